@@ -1,0 +1,211 @@
+/*
+ * The control ABI between the root and the management guest: VMCALL plus shared pages that the
+ * guest can only read. This header is the whole contract; mgmt/ includes nothing else of the root
+ * but the pure VMCS tables.
+ *
+ * Shared pages appear in the management guest's physical address space at ABI_BASE; the root
+ * writes, the guest reads. A reader of anything guarded by a `sequence` copies it, and copies again
+ * if the sequence was odd or changed (seqlock). Single aligned 64-bit counters need no guard.
+ *
+ * VMCALL: RAX = function number (ABI_CALL_*), RBX, RCX, RDX, RSI = arguments; RAX = result: 0 or a
+ * positive count, or a negative E_* (hv/types.h). All other registers are kept. Only CPL 0 of the
+ * management guest may call; from any other guest VMCALL gives -E_PERM in RAX, and at CPL > 0 #UD.
+ * Every address is checked against the caller's own RAM.
+ */
+#pragma once
+
+#include "hv/types.h"
+
+#define ABI_VERSION       1u
+#define ABI_MAGIC         0x646165686b6c7562ull /* "bulkhead" */
+
+#define ABI_GUESTS_MAX    16u
+#define ABI_VCPUS_MAX     1u /* per guest, for now */
+#define ABI_CORES_MAX     64u
+#define ABI_NAME_MAX      32u /* with the NUL */
+#define ABI_TEXT_MAX      160u
+
+/* Guest-physical layout, in the management guest. Pages not listed here are not mapped. */
+#define ABI_BASE          0xd0000000ull
+#define ABI_HOST_GPA      (ABI_BASE + 0x00000) /* struct abi_host, ABI_HOST_SIZE bytes */
+#define ABI_HOST_SIZE     0x4000u
+#define ABI_LOG_GPA       (ABI_BASE + 0x10000) /* struct abi_ring with ABI_LOG_RING_SIZE bytes */
+#define ABI_LOG_RING_SIZE 0x8000u
+#define ABI_GUEST_GPA(g)  (ABI_BASE + 0x80000 + (g)*0x2000ull) /* struct abi_guest, two pages each \
+                                                                */
+#define ABI_GUEST_SIZE    0x2000u
+#define ABI_SNAPSHOT_GPA(g)                                                                        \
+    (ABI_BASE + 0x100000 + (g)*0x1000ull) /* struct abi_snapshot, one page each */
+#define ABI_CONSOLE_GPA(g)                                                                         \
+    (ABI_BASE + 0x200000 + (g)*0x10000ull) /* struct abi_ring with ABI_CONSOLE_RING_SIZE bytes */
+#define ABI_CONSOLE_RING_SIZE 0x4000u
+
+/* A byte ring: byte number n (counted from the beginning of time) is at data[n % size]; valid are
+ * the last min(written, size). The data begin one page after the header. A reader checks `written`
+ * again after copying and drops what was overwritten meanwhile. */
+struct abi_ring {
+    uint64_t written; /* bytes ever written */
+    uint32_t size;    /* of the data, a power of two */
+    uint32_t reserved;
+    uint8_t pad[4096 - 16];
+    uint8_t data[];
+};
+
+enum abi_core_flags {
+    ABI_CORE_VMX_ROOT = 1u << 0,
+};
+
+struct abi_core {
+    uint32_t id, apic_id;
+    uint32_t flags;
+    uint32_t vcpus;          /* how many vCPUs live here */
+    uint64_t busy_ticks;     /* time spent in guests, since start */
+    uint64_t idle_ticks;     /* time halted */
+    uint64_t slice_ends;     /* slices ended by the preemption timer */
+    uint64_t slice_late_max; /* worst lateness of a slice end, ticks */
+};
+
+/* Bytes of host memory, by owner. */
+struct abi_memory {
+    uint64_t total, free, host, modules, shared, guests, tables, reserved;
+};
+
+struct abi_host {
+    uint64_t magic;
+    uint32_t abi_version;
+    uint32_t core_count, guest_count;
+    uint32_t self; /* the management guest's own number */
+    uint64_t tsc_hz;
+    uint64_t boot_tsc;        /* TSC at kernel entry */
+    uint64_t boot_epoch;      /* wall clock then, seconds since 1970 */
+    uint64_t first_entry_tsc; /* TSC at the first guest instruction */
+    char version[32];         /* "0.1.0" */
+    char build_id[48];        /* hash of the sources, hexadecimal */
+    char cpu_brand[64];
+    uint32_t cpu_signature; /* CPUID.1:EAX */
+    uint32_t vmcs_revision;
+    uint8_t mac[6];    /* of the management guest's virtio-net */
+    uint8_t static_ip; /* 1: ip/netmask/gateway below are used, 0: DHCP */
+    uint8_t pad0;
+    uint8_t ip[4], netmask[4], gateway[4];
+    uint32_t net_up; /* 1: a NIC was found and is the uplink */
+    char nic[32];    /* "82540EM", or empty */
+    struct abi_memory memory;
+    struct abi_core cores[ABI_CORES_MAX];
+};
+_Static_assert(sizeof(struct abi_host) <= ABI_HOST_SIZE, "abi_host must fit its pages");
+
+enum abi_guest_state {
+    ABI_GUEST_EMPTY = 0, /* this number is not in use */
+    ABI_GUEST_FAILED,    /* never started: `why` says what was wrong with it */
+    ABI_GUEST_RUNNING,   /* on a core, or waiting for its turn, or halted until an event */
+    ABI_GUEST_STOPPED,   /* ended by itself or by request: `why` */
+    ABI_GUEST_CRASHED,   /* ended by something it did: `why`; its last state is kept */
+    ABI_GUEST_STATES
+};
+
+#define ABI_EXIT_REASONS 80u /* basic exit reasons of the SDM, 0..79 */
+
+/* An exit as it was seen. SDM 3C "Basic VM-Exit Information". */
+struct abi_exit {
+    uint64_t tsc;
+    uint64_t rip;
+    uint64_t qualification;
+    uint64_t guest_physical; /* EPT violations and misconfigurations, else 0 */
+    uint32_t reason;         /* the whole exit-reason field */
+    uint32_t instruction_length;
+};
+
+/* Written by the owning core only. Each counter is read on its own. */
+struct abi_vcpu {
+    uint32_t core;
+    uint32_t halted; /* 1: in HLT */
+    uint64_t run_ticks;
+    uint64_t wait_ticks; /* runnable, but another vCPU had the core */
+    uint64_t entries;
+    uint64_t slice_ends;
+    uint64_t slice_late_max; /* ticks */
+    uint64_t irqs;           /* external interrupts injected */
+    uint64_t exits[ABI_EXIT_REASONS];
+    struct abi_exit last_exit;
+};
+
+enum abi_guest_flags {
+    ABI_GUEST_MANAGEMENT = 1u << 0,
+};
+
+struct abi_guest {
+    uint32_t sequence; /* seqlock for everything but `vcpus` */
+    uint32_t state;    /* enum abi_guest_state */
+    uint32_t flags;
+    uint32_t vcpu_count;
+    uint32_t restarts;
+    uint32_t exit_code; /* what the guest wrote to its exit port, with ABI_GUEST_STOPPED */
+    char name[ABI_NAME_MAX];
+    char why[ABI_TEXT_MAX]; /* empty while running */
+    char image[96];
+    char image_kind[24]; /* "multiboot1", "multiboot2", "linux", "flat" */
+    char cmdline[512];
+    uint64_t memory; /* bytes */
+    uint64_t started_tsc, stopped_tsc;
+    /* configuration */
+    uint32_t weight, slice_us, budget_us, period_us;
+    uint32_t restart; /* 0 never, 1 on-failure, 2 always */
+    uint32_t devices; /* DEV_* of hv/config.h */
+    uint8_t mac[6];
+    uint8_t pad[2];
+    struct abi_vcpu vcpus[ABI_VCPUS_MAX];
+};
+_Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit its pages");
+
+/* A VMCS as its owning core read it, one row of arch/x86/vmx/fields.def an entry, in that file's
+ * order. */
+#define ABI_SNAPSHOT_FIELDS 224u
+
+struct abi_snapshot {
+    uint64_t sequence; /* counts snapshots of this vCPU; 0: none taken yet. Odd/even plays no part:
+                          see `lock` */
+    uint32_t lock;     /* seqlock */
+    uint32_t count;    /* rows used */
+    uint64_t tsc;
+    uint64_t ticks; /* what taking it cost the vCPU */
+    uint64_t
+        present[ABI_SNAPSHOT_FIELDS / 64 + 1]; /* bit n: row n exists on this CPU and was read */
+    uint64_t value[ABI_SNAPSHOT_FIELDS];
+    uint8_t pad[4096 - 32 - 8 * (ABI_SNAPSHOT_FIELDS / 64 + 1) - 8 * ABI_SNAPSHOT_FIELDS];
+};
+_Static_assert(sizeof(struct abi_snapshot) == 4096, "one page a snapshot");
+
+enum abi_call {
+    /* Returns ABI_VERSION. */
+    ABI_CALL_VERSION = 0x42480000,
+    /* "I am alive". The root restarts a management guest that has not called for ABI_HEARTBEAT_MS.
+     */
+    ABI_CALL_HEARTBEAT,
+    /* RBX = guest, RCX = vCPU: asks the owning core for a new snapshot. Returns the sequence number
+     * to wait for in ABI_SNAPSHOT_GPA(guest). ABI_EVENT_IRQ is raised when it is there. A guest
+     * that is not running keeps the snapshot of its death, with its sequence returned at once. */
+    ABI_CALL_SNAPSHOT,
+    /* RBX = guest, RCX = address, RDX = length: types into the guest's UART. Returns how many bytes
+       were taken (0 when its queue is full). */
+    ABI_CALL_CONSOLE_INPUT,
+    /* RBX = guest, RCX = enum abi_action. */
+    ABI_CALL_ACTION,
+    /* RBX = address, RCX = length (<= 512): a line for the hypervisor's log, prefixed "mgmt: ". */
+    ABI_CALL_LOG,
+    /* RBX = four bytes of IPv4 address (first octet in bits 7:0), RCX = netmask likewise: the
+       address the network gave; shown on console and in /v1/host. */
+    ABI_CALL_ADDRESS,
+    ABI_CALL_END
+};
+
+enum abi_action {
+    ABI_ACTION_STOP = 1,
+    ABI_ACTION_START, /* loads the image anew */
+    ABI_ACTION_RESET, /* stop, then start */
+};
+
+#define ABI_HEARTBEAT_MS 2000u
+/* Legacy interrupt line of the management guest's PIC, edge: something in the shared pages changed.
+ */
+#define ABI_EVENT_IRQ    5u

@@ -1,0 +1,109 @@
+/*
+ * What hv/ and net/ may ask of the processor and the board (arch/x86/cpu implements it). Together
+ * with hv/virt.h the only way from hv/ into the architecture.
+ *
+ * Host address space: all physical memory is identity-mapped read-write, never executable; only the
+ * kernel's text is executable and it is read-only. Interrupts are off in root operation, except
+ * inside arch_idle().
+ */
+#pragma once
+
+#include "hv/types.h"
+
+/* A build-time limit on cores; more are left parked and reported. */
+#define ARCH_CORES_MAX 64
+
+static inline void *arch_ptr(hpa_t a)
+{
+    return (void *)(uintptr_t)a.v;
+}
+
+static inline hpa_t arch_hpa(const void *p)
+{
+    return hpa((uintptr_t)p);
+}
+
+/* Time-stamp counter of this core; the TSCs of all cores run together (checked at start-up). */
+static inline uint64_t arch_tsc(void)
+{
+    return __builtin_ia32_rdtsc();
+}
+
+/* Ticks per second, measured at start-up (never taken from CPUID unmeasured). */
+uint64_t arch_tsc_hz(void);
+
+/* Cores are numbered 0..arch_core_count()-1 in the order of the MADT, the boot core first. Cores
+ * that did not answer have no number. */
+unsigned arch_core_count(void);
+unsigned arch_core_self(void);
+uint32_t arch_core_apic_id(unsigned core);
+
+/* Runs main(core) on every other core, in parallel; returns at once. The calling (boot) core then
+ * does its own part. */
+void arch_cores_start(void (*main)(unsigned core));
+
+/* Makes `core` leave its guest or its idle HLT soon (a fixed IPI). A hint: cores also come back on
+ * their own at each deadline. */
+void arch_kick(unsigned core);
+
+/* HLT until an interrupt arrives or the TSC reaches `deadline` (NEVER: an interrupt alone). Own
+ * core, interrupts off on entry and return.
+ * `*wake` is read with interrupts off just before halting; if it is nonzero the call returns at
+ * once (no lost wake-up). */
+void arch_idle(uint64_t deadline, const uint32_t *wake);
+
+/* Lets pending interrupts in for an instant (their handlers run), then masks them again. Own core.
+ */
+void arch_irq_window(void);
+
+/* Console: serial port and screen. Bytes, '\n' becomes CR LF on the serial line. */
+void arch_console_write(const char *s, size_t n);
+/* Next byte typed on the serial console, or -1. */
+int arch_console_read(void);
+
+/* Resets the machine (FADT reset register, then 0xcf9, then triple fault). */
+_Noreturn void arch_reboot(void);
+
+/* 64 random bits for MAC addresses and hash seeds: RDRAND where there, else derived from the TSC;
+ * not for keys. */
+uint64_t arch_random(void);
+
+/* PCI configuration space by mechanism 1. `bdf` is bus << 8 | device << 3 | function. */
+uint32_t arch_pci_read(uint16_t bdf, uint16_t offset);
+void arch_pci_write(uint16_t bdf, uint16_t offset, uint32_t value);
+
+/* Maps device registers uncacheable into the identity map. Start-up only, boot core. NULL if it
+ * cannot. */
+void *arch_map_mmio(hpa_t base, size_t length) MUST_CHECK;
+
+/* Routes a legacy PCI interrupt line to `core` (level, active low unless the MADT says otherwise)
+ * and calls handler(ctx) on it with interrupts off. Start-up only. */
+int arch_irq_route(unsigned line, unsigned core, void (*handler)(void *ctx), void *ctx) MUST_CHECK;
+
+/* Firmware's memory map and boot modules, as found in the multiboot2 information (copied out of it
+ * at start-up). */
+struct arch_module {
+    const uint8_t *data;
+    size_t size;
+    const char *name; /* the module's string in grub.cfg, NUL-terminated */
+};
+
+#define ARCH_MODULES_MAX 64
+unsigned arch_module_count(void);
+const struct arch_module *arch_module(unsigned i);
+
+/* Wall-clock time at start-up from the CMOS RTC, seconds since 1970-01-01 (UTC assumed). */
+uint64_t arch_boot_epoch(void);
+
+/* Port I/O for drivers. */
+static inline void arch_outl(uint16_t port, uint32_t v)
+{
+    __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port));
+}
+
+static inline uint32_t arch_inl(uint16_t port)
+{
+    uint32_t v;
+    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}

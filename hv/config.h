@@ -1,0 +1,82 @@
+/*
+ * guests.json: which guests exist. Pure; reads with jsmn. The same schema will be the body of POST
+ * /v1/guests. Every error names line, column and field; a guest with an error is left out, the
+ * others remain.
+ */
+#pragma once
+
+#include "hv/types.h"
+
+#define CONFIG_GUESTS_MAX  14 /* the control ABI has 16 numbers, one is the management guest's */
+#define CONFIG_MODULES_MAX 8
+#define CONFIG_TEXT_MAX    (256u << 10) /* bytes of JSON; more is refused */
+
+enum config_device {
+    DEV_UART = 1u << 0,  /* 16550 at 0x3f8, IRQ 4 */
+    DEV_PIC = 1u << 1,   /* 8259 pair */
+    DEV_PIT = 1u << 2,   /* 8254, IRQ 0, and port 0x61 */
+    DEV_RTC = 1u << 3,   /* CMOS RTC, IRQ 8 */
+    DEV_RESET = 1u << 4, /* ports 0x64 and 0xcf9 */
+    DEV_EXIT =
+        1u << 5, /* port 0xf4: a byte or word written stops the guest, the value is its exit code */
+    DEV_NET = 1u << 6, /* virtio-net on the virtual switch, IRQ 11 */
+};
+#define DEV_DEFAULT (DEV_UART | DEV_PIC | DEV_PIT | DEV_RTC | DEV_RESET | DEV_EXIT)
+
+enum config_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
+
+struct config_module {
+    char file[96];
+    char args[256];
+};
+
+struct guest_config {
+    char name[32];  /* [a-z0-9][a-z0-9-]*, unique; "mgmt" is taken */
+    char image[96]; /* the boot module's name: the path as written in the configuration */
+    char cmdline[512];
+    uint64_t memory; /* bytes, multiple of 2 MB, 2 MB .. 3 GB; default 16 MB. JSON: number of bytes
+                        or "16M", "512K", "1G" */
+    int core;        /* -1: the root chooses the least loaded */
+    uint32_t weight; /* 1..1000, default 100: share of the core against others on it */
+    uint32_t slice_us;  /* 100..1000000, default 2000 */
+    uint32_t budget_us; /* 0: unbounded; else at most this much run time in each period_us */
+    uint32_t period_us; /* with a budget; 1000..10000000 */
+    enum config_restart restart; /* default never */
+    uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
+                         "reset", "exit", "net" */
+    struct config_module modules[CONFIG_MODULES_MAX];
+    unsigned module_count;
+    uint32_t line; /* of the guest's `{` in the file */
+};
+
+/* "management": {"address": "dhcp" | "10.0.2.15/24", "gateway": "10.0.2.2", "core": 0, "memory":
+ * "8M", "budget_us":..., "period_us":...} */
+struct management_config {
+    bool static_ip;
+    uint8_t ip[4], netmask[4], gateway[4];
+    int core; /* -1: the last core */
+    uint64_t memory;
+    uint32_t weight, slice_us, budget_us, period_us;
+};
+
+struct config {
+    struct guest_config guests[CONFIG_GUESTS_MAX];
+    unsigned guest_count;
+    struct management_config management;
+};
+
+struct config_error {
+    uint32_t line, column; /* from 1; 0 where the whole file is meant */
+    char field[64];        /* "guests[1].memory", or empty */
+    char text[160];        /* what was wrong, what is allowed */
+};
+
+/* Defaults, as if parsed from `{"guests": []}`. */
+void config_default(struct config *c);
+
+/* Parses text[0..len). Calls report(ctx, error) for each error, in file order. `tokens` is scratch
+ * for jsmn, 65536 entries of jsmntok_t's size are enough for the largest file. Returns the number
+ * of errors (0: all well); whatever could be understood is in *c. `scratch` must be aligned to 8
+ * and `scratch_size` says its bytes. */
+int config_parse(const char *text, size_t len, void *scratch, size_t scratch_size, struct config *c,
+                 void (*report)(void *ctx, const struct config_error *e), void *ctx);

@@ -1,0 +1,61 @@
+/*
+ * The PC that a guest sees: its devices put together on one port bus, with interrupts through the
+ * 8259 pair to the one vCPU. Pure. Owned by the vCPU's core. Everything outside is reached through
+ * struct platform_host.
+ */
+#pragma once
+
+#include "hv/config.h"
+#include "hv/dev/dev.h"
+#include "hv/dev/pic.h"
+#include "hv/dev/pit.h"
+#include "hv/dev/reset.h"
+#include "hv/dev/rtc.h"
+#include "hv/dev/uart.h"
+#include "hv/dev/virtio_net.h"
+
+/* What the platform asks of its guest's owner. */
+struct platform_host {
+    void *ctx;
+    void (*console)(void *ctx, uint8_t byte); /* the UART sent a byte */
+    void (*reset)(void *ctx,
+                  const char *how); /* the guest asked for a reset (keyboard controller, 0xcf9) */
+    void (*exit)(void *ctx, uint32_t code); /* the guest wrote its exit port */
+};
+
+struct platform {
+    struct io_bus bus;
+    struct dev_clock clock;
+    uint32_t devices; /* DEV_* that exist */
+    struct pic pic;
+    struct pit pit;
+    struct rtc rtc;
+    struct uart uart;
+    struct reset reset;
+    struct virtio_net net;
+    struct platform_host host;
+    uint64_t next_event; /* earliest device deadline, kept up to date by platform_timers() and the
+                            devices' writes: read by the run loop */
+};
+
+/* Power-on state. `epoch` is the wall clock (seconds since 1970) at TSC `clock->now`. The
+ * virtio-net device is initialised by the caller (virtio_net_init) before, when DEV_NET is set.
+ * -E_* if ports clash. */
+int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
+                  uint64_t epoch, const struct platform_host *host) MUST_CHECK;
+
+/* Brings all timers up to clock.now (raising their interrupt lines) and recomputes next_event.
+ * Called when now >= next_event, and after any port write. */
+void platform_timers(struct platform *p);
+
+/* Does the PIC ask for the CPU? Cheap: one load. */
+static inline bool platform_irq_pending(const struct platform *p)
+{
+    return p->pic.intr;
+}
+
+/* The vector (interrupt acknowledge cycle). Only when pending. */
+uint8_t platform_irq_ack(struct platform *p);
+
+/* Types a byte into the UART; false when its queue is full. Owning core. */
+bool platform_console_input(struct platform *p, uint8_t byte);

@@ -1,0 +1,12 @@
+/*
+ * printf for the root: %c %s %d %i %u %x %X %p %% with the flags `-` and `0`, width, `.precision`
+ * (strings; `*` too) and the lengths hh h l ll z. Pure: no globals, no allocation.
+ */
+#pragma once
+
+#include "hv/types.h"
+#include <stdarg.h>
+
+/* Like vsnprintf: always terminates when size > 0; returns the length the whole text would have. */
+size_t fmt_v(char *buf, size_t size, const char *format, va_list ap) PRINTF(3, 0);
+size_t fmt(char *buf, size_t size, const char *format, ...) PRINTF(3, 4);

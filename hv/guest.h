@@ -1,0 +1,84 @@
+/*
+ * Guests and their vCPUs. A guest's number is its index in the control ABI (0..ABI_GUESTS_MAX-1).
+ * Everything of a vCPU belongs to the core it is bound to, except `requests`, which any core may
+ * set.
+ */
+#pragma once
+
+#include "hv/abi/control.h"
+#include "hv/config.h"
+#include "hv/dev/platform.h"
+#include "hv/gmem.h"
+#include "hv/load/load.h"
+#include "hv/sched.h"
+#include "hv/types.h"
+
+/* General registers, saved and restored by the backend's entry routine (offsets are generated from
+ * this struct). */
+struct vcpu_gprs {
+    uint64_t rax, rcx, rdx, rbx, rbp, rsi, rdi;
+    uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+};
+
+/* Work that other cores leave for a vCPU; taken between two entries. Set the bit, then
+ * arch_kick(vcpu->core). */
+enum vcpu_request {
+    VCPU_REQ_SNAPSHOT = 1u << 0, /* publish a VMCS snapshot */
+    VCPU_REQ_STOP = 1u << 1,     /* ABI_ACTION_STOP */
+    VCPU_REQ_INPUT = 1u << 2,    /* bytes wait in the guest's input queue */
+    VCPU_REQ_NET = 1u << 3,      /* frames wait for virtio-net */
+    VCPU_REQ_EVENT = 1u << 4,    /* management guest: raise ABI_EVENT_IRQ */
+    VCPU_REQ_START = 1u << 5,    /* load and start anew */
+};
+
+struct vcpu {
+    struct vcpu_gprs regs;
+    struct guest *guest;
+    struct abi_vcpu *stats;    /* in the guest's shared page */
+    struct platform *platform; /* &guest->platform */
+    void *backend;             /* struct vmx_vcpu */
+    uint32_t requests;         /* enum vcpu_request, atomic */
+    unsigned core;
+    bool halted; /* in HLT: waits for an interrupt */
+    bool stop;   /* set by vcpu_stop(): leave the run loop, never enter again */
+    struct sched_entity sched;
+};
+
+#define GUEST_INPUT_SIZE 256u /* power of two */
+
+struct guest {
+    unsigned number;
+    struct guest_config config;
+    bool management;
+    struct gmem mem; /* RAM */
+    struct platform platform;
+    struct vcpu vcpu;
+    void *backend;            /* EPT and bitmaps: struct vmx_guest */
+    struct abi_guest *status; /* shared pages, root's view */
+    struct abi_snapshot *snapshot;
+    struct abi_ring *console;
+    /* typed bytes on their way to the UART: any core writes under input_lock, the owning core reads
+     */
+    struct spinlock input_lock;
+    uint8_t input[GUEST_INPUT_SIZE];
+    uint32_t input_head, input_tail;
+    struct virtio_net_frame *rx_ring; /* with DEV_NET */
+    int switch_port;
+};
+
+/* Stops the vCPU's guest: `state` is ABI_GUEST_STOPPED or ABI_GUEST_CRASHED, the text becomes its
+ * `why`. Owning core, inside the run loop. The first call counts. */
+void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
+
+/* VMCALL of a guest: RAX, RBX, RCX, RDX, RSI are read from v->regs; returns the new RAX (control
+ * ABI). Owning core. */
+int64_t control_call(struct vcpu *v);
+
+/* One zeroed page of host memory owned by this guest's tables (MEM_EPT), below 4 GB if possible;
+ * NULL when memory is out. */
+void *guest_alloc_page(struct guest *g) MUST_CHECK;
+/* Gives such a page back. */
+void guest_free_page(struct guest *g, void *page);
+
+/* By number, 0..ABI_GUESTS_MAX-1; NULL for numbers not in use. */
+struct guest *guest_get(unsigned number);

@@ -1,0 +1,22 @@
+/*
+ * The few C library functions that the root uses. Freestanding builds take them from hv/lib.c, host
+ * builds (unit tests, fuzzers, tools) from the C library: the prototypes are the standard's.
+ */
+#pragma once
+
+#include "hv/types.h"
+
+#if __STDC_HOSTED__
+#include <string.h>
+#else
+void *memcpy(void *restrict dst, const void *restrict src, size_t n);
+void *memmove(void *dst, const void *src, size_t n);
+void *memset(void *dst, int byte, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+size_t strlen(const char *s);
+int strcmp(const char *a, const char *b);
+int strncmp(const char *a, const char *b, size_t n);
+#endif
+
+/* Copies at most size - 1 bytes and always terminates. False if `src` was cut. size > 0. */
+bool str_copy(char *dst, size_t size, const char *src);

@@ -1,0 +1,56 @@
+/*
+ * Scheduler policy of one core. Pure: time comes in, a decision (which entity, until when) goes
+ * out. No locks, no division on the pick path.
+ *
+ * Weighted fair by virtual time: an entity that ran for t ticks advances its virtual time by t *
+ * scale(weight). The runnable entity with the least virtual time runs; it keeps the core for one
+ * slice, or until a sleeper's event falls due (then the sleeper, whose virtual time is behind, runs
+ * at once). A budget bounds run time per period; an entity that has used it up waits for the next
+ * period.
+ */
+#pragma once
+
+#include "hv/types.h"
+
+#define SCHED_ENTITIES_MAX 16
+
+struct sched_params {
+    uint32_t weight;         /* 1..1000 */
+    uint64_t slice;          /* ticks */
+    uint64_t budget, period; /* ticks; budget 0: unbounded */
+};
+
+struct sched_entity {
+    struct sched_params params;
+    bool present, runnable;
+    uint64_t wake;   /* while not runnable: the event that makes it runnable, absolute; NEVER */
+    uint64_t vtime;  /* weighted ticks */
+    uint64_t vscale; /* 32.32: virtual ticks per tick */
+    uint64_t period_end, used; /* budget accounting */
+    uint64_t ready_since;      /* for the wait time */
+    uint64_t run_ticks, wait_ticks;
+};
+
+struct sched {
+    struct sched_entity *entities[SCHED_ENTITIES_MAX];
+    unsigned count;
+    uint64_t min_vtime;
+};
+
+struct sched_decision {
+    struct sched_entity *entity; /* NULL: idle */
+    uint64_t until; /* absolute ticks: call again then at the latest (NEVER when idle with nothing
+                       to wait for) */
+};
+
+void sched_init(struct sched *s);
+int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params *p,
+              uint64_t now) MUST_CHECK;
+void sched_remove(struct sched *s, struct sched_entity *e);
+/* Wakes sleepers whose event is due, replenishes budgets, decides. */
+struct sched_decision sched_pick(struct sched *s, uint64_t now);
+/* The picked entity ran from `start` to `now`. */
+void sched_ran(struct sched *s, struct sched_entity *e, uint64_t start, uint64_t now);
+/* The entity sleeps until `wake` (NEVER: until sched_wake). */
+void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake);
+void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now);

@@ -1,0 +1,57 @@
+/*
+ * The seam between hv/ and a vendor's virtualisation extension. arch/x86/vmx implements it for
+ * VT-x; another backend can stand beside it.
+ */
+#pragma once
+
+#include "hv/guest.h"
+#include "hv/mem.h"
+#include "hv/types.h"
+
+/* Why run() came back. */
+enum vcpu_yield {
+    VCPU_YIELD_SLICE, /* `until` is reached */
+    VCPU_YIELD_KICK,  /* an external interrupt or a request: decide anew */
+    VCPU_YIELD_HALT,  /* v->halted: waits for platform.next_event or a request */
+    VCPU_YIELD_STOP,  /* v->stop is set */
+};
+
+enum map_perm { MAP_R = 1, MAP_RW = 3, MAP_RWX = 7 };
+
+struct virt_ops {
+    const char *name; /* "VT-x" */
+
+    /* Does this core have what Bulkhead needs? Calls report(text) for everything missing, by its
+     * SDM name, with advice. Any core, own core only. 0 or -E_NOTSUP. */
+    int (*core_probe)(unsigned core, void (*report)(unsigned core, const char *text));
+    /* VMXON on the calling core. `core_page` are a zeroed page that stays the backend's. */
+    int (*core_on)(unsigned core, void *core_page);
+    void (*core_off)(unsigned core);
+    /* Facts for the control ABI: fills cpu_signature, vmcs_revision, cpu_brand. Boot core, after
+     * core_on. */
+    void (*describe)(struct abi_host *h);
+
+    /* Translation and bitmaps of a guest (guest_alloc_page for tables). Any core, before its vCPU
+     * exists. */
+    int (*guest_init)(struct guest *g);
+    void (*guest_free)(struct guest *g);
+    /* Maps whole pages, write-back; -E_EXIST on overlap, -E_NOMEM. Before the vCPU first runs. */
+    int (*map)(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_perm perm);
+    /* Walks all mappings against the owner map: every page must be MEM_GUEST of this guest or,
+     * read-only and for the management guest, MEM_SHARED. 0, or -E_PERM with the offending mapping
+     * in text. */
+    int (*audit)(const struct guest *g, const struct mem_map *m, char *text, size_t text_size);
+
+    /* Creates the vCPU's control structure in the state `start`. Owning core. */
+    int (*vcpu_init)(struct vcpu *v, const struct load_result *start);
+    void (*vcpu_free)(struct vcpu *v);
+    /* Runs the vCPU until `until` (absolute ticks) at the latest. Owning core, interrupts off.
+     * Handles device timers (platform.next_event), injection, all exits. Counts in v->stats. */
+    enum vcpu_yield (*run)(struct vcpu *v, uint64_t until);
+    /* Publishes a snapshot in g->snapshot (seqlock, sequence + 1, ticks). Owning core. Returns the
+     * new sequence number. */
+    uint64_t (*snapshot)(struct vcpu *v);
+};
+
+/* The backend for this CPU, or NULL (report says why: no VMX). Boot core. */
+const struct virt_ops *virt_select(void (*report)(unsigned core, const char *text));
