@@ -1,0 +1,71 @@
+#include "hv/log.h"
+
+#include "hv/arch.h"
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "hv/spinlock.h"
+
+static struct spinlock lock;
+static struct {
+    struct abi_ring ring;
+    uint8_t data[ABI_LOG_RING_SIZE];
+} __attribute__((aligned(4096))) log_pages = {.ring = {.size = ABI_LOG_RING_SIZE}};
+_Static_assert(sizeof(struct abi_ring) == PAGE_SIZE, "the data begin one page after the header");
+
+struct abi_ring *log_ring(void)
+{
+    return &log_pages.ring;
+}
+
+static void ring_put(const char *s, size_t n)
+{
+    struct abi_ring *r = &log_pages.ring;
+    uint64_t at = r->written;
+
+    for (size_t i = 0; i < n; i++)
+        log_pages.data[(at + i) & (ABI_LOG_RING_SIZE - 1)] = (uint8_t)s[i];
+    __atomic_store_n(&r->written, at + n, __ATOMIC_RELEASE);
+}
+
+static void log_line(const char *kind, const char *format, va_list ap)
+{
+    uint64_t hz = arch_tsc_hz(), now = arch_tsc();
+    uint64_t seconds = hz ? now / hz : 0, micros = hz ? now % hz * 1000000 / hz : 0;
+    char line[256];
+    size_t n = fmt(line, sizeof(line), "[%4lu.%06lu] core %u: %s", seconds, micros,
+                   arch_core_self(), kind);
+
+    n += fmt_v(line + n, sizeof(line) - n, format, ap);
+    if (n > sizeof(line) - 2)
+        n = sizeof(line) - 2;
+    line[n++] = '\n';
+    spin_lock(&lock);
+    ring_put(line, n);
+    arch_console_write(line, n);
+    spin_unlock(&lock);
+}
+
+void log_info(const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    log_line("", format, ap);
+    va_end(ap);
+}
+
+void log_warn(const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    log_line("warning: ", format, ap);
+    va_end(ap);
+}
+
+void log_console(const char *s, size_t n)
+{
+    spin_lock(&lock);
+    arch_console_write(s, n);
+    spin_unlock(&lock);
+}

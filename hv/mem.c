@@ -1,0 +1,187 @@
+#include "hv/mem.h"
+
+#include "hv/lib.h"
+
+static uint64_t range_end(const struct mem_range *r)
+{
+    return r->base + r->size;
+}
+
+static bool same_owner(const struct mem_range *a, const struct mem_range *b)
+{
+    return a->kind == b->kind && a->guest == b->guest;
+}
+
+static int insert(struct mem_map *m, unsigned at, const struct mem_range *r)
+{
+    if (m->count >= MEM_RANGES_MAX)
+        return -E_NOSPC;
+    memmove(&m->ranges[at + 1], &m->ranges[at], (m->count - at) * sizeof(m->ranges[0]));
+    m->ranges[at] = *r;
+    m->count++;
+    return 0;
+}
+
+static void drop(struct mem_map *m, unsigned at)
+{
+    m->count--;
+    memmove(&m->ranges[at], &m->ranges[at + 1], (m->count - at) * sizeof(m->ranges[0]));
+}
+
+/* Cuts [base, end) out of whatever is there. Needs at most one more slot, which the caller has
+ * checked. */
+static void carve(struct mem_map *m, uint64_t base, uint64_t end)
+{
+    for (unsigned i = 0; i < m->count;) {
+        struct mem_range *r = &m->ranges[i];
+        uint64_t r_end = range_end(r);
+
+        if (r_end <= base || r->base >= end) {
+            i++;
+        } else if (r->base < base && r_end > end) {
+            struct mem_range tail = *r;
+
+            tail.base = end;
+            tail.size = r_end - end;
+            r->size = base - r->base;
+            (void)insert(m, i + 1, &tail);
+            return;
+        } else if (r->base < base) {
+            r->size = base - r->base;
+            i++;
+        } else if (r_end > end) {
+            r->base = end;
+            r->size = r_end - end;
+            i++;
+        } else {
+            drop(m, i);
+        }
+    }
+}
+
+static void join_neighbours(struct mem_map *m)
+{
+    for (unsigned i = 0; i + 1 < m->count;) {
+        struct mem_range *a = &m->ranges[i], *b = &m->ranges[i + 1];
+
+        if (range_end(a) == b->base && same_owner(a, b)) {
+            a->size += b->size;
+            drop(m, i + 1);
+        } else {
+            i++;
+        }
+    }
+}
+
+/* `base` and `size` are page-aligned. */
+static int set_range(struct mem_map *m, const struct mem_range *r)
+{
+    unsigned at = 0;
+    int rc;
+
+    /* carve() and insert() may each need a slot: check first, so that a failure changes nothing. */
+    if (m->count + 2 > MEM_RANGES_MAX)
+        return -E_NOSPC;
+    carve(m, r->base, range_end(r));
+    while (at < m->count && m->ranges[at].base < r->base)
+        at++;
+    rc = insert(m, at, r);
+    join_neighbours(m);
+    return rc;
+}
+
+int mem_add(struct mem_map *m, uint64_t base, uint64_t size, enum mem_owner_kind kind,
+            unsigned guest)
+{
+    uint64_t limit = UINT64_MAX & ~(PAGE_SIZE - 1);
+    uint64_t end = size > limit - min_u64(base, limit) ? limit : base + size;
+    struct mem_range r = {.kind = kind, .guest = guest};
+
+    if (kind == MEM_FREE) {
+        if (base > limit - PAGE_SIZE)
+            return 0;
+        base = align_up(base, PAGE_SIZE);
+        end = align_down(end, PAGE_SIZE);
+    } else {
+        base = align_down(base, PAGE_SIZE);
+        end = end >= limit ? limit : align_up(end, PAGE_SIZE);
+    }
+    if (end <= base)
+        return 0;
+    r.base = base;
+    r.size = end - base;
+    return set_range(m, &r);
+}
+
+/* The highest aligned base in `r` where `size` bytes fit below `limit`, or 0. */
+static uint64_t fit(const struct mem_range *r, uint64_t size, uint64_t align, uint64_t limit)
+{
+    uint64_t floor = max_u64(r->base, 1ull << 20), end = min_u64(range_end(r), limit), base;
+
+    if (r->kind != MEM_FREE || end < size || end - size < floor)
+        return 0;
+    base = align_down(end - size, align);
+    return base >= floor ? base : 0;
+}
+
+int mem_alloc(struct mem_map *m, uint64_t size, uint64_t align, uint64_t limit,
+              enum mem_owner_kind kind, unsigned guest, hpa_t *out)
+{
+    if (size == 0 || size % PAGE_SIZE || align < PAGE_SIZE || (align & (align - 1)))
+        return -E_INVAL;
+    for (unsigned i = m->count; i > 0; i--) {
+        uint64_t base = fit(&m->ranges[i - 1], size, align, limit);
+
+        if (base) {
+            int rc = set_range(
+                m, &(struct mem_range){.base = base, .size = size, .kind = kind, .guest = guest});
+
+            if (rc == 0)
+                *out = hpa(base);
+            return rc;
+        }
+    }
+    return -E_NOMEM;
+}
+
+int mem_free(struct mem_map *m, hpa_t base, uint64_t size)
+{
+    const struct mem_range *r = mem_find(m, base);
+
+    if (!r || size == 0 || base.v % PAGE_SIZE || size % PAGE_SIZE || r->kind == MEM_FREE ||
+        r->kind == MEM_RESERVED || size > range_end(r) - base.v)
+        return -E_INVAL;
+    return set_range(m, &(struct mem_range){.base = base.v, .size = size, .kind = MEM_FREE});
+}
+
+const struct mem_range *mem_find(const struct mem_map *m, hpa_t a)
+{
+    for (unsigned i = 0; i < m->count; i++)
+        if (a.v >= m->ranges[i].base && a.v - m->ranges[i].base < m->ranges[i].size)
+            return &m->ranges[i];
+    return NULL;
+}
+
+uint64_t mem_total(const struct mem_map *m, enum mem_owner_kind kind)
+{
+    uint64_t total = 0;
+
+    for (unsigned i = 0; i < m->count; i++)
+        if (m->ranges[i].kind == kind)
+            total += m->ranges[i].size;
+    return total;
+}
+
+uint64_t mem_largest(const struct mem_map *m, uint64_t align)
+{
+    uint64_t largest = 0;
+
+    for (unsigned i = 0; i < m->count; i++) {
+        const struct mem_range *r = &m->ranges[i];
+        uint64_t base = align_up(max_u64(r->base, 1ull << 20), align);
+
+        if (r->kind == MEM_FREE && range_end(r) > base)
+            largest = max_u64(largest, range_end(r) - base);
+    }
+    return largest;
+}
