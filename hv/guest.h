@@ -45,12 +45,27 @@ struct vcpu {
 };
 
 #define GUEST_INPUT_SIZE 256u /* power of two */
+#define GUEST_LINE_SIZE  120u
+
+/* What the owning core does with the guest when its turn comes. */
+enum guest_phase {
+    GUEST_IDLE,     /* nothing: not started, failed, or ended */
+    GUEST_CLEARING, /* its memory is being zeroed, then it is loaded and started */
+    GUEST_LIVE,     /* its vCPU runs */
+};
 
 struct guest {
     unsigned number;
     struct guest_config config;
     bool management;
     struct gmem mem; /* RAM */
+    enum guest_phase phase;
+    uint64_t cleared;           /* GUEST_CLEARING: bytes done */
+    uint32_t deaths_in_a_row;   /* ends soon after a start: sets the back-off */
+    void *free_pages;           /* guest_alloc_page's list */
+    char line[GUEST_LINE_SIZE]; /* output up to the next newline, for the serial console */
+    unsigned line_len;
+    uint64_t heartbeat; /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
     struct platform platform;
     struct vcpu vcpu;
     void *backend;            /* EPT and bitmaps: struct vmx_guest */

@@ -6,24 +6,26 @@
 #include "hv/spinlock.h"
 
 static struct spinlock lock;
-static struct {
-    struct abi_ring ring;
-    uint8_t data[ABI_LOG_RING_SIZE];
-} __attribute__((aligned(4096))) log_pages = {.ring = {.size = ABI_LOG_RING_SIZE}};
+/* The ring as the management guest sees it: a header page, then the data. */
+static uint8_t log_pages[sizeof(struct abi_ring) + ABI_LOG_RING_SIZE]
+    __attribute__((aligned(4096)));
 _Static_assert(sizeof(struct abi_ring) == PAGE_SIZE, "the data begin one page after the header");
 
 struct abi_ring *log_ring(void)
 {
-    return &log_pages.ring;
+    struct abi_ring *r = (struct abi_ring *)(void *)log_pages;
+
+    r->size = ABI_LOG_RING_SIZE;
+    return r;
 }
 
 static void ring_put(const char *s, size_t n)
 {
-    struct abi_ring *r = &log_pages.ring;
+    struct abi_ring *r = log_ring();
     uint64_t at = r->written;
 
     for (size_t i = 0; i < n; i++)
-        log_pages.data[(at + i) & (ABI_LOG_RING_SIZE - 1)] = (uint8_t)s[i];
+        r->data[(at + i) & (ABI_LOG_RING_SIZE - 1)] = (uint8_t)s[i];
     __atomic_store_n(&r->written, at + n, __ATOMIC_RELEASE);
 }
 

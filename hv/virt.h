@@ -55,3 +55,6 @@ struct virt_ops {
 
 /* The backend for this CPU, or NULL (report says why: no VMX). Boot core. */
 const struct virt_ops *virt_select(void (*report)(unsigned core, const char *text));
+
+/* What virt_select() chose; constant from then on. */
+const struct virt_ops *virt_backend(void);

@@ -1,0 +1,159 @@
+/* The root's side of the control ABI. Every argument comes from the management guest and is checked
+ * before use. */
+#include "hv/abi/control.h"
+
+#include "hv/arch.h"
+#include "hv/core.h"
+#include "hv/fmt.h"
+#include "hv/guest.h"
+#include "hv/guest_life.h"
+#include "hv/lib.h"
+#include "hv/log.h"
+
+#define LOG_LINE_MAX 512u
+#define INPUT_CHUNK  64u
+
+static int64_t call_snapshot(uint64_t number, uint64_t vcpu)
+{
+    struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
+    uint64_t sequence;
+
+    if (!g || vcpu >= ABI_VCPUS_MAX)
+        return -E_NOENT;
+    sequence = __atomic_load_n(&g->snapshot->sequence, __ATOMIC_ACQUIRE);
+    if (g->status->state != ABI_GUEST_RUNNING)
+        return sequence ? (int64_t)sequence : -E_STATE;
+    core_request(&g->vcpu, VCPU_REQ_SNAPSHOT);
+    return (int64_t)(sequence + 1);
+}
+
+static int64_t put_input(struct guest *g, const uint8_t *bytes, size_t n)
+{
+    size_t taken = 0;
+
+    spin_lock(&g->input_lock);
+    while (taken < n && g->input_head - g->input_tail < GUEST_INPUT_SIZE)
+        g->input[g->input_head++ % GUEST_INPUT_SIZE] = bytes[taken++];
+    spin_unlock(&g->input_lock);
+    return (int64_t)taken;
+}
+
+static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t address, uint64_t length)
+{
+    struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
+    uint8_t chunk[INPUT_CHUNK];
+    int64_t total = 0;
+
+    if (!g)
+        return -E_NOENT;
+    if (g->status->state != ABI_GUEST_RUNNING || !(g->config.devices & DEV_UART))
+        return -E_STATE;
+    if (!gmem_ptr(&v->guest->mem, gpa(address), length))
+        return -E_RANGE;
+    length = min_u64(length, GUEST_INPUT_SIZE);
+    while ((uint64_t)total < length) {
+        size_t n = min_u64(sizeof(chunk), length - (uint64_t)total);
+        int64_t taken;
+        int rc = gmem_read(&v->guest->mem, gpa(address + (uint64_t)total), chunk, n);
+
+        if (rc)
+            return rc;
+        taken = put_input(g, chunk, n);
+        total += taken;
+        if ((size_t)taken < n)
+            break;
+    }
+    core_request(&g->vcpu, VCPU_REQ_INPUT);
+    return total;
+}
+
+static int64_t call_action(uint64_t number, uint64_t action)
+{
+    struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
+    uint32_t state;
+
+    if (!g)
+        return -E_NOENT;
+    state = __atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE);
+    if (!g->backend)
+        return -E_STATE; /* it never got its memory */
+    switch (action) {
+    case ABI_ACTION_STOP:
+        /* Nobody could start the management guest again. */
+        if (g->management)
+            return -E_PERM;
+        if (state != ABI_GUEST_RUNNING)
+            return -E_STATE;
+        core_request(&g->vcpu, VCPU_REQ_STOP);
+        return 0;
+    case ABI_ACTION_START:
+        if (state == ABI_GUEST_RUNNING)
+            return -E_STATE;
+        core_request(&g->vcpu, VCPU_REQ_START);
+        return 0;
+    case ABI_ACTION_RESET:
+        core_request(&g->vcpu, VCPU_REQ_STOP | VCPU_REQ_START);
+        return 0;
+    default:
+        return -E_INVAL;
+    }
+}
+
+static int64_t call_log(const struct vcpu *v, uint64_t address, uint64_t length)
+{
+    char line[LOG_LINE_MAX + 1];
+    int rc;
+
+    if (length > LOG_LINE_MAX)
+        return -E_INVAL;
+    rc = gmem_read(&v->guest->mem, gpa(address), line, length);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < length; i++)
+        if (line[i] < ' ' || line[i] == 0x7f)
+            line[i] = ' ';
+    line[length] = 0;
+    log_info("mgmt: %s", line);
+    return 0;
+}
+
+static int64_t call_address(uint64_t ip, uint64_t netmask)
+{
+    struct abi_host *h = guest_host_page();
+    uint8_t a[4];
+
+    for (unsigned i = 0; i < 4; i++) {
+        a[i] = (uint8_t)(ip >> (8 * i));
+        h->ip[i] = a[i];
+        h->netmask[i] = (uint8_t)(netmask >> (8 * i));
+    }
+    log_info("management address: http://%u.%u.%u.%u/", a[0], a[1], a[2], a[3]);
+    return 0;
+}
+
+int64_t control_call(struct vcpu *v)
+{
+    const struct vcpu_gprs *r = &v->regs;
+
+    if (!v->guest->management)
+        return -E_PERM;
+    switch (r->rax) {
+    case ABI_CALL_VERSION:
+        return ABI_VERSION;
+    case ABI_CALL_HEARTBEAT:
+        v->guest->heartbeat = arch_tsc();
+        return 0;
+    case ABI_CALL_SNAPSHOT:
+        return call_snapshot(r->rbx, r->rcx);
+    case ABI_CALL_CONSOLE_INPUT:
+        return call_input(v, r->rbx, r->rcx, r->rdx);
+    case ABI_CALL_ACTION:
+        return call_action(r->rbx, r->rcx);
+    case ABI_CALL_LOG:
+        return call_log(v, r->rbx, r->rcx);
+    case ABI_CALL_ADDRESS:
+        return call_address(r->rbx, r->rcx);
+    default:
+        return -E_INVAL;
+    }
+}

@@ -1,0 +1,298 @@
+#include "hv/core.h"
+
+#include "hv/arch.h"
+#include "hv/guest_life.h"
+#include "hv/lib.h"
+#include "hv/log.h"
+#include "hv/net.h"
+
+static struct core cores[ARCH_CORES_MAX];
+static uint32_t ready;
+_Static_assert(ARCH_CORES_MAX <= ABI_CORES_MAX, "every core has its row in the shared page");
+
+struct core *core_get(unsigned id)
+{
+    return &cores[id];
+}
+
+unsigned core_ready_count(void)
+{
+    return __atomic_load_n(&ready, __ATOMIC_ACQUIRE);
+}
+
+void core_bind(unsigned id, struct guest *g)
+{
+    struct core *c = &cores[id];
+
+    g->vcpu.core = id;
+    g->vcpu.stats->core = id;
+    c->guests[c->guest_count++] = g;
+}
+
+void core_request(struct vcpu *v, uint32_t request)
+{
+    struct core *c = &cores[v->core];
+
+    __atomic_fetch_or(&v->requests, request, __ATOMIC_ACQ_REL);
+    __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
+    if (v->core != arch_core_self())
+        arch_kick(v->core);
+}
+
+static uint64_t micros_to_ticks(uint64_t us)
+{
+    return us * (arch_tsc_hz() / 1000) / 1000;
+}
+
+static void schedule_guest(struct core *c, struct guest *g, uint64_t now)
+{
+    const struct guest_config *k = &g->config;
+    const struct sched_params p = {
+        .weight = k->weight,
+        .slice = micros_to_ticks(k->slice_us),
+        .budget = micros_to_ticks(k->budget_us),
+        .period = micros_to_ticks(k->period_us),
+    };
+
+    if (sched_add(&c->sched, &g->vcpu.sched, &p, now))
+        log_warn("guest %s: core %u cannot schedule it", k->name, c->id);
+    else if (g->phase == GUEST_IDLE)
+        sched_block(&c->sched, &g->vcpu.sched, NEVER);
+}
+
+/* The vCPU ended: by itself (policy decides on a restart) or by request. */
+static void retire(struct core *c, struct guest *g, uint64_t restart_at)
+{
+    uint64_t now = arch_tsc();
+
+    if (restart_at == NEVER || restart_at > now)
+        sched_block(&c->sched, &g->vcpu.sched, restart_at);
+}
+
+static void take_event(struct guest *g)
+{
+    if (g->phase == GUEST_LIVE)
+        platform_pulse_irq(&g->platform, ABI_EVENT_IRQ);
+}
+
+static void take_requests(struct core *c, struct guest *g, uint32_t r)
+{
+    struct vcpu *v = &g->vcpu;
+
+    if (r & VCPU_REQ_STOP) {
+        guest_end(g, "stopped by request");
+        g->phase = GUEST_IDLE; /* also when it was on its way to a restart */
+        retire(c, g, NEVER);
+    }
+    if ((r & VCPU_REQ_START) && g->phase == GUEST_IDLE) {
+        guest_begin_start(g);
+        sched_wake(&c->sched, &v->sched, arch_tsc());
+    }
+    if ((r & VCPU_REQ_SNAPSHOT) && g->phase == GUEST_LIVE) {
+        (void)virt_backend()->snapshot(v);
+        if (guest_management())
+            core_request(&guest_management()->vcpu, VCPU_REQ_EVENT);
+    }
+    if ((r & VCPU_REQ_NET) && g->phase == GUEST_LIVE)
+        virtio_net_poll(&g->platform.net);
+    if (r & VCPU_REQ_EVENT)
+        take_event(g);
+}
+
+/* Bytes typed, frames and requests that other cores left, for every guest of this core. Each is
+ * bounded. */
+static void serve(struct core *c)
+{
+    __atomic_store_n(&c->wake, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < c->guest_count; i++) {
+        struct guest *g = c->guests[i];
+        uint32_t r = 0;
+
+        if (__atomic_load_n(&g->vcpu.requests, __ATOMIC_RELAXED))
+            r = __atomic_exchange_n(&g->vcpu.requests, 0, __ATOMIC_ACQ_REL);
+        if (g->phase == GUEST_LIVE) {
+            g->platform.clock.now = arch_tsc();
+            if (g->input_head != g->input_tail)
+                guest_feed_input(g);
+        }
+        if (r)
+            take_requests(c, g, r);
+        if (g->vcpu.halted && g->phase == GUEST_LIVE && platform_irq_pending(&g->platform))
+            sched_wake(&c->sched, &g->vcpu.sched, arch_tsc());
+    }
+}
+
+/* The management guest is started anew when it stops answering. Returns when to look again. */
+static uint64_t watch_management(struct core *c)
+{
+    struct guest *m = guest_management();
+    uint64_t patience = arch_tsc_hz() / 1000 * ABI_HEARTBEAT_MS;
+
+    if (!m || m->vcpu.core != c->id || m->phase != GUEST_LIVE)
+        return NEVER;
+    if (arch_tsc() - m->heartbeat > patience && !m->vcpu.stop) {
+        vcpu_stop(&m->vcpu, ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
+        retire(c, m, guest_ended(m));
+        sched_wake(&c->sched, &m->vcpu.sched, arch_tsc());
+        return NEVER;
+    }
+    return m->heartbeat + patience + 1;
+}
+
+static void note_slice_end(struct core *c, struct vcpu *v, uint64_t until, uint64_t now)
+{
+    uint64_t late = now > until ? now - until : 0;
+
+    c->stats->slice_ends++;
+    v->stats->slice_ends++;
+    c->stats->slice_late_max = max_u64(c->stats->slice_late_max, late);
+    v->stats->slice_late_max = max_u64(v->stats->slice_late_max, late);
+}
+
+/* A halted vCPU whose turn has come: its timers may have raised an interrupt. False: nothing yet,
+ * it sleeps on. */
+static bool wake_from_halt(struct core *c, struct vcpu *v)
+{
+    struct platform *p = v->platform;
+
+    p->clock.now = arch_tsc();
+    if (p->clock.now >= p->next_event)
+        platform_timers(p);
+    if (platform_irq_pending(p))
+        return true;
+    sched_block(&c->sched, &v->sched, p->next_event);
+    return false;
+}
+
+static void run_live(struct core *c, struct guest *g, uint64_t until)
+{
+    struct vcpu *v = &g->vcpu;
+
+    if (v->halted && !wake_from_halt(c, v))
+        return;
+    switch (virt_backend()->run(v, until)) {
+    case VCPU_YIELD_SLICE:
+        note_slice_end(c, v, until, arch_tsc());
+        break;
+    case VCPU_YIELD_HALT:
+        guest_flush_line(g);
+        sched_block(&c->sched, &v->sched, g->platform.next_event);
+        break;
+    case VCPU_YIELD_STOP:
+        retire(c, g, guest_ended(g));
+        break;
+    case VCPU_YIELD_KICK:
+        break;
+    }
+}
+
+static void run_entity(struct core *c, const struct sched_decision *d, uint64_t start)
+{
+    struct vcpu *v = container_of(d->entity, struct vcpu, sched);
+    struct guest *g = v->guest;
+    uint64_t now;
+
+    if (g->phase == GUEST_LIVE) {
+        if (__builtin_expect(guest_host_page()->first_entry_tsc == 0, 0))
+            guest_host_page()->first_entry_tsc = start;
+        run_live(c, g, d->until);
+    } else if (g->phase == GUEST_CLEARING) {
+        (void)guest_advance_start(g, d->until);
+    }
+    if (g->phase == GUEST_IDLE)
+        sched_block(&c->sched, &v->sched, NEVER);
+    now = arch_tsc();
+    sched_ran(&c->sched, &v->sched, start, now);
+    c->stats->busy_ticks += now - start;
+    v->stats->run_ticks = v->sched.run_ticks;
+    v->stats->wait_ticks = v->sched.wait_ticks;
+    v->stats->halted = v->halted;
+}
+
+/* Frames from the wire. Only the core that the NIC was routed to ever sees net_pending() with work;
+ * bounded by net_poll(). */
+static bool serve_nic(struct core *c)
+{
+    const struct guest *m = guest_management();
+
+    return m && m->vcpu.core == c->id && net_pending() && net_poll();
+}
+
+static _Noreturn void loop(struct core *c)
+{
+    uint64_t look_again = 0;
+
+    for (;;) {
+        bool more = serve_nic(c);
+        struct sched_decision d;
+        uint64_t now;
+
+        serve(c);
+        now = arch_tsc();
+        if (now >= look_again)
+            look_again = watch_management(c);
+        d = sched_pick(&c->sched, now);
+        d.until = min_u64(d.until, look_again);
+        if (d.entity) {
+            run_entity(c, &d, now);
+        } else if (!more) {
+            arch_idle(d.until, &c->wake);
+            c->stats->idle_ticks += arch_tsc() - now;
+        }
+    }
+}
+
+static void report(unsigned id, const char *text)
+{
+    (void)id;
+    log_warn("%s", text);
+}
+
+static int enter_root(struct core *c)
+{
+    static uint8_t pages[ARCH_CORES_MAX][PAGE_SIZE] __attribute__((aligned(4096)));
+
+    if (virt_backend()->core_probe(c->id, report))
+        return -E_NOTSUP;
+    return virt_backend()->core_on(c->id, pages[c->id]);
+}
+
+static void abandon_guests(struct core *c)
+{
+    for (unsigned i = 0; i < c->guest_count; i++) {
+        struct guest *g = c->guests[i];
+
+        g->status->state = ABI_GUEST_FAILED;
+        (void)str_copy(g->status->why, sizeof(g->status->why),
+                       "its core is not in VMX root operation");
+        log_warn("guest %s: not started: core %u is not in VMX root operation", g->config.name,
+                 c->id);
+        g->phase = GUEST_IDLE;
+    }
+}
+
+_Noreturn void core_run(unsigned id)
+{
+    struct core *c = &cores[id];
+    uint64_t now = arch_tsc();
+
+    c->id = id;
+    c->stats = &guest_host_page()->cores[id];
+    c->stats->id = id;
+    c->stats->apic_id = arch_core_apic_id(id);
+    c->stats->vcpus = c->guest_count;
+    sched_init(&c->sched);
+    c->vmx_root = enter_root(c) == 0;
+    if (c->vmx_root) {
+        c->stats->flags |= ABI_CORE_VMX_ROOT;
+        log_info("in VMX root operation");
+    } else {
+        log_warn("core %u: not in VMX root operation, it stays idle", id);
+        abandon_guests(c);
+    }
+    for (unsigned i = 0; i < c->guest_count; i++)
+        schedule_guest(c, c->guests[i], now);
+    __atomic_fetch_add(&ready, 1, __ATOMIC_ACQ_REL);
+    loop(c);
+}

@@ -1,0 +1,35 @@
+/*
+ * A core's run loop: takes what other cores left for its vCPUs, asks the scheduler, runs the vCPU
+ * it names until the time it names, or halts.
+ */
+#pragma once
+
+#include "hv/abi/control.h"
+#include "hv/guest.h"
+#include "hv/sched.h"
+#include "hv/types.h"
+#include "hv/virt.h"
+
+struct core {
+    unsigned id;
+    bool vmx_root; /* virtualisation is on: guests can run here */
+    uint32_t wake; /* someone left work: do not halt. Any core sets it */
+    struct sched sched;
+    struct guest *guests[ABI_GUESTS_MAX]; /* bound to this core; changed before core_run() only */
+    unsigned guest_count;
+    struct abi_core *stats; /* shared page */
+};
+
+struct core *core_get(unsigned id);
+
+/* Binds a guest to a core. Start-up, boot core. */
+void core_bind(unsigned id, struct guest *g);
+
+/* Leaves a request (enum vcpu_request) for a vCPU and wakes its core. Any core. */
+void core_request(struct vcpu *v, uint32_t request);
+
+/* Sets up the calling core (capabilities, VMX root) and enters its run loop. */
+_Noreturn void core_run(unsigned id);
+
+/* How many cores have finished their set-up (in VMX root or not). */
+unsigned core_ready_count(void);

@@ -1,0 +1,213 @@
+#include "hv/main.h"
+
+#include "hv/arch.h"
+#include "hv/core.h"
+#include "hv/fmt.h"
+#include "hv/guest_life.h"
+#include "hv/lib.h"
+#include "hv/log.h"
+#include "hv/net.h"
+#include "hv/panic.h"
+#include "hv/virt.h"
+#include "version.h"
+
+#define CONFIG_MODULE       "guests.json"
+#define MGMT_MODULE         "mgmt.elf"
+#define CONFIG_SCRATCH_SIZE (1u << 20)
+#define MGMT_NUMBER         0u
+#define BELOW_4G            (4ull << 30)
+
+static const struct virt_ops *backend;
+static struct mem_map *memory;
+
+const struct virt_ops *virt_backend(void)
+{
+    return backend;
+}
+
+static _Noreturn void halt(void)
+{
+    static const uint32_t never;
+
+    for (;;)
+        arch_idle(NEVER, &never);
+}
+
+static void report(unsigned core, const char *text)
+{
+    (void)core;
+    log_warn("%s", text);
+}
+
+static _Noreturn void refuse(const char *why)
+{
+    log_warn("Bulkhead cannot run on this machine: %s", why);
+    log_info("halted; reset or power off the machine");
+    halt();
+}
+
+static void report_config(void *ctx, const struct config_error *e)
+{
+    (void)ctx;
+    log_warn("%s:%u:%u: %s%s%s", CONFIG_MODULE, e->line, e->column, e->field,
+             e->field[0] ? ": " : "", e->text);
+}
+
+static void read_config(struct config *c)
+{
+    const struct arch_module *m = guest_module(CONFIG_MODULE);
+    hpa_t scratch;
+
+    config_default(c);
+    if (!m) {
+        log_warn("no boot module \"%s\": no guests but the management guest", CONFIG_MODULE);
+        return;
+    }
+    if (mem_alloc(memory, CONFIG_SCRATCH_SIZE, PAGE_SIZE, BELOW_4G, MEM_HOST, 0, &scratch)) {
+        log_warn("no memory to read %s", CONFIG_MODULE);
+        return;
+    }
+    (void)config_parse((const char *)m->data, m->size, arch_ptr(scratch), CONFIG_SCRATCH_SIZE, c,
+                       report_config, NULL);
+    if (mem_free(memory, scratch, CONFIG_SCRATCH_SIZE))
+        panic("the configuration's scratch memory is not there any more");
+}
+
+/* The core a guest asked for, or the one with the fewest guests. */
+static unsigned choose_core(const struct guest_config *c)
+{
+    unsigned count = arch_core_count(), best = 0;
+
+    if (c->core >= 0) {
+        unsigned core = (unsigned)c->core % count;
+
+        if (core != (unsigned)c->core)
+            log_warn("guest %s: there is no core %d, it goes on core %u", c->name, c->core, core);
+        return core;
+    }
+    for (unsigned i = 1; i < count; i++)
+        if (core_get(i)->guest_count < core_get(best)->guest_count)
+            best = i;
+    return best;
+}
+
+static void management_guest_config(const struct management_config *m, struct guest_config *c)
+{
+    *c = (struct guest_config){
+        .memory = m->memory,
+        .core = m->core,
+        .weight = m->weight,
+        .slice_us = m->slice_us,
+        .budget_us = m->budget_us,
+        .period_us = m->period_us,
+        .restart = RESTART_ALWAYS,
+        .devices = DEV_DEFAULT | DEV_NET,
+    };
+    if (c->core < 0)
+        c->core = (int)arch_core_count() - 1;
+    (void)str_copy(c->name, sizeof(c->name), "mgmt");
+    (void)str_copy(c->image, sizeof(c->image), MGMT_MODULE);
+}
+
+static void place(unsigned number, const struct guest_config *c, bool management)
+{
+    struct guest *g = guest_create(number, c, management);
+
+    if (!g) {
+        log_warn("guest %s: not created: out of host memory", c->name);
+        return;
+    }
+    core_bind(choose_core(c), g);
+}
+
+static void describe_host(const struct boot_info *b, const struct config *c)
+{
+    struct abi_host *h = guest_host_page();
+    const struct management_config *m = &c->management;
+
+    h->magic = ABI_MAGIC;
+    h->abi_version = ABI_VERSION;
+    h->core_count = arch_core_count();
+    h->tsc_hz = arch_tsc_hz();
+    h->boot_tsc = b->entry_tsc;
+    h->boot_epoch = arch_boot_epoch();
+    (void)str_copy(h->version, sizeof(h->version), BULKHEAD_VERSION);
+    (void)str_copy(h->build_id, sizeof(h->build_id), BULKHEAD_BUILD_ID);
+    h->static_ip = m->static_ip;
+    memcpy(h->ip, m->ip, sizeof(h->ip));
+    memcpy(h->netmask, m->netmask, sizeof(h->netmask));
+    memcpy(h->gateway, m->gateway, sizeof(h->gateway));
+    backend->describe(h);
+}
+
+static void *alloc_for_nic(size_t bytes)
+{
+    uint64_t size = align_up(bytes, PAGE_SIZE);
+    hpa_t a;
+
+    if (mem_alloc(memory, size, PAGE_SIZE, BELOW_4G, MEM_HOST, 0, &a))
+        return NULL;
+    memset(arch_ptr(a), 0, size);
+    return arch_ptr(a);
+}
+
+static void start_network(unsigned core)
+{
+    struct abi_host *h = guest_host_page();
+    int rc = net_start_uplink(core, alloc_for_nic);
+
+    if (rc) {
+        log_warn("no network card that Bulkhead can drive (error %d): management is not reachable",
+                 -rc);
+        return;
+    }
+    h->net_up = 1;
+    (void)str_copy(h->nic, sizeof(h->nic), net_uplink_name());
+    log_info("network card %s", net_uplink_name());
+}
+
+static void create_guests(const struct config *c)
+{
+    static struct guest_config mgmt;
+
+    for (unsigned i = 0; i < c->guest_count; i++)
+        place(i + 1, &c->guests[i], false);
+    /* Last, so that the pages of all the others are there to be mapped. */
+    management_guest_config(&c->management, &mgmt);
+    place(MGMT_NUMBER, &mgmt, true);
+}
+
+_Noreturn void hv_main(const struct boot_info *b)
+{
+    static struct config config;
+    const struct guest *m;
+
+    memory = b->memory;
+    log_info("Bulkhead %s (%s)", BULKHEAD_VERSION, BULKHEAD_BUILD_ID);
+    log_info("%u cores, TSC %lu kHz, %lu MiB of memory free", arch_core_count(),
+             arch_tsc_hz() / 1000, mem_total(memory, MEM_FREE) >> 20);
+    backend = virt_select(report);
+    if (!backend)
+        refuse("no virtualisation extension that it can use");
+    if (backend->core_probe(0, report))
+        refuse("its boot processor lacks what is named above");
+    read_config(&config);
+    if (guest_setup(memory, backend, arch_boot_epoch(), b->entry_tsc))
+        panic("no memory for the shared pages");
+    create_guests(&config);
+    m = guest_management();
+    if (!m)
+        panic("the management guest cannot be created");
+    start_network(m->vcpu.core);
+    if (guest_audit_all())
+        refuse("the isolation audit found a mapping that must not be");
+    describe_host(b, &config);
+    guest_account_memory();
+    log_info("host memory %lu KiB, management guest %lu KiB, isolation audit passed",
+             (guest_host_page()->memory.host + guest_host_page()->memory.shared +
+              guest_host_page()->memory.tables) >>
+                 10,
+             m->mem.size >> 10);
+    arch_cores_start(core_run);
+    core_run(0);
+}

@@ -1,0 +1,125 @@
+#include "hv/sched.h"
+
+/* a * b >> 32 without losing the high half. */
+static uint64_t scale(uint64_t ticks, uint64_t ratio)
+{
+    return (uint64_t)(((unsigned __int128)ticks * ratio) >> 32);
+}
+
+void sched_init(struct sched *s)
+{
+    *s = (struct sched){0};
+}
+
+int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params *p, uint64_t now)
+{
+    if (p->weight == 0 || p->slice == 0 || (p->budget && p->period < p->budget))
+        return -E_INVAL;
+    if (s->count >= SCHED_ENTITIES_MAX)
+        return -E_NOSPC;
+    *e = (struct sched_entity){
+        .params = *p,
+        .present = true,
+        .runnable = true,
+        .wake = NEVER,
+        .vtime = s->min_vtime,
+        .vscale = (100ull << 32) / p->weight, /* weight 100 is real time */
+        .period_end = now + p->period,
+        .ready_since = now,
+    };
+    s->entities[s->count++] = e;
+    return 0;
+}
+
+void sched_remove(struct sched *s, struct sched_entity *e)
+{
+    for (unsigned i = 0; i < s->count; i++) {
+        if (s->entities[i] != e)
+            continue;
+        s->entities[i] = s->entities[--s->count];
+        s->entities[s->count] = NULL;
+        e->present = false;
+        return;
+    }
+}
+
+static void replenish(struct sched_entity *e, uint64_t now)
+{
+    if (!e->params.budget || now < e->period_end)
+        return;
+    e->used = 0;
+    e->period_end += e->params.period;
+    if (e->period_end <= now) /* slept through periods: the next one begins now */
+        e->period_end = now + e->params.period;
+}
+
+static bool exhausted(const struct sched_entity *e)
+{
+    return e->params.budget && e->used >= e->params.budget;
+}
+
+void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake)
+{
+    (void)s;
+    e->runnable = false;
+    e->wake = wake;
+}
+
+/* A sleeper comes back at most one slice behind the others: enough to run before them at once, not
+ * enough to starve them for the time it slept. */
+void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
+{
+    uint64_t credit = scale(e->params.slice, e->vscale);
+    uint64_t floor = s->min_vtime > credit ? s->min_vtime - credit : 0;
+
+    if (e->runnable)
+        return;
+    e->runnable = true;
+    e->wake = NEVER;
+    e->vtime = max_u64(e->vtime, floor);
+    e->ready_since = now;
+}
+
+struct sched_decision sched_pick(struct sched *s, uint64_t now)
+{
+    struct sched_decision d = {NULL, NEVER};
+    uint64_t min_vtime = NEVER;
+
+    for (unsigned i = 0; i < s->count; i++) {
+        struct sched_entity *e = s->entities[i];
+
+        replenish(e, now);
+        if (!e->runnable && e->wake <= now)
+            sched_wake(s, e, now);
+        if (!e->runnable) {
+            d.until = min_u64(d.until, e->wake);
+            continue;
+        }
+        if (exhausted(e)) {
+            d.until = min_u64(d.until, e->period_end);
+            continue;
+        }
+        min_vtime = min_u64(min_vtime, e->vtime);
+        if (!d.entity || e->vtime < d.entity->vtime)
+            d.entity = e;
+    }
+    if (!d.entity)
+        return d;
+    s->min_vtime = max_u64(s->min_vtime, min_vtime);
+    d.until = min_u64(d.until, now + d.entity->params.slice);
+    if (d.entity->params.budget)
+        d.until = min_u64(d.until, now + (d.entity->params.budget - d.entity->used));
+    return d;
+}
+
+void sched_ran(struct sched *s, struct sched_entity *e, uint64_t start, uint64_t now)
+{
+    uint64_t ran = now - start;
+
+    (void)s;
+    e->vtime += scale(ran, e->vscale);
+    e->used += ran;
+    e->run_ticks += ran;
+    e->wait_ticks += start - e->ready_since;
+    e->ready_since = now;
+}
