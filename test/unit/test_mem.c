@@ -1,0 +1,148 @@
+/* SOURCES: hv/mem.c hv/lib.c */
+#include "hv/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define MB (1ull << 20)
+
+static struct mem_map map;
+
+static void add(uint64_t base, uint64_t size, enum mem_owner_kind kind)
+{
+    assert_int_equal(mem_add(&map, base, size, kind, 0), 0);
+}
+
+/* Sorted, not overlapping, no empty range, neighbours of one owner joined: whatever was done to the
+ * map. */
+static void check_invariants(void)
+{
+    for (unsigned i = 0; i < map.count; i++) {
+        const struct mem_range *r = &map.ranges[i];
+
+        assert_true(r->size > 0 && r->base % PAGE_SIZE == 0 && r->size % PAGE_SIZE == 0);
+        if (i > 0) {
+            const struct mem_range *p = &map.ranges[i - 1];
+
+            assert_true(p->base + p->size <= r->base);
+            assert_false(p->base + p->size == r->base && p->kind == r->kind &&
+                         p->guest == r->guest);
+        }
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    map.count = 0;
+    add(0, 0x9fc00, MEM_FREE);
+    add(0x9fc00, 0x60400, MEM_RESERVED);
+    add(1 * MB, 127 * MB, MEM_FREE);
+    return 0;
+}
+
+static void rounding(void **state)
+{
+    (void)state;
+    /* RAM ends at the page below 0x9fc00, the reserved range begins there. */
+    assert_int_equal(mem_find(&map, hpa(0x9efff))->kind, MEM_FREE);
+    assert_int_equal(mem_find(&map, hpa(0x9f000))->kind, MEM_RESERVED);
+    assert_null(mem_find(&map, hpa(128 * MB)));
+    check_invariants();
+}
+
+static void later_ranges_win(void **state)
+{
+    (void)state;
+    add(4 * MB, MB, MEM_HOST);
+    assert_int_equal(map.count, 5);
+    assert_int_equal(mem_find(&map, hpa(4 * MB))->kind, MEM_HOST);
+    assert_int_equal(mem_find(&map, hpa(5 * MB))->kind, MEM_FREE);
+    add(0, 128 * MB, MEM_RESERVED);
+    assert_int_equal(map.count, 1);
+    check_invariants();
+}
+
+static void allocation(void **state)
+{
+    hpa_t a, b;
+
+    (void)state;
+    assert_int_equal(mem_alloc(&map, 16 * MB, 2 * MB, NEVER, MEM_GUEST, 3, &a), 0);
+    assert_int_equal(a.v, 112 * MB);
+    assert_int_equal(mem_find(&map, a)->guest, 3);
+    assert_int_equal(mem_alloc(&map, PAGE_SIZE, PAGE_SIZE, 64 * MB, MEM_HOST, 0, &b), 0);
+    assert_int_equal(b.v, 64 * MB - PAGE_SIZE);
+    assert_int_equal(mem_total(&map, MEM_GUEST), 16 * MB);
+    check_invariants();
+    assert_int_equal(mem_free(&map, a, 16 * MB), 0);
+    assert_int_equal(mem_free(&map, b, PAGE_SIZE), 0);
+    assert_int_equal(mem_total(&map, MEM_HOST), 0);
+    assert_int_equal(map.count, 3);
+    check_invariants();
+}
+
+static void refusals(void **state)
+{
+    hpa_t a;
+
+    (void)state;
+    assert_int_equal(mem_alloc(&map, 0, PAGE_SIZE, NEVER, MEM_HOST, 0, &a), -E_INVAL);
+    assert_int_equal(mem_alloc(&map, PAGE_SIZE, 3 * PAGE_SIZE, NEVER, MEM_HOST, 0, &a), -E_INVAL);
+    assert_int_equal(mem_alloc(&map, 128 * MB, PAGE_SIZE, NEVER, MEM_HOST, 0, &a), -E_NOMEM);
+    /* Nothing is ever given out below 1 MB, where firmware and start-up code live. */
+    assert_int_equal(mem_alloc(&map, PAGE_SIZE, PAGE_SIZE, 1 * MB, MEM_HOST, 0, &a), -E_NOMEM);
+    assert_int_equal(mem_free(&map, hpa(2 * MB), PAGE_SIZE), -E_INVAL);
+    assert_int_equal(mem_free(&map, hpa(0xa0000), PAGE_SIZE), -E_INVAL);
+    assert_int_equal(mem_free(&map, hpa(200 * MB), PAGE_SIZE), -E_INVAL);
+}
+
+static void hostile_firmware(void **state)
+{
+    (void)state;
+    add(UINT64_MAX - 100, 100, MEM_FREE);
+    add(UINT64_MAX - 2 * PAGE_SIZE, UINT64_MAX, MEM_RESERVED);
+    add(0, UINT64_MAX, MEM_RESERVED);
+    assert_int_equal(map.count, 1);
+    check_invariants();
+}
+
+static void a_full_table(void **state)
+{
+    uint64_t at = 2 * MB;
+    int rc = 0;
+
+    (void)state;
+    while (rc == 0) {
+        rc = mem_add(&map, at, PAGE_SIZE, MEM_HOST, 0);
+        at += 2 * PAGE_SIZE;
+    }
+    assert_int_equal(rc, -E_NOSPC);
+    check_invariants();
+}
+
+static void largest(void **state)
+{
+    (void)state;
+    assert_int_equal(mem_largest(&map, 2 * MB), 126 * MB);
+    add(64 * MB, PAGE_SIZE, MEM_HOST);
+    assert_int_equal(mem_largest(&map, 2 * MB), 62 * MB);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(rounding, setup),
+        cmocka_unit_test_setup(later_ranges_win, setup),
+        cmocka_unit_test_setup(allocation, setup),
+        cmocka_unit_test_setup(refusals, setup),
+        cmocka_unit_test_setup(hostile_firmware, setup),
+        cmocka_unit_test_setup(a_full_table, setup),
+        cmocka_unit_test_setup(largest, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

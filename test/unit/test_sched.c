@@ -1,0 +1,182 @@
+/* SOURCES: hv/sched.c */
+#include "hv/sched.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define SLICE 40000u
+
+static struct sched s;
+static struct sched_entity hog, control, mgmt;
+
+static void add(struct sched_entity *e, uint32_t weight, uint64_t budget, uint64_t period)
+{
+    const struct sched_params p = {weight, SLICE, budget, period};
+
+    assert_int_equal(sched_add(&s, e, &p, 0), 0);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    sched_init(&s);
+    return 0;
+}
+
+/* Lets whoever is picked run until its time ends; entities here never block. Returns the time
+ * afterwards. */
+static uint64_t run_until(uint64_t now, uint64_t end)
+{
+    while (now < end) {
+        struct sched_decision d = sched_pick(&s, now);
+
+        assert_true(d.until > now);
+        if (d.entity)
+            sched_ran(&s, d.entity, now, d.until);
+        now = d.until;
+    }
+    return now;
+}
+
+static void nobody(void **state)
+{
+    struct sched_decision d = sched_pick(&s, 5);
+
+    (void)state;
+    assert_null(d.entity);
+    assert_int_equal(d.until, NEVER);
+}
+
+static void weights_are_shares(void **state)
+{
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&control, 300, 0, 0);
+    run_until(0, 1000ull * SLICE);
+    assert_in_range(hog.run_ticks, 245ull * SLICE, 255ull * SLICE);
+    assert_in_range(control.run_ticks, 745ull * SLICE, 755ull * SLICE);
+}
+
+/* The reason for the whole policy: a sleeper that runs briefly runs at its time, whatever else
+ * wants the core. */
+static void a_sleeper_runs_when_its_event_is_due(void **state)
+{
+    uint64_t now = 0, due = 20000;
+
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&control, 100, 0, 0);
+    sched_block(&s, &control, due);
+    for (unsigned periods = 0; periods < 1000;) {
+        struct sched_decision d = sched_pick(&s, now);
+
+        assert_true(d.until <= due || d.entity == &control);
+        if (d.entity == &control) {
+            assert_int_equal(now, due);
+            sched_ran(&s, &control, now, now + 500);
+            now += 500;
+            due += 20000;
+            periods++;
+            sched_block(&s, &control, due);
+        } else {
+            sched_ran(&s, &hog, now, d.until);
+            now = d.until;
+        }
+    }
+    assert_true(hog.run_ticks > 1000ull * 19000);
+}
+
+static void a_long_sleep_is_no_licence(void **state)
+{
+    uint64_t now;
+
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&control, 100, 0, 0);
+    sched_block(&s, &control, NEVER);
+    now = run_until(0, 1000ull * SLICE);
+    sched_wake(&s, &control, now);
+    run_until(now, now + 10ull * SLICE);
+    assert_true(hog.run_ticks >= 1004ull * SLICE);
+}
+
+static void a_budget_bounds(void **state)
+{
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&mgmt, 1000, 10000, 100000);
+    run_until(0, 10000000);
+    assert_in_range(mgmt.run_ticks, 990000, 1010000);
+    assert_int_equal(mgmt.run_ticks + hog.run_ticks, 10000000);
+}
+
+static void a_budget_bounds_also_on_an_idle_core(void **state)
+{
+    struct sched_decision d;
+
+    (void)state;
+    add(&mgmt, 100, 10000, 100000);
+    d = sched_pick(&s, 0);
+    assert_ptr_equal(d.entity, &mgmt);
+    assert_int_equal(d.until, 10000);
+    sched_ran(&s, &mgmt, 0, 10000);
+    d = sched_pick(&s, 10000);
+    assert_null(d.entity);
+    assert_int_equal(d.until, 100000);
+    d = sched_pick(&s, 100000);
+    assert_ptr_equal(d.entity, &mgmt);
+}
+
+static void waiting_is_counted(void **state)
+{
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&control, 100, 0, 0);
+    run_until(0, 100ull * SLICE);
+    assert_in_range(hog.wait_ticks, 49ull * SLICE, 51ull * SLICE);
+}
+
+static void bad_parameters(void **state)
+{
+    const struct sched_params no_weight = {0, SLICE, 0, 0}, no_slice = {1, 0, 0, 0},
+                              too_much = {1, SLICE, 200, 100};
+
+    (void)state;
+    assert_int_equal(sched_add(&s, &hog, &no_weight, 0), -E_INVAL);
+    assert_int_equal(sched_add(&s, &hog, &no_slice, 0), -E_INVAL);
+    assert_int_equal(sched_add(&s, &hog, &too_much, 0), -E_INVAL);
+}
+
+static void adding_and_removing(void **state)
+{
+    static struct sched_entity many[SCHED_ENTITIES_MAX + 1];
+    const struct sched_params p = {100, SLICE, 0, 0};
+
+    (void)state;
+    for (unsigned i = 0; i < SCHED_ENTITIES_MAX; i++)
+        assert_int_equal(sched_add(&s, &many[i], &p, 0), 0);
+    assert_int_equal(sched_add(&s, &many[SCHED_ENTITIES_MAX], &p, 0), -E_NOSPC);
+    for (unsigned i = 0; i < SCHED_ENTITIES_MAX; i++)
+        sched_remove(&s, &many[i]);
+    assert_null(sched_pick(&s, 1).entity);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(nobody, setup),
+        cmocka_unit_test_setup(weights_are_shares, setup),
+        cmocka_unit_test_setup(a_sleeper_runs_when_its_event_is_due, setup),
+        cmocka_unit_test_setup(a_long_sleep_is_no_licence, setup),
+        cmocka_unit_test_setup(a_budget_bounds, setup),
+        cmocka_unit_test_setup(a_budget_bounds_also_on_an_idle_core, setup),
+        cmocka_unit_test_setup(waiting_is_counted, setup),
+        cmocka_unit_test_setup(bad_parameters, setup),
+        cmocka_unit_test_setup(adding_and_removing, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
