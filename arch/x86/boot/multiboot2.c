@@ -1,0 +1,150 @@
+#include "arch/x86/boot/multiboot2.h"
+
+#include "hv/lib.h"
+
+#define TAG_END         0u
+#define TAG_CMDLINE     1u
+#define TAG_MODULE      3u
+#define TAG_MMAP        6u
+#define TAG_FRAMEBUFFER 8u
+#define TAG_ACPI_OLD    14u
+#define TAG_ACPI_NEW    15u
+
+#define TAG_HEADER      8u
+#define MMAP_HEADER     16u
+#define MMAP_ENTRY_MIN  24u
+#define MODULE_HEADER   16u
+#define FRAMEBUFFER_MIN 30u
+#define RSDP1_SIZE      20u
+
+static uint32_t get32(const uint8_t *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+static uint64_t get64(const uint8_t *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* The string in [p, p + n), or NULL if it does not end there. */
+static const char *get_string(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] == 0)
+            return (const char *)p;
+    return NULL;
+}
+
+static void parse_mmap(const uint8_t *tag, size_t size, struct mb2_info *out)
+{
+    size_t entry;
+
+    if (size < MMAP_HEADER || (entry = get32(tag + 8)) < MMAP_ENTRY_MIN) {
+        out->dropped++;
+        return;
+    }
+    for (size_t at = MMAP_HEADER; size - at >= entry; at += entry) {
+        if (out->range_count == MB2_RANGES_MAX) {
+            out->dropped++;
+            continue;
+        }
+        out->ranges[out->range_count++] =
+            (struct mb2_range){get64(tag + at), get64(tag + at + 8), get32(tag + at + 16) == 1};
+    }
+}
+
+static void parse_module(const uint8_t *tag, size_t size, struct mb2_info *out)
+{
+    struct mb2_module m = {0};
+
+    if (size > MODULE_HEADER) {
+        m.start = get32(tag + 8);
+        m.end = get32(tag + 12);
+        m.string = get_string(tag + MODULE_HEADER, size - MODULE_HEADER);
+    }
+    if (!m.string || m.end < m.start || out->module_count == MB2_MODULES_MAX)
+        out->dropped++;
+    else
+        out->modules[out->module_count++] = m;
+}
+
+static void parse_framebuffer(const uint8_t *tag, size_t size, struct mb2_info *out)
+{
+    if (size < FRAMEBUFFER_MIN) {
+        out->dropped++;
+        return;
+    }
+    out->framebuffer = (struct mb2_framebuffer){
+        .address = get64(tag + 8),
+        .pitch = get32(tag + 16),
+        .width = get32(tag + 20),
+        .height = get32(tag + 24),
+        .bpp = tag[28],
+        .type = tag[29],
+    };
+}
+
+static void parse_tag(uint32_t type, const uint8_t *tag, size_t size, struct mb2_info *out)
+{
+    const char *s;
+
+    switch (type) {
+    case TAG_CMDLINE:
+        s = get_string(tag + TAG_HEADER, size - TAG_HEADER);
+        if (s)
+            out->cmdline = s;
+        else
+            out->dropped++;
+        break;
+    case TAG_MODULE:
+        parse_module(tag, size, out);
+        break;
+    case TAG_MMAP:
+        parse_mmap(tag, size, out);
+        break;
+    case TAG_FRAMEBUFFER:
+        parse_framebuffer(tag, size, out);
+        break;
+    case TAG_ACPI_OLD:
+    case TAG_ACPI_NEW:
+        if (size - TAG_HEADER < RSDP1_SIZE)
+            out->dropped++;
+        else if (!out->rsdp || type == TAG_ACPI_NEW) {
+            out->rsdp = tag + TAG_HEADER;
+            out->rsdp_size = size - TAG_HEADER;
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+int mb2_parse(const uint8_t *info, size_t size, struct mb2_info *out)
+{
+    size_t total, at = 8;
+
+    memset(out, 0, sizeof(*out));
+    out->cmdline = "";
+    if (size < 16 || (total = get32(info)) < 16 || total > size)
+        return -E_FORMAT;
+    while (total - at >= TAG_HEADER) {
+        uint32_t type = get32(info + at), length = get32(info + at + 4);
+
+        if (type == TAG_END)
+            return 0;
+        if (length < TAG_HEADER || length > total - at)
+            return -E_FORMAT;
+        parse_tag(type, info + at, length, out);
+        at += align_up(length, 8);
+        if (at > total)
+            break;
+    }
+    return -E_FORMAT; /* no end tag */
+}

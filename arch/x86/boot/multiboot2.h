@@ -1,0 +1,39 @@
+/* The multiboot2 boot information (Multiboot2 specification, "Boot information format"). Pure:
+ * bytes in, facts out; every size is checked. */
+#pragma once
+
+#include "hv/types.h"
+
+#define MB2_MODULES_MAX 64
+#define MB2_RANGES_MAX  128
+
+struct mb2_range {
+    uint64_t base, size;
+    bool ram; /* type 1 */
+};
+
+struct mb2_module {
+    uint64_t start, end;
+    const char *string; /* in the information, NUL-terminated */
+};
+
+struct mb2_framebuffer {
+    uint64_t address;
+    uint32_t pitch, width, height;
+    uint8_t bpp, type; /* type 1: RGB, 2: EGA text */
+};
+
+struct mb2_info {
+    const char *cmdline; /* in the information; "" if there is none */
+    struct mb2_range ranges[MB2_RANGES_MAX];
+    unsigned range_count;
+    struct mb2_module modules[MB2_MODULES_MAX];
+    unsigned module_count;
+    unsigned dropped; /* ranges and modules beyond the limits, and malformed tags */
+    struct mb2_framebuffer framebuffer; /* address 0: none */
+    const uint8_t *rsdp; /* copy of the RSDP, the newer one if both are there; NULL if none */
+    size_t rsdp_size;
+};
+
+/* `size` bounds all reads; the information's own total_size may only be less. 0 or -E_FORMAT. */
+int mb2_parse(const uint8_t *info, size_t size, struct mb2_info *out) MUST_CHECK;
