@@ -1,19 +1,19 @@
-/* Control registers, flags and port I/O of the calling core. */
+/* Control registers, their bits (SDM 3A "Control Registers") and the instructions that reach them. */
 #pragma once
 
 #include "hv/types.h"
 
-#define CR0_PE         (1ull << 0)
-#define CR0_MP         (1ull << 1)
-#define CR0_EM         (1ull << 2)
-#define CR0_TS         (1ull << 3)
-#define CR0_ET         (1ull << 4)
-#define CR0_NE         (1ull << 5)
-#define CR0_WP         (1ull << 16)
-#define CR0_AM         (1ull << 18)
-#define CR0_NW         (1ull << 29)
-#define CR0_CD         (1ull << 30)
-#define CR0_PG         (1ull << 31)
+#define CR0_PE (1ull << 0)
+#define CR0_MP (1ull << 1)
+#define CR0_EM (1ull << 2)
+#define CR0_TS (1ull << 3)
+#define CR0_ET (1ull << 4)
+#define CR0_NE (1ull << 5)
+#define CR0_WP (1ull << 16)
+#define CR0_AM (1ull << 18)
+#define CR0_NW (1ull << 29)
+#define CR0_CD (1ull << 30)
+#define CR0_PG (1ull << 31)
 
 #define CR4_VME        (1ull << 0)
 #define CR4_PVI        (1ull << 1)
@@ -39,80 +39,79 @@
 #define CR4_CET        (1ull << 23)
 #define CR4_PKS        (1ull << 24)
 
-#define RFLAGS_CF      (1ull << 0)
-#define RFLAGS_FIXED   (1ull << 1) /* always 1 */
-#define RFLAGS_ZF      (1ull << 6)
-#define RFLAGS_TF      (1ull << 8)
-#define RFLAGS_IF      (1ull << 9)
-#define RFLAGS_RF      (1ull << 16)
-#define RFLAGS_VM      (1ull << 17)
+#define RFLAGS_FIXED (1ull << 1)
+#define RFLAGS_CF    (1ull << 0)
+#define RFLAGS_ZF    (1ull << 6)
+#define RFLAGS_TF    (1ull << 8)
+#define RFLAGS_IF    (1ull << 9)
+#define RFLAGS_DF    (1ull << 10)
+#define RFLAGS_VM    (1ull << 17)
+#define RFLAGS_AC    (1ull << 18)
 
-#define REGS_CR(n)                                                                                 \
-    static inline uint64_t cr##n##_read(void)                                                      \
+#define DEFINE_CR(n)                                                                               \
+    static inline uint64_t read_cr##n(void)                                                        \
     {                                                                                              \
         uint64_t v;                                                                                \
                                                                                                    \
-        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v)::"memory");                                \
+        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v));                                          \
         return v;                                                                                  \
     }                                                                                              \
-    static inline void cr##n##_write(uint64_t v)                                                   \
+    static inline void write_cr##n(uint64_t v)                                                     \
     {                                                                                              \
         __asm__ volatile("mov %0, %%cr" #n ::"r"(v) : "memory");                                   \
     }
-REGS_CR(0)
-REGS_CR(2)
-REGS_CR(3)
-REGS_CR(4)
-#undef REGS_CR
 
-static inline uint64_t dr7_read(void)
+DEFINE_CR(0)
+DEFINE_CR(2)
+DEFINE_CR(3)
+DEFINE_CR(4)
+
+static inline uint64_t read_flags(void)
 {
     uint64_t v;
 
-    __asm__ volatile("mov %%dr7, %0" : "=r"(v));
+    __asm__ volatile("pushfq; popq %0" : "=r"(v));
     return v;
 }
 
-static inline uint64_t rflags_read(void)
-{
-    uint64_t v;
-
-    __asm__ volatile("pushfq; pop %0" : "=r"(v)::"memory");
-    return v;
-}
-
-static inline uint64_t xcr0_read(void)
-{
-    uint32_t low, high;
-
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (uint64_t)high << 32 | low;
-}
-
-static inline void xcr0_write(uint64_t v)
-{
-    __asm__ volatile("xsetbv" ::"c"(0), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory");
-}
-
-static inline void tlb_flush_page(uint64_t va)
-{
-    __asm__ volatile("invlpg (%0)" ::"r"(va) : "memory");
-}
-
-static inline void irq_disable(void)
+static inline void irq_off(void)
 {
     __asm__ volatile("cli" ::: "memory");
 }
 
-static inline uint8_t port_in8(uint16_t port)
+static inline void irq_on(void)
+{
+    __asm__ volatile("sti" ::: "memory");
+}
+
+static inline void invlpg(const void *p)
+{
+    __asm__ volatile("invlpg (%0)" ::"r"(p) : "memory");
+}
+
+static inline void outb(uint16_t port, uint8_t v)
+{
+    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
+}
+
+static inline uint8_t inb(uint16_t port)
 {
     uint8_t v;
 
-    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
     return v;
 }
 
-static inline void port_out8(uint16_t port, uint8_t v)
+/* Extended control register 0 (XCR0). CR4.OSXSAVE must be set. */
+static inline uint64_t read_xcr0(void)
 {
-    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port) : "memory");
+    uint32_t lo, hi;
+
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (uint64_t)hi << 32 | lo;
+}
+
+static inline void write_xcr0(uint64_t v)
+{
+    __asm__ volatile("xsetbv" ::"c"(0), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)));
 }
