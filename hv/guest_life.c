@@ -415,7 +415,7 @@ static void load_and_start(struct guest *g)
     }
     now = arch_tsc();
     if (platform_init(&g->platform, g->config.devices, now, hz,
-                      life.boot_epoch + (now - life.boot_tsc) / hz, &host)) {
+                      life.boot_epoch + (now - life.boot_tsc) / hz, g->mem.size, &host)) {
         fail(g, "its devices cannot be put together");
         return;
     }

@@ -38,14 +38,15 @@ struct platform {
                             devices' writes: read by the run loop */
 };
 
-/* Power-on state. `epoch` is the wall clock (seconds since 1970) at TSC `clock->now`. The
- * virtio-net device is initialised by the caller (virtio_net_init) before, when DEV_NET is set.
- * -E_* if ports clash. */
+/* Power-on state at TSC `now`; `epoch` is the wall clock then (seconds since 1970), `memory` the
+ * guest's RAM in bytes. With DEV_NET the caller has initialised p->net (virtio_net_init);
+ * everything else is. -E_* if ports clash. */
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
-                  uint64_t epoch, const struct platform_host *host) MUST_CHECK;
+                  uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;
 
-/* Brings all timers up to clock.now (raising their interrupt lines) and recomputes next_event.
- * Called when now >= next_event, and after any port write. */
+/* Brings all timers up to clock.now (raising their interrupt lines) and recomputes next_event. The
+ * run loop calls it when clock.now >= next_event, and after each port write. Cheap when nothing is
+ * due. */
 void platform_timers(struct platform *p);
 
 /* Does the PIC ask for the CPU? Cheap: one load. */
@@ -57,5 +58,8 @@ static inline bool platform_irq_pending(const struct platform *p)
 /* The vector (interrupt acknowledge cycle). Only when pending. */
 uint8_t platform_irq_ack(struct platform *p);
 
-/* Types a byte into the UART; false when its queue is full. Owning core. */
+/* An edge on an interrupt line of the PIC that no device drives. */
+void platform_pulse_irq(struct platform *p, unsigned irq);
+
+/* Types a byte into the UART; false when it has no room. Owning core. */
 bool platform_console_input(struct platform *p, uint8_t byte);

@@ -1,0 +1,283 @@
+#include "hv/dev/pic.h"
+
+#include "hv/lib.h"
+
+#define ICW1_ICW4     0x01u
+#define ICW1_INIT     0x10u
+#define ICW4_AUTO_EOI 0x02u
+#define ICW4_SFNM     0x10u
+#define OCW3          0x08u
+#define OCW3_POLL     0x04u
+#define OCW3_READ     0x02u
+#define OCW3_READ_ISR 0x01u
+#define OCW3_SMM_SET  0x40u
+#define OCW3_SMM      0x20u
+#define POLL_PENDING  0x80u
+#define NONE          8u
+
+/* Inputs of each chip that may be level-triggered: not the timer, keyboard, cascade, RTC and FPU.
+ */
+static const uint8_t elcr_writable[2] = {0xf8, 0xde};
+
+static unsigned bit(unsigned n)
+{
+    return 1u << n;
+}
+
+/* The number of the highest-priority bit in `mask`, or NONE. */
+static unsigned highest(const struct pic_chip *c, uint8_t mask)
+{
+    if (!mask)
+        return NONE;
+    for (unsigned i = 0; i < 8; i++) {
+        unsigned n = (c->priority + i) & 7;
+
+        if (mask & bit(n))
+            return n;
+    }
+    return NONE;
+}
+
+/* How far `n` is from the top of the order; NONE is last. */
+static unsigned rank(const struct pic_chip *c, unsigned n)
+{
+    return n == NONE ? 8 : (n - c->priority) & 7;
+}
+
+/* The input that this chip asks the next stage for, or NONE. */
+static unsigned request(const struct pic_chip *c, bool master)
+{
+    uint8_t in_service = c->isr;
+    unsigned n = highest(c, (uint8_t)(c->irr & ~c->imr));
+
+    if (n == NONE)
+        return NONE;
+    if (c->special_mask)
+        in_service = (uint8_t)(in_service & ~c->imr);
+    /* Special fully nested: the slave may interrupt its own service. */
+    if (master && c->special_fully_nested)
+        in_service = (uint8_t)(in_service & ~bit(PIC_CASCADE));
+    return rank(c, n) < rank(c, highest(c, in_service)) ? n : NONE;
+}
+
+/* Sets or clears a request line the way the chip latches it. */
+static void set_line(struct pic_chip *c, unsigned n, bool level)
+{
+    uint8_t b = (uint8_t)bit(n);
+
+    if (level) {
+        if (!(c->lines & b) || (c->elcr & b))
+            c->irr |= b;
+        c->lines |= b;
+    } else {
+        c->lines = (uint8_t)(c->lines & ~b);
+        /* An edge-triggered request too is lost when its input falls before it is acknowledged. */
+        c->irr = (uint8_t)(c->irr & ~b);
+    }
+}
+
+static void update(struct pic *p)
+{
+    bool slave = request(&p->chip[1], false) != NONE;
+    struct pic_chip *m = &p->chip[0];
+
+    /* The cascade input follows the slave's output; a new request of the slave behind the same
+     * level must be seen too. */
+    if (slave)
+        m->irr |= (uint8_t)bit(PIC_CASCADE);
+    else
+        m->irr = (uint8_t)(m->irr & ~bit(PIC_CASCADE));
+    p->intr = request(m, true) != NONE;
+}
+
+void pic_init(struct pic *p)
+{
+    memset(p, 0, sizeof(*p));
+    p->chip[0].imr = p->chip[1].imr = 0xff;
+    p->chip[0].base = 0x08;
+    p->chip[1].base = 0x70;
+}
+
+void pic_set_irq(struct pic *p, unsigned irq, bool level)
+{
+    if (irq > 15 || irq == PIC_CASCADE)
+        return;
+    set_line(&p->chip[irq >> 3], irq & 7, level);
+    update(p);
+}
+
+static void eoi(struct pic_chip *c, unsigned n, bool rotate)
+{
+    if (n == NONE)
+        return;
+    c->isr = (uint8_t)(c->isr & ~bit(n));
+    if (rotate)
+        c->priority = (uint8_t)((n + 1) & 7);
+}
+
+/* Acknowledges input n of one chip: level inputs that are still high ask again after EOI. */
+static void serve(struct pic_chip *c, unsigned n)
+{
+    if (!(c->elcr & bit(n)))
+        c->irr = (uint8_t)(c->irr & ~bit(n));
+    if (!c->auto_eoi)
+        c->isr |= (uint8_t)bit(n);
+    else if (c->rotate_on_auto_eoi)
+        c->priority = (uint8_t)((n + 1) & 7);
+}
+
+uint8_t pic_ack(struct pic *p)
+{
+    struct pic_chip *m = &p->chip[0], *s = &p->chip[1];
+    unsigned n = request(m, true);
+    uint8_t vector;
+
+    if (n == NONE)
+        return (uint8_t)(m->base + 7);
+    if (n == PIC_CASCADE) {
+        unsigned k = request(s, false);
+
+        serve(m, n);
+        if (k == NONE) {
+            vector = (uint8_t)(s->base + 7);
+        } else {
+            serve(s, k);
+            vector = (uint8_t)(s->base + k);
+        }
+    } else {
+        serve(m, n);
+        vector = (uint8_t)(m->base + n);
+    }
+    update(p);
+    return vector;
+}
+
+static void start_init(struct pic_chip *c, uint32_t value)
+{
+    c->irr = (uint8_t)(c->lines & c->elcr);
+    c->isr = c->imr = c->priority = 0;
+    c->special_mask = c->read_isr = c->poll = c->auto_eoi = c->rotate_on_auto_eoi = false;
+    c->special_fully_nested = false;
+    c->icw4_needed = value & ICW1_ICW4;
+    c->init_step = 2;
+}
+
+static void write_ocw2(struct pic_chip *c, uint32_t value)
+{
+    unsigned n = value & 7, current = highest(c, c->isr);
+
+    switch (value >> 5) {
+    case 1: /* non-specific EOI */
+        eoi(c, current, false);
+        break;
+    case 3: /* specific EOI */
+        eoi(c, n, false);
+        break;
+    case 5: /* rotate on non-specific EOI */
+        eoi(c, current, true);
+        break;
+    case 7: /* rotate on specific EOI */
+        eoi(c, n, true);
+        break;
+    case 6: /* set priority: n becomes the lowest */
+        c->priority = (uint8_t)((n + 1) & 7);
+        break;
+    case 4:
+        c->rotate_on_auto_eoi = true;
+        break;
+    case 0:
+        c->rotate_on_auto_eoi = false;
+        break;
+    default: /* 2: no operation */
+        break;
+    }
+}
+
+static void write_ocw3(struct pic_chip *c, uint32_t value)
+{
+    if (value & OCW3_POLL)
+        c->poll = true;
+    if (value & OCW3_READ)
+        c->read_isr = value & OCW3_READ_ISR;
+    if (value & OCW3_SMM_SET)
+        c->special_mask = value & OCW3_SMM;
+}
+
+static void write_data(struct pic_chip *c, uint32_t value)
+{
+    switch (c->init_step) {
+    case 2:
+        c->base = (uint8_t)(value & 0xf8);
+        c->init_step = 3; /* a PC always cascades: ICW3 always comes */
+        break;
+    case 3:
+        c->init_step = c->icw4_needed ? 4 : 0;
+        break;
+    case 4:
+        c->auto_eoi = value & ICW4_AUTO_EOI;
+        c->special_fully_nested = value & ICW4_SFNM;
+        c->init_step = 0;
+        break;
+    default:
+        c->imr = (uint8_t)value;
+        break;
+    }
+}
+
+static void pic_out(void *dev, uint16_t port, unsigned size, uint32_t value)
+{
+    struct pic *p = dev;
+    struct pic_chip *c = &p->chip[port >= PIC_SLAVE_PORT];
+
+    (void)size;
+    if (port & 1)
+        write_data(c, value);
+    else if (value & ICW1_INIT)
+        start_init(c, value);
+    else if (value & OCW3)
+        write_ocw3(c, value);
+    else
+        write_ocw2(c, value);
+    update(p);
+}
+
+static uint32_t pic_in(void *dev, uint16_t port, unsigned size)
+{
+    struct pic *p = dev;
+    struct pic_chip *c = &p->chip[port >= PIC_SLAVE_PORT];
+
+    (void)size;
+    if (c->poll) {
+        unsigned n = request(c, c == &p->chip[0]);
+
+        c->poll = false;
+        if (n == NONE)
+            return 0;
+        serve(c, n);
+        update(p);
+        return POLL_PENDING | n;
+    }
+    if (port & 1)
+        return c->imr;
+    return c->read_isr ? c->isr : c->irr;
+}
+
+static uint32_t elcr_in(void *dev, uint16_t port, unsigned size)
+{
+    const struct pic *p = dev;
+
+    (void)size;
+    return p->chip[port & 1].elcr;
+}
+
+static void elcr_out(void *dev, uint16_t port, unsigned size, uint32_t value)
+{
+    struct pic *p = dev;
+
+    (void)size;
+    p->chip[port & 1].elcr = (uint8_t)(value & elcr_writable[port & 1]);
+    update(p);
+}
+
+const struct io_ops pic_io_ops = {pic_in, pic_out};
+const struct io_ops pic_elcr_ops = {elcr_in, elcr_out};

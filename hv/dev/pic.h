@@ -1,0 +1,37 @@
+/*
+ * The 8259A pair of a PC: master at 0x20, slave at 0xa0 on the master's input 2, edge/level
+ * registers at 0x4d0. Intel 8259A data sheet, 82371AB "ELCR". Pure.
+ */
+#pragma once
+
+#include "hv/dev/dev.h"
+
+#define PIC_MASTER_PORT 0x20u
+#define PIC_SLAVE_PORT  0xa0u
+#define PIC_ELCR_PORT   0x4d0u
+#define PIC_CASCADE     2u
+
+struct pic_chip {
+    uint8_t irr, isr, imr;
+    uint8_t lines;     /* level of each input, for edges and level-triggered inputs */
+    uint8_t elcr;      /* 1: level-triggered */
+    uint8_t base;      /* ICW2: vector of input 0 */
+    uint8_t priority;  /* the input with the highest priority (rotation) */
+    uint8_t init_step; /* 0: operational, else the ICW expected next */
+    bool icw4_needed, auto_eoi, rotate_on_auto_eoi, special_mask, read_isr, poll;
+    bool special_fully_nested;
+};
+
+struct pic {
+    struct pic_chip chip[2]; /* master, slave */
+    bool intr;               /* the output to the CPU */
+};
+
+extern const struct io_ops pic_io_ops, pic_elcr_ops;
+
+void pic_init(struct pic *p);
+/* Input `irq` (0..15, not 2) goes to `level`. */
+void pic_set_irq(struct pic *p, unsigned irq, bool level);
+/* The CPU's interrupt acknowledge cycle: the vector. A spurious 7 or 15 when the request has gone
+ * meanwhile. */
+uint8_t pic_ack(struct pic *p);

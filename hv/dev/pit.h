@@ -1,0 +1,52 @@
+/*
+ * The 8254 timer of a PC: channel 0 raises IRQ 0, channel 2 drives the speaker and can be read at
+ * port 0x61. Intel 8254 data sheet. Pure.
+ *
+ * Nothing is counted step by step: a channel remembers when its count was loaded, and everything
+ * else follows from the time. Periods are computed from the load time, so that they never drift; a
+ * guest that was not running for several periods sees one interrupt, in phase.
+ */
+#pragma once
+
+#include "hv/dev/dev.h"
+#include "hv/dev/ratio.h"
+
+#define PIT_HZ         1193182u
+#define PIT_PORT       0x40u
+#define PIT_PORT_COUNT 4u
+#define PIT_PORT_B     0x61u /* speaker gate, channel 2 output, refresh toggle */
+
+struct pit_channel {
+    uint8_t mode, access; /* access: 1 low, 2 high, 3 low then high */
+    bool bcd, gate;
+    bool loaded; /* a count was written since the mode was set */
+    bool null_count;
+    bool write_high, read_high; /* the next byte is the high one */
+    bool count_latched, status_latched;
+    uint8_t low, status;
+    uint16_t latch;
+    uint32_t count;      /* 1..65536 */
+    uint64_t start;      /* TSC at which the count was loaded */
+    uint64_t stopped_at; /* PIT ticks run when the gate fell */
+};
+
+struct pit {
+    const struct dev_clock *clock;
+    struct irq_line irq0;
+    struct ratio to_pit, to_tsc; /* TSC ticks to PIT ticks and back */
+    struct pit_channel channel[3];
+    uint64_t periods;  /* of channel 0 that were reported as interrupts */
+    uint64_t deadline; /* TSC of the next IRQ 0 */
+    uint8_t port_b;
+};
+
+extern const struct io_ops pit_io_ops, pit_port_b_ops;
+
+void pit_init(struct pit *p, const struct dev_clock *clock, const struct irq_line *irq0);
+/* Raises IRQ 0 for what has fallen due by clock->now. */
+void pit_update(struct pit *p);
+/* When to call pit_update() again, or NEVER. */
+static inline uint64_t pit_deadline(const struct pit *p)
+{
+    return p->deadline;
+}

@@ -1,0 +1,24 @@
+/* Multiplication by a fixed fraction without division: for conversions between the TSC and a
+ * device's own clock. Pure. */
+#pragma once
+
+#include "hv/types.h"
+
+/* value * num / den, as a 64.64 fixed-point factor; num / den < 2^32. */
+struct ratio {
+    uint64_t whole, fraction;
+};
+
+static inline struct ratio ratio_make(uint64_t num, uint64_t den)
+{
+    struct ratio r = {num / den, 0};
+
+    r.fraction = (uint64_t)((((unsigned __int128)(num % den)) << 64) / den);
+    return r;
+}
+
+/* Rounds down; the error is below one for values under 2^64. */
+static inline uint64_t ratio_apply(struct ratio r, uint64_t v)
+{
+    return v * r.whole + (uint64_t)(((unsigned __int128)v * r.fraction) >> 64);
+}

@@ -1,0 +1,66 @@
+#include "hv/dev/reset.h"
+
+#define KBD_PULSE_RESET 0xfeu
+#define CONTROL_RESET   0x04u /* a rising edge of this bit resets */
+#define CONTROL_FULL    0x02u
+
+/* All ones: no keyboard controller is there. Software that waits for its input buffer gives up
+ * soon. */
+static uint32_t kbd_in(void *dev, uint16_t port, unsigned size)
+{
+    (void)dev;
+    (void)port;
+    return size == 1 ? 0xffu : 0xffffu;
+}
+
+static void kbd_out(void *dev, uint16_t port, unsigned size, uint32_t value)
+{
+    struct reset *r = dev;
+
+    (void)port;
+    (void)size;
+    if ((uint8_t)value == KBD_PULSE_RESET)
+        r->on_reset(r->ctx, "keyboard controller, port 0x64");
+}
+
+static uint32_t control_in(void *dev, uint16_t port, unsigned size)
+{
+    const struct reset *r = dev;
+
+    (void)port;
+    (void)size;
+    return r->control;
+}
+
+static void control_out(void *dev, uint16_t port, unsigned size, uint32_t value)
+{
+    struct reset *r = dev;
+    bool edge = (value & CONTROL_RESET) && !(r->control & CONTROL_RESET);
+
+    (void)port;
+    (void)size;
+    r->control = (uint8_t)(value & (CONTROL_RESET | CONTROL_FULL));
+    if (edge)
+        r->on_reset(r->ctx, "reset control register, port 0xcf9");
+}
+
+static uint32_t exit_in(void *dev, uint16_t port, unsigned size)
+{
+    (void)dev;
+    (void)port;
+    (void)size;
+    return 0;
+}
+
+static void exit_out(void *dev, uint16_t port, unsigned size, uint32_t value)
+{
+    struct reset *r = dev;
+
+    (void)port;
+    (void)size;
+    r->on_exit(r->ctx, value);
+}
+
+const struct io_ops reset_kbd_ops = {kbd_in, kbd_out};
+const struct io_ops reset_control_ops = {control_in, control_out};
+const struct io_ops exit_ops = {exit_in, exit_out};

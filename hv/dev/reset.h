@@ -1,0 +1,18 @@
+/* The ways for a guest to end itself: keyboard controller pulse (0x64), reset control register
+ * (0xcf9), exit port (0xf4). Pure. */
+#pragma once
+
+#include "hv/dev/dev.h"
+
+#define RESET_KBD_PORT     0x64u
+#define RESET_CONTROL_PORT 0xcf9u
+#define EXIT_PORT          0xf4u
+
+struct reset {
+    void *ctx;
+    void (*on_reset)(void *ctx, const char *how);
+    void (*on_exit)(void *ctx, uint32_t code);
+    uint8_t control;
+};
+
+extern const struct io_ops reset_kbd_ops, reset_control_ops, exit_ops;

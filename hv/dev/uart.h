@@ -1,0 +1,31 @@
+/*
+ * A 16550A UART at 0x3f8, IRQ 4. PC16550D data sheet. Pure. Sending takes no time; receiving is by
+ * uart_receive().
+ */
+#pragma once
+
+#include "hv/dev/dev.h"
+
+#define UART_PORT       0x3f8u
+#define UART_PORT_COUNT 8u
+#define UART_FIFO       16u
+
+struct uart {
+    struct irq_line irq;
+    void (*transmit)(void *ctx, uint8_t byte);
+    void *ctx;
+    uint8_t ier, fcr, lcr, mcr, lsr, msr, scr;
+    uint16_t divisor;
+    bool thre_pending; /* the transmitter-empty interrupt, until IIR is read or a byte written */
+    bool timeout;      /* bytes wait below the trigger level */
+    uint8_t fifo[UART_FIFO];
+    uint8_t head, count; /* the oldest byte, how many */
+};
+
+extern const struct io_ops uart_io_ops;
+
+void uart_init(struct uart *u, const struct irq_line *irq, void (*transmit)(void *, uint8_t),
+               void *ctx);
+/* A byte arrives on the line. False when there is no room: the caller keeps it (flow control that a
+ * real line does not have). */
+bool uart_receive(struct uart *u, uint8_t byte);
