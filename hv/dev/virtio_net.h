@@ -1,16 +1,25 @@
 /*
- * virtio-net, virtio 1.x (OASIS virtio v1.1 "Network Device"), split virtqueues. Register access is
- * by port I/O: the common, notify, ISR and device configuration structures of "Virtio Over PCI Bus"
- * lie in one I/O window of VIRTIO_NET_PORTS ports at VIRTIO_NET_PORT (a fixed address; a guest
- * without PCI drives it there). Offsets: common configuration 0x00 (56 bytes), ISR status 0x38 (1),
- * notify 0x3c (2 bytes: queue number), device configuration 0x40. A 64-bit register is two 32-bit
- * accesses. Features: VIRTIO_F_VERSION_1, VIRTIO_NET_F_MAC, VIRTIO_NET_F_STATUS. Interrupt: level,
- * IRQ VIRTIO_NET_IRQ, cleared by reading ISR. MSI-X: none.
+ * virtio-net, split virtqueues (OASIS virtio v1.1 "Network Device"). Pure. The structures of
+ * "Virtio Over PCI Bus" lie in one I/O window at VIRTIO_NET_PORT:
  *
- * Ownership: all functions but virtio_net_rx_push() and the reader of rx_waiting run on the guest's
- * owning core. Frames for the guest wait in a bounded ring (lock: rx_lock) until virtio_net_poll()
- * copies them into receive buffers. A ring index, address or length that a guest may not use breaks
- * the device (DEVICE_NEEDS_RESET), never the host.
+ *   common configuration, offsets as in struct virtio_pci_common_cfg:
+ *     0x00 device_feature_select 32, 0x04 device_feature 32 RO, 0x08 driver_feature_select 32, 0x0c
+ * driver_feature 32, 0x10 msix_config 16 (0xffff), 0x12 num_queues 16 RO, 0x14 device_status 8,
+ * 0x15 config_generation 8 RO, 0x16 queue_select 16, 0x18 queue_size 16, 0x1a queue_msix_vector 16
+ * (0xffff), 0x1c queue_enable 16, 0x1e queue_notify_off 16 RO (0), 0x20 queue_desc 64, 0x28
+ * queue_driver 64, 0x30 queue_device 64 (each as two 32-bit accesses, low at +0, high at +4) 0x38
+ * ISR status 8 (reading clears it and lowers the interrupt) 0x3c notify 16: the queue's number 0x40
+ * device configuration: mac 6 bytes, 0x46 status 16 (bit 0: link up)
+ *
+ * Registers are accessed with their own width, the device configuration with 1, 2 or 4 bytes. Queue
+ * 0 receives, queue 1 transmits; each buffer begins with the 12-byte struct virtio_net_hdr
+ * (num_buffers = 1). Features: VIRTIO_F_VERSION_1 (required), VIRTIO_NET_F_MAC,
+ * VIRTIO_NET_F_STATUS. Interrupt: level, IRQ VIRTIO_NET_IRQ.
+ *
+ * Ownership: all functions but virtio_net_rx_push() run on the guest's owning core. Frames for the
+ * guest wait in a bounded ring (lock: rx_lock) until virtio_net_poll() copies them into receive
+ * buffers. A ring or register that makes no sense breaks the device (DEVICE_NEEDS_RESET), never the
+ * host.
  */
 #pragma once
 

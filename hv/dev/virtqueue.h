@@ -1,0 +1,45 @@
+/*
+ * The device's side of a split virtqueue (OASIS virtio v1.1 "Split Virtqueues"). Pure. All that the
+ * guest wrote is copied and checked before use, work is bounded by the queue's size, and a ring
+ * that makes no sense breaks the queue (`broken`), never more than that. No indirect descriptors,
+ * no event index: they are not offered.
+ */
+#pragma once
+
+#include "hv/gmem.h"
+#include "hv/types.h"
+
+#define VIRTQUEUE_MAX   256u /* entries */
+#define VIRTQUEUE_CHAIN 32u  /* descriptors in one chain */
+
+struct virtqueue {
+    uint16_t size; /* a power of two, <= VIRTQUEUE_MAX; set by the guest while not ready */
+    bool ready, broken;
+    uint64_t desc, avail, used; /* guest-physical addresses */
+    uint16_t last_avail, used_index;
+};
+
+/* One piece of a buffer. */
+struct virtqueue_piece {
+    gpa_t address;
+    uint32_t length;
+    bool writable; /* by the device */
+};
+
+struct virtqueue_chain {
+    uint16_t head;
+    unsigned count;
+    struct virtqueue_piece pieces[VIRTQUEUE_CHAIN];
+};
+
+/* As after a device reset: not ready, full size. */
+void virtqueue_reset(struct virtqueue *q);
+/* Makes the queue ready if its three parts are aligned and lie in guest memory. -E_INVAL. */
+int virtqueue_enable(struct virtqueue *q, const struct gmem *m) MUST_CHECK;
+/* The next available chain: 1, 0 if there is none, -E_FORMAT if the ring is broken (q->broken is
+ * set). Pieces are checked to lie in guest memory. */
+int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c) MUST_CHECK;
+/* Gives a chain back with the number of bytes written into it. */
+void virtqueue_done(struct virtqueue *q, const struct gmem *m, uint16_t head, uint32_t written);
+/* Does the driver want an interrupt? */
+bool virtqueue_wants_irq(const struct virtqueue *q, const struct gmem *m);
