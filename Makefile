@@ -1,0 +1,137 @@
+# Bulkhead: `make run` boots the appliance, `make test` proves it, `make help` lists the rest.
+
+BUILD   ?= build
+CONFIG  ?= iso/guests.json
+OUT     ?= $(BUILD)/bulkhead.iso
+CPUS    ?= 4
+MEM     ?= 512
+PORT    ?= 8080
+MACHINE ?= auto
+SECONDS ?= 600
+PYTHON  := /usr/bin/python3
+CC      := gcc
+NASM    := nasm
+VERSION := 0.1.0
+
+export SOURCE_DATE_EPOCH := 1700000000
+
+WARN := -Wall -Wextra -Wconversion -Wsign-conversion -Wmissing-prototypes -Wstrict-prototypes \
+        -Wshadow -Wvla -Werror
+INCLUDE := -I. -I$(BUILD)/gen -isystem $(BUILD)/include
+FREESTANDING := -std=c11 -ffreestanding -fno-pie -mno-red-zone -mgeneral-regs-only -mcmodel=small \
+        -fno-asynchronous-unwind-tables -fno-strict-aliasing -O2 -g -MMD -MP \
+        -ffile-prefix-map=$(CURDIR)=. $(INCLUDE)
+KERNEL_CFLAGS := $(FREESTANDING) $(WARN) -fstack-protector-strong -mstack-protector-guard=global
+
+KERNEL_C := $(filter-out arch/x86/vmx/offsets.c,$(wildcard arch/x86/boot/*.c arch/x86/cpu/*.c \
+        arch/x86/vmx/*.c arch/x86/guest/*.c hv/*.c hv/dev/*.c hv/load/*.c net/*.c))
+KERNEL_ASM := $(wildcard arch/x86/boot/*.asm arch/x86/cpu/*.asm arch/x86/vmx/*.asm)
+KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
+
+GEN := $(BUILD)/gen/version.h $(BUILD)/include/jsmn.h
+
+.PHONY: all run iso test unit fuzz fuzz-short boot-test bench check config-check clean help \
+        deps-build deps-test deps-check FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(BUILD)/config-check
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+# ---- what the build needs ----
+
+# Packages and third-party source are looked at once for each make, before anything is built.
+deps-build:
+	@test/tools/deps.sh build
+deps-test: deps-build
+	@test/tools/deps.sh test
+deps-check: deps-build
+	@test/tools/deps.sh check
+
+# Sources newer than the packages that build them would rebuild for ever: order-only.
+$(KERNEL_O) $(GEN) $(BUILD)/gen/offsets.inc: | deps-build
+
+$(BUILD)/include/jsmn.h: | deps-build
+	@mkdir -p $(@D)
+	cp /usr/include/jsmn.h $@
+
+# The build id is the hash of what the build reads; the file changes only when that does.
+$(BUILD)/gen/version.h: FORCE
+	@mkdir -p $(@D)
+	@id=$$(cat Makefile $$(find arch hv net mgmt -type f ! -name '*.md' | LC_ALL=C sort) | \
+	    sha256sum | cut -c1-16); \
+	printf '#pragma once\n#define BULKHEAD_VERSION "$(VERSION)"\n#define BULKHEAD_BUILD_ID "%s"\n' \
+	    $$id > $@.new; \
+	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# Structure offsets for the assembler, from the compiler itself.
+$(BUILD)/gen/offsets.inc: arch/x86/vmx/offsets.c $(GEN)
+	@mkdir -p $(@D)
+	$(CC) $(KERNEL_CFLAGS) -MF $@.d -MT $@ -S -o $@.s $<
+	sed -n 's/^->\([A-Za-z0-9_]*\) \$$*\(.*\)/%define \1 \2/p' $@.s > $@
+
+# ---- kernel ----
+
+$(BUILD)/kernel/%.o: %.c Makefile | $(GEN)
+	@mkdir -p $(@D)
+	$(CC) $(KERNEL_CFLAGS) -c $< -o $@
+
+$(BUILD)/kernel/hv/main.o: $(BUILD)/gen/version.h
+
+$(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/gen/offsets.inc
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 -g -F dwarf -I./ -I$(BUILD)/gen/ -MD $@.d $< -o $@
+
+$(BUILD)/bulkhead.elf: $(KERNEL_O) arch/x86/kernel.lds
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds -o $@ $(KERNEL_O)
+
+include mgmt/mgmt.mk
+include test/guests/guests.mk
+
+# ---- ISO ----
+
+HOST_CFLAGS := -std=c11 -O1 -g -MMD -MP $(INCLUDE) $(WARN)
+CONFIG_CHECK_C := test/tools/config_check.c hv/config.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
+
+$(BUILD)/config-check: $(CONFIG_CHECK_C) | $(GEN)
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -o $@ $(CONFIG_CHECK_C)
+
+iso: $(OUT)
+
+$(OUT): $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(GUEST_IMAGES) $(BUILD)/config-check FORCE
+	@$(PYTHON) test/tools/mkiso.py --build $(BUILD) --config $(CONFIG) --out $@
+
+run: deps-build
+	@test/tools/deps.sh run
+	@$(MAKE) --no-print-directory iso CONFIG=$(CONFIG) OUT=$(BUILD)/run.iso
+	@$(PYTHON) test/tools/run.py --build $(BUILD) --iso $(BUILD)/run.iso --cpus $(CPUS) \
+	    --memory $(MEM) --port $(PORT) --machine $(MACHINE)
+
+config-check: $(BUILD)/config-check $(GUEST_IMAGES)
+	@$(BUILD)/config-check --search $(BUILD) $(CONFIG)
+
+# ---- tests ----
+
+include test/test.mk
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(KERNEL_O:.o=.d) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o.d) $(BUILD)/gen/offsets.inc.d \
+    $(BUILD)/config-check.d
+
+## make run            build, boot in an emulator with the sample guests, print the address
+##                     CPUS=4 MEM=512 PORT=8080 MACHINE=auto|bochs|kvm CONFIG=iso/guests.json
+## make iso            write build/bulkhead.iso (BIOS and UEFI, CD and USB stick)
+##                     CONFIG=their/guests.json OUT=their.iso packs your own guests
+## make config-check   check a configuration and its images: CONFIG=their/guests.json
+## make test           everything that proves it: unit tests, fuzzers (short), boot tests
+## make unit           host unit tests under ASan and UBSan, with gcc and clang
+## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a moment each
+## make boot-test      boot tests in Bochs and QEMU
+## make bench          costs in ticks, in Bochs
+## make check          formatting, warnings (gcc and clang), clang-tidy, cppcheck, layers
+## make clean          remove build/

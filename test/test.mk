@@ -1,0 +1,80 @@
+# Host unit tests and fuzzers. Each file's first lines name the sources it is linked with: /* SOURCES: a.c b.c @llhttp */
+
+LLHTTP_C := /usr/share/llhttp/api.c /usr/share/llhttp/http.c /usr/share/llhttp/llhttp.c
+LLHTTP_CFLAGS := -isystem /usr/share/include/llhttp -isystem /usr/include/llhttp -isystem /usr/share/llhttp
+sources = $(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(shell sed -n 's@^/\* SOURCES: \(.*\) \*/@\1@p' $(1))))
+
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# Third-party sources are compiled with the same command: only our own are held to -Werror, by `make check`.
+TEST_CFLAGS := -std=c11 -g -O1 $(INCLUDE) $(LLHTTP_CFLAGS) -Wall -Wextra $(SANITIZE)
+
+UNIT := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
+FUZZ := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
+UNIT_RUNS := $(UNIT:%=$(BUILD)/unit/gcc/%.passed) $(UNIT:%=$(BUILD)/unit/clang/%.passed)
+FUZZ_RUNS := 20000
+
+define unit_rule
+$(BUILD)/unit/$(1)/$(2): test/unit/$(2).c $$(filter-out /usr/%,$$(call sources,test/unit/$(2).c)) | $(GEN) deps-test
+	@mkdir -p $$(@D)
+	@$(1) $(TEST_CFLAGS) -MMD -MP -MF $$@.d -MT $$@ -o $$@ $$< $$(call sources,$$<) -lcmocka
+$(BUILD)/unit/$(1)/$(2).passed: $(BUILD)/unit/$(1)/$(2)
+	@$$< > $$@.log 2>&1 && echo "ok   $(2) ($(1)) $$$$(sed -n 's/.*PASSED  \] //p' $$@.log)" || \
+	    { cat $$@.log; echo "FAIL $(2) ($(1))"; exit 1; }
+	@mv $$@.log $$@
+-include $(BUILD)/unit/$(1)/$(2).d
+endef
+$(foreach t,$(UNIT),$(eval $(call unit_rule,gcc,$(t)))$(eval $(call unit_rule,clang,$(t))))
+
+unit: $(UNIT_RUNS)
+	@echo "unit tests: $(words $(UNIT)) programs, each with gcc and clang, passed"
+
+$(BUILD)/fuzz/%: test/fuzz/%.c | $(GEN) deps-test
+	@mkdir -p $(@D)
+	@clang $(TEST_CFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d -MT $@ -o $@ $< $(call sources,$<)
+-include $(FUZZ:%=$(BUILD)/fuzz/%.d)
+
+# A fixed seed and number of runs: the same every time.
+$(BUILD)/fuzz/%.passed: $(BUILD)/fuzz/%
+	@mkdir -p $(BUILD)/fuzz/corpus-empty
+	@$< -seed=1 -runs=$(FUZZ_RUNS) -timeout=20 -artifact_prefix=$(BUILD)/fuzz/ \
+	    $(wildcard test/fuzz/corpus/$(*:fuzz_%=%)) > $@.log 2>&1 && echo "ok   $*" || \
+	    { tail -40 $@.log; echo "FAIL $*"; exit 1; }
+	@mv $@.log $@
+
+fuzz-short: $(FUZZ:%=$(BUILD)/fuzz/%.passed)
+	@echo "fuzzers: $(words $(FUZZ)), $(FUZZ_RUNS) runs each, nothing found"
+
+fuzz: $(FUZZ:%=$(BUILD)/fuzz/%)
+	@for f in $(FUZZ); do echo "== $$f, $(SECONDS) s"; mkdir -p $(BUILD)/fuzz/corpus/$$f; \
+	    $(BUILD)/fuzz/$$f -max_total_time=$(SECONDS) -artifact_prefix=$(BUILD)/fuzz/ -verbosity=0 \
+	    $(BUILD)/fuzz/corpus/$$f $$(ls -d test/fuzz/corpus/$${f#fuzz_} 2>/dev/null) || exit 1; done
+
+PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider test/boot
+
+boot-test: deps-test all iso $(GUEST_IMAGES)
+	@$(PYTEST) -v $(ARGS)
+
+# One after the other, so that the emulators have the machine to themselves.
+test: deps-test
+	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory iso
+	@$(MAKE) --no-print-directory -j2 unit
+	@$(MAKE) --no-print-directory -j2 fuzz-short
+	@$(PYTHON) test/tools/layers.py
+	@$(MAKE) --no-print-directory boot-test
+
+bench: deps-test all iso $(GUEST_IMAGES)
+	@$(PYTHON) test/bench/run.py --build $(BUILD)
+
+OUR_C := $(shell find arch hv net mgmt test -name '*.[ch]' 2>/dev/null)
+
+check: deps-check $(GEN)
+	clang-format --dry-run -Werror $(OUR_C)
+	@$(PYTHON) test/tools/layers.py
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/gcc all
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/clang CC=clang all
+	cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr \
+	    --suppress=missingIncludeSystem --suppress=nullPointerRedundantCheck -D__x86_64__ -I. \
+	    -I$(BUILD)/gen -I$(BUILD)/include hv net arch/x86
+	clang-tidy --quiet --warnings-as-errors='*' $(filter-out %/start.c,$(KERNEL_C)) -- \
+	    $(filter-out -MMD -MP,$(KERNEL_CFLAGS)) 2>/dev/null

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Fetches a Debian source package, pinned by the SHA-256 of its upstream tarball, and unpacks it: fetch.sh NAME VERSION SHA256 TARBALL DIRECTORY
+# A private apt state is derived from the machine's own mirrors: the system's configuration is not changed.
+set -eu
+
+[ $# = 5 ] || { echo "usage: fetch.sh NAME VERSION SHA256 TARBALL DIRECTORY" >&2; exit 2; }
+name=$1 version=$2 sha=$3 tarball=$4 dir=$5
+[ -e "$dir/.complete" ] && exit 0
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/parts"
+
+# Both forms of apt's sources; only entries with Debian's "main" component matter.
+{
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+        sed -n 's/^[[:space:]]*deb[[:space:]]/deb-src /p' | grep -w main || true
+} > "$work/parts/lines.list"
+for f in /etc/apt/sources.list.d/*.sources; do
+    [ -e "$f" ] && grep -qE '^Components:.*\bmain\b' "$f" &&
+        sed 's/^Types:.*/Types: deb-src/' "$f" > "$work/parts/$(basename "$f")"
+done
+if [ ! -s "$work/parts/lines.list" ] && ! ls "$work/parts"/*.sources >/dev/null 2>&1; then
+    echo "no Debian mirror is configured on this machine: unpack $name $version yourself and name its directory (LWIP_DIR=...)" >&2
+    exit 1
+fi
+
+run() {
+    apt-get -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/parts" -o Dir::State::Lists="$work/lists" \
+        -o Dir::Cache="$work/cache" -o APT::Sandbox::User=root "$@"
+}
+echo "fetching the source of $name $version"
+{ run update && cd "$work" && run source --download-only "$name=$version"; } >"$work/log" 2>&1 || {
+    tail -20 "$work/log" >&2
+    echo "the source package $name $version cannot be fetched" >&2
+    exit 1
+}
+echo "$sha  $work/$tarball" | sha256sum --quiet -c - || { echo "$tarball is not the pinned one" >&2; exit 1; }
+cd - >/dev/null
+rm -rf "$dir"
+mkdir -p "$dir"
+tar -xf "$work/$tarball" -C "$dir" --strip-components=1
+touch "$dir/.complete"

@@ -1,0 +1,52 @@
+"""The layer rules of the design: who may include what. Prints each violation; exit status 1 if there is one."""
+import os
+import re
+import sys
+
+# file prefix -> allowed include prefixes. The first match counts.
+RULES = [
+    ("arch/x86/boot/", ("arch/x86/boot/", "arch/x86/cpu/", "hv/")),
+    ("arch/x86/cpu/", ("arch/x86/boot/multiboot2.h", "arch/x86/cpu/", "hv/")),
+    ("arch/x86/vmx/", ("arch/x86/vmx/", "arch/x86/guest/", "arch/x86/cpu/", "hv/")),
+    ("arch/x86/guest/", ("arch/x86/guest/", "arch/x86/cpu/", "hv/")),
+    ("hv/", ("hv/", "version.h", "jsmn.h")),
+    ("net/", ("net/", "hv/")),
+    ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/dev/virtio_net.h", "arch/x86/vmx/fields", "arch/x86/vmx/names",
+               "arch/x86/vmx/exit_reasons")),
+]
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
+PATHS = re.compile(r"(?<![\w.])/(work|tmp/w|root)/")
+
+
+def main():
+    bad = 0
+    for top in ("arch", "hv", "net", "mgmt", "test", "iso"):
+        for root, _, names in os.walk(top):
+            for name in sorted(names):
+                path = os.path.join(root, name)
+                if path == "test/tools/layers.py":
+                    continue
+                try:
+                    with open(path, encoding="utf-8") as f:
+                        text = f.read()
+                except (UnicodeDecodeError, OSError):
+                    continue
+                if PATHS.search(text):
+                    print(f"{path}: names a path of somebody's machine")
+                    bad += 1
+                if not name.endswith((".c", ".h")):
+                    continue
+                allowed = next((a for p, a in RULES if path.startswith(p)), None)
+                for include in INCLUDE.findall(text) if allowed else ():
+                    local = "/" not in include and os.path.exists(os.path.join(root, include))
+                    if path.startswith("mgmt/") and (local or "/" not in include or include.startswith(("lwip/", "netif/", "arch/cc", "arch/sys"))):
+                        continue
+                    if not include.startswith(allowed):
+                        print(f"{path}: may not include {include}")
+                        bad += 1
+    print("layers: " + (f"{bad} violations" if bad else "ok"))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

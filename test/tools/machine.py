@@ -1,0 +1,76 @@
+"""The machines that can boot the ISO: Bochs (with VMX), QEMU with KVM. Shared by `make run`, the boot tests and the benchmarks."""
+import os
+import shutil
+import socket
+
+BOCHSRC = """plugin_ctrl: unmapped=1, e1000=1
+cpu: model={model}, count={cpus}, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs=1
+memory: guest={memory}, host={memory}
+romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
+vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+ata0-master: type=cdrom, path={iso}, status=inserted
+boot: cdrom
+com1: enabled=1, mode=file, dev={serial}
+display_library: rfb, options="timeout=0"
+log: {dir}/bochs.log
+clock: sync={sync}
+panic: action=fatal
+error: action=report
+info: action=ignore
+pci: enabled=1, chipset=i440fx
+speaker: enabled=0
+sound: driver=dummy
+e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=slirp, script={dir}/slirp.conf
+"""
+
+
+def port_is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def nested_kvm():
+    """Is there a KVM that can nest VT-x?"""
+    try:
+        with open("/sys/module/kvm_intel/parameters/nested", encoding="ascii") as f:
+            nested = f.read().strip() in ("1", "Y")
+    except OSError:
+        return False
+    return nested and os.access("/dev/kvm", os.R_OK | os.W_OK) and shutil.which("qemu-system-x86_64") is not None
+
+
+def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skylake_x", ips=20000000, sync="none"):
+    """Writes Bochs's files into `directory` and gives the command. Serial output goes to directory/serial.txt."""
+    os.makedirs(directory, exist_ok=True)
+    directory = os.path.abspath(directory)
+    serial = os.path.join(directory, "serial.txt")
+    open(serial, "wb").close()
+    with open(os.path.join(directory, "bochsrc"), "w", encoding="ascii") as f:
+        f.write(BOCHSRC.format(model=model, cpus=cpus, ips=ips, memory=memory, iso=os.path.abspath(iso), serial=serial, dir=directory, sync=sync))
+    with open(os.path.join(directory, "rc"), "w", encoding="ascii") as f:
+        f.write("c\nq\n")
+    with open(os.path.join(directory, "slirp.conf"), "w", encoding="ascii") as f:
+        f.write("# slirp config\n")
+        if port:
+            f.write(f"hostfwd = tcp:127.0.0.1:{port}-10.0.2.15:80\n")
+    return ["bochs", "-q", "-f", os.path.join(directory, "bochsrc"), "-rc", os.path.join(directory, "rc")]
+
+
+def kvm_command(directory, iso, cpus=1, memory=256, port=0):
+    os.makedirs(directory, exist_ok=True)
+    serial = os.path.join(directory, "serial.txt")
+    open(serial, "wb").close()
+    forward = f",hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:80" if port else ""
+    return ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-smp", str(cpus), "-m", str(memory), "-cdrom", iso,
+            "-display", "none", "-serial", "file:" + serial, "-no-reboot", "-nic", "user,model=e1000" + forward]

@@ -1,0 +1,107 @@
+"""Makes the hybrid ISO (BIOS and UEFI, CD and USB stick): kernel, management guest, configuration, and every image and module that it names.
+
+Paths in a configuration are relative to its file; what is not there is looked for in the build directory (the sample guests, the prepared Linux).
+The same input gives the same bytes."""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+MODULES = "multiboot2 serial normal boot iso9660 part_msdos part_gpt fat configfile test echo relocator mmap acpi all_video"
+STAMP = "2023111422131500"  # of SOURCE_DATE_EPOCH=1700000000, in the form that ISO 9660 wants
+
+
+def fail(text):
+    sys.exit(f"mkiso: {text}")
+
+
+def named_files(config_path):
+    """The files that a configuration names, in order, each once. What is malformed is left for the appliance (and config-check) to report."""
+    try:
+        with open(config_path, encoding="utf-8") as f:
+            config = json.load(f)
+    except OSError as e:
+        fail(f"{config_path}: {e.strerror}")
+    except (ValueError, UnicodeDecodeError) as e:
+        print(f"mkiso: warning: {config_path}: {e}; packed as it is, without images", file=sys.stderr)
+        return []
+    names = []
+    guests = config.get("guests") if isinstance(config, dict) else None
+    for guest in guests if isinstance(guests, list) else []:
+        if not isinstance(guest, dict):
+            continue
+        modules = guest.get("modules")
+        entries = [guest.get("image")] + [m.get("file") for m in modules if isinstance(m, dict)] if isinstance(modules, list) else [guest.get("image")]
+        names += [n for n in entries if isinstance(n, str) and n]
+    return list(dict.fromkeys(names))
+
+
+def locate(name, config_path, build):
+    for base in (os.path.dirname(os.path.abspath(config_path)), build):
+        path = os.path.join(base, name)
+        if os.path.isfile(path):
+            return path
+    return None
+
+
+def grub_string(s):
+    return '"' + s.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
+
+
+def make(build, config_path, out, cmdline="", missing_ok=False):
+    files = []
+    for name in named_files(config_path):
+        if name.startswith("linux/") and not locate(name, config_path, build):
+            here = os.path.dirname(os.path.abspath(__file__))
+            subprocess.run([os.path.join(here, "linux.sh"), os.path.join(build, "linux")], check=True)
+        path = locate(name, config_path, build)
+        if path:
+            files.append((name, path))
+        elif missing_ok:
+            print(f"mkiso: warning: {name} is not there", file=sys.stderr)
+        else:
+            fail(f"{config_path}: {name}: no such file (looked beside the configuration and in {build}/)")
+    with tempfile.TemporaryDirectory(dir=build) as tree:
+        boot = os.path.join(tree, "boot")
+        os.makedirs(os.path.join(boot, "grub"))
+        os.makedirs(os.path.join(boot, "m"))
+        for src, name in ((os.path.join(build, "bulkhead.elf"), "bulkhead.elf"), (os.path.join(build, "mgmt.elf"), "mgmt.elf")):
+            subprocess.run(["strip", "--strip-all", "-o", os.path.join(boot, name), src], check=True)
+        shutil.copyfile(config_path, os.path.join(boot, "guests.json"))
+        with open(os.path.join(os.path.dirname(__file__), "../../iso/grub.cfg"), encoding="utf-8") as f:
+            cfg = f.read()
+        lines = ["    module2 /boot/mgmt.elf mgmt.elf", "    module2 /boot/guests.json guests.json"]
+        for i, (name, path) in enumerate(files):
+            shutil.copyfile(path, os.path.join(boot, "m", str(i)))
+            lines.append(f"    module2 /boot/m/{i} {grub_string(name)}")
+        with open(os.path.join(boot, "grub", "grub.cfg"), "w", encoding="utf-8") as f:
+            f.write(cfg.replace("@CMDLINE@", cmdline).replace("    @MODULES@", "\n".join(lines)))
+        for root, dirs, names in os.walk(tree):
+            for n in dirs + names:
+                os.utime(os.path.join(root, n), (1700000000, 1700000000))
+        part = out + ".part"
+        os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
+        r = subprocess.run(
+            ["grub-mkrescue", f"--install-modules={MODULES}", "--fonts=", "--locales=", "--themes=", "-o", part, tree,
+             "--", "-volid", "BULKHEAD", "-volume_date", "uuid", STAMP, "-volume_date", "all_file_dates", STAMP, "-padding", "0"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"})
+        if r.returncode or not os.path.exists(part):
+            fail("grub-mkrescue failed:\n" + r.stdout)
+        os.replace(part, out)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--build", default="build", help="where bulkhead.elf and mgmt.elf are")
+    p.add_argument("--config", required=True, help="guests.json")
+    p.add_argument("--out", required=True, help="the ISO to write")
+    a = p.parse_args()
+    make(a.build, a.config, a.out)
+    print(f"{a.out}: {os.path.getsize(a.out) / 1048576:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""make run: boots the ISO, shows the serial console, says where the management page is. Ctrl-C ends everything."""
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import machine
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--build", default="build")
+    p.add_argument("--iso", required=True)
+    p.add_argument("--cpus", type=int, default=4)
+    p.add_argument("--memory", type=int, default=512, help="MB")
+    p.add_argument("--port", type=int, default=8080, help="of this computer, for the management page")
+    p.add_argument("--machine", choices=("auto", "bochs", "kvm"), default="auto")
+    a = p.parse_args()
+    if a.cpus not in (1, 2, 4, 8):
+        sys.exit("run: CPUS must be 1, 2, 4 or 8")
+    if not 128 <= a.memory <= 2048:
+        sys.exit("run: MEM must be 128 to 2048 (MB)")
+    if not machine.port_is_free(a.port):
+        sys.exit(f"run: port {a.port} is in use; choose another with `make run PORT=...`")
+    kind = a.machine if a.machine != "auto" else "kvm" if machine.nested_kvm() else "bochs"
+    emulator = "bochs" if kind == "bochs" else "qemu-system-x86_64"
+    if not shutil.which(emulator):
+        sys.exit(f"run: {emulator} is not installed")
+    if kind == "kvm" and not machine.nested_kvm():
+        sys.exit("run: this computer has no KVM with nested VT-x (/sys/module/kvm_intel/parameters/nested); use MACHINE=bochs")
+    directory = os.path.join(a.build, "run")
+    shutil.rmtree(directory, ignore_errors=True)
+    if kind == "bochs":
+        command = machine.bochs_command(directory, a.iso, a.cpus, a.memory, a.port, sync="slowdown")
+    else:
+        command = machine.kvm_command(directory, a.iso, a.cpus, a.memory, a.port)
+    print(f"{kind}, {a.cpus} cores, {a.memory} MB. When the console says so, open http://127.0.0.1:{a.port}/   (Ctrl-C ends)", flush=True)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if kind == "kvm" else subprocess.DEVNULL,
+                               start_new_session=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with open(os.path.join(directory, "serial.txt"), "rb") as serial:
+            while True:
+                data = serial.read()
+                if data:
+                    text = data.decode("utf-8", "replace").replace("\r", "")
+                    sys.stdout.write(text)
+                    if "management address" in text:
+                        sys.stdout.write(f">>> from this computer: curl http://127.0.0.1:{a.port}/v1/guests\n")
+                    sys.stdout.flush()
+                elif process.poll() is not None:
+                    sys.exit(f"run: the emulator ended (status {process.returncode}); its log is {directory}/bochs.log")
+                else:
+                    time.sleep(0.05)
+    except (KeyboardInterrupt, BrokenPipeError):
+        print()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+if __name__ == "__main__":
+    main()
