@@ -1,0 +1,149 @@
+#include "hv/load/elf.h"
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+
+#define PT_LOAD   1u
+#define CLASS32   1u
+#define CLASS64   2u
+#define DATA_LSB  1u
+#define ET_EXEC   2u
+#define EM_386    3u
+#define EM_X86_64 62u
+
+struct ehdr32 {
+    uint8_t ident[16];
+    uint16_t type, machine;
+    uint32_t version, entry, phoff, shoff, flags;
+    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
+};
+struct ehdr64 {
+    uint8_t ident[16];
+    uint16_t type, machine;
+    uint32_t version;
+    uint64_t entry, phoff, shoff;
+    uint32_t flags;
+    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
+};
+struct phdr32 {
+    uint32_t type, offset, vaddr, paddr, filesz, memsz, flags, align;
+};
+struct phdr64 {
+    uint32_t type, flags;
+    uint64_t offset, vaddr, paddr, filesz, memsz, align;
+};
+
+struct table {
+    uint64_t offset;
+    uint16_t entry_size, count;
+};
+
+bool elf_is(const struct load_blob *b)
+{
+    return b->size >= 4 && memcmp(b->data, "\177ELF", 4) == 0;
+}
+
+static int bad(struct load_error *e, const char *what)
+{
+    (void)fmt(e->text, sizeof(e->text), "ELF: %s", what);
+    return -E_FORMAT;
+}
+
+static int parse_header(const struct load_blob *b, struct elf_image *out, struct table *t,
+                        struct load_error *e)
+{
+    uint16_t type, machine;
+
+    if (b->size < 16)
+        return bad(e, "the image ends within the header");
+    out->is64 = b->data[4] == CLASS64;
+    if ((!out->is64 && b->data[4] != CLASS32) || b->data[5] != DATA_LSB)
+        return bad(e, "neither 32- nor 64-bit little-endian");
+    if (b->size < (out->is64 ? sizeof(struct ehdr64) : sizeof(struct ehdr32)))
+        return bad(e, "the image ends within the header");
+    if (out->is64) {
+        struct ehdr64 h;
+
+        memcpy(&h, b->data, sizeof(h));
+        type = h.type;
+        machine = h.machine;
+        out->entry = h.entry;
+        *t = (struct table){h.phoff, h.phentsize, h.phnum};
+    } else {
+        struct ehdr32 h;
+
+        memcpy(&h, b->data, sizeof(h));
+        type = h.type;
+        machine = h.machine;
+        out->entry = h.entry;
+        *t = (struct table){h.phoff, h.phentsize, h.phnum};
+    }
+    if (type != ET_EXEC)
+        return bad(e, "not an executable (position-independent and relocatable files do not load)");
+    if (machine != EM_386 && machine != EM_X86_64)
+        return bad(e, "not for x86");
+    return 0;
+}
+
+static int add_segment(const struct load_blob *b, struct elf_image *out, unsigned number,
+                       const struct elf_segment *s, struct load_error *e)
+{
+    if (s->memsz == 0)
+        return 0;
+    if (s->filesz > s->memsz) {
+        (void)fmt(e->text, sizeof(e->text),
+                  "ELF segment %u: file size 0x%lx exceeds memory size 0x%lx", number, s->filesz,
+                  s->memsz);
+        return -E_FORMAT;
+    }
+    if (s->offset > b->size || s->filesz > b->size - s->offset) {
+        (void)fmt(e->text, sizeof(e->text),
+                  "ELF segment %u: file range 0x%lx+0x%lx ends after the image (0x%zx bytes)",
+                  number, s->offset, s->filesz, b->size);
+        return -E_FORMAT;
+    }
+    if (out->count == ARRAY_LEN(out->segments))
+        return bad(e, "more than 16 segments to load");
+    out->segments[out->count++] = *s;
+    return 0;
+}
+
+int elf_parse(const struct load_blob *b, struct elf_image *out, struct load_error *e)
+{
+    struct table t;
+    size_t size;
+    int rc;
+
+    *out = (struct elf_image){0};
+    rc = parse_header(b, out, &t, e);
+    if (rc)
+        return rc;
+    size = out->is64 ? sizeof(struct phdr64) : sizeof(struct phdr32);
+    if (t.entry_size < size)
+        return bad(e, "program headers are too small");
+    if (t.offset > b->size || (uint64_t)t.entry_size * t.count > b->size - t.offset)
+        return bad(e, "the program headers end after the image");
+    for (unsigned i = 0; i < t.count; i++) {
+        const uint8_t *at = b->data + t.offset + (size_t)i * t.entry_size;
+        struct elf_segment s;
+        uint32_t type;
+
+        if (out->is64) {
+            struct phdr64 h;
+
+            memcpy(&h, at, sizeof(h));
+            type = h.type;
+            s = (struct elf_segment){h.offset, h.filesz, h.paddr, h.memsz};
+        } else {
+            struct phdr32 h;
+
+            memcpy(&h, at, sizeof(h));
+            type = h.type;
+            s = (struct elf_segment){h.offset, h.filesz, h.paddr, h.memsz};
+        }
+        rc = type == PT_LOAD ? add_segment(b, out, i, &s, e) : 0;
+        if (rc)
+            return rc;
+    }
+    return out->count ? 0 : bad(e, "nothing to load");
+}
