@@ -93,7 +93,7 @@ include test/guests/guests.mk
 # ---- ISO ----
 
 HOST_CFLAGS := -std=c11 -O1 -g -MMD -MP $(INCLUDE) $(WARN)
-CONFIG_CHECK_C := test/tools/config_check.c hv/config.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
+CONFIG_CHECK_C := test/tools/config_check.c hv/config.c hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
 
 $(BUILD)/config-check: $(CONFIG_CHECK_C) | $(GEN)
 	@mkdir -p $(@D)

@@ -35,9 +35,9 @@ $(BUILD)/fuzz/%: test/fuzz/%.c | $(GEN) deps-test
 
 # A fixed seed and number of runs: the same every time.
 $(BUILD)/fuzz/%.passed: $(BUILD)/fuzz/%
-	@mkdir -p $(BUILD)/fuzz/corpus-empty
+	@rm -rf $(BUILD)/fuzz/found/$* && mkdir -p $(BUILD)/fuzz/found/$*
 	@$< -seed=1 -runs=$(FUZZ_RUNS) -timeout=20 -artifact_prefix=$(BUILD)/fuzz/ \
-	    $(wildcard test/fuzz/corpus/$(*:fuzz_%=%)) > $@.log 2>&1 && echo "ok   $*" || \
+	    $(BUILD)/fuzz/found/$* $(wildcard test/fuzz/corpus/$(*:fuzz_%=%)) > $@.log 2>&1 && echo "ok   $*" || \
 	    { tail -40 $@.log; echo "FAIL $*"; exit 1; }
 	@mv $@.log $@
 

@@ -1,0 +1,158 @@
+/*
+ * config-check: says what is wrong with a guests.json, with the same parser and the same loaders
+ * that the appliance uses.
+ */
+#include "hv/config.h"
+#include "hv/lib.h"
+#include "hv/load/load.h"
+
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SCRATCH_SIZE (1u << 20)
+
+struct bytes {
+    uint8_t *data;
+    size_t size;
+};
+
+static const char *config_file;
+static const char *search_dir;
+
+static void report(void *ctx, const struct config_error *e)
+{
+    (void)ctx;
+    fprintf(stderr, "%s:%u:%u: %s%s%s\n", config_file, e->line, e->column, e->field,
+            e->field[0] ? ": " : "", e->text);
+}
+
+static int read_file(const char *path, struct bytes *out)
+{
+    FILE *f = fopen(path, "rb");
+    long n;
+
+    if (!f)
+        return -1;
+    if (fseek(f, 0, SEEK_END) || (n = ftell(f)) < 0 || fseek(f, 0, SEEK_SET)) {
+        fclose(f);
+        return -1;
+    }
+    out->size = (size_t)n;
+    out->data = malloc(out->size + 1);
+    if (!out->data || fread(out->data, 1, out->size, f) != out->size) {
+        free(out->data);
+        fclose(f);
+        return -1;
+    }
+    fclose(f);
+    return 0;
+}
+
+/* Beside the configuration, or in the search directory. */
+static int read_named(const char *name, struct bytes *out)
+{
+    char *copy = strdup(config_file), path[4096];
+    int rc;
+
+    if (!copy)
+        return -1;
+    snprintf(path, sizeof(path), "%s/%s", dirname(copy), name);
+    free(copy);
+    rc = read_file(path, out);
+    if (rc && search_dir) {
+        snprintf(path, sizeof(path), "%s/%s", search_dir, name);
+        rc = read_file(path, out);
+    }
+    return rc;
+}
+
+static int complain(const struct guest_config *g, const char *field, const char *name,
+                    const char *what)
+{
+    fprintf(stderr, "%s:%u: guest %s: %s \"%s\": %s\n", config_file, g->line, g->name, field, name,
+            what);
+    return 1;
+}
+
+static int check_load(const struct guest_config *g, struct load_request *r)
+{
+    struct gmem mem = {calloc(1, g->memory), g->memory};
+    struct load_result start;
+    struct load_error e;
+    int bad = 0;
+
+    if (!mem.base)
+        return complain(g, "memory", g->name, "this computer has not enough to try");
+    if (load_guest(r, &mem, &start, &e))
+        bad = complain(g, "image", g->image, e.text);
+    else
+        printf("guest %s: %s, %s, %lu MB\n", g->name, g->image, start.kind,
+               (unsigned long)(g->memory >> 20));
+    free(mem.base);
+    return bad;
+}
+
+static int check_guest(const struct guest_config *g)
+{
+    struct load_request r = {.module_count = g->module_count, .tsc_hz = 1000000000};
+    struct bytes files[1 + CONFIG_MODULES_MAX] = {{0}};
+    int bad = 0;
+
+    if (read_named(g->image, &files[0]))
+        return complain(g, "image", g->image, "no such file");
+    r.image = (struct load_blob){files[0].data, files[0].size, g->cmdline};
+    for (unsigned i = 0; i < g->module_count; i++) {
+        const struct config_module *m = &g->modules[i];
+
+        if (read_named(m->file, &files[1 + i]))
+            bad += complain(g, "module", m->file, "no such file");
+        r.modules[i] = (struct load_blob){files[1 + i].data, files[1 + i].size, m->args};
+    }
+    if (!bad)
+        bad = check_load(g, &r);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        free(files[i].data);
+    return bad;
+}
+
+static int usage(FILE *to)
+{
+    fputs("usage: config-check [--search DIR] GUESTS.JSON\n"
+          "Checks a Bulkhead configuration and every image and module that it names.\n"
+          "Paths are relative to the configuration; DIR is searched after that.\n"
+          "Exit status: 0 all well, 1 errors (on standard error), 2 usage or unreadable file.\n",
+          to);
+    return to == stdout ? 0 : 2;
+}
+
+int main(int argc, char **argv)
+{
+    static uint64_t scratch[SCRATCH_SIZE / 8];
+    static struct config c;
+    struct bytes text;
+    int bad;
+
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return usage(stdout);
+    if (argc == 4 && strcmp(argv[1], "--search") == 0) {
+        search_dir = argv[2];
+        config_file = argv[3];
+    } else if (argc == 2 && argv[1][0] != '-') {
+        config_file = argv[1];
+    } else {
+        return usage(stderr);
+    }
+    if (read_file(config_file, &text)) {
+        perror(config_file);
+        return 2;
+    }
+    bad = config_parse((const char *)text.data, text.size, scratch, sizeof(scratch), &c, report,
+                       NULL);
+    for (unsigned i = 0; i < c.guest_count; i++)
+        bad += check_guest(&c.guests[i]);
+    free(text.data);
+    printf("%s: %u guests, %d errors\n", config_file, c.guest_count, bad);
+    return bad ? 1 : 0;
+}

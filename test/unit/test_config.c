@@ -1,0 +1,209 @@
+/* SOURCES: hv/config.c hv/json.c hv/lib.c hv/fmt.c */
+#include "hv/config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct config config;
+static struct config_error errors[32];
+static int error_count;
+static uint64_t scratch[65536];
+
+static void report(void *ctx, const struct config_error *e)
+{
+    (void)ctx;
+    if (error_count < 32)
+        errors[error_count] = *e;
+    error_count++;
+}
+
+/* The text is copied to a block of just its size, so that the sanitizer sees a read past its end.
+ */
+static int parse(const char *text)
+{
+    size_t n = strlen(text);
+    char *copy = malloc(n ? n : 1);
+    int rc;
+
+    memcpy(copy, text, n);
+    error_count = 0;
+    rc = config_parse(copy, n, scratch, sizeof(scratch), &config, report, NULL);
+    free(copy);
+    assert_int_equal(rc, error_count);
+    return rc;
+}
+
+static void one_error(const char *text, const char *field, uint32_t line, uint32_t column)
+{
+    assert_int_equal(parse(text), 1);
+    assert_string_equal(errors[0].field, field);
+    assert_int_equal(errors[0].line, line);
+    assert_int_equal(errors[0].column, column);
+    assert_true(strlen(errors[0].text) > 0);
+}
+
+static void the_least(void **state)
+{
+    const struct guest_config *g = &config.guests[0];
+
+    (void)state;
+    assert_int_equal(parse("{\"guests\": [{\"name\": \"a\", \"image\": \"a.elf\"}]}"), 0);
+    assert_int_equal(config.guest_count, 1);
+    assert_string_equal(g->name, "a");
+    assert_string_equal(g->image, "a.elf");
+    assert_int_equal(g->memory, 16 << 20);
+    assert_int_equal(g->core, -1);
+    assert_int_equal(g->weight, 100);
+    assert_int_equal(g->devices, DEV_DEFAULT);
+    assert_int_equal(g->restart, RESTART_NEVER);
+    assert_int_equal(g->line, 1);
+    assert_false(config.management.static_ip);
+    assert_int_equal(config.management.core, -1);
+}
+
+static void everything(void **state)
+{
+    const struct guest_config *g = &config.guests[0];
+    const struct management_config *m = &config.management;
+
+    (void)state;
+    assert_int_equal(
+        parse("{\"guests\": [\n"
+              " {\"name\": \"linux-1\", \"image\": \"l/vmlinuz\", \"cmdline\": \"a=\\\"b\\\" "
+              "\\u00e9\",\n"
+              "  \"memory\": \"256M\", \"core\": 3, \"weight\": 200, \"slice_us\": 500,\n"
+              "  \"budget_us\": 1000, \"period_us\": 5000, \"restart\": \"on-failure\",\n"
+              "  \"devices\": [\"uart\", \"net\"],\n"
+              "  \"modules\": [{\"file\": \"l/initrd\", \"args\": \"x y\"}, {\"file\": \"z\"}]}],\n"
+              " \"management\": {\"address\": \"192.168.1.9/20\", \"gateway\": \"192.168.0.1\",\n"
+              "  \"core\": 1, \"memory\": 12582912, \"budget_us\": 700, \"period_us\": 2000}}"),
+        0);
+    assert_string_equal(g->cmdline, "a=\"b\" \xc3\xa9");
+    assert_int_equal(g->memory, 256 << 20);
+    assert_int_equal(g->core, 3);
+    assert_int_equal(g->budget_us, 1000);
+    assert_int_equal(g->restart, RESTART_ON_FAILURE);
+    assert_int_equal(g->devices, DEV_UART | DEV_NET);
+    assert_int_equal(g->module_count, 2);
+    assert_string_equal(g->modules[0].args, "x y");
+    assert_string_equal(g->modules[1].file, "z");
+    assert_int_equal(g->line, 2);
+    assert_true(m->static_ip);
+    assert_memory_equal(m->ip, ((uint8_t[]){192, 168, 1, 9}), 4);
+    assert_memory_equal(m->netmask, ((uint8_t[]){255, 255, 240, 0}), 4);
+    assert_memory_equal(m->gateway, ((uint8_t[]){192, 168, 0, 1}), 4);
+    assert_int_equal(m->memory, 12 << 20);
+}
+
+static void the_others_remain(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("{\"guests\": [{\"name\": \"a\", \"image\": \"a\"},\n"
+                           "{\"name\": \"b\", \"image\": \"b\", \"memory\": \"17K\"},\n"
+                           "{\"name\": \"c\", \"image\": \"c\"}]}"),
+                     1);
+    assert_string_equal(errors[0].field, "guests[1].memory");
+    assert_int_equal(errors[0].line, 2);
+    assert_int_equal(errors[0].column, 40);
+    assert_int_equal(config.guest_count, 2);
+    assert_string_equal(config.guests[1].name, "c");
+}
+
+static void guest(const char *members, const char *field)
+{
+    char text[512];
+
+    snprintf(text, sizeof(text), "{\"guests\": [{%s}]}", members);
+    assert_int_equal(parse(text), 1);
+    assert_string_equal(errors[0].field, field);
+    assert_int_equal(config.guest_count, 0);
+}
+
+static void bad_fields(void **state)
+{
+    (void)state;
+    guest("\"image\": \"a\"", "guests[0].name");
+    guest("\"name\": \"a\"", "guests[0].image");
+    guest("\"name\": \"A\", \"image\": \"a\"", "guests[0].name");
+    guest("\"name\": \"-a\", \"image\": \"a\"", "guests[0].name");
+    guest("\"name\": \"mgmt\", \"image\": \"a\"", "guests[0].name");
+    guest("\"name\": \"a\", \"image\": \"a\", \"colour\": 1", "guests[0].colour");
+    guest("\"name\": \"a\", \"image\": \"a\", \"core\": 64", "guests[0].core");
+    guest("\"name\": \"a\", \"image\": \"a\", \"core\": -1", "guests[0].core");
+    guest("\"name\": \"a\", \"image\": \"a\", \"core\": 1.5", "guests[0].core");
+    guest("\"name\": \"a\", \"image\": \"a\", \"core\": \"1\"", "guests[0].core");
+    guest("\"name\": \"a\", \"image\": \"a\", \"weight\": 0", "guests[0].weight");
+    guest("\"name\": \"a\", \"image\": \"a\", \"memory\": \"4G\"", "guests[0].memory");
+    guest("\"name\": \"a\", \"image\": \"a\", \"memory\": \"99999999999999999999M\"",
+          "guests[0].memory");
+    guest("\"name\": \"a\", \"image\": \"a\", \"memory\": \"3M\"", "guests[0].memory");
+    guest("\"name\": \"a\", \"image\": \"a\", \"restart\": \"maybe\"", "guests[0].restart");
+    guest("\"name\": \"a\", \"image\": \"a\", \"devices\": \"uart\"", "guests[0].devices");
+    guest("\"name\": \"a\", \"image\": \"a\", \"devices\": [\"gpu\"]", "guests[0].devices");
+    guest("\"name\": \"a\", \"image\": \"a\", \"modules\": [{}]", "guests[0].modules[0].file");
+    guest("\"name\": \"a\", \"image\": \"a\", \"modules\": [1]", "guests[0].modules");
+    guest("\"name\": \"a\", \"image\": \"a\", \"budget_us\": 20000", "guests[0].budget_us");
+    guest("\"name\": \"a\\u0000b\", \"image\": \"a\"", "guests[0].name");
+}
+
+static void not_json(void **state)
+{
+    (void)state;
+    one_error("", "", 1, 1);
+    one_error("{", "", 1, 2);
+    one_error("{\"guests\": [}", "", 1, 13);
+    one_error("{\"guests\": []} x", "", 1, 16);
+    one_error("{\"guests\": [],}", "", 1, 15);
+    one_error("{\"guests\": [1,]}", "", 1, 15);
+    one_error("{\"guests\" []}", "", 1, 11);
+    one_error("{\"guests\": [1 2]}", "", 1, 15);
+    one_error("{\"guests\":\n [tru]}", "", 2, 3);
+    one_error("{\"guests\": [01]}", "", 1, 13);
+    one_error("{\"guests\": [], \"guests\": []}", "", 1, 17);
+    assert_int_equal(parse("[]"), 1);
+    assert_int_equal(parse("\"x\""), 1);
+    assert_int_equal(parse("{\"guests\": {}}"), 1);
+    assert_int_equal(parse("{\"nobody\": 1}"), 1);
+}
+
+static void management(void **state)
+{
+    (void)state;
+    one_error("{\"management\": {\"address\": \"10.0.2\"}}", "management.address", 1, 29);
+    assert_false(config.management.static_ip);
+    one_error("{\"management\": {\"address\": \"10.0.2.256/8\"}}", "management.address", 1, 29);
+    one_error("{\"management\": {\"address\": \"10.0.2.2/33\"}}", "management.address", 1, 29);
+    one_error("{\"management\": {\"gateway\": \"10.0.2.2x\"}}", "management.gateway", 1, 29);
+    one_error("{\"management\": {\"budget_us\": 20000}}", "management.budget_us", 1, 16);
+    assert_int_equal(config.management.budget_us, 5000);
+}
+
+static void too_many(void **state)
+{
+    char text[4096] = "{\"guests\": [";
+
+    (void)state;
+    for (int i = 0; i < CONFIG_GUESTS_MAX + 1; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text),
+                 "%s{\"name\": \"g%d\", \"image\": \"a\"}", i ? "," : "", i);
+    strcat(text, "]}");
+    assert_int_equal(parse(text), 1);
+    assert_int_equal(config.guest_count, CONFIG_GUESTS_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_least),         cmocka_unit_test(everything),
+        cmocka_unit_test(the_others_remain), cmocka_unit_test(bad_fields),
+        cmocka_unit_test(not_json),          cmocka_unit_test(management),
+        cmocka_unit_test(too_many),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
