@@ -1,0 +1,196 @@
+/* A monitor on the UART, driven by its interrupt: a few commands, among them one for each way to
+ * die. */
+#include "test/guests/lib/guest.h"
+
+#define LINE 128u
+#define RING 256u
+
+static volatile uint8_t ring[RING];
+static volatile uint32_t head;
+static uint32_t tail;
+static volatile uint64_t tick_count;
+
+static void on_uart(void)
+{
+    while (inb(UART + 5) & 1) {
+        ring[head % RING] = inb(UART);
+        head++;
+    }
+}
+
+static void on_tick(void)
+{
+    tick_count++;
+}
+
+static uint8_t next_byte(void)
+{
+    while (head == tail)
+        sleep_until_irq();
+    return ring[tail++ % RING];
+}
+
+static void read_line(char *line)
+{
+    size_t n = 0;
+
+    for (;;) {
+        uint8_t c = next_byte();
+
+        if (c == '\r' || c == '\n') {
+            say("\n");
+            line[n] = 0;
+            return;
+        }
+        if ((c == 8 || c == 127) && n > 0) {
+            n--;
+            say("\b \b");
+        } else if (c >= ' ' && c < 127 && n < LINE - 1) {
+            line[n++] = (char)c;
+            put_byte(c);
+        }
+    }
+}
+
+static uint64_t parse(const char *s)
+{
+    uint64_t v = 0;
+    bool hex = s[0] == '0' && s[1] == 'x';
+
+    for (s += hex ? 2 : 0; *s; s++) {
+        unsigned d = *s >= '0' && *s <= '9'   ? (unsigned)(*s - '0')
+                     : *s >= 'a' && *s <= 'f' ? (unsigned)(*s - 'a' + 10)
+                                              : 16;
+
+        if (d >= (hex ? 16u : 10u))
+            break;
+        v = v * (hex ? 16 : 10) + d;
+    }
+    return v;
+}
+
+static void die_triple(const char *arg)
+{
+    static const struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) nothing = {0, 0};
+
+    (void)arg;
+    __asm__ volatile("lidt %0; ud2" ::"m"(nothing));
+}
+
+static void die_bad(const char *arg)
+{
+    uint64_t at = *arg ? parse(arg) : 0xc0000000;
+
+    say("reading 0x%lx: 0x%x\n", at, *(volatile uint32_t *)(uintptr_t)at);
+}
+
+static void again(struct guest_frame *f)
+{
+    (void)f; /* returns to the same instruction */
+}
+
+static void die_ud(const char *arg)
+{
+    (void)arg;
+    exception_handle(6, again);
+    __asm__ volatile("ud2");
+}
+
+static void die_spin(const char *arg)
+{
+    (void)arg;
+    irq_off();
+    for (;;)
+        __asm__ volatile("" ::: "memory");
+}
+
+static void die_halt(const char *arg)
+{
+    (void)arg;
+    __asm__ volatile("cli; hlt");
+}
+
+static void die_reset(const char *arg)
+{
+    (void)arg;
+    outb(0xcf9, 6);
+}
+
+static void do_exit(const char *arg)
+{
+    guest_exit((uint32_t)parse(arg));
+}
+
+static void do_uptime(const char *arg)
+{
+    (void)arg;
+    say("%lu ms\n", tick_count * 10);
+}
+
+static void do_echo(const char *arg)
+{
+    say("%s\n", arg);
+}
+
+static void do_help(const char *arg);
+
+static const struct command {
+    const char *name, *help;
+    void (*run)(const char *arg);
+} commands[] = {
+    {"help", "this list", do_help},
+    {"echo", "TEXT: says it again", do_echo},
+    {"uptime", "time since the start", do_uptime},
+    {"exit", "N: ends with this exit code", do_exit},
+    {"reset", "reset control register, port 0xcf9", die_reset},
+    {"triple", "dies: triple fault", die_triple},
+    {"bad", "[ADDRESS]: dies: reads outside of its memory", die_bad},
+    {"ud", "hangs: undefined instruction in a loop", die_ud},
+    {"spin", "hangs: endless loop, interrupts off", die_spin},
+    {"halt", "dies: HLT, interrupts off", die_halt},
+};
+
+static void do_help(const char *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        say("%-8s %s\n", commands[i].name, commands[i].help);
+}
+
+static void run(char *line)
+{
+    char *arg = line;
+
+    while (*arg && *arg != ' ')
+        arg++;
+    if (*arg)
+        *arg++ = 0;
+    if (!*line)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strcmp(line, commands[i].name) == 0) {
+            commands[i].run(arg);
+            return;
+        }
+    }
+    say("no such command: %s (try help)\n", line);
+}
+
+void guest_main(const char *cmdline)
+{
+    char line[LINE];
+
+    say("echo: ready %s\n", cmdline);
+    irq_handle(IRQ_UART, on_uart);
+    irq_handle(IRQ_PIT, on_tick);
+    pit_periodic(11932); /* 100 Hz */
+    outb(UART + 1, 1);
+    for (;;) {
+        say("> ");
+        read_line(line);
+        run(line);
+    }
+}

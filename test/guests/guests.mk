@@ -1,0 +1,23 @@
+# The sample guests: build/guests/*.elf and flat.bin.
+
+GUEST_NAMES := control echo hog bench isolation
+GUEST_IMAGES := $(GUEST_NAMES:%=$(BUILD)/guests/%.elf) $(BUILD)/guests/flat.bin
+GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/test/guests/lib/guest.o \
+        $(BUILD)/guests/hv/fmt.o $(BUILD)/guests/hv/lib.o
+
+$(BUILD)/guests/%.o: %.c Makefile | $(GEN)
+	@mkdir -p $(@D)
+	$(CC) $(FREESTANDING) $(WARN) -fno-stack-protector -c $< -o $@
+
+$(BUILD)/guests/start.asm.o: test/guests/lib/start.asm | deps-build
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 $< -o $@
+
+$(BUILD)/guests/%.elf: $(BUILD)/guests/test/guests/%.o $(GUEST_COMMON) test/guests/lib/guest.lds
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments --strip-all -T test/guests/lib/guest.lds -o $@ $< $(GUEST_COMMON)
+
+$(BUILD)/guests/flat.bin: test/guests/flat.asm | deps-build
+	@mkdir -p $(@D)
+	$(NASM) -f bin $< -o $@
+
+-include $(GUEST_NAMES:%=$(BUILD)/guests/test/guests/%.d) $(BUILD)/guests/test/guests/lib/guest.d

@@ -1,0 +1,96 @@
+/* What the sample guests share: a small PC kernel. Start-up, interrupts through the 8259 pair, the
+ * UART, the PIT, ways to end. */
+#pragma once
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "hv/types.h"
+
+#define UART     0x3f8u
+#define PIT_HZ   1193182u
+#define IRQ_PIT  0u
+#define IRQ_UART 4u
+
+struct guest_frame {
+    uint64_t error, rip, cs, rflags, rsp, ss;
+};
+
+/* Each guest's own. Interrupts are off. */
+void guest_main(const char *cmdline);
+
+/* printf on the UART; each '\n' goes out as CR LF. */
+void say(const char *format, ...) PRINTF(1, 2);
+void put_byte(uint8_t c);
+
+/* Calls handler() on each interrupt of this line, and unmasks it. */
+void irq_handle(unsigned irq, void (*handler)(void));
+/* Calls handler(frame) on this exception instead of ending the guest with a message. */
+void exception_handle(unsigned vector, void (*handler)(struct guest_frame *f));
+
+/* Channel 0 of the PIT, mode 2: one interrupt every `count` PIT ticks. */
+void pit_periodic(uint16_t count);
+/* Channel 0 of the PIT, mode 0: one interrupt in `count` PIT ticks. */
+void pit_once(uint16_t count);
+
+/* Ends the guest through its exit port. */
+_Noreturn void guest_exit(uint32_t code);
+
+/* TSC ticks per second, from CPUID leaf 0x15. */
+uint64_t tsc_hz(void);
+
+static inline uint64_t tsc(void)
+{
+    return __builtin_ia32_rdtsc();
+}
+
+static inline void outb(uint16_t port, uint8_t v)
+{
+    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
+}
+static inline void outw(uint16_t port, uint16_t v)
+{
+    __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port));
+}
+static inline void outl(uint16_t port, uint32_t v)
+{
+    __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port));
+}
+static inline uint8_t inb(uint16_t port)
+{
+    uint8_t v;
+
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline uint16_t inw(uint16_t port)
+{
+    uint16_t v;
+
+    __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline uint32_t inl(uint16_t port)
+{
+    uint32_t v;
+
+    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline void irq_on(void)
+{
+    __asm__ volatile("sti" ::: "memory");
+}
+static inline void irq_off(void)
+{
+    __asm__ volatile("cli" ::: "memory");
+}
+/* Sleeps until the next interrupt, which is not lost if it comes just before. Interrupts off before
+ * and after. */
+static inline void sleep_until_irq(void)
+{
+    __asm__ volatile("sti; hlt; cli" ::: "memory");
+}
+static inline void cpuid(uint32_t leaf, uint32_t r[4])
+{
+    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
+}
