@@ -7,6 +7,8 @@
 #define TAG_MODULE      3u
 #define TAG_MMAP        6u
 #define TAG_FRAMEBUFFER 8u
+#define TAG_EFI32       11u
+#define TAG_EFI64       12u
 #define TAG_ACPI_OLD    14u
 #define TAG_ACPI_NEW    15u
 
@@ -111,6 +113,10 @@ static void parse_tag(uint32_t type, const uint8_t *tag, size_t size, struct mb2
         break;
     case TAG_FRAMEBUFFER:
         parse_framebuffer(tag, size, out);
+        break;
+    case TAG_EFI32:
+    case TAG_EFI64:
+        out->efi = true;
         break;
     case TAG_ACPI_OLD:
     case TAG_ACPI_NEW:

@@ -31,6 +31,7 @@ struct mb2_info {
     unsigned module_count;
     unsigned dropped; /* ranges and modules beyond the limits, and malformed tags */
     struct mb2_framebuffer framebuffer; /* address 0: none */
+    bool efi;                           /* started by EFI firmware: there is no text mode */
     const uint8_t *rsdp; /* copy of the RSDP, the newer one if both are there; NULL if none */
     size_t rsdp_size;
 };

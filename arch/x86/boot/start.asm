@@ -1,4 +1,5 @@
-; From GRUB's 32-bit protected mode (Multiboot2 specification, "I386 machine state") to 64-bit C on a small boot stack, with the first 4 GB identity-mapped.
+; From GRUB's 32-bit protected mode (Multiboot2 specification, "I386 machine state") to 64-bit C on
+; the boot core's stack, with the first 4 GB identity-mapped.
 ; void start(void): EAX = magic, EBX = multiboot2 information; never returns.
 
 MB2_MAGIC        equ 0xe85250d6
@@ -11,7 +12,9 @@ PAGE_P_RW        equ 3
 PAGE_PS          equ 1 << 7
 COM1             equ 0x3f8
 
-extern boot_main
+STACK_TOP        equ 6 * 4096        ; struct core_block: page, guard, four pages of stack
+
+extern boot_main, boot_core_block
 
 section .multiboot2 align=8
 header:
@@ -31,8 +34,6 @@ section .bss align=4096
 pml4:   resb 4096
 pdpt:   resb 4096
 pds:    resb 4 * 4096
-        resb 16384
-boot_stack_top:
 
 section .text
 bits 32
@@ -40,7 +41,7 @@ global start
 start:
     cli
     cld
-    mov esp, boot_stack_top
+    mov esp, boot_core_block + STACK_TOP
     cmp eax, MB2_BOOTLOADER
     mov esi, not_multiboot
     jne fail32
@@ -127,7 +128,7 @@ start64:
     xor eax, eax
     mov fs, ax
     mov gs, ax
-    mov rsp, boot_stack_top
+    mov rsp, boot_core_block + STACK_TOP
     xor ebp, ebp
     mov edi, ebx                        ; multiboot2 information
     rdtsc

@@ -1,5 +1,6 @@
-; Where an application processor starts: real mode, at a page below 1 MB that smp.c copies this to. It goes straight to long mode on the kernel's
-; own page tables (which map this page executable) and jumps to ap_entry.
+; Where an application processor starts: real mode, at a page below 1 MB that smp.c copies this to.
+; It goes straight to long mode on the kernel's own page tables (which map this page executable) and
+; jumps to ap_entry.
 ; Everything is addressed relative to the page: CS = page >> 4 on entry.
 
 CR0_PE_NE_WP_PG  equ 0x80010021
@@ -50,8 +51,10 @@ trampoline_end:
 
 section .text
 bits 64
-extern ap_stack_top, ap_main
-; The stack is this processor's own: they are started one after another.
+extern ap_main
+; void ap_entry(void), from the trampoline, without a stack. A core comes in only with its own APIC id
+; on the ticket, which it tears: one that answers after it was given up must not run on the next
+; one's stack.
 ap_entry:
     mov ax, 0x10
     mov ds, ax
@@ -60,7 +63,35 @@ ap_entry:
     xor eax, eax
     mov fs, ax
     mov gs, ax
+    cpuid
+    cmp eax, 0x0b
+    jb .short_id
+    mov eax, 0x0b
+    xor ecx, ecx
+    cpuid                               ; EDX is the x2APIC id, EBX is 0 if the leaf is not valid
+    test ebx, ebx
+    jnz .have_id
+.short_id:
+    mov eax, 1
+    cpuid
+    shr ebx, 24
+    mov edx, ebx
+.have_id:
+    mov eax, edx                        ; RAX: what the ticket must be
+    mov rcx, -1
+    lock cmpxchg [rel ap_ticket], rcx
+    jne .too_late
     mov rsp, [rel ap_stack_top]
     xor ebp, ebp
     call ap_main
     ud2
+.too_late:
+    cli
+    hlt
+    jmp .too_late
+
+section .data
+align 8
+global ap_ticket, ap_stack_top
+ap_ticket:    dq -1
+ap_stack_top: dq 0

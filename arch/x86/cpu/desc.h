@@ -1,23 +1,46 @@
-/* Descriptor tables: one GDT and TSS a core, one IDT for all. SDM 3A "Protected-Mode Memory Management", "Task Management". */
+/* Descriptor tables: one GDT and TSS a core, one IDT for all. SDM 3A "Protected-Mode Memory
+ * Management", "Task Management". */
 #pragma once
 
 #include "hv/types.h"
 
-#define SEL_CODE 0x08u
-#define SEL_DATA 0x10u
-#define SEL_TSS  0x18u
+#define SEL_CODE          0x08u
+#define SEL_DATA          0x10u
+#define SEL_TSS           0x18u
 
-/* What a VMCS host-state area needs of a core. */
+/* Interrupt stack table slots: for what must be handled whatever the normal stack looks like. */
+#define IST_NMI           1u
+#define IST_DOUBLE_FAULT  2u
+#define IST_MACHINE_CHECK 3u
+#define IST_COUNT         3u
+
+#define GDT_ENTRIES       5u /* null, code, data, TSS (two) */
+
+/* SDM 3A "64-Bit Mode Task State Segment". */
+struct tss {
+    uint32_t reserved0;
+    uint64_t rsp[3];
+    uint64_t reserved1;
+    uint64_t ist[7];
+    uint64_t reserved2;
+    uint16_t reserved3;
+    uint16_t io_map_base;
+} __attribute__((packed));
+_Static_assert(sizeof(struct tss) == 104, "hardware layout");
+
+/* What a VMCS host-state area needs of a core. After a VM exit the CPU has set the limits of GDTR
+ * and IDTR to 0xffff: harmless, nothing loads a selector beyond our table. */
 struct cpu_desc {
     uint64_t gdt_base, idt_base, tss_base;
     uint64_t gs_base; /* the per-core area */
     uint16_t cs, ss, tr;
 };
 
+/* Any core; constant once the core is online. */
 void cpu_desc_get(unsigned core, struct cpu_desc *d);
 
-/* Loads the calling core's tables. `ist` are the tops of three stacks: NMI, double fault, machine check. */
-void desc_load(unsigned core, const uint64_t ist[3]);
-#define IST_NMI           1u
-#define IST_DOUBLE_FAULT  2u
-#define IST_MACHINE_CHECK 3u
+struct cpu;
+/* Builds and loads GDT, TSS, IDT and GS base of the calling core, whose area is `c`. */
+void desc_load(struct cpu *c);
+/* Fills the IDT. Once, boot core, before the first desc_load(). */
+void desc_init_idt(void);

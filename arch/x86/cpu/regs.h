@@ -1,19 +1,20 @@
-/* Control registers, their bits (SDM 3A "Control Registers") and the instructions that reach them. */
+/* Control registers, their bits (SDM 3A "Control Registers") and the instructions that reach them.
+ */
 #pragma once
 
 #include "hv/types.h"
 
-#define CR0_PE (1ull << 0)
-#define CR0_MP (1ull << 1)
-#define CR0_EM (1ull << 2)
-#define CR0_TS (1ull << 3)
-#define CR0_ET (1ull << 4)
-#define CR0_NE (1ull << 5)
-#define CR0_WP (1ull << 16)
-#define CR0_AM (1ull << 18)
-#define CR0_NW (1ull << 29)
-#define CR0_CD (1ull << 30)
-#define CR0_PG (1ull << 31)
+#define CR0_PE         (1ull << 0)
+#define CR0_MP         (1ull << 1)
+#define CR0_EM         (1ull << 2)
+#define CR0_TS         (1ull << 3)
+#define CR0_ET         (1ull << 4)
+#define CR0_NE         (1ull << 5)
+#define CR0_WP         (1ull << 16)
+#define CR0_AM         (1ull << 18)
+#define CR0_NW         (1ull << 29)
+#define CR0_CD         (1ull << 30)
+#define CR0_PG         (1ull << 31)
 
 #define CR4_VME        (1ull << 0)
 #define CR4_PVI        (1ull << 1)
@@ -39,21 +40,21 @@
 #define CR4_CET        (1ull << 23)
 #define CR4_PKS        (1ull << 24)
 
-#define RFLAGS_FIXED (1ull << 1)
-#define RFLAGS_CF    (1ull << 0)
-#define RFLAGS_ZF    (1ull << 6)
-#define RFLAGS_TF    (1ull << 8)
-#define RFLAGS_IF    (1ull << 9)
-#define RFLAGS_DF    (1ull << 10)
-#define RFLAGS_VM    (1ull << 17)
-#define RFLAGS_AC    (1ull << 18)
+#define RFLAGS_FIXED   (1ull << 1)
+#define RFLAGS_CF      (1ull << 0)
+#define RFLAGS_ZF      (1ull << 6)
+#define RFLAGS_TF      (1ull << 8)
+#define RFLAGS_IF      (1ull << 9)
+#define RFLAGS_DF      (1ull << 10)
+#define RFLAGS_VM      (1ull << 17)
+#define RFLAGS_AC      (1ull << 18)
 
 #define DEFINE_CR(n)                                                                               \
     static inline uint64_t read_cr##n(void)                                                        \
     {                                                                                              \
         uint64_t v;                                                                                \
                                                                                                    \
-        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v));                                          \
+        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v)::"memory");                                \
         return v;                                                                                  \
     }                                                                                              \
     static inline void write_cr##n(uint64_t v)                                                     \

@@ -1,0 +1,238 @@
+#include "arch/x86/boot/multiboot2.h"
+#include "arch/x86/cpu/acpi.h"
+#include "arch/x86/cpu/apic.h"
+#include "arch/x86/cpu/board.h"
+#include "arch/x86/cpu/console.h"
+#include "arch/x86/cpu/desc.h"
+#include "arch/x86/cpu/paging.h"
+#include "arch/x86/cpu/percpu.h"
+#include "arch/x86/cpu/smp.h"
+#include "arch/x86/cpu/trap.h"
+#include "arch/x86/cpu/tsc.h"
+#include "hv/arch.h"
+#include "hv/lib.h"
+#include "hv/log.h"
+#include "hv/main.h"
+#include "hv/mem.h"
+#include "hv/panic.h"
+
+#define INFO_SIZE_MAX    (1u << 20)
+#define NAME_MAX         128u
+#define CMDLINE_MAX      1024u
+#define LOW_MEMORY_END   0x100000ull
+#define TRAMPOLINE_TOP   0xa0000ull
+#define TRAMPOLINE_LOW   0x1000ull
+#define EBDA_POINTER     0x40eu /* segment, in the BIOS data area */
+#define EBDA_SEARCH      1024u
+#define BIOS_SEARCH      0xe0000u
+#define FRAMEBUFFER_RGB  1u
+#define FRAMEBUFFER_TEXT 2u
+
+extern uint8_t kernel_start[], kernel_end[];
+
+/* Compilers put this value on the stack and compare it on return (-mstack-protector-guard=global).
+ */
+uintptr_t __stack_chk_guard;
+_Noreturn void __stack_chk_fail(void);
+_Noreturn void boot_main(uint32_t info_address, uint64_t entry_tsc);
+
+static struct mb2_info info;
+static struct mem_map memory;
+static struct acpi_info acpi;
+static struct arch_module modules[ARCH_MODULES_MAX];
+static char module_names[ARCH_MODULES_MAX][NAME_MAX];
+static unsigned module_count;
+static char cmdline[CMDLINE_MAX];
+static uint8_t rsdp[ACPI_RSDP_SIZE];
+static size_t rsdp_size;
+
+_Noreturn void __stack_chk_fail(void)
+{
+    panic("a function wrote beyond its part of the stack");
+}
+
+unsigned arch_module_count(void)
+{
+    return module_count;
+}
+
+const struct arch_module *arch_module(unsigned i)
+{
+    return i < module_count ? &modules[i] : NULL;
+}
+
+static void own(uint64_t base, uint64_t size, enum mem_owner_kind kind)
+{
+    if (mem_add(&memory, base, size, kind, 0))
+        panic("the firmware's memory map has too many ranges");
+}
+
+/* The highest free page below 640 KB that holds no module and not the boot information, or 0. Other
+ * cores start there in real mode. */
+static uint64_t find_trampoline(uint64_t info_base, uint64_t info_size)
+{
+    for (uint64_t page = TRAMPOLINE_TOP - PAGE_SIZE; page >= TRAMPOLINE_LOW; page -= PAGE_SIZE) {
+        const struct mem_range *r = mem_find(&memory, hpa(page));
+        bool used = info_base < page + PAGE_SIZE && page < info_base + info_size;
+
+        for (unsigned i = 0; i < info.module_count; i++)
+            used = used || (info.modules[i].start < page + PAGE_SIZE && page < info.modules[i].end);
+        if (r && r->kind == MEM_FREE && !used)
+            return page;
+    }
+    return 0;
+}
+
+static void build_memory_map(void)
+{
+    if (info.range_count == 0)
+        panic("the boot loader gave no memory map");
+    for (unsigned i = 0; i < info.range_count; i++)
+        if (info.ranges[i].ram)
+            own(info.ranges[i].base, info.ranges[i].size, MEM_FREE);
+    for (unsigned i = 0; i < info.range_count; i++)
+        if (!info.ranges[i].ram)
+            own(info.ranges[i].base, info.ranges[i].size, MEM_RESERVED);
+}
+
+/* What must not be given away. The information itself is copied before anything is allocated. */
+static void reserve(void)
+{
+    own(0, LOW_MEMORY_END, MEM_RESERVED);
+    for (unsigned i = 0; i < info.module_count; i++)
+        if (info.modules[i].end > info.modules[i].start)
+            own(info.modules[i].start, info.modules[i].end - info.modules[i].start, MEM_MODULE);
+    own((uintptr_t)kernel_start, (uintptr_t)(kernel_end - kernel_start), MEM_HOST);
+}
+
+static void copy_out(void)
+{
+    if (!str_copy(cmdline, sizeof(cmdline), info.cmdline))
+        log_warn("the kernel command line is cut at %u characters", CMDLINE_MAX - 1);
+    for (unsigned i = 0; i < info.module_count && i < ARCH_MODULES_MAX; i++) {
+        if (!str_copy(module_names[i], NAME_MAX, info.modules[i].string))
+            log_warn("module name cut: %s", module_names[i]);
+        modules[module_count++] = (struct arch_module){
+            .data = arch_ptr(hpa(info.modules[i].start)),
+            .size = (size_t)(info.modules[i].end - info.modules[i].start),
+            .name = module_names[i],
+        };
+    }
+    if (info.rsdp) {
+        rsdp_size = (size_t)min_u64(info.rsdp_size, sizeof(rsdp));
+        memcpy(rsdp, info.rsdp, rsdp_size);
+    }
+    if (info.dropped)
+        log_warn("%u parts of the boot information are malformed or too many", info.dropped);
+}
+
+/* Without a tag from the boot loader: in the extended BIOS data area and the BIOS itself. */
+static void search_rsdp(void)
+{
+    uint64_t ebda;
+    const uint8_t *found = NULL;
+
+    /* To the compiler an object at so low an address is a NULL pointer gone wrong. */
+    if (rsdp_size || mem_read_safe((const uint64_t *)(uintptr_t)EBDA_POINTER, &ebda))
+        return;
+    ebda = (ebda & UINT16_MAX) << 4;
+    if (ebda >= TRAMPOLINE_TOP / 2 && ebda < TRAMPOLINE_TOP - EBDA_SEARCH)
+        found = acpi_rsdp_search(arch_ptr(hpa(ebda)), EBDA_SEARCH);
+    if (!found)
+        found = acpi_rsdp_search(arch_ptr(hpa(BIOS_SEARCH)), LOW_MEMORY_END - BIOS_SEARCH);
+    if (!found)
+        return;
+    rsdp_size = (size_t)min_u64(sizeof(rsdp), LOW_MEMORY_END - (uintptr_t)found);
+    memcpy(rsdp, found, rsdp_size);
+}
+
+static int read_physical(void *ctx, uint64_t address, void *buf, size_t size)
+{
+    (void)ctx;
+    if (!paging_is_mapped(address, size))
+        return -E_RANGE;
+    memcpy(buf, arch_ptr(hpa(address)), size);
+    return 0;
+}
+
+static void read_acpi(void)
+{
+    const struct acpi_reader reader = {read_physical, NULL};
+
+    if (rsdp_size == 0 || acpi_parse(&reader, rsdp, rsdp_size, &acpi)) {
+        log_warn("no ACPI tables: only the boot core is used");
+        return;
+    }
+    if (!acpi.have_madt)
+        log_warn("no MADT among the ACPI tables: only the boot core is used");
+    if (acpi.bad_tables || acpi.dropped)
+        log_warn("ACPI: %u tables and %u entries are malformed or too many", acpi.bad_tables,
+                 acpi.dropped);
+}
+
+static void start_screen(void)
+{
+    const struct mb2_framebuffer *f = &info.framebuffer;
+    struct screen_framebuffer s = {
+        .pitch = f->pitch,
+        .width = f->width,
+        .height = f->height,
+        .bytes_per_pixel = f->bpp / 8u,
+    };
+
+    if (f->type != FRAMEBUFFER_RGB || (s.bytes_per_pixel != 3 && s.bytes_per_pixel != 4) ||
+        f->pitch / s.bytes_per_pixel < f->width || f->height > UINT16_MAX)
+        return;
+    s.base = paging_map_framebuffer(hpa(f->address), (size_t)f->pitch * f->height);
+    if (s.base)
+        screen_init_framebuffer(&s);
+}
+
+/* Serial port and, where the boot loader left the screen in text mode, the screen: from here on a
+ * panic can be read. */
+static void start_console(void)
+{
+    uart_init();
+    if (info.framebuffer.address == 0 ? !info.efi : info.framebuffer.type == FRAMEBUFFER_TEXT)
+        screen_init_text();
+}
+
+_Noreturn __attribute__((no_stack_protector)) void boot_main(uint32_t info_address,
+                                                             uint64_t entry_tsc)
+{
+    static struct boot_info b;
+    const uint8_t *raw = arch_ptr(hpa(info_address));
+    uint32_t info_size;
+    uint64_t trampoline;
+    int rc;
+
+    cpu_register(&boot_core_block.cpu, 0);
+    desc_init_idt();
+    desc_load(&boot_core_block.cpu);
+    cpu_setup();
+    __stack_chk_guard = (uintptr_t)arch_random() & ~0xffull; /* a zero byte stops strings */
+    memcpy(&info_size, raw, sizeof(info_size));
+    rc = mb2_parse(raw, min_u64(info_size, INFO_SIZE_MAX), &info);
+    start_console();
+    if (rc)
+        panic("the multiboot2 information is malformed");
+    build_memory_map();
+    trampoline = find_trampoline(info_address, info_size);
+    reserve();
+    copy_out();
+    search_rsdp();
+    paging_init(&memory);
+    start_screen();
+    read_acpi();
+    board_init(&acpi);
+    clock_init();
+    tsc_calibrate();
+    apic_init(&acpi);
+    boot_core_block.cpu.apic_id = apic_id_self();
+    boot_core_block.cpu.online = 1;
+    apic_timer_init();
+    ioapic_init(&acpi);
+    smp_start(&acpi, &memory, trampoline);
+    b = (struct boot_info){.memory = &memory, .entry_tsc = entry_tsc, .cmdline = cmdline};
+    hv_main(&b);
+}

@@ -1,0 +1,65 @@
+/*
+ * The few ACPI tables the root needs (ACPI specification, "System Description Tables"). Pure: reads
+ * physical memory through a callback, trusts no length, address or checksum.
+ */
+#pragma once
+
+#include "hv/types.h"
+
+#define ACPI_CPUS_MAX      256
+#define ACPI_IOAPICS_MAX   16
+#define ACPI_OVERRIDES_MAX 32
+#define ACPI_RSDP_SIZE     36 /* revision 2; revision 0 has 20 */
+
+/* Copies physical memory. 0 or negative. */
+struct acpi_reader {
+    int (*read)(void *ctx, uint64_t address, void *buf, size_t size);
+    void *ctx;
+};
+
+struct acpi_ioapic {
+    uint32_t id, address, gsi_base;
+};
+
+/* An ISA interrupt that is not wired the usual way. Flags: MPS INTI, bits 0-1 polarity, 2-3
+ * trigger. */
+struct acpi_override {
+    uint8_t source;
+    uint32_t gsi;
+    uint16_t flags;
+};
+
+#define ACPI_POLARITY_MASK 0x3u
+#define ACPI_POLARITY_HIGH 0x1u
+#define ACPI_POLARITY_LOW  0x3u
+#define ACPI_TRIGGER_MASK  0xcu
+#define ACPI_TRIGGER_EDGE  0x4u
+#define ACPI_TRIGGER_LEVEL 0xcu
+
+enum acpi_space { ACPI_SPACE_MEMORY = 0, ACPI_SPACE_IO = 1, ACPI_SPACE_PCI = 2 };
+
+struct acpi_info {
+    bool have_madt;
+    uint64_t lapic_address;
+    uint32_t apic_ids[ACPI_CPUS_MAX]; /* enabled processors in the MADT's order, each once */
+    unsigned cpu_count, disabled_cpus;
+    struct acpi_ioapic ioapics[ACPI_IOAPICS_MAX];
+    unsigned ioapic_count;
+    struct acpi_override overrides[ACPI_OVERRIDES_MAX];
+    unsigned override_count;
+    bool have_reset;
+    uint8_t reset_space; /* enum acpi_space */
+    uint64_t reset_address;
+    uint8_t reset_value;
+    unsigned bad_tables; /* unreadable, wrong checksum, impossible length */
+    unsigned dropped;    /* entries beyond the limits, or malformed */
+};
+
+/* Checks an RSDP's signature and checksums. `size` bytes are there to be read. */
+bool acpi_rsdp_valid(const uint8_t *p, size_t size);
+/* The first valid RSDP on a 16-byte boundary, or NULL. */
+const uint8_t *acpi_rsdp_search(const uint8_t *p, size_t size);
+/* Follows a valid RSDP. 0, or -E_FORMAT when there is no usable RSDT or XSDT. Missing tables only
+ * leave their part of `out` empty. */
+int acpi_parse(const struct acpi_reader *r, const uint8_t *rsdp, size_t size,
+               struct acpi_info *out) MUST_CHECK;

@@ -1,0 +1,24 @@
+/* Local APIC (xAPIC or x2APIC) of the calling core, and the I/O APICs. SDM 3A "Advanced
+ * Programmable Interrupt Controller". */
+#pragma once
+
+#include "arch/x86/cpu/acpi.h"
+#include "hv/types.h"
+
+/* Boot core, once: chooses xAPIC or x2APIC, masks the PICs, sets up the calling core's APIC. */
+void apic_init(const struct acpi_info *a);
+/* The calling core's APIC, in the mode the boot core chose. */
+void apic_init_core(void);
+/* Boot core, after the TSC is known: how the timer of arch_idle() counts. */
+void apic_timer_init(void);
+uint32_t apic_id_self(void);
+void apic_eoi(void);
+
+void apic_send_init(uint32_t apic_id);
+/* `page` is the physical page number (below 256) where the core starts. */
+void apic_send_startup(uint32_t apic_id, uint8_t page);
+/* NMI to all other cores. Does nothing before apic_init(). */
+void apic_nmi_others(void);
+
+/* Finds the I/O APICs and masks all their inputs. Boot core. */
+void ioapic_init(const struct acpi_info *a);

@@ -1,0 +1,125 @@
+#include "arch/x86/cpu/board.h"
+
+#include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/regs.h"
+#include "hv/arch.h"
+#include "hv/log.h"
+#include "hv/spinlock.h"
+
+#define PCI_ADDRESS   0xcf8u
+#define PCI_DATA      0xcfcu
+#define PCI_ENABLE    (1u << 31)
+#define RESET_CONTROL 0xcf9u
+#define RESET_PREPARE 0x02u
+#define RESET_FULL    0x06u
+#define RDRAND_TRIES  10u
+#define SETTLE_LOOPS  10000000u
+
+static struct acpi_info reset; /* only its reset_* fields matter */
+static volatile uint8_t *reset_register;
+static struct spinlock pci_lock;
+
+void board_init(const struct acpi_info *a)
+{
+    reset.have_reset = a->have_reset;
+    reset.reset_space = a->reset_space;
+    reset.reset_address = a->reset_address;
+    reset.reset_value = a->reset_value;
+    if (a->have_reset && a->reset_space == ACPI_SPACE_MEMORY) {
+        reset_register = arch_map_mmio(hpa(a->reset_address), 1);
+        reset.have_reset = reset_register != NULL;
+    }
+}
+
+/* Address and data port belong together: two cores must not mix theirs. */
+static uint32_t pci_access(uint16_t bdf, uint16_t offset, bool write, uint32_t value)
+{
+    spin_lock(&pci_lock);
+    arch_outl(PCI_ADDRESS, PCI_ENABLE | (uint32_t)bdf << 8 | (offset & 0xfcu));
+    if (write)
+        arch_outl(PCI_DATA, value);
+    else
+        value = arch_inl(PCI_DATA);
+    spin_unlock(&pci_lock);
+    return value;
+}
+
+uint32_t arch_pci_read(uint16_t bdf, uint16_t offset)
+{
+    return pci_access(bdf, offset, false, 0);
+}
+
+void arch_pci_write(uint16_t bdf, uint16_t offset, uint32_t value)
+{
+    (void)pci_access(bdf, offset, true, value);
+}
+
+static void settle(void)
+{
+    for (unsigned i = 0; i < SETTLE_LOOPS; i++)
+        __builtin_ia32_pause();
+}
+
+static void reset_by_acpi(void)
+{
+    uint64_t a = reset.reset_address;
+    uint16_t bdf = (uint16_t)((a >> 32 & 0x1f) << 3 | (a >> 16 & 7));
+    unsigned shift = (unsigned)(a & 3) * 8;
+    uint32_t v;
+
+    switch (reset.reset_space) {
+    case ACPI_SPACE_MEMORY:
+        *reset_register = reset.reset_value;
+        break;
+    case ACPI_SPACE_IO:
+        outb((uint16_t)a, reset.reset_value);
+        break;
+    default: /* PCI configuration space of bus 0: device, function, offset */
+        v = arch_pci_read(bdf, (uint16_t)a) & ~(0xffu << shift);
+        arch_pci_write(bdf, (uint16_t)a, v | (uint32_t)reset.reset_value << shift);
+        break;
+    }
+}
+
+_Noreturn void arch_reboot(void)
+{
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) no_idt = {0, 0};
+
+    irq_off();
+    if (reset.have_reset) {
+        reset_by_acpi();
+        settle();
+    }
+    outb(RESET_CONTROL, RESET_PREPARE);
+    outb(RESET_CONTROL, RESET_FULL);
+    settle();
+    for (;;)
+        __asm__ volatile("lidt %0; ud2" ::"m"(no_idt) : "memory");
+}
+
+/* Spreads a weak source's entropy over all bits (the finaliser of SplitMix64). */
+static uint64_t mix(uint64_t v)
+{
+    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9ull;
+    v = (v ^ v >> 27) * 0x94d049bb133111ebull;
+    return v ^ v >> 31;
+}
+
+uint64_t arch_random(void)
+{
+    static uint64_t state;
+    uint64_t v;
+    uint8_t good;
+
+    if (cpuid(1, 0).ecx & CPUID_1_ECX_RDRAND)
+        for (unsigned i = 0; i < RDRAND_TRIES; i++) {
+            __asm__ volatile("rdrand %0; setc %1" : "=r"(v), "=qm"(good)::"cc");
+            if (good)
+                return v;
+        }
+    v = __atomic_add_fetch(&state, 0x9e3779b97f4a7c15ull, __ATOMIC_RELAXED);
+    return mix(v ^ mix(arch_tsc()));
+}

@@ -1,0 +1,23 @@
+/* The host's console: COM1 and the screen. arch_console_write() and arch_console_read() are here.
+ */
+#pragma once
+
+#include "hv/types.h"
+
+/* Finds the serial port. Boot core, first thing. */
+void uart_init(void);
+void uart_write(const char *s, size_t n);
+int uart_read(void);
+
+/* Text mode at 0xb8000. */
+void screen_init_text(void);
+
+struct screen_framebuffer {
+    uint8_t *base;
+    uint32_t pitch, width, height; /* pitch in bytes, the others in pixels */
+    uint32_t bytes_per_pixel;      /* 3 or 4 */
+};
+
+/* A linear RGB framebuffer, mapped. What was written before is not shown again. */
+void screen_init_framebuffer(const struct screen_framebuffer *f);
+void screen_write(const char *s, size_t n);

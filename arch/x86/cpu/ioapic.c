@@ -1,0 +1,101 @@
+#include "arch/x86/cpu/apic.h"
+
+#include "arch/x86/cpu/trap.h"
+#include "hv/arch.h"
+#include "hv/log.h"
+
+/* Intel 82093AA "I/O Advanced Programmable Interrupt Controller". */
+#define REG_SELECT     0x00u
+#define REG_WINDOW     0x10u
+#define IOAPIC_VERSION 1u
+#define IOAPIC_TABLE   16u
+#define ENTRY_LOW      (1u << 13) /* polarity */
+#define ENTRY_LEVEL    (1u << 15)
+#define ENTRY_MASKED   (1u << 16)
+#define IOAPIC_DEFAULT 0xfec00000u
+#define ROUTES_MAX     32u
+#define DEST_MAX       254u
+#define ISA_LINES      16u
+
+static struct ioapic {
+    volatile uint8_t *registers;
+    uint32_t gsi_base, inputs;
+} ioapics[ACPI_IOAPICS_MAX];
+static unsigned ioapic_count;
+static struct acpi_override overrides[ACPI_OVERRIDES_MAX];
+static unsigned override_count, route_count;
+
+static uint32_t reg_read(const struct ioapic *a, uint32_t reg)
+{
+    *(volatile uint32_t *)(volatile void *)(a->registers + REG_SELECT) = reg;
+    return *(volatile uint32_t *)(volatile void *)(a->registers + REG_WINDOW);
+}
+
+static void reg_write(const struct ioapic *a, uint32_t reg, uint32_t v)
+{
+    *(volatile uint32_t *)(volatile void *)(a->registers + REG_SELECT) = reg;
+    *(volatile uint32_t *)(volatile void *)(a->registers + REG_WINDOW) = v;
+}
+
+static void add(uint32_t address, uint32_t gsi_base)
+{
+    struct ioapic *a = &ioapics[ioapic_count];
+    uint32_t version;
+
+    a->registers = arch_map_mmio(hpa(address), PAGE_SIZE);
+    if (!a->registers)
+        return;
+    version = reg_read(a, IOAPIC_VERSION);
+    if (version == UINT32_MAX || version == 0)
+        return; /* nothing answers there */
+    a->gsi_base = gsi_base;
+    a->inputs = (version >> 16 & 0xff) + 1;
+    for (uint32_t i = 0; i < a->inputs; i++)
+        reg_write(a, IOAPIC_TABLE + 2 * i, ENTRY_MASKED);
+    ioapic_count++;
+}
+
+void ioapic_init(const struct acpi_info *a)
+{
+    for (unsigned i = 0; i < a->ioapic_count; i++)
+        add(a->ioapics[i].address, a->ioapics[i].gsi_base);
+    if (!a->have_madt)
+        add(IOAPIC_DEFAULT, 0); /* where it is on every PC that has one */
+    if (ioapic_count == 0)
+        log_warn("no I/O APIC: no device interrupts");
+    for (unsigned i = 0; i < a->override_count; i++)
+        overrides[override_count++] = a->overrides[i];
+}
+
+int arch_irq_route(unsigned line, unsigned core, void (*handler)(void *ctx), void *ctx)
+{
+    uint32_t gsi = line, entry = ENTRY_LOW | ENTRY_LEVEL, id = arch_core_apic_id(core);
+
+    if (id > DEST_MAX || route_count == ROUTES_MAX)
+        return -E_NOTSUP;
+    for (unsigned i = 0; i < override_count && line < ISA_LINES; i++) {
+        if (overrides[i].source != line)
+            continue;
+        gsi = overrides[i].gsi;
+        if ((overrides[i].flags & ACPI_POLARITY_MASK) == ACPI_POLARITY_HIGH)
+            entry &= ~ENTRY_LOW;
+        if ((overrides[i].flags & ACPI_TRIGGER_MASK) == ACPI_TRIGGER_EDGE)
+            entry &= ~ENTRY_LEVEL;
+    }
+    for (unsigned i = 0; i < ioapic_count; i++) {
+        const struct ioapic *a = &ioapics[i];
+        uint32_t reg;
+
+        if (gsi < a->gsi_base || gsi - a->gsi_base >= a->inputs)
+            continue;
+        reg = IOAPIC_TABLE + 2 * (gsi - a->gsi_base);
+        if (!(reg_read(a, reg) & ENTRY_MASKED))
+            return -E_BUSY;
+        trap_set_handler(VECTOR_IRQ + route_count, handler, ctx);
+        reg_write(a, reg + 1, id << 24);
+        reg_write(a, reg, entry | (VECTOR_IRQ + route_count));
+        route_count++;
+        return 0;
+    }
+    return -E_NOENT;
+}

@@ -1,0 +1,71 @@
+#include "arch/x86/cpu/percpu.h"
+
+#include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/cpu/regs.h"
+
+struct core_block boot_core_block;
+
+static struct cpu *cpus[ARCH_CORES_MAX];
+static unsigned cpu_count;
+
+struct cpu *cpu_get(unsigned number)
+{
+    return number < cpu_count ? cpus[number] : NULL;
+}
+
+void cpu_register(struct cpu *c, uint32_t apic_id)
+{
+    c->self = c;
+    c->number = cpu_count;
+    c->apic_id = apic_id;
+    cpus[cpu_count++] = c;
+}
+
+void cpu_unregister_last(void)
+{
+    cpus[--cpu_count] = NULL;
+}
+
+unsigned arch_core_count(void)
+{
+    return cpu_count;
+}
+
+unsigned arch_core_self(void)
+{
+    uint32_t n;
+
+    __asm__ volatile("movl %%gs:8, %0" : "=r"(n));
+    return n;
+}
+
+uint32_t arch_core_apic_id(unsigned core)
+{
+    return core < cpu_count ? cpus[core]->apic_id : UINT32_MAX;
+}
+
+void cpu_setup(void)
+{
+    struct cpuid_regs one = cpuid(1, 0);
+    struct cpuid_regs seven = {0};
+    uint64_t cr4 = CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+
+    if (cpuid(0, 0).eax >= 7)
+        seven = cpuid(7, 0);
+    if (one.ecx & CPUID_1_ECX_XSAVE)
+        cr4 |= CR4_OSXSAVE; /* guests' extended state is switched by the root */
+    if (seven.ebx & CPUID_7_EBX_SMEP)
+        cr4 |= CR4_SMEP;
+    if (seven.ebx & CPUID_7_EBX_SMAP)
+        cr4 |= CR4_SMAP;
+    if (seven.ecx & CPUID_7_ECX_UMIP)
+        cr4 |= CR4_UMIP;
+    write_cr0(CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG);
+    write_cr4(cr4);
+    wrmsr(MSR_IA32_EFER, EFER_LME | EFER_LMA | EFER_NXE);
+    /* The page tables' cache bits mean what they mean after reset. Firmware could have changed it.
+     */
+    if (rdmsr(MSR_IA32_PAT) != PAT_RESET_VALUE)
+        wrmsr(MSR_IA32_PAT, PAT_RESET_VALUE);
+}

@@ -1,0 +1,107 @@
+#include "arch/x86/cpu/console.h"
+
+#include "arch/x86/cpu/font.h"
+
+/*
+ * One buffer of characters, shown by text mode or by drawing glyphs. Scrolling compares the buffer
+ * with what is on the screen and draws what differs: reading video memory back would be slow.
+ */
+#define COLUMNS_MAX  160u
+#define ROWS_MAX     64u
+#define TEXT_MEMORY  0xb8000u
+#define TEXT_COLUMNS 80u
+#define TEXT_ROWS    25u
+#define TEXT_COLOUR  0x0700u /* light grey on black */
+#define PIXEL_COLOUR 0x00c8c8c8u
+#define CELL_WIDTH   8u
+#define CELL_HEIGHT  16u
+
+static struct screen_framebuffer framebuffer;
+static unsigned columns, rows, x, y; /* rows 0: no screen */
+static uint8_t cells[ROWS_MAX][COLUMNS_MAX];
+
+static void draw_glyph(unsigned row, unsigned column, uint8_t c)
+{
+    uint8_t *line = framebuffer.base + (size_t)row * CELL_HEIGHT * framebuffer.pitch +
+                    (size_t)column * CELL_WIDTH * framebuffer.bytes_per_pixel;
+
+    for (unsigned i = 0; i < CELL_HEIGHT; i++, line += framebuffer.pitch) {
+        uint8_t bits = font_row(c, i);
+
+        for (unsigned j = 0; j < CELL_WIDTH; j++) {
+            uint32_t colour = bits >> (CELL_WIDTH - 1 - j) & 1 ? PIXEL_COLOUR : 0;
+            volatile uint8_t *pixel = line + (size_t)j * framebuffer.bytes_per_pixel;
+
+            if (framebuffer.bytes_per_pixel == 4) {
+                *(volatile uint32_t *)(volatile void *)pixel = colour;
+                continue;
+            }
+            pixel[0] = (uint8_t)colour;
+            pixel[1] = (uint8_t)(colour >> 8);
+            pixel[2] = (uint8_t)(colour >> 16);
+        }
+    }
+}
+
+static void set_cell(unsigned row, unsigned column, uint8_t c)
+{
+    if (cells[row][column] == c)
+        return;
+    cells[row][column] = c;
+    if (framebuffer.base)
+        draw_glyph(row, column, c);
+    else
+        ((volatile uint16_t *)TEXT_MEMORY)[row * columns + column] = (uint16_t)(TEXT_COLOUR | c);
+}
+
+static void start(unsigned new_columns, unsigned new_rows)
+{
+    columns = new_columns < COLUMNS_MAX ? new_columns : COLUMNS_MAX;
+    rows = new_rows < ROWS_MAX ? new_rows : ROWS_MAX;
+    x = y = 0;
+    for (unsigned r = 0; r < rows; r++)
+        for (unsigned c = 0; c < columns; c++) {
+            cells[r][c] = 0; /* unlike a blank, so that it is drawn */
+            set_cell(r, c, ' ');
+        }
+}
+
+void screen_init_text(void)
+{
+    start(TEXT_COLUMNS, TEXT_ROWS);
+}
+
+void screen_init_framebuffer(const struct screen_framebuffer *f)
+{
+    framebuffer = *f;
+    start(f->width / CELL_WIDTH, f->height / CELL_HEIGHT);
+}
+
+static void new_line(void)
+{
+    x = 0;
+    if (y + 1 < rows) {
+        y++;
+        return;
+    }
+    for (unsigned r = 0; r < rows; r++)
+        for (unsigned c = 0; c < columns; c++)
+            set_cell(r, c, r + 1 < rows ? cells[r + 1][c] : ' ');
+}
+
+void screen_write(const char *s, size_t n)
+{
+    if (rows == 0 || columns == 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] == '\n') {
+            new_line();
+            continue;
+        }
+        if ((uint8_t)s[i] < ' ')
+            continue;
+        if (x == columns)
+            new_line();
+        set_cell(y, x++, (uint8_t)s[i]);
+    }
+}

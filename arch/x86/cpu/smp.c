@@ -1,0 +1,166 @@
+#include "arch/x86/cpu/smp.h"
+
+#include "arch/x86/cpu/apic.h"
+#include "arch/x86/cpu/paging.h"
+#include "arch/x86/cpu/percpu.h"
+#include "arch/x86/cpu/regs.h"
+#include "arch/x86/cpu/tsc.h"
+#include "hv/arch.h"
+#include "hv/lib.h"
+#include "hv/log.h"
+#include "hv/panic.h"
+
+#define INIT_WAIT_US    10000u
+#define STARTUP_WAIT_US 200u
+#define ANSWER_TRIES    2000u /* of 100 us */
+#define ONLINE_TRIES    10000u
+#define NOBODY          UINT64_MAX
+
+/* trampoline.asm */
+extern const uint8_t trampoline[], trampoline_cr3[], trampoline_end[];
+/* The core that may come in now: its APIC id. It takes the ticket by setting NOBODY; a core that
+ * comes too late finds another id or nobody's, and halts for good. */
+extern uint64_t ap_ticket, ap_stack_top;
+_Noreturn void ap_main(void);
+
+static struct cpu *coming;
+static void (*volatile core_main)(unsigned core);
+
+/* The TSCs must run together. The new core takes its sample between two of the boot core's. */
+static uint32_t sync_step;
+
+static void sync_wait(uint32_t step)
+{
+    while (__atomic_load_n(&sync_step, __ATOMIC_ACQUIRE) != step)
+        __builtin_ia32_pause();
+}
+
+_Noreturn __attribute__((no_stack_protector)) void ap_main(void)
+{
+    struct cpu *c = coming;
+
+    desc_load(c);
+    cpu_setup();
+    apic_init_core();
+    __atomic_store_n(&c->online, 1, __ATOMIC_RELEASE);
+    sync_wait(1);
+    c->tsc_sample = arch_tsc();
+    __atomic_store_n(&sync_step, 2, __ATOMIC_RELEASE);
+    while (!core_main)
+        __asm__ volatile("sti; hlt; cli" ::: "memory");
+    core_main(c->number);
+    panic("core %u came back from its main function", c->number);
+}
+
+void arch_cores_start(void (*main)(unsigned core))
+{
+    core_main = main;
+    for (unsigned i = 0; i < arch_core_count(); i++)
+        if (i != arch_core_self())
+            arch_kick(i);
+}
+
+static void check_tsc(const struct cpu *c)
+{
+    uint64_t before = arch_tsc(), after;
+
+    __atomic_store_n(&sync_step, 1, __ATOMIC_RELEASE);
+    sync_wait(2);
+    after = arch_tsc();
+    if (c->tsc_sample < before || c->tsc_sample > after)
+        log_warn("core %u: its TSC is off by %ld ticks", c->number,
+                 (int64_t)(c->tsc_sample - before));
+    __atomic_store_n(&sync_step, 0, __ATOMIC_RELEASE);
+}
+
+/* True if the core took the ticket. */
+static bool answered(uint32_t apic_id)
+{
+    uint64_t expected = apic_id;
+
+    for (unsigned i = 0; i < ANSWER_TRIES; i++) {
+        if (__atomic_load_n(&ap_ticket, __ATOMIC_ACQUIRE) == NOBODY)
+            return true;
+        tsc_wait_us(100);
+    }
+    return !__atomic_compare_exchange_n(&ap_ticket, &expected, NOBODY, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE);
+}
+
+static bool start_core(struct core_block *b, uint32_t apic_id, uint8_t page)
+{
+    coming = &b->cpu;
+    ap_stack_top = (uintptr_t)(b->stack + sizeof(b->stack));
+    __atomic_store_n(&ap_ticket, apic_id, __ATOMIC_RELEASE);
+    apic_send_init(apic_id);
+    tsc_wait_us(INIT_WAIT_US);
+    apic_send_startup(apic_id, page);
+    tsc_wait_us(STARTUP_WAIT_US);
+    if (__atomic_load_n(&ap_ticket, __ATOMIC_ACQUIRE) != NOBODY)
+        apic_send_startup(apic_id, page);
+    if (!answered(apic_id))
+        return false;
+    for (unsigned i = 0; i < ONLINE_TRIES; i++) {
+        if (__atomic_load_n(&b->cpu.online, __ATOMIC_ACQUIRE))
+            return true;
+        tsc_wait_us(100);
+    }
+    panic("the core with APIC id %u came half-way up and stopped", apic_id);
+}
+
+static struct core_block *new_block(struct mem_map *m)
+{
+    struct core_block *b;
+    hpa_t a;
+
+    if (mem_alloc(m, sizeof(*b), PAGE_SIZE, UINT64_MAX, MEM_HOST, 0, &a))
+        return NULL;
+    b = arch_ptr(a);
+    memset(b, 0, sizeof(*b));
+    paging_guard(b);
+    return b;
+}
+
+static void copy_trampoline(uint64_t page)
+{
+    uint8_t *p = arch_ptr(hpa(page));
+    uint64_t cr3 = paging_root();
+
+    memcpy(p, trampoline, (size_t)(trampoline_end - trampoline));
+    memcpy(p + (trampoline_cr3 - trampoline), &cr3, sizeof(cr3));
+    paging_protect(page, PAGE_SIZE, PROT_RX);
+}
+
+void smp_start(const struct acpi_info *a, struct mem_map *m, uint64_t trampoline_page)
+{
+    struct core_block *b = NULL;
+
+    if (a->cpu_count > 1 && trampoline_page == 0) {
+        log_warn("no free page below 1 MB: only the boot core is used");
+        return;
+    }
+    if (a->cpu_count > 1)
+        copy_trampoline(trampoline_page);
+    for (unsigned i = 0; i < a->cpu_count; i++) {
+        uint32_t id = a->apic_ids[i];
+
+        if (id == arch_core_apic_id(0))
+            continue;
+        if (arch_core_count() == ARCH_CORES_MAX) {
+            log_warn("more than %d cores: the one with APIC id %u is not used", ARCH_CORES_MAX, id);
+            continue;
+        }
+        if (!b && !(b = new_block(m))) {
+            log_warn("no memory for the core with APIC id %u: it is not used", id);
+            continue;
+        }
+        cpu_register(&b->cpu, id);
+        if (!start_core(b, id, (uint8_t)(trampoline_page >> 12))) {
+            log_warn("the core with APIC id %u does not answer: it is not used", id);
+            cpu_unregister_last(); /* its block serves the next one */
+            continue;
+        }
+        check_tsc(&b->cpu);
+        b = NULL;
+    }
+}

@@ -1,0 +1,10 @@
+/* Starts the other cores. SDM 3A "Multiple-Processor Management". */
+#pragma once
+
+#include "arch/x86/cpu/acpi.h"
+#include "hv/mem.h"
+#include "hv/types.h"
+
+/* Brings up, one after another, every enabled processor of the MADT and parks it. `trampoline` is a
+ * free page below 1 MB; 0: none, then the boot core stays alone. Boot core. */
+void smp_start(const struct acpi_info *a, struct mem_map *m, uint64_t trampoline);

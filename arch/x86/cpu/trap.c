@@ -1,0 +1,104 @@
+#include "arch/x86/cpu/trap.h"
+
+#include "arch/x86/cpu/apic.h"
+#include "arch/x86/cpu/dump.h"
+#include "arch/x86/cpu/regs.h"
+#include "hv/panic.h"
+
+#define FIRST_INTERRUPT 32u
+#define VECTOR_COUNT    256u
+/* Port 0x61 says what raised an NMI on a PC. */
+#define PORT_NMI_STATUS 0x61u
+#define NMI_PARITY      (1u << 7)
+#define NMI_IO_CHECK    (1u << 6)
+
+struct fixup {
+    uint64_t fault, resume;
+};
+
+extern const struct fixup trap_fixups[], trap_fixups_end[];
+void trap_dispatch(struct trap_frame *f);
+
+static struct {
+    void (*handler)(void *ctx);
+    void *ctx;
+} handlers[VECTOR_COUNT];
+
+const char *trap_name(uint64_t vector)
+{
+    static const char *const names[] = {
+        "#DE divide error",
+        "#DB debug",
+        "NMI",
+        "#BP breakpoint",
+        "#OF overflow",
+        "#BR bound range exceeded",
+        "#UD undefined opcode",
+        "#NM no math coprocessor",
+        "#DF double fault",
+        "coprocessor segment overrun",
+        "#TS invalid TSS",
+        "#NP segment not present",
+        "#SS stack-segment fault",
+        "#GP general protection",
+        "#PF page fault",
+        "exception 15",
+        "#MF math fault",
+        "#AC alignment check",
+        "#MC machine check",
+        "#XM SIMD exception",
+        "#VE virtualization exception",
+        "#CP control protection",
+    };
+
+    return vector < ARRAY_LEN(names) ? names[vector] : "exception";
+}
+
+void trap_set_handler(unsigned vector, void (*handler)(void *ctx), void *ctx)
+{
+    ASSERT(vector >= FIRST_INTERRUPT && vector < VECTOR_COUNT);
+    handlers[vector].handler = handler;
+    handlers[vector].ctx = ctx;
+}
+
+static bool fix_up(struct trap_frame *f)
+{
+    if (f->vector != TRAP_GENERAL && f->vector != TRAP_PAGE_FAULT)
+        return false;
+    for (const struct fixup *x = trap_fixups; x < trap_fixups_end; x++)
+        if (x->fault == f->rip) {
+            f->rip = x->resume;
+            return true;
+        }
+    return false;
+}
+
+static void handle_nmi(struct trap_frame *f)
+{
+    uint8_t status;
+
+    if (dump_in_progress())
+        dump_stop_self(f);
+    status = inb(PORT_NMI_STATUS);
+    dump_frame(f, "NMI (%s)",
+               status & NMI_PARITY     ? "memory parity or PCI system error"
+               : status & NMI_IO_CHECK ? "I/O channel check"
+                                       : "no reason given by the chipset");
+}
+
+void trap_dispatch(struct trap_frame *f)
+{
+    if (f->vector < FIRST_INTERRUPT) {
+        if (fix_up(f))
+            return;
+        if (f->vector == TRAP_NMI)
+            handle_nmi(f);
+        dump_frame(f, "%s", trap_name(f->vector));
+    }
+    /* A spurious interrupt must not be acknowledged: no bit of it is in service. */
+    if (f->vector == VECTOR_SPURIOUS || (f->vector & ~15ull) == VECTOR_PIC)
+        return;
+    if (handlers[f->vector].handler)
+        handlers[f->vector].handler(handlers[f->vector].ctx);
+    apic_eoi();
+}

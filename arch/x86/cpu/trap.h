@@ -1,0 +1,44 @@
+/* Exceptions and interrupts of the root. */
+#pragma once
+
+#include "hv/types.h"
+
+#define TRAP_NMI           2u
+#define TRAP_UNDEFINED     6u
+#define TRAP_DOUBLE_FAULT  8u
+#define TRAP_GENERAL       13u
+#define TRAP_PAGE_FAULT    14u
+#define TRAP_MACHINE_CHECK 18u
+
+/* Interrupt vectors. The PICs are masked, but a spurious interrupt can still come from them. */
+#define VECTOR_PIC         0x20u
+#define VECTOR_IRQ         0x40u /* arch_irq_route(): from here on */
+#define VECTOR_TIMER       0xf0u
+#define VECTOR_KICK        0xf1u
+#define VECTOR_APIC_ERROR  0xfeu
+#define VECTOR_SPURIOUS    0xffu
+
+/* As isr.asm pushes it. */
+struct trap_frame {
+    uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
+    uint64_t rdi, rsi, rbp, rbx, rdx, rcx, rax;
+    uint64_t vector, error;
+    uint64_t rip, cs, rflags, rsp, ss;
+};
+
+/* Calls handler(ctx) with interrupts off on whatever core takes the vector (>= 32), then EOI.
+ * Start-up only. */
+void trap_set_handler(unsigned vector, void (*handler)(void *ctx), void *ctx);
+
+/* For a VM exit that an NMI caused: does what the host's NMI handler does. It returns only if the
+ * NMI means nothing. */
+static inline void trap_host_nmi(void)
+{
+    __asm__ volatile("int $2" ::: "memory");
+}
+
+/* Reads a quadword that may not be mapped. 0 or -E_NOTSUP. */
+int mem_read_safe(const uint64_t *p, uint64_t *value) MUST_CHECK;
+
+/* The SDM's name of an exception, with its mnemonic. */
+const char *trap_name(uint64_t vector);
