@@ -1,0 +1,146 @@
+#include "arch/x86/vmx/ept.h"
+
+#define ENTRIES        512u
+#define LEVELS         4u
+#define PERM_MASK      7ull
+#define MEMORY_TYPE_WB (6ull << 3)
+#define LARGE_PAGE     (1ull << 7)
+#define ADDRESS_MASK   0x000ffffffffff000ull
+#define GPA_LIMIT      (1ull << 48)
+#define EPTP_WB        6ull
+#define EPTP_WALK_4    (3ull << 3)
+
+/* Bytes that one entry covers at a level; 1 is the lowest. */
+static uint64_t span(unsigned level)
+{
+    return 1ull << (12 + 9 * (level - 1));
+}
+
+static uint64_t *table_of(uint64_t entry)
+{
+    return (uint64_t *)(uintptr_t)(entry & ADDRESS_MASK);
+}
+
+static uint64_t *entry_of(uint64_t *table, uint64_t gpa, unsigned level)
+{
+    return &table[gpa / span(level) % ENTRIES];
+}
+
+int ept_init(struct ept *e, bool page_1g, void *(*alloc)(void *ctx), void *ctx)
+{
+    *e = (struct ept){.page_1g = page_1g, .alloc = alloc, .ctx = ctx, .root = alloc(ctx)};
+    return e->root ? 0 : -E_NOMEM;
+}
+
+static bool is_leaf(uint64_t entry, unsigned level)
+{
+    return level == 1 || (entry & LARGE_PAGE);
+}
+
+/* The level of the largest page for this place. */
+static unsigned best_level(const struct ept *e, uint64_t gpa, uint64_t hpa, uint64_t size)
+{
+    for (unsigned level = e->page_1g ? 3 : 2; level > 1; level--)
+        if (((gpa | hpa) & (span(level) - 1)) == 0 && size >= span(level))
+            return level;
+    return 1;
+}
+
+static int map_page(struct ept *e, uint64_t gpa, uint64_t hpa, unsigned level, unsigned perm)
+{
+    uint64_t *table = e->root, *entry;
+
+    for (unsigned at = LEVELS; at > level; at--) {
+        entry = entry_of(table, gpa, at);
+        if (!(*entry & PERM_MASK)) {
+            void *page = e->alloc(e->ctx);
+
+            if (!page)
+                return -E_NOMEM;
+            *entry = (uintptr_t)page | PERM_MASK;
+        } else if (is_leaf(*entry, at)) {
+            return -E_EXIST;
+        }
+        table = table_of(*entry);
+    }
+    entry = entry_of(table, gpa, level);
+    if (*entry & PERM_MASK)
+        return -E_EXIST;
+    *entry = hpa | perm | MEMORY_TYPE_WB | (level > 1 ? LARGE_PAGE : 0);
+    return 0;
+}
+
+int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
+{
+    uint64_t g = gpa.v, h = hpa.v;
+
+    if ((g | h | size) % PAGE_SIZE || size == 0 || g >= GPA_LIMIT || size > GPA_LIMIT - g ||
+        h > ADDRESS_MASK || size > ADDRESS_MASK - h || perm == 0 || perm > PERM_MASK)
+        return -E_INVAL;
+    while (size > 0) {
+        unsigned level = best_level(e, g, h, size);
+        int rc = map_page(e, g, h, level, perm);
+
+        if (rc)
+            return rc;
+        g += span(level);
+        h += span(level);
+        size -= span(level);
+    }
+    return 0;
+}
+
+bool ept_lookup(const struct ept *e, gpa_t gpa, struct ept_mapping *out)
+{
+    uint64_t *table = e->root;
+
+    if (gpa.v >= GPA_LIMIT)
+        return false;
+    for (unsigned level = LEVELS; level > 0; level--) {
+        uint64_t entry = *entry_of(table, gpa.v, level);
+
+        if (!(entry & PERM_MASK))
+            return false;
+        if (is_leaf(entry, level)) {
+            *out = (struct ept_mapping){align_down(gpa.v, span(level)), entry & ADDRESS_MASK,
+                                        span(level), (unsigned)(entry & PERM_MASK)};
+            return true;
+        }
+        table = table_of(entry);
+    }
+    return false;
+}
+
+/* Depth is bounded by the number of levels. */
+static int walk(const uint64_t *table, unsigned level, uint64_t base,
+                int (*visit)(void *ctx, const struct ept_mapping *m), void *ctx)
+{
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        uint64_t gpa = base + i * span(level), entry = table[i];
+        int rc;
+
+        if (!(entry & PERM_MASK))
+            continue;
+        if (is_leaf(entry, level)) {
+            const struct ept_mapping m = {gpa, entry & ADDRESS_MASK, span(level),
+                                          (unsigned)(entry & PERM_MASK)};
+
+            rc = visit(ctx, &m);
+        } else {
+            rc = walk(table_of(entry), level - 1, gpa, visit, ctx);
+        }
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+int ept_walk(const struct ept *e, int (*visit)(void *ctx, const struct ept_mapping *m), void *ctx)
+{
+    return walk(e->root, LEVELS, 0, visit, ctx);
+}
+
+uint64_t ept_pointer(const struct ept *e)
+{
+    return (uintptr_t)e->root | EPTP_WB | EPTP_WALK_4;
+}

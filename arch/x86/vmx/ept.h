@@ -1,0 +1,36 @@
+/*
+ * Extended page tables, four levels. SDM 3C "The Extended Page Table Mechanism (EPT)". Pure: table
+ * pages come from a callback and are addressed as they are (identity-mapped).
+ */
+#pragma once
+
+#include "hv/types.h"
+
+#define EPT_READ    1u
+#define EPT_WRITE   2u
+#define EPT_EXECUTE 4u
+
+struct ept {
+    uint64_t *root;
+    bool page_1g;              /* may 1 GB pages be used? 2 MB pages always may */
+    void *(*alloc)(void *ctx); /* a zeroed page, or NULL */
+    void *ctx;
+};
+
+struct ept_mapping {
+    uint64_t gpa, hpa, size;
+    unsigned perm; /* EPT_* */
+};
+
+/* -E_NOMEM. */
+int ept_init(struct ept *e, bool page_1g, void *(*alloc)(void *ctx), void *ctx) MUST_CHECK;
+/* Maps [gpa, gpa + size) write-back, with the largest pages that alignment allows. -E_INVAL (not
+ * page-aligned, above 48 bits), -E_EXIST (overlap), -E_NOMEM; after an error part of the range may
+ * be mapped. */
+int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm) MUST_CHECK;
+/* The mapping that holds `gpa` (its whole page). False if there is none. */
+bool ept_lookup(const struct ept *e, gpa_t gpa, struct ept_mapping *out);
+/* Calls visit(ctx, mapping) for each page; stops at the first nonzero result and returns it. */
+int ept_walk(const struct ept *e, int (*visit)(void *ctx, const struct ept_mapping *m), void *ctx);
+/* The EPT pointer for a VMCS: write-back, four levels. */
+uint64_t ept_pointer(const struct ept *e);

@@ -1,0 +1,78 @@
+/* Events on their way into the guest. SDM 3C "Event Injection", "Information for VM Exits That
+ * Occur During Event Delivery". */
+#include "arch/x86/cpu/regs.h"
+#include "arch/x86/vmx/vcpu.h"
+#include "arch/x86/vmx/vmcs.h"
+
+#define BLOCKING (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)
+
+void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear)
+{
+    uint32_t v = (x->cpu1 | set) & ~clear;
+
+    if (v == x->cpu1)
+        return;
+    x->cpu1 = v;
+    vmwrite(VMCS_PRIMARY_CONTROLS, v);
+}
+
+void vmx_inject_exception(uint8_t vector, bool has_error, uint32_t error)
+{
+    uint32_t info = INTR_INFO_VALID | INTR_INFO_HARD_EXCEPTION | vector;
+
+    if (has_error) {
+        info |= INTR_INFO_ERROR_CODE;
+        vmwrite(VMCS_ENTRY_EXCEPTION_ERROR_CODE, error);
+    }
+    vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, info);
+}
+
+/* The event that the exit interrupted must not be lost: it is delivered first. */
+static void inject_again(struct vmx_vcpu *x)
+{
+    if (x->reinject & INTR_INFO_ERROR_CODE)
+        vmwrite(VMCS_ENTRY_EXCEPTION_ERROR_CODE, x->reinject_error);
+    vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, x->reinject_length);
+    vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, x->reinject);
+    x->reinject = 0;
+}
+
+void vmx_note_vectoring(struct vmx_vcpu *x)
+{
+    uint32_t info = (uint32_t)vmread(VMCS_IDT_VECTORING_INFO);
+
+    if (!(info & INTR_INFO_VALID))
+        return;
+    x->reinject = info & ~INTR_INFO_NMI_UNBLOCKING;
+    if (info & INTR_INFO_ERROR_CODE)
+        x->reinject_error = (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR_CODE);
+    x->reinject_length = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
+}
+
+static bool can_take_irq(void)
+{
+    return (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) &&
+           !(vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & BLOCKING);
+}
+
+void vmx_prepare_events(struct vmx_vcpu *x)
+{
+    struct platform *p = x->vcpu->platform;
+
+    if (__builtin_expect(x->reinject != 0, 0))
+        inject_again(x);
+    if (!platform_irq_pending(p)) {
+        vmx_set_cpu1(x, 0, CPU1_INTERRUPT_WINDOW_EXITING);
+        return;
+    }
+    /* One event an entry: an exception that a handler has queued goes first. */
+    if (!(vmread(VMCS_ENTRY_INTERRUPTION_INFO) & INTR_INFO_VALID) && can_take_irq()) {
+        vmwrite(VMCS_ENTRY_INTERRUPTION_INFO,
+                INTR_INFO_VALID | INTR_INFO_EXTERNAL | platform_irq_ack(p));
+        x->vcpu->stats->irqs++;
+    }
+    if (platform_irq_pending(p))
+        vmx_set_cpu1(x, CPU1_INTERRUPT_WINDOW_EXITING, 0);
+    else
+        vmx_set_cpu1(x, 0, CPU1_INTERRUPT_WINDOW_EXITING);
+}

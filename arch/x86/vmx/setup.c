@@ -1,0 +1,182 @@
+/* Writes a whole VMCS: controls, host state, guest state. SDM 3C "Virtual Machine Control
+ * Structures". */
+#include "arch/x86/cpu/desc.h"
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/cpu/regs.h"
+#include "arch/x86/vmx/vcpu.h"
+#include "arch/x86/vmx/vmcs.h"
+#include "hv/arch.h"
+
+#define CR0_RESET 0x60000010ull /* CD, NW, ET */
+#define DR7_RESET 0x400u
+/* The guest's CR0 and CR4 bits that the root keeps: fixed ones, and those that reach beyond the
+ * guest. */
+#define CR0_OWNED (CR0_NE | CR0_NW | CR0_CD)
+#define CR4_OWNED                                                                                  \
+    (CR4_VMXE | CR4_SMXE | CR4_OSXSAVE | CR4_MCE | CR4_PKE | CR4_CET | CR4_PKS | CR4_LA57)
+#define EXCEPTIONS                                                                                 \
+    ((1u << 1) | (1u << 17) | (1u << 18)) /* #DB, #AC: endless delivery loops; #MC: the host's */
+#define REAL_LIMIT 0xffffu
+#define FLAT_LIMIT 0xffffffffu
+
+static int write_controls(const struct vmx_vcpu *x)
+{
+    const struct vmx_caps *c = vmx_caps_common();
+    const struct vmx_guest *g = x->vcpu->guest->backend;
+    uint32_t pin, cpu2, exit, entry;
+    int rc;
+
+    rc = vmx_adjust(PIN_EXTERNAL_INTERRUPT_EXITING | PIN_NMI_EXITING | PIN_VIRTUAL_NMIS |
+                        PIN_PREEMPTION_TIMER,
+                    0, c->pin, &pin);
+    if (rc == 0)
+        rc = vmx_adjust(CPU2_ENABLE_EPT | CPU2_ENABLE_VPID | CPU2_UNRESTRICTED_GUEST |
+                            CPU2_ENABLE_RDTSCP | CPU2_WBINVD_EXITING,
+                        CPU2_ENABLE_EPT | CPU2_ENABLE_VPID | CPU2_UNRESTRICTED_GUEST, c->cpu2,
+                        &cpu2);
+    if (rc == 0)
+        rc = vmx_adjust(EXITC_HOST_ADDRESS_SPACE_SIZE | EXITC_SAVE_IA32_PAT | EXITC_LOAD_IA32_PAT |
+                            EXITC_SAVE_IA32_EFER | EXITC_LOAD_IA32_EFER | EXITC_SAVE_DEBUG_CONTROLS,
+                        EXITC_HOST_ADDRESS_SPACE_SIZE, c->exit, &exit);
+    if (rc == 0)
+        rc = vmx_adjust(ENTRY_LOAD_IA32_PAT | ENTRY_LOAD_IA32_EFER | ENTRY_LOAD_DEBUG_CONTROLS, 0,
+                        c->entry, &entry);
+    if (rc)
+        return rc;
+    vmwrite(VMCS_PIN_BASED_CONTROLS, pin);
+    vmwrite(VMCS_PRIMARY_CONTROLS, x->cpu1);
+    vmwrite(VMCS_SECONDARY_CONTROLS, cpu2);
+    vmwrite(VMCS_EXIT_CONTROLS, exit);
+    vmwrite(VMCS_ENTRY_CONTROLS, entry);
+    vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS);
+    vmwrite(VMCS_PAGE_FAULT_ERROR_CODE_MASK, 0);
+    vmwrite(VMCS_PAGE_FAULT_ERROR_CODE_MATCH, 0);
+    vmwrite(VMCS_CR3_TARGET_COUNT, 0);
+    vmwrite(VMCS_EXIT_MSR_STORE_COUNT, 0);
+    vmwrite(VMCS_EXIT_MSR_LOAD_COUNT, 0);
+    vmwrite(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
+    vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, 0);
+    vmwrite(VMCS_IO_BITMAP_A, (uintptr_t)g->io_bitmap_a);
+    vmwrite(VMCS_IO_BITMAP_B, (uintptr_t)g->io_bitmap_b);
+    vmwrite(VMCS_MSR_BITMAP, (uintptr_t)g->msr_bitmap);
+    vmwrite(VMCS_TSC_OFFSET, 0);
+    vmwrite(VMCS_EPT_POINTER, ept_pointer(&g->ept));
+    vmwrite(VMCS_VPID, x->vcpu->guest->number + 1);
+    vmwrite(VMCS_CR0_GUEST_HOST_MASK, CR0_OWNED);
+    vmwrite(VMCS_CR4_GUEST_HOST_MASK, CR4_OWNED | (c->cr4_fixed0 & ~CR4_PAE));
+    return 0;
+}
+
+static void write_host(void)
+{
+    struct cpu_desc d;
+
+    cpu_desc_get(arch_core_self(), &d);
+    vmwrite(VMCS_HOST_CR0, read_cr0());
+    vmwrite(VMCS_HOST_CR3, read_cr3());
+    vmwrite(VMCS_HOST_CR4, read_cr4());
+    vmwrite(VMCS_HOST_CS_SELECTOR, d.cs);
+    vmwrite(VMCS_HOST_SS_SELECTOR, d.ss);
+    vmwrite(VMCS_HOST_DS_SELECTOR, d.ss);
+    vmwrite(VMCS_HOST_ES_SELECTOR, d.ss);
+    vmwrite(VMCS_HOST_FS_SELECTOR, 0);
+    vmwrite(VMCS_HOST_GS_SELECTOR, 0);
+    vmwrite(VMCS_HOST_TR_SELECTOR, d.tr);
+    vmwrite(VMCS_HOST_FS_BASE, 0);
+    vmwrite(VMCS_HOST_GS_BASE, d.gs_base);
+    vmwrite(VMCS_HOST_TR_BASE, d.tss_base);
+    vmwrite(VMCS_HOST_GDTR_BASE, d.gdt_base);
+    vmwrite(VMCS_HOST_IDTR_BASE, d.idt_base);
+    vmwrite(VMCS_HOST_SYSENTER_CS, 0);
+    vmwrite(VMCS_HOST_SYSENTER_ESP, 0);
+    vmwrite(VMCS_HOST_SYSENTER_EIP, 0);
+    vmwrite(VMCS_HOST_IA32_PAT, rdmsr(MSR_IA32_PAT));
+    vmwrite(VMCS_HOST_IA32_EFER, rdmsr(MSR_IA32_EFER));
+    vmwrite(VMCS_HOST_RIP, (uintptr_t)vmx_exit_point);
+}
+
+/* The four fields of a segment register lie at the same distances for all of them. */
+static void write_segment(unsigned index, uint16_t selector, uint64_t base, uint32_t limit,
+                          uint32_t rights)
+{
+    vmwrite(VMCS_GUEST_ES_SELECTOR + 2 * index, selector);
+    vmwrite(VMCS_GUEST_ES_BASE + 2 * index, base);
+    vmwrite(VMCS_GUEST_ES_LIMIT + 2 * index, limit);
+    vmwrite(VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * index, rights);
+}
+
+enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR };
+
+static void write_segments(const struct load_result *s)
+{
+    bool real = s->mode == LOAD_REAL16;
+    uint32_t limit = real ? REAL_LIMIT : FLAT_LIMIT;
+    uint32_t size = real ? 0 : AR_DB | AR_G;
+
+    for (unsigned i = SEG_ES; i <= SEG_GS; i++)
+        write_segment(i, real ? 0 : s->ds, 0, limit, AR_DATA | AR_S | AR_P | size);
+    write_segment(SEG_CS, real ? 0 : s->cs, 0, limit, AR_CODE | AR_S | AR_P | size);
+    write_segment(SEG_LDTR, 0, 0, REAL_LIMIT, AR_LDT | AR_P);
+    write_segment(SEG_TR, 0, 0, REAL_LIMIT, AR_TSS_BUSY | AR_P);
+    vmwrite(VMCS_GUEST_GDTR_BASE, s->gdt_base);
+    vmwrite(VMCS_GUEST_GDTR_LIMIT, s->gdt_limit);
+    vmwrite(VMCS_GUEST_IDTR_BASE, 0);
+    vmwrite(VMCS_GUEST_IDTR_LIMIT, real ? 0x3ff : 0);
+}
+
+static void write_guest(struct vmx_vcpu *x, const struct load_result *s)
+{
+    const struct vmx_caps *c = vmx_caps_common();
+    bool real = s->mode == LOAD_REAL16;
+    uint64_t cr0 = CR0_ET | (real ? 0 : CR0_PE);
+    struct vcpu_gprs *r = &x->vcpu->regs;
+
+    write_segments(s);
+    /* Unrestricted guest lifts PE and PG from the bits that must be 1. CD and NW are only in the
+     * shadow. */
+    vmwrite(VMCS_GUEST_CR0, cr0 | (c->cr0_fixed0 & ~(CR0_PE | CR0_PG)));
+    vmwrite(VMCS_CR0_READ_SHADOW, cr0);
+    vmwrite(VMCS_GUEST_CR3, 0);
+    vmwrite(VMCS_GUEST_CR4, c->cr4_fixed0);
+    vmwrite(VMCS_CR4_READ_SHADOW, 0);
+    vmwrite(VMCS_GUEST_DR7, DR7_RESET);
+    vmwrite(VMCS_GUEST_RSP, s->rsp);
+    vmwrite(VMCS_GUEST_RIP, s->rip);
+    vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_FIXED);
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, 0);
+    vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
+    vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, 0);
+    vmwrite(VMCS_GUEST_SYSENTER_CS, 0);
+    vmwrite(VMCS_GUEST_SYSENTER_ESP, 0);
+    vmwrite(VMCS_GUEST_SYSENTER_EIP, 0);
+    vmwrite(VMCS_GUEST_IA32_DEBUGCTL, 0);
+    vmwrite(VMCS_GUEST_IA32_PAT, PAT_RESET_VALUE);
+    vmwrite(VMCS_GUEST_IA32_EFER, 0);
+    vmwrite(VMCS_VMCS_LINK_POINTER, UINT64_MAX);
+    *r = (struct vcpu_gprs){
+        .rax = s->rax,
+        .rbx = s->rbx,
+        .rcx = s->rcx,
+        .rdx = s->rdx,
+        .rsi = s->rsi,
+        .rdi = s->rdi,
+        .rbp = s->rbp,
+    };
+}
+
+int vmx_setup(struct vmx_vcpu *x, const struct load_result *start)
+{
+    const struct vmx_caps *c = vmx_caps_common();
+    int rc = vmx_adjust(CPU1_USE_TSC_OFFSETTING | CPU1_HLT_EXITING | CPU1_MWAIT_EXITING |
+                            CPU1_MONITOR_EXITING | CPU1_RDPMC_EXITING | CPU1_USE_IO_BITMAPS |
+                            CPU1_USE_MSR_BITMAPS | CPU1_ACTIVATE_SECONDARY_CONTROLS,
+                        CPU1_HLT_EXITING | CPU1_ACTIVATE_SECONDARY_CONTROLS, c->cpu1, &x->cpu1);
+
+    if (rc == 0)
+        rc = write_controls(x);
+    if (rc)
+        return rc;
+    write_host();
+    write_guest(x, start);
+    return 0;
+}
