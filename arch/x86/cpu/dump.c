@@ -143,7 +143,10 @@ static void say_stack(uint64_t rsp)
     unsigned calls = 0;
     uint64_t v;
 
-    say("stack:");
+    /* In a guard page after an overflow: what overflowed begins right above it. */
+    if (mem_read_safe(p, &v))
+        p = (const uint64_t *)(uintptr_t)align_up((uintptr_t)p + 1, PAGE_SIZE);
+    say("stack from %016lx:", (uintptr_t)p);
     for (unsigned i = 0; i < STACK_WORDS; i++) {
         if (mem_read_safe(p + i, &v)) {
             say(" (not readable from %016lx on)", (uintptr_t)(p + i));
