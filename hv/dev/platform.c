@@ -73,7 +73,7 @@ int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t t
     pic_init(&p->pic);
     pit_init(&p->pit, &p->clock, &pit_line);
     rtc_init(&p->rtc, &p->clock, &rtc_line, epoch, memory);
-    uart_init(&p->uart, &uart_line, host->console, host->ctx);
+    uart_reset(&p->uart, &uart_line, host->console, host->ctx);
     p->reset = (struct reset){host->ctx, host->reset, host->exit, 0};
     if (devices & DEV_NET)
         p->net.irq = line(p, VIRTIO_NET_IRQ);

@@ -12,8 +12,11 @@ struct ratio {
 static inline struct ratio ratio_make(uint64_t num, uint64_t den)
 {
     struct ratio r = {num / den, 0};
+    uint64_t low = 0, rest = num % den;
 
-    r.fraction = (uint64_t)((((unsigned __int128)(num % den)) << 64) / den);
+    /* (rest << 64) / den: fits, since rest < den. C's 128-bit division would need a library. */
+    __asm__("divq %2" : "+a"(low), "+d"(rest) : "r"(den) : "cc");
+    r.fraction = low;
     return r;
 }
 

@@ -99,7 +99,7 @@ static void clear_fifo(struct uart *u)
     u->lsr = (uint8_t)(u->lsr & ~LSR_DR);
 }
 
-void uart_init(struct uart *u, const struct irq_line *irq, void (*transmit)(void *, uint8_t),
+void uart_reset(struct uart *u, const struct irq_line *irq, void (*transmit)(void *, uint8_t),
                void *ctx)
 {
     memset(u, 0, sizeof(*u));

@@ -24,7 +24,7 @@ struct uart {
 
 extern const struct io_ops uart_io_ops;
 
-void uart_init(struct uart *u, const struct irq_line *irq, void (*transmit)(void *, uint8_t),
+void uart_reset(struct uart *u, const struct irq_line *irq, void (*transmit)(void *, uint8_t),
                void *ctx);
 /* A byte arrives on the line. False when there is no room: the caller keeps it (flow control that a
  * real line does not have). */

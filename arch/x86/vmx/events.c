@@ -13,7 +13,7 @@ void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear)
     if (v == x->cpu1)
         return;
     x->cpu1 = v;
-    vmwrite(VMCS_PRIMARY_CONTROLS, v);
+    vmwrite(VMCS_PRIMARY_PROCESSOR_CONTROLS, v);
 }
 
 void vmx_inject_exception(uint8_t vector, bool has_error, uint32_t error)
@@ -22,18 +22,18 @@ void vmx_inject_exception(uint8_t vector, bool has_error, uint32_t error)
 
     if (has_error) {
         info |= INTR_INFO_ERROR_CODE;
-        vmwrite(VMCS_ENTRY_EXCEPTION_ERROR_CODE, error);
+        vmwrite(VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, error);
     }
-    vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, info);
+    vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO, info);
 }
 
 /* The event that the exit interrupted must not be lost: it is delivered first. */
 static void inject_again(struct vmx_vcpu *x)
 {
     if (x->reinject & INTR_INFO_ERROR_CODE)
-        vmwrite(VMCS_ENTRY_EXCEPTION_ERROR_CODE, x->reinject_error);
-    vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, x->reinject_length);
-    vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, x->reinject);
+        vmwrite(VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, x->reinject_error);
+    vmwrite(VMCS_VM_ENTRY_INSTRUCTION_LENGTH, x->reinject_length);
+    vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO, x->reinject);
     x->reinject = 0;
 }
 
@@ -46,7 +46,7 @@ void vmx_note_vectoring(struct vmx_vcpu *x)
     x->reinject = info & ~INTR_INFO_NMI_UNBLOCKING;
     if (info & INTR_INFO_ERROR_CODE)
         x->reinject_error = (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR_CODE);
-    x->reinject_length = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
+    x->reinject_length = (uint32_t)vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH);
 }
 
 static bool can_take_irq(void)
@@ -66,8 +66,8 @@ void vmx_prepare_events(struct vmx_vcpu *x)
         return;
     }
     /* One event an entry: an exception that a handler has queued goes first. */
-    if (!(vmread(VMCS_ENTRY_INTERRUPTION_INFO) & INTR_INFO_VALID) && can_take_irq()) {
-        vmwrite(VMCS_ENTRY_INTERRUPTION_INFO,
+    if (!(vmread(VMCS_VM_ENTRY_INTERRUPTION_INFO) & INTR_INFO_VALID) && can_take_irq()) {
+        vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO,
                 INTR_INFO_VALID | INTR_INFO_EXTERNAL | platform_irq_ack(p));
         x->vcpu->stats->irqs++;
     }

@@ -65,7 +65,7 @@ static unsigned privilege(void)
 
 static enum exit_action on_exception(struct vmx_vcpu *x)
 {
-    uint32_t info = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_INFO);
+    uint32_t info = (uint32_t)vmread(VMCS_VM_EXIT_INTERRUPTION_INFO);
     uint8_t vector = info & INTR_INFO_VECTOR_MASK;
     uint64_t dr6;
 
@@ -86,7 +86,7 @@ static enum exit_action on_exception(struct vmx_vcpu *x)
     }
     vmx_inject_exception(
         vector, info & INTR_INFO_ERROR_CODE,
-        info & INTR_INFO_ERROR_CODE ? (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_ERROR_CODE) : 0);
+        info & INTR_INFO_ERROR_CODE ? (uint32_t)vmread(VMCS_VM_EXIT_INTERRUPTION_ERROR_CODE) : 0);
     return EXIT_RESUME;
 }
 
@@ -206,7 +206,7 @@ static bool load_pdptes(const struct vmx_vcpu *x)
 static enum exit_action write_guest_cr0(struct vmx_vcpu *x, uint64_t v)
 {
     uint64_t old = vmread(VMCS_GUEST_CR0), efer = vmread(VMCS_GUEST_IA32_EFER);
-    uint64_t entry = vmread(VMCS_ENTRY_CONTROLS);
+    uint64_t entry = vmread(VMCS_VM_ENTRY_CONTROLS);
     bool pg = v & CR0_PG;
 
     if ((v >> 32) || (pg && !(v & CR0_PE)) || ((v & CR0_NW) && !(v & CR0_CD)))
@@ -216,13 +216,13 @@ static enum exit_action write_guest_cr0(struct vmx_vcpu *x, uint64_t v)
             if (!(vmread(VMCS_GUEST_CR4) & CR4_PAE))
                 return raise_gp(x);
             vmwrite(VMCS_GUEST_IA32_EFER, efer | EFER_LMA);
-            vmwrite(VMCS_ENTRY_CONTROLS, entry | ENTRY_IA32E_MODE_GUEST);
+            vmwrite(VMCS_VM_ENTRY_CONTROLS, entry | ENTRY_IA32E_MODE_GUEST);
         } else if ((vmread(VMCS_GUEST_CR4) & CR4_PAE) && !load_pdptes(x)) {
             return raise_gp(x);
         }
     } else if (!pg && (old & CR0_PG) && (efer & EFER_LMA)) {
         vmwrite(VMCS_GUEST_IA32_EFER, efer & ~EFER_LMA);
-        vmwrite(VMCS_ENTRY_CONTROLS, entry & ~(uint64_t)ENTRY_IA32E_MODE_GUEST);
+        vmwrite(VMCS_VM_ENTRY_CONTROLS, entry & ~(uint64_t)ENTRY_IA32E_MODE_GUEST);
     }
     vmwrite(VMCS_CR0_READ_SHADOW, v);
     vmwrite(VMCS_GUEST_CR0, (v & ~(CR0_CD | CR0_NW)) | CR0_NE | CR0_ET);
@@ -309,7 +309,7 @@ static enum exit_action (*const handlers[])(struct vmx_vcpu *x) = {
     [VMX_EXIT_VMWRITE] = raise_ud,
     [VMX_EXIT_VMXOFF] = raise_ud,
     [VMX_EXIT_VMXON] = raise_ud,
-    [VMX_EXIT_CR_ACCESS] = on_cr_access,
+    [VMX_EXIT_CONTROL_REGISTER_ACCESS] = on_cr_access,
     [VMX_EXIT_IO_INSTRUCTION] = on_io,
     [VMX_EXIT_RDMSR] = on_rdmsr,
     [VMX_EXIT_WRMSR] = on_wrmsr,

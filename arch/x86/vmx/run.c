@@ -76,7 +76,7 @@ static void set_timer(uint64_t ticks)
     unsigned shift = vmx_timer_shift(vmx_caps_common());
     uint64_t v = shift ? (ticks >> shift) + 1 : ticks;
 
-    vmwrite(VMCS_GUEST_PREEMPTION_TIMER_VALUE, min_u64(v, TIMER_MAX));
+    vmwrite(VMCS_VMX_PREEMPTION_TIMER_VALUE, min_u64(v, TIMER_MAX));
 }
 
 static void entry_failed(struct vmx_vcpu *x)
@@ -92,7 +92,7 @@ static void skip(void)
 {
     uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
 
-    vmwrite(VMCS_GUEST_RIP, vmread(VMCS_GUEST_RIP) + vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
+    vmwrite(VMCS_GUEST_RIP, vmread(VMCS_GUEST_RIP) + vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH));
     if (blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
                 blocking & ~(uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
