@@ -221,7 +221,7 @@ static bool serve_nic(struct core *c)
 
 static _Noreturn void loop(struct core *c)
 {
-    uint64_t look_again = 0;
+    uint64_t look_again = 0, console = NEVER;
 
     for (;;) {
         bool more = serve_nic(c);
@@ -229,11 +229,13 @@ static _Noreturn void loop(struct core *c)
         uint64_t now;
 
         serve(c);
+        if (c->id == 0)
+            console = arch_console_poll();
         now = arch_tsc();
         if (now >= look_again)
             look_again = watch_management(c);
         d = sched_pick(&c->sched, now);
-        d.until = min_u64(d.until, look_again);
+        d.until = min_u64(d.until, min_u64(look_again, console));
         if (d.entity) {
             run_entity(c, &d, now);
         } else if (!more) {

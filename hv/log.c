@@ -29,6 +29,13 @@ static void ring_put(const char *s, size_t n)
     __atomic_store_n(&r->written, at + n, __ATOMIC_RELEASE);
 }
 
+/* Core 0 empties the serial queue; it may be halted. */
+static void wake_console(void)
+{
+    if (arch_core_self() != 0)
+        arch_kick(0);
+}
+
 static void log_line(const char *kind, const char *format, va_list ap)
 {
     uint64_t hz = arch_tsc_hz(), now = arch_tsc();
@@ -45,6 +52,7 @@ static void log_line(const char *kind, const char *format, va_list ap)
     ring_put(line, n);
     arch_console_write(line, n);
     spin_unlock(&lock);
+    wake_console();
 }
 
 void log_info(const char *format, ...)
@@ -68,6 +76,7 @@ void log_warn(const char *format, ...)
 void log_console(const char *s, size_t n)
 {
     spin_lock(&lock);
-    arch_console_write(s, n);
+    arch_serial_write(s, n);
     spin_unlock(&lock);
+    wake_console();
 }

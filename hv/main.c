@@ -208,6 +208,7 @@ _Noreturn void hv_main(const struct boot_info *b)
               guest_host_page()->memory.tables) >>
                  10,
              m->mem.size >> 10);
+    arch_console_queue();
     arch_cores_start(core_run);
     core_run(0);
 }

@@ -8,6 +8,8 @@
 void uart_init(void);
 void uart_write(const char *s, size_t n);
 int uart_read(void);
+/* For a dump: what is queued goes out, and from now on every byte at once. */
+void uart_unqueue(void);
 
 /* Text mode at 0xb8000. */
 void screen_init_text(void);

@@ -7,6 +7,7 @@
 #include "arch/x86/cpu/regs.h"
 #include "hv/arch.h"
 #include "hv/fmt.h"
+#include "arch/x86/cpu/console.h"
 #include "hv/panic.h"
 
 #define STACK_WORDS     24u
@@ -78,6 +79,7 @@ static void become_owner(const struct trap_frame *f)
         halt_forever();
     }
     c->in_panic = 1;
+    uart_unqueue();
 }
 
 static void stop_others(void)

@@ -54,15 +54,78 @@ static void put(uint8_t c)
     outb(UART_DATA, c);
 }
 
+/*
+ * Once the cores run guests, nobody waits for the line: bytes go into a ring (its writers hold the log's lock) that one core
+ * empties as the UART has room.
+ */
+#define RING_SIZE  (64u << 10) /* a power of two */
+#define POLL_FILLS 4u
+#define FIFO_RATE  720u /* times a second that 115200 baud empties the FIFO */
+
+static uint8_t ring[RING_SIZE];
+static uint32_t ring_head, ring_tail; /* bytes ever put in, taken out */
+static bool queued;
+
+static void ring_put(uint8_t c)
+{
+    /* What does not fit is lost on the line; the log and the consoles' own rings still have it. */
+    if (ring_head - __atomic_load_n(&ring_tail, __ATOMIC_ACQUIRE) == RING_SIZE)
+        return;
+    ring[ring_head % RING_SIZE] = c;
+    __atomic_store_n(&ring_head, ring_head + 1, __ATOMIC_RELEASE);
+}
+
+static bool ring_take(uint8_t *c)
+{
+    if (ring_tail == __atomic_load_n(&ring_head, __ATOMIC_ACQUIRE))
+        return false;
+    *c = ring[ring_tail % RING_SIZE];
+    __atomic_store_n(&ring_tail, ring_tail + 1, __ATOMIC_RELEASE);
+    return true;
+}
+
 void uart_write(const char *s, size_t n)
 {
+    void (*emit)(uint8_t c) = queued ? ring_put : put;
+
     if (!present)
         return;
     for (size_t i = 0; i < n; i++) {
         if (s[i] == '\n')
-            put('\r');
-        put((uint8_t)s[i]);
+            emit('\r');
+        emit((uint8_t)s[i]);
     }
+}
+
+void arch_console_queue(void)
+{
+    queued = true;
+}
+
+void uart_unqueue(void)
+{
+    uint8_t c;
+
+    if (!queued)
+        return;
+    queued = false;
+    while (ring_take(&c))
+        put(c);
+}
+
+uint64_t arch_console_poll(void)
+{
+    uint8_t c;
+
+    if (ring_tail == __atomic_load_n(&ring_head, __ATOMIC_ACQUIRE))
+        return NEVER;
+    for (unsigned fill = 0; fill < POLL_FILLS && (inb(UART_LSR) & LSR_THR_EMPTY); fill++)
+        for (unsigned i = 0; i < FIFO_SIZE; i++) {
+            if (!ring_take(&c))
+                return NEVER;
+            outb(UART_DATA, c);
+        }
+    return arch_tsc() + arch_tsc_hz() / FIFO_RATE;
 }
 
 int uart_read(void)
@@ -76,6 +139,11 @@ void arch_console_write(const char *s, size_t n)
 {
     uart_write(s, n);
     screen_write(s, n);
+}
+
+void arch_serial_write(const char *s, size_t n)
+{
+    uart_write(s, n);
 }
 
 int arch_console_read(void)

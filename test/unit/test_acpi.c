@@ -1,0 +1,302 @@
+/* SOURCES: arch/x86/cpu/acpi.c hv/lib.c */
+#include "arch/x86/cpu/acpi.h"
+
+#include "hv/lib.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+/* A little physical memory at BASE; everything else does not exist. */
+#define BASE 0x7fe0000u
+#define RSDT (BASE + 0x100u)
+#define XSDT (BASE + 0x200u)
+#define MADT (BASE + 0x400u)
+#define FADT (BASE + 0x2000u)
+
+static uint8_t memory[0x4000], rsdp[ACPI_RSDP_SIZE];
+static unsigned reads;
+static struct acpi_info info;
+
+static uint8_t *at(uint64_t address)
+{
+    return memory + (address - BASE);
+}
+
+static int read_memory(void *ctx, uint64_t address, void *buf, size_t size)
+{
+    (void)ctx;
+    reads++;
+    if (address < BASE || address - BASE > sizeof(memory) ||
+        size > sizeof(memory) - (address - BASE))
+        return -E_RANGE;
+    memcpy(buf, at(address), size);
+    return 0;
+}
+
+static const struct acpi_reader reader = {read_memory, NULL};
+
+static void put(uint8_t *p, uint64_t v, unsigned bytes)
+{
+    for (unsigned i = 0; i < bytes; i++)
+        p[i] = (uint8_t)(v >> 8 * i);
+}
+
+static void fix_sum(uint8_t *p, size_t n, size_t where)
+{
+    uint8_t sum = 0;
+
+    p[where] = 0;
+    for (size_t i = 0; i < n; i++)
+        sum = (uint8_t)(sum + p[i]);
+    p[where] = (uint8_t)-sum;
+}
+
+static void table(uint64_t address, const char *signature, uint32_t length)
+{
+    memcpy(at(address), signature, 4);
+    put(at(address) + 4, length, 4);
+    fix_sum(at(address), length, 9);
+}
+
+static void make_rsdp(uint8_t revision)
+{
+    memset(rsdp, 0, sizeof(rsdp));
+    memcpy(rsdp, "RSD PTR ", 8);
+    rsdp[15] = revision;
+    put(rsdp + 16, RSDT, 4);
+    put(rsdp + 20, 36, 4);
+    put(rsdp + 24, XSDT, 8);
+    fix_sum(rsdp, 20, 8);
+    fix_sum(rsdp, 36, 32);
+}
+
+static uint32_t madt_length;
+
+static void entry(const uint8_t *e)
+{
+    memcpy(at(MADT) + madt_length, e, e[1]);
+    madt_length += e[1];
+    table(MADT, "APIC", madt_length);
+}
+
+static void cpu(uint8_t apic_id, uint8_t flags)
+{
+    const uint8_t e[8] = {0, 8, 0, apic_id, flags};
+
+    entry(e);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    memset(memory, 0, sizeof(memory));
+    reads = 0;
+    make_rsdp(0);
+    madt_length = 44;
+    put(at(MADT) + 36, 0xfee00000, 4);
+    put(at(RSDT) + 36, MADT, 4);
+    put(at(RSDT) + 40, FADT, 4);
+    put(at(XSDT) + 36, MADT, 8);
+    put(at(XSDT) + 44, FADT, 8);
+    table(MADT, "APIC", madt_length);
+    table(RSDT, "RSDT", 44);
+    table(XSDT, "XSDT", 52);
+    table(FADT, "FACP", 116); /* revision 1: no reset register */
+    return 0;
+}
+
+static int parse(void)
+{
+    return acpi_parse(&reader, rsdp, rsdp[15] < 2 ? 20 : 36, &info);
+}
+
+static void test_madt(void **state)
+{
+    const uint8_t ioapic[12] = {1, 12, 7, 0, 0x00, 0x00, 0xc0, 0xfe, 24};
+    const uint8_t override[10] = {2, 10, 0, 9, 20, 0, 0, 0, 0x0d, 0};
+    const uint8_t x2apic[16] = {9, 16, 0, 0, 0x00, 0x01, 0, 0, 1};
+    const uint8_t x2apic_again[16] = {9, 16, 0, 0, 4, 0, 0, 0, 1};
+    const uint8_t address[12] = {5, 12, 0, 0, 0, 0, 0, 0, 1};
+
+    (void)state;
+    cpu(0, 1);
+    cpu(4, 1);
+    cpu(6, 0);
+    cpu(255, 1);
+    entry(ioapic);
+    entry(override);
+    entry(x2apic);
+    entry(x2apic_again);
+    entry(address);
+    assert_int_equal(parse(), 0);
+    assert_true(info.have_madt);
+    assert_int_equal(info.cpu_count, 3);
+    assert_int_equal(info.apic_ids[0], 0);
+    assert_int_equal(info.apic_ids[1], 4);
+    assert_int_equal(info.apic_ids[2], 256);
+    assert_int_equal(info.disabled_cpus, 1);
+    assert_int_equal(info.ioapic_count, 1);
+    assert_int_equal(info.ioapics[0].address, 0xfec00000);
+    assert_int_equal(info.ioapics[0].gsi_base, 24);
+    assert_int_equal(info.override_count, 1);
+    assert_int_equal(info.overrides[0].source, 9);
+    assert_int_equal(info.overrides[0].gsi, 20);
+    assert_int_equal(info.overrides[0].flags, 0x0d);
+    assert_int_equal(info.lapic_address, 0x100000000);
+    assert_int_equal(info.bad_tables + info.dropped, 0);
+    assert_false(info.have_reset);
+}
+
+static void test_reset_register(void **state)
+{
+    (void)state;
+    put(at(FADT) + 112, 1u << 10, 4);
+    at(FADT)[116] = ACPI_SPACE_IO;
+    put(at(FADT) + 120, 0xcf9, 8);
+    at(FADT)[128] = 6;
+    table(FADT, "FACP", 129);
+    assert_int_equal(parse(), 0);
+    assert_true(info.have_reset);
+    assert_int_equal(info.reset_space, ACPI_SPACE_IO);
+    assert_int_equal(info.reset_address, 0xcf9);
+    assert_int_equal(info.reset_value, 6);
+    at(FADT)[116] = 3; /* the embedded controller: no */
+    table(FADT, "FACP", 129);
+    assert_int_equal(parse(), 0);
+    assert_false(info.have_reset);
+    at(FADT)[116] = ACPI_SPACE_IO;
+    put(at(FADT) + 112, 0, 4); /* not supported */
+    table(FADT, "FACP", 129);
+    assert_int_equal(parse(), 0);
+    assert_false(info.have_reset);
+}
+
+static void test_rsdp(void **state)
+{
+    uint8_t area[64] = {0};
+
+    (void)state;
+    assert_true(acpi_rsdp_valid(rsdp, 20));
+    assert_false(acpi_rsdp_valid(rsdp, 19));
+    make_rsdp(2);
+    assert_true(acpi_rsdp_valid(rsdp, 36));
+    assert_false(acpi_rsdp_valid(rsdp, 35));
+    rsdp[33]++; /* only the second sum is wrong */
+    assert_false(acpi_rsdp_valid(rsdp, 36));
+    make_rsdp(0);
+    rsdp[16]++;
+    assert_false(acpi_rsdp_valid(rsdp, 20));
+    make_rsdp(0);
+    memcpy(area + 32, rsdp, 20);
+    assert_ptr_equal(acpi_rsdp_search(area, sizeof(area)), area + 32);
+    assert_null(acpi_rsdp_search(area, 51)); /* cut off */
+    memmove(area + 24, area + 32, 20);
+    memset(area + 44, 0, 8);
+    assert_null(acpi_rsdp_search(area, sizeof(area))); /* not on 16 bytes */
+}
+
+static void test_xsdt_is_preferred(void **state)
+{
+    (void)state;
+    make_rsdp(2);
+    put(at(RSDT) + 36, 0, 4);
+    table(RSDT, "RSDT", 44);
+    cpu(1, 1);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.cpu_count, 1);
+    at(XSDT)[36]++; /* wrong sum: the RSDT is left, which has no MADT */
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.cpu_count, 0);
+    assert_int_equal(info.bad_tables, 1);
+    at(RSDT)[36]++;
+    assert_int_equal(parse(), -E_FORMAT);
+}
+
+static void test_bad_tables(void **state)
+{
+    static const uint32_t lengths[] = {0, 35, 0x100001, UINT32_MAX, 0x3c01};
+
+    for (unsigned i = 0; i < ARRAY_LEN(lengths); i++) {
+        (void)begin(state);
+        put(at(MADT) + 4, lengths[i], 4);
+        assert_int_equal(parse(), 0);
+        assert_false(info.have_madt);
+        assert_int_equal(info.bad_tables, 1);
+    }
+    (void)begin(state);
+    at(MADT)[20]++; /* sum */
+    assert_int_equal(parse(), 0);
+    assert_false(info.have_madt);
+    (void)begin(state);
+    put(at(RSDT) + 36, 0xffffffff, 4); /* nothing there */
+    table(RSDT, "RSDT", 44);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.bad_tables, 1);
+}
+
+static void test_bad_entries(void **state)
+{
+    const uint8_t short_cpu[4] = {0, 4, 0, 1}, unknown[3] = {200, 3, 0};
+
+    (void)state;
+    entry(unknown);
+    entry(short_cpu);
+    cpu(3, 1);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.cpu_count, 1);
+    assert_int_equal(info.dropped, 1);
+    /* An entry of length 0 must not loop; what came before counts. */
+    at(MADT)[madt_length + 1] = 0;
+    table(MADT, "APIC", madt_length + 8);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.cpu_count, 1);
+    assert_int_equal(info.dropped, 2);
+    /* Nor may one reach beyond the table. */
+    at(MADT)[madt_length + 1] = 9;
+    table(MADT, "APIC", madt_length + 8);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.cpu_count, 1);
+    assert_int_equal(info.dropped, 2);
+}
+
+static void test_too_many_cpus(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ACPI_CPUS_MAX + 10; i++) {
+        uint8_t e[16] = {9, 16, 0, 0, (uint8_t)i, (uint8_t)(i >> 8), 0, 0, 1};
+
+        entry(e);
+    }
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.cpu_count, ACPI_CPUS_MAX);
+    assert_int_equal(info.dropped, 10);
+}
+
+static void test_root_that_lists_itself(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 16; i++)
+        put(at(RSDT) + 36 + 4 * i, RSDT, 4);
+    table(RSDT, "RSDT", 100);
+    assert_int_equal(parse(), 0);
+    assert_true(reads < 200);
+    assert_false(info.have_madt);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_madt, begin),
+        cmocka_unit_test_setup(test_reset_register, begin),
+        cmocka_unit_test_setup(test_rsdp, begin),
+        cmocka_unit_test_setup(test_xsdt_is_preferred, begin),
+        cmocka_unit_test_setup(test_bad_tables, begin),
+        cmocka_unit_test_setup(test_bad_entries, begin),
+        cmocka_unit_test_setup(test_too_many_cpus, begin),
+        cmocka_unit_test_setup(test_root_that_lists_itself, begin),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
