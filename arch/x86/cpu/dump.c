@@ -1,13 +1,13 @@
 #include "arch/x86/cpu/dump.h"
 
 #include "arch/x86/cpu/apic.h"
+#include "arch/x86/cpu/console.h"
 #include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/percpu.h"
 #include "arch/x86/cpu/regs.h"
 #include "hv/arch.h"
 #include "hv/fmt.h"
-#include "arch/x86/cpu/console.h"
 #include "hv/panic.h"
 
 #define STACK_WORDS     24u

@@ -55,8 +55,8 @@ static void put(uint8_t c)
 }
 
 /*
- * Once the cores run guests, nobody waits for the line: bytes go into a ring (its writers hold the log's lock) that one core
- * empties as the UART has room.
+ * Once the cores run guests, nobody waits for the line: bytes go into a ring (its writers hold the
+ * log's lock) that one core empties as the UART has room.
  */
 #define RING_SIZE  (64u << 10) /* a power of two */
 #define POLL_FILLS 4u
