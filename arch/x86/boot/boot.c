@@ -102,7 +102,7 @@ static void reserve(void)
     for (unsigned i = 0; i < info.module_count; i++)
         if (info.modules[i].end > info.modules[i].start)
             own(info.modules[i].start, info.modules[i].end - info.modules[i].start, MEM_MODULE);
-    own((uintptr_t)kernel_start, (uintptr_t)(kernel_end - kernel_start), MEM_HOST);
+    own((uintptr_t)kernel_start, (uintptr_t)kernel_end - (uintptr_t)kernel_start, MEM_HOST);
 }
 
 static void copy_out(void)

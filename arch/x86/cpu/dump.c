@@ -11,6 +11,7 @@
 #include "hv/panic.h"
 
 #define STACK_WORDS     24u
+#define REASON_MAX      160u
 #define CALLS_MAX       12u
 #define CALLS_SEARCH    512u /* quadwords of stack that are searched for return addresses */
 #define STOP_WAIT_TICKS 100000000ull
@@ -202,14 +203,10 @@ static void say_cores(void)
     }
 }
 
-static _Noreturn void dump_v(const struct trap_frame *f, uint64_t rip, const char *format,
-                             va_list ap)
+static _Noreturn void dump(const struct trap_frame *f, uint64_t rip, const char *reason)
 {
-    char reason[160];
-
     become_owner(f);
     stop_others();
-    (void)fmt_v(reason, sizeof(reason), format, ap);
     say("\n*** Bulkhead stopped: %s\n*** core %u, rip %016lx\n", reason, arch_core_self(), rip);
     if (f)
         say_registers(f);
@@ -226,16 +223,22 @@ static _Noreturn void dump_v(const struct trap_frame *f, uint64_t rip, const cha
 
 _Noreturn void dump_frame(const struct trap_frame *f, const char *format, ...)
 {
+    char reason[REASON_MAX];
     va_list ap;
 
     va_start(ap, format);
-    dump_v(f, f->rip, format, ap);
+    (void)fmt_v(reason, sizeof(reason), format, ap);
+    va_end(ap);
+    dump(f, f->rip, reason);
 }
 
 _Noreturn void panic(const char *format, ...)
 {
+    char reason[REASON_MAX];
     va_list ap;
 
     va_start(ap, format);
-    dump_v(NULL, (uintptr_t)__builtin_return_address(0), format, ap);
+    (void)fmt_v(reason, sizeof(reason), format, ap);
+    va_end(ap);
+    dump(NULL, (uintptr_t)__builtin_return_address(0), reason);
 }

@@ -150,11 +150,12 @@ void paging_init(struct mem_map *m)
     }
     map(0, PAGE_SIZE_2M, PROT_RW);
     paging_protect(0, PAGE_SIZE, PROT_NONE);
-    paging_protect((uintptr_t)kernel_start, (uintptr_t)(kernel_text_end - kernel_start), PROT_RX);
-    paging_protect((uintptr_t)kernel_text_end, (uintptr_t)(kernel_rodata_end - kernel_text_end),
-                   PROT_R);
-    paging_protect((uintptr_t)kernel_rodata_end, (uintptr_t)(kernel_end - kernel_rodata_end),
-                   PROT_RW);
+    paging_protect((uintptr_t)kernel_start, (uintptr_t)kernel_text_end - (uintptr_t)kernel_start,
+                   PROT_RX);
+    paging_protect((uintptr_t)kernel_text_end,
+                   (uintptr_t)kernel_rodata_end - (uintptr_t)kernel_text_end, PROT_R);
+    paging_protect((uintptr_t)kernel_rodata_end,
+                   (uintptr_t)kernel_end - (uintptr_t)kernel_rodata_end, PROT_RW);
     paging_guard(&boot_core_block);
     write_cr3((uintptr_t)root);
 }

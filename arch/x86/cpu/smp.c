@@ -126,8 +126,8 @@ static void copy_trampoline(uint64_t page)
     uint8_t *p = arch_ptr(hpa(page));
     uint64_t cr3 = paging_root();
 
-    memcpy(p, trampoline, (size_t)(trampoline_end - trampoline));
-    memcpy(p + (trampoline_cr3 - trampoline), &cr3, sizeof(cr3));
+    memcpy(p, trampoline, (uintptr_t)trampoline_end - (uintptr_t)trampoline);
+    memcpy(p + ((uintptr_t)trampoline_cr3 - (uintptr_t)trampoline), &cr3, sizeof(cr3));
     paging_protect(page, PAGE_SIZE, PROT_RX);
 }
 

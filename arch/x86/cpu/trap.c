@@ -65,7 +65,7 @@ static bool fix_up(struct trap_frame *f)
 {
     if (f->vector != TRAP_GENERAL && f->vector != TRAP_PAGE_FAULT)
         return false;
-    for (const struct fixup *x = trap_fixups; x < trap_fixups_end; x++)
+    for (const struct fixup *x = trap_fixups; (uintptr_t)x < (uintptr_t)trap_fixups_end; x++)
         if (x->fault == f->rip) {
             f->rip = x->resume;
             return true;
