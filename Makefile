@@ -1,5 +1,7 @@
 # Bulkhead: `make run` boots the appliance, `make test` proves it, `make help` lists the rest.
 
+MAKEFLAGS += --no-builtin-rules
+
 BUILD   ?= build
 CONFIG  ?= iso/guests.json
 OUT     ?= $(BUILD)/bulkhead.iso

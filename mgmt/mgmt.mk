@@ -1,0 +1,45 @@
+# The management guest: build/mgmt.elf. lwIP comes as a Debian source package, pinned; llhttp as the package node-llhttp.
+
+LWIP_VERSION := 2.1.3+dfsg1-2
+LWIP_TARBALL := lwip_2.1.3+dfsg1.orig.tar.xz
+LWIP_SHA256  := 0a8276d09fc4e97bbba2f953d74af2388fc2195ea156be9d7589e297a68fde24
+# One copy for every build directory of this tree.
+LWIP_DIR     ?= build/third_party/lwip
+LWIP_STAMP   := $(LWIP_DIR)/src/include/lwip/init.h
+
+MGMT_C := $(wildcard mgmt/*.c)
+MGMT_PURE := hv/fmt.c hv/lib.c arch/x86/vmx/fields.c arch/x86/vmx/names.c
+MGMT_LWIP := core/def core/inet_chksum core/init core/ip core/mem core/memp core/netif core/pbuf core/raw \
+        core/stats core/sys core/tcp core/tcp_in core/tcp_out core/timeouts core/udp core/ipv4/dhcp \
+        core/ipv4/etharp core/ipv4/icmp core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag netif/ethernet
+MGMT_LLHTTP := api http llhttp
+
+MGMT_CFLAGS := $(FREESTANDING) -fno-stack-protector -Imgmt/include -isystem $(LWIP_DIR)/src/include \
+        -isystem /usr/share/include/llhttp
+MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(BUILD)/mgmt/start.asm.o \
+        $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_LLHTTP:%=$(BUILD)/mgmt/llhttp/%.o)
+
+$(LWIP_STAMP): | deps-build
+	@test/tools/fetch.sh lwip $(LWIP_VERSION) $(LWIP_SHA256) $(LWIP_TARBALL) $(LWIP_DIR)
+
+$(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk | $(GEN) $(LWIP_STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(MGMT_CFLAGS) $(WARN) -c $< -o $@
+
+$(BUILD)/mgmt/start.asm.o: mgmt/start.asm | deps-build
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 $< -o $@
+
+# Third-party code is compiled as it is: its warnings are its authors'.
+$(BUILD)/mgmt/lwip/%.o: | $(GEN) $(LWIP_STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(MGMT_CFLAGS) -w -c $(LWIP_DIR)/src/$*.c -o $@
+
+$(BUILD)/mgmt/llhttp/%.o: | $(GEN) deps-build
+	@mkdir -p $(@D)
+	$(CC) $(MGMT_CFLAGS) -w -c /usr/share/llhttp/$*.c -o $@
+
+$(BUILD)/mgmt.elf: $(MGMT_O) mgmt/mgmt.lds
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T mgmt/mgmt.lds -o $@ $(MGMT_O)
+
+-include $(MGMT_O:.o=.d)

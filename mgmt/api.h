@@ -1,0 +1,46 @@
+/*
+ * The API's resources. Pure: it sees the machine through struct api_view and writes a whole
+ * response into a buffer.
+ */
+#pragma once
+
+#include "hv/abi/control.h"
+#include "mgmt/http.h"
+#include "mgmt/json.h"
+
+/* The control ABI's pages and calls, or a test's stand-ins. Guests that are not there are NULL. */
+struct api_view {
+    const struct abi_host *host;
+    const struct abi_ring *log;
+    const struct abi_guest *(*guest)(unsigned number);
+    const struct abi_snapshot *(*snapshot)(unsigned number);
+    const struct abi_ring *(*console)(unsigned number);
+    int64_t (*take_snapshot)(unsigned number, unsigned vcpu);
+    int64_t (*type)(unsigned number, const uint8_t *bytes, size_t n);
+    int64_t (*act)(unsigned number, unsigned action);
+    uint64_t (*tsc)(void);
+};
+
+struct api_response {
+    unsigned status;
+    const char *type;  /* Content-Type */
+    const char *allow; /* with 405 */
+    bool has_next;     /* header Bulkhead-Next: */
+    uint64_t next;
+    struct json_out body;
+    /* The answer needs a snapshot that is under way: call again when sequence `wait_sequence` of
+     * guest `wait_guest` is there. */
+    bool wait;
+    unsigned wait_guest;
+    uint64_t wait_sequence;
+};
+
+/* Answers `r`. `buf` holds the body. After a wait, call again with the response as it was and
+ * `waited` true (or `timed_out`). */
+void api_handle(const struct api_view *v, const struct http_request *r, char *buf, size_t size,
+                struct api_response *out, bool waited, bool timed_out);
+/* {"error": ...} for a request that never became one. */
+void api_error(struct api_response *out, char *buf, size_t size, bool text, unsigned status,
+               const char *message);
+/* Is the snapshot that a response waits for there? */
+bool api_ready(const struct api_view *v, const struct api_response *r);

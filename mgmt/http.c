@@ -1,0 +1,200 @@
+#include "mgmt/http.h"
+
+#include "hv/lib.h"
+
+static struct http_request *of(llhttp_t *p)
+{
+    return p->data;
+}
+
+static int refuse(struct http_request *r, unsigned status)
+{
+    r->state = HTTP_BAD;
+    r->status = status;
+    return HPE_USER;
+}
+
+static int on_url(llhttp_t *p, const char *at, size_t n)
+{
+    struct http_request *r = of(p);
+
+    if (n > HTTP_TARGET_MAX - r->target_len)
+        return refuse(r, 414);
+    memcpy(r->target + r->target_len, at, n);
+    r->target_len += n;
+    r->target[r->target_len] = 0;
+    return 0;
+}
+
+static int count_header(struct http_request *r, size_t n)
+{
+    r->header_bytes += n;
+    return r->header_bytes > HTTP_HEADERS_MAX ? refuse(r, 431) : 0;
+}
+
+/* Keeps the beginning of a name or value; only short ones matter. */
+static void keep(char *buf, size_t size, size_t *len, const char *at, size_t n)
+{
+    size_t room = size - 1 - *len;
+
+    if (n > room)
+        n = room;
+    memcpy(buf + *len, at, n);
+    *len += n;
+    buf[*len] = 0;
+}
+
+static int on_field(llhttp_t *p, const char *at, size_t n)
+{
+    struct http_request *r = of(p);
+
+    keep(r->field, sizeof(r->field), &r->field_len, at, n);
+    return count_header(r, n);
+}
+
+static int on_value(llhttp_t *p, const char *at, size_t n)
+{
+    struct http_request *r = of(p);
+
+    keep(r->value, sizeof(r->value), &r->value_len, at, n);
+    return count_header(r, n);
+}
+
+static bool contains(const char *s, const char *what)
+{
+    size_t n = strlen(what);
+
+    for (; *s; s++)
+        if (strncmp(s, what, n) == 0)
+            return true;
+    return false;
+}
+
+static bool same_name(const char *a, const char *b)
+{
+    for (; *a && *b; a++, b++)
+        if ((*a | 0x20) != (*b | 0x20))
+            return false;
+    return *a == *b;
+}
+
+static int on_value_complete(llhttp_t *p)
+{
+    struct http_request *r = of(p);
+
+    if (same_name(r->field, "accept") && contains(r->value, "text/plain"))
+        r->accept_text = true;
+    r->field_len = r->value_len = 0;
+    return 0;
+}
+
+static int on_headers_complete(llhttp_t *p)
+{
+    struct http_request *r = of(p);
+
+    if ((p->flags & F_CONTENT_LENGTH) && p->content_length > HTTP_BODY_MAX)
+        return refuse(r, 413);
+    return 0;
+}
+
+static int on_body(llhttp_t *p, const char *at, size_t n)
+{
+    struct http_request *r = of(p);
+
+    if (n > HTTP_BODY_MAX - r->body_len)
+        return refuse(r, 413);
+    memcpy(r->body + r->body_len, at, n);
+    r->body_len += n;
+    return 0;
+}
+
+static int on_complete(llhttp_t *p)
+{
+    struct http_request *r = of(p);
+
+    r->state = HTTP_READY;
+    r->method = p->method;
+    r->keep_alive = llhttp_should_keep_alive(p);
+    return HPE_PAUSED;
+}
+
+static void clear(struct http_request *r)
+{
+    r->state = HTTP_MORE;
+    r->status = 0;
+    r->target_len = r->header_bytes = r->body_len = r->field_len = r->value_len = 0;
+    r->target[0] = r->field[0] = r->value[0] = 0;
+    r->accept_text = r->keep_alive = false;
+}
+
+void http_init(struct http_request *r)
+{
+    clear(r);
+    llhttp_settings_init(&r->settings);
+    r->settings.on_url = on_url;
+    r->settings.on_header_field = on_field;
+    r->settings.on_header_value = on_value;
+    r->settings.on_header_value_complete = on_value_complete;
+    r->settings.on_headers_complete = on_headers_complete;
+    r->settings.on_body = on_body;
+    r->settings.on_message_complete = on_complete;
+    llhttp_init(&r->parser, HTTP_REQUEST, &r->settings);
+    r->parser.data = r;
+}
+
+void http_next(struct http_request *r)
+{
+    clear(r);
+    llhttp_init(&r->parser, HTTP_REQUEST, &r->settings);
+    r->parser.data = r;
+}
+
+size_t http_feed(struct http_request *r, const char *bytes, size_t n)
+{
+    llhttp_errno_t e;
+
+    if (r->state != HTTP_MORE)
+        return 0;
+    e = llhttp_execute(&r->parser, bytes, n);
+    if (e == HPE_OK)
+        return n;
+    if (r->state == HTTP_READY)
+        return (size_t)(llhttp_get_error_pos(&r->parser) - bytes);
+    if (r->state != HTTP_BAD) {
+        r->state = HTTP_BAD;
+        r->status = e == HPE_INVALID_METHOD ? 501 : 400;
+    }
+    return n;
+}
+
+const char *http_reason(unsigned status)
+{
+    switch (status) {
+    case 200:
+        return "OK";
+    case 202:
+        return "Accepted";
+    case 400:
+        return "Bad Request";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 409:
+        return "Conflict";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 501:
+        return "Not Implemented";
+    case 503:
+        return "Service Unavailable";
+    default:
+        return "Internal Server Error";
+    }
+}

@@ -1,0 +1,39 @@
+/*
+ * HTTP/1.1 requests over llhttp. Pure: bytes in, a request or the status of its refusal out. All
+ * limits are here.
+ */
+#pragma once
+
+#include "hv/types.h"
+#include <llhttp.h>
+
+#define HTTP_TARGET_MAX  256u  /* bytes of the request target; 414 beyond */
+#define HTTP_HEADERS_MAX 4096u /* bytes of all header fields; 431 beyond */
+#define HTTP_BODY_MAX    4096u /* 413 beyond */
+
+enum http_state {
+    HTTP_MORE,  /* feed more */
+    HTTP_READY, /* a request is complete */
+    HTTP_BAD,   /* `status` says why; the connection must be closed after the answer */
+};
+
+struct http_request {
+    llhttp_t parser;
+    llhttp_settings_t settings;
+    enum http_state state;
+    unsigned status; /* with HTTP_BAD */
+    char target[HTTP_TARGET_MAX + 1];
+    size_t target_len, header_bytes, body_len;
+    char field[16], value[128];
+    size_t field_len, value_len;
+    bool accept_text, keep_alive;
+    uint8_t method; /* HTTP_GET ... of llhttp */
+    uint8_t body[HTTP_BODY_MAX];
+};
+
+void http_init(struct http_request *r);
+/* Ready for the next request of the same connection. */
+void http_next(struct http_request *r);
+/* Takes bytes until a request is complete or bad; returns how many were used. */
+size_t http_feed(struct http_request *r, const char *bytes, size_t n);
+const char *http_reason(unsigned status);

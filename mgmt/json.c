@@ -1,0 +1,163 @@
+#include "mgmt/json.h"
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+
+void json_begin(struct json_out *j, char *buf, size_t size, bool text)
+{
+    *j = (struct json_out){.buf = buf, .size = size, .text = text};
+}
+
+void json_raw(struct json_out *j, const char *s, size_t n)
+{
+    if (n > j->size - j->len) {
+        j->overflow = true;
+        return;
+    }
+    memcpy(j->buf + j->len, s, n);
+    j->len += n;
+}
+
+static void put(struct json_out *j, const char *s)
+{
+    json_raw(j, s, strlen(s));
+}
+
+void json_printf(struct json_out *j, const char *format, ...)
+{
+    char line[256];
+    va_list ap;
+    size_t n;
+
+    va_start(ap, format);
+    n = fmt_v(line, sizeof(line), format, ap);
+    va_end(ap);
+    json_raw(j, line, n < sizeof(line) ? n : sizeof(line) - 1);
+}
+
+static void put_escaped(struct json_out *j, const uint8_t *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint8_t c = s[i];
+
+        if (c == '"' || c == '\\')
+            json_printf(j, "\\%c", c);
+        else if (c == '\n')
+            put(j, "\\n");
+        else if (c == '\r')
+            put(j, "\\r");
+        else if (c == '\t')
+            put(j, "\\t");
+        else if (c < ' ' || c >= 0x7f)
+            json_printf(j, "\\u%04x", c);
+        else
+            json_raw(j, (const char *)&s[i], 1);
+    }
+}
+
+/* Everything that comes before a value: comma or line, indentation, name. */
+static void lead(struct json_out *j, const char *name)
+{
+    unsigned d = j->depth;
+
+    if (j->text) {
+        if (d > 0)
+            json_printf(j, "%s%*s%s", j->len ? "\n" : "", (int)(2 * (d - 1)), "", name ? "" : "-");
+        if (name)
+            json_printf(j, "%s:", name);
+        if (d > 0)
+            put(j, " ");
+        return;
+    }
+    if (d > 0 && j->some[d - 1])
+        put(j, ",");
+    if (d > 0)
+        j->some[d - 1] = true;
+    if (name)
+        json_printf(j, "\"%s\":", name);
+}
+
+static void open(struct json_out *j, const char *name, bool array)
+{
+    lead(j, name);
+    if (!j->text)
+        put(j, array ? "[" : "{");
+    if (j->depth == JSON_DEPTH) {
+        j->overflow = true;
+        return;
+    }
+    j->some[j->depth] = false;
+    j->array[j->depth] = array;
+    j->depth++;
+}
+
+void json_object(struct json_out *j, const char *name)
+{
+    open(j, name, false);
+}
+
+void json_array(struct json_out *j, const char *name)
+{
+    open(j, name, true);
+}
+
+void json_end(struct json_out *j)
+{
+    if (j->depth == 0)
+        return;
+    j->depth--;
+    if (!j->text)
+        put(j, j->array[j->depth] ? "]" : "}");
+    if (j->depth == 0)
+        put(j, "\n");
+}
+
+void json_bytes(struct json_out *j, const char *name, const uint8_t *bytes, size_t n)
+{
+    lead(j, name);
+    if (j->text) {
+        json_raw(j, (const char *)bytes, n);
+        return;
+    }
+    put(j, "\"");
+    put_escaped(j, bytes, n);
+    put(j, "\"");
+}
+
+void json_str(struct json_out *j, const char *name, const char *value)
+{
+    json_bytes(j, name, (const uint8_t *)value, strlen(value));
+}
+
+void json_u64(struct json_out *j, const char *name, uint64_t value)
+{
+    lead(j, name);
+    json_printf(j, "%lu", value);
+}
+
+void json_hex(struct json_out *j, const char *name, uint64_t value, unsigned digits)
+{
+    char text[24];
+    char digits_only[20];
+    size_t n = fmt(digits_only, sizeof(digits_only), "%lx", value);
+
+    lead(j, name);
+    (void)fmt(text, sizeof(text), "%s0x", j->text ? "" : "\"");
+    put(j, text);
+    for (size_t i = n; i < digits; i++)
+        put(j, "0");
+    put(j, digits_only);
+    put(j, j->text ? "" : "\"");
+}
+
+void json_bool(struct json_out *j, const char *name, bool value)
+{
+    lead(j, name);
+    put(j, value ? "true" : "false");
+}
+
+void json_null(struct json_out *j, const char *name)
+{
+    lead(j, name);
+    put(j, "null");
+}

@@ -1,0 +1,35 @@
+/*
+ * Writes JSON, or the same structure as readable text ("name: value", indented). Pure; into a
+ * buffer of the caller's; what does not fit sets `overflow`.
+ */
+#pragma once
+
+#include "hv/types.h"
+
+#define JSON_DEPTH 8
+
+struct json_out {
+    char *buf;
+    size_t size, len;
+    bool overflow, text;
+    unsigned depth;
+    bool some[JSON_DEPTH]; /* a member was written at this depth */
+    bool array[JSON_DEPTH];
+};
+
+void json_begin(struct json_out *j, char *buf, size_t size, bool text);
+/* `name` NULL: an element of an array, or the outermost value. */
+void json_object(struct json_out *j, const char *name);
+void json_array(struct json_out *j, const char *name);
+void json_end(struct json_out *j);
+void json_str(struct json_out *j, const char *name, const char *value);
+/* Bytes that may be anything: control characters are escaped, bytes above 0x7e shown as Latin-1. */
+void json_bytes(struct json_out *j, const char *name, const uint8_t *bytes, size_t n);
+void json_u64(struct json_out *j, const char *name, uint64_t value);
+/* "0x1f", at least `digits` digits. */
+void json_hex(struct json_out *j, const char *name, uint64_t value, unsigned digits);
+void json_bool(struct json_out *j, const char *name, bool value);
+void json_null(struct json_out *j, const char *name);
+/* Raw text, no escaping, no separators. */
+void json_raw(struct json_out *j, const char *s, size_t n);
+void json_printf(struct json_out *j, const char *format, ...) PRINTF(2, 3);

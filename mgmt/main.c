@@ -1,0 +1,113 @@
+/* The management guest: serves the control ABI's facts over HTTP. */
+#include "lwip/dhcp.h"
+#include "lwip/init.h"
+#include "lwip/timeouts.h"
+#include "mgmt/netif.h"
+#include "mgmt/port.h"
+#include "mgmt/server.h"
+
+#define HEARTBEAT_MS 250u
+
+_Noreturn void mgmt_main(void);
+
+static struct netif netif;
+
+static const struct abi_guest *guest(unsigned number)
+{
+    return number < abi_host()->guest_count ? (const struct abi_guest *)ABI_GUEST_GPA(number)
+                                            : NULL;
+}
+
+static const struct abi_snapshot *snapshot(unsigned number)
+{
+    return guest(number) ? (const struct abi_snapshot *)ABI_SNAPSHOT_GPA(number) : NULL;
+}
+
+static const struct abi_ring *console(unsigned number)
+{
+    return guest(number) ? (const struct abi_ring *)ABI_CONSOLE_GPA(number) : NULL;
+}
+
+static int64_t take_snapshot(unsigned number, unsigned vcpu)
+{
+    return abi_call(ABI_CALL_SNAPSHOT, number, vcpu, 0);
+}
+
+static int64_t type(unsigned number, const uint8_t *bytes, size_t n)
+{
+    return abi_call(ABI_CALL_CONSOLE_INPUT, number, (uintptr_t)bytes, n);
+}
+
+static int64_t act(unsigned number, unsigned action)
+{
+    return abi_call(ABI_CALL_ACTION, number, action, 0);
+}
+
+static struct api_view view;
+
+static void on_status(struct netif *n)
+{
+    const ip4_addr_t *ip = netif_ip4_addr(n);
+
+    if (ip4_addr_isany(ip))
+        return;
+    (void)abi_call(ABI_CALL_ADDRESS, ip->addr, netif_ip4_netmask(n)->addr, 0);
+}
+
+static void start_network(void)
+{
+    const struct abi_host *h = abi_host();
+    ip4_addr_t ip = {0}, mask = {0}, gateway = {0};
+
+    lwip_init();
+    if (h->static_ip) {
+        IP4_ADDR(&ip, h->ip[0], h->ip[1], h->ip[2], h->ip[3]);
+        IP4_ADDR(&mask, h->netmask[0], h->netmask[1], h->netmask[2], h->netmask[3]);
+        IP4_ADDR(&gateway, h->gateway[0], h->gateway[1], h->gateway[2], h->gateway[3]);
+    }
+    if (!netif_add(&netif, &ip, &mask, &gateway, NULL, vnet_init, netif_input))
+        mgmt_die("the network interface does not start");
+    netif_set_default(&netif);
+    netif_set_status_callback(&netif, on_status);
+    netif_set_up(&netif);
+    if (h->static_ip)
+        on_status(&netif);
+    else if (dhcp_start(&netif) != ERR_OK)
+        mgmt_die("DHCP does not start");
+}
+
+_Noreturn void mgmt_main(void)
+{
+    uint32_t beat = 0;
+
+    if (abi_call(ABI_CALL_VERSION, 0, 0, 0) != ABI_VERSION || abi_host()->magic != ABI_MAGIC)
+        mgmt_die("the control ABI has another version");
+    view = (struct api_view){
+        .host = abi_host(),
+        .log = (const struct abi_ring *)ABI_LOG_GPA,
+        .guest = guest,
+        .snapshot = snapshot,
+        .console = console,
+        .take_snapshot = take_snapshot,
+        .type = type,
+        .act = act,
+        .tsc = port_tsc,
+    };
+    port_start();
+    start_network();
+    server_start(&view);
+    port_log("serving HTTP on port 80");
+    for (;;) {
+        uint32_t now = port_ms();
+
+        if (beat == 0 || now - beat >= HEARTBEAT_MS) {
+            (void)abi_call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+            beat = now | 1;
+        }
+        while (vnet_poll(&netif))
+            ;
+        sys_check_timeouts();
+        server_poll();
+        port_sleep();
+    }
+}

@@ -1,0 +1,10 @@
+/* The virtio-net driver (hv/dev/virtio_net.h has the registers) as lwIP's network interface. */
+#pragma once
+
+#include "hv/types.h"
+#include "lwip/netif.h"
+
+/* For netif_add(). */
+err_t vnet_init(struct netif *n);
+/* Hands received frames to lwIP. True if there were any. */
+bool vnet_poll(struct netif *n);

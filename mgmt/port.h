@@ -1,0 +1,70 @@
+/* The management guest's machine: control ABI, ports, time, log. */
+#pragma once
+
+#include "hv/abi/control.h"
+#include "hv/types.h"
+
+static inline void outb(uint16_t port, uint8_t v)
+{
+    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
+}
+static inline void outw(uint16_t port, uint16_t v)
+{
+    __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port));
+}
+static inline void outl(uint16_t port, uint32_t v)
+{
+    __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port));
+}
+static inline uint8_t inb(uint16_t port)
+{
+    uint8_t v;
+
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline uint16_t inw(uint16_t port)
+{
+    uint16_t v;
+
+    __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline uint32_t inl(uint16_t port)
+{
+    uint32_t v;
+
+    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+
+static inline uint64_t port_tsc(void)
+{
+    return __builtin_ia32_rdtsc();
+}
+
+/* VMCALL, see hv/abi/control.h. */
+static inline int64_t abi_call(uint64_t function, uint64_t a, uint64_t b, uint64_t c)
+{
+    int64_t result;
+
+    __asm__ volatile("vmcall" : "=a"(result) : "a"(function), "b"(a), "c"(b), "d"(c) : "memory");
+    return result;
+}
+
+static inline const struct abi_host *abi_host(void)
+{
+    return (const struct abi_host *)ABI_HOST_GPA;
+}
+
+/* Milliseconds since the machine started. */
+uint32_t port_ms(void);
+/* A line in the hypervisor's log. */
+void port_log(const char *format, ...) PRINTF(1, 2);
+/* Says why, and ends the guest: the root starts it anew. */
+_Noreturn void mgmt_die(const char *why);
+uint32_t mgmt_random(void);
+/* Interrupt vectors, PIC, the 100 Hz tick. */
+void port_start(void);
+/* Sleeps until the next interrupt. */
+void port_sleep(void);

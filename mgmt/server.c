@@ -1,0 +1,324 @@
+#include "mgmt/server.h"
+
+#include "hv/fmt.h"
+#include "lwip/tcp.h"
+#include "mgmt/port.h"
+
+#include <string.h>
+
+#define PORT              80u
+#define BODY_SIZE         (112u << 10)
+#define HEAD_SIZE         384u
+#define POLL_HALF_SECONDS 2
+#define REQUEST_MS        10000u /* for one request to arrive whole, and for a client to take its answer \
+                                  */
+#define IDLE_MS           30000u /* between two requests */
+#define SNAPSHOT_MS       1000u
+
+enum phase { PHASE_FREE, PHASE_READING, PHASE_WAITING, PHASE_SENDING };
+
+static struct connection {
+    enum phase phase;
+    struct tcp_pcb *pcb;
+    struct pbuf *pending; /* received, not yet parsed */
+    u16_t used;           /* of pending's first buffer */
+    uint32_t since;       /* when the phase began, ms */
+    bool close, started;  /* close after this answer; a byte of the request has come */
+    struct http_request request;
+    struct api_response response;
+    char head[HEAD_SIZE];
+    size_t head_len, body_len, queued, acked;
+    char body[BODY_SIZE];
+} connections[SERVER_CONNECTIONS];
+
+static const struct api_view *view;
+
+static void advance(struct connection *c);
+
+static void enter(struct connection *c, enum phase p)
+{
+    c->phase = p;
+    c->since = port_ms();
+}
+
+static void release(struct connection *c)
+{
+    if (c->pending)
+        pbuf_free(c->pending);
+    c->pending = NULL;
+    c->pcb = NULL;
+    c->phase = PHASE_FREE;
+}
+
+static void detach(struct tcp_pcb *pcb)
+{
+    tcp_arg(pcb, NULL);
+    tcp_recv(pcb, NULL);
+    tcp_sent(pcb, NULL);
+    tcp_err(pcb, NULL);
+    tcp_poll(pcb, NULL, 0);
+}
+
+/* ERR_ABRT when the connection had to be aborted: lwIP's callbacks must then say so. */
+static err_t finish(struct connection *c)
+{
+    struct tcp_pcb *pcb = c->pcb;
+
+    detach(pcb);
+    release(c);
+    if (tcp_close(pcb) == ERR_OK)
+        return ERR_OK;
+    tcp_abort(pcb);
+    return ERR_ABRT;
+}
+
+/* Queues as much of head and body as lwIP takes. The buffers stay untouched until all is
+ * acknowledged, so nothing is copied. */
+static void push(struct connection *c)
+{
+    size_t total = c->head_len + c->body_len;
+
+    while (c->queued < total) {
+        bool head = c->queued < c->head_len;
+        const char *from = head ? c->head + c->queued : c->body + (c->queued - c->head_len);
+        size_t n = head ? c->head_len - c->queued : total - c->queued;
+
+        if (n > tcp_sndbuf(c->pcb))
+            n = tcp_sndbuf(c->pcb);
+        if (n > UINT16_MAX)
+            n = UINT16_MAX;
+        if (n == 0 ||
+            tcp_write(c->pcb, from, (u16_t)n, c->queued + n < total ? TCP_WRITE_FLAG_MORE : 0))
+            break; /* tried again when something is acknowledged, and from tcp_poll */
+        c->queued += n;
+    }
+    (void)tcp_output(c->pcb);
+}
+
+static void send_response(struct connection *c)
+{
+    struct api_response *r = &c->response;
+    char extra[96] = "";
+    size_t n = 0;
+
+    if (r->allow)
+        n = fmt(extra, sizeof(extra), "Allow: %s\r\n", r->allow);
+    if (r->has_next)
+        (void)fmt(extra + n, sizeof(extra) - n, "Bulkhead-Next: %lu\r\n", r->next);
+    c->head_len = fmt(c->head, sizeof(c->head),
+                      "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                      "Cache-Control: no-store\r\n%sConnection: %s\r\n\r\n",
+                      r->status, http_reason(r->status), r->type, r->body.len, extra,
+                      c->close ? "close" : "keep-alive");
+    c->body_len = c->request.method == HTTP_HEAD ? 0 : r->body.len;
+    c->queued = c->acked = 0;
+    enter(c, PHASE_SENDING);
+    push(c);
+}
+
+static void answer(struct connection *c, bool waited, bool timed_out)
+{
+    api_handle(view, &c->request, c->body, sizeof(c->body), &c->response, waited, timed_out);
+    if (c->response.wait)
+        enter(c, PHASE_WAITING);
+    else
+        send_response(c);
+}
+
+static void refuse(struct connection *c, unsigned status, const char *message)
+{
+    c->close = true;
+    api_error(&c->response, c->body, sizeof(c->body), false, status, message);
+    send_response(c);
+}
+
+static const char *refusal(unsigned status)
+{
+    switch (status) {
+    case 413:
+        return "the body exceeds 4096 bytes";
+    case 414:
+        return "the request target exceeds 256 bytes";
+    case 431:
+        return "the header fields exceed 4096 bytes";
+    case 501:
+        return "unknown method";
+    default:
+        return "not an HTTP/1.1 request";
+    }
+}
+
+/* Feeds what has been received to the parser until a request is complete. */
+static void parse_pending(struct connection *c)
+{
+    while (c->phase == PHASE_READING && c->pending) {
+        struct pbuf *p = c->pending;
+        size_t n =
+            http_feed(&c->request, (const char *)p->payload + c->used, (size_t)(p->len - c->used));
+
+        if (!c->started)
+            enter(c, PHASE_READING);
+        c->started = true;
+        c->used = (u16_t)(c->used + n);
+        if (c->used == p->len) {
+            c->pending = p->next;
+            if (c->pending)
+                pbuf_ref(c->pending);
+            tcp_recved(c->pcb, p->len);
+            pbuf_free(p);
+            c->used = 0;
+        }
+        if (c->request.state == HTTP_READY) {
+            c->close = !c->request.keep_alive;
+            answer(c, false, false);
+        } else if (c->request.state == HTTP_BAD) {
+            refuse(c, c->request.status, refusal(c->request.status));
+        }
+    }
+}
+
+static void advance(struct connection *c)
+{
+    parse_pending(c);
+}
+
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+{
+    struct connection *c = arg;
+
+    (void)pcb;
+    if (c->phase != PHASE_SENDING)
+        return ERR_OK;
+    c->acked += len;
+    c->since = port_ms();
+    if (c->acked < c->head_len + c->body_len) {
+        push(c);
+        return ERR_OK;
+    }
+    if (c->close)
+        return finish(c);
+    http_next(&c->request);
+    c->started = false;
+    enter(c, PHASE_READING);
+    advance(c);
+    return ERR_OK;
+}
+
+static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+    struct connection *c = arg;
+
+    (void)pcb;
+    (void)err;
+    if (!p) { /* the client will send no more; an answer under way still goes out */
+        c->close = true;
+        return c->phase == PHASE_READING ? finish(c) : ERR_OK;
+    }
+    if (c->pending)
+        pbuf_cat(c->pending, p);
+    else
+        c->pending = p;
+    advance(c);
+    return ERR_OK;
+}
+
+static void on_error(void *arg, err_t err)
+{
+    (void)err;
+    release(arg); /* lwIP has freed the pcb */
+}
+
+static err_t on_poll(void *arg, struct tcp_pcb *pcb)
+{
+    struct connection *c = arg;
+    uint32_t age = port_ms() - c->since;
+
+    (void)pcb;
+    switch (c->phase) {
+    case PHASE_READING:
+        if (c->started && age > REQUEST_MS)
+            refuse(c, 408, "the request did not arrive within 10 seconds");
+        else if (!c->started && age > IDLE_MS)
+            return finish(c);
+        break;
+    case PHASE_SENDING:
+        if (age > REQUEST_MS) {
+            detach(c->pcb);
+            tcp_abort(c->pcb);
+            release(c);
+            return ERR_ABRT;
+        }
+        push(c);
+        break;
+    default:
+        break;
+    }
+    return ERR_OK;
+}
+
+static struct connection *free_connection(void)
+{
+    for (unsigned i = 0; i < SERVER_CONNECTIONS; i++)
+        if (connections[i].phase == PHASE_FREE)
+            return &connections[i];
+    return NULL;
+}
+
+static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    static const char busy[] =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+        "Content-Length: 91\r\nConnection: close\r\n\r\n"
+        "{\"error\":{\"status\":503,\"reason\":\"Service Unavailable\","
+        "\"message\":\"16 connections are open\"}}\n";
+    struct connection *c = free_connection();
+
+    (void)arg;
+    if (err != ERR_OK || !pcb)
+        return ERR_VAL;
+    if (!c) {
+        (void)tcp_write(pcb, busy, sizeof(busy) - 1, 0);
+        (void)tcp_close(pcb);
+        return ERR_OK;
+    }
+    c->pcb = pcb;
+    c->pending = NULL;
+    c->used = 0;
+    c->close = c->started = false;
+    http_init(&c->request);
+    enter(c, PHASE_READING);
+    tcp_arg(pcb, c);
+    tcp_recv(pcb, on_recv);
+    tcp_sent(pcb, on_sent);
+    tcp_err(pcb, on_error);
+    tcp_poll(pcb, on_poll, POLL_HALF_SECONDS);
+    tcp_nagle_disable(pcb);
+    return ERR_OK;
+}
+
+void server_poll(void)
+{
+    for (unsigned i = 0; i < SERVER_CONNECTIONS; i++) {
+        struct connection *c = &connections[i];
+
+        if (c->phase != PHASE_WAITING)
+            continue;
+        if (api_ready(view, &c->response))
+            answer(c, true, false);
+        else if (port_ms() - c->since > SNAPSHOT_MS)
+            answer(c, true, true);
+    }
+}
+
+void server_start(const struct api_view *v)
+{
+    struct tcp_pcb *pcb = tcp_new();
+
+    view = v;
+    if (!pcb || tcp_bind(pcb, IP_ADDR_ANY, PORT) != ERR_OK)
+        mgmt_die("no TCP port");
+    pcb = tcp_listen(pcb);
+    if (!pcb)
+        mgmt_die("no memory to listen");
+    tcp_accept(pcb, on_accept);
+}

@@ -1,0 +1,133 @@
+; The management guest's start: 64-bit mode, the first 4 GB identity-mapped (RAM below, the control ABI's pages at 0xd0000000), interrupts.
+; void mgmt_start(void): EAX = magic, EBX = multiboot2 information.
+
+MB2_MAGIC equ 0xe85250d6
+CR0_PE_NE_WP_PG equ 0x80010021
+
+extern mgmt_main, mgmt_exception, mgmt_irq
+
+section .multiboot2 align=8
+header:
+    dd MB2_MAGIC
+    dd 0
+    dd header_end - header
+    dd 0x100000000 - (MB2_MAGIC + (header_end - header))
+    align 8
+    dw 0, 0
+    dd 8
+header_end:
+
+section .bss align=4096
+pml4: resb 4096
+pdpt: resb 4096
+pds:  resb 4 * 4096
+      resb 32768
+stack_top:
+
+section .text
+bits 32
+global mgmt_start
+mgmt_start:
+    cli
+    cld
+    mov esp, stack_top
+    mov eax, pdpt + 3
+    mov [pml4], eax
+    mov eax, pds + 3
+    xor ecx, ecx
+.pdpt:
+    mov [pdpt + ecx * 8], eax
+    add eax, 4096
+    inc ecx
+    cmp ecx, 4
+    jb .pdpt
+    mov eax, 0x83
+    xor ecx, ecx
+.pd:
+    mov [pds + ecx * 8], eax
+    add eax, 0x200000
+    inc ecx
+    cmp ecx, 2048
+    jb .pd
+    mov eax, 1 << 5
+    mov cr4, eax
+    mov eax, pml4
+    mov cr3, eax
+    mov ecx, 0xc0000080
+    rdmsr
+    or eax, 1 << 8
+    wrmsr
+    mov eax, CR0_PE_NE_WP_PG
+    mov cr0, eax
+    lgdt [gdt_ptr]
+    jmp 0x08:.long
+bits 64
+.long:
+    mov ax, 0x10
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    xor eax, eax
+    mov fs, ax
+    mov gs, ax
+    mov rsp, stack_top
+    call mgmt_main
+    ud2
+
+; Exceptions end the guest: mgmt_exception(vector, RIP). Interrupts only wake the main loop, which polls: mgmt_irq() acknowledges.
+%assign v 0
+%rep 32
+exception%+v:
+%if v == 8 || (v >= 10 && v <= 14) || v == 17 || v == 21 || v == 29 || v == 30
+    add rsp, 8
+%endif
+    mov rsi, [rsp]
+    mov edi, v
+    call mgmt_exception
+    ud2
+%assign v v + 1
+%endrep
+
+interrupt:
+    push rax
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    cld
+    call mgmt_irq
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rdx
+    pop rcx
+    pop rax
+    iretq
+
+section .rodata
+align 8
+gdt:
+    dq 0
+    dq 0x00af9b000000ffff
+    dq 0x00cf93000000ffff
+gdt_ptr:
+    dw gdt_ptr - gdt - 1
+    dd gdt
+align 8
+global mgmt_vectors
+mgmt_vectors:
+%assign v 0
+%rep 32
+    dq exception%+v
+%assign v v + 1
+%endrep
+%rep 16
+    dq interrupt
+%endrep
