@@ -33,7 +33,7 @@ KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 GEN := $(BUILD)/gen/version.h $(BUILD)/include/jsmn.h
 
 .PHONY: all run iso test unit fuzz fuzz-short boot-test bench check config-check clean help \
-        deps-build deps-test deps-check FORCE
+        deps deps-build deps-test deps-check deps-run reproducible FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -51,6 +51,9 @@ deps-test: deps-build
 	@test/tools/deps.sh test
 deps-check: deps-build
 	@test/tools/deps.sh check
+deps-run: deps-build
+	@test/tools/deps.sh run
+deps: deps-check
 
 # Sources newer than the packages that build them would rebuild for ever: order-only.
 $(KERNEL_O) $(GEN) $(BUILD)/gen/offsets.inc: | deps-build
@@ -86,7 +89,12 @@ $(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/gen/offsets.inc
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 -g -F dwarf -I./ -I$(BUILD)/gen/ -MD $@.d $< -o $@
 
-$(BUILD)/bulkhead.elf: $(KERNEL_O) arch/x86/kernel.lds
+# The list of objects, so that a source that is removed also leads to a new link.
+$(BUILD)/gen/%.list: FORCE
+	@mkdir -p $(@D)
+	@echo '$($*)' | cmp -s - $@ || echo '$($*)' > $@
+
+$(BUILD)/bulkhead.elf: $(KERNEL_O) arch/x86/kernel.lds $(BUILD)/gen/KERNEL_O.list
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds -o $@ $(KERNEL_O)
 
 include mgmt/mgmt.mk
@@ -94,7 +102,7 @@ include test/guests/guests.mk
 
 # ---- ISO ----
 
-HOST_CFLAGS := -std=c11 -O1 -g -MMD -MP $(INCLUDE) $(WARN)
+HOST_CFLAGS := -std=gnu11 -O2 -g -MMD -MP $(INCLUDE) $(WARN)
 CONFIG_CHECK_C := test/tools/config_check.c hv/config.c hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
 
 $(BUILD)/config-check: $(CONFIG_CHECK_C) | $(GEN)
@@ -106,8 +114,7 @@ iso: $(OUT)
 $(OUT): $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(GUEST_IMAGES) $(BUILD)/config-check FORCE
 	@$(PYTHON) test/tools/mkiso.py --build $(BUILD) --config $(CONFIG) --out $@
 
-run: deps-build
-	@test/tools/deps.sh run
+run: deps-run
 	@$(MAKE) --no-print-directory iso CONFIG=$(CONFIG) OUT=$(BUILD)/run.iso
 	@$(PYTHON) test/tools/run.py --build $(BUILD) --iso $(BUILD)/run.iso --cpus $(CPUS) \
 	    --memory $(MEM) --port $(PORT) --machine $(MACHINE)

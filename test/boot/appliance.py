@@ -1,0 +1,127 @@
+"""Machines for the boot tests. Nothing here waits for a time to pass: every wait is for something to be seen, with a limit that only ends a hung run."""
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import machine
+import mkiso
+
+BUILD = os.environ.get("BULKHEAD_BUILD", "build")
+LIMIT = 60  # seconds of real time after which a run counts as hung
+
+
+class Machine:
+    def __init__(self, directory, command):
+        self.directory = str(directory)
+        self.serial_path = os.path.join(self.directory, "serial.txt")
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        start_new_session=True)
+
+    def serial(self):
+        with open(self.serial_path, "rb") as f:
+            return f.read().decode("utf-8", "replace").replace("\r", "")
+
+    def wait_serial(self, pattern, after=0, limit=LIMIT):
+        """The match of `pattern` in the serial output from offset `after` on."""
+        end = time.monotonic() + limit
+        while True:
+            match = re.compile(pattern).search(self.serial(), after)
+            if match:
+                return match
+            assert self.process.poll() is None, f"the emulator ended before {pattern!r}:\n{self.serial()[-3000:]}\n{self.bochs_log()}"
+            assert time.monotonic() < end, f"{pattern!r} did not appear:\n{self.serial()[-3000:]}\n{self.bochs_log()}"
+            time.sleep(0.02)
+
+    def bochs_log(self):
+        path = os.path.join(self.directory, "bochs.log")
+        if not os.path.exists(path):
+            return ""
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return "".join(line for line in f.readlines()[-30:] if not line.startswith("00000000000"))
+
+    def stop(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+class Appliance(Machine):
+    """The ISO with a configuration, in Bochs. `config`: a dict, a string (written as it is), or None for the sample configuration. `files`: name -> bytes, put
+    beside the configuration."""
+
+    def __init__(self, directory, config=None, cpus=1, model="corei7_skylake_x", memory=256, ips=20000000, files=None, wait=True):
+        directory = str(directory)
+        self.iso = os.path.join(directory, "test.iso")
+        self.port = machine.free_port()
+        if config is None:
+            shutil.copyfile("iso/guests.json", os.path.join(directory, "guests.json"))
+        else:
+            with open(os.path.join(directory, "guests.json"), "w", encoding="utf-8") as f:
+                f.write(config if isinstance(config, str) else json.dumps(config))
+        for name, data in (files or {}).items():
+            with open(os.path.join(directory, name), "wb") as f:
+                f.write(data)
+        mkiso.make(BUILD, os.path.join(directory, "guests.json"), self.iso, missing_ok=True)
+        super().__init__(directory, machine.bochs_command(directory, self.iso, cpus, memory, self.port, model, ips))
+        if wait:
+            self.wait_serial(r"management address: http://10\.0\.2\.15/")
+
+    def request(self, method, path, body=None, headers=None):
+        """(status, headers, body as text), over a connection of its own."""
+        end = time.monotonic() + LIMIT
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            try:
+                connection.request(method, path, body, headers or {})
+                r = connection.getresponse()
+                return r.status, r.headers, r.read().decode("utf-8", "replace")
+            except (OSError, http.client.HTTPException):
+                # The emulator's network takes one new connection at a time, and the management guest may be starting anew.
+                assert self.process.poll() is None and time.monotonic() < end, self.serial()[-3000:]
+                time.sleep(0.05)
+            finally:
+                connection.close()
+
+    def get(self, path):
+        status, _, body = self.request("GET", path)
+        assert status == 200, (status, body)
+        return json.loads(body)
+
+    def wait_for(self, path, condition, what):
+        """GETs until condition(answer) holds; the answer."""
+        end = time.monotonic() + LIMIT
+        while True:
+            answer = self.get(path)
+            if condition(answer):
+                return answer
+            assert time.monotonic() < end, f"{what}: {answer}\n{self.serial()[-2000:]}"
+
+    def guest(self, name):
+        return self.get(f"/v1/guests/{name}")
+
+    def wait_state(self, name, state):
+        return self.wait_for(f"/v1/guests/{name}", lambda g: g["state"] == state, f"{name} is not {state}")
+
+    def type(self, name, text):
+        data = text.encode()
+        while data:
+            status, _, body = self.request("POST", f"/v1/guests/{name}/console", data[:64])
+            assert status == 200, body
+            data = data[json.loads(body)["accepted"]:]
+
+
+class Qemu(Machine):
+    """The sample ISO in QEMU without VMX."""
+
+    def __init__(self, directory, uefi=False, cpus=1):
+        iso = os.path.join(BUILD, "bulkhead.iso")
+        serial = os.path.join(str(directory), "serial.txt")
+        open(serial, "wb").close()
+        command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-smp", str(cpus), "-cdrom", iso, "-display", "none",
+                   "-serial", "file:" + serial, "-no-reboot", "-nic", "none"]
+        super().__init__(directory, command + (["-bios", "/usr/share/ovmf/OVMF.fd"] if uefi else []))

@@ -1,0 +1,164 @@
+"""The sample configuration on four cores: what `make run` shows."""
+import http.client
+import json
+import socket
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def m(start):
+    return start(cpus=4)
+
+
+def counters(guest):
+    return guest["vcpus"][0]["run_ticks"], sum(guest["vcpus"][0]["exits"].values())
+
+
+def test_all_cores_in_vmx_root(m):
+    host = m.get("/v1/host")
+    assert [c["vmx_root"] for c in host["cores"]] == [True] * 4
+    assert [c["id"] for c in host["cores"]] == [0, 1, 2, 3]
+    assert len({c["apic_id"] for c in host["cores"]}) == 4
+    assert host["network"]["address"] == "10.0.2.15"
+    assert host["version"] and host["build_id"]
+
+
+def test_host_memory(m):
+    memory = m.get("/v1/host")["memory"]
+    own = memory["host"] + memory["shared"] + memory["tables"] + 8 * 2**20  # the management guest
+    assert own < 16 * 2**20, memory
+    assert memory["total"] == sum(memory[k] for k in ("free", "host", "modules", "shared", "guests", "tables"))
+
+
+def test_guests_run(m):
+    guests = {g["name"]: g for g in m.get("/v1/guests")["guests"]}
+    assert set(guests) == {"mgmt", "control", "hog", "echo"}
+    assert all(g["state"] == "running" for g in guests.values())
+    assert [n for n, g in guests.items() if g["management"]] == ["mgmt"]
+    assert guests["control"]["core"] == guests["hog"]["core"] == 1
+
+
+def test_guests_speak(m):
+    m.wait_serial(r"\[control\] control: second 2,")
+    m.wait_serial(r"\[hog\] hog: prime number 5000 is 48611")
+    m.wait_serial(r"\[echo\] echo: ready")
+
+
+def test_control_keeps_its_period_beside_hog(m):
+    last = None
+    for second in range(3, 7):
+        match = m.wait_serial(rf"control: second {second}, periods 1000, missed (\d+), late max (\d+)")
+        assert match.group(1) == "0"
+        last = int(match.group(2))
+    assert last < 20000  # one period
+    assert m.guest("hog")["vcpus"][0]["run_ticks"] > 10 * m.guest("control")["vcpus"][0]["run_ticks"]
+
+
+def test_vmcs_of_a_running_guest(m):
+    before = m.guest("hog")["vcpus"][0]["run_ticks"]
+    dump = m.get("/v1/guests/hog/vcpus/0/vmcs")
+    fields = {f["name"]: f for f in dump["fields"]}
+    assert dump["guest"] == "hog" and dump["vcpu"] == 0
+    assert 0 < dump["snapshot_ticks"] < 12000
+    assert len(fields) >= 190
+    assert 0x100000 <= int(fields["GUEST_RIP"]["value"], 16) < 0x400000
+    assert fields["GUEST_RIP"] == {"encoding": "0x681e", "name": "GUEST_RIP", "group": "guest", "width": "natural",
+                                   "value": fields["GUEST_RIP"]["value"]}
+    assert fields["VMCS_LINK_POINTER"]["value"] == "0xffffffffffffffff"
+    assert int(fields["VPID"]["value"], 16) == 3
+    absent = [f for f in dump["fields"] if f["value"] is None]
+    assert absent and all(f["reason"] for f in absent)
+    again = m.get("/v1/guests/hog/vcpus/0/vmcs")
+    assert again["sequence"] == dump["sequence"] + 1 and again["tsc"] > dump["tsc"]
+    assert m.guest("hog")["vcpus"][0]["run_ticks"] > before
+
+
+def test_text_form(m):
+    _, headers, body = m.request("GET", "/v1/guests/hog/vcpus/0/vmcs", headers={"Accept": "text/plain"})
+    assert headers["Content-Type"].startswith("text/plain") and "0x681e  GUEST_RIP" in body
+    assert m.request("GET", "/v1/guests?format=text")[2].count("state: running") == 4
+
+
+def test_page_and_health(m):
+    status, headers, body = m.request("GET", "/")
+    assert status == 200 and headers["Content-Type"].startswith("text/html") and "/v1/guests/echo" in body
+    assert m.get("/healthz") == {"status": "ok"}
+
+
+def test_log(m):
+    first = m.get("/v1/log")
+    assert "in VMX root operation" in first["text"]
+    rest = m.get(f"/v1/log?from={first['next']}")
+    assert rest["from"] == first["next"]
+
+
+def test_console(m):
+    m.type("echo", "echo forty-two is %d\r" % 42)
+    m.wait_for("/v1/guests/echo/console?format=json", lambda c: "\nforty-two is 42" in c["text"].replace("\r", ""), "echo did not answer")
+    status, headers, body = m.request("GET", "/v1/guests/echo/console")
+    assert status == 200 and headers["Content-Type"].startswith("text/plain") and int(headers["Bulkhead-Next"]) >= len(body)
+
+
+@pytest.mark.parametrize("method,path,status", [
+    ("GET", "/nowhere", 404), ("GET", "/v1/guests/nobody", 404), ("GET", "/v1/guests/hog/vcpus/1/vmcs", 404),
+    ("GET", "/v1/guests/hog/vcpus/x/vmcs", 404), ("POST", "/v1/host", 405), ("DELETE", "/v1/guests/hog", 405),
+    ("GET", "/v1/log?from=x", 400), ("GET", "/v1/host?format=xml", 400), ("POST", "/v1/guests/mgmt/actions", 400),
+    ("GET", "/" + "a" * 300, 414),
+])
+def test_refusals(m, method, path, status):
+    got, headers, body = m.request(method, path)
+    assert got == status
+    assert json.loads(body)["error"]["status"] == status
+    if status == 405:
+        assert "GET" in headers["Allow"]
+
+
+def raw(m, data):
+    with socket.create_connection(("127.0.0.1", m.port), timeout=60) as s:
+        s.sendall(data)
+        got = b""
+        while True:
+            part = s.recv(65536)
+            if not part:
+                return got
+            got += part
+
+
+def test_oversized_and_garbage(m):
+    assert raw(m, b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"b" * 5000 + b"\r\n\r\n").startswith(b"HTTP/1.1 431 ")
+    assert raw(m, b"POST /v1/guests/echo/console HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n").startswith(b"HTTP/1.1 413 ")
+    assert raw(m, b"\x00\x01\x02 garbage\r\n\r\n").startswith(b"HTTP/1.1 ")
+    assert m.get("/healthz") == {"status": "ok"}
+
+
+def test_keep_alive_and_pipelining(m):
+    c = http.client.HTTPConnection("127.0.0.1", m.port, timeout=60)
+    for _ in range(5):
+        c.request("GET", "/healthz")
+        r = c.getresponse()
+        assert r.status == 200 and r.read() == b'{"status":"ok"}\n'
+    c.close()
+    got = raw(m, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 3 + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert got.count(b"HTTP/1.1 200 OK") == 4
+
+
+def test_sixteen_connections(m):
+    open_ones = []
+    for _ in range(15):
+        s = socket.create_connection(("127.0.0.1", m.port), timeout=60)
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert s.recv(4096).startswith(b"HTTP/1.1 200")
+        open_ones.append(s)
+    assert m.get("/healthz") == {"status": "ok"}
+    for s in open_ones:
+        s.close()
+
+
+def test_management_guest_comes_back(m):
+    before = counters(m.guest("hog"))
+    m.request("POST", "/v1/guests/mgmt/actions", json.dumps({"action": "reset"}))
+    offset = len(m.serial())
+    m.wait_serial(r"guest mgmt: started", max(0, offset - 400))
+    assert m.get("/healthz") == {"status": "ok"}
+    assert m.guest("hog")["state"] == "running" and counters(m.guest("hog")) > before

@@ -1,0 +1,54 @@
+"""Every way to die ends one guest and no other."""
+import pytest
+
+CONFIG = {"guests": [
+    {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0},
+    {"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 0},
+]}
+
+DEATHS = [
+    ("triple", "crashed", "triple fault"),
+    ("bad", "crashed", "guest-physical address 0xc0000000"),
+    ("bad 0xd0000000", "crashed", "guest-physical address 0xd0000000"),
+    ("halt", "stopped", "halted with interrupts off"),
+    ("exit 5", "stopped", "code 5"),
+    ("reset", "stopped", "port 0xcf9"),
+]
+
+
+@pytest.fixture(scope="module", params=["corei7_skylake_x", "corei7_icelake_u"])
+def m(start, request):
+    return start(CONFIG, cpus=1, model=request.param)
+
+
+def hog_advances(m):
+    before = m.guest("hog")["vcpus"][0]["run_ticks"]
+    m.wait_for("/v1/guests/hog", lambda g: g["vcpus"][0]["run_ticks"] > before, "hog stands still")
+
+
+@pytest.mark.parametrize("command,state,why", DEATHS, ids=[d[0] for d in DEATHS])
+def test_ends(m, command, state, why):
+    if m.guest("echo")["state"] != "running":
+        m.request("POST", "/v1/guests/echo/actions", '{"action": "start"}')
+        m.wait_state("echo", "running")
+    mark = m.get("/v1/guests/echo/console?format=json")["next"]
+    m.wait_for(f"/v1/guests/echo/console?format=json&from={max(0, mark - 40)}", lambda c: "> " in c["text"], "no prompt")
+    m.type("echo", command + "\r")
+    guest = m.wait_state("echo", state)
+    assert why in guest["why"]
+    assert m.get("/v1/guests/echo/vcpus/0/vmcs")["sequence"] >= 1  # its last state stays readable
+    hog_advances(m)
+
+
+@pytest.mark.parametrize("command", ["ud", "spin"])
+def test_hangs(m, command):
+    if m.guest("echo")["state"] != "running":
+        m.request("POST", "/v1/guests/echo/actions", '{"action": "start"}')
+        m.wait_state("echo", "running")
+    m.wait_for("/v1/guests/echo/console?format=json", lambda c: "> " in c["text"][-10:], "no prompt")
+    m.type("echo", command + "\r")
+    hog_advances(m)
+    assert m.guest("echo")["state"] == "running"
+    m.request("POST", "/v1/guests/echo/actions", '{"action": "stop"}')
+    m.wait_state("echo", "stopped")
+    hog_advances(m)
