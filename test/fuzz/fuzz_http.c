@@ -1,0 +1,76 @@
+/* SOURCES: mgmt/http.c mgmt/api.c mgmt/json.c hv/fmt.c hv/lib.c arch/x86/vmx/fields.c
+ * arch/x86/vmx/names.c @llhttp */
+#include "mgmt/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct abi_host host = {.core_count = 2, .tsc_hz = 1000000, .guest_count = 1};
+static struct abi_guest one = {.state = ABI_GUEST_RUNNING, .vcpu_count = 1, .name = "a"};
+static struct abi_snapshot snap = {.count = ABI_SNAPSHOT_FIELDS};
+static uint64_t ring_memory[(sizeof(struct abi_ring) + 64) / 8];
+
+static const struct abi_guest *guest(unsigned n)
+{
+    return n == 0 ? &one : NULL;
+}
+static const struct abi_snapshot *snapshot(unsigned n)
+{
+    return n == 0 ? &snap : NULL;
+}
+static const struct abi_ring *console(unsigned n)
+{
+    (void)n;
+    return (const struct abi_ring *)(void *)ring_memory;
+}
+static int64_t take_snapshot(unsigned n, unsigned vcpu)
+{
+    (void)n;
+    (void)vcpu;
+    return 0;
+}
+static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
+{
+    (void)n;
+    return memchr(bytes, 0, len) ? -E_STATE : (int64_t)len;
+}
+static int64_t act(unsigned n, unsigned action)
+{
+    return n + action > 2 ? -E_STATE : 0;
+}
+static uint64_t tsc(void)
+{
+    return 1;
+}
+
+/* The bytes of a connection: as many requests as are in them. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct http_request r;
+    static char body[1 << 16];
+    struct abi_ring *ring = (struct abi_ring *)(void *)ring_memory;
+    const struct api_view v = {&host,         ring, guest, snapshot, console,
+                               take_snapshot, type, act,   tsc};
+    size_t at = 0;
+
+    ring->size = 64;
+    ring->written = 100;
+    http_init(&r);
+    while (at < size) {
+        struct api_response out = {0};
+        size_t used = http_feed(&r, (const char *)data + at, size - at);
+
+        if (r.state == HTTP_MORE || r.state == HTTP_BAD)
+            break;
+        if (used == 0 || used > size - at)
+            abort();
+        at += used;
+        api_handle(&v, &r, body, sizeof(body), &out, false, false);
+        if (out.status < 200 || out.body.len > sizeof(body) || !out.type)
+            abort();
+        http_next(&r);
+    }
+    return 0;
+}

@@ -1,0 +1,278 @@
+/* SOURCES: mgmt/http.c mgmt/api.c mgmt/json.c hv/fmt.c hv/lib.c arch/x86/vmx/fields.c
+ * arch/x86/vmx/names.c @llhttp */
+#include "mgmt/api.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct abi_host host = {.core_count = 1, .tsc_hz = 1000000, .guest_count = 2};
+static struct abi_guest guests[2];
+static struct abi_snapshot snapshots[2];
+static struct abi_ring *log_ring, *console_ring;
+static struct http_request request;
+static struct api_response response;
+static char body[1 << 17];
+static uint8_t typed[64];
+static size_t typed_len;
+
+static const struct abi_guest *guest(unsigned n)
+{
+    return n < 2 ? &guests[n] : NULL;
+}
+static const struct abi_snapshot *snapshot(unsigned n)
+{
+    return n < 2 ? &snapshots[n] : NULL;
+}
+static const struct abi_ring *console(unsigned n)
+{
+    (void)n;
+    return console_ring;
+}
+static int64_t take_snapshot(unsigned n, unsigned vcpu)
+{
+    assert_int_equal(vcpu, 0);
+    return (int64_t)snapshots[n].sequence + 1;
+}
+static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
+{
+    assert_int_equal(n, 1);
+    typed_len = len < sizeof(typed) ? len : sizeof(typed);
+    memcpy(typed, bytes, typed_len);
+    return (int64_t)typed_len;
+}
+static int64_t act(unsigned n, unsigned action)
+{
+    return n == 0 && action == ABI_ACTION_STOP ? -E_PERM : 0;
+}
+static uint64_t tsc(void)
+{
+    return 5000000;
+}
+
+static struct api_view view = {
+    .host = &host,
+    .guest = guest,
+    .snapshot = snapshot,
+    .console = console,
+    .take_snapshot = take_snapshot,
+    .type = type,
+    .act = act,
+    .tsc = tsc,
+};
+
+static struct abi_ring *make_ring(uint32_t size)
+{
+    struct abi_ring *r = calloc(1, sizeof(*r) + size);
+
+    r->size = size;
+    return r;
+}
+
+static void write_ring(struct abi_ring *r, const char *s)
+{
+    for (; *s; s++)
+        r->data[r->written++ % r->size] = (uint8_t)*s;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(guests, 0, sizeof(guests));
+    memset(snapshots, 0, sizeof(snapshots));
+    strcpy(guests[0].name, "mgmt");
+    strcpy(guests[1].name, "hog");
+    guests[0].state = guests[1].state = ABI_GUEST_RUNNING;
+    guests[0].flags = ABI_GUEST_MANAGEMENT;
+    guests[0].vcpu_count = guests[1].vcpu_count = 1;
+    guests[1].vcpus[0].exits[10] = 7;
+    view.log = log_ring = make_ring(ABI_LOG_RING_SIZE);
+    console_ring = make_ring(64);
+    http_init(&request);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    free(log_ring);
+    free(console_ring);
+    return 0;
+}
+
+/* The request, a byte at a time: how it is cut must not matter. */
+static enum http_state feed(const char *s)
+{
+    for (size_t n = strlen(s); n > 0 && request.state == HTTP_MORE; n--, s++)
+        (void)http_feed(&request, s, 1);
+    return request.state;
+}
+
+static unsigned get(const char *text)
+{
+    http_next(&request);
+    assert_int_equal(feed(text), HTTP_READY);
+    api_handle(&view, &request, body, sizeof(body), &response, false, false);
+    body[response.body.len] = 0;
+    return response.status;
+}
+
+#define GET(path) get("GET " path " HTTP/1.1\r\nHost: x\r\n\r\n")
+#define POST(path, n, data)                                                                        \
+    get("POST " path " HTTP/1.1\r\nHost: x\r\nContent-Length: " #n "\r\n\r\n" data)
+
+static void resources(void **state)
+{
+    (void)state;
+    assert_int_equal(GET("/healthz"), 200);
+    assert_string_equal(body, "{\"status\":\"ok\"}\n");
+    assert_int_equal(GET("/v1/host"), 200);
+    assert_non_null(strstr(body, "\"cores\":[{\"id\":0"));
+    assert_int_equal(GET("/v1/guests"), 200);
+    assert_non_null(strstr(body, "{\"name\":\"mgmt\",\"state\":\"running\",\"management\":true"));
+    assert_int_equal(GET("/v1/guests/hog"), 200);
+    assert_non_null(strstr(body, "\"exits\":{\"CPUID\":7}"));
+    assert_int_equal(GET("/"), 200);
+    assert_non_null(strstr(response.type, "text/html"));
+}
+
+static void text_form(void **state)
+{
+    (void)state;
+    assert_int_equal(GET("/v1/guests?format=text"), 200);
+    assert_non_null(strstr(body, "name: hog"));
+    assert_null(strchr(body, '{'));
+    get("GET /v1/guests HTTP/1.1\r\nHost: x\r\naCCepT: text/plain\r\n\r\n");
+    assert_string_equal(response.type, "text/plain; charset=utf-8");
+    assert_int_equal(GET("/v1/guests?format=json"), 200);
+    assert_string_equal(response.type, "application/json");
+}
+
+static void errors(void **state)
+{
+    (void)state;
+    assert_int_equal(GET("/x"), 404);
+    assert_int_equal(GET("/v1"), 404);
+    assert_int_equal(GET("/v1/guests/nobody"), 404);
+    assert_int_equal(GET("/v1/guests/hog/x"), 404);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/1/vmcs"), 404);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/99999999999999999999/vmcs"), 404);
+    assert_int_equal(GET("/v1/a/b/c/d/e/f/g/h/i/j/k"), 404);
+    assert_int_equal(GET("/v1/log?from=-1"), 400);
+    assert_int_equal(GET("/v1/host?format=yaml"), 400);
+    assert_int_equal(POST("/v1/host", 0, ""), 405);
+    assert_string_equal(response.allow, "GET, HEAD");
+    assert_int_equal(GET("/v1/guests/hog/actions"), 405);
+    assert_string_equal(response.allow, "POST");
+    assert_int_equal(get("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
+}
+
+static void http_limits(void **state)
+{
+    char text[8192] = "GET /";
+
+    (void)state;
+    memset(text + 5, 'a', 400);
+    strcpy(text + 405, " HTTP/1.1\r\n\r\n");
+    assert_int_equal(feed(text), HTTP_BAD);
+    assert_int_equal(request.status, 414);
+    http_next(&request);
+    strcpy(text, "GET / HTTP/1.1\r\nA: ");
+    memset(text + 19, 'b', 5000);
+    strcpy(text + 5019, "\r\n\r\n");
+    assert_int_equal(feed(text), HTTP_BAD);
+    assert_int_equal(request.status, 431);
+    http_next(&request);
+    assert_int_equal(feed("POST / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n"), HTTP_BAD);
+    assert_int_equal(request.status, 413);
+    http_next(&request);
+    assert_int_equal(feed("GET / HTTP/1.1\r\nHost x\r\n\r\n"), HTTP_BAD);
+    assert_int_equal(request.status, 400);
+}
+
+static void pipelining(void **state)
+{
+    static const char two[] = "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.0\r\n\r\n";
+    size_t used = http_feed(&request, two, sizeof(two) - 1);
+
+    (void)state;
+    assert_int_equal(request.state, HTTP_READY);
+    assert_string_equal(request.target, "/a");
+    assert_true(request.keep_alive);
+    http_next(&request);
+    assert_int_equal(used + http_feed(&request, two + used, sizeof(two) - 1 - used),
+                     sizeof(two) - 1);
+    assert_int_equal(request.state, HTTP_READY);
+    assert_string_equal(request.target, "/b");
+    assert_false(request.keep_alive);
+}
+
+static void vmcs(void **state)
+{
+    (void)state;
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs"), 200);
+    assert_true(response.wait);
+    assert_int_equal(response.wait_guest, 1);
+    assert_false(api_ready(&view, &response));
+    snapshots[1].sequence = 1;
+    snapshots[1].count = 2;
+    snapshots[1].present[0] = 1;
+    snapshots[1].value[0] = 0x1f;
+    assert_true(api_ready(&view, &response));
+    api_handle(&view, &request, body, sizeof(body), &response, true, false);
+    body[response.body.len] = 0;
+    assert_false(response.wait);
+    assert_non_null(strstr(body, "{\"encoding\":\"0x0000\",\"name\":\"VPID\",\"group\":\"control\","
+                                 "\"width\":\"16\",\"value\":\"0x001f\"}"));
+    assert_non_null(strstr(body, "\"value\":null,\"reason\":\""));
+    api_handle(&view, &request, body, sizeof(body), &response, true, true);
+    assert_int_equal(response.status, 503);
+}
+
+static void rings(void **state)
+{
+    (void)state;
+    write_ring(log_ring, "one \"line\"\n");
+    assert_int_equal(GET("/v1/log"), 200);
+    assert_string_equal(body, "{\"from\":0,\"next\":11,\"text\":\"one \\\"line\\\"\\n\"}\n");
+    assert_int_equal(GET("/v1/log?from=4&format=text"), 200);
+    assert_string_equal(body, "\"line\"\n");
+    for (int i = 0; i < 10; i++)
+        write_ring(console_ring, "0123456789");
+    assert_int_equal(GET("/v1/guests/hog/console"), 200);
+    assert_int_equal(response.body.len, 64);
+    assert_true(response.has_next);
+    assert_int_equal(response.next, 100);
+    assert_int_equal(GET("/v1/guests/hog/console?from=98"), 200);
+    assert_string_equal(body, "89");
+    assert_int_equal(GET("/v1/guests/hog/console?from=1000"), 200);
+    assert_int_equal(response.body.len, 0);
+}
+
+static void typing_and_actions(void **state)
+{
+    (void)state;
+    assert_int_equal(POST("/v1/guests/hog/console", 3, "abc"), 200);
+    assert_string_equal(body, "{\"accepted\":3}\n");
+    assert_memory_equal(typed, "abc", 3);
+    assert_int_equal(POST("/v1/guests/hog/actions", 18, "{\"action\": \"stop\"}"), 202);
+    assert_int_equal(POST("/v1/guests/mgmt/actions", 18, "{\"action\": \"stop\"}"), 409);
+    assert_int_equal(POST("/v1/guests/hog/actions", 18, "{\"action\": \"fly!\"}"), 400);
+    assert_int_equal(POST("/v1/guests/hog/actions", 0, ""), 400);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(resources),  TEST(text_form), TEST(errors), TEST(http_limits),
+        TEST(pipelining), TEST(vmcs),      TEST(rings),  TEST(typing_and_actions),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
