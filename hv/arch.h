@@ -60,8 +60,9 @@ void arch_irq_window(void);
 void arch_console_write(const char *s, size_t n);
 /* The same for the serial line alone. */
 void arch_serial_write(const char *s, size_t n);
-/* From now on writers do not wait for the serial line: bytes are queued, and core 0 calls arch_console_poll(), which sends what the line takes and returns when to
- * call again (absolute ticks; NEVER when nothing is queued). */
+/* From now on writers do not wait for the serial line: bytes are queued, and core 0 calls
+ * arch_console_poll(), which sends what the line takes and returns when to call again (absolute
+ * ticks; NEVER when nothing is queued). */
 void arch_console_queue(void);
 uint64_t arch_console_poll(void);
 /* Next byte typed on the serial console, or -1. */

@@ -176,7 +176,7 @@ static void run_live(struct core *c, struct guest *g, uint64_t until)
         note_slice_end(c, v, until, arch_tsc());
         break;
     case VCPU_YIELD_HALT:
-        guest_flush_line(g);
+        guest_flush_old_line(g);
         sched_block(&c->sched, &v->sched, g->platform.next_event);
         break;
     case VCPU_YIELD_STOP:

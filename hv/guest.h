@@ -65,6 +65,7 @@ struct guest {
     void *free_pages;           /* guest_alloc_page's list */
     char line[GUEST_LINE_SIZE]; /* output up to the next newline, for the serial console */
     unsigned line_len;
+    uint64_t line_tsc;  /* of its last byte */
     uint64_t heartbeat; /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
     struct platform platform;
     struct vcpu vcpu;

@@ -16,6 +16,8 @@
 #define BACKOFF_MS            100u
 #define BACKOFF_DOUBLINGS_MAX 7u
 #define POOL_PAGES            16u
+/* A line without its end is shown after 1/20 s: it is a prompt, not a line on its way. */
+#define PROMPT_RATE           20u
 #define BELOW_4G              (4ull << 30)
 
 static struct {
@@ -169,6 +171,12 @@ void guest_flush_line(struct guest *g)
     g->line_len = 0;
 }
 
+void guest_flush_old_line(struct guest *g)
+{
+    if (g->line_len && g->platform.clock.now - g->line_tsc > arch_tsc_hz() / PROMPT_RATE)
+        guest_flush_line(g);
+}
+
 static void on_console(void *ctx, uint8_t byte)
 {
     struct guest *g = ctx;
@@ -178,6 +186,7 @@ static void on_console(void *ctx, uint8_t byte)
     __atomic_store_n(&r->written, r->written + 1, __ATOMIC_RELEASE);
     if (byte == '\n' || g->line_len == GUEST_LINE_SIZE)
         guest_flush_line(g);
+    g->line_tsc = g->platform.clock.now;
     if (byte == '\t' || (byte >= ' ' && byte != 0x7f))
         g->line[g->line_len++] = (char)byte;
 }

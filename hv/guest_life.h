@@ -32,9 +32,10 @@ void guest_end(struct guest *g, const char *why);
 
 /* Moves typed bytes into the UART as far as it has room. */
 void guest_feed_input(struct guest *g);
-/* The part of a console line that is still held back is written out (the guest went to sleep: it is
- * a prompt). */
+/* Writes out the part of a console line that is still held back: at once, or if nothing has been
+ * added to it for a while (it is a prompt). */
 void guest_flush_line(struct guest *g);
+void guest_flush_old_line(struct guest *g);
 
 /* Checks every live mapping of every guest against the owner map. 0 or -E_PERM (logged). Boot core,
  * before any guest runs. */

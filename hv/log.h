@@ -13,8 +13,8 @@
 void log_info(const char *format, ...) PRINTF(1, 2);
 /* The same, for something an operator should act on; the line says "warning: ". */
 void log_warn(const char *format, ...) PRINTF(1, 2);
-/* Raw bytes to the serial console alone (guest output); `n` bytes, written under the same lock so that
- * lines never interleave. */
+/* Raw bytes to the serial console alone (guest output); `n` bytes, written under the same lock so
+ * that lines never interleave. */
 void log_console(const char *s, size_t n);
 /* The ring, ABI_LOG_RING_SIZE + one page, page-aligned. */
 struct abi_ring *log_ring(void);

@@ -3,6 +3,7 @@
 #include "hv/lib.h"
 
 #define ICW1_ICW4     0x01u
+#define ICW1_SINGLE   0x02u
 #define ICW1_INIT     0x10u
 #define ICW4_AUTO_EOI 0x02u
 #define ICW4_SFNM     0x10u
@@ -24,40 +25,40 @@ static unsigned bit(unsigned n)
     return 1u << n;
 }
 
-/* The number of the highest-priority bit in `mask`, or NONE. */
-static unsigned highest(const struct pic_chip *c, uint8_t mask)
+/* `mask` turned so that bit 0 is the input with the highest priority: the lowest bit wins. */
+static unsigned by_rank(const struct pic_chip *c, unsigned mask)
 {
-    if (!mask)
-        return NONE;
-    for (unsigned i = 0; i < 8; i++) {
-        unsigned n = (c->priority + i) & 7;
-
-        if (mask & bit(n))
-            return n;
-    }
-    return NONE;
+    return ((mask | mask << 8) >> c->priority) & 0xff;
 }
 
-/* How far `n` is from the top of the order; NONE is last. */
-static unsigned rank(const struct pic_chip *c, unsigned n)
+/* The number of the highest-priority bit in `mask`, or NONE. */
+static unsigned highest(const struct pic_chip *c, unsigned mask)
 {
-    return n == NONE ? 8 : (n - c->priority) & 7;
+    unsigned turned = by_rank(c, mask);
+
+    return turned ? ((unsigned)__builtin_ctz(turned) + c->priority) & 7 : NONE;
+}
+
+/* What is in service as far as priorities and EOI go. */
+static unsigned in_service(const struct pic_chip *c)
+{
+    return c->special_mask ? c->isr & (unsigned)~c->imr : c->isr;
 }
 
 /* The input that this chip asks the next stage for, or NONE. */
 static unsigned request(const struct pic_chip *c, bool master)
 {
-    uint8_t in_service = c->isr;
-    unsigned n = highest(c, (uint8_t)(c->irr & ~c->imr));
+    unsigned asking = by_rank(c, c->irr & (unsigned)~c->imr), serving = in_service(c), rank;
 
-    if (n == NONE)
+    if (!asking || c->init_step)
         return NONE;
-    if (c->special_mask)
-        in_service = (uint8_t)(in_service & ~c->imr);
     /* Special fully nested: the slave may interrupt its own service. */
     if (master && c->special_fully_nested)
-        in_service = (uint8_t)(in_service & ~bit(PIC_CASCADE));
-    return rank(c, n) < rank(c, highest(c, in_service)) ? n : NONE;
+        serving &= ~bit(PIC_CASCADE);
+    rank = (unsigned)__builtin_ctz(asking);
+    if (rank >= (unsigned)__builtin_ctz(by_rank(c, serving) | 0x100))
+        return NONE;
+    return (rank + c->priority) & 7;
 }
 
 /* Sets or clears a request line the way the chip latches it. */
@@ -159,12 +160,13 @@ static void start_init(struct pic_chip *c, uint32_t value)
     c->special_mask = c->read_isr = c->poll = c->auto_eoi = c->rotate_on_auto_eoi = false;
     c->special_fully_nested = false;
     c->icw4_needed = value & ICW1_ICW4;
+    c->single = value & ICW1_SINGLE;
     c->init_step = 2;
 }
 
 static void write_ocw2(struct pic_chip *c, uint32_t value)
 {
-    unsigned n = value & 7, current = highest(c, c->isr);
+    unsigned n = value & 7, current = highest(c, in_service(c));
 
     switch (value >> 5) {
     case 1: /* non-specific EOI */
@@ -208,7 +210,8 @@ static void write_data(struct pic_chip *c, uint32_t value)
     switch (c->init_step) {
     case 2:
         c->base = (uint8_t)(value & 0xf8);
-        c->init_step = 3; /* a PC always cascades: ICW3 always comes */
+        /* ICW3 says how the chips are wired, which is fixed: it is only counted. */
+        c->init_step = !c->single ? 3 : c->icw4_needed ? 4 : 0;
         break;
     case 3:
         c->init_step = c->icw4_needed ? 4 : 0;
@@ -273,9 +276,11 @@ static uint32_t elcr_in(void *dev, uint16_t port, unsigned size)
 static void elcr_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 {
     struct pic *p = dev;
+    struct pic_chip *c = &p->chip[port & 1];
 
     (void)size;
-    p->chip[port & 1].elcr = (uint8_t)(value & elcr_writable[port & 1]);
+    c->elcr = (uint8_t)(value & elcr_writable[port & 1]);
+    c->irr = (uint8_t)((c->irr & ~c->elcr) | (c->lines & c->elcr));
     update(p);
 }
 

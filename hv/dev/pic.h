@@ -18,7 +18,7 @@ struct pic_chip {
     uint8_t base;      /* ICW2: vector of input 0 */
     uint8_t priority;  /* the input with the highest priority (rotation) */
     uint8_t init_step; /* 0: operational, else the ICW expected next */
-    bool icw4_needed, auto_eoi, rotate_on_auto_eoi, special_mask, read_isr, poll;
+    bool icw4_needed, single, auto_eoi, rotate_on_auto_eoi, special_mask, read_isr, poll;
     bool special_fully_nested;
 };
 
@@ -30,7 +30,7 @@ struct pic {
 extern const struct io_ops pic_io_ops, pic_elcr_ops;
 
 void pic_init(struct pic *p);
-/* Input `irq` (0..15, not 2) goes to `level`. */
+/* Input `irq` goes to `level`. 2 and numbers above 15 do nothing: no device is wired there. */
 void pic_set_irq(struct pic *p, unsigned irq, bool level);
 /* The CPU's interrupt acknowledge cycle: the vector. A spurious 7 or 15 when the request has gone
  * meanwhile. */

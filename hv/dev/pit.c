@@ -15,18 +15,72 @@
 /* The refresh bit toggles every 15 us; programs only look for changes. */
 #define REFRESH_PIT_TICKS 18u
 
+/* The modes by what they do. */
+enum { MODE_TERMINAL_COUNT, MODE_ONE_SHOT, MODE_RATE, MODE_SQUARE, MODE_STROBE, MODE_HW_STROBE };
+
+static bool periodic(const struct pit_channel *c)
+{
+    return c->mode == MODE_RATE || c->mode == MODE_SQUARE;
+}
+
+/* These begin with a rising gate, not with the count. */
+static bool triggered(const struct pit_channel *c)
+{
+    return c->mode == MODE_ONE_SHOT || c->mode == MODE_HW_STROBE;
+}
+
 static uint64_t pit_ticks(const struct pit *p, const struct pit_channel *c)
 {
-    if (!c->loaded)
-        return 0;
-    if (!c->gate)
+    if (!c->gate && !triggered(c))
         return c->stopped_at;
     return ratio_apply(p->to_pit, p->clock->now - c->start);
 }
 
-static bool periodic(const struct pit_channel *c)
+static bool is_channel_0(const struct pit *p, const struct pit_channel *c)
 {
-    return c->mode == 2 || c->mode == 3;
+    return c == &p->channel[0];
+}
+
+/* Takes over the count that waited for the end of a period or for a trigger. */
+static void take_next_count(struct pit_channel *c)
+{
+    if (c->next_count == 0)
+        return;
+    c->count = c->next_count;
+    c->next_count = 0;
+    c->null_count = false;
+}
+
+/* The period is over. Nearly always by less than another one: then there is no division. */
+static void next_period(struct pit_channel *c, uint64_t t)
+{
+    c->base += c->count;
+    take_next_count(c);
+    if (t > c->base && t - c->base >= c->count)
+        c->base += (t - c->base) / c->count * c->count;
+}
+
+/* Before a channel is looked at or changed: what was due happens first. */
+static void settle(struct pit *p, struct pit_channel *c)
+{
+    uint64_t t;
+
+    if (is_channel_0(p, c)) {
+        pit_update(p);
+    } else if (c->started && periodic(c) && c->gate) {
+        t = pit_ticks(p, c);
+        if (t >= c->base + c->count)
+            next_period(c, t);
+    }
+}
+
+/* PIT ticks since the period began. Rounding can put "now" a hair before it. */
+static uint32_t phase(const struct pit *p, const struct pit_channel *c)
+{
+    uint64_t t = pit_ticks(p, c);
+    uint64_t n = t > c->base ? t - c->base : 0;
+
+    return (uint32_t)min_u64(n, c->count - 1);
 }
 
 static uint16_t to_bcd(uint32_t v)
@@ -39,134 +93,153 @@ static uint32_t from_bcd(uint32_t v)
     return (v & 15) + 10 * (v >> 4 & 15) + 100 * (v >> 8 & 15) + 1000 * (v >> 12 & 15);
 }
 
+/* The counter has four digits, of either kind. */
+static uint32_t wrap(const struct pit_channel *c, uint64_t v)
+{
+    return (uint32_t)(c->bcd ? v % 10000 : v % 65536);
+}
+
+/* Mode 3 counts by two, twice a period; an odd count's first half is the longer one. */
+static uint32_t square_counter(const struct pit_channel *c, uint32_t at)
+{
+    uint32_t half = (c->count + 1) / 2;
+
+    return (c->count & ~1u) - 2 * (at < half ? at : at - half);
+}
+
 /* What the counting element shows. */
 static uint16_t counter(const struct pit *p, const struct pit_channel *c)
 {
-    uint64_t t = pit_ticks(p, c);
-    uint32_t range = c->bcd ? 10000 : 65536, v;
+    uint32_t v;
 
-    if (!c->loaded)
+    if (!c->started)
         v = 0;
-    else if (c->mode == 2)
-        v = c->count - (uint32_t)(t % c->count);
-    else if (c->mode == 3) /* counts by two, twice a period */
-        v = c->count - (uint32_t)(2 * t % c->count);
+    else if (c->mode == MODE_RATE)
+        v = c->count - phase(p, c);
+    else if (c->mode == MODE_SQUARE)
+        v = square_counter(c, phase(p, c));
     else /* the others count on below zero */
-        v = (uint32_t)((c->count + range - t % range) % range);
-    v %= range;
+        v = c->count + (c->bcd ? 10000 : 65536) - wrap(c, pit_ticks(p, c));
+    v = wrap(c, v);
     return c->bcd ? to_bcd(v) : (uint16_t)v;
 }
 
 static bool output(const struct pit *p, const struct pit_channel *c)
 {
-    uint64_t t = pit_ticks(p, c);
-
+    if (!c->started)
+        return c->mode != MODE_TERMINAL_COUNT;
     switch (c->mode) {
-    case 0:
-    case 1:
-        return c->loaded && t >= c->count;
-    case 2:
-        return !c->loaded || t % c->count != c->count - 1;
-    case 3:
-        return !c->loaded || !c->gate || t % c->count < (c->count + 1) / 2;
+    case MODE_TERMINAL_COUNT:
+    case MODE_ONE_SHOT:
+        return pit_ticks(p, c) >= c->count;
+    case MODE_RATE:
+        return !c->gate || phase(p, c) != c->count - 1;
+    case MODE_SQUARE:
+        return !c->gate || phase(p, c) < (c->count + 1) / 2;
     default: /* strobes: low for one tick */
-        return !c->loaded || t != c->count;
+        return pit_ticks(p, c) != c->count;
     }
 }
 
-/* TSC at which PIT tick `t` after the load has been reached. */
-static uint64_t when(const struct pit *p, const struct pit_channel *c, uint64_t t)
-{
-    return c->start + ratio_apply(p->to_tsc, t) + 1;
-}
-
+/* Channel 0's gate is always high, so the triggered modes never begin there. */
 static void plan(struct pit *p)
 {
     const struct pit_channel *c = &p->channel[0];
 
-    if (!c->loaded || !c->gate)
+    if (!c->started || c->done)
         p->deadline = NEVER;
-    else if (periodic(c))
-        p->deadline = when(p, c, (p->periods + 1) * c->count);
-    else if (p->periods == 0 && c->mode != 1 && c->mode != 5)
-        p->deadline = when(p, c, c->count);
-    else
-        p->deadline = NEVER;
+    else /* rounded up: at that TSC value the PIT tick has been reached */
+        p->deadline = c->start + ratio_apply(p->to_tsc, c->base + c->count) + 1;
 }
 
 void pit_update(struct pit *p)
 {
-    const struct pit_channel *c = &p->channel[0];
+    struct pit_channel *c = &p->channel[0];
 
     if (p->clock->now < p->deadline)
         return;
-    if (periodic(c)) {
-        /* Nearly always the very next period; only a guest that did not run needs the division. */
-        uint64_t t = pit_ticks(p, c);
+    if (periodic(c))
+        next_period(c, pit_ticks(p, c));
+    else
+        c->done = true;
+    /* The output is low for a moment before the edge; in mode 0 it has been since the load. */
+    irq_set(&p->irq0, false);
+    irq_set(&p->irq0, true);
+    plan(p);
+}
 
-        p->periods++;
-        if (t >= (p->periods + 1) * c->count)
-            p->periods = t / c->count;
+static void begin(struct pit *p, struct pit_channel *c)
+{
+    take_next_count(c);
+    c->start = p->clock->now;
+    c->base = c->stopped_at = 0;
+    c->started = true;
+    c->done = false;
+}
+
+static void stop(struct pit *p, struct pit_channel *c)
+{
+    c->started = false;
+    if (!is_channel_0(p, c))
+        return;
+    /* Only mode 0 stops with the output low. Elsewhere an interrupt that waits in the PIC stays. */
+    if (c->mode == MODE_TERMINAL_COUNT)
         irq_set(&p->irq0, false);
-        irq_set(&p->irq0, true);
-    } else {
-        p->periods = 1;
-        irq_set(&p->irq0, true);
-    }
     plan(p);
 }
 
 static void load(struct pit *p, struct pit_channel *c, uint32_t value)
 {
-    uint32_t range = c->bcd ? 10000 : 65536;
+    uint32_t count = c->bcd ? from_bcd(value) : value;
 
-    c->count = c->bcd ? from_bcd(value) : value;
-    if (c->count == 0)
-        c->count = range;
-    if (c->count == 1 && periodic(c))
-        c->count = 2; /* one is illegal in modes 2 and 3 */
-    c->loaded = true;
-    c->null_count = false;
-    c->start = p->clock->now;
-    c->stopped_at = 0;
-    if (c != &p->channel[0])
+    if (count == 0)
+        count = c->bcd ? 10000 : 65536;
+    if (count == 1 && periodic(c))
+        count = 2; /* one is illegal in modes 2 and 3 */
+    c->next_count = count;
+    c->null_count = true;
+    if (triggered(c) || (periodic(c) && c->started && c->gate))
         return;
-    p->periods = 0;
-    irq_set(&p->irq0, false);
+    begin(p, c);
+    if (!is_channel_0(p, c))
+        return;
+    if (c->mode == MODE_TERMINAL_COUNT)
+        irq_set(&p->irq0, false);
     plan(p);
 }
 
 static void write_count(struct pit *p, struct pit_channel *c, uint8_t value)
 {
-    switch (c->access) {
-    case 1:
+    settle(p, c);
+    if (c->access == 1) {
         load(p, c, value);
-        break;
-    case 2:
+    } else if (c->access == 2) {
         load(p, c, (uint32_t)value << 8);
-        break;
-    default:
-        if (c->write_high)
-            load(p, c, (uint32_t)value << 8 | c->low);
-        else
-            c->low = value;
-        c->write_high = !c->write_high;
-        break;
+    } else if (c->write_high) {
+        c->write_high = false;
+        load(p, c, (uint32_t)value << 8 | c->low);
+    } else {
+        c->write_high = true;
+        c->low = value;
+        if (c->mode == MODE_TERMINAL_COUNT)
+            stop(p, c); /* the first byte stops this mode */
     }
 }
 
-static void latch_count(const struct pit *p, struct pit_channel *c)
+static void latch_count(struct pit *p, struct pit_channel *c)
 {
     if (c->count_latched)
         return;
+    settle(p, c);
     c->latch = counter(p, c);
     c->count_latched = true;
 }
 
-static void latch_status(const struct pit *p, struct pit_channel *c)
+static void latch_status(struct pit *p, struct pit_channel *c)
 {
     if (c->status_latched)
         return;
+    settle(p, c);
     c->status = (uint8_t)((output(p, c) ? STATUS_OUT : 0) | (c->null_count ? STATUS_NULL : 0) |
                           (unsigned)c->access << 4 | (unsigned)c->mode << 1 | (c->bcd ? 1 : 0));
     c->status_latched = true;
@@ -198,18 +271,16 @@ static void write_control(struct pit *p, uint8_t value)
         latch_count(p, c);
         return;
     }
+    settle(p, c);
     c->access = value >> 4 & 3;
     c->mode = value >> 1 & 7;
     if (c->mode > 5)
         c->mode = (uint8_t)(c->mode - 4);
     c->bcd = value & 1;
-    c->loaded = c->write_high = c->read_high = false;
-    c->count_latched = c->status_latched = false;
+    c->write_high = c->read_high = c->count_latched = c->status_latched = false;
     c->null_count = true;
-    if (c == &p->channel[0]) {
-        irq_set(&p->irq0, false); /* no edge but at the end of a count */
-        plan(p);
-    }
+    c->next_count = 0;
+    stop(p, c);
 }
 
 static uint8_t read_count(struct pit *p, struct pit_channel *c)
@@ -220,6 +291,7 @@ static uint8_t read_count(struct pit *p, struct pit_channel *c)
         c->status_latched = false;
         return c->status;
     }
+    settle(p, c);
     v = c->count_latched ? c->latch : counter(p, c);
     if (c->access == 3) {
         bool high = c->read_high;
@@ -254,13 +326,30 @@ static void pit_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 
 static uint32_t port_b_in(void *dev, uint16_t port, unsigned size)
 {
-    const struct pit *p = dev;
+    struct pit *p = dev;
     uint64_t refresh = ratio_apply(p->to_pit, p->clock->now) / REFRESH_PIT_TICKS;
 
     (void)port;
     (void)size;
+    settle(p, &p->channel[2]);
     return p->port_b | (refresh & 1 ? PORT_B_REFRESH : 0) |
            (output(p, &p->channel[2]) ? PORT_B_OUT2 : 0);
+}
+
+/* A rising gate lets modes 0 and 4 go on from where they stood, and starts the others anew. */
+static void gate_rises(struct pit *p, struct pit_channel *c)
+{
+    c->gate = true;
+    if (c->mode == MODE_TERMINAL_COUNT || c->mode == MODE_STROBE)
+        c->start = p->clock->now - ratio_apply(p->to_tsc, c->stopped_at) - (c->stopped_at ? 1 : 0);
+    else if (c->started || c->next_count)
+        begin(p, c);
+}
+
+static void gate_falls(struct pit *p, struct pit_channel *c)
+{
+    c->stopped_at = pit_ticks(p, c);
+    c->gate = false;
 }
 
 static void port_b_out(void *dev, uint16_t port, unsigned size, uint32_t value)
@@ -271,16 +360,11 @@ static void port_b_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 
     (void)port;
     (void)size;
-    if (gate && !c->gate) {
-        /* A rising gate restarts modes 1, 2, 3 and 5 and lets 0 and 4 go on from where they stood.
-         */
-        c->start = p->clock->now;
-        if (c->mode == 0 || c->mode == 4)
-            c->start -= ratio_apply(p->to_tsc, c->stopped_at);
-    } else if (!gate && c->gate) {
-        c->stopped_at = pit_ticks(p, c);
-    }
-    c->gate = gate;
+    settle(p, c);
+    if (gate && !c->gate)
+        gate_rises(p, c);
+    else if (!gate && c->gate)
+        gate_falls(p, c);
     p->port_b = (uint8_t)(value & PORT_B_WRITABLE);
 }
 
@@ -289,7 +373,7 @@ void pit_init(struct pit *p, const struct dev_clock *clock, const struct irq_lin
     memset(p, 0, sizeof(*p));
     p->clock = clock;
     p->irq0 = *irq0;
-    p->to_pit = ratio_make(PIT_HZ, clock->tsc_hz);
+    p->to_pit = ratio_make_up(PIT_HZ, clock->tsc_hz);
     p->to_tsc = ratio_make(clock->tsc_hz, PIT_HZ);
     p->deadline = NEVER;
     for (unsigned i = 0; i < 3; i++) {

@@ -3,8 +3,12 @@
  * port 0x61. Intel 8254 data sheet. Pure.
  *
  * Nothing is counted step by step: a channel remembers when its count was loaded, and everything
- * else follows from the time. Periods are computed from the load time, so that they never drift; a
- * guest that was not running for several periods sees one interrupt, in phase.
+ * else follows from the time. Periods are counted in PIT ticks from the load and only then turned
+ * into TSC ticks, so that they never drift. A guest that was not running for several periods sees
+ * one interrupt, in phase.
+ *
+ * Differences to the part: a count is loaded at once and not with the next PIT tick; in mode 3 a
+ * count written while counting waits for the end of the period, not of the half.
  */
 #pragma once
 
@@ -19,14 +23,17 @@
 struct pit_channel {
     uint8_t mode, access; /* access: 1 low, 2 high, 3 low then high */
     bool bcd, gate;
-    bool loaded; /* a count was written since the mode was set */
-    bool null_count;
+    bool started;               /* it counts, or would if the gate were high */
+    bool done;                  /* modes 0 and 4: the end of the count was reported */
+    bool null_count;            /* a count or mode was written and is not in use yet */
     bool write_high, read_high; /* the next byte is the high one */
     bool count_latched, status_latched;
     uint8_t low, status;
     uint16_t latch;
     uint32_t count;      /* 1..65536 */
-    uint64_t start;      /* TSC at which the count was loaded */
+    uint32_t next_count; /* in use from the next period or trigger on; 0: none */
+    uint64_t start;      /* TSC at which counting began */
+    uint64_t base;       /* modes 2 and 3: PIT ticks after `start` at which this period began */
     uint64_t stopped_at; /* PIT ticks run when the gate fell */
 };
 
@@ -35,7 +42,6 @@ struct pit {
     struct irq_line irq0;
     struct ratio to_pit, to_tsc; /* TSC ticks to PIT ticks and back */
     struct pit_channel channel[3];
-    uint64_t periods;  /* of channel 0 that were reported as interrupts */
     uint64_t deadline; /* TSC of the next IRQ 0 */
     uint8_t port_b;
 };

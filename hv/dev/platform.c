@@ -92,7 +92,7 @@ void platform_timers(struct platform *p)
         pit_update(&p->pit);
     if (now >= rtc_deadline(&p->rtc))
         rtc_update(&p->rtc);
-    p->next_event = min_u64(pit_deadline(&p->pit), rtc_deadline(&p->rtc));
+    p->next_event = platform_deadline(p);
 }
 
 uint8_t platform_irq_ack(struct platform *p)
@@ -104,7 +104,8 @@ void platform_pulse_irq(struct platform *p, unsigned irq)
 {
     if (!(p->devices & DEV_PIC))
         return;
-    /* The line stays high afterwards: a falling edge would withdraw the request. */
+    /* The line stays high afterwards: a falling edge would withdraw the request. (A guest that
+     * makes this input level-triggered is interrupted for ever.) */
     pic_set_irq(&p->pic, irq, false);
     pic_set_irq(&p->pic, irq, true);
 }

@@ -44,9 +44,24 @@ struct platform {
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;
 
-/* Brings all timers up to clock.now (raising their interrupt lines) and recomputes next_event. The
- * run loop calls it when clock.now >= next_event, and after each port write. Cheap when nothing is
- * due. */
+/*
+ * What the run loop has to do:
+ *  - after each VM exit: clock.now = TSC;
+ *  - a port read: io_in(&p->bus, ...). It may raise an interrupt that has just fallen due, and
+ *    never brings the next event nearer;
+ *  - a port write: io_out(&p->bus, ...), then next_event = platform_deadline(p);
+ *  - before an entry, when clock.now >= next_event: platform_timers(p);
+ *  - at next_event at the latest the vCPU must have been looked at again, halted or not.
+ */
+
+/* The earliest deadline of all devices: two loads. Devices keep theirs up to date by themselves. */
+static inline uint64_t platform_deadline(const struct platform *p)
+{
+    return min_u64(pit_deadline(&p->pit), rtc_deadline(&p->rtc));
+}
+
+/* Brings all timers up to clock.now (raising their interrupt lines) and recomputes next_event.
+ * Cheap when nothing is due. */
 void platform_timers(struct platform *p);
 
 /* Does the PIC ask for the CPU? Cheap: one load. */

@@ -20,6 +20,16 @@ static inline struct ratio ratio_make(uint64_t num, uint64_t den)
     return r;
 }
 
+/* The same, a hair too large instead of too small. With one of each kind, there and back again does
+ * not lose a unit: a deadline computed with the one has been reached when the other converts it. */
+static inline struct ratio ratio_make_up(uint64_t num, uint64_t den)
+{
+    struct ratio r = ratio_make(num, den);
+
+    r.fraction++; /* cannot wrap: it is at most 2^64 - 2^64 / den */
+    return r;
+}
+
 /* Rounds down; the error is below one for values under 2^64. */
 static inline uint64_t ratio_apply(struct ratio r, uint64_t v)
 {

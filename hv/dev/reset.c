@@ -4,13 +4,16 @@
 #define CONTROL_RESET   0x04u /* a rising edge of this bit resets */
 #define CONTROL_FULL    0x02u
 
-/* All ones: no keyboard controller is there. Software that waits for its input buffer gives up
- * soon. */
+/* No keyboard controller is there. Its output buffer seems full for ever, so a driver that drains
+ * it gives up after a few reads; its input buffer seems empty, because much software waits for that
+ * without end before it sends the reset pulse. */
+#define KBD_STATUS      0xfffffffdu
+
 static uint32_t kbd_in(void *dev, uint16_t port, unsigned size)
 {
     (void)dev;
     (void)port;
-    return size == 1 ? 0xffu : 0xffffu;
+    return size == 1 ? KBD_STATUS & 0xff : size == 2 ? KBD_STATUS & 0xffff : KBD_STATUS;
 }
 
 static void kbd_out(void *dev, uint16_t port, unsigned size, uint32_t value)
@@ -57,8 +60,7 @@ static void exit_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     struct reset *r = dev;
 
     (void)port;
-    (void)size;
-    r->on_exit(r->ctx, value);
+    r->on_exit(r->ctx, size == 1 ? value & 0xff : size == 2 ? value & 0xffff : value);
 }
 
 const struct io_ops reset_kbd_ops = {kbd_in, kbd_out};

@@ -21,7 +21,9 @@ enum {
     REG_BASE_HIGH,
     REG_EXTENDED_LOW,
     REG_EXTENDED_HIGH,
-    REG_CENTURY = 0x32,
+    REG_EXTENDED2_LOW = 0x30,
+    REG_EXTENDED2_HIGH,
+    REG_CENTURY,
     REG_16M_LOW = 0x34,
     REG_16M_HIGH,
 };
@@ -44,22 +46,21 @@ enum {
 #define HOUR_PM     0x80u
 #define ALARM_ANY   0xc0u
 #define DAY_SECONDS 86400u
-
-struct date {
-    uint32_t year, month, day, weekday, hour, minute, second;
-};
+#define SECOND_BITS 15 /* 32768 ticks are a second */
+#define SECOND_MASK 0x7fffu
+#define UIP_TICKS   8u /* 244 us: so long before an update does its bit announce it */
 
 static bool leap(uint32_t y)
 {
     return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
 }
 
-static struct date date_of(uint64_t epoch)
+static struct rtc_date date_of(uint64_t epoch)
 {
     static const uint8_t month_days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     uint64_t days = epoch / DAY_SECONDS;
     uint32_t rest = (uint32_t)(epoch % DAY_SECONDS);
-    struct date d = {.year = 1970, .weekday = (uint32_t)((days + 4) % 7) + 1};
+    struct rtc_date d = {.year = 1970, .weekday = (uint32_t)((days + 4) % 7) + 1};
 
     d.hour = rest / 3600;
     d.minute = rest / 60 % 60;
@@ -84,9 +85,9 @@ static struct date date_of(uint64_t epoch)
     return d;
 }
 
-static uint64_t seconds_run(const struct rtc *r)
+static uint64_t ticks_run(const struct rtc *r)
 {
-    return (r->clock->now - r->start) / r->clock->tsc_hz;
+    return ratio_apply(r->to_clock, r->clock->now - r->start);
 }
 
 static uint8_t encode(const struct rtc *r, uint32_t v)
@@ -101,10 +102,16 @@ static uint8_t encode_hour(const struct rtc *r, uint32_t hour)
     return (uint8_t)(encode(r, hour % 12 ? hour % 12 : 12) | (hour >= 12 ? HOUR_PM : 0));
 }
 
-static uint8_t read_time(const struct rtc *r, unsigned index)
+static uint8_t read_time(struct rtc *r, unsigned index)
 {
-    struct date d = date_of(r->epoch + seconds_run(r));
+    uint64_t second = ticks_run(r) >> SECOND_BITS;
+    struct rtc_date d;
 
+    if (second != r->date_of) {
+        r->date = date_of(r->epoch + second);
+        r->date_of = second;
+    }
+    d = r->date;
     switch (index) {
     case REG_SECONDS:
         return encode(r, d.second);
@@ -125,101 +132,214 @@ static uint8_t read_time(const struct rtc *r, unsigned index)
     }
 }
 
-static bool alarm_matches(const struct rtc *r)
-{
-    static const uint8_t regs[3] = {REG_SECONDS, REG_MINUTES, REG_HOURS};
+/* ---- alarm ---- */
 
-    for (unsigned i = 0; i < 3; i++)
-        if (r->alarm[i] < ALARM_ANY && r->alarm[i] != read_time(r, regs[i]))
-            return false;
-    return true;
+#define ANY     (-1)
+#define INVALID (-2)
+
+static int decode(const struct rtc *r, unsigned v, int limit)
+{
+    int n = (int)v;
+
+    if (!(r->reg_b & B_BINARY)) {
+        if ((v & 15) > 9 || v >> 4 > 9)
+            return INVALID;
+        n = (int)(10 * (v >> 4) + (v & 15));
+    }
+    return n < limit ? n : INVALID;
+}
+
+static int decode_hour(const struct rtc *r, unsigned v)
+{
+    int n;
+
+    if (r->reg_b & B_24_HOURS)
+        return decode(r, v, 24);
+    n = decode(r, v & ~HOUR_PM, 13);
+    return n < 1 ? INVALID : n % 12 + (v & HOUR_PM ? 12 : 0);
+}
+
+static uint64_t ahead(int from, int to, int modulus)
+{
+    return (uint64_t)((to - from + modulus) % modulus);
+}
+
+/* The first second at or after `t` (since 1970) that the alarm registers match. Each step settles a
+ * field; settling a lower one can carry into a higher one, once each. */
+static uint64_t next_match(const struct rtc *r, uint64_t t)
+{
+    int second = r->alarm[0] >= ALARM_ANY ? ANY : decode(r, r->alarm[0], 60);
+    int minute = r->alarm[1] >= ALARM_ANY ? ANY : decode(r, r->alarm[1], 60);
+    int hour = r->alarm[2] >= ALARM_ANY ? ANY : decode_hour(r, r->alarm[2]);
+
+    if (second == INVALID || minute == INVALID || hour == INVALID)
+        return NEVER;
+    for (unsigned i = 0; i < 8; i++) {
+        int day = (int)(t % DAY_SECONDS), h = day / 3600, m = day / 60 % 60, s = day % 60;
+
+        if (hour != ANY && h != hour)
+            t += ahead(h, hour, 24) * 3600 - (uint64_t)(m * 60 + s);
+        else if (minute != ANY && m != minute)
+            t += ahead(m, minute, 60) * 60 - (uint64_t)s;
+        else if (second != ANY && s != second)
+            t += ahead(s, second, 60);
+        else
+            return t;
+    }
+    return NEVER;
+}
+
+static void plan_alarm(struct rtc *r)
+{
+    uint64_t t = next_match(r, r->epoch + r->seconds_seen + 1);
+
+    r->alarm_at = t == NEVER ? NEVER : t - r->epoch;
+}
+
+/* ---- interrupts ---- */
+
+/* The periodic interrupt comes every 2^n ticks; 0: it is off. */
+static unsigned period_shift(const struct rtc *r)
+{
+    unsigned rate = r->reg_a & A_RATE;
+
+    if (rate == 0)
+        return 0;
+    /* Rates 1 and 2 are those of 8 and 9. MC146818A data sheet, "Periodic Interrupt Rate". */
+    return rate < 3 ? rate + 6 : rate - 1;
+}
+
+static bool running(const struct rtc *r)
+{
+    return (r->reg_a & A_DIVIDER) == A_32768_HZ;
+}
+
+static bool updating(const struct rtc *r)
+{
+    return running(r) && !(r->reg_b & B_SET);
+}
+
+/* Sets the flags of what happened since the last look. */
+static void catch_up(struct rtc *r)
+{
+    uint64_t ticks = ticks_run(r), seconds = ticks >> SECOND_BITS;
+    unsigned shift = period_shift(r);
+
+    if (shift && ticks >> shift > r->periods_seen) {
+        r->periods_seen = ticks >> shift;
+        if (running(r))
+            r->reg_c |= C_PERIODIC;
+    }
+    if (seconds > r->seconds_seen) {
+        r->seconds_seen = seconds;
+        if (updating(r))
+            r->reg_c |= C_UPDATE;
+        if (seconds >= r->alarm_at) {
+            if (updating(r))
+                r->reg_c |= C_ALARM;
+            plan_alarm(r);
+        }
+    }
 }
 
 static void update_line(struct rtc *r)
 {
-    if (r->reg_b & r->reg_c & (C_PERIODIC | C_ALARM | C_UPDATE))
-        r->reg_c |= C_IRQ;
-    irq_set(&r->irq, r->reg_c & C_IRQ);
+    bool ask = r->reg_b & r->reg_c & (C_PERIODIC | C_ALARM | C_UPDATE);
+
+    r->reg_c = (uint8_t)((r->reg_c & ~C_IRQ) | (ask ? C_IRQ : 0));
+    irq_set(&r->irq, ask);
+}
+
+/* TSC at which tick `n` has been reached: rounded up. */
+static uint64_t when(const struct rtc *r, uint64_t n)
+{
+    return r->start + ratio_apply(r->to_tsc, n) + 1;
 }
 
 /* Deadlines exist only while somebody wants their interrupts. */
 static void plan(struct rtc *r)
 {
-    unsigned rate = r->reg_a & A_RATE;
-    bool running = (r->reg_a & A_DIVIDER) == A_32768_HZ;
+    unsigned shift = period_shift(r);
+    uint64_t d = NEVER;
 
-    r->next_period = r->next_second = NEVER;
-    if (running && rate && (r->reg_b & B_PERIODIC)) {
-        /* Rates 1 and 2 are those of 8 and 9. SDM of the part: "Periodic Interrupt Rate". */
-        unsigned shift = rate < 3 ? rate + 6 : rate - 1;
-
-        r->period = (r->clock->tsc_hz << shift) >> 15;
-        r->next_period = r->clock->now + r->period;
-    }
-    if (running && !(r->reg_b & B_SET) && (r->reg_b & (B_ALARM | B_UPDATE)))
-        r->next_second = r->start + (seconds_run(r) + 1) * r->clock->tsc_hz;
+    if (running(r) && shift && (r->reg_b & B_PERIODIC))
+        d = when(r, (r->periods_seen + 1) << shift);
+    if (updating(r) && (r->reg_b & B_UPDATE))
+        d = min_u64(d, when(r, (r->seconds_seen + 1) << SECOND_BITS));
+    if (updating(r) && (r->reg_b & B_ALARM) && r->alarm_at != NEVER)
+        d = min_u64(d, when(r, r->alarm_at << SECOND_BITS));
+    r->deadline = d;
 }
 
 void rtc_update(struct rtc *r)
 {
-    uint64_t now = r->clock->now;
-
-    if (now >= r->next_period) {
-        r->reg_c |= C_PERIODIC;
-        r->next_period += r->period;
-        if (r->next_period <= now)
-            r->next_period = now + r->period;
-    }
-    if (now >= r->next_second) {
-        r->reg_c |= C_UPDATE;
-        if (alarm_matches(r))
-            r->reg_c |= C_ALARM;
-        r->next_second = r->start + (seconds_run(r) + 1) * r->clock->tsc_hz;
-    }
+    catch_up(r);
     update_line(r);
+    plan(r);
+}
+
+static void init_cmos(struct rtc *r, uint64_t memory)
+{
+    uint64_t extended = memory > (1ull << 20) ? (min_u64(memory, 64ull << 20) >> 10) - 1024 : 0;
+    uint64_t above_16m = memory > (16ull << 20) ? (memory - (16ull << 20)) >> 16 : 0;
+
+    above_16m = min_u64(above_16m, 0xffff);
+    r->cmos[REG_BASE_LOW] = 640 & 0xff;
+    r->cmos[REG_BASE_HIGH] = 640 >> 8;
+    r->cmos[REG_EXTENDED_LOW] = r->cmos[REG_EXTENDED2_LOW] = (uint8_t)extended;
+    r->cmos[REG_EXTENDED_HIGH] = r->cmos[REG_EXTENDED2_HIGH] = (uint8_t)(extended >> 8);
+    r->cmos[REG_16M_LOW] = (uint8_t)above_16m;
+    r->cmos[REG_16M_HIGH] = (uint8_t)(above_16m >> 8);
 }
 
 void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_line *irq,
               uint64_t epoch, uint64_t memory)
 {
-    uint64_t extended = (min_u64(memory, 64ull << 20) >> 10) - 1024;
-    uint64_t above_16m = memory > (16ull << 20) ? (memory - (16ull << 20)) >> 16 : 0;
-
     memset(r, 0, sizeof(*r));
     r->clock = clock;
     r->irq = *irq;
+    r->to_clock = ratio_make_up(1u << SECOND_BITS, clock->tsc_hz);
+    r->to_tsc = ratio_make(clock->tsc_hz, 1u << SECOND_BITS);
     r->epoch = epoch;
     r->start = clock->now;
+    r->deadline = r->date_of = NEVER;
     r->reg_a = A_32768_HZ | 6; /* 1024 Hz */
     r->reg_b = B_24_HOURS;
-    r->next_period = r->next_second = NEVER;
-    above_16m = min_u64(above_16m, 0xffff);
-    r->cmos[REG_BASE_LOW] = 640 & 0xff;
-    r->cmos[REG_BASE_HIGH] = 640 >> 8;
-    r->cmos[REG_EXTENDED_LOW] = (uint8_t)extended;
-    r->cmos[REG_EXTENDED_HIGH] = (uint8_t)(extended >> 8);
-    r->cmos[REG_16M_LOW] = (uint8_t)above_16m;
-    r->cmos[REG_16M_HIGH] = (uint8_t)(above_16m >> 8);
+    plan_alarm(r);
+    init_cmos(r, memory);
+}
+
+static uint8_t read_reg_a(const struct rtc *r)
+{
+    bool soon = (ticks_run(r) & SECOND_MASK) >= SECOND_MASK + 1 - UIP_TICKS;
+
+    return r->reg_a | (soon && updating(r) ? A_UIP : 0);
+}
+
+static uint8_t read_reg_c(struct rtc *r)
+{
+    uint8_t v;
+
+    rtc_update(r);
+    v = r->reg_c;
+    r->reg_c = 0;
+    update_line(r);
+    return v;
 }
 
 static uint8_t rtc_read(struct rtc *r)
 {
-    uint8_t v;
-
     switch (r->index) {
     case REG_SECONDS_ALARM:
     case REG_MINUTES_ALARM:
     case REG_HOURS_ALARM:
         return r->alarm[r->index / 2];
     case REG_A:
-        return r->reg_a; /* no update is ever seen half done */
+        return read_reg_a(r);
     case REG_B:
         return r->reg_b;
     case REG_C:
-        v = r->reg_c;
-        r->reg_c = 0;
-        irq_set(&r->irq, false);
-        return v;
+        return read_reg_c(r);
     case REG_D:
         return D_VALID;
     case REG_CENTURY:
@@ -229,8 +349,24 @@ static uint8_t rtc_read(struct rtc *r)
     }
 }
 
+static void write_reg_a(struct rtc *r, uint8_t value)
+{
+    unsigned shift;
+
+    r->reg_a = (uint8_t)(value & ~A_UIP);
+    shift = period_shift(r);
+    if (shift) /* the new period's first edge is still to come */
+        r->periods_seen = ticks_run(r) >> shift;
+}
+
 static void rtc_write(struct rtc *r, uint8_t value)
 {
+    if (r->index > REG_D) {
+        if (r->index != REG_CENTURY)
+            r->cmos[r->index] = value;
+        return;
+    }
+    catch_up(r); /* what was due happened under the old settings */
     switch (r->index) {
     case REG_SECONDS_ALARM:
     case REG_MINUTES_ALARM:
@@ -238,23 +374,17 @@ static void rtc_write(struct rtc *r, uint8_t value)
         r->alarm[r->index / 2] = value;
         break;
     case REG_A:
-        r->reg_a = (uint8_t)(value & ~A_UIP);
-        plan(r);
+        write_reg_a(r, value);
         break;
     case REG_B:
         r->reg_b = value;
-        plan(r);
-        update_line(r);
         break;
-    case REG_C:
-    case REG_D:
-        break;
-    default:
-        /* The time itself belongs to the appliance: a guest may not set it. */
-        if (r->index > REG_D && r->index != REG_CENTURY)
-            r->cmos[r->index] = value;
-        break;
+    default: /* the time, C and D */
+        return;
     }
+    plan_alarm(r);
+    update_line(r);
+    plan(r);
 }
 
 static uint32_t rtc_in(void *dev, uint16_t port, unsigned size)

@@ -1,5 +1,12 @@
-/* The CMOS real-time clock (MC146818A) at 0x70/0x71, IRQ 8. Pure. The time of day follows the TSC
- * from the epoch given at power-on. */
+/*
+ * The CMOS real-time clock (MC146818A) at 0x70/0x71, IRQ 8. Pure. The time of day follows the TSC
+ * from the epoch given at power-on; it belongs to the appliance, and a guest's writes to it are
+ * swallowed.
+ *
+ * Like the part, the model counts 32768 Hz ticks. Seconds, periods and the alarm all derive from
+ * that count, so they never drift against each other. Flags that nobody wants an interrupt for are
+ * brought up to date when register C is read.
+ */
 #pragma once
 
 #include "hv/dev/dev.h"
@@ -8,13 +15,21 @@
 #define RTC_PORT 0x70u
 #define RTC_SIZE 128u
 
+struct rtc_date {
+    uint32_t year, month, day, weekday, hour, minute, second; /* weekday 1: Sunday */
+};
+
 struct rtc {
     const struct dev_clock *clock;
     struct irq_line irq;
-    uint64_t start;                    /* TSC at which the clock showed `epoch` */
-    uint64_t epoch;                    /* seconds since 1970 */
-    uint64_t period;                   /* of the periodic interrupt, ticks; 0: off */
-    uint64_t next_period, next_second; /* TSC; NEVER */
+    struct ratio to_clock, to_tsc; /* TSC ticks to 32768 Hz ticks and back */
+    uint64_t start;                /* TSC at which the clock showed `epoch` */
+    uint64_t epoch;                /* seconds since 1970 */
+    uint64_t deadline;
+    uint64_t periods_seen, seconds_seen; /* since `start`; register C knows of those before */
+    uint64_t alarm_at;                   /* seconds since `start`; NEVER */
+    struct rtc_date date;                /* of second `date_of`, to convert it only once */
+    uint64_t date_of;
     uint8_t index;
     uint8_t reg_a, reg_b, reg_c;
     uint8_t alarm[3]; /* seconds, minutes, hours as written */
@@ -26,8 +41,10 @@ extern const struct io_ops rtc_io_ops;
 /* `memory` = bytes of RAM, for the sizes that old software reads here. */
 void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_line *irq,
               uint64_t epoch, uint64_t memory);
+/* Raises IRQ 8 for what has fallen due by clock->now. */
 void rtc_update(struct rtc *r);
+/* When to call rtc_update() again, or NEVER. */
 static inline uint64_t rtc_deadline(const struct rtc *r)
 {
-    return min_u64(r->next_period, r->next_second);
+    return r->deadline;
 }

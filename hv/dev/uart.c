@@ -66,8 +66,13 @@ static unsigned identify(const struct uart *u)
 
 static void update(struct uart *u)
 {
-    /* OUT2 gates the interrupt on a PC. */
-    irq_set(&u->irq, identify(u) != IIR_NONE && (u->mcr & MCR_OUT2));
+    /* OUT2 gates the interrupt on a PC; loop-back holds it high. */
+    bool level = (u->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && identify(u) != IIR_NONE;
+
+    if (level == u->level)
+        return;
+    u->level = level;
+    irq_set(&u->irq, level);
 }
 
 static bool accept(struct uart *u, uint8_t byte)
@@ -100,7 +105,7 @@ static void clear_fifo(struct uart *u)
 }
 
 void uart_reset(struct uart *u, const struct irq_line *irq, void (*transmit)(void *, uint8_t),
-               void *ctx)
+                void *ctx)
 {
     memset(u, 0, sizeof(*u));
     u->irq = *irq;
@@ -128,11 +133,19 @@ static uint8_t pop(struct uart *u)
     return byte;
 }
 
+/* A full FIFO loses the new byte, the single register of the 16450 loses the old one. */
+static void overrun(struct uart *u, uint8_t byte)
+{
+    u->lsr |= LSR_OE;
+    if (!fifo_on(u))
+        u->fifo[u->head] = byte;
+}
+
 static void send(struct uart *u, uint8_t byte)
 {
     if (u->mcr & MCR_LOOP) {
         if (!accept(u, byte))
-            u->lsr |= LSR_OE;
+            overrun(u, byte);
     } else {
         u->transmit(u->ctx, byte);
     }
@@ -142,13 +155,15 @@ static void send(struct uart *u, uint8_t byte)
 /* In loop-back the four outputs come back as the four modem inputs. */
 static void write_mcr(struct uart *u, uint8_t value)
 {
-    uint8_t now = MSR_CTS | MSR_DSR | MSR_DCD, before = u->msr & 0xf0;
+    uint8_t now = MSR_CTS | MSR_DSR | MSR_DCD, before = u->msr & 0xf0, changed;
 
     u->mcr = value & MCR_MASK;
     if (u->mcr & MCR_LOOP)
         now = (uint8_t)((u->mcr & MCR_RTS ? MSR_CTS : 0) | (u->mcr & MCR_DTR ? MSR_DSR : 0) |
                         (u->mcr & MCR_OUT1 ? MSR_RI : 0) | (u->mcr & MCR_OUT2 ? MSR_DCD : 0));
-    u->msr = (uint8_t)(now | (u->msr & MSR_DELTAS) | (now ^ before) >> 4);
+    changed = now ^ before;
+    changed = (uint8_t)(changed & ~(now & MSR_RI)); /* of RI only the end is noted */
+    u->msr = (uint8_t)(now | (u->msr & MSR_DELTAS) | changed >> 4);
 }
 
 static void write_fcr(struct uart *u, uint8_t value)

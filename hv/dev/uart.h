@@ -17,6 +17,7 @@ struct uart {
     uint8_t ier, fcr, lcr, mcr, lsr, msr, scr;
     uint16_t divisor;
     bool thre_pending; /* the transmitter-empty interrupt, until IIR is read or a byte written */
+    bool level;        /* of the interrupt output */
     bool timeout;      /* bytes wait below the trigger level */
     uint8_t fifo[UART_FIFO];
     uint8_t head, count; /* the oldest byte, how many */
@@ -25,7 +26,7 @@ struct uart {
 extern const struct io_ops uart_io_ops;
 
 void uart_reset(struct uart *u, const struct irq_line *irq, void (*transmit)(void *, uint8_t),
-               void *ctx);
+                void *ctx);
 /* A byte arrives on the line. False when there is no room: the caller keeps it (flow control that a
  * real line does not have). */
 bool uart_receive(struct uart *u, uint8_t byte);
