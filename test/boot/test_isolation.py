@@ -58,7 +58,7 @@ def test_broken_images_and_fields(start):
   {"name": "truncated", "image": "truncated.elf", "memory": "2M"},
   {"name": "wrapping", "image": "wrapping.elf", "memory": "2M"},
   {"name": "missing", "image": "missing.elf", "memory": "2M"},
-  {"name": "huge", "image": "guests/hog.elf", "memory": "1G"}]}""", files={"truncated.elf": hog[:2000], "wrapping.elf": bytes(wrapping)})
+  {"name": "huge", "image": "guests/hog.elf", "memory": "1G"}]}""", files={"truncated.elf": hog[:5000], "wrapping.elf": bytes(wrapping)})
     assert m.wait_serial(r"guests\.json:3:\d+: guests\[1\]\.memory: must be")
     assert m.wait_state("good", "running")
     assert "ends after the image" in m.wait_state("truncated", "failed")["why"]
