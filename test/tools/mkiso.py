@@ -51,6 +51,18 @@ def grub_string(s):
     return '"' + s.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
 
 
+def fix_volume_serial(iso):
+    """The UEFI boot image inside the ISO is a FAT volume to which a random serial number is given. A fixed one takes its place."""
+    with open(iso, "r+b") as f:
+        data = f.read()
+        for at in range(0, len(data) - 512, 2048):
+            if data[at + 54:at + 62] in (b"FAT12   ", b"FAT16   ") and data[at + 510:at + 512] == b"\x55\xaa":
+                f.seek(at + 39)
+                f.write(b"BULK")
+                return
+    fail("the UEFI boot image is not where it is expected")
+
+
 def make(build, config_path, out, cmdline="", missing_ok=False):
     files = []
     for name in named_files(config_path):
@@ -90,6 +102,7 @@ def make(build, config_path, out, cmdline="", missing_ok=False):
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"})
         if r.returncode or not os.path.exists(part):
             fail("grub-mkrescue failed:\n" + r.stdout)
+        fix_volume_serial(part)
         os.replace(part, out)
 
 
