@@ -2,7 +2,9 @@
 
 LLHTTP_C := /usr/share/llhttp/api.c /usr/share/llhttp/http.c /usr/share/llhttp/llhttp.c
 LLHTTP_CFLAGS := -isystem /usr/share/include/llhttp -isystem /usr/include/llhttp -isystem /usr/share/llhttp
-sources = $(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(shell sed -n 's@^/\* SOURCES: \(.*\) \*/@\1@p' $(1))))
+# The comment may go over several lines.
+sources = $(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(shell awk '/SOURCES:/{f=1} f{print} f&&/\*\//{exit}' $(1) | \
+        sed 's@/\*@@; s@\*/@@; s@SOURCES:@@; s@^ \* @@' | tr '\n' ' ')))
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # Third-party sources are compiled with the same command: only our own are held to -Werror, by `make check`.

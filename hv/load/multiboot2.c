@@ -154,7 +154,8 @@ static void add(struct builder *i, const void *bytes, size_t n)
         i->full = true;
         return;
     }
-    memcpy(i->bytes + i->len, bytes, n);
+    if (n)
+        memcpy(i->bytes + i->len, bytes, n);
     i->len += n;
 }
 

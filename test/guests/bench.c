@@ -1,7 +1,8 @@
 /* What exits cost, seen from inside: ticks for one operation, the loop itself subtracted. */
 #include "test/guests/lib/guest.h"
 
-#define N     1000u
+#define N     50u
+#define RUNS  100u
 #define WAKES 100u
 
 static volatile uint64_t handler_tsc;
@@ -25,20 +26,25 @@ static void on_tick(void)
         result = t1_ - t0_;                                                                        \
     } while (0)
 
+/* The least of many short runs: one that another guest's slice did not fall into. */
 #define REPORT(name, setup, operation)                                                             \
     do {                                                                                           \
-        uint64_t with_, without_;                                                                  \
+        uint64_t with_, without_, least_with_ = UINT64_MAX, least_without_ = UINT64_MAX;           \
                                                                                                    \
-        MEASURE(without_, setup, "");                                                              \
-        MEASURE(with_, setup, operation);                                                          \
-        say("bench: %s %lu\n", name, (with_ - without_ + N / 2) / N);                              \
+        for (unsigned k_ = 0; k_ < RUNS; k_++) {                                                   \
+            MEASURE(without_, setup, "");                                                          \
+            MEASURE(with_, setup, operation);                                                      \
+            least_with_ = with_ < least_with_ ? with_ : least_with_;                               \
+            least_without_ = without_ < least_without_ ? without_ : least_without_;                \
+        }                                                                                          \
+        say("bench: %s %lu\n", name, (least_with_ - least_without_ + N / 2) / N);                  \
     } while (0)
 
 /* From the moment that the PIT's count ends to the handler's first look at the TSC, with the guest
  * in HLT. */
 static void measure_wake(void)
 {
-    uint64_t hz = tsc_hz(), sum = 0, worst = 0;
+    uint64_t hz = tsc_hz(), sum = 0, worst = 0, least = UINT64_MAX;
 
     irq_handle(IRQ_PIT, on_tick);
     for (unsigned i = 0; i < WAKES; i++) {
@@ -52,10 +58,11 @@ static void measure_wake(void)
         sleep_until_irq();
         late = handler_tsc > due ? handler_tsc - due : 0;
         sum += late;
-        if (late > worst)
-            worst = late;
+        worst = late > worst ? late : worst;
+        least = late < least ? late : least;
     }
-    say("bench: timer-wake %lu\n", sum / WAKES);
+    say("bench: timer-wake %lu\n", least);
+    say("bench: timer-wake-mean %lu\n", sum / WAKES);
     say("bench: timer-wake-worst %lu\n", worst);
 }
 
