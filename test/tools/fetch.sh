@@ -30,7 +30,8 @@ run() {
         -o Dir::Cache="$work/cache" -o APT::Sandbox::User=root "$@"
 }
 echo "fetching the source of $name $version"
-{ run update && cd "$work" && run source --download-only "$name=$version"; } >"$work/log" 2>&1 || {
+# One repository that cannot be read must not stop the others: only what arrives counts.
+{ run update; cd "$work" && run source --download-only "$name=$version"; } >"$work/log" 2>&1 || {
     tail -20 "$work/log" >&2
     echo "the source package $name $version cannot be fetched" >&2
     exit 1

@@ -41,7 +41,8 @@ def main():
     print(f"{kind}, {a.cpus} cores, {a.memory} MB. When the console says so, open http://127.0.0.1:{a.port}/   (Ctrl-C ends)", flush=True)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if kind == "kvm" else subprocess.DEVNULL,
                                start_new_session=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda n, _: sys.exit(128 + n))
     try:
         with open(os.path.join(directory, "serial.txt"), "rb") as serial:
             while True:
