@@ -71,9 +71,8 @@ void vmx_unload(struct vmx_vcpu *x)
 
 /* The timer counts at a power of two below the TSC's rate; rounded up, so that it never fires
  * early. */
-static void set_timer(uint64_t ticks)
+static inline void set_timer(uint64_t ticks, unsigned shift)
 {
-    unsigned shift = vmx_timer_shift(vmx_caps_common());
     uint64_t v = shift ? (ticks >> shift) + 1 : ticks;
 
     vmwrite(VMCS_VMX_PREEMPTION_TIMER_VALUE, min_u64(v, TIMER_MAX));
@@ -88,17 +87,17 @@ static void entry_failed(struct vmx_vcpu *x)
 }
 
 /* The instruction that exited is done. The only place where the guest's RIP moves. */
-static void skip(void)
+static inline void skip(uint64_t rip)
 {
     uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
 
-    vmwrite(VMCS_GUEST_RIP, vmread(VMCS_GUEST_RIP) + vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH));
+    vmwrite(VMCS_GUEST_RIP, rip + vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH));
     if (blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
                 blocking & ~(uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
 }
 
-static void record(struct vcpu *v, uint32_t reason, uint64_t now)
+static inline void record(struct vcpu *v, uint32_t reason, uint64_t now)
 {
     struct abi_vcpu *s = v->stats;
     uint32_t basic = reason & VMX_EXIT_BASIC_MASK;
@@ -110,7 +109,7 @@ static void record(struct vcpu *v, uint32_t reason, uint64_t now)
 }
 
 /* One entry and the exit after it. */
-static enum exit_action enter_once(struct vmx_vcpu *x)
+static inline enum exit_action enter_once(struct vmx_vcpu *x)
 {
     struct vcpu *v = x->vcpu;
     uint64_t now;
@@ -133,6 +132,7 @@ enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
 {
     struct vmx_vcpu *x = v->backend;
     struct platform *p = v->platform;
+    unsigned shift = vmx_timer_shift(vmx_caps_common());
 
     vmx_load(x);
     v->halted = false;
@@ -147,15 +147,19 @@ enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
             p->clock.now = now;
             platform_timers(p);
         }
-        vmx_prepare_events(x);
+        /* Nearly always there is nothing to deliver and no window to close. */
+        if (__builtin_expect(platform_irq_pending(p) || x->reinject ||
+                                 (x->cpu1 & CPU1_INTERRUPT_WINDOW_EXITING),
+                             0))
+            vmx_prepare_events(x);
         deadline = min_u64(until, p->next_event);
-        set_timer(deadline > now ? deadline - now : 0);
+        set_timer(deadline > now ? deadline - now : 0, shift);
         switch (enter_once(x)) {
         case EXIT_SKIP:
-            skip();
+            skip(v->stats->last_exit.rip);
             break;
         case EXIT_HALT:
-            skip();
+            skip(v->stats->last_exit.rip);
             v->halted = true;
             return VCPU_YIELD_HALT;
         case EXIT_STOP:
