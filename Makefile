@@ -74,7 +74,7 @@ $(BUILD)/gen/version.h: FORCE
 # Structure offsets for the assembler, from the compiler itself.
 $(BUILD)/gen/offsets.inc: arch/x86/vmx/offsets.c $(GEN)
 	@mkdir -p $(@D)
-	$(CC) $(KERNEL_CFLAGS) -MF $@.d -MT $@ -S -o $@.s $<
+	$(CC) $(KERNEL_CFLAGS) $(if $(findstring clang,$(CC)),-fno-integrated-as) -MF $@.d -MT $@ -S -o $@.s $<
 	sed -n 's/^->\([A-Za-z0-9_]*\) \$$*\(.*\)/%define \1 \2/p' $@.s > $@
 
 # ---- kernel ----
