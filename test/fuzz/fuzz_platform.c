@@ -1,0 +1,104 @@
+/* SOURCES: hv/dev/platform.c hv/dev/dev.c hv/dev/pic.c hv/dev/pit.c hv/dev/rtc.c hv/dev/uart.c */
+/* SOURCES: hv/dev/reset.c hv/dev/virtio_net.c hv/dev/virtqueue.c hv/lib.c */
+#include "hv/dev/platform.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static unsigned calls;
+
+static void on_console(void *ctx, uint8_t byte)
+{
+    (void)ctx;
+    (void)byte;
+    calls++;
+}
+
+static void on_reset(void *ctx, const char *how)
+{
+    (void)ctx;
+    if (!how)
+        abort();
+    calls++;
+}
+
+static void on_exit_port(void *ctx, uint32_t code)
+{
+    (void)ctx;
+    (void)code;
+    calls++;
+}
+
+static void check(const struct platform *p)
+{
+    /* Late is what must not be: early only costs a look. */
+    if (p->next_event > platform_deadline(p))
+        abort();
+    if (!(p->devices & DEV_PIC) && p->pic.intr)
+        abort();
+    if (!(p->devices & (DEV_PIT | DEV_RTC)) && p->next_event != NEVER)
+        abort();
+    if (p->rtc.reg_c & 0x0f)
+        abort();
+}
+
+static void access(struct platform *p, const uint8_t *d)
+{
+    static const uint16_t ports[32] = {0x20,  0x21,  0xa0,  0xa1,  0x4d0, 0x4d1,  0x40,  0x41,
+                                       0x42,  0x43,  0x61,  0x70,  0x71,  0x71,   0x3f8, 0x3f9,
+                                       0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x3ff,  0x64,  0xcf9,
+                                       0xf4,  0x80,  0x60,  0xcf8, 0xfff, 0x1000, 0x70,  0xffff};
+    uint16_t port = ports[d[0] & 31];
+    unsigned width = 1u << (d[1] % 3);
+    uint32_t v = d[2] * 0x01010101u;
+
+    if (d[0] & 0x20) {
+        v = io_in(&p->bus, port, width);
+        if ((width == 1 && v > 0xff) || (width == 2 && v > 0xffff))
+            abort();
+        return;
+    }
+    calls = 0;
+    io_out(&p->bus, port, width, v);
+    p->next_event = platform_deadline(p);
+    if (calls > 1)
+        abort();
+}
+
+/* A byte for the devices that exist, then triples: what to do and with what. The network device is
+ * left out: it has its own fuzzer. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct platform p;
+    const struct platform_host host = {NULL, on_console, on_reset, on_exit_port};
+
+    if (size < 1 ||
+        platform_init(&p, data[0] & DEV_DEFAULT, 12345, 2400000123ull, 1700000000, 1u << 24, &host))
+        return 0;
+    for (size_t i = 1; i + 2 < size; i += 3) {
+        switch (data[i] >> 6) {
+        case 0:
+        case 1:
+            access(&p, data + i);
+            break;
+        case 2:
+            p.clock.now += ((uint64_t)data[i + 2] + 1) << (data[i + 1] & 31);
+            if (p.clock.now >= p.next_event)
+                platform_timers(&p);
+            if (p.next_event <= p.clock.now)
+                abort(); /* the run loop would spin */
+            break;
+        default:
+            if (data[i] & 1)
+                platform_pulse_irq(&p, data[i + 1]);
+            else if (data[i] & 2)
+                (void)platform_console_input(&p, data[i + 1]);
+            else if (platform_irq_pending(&p))
+                (void)platform_irq_ack(&p);
+            break;
+        }
+        check(&p);
+    }
+    return 0;
+}

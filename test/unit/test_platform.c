@@ -1,0 +1,292 @@
+/* SOURCES: hv/dev/platform.c hv/dev/dev.c hv/dev/pic.c hv/dev/pit.c hv/dev/rtc.c hv/dev/uart.c */
+/* SOURCES: hv/dev/reset.c hv/dev/virtio_net.c hv/dev/virtqueue.c hv/lib.c */
+#include "hv/dev/platform.h"
+
+#include "hv/lib.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define TSC_HZ 3000000000ull
+#define START  5000000000ull
+
+static struct platform p;
+static char console[32];
+static unsigned console_len, resets;
+static uint32_t exit_code;
+
+static void on_console(void *ctx, uint8_t byte)
+{
+    (void)ctx;
+    console[console_len++ % sizeof(console)] = (char)byte;
+}
+
+static void on_reset(void *ctx, const char *how)
+{
+    (void)ctx;
+    (void)how;
+    resets++;
+}
+
+static void on_exit_port(void *ctx, uint32_t code)
+{
+    (void)ctx;
+    exit_code = code;
+}
+
+static void start(uint32_t devices)
+{
+    const struct platform_host host = {NULL, on_console, on_reset, on_exit_port};
+
+    memset(&p, 0xa5, sizeof(p)); /* power-on does not depend on what was there */
+    console_len = resets = 0;
+    exit_code = 0;
+    assert_int_equal(platform_init(&p, devices, START, TSC_HZ, 0, 16ull << 20, &host), 0);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    start(DEV_DEFAULT);
+    return 0;
+}
+
+/* As the run loop does it. */
+static void out(unsigned port, unsigned v)
+{
+    io_out(&p.bus, (uint16_t)port, 1, v);
+    p.next_event = platform_deadline(&p);
+}
+
+static unsigned in(unsigned port)
+{
+    return io_in(&p.bus, (uint16_t)port, 1);
+}
+
+static void pass(uint64_t ticks)
+{
+    p.clock.now += ticks;
+    if (p.clock.now >= p.next_event)
+        platform_timers(&p);
+}
+
+static void init_pics(void)
+{
+    static const uint8_t steps[][2] = {{0x20, 0x11}, {0x21, 0x20}, {0x21, 4}, {0x21, 1},
+                                       {0xa0, 0x11}, {0xa1, 0x28}, {0xa1, 2}, {0xa1, 1},
+                                       {0x21, 0},    {0xa1, 0}};
+
+    for (unsigned i = 0; i < ARRAY_LEN(steps); i++)
+        out(steps[i][0], steps[i][1]);
+}
+
+static void expect(unsigned vector)
+{
+    assert_true(platform_irq_pending(&p));
+    assert_int_equal(platform_irq_ack(&p), vector);
+    if (vector >= 0x28)
+        out(0xa0, 0x20);
+    out(0x20, 0x20);
+}
+
+static void power_on(void **state)
+{
+    (void)state;
+    assert_true(p.next_event == NEVER);
+    assert_false(platform_irq_pending(&p));
+    pass(100 * TSC_HZ);
+    assert_false(platform_irq_pending(&p));
+    assert_int_equal(in(0x80), 0xff);
+    out(0x80, 1);
+    assert_int_equal(in(0x60), 0xff);
+    assert_int_equal(io_in(&p.bus, 0xcf8, 2), 0xffff);
+    assert_int_equal(in(VIRTIO_NET_PORT), 0xff); /* not among the default devices */
+}
+
+/* Each device answers exactly where its bit is set, and no other does. */
+static void device_mask(void **state)
+{
+    static const struct {
+        uint32_t device;
+        uint16_t port;
+    } at[] = {{DEV_PIC, 0x21},   {DEV_PIC, 0xa1},    {DEV_PIC, 0x4d0},  {DEV_PIT, 0x40},
+              {DEV_PIT, 0x61},   {DEV_RTC, 0x71},    {DEV_UART, 0x3f8}, {DEV_UART, 0x3ff},
+              {DEV_RESET, 0x64}, {DEV_RESET, 0xcf9}, {DEV_EXIT, 0xf4}};
+
+    (void)state;
+    for (uint32_t mask = 0; mask <= DEV_DEFAULT; mask++) {
+        start(mask);
+        for (unsigned i = 0; i < ARRAY_LEN(at); i++)
+            assert_int_equal(p.bus.index[at[i].port] != 0, (mask & at[i].device) != 0);
+        assert_int_equal(platform_console_input(&p, 'x'), (mask & DEV_UART) != 0);
+    }
+}
+
+static void timer_interrupts(void **state)
+{
+    (void)state;
+    init_pics();
+    out(0x43, 0x34);
+    assert_true(p.next_event == NEVER);
+    out(0x40, 1193 & 0xff);
+    out(0x40, 1193 >> 8);
+    assert_in_range(p.next_event - START, TSC_HZ / 1000 - 3000, TSC_HZ / 1000 + 3000);
+    for (unsigned i = 0; i < 100; i++) {
+        uint64_t due = p.next_event;
+
+        pass(due - p.clock.now - 1);
+        assert_false(platform_irq_pending(&p));
+        pass(1);
+        expect(0x20);
+        assert_false(platform_irq_pending(&p));
+        assert_true(p.next_event > due);
+    }
+    pass(50 * TSC_HZ / 1000); /* no core for 50 ms */
+    expect(0x20);
+    assert_false(platform_irq_pending(&p));
+    out(0x43, 0x34);
+    assert_true(p.next_event == NEVER);
+}
+
+static void clock_and_timer(void **state)
+{
+    (void)state;
+    init_pics();
+    out(0x70, 0x0b);
+    out(0x71, 0x42); /* 1024 Hz */
+    assert_in_range(p.next_event - START, TSC_HZ / 1024 - 1, TSC_HZ / 1024 + 2);
+    out(0x43, 0x30); /* the PIT earlier than that */
+    out(0x40, 100);
+    out(0x40, 0);
+    assert_true(p.next_event == pit_deadline(&p.pit));
+    pass(p.next_event - p.clock.now);
+    expect(0x20);
+    assert_true(p.next_event == rtc_deadline(&p.rtc));
+    pass(p.next_event - p.clock.now);
+    expect(0x28);
+    pass(p.next_event - p.clock.now);
+    assert_false(platform_irq_pending(&p)); /* register C was not read: no new edge */
+    out(0x70, 0x0c);
+    assert_int_equal(in(0x71), 0xc0);
+    pass(p.next_event - p.clock.now);
+    expect(0x28);
+}
+
+/* What a read finds due raises its interrupt then, and next_event is late for nothing. */
+static void reads_do_not_lose_interrupts(void **state)
+{
+    (void)state;
+    init_pics();
+    out(0x43, 0x34);
+    out(0x40, 0xe8);
+    out(0x40, 0x03);
+    p.clock.now = p.next_event;
+    out(0x43, 0xc2);
+    (void)in(0x40);
+    assert_true(platform_irq_pending(&p));
+    assert_true(p.next_event <= platform_deadline(&p));
+    expect(0x20);
+    platform_timers(&p);
+    assert_false(platform_irq_pending(&p));
+    assert_true(p.next_event == platform_deadline(&p));
+}
+
+static void console_both_ways(void **state)
+{
+    (void)state;
+    init_pics();
+    out(0x3fc, 0x0b);
+    out(0x3fa, 0x07);
+    out(0x3f9, 0x01);
+    out(0x3f8, 'h');
+    out(0x3f8, 'i');
+    assert_int_equal(console_len, 2);
+    assert_memory_equal(console, "hi", 2);
+    assert_true(platform_console_input(&p, 'A'));
+    expect(0x24);
+    assert_int_equal(in(0x3f8), 'A');
+    assert_false(platform_irq_pending(&p));
+    for (unsigned i = 0; i < 16; i++)
+        assert_true(platform_console_input(&p, 'x'));
+    assert_false(platform_console_input(&p, 'y'));
+}
+
+static void pulses(void **state)
+{
+    (void)state;
+    init_pics();
+    for (unsigned i = 0; i < 3; i++) {
+        platform_pulse_irq(&p, 5);
+        platform_pulse_irq(&p, 5); /* coalesce until taken */
+        expect(0x25);
+        assert_false(platform_irq_pending(&p));
+    }
+    platform_pulse_irq(&p, 2);
+    platform_pulse_irq(&p, 99);
+    assert_false(platform_irq_pending(&p));
+    start(DEV_UART);
+    platform_pulse_irq(&p, 5);
+    assert_false(platform_irq_pending(&p));
+}
+
+static void network_line(void **state)
+{
+    (void)state;
+    start(DEV_DEFAULT | DEV_NET);
+    init_pics();
+    out(0x4d1, 0x08);
+    irq_set(&p.net.irq, true);
+    expect(0x2b);
+    expect(0x2b);
+    irq_set(&p.net.irq, false);
+    assert_false(platform_irq_pending(&p));
+    assert_true(p.bus.index[VIRTIO_NET_PORT] &&
+                p.bus.index[VIRTIO_NET_PORT + VIRTIO_NET_PORTS - 1]);
+}
+
+static void ways_out(void **state)
+{
+    (void)state;
+    out(0x64, 0xfe);
+    out(0xcf9, 0x06);
+    assert_int_equal(resets, 2);
+    out(0xf4, 0x31);
+    assert_int_equal(exit_code, 0x31);
+}
+
+/* A timer without a PIC interrupts nobody. */
+static void no_pic(void **state)
+{
+    (void)state;
+    start(DEV_PIT | DEV_RTC | DEV_UART);
+    out(0x43, 0x34);
+    out(0x40, 100);
+    out(0x40, 0);
+    out(0x70, 0x0b);
+    out(0x71, 0x72);
+    out(0x3fc, 0x08);
+    out(0x3f9, 0x0f);
+    pass(TSC_HZ);
+    assert_false(platform_irq_pending(&p));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(power_on, setup),
+        cmocka_unit_test_setup(device_mask, setup),
+        cmocka_unit_test_setup(timer_interrupts, setup),
+        cmocka_unit_test_setup(clock_and_timer, setup),
+        cmocka_unit_test_setup(reads_do_not_lose_interrupts, setup),
+        cmocka_unit_test_setup(console_both_ways, setup),
+        cmocka_unit_test_setup(pulses, setup),
+        cmocka_unit_test_setup(network_line, setup),
+        cmocka_unit_test_setup(ways_out, setup),
+        cmocka_unit_test_setup(no_pic, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
