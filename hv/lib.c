@@ -7,6 +7,13 @@ void *memcpy(void *restrict dst, const void *restrict src, size_t n)
 {
     void *d = dst;
 
+    /* Loading an image is one long copy in the root: quadwords take an eighth of the time. */
+    if (n >= 64) {
+        size_t quads = n / 8;
+
+        n &= 7;
+        __asm__ volatile("rep movsq" : "+D"(d), "+S"(src), "+c"(quads)::"memory");
+    }
     __asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(n)::"memory");
     return dst;
 }

@@ -10,9 +10,9 @@
 #define BODY_SIZE         (112u << 10)
 #define HEAD_SIZE         384u
 #define POLL_HALF_SECONDS 2
-#define REQUEST_MS        10000u /* for one request to arrive whole, and for a client to take its answer \
-                                  */
-#define IDLE_MS           30000u /* between two requests */
+/* For one request to arrive whole, and for a client to take its answer; between two requests. */
+#define REQUEST_MS        10000u
+#define IDLE_MS           30000u
 #define SNAPSHOT_MS       1000u
 
 enum phase { PHASE_FREE, PHASE_READING, PHASE_WAITING, PHASE_SENDING };

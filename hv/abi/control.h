@@ -31,9 +31,10 @@
 #define ABI_HOST_SIZE     0x4000u
 #define ABI_LOG_GPA       (ABI_BASE + 0x10000) /* struct abi_ring with ABI_LOG_RING_SIZE bytes */
 #define ABI_LOG_RING_SIZE 0x8000u
-#define ABI_GUEST_GPA(g)  (ABI_BASE + 0x80000 + (g)*0x2000ull) /* struct abi_guest, two pages each \
-                                                                */
-#define ABI_GUEST_SIZE    0x2000u
+#define ABI_GUEST_GPA(g)                                                                           \
+    (ABI_BASE + 0x80000 + (g)*0x2000ull) /* struct abi_guest, two pages each                       \
+                                          */
+#define ABI_GUEST_SIZE 0x2000u
 #define ABI_SNAPSHOT_GPA(g)                                                                        \
     (ABI_BASE + 0x100000 + (g)*0x1000ull) /* struct abi_snapshot, one page each */
 #define ABI_CONSOLE_GPA(g)                                                                         \

@@ -2,45 +2,17 @@
 
 #include "hv/lib.h"
 
-enum {
-    REG_DEVICE_FEATURE_SELECT = 0x00,
-    REG_DEVICE_FEATURE = 0x04,
-    REG_DRIVER_FEATURE_SELECT = 0x08,
-    REG_DRIVER_FEATURE = 0x0c,
-    REG_MSIX_CONFIG = 0x10,
-    REG_NUM_QUEUES = 0x12,
-    REG_STATUS = 0x14,
-    REG_GENERATION = 0x15,
-    REG_QUEUE_SELECT = 0x16,
-    REG_QUEUE_SIZE = 0x18,
-    REG_QUEUE_MSIX = 0x1a,
-    REG_QUEUE_ENABLE = 0x1c,
-    REG_QUEUE_NOTIFY_OFF = 0x1e,
-    REG_QUEUE_DESC = 0x20,
-    REG_QUEUE_DRIVER = 0x28,
-    REG_QUEUE_DEVICE = 0x30,
-    REG_ISR = 0x38,
-    REG_NOTIFY = 0x3c,
-    REG_MAC = 0x40,
-    REG_NET_STATUS = 0x46,
-};
-
-#define STATUS_DRIVER_OK   4u
-#define STATUS_FEATURES_OK 8u
-#define STATUS_NEEDS_RESET 64u
-#define STATUS_WRITABLE    0x8fu
+#define STATUS_WRITABLE                                                                            \
+    (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK | VIRTIO_FAILED)
 #define ISR_QUEUE          1u
 #define ISR_CONFIG         2u
-#define FEATURE_MAC        (1ull << 5)
-#define FEATURE_STATUS     (1ull << 16)
-#define FEATURE_VERSION_1  (1ull << 32)
-#define FEATURES           (FEATURE_MAC | FEATURE_STATUS | FEATURE_VERSION_1)
+#define FEATURES           (VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS | VIRTIO_F_VERSION_1)
 #define NO_VECTOR          0xffffu
 #define LINK_UP            1u
-#define HEADER_SIZE        12u
 #define HEADER_NUM_BUFFERS 10u
-#define FRAME_MIN          14u
-#define FRAME_MAX          1518u
+#define QUEUE_RX           0u
+#define QUEUE_TX           1u
+#define HIGH_HALF          4u /* of a 64-bit register, in its offset */
 
 static void interrupt(struct virtio_net *d, uint8_t why)
 {
@@ -51,17 +23,18 @@ static void interrupt(struct virtio_net *d, uint8_t why)
 static void fail(struct virtio_net *d)
 {
     d->errors++;
-    d->status |= STATUS_NEEDS_RESET;
-    interrupt(d, ISR_CONFIG);
+    d->status |= VIRTIO_NEEDS_RESET;
+    if (d->status & VIRTIO_DRIVER_OK)
+        interrupt(d, ISR_CONFIG);
 }
 
 static bool running(const struct virtio_net *d)
 {
-    return (d->status & STATUS_DRIVER_OK) && !(d->status & STATUS_NEEDS_RESET);
+    return (d->status & VIRTIO_DRIVER_OK) && !(d->status & VIRTIO_NEEDS_RESET);
 }
 
-/* Power-on and "write 0 to device_status". What identifies the device stays. */
-static void reset(struct virtio_net *d)
+/* Also "write 0 to device_status". What identifies the device stays. */
+void virtio_net_reset(struct virtio_net *d)
 {
     virtqueue_reset(&d->rx);
     virtqueue_reset(&d->tx);
@@ -83,7 +56,7 @@ void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t
     d->host = *host;
     d->rx_ring = rx_ring;
     memcpy(d->mac, mac, sizeof(d->mac));
-    reset(d);
+    virtio_net_reset(d);
 }
 
 /* ---- frames ---- */
@@ -92,7 +65,7 @@ void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t
  * frame. */
 static size_t gather(struct virtio_net *d, const struct virtqueue_chain *c)
 {
-    size_t skip = HEADER_SIZE, len = 0;
+    size_t skip = VIRTIO_NET_HEADER, len = 0;
 
     for (unsigned i = 0; i < c->count; i++) {
         const struct virtqueue_piece *p = &c->pieces[i];
@@ -107,7 +80,7 @@ static size_t gather(struct virtio_net *d, const struct virtqueue_chain *c)
             return 0;
         len += n;
     }
-    return len >= FRAME_MIN && len <= FRAME_MAX ? len : 0;
+    return len >= VIRTIO_NET_FRAME_MIN && len <= VIRTIO_NET_FRAME_MAX ? len : 0;
 }
 
 static void transmit(struct virtio_net *d)
@@ -182,7 +155,7 @@ bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len)
 
 void virtio_net_poll(struct virtio_net *d)
 {
-    uint8_t header[HEADER_SIZE] = {[HEADER_NUM_BUFFERS] = 1};
+    uint8_t header[VIRTIO_NET_HEADER] = {[HEADER_NUM_BUFFERS] = 1};
     struct virtqueue_chain c;
     unsigned done = 0;
     int rc = 0;
@@ -191,7 +164,7 @@ void virtio_net_poll(struct virtio_net *d)
         return;
     while (done < VIRTIO_NET_RX_RING && virtio_net_rx_waiting(d) &&
            (rc = virtqueue_next(&d->rx, &d->mem, &c)) == 1) {
-        /* Only this core takes frames out; the lock orders us with those who put them in. */
+        /* Only this core takes frames out, and this one stays ours until rx_tail has passed it. */
         const struct virtio_net_frame *f = &d->rx_ring[d->rx_tail % VIRTIO_NET_RX_RING];
         bool fits = scatter(d, &c, 0, header, sizeof(header)) &&
                     scatter(d, &c, sizeof(header), f->data, f->len);
@@ -216,17 +189,17 @@ void virtio_net_poll(struct virtio_net *d)
 
 static struct virtqueue *selected(struct virtio_net *d)
 {
-    return d->queue_select == 0 ? &d->rx : d->queue_select == 1 ? &d->tx : NULL;
+    return d->queue_select == QUEUE_RX ? &d->rx : d->queue_select == QUEUE_TX ? &d->tx : NULL;
 }
 
 static uint32_t half(uint64_t v, unsigned reg)
 {
-    return (uint32_t)(reg & 4 ? v >> 32 : v);
+    return (uint32_t)(reg & HIGH_HALF ? v >> 32 : v);
 }
 
 static void set_half(uint64_t *v, unsigned reg, uint32_t value)
 {
-    if (reg & 4)
+    if (reg & HIGH_HALF)
         *v = (*v & 0xffffffffull) | (uint64_t)value << 32;
     else
         *v = (*v & ~0xffffffffull) | value;
@@ -238,8 +211,8 @@ static uint32_t read_config(const struct virtio_net *d, unsigned offset, unsigne
     uint32_t v = 0;
 
     memcpy(config, d->mac, sizeof(d->mac));
-    config[REG_NET_STATUS - REG_MAC] = LINK_UP;
-    if (offset + size <= sizeof(config))
+    config[VIRTIO_NET_LINK - VIRTIO_NET_MAC] = LINK_UP;
+    if (offset + size <= sizeof(config)) /* not across the window's end */
         memcpy(&v, config + offset, size);
     return v;
 }
@@ -251,18 +224,18 @@ static uint32_t read_queue(struct virtio_net *d, unsigned reg)
     if (!q)
         return 0;
     switch (reg) {
-    case REG_QUEUE_SIZE:
+    case VIRTIO_NET_QUEUE_SIZE:
         return q->size;
-    case REG_QUEUE_ENABLE:
+    case VIRTIO_NET_QUEUE_ENABLE:
         return q->ready;
-    case REG_QUEUE_DESC:
-    case REG_QUEUE_DESC + 4:
+    case VIRTIO_NET_QUEUE_DESC:
+    case VIRTIO_NET_QUEUE_DESC + HIGH_HALF:
         return half(q->desc, reg);
-    case REG_QUEUE_DRIVER:
-    case REG_QUEUE_DRIVER + 4:
+    case VIRTIO_NET_QUEUE_DRIVER:
+    case VIRTIO_NET_QUEUE_DRIVER + HIGH_HALF:
         return half(q->avail, reg);
-    case REG_QUEUE_DEVICE:
-    case REG_QUEUE_DEVICE + 4:
+    case VIRTIO_NET_QUEUE_DEVICE:
+    case VIRTIO_NET_QUEUE_DEVICE + HIGH_HALF:
         return half(q->used, reg);
     default:
         return 0;
@@ -278,58 +251,86 @@ static uint32_t read_isr(struct virtio_net *d)
     return v;
 }
 
-static uint32_t virtio_net_in(void *dev, uint16_t port, unsigned size)
+/* In bytes; 0: no register begins there. */
+static unsigned width(unsigned reg)
 {
-    struct virtio_net *d = dev;
-    unsigned reg = port - VIRTIO_NET_PORT;
-
-    if (reg >= REG_MAC)
-        return read_config(d, reg - REG_MAC, size);
     switch (reg) {
-    case REG_DEVICE_FEATURE_SELECT:
+    case VIRTIO_NET_STATUS:
+    case VIRTIO_NET_GENERATION:
+    case VIRTIO_NET_ISR:
+        return 1;
+    case VIRTIO_NET_MSIX_CONFIG:
+    case VIRTIO_NET_NUM_QUEUES:
+    case VIRTIO_NET_QUEUE_SELECT:
+    case VIRTIO_NET_QUEUE_SIZE:
+    case VIRTIO_NET_QUEUE_MSIX:
+    case VIRTIO_NET_QUEUE_ENABLE:
+    case VIRTIO_NET_QUEUE_NOTIFY_OFF:
+    case VIRTIO_NET_NOTIFY:
+        return 2;
+    default:
+        return reg < VIRTIO_NET_ISR && reg % 4 == 0 ? 4 : 0;
+    }
+}
+
+static uint32_t read_register(struct virtio_net *d, unsigned reg)
+{
+    switch (reg) {
+    case VIRTIO_NET_DEVICE_FEATURE_SELECT:
         return d->feature_select;
-    case REG_DEVICE_FEATURE:
+    case VIRTIO_NET_DEVICE_FEATURE:
         return d->feature_select < 2 ? (uint32_t)(FEATURES >> (32 * d->feature_select)) : 0;
-    case REG_DRIVER_FEATURE_SELECT:
+    case VIRTIO_NET_DRIVER_FEATURE_SELECT:
         return d->driver_feature_select;
-    case REG_DRIVER_FEATURE:
+    case VIRTIO_NET_DRIVER_FEATURE:
         return d->driver_feature_select < 2
                    ? (uint32_t)(d->driver_features >> (32 * d->driver_feature_select))
                    : 0;
-    case REG_MSIX_CONFIG:
-    case REG_QUEUE_MSIX:
+    case VIRTIO_NET_MSIX_CONFIG:
+    case VIRTIO_NET_QUEUE_MSIX:
         return NO_VECTOR;
-    case REG_NUM_QUEUES:
+    case VIRTIO_NET_NUM_QUEUES:
         return 2;
-    case REG_STATUS:
+    case VIRTIO_NET_STATUS:
         return d->status;
-    case REG_GENERATION:
+    case VIRTIO_NET_GENERATION:
         return 0; /* the configuration never changes */
-    case REG_QUEUE_SELECT:
+    case VIRTIO_NET_QUEUE_SELECT:
         return d->queue_select;
-    case REG_ISR:
+    case VIRTIO_NET_ISR:
         return read_isr(d);
     default:
         return read_queue(d, reg);
     }
 }
 
+static uint32_t virtio_net_in(void *dev, uint16_t port, unsigned size)
+{
+    unsigned reg = port - VIRTIO_NET_PORT;
+
+    if (reg >= VIRTIO_NET_MAC)
+        return read_config(dev, reg - VIRTIO_NET_MAC, size);
+    if (width(reg) != size)
+        return UINT32_MAX >> (32 - 8 * size);
+    return read_register(dev, reg);
+}
+
 static void write_status(struct virtio_net *d, uint32_t value)
 {
     uint8_t s = value & STATUS_WRITABLE;
 
-    if (s == 0) {
-        reset(d);
+    if (value == 0) {
+        virtio_net_reset(d);
         return;
     }
     /* FEATURES_OK stays clear when we cannot work with what was chosen; the driver reads it back.
-     */
-    if ((s & STATUS_FEATURES_OK) && !(d->status & STATUS_FEATURES_OK) &&
-        ((d->driver_features & ~FEATURES) || !(d->driver_features & FEATURE_VERSION_1)))
-        s &= (uint8_t)~STATUS_FEATURES_OK;
-    if (!(s & STATUS_FEATURES_OK))
-        s &= (uint8_t)~STATUS_DRIVER_OK;
-    d->status = (uint8_t)(s | (d->status & STATUS_NEEDS_RESET));
+     * Apart from that a driver only ever adds bits. */
+    s |= d->status;
+    if ((d->driver_features & ~FEATURES) || !(d->driver_features & VIRTIO_F_VERSION_1))
+        s &= (uint8_t)~VIRTIO_FEATURES_OK;
+    if (!(s & VIRTIO_FEATURES_OK))
+        s &= (uint8_t)~VIRTIO_DRIVER_OK;
+    d->status = s;
     virtio_net_poll(d);
 }
 
@@ -340,23 +341,23 @@ static void write_queue(struct virtio_net *d, unsigned reg, uint32_t value)
     if (!q || q->ready)
         return; /* an enabled queue cannot be changed until reset */
     switch (reg) {
-    case REG_QUEUE_SIZE:
+    case VIRTIO_NET_QUEUE_SIZE:
         q->size = (uint16_t)value;
         break;
-    case REG_QUEUE_ENABLE:
-        if ((value & 0xffff) == 1 && virtqueue_enable(q, &d->mem))
+    case VIRTIO_NET_QUEUE_ENABLE:
+        if (value == 1 && virtqueue_enable(q, &d->mem))
             fail(d);
         break;
-    case REG_QUEUE_DESC:
-    case REG_QUEUE_DESC + 4:
+    case VIRTIO_NET_QUEUE_DESC:
+    case VIRTIO_NET_QUEUE_DESC + HIGH_HALF:
         set_half(&q->desc, reg, value);
         break;
-    case REG_QUEUE_DRIVER:
-    case REG_QUEUE_DRIVER + 4:
+    case VIRTIO_NET_QUEUE_DRIVER:
+    case VIRTIO_NET_QUEUE_DRIVER + HIGH_HALF:
         set_half(&q->avail, reg, value);
         break;
-    case REG_QUEUE_DEVICE:
-    case REG_QUEUE_DEVICE + 4:
+    case VIRTIO_NET_QUEUE_DEVICE:
+    case VIRTIO_NET_QUEUE_DEVICE + HIGH_HALF:
         set_half(&q->used, reg, value);
         break;
     default:
@@ -368,9 +369,9 @@ static void notify(struct virtio_net *d, uint32_t queue)
 {
     if (!running(d))
         return;
-    if ((queue & 0xffff) == 0)
+    if (queue == QUEUE_RX)
         virtio_net_poll(d);
-    else if ((queue & 0xffff) == 1)
+    else if (queue == QUEUE_TX)
         transmit(d);
 }
 
@@ -379,25 +380,26 @@ static void virtio_net_out(void *dev, uint16_t port, unsigned size, uint32_t val
     struct virtio_net *d = dev;
     unsigned reg = port - VIRTIO_NET_PORT;
 
-    (void)size;
+    if (reg >= VIRTIO_NET_MAC || width(reg) != size)
+        return;
     switch (reg) {
-    case REG_DEVICE_FEATURE_SELECT:
+    case VIRTIO_NET_DEVICE_FEATURE_SELECT:
         d->feature_select = value;
         break;
-    case REG_DRIVER_FEATURE_SELECT:
+    case VIRTIO_NET_DRIVER_FEATURE_SELECT:
         d->driver_feature_select = value;
         break;
-    case REG_DRIVER_FEATURE:
-        if (d->driver_feature_select < 2 && !(d->status & STATUS_FEATURES_OK))
-            set_half(&d->driver_features, d->driver_feature_select ? 4 : 0, value);
+    case VIRTIO_NET_DRIVER_FEATURE:
+        if (d->driver_feature_select < 2 && !(d->status & VIRTIO_FEATURES_OK))
+            set_half(&d->driver_features, d->driver_feature_select ? HIGH_HALF : 0, value);
         break;
-    case REG_STATUS:
+    case VIRTIO_NET_STATUS:
         write_status(d, value);
         break;
-    case REG_QUEUE_SELECT:
+    case VIRTIO_NET_QUEUE_SELECT:
         d->queue_select = (uint16_t)value;
         break;
-    case REG_NOTIFY:
+    case VIRTIO_NET_NOTIFY:
         notify(d, value);
         break;
     default:

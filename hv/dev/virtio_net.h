@@ -1,20 +1,9 @@
 /*
  * virtio-net, split virtqueues (OASIS virtio v1.1 "Network Device"). Pure. The structures of
- * "Virtio Over PCI Bus" lie in one I/O window at VIRTIO_NET_PORT:
+ * "Virtio Over PCI Bus" lie in one window of I/O ports at VIRTIO_NET_PORT: see enum virtio_net_reg.
+ * There is no PCI around it.
  *
- *   common configuration, offsets as in struct virtio_pci_common_cfg:
- *     0x00 device_feature_select 32, 0x04 device_feature 32 RO, 0x08 driver_feature_select 32, 0x0c
- * driver_feature 32, 0x10 msix_config 16 (0xffff), 0x12 num_queues 16 RO, 0x14 device_status 8,
- * 0x15 config_generation 8 RO, 0x16 queue_select 16, 0x18 queue_size 16, 0x1a queue_msix_vector 16
- * (0xffff), 0x1c queue_enable 16, 0x1e queue_notify_off 16 RO (0), 0x20 queue_desc 64, 0x28
- * queue_driver 64, 0x30 queue_device 64 (each as two 32-bit accesses, low at +0, high at +4) 0x38
- * ISR status 8 (reading clears it and lowers the interrupt) 0x3c notify 16: the queue's number 0x40
- * device configuration: mac 6 bytes, 0x46 status 16 (bit 0: link up)
- *
- * Registers are accessed with their own width, the device configuration with 1, 2 or 4 bytes. Queue
- * 0 receives, queue 1 transmits; each buffer begins with the 12-byte struct virtio_net_hdr
- * (num_buffers = 1). Features: VIRTIO_F_VERSION_1 (required), VIRTIO_NET_F_MAC,
- * VIRTIO_NET_F_STATUS. Interrupt: level, IRQ VIRTIO_NET_IRQ.
+ * Interrupt: level, IRQ VIRTIO_NET_IRQ, high from an event until the ISR register is read.
  *
  * Ownership: all functions but virtio_net_rx_push() run on the guest's owning core. Frames for the
  * guest wait in a bounded ring (lock: rx_lock) until virtio_net_poll() copies them into receive
@@ -35,10 +24,64 @@
 #define VIRTIO_NET_RX_RING 128u /* frames, power of two */
 #define VIRTIO_NET_FRAME   1536u
 
+/*
+ * The registers, by offset in the window. Each is accessed with its own width (bits in brackets):
+ * another width, or an offset between, reads all ones and swallows writes. RO: writes are
+ * swallowed. The three addresses are 64 bits in two registers of 32, the low half first.
+ *
+ * To start: write 0 to STATUS, then ACKNOWLEDGE | DRIVER; read the features offered, write those
+ * wanted; add FEATURES_OK and read STATUS back: if the bit is not there, the choice was refused.
+ * For queues 0 (receive) and 1 (transmit): select, set the size and the three addresses, enable.
+ * Add DRIVER_OK. From then on: fill the available ring, then write the queue's number to NOTIFY.
+ */
+enum virtio_net_reg {
+    VIRTIO_NET_DEVICE_FEATURE_SELECT = 0x00, /* [32] 0: features 0-31, 1: 32-63, else none */
+    VIRTIO_NET_DEVICE_FEATURE = 0x04,        /* [32] RO, what is offered */
+    VIRTIO_NET_DRIVER_FEATURE_SELECT = 0x08, /* [32] likewise for the next one */
+    VIRTIO_NET_DRIVER_FEATURE = 0x0c,        /* [32] what the driver wants, until FEATURES_OK */
+    VIRTIO_NET_MSIX_CONFIG = 0x10,           /* [16] RO, 0xffff: no MSI-X */
+    VIRTIO_NET_NUM_QUEUES = 0x12,            /* [16] RO, 2 */
+    VIRTIO_NET_STATUS = 0x14,                /* [8] enum virtio_status; writing 0 resets */
+    VIRTIO_NET_GENERATION = 0x15,            /* [8] RO, 0: the configuration never changes */
+    VIRTIO_NET_QUEUE_SELECT = 0x16,          /* [16] which queue the following are about */
+    VIRTIO_NET_QUEUE_SIZE = 0x18,            /* [16] 256, may be made smaller; 0: no such queue */
+    VIRTIO_NET_QUEUE_MSIX = 0x1a,            /* [16] RO, 0xffff */
+    VIRTIO_NET_QUEUE_ENABLE = 0x1c,          /* [16] write 1; then only a reset changes the queue */
+    VIRTIO_NET_QUEUE_NOTIFY_OFF = 0x1e,      /* [16] RO, 0 */
+    VIRTIO_NET_QUEUE_DESC = 0x20,            /* [2 * 32] descriptor table, 16-byte aligned */
+    VIRTIO_NET_QUEUE_DRIVER = 0x28,          /* [2 * 32] available ring, 2-byte aligned */
+    VIRTIO_NET_QUEUE_DEVICE = 0x30,          /* [2 * 32] used ring, 4-byte aligned */
+    VIRTIO_NET_ISR = 0x38,                   /* [8] RO, 1: used buffers, 2: NEEDS_RESET was set;
+                                                reading clears it and lowers the interrupt */
+    VIRTIO_NET_NOTIFY = 0x3c,                /* [16] write a queue's number: look at it now */
+    VIRTIO_NET_MAC = 0x40,                   /* RO, 6 bytes, any width */
+    VIRTIO_NET_LINK = 0x46,                  /* RO, 16 bits, any width; bit 0: link up */
+};
+
+enum virtio_status {
+    VIRTIO_ACKNOWLEDGE = 1,
+    VIRTIO_DRIVER = 2,
+    VIRTIO_DRIVER_OK = 4,
+    VIRTIO_FEATURES_OK = 8,
+    VIRTIO_NEEDS_RESET = 64, /* set by the device: it has stopped, start anew */
+    VIRTIO_FAILED = 128,
+};
+
+/* Features offered. VERSION_1 is required. */
+#define VIRTIO_NET_F_MAC     (1ull << 5)
+#define VIRTIO_NET_F_STATUS  (1ull << 16)
+#define VIRTIO_F_VERSION_1   (1ull << 32)
+
+/* Each buffer begins with struct virtio_net_hdr: all zero from the driver (nothing was negotiated
+ * that would need it), and from the device zero but for num_buffers = 1. */
+#define VIRTIO_NET_HEADER    12u
+#define VIRTIO_NET_FRAME_MIN 14u
+#define VIRTIO_NET_FRAME_MAX 1518u
+
 struct virtio_net_host {
     void *ctx;
-    void (*transmit)(void *ctx, const uint8_t *frame,
-                     size_t len); /* a frame from the guest, copied out of its memory */
+    /* A frame from the guest, copied out of its memory; VIRTIO_NET_FRAME_MIN..MAX bytes. */
+    void (*transmit)(void *ctx, const uint8_t *frame, size_t len);
 };
 
 struct virtio_net_frame {
@@ -56,10 +99,10 @@ struct virtio_net {
     uint16_t queue_select;
     uint32_t feature_select, driver_feature_select;
     uint64_t driver_features;
-    uint32_t generation;
     struct spinlock rx_lock;
     struct virtio_net_frame *rx_ring; /* VIRTIO_NET_RX_RING frames, given by the caller */
     uint32_t rx_head, rx_tail;        /* written under rx_lock */
+    /* Frames moved; not taken for want of room (under rx_lock); malformed or not fitting. */
     uint64_t rx_frames, tx_frames, rx_dropped, errors;
     uint8_t tx_buf[VIRTIO_NET_FRAME];
 };
@@ -67,16 +110,20 @@ struct virtio_net {
 extern const struct io_ops virtio_net_io_ops;
 
 /* Power-on state; `rx_ring` stays the caller's memory. Connects no ports: platform_init claims
- * them. */
+ * them. Once, before any other core knows the device. */
 void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t mac[6],
                      struct virtio_net_frame *rx_ring, const struct virtio_net_host *host);
+/* Power-on state again: the rings of the guest's former life are forgotten and waiting frames
+ * dropped. Whoever starts a guest anew calls it before the guest's first instruction; without it
+ * frames would be written to wherever the former driver's rings were. */
+void virtio_net_reset(struct virtio_net *d);
 /* A frame for the guest. Any core. False when the ring is full (counted). The caller kicks the
  * owning core, which calls virtio_net_poll(). */
 bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len);
 /* Anything waiting? Owning core or any; one load. */
 static inline bool virtio_net_rx_waiting(const struct virtio_net *d)
 {
-    return __atomic_load_n(&d->rx_head, __ATOMIC_RELAXED) !=
+    return __atomic_load_n(&d->rx_head, __ATOMIC_ACQUIRE) !=
            __atomic_load_n(&d->rx_tail, __ATOMIC_RELAXED);
 }
 /* Moves waiting frames into the guest's receive buffers and raises the interrupt. Owning core. At

@@ -5,7 +5,8 @@
 #define DESC_INDIRECT      4u
 #define AVAIL_NO_INTERRUPT 1u
 #define DESC_SIZE          16u
-#define RING_START         4u /* flags and index come first in both rings */
+#define RING_INDEX         2u /* both rings begin with 16 bits of flags and a 16-bit index */
+#define RING_START         4u
 
 struct desc {
     uint64_t address;
@@ -35,13 +36,28 @@ int virtqueue_enable(struct virtqueue *q, const struct gmem *m)
     return 0;
 }
 
-/* The parts were checked by virtqueue_enable(), and a ready queue's addresses cannot change. */
-static uint16_t read16(const struct gmem *m, uint64_t a)
+/* The parts were checked by virtqueue_enable(), and a ready queue's addresses cannot change: the
+ * pointer is never NULL here. They are aligned, and so is the guest's memory. */
+static uint16_t *field16(const struct gmem *m, uint64_t a)
 {
-    uint16_t v = 0;
+    return gmem_ptr(m, gpa(a), sizeof(uint16_t));
+}
 
-    (void)!gmem_read(m, gpa(a), &v, sizeof(v));
-    return v;
+static uint16_t load16(const struct gmem *m, uint64_t a)
+{
+    const uint16_t *p = field16(m, a);
+
+    /* Acquire: an index is read before what it announces. */
+    return p ? __atomic_load_n(p, __ATOMIC_ACQUIRE) : 0;
+}
+
+static void store16(const struct gmem *m, uint64_t a, uint16_t v)
+{
+    uint16_t *p = field16(m, a);
+
+    /* Release: what an index announces is written before it. */
+    if (p)
+        __atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
 
 static int broken(struct virtqueue *q)
@@ -78,14 +94,13 @@ int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_c
 
     if (!q->ready || q->broken)
         return 0;
-    index = read16(m, q->avail + 2);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the index before what it announces */
+    index = load16(m, q->avail + RING_INDEX);
     waiting = (uint16_t)(index - q->last_avail);
     if (waiting == 0)
         return 0;
     if (waiting > q->size)
         return broken(q);
-    c->head = read16(m, q->avail + RING_START + 2ull * (q->last_avail & (q->size - 1u)));
+    c->head = load16(m, q->avail + RING_START + 2ull * (q->last_avail & (q->size - 1u)));
     q->last_avail++;
     return collect(q, m, c);
 }
@@ -93,17 +108,17 @@ int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_c
 void virtqueue_done(struct virtqueue *q, const struct gmem *m, uint16_t head, uint32_t written)
 {
     const uint32_t element[2] = {head, written};
-    uint16_t index = (uint16_t)(q->used_index + 1);
+    uint64_t at = q->used + RING_START + sizeof(element) * (q->used_index & (q->size - 1u));
 
-    (void)!gmem_write(m, gpa(q->used + RING_START + 8ull * (q->used_index & (q->size - 1u))),
-                      element, sizeof(element));
-    __atomic_thread_fence(__ATOMIC_RELEASE); /* the element before the index */
-    (void)!gmem_write(m, gpa(q->used + 2), &index, sizeof(index));
-    q->used_index = index;
+    (void)!gmem_write(m, gpa(at), element, sizeof(element));
+    q->used_index++;
+    store16(m, q->used + RING_INDEX, q->used_index);
 }
 
 bool virtqueue_wants_irq(const struct virtqueue *q, const struct gmem *m)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* our index before its flag */
-    return !(read16(m, q->avail) & AVAIL_NO_INTERRUPT);
+    /* Our index must be visible before the driver's flag is read: a driver sets the flag and then
+     * looks at the index once more. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return !(load16(m, q->avail) & AVAIL_NO_INTERRUPT);
 }

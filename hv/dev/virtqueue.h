@@ -3,14 +3,18 @@
  * guest wrote is copied and checked before use, work is bounded by the queue's size, and a ring
  * that makes no sense breaks the queue (`broken`), never more than that. No indirect descriptors,
  * no event index: they are not offered.
+ *
+ * Ownership: the core that owns the device. The guest may write its rings at any time: values are
+ * read once. Both ring indices are loaded and stored whole, with acquire and release order.
  */
 #pragma once
 
 #include "hv/gmem.h"
 #include "hv/types.h"
 
-#define VIRTQUEUE_MAX   256u /* entries */
-#define VIRTQUEUE_CHAIN 32u  /* descriptors in one chain */
+#define VIRTQUEUE_MAX 256u /* entries */
+#define VIRTQUEUE_CHAIN                                                                            \
+    32u /* descriptors in one chain; the standard would allow the queue's size */
 
 struct virtqueue {
     uint16_t size; /* a power of two, <= VIRTQUEUE_MAX; set by the guest while not ready */
@@ -22,13 +26,13 @@ struct virtqueue {
 /* One piece of a buffer. */
 struct virtqueue_piece {
     gpa_t address;
-    uint32_t length;
-    bool writable; /* by the device */
+    uint32_t length; /* 0 is possible */
+    bool writable;   /* by the device */
 };
 
 struct virtqueue_chain {
     uint16_t head;
-    unsigned count;
+    unsigned count; /* at least 1 */
     struct virtqueue_piece pieces[VIRTQUEUE_CHAIN];
 };
 
@@ -39,7 +43,7 @@ int virtqueue_enable(struct virtqueue *q, const struct gmem *m) MUST_CHECK;
 /* The next available chain: 1, 0 if there is none, -E_FORMAT if the ring is broken (q->broken is
  * set). Pieces are checked to lie in guest memory. */
 int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c) MUST_CHECK;
-/* Gives a chain back with the number of bytes written into it. */
+/* Gives a chain of virtqueue_next() back with the number of bytes written into it. Once each. */
 void virtqueue_done(struct virtqueue *q, const struct gmem *m, uint16_t head, uint32_t written);
-/* Does the driver want an interrupt? */
+/* Does the driver want an interrupt? Only on a ready queue. */
 bool virtqueue_wants_irq(const struct virtqueue *q, const struct gmem *m);
