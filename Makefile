@@ -33,7 +33,7 @@ KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 GEN := $(BUILD)/gen/version.h $(BUILD)/include/jsmn.h
 
 .PHONY: all run iso test unit fuzz fuzz-short boot-test bench check config-check clean help \
-        deps deps-build deps-test deps-check deps-run reproducible FORCE
+        deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
