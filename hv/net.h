@@ -11,6 +11,9 @@ void net_init(void);
 /* A guest's port: `deliver` gets a frame (any core) and copies it. The port's number, or -E_NOSPC.
  * Boot core. */
 int net_attach(void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx) MUST_CHECK;
+/* The one address behind a guest's port: what comes from another is dropped, and nobody else can
+ * send from this one. Without it the port is trusted. -E_EXIST, -E_INVAL, -E_RANGE. */
+int net_set_address(unsigned port, const uint8_t mac[6]) MUST_CHECK;
 /* A frame from a guest. Any core. */
 void net_send(unsigned port, const uint8_t *frame, size_t len, uint64_t now);
 /* Finds a network card and makes it the switch's uplink, its interrupt on `core`. `alloc` gives

@@ -1,18 +1,26 @@
 #include "hv/net.h"
 
+#include "hv/arch.h"
 #include "net/nic.h"
 #include "net/switch.h"
+
+#define MAX_AGE_SECONDS 300u /* IEEE 802.1D "Filtering Database": the recommended ageing time */
 
 static struct vswitch vswitch;
 
 void net_init(void)
 {
-    switch_init(&vswitch);
+    switch_init(&vswitch, MAX_AGE_SECONDS * arch_tsc_hz());
 }
 
 int net_attach(void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx)
 {
     return switch_attach(&vswitch, deliver, ctx);
+}
+
+int net_set_address(unsigned port, const uint8_t mac[6])
+{
+    return switch_set_address(&vswitch, port, mac);
 }
 
 void net_send(unsigned port, const uint8_t *frame, size_t len, uint64_t now)

@@ -5,8 +5,7 @@
 #include "hv/log.h"
 #include "net/e1000.h"
 
-#define PCI_BUSES           256u
-#define PCI_FUNCTIONS       256u /* of one bus: 32 devices of 8 */
+#define PCI_ALL             0x10000u /* 256 buses, 32 devices, 8 functions */
 #define PCI_ID              0x00u
 #define PCI_COMMAND         0x04u
 #define PCI_HEADER          0x0cu
@@ -50,6 +49,16 @@ static void input(void *ctx, const uint8_t *frame, size_t len)
     switch_input(vswitch, port, frame, len, arch_tsc());
 }
 
+static uint32_t read_reg(void *ctx, uint32_t reg)
+{
+    return *(volatile uint32_t *)((uintptr_t)ctx + reg);
+}
+
+static void write_reg(void *ctx, uint32_t reg, uint32_t value)
+{
+    *(volatile uint32_t *)((uintptr_t)ctx + reg) = value;
+}
+
 static void on_interrupt(void *ctx)
 {
     (void)ctx;
@@ -64,51 +73,84 @@ static const char *identify(uint32_t id)
     return NULL;
 }
 
-/* The first known card, its bus/device/function in *bdf. */
-static const char *find_card(uint16_t *bdf)
+/* The first PCI function from *bdf on, which is set to it; its identity, PCI_NOBODY for none. */
+static uint32_t next_function(uint32_t *bdf)
 {
-    for (unsigned i = 0; i < PCI_BUSES * PCI_FUNCTIONS; i++) {
-        uint16_t at = (uint16_t)i;
-        uint32_t id = arch_pci_read(at, PCI_ID);
-        const char *name;
+    for (uint32_t at = *bdf; at < PCI_ALL; at++) {
+        uint32_t id;
 
-        if (id == PCI_NOBODY) {
-            if ((at & 7) == 0)
-                i += 7;
+        /* Functions 1 to 7 exist only if function 0 says so. */
+        if ((at & 7) && !(arch_pci_read((uint16_t)(at & ~7u), PCI_HEADER) & PCI_HEADER_MULTI)) {
+            at |= 7;
             continue;
         }
-        name = identify(id);
-        if (name) {
+        id = arch_pci_read((uint16_t)at, PCI_ID);
+        if (id != PCI_NOBODY) {
             *bdf = at;
-            return name;
+            return id;
         }
-        if ((at & 7) == 0 && !(arch_pci_read(at, PCI_HEADER) & PCI_HEADER_MULTI))
-            i += 7;
+        if ((at & 7) == 0)
+            at |= 7;
+    }
+    return PCI_NOBODY;
+}
+
+static const char *find_card(uint16_t *bdf)
+{
+    uint32_t id;
+
+    for (uint32_t at = 0; (id = next_function(&at)) != PCI_NOBODY; at++) {
+        *bdf = (uint16_t)at;
+        if (identify(id))
+            return identify(id);
     }
     return NULL;
+}
+
+/* Switches off the interrupts of all other devices. Firmware may have left one of them asking, and
+ * if it shares the card's line, nobody would ever make it stop. */
+static void silence_others(uint16_t card_bdf)
+{
+    for (uint32_t at = 0; next_function(&at) != PCI_NOBODY; at++) {
+        uint16_t bdf = (uint16_t)at;
+
+        /* The upper half is the status register: ones would clear bits in it. */
+        if (bdf != card_bdf)
+            arch_pci_write(bdf, PCI_COMMAND,
+                           (arch_pci_read(bdf, PCI_COMMAND) & 0xffffu) | PCI_COMMAND_NO_INTX);
+    }
 }
 
 static int start(uint16_t bdf, unsigned core, void *(*alloc)(size_t bytes))
 {
     uint32_t bar = arch_pci_read(bdf, PCI_BAR0), command = arch_pci_read(bdf, PCI_COMMAND);
+    struct e1000_bus bus = {.read = read_reg, .write = write_reg};
     uint64_t base = bar & PCI_BAR_MASK;
-    void *memory, *regs;
+    void *memory;
     int rc;
 
     if (bar & PCI_BAR_IO)
         return -E_NOTSUP;
     if (bar & PCI_BAR_64)
         base |= (uint64_t)arch_pci_read(bdf, PCI_BAR0 + 4) << 32;
-    regs = arch_map_mmio(hpa(base), E1000_REGISTERS);
+    if (!base)
+        return -E_IO; /* firmware gave it no address */
+    bus.ctx = arch_map_mmio(hpa(base), E1000_REGISTERS);
     memory = alloc(E1000_MEMORY);
-    if (!base || !regs || !memory)
+    if (!bus.ctx || !memory)
         return -E_NOMEM;
+    silence_others(bdf);
     command = (command & 0xffffu & ~PCI_COMMAND_NO_INTX) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
     arch_pci_write(bdf, PCI_COMMAND, command);
-    rc = arch_irq_route(arch_pci_read(bdf, PCI_INTERRUPT) & 0xff, core, on_interrupt, NULL);
+    rc = e1000_start(&card, &bus, memory);
     if (rc)
         return rc;
-    return e1000_start(&card, regs, memory);
+    /* Only now: the handler needs the registers. A request that is there already stays there, the
+     * line is level-triggered. */
+    rc = arch_irq_route(arch_pci_read(bdf, PCI_INTERRUPT) & 0xff, core, on_interrupt, NULL);
+    if (rc)
+        e1000_stop(&card);
+    return rc;
 }
 
 int nic_probe(struct vswitch *s, unsigned core, void *(*alloc)(size_t bytes))
@@ -140,7 +182,7 @@ int nic_probe(struct vswitch *s, unsigned core, void *(*alloc)(size_t bytes))
 
 bool nic_poll(void)
 {
-    bool more = e1000_poll(&card, POLL_BUDGET, input, NULL);
+    bool more = present && e1000_poll(&card, POLL_BUDGET, input, NULL);
 
     nic.rx_frames = card.rx_frames;
     nic.tx_frames = card.tx_frames;

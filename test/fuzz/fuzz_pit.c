@@ -84,6 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 pit_update(&busy);
                 if (busy.deadline <= due)
                     abort(); /* the run loop would not come forward */
+                if (!level[0])
+                    abort(); /* a deadline is an interrupt */
             }
             clock.now = then;
             break;
