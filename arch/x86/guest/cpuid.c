@@ -2,91 +2,215 @@
 
 #include "hv/lib.h"
 
-/* CPUID.1:ECX: what a guest may see. SSE3, PCLMULQDQ, SSSE3, FMA is not (it needs XSAVE), CX16,
- * SSE4.1, SSE4.2, MOVBE, POPCNT, AES, RDRAND. */
+/* CPUID.1:ECX. What a guest may see: SSE3, PCLMULQDQ, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT,
+ * AES, RDRAND. Not: DTES64, MONITOR, VMX, SMX, EIST, PDCM, x2APIC, TSC deadline. */
 #define LEAF1_ECX                                                                                  \
     ((1u << 0) | (1u << 1) | (1u << 9) | (1u << 13) | (1u << 19) | (1u << 20) | (1u << 22) |       \
      (1u << 23) | (1u << 25) | (1u << 30))
+#define LEAF1_ECX_FMA     (1u << 12)
+#define LEAF1_ECX_PCID    (1u << 17)
+#define LEAF1_ECX_OSXSAVE (1u << 27)
+#define LEAF1_ECX_AVX     (1u << 28)
+#define LEAF1_ECX_F16C    (1u << 29)
 /* CPUID.1:EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, PGE, CMOV, PAT, PSE36, CLFSH, MMX, FXSR,
  * SSE, SSE2. Not: MCE, APIC, MTRR, MCA, DS, ACPI. */
 #define LEAF1_EDX                                                                                  \
     ((1u << 0) | (1u << 1) | (1u << 2) | (1u << 3) | (1u << 4) | (1u << 5) | (1u << 6) |           \
      (1u << 8) | (1u << 11) | (1u << 13) | (1u << 15) | (1u << 16) | (1u << 17) | (1u << 19) |     \
      (1u << 23) | (1u << 24) | (1u << 25) | (1u << 26))
-/* CPUID.7:EBX: FSGSBASE, BMI1, SMEP, BMI2, ERMS, RDSEED, ADX, SMAP, CLFLUSHOPT, SHA. */
+/* CPUID.7:EBX: FSGSBASE, BMI1, SMEP, BMI2, ERMS, RDSEED, ADX, SMAP, CLFLUSHOPT, SHA. Not: SGX, HLE,
+ * RTM, MPX, PT, TSC_ADJUST. */
 #define LEAF7_EBX                                                                                  \
     ((1u << 0) | (1u << 3) | (1u << 7) | (1u << 8) | (1u << 9) | (1u << 18) | (1u << 19) |         \
      (1u << 20) | (1u << 23) | (1u << 29))
-/* CPUID.7:ECX: UMIP. */
+#define LEAF7_EBX_INVPCID (1u << 10)
+#define LEAF7_EBX_AVX     (1u << 5)
+/* F, DQ, IFMA, PF, ER, CD, BW, VL. */
+#define LEAF7_EBX_AVX512                                                                           \
+    ((1u << 16) | (1u << 17) | (1u << 21) | (1u << 26) | (1u << 27) | (1u << 28) | (1u << 30) |    \
+     (1u << 31))
+/* CPUID.7:ECX: UMIP. With AVX: VAES, VPCLMULQDQ. With AVX-512: VBMI, VBMI2, VNNI, BITALG,
+ * VPOPCNTDQ. Not: PKU, OSPKE, WAITPKG, CET, LA57. */
 #define LEAF7_ECX         (1u << 2)
-/* CPUID.80000001H:ECX: LAHF64, LZCNT. EDX: SYSCALL, NX, 1 GB pages, RDTSCP, long mode. */
+#define LEAF7_ECX_AVX     ((1u << 9) | (1u << 10))
+#define LEAF7_ECX_AVX512  ((1u << 1) | (1u << 6) | (1u << 11) | (1u << 12) | (1u << 14))
+#define LEAF7_ECX_RDPID   (1u << 22)
+/* CPUID.7:EDX: fast short REP MOV. */
+#define LEAF7_EDX         (1u << 4)
+/* CPUID.80000001H:ECX: LAHF64, LZCNT. EDX: SYSCALL, NX, 1 GB pages, long mode. */
 #define EXT1_ECX          ((1u << 0) | (1u << 5))
-#define EXT1_EDX          ((1u << 11) | (1u << 20) | (1u << 26) | (1u << 27) | (1u << 29))
+#define EXT1_EDX          ((1u << 11) | (1u << 20) | (1u << 26) | (1u << 29))
+#define EXT1_EDX_RDTSCP   (1u << 27)
 #define EXT7_EDX          (1u << 8) /* invariant TSC */
 #define LEAF1_EBX_CLFLUSH 0x0000ff00u
 #define ONE_CPU           (1u << 16)
-#define PERIOD_OF_CRYSTAL 1u
+#define LEAF4_EAX         0x00003fffu /* type, level, self-initialising, associativity; one core */
+/* CPUID.(0DH,1):EAX: XSAVEOPT, XSAVEC, XGETBV with ECX = 1. Not: XSAVES. */
+#define XSAVE1_EAX        7u
+#define XSAVE_ALIGN       (1u << 1) /* subleaf's ECX: aligned to 64 in the compacted format */
+#define XSAVE_LEGACY      576u      /* FXSAVE area and header */
+#define KHZ               1000u
+#define MHZ               1000000u
+
+#define LEAF_CACHE        4u
+#define LEAF_FEATURE      7u
+#define LEAF_XSAVE        0xdu
+#define LEAF_TSC          0x15u
+#define LEAF_MHZ          0x16u
 
 static const struct cpuid_regs zeros;
 
-static void make_basic(struct cpuid_policy *p, struct cpuid_regs (*host)(uint32_t, uint32_t),
-                       uint64_t tsc_hz)
+static void make_features(struct cpuid_policy *p, const struct cpuid_env *env)
 {
-    struct cpuid_regs r = host(0, 0);
+    struct cpuid_regs r = env->host(1, 0);
+    uint32_t ecx = LEAF1_ECX, ebx7 = LEAF7_EBX, ecx7 = LEAF7_ECX;
 
-    p->basic[0] = r;
-    p->basic[0].eax = CPUID_BASIC_MAX;
-    r = host(1, 0);
+    if (env->xcr0)
+        ecx |= CPUID_1_ECX_XSAVE;
+    if (env->xcr0 & XCR0_AVX) {
+        ecx |= LEAF1_ECX_AVX | LEAF1_ECX_FMA | LEAF1_ECX_F16C;
+        ebx7 |= LEAF7_EBX_AVX;
+        ecx7 |= LEAF7_ECX_AVX;
+    }
+    if (env->xcr0 & XCR0_AVX512) {
+        ebx7 |= LEAF7_EBX_AVX512;
+        ecx7 |= LEAF7_ECX_AVX512;
+    }
+    if (env->invpcid) {
+        ecx |= LEAF1_ECX_PCID;
+        ebx7 |= LEAF7_EBX_INVPCID;
+    }
+    if (env->rdtscp)
+        ecx7 |= LEAF7_ECX_RDPID;
     p->basic[1] = (struct cpuid_regs){
         .eax = r.eax,
         .ebx = (r.ebx & LEAF1_EBX_CLFLUSH) | ONE_CPU,
-        .ecx = (r.ecx & LEAF1_ECX) | CPUID_1_ECX_HYPERVISOR,
+        .ecx = (r.ecx & ecx) | CPUID_1_ECX_HYPERVISOR,
         .edx = r.edx & LEAF1_EDX,
     };
-    r = host(7, 0);
-    p->basic[7] = (struct cpuid_regs){.ebx = r.ebx & LEAF7_EBX, .ecx = r.ecx & LEAF7_ECX};
-    /* TSC = crystal * EBX / EAX: a "crystal" of the TSC's own frequency when it fits, as measured
-     * and not as the CPU believes. */
-    if (tsc_hz <= UINT32_MAX)
-        p->basic[0x15] = (struct cpuid_regs){1, 1, (uint32_t)tsc_hz, 0};
-    else
-        p->basic[0x15] = (struct cpuid_regs){1, 1000, (uint32_t)(tsc_hz / 1000), 0};
-    p->basic[0x16] = (struct cpuid_regs){.eax = (uint32_t)(tsc_hz / 1000000)};
+    r = env->host(LEAF_FEATURE, 0);
+    p->basic[LEAF_FEATURE] =
+        (struct cpuid_regs){.ebx = r.ebx & ebx7, .ecx = r.ecx & ecx7, .edx = r.edx & LEAF7_EDX};
 }
 
-static void make_extended(struct cpuid_policy *p, struct cpuid_regs (*host)(uint32_t, uint32_t))
+static void make_caches(struct cpuid_policy *p, const struct cpuid_env *env)
 {
-    struct cpuid_regs r;
+    for (uint32_t i = 0; i < CPUID_CACHE_LEVELS; i++) {
+        p->cache[i] = env->host(LEAF_CACHE, i);
+        if ((p->cache[i].eax & 0x1fu) == 0)
+            p->cache[i] = zeros;
+        p->cache[i].eax &= LEAF4_EAX;
+    }
+}
+
+static void make_xsave(struct cpuid_policy *p, const struct cpuid_env *env)
+{
+    uint32_t size = XSAVE_LEGACY;
+
+    if (!env->xcr0)
+        return;
+    for (uint32_t i = 2; i < CPUID_XSAVE_SUBLEAFS; i++) {
+        struct cpuid_regs r;
+
+        if (!(env->xcr0 >> i & 1))
+            continue;
+        r = env->host(LEAF_XSAVE, i);
+        p->xsave[i] = (struct cpuid_regs){r.eax, r.ebx, r.ecx & XSAVE_ALIGN, 0};
+        if (r.eax + r.ebx > size)
+            size = r.eax + r.ebx;
+    }
+    p->xsave[0] = (struct cpuid_regs){
+        .eax = (uint32_t)env->xcr0, .ecx = size, .edx = (uint32_t)(env->xcr0 >> 32)};
+    p->xsave[1].eax = env->host(LEAF_XSAVE, 1).eax & XSAVE1_EAX;
+    cpuid_policy_xcr0(p, XCR0_X87);
+}
+
+static void make_basic(struct cpuid_policy *p, const struct cpuid_env *env)
+{
+    uint64_t hz = env->tsc_hz;
+    uint32_t ratio = (uint32_t)(hz >> 32) + 1;
+
+    p->basic[0] = env->host(0, 0);
+    p->basic[0].eax = CPUID_BASIC_MAX;
+    p->basic[2] = env->host(2, 0);
+    make_features(p, env);
+    make_caches(p, env);
+    make_xsave(p, env);
+    /* TSC = crystal * EBX / EAX: a "crystal" of the TSC's own frequency where it fits 32 bits, as
+     * measured and not as the CPU believes. */
+    p->basic[LEAF_TSC] = (struct cpuid_regs){1, ratio, (uint32_t)(hz / ratio), 0};
+    p->basic[LEAF_MHZ] =
+        (struct cpuid_regs){.eax = (uint32_t)(hz / MHZ), .ebx = (uint32_t)(hz / MHZ)};
+    p->plain = (2u << CPUID_BASIC_MAX) - 1;
+    p->plain &= ~((1u << LEAF_CACHE) | (1u << LEAF_FEATURE) | (1u << LEAF_XSAVE));
+}
+
+static void make_extended(struct cpuid_policy *p, const struct cpuid_env *env)
+{
+    struct cpuid_regs r = env->host(CPUID_EXTENDED + 1, 0);
+    uint32_t edx = EXT1_EDX | (env->rdtscp ? EXT1_EDX_RDTSCP : 0);
 
     p->extended[0].eax = CPUID_EXTENDED + CPUID_EXTENDED_MAX;
-    r = host(CPUID_EXTENDED + 1, 0);
-    p->extended[1] = (struct cpuid_regs){.ecx = r.ecx & EXT1_ECX, .edx = r.edx & EXT1_EDX};
+    p->extended[1] = (struct cpuid_regs){.ecx = r.ecx & EXT1_ECX, .edx = r.edx & edx};
     for (uint32_t i = 2; i <= 4; i++)
-        p->extended[i] = host(CPUID_EXTENDED + i, 0);
-    p->extended[6] = host(CPUID_EXTENDED + 6, 0);
+        p->extended[i] = env->host(CPUID_EXTENDED + i, 0);
+    p->extended[6] = env->host(CPUID_EXTENDED + 6, 0);
     p->extended[7].edx = EXT7_EDX;
-    p->extended[8].eax = host(CPUID_EXTENDED + 8, 0).eax;
+    p->extended[8].eax = env->host(CPUID_EXTENDED + 8, 0).eax;
 }
 
-void cpuid_policy_make(struct cpuid_policy *p,
-                       struct cpuid_regs (*host)(uint32_t leaf, uint32_t subleaf), uint64_t tsc_hz)
+void cpuid_policy_make(struct cpuid_policy *p, const struct cpuid_env *env)
 {
     memset(p, 0, sizeof(*p));
-    make_basic(p, host, tsc_hz);
-    make_extended(p, host);
+    make_basic(p, env);
+    make_extended(p, env);
     p->hypervisor[0].eax = CPUID_HYPERVISOR + CPUID_HYPERVISOR_MAX;
     memcpy(&p->hypervisor[0].ebx, "Bulk", 4);
     memcpy(&p->hypervisor[0].ecx, "head", 4);
-    memcpy(&p->hypervisor[0].edx, "Bulk", 4);
+    memcpy(&p->hypervisor[0].edx, "HV\0\0", 4);
     /* The convention of other hypervisors: TSC and bus frequency in kHz. */
-    p->hypervisor[1].eax = (uint32_t)(tsc_hz / 1000);
+    p->hypervisor[1].eax = (uint32_t)(env->tsc_hz / KHZ);
+    p->hypervisor[1].ebx = (uint32_t)(env->tsc_hz / KHZ);
+}
+
+void cpuid_policy_osxsave(struct cpuid_policy *p, bool osxsave)
+{
+    p->basic[1].ecx &= ~LEAF1_ECX_OSXSAVE;
+    if (osxsave)
+        p->basic[1].ecx |= LEAF1_ECX_OSXSAVE;
+}
+
+void cpuid_policy_xcr0(struct cpuid_policy *p, uint64_t xcr0)
+{
+    uint32_t standard = XSAVE_LEGACY, compacted = XSAVE_LEGACY;
+
+    for (uint32_t i = 2; i < CPUID_XSAVE_SUBLEAFS; i++) {
+        const struct cpuid_regs *r = &p->xsave[i];
+
+        if (!(xcr0 >> i & 1))
+            continue;
+        if (r->eax + r->ebx > standard)
+            standard = r->eax + r->ebx;
+        if (r->ecx & XSAVE_ALIGN)
+            compacted = (compacted + 63) & ~63u;
+        compacted += r->eax;
+    }
+    p->xsave[0].ebx = standard;
+    p->xsave[1].ebx = compacted;
 }
 
 const struct cpuid_regs *cpuid_policy_lookup(const struct cpuid_policy *p, uint32_t leaf,
                                              uint32_t subleaf)
 {
-    if (leaf <= CPUID_BASIC_MAX)
-        return leaf == 7 && subleaf ? &zeros : &p->basic[leaf];
+    if (leaf <= CPUID_BASIC_MAX) {
+        if (p->plain >> leaf & 1)
+            return &p->basic[leaf];
+        if (leaf == LEAF_FEATURE)
+            return subleaf ? &zeros : &p->basic[leaf];
+        if (leaf == LEAF_CACHE)
+            return subleaf < CPUID_CACHE_LEVELS ? &p->cache[subleaf] : &zeros;
+        return subleaf < CPUID_XSAVE_SUBLEAFS ? &p->xsave[subleaf] : &zeros;
+    }
     if (leaf - CPUID_EXTENDED <= CPUID_EXTENDED_MAX)
         return &p->extended[leaf - CPUID_EXTENDED];
     if (leaf == CPUID_HYPERVISOR)
@@ -94,4 +218,15 @@ const struct cpuid_regs *cpuid_policy_lookup(const struct cpuid_policy *p, uint3
     if (leaf == CPUID_HYPERVISOR + CPUID_HYPERVISOR_MAX)
         return &p->hypervisor[1];
     return &zeros;
+}
+
+bool xcr0_valid(uint64_t xcr0, uint64_t allowed)
+{
+    if ((xcr0 & ~allowed) || !(xcr0 & XCR0_X87))
+        return false;
+    if ((xcr0 & XCR0_AVX) && !(xcr0 & XCR0_SSE))
+        return false;
+    if (xcr0 & XCR0_AVX512)
+        return (xcr0 & XCR0_AVX512) == XCR0_AVX512 && (xcr0 & XCR0_AVX);
+    return true;
 }

@@ -8,20 +8,46 @@
 #include "hv/types.h"
 
 #define CPUID_BASIC_MAX      0x16u
+#define CPUID_CACHE_LEVELS   4u
+#define CPUID_XSAVE_SUBLEAFS 8u
 #define CPUID_EXTENDED       0x80000000u
 #define CPUID_EXTENDED_MAX   8u
 #define CPUID_HYPERVISOR     0x40000000u
 #define CPUID_HYPERVISOR_MAX 0x10u
 
+/* Components of the extended state. SDM 1 "XSAVE-Supported Features and State-Component Bitmaps" */
+#define XCR0_X87             (1ull << 0)
+#define XCR0_SSE             (1ull << 1)
+#define XCR0_AVX             (1ull << 2)
+#define XCR0_AVX512          (7ull << 5) /* opmask, ZMM_Hi256, Hi16_ZMM: all or none */
+#define XCR0_LAST_AVX512     7u
+
 struct cpuid_policy {
+    uint32_t plain; /* bit n: basic leaf n looks the same for all subleaves */
     struct cpuid_regs basic[CPUID_BASIC_MAX + 1];
+    struct cpuid_regs cache[CPUID_CACHE_LEVELS];   /* leaf 4 */
+    struct cpuid_regs xsave[CPUID_XSAVE_SUBLEAFS]; /* leaf 0xd */
     struct cpuid_regs extended[CPUID_EXTENDED_MAX + 1];
     struct cpuid_regs hypervisor[2]; /* the first leaf and the last */
 };
 
-/* `host` answers as the hardware does. */
-void cpuid_policy_make(struct cpuid_policy *p,
-                       struct cpuid_regs (*host)(uint32_t leaf, uint32_t subleaf), uint64_t tsc_hz);
+/* What the backend can give a guest. */
+struct cpuid_env {
+    struct cpuid_regs (*host)(uint32_t leaf, uint32_t subleaf); /* answers as the hardware does */
+    uint64_t tsc_hz;
+    uint64_t xcr0; /* components that guests may enable; 0: no XSAVE */
+    bool invpcid;  /* the instruction works in guests; with it PCID is offered */
+    bool rdtscp;   /* RDTSCP and RDPID work in guests */
+};
+
+/* The state after reset: CR4.OSXSAVE clear, XCR0 = x87. */
+void cpuid_policy_make(struct cpuid_policy *p, const struct cpuid_env *env);
+/* CPUID tells of these registers: to be called when the guest changes them. */
+void cpuid_policy_osxsave(struct cpuid_policy *p, bool osxsave);
+void cpuid_policy_xcr0(struct cpuid_policy *p, uint64_t xcr0);
 /* Leaves that are not there are all zero. */
 const struct cpuid_regs *cpuid_policy_lookup(const struct cpuid_policy *p, uint32_t leaf,
                                              uint32_t subleaf);
+
+/* May a guest write this to XCR0 when `allowed` components exist? SDM 2B "XSETBV". */
+bool xcr0_valid(uint64_t xcr0, uint64_t allowed);

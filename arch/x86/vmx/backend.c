@@ -8,23 +8,6 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-#define MSR_BITMAP_READ_HIGH  1024u
-#define MSR_BITMAP_WRITE_LOW  2048u
-#define MSR_BITMAP_WRITE_HIGH 3072u
-#define MSR_HIGH              0xc0000000u
-#define FCW_RESET             0x037fu
-#define MXCSR_RESET           0x1f80u
-#define DR6_RESET             0xffff0ff0u
-
-/* MSRs that the guest reads and writes itself: all of them are switched, in the VMCS or with the
- * lazy state. */
-static const uint32_t own_msrs[] = {
-    MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, MSR_IA32_PAT,
-    MSR_IA32_EFER,        MSR_IA32_STAR,         MSR_IA32_LSTAR,        MSR_IA32_CSTAR,
-    MSR_IA32_FMASK,       MSR_IA32_FS_BASE,      MSR_IA32_GS_BASE,      MSR_IA32_KERNEL_GS_BASE,
-    MSR_IA32_TSC_AUX,
-};
-
 static struct vmx_caps common;
 static bool common_known;
 
@@ -54,7 +37,7 @@ static int core_on(unsigned core, void *page)
 {
     uint32_t revision = (uint32_t)(common.basic & VMX_BASIC_REVISION_MASK);
     struct vmx_caps c;
-    uint64_t value;
+    uint64_t value, cr4;
     int rc;
 
     (void)core;
@@ -62,9 +45,12 @@ static int core_on(unsigned core, void *page)
     rc = vmx_feature_control(&c, &value);
     if (rc < 0 || (rc == 1 && msr_write_safe(MSR_IA32_FEATURE_CONTROL, value)))
         return -E_NOTSUP;
-    write_cr0((read_cr0() | common.cr0_fixed0) & common.cr0_fixed1);
-    /* OSFXSR: guests' FPU state is switched with FXSAVE. */
-    write_cr4(((read_cr4() | common.cr4_fixed0 | CR4_VMXE | CR4_OSFXSR) & common.cr4_fixed1));
+    write_cr0((read_cr0() | common.cr0_fixed0) & common.cr0_fixed1 & ~(CR0_EM | CR0_TS));
+    /* OSFXSR, OSXSAVE: guests' FPU state is switched with FXSAVE or XSAVE. */
+    cr4 = read_cr4() | common.cr4_fixed0 | CR4_VMXE | CR4_OSFXSR;
+    if (vmx_xcr0_allowed())
+        cr4 |= CR4_OSXSAVE;
+    write_cr4(cr4 & common.cr4_fixed1);
     memcpy(page, &revision, sizeof(revision));
     rc = vmx_on((uintptr_t)page);
     if (rc)
@@ -103,15 +89,6 @@ static void *alloc_table(void *ctx)
     return guest_alloc_page(ctx);
 }
 
-static void allow_msr(uint8_t *bitmap, uint32_t msr)
-{
-    uint32_t high = msr >= MSR_HIGH ? MSR_BITMAP_READ_HIGH : 0, n = msr & 0x1fffu;
-    uint8_t bit = (uint8_t)(1u << (n & 7));
-
-    bitmap[high + n / 8] &= (uint8_t)~bit;
-    bitmap[MSR_BITMAP_WRITE_LOW + high + n / 8] &= (uint8_t)~bit;
-}
-
 static int guest_init(struct guest *g)
 {
     struct vmx_guest *b = guest_alloc_page(g);
@@ -124,11 +101,9 @@ static int guest_init(struct guest *g)
     if (!b->msr_bitmap || !b->io_bitmap_a || !b->io_bitmap_b ||
         ept_init(&b->ept, common.ept_vpid & EPT_CAP_PAGE_1G, alloc_table, g))
         return -E_NOMEM;
-    memset(b->msr_bitmap, 0xff, PAGE_SIZE);
+    msr_bitmap_make(b->msr_bitmap);
     memset(b->io_bitmap_a, 0xff, PAGE_SIZE);
     memset(b->io_bitmap_b, 0xff, PAGE_SIZE);
-    for (unsigned i = 0; i < ARRAY_LEN(own_msrs); i++)
-        allow_msr(b->msr_bitmap, own_msrs[i]);
     g->backend = b;
     return 0;
 }
@@ -186,15 +161,40 @@ static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
     return cpuid(leaf, subleaf);
 }
 
-static void reset_lazy(struct vmx_lazy *l)
+/* The pages stay with the guest from one start to the next. */
+static struct vmx_vcpu *make_backend(struct vcpu *v)
 {
-    const uint16_t fcw = FCW_RESET;
-    const uint32_t mxcsr = MXCSR_RESET;
+    struct vmx_vcpu *x = guest_alloc_page(v->guest);
 
-    memset(l, 0, sizeof(*l));
-    memcpy(l->fxsave, &fcw, sizeof(fcw));
-    memcpy(l->fxsave + 24, &mxcsr, sizeof(mxcsr));
-    l->dr6 = DR6_RESET;
+    if (!x)
+        return NULL;
+    x->vmcs = guest_alloc_page(v->guest);
+    x->lazy.fpu = guest_alloc_page(v->guest);
+    if (!x->vmcs || !x->lazy.fpu)
+        return NULL;
+    x->vcpu = v;
+    return x;
+}
+
+static void reset_backend(struct vmx_vcpu *x)
+{
+    const struct cpuid_env env = {
+        .host = host_cpuid,
+        .tsc_hz = arch_tsc_hz(),
+        .xcr0 = vmx_xcr0_allowed(),
+        .invpcid = vmx_can_set(common.cpu2, CPU2_ENABLE_INVPCID),
+        .rdtscp = vmx_can_set(common.cpu2, CPU2_ENABLE_RDTSCP),
+    };
+
+    x->launched = false;
+    x->host_rsp = 0;
+    x->reinject = 0;
+    x->cr8 = 0;
+    x->timer_shift = vmx_timer_shift(&common);
+    x->timer_extra = x->timer_shift ? 1 : 0;
+    vmx_lazy_reset(&x->lazy);
+    msr_policy_reset(&x->msr);
+    cpuid_policy_make(&x->cpuid, &env);
 }
 
 static int vcpu_init(struct vcpu *v, const struct load_result *start)
@@ -203,30 +203,21 @@ static int vcpu_init(struct vcpu *v, const struct load_result *start)
     struct vmx_guest *b = v->guest->backend;
     struct vmx_vcpu *x = v->backend;
 
-    /* The pages stay with the guest from one start to the next. */
-    if (!x) {
-        x = guest_alloc_page(v->guest);
-        if (!x)
-            return -E_NOMEM;
-        x->vmcs = guest_alloc_page(v->guest);
-        if (!x->vmcs)
-            return -E_NOMEM;
-        v->backend = x;
-    }
-    x->vcpu = v;
-    x->reinject = 0;
-    reset_lazy(&x->lazy);
-    cpuid_policy_make(&x->cpuid, host_cpuid, arch_tsc_hz());
+    if (!x)
+        x = make_backend(v);
+    if (!x)
+        return -E_NOMEM;
+    v->backend = x;
+    /* The CPU may still hold parts of the region from the last life. */
+    vmx_unload(x);
+    reset_backend(x);
     memset(x->vmcs, 0, PAGE_SIZE);
     memcpy(x->vmcs, &revision, sizeof(revision));
-    x->launched = 0;
-    if (vmclear((uintptr_t)x->vmcs))
-        return -E_STATE;
+    vmx_unload(x);
     vmx_load(x);
-    if (common.ept_vpid & EPT_CAP_INVEPT_SINGLE)
-        invept(INVEPT_SINGLE_CONTEXT, ept_pointer(&b->ept));
-    if (common.ept_vpid & EPT_CAP_INVVPID_SINGLE)
-        invvpid(INVVPID_SINGLE_CONTEXT, (uint16_t)(v->guest->number + 1));
+    invept(common.ept_vpid & EPT_CAP_INVEPT_SINGLE ? INVEPT_SINGLE_CONTEXT : INVEPT_ALL_CONTEXT,
+           ept_pointer(&b->ept));
+    vmx_flush_tlb(x);
     return vmx_setup(x, start);
 }
 

@@ -1,12 +1,15 @@
-; int vmx_enter(struct vcpu_gprs *regs, uint64_t launched);
-;   RDI = general registers of the guest: loaded before, stored after. RSI = 0: VMLAUNCH, else VMRESUME.
-;   Returns 0 after a VM exit, 1 when VMLAUNCH or VMRESUME itself failed (the VM-instruction error says why).
-;   Needs: the vCPU's VMCS current, HOST_RIP = vmx_exit_point, interrupts off. Keeps the callee-saved registers; nothing of the guest's stays in any other one.
-; One path saves and restores: a failed instruction comes back here as well as an exit does.
+; Into the guest and back: SDM 3C "VM Entries", "VM Exits".
+;
+; uint32_t vmx_enter(struct vcpu *v);
+;   RDI = the vCPU; its general registers (the first member) are loaded before and stored after.
+;   Returns the exit reason after a VM exit, VMX_ENTER_FAILED when VMLAUNCH or VMRESUME itself failed (the VM-instruction error says why).
+;   Needs: the vCPU's VMCS current, HOST_RIP = vmx_exit_point, the preemption timer set, vmx_vcpu.deadline set, interrupts off.
+;   Keeps the callee-saved registers; nothing of the guest's stays in any other one.
+;
+; While a guest runs the stack holds: the vCPU, then the root's callee-saved registers.
+; One path stores and clears the registers: a failed instruction takes it as an exit does.
 
 %include "offsets.inc"
-
-VMCS_HOST_RSP equ 0x6c14
 
 section .text
 bits 64
@@ -21,10 +24,16 @@ vmx_enter:
     push r14
     push r15
     push rdi
-    mov eax, VMCS_HOST_RSP
-    vmwrite rax, rsp
-    ; MOV does not touch the flags that decide below.
-    test rsi, rsi
+    mov rax, [rdi + VCPU_BACKEND]
+    cmp rsp, [rax + X_HOST_RSP]
+    je .load                            ; ZF = 1: VMRESUME. MOV keeps the flag until then
+    ; The first entry, or another stack depth than at the last one.
+    mov [rax + X_HOST_RSP], rsp
+    mov ecx, VMCS_HOST_RSP
+    vmwrite rcx, rsp
+    cmp byte [rax + X_LAUNCHED], 1
+    mov byte [rax + X_LAUNCHED], 1
+.load:
     mov rax, [rdi + GPR_RAX]
     mov rcx, [rdi + GPR_RCX]
     mov rdx, [rdi + GPR_RDX]
@@ -40,27 +49,106 @@ vmx_enter:
     mov r14, [rdi + GPR_R14]
     mov r15, [rdi + GPR_R15]
     mov rdi, [rdi + GPR_RDI]
-    jz .launch
+    jne .launch
     vmresume
-    jmp .failed
+    jmp failed
 .launch:
     vmlaunch
-.failed:
+failed:
     ; No register has changed: take the way of an exit, with another result.
-    push 1
-    jmp leave
+    xchg rdi, [rsp]
+    mov [rdi + GPR_RSI], rsi
+    mov [rdi + GPR_RAX], rax
+    mov eax, VMX_ENTER_FAILED
+    jmp store
+
+; CPUID is by far the commonest exit of some guests, and it needs nothing but a table: it is answered here, with five registers, unless something is due or
+; unusual; then the registers are brought back and the general path decides. The rest of the guest's registers is left alone and not used.
 align 16
 vmx_exit_point:
-    push 0
-leave:
-    xchg rdi, [rsp + 8]                 ; the pointer; the guest's RDI waits on the stack
+    xchg rdi, [rsp]                     ; the vCPU; the guest's RDI waits on the stack
+    mov [rdi + GPR_RSI], rsi
+    mov esi, VMCS_EXIT_REASON
+    vmread rsi, rsi
+    jna no_reason
+    cmp esi, VMX_EXIT_CPUID
+    jne general
     mov [rdi + GPR_RAX], rax
-    pop rax                             ; result
+    mov [rdi + GPR_RCX], rcx
+    mov [rdi + GPR_RDX], rdx
+    mov rsi, [rdi + VCPU_BACKEND]
+    cmp eax, CPUID_BASIC_MAX
+    ja again
+    bt dword [rsi + X_CPUID_PLAIN], eax ; leaves whose subleaves differ are not plain
+    jnc again
+    cmp dword [rdi + VCPU_REQUESTS], 0
+    jne again
+    ; A shadow of STI or MOV SS ends with this instruction, and TF wants its trap.
+    mov ecx, VMCS_GUEST_INTERRUPTIBILITY_STATE
+    vmread rcx, rcx
+    jna again
+    test ecx, BLOCKING_BY_STI_OR_MOV_SS
+    jnz again
+    mov ecx, VMCS_GUEST_RFLAGS
+    vmread rcx, rcx
+    jna again
+    test ecx, RFLAGS_TF
+    jnz again
+    rdtsc
+    shl rdx, 32
+    or rax, rdx                         ; now
+    mov rdx, [rsi + X_DEADLINE]
+    sub rdx, rax
+    jbe again                           ; the time is over
+    mov ecx, [rsi + X_TIMER_SHIFT]
+    shr rdx, cl
+    add rdx, [rsi + X_TIMER_EXTRA]
+    mov ecx, VMCS_VMX_PREEMPTION_TIMER_VALUE
+    vmwrite rcx, rdx
+    jna again
+    mov ecx, VMCS_GUEST_RIP
+    vmread rdx, rcx
+    jna again
+    mov rcx, [rdi + VCPU_STATS]
+    mov [rcx + STATS_LAST_TSC], rax
+    mov [rcx + STATS_LAST_RIP], rdx
+    mov dword [rcx + STATS_LAST_REASON], VMX_EXIT_CPUID
+    mov qword [rcx + STATS_LAST_QUALIFICATION], 0
+    mov eax, VMCS_VM_EXIT_INSTRUCTION_LENGTH
+    vmread rax, rax
+    jna again
+    add rdx, rax
+    mov eax, VMCS_GUEST_RIP
+    vmwrite rax, rdx
+    jna again
+    inc qword [rcx + STATS_ENTRIES]
+    inc qword [rcx + STATS_EXITS_CPUID]
+    mov ecx, [rdi + GPR_RAX]
+    shl ecx, 4
+    add rsi, rcx
+    mov eax, [rsi + X_CPUID_BASIC]
+    mov ebx, [rsi + X_CPUID_BASIC + 4]
+    mov ecx, [rsi + X_CPUID_BASIC + 8]
+    mov edx, [rsi + X_CPUID_BASIC + 12]
+    mov rsi, [rdi + GPR_RSI]
+    xchg rdi, [rsp]
+    vmresume
+    jmp failed
+
+; Not for here after all.
+again:
+    mov rax, [rdi + GPR_RAX]
+    mov rcx, [rdi + GPR_RCX]
+    mov rdx, [rdi + GPR_RDX]
+    mov esi, VMX_EXIT_CPUID
+general:
+    mov [rdi + GPR_RAX], rax
+    mov eax, esi                        ; result
+store:
     mov [rdi + GPR_RCX], rcx
     mov [rdi + GPR_RDX], rdx
     mov [rdi + GPR_RBX], rbx
     mov [rdi + GPR_RBP], rbp
-    mov [rdi + GPR_RSI], rsi
     mov [rdi + GPR_R8], r8
     mov [rdi + GPR_R9], r9
     mov [rdi + GPR_R10], r10
@@ -69,8 +157,7 @@ leave:
     mov [rdi + GPR_R13], r13
     mov [rdi + GPR_R14], r14
     mov [rdi + GPR_R15], r15
-    pop rcx
-    mov [rdi + GPR_RDI], rcx
+    pop qword [rdi + GPR_RDI]
     ; What the guest left must not steer speculation in the root.
     xor ecx, ecx
     xor edx, edx
@@ -87,3 +174,8 @@ leave:
     pop rbx
     pop rbp
     ret
+
+; VMREAD without a current VMCS: a broken invariant, which the caller's next VMREAD reports.
+no_reason:
+    mov esi, VMX_EXIT_UNREADABLE
+    jmp general

@@ -4,7 +4,7 @@
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 
-#define BLOCKING (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)
+#define SHADOW ((uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
 
 void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear)
 {
@@ -16,25 +16,21 @@ void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear)
     vmwrite(VMCS_PRIMARY_PROCESSOR_CONTROLS, v);
 }
 
-void vmx_inject_exception(uint8_t vector, bool has_error, uint32_t error)
+void vmx_inject_exception(struct vmx_vcpu *x, uint8_t vector, bool has_error, uint32_t error)
 {
     uint32_t info = INTR_INFO_VALID | INTR_INFO_HARD_EXCEPTION | vector;
+    uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
 
-    if (has_error) {
+    (void)x;
+    /* In real-address mode exceptions push no error code, and VM entry insists on that. */
+    if (has_error && (vmread(VMCS_GUEST_CR0) & CR0_PE)) {
         info |= INTR_INFO_ERROR_CODE;
         vmwrite(VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, error);
     }
+    /* The instruction's shadow ends with its fault; with TF set, VM entry would refuse it. */
+    if (blocking & SHADOW)
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, blocking & ~SHADOW);
     vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO, info);
-}
-
-/* The event that the exit interrupted must not be lost: it is delivered first. */
-static void inject_again(struct vmx_vcpu *x)
-{
-    if (x->reinject & INTR_INFO_ERROR_CODE)
-        vmwrite(VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, x->reinject_error);
-    vmwrite(VMCS_VM_ENTRY_INSTRUCTION_LENGTH, x->reinject_length);
-    vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO, x->reinject);
-    x->reinject = 0;
 }
 
 void vmx_note_vectoring(struct vmx_vcpu *x)
@@ -52,26 +48,36 @@ void vmx_note_vectoring(struct vmx_vcpu *x)
 static bool can_take_irq(void)
 {
     return (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) &&
-           !(vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & BLOCKING);
+           !(vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & SHADOW);
+}
+
+/* The event that an exit interrupted must not be lost: it is delivered before anything new. */
+static bool inject_again(struct vmx_vcpu *x)
+{
+    if ((x->reinject & INTR_INFO_TYPE_MASK) == INTR_INFO_EXTERNAL && !can_take_irq())
+        return false;
+    if (x->reinject & INTR_INFO_ERROR_CODE)
+        vmwrite(VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, x->reinject_error);
+    vmwrite(VMCS_VM_ENTRY_INSTRUCTION_LENGTH, x->reinject_length);
+    vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO, x->reinject);
+    x->reinject = 0;
+    return true;
 }
 
 void vmx_prepare_events(struct vmx_vcpu *x)
 {
     struct platform *p = x->vcpu->platform;
-
-    if (__builtin_expect(x->reinject != 0, 0))
-        inject_again(x);
-    if (!platform_irq_pending(p)) {
-        vmx_set_cpu1(x, 0, CPU1_INTERRUPT_WINDOW_EXITING);
-        return;
-    }
     /* One event an entry: an exception that a handler has queued goes first. */
-    if (!(vmread(VMCS_VM_ENTRY_INTERRUPTION_INFO) & INTR_INFO_VALID) && can_take_irq()) {
+    bool busy = vmread(VMCS_VM_ENTRY_INTERRUPTION_INFO) & INTR_INFO_VALID;
+
+    if (__builtin_expect(x->reinject != 0, 0) && !busy)
+        busy = inject_again(x);
+    if (platform_irq_pending(p) && !busy && !x->reinject && can_take_irq()) {
         vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO,
                 INTR_INFO_VALID | INTR_INFO_EXTERNAL | platform_irq_ack(p));
         x->vcpu->stats->irqs++;
     }
-    if (platform_irq_pending(p))
+    if (platform_irq_pending(p) || x->reinject)
         vmx_set_cpu1(x, CPU1_INTERRUPT_WINDOW_EXITING, 0);
     else
         vmx_set_cpu1(x, 0, CPU1_INTERRUPT_WINDOW_EXITING);

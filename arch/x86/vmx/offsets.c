@@ -1,27 +1,63 @@
-/* Offsets for enter.asm, from the compiler itself. Compiled to assembly only; the Makefile turns
- * each "->NAME value" into %define. */
+/* Offsets and constants for enter.asm, from the compiler itself. Compiled to assembly only; the
+ * Makefile turns each "->NAME value" into %define. */
+#include "arch/x86/cpu/regs.h"
+#include "arch/x86/vmx/fields.h"
+#include "arch/x86/vmx/vcpu.h"
+#include "arch/x86/vmx/vmx.h"
 #include "hv/guest.h"
 
-#define OFFSET(name, member)                                                                       \
-    __asm__ volatile("\n->" #name " %0" : : "i"(offsetof(struct vcpu_gprs, member)))
+#define VALUE(name, value)              __asm__ volatile("\n->" #name " %0" : : "i"(value))
+#define OFFSET(name, structure, member) VALUE(name, offsetof(struct structure, member))
+#define FIELD(name)                     VALUE(VMCS_##name, VMCS_##name)
+
+_Static_assert(offsetof(struct vcpu, regs) == 0, "vmx_enter takes the vCPU for its registers");
 
 void offsets(void);
 
 void offsets(void)
 {
-    OFFSET(GPR_RAX, rax);
-    OFFSET(GPR_RCX, rcx);
-    OFFSET(GPR_RDX, rdx);
-    OFFSET(GPR_RBX, rbx);
-    OFFSET(GPR_RBP, rbp);
-    OFFSET(GPR_RSI, rsi);
-    OFFSET(GPR_RDI, rdi);
-    OFFSET(GPR_R8, r8);
-    OFFSET(GPR_R9, r9);
-    OFFSET(GPR_R10, r10);
-    OFFSET(GPR_R11, r11);
-    OFFSET(GPR_R12, r12);
-    OFFSET(GPR_R13, r13);
-    OFFSET(GPR_R14, r14);
-    OFFSET(GPR_R15, r15);
+    OFFSET(GPR_RAX, vcpu_gprs, rax);
+    OFFSET(GPR_RCX, vcpu_gprs, rcx);
+    OFFSET(GPR_RDX, vcpu_gprs, rdx);
+    OFFSET(GPR_RBX, vcpu_gprs, rbx);
+    OFFSET(GPR_RBP, vcpu_gprs, rbp);
+    OFFSET(GPR_RSI, vcpu_gprs, rsi);
+    OFFSET(GPR_RDI, vcpu_gprs, rdi);
+    OFFSET(GPR_R8, vcpu_gprs, r8);
+    OFFSET(GPR_R9, vcpu_gprs, r9);
+    OFFSET(GPR_R10, vcpu_gprs, r10);
+    OFFSET(GPR_R11, vcpu_gprs, r11);
+    OFFSET(GPR_R12, vcpu_gprs, r12);
+    OFFSET(GPR_R13, vcpu_gprs, r13);
+    OFFSET(GPR_R14, vcpu_gprs, r14);
+    OFFSET(GPR_R15, vcpu_gprs, r15);
+    OFFSET(VCPU_BACKEND, vcpu, backend);
+    OFFSET(VCPU_REQUESTS, vcpu, requests);
+    OFFSET(VCPU_STATS, vcpu, stats);
+    OFFSET(X_HOST_RSP, vmx_vcpu, host_rsp);
+    OFFSET(X_LAUNCHED, vmx_vcpu, launched);
+    OFFSET(X_DEADLINE, vmx_vcpu, deadline);
+    OFFSET(X_TIMER_SHIFT, vmx_vcpu, timer_shift);
+    OFFSET(X_TIMER_EXTRA, vmx_vcpu, timer_extra);
+    OFFSET(X_CPUID_PLAIN, vmx_vcpu, cpuid.plain);
+    OFFSET(X_CPUID_BASIC, vmx_vcpu, cpuid.basic);
+    OFFSET(STATS_ENTRIES, abi_vcpu, entries);
+    OFFSET(STATS_EXITS_CPUID, abi_vcpu, exits[VMX_EXIT_CPUID]);
+    OFFSET(STATS_LAST_TSC, abi_vcpu, last_exit.tsc);
+    OFFSET(STATS_LAST_RIP, abi_vcpu, last_exit.rip);
+    OFFSET(STATS_LAST_REASON, abi_vcpu, last_exit.reason);
+    OFFSET(STATS_LAST_QUALIFICATION, abi_vcpu, last_exit.qualification);
+    VALUE(CPUID_BASIC_MAX, CPUID_BASIC_MAX);
+    VALUE(VMX_EXIT_CPUID, VMX_EXIT_CPUID);
+    VALUE(VMX_ENTER_FAILED, VMX_ENTER_FAILED);
+    VALUE(VMX_EXIT_UNREADABLE, VMX_EXIT_ENTRY_FAILURE);
+    VALUE(RFLAGS_TF, RFLAGS_TF);
+    VALUE(BLOCKING_BY_STI_OR_MOV_SS, BLOCKING_BY_STI | BLOCKING_BY_MOV_SS);
+    FIELD(HOST_RSP);
+    FIELD(EXIT_REASON);
+    FIELD(GUEST_INTERRUPTIBILITY_STATE);
+    FIELD(GUEST_RFLAGS);
+    FIELD(VMX_PREEMPTION_TIMER_VALUE);
+    FIELD(GUEST_RIP);
+    FIELD(VM_EXIT_INSTRUCTION_LENGTH);
 }

@@ -1,143 +1,115 @@
 /* Enter, exit, dispatch: until the time is over or somebody else needs the core. */
-#include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/vmx/names.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 
-#define TIMER_MAX 0xffffffffull
+/* Deadlines further away than the timer can count are reached in several entries. In units of the
+ * timer. */
+#define TIMER_SPAN 0x80000000ull
 
-static struct vmx_vcpu *current[ARCH_CORES_MAX];
-
-/* The order of vmx_lazy.msr. The root uses none of these. */
-static const uint32_t lazy_msrs[] = {
-    MSR_IA32_STAR,  MSR_IA32_LSTAR,          MSR_IA32_CSTAR,
-    MSR_IA32_FMASK, MSR_IA32_KERNEL_GS_BASE, MSR_IA32_TSC_AUX,
-};
-_Static_assert(ARRAY_LEN(lazy_msrs) == ARRAY_LEN(((struct vmx_lazy *)0)->msr), "one place each");
-
-#define READ_DR(n, v)  __asm__ volatile("mov %%dr" #n ", %0" : "=r"(v))
-#define WRITE_DR(n, v) __asm__ volatile("mov %0, %%dr" #n ::"r"(v))
-
-static void save_lazy(struct vmx_lazy *l)
+/* The preemption timer stops in root operation, so each entry sets it anew, from an absolute time
+ * that is later than `now`. */
+static inline void set_timer(const struct vmx_vcpu *x, uint64_t now)
 {
-    __asm__ volatile("fxsave64 %0" : "=m"(l->fxsave));
-    for (unsigned i = 0; i < ARRAY_LEN(lazy_msrs); i++)
-        l->msr[i] = rdmsr(lazy_msrs[i]);
-    READ_DR(0, l->dr[0]);
-    READ_DR(1, l->dr[1]);
-    READ_DR(2, l->dr[2]);
-    READ_DR(3, l->dr[3]);
-    READ_DR(6, l->dr6);
+    vmwrite(VMCS_VMX_PREEMPTION_TIMER_VALUE,
+            ((x->deadline - now) >> x->timer_shift) + x->timer_extra);
 }
 
-static void load_lazy(const struct vmx_lazy *l)
-{
-    __asm__ volatile("fxrstor64 %0" ::"m"(l->fxsave));
-    for (unsigned i = 0; i < ARRAY_LEN(lazy_msrs); i++)
-        wrmsr(lazy_msrs[i], l->msr[i]);
-    WRITE_DR(0, l->dr[0]);
-    WRITE_DR(1, l->dr[1]);
-    WRITE_DR(2, l->dr[2]);
-    WRITE_DR(3, l->dr[3]);
-    WRITE_DR(6, l->dr6);
-}
-
-void vmx_load(struct vmx_vcpu *x)
-{
-    struct vmx_vcpu **slot = &current[x->vcpu->core];
-
-    if (__builtin_expect(*slot == x, 1))
-        return;
-    if (*slot)
-        save_lazy(&(*slot)->lazy);
-    if (vmptrld((uintptr_t)x->vmcs))
-        panic("VMPTRLD of the VMCS of guest %u failed", x->vcpu->guest->number);
-    load_lazy(&x->lazy);
-    *slot = x;
-}
-
-void vmx_unload(struct vmx_vcpu *x)
-{
-    struct vmx_vcpu **slot = &current[x->vcpu->core];
-
-    if (*slot == x)
-        *slot = NULL;
-    if (vmclear((uintptr_t)x->vmcs))
-        panic("VMCLEAR of the VMCS of guest %u failed", x->vcpu->guest->number);
-    x->launched = 0;
-}
-
-/* The timer counts at a power of two below the TSC's rate; rounded up, so that it never fires
- * early. */
-static inline void set_timer(uint64_t ticks, unsigned shift)
-{
-    uint64_t v = shift ? (ticks >> shift) + 1 : ticks;
-
-    vmwrite(VMCS_VMX_PREEMPTION_TIMER_VALUE, min_u64(v, TIMER_MAX));
-}
-
-static void entry_failed(struct vmx_vcpu *x)
+static enum exit_action entry_failed(struct vmx_vcpu *x)
 {
     uint32_t error = (uint32_t)vmread(VMCS_VM_INSTRUCTION_ERROR);
 
     vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "VM entry failed: %s (error %u)",
               vmx_instruction_error_name(error), error);
+    return EXIT_STOP;
 }
 
-/* The instruction that exited is done. The only place where the guest's RIP moves. */
-static inline void skip(uint64_t rip)
-{
-    uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
-
-    vmwrite(VMCS_GUEST_RIP, rip + vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH));
-    if (blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
-                blocking & ~(uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
-}
-
-static inline void record(struct vcpu *v, uint32_t reason, uint64_t now)
+/* Handlers whose reason defines a qualification add it. */
+static inline void record(struct vcpu *v, uint32_t reason, uint32_t basic, uint64_t now)
 {
     struct abi_vcpu *s = v->stats;
-    uint32_t basic = reason & VMX_EXIT_BASIC_MASK;
 
-    s->exits[basic < ABI_EXIT_REASONS ? basic : ABI_EXIT_REASONS - 1]++;
+    s->entries++;
+    s->exits[basic]++;
     s->last_exit.tsc = now;
     s->last_exit.reason = reason;
     s->last_exit.rip = vmread(VMCS_GUEST_RIP);
 }
 
-/* One entry and the exit after it. */
-static inline enum exit_action enter_once(struct vmx_vcpu *x)
+static inline enum exit_action general_exit(struct vmx_vcpu *x, uint32_t reason, uint64_t now)
 {
-    struct vcpu *v = x->vcpu;
-    uint64_t now;
-    uint32_t reason;
-
-    if (__builtin_expect(vmx_enter(&v->regs, x->launched) != 0, 0)) {
-        entry_failed(x);
-        return EXIT_STOP;
-    }
-    x->launched = 1;
-    v->stats->entries++;
-    now = arch_tsc();
-    v->platform->clock.now = now;
-    reason = (uint32_t)vmread(VMCS_EXIT_REASON);
-    record(v, reason, now);
+    x->vcpu->platform->clock.now = now;
+    x->vcpu->stats->last_exit.qualification = 0;
     return vmx_handle_exit(x, reason);
+}
+
+/* Neither a reason that the table knows nor an exit that was counted by its number. */
+static enum exit_action unusual_exit(struct vmx_vcpu *x, uint32_t reason, uint64_t now)
+{
+    uint32_t basic = reason & VMX_EXIT_BASIC_MASK;
+
+    if (reason == VMX_ENTER_FAILED)
+        return entry_failed(x);
+    record(x->vcpu, reason, basic < ABI_EXIT_REASONS ? basic : ABI_EXIT_REASONS - 1, now);
+    return general_exit(x, reason, now);
+}
+
+/* The instruction that exited is done: its shadow ends, and a single step is due. The only place
+ * where the guest's RIP moves (but for CPUID, which enter.asm answers by the same rules). */
+static inline void skip(const struct vcpu *v)
+{
+    uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
+
+    vmwrite(VMCS_GUEST_RIP, v->stats->last_exit.rip + vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH));
+    if (__builtin_expect(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS), 0))
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
+                blocking & ~(uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+    if (__builtin_expect(vmread(VMCS_GUEST_RFLAGS) & RFLAGS_TF, 0))
+        vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
+                vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
+}
+
+/* Entries and exits until something is due, or an exit wants more than going on. `now` is earlier
+ * than x->deadline. Not inlined: it wants all registers for itself. */
+static __attribute__((noinline)) enum exit_action enter_until(struct vmx_vcpu *x, struct vcpu *v,
+                                                              uint64_t now)
+{
+    for (;;) {
+        enum exit_action action;
+        uint32_t reason;
+
+        set_timer(x, now);
+        reason = vmx_enter(v);
+        now = arch_tsc();
+        /* The most frequent one does not go by the table. */
+        if (__builtin_expect(reason == VMX_EXIT_IO_INSTRUCTION, 1)) {
+            record(v, VMX_EXIT_IO_INSTRUCTION, VMX_EXIT_IO_INSTRUCTION, now);
+            action = vmx_on_io(x);
+        } else if (__builtin_expect(reason < ABI_EXIT_REASONS, 1)) {
+            record(v, reason, reason, now);
+            action = general_exit(x, reason, now);
+        } else {
+            return unusual_exit(x, reason, now);
+        }
+        if (action != EXIT_SKIP)
+            return action;
+        skip(v);
+        if (now >= x->deadline || __atomic_load_n(&v->requests, __ATOMIC_RELAXED))
+            return EXIT_RESUME;
+    }
 }
 
 enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
 {
     struct vmx_vcpu *x = v->backend;
     struct platform *p = v->platform;
-    unsigned shift = vmx_timer_shift(vmx_caps_common());
 
     vmx_load(x);
     v->halted = false;
-    for (;;) {
-        uint64_t now = arch_tsc(), deadline;
+    while (!v->stop) {
+        uint64_t now = arch_tsc();
 
         if (now >= until)
             return VCPU_YIELD_SLICE;
@@ -147,31 +119,27 @@ enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
             p->clock.now = now;
             platform_timers(p);
         }
-        /* Nearly always there is nothing to deliver and no window to close. */
-        if (__builtin_expect(platform_irq_pending(p) || x->reinject ||
-                                 (x->cpu1 & CPU1_INTERRUPT_WINDOW_EXITING),
-                             0))
+        if (vmx_events_pending(x))
             vmx_prepare_events(x);
-        deadline = min_u64(until, p->next_event);
-        set_timer(deadline > now ? deadline - now : 0, shift);
-        switch (enter_once(x)) {
+        /* A timer that is due in the past, if there is one, ends the entry at once. */
+        x->deadline = max_u64(
+            now + 1, min_u64(min_u64(until, p->next_event), now + (TIMER_SPAN << x->timer_shift)));
+        switch (enter_until(x, v, now)) {
+        case EXIT_RESUME:
+            break;
         case EXIT_SKIP:
-            skip(v->stats->last_exit.rip);
+        case EXIT_DONE:
+            skip(v);
             break;
         case EXIT_HALT:
-            skip(v->stats->last_exit.rip);
+            skip(v);
             v->halted = true;
             return VCPU_YIELD_HALT;
+        case EXIT_KICK:
+            return VCPU_YIELD_KICK;
         case EXIT_STOP:
             return VCPU_YIELD_STOP;
-        case EXIT_RESUME:
-            if (v->stats->last_exit.reason == VMX_EXIT_EXTERNAL_INTERRUPT) {
-                arch_irq_window();
-                return VCPU_YIELD_KICK;
-            }
-            break;
         }
-        if (__builtin_expect(v->stop, 0))
-            return VCPU_YIELD_STOP;
     }
+    return VCPU_YIELD_STOP;
 }

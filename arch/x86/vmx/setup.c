@@ -7,13 +7,13 @@
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 
-#define CR0_RESET 0x60000010ull /* CD, NW, ET */
 #define DR7_RESET 0x400u
-/* The guest's CR0 and CR4 bits that the root keeps: fixed ones, and those that reach beyond the
- * guest. */
+/* CR0 bits that the root keeps, and the only CR4 bits that it leaves to the guest: the others are
+ * fixed, reach beyond the guest, or belong to features that CPUID hides. */
 #define CR0_OWNED (CR0_NE | CR0_NW | CR0_CD)
-#define CR4_OWNED                                                                                  \
-    (CR4_VMXE | CR4_SMXE | CR4_OSXSAVE | CR4_MCE | CR4_PKE | CR4_CET | CR4_PKS | CR4_LA57)
+#define CR4_GUESTS                                                                                 \
+    (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR |   \
+     CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
 #define EXCEPTIONS                                                                                 \
     ((1u << 1) | (1u << 17) | (1u << 18)) /* #DB, #AC: endless delivery loops; #MC: the host's */
 #define REAL_LIMIT 0xffffu
@@ -31,7 +31,8 @@ static int write_controls(const struct vmx_vcpu *x)
                     0, c->pin, &pin);
     if (rc == 0)
         rc = vmx_adjust(CPU2_ENABLE_EPT | CPU2_ENABLE_VPID | CPU2_UNRESTRICTED_GUEST |
-                            CPU2_ENABLE_RDTSCP | CPU2_WBINVD_EXITING,
+                            CPU2_ENABLE_RDTSCP | CPU2_WBINVD_EXITING | CPU2_ENABLE_INVPCID |
+                            CPU2_ENABLE_ENCLS_EXITING | CPU2_ENABLE_ENCLV_EXITING,
                         CPU2_ENABLE_EPT | CPU2_ENABLE_VPID | CPU2_UNRESTRICTED_GUEST, c->cpu2,
                         &cpu2);
     if (rc == 0)
@@ -63,7 +64,11 @@ static int write_controls(const struct vmx_vcpu *x)
     vmwrite(VMCS_EPT_POINTER, ept_pointer(&g->ept));
     vmwrite(VMCS_VPID, x->vcpu->guest->number + 1);
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, CR0_OWNED);
-    vmwrite(VMCS_CR4_GUEST_HOST_MASK, CR4_OWNED | (c->cr4_fixed0 & ~CR4_PAE));
+    vmwrite(VMCS_CR4_GUEST_HOST_MASK, ~CR4_GUESTS | c->cr4_fixed0);
+    if (cpu2 & CPU2_ENABLE_ENCLS_EXITING)
+        vmwrite(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);
+    if (cpu2 & CPU2_ENABLE_ENCLV_EXITING)
+        vmwrite(VMCS_ENCLV_EXITING_BITMAP, UINT64_MAX);
     return 0;
 }
 
@@ -137,7 +142,8 @@ static void write_guest(struct vmx_vcpu *x, const struct load_result *s)
     vmwrite(VMCS_GUEST_CR0, cr0 | (c->cr0_fixed0 & ~(CR0_PE | CR0_PG)));
     vmwrite(VMCS_CR0_READ_SHADOW, cr0);
     vmwrite(VMCS_GUEST_CR3, 0);
-    vmwrite(VMCS_GUEST_CR4, c->cr4_fixed0);
+    /* Machine checks must exit, not shut the core down: CR4.MCE as in the root. */
+    vmwrite(VMCS_GUEST_CR4, c->cr4_fixed0 | (read_cr4() & CR4_MCE));
     vmwrite(VMCS_CR4_READ_SHADOW, 0);
     vmwrite(VMCS_GUEST_DR7, DR7_RESET);
     vmwrite(VMCS_GUEST_RSP, s->rsp);
@@ -168,9 +174,12 @@ int vmx_setup(struct vmx_vcpu *x, const struct load_result *start)
 {
     const struct vmx_caps *c = vmx_caps_common();
     int rc = vmx_adjust(CPU1_USE_TSC_OFFSETTING | CPU1_HLT_EXITING | CPU1_MWAIT_EXITING |
-                            CPU1_MONITOR_EXITING | CPU1_RDPMC_EXITING | CPU1_USE_IO_BITMAPS |
-                            CPU1_USE_MSR_BITMAPS | CPU1_ACTIVATE_SECONDARY_CONTROLS,
-                        CPU1_HLT_EXITING | CPU1_ACTIVATE_SECONDARY_CONTROLS, c->cpu1, &x->cpu1);
+                            CPU1_MONITOR_EXITING | CPU1_RDPMC_EXITING | CPU1_CR8_LOAD_EXITING |
+                            CPU1_CR8_STORE_EXITING | CPU1_USE_IO_BITMAPS | CPU1_USE_MSR_BITMAPS |
+                            CPU1_ACTIVATE_SECONDARY_CONTROLS,
+                        CPU1_HLT_EXITING | CPU1_CR8_LOAD_EXITING | CPU1_CR8_STORE_EXITING |
+                            CPU1_ACTIVATE_SECONDARY_CONTROLS,
+                        c->cpu1, &x->cpu1);
 
     if (rc == 0)
         rc = write_controls(x);

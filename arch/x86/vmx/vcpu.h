@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arch/x86/guest/cpuid.h"
+#include "arch/x86/guest/msr.h"
 #include "arch/x86/vmx/caps.h"
 #include "arch/x86/vmx/ept.h"
 #include "hv/guest.h"
@@ -12,24 +13,31 @@ struct vmx_guest {
     uint8_t *msr_bitmap, *io_bitmap_a, *io_bitmap_b;
 };
 
+#define VMX_LAZY_MSRS 6u
+
 /* Registers that the guest reaches directly and that no VMCS field holds: switched only when
  * another vCPU runs on the core. */
 struct vmx_lazy {
-    uint8_t fxsave[512] __attribute__((aligned(16)));
-    uint64_t msr[6];
-    uint64_t dr[4], dr6;
+    uint8_t *fpu;  /* one page: XSAVE or FXSAVE area */
+    uint64_t xcr0; /* the guest's; used with XSAVE alone */
+    uint64_t msr[VMX_LAZY_MSRS];
+    uint64_t dr[4], dr6, cr2;
 };
 
 struct vmx_vcpu {
-    struct vmx_lazy lazy; /* first: FXSAVE wants it aligned */
     struct vcpu *vcpu;
     void *vmcs;
-    uint64_t launched;
-    uint32_t cpu1; /* primary controls as they are in the VMCS */
-    uint32_t
-        reinject; /* event whose delivery an exit interrupted: its information, valid bit set */
-    uint32_t reinject_error, reinject_length;
-    uint64_t snapshots;
+    uint64_t host_rsp; /* HOST_RSP as it is in the VMCS; 0 before the first entry */
+    bool launched;
+    uint64_t deadline;    /* the present entry ends here at the latest, absolute ticks */
+    uint64_t timer_extra; /* added after the shift, so that the timer never fires early */
+    uint32_t timer_shift; /* preemption timer ticks are TSC ticks shifted right by this */
+    uint32_t cpu1;        /* primary controls as they are in the VMCS */
+    /* An event whose delivery an exit interrupted: its information, valid bit set. */
+    uint32_t reinject, reinject_error, reinject_length;
+    uint64_t cr8;
+    struct vmx_lazy lazy;
+    struct msr_policy msr;
     struct cpuid_policy cpuid;
 };
 _Static_assert(sizeof(struct vmx_vcpu) <= 4096, "allocated as one page");
@@ -38,13 +46,25 @@ _Static_assert(sizeof(struct vmx_guest) <= 4096, "allocated as one page");
 enum exit_action {
     EXIT_RESUME, /* enter again at the same RIP */
     EXIT_SKIP,   /* the instruction is done: go past it */
+    EXIT_DONE,   /* the same, and look for events and deadlines, which it may have changed */
     EXIT_HALT,   /* the instruction is done, and it was HLT with nothing to wake for */
+    EXIT_KICK,   /* let the scheduler decide anew; the RIP stays */
     EXIT_STOP,   /* v->stop is set */
 };
 
-/* enter.asm. Enters the guest with these registers; `launched` chooses VMRESUME. 0 after a VM exit,
- * 1 when the instruction itself failed. */
-int vmx_enter(struct vcpu_gprs *regs, uint64_t launched);
+#define VECTOR_DE 0u
+#define VECTOR_DB 1u
+#define VECTOR_UD 6u
+#define VECTOR_GP 13u
+#define VECTOR_PF 14u
+#define VECTOR_AC 17u
+#define VECTOR_MC 18u
+
+/* enter.asm. Enters the guest with v->regs. The exit reason after a VM
+ * exit, VMX_ENTER_FAILED when the instruction itself failed. Answers CPUID exits on its own, see
+ * there. */
+uint32_t vmx_enter(struct vcpu *v);
+#define VMX_ENTER_FAILED UINT32_MAX
 /* Where VM exits arrive: HOST_RIP. */
 void vmx_exit_point(void);
 
@@ -53,19 +73,48 @@ const struct vmx_caps *vmx_caps_common(void);
 
 /* setup.c: writes every field of the current VMCS. */
 int vmx_setup(struct vmx_vcpu *x, const struct load_result *start) MUST_CHECK;
+
 /* exits.c: handles the exit of the current VMCS. */
 enum exit_action vmx_handle_exit(struct vmx_vcpu *x, uint32_t reason);
+/* Handlers for the table there. exits_io.c */
+enum exit_action vmx_on_io(struct vmx_vcpu *x);
+/* exits_cr.c */
+enum exit_action vmx_on_cr_access(struct vmx_vcpu *x);
+enum exit_action vmx_on_xsetbv(struct vmx_vcpu *x);
+/* Injects the exception; for `return vmx_raise...`. */
+enum exit_action vmx_raise_ud(struct vmx_vcpu *x);
+enum exit_action vmx_raise_gp(struct vmx_vcpu *x);
+/* Stops the guest: "<what> at RIP 0x...". */
+enum exit_action vmx_crash(struct vmx_vcpu *x, const char *what);
+/* Of the guest: 0..3. */
+unsigned vmx_cpl(void);
+/* After a change of the guest's that its TLB does not know of. */
+void vmx_flush_tlb(const struct vmx_vcpu *x);
+
 /* events.c */
-void vmx_inject_exception(uint8_t vector, bool has_error, uint32_t error);
+void vmx_inject_exception(struct vmx_vcpu *x, uint8_t vector, bool has_error, uint32_t error);
+/* Is there anything that vmx_prepare_events() would do? Cheap: for each entry. */
+static inline bool vmx_events_pending(const struct vmx_vcpu *x)
+{
+    return platform_irq_pending(x->vcpu->platform) || x->reinject ||
+           (x->cpu1 & CPU1_INTERRUPT_WINDOW_EXITING);
+}
 /* Before entry: what is pending goes into the entry information, or a window is asked for. */
 void vmx_prepare_events(struct vmx_vcpu *x);
 /* After an exit that may have interrupted a delivery. */
 void vmx_note_vectoring(struct vmx_vcpu *x);
 void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear);
+
 /* snapshot.c */
 uint64_t vmx_snapshot(struct vcpu *v);
+
 /* run.c */
 enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until);
+
+/* lazy.c: the state of a vCPU after reset; l->fpu is set. */
+void vmx_lazy_reset(struct vmx_lazy *l);
+/* Which components of the extended state guests may use: 0 without XSAVE. */
+uint64_t vmx_xcr0_allowed(void);
 /* Makes the vCPU's VMCS current and its lazy registers present on this core. */
 void vmx_load(struct vmx_vcpu *x);
 /* The core forgets the vCPU. */

@@ -1,0 +1,125 @@
+#include "arch/x86/guest/msr.h"
+
+#include "arch/x86/cpu/msr.h"
+#include "hv/lib.h"
+
+#define BITMAP_SIZE                4096u
+#define BITMAP_READ_HIGH           1024u
+#define BITMAP_WRITE_LOW           2048u
+#define BITMAP_WRITE_HIGH          3072u
+#define BITMAP_MSRS                0x2000u
+#define MSR_HIGH                   0xc0000000u
+
+#define MSR_IA32_TSC               0x010u
+#define MSR_IA32_BIOS_UPDT_TRIG    0x079u
+#define MISC_ENABLE_FAST_STRINGS   (1ull << 0)
+#define MISC_ENABLE_NO_BTS         (1ull << 11)
+#define MISC_ENABLE_NO_PEBS        (1ull << 12)
+#define FEATURE_CONTROL_LOCKED_OFF 1ull
+#define DEBUGCTL_LBR               (1ull << 0)
+#define DEBUGCTL_BTF               (1ull << 1)
+#define MICROCODE_REVISION         (1ull << 32) /* in the high half: any but none */
+#define APIC_BASE_RESET            0xfee00000ull
+
+/* All of them are switched: in the VMCS, or lazily when another vCPU runs on the core. */
+static const uint32_t own_msrs[] = {
+    MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, MSR_IA32_PAT,
+    MSR_IA32_EFER,        MSR_IA32_STAR,         MSR_IA32_LSTAR,        MSR_IA32_CSTAR,
+    MSR_IA32_FMASK,       MSR_IA32_FS_BASE,      MSR_IA32_GS_BASE,      MSR_IA32_KERNEL_GS_BASE,
+    MSR_IA32_TSC_AUX,
+};
+
+void msr_policy_reset(struct msr_policy *p)
+{
+    *p = (struct msr_policy){
+        .misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_NO_BTS | MISC_ENABLE_NO_PEBS,
+        .bios_sign_id = MICROCODE_REVISION,
+    };
+}
+
+enum msr_result msr_policy_read(const struct msr_policy *p, uint32_t msr, uint64_t *value)
+{
+    switch (msr) {
+    case MSR_IA32_PLATFORM_ID:
+        *value = 0;
+        return MSR_DONE;
+    case MSR_IA32_APIC_BASE:
+        /* CPUID shows no local APIC; the boot processor's flag is asked for all the same. */
+        *value = APIC_BASE_RESET | APIC_BASE_BSP;
+        return MSR_DONE;
+    case MSR_IA32_FEATURE_CONTROL:
+        *value = FEATURE_CONTROL_LOCKED_OFF;
+        return MSR_DONE;
+    case MSR_IA32_BIOS_SIGN_ID:
+        *value = p->bios_sign_id;
+        return MSR_DONE;
+    case MSR_IA32_MISC_ENABLE:
+        *value = p->misc_enable;
+        return MSR_DONE;
+    case MSR_IA32_DEBUGCTL:
+        return MSR_DEBUGCTL;
+    default:
+        return MSR_FAULT;
+    }
+}
+
+enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t value)
+{
+    switch (msr) {
+    case MSR_IA32_TSC:
+        return MSR_TSC;
+    case MSR_IA32_APIC_BASE:
+        return value == (APIC_BASE_RESET | APIC_BASE_BSP) ? MSR_DONE : MSR_FAULT;
+    case MSR_IA32_BIOS_UPDT_TRIG:
+        /* A microcode update: silently not taken. */
+        return MSR_DONE;
+    case MSR_IA32_BIOS_SIGN_ID:
+        /* Software writes zero, executes CPUID and reads the revision: that must be there again. */
+        return MSR_DONE;
+    case MSR_IA32_MISC_ENABLE:
+        /* Only fast strings can be switched; nothing depends on it. */
+        p->misc_enable =
+            (p->misc_enable & ~MISC_ENABLE_FAST_STRINGS) | (value & MISC_ENABLE_FAST_STRINGS);
+        return MSR_DONE;
+    case MSR_IA32_DEBUGCTL:
+        return value & ~(DEBUGCTL_LBR | DEBUGCTL_BTF) ? MSR_FAULT : MSR_DEBUGCTL;
+    default:
+        return MSR_FAULT;
+    }
+}
+
+/* The place of an MSR among the bits of one direction; BITMAP_SIZE when the bitmap does not know
+ * it. */
+static uint32_t bitmap_byte(uint32_t msr)
+{
+    if (msr < BITMAP_MSRS)
+        return msr / 8;
+    if (msr >= MSR_HIGH && msr < MSR_HIGH + BITMAP_MSRS)
+        return BITMAP_READ_HIGH + (msr - MSR_HIGH) / 8;
+    return BITMAP_SIZE;
+}
+
+static void allow(uint8_t *bitmap, uint32_t msr, uint32_t direction)
+{
+    bitmap[(direction + bitmap_byte(msr)) % BITMAP_SIZE] &= (uint8_t) ~(1u << (msr & 7));
+}
+
+void msr_bitmap_make(uint8_t bitmap[4096])
+{
+    memset(bitmap, 0xff, BITMAP_SIZE);
+    for (unsigned i = 0; i < ARRAY_LEN(own_msrs); i++) {
+        allow(bitmap, own_msrs[i], 0);
+        allow(bitmap, own_msrs[i], BITMAP_WRITE_LOW);
+    }
+    /* The offset is added by the CPU. */
+    allow(bitmap, MSR_IA32_TSC, 0);
+}
+
+bool msr_bitmap_exits(const uint8_t bitmap[4096], uint32_t msr, bool write)
+{
+    uint32_t byte = bitmap_byte(msr);
+
+    if (byte == BITMAP_SIZE)
+        return true;
+    return bitmap[byte + (write ? BITMAP_WRITE_LOW : 0)] >> (msr & 7) & 1;
+}

@@ -1,0 +1,33 @@
+/*
+ * What RDMSR and WRMSR do in a guest, for the MSRs that are not simply the guest's own. Pure. Those
+ * that are (SYSCALL, SYSENTER, FS/GS base, PAT, EFER, TSC_AUX) pass by the MSR bitmap; an MSR that
+ * is in neither place gives #GP.
+ */
+#pragma once
+
+#include "hv/types.h"
+
+struct msr_policy {
+    uint64_t misc_enable;
+    uint64_t bios_sign_id;
+};
+
+/* What the owner must do after a write. */
+enum msr_result {
+    MSR_DONE,
+    MSR_FAULT,    /* inject #GP(0) */
+    MSR_TSC,      /* the guest's time-stamp counter becomes this value */
+    MSR_DEBUGCTL, /* the guest's IA32_DEBUGCTL becomes this value */
+};
+
+/* After reset. */
+void msr_policy_reset(struct msr_policy *p);
+/* MSR_DONE with *value, or MSR_FAULT; MSR_DEBUGCTL: the value is the owner's to read. */
+enum msr_result msr_policy_read(const struct msr_policy *p, uint32_t msr, uint64_t *value);
+enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t value);
+
+/* Fills a VMX MSR bitmap (4096 bytes): everything exits but the guest's own MSRs and reads of the
+ * TSC. SDM 3C "MSR-Bitmap Address". */
+void msr_bitmap_make(uint8_t bitmap[4096]);
+/* The bit in such a bitmap: does the access exit? */
+bool msr_bitmap_exits(const uint8_t bitmap[4096], uint32_t msr, bool write);

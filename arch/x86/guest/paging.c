@@ -1,0 +1,152 @@
+#include "arch/x86/guest/paging.h"
+
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/cpu/regs.h"
+
+#define ENTRY_P         (1ull << 0)
+#define ENTRY_W         (1ull << 1)
+#define ENTRY_U         (1ull << 2)
+#define ENTRY_A         (1ull << 5)
+#define ENTRY_D         (1ull << 6)
+#define ENTRY_LARGE     (1ull << 7)
+#define ENTRY_NX        (1ull << 63)
+#define ENTRY_LARGE_PAT (1ull << 12)
+#define ADDRESS_32      0xfffff000ull
+#define ADDRESS_64      0x000ffffffffff000ull
+
+/* One of the ways to translate. */
+struct walk {
+    unsigned levels, bits; /* of the linear address a level */
+    unsigned size;         /* bytes an entry */
+    uint64_t table;        /* of the highest level */
+};
+
+static bool canonical(uint64_t linear)
+{
+    uint64_t top = linear >> 47;
+
+    return top == 0 || top == 0x1ffff;
+}
+
+static struct walk choose(const struct paging *p, uint64_t linear)
+{
+    if (p->efer & EFER_LMA)
+        return (struct walk){4, 9, 8, p->cr3 & ADDRESS_64};
+    if (p->cr4 & CR4_PAE)
+        return (struct walk){2, 9, 8, p->pdpte[linear >> 30 & 3] & ADDRESS_64};
+    return (struct walk){2, 10, 4, p->cr3 & ADDRESS_32};
+}
+
+static int read_entry(const struct gmem *m, uint64_t at, unsigned size, uint64_t *entry)
+{
+    uint32_t v;
+    int rc;
+
+    if (size == 8)
+        return gmem_read(m, gpa(at), entry, 8);
+    rc = gmem_read(m, gpa(at), &v, 4);
+    *entry = rc ? 0 : v;
+    return rc;
+}
+
+/* Bits that must be zero in an entry that is present. */
+static bool reserved_set(const struct paging *p, const struct walk *w, uint64_t entry,
+                         unsigned level, bool large)
+{
+    uint64_t reserved = 0;
+
+    if (w->size == 4)
+        /* PSE-36: bits 20:13 are address bits 39:32, bit 21 is reserved. */
+        return large && (entry & (1ull << 21));
+    reserved = ADDRESS_64 & ~((1ull << p->physical_width) - 1);
+    if (!(p->efer & EFER_NXE))
+        reserved |= ENTRY_NX;
+    if (!(p->efer & EFER_LMA))
+        reserved |= 0x7ff0000000000000ull;
+    if (large)
+        reserved |= ((1ull << (12 + w->bits * (level - 1))) - 1) & ADDRESS_64 & ~ENTRY_LARGE_PAT;
+    if (level == 4)
+        reserved |= ENTRY_LARGE;
+    return entry & reserved;
+}
+
+static bool is_large(const struct paging *p, const struct walk *w, uint64_t entry, unsigned level)
+{
+    if (level == 1 || !(entry & ENTRY_LARGE))
+        return false;
+    if (w->size == 4)
+        return p->cr4 & CR4_PSE;
+    return level < 4;
+}
+
+static bool allowed(const struct paging *p, uint64_t rights, bool write)
+{
+    bool user = rights & ENTRY_U;
+
+    if (p->cpl == 3)
+        return user && (!write || (rights & ENTRY_W));
+    if (user && (p->cr4 & CR4_SMAP) && !p->ac)
+        return false;
+    return !write || (rights & ENTRY_W) || !(p->cr0 & CR0_WP);
+}
+
+static uint64_t page_address(const struct walk *w, uint64_t entry, uint64_t linear, unsigned level)
+{
+    uint64_t offset = (1ull << (12 + w->bits * (level - 1))) - 1;
+    uint64_t base = entry & ADDRESS_64 & ~offset;
+
+    if (w->size == 4 && level == 2)
+        base = (entry & 0xffc00000ull) | (entry >> 13 & 0xff) << 32;
+    return base | (linear & offset);
+}
+
+int paging_translate(const struct paging *p, const struct gmem *m, uint64_t linear, bool write,
+                     uint64_t *gpa_out, uint32_t *error)
+{
+    uint64_t rights = ENTRY_W | ENTRY_U, entry, at;
+    struct walk w;
+
+    *error = (write ? PF_WRITE : 0) | (p->cpl == 3 ? PF_USER : 0);
+    if (!(p->cr0 & CR0_PG)) {
+        *gpa_out = linear & UINT32_MAX;
+        return 0;
+    }
+    if ((p->efer & EFER_LMA) && !canonical(linear))
+        return -E_RANGE;
+    w = choose(p, linear);
+    if (w.levels == 2 && w.size == 8 && !(p->pdpte[linear >> 30 & 3] & ENTRY_P))
+        return -E_PERM;
+    for (unsigned level = w.levels;; level--) {
+        uint64_t index = linear >> (12 + w.bits * (level - 1)) & ((1u << w.bits) - 1);
+        bool large;
+
+        at = w.table + index * w.size;
+        if (read_entry(m, at, w.size, &entry))
+            return -E_RANGE;
+        if (!(entry & ENTRY_P))
+            return -E_PERM;
+        large = is_large(p, &w, entry, level);
+        if (reserved_set(p, &w, entry, level, large)) {
+            *error |= PF_PRESENT | PF_RESERVED;
+            return -E_PERM;
+        }
+        rights &= entry;
+        if (level == 1 || large) {
+            uint64_t used = entry | ENTRY_A | (write ? ENTRY_D : 0);
+
+            if (!allowed(p, rights, write)) {
+                *error |= PF_PRESENT;
+                return -E_PERM;
+            }
+            *gpa_out = page_address(&w, entry, linear, level);
+            return used == entry ? 0 : gmem_write(m, gpa(at), &used, w.size);
+        }
+        if (!(entry & ENTRY_A)) {
+            uint64_t used = entry | ENTRY_A;
+
+            if (gmem_write(m, gpa(at), &used, w.size))
+                return -E_RANGE;
+        }
+        w.table = entry & (w.size == 4 ? ADDRESS_32 : ADDRESS_64);
+    }
+}

@@ -1,0 +1,29 @@
+/*
+ * Walks a guest's page tables, for the few instructions whose memory operand the root must reach
+ * (INS, OUTS). SDM 3A "Paging". Pure; all tables are hostile.
+ */
+#pragma once
+
+#include "hv/gmem.h"
+#include "hv/types.h"
+
+/* The registers that decide. PAE's four entries are registers of the CPU. */
+struct paging {
+    uint64_t cr0, cr3, cr4, efer;
+    uint64_t pdpte[4];
+    unsigned cpl;
+    bool ac;                 /* RFLAGS.AC: lifts SMAP */
+    unsigned physical_width; /* bits; a larger address in a table faults */
+};
+
+/* Error code of a page fault. */
+#define PF_PRESENT  (1u << 0)
+#define PF_WRITE    (1u << 1)
+#define PF_USER     (1u << 2)
+#define PF_RESERVED (1u << 3)
+
+/* The guest-physical address of a linear one for a data access. 0; -E_PERM: page fault with *error;
+ * -E_RANGE: a table lies outside of the guest's memory. Accessed and dirty bits are set as the CPU
+ * does. */
+int paging_translate(const struct paging *p, const struct gmem *m, uint64_t linear, bool write,
+                     uint64_t *gpa, uint32_t *error) MUST_CHECK;

@@ -1,0 +1,159 @@
+/*
+ * Which vCPU's registers a core holds. The VMCS switches most; what it does not (FPU and vector
+ * registers, SYSCALL MSRs, debug registers) stays in the core until another vCPU runs there: the
+ * root itself uses none of it.
+ */
+#include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/cpu/regs.h"
+#include "arch/x86/vmx/vcpu.h"
+#include "arch/x86/vmx/vmcs.h"
+#include "hv/arch.h"
+#include "hv/lib.h"
+
+#define FCW_RESET    0x037fu
+#define MXCSR_RESET  0x1f80u
+#define MXCSR_OFFSET 24u
+#define XSTATE_BV    512u /* in the XSAVE header */
+#define DR6_RESET    0xffff0ff0u
+#define CPUID_XSAVE  0xdu
+/* x87, SSE, AVX, and AVX-512's three: what grows beyond a page (AMX) is not offered. */
+#define XCR0_OFFERED (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512)
+
+static struct vmx_vcpu *current[ARCH_CORES_MAX];
+
+/* The order of vmx_lazy.msr. */
+static const uint32_t lazy_msrs[VMX_LAZY_MSRS] = {
+    MSR_IA32_STAR,  MSR_IA32_LSTAR,          MSR_IA32_CSTAR,
+    MSR_IA32_FMASK, MSR_IA32_KERNEL_GS_BASE, MSR_IA32_TSC_AUX,
+};
+
+#define READ_DR(n, v)  __asm__ volatile("mov %%dr" #n ", %0" : "=r"(v))
+#define WRITE_DR(n, v) __asm__ volatile("mov %0, %%dr" #n ::"r"(v))
+
+/* All cores are alike (vmx_caps_same and the same CPU model): asked once. */
+uint64_t vmx_xcr0_allowed(void)
+{
+    static uint64_t allowed;
+    static bool known;
+    struct cpuid_regs r;
+
+    if (__atomic_load_n(&known, __ATOMIC_ACQUIRE))
+        return allowed;
+    if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE) {
+        r = cpuid(CPUID_XSAVE, 0);
+        allowed = r.eax & XCR0_OFFERED;
+        if ((allowed & XCR0_AVX512) != XCR0_AVX512)
+            allowed &= ~XCR0_AVX512;
+        /* The state must fit its page, in the standard format, whose offsets are fixed. */
+        if (allowed & XCR0_AVX512) {
+            r = cpuid(CPUID_XSAVE, XCR0_LAST_AVX512);
+            if (r.eax + r.ebx > PAGE_SIZE)
+                allowed &= ~XCR0_AVX512;
+        }
+    }
+    __atomic_store_n(&known, true, __ATOMIC_RELEASE);
+    return allowed;
+}
+
+static void save_fpu(struct vmx_lazy *l)
+{
+    uint64_t all = vmx_xcr0_allowed();
+
+    if (!all) {
+        __asm__ volatile("fxsave64 %0" : "=m"(*(uint8_t(*)[512])l->fpu));
+        return;
+    }
+    l->xcr0 = read_xcr0();
+    if (l->xcr0 != all)
+        write_xcr0(all);
+    __asm__ volatile("xsave64 %0"
+                     : "=m"(*(uint8_t(*)[PAGE_SIZE])l->fpu)
+                     : "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
+                     : "memory");
+}
+
+static void load_fpu(const struct vmx_lazy *l)
+{
+    uint64_t all = vmx_xcr0_allowed();
+
+    if (!all) {
+        __asm__ volatile("fxrstor64 %0" ::"m"(*(const uint8_t(*)[512])l->fpu));
+        return;
+    }
+    write_xcr0(all);
+    __asm__ volatile("xrstor64 %0" ::"m"(*(const uint8_t(*)[PAGE_SIZE])l->fpu), "a"((uint32_t)all),
+                     "d"((uint32_t)(all >> 32))
+                     : "memory");
+    if (l->xcr0 != all)
+        write_xcr0(l->xcr0);
+}
+
+static void save_lazy(struct vmx_lazy *l)
+{
+    save_fpu(l);
+    for (unsigned i = 0; i < VMX_LAZY_MSRS; i++)
+        l->msr[i] = rdmsr(lazy_msrs[i]);
+    READ_DR(0, l->dr[0]);
+    READ_DR(1, l->dr[1]);
+    READ_DR(2, l->dr[2]);
+    READ_DR(3, l->dr[3]);
+    READ_DR(6, l->dr6);
+    l->cr2 = read_cr2();
+}
+
+static void load_lazy(const struct vmx_lazy *l)
+{
+    load_fpu(l);
+    for (unsigned i = 0; i < VMX_LAZY_MSRS; i++)
+        wrmsr(lazy_msrs[i], l->msr[i]);
+    WRITE_DR(0, l->dr[0]);
+    WRITE_DR(1, l->dr[1]);
+    WRITE_DR(2, l->dr[2]);
+    WRITE_DR(3, l->dr[3]);
+    WRITE_DR(6, l->dr6);
+    write_cr2(l->cr2);
+}
+
+void vmx_lazy_reset(struct vmx_lazy *l)
+{
+    const uint16_t fcw = FCW_RESET;
+    const uint32_t mxcsr = MXCSR_RESET;
+    const uint64_t present = XCR0_X87 | XCR0_SSE;
+    uint8_t *fpu = l->fpu;
+
+    memset(l, 0, sizeof(*l));
+    l->fpu = fpu;
+    memset(fpu, 0, PAGE_SIZE);
+    memcpy(fpu, &fcw, sizeof(fcw));
+    memcpy(fpu + MXCSR_OFFSET, &mxcsr, sizeof(mxcsr));
+    memcpy(fpu + XSTATE_BV, &present, sizeof(present));
+    l->xcr0 = XCR0_X87;
+    l->dr6 = DR6_RESET;
+}
+
+void vmx_load(struct vmx_vcpu *x)
+{
+    struct vmx_vcpu **slot = &current[x->vcpu->core];
+
+    if (__builtin_expect(*slot == x, 1))
+        return;
+    if (*slot)
+        save_lazy(&(*slot)->lazy);
+    if (vmptrld((uintptr_t)x->vmcs))
+        panic("VMPTRLD of the VMCS of guest %u failed", x->vcpu->guest->number);
+    load_lazy(&x->lazy);
+    *slot = x;
+}
+
+void vmx_unload(struct vmx_vcpu *x)
+{
+    struct vmx_vcpu **slot = &current[x->vcpu->core];
+
+    if (*slot == x)
+        *slot = NULL;
+    if (vmclear((uintptr_t)x->vmcs))
+        panic("VMCLEAR of the VMCS of guest %u failed", x->vcpu->guest->number);
+    x->launched = false;
+    x->host_rsp = 0;
+}
