@@ -1,0 +1,119 @@
+/* SOURCES: hv/dev/virtio_net.c hv/dev/virtqueue.c hv/lib.c */
+/* A driver that does anything: register accesses, memory writes, frames from the wire. */
+#include "hv/dev/virtio_net.h"
+
+#include <stdlib.h>
+
+#define MEMORY 0x4000u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct virtio_net dev;
+static struct virtio_net_frame ring[VIRTIO_NET_RX_RING];
+static bool level;
+static uint64_t sent;
+
+static void on_line(void *ctx, unsigned irq, bool l)
+{
+    (void)ctx;
+    (void)irq;
+    level = l;
+}
+
+static void on_transmit(void *ctx, const uint8_t *frame, size_t len)
+{
+    uint8_t copy[VIRTIO_NET_FRAME_MAX];
+
+    (void)ctx;
+    if (len < VIRTIO_NET_FRAME_MIN || len > VIRTIO_NET_FRAME_MAX)
+        abort();
+    memcpy(copy, frame, len);
+    sent++;
+    /* What is sent comes back while the device is at work. */
+    (void)virtio_net_rx_push(&dev, copy, len);
+}
+
+static void out(unsigned reg, unsigned size, uint32_t v)
+{
+    virtio_net_io_ops.out(&dev, (uint16_t)(VIRTIO_NET_PORT + reg), size, v);
+}
+
+/* As a good driver does it, so that the rings are reached. */
+static void start(void)
+{
+    out(VIRTIO_NET_STATUS, 1, 0);
+    out(VIRTIO_NET_DRIVER_FEATURE_SELECT, 4, 1);
+    out(VIRTIO_NET_DRIVER_FEATURE, 4, 1);
+    out(VIRTIO_NET_STATUS, 1, 3 | VIRTIO_FEATURES_OK);
+    for (unsigned n = 0; n < 2; n++) {
+        out(VIRTIO_NET_QUEUE_SELECT, 2, n);
+        out(VIRTIO_NET_QUEUE_SIZE, 2, 8);
+        out(VIRTIO_NET_QUEUE_DESC, 4, 0x400 * n);
+        out(VIRTIO_NET_QUEUE_DRIVER, 4, 0x400 * n + 0x100);
+        out(VIRTIO_NET_QUEUE_DEVICE, 4, 0x400 * n + 0x200);
+        out(VIRTIO_NET_QUEUE_ENABLE, 2, 1);
+    }
+    out(VIRTIO_NET_STATUS, 1, 3 | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+}
+
+static void step(struct gmem *m, const uint8_t op[8])
+{
+    uint32_t v = op[4] | (uint32_t)op[5] << 8 | (uint32_t)op[6] << 16 | (uint32_t)op[7] << 24;
+    unsigned at = (op[2] | (unsigned)op[3] << 8) % (MEMORY - 4), sizes[4] = {1, 2, 4, 4};
+    unsigned reg = op[1] % VIRTIO_NET_PORTS;
+    uint8_t frame[VIRTIO_NET_FRAME] = {0};
+
+    switch (op[0] % 8) {
+    case 0:
+        start();
+        break;
+    case 1:
+        out(reg, sizes[op[0] >> 6], v);
+        break;
+    case 2:
+        (void)virtio_net_io_ops.in(&dev, (uint16_t)(VIRTIO_NET_PORT + reg), sizes[op[0] >> 6]);
+        if (reg == VIRTIO_NET_ISR && op[0] >> 6 == 0 && level)
+            abort();
+        break;
+    case 3:
+    case 4:
+    case 5:
+        memcpy(m->base + (op[0] & 0x80 ? at % 0x800 : at), &v, 4);
+        break;
+    case 6:
+        (void)virtio_net_rx_push(&dev, frame, (size_t)v % (VIRTIO_NET_FRAME + 4));
+        virtio_net_poll(&dev);
+        break;
+    default:
+        out(VIRTIO_NET_NOTIFY, 2, op[1] & 1);
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
+    const struct virtio_net_host host = {NULL, on_transmit};
+    struct gmem m = {aligned_alloc(4096, MEMORY), MEMORY};
+
+    if (!m.base)
+        return 0;
+    memset(m.base, 0, MEMORY);
+    virtio_net_init(&dev, &m, mac, ring, &host);
+    dev.irq.set = on_line;
+    level = false;
+    sent = 0;
+    for (; size >= 8; data += 8, size -= 8) {
+        uint64_t before = sent;
+
+        step(&m, data);
+        /* Bounded work, bounded queue, and an interrupt exactly while there is a reason. */
+        if (sent - before > VIRTQUEUE_MAX || dev.rx_head - dev.rx_tail > VIRTIO_NET_RX_RING ||
+            level != (dev.isr != 0))
+            abort();
+    }
+    if (sent != dev.tx_frames)
+        abort();
+    free(m.base);
+    return 0;
+}

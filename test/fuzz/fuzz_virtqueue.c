@@ -1,0 +1,65 @@
+/* SOURCES: hv/dev/virtqueue.c hv/lib.c */
+/* Rings full of anything. Input: size, three addresses, then guest memory; between two chains the
+ * guest changes a byte. */
+#include "hv/dev/virtqueue.h"
+
+#include <stdlib.h>
+
+#define MEMORY  0x2000u
+#define SETTING 7u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(const struct virtqueue *q, const struct gmem *m, const struct virtqueue_chain *c)
+{
+    if (c->count == 0 || c->count > VIRTQUEUE_CHAIN || c->head >= q->size)
+        abort();
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct virtqueue_piece *p = &c->pieces[i];
+        volatile uint8_t *bytes = gmem_ptr(m, p->address, p->length);
+
+        if (!bytes)
+            abort();
+        /* The sanitizer sees the ends. */
+        if (p->length) {
+            bytes[0] = bytes[0];
+            bytes[p->length - 1] = bytes[p->length - 1];
+        }
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct gmem m = {NULL, MEMORY};
+    struct virtqueue q;
+    struct virtqueue_chain c;
+    unsigned chains = 0;
+
+    if (size < SETTING)
+        return 0;
+    virtqueue_reset(&q);
+    /* Mostly sensible, so that the rings are reached. */
+    q.size = data[0] & 0x80 ? (uint16_t)(data[0] * 257u) : (uint16_t)(1u << (data[0] & 7));
+    q.desc = (uint64_t)(data[1] | (data[2] & 0x3f) << 8) * 8;
+    q.avail = (uint64_t)(data[3] | (data[4] & 0x3f) << 8);
+    q.used = (uint64_t)(data[5] | (data[6] & 0x3f) << 8) * 2;
+    data += SETTING;
+    size -= SETTING;
+    m.base = aligned_alloc(4096, MEMORY);
+    if (!m.base)
+        return 0;
+    memset(m.base, 0, MEMORY);
+    memcpy(m.base, data, size < MEMORY ? size : MEMORY);
+    if (virtqueue_enable(&q, &m) == 0) {
+        while (chains < 1000 && virtqueue_next(&q, &m, &c) == 1) {
+            check(&q, &m, &c);
+            virtqueue_done(&q, &m, c.head, chains);
+            (void)virtqueue_wants_irq(&q, &m);
+            if (size)
+                m.base[(data[chains % size] * 31u + chains) % MEMORY] ^= data[chains % size];
+            chains++;
+        }
+    }
+    free(m.base);
+    return 0;
+}

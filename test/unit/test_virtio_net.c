@@ -1,0 +1,490 @@
+/* SOURCES: hv/dev/virtio_net.c hv/dev/virtqueue.c hv/lib.c */
+#include "hv/dev/virtio_net.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define MEMORY     0x40000u
+#define SIZE       16u
+#define RX         0u
+#define TX         1u
+#define WRITE      2u
+#define NEXT       1u
+#define QUEUE(n)   (0x10000ull * (n))
+#define DESC(n)    (QUEUE(n) + 0x1000)
+#define AVAIL(n)   (QUEUE(n) + 0x2000)
+#define USED(n)    (QUEUE(n) + 0x3000)
+#define DATA(n, i) (QUEUE(n) + 0x4000 + 0x800ull * (i))
+#define STARTED    (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK)
+
+static const uint8_t mac[6] = {0x52, 0x42, 0x48, 1, 2, 3};
+static struct virtio_net dev;
+static struct virtio_net_frame *ring;
+static struct gmem mem;
+static bool level;
+static unsigned sent;
+static uint8_t frame[VIRTIO_NET_FRAME];
+static size_t frame_len;
+
+static void on_line(void *ctx, unsigned irq, bool l)
+{
+    assert_ptr_equal(ctx, &dev);
+    assert_int_equal(irq, VIRTIO_NET_IRQ);
+    level = l;
+}
+
+static void on_transmit(void *ctx, const uint8_t *bytes, size_t len)
+{
+    assert_ptr_equal(ctx, &sent);
+    assert_in_range(len, VIRTIO_NET_FRAME_MIN, VIRTIO_NET_FRAME_MAX);
+    memcpy(frame, bytes, len);
+    frame_len = len;
+    sent++;
+}
+
+static int setup(void **state)
+{
+    const struct virtio_net_host host = {&sent, on_transmit};
+
+    (void)state;
+    mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
+    memset(mem.base, 0, MEMORY);
+    ring = calloc(VIRTIO_NET_RX_RING, sizeof(*ring));
+    virtio_net_init(&dev, &mem, mac, ring, &host);
+    dev.irq = (struct irq_line){on_line, &dev, VIRTIO_NET_IRQ};
+    level = false;
+    sent = 0;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    free(mem.base);
+    free(ring);
+    return 0;
+}
+
+static void out(unsigned reg, unsigned size, uint32_t v)
+{
+    virtio_net_io_ops.out(&dev, (uint16_t)(VIRTIO_NET_PORT + reg), size, v);
+}
+
+static uint32_t in(unsigned reg, unsigned size)
+{
+    return virtio_net_io_ops.in(&dev, (uint16_t)(VIRTIO_NET_PORT + reg), size);
+}
+
+static void put(uint64_t at, uint64_t v, size_t n)
+{
+    memcpy(mem.base + at, &v, n);
+}
+
+static uint32_t get(uint64_t at, size_t n)
+{
+    uint32_t v = 0;
+
+    memcpy(&v, mem.base + at, n);
+    return v;
+}
+
+static void desc(unsigned n, unsigned i, uint64_t address, uint32_t length, unsigned flags,
+                 unsigned next)
+{
+    put(DESC(n) + 16ull * i, address, 8);
+    put(DESC(n) + 16ull * i + 8, length, 4);
+    put(DESC(n) + 16ull * i + 12, flags, 2);
+    put(DESC(n) + 16ull * i + 14, next, 2);
+}
+
+static void offer(unsigned n, unsigned head)
+{
+    unsigned index = get(AVAIL(n) + 2, 2);
+
+    put(AVAIL(n) + 4 + 2ull * (index % SIZE), head, 2);
+    put(AVAIL(n) + 2, index + 1, 2);
+}
+
+static unsigned used(unsigned n)
+{
+    return get(USED(n) + 2, 2);
+}
+
+static void negotiate(uint32_t low, uint32_t high)
+{
+    out(VIRTIO_NET_STATUS, 1, 0);
+    out(VIRTIO_NET_STATUS, 1, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
+    out(VIRTIO_NET_DRIVER_FEATURE_SELECT, 4, 0);
+    out(VIRTIO_NET_DRIVER_FEATURE, 4, low);
+    out(VIRTIO_NET_DRIVER_FEATURE_SELECT, 4, 1);
+    out(VIRTIO_NET_DRIVER_FEATURE, 4, high);
+    out(VIRTIO_NET_STATUS, 1, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
+}
+
+static void queue(unsigned n, uint64_t d, uint64_t a, uint64_t u)
+{
+    out(VIRTIO_NET_QUEUE_SELECT, 2, n);
+    out(VIRTIO_NET_QUEUE_SIZE, 2, SIZE);
+    out(VIRTIO_NET_QUEUE_DESC, 4, (uint32_t)d);
+    out(VIRTIO_NET_QUEUE_DESC + 4, 4, (uint32_t)(d >> 32));
+    out(VIRTIO_NET_QUEUE_DRIVER, 4, (uint32_t)a);
+    out(VIRTIO_NET_QUEUE_DRIVER + 4, 4, (uint32_t)(a >> 32));
+    out(VIRTIO_NET_QUEUE_DEVICE, 4, (uint32_t)u);
+    out(VIRTIO_NET_QUEUE_DEVICE + 4, 4, (uint32_t)(u >> 32));
+    out(VIRTIO_NET_QUEUE_ENABLE, 2, 1);
+}
+
+static void start(void)
+{
+    negotiate(0, 1);
+    for (unsigned n = RX; n <= TX; n++)
+        queue(n, DESC(n), AVAIL(n), USED(n));
+    out(VIRTIO_NET_STATUS, 1, STARTED);
+    assert_int_equal(in(VIRTIO_NET_STATUS, 1), STARTED);
+}
+
+static void send_one(uint32_t total)
+{
+    desc(TX, 0, DATA(TX, 0), total, 0, 0);
+    offer(TX, 0);
+    out(VIRTIO_NET_NOTIFY, 2, TX);
+}
+
+static void push(size_t len, uint8_t fill)
+{
+    uint8_t bytes[VIRTIO_NET_FRAME];
+
+    memset(bytes, fill, sizeof(bytes));
+    assert_true(virtio_net_rx_push(&dev, bytes, len));
+}
+
+static void test_registers(void **state)
+{
+    (void)state;
+    out(VIRTIO_NET_DEVICE_FEATURE_SELECT, 4, 0);
+    assert_int_equal(in(VIRTIO_NET_DEVICE_FEATURE, 4), 1u << 5 | 1u << 16);
+    out(VIRTIO_NET_DEVICE_FEATURE_SELECT, 4, 1);
+    assert_int_equal(in(VIRTIO_NET_DEVICE_FEATURE, 4), 1);
+    out(VIRTIO_NET_DEVICE_FEATURE_SELECT, 4, 2);
+    assert_int_equal(in(VIRTIO_NET_DEVICE_FEATURE, 4), 0);
+    out(VIRTIO_NET_DEVICE_FEATURE_SELECT, 4, UINT32_MAX);
+    assert_int_equal(in(VIRTIO_NET_DEVICE_FEATURE, 4), 0);
+    assert_int_equal(in(VIRTIO_NET_NUM_QUEUES, 2), 2);
+    assert_int_equal(in(VIRTIO_NET_MSIX_CONFIG, 2), 0xffff);
+    assert_int_equal(in(VIRTIO_NET_QUEUE_MSIX, 2), 0xffff);
+    assert_int_equal(in(VIRTIO_NET_QUEUE_SIZE, 2), VIRTQUEUE_MAX);
+    out(VIRTIO_NET_QUEUE_SELECT, 2, 2);
+    assert_int_equal(in(VIRTIO_NET_QUEUE_SIZE, 2), 0);
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(in(VIRTIO_NET_MAC + i, 1), mac[i]);
+    assert_int_equal(in(VIRTIO_NET_MAC, 4), 0x01484252);
+    assert_int_equal(in(VIRTIO_NET_LINK, 2), 1);
+    assert_int_equal(in(VIRTIO_NET_MAC + 15, 4), 0);
+    out(VIRTIO_NET_MAC, 1, 0xff);
+    assert_int_equal(in(VIRTIO_NET_MAC, 1), mac[0]);
+}
+
+static void test_widths(void **state)
+{
+    (void)state;
+    assert_int_equal(in(VIRTIO_NET_STATUS, 4), 0xffffffff);
+    assert_int_equal(in(VIRTIO_NET_NUM_QUEUES, 1), 0xff);
+    assert_int_equal(in(VIRTIO_NET_DEVICE_FEATURE, 2), 0xffff);
+    assert_int_equal(in(VIRTIO_NET_STATUS + 0x25, 1), 0xff);
+    out(VIRTIO_NET_STATUS, 2, VIRTIO_ACKNOWLEDGE);
+    assert_int_equal(in(VIRTIO_NET_STATUS, 1), 0);
+    out(VIRTIO_NET_QUEUE_SELECT, 4, 1);
+    assert_int_equal(in(VIRTIO_NET_QUEUE_SELECT, 2), 0);
+}
+
+static void test_features(void **state)
+{
+    (void)state;
+    negotiate(0, 0); /* VERSION_1 is required */
+    assert_false(in(VIRTIO_NET_STATUS, 1) & VIRTIO_FEATURES_OK);
+    negotiate(1u << 15, 1); /* not offered */
+    assert_false(in(VIRTIO_NET_STATUS, 1) & VIRTIO_FEATURES_OK);
+    out(VIRTIO_NET_STATUS, 1, STARTED);
+    assert_false(in(VIRTIO_NET_STATUS, 1) & VIRTIO_DRIVER_OK);
+    negotiate(1u << 5 | 1u << 16, 1);
+    assert_true(in(VIRTIO_NET_STATUS, 1) & VIRTIO_FEATURES_OK);
+    out(VIRTIO_NET_DRIVER_FEATURE, 4, 0xffffffff); /* too late */
+    assert_int_equal(in(VIRTIO_NET_DRIVER_FEATURE, 4), 1);
+}
+
+static void test_status(void **state)
+{
+    (void)state;
+    start();
+    out(VIRTIO_NET_STATUS, 1, VIRTIO_ACKNOWLEDGE);
+    assert_int_equal(in(VIRTIO_NET_STATUS, 1), STARTED);
+    out(VIRTIO_NET_STATUS, 1, VIRTIO_NEEDS_RESET); /* not the driver's to set, and no reset */
+    assert_int_equal(in(VIRTIO_NET_STATUS, 1), STARTED);
+    out(VIRTIO_NET_STATUS, 1, 0);
+    assert_int_equal(in(VIRTIO_NET_STATUS, 1), 0);
+    assert_int_equal(in(VIRTIO_NET_QUEUE_ENABLE, 2), 0);
+}
+
+static void test_transmit(void **state)
+{
+    (void)state;
+    start();
+    for (unsigned i = 0; i < 100; i++)
+        put(DATA(TX, 0) + VIRTIO_NET_HEADER + i, i, 1);
+    send_one(VIRTIO_NET_HEADER + 100);
+    assert_int_equal(sent, 1);
+    assert_int_equal(frame_len, 100);
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(frame[i], i);
+    assert_int_equal(used(TX), 1);
+    assert_int_equal(get(USED(TX) + 8, 4), 0);
+    assert_true(level);
+    assert_int_equal(in(VIRTIO_NET_ISR, 1), 1);
+    assert_false(level);
+    assert_int_equal(in(VIRTIO_NET_ISR, 1), 0);
+    put(AVAIL(TX), 1, 2); /* no interrupt, please */
+    send_one(VIRTIO_NET_HEADER + 100);
+    assert_int_equal(sent, 2);
+    assert_false(level);
+}
+
+/* The header ends in the middle of a piece, or is a piece of its own. */
+static void test_pieces(void **state)
+{
+    (void)state;
+    start();
+    for (unsigned i = 0; i < 200; i++)
+        put(DATA(TX, 0) + i, i, 1);
+    desc(TX, 0, DATA(TX, 0), 5, NEXT, 1);
+    desc(TX, 1, DATA(TX, 0) + 5, 0, NEXT, 2);
+    desc(TX, 2, DATA(TX, 0) + 5, 27, NEXT, 3);
+    desc(TX, 3, DATA(TX, 0) + 32, 40, 0, 0);
+    offer(TX, 0);
+    out(VIRTIO_NET_NOTIFY, 2, TX);
+    assert_int_equal(sent, 1);
+    assert_int_equal(frame_len, 60);
+    for (unsigned i = 0; i < 60; i++)
+        assert_int_equal(frame[i], i + VIRTIO_NET_HEADER);
+}
+
+/* Frames that are none are swallowed; the device goes on. */
+static void test_bad_frames(void **state)
+{
+    static const uint32_t lengths[] = {0, 1, 11, 12, 12 + 13, 12 + 1519, 1 << 17};
+    unsigned n = 0;
+
+    (void)state;
+    start();
+    for (; n < ARRAY_LEN(lengths); n++)
+        send_one(lengths[n]);
+    desc(TX, 0, DATA(TX, 0), 100, WRITE, 0);
+    offer(TX, 0);
+    out(VIRTIO_NET_NOTIFY, 2, TX);
+    assert_int_equal(sent, 0);
+    assert_int_equal(dev.errors, n + 1);
+    assert_int_equal(used(TX), n + 1);
+    send_one(12 + 14);
+    send_one(12 + 1518);
+    assert_int_equal(sent, 2);
+    assert_int_equal(in(VIRTIO_NET_STATUS, 1), STARTED);
+}
+
+static void test_whole_queue(void **state)
+{
+    (void)state;
+    start();
+    desc(TX, 0, DATA(TX, 0), 72, 0, 0);
+    for (unsigned i = 0; i < SIZE; i++)
+        offer(TX, 0);
+    out(VIRTIO_NET_NOTIFY, 2, TX);
+    assert_int_equal(sent, SIZE);
+    out(VIRTIO_NET_NOTIFY, 2, 7);
+    out(VIRTIO_NET_NOTIFY, 2, 0xffff);
+    assert_int_equal(sent, SIZE);
+}
+
+static void test_receive(void **state)
+{
+    (void)state;
+    start();
+    desc(RX, 0, DATA(RX, 0), 10, NEXT | WRITE, 1);
+    desc(RX, 1, DATA(RX, 1), 2000, WRITE, 0);
+    offer(RX, 0);
+    push(60, 0xab);
+    assert_int_equal(used(RX), 0);
+    virtio_net_poll(&dev);
+    assert_int_equal(used(RX), 1);
+    assert_int_equal(get(USED(RX) + 8, 4), 72);
+    assert_int_equal(get(DATA(RX, 0), 4), 0);
+    assert_int_equal(get(DATA(RX, 1), 4), 0xabab0001); /* num_buffers, then the frame */
+    assert_int_equal(get(DATA(RX, 1) + 58, 4), 0xabababab);
+    assert_int_equal(get(DATA(RX, 1) + 62, 4), 0);
+    assert_true(level);
+    assert_false(virtio_net_rx_waiting(&dev));
+}
+
+static void test_receive_later(void **state)
+{
+    (void)state;
+    start();
+    push(60, 1);
+    virtio_net_poll(&dev); /* no buffer yet: it waits */
+    assert_true(virtio_net_rx_waiting(&dev));
+    assert_false(level);
+    desc(RX, 0, DATA(RX, 0), 2000, WRITE, 0);
+    offer(RX, 0);
+    out(VIRTIO_NET_NOTIFY, 2, RX);
+    assert_int_equal(used(RX), 1);
+    assert_true(level);
+}
+
+static void receive_bad(uint32_t length, unsigned flags)
+{
+    uint64_t errors = dev.errors;
+
+    desc(RX, 0, DATA(RX, 0), length, flags, 0);
+    offer(RX, 0);
+    push(60, 1);
+    virtio_net_poll(&dev);
+    assert_int_equal(dev.errors, errors + 1);
+    assert_int_equal(get(USED(RX) + 8 + 8ull * ((used(RX) - 1) % SIZE), 4), 0);
+}
+
+static void test_receive_bad_buffers(void **state)
+{
+    (void)state;
+    start();
+    receive_bad(0, WRITE);
+    receive_bad(11, WRITE);
+    receive_bad(71, WRITE);
+    receive_bad(2000, 0);
+    assert_int_equal(get(DATA(RX, 0) + 71, 4), 0); /* nothing behind the buffer's end */
+    assert_int_equal(in(VIRTIO_NET_STATUS, 1), STARTED);
+}
+
+static void test_ring_full(void **state)
+{
+    uint8_t bytes[VIRTIO_NET_FRAME] = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < VIRTIO_NET_RX_RING; i++)
+        push(60, 0);
+    assert_false(virtio_net_rx_push(&dev, bytes, 60));
+    assert_int_equal(dev.rx_dropped, 1);
+    assert_false(virtio_net_rx_push(&dev, bytes, VIRTIO_NET_FRAME - 1));
+    start(); /* resets: old frames are gone */
+    assert_false(virtio_net_rx_waiting(&dev));
+    push(VIRTIO_NET_FRAME - 2, 0);
+}
+
+static void expect_broken(void)
+{
+    assert_true(in(VIRTIO_NET_STATUS, 1) & VIRTIO_NEEDS_RESET);
+    assert_true(level);
+    assert_int_equal(in(VIRTIO_NET_ISR, 1) & 2, 2);
+    sent = 0;
+    send_one(72);
+    out(VIRTIO_NET_STATUS, 1, STARTED);
+    send_one(72);
+    assert_int_equal(sent, 0);
+    memset(mem.base, 0, MEMORY);
+    start();
+    send_one(72);
+    assert_int_equal(sent, 1);
+}
+
+static void test_broken_tx(void **state)
+{
+    (void)state;
+    start();
+    offer(TX, SIZE);
+    out(VIRTIO_NET_NOTIFY, 2, TX);
+    expect_broken();
+}
+
+static void test_broken_rx(void **state)
+{
+    (void)state;
+    start();
+    put(AVAIL(RX) + 2, 0x8000, 2);
+    push(60, 1);
+    virtio_net_poll(&dev);
+    expect_broken();
+}
+
+static void test_bad_queue(void **state)
+{
+    (void)state;
+    negotiate(0, 1);
+    queue(RX, MEMORY, AVAIL(RX), USED(RX));
+    assert_int_equal(in(VIRTIO_NET_QUEUE_ENABLE, 2), 0);
+    assert_true(in(VIRTIO_NET_STATUS, 1) & VIRTIO_NEEDS_RESET);
+    assert_false(level); /* before DRIVER_OK nobody is told */
+    negotiate(0, 1);
+    queue(RX, 1ull << 40 | DESC(RX), AVAIL(RX), USED(RX));
+    assert_true(in(VIRTIO_NET_STATUS, 1) & VIRTIO_NEEDS_RESET);
+}
+
+/* An enabled queue cannot be moved under the device's feet. */
+static void test_fixed_queue(void **state)
+{
+    (void)state;
+    start();
+    queue(TX, MEMORY - 16, MEMORY, MEMORY);
+    assert_int_equal(in(VIRTIO_NET_QUEUE_DESC, 4), DESC(TX));
+    out(VIRTIO_NET_QUEUE_SIZE, 2, 256);
+    assert_int_equal(in(VIRTIO_NET_QUEUE_SIZE, 2), SIZE);
+    send_one(72);
+    assert_int_equal(sent, 1);
+}
+
+/* A guest that is started anew finds nothing of its former life, and nothing of that writes to its
+ * memory. */
+static void test_restart(void **state)
+{
+    uint8_t zero[64] = {0};
+
+    (void)state;
+    start();
+    desc(RX, 0, DATA(RX, 0), 2000, WRITE, 0);
+    offer(RX, 0);
+    push(60, 0xab);
+    virtio_net_reset(&dev);
+    push(60, 0xcd);
+    virtio_net_poll(&dev);
+    out(VIRTIO_NET_NOTIFY, 2, RX);
+    assert_int_equal(used(RX), 0);
+    assert_memory_equal(mem.base + DATA(RX, 0), zero, sizeof(zero));
+    assert_int_equal(in(VIRTIO_NET_STATUS, 1), 0);
+    assert_false(level);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_registers),
+        TEST(test_widths),
+        TEST(test_features),
+        TEST(test_status),
+        TEST(test_transmit),
+        TEST(test_pieces),
+        TEST(test_bad_frames),
+        TEST(test_whole_queue),
+        TEST(test_receive),
+        TEST(test_receive_later),
+        TEST(test_receive_bad_buffers),
+        TEST(test_ring_full),
+        TEST(test_broken_tx),
+        TEST(test_broken_rx),
+        TEST(test_bad_queue),
+        TEST(test_fixed_queue),
+        TEST(test_restart),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
