@@ -283,7 +283,9 @@ static const char *set_up_net(struct guest *g)
     memcpy(g->status->mac, mac, sizeof(mac));
     virtio_net_init(&g->platform.net, &g->mem, mac, g->rx_ring, &host);
     g->switch_port = net_attach(on_frame, g);
-    return g->switch_port < 0 ? "no free port on the virtual switch" : NULL;
+    if (g->switch_port < 0)
+        return "no free port on the virtual switch";
+    return net_set_address((unsigned)g->switch_port, mac) ? "its network address is taken" : NULL;
 }
 
 static const char *set_up_memory(struct guest *g, char *text, size_t size)
@@ -428,6 +430,8 @@ static void load_and_start(struct guest *g)
         fail(g, "its devices cannot be put together");
         return;
     }
+    if (g->config.devices & DEV_NET)
+        virtio_net_reset(&g->platform.net);
     memset(&g->vcpu.regs, 0, sizeof(g->vcpu.regs));
     g->vcpu.halted = false;
     g->vcpu.stop = false;
