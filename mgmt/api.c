@@ -386,7 +386,7 @@ static void put_snapshot(struct call *c, const char *name, unsigned vcpu,
         const struct vmcs_field *f = vmcs_field(row);
 
         if (f)
-            put_field(j, f, s->present[row / 64] >> (row % 64) & 1, s->value[row]);
+            put_field(j, f, vmcs_has(&s->vmcs, row), s->vmcs.value[row]);
     }
     json_end(j);
     json_end(j);

@@ -163,6 +163,12 @@ _Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit i
  * order. */
 #define ABI_SNAPSHOT_FIELDS 224u
 
+/* Values by row: what the table decodes, compares and checks. */
+struct abi_vmcs {
+    uint64_t present[ABI_SNAPSHOT_FIELDS / 64 + 1]; /* bit n: row n exists here and was read */
+    uint64_t value[ABI_SNAPSHOT_FIELDS];
+};
+
 struct abi_snapshot {
     uint64_t sequence; /* counts snapshots of this vCPU; 0: none taken yet. Odd/even plays no part:
                           see `lock` */
@@ -170,10 +176,8 @@ struct abi_snapshot {
     uint32_t count;    /* rows used */
     uint64_t tsc;
     uint64_t ticks; /* what taking it cost the vCPU */
-    uint64_t
-        present[ABI_SNAPSHOT_FIELDS / 64 + 1]; /* bit n: row n exists on this CPU and was read */
-    uint64_t value[ABI_SNAPSHOT_FIELDS];
-    uint8_t pad[4096 - 32 - 8 * (ABI_SNAPSHOT_FIELDS / 64 + 1) - 8 * ABI_SNAPSHOT_FIELDS];
+    struct abi_vmcs vmcs;
+    uint8_t pad[4096 - 32 - sizeof(struct abi_vmcs)];
 };
 _Static_assert(sizeof(struct abi_snapshot) == 4096, "one page a snapshot");
 

@@ -220,8 +220,8 @@ static void vmcs(void **state)
     assert_false(api_ready(&view, &response));
     snapshots[1].sequence = 1;
     snapshots[1].count = 2;
-    snapshots[1].present[0] = 1;
-    snapshots[1].value[0] = 0x1f;
+    snapshots[1].vmcs.present[0] = 1;
+    snapshots[1].vmcs.value[0] = 0x1f;
     assert_true(api_ready(&view, &response));
     api_handle(&view, &request, body, sizeof(body), &response, true, false);
     body[response.body.len] = 0;

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "hv/abi/control.h"
 #include "hv/types.h"
 
 struct vmx_caps;
@@ -15,6 +16,32 @@ enum vmcs_encoding {
 #undef VMCS_FIELD
     VMCS_ENCODING_END
 };
+
+/* VMCS_ROW_<NAME>: the row of each field, its index in struct abi_vmcs. */
+enum vmcs_row {
+#define VMCS_FIELD(encoding, name, exists, group, volatility, reason) VMCS_ROW_##name,
+#include "arch/x86/vmx/fields.def"
+#undef VMCS_FIELD
+    VMCS_ROWS
+};
+_Static_assert(VMCS_ROWS <= ABI_SNAPSHOT_FIELDS, "every field has its place in a snapshot");
+
+static inline bool vmcs_has(const struct abi_vmcs *v, unsigned row)
+{
+    return v->present[row / 64] >> (row % 64) & 1;
+}
+
+static inline void vmcs_set(struct abi_vmcs *v, unsigned row, uint64_t value)
+{
+    v->present[row / 64] |= 1ull << (row % 64);
+    v->value[row] = value;
+}
+
+static inline void vmcs_set_absent(struct abi_vmcs *v, unsigned row)
+{
+    v->present[row / 64] &= ~(1ull << (row % 64));
+    v->value[row] = 0;
+}
 
 /* Bits 11:10 and 14:13 of an encoding. */
 enum vmcs_group { VMCS_GROUP_CONTROL, VMCS_GROUP_READ_ONLY, VMCS_GROUP_GUEST, VMCS_GROUP_HOST };

@@ -19,14 +19,13 @@ uint64_t vmx_snapshot(struct vcpu *v)
     s->count = count;
     for (unsigned row = 0; row < count; row++) {
         const struct vmcs_field *f = vmcs_field(row);
-        uint64_t bit = 1ull << (row % 64), value = 0;
+        uint64_t value;
 
         /* The table knows what should be there; the CPU has the last word. */
         if (vmcs_field_exists(f, caps) && vmread_try(f->encoding, &value))
-            s->present[row / 64] |= bit;
+            vmcs_set(&s->vmcs, row, value);
         else
-            s->present[row / 64] &= ~bit;
-        s->value[row] = value;
+            vmcs_set_absent(&s->vmcs, row);
     }
     s->tsc = start;
     s->ticks = arch_tsc() - start;
