@@ -165,19 +165,16 @@ static bool wake_from_halt(struct core *c, struct vcpu *v)
     return false;
 }
 
-static void run_live(struct core *c, struct guest *g, uint64_t until)
+/* What a run ended with. */
+static void after_run(struct core *c, struct guest *g, enum vcpu_yield y, uint64_t until)
 {
-    struct vcpu *v = &g->vcpu;
-
-    if (v->halted && !wake_from_halt(c, v))
-        return;
-    switch (virt_backend()->run(v, until)) {
+    switch (y) {
     case VCPU_YIELD_SLICE:
-        note_slice_end(c, v, until, arch_tsc());
+        note_slice_end(c, &g->vcpu, until, arch_tsc());
         break;
     case VCPU_YIELD_HALT:
         guest_flush_old_line(g);
-        sched_block(&c->sched, &v->sched, g->platform.next_event);
+        sched_block(&c->sched, &g->vcpu.sched, g->platform.next_event);
         break;
     case VCPU_YIELD_STOP:
         retire(c, g, guest_ended(g));
@@ -187,27 +184,64 @@ static void run_live(struct core *c, struct guest *g, uint64_t until)
     }
 }
 
-static void run_entity(struct core *c, const struct sched_decision *d, uint64_t start)
+static void account(struct core *c, struct vcpu *v, uint64_t start)
 {
-    struct vcpu *v = container_of(d->entity, struct vcpu, sched);
-    struct guest *g = v->guest;
-    uint64_t now;
+    uint64_t now = arch_tsc();
 
-    if (g->phase == GUEST_LIVE) {
-        if (__builtin_expect(guest_host_page()->first_entry_tsc == 0, 0))
-            guest_host_page()->first_entry_tsc = start;
-        run_live(c, g, d->until);
-    } else if (g->phase == GUEST_CLEARING) {
-        (void)guest_advance_start(g, d->until);
-    }
-    if (g->phase == GUEST_IDLE)
-        sched_block(&c->sched, &v->sched, NEVER);
-    now = arch_tsc();
     sched_ran(&c->sched, &v->sched, start, now);
     c->stats->busy_ticks += now - start;
     v->stats->run_ticks = v->sched.run_ticks;
     v->stats->wait_ticks = v->sched.wait_ticks;
     v->stats->halted = v->halted;
+}
+
+static void run_entity(struct core *c, const struct sched_decision *d, uint64_t start)
+{
+    struct vcpu *v = container_of(d->entity, struct vcpu, sched);
+    struct guest *g = v->guest;
+
+    if (g->phase == GUEST_LIVE) {
+        if (__builtin_expect(guest_host_page()->first_entry_tsc == 0, 0))
+            guest_host_page()->first_entry_tsc = start;
+        if (!v->halted || wake_from_halt(c, v))
+            after_run(c, g, virt_backend()->run(v, d->until), d->until);
+    } else if (g->phase == GUEST_CLEARING) {
+        (void)guest_advance_start(g, d->until);
+    }
+    if (g->phase == GUEST_IDLE)
+        sched_block(&c->sched, &v->sched, NEVER);
+    account(c, v, start);
+}
+
+/* Nothing can run before d->next wakes, so the core waits inside of it: its timer then reaches it
+ * by one exit and one entry, without the way through here. */
+static void wait_inside(struct core *c, const struct sched_decision *d, uint64_t start)
+{
+    struct vcpu *v = container_of(d->next, struct vcpu, sched);
+    uint64_t until = sched_next_until(d);
+    enum vcpu_yield y = virt_backend()->run(v, until);
+
+    if (v->halted && y != VCPU_YIELD_HALT && y != VCPU_YIELD_STOP) {
+        c->stats->idle_ticks += arch_tsc() - start;
+        return;
+    }
+    c->stats->idle_ticks += v->woke_at - start;
+    sched_wake(&c->sched, &v->sched, v->woke_at);
+    after_run(c, v->guest, y, until);
+    account(c, v, v->woke_at);
+}
+
+static void idle(struct core *c, struct sched_decision *d, uint64_t now)
+{
+    const struct vcpu *v = d->next ? container_of(d->next, struct vcpu, sched) : NULL;
+
+    if (v && v->waits && v->halted && v->guest->phase == GUEST_LIVE) {
+        if (!__atomic_load_n(&c->wake, __ATOMIC_ACQUIRE))
+            wait_inside(c, d, now);
+        return;
+    }
+    arch_idle(v ? min_u64(d->until, d->next->wake) : d->until, &c->wake);
+    c->stats->idle_ticks += arch_tsc() - now;
 }
 
 /* Frames from the wire. Only the core that the NIC was routed to ever sees net_pending() with work;
@@ -239,8 +273,7 @@ static _Noreturn void loop(struct core *c)
         if (d.entity) {
             run_entity(c, &d, now);
         } else if (!more) {
-            arch_idle(d.until, &c->wake);
-            c->stats->idle_ticks += arch_tsc() - now;
+            idle(c, &d, now);
         }
     }
 }

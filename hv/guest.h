@@ -39,7 +39,9 @@ struct vcpu {
     void *backend;             /* struct vmx_vcpu */
     uint32_t requests;         /* enum vcpu_request, atomic */
     unsigned core;
-    bool halted; /* in HLT: waits for an interrupt */
+    bool halted;      /* in HLT: waits for an interrupt */
+    bool waits;       /* the CPU can wait in the guest's HLT: run() takes a halted vCPU */
+    uint64_t woke_at; /* when it last left HLT inside run() */
     bool stop;   /* set by vcpu_stop(): leave the run loop, never enter again */
     struct sched_entity sched;
 };

@@ -80,9 +80,36 @@ void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
     e->ready_since = now;
 }
 
+/* Of a sleeper: the core is needed again at its wake, or later if it may not run then. */
+static void note_sleeper(struct sched_decision *d, struct sched_entity *e)
+{
+    if (exhausted(e)) {
+        d->until = min_u64(d->until, max_u64(e->wake, e->period_end));
+    } else if (e->wake != NEVER && (!d->next || e->wake < d->next->wake)) {
+        if (d->next)
+            d->until = min_u64(d->until, d->next->wake);
+        d->next = e;
+    } else {
+        d->until = min_u64(d->until, e->wake);
+    }
+}
+
+/* Of the budget that is left now; a new period begins at period_end. */
+static uint64_t budget_end(const struct sched_entity *e, uint64_t now)
+{
+    return e->params.budget ? now + (e->params.budget - e->used) : NEVER;
+}
+
+uint64_t sched_next_until(const struct sched_decision *d)
+{
+    uint64_t wake = d->next->wake;
+
+    return min_u64(d->until, min_u64(wake + d->next->params.slice, budget_end(d->next, wake)));
+}
+
 struct sched_decision sched_pick(struct sched *s, uint64_t now)
 {
-    struct sched_decision d = {NULL, NEVER};
+    struct sched_decision d = {NULL, NULL, NEVER};
     uint64_t min_vtime = NEVER;
 
     for (unsigned i = 0; i < s->count; i++) {
@@ -92,7 +119,7 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
         if (!e->runnable && e->wake <= now)
             sched_wake(s, e, now);
         if (!e->runnable) {
-            d.until = min_u64(d.until, e->wake);
+            note_sleeper(&d, e);
             continue;
         }
         if (exhausted(e)) {
@@ -106,9 +133,11 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
     if (!d.entity)
         return d;
     s->min_vtime = max_u64(s->min_vtime, min_vtime);
+    if (d.next)
+        d.until = min_u64(d.until, d.next->wake);
+    d.next = NULL;
     d.until = min_u64(d.until, now + d.entity->params.slice);
-    if (d.entity->params.budget)
-        d.until = min_u64(d.until, now + (d.entity->params.budget - d.entity->used));
+    d.until = min_u64(d.until, budget_end(d.entity, now));
     return d;
 }
 

@@ -39,8 +39,10 @@ struct sched {
 
 struct sched_decision {
     struct sched_entity *entity; /* NULL: idle */
+    /* Idle: the sleeper that wakes first (it can then run at once, at next->wake), or NULL. */
+    struct sched_entity *next;
     uint64_t until; /* absolute ticks: call again then at the latest (NEVER when idle with nothing
-                       to wait for) */
+                       to wait for); of `next` it does not speak */
 };
 
 void sched_init(struct sched *s);
@@ -49,6 +51,8 @@ int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params
 void sched_remove(struct sched *s, struct sched_entity *e);
 /* Wakes sleepers whose event is due, replenishes budgets, decides. */
 struct sched_decision sched_pick(struct sched *s, uint64_t now);
+/* Idle, and `next` is let run from its wake on: until when, if everything is to stay fair. */
+uint64_t sched_next_until(const struct sched_decision *d);
 /* The picked entity ran from `start` to `now`. */
 void sched_ran(struct sched *s, struct sched_entity *e, uint64_t start, uint64_t now);
 /* The entity sleeps until `wake` (NEVER: until sched_wake). */

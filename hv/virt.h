@@ -46,7 +46,10 @@ struct virt_ops {
     int (*vcpu_init)(struct vcpu *v, const struct load_result *start);
     void (*vcpu_free)(struct vcpu *v);
     /* Runs the vCPU until `until` (absolute ticks) at the latest. Owning core, interrupts off.
-     * Handles device timers (platform.next_event), injection, all exits. Counts in v->stats. */
+     * Handles device timers (platform.next_event), injection, all exits. Counts in v->stats.
+     * A halted vCPU (with v->waits, or an interrupt pending) waits in its HLT; when an interrupt
+     * ends that, v->halted becomes false and v->woke_at is set. A later HLT gives the core back
+     * (VCPU_YIELD_HALT). */
     enum vcpu_yield (*run)(struct vcpu *v, uint64_t until);
     /* Publishes a snapshot in g->snapshot (seqlock, sequence + 1, ticks). Owning core. Returns the
      * new sequence number. */

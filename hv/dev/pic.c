@@ -48,23 +48,24 @@ static unsigned in_service(const struct pic_chip *c)
 /* The input that this chip asks the next stage for, or NONE. */
 static unsigned request(const struct pic_chip *c, bool master)
 {
-    unsigned asking = by_rank(c, c->irr & (unsigned)~c->imr), serving = in_service(c), rank;
+    unsigned asking = c->irr & (unsigned)~c->imr, serving, rank;
 
     if (!asking || c->init_step)
         return NONE;
+    serving = in_service(c);
     /* Special fully nested: the slave may interrupt its own service. */
     if (master && c->special_fully_nested)
         serving &= ~bit(PIC_CASCADE);
-    rank = (unsigned)__builtin_ctz(asking);
-    if (rank >= (unsigned)__builtin_ctz(by_rank(c, serving) | 0x100))
+    rank = (unsigned)__builtin_ctz(by_rank(c, asking));
+    if (serving && rank >= (unsigned)__builtin_ctz(by_rank(c, serving) | 0x100))
         return NONE;
     return (rank + c->priority) & 7;
 }
 
-/* Sets or clears a request line the way the chip latches it. */
-static void set_line(struct pic_chip *c, unsigned n, bool level)
+/* Sets or clears a request line the way the chip latches it. True when that changed a request. */
+static bool set_line(struct pic_chip *c, unsigned n, bool level)
 {
-    uint8_t b = (uint8_t)bit(n);
+    uint8_t b = (uint8_t)bit(n), before = c->irr;
 
     if (level) {
         if (!(c->lines & b) || (c->elcr & b))
@@ -75,6 +76,13 @@ static void set_line(struct pic_chip *c, unsigned n, bool level)
         /* An edge-triggered request too is lost when its input falls before it is acknowledged. */
         c->irr = (uint8_t)(c->irr & ~b);
     }
+    return c->irr != before;
+}
+
+/* The master's requests or services changed, the slave's did not. */
+static void update_master(struct pic *p)
+{
+    p->intr = request(&p->chip[0], true) != NONE;
 }
 
 static void update(struct pic *p)
@@ -88,7 +96,7 @@ static void update(struct pic *p)
         m->irr |= (uint8_t)bit(PIC_CASCADE);
     else
         m->irr = (uint8_t)(m->irr & ~bit(PIC_CASCADE));
-    p->intr = request(m, true) != NONE;
+    update_master(p);
 }
 
 void pic_init(struct pic *p)
@@ -103,8 +111,12 @@ void pic_set_irq(struct pic *p, unsigned irq, bool level)
 {
     if (irq > 15 || irq == PIC_CASCADE)
         return;
-    set_line(&p->chip[irq >> 3], irq & 7, level);
-    update(p);
+    if (!set_line(&p->chip[irq >> 3], irq & 7, level))
+        return;
+    if (irq < 8)
+        update_master(p);
+    else
+        update(p);
 }
 
 static void eoi(struct pic_chip *c, unsigned n, bool rotate)
@@ -145,11 +157,12 @@ uint8_t pic_ack(struct pic *p)
             serve(s, k);
             vector = (uint8_t)(s->base + k);
         }
+        update(p);
     } else {
         serve(m, n);
         vector = (uint8_t)(m->base + n);
+        update_master(p);
     }
-    update(p);
     return vector;
 }
 

@@ -95,6 +95,36 @@ void platform_timers(struct platform *p)
     p->next_event = platform_deadline(p);
 }
 
+int platform_wake_prepare(struct platform *p, struct platform_wake *w)
+{
+    uint64_t due = pit_deadline(&p->pit);
+
+    if (due == NEVER || due >= rtc_deadline(&p->rtc) || platform_irq_pending(p))
+        return -1;
+    w->due = due;
+    w->now = p->clock.now;
+    w->pic = p->pic;
+    w->pit = p->pit;
+    p->clock.now = due;
+    platform_timers(p);
+    if (platform_irq_pending(p)) {
+        uint8_t vector = platform_irq_ack(p);
+
+        if (!platform_irq_pending(p))
+            return vector;
+    }
+    platform_wake_undo(p, w);
+    return -1;
+}
+
+void platform_wake_undo(struct platform *p, const struct platform_wake *w)
+{
+    p->clock.now = w->now;
+    p->pic = w->pic;
+    p->pit = w->pit;
+    p->next_event = platform_deadline(p);
+}
+
 uint8_t platform_irq_ack(struct platform *p)
 {
     return pic_ack(&p->pic);

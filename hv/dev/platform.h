@@ -73,6 +73,22 @@ static inline bool platform_irq_pending(const struct platform *p)
 /* The vector (interrupt acknowledge cycle). Only when pending. */
 uint8_t platform_irq_ack(struct platform *p);
 
+/* What platform_wake_prepare() changed, as it was before. */
+struct platform_wake {
+    uint64_t due, now;
+    struct pic pic;
+    struct pit pit;
+};
+
+/*
+ * For a guest in HLT, which sees nothing of its devices until it is woken: moves them on to
+ * next_event as if it had come, and acknowledges the interrupt, so that at that moment only the
+ * vector has to be delivered. The vector; or -1, and nothing is changed, when next_event would not
+ * bring an interrupt of the PIT. If anything else ends the HLT first, platform_wake_undo().
+ */
+int platform_wake_prepare(struct platform *p, struct platform_wake *w);
+void platform_wake_undo(struct platform *p, const struct platform_wake *w);
+
 /* An edge on an interrupt line of the PIC that no device drives. */
 void platform_pulse_irq(struct platform *p, unsigned irq);
 

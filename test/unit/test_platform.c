@@ -151,6 +151,58 @@ static void timer_interrupts(void **state)
     assert_true(p.next_event == NEVER);
 }
 
+/* Prepared, taken back, and prepared again and let come: each time as if it had come by itself. */
+static void a_wake_made_ready(void **state)
+{
+    static struct platform before, came;
+    struct platform_wake w;
+    uint64_t due;
+
+    (void)state;
+    init_pics();
+    assert_int_equal(platform_wake_prepare(&p, &w), -1); /* no timer */
+    out(0x43, 0x34);
+    out(0x40, 1193 & 0xff);
+    out(0x40, 1193 >> 8);
+    due = p.next_event;
+    before = p;
+    assert_int_equal(platform_wake_prepare(&p, &w), 0x20);
+    assert_true(w.due == due);
+    assert_true(p.next_event > due);
+    assert_false(platform_irq_pending(&p));
+    came = p;
+    platform_wake_undo(&p, &w);
+    assert_memory_equal(&p, &before, sizeof(p));
+    pass(due - p.clock.now);
+    assert_int_equal(platform_irq_ack(&p), 0x20);
+    assert_memory_equal(&p, &came, sizeof(p));
+    /* In service and not ended: the next one must wait, and nothing is ready. */
+    before = p;
+    assert_int_equal(platform_wake_prepare(&p, &w), -1);
+    assert_memory_equal(&p, &before, sizeof(p));
+    out(0x20, 0x20);
+    /* The clock is earlier: it is not the PIT that wakes. */
+    out(0x43, 0x30);
+    out(0x40, 0xff);
+    out(0x40, 0xff);
+    out(0x70, 0x0b);
+    out(0x71, 0x42);
+    before = p;
+    assert_int_equal(platform_wake_prepare(&p, &w), -1);
+    assert_memory_equal(&p, &before, sizeof(p));
+    /* An interrupt waits: HLT would not have waited at all. */
+    out(0x71, 0x02);
+    platform_pulse_irq(&p, 5);
+    assert_true(platform_irq_pending(&p));
+    assert_int_equal(platform_wake_prepare(&p, &w), -1);
+    /* Masked: nothing would wake. */
+    expect(0x25);
+    out(0x21, 0xff);
+    before = p;
+    assert_int_equal(platform_wake_prepare(&p, &w), -1);
+    assert_memory_equal(&p, &before, sizeof(p));
+}
+
 static void clock_and_timer(void **state)
 {
     (void)state;
@@ -279,6 +331,7 @@ int main(void)
         cmocka_unit_test_setup(power_on, setup),
         cmocka_unit_test_setup(device_mask, setup),
         cmocka_unit_test_setup(timer_interrupts, setup),
+        cmocka_unit_test_setup(a_wake_made_ready, setup),
         cmocka_unit_test_setup(clock_and_timer, setup),
         cmocka_unit_test_setup(reads_do_not_lose_interrupts, setup),
         cmocka_unit_test_setup(console_both_ways, setup),

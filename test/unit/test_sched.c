@@ -150,6 +150,39 @@ static void bad_parameters(void **state)
     assert_int_equal(sched_add(&s, &hog, &too_much, 0), -E_INVAL);
 }
 
+static void an_idle_core_waits_for_the_first_sleeper(void **state)
+{
+    struct sched_decision d;
+
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&control, 100, 0, 0);
+    add(&mgmt, 100, 1000, 100000);
+    sched_block(&s, &hog, NEVER);
+    sched_block(&s, &control, 50000);
+    sched_block(&s, &mgmt, 20000);
+    d = sched_pick(&s, 10000);
+    assert_null(d.entity);
+    assert_ptr_equal(d.next, &mgmt);
+    assert_int_equal(d.until, 50000);
+    assert_int_equal(sched_next_until(&d), 21000); /* its budget */
+    sched_wake(&s, &mgmt, 20000);
+    sched_ran(&s, &mgmt, 20000, 21000);
+    sched_block(&s, &mgmt, 30000);
+    /* Nothing is left for it in this period: it is not the next, whatever its wake. */
+    d = sched_pick(&s, 22000);
+    assert_null(d.entity);
+    assert_ptr_equal(d.next, &control);
+    assert_int_equal(d.until, 100000);
+    assert_int_equal(sched_next_until(&d), 50000 + SLICE);
+    /* Somebody runs: the sleepers only bound the time. */
+    sched_wake(&s, &hog, 22000);
+    d = sched_pick(&s, 22000);
+    assert_ptr_equal(d.entity, &hog);
+    assert_null(d.next);
+    assert_int_equal(d.until, 50000);
+}
+
 static void adding_and_removing(void **state)
 {
     static struct sched_entity many[SCHED_ENTITIES_MAX + 1];
@@ -175,6 +208,7 @@ int main(void)
         cmocka_unit_test_setup(a_budget_bounds_also_on_an_idle_core, setup),
         cmocka_unit_test_setup(waiting_is_counted, setup),
         cmocka_unit_test_setup(bad_parameters, setup),
+        cmocka_unit_test_setup(an_idle_core_waits_for_the_first_sleeper, setup),
         cmocka_unit_test_setup(adding_and_removing, setup),
     };
 

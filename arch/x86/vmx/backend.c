@@ -208,6 +208,7 @@ static int vcpu_init(struct vcpu *v, const struct load_result *start)
     if (!x)
         return -E_NOMEM;
     v->backend = x;
+    v->waits = common.misc & VMX_MISC_ACTIVITY_HLT;
     /* The CPU may still hold parts of the region from the last life. */
     vmx_unload(x);
     reset_backend(x);

@@ -15,6 +15,23 @@ section .text
 bits 64
 global vmx_enter, vmx_exit_point
 
+; The preemption timer stops in root operation, so each entry sets it anew, from an absolute time; one that has passed meanwhile ends the entry at once. What
+; follows until the entry makes the timer late. RSI = the vmx_vcpu; RAX = now; uses RCX and RDX; "not above" (CF or ZF) says that VMWRITE failed.
+%macro SET_TIMER 0
+    rdtsc
+    shl rdx, 32
+    or rax, rdx                         ; now
+    xor ecx, ecx
+    mov rdx, [rsi + X_DEADLINE]
+    sub rdx, rax
+    cmovb rdx, rcx
+    mov ecx, [rsi + X_TIMER_SHIFT]
+    shr rdx, cl
+    add rdx, [rsi + X_TIMER_EXTRA]
+    mov ecx, VMCS_VMX_PREEMPTION_TIMER_VALUE
+    vmwrite rcx, rdx
+%endmacro
+
 align 16
 vmx_enter:
     push rbp
@@ -24,15 +41,17 @@ vmx_enter:
     push r14
     push r15
     push rdi
-    mov rax, [rdi + VCPU_BACKEND]
-    cmp rsp, [rax + X_HOST_RSP]
+    mov rsi, [rdi + VCPU_BACKEND]
+    SET_TIMER
+    jna .no_timer
+    cmp rsp, [rsi + X_HOST_RSP]
     je .load                            ; ZF = 1: VMRESUME. MOV keeps the flag until then
     ; The first entry, or another stack depth than at the last one.
-    mov [rax + X_HOST_RSP], rsp
+    mov [rsi + X_HOST_RSP], rsp
     mov ecx, VMCS_HOST_RSP
     vmwrite rcx, rsp
-    cmp byte [rax + X_LAUNCHED], 1
-    mov byte [rax + X_LAUNCHED], 1
+    cmp byte [rsi + X_LAUNCHED], 1
+    mov byte [rsi + X_LAUNCHED], 1
 .load:
     mov rax, [rdi + GPR_RAX]
     mov rcx, [rdi + GPR_RCX]
@@ -61,6 +80,11 @@ failed:
     mov [rdi + GPR_RAX], rax
     mov eax, VMX_ENTER_FAILED
     jmp store
+vmx_enter.no_timer:
+    ; The guest's registers are where they were.
+    pop rdi
+    mov eax, VMX_ENTER_FAILED
+    jmp leave
 
 ; CPUID is by far the commonest exit of some guests, and it needs nothing but a table: it is answered here, with five registers, unless something is due or
 ; unusual; then the registers are brought back and the general path decides. The rest of the guest's registers is left alone and not used.
@@ -94,17 +118,7 @@ vmx_exit_point:
     jna again
     test ecx, RFLAGS_TF
     jnz again
-    rdtsc
-    shl rdx, 32
-    or rax, rdx                         ; now
-    mov rdx, [rsi + X_DEADLINE]
-    sub rdx, rax
-    jbe again                           ; the time is over
-    mov ecx, [rsi + X_TIMER_SHIFT]
-    shr rdx, cl
-    add rdx, [rsi + X_TIMER_EXTRA]
-    mov ecx, VMCS_VMX_PREEMPTION_TIMER_VALUE
-    vmwrite rcx, rdx
+    SET_TIMER
     jna again
     mov ecx, VMCS_GUEST_RIP
     vmread rdx, rcx
@@ -158,6 +172,7 @@ store:
     mov [rdi + GPR_R14], r14
     mov [rdi + GPR_R15], r15
     pop qword [rdi + GPR_RDI]
+leave:
     ; What the guest left must not steer speculation in the root.
     xor ecx, ecx
     xor edx, edx

@@ -64,7 +64,16 @@ static bool inject_again(struct vmx_vcpu *x)
     return true;
 }
 
-void vmx_prepare_events(struct vmx_vcpu *x)
+/* An interrupt ends HLT: VM entry itself makes the vCPU active when it injects one. */
+static inline void leave_halt(struct vcpu *v, uint64_t now)
+{
+    if (!v->halted)
+        return;
+    v->halted = false;
+    v->woke_at = now;
+}
+
+void vmx_prepare_events(struct vmx_vcpu *x, uint64_t now)
 {
     struct platform *p = x->vcpu->platform;
     /* One event an entry: an exception that a handler has queued goes first. */
@@ -76,6 +85,7 @@ void vmx_prepare_events(struct vmx_vcpu *x)
         vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO,
                 INTR_INFO_VALID | INTR_INFO_EXTERNAL | platform_irq_ack(p));
         x->vcpu->stats->irqs++;
+        leave_halt(x->vcpu, now);
     }
     if (platform_irq_pending(p) || x->reinject)
         vmx_set_cpu1(x, CPU1_INTERRUPT_WINDOW_EXITING, 0);

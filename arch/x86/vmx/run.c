@@ -9,14 +9,6 @@
  * timer. */
 #define TIMER_SPAN 0x80000000ull
 
-/* The preemption timer stops in root operation, so each entry sets it anew, from an absolute time
- * that is later than `now`. */
-static inline void set_timer(const struct vmx_vcpu *x, uint64_t now)
-{
-    vmwrite(VMCS_VMX_PREEMPTION_TIMER_VALUE,
-            ((x->deadline - now) >> x->timer_shift) + x->timer_extra);
-}
-
 static enum exit_action entry_failed(struct vmx_vcpu *x)
 {
     uint32_t error = (uint32_t)vmread(VMCS_VM_INSTRUCTION_ERROR);
@@ -71,22 +63,24 @@ static inline void skip(const struct vcpu *v)
                 vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
 }
 
-/* Entries and exits until something is due, or an exit wants more than going on. `now` is earlier
- * than x->deadline. Not inlined: it wants all registers for itself. */
-static __attribute__((noinline)) enum exit_action enter_until(struct vmx_vcpu *x, struct vcpu *v,
-                                                              uint64_t now)
+/* Entries and exits until something is due, or an exit wants more than going on. Not inlined: it
+ * wants all registers for itself. */
+static __attribute__((noinline)) enum exit_action enter_until(struct vmx_vcpu *x, struct vcpu *v)
 {
     for (;;) {
+        uint32_t reason = vmx_enter(v);
+        uint64_t now;
         enum exit_action action;
-        uint32_t reason;
 
-        set_timer(x, now);
-        reason = vmx_enter(v);
         now = arch_tsc();
         /* The most frequent one does not go by the table. */
         if (__builtin_expect(reason == VMX_EXIT_IO_INSTRUCTION, 1)) {
             record(v, VMX_EXIT_IO_INSTRUCTION, VMX_EXIT_IO_INSTRUCTION, now);
             action = vmx_on_io(x);
+        } else if (reason == VMX_EXIT_PREEMPTION_TIMER) {
+            record(v, VMX_EXIT_PREEMPTION_TIMER, VMX_EXIT_PREEMPTION_TIMER, now);
+            v->stats->last_exit.qualification = 0;
+            return EXIT_RESUME;
         } else if (__builtin_expect(reason < ABI_EXIT_REASONS, 1)) {
             record(v, reason, reason, now);
             action = general_exit(x, reason, now);
@@ -101,13 +95,46 @@ static __attribute__((noinline)) enum exit_action enter_until(struct vmx_vcpu *x
     }
 }
 
+/*
+ * The guest is in HLT. Where the PIT will wake it, all that this takes is done before, so that
+ * between the timer and the guest's interrupt handler there is one exit, one VMWRITE and one entry.
+ */
+static enum exit_action enter_halted(struct vmx_vcpu *x, struct vcpu *v, uint64_t until)
+{
+    struct platform *p = v->platform;
+    struct platform_wake wake;
+    uint32_t reason;
+    uint64_t now;
+    int vector = pit_deadline(&p->pit) < until ? platform_wake_prepare(p, &wake) : -1;
+
+    if (vector < 0)
+        return enter_until(x, v);
+    reason = vmx_enter(v);
+    now = arch_tsc();
+    if (reason == VMX_EXIT_PREEMPTION_TIMER && now >= wake.due) {
+        vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO,
+                INTR_INFO_VALID | INTR_INFO_EXTERNAL | (uint32_t)vector);
+        x->deadline = min_u64(until, p->next_event);
+        v->halted = false;
+        v->woke_at = now;
+        v->stats->irqs++;
+        record(v, VMX_EXIT_PREEMPTION_TIMER, VMX_EXIT_PREEMPTION_TIMER, now);
+        v->stats->last_exit.qualification = 0;
+        return enter_until(x, v);
+    }
+    platform_wake_undo(p, &wake);
+    if (reason >= ABI_EXIT_REASONS)
+        return unusual_exit(x, reason, now);
+    record(v, reason, reason, now);
+    return general_exit(x, reason, now);
+}
+
 enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
 {
     struct vmx_vcpu *x = v->backend;
     struct platform *p = v->platform;
 
     vmx_load(x);
-    v->halted = false;
     while (!v->stop) {
         uint64_t now = arch_tsc();
 
@@ -120,11 +147,9 @@ enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
             platform_timers(p);
         }
         if (vmx_events_pending(x))
-            vmx_prepare_events(x);
-        /* A timer that is due in the past, if there is one, ends the entry at once. */
-        x->deadline = max_u64(
-            now + 1, min_u64(min_u64(until, p->next_event), now + (TIMER_SPAN << x->timer_shift)));
-        switch (enter_until(x, v, now)) {
+            vmx_prepare_events(x, now);
+        x->deadline = min_u64(min_u64(until, p->next_event), now + (TIMER_SPAN << x->timer_shift));
+        switch (v->halted ? enter_halted(x, v, until) : enter_until(x, v)) {
         case EXIT_RESUME:
             break;
         case EXIT_SKIP:
@@ -134,6 +159,7 @@ enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
         case EXIT_HALT:
             skip(v);
             v->halted = true;
+            vmwrite(VMCS_GUEST_ACTIVITY_STATE, v->waits ? ACTIVITY_HLT : ACTIVITY_ACTIVE);
             return VCPU_YIELD_HALT;
         case EXIT_KICK:
             return VCPU_YIELD_KICK;

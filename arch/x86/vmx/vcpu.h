@@ -100,7 +100,7 @@ static inline bool vmx_events_pending(const struct vmx_vcpu *x)
            (x->cpu1 & CPU1_INTERRUPT_WINDOW_EXITING);
 }
 /* Before entry: what is pending goes into the entry information, or a window is asked for. */
-void vmx_prepare_events(struct vmx_vcpu *x);
+void vmx_prepare_events(struct vmx_vcpu *x, uint64_t now);
 /* After an exit that may have interrupted a delivery. */
 void vmx_note_vectoring(struct vmx_vcpu *x);
 void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear);
