@@ -6,6 +6,9 @@
 #include "hv/log.h"
 #include "hv/net.h"
 
+/* So long the guests run before more frames are taken from the card, when more are there. */
+#define FRAMES_PAUSE_US 50u
+
 static struct core cores[ARCH_CORES_MAX];
 static uint32_t ready;
 _Static_assert(ARCH_CORES_MAX <= ABI_CORES_MAX, "every core has its row in the shared page");
@@ -244,23 +247,31 @@ static void idle(struct core *c, struct sched_decision *d, uint64_t now)
     c->stats->idle_ticks += arch_tsc() - now;
 }
 
-/* Frames from the wire. Only the core that the NIC was routed to ever sees net_pending() with work;
- * bounded by net_poll(). */
-static bool serve_nic(struct core *c)
+/* Frames from the wire, in time of the management guest: a flood takes nothing from the others.
+ * Only the core that the NIC was routed to ever sees net_pending() with work; bounded by
+ * net_poll(). Returns when to come back. */
+static uint64_t serve_nic(void)
 {
-    const struct guest *m = guest_management();
+    struct sched_entity *e = &guest_management()->vcpu.sched;
+    uint64_t start = arch_tsc(), now;
+    bool more;
 
-    return m && m->vcpu.core == c->id && net_pending() && net_poll();
+    if (sched_exhausted(e) && start < e->period_end)
+        return e->period_end;
+    more = net_poll();
+    now = arch_tsc();
+    sched_charge(e, now - start);
+    return more ? now + micros_to_ticks(FRAMES_PAUSE_US) : NEVER;
 }
 
 static _Noreturn void loop(struct core *c)
 {
+    bool nic = guest_management()->vcpu.core == c->id;
     uint64_t look_again = 0, console = NEVER;
 
     for (;;) {
-        bool more = serve_nic(c);
+        uint64_t frames = nic && net_pending() ? serve_nic() : NEVER, now;
         struct sched_decision d;
-        uint64_t now;
 
         serve(c);
         if (c->id == 0)
@@ -269,12 +280,11 @@ static _Noreturn void loop(struct core *c)
         if (now >= look_again)
             look_again = watch_management(c);
         d = sched_pick(&c->sched, now);
-        d.until = min_u64(d.until, min_u64(look_again, console));
-        if (d.entity) {
+        d.until = min_u64(d.until, min_u64(min_u64(look_again, console), frames));
+        if (d.entity)
             run_entity(c, &d, now);
-        } else if (!more) {
+        else if (d.until > now)
             idle(c, &d, now);
-        }
     }
 }
 

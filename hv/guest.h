@@ -42,7 +42,7 @@ struct vcpu {
     bool halted;      /* in HLT: waits for an interrupt */
     bool waits;       /* the CPU can wait in the guest's HLT: run() takes a halted vCPU */
     uint64_t woke_at; /* when it last left HLT inside run() */
-    bool stop;   /* set by vcpu_stop(): leave the run loop, never enter again */
+    bool stop;        /* set by vcpu_stop(): leave the run loop, never enter again */
     struct sched_entity sched;
 };
 

@@ -8,7 +8,7 @@ static uint64_t scale(uint64_t ticks, uint64_t ratio)
 
 void sched_init(struct sched *s)
 {
-    *s = (struct sched){0};
+    *s = (struct sched){.credit = NEVER};
 }
 
 int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params *p, uint64_t now)
@@ -28,6 +28,7 @@ int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params
         .ready_since = now,
     };
     s->entities[s->count++] = e;
+    s->credit = min_u64(s->credit, p->slice);
     return 0;
 }
 
@@ -53,7 +54,7 @@ static void replenish(struct sched_entity *e, uint64_t now)
         e->period_end = now + e->params.period;
 }
 
-static bool exhausted(const struct sched_entity *e)
+bool sched_exhausted(const struct sched_entity *e)
 {
     return e->params.budget && e->used >= e->params.budget;
 }
@@ -65,12 +66,11 @@ void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake)
     e->wake = wake;
 }
 
-/* A sleeper comes back at most one slice behind the others: enough to run before them at once, not
+/* A sleeper comes back at most a slice behind the others: enough to run before them at once, not
  * enough to starve them for the time it slept. */
 void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 {
-    uint64_t credit = scale(e->params.slice, e->vscale);
-    uint64_t floor = s->min_vtime > credit ? s->min_vtime - credit : 0;
+    uint64_t floor = s->min_vtime > s->credit ? s->min_vtime - s->credit : 0;
 
     if (e->runnable)
         return;
@@ -83,7 +83,7 @@ void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 /* Of a sleeper: the core is needed again at its wake, or later if it may not run then. */
 static void note_sleeper(struct sched_decision *d, struct sched_entity *e)
 {
-    if (exhausted(e)) {
+    if (sched_exhausted(e)) {
         d->until = min_u64(d->until, max_u64(e->wake, e->period_end));
     } else if (e->wake != NEVER && (!d->next || e->wake < d->next->wake)) {
         if (d->next)
@@ -98,6 +98,11 @@ static void note_sleeper(struct sched_decision *d, struct sched_entity *e)
 static uint64_t budget_end(const struct sched_entity *e, uint64_t now)
 {
     return e->params.budget ? now + (e->params.budget - e->used) : NEVER;
+}
+
+static bool goes_before(const struct sched_entity *a, const struct sched_entity *b)
+{
+    return a->vtime < b->vtime || (a->vtime == b->vtime && a->params.weight > b->params.weight);
 }
 
 uint64_t sched_next_until(const struct sched_decision *d)
@@ -122,12 +127,12 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
             note_sleeper(&d, e);
             continue;
         }
-        if (exhausted(e)) {
+        if (sched_exhausted(e)) {
             d.until = min_u64(d.until, e->period_end);
             continue;
         }
         min_vtime = min_u64(min_vtime, e->vtime);
-        if (!d.entity || e->vtime < d.entity->vtime)
+        if (!d.entity || goes_before(e, d.entity))
             d.entity = e;
     }
     if (!d.entity)
@@ -141,13 +146,18 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
     return d;
 }
 
+void sched_charge(struct sched_entity *e, uint64_t ticks)
+{
+    e->vtime += scale(ticks, e->vscale);
+    e->used += ticks;
+}
+
 void sched_ran(struct sched *s, struct sched_entity *e, uint64_t start, uint64_t now)
 {
     uint64_t ran = now - start;
 
     (void)s;
-    e->vtime += scale(ran, e->vscale);
-    e->used += ran;
+    sched_charge(e, ran);
     e->run_ticks += ran;
     e->wait_ticks += start - e->ready_since;
     e->ready_since = now;

@@ -5,8 +5,9 @@
  * Weighted fair by virtual time: an entity that ran for t ticks advances its virtual time by t *
  * scale(weight). The runnable entity with the least virtual time runs; it keeps the core for one
  * slice, or until a sleeper's event falls due (then the sleeper, whose virtual time is behind, runs
- * at once). A budget bounds run time per period; an entity that has used it up waits for the next
- * period.
+ * at once). All sleepers come back equally far behind, so that among them the one that uses least
+ * goes first; of equals, the one with the greater weight. A budget bounds run time per period; an
+ * entity that has used it up waits for the next period.
  */
 #pragma once
 
@@ -35,6 +36,7 @@ struct sched {
     struct sched_entity *entities[SCHED_ENTITIES_MAX];
     unsigned count;
     uint64_t min_vtime;
+    uint64_t credit; /* how far behind the others a sleeper comes back: the shortest slice */
 };
 
 struct sched_decision {
@@ -58,3 +60,7 @@ void sched_ran(struct sched *s, struct sched_entity *e, uint64_t start, uint64_t
 /* The entity sleeps until `wake` (NEVER: until sched_wake). */
 void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake);
 void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now);
+/* Time that was spent for the entity without running it: of its share and budget. */
+void sched_charge(struct sched_entity *e, uint64_t ticks);
+/* Its budget of the present period is used up (as of the last sched_pick()). */
+bool sched_exhausted(const struct sched_entity *e);

@@ -183,6 +183,46 @@ static void an_idle_core_waits_for_the_first_sleeper(void **state)
     assert_int_equal(d.until, 50000);
 }
 
+/* The heavier one goes first although the other, too, has slept long, and is not held up by more
+ * than what the other runs until then. */
+static void sleepers_come_back_alike(void **state)
+{
+    struct sched_decision d;
+    uint64_t now = 100ull * SLICE;
+
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&mgmt, 100, 0, 0);
+    add(&control, 200, 0, 0);
+    sched_block(&s, &mgmt, now);
+    sched_block(&s, &control, now);
+    assert_int_equal(run_until(0, now), now);
+    d = sched_pick(&s, now);
+    assert_ptr_equal(d.entity, &control);
+    sched_ran(&s, &control, now, now + 100);
+    sched_block(&s, &control, now + 1000);
+    d = sched_pick(&s, now + 100);
+    assert_ptr_equal(d.entity, &mgmt);
+    assert_int_equal(d.until, now + 1000);
+    sched_ran(&s, &mgmt, now + 100, now + 1000);
+    assert_ptr_equal(sched_pick(&s, now + 1000).entity, &control);
+}
+
+static void charges_count(void **state)
+{
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&mgmt, 100, 10000, 100000);
+    sched_charge(&mgmt, 9999);
+    assert_false(sched_exhausted(&mgmt));
+    sched_charge(&mgmt, 1);
+    assert_true(sched_exhausted(&mgmt));
+    assert_ptr_equal(sched_pick(&s, 10000).entity, &hog);
+    assert_int_equal(mgmt.run_ticks, 0);
+    (void)sched_pick(&s, 100000);
+    assert_false(sched_exhausted(&mgmt));
+}
+
 static void adding_and_removing(void **state)
 {
     static struct sched_entity many[SCHED_ENTITIES_MAX + 1];
@@ -209,6 +249,8 @@ int main(void)
         cmocka_unit_test_setup(waiting_is_counted, setup),
         cmocka_unit_test_setup(bad_parameters, setup),
         cmocka_unit_test_setup(an_idle_core_waits_for_the_first_sleeper, setup),
+        cmocka_unit_test_setup(sleepers_come_back_alike, setup),
+        cmocka_unit_test_setup(charges_count, setup),
         cmocka_unit_test_setup(adding_and_removing, setup),
     };
 
