@@ -36,7 +36,8 @@ void core_request(struct vcpu *v, uint32_t request)
 {
     struct core *c = &cores[v->core];
 
-    __atomic_fetch_or(&v->requests, request, __ATOMIC_ACQ_REL);
+    if (__atomic_fetch_or(&v->requests, request, __ATOMIC_ACQ_REL) & request)
+        return; /* whoever set it has woken the core */
     __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
     if (v->core != arch_core_self())
         arch_kick(v->core);
@@ -78,6 +79,17 @@ static void take_event(struct guest *g)
         platform_pulse_irq(&g->platform, ABI_EVENT_IRQ);
 }
 
+/* Others do not kick this core for the same guest again for a while; it looks by itself when that
+ * is over. A flood of frames costs the neighbours at most that rate. */
+static void take_frames(struct core *c, struct guest *g)
+{
+    uint64_t quiet = arch_tsc() + micros_to_ticks(FRAMES_PAUSE_US);
+
+    platform_frames_wait(&g->platform);
+    __atomic_store_n(&g->quiet_until, quiet, __ATOMIC_RELAXED);
+    c->look_at_frames = min_u64(c->look_at_frames, quiet);
+}
+
 static void take_requests(struct core *c, struct guest *g, uint32_t r)
 {
     struct vcpu *v = &g->vcpu;
@@ -97,7 +109,7 @@ static void take_requests(struct core *c, struct guest *g, uint32_t r)
             core_request(&guest_management()->vcpu, VCPU_REQ_EVENT);
     }
     if ((r & VCPU_REQ_NET) && g->phase == GUEST_LIVE)
-        virtio_net_poll(&g->platform.net);
+        take_frames(c, g);
     if (r & VCPU_REQ_EVENT)
         take_event(g);
 }
@@ -106,6 +118,7 @@ static void take_requests(struct core *c, struct guest *g, uint32_t r)
  * bounded. */
 static void serve(struct core *c)
 {
+    c->look_at_frames = NEVER;
     __atomic_store_n(&c->wake, 0, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < c->guest_count; i++) {
@@ -121,7 +134,8 @@ static void serve(struct core *c)
         }
         if (r)
             take_requests(c, g, r);
-        if (g->vcpu.halted && g->phase == GUEST_LIVE && platform_irq_pending(&g->platform))
+        if (g->vcpu.halted && g->phase == GUEST_LIVE &&
+            (platform_irq_pending(&g->platform) || g->platform.next_event == 0))
             sched_wake(&c->sched, &g->vcpu.sched, arch_tsc());
     }
 }
@@ -280,7 +294,8 @@ static _Noreturn void loop(struct core *c)
         if (now >= look_again)
             look_again = watch_management(c);
         d = sched_pick(&c->sched, now);
-        d.until = min_u64(d.until, min_u64(min_u64(look_again, console), frames));
+        d.until = min_u64(d.until, min_u64(look_again, console));
+        d.until = min_u64(d.until, min_u64(frames, c->look_at_frames));
         if (d.entity)
             run_entity(c, &d, now);
         else if (d.until > now)

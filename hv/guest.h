@@ -82,6 +82,7 @@ struct guest {
     uint32_t input_head, input_tail;
     struct virtio_net_frame *rx_ring; /* with DEV_NET */
     int switch_port;
+    uint64_t quiet_until; /* no kick for frames before; atomic */
 };
 
 /* Stops the vCPU's guest: `state` is ABI_GUEST_STOPPED or ABI_GUEST_CRASHED, the text becomes its

@@ -218,7 +218,11 @@ static void on_frame(void *ctx, const uint8_t *frame, size_t len)
 {
     struct guest *g = ctx;
 
-    if (virtio_net_rx_push(&g->platform.net, frame, len))
+    if (!virtio_net_rx_push(&g->platform.net, frame, len))
+        return;
+    if (arch_tsc() < __atomic_load_n(&g->quiet_until, __ATOMIC_RELAXED))
+        __atomic_fetch_or(&g->vcpu.requests, VCPU_REQ_NET, __ATOMIC_ACQ_REL);
+    else
         core_request(&g->vcpu, VCPU_REQ_NET);
 }
 

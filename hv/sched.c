@@ -1,5 +1,7 @@
 #include "hv/sched.h"
 
+#define REAL_TIME_WEIGHT 100ull /* its virtual time is real time */
+
 /* a * b >> 32 without losing the high half. */
 static uint64_t scale(uint64_t ticks, uint64_t ratio)
 {
@@ -9,6 +11,22 @@ static uint64_t scale(uint64_t ticks, uint64_t ratio)
 void sched_init(struct sched *s)
 {
     *s = (struct sched){.credit = NEVER};
+}
+
+/* With a share of w/W, who runs for t may sleep for t * (W - w) / w and is even: t costs
+ * t * 100/w, so each tick of sleep gives back 100/(W - w). */
+static void share_out(struct sched *s)
+{
+    uint32_t total = 0;
+
+    for (unsigned i = 0; i < s->count; i++)
+        total += s->entities[i]->params.weight;
+    for (unsigned i = 0; i < s->count; i++) {
+        struct sched_entity *e = s->entities[i];
+        uint32_t others = total - e->params.weight;
+
+        e->vsleep = (REAL_TIME_WEIGHT << 32) / (others ? others : e->params.weight);
+    }
 }
 
 int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params *p, uint64_t now)
@@ -23,12 +41,13 @@ int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params
         .runnable = true,
         .wake = NEVER,
         .vtime = s->min_vtime,
-        .vscale = (100ull << 32) / p->weight, /* weight 100 is real time */
+        .vscale = (REAL_TIME_WEIGHT << 32) / p->weight,
         .period_end = now + p->period,
         .ready_since = now,
     };
     s->entities[s->count++] = e;
     s->credit = min_u64(s->credit, p->slice);
+    share_out(s);
     return 0;
 }
 
@@ -40,6 +59,7 @@ void sched_remove(struct sched *s, struct sched_entity *e)
         s->entities[i] = s->entities[--s->count];
         s->entities[s->count] = NULL;
         e->present = false;
+        share_out(s);
         return;
     }
 }
@@ -71,12 +91,13 @@ void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake)
 void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 {
     uint64_t floor = s->min_vtime > s->credit ? s->min_vtime - s->credit : 0;
+    uint64_t slept = now > e->ready_since ? scale(now - e->ready_since, e->vsleep) : 0;
 
     if (e->runnable)
         return;
     e->runnable = true;
     e->wake = NEVER;
-    e->vtime = max_u64(e->vtime, floor);
+    e->vtime = max_u64(e->vtime > slept ? e->vtime - slept : 0, floor);
     e->ready_since = now;
 }
 

@@ -75,6 +75,7 @@ int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t t
     rtc_init(&p->rtc, &p->clock, &rtc_line, epoch, memory);
     uart_reset(&p->uart, &uart_line, host->console, host->ctx);
     p->reset = (struct reset){host->ctx, host->reset, host->exit, 0};
+    p->net.busy = false;
     if (devices & DEV_NET)
         p->net.irq = line(p, VIRTIO_NET_IRQ);
     rc = claim_pic_pit(p);
@@ -88,6 +89,8 @@ void platform_timers(struct platform *p)
 {
     uint64_t now = p->clock.now;
 
+    if (p->net.busy)
+        virtio_net_work(&p->net);
     if (now >= pit_deadline(&p->pit))
         pit_update(&p->pit);
     if (now >= rtc_deadline(&p->rtc))
@@ -99,7 +102,7 @@ int platform_wake_prepare(struct platform *p, struct platform_wake *w)
 {
     uint64_t due = pit_deadline(&p->pit);
 
-    if (due == NEVER || due >= rtc_deadline(&p->rtc) || platform_irq_pending(p))
+    if (due == NEVER || p->net.busy || due >= rtc_deadline(&p->rtc) || platform_irq_pending(p))
         return -1;
     w->due = due;
     w->now = p->clock.now;

@@ -54,10 +54,10 @@ int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t t
  *  - at next_event at the latest the vCPU must have been looked at again, halted or not.
  */
 
-/* The earliest deadline of all devices: two loads. Devices keep theirs up to date by themselves. */
+/* The earliest deadline of all devices. Devices keep theirs up to date by themselves. */
 static inline uint64_t platform_deadline(const struct platform *p)
 {
-    return min_u64(pit_deadline(&p->pit), rtc_deadline(&p->rtc));
+    return p->net.busy ? 0 : min_u64(pit_deadline(&p->pit), rtc_deadline(&p->rtc));
 }
 
 /* Brings all timers up to clock.now (raising their interrupt lines) and recomputes next_event.
@@ -91,6 +91,13 @@ void platform_wake_undo(struct platform *p, const struct platform_wake *w);
 
 /* An edge on an interrupt line of the PIC that no device drives. */
 void platform_pulse_irq(struct platform *p, unsigned irq);
+
+/* Frames wait for the guest: its devices take them in its own time. */
+static inline void platform_frames_wait(struct platform *p)
+{
+    p->net.busy = true;
+    p->next_event = 0;
+}
 
 /* Types a byte into the UART; false when it has no room. Owning core. */
 bool platform_console_input(struct platform *p, uint8_t byte);

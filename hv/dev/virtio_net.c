@@ -83,13 +83,14 @@ static size_t gather(struct virtio_net *d, const struct virtqueue_chain *c)
     return len >= VIRTIO_NET_FRAME_MIN && len <= VIRTIO_NET_FRAME_MAX ? len : 0;
 }
 
-static void transmit(struct virtio_net *d)
+/* True when more may wait. */
+static bool transmit(struct virtio_net *d)
 {
     struct virtqueue_chain c;
     unsigned done = 0;
     int rc = 0;
 
-    while (done < VIRTQUEUE_MAX && (rc = virtqueue_next(&d->tx, &d->mem, &c)) == 1) {
+    while (done < VIRTIO_NET_BATCH && (rc = virtqueue_next(&d->tx, &d->mem, &c)) == 1) {
         size_t len = gather(d, &c);
 
         if (len) {
@@ -105,6 +106,7 @@ static void transmit(struct virtio_net *d)
         fail(d);
     if (done && virtqueue_wants_irq(&d->tx, &d->mem))
         interrupt(d, ISR_QUEUE);
+    return rc == 1;
 }
 
 /* Scatters bytes over a receive chain from offset *at on. False when it is too small or not
@@ -153,16 +155,15 @@ bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len)
     return room;
 }
 
-void virtio_net_poll(struct virtio_net *d)
+/* True when more may wait. */
+static bool receive(struct virtio_net *d)
 {
     uint8_t header[VIRTIO_NET_HEADER] = {[HEADER_NUM_BUFFERS] = 1};
     struct virtqueue_chain c;
     unsigned done = 0;
     int rc = 0;
 
-    if (!running(d))
-        return;
-    while (done < VIRTIO_NET_RX_RING && virtio_net_rx_waiting(d) &&
+    while (done < VIRTIO_NET_BATCH && virtio_net_rx_waiting(d) &&
            (rc = virtqueue_next(&d->rx, &d->mem, &c)) == 1) {
         /* Only this core takes frames out, and this one stays ours until rx_tail has passed it. */
         const struct virtio_net_frame *f = &d->rx_ring[d->rx_tail % VIRTIO_NET_RX_RING];
@@ -183,6 +184,18 @@ void virtio_net_poll(struct virtio_net *d)
         fail(d);
     if (done && virtqueue_wants_irq(&d->rx, &d->mem))
         interrupt(d, ISR_QUEUE);
+    return rc == 1 && virtio_net_rx_waiting(d);
+}
+
+void virtio_net_work(struct virtio_net *d)
+{
+    bool more = false;
+
+    if (running(d))
+        more = receive(d);
+    if (running(d))
+        more |= transmit(d);
+    d->busy = more;
 }
 
 /* ---- registers ---- */
@@ -331,7 +344,7 @@ static void write_status(struct virtio_net *d, uint32_t value)
     if (!(s & VIRTIO_FEATURES_OK))
         s &= (uint8_t)~VIRTIO_DRIVER_OK;
     d->status = s;
-    virtio_net_poll(d);
+    d->busy = true;
 }
 
 static void write_queue(struct virtio_net *d, unsigned reg, uint32_t value)
@@ -367,12 +380,8 @@ static void write_queue(struct virtio_net *d, unsigned reg, uint32_t value)
 
 static void notify(struct virtio_net *d, uint32_t queue)
 {
-    if (!running(d))
-        return;
-    if (queue == QUEUE_RX)
-        virtio_net_poll(d);
-    else if (queue == QUEUE_TX)
-        transmit(d);
+    if (queue == QUEUE_RX || queue == QUEUE_TX)
+        d->busy = true;
 }
 
 static void virtio_net_out(void *dev, uint16_t port, unsigned size, uint32_t value)

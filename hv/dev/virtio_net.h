@@ -6,7 +6,7 @@
  * Interrupt: level, IRQ VIRTIO_NET_IRQ, high from an event until the ISR register is read.
  *
  * Ownership: all functions but virtio_net_rx_push() run on the guest's owning core. Frames for the
- * guest wait in a bounded ring (lock: rx_lock) until virtio_net_poll() copies them into receive
+ * guest wait in a bounded ring (lock: rx_lock) until virtio_net_work() copies them into receive
  * buffers. A ring or register that makes no sense breaks the device (DEVICE_NEEDS_RESET), never the
  * host.
  */
@@ -104,8 +104,13 @@ struct virtio_net {
     uint32_t rx_head, rx_tail;        /* written under rx_lock */
     /* Frames moved; not taken for want of room (under rx_lock); malformed or not fitting. */
     uint64_t rx_frames, tx_frames, rx_dropped, errors;
+    bool busy; /* frames may wait, in either direction: virtio_net_work() goes on */
     uint8_t tx_buf[VIRTIO_NET_FRAME];
 };
+
+/* Frames that one virtio_net_work() moves in each direction: what a neighbour on the core may have
+ * to wait for. */
+#define VIRTIO_NET_BATCH 4u
 
 extern const struct io_ops virtio_net_io_ops;
 
@@ -118,7 +123,7 @@ void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t
  * frames would be written to wherever the former driver's rings were. */
 void virtio_net_reset(struct virtio_net *d);
 /* A frame for the guest. Any core. False when the ring is full (counted). The caller kicks the
- * owning core, which calls virtio_net_poll(). */
+ * owning core, which sets d->busy. */
 bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len);
 /* Anything waiting? Owning core or any; one load. */
 static inline bool virtio_net_rx_waiting(const struct virtio_net *d)
@@ -126,6 +131,7 @@ static inline bool virtio_net_rx_waiting(const struct virtio_net *d)
     return __atomic_load_n(&d->rx_head, __ATOMIC_ACQUIRE) !=
            __atomic_load_n(&d->rx_tail, __ATOMIC_RELAXED);
 }
-/* Moves waiting frames into the guest's receive buffers and raises the interrupt. Owning core. At
- * most VIRTIO_NET_RX_RING frames a call. */
-void virtio_net_poll(struct virtio_net *d);
+/* Moves at most VIRTIO_NET_BATCH frames each way and raises the interrupt; d->busy says whether
+ * there is more to do. Owning core, in the guest's own time: platform_timers() calls it while
+ * d->busy, which whoever has frames for the guest, and the guest's notification, sets. */
+void virtio_net_work(struct virtio_net *d);

@@ -82,7 +82,7 @@ static void step(struct gmem *m, const uint8_t op[8])
         break;
     case 6:
         (void)virtio_net_rx_push(&dev, frame, (size_t)v % (VIRTIO_NET_FRAME + 4));
-        virtio_net_poll(&dev);
+        virtio_net_work(&dev);
         break;
     default:
         out(VIRTIO_NET_NOTIFY, 2, op[1] & 1);

@@ -208,6 +208,58 @@ static void sleepers_come_back_alike(void **state)
     assert_ptr_equal(sched_pick(&s, now + 1000).entity, &control);
 }
 
+/* Who was alone for a time and sleeps most of it is not behind whoever wakes after a long sleep. */
+static void little_use_goes_first(void **state)
+{
+    uint64_t now = 0, due = 0;
+
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&control, 200, 0, 0);
+    sched_block(&s, &hog, 10000ull * SLICE);
+    while (now < 10000ull * SLICE) {
+        now = due;
+        due += SLICE;
+        sched_ran(&s, &control, now, now + SLICE / 10);
+        sched_block(&s, &control, due);
+        (void)sched_pick(&s, due);
+    }
+    /* The sleeper is awake and busy now. At each of its wakes control comes first. */
+    for (unsigned i = 0; i < 100; i++) {
+        struct sched_decision d = sched_pick(&s, due);
+
+        assert_ptr_equal(d.entity, &control);
+        sched_ran(&s, &control, due, due + SLICE / 10);
+        sched_block(&s, &control, due + SLICE);
+        d = sched_pick(&s, due + SLICE / 10);
+        assert_ptr_equal(d.entity, &hog);
+        assert_int_equal(d.until, due + SLICE);
+        sched_ran(&s, &hog, due + SLICE / 10, due + SLICE);
+        due += SLICE;
+    }
+}
+
+/* Two alike, one of which pauses all the time: no more than half for it. */
+static void pauses_are_no_licence(void **state)
+{
+    uint64_t now = 0;
+
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&mgmt, 100, 0, 0);
+    for (unsigned i = 0; i < 10000; i++) {
+        struct sched_decision d = sched_pick(&s, now);
+        uint64_t ran = d.entity == &mgmt ? min_u64(d.until - now, 1000) : d.until - now;
+
+        sched_ran(&s, d.entity, now, now + ran);
+        now += ran;
+        if (d.entity == &mgmt)
+            sched_block(&s, &mgmt, now + 10);
+    }
+    assert_true(mgmt.run_ticks <= now / 2 + SLICE);
+    assert_true(mgmt.run_ticks >= now * 4 / 10);
+}
+
 static void charges_count(void **state)
 {
     (void)state;
@@ -250,6 +302,8 @@ int main(void)
         cmocka_unit_test_setup(bad_parameters, setup),
         cmocka_unit_test_setup(an_idle_core_waits_for_the_first_sleeper, setup),
         cmocka_unit_test_setup(sleepers_come_back_alike, setup),
+        cmocka_unit_test_setup(little_use_goes_first, setup),
+        cmocka_unit_test_setup(pauses_are_no_licence, setup),
         cmocka_unit_test_setup(charges_count, setup),
         cmocka_unit_test_setup(adding_and_removing, setup),
     };

@@ -22,4 +22,9 @@ struct screen_framebuffer {
 
 /* A linear RGB framebuffer, mapped. What was written before is not shown again. */
 void screen_init_framebuffer(const struct screen_framebuffer *f);
+/* Into the buffer; screen_poll() shows it. Writers hold the log's lock. */
 void screen_write(const char *s, size_t n);
+/* Draws a bounded part of what changed; false when all is shown. One core. */
+bool screen_poll(void);
+/* Draws all of it. */
+void screen_flush(void);

@@ -1,10 +1,13 @@
 #include "arch/x86/cpu/console.h"
 
 #include "arch/x86/cpu/font.h"
+#include "hv/lib.h"
 
 /*
- * One buffer of characters, shown by text mode or by drawing glyphs. Scrolling compares the buffer
- * with what is on the screen and draws what differs: reading video memory back would be slow.
+ * One buffer of characters, shown by text mode or by drawing glyphs. Writing changes the buffer
+ * alone, whose rows turn when it scrolls; screen_poll() compares it with what is on the screen and
+ * draws what differs, a little at a time: a framebuffer is slow, and guests wait meanwhile. Reading
+ * video memory back would be slower still.
  */
 #define COLUMNS_MAX  160u
 #define ROWS_MAX     64u
@@ -15,10 +18,13 @@
 #define PIXEL_COLOUR 0x00c8c8c8u
 #define CELL_WIDTH   8u
 #define CELL_HEIGHT  16u
+#define POLL_GLYPHS  16u
 
 static struct screen_framebuffer framebuffer;
 static unsigned columns, rows, x, y; /* rows 0: no screen */
-static uint8_t cells[ROWS_MAX][COLUMNS_MAX];
+static unsigned top;                 /* the row of `cells` that is the uppermost */
+static bool changed;                 /* since screen_poll() last looked; any core sets it */
+static uint8_t cells[ROWS_MAX][COLUMNS_MAX], shown[ROWS_MAX][COLUMNS_MAX];
 
 static void draw_glyph(unsigned row, unsigned column, uint8_t c)
 {
@@ -43,11 +49,9 @@ static void draw_glyph(unsigned row, unsigned column, uint8_t c)
     }
 }
 
-static void set_cell(unsigned row, unsigned column, uint8_t c)
+static void show(unsigned row, unsigned column, uint8_t c)
 {
-    if (cells[row][column] == c)
-        return;
-    cells[row][column] = c;
+    shown[row][column] = c;
     if (framebuffer.base)
         draw_glyph(row, column, c);
     else
@@ -58,12 +62,11 @@ static void start(unsigned new_columns, unsigned new_rows)
 {
     columns = new_columns < COLUMNS_MAX ? new_columns : COLUMNS_MAX;
     rows = new_rows < ROWS_MAX ? new_rows : ROWS_MAX;
-    x = y = 0;
-    for (unsigned r = 0; r < rows; r++)
-        for (unsigned c = 0; c < columns; c++) {
-            cells[r][c] = 0; /* unlike a blank, so that it is drawn */
-            set_cell(r, c, ' ');
-        }
+    x = y = top = 0;
+    memset(cells, ' ', sizeof(cells));
+    memset(shown, 0, sizeof(shown)); /* unlike a blank, so that it is drawn */
+    changed = true;
+    screen_flush();
 }
 
 void screen_init_text(void)
@@ -80,13 +83,11 @@ void screen_init_framebuffer(const struct screen_framebuffer *f)
 static void new_line(void)
 {
     x = 0;
-    if (y + 1 < rows) {
+    if (y + 1 < rows)
         y++;
-        return;
-    }
-    for (unsigned r = 0; r < rows; r++)
-        for (unsigned c = 0; c < columns; c++)
-            set_cell(r, c, r + 1 < rows ? cells[r + 1][c] : ' ');
+    else
+        top = (top + 1) % rows;
+    memset(cells[(top + y) % rows], ' ', columns);
 }
 
 void screen_write(const char *s, size_t n)
@@ -102,6 +103,39 @@ void screen_write(const char *s, size_t n)
             continue;
         if (x == columns)
             new_line();
-        set_cell(y, x++, (uint8_t)s[i]);
+        cells[(top + y) % rows][x++] = (uint8_t)s[i];
     }
+    __atomic_store_n(&changed, true, __ATOMIC_RELEASE);
+}
+
+/* One row a call, and of it only so many characters that differ. */
+bool screen_poll(void)
+{
+    static unsigned row, unchanged; /* where it goes on; rows since anything differed */
+    unsigned drawn = 0, r = row;
+
+    if (rows == 0 || columns == 0)
+        return false;
+    if (__atomic_exchange_n(&changed, false, __ATOMIC_ACQUIRE))
+        unchanged = 0;
+    else if (unchanged >= rows)
+        return false;
+    for (unsigned c = 0; c < columns && drawn < POLL_GLYPHS; c++) {
+        uint8_t wanted = cells[(top + r) % rows][c];
+
+        if (shown[r][c] != wanted) {
+            show(r, c, wanted);
+            drawn++;
+        }
+    }
+    unchanged = drawn ? 0 : unchanged + 1;
+    if (drawn < POLL_GLYPHS)
+        row = (row + 1) % rows;
+    return true;
+}
+
+void screen_flush(void)
+{
+    while (screen_poll())
+        ;
 }

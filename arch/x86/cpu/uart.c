@@ -106,6 +106,7 @@ void uart_unqueue(void)
 {
     uint8_t c;
 
+    screen_flush();
     if (!queued)
         return;
     queued = false;
@@ -115,14 +116,15 @@ void uart_unqueue(void)
 
 uint64_t arch_console_poll(void)
 {
+    uint64_t again = screen_poll() ? arch_tsc() + arch_tsc_hz() / FIFO_RATE : NEVER;
     uint8_t c;
 
     if (ring_tail == __atomic_load_n(&ring_head, __ATOMIC_ACQUIRE))
-        return NEVER;
+        return again;
     for (unsigned fill = 0; fill < POLL_FILLS && (inb(UART_LSR) & LSR_THR_EMPTY); fill++)
         for (unsigned i = 0; i < FIFO_SIZE; i++) {
             if (!ring_take(&c))
-                return NEVER;
+                return again;
             outb(UART_DATA, c);
         }
     return arch_tsc() + arch_tsc_hz() / FIFO_RATE;
@@ -139,6 +141,8 @@ void arch_console_write(const char *s, size_t n)
 {
     uart_write(s, n);
     screen_write(s, n);
+    if (!queued)
+        screen_flush();
 }
 
 void arch_serial_write(const char *s, size_t n)

@@ -45,8 +45,10 @@
 #define LEAF1_EBX_CLFLUSH 0x0000ff00u
 #define ONE_CPU           (1u << 16)
 #define LEAF4_EAX         0x00003fffu /* type, level, self-initialising, associativity; one core */
-/* CPUID.(0DH,1):EAX: XSAVEOPT, XSAVEC, XGETBV with ECX = 1. Not: XSAVES. */
-#define XSAVE1_EAX        7u
+/* CPUID.(0DH,1):EAX: XSAVEOPT, XGETBV with ECX = 1. Not: XSAVES, which needs IA32_XSS. Nor XSAVEC
+ * without it: no system on real hardware meets that, and a Linux guest that did (in Bochs 2.7, with
+ * AVX-512) lost vector registers between its processes. */
+#define XSAVE1_EAX        5u
 #define XSAVE_ALIGN       (1u << 1) /* subleaf's ECX: aligned to 64 in the compacted format */
 #define XSAVE_LEGACY      576u      /* FXSAVE area and header */
 #define KHZ               1000u

@@ -145,6 +145,8 @@ enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
         if (now >= p->next_event) {
             p->clock.now = now;
             platform_timers(p);
+            if (p->next_event <= now)
+                continue; /* more of it, unless the time is over */
         }
         if (vmx_events_pending(x))
             vmx_prepare_events(x, now);
