@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -20,7 +21,7 @@ class Machine:
         self.directory = str(directory)
         self.serial_path = os.path.join(self.directory, "serial.txt")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        start_new_session=True)
+                                        start_new_session=True, cwd=self.directory)
 
     def serial(self):
         with open(self.serial_path, "rb") as f:
@@ -119,9 +120,25 @@ class Qemu(Machine):
     """The sample ISO in QEMU without VMX."""
 
     def __init__(self, directory, uefi=False, cpus=1):
-        iso = os.path.join(BUILD, "bulkhead.iso")
+        iso = os.path.abspath(os.path.join(BUILD, "bulkhead.iso"))
         serial = os.path.join(str(directory), "serial.txt")
         open(serial, "wb").close()
         command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-smp", str(cpus), "-cdrom", iso, "-display", "none",
-                   "-serial", "file:" + serial, "-no-reboot", "-nic", "none"]
+                   "-serial", "file:" + serial, "-no-reboot", "-nic", "none", "-monitor", "unix:monitor,server,nowait"]
         super().__init__(directory, command + (["-bios", "/usr/share/ovmf/OVMF.fd"] if uefi else []))
+
+    def screen_rows(self):
+        """For each row of pixels of the screen, how many of them are lit."""
+        path = os.path.join(self.directory, "screen.ppm")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(os.path.join(self.directory, "monitor"))
+            answers = s.makefile("rwb", buffering=0)
+            answers.write(f"screendump {path}\n".encode())
+            # The prompt comes back when the command is done: one before it, one after.
+            seen = b""
+            while seen.count(b"(qemu)") < 2:
+                seen += answers.read(1)
+        with open(path, "rb") as f:
+            data = f.read().split(b"\n", 3)
+        width, height = map(int, data[1].split())
+        return [sum(max(data[3][i:i + 3]) > 100 for i in range(3 * width * y, 3 * width * (y + 1), 3)) for y in range(height)]

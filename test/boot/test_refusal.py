@@ -10,3 +10,12 @@ def test_no_vmx(start_qemu, uefi):
     m.wait_serial(r"Bulkhead cannot run on this machine")
     m.wait_serial(r"halted")
     assert "PANIC" not in m.serial()
+    # The same on the screen: text mode with a BIOS, GRUB's framebuffer with UEFI. The log fills some lines from the top, and nothing else is there.
+    for _ in range(50):
+        rows = m.screen_rows()
+        if any(rows[7 * 16:8 * 16]):
+            break
+    lines = [sum(rows[y:y + 16]) for y in range(0, len(rows) - 15, 16)]
+    text = [n for n in lines if n > 40]  # not the cursor
+    assert len(lines) >= 25 and 7 <= len(text) <= 12 and min(lines[:len(text)]) > 40, lines
+    assert max(text) < 16 * 800 // 2, lines
