@@ -16,6 +16,6 @@ def test_no_vmx(start_qemu, uefi):
         if any(rows[7 * 16:8 * 16]):
             break
     lines = [sum(rows[y:y + 16]) for y in range(0, len(rows) - 15, 16)]
-    text = [n for n in lines if n > 40]  # not the cursor
-    assert len(lines) >= 25 and 7 <= len(text) <= 12 and min(lines[:len(text)]) > 40, lines
+    text = [n for n in lines if n > 20]  # not the cursor
+    assert len(lines) >= 25 and 7 <= len(text) <= 12 and min(lines[:len(text)]) > 20, lines
     assert max(text) < 16 * 800 // 2, lines
