@@ -13,17 +13,21 @@
 #define LOG_LINE_MAX 512u
 #define INPUT_CHUNK  64u
 
-static int64_t call_snapshot(uint64_t number, uint64_t vcpu)
+static int64_t call_snapshot(uint64_t number, uint64_t vcpu, uint64_t keep)
 {
     struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
     uint64_t sequence;
 
     if (!g || vcpu >= ABI_VCPUS_MAX)
         return -E_NOENT;
-    sequence = __atomic_load_n(&g->snapshot->sequence, __ATOMIC_ACQUIRE);
-    if (g->status->state != ABI_GUEST_RUNNING)
-        return sequence ? (int64_t)sequence : -E_STATE;
-    core_request(&g->vcpu, VCPU_REQ_SNAPSHOT);
+    if (keep > 1)
+        return -E_INVAL;
+    if (g->status->state != ABI_GUEST_RUNNING) {
+        sequence = __atomic_load_n(&g->snapshots[ABI_SNAPSHOT_DEATH].sequence, __ATOMIC_ACQUIRE);
+        return sequence && !keep ? (int64_t)sequence : -E_STATE;
+    }
+    sequence = __atomic_load_n(&g->snapshot_sequence, __ATOMIC_ACQUIRE);
+    core_request(&g->vcpu, keep ? VCPU_REQ_KEEP : VCPU_REQ_SNAPSHOT);
     return (int64_t)(sequence + 1);
 }
 
@@ -144,7 +148,7 @@ int64_t control_call(struct vcpu *v)
         v->guest->heartbeat = arch_tsc();
         return 0;
     case ABI_CALL_SNAPSHOT:
-        return call_snapshot(r->rbx, r->rcx);
+        return call_snapshot(r->rbx, r->rcx, r->rdx);
     case ABI_CALL_CONSOLE_INPUT:
         return call_input(v, r->rbx, r->rcx, r->rdx);
     case ABI_CALL_ACTION:

@@ -90,6 +90,19 @@ static void take_frames(struct core *c, struct guest *g)
     c->look_at_frames = min_u64(c->look_at_frames, quiet);
 }
 
+static void take_snapshots(struct guest *g, uint32_t r)
+{
+    unsigned kept = ABI_SNAPSHOT_RING + g->snapshots_kept % ABI_SNAPSHOTS_KEPT;
+
+    if (r & VCPU_REQ_SNAPSHOT)
+        virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_LIVE, ABI_CAUSE_REQUEST);
+    if (r & VCPU_REQ_KEEP) {
+        virt_backend()->snapshot(&g->vcpu, kept, ABI_CAUSE_REQUEST);
+        g->snapshots_kept++;
+    }
+    core_request(&guest_management()->vcpu, VCPU_REQ_EVENT);
+}
+
 static void take_requests(struct core *c, struct guest *g, uint32_t r)
 {
     struct vcpu *v = &g->vcpu;
@@ -103,11 +116,8 @@ static void take_requests(struct core *c, struct guest *g, uint32_t r)
         guest_begin_start(g);
         sched_wake(&c->sched, &v->sched, arch_tsc());
     }
-    if ((r & VCPU_REQ_SNAPSHOT) && g->phase == GUEST_LIVE) {
-        (void)virt_backend()->snapshot(v);
-        if (guest_management())
-            core_request(&guest_management()->vcpu, VCPU_REQ_EVENT);
-    }
+    if ((r & (VCPU_REQ_SNAPSHOT | VCPU_REQ_KEEP)) && g->phase == GUEST_LIVE)
+        take_snapshots(g, r);
     if ((r & VCPU_REQ_NET) && g->phase == GUEST_LIVE)
         take_frames(c, g);
     if (r & VCPU_REQ_EVENT)
@@ -313,6 +323,7 @@ static int enter_root(struct core *c)
 {
     static uint8_t pages[ARCH_CORES_MAX][PAGE_SIZE] __attribute__((aligned(4096)));
 
+    virt_backend()->core_caps(&guest_caps_page()[c->id]);
     if (virt_backend()->core_probe(c->id, report))
         return -E_NOTSUP;
     return virt_backend()->core_on(c->id, pages[c->id]);

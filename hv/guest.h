@@ -29,12 +29,14 @@ enum vcpu_request {
     VCPU_REQ_NET = 1u << 3,      /* frames wait for virtio-net */
     VCPU_REQ_EVENT = 1u << 4,    /* management guest: raise ABI_EVENT_IRQ */
     VCPU_REQ_START = 1u << 5,    /* load and start anew */
+    VCPU_REQ_KEEP = 1u << 6,     /* publish a VMCS snapshot and keep it */
 };
 
 struct vcpu {
     struct vcpu_gprs regs;
     struct guest *guest;
     struct abi_vcpu *stats;    /* in the guest's shared page */
+    struct abi_exit *exit;     /* the newest in the flight recorder, guest->exits */
     struct platform *platform; /* &guest->platform */
     void *backend;             /* struct vmx_vcpu */
     uint32_t requests;         /* enum vcpu_request, atomic */
@@ -71,10 +73,14 @@ struct guest {
     uint64_t heartbeat; /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
     struct platform platform;
     struct vcpu vcpu;
-    void *backend;            /* EPT and bitmaps: struct vmx_guest */
-    struct abi_guest *status; /* shared pages, root's view */
-    struct abi_snapshot *snapshot;
+    void *backend;                  /* EPT and bitmaps: struct vmx_guest */
+    struct abi_guest *status;       /* shared pages, root's view */
+    struct abi_snapshot *snapshots; /* ABI_SNAPSHOTS */
+    struct abi_exit *exits;         /* ABI_EXITS, aligned to twice their size */
+    uint8_t *bitmaps;               /* MSR, I/O A, I/O B: a page each */
     struct abi_ring *console;
+    uint64_t snapshot_sequence; /* of the newest snapshot; written by the owning core, atomic */
+    unsigned snapshots_kept;    /* ever, in the ring */
     /* typed bytes on their way to the UART: any core writes under input_lock, the owning core reads
      */
     struct spinlock input_lock;

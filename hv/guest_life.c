@@ -19,6 +19,7 @@
 /* A line without its end is shown after 1/20 s: it is a prompt, not a line on its way. */
 #define PROMPT_RATE           20u
 #define BELOW_4G              (4ull << 30)
+#define EXITS_SIZE            (ABI_EXITS * sizeof(struct abi_exit))
 
 static struct {
     struct mem_map *map;
@@ -28,6 +29,7 @@ static struct {
     struct guest *guests[ABI_GUESTS_MAX];
     struct guest *management;
     struct abi_host *host;
+    struct abi_caps *caps; /* one a core */
 } life;
 
 struct guest *guest_get(unsigned number)
@@ -38,6 +40,11 @@ struct guest *guest_get(unsigned number)
 struct abi_host *guest_host_page(void)
 {
     return life.host;
+}
+
+struct abi_caps *guest_caps_page(void)
+{
+    return life.caps;
 }
 
 struct guest *guest_management(void)
@@ -78,7 +85,8 @@ int guest_setup(struct mem_map *map, const struct virt_ops *ops, uint64_t boot_e
     life.boot_tsc = boot_tsc;
     net_init();
     life.host = alloc_zeroed(ABI_HOST_SIZE, MEM_SHARED, 0);
-    if (!life.host)
+    life.caps = alloc_zeroed(ABI_CAPS_SIZE, MEM_SHARED, 0);
+    if (!life.host || !life.caps)
         return -E_NOMEM;
     /* The log ring lies in the kernel's own image; its pages become shared ones. */
     rc = mem_add(map, arch_hpa(log_ring()).v, sizeof(struct abi_ring) + ABI_LOG_RING_SIZE,
@@ -258,6 +266,8 @@ static int map_control_pages(struct guest *m)
     int rc = map_shared(m, ABI_HOST_GPA, life.host, ABI_HOST_SIZE);
 
     if (rc == 0)
+        rc = map_shared(m, ABI_CAPS_GPA, life.caps, ABI_CAPS_SIZE);
+    if (rc == 0)
         rc = map_shared(m, ABI_LOG_GPA, log_ring(), sizeof(struct abi_ring) + ABI_LOG_RING_SIZE);
     for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++) {
         const struct guest *g = life.guests[i];
@@ -266,7 +276,12 @@ static int map_control_pages(struct guest *m)
             continue;
         rc = map_shared(m, ABI_GUEST_GPA(i), g->status, ABI_GUEST_SIZE);
         if (rc == 0)
-            rc = map_shared(m, ABI_SNAPSHOT_GPA(i), g->snapshot, sizeof(struct abi_snapshot));
+            rc = map_shared(m, ABI_SNAPSHOT_GPA(i), g->snapshots,
+                            ABI_SNAPSHOTS * sizeof(struct abi_snapshot));
+        if (rc == 0)
+            rc = map_shared(m, ABI_EXITS_GPA(i), g->exits, EXITS_SIZE);
+        if (rc == 0)
+            rc = map_shared(m, ABI_BITMAPS_GPA(i), g->bitmaps, ABI_BITMAPS_SIZE);
         if (rc == 0)
             rc = map_shared(m, ABI_CONSOLE_GPA(i), g->console,
                             sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE);
@@ -314,10 +329,14 @@ static const char *set_up_memory(struct guest *g, char *text, size_t size)
 static int alloc_shared_pages(struct guest *g)
 {
     g->status = alloc_zeroed(ABI_GUEST_SIZE, MEM_SHARED, 0);
-    g->snapshot = alloc_zeroed(sizeof(struct abi_snapshot), MEM_SHARED, 0);
+    g->snapshots = alloc_zeroed(ABI_SNAPSHOTS * sizeof(struct abi_snapshot), MEM_SHARED, 0);
+    g->bitmaps = alloc_zeroed(ABI_BITMAPS_SIZE, MEM_SHARED, 0);
     g->console = alloc_zeroed(sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE, MEM_SHARED, 0);
-    if (!g->status || !g->snapshot || !g->console)
+    g->exits = alloc_bytes(EXITS_SIZE, 2 * EXITS_SIZE, MEM_SHARED, 0);
+    if (!g->status || !g->snapshots || !g->bitmaps || !g->console || !g->exits)
         return -E_NOMEM;
+    memset(g->exits, 0, EXITS_SIZE);
+    g->vcpu.exit = &g->exits[ABI_EXITS - 1];
     g->console->size = ABI_CONSOLE_RING_SIZE;
     return 0;
 }
@@ -443,6 +462,7 @@ static void load_and_start(struct guest *g)
         fail(g, "its virtual CPU cannot be set up");
         return;
     }
+    life.ops->snapshot(&g->vcpu, ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
     g->heartbeat = now;
     g->phase = GUEST_LIVE;
     status_begin(g);
@@ -501,7 +521,7 @@ static bool wants_restart(const struct guest *g)
 static void finish(struct guest *g)
 {
     guest_flush_line(g);
-    (void)life.ops->snapshot(&g->vcpu);
+    life.ops->snapshot(&g->vcpu, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
     life.ops->vcpu_free(&g->vcpu);
     g->phase = GUEST_IDLE;
     g->vcpu.halted = false;

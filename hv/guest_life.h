@@ -43,6 +43,8 @@ int guest_audit_all(void) MUST_CHECK;
 
 /* The shared pages of the control ABI, root's view. */
 struct abi_host *guest_host_page(void);
+/* The shared pages with what each core can do, by core number. */
+struct abi_caps *guest_caps_page(void);
 /* The management guest, or NULL. */
 struct guest *guest_management(void);
 /* Recounts abi_host.memory. */

@@ -51,9 +51,11 @@ struct virt_ops {
      * ends that, v->halted becomes false and v->woke_at is set. A later HLT gives the core back
      * (VCPU_YIELD_HALT). */
     enum vcpu_yield (*run)(struct vcpu *v, uint64_t until);
-    /* Publishes a snapshot in g->snapshot (seqlock, sequence + 1, ticks). Owning core. Returns the
-     * new sequence number. */
-    uint64_t (*snapshot)(struct vcpu *v);
+    /* The calling core's capabilities, for the control ABI. */
+    void (*core_caps)(struct abi_caps *out);
+    /* Publishes a snapshot in page `slot` of g->snapshots, with the next sequence number. Owning
+     * core. */
+    void (*snapshot)(struct vcpu *v, unsigned slot, enum abi_cause cause);
 };
 
 /* The backend for this CPU, or NULL (report says why: no VMX). Boot core. */

@@ -13,9 +13,10 @@ struct api_view {
     const struct abi_host *host;
     const struct abi_ring *log;
     const struct abi_guest *(*guest)(unsigned number);
-    const struct abi_snapshot *(*snapshot)(unsigned number);
+    const struct abi_snapshot *(*snapshot)(unsigned number, unsigned slot);
+    const struct abi_exit *(*exits)(unsigned number);
     const struct abi_ring *(*console)(unsigned number);
-    int64_t (*take_snapshot)(unsigned number, unsigned vcpu);
+    int64_t (*take_snapshot)(unsigned number, bool keep);
     int64_t (*type)(unsigned number, const uint8_t *bytes, size_t n);
     int64_t (*act)(unsigned number, unsigned action);
     uint64_t (*tsc)(void);

@@ -18,9 +18,14 @@ static const struct abi_guest *guest(unsigned number)
                                             : NULL;
 }
 
-static const struct abi_snapshot *snapshot(unsigned number)
+static const struct abi_snapshot *snapshot(unsigned number, unsigned slot)
 {
-    return guest(number) ? (const struct abi_snapshot *)ABI_SNAPSHOT_GPA(number) : NULL;
+    return guest(number) ? (const struct abi_snapshot *)ABI_SNAPSHOT_GPA(number) + slot : NULL;
+}
+
+static const struct abi_exit *exits(unsigned number)
+{
+    return guest(number) ? (const struct abi_exit *)ABI_EXITS_GPA(number) : NULL;
 }
 
 static const struct abi_ring *console(unsigned number)
@@ -28,9 +33,9 @@ static const struct abi_ring *console(unsigned number)
     return guest(number) ? (const struct abi_ring *)ABI_CONSOLE_GPA(number) : NULL;
 }
 
-static int64_t take_snapshot(unsigned number, unsigned vcpu)
+static int64_t take_snapshot(unsigned number, bool keep)
 {
-    return abi_call(ABI_CALL_SNAPSHOT, number, vcpu, 0);
+    return abi_call(ABI_CALL_SNAPSHOT, number, 0, keep);
 }
 
 static int64_t type(unsigned number, const uint8_t *bytes, size_t n)
@@ -87,6 +92,7 @@ _Noreturn void mgmt_main(void)
         .log = (const struct abi_ring *)ABI_LOG_GPA,
         .guest = guest,
         .snapshot = snapshot,
+        .exits = exits,
         .console = console,
         .take_snapshot = take_snapshot,
         .type = type,

@@ -16,29 +16,37 @@
 
 #include "hv/types.h"
 
-#define ABI_VERSION       1u
-#define ABI_MAGIC         0x646165686b6c7562ull /* "bulkhead" */
+#define ABI_VERSION           2u
+#define ABI_MAGIC             0x646165686b6c7562ull /* "bulkhead" */
 
-#define ABI_GUESTS_MAX    16u
-#define ABI_VCPUS_MAX     1u /* per guest, for now */
-#define ABI_CORES_MAX     64u
-#define ABI_NAME_MAX      32u /* with the NUL */
-#define ABI_TEXT_MAX      160u
+#define ABI_GUESTS_MAX        16u
+#define ABI_VCPUS_MAX         1u /* per guest, for now */
+#define ABI_CORES_MAX         64u
+#define ABI_NAME_MAX          32u /* with the NUL */
+#define ABI_TEXT_MAX          160u
 
 /* Guest-physical layout, in the management guest. Pages not listed here are not mapped. */
-#define ABI_BASE          0xd0000000ull
-#define ABI_HOST_GPA      (ABI_BASE + 0x00000) /* struct abi_host, ABI_HOST_SIZE bytes */
-#define ABI_HOST_SIZE     0x4000u
-#define ABI_LOG_GPA       (ABI_BASE + 0x10000) /* struct abi_ring with ABI_LOG_RING_SIZE bytes */
-#define ABI_LOG_RING_SIZE 0x8000u
-#define ABI_GUEST_GPA(g)                                                                           \
-    (ABI_BASE + 0x80000 + (g)*0x2000ull) /* struct abi_guest, two pages each                       \
-                                          */
-#define ABI_GUEST_SIZE 0x2000u
-#define ABI_SNAPSHOT_GPA(g)                                                                        \
-    (ABI_BASE + 0x100000 + (g)*0x1000ull) /* struct abi_snapshot, one page each */
-#define ABI_CONSOLE_GPA(g)                                                                         \
-    (ABI_BASE + 0x200000 + (g)*0x10000ull) /* struct abi_ring with ABI_CONSOLE_RING_SIZE bytes */
+#define ABI_BASE              0xd0000000ull
+#define ABI_HOST_GPA          (ABI_BASE + 0x00000) /* struct abi_host, ABI_HOST_SIZE bytes */
+#define ABI_HOST_SIZE         0x4000u
+#define ABI_LOG_GPA           (ABI_BASE + 0x10000) /* struct abi_ring with ABI_LOG_RING_SIZE bytes */
+#define ABI_LOG_RING_SIZE     0x8000u
+/* One core's capabilities after the other: struct abi_caps[ABI_CORES_MAX]. */
+#define ABI_CAPS_GPA          (ABI_BASE + 0x20000)
+#define ABI_CAPS_SIZE         0x4000u
+/* What each guest shows. */
+#define ABI_GUEST_STRIDE      0x40000ull
+#define ABI_GUEST_GPA(g)      (ABI_BASE + 0x100000 + (g)*ABI_GUEST_STRIDE) /* struct abi_guest */
+#define ABI_GUEST_SIZE        0x2000u
+/* MSR bitmap, I/O bitmap A, I/O bitmap B, a page each. */
+#define ABI_BITMAPS_GPA(g)    (ABI_GUEST_GPA(g) + 0x4000)
+#define ABI_BITMAPS_SIZE      0x3000u
+/* struct abi_exit[ABI_EXITS]: the last exits of vCPU 0. */
+#define ABI_EXITS_GPA(g)      (ABI_GUEST_GPA(g) + 0x8000)
+/* struct abi_snapshot[ABI_SNAPSHOTS], a page each. */
+#define ABI_SNAPSHOT_GPA(g)   (ABI_GUEST_GPA(g) + 0x10000)
+/* struct abi_ring with ABI_CONSOLE_RING_SIZE bytes. */
+#define ABI_CONSOLE_GPA(g)    (ABI_GUEST_GPA(g) + 0x20000)
 #define ABI_CONSOLE_RING_SIZE 0x4000u
 
 /* A byte ring: byte number n (counted from the beginning of time) is at data[n % size]; valid are
@@ -70,6 +78,21 @@ struct abi_core {
 struct abi_memory {
     uint64_t total, free, host, modules, shared, guests, tables, reserved;
 };
+
+/* What a core's VT-x can do: the capability MSRs as they were read. SDM 3D appendix A. */
+struct abi_caps {
+    uint64_t present; /* 1: the core reported */
+    uint64_t basic, misc, ept_vpid, vmfunc, vmcs_enum;
+    /* The TRUE MSRs where they exist. Bits 31:0: must be 1; 63:32: may be 1. cpu3, exit2: may be 1.
+     */
+    uint64_t pin, cpu1, cpu2, cpu3, exit, exit2, entry;
+    uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
+    uint64_t feature_control;
+    uint64_t hypervisor;     /* CPUID.1:ECX bit 31 */
+    uint64_t address_widths; /* CPUID.80000008H:EAX */
+    uint64_t reserved[12];
+};
+_Static_assert(sizeof(struct abi_caps) * ABI_CORES_MAX <= ABI_CAPS_SIZE, "abi_caps must fit");
 
 struct abi_host {
     uint64_t magic;
@@ -107,14 +130,45 @@ enum abi_guest_state {
 
 #define ABI_EXIT_REASONS 80u /* basic exit reasons of the SDM, 0..79 */
 
-/* An exit as it was seen. SDM 3C "Basic VM-Exit Information". */
+/* What the root made of an exit. */
+enum abi_outcome {
+    ABI_OUTCOME_RESUME, /* the same instruction goes on, or an event was injected */
+    ABI_OUTCOME_SKIP,   /* the instruction was emulated: behind it */
+    ABI_OUTCOME_DONE,   /* the same, and it may have changed what is due */
+    ABI_OUTCOME_HALT,   /* HLT, with nothing to wake for */
+    ABI_OUTCOME_KICK,   /* the core was wanted for something else */
+    ABI_OUTCOME_STOP,   /* the guest was ended */
+    ABI_OUTCOMES
+};
+
+/*
+ * An exit as it was seen. SDM 3C "Basic VM-Exit Information". The flight recorder keeps the last
+ * ABI_EXITS of a vCPU: exit number n (abi_vcpu.entries counts them from 0) is at n % ABI_EXITS.
+ * The owning core overwrites the oldest: a reader copies, then drops what has gone meanwhile, and
+ * always the newest (which may be half written).
+ */
 struct abi_exit {
-    uint64_t tsc;
+    uint64_t tsc;       /* when the root took over */
+    uint64_t entry_tsc; /* when the guest went on; less than tsc: it has not yet */
     uint64_t rip;
-    uint64_t qualification;
-    uint64_t guest_physical; /* EPT violations and misconfigurations, else 0 */
-    uint32_t reason;         /* the whole exit-reason field */
-    uint32_t instruction_length;
+    uint64_t qualification; /* where the reason defines one; else 0 */
+    uint64_t detail;        /* EPT violation: guest-physical address; RDMSR, WRMSR: ECX; CPUID: EAX;
+                               VMCALL: RAX; else 0 */
+    uint32_t reason;        /* the whole exit-reason field */
+    uint32_t outcome;       /* enum abi_outcome */
+    uint64_t instruction_length; /* of emulated instructions; else 0 */
+    uint64_t reserved;
+};
+#define ABI_EXITS 256u
+_Static_assert(sizeof(struct abi_exit) == 64, "enter.asm goes from one to the next");
+
+enum abi_control {
+    ABI_CONTROL_PIN,
+    ABI_CONTROL_CPU1,
+    ABI_CONTROL_CPU2,
+    ABI_CONTROL_EXIT,
+    ABI_CONTROL_ENTRY,
+    ABI_CONTROLS
 };
 
 /* Written by the owning core only. Each counter is read on its own. */
@@ -128,7 +182,9 @@ struct abi_vcpu {
     uint64_t slice_late_max; /* ticks */
     uint64_t irqs;           /* external interrupts injected */
     uint64_t exits[ABI_EXIT_REASONS];
-    struct abi_exit last_exit;
+    /* Control words: what the hypervisor wanted, before the capability MSRs forced bits. In the
+     * order of enum abi_control. */
+    uint64_t wanted[ABI_CONTROLS];
 };
 
 enum abi_guest_flags {
@@ -169,17 +225,37 @@ struct abi_vmcs {
     uint64_t value[ABI_SNAPSHOT_FIELDS];
 };
 
+/* Why a snapshot was taken. */
+enum abi_cause {
+    ABI_CAUSE_NONE,   /* never taken */
+    ABI_CAUSE_LAUNCH, /* before the first entry */
+    ABI_CAUSE_REQUEST,
+    ABI_CAUSE_DEATH, /* the guest ended, for whatever reason */
+    ABI_CAUSES
+};
+
 struct abi_snapshot {
-    uint64_t sequence; /* counts snapshots of this vCPU; 0: none taken yet. Odd/even plays no part:
-                          see `lock` */
-    uint32_t lock;     /* seqlock */
+    uint64_t sequence; /* counts all snapshots of this vCPU from 1; 0: none taken yet */
+    uint32_t lock;     /* seqlock of this page: odd while it is written */
     uint32_t count;    /* rows used */
     uint64_t tsc;
     uint64_t ticks; /* what taking it cost the vCPU */
+    uint32_t cause; /* enum abi_cause */
+    uint32_t reserved;
     struct abi_vmcs vmcs;
-    uint8_t pad[4096 - 32 - sizeof(struct abi_vmcs)];
+    struct abi_exit exit; /* the exit that it was taken after; tsc 0: none yet */
+    uint8_t pad[4096 - 40 - sizeof(struct abi_vmcs) - sizeof(struct abi_exit)];
 };
 _Static_assert(sizeof(struct abi_snapshot) == 4096, "one page a snapshot");
+
+/* Where snapshots go. The ring keeps those that were asked to be kept, the oldest is overwritten.
+ */
+#define ABI_SNAPSHOT_LIVE   0u /* the newest that nobody asked to keep */
+#define ABI_SNAPSHOT_LAUNCH 1u
+#define ABI_SNAPSHOT_DEATH  2u
+#define ABI_SNAPSHOT_RING   3u
+#define ABI_SNAPSHOTS_KEPT  8u
+#define ABI_SNAPSHOTS       (ABI_SNAPSHOT_RING + ABI_SNAPSHOTS_KEPT)
 
 enum abi_call {
     /* Returns ABI_VERSION. */
@@ -187,9 +263,11 @@ enum abi_call {
     /* "I am alive". The root restarts a management guest that has not called for ABI_HEARTBEAT_MS.
      */
     ABI_CALL_HEARTBEAT,
-    /* RBX = guest, RCX = vCPU: asks the owning core for a new snapshot. Returns the sequence number
-     * to wait for in ABI_SNAPSHOT_GPA(guest). ABI_EVENT_IRQ is raised when it is there. A guest
-     * that is not running keeps the snapshot of its death, with its sequence returned at once. */
+    /* RBX = guest, RCX = vCPU, RDX = 1 to keep it: asks the owning core for a new snapshot. Returns
+     * the sequence number to wait for: ABI_EVENT_IRQ is raised when a page of
+     * ABI_SNAPSHOT_GPA(guest) has it (or, when others asked at the same time, a later one). A guest
+     * that is not running keeps the snapshot of its death: its sequence is returned at once, and it
+     * is there. */
     ABI_CALL_SNAPSHOT,
     /* RBX = guest, RCX = address, RDX = length: types into the guest's UART. Returns how many bytes
        were taken (0 when its queue is full). */

@@ -1,5 +1,4 @@
-/* SOURCES: mgmt/http.c mgmt/api.c mgmt/json.c hv/fmt.c hv/lib.c arch/x86/vmx/fields.c
- * arch/x86/vmx/names.c @llhttp */
+/* SOURCES: @mgmt @llhttp */
 #include "mgmt/api.h"
 
 #include <stdlib.h>
@@ -9,27 +8,31 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct abi_host host = {.core_count = 2, .tsc_hz = 1000000, .guest_count = 1};
 static struct abi_guest one = {.state = ABI_GUEST_RUNNING, .vcpu_count = 1, .name = "a"};
-static struct abi_snapshot snap = {.count = ABI_SNAPSHOT_FIELDS};
+static struct abi_snapshot snaps[3];
+static struct abi_exit ring_of_exits[ABI_EXITS];
 static uint64_t ring_memory[(sizeof(struct abi_ring) + 64) / 8];
 
 static const struct abi_guest *guest(unsigned n)
 {
     return n == 0 ? &one : NULL;
 }
-static const struct abi_snapshot *snapshot(unsigned n)
+static const struct abi_snapshot *snapshot(unsigned n, unsigned slot)
 {
-    return n == 0 ? &snap : NULL;
+    return n == 0 && slot < 3 ? &snaps[slot] : NULL;
+}
+static const struct abi_exit *exits(unsigned n)
+{
+    return n == 0 ? ring_of_exits : NULL;
 }
 static const struct abi_ring *console(unsigned n)
 {
     (void)n;
     return (const struct abi_ring *)(void *)ring_memory;
 }
-static int64_t take_snapshot(unsigned n, unsigned vcpu)
+static int64_t take_snapshot(unsigned n, bool keep)
 {
     (void)n;
-    (void)vcpu;
-    return 0;
+    return keep ? 2 : 1;
 }
 static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
 {
@@ -51,10 +54,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct http_request r;
     static char body[1 << 16];
     struct abi_ring *ring = (struct abi_ring *)(void *)ring_memory;
-    const struct api_view v = {&host,         ring, guest, snapshot, console,
-                               take_snapshot, type, act,   tsc};
+    const struct api_view v = {&host,   ring,          guest, snapshot, exits,
+                               console, take_snapshot, type,  act,      tsc};
     size_t at = 0;
 
+    for (unsigned i = 0; i < 3; i++) {
+        snaps[i].sequence = i + 1;
+        snaps[i].count = ABI_SNAPSHOT_FIELDS;
+        memset(&snaps[i].vmcs, (int)(0x55u << i), sizeof(snaps[i].vmcs));
+    }
+    one.vcpus[0].entries = size;
+    for (unsigned i = 0; i < ABI_EXITS; i++)
+        ring_of_exits[i].reason = i % ABI_EXIT_REASONS;
     ring->size = 64;
     ring->written = 100;
     http_init(&r);

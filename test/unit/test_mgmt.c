@@ -1,5 +1,5 @@
-/* SOURCES: mgmt/http.c mgmt/api.c mgmt/json.c hv/fmt.c hv/lib.c arch/x86/vmx/fields.c
- * arch/x86/vmx/names.c @llhttp */
+/* SOURCES: @mgmt @llhttp */
+#include "arch/x86/vmx/fields.h"
 #include "mgmt/api.h"
 
 #include <setjmp.h>
@@ -12,7 +12,9 @@
 
 static struct abi_host host = {.core_count = 1, .tsc_hz = 1000000, .guest_count = 2};
 static struct abi_guest guests[2];
-static struct abi_snapshot snapshots[2];
+static struct abi_snapshot snapshots[2][ABI_SNAPSHOTS];
+static struct abi_exit exit_ring[ABI_EXITS];
+static bool kept;
 static struct abi_ring *log_ring, *console_ring;
 static struct http_request request;
 static struct api_response response;
@@ -24,19 +26,24 @@ static const struct abi_guest *guest(unsigned n)
 {
     return n < 2 ? &guests[n] : NULL;
 }
-static const struct abi_snapshot *snapshot(unsigned n)
+static const struct abi_snapshot *snapshot(unsigned n, unsigned slot)
 {
-    return n < 2 ? &snapshots[n] : NULL;
+    return n < 2 ? &snapshots[n][slot] : NULL;
+}
+static const struct abi_exit *exits(unsigned n)
+{
+    (void)n;
+    return exit_ring;
 }
 static const struct abi_ring *console(unsigned n)
 {
     (void)n;
     return console_ring;
 }
-static int64_t take_snapshot(unsigned n, unsigned vcpu)
+static int64_t take_snapshot(unsigned n, bool keep)
 {
-    assert_int_equal(vcpu, 0);
-    return (int64_t)snapshots[n].sequence + 1;
+    kept = keep;
+    return guests[n].state == ABI_GUEST_RUNNING ? 9 : -E_STATE;
 }
 static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
 {
@@ -58,6 +65,7 @@ static struct api_view view = {
     .host = &host,
     .guest = guest,
     .snapshot = snapshot,
+    .exits = exits,
     .console = console,
     .take_snapshot = take_snapshot,
     .type = type,
@@ -84,6 +92,7 @@ static int setup(void **state)
     (void)state;
     memset(guests, 0, sizeof(guests));
     memset(snapshots, 0, sizeof(snapshots));
+    memset(exit_ring, 0, sizeof(exit_ring));
     strcpy(guests[0].name, "mgmt");
     strcpy(guests[1].name, "hog");
     guests[0].state = guests[1].state = ABI_GUEST_RUNNING;
@@ -211,6 +220,108 @@ static void pipelining(void **state)
     assert_false(request.keep_alive);
 }
 
+static struct abi_snapshot *put(unsigned slot, uint64_t sequence)
+{
+    struct abi_snapshot *s = &snapshots[1][slot];
+
+    s->sequence = sequence;
+    s->count = VMCS_ROWS;
+    s->tsc = 1000 * sequence;
+    s->cause = ABI_CAUSE_REQUEST;
+    vmcs_set(&s->vmcs, VMCS_ROW_VPID, 0x1f);
+    return s;
+}
+
+static void snapshots_kept(void **state)
+{
+    struct abi_snapshot *s;
+
+    (void)state;
+    put(ABI_SNAPSHOT_LAUNCH, 1)->cause = ABI_CAUSE_LAUNCH;
+    s = put(ABI_SNAPSHOT_RING, 3);
+    vmcs_set(&s->vmcs, VMCS_ROW_GUEST_RIP, 0x1000);
+    vmcs_set(&s->vmcs, VMCS_ROW_VPID, 0x2f);
+    s->exit = (struct abi_exit){.tsc = 5, .reason = 12, .rip = 0x77};
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/snapshots"), 200);
+    assert_non_null(strstr(body, "\"sequence\":1,\"cause\":\"launch\""));
+    assert_non_null(strstr(body, "\"exit\":null"));
+    assert_non_null(strstr(body, "\"sequence\":3,\"cause\":\"request\""));
+    assert_non_null(strstr(body, "{\"reason\":\"HLT\",\"number\":12,\"rip\":\"0x77\""));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/snapshots/3"), 200);
+    assert_non_null(strstr(body, "\"value\":\"0x0000000000001000\""));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/snapshots/2"), 404);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/snapshots/x"), 404);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/1/vmcs/snapshots"), 404);
+    /* What appears, what changes, and with volatile=0 only what does not change by itself. */
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=1&to=3"), 200);
+    assert_string_equal(body,
+                        "{\"from\":1,\"to\":3,\"ticks_between\":2000,\"fields\":["
+                        "{\"encoding\":\"0x0000\",\"name\":\"VPID\",\"volatility\":\"setup\","
+                        "\"from\":\"0x001f\",\"to\":\"0x002f\"},"
+                        "{\"encoding\":\"0x681e\",\"name\":\"GUEST_RIP\",\"volatility\":\"run\","
+                        "\"from\":null,\"to\":\"0x0000000000001000\"}]}\n");
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=1&to=3&volatile=0"), 200);
+    assert_null(strstr(body, "GUEST_RIP"));
+    assert_non_null(strstr(body, "VPID"));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=1"), 400);
+    assert_non_null(strstr(body, "to: "));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=-1&to=3"), 400);
+    assert_non_null(strstr(body, "from: "));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=1&to=3&volatile=maybe"), 400);
+    assert_non_null(strstr(body, "volatile: "));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=1&to=4"), 404);
+    /* Taking one to keep. */
+    assert_int_equal(POST("/v1/guests/hog/vcpus/0/vmcs/snapshots", 0, ""), 200);
+    assert_true(response.wait && kept);
+    put(ABI_SNAPSHOT_RING + 1, 9);
+    api_handle(&view, &request, body, sizeof(body), &response, true, false);
+    assert_int_equal(response.status, 201);
+    guests[1].state = ABI_GUEST_STOPPED;
+    assert_int_equal(POST("/v1/guests/hog/vcpus/0/vmcs/snapshots", 0, ""), 409);
+}
+
+static void flight_recorder(void **state)
+{
+    struct abi_exit *e;
+
+    (void)state;
+    for (unsigned i = 0; i < 300; i++) {
+        e = &exit_ring[i % ABI_EXITS];
+        *e = (struct abi_exit){.tsc = 100 * i, .entry_tsc = 100 * i + 7, .rip = i % 3};
+        e->reason = i % 2 ? 30 : 31;
+        if (i % 2)
+            e->qualification = 0x3f8ull << 16;
+        else
+            e->detail = 0xc0000080;
+    }
+    guests[1].vcpus[0].entries = 300;
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits"), 200);
+    assert_non_null(strstr(body, "\"ports\":[{\"port\":\"0x3f8\",\"exits\":127}]"));
+    assert_non_null(strstr(body, "\"msrs\":[{\"msr\":\"0xc0000080\",\"exits\":127}]"));
+    assert_non_null(strstr(body, "\"rips\":[{\"rip\":\"0x0\",\"exits\":85},{\"rip\":\"0x1\""));
+    assert_non_null(strstr(body, "\"pages\":[]"));
+    /* While it runs, the oldest may be going and the newest be coming. */
+    assert_null(strstr(body, "\"sequence\":44,"));
+    assert_non_null(strstr(body, "\"sequence\":45,"));
+    assert_null(strstr(body, "\"sequence\":299,"));
+    assert_non_null(strstr(body, "\"root_ticks\":7"));
+    guests[1].state = ABI_GUEST_CRASHED;
+    exit_ring[299 % ABI_EXITS].entry_tsc = 0;
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits"), 200);
+    assert_non_null(strstr(body, "\"sequence\":44,"));
+    assert_non_null(strstr(body, "\"sequence\":299,"));
+    assert_non_null(strstr(body, "\"root_ticks\":null"));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?format=text"), 200);
+    assert_non_null(strstr(body, "IO_INSTRUCTION"));
+    assert_int_equal(GET("/v1/guests/hog"), 200);
+    assert_non_null(strstr(body, "\"last_exit\":{\"reason\":\"IO_INSTRUCTION\""));
+    guests[1].vcpus[0].entries = 0;
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits"), 200);
+    assert_non_null(strstr(body, "\"exits\":[]"));
+    assert_int_equal(GET("/v1/guests/hog"), 200);
+    assert_non_null(strstr(body, "\"last_exit\":null"));
+}
+
 static void vmcs(void **state)
 {
     (void)state;
@@ -218,10 +329,10 @@ static void vmcs(void **state)
     assert_true(response.wait);
     assert_int_equal(response.wait_guest, 1);
     assert_false(api_ready(&view, &response));
-    snapshots[1].sequence = 1;
-    snapshots[1].count = 2;
-    snapshots[1].vmcs.present[0] = 1;
-    snapshots[1].vmcs.value[0] = 0x1f;
+    assert_false(kept);
+    snapshots[1][ABI_SNAPSHOT_LAUNCH].sequence = 1;
+    assert_false(api_ready(&view, &response)); /* an old one does not do */
+    put(ABI_SNAPSHOT_LIVE, 9);
     assert_true(api_ready(&view, &response));
     api_handle(&view, &request, body, sizeof(body), &response, true, false);
     body[response.body.len] = 0;
@@ -270,8 +381,9 @@ static void typing_and_actions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(resources),  TEST(text_form), TEST(errors), TEST(http_limits),
-        TEST(pipelining), TEST(vmcs),      TEST(rings),  TEST(typing_and_actions),
+        TEST(resources),  TEST(text_form),          TEST(errors),          TEST(http_limits),
+        TEST(pipelining), TEST(snapshots_kept),     TEST(flight_recorder), TEST(vmcs),
+        TEST(rings),      TEST(typing_and_actions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,6 +69,16 @@ static void core_off(unsigned core)
     write_cr4(read_cr4() & ~CR4_VMXE);
 }
 
+static void core_caps(struct abi_caps *out)
+{
+    struct vmx_caps c;
+
+    vmx_caps_read(&c);
+    vmx_caps_publish(&c, out);
+    if (cpuid(CPUID_EXTENDED, 0).eax >= CPUID_EXTENDED + 8)
+        out->address_widths = cpuid(CPUID_EXTENDED + 8, 0).eax;
+}
+
 static void describe(struct abi_host *h)
 {
     uint32_t brand[12];
@@ -95,15 +105,10 @@ static int guest_init(struct guest *g)
 
     if (!b)
         return -E_NOMEM;
-    b->msr_bitmap = guest_alloc_page(g);
-    b->io_bitmap_a = guest_alloc_page(g);
-    b->io_bitmap_b = guest_alloc_page(g);
-    if (!b->msr_bitmap || !b->io_bitmap_a || !b->io_bitmap_b ||
-        ept_init(&b->ept, common.ept_vpid & EPT_CAP_PAGE_1G, alloc_table, g))
+    if (ept_init(&b->ept, common.ept_vpid & EPT_CAP_PAGE_1G, alloc_table, g))
         return -E_NOMEM;
-    msr_bitmap_make(b->msr_bitmap);
-    memset(b->io_bitmap_a, 0xff, PAGE_SIZE);
-    memset(b->io_bitmap_b, 0xff, PAGE_SIZE);
+    msr_bitmap_make(vmx_msr_bitmap(g));
+    memset(vmx_io_bitmap(g, 0), 0xff, 2 * PAGE_SIZE);
     g->backend = b;
     return 0;
 }
@@ -240,6 +245,7 @@ static const struct virt_ops ops = {
     .vcpu_init = vcpu_init,
     .vcpu_free = vcpu_free,
     .run = vmx_run,
+    .core_caps = core_caps,
     .snapshot = vmx_snapshot,
 };
 

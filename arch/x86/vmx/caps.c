@@ -154,3 +154,39 @@ bool vmx_caps_same(const struct vmx_caps *boot, const struct vmx_caps *c, unsign
     }
     return true;
 }
+
+/* The names that both forms share. */
+#define EACH_CAPABILITY(_)                                                                         \
+    _(basic)                                                                                       \
+    _(misc)                                                                                        \
+    _(ept_vpid)                                                                                    \
+    _(vmfunc)                                                                                      \
+    _(vmcs_enum)                                                                                   \
+    _(pin)                                                                                         \
+    _(cpu1)                                                                                        \
+    _(cpu2)                                                                                        \
+    _(cpu3)                                                                                        \
+    _(exit)                                                                                        \
+    _(exit2)                                                                                       \
+    _(entry)                                                                                       \
+    _(cr0_fixed0)                                                                                  \
+    _(cr0_fixed1)                                                                                  \
+    _(cr4_fixed0)                                                                                  \
+    _(cr4_fixed1)                                                                                  \
+    _(feature_control)
+
+void vmx_caps_publish(const struct vmx_caps *c, struct abi_caps *out)
+{
+    *out = (struct abi_caps){.present = c->vmx, .hypervisor = c->hypervisor};
+#define COPY(name) out->name = c->name;
+    EACH_CAPABILITY(COPY)
+#undef COPY
+}
+
+void vmx_caps_from_abi(const struct abi_caps *a, struct vmx_caps *out)
+{
+    *out = (struct vmx_caps){.vmx = a->present, .hypervisor = a->hypervisor};
+#define COPY(name) out->name = a->name;
+    EACH_CAPABILITY(COPY)
+#undef COPY
+}

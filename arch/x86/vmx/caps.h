@@ -5,6 +5,7 @@
 #pragma once
 
 #include "arch/x86/vmx/vmx.h"
+#include "hv/abi/control.h"
 #include "hv/types.h"
 
 /* pin, cpu1, cpu2, exit, entry: bits 31:0 must be 1, bits 63:32 may be 1 (the TRUE capability MSRs
@@ -56,6 +57,10 @@ int vmx_caps_check(const struct vmx_caps *c, unsigned core,
 /* Reports the first MSR in which `c` differs from the boot core's. True when all agree. */
 bool vmx_caps_same(const struct vmx_caps *boot, const struct vmx_caps *c, unsigned core,
                    void (*report)(unsigned core, const char *text));
+
+/* Into the control ABI's form and back, without the address widths. */
+void vmx_caps_publish(const struct vmx_caps *c, struct abi_caps *out);
+void vmx_caps_from_abi(const struct abi_caps *a, struct vmx_caps *out);
 
 /* Reads the calling core's (caps_read.c, not pure). */
 void vmx_caps_read(struct vmx_caps *c);

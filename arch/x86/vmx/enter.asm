@@ -44,6 +44,8 @@ vmx_enter:
     mov rsi, [rdi + VCPU_BACKEND]
     SET_TIMER
     jna .no_timer
+    mov rcx, [rdi + VCPU_EXIT]
+    mov [rcx + EXIT_ENTRY_TSC], rax     ; the guest goes on after its last exit
     cmp rsp, [rsi + X_HOST_RSP]
     je .load                            ; ZF = 1: VMRESUME. MOV keeps the flag until then
     ; The first entry, or another stack depth than at the last one.
@@ -123,21 +125,31 @@ vmx_exit_point:
     mov ecx, VMCS_GUEST_RIP
     vmread rdx, rcx
     jna again
-    mov rcx, [rdi + VCPU_STATS]
-    mov [rcx + STATS_LAST_TSC], rax
-    mov [rcx + STATS_LAST_RIP], rdx
-    mov dword [rcx + STATS_LAST_REASON], VMX_EXIT_CPUID
-    mov qword [rcx + STATS_LAST_QUALIFICATION], 0
+    ; Into the flight recorder, whose ring is aligned to twice its size.
+    mov rcx, [rdi + VCPU_EXIT]
+    add rcx, EXIT_SIZE
+    btr rcx, EXITS_WRAP_BIT
+    mov [rcx + EXIT_TSC], rax
+    mov [rcx + EXIT_ENTRY_TSC], rax
+    mov [rcx + EXIT_RIP], rdx
     mov eax, VMCS_VM_EXIT_INSTRUCTION_LENGTH
     vmread rax, rax
     jna again
+    mov [rcx + EXIT_LENGTH], rax
     add rdx, rax
     mov eax, VMCS_GUEST_RIP
     vmwrite rax, rdx
     jna again
+    mov [rdi + VCPU_EXIT], rcx
+    mov dword [rcx + EXIT_REASON], VMX_EXIT_CPUID
+    mov dword [rcx + EXIT_OUTCOME], OUTCOME_SKIP
+    mov qword [rcx + EXIT_QUALIFICATION], 0
+    mov rax, [rdi + GPR_RAX]
+    mov [rcx + EXIT_DETAIL], rax
+    mov rcx, [rdi + VCPU_STATS]
     inc qword [rcx + STATS_ENTRIES]
     inc qword [rcx + STATS_EXITS_CPUID]
-    mov ecx, [rdi + GPR_RAX]
+    mov ecx, eax
     shl ecx, 4
     add rsi, rcx
     mov eax, [rsi + X_CPUID_BASIC]

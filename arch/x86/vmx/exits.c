@@ -14,7 +14,7 @@
 
 enum exit_action vmx_crash(struct vmx_vcpu *x, const char *what)
 {
-    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "%s at RIP 0x%lx", what, x->vcpu->stats->last_exit.rip);
+    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "%s at RIP 0x%lx", what, x->vcpu->exit->rip);
     return EXIT_STOP;
 }
 
@@ -61,7 +61,7 @@ static void prepare_debug_exception(struct vmx_vcpu *x)
 {
     uint64_t q = vmread(VMCS_EXIT_QUALIFICATION), dr6;
 
-    x->vcpu->stats->last_exit.qualification = q;
+    x->vcpu->exit->qualification = q;
     __asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
     dr6 = (dr6 & ~DR6_CONDITIONS) | (q & DR6_REPORTED);
     __asm__ volatile("mov %0, %%dr6" ::"r"(dr6));
@@ -116,6 +116,7 @@ static enum exit_action on_cpuid(struct vmx_vcpu *x)
     struct vcpu_gprs *r = &x->vcpu->regs;
     const struct cpuid_regs *c = cpuid_policy_lookup(&x->cpuid, (uint32_t)r->rax, (uint32_t)r->rcx);
 
+    x->vcpu->exit->detail = r->rax;
     r->rax = c->eax;
     r->rbx = c->ebx;
     r->rcx = c->ecx;
@@ -128,7 +129,7 @@ static enum exit_action on_hlt(struct vmx_vcpu *x)
     if (!(vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF)) {
         /* No guest ever gets an NMI: nothing can wake it. */
         vcpu_stop(x->vcpu, ABI_GUEST_STOPPED, "halted with interrupts off at RIP 0x%lx",
-                  x->vcpu->stats->last_exit.rip);
+                  x->vcpu->exit->rip);
         return EXIT_STOP;
     }
     return platform_irq_pending(x->vcpu->platform) || x->reinject ? EXIT_SKIP : EXIT_HALT;
@@ -138,6 +139,7 @@ static enum exit_action on_vmcall(struct vmx_vcpu *x)
 {
     if (vmx_cpl() != 0)
         return vmx_raise_ud(x);
+    x->vcpu->exit->detail = x->vcpu->regs.rax;
     x->vcpu->regs.rax = (uint64_t)control_call(x->vcpu);
     return x->vcpu->stop ? EXIT_STOP : EXIT_SKIP;
 }
@@ -147,6 +149,7 @@ static enum exit_action on_rdmsr(struct vmx_vcpu *x)
     struct vcpu_gprs *r = &x->vcpu->regs;
     uint64_t value = 0;
 
+    x->vcpu->exit->detail = (uint32_t)r->rcx;
     switch (msr_policy_read(&x->msr, (uint32_t)r->rcx, &value)) {
     case MSR_DONE:
         break;
@@ -167,6 +170,7 @@ static enum exit_action on_wrmsr(struct vmx_vcpu *x)
     const struct vcpu_gprs *r = &x->vcpu->regs;
     uint64_t value = (r->rdx & UINT32_MAX) << 32 | (r->rax & UINT32_MAX);
 
+    x->vcpu->exit->detail = (uint32_t)r->rcx;
     switch (msr_policy_write(&x->msr, (uint32_t)r->rcx, value)) {
     case MSR_DONE:
         break;
@@ -185,17 +189,17 @@ static enum exit_action on_wrmsr(struct vmx_vcpu *x)
 /* Memory of the guest is mapped before it runs: whatever is missing does not exist. */
 static enum exit_action on_ept(struct vmx_vcpu *x)
 {
-    struct abi_exit *e = &x->vcpu->stats->last_exit;
+    struct abi_exit *e = x->vcpu->exit;
     uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
 
-    e->guest_physical = vmread(VMCS_GUEST_PHYSICAL_ADDRESS);
+    e->detail = vmread(VMCS_GUEST_PHYSICAL_ADDRESS);
     e->qualification = q;
     vcpu_stop(x->vcpu, ABI_GUEST_CRASHED,
               "%s guest-physical address 0x%lx, outside of its memory, at RIP 0x%lx",
               q & EPT_WRITE     ? "wrote to"
               : q & EPT_EXECUTE ? "executed"
                                 : "read from",
-              e->guest_physical, e->rip);
+              e->detail, e->rip);
     return EXIT_STOP;
 }
 
@@ -208,7 +212,7 @@ static enum exit_action on_ept_misconfiguration(struct vmx_vcpu *x)
 
 static enum exit_action on_bad_entry(struct vmx_vcpu *x)
 {
-    struct abi_exit *e = &x->vcpu->stats->last_exit;
+    struct abi_exit *e = x->vcpu->exit;
 
     e->qualification = vmread(VMCS_EXIT_QUALIFICATION);
     vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "VM entry refused: %s (qualification %lu) at RIP 0x%lx",
@@ -218,15 +222,14 @@ static enum exit_action on_bad_entry(struct vmx_vcpu *x)
 
 static enum exit_action on_task_switch(struct vmx_vcpu *x)
 {
-    x->vcpu->stats->last_exit.qualification = vmread(VMCS_EXIT_QUALIFICATION);
+    x->vcpu->exit->qualification = vmread(VMCS_EXIT_QUALIFICATION);
     return vmx_crash(x, "a hardware task switch, which is not emulated,");
 }
 
 static enum exit_action on_unknown(struct vmx_vcpu *x)
 {
     vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "VM exit that is not handled: %s at RIP 0x%lx",
-              vmx_exit_reason_name(x->vcpu->stats->last_exit.reason),
-              x->vcpu->stats->last_exit.rip);
+              vmx_exit_reason_name(x->vcpu->exit->reason), x->vcpu->exit->rip);
     return EXIT_STOP;
 }
 
@@ -253,7 +256,7 @@ static enum exit_action (*const handlers[])(struct vmx_vcpu *x) = {
     [VMX_EXIT_VMXOFF] = vmx_raise_ud,
     [VMX_EXIT_VMXON] = vmx_raise_ud,
     [VMX_EXIT_CONTROL_REGISTER_ACCESS] = vmx_on_cr_access,
-    [VMX_EXIT_IO_INSTRUCTION] = vmx_on_io,
+    /* I/O instructions do not come this way: run.c */
     [VMX_EXIT_RDMSR] = on_rdmsr,
     [VMX_EXIT_WRMSR] = on_wrmsr,
     [VMX_EXIT_MWAIT] = vmx_raise_ud,

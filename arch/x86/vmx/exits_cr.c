@@ -166,7 +166,7 @@ enum exit_action vmx_on_cr_access(struct vmx_vcpu *x)
     unsigned cr = q & CR_NUMBER_MASK, type = q >> CR_TYPE_SHIFT & CR_TYPE_MASK;
     unsigned number = q >> CR_REGISTER_SHIFT & 0xf;
 
-    x->vcpu->stats->last_exit.qualification = q;
+    x->vcpu->exit->qualification = q;
     if (cr == 8 && (type == CR_MOV_TO || type == CR_MOV_FROM))
         return access_cr8(x, type, number);
     if (cr == 0 && type == CR_MOV_TO)

@@ -137,7 +137,7 @@ static __attribute__((noinline)) enum exit_action string_io(struct vmx_vcpu *x, 
     struct paging p = {.physical_width = x->cpuid.extended[8].eax & 0xff};
     enum exit_action action = EXIT_SKIP;
 
-    x->vcpu->platform->clock.now = x->vcpu->stats->last_exit.tsc;
+    x->vcpu->platform->clock.now = x->vcpu->exit->tsc;
     read_paging(&p);
     s.step = vmread(VMCS_GUEST_RFLAGS) & RFLAGS_DF ? -(int64_t)s.size : (int64_t)s.size;
     for (unsigned i = 0; left > 0 && action == EXIT_SKIP && !x->vcpu->stop; i++) {
@@ -160,7 +160,7 @@ static __attribute__((noinline)) enum exit_action port_in(struct vcpu *v, uint32
     struct platform *p = v->platform;
     uint32_t value;
 
-    p->clock.now = v->stats->last_exit.tsc;
+    p->clock.now = v->exit->tsc;
     value = io_in(&p->bus, (uint16_t)(q >> IO_PORT_SHIFT), (q & IO_SIZE_MASK) + 1);
     if ((q & IO_SIZE_MASK) == 0)
         v->regs.rax = (v->regs.rax & ~0xffull) | (uint8_t)value;
@@ -177,21 +177,20 @@ static __attribute__((noinline)) enum exit_action port_out(struct vcpu *v, uint3
     struct platform *p = v->platform;
     unsigned size = (q & IO_SIZE_MASK) + 1;
 
-    p->clock.now = v->stats->last_exit.tsc;
+    p->clock.now = v->exit->tsc;
     io_out(&p->bus, (uint16_t)(q >> IO_PORT_SHIFT), size,
            (uint32_t)(v->regs.rax & size_mask(size)));
     platform_timers(p);
     return v->stop ? EXIT_STOP : EXIT_DONE;
 }
 
-enum exit_action vmx_on_io(struct vmx_vcpu *x)
+enum exit_action vmx_on_io(struct vcpu *v)
 {
-    struct vcpu *v = x->vcpu;
     uint32_t q = (uint32_t)vmread(VMCS_EXIT_QUALIFICATION);
 
-    v->stats->last_exit.qualification = q;
+    v->exit->qualification = q;
     if (__builtin_expect(q & IO_STRING, 0))
-        return string_io(x, q);
+        return string_io(v->backend, q);
     if (q & IO_IN)
         return port_in(v, q);
     if (io_claimed(&v->platform->bus, (uint16_t)(q >> IO_PORT_SHIFT)))

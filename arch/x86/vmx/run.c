@@ -18,23 +18,45 @@ static enum exit_action entry_failed(struct vmx_vcpu *x)
     return EXIT_STOP;
 }
 
-/* Handlers whose reason defines a qualification add it. */
+/* The next place in the flight recorder: its ring is aligned to twice its size. */
+static inline struct abi_exit *next_exit(const struct vcpu *v)
+{
+    return (struct abi_exit *)((uintptr_t)(v->exit + 1) & ~(ABI_EXITS * sizeof(struct abi_exit)));
+}
+
+/* Handlers whose reason defines a qualification or a detail add it; entry_tsc is written by the
+ * next entry, until when it is older than `tsc`. Outcomes other than the commonest are noted later.
+ */
 static inline void record(struct vcpu *v, uint32_t reason, uint32_t basic, uint64_t now)
 {
     struct abi_vcpu *s = v->stats;
+    struct abi_exit *e = next_exit(v);
 
+    v->exit = e;
     s->entries++;
     s->exits[basic]++;
-    s->last_exit.tsc = now;
-    s->last_exit.reason = reason;
-    s->last_exit.rip = vmread(VMCS_GUEST_RIP);
+    e->tsc = now;
+    e->rip = vmread(VMCS_GUEST_RIP);
+    e->reason = reason;
+    e->outcome = ABI_OUTCOME_SKIP;
+}
+
+static inline void no_details(const struct vcpu *v)
+{
+    v->exit->qualification = 0;
+    v->exit->detail = 0;
+    v->exit->instruction_length = 0;
 }
 
 static inline enum exit_action general_exit(struct vmx_vcpu *x, uint32_t reason, uint64_t now)
 {
+    enum exit_action action;
+
     x->vcpu->platform->clock.now = now;
-    x->vcpu->stats->last_exit.qualification = 0;
-    return vmx_handle_exit(x, reason);
+    no_details(x->vcpu);
+    action = vmx_handle_exit(x, reason);
+    x->vcpu->exit->outcome = action;
+    return action;
 }
 
 /* Neither a reason that the table knows nor an exit that was counted by its number. */
@@ -53,8 +75,11 @@ static enum exit_action unusual_exit(struct vmx_vcpu *x, uint32_t reason, uint64
 static inline void skip(const struct vcpu *v)
 {
     uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
+    uint64_t length = vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH);
+    struct abi_exit *e = v->exit;
 
-    vmwrite(VMCS_GUEST_RIP, v->stats->last_exit.rip + vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH));
+    e->instruction_length = length;
+    vmwrite(VMCS_GUEST_RIP, e->rip + length);
     if (__builtin_expect(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS), 0))
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
                 blocking & ~(uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
@@ -76,10 +101,13 @@ static __attribute__((noinline)) enum exit_action enter_until(struct vmx_vcpu *x
         /* The most frequent one does not go by the table. */
         if (__builtin_expect(reason == VMX_EXIT_IO_INSTRUCTION, 1)) {
             record(v, VMX_EXIT_IO_INSTRUCTION, VMX_EXIT_IO_INSTRUCTION, now);
-            action = vmx_on_io(x);
+            action = vmx_on_io(v);
+            if (action != EXIT_SKIP)
+                v->exit->outcome = action;
         } else if (reason == VMX_EXIT_PREEMPTION_TIMER) {
             record(v, VMX_EXIT_PREEMPTION_TIMER, VMX_EXIT_PREEMPTION_TIMER, now);
-            v->stats->last_exit.qualification = 0;
+            no_details(v);
+            v->exit->outcome = EXIT_RESUME;
             return EXIT_RESUME;
         } else if (__builtin_expect(reason < ABI_EXIT_REASONS, 1)) {
             record(v, reason, reason, now);
@@ -119,7 +147,8 @@ static enum exit_action enter_halted(struct vmx_vcpu *x, struct vcpu *v, uint64_
         v->woke_at = now;
         v->stats->irqs++;
         record(v, VMX_EXIT_PREEMPTION_TIMER, VMX_EXIT_PREEMPTION_TIMER, now);
-        v->stats->last_exit.qualification = 0;
+        no_details(v);
+        v->exit->outcome = EXIT_RESUME;
         return enter_until(x, v);
     }
     platform_wake_undo(p, &wake);

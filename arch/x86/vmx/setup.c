@@ -57,9 +57,9 @@ static int write_controls(const struct vmx_vcpu *x)
     vmwrite(VMCS_VM_EXIT_MSR_LOAD_COUNT, 0);
     vmwrite(VMCS_VM_ENTRY_MSR_LOAD_COUNT, 0);
     vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO, 0);
-    vmwrite(VMCS_IO_BITMAP_A, (uintptr_t)g->io_bitmap_a);
-    vmwrite(VMCS_IO_BITMAP_B, (uintptr_t)g->io_bitmap_b);
-    vmwrite(VMCS_MSR_BITMAP, (uintptr_t)g->msr_bitmap);
+    vmwrite(VMCS_IO_BITMAP_A, (uintptr_t)vmx_io_bitmap(x->vcpu->guest, 0));
+    vmwrite(VMCS_IO_BITMAP_B, (uintptr_t)vmx_io_bitmap(x->vcpu->guest, 1));
+    vmwrite(VMCS_MSR_BITMAP, (uintptr_t)vmx_msr_bitmap(x->vcpu->guest));
     vmwrite(VMCS_TSC_OFFSET, 0);
     vmwrite(VMCS_EPT_POINTER, ept_pointer(&g->ept));
     vmwrite(VMCS_VPID, x->vcpu->guest->number + 1);

@@ -10,7 +10,6 @@
 
 struct vmx_guest {
     struct ept ept;
-    uint8_t *msr_bitmap, *io_bitmap_a, *io_bitmap_b;
 };
 
 #define VMX_LAZY_MSRS 6u
@@ -44,13 +43,24 @@ _Static_assert(sizeof(struct vmx_vcpu) <= 4096, "allocated as one page");
 _Static_assert(sizeof(struct vmx_guest) <= 4096, "allocated as one page");
 
 enum exit_action {
-    EXIT_RESUME, /* enter again at the same RIP */
-    EXIT_SKIP,   /* the instruction is done: go past it */
-    EXIT_DONE,   /* the same, and look for events and deadlines, which it may have changed */
-    EXIT_HALT,   /* the instruction is done, and it was HLT with nothing to wake for */
-    EXIT_KICK,   /* let the scheduler decide anew; the RIP stays */
-    EXIT_STOP,   /* v->stop is set */
+    EXIT_RESUME = ABI_OUTCOME_RESUME, /* enter again at the same RIP */
+    EXIT_SKIP = ABI_OUTCOME_SKIP,     /* the instruction is done: go past it */
+    EXIT_DONE = ABI_OUTCOME_DONE,     /* the same, and look for events and deadlines */
+    EXIT_HALT = ABI_OUTCOME_HALT,     /* the instruction is done: HLT, nothing to wake for */
+    EXIT_KICK = ABI_OUTCOME_KICK,     /* let the scheduler decide anew; the RIP stays */
+    EXIT_STOP = ABI_OUTCOME_STOP,     /* v->stop is set */
 };
+
+/* The MSR bitmap and the I/O bitmaps of a guest: pages that the management guest may read. */
+static inline uint8_t *vmx_msr_bitmap(const struct guest *g)
+{
+    return g->bitmaps;
+}
+
+static inline uint8_t *vmx_io_bitmap(const struct guest *g, unsigned half)
+{
+    return g->bitmaps + (1 + half) * PAGE_SIZE;
+}
 
 #define VECTOR_DE 0u
 #define VECTOR_DB 1u
@@ -77,7 +87,7 @@ int vmx_setup(struct vmx_vcpu *x, const struct load_result *start) MUST_CHECK;
 /* exits.c: handles the exit of the current VMCS. */
 enum exit_action vmx_handle_exit(struct vmx_vcpu *x, uint32_t reason);
 /* Handlers for the table there. exits_io.c */
-enum exit_action vmx_on_io(struct vmx_vcpu *x);
+enum exit_action vmx_on_io(struct vcpu *v);
 /* exits_cr.c */
 enum exit_action vmx_on_cr_access(struct vmx_vcpu *x);
 enum exit_action vmx_on_xsetbv(struct vmx_vcpu *x);
@@ -106,7 +116,7 @@ void vmx_note_vectoring(struct vmx_vcpu *x);
 void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear);
 
 /* snapshot.c */
-uint64_t vmx_snapshot(struct vcpu *v);
+void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
 
 /* run.c */
 enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until);

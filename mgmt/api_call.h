@@ -1,0 +1,66 @@
+/* What the API's resources share: one request on its way through, and how to answer it. */
+#pragma once
+
+#include "mgmt/api.h"
+
+#define SEQLOCK_TRIES 1000
+
+struct call {
+    const struct api_view *v;
+    const struct http_request *r;
+    struct api_response *out;
+    char *buf;
+    size_t size;
+    bool text, timed_out, waited;
+    char path[HTTP_TARGET_MAX + 1];
+    const char *query;
+};
+
+/* Begins the answer's body, JSON or text as the client wants it. */
+struct json_out *call_begin(struct call *c);
+/* The same for a body that is neither: `type` is its media type. */
+struct json_out *call_begin_raw(struct call *c, const char *type);
+/* An error instead of an answer. */
+void call_fail(struct call *c, unsigned status, const char *message);
+void call_failf(struct call *c, unsigned status, const char *format, ...) PRINTF(3, 4);
+
+/* The value of a query parameter, cut to `size`; false if it is not there. Values are plain: no
+ * percent-decoding is needed for any of ours. */
+bool call_query(const struct call *c, const char *name, char *value, size_t size);
+/* A parameter that is a whole number or 0 or 1; *v stays when it is not there. False: it is
+ * malformed, and the call has failed with 400 and the parameter's name. */
+bool call_query_u64(struct call *c, const char *name, uint64_t *v);
+bool call_query_bool(struct call *c, const char *name, bool *v);
+bool parse_u64(const char *s, uint64_t *v);
+
+/* A consistent copy of a guest's status (not of its counters, which stand for themselves). */
+bool call_copy_guest(const struct call *c, unsigned number, struct abi_guest *g);
+/* By name: its number; or -E_NOENT, and the call has failed with 404. */
+int call_guest(struct call *c, const char *name, struct abi_guest *g);
+/* The same with one of its vCPUs, by number as text. */
+int call_vcpu(struct call *c, const char *name, const char *vcpu, struct abi_guest *g);
+const char *guest_state_name(uint32_t state);
+
+/* ---- the resources: arg holds the path's variable segments ---- */
+
+void get_healthz(struct call *c, char *const *arg);
+void get_host(struct call *c, char *const *arg);
+void get_log(struct call *c, char *const *arg);
+void get_page(struct call *c, char *const *arg);
+void get_guests(struct call *c, char *const *arg);
+void get_guest(struct call *c, char *const *arg);
+void get_console(struct call *c, char *const *arg);
+void post_console(struct call *c, char *const *arg);
+void post_action(struct call *c, char *const *arg);
+void get_exits(struct call *c, char *const *arg);
+void get_vmcs(struct call *c, char *const *arg);
+void get_snapshots(struct call *c, char *const *arg);
+void post_snapshot(struct call *c, char *const *arg);
+void get_snapshot(struct call *c, char *const *arg);
+void get_diff(struct call *c, char *const *arg);
+
+/* One exit as an object of the array that is open. */
+void put_exit(struct json_out *j, const char *name, const struct abi_exit *e);
+/* The newest exit of a vCPU; false when it never had one. */
+bool copy_last_exit(const struct call *c, unsigned number, const struct abi_vcpu *v,
+                    struct abi_exit *e);

@@ -1,0 +1,234 @@
+/* The flight recorder: the last exits of a vCPU, and what causes most of them. */
+#include "arch/x86/vmx/names.h"
+#include "arch/x86/vmx/vmx.h"
+#include "hv/lib.h"
+#include "mgmt/api_call.h"
+
+#define TOP_MAX    8u
+#define PAGE_SHIFT 12
+
+static const char *outcome_name(uint32_t outcome)
+{
+    static const char *const names[ABI_OUTCOMES] = {"resume", "skip", "done",
+                                                    "halt",   "kick", "stop"};
+
+    return outcome < ABI_OUTCOMES ? names[outcome] : "unknown";
+}
+
+static uint32_t basic(const struct abi_exit *e)
+{
+    return e->reason & VMX_EXIT_BASIC_MASK;
+}
+
+/* What `detail` is, by reason; NULL: nothing. */
+static const char *detail_name(uint32_t reason)
+{
+    switch (reason) {
+    case VMX_EXIT_EPT_VIOLATION:
+    case VMX_EXIT_EPT_MISCONFIGURATION:
+        return "guest_physical";
+    case VMX_EXIT_RDMSR:
+    case VMX_EXIT_WRMSR:
+        return "msr";
+    case VMX_EXIT_CPUID:
+        return "leaf";
+    case VMX_EXIT_VMCALL:
+        return "function";
+    default:
+        return NULL;
+    }
+}
+
+static void put_members(struct json_out *j, const struct abi_exit *e)
+{
+    const char *detail = detail_name(basic(e));
+
+    json_str(j, "reason", vmx_exit_reason_name(basic(e)));
+    json_u64(j, "number", basic(e));
+    json_hex(j, "rip", e->rip, 1);
+    json_hex(j, "qualification", e->qualification, 1);
+    if (detail)
+        json_hex(j, detail, e->detail, 1);
+    json_u64(j, "instruction_length", e->instruction_length);
+    json_u64(j, "tsc", e->tsc);
+    json_str(j, "outcome", outcome_name(e->outcome));
+    if (e->entry_tsc >= e->tsc)
+        json_u64(j, "root_ticks", e->entry_tsc - e->tsc);
+    else
+        json_null(j, "root_ticks"); /* it has not gone on */
+}
+
+void put_exit(struct json_out *j, const char *name, const struct abi_exit *e)
+{
+    json_object(j, name);
+    put_members(j, e);
+    json_end(j);
+}
+
+bool copy_last_exit(const struct call *c, unsigned number, const struct abi_vcpu *v,
+                    struct abi_exit *e)
+{
+    const struct abi_exit *ring = c->v->exits(number);
+
+    if (!ring || v->entries == 0)
+        return false;
+    *e = ring[(v->entries - 1) % ABI_EXITS];
+    return true;
+}
+
+/* The exits that were there all the while the ring was copied: numbers *from..*end - 1. */
+static void copy_exits(const struct call *c, unsigned number, struct abi_exit copy[ABI_EXITS],
+                       uint64_t *from, uint64_t *end)
+{
+    const uint64_t *entries = &c->v->guest(number)->vcpus[0].entries;
+    bool running = c->v->guest(number)->state == ABI_GUEST_RUNNING;
+    uint64_t now;
+
+    *end = __atomic_load_n(entries, __ATOMIC_ACQUIRE);
+    memcpy(copy, c->v->exits(number), ABI_EXITS * sizeof(copy[0]));
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    now = __atomic_load_n(entries, __ATOMIC_RELAXED);
+    /* One more may be half written. */
+    if (running)
+        now++;
+    *from = now > ABI_EXITS ? now - ABI_EXITS : 0;
+    if (running && *end > 0)
+        (*end)--;
+    if (*from > *end)
+        *from = *end;
+}
+
+/* ---- what occurs most ---- */
+
+struct top {
+    uint64_t value[ABI_EXITS];
+    unsigned count[ABI_EXITS], n;
+};
+
+static void top_add(struct top *t, uint64_t value)
+{
+    unsigned i = 0;
+
+    while (i < t->n && t->value[i] != value)
+        i++;
+    if (i == t->n) {
+        t->value[t->n] = value;
+        t->count[t->n++] = 0;
+    }
+    t->count[i]++;
+}
+
+/* The commonest first; it is taken out of the table. */
+static void put_top(struct json_out *j, const char *name, const char *what, struct top *t)
+{
+    json_array(j, name);
+    for (unsigned k = 0; k < TOP_MAX; k++) {
+        unsigned best = 0;
+
+        for (unsigned i = 1; i < t->n; i++)
+            if (t->count[i] > t->count[best])
+                best = i;
+        if (t->n == 0 || t->count[best] == 0)
+            break;
+        json_object(j, NULL);
+        json_hex(j, what, t->value[best], 1);
+        json_u64(j, "exits", t->count[best]);
+        json_end(j);
+        t->count[best] = 0;
+    }
+    json_end(j);
+}
+
+/* What an exit counts for in each list. */
+static bool rip_of(const struct abi_exit *e, uint64_t *v)
+{
+    *v = e->rip;
+    return true;
+}
+
+static bool port_of(const struct abi_exit *e, uint64_t *v)
+{
+    *v = e->qualification >> 16 & 0xffff; /* SDM 3C "Exit Qualification for I/O Instructions" */
+    return basic(e) == VMX_EXIT_IO_INSTRUCTION;
+}
+
+static bool msr_of(const struct abi_exit *e, uint64_t *v)
+{
+    *v = e->detail;
+    return basic(e) == VMX_EXIT_RDMSR || basic(e) == VMX_EXIT_WRMSR;
+}
+
+static bool page_of(const struct abi_exit *e, uint64_t *v)
+{
+    *v = e->detail >> PAGE_SHIFT << PAGE_SHIFT;
+    return basic(e) == VMX_EXIT_EPT_VIOLATION || basic(e) == VMX_EXIT_EPT_MISCONFIGURATION;
+}
+
+static void put_tops(struct json_out *j, const struct abi_exit *ring, uint64_t from, uint64_t end)
+{
+    static const struct {
+        const char *name, *what;
+        bool (*of)(const struct abi_exit *e, uint64_t *v);
+    } lists[] = {{"rips", "rip", rip_of},
+                 {"ports", "port", port_of},
+                 {"msrs", "msr", msr_of},
+                 {"pages", "page", page_of}};
+    static struct top t;
+
+    json_object(j, "top");
+    for (unsigned i = 0; i < ARRAY_LEN(lists); i++) {
+        t.n = 0;
+        for (uint64_t n = from; n < end; n++) {
+            uint64_t value;
+
+            if (lists[i].of(&ring[n % ABI_EXITS], &value))
+                top_add(&t, value);
+        }
+        put_top(j, lists[i].name, lists[i].what, &t);
+    }
+    json_end(j);
+}
+
+static void put_line(struct json_out *j, uint64_t n, const struct abi_exit *e)
+{
+    json_printf(j, "\n%8lu %14lu %-28s rip 0x%-16lx q 0x%-8lx", n, e->tsc,
+                vmx_exit_reason_name(basic(e)), e->rip, e->qualification);
+    if (detail_name(basic(e)))
+        json_printf(j, " %s 0x%lx", detail_name(basic(e)), e->detail);
+    json_printf(j, " %s", outcome_name(e->outcome));
+    if (e->entry_tsc >= e->tsc)
+        json_printf(j, " +%lu", e->entry_tsc - e->tsc);
+}
+
+void get_exits(struct call *c, char *const *arg)
+{
+    static struct abi_exit ring[ABI_EXITS];
+    struct abi_guest g;
+    int number = call_vcpu(c, arg[0], arg[1], &g);
+    uint64_t from, end;
+    struct json_out *j;
+
+    if (number < 0)
+        return;
+    copy_exits(c, (unsigned)number, ring, &from, &end);
+    j = call_begin(c);
+    json_object(j, NULL);
+    json_str(j, "guest", arg[0]);
+    json_u64(j, "recorded", end);
+    put_tops(j, ring, from, end);
+    json_array(j, "exits");
+    for (uint64_t n = from; n < end; n++) {
+        const struct abi_exit *e = &ring[n % ABI_EXITS];
+
+        if (j->text) {
+            put_line(j, n, e);
+            continue;
+        }
+        json_object(j, NULL);
+        json_u64(j, "sequence", n);
+        put_members(j, e);
+        json_end(j);
+    }
+    json_end(j);
+    json_end(j);
+}

@@ -1,0 +1,166 @@
+/* Guests: what they are and do, and what can be done to them. */
+#include "arch/x86/vmx/names.h"
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "mgmt/api_call.h"
+
+static void put_summary(struct json_out *j, const struct abi_guest *g)
+{
+    json_str(j, "name", g->name);
+    json_str(j, "state", guest_state_name(g->state));
+    json_bool(j, "management", g->flags & ABI_GUEST_MANAGEMENT);
+    json_str(j, "why", g->why);
+}
+
+void get_guests(struct call *c, char *const *arg)
+{
+    struct json_out *j;
+    struct abi_guest g;
+
+    (void)arg;
+    j = call_begin(c);
+    json_object(j, NULL);
+    json_array(j, "guests");
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        if (!call_copy_guest(c, i, &g))
+            continue;
+        json_object(j, NULL);
+        put_summary(j, &g);
+        json_u64(j, "memory", g.memory);
+        json_u64(j, "core", g.vcpus[0].core);
+        json_u64(j, "run_ticks", g.vcpus[0].run_ticks);
+        json_end(j);
+    }
+    json_end(j);
+    json_end(j);
+}
+
+static void put_configuration(struct json_out *j, const struct abi_guest *g)
+{
+    static const char *const policies[] = {"never", "on-failure", "always"};
+    static const char *const devices[] = {"uart", "pic", "pit", "rtc", "reset", "exit", "net"};
+
+    json_object(j, "configuration");
+    json_str(j, "image", g->image);
+    json_str(j, "kind", g->image_kind);
+    json_str(j, "cmdline", g->cmdline);
+    json_u64(j, "memory", g->memory);
+    json_u64(j, "weight", g->weight);
+    json_u64(j, "slice_us", g->slice_us);
+    json_u64(j, "budget_us", g->budget_us);
+    json_u64(j, "period_us", g->period_us);
+    json_str(j, "restart", policies[g->restart < ARRAY_LEN(policies) ? g->restart : 0]);
+    json_array(j, "devices");
+    for (unsigned i = 0; i < ARRAY_LEN(devices); i++)
+        if (g->devices & 1u << i)
+            json_str(j, NULL, devices[i]);
+    json_end(j);
+    json_end(j);
+}
+
+static void put_vcpu(const struct call *c, struct json_out *j, unsigned guest, unsigned id,
+                     const struct abi_vcpu *v)
+{
+    struct abi_exit last;
+
+    json_object(j, NULL);
+    json_u64(j, "id", id);
+    json_u64(j, "core", v->core);
+    json_bool(j, "halted", v->halted);
+    json_u64(j, "run_ticks", v->run_ticks);
+    json_u64(j, "wait_ticks", v->wait_ticks);
+    json_u64(j, "entries", v->entries);
+    json_u64(j, "interrupts", v->irqs);
+    json_u64(j, "slice_ends", v->slice_ends);
+    json_u64(j, "slice_late_max_ticks", v->slice_late_max);
+    json_object(j, "exits");
+    for (unsigned i = 0; i < ABI_EXIT_REASONS; i++)
+        if (v->exits[i])
+            json_u64(j, vmx_exit_reason_name(i), v->exits[i]);
+    json_end(j);
+    if (copy_last_exit(c, guest, v, &last))
+        put_exit(j, "last_exit", &last);
+    else
+        json_null(j, "last_exit");
+    json_end(j);
+}
+
+void get_guest(struct call *c, char *const *arg)
+{
+    struct json_out *j;
+    struct abi_guest g;
+    int number = call_guest(c, arg[0], &g);
+
+    if (number < 0)
+        return;
+    j = call_begin(c);
+    json_object(j, NULL);
+    put_summary(j, &g);
+    json_u64(j, "exit_code", g.exit_code);
+    json_u64(j, "restarts", g.restarts);
+    json_u64(j, "started_tsc", g.started_tsc);
+    json_u64(j, "stopped_tsc", g.stopped_tsc);
+    put_configuration(j, &g);
+    json_array(j, "vcpus");
+    for (unsigned i = 0; i < g.vcpu_count && i < ABI_VCPUS_MAX; i++)
+        put_vcpu(c, j, (unsigned)number, i, &g.vcpus[i]);
+    json_end(j);
+    json_end(j);
+}
+
+/* {"action": "stop"}: the only shape, so that finding the word is parsing enough. */
+static int parse_action(const struct http_request *r)
+{
+    static const struct {
+        const char *text;
+        int action;
+    } known[] = {
+        {"{\"action\":\"stop\"}", ABI_ACTION_STOP},
+        {"{\"action\":\"start\"}", ABI_ACTION_START},
+        {"{\"action\":\"reset\"}", ABI_ACTION_RESET},
+    };
+    char packed[40];
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->body_len; i++) {
+        char ch = (char)r->body[i];
+
+        if (ch == ' ' || ch == '\t' || ch == '\r' || ch == '\n')
+            continue;
+        if (n == sizeof(packed) - 1)
+            return -E_FORMAT;
+        packed[n++] = ch;
+    }
+    packed[n] = 0;
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strcmp(packed, known[i].text) == 0)
+            return known[i].action;
+    return -E_FORMAT;
+}
+
+void post_action(struct call *c, char *const *arg)
+{
+    struct json_out *j;
+    struct abi_guest g;
+    int number = call_guest(c, arg[0], &g), action = parse_action(c->r);
+    int64_t rc;
+
+    if (number < 0)
+        return;
+    if (action < 0) {
+        call_fail(c, 400, "the body must be {\"action\": \"start\"}, \"stop\" or \"reset\"");
+        return;
+    }
+    rc = c->v->act((unsigned)number, (unsigned)action);
+    if (rc < 0) {
+        call_failf(c, 409, "not possible: the guest is %s%s", guest_state_name(g.state),
+                   rc == -E_PERM ? ", and the management guest cannot be stopped" : "");
+        return;
+    }
+    j = call_begin(c);
+    c->out->status = 202;
+    json_object(j, NULL);
+    json_str(j, "guest", arg[0]);
+    json_str(j, "status", "accepted");
+    json_end(j);
+}

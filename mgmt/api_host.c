@@ -1,0 +1,79 @@
+/* The machine: health, cores, memory, network, log. */
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "mgmt/api_call.h"
+
+static void put_ip(struct json_out *j, const char *name, const uint8_t ip[4])
+{
+    char text[16];
+
+    (void)fmt(text, sizeof(text), "%u.%u.%u.%u", ip[0], ip[1], ip[2], ip[3]);
+    json_str(j, name, text);
+}
+
+static void put_core(struct json_out *j, const struct abi_host *h, const struct abi_core *k)
+{
+    uint64_t total = k->busy_ticks + k->idle_ticks;
+
+    json_object(j, NULL);
+    json_u64(j, "id", k->id);
+    json_u64(j, "apic_id", k->apic_id);
+    json_bool(j, "vmx_root", k->flags & ABI_CORE_VMX_ROOT);
+    json_u64(j, "tsc_hz", h->tsc_hz);
+    json_u64(j, "vcpus", k->vcpus);
+    json_u64(j, "load_percent", total ? k->busy_ticks / (total / 100 + 1) : 0);
+    json_u64(j, "busy_ticks", k->busy_ticks);
+    json_u64(j, "idle_ticks", k->idle_ticks);
+    json_u64(j, "slice_ends", k->slice_ends);
+    json_u64(j, "slice_late_max_ticks", k->slice_late_max);
+    json_end(j);
+}
+
+void get_host(struct call *c, char *const *arg)
+{
+    const struct abi_host *h = c->v->host;
+    const struct abi_memory *m = &h->memory;
+    uint64_t ran = c->v->tsc() - h->boot_tsc;
+    struct json_out *j = call_begin(c);
+
+    (void)arg;
+    json_object(j, NULL);
+    json_str(j, "version", h->version);
+    json_str(j, "build_id", h->build_id);
+    json_str(j, "cpu", h->cpu_brand);
+    json_hex(j, "cpu_signature", h->cpu_signature, 1);
+    json_hex(j, "vmcs_revision", h->vmcs_revision, 1);
+    json_u64(j, "uptime_ms", h->tsc_hz >= 1000 ? ran / (h->tsc_hz / 1000) : 0);
+    json_u64(j, "boot_to_first_entry_ticks",
+             h->first_entry_tsc ? h->first_entry_tsc - h->boot_tsc : 0);
+    json_array(j, "cores");
+    for (uint32_t i = 0; i < h->core_count && i < ABI_CORES_MAX; i++)
+        put_core(j, h, &h->cores[i]);
+    json_end(j);
+    json_object(j, "memory");
+    json_u64(j, "total", m->total);
+    json_u64(j, "free", m->free);
+    json_u64(j, "host", m->host);
+    json_u64(j, "modules", m->modules);
+    json_u64(j, "shared", m->shared);
+    json_u64(j, "guests", m->guests);
+    json_u64(j, "tables", m->tables);
+    json_u64(j, "reserved", m->reserved);
+    json_end(j);
+    json_object(j, "network");
+    json_str(j, "nic", h->nic);
+    put_ip(j, "address", h->ip);
+    put_ip(j, "netmask", h->netmask);
+    json_end(j);
+    json_end(j);
+}
+
+void get_healthz(struct call *c, char *const *arg)
+{
+    struct json_out *j = call_begin(c);
+
+    (void)arg;
+    json_object(j, NULL);
+    json_str(j, "status", "ok");
+    json_end(j);
+}

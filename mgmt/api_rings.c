@@ -1,0 +1,93 @@
+/* Byte rings: the hypervisor's log, and the guests' consoles in both directions. */
+#include "hv/lib.h"
+#include "mgmt/api_call.h"
+
+/* Bytes [*from, end) of a ring into the start of `out`, at most `size`; *from is moved up to what
+ * is still there. */
+static size_t copy_ring(const struct abi_ring *r, uint64_t *from, uint8_t *out, size_t size)
+{
+    uint64_t end = __atomic_load_n(&r->written, __ATOMIC_ACQUIRE), now;
+    uint64_t oldest = end > r->size ? end - r->size : 0;
+    size_t n = 0;
+
+    *from = *from < oldest ? oldest : *from > end ? end : *from;
+    while (*from + n < end && n < size) {
+        out[n] = r->data[(*from + n) & (r->size - 1)];
+        n++;
+    }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    /* What the writer went over meanwhile is not what we think. */
+    now = __atomic_load_n(&r->written, __ATOMIC_RELAXED);
+    oldest = now > r->size ? now - r->size : 0;
+    if (oldest > *from) {
+        uint64_t lost = oldest - *from;
+
+        lost = lost < n ? lost : n;
+        memmove(out, out + lost, n - lost);
+        *from += lost;
+        n -= lost;
+    }
+    return n;
+}
+
+static void get_ring(struct call *c, const struct abi_ring *r, bool text_by_default)
+{
+    static uint8_t bytes[ABI_LOG_RING_SIZE];
+    struct json_out *j;
+    char value[8];
+    uint64_t from = 0;
+    size_t n;
+
+    if (!call_query_u64(c, "from", &from))
+        return;
+    if (text_by_default && !(call_query(c, "format", value, sizeof(value))))
+        c->text = true;
+    n = copy_ring(r, &from, bytes, sizeof(bytes));
+    c->out->has_next = true;
+    c->out->next = from + n;
+    j = call_begin(c);
+    if (c->text) {
+        json_raw(j, (const char *)bytes, n);
+        return;
+    }
+    json_object(j, NULL);
+    json_u64(j, "from", from);
+    json_u64(j, "next", from + n);
+    json_bytes(j, "text", bytes, n);
+    json_end(j);
+}
+
+void get_log(struct call *c, char *const *arg)
+{
+    (void)arg;
+    get_ring(c, c->v->log, false);
+}
+
+void get_console(struct call *c, char *const *arg)
+{
+    struct abi_guest g;
+    int number = call_guest(c, arg[0], &g);
+
+    if (number >= 0)
+        get_ring(c, c->v->console((unsigned)number), true);
+}
+
+void post_console(struct call *c, char *const *arg)
+{
+    struct json_out *j;
+    struct abi_guest g;
+    int number = call_guest(c, arg[0], &g);
+    int64_t taken;
+
+    if (number < 0)
+        return;
+    taken = c->v->type((unsigned)number, c->r->body, c->r->body_len);
+    if (taken < 0) {
+        call_fail(c, 409, "the guest is not running, or has no UART");
+        return;
+    }
+    j = call_begin(c);
+    json_object(j, NULL);
+    json_u64(j, "accepted", (uint64_t)taken);
+    json_end(j);
+}

@@ -1,0 +1,306 @@
+/* VMCS dumps, kept snapshots and their differences. */
+#include "arch/x86/vmx/fields.h"
+#include "arch/x86/vmx/names.h"
+#include "hv/lib.h"
+#include "mgmt/api_call.h"
+
+/* Too large for the stack; one request is answered at a time. */
+static struct abi_snapshot first, second;
+
+static const char *cause_name(uint32_t cause)
+{
+    static const char *const names[ABI_CAUSES] = {"none", "launch", "request", "death"};
+
+    return cause < ABI_CAUSES ? names[cause] : "unknown";
+}
+
+static void copy_snapshot(const struct abi_snapshot *live, struct abi_snapshot *s)
+{
+    for (unsigned i = 0; i < SEQLOCK_TRIES; i++) {
+        uint32_t before = __atomic_load_n(&live->lock, __ATOMIC_ACQUIRE);
+
+        memcpy(s, live, sizeof(*s));
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (!(before & 1) && __atomic_load_n(&live->lock, __ATOMIC_RELAXED) == before)
+            return;
+    }
+}
+
+/* The earliest snapshot with a sequence number of at least `from`, or NULL. */
+static const struct abi_snapshot *find_from(const struct api_view *v, unsigned number,
+                                            uint64_t from)
+{
+    const struct abi_snapshot *best = NULL;
+    uint64_t best_sequence = UINT64_MAX;
+
+    for (unsigned i = 0; i < ABI_SNAPSHOTS; i++) {
+        const struct abi_snapshot *s = v->snapshot(number, i);
+        uint64_t sequence = s ? __atomic_load_n(&s->sequence, __ATOMIC_ACQUIRE) : 0;
+
+        if (sequence && sequence >= from && sequence < best_sequence) {
+            best = s;
+            best_sequence = sequence;
+        }
+    }
+    return best;
+}
+
+/* A copy of the snapshot with this number; false, and the call has failed with 404, if it is not
+ * there (any more). */
+static bool copy_numbered(struct call *c, unsigned number, uint64_t sequence,
+                          struct abi_snapshot *s)
+{
+    const struct abi_snapshot *live = find_from(c->v, number, sequence);
+
+    if (live)
+        copy_snapshot(live, s);
+    if (live && s->sequence == sequence)
+        return true;
+    call_failf(c, 404, "there is no snapshot %lu (any more); GET .../vmcs/snapshots lists them",
+               sequence);
+    return false;
+}
+
+static unsigned value_digits(const struct vmcs_field *f)
+{
+    switch (vmcs_encoded_width(f->encoding)) {
+    case VMCS_WIDTH_16:
+        return 4;
+    case VMCS_WIDTH_32:
+        return 8;
+    default:
+        return 16;
+    }
+}
+
+static void put_field(struct json_out *j, const struct vmcs_field *f, bool present, uint64_t value)
+{
+    const char *group = vmcs_group_name(vmcs_encoded_group(f->encoding));
+    const char *width = vmcs_width_name(vmcs_encoded_width(f->encoding));
+
+    if (j->text) {
+        if (present)
+            json_printf(j, "\n0x%04x  %-36s %-9s %-7s  0x%0*lx", f->encoding, f->name, group, width,
+                        (int)value_digits(f), value);
+        else
+            json_printf(j, "\n0x%04x  %-36s %-9s %-7s  absent: %s", f->encoding, f->name, group,
+                        width, vmcs_field_absence(f));
+        return;
+    }
+    json_object(j, NULL);
+    json_hex(j, "encoding", f->encoding, 4);
+    json_str(j, "name", f->name);
+    json_str(j, "group", group);
+    json_str(j, "width", width);
+    if (present) {
+        json_hex(j, "value", value, value_digits(f));
+    } else {
+        const char *reason = vmcs_field_absence(f);
+
+        json_null(j, "value");
+        json_str(j, "reason", *reason ? reason : "this CPU does not have the field");
+    }
+    json_end(j);
+}
+
+static void put_heading(struct json_out *j, const char *guest, const char *vcpu,
+                        const struct abi_snapshot *s)
+{
+    uint64_t n = 0;
+
+    json_str(j, "guest", guest);
+    (void)parse_u64(vcpu, &n);
+    json_u64(j, "vcpu", n);
+    json_u64(j, "sequence", s->sequence);
+    json_str(j, "cause", cause_name(s->cause));
+    json_u64(j, "tsc", s->tsc);
+    json_u64(j, "snapshot_ticks", s->ticks);
+    if (s->exit.tsc)
+        put_exit(j, "exit", &s->exit);
+    else
+        json_null(j, "exit");
+}
+
+static void put_snapshot(struct call *c, char *const *arg, const struct abi_snapshot *s)
+{
+    struct json_out *j = call_begin(c);
+
+    json_object(j, NULL);
+    put_heading(j, arg[0], arg[1], s);
+    json_array(j, "fields");
+    for (unsigned row = 0; row < s->count && row < ABI_SNAPSHOT_FIELDS; row++) {
+        const struct vmcs_field *f = vmcs_field(row);
+
+        if (f)
+            put_field(j, f, vmcs_has(&s->vmcs, row), s->vmcs.value[row]);
+    }
+    json_end(j);
+    json_end(j);
+}
+
+bool api_ready(const struct api_view *v, const struct api_response *r)
+{
+    return find_from(v, r->wait_guest, r->wait_sequence) != NULL;
+}
+
+/* Has a new snapshot taken and copied into `first`. False: not yet, or not at all; the call knows
+ * which. */
+static bool take(struct call *c, unsigned number, bool keep)
+{
+    const struct abi_snapshot *s;
+    int64_t sequence;
+
+    if (c->timed_out) {
+        call_fail(c, 503, "the core that owns the vCPU did not answer in time");
+        return false;
+    }
+    if (!c->waited) {
+        sequence = c->v->take_snapshot(number, keep);
+        if (sequence < 0) {
+            call_fail(c, 409,
+                      keep ? "the guest is not running: its last VMCS is kept anyway"
+                           : "the guest has never run: there is no VMCS to show");
+            return false;
+        }
+        c->out->wait_guest = number;
+        c->out->wait_sequence = (uint64_t)sequence;
+        c->out->wait = !api_ready(c->v, c->out);
+        if (c->out->wait)
+            return false;
+    }
+    s = find_from(c->v, number, c->out->wait_sequence);
+    if (!s) {
+        call_fail(c, 503, "the snapshot was overwritten; ask again");
+        return false;
+    }
+    copy_snapshot(s, &first);
+    return true;
+}
+
+void get_vmcs(struct call *c, char *const *arg)
+{
+    struct abi_guest g;
+    int number = call_vcpu(c, arg[0], arg[1], &g);
+
+    if (number >= 0 && take(c, (unsigned)number, false))
+        put_snapshot(c, arg, &first);
+}
+
+void post_snapshot(struct call *c, char *const *arg)
+{
+    struct abi_guest g;
+    int number = call_vcpu(c, arg[0], arg[1], &g);
+
+    if (number < 0 || !take(c, (unsigned)number, true))
+        return;
+    c->out->status = 201;
+    put_snapshot(c, arg, &first);
+    c->out->status = 201;
+}
+
+void get_snapshots(struct call *c, char *const *arg)
+{
+    struct abi_guest g;
+    int number = call_vcpu(c, arg[0], arg[1], &g);
+    const struct abi_snapshot *s;
+    struct json_out *j;
+    uint64_t next = 1;
+
+    if (number < 0)
+        return;
+    j = call_begin(c);
+    json_object(j, NULL);
+    json_array(j, "snapshots");
+    while ((s = find_from(c->v, (unsigned)number, next)) != NULL) {
+        copy_snapshot(s, &first);
+        next = first.sequence + 1;
+        json_object(j, NULL);
+        put_heading(j, arg[0], arg[1], &first);
+        json_end(j);
+    }
+    json_end(j);
+    json_end(j);
+}
+
+void get_snapshot(struct call *c, char *const *arg)
+{
+    struct abi_guest g;
+    int number = call_vcpu(c, arg[0], arg[1], &g);
+    uint64_t sequence;
+
+    if (number < 0)
+        return;
+    if (!parse_u64(arg[2], &sequence))
+        call_fail(c, 404, "a snapshot is named by its sequence number");
+    else if (copy_numbered(c, (unsigned)number, sequence, &first))
+        put_snapshot(c, arg, &first);
+}
+
+/* ---- differences ---- */
+
+static void put_value(struct json_out *j, const char *name, const struct vmcs_field *f,
+                      const struct abi_snapshot *s, unsigned row)
+{
+    if (vmcs_has(&s->vmcs, row))
+        json_hex(j, name, s->vmcs.value[row], value_digits(f));
+    else
+        json_null(j, name);
+}
+
+static void put_difference(struct json_out *j, const struct vmcs_field *f, unsigned row)
+{
+    if (j->text) {
+        json_printf(j, "\n0x%04x  %-36s 0x%0*lx -> 0x%0*lx", f->encoding, f->name,
+                    (int)value_digits(f), first.vmcs.value[row], (int)value_digits(f),
+                    second.vmcs.value[row]);
+        return;
+    }
+    json_object(j, NULL);
+    json_hex(j, "encoding", f->encoding, 4);
+    json_str(j, "name", f->name);
+    json_str(j, "volatility", vmcs_volatility_name((enum vmcs_volatility)f->volatility));
+    put_value(j, "from", f, &first, row);
+    put_value(j, "to", f, &second, row);
+    json_end(j);
+}
+
+static bool differs(unsigned row)
+{
+    return vmcs_has(&first.vmcs, row) != vmcs_has(&second.vmcs, row) ||
+           first.vmcs.value[row] != second.vmcs.value[row];
+}
+
+void get_diff(struct call *c, char *const *arg)
+{
+    struct abi_guest g;
+    int number = call_vcpu(c, arg[0], arg[1], &g);
+    uint64_t from = 0, to = 0;
+    bool all = true;
+    struct json_out *j;
+
+    if (number < 0 || !call_query_u64(c, "from", &from) || !call_query_u64(c, "to", &to) ||
+        !call_query_bool(c, "volatile", &all))
+        return;
+    if (!from || !to) {
+        call_failf(c, 400, "%s: the sequence number of a snapshot is needed", from ? "to" : "from");
+        return;
+    }
+    if (!copy_numbered(c, (unsigned)number, from, &first) ||
+        !copy_numbered(c, (unsigned)number, to, &second))
+        return;
+    j = call_begin(c);
+    json_object(j, NULL);
+    json_u64(j, "from", from);
+    json_u64(j, "to", to);
+    json_u64(j, "ticks_between",
+             second.tsc > first.tsc ? second.tsc - first.tsc : first.tsc - second.tsc);
+    json_array(j, "fields");
+    for (unsigned row = 0; row < VMCS_ROWS; row++) {
+        const struct vmcs_field *f = vmcs_field(row);
+
+        if (differs(row) && (all || f->volatility == VMCS_VOLATILITY_SETUP))
+            put_difference(j, f, row);
+    }
+    json_end(j);
+    json_end(j);
+}
