@@ -49,18 +49,28 @@ static int bad(struct load_error *e, const char *what)
     return -E_FORMAT;
 }
 
+static int ends(struct load_error *e, const char *what, uint64_t at, uint64_t size,
+                const struct load_blob *b)
+{
+    (void)fmt(e->text, sizeof(e->text), "ELF: %s 0x%lx+0x%lx not within the image (0x%zx bytes)",
+              what, at, size, b->size);
+    return -E_FORMAT;
+}
+
 static int parse_header(const struct load_blob *b, struct elf_image *out, struct table *t,
                         struct load_error *e)
 {
     uint16_t type, machine;
+    size_t size;
 
     if (b->size < 16)
-        return bad(e, "the image ends within the header");
+        return ends(e, "header", 0, 16, b);
     out->is64 = b->data[4] == CLASS64;
     if ((!out->is64 && b->data[4] != CLASS32) || b->data[5] != DATA_LSB)
         return bad(e, "neither 32- nor 64-bit little-endian");
-    if (b->size < (out->is64 ? sizeof(struct ehdr64) : sizeof(struct ehdr32)))
-        return bad(e, "the image ends within the header");
+    size = out->is64 ? sizeof(struct ehdr64) : sizeof(struct ehdr32);
+    if (b->size < size)
+        return ends(e, "header", 0, size, b);
     if (out->is64) {
         struct ehdr64 h;
 
@@ -102,10 +112,26 @@ static int add_segment(const struct load_blob *b, struct elf_image *out, unsigne
                   number, s->offset, s->filesz, b->size);
         return -E_FORMAT;
     }
-    if (out->count == ARRAY_LEN(out->segments))
-        return bad(e, "more than 16 segments to load");
+    if (out->count == ARRAY_LEN(out->segments)) {
+        (void)fmt(e->text, sizeof(e->text), "ELF segment %u: more than %zu segments to load",
+                  number, ARRAY_LEN(out->segments));
+        return -E_FORMAT;
+    }
     out->segments[out->count++] = *s;
     return 0;
+}
+
+/* The header holds a virtual address, the guest starts without paging. */
+static void find_entry(struct elf_image *out)
+{
+    for (unsigned i = 0; i < out->count; i++) {
+        const struct elf_segment *s = &out->segments[i];
+
+        if (out->entry >= s->vaddr && out->entry - s->vaddr < s->memsz) {
+            out->entry = s->paddr + (out->entry - s->vaddr);
+            return;
+        }
+    }
 }
 
 int elf_parse(const struct load_blob *b, struct elf_image *out, struct load_error *e)
@@ -119,10 +145,13 @@ int elf_parse(const struct load_blob *b, struct elf_image *out, struct load_erro
     if (rc)
         return rc;
     size = out->is64 ? sizeof(struct phdr64) : sizeof(struct phdr32);
-    if (t.entry_size < size)
-        return bad(e, "program headers are too small");
+    if (t.entry_size < size) {
+        (void)fmt(e->text, sizeof(e->text), "ELF: program headers of %u bytes are too small",
+                  t.entry_size);
+        return -E_FORMAT;
+    }
     if (t.offset > b->size || (uint64_t)t.entry_size * t.count > b->size - t.offset)
-        return bad(e, "the program headers end after the image");
+        return ends(e, "program headers", t.offset, (uint64_t)t.entry_size * t.count, b);
     for (unsigned i = 0; i < t.count; i++) {
         const uint8_t *at = b->data + t.offset + (size_t)i * t.entry_size;
         struct elf_segment s;
@@ -133,17 +162,18 @@ int elf_parse(const struct load_blob *b, struct elf_image *out, struct load_erro
 
             memcpy(&h, at, sizeof(h));
             type = h.type;
-            s = (struct elf_segment){h.offset, h.filesz, h.paddr, h.memsz};
+            s = (struct elf_segment){h.offset, h.filesz, h.paddr, h.vaddr, h.memsz};
         } else {
             struct phdr32 h;
 
             memcpy(&h, at, sizeof(h));
             type = h.type;
-            s = (struct elf_segment){h.offset, h.filesz, h.paddr, h.memsz};
+            s = (struct elf_segment){h.offset, h.filesz, h.paddr, h.vaddr, h.memsz};
         }
         rc = type == PT_LOAD ? add_segment(b, out, i, &s, e) : 0;
         if (rc)
             return rc;
     }
+    find_entry(out);
     return out->count ? 0 : bad(e, "nothing to load");
 }

@@ -4,12 +4,12 @@
 #include "hv/load/load.h"
 
 struct elf_segment {
-    uint64_t offset, filesz, paddr, memsz;
+    uint64_t offset, filesz, paddr, vaddr, memsz;
 };
 
 struct elf_image {
     bool is64;
-    uint64_t entry;
+    uint64_t entry; /* physical, if a segment holds it at its virtual address */
     unsigned count;
     struct elf_segment segments[16]; /* PT_LOAD with a size only */
 };

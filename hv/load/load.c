@@ -13,14 +13,43 @@
  * are 0x10 and 0x18). */
 static const uint64_t gdt[] = {0, 0x00cf9b000000ffff, 0x00cf9b000000ffff, 0x00cf93000000ffff};
 
+/* The only copy whose size the image decides. */
+static int copy_bytes(struct loader *l, uint64_t address, const uint8_t *bytes, uint64_t size)
+{
+    return size ? gmem_write(l->mem, gpa(address), bytes, size) : 0;
+}
+
+void loader_note_damage(struct loader *l, const char *kind, size_t at, const char *what)
+{
+    if (l->damaged)
+        return;
+    (void)fmt(l->error->text, sizeof(l->error->text), "%s: the header at 0x%zx %s", kind, at, what);
+    l->damaged_at = at;
+    l->damaged = true;
+}
+
 int loader_put(struct loader *l, uint64_t address, const uint8_t *bytes, uint64_t filesz,
                uint64_t memsz, const char *what)
 {
-    int rc = place_fixed(&l->place, address, memsz, what, l->error);
+    int rc;
 
-    if (rc)
-        return rc;
-    return gmem_write(l->mem, gpa(address), bytes, filesz);
+    if (memsz == 0) {
+        (void)fmt(l->error->text, sizeof(l->error->text), "%s: nothing to load at 0x%lx", what,
+                  address);
+        return -E_FORMAT;
+    }
+    rc = place_fixed(&l->place, address, memsz, what, l->error);
+    return rc ? rc : copy_bytes(l, address, bytes, filesz);
+}
+
+int loader_check_entry(struct loader *l, uint64_t entry)
+{
+    if (place_covers(&l->place, entry))
+        return 0;
+    (void)fmt(l->error->text, sizeof(l->error->text),
+              "%s: the entry point 0x%lx lies outside of what the image loads", l->out->kind,
+              entry);
+    return -E_FORMAT;
 }
 
 int loader_put_elf(struct loader *l, struct elf_image *elf)
@@ -41,14 +70,12 @@ int loader_put_module(struct loader *l, unsigned i, uint64_t limit, uint64_t *st
     const struct load_blob *m = &l->request->modules[i];
     int rc = place_any(&l->place, m->size, PAGE_SIZE, limit, false, "module", start, l->error);
 
-    if (rc)
-        return rc;
-    return gmem_write(l->mem, gpa(*start), m->data, m->size);
+    return rc ? rc : copy_bytes(l, *start, m->data, m->size);
 }
 
 void loader_protected_mode(struct loader *l, uint16_t cs, uint16_t ds)
 {
-    /* Memory has at least 2 MB: the page is there. */
+    /* Memory has at least LOAD_MEMORY_MIN: the page is there. */
     (void)!gmem_write(l->mem, gpa(LOAD_LOW_END), gdt, sizeof(gdt));
     l->out->mode = LOAD_PROT32;
     l->out->gdt_base = LOAD_LOW_END;
@@ -69,6 +96,11 @@ int load_flat(struct loader *l)
                   image->size, FLAT_MAX);
         return -E_FORMAT;
     }
+    if (l->request->module_count) {
+        (void)fmt(l->error->text, sizeof(l->error->text),
+                  "flat: a flat binary cannot be given modules (%u are)", l->request->module_count);
+        return -E_NOTSUP;
+    }
     rc = loader_put(l, FLAT_ADDRESS, image->data, image->size, image->size, "flat binary");
     if (rc)
         return rc;
@@ -80,6 +112,37 @@ int load_flat(struct loader *l)
     return 1;
 }
 
+/* What names its kind but could not be loaded as that must not run as a boot sector. */
+static bool is_refused(const struct loader *l)
+{
+    struct load_error *e = l->error;
+
+    if (elf_is(&l->request->image)) {
+        if (!l->damaged)
+            (void)fmt(e->text, sizeof(e->text),
+                      "ELF without a multiboot1 header (first 8 KB) or multiboot2 header (first 32 "
+                      "KB)");
+        return true;
+    }
+    if (l->damaged && l->damaged_at == 0)
+        return true;
+    e->text[0] = 0;
+    return false;
+}
+
+static int check_request(const struct load_request *r, const struct gmem *m, struct load_error *e)
+{
+    if (r->module_count > LOAD_MODULES_MAX)
+        (void)fmt(e->text, sizeof(e->text), "%u modules are more than %d", r->module_count,
+                  LOAD_MODULES_MAX);
+    else if (m->size < LOAD_MEMORY_MIN)
+        (void)fmt(e->text, sizeof(e->text), "0x%lx bytes of guest memory are less than 2 MB",
+                  m->size);
+    else
+        return 0;
+    return -E_INVAL;
+}
+
 int load_guest(const struct load_request *r, const struct gmem *m, struct load_result *out,
                struct load_error *e)
 {
@@ -89,22 +152,21 @@ int load_guest(const struct load_request *r, const struct gmem *m, struct load_r
     memset(out, 0, sizeof(*out));
     memset(e, 0, sizeof(*e));
     place_init(&l.place, m);
-    if (r->module_count > LOAD_MODULES_MAX) {
-        (void)fmt(e->text, sizeof(e->text), "more than %d modules", LOAD_MODULES_MAX);
-        return -E_INVAL;
-    }
-    rc = load_multiboot2(&l);
+    rc = check_request(r, m, e);
+    if (rc == 0)
+        rc = load_multiboot2(&l);
     if (rc == 0)
         rc = load_multiboot1(&l);
     if (rc == 0)
         rc = load_linux(&l);
-    if (rc == 0 && elf_is(&r->image)) {
-        (void)fmt(e->text, sizeof(e->text), "ELF without a multiboot1 or multiboot2 header");
-        return -E_FORMAT;
-    }
+    if (rc == 0 && is_refused(&l))
+        rc = -E_FORMAT;
     if (rc == 0)
         rc = load_flat(&l);
     if (rc < 0 && !e->text[0])
         (void)fmt(e->text, sizeof(e->text), "the image does not fit the guest's memory");
-    return rc < 0 ? rc : 0;
+    if (rc < 0)
+        return rc;
+    e->text[0] = 0;
+    return 0;
 }

@@ -45,11 +45,14 @@ struct load_error {
 
 /* What a guest is told of its memory: usable [0, 0x9f000) and [1 MB, size); [0x9f000, 1 MB)
  * reserved. */
-#define LOAD_LOW_END 0x9f000u
+#define LOAD_LOW_END    0x9f000u
+
+/* Below this a guest cannot be loaded: the first megabyte is mostly reserved. */
+#define LOAD_MEMORY_MIN PAGE_SIZE_2M
 
 /* Recognises the kind (multiboot2 header, multiboot1 header, bzImage, ELF without one is refused,
  * flat binary: anything at most 512 KB that starts with no known magic) and loads it. Guest memory
- * is zero on entry; on error its content does not matter. 0 or -E_FORMAT, -E_NOSPC, -E_NOTSUP with
- * *e filled. */
+ * is zero on entry; on error its content does not matter. 0 or -E_FORMAT, -E_NOSPC, -E_NOTSUP,
+ * -E_INVAL (the request itself) with *e filled. */
 int load_guest(const struct load_request *r, const struct gmem *m, struct load_result *out,
                struct load_error *e) MUST_CHECK;

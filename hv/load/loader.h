@@ -11,13 +11,20 @@ struct loader {
     struct place place;
     struct load_result *out;
     struct load_error *error;
+    bool
+        damaged; /* a header's magic was found at damaged_at, but the header is not valid: *error */
+    size_t damaged_at;
 };
 
-/* Puts a piece of the image where it wants to be. */
+/* Notes that a header was found that is not valid. Only matters when no loader knows the image. */
+void loader_note_damage(struct loader *l, const char *kind, size_t at, const char *what);
+/* Puts a piece of the image where it wants to be. An empty one is refused. */
 int loader_put(struct loader *l, uint64_t address, const uint8_t *bytes, uint64_t filesz,
                uint64_t memsz, const char *what) MUST_CHECK;
 /* Loads all segments of an ELF image. */
 int loader_put_elf(struct loader *l, struct elf_image *elf) MUST_CHECK;
+/* Refuses an entry point outside of what has been placed so far. */
+int loader_check_entry(struct loader *l, uint64_t entry) MUST_CHECK;
 /* Puts module i at a page boundary below `limit`. */
 int loader_put_module(struct loader *l, unsigned i, uint64_t limit, uint64_t *start) MUST_CHECK;
 /* Flat protected mode with the GDT in the reserved page at LOAD_LOW_END. */

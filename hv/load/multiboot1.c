@@ -41,14 +41,19 @@ struct block {
     char name[12];
 };
 
-static bool find_header(const struct load_blob *b, struct header *h, size_t *at)
+static bool find_header(struct loader *l, struct header *h, size_t *at)
 {
-    for (*at = 0; *at < SEARCH && *at + 12 <= b->size; *at += 4) {
-        uint32_t w[3];
+    const struct load_blob *b = &l->request->image;
+    uint32_t w[3];
 
+    for (*at = 0; *at + sizeof(w) <= min_u64(SEARCH, b->size); *at += 4) {
         memcpy(w, b->data + *at, sizeof(w));
-        if (w[0] != MAGIC || w[0] + w[1] + w[2] != 0)
+        if (w[0] != MAGIC)
             continue;
+        if (w[0] + w[1] + w[2] != 0) {
+            loader_note_damage(l, "multiboot1", *at, "has a wrong checksum");
+            continue;
+        }
         memset(h, 0, sizeof(*h));
         memcpy(h, b->data + *at, min_u64(sizeof(*h), b->size - *at));
         return true;
@@ -63,9 +68,17 @@ static int put_by_address(struct loader *l, const struct header *h, size_t at)
     uint64_t skip, offset, filesz, memsz;
 
     skip = h->header_addr - (uint64_t)h->load_addr;
-    if (h->header_addr < h->load_addr || skip > at || b->size < at + sizeof(*h)) {
+    if (b->size < at + sizeof(*h)) {
         (void)fmt(l->error->text, sizeof(l->error->text),
-                  "multiboot1: the header's address fields contradict its place in the image");
+                  "multiboot1: the header 0x%zx+0x%zx ends after the image (0x%zx bytes)", at,
+                  sizeof(*h), b->size);
+        return -E_FORMAT;
+    }
+    if (h->header_addr < h->load_addr || skip > at) {
+        (void)fmt(l->error->text, sizeof(l->error->text),
+                  "multiboot1: header address 0x%x and load address 0x%x contradict the header's "
+                  "place in the image (0x%zx)",
+                  h->header_addr, h->load_addr, at);
         return -E_FORMAT;
     }
     offset = at - skip;
@@ -75,8 +88,8 @@ static int put_by_address(struct loader *l, const struct header *h, size_t at)
         (h->bss_end_addr && h->bss_end_addr < h->load_addr) || filesz > b->size - offset ||
         memsz < filesz) {
         (void)fmt(l->error->text, sizeof(l->error->text),
-                  "multiboot1: load address 0x%x, end 0x%x, bss end 0x%x do not fit the image (%zu "
-                  "bytes)",
+                  "multiboot1: load address 0x%x, end 0x%x, bss end 0x%x do not fit the image "
+                  "(0x%zx bytes)",
                   h->load_addr, h->load_end_addr, h->bss_end_addr, b->size);
         return -E_FORMAT;
     }
@@ -139,7 +152,7 @@ int load_multiboot1(struct loader *l)
     size_t at;
     int rc;
 
-    if (!find_header(&l->request->image, &h, &at))
+    if (!find_header(l, &h, &at))
         return 0;
     if (h.flags & REQUIRED_MASK & ~FLAGS_KNOWN) {
         (void)fmt(l->error->text, sizeof(l->error->text),
@@ -159,6 +172,8 @@ int load_multiboot1(struct loader *l)
                   "multiboot1: neither ELF nor address fields in the header");
         rc = -E_FORMAT;
     }
+    if (rc == 0)
+        rc = loader_check_entry(l, l->out->rip);
     if (rc == 0)
         rc = put_info(l);
     if (rc)

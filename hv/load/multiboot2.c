@@ -47,23 +47,36 @@ static uint32_t get32(const uint8_t *p)
     return v;
 }
 
-static bool find_header(const struct load_blob *b, size_t *at, uint32_t *length)
+static bool find_header(struct loader *l, size_t *at, uint32_t *length)
 {
-    for (*at = 0; *at < SEARCH && *at + HEADER_SIZE <= b->size; *at += 8) {
-        uint32_t w[4];
+    const struct load_blob *b = &l->request->image;
+    uint32_t w[4];
 
+    for (*at = 0; *at + HEADER_SIZE <= min_u64(SEARCH, b->size); *at += 8) {
         memcpy(w, b->data + *at, sizeof(w));
-        if (w[0] != MAGIC || w[1] != 0 || w[0] + w[1] + w[2] + w[3] != 0)
+        if (w[0] != MAGIC)
             continue;
         *length = w[2];
-        return true;
+        if (w[0] + w[1] + w[2] + w[3] != 0)
+            loader_note_damage(l, "multiboot2", *at, "has a wrong checksum");
+        else if (w[1] != 0)
+            loader_note_damage(l, "multiboot2", *at, "is not for x86");
+        else
+            return true;
     }
     return false;
 }
 
-static int refuse(struct loader *l, const char *what)
+static int PRINTF(2, 3) refuse(struct loader *l, const char *format, ...)
 {
-    (void)fmt(l->error->text, sizeof(l->error->text), "multiboot2: %s", what);
+    static const char prefix[] = "multiboot2: ";
+    va_list ap;
+
+    memcpy(l->error->text, prefix, sizeof(prefix));
+    va_start(ap, format);
+    (void)fmt_v(l->error->text + sizeof(prefix) - 1, sizeof(l->error->text) - sizeof(prefix) + 1,
+                format, ap);
+    va_end(ap);
     return -E_FORMAT;
 }
 
@@ -74,7 +87,7 @@ static int parse_tag(struct loader *l, const uint8_t *tag, uint32_t size, struct
     switch (type) {
     case HEADER_ADDRESS:
         if (size < 24)
-            return refuse(l, "the address tag is too short");
+            return refuse(l, "the address tag has %u bytes instead of 24", size);
         t->address = true;
         t->header_addr = get32(tag + 8);
         t->load_addr = get32(tag + 12);
@@ -83,7 +96,7 @@ static int parse_tag(struct loader *l, const uint8_t *tag, uint32_t size, struct
         return 0;
     case HEADER_ENTRY:
         if (size < 12)
-            return refuse(l, "the entry address tag is too short");
+            return refuse(l, "the entry address tag has %u bytes instead of 12", size);
         t->entry = true;
         t->entry_addr = get32(tag + 8);
         return 0;
@@ -92,7 +105,8 @@ static int parse_tag(struct loader *l, const uint8_t *tag, uint32_t size, struct
             uint32_t want = get32(tag + at);
 
             if (want > TAG_MMAP || want == 5)
-                return refuse(l, "the image requires boot information that is not offered");
+                return refuse(l, "the image requires boot information %u, which is not offered",
+                              want);
         }
         return 0;
     case HEADER_MODULE_ALIGN:
@@ -111,8 +125,9 @@ static int parse_header(struct loader *l, size_t at, uint32_t length, struct hea
     const struct load_blob *b = &l->request->image;
     size_t pos = HEADER_SIZE;
 
-    if (length < HEADER_SIZE || length > b->size - at)
-        return refuse(l, "the header ends after the image");
+    if (length < HEADER_SIZE || length > min_u64(SEARCH, b->size) - at)
+        return refuse(l, "the header 0x%zx+0x%x ends after the image (0x%zx bytes) or 32 KB", at,
+                      length, b->size);
     while (length - pos >= 8) {
         const uint8_t *tag = b->data + at + pos;
         uint32_t size = get32(tag + 4);
@@ -121,7 +136,8 @@ static int parse_header(struct loader *l, size_t at, uint32_t length, struct hea
         if (get32(tag) << 16 == HEADER_END && size == 8)
             return 0;
         if (size < 8 || size > length - pos)
-            return refuse(l, "a header tag has an impossible size");
+            return refuse(l, "the header tag at 0x%zx has an impossible size, 0x%x", at + pos,
+                          size);
         rc = parse_tag(l, tag, size, t);
         if (rc)
             return rc;
@@ -129,7 +145,7 @@ static int parse_header(struct loader *l, size_t at, uint32_t length, struct hea
         if (pos > length)
             break;
     }
-    return refuse(l, "the header has no end tag");
+    return refuse(l, "the header 0x%zx+0x%x has no end tag", at, length);
 }
 
 static int put_by_address(struct loader *l, const struct header_tags *t, size_t at)
@@ -138,13 +154,18 @@ static int put_by_address(struct loader *l, const struct header_tags *t, size_t 
     uint64_t skip = t->header_addr - (uint64_t)t->load_addr, offset, filesz, memsz;
 
     if (t->load_addr == UINT32_MAX || t->header_addr < t->load_addr || skip > at)
-        return refuse(l, "the address tag contradicts the header's place in the image");
+        return refuse(l,
+                      "header address 0x%x and load address 0x%x contradict the header's place in "
+                      "the image (0x%zx)",
+                      t->header_addr, t->load_addr, at);
     offset = at - skip;
     filesz = t->load_end ? t->load_end - (uint64_t)t->load_addr : b->size - offset;
     memsz = t->bss_end ? t->bss_end - (uint64_t)t->load_addr : filesz;
     if ((t->load_end && t->load_end < t->load_addr) || (t->bss_end && t->bss_end < t->load_addr) ||
         filesz > b->size - offset || memsz < filesz)
-        return refuse(l, "the address tag does not fit the image");
+        return refuse(
+            l, "load address 0x%x, end 0x%x, bss end 0x%x do not fit the image (0x%zx bytes)",
+            t->load_addr, t->load_end, t->bss_end, b->size);
     return loader_put(l, t->load_addr, b->data + offset, filesz, memsz, "multiboot2 image");
 }
 
@@ -227,7 +248,7 @@ static int put_info(struct loader *l)
     }
     add_tag(&i, TAG_END, NULL, 0, NULL);
     if (rc == 0 && i.full)
-        rc = refuse(l, "command lines are too long for the boot information");
+        rc = refuse(l, "command lines are too long for the boot information (%u bytes)", INFO_MAX);
     if (rc == 0)
         rc = place_any(&l->place, i.len, 16, 0, true, "multiboot2 information", &at, l->error);
     if (rc)
@@ -247,7 +268,7 @@ int load_multiboot2(struct loader *l)
     size_t at;
     int rc;
 
-    if (!find_header(&l->request->image, &at, &length))
+    if (!find_header(l, &at, &length))
         return 0;
     rc = parse_header(l, at, length, &t);
     if (rc)
@@ -261,11 +282,13 @@ int load_multiboot2(struct loader *l)
         rc = loader_put_elf(l, &elf);
     else
         return refuse(l, "neither ELF nor an address tag");
+    l->out->rip = t.entry ? t.entry_addr : elf.entry;
+    if (rc == 0)
+        rc = loader_check_entry(l, l->out->rip);
     if (rc == 0)
         rc = put_info(l);
     if (rc)
         return rc;
-    l->out->rip = t.entry ? t.entry_addr : elf.entry;
     loader_protected_mode(l, 0x08, 0x18);
     return 1;
 }

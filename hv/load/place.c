@@ -19,6 +19,11 @@ static int overlap(const struct place *p, uint64_t start, uint64_t end)
     return -1;
 }
 
+bool place_covers(const struct place *p, uint64_t address)
+{
+    return address < UINT64_MAX && overlap(p, address, address + 1) >= 0;
+}
+
 static int take(struct place *p, uint64_t start, uint64_t end, const char *what,
                 struct load_error *e)
 {

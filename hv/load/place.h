@@ -23,6 +23,8 @@ void place_init(struct place *p, const struct gmem *m);
  * lies outside of usable memory. */
 int place_fixed(struct place *p, uint64_t start, uint64_t size, const char *what,
                 struct load_error *e) MUST_CHECK;
+/* True when the byte at `address` belongs to something that was placed. */
+bool place_covers(const struct place *p, uint64_t address);
 /* Finds and takes the highest free place below `limit` (low = false) or the lowest from 4 KB on,
  * below 0x9f000 (low = true). `align` is a power of two. */
 int place_any(struct place *p, uint64_t size, uint64_t align, uint64_t limit, bool low,
