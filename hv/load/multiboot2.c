@@ -104,9 +104,11 @@ static int parse_tag(struct loader *l, const uint8_t *tag, uint32_t size, struct
         for (uint32_t at = 8; at + 4 <= size && !(flags & HEADER_OPTIONAL); at += 4) {
             uint32_t want = get32(tag + at);
 
-            if (want > TAG_MMAP || want == 5)
-                return refuse(l, "the image requires boot information %u, which is not offered",
-                              want);
+            if (want > TAG_MMAP || want == 5) {
+                (void)refuse(l, "the image requires boot information %u, which is not offered",
+                             want);
+                return -E_NOTSUP;
+            }
         }
         return 0;
     case HEADER_MODULE_ALIGN:
