@@ -18,8 +18,6 @@
 #define HEAP_END_PTR     0x224u
 #define CMD_LINE_PTR     0x228u
 #define INITRD_ADDR_MAX  0x22cu
-#define KERNEL_ALIGNMENT 0x230u
-#define RELOCATABLE      0x234u
 #define CMDLINE_SIZE     0x238u
 #define PREF_ADDRESS     0x258u
 #define INIT_SIZE        0x260u
@@ -58,27 +56,40 @@ static void set32(uint8_t *p, size_t at, uint32_t v)
 
 static bool is_linux(const struct load_blob *b)
 {
-    return b->size >= HEADER_END && get(b->data, BOOT_FLAG, 2) == MAGIC_FLAG &&
+    return b->size >= HEADER + 4 && get(b->data, BOOT_FLAG, 2) == MAGIC_FLAG &&
            get(b->data, HEADER, 4) == MAGIC_HDRS;
 }
 
 static int check(struct loader *l, const uint8_t *image, uint64_t *setup_size)
 {
     const struct load_blob *b = &l->request->image;
-    uint32_t version = get(image, VERSION, 2), sectors = image[SETUP_SECTS];
+    uint32_t sectors = image[SETUP_SECTS], header_end, version;
     char *text = l->error->text;
     size_t size = sizeof(l->error->text);
 
+    if (b->size < HEADER_END) {
+        (void)fmt(text, size, "Linux: the setup header (0x%x bytes) ends after the image (0x%zx)",
+                  HEADER_END, b->size);
+        return -E_FORMAT;
+    }
     *setup_size = SECTOR * ((sectors ? sectors : DEFAULT_SETUP) + 1ull);
+    version = get(image, VERSION, 2);
+    /* The header's own length is the second byte of the jump over it. */
+    header_end = HEADER + image[JUMP + 1];
     if (version < PROTOCOL_MIN)
         (void)fmt(text, size, "Linux: boot protocol %u.%02u is older than 2.12", version >> 8,
                   version & 0xff);
     else if (!(image[LOADFLAGS] & LOADED_HIGH))
         (void)fmt(text, size, "Linux: a zImage; only bzImage loads");
     else if (*setup_size >= b->size)
-        (void)fmt(text, size, "Linux: the image ends within its setup part");
+        (void)fmt(text, size, "Linux: the setup part (0x%lx bytes) ends after the image (0x%zx)",
+                  *setup_size, b->size);
+    else if (header_end < HEADER_END)
+        (void)fmt(text, size, "Linux: the setup header ends at 0x%x, before 0x%x", header_end,
+                  HEADER_END);
     else if (l->request->module_count > 1)
-        (void)fmt(text, size, "Linux: one module (the initrd) at most");
+        (void)fmt(text, size, "Linux: %u modules; one (the initrd) at most",
+                  l->request->module_count);
     else if (strlen(b->args ? b->args : "") > get(image, CMDLINE_SIZE, 4))
         (void)fmt(text, size, "Linux: the command line is longer than the kernel's limit of %u",
                   get(image, CMDLINE_SIZE, 4));
@@ -87,24 +98,16 @@ static int check(struct loader *l, const uint8_t *image, uint64_t *setup_size)
     return -E_FORMAT;
 }
 
-/* At its preferred address if it fits there, else at the lowest aligned one for a relocatable
- * kernel. */
+/* A kernel that is loaded below its preferred address moves itself there (relocatable or not), so
+ * the room must be there and it may as well be loaded there. "The Linux/x86 Boot Protocol",
+ * init_size. */
 static int put_kernel(struct loader *l, const uint8_t *image, uint64_t setup_size, uint64_t *at)
 {
-    uint64_t size = l->request->image.size - setup_size, need,
-             align = get(image, KERNEL_ALIGNMENT, 4);
-    int rc;
+    uint64_t size = l->request->image.size - setup_size;
 
     memcpy(at, image + PREF_ADDRESS, sizeof(*at));
-    need = max_u64(size, get(image, INIT_SIZE, 4));
-    if (*at > l->mem->size || need > l->mem->size - *at) {
-        if (image[RELOCATABLE] && align && !(align & (align - 1)) && align <= PAGE_SIZE_1G)
-            *at = align_up(0x100000, align);
-    }
-    rc = place_fixed(&l->place, *at, need, "Linux kernel", l->error);
-    if (rc)
-        return rc;
-    return gmem_write(l->mem, gpa(*at), image + setup_size, size);
+    return loader_put(l, *at, image + setup_size, size, max_u64(size, get(image, INIT_SIZE, 4)),
+                      "Linux kernel");
 }
 
 static int put_initrd(struct loader *l, uint8_t *zero)
@@ -112,6 +115,9 @@ static int put_initrd(struct loader *l, uint8_t *zero)
     uint64_t limit = (uint64_t)get(zero, INITRD_ADDR_MAX, 4) + 1, start = 0;
     int rc;
 
+    /* Not what the image says. */
+    set32(zero, RAMDISK_IMAGE, 0);
+    set32(zero, RAMDISK_SIZE, 0);
     if (l->request->module_count == 0)
         return 0;
     rc = loader_put_module(l, 0, limit, &start);
@@ -149,7 +155,6 @@ int load_linux(struct loader *l)
     const uint8_t *image = l->request->image.data;
     uint8_t zero[ZERO_PAGE_SIZE] = {0};
     uint64_t setup_size, kernel, zero_at, stack;
-    size_t header_end;
     int rc;
 
     if (!is_linux(&l->request->image))
@@ -159,10 +164,7 @@ int load_linux(struct loader *l)
         rc = put_kernel(l, image, setup_size, &kernel);
     if (rc)
         return rc;
-    /* The header's own length is the second byte of the jump over it. */
-    header_end = min_u64(HEADER + image[JUMP + 1], HEADER_END);
-    if (header_end > SETUP_SECTS)
-        memcpy(zero + SETUP_SECTS, image + SETUP_SECTS, header_end - SETUP_SECTS);
+    memcpy(zero + SETUP_SECTS, image + SETUP_SECTS, HEADER_END - SETUP_SECTS);
     zero[TYPE_OF_LOADER] = LOADER_UNDEFINED;
     zero[LOADFLAGS] |= CAN_USE_HEAP;
     set32(zero, HEAP_END_PTR, (get(zero, HEAP_END_PTR, 4) & 0xffff0000u) | HEAP_END);
