@@ -1,0 +1,89 @@
+/* SOURCES: hv/load/load.c hv/load/place.c hv/load/elf.c hv/load/multiboot1.c
+ * hv/load/multiboot2.c hv/load/linux.c hv/lib.c hv/fmt.c */
+/* Hostile images. Input: how many of the last bytes are modules and the command line (two bytes),
+ * then the image. Everything lies in blocks of exactly its size, for the sanitizer. */
+#include "hv/load/load.h"
+
+#include <stdlib.h>
+
+#define MEMORY  (2u << 20)
+#define SETTING 2u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static uint8_t *string_of(const uint8_t *bytes, size_t n)
+{
+    uint8_t *p = malloc(n + 1);
+
+    if (!p)
+        abort();
+    memcpy(p, bytes, n);
+    p[n] = 0;
+    return p;
+}
+
+static uint8_t *exact_copy(const uint8_t *bytes, size_t n)
+{
+    uint8_t *p = malloc(n);
+
+    if (n && !p)
+        abort();
+    if (n)
+        memcpy(p, bytes, n);
+    return p;
+}
+
+static void check_loaded(const struct load_result *r, const struct gmem *m)
+{
+    if (!r->kind || r->rip >= m->size || r->rsp > m->size)
+        abort();
+    if (r->mode == LOAD_REAL16)
+        return;
+    if (r->mode != LOAD_PROT32 || r->gdt_base > m->size ||
+        r->gdt_limit + 1ull > m->size - r->gdt_base)
+        abort();
+    /* The pointers that are handed over. */
+    if (r->rbx >= m->size || r->rsi >= m->size || r->cs > r->gdt_limit || r->ds > r->gdt_limit)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct load_request r = {0};
+    struct gmem m = {NULL, MEMORY};
+    struct load_result out;
+    struct load_error e;
+    uint8_t *image, *args, *modules[LOAD_MODULES_MAX] = {NULL};
+    size_t tail, each;
+    int rc;
+
+    if (size < SETTING)
+        return 0;
+    r.module_count = data[0] % (LOAD_MODULES_MAX + 1);
+    tail = min_u64(data[1], size - SETTING);
+    data += SETTING;
+    size -= SETTING + tail;
+    args = string_of(data + size, tail);
+    image = exact_copy(data, size);
+    r.image = (struct load_blob){image, size, (const char *)args};
+    each = r.module_count ? tail / r.module_count : 0;
+    for (unsigned i = 0; i < r.module_count; i++) {
+        modules[i] = exact_copy(data + size + i * each, each);
+        r.modules[i] = (struct load_blob){modules[i], each, i & 1 ? (const char *)args : NULL};
+    }
+    m.base = calloc(1, m.size);
+    if (!m.base)
+        abort();
+    rc = load_guest(&r, &m, &out, &e);
+    if (rc == 0)
+        check_loaded(&out, &m);
+    /* A refusal has a reason, and only it; the reason is a text that ends. */
+    if (rc > 0 || (rc == 0) != (e.text[0] == 0) || !memchr(e.text, 0, sizeof(e.text)))
+        abort();
+    for (unsigned i = 0; i < r.module_count; i++)
+        free(modules[i]);
+    free(m.base);
+    free(image);
+    free(args);
+    return 0;
+}
