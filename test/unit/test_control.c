@@ -1,0 +1,311 @@
+/* SOURCES: hv/control.c hv/lib.c hv/fmt.c */
+/* The calls of the management guest, with arguments that no honest guest would pass. */
+#include "hv/abi/control.h"
+
+#include "hv/arch.h"
+#include "hv/core.h"
+#include "hv/fmt.h"
+#include "hv/guest.h"
+#include "hv/guest_life.h"
+#include "hv/lib.h"
+#include "hv/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define MEMORY 0x10000u
+#define OTHER  3u /* the number of the guest that is acted on */
+#define SELF   7u
+
+static struct guest self, other;
+static struct abi_guest self_status, other_status;
+static struct abi_snapshot self_snapshot, other_snapshot;
+static struct abi_host host;
+static char logged[1024];
+static unsigned log_lines, requests;
+static struct vcpu *requested_of;
+static uint32_t requested;
+
+/* ---- stand-ins for the rest of hv/ ---- */
+
+struct guest *guest_get(unsigned number)
+{
+    /* The real one has a table of this size. */
+    assert_true(number < ABI_GUESTS_MAX);
+    return number == OTHER ? &other : number == SELF ? &self : NULL;
+}
+
+struct abi_host *guest_host_page(void)
+{
+    return &host;
+}
+
+void core_request(struct vcpu *v, uint32_t request)
+{
+    requests++;
+    requested_of = v;
+    requested = request;
+}
+
+void log_info(const char *format, ...)
+{
+    va_list ap;
+
+    log_lines++;
+    va_start(ap, format);
+    (void)fmt_v(logged, sizeof(logged), format, ap);
+    va_end(ap);
+}
+
+/* ---- */
+
+static void begin(struct guest *g, unsigned number, struct abi_guest *status,
+                  struct abi_snapshot *snapshot)
+{
+    memset(g, 0, sizeof(*g));
+    memset(status, 0, sizeof(*status));
+    memset(snapshot, 0, sizeof(*snapshot));
+    g->number = number;
+    g->status = status;
+    g->snapshot = snapshot;
+    g->vcpu.guest = g;
+    g->backend = g;
+    g->config.devices = DEV_UART;
+    status->state = ABI_GUEST_RUNNING;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    begin(&self, SELF, &self_status, &self_snapshot);
+    begin(&other, OTHER, &other_status, &other_snapshot);
+    self.management = true;
+    self.mem = (struct gmem){calloc(1, MEMORY), MEMORY};
+    assert_non_null(self.mem.base);
+    memset(&host, 0, sizeof(host));
+    logged[0] = 0;
+    log_lines = requests = 0;
+    requested_of = NULL;
+    requested = 0;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    free(self.mem.base);
+    return 0;
+}
+
+static int64_t call(uint64_t rax, uint64_t rbx, uint64_t rcx, uint64_t rdx)
+{
+    self.vcpu.regs.rax = rax;
+    self.vcpu.regs.rbx = rbx;
+    self.vcpu.regs.rcx = rcx;
+    self.vcpu.regs.rdx = rdx;
+    return control_call(&self.vcpu);
+}
+
+static const uint64_t no_guests[] = {
+    0, OTHER + 1, ABI_GUESTS_MAX - 1, ABI_GUESTS_MAX, 1ull << 32 | OTHER, UINT64_MAX};
+
+static void only_management_may(void **state)
+{
+    (void)state;
+    other.vcpu.regs.rax = ABI_CALL_VERSION;
+    for (; other.vcpu.regs.rax <= ABI_CALL_END; other.vcpu.regs.rax++)
+        assert_int_equal(control_call(&other.vcpu), -E_PERM);
+    assert_int_equal(requests + log_lines, 0);
+}
+
+static void numbers(void **state)
+{
+    static const uint64_t unknown[] = {
+        0, 1, ABI_CALL_VERSION - 1, ABI_CALL_END, 1ull << 32 | ABI_CALL_VERSION, UINT64_MAX};
+
+    (void)state;
+    assert_int_equal(call(ABI_CALL_VERSION, 0, 0, 0), ABI_VERSION);
+    for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
+        assert_int_equal(call(unknown[i], OTHER, ABI_ACTION_STOP, 0), -E_INVAL);
+    assert_int_equal(requests + log_lines, 0);
+    assert_int_equal(self.heartbeat, 0);
+    assert_int_equal(call(ABI_CALL_HEARTBEAT, 0, 0, 0), 0);
+    assert_int_not_equal(self.heartbeat, 0);
+}
+
+static void no_such_guest(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(no_guests); i++) {
+        assert_int_equal(call(ABI_CALL_SNAPSHOT, no_guests[i], 0, 0), -E_NOENT);
+        assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, no_guests[i], 0, 1), -E_NOENT);
+        assert_int_equal(call(ABI_CALL_ACTION, no_guests[i], ABI_ACTION_STOP, 0), -E_NOENT);
+    }
+    assert_int_equal(requests, 0);
+}
+
+static void snapshot(void **state)
+{
+    (void)state;
+    other_snapshot.sequence = 4;
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 5);
+    assert_int_equal(requests, 1);
+    assert_ptr_equal(requested_of, &other.vcpu);
+    assert_int_equal(requested, VCPU_REQ_SNAPSHOT);
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, ABI_VCPUS_MAX, 0), -E_NOENT);
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 1ull << 32, 0), -E_NOENT);
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, UINT64_MAX, 0), -E_NOENT);
+    /* One that is dead keeps its last one, if it has any. */
+    other_status.state = ABI_GUEST_CRASHED;
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 4);
+    other_snapshot.sequence = 0;
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), -E_STATE);
+    assert_int_equal(requests, 1);
+}
+
+static void input_addresses(void **state)
+{
+    static const struct {
+        uint64_t address, length;
+    } bad[] = {
+        {MEMORY, 1},     {MEMORY - 1, 2},     {MEMORY + 1, 0},          {0, MEMORY + 1},
+        {0, UINT64_MAX}, {1, UINT64_MAX},     {UINT64_MAX, 1},          {UINT64_MAX, UINT64_MAX},
+        {ABI_BASE, 4},   {UINT64_MAX - 7, 8}, {1ull << 63, 1ull << 63},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, OTHER, bad[i].address, bad[i].length),
+                         -E_RANGE);
+    assert_int_equal(requests, 0);
+    assert_int_equal(other.input_head, 0);
+    assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, OTHER, MEMORY, 0), 0);
+    memcpy(self.mem.base + MEMORY - 3, "abc", 3);
+    assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, OTHER, MEMORY - 3, 3), 3);
+    assert_memory_equal(other.input, "abc", 3);
+    assert_int_equal(requested, VCPU_REQ_INPUT);
+    assert_ptr_equal(requested_of, &other.vcpu);
+}
+
+/* Never more than the queue has room for, whatever its counters are. */
+static void input_amount(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < MEMORY; i++)
+        self.mem.base[i] = (uint8_t)i;
+    other.input_head = other.input_tail = UINT32_MAX - 99; /* they wrap */
+    assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, OTHER, 0, MEMORY), GUEST_INPUT_SIZE);
+    assert_int_equal(other.input_head - other.input_tail, GUEST_INPUT_SIZE);
+    for (unsigned i = 0; i < GUEST_INPUT_SIZE; i++)
+        assert_int_equal(other.input[(other.input_tail + i) % GUEST_INPUT_SIZE], i);
+    assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, OTHER, 0, 1), 0);
+    other.input_tail += 70;
+    assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, OTHER, 0, 100), 70);
+    assert_int_equal(other.input_head - other.input_tail, GUEST_INPUT_SIZE);
+    assert_int_equal(other.input_lock.held, 0);
+}
+
+static void input_needs_a_line(void **state)
+{
+    (void)state;
+    other.config.devices = 0;
+    assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, OTHER, 0, 1), -E_STATE);
+    other.config.devices = DEV_UART;
+    for (unsigned s = 0; s < ABI_GUEST_STATES; s++) {
+        other_status.state = s;
+        assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, OTHER, 0, 1),
+                         s == ABI_GUEST_RUNNING ? 1 : -E_STATE);
+    }
+}
+
+static void actions(void **state)
+{
+    static const uint64_t bad[] = {0, ABI_ACTION_RESET + 1, 1ull << 32 | ABI_ACTION_STOP,
+                                   UINT64_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(call(ABI_CALL_ACTION, OTHER, bad[i], 0), -E_INVAL);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_START, 0), -E_STATE);
+    assert_int_equal(call(ABI_CALL_ACTION, SELF, ABI_ACTION_STOP, 0), -E_PERM);
+    assert_int_equal(requests, 0);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_STOP, 0), 0);
+    assert_int_equal(requested, VCPU_REQ_STOP);
+    assert_ptr_equal(requested_of, &other.vcpu);
+    assert_int_equal(call(ABI_CALL_ACTION, SELF, ABI_ACTION_RESET, 0), 0);
+    assert_int_equal(requested, VCPU_REQ_STOP | VCPU_REQ_START);
+    assert_ptr_equal(requested_of, &self.vcpu);
+    other_status.state = ABI_GUEST_STOPPED;
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_STOP, 0), -E_STATE);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_START, 0), 0);
+    assert_int_equal(requested, VCPU_REQ_START);
+    /* One that never got its memory cannot be started. */
+    requests = 0;
+    other_status.state = ABI_GUEST_FAILED;
+    other.backend = NULL;
+    for (unsigned a = 0; a <= ABI_ACTION_RESET + 1; a++)
+        assert_int_equal(call(ABI_CALL_ACTION, OTHER, a, 0), -E_STATE);
+    assert_int_equal(requests, 0);
+}
+
+static void log_text(void **state)
+{
+    char whole[6 + 512 + 1];
+
+    (void)state;
+    /* Nothing that moves a terminal's cursor, and no format. */
+    memcpy(self.mem.base, "a\n\x1b[2J\x7f\x80\xff\0%s%n", 14);
+    assert_int_equal(call(ABI_CALL_LOG, 0, 14, 0), 0);
+    assert_string_equal(logged, "mgmt: a  [2J    %s%n");
+    assert_int_equal(call(ABI_CALL_LOG, MEMORY, 0, 0), 0);
+    assert_string_equal(logged, "mgmt: ");
+    memset(self.mem.base + MEMORY - 512, 'x', 512);
+    assert_int_equal(call(ABI_CALL_LOG, MEMORY - 512, 512, 0), 0);
+    memcpy(whole, "mgmt: ", 6);
+    memset(whole + 6, 'x', 512);
+    whole[6 + 512] = 0;
+    assert_string_equal(logged, whole);
+    log_lines = 0;
+    assert_int_equal(call(ABI_CALL_LOG, 0, 513, 0), -E_INVAL);
+    assert_int_equal(call(ABI_CALL_LOG, 0, UINT64_MAX, 0), -E_INVAL);
+    assert_int_equal(call(ABI_CALL_LOG, MEMORY - 511, 512, 0), -E_RANGE);
+    assert_int_equal(call(ABI_CALL_LOG, UINT64_MAX, 1, 0), -E_RANGE);
+    assert_int_equal(call(ABI_CALL_LOG, UINT64_MAX - 511, 512, 0), -E_RANGE);
+    assert_int_equal(log_lines, 0);
+}
+
+static void address(void **state)
+{
+    static const uint8_t ip[] = {10, 0, 2, 15}, netmask[] = {255, 255, 255, 0};
+
+    (void)state;
+    assert_int_equal(call(ABI_CALL_ADDRESS, 0xffffffff0f02000a, 0xeeeeeeee00ffffff, 0), 0);
+    assert_memory_equal(host.ip, ip, 4);
+    assert_memory_equal(host.netmask, netmask, 4);
+    assert_int_equal(host.gateway[0], 0);
+    assert_string_equal(logged, "management address: http://10.0.2.15/");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(only_management_may),
+        TEST(numbers),
+        TEST(no_such_guest),
+        TEST(snapshot),
+        TEST(input_addresses),
+        TEST(input_amount),
+        TEST(input_needs_a_line),
+        TEST(actions),
+        TEST(log_text),
+        TEST(address),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
