@@ -74,8 +74,10 @@ int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
 {
     uint64_t g = gpa.v, h = hpa.v;
 
+    /* Pages that cannot be read are a misconfiguration when they can be written, and need a
+     * capability when they can only be executed. */
     if ((g | h | size) % PAGE_SIZE || size == 0 || g >= GPA_LIMIT || size > GPA_LIMIT - g ||
-        h > ADDRESS_MASK || size > ADDRESS_MASK - h || perm == 0 || perm > PERM_MASK)
+        h > ADDRESS_MASK || size > ADDRESS_MASK - h || !(perm & EPT_READ) || perm > PERM_MASK)
         return -E_INVAL;
     while (size > 0) {
         unsigned level = best_level(e, g, h, size);
