@@ -25,7 +25,9 @@ FREESTANDING := -std=c11 -ffreestanding -fno-pie -mno-red-zone -mgeneral-regs-on
         -ffile-prefix-map=$(CURDIR)=. $(INCLUDE)
 KERNEL_CFLAGS := $(FREESTANDING) $(WARN) -fstack-protector-strong -mstack-protector-guard=global
 
-KERNEL_C := $(filter-out arch/x86/vmx/offsets.c,$(wildcard arch/x86/boot/*.c arch/x86/cpu/*.c \
+# Explains the VMCS to people: for the management guest and host tools, not for the root.
+DECODE_C := $(wildcard arch/x86/vmx/decode*.c)
+KERNEL_C := $(filter-out arch/x86/vmx/offsets.c $(DECODE_C),$(wildcard arch/x86/boot/*.c arch/x86/cpu/*.c \
         arch/x86/vmx/*.c arch/x86/guest/*.c hv/*.c hv/dev/*.c hv/load/*.c net/*.c))
 KERNEL_ASM := $(wildcard arch/x86/boot/*.asm arch/x86/cpu/*.asm arch/x86/vmx/*.asm)
 KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)

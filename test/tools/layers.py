@@ -11,7 +11,7 @@ RULES = [
     ("arch/x86/guest/", ("arch/x86/guest/", "arch/x86/cpu/", "hv/")),
     ("hv/", ("hv/", "version.h", "jsmn.h")),
     ("net/", ("net/", "hv/")),
-    ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/dev/virtio_net.h", "arch/x86/vmx/fields", "arch/x86/vmx/names",
+    ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/dev/virtio_net.h", "arch/x86/vmx/fields", "arch/x86/vmx/names", "arch/x86/vmx/decode",
                "arch/x86/vmx/exit_reasons")),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

@@ -1,0 +1,63 @@
+/* The one table format behind decode.h: a field's format is a list of pieces. Private to decode*.c.
+ */
+#pragma once
+
+#include "arch/x86/vmx/decode.h"
+
+struct decode_format {
+    const struct decode_bit *bits; /* low bits first, without overlap */
+    unsigned count;
+    uint64_t ones;           /* undefined bits that are 1 as a rule */
+    const char *clear, *set; /* not NULL: replace the senses of all single bits */
+    bool prose;              /* a line has titles and commas, not "A | B" */
+    bool sparse;             /* pieces that are 0 are left out: too many of them */
+};
+
+#define DECODE_FORMAT(rows, ...)                                                                   \
+    {                                                                                              \
+        .bits = (rows), .count = ARRAY_LEN(rows), __VA_ARGS__                                      \
+    }
+
+#define BIT(n, NAME, TITLE, CLEAR, SET)                                                            \
+    {                                                                                              \
+        .high = (n), .low = (n), .name = (NAME), .title = (TITLE), .clear = (CLEAR), .set = (SET)  \
+    }
+/* A number. */
+#define BITS(h, l, NAME, TITLE)                                                                    \
+    {                                                                                              \
+        .high = (h), .low = (l), .name = (NAME), .title = (TITLE)                                  \
+    }
+#define BITS_ONE_OF(h, l, NAME, TITLE, VALUES, ...)                                                \
+    {                                                                                              \
+        .high = (h), .low = (l), .name = (NAME), .title = (TITLE), .values = (VALUES),             \
+        .value_count = ARRAY_LEN(VALUES), __VA_ARGS__                                              \
+    }
+#define BITS_SAY(h, l, NAME, TITLE, SAY, ...)                                                      \
+    {                                                                                              \
+        .high = (h), .low = (l), .name = (NAME), .title = (TITLE), .say = (SAY), __VA_ARGS__       \
+    }
+#define IF_SET(n)   .gate = (n) + 1
+#define IF_CLEAR(n) .gate = -((n) + 1)
+
+unsigned decode_format(const struct decode_format *f, uint64_t value,
+                       const struct decode_context *c, decode_emit emit, void *arg);
+size_t decode_format_line(const struct decode_format *f, uint64_t value,
+                          const struct decode_context *c, char *text, size_t size);
+
+/* Finds a field's format; NULL: none. `c` is not NULL. */
+const struct decode_format *decode_find(uint32_t encoding, const struct decode_context *c);
+const struct decode_format *decode_controls(uint32_t encoding); /* decode_controls.c */
+/* The control word that a capability MSR speaks about; DECODE_NO_FIELD: none. */
+#define DECODE_NO_FIELD UINT32_MAX
+uint32_t decode_controls_of_msr(uint32_t msr);
+const struct decode_format *decode_state(uint32_t encoding, const struct decode_context *c);
+const struct decode_format *decode_guest_msr(uint32_t encoding);
+const struct decode_format *decode_exit(uint32_t encoding, const struct decode_context *c);
+const struct decode_format *decode_qualification(const struct decode_context *c);
+const struct decode_format *decode_instruction(uint32_t exit_reason);
+
+/* Formats that more than one file needs. */
+extern const struct decode_bit decode_cr0_bits[], decode_cr4_bits[];
+extern const unsigned decode_cr0_count, decode_cr4_count;
+extern const char *const decode_memory_types[8];
+extern const char *const decode_registers[16];
