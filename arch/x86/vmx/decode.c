@@ -5,7 +5,7 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-#define TEXT_MAX 96
+#define TEXT_MAX 160
 
 struct walk {
     const struct decode_format *format;
@@ -34,7 +34,7 @@ static void emit_part(struct walk *w, const struct decode_part *p)
  * from those that are not. */
 static void walk_gap(struct walk *w, unsigned first, unsigned end)
 {
-    for (unsigned low = first; low < end;) {
+    for (unsigned low = first; low < end && !w->format->loose;) {
         bool usual = w->format->ones >> low & 1;
         unsigned high = low;
 
@@ -59,8 +59,10 @@ static void walk_gap(struct walk *w, unsigned first, unsigned end)
     }
 }
 
-static bool is_valid(const struct decode_bit *b, uint64_t word)
+static bool is_valid(const struct decode_format *f, const struct decode_bit *b, uint64_t word)
 {
+    if (f->dead >> b->low & word >> f->dead_if & 1)
+        return false;
     if (b->gate > 0)
         return word >> (b->gate - 1) & 1;
     if (b->gate < 0)
@@ -72,7 +74,7 @@ static const char *meaning_of(const struct walk *w, const struct decode_bit *b, 
                               char *buf, size_t size)
 {
     if (b->say)
-        return b->say(w->word, value, w->c, buf, size);
+        return b->say(&(struct decode_say){w->word, value, w->c, buf, size});
     if (b->clear && value)
         return w->format->set ? w->format->set : b->set;
     if (b->clear)
@@ -91,7 +93,7 @@ static void walk_bit(struct walk *w, const struct decode_bit *b)
         .value = extract(w->word, b->low, b->high),
         .name = b->name,
         .title = b->title,
-        .valid = is_valid(b, w->word),
+        .valid = is_valid(w->format, b, w->word),
     };
 
     if (w->format->sparse && p.value == 0)
@@ -208,7 +210,11 @@ const struct decode_format *decode_find(uint32_t encoding, const struct decode_c
         f = decode_exit(encoding, c);
     if (!f)
         f = decode_guest_msr(encoding);
-    return f ? f : decode_state(encoding, c);
+    if (!f)
+        f = decode_cr(encoding, c);
+    if (!f)
+        f = decode_memory(encoding);
+    return f ? f : decode_state(encoding);
 }
 
 unsigned vmcs_decode(uint32_t encoding, uint64_t value, const struct decode_context *c,

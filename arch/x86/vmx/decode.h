@@ -51,6 +51,14 @@ size_t vmcs_decode_line(uint32_t encoding, uint64_t value, const struct decode_c
 unsigned vmx_msr_decode(uint32_t msr, uint64_t value, decode_emit emit, void *arg);
 size_t vmx_msr_decode_line(uint32_t msr, uint64_t value, char *text, size_t size);
 
+/* Asks for the meaning of a piece; the answer may lie in buf[0..size-1]. */
+struct decode_say {
+    uint64_t word, value; /* the whole field, and the piece */
+    const struct decode_context *c;
+    char *buf;
+    size_t size;
+};
+
 /* One piece of a field's format. A control bit has high == low, and both senses are not empty. */
 struct decode_bit {
     uint8_t high, low;
@@ -62,9 +70,8 @@ struct decode_bit {
     const char *clear, *set;   /* what 0 and 1 mean; NULL when it is not a single bit */
     const char *const *values; /* what the values mean; a NULL among them is reserved */
     unsigned value_count;      /* of `values`; beyond is reserved */
-    /* Computes the meaning where it depends on more; may use buf[0..size-1]. */
-    const char *(*say)(uint64_t word, uint64_t value, const struct decode_context *c, char *buf,
-                       size_t size);
+    const char *(*say)(
+        const struct decode_say *s); /* computes the meaning where it depends on more */
 };
 
 /* The defined bits of a control word (pin-based, primary, secondary and tertiary processor-based,
@@ -78,6 +85,8 @@ uint64_t vmcs_control_default1(uint32_t encoding);
 /* The MSR that says which bits of the control word may be what; `true_controls`: IA32_VMX_BASIC bit
  * 55. 0: not a control word. */
 uint32_t vmcs_control_msr(uint32_t encoding, bool true_controls);
+/* Has the control word 64 bits? Then its MSR has no half that says what must be 1. */
+bool vmcs_control_is_wide(uint32_t encoding);
 /* "IA32_VMX_TRUE_PINBASED_CTLS"; NULL for MSRs that vmx_msr_decode() does not know. */
 const char *vmx_msr_name(uint32_t msr);
 

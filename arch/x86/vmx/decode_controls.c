@@ -348,6 +348,13 @@ uint32_t vmcs_control_msr(uint32_t encoding, bool true_controls)
     return true_controls ? w->true_msr : w->msr;
 }
 
+bool vmcs_control_is_wide(uint32_t encoding)
+{
+    const struct control_word *w = find(encoding);
+
+    return w && w->wide;
+}
+
 struct control_provenance vmcs_control_provenance(uint32_t encoding, const struct decode_bit *bit,
                                                   uint64_t wanted, uint64_t capability,
                                                   uint64_t effective)

@@ -9,8 +9,11 @@ struct decode_format {
     unsigned count;
     uint64_t ones;           /* undefined bits that are 1 as a rule */
     const char *clear, *set; /* not NULL: replace the senses of all single bits */
-    bool prose;              /* a line has titles and commas, not "A | B" */
-    bool sparse;             /* pieces that are 0 are left out: too many of them */
+    uint64_t dead;           /* bits that mean nothing when bit `dead_if` is 1 */
+    uint8_t dead_if;
+    bool loose;  /* the other bits are undefined, not reserved: nothing to say */
+    bool prose;  /* a line has titles and commas, not "A | B" */
+    bool sparse; /* pieces that are 0 are left out: too many of them */
 };
 
 #define DECODE_FORMAT(rows, ...)                                                                   \
@@ -21,6 +24,11 @@ struct decode_format {
 #define BIT(n, NAME, TITLE, CLEAR, SET)                                                            \
     {                                                                                              \
         .high = (n), .low = (n), .name = (NAME), .title = (TITLE), .clear = (CLEAR), .set = (SET)  \
+    }
+#define BIT_IF(GATE, n, NAME, TITLE, CLEAR, SET)                                                   \
+    {                                                                                              \
+        .high = (n), .low = (n), .name = (NAME), .title = (TITLE), .clear = (CLEAR), .set = (SET), \
+        GATE                                                                                       \
     }
 /* A number. */
 #define BITS(h, l, NAME, TITLE)                                                                    \
@@ -50,14 +58,16 @@ const struct decode_format *decode_controls(uint32_t encoding); /* decode_contro
 /* The control word that a capability MSR speaks about; DECODE_NO_FIELD: none. */
 #define DECODE_NO_FIELD UINT32_MAX
 uint32_t decode_controls_of_msr(uint32_t msr);
-const struct decode_format *decode_state(uint32_t encoding, const struct decode_context *c);
-const struct decode_format *decode_guest_msr(uint32_t encoding);
 const struct decode_format *decode_exit(uint32_t encoding, const struct decode_context *c);
-const struct decode_format *decode_qualification(const struct decode_context *c);
-const struct decode_format *decode_instruction(uint32_t exit_reason);
+const struct decode_format *decode_event(uint32_t encoding, const struct decode_context *c);
+const struct decode_format *decode_instruction(uint32_t basic_exit_reason);
+const struct decode_format *decode_state(uint32_t encoding);
+const struct decode_format *decode_memory(uint32_t encoding);
+const struct decode_format *decode_guest_msr(uint32_t encoding);
+const struct decode_format *decode_cr(uint32_t encoding, const struct decode_context *c);
 
-/* Formats that more than one file needs. */
-extern const struct decode_bit decode_cr0_bits[], decode_cr4_bits[];
-extern const unsigned decode_cr0_count, decode_cr4_count;
+/* What more than one file needs. A sense replaced, the bits of CR0 and CR4 make the formats of the
+ * masks, the shadows and the IA32_VMX_CR*_FIXED* MSRs. */
+extern const struct decode_format decode_fixed_cr0[2], decode_fixed_cr4[2];
 extern const char *const decode_memory_types[8];
 extern const char *const decode_registers[16];
