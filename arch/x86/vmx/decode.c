@@ -93,11 +93,10 @@ static void walk_bit(struct walk *w, const struct decode_bit *b)
         .value = extract(w->word, b->low, b->high),
         .name = b->name,
         .title = b->title,
+        .either = b->either,
         .valid = is_valid(w->format, b, w->word),
     };
 
-    if (w->format->sparse && p.value == 0)
-        return;
     p.meaning = p.valid ? meaning_of(w, b, p.value, buf, sizeof(buf)) : "not valid";
     emit_part(w, &p);
 }
@@ -151,13 +150,13 @@ static void add_reserved(struct line *l, const struct decode_part *p)
     add(l, where);
 }
 
-static bool is_said(const struct decode_part *p)
+static bool is_said(const struct line *l, const struct decode_part *p)
 {
     if (!p->valid)
         return false;
     if (p->reserved)
         return strcmp(p->meaning, "reserved, 1 by default") != 0;
-    return p->high != p->low || p->value;
+    return p->value || p->either || (l->prose && p->high != p->low);
 }
 
 static void line_emit(void *arg, const struct decode_part *p)
@@ -165,7 +164,7 @@ static void line_emit(void *arg, const struct decode_part *p)
     struct line *l = arg;
     bool number = p->high != p->low;
 
-    if (!is_said(p))
+    if (!is_said(l, p))
         return;
     if (l->len > 0)
         add(l, l->prose ? ", " : " | ");
@@ -173,10 +172,16 @@ static void line_emit(void *arg, const struct decode_part *p)
         add_reserved(l, p);
         return;
     }
+    if (p->either) {
+        add(l, p->meaning);
+        return;
+    }
     add(l, l->prose ? p->title : p->name);
     if (!number)
         return;
-    add(l, *p->title ? " " : "");
+
+    add(l, " ");
+
     add_number(l, p->value);
     if (*p->meaning) {
         add(l, " (");

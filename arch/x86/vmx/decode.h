@@ -16,8 +16,9 @@ struct decode_part {
     const char *name;    /* "HLT_EXITING", "DPL" */
     const char *title;   /* the SDM's words: "HLT exiting" */
     const char *meaning; /* of this value: "HLT exits"; "" when it is just a number */
-    bool reserved;       /* bits that the SDM does not define, given only when they are not 0 */
-    bool valid;          /* false: another bit of the field makes these bits meaningless */
+    bool either;   /* a single bit that says which of two things it is, not whether it is one */
+    bool reserved; /* bits that the SDM does not define, given only when they are not 0 */
+    bool valid;    /* false: another bit of the field makes these bits meaningless */
 };
 
 /* What the meaning of some fields depends on: the values of other fields. Zero: unknown. */
@@ -68,6 +69,7 @@ struct decode_bit {
     const char *name;          /* "HLT_EXITING" */
     const char *title;         /* "HLT exiting" */
     const char *clear, *set;   /* what 0 and 1 mean; NULL when it is not a single bit */
+    bool either;               /* see struct decode_part */
     const char *const *values; /* what the values mean; a NULL among them is reserved */
     unsigned value_count;      /* of `values`; beyond is reserved */
     const char *(*say)(

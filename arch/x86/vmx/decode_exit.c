@@ -60,7 +60,7 @@ static const char *const debug_registers[] = {"DR0", "DR1", "DR2", "DR3",
                                               "DR4", "DR5", "DR6", "DR7"};
 static const struct decode_bit dr_bits[] = {
     BITS_ONE_OF(2, 0, "NUMBER", "number of debug register", debug_registers),
-    BIT(4, "DIRECTION", "MOV from DR", "MOV to DR", "MOV from DR"),
+    BIT_EITHER(4, "DIRECTION", "direction of access", "MOV to DR", "MOV from DR"),
     BITS_ONE_OF(11, 8, "REGISTER", "register", decode_registers),
 };
 
@@ -70,7 +70,7 @@ static const char *say_port(const struct decode_say *s);
 
 static const struct decode_bit io_bits[] = {
     BITS_ONE_OF(2, 0, "SIZE", "size of access", io_sizes),
-    BIT(3, "DIRECTION", "IN", "OUT", "IN"),
+    BIT_EITHER(3, "DIRECTION", "direction of access", "OUT", "IN"),
     BIT(4, "STRING", "string instruction", "not string", "string (INS, OUTS)"),
     BIT(5, "REP", "REP prefixed", "not REP", "REP"),
     BIT(6, "OPERAND_ENCODING", "immediate operand", "DX", "immediate"),
@@ -155,7 +155,7 @@ static const struct decode_bit ept_violation_bits[] = {
 
 static const struct decode_bit nmi_bits[] = {NMI_UNBLOCKING};
 static const struct decode_bit spp_bits[] = {
-    BIT(11, "SPP_MISS", "SPP miss", "SPP misconfiguration", "SPP miss"),
+    BIT_EITHER(11, "SPP_MISS", "SPP-related event", "SPP misconfiguration", "SPP miss"),
     NMI_UNBLOCKING,
 };
 static const struct decode_bit timeout_bits[] = {
@@ -164,10 +164,10 @@ static const struct decode_bit timeout_bits[] = {
     NMI_UNBLOCKING,
 };
 static const struct decode_bit wbinvd_bits[] = {
-    BIT(0, "WBNOINVD", "WBNOINVD", "WBINVD", "WBNOINVD"),
+    BIT_EITHER(0, "WBNOINVD", "instruction", "WBINVD", "WBNOINVD"),
 };
 static const struct decode_bit wrmsr_bits[] = {
-    BIT(0, "WRMSRNS", "WRMSRNS", "WRMSR", "WRMSRNS"),
+    BIT_EITHER(0, "WRMSRNS", "instruction", "WRMSR", "WRMSRNS"),
 };
 static const struct decode_bit pending_bits[] = {
     BIT(0, "B0", "breakpoint 0", "its condition was not met", "its condition was met"),

@@ -11,9 +11,8 @@ struct decode_format {
     const char *clear, *set; /* not NULL: replace the senses of all single bits */
     uint64_t dead;           /* bits that mean nothing when bit `dead_if` is 1 */
     uint8_t dead_if;
-    bool loose;  /* the other bits are undefined, not reserved: nothing to say */
-    bool prose;  /* a line has titles and commas, not "A | B" */
-    bool sparse; /* pieces that are 0 are left out: too many of them */
+    bool loose; /* the other bits are undefined, not reserved: nothing to say */
+    bool prose; /* a line has titles and commas, not "A | B" */
 };
 
 #define DECODE_FORMAT(rows, ...)                                                                   \
@@ -40,6 +39,8 @@ struct decode_format {
         .high = (h), .low = (l), .name = (NAME), .title = (TITLE), .values = (VALUES),             \
         .value_count = ARRAY_LEN(VALUES), __VA_ARGS__                                              \
     }
+/* One bit that says which of two things it is, not whether it is one. */
+#define BIT_EITHER(n, NAME, TITLE, CLEAR, SET) BIT_IF(.either = true, n, NAME, TITLE, CLEAR, SET)
 #define BITS_SAY(h, l, NAME, TITLE, SAY, ...)                                                      \
     {                                                                                              \
         .high = (h), .low = (l), .name = (NAME), .title = (TITLE), .say = (SAY), __VA_ARGS__       \

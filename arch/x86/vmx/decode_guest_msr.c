@@ -43,8 +43,8 @@ static const struct decode_bit debugctl_bits[] = {
 };
 
 static const char *const pat_types[8] = {
-    [0] = "uncacheable (UC)",     [1] = "write-combining (WC)", [4] = "write-through (WT)",
-    [5] = "write-protected (WP)", [6] = "write-back (WB)",      [7] = "uncached (UC-)",
+    [0] = "UC, uncacheable",     [1] = "WC, write-combining", [4] = "WT, write-through",
+    [5] = "WP, write-protected", [6] = "WB, write-back",      [7] = "UC-, uncached",
 };
 #define PAT_ENTRY(n) BITS_ONE_OF((n)*8 + 2, (n)*8, "PA" #n, "PA" #n, pat_types)
 static const struct decode_bit pat_bits[] = {
@@ -183,8 +183,7 @@ PROSE(fred_config);
 static const struct decode_format spec_ctrl_mask =
     DECODE_FORMAT(spec_ctrl_bits, .clear = "the guest may change the bit",
                   .set = "the bit stays as the host set it");
-static const struct decode_format fred_levels =
-    DECODE_FORMAT(fred_levels_bits, .prose = true, .sparse = true);
+static const struct decode_format fred_levels = DECODE_FORMAT(fred_levels_bits, .ones = 0);
 
 static const struct {
     uint16_t encoding;

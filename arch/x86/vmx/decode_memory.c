@@ -8,11 +8,11 @@
  * "Extended-Page-Table Pointer (EPTP)" and the sections with the fields' names. */
 
 const char *const decode_memory_types[8] = {
-    [0] = "uncacheable (UC)",     [1] = "write-combining (WC)", [4] = "write-through (WT)",
-    [5] = "write-protected (WP)", [6] = "write-back (WB)",
+    [0] = "UC, uncacheable",     [1] = "WC, write-combining", [4] = "WT, write-through",
+    [5] = "WP, write-protected", [6] = "WB, write-back",
 };
 
-static const char *const eptp_types[8] = {[0] = "uncacheable (UC)", [6] = "write-back (WB)"};
+static const char *const eptp_types[8] = {[0] = "UC, uncacheable", [6] = "WB, write-back"};
 static const char *const walks[8] = {[3] = "4 levels", [4] = "5 levels"};
 
 static const struct decode_bit eptp_bits[] = {
