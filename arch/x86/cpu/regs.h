@@ -39,6 +39,7 @@
 #define CR4_PKE        (1ull << 22)
 #define CR4_CET        (1ull << 23)
 #define CR4_PKS        (1ull << 24)
+#define CR4_FRED       (1ull << 32)
 
 #define RFLAGS_FIXED   (1ull << 1)
 #define RFLAGS_CF      (1ull << 0)

@@ -71,6 +71,8 @@
 
 /* Tertiary processor-based VM-execution controls. */
 #define CPU3_ENABLE_HLAT                  (1ull << 1)
+#define CPU3_EPT_PAGING_WRITE             (1ull << 2)
+#define CPU3_GUEST_PAGING_VERIFICATION    (1ull << 3)
 #define CPU3_IPI_VIRTUALIZATION           (1ull << 4)
 #define CPU3_VIRTUALIZE_IA32_SPEC_CTRL    (1ull << 7)
 
@@ -101,6 +103,7 @@
 #define ENTRY_LOAD_DEBUG_CONTROLS         (1u << 2)
 #define ENTRY_IA32E_MODE_GUEST            (1u << 9)
 #define ENTRY_TO_SMM                      (1u << 10)
+#define ENTRY_DEACTIVATE_DUAL_MONITOR     (1u << 11)
 #define ENTRY_LOAD_PERF_GLOBAL_CTRL       (1u << 13)
 #define ENTRY_LOAD_IA32_PAT               (1u << 14)
 #define ENTRY_LOAD_IA32_EFER              (1u << 15)
@@ -114,17 +117,25 @@
 
 /* IA32_VMX_BASIC, IA32_VMX_MISC, IA32_VMX_EPT_VPID_CAP, IA32_FEATURE_CONTROL. */
 #define VMX_BASIC_REVISION_MASK           0x7fffffffull
+#define VMX_BASIC_32_BIT_ADDRESSES        (1ull << 48)
 #define VMX_BASIC_INS_OUTS_INFO           (1ull << 54)
 #define VMX_BASIC_TRUE_CONTROLS           (1ull << 55)
+#define VMX_BASIC_ANY_ERROR_CODE          (1ull << 56)
+#define VMX_BASIC_NESTED_EXCEPTION        (1ull << 58)
 #define VMX_BASIC_MEMORY_TYPE_SHIFT       50
 #define VMX_BASIC_MEMORY_TYPE_MASK        0xfull
 #define VMX_MISC_TIMER_SHIFT_MASK         0x1full
 #define VMX_MISC_ACTIVITY_HLT             (1ull << 6)
+#define VMX_MISC_INSTRUCTION_LENGTH_0     (1ull << 30)
 #define EPT_CAP_WALK_4                    (1ull << 6)
+#define EPT_CAP_WALK_5                    (1ull << 7)
+#define EPT_CAP_MEMORY_TYPE_UC            (1ull << 8)
 #define EPT_CAP_MEMORY_TYPE_WB            (1ull << 14)
 #define EPT_CAP_PAGE_2M                   (1ull << 16)
 #define EPT_CAP_PAGE_1G                   (1ull << 17)
 #define EPT_CAP_INVEPT                    (1ull << 20)
+#define EPT_CAP_ACCESSED_DIRTY            (1ull << 21)
+#define EPT_CAP_SHADOW_STACK              (1ull << 23)
 #define EPT_CAP_INVEPT_SINGLE             (1ull << 25)
 #define EPT_CAP_INVEPT_ALL                (1ull << 26)
 #define EPT_CAP_INVVPID                   (1ull << 32)
@@ -159,8 +170,10 @@ enum vmx_exit_reason {
 #define INTR_INFO_SOFT_INTERRUPT  (4u << 8)
 #define INTR_INFO_PRIVILEGED_SOFT (5u << 8)
 #define INTR_INFO_SOFT_EXCEPTION  (6u << 8)
+#define INTR_INFO_OTHER_EVENT     (7u << 8)
 #define INTR_INFO_ERROR_CODE      (1u << 11)
 #define INTR_INFO_NMI_UNBLOCKING  (1u << 12)
+#define INTR_INFO_NESTED          (1u << 13)
 #define INTR_INFO_VALID           (1u << 31)
 
 /* Guest interruptibility state. */
@@ -168,8 +181,12 @@ enum vmx_exit_reason {
 #define BLOCKING_BY_MOV_SS        (1u << 1)
 #define BLOCKING_BY_SMI           (1u << 2)
 #define BLOCKING_BY_NMI           (1u << 3)
+#define ENCLAVE_INTERRUPTION      (1u << 4)
 
+#define PENDING_DEBUG_BUS_LOCK    (1u << 11)
+#define PENDING_DEBUG_ENABLED     (1u << 12)
 #define PENDING_DEBUG_BS          (1u << 14)
+#define PENDING_DEBUG_RTM         (1u << 16)
 
 /* Guest activity state. */
 #define ACTIVITY_ACTIVE           0u
