@@ -79,8 +79,8 @@ static int64_t call_action(uint64_t number, uint64_t action)
     if (!g)
         return -E_NOENT;
     state = __atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE);
-    if (!g->backend)
-        return -E_STATE; /* it never got its memory */
+    if (!g->complete)
+        return -E_STATE; /* it never got its memory, or not all of it */
     switch (action) {
     case ABI_ACTION_STOP:
         /* Nobody could start the management guest again. */

@@ -232,8 +232,8 @@ static void run_entity(struct core *c, const struct sched_decision *d, uint64_t 
             guest_host_page()->first_entry_tsc = start;
         if (!v->halted || wake_from_halt(c, v))
             after_run(c, g, virt_backend()->run(v, d->until), d->until);
-    } else if (g->phase == GUEST_CLEARING) {
-        (void)guest_advance_start(g, d->until);
+    } else if (g->phase != GUEST_IDLE) {
+        guest_advance_start(g, d->until);
     }
     if (g->phase == GUEST_IDLE)
         sched_block(&c->sched, &v->sched, NEVER);

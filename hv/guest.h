@@ -53,18 +53,33 @@ struct vcpu {
 
 /* What the owning core does with the guest when its turn comes. */
 enum guest_phase {
-    GUEST_IDLE,     /* nothing: not started, failed, or ended */
-    GUEST_CLEARING, /* its memory is being zeroed, then it is loaded and started */
-    GUEST_LIVE,     /* its vCPU runs */
+    GUEST_IDLE,      /* nothing: not started, failed, or ended */
+    GUEST_CLEARING,  /* its memory is being zeroed */
+    GUEST_COPYING,   /* its image is being copied */
+    GUEST_STARTING,  /* its devices are there, its vCPU is not */
+    GUEST_LAUNCHING, /* all is there */
+    GUEST_LIVE,      /* its vCPU runs */
 };
+
+/* A piece of an image on its way into the guest's memory. */
+struct guest_copy {
+    uint8_t *to;
+    const uint8_t *from;
+    uint64_t size;
+};
+#define GUEST_COPIES_MAX 32u
 
 struct guest {
     unsigned number;
     struct guest_config config;
     bool management;
+    bool complete;   /* all that it needs was made: it can be started */
     struct gmem mem; /* RAM */
     enum guest_phase phase;
-    uint64_t cleared;           /* GUEST_CLEARING: bytes done */
+    uint64_t cleared;                           /* GUEST_CLEARING: bytes done */
+    struct guest_copy copies[GUEST_COPIES_MAX]; /* GUEST_COPYING: what is left of each */
+    unsigned copy_count;
+    struct load_result start;   /* the state to start in */
     uint32_t deaths_in_a_row;   /* ends soon after a start: sets the back-off */
     void *free_pages;           /* guest_alloc_page's list */
     char line[GUEST_LINE_SIZE]; /* output up to the next newline, for the serial console */

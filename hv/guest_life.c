@@ -8,9 +8,9 @@
 #include "hv/net.h"
 #include "hv/panic.h"
 
-/* Clearing goes in steps of this many bytes, so that a slice ends on time also while a guest is
- * being made ready. */
-#define CLEAR_STEP            (64u << 10)
+/* Clearing and copying go in steps of this many bytes, so that a slice ends on time also while a
+ * guest is being made ready. */
+#define START_STEP            (16u << 10)
 /* A guest that ends sooner than this after its start is held back before its next start. */
 #define SHORT_LIFE_SECONDS    10u
 #define BACKOFF_MS            100u
@@ -372,6 +372,7 @@ struct guest *guest_create(unsigned number, const struct guest_config *c, bool m
         life.management = g;
         life.host->self = number;
     }
+    g->complete = !why;
     if (why)
         fail(g, why);
     else
@@ -411,11 +412,24 @@ const struct arch_module *guest_module(const char *name)
     return NULL;
 }
 
+static int defer_copy(void *ctx, uint8_t *to, const uint8_t *from, uint64_t size)
+{
+    struct guest *g = ctx;
+
+    if (g->copy_count == GUEST_COPIES_MAX)
+        return -E_NOSPC;
+    g->copies[g->copy_count++] = (struct guest_copy){to, from, size};
+    return 0;
+}
+
 static int load_image(struct guest *g, struct load_result *start, struct load_error *e)
 {
     const struct guest_config *c = &g->config;
     const struct arch_module *image = guest_module(c->image);
-    struct load_request r = {.module_count = c->module_count, .tsc_hz = arch_tsc_hz()};
+    struct load_request r = {.module_count = c->module_count,
+                             .tsc_hz = arch_tsc_hz(),
+                             .copy = defer_copy,
+                             .copy_ctx = g};
 
     if (!image) {
         (void)fmt(e->text, sizeof(e->text), "image \"%s\" is not among the boot modules", c->image);
@@ -435,19 +449,13 @@ static int load_image(struct guest *g, struct load_result *start, struct load_er
     return load_guest(&r, &g->mem, start, e);
 }
 
-static void load_and_start(struct guest *g)
+/* The devices, the vCPU, and off it goes: each a step of its own. */
+static void start_devices(struct guest *g)
 {
     const struct platform_host host = {
         .ctx = g, .console = on_console, .reset = on_reset, .exit = on_exit_port};
-    struct load_result start = {0};
-    struct load_error e = {{0}};
-    uint64_t now, hz = arch_tsc_hz();
+    uint64_t now = arch_tsc(), hz = arch_tsc_hz();
 
-    if (load_image(g, &start, &e)) {
-        fail(g, e.text);
-        return;
-    }
-    now = arch_tsc();
     if (platform_init(&g->platform, g->config.devices, now, hz,
                       life.boot_epoch + (now - life.boot_tsc) / hz, g->mem.size, &host)) {
         fail(g, "its devices cannot be put together");
@@ -455,36 +463,102 @@ static void load_and_start(struct guest *g)
     }
     if (g->config.devices & DEV_NET)
         virtio_net_reset(&g->platform.net);
+    g->phase = GUEST_STARTING;
+}
+
+static void start_vcpu(struct guest *g)
+{
     memset(&g->vcpu.regs, 0, sizeof(g->vcpu.regs));
     g->vcpu.halted = false;
     g->vcpu.stop = false;
-    if (life.ops->vcpu_init(&g->vcpu, &start)) {
+    if (life.ops->vcpu_init(&g->vcpu, &g->start)) {
         fail(g, "its virtual CPU cannot be set up");
         return;
     }
+    g->phase = GUEST_LAUNCHING;
+}
+
+static void go_live(struct guest *g)
+{
     life.ops->snapshot(&g->vcpu, ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
-    g->heartbeat = now;
+    g->heartbeat = arch_tsc();
     g->phase = GUEST_LIVE;
     status_begin(g);
-    (void)str_copy(g->status->image_kind, sizeof(g->status->image_kind), start.kind);
+    (void)str_copy(g->status->image_kind, sizeof(g->status->image_kind), g->start.kind);
     status_end(g);
     set_state(g, ABI_GUEST_RUNNING, "");
-    log_info("guest %s: started (%s, %lu KiB, core %u)", g->config.name, start.kind,
+    log_info("guest %s: started (%s, %lu KiB, core %u)", g->config.name, g->start.kind,
              g->mem.size >> 10, g->vcpu.core);
 }
 
-bool guest_advance_start(struct guest *g, uint64_t until)
+/* One step; true when all of it is done. */
+static bool clear_step(struct guest *g)
 {
-    while (g->cleared < g->mem.size) {
-        uint64_t n = min_u64(CLEAR_STEP, g->mem.size - g->cleared);
+    uint64_t n = min_u64(START_STEP, g->mem.size - g->cleared);
 
-        memset(g->mem.base + g->cleared, 0, n);
-        g->cleared += n;
-        if (arch_tsc() >= until)
-            return false;
+    memset(g->mem.base + g->cleared, 0, n);
+    g->cleared += n;
+    return g->cleared == g->mem.size;
+}
+
+static bool copy_step(struct guest *g)
+{
+    struct guest_copy *c;
+    uint64_t n;
+
+    if (g->copy_count == 0)
+        return true;
+    c = &g->copies[g->copy_count - 1];
+    n = min_u64(START_STEP, c->size);
+    memcpy(c->to, c->from, n);
+    c->to += n;
+    c->from += n;
+    c->size -= n;
+    if (c->size == 0)
+        g->copy_count--;
+    return g->copy_count == 0;
+}
+
+static void begin_copying(struct guest *g)
+{
+    struct load_error e = {{0}};
+
+    g->copy_count = 0;
+    if (load_image(g, &g->start, &e))
+        fail(g, e.text);
+    else
+        g->phase = GUEST_COPYING;
+}
+
+static void start_step(struct guest *g)
+{
+    switch (g->phase) {
+    case GUEST_CLEARING:
+        if (clear_step(g))
+            begin_copying(g);
+        break;
+    case GUEST_COPYING:
+        if (copy_step(g))
+            start_devices(g);
+        break;
+    case GUEST_STARTING:
+        start_vcpu(g);
+        break;
+    case GUEST_LAUNCHING:
+        go_live(g);
+        break;
+    case GUEST_IDLE:
+    case GUEST_LIVE:
+        break;
     }
-    load_and_start(g);
-    return true;
+}
+
+void guest_advance_start(struct guest *g, uint64_t until)
+{
+    do
+        start_step(g);
+    /* The last steps are long ones: one at a time, whatever the time. */
+    while ((g->phase == GUEST_CLEARING || g->phase == GUEST_COPYING) && arch_tsc() < until);
 }
 
 /* Held back only after short lives: 100 ms, then twice as long each time, at most 12.8 s. The

@@ -19,9 +19,9 @@ int guest_setup(struct mem_map *map, const struct virt_ops *ops, uint64_t boot_e
  * number is out of range). Boot core. */
 struct guest *guest_create(unsigned number, const struct guest_config *c, bool management);
 
-/* Clears at most until `until`, then loads and starts. True once the guest is live or has failed.
- */
-bool guest_advance_start(struct guest *g, uint64_t until);
+/* Goes on with clearing memory, copying the image and starting, in small steps, until `until`; then
+ * the guest is live, or has failed and is idle again, or is not ready yet. Owning core. */
+void guest_advance_start(struct guest *g, uint64_t until);
 /* Begins that. Not while live. */
 void guest_begin_start(struct guest *g);
 /* The vCPU has stopped (v->stop): last snapshot, state, restart policy. Returns when to start it

@@ -3,7 +3,7 @@
 #if !__STDC_HOSTED__
 /* `rep` string instructions: fast on every CPU with ERMS, small everywhere, and the compiler cannot
  * turn them back into calls of themselves. */
-void *memcpy(void *restrict dst, const void *restrict src, size_t n)
+void *(memcpy)(void *restrict dst, const void *restrict src, size_t n)
 {
     void *d = dst;
 
@@ -32,7 +32,7 @@ void *memmove(void *dst, const void *src, size_t n)
     return dst;
 }
 
-void *memset(void *dst, int byte, size_t n)
+void *(memset)(void *dst, int byte, size_t n)
 {
     void *d = dst;
 

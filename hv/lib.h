@@ -16,6 +16,9 @@ int memcmp(const void *a, const void *b, size_t n);
 size_t strlen(const char *s);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
+/* The compiler copies and clears small things in place. */
+#define memcpy(dst, src, n)  __builtin_memcpy(dst, src, n)
+#define memset(dst, byte, n) __builtin_memset(dst, byte, n)
 #endif
 
 /* Copies at most size - 1 bytes and always terminates. False if `src` was cut. size > 0. */

@@ -16,7 +16,17 @@ static const uint64_t gdt[] = {0, 0x00cf9b000000ffff, 0x00cf9b000000ffff, 0x00cf
 /* The only copy whose size the image decides. */
 static int copy_bytes(struct loader *l, uint64_t address, const uint8_t *bytes, uint64_t size)
 {
-    return size ? gmem_write(l->mem, gpa(address), bytes, size) : 0;
+    const struct load_request *r = l->request;
+    uint8_t *to = gmem_ptr(l->mem, gpa(address), size);
+
+    if (size == 0)
+        return 0;
+    if (!to)
+        return -E_RANGE;
+    if (r->copy)
+        return r->copy(r->copy_ctx, to, bytes, size);
+    memcpy(to, bytes, size);
+    return 0;
 }
 
 void loader_note_damage(struct loader *l, const char *kind, size_t at, const char *what)
@@ -153,12 +163,13 @@ int load_guest(const struct load_request *r, const struct gmem *m, struct load_r
     memset(e, 0, sizeof(*e));
     place_init(&l.place, m);
     rc = check_request(r, m, e);
+    /* Linux first: its header is at a fixed place, the others' are searched for. */
+    if (rc == 0)
+        rc = load_linux(&l);
     if (rc == 0)
         rc = load_multiboot2(&l);
     if (rc == 0)
         rc = load_multiboot1(&l);
-    if (rc == 0)
-        rc = load_linux(&l);
     if (rc == 0 && is_refused(&l))
         rc = -E_FORMAT;
     if (rc == 0)

@@ -21,6 +21,10 @@ struct load_request {
     struct load_blob modules[LOAD_MODULES_MAX];
     unsigned module_count;
     uint64_t tsc_hz; /* for loaders that hand it over */
+    /* Where set: takes the copies of any size on itself, for later (the target is checked); a
+     * negative result refuses. Small structures are written at once. */
+    int (*copy)(void *ctx, uint8_t *to, const uint8_t *from, uint64_t size);
+    void *copy_ctx;
 };
 
 /* The state in which the first instruction runs. Paging is off in LOAD_PROT32; LOAD_REAL16 is cs:ip

@@ -23,7 +23,7 @@
 
 static struct guest self, other;
 static struct abi_guest self_status, other_status;
-static struct abi_snapshot self_snapshot, other_snapshot;
+static struct abi_snapshot self_snapshots[ABI_SNAPSHOTS], other_snapshots[ABI_SNAPSHOTS];
 static struct abi_host host;
 static char logged[1024];
 static unsigned log_lines, requests;
@@ -64,16 +64,16 @@ void log_info(const char *format, ...)
 /* ---- */
 
 static void begin(struct guest *g, unsigned number, struct abi_guest *status,
-                  struct abi_snapshot *snapshot)
+                  struct abi_snapshot snapshots[ABI_SNAPSHOTS])
 {
     memset(g, 0, sizeof(*g));
     memset(status, 0, sizeof(*status));
-    memset(snapshot, 0, sizeof(*snapshot));
+    memset(snapshots, 0, ABI_SNAPSHOTS * sizeof(*snapshots));
     g->number = number;
     g->status = status;
-    g->snapshot = snapshot;
+    g->snapshots = snapshots;
     g->vcpu.guest = g;
-    g->backend = g;
+    g->complete = true;
     g->config.devices = DEV_UART;
     status->state = ABI_GUEST_RUNNING;
 }
@@ -81,8 +81,8 @@ static void begin(struct guest *g, unsigned number, struct abi_guest *status,
 static int setup(void **state)
 {
     (void)state;
-    begin(&self, SELF, &self_status, &self_snapshot);
-    begin(&other, OTHER, &other_status, &other_snapshot);
+    begin(&self, SELF, &self_status, self_snapshots);
+    begin(&other, OTHER, &other_status, other_snapshots);
     self.management = true;
     self.mem = (struct gmem){calloc(1, MEMORY), MEMORY};
     assert_non_null(self.mem.base);
@@ -151,20 +151,24 @@ static void no_such_guest(void **state)
 static void snapshot(void **state)
 {
     (void)state;
-    other_snapshot.sequence = 4;
+    other.snapshot_sequence = 4;
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 5);
     assert_int_equal(requests, 1);
     assert_ptr_equal(requested_of, &other.vcpu);
     assert_int_equal(requested, VCPU_REQ_SNAPSHOT);
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 1), 5);
+    assert_int_equal(requested, VCPU_REQ_KEEP);
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 2), -E_INVAL);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, ABI_VCPUS_MAX, 0), -E_NOENT);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 1ull << 32, 0), -E_NOENT);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, UINT64_MAX, 0), -E_NOENT);
     /* One that is dead keeps its last one, if it has any. */
     other_status.state = ABI_GUEST_CRASHED;
-    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 4);
-    other_snapshot.sequence = 0;
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), -E_STATE);
-    assert_int_equal(requests, 1);
+    other_snapshots[ABI_SNAPSHOT_DEATH].sequence = 4;
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 4);
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 1), -E_STATE); /* it is kept anyway */
+    assert_int_equal(requests, 2);
 }
 
 static void input_addresses(void **state)
@@ -246,7 +250,7 @@ static void actions(void **state)
     /* One that never got its memory cannot be started. */
     requests = 0;
     other_status.state = ABI_GUEST_FAILED;
-    other.backend = NULL;
+    other.complete = false;
     for (unsigned a = 0; a <= ABI_ACTION_RESET + 1; a++)
         assert_int_equal(call(ABI_CALL_ACTION, OTHER, a, 0), -E_STATE);
     assert_int_equal(requests, 0);
