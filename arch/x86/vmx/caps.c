@@ -63,6 +63,7 @@ static const struct requirement requirements[] = {
     NEED_BIT(ept_vpid, EPT_CAP_WALK_4, 6, "4-level EPT", "IA32_VMX_EPT_VPID_CAP"),
     NEED_BIT(ept_vpid, EPT_CAP_MEMORY_TYPE_WB, 14, "write-back EPT structures",
              "IA32_VMX_EPT_VPID_CAP"),
+    NEED_BIT(ept_vpid, EPT_CAP_PAGE_2M, 16, "2 MB EPT pages", "IA32_VMX_EPT_VPID_CAP"),
     NEED_BIT(ept_vpid, EPT_CAP_INVEPT, 20, "INVEPT", "IA32_VMX_EPT_VPID_CAP"),
     NEED_BIT(ept_vpid, EPT_CAP_INVVPID, 32, "INVVPID", "IA32_VMX_EPT_VPID_CAP"),
 };
@@ -135,8 +136,11 @@ bool vmx_caps_same(const struct vmx_caps *boot, const struct vmx_caps *c, unsign
         {offsetof(struct vmx_caps, cpu2), "secondary controls"},
         {offsetof(struct vmx_caps, cpu3), "tertiary controls"},
         {offsetof(struct vmx_caps, exit), "VM-exit controls"},
+        {offsetof(struct vmx_caps, exit2), "secondary VM-exit controls"},
         {offsetof(struct vmx_caps, entry), "VM-entry controls"},
         {offsetof(struct vmx_caps, cr0_fixed0), "IA32_VMX_CR0_FIXED0"},
+        {offsetof(struct vmx_caps, cr0_fixed1), "IA32_VMX_CR0_FIXED1"},
+        {offsetof(struct vmx_caps, cr4_fixed0), "IA32_VMX_CR4_FIXED0"},
         {offsetof(struct vmx_caps, cr4_fixed1), "IA32_VMX_CR4_FIXED1"},
     };
 
