@@ -1,0 +1,226 @@
+/* SOURCES: arch/x86/guest/msr.c hv/lib.c */
+#include "arch/x86/guest/msr.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define TSC         0x10u
+#define PLATFORM_ID 0x17u
+#define APIC_BASE   0x1bu
+#define FEATURE_CTL 0x3au
+#define UPDT_TRIG   0x79u
+#define SIGN_ID     0x8bu
+#define MISC_ENABLE 0x1a0u
+#define DEBUGCTL    0x1d9u
+
+#define BITMAP      4096u
+#define GUARD       0xa5u
+
+/* SYSENTER_CS, _ESP, _EIP, PAT, EFER, STAR, LSTAR, CSTAR, FMASK, FS_BASE, GS_BASE, KERNEL_GS_BASE,
+ * TSC_AUX: their numbers typed from SDM 4. */
+static const uint32_t own[] = {0x174,      0x175,      0x176,      0x277,      0xc0000080,
+                               0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000100,
+                               0xc0000101, 0xc0000102, 0xc0000103};
+
+static struct msr_policy policy;
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&policy, 0x5a, sizeof(policy));
+    msr_policy_reset(&policy);
+    return 0;
+}
+
+static bool is_own(uint32_t msr)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(own); i++)
+        if (own[i] == msr)
+            return true;
+    return false;
+}
+
+/* The bit as SDM 3C "MSR-Bitmap Address" places it: read low, read high, write low, write high. */
+static bool raw_bit(const uint8_t *bitmap, uint32_t msr, bool write)
+{
+    unsigned at = (write ? 2048 : 0) + (msr >= 0xc0000000u ? 1024 : 0);
+
+    return bitmap[at + (msr & 0x1fff) / 8] >> (msr % 8) & 1;
+}
+
+static void every_bit_of_the_bitmap(void **state)
+{
+    uint8_t memory[BITMAP + 16];
+    unsigned clear = 0;
+
+    (void)state;
+    memset(memory, GUARD, sizeof(memory));
+    msr_bitmap_make(memory);
+    for (unsigned half = 0; half < 2; half++)
+        for (uint32_t i = 0; i < 0x2000; i++) {
+            uint32_t msr = half * 0xc0000000u + i;
+            bool read = !is_own(msr) && msr != TSC, write = !is_own(msr);
+
+            assert_int_equal(raw_bit(memory, msr, false), read);
+            assert_int_equal(raw_bit(memory, msr, true), write);
+            assert_int_equal(msr_bitmap_exits(memory, msr, false), read);
+            assert_int_equal(msr_bitmap_exits(memory, msr, true), write);
+        }
+    for (unsigned i = 0; i < BITMAP * 8; i++)
+        clear += !(memory[i / 8] >> (i % 8) & 1);
+    assert_int_equal(clear, 2 * ARRAY_LEN(own) + 1);
+    for (unsigned i = BITMAP; i < sizeof(memory); i++)
+        assert_int_equal(memory[i], GUARD);
+}
+
+/* MSRs that the bitmap does not cover always exit, whatever it holds. */
+static void beyond_the_bitmap(void **state)
+{
+    static const uint32_t msrs[] = {0x2000,     0x3fff,     0x40000000, 0x7fffffff, 0x80000174,
+                                    0xbfffffff, 0xc0002000, 0xc0010015, 0xffffffff};
+    static const uint8_t nothing[BITMAP];
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(msrs); i++) {
+        assert_true(msr_bitmap_exits(nothing, msrs[i], false));
+        assert_true(msr_bitmap_exits(nothing, msrs[i], true));
+    }
+    assert_false(msr_bitmap_exits(nothing, 0x1fff, false));
+    assert_false(msr_bitmap_exits(nothing, 0xc0001fff, true));
+}
+
+static void expect(uint32_t msr, uint64_t expected)
+{
+    uint64_t value = ~expected;
+
+    assert_int_equal(msr_policy_read(&policy, msr, &value), MSR_DONE);
+    assert_int_equal(value, expected);
+}
+
+static void after_reset(void **state)
+{
+    uint64_t value;
+
+    (void)state;
+    expect(PLATFORM_ID, 0);
+    /* Boot processor, and the APIC globally disabled. */
+    expect(APIC_BASE, 0xfee00100);
+    /* Locked, VMX off. */
+    expect(FEATURE_CTL, 1);
+    expect(SIGN_ID, 1ull << 32);
+    /* Fast strings; no BTS, no PEBS; no XD disable (bit 34), no limit of CPUID (bit 22). */
+    expect(MISC_ENABLE, 1 | 1 << 11 | 1 << 12);
+    assert_int_equal(msr_policy_read(&policy, DEBUGCTL, &value), MSR_DEBUGCTL);
+}
+
+static bool readable(uint32_t msr)
+{
+    return msr == PLATFORM_ID || msr == APIC_BASE || msr == FEATURE_CTL || msr == SIGN_ID ||
+           msr == MISC_ENABLE || msr == DEBUGCTL;
+}
+
+static bool writable(uint32_t msr)
+{
+    return msr == TSC || msr == UPDT_TRIG || msr == SIGN_ID || msr == MISC_ENABLE ||
+           msr == DEBUGCTL;
+}
+
+static void check_unknown(uint32_t msr)
+{
+    struct msr_policy before = policy;
+    uint64_t value = 42;
+
+    if (!readable(msr)) {
+        assert_int_equal(msr_policy_read(&policy, msr, &value), MSR_FAULT);
+        assert_int_equal(value, 42);
+    }
+    /* IA32_APIC_BASE takes one value only. */
+    if (!writable(msr)) {
+        assert_int_equal(msr_policy_write(&policy, msr, 0), MSR_FAULT);
+        assert_int_equal(msr_policy_write(&policy, msr, UINT64_MAX), MSR_FAULT);
+    }
+    assert_memory_equal(&before, &policy, sizeof(policy));
+}
+
+static void everything_else_faults(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 0x20000; i++) {
+        check_unknown(i);
+        check_unknown(0xc0000000u + i);
+        check_unknown(0x40000000u + i);
+        check_unknown(0x80000000u + i);
+        check_unknown(0xfffe0000u + i);
+    }
+}
+
+static void apic_base(void **state)
+{
+    (void)state;
+    assert_int_equal(msr_policy_write(&policy, APIC_BASE, 0xfee00100), MSR_DONE);
+    /* Any other bit: relocation, enable, x2APIC, reserved ones, the boot processor's flag. */
+    for (unsigned bit = 0; bit < 64; bit++)
+        assert_int_equal(msr_policy_write(&policy, APIC_BASE, 0xfee00100 ^ 1ull << bit), MSR_FAULT);
+    expect(APIC_BASE, 0xfee00100);
+}
+
+static void debugctl(void **state)
+{
+    (void)state;
+    assert_int_equal(msr_policy_write(&policy, DEBUGCTL, 0), MSR_DEBUGCTL);
+    assert_int_equal(msr_policy_write(&policy, DEBUGCTL, 3), MSR_DEBUGCTL);
+    for (unsigned bit = 0; bit < 64; bit++)
+        assert_int_equal(msr_policy_write(&policy, DEBUGCTL, 1ull << bit),
+                         bit < 2 ? MSR_DEBUGCTL : MSR_FAULT);
+    assert_int_equal(msr_policy_write(&policy, DEBUGCTL, UINT64_MAX), MSR_FAULT);
+}
+
+static void misc_enable(void **state)
+{
+    (void)state;
+    assert_int_equal(msr_policy_write(&policy, MISC_ENABLE, 0), MSR_DONE);
+    expect(MISC_ENABLE, 1 << 11 | 1 << 12);
+    /* No other bit can be set: not XD disable, nor the limit of CPUID. */
+    assert_int_equal(msr_policy_write(&policy, MISC_ENABLE, UINT64_MAX), MSR_DONE);
+    expect(MISC_ENABLE, 1 | 1 << 11 | 1 << 12);
+}
+
+static void microcode(void **state)
+{
+    (void)state;
+    assert_int_equal(msr_policy_write(&policy, SIGN_ID, 0), MSR_DONE);
+    expect(SIGN_ID, 1ull << 32);
+    assert_int_equal(msr_policy_write(&policy, SIGN_ID, UINT64_MAX), MSR_DONE);
+    expect(SIGN_ID, 1ull << 32);
+    assert_int_equal(msr_policy_write(&policy, UPDT_TRIG, 0xdeadbeef), MSR_DONE);
+    expect(SIGN_ID, 1ull << 32);
+}
+
+static void tsc(void **state)
+{
+    (void)state;
+    assert_int_equal(msr_policy_write(&policy, TSC, 0), MSR_TSC);
+    assert_int_equal(msr_policy_write(&policy, TSC, UINT64_MAX), MSR_TSC);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup(f, setup)
+    const struct CMUnitTest tests[] = {
+        TEST(every_bit_of_the_bitmap),
+        TEST(beyond_the_bitmap),
+        TEST(after_reset),
+        TEST(everything_else_faults),
+        TEST(apic_base),
+        TEST(debugctl),
+        TEST(misc_enable),
+        TEST(microcode),
+        TEST(tsc),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
