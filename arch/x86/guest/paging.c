@@ -11,6 +11,7 @@
 #define ENTRY_LARGE     (1ull << 7)
 #define ENTRY_NX        (1ull << 63)
 #define ENTRY_LARGE_PAT (1ull << 12)
+#define PSE36_FIELD     0x003fe000ull /* bits 21:13 */
 #define ADDRESS_32      0xfffff000ull
 #define ADDRESS_64      0x000ffffffffff000ull
 
@@ -49,6 +50,14 @@ static int read_entry(const struct gmem *m, uint64_t at, unsigned size, uint64_t
     return rc;
 }
 
+/* PSE-36: bits 20:13 are address bits 39:32 as far as the CPU has them, bit 21 is reserved. */
+static uint64_t pse36_reserved(unsigned physical_width)
+{
+    uint64_t width = min_u64(max_u64(physical_width, 32), 40);
+
+    return PSE36_FIELD & ~((1ull << (width - 19)) - 1);
+}
+
 /* Bits that must be zero in an entry that is present. */
 static bool reserved_set(const struct paging *p, const struct walk *w, uint64_t entry,
                          unsigned level, bool large)
@@ -56,8 +65,7 @@ static bool reserved_set(const struct paging *p, const struct walk *w, uint64_t 
     uint64_t reserved = 0;
 
     if (w->size == 4)
-        /* PSE-36: bits 20:13 are address bits 39:32, bit 21 is reserved. */
-        return large && (entry & (1ull << 21));
+        return large && (entry & pse36_reserved(p->physical_width));
     reserved = ADDRESS_64 & ~((1ull << p->physical_width) - 1);
     if (!(p->efer & EFER_NXE))
         reserved |= ENTRY_NX;
