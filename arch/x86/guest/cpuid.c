@@ -42,6 +42,8 @@
 #define EXT1_EDX          ((1u << 11) | (1u << 20) | (1u << 26) | (1u << 29))
 #define EXT1_EDX_RDTSCP   (1u << 27)
 #define EXT7_EDX          (1u << 8) /* invariant TSC */
+#define LINEAR_WIDTH_MASK 0xff00u   /* CPUID.80000008H:EAX */
+#define LINEAR_WIDTH_48   (48u << 8)
 #define LEAF1_EBX_CLFLUSH 0x0000ff00u
 #define ONE_CPU           (1u << 16)
 #define LEAF4_EAX         0x00003fffu /* type, level, self-initialising, associativity; one core */
@@ -147,6 +149,14 @@ static void make_basic(struct cpuid_policy *p, const struct cpuid_env *env)
     p->plain &= ~((1u << LEAF_CACHE) | (1u << LEAF_FEATURE) | (1u << LEAF_XSAVE));
 }
 
+/* Five-level paging is hidden: linear addresses have 48 bits also where the CPU has more. */
+static uint32_t address_widths(uint32_t eax)
+{
+    if ((eax & LINEAR_WIDTH_MASK) > LINEAR_WIDTH_48)
+        eax = (eax & ~LINEAR_WIDTH_MASK) | LINEAR_WIDTH_48;
+    return eax;
+}
+
 static void make_extended(struct cpuid_policy *p, const struct cpuid_env *env)
 {
     struct cpuid_regs r = env->host(CPUID_EXTENDED + 1, 0);
@@ -158,7 +168,7 @@ static void make_extended(struct cpuid_policy *p, const struct cpuid_env *env)
         p->extended[i] = env->host(CPUID_EXTENDED + i, 0);
     p->extended[6] = env->host(CPUID_EXTENDED + 6, 0);
     p->extended[7].edx = EXT7_EDX;
-    p->extended[8].eax = env->host(CPUID_EXTENDED + 8, 0).eax;
+    p->extended[8].eax = address_widths(env->host(CPUID_EXTENDED + 8, 0).eax);
 }
 
 void cpuid_policy_make(struct cpuid_policy *p, const struct cpuid_env *env)
