@@ -80,5 +80,5 @@ check: deps-check $(GEN)
 	cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr \
 	    --suppress=missingIncludeSystem --suppress=nullPointerRedundantCheck -D__x86_64__ -I. \
 	    -I$(BUILD)/gen -I$(BUILD)/include hv net arch/x86
-	clang-tidy --quiet --warnings-as-errors='*' $(filter-out %/start.c,$(KERNEL_C)) -- \
+	clang-tidy --quiet --warnings-as-errors='*' $(filter-out %/start.c,$(KERNEL_C) $(DECODE_C)) -- \
 	    $(filter-out -MMD -MP,$(KERNEL_CFLAGS)) 2>/dev/null

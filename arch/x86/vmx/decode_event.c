@@ -137,9 +137,10 @@ static const struct decode_bit page_fault_bits[] = {
 static const struct decode_bit selector_error_bits[] = {
     BIT(0, "EXT", "external event", "not during the delivery of an external event",
         "during the delivery of an event external to the program"),
-    BIT(1, "IDT", "descriptor location", "the index refers to the GDT or LDT",
+    BIT(1, "IDT", "gate in the IDT", "the index refers to a descriptor in the GDT or LDT",
         "the index refers to a gate descriptor in the IDT"),
-    BIT(2, "TI", "table indicator", "GDT", "LDT"),
+    BIT_IF(IF_CLEAR(1), 2, "TI", "in the LDT", "the index is into the GDT",
+           "the index is into the LDT"),
     BITS(15, 3, "INDEX", "segment selector index"),
 };
 static const struct decode_format page_fault = DECODE_FORMAT(page_fault_bits, .prose = false);
