@@ -84,6 +84,8 @@ static int on_value_complete(llhttp_t *p)
 
     if (same_name(r->field, "accept") && contains(r->value, "text/plain"))
         r->accept_text = true;
+    if (same_name(r->field, "expect") && same_name(r->value, "100-continue"))
+        r->expects_continue = true;
     r->field_len = r->value_len = 0;
     return 0;
 }
@@ -92,6 +94,10 @@ static int on_headers_complete(llhttp_t *p)
 {
     struct http_request *r = of(p);
 
+    /* Without a version it is HTTP/0.9, whose clients understand no status line. */
+    if (p->http_major != 1)
+        return refuse(r, 400);
+    r->head_done = true;
     if ((p->flags & F_CONTENT_LENGTH) && p->content_length > HTTP_BODY_MAX)
         return refuse(r, 413);
     return 0;
@@ -125,6 +131,7 @@ static void clear(struct http_request *r)
     r->target_len = r->header_bytes = r->body_len = r->field_len = r->value_len = 0;
     r->target[0] = r->field[0] = r->value[0] = 0;
     r->accept_text = r->keep_alive = false;
+    r->expects_continue = r->told_to_go_on = r->head_done = false;
 }
 
 void http_init(struct http_request *r)
@@ -165,6 +172,15 @@ size_t http_feed(struct http_request *r, const char *bytes, size_t n)
         r->status = e == HPE_INVALID_METHOD ? 501 : 400;
     }
     return n;
+}
+
+bool http_take_continue(struct http_request *r)
+{
+    bool waits = r->state == HTTP_MORE && r->head_done && r->expects_continue &&
+                 !r->told_to_go_on && r->body_len == 0 && r->parser.http_minor >= 1;
+
+    r->told_to_go_on |= waits;
+    return waits;
 }
 
 const char *http_reason(unsigned status)

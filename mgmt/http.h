@@ -27,6 +27,7 @@ struct http_request {
     char field[16], value[128];
     size_t field_len, value_len;
     bool accept_text, keep_alive;
+    bool expects_continue, told_to_go_on, head_done;
     uint8_t method; /* HTTP_GET ... of llhttp */
     uint8_t body[HTTP_BODY_MAX];
 };
@@ -36,4 +37,6 @@ void http_init(struct http_request *r);
 void http_next(struct http_request *r);
 /* Takes bytes until a request is complete or bad; returns how many were used. */
 size_t http_feed(struct http_request *r, const char *bytes, size_t n);
+/* True once a request, when its client waits for "100 Continue" before it sends the body. */
+bool http_take_continue(struct http_request *r);
 const char *http_reason(unsigned status);

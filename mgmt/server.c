@@ -24,6 +24,8 @@ static struct connection {
     u16_t used;           /* of pending's first buffer */
     uint32_t since;       /* when the phase began, ms */
     bool close, started;  /* close after this answer; a byte of the request has come */
+    bool ended;           /* the client will send no more */
+    u16_t interim;        /* bytes of "100 Continue" that are not acknowledged yet */
     struct http_request request;
     struct api_response response;
     char head[HEAD_SIZE];
@@ -148,6 +150,17 @@ static const char *refusal(unsigned status)
     }
 }
 
+static void go_on(struct connection *c)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+    /* Where there is no room for it the client goes on by itself after a while. */
+    if (tcp_write(c->pcb, text, sizeof(text) - 1, 0) != ERR_OK)
+        return;
+    c->interim = sizeof(text) - 1;
+    (void)tcp_output(c->pcb);
+}
+
 /* Feeds what has been received to the parser until a request is complete. */
 static void parse_pending(struct connection *c)
 {
@@ -173,6 +186,8 @@ static void parse_pending(struct connection *c)
             answer(c, false, false);
         } else if (c->request.state == HTTP_BAD) {
             refuse(c, c->request.status, refusal(c->request.status));
+        } else if (!c->pending && http_take_continue(&c->request)) {
+            go_on(c);
         }
     }
 }
@@ -185,11 +200,13 @@ static void advance(struct connection *c)
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 {
     struct connection *c = arg;
+    u16_t interim = len < c->interim ? len : c->interim;
 
     (void)pcb;
+    c->interim = (u16_t)(c->interim - interim);
     if (c->phase != PHASE_SENDING)
         return ERR_OK;
-    c->acked += len;
+    c->acked += (u16_t)(len - interim);
     c->since = port_ms();
     if (c->acked < c->head_len + c->body_len) {
         push(c);
@@ -201,7 +218,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
     c->started = false;
     enter(c, PHASE_READING);
     advance(c);
-    return ERR_OK;
+    return c->phase == PHASE_READING && c->ended ? finish(c) : ERR_OK;
 }
 
 static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
@@ -210,8 +227,8 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 
     (void)pcb;
     (void)err;
-    if (!p) { /* the client will send no more; an answer under way still goes out */
-        c->close = true;
+    if (!p) { /* what it has asked for until now is still answered */
+        c->ended = true;
         return c->phase == PHASE_READING ? finish(c) : ERR_OK;
     }
     if (c->pending)
@@ -268,7 +285,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 {
     static const char busy[] =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        "Content-Length: 91\r\nConnection: close\r\n\r\n"
+        "Content-Length: 92\r\nConnection: close\r\n\r\n"
         "{\"error\":{\"status\":503,\"reason\":\"Service Unavailable\","
         "\"message\":\"16 connections are open\"}}\n";
     struct connection *c = free_connection();
@@ -284,7 +301,8 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     c->pcb = pcb;
     c->pending = NULL;
     c->used = 0;
-    c->close = c->started = false;
+    c->close = c->started = c->ended = false;
+    c->interim = 0;
     http_init(&c->request);
     enter(c, PHASE_READING);
     tcp_arg(pcb, c);

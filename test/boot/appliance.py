@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -55,7 +56,7 @@ class Appliance(Machine):
     """The ISO with a configuration, in Bochs. `config`: a dict, a string (written as it is), or None for the sample configuration. `files`: name -> bytes, put
     beside the configuration."""
 
-    def __init__(self, directory, config=None, cpus=1, model="corei7_skylake_x", memory=256, ips=20000000, files=None, wait=True):
+    def __init__(self, directory, config=None, cpus=1, model="corei7_skylake_x", memory=256, ips=20000000, files=None, wait=True, address="10.0.2.15"):
         directory = str(directory)
         self.iso = os.path.join(directory, "test.iso")
         self.port = machine.free_port()
@@ -68,9 +69,12 @@ class Appliance(Machine):
             with open(os.path.join(directory, name), "wb") as f:
                 f.write(data)
         mkiso.make(BUILD, os.path.join(directory, "guests.json"), self.iso, missing_ok=True)
-        super().__init__(directory, machine.bochs_command(directory, self.iso, cpus, memory, self.port, model, ips))
+        super().__init__(directory, machine.bochs_command(directory, self.iso, cpus, memory, self.port, model, ips, address=address))
         if wait:
-            self.wait_serial(r"management address: http://10\.0\.2\.15/")
+            self.wait_serial(rf"management address: http://{re.escape(address)}/")
+
+    def connect(self):
+        return Connection(self.port)
 
     def request(self, method, path, body=None, headers=None):
         """(status, headers, body as text), over a connection of its own."""
@@ -114,6 +118,55 @@ class Appliance(Machine):
             status, _, body = self.request("POST", f"/v1/guests/{name}/console", data[:64])
             assert status == 200, body
             data = data[json.loads(body)["accepted"]:]
+
+
+class Connection:
+    """A client that says exactly the bytes it is told to, and reads one answer at a time."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.input = self.socket.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.input.close()
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def head(self):
+        """(status, headers with names in lower case) of an answer whose body, if any, stays unread."""
+        line = self.input.readline()
+        assert re.fullmatch(rb"HTTP/1\.1 \d\d\d [A-Za-z -]+\r\n", line), line
+        headers = {}
+        while (field := self.input.readline()) != b"\r\n":
+            name, colon, value = field.decode("ascii").partition(": ")
+            assert colon and value.endswith("\r\n"), field
+            headers[name.lower()] = value[:-2]
+        return int(line.split()[1]), headers
+
+    def answer(self):
+        """(status, headers, body)."""
+        status, headers = self.head()
+        body = self.input.read(int(headers["content-length"]))
+        assert len(body) == int(headers["content-length"])
+        return status, headers, body
+
+    def ended(self):
+        """Whether the other side closes now, having said nothing more."""
+        try:
+            return self.input.read(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def reset(self):
+        """Ends with RST instead of FIN."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.__exit__()
 
 
 class Qemu(Machine):

@@ -50,8 +50,8 @@ def nested_kvm():
     return nested and os.access("/dev/kvm", os.R_OK | os.W_OK) and shutil.which("qemu-system-x86_64") is not None
 
 
-def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skylake_x", ips=20000000, sync="none"):
-    """Writes Bochs's files into `directory` and gives the command. Serial output goes to directory/serial.txt."""
+def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skylake_x", ips=20000000, sync="none", address="10.0.2.15"):
+    """Writes Bochs's files into `directory` and gives the command. Serial output goes to directory/serial.txt. `port` of this computer leads to `address`."""
     os.makedirs(directory, exist_ok=True)
     directory = os.path.abspath(directory)
     serial = os.path.join(directory, "serial.txt")
@@ -63,7 +63,7 @@ def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skyl
     with open(os.path.join(directory, "slirp.conf"), "w", encoding="ascii") as f:
         f.write("# slirp config\n")
         if port:
-            f.write(f"hostfwd = tcp:127.0.0.1:{port}-10.0.2.15:80\n")
+            f.write(f"hostfwd = tcp:127.0.0.1:{port}-{address}:80\n")
     return ["bochs", "-q", "-f", os.path.join(directory, "bochsrc"), "-rc", os.path.join(directory, "rc")]
 
 

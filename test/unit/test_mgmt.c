@@ -201,6 +201,40 @@ static void http_limits(void **state)
     http_next(&request);
     assert_int_equal(feed("GET / HTTP/1.1\r\nHost x\r\n\r\n"), HTTP_BAD);
     assert_int_equal(request.status, 400);
+    http_next(&request);
+    assert_int_equal(feed("GET /\r\n\r\n"), HTTP_BAD); /* HTTP/0.9 */
+    assert_int_equal(request.status, 400);
+}
+
+/* Whether the client that said this is told to go on. */
+static bool told_to_go_on(const char *text)
+{
+    bool told;
+
+    http_next(&request);
+    (void)feed(text);
+    told = http_take_continue(&request);
+    assert_false(http_take_continue(&request)); /* once */
+    return told;
+}
+
+static void going_on(void **state)
+{
+    (void)state;
+    assert_true(told_to_go_on("POST / HTTP/1.1\r\neXPECT: 100-Continue\r\n"
+                              "Content-Length: 2\r\n\r\n"));
+    assert_true(told_to_go_on("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+                              "Expect: 100-continue\r\n\r\n"));
+    assert_false(told_to_go_on("POST / HTTP/1.1\r\nExpect: 100-continue\r\n"
+                               "Content-Length: 2\r\n")); /* not all has been said */
+    assert_false(told_to_go_on("POST / HTTP/1.1\r\nExpect: 100-continue\r\n"
+                               "Content-Length: 2\r\n\r\na"));
+    assert_false(told_to_go_on("POST / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n"));
+    assert_false(told_to_go_on("POST / HTTP/1.0\r\nExpect: 100-continue\r\n"
+                               "Content-Length: 2\r\n\r\n"));
+    assert_false(told_to_go_on("POST / HTTP/1.1\r\nExpect: 100-continued\r\n"
+                               "Content-Length: 2\r\n\r\n"));
+    assert_false(told_to_go_on("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n"));
 }
 
 static void pipelining(void **state)
@@ -381,9 +415,10 @@ static void typing_and_actions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(resources),  TEST(text_form),          TEST(errors),          TEST(http_limits),
-        TEST(pipelining), TEST(snapshots_kept),     TEST(flight_recorder), TEST(vmcs),
-        TEST(rings),      TEST(typing_and_actions),
+        TEST(resources),      TEST(text_form),          TEST(errors),
+        TEST(http_limits),    TEST(going_on),           TEST(pipelining),
+        TEST(snapshots_kept), TEST(flight_recorder),    TEST(vmcs),
+        TEST(rings),          TEST(typing_and_actions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
