@@ -170,11 +170,19 @@ void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, .
 void guest_flush_line(struct guest *g)
 {
     char text[ABI_NAME_MAX + GUEST_LINE_SIZE + 8];
-    size_t n;
+    size_t name = strlen(g->config.name), n = 0;
 
     if (g->line_len == 0)
         return;
-    n = fmt(text, sizeof(text), "[%s] %.*s\n", g->config.name, (int)g->line_len, g->line);
+    /* By hand: this is done in exits of the guest. */
+    text[n++] = '[';
+    memcpy(text + n, g->config.name, name);
+    n += name;
+    text[n++] = ']';
+    text[n++] = ' ';
+    memcpy(text + n, g->line, g->line_len);
+    n += g->line_len;
+    text[n++] = '\n';
     log_console(text, n);
     g->line_len = 0;
 }

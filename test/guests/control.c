@@ -110,12 +110,12 @@ void guest_main(const char *cmdline)
             carry -= PIT_HZ;
             due++;
         }
+        note(&r, now > due ? now - due : 0);
         while (now > due + period) {
             r.missed++;
             n++;
             due += period;
         }
-        note(&r, now > due ? now - due : 0);
         control_step(&l, n);
         drain();
         if (n % REPORT == 0) {

@@ -66,7 +66,7 @@ static uint8_t ring[RING_SIZE];
 static uint32_t ring_head, ring_tail; /* bytes ever put in, taken out */
 static bool queued;
 
-static void ring_put(uint8_t c)
+static inline void ring_put(uint8_t c)
 {
     /* What does not fit is lost on the line; the log and the consoles' own rings still have it. */
     if (ring_head - __atomic_load_n(&ring_tail, __ATOMIC_ACQUIRE) == RING_SIZE)
@@ -84,10 +84,16 @@ static bool ring_take(uint8_t *c)
     return true;
 }
 
+static inline void emit(uint8_t c)
+{
+    if (queued)
+        ring_put(c);
+    else
+        put(c);
+}
+
 void uart_write(const char *s, size_t n)
 {
-    void (*emit)(uint8_t c) = queued ? ring_put : put;
-
     if (!present)
         return;
     for (size_t i = 0; i < n; i++) {

@@ -2,21 +2,43 @@
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
+#include "hv/lib.h"
 
-static void read_fields(struct abi_vmcs *out, unsigned count)
+/* The rows that this machine has (all cores are alike), found out once. */
+static struct {
+    bool known;
+    uint16_t row[VMCS_ROWS], encoding[VMCS_ROWS];
+    unsigned count;
+    uint64_t present[ARRAY_LEN(((struct abi_vmcs *)0)->present)];
+} fields;
+
+/* The table knows what should be there; the CPU has the last word. Two cores at once write the
+ * same. */
+static void find_fields(void)
 {
-    const struct vmx_caps *caps = vmx_caps_common();
+    unsigned n = 0;
 
-    for (unsigned row = 0; row < count; row++) {
+    for (unsigned row = 0; row < VMCS_ROWS; row++) {
         const struct vmcs_field *f = vmcs_field(row);
         uint64_t value;
 
-        /* The table knows what should be there; the CPU has the last word. */
-        if (vmcs_field_exists(f, caps) && vmread_try(f->encoding, &value))
-            vmcs_set(out, row, value);
-        else
-            vmcs_set_absent(out, row);
+        if (!vmcs_field_exists(f, vmx_caps_common()) || !vmread_try(f->encoding, &value))
+            continue;
+        fields.row[n] = (uint16_t)row;
+        fields.encoding[n++] = f->encoding;
+        fields.present[row / 64] |= 1ull << (row % 64);
     }
+    fields.count = n;
+    __atomic_store_n(&fields.known, true, __ATOMIC_RELEASE);
+}
+
+static void read_fields(struct abi_vmcs *out)
+{
+    if (!__atomic_load_n(&fields.known, __ATOMIC_ACQUIRE))
+        find_fields();
+    memcpy(out->present, fields.present, sizeof(out->present));
+    for (unsigned i = 0; i < fields.count; i++)
+        out->value[fields.row[i]] = vmread(fields.encoding[i]);
 }
 
 void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
@@ -34,7 +56,7 @@ void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
     s->count = vmcs_field_count();
     s->cause = cause;
     s->exit = *v->exit;
-    read_fields(&s->vmcs, s->count);
+    read_fields(&s->vmcs);
     s->tsc = start;
     s->ticks = arch_tsc() - start;
     __atomic_store_n(&s->sequence, g->snapshot_sequence + 1, __ATOMIC_RELEASE);
