@@ -29,6 +29,11 @@ $(BUILD)/unit/$(1)/$(2).passed: $(BUILD)/unit/$(1)/$(2)
 endef
 $(foreach t,$(UNIT),$(eval $(call unit_rule,gcc,$(t)))$(eval $(call unit_rule,clang,$(t))))
 
+$(BUILD)/gen/entry_rules.h: test/entry_rules.json test/tools/entry_rules.py
+	@mkdir -p $(@D)
+	@$(PYTHON) test/tools/entry_rules.py $< $@
+$(BUILD)/unit/gcc/test_entry_check $(BUILD)/unit/clang/test_entry_check: $(BUILD)/gen/entry_rules.h
+
 unit: $(UNIT_RUNS)
 	@echo "unit tests: $(words $(UNIT)) programs, each with gcc and clang, passed"
 

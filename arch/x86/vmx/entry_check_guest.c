@@ -209,7 +209,8 @@ static void check_interruptibility(struct entry_ctx *c, uint64_t blocking)
     }
     if (!c->cpu->smm)
         entry_zeros(c, blocking & BLOCKING_BY_SMI, ENTRY_RULE_BLOCKING_SMI, row);
-    if (entry_on(c, WORD_ENTRY, ENTRY_TO_SMM))
+    /* Outside of SMM, entry to SMM is refused before this could matter. */
+    if (c->cpu->smm && entry_on(c, WORD_ENTRY, ENTRY_TO_SMM))
         entry_ones(c, ~blocking & BLOCKING_BY_SMI, ENTRY_RULE_BLOCKING_SMI_SMM, row);
     if (!c->cpu->sgx || mov_ss)
         entry_zeros(c, blocking & ENCLAVE_INTERRUPTION, ENTRY_RULE_BLOCKING_ENCLAVE, row);
