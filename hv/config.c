@@ -317,6 +317,22 @@ static bool parse_ip(const char *s, uint8_t ip[4], unsigned *prefix)
     return *s == 0 && *prefix >= 1 && *prefix <= 32;
 }
 
+static uint32_t ip_number(const uint8_t ip[4])
+{
+    return (uint32_t)ip[0] << 24 | (uint32_t)ip[1] << 16 | (uint32_t)ip[2] << 8 | ip[3];
+}
+
+/* Not "this network", loopback, multicast or reserved (RFC 6890), and not the network's own number
+ * or its broadcast address. */
+static bool host_address(uint32_t ip, uint32_t mask)
+{
+    uint32_t first = ip >> 24, host = ip & ~mask;
+
+    if (first == 0 || first == 127 || first >= 224)
+        return false;
+    return ~mask <= 1 || (host != 0 && host != ~mask);
+}
+
 static void parse_address(struct parser *p, const struct field *f, int t, void *object)
 {
     struct management_config *m = object;
@@ -332,8 +348,12 @@ static void parse_address(struct parser *p, const struct field *f, int t, void *
         error(p, t, f->name, "must be \"dhcp\" or an address such as \"10.0.2.15/24\"");
         return;
     }
-    m->static_ip = true;
     mask = UINT32_MAX << (32 - prefix);
+    if (!host_address(ip_number(m->ip), mask)) {
+        error(p, t, f->name, "no host can have this address");
+        return;
+    }
+    m->static_ip = true;
     for (unsigned i = 0; i < 4; i++)
         m->netmask[i] = (uint8_t)(mask >> (24 - 8 * i));
 }
@@ -362,6 +382,7 @@ static void parse_management(struct parser *p, const struct field *f, int t, voi
 {
     struct management_config *m = &p->config->management, before = *m;
     int errors = p->errors;
+    uint32_t gateway;
 
     (void)object;
     if (p->json.tokens[t].type != JSMN_OBJECT) {
@@ -372,6 +393,9 @@ static void parse_management(struct parser *p, const struct field *f, int t, voi
     parse_object(p, t, management_fields, ARRAY_LEN(management_fields), m);
     if (m->budget_us > m->period_us)
         error(p, t, "budget_us", "exceeds period_us");
+    gateway = ip_number(m->gateway);
+    if (m->static_ip && gateway && ((gateway ^ ip_number(m->ip)) & ip_number(m->netmask)))
+        error(p, t, "gateway", "is not in the network of the address");
     if (p->errors != errors)
         *m = before; /* a machine must stay reachable */
     p->path[0] = 0;

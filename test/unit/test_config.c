@@ -178,6 +178,13 @@ static void management(void **state)
     assert_false(config.management.static_ip);
     one_error("{\"management\": {\"address\": \"10.0.2.256/8\"}}", "management.address", 1, 29);
     one_error("{\"management\": {\"address\": \"10.0.2.2/33\"}}", "management.address", 1, 29);
+    one_error("{\"management\": {\"address\": \"0.0.0.0/24\"}}", "management.address", 1, 29);
+    one_error("{\"management\": {\"address\": \"127.0.0.1/8\"}}", "management.address", 1, 29);
+    one_error("{\"management\": {\"address\": \"224.0.0.1/4\"}}", "management.address", 1, 29);
+    one_error("{\"management\": {\"address\": \"10.0.2.0/24\"}}", "management.address", 1, 29);
+    one_error("{\"management\": {\"address\": \"10.0.2.255/24\"}}", "management.address", 1, 29);
+    one_error("{\"management\": {\"address\": \"10.0.2.2/24\", \"gateway\": \"10.0.3.1\"}}",
+              "management.gateway", 1, 16);
     one_error("{\"management\": {\"gateway\": \"10.0.2.2x\"}}", "management.gateway", 1, 29);
     one_error("{\"management\": {\"budget_us\": 20000}}", "management.budget_us", 1, 16);
     assert_int_equal(config.management.budget_us, 5000);
