@@ -15,6 +15,8 @@ struct api_view {
     const struct abi_guest *(*guest)(unsigned number);
     const struct abi_snapshot *(*snapshot)(unsigned number, unsigned slot);
     const struct abi_exit *(*exits)(unsigned number);
+    const uint8_t *(*bitmaps)(unsigned number); /* MSR, I/O A, I/O B */
+    const struct abi_caps *caps;                /* one a core */
     const struct abi_ring *(*console)(unsigned number);
     int64_t (*take_snapshot)(unsigned number, bool keep);
     int64_t (*type)(unsigned number, const uint8_t *bytes, size_t n);

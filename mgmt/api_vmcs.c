@@ -3,6 +3,7 @@
 #include "arch/x86/vmx/names.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/dump.h"
 
 /* Too large for the stack; one request is answered at a time. */
 static struct abi_snapshot first, second;
@@ -61,48 +62,6 @@ static bool copy_numbered(struct call *c, unsigned number, uint64_t sequence,
     return false;
 }
 
-static unsigned value_digits(const struct vmcs_field *f)
-{
-    switch (vmcs_encoded_width(f->encoding)) {
-    case VMCS_WIDTH_16:
-        return 4;
-    case VMCS_WIDTH_32:
-        return 8;
-    default:
-        return 16;
-    }
-}
-
-static void put_field(struct json_out *j, const struct vmcs_field *f, bool present, uint64_t value)
-{
-    const char *group = vmcs_group_name(vmcs_encoded_group(f->encoding));
-    const char *width = vmcs_width_name(vmcs_encoded_width(f->encoding));
-
-    if (j->text) {
-        if (present)
-            json_printf(j, "\n0x%04x  %-36s %-9s %-7s  0x%0*lx", f->encoding, f->name, group, width,
-                        (int)value_digits(f), value);
-        else
-            json_printf(j, "\n0x%04x  %-36s %-9s %-7s  absent: %s", f->encoding, f->name, group,
-                        width, vmcs_field_absence(f));
-        return;
-    }
-    json_object(j, NULL);
-    json_hex(j, "encoding", f->encoding, 4);
-    json_str(j, "name", f->name);
-    json_str(j, "group", group);
-    json_str(j, "width", width);
-    if (present) {
-        json_hex(j, "value", value, value_digits(f));
-    } else {
-        const char *reason = vmcs_field_absence(f);
-
-        json_null(j, "value");
-        json_str(j, "reason", *reason ? reason : "this CPU does not have the field");
-    }
-    json_end(j);
-}
-
 static void put_heading(struct json_out *j, const char *guest, const char *vcpu,
                         const struct abi_snapshot *s)
 {
@@ -121,20 +80,19 @@ static void put_heading(struct json_out *j, const char *guest, const char *vcpu,
         json_null(j, "exit");
 }
 
-static void put_snapshot(struct call *c, char *const *arg, const struct abi_snapshot *s)
+static void put_snapshot(struct call *c, char *const *arg, unsigned number,
+                         const struct dump_options *o, const struct abi_snapshot *s)
 {
+    struct dump d = {.options = o,
+                     .vmcs = &s->vmcs,
+                     .wanted = c->v->guest(number)->vcpus[0].wanted,
+                     .caps = &c->v->caps[c->v->guest(number)->vcpus[0].core],
+                     .bitmaps = c->v->bitmaps(number)};
     struct json_out *j = call_begin(c);
 
     json_object(j, NULL);
     put_heading(j, arg[0], arg[1], s);
-    json_array(j, "fields");
-    for (unsigned row = 0; row < s->count && row < ABI_SNAPSHOT_FIELDS; row++) {
-        const struct vmcs_field *f = vmcs_field(row);
-
-        if (f)
-            put_field(j, f, vmcs_has(&s->vmcs, row), s->vmcs.value[row]);
-    }
-    json_end(j);
+    dump_fields(j, &d);
     json_end(j);
 }
 
@@ -181,20 +139,21 @@ void get_vmcs(struct call *c, char *const *arg)
 {
     struct abi_guest g;
     int number = call_vcpu(c, arg[0], arg[1], &g);
+    struct dump_options o;
 
-    if (number >= 0 && take(c, (unsigned)number, false))
-        put_snapshot(c, arg, &first);
+    if (number >= 0 && dump_options_parse(c, &o) && take(c, (unsigned)number, false))
+        put_snapshot(c, arg, (unsigned)number, &o, &first);
 }
 
 void post_snapshot(struct call *c, char *const *arg)
 {
     struct abi_guest g;
     int number = call_vcpu(c, arg[0], arg[1], &g);
+    struct dump_options o;
 
-    if (number < 0 || !take(c, (unsigned)number, true))
+    if (number < 0 || !dump_options_parse(c, &o) || !take(c, (unsigned)number, true))
         return;
-    c->out->status = 201;
-    put_snapshot(c, arg, &first);
+    put_snapshot(c, arg, (unsigned)number, &o, &first);
     c->out->status = 201;
 }
 
@@ -226,14 +185,15 @@ void get_snapshot(struct call *c, char *const *arg)
 {
     struct abi_guest g;
     int number = call_vcpu(c, arg[0], arg[1], &g);
+    struct dump_options o;
     uint64_t sequence;
 
-    if (number < 0)
+    if (number < 0 || !dump_options_parse(c, &o))
         return;
     if (!parse_u64(arg[2], &sequence))
         call_fail(c, 404, "a snapshot is named by its sequence number");
     else if (copy_numbered(c, (unsigned)number, sequence, &first))
-        put_snapshot(c, arg, &first);
+        put_snapshot(c, arg, (unsigned)number, &o, &first);
 }
 
 /* ---- differences ---- */
@@ -242,7 +202,7 @@ static void put_value(struct json_out *j, const char *name, const struct vmcs_fi
                       const struct abi_snapshot *s, unsigned row)
 {
     if (vmcs_has(&s->vmcs, row))
-        json_hex(j, name, s->vmcs.value[row], value_digits(f));
+        json_hex(j, name, s->vmcs.value[row], dump_digits(f));
     else
         json_null(j, name);
 }
@@ -251,7 +211,7 @@ static void put_difference(struct json_out *j, const struct vmcs_field *f, unsig
 {
     if (j->text) {
         json_printf(j, "\n0x%04x  %-36s 0x%0*lx -> 0x%0*lx", f->encoding, f->name,
-                    (int)value_digits(f), first.vmcs.value[row], (int)value_digits(f),
+                    (int)dump_digits(f), first.vmcs.value[row], (int)dump_digits(f),
                     second.vmcs.value[row]);
         return;
     }

@@ -28,6 +28,11 @@ static const struct abi_exit *exits(unsigned number)
     return guest(number) ? (const struct abi_exit *)ABI_EXITS_GPA(number) : NULL;
 }
 
+static const uint8_t *bitmaps(unsigned number)
+{
+    return guest(number) ? (const uint8_t *)ABI_BITMAPS_GPA(number) : NULL;
+}
+
 static const struct abi_ring *console(unsigned number)
 {
     return guest(number) ? (const struct abi_ring *)ABI_CONSOLE_GPA(number) : NULL;
@@ -93,6 +98,8 @@ _Noreturn void mgmt_main(void)
         .guest = guest,
         .snapshot = snapshot,
         .exits = exits,
+        .bitmaps = bitmaps,
+        .caps = (const struct abi_caps *)ABI_CAPS_GPA,
         .console = console,
         .take_snapshot = take_snapshot,
         .type = type,

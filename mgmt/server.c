@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define PORT              80u
-#define BODY_SIZE         (112u << 10)
+#define BODY_SIZE         (256u << 10)
 #define HEAD_SIZE         384u
 #define POLL_HALF_SECONDS 2
 /* For one request to arrive whole, and for a client to take its answer; between two requests. */

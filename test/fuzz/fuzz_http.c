@@ -24,6 +24,14 @@ static const struct abi_exit *exits(unsigned n)
 {
     return n == 0 ? ring_of_exits : NULL;
 }
+static const uint8_t *bitmaps(unsigned n)
+{
+    static uint8_t pages[ABI_BITMAPS_SIZE];
+
+    (void)n;
+    return pages;
+}
+static struct abi_caps caps[ABI_CORES_MAX];
 static const struct abi_ring *console(unsigned n)
 {
     (void)n;
@@ -52,7 +60,7 @@ static uint64_t tsc(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct http_request r;
-    static char body[1 << 16];
+    static char body[1 << 18];
     struct abi_ring *ring = (struct abi_ring *)(void *)ring_memory;
     const struct api_view v = {&host,   ring,          guest, snapshot, exits,
                                console, take_snapshot, type,  act,      tsc};

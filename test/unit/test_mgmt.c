@@ -18,7 +18,7 @@ static bool kept;
 static struct abi_ring *log_ring, *console_ring;
 static struct http_request request;
 static struct api_response response;
-static char body[1 << 17];
+static char body[1 << 18];
 static uint8_t typed[64];
 static size_t typed_len;
 
@@ -34,6 +34,13 @@ static const struct abi_exit *exits(unsigned n)
 {
     (void)n;
     return exit_ring;
+}
+static uint8_t bitmap_pages[ABI_BITMAPS_SIZE];
+static struct abi_caps caps[ABI_CORES_MAX];
+static const uint8_t *bitmaps(unsigned n)
+{
+    (void)n;
+    return bitmap_pages;
 }
 static const struct abi_ring *console(unsigned n)
 {
@@ -66,6 +73,8 @@ static struct api_view view = {
     .guest = guest,
     .snapshot = snapshot,
     .exits = exits,
+    .bitmaps = bitmaps,
+    .caps = caps,
     .console = console,
     .take_snapshot = take_snapshot,
     .type = type,

@@ -19,36 +19,54 @@
 #define REAL_LIMIT 0xffffu
 #define FLAT_LIMIT 0xffffffffu
 
-static int write_controls(const struct vmx_vcpu *x)
+/* What the hypervisor wants of each control word; the capability MSRs may add to it. */
+static const uint32_t wanted[ABI_CONTROLS] = {
+    [ABI_CONTROL_PIN] =
+        PIN_EXTERNAL_INTERRUPT_EXITING | PIN_NMI_EXITING | PIN_VIRTUAL_NMIS | PIN_PREEMPTION_TIMER,
+    [ABI_CONTROL_CPU1] = CPU1_USE_TSC_OFFSETTING | CPU1_HLT_EXITING | CPU1_MWAIT_EXITING |
+                         CPU1_MONITOR_EXITING | CPU1_RDPMC_EXITING | CPU1_CR8_LOAD_EXITING |
+                         CPU1_CR8_STORE_EXITING | CPU1_USE_IO_BITMAPS | CPU1_USE_MSR_BITMAPS |
+                         CPU1_ACTIVATE_SECONDARY_CONTROLS,
+    [ABI_CONTROL_CPU2] = CPU2_ENABLE_EPT | CPU2_ENABLE_VPID | CPU2_UNRESTRICTED_GUEST |
+                         CPU2_ENABLE_RDTSCP | CPU2_WBINVD_EXITING | CPU2_ENABLE_INVPCID |
+                         CPU2_ENABLE_ENCLS_EXITING | CPU2_ENABLE_ENCLV_EXITING,
+    [ABI_CONTROL_EXIT] = EXITC_HOST_ADDRESS_SPACE_SIZE | EXITC_SAVE_IA32_PAT | EXITC_LOAD_IA32_PAT |
+                         EXITC_SAVE_IA32_EFER | EXITC_LOAD_IA32_EFER | EXITC_SAVE_DEBUG_CONTROLS,
+    [ABI_CONTROL_ENTRY] = ENTRY_LOAD_IA32_PAT | ENTRY_LOAD_IA32_EFER | ENTRY_LOAD_DEBUG_CONTROLS,
+};
+/* What of it must be there. */
+static const uint32_t required[ABI_CONTROLS] = {
+    [ABI_CONTROL_CPU1] = CPU1_HLT_EXITING | CPU1_CR8_LOAD_EXITING | CPU1_CR8_STORE_EXITING |
+                         CPU1_ACTIVATE_SECONDARY_CONTROLS,
+    [ABI_CONTROL_CPU2] = CPU2_ENABLE_EPT | CPU2_ENABLE_VPID | CPU2_UNRESTRICTED_GUEST,
+    [ABI_CONTROL_EXIT] = EXITC_HOST_ADDRESS_SPACE_SIZE,
+};
+static const uint16_t control_fields[ABI_CONTROLS] = {
+    VMCS_PIN_BASED_CONTROLS,
+    VMCS_PRIMARY_PROCESSOR_CONTROLS,
+    VMCS_SECONDARY_PROCESSOR_CONTROLS,
+    VMCS_PRIMARY_VM_EXIT_CONTROLS,
+    VMCS_VM_ENTRY_CONTROLS,
+};
+
+static int write_controls(struct vmx_vcpu *x)
 {
     const struct vmx_caps *c = vmx_caps_common();
+    const uint64_t caps[ABI_CONTROLS] = {c->pin, c->cpu1, c->cpu2, c->exit, c->entry};
     const struct vmx_guest *g = x->vcpu->guest->backend;
-    uint32_t pin, cpu2, exit, entry;
-    int rc;
+    uint32_t value[ABI_CONTROLS];
+    uint32_t cpu2;
 
-    rc = vmx_adjust(PIN_EXTERNAL_INTERRUPT_EXITING | PIN_NMI_EXITING | PIN_VIRTUAL_NMIS |
-                        PIN_PREEMPTION_TIMER,
-                    0, c->pin, &pin);
-    if (rc == 0)
-        rc = vmx_adjust(CPU2_ENABLE_EPT | CPU2_ENABLE_VPID | CPU2_UNRESTRICTED_GUEST |
-                            CPU2_ENABLE_RDTSCP | CPU2_WBINVD_EXITING | CPU2_ENABLE_INVPCID |
-                            CPU2_ENABLE_ENCLS_EXITING | CPU2_ENABLE_ENCLV_EXITING,
-                        CPU2_ENABLE_EPT | CPU2_ENABLE_VPID | CPU2_UNRESTRICTED_GUEST, c->cpu2,
-                        &cpu2);
-    if (rc == 0)
-        rc = vmx_adjust(EXITC_HOST_ADDRESS_SPACE_SIZE | EXITC_SAVE_IA32_PAT | EXITC_LOAD_IA32_PAT |
-                            EXITC_SAVE_IA32_EFER | EXITC_LOAD_IA32_EFER | EXITC_SAVE_DEBUG_CONTROLS,
-                        EXITC_HOST_ADDRESS_SPACE_SIZE, c->exit, &exit);
-    if (rc == 0)
-        rc = vmx_adjust(ENTRY_LOAD_IA32_PAT | ENTRY_LOAD_IA32_EFER | ENTRY_LOAD_DEBUG_CONTROLS, 0,
-                        c->entry, &entry);
-    if (rc)
-        return rc;
-    vmwrite(VMCS_PIN_BASED_CONTROLS, pin);
-    vmwrite(VMCS_PRIMARY_PROCESSOR_CONTROLS, x->cpu1);
-    vmwrite(VMCS_SECONDARY_PROCESSOR_CONTROLS, cpu2);
-    vmwrite(VMCS_PRIMARY_VM_EXIT_CONTROLS, exit);
-    vmwrite(VMCS_VM_ENTRY_CONTROLS, entry);
+    for (unsigned i = 0; i < ABI_CONTROLS; i++) {
+        int rc = vmx_adjust(wanted[i], required[i], caps[i], &value[i]);
+
+        if (rc)
+            return rc;
+        vmwrite(control_fields[i], value[i]);
+        x->vcpu->stats->wanted[i] = wanted[i];
+    }
+    x->cpu1 = value[ABI_CONTROL_CPU1];
+    cpu2 = value[ABI_CONTROL_CPU2];
     vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS);
     vmwrite(VMCS_PAGE_FAULT_ERROR_CODE_MASK, 0);
     vmwrite(VMCS_PAGE_FAULT_ERROR_CODE_MATCH, 0);
@@ -172,17 +190,8 @@ static void write_guest(struct vmx_vcpu *x, const struct load_result *s)
 
 int vmx_setup(struct vmx_vcpu *x, const struct load_result *start)
 {
-    const struct vmx_caps *c = vmx_caps_common();
-    int rc = vmx_adjust(CPU1_USE_TSC_OFFSETTING | CPU1_HLT_EXITING | CPU1_MWAIT_EXITING |
-                            CPU1_MONITOR_EXITING | CPU1_RDPMC_EXITING | CPU1_CR8_LOAD_EXITING |
-                            CPU1_CR8_STORE_EXITING | CPU1_USE_IO_BITMAPS | CPU1_USE_MSR_BITMAPS |
-                            CPU1_ACTIVATE_SECONDARY_CONTROLS,
-                        CPU1_HLT_EXITING | CPU1_CR8_LOAD_EXITING | CPU1_CR8_STORE_EXITING |
-                            CPU1_ACTIVATE_SECONDARY_CONTROLS,
-                        c->cpu1, &x->cpu1);
+    int rc = write_controls(x);
 
-    if (rc == 0)
-        rc = write_controls(x);
     if (rc)
         return rc;
     write_host();

@@ -1,0 +1,393 @@
+#include "mgmt/dump.h"
+
+#include "arch/x86/vmx/decode.h"
+#include "arch/x86/vmx/decode_bitmap.h"
+#include "arch/x86/vmx/vmx.h"
+#include "hv/fmt.h"
+#include "hv/lib.h"
+
+#define COLUMNS  100u
+#define INDENT   8u
+#define LINE_MAX 1024u
+
+/* ---- which fields ---- */
+
+static bool parse_encoding(const char *s, size_t n, uint32_t *v)
+{
+    *v = 0;
+    if (n < 3 || n > 6 || s[0] != '0' || (s[1] | 0x20) != 'x')
+        return false;
+    for (size_t i = 2; i < n; i++) {
+        char ch = (char)(s[i] | 0x20);
+        bool digit = s[i] >= '0' && s[i] <= '9';
+
+        if (!digit && (ch < 'a' || ch > 'f'))
+            return false;
+        *v = *v << 4 | (uint32_t)(digit ? ch - '0' : ch - 'a' + 10);
+    }
+    return true;
+}
+
+static int find_row(const char *s, size_t n)
+{
+    uint32_t encoding;
+    bool number = parse_encoding(s, n, &encoding);
+
+    for (unsigned row = 0; row < VMCS_ROWS; row++) {
+        const struct vmcs_field *f = vmcs_field(row);
+
+        if (number ? f->encoding == encoding : strncmp(f->name, s, n) == 0 && !f->name[n])
+            return (int)row;
+    }
+    return -E_NOENT;
+}
+
+/* "GUEST_RIP,0x4002" */
+static bool choose(struct call *c, const char *list, struct dump_options *o)
+{
+    o->some = true;
+    for (const char *s = list; *s;) {
+        size_t n = 0;
+        int row;
+
+        while (s[n] && s[n] != ',')
+            n++;
+        row = n ? find_row(s, n) : -E_NOENT;
+        if (row < 0) {
+            call_failf(c, 400, "fields: \"%.*s\" is neither a field's name nor its encoding",
+                       (int)n, s);
+            return false;
+        }
+        o->chosen[row / 64] |= 1ull << (row % 64);
+        s += n + (s[n] == ',');
+    }
+    return true;
+}
+
+bool dump_options_parse(struct call *c, struct dump_options *o)
+{
+    char value[HTTP_TARGET_MAX];
+
+    *o = (struct dump_options){.decode = c->text, .group = -1};
+    if (!call_query_bool(c, "decode", &o->decode) || !call_query_bool(c, "oddities", &o->oddities))
+        return false;
+    if (call_query(c, "group", value, sizeof(value))) {
+        for (int g = VMCS_GROUP_CONTROL; g <= VMCS_GROUP_HOST; g++)
+            if (strcmp(vmcs_group_name((enum vmcs_group)g), value) == 0)
+                o->group = g;
+        if (o->group < 0) {
+            call_fail(c, 400, "group: must be control, read-only, guest or host");
+            return false;
+        }
+    }
+    return !call_query(c, "fields", value, sizeof(value)) || choose(c, value, o);
+}
+
+static bool is_odd(const struct vmcs_field *f)
+{
+    return f->reason[0] || f->group != vmcs_encoded_group(f->encoding);
+}
+
+static bool shown(const struct dump *d, unsigned row)
+{
+    const struct dump_options *o = d->options;
+    const struct vmcs_field *f = vmcs_field(row);
+
+    return (!o->some || (o->chosen[row / 64] >> (row % 64) & 1)) &&
+           (o->group < 0 || f->group == o->group) && (!o->oddities || is_odd(f));
+}
+
+unsigned dump_digits(const struct vmcs_field *f)
+{
+    switch (vmcs_encoded_width(f->encoding)) {
+    case VMCS_WIDTH_16:
+        return 4;
+    case VMCS_WIDTH_32:
+        return 8;
+    default:
+        return 16;
+    }
+}
+
+/* ---- text ---- */
+
+/* Words of a line at an indentation, within COLUMNS. */
+static void put_wrapped(struct json_out *j, unsigned indent, const char *s)
+{
+    unsigned column = COLUMNS;
+
+    while (*s) {
+        unsigned n = 0;
+
+        while (s[n] && s[n] != ' ')
+            n++;
+        if (column + 1 + n > COLUMNS) {
+            json_printf(j, "\n%*s", (int)indent, "");
+            column = indent;
+        } else {
+            json_raw(j, " ", 1);
+            column++;
+        }
+        json_raw(j, s, n);
+        column += n;
+        for (s += n; *s == ' '; s++)
+            ;
+    }
+}
+
+/* ---- what a value means ---- */
+
+/* Of control words: the index in enum abi_control and the capability MSR's value. */
+static int control_of(const struct dump *d, uint32_t encoding, uint64_t *capability)
+{
+    if (!d->caps || !d->wanted || !d->caps->present)
+        return -1;
+    switch (encoding) {
+    case VMCS_PIN_BASED_CONTROLS:
+        *capability = d->caps->pin;
+        return ABI_CONTROL_PIN;
+    case VMCS_PRIMARY_PROCESSOR_CONTROLS:
+        *capability = d->caps->cpu1;
+        return ABI_CONTROL_CPU1;
+    case VMCS_SECONDARY_PROCESSOR_CONTROLS:
+        *capability = d->caps->cpu2;
+        return ABI_CONTROL_CPU2;
+    case VMCS_PRIMARY_VM_EXIT_CONTROLS:
+        *capability = d->caps->exit;
+        return ABI_CONTROL_EXIT;
+    case VMCS_VM_ENTRY_CONTROLS:
+        *capability = d->caps->entry;
+        return ABI_CONTROL_ENTRY;
+    default:
+        return -1;
+    }
+}
+
+struct piece {
+    struct json_out *j;
+    uint32_t encoding;
+    uint64_t word, wanted, capability;
+    bool control;
+};
+
+/* "wanted", "not wanted, 1 by IA32_VMX_TRUE_PINBASED_CTLS", ... */
+static const char *explain(const struct piece *p, const struct control_provenance *o, char *buf,
+                           size_t size)
+{
+    const char *msr = vmx_msr_name(vmcs_control_msr(p->encoding, true));
+    const char *wanted = o->wanted ? "wanted" : "not wanted";
+
+    if (o->forced0 || o->forced1)
+        (void)fmt(buf, size, "%s, %u by %s", wanted, o->forced1, msr ? msr : "");
+    else if (o->effective != o->wanted)
+        (void)fmt(buf, size, "%s, changed since", wanted);
+    else
+        (void)fmt(buf, size, "%s", wanted);
+    return buf;
+}
+
+static void put_provenance(const struct piece *p, const struct decode_part *part)
+{
+    const struct decode_bit *bit = vmcs_control_bit_by_name(p->encoding, part->name);
+    struct control_provenance o;
+    char why[96];
+
+    if (!bit)
+        return;
+    o = vmcs_control_provenance(p->encoding, bit, p->wanted, p->capability, p->word);
+    if (p->j->text) {
+        json_printf(p->j, "  [%s]", explain(p, &o, why, sizeof(why)));
+        return;
+    }
+    json_bool(p->j, "wanted", o.wanted);
+    if (o.forced0 || o.forced1)
+        json_u64(p->j, "forced", o.forced1);
+    else
+        json_null(p->j, "forced");
+    if (o.forced0 || o.forced1)
+        json_str(p->j, "forced_by", vmx_msr_name(vmcs_control_msr(p->encoding, true)));
+}
+
+static void put_part(void *arg, const struct decode_part *part)
+{
+    const struct piece *p = arg;
+    char bits[8];
+
+    if (part->high == part->low)
+        (void)fmt(bits, sizeof(bits), "%u", part->low);
+    else
+        (void)fmt(bits, sizeof(bits), "%u:%u", part->high, part->low);
+    if (p->j->text) {
+        json_printf(p->j, "\n%*s%5s  %-32s 0x%lx", (int)INDENT - 4, "", bits, part->name,
+                    part->value);
+        if (p->control)
+            put_provenance(p, part);
+        if (part->valid && part->meaning[0])
+            put_wrapped(p->j, INDENT + 5, part->meaning);
+        return;
+    }
+    json_object(p->j, NULL);
+    json_str(p->j, "bits", bits);
+    json_str(p->j, "name", part->name);
+    json_hex(p->j, "value", part->value, 1);
+    json_str(p->j, "meaning", part->valid ? part->meaning : "not valid");
+    if (p->control)
+        put_provenance(p, part);
+    json_end(p->j);
+}
+
+static void put_decoded(struct json_out *j, const struct dump *d, const struct vmcs_field *f,
+                        uint64_t value)
+{
+    const struct decode_context context = decode_context_of(d->vmcs);
+    struct piece p = {.j = j, .encoding = f->encoding, .word = value};
+    int control = control_of(d, f->encoding, &p.capability);
+    char line[LINE_MAX];
+
+    if (control >= 0) {
+        p.control = true;
+        p.wanted = d->wanted[control];
+    }
+    if (vmcs_decode(f->encoding, value, &context, NULL, NULL) == 0)
+        return;
+    if (j->text && !p.control) {
+        if (vmcs_decode_line(f->encoding, value, &context, line, sizeof(line)))
+            put_wrapped(j, INDENT, line);
+        return;
+    }
+    if (!j->text)
+        json_array(j, "bits");
+    (void)vmcs_decode(f->encoding, value, &context, put_part, &p);
+    if (!j->text)
+        json_end(j);
+}
+
+/* ---- fields ---- */
+
+static void put_text(struct json_out *j, const struct dump *d, unsigned row)
+{
+    const struct vmcs_field *f = vmcs_field(row);
+    const char *width = vmcs_width_name(vmcs_encoded_width(f->encoding));
+    uint64_t value = d->vmcs->value[row];
+
+    if (vmcs_has(d->vmcs, row))
+        json_printf(j, "\n0x%04x  %-38s %-7s  0x%0*lx", f->encoding, f->name, width,
+                    (int)dump_digits(f), value);
+    else
+        json_printf(j, "\n0x%04x  %-38s %-7s  absent", f->encoding, f->name, width);
+    if (!vmcs_has(d->vmcs, row) && *vmcs_field_absence(f))
+        put_wrapped(j, INDENT, vmcs_field_absence(f));
+    if (f->group != vmcs_encoded_group(f->encoding)) {
+        json_printf(j, "\n%*sencoded as a %s field:", (int)INDENT, "",
+                    vmcs_group_name(vmcs_encoded_group(f->encoding)));
+        put_wrapped(j, INDENT, f->reason);
+    } else if (f->reason[0]) {
+        put_wrapped(j, INDENT, f->reason);
+    }
+    if (d->options->decode && vmcs_has(d->vmcs, row))
+        put_decoded(j, d, f, value);
+}
+
+static void put_json(struct json_out *j, const struct dump *d, unsigned row)
+{
+    const struct vmcs_field *f = vmcs_field(row);
+    const char *absence = vmcs_field_absence(f);
+
+    json_object(j, NULL);
+    json_hex(j, "encoding", f->encoding, 4);
+    json_str(j, "name", f->name);
+    json_str(j, "group", vmcs_group_name(vmcs_encoded_group(f->encoding)));
+    json_str(j, "width", vmcs_width_name(vmcs_encoded_width(f->encoding)));
+    if (vmcs_has(d->vmcs, row)) {
+        json_hex(j, "value", d->vmcs->value[row], dump_digits(f));
+    } else {
+        json_null(j, "value");
+        json_str(j, "reason", *absence ? absence : "this CPU does not have the field");
+    }
+    if (d->options->decode || d->options->oddities) {
+        json_str(j, "belongs_to", vmcs_group_name((enum vmcs_group)f->group));
+        json_str(j, "volatility", vmcs_volatility_name((enum vmcs_volatility)f->volatility));
+        if (f->reason[0])
+            json_str(j, "oddity", f->reason);
+    }
+    if (d->options->decode && vmcs_has(d->vmcs, row))
+        put_decoded(j, d, f, d->vmcs->value[row]);
+    json_end(j);
+}
+
+/* ---- bitmaps ---- */
+
+struct ranges {
+    struct json_out *j;
+    const struct named_range *(*named)(uint32_t first, uint32_t last, unsigned n);
+};
+
+static void put_range(void *arg, uint32_t first, uint32_t last)
+{
+    const struct ranges *r = arg;
+    const struct named_range *n;
+
+    json_object(r->j, NULL);
+    json_hex(r->j, "first", first, 1);
+    json_hex(r->j, "last", last, 1);
+    json_array(r->j, "names");
+    for (unsigned i = 0; i < 40 && (n = r->named(first, last, i)) != NULL; i++)
+        json_str(r->j, NULL, n->name);
+    json_end(r->j);
+    json_end(r->j);
+}
+
+static void put_ports(struct json_out *j, const uint8_t *bitmaps)
+{
+    struct ranges r = {j, io_port_named};
+
+    json_array(j, "ports_that_exit");
+    (void)io_bitmap_ranges(bitmaps + MSR_BITMAP_BYTES, bitmaps + MSR_BITMAP_BYTES + IO_BITMAP_BYTES,
+                           true, put_range, &r);
+    json_end(j);
+}
+
+static void put_msrs(struct json_out *j, const char *name, const uint8_t *page,
+                     enum msr_bitmap_part low, enum msr_bitmap_part high)
+{
+    struct ranges r = {j, msr_named};
+
+    json_array(j, name);
+    (void)msr_bitmap_ranges(page, low, false, put_range, &r);
+    (void)msr_bitmap_ranges(page, high, false, put_range, &r);
+    json_end(j);
+}
+
+static void put_bitmaps(struct json_out *j, const uint8_t *bitmaps)
+{
+    json_object(j, "bitmaps");
+    put_ports(j, bitmaps);
+    put_msrs(j, "msr_reads_without_exit", bitmaps, MSR_READ_LOW, MSR_READ_HIGH);
+    put_msrs(j, "msr_writes_without_exit", bitmaps, MSR_WRITE_LOW, MSR_WRITE_HIGH);
+    json_end(j);
+}
+
+/* In text: sections by what the fields really belong to. In JSON: by encoding. */
+void dump_fields(struct json_out *j, const struct dump *d)
+{
+    json_array(j, "fields");
+    for (int g = j->text ? VMCS_GROUP_CONTROL : -1; g <= (j->text ? VMCS_GROUP_HOST : -1); g++) {
+        bool heading = false;
+
+        for (unsigned row = 0; row < VMCS_ROWS; row++) {
+            if (!shown(d, row) || (g >= 0 && vmcs_field(row)->group != g))
+                continue;
+            if (j->text && !heading)
+                json_printf(j, "\n\n== %s ==", vmcs_group_name((enum vmcs_group)g));
+            heading = true;
+            if (j->text)
+                put_text(j, d, row);
+            else
+                put_json(j, d, row);
+        }
+    }
+    json_end(j);
+    if (d->options->decode && !d->options->some && d->bitmaps &&
+        (d->options->group < 0 || d->options->group == VMCS_GROUP_CONTROL))
+        put_bitmaps(j, d->bitmaps);
+}

@@ -1,0 +1,31 @@
+/*
+ * A VMCS in JSON or in readable text: which fields, and how much is said about each. Pure.
+ */
+#pragma once
+
+#include "arch/x86/vmx/fields.h"
+#include "mgmt/api_call.h"
+
+struct dump_options {
+    bool decode;   /* bits, meanings, provenance; what the bitmaps say */
+    bool oddities; /* only fields about which there is something odd to say */
+    int group;     /* enum vmcs_group that the field really belongs to; -1: all */
+    bool some;     /* only the rows in `chosen` */
+    uint64_t chosen[ABI_SNAPSHOT_FIELDS / 64 + 1];
+};
+
+/* What a dump is made from. NULL: not known. */
+struct dump {
+    const struct dump_options *options;
+    const struct abi_vmcs *vmcs;
+    const uint64_t *wanted; /* ABI_CONTROLS words */
+    const struct abi_caps *caps;
+    const uint8_t *bitmaps; /* MSR, I/O A, I/O B */
+};
+
+/* From the query: ?decode=, ?oddities=, ?group=, ?fields=. False: the call has failed with 400. */
+bool dump_options_parse(struct call *c, struct dump_options *o);
+/* The member "fields", and with decode "bitmaps", of the object that is open. */
+void dump_fields(struct json_out *j, const struct dump *d);
+/* Hexadecimal digits of a field's value. */
+unsigned dump_digits(const struct vmcs_field *f);

@@ -1,0 +1,114 @@
+"""The VMCS instrument over HTTP: dumps and what they say, kept snapshots, differences, the flight recorder."""
+import json
+
+import pytest
+
+VMCS = "/v1/guests/hog/vcpus/0/vmcs"
+
+
+@pytest.fixture(scope="module")
+def m(start):
+    return start(cpus=2)
+
+
+def fields(dump):
+    return {f["name"]: f for f in dump["fields"]}
+
+
+def test_decoded_controls(m):
+    pin = fields(m.get(VMCS + "?decode=1&fields=PIN_BASED_CONTROLS"))["PIN_BASED_CONTROLS"]
+    bits = {b["name"]: b for b in pin["bits"] if b["name"] != "RESERVED"}
+    timer = bits["ACTIVATE_VMX_PREEMPTION_TIMER"]
+    assert timer["value"] == "0x1" and timer["wanted"] is True and "exits at 0" in timer["meaning"]
+    # The sum of the parts is the value.
+    assert sum(int(b["value"], 16) << int(b["bits"].split(":")[-1]) for b in pin["bits"]) == int(pin["value"], 16)
+    posted = bits["PROCESS_POSTED_INTERRUPTS"]
+    assert posted["wanted"] is False and posted["forced"] == 0 and posted["forced_by"] == "IA32_VMX_TRUE_PINBASED_CTLS"
+
+
+def test_choice_of_fields(m):
+    everything = fields(m.get(VMCS))
+    assert len(everything) >= 190
+    some = fields(m.get(VMCS + "?fields=GUEST_RIP,0x4002"))
+    assert list(some) == ["PRIMARY_PROCESSOR_CONTROLS", "GUEST_RIP"]
+    groups = {g: fields(m.get(f"{VMCS}?group={g}")) for g in ("control", "read-only", "guest", "host")}
+    assert sum(map(len, groups.values())) == len(everything)
+    # By what a field really belongs to: these are encoded elsewhere.
+    assert "VMCS_LINK_POINTER" in groups["control"] and "TSC_OFFSET" in groups["guest"]
+    odd = fields(m.get(VMCS + "?oddities=1"))
+    assert 10 < len(odd) < 60 and all(f["oddity"] for f in odd.values())
+
+
+@pytest.mark.parametrize("query, name", [("fields=GUEST_RAX", "fields"), ("fields=0x9999", "fields"), ("group=all", "group"), ("decode=yes", "decode"),
+                                         ("oddities=2", "oddities"), ("format=xml", "format")])
+def test_malformed(m, query, name):
+    status, _, body = m.request("GET", f"{VMCS}?{query}")
+    assert status == 400 and json.loads(body)["error"]["message"].startswith(name + ":")
+
+
+def test_text(m):
+    status, headers, body = m.request("GET", VMCS + "?format=text")
+    assert status == 200 and headers["Content-Type"].startswith("text/plain")
+    assert max(map(len, body.splitlines())) <= 100
+    for section in ("control", "read-only", "guest", "host"):
+        assert f"\n== {section} ==\n" in body
+    assert "HLT exits" in body and "[not wanted, 0 by IA32_VMX_TRUE_PINBASED_CTLS]" in body
+
+
+def test_bitmaps(m):
+    bitmaps = m.get(VMCS + "?decode=1")["bitmaps"]
+    # Every port belongs to the root; the names are those that a PC has.
+    assert [(r["first"], r["last"]) for r in bitmaps["ports_that_exit"]] == [("0x0", "0xffff")]
+    assert any("PIC" in n for n in bitmaps["ports_that_exit"][0]["names"])
+    direct = [(int(r["first"], 16), int(r["last"], 16)) for r in bitmaps["msr_writes_without_exit"]]
+    assert any(first <= 0xC0000100 <= last for first, last in direct)  # IA32_FS_BASE
+    assert not any(first <= 0x1B <= last for first, last in direct)  # IA32_APIC_BASE
+
+
+def test_snapshots_and_diff(m):
+    launch = m.get(VMCS + "/snapshots")["snapshots"][0]
+    assert launch["cause"] == "launch" and launch["exit"] is None
+    kept = []
+    for _ in range(2):
+        status, _, body = m.request("POST", VMCS + "/snapshots")
+        assert status == 201
+        kept.append(json.loads(body))
+    first, second = (k["sequence"] for k in kept)
+    assert launch["sequence"] < first < second and kept[0]["exit"]["reason"]
+    again = m.get(f"{VMCS}/snapshots/{first}")
+    assert again == kept[0]
+    diff = {f["name"]: f for f in m.get(f"{VMCS}/diff?from={first}&to={second}")["fields"]}
+    a, b = fields(kept[0]), fields(kept[1])
+    assert set(diff) == {n for n in a if a[n]["value"] != b[n]["value"]}
+    assert all(diff[n]["from"] == a[n]["value"] and diff[n]["to"] == b[n]["value"] for n in diff)
+    # Since its launch the guest has gone on, but nobody has changed its set-up.
+    assert "GUEST_RIP" in {f["name"] for f in m.get(f"{VMCS}/diff?from={launch['sequence']}&to={first}")["fields"]}
+    assert m.get(f"{VMCS}/diff?from={launch['sequence']}&to={first}&volatile=0")["fields"] == []
+    # The ring has eight places; the launch has one of its own.
+    for _ in range(8):
+        assert m.request("POST", VMCS + "/snapshots")[0] == 201
+    left = [s["sequence"] for s in m.get(VMCS + "/snapshots")["snapshots"]]
+    assert launch["sequence"] in left and first not in left
+    assert m.request("GET", f"{VMCS}/snapshots/{first}")[0] == 404
+
+
+def test_flight_recorder(m):
+    exits = m.get("/v1/guests/control/vcpus/0/exits")
+    numbers = [e["sequence"] for e in exits["exits"]]
+    assert 250 <= len(numbers) <= 256 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert all(a["tsc"] < b["tsc"] for a, b in zip(exits["exits"], exits["exits"][1:]))
+    assert {"HLT", "IO_INSTRUCTION"} <= {e["reason"] for e in exits["exits"]}
+    # It prints its reports and ends its interrupts: the UART and the PIC are what it exits for.
+    assert "0x20" in {p["port"] for p in exits["top"]["ports"]}
+    assert sum(p["exits"] for p in exits["top"]["ports"]) <= sum(e["reason"] == "IO_INSTRUCTION" for e in exits["exits"])
+    assert all(0 < e["root_ticks"] < 10**6 for e in exits["exits"] if e["reason"] == "IO_INSTRUCTION")
+
+
+def test_after_death(m):
+    m.type("echo", "triple\r")
+    m.wait_for("/v1/guests/echo", lambda g: g["restarts"] == 1, "echo did not start anew")
+    snapshots = m.get("/v1/guests/echo/vcpus/0/vmcs/snapshots")["snapshots"]
+    death = [s for s in snapshots if s["cause"] == "death"]
+    assert len(death) == 1 and death[0]["exit"]["reason"] == "TRIPLE_FAULT" and death[0]["exit"]["outcome"] == "stop"
+    dump = m.get(f"/v1/guests/echo/vcpus/0/vmcs/snapshots/{death[0]['sequence']}")
+    assert fields(dump)["GUEST_RIP"]["value"] == "0x%016x" % int(death[0]["exit"]["rip"], 16)
