@@ -43,6 +43,7 @@ static int read_file(const char *path, struct bytes *out)
     out->data = malloc(out->size + 1);
     if (!out->data || fread(out->data, 1, out->size, f) != out->size) {
         free(out->data);
+        out->data = NULL;
         fclose(f);
         return -1;
     }
