@@ -1,6 +1,7 @@
 /* The management guest's machine: control ABI, ports, time, log. */
 #pragma once
 
+#include "arch/cc.h"
 #include "hv/abi/control.h"
 #include "hv/types.h"
 
@@ -61,9 +62,6 @@ static inline const struct abi_host *abi_host(void)
 uint32_t port_ms(void);
 /* A line in the hypervisor's log. */
 void port_log(const char *format, ...) PRINTF(1, 2);
-/* Says why, and ends the guest: the root starts it anew. */
-_Noreturn void mgmt_die(const char *why);
-uint32_t mgmt_random(void);
 /* Interrupt vectors, PIC, the 100 Hz tick. */
 void port_start(void);
 /* Sleeps until the next interrupt. */

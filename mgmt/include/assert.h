@@ -1,4 +1,5 @@
 #pragma once
 
-_Noreturn void mgmt_die(const char *why);
+#include "arch/cc.h"
+
 #define assert(cond) ((cond) ? (void)0 : mgmt_die("assertion failed: " #cond))

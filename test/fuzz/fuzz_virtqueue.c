@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     virtqueue_reset(&q);
     /* Mostly sensible, so that the rings are reached. */
-    q.size = data[0] & 0x80 ? (uint16_t)(data[0] * 257u) : (uint16_t)(1u << (data[0] & 7));
+    q.size = (uint16_t)(data[0] & 0x80 ? data[0] * 257u : 1u << (data[0] & 7));
     q.desc = (uint64_t)(data[1] | (data[2] & 0x3f) << 8) * 8;
     q.avail = (uint64_t)(data[3] | (data[4] & 0x3f) << 8);
     q.used = (uint64_t)(data[5] | (data[6] & 0x3f) << 8) * 2;

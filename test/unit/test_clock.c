@@ -66,13 +66,13 @@ static void test_font(void **state)
     uint8_t a[16], b[16];
 
     (void)state;
-    for (uint8_t c = ' '; c <= '~'; c++) {
-        glyph(c, a);
+    for (unsigned c = ' '; c <= '~'; c++) {
+        glyph((uint8_t)c, a);
         assert_int_equal(memcmp(a, empty, 16) == 0, c == ' ');
         for (unsigned i = 0; i < 16; i++)
             assert_int_equal(a[i] & 0x83, 0);
-        for (uint8_t d = (uint8_t)(c + 1); d <= '~'; d++) {
-            glyph(d, b);
+        for (unsigned d = c + 1; d <= '~'; d++) {
+            glyph((uint8_t)d, b);
             assert_memory_not_equal(a, b, 16);
         }
     }

@@ -713,7 +713,7 @@ static void names_of_ports_and_msrs(void **state)
         assert_true(n->first <= n->last && n->name[0]);
         assert_true(!before || before->last < n->first);
     }
-    assert_true(before->last <= 0xffff);
+    assert_true(before && before->last <= 0xffff);
     before = NULL;
     for (unsigned i = 0; (n = msr_named(0, UINT32_MAX, i)) != NULL; i++, before = n) {
         assert_true(n->first <= n->last && n->name[0]);

@@ -47,7 +47,7 @@ static bool is_own(uint32_t msr)
 /* The bit as SDM 3C "MSR-Bitmap Address" places it: read low, read high, write low, write high. */
 static bool raw_bit(const uint8_t *bitmap, uint32_t msr, bool write)
 {
-    unsigned at = (write ? 2048 : 0) + (msr >= 0xc0000000u ? 1024 : 0);
+    unsigned at = (write ? 2048u : 0) + (msr >= 0xc0000000u ? 1024u : 0);
 
     return bitmap[at + (msr & 0x1fff) / 8] >> (msr % 8) & 1;
 }

@@ -18,6 +18,7 @@ typedef long ssize_t;
 #define X32_F              "x"
 #define SZT_F              "zu"
 
+/* Says why, and ends the guest: the root starts it anew. */
 _Noreturn void mgmt_die(const char *why);
 uint32_t mgmt_random(void);
 #define LWIP_PLATFORM_ASSERT(x) mgmt_die(x)
