@@ -34,7 +34,7 @@ KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/include/jsmn.h
 
-.PHONY: all run iso test unit fuzz fuzz-short boot-test bench check config-check clean help \
+.PHONY: all run iso test unit fuzz fuzz-short boot-test bench check lint guests config-check clean help \
         deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -87,9 +87,10 @@ $(BUILD)/kernel/%.o: %.c Makefile | $(GEN)
 
 $(BUILD)/kernel/hv/main.o: $(BUILD)/gen/version.h
 
+# Without line numbers: NASM would write the directory of the build into them.
 $(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/gen/offsets.inc
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 -g -F dwarf -I./ -I$(BUILD)/gen/ -MD $@.d $< -o $@
+	$(NASM) -f elf64 -I./ -I$(BUILD)/gen/ -MD $@.d $< -o $@
 
 # The list of objects, so that a source that is removed also leads to a new link.
 $(BUILD)/gen/%.list: FORCE
@@ -104,7 +105,7 @@ include test/guests/guests.mk
 
 # ---- ISO ----
 
-HOST_CFLAGS := -std=gnu11 -O2 -g -MMD -MP $(INCLUDE) $(WARN)
+HOST_CFLAGS := -std=gnu11 -O2 -g -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(INCLUDE) $(WARN)
 CONFIG_CHECK_C := test/tools/config_check.c hv/config.c hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
 
 $(BUILD)/config-check: $(CONFIG_CHECK_C) | $(GEN)
@@ -144,5 +145,6 @@ clean:
 ## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a moment each
 ## make boot-test      boot tests in Bochs and QEMU
 ## make bench          costs in ticks, in Bochs
-## make check          formatting, warnings (gcc and clang), clang-tidy, cppcheck, layers
+## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
+## make lint           formatting and layer rules: seconds
 ## make clean          remove build/

@@ -5,6 +5,8 @@ GUEST_IMAGES := $(GUEST_NAMES:%=$(BUILD)/guests/%.elf) $(BUILD)/guests/flat.bin
 GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/test/guests/lib/guest.o \
         $(BUILD)/guests/hv/fmt.o $(BUILD)/guests/hv/lib.o
 
+guests: $(GUEST_IMAGES)
+
 $(BUILD)/guests/%.o: %.c Makefile | $(GEN)
 	@mkdir -p $(@D)
 	$(CC) $(FREESTANDING) $(WARN) -fno-stack-protector -c $< -o $@
