@@ -62,8 +62,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct http_request r;
     static char body[1 << 18];
     struct abi_ring *ring = (struct abi_ring *)(void *)ring_memory;
-    const struct api_view v = {&host,   ring,          guest, snapshot, exits,
-                               console, take_snapshot, type,  act,      tsc};
+    const struct api_view v = {.host = &host,
+                               .log = ring,
+                               .guest = guest,
+                               .snapshot = snapshot,
+                               .exits = exits,
+                               .bitmaps = bitmaps,
+                               .caps = caps,
+                               .console = console,
+                               .take_snapshot = take_snapshot,
+                               .type = type,
+                               .act = act,
+                               .tsc = tsc};
     size_t at = 0;
 
     for (unsigned i = 0; i < 3; i++) {
