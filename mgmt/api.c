@@ -201,6 +201,8 @@ static const struct route {
     {{"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots"}, get_snapshots, post_snapshot},
     {{"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots", "*"}, get_snapshot, NULL},
     {{"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"}, get_diff, NULL},
+    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, get_check, NULL},
+    {{"v1", "vmx", "capabilities"}, get_capabilities, NULL},
 };
 
 static bool matches(const struct route *t, char *const *segments, unsigned n, char **arg)

@@ -58,6 +58,8 @@ void get_snapshots(struct call *c, char *const *arg);
 void post_snapshot(struct call *c, char *const *arg);
 void get_snapshot(struct call *c, char *const *arg);
 void get_diff(struct call *c, char *const *arg);
+void get_check(struct call *c, char *const *arg);
+void get_capabilities(struct call *c, char *const *arg);
 
 /* One exit as an object of the array that is open. */
 void put_exit(struct json_out *j, const char *name, const struct abi_exit *e);

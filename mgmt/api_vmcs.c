@@ -1,4 +1,6 @@
 /* VMCS dumps, kept snapshots and their differences. */
+#include "arch/x86/vmx/caps.h"
+#include "arch/x86/vmx/entry_check.h"
 #include "arch/x86/vmx/fields.h"
 #include "arch/x86/vmx/names.h"
 #include "hv/lib.h"
@@ -261,6 +263,68 @@ void get_diff(struct call *c, char *const *arg)
         if (differs(row) && (all || f->volatility == VMCS_VOLATILITY_SETUP))
             put_difference(j, f, row);
     }
+    json_end(j);
+    json_end(j);
+}
+
+/* ---- why it would not enter ---- */
+
+static const char *stage_name(unsigned stage)
+{
+    static const char *const names[] = {"controls", "host state", "guest state"};
+
+    return stage < ARRAY_LEN(names) ? names[stage] : "unknown";
+}
+
+static void put_failure(void *arg, const struct entry_rule_failure *f)
+{
+    struct json_out *j = arg;
+    const struct vmcs_field *field = vmcs_field_by_encoding(f->encoding);
+
+    json_object(j, NULL);
+    json_str(j, "rule", f->rule->name);
+    json_str(j, "field", field ? field->name : "");
+    json_hex(j, "encoding", f->encoding, 4);
+    json_hex(j, "value", f->value, field ? dump_digits(field) : 1);
+    if (f->bits)
+        json_hex(j, "bits", f->bits, 1);
+    json_str(j, "allowed", f->allowed);
+    json_str(j, "stage", stage_name(f->rule->stage));
+    json_str(j, "section", f->rule->section);
+    json_end(j);
+}
+
+/* What is known of the CPU; unknown facts leave their rules out. */
+static struct entry_cpu entry_cpu_of(const struct abi_caps *caps)
+{
+    return (struct entry_cpu){.physical_bits = (uint8_t)caps->address_widths,
+                              .linear_bits = (uint8_t)(caps->address_widths >> 8),
+                              .ia32e = true};
+}
+
+void get_check(struct call *c, char *const *arg)
+{
+    struct abi_guest g;
+    int number = call_vcpu(c, arg[0], arg[1], &g);
+    const struct abi_caps *abi;
+    struct entry_cpu cpu;
+    struct vmx_caps caps;
+    struct json_out *j;
+    unsigned failures;
+
+    if (number < 0 || !take(c, (unsigned)number, false))
+        return;
+    abi = &c->v->caps[g.vcpus[0].core < ABI_CORES_MAX ? g.vcpus[0].core : 0];
+    vmx_caps_from_abi(abi, &caps);
+    cpu = entry_cpu_of(abi);
+    j = call_begin(c);
+    json_object(j, NULL);
+    put_heading(j, arg[0], arg[1], &first);
+    failures = vmcs_entry_check(&first.vmcs, &caps, &cpu, NULL, NULL);
+    json_u64(j, "rules", ENTRY_RULES);
+    json_bool(j, "enters", failures == 0);
+    json_array(j, "failures");
+    (void)vmcs_entry_check(&first.vmcs, &caps, &cpu, put_failure, j);
     json_end(j);
     json_end(j);
 }

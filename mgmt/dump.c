@@ -6,7 +6,6 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-#define COLUMNS  100u
 #define INDENT   8u
 #define LINE_MAX 1024u
 
@@ -109,32 +108,6 @@ unsigned dump_digits(const struct vmcs_field *f)
     }
 }
 
-/* ---- text ---- */
-
-/* Words of a line at an indentation, within COLUMNS. */
-static void put_wrapped(struct json_out *j, unsigned indent, const char *s)
-{
-    unsigned column = COLUMNS;
-
-    while (*s) {
-        unsigned n = 0;
-
-        while (s[n] && s[n] != ' ')
-            n++;
-        if (column + 1 + n > COLUMNS) {
-            json_printf(j, "\n%*s", (int)indent, "");
-            column = indent;
-        } else {
-            json_raw(j, " ", 1);
-            column++;
-        }
-        json_raw(j, s, n);
-        column += n;
-        for (s += n; *s == ' '; s++)
-            ;
-    }
-}
-
 /* ---- what a value means ---- */
 
 /* Of control words: the index in enum abi_control and the capability MSR's value. */
@@ -223,7 +196,7 @@ static void put_part(void *arg, const struct decode_part *part)
         if (p->control)
             put_provenance(p, part);
         if (part->valid && part->meaning[0])
-            put_wrapped(p->j, INDENT + 5, part->meaning);
+            json_wrapped(p->j, INDENT + 5, part->meaning);
         return;
     }
     json_object(p->j, NULL);
@@ -252,7 +225,7 @@ static void put_decoded(struct json_out *j, const struct dump *d, const struct v
         return;
     if (j->text && !p.control) {
         if (vmcs_decode_line(f->encoding, value, &context, line, sizeof(line)))
-            put_wrapped(j, INDENT, line);
+            json_wrapped(j, INDENT, line);
         return;
     }
     if (!j->text)
@@ -276,13 +249,13 @@ static void put_text(struct json_out *j, const struct dump *d, unsigned row)
     else
         json_printf(j, "\n0x%04x  %-38s %-7s  absent", f->encoding, f->name, width);
     if (!vmcs_has(d->vmcs, row) && *vmcs_field_absence(f))
-        put_wrapped(j, INDENT, vmcs_field_absence(f));
+        json_wrapped(j, INDENT, vmcs_field_absence(f));
     if (f->group != vmcs_encoded_group(f->encoding)) {
         json_printf(j, "\n%*sencoded as a %s field:", (int)INDENT, "",
                     vmcs_group_name(vmcs_encoded_group(f->encoding)));
-        put_wrapped(j, INDENT, f->reason);
+        json_wrapped(j, INDENT, f->reason);
     } else if (f->reason[0]) {
-        put_wrapped(j, INDENT, f->reason);
+        json_wrapped(j, INDENT, f->reason);
     }
     if (d->options->decode && vmcs_has(d->vmcs, row))
         put_decoded(j, d, f, value);

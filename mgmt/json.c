@@ -3,6 +3,8 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
+#define COLUMNS 100u
+
 void json_begin(struct json_out *j, char *buf, size_t size, bool text)
 {
     *j = (struct json_out){.buf = buf, .size = size, .text = text};
@@ -160,4 +162,27 @@ void json_null(struct json_out *j, const char *name)
 {
     lead(j, name);
     put(j, "null");
+}
+
+void json_wrapped(struct json_out *j, unsigned indent, const char *s)
+{
+    unsigned column = COLUMNS;
+
+    while (*s) {
+        unsigned n = 0;
+
+        while (s[n] && s[n] != ' ')
+            n++;
+        if (column + 1 + n > COLUMNS) {
+            json_printf(j, "\n%*s", (int)indent, "");
+            column = indent;
+        } else {
+            json_raw(j, " ", 1);
+            column++;
+        }
+        json_raw(j, s, n);
+        column += n;
+        for (s += n; *s == ' '; s++)
+            ;
+    }
 }

@@ -33,3 +33,5 @@ void json_null(struct json_out *j, const char *name);
 /* Raw text, no escaping, no separators. */
 void json_raw(struct json_out *j, const char *s, size_t n);
 void json_printf(struct json_out *j, const char *format, ...) PRINTF(2, 3);
+/* For text: words on lines of their own, indented, at most 100 columns. */
+void json_wrapped(struct json_out *j, unsigned indent, const char *s);

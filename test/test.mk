@@ -93,7 +93,7 @@ lint: deps-test
 	@echo "format: ok"
 	@$(PYTHON) test/tools/layers.py
 
-check: deps-check $(GEN) $(LWIP_STAMP)
+check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h $(LWIP_STAMP)
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory -s -j2 BUILD=$(BUILD)/gcc CC=gcc all guests
 	@$(MAKE) --no-print-directory -s -j2 BUILD=$(BUILD)/clang CC=clang all guests

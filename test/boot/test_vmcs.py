@@ -112,3 +112,25 @@ def test_after_death(m):
     assert len(death) == 1 and death[0]["exit"]["reason"] == "TRIPLE_FAULT" and death[0]["exit"]["outcome"] == "stop"
     dump = m.get(f"/v1/guests/echo/vcpus/0/vmcs/snapshots/{death[0]['sequence']}")
     assert fields(dump)["GUEST_RIP"]["value"] == "0x%016x" % int(death[0]["exit"]["rip"], 16)
+
+
+def test_entry_check(m):
+    """All rules of a VM entry hold for guests that run: anything else is a wrong rule."""
+    for guest in ("hog", "control", "echo", "mgmt"):
+        check = m.get(f"/v1/guests/{guest}/vcpus/0/vmcs/check")
+        assert check["rules"] > 200 and check["enters"] is True and check["failures"] == [], (guest, check)
+
+
+def test_capabilities(m):
+    answer = m.get("/v1/vmx/capabilities?decode=1")
+    assert [c["core"] for c in answer["cores"]] == [0, 1]
+    assert all(c["vmx"] and c["differences_from_core_0"] == 0 and not any(x["differs"] for x in c["msrs"]) for c in answer["cores"])
+    msrs = {x["name"]: x for x in answer["cores"][0]["msrs"]}
+    basic = {b["name"]: int(b["value"], 16) for b in msrs["IA32_VMX_BASIC"]["bits"]}
+    assert basic["REVISION"] == int(answer["vmcs_revision"], 16) and basic["REGION_SIZE"] <= 4096
+    bits = {b["name"]: b["meaning"] for b in msrs["IA32_VMX_PROCBASED_CTLS2"]["bits"]}
+    assert bits["UNRESTRICTED_GUEST"] == "may be 0 or 1"
+    status, _, text = m.request("GET", "/v1/vmx/capabilities?format=text")
+    assert status == 200 and "IA32_VMX_TRUE_PROCBASED_CTLS" in text and max(map(len, text.splitlines())) <= 100
+    status, _, body = m.request("GET", "/v1/vmx/capabilities?decode=no")
+    assert status == 400 and json.loads(body)["error"]["message"].startswith("decode:")

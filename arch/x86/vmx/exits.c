@@ -214,9 +214,12 @@ static enum exit_action on_bad_entry(struct vmx_vcpu *x)
 {
     struct abi_exit *e = x->vcpu->exit;
 
+    char rule[ABI_TEXT_MAX];
+
     e->qualification = vmread(VMCS_EXIT_QUALIFICATION);
-    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "VM entry refused: %s (qualification %lu) at RIP 0x%lx",
-              vmx_exit_reason_name(e->reason), e->qualification, e->rip);
+    vmx_failed_check(x, rule, sizeof(rule));
+    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "VM entry refused: %s (qualification %lu)%s",
+              vmx_exit_reason_name(e->reason), e->qualification, rule);
     return EXIT_STOP;
 }
 

@@ -12,9 +12,11 @@
 static enum exit_action entry_failed(struct vmx_vcpu *x)
 {
     uint32_t error = (uint32_t)vmread(VMCS_VM_INSTRUCTION_ERROR);
+    char rule[ABI_TEXT_MAX];
 
-    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "VM entry failed: %s (error %u)",
-              vmx_instruction_error_name(error), error);
+    vmx_failed_check(x, rule, sizeof(rule));
+    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "VM entry failed: %s (error %u)%s",
+              vmx_instruction_error_name(error), error, rule);
     return EXIT_STOP;
 }
 

@@ -118,6 +118,10 @@ void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear);
 /* snapshot.c */
 void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
 
+/* After a failed VM entry: takes the snapshot of the guest's death and names the first check that
+ * it does not pass, as ": <rule>, <what is allowed>"; "" when all pass. */
+void vmx_failed_check(struct vmx_vcpu *x, char *text, size_t size);
+
 /* run.c */
 enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until);
 
