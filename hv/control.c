@@ -31,6 +31,30 @@ static int64_t call_snapshot(uint64_t number, uint64_t vcpu, uint64_t keep)
     return (int64_t)(sequence + 1);
 }
 
+static int64_t call_controls(const struct vcpu *v, uint64_t number, uint64_t vcpu, uint64_t address)
+{
+    struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
+    struct abi_controls c;
+    uint64_t sequence;
+    uint32_t idle = 0;
+    int rc;
+
+    if (!g || vcpu >= ABI_VCPUS_MAX)
+        return -E_NOENT;
+    rc = gmem_read(&v->guest->mem, gpa(address), &c, sizeof(c));
+    if (rc)
+        return rc;
+    if (g->status->state != ABI_GUEST_RUNNING)
+        return -E_STATE;
+    if (!__atomic_compare_exchange_n(&g->controls_busy, &idle, 1, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED))
+        return -E_STATE;
+    sequence = g->vcpu.stats->controls.sequence; /* nobody changes it until the request is there */
+    g->new_controls = c;
+    core_request(&g->vcpu, VCPU_REQ_CONTROLS);
+    return (int64_t)(sequence + 1);
+}
+
 static int64_t put_input(struct guest *g, const uint8_t *bytes, size_t n)
 {
     size_t taken = 0;
@@ -149,6 +173,8 @@ int64_t control_call(struct vcpu *v)
         return 0;
     case ABI_CALL_SNAPSHOT:
         return call_snapshot(r->rbx, r->rcx, r->rdx);
+    case ABI_CALL_CONTROLS:
+        return call_controls(v, r->rbx, r->rcx, r->rdx);
     case ABI_CALL_CONSOLE_INPUT:
         return call_input(v, r->rbx, r->rcx, r->rdx);
     case ABI_CALL_ACTION:

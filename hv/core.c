@@ -103,6 +103,21 @@ static void take_snapshots(struct guest *g, uint32_t r)
     core_request(&guest_management()->vcpu, VCPU_REQ_EVENT);
 }
 
+static void take_controls(struct guest *g)
+{
+    struct abi_controls_result *r = &g->vcpu.stats->controls;
+
+    if (g->phase == GUEST_LIVE) {
+        virt_backend()->controls(&g->vcpu, &g->new_controls, r);
+    } else {
+        r->result = -E_STATE;
+        (void)str_copy(r->text, sizeof(r->text), "the guest is not running");
+    }
+    __atomic_store_n(&r->sequence, r->sequence + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&g->controls_busy, 0, __ATOMIC_RELEASE);
+    core_request(&guest_management()->vcpu, VCPU_REQ_EVENT);
+}
+
 static void take_requests(struct core *c, struct guest *g, uint32_t r)
 {
     struct vcpu *v = &g->vcpu;
@@ -118,6 +133,8 @@ static void take_requests(struct core *c, struct guest *g, uint32_t r)
     }
     if ((r & (VCPU_REQ_SNAPSHOT | VCPU_REQ_KEEP)) && g->phase == GUEST_LIVE)
         take_snapshots(g, r);
+    if (r & VCPU_REQ_CONTROLS)
+        take_controls(g);
     if ((r & VCPU_REQ_NET) && g->phase == GUEST_LIVE)
         take_frames(c, g);
     if (r & VCPU_REQ_EVENT)

@@ -30,6 +30,7 @@ enum vcpu_request {
     VCPU_REQ_EVENT = 1u << 4,    /* management guest: raise ABI_EVENT_IRQ */
     VCPU_REQ_START = 1u << 5,    /* load and start anew */
     VCPU_REQ_KEEP = 1u << 6,     /* publish a VMCS snapshot and keep it */
+    VCPU_REQ_CONTROLS = 1u << 7, /* change control words: guest->new_controls */
 };
 
 struct vcpu {
@@ -96,6 +97,9 @@ struct guest {
     struct abi_ring *console;
     uint64_t snapshot_sequence; /* of the newest snapshot; written by the owning core, atomic */
     unsigned snapshots_kept;    /* ever, in the ring */
+    /* A change under way; written by the management guest's core while its request bit is clear. */
+    struct abi_controls new_controls;
+    uint32_t controls_busy; /* 1: from the request to its result. Atomic */
     /* typed bytes on their way to the UART: any core writes under input_lock, the owning core reads
      */
     struct spinlock input_lock;

@@ -51,6 +51,9 @@ struct virt_ops {
      * ends that, v->halted becomes false and v->woke_at is set. A later HLT gives the core back
      * (VCPU_YIELD_HALT). */
     enum vcpu_yield (*run)(struct vcpu *v, uint64_t until);
+    /* Changes control words, all or nothing; fills result, control, bits and text of *r. Owning
+     * core, vCPU live. */
+    void (*controls)(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r);
     /* The calling core's capabilities, for the control ABI. */
     void (*core_caps)(struct abi_caps *out);
     /* Publishes a snapshot in page `slot` of g->snapshots, with the next sequence number. Owning

@@ -187,22 +187,23 @@ static const struct route {
     const char *path[SEGMENTS_MAX];
     void (*get)(struct call *c, char *const *arg);
     void (*post)(struct call *c, char *const *arg);
+    void (*patch)(struct call *c, char *const *arg);
 } routes[] = {
-    {{NULL}, get_page, NULL},
-    {{"healthz"}, get_healthz, NULL},
-    {{"v1", "host"}, get_host, NULL},
-    {{"v1", "log"}, get_log, NULL},
-    {{"v1", "guests"}, get_guests, NULL},
-    {{"v1", "guests", "*"}, get_guest, NULL},
-    {{"v1", "guests", "*", "console"}, get_console, post_console},
-    {{"v1", "guests", "*", "actions"}, NULL, post_action},
-    {{"v1", "guests", "*", "vcpus", "*", "exits"}, get_exits, NULL},
-    {{"v1", "guests", "*", "vcpus", "*", "vmcs"}, get_vmcs, NULL},
-    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots"}, get_snapshots, post_snapshot},
-    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots", "*"}, get_snapshot, NULL},
-    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"}, get_diff, NULL},
-    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, get_check, NULL},
-    {{"v1", "vmx", "capabilities"}, get_capabilities, NULL},
+    {{NULL}, get_page, NULL, NULL},
+    {{"healthz"}, get_healthz, NULL, NULL},
+    {{"v1", "host"}, get_host, NULL, NULL},
+    {{"v1", "log"}, get_log, NULL, NULL},
+    {{"v1", "guests"}, get_guests, NULL, NULL},
+    {{"v1", "guests", "*"}, get_guest, NULL, NULL},
+    {{"v1", "guests", "*", "console"}, get_console, post_console, NULL},
+    {{"v1", "guests", "*", "actions"}, NULL, post_action, NULL},
+    {{"v1", "guests", "*", "vcpus", "*", "exits"}, get_exits, NULL, NULL},
+    {{"v1", "guests", "*", "vcpus", "*", "vmcs"}, get_vmcs, NULL, patch_vmcs},
+    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots"}, get_snapshots, post_snapshot, NULL},
+    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots", "*"}, get_snapshot, NULL, NULL},
+    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"}, get_diff, NULL, NULL},
+    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, get_check, NULL, NULL},
+    {{"v1", "vmx", "capabilities"}, get_capabilities, NULL, NULL},
 };
 
 static bool matches(const struct route *t, char *const *segments, unsigned n, char **arg)
@@ -226,9 +227,14 @@ static void call_route(struct call *c, const struct route *t, char *const *arg)
         t->get(c, arg);
     } else if (t->post && m == HTTP_POST) {
         t->post(c, arg);
+    } else if (t->patch && m == HTTP_PATCH) {
+        t->patch(c, arg);
     } else {
         call_fail(c, 405, "this resource does not take this method");
-        c->out->allow = t->get && t->post ? "GET, HEAD, POST" : t->get ? "GET, HEAD" : "POST";
+        c->out->allow = t->patch            ? "GET, HEAD, PATCH"
+                        : t->get && t->post ? "GET, HEAD, POST"
+                        : t->get            ? "GET, HEAD"
+                                            : "POST";
     }
 }
 
@@ -258,8 +264,10 @@ void api_handle(const struct api_view *v, const struct http_request *r, char *bu
                      .text = r->accept_text};
     char format[8], *q;
 
-    *out = (struct api_response){
-        .status = 200, .wait_guest = out->wait_guest, .wait_sequence = out->wait_sequence};
+    *out = (struct api_response){.status = 200,
+                                 .wait_guest = out->wait_guest,
+                                 .wait_sequence = out->wait_sequence,
+                                 .wait_controls = waited && out->wait_controls};
     (void)str_copy(c.path, sizeof(c.path), r->target);
     for (q = c.path; *q && *q != '?'; q++)
         ;

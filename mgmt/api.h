@@ -19,6 +19,7 @@ struct api_view {
     const struct abi_caps *caps;                /* one a core */
     const struct abi_ring *(*console)(unsigned number);
     int64_t (*take_snapshot)(unsigned number, bool keep);
+    int64_t (*controls)(unsigned number, const struct abi_controls *c);
     int64_t (*type)(unsigned number, const uint8_t *bytes, size_t n);
     int64_t (*act)(unsigned number, unsigned action);
     uint64_t (*tsc)(void);
@@ -31,9 +32,9 @@ struct api_response {
     bool has_next;     /* header Bulkhead-Next: */
     uint64_t next;
     struct json_out body;
-    /* The answer needs a snapshot that is under way: call again when sequence `wait_sequence` of
-     * guest `wait_guest` is there. */
-    bool wait;
+    /* The answer needs a snapshot, or a change of controls, that is under way: call again when
+     * sequence `wait_sequence` of guest `wait_guest` is there. */
+    bool wait, wait_controls;
     unsigned wait_guest;
     uint64_t wait_sequence;
 };
@@ -45,5 +46,5 @@ void api_handle(const struct api_view *v, const struct http_request *r, char *bu
 /* {"error": ...} for a request that never became one. */
 void api_error(struct api_response *out, char *buf, size_t size, bool text, unsigned status,
                const char *message);
-/* Is the snapshot that a response waits for there? */
+/* Is the snapshot or change that a response waits for there? */
 bool api_ready(const struct api_view *v, const struct api_response *r);

@@ -54,6 +54,7 @@ void post_console(struct call *c, char *const *arg);
 void post_action(struct call *c, char *const *arg);
 void get_exits(struct call *c, char *const *arg);
 void get_vmcs(struct call *c, char *const *arg);
+void patch_vmcs(struct call *c, char *const *arg);
 void get_snapshots(struct call *c, char *const *arg);
 void post_snapshot(struct call *c, char *const *arg);
 void get_snapshot(struct call *c, char *const *arg);

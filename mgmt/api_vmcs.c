@@ -100,6 +100,12 @@ static void put_snapshot(struct call *c, char *const *arg, unsigned number,
 
 bool api_ready(const struct api_view *v, const struct api_response *r)
 {
+    if (r->wait_controls) {
+        const struct abi_guest *g = v->guest(r->wait_guest);
+
+        return g && __atomic_load_n(&g->vcpus[0].controls.sequence, __ATOMIC_ACQUIRE) >=
+                        r->wait_sequence;
+    }
     return find_from(v, r->wait_guest, r->wait_sequence) != NULL;
 }
 

@@ -162,6 +162,8 @@ struct abi_exit {
 #define ABI_EXITS 256u
 _Static_assert(sizeof(struct abi_exit) == 64, "enter.asm goes from one to the next");
 
+/* Control words, by the SDM's names: pin-based, primary and secondary processor-based, VM-exit,
+ * VM-entry. */
 enum abi_control {
     ABI_CONTROL_PIN,
     ABI_CONTROL_CPU1,
@@ -169,6 +171,20 @@ enum abi_control {
     ABI_CONTROL_EXIT,
     ABI_CONTROL_ENTRY,
     ABI_CONTROLS
+};
+
+/* A change of a vCPU's control words: bits of `mask` become as in `value`. */
+struct abi_controls {
+    uint32_t mask[ABI_CONTROLS], value[ABI_CONTROLS];
+};
+
+/* What became of the newest change. */
+struct abi_controls_result {
+    uint64_t sequence; /* counts changes that were asked for, from 1; written last */
+    int32_t result;    /* 0; -E_PERM: not to be given away; -E_INVAL: not possible; -E_STATE */
+    uint32_t control;  /* enum abi_control that was refused */
+    uint32_t bits;     /* of it */
+    char text[ABI_TEXT_MAX]; /* why */
 };
 
 /* Written by the owning core only. Each counter is read on its own. */
@@ -185,6 +201,7 @@ struct abi_vcpu {
     /* Control words: what the hypervisor wanted, before the capability MSRs forced bits. In the
      * order of enum abi_control. */
     uint64_t wanted[ABI_CONTROLS];
+    struct abi_controls_result controls;
 };
 
 enum abi_guest_flags {
@@ -279,6 +296,12 @@ enum abi_call {
     /* RBX = four bytes of IPv4 address (first octet in bits 7:0), RCX = netmask likewise: the
        address the network gave; shown on console and in /v1/host. */
     ABI_CALL_ADDRESS,
+    /* RBX = guest, RCX = vCPU, RDX = address of struct abi_controls: asks the owning core to change
+     * control words of a running guest between two of its exits, all or nothing. Only what the
+     * isolation of guests does not rest on, what the CPU allows and what passes the checks of VM
+     * entry is done. Returns the sequence number to wait for in abi_vcpu.controls; ABI_EVENT_IRQ is
+     * raised then. -E_STATE: not running, or another change is under way. */
+    ABI_CALL_CONTROLS,
     ABI_CALL_END
 };
 

@@ -42,6 +42,12 @@ static int64_t take_snapshot(unsigned n, bool keep)
     (void)n;
     return keep ? 2 : 1;
 }
+static struct abi_controls asked;
+static int64_t controls(unsigned n, const struct abi_controls *c)
+{
+    asked = *c;
+    return n < 2 ? 3 : -E_STATE;
+}
 static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
 {
     (void)n;
@@ -71,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .caps = caps,
                                .console = console,
                                .take_snapshot = take_snapshot,
+                               .controls = controls,
                                .type = type,
                                .act = act,
                                .tsc = tsc};

@@ -73,6 +73,7 @@ static void begin(struct guest *g, unsigned number, struct abi_guest *status,
     g->status = status;
     g->snapshots = snapshots;
     g->vcpu.guest = g;
+    g->vcpu.stats = &status->vcpus[0];
     g->complete = true;
     g->config.devices = DEV_UART;
     status->state = ABI_GUEST_RUNNING;
@@ -169,6 +170,29 @@ static void snapshot(void **state)
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 4);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 1), -E_STATE); /* it is kept anyway */
     assert_int_equal(requests, 2);
+}
+
+static void controls(void **state)
+{
+    const struct abi_controls c = {.mask = {1}, .value = {1}};
+
+    (void)state;
+    memcpy(self.mem.base + 64, &c, sizeof(c));
+    assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, MEMORY - sizeof(c) + 1), -E_RANGE);
+    assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, UINT64_MAX), -E_RANGE);
+    assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, ABI_VCPUS_MAX, 64), -E_NOENT);
+    assert_int_equal(requests, 0);
+    assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, 64), 1);
+    assert_int_equal(requested, VCPU_REQ_CONTROLS);
+    assert_memory_equal(&other.new_controls, &c, sizeof(c));
+    /* One at a time: what the owning core may be reading stays. */
+    memset(self.mem.base + 64, 0xff, sizeof(c));
+    assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, 64), -E_STATE);
+    assert_memory_equal(&other.new_controls, &c, sizeof(c));
+    other.controls_busy = 0;
+    other_status.state = ABI_GUEST_STOPPED;
+    assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, 64), -E_STATE);
+    assert_int_equal(other.controls_busy, 0);
 }
 
 static void input_addresses(void **state)
@@ -303,6 +327,7 @@ int main(void)
         TEST(numbers),
         TEST(no_such_guest),
         TEST(snapshot),
+        TEST(controls),
         TEST(input_addresses),
         TEST(input_amount),
         TEST(input_needs_a_line),

@@ -52,6 +52,12 @@ static int64_t take_snapshot(unsigned n, bool keep)
     kept = keep;
     return guests[n].state == ABI_GUEST_RUNNING ? 9 : -E_STATE;
 }
+static struct abi_controls asked;
+static int64_t controls(unsigned n, const struct abi_controls *c)
+{
+    asked = *c;
+    return n < 2 ? 3 : -E_STATE;
+}
 static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
 {
     assert_int_equal(n, 1);
@@ -77,6 +83,7 @@ static struct api_view view = {
     .caps = caps,
     .console = console,
     .take_snapshot = take_snapshot,
+    .controls = controls,
     .type = type,
     .act = act,
     .tsc = tsc,

@@ -43,10 +43,14 @@
 
 #define RFLAGS_FIXED   (1ull << 1)
 #define RFLAGS_CF      (1ull << 0)
+#define RFLAGS_PF      (1ull << 2)
+#define RFLAGS_AF      (1ull << 4)
 #define RFLAGS_ZF      (1ull << 6)
+#define RFLAGS_SF      (1ull << 7)
 #define RFLAGS_TF      (1ull << 8)
 #define RFLAGS_IF      (1ull << 9)
 #define RFLAGS_DF      (1ull << 10)
+#define RFLAGS_OF      (1ull << 11)
 #define RFLAGS_VM      (1ull << 17)
 #define RFLAGS_AC      (1ull << 18)
 

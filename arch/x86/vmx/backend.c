@@ -245,6 +245,7 @@ static const struct virt_ops ops = {
     .vcpu_init = vcpu_init,
     .vcpu_free = vcpu_free,
     .run = vmx_run,
+    .controls = vmx_change_controls,
     .core_caps = core_caps,
     .snapshot = vmx_snapshot,
 };

@@ -18,6 +18,7 @@
 /* Bits 2:1, 8:5 and 63:52; those above the CPU's physical addresses fault at VM entry. */
 #define PDPTE_RESERVED    0xfff00000000001e6ull
 #define CR3_PCID          0xfffull
+#define CR3_NO_FLUSH      (1ull << 63) /* with CR4.PCIDE */
 #define CR8_RESERVED      (~0xfull)
 
 #define CR0_DEFINED                                                                                \
@@ -36,9 +37,17 @@ static uint64_t *gpr(struct vcpu_gprs *r, unsigned number)
     return values[number & 15];
 }
 
-static uint64_t read_gpr(struct vmx_vcpu *x, unsigned number)
+uint64_t vmx_read_gpr(const struct vmx_vcpu *x, unsigned number)
 {
     return number == REGISTER_RSP ? vmread(VMCS_GUEST_RSP) : *gpr(&x->vcpu->regs, number);
+}
+
+void vmx_write_gpr(struct vmx_vcpu *x, unsigned number, uint64_t value)
+{
+    if (number == REGISTER_RSP)
+        vmwrite(VMCS_GUEST_RSP, value);
+    else
+        *gpr(&x->vcpu->regs, number) = value;
 }
 
 /* SDM 3A "PAE Paging": the four entries are loaded when paging starts. False when they cannot be.
@@ -147,16 +156,43 @@ static enum exit_action write_cr4_guest(struct vmx_vcpu *x, uint64_t v)
 static enum exit_action access_cr8(struct vmx_vcpu *x, unsigned type, unsigned number)
 {
     if (type == CR_MOV_TO) {
-        uint64_t v = read_gpr(x, number);
+        uint64_t v = vmx_read_gpr(x, number);
 
         if (v & CR8_RESERVED)
             return vmx_raise_gp(x);
         x->cr8 = v;
-    } else if (number == REGISTER_RSP) {
-        vmwrite(VMCS_GUEST_RSP, x->cr8);
     } else {
-        *gpr(&x->vcpu->regs, number) = x->cr8;
+        vmx_write_gpr(x, number, x->cr8);
     }
+    return EXIT_SKIP;
+}
+
+/* Exits only when a CR3 control was changed: the guest owns CR3. SDM 3A "Control Registers". */
+static enum exit_action access_cr3(struct vmx_vcpu *x, unsigned type, unsigned number)
+{
+    bool long_mode = vmread(VMCS_GUEST_IA32_EFER) & EFER_LMA;
+    uint64_t cr4 = vmread(VMCS_GUEST_CR4), old = vmread(VMCS_GUEST_CR3), v;
+
+    if (type == CR_MOV_FROM) {
+        vmx_write_gpr(x, number, long_mode ? old : (uint32_t)old);
+        return EXIT_SKIP;
+    }
+    v = vmx_read_gpr(x, number);
+    if (!long_mode) {
+        vmwrite(VMCS_GUEST_CR3, (uint32_t)v);
+        if ((cr4 & CR4_PAE) && (vmread(VMCS_GUEST_CR0) & CR0_PG) && !load_pdptes(x)) {
+            vmwrite(VMCS_GUEST_CR3, old);
+            return vmx_raise_gp(x);
+        }
+        vmx_flush_tlb(x);
+        return EXIT_SKIP;
+    }
+    if (v & ~(cr4 & CR4_PCIDE ? CR3_NO_FLUSH : 0) &
+        ~((1ull << (x->cpuid.extended[8].eax & 0xff)) - 1))
+        return vmx_raise_gp(x);
+    vmwrite(VMCS_GUEST_CR3, v & ~CR3_NO_FLUSH);
+    if (!(cr4 & CR4_PCIDE) || !(v & CR3_NO_FLUSH))
+        vmx_flush_tlb(x);
     return EXIT_SKIP;
 }
 
@@ -169,10 +205,12 @@ enum exit_action vmx_on_cr_access(struct vmx_vcpu *x)
     x->vcpu->exit->qualification = q;
     if (cr == 8 && (type == CR_MOV_TO || type == CR_MOV_FROM))
         return access_cr8(x, type, number);
+    if (cr == 3 && (type == CR_MOV_TO || type == CR_MOV_FROM))
+        return access_cr3(x, type, number);
     if (cr == 0 && type == CR_MOV_TO)
-        return write_cr0_guest(x, read_gpr(x, number));
+        return write_cr0_guest(x, vmx_read_gpr(x, number));
     if (cr == 4 && type == CR_MOV_TO)
-        return write_cr4_guest(x, read_gpr(x, number));
+        return write_cr4_guest(x, vmx_read_gpr(x, number));
     return vmx_crash(x, "an access to a control register that is not emulated");
 }
 

@@ -41,7 +41,7 @@ static const uint32_t required[ABI_CONTROLS] = {
     [ABI_CONTROL_CPU2] = CPU2_ENABLE_EPT | CPU2_ENABLE_VPID | CPU2_UNRESTRICTED_GUEST,
     [ABI_CONTROL_EXIT] = EXITC_HOST_ADDRESS_SPACE_SIZE,
 };
-static const uint16_t control_fields[ABI_CONTROLS] = {
+const uint16_t vmx_control_fields[ABI_CONTROLS] = {
     VMCS_PIN_BASED_CONTROLS,
     VMCS_PRIMARY_PROCESSOR_CONTROLS,
     VMCS_SECONDARY_PROCESSOR_CONTROLS,
@@ -62,7 +62,7 @@ static int write_controls(struct vmx_vcpu *x)
 
         if (rc)
             return rc;
-        vmwrite(control_fields[i], value[i]);
+        vmwrite(vmx_control_fields[i], value[i]);
         x->vcpu->stats->wanted[i] = wanted[i];
     }
     x->cpu1 = value[ABI_CONTROL_CPU1];

@@ -1,5 +1,4 @@
 /* Reads every VMCS field that this CPU has into one of the guest's shared snapshot pages. */
-#include "arch/x86/vmx/entry_check.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
@@ -35,7 +34,7 @@ static void find_fields(void)
     __atomic_store_n(&fields.known, true, __ATOMIC_RELEASE);
 }
 
-static void read_fields(struct abi_vmcs *out)
+void vmx_read_fields(struct abi_vmcs *out)
 {
     if (!__atomic_load_n(&fields.known, __ATOMIC_ACQUIRE))
         find_fields();
@@ -59,7 +58,7 @@ void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
     s->count = vmcs_field_count();
     s->cause = cause;
     s->exit = *v->exit;
-    read_fields(&s->vmcs);
+    vmx_read_fields(&s->vmcs);
     s->tsc = start;
     s->ticks = arch_tsc() - start;
     __atomic_store_n(&s->sequence, g->snapshot_sequence + 1, __ATOMIC_RELEASE);
@@ -80,13 +79,19 @@ static void note_failure(void *arg, const struct entry_rule_failure *f)
         (void)fmt(n->text, n->size, ": %s 0x%lx (%s)", f->rule->name, f->value, f->allowed);
 }
 
-void vmx_failed_check(struct vmx_vcpu *x, char *text, size_t size)
+struct entry_cpu vmx_entry_cpu(const struct vmx_vcpu *x)
 {
     const struct abi_caps *caps = &guest_caps_page()[x->vcpu->core];
-    const struct entry_cpu cpu = {.physical_bits = (uint8_t)caps->address_widths,
-                                  .linear_bits = (uint8_t)(caps->address_widths >> 8),
-                                  .ia32e = true,
-                                  .current_vmcs = (uintptr_t)x->vmcs};
+
+    return (struct entry_cpu){.physical_bits = (uint8_t)caps->address_widths,
+                              .linear_bits = (uint8_t)(caps->address_widths >> 8),
+                              .ia32e = true,
+                              .current_vmcs = (uintptr_t)x->vmcs};
+}
+
+void vmx_failed_check(struct vmx_vcpu *x, char *text, size_t size)
+{
+    const struct entry_cpu cpu = vmx_entry_cpu(x);
     struct first_failure n = {text, size};
 
     text[0] = 0;

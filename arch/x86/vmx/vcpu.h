@@ -4,6 +4,7 @@
 #include "arch/x86/guest/cpuid.h"
 #include "arch/x86/guest/msr.h"
 #include "arch/x86/vmx/caps.h"
+#include "arch/x86/vmx/entry_check.h"
 #include "arch/x86/vmx/ept.h"
 #include "hv/guest.h"
 #include "hv/virt.h"
@@ -115,7 +116,28 @@ void vmx_prepare_events(struct vmx_vcpu *x, uint64_t now);
 void vmx_note_vectoring(struct vmx_vcpu *x);
 void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear);
 
+/* patch.c: struct virt_ops' controls(). The fields of the control words are in enum abi_control's
+ * order. */
+void vmx_change_controls(struct vcpu *v, const struct abi_controls *c,
+                         struct abi_controls_result *r);
+extern const uint16_t vmx_control_fields[ABI_CONTROLS];
+
+/* exits_trap.c: exits that only a changed control causes */
+enum exit_action vmx_on_invlpg(struct vmx_vcpu *x);
+enum exit_action vmx_on_invpcid(struct vmx_vcpu *x);
+enum exit_action vmx_on_rdtsc(struct vmx_vcpu *x);
+enum exit_action vmx_on_rdtscp(struct vmx_vcpu *x);
+enum exit_action vmx_on_mov_dr(struct vmx_vcpu *x);
+enum exit_action vmx_on_random(struct vmx_vcpu *x);
+/* The general register `number` as instructions encode it; RSP is in the VMCS. */
+uint64_t vmx_read_gpr(const struct vmx_vcpu *x, unsigned number);
+void vmx_write_gpr(struct vmx_vcpu *x, unsigned number, uint64_t value);
+
 /* snapshot.c */
+/* All fields of the current VMCS. */
+void vmx_read_fields(struct abi_vmcs *out);
+/* What the entry checks need to know of the core besides. */
+struct entry_cpu vmx_entry_cpu(const struct vmx_vcpu *x);
 void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
 
 /* After a failed VM entry: takes the snapshot of the guest's death and names the first check that
