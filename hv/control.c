@@ -9,6 +9,7 @@
 #include "hv/guest_life.h"
 #include "hv/lib.h"
 #include "hv/log.h"
+#include "hv/virt.h"
 
 #define LOG_LINE_MAX 512u
 #define INPUT_CHUNK  64u
@@ -173,6 +174,8 @@ int64_t control_call(struct vcpu *v)
         return 0;
     case ABI_CALL_SNAPSHOT:
         return call_snapshot(r->rbx, r->rcx, r->rdx);
+    case ABI_CALL_PROBE:
+        return virt_backend()->probe_field(v, r->rbx);
     case ABI_CALL_CONTROLS:
         return call_controls(v, r->rbx, r->rcx, r->rdx);
     case ABI_CALL_CONSOLE_INPUT:

@@ -54,6 +54,9 @@ struct virt_ops {
     /* Changes control words, all or nothing; fills result, control, bits and text of *r. Owning
      * core, vCPU live. */
     void (*controls)(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r);
+    /* Where the CPU keeps a field in its VMCS region: ABI_CALL_PROBE's result. Inside an exit of
+     * this vCPU. Bounded. */
+    int64_t (*probe_field)(struct vcpu *v, uint64_t row);
     /* The calling core's capabilities, for the control ABI. */
     void (*core_caps)(struct abi_caps *out);
     /* Publishes a snapshot in page `slot` of g->snapshots, with the next sequence number. Owning

@@ -204,6 +204,8 @@ static const struct route {
     {{"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"}, get_diff, NULL, NULL},
     {{"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, get_check, NULL, NULL},
     {{"v1", "vmx", "capabilities"}, get_capabilities, NULL, NULL},
+    {{"v1", "vmx", "layout"}, get_layout, NULL, NULL},
+    {{"v1", "vmx", "decode"}, NULL, post_decode, NULL},
 };
 
 static bool matches(const struct route *t, char *const *segments, unsigned n, char **arg)

@@ -19,6 +19,7 @@ struct api_view {
     const struct abi_caps *caps;                /* one a core */
     const struct abi_ring *(*console)(unsigned number);
     int64_t (*take_snapshot)(unsigned number, bool keep);
+    int64_t (*probe)(unsigned row);
     int64_t (*controls)(unsigned number, const struct abi_controls *c);
     int64_t (*type)(unsigned number, const uint8_t *bytes, size_t n);
     int64_t (*act)(unsigned number, unsigned action);

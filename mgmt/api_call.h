@@ -60,6 +60,8 @@ void post_snapshot(struct call *c, char *const *arg);
 void get_snapshot(struct call *c, char *const *arg);
 void get_diff(struct call *c, char *const *arg);
 void get_check(struct call *c, char *const *arg);
+void get_layout(struct call *c, char *const *arg);
+void post_decode(struct call *c, char *const *arg);
 void get_capabilities(struct call *c, char *const *arg);
 
 /* One exit as an object of the array that is open. */

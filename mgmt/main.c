@@ -43,6 +43,11 @@ static int64_t take_snapshot(unsigned number, bool keep)
     return abi_call(ABI_CALL_SNAPSHOT, number, 0, keep);
 }
 
+static int64_t probe(unsigned row)
+{
+    return abi_call(ABI_CALL_PROBE, row, 0, 0);
+}
+
 static int64_t controls(unsigned number, const struct abi_controls *c)
 {
     return abi_call(ABI_CALL_CONTROLS, number, 0, (uintptr_t)c);
@@ -107,6 +112,7 @@ _Noreturn void mgmt_main(void)
         .caps = (const struct abi_caps *)ABI_CAPS_GPA,
         .console = console,
         .take_snapshot = take_snapshot,
+        .probe = probe,
         .controls = controls,
         .type = type,
         .act = act,

@@ -302,7 +302,23 @@ enum abi_call {
      * entry is done. Returns the sequence number to wait for in abi_vcpu.controls; ABI_EVENT_IRQ is
      * raised then. -E_STATE: not running, or another change is under way. */
     ABI_CALL_CONTROLS,
+    /* RBX = row: where this CPU keeps that field in its VMCS region, found out with a scratch VMCS
+     * that is never launched. Returns ABI_PROBE_OFFSET, _SIZE and _STORED; -E_NOENT: no such field
+     * on this CPU, or it cannot be written. */
+    ABI_CALL_PROBE,
     ABI_CALL_END
+};
+
+/* The result of ABI_CALL_PROBE. Offset and size in bytes; both 0 where nothing was found. */
+#define ABI_PROBE_OFFSET(r) ((uint32_t)((r)&0xffff))
+#define ABI_PROBE_SIZE(r)   ((uint32_t)((r) >> 16 & 0xffff))
+#define ABI_PROBE_STORED(r) ((uint32_t)((r) >> 32 & 0xff))
+
+enum abi_stored {
+    ABI_STORED_NOT_FOUND,   /* nothing in the region changed with the field */
+    ABI_STORED_VERBATIM,    /* the field's bytes, lowest first */
+    ABI_STORED_TRANSFORMED, /* these bytes change with the field, but are not its value */
+    ABI_STORED_FORMS
 };
 
 enum abi_action {

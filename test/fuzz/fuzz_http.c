@@ -42,6 +42,10 @@ static int64_t take_snapshot(unsigned n, bool keep)
     (void)n;
     return keep ? 2 : 1;
 }
+static int64_t probe(unsigned row)
+{
+    return row % 3 ? (int64_t)(8 + 8 * row) | 8 << 16 | 1ll << 32 : -E_NOENT;
+}
 static struct abi_controls asked;
 static int64_t controls(unsigned n, const struct abi_controls *c)
 {
@@ -77,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .caps = caps,
                                .console = console,
                                .take_snapshot = take_snapshot,
+                               .probe = probe,
                                .controls = controls,
                                .type = type,
                                .act = act,

@@ -6,6 +6,7 @@
 #include "hv/core.h"
 #include "hv/fmt.h"
 #include "hv/guest.h"
+#include "hv/virt.h"
 #include "hv/guest_life.h"
 #include "hv/lib.h"
 #include "hv/log.h"
@@ -59,6 +60,19 @@ void log_info(const char *format, ...)
     va_start(ap, format);
     (void)fmt_v(logged, sizeof(logged), format, ap);
     va_end(ap);
+}
+
+static int64_t probe_field(struct vcpu *v, uint64_t row)
+{
+    (void)v;
+    return row < 100 ? (int64_t)row : -E_NOENT;
+}
+
+const struct virt_ops *virt_backend(void)
+{
+    static const struct virt_ops ops = {.probe_field = probe_field};
+
+    return &ops;
 }
 
 /* ---- */
@@ -195,6 +209,13 @@ static void controls(void **state)
     assert_int_equal(other.controls_busy, 0);
 }
 
+static void probes(void **state)
+{
+    (void)state;
+    assert_int_equal(call(ABI_CALL_PROBE, 7, 0, 0), 7);
+    assert_int_equal(call(ABI_CALL_PROBE, UINT64_MAX, 0, 0), -E_NOENT);
+}
+
 static void input_addresses(void **state)
 {
     static const struct {
@@ -328,6 +349,7 @@ int main(void)
         TEST(no_such_guest),
         TEST(snapshot),
         TEST(controls),
+        TEST(probes),
         TEST(input_addresses),
         TEST(input_amount),
         TEST(input_needs_a_line),

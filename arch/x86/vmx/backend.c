@@ -246,6 +246,7 @@ static const struct virt_ops ops = {
     .vcpu_free = vcpu_free,
     .run = vmx_run,
     .controls = vmx_change_controls,
+    .probe_field = vmx_probe_field,
     .core_caps = core_caps,
     .snapshot = vmx_snapshot,
 };

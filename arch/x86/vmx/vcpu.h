@@ -39,6 +39,7 @@ struct vmx_vcpu {
     struct vmx_lazy lazy;
     struct msr_policy msr;
     struct cpuid_policy cpuid;
+    void *scratch, *scratch_copy; /* pages for vmx_probe_field(), once it was called */
 };
 _Static_assert(sizeof(struct vmx_vcpu) <= 4096, "allocated as one page");
 _Static_assert(sizeof(struct vmx_guest) <= 4096, "allocated as one page");
@@ -121,6 +122,9 @@ void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear);
 void vmx_change_controls(struct vcpu *v, const struct abi_controls *c,
                          struct abi_controls_result *r);
 extern const uint16_t vmx_control_fields[ABI_CONTROLS];
+
+/* layout.c: struct virt_ops' probe_field(). */
+int64_t vmx_probe_field(struct vcpu *v, uint64_t row);
 
 /* exits_trap.c: exits that only a changed control causes */
 enum exit_action vmx_on_invlpg(struct vmx_vcpu *x);

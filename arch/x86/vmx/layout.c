@@ -1,0 +1,101 @@
+/*
+ * Where this CPU keeps a field in the VMCS region. The SDM leaves that to the implementation, but
+ * VMCLEAR writes everything to memory: a field is written with a marker and then with its
+ * complement, and the bytes that differ afterwards are the field's.
+ */
+#include "arch/x86/vmx/vcpu.h"
+#include "arch/x86/vmx/vmcs.h"
+#include "hv/lib.h"
+
+#define MARKER       0x5ac3e19674b80fd2ull /* no two bytes alike, none a complement of another */
+#define MISC_WRITE   (1ull << 29)          /* VMWRITE can write read-only fields */
+#define FIRST_OFFSET 8u                    /* revision and VMX-abort indicator */
+
+static bool writable(const struct vmcs_field *f)
+{
+    return vmcs_encoded_group(f->encoding) != VMCS_GROUP_READ_ONLY ||
+           (vmx_caps_common()->misc & MISC_WRITE);
+}
+
+static unsigned field_bytes(const struct vmcs_field *f)
+{
+    switch (vmcs_encoded_width(f->encoding)) {
+    case VMCS_WIDTH_16:
+        return 2;
+    case VMCS_WIDTH_32:
+        return 4;
+    default:
+        return 8;
+    }
+}
+
+/* A region as VMCLEAR leaves it when only this field was written. */
+static bool write_region(uint8_t *region, uint32_t encoding, uint64_t value)
+{
+    uint32_t revision = (uint32_t)(vmx_caps_common()->basic & VMX_BASIC_REVISION_MASK);
+    bool failed;
+
+    memset(region, 0, PAGE_SIZE);
+    memcpy(region, &revision, sizeof(revision));
+    if (vmclear((uintptr_t)region) || vmptrld((uintptr_t)region))
+        return false;
+    __asm__ volatile("vmwrite %1, %2"
+                     : "=@ccna"(failed)
+                     : "r"(value), "r"((uint64_t)encoding)
+                     : "memory");
+    return vmclear((uintptr_t)region) == 0 && !failed;
+}
+
+/* Of two regions: the bytes from the first to the last that differ. */
+static void find_difference(const uint8_t *a, const uint8_t *b, unsigned *offset, unsigned *size)
+{
+    unsigned first = FIRST_OFFSET, last = PAGE_SIZE;
+
+    while (first < PAGE_SIZE && a[first] == b[first])
+        first++;
+    while (last > first && a[last - 1] == b[last - 1])
+        last--;
+    *offset = first < PAGE_SIZE ? first : 0;
+    *size = last - first;
+}
+
+static int64_t probe(uint8_t *region, uint8_t *copy, const struct vmcs_field *f)
+{
+    unsigned bytes = field_bytes(f), offset, size;
+    const uint64_t marker = MARKER, complement = ~marker;
+    enum abi_stored stored = ABI_STORED_TRANSFORMED;
+
+    if (!write_region(region, f->encoding, marker))
+        return -E_NOENT;
+    memcpy(copy, region, PAGE_SIZE);
+    if (!write_region(region, f->encoding, complement))
+        return -E_NOENT;
+    find_difference(copy, region, &offset, &size);
+    if (size == 0)
+        stored = ABI_STORED_NOT_FOUND;
+    else if (size == bytes && memcmp(copy + offset, &marker, bytes) == 0 &&
+             memcmp(region + offset, &complement, bytes) == 0)
+        stored = ABI_STORED_VERBATIM;
+    return (int64_t)(offset | size << 16 | (uint64_t)stored << 32);
+}
+
+int64_t vmx_probe_field(struct vcpu *v, uint64_t row)
+{
+    struct vmx_vcpu *x = v->backend;
+    const struct vmcs_field *f = row < VMCS_ROWS ? vmcs_field((unsigned)row) : NULL;
+    int64_t result;
+
+    if (!f || !vmcs_field_exists(f, vmx_caps_common()) || !writable(f))
+        return -E_NOENT;
+    if (!x->scratch)
+        x->scratch = guest_alloc_page(v->guest);
+    if (!x->scratch_copy)
+        x->scratch_copy = guest_alloc_page(v->guest);
+    if (!x->scratch || !x->scratch_copy)
+        return -E_NOMEM;
+    result = probe(x->scratch, x->scratch_copy, f);
+    /* The vCPU's own VMCS was never cleared: it goes on where it was. */
+    if (vmptrld((uintptr_t)x->vmcs))
+        panic("VMPTRLD of the VMCS of guest %u failed", v->guest->number);
+    return result;
+}
