@@ -34,7 +34,7 @@ KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/include/jsmn.h
 
-.PHONY: all run iso test unit fuzz fuzz-short boot-test bench check lint guests config-check clean help \
+.PHONY: all run iso test unit fuzz fuzz-short boot-test bench check lint reproducible guests config-check clean help \
         deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -74,7 +74,7 @@ $(BUILD)/gen/version.h: FORCE
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # Structure offsets for the assembler, from the compiler itself.
-$(BUILD)/gen/offsets.inc: arch/x86/vmx/offsets.c $(GEN)
+$(BUILD)/gen/offsets.inc: arch/x86/vmx/offsets.c $(GEN) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(KERNEL_CFLAGS) $(if $(findstring clang,$(CC)),-fno-integrated-as) -MF $@.d -MT $@ -S -o $@.s $<
 	sed -n 's/^->\([A-Za-z0-9_]*\) \$$*\(.*\)/%define \1 \2/p' $@.s > $@
@@ -88,7 +88,7 @@ $(BUILD)/kernel/%.o: %.c Makefile | $(GEN)
 $(BUILD)/kernel/hv/main.o: $(BUILD)/gen/version.h
 
 # Without line numbers: NASM would write the directory of the build into them.
-$(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/gen/offsets.inc
+$(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/gen/offsets.inc Makefile
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 -I./ -I$(BUILD)/gen/ -MD $@.d $< -o $@
 
@@ -108,7 +108,7 @@ include test/guests/guests.mk
 HOST_CFLAGS := -std=gnu11 -O2 -g -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(INCLUDE) $(WARN)
 CONFIG_CHECK_C := test/tools/config_check.c hv/config.c hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
 
-$(BUILD)/config-check: $(CONFIG_CHECK_C) | $(GEN)
+$(BUILD)/config-check: $(CONFIG_CHECK_C) Makefile | $(GEN)
 	@mkdir -p $(@D)
 	$(CC) $(HOST_CFLAGS) -o $@ $(CONFIG_CHECK_C)
 
@@ -140,11 +140,12 @@ clean:
 ## make iso            write build/bulkhead.iso (BIOS and UEFI, CD and USB stick)
 ##                     CONFIG=their/guests.json OUT=their.iso packs your own guests
 ## make config-check   check a configuration and its images: CONFIG=their/guests.json
-## make test           everything that proves it: unit tests, fuzzers (short), boot tests
+## make test           everything that proves it: lint, unit tests, fuzzers (short), boot tests
 ## make unit           host unit tests under ASan and UBSan, with gcc and clang
 ## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a moment each
 ## make boot-test      boot tests in Bochs and QEMU
 ## make bench          costs in ticks, in Bochs
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
 ## make lint           formatting and layer rules: seconds
+## make reproducible   two builds, in two places, give the same bytes
 ## make clean          remove build/

@@ -14,7 +14,8 @@ MGMT_LWIP := core/def core/inet_chksum core/init core/ip core/mem core/memp core
         core/ipv4/etharp core/ipv4/icmp core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag netif/ethernet
 MGMT_LLHTTP := api http llhttp
 
-MGMT_CFLAGS := $(FREESTANDING) -fno-stack-protector -Imgmt/include -isystem $(LWIP_DIR)/src/include \
+# Not -MMD: it leaves out lwipopts.h, which a system header includes.
+MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffile-prefix-map=$(LWIP_DIR)=lwip -Imgmt/include -isystem $(LWIP_DIR)/src/include \
         -isystem /usr/share/include/llhttp
 MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(BUILD)/mgmt/start.asm.o \
         $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_LLHTTP:%=$(BUILD)/mgmt/llhttp/%.o)
@@ -26,20 +27,20 @@ $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk | $(GEN) $(LWIP_STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(MGMT_CFLAGS) $(WARN) -c $< -o $@
 
-$(BUILD)/mgmt/start.asm.o: mgmt/start.asm | deps-build
+$(BUILD)/mgmt/start.asm.o: mgmt/start.asm Makefile | deps-build
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 $< -o $@
 
 # Third-party code is compiled as it is: its warnings are its authors'.
-$(BUILD)/mgmt/lwip/%.o: | $(GEN) $(LWIP_STAMP)
+$(BUILD)/mgmt/lwip/%.o: Makefile mgmt/mgmt.mk | $(GEN) $(LWIP_STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(MGMT_CFLAGS) -w -c $(LWIP_DIR)/src/$*.c -o $@
 
-$(BUILD)/mgmt/llhttp/%.o: | $(GEN) deps-build
+$(BUILD)/mgmt/llhttp/%.o: Makefile mgmt/mgmt.mk | $(GEN) deps-build
 	@mkdir -p $(@D)
 	$(CC) $(MGMT_CFLAGS) -w -c /usr/share/llhttp/$*.c -o $@
 
-$(BUILD)/mgmt.elf: $(MGMT_O) mgmt/mgmt.lds
+$(BUILD)/mgmt.elf: $(MGMT_O) mgmt/mgmt.lds $(BUILD)/gen/MGMT_O.list
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T mgmt/mgmt.lds -o $@ $(MGMT_O)
 
 -include $(MGMT_O:.o=.d)

@@ -93,6 +93,10 @@ lint: deps-test
 	@echo "format: ok"
 	@$(PYTHON) test/tools/layers.py
 
+reproducible: deps-build $(LWIP_STAMP)
+	@mkdir -p $(BUILD)
+	@test/tools/reproducible.sh $(BUILD) $(LWIP_DIR)
+
 check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h $(LWIP_STAMP)
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory -s -j2 BUILD=$(BUILD)/gcc CC=gcc all guests

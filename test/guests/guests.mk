@@ -7,7 +7,7 @@ GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/test/guests/lib/gues
 
 guests: $(GUEST_IMAGES)
 
-$(BUILD)/guests/%.o: %.c Makefile | $(GEN)
+$(BUILD)/guests/%.o: %.c Makefile test/guests/guests.mk | $(GEN)
 	@mkdir -p $(@D)
 	$(CC) $(FREESTANDING) $(WARN) -fno-stack-protector -c $< -o $@
 

@@ -93,13 +93,14 @@ def make(build, config_path, out, cmdline="", missing_ok=False):
             f.write(cfg.replace("@CMDLINE@", cmdline).replace("    @MODULES@", "\n".join(lines)))
         for root, dirs, names in os.walk(tree):
             for n in dirs + names:
+                os.chmod(os.path.join(root, n), 0o755 if n in dirs else 0o644)
                 os.utime(os.path.join(root, n), (1700000000, 1700000000))
         part = out + ".part"
         os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
         r = subprocess.run(
             ["grub-mkrescue", f"--install-modules={MODULES}", "--fonts=", "--locales=", "--themes=", "-o", part, tree,
              "--", "-volid", "BULKHEAD", "-volume_date", "uuid", STAMP, "-volume_date", "all_file_dates", STAMP, "-padding", "0"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"})
+            umask=0o022, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "TZ": "UTC", "LC_ALL": "C"})
         if r.returncode or not os.path.exists(part):
             fail("grub-mkrescue failed:\n" + r.stdout)
         fix_volume_serial(part)
