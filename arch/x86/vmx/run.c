@@ -137,6 +137,9 @@ static enum exit_action enter_halted(struct vmx_vcpu *x, struct vcpu *v, uint64_
     uint64_t now;
     int vector = pit_deadline(&p->pit) < until ? platform_wake_prepare(p, &wake) : -1;
 
+    /* Bochs notes a vCPU that an exit took out of its HLT as active: it would go on behind it. */
+    if (v->waits)
+        vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
     if (vector < 0)
         return enter_until(x, v);
     reason = vmx_enter(v);

@@ -1,0 +1,509 @@
+/*
+ * Frames from guest to guest, over a small virtio-net driver. The command line says what part it
+ * plays: "listen" answers and reports, "talk" checks what comes back, "spoof" sends from addresses
+ * that are not its own, "break" gives the device rings that make no sense, "flood" broadcasts
+ * without end once a byte was typed.
+ */
+#include "hv/dev/virtio_net.h"
+
+#include "test/guests/lib/guest.h"
+
+#define QUEUE              16u
+#define BUFFER             2048u
+#define DESC_NEXT          1u
+#define DESC_WRITE         2u
+#define DESC_INDIRECT      4u
+#define AVAIL_NO_INTERRUPT 1u
+#define NOWHERE            0xd0000000ull
+#define REG(r)             ((uint16_t)(VIRTIO_NET_PORT + (r)))
+#define STATUS_READY       (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
+
+/* A frame: Ethernet header with the type for local experiments, what it means, its number, and
+ * bytes that follow from the number. */
+#define TYPE_HIGH          0x88u
+#define TYPE_LOW           0xb5u
+#define TAG                14u
+#define NUMBER             15u
+#define FILLING            16u
+#define TAG_HELLO          'H'
+#define TAG_TALK           'T'
+#define TAG_REPLY          'R'
+#define TAG_SPOOF          'S'
+#define TAG_END            'E'
+#define TAG_FLOOD          'F'
+#define TICK_COUNT         11932u /* PIT ticks: 100 Hz */
+#define PATIENCE           5u     /* ticks after which a frame is sent again */
+
+struct desc {
+    uint64_t address;
+    uint32_t length;
+    uint16_t flags, next;
+};
+
+static struct queue {
+    struct desc desc[QUEUE] __attribute__((aligned(16)));
+    struct {
+        uint16_t flags, index, ring[QUEUE];
+    } avail;
+    struct {
+        uint16_t flags, index;
+        struct {
+            uint32_t id, length;
+        } ring[QUEUE];
+    } used __attribute__((aligned(4)));
+    uint16_t seen; /* of used.index */
+    uint8_t buffers[QUEUE][BUFFER];
+} rx, tx;
+
+static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+static uint8_t mac[6], peer[6];
+static volatile uint32_t ticks;
+
+static void on_tick(void)
+{
+    ticks++;
+}
+
+static void on_net(void)
+{
+    (void)inb(REG(VIRTIO_NET_ISR));
+}
+
+static void on_uart(void)
+{
+}
+
+/* ---- driver ---- */
+
+static void publish(struct queue *q, uint16_t head)
+{
+    q->avail.ring[q->avail.index % QUEUE] = head;
+    __atomic_store_n(&q->avail.index, (uint16_t)(q->avail.index + 1), __ATOMIC_RELEASE);
+}
+
+static uint16_t used_index(const struct queue *q)
+{
+    return __atomic_load_n(&q->used.index, __ATOMIC_ACQUIRE);
+}
+
+static void set_address(uint16_t reg, uint64_t a)
+{
+    outl(REG(reg), (uint32_t)a);
+    outl(REG(reg + 4), (uint32_t)(a >> 32));
+}
+
+static void set_queue(uint16_t number, uint16_t size, uint64_t desc, uint64_t avail, uint64_t used)
+{
+    outw(REG(VIRTIO_NET_QUEUE_SELECT), number);
+    outw(REG(VIRTIO_NET_QUEUE_SIZE), size);
+    set_address(VIRTIO_NET_QUEUE_DESC, desc);
+    set_address(VIRTIO_NET_QUEUE_DRIVER, avail);
+    set_address(VIRTIO_NET_QUEUE_DEVICE, used);
+    outw(REG(VIRTIO_NET_QUEUE_ENABLE), 1);
+}
+
+static void start_queue(uint16_t number, struct queue *q)
+{
+    q->avail.flags = number == 1 ? AVAIL_NO_INTERRUPT : 0;
+    q->avail.index = q->used.index = q->seen = 0;
+    for (uint16_t i = 0; i < QUEUE; i++)
+        q->desc[i] =
+            (struct desc){(uintptr_t)q->buffers[i], BUFFER, number == 0 ? DESC_WRITE : 0, 0};
+    set_queue(number, QUEUE, (uintptr_t)q->desc, (uintptr_t)&q->avail, (uintptr_t)&q->used);
+}
+
+static void reset_device(void)
+{
+    outb(REG(VIRTIO_NET_STATUS), 0);
+    outb(REG(VIRTIO_NET_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
+    outl(REG(VIRTIO_NET_DRIVER_FEATURE_SELECT), 0);
+    outl(REG(VIRTIO_NET_DRIVER_FEATURE), VIRTIO_NET_F_MAC);
+    outl(REG(VIRTIO_NET_DRIVER_FEATURE_SELECT), 1);
+    outl(REG(VIRTIO_NET_DRIVER_FEATURE), VIRTIO_F_VERSION_1 >> 32);
+    outb(REG(VIRTIO_NET_STATUS), STATUS_READY);
+}
+
+static bool device_broken(void)
+{
+    return inb(REG(VIRTIO_NET_STATUS)) & VIRTIO_NEEDS_RESET;
+}
+
+/* With `fill`, all receive buffers are given to the device. */
+static void start_device(bool fill)
+{
+    reset_device();
+    start_queue(0, &rx);
+    start_queue(1, &tx);
+    for (uint16_t i = 0; fill && i < QUEUE; i++)
+        publish(&rx, i);
+    outb(REG(VIRTIO_NET_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
+    outw(REG(VIRTIO_NET_NOTIFY), 0);
+    if (inb(REG(VIRTIO_NET_STATUS)) != (STATUS_READY | VIRTIO_DRIVER_OK)) {
+        say("net: the device does not start\n");
+        guest_exit(1);
+    }
+    for (uint16_t i = 0; i < sizeof(mac); i++)
+        mac[i] = inb(REG(VIRTIO_NET_MAC + i));
+}
+
+static uint8_t *make_frame(const uint8_t *to, const uint8_t *from, uint8_t tag, uint8_t number,
+                           size_t len)
+{
+    uint8_t *buffer = tx.buffers[0], *f = buffer + VIRTIO_NET_HEADER;
+
+    memset(buffer, 0, VIRTIO_NET_HEADER);
+    for (size_t i = FILLING; i < len; i++)
+        f[i] = (uint8_t)(number + i * 7);
+    memcpy(f, to, 6);
+    memcpy(f + 6, from, 6);
+    f[12] = TYPE_HIGH;
+    f[13] = TYPE_LOW;
+    f[TAG] = tag;
+    f[NUMBER] = number;
+    return buffer;
+}
+
+/* Sends the first buffer in up to three pieces, the first two `a` and `b` bytes long, and waits
+ * until the device has given them back. */
+static void send_pieces(size_t len, size_t a, size_t b)
+{
+    uintptr_t at = (uintptr_t)tx.buffers[0];
+    size_t total = VIRTIO_NET_HEADER + len;
+    uint16_t used = used_index(&tx);
+
+    if (a == 0) {
+        tx.desc[0] = (struct desc){at, (uint32_t)total, 0, 0};
+    } else {
+        tx.desc[0] = (struct desc){at, (uint32_t)a, DESC_NEXT, 7};
+        tx.desc[7] = (struct desc){at + a, (uint32_t)b, DESC_NEXT, 3};
+        tx.desc[3] = (struct desc){at + a + b, (uint32_t)(total - a - b), 0, 0};
+    }
+    publish(&tx, 0);
+    outw(REG(VIRTIO_NET_NOTIFY), 1);
+    while (used_index(&tx) == used)
+        ;
+}
+
+static void send(const uint8_t *to, const uint8_t *from, uint8_t tag, uint8_t number, size_t len)
+{
+    (void)make_frame(to, from, tag, number, len);
+    send_pieces(len, 0, 0);
+}
+
+static bool ours(const uint8_t *f, size_t len)
+{
+    return len >= FILLING && f[12] == TYPE_HIGH && f[13] == TYPE_LOW;
+}
+
+static bool intact(const uint8_t *f, size_t len)
+{
+    for (size_t i = FILLING; i < len; i++)
+        if (f[i] != (uint8_t)(f[NUMBER] + i * 7))
+            return false;
+    return true;
+}
+
+/* The next of our frames that is there, copied to `frame`: its length, or 0. */
+static size_t receive(uint8_t *frame)
+{
+    while (rx.seen != used_index(&rx)) {
+        uint16_t id = (uint16_t)rx.used.ring[rx.seen % QUEUE].id;
+        size_t len = rx.used.ring[rx.seen % QUEUE].length;
+
+        rx.seen++;
+        len = len > VIRTIO_NET_HEADER ? len - VIRTIO_NET_HEADER : 0;
+        memcpy(frame, rx.buffers[id] + VIRTIO_NET_HEADER, len);
+        publish(&rx, id);
+        outw(REG(VIRTIO_NET_NOTIFY), 0);
+        if (ours(frame, len))
+            return len;
+    }
+    return 0;
+}
+
+/* Waits for a frame with this tag and number until `patience` ticks have passed. */
+static size_t await(uint8_t *frame, uint8_t tag, uint8_t number)
+{
+    uint32_t begun = ticks;
+
+    while (ticks - begun < PATIENCE) {
+        size_t len = receive(frame);
+
+        if (len && frame[TAG] == tag && frame[NUMBER] == number)
+            return len;
+        if (!len)
+            sleep_until_irq();
+    }
+    return 0;
+}
+
+/* ---- parts ---- */
+
+static void report(const uint8_t *f, size_t len)
+{
+    say("net: %c %u from %02x:%02x:%02x:%02x:%02x:%02x, %zu bytes%s\n", f[TAG], f[NUMBER], f[6],
+        f[7], f[8], f[9], f[10], f[11], len, intact(f, len) ? "" : ", BROKEN");
+}
+
+static void listen(void)
+{
+    static uint8_t f[BUFFER];
+
+    for (;;) {
+        size_t len = receive(f);
+
+        if (!len) {
+            sleep_until_irq();
+            continue;
+        }
+        if (f[TAG] == TAG_FLOOD || f[TAG] == TAG_REPLY)
+            continue;
+        report(f, len);
+        if (f[TAG] == TAG_HELLO || f[TAG] == TAG_TALK)
+            send(f + 6, mac, TAG_REPLY, f[NUMBER], len);
+    }
+}
+
+/* Sends a frame until it is answered; the answer's length. */
+static size_t ask(const uint8_t *to, uint8_t tag, uint8_t number, size_t len, uint8_t *answer)
+{
+    static const size_t cuts[3][2] = {{0, 0}, {12, 14}, {5, 1}};
+    size_t n = 0;
+
+    while (n == 0) {
+        (void)make_frame(to, mac, tag, number, len);
+        send_pieces(len, cuts[number % 3][0], cuts[number % 3][1]);
+        n = await(answer, TAG_REPLY, number);
+    }
+    return n;
+}
+
+static void find_listener(void)
+{
+    static uint8_t f[BUFFER];
+
+    (void)ask(everybody, TAG_HELLO, 0, 60, f);
+    memcpy(peer, f + 6, sizeof(peer));
+}
+
+static void talk_round(void)
+{
+    static const size_t sizes[] = {16, 17, 60, 64, 511, 512, 1000, 1513, 1514, 1518};
+    static uint8_t f[BUFFER];
+    unsigned good = 0;
+
+    for (uint8_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        size_t len = ask(peer, TAG_TALK, (uint8_t)(i + 1), sizes[i], f);
+
+        if (len == sizes[i] && intact(f, len) && memcmp(f, mac, 6) == 0 &&
+            memcmp(f + 6, peer, 6) == 0)
+            good++;
+    }
+    say("net: talk done, %u of %zu good\n", good, ARRAY_LEN(sizes));
+}
+
+static void wait_for_byte(void)
+{
+    irq_handle(IRQ_UART, on_uart);
+    outb(UART + 1, 1);
+    while (!(inb(UART + 5) & 1))
+        sleep_until_irq();
+    (void)inb(UART);
+}
+
+static void talk(void)
+{
+    find_listener();
+    for (;;) {
+        talk_round();
+        wait_for_byte();
+    }
+}
+
+/* Every guest's address, a group's, nobody's; to the listener and to all. Then from its own. */
+static void spoof(void)
+{
+    static uint8_t f[BUFFER];
+    uint8_t from[6];
+
+    find_listener();
+    for (uint8_t i = 0; i < 18; i++) {
+        memcpy(from, mac, sizeof(from));
+        from[5] = i;
+        if (i == 16)
+            memcpy(from, everybody, sizeof(from));
+        else if (i == 17)
+            memset(from, 0, sizeof(from));
+        if (memcmp(from, mac, sizeof(mac)) == 0)
+            continue;
+        send(peer, from, TAG_SPOOF, i, 60);
+        send(everybody, from, TAG_SPOOF, i, 60);
+    }
+    send(peer, mac, TAG_END, 0, 60);
+    say("net: spoof done\n");
+    for (;;) {
+        size_t len = receive(f);
+
+        if (len && !(f[0] & 1) && memcmp(f, mac, sizeof(mac)) != 0)
+            say("net: STOLEN\n");
+        if (!len)
+            sleep_until_irq();
+    }
+}
+
+static void flood(void)
+{
+    wait_for_byte();
+    say("net: flood\n");
+    for (;;)
+        send(everybody, mac, TAG_FLOOD, 0, 1514);
+}
+
+/* ---- what makes no sense ---- */
+
+/* Chains: descriptors from 0 on, the head, by how much the index moves. */
+static const struct broken_chain {
+    const char *name;
+    bool breaks; /* the device stops; otherwise the chain is dropped */
+    uint16_t head, publish;
+    struct desc desc[3];
+} broken_chains[] = {
+    {"next is itself", true, 0, 1, {{0, 64, DESC_NEXT, 0}}},
+    {"next is the one before", true, 0, 1, {{0, 64, DESC_NEXT, 1}, {0, 64, DESC_NEXT, 0}}},
+    {"empty pieces in a loop", true, 0, 1, {{0, 0, DESC_NEXT, 1}, {0, 0, DESC_NEXT, 0}}},
+    {"next is no descriptor", true, 0, 1, {{0, 64, DESC_NEXT, QUEUE}}},
+    {"next is far away", true, 0, 1, {{0, 64, DESC_NEXT, 0xffff}}},
+    {"head is no descriptor", true, QUEUE, 1, {{0, 64, 0, 0}}},
+    {"head is far away", true, 0xffff, 1, {{0, 64, 0, 0}}},
+    {"more than there are", true, 0, QUEUE + 1, {{0, 64, 0, 0}}},
+    {"half the numbers there are", true, 0, 0x8000, {{0, 64, 0, 0}}},
+    {"indirect", true, 0, 1, {{0, 64, DESC_INDIRECT, 0}}},
+    {"outside", true, 0, 1, {{NOWHERE, 64, 0, 0}}},
+    {"address wraps", true, 0, 1, {{~0ull - 31, 64, 0, 0}}},
+    {"longer than memory", true, 0, 1, {{0, 0xffffffff, 0, 0}}},
+    {"second outside", true, 0, 1, {{0, 64, DESC_NEXT, 1}, {1ull << 40, 64, 0, 0}}},
+    {"writable", false, 0, 1, {{0, 72, DESC_WRITE, 0}}},
+    {"second writable", false, 0, 1, {{0, 12, DESC_NEXT, 1}, {12, 60, DESC_WRITE, 0}}},
+    {"a byte too long", false, 0, 1, {{0, 12 + 1519, 0, 0}}},
+    {"much too long", false, 0, 1, {{0, 2048, DESC_NEXT, 1}, {0, 0x10000, 0, 0}}},
+    {"nothing", false, 0, 1, {{0, 0, 0, 0}}},
+    {"half a header", false, 0, 1, {{0, 5, 0, 0}}},
+    {"only a header", false, 0, 1, {{0, 12, 0, 0}}},
+    {"a byte too short", false, 0, 1, {{0, 12 + 13, 0, 0}}},
+    {"header and nothing", false, 0, 1, {{0, 12, DESC_NEXT, 1}, {0, 0, 0, 0}}},
+};
+
+/* Addresses below NOWHERE are offsets into the first buffer. */
+static struct desc placed(struct desc d, const struct queue *q)
+{
+    if (d.address < NOWHERE)
+        d.address += (uintptr_t)q->buffers[0];
+    return d;
+}
+
+static unsigned failed(const char *name, bool ok)
+{
+    say("net: %s: %s\n", name, ok ? "ok" : "WRONG");
+    return !ok;
+}
+
+static unsigned try_chain(const struct broken_chain *b)
+{
+    uint16_t expected = b->breaks ? 0 : 1;
+
+    start_device(true);
+    (void)make_frame(peer, mac, TAG_SPOOF, 0, 60);
+    for (unsigned i = 0; i < ARRAY_LEN(b->desc); i++)
+        tx.desc[i] = placed(b->desc[i], &tx);
+    tx.avail.ring[0] = b->head;
+    __atomic_store_n(&tx.avail.index, b->publish, __ATOMIC_RELEASE);
+    outw(REG(VIRTIO_NET_NOTIFY), 1);
+    return failed(b->name, device_broken() == b->breaks && used_index(&tx) == expected);
+}
+
+/* Receive buffers; a frame for them is asked for. */
+static const struct broken_chain broken_buffers[] = {
+    {"receive: loop", true, 0, 1, {{0, 4, DESC_WRITE | DESC_NEXT, 0}}},
+    {"receive: outside", true, 0, 1, {{NOWHERE, 2048, DESC_WRITE, 0}}},
+    {"receive: head is no descriptor", true, QUEUE, 1, {{0, 2048, DESC_WRITE, 0}}},
+    {"receive: read-only", false, 0, 1, {{0, 2048, 0, 0}}},
+    {"receive: too small", false, 0, 1, {{0, 8, DESC_WRITE, 0}}},
+    {"receive: header only", false, 0, 1, {{0, 12, DESC_WRITE, 0}}},
+};
+
+static unsigned try_buffer(const struct broken_chain *b)
+{
+    start_device(false);
+    rx.desc[0] = placed(b->desc[0], &rx);
+    rx.avail.ring[0] = b->head;
+    __atomic_store_n(&rx.avail.index, b->publish, __ATOMIC_RELEASE);
+    send(peer, mac, TAG_HELLO, 1, 60);
+    while (!device_broken() && used_index(&rx) == 0)
+        ;
+    return failed(b->name,
+                  device_broken() == b->breaks && (b->breaks || rx.used.ring[0].length == 0));
+}
+
+static unsigned try_place(const char *name, uint16_t size, uint64_t desc, uint64_t avail,
+                          uint64_t used)
+{
+    reset_device();
+    set_queue(1, size, desc, avail, used);
+    outb(REG(VIRTIO_NET_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
+    outw(REG(VIRTIO_NET_NOTIFY), 1);
+    return failed(name, device_broken());
+}
+
+static unsigned try_places(void)
+{
+    uint64_t d = (uintptr_t)tx.desc, a = (uintptr_t)&tx.avail, u = (uintptr_t)&tx.used;
+
+    return try_place("queue of 0", 0, d, a, u) + try_place("queue of 3", 3, d, a, u) +
+           try_place("queue of 512", 512, d, a, u) + try_place("queue of 65535", 0xffff, d, a, u) +
+           try_place("descriptors not aligned", QUEUE, d + 8, a, u) +
+           try_place("available ring not aligned", QUEUE, d, a + 1, u) +
+           try_place("used ring not aligned", QUEUE, d, a, u + 2) +
+           try_place("descriptors outside", QUEUE, NOWHERE, a, u) +
+           try_place("available ring outside", QUEUE, d, NOWHERE, u) +
+           try_place("used ring outside", QUEUE, d, a, NOWHERE) +
+           try_place("used ring wraps", QUEUE, d, a, ~0ull - 3);
+}
+
+static void break_device(void)
+{
+    unsigned wrong = 0;
+
+    find_listener();
+    for (size_t i = 0; i < ARRAY_LEN(broken_chains); i++)
+        wrong += try_chain(&broken_chains[i]);
+    for (size_t i = 0; i < ARRAY_LEN(broken_buffers); i++)
+        wrong += try_buffer(&broken_buffers[i]);
+    wrong += try_places();
+    start_device(true);
+    find_listener();
+    send(peer, mac, TAG_END, 1, 60);
+    say("net: break done, %u wrong\n", wrong);
+    guest_exit(wrong);
+}
+
+void guest_main(const char *cmdline)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } parts[] = {{"listen", listen},
+                 {"talk", talk},
+                 {"spoof", spoof},
+                 {"break", break_device},
+                 {"flood", flood}};
+
+    irq_handle(VIRTIO_NET_IRQ, on_net);
+    irq_handle(IRQ_PIT, on_tick);
+    pit_periodic(TICK_COUNT);
+    start_device(true);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (strcmp(cmdline, parts[i].name) == 0)
+            parts[i].run();
+    say("net: what? \"%s\"\n", cmdline);
+    guest_exit(2);
+}
