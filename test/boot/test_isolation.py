@@ -1,38 +1,114 @@
 """A guest that tries to get out hurts only itself. Broken configurations and images lose only themselves."""
+import random
+import re
+
 import pytest
 
-ADDRESSES = [0x400000, 0xb8000000, 0xd0000000, 0xfee00000, 0xffffff000]
+MB = 2**20
+TB = 2**40
+MEMORY = 4 * MB
+# Of interest: what lies around each power of two; 2 MB steps (all of them would take a day: a guest dies at each); pages that exist for others.
+POWERS = [2**n + d for n in range(22, 41) for d in (-4, 0) if MEMORY <= 2**n + d < TB]
+STEPS = [2 * MB * n for n in random.Random(2).sample(range(MEMORY // (2 * MB), TB // (2 * MB)), 30)]
+PAGES = {
+    "control ABI: host": 0xd0000000, "control ABI: log": 0xd0010000, "control ABI: guest 0": 0xd0100000, "control ABI: snapshots": 0xd0110000,
+    "control ABI: consoles": 0xd0120000, "control ABI: last guest": 0xd0100000 + 15 * 0x40000, "local APIC": 0xfee00000, "local APIC EOI": 0xfee000b0,
+    "IOAPIC": 0xfec00000, "IOAPIC data": 0xfec00010, "HPET": 0xfed00000, "network card": 0xf0000000, "PCI hole": 0xb8000000, "firmware": 0xfffffff0,
+    "behind its memory": MEMORY, "end of RAM": 256 * MB - 4, "end of the physical addresses": TB - 4,
+}
+WAYS = ["read", "write", "locked", "execute", "ins", "outs", "walk", "gate", "stack"]
 
 
-def isolation(name, cmdline):
-    return {"name": name, "image": "guests/isolation.elf", "memory": "4M", "cmdline": cmdline, "core": 1}
+def isolation(name, cmdline, core=1):
+    return {"name": name, "image": "guests/isolation.elf", "memory": "4M", "cmdline": cmdline, "core": core}
 
 
 @pytest.fixture(scope="module")
 def m(start):
-    guests = [isolation(f"{op}-{i}", f"{op} 0x{a:x}") for i, a in enumerate(ADDRESSES[:4]) for op in ("read", "write")]
-    guests += [isolation("ports", "ports"), isolation("msrs", "msrs"),
-               {"name": "flat", "image": "guests/flat.bin", "memory": "2M", "core": 1},
+    guests = [isolation(name, name) for name in ("ports", "msrs", "calls", "ask")]
+    guests += [isolation("canary", "canary", 0), {"name": "flat", "image": "guests/flat.bin", "memory": "2M", "core": 1},
                {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0}]
     return start({"guests": guests}, cpus=2)
 
 
-@pytest.mark.parametrize("op", ["read", "write"])
-@pytest.mark.parametrize("i", range(4))
-def test_outside_of_its_memory(m, op, i):
-    guest = m.wait_state(f"{op}-{i}", "crashed")
-    assert f"0x{ADDRESSES[i]:x}" in guest["why"]
-    assert "ESCAPED" not in m.request("GET", f"/v1/guests/{op}-{i}/console")[2]
+def attempt(m, way, address):
+    """One life of the guest that asks where to go: how it ended, and what it said."""
+    at = 0
+    if m.guest("ask")["state"] != "running":
+        at = m.get("/v1/guests/ask/console?format=json")["next"]
+        status, _, body = m.request("POST", "/v1/guests/ask/actions", '{"action": "start"}')
+        assert status == 202, body
+    console = f"/v1/guests/ask/console?format=json&from={at}"
+    m.wait_for(console, lambda c: "where?\r\n" in c["text"], "it does not ask")
+    m.type("ask", f"{way} 0x{address:x}\r")
+    guest = m.wait_for("/v1/guests/ask", lambda g: g["state"] != "running", "it lives")
+    return guest, m.get(console)["text"]
+
+
+def page_of(way, address):
+    """What the guest touches first."""
+    return address + {"gate": 6 * 16, "stack": 0x800 - 8}.get(way, 0)
+
+
+def assert_outside(m, way, address):
+    guest, text = attempt(m, way, address)
+    assert guest["state"] == "crashed" and "ESCAPED" not in text, (guest, text)
+    if way in ("ins", "outs"):
+        assert "string I/O outside of its memory" in guest["why"], (way, hex(address), guest["why"])
+    else:
+        verb = {"write": "wrote to", "stack": "wrote to", "execute": "executed"}.get(way, "(wrote to|read from)")
+        assert re.match(rf"{verb} guest-physical address 0x{page_of(way, address):x}, outside of its memory", guest["why"]), (way, hex(address), guest["why"])
+
+
+@pytest.mark.parametrize("way", ["read", "write"])
+def test_around_powers_of_two(m, way):
+    for address in POWERS:
+        assert_outside(m, way, address)
+
+
+def test_steps_of_2_mb(m):
+    for i, address in enumerate(STEPS):
+        assert_outside(m, ("read", "write", "execute")[i % 3], address)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_of_others(m, page):
+    for way in ("read", "write"):
+        assert_outside(m, way, PAGES[page])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way(m, way):
+    for address in (0x40000000, 0xd0000000, 0xfee00000, 0x8000200000):
+        assert_outside(m, way, address)
+
+
+def test_inside_is_allowed(m):
+    """So the guest that dies does so because of the address."""
+    for way in ("read", "write", "locked", "ins", "outs"):
+        guest, text = attempt(m, way, MEMORY - 4)
+        assert guest["state"] == "stopped" and f"ESCAPED, {way} 0x{MEMORY - 4:x}" in text, (guest, text)
+
+
+@pytest.mark.parametrize("port,value,why", [(0x64, 0xfe, "port 0x64"), (0xcf9, 0x06, "port 0xcf9"), (0xf4, 0x11, "code 17")])
+def test_ports_that_end_a_guest(m, port, value, why):
+    guest, _ = attempt(m, "out", port << 8 | value)
+    assert guest["state"] == "stopped" and why in guest["why"]
 
 
 def test_every_port(m):
     assert m.wait_state("ports", "stopped")["exit_code"] == 0
-    assert "ports done" in m.request("GET", "/v1/guests/ports/console")[2]
+    assert re.search(r"ports done, \d+ answered, 0 wrong", m.request("GET", "/v1/guests/ports/console")[2])
 
 
 def test_every_msr(m):
     assert m.wait_state("msrs", "stopped")["exit_code"] == 0
     assert "msrs done" in m.request("GET", "/v1/guests/msrs/console")[2]
+
+
+def test_every_call_of_the_control_abi(m):
+    assert m.wait_state("calls", "stopped")["exit_code"] == 0
+    assert "calls done, 0 wrong" in m.request("GET", "/v1/guests/calls/console")[2]
 
 
 def test_flat_binary(m):
@@ -44,6 +120,14 @@ def test_others_run_on(m):
     before = m.guest("hog")["vcpus"][0]["run_ticks"]
     m.wait_for("/v1/guests/hog", lambda g: g["vcpus"][0]["run_ticks"] > before, "hog stands still")
     assert all(c["vmx_root"] for c in m.get("/v1/host")["cores"])
+    assert m.guest("mgmt")["restarts"] == 0
+
+
+def test_nobody_touched_the_canarys_memory(m):
+    at = m.get("/v1/guests/canary/console?format=json")["next"]
+    text = m.wait_for("/v1/guests/canary/console?format=json", lambda c: c["next"] > at and c["text"].endswith("\n"), "the canary is dead")["text"]
+    assert "canary lives" in text and "not mine" not in text
+    assert m.guest("canary")["state"] == "running"
 
 
 def test_broken_images_and_fields(start):

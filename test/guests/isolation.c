@@ -1,10 +1,22 @@
 /*
- * Tries to get out. The command line says how: "read ADDRESS", "write ADDRESS" (one access outside
- * of its memory ends a guest, so one guest tries one address), "ports" (every port in every width)
- * or "msrs" (the architectural ranges).
+ * Tries to get out. The command line says how: "ports" (every port in every width), "msrs" (the
+ * architectural ranges), "calls" (what only the management guest may ask for), "canary" (watches
+ * its own memory), or "ask": then it is typed. One access outside of its memory ends a guest, so
+ * one life tries one address: "read 0xADDRESS" and the like, see `ways`.
  */
+#include "hv/abi/control.h"
+
 #include "test/guests/lib/guest.h"
 
+#define WINDOW      0x140000000ull /* linear address at which physical ones are tried */
+#define WINDOW_SLOT 5u             /* its entry in the page-directory-pointer table */
+#define HALF_PAGE   0x800u
+#define PAGE_2M     0x200000ull
+#define PAGE_LARGE  0x83ull /* present, writable, 2 MB */
+#define PAGE_TABLE  3ull
+#define ADDRESS     0x000ffffffffff000ull
+#define LINE        64u
+#define IO_UNOWNED  0x1000u /* from here on nobody has a port */
 static uint64_t parse_hex(const char *s)
 {
     uint64_t v = 0;
@@ -21,21 +33,165 @@ static uint64_t parse_hex(const char *s)
     }
 }
 
+static uint64_t window_pd[512] __attribute__((aligned(4096)));
+
+/* Where a physical address can be reached. */
+static uint8_t *window(uint64_t physical)
+{
+    uint64_t cr3, *pml4, *pdpt;
+
+    __asm__ volatile("mov %%cr3, %0" : "=r"(cr3));
+    pml4 = (uint64_t *)(uintptr_t)(cr3 & ADDRESS);
+    pdpt = (uint64_t *)(uintptr_t)(pml4[0] & ADDRESS);
+    window_pd[0] = (physical & ~(PAGE_2M - 1)) | PAGE_LARGE;
+    pdpt[WINDOW_SLOT] = (uintptr_t)window_pd | PAGE_TABLE;
+    __asm__ volatile("mov %0, %%cr3" ::"r"(cr3) : "memory");
+    return (uint8_t *)(uintptr_t)(WINDOW + (physical & (PAGE_2M - 1)));
+}
+
+/* ---- ways to reach an address ---- */
+
+static void try_read(uint64_t a)
+{
+    (void)*(volatile uint32_t *)(void *)window(a);
+}
+
+static void try_write(uint64_t a)
+{
+    *(volatile uint32_t *)(void *)window(a) = 0xdeadbeef;
+}
+
+static void try_locked(uint64_t a)
+{
+    (void)__atomic_fetch_add((uint32_t *)(void *)window(a), 1, __ATOMIC_SEQ_CST);
+}
+
+static void try_execute(uint64_t a)
+{
+    __asm__ volatile("call *%0" ::"r"(window(a)) : "memory");
+}
+
+/* The hypervisor moves the bytes of these two. */
+static void try_ins(uint64_t a)
+{
+    uint8_t *p = window(a);
+
+    __asm__ volatile("insb" : "+D"(p) : "d"((uint16_t)0x80) : "memory");
+}
+
+static void try_outs(uint64_t a)
+{
+    uint8_t *p = window(a);
+
+    __asm__ volatile("outsb" : "+S"(p) : "d"((uint16_t)0x80) : "memory");
+}
+
+/* Page tables that are not the guest's. */
+static void try_walk(uint64_t a)
+{
+    __asm__ volatile("mov %0, %%cr3" ::"r"(a & ADDRESS) : "memory");
+}
+
+/* Exits in the middle of the delivery of an exception: its gate, then its frame is outside. */
+static void try_gate(uint64_t a)
+{
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) idt = {0xfff, (uintptr_t)window(a)};
+
+    __asm__ volatile("lidt %0; ud2" ::"m"(idt));
+}
+
+static void try_stack(uint64_t a)
+{
+    __asm__ volatile("mov %0, %%rsp; ud2" ::"r"(window(a) + HALF_PAGE));
+}
+
+/* Ports that end a guest by its own wish: port and value in one number. */
+static void try_out(uint64_t a)
+{
+    outb((uint16_t)(a >> 8), (uint8_t)a);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(uint64_t a);
+} ways[] = {
+    {"read", try_read},   {"write", try_write}, {"locked", try_locked}, {"execute", try_execute},
+    {"ins", try_ins},     {"outs", try_outs},   {"walk", try_walk},     {"gate", try_gate},
+    {"stack", try_stack}, {"out", try_out},
+};
+
+static volatile char line[LINE];
+static volatile uint32_t typed;
+static volatile bool complete;
+
+static void on_uart(void)
+{
+    while (inb(UART + 5) & 1) {
+        char c = (char)inb(UART);
+
+        if (c == '\r')
+            complete = true;
+        else if (!complete && typed < LINE - 1)
+            line[typed++] = c;
+    }
+}
+
+static void ask(void)
+{
+    char command[LINE];
+
+    irq_handle(IRQ_UART, on_uart);
+    outb(UART + 1, 1);
+    say("isolation: where?\n");
+    while (!complete)
+        sleep_until_irq();
+    for (uint32_t i = 0; i < LINE; i++)
+        command[i] = line[i];
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+        size_t n = strlen(ways[i].name);
+
+        if (strncmp(command, ways[i].name, n) == 0 && command[n] == ' ') {
+            ways[i].run(parse_hex(command + n + 1));
+            say("isolation: ESCAPED, %s\n", command);
+            guest_exit(1);
+        }
+    }
+    say("isolation: what? \"%s\"\n", command);
+    guest_exit(2);
+}
+
+/* ---- all ports ---- */
+
 /* Reset and exit ports would end the guest by its own request. */
 static bool own_end(unsigned port)
 {
     return port == 0x64 || port == 0xcf9 || port == 0xf4;
 }
 
+/* Nobody's port reads all ones, whatever was written to it, in any way. */
+static bool all_ones(uint16_t port)
+{
+    uint32_t value = 0;
+    void *at = &value;
+
+    if (inb(port) != 0xff || inw(port) != 0xffff || inl(port) != 0xffffffff)
+        return false;
+    __asm__ volatile("insl" : "+D"(at) : "d"(port) : "memory");
+    return value == 0xffffffff;
+}
+
 static void try_ports(void)
 {
-    uint32_t claimed = 0;
+    uint32_t answered = 0, wrong = 0;
 
     for (unsigned port = 0; port < 0x10000; port++) {
         uint8_t v = inb((uint16_t)port);
 
         if (v != 0xff)
-            claimed++;
+            answered++;
         (void)inw((uint16_t)port);
         (void)inl((uint16_t)port);
         if (own_end(port) || port == UART)
@@ -43,12 +199,16 @@ static void try_ports(void)
         outb((uint16_t)port, 0x5a);
         outw((uint16_t)port, 0x5a5a);
         outl((uint16_t)port, 0x5a5a5a5a);
+        if (port >= IO_UNOWNED && !all_ones((uint16_t)port))
+            wrong++;
     }
     /* What was written to the UART itself: 8 bits, no loop-back. */
     outb(UART + 3, 3);
     outb(UART + 4, 0x0b);
-    say("isolation: ports done, %u answered\n", claimed);
+    say("isolation: ports done, %u answered, %u wrong\n", answered, wrong);
 }
+
+/* ---- MSRs ---- */
 
 static volatile uint32_t faults;
 
@@ -79,39 +239,64 @@ static void try_msrs(void)
     say("isolation: msrs done, %u faults\n", faults);
 }
 
-/* Any address may be asked for, 0 as well, which C has no pointer to. */
-static uint32_t read_at(uint64_t at)
-{
-    uint32_t value;
+/* ---- what only the management guest may ask for ---- */
 
-    __asm__ volatile("movl (%1), %0" : "=r"(value) : "r"(at) : "memory");
-    return value;
+static int64_t vmcall(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
+{
+    int64_t result;
+
+    __asm__ volatile("vmcall"
+                     : "=a"(result)
+                     : "a"(function), "b"(b), "c"(c), "d"(d), "S"(0)
+                     : "memory");
+    return result;
 }
 
-static void write_at(uint64_t at, uint32_t value)
+static void try_calls(void)
 {
-    __asm__ volatile("movl %0, (%1)" ::"r"(value), "r"(at) : "memory");
+    static const uint64_t others[] = {0, 1, 0xffffffff, UINT64_MAX, 1ull << 63};
+    uint32_t wrong = 0;
+
+    for (uint64_t f = ABI_CALL_VERSION - 2; f < ABI_CALL_END + 2; f++)
+        for (uint64_t guest = 0; guest < ABI_GUESTS_MAX + 1; guest++)
+            wrong += vmcall(f, guest, ABI_ACTION_STOP, 0) != -E_PERM;
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        wrong += vmcall(others[i], 0, 0, 0) != -E_PERM;
+    say("isolation: calls done, %u wrong\n", wrong);
+}
+
+/* Its memory has what it has put there, for as long as it looks. */
+static void canary(void)
+{
+    static uint64_t words[1u << 17];
+    uint64_t round = 0;
+
+    for (;; round++) {
+        for (size_t i = 0; i < ARRAY_LEN(words); i++)
+            words[i] = i * 0x9e3779b97f4a7c15ull + round;
+        for (size_t i = 0; i < ARRAY_LEN(words); i++)
+            if (((volatile uint64_t *)words)[i] != i * 0x9e3779b97f4a7c15ull + round)
+                say("isolation: word %zu is not mine\n", i);
+        if (round % 8 == 0)
+            say("isolation: canary lives, %lu\n", round);
+    }
 }
 
 void guest_main(const char *cmdline)
 {
-    if (strncmp(cmdline, "read ", 5) == 0) {
-        uint64_t at = parse_hex(cmdline + 5);
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } parts[] = {
+        {"ask", ask},         {"ports", try_ports}, {"msrs", try_msrs},
+        {"calls", try_calls}, {"canary", canary},
+    };
 
-        say("isolation: reading 0x%lx\n", at);
-        say("isolation: ESCAPED, read 0x%x\n", read_at(at));
-    } else if (strncmp(cmdline, "write ", 6) == 0) {
-        uint64_t at = parse_hex(cmdline + 6);
-
-        say("isolation: writing 0x%lx\n", at);
-        write_at(at, 0xdeadbeef);
-        say("isolation: ESCAPED, wrote 0x%lx\n", at);
-    } else if (strcmp(cmdline, "ports") == 0) {
-        try_ports();
-    } else if (strcmp(cmdline, "msrs") == 0) {
-        try_msrs();
-    } else {
-        say("isolation: what? \"%s\"\n", cmdline);
-        guest_exit(2);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (strcmp(cmdline, parts[i].name) == 0) {
+            parts[i].run();
+            return;
+        }
+    say("isolation: what? \"%s\"\n", cmdline);
+    guest_exit(2);
 }
