@@ -69,6 +69,17 @@ static void prepare_debug_exception(struct vmx_vcpu *x)
     vmwrite(VMCS_GUEST_IA32_DEBUGCTL, vmread(VMCS_GUEST_IA32_DEBUGCTL) & ~DEBUGCTL_CLEARS);
 }
 
+/* INT1 (0xf1) is no exception of an instruction that will be executed again: delivery has to go on
+ * behind it. It leaves the debug registers alone. */
+static enum exit_action deliver_int1(struct vmx_vcpu *x)
+{
+    vmx_inject_exception(x, VECTOR_DB, false, 0);
+    vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO,
+            INTR_INFO_VALID | INTR_INFO_PRIVILEGED_SOFT | VECTOR_DB);
+    vmwrite(VMCS_VM_ENTRY_INSTRUCTION_LENGTH, vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH));
+    return EXIT_RESUME;
+}
+
 /* #DB and #AC exit only so that their delivery can never loop inside the CPU: they go back to the
  * guest. Both are benign, so an event that they interrupted is delivered after them if nobody would
  * repeat it (SDM 3A "Double Fault Exception": "handle exceptions serially"). */
@@ -86,6 +97,8 @@ static enum exit_action on_exception(struct vmx_vcpu *x)
         __asm__ volatile("int $18" ::: "memory");
         return EXIT_RESUME;
     }
+    if ((info & INTR_INFO_TYPE_MASK) == INTR_INFO_PRIVILEGED_SOFT)
+        return deliver_int1(x);
     vmx_note_vectoring(x);
     type = x->reinject & INTR_INFO_TYPE_MASK;
     if (x->reinject && type != INTR_INFO_EXTERNAL && type != INTR_INFO_NMI)

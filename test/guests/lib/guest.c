@@ -16,6 +16,7 @@ extern const uint64_t guest_stubs[48];
 void guest_run(const uint8_t *info);
 void guest_interrupt(uint64_t vector, struct guest_frame *f);
 
+struct guest_frame irq_frame;
 static struct gate idt[48];
 static void (*irq_handlers[16])(void);
 static void (*exception_handlers[EXCEPTIONS])(struct guest_frame *f);
@@ -62,6 +63,7 @@ void guest_interrupt(uint64_t vector, struct guest_frame *f)
         say("exception %lu (error 0x%lx) at 0x%lx\n", vector, f->error, f->rip);
         guest_exit(100 + (uint32_t)vector);
     }
+    irq_frame = *f;
     if (irq_handlers[irq])
         irq_handlers[irq]();
     if (irq >= 8)

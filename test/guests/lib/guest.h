@@ -24,6 +24,8 @@ void put_byte(uint8_t c);
 
 /* Calls handler() on each interrupt of this line, and unmasks it. */
 void irq_handle(unsigned irq, void (*handler)(void));
+/* What the last interrupt's delivery pushed. */
+extern struct guest_frame irq_frame;
 /* Calls handler(frame) on this exception instead of ending the guest with a message. */
 void exception_handle(unsigned vector, void (*handler)(struct guest_frame *f));
 

@@ -1,0 +1,22 @@
+"""Interrupts and exceptions arrive in guests as on a CPU of their own, with a neighbour on the core and without."""
+import pytest
+
+
+@pytest.fixture(scope="module", params=["corei7_skylake_x", "corei7_icelake_u"])
+def m(start, request):
+    machine = start({"guests": [
+        {"name": "alone", "image": "guests/events.elf", "memory": "2M", "core": 0},
+        {"name": "beside", "image": "guests/events.elf", "memory": "2M", "core": 1, "slice_us": 100},
+        {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 1, "slice_us": 100},
+    ], "management": {"core": 0}}, cpus=2, model=request.param)
+    yield machine
+    machine.stop()
+
+
+@pytest.mark.parametrize("name", ["alone", "beside"])
+def test_events(m, name):
+    guest = m.wait_for(f"/v1/guests/{name}", lambda g: g["state"] != "running", f"{name} hangs")
+    text = m.request("GET", f"/v1/guests/{name}/console")[2]
+    assert guest["state"] == "stopped" and guest["exit_code"] == 0 and "WRONG" not in text, (guest["why"], text)
+    assert "debug exceptions done" in text and ", 0 wrong" in text
+    assert m.guest("hog")["state"] == "running"

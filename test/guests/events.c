@@ -1,0 +1,444 @@
+/*
+ * Interrupts and exceptions arrive where and when a CPU would deliver them, also beside
+ * instructions that the hypervisor emulates. Says what was right and what was wrong; its exit code
+ * counts the latter. SDM 3A "Interrupt and Exception Handling", "Debug, Branch Profile, TSC ...".
+ *
+ * The code under test lies in assembler blocks; each label is an address that a frame must have.
+ */
+#include "test/guests/lib/guest.h"
+
+#define ROUNDS       50u
+#define STEPS_MAX    64u
+#define RFLAGS_TF    (1ull << 8)
+#define RFLAGS_IF    (1ull << 9)
+#define DR6_B0       (1ull << 0)
+#define DR6_BS       (1ull << 14)
+#define DR7_EXECUTE  0x1ull
+#define DR7_WRITE_4  0xd0001ull
+#define DR7_WRITE_8  0x90001ull
+#define UNMAPPED     0x180000000ull
+#define NONCANONICAL 0x8000000000000000ull
+#define VECTOR_DE    0u
+#define VECTOR_DB    1u
+#define VECTOR_BP    3u
+#define VECTOR_UD    6u
+#define VECTOR_SS    12u
+#define VECTOR_GP    13u
+#define VECTOR_PF    14u
+#define PIC1         0x20u
+#define PIC_READ_IRR 0x0au
+
+extern const uint64_t guest_stubs[48];
+
+static unsigned wrong, right;
+
+static void check(const char *name, bool ok, uint64_t a, uint64_t b)
+{
+    if (ok) {
+        right++;
+        return;
+    }
+    wrong++;
+    say("events: %s: WRONG (0x%lx, 0x%lx)\n", name, a, b);
+}
+
+/* ---- interrupts that wait ---- */
+
+static volatile uint32_t irqs;
+
+static void on_tick(void)
+{
+    irqs++;
+}
+
+/* The PIT's interrupt has come, and IF keeps it out. */
+static void make_irq_pending(void)
+{
+    irqs = 0;
+    pit_once(2);
+    do
+        outb(PIC1, PIC_READ_IRR);
+    while (!(inb(PIC1) & 1));
+}
+
+/* Each block sets IF with an interrupt pending and clears it again; the interrupt must come at
+ * NAME_at. RBX is free, RCX and RDX and RAX may be used. */
+#define SHADOW_BLOCK(name, before, code, after)                                                    \
+    __asm__(".globl " #name "_block, " #name "_at\n" #name "_block:\n" before "\n" code "\n" #name \
+            "_at:\n" after "\ncli\nret\n");                                                        \
+    extern const char name##_block[], name##_at[];
+
+SHADOW_BLOCK(sti_hlt, "sti", "hlt", "nop")
+SHADOW_BLOCK(sti_nop, "sti", "nop", "nop")
+SHADOW_BLOCK(sti_cpuid, "xor %eax, %eax; sti", "cpuid", "nop")
+SHADOW_BLOCK(sti_cpuid_slow, "mov $0xd, %eax; mov $1, %ecx; sti", "cpuid", "nop")
+SHADOW_BLOCK(sti_in, "mov $0x80, %edx; sti", "in %dx, %al", "nop")
+SHADOW_BLOCK(sti_in_pic, "mov $0x21, %edx; sti", "in %dx, %al", "nop")
+SHADOW_BLOCK(sti_out, "mov $0x80, %edx; sti", "out %al, %dx", "nop")
+SHADOW_BLOCK(sti_out_uart, "mov $0x3ff, %edx; sti", "out %al, %dx", "nop")
+SHADOW_BLOCK(sti_rdmsr, "mov $0x1b, %ecx; sti", "rdmsr", "nop")
+SHADOW_BLOCK(sti_wbinvd, "sti", "wbinvd", "nop")
+SHADOW_BLOCK(sti_vmcall, "xor %eax, %eax; sti", "vmcall", "nop")
+SHADOW_BLOCK(popf_nop, "pushf; orl $0x200, (%rsp)", "popf", "nop; nop")
+SHADOW_BLOCK(popf_hlt, "pushf; orl $0x200, (%rsp)", "popf", "nop")
+/* The second instruction that delays need not delay any further. */
+SHADOW_BLOCK(sti_mov_ss, "mov %ss, %eax; sti", "mov %eax, %ss", "nop; nop")
+
+static void call_block(const char *block)
+{
+    __asm__ volatile("call *%0" : : "r"(block) : "rax", "rbx", "rcx", "rdx", "memory", "cc");
+}
+
+static void try_shadows(void)
+{
+    static const struct {
+        const char *name, *block, *at;
+        uint64_t tolerance;
+    } shadows[] = {
+        {"sti; hlt", sti_hlt_block, sti_hlt_at, 0},
+        {"sti; nop", sti_nop_block, sti_nop_at, 0},
+        {"sti; cpuid", sti_cpuid_block, sti_cpuid_at, 0},
+        {"sti; cpuid 0xd", sti_cpuid_slow_block, sti_cpuid_slow_at, 0},
+        {"sti; in", sti_in_block, sti_in_at, 0},
+        {"sti; in from the PIC", sti_in_pic_block, sti_in_pic_at, 0},
+        {"sti; out", sti_out_block, sti_out_at, 0},
+        {"sti; out to the UART", sti_out_uart_block, sti_out_uart_at, 0},
+        {"sti; rdmsr", sti_rdmsr_block, sti_rdmsr_at, 0},
+        {"sti; wbinvd", sti_wbinvd_block, sti_wbinvd_at, 0},
+        {"sti; vmcall", sti_vmcall_block, sti_vmcall_at, 0},
+        {"popf; nop", popf_nop_block, popf_nop_at, 0},
+        {"popf", popf_hlt_block, popf_hlt_at, 0},
+        {"sti; mov ss", sti_mov_ss_block, sti_mov_ss_at, 1},
+    };
+
+    for (unsigned round = 0; round < ROUNDS; round++)
+        for (size_t i = 0; i < ARRAY_LEN(shadows); i++) {
+            make_irq_pending();
+            call_block(shadows[i].block);
+            check(shadows[i].name, irqs == 1, irqs, 1);
+            check(shadows[i].name, irq_frame.rip - (uintptr_t)shadows[i].at <= shadows[i].tolerance,
+                  irq_frame.rip, (uintptr_t)shadows[i].at);
+            check(shadows[i].name, (irq_frame.rflags & RFLAGS_IF) && irq_frame.cs == 8,
+                  irq_frame.rflags, irq_frame.cs);
+        }
+}
+
+/* IF is never seen set: the interrupt waits on. */
+static void try_sti_cli(void)
+{
+    make_irq_pending();
+    __asm__ volatile("sti; cli" ::: "memory");
+    check("sti; cli", irqs == 0, irqs, 0);
+    __asm__ volatile("sti; nop; cli" ::: "memory");
+    check("later", irqs == 1, irqs, 1);
+}
+
+/* HLT before the interrupt comes, and none is lost or doubled over many. */
+static void try_halts(void)
+{
+    irqs = 0;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        pit_once((uint16_t)(20 + 13 * i));
+        while (irqs == i)
+            sleep_until_irq();
+    }
+    for (unsigned i = 0; i < 100; i++)
+        __asm__ volatile("sti; nop; cli" ::: "memory");
+    check("halts", irqs == ROUNDS, irqs, ROUNDS);
+}
+
+/* ---- exceptions ---- */
+
+static struct guest_frame fault;
+static unsigned fault_vector, faults;
+static const char *fault_resume;
+uint64_t fault_rsp;
+
+static void note_fault(unsigned vector, struct guest_frame *f)
+{
+    fault = *f;
+    fault_vector = vector;
+    if (++faults > 3) {
+        say("events: vector %u again and again at 0x%lx: WRONG\n", vector, f->rip);
+        guest_exit(99);
+    }
+    if (fault_resume)
+        f->rip = (uintptr_t)fault_resume;
+}
+
+#define FAULT_HANDLER(v)                                                                           \
+    static void on_##v(struct guest_frame *f)                                                      \
+    {                                                                                              \
+        note_fault(VECTOR_##v, f);                                                                 \
+    }
+FAULT_HANDLER(DE)
+FAULT_HANDLER(BP)
+FAULT_HANDLER(UD)
+FAULT_HANDLER(SS)
+FAULT_HANDLER(GP)
+FAULT_HANDLER(PF)
+
+/* The stack pointer is noted; NAME_at is the instruction, NAME_after the next one. */
+#define FAULT_BLOCK(name, before, code)                                                            \
+    __asm__(".globl " #name "_block, " #name "_at, " #name "_after\n" #name "_block:\n" before     \
+            "\nmov %rsp, fault_rsp\n" #name "_at:\n" code "\n" #name "_after:\nret\n");            \
+    extern const char name##_block[], name##_at[], name##_after[];
+
+FAULT_BLOCK(f_ud2, "", "ud2")
+FAULT_BLOCK(f_vmxon, "push $0; pop %rax", "vmxon -8(%rsp)")
+FAULT_BLOCK(f_vmread, "", "vmread %rax, %rax")
+FAULT_BLOCK(f_vmxoff, "", "vmxoff")
+FAULT_BLOCK(f_invept, "", "invept -16(%rsp), %rax")
+FAULT_BLOCK(f_monitor, "xor %ecx, %ecx; xor %edx, %edx; mov %rsp, %rax", "monitor")
+FAULT_BLOCK(f_div, "xor %ecx, %ecx", "div %ecx")
+FAULT_BLOCK(f_rdmsr, "mov $0xdead, %ecx", "rdmsr")
+FAULT_BLOCK(f_wrmsr, "mov $0xdead, %ecx", "wrmsr")
+FAULT_BLOCK(f_wrmsr_vmx, "mov $0x480, %ecx", "wrmsr")
+FAULT_BLOCK(f_cr4, "mov %cr4, %rax; bts $31, %rax", "mov %rax, %cr4")
+FAULT_BLOCK(f_cr0, "mov %cr0, %rax; btr $0, %rax", "mov %rax, %cr0")
+FAULT_BLOCK(f_ds, "mov $0xfff8, %eax", "mov %eax, %ds")
+FAULT_BLOCK(f_gp, "mov $0x8000000000000000, %rax", "mov (%rax), %eax")
+FAULT_BLOCK(f_ss,
+            "push %rbp; mov $0x8000000000000000, %rbp; mov %rbp, %rcx; mov (%rsp), %rbp; "
+            "add $8, %rsp; mov %rbp, %rbx; mov %rcx, %rbp",
+            "mov (%rbp), %eax")
+FAULT_BLOCK(f_pf_read, "mov $0x180000000, %rax", "mov (%rax), %ecx")
+FAULT_BLOCK(f_pf_write, "mov $0x180000008, %rax", "mov %ecx, (%rax)")
+FAULT_BLOCK(f_pf_ins, "mov $0x180000010, %rdi; mov $0x80, %edx", "insb")
+FAULT_BLOCK(f_pf_outs, "mov $0x180000018, %rsi; mov $0x80, %edx", "outsb")
+FAULT_BLOCK(f_int3, "", "int3")
+FAULT_BLOCK(f_int_3, "", "int $3")
+FAULT_BLOCK(f_int_2f, "", "int $0x2f")
+
+static const struct fault_test {
+    const char *name, *block, *at, *after;
+    unsigned vector;
+    uint64_t error, cr2;
+    bool trap; /* returns behind the instruction */
+} fault_tests[] = {
+#define T(name, f, vector, error, cr2, trap)                                                       \
+    {                                                                                              \
+        name, f##_block, f##_at, f##_after, VECTOR_##vector, error, cr2, trap                      \
+    }
+    T("ud2", f_ud2, UD, 0, 0, false),
+    T("vmxon", f_vmxon, UD, 0, 0, false),
+    T("vmread", f_vmread, UD, 0, 0, false),
+    T("vmxoff", f_vmxoff, UD, 0, 0, false),
+    T("invept", f_invept, UD, 0, 0, false),
+    T("monitor", f_monitor, UD, 0, 0, false),
+    T("div", f_div, DE, 0, 0, false),
+    T("rdmsr", f_rdmsr, GP, 0, 0, false),
+    T("wrmsr", f_wrmsr, GP, 0, 0, false),
+    T("wrmsr of a VMX MSR", f_wrmsr_vmx, GP, 0, 0, false),
+    T("reserved bit of CR4", f_cr4, GP, 0, 0, false),
+    T("CR0 without PE", f_cr0, GP, 0, 0, false),
+    T("bad selector", f_ds, GP, 0xfff8, 0, false),
+    T("non-canonical", f_gp, GP, 0, 0, false),
+    T("non-canonical stack", f_ss, SS, 0, 0, false),
+    T("page fault, read", f_pf_read, PF, 0, UNMAPPED, false),
+    T("page fault, write", f_pf_write, PF, 2, UNMAPPED + 8, false),
+    T("page fault, ins", f_pf_ins, PF, 2, UNMAPPED + 16, false),
+    T("page fault, outs", f_pf_outs, PF, 0, UNMAPPED + 24, false),
+    T("int3", f_int3, BP, 0, 0, true),
+    T("int 3", f_int_3, BP, 0, 0, true),
+#undef T
+};
+
+static void call_fault_block(const char *block)
+{
+    __asm__ volatile("push %%rbp; call *%0; pop %%rbp"
+                     :
+                     : "r"(block)
+                     : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "memory", "cc");
+}
+
+static void try_faults(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(fault_tests); i++) {
+        const struct fault_test *t = &fault_tests[i];
+        uint64_t cr2;
+
+        faults = 0;
+        fault_resume = t->after;
+        call_fault_block(t->block);
+        __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+        check(t->name, faults == 1 && fault_vector == t->vector, faults, fault_vector);
+        check(t->name, fault.rip == (uintptr_t)(t->trap ? t->after : t->at), fault.rip,
+              (uintptr_t)t->at);
+        check(t->name, fault.error == t->error, fault.error, t->error);
+        check(t->name, fault.rsp == fault_rsp && fault.ss == 0x10 && fault.cs == 8, fault.rsp,
+              fault_rsp);
+        check(t->name, !t->cr2 || cr2 == t->cr2, cr2, t->cr2);
+    }
+    /* A software interrupt to a vector of the PIC's: no interrupt of its is taken with it. */
+    irqs = 0;
+    call_fault_block(f_int_2f_block);
+    check("int 0x2f", irq_frame.rip == (uintptr_t)f_int_2f_after && irq_frame.rsp == fault_rsp,
+          irq_frame.rip, (uintptr_t)f_int_2f_after);
+}
+
+/* ---- debug exceptions ---- */
+
+static struct {
+    uint64_t rip, dr6;
+} steps[STEPS_MAX];
+static unsigned step_count;
+static const char *step_end;
+
+static void clear_breakpoint(void)
+{
+    __asm__ volatile("mov %0, %%dr7" ::"r"(0x400ull));
+}
+
+static void on_debug(struct guest_frame *f)
+{
+    uint64_t dr6;
+
+    /* Going on by RF would need a CPU that pushes it: Bochs does not, with or without a hypervisor.
+     */
+    clear_breakpoint();
+    __asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
+    __asm__ volatile("mov %0, %%dr6" ::"r"(0xffff0ff0ull));
+    if (step_count == STEPS_MAX) {
+        say("events: a debug exception again and again at 0x%lx: WRONG\n", f->rip);
+        guest_exit(98);
+    }
+    steps[step_count].rip = f->rip;
+    steps[step_count++].dr6 = dr6;
+    if (f->rip == (uintptr_t)step_end)
+        f->rflags &= ~RFLAGS_TF;
+}
+
+/* Each label is where a step must end. */
+__asm__(".globl step_block, step_labels\n"
+        "step_block:\n"
+        "pushf; orl $0x100, (%rsp); popf\n"
+        "nop\n"
+        "s0: xor %eax, %eax\n"
+        "s1: cpuid\n"
+        "s2: mov $0xd, %eax\n"
+        "s3: xor %ecx, %ecx\n"
+        "s4: cpuid\n"
+        "s5: mov $0x21, %edx\n"
+        "s6: in %dx, %al\n"
+        "s7: out %al, %dx\n"
+        "s8: mov $0x1b, %ecx\n"
+        "s9: rdmsr\n"
+        "s10: mov %cr0, %rax\n"
+        "s11: mov %rax, %cr0\n"
+        "s12: wbinvd\n"
+        "s13: xor %eax, %eax\n"
+        "s14: vmcall\n"
+        "s15: mov %ss, %eax\n"
+        "s16: mov %eax, %ss\n" /* no step ends between MOV SS and the next instruction */
+        "cpuid\n"
+        "s17: mov $0x80, %edx\n"
+        "s18: in %dx, %al\n"
+        "s19: nop\n"
+        "s20: ret\n"
+        ".section .rodata\n.align 8\nstep_labels:\n"
+        ".quad s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15, s16, s17\n"
+        ".quad s18, s19, s20\n"
+        ".text\n");
+extern const char step_block[], *const step_labels[21];
+
+static void try_steps(void)
+{
+    const size_t n = ARRAY_LEN(step_labels);
+
+    step_count = 0;
+    step_end = step_labels[n - 1];
+    call_block(step_block);
+    check("steps", step_count == n, step_count, n);
+    for (size_t i = 0; i < n; i++) {
+        check("step", steps[i].rip == (uintptr_t)step_labels[i], steps[i].rip,
+              (uintptr_t)step_labels[i]);
+        check("step's DR6", (steps[i].dr6 & (DR6_BS | DR6_B0)) == DR6_BS, steps[i].dr6, i);
+    }
+}
+
+static void set_breakpoint(const volatile void *at, uint64_t dr7)
+{
+    __asm__ volatile("mov %0, %%dr0" ::"r"(at));
+    __asm__ volatile("mov %0, %%dr7" ::"r"(0x400 | dr7));
+}
+
+FAULT_BLOCK(d_execute, "nop", "cpuid")
+FAULT_BLOCK(d_icebp, "", ".byte 0xf1")
+FAULT_BLOCK(d_int_1, "", "int $1")
+FAULT_BLOCK(d_write, "", "movl $1, watched")
+uint32_t watched;
+
+static void expect_debug(const char *name, const char *at, uint64_t conditions)
+{
+    check(name, step_count == 1, step_count, 1);
+    check(name, steps[0].rip == (uintptr_t)at, steps[0].rip, (uintptr_t)at);
+    check(name, (steps[0].dr6 & (DR6_BS | DR6_B0)) == conditions, steps[0].dr6, conditions);
+}
+
+static void try_breakpoints(void)
+{
+    step_end = NULL;
+    step_count = 0;
+    set_breakpoint(d_execute_at, DR7_EXECUTE);
+    call_block(d_execute_block);
+    clear_breakpoint();
+    expect_debug("breakpoint on CPUID", d_execute_at, DR6_B0);
+
+    step_count = 0;
+    set_breakpoint(&watched, DR7_WRITE_4);
+    call_block(d_write_block);
+    clear_breakpoint();
+    expect_debug("watchpoint", d_write_after, DR6_B0);
+
+    step_count = 0;
+    call_block(d_int_1_block);
+    expect_debug("int 1", d_int_1_after, 0);
+
+    step_count = 0;
+    call_block(d_icebp_block);
+    expect_debug("int1 (0xf1)", d_icebp_after, 0);
+}
+
+/* The frame of an interrupt goes over a watchpoint: the debug exception comes before the first
+ * instruction of the interrupt's handler, and neither is lost. */
+static void try_watched_delivery(void)
+{
+    step_end = NULL;
+    step_count = 0;
+    make_irq_pending();
+    __asm__ volatile("mov %%rsp, %%rax; and $-16, %%rax; sub $8, %%rax; mov %%rax, %%dr0\n"
+                     "mov %0, %%rax; mov %%rax, %%dr7\n"
+                     "sti; nop; nop; cli"
+                     :
+                     : "i"(0x400 | DR7_WRITE_8)
+                     : "rax", "memory");
+    clear_breakpoint();
+    check("watched delivery", irqs == 1 && step_count == 1, irqs, step_count);
+    /* In Bochs that instruction is executed first, with or without a hypervisor. */
+    check("watched delivery", steps[0].rip - guest_stubs[32] <= 2, steps[0].rip, guest_stubs[32]);
+}
+
+void guest_main(const char *cmdline)
+{
+    (void)cmdline;
+    irq_handle(IRQ_PIT, on_tick);
+    exception_handle(VECTOR_DE, on_DE);
+    exception_handle(VECTOR_DB, on_debug);
+    exception_handle(VECTOR_BP, on_BP);
+    exception_handle(VECTOR_UD, on_UD);
+    exception_handle(VECTOR_SS, on_SS);
+    exception_handle(VECTOR_GP, on_GP);
+    exception_handle(VECTOR_PF, on_PF);
+    try_shadows();
+    try_sti_cli();
+    try_halts();
+    say("events: interrupts done\n");
+    try_faults();
+    say("events: exceptions done\n");
+    try_steps();
+    try_breakpoints();
+    try_watched_delivery();
+    say("events: debug exceptions done, %u right, %u wrong\n", right, wrong);
+    guest_exit(wrong);
+}
