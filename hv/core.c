@@ -171,15 +171,19 @@ static void serve(struct core *c)
 static uint64_t watch_management(struct core *c)
 {
     struct guest *m = guest_management();
-    uint64_t patience = arch_tsc_hz() / 1000 * ABI_HEARTBEAT_MS;
+    uint64_t patience = arch_tsc_hz() / 1000 * ABI_HEARTBEAT_MS, restart_at;
 
-    if (!m || m->vcpu.core != c->id || m->phase != GUEST_LIVE)
+    if (!m || m->vcpu.core != c->id)
         return NEVER;
+    if (m->phase != GUEST_LIVE)
+        return arch_tsc() + patience; /* it is being started, or held back */
     if (arch_tsc() - m->heartbeat > patience && !m->vcpu.stop) {
         vcpu_stop(&m->vcpu, ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
-        retire(c, m, guest_ended(m));
-        sched_wake(&c->sched, &m->vcpu.sched, arch_tsc());
-        return NEVER;
+        restart_at = guest_ended(m);
+        retire(c, m, restart_at);
+        if (restart_at <= arch_tsc())
+            sched_wake(&c->sched, &m->vcpu.sched, arch_tsc()); /* it may have been asleep */
+        return arch_tsc() + patience;
     }
     return m->heartbeat + patience + 1;
 }

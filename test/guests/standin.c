@@ -1,0 +1,191 @@
+/*
+ * Stands in for the management guest and misuses everything that one is trusted with. Each life
+ * tries one thing and ends by it; the number of lives so far is in the shared pages. The last life
+ * behaves.
+ */
+#include "hv/abi/control.h"
+
+#include "test/guests/lib/guest.h"
+
+#define MEMORY   (8ull << 20)
+#define NOBODY   9u /* no guest of the test has this number */
+#define VICTIM   4u
+#define HEARTS   100000u
+#define LINE_MAX 512u
+
+static int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
+{
+    int64_t result;
+
+    __asm__ volatile("vmcall" : "=a"(result) : "a"(function), "b"(b), "c"(c), "d"(d) : "memory");
+    return result;
+}
+
+static const struct abi_host *host(void)
+{
+    return (const struct abi_host *)(uintptr_t)ABI_HOST_GPA;
+}
+
+static bool exists(uint64_t guest)
+{
+    return guest < ABI_GUESTS_MAX &&
+           ((const struct abi_guest *)(uintptr_t)ABI_GUEST_GPA(guest))->state != ABI_GUEST_EMPTY;
+}
+
+static bool inside(uint64_t at, uint64_t length)
+{
+    return at <= MEMORY && length <= MEMORY - at;
+}
+
+/* What the contract says about calls that cannot be done. */
+static bool must_fail(uint64_t f, uint64_t b, uint64_t c, uint64_t d)
+{
+    switch (f) {
+    case ABI_CALL_VERSION:
+    case ABI_CALL_HEARTBEAT:
+    case ABI_CALL_ADDRESS:
+        return false;
+    case ABI_CALL_SNAPSHOT:
+        return b == NOBODY || b >= ABI_GUESTS_MAX || c >= ABI_VCPUS_MAX || d > 1;
+    case ABI_CALL_CONSOLE_INPUT:
+        return b == NOBODY || b >= ABI_GUESTS_MAX || !inside(c, d);
+    case ABI_CALL_CONTROLS:
+        return b == NOBODY || b >= ABI_GUESTS_MAX || c >= ABI_VCPUS_MAX ||
+               !inside(d, sizeof(struct abi_controls));
+    case ABI_CALL_ACTION:
+        return true; /* those that could be done are not tried */
+    case ABI_CALL_LOG:
+        return c > LINE_MAX || !inside(b, c);
+    default:
+        return true;
+    }
+}
+
+/* Would stop or start somebody, or make the log unreadable. */
+static bool harmful(uint64_t f, uint64_t b, uint64_t c)
+{
+    return (f == ABI_CALL_ACTION && b < ABI_GUESTS_MAX && b != NOBODY && c >= ABI_ACTION_STOP &&
+            c <= ABI_ACTION_RESET) ||
+           (f == ABI_CALL_LOG && c <= LINE_MAX && inside(b, c) && (b != 1 || c != 1)) ||
+           f == ABI_CALL_ADDRESS;
+}
+
+static void try_calls(void)
+{
+    static const uint64_t values[] = {0,          1,          2,      NOBODY,     ABI_GUESTS_MAX,
+                                      513,        MEMORY - 1, MEMORY, 0xd0000000, 1ull << 32,
+                                      1ull << 63, UINT64_MAX};
+    const size_t n = ARRAY_LEN(values);
+    unsigned wrong = 0, done = 0;
+
+    for (uint64_t f = ABI_CALL_VERSION - 1; f <= ABI_CALL_END; f++)
+        for (size_t i = 0; i < n * n * n; i++) {
+            uint64_t b = values[i % n], c = values[i / n % n], d = values[i / n / n];
+            int64_t r;
+
+            if (harmful(f, b, c))
+                continue;
+            r = call(f, b, c, d);
+            done++;
+            if (i % 64 == 0)
+                (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+            if ((must_fail(f, b, c, d) && r >= 0) || r < -E_IO) {
+                wrong++;
+                say("standin: call 0x%lx (0x%lx, 0x%lx, 0x%lx) gives %ld: WRONG\n", f, b, c, d, r);
+            }
+        }
+    say("standin: %u calls done, %u wrong, guest 1 %s\n", done, wrong,
+        exists(1) ? "is there" : "is gone");
+}
+
+static void hang(void)
+{
+    try_calls();
+    for (;;)
+        __asm__ volatile("" ::: "memory");
+}
+
+/* Every control bit of somebody's vCPU, set and cleared, one at a time. What it becomes of that
+ * guest is another question; the machine must not mind. */
+static void try_controls(uint64_t victim)
+{
+    const struct abi_guest *g = (const struct abi_guest *)(uintptr_t)ABI_GUEST_GPA(victim);
+    unsigned done = 0, refused = 0;
+
+    for (unsigned i = 0; i < ABI_CONTROLS * 64; i++) {
+        struct abi_controls c = {0};
+        int64_t sequence;
+
+        c.mask[i / 64] = 1u << (i / 2 % 32);
+        c.value[i / 64] = i % 2 ? 0 : c.mask[i / 64];
+        sequence = call(ABI_CALL_CONTROLS, victim, 0, (uintptr_t)&c);
+        while (sequence > 0 && g->state == ABI_GUEST_RUNNING &&
+               __atomic_load_n(&g->vcpus[0].controls.sequence, __ATOMIC_ACQUIRE) <
+                   (uint64_t)sequence)
+            (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+        done += sequence > 0;
+        refused += sequence > 0 && g->vcpus[0].controls.result != 0;
+    }
+    say("standin: %u controls done, %u refused\n", done, refused);
+}
+
+static void doze(void)
+{
+    try_controls(VICTIM);
+    for (;;)
+        sleep_until_irq();
+}
+
+static void poke(uint64_t at)
+{
+    *(volatile uint32_t *)(uintptr_t)at = 0;
+    say("standin: ESCAPED, wrote 0x%lx\n", at);
+}
+
+static void write_host(void)
+{
+    poke(ABI_HOST_GPA);
+}
+
+static void write_log(void)
+{
+    poke(ABI_LOG_GPA + sizeof(struct abi_ring));
+}
+
+static void read_between(void)
+{
+    say("standin: ESCAPED, read 0x%x\n",
+        *(volatile uint32_t *)(uintptr_t)(ABI_HOST_GPA + ABI_HOST_SIZE));
+}
+
+static void triple_fault(void)
+{
+    static const struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) nothing = {0, 0};
+
+    __asm__ volatile("lidt %0; ud2" ::"m"(nothing));
+}
+
+static void behave(void)
+{
+    say("standin: behaves, magic 0x%lx\n", host()->magic);
+    for (;;) {
+        for (unsigned i = 0; i < HEARTS; i++)
+            __asm__ volatile("pause");
+        (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+    }
+}
+
+void guest_main(const char *cmdline)
+{
+    static void (*const lives[])(void) = {hang,      doze,         write_host,
+                                          write_log, read_between, triple_fault};
+    uint32_t life = ((const struct abi_guest *)(uintptr_t)ABI_GUEST_GPA(host()->self))->restarts;
+
+    (void)cmdline;
+    if (life < ARRAY_LEN(lives))
+        lives[life]();
+    behave();
+}
