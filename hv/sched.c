@@ -64,19 +64,28 @@ void sched_remove(struct sched *s, struct sched_entity *e)
     }
 }
 
-static void replenish(struct sched_entity *e, uint64_t now)
+/* Who did not compete for a while comes back at most a slice behind the others: enough to run
+ * before them at once, not enough to starve them for the time it was away. */
+static uint64_t oldest_vtime(const struct sched *s)
 {
-    if (!e->params.budget || now < e->period_end)
-        return;
-    e->used = 0;
-    e->period_end += e->params.period;
-    if (e->period_end <= now) /* slept through periods: the next one begins now */
-        e->period_end = now + e->params.period;
+    return s->min_vtime > s->credit ? s->min_vtime - s->credit : 0;
 }
 
 bool sched_exhausted(const struct sched_entity *e)
 {
     return e->params.budget && e->used >= e->params.budget;
+}
+
+static void replenish(const struct sched *s, struct sched_entity *e, uint64_t now)
+{
+    if (!e->params.budget || now < e->period_end)
+        return;
+    if (sched_exhausted(e))
+        e->vtime = max_u64(e->vtime, oldest_vtime(s));
+    e->used = 0;
+    e->period_end += e->params.period;
+    if (e->period_end <= now) /* slept through periods: the next one begins now */
+        e->period_end = now + e->params.period;
 }
 
 void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake)
@@ -86,18 +95,15 @@ void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake)
     e->wake = wake;
 }
 
-/* A sleeper comes back at most a slice behind the others: enough to run before them at once, not
- * enough to starve them for the time it slept. */
 void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 {
-    uint64_t floor = s->min_vtime > s->credit ? s->min_vtime - s->credit : 0;
     uint64_t slept = now > e->ready_since ? scale(now - e->ready_since, e->vsleep) : 0;
 
     if (e->runnable)
         return;
     e->runnable = true;
     e->wake = NEVER;
-    e->vtime = max_u64(e->vtime > slept ? e->vtime - slept : 0, floor);
+    e->vtime = max_u64(e->vtime > slept ? e->vtime - slept : 0, oldest_vtime(s));
     e->ready_since = now;
 }
 
@@ -141,7 +147,7 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
     for (unsigned i = 0; i < s->count; i++) {
         struct sched_entity *e = s->entities[i];
 
-        replenish(e, now);
+        replenish(s, e, now);
         if (!e->runnable && e->wake <= now)
             sched_wake(s, e, now);
         if (!e->runnable) {

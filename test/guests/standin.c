@@ -52,6 +52,8 @@ static bool must_fail(uint64_t f, uint64_t b, uint64_t c, uint64_t d)
     case ABI_CALL_CONTROLS:
         return b == NOBODY || b >= ABI_GUESTS_MAX || c >= ABI_VCPUS_MAX ||
                !inside(d, sizeof(struct abi_controls));
+    case ABI_CALL_PROBE:
+        return b >= MEMORY - 1; /* there are fewer fields than that */
     case ABI_CALL_ACTION:
         return true; /* those that could be done are not tried */
     case ABI_CALL_LOG:

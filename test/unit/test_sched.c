@@ -260,6 +260,35 @@ static void pauses_are_no_licence(void **state)
     assert_true(mgmt.run_ticks >= now * 4 / 10);
 }
 
+/* Who used up its budget was held back, but others ran in its place: it has no claim to that time
+ * when the next period begins. A loop that needs little still goes first. */
+static void a_spent_budget_is_no_credit(void **state)
+{
+    uint64_t now = 0, late = 0, due = SLICE;
+
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&mgmt, 100, 2ull * SLICE, 10ull * SLICE);
+    add(&control, 200, 0, 0);
+    sched_block(&s, &control, due);
+    while (now < 1000ull * SLICE) {
+        struct sched_decision d = sched_pick(&s, now);
+        uint64_t end = d.until;
+
+        if (d.entity == &control) {
+            late = max_u64(late, now - due);
+            end = now + SLICE / 100;
+        }
+        sched_ran(&s, d.entity, now, end);
+        if (d.entity == &control) {
+            due += SLICE;
+            sched_block(&s, &control, due);
+        }
+        now = end;
+    }
+    assert_int_equal(late, 0);
+}
+
 static void charges_count(void **state)
 {
     (void)state;
@@ -304,6 +333,7 @@ int main(void)
         cmocka_unit_test_setup(sleepers_come_back_alike, setup),
         cmocka_unit_test_setup(little_use_goes_first, setup),
         cmocka_unit_test_setup(pauses_are_no_licence, setup),
+        cmocka_unit_test_setup(a_spent_budget_is_no_credit, setup),
         cmocka_unit_test_setup(charges_count, setup),
         cmocka_unit_test_setup(adding_and_removing, setup),
     };
