@@ -46,11 +46,17 @@ static bool write_region(uint8_t *region, uint32_t encoding, uint64_t value)
     return vmclear((uintptr_t)region) == 0 && !failed;
 }
 
-/* Of two regions: the bytes from the first to the last that differ. */
+/* Of two regions: the bytes from the first to the last that differ. Eight at a time as far as
+ * possible: no other guest runs on this core meanwhile. */
 static void find_difference(const uint8_t *a, const uint8_t *b, unsigned *offset, unsigned *size)
 {
+    const uint64_t *qa = (const uint64_t *)(const void *)a, *qb = (const uint64_t *)(const void *)b;
     unsigned first = FIRST_OFFSET, last = PAGE_SIZE;
 
+    while (first < PAGE_SIZE && qa[first / 8] == qb[first / 8])
+        first += 8;
+    while (last > first && qa[last / 8 - 1] == qb[last / 8 - 1])
+        last -= 8;
     while (first < PAGE_SIZE && a[first] == b[first])
         first++;
     while (last > first && a[last - 1] == b[last - 1])
