@@ -42,6 +42,7 @@ int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params
         .wake = NEVER,
         .vtime = s->min_vtime,
         .vscale = (REAL_TIME_WEIGHT << 32) / p->weight,
+        .vslice = scale(p->slice, (REAL_TIME_WEIGHT << 32) / p->weight),
         .period_end = now + p->period,
         .ready_since = now,
     };
@@ -127,9 +128,12 @@ static uint64_t budget_end(const struct sched_entity *e, uint64_t now)
     return e->params.budget ? now + (e->params.budget - e->used) : NEVER;
 }
 
+/* By the virtual time at which each would have had its next slice: of two sleepers that come back
+ * alike the one with more weight goes first, and the other does not displace it either before it
+ * has run for a while. */
 static bool goes_before(const struct sched_entity *a, const struct sched_entity *b)
 {
-    return a->vtime < b->vtime || (a->vtime == b->vtime && a->params.weight > b->params.weight);
+    return a->vtime + a->vslice < b->vtime + b->vslice;
 }
 
 uint64_t sched_next_until(const struct sched_decision *d)

@@ -208,6 +208,27 @@ static void sleepers_come_back_alike(void **state)
     assert_ptr_equal(sched_pick(&s, now + 1000).entity, &control);
 }
 
+/* Nor is it displaced in the middle of its work when the other wakes. Between equals or for long
+ * it would be. */
+static void the_heavier_is_not_displaced_at_once(void **state)
+{
+    uint64_t now = 100ull * SLICE;
+
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&mgmt, 100, 0, 0);
+    add(&control, 200, 0, 0);
+    sched_block(&s, &mgmt, now + 500);
+    sched_block(&s, &control, now);
+    assert_int_equal(run_until(0, now), now);
+    for (unsigned i = 0; i < 2; i++, now += 500) {
+        assert_ptr_equal(sched_pick(&s, now).entity, &control);
+        sched_ran(&s, &control, now, now + 500);
+    }
+    sched_ran(&s, &control, now, now + SLICE);
+    assert_ptr_equal(sched_pick(&s, now + SLICE).entity, &mgmt);
+}
+
 /* Who was alone for a time and sleeps most of it is not behind whoever wakes after a long sleep. */
 static void little_use_goes_first(void **state)
 {
@@ -331,6 +352,7 @@ int main(void)
         cmocka_unit_test_setup(bad_parameters, setup),
         cmocka_unit_test_setup(an_idle_core_waits_for_the_first_sleeper, setup),
         cmocka_unit_test_setup(sleepers_come_back_alike, setup),
+        cmocka_unit_test_setup(the_heavier_is_not_displaced_at_once, setup),
         cmocka_unit_test_setup(little_use_goes_first, setup),
         cmocka_unit_test_setup(pauses_are_no_licence, setup),
         cmocka_unit_test_setup(a_spent_budget_is_no_credit, setup),
