@@ -10,6 +10,28 @@
 /* Too large for the stack; one request is answered at a time. */
 static struct abi_snapshot first, second;
 
+/* ?decode=, ?oddities=, ?group=, ?fields=. False: the call has failed with 400. */
+static bool parse_options(struct call *c, struct dump_options *o)
+{
+    char value[HTTP_TARGET_MAX];
+    const char *bad;
+    size_t n;
+
+    *o = (struct dump_options){.decode = c->text, .group = -1};
+    if (!call_query_bool(c, "decode", &o->decode) || !call_query_bool(c, "oddities", &o->oddities))
+        return false;
+    if (call_query(c, "group", value, sizeof(value)) && !dump_choose_group(o, value)) {
+        call_fail(c, 400, "group: must be control, read-only, guest or host");
+        return false;
+    }
+    if (call_query(c, "fields", value, sizeof(value)) && !dump_choose_fields(o, value, &bad, &n)) {
+        call_failf(c, 400, "fields: \"%.*s\" is neither a field's name nor its encoding", (int)n,
+                   bad);
+        return false;
+    }
+    return true;
+}
+
 static const char *cause_name(uint32_t cause)
 {
     static const char *const names[ABI_CAUSES] = {"none", "launch", "request", "death"};
@@ -149,7 +171,7 @@ void get_vmcs(struct call *c, char *const *arg)
     int number = call_vcpu(c, arg[0], arg[1], &g);
     struct dump_options o;
 
-    if (number >= 0 && dump_options_parse(c, &o) && take(c, (unsigned)number, false))
+    if (number >= 0 && parse_options(c, &o) && take(c, (unsigned)number, false))
         put_snapshot(c, arg, (unsigned)number, &o, &first);
 }
 
@@ -159,7 +181,7 @@ void post_snapshot(struct call *c, char *const *arg)
     int number = call_vcpu(c, arg[0], arg[1], &g);
     struct dump_options o;
 
-    if (number < 0 || !dump_options_parse(c, &o) || !take(c, (unsigned)number, true))
+    if (number < 0 || !parse_options(c, &o) || !take(c, (unsigned)number, true))
         return;
     put_snapshot(c, arg, (unsigned)number, &o, &first);
     c->out->status = 201;
@@ -196,7 +218,7 @@ void get_snapshot(struct call *c, char *const *arg)
     struct dump_options o;
     uint64_t sequence;
 
-    if (number < 0 || !dump_options_parse(c, &o))
+    if (number < 0 || !parse_options(c, &o))
         return;
     if (!parse_u64(arg[2], &sequence))
         call_fail(c, 404, "a snapshot is named by its sequence number");

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "arch/x86/vmx/fields.h"
-#include "mgmt/api_call.h"
+#include "mgmt/json.h"
 
 struct dump_options {
     bool decode;   /* bits, meanings, provenance; what the bitmaps say */
@@ -23,8 +23,12 @@ struct dump {
     const uint8_t *bitmaps; /* MSR, I/O A, I/O B */
 };
 
-/* From the query: ?decode=, ?oddities=, ?group=, ?fields=. False: the call has failed with 400. */
-bool dump_options_parse(struct call *c, struct dump_options *o);
+/* The row of a field, by its name or its encoding ("0x4002"), `n` bytes. -E_NOENT. */
+int dump_find_row(const char *s, size_t n);
+/* "GUEST_RIP,0x4002". False: *bad (of *length bytes) is not a field. */
+bool dump_choose_fields(struct dump_options *o, const char *list, const char **bad, size_t *length);
+/* "control", "read-only", "guest", "host". False: it is none of them. */
+bool dump_choose_group(struct dump_options *o, const char *name);
 /* The member "fields", and with decode "bitmaps", of the object that is open. */
 void dump_fields(struct json_out *j, const struct dump *d);
 /* Hexadecimal digits of a field's value. */
