@@ -5,6 +5,8 @@
 
 #define SEQLOCK_TRIES 1000
 
+struct dump_options;
+
 struct call {
     const struct api_view *v;
     const struct http_request *r;
@@ -32,6 +34,8 @@ bool call_query(const struct call *c, const char *name, char *value, size_t size
 bool call_query_u64(struct call *c, const char *name, uint64_t *v);
 bool call_query_bool(struct call *c, const char *name, bool *v);
 bool parse_u64(const char *s, uint64_t *v);
+/* ?decode=, ?oddities=, ?group=, ?fields=. False: the call has failed with 400. */
+bool call_dump_options(struct call *c, struct dump_options *o);
 
 /* A consistent copy of a guest's status (not of its counters, which stand for themselves). */
 bool call_copy_guest(const struct call *c, unsigned number, struct abi_guest *g);

@@ -136,7 +136,7 @@ void post_decode(struct call *c, char *const *arg)
     uint32_t revision;
 
     (void)arg;
-    if (!dump_options_parse(c, &o))
+    if (!call_dump_options(c, &o))
         return;
     if (c->r->body_len != REGION_SIZE) {
         call_failf(c, 400, "the body must be a VMCS region of %u bytes, not %lu", REGION_SIZE,

@@ -10,8 +10,7 @@
 /* Too large for the stack; one request is answered at a time. */
 static struct abi_snapshot first, second;
 
-/* ?decode=, ?oddities=, ?group=, ?fields=. False: the call has failed with 400. */
-static bool parse_options(struct call *c, struct dump_options *o)
+bool call_dump_options(struct call *c, struct dump_options *o)
 {
     char value[HTTP_TARGET_MAX];
     const char *bad;
@@ -171,7 +170,7 @@ void get_vmcs(struct call *c, char *const *arg)
     int number = call_vcpu(c, arg[0], arg[1], &g);
     struct dump_options o;
 
-    if (number >= 0 && parse_options(c, &o) && take(c, (unsigned)number, false))
+    if (number >= 0 && call_dump_options(c, &o) && take(c, (unsigned)number, false))
         put_snapshot(c, arg, (unsigned)number, &o, &first);
 }
 
@@ -181,7 +180,7 @@ void post_snapshot(struct call *c, char *const *arg)
     int number = call_vcpu(c, arg[0], arg[1], &g);
     struct dump_options o;
 
-    if (number < 0 || !parse_options(c, &o) || !take(c, (unsigned)number, true))
+    if (number < 0 || !call_dump_options(c, &o) || !take(c, (unsigned)number, true))
         return;
     put_snapshot(c, arg, (unsigned)number, &o, &first);
     c->out->status = 201;
@@ -218,7 +217,7 @@ void get_snapshot(struct call *c, char *const *arg)
     struct dump_options o;
     uint64_t sequence;
 
-    if (number < 0 || !parse_options(c, &o))
+    if (number < 0 || !call_dump_options(c, &o))
         return;
     if (!parse_u64(arg[2], &sequence))
         call_fail(c, 404, "a snapshot is named by its sequence number");

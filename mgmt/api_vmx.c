@@ -4,45 +4,9 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/capabilities.h"
 
 #define CAPABILITY_INDENT 13u
-
-/* SDM 3D appendix A: the TRUE MSRs have other numbers. */
-static const struct capability {
-    uint16_t msr, true_msr; /* true_msr 0: there is only one */
-    uint16_t offset;        /* in struct abi_caps */
-} capabilities[] = {
-    {0x03a, 0, offsetof(struct abi_caps, feature_control)},
-    {0x480, 0, offsetof(struct abi_caps, basic)},
-    {0x481, 0x48d, offsetof(struct abi_caps, pin)},
-    {0x482, 0x48e, offsetof(struct abi_caps, cpu1)},
-    {0x48b, 0, offsetof(struct abi_caps, cpu2)},
-    {0x492, 0, offsetof(struct abi_caps, cpu3)},
-    {0x483, 0x48f, offsetof(struct abi_caps, exit)},
-    {0x493, 0, offsetof(struct abi_caps, exit2)},
-    {0x484, 0x490, offsetof(struct abi_caps, entry)},
-    {0x485, 0, offsetof(struct abi_caps, misc)},
-    {0x486, 0, offsetof(struct abi_caps, cr0_fixed0)},
-    {0x487, 0, offsetof(struct abi_caps, cr0_fixed1)},
-    {0x488, 0, offsetof(struct abi_caps, cr4_fixed0)},
-    {0x489, 0, offsetof(struct abi_caps, cr4_fixed1)},
-    {0x48a, 0, offsetof(struct abi_caps, vmcs_enum)},
-    {0x48c, 0, offsetof(struct abi_caps, ept_vpid)},
-    {0x491, 0, offsetof(struct abi_caps, vmfunc)},
-};
-
-static uint64_t value_of(const struct abi_caps *caps, const struct capability *k)
-{
-    uint64_t v;
-
-    memcpy(&v, (const uint8_t *)caps + k->offset, sizeof(v));
-    return v;
-}
-
-static uint32_t msr_of(const struct abi_caps *caps, const struct capability *k)
-{
-    return k->true_msr && (caps->basic & VMX_BASIC_TRUE_CONTROLS) ? k->true_msr : k->msr;
-}
 
 static void put_bit(void *arg, const struct decode_part *p)
 {
@@ -69,10 +33,10 @@ static void put_bit(void *arg, const struct decode_part *p)
 static void put_msr(struct json_out *j, const struct abi_caps *caps, const struct abi_caps *boot,
                     const struct capability *k, bool decode)
 {
-    uint32_t msr = msr_of(caps, k);
-    uint64_t value = value_of(caps, k);
+    uint32_t msr = capability_msr(caps, k);
+    uint64_t value = capability_value(caps, k);
     const char *name = vmx_msr_name(msr);
-    bool differs = value != value_of(boot, k);
+    bool differs = value != capability_value(boot, k);
 
     if (j->text) {
         json_printf(j, "\n0x%03x  %-32s 0x%016lx%s", msr, name ? name : "", value,
@@ -101,17 +65,22 @@ static void put_core(struct json_out *j, const struct call *c, unsigned id, bool
     const struct abi_caps *caps = &c->v->caps[id], *boot = &c->v->caps[0];
     unsigned differences = 0;
 
-    for (unsigned i = 0; i < ARRAY_LEN(capabilities); i++)
-        differences += value_of(caps, &capabilities[i]) != value_of(boot, &capabilities[i]);
+    for (unsigned i = 0; i < capability_count; i++)
+        differences +=
+            capability_value(caps, &capabilities[i]) != capability_value(boot, &capabilities[i]);
     json_object(j, NULL);
     json_u64(j, "core", id);
     json_bool(j, "vmx", caps->present);
     json_bool(j, "inside_a_hypervisor", caps->hypervisor);
     json_u64(j, "differences_from_core_0", differences);
+    if (caps->present) {
+        json_u64(j, "physical_address_bits", caps->address_widths & 0xff);
+        json_u64(j, "linear_address_bits", caps->address_widths >> 8 & 0xff);
+    }
     json_array(j, "msrs");
-    for (unsigned i = 0; caps->present && i < ARRAY_LEN(capabilities); i++)
+    for (unsigned i = 0; caps->present && i < capability_count; i++)
         if (!j->text || id == 0 ||
-            value_of(caps, &capabilities[i]) != value_of(boot, &capabilities[i]))
+            capability_value(caps, &capabilities[i]) != capability_value(boot, &capabilities[i]))
             put_msr(j, caps, boot, &capabilities[i], decode && (id == 0 || differences));
     json_end(j);
     json_end(j);

@@ -21,7 +21,8 @@ static bool shown(const struct dump *d, unsigned row)
     const struct dump_options *o = d->options;
     const struct vmcs_field *f = vmcs_field(row);
 
-    return (!o->some || (o->chosen[row / 64] >> (row % 64) & 1)) &&
+    return (!d->rows || (d->rows[row / 64] >> (row % 64) & 1)) &&
+           (!o->some || (o->chosen[row / 64] >> (row % 64) & 1)) &&
            (o->group < 0 || f->group == o->group) && (!o->oddities || is_odd(f));
 }
 
@@ -39,30 +40,39 @@ unsigned dump_digits(const struct vmcs_field *f)
 
 /* ---- what a value means ---- */
 
-/* Of control words: the index in enum abi_control and the capability MSR's value. */
-static int control_of(const struct dump *d, uint32_t encoding, uint64_t *capability)
+int dump_control(uint32_t encoding)
 {
-    if (!d->caps || !d->wanted || !d->caps->present)
-        return -1;
     switch (encoding) {
     case VMCS_PIN_BASED_CONTROLS:
-        *capability = d->caps->pin;
         return ABI_CONTROL_PIN;
     case VMCS_PRIMARY_PROCESSOR_CONTROLS:
-        *capability = d->caps->cpu1;
         return ABI_CONTROL_CPU1;
     case VMCS_SECONDARY_PROCESSOR_CONTROLS:
-        *capability = d->caps->cpu2;
         return ABI_CONTROL_CPU2;
     case VMCS_PRIMARY_VM_EXIT_CONTROLS:
-        *capability = d->caps->exit;
         return ABI_CONTROL_EXIT;
     case VMCS_VM_ENTRY_CONTROLS:
-        *capability = d->caps->entry;
         return ABI_CONTROL_ENTRY;
     default:
         return -1;
     }
+}
+
+/* Of control words whose provenance is known: dump_control() and the capability MSR's value. */
+static int control_of(const struct dump *d, uint32_t encoding, uint64_t *capability)
+{
+    int control = dump_control(encoding);
+
+    if (control < 0 || !d->caps || !d->wanted || !d->caps->present)
+        return -1;
+    *capability = ((const uint64_t[ABI_CONTROLS]){
+        [ABI_CONTROL_PIN] = d->caps->pin,
+        [ABI_CONTROL_CPU1] = d->caps->cpu1,
+        [ABI_CONTROL_CPU2] = d->caps->cpu2,
+        [ABI_CONTROL_EXIT] = d->caps->exit,
+        [ABI_CONTROL_ENTRY] = d->caps->entry,
+    })[control];
+    return control;
 }
 
 struct piece {

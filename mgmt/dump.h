@@ -21,6 +21,7 @@ struct dump {
     const uint64_t *wanted; /* ABI_CONTROLS words */
     const struct abi_caps *caps;
     const uint8_t *bitmaps; /* MSR, I/O A, I/O B */
+    const uint64_t *rows;   /* a bit for each row about which something is known; NULL: all */
 };
 
 /* The row of a field, by its name or its encoding ("0x4002"), `n` bytes. -E_NOENT. */
@@ -33,3 +34,5 @@ bool dump_choose_group(struct dump_options *o, const char *name);
 void dump_fields(struct json_out *j, const struct dump *d);
 /* Hexadecimal digits of a field's value. */
 unsigned dump_digits(const struct vmcs_field *f);
+/* Of a control word that `wanted` has: its index there (enum abi_control). -1: it is none. */
+int dump_control(uint32_t encoding);

@@ -11,6 +11,7 @@ RULES = [
     ("arch/x86/guest/", ("arch/x86/guest/", "arch/x86/cpu/", "hv/")),
     ("hv/", ("hv/", "version.h", "jsmn.h")),
     ("net/", ("net/", "hv/")),
+    ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/vmx/")),
     ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/json.h", "hv/dev/virtio_net.h", "arch/x86/vmx/fields", "arch/x86/vmx/names", "arch/x86/vmx/decode",
                "arch/x86/vmx/entry_check", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h",
                "arch/x86/vmx/exit_reasons")),

@@ -1,0 +1,63 @@
+/*
+ * Reads what vmcsdump is given: saved answers of the API, layouts, pages. Everything is checked,
+ * and every complaint says where.
+ */
+#pragma once
+
+#include "hv/abi/control.h"
+#include "hv/json.h"
+
+#define READER_TOKENS  65536u
+#define READER_BYTES   (4u << 20)
+#define ROW_WORDS      (ABI_SNAPSHOT_FIELDS / 64 + 1)
+#define LAYOUT_PAGE    4096u
+#define LAYOUT_DATA    8u /* bytes 0..7: revision identifier and VMX-abort indicator */
+#define READER_NAME    160u
+#define READER_MESSAGE 400u
+
+struct reader_error {
+    uint32_t line, column;     /* from 1; 0: not about a place */
+    char text[READER_MESSAGE]; /* "fields[3] (GUEST_RIP): value: more than 64 bits" */
+};
+
+/* An answer with a VMCS: GET .../vmcs or a snapshot, decoded or not. */
+struct vmcs_file {
+    struct abi_vmcs vmcs;
+    uint64_t listed[ROW_WORDS];     /* rows that the file has, with a value or as absent */
+    struct abi_caps caps;           /* present 1: what the file says of its control words */
+    uint64_t wanted[ABI_CONTROLS];  /* as far as `caps` is present */
+    uint64_t settled[ABI_CONTROLS]; /* bits about which `wanted` and `caps` say something */
+    bool has_bitmaps;
+    uint8_t bitmaps[ABI_BITMAPS_SIZE];
+};
+
+enum layout_storage { LAYOUT_VERBATIM, LAYOUT_TRANSFORMED, LAYOUT_NOT_FOUND };
+
+struct layout {
+    uint32_t revision;
+    char cpu[READER_NAME];
+    uint64_t listed[ROW_WORDS];
+    struct layout_field {
+        uint16_t offset, size; /* bytes; 0 where not found */
+        uint8_t stored;        /* enum layout_storage */
+    } fields[ABI_SNAPSHOT_FIELDS];
+};
+
+/* All: 0, or -E_FORMAT with *e filled. `j` keeps pointing into `text` and `tokens`. */
+int reader_json(struct json *j, const char *text, size_t length, jsmntok_t *tokens, size_t count,
+                struct reader_error *e) MUST_CHECK;
+int reader_vmcs(const struct json *j, struct vmcs_file *out, struct reader_error *e) MUST_CHECK;
+int reader_layout(const struct json *j, struct layout *out, struct reader_error *e) MUST_CHECK;
+/* A core of GET /v1/vmx/capabilities. */
+int reader_caps(const struct json *j, unsigned core, struct abi_caps *out,
+                struct reader_error *e) MUST_CHECK;
+
+/* The token of a member's value; -E_NOENT. `object` must be an object. */
+int reader_member(const struct json *j, int object, const char *name);
+/* The token's bytes for people: no control characters, cut to `size`. */
+void reader_show(const struct json *j, int t, char *out, size_t size);
+
+static inline bool row_in(const uint64_t *rows, unsigned row)
+{
+    return rows[row / 64] >> (row % 64) & 1;
+}

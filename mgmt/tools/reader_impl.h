@@ -1,0 +1,31 @@
+/* Shared by reader*.c only. Tokens are indices into json.tokens; a negative one has been complained
+ * about. */
+#pragma once
+
+#include "arch/x86/vmx/fields.h"
+#include "hv/lib.h"
+#include "mgmt/tools/reader.h"
+
+#include <stdarg.h>
+
+struct reader {
+    const struct json *j;
+    struct reader_error *e;
+    char where[96]; /* "fields[3] (GUEST_RIP)"; "" at the top */
+};
+
+/* Returns -E_FORMAT. */
+int reader_fail(struct reader *r, int t, const char *format, ...) PRINTF(3, 4);
+/* The top is an object, and not one that says {"error": ...}. */
+int reader_root(struct reader *r, const char *what);
+/* The token of a member that must be there, and of this type. */
+int reader_need(struct reader *r, int object, const char *name, int type);
+/* The same, an array of objects. */
+int reader_objects(struct reader *r, int object, const char *name);
+/* A string of hexadecimal digits, of at most `bits` bits. */
+int reader_hex(struct reader *r, int t, const char *name, unsigned bits, uint64_t *v);
+int reader_need_hex(struct reader *r, int object, const char *name, unsigned bits, uint64_t *v);
+/* "true", "null", "7" */
+bool reader_is_literal(const struct json *j, int t, const char *s);
+/* The row that "encoding" names, which is put into `listed`; sets r->where. */
+int reader_field(struct reader *r, int object, int index, uint64_t *listed);

@@ -1,0 +1,260 @@
+/* Saved answers of GET .../vmcs and GET /v1/vmx/capabilities. */
+#include "arch/x86/vmx/decode.h"
+#include "arch/x86/vmx/decode_bitmap.h"
+#include "mgmt/capabilities.h"
+#include "mgmt/dump.h"
+#include "mgmt/tools/reader_impl.h"
+
+#include <stdio.h>
+
+#define MSR_HIGH_BASE 0xc0000000u
+#define MSR_HALF      0x2000u
+#define PORTS         0x10000u
+
+/* ---- why a control bit is what it is ---- */
+
+static uint64_t *capability_of(struct abi_caps *caps, int control)
+{
+    uint64_t *const words[ABI_CONTROLS] = {
+        [ABI_CONTROL_PIN] = &caps->pin,     [ABI_CONTROL_CPU1] = &caps->cpu1,
+        [ABI_CONTROL_CPU2] = &caps->cpu2,   [ABI_CONTROL_EXIT] = &caps->exit,
+        [ABI_CONTROL_ENTRY] = &caps->entry,
+    };
+
+    return words[control];
+}
+
+/* One of a control word's "bits": {"name", "wanted", "forced": null, 0 or 1}. */
+static int read_control_bit(struct reader *r, struct vmcs_file *f, int control, uint32_t encoding,
+                            int object)
+{
+    int name = reader_need(r, object, "name", JSMN_STRING);
+    int wanted = reader_member(r->j, object, "wanted");
+    int forced = reader_member(r->j, object, "forced");
+    uint64_t *capability = capability_of(&f->caps, control);
+    const struct decode_bit *bit;
+    char text[64];
+    uint64_t mask;
+
+    if (name < 0)
+        return name;
+    reader_show(r->j, name, text, sizeof(text));
+    bit = vmcs_control_bit_by_name(encoding, text);
+    if (!bit || wanted < 0)
+        return 0;
+    if (!reader_is_literal(r->j, wanted, "true") && !reader_is_literal(r->j, wanted, "false"))
+        return reader_fail(r, wanted, "%s: wanted: must be true or false", text);
+    mask = 1ull << bit->low;
+    f->caps.present = 1;
+    f->settled[control] |= mask;
+    if (reader_is_literal(r->j, wanted, "true"))
+        f->wanted[control] |= mask;
+    if (forced < 0 || reader_is_literal(r->j, forced, "null"))
+        return 0;
+    if (reader_is_literal(r->j, forced, "0"))
+        *capability &= ~(mask << 32);
+    else if (reader_is_literal(r->j, forced, "1"))
+        *capability |= mask;
+    else
+        return reader_fail(r, forced, "%s: forced: must be null, 0 or 1", text);
+    return 0;
+}
+
+static int read_provenance(struct reader *r, struct vmcs_file *f, uint32_t encoding, int object)
+{
+    int control = dump_control(encoding);
+    int bits, t;
+
+    if (control < 0 || reader_member(r->j, object, "bits") < 0)
+        return 0;
+    bits = reader_objects(r, object, "bits");
+    t = bits + 1;
+    for (int i = 0; bits >= 0 && i < r->j->tokens[bits].size; i++) {
+        if (read_control_bit(r, f, control, encoding, t))
+            return -E_FORMAT;
+        t = json_skip(r->j, t);
+    }
+    return bits < 0 ? bits : 0;
+}
+
+/* ---- bitmaps, from the ranges that say what is in them ---- */
+
+typedef void (*bitmap_mark)(uint8_t *bitmaps, uint32_t n);
+
+static void set_bit(uint8_t *bitmap, uint32_t n)
+{
+    bitmap[n / 8] |= (uint8_t)(1u << (n % 8));
+}
+
+static void mark_port(uint8_t *bitmaps, uint32_t port)
+{
+    set_bit(bitmaps + MSR_BITMAP_BYTES, port);
+}
+
+static void clear_msr(uint8_t *bitmaps, uint32_t msr, enum msr_bitmap_part low,
+                      enum msr_bitmap_part high)
+{
+    unsigned part = msr >= MSR_HIGH_BASE ? high : low;
+
+    bitmaps[part * (MSR_HALF / 8) + (msr % MSR_HALF) / 8] &= (uint8_t) ~(1u << (msr % 8));
+}
+
+static void clear_read(uint8_t *bitmaps, uint32_t msr)
+{
+    clear_msr(bitmaps, msr, MSR_READ_LOW, MSR_READ_HIGH);
+}
+
+static void clear_write(uint8_t *bitmaps, uint32_t msr)
+{
+    clear_msr(bitmaps, msr, MSR_WRITE_LOW, MSR_WRITE_HIGH);
+}
+
+static bool range_valid(bool ports, uint64_t first, uint64_t last)
+{
+    if (ports)
+        return first <= last && last < PORTS;
+    return first <= last && (last < MSR_HALF ||
+                             (first >= MSR_HIGH_BASE && last < (uint64_t)MSR_HIGH_BASE + MSR_HALF));
+}
+
+static int read_ranges(struct reader *r, int object, const char *name, uint8_t *bitmaps, bitmap_mark mark)
+{
+    int array = reader_objects(r, object, name);
+    int t = array + 1;
+
+    for (int i = 0; array >= 0 && i < r->j->tokens[array].size; i++) {
+        uint64_t first, last;
+
+        (void)snprintf(r->where, sizeof(r->where), "bitmaps: %s[%d]", name, i);
+        if (reader_need_hex(r, t, "first", 32, &first) || reader_need_hex(r, t, "last", 32, &last))
+            return -E_FORMAT;
+        if (!range_valid(mark == mark_port, first, last))
+            return reader_fail(r, t, "0x%lx to 0x%lx is no range of a bitmap", first, last);
+        for (uint64_t n = first; n <= last; n++)
+            mark(bitmaps, (uint32_t)n);
+        t = json_skip(r->j, t);
+    }
+    return array < 0 ? array : 0;
+}
+
+static int read_bitmaps(struct reader *r, struct vmcs_file *f)
+{
+    int object;
+
+    r->where[0] = 0;
+    if (reader_member(r->j, 0, "bitmaps") < 0)
+        return 0;
+    object = reader_need(r, 0, "bitmaps", JSMN_OBJECT);
+    if (object < 0)
+        return object;
+    (void)snprintf(r->where, sizeof(r->where), "bitmaps");
+    f->has_bitmaps = true;
+    memset(f->bitmaps, 0xff, MSR_BITMAP_BYTES);
+    if (read_ranges(r, object, "ports_that_exit", f->bitmaps, mark_port) ||
+        read_ranges(r, object, "msr_reads_without_exit", f->bitmaps, clear_read))
+        return -E_FORMAT;
+    return read_ranges(r, object, "msr_writes_without_exit", f->bitmaps, clear_write);
+}
+
+/* ---- fields ---- */
+
+static int read_value(struct reader *r, struct vmcs_file *f, unsigned row, int object)
+{
+    const struct vmcs_field *field = vmcs_field(row);
+    int t = reader_member(r->j, object, "value");
+    uint64_t value;
+
+    if (t < 0)
+        return reader_fail(r, object, "\"value\" is missing");
+    if (reader_is_literal(r->j, t, "null")) {
+        vmcs_set_absent(&f->vmcs, row);
+        return 0;
+    }
+    if (reader_hex(r, t, "value", 4 * dump_digits(field), &value))
+        return -E_FORMAT;
+    vmcs_set(&f->vmcs, row, value);
+    return read_provenance(r, f, field->encoding, object);
+}
+
+int reader_vmcs(const struct json *j, struct vmcs_file *out, struct reader_error *e)
+{
+    struct reader r = {.j = j, .e = e};
+    int array, t;
+
+    memset(out, 0, sizeof(*out));
+    /* Until the file says otherwise, a control bit may be 0 and may be 1. */
+    for (int i = 0; i < ABI_CONTROLS; i++)
+        *capability_of(&out->caps, i) = 0xffffffffull << 32;
+    if (reader_root(&r, "a saved answer of GET /v1/guests/{name}/vcpus/{n}/vmcs"))
+        return -E_FORMAT;
+    array = reader_objects(&r, 0, "fields");
+    t = array + 1;
+    for (int i = 0; array >= 0 && i < j->tokens[array].size; i++) {
+        int row = reader_field(&r, t, i, out->listed);
+
+        if (row < 0 || read_value(&r, out, (unsigned)row, t))
+            return -E_FORMAT;
+        t = json_skip(j, t);
+    }
+    return array < 0 ? array : read_bitmaps(&r, out);
+}
+
+/* ---- capabilities ---- */
+
+static int read_width(struct reader *r, int object, const char *name, unsigned shift, uint64_t *v)
+{
+    int t = reader_member(r->j, object, name);
+    int64_t bits;
+
+    if (t < 0)
+        return 0;
+    if (json_integer(r->j, t, 32, 57, &bits))
+        return reader_fail(r, t, "%s: must be a number from 32 to 57", name);
+    *v |= (uint64_t)bits << shift;
+    return 0;
+}
+
+static int read_core(struct reader *r, int object, struct abi_caps *out)
+{
+    int array = reader_objects(r, object, "msrs");
+    int t = array + 1;
+    char where[sizeof(r->where)];
+
+    memcpy(where, r->where, sizeof(where));
+    for (int i = 0; array >= 0 && i < r->j->tokens[array].size; i++) {
+        uint64_t msr, value;
+
+        (void)snprintf(r->where, sizeof(r->where), "%.40s.msrs[%d]", where, i);
+        if (reader_need_hex(r, t, "msr", 32, &msr) || reader_need_hex(r, t, "value", 64, &value))
+            return -E_FORMAT;
+        if (!capability_set(out, (uint32_t)msr, value))
+            return reader_fail(r, t, "msr: 0x%lx is no capability MSR", msr);
+        t = json_skip(r->j, t);
+    }
+    out->present = 1;
+    return array < 0 || read_width(r, object, "physical_address_bits", 0, &out->address_widths) ||
+                   read_width(r, object, "linear_address_bits", 8, &out->address_widths)
+               ? -E_FORMAT
+               : 0;
+}
+
+int reader_caps(const struct json *j, unsigned core, struct abi_caps *out, struct reader_error *e)
+{
+    struct reader r = {.j = j, .e = e};
+    int array, t;
+
+    *out = (struct abi_caps){0};
+    if (reader_root(&r, "a saved answer of GET /v1/vmx/capabilities"))
+        return -E_FORMAT;
+    array = reader_objects(&r, 0, "cores");
+    if (array < 0)
+        return array;
+    if (core >= (unsigned)j->tokens[array].size)
+        return reader_fail(&r, array, "cores: there is no core %u, only %d", core,
+                           j->tokens[array].size);
+    t = array + 1;
+    for (unsigned i = 0; i < core; i++)
+        t = json_skip(j, t);
+    (void)snprintf(r.where, sizeof(r.where), "cores[%u]", core);
+    return read_core(&r, t, out);
+}
