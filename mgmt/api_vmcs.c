@@ -1,11 +1,9 @@
 /* VMCS dumps, kept snapshots and their differences. */
-#include "arch/x86/vmx/caps.h"
-#include "arch/x86/vmx/entry_check.h"
 #include "arch/x86/vmx/fields.h"
-#include "arch/x86/vmx/names.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
 #include "mgmt/dump.h"
+#include "mgmt/report.h"
 
 /* Too large for the stack; one request is answered at a time. */
 static struct abi_snapshot first, second;
@@ -225,39 +223,7 @@ void get_snapshot(struct call *c, char *const *arg)
         put_snapshot(c, arg, (unsigned)number, &o, &first);
 }
 
-/* ---- differences ---- */
-
-static void put_value(struct json_out *j, const char *name, const struct vmcs_field *f,
-                      const struct abi_snapshot *s, unsigned row)
-{
-    if (vmcs_has(&s->vmcs, row))
-        json_hex(j, name, s->vmcs.value[row], dump_digits(f));
-    else
-        json_null(j, name);
-}
-
-static void put_difference(struct json_out *j, const struct vmcs_field *f, unsigned row)
-{
-    if (j->text) {
-        json_printf(j, "\n0x%04x  %-36s 0x%0*lx -> 0x%0*lx", f->encoding, f->name,
-                    (int)dump_digits(f), first.vmcs.value[row], (int)dump_digits(f),
-                    second.vmcs.value[row]);
-        return;
-    }
-    json_object(j, NULL);
-    json_hex(j, "encoding", f->encoding, 4);
-    json_str(j, "name", f->name);
-    json_str(j, "volatility", vmcs_volatility_name((enum vmcs_volatility)f->volatility));
-    put_value(j, "from", f, &first, row);
-    put_value(j, "to", f, &second, row);
-    json_end(j);
-}
-
-static bool differs(unsigned row)
-{
-    return vmcs_has(&first.vmcs, row) != vmcs_has(&second.vmcs, row) ||
-           first.vmcs.value[row] != second.vmcs.value[row];
-}
+/* ---- what is found out from them ---- */
 
 void get_diff(struct call *c, char *const *arg)
 {
@@ -283,75 +249,23 @@ void get_diff(struct call *c, char *const *arg)
     json_u64(j, "to", to);
     json_u64(j, "ticks_between",
              second.tsc > first.tsc ? second.tsc - first.tsc : first.tsc - second.tsc);
-    json_array(j, "fields");
-    for (unsigned row = 0; row < VMCS_ROWS; row++) {
-        const struct vmcs_field *f = vmcs_field(row);
-
-        if (differs(row) && (all || f->volatility == VMCS_VOLATILITY_SETUP))
-            put_difference(j, f, row);
-    }
+    (void)report_diff(j, &first.vmcs, &second.vmcs, NULL, all);
     json_end(j);
-    json_end(j);
-}
-
-/* ---- why it would not enter ---- */
-
-static const char *stage_name(unsigned stage)
-{
-    static const char *const names[] = {"controls", "host state", "guest state"};
-
-    return stage < ARRAY_LEN(names) ? names[stage] : "unknown";
-}
-
-static void put_failure(void *arg, const struct entry_rule_failure *f)
-{
-    struct json_out *j = arg;
-    const struct vmcs_field *field = vmcs_field_by_encoding(f->encoding);
-
-    json_object(j, NULL);
-    json_str(j, "rule", f->rule->name);
-    json_str(j, "field", field ? field->name : "");
-    json_hex(j, "encoding", f->encoding, 4);
-    json_hex(j, "value", f->value, field ? dump_digits(field) : 1);
-    if (f->bits)
-        json_hex(j, "bits", f->bits, 1);
-    json_str(j, "allowed", f->allowed);
-    json_str(j, "stage", stage_name(f->rule->stage));
-    json_str(j, "section", f->rule->section);
-    json_end(j);
-}
-
-/* What is known of the CPU; unknown facts leave their rules out. */
-static struct entry_cpu entry_cpu_of(const struct abi_caps *caps)
-{
-    return (struct entry_cpu){.physical_bits = (uint8_t)caps->address_widths,
-                              .linear_bits = (uint8_t)(caps->address_widths >> 8),
-                              .ia32e = true};
 }
 
 void get_check(struct call *c, char *const *arg)
 {
     struct abi_guest g;
     int number = call_vcpu(c, arg[0], arg[1], &g);
-    const struct abi_caps *abi;
-    struct entry_cpu cpu;
-    struct vmx_caps caps;
     struct json_out *j;
-    unsigned failures;
+    unsigned core;
 
     if (number < 0 || !take(c, (unsigned)number, false))
         return;
-    abi = &c->v->caps[g.vcpus[0].core < ABI_CORES_MAX ? g.vcpus[0].core : 0];
-    vmx_caps_from_abi(abi, &caps);
-    cpu = entry_cpu_of(abi);
+    core = g.vcpus[0].core < ABI_CORES_MAX ? g.vcpus[0].core : 0;
     j = call_begin(c);
     json_object(j, NULL);
     put_heading(j, arg[0], arg[1], &first);
-    failures = vmcs_entry_check(&first.vmcs, &caps, &cpu, NULL, NULL);
-    json_u64(j, "rules", ENTRY_RULES);
-    json_bool(j, "enters", failures == 0);
-    json_array(j, "failures");
-    (void)vmcs_entry_check(&first.vmcs, &caps, &cpu, put_failure, j);
-    json_end(j);
+    (void)report_check(j, &first.vmcs, &c->v->caps[core]);
     json_end(j);
 }

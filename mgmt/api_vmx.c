@@ -1,62 +1,13 @@
 /* What this machine's VT-x can do, core by core. */
-#include "arch/x86/vmx/decode.h"
-#include "arch/x86/vmx/vmx.h"
-#include "hv/fmt.h"
-#include "hv/lib.h"
 #include "mgmt/api_call.h"
 #include "mgmt/capabilities.h"
-
-#define CAPABILITY_INDENT 13u
-
-static void put_bit(void *arg, const struct decode_part *p)
-{
-    struct json_out *j = arg;
-    char bits[8];
-
-    if (p->high == p->low)
-        (void)fmt(bits, sizeof(bits), "%u", p->low);
-    else
-        (void)fmt(bits, sizeof(bits), "%u:%u", p->high, p->low);
-    if (j->text) {
-        json_printf(j, "\n    %5s  %-40s 0x%lx", bits, p->name, p->value);
-        json_wrapped(j, CAPABILITY_INDENT, p->meaning);
-        return;
-    }
-    json_object(j, NULL);
-    json_str(j, "bits", bits);
-    json_str(j, "name", p->name);
-    json_hex(j, "value", p->value, 1);
-    json_str(j, "meaning", p->meaning);
-    json_end(j);
-}
 
 static void put_msr(struct json_out *j, const struct abi_caps *caps, const struct abi_caps *boot,
                     const struct capability *k, bool decode)
 {
-    uint32_t msr = capability_msr(caps, k);
     uint64_t value = capability_value(caps, k);
-    const char *name = vmx_msr_name(msr);
-    bool differs = value != capability_value(boot, k);
 
-    if (j->text) {
-        json_printf(j, "\n0x%03x  %-32s 0x%016lx%s", msr, name ? name : "", value,
-                    differs ? "  DIFFERS from core 0" : "");
-    } else {
-        json_object(j, NULL);
-        json_hex(j, "msr", msr, 1);
-        json_str(j, "name", name ? name : "");
-        json_hex(j, "value", value, 16);
-        json_bool(j, "differs", differs);
-        if (decode)
-            json_array(j, "bits");
-    }
-    if (decode)
-        (void)vmx_msr_decode(msr, value, put_bit, j);
-    if (!j->text) {
-        if (decode)
-            json_end(j);
-        json_end(j);
-    }
+    capability_put(j, capability_msr(caps, k), value, value != capability_value(boot, k), decode);
 }
 
 /* Cores are alike nearly always: what is like core 0 is not said twice in words. */

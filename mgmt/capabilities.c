@@ -1,7 +1,11 @@
 #include "mgmt/capabilities.h"
 
+#include "arch/x86/vmx/decode.h"
 #include "arch/x86/vmx/vmx.h"
+#include "hv/fmt.h"
 #include "hv/lib.h"
+
+#define INDENT 13u
 
 const struct capability capabilities[] = {
     {0x03a, 0, offsetof(struct abi_caps, feature_control)},
@@ -48,4 +52,51 @@ bool capability_set(struct abi_caps *caps, uint32_t msr, uint64_t value)
         return true;
     }
     return false;
+}
+
+static void put_bit(void *arg, const struct decode_part *p)
+{
+    struct json_out *j = arg;
+    char bits[8];
+
+    if (p->high == p->low)
+        (void)fmt(bits, sizeof(bits), "%u", p->low);
+    else
+        (void)fmt(bits, sizeof(bits), "%u:%u", p->high, p->low);
+    if (j->text) {
+        json_printf(j, "\n    %5s  %-40s 0x%lx", bits, p->name, p->value);
+        json_wrapped(j, INDENT, p->meaning);
+        return;
+    }
+    json_object(j, NULL);
+    json_str(j, "bits", bits);
+    json_str(j, "name", p->name);
+    json_hex(j, "value", p->value, 1);
+    json_str(j, "meaning", p->meaning);
+    json_end(j);
+}
+
+void capability_put(struct json_out *j, uint32_t msr, uint64_t value, bool differs, bool decode)
+{
+    const char *name = vmx_msr_name(msr);
+
+    if (j->text) {
+        json_printf(j, "\n0x%03x  %-32s 0x%016lx%s", msr, name ? name : "", value,
+                    differs ? "  DIFFERS from core 0" : "");
+    } else {
+        json_object(j, NULL);
+        json_hex(j, "msr", msr, 1);
+        json_str(j, "name", name ? name : "");
+        json_hex(j, "value", value, 16);
+        json_bool(j, "differs", differs);
+        if (decode)
+            json_array(j, "bits");
+    }
+    if (decode)
+        (void)vmx_msr_decode(msr, value, put_bit, j);
+    if (!j->text) {
+        if (decode)
+            json_end(j);
+        json_end(j);
+    }
 }

@@ -1,7 +1,8 @@
-/* Which member of struct abi_caps each capability MSR is. Pure. */
+/* Which member of struct abi_caps each capability MSR is, and what its bits say. Pure. */
 #pragma once
 
 #include "hv/abi/control.h"
+#include "mgmt/json.h"
 
 /* SDM 3D appendix A: the TRUE MSRs have other numbers. */
 struct capability {
@@ -17,3 +18,5 @@ uint64_t capability_value(const struct abi_caps *caps, const struct capability *
 uint32_t capability_msr(const struct abi_caps *caps, const struct capability *k);
 /* The other way round. False: no capability MSR has this number. */
 bool capability_set(struct abi_caps *caps, uint32_t msr, uint64_t value);
+/* The MSR as an object of the array that is open; `differs`: from core 0's. */
+void capability_put(struct json_out *j, uint32_t msr, uint64_t value, bool differs, bool decode);

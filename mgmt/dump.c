@@ -16,13 +16,17 @@ static bool is_odd(const struct vmcs_field *f)
     return f->reason[0] || f->group != vmcs_encoded_group(f->encoding);
 }
 
+static bool has_row(const uint64_t *rows, unsigned row)
+{
+    return rows[row / 64] >> (row % 64) & 1;
+}
+
 static bool shown(const struct dump *d, unsigned row)
 {
     const struct dump_options *o = d->options;
     const struct vmcs_field *f = vmcs_field(row);
 
-    return (!d->rows || (d->rows[row / 64] >> (row % 64) & 1)) &&
-           (!o->some || (o->chosen[row / 64] >> (row % 64) & 1)) &&
+    return (!d->rows || has_row(d->rows, row)) && (!o->some || has_row(o->chosen, row)) &&
            (o->group < 0 || f->group == o->group) && (!o->oddities || is_odd(f));
 }
 
@@ -63,7 +67,8 @@ static int control_of(const struct dump *d, uint32_t encoding, uint64_t *capabil
 {
     int control = dump_control(encoding);
 
-    if (control < 0 || !d->caps || !d->wanted || !d->caps->present)
+    if (control < 0 || !d->caps || !d->wanted || !d->caps->present ||
+        (d->settled && !d->settled[control]))
         return -1;
     *capability = ((const uint64_t[ABI_CONTROLS]){
         [ABI_CONTROL_PIN] = d->caps->pin,
@@ -79,6 +84,7 @@ struct piece {
     struct json_out *j;
     uint32_t encoding;
     uint64_t word, wanted, capability;
+    uint64_t settled; /* bits about which `wanted` and `capability` say something */
     bool control;
 };
 
@@ -104,7 +110,7 @@ static void put_provenance(const struct piece *p, const struct decode_part *part
     struct control_provenance o;
     char why[96];
 
-    if (!bit)
+    if (!bit || !(p->settled >> bit->low & 1))
         return;
     o = vmcs_control_provenance(p->encoding, bit, p->wanted, p->capability, p->word);
     if (p->j->text) {
@@ -159,6 +165,7 @@ static void put_decoded(struct json_out *j, const struct dump *d, const struct v
     if (control >= 0) {
         p.control = true;
         p.wanted = d->wanted[control];
+        p.settled = d->settled ? d->settled[control] : UINT64_MAX;
     }
     if (vmcs_decode(f->encoding, value, &context, NULL, NULL) == 0)
         return;
@@ -176,34 +183,61 @@ static void put_decoded(struct json_out *j, const struct dump *d, const struct v
 
 /* ---- fields ---- */
 
+static void put_name(struct json_out *j, const struct vmcs_field *f)
+{
+    json_printf(j, "\n0x%04x  %-38s %-7s  ", f->encoding, f->name,
+                vmcs_width_name(vmcs_encoded_width(f->encoding)));
+}
+
+static void put_oddity(struct json_out *j, const struct vmcs_field *f)
+{
+    if (f->group != vmcs_encoded_group(f->encoding))
+        json_printf(j, "\n%*sencoded as a %s field:", (int)INDENT, "",
+                    vmcs_group_name(vmcs_encoded_group(f->encoding)));
+    if (f->reason[0])
+        json_wrapped(j, INDENT, f->reason);
+}
+
+/* Why there is no value; "": nothing to say. */
+static const char *missing(const struct dump *d, unsigned row)
+{
+    if (d->unreadable && has_row(d->unreadable, row))
+        return "the CPU keeps it in a form of its own, which is not known";
+    return vmcs_field_absence(vmcs_field(row));
+}
+
 static void put_text(struct json_out *j, const struct dump *d, unsigned row)
 {
     const struct vmcs_field *f = vmcs_field(row);
-    const char *width = vmcs_width_name(vmcs_encoded_width(f->encoding));
     uint64_t value = d->vmcs->value[row];
 
-    if (vmcs_has(d->vmcs, row))
-        json_printf(j, "\n0x%04x  %-38s %-7s  0x%0*lx", f->encoding, f->name, width,
-                    (int)dump_digits(f), value);
-    else
-        json_printf(j, "\n0x%04x  %-38s %-7s  absent", f->encoding, f->name, width);
-    if (!vmcs_has(d->vmcs, row) && *vmcs_field_absence(f))
-        json_wrapped(j, INDENT, vmcs_field_absence(f));
-    if (f->group != vmcs_encoded_group(f->encoding)) {
-        json_printf(j, "\n%*sencoded as a %s field:", (int)INDENT, "",
-                    vmcs_group_name(vmcs_encoded_group(f->encoding)));
-        json_wrapped(j, INDENT, f->reason);
-    } else if (f->reason[0]) {
-        json_wrapped(j, INDENT, f->reason);
+    put_name(j, f);
+    if (vmcs_has(d->vmcs, row)) {
+        json_printf(j, "0x%0*lx", (int)dump_digits(f), value);
+    } else {
+        json_printf(j, d->unreadable && has_row(d->unreadable, row) ? "unreadable" : "absent");
+        json_wrapped(j, INDENT, missing(d, row));
     }
+    put_oddity(j, f);
     if (d->options->decode && vmcs_has(d->vmcs, row))
         put_decoded(j, d, f, value);
+}
+
+bool dump_value(struct json_out *j, const struct vmcs_field *f, uint64_t value,
+                const struct decode_context *c)
+{
+    struct piece p = {.j = j, .encoding = f->encoding, .word = value};
+
+    put_name(j, f);
+    json_printf(j, "0x%0*lx", (int)dump_digits(f), value);
+    put_oddity(j, f);
+    return vmcs_decode(f->encoding, value, c, put_part, &p) > 0;
 }
 
 static void put_json(struct json_out *j, const struct dump *d, unsigned row)
 {
     const struct vmcs_field *f = vmcs_field(row);
-    const char *absence = vmcs_field_absence(f);
+    const char *absence = missing(d, row);
 
     json_object(j, NULL);
     json_hex(j, "encoding", f->encoding, 4);

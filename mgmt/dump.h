@@ -6,6 +6,8 @@
 #include "arch/x86/vmx/fields.h"
 #include "mgmt/json.h"
 
+struct decode_context;
+
 struct dump_options {
     bool decode;   /* bits, meanings, provenance; what the bitmaps say */
     bool oddities; /* only fields about which there is something odd to say */
@@ -21,7 +23,10 @@ struct dump {
     const uint64_t *wanted; /* ABI_CONTROLS words */
     const struct abi_caps *caps;
     const uint8_t *bitmaps; /* MSR, I/O A, I/O B */
-    const uint64_t *rows;   /* a bit for each row about which something is known; NULL: all */
+    /* Bits of control words about which `wanted` and `caps` say something; NULL: all. */
+    const uint64_t *settled;
+    const uint64_t *rows;       /* a bit for each row about which something is known; NULL: all */
+    const uint64_t *unreadable; /* rows that are there, but their value is not known; NULL: none */
 };
 
 /* The row of a field, by its name or its encoding ("0x4002"), `n` bytes. -E_NOENT. */
@@ -32,6 +37,10 @@ bool dump_choose_fields(struct dump_options *o, const char *list, const char **b
 bool dump_choose_group(struct dump_options *o, const char *name);
 /* The member "fields", and with decode "bitmaps", of the object that is open. */
 void dump_fields(struct json_out *j, const struct dump *d);
+/* For text: one field with each of its bits. `c` may be NULL. False: it has no bits, it is just a
+ * number or an address. */
+bool dump_value(struct json_out *j, const struct vmcs_field *f, uint64_t value,
+                const struct decode_context *c);
 /* Hexadecimal digits of a field's value. */
 unsigned dump_digits(const struct vmcs_field *f);
 /* Of a control word that `wanted` has: its index there (enum abi_control). -1: it is none. */

@@ -6,12 +6,11 @@
 
 #include "hv/abi/control.h"
 #include "hv/json.h"
+#include "mgmt/layout.h"
 
 #define READER_TOKENS  65536u
 #define READER_BYTES   (4u << 20)
 #define ROW_WORDS      (ABI_SNAPSHOT_FIELDS / 64 + 1)
-#define LAYOUT_PAGE    4096u
-#define LAYOUT_DATA    8u /* bytes 0..7: revision identifier and VMX-abort indicator */
 #define READER_NAME    160u
 #define READER_MESSAGE 400u
 
@@ -31,23 +30,11 @@ struct vmcs_file {
     uint8_t bitmaps[ABI_BITMAPS_SIZE];
 };
 
-enum layout_storage { LAYOUT_VERBATIM, LAYOUT_TRANSFORMED, LAYOUT_NOT_FOUND };
-
-struct layout {
-    uint32_t revision;
-    char cpu[READER_NAME];
-    uint64_t listed[ROW_WORDS];
-    struct layout_field {
-        uint16_t offset, size; /* bytes; 0 where not found */
-        uint8_t stored;        /* enum layout_storage */
-    } fields[ABI_SNAPSHOT_FIELDS];
-};
-
 /* All: 0, or -E_FORMAT with *e filled. `j` keeps pointing into `text` and `tokens`. */
 int reader_json(struct json *j, const char *text, size_t length, jsmntok_t *tokens, size_t count,
                 struct reader_error *e) MUST_CHECK;
 int reader_vmcs(const struct json *j, struct vmcs_file *out, struct reader_error *e) MUST_CHECK;
-int reader_layout(const struct json *j, struct layout *out, struct reader_error *e) MUST_CHECK;
+int reader_layout(const struct json *j, struct vmcs_layout *out, struct reader_error *e) MUST_CHECK;
 /* A core of GET /v1/vmx/capabilities. */
 int reader_caps(const struct json *j, unsigned core, struct abi_caps *out,
                 struct reader_error *e) MUST_CHECK;

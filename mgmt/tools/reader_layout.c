@@ -1,5 +1,4 @@
 /* GET /v1/vmx/layout: where a CPU keeps the fields in a VMCS region. */
-#include "mgmt/dump.h"
 #include "mgmt/tools/reader_impl.h"
 
 #include <stdio.h>
@@ -10,16 +9,16 @@ static int read_place(struct reader *r, int object, unsigned row, struct layout_
     unsigned bytes = dump_digits(vmcs_field(row)) / 2;
     int64_t at, n;
 
-    if (f->stored == LAYOUT_NOT_FOUND)
+    if (f->stored == ABI_STORED_NOT_FOUND)
         return 0;
     if (offset < 0 || size < 0)
         return reader_fail(r, object, "\"%s\" is missing", offset < 0 ? "offset" : "size");
     if (json_integer(r->j, size, 1, (int64_t)bytes, &n) || (n & (n - 1)))
         return reader_fail(r, size, "size: must be 1, 2, 4 or 8 bytes, at most the field's %u",
                            bytes);
-    if (json_integer(r->j, offset, LAYOUT_DATA, (int64_t)LAYOUT_PAGE - n, &at))
+    if (json_integer(r->j, offset, LAYOUT_DATA, (int64_t)LAYOUT_REGION - n, &at))
         return reader_fail(r, offset, "offset: must be a number of bytes from %u to %ld",
-                           LAYOUT_DATA, (long)LAYOUT_PAGE - (long)n);
+                           LAYOUT_DATA, (long)LAYOUT_REGION - (long)n);
     f->offset = (uint16_t)at;
     f->size = (uint16_t)n;
     return 0;
@@ -27,13 +26,13 @@ static int read_place(struct reader *r, int object, unsigned row, struct layout_
 
 static int read_layout_field(struct reader *r, int object, unsigned row, struct layout_field *f)
 {
-    static const char *const storages[] = {"verbatim", "transformed", "not found"};
     int stored = reader_need(r, object, "stored", JSMN_STRING);
 
     if (stored < 0)
         return stored;
-    for (unsigned i = 0; i < ARRAY_LEN(storages); i++)
-        if (json_is(r->j, stored, storages[i])) {
+    f->tried = true;
+    for (unsigned i = 0; i < ABI_STORED_FORMS; i++)
+        if (json_is(r->j, stored, layout_stored_name(i))) {
             f->stored = (uint8_t)i;
             return read_place(r, object, row, f);
         }
@@ -56,24 +55,22 @@ static int read_revision(struct reader *r, uint32_t *revision)
     return 0;
 }
 
-int reader_layout(const struct json *j, struct layout *out, struct reader_error *e)
+int reader_layout(const struct json *j, struct vmcs_layout *out, struct reader_error *e)
 {
     struct reader r = {.j = j, .e = e};
+    uint64_t listed[ROW_WORDS] = {0};
     int array, t;
 
     memset(out, 0, sizeof(*out));
     if (reader_root(&r, "a saved answer of GET /v1/vmx/layout") ||
         read_revision(&r, &out->revision))
         return -E_FORMAT;
-    t = reader_member(j, 0, "cpu");
-    if (t >= 0)
-        reader_show(j, t, out->cpu, sizeof(out->cpu));
     array = reader_objects(&r, 0, "fields");
     t = array + 1;
     for (int i = 0; array >= 0 && i < j->tokens[array].size; i++) {
-        int row = reader_field(&r, t, i, out->listed);
+        int row = reader_field(&r, t, i, listed);
 
-        if (row < 0 || read_layout_field(&r, t, (unsigned)row, &out->fields[row]))
+        if (row < 0 || read_layout_field(&r, t, (unsigned)row, &out->field[row]))
             return -E_FORMAT;
         t = json_skip(j, t);
     }

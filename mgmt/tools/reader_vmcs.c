@@ -117,7 +117,8 @@ static bool range_valid(bool ports, uint64_t first, uint64_t last)
                              (first >= MSR_HIGH_BASE && last < (uint64_t)MSR_HIGH_BASE + MSR_HALF));
 }
 
-static int read_ranges(struct reader *r, int object, const char *name, uint8_t *bitmaps, bitmap_mark mark)
+static int read_ranges(struct reader *r, int object, const char *name, uint8_t *bitmaps,
+                       bitmap_mark mark)
 {
     int array = reader_objects(r, object, name);
     int t = array + 1;
