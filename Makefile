@@ -34,12 +34,12 @@ KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/include/jsmn.h
 
-.PHONY: all run iso test unit fuzz fuzz-short boot-test bench check lint reproducible guests config-check clean help \
+.PHONY: all run iso test unit fuzz fuzz-short boot-test bench check lint reproducible guests config-check vmcsdump clean help \
         deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(BUILD)/config-check
+all: $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(BUILD)/config-check $(BUILD)/vmcsdump
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -108,9 +108,20 @@ include test/guests/guests.mk
 HOST_CFLAGS := -std=gnu11 -O2 -g -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(INCLUDE) $(WARN)
 CONFIG_CHECK_C := test/tools/config_check.c hv/config.c hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
 
-$(BUILD)/config-check: $(CONFIG_CHECK_C) Makefile | $(GEN)
+VMCSDUMP_C := $(wildcard mgmt/tools/*.c) $(MGMT_TELL) $(MGMT_PURE)
+HOST_O := $(sort $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o))
+
+$(BUILD)/host/%.o: %.c Makefile | $(GEN)
 	@mkdir -p $(@D)
-	$(CC) $(HOST_CFLAGS) -o $@ $(CONFIG_CHECK_C)
+	$(CC) $(HOST_CFLAGS) -c $< -o $@
+
+$(BUILD)/config-check: $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/CONFIG_CHECK_C.list
+	$(CC) -o $@ $(filter %.o,$^)
+
+$(BUILD)/vmcsdump: $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/VMCSDUMP_C.list
+	$(CC) -o $@ $(filter %.o,$^)
+
+vmcsdump: $(BUILD)/vmcsdump
 
 iso: $(OUT)
 
@@ -133,13 +144,14 @@ clean:
 	rm -rf $(BUILD)
 
 -include $(KERNEL_O:.o=.d) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o.d) $(BUILD)/gen/offsets.inc.d \
-    $(BUILD)/config-check.d
+    $(HOST_O:.o=.d)
 
 ## make run            build, boot in an emulator with the sample guests, print the address
 ##                     CPUS=4 MEM=512 PORT=8080 MACHINE=auto|bochs|kvm CONFIG=iso/guests.json
 ## make iso            write build/bulkhead.iso (BIOS and UEFI, CD and USB stick)
 ##                     CONFIG=their/guests.json OUT=their.iso packs your own guests
 ## make config-check   check a configuration and its images: CONFIG=their/guests.json
+## make vmcsdump       build/vmcsdump: explains saved VMCSs, raw regions and single values
 ## make test           everything that proves it: lint, unit tests, fuzzers (short), boot tests
 ## make unit           host unit tests under ASan and UBSan, with gcc and clang
 ## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a moment each

@@ -77,7 +77,7 @@ bench: deps-test all iso $(GUEST_IMAGES)
 
 OUR_C := $(shell find arch hv net mgmt test -name '*.[ch]' 2>/dev/null)
 # Our own code that runs on the host, and that runs in a guest.
-HOST_C := test/tools/config_check.c $(wildcard test/unit/*.c test/fuzz/*.c)
+HOST_C := test/tools/config_check.c $(wildcard mgmt/tools/*.c) $(wildcard test/unit/*.c test/fuzz/*.c)
 GUEST_C := $(GUEST_NAMES:%=test/guests/%.c) $(wildcard test/guests/lib/*.c)
 HOST_FLAGS = $(filter-out $(NO_DEPS) -O2,$(HOST_CFLAGS) $(LLHTTP_CFLAGS))
 NO_DEPS := -MMD -MP
