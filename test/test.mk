@@ -103,8 +103,8 @@ check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h $(LWIP_STAMP)
 	@$(MAKE) --no-print-directory -s -j2 BUILD=$(BUILD)/clang CC=clang all guests
 	@gcc -fsyntax-only $(HOST_FLAGS) $(HOST_C)
 	@echo "warnings: none from gcc and clang"
-	@$(CPPCHECK) hv net arch/x86 test/tools test/guests
-	@$(CPPCHECK) -Imgmt/include mgmt
+	@$(CPPCHECK) hv net arch/x86 mgmt/tools test/tools test/guests
+	@$(CPPCHECK) -Imgmt/include -imgmt/tools mgmt
 	@echo "cppcheck: ok"
 	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(KERNEL_CFLAGS))" $(KERNEL_C)
 	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(MGMT_CFLAGS) $(WARN))" $(MGMT_C) $(DECODE_C)

@@ -127,6 +127,7 @@ int reader_need_hex(struct reader *r, int object, const char *name, unsigned bit
 {
     int t = reader_member(r->j, object, name);
 
+    *v = 0;
     if (t < 0)
         return reader_fail(r, object, "\"%s\" is missing", name);
     return reader_hex(r, t, name, bits, v);
