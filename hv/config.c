@@ -96,21 +96,50 @@ static void parse_memory(struct parser *p, const struct field *f, int t, void *o
     memcpy((char *)object + f->offset, &v, sizeof(v));
 }
 
+/* One of `names`, stored as its index. */
+static void parse_choice(struct parser *p, const struct field *f, int t, void *object,
+                         const char *const *names, size_t count)
+{
+    char text[96] = "must be ";
+
+    for (uint32_t i = 0; i < count; i++) {
+        size_t n = strlen(text);
+
+        if (json_is(&p->json, t, names[i])) {
+            memcpy((char *)object + f->offset, &i, sizeof(i));
+            return;
+        }
+        (void)fmt(text + n, sizeof(text) - n, "%s\"%s\"",
+                  i == 0           ? ""
+                  : i + 1 == count ? " or "
+                                   : ", ",
+                  names[i]);
+    }
+    error(p, t, f->name, text);
+}
+
 static void parse_restart(struct parser *p, const struct field *f, int t, void *object)
 {
-    enum config_restart r;
+    static const char *const names[] = {
+        [RESTART_NEVER] = "never",
+        [RESTART_ON_FAILURE] = "on-failure",
+        [RESTART_ALWAYS] = "always",
+    };
 
-    if (json_is(&p->json, t, "never"))
-        r = RESTART_NEVER;
-    else if (json_is(&p->json, t, "on-failure"))
-        r = RESTART_ON_FAILURE;
-    else if (json_is(&p->json, t, "always"))
-        r = RESTART_ALWAYS;
-    else {
-        error(p, t, f->name, "must be \"never\", \"on-failure\" or \"always\"");
-        return;
-    }
-    memcpy((char *)object + f->offset, &r, sizeof(r));
+    _Static_assert(sizeof(enum config_restart) == sizeof(uint32_t), "stored by its index");
+    parse_choice(p, f, t, object, names, ARRAY_LEN(names));
+}
+
+static void parse_exit_profile(struct parser *p, const struct field *f, int t, void *object)
+{
+    static const char *const names[ABI_EXIT_PROFILES] = {
+        [ABI_EXITS_DEFAULT] = "default",
+        [ABI_EXITS_LEAST] = "least",
+        [ABI_EXITS_MOST] = "most",
+    };
+
+    _Static_assert(sizeof(enum abi_exit_profile) == sizeof(uint32_t), "stored by its index");
+    parse_choice(p, f, t, object, names, ARRAY_LEN(names));
 }
 
 static void parse_devices(struct parser *p, const struct field *f, int t, void *object)
@@ -187,6 +216,7 @@ static const struct field guest_fields[] = {
     {"budget_us", parse_number, AT(guest_config, budget_us), 0, 10000000},
     {"period_us", parse_number, AT(guest_config, period_us), 1000, 10000000},
     {"restart", parse_restart, AT(guest_config, restart), 0, 0},
+    {"exit_profile", parse_exit_profile, AT(guest_config, exit_profile), 0, 0},
     {"devices", parse_devices, AT(guest_config, devices), 0, 0},
     {"modules", parse_modules, AT(guest_config, modules), 0, 0},
 };

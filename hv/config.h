@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "hv/types.h"
+#include "hv/abi/control.h"
 
 #define CONFIG_GUESTS_MAX  14 /* the control ABI has 16 numbers, one is the management guest's */
 #define CONFIG_MODULES_MAX 8
@@ -44,6 +44,7 @@ struct guest_config {
     enum config_restart restart; /* default never */
     uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
                          "reset", "exit", "net" */
+    enum abi_exit_profile exit_profile; /* JSON: "least", "default" or "most" */
     struct config_module modules[CONFIG_MODULES_MAX];
     unsigned module_count;
     uint32_t line; /* of the guest's `{` in the file */

@@ -261,6 +261,7 @@ static void fill_status(struct guest *g)
     s->period_us = c->period_us;
     s->restart = (uint32_t)c->restart;
     s->devices = c->devices;
+    s->exit_profile = (uint16_t)c->exit_profile;
 }
 
 static int map_shared(struct guest *g, uint64_t at, const void *pages, uint64_t size)

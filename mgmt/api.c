@@ -154,6 +154,17 @@ int call_vcpu(struct call *c, const char *name, const char *vcpu, struct abi_gue
     return -E_NOENT;
 }
 
+const char *exit_profile_name(uint32_t profile)
+{
+    static const char *const names[ABI_EXIT_PROFILES] = {
+        [ABI_EXITS_DEFAULT] = "default",
+        [ABI_EXITS_LEAST] = "least",
+        [ABI_EXITS_MOST] = "most",
+    };
+
+    return profile < ABI_EXIT_PROFILES ? names[profile] : "?";
+}
+
 const char *guest_state_name(uint32_t state)
 {
     static const char *const names[ABI_GUEST_STATES] = {"empty", "failed", "running", "stopped",

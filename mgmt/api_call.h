@@ -44,6 +44,7 @@ int call_guest(struct call *c, const char *name, struct abi_guest *g);
 /* The same with one of its vCPUs, by number as text. */
 int call_vcpu(struct call *c, const char *name, const char *vcpu, struct abi_guest *g);
 const char *guest_state_name(uint32_t state);
+const char *exit_profile_name(uint32_t profile); /* enum abi_exit_profile */
 
 /* ---- the resources: arg holds the path's variable segments ---- */
 

@@ -50,6 +50,7 @@ static void put_configuration(struct json_out *j, const struct abi_guest *g)
     json_u64(j, "budget_us", g->budget_us);
     json_u64(j, "period_us", g->period_us);
     json_str(j, "restart", policies[g->restart < ARRAY_LEN(policies) ? g->restart : 0]);
+    json_str(j, "exit_profile", exit_profile_name(g->exit_profile));
     json_array(j, "devices");
     for (unsigned i = 0; i < ARRAY_LEN(devices); i++)
         if (g->devices & 1u << i)

@@ -1,5 +1,6 @@
 /* PATCH of a VMCS: control bits of a vCPU that runs, by their names. */
 #include "arch/x86/vmx/decode.h"
+#include "arch/x86/vmx/exit_profile.h"
 #include "arch/x86/vmx/fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/fmt.h"
@@ -9,13 +10,6 @@
 
 #define TOKENS_MAX 512u
 #define NAME_MAX   48u
-
-/* Exit profiles: every exit there is (that has its use without more structures), and the fewest
- * that isolation allows. */
-#define PROFILE_CPU1                                                                               \
-    (CPU1_HLT_EXITING | CPU1_INVLPG_EXITING | CPU1_RDTSC_EXITING | CPU1_CR3_LOAD_EXITING |         \
-     CPU1_CR3_STORE_EXITING | CPU1_MOV_DR_EXITING | CPU1_PAUSE_EXITING)
-#define PROFILE_CPU2 (CPU2_RDRAND_EXITING | CPU2_RDSEED_EXITING)
 
 static const struct word {
     const char *name; /* as the API calls it */
@@ -102,19 +96,18 @@ static bool set_word(struct patch *p, int key)
 
 static bool set_profile(struct patch *p, int token)
 {
-    bool most = json_is(&p->json, token, "most");
+    for (unsigned n = 0; n < ABI_EXIT_PROFILES; n++) {
+        struct abi_controls k = exit_profile((enum abi_exit_profile)n);
 
-    if (!most && !json_is(&p->json, token, "least") && !json_is(&p->json, token, "default"))
-        return fail_at(p, token, "profile", "must be \"least\", \"default\" or \"most\"");
-    p->controls.mask[ABI_CONTROL_CPU1] |= PROFILE_CPU1;
-    p->controls.mask[ABI_CONTROL_CPU2] |= PROFILE_CPU2;
-    if (most) {
-        p->controls.value[ABI_CONTROL_CPU1] |= PROFILE_CPU1;
-        p->controls.value[ABI_CONTROL_CPU2] |= PROFILE_CPU2;
-    } else if (json_is(&p->json, token, "default")) {
-        p->controls.value[ABI_CONTROL_CPU1] |= CPU1_HLT_EXITING;
+        if (!json_is(&p->json, token, exit_profile_name(n)))
+            continue;
+        for (unsigned i = 0; i < ABI_CONTROLS; i++) {
+            p->controls.mask[i] |= k.mask[i];
+            p->controls.value[i] |= k.value[i];
+        }
+        return true;
     }
-    return true;
+    return fail_at(p, token, "exit_profile", "must be \"least\", \"default\" or \"most\"");
 }
 
 static bool parse_members(struct patch *p)
@@ -122,18 +115,19 @@ static bool parse_members(struct patch *p)
     int key = 1;
 
     if (p->json.tokens[0].type != JSMN_OBJECT)
-        return fail_at(p, 0, "body", "must be an object: {\"fields\": ...} or {\"profile\": ...}");
+        return fail_at(p, 0, "body",
+                       "must be an object: {\"fields\": ...} or {\"exit_profile\": ...}");
     for (int i = 0; i < p->json.tokens[0].size; i++, key = json_skip(&p->json, key + 1)) {
         const jsmntok_t *value = &p->json.tokens[key + 1];
         int word = key + 2;
 
-        if (json_is(&p->json, key, "profile")) {
+        if (json_is(&p->json, key, "exit_profile")) {
             if (!set_profile(p, key + 1))
                 return false;
             continue;
         }
         if (!json_is(&p->json, key, "fields"))
-            return fail_at(p, key, "body", "has a member that is neither fields nor profile");
+            return fail_at(p, key, "body", "has a member that is neither fields nor exit_profile");
         if (value->type != JSMN_OBJECT)
             return fail_at(p, key + 1, "fields", "must be an object");
         for (int k = 0; k < value->size; k++, word = json_skip(&p->json, word + 1))

@@ -204,6 +204,14 @@ struct abi_vcpu {
     struct abi_controls_result controls;
 };
 
+/* Which exits a guest starts with. */
+enum abi_exit_profile {
+    ABI_EXITS_DEFAULT,
+    ABI_EXITS_LEAST, /* the fewest that isolation allows */
+    ABI_EXITS_MOST,  /* every one that needs no more structures */
+    ABI_EXIT_PROFILES
+};
+
 enum abi_guest_flags {
     ABI_GUEST_MANAGEMENT = 1u << 0,
 };
@@ -227,7 +235,7 @@ struct abi_guest {
     uint32_t restart; /* 0 never, 1 on-failure, 2 always */
     uint32_t devices; /* DEV_* of hv/config.h */
     uint8_t mac[6];
-    uint8_t pad[2];
+    uint16_t exit_profile; /* enum abi_exit_profile */
     struct abi_vcpu vcpus[ABI_VCPUS_MAX];
 };
 _Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit its pages");

@@ -4,12 +4,14 @@ import json
 import pytest
 
 CONFIG = {"guests": [{"name": "control", "image": "guests/control.elf", "memory": "4M", "core": 1},
-                     {"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 0}]}
+                     {"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 0},
+                     {"name": "bare", "image": "guests/control.elf", "memory": "4M", "core": 2, "exit_profile": "least"},
+                     {"name": "all", "image": "guests/control.elf", "memory": "4M", "core": 0, "exit_profile": "most"}]}
 
 
 @pytest.fixture(scope="module")
 def m(start):
-    return start(CONFIG, cpus=2)
+    return start(CONFIG, cpus=3)
 
 
 def patch(m, guest, body):
@@ -27,7 +29,7 @@ def bits(m, guest, field):
 
 
 def next_report(m, after=None):
-    return m.wait_serial(r"control: second \d+, periods \d+, missed (\d+),", after=len(m.serial()) if after is None else after)
+    return m.wait_serial(r"\[control\] control: second \d+, periods \d+, missed (\d+),", after=len(m.serial()) if after is None else after)
 
 
 def test_hlt_exiting(m):
@@ -46,22 +48,31 @@ def test_hlt_exiting(m):
 
 
 def test_profiles(m):
-    assert patch(m, "echo", {"profile": "most"})[0] == 200
+    assert patch(m, "echo", {"exit_profile": "most"})[0] == 200
     m.type("echo", "help\r")
     m.wait_for("/v1/guests/echo/console?format=json", lambda c: "triple" in c["text"].split("help")[-1], "echo does not answer with every exit on")
     assert bits(m, "echo", "PRIMARY_PROCESSOR_CONTROLS")["RDTSC_EXITING"]["value"] == "0x1"
-    assert patch(m, "control", {"profile": "most"})[0] == 200
+    assert patch(m, "control", {"exit_profile": "most"})[0] == 200
     next_report(m, next_report(m).end())
     assert exits(m, "control", "RDTSC") > 500
-    assert patch(m, "control", {"profile": "least"})[0] == 200
+    assert patch(m, "control", {"exit_profile": "least"})[0] == 200
     rdtsc, hlt = exits(m, "control", "RDTSC"), exits(m, "control", "HLT")
     next_report(m, next_report(m).end())
     assert (exits(m, "control", "RDTSC"), exits(m, "control", "HLT")) == (rdtsc, hlt)
-    assert patch(m, "control", {"profile": "default"})[0] == 200
+    assert patch(m, "control", {"exit_profile": "default"})[0] == 200
     next_report(m)
     assert exits(m, "control", "HLT") > hlt and exits(m, "control", "RDTSC") == rdtsc
     check = m.get("/v1/guests/control/vcpus/0/vmcs/check")
     assert check["enters"] is True
+
+
+def test_configured_profiles(m):
+    m.wait_serial(r"\[bare\] control: second \d+,")
+    m.wait_serial(r"\[all\] control: second \d+,")
+    assert exits(m, "bare", "HLT") == 0 == exits(m, "bare", "RDTSC") and exits(m, "bare", "IO_INSTRUCTION") > 100
+    assert exits(m, "all", "RDTSC") > 500 and exits(m, "all", "HLT") > 500
+    assert [m.guest(g)["configuration"]["exit_profile"] for g in ("echo", "bare", "all")] == ["default", "least", "most"]
+    assert bits(m, "bare", "PRIMARY_PROCESSOR_CONTROLS")["HLT_EXITING"]["wanted"] is False
 
 
 @pytest.mark.parametrize("word, bit, value, reason", [
@@ -92,7 +103,7 @@ def test_isolation_stays(m, word, bit, value, reason):
 @pytest.mark.parametrize("body, place", [
     ("", "1:1"), ("[]", "1:1"), ("{", "1:"), ('{"field": {}}', "1:3"), ('{"fields": 3}', "1:12"), ('{"fields": {"GUEST_RIP": {}}}', "1:14"),
     ('{"fields": {"primary_controls": 7}}', "1:33"), ('{"fields": {"primary_controls": {"fly": true}}}', "1:35"),
-    ('{"fields":\n {"primary_controls": {"hlt_exiting": 1}}}', "2:39"), ('{"profile": "some"}', "1:14"),
+    ('{"fields":\n {"primary_controls": {"hlt_exiting": 1}}}', "2:39"), ('{"exit_profile": "some"}', "1:19"),
 ])
 def test_malformed(m, body, place):
     status, answer = patch(m, "control", body)
@@ -102,4 +113,4 @@ def test_malformed(m, body, place):
 def test_not_running(m):
     assert m.request("POST", "/v1/guests/echo/actions", '{"action": "stop"}')[0] == 202
     m.wait_state("echo", "stopped")
-    assert patch(m, "echo", {"profile": "most"})[0] == 409
+    assert patch(m, "echo", {"exit_profile": "most"})[0] == 409

@@ -142,7 +142,7 @@ static void start_device(bool fill)
         say("net: the device does not start\n");
         guest_exit(1);
     }
-    for (uint16_t i = 0; i < sizeof(mac); i++)
+    for (unsigned i = 0; i < sizeof(mac); i++)
         mac[i] = inb(REG(VIRTIO_NET_MAC + i));
 }
 
@@ -292,7 +292,7 @@ static void talk_round(void)
     static uint8_t f[BUFFER];
     unsigned good = 0;
 
-    for (uint8_t i = 0; i < ARRAY_LEN(sizes); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         size_t len = ask(peer, TAG_TALK, (uint8_t)(i + 1), sizes[i], f);
 
         if (len == sizes[i] && intact(f, len) && memcmp(f, mac, 6) == 0 &&

@@ -13,7 +13,7 @@ RULES = [
     ("net/", ("net/", "hv/")),
     ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/vmx/")),
     ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/json.h", "hv/dev/virtio_net.h", "arch/x86/vmx/fields", "arch/x86/vmx/names", "arch/x86/vmx/decode",
-               "arch/x86/vmx/entry_check", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h",
+               "arch/x86/vmx/entry_check", "arch/x86/vmx/exit_profile.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h",
                "arch/x86/vmx/exit_reasons")),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

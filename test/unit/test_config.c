@@ -77,7 +77,8 @@ static void everything(void **state)
               " {\"name\": \"linux-1\", \"image\": \"l/vmlinuz\", \"cmdline\": \"a=\\\"b\\\" "
               "\\u00e9\",\n"
               "  \"memory\": \"256M\", \"core\": 3, \"weight\": 200, \"slice_us\": 500,\n"
-              "  \"budget_us\": 1000, \"period_us\": 5000, \"restart\": \"on-failure\",\n"
+              "  \"budget_us\": 1000, \"period_us\": 5000, \"restart\": \"on-failure\", "
+              "\"exit_profile\": \"most\",\n"
               "  \"devices\": [\"uart\", \"net\"],\n"
               "  \"modules\": [{\"file\": \"l/initrd\", \"args\": \"x y\"}, {\"file\": \"z\"}]}],\n"
               " \"management\": {\"address\": \"192.168.1.9/20\", \"gateway\": \"192.168.0.1\",\n"
@@ -88,6 +89,7 @@ static void everything(void **state)
     assert_int_equal(g->core, 3);
     assert_int_equal(g->budget_us, 1000);
     assert_int_equal(g->restart, RESTART_ON_FAILURE);
+    assert_int_equal(g->exit_profile, ABI_EXITS_MOST);
     assert_int_equal(g->devices, DEV_UART | DEV_NET);
     assert_int_equal(g->module_count, 2);
     assert_string_equal(g->modules[0].args, "x y");
@@ -143,6 +145,7 @@ static void bad_fields(void **state)
           "guests[0].memory");
     guest("\"name\": \"a\", \"image\": \"a\", \"memory\": \"3M\"", "guests[0].memory");
     guest("\"name\": \"a\", \"image\": \"a\", \"restart\": \"maybe\"", "guests[0].restart");
+    guest("\"name\": \"a\", \"image\": \"a\", \"exit_profile\": \"all\"", "guests[0].exit_profile");
     guest("\"name\": \"a\", \"image\": \"a\", \"devices\": \"uart\"", "guests[0].devices");
     guest("\"name\": \"a\", \"image\": \"a\", \"devices\": [\"gpu\"]", "guests[0].devices");
     guest("\"name\": \"a\", \"image\": \"a\", \"modules\": [{}]", "guests[0].modules[0].file");

@@ -3,6 +3,7 @@
 #include "arch/x86/cpu/desc.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/vmx/exit_profile.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
@@ -19,7 +20,8 @@
 #define REAL_LIMIT 0xffffu
 #define FLAT_LIMIT 0xffffffffu
 
-/* What the hypervisor wants of each control word; the capability MSRs may add to it. */
+/* What the hypervisor wants of each control word; a guest's exit profile changes some, and the
+ * capability MSRs may add to it. */
 static const uint32_t wanted[ABI_CONTROLS] = {
     [ABI_CONTROL_PIN] =
         PIN_EXTERNAL_INTERRUPT_EXITING | PIN_NMI_EXITING | PIN_VIRTUAL_NMIS | PIN_PREEMPTION_TIMER,
@@ -54,16 +56,18 @@ static int write_controls(struct vmx_vcpu *x)
     const struct vmx_caps *c = vmx_caps_common();
     const uint64_t caps[ABI_CONTROLS] = {c->pin, c->cpu1, c->cpu2, c->exit, c->entry};
     const struct vmx_guest *g = x->vcpu->guest->backend;
+    const struct abi_controls p = exit_profile(x->vcpu->guest->config.exit_profile);
     uint32_t value[ABI_CONTROLS];
     uint32_t cpu2;
 
     for (unsigned i = 0; i < ABI_CONTROLS; i++) {
-        int rc = vmx_adjust(wanted[i], required[i], caps[i], &value[i]);
+        uint32_t want = (wanted[i] & ~p.mask[i]) | p.value[i];
+        int rc = vmx_adjust(want, required[i] & (want | ~p.mask[i]), caps[i], &value[i]);
 
         if (rc)
             return rc;
         vmwrite(vmx_control_fields[i], value[i]);
-        x->vcpu->stats->wanted[i] = wanted[i];
+        x->vcpu->stats->wanted[i] = want;
     }
     x->cpu1 = value[ABI_CONTROL_CPU1];
     cpu2 = value[ABI_CONTROL_CPU2];
