@@ -23,7 +23,9 @@ INCLUDE := -I. -I$(BUILD)/gen -isystem $(BUILD)/include
 FREESTANDING := -std=c11 -ffreestanding -fno-pie -mno-red-zone -mgeneral-regs-only -mcmodel=small \
         -fno-asynchronous-unwind-tables -fno-strict-aliasing -O2 -g -MMD -MP \
         -ffile-prefix-map=$(CURDIR)=. $(INCLUDE)
-KERNEL_CFLAGS := $(FREESTANDING) $(WARN) -fstack-protector-strong -mstack-protector-guard=global
+# UNRECORDED=1: no flight recorder and no exit counters, for `make bench` to compare with.
+KERNEL_DEFINES := $(if $(UNRECORDED),-DVMX_UNRECORDED)
+KERNEL_CFLAGS := $(FREESTANDING) $(KERNEL_DEFINES) $(WARN) -fstack-protector-strong -mstack-protector-guard=global
 
 # Explains the VMCS to people: for the management guest and host tools, not for the root.
 DECODE_C := $(wildcard arch/x86/vmx/decode*.c)
@@ -90,7 +92,7 @@ $(BUILD)/kernel/hv/main.o: $(BUILD)/gen/version.h
 # Without line numbers: NASM would write the directory of the build into them.
 $(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/gen/offsets.inc Makefile
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 -I./ -I$(BUILD)/gen/ -MD $@.d $< -o $@
+	$(NASM) -f elf64 $(KERNEL_DEFINES) -I./ -I$(BUILD)/gen/ -MD $@.d $< -o $@
 
 # The list of objects, so that a source that is removed also leads to a new link.
 $(BUILD)/gen/%.list: FORCE

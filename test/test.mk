@@ -73,6 +73,7 @@ test: deps-test
 	@$(MAKE) --no-print-directory boot-test
 
 bench: deps-test all iso $(GUEST_IMAGES)
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/unrecorded UNRECORDED=1 $(BUILD)/unrecorded/bulkhead.elf > $(BUILD)/unrecorded.log
 	@$(PYTHON) test/bench/run.py --build $(BUILD)
 
 OUR_C := $(shell find arch hv net mgmt test -name '*.[ch]' 2>/dev/null)

@@ -63,7 +63,7 @@ def fix_volume_serial(iso):
     fail("the UEFI boot image is not where it is expected")
 
 
-def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf"):
+def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf", kernel="bulkhead.elf"):
     files = []
     for name in named_files(config_path):
         if name.startswith("linux/") and not locate(name, config_path, build):
@@ -80,7 +80,7 @@ def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf")
         boot = os.path.join(tree, "boot")
         os.makedirs(os.path.join(boot, "grub"))
         os.makedirs(os.path.join(boot, "m"))
-        for src, name in ((os.path.join(build, "bulkhead.elf"), "bulkhead.elf"), (os.path.join(build, mgmt), "mgmt.elf")):
+        for src, name in ((os.path.join(build, kernel), "bulkhead.elf"), (os.path.join(build, mgmt), "mgmt.elf")):
             subprocess.run(["strip", "--strip-all", "-o", os.path.join(boot, name), src], check=True)
         shutil.copyfile(config_path, os.path.join(boot, "guests.json"))
         with open(os.path.join(os.path.dirname(__file__), "../../iso/grub.cfg"), encoding="utf-8") as f:

@@ -44,8 +44,10 @@ vmx_enter:
     mov rsi, [rdi + VCPU_BACKEND]
     SET_TIMER
     jna .no_timer
+%ifndef VMX_UNRECORDED
     mov rcx, [rdi + VCPU_EXIT]
     mov [rcx + EXIT_ENTRY_TSC], rax     ; the guest goes on after its last exit
+%endif
     cmp rsp, [rsi + X_HOST_RSP]
     je .load                            ; ZF = 1: VMRESUME. MOV keeps the flag until then
     ; The first entry, or another stack depth than at the last one.
@@ -125,6 +127,7 @@ vmx_exit_point:
     mov ecx, VMCS_GUEST_RIP
     vmread rdx, rcx
     jna again
+%ifndef VMX_UNRECORDED
     ; Into the flight recorder, whose ring is aligned to twice its size.
     mov rcx, [rdi + VCPU_EXIT]
     add rcx, EXIT_SIZE
@@ -132,14 +135,18 @@ vmx_exit_point:
     mov [rcx + EXIT_TSC], rax
     mov [rcx + EXIT_ENTRY_TSC], rax
     mov [rcx + EXIT_RIP], rdx
+%endif
     mov eax, VMCS_VM_EXIT_INSTRUCTION_LENGTH
     vmread rax, rax
     jna again
+%ifndef VMX_UNRECORDED
     mov [rcx + EXIT_LENGTH], rax
+%endif
     add rdx, rax
     mov eax, VMCS_GUEST_RIP
     vmwrite rax, rdx
     jna again
+%ifndef VMX_UNRECORDED
     mov [rdi + VCPU_EXIT], rcx
     mov dword [rcx + EXIT_REASON], VMX_EXIT_CPUID
     mov dword [rcx + EXIT_OUTCOME], OUTCOME_SKIP
@@ -149,6 +156,9 @@ vmx_exit_point:
     mov rcx, [rdi + VCPU_STATS]
     inc qword [rcx + STATS_ENTRIES]
     inc qword [rcx + STATS_EXITS_CPUID]
+%else
+    mov rax, [rdi + GPR_RAX]
+%endif
     mov ecx, eax
     shl ecx, 4
     add rsi, rcx
