@@ -236,12 +236,19 @@ void get_diff(struct call *c, char *const *arg)
     if (number < 0 || !call_query_u64(c, "from", &from) || !call_query_u64(c, "to", &to) ||
         !call_query_bool(c, "volatile", &all))
         return;
-    if (!from || !to) {
-        call_failf(c, 400, "%s: the sequence number of a snapshot is needed", from ? "to" : "from");
+    if (!from) {
+        call_fail(c, 400, "from: the sequence number of a snapshot is needed");
         return;
     }
-    if (!copy_numbered(c, (unsigned)number, from, &first) ||
-        !copy_numbered(c, (unsigned)number, to, &second))
+    if (!to) { /* now */
+        if (!take(c, (unsigned)number, false))
+            return;
+        second = first;
+        to = second.sequence;
+    } else if (!copy_numbered(c, (unsigned)number, to, &second)) {
+        return;
+    }
+    if (!copy_numbered(c, (unsigned)number, from, &first))
         return;
     j = call_begin(c);
     json_object(j, NULL);

@@ -314,6 +314,20 @@ static void put_bitmaps(struct json_out *j, const uint8_t *bitmaps)
 }
 
 /* In text: sections by what the fields really belong to. In JSON: by encoding. */
+/* What a bitmap says goes with the field that points at it. */
+static bool bitmaps_shown(const struct dump *d)
+{
+    for (unsigned row = 0; row < VMCS_ROWS; row++) {
+        uint32_t encoding = vmcs_field(row)->encoding;
+
+        if ((encoding == VMCS_IO_BITMAP_A || encoding == VMCS_IO_BITMAP_B ||
+             encoding == VMCS_MSR_BITMAP) &&
+            shown(d, row))
+            return true;
+    }
+    return false;
+}
+
 void dump_fields(struct json_out *j, const struct dump *d)
 {
     json_array(j, "fields");
@@ -333,7 +347,6 @@ void dump_fields(struct json_out *j, const struct dump *d)
         }
     }
     json_end(j);
-    if (d->options->decode && !d->options->some && d->bitmaps &&
-        (d->options->group < 0 || d->options->group == VMCS_GROUP_CONTROL))
+    if (d->options->decode && d->bitmaps && bitmaps_shown(d))
         put_bitmaps(j, d->bitmaps);
 }

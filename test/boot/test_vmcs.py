@@ -84,6 +84,8 @@ def test_snapshots_and_diff(m):
     # Since its launch the guest has gone on, but nobody has changed its set-up.
     assert "GUEST_RIP" in {f["name"] for f in m.get(f"{VMCS}/diff?from={launch['sequence']}&to={first}")["fields"]}
     assert m.get(f"{VMCS}/diff?from={launch['sequence']}&to={first}&volatile=0")["fields"] == []
+    now = m.get(f"{VMCS}/diff?from={first}")
+    assert now["to"] > second and now["ticks_between"] > 0 and "IDT_VECTORING_INFO" not in {f["name"] for f in m.get(f"{VMCS}/diff?from={first}&volatile=0")["fields"]}
     # The ring has eight places; the launch has one of its own.
     for _ in range(8):
         assert m.request("POST", VMCS + "/snapshots")[0] == 201

@@ -318,8 +318,8 @@ static void snapshots_kept(void **state)
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=1&to=3&volatile=0"), 200);
     assert_null(strstr(body, "GUEST_RIP"));
     assert_non_null(strstr(body, "VPID"));
-    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=1"), 400);
-    assert_non_null(strstr(body, "to: "));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?to=1"), 400);
+    assert_non_null(strstr(body, "from: "));
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=-1&to=3"), 400);
     assert_non_null(strstr(body, "from: "));
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=1&to=3&volatile=maybe"), 400);
