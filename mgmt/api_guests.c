@@ -1,8 +1,11 @@
 /* Guests: what they are and do, and what can be done to them. */
 #include "arch/x86/vmx/names.h"
 #include "hv/fmt.h"
+#include "hv/json.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+
+#define ACTION_TOKENS 8u
 
 static void put_summary(struct json_out *j, const struct abi_guest *g)
 {
@@ -109,33 +112,31 @@ void get_guest(struct call *c, char *const *arg)
     json_end(j);
 }
 
-/* {"action": "stop"}: the only shape, so that finding the word is parsing enough. */
-static int parse_action(const struct http_request *r)
+/* {"action": "stop"}. Negative, and the call has failed with 400. */
+static int parse_action(struct call *c)
 {
     static const struct {
         const char *text;
         int action;
     } known[] = {
-        {"{\"action\":\"stop\"}", ABI_ACTION_STOP},
-        {"{\"action\":\"start\"}", ABI_ACTION_START},
-        {"{\"action\":\"reset\"}", ABI_ACTION_RESET},
+        {"stop", ABI_ACTION_STOP},
+        {"start", ABI_ACTION_START},
+        {"reset", ABI_ACTION_RESET},
     };
-    char packed[40];
-    size_t n = 0;
+    jsmntok_t tokens[ACTION_TOKENS];
+    struct json_error e;
+    struct json json;
 
-    for (size_t i = 0; i < r->body_len; i++) {
-        char ch = (char)r->body[i];
-
-        if (ch == ' ' || ch == '\t' || ch == '\r' || ch == '\n')
-            continue;
-        if (n == sizeof(packed) - 1)
-            return -E_FORMAT;
-        packed[n++] = ch;
+    if (json_parse(&json, (const char *)c->r->body, c->r->body_len, tokens, ACTION_TOKENS, &e) <
+        0) {
+        call_failf(c, 400, "%u:%u: the body is not JSON: %s", e.line, e.column, e.text);
+        return -E_FORMAT;
     }
-    packed[n] = 0;
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        if (strcmp(packed, known[i].text) == 0)
+        if (tokens[0].type == JSMN_OBJECT && tokens[0].size == 1 && json_is(&json, 1, "action") &&
+            json_is(&json, 2, known[i].text))
             return known[i].action;
+    call_fail(c, 400, "the body must be {\"action\": \"start\"}, \"stop\" or \"reset\"");
     return -E_FORMAT;
 }
 
@@ -143,15 +144,11 @@ void post_action(struct call *c, char *const *arg)
 {
     struct json_out *j;
     struct abi_guest g;
-    int number = call_guest(c, arg[0], &g), action = parse_action(c->r);
+    int number = call_guest(c, arg[0], &g), action = number < 0 ? -1 : parse_action(c);
     int64_t rc;
 
-    if (number < 0)
+    if (action < 0)
         return;
-    if (action < 0) {
-        call_fail(c, 400, "the body must be {\"action\": \"start\"}, \"stop\" or \"reset\"");
-        return;
-    }
     rc = c->v->act((unsigned)number, (unsigned)action);
     if (rc < 0) {
         call_failf(c, 409, "not possible: the guest is %s%s", guest_state_name(g.state),

@@ -74,7 +74,7 @@ static int collect(struct virtqueue *q, const struct gmem *m, struct virtqueue_c
     for (;;) {
         struct desc d;
 
-        if (at >= q->size || c->count == VIRTQUEUE_CHAIN)
+        if (at >= q->size || c->count == q->size)
             return broken(q);
         if (gmem_read(m, gpa(q->desc + (uint64_t)at * DESC_SIZE), &d, sizeof(d)))
             return broken(q);

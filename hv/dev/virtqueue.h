@@ -13,8 +13,6 @@
 #include "hv/types.h"
 
 #define VIRTQUEUE_MAX 256u /* entries */
-#define VIRTQUEUE_CHAIN                                                                            \
-    32u /* descriptors in one chain; the standard would allow the queue's size */
 
 struct virtqueue {
     uint16_t size; /* a power of two, <= VIRTQUEUE_MAX; set by the guest while not ready */
@@ -32,8 +30,8 @@ struct virtqueue_piece {
 
 struct virtqueue_chain {
     uint16_t head;
-    unsigned count; /* at least 1 */
-    struct virtqueue_piece pieces[VIRTQUEUE_CHAIN];
+    unsigned count; /* 1 to the queue's size */
+    struct virtqueue_piece pieces[VIRTQUEUE_MAX];
 };
 
 /* As after a device reset: not ready, full size. */

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check(const struct virtqueue *q, const struct gmem *m, const struct virtqueue_chain *c)
 {
-    if (c->count == 0 || c->count > VIRTQUEUE_CHAIN || c->head >= q->size)
+    if (c->count == 0 || c->count > q->size || c->head >= q->size)
         abort();
     for (unsigned i = 0; i < c->count; i++) {
         const struct virtqueue_piece *p = &c->pieces[i];
