@@ -130,6 +130,17 @@ static void parse_restart(struct parser *p, const struct field *f, int t, void *
     parse_choice(p, f, t, object, names, ARRAY_LEN(names));
 }
 
+static void parse_paused_clock(struct parser *p, const struct field *f, int t, void *object)
+{
+    static const char *const names[] = {
+        [PAUSED_CLOCK_STOPS] = "stops",
+        [PAUSED_CLOCK_RUNS] = "runs",
+    };
+
+    _Static_assert(sizeof(enum config_paused_clock) == sizeof(uint32_t), "stored by its index");
+    parse_choice(p, f, t, object, names, ARRAY_LEN(names));
+}
+
 static void parse_exit_profile(struct parser *p, const struct field *f, int t, void *object)
 {
     static const char *const names[ABI_EXIT_PROFILES] = {
@@ -216,6 +227,8 @@ static const struct field guest_fields[] = {
     {"budget_us", parse_number, AT(guest_config, budget_us), 0, 10000000},
     {"period_us", parse_number, AT(guest_config, period_us), 1000, 10000000},
     {"restart", parse_restart, AT(guest_config, restart), 0, 0},
+    {"restart_limit", parse_number, AT(guest_config, restart_limit), 0, 1000},
+    {"paused_clock", parse_paused_clock, AT(guest_config, paused_clock), 0, 0},
     {"exit_profile", parse_exit_profile, AT(guest_config, exit_profile), 0, 0},
     {"devices", parse_devices, AT(guest_config, devices), 0, 0},
     {"modules", parse_modules, AT(guest_config, modules), 0, 0},

@@ -23,6 +23,9 @@ enum config_device {
 };
 #define DEV_DEFAULT (DEV_UART | DEV_PIC | DEV_PIT | DEV_RTC | DEV_RESET | DEV_EXIT)
 
+/* What a guest's clocks do while it is paused: TSC, PIT and RTC stand still, or go on. */
+enum config_paused_clock { PAUSED_CLOCK_STOPS, PAUSED_CLOCK_RUNS };
+
 enum config_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
 
 struct config_module {
@@ -42,6 +45,8 @@ struct guest_config {
     uint32_t budget_us; /* 0: unbounded; else at most this much run time in each period_us */
     uint32_t period_us; /* with a budget; 1000..10000000 */
     enum config_restart restart; /* default never */
+    uint32_t restart_limit; /* 0..1000: so many restarts after short lives in a row; 0: no limit */
+    enum config_paused_clock paused_clock; /* JSON: "stops" (default) or "runs" */
     uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
                          "reset", "exit", "net" */
     enum abi_exit_profile exit_profile; /* JSON: "least", "default" or "most" */

@@ -14,6 +14,14 @@
 #define LOG_LINE_MAX 512u
 #define INPUT_CHUNK  64u
 
+/* Has a vCPU with a VMCS. */
+static bool is_there(const struct guest *g)
+{
+    uint32_t state = __atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE);
+
+    return state == ABI_GUEST_RUNNING || state == ABI_GUEST_PAUSED;
+}
+
 static int64_t call_snapshot(uint64_t number, uint64_t vcpu, uint64_t keep)
 {
     struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
@@ -23,7 +31,7 @@ static int64_t call_snapshot(uint64_t number, uint64_t vcpu, uint64_t keep)
         return -E_NOENT;
     if (keep > 1)
         return -E_INVAL;
-    if (g->status->state != ABI_GUEST_RUNNING) {
+    if (!is_there(g)) {
         sequence = __atomic_load_n(&g->snapshots[ABI_SNAPSHOT_DEATH].sequence, __ATOMIC_ACQUIRE);
         return sequence && !keep ? (int64_t)sequence : -E_STATE;
     }
@@ -45,7 +53,7 @@ static int64_t call_controls(const struct vcpu *v, uint64_t number, uint64_t vcp
     rc = gmem_read(&v->guest->mem, gpa(address), &c, sizeof(c));
     if (rc)
         return rc;
-    if (g->status->state != ABI_GUEST_RUNNING)
+    if (!is_there(g))
         return -E_STATE;
     if (!__atomic_compare_exchange_n(&g->controls_busy, &idle, 1, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_RELAXED))
@@ -75,7 +83,7 @@ static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t addres
 
     if (!g)
         return -E_NOENT;
-    if (g->status->state != ABI_GUEST_RUNNING || !(g->config.devices & DEV_UART))
+    if (!is_there(g) || !(g->config.devices & DEV_UART))
         return -E_STATE;
     if (!gmem_ptr(&v->guest->mem, gpa(address), length))
         return -E_RANGE;
@@ -96,6 +104,21 @@ static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t addres
     return total;
 }
 
+/* Which request an action is, and in which states it makes sense. */
+static const struct action {
+    uint32_t request;
+    uint32_t states;  /* bits of enum abi_guest_state */
+    bool not_for_own; /* nobody could undo it */
+} actions[ABI_ACTION_END] = {
+    [ABI_ACTION_STOP] = {VCPU_REQ_STOP, 1u << ABI_GUEST_RUNNING | 1u << ABI_GUEST_PAUSED, true},
+    [ABI_ACTION_START] = {VCPU_REQ_START, ~(1u << ABI_GUEST_RUNNING | 1u << ABI_GUEST_PAUSED),
+                          false},
+    [ABI_ACTION_RESET] = {VCPU_REQ_STOP | VCPU_REQ_START, ~0u, false},
+    [ABI_ACTION_PAUSE] = {VCPU_REQ_PAUSE, 1u << ABI_GUEST_RUNNING, true},
+    [ABI_ACTION_RESUME] = {VCPU_REQ_RESUME, 1u << ABI_GUEST_PAUSED, false},
+    [ABI_ACTION_NMI] = {VCPU_REQ_NMI, 1u << ABI_GUEST_RUNNING, false},
+};
+
 static int64_t call_action(uint64_t number, uint64_t action)
 {
     struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
@@ -103,29 +126,16 @@ static int64_t call_action(uint64_t number, uint64_t action)
 
     if (!g)
         return -E_NOENT;
-    state = __atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE);
-    if (!g->complete)
-        return -E_STATE; /* it never got its memory, or not all of it */
-    switch (action) {
-    case ABI_ACTION_STOP:
-        /* Nobody could start the management guest again. */
-        if (g->management)
-            return -E_PERM;
-        if (state != ABI_GUEST_RUNNING)
-            return -E_STATE;
-        core_request(&g->vcpu, VCPU_REQ_STOP);
-        return 0;
-    case ABI_ACTION_START:
-        if (state == ABI_GUEST_RUNNING)
-            return -E_STATE;
-        core_request(&g->vcpu, VCPU_REQ_START);
-        return 0;
-    case ABI_ACTION_RESET:
-        core_request(&g->vcpu, VCPU_REQ_STOP | VCPU_REQ_START);
-        return 0;
-    default:
+    if (action >= ABI_ACTION_END || !actions[action].request)
         return -E_INVAL;
-    }
+    if (g->management && actions[action].not_for_own)
+        return -E_PERM;
+    state = __atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE);
+    /* Not complete: it never got its memory, or not all of it. */
+    if (!g->complete || !(actions[action].states >> state & 1))
+        return -E_STATE;
+    core_request(&g->vcpu, actions[action].request);
+    return 0;
 }
 
 static int64_t call_log(const struct vcpu *v, uint64_t address, uint64_t length)

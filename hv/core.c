@@ -107,7 +107,7 @@ static void take_controls(struct guest *g)
 {
     struct abi_controls_result *r = &g->vcpu.stats->controls;
 
-    if (g->phase == GUEST_LIVE) {
+    if (guest_has_vcpu(g)) {
         virt_backend()->controls(&g->vcpu, &g->new_controls, r);
     } else {
         r->result = -E_STATE;
@@ -128,10 +128,21 @@ static void take_requests(struct core *c, struct guest *g, uint32_t r)
         retire(c, g, NEVER);
     }
     if ((r & VCPU_REQ_START) && g->phase == GUEST_IDLE) {
+        g->deaths_in_a_row = 0;
         guest_begin_start(g);
         sched_wake(&c->sched, &v->sched, arch_tsc());
     }
-    if ((r & (VCPU_REQ_SNAPSHOT | VCPU_REQ_KEEP)) && g->phase == GUEST_LIVE)
+    if ((r & VCPU_REQ_PAUSE) && g->phase == GUEST_LIVE) {
+        guest_pause(g);
+        sched_block(&c->sched, &v->sched, NEVER);
+    }
+    if ((r & VCPU_REQ_RESUME) && g->phase == GUEST_PAUSED) {
+        guest_resume(g);
+        sched_wake(&c->sched, &v->sched, arch_tsc());
+    }
+    if ((r & VCPU_REQ_NMI) && g->phase == GUEST_LIVE)
+        v->nmi = true;
+    if ((r & (VCPU_REQ_SNAPSHOT | VCPU_REQ_KEEP)) && guest_has_vcpu(g))
         take_snapshots(g, r);
     if (r & VCPU_REQ_CONTROLS)
         take_controls(g);
@@ -162,7 +173,7 @@ static void serve(struct core *c)
         if (r)
             take_requests(c, g, r);
         if (g->vcpu.halted && g->phase == GUEST_LIVE &&
-            (platform_irq_pending(&g->platform) || g->platform.next_event == 0))
+            (platform_irq_pending(&g->platform) || g->vcpu.nmi || g->platform.next_event == 0))
             sched_wake(&c->sched, &g->vcpu.sched, arch_tsc());
     }
 }
@@ -207,7 +218,7 @@ static bool wake_from_halt(struct core *c, struct vcpu *v)
     p->clock.now = arch_tsc();
     if (p->clock.now >= p->next_event)
         platform_timers(p);
-    if (platform_irq_pending(p))
+    if (platform_irq_pending(p) || v->nmi)
         return true;
     sched_block(&c->sched, &v->sched, p->next_event);
     return false;

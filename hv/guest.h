@@ -31,6 +31,9 @@ enum vcpu_request {
     VCPU_REQ_START = 1u << 5,    /* load and start anew */
     VCPU_REQ_KEEP = 1u << 6,     /* publish a VMCS snapshot and keep it */
     VCPU_REQ_CONTROLS = 1u << 7, /* change control words: guest->new_controls */
+    VCPU_REQ_PAUSE = 1u << 8,    /* ABI_ACTION_PAUSE */
+    VCPU_REQ_RESUME = 1u << 9,   /* ABI_ACTION_RESUME */
+    VCPU_REQ_NMI = 1u << 10,     /* ABI_ACTION_NMI */
 };
 
 struct vcpu {
@@ -43,6 +46,7 @@ struct vcpu {
     uint32_t requests;         /* enum vcpu_request, atomic */
     unsigned core;
     bool halted;      /* in HLT: waits for an interrupt */
+    bool nmi;         /* one waits to be injected */
     bool waits;       /* the CPU can wait in the guest's HLT: run() takes a halted vCPU */
     uint64_t woke_at; /* when it last left HLT inside run() */
     bool stop;        /* set by vcpu_stop(): leave the run loop, never enter again */
@@ -60,6 +64,7 @@ enum guest_phase {
     GUEST_STARTING,  /* its devices are there, its vCPU is not */
     GUEST_LAUNCHING, /* all is there */
     GUEST_LIVE,      /* its vCPU runs */
+    GUEST_PAUSED,    /* its vCPU is there and gets no time */
 };
 
 /* A piece of an image on its way into the guest's memory. */
@@ -86,6 +91,7 @@ struct guest {
     char line[GUEST_LINE_SIZE]; /* output up to the next newline, for the serial console */
     unsigned line_len;
     uint64_t line_tsc;  /* of its last byte */
+    uint64_t paused_at; /* GUEST_PAUSED: since when */
     uint64_t heartbeat; /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
     struct platform platform;
     struct vcpu vcpu;
@@ -123,6 +129,12 @@ int64_t control_call(struct vcpu *v);
 void *guest_alloc_page(struct guest *g) MUST_CHECK;
 /* Gives such a page back. */
 void guest_free_page(struct guest *g, void *page);
+
+/* Its vCPU has a VMCS that can be read and changed. Owning core. */
+static inline bool guest_has_vcpu(const struct guest *g)
+{
+    return g->phase == GUEST_LIVE || g->phase == GUEST_PAUSED;
+}
 
 /* By number, 0..ABI_GUESTS_MAX-1; NULL for numbers not in use. */
 struct guest *guest_get(unsigned number);

@@ -144,6 +144,23 @@ static void set_state(struct guest *g, enum abi_guest_state state, const char *w
     status_end(g);
 }
 
+/* Whoever watches is told. */
+static void tell_management(const struct guest *g)
+{
+    if (life.management && life.management != g)
+        core_request(&life.management->vcpu, VCPU_REQ_EVENT);
+}
+
+/* Of a guest that goes on living. */
+static void set_paused(struct guest *g, bool paused)
+{
+    status_begin(g);
+    g->status->state = paused ? ABI_GUEST_PAUSED : ABI_GUEST_RUNNING;
+    status_end(g);
+    log_info("guest %s: %s", g->config.name, paused ? "paused" : "resumed");
+    tell_management(g);
+}
+
 static void fail(struct guest *g, const char *why)
 {
     set_state(g, ABI_GUEST_FAILED, why);
@@ -260,6 +277,8 @@ static void fill_status(struct guest *g)
     s->budget_us = c->budget_us;
     s->period_us = c->period_us;
     s->restart = (uint32_t)c->restart;
+    s->restart_limit = c->restart_limit;
+    s->paused_clock = (uint32_t)c->paused_clock;
     s->devices = c->devices;
     s->exit_profile = (uint16_t)c->exit_profile;
 }
@@ -479,6 +498,7 @@ static void start_vcpu(struct guest *g)
 {
     memset(&g->vcpu.regs, 0, sizeof(g->vcpu.regs));
     g->vcpu.halted = false;
+    g->vcpu.nmi = false;
     g->vcpu.stop = false;
     if (life.ops->vcpu_init(&g->vcpu, &g->start)) {
         fail(g, "its virtual CPU cannot be set up");
@@ -558,6 +578,7 @@ static void start_step(struct guest *g)
         break;
     case GUEST_IDLE:
     case GUEST_LIVE:
+    case GUEST_PAUSED:
         break;
     }
 }
@@ -610,23 +631,61 @@ static void finish(struct guest *g)
     g->vcpu.halted = false;
     log_info("guest %s: %s: %s", g->config.name,
              g->status->state == ABI_GUEST_CRASHED ? "crashed" : "stopped", g->status->why);
-    if (life.management && life.management != g)
-        core_request(&life.management->vcpu, VCPU_REQ_EVENT);
+    tell_management(g);
+}
+
+/* After so many short lives another one is not tried. */
+static bool gives_up(const struct guest *g)
+{
+    uint32_t limit = g->config.restart_limit;
+
+    if (!limit || g->deaths_in_a_row <= limit)
+        return false;
+    log_warn("guest %s: not started again: it ended %u times within %u seconds of its start",
+             g->config.name, g->deaths_in_a_row, SHORT_LIFE_SECONDS);
+    return true;
 }
 
 uint64_t guest_ended(struct guest *g)
 {
+    uint64_t again;
+
     finish(g);
     if (!wants_restart(g))
         return NEVER;
+    again = restart_time(g, arch_tsc());
+    if (gives_up(g))
+        return NEVER;
     guest_begin_start(g);
     g->status->restarts++;
-    return restart_time(g, arch_tsc());
+    return again;
+}
+
+void guest_pause(struct guest *g)
+{
+    g->phase = GUEST_PAUSED;
+    g->paused_at = arch_tsc();
+    set_paused(g, true);
+}
+
+void guest_resume(struct guest *g)
+{
+    uint64_t now = arch_tsc();
+
+    if (g->config.paused_clock == PAUSED_CLOCK_STOPS) {
+        platform_shift(&g->platform, now - g->paused_at);
+        life.ops->shift_tsc(&g->vcpu, now - g->paused_at);
+    }
+    g->platform.clock.now = now;
+    if (g->config.devices & DEV_NET)
+        platform_frames_wait(&g->platform); /* some may have come meanwhile */
+    g->phase = GUEST_LIVE;
+    set_paused(g, false);
 }
 
 void guest_end(struct guest *g, const char *why)
 {
-    if (g->phase != GUEST_LIVE)
+    if (!guest_has_vcpu(g))
         return;
     vcpu_stop(&g->vcpu, ABI_GUEST_STOPPED, "%s", why);
     finish(g);

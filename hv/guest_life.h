@@ -27,7 +27,10 @@ void guest_begin_start(struct guest *g);
 /* The vCPU has stopped (v->stop): last snapshot, state, restart policy. Returns when to start it
  * again (absolute ticks), or NEVER. */
 uint64_t guest_ended(struct guest *g);
-/* Ends a live guest by request. */
+/* Of a live guest, and of a paused one. */
+void guest_pause(struct guest *g);
+void guest_resume(struct guest *g);
+/* Ends a live or paused guest by request. */
 void guest_end(struct guest *g, const char *why);
 
 /* Moves typed bytes into the UART as far as it has room. */

@@ -54,6 +54,8 @@ struct virt_ops {
     /* Changes control words, all or nothing; fills result, control, bits and text of *r. Owning
      * core, vCPU live. */
     void (*controls)(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r);
+    /* Takes `ticks` from what the guest reads as its TSC. Owning core, vCPU live. */
+    void (*shift_tsc)(struct vcpu *v, uint64_t ticks);
     /* Where the CPU keeps a field in its VMCS region: ABI_CALL_PROBE's result. Inside an exit of
      * this vCPU. Bounded. */
     int64_t (*probe_field)(struct vcpu *v, uint64_t row);

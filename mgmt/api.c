@@ -167,8 +167,8 @@ const char *exit_profile_name(uint32_t profile)
 
 const char *guest_state_name(uint32_t state)
 {
-    static const char *const names[ABI_GUEST_STATES] = {"empty", "failed", "running", "stopped",
-                                                        "crashed"};
+    static const char *const names[ABI_GUEST_STATES] = {"empty",   "failed",  "running",
+                                                        "stopped", "crashed", "paused"};
 
     return state < ABI_GUEST_STATES ? names[state] : "unknown";
 }

@@ -53,6 +53,8 @@ static void put_configuration(struct json_out *j, const struct abi_guest *g)
     json_u64(j, "budget_us", g->budget_us);
     json_u64(j, "period_us", g->period_us);
     json_str(j, "restart", policies[g->restart < ARRAY_LEN(policies) ? g->restart : 0]);
+    json_u64(j, "restart_limit", g->restart_limit);
+    json_str(j, "paused_clock", g->paused_clock ? "runs" : "stops");
     json_str(j, "exit_profile", exit_profile_name(g->exit_profile));
     json_array(j, "devices");
     for (unsigned i = 0; i < ARRAY_LEN(devices); i++)
@@ -119,9 +121,8 @@ static int parse_action(struct call *c)
         const char *text;
         int action;
     } known[] = {
-        {"stop", ABI_ACTION_STOP},
-        {"start", ABI_ACTION_START},
-        {"reset", ABI_ACTION_RESET},
+        {"stop", ABI_ACTION_STOP},   {"start", ABI_ACTION_START},   {"reset", ABI_ACTION_RESET},
+        {"pause", ABI_ACTION_PAUSE}, {"resume", ABI_ACTION_RESUME}, {"nmi", ABI_ACTION_NMI},
     };
     jsmntok_t tokens[ACTION_TOKENS];
     struct json_error e;
@@ -136,7 +137,9 @@ static int parse_action(struct call *c)
         if (tokens[0].type == JSMN_OBJECT && tokens[0].size == 1 && json_is(&json, 1, "action") &&
             json_is(&json, 2, known[i].text))
             return known[i].action;
-    call_fail(c, 400, "the body must be {\"action\": \"start\"}, \"stop\" or \"reset\"");
+    call_fail(c, 400,
+              "the body must be {\"action\": \"start\"}, or with \"stop\", \"reset\", \"pause\", "
+              "\"resume\" or \"nmi\"");
     return -E_FORMAT;
 }
 
@@ -152,7 +155,7 @@ void post_action(struct call *c, char *const *arg)
     rc = c->v->act((unsigned)number, (unsigned)action);
     if (rc < 0) {
         call_failf(c, 409, "not possible: the guest is %s%s", guest_state_name(g.state),
-                   rc == -E_PERM ? ", and the management guest cannot be stopped" : "");
+                   rc == -E_PERM ? ", and the management guest cannot be stopped or paused" : "");
         return;
     }
     j = call_begin(c);

@@ -125,6 +125,7 @@ enum abi_guest_state {
     ABI_GUEST_RUNNING,   /* on a core, or waiting for its turn, or halted until an event */
     ABI_GUEST_STOPPED,   /* ended by itself or by request: `why` */
     ABI_GUEST_CRASHED,   /* ended by something it did: `why`; its last state is kept */
+    ABI_GUEST_PAUSED,    /* by request: has all that it had, and gets no time */
     ABI_GUEST_STATES
 };
 
@@ -235,7 +236,9 @@ struct abi_guest {
     uint32_t restart; /* 0 never, 1 on-failure, 2 always */
     uint32_t devices; /* DEV_* of hv/config.h */
     uint8_t mac[6];
-    uint16_t exit_profile; /* enum abi_exit_profile */
+    uint16_t exit_profile;  /* enum abi_exit_profile */
+    uint32_t paused_clock;  /* 0 stops, 1 runs */
+    uint32_t restart_limit; /* restarts after short lives in a row; 0: no limit */
     struct abi_vcpu vcpus[ABI_VCPUS_MAX];
 };
 _Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit its pages");
@@ -297,7 +300,8 @@ enum abi_call {
     /* RBX = guest, RCX = address, RDX = length: types into the guest's UART. Returns how many bytes
        were taken (0 when its queue is full). */
     ABI_CALL_CONSOLE_INPUT,
-    /* RBX = guest, RCX = enum abi_action. */
+    /* RBX = guest, RCX = enum abi_action. -E_STATE: not from the guest's present state; -E_PERM:
+     * the management guest itself cannot be stopped or paused. */
     ABI_CALL_ACTION,
     /* RBX = address, RCX = length (<= 512): a line for the hypervisor's log, prefixed "mgmt: ". */
     ABI_CALL_LOG,
@@ -333,6 +337,10 @@ enum abi_action {
     ABI_ACTION_STOP = 1,
     ABI_ACTION_START, /* loads the image anew */
     ABI_ACTION_RESET, /* stop, then start */
+    ABI_ACTION_PAUSE,
+    ABI_ACTION_RESUME,
+    ABI_ACTION_NMI, /* injects a non-maskable interrupt */
+    ABI_ACTION_END
 };
 
 #define ABI_HEARTBEAT_MS 2000u

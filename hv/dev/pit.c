@@ -368,6 +368,14 @@ static void port_b_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     p->port_b = (uint8_t)(value & PORT_B_WRITABLE);
 }
 
+void pit_shift(struct pit *p, uint64_t ticks)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(p->channel); i++)
+        p->channel[i].start += ticks;
+    if (p->deadline != NEVER)
+        p->deadline += ticks;
+}
+
 void pit_init(struct pit *p, const struct dev_clock *clock, const struct irq_line *irq0)
 {
     memset(p, 0, sizeof(*p));

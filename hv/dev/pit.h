@@ -48,6 +48,8 @@ struct pit {
 
 extern const struct io_ops pit_io_ops, pit_port_b_ops;
 
+/* `ticks` of the guest's time never were: all that counts goes on where it stood. */
+void pit_shift(struct pit *p, uint64_t ticks);
 void pit_init(struct pit *p, const struct dev_clock *clock, const struct irq_line *irq0);
 /* Raises IRQ 0 for what has fallen due by clock->now. */
 void pit_update(struct pit *p);

@@ -85,6 +85,13 @@ int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t t
     return rc;
 }
 
+void platform_shift(struct platform *p, uint64_t ticks)
+{
+    pit_shift(&p->pit, ticks);
+    rtc_shift(&p->rtc, ticks);
+    p->next_event = platform_deadline(p);
+}
+
 void platform_timers(struct platform *p)
 {
     uint64_t now = p->clock.now;

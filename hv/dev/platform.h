@@ -64,6 +64,9 @@ static inline uint64_t platform_deadline(const struct platform *p)
  * Cheap when nothing is due. */
 void platform_timers(struct platform *p);
 
+/* `ticks` of the guest's time never were: its devices' clocks go on where they stood. */
+void platform_shift(struct platform *p, uint64_t ticks);
+
 /* Does the PIC ask for the CPU? Cheap: one load. */
 static inline bool platform_irq_pending(const struct platform *p)
 {

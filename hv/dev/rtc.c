@@ -292,6 +292,13 @@ static void init_cmos(struct rtc *r, uint64_t memory)
     r->cmos[REG_16M_HIGH] = (uint8_t)(above_16m >> 8);
 }
 
+void rtc_shift(struct rtc *r, uint64_t ticks)
+{
+    r->start += ticks;
+    if (r->deadline != NEVER)
+        r->deadline += ticks;
+}
+
 void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_line *irq,
               uint64_t epoch, uint64_t memory)
 {

@@ -39,6 +39,8 @@ struct rtc {
 extern const struct io_ops rtc_io_ops;
 
 /* `memory` = bytes of RAM, for the sizes that old software reads here. */
+/* `ticks` of the guest's time never were. */
+void rtc_shift(struct rtc *r, uint64_t ticks);
 void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_line *irq,
               uint64_t epoch, uint64_t memory);
 /* Raises IRQ 8 for what has fallen due by clock->now. */

@@ -2,8 +2,9 @@
  * die. */
 #include "test/guests/lib/guest.h"
 
-#define LINE 128u
-#define RING 256u
+#define LINE      128u
+#define RING      256u
+#define RFLAGS_IF (1u << 9)
 
 static volatile uint8_t ring[RING];
 static volatile uint32_t head;
@@ -21,6 +22,13 @@ static void on_uart(void)
 static void on_tick(void)
 {
     tick_count++;
+}
+
+static void on_nmi(struct guest_frame *f)
+{
+    static unsigned count;
+
+    say("\nNMI %u, interrupts %s\n", ++count, f->rflags & RFLAGS_IF ? "on" : "off");
 }
 
 static uint8_t next_byte(void)
@@ -184,6 +192,7 @@ void guest_main(const char *cmdline)
     char line[LINE];
 
     say("echo: ready %s\n", cmdline);
+    exception_handle(2, on_nmi);
     irq_handle(IRQ_UART, on_uart);
     irq_handle(IRQ_PIT, on_tick);
     pit_periodic(11932); /* 100 Hz */

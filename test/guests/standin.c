@@ -67,7 +67,7 @@ static bool must_fail(uint64_t f, uint64_t b, uint64_t c, uint64_t d)
 static bool harmful(uint64_t f, uint64_t b, uint64_t c)
 {
     return (f == ABI_CALL_ACTION && b < ABI_GUESTS_MAX && b != NOBODY && c >= ABI_ACTION_STOP &&
-            c <= ABI_ACTION_RESET) ||
+            c < ABI_ACTION_END) ||
            (f == ABI_CALL_LOG && c <= LINE_MAX && inside(b, c) && (b != 1 || c != 1)) ||
            f == ABI_CALL_ADDRESS;
 }

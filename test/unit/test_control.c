@@ -267,14 +267,13 @@ static void input_needs_a_line(void **state)
     for (unsigned s = 0; s < ABI_GUEST_STATES; s++) {
         other_status.state = s;
         assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, OTHER, 0, 1),
-                         s == ABI_GUEST_RUNNING ? 1 : -E_STATE);
+                         s == ABI_GUEST_RUNNING || s == ABI_GUEST_PAUSED ? 1 : -E_STATE);
     }
 }
 
 static void actions(void **state)
 {
-    static const uint64_t bad[] = {0, ABI_ACTION_RESET + 1, 1ull << 32 | ABI_ACTION_STOP,
-                                   UINT64_MAX};
+    static const uint64_t bad[] = {0, ABI_ACTION_END, 1ull << 32 | ABI_ACTION_STOP, UINT64_MAX};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
@@ -292,11 +291,28 @@ static void actions(void **state)
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_STOP, 0), -E_STATE);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_START, 0), 0);
     assert_int_equal(requested, VCPU_REQ_START);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_PAUSE, 0), -E_STATE);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_NMI, 0), -E_STATE);
+    other_status.state = ABI_GUEST_RUNNING;
+    assert_int_equal(call(ABI_CALL_ACTION, SELF, ABI_ACTION_PAUSE, 0), -E_PERM);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_RESUME, 0), -E_STATE);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_NMI, 0), 0);
+    assert_int_equal(requested, VCPU_REQ_NMI);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_PAUSE, 0), 0);
+    assert_int_equal(requested, VCPU_REQ_PAUSE);
+    other_status.state = ABI_GUEST_PAUSED;
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_PAUSE, 0), -E_STATE);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_START, 0), -E_STATE);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_NMI, 0), -E_STATE);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_STOP, 0), 0);
+    assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_RESUME, 0), 0);
+    assert_int_equal(requested, VCPU_REQ_RESUME);
+    assert_true(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0) > 0);
     /* One that never got its memory cannot be started. */
     requests = 0;
     other_status.state = ABI_GUEST_FAILED;
     other.complete = false;
-    for (unsigned a = 0; a <= ABI_ACTION_RESET + 1; a++)
+    for (unsigned a = ABI_ACTION_STOP; a < ABI_ACTION_END; a++)
         assert_int_equal(call(ABI_CALL_ACTION, OTHER, a, 0), -E_STATE);
     assert_int_equal(requests, 0);
 }

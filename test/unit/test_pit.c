@@ -94,6 +94,36 @@ static void power_on(void **state)
     assert_int_equal(in(0x43), 0xff);
 }
 
+/* Time that never was: the count and the next interrupt are where they were. */
+static void shifted(void **state)
+{
+    uint64_t due, away = 123456789;
+    unsigned count;
+
+    (void)state;
+    load(0, 4, 10000);
+    load(2, 4, 5000);
+    at(23456);
+    pit_update(&pit);
+    due = pit_deadline(&pit);
+    count = latched(0);
+    clock.now += away;
+    pit_shift(&pit, away);
+    assert_int_equal(pit_deadline(&pit), due + away);
+    assert_int_equal(latched(0), count);
+    edges = 0;
+    clock.now = due + away - 1;
+    pit_update(&pit);
+    assert_int_equal(edges, 0);
+    clock.now++;
+    pit_update(&pit);
+    assert_int_equal(edges, 1);
+    /* Nothing is due: nothing becomes due. */
+    pit_init(&pit, &clock, &pit.irq0);
+    pit_shift(&pit, away);
+    assert_true(pit_deadline(&pit) == NEVER);
+}
+
 /* Linux: mode 2, HZ = 250. */
 static void periodic(void **state)
 {
@@ -496,6 +526,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(power_on, setup),
+        cmocka_unit_test_setup(shifted, setup),
         cmocka_unit_test_setup(periodic, setup),
         cmocka_unit_test_setup(no_drift_in_a_year, setup),
         cmocka_unit_test_setup(missed_periods_coalesce_in_phase, setup),

@@ -82,6 +82,24 @@ static void bcd_24(void **state)
     assert_int_equal(get(2), 0x35);
 }
 
+/* Time that never was is not shown, and the next interrupt is as far away as it was. */
+static void shifted(void **state)
+{
+    uint64_t due;
+
+    (void)state;
+    put(11, 0x42); /* periodic interrupts */
+    at_second(3);
+    rtc_update(&rtc);
+    due = rtc_deadline(&rtc);
+    assert_true(due != NEVER);
+    clock_.now += 1000 * TSC_HZ;
+    rtc_shift(&rtc, 1000 * TSC_HZ);
+    assert_int_equal(get(0), 0x59);
+    assert_int_equal(get(2), 0x34);
+    assert_int_equal(rtc_deadline(&rtc), due + 1000 * TSC_HZ);
+}
+
 static void binary_and_12_hours(void **state)
 {
     (void)state;
@@ -405,6 +423,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(bcd_24, setup),
+        cmocka_unit_test_setup(shifted, setup),
         cmocka_unit_test_setup(binary_and_12_hours, setup),
         cmocka_unit_test_setup(calendar, setup),
         cmocka_unit_test_setup(time_is_not_the_guests, setup),

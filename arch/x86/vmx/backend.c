@@ -232,6 +232,12 @@ static void vcpu_free(struct vcpu *v)
     vmx_unload(v->backend);
 }
 
+static void shift_tsc(struct vcpu *v, uint64_t ticks)
+{
+    vmx_load(v->backend);
+    vmwrite(VMCS_TSC_OFFSET, vmread(VMCS_TSC_OFFSET) - ticks);
+}
+
 static const struct virt_ops ops = {
     .name = "VT-x",
     .core_probe = core_probe,
@@ -246,6 +252,7 @@ static const struct virt_ops ops = {
     .vcpu_free = vcpu_free,
     .run = vmx_run,
     .controls = vmx_change_controls,
+    .shift_tsc = shift_tsc,
     .probe_field = vmx_probe_field,
     .core_caps = core_caps,
     .snapshot = vmx_snapshot,

@@ -4,7 +4,8 @@
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 
-#define SHADOW ((uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
+#define VECTOR_NMI 2u
+#define SHADOW     ((uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
 
 void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear)
 {
@@ -51,11 +52,20 @@ static bool can_take_irq(void)
            !(vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & SHADOW);
 }
 
+static bool can_take_nmi(void)
+{
+    return !(vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & (SHADOW | BLOCKING_BY_NMI));
+}
+
 /* The event that an exit interrupted must not be lost: it is delivered before anything new. */
 static bool inject_again(struct vmx_vcpu *x)
 {
     if ((x->reinject & INTR_INFO_TYPE_MASK) == INTR_INFO_EXTERNAL && !can_take_irq())
         return false;
+    /* Its first attempt blocked NMIs already; with virtual NMIs, VM entry would refuse it. */
+    if ((x->reinject & INTR_INFO_TYPE_MASK) == INTR_INFO_NMI)
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
+                vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & ~(uint64_t)BLOCKING_BY_NMI);
     if (x->reinject & INTR_INFO_ERROR_CODE)
         vmwrite(VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, x->reinject_error);
     vmwrite(VMCS_VM_ENTRY_INSTRUCTION_LENGTH, x->reinject_length);
@@ -81,6 +91,12 @@ void vmx_prepare_events(struct vmx_vcpu *x, uint64_t now)
 
     if (__builtin_expect(x->reinject != 0, 0) && !busy)
         busy = inject_again(x);
+    if (__builtin_expect(x->vcpu->nmi, 0) && !busy && !x->reinject && can_take_nmi()) {
+        vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO, INTR_INFO_VALID | INTR_INFO_NMI | VECTOR_NMI);
+        x->vcpu->nmi = false;
+        leave_halt(x->vcpu, now);
+        busy = true;
+    }
     if (platform_irq_pending(p) && !busy && !x->reinject && can_take_irq()) {
         vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO,
                 INTR_INFO_VALID | INTR_INFO_EXTERNAL | platform_irq_ack(p));
@@ -91,4 +107,8 @@ void vmx_prepare_events(struct vmx_vcpu *x, uint64_t now)
         vmx_set_cpu1(x, CPU1_INTERRUPT_WINDOW_EXITING, 0);
     else
         vmx_set_cpu1(x, 0, CPU1_INTERRUPT_WINDOW_EXITING);
+    if (x->vcpu->nmi)
+        vmx_set_cpu1(x, CPU1_NMI_WINDOW_EXITING, 0);
+    else
+        vmx_set_cpu1(x, 0, CPU1_NMI_WINDOW_EXITING);
 }

@@ -100,6 +100,11 @@ static enum exit_action on_exception(struct vmx_vcpu *x)
     if ((info & INTR_INFO_TYPE_MASK) == INTR_INFO_PRIVILEGED_SOFT)
         return deliver_int1(x);
     vmx_note_vectoring(x);
+    /* An IRET that faults has unblocked NMIs too early. SDM 3C "Information for VM Exits Due to
+     * Vectored Events". */
+    if ((info & INTR_INFO_NMI_UNBLOCKING) && !x->reinject)
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
+                vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) | BLOCKING_BY_NMI);
     type = x->reinject & INTR_INFO_TYPE_MASK;
     if (x->reinject && type != INTR_INFO_EXTERNAL && type != INTR_INFO_NMI)
         x->reinject = 0; /* the instruction that caused it will do so again */
@@ -140,12 +145,13 @@ static enum exit_action on_cpuid(struct vmx_vcpu *x)
 static enum exit_action on_hlt(struct vmx_vcpu *x)
 {
     if (!(vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF)) {
-        /* No guest ever gets an NMI: nothing can wake it. */
+        /* Only an NMI could wake it; who halts like this has come to its end. */
         vcpu_stop(x->vcpu, ABI_GUEST_STOPPED, "halted with interrupts off at RIP 0x%lx",
                   x->vcpu->exit->rip);
         return EXIT_STOP;
     }
-    return platform_irq_pending(x->vcpu->platform) || x->reinject ? EXIT_SKIP : EXIT_HALT;
+    return platform_irq_pending(x->vcpu->platform) || x->vcpu->nmi || x->reinject ? EXIT_SKIP
+                                                                                  : EXIT_HALT;
 }
 
 static enum exit_action on_vmcall(struct vmx_vcpu *x)

@@ -108,8 +108,8 @@ void vmx_inject_exception(struct vmx_vcpu *x, uint8_t vector, bool has_error, ui
 /* Is there anything that vmx_prepare_events() would do? Cheap: for each entry. */
 static inline bool vmx_events_pending(const struct vmx_vcpu *x)
 {
-    return platform_irq_pending(x->vcpu->platform) || x->reinject ||
-           (x->cpu1 & CPU1_INTERRUPT_WINDOW_EXITING);
+    return platform_irq_pending(x->vcpu->platform) || x->reinject || x->vcpu->nmi ||
+           (x->cpu1 & (CPU1_INTERRUPT_WINDOW_EXITING | CPU1_NMI_WINDOW_EXITING));
 }
 /* Before entry: what is pending goes into the entry information, or a window is asked for. */
 void vmx_prepare_events(struct vmx_vcpu *x, uint64_t now);
