@@ -69,7 +69,7 @@ $(BUILD)/include/jsmn.h: | deps-build
 # The build id is the hash of what the build reads; the file changes only when that does.
 $(BUILD)/gen/version.h: FORCE
 	@mkdir -p $(@D)
-	@id=$$(cat Makefile $$(find arch hv net mgmt -type f ! -name '*.md' | LC_ALL=C sort) | \
+	@id=$$(cat Makefile $$(find arch hv net mgmt -type f ! -name '*.md' ! -name '*.png' | LC_ALL=C sort) | \
 	    sha256sum | cut -c1-16); \
 	printf '#pragma once\n#define BULKHEAD_VERSION "$(VERSION)"\n#define BULKHEAD_BUILD_ID "%s"\n' \
 	    $$id > $@.new; \

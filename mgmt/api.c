@@ -30,6 +30,7 @@ void api_error(struct api_response *out, char *buf, size_t size, bool text, unsi
     out->type = text ? TEXT_TYPE : JSON_TYPE;
     out->wait = false;
     out->has_next = false;
+    out->file = NULL;
     json_begin(j, buf, size, text);
     json_object(j, NULL);
     json_object(j, "error");
@@ -217,6 +218,7 @@ static const struct route {
     {{"v1", "vmx", "capabilities"}, get_capabilities, NULL, NULL},
     {{"v1", "vmx", "layout"}, get_layout, NULL, NULL},
     {{"v1", "vmx", "decode"}, NULL, post_decode, NULL},
+    {{"page", "*"}, get_page_file, NULL, NULL},
 };
 
 static bool matches(const struct route *t, char *const *segments, unsigned n, char **arg)

@@ -33,6 +33,10 @@ struct api_response {
     bool has_next;     /* header Bulkhead-Next: */
     uint64_t next;
     struct json_out body;
+    /* Instead of `body`: bytes that never change while this build runs, and their entity tag
+     * without quotes. */
+    const char *file, *etag;
+    size_t file_len;
     /* The answer needs a snapshot, or a change of controls, that is under way: call again when
      * sequence `wait_sequence` of guest `wait_guest` is there. */
     bool wait, wait_controls;

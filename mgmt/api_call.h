@@ -52,6 +52,7 @@ void get_healthz(struct call *c, char *const *arg);
 void get_host(struct call *c, char *const *arg);
 void get_log(struct call *c, char *const *arg);
 void get_page(struct call *c, char *const *arg);
+void get_page_file(struct call *c, char *const *arg);
 void get_guests(struct call *c, char *const *arg);
 void get_guest(struct call *c, char *const *arg);
 void get_console(struct call *c, char *const *arg);

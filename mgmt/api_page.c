@@ -1,36 +1,43 @@
-/* The dashboard: for now a plain page with the guests and links. */
+/* The page for people: its files, unchanged. What it shows it gets from the API itself. */
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/page_files.h"
 
-static void put_row(struct json_out *j, const struct abi_guest *g)
+/* Has the client the file of this build already? If-None-Match may list several tags. */
+static bool is_known(const struct http_request *r, const char *tag)
 {
-    json_printf(j, "<tr><td><a href=\"/v1/guests/%s\">%s</a></td><td>%s</td><td>%s</td>", g->name,
-                g->name, guest_state_name(g->state), g->why);
-    json_printf(j, "<td>%u</td><td>%lu MB</td>", g->vcpus[0].core, g->memory >> 20);
-    json_printf(j, "<td><a href=\"/v1/guests/%s/vcpus/0/vmcs?format=text\">VMCS</a></td>", g->name);
-    json_printf(j, "<td><a href=\"/v1/guests/%s/console\">console</a></td></tr>\n", g->name);
+    size_t n = strlen(tag);
+
+    for (const char *s = r->if_none_match; n && *s; s++)
+        if (strncmp(s, tag, n) == 0)
+            return true;
+    return false;
+}
+
+static void send_file(struct call *c, const struct page_file *f)
+{
+    const char *id = c->v->host->build_id;
+
+    c->out->type = f->type;
+    c->out->file = f->begin;
+    c->out->file_len = (size_t)(f->end - f->begin);
+    c->out->etag = id;
+    if (is_known(c->r, id))
+        c->out->status = 304;
 }
 
 void get_page(struct call *c, char *const *arg)
 {
-    static const char head[] =
-        "<!doctype html><meta charset=utf-8><meta http-equiv=refresh content=5>"
-        "<title>Bulkhead</title><style>body{font:16px system-ui,sans-serif;margin:2em;"
-        "max-width:70em}table{border-collapse:collapse}td,th{padding:.3em .8em;text-align:left;"
-        "border-bottom:1px solid #bbb}</style><h1>Bulkhead</h1>\n<table><tr><th>guest<th>state"
-        "<th>why<th>core<th>memory<th>VMCS<th>console</tr>\n";
-    static const char foot[] =
-        "</table><p><a href=\"/v1/host\">host</a> "
-        "<a href=\"/v1/guests\">guests</a> <a href=\"/v1/log\">log</a></p>\n";
-    struct json_out *j;
-    struct abi_guest g;
-
     (void)arg;
-    c->text = false;
-    j = call_begin_raw(c, "text/html; charset=utf-8");
-    json_raw(j, head, sizeof(head) - 1);
-    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++)
-        if (call_copy_guest(c, i, &g))
-            put_row(j, &g);
-    json_raw(j, foot, sizeof(foot) - 1);
+    send_file(c, page_file_find(""));
+}
+
+void get_page_file(struct call *c, char *const *arg)
+{
+    const struct page_file *f = page_file_find(arg[0]);
+
+    if (f)
+        send_file(c, f);
+    else
+        call_fail(c, 404, "there is no such resource");
 }

@@ -84,6 +84,8 @@ static int on_value_complete(llhttp_t *p)
 
     if (same_name(r->field, "accept") && contains(r->value, "text/plain"))
         r->accept_text = true;
+    if (same_name(r->field, "if-none-match"))
+        (void)str_copy(r->if_none_match, sizeof(r->if_none_match), r->value);
     if (same_name(r->field, "expect") && same_name(r->value, "100-continue"))
         r->expects_continue = true;
     r->field_len = r->value_len = 0;
@@ -129,7 +131,7 @@ static void clear(struct http_request *r)
     r->state = HTTP_MORE;
     r->status = 0;
     r->target_len = r->header_bytes = r->body_len = r->field_len = r->value_len = 0;
-    r->target[0] = r->field[0] = r->value[0] = 0;
+    r->target[0] = r->field[0] = r->value[0] = r->if_none_match[0] = 0;
     r->accept_text = r->keep_alive = false;
     r->expects_continue = r->told_to_go_on = r->head_done = false;
 }
@@ -190,6 +192,8 @@ const char *http_reason(unsigned status)
         return "OK";
     case 202:
         return "Accepted";
+    case 304:
+        return "Not Modified";
     case 400:
         return "Bad Request";
     case 404:

@@ -26,6 +26,7 @@ struct http_request {
     size_t target_len, header_bytes, body_len;
     char field[16], value[128];
     size_t field_len, value_len;
+    char if_none_match[64]; /* cut */
     bool accept_text, keep_alive;
     bool expects_continue, told_to_go_on, head_done;
     uint8_t method; /* HTTP_GET ... of llhttp */

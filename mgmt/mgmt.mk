@@ -29,6 +29,9 @@ $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk | $(GEN) $(LWIP_STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(MGMT_CFLAGS) $(WARN) -c $< -o $@
 
+# The compiler does not see what the assembler reads.
+$(BUILD)/mgmt/mgmt/page_files.o: $(wildcard mgmt/page/*)
+
 $(BUILD)/mgmt/start.asm.o: mgmt/start.asm Makefile | deps-build
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 $< -o $@

@@ -8,7 +8,7 @@
 
 #define PORT              80u
 #define BODY_SIZE         (256u << 10)
-#define HEAD_SIZE         384u
+#define HEAD_SIZE         640u
 #define POLL_HALF_SECONDS 2
 /* For one request to arrive whole, and for a client to take its answer; between two requests. */
 #define REQUEST_MS        10000u
@@ -29,6 +29,7 @@ static struct connection {
     struct http_request request;
     struct api_response response;
     char head[HEAD_SIZE];
+    const char *content; /* the body, or a file */
     size_t head_len, body_len, queued, acked;
     char body[BODY_SIZE];
 } connections[SERVER_CONNECTIONS];
@@ -74,7 +75,7 @@ static err_t finish(struct connection *c)
     return ERR_ABRT;
 }
 
-/* Queues as much of head and body as lwIP takes. The buffers stay untouched until all is
+/* Queues as much of head and content as lwIP takes. The buffers stay untouched until all is
  * acknowledged, so nothing is copied. */
 static void push(struct connection *c)
 {
@@ -82,7 +83,7 @@ static void push(struct connection *c)
 
     while (c->queued < total) {
         bool head = c->queued < c->head_len;
-        const char *from = head ? c->head + c->queued : c->body + (c->queued - c->head_len);
+        const char *from = head ? c->head + c->queued : c->content + (c->queued - c->head_len);
         size_t n = head ? c->head_len - c->queued : total - c->queued;
 
         if (n > tcp_sndbuf(c->pcb))
@@ -97,22 +98,36 @@ static void push(struct connection *c)
     (void)tcp_output(c->pcb);
 }
 
+/* Of files: they are asked for again each time, and sent only after an update. The page may load
+ * nothing but what this server has, and nobody may put it into a frame. */
+static size_t put_file_fields(char *buf, size_t size, const struct api_response *r)
+{
+    return fmt(buf, size,
+               "Cache-Control: no-cache\r\nETag: \"%s\"\r\n"
+               "Content-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'none'; "
+               "frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n",
+               r->etag);
+}
+
 static void send_response(struct connection *c)
 {
     struct api_response *r = &c->response;
-    char extra[96] = "";
-    size_t n = 0;
+    size_t len = r->file ? r->file_len : r->body.len;
+    char extra[320] = "";
+    size_t n = r->file ? put_file_fields(extra, sizeof(extra), r)
+                       : fmt(extra, sizeof(extra), "Cache-Control: no-store\r\n");
 
     if (r->allow)
-        n = fmt(extra, sizeof(extra), "Allow: %s\r\n", r->allow);
+        n += fmt(extra + n, sizeof(extra) - n, "Allow: %s\r\n", r->allow);
     if (r->has_next)
         (void)fmt(extra + n, sizeof(extra) - n, "Bulkhead-Next: %lu\r\n", r->next);
     c->head_len = fmt(c->head, sizeof(c->head),
                       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                      "Cache-Control: no-store\r\n%sConnection: %s\r\n\r\n",
-                      r->status, http_reason(r->status), r->type, r->body.len, extra,
+                      "%sConnection: %s\r\n\r\n",
+                      r->status, http_reason(r->status), r->type, len, extra,
                       c->close ? "close" : "keep-alive");
-    c->body_len = c->request.method == HTTP_HEAD ? 0 : r->body.len;
+    c->content = r->file ? r->file : c->body;
+    c->body_len = c->request.method == HTTP_HEAD || r->status == 304 ? 0 : len;
     c->queued = c->acked = 0;
     enter(c, PHASE_SENDING);
     push(c);

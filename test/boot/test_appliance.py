@@ -82,7 +82,7 @@ def test_text_form(m):
 
 def test_page_and_health(m):
     status, headers, body = m.request("GET", "/")
-    assert status == 200 and headers["Content-Type"].startswith("text/html") and "/v1/guests/echo" in body
+    assert status == 200 and headers["Content-Type"].startswith("text/html") and "page/app.js" in body
     assert m.get("/healthz") == {"status": "ok"}
 
 

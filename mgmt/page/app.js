@@ -1,0 +1,118 @@
+// The frame around the views: where we are, the poll, whether the appliance answers.
+import {api, clock, el, percent, Refusal, setText, Silence, uptime} from "./lib.js";
+import {capabilitiesView, layoutView, logView, overviewView} from "./host.js";
+import {guestView} from "./guest.js";
+
+const POLL_MS = 1000;
+const HOST_EVERY = 5; // polls
+const VIEWS = {"": ["Guests", overviewView], log: ["Log", logView],
+               layout: ["VMCS layout", layoutView], capabilities: ["Capabilities", capabilitiesView]};
+
+const main = document.getElementById("main");
+const offline = document.getElementById("offline");
+const nav = document.getElementById("nav");
+
+// A view: {node, poll, host}. `poll` asks for what it shows; `host`, if there, gets /v1/host.
+let view = null;
+let lastAnswer = null;
+let wake = () => {};
+
+function showNav(first) {
+    nav.replaceChildren(...Object.entries(VIEWS).map(([path, [title]]) =>
+        el("a", {href: `#/${path}`, "aria-current": path === first ? "page" : null}, title)));
+}
+
+// "#/guest/echo/exits?from=1"
+function route() {
+    const [first = "", ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+
+    if (location.hash === "#main")
+        return;
+    showNav(first);
+    view = first === "guest" && rest[0] ? guestView(rest[0], rest[1] || "vmcs")
+                                        : (VIEWS[first]?.[1] ?? overviewView)();
+    document.title = `${view.title} - Bulkhead`;
+    view.error = el("p", {class: "error", role: "alert", hidden: true});
+    main.replaceChildren(view.error, view.node);
+    wake();
+}
+
+let before = null; // the last answer of /v1/host: loads are of the time between two
+
+function showHost(host) {
+    const loads = host.cores.map((core) => {
+        const old = before?.cores[core.id] ?? {busy_ticks: 0, idle_ticks: 0};
+        const busy = core.busy_ticks - old.busy_ticks, idle = core.idle_ticks - old.idle_ticks;
+
+        core.load = busy + idle > 0 ? busy / (busy + idle) : 0;
+        return `core ${core.id} ${percent(core.load)}`;
+    });
+
+    clock.hz = host.cores[0]?.tsc_hz ?? 0;
+    before = host;
+    setText(document.getElementById("host"),
+            `${host.version} (build ${host.build_id.slice(0, 8)}) · up ${uptime(host.uptime_ms)} · ` +
+            `${loads.join(" · ")} · ${host.cpu}`);
+}
+
+function showSilence(e) {
+    const age = lastAnswer ? `What you see is ${Math.round((Date.now() - lastAnswer) / 1000)} s old.`
+                           : "Nothing is known yet.";
+
+    setText(offline, `The appliance is not answering. ${age} Trying again.`);
+    offline.title = e.message;
+    offline.hidden = false;
+    document.body.classList.add("stale");
+}
+
+function showAnswer() {
+    lastAnswer = Date.now();
+    offline.hidden = true;
+    document.body.classList.remove("stale");
+}
+
+async function poll(round, now) {
+    try {
+        if (now.host || round % HOST_EVERY === 0) {
+            const host = await api("v1/host");
+
+            showHost(host);
+            now.host?.(host);
+        }
+        if (now === view)
+            await now.poll();
+        showAnswer();
+        now.error.hidden = true;
+    } catch (e) {
+        if (e instanceof Silence) {
+            showSilence(e);
+        } else if (e instanceof Refusal) {
+            showAnswer();
+            setText(now.error, e.message);
+            now.error.hidden = false;
+        } else {
+            throw e;
+        }
+    }
+}
+
+const pause = () => new Promise((resolve) => {
+    const timer = setTimeout(resolve, POLL_MS);
+
+    wake = () => {
+        clearTimeout(timer);
+        resolve();
+    };
+});
+
+window.addEventListener("hashchange", route);
+document.addEventListener("visibilitychange", () => wake());
+route();
+for (let round = 0; ; round++) {
+    const now = view;
+
+    if (!document.hidden)
+        await poll(round, now);
+    if (now === view)
+        await pause();
+}

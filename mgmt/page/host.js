@@ -1,0 +1,216 @@
+// The views that are about the whole machine: guests, log, layout of the VMCS region, capabilities.
+import {api, bar, clock, count, el, encodedGroup, GROUPS, megabytes, percent, setText, step, svg,
+        table} from "./lib.js";
+
+// ---- overview ----
+
+// Exits a second and share of a core between two answers.
+function rates(guest, host, old) {
+    const seconds = old ? (host.uptime_ms - old.uptime_ms) / 1000 : 0;
+    const vcpu = guest.vcpus[0];
+
+    if (seconds <= 0 || vcpu.entries < old.entries)
+        return {share: null, exits: null};
+    return {share: (vcpu.run_ticks - old.run_ticks) / (seconds * clock.hz),
+            exits: (vcpu.entries - old.entries) / seconds};
+}
+
+function guestRow(guest, host, old) {
+    const vcpu = guest.vcpus[0], {share, exits} = rates(guest, host, old);
+    const href = `#/guest/${encodeURIComponent(guest.name)}/vmcs`;
+
+    return el("tr", {"data-guest": guest.name},
+        el("th", {scope: "row"}, el("a", {href}, guest.name), guest.management ? " (management)" : ""),
+        el("td", null, el("span", {class: `state ${guest.state}`}, guest.state),
+           vcpu.halted ? " waiting" : "", guest.why ? `: ${guest.why}` : ""),
+        el("td", null, String(vcpu.core)),
+        el("td", null, bar(share ?? 0), " ", share === null ? "..." : percent(share)),
+        el("td", {class: "number"}, exits === null ? "..." : count(exits)),
+        el("td", {class: "number"}, count(vcpu.entries)),
+        el("td", {class: "number"}, String(guest.restarts)),
+        el("td", {class: "number"}, megabytes(guest.configuration.memory)));
+}
+
+export function overviewView() {
+    const cores = el("ul", {class: "cores", "aria-label": "Cores"});
+    const body = el("tbody");
+    const heads = ["guest", "state", "core", "run share", "exits/s", "exits", "restarts", "memory"];
+    const old = new Map();
+    let host = null;
+
+    return {
+        title: "Guests",
+        node: el("section", null, el("h2", null, "Cores"), cores, el("h2", null, "Guests"),
+                 el("div", {class: "scroll"}, el("table", {class: "guests"}, el("thead", null,
+                    el("tr", null, heads.map((h) => el("th", {scope: "col"}, h)))), body))),
+        host(answer) {
+            host = answer;
+            cores.replaceChildren(...host.cores.map((c) => el("li", null, `core ${c.id} `, bar(c.load),
+                ` ${percent(c.load)}, ${c.vcpus} ${c.vcpus === 1 ? "vCPU" : "vCPUs"}`)));
+        },
+        async poll() {
+            const rows = [];
+
+            for (const {name} of (await api("v1/guests")).guests) {
+                const guest = await api(`v1/guests/${encodeURIComponent(name)}`);
+                const {entries, run_ticks} = guest.vcpus[0];
+
+                rows.push(guestRow(guest, host, old.get(name)));
+                old.set(name, {entries, run_ticks, uptime_ms: host.uptime_ms});
+            }
+            // Whoever is in the table with the keyboard stays there.
+            const focused = document.activeElement?.closest("tr")?.dataset.guest;
+            body.replaceChildren(...rows);
+            if (focused)
+                rows.find((r) => r.dataset.guest === focused)?.querySelector("a").focus();
+        },
+    };
+}
+
+// ---- what is said: log, and the guests' consoles ----
+
+const TEXT_MAX = 200000; // characters kept
+
+// A pane that follows a ring of the API's; `path` gives {from, next, text}.
+export function ringPane(path, label) {
+    const pane = el("pre", {class: "ring", tabindex: "0", role: "log", "aria-label": label});
+    let next = 0, all = "";
+
+    return {
+        pane,
+        async poll() {
+            const answer = await api(`${path}?format=json&from=${next}`);
+            const atEnd = pane.scrollTop + pane.clientHeight >= pane.scrollHeight - 8;
+
+            if (answer.from > next && all)
+                all += "\n[some of it is lost]\n";
+            if (answer.from === answer.next && next)
+                return;
+            all = (all + answer.text.replaceAll("\r", "")).slice(-TEXT_MAX);
+            next = answer.next;
+            setText(pane, all);
+            if (atEnd)
+                pane.scrollTop = pane.scrollHeight;
+        },
+    };
+}
+
+export function logView() {
+    const {pane, poll} = ringPane("v1/log", "Log");
+
+    return {title: "Log", node: el("section", null, el("h2", null, "Log of the hypervisor"), pane), poll};
+}
+
+// ---- layout of the region ----
+
+const REGION = 4096, COLUMNS = 64, CELL = 10;
+
+// A field's bytes as rectangles, one a row of the map.
+function pieces(f) {
+    const parts = [];
+
+    for (let at = f.offset; at < f.offset + f.size;) {
+        const end = Math.min(f.offset + f.size, (Math.floor(at / COLUMNS) + 1) * COLUMNS);
+
+        parts.push(svg("rect", {x: at % COLUMNS * CELL, y: Math.floor(at / COLUMNS) * CELL,
+                                width: (end - at) * CELL - 1, height: CELL - 1}));
+        at = end;
+    }
+    return svg("g", {class: `field ${encodedGroup(f.encoding)} ${f.stored.replace(" ", "-")}`}, parts);
+}
+
+const hex = (n) => `0x${n.toString(16).padStart(3, "0")}`;
+const describe = (f) => `offset ${hex(f.offset)}, ${f.size} bytes: ${f.name} (${f.encoding}, ` +
+                        `${encodedGroup(f.encoding)}), ${f.stored}`;
+
+function layoutMap(found, readout) {
+    const groups = found.map(pieces);
+    const map = svg("svg", {class: "region", viewBox: `0 0 ${COLUMNS * CELL} ${REGION / COLUMNS * CELL}`,
+                            tabindex: "0", role: "application",
+                            "aria-label": "Map of the region; arrow keys go from field to field"},
+                    svg("g", {class: "field header"}, svg("rect", {width: 8 * CELL - 1, height: CELL - 1})),
+                    groups);
+    let at = 0;
+
+    function select(i) {
+        groups[at].classList.remove("selected");
+        at = i;
+        groups[at].classList.add("selected");
+        setText(readout, describe(found[at]));
+    }
+    groups.forEach((g, i) => g.addEventListener("pointerenter", () => select(i)));
+    map.addEventListener("focus", () => select(at));
+    map.addEventListener("keydown", (e) => {
+        const to = step(e.key, at, found.length);
+
+        if (to === null)
+            return;
+        e.preventDefault();
+        select(to);
+    });
+    return map;
+}
+
+export function layoutView() {
+    const node = el("section", null, el("h2", null, "Where this CPU keeps the fields of a VMCS"));
+    let done = false;
+
+    function show(layout) {
+        const found = layout.fields.filter((f) => f.offset !== null).sort((a, b) => a.offset - b.offset);
+        const readout = el("output", {class: "readout"}, "Point at a field, or use the arrow keys.");
+
+        node.append(
+            el("p", null, `Revision ${layout.revision} of ${layout.cpu}. ${found.length} of ` +
+               `${layout.fields.length} fields were found in the region's ${REGION} bytes by writing ` +
+               `them and looking. ${COLUMNS} bytes a row.`, layout.note ? ` Note: ${layout.note}.` : ""),
+            el("p", {class: "legend"}, GROUPS.map((g) => el("span", {class: `key ${g}`}, g)),
+               el("span", {class: "key header"}, "revision, VMX-abort indicator")),
+            readout, layoutMap(found, readout),
+            el("div", {class: "scroll"}, table("Fields in the order of the region",
+               ["offset", "bytes", "encoding", "name", "stored"],
+               found.map((f) => [hex(f.offset), String(f.size), f.encoding, f.name, f.stored]))));
+    }
+    return {
+        title: "VMCS layout", node,
+        async poll() {
+            if (done)
+                return; // it does not change
+            show(await api("v1/vmx/layout"));
+            done = true;
+        },
+    };
+}
+
+// ---- capabilities ----
+
+const msrDetails = (msr) => el("details", {class: msr.differs ? "differs" : ""},
+    el("summary", null, el("code", null, `${msr.msr} ${msr.name}`), " ", el("code", null, msr.value),
+       msr.differs ? " differs from core 0" : ""),
+    table(msr.name, ["bits", "name", "value", "meaning"],
+          (msr.bits ?? []).map((b) => [b.bits, b.name, b.value, b.meaning])));
+
+export function capabilitiesView() {
+    const node = el("section", null, el("h2", null, "What this CPU's VT-x can do"));
+    let done = false;
+
+    return {
+        title: "Capabilities", node,
+        async poll() {
+            if (done)
+                return;
+            const answer = await api("v1/vmx/capabilities?decode=1");
+
+            node.append(el("p", null, `${answer.cpu}, signature ${answer.cpu_signature}, VMCS revision ` +
+                           `${answer.vmcs_revision}`));
+            for (const core of answer.cores) {
+                const same = core.core > 0 && core.differences_from_core_0 === 0;
+
+                node.append(el("h3", null, `Core ${core.core}`),
+                            !core.vmx ? el("p", null, "It has no VT-x.")
+                            : same ? el("p", null, "The same as core 0.")
+                                   : el("div", null, core.msrs.map(msrDetails)));
+            }
+            done = true;
+        },
+    };
+}

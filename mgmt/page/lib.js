@@ -1,0 +1,119 @@
+// What all views share: elements, the API, numbers. Text from the API only ever becomes a text
+// node: a guest's name or console cannot become markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+const TIMEOUT_MS = 20000;
+
+function build(node, attributes, children) {
+    for (const [name, value] of Object.entries(attributes ?? {})) {
+        if (name.startsWith("on"))
+            node.addEventListener(name.slice(2), value);
+        else if (typeof value === "boolean")
+            node.toggleAttribute(name, value);
+        else if (value !== undefined && value !== null)
+            node.setAttribute(name, value);
+    }
+    node.append(...children.flat().filter((c) => c !== null && c !== undefined));
+    return node;
+}
+
+export const el = (tag, attributes, ...children) =>
+    build(document.createElement(tag), attributes, children);
+export const svg = (tag, attributes, ...children) =>
+    build(document.createElementNS(SVG, tag), attributes, children);
+
+// Changes the text only when it differs, so that screen readers and selections are left alone.
+export function setText(node, text) {
+    if (node.textContent !== text)
+        node.textContent = text;
+}
+
+export const table = (caption, heads, rows) => el("table", null,
+    el("caption", null, caption),
+    el("thead", null, el("tr", null, heads.map((h) => el("th", {scope: "col"}, h)))),
+    el("tbody", null, rows.map((cells) => el("tr", null, cells.map((c) => el("td", null, c))))));
+
+export const field = (label, control) => el("label", {class: "field"}, control, " ", label);
+
+// A row in a bar chart; `share` from 0 to 1.
+export function bar(share, className) {
+    const fill = el("span", {class: `fill ${className ?? ""}`});
+
+    fill.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
+    return el("span", {class: "bar", "aria-hidden": "true"}, fill);
+}
+
+// ---- the API ----
+
+// The appliance answered, but with an error: its own words.
+export class Refusal extends Error {}
+// No answer at all.
+export class Silence extends Error {}
+
+async function exchange(path, method, body) {
+    let response, answer;
+
+    try {
+        response = await fetch(path, {method, body, cache: "no-store", redirect: "error",
+                                      headers: {Accept: "application/json"},
+                                      signal: AbortSignal.timeout(TIMEOUT_MS)});
+        answer = await response.json();
+    } catch (e) {
+        throw new Silence(e.message);
+    }
+    if (!response.ok)
+        throw new Refusal(answer.error?.message ?? `status ${response.status}`);
+    return answer;
+}
+
+// One request at a time: the appliance has other things to do.
+let last = Promise.resolve();
+
+export function api(path, {method = "GET", body} = {}) {
+    const mine = last.then(() => exchange(path, method, body));
+
+    last = mine.catch(() => {});
+    return mine;
+}
+
+export const vcpuPath = (guest) => `v1/guests/${encodeURIComponent(guest)}/vcpus/0`;
+
+// ---- numbers ----
+
+export const count = (n) => Math.round(n).toLocaleString("en");
+export const percent = (x) => `${Math.round(Math.max(0, Math.min(1, x)) * 100)} %`;
+export const megabytes = (n) => `${Math.round(n / 2 ** 20)} MB`;
+
+export const clock = {hz: 0}; // of the time-stamp counter, once /v1/host is known
+
+export function duration(ticks) {
+    const us = clock.hz ? ticks / clock.hz * 1e6 : 0;
+
+    if (ticks === null || ticks === undefined)
+        return "not over";
+    if (!clock.hz)
+        return `${count(ticks)} ticks`;
+    return us < 1000 ? `${us.toFixed(1)} µs` : us < 1e6 ? `${(us / 1000).toFixed(1)} ms`
+                                                        : `${(us / 1e6).toFixed(1)} s`;
+}
+
+export function uptime(ms) {
+    const s = Math.floor(ms / 1000), pad = (n) => String(n).padStart(2, "0");
+
+    return `${Math.floor(s / 3600)}:${pad(Math.floor(s / 60) % 60)}:${pad(s % 60)}`;
+}
+
+// The SDM's groups, by bits 11:10 of an encoding.
+export const GROUPS = ["control", "read-only", "guest", "host"];
+export const encodedGroup = (encoding) => GROUPS[parseInt(encoding, 16) >> 10 & 3];
+
+// A colour for each exit reason, far from its neighbours'.
+export const reasonColour = (number) => `hsl(${number * 137 % 360} 62% 50%)`;
+
+// Arrow keys, Home and End in a list of which only one element is a tab stop.
+export function step(key, at, n, columns = 1) {
+    const by = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns,
+                Home: -at, End: n - 1 - at}[key];
+
+    return by === undefined ? null : Math.max(0, Math.min(n - 1, at + by));
+}

@@ -1,0 +1,315 @@
+// What the VMCS of a guest says: the map of its fields, differences of snapshots, the entry check.
+import {api, count, duration, el, field, GROUPS, setText, step, table, vcpuPath} from "./lib.js";
+
+const TITLES = {guest: "Guest state", host: "Host state", control: "Controls",
+                "read-only": "Read-only data"};
+const SHARED = new Set(["GUEST", "HOST"]); // a section's title says it already
+
+// ---- the inspector: all about one field ----
+
+const provenance = (b) => b.forced === null || b.forced === undefined
+    ? (b.wanted === undefined ? "" : b.wanted ? "wanted" : "not wanted")
+    : `${b.wanted ? "wanted" : "not wanted"}, forced to ${b.forced} by ${b.forced_by}`;
+
+function bitTable(f) {
+    const origin = f.bits.some((b) => "wanted" in b);
+    const heads = ["bits", "part", "value", "sense"];
+
+    return table("Decoded", origin ? [...heads, "why"] : heads, f.bits.map((b) => {
+        const cells = [b.bits, b.name, b.value, b.meaning];
+
+        return origin ? [...cells, provenance(b)] : cells;
+    }));
+}
+
+const rangeList = (title, ranges) => [el("h4", null, title), el("ul", null, ranges.map((r) => el("li",
+    null, r.first === r.last ? r.first : `${r.first} to ${r.last}`,
+    r.names.length ? `: ${r.names.join(", ")}` : "")))];
+
+function bitmapLists(f, bitmaps) {
+    if (!bitmaps)
+        return [];
+    if (f.name.startsWith("IO_BITMAP") || f.name.startsWith("ADDRESS_OF_IO_BITMAP"))
+        return rangeList("Ports that exit", bitmaps.ports_that_exit);
+    if (/MSR_BITMAP/.test(f.name))
+        return [rangeList("MSRs read without an exit", bitmaps.msr_reads_without_exit),
+                rangeList("MSRs written without an exit", bitmaps.msr_writes_without_exit)];
+    return [];
+}
+
+function inspect(panel, f, bitmaps, pinned) {
+    const facts = [`encoding ${f.encoding}`, `${f.width} bits`, `changed by: ${f.volatility}`];
+
+    panel.replaceChildren(...[
+        el("h3", null, f.name, pinned ? " (kept)" : ""),
+        el("p", null, el("code", {class: "value"}, f.value ?? "absent"), ` ${facts.join(", ")}`),
+        f.value === null ? el("p", null, `Absent: ${f.reason}.`) : null,
+        f.belongs_to !== f.group
+            ? el("p", {class: "misfit-reason"}, `Misfit: encoded as a ${f.group} field, ` +
+                 `belongs to ${f.belongs_to}. ${f.oddity ?? ""}`)
+            : f.oddity ? el("p", {class: "oddity"}, f.oddity) : null,
+        f.bits?.length ? bitTable(f) : null,
+        ...bitmapLists(f, bitmaps).flat(),
+    ].filter((n) => n));
+}
+
+// ---- the map ----
+
+function tileLabel(f) {
+    const misfit = f.belongs_to === f.group ? "" : `, misfit: encoded as ${f.group}, ${f.oddity ?? ""}`;
+
+    return `${f.name}, ${f.value ?? "absent"}${misfit}`;
+}
+
+function shortName(f) {
+    const [first, ...rest] = f.name.split("_");
+
+    return SHARED.has(first) ? rest.join("_") : f.name;
+}
+
+const shortValue = (v) => v === null ? "absent" : v.replace(/^0x0+(?=.)/, "0x");
+
+function makeTile(f) {
+    const classes = ["tile", f.group, f.belongs_to === f.group ? "" : "misfit", f.value === null ? "absent" : ""];
+    const value = el("span", {class: "value"}, shortValue(f.value));
+    const node = el("button", {type: "button", class: classes.filter(Boolean).join(" "), tabindex: "-1",
+                               "data-name": f.name, "aria-label": tileLabel(f)},
+                    el("span", {class: "name"}, shortName(f).replaceAll("_", "_\u200b")), value);
+
+    return {node, value, f};
+}
+
+export function mapView(guest) {
+    const path = `${vcpuPath(guest)}/vmcs`;
+    const search = el("input", {type: "search", placeholder: "name, encoding or value", "aria-label": "Search"});
+    const odd = el("input", {type: "checkbox"}), still = el("input", {type: "checkbox"});
+    const status = el("p", {class: "status"}, "asking for the VMCS ...");
+    const panel = el("aside", {class: "inspector", "aria-live": "polite", "aria-label": "Field"},
+                     el("p", null, "Point at a field, or go to it with the keyboard: what it holds and " +
+                        "means is shown here. Enter keeps it."));
+    const sections = el("div", {class: "sections"});
+    let tiles = [], bitmaps = null, current = null, pinned = null;
+
+    const shown = () => tiles.filter((t) => !t.node.hidden);
+
+    // The decoded parts are as old as the first answer: asked for again when the value is another.
+    async function show(tile) {
+        current = tile;
+        inspect(panel, tile.f, bitmaps, tile === pinned);
+        if (tile.decoded === tile.f.value)
+            return;
+        const answer = await api(`${path}?decode=1&fields=${tile.f.encoding}`).catch(() => null);
+
+        if (!answer?.fields[0] || tile !== current)
+            return;
+        tile.f = answer.fields[0];
+        tile.decoded = tile.f.value;
+        inspect(panel, tile.f, bitmaps, tile === pinned);
+    }
+
+    const tileOf = (e) => tiles.find((t) => t.node === e.target.closest(".tile"));
+
+    function select(tile) {
+        tiles.forEach((t) => t.node.setAttribute("tabindex", t === tile ? "0" : "-1"));
+    }
+
+    function filter() {
+        const words = search.value.trim().toLowerCase();
+
+        for (const t of tiles)
+            t.node.hidden = (odd.checked && t.f.group === t.f.belongs_to) ||
+                !`${t.f.name} ${t.f.encoding} ${t.f.value}`.toLowerCase().includes(words);
+        sections.querySelectorAll("section").forEach((s) => {
+            s.hidden = !s.querySelector(".tile:not([hidden])");
+        });
+        select(shown()[0]);
+    }
+
+    function first(dump) {
+        tiles = dump.fields.map((f) => ({...makeTile(f), decoded: f.value}));
+        bitmaps = dump.bitmaps;
+        sections.replaceChildren(...["control", "guest", "host", "read-only"].map((g) => {
+            const mine = tiles.filter((t) => t.f.belongs_to === g);
+
+            return el("section", {"aria-label": TITLES[g]}, el("h3", null, `${TITLES[g]} (${mine.length})`),
+                      el("div", {class: "tiles"}, mine.map((t) => t.node)));
+        }));
+        tiles = [...sections.querySelectorAll(".tile")].map((n) => tiles.find((t) => t.node === n));
+        filter();
+    }
+
+    function update(dump) {
+        const byName = new Map(dump.fields.map((f) => [f.name, f]));
+        let changes = 0;
+
+        for (const t of tiles) {
+            const value = byName.get(t.f.name)?.value ?? null, changed = value !== t.f.value;
+
+            t.node.classList.toggle("changed", changed);
+            if (!changed)
+                continue;
+            changes++;
+            t.f.value = value;
+            setText(t.value, shortValue(value));
+            t.node.setAttribute("aria-label", tileLabel(t.f));
+        }
+        return changes;
+    }
+
+    sections.addEventListener("pointerover", (e) => {
+        const t = tileOf(e);
+
+        if (t && !pinned && t !== current)
+            show(t);
+    });
+    sections.addEventListener("focusin", (e) => {
+        const t = tileOf(e);
+
+        select(t);
+        if (!pinned)
+            show(t);
+    });
+    sections.addEventListener("click", (e) => {
+        const t = tileOf(e);
+
+        if (!t)
+            return;
+        pinned?.node.classList.remove("pinned");
+        pinned = pinned === t ? null : t;
+        t.node.classList.toggle("pinned", t === pinned);
+        show(t);
+    });
+    sections.addEventListener("keydown", (e) => {
+        const visible = shown(), t = tileOf(e);
+        const columns = t ? getComputedStyle(t.node.parentNode).gridTemplateColumns.split(" ").length : 1;
+        const to = step(e.key, visible.indexOf(t), visible.length, columns);
+
+        if (to === null)
+            return;
+        e.preventDefault();
+        visible[to].node.focus();
+    });
+    search.addEventListener("input", filter);
+    odd.addEventListener("change", filter);
+
+    return {
+        node: el("div", {class: "vmcs"}, el("div", {class: "map"},
+            el("p", {class: "tools"}, search, field("only misfits", odd), field("hold still", still)),
+            el("p", {class: "legend"}, "Sections by what a field is; colour by what its encoding says: ",
+               GROUPS.map((g) => el("span", {class: `key ${g}`}, g)), el("span", {class: "key misfit"}, "misfit"),
+               el("span", {class: "key changed"}, "changed since the last look")),
+            status, sections), panel),
+        async poll() {
+            if (still.checked && tiles.length)
+                return;
+            const dump = await api(tiles.length ? path : `${path}?decode=1`);
+            const changes = tiles.length ? update(dump) : (first(dump), 0);
+            const misfits = tiles.filter((t) => t.f.group !== t.f.belongs_to).length;
+
+            setText(status, `${tiles.length} fields, ${misfits} misfits; ${changes} changed since the last ` +
+                            `look. Last exit: ${dump.exit?.reason ?? "none"}. Cost of looking: ` +
+                            `${duration(dump.snapshot_ticks)}.`);
+            if (current && current.node.classList.contains("changed"))
+                await show(current);
+        },
+    };
+}
+
+// ---- differences ----
+
+export function diffView(guest) {
+    const path = `${vcpuPath(guest)}/vmcs`;
+    const list = el("tbody"), result = el("div", {class: "scroll", "aria-live": "polite"});
+    const error = el("p", {class: "error", role: "alert", hidden: true});
+    const all = el("input", {type: "checkbox", checked: true});
+    let snapshots = [], from = null, to = null, known = "";
+
+    async function say(action) {
+        try {
+            await action();
+            error.hidden = true;
+        } catch (e) {
+            setText(error, e.message);
+            error.hidden = false;
+        }
+    }
+
+    async function compare() {
+        if (!from || !to)
+            return;
+        const diff = await api(`${path}/diff?from=${from}&to=${to}&volatile=${all.checked ? 1 : 0}`);
+
+        result.replaceChildren(table(`${diff.fields.length} fields differ; ${duration(diff.ticks_between)} ` +
+            "lie between", ["encoding", "name", "changed by", `in ${from}`, `in ${to}`],
+            diff.fields.map((f) => [f.encoding, f.name, f.volatility, f.from ?? "absent", f.to ?? "absent"])));
+    }
+
+    const choice = (name, sequence, chosen) => el("input", {type: "radio", name, value: String(sequence),
+        checked: sequence === chosen, "aria-label": `${name} snapshot ${sequence}`});
+
+    function showList() {
+        const sequences = snapshots.map((s) => s.sequence);
+
+        if (!sequences.includes(from))
+            from = sequences[0] ?? null;
+        if (!sequences.includes(to))
+            to = sequences.at(-1) ?? null;
+        list.replaceChildren(...snapshots.map((s) => el("tr", null,
+            [choice("from", s.sequence, from), choice("to", s.sequence, to), String(s.sequence), s.cause,
+             count(s.tsc), s.exit ? `${s.exit.reason} at ${s.exit.rip}` : "none"].map((c) => el("td", null, c)))));
+    }
+
+    async function refresh() {
+        ({snapshots} = await api(`${path}/snapshots`));
+        const now = snapshots.map((s) => s.sequence).join();
+
+        if (now === known)
+            return;
+        known = now;
+        showList();
+        await compare();
+    }
+
+    list.addEventListener("change", (e) => {
+        if (e.target.name === "from")
+            from = Number(e.target.value);
+        else
+            to = Number(e.target.value);
+        say(compare);
+    });
+    all.addEventListener("change", () => say(compare));
+
+    const take = el("button", {type: "button", onclick: () => say(async () => {
+        to = (await api(`${path}/snapshots`, {method: "POST"})).sequence;
+        await refresh();
+    })}, "Take a snapshot");
+
+    return {
+        node: el("div", null, el("p", {class: "tools"}, take, field("also what changes by itself", all)), error,
+            el("div", {class: "scroll"}, el("table", {class: "snapshots"}, el("caption", null, "Snapshots that are kept"),
+                el("thead", null, el("tr", null, ["from", "to", "number", "cause", "time stamp", "last exit"]
+                    .map((h) => el("th", {scope: "col"}, h)))), list)), result),
+        poll: refresh,
+    };
+}
+
+// ---- the entry check ----
+
+export function checkView(guest) {
+    const verdict = el("p", {class: "verdict", role: "status"}, "checking ..."), failures = el("div", {class: "scroll"});
+
+    return {
+        node: el("div", null, el("p", null, "The rules of the SDM's chapter \"VM Entries\", applied to the VMCS " +
+                 "as it is now."), verdict, failures),
+        async poll() {
+            const check = await api(`${vcpuPath(guest)}/vmcs/check`);
+
+            setText(verdict, check.enters ? `It enters: all ${check.rules} rules hold.`
+                : `It does not enter: ${check.failures.length} of ${check.rules} rules are broken.`);
+            verdict.classList.toggle("bad", !check.enters);
+            failures.replaceChildren(...check.failures.length ? [table("Broken rules",
+                ["stage", "field", "value", "bits", "allowed", "rule", "section"], check.failures.map((f) =>
+                    [f.stage, f.field, f.value, f.bits ?? "", f.allowed, f.rule, f.section]))] : []);
+        },
+    };
+}
