@@ -34,7 +34,7 @@ function guestRow(guest, host, old) {
 export function overviewView() {
     const cores = el("ul", {class: "cores", "aria-label": "Cores"});
     const body = el("tbody");
-    const heads = ["guest", "state", "core", "run share", "exits/s", "exits", "restarts", "memory"];
+    const heads = ["guest", "state", "core", "run share"], numbers = ["exits/s", "exits", "restarts", "memory"];
     const old = new Map();
     let host = null;
 
@@ -42,7 +42,8 @@ export function overviewView() {
         title: "Guests",
         node: el("section", null, el("h2", null, "Cores"), cores, el("h2", null, "Guests"),
                  el("div", {class: "scroll"}, el("table", {class: "guests"}, el("thead", null,
-                    el("tr", null, heads.map((h) => el("th", {scope: "col"}, h)))), body))),
+                    el("tr", null, heads.map((h) => el("th", {scope: "col"}, h)),
+                       numbers.map((h) => el("th", {scope: "col", class: "number"}, h)))), body))),
         host(answer) {
             host = answer;
             cores.replaceChildren(...host.cores.map((c) => el("li", null, `core ${c.id} `, bar(c.load),

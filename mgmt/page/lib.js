@@ -2,7 +2,7 @@
 // node: a guest's name or console cannot become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
-const TIMEOUT_MS = 20000;
+const TIMEOUT_MS = 8000;
 
 function build(node, attributes, children) {
     for (const [name, value] of Object.entries(attributes ?? {})) {
@@ -35,10 +35,12 @@ export const table = (caption, heads, rows) => el("table", null,
 
 export const field = (label, control) => el("label", {class: "field"}, control, " ", label);
 
-// A row in a bar chart; `share` from 0 to 1.
-export function bar(share, className) {
-    const fill = el("span", {class: `fill ${className ?? ""}`});
+// A bar of a bar chart; `share` from 0 to 1.
+export function bar(share, colour) {
+    const fill = el("span", {class: "fill"});
 
+    if (colour)
+        fill.style.background = colour;
     fill.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
     return el("span", {class: "bar", "aria-hidden": "true"}, fill);
 }
@@ -81,7 +83,12 @@ export const vcpuPath = (guest) => `v1/guests/${encodeURIComponent(guest)}/vcpus
 // ---- numbers ----
 
 export const count = (n) => Math.round(n).toLocaleString("en");
-export const percent = (x) => `${Math.round(Math.max(0, Math.min(1, x)) * 100)} %`;
+// Never "0 %" for what is there.
+export function percent(x) {
+    const value = Math.max(0, Math.min(1, x)) * 100;
+
+    return `${value > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} %`;
+}
 export const megabytes = (n) => `${Math.round(n / 2 ** 20)} MB`;
 
 export const clock = {hz: 0}; // of the time-stamp counter, once /v1/host is known
@@ -107,8 +114,19 @@ export function uptime(ms) {
 export const GROUPS = ["control", "read-only", "guest", "host"];
 export const encodedGroup = (encoding) => GROUPS[parseInt(encoding, 16) >> 10 & 3];
 
-// A colour for each exit reason, far from its neighbours'.
-export const reasonColour = (number) => `hsl(${number * 137 % 360} 62% 50%)`;
+// As many colours as can be told apart; who comes later than that is grey.
+const PALETTE = ["#3d7fe0", "#e07b1f", "#2ea36b", "#c2459b", "#c9a800", "#7d5bd6", "#19a7b8", "#d1483f"];
+
+// name -> colour, in the order in which they are asked for.
+export function palette() {
+    const known = new Map();
+
+    return (name) => {
+        if (!known.has(name))
+            known.set(name, PALETTE[known.size] ?? "#8a8f98");
+        return known.get(name);
+    };
+}
 
 // Arrow keys, Home and End in a list of which only one element is a tab stop.
 export function step(key, at, n, columns = 1) {

@@ -235,8 +235,10 @@ export function diffView(guest) {
     }
 
     async function compare() {
-        if (!from || !to)
+        if (!from || !to || from === to) {
+            result.replaceChildren(el("p", null, "Two snapshots are needed: take one more, or choose others."));
             return;
+        }
         const diff = await api(`${path}/diff?from=${from}&to=${to}&volatile=${all.checked ? 1 : 0}`);
 
         result.replaceChildren(table(`${diff.fields.length} fields differ; ${duration(diff.ticks_between)} ` +

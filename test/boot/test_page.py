@@ -1,0 +1,308 @@
+"""The page at / on the real appliance, in headless Chromium: what it shows is what the API says. Leaves screenshots in the build directory."""
+import json
+import os
+import re
+import signal
+import urllib.parse
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from appliance import BUILD, LIMIT
+
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--hide-scrollbars", "--window-size=1280,900")
+# A refusal is part of the interface; the browser writes it to its console nevertheless.
+EXPECTED = re.compile(r"the server responded with a status of 409")
+
+
+@pytest.fixture(scope="module")
+def m(start):
+    return start(cpus=2)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
+    yield driver
+    driver.quit()
+
+
+class Page:
+    def __init__(self, driver, machine):
+        self.driver = driver
+        self.base = f"http://127.0.0.1:{machine.port}/"
+
+    def open(self, view=""):
+        self.driver.get("about:blank")
+        self.driver.get(f"{self.base}#/{view}")
+
+    def all(self, selector):
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector):
+        return self.wait(lambda: self.all(selector), selector)[0]
+
+    def wait(self, condition, what):
+        return WebDriverWait(self.driver, LIMIT, poll_frequency=0.1).until(lambda _: condition(), what)
+
+    def js(self, script, *args):
+        return self.driver.execute_script("return " + script, *args)
+
+    def text(self, selector):
+        """As it is in the document, seen or not: another read than WebDriver's, which can meet a node that has just been replaced."""
+        return self.js("document.querySelector(arguments[0])?.textContent ?? ''", selector)
+
+    def hover(self, selector):
+        ActionChains(self.driver).move_to_element(self.one(selector)).perform()
+
+    def keys(self, *keys):
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def media(self, scheme):
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+
+    def screenshot(self, name):
+        os.makedirs(os.path.join(BUILD, "screenshots"), exist_ok=True)
+        assert self.driver.save_screenshot(os.path.join(BUILD, "screenshots", name + ".png"))
+
+
+def requests(driver):
+    messages = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
+    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+
+
+@pytest.fixture
+def page(browser, m):
+    """After each test: nothing went wrong in the browser, and it has asked nobody but the appliance."""
+    browser.get("about:blank")
+    browser.get_log("browser")
+    requests(browser)  # those before: the browser's own start page
+    yield Page(browser, m)
+    errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    asked = [url for url in requests(browser) if url != "about:blank"]
+    assert [e for e in errors if not EXPECTED.search(e)] == []
+    assert asked and {urllib.parse.urlsplit(url).netloc for url in asked} == {f"127.0.0.1:{m.port}"}
+
+
+def test_files(m):
+    """Sent with a policy, and a second time only when they have changed."""
+    paths = ["/"] + ["/page/" + name for name in sorted(os.listdir("mgmt/page")) if name != "index.html"]
+    for path in paths:
+        status, headers, body = m.request("GET", path)
+        with open("mgmt/page/" + (os.path.basename(path) or "index.html"), encoding="utf-8") as f:
+            assert status == 200 and body == f.read(), path
+        assert headers["Content-Security-Policy"].startswith("default-src 'self';") and headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["ETag"] == '"%s"' % m.get("/v1/host")["build_id"] and headers["Cache-Control"] == "no-cache"
+        status, again, body = m.request("GET", path, headers={"If-None-Match": '"old", ' + headers["ETag"]})
+        assert (status, body, again["ETag"]) == (304, "", headers["ETag"])
+        assert m.request("GET", path, headers={"If-None-Match": '"old"'})[0] == 200
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", body), path
+    types = {path: m.request("HEAD", path)[1]["Content-Type"].split(";")[0] for path in paths}
+    assert types["/"] == "text/html" and types["/page/style.css"] == "text/css" and types["/page/app.js"] == "text/javascript"
+    for path in ("/page", "/page/", "/page/nothing.js", "/page/index.html", "/page/app.js/x", "/page/../v1/host"):
+        assert m.request("GET", path)[0] == 404, path
+
+
+def test_overview(page, m):
+    page.open()
+    names = [g["name"] for g in m.get("/v1/guests")["guests"]]
+    page.wait(lambda: len(page.all("[data-guest]")) == len(names), "the guests")
+    assert [row.get_attribute("data-guest") for row in page.all("[data-guest]")] == names
+    page.wait(lambda: "..." not in page.text("[data-guest=hog]"), "rates, of two answers")
+    host = m.get("/v1/host")
+    assert host["version"] in page.text("#host") and host["build_id"][:8] in page.text("#host")
+    assert len(page.all(".cores li")) == len(host["cores"])
+    page.screenshot("overview")
+    # By keyboard alone: to a guest, and to the next of its views.
+    page.js("document.querySelector('[data-guest=hog] a').focus()")
+    page.keys(Keys.ENTER)
+    page.wait(lambda: "#/guest/hog/vmcs" in page.driver.current_url, "the guest's view")
+    assert page.one(".tabs [aria-current=page]").text == "VMCS"
+
+
+def misfits(dump):
+    return {f["name"]: f for f in dump["fields"] if f["group"] != f["belongs_to"]}
+
+
+def test_map(page, m):
+    dump = m.get("/v1/guests/hog/vcpus/0/vmcs?decode=1")
+    page.open("guest/hog/vmcs")
+    page.wait(lambda: len(page.all(".tile")) == len(dump["fields"]), "a tile for each field")
+    tiles = {t["name"]: t for t in page.js("[...document.querySelectorAll('.tile')].map(t => ({name: t.dataset.name, classes: [...t.classList], "
+                                          "label: t.getAttribute('aria-label'), section: t.closest('section').getAttribute('aria-label')}))")}
+    sections = {"guest": "Guest state", "host": "Host state", "control": "Controls", "read-only": "Read-only data"}
+    for f in dump["fields"]:
+        tile = tiles[f["name"]]
+        assert f["group"] in tile["classes"] and tile["section"] == sections[f["belongs_to"]]
+        assert ("absent" in tile["classes"]) == (f["value"] is None)
+    odd = misfits(dump)
+    assert odd and {n for n, t in tiles.items() if "misfit" in t["classes"]} == set(odd)
+    for name, f in odd.items():
+        assert f["oddity"] and f["oddity"] in tiles[name]["label"]
+        page.js("document.querySelector(`[data-name=${arguments[0]}]`).focus()", name)
+        page.wait(lambda: f["oddity"] in page.text(".inspector .misfit-reason"), f"why {name} does not fit")
+
+
+def test_changes_are_highlighted(page):
+    page.open("guest/hog/vmcs")
+    page.one(".tile.changed[data-name=GUEST_RIP]")
+    for name in ("VPID", "HOST_CR3", "PIN_BASED_CONTROLS"):
+        assert not page.all(f".tile.changed[data-name={name}]"), name
+    shown = page.text("[data-name=GUEST_RIP] .value")
+    page.wait(lambda: page.text("[data-name=GUEST_RIP] .value") != shown, "another value")
+
+
+def test_decoders(page, m):
+    field = m.get("/v1/guests/control/vcpus/0/vmcs?decode=1&fields=PRIMARY_PROCESSOR_CONTROLS")["fields"][0]
+    page.open("guest/control/vmcs")
+    page.hover("[data-name=PRIMARY_PROCESSOR_CONTROLS]")
+    page.wait(lambda: page.text(".inspector h3") == field["name"], "the field that is pointed at")
+    rows = page.js("[...document.querySelectorAll('.inspector tbody tr')].map(r => [...r.cells].map(c => c.textContent))")
+    assert [r[:2] for r in rows] == [[b["bits"], b["name"]] for b in field["bits"]]
+    assert [r[3] for r in rows] == [b["meaning"] for b in field["bits"]]
+    why = {r[1]: r[4] for r in rows}
+    assert why["HLT_EXITING"] == "wanted" and "by IA32_VMX_TRUE_PROCBASED_CTLS" in why["ACTIVATE_TERTIARY_CONTROLS"]
+    page.screenshot("map")
+    # The same by keyboard: a tile is one tab stop, arrows go on from it.
+    page.js("document.querySelector('[data-name=PRIMARY_PROCESSOR_CONTROLS]').focus()")
+    page.keys(Keys.ARROW_LEFT)
+    page.wait(lambda: page.text(".inspector h3") == "PIN_BASED_CONTROLS", "the field to the left")
+    page.keys(Keys.ENTER, Keys.ARROW_RIGHT)
+    page.wait(lambda: page.text(".inspector h3") == "PIN_BASED_CONTROLS (kept)", "the field that is kept")
+    assert page.js("document.activeElement.dataset.name") == "PRIMARY_PROCESSOR_CONTROLS"
+    assert page.js("document.querySelectorAll('.tile[tabindex=\"0\"]').length") == 1
+    page.one("[type=search]").send_keys("0x681e")
+    page.wait(lambda: [t.get_attribute("data-name") for t in page.all(".tile:not([hidden])")] == ["GUEST_RIP"], "what is searched for")
+
+
+def test_snapshots_and_check(page, m):
+    page.open("guest/hog/diff")
+    for n in (2, 3):
+        page.one("button[type=button]:not(.actions *)").click()
+        page.wait(lambda n=n: len(page.all(".snapshots tbody tr")) == n, f"snapshot {n}")
+    first, *_, last = [s["sequence"] for s in m.get("/v1/guests/hog/vcpus/0/vmcs/snapshots")["snapshots"]]
+    diff = m.get(f"/v1/guests/hog/vcpus/0/vmcs/diff?from={first}&to={last}")
+    page.wait(lambda: page.text("[aria-live] caption").startswith(f"{len(diff['fields'])} fields differ"), "the difference")
+    rows = page.js("[...document.querySelectorAll('[aria-live] tbody tr')].map(r => [...r.cells].map(c => c.textContent))")
+    assert [[r[1], *r[3:]] for r in rows] == [[f["name"], f["from"], f["to"]] for f in diff["fields"]]
+    page.open("guest/hog/check")
+    page.wait(lambda: page.text(".verdict").startswith("It enters: all "), "the entry check")
+
+
+def test_exits(page, m):
+    # One that stands still, so that the page and we see the same.
+    assert m.request("POST", "/v1/guests/echo/actions", '{"action": "stop"}')[0] == 202
+    m.wait_state("echo", "stopped")
+    vcpu = m.guest("echo")["vcpus"][0]
+    recorded = m.get("/v1/guests/echo/vcpus/0/exits")
+    page.open("guest/echo/exits")
+    page.one(".exit")
+    bars = page.js("[...document.querySelectorAll('[data-reason]')].map(r => [r.dataset.reason, Number(r.dataset.count), r.cells[2].textContent])")
+    assert {reason: n for reason, n, _ in bars} == vcpu["exits"] and all(f"{n:,}" == text for _, n, text in bars)
+    sequences = page.js("[...document.querySelectorAll('.exit')].map(x => Number(x.dataset.sequence))")
+    assert sequences == [e["sequence"] for e in recorded["exits"]]
+    page.hover(f"[data-sequence='{sequences[9]}']")
+    e = recorded["exits"][9]
+    page.wait(lambda: page.text(".tip").startswith(f"{e['sequence']}: {e['reason']} at RIP {e['rip']}, qualification {e['qualification']}"), "the exit")
+    page.js("document.querySelector('.timeline').focus()")
+    page.keys(Keys.HOME, Keys.ARROW_RIGHT)
+    page.wait(lambda: page.text(".readout").startswith(f"{sequences[1]}: "), "the second exit")
+    ports = {p["port"] for p in recorded["top"]["ports"]}
+    assert all(port in page.text(".tops") for port in ports)
+    page.open("guest/control/exits")
+    page.one(".exit")
+    page.screenshot("exits")
+    assert m.request("POST", "/v1/guests/echo/actions", '{"action": "start"}')[0] == 202
+    m.wait_state("echo", "running")
+
+
+def test_controls(page, m):
+    def bit(word, name):
+        bits = m.get(f"/v1/guests/hog/vcpus/0/vmcs?decode=1&fields={word}")["fields"][0]["bits"]
+        return {b["name"]: b["value"] for b in bits}[name]
+
+    page.open("guest/hog/controls")
+    page.one("[data-bit=RDTSC_EXITING]").click()
+    page.wait(lambda: page.text(".result") == "Done: RDTSC_EXITING is on.", "the change")
+    assert bit("PRIMARY_PROCESSOR_CONTROLS", "RDTSC_EXITING") == "0x1"
+    page.one("[data-profile=default]").click()
+    page.wait(lambda: page.text(".result") == "Done: profile default.", "the profile")
+    assert bit("PRIMARY_PROCESSOR_CONTROLS", "RDTSC_EXITING") == "0x0"
+    page.one("[data-bit=ACTIVATE_VMX_PREEMPTION_TIMER]").click()
+    page.wait(lambda: page.text(".result.error").startswith("not changed: PIN_BASED_CONTROLS"), "the refusal")
+    page.wait(lambda: page.js("document.querySelector('[data-bit=ACTIVATE_VMX_PREEMPTION_TIMER]').checked"), "the box as the bit is")
+    assert page.one("[data-bit=PROCESS_POSTED_INTERRUPTS]").get_attribute("disabled")
+
+
+def test_console_is_text(page):
+    page.open("guest/echo/console")
+    page.one("form input").send_keys("echo <b>bold</b><img src=x onerror=alert(1)>" + Keys.ENTER)
+    page.wait(lambda: "\n<b>bold</b><img src=x onerror=alert(1)>" in page.text(".ring"), "what the guest said")
+    assert not page.all("main b, main img")
+
+
+def test_log_and_machine(page, m):
+    page.open("log")
+    page.wait(lambda: "in VMX root operation" in page.text(".ring"), "the log")
+    layout = m.get("/v1/vmx/layout")["fields"]
+    page.open("layout")
+    page.wait(lambda: len(page.all(".region g.field:not(.header)")) == sum(f["offset"] is not None for f in layout), "the fields of the region")
+    page.js("document.querySelector('.region').focus()")
+    page.keys(Keys.HOME)
+    first = min((f for f in layout if f["offset"] is not None), key=lambda f: f["offset"])
+    page.wait(lambda: f"{first['size']} bytes: {first['name']}" in page.text(".readout"), "the first field")
+    page.open("capabilities")
+    page.wait(lambda: "IA32_VMX_TRUE_PROCBASED_CTLS" in page.text("main") and "The same as core 0." in page.text("main"), "the capabilities")
+
+
+VIEWS = ("", "log", "layout", "capabilities", *("guest/hog/" + tab for tab in ("vmcs", "diff", "check", "exits", "controls", "console")))
+
+
+def test_narrow_and_dark(page):
+    page.driver.set_window_size(500, 900)  # Chromium's own window can be no narrower
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False})
+    try:
+        page.media("dark")
+        page.open()
+        page.one("[data-guest=hog]")
+        dark = page.js("getComputedStyle(document.body).backgroundColor")
+        page.media("light")
+        assert page.js("getComputedStyle(document.body).backgroundColor") != dark
+        for view in VIEWS:
+            page.js("void (location.hash = arguments[0])", "#/" + view)
+            page.wait(lambda: page.js("document.querySelectorAll('main *').length") > 5, view)
+            assert page.js("document.documentElement.scrollWidth") <= 400, view
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.driver.set_window_size(1280, 900)
+
+
+def test_there_is_no_such_guest(page):
+    page.open("guest/nobody/vmcs")
+    page.wait(lambda: "there is no guest of this name" in page.text(".error:not([hidden])"), "the API's own words")
+
+
+def test_silence(page, m):
+    """It says so when nobody answers, and goes on by itself when somebody does."""
+    page.open()
+    page.one("[data-guest=hog]")
+    assert not page.one("#offline").is_displayed()
+    os.killpg(m.process.pid, signal.SIGSTOP)
+    try:
+        page.wait(lambda: page.one("#offline").is_displayed(), "that there is no answer")
+        assert page.text("#offline").startswith("The appliance is not answering. What you see is ")
+    finally:
+        os.killpg(m.process.pid, signal.SIGCONT)
+    page.wait(lambda: not page.one("#offline").is_displayed(), "that there is an answer again")
