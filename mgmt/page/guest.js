@@ -93,6 +93,8 @@ function timeline(readout, tip, colour) {
     chart.addEventListener("pointerleave", () => {
         tip.hidden = true;
     });
+    chart.addEventListener("focus", () => readout.setAttribute("aria-live", "polite"));
+    chart.addEventListener("blur", () => readout.setAttribute("aria-live", "off"));
     chart.addEventListener("keydown", (e) => {
         const to = step(e.key, at, columns.length);
 
@@ -134,7 +136,7 @@ const topTables = (top) => Object.entries(TOPS).filter(([name]) => top[name].len
 function exitsView(guest) {
     const bars = el("tbody"), tops = el("div", {class: "tops"}), total = el("p"), legend = el("p", {class: "legend"});
     const still = el("input", {type: "checkbox"}), colour = palette();
-    const readout = el("output", {class: "readout"}), tip = el("div", {class: "tip", role: "tooltip", hidden: true});
+    const readout = el("output", {class: "readout", "aria-live": "off"}), tip = el("div", {class: "tip", role: "tooltip", hidden: true});
     const line = timeline(readout, tip, colour);
 
     return {

@@ -28,6 +28,9 @@ export function setText(node, text) {
         node.textContent = text;
 }
 
+// A long name of the SDM's, that may go on in the next line after each word.
+export const breakable = (name) => name.split(/(?<=_)/).flatMap((word) => [word, el("wbr")]);
+
 export const table = (caption, heads, rows) => el("table", null,
     el("caption", null, caption),
     el("thead", null, el("tr", null, heads.map((h) => el("th", {scope: "col"}, h)))),
@@ -87,6 +90,8 @@ export const count = (n) => Math.round(n).toLocaleString("en");
 export function percent(x) {
     const value = Math.max(0, Math.min(1, x)) * 100;
 
+    if (value > 0 && value < 0.1)
+        return "< 0.1 %";
     return `${value > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} %`;
 }
 export const megabytes = (n) => `${Math.round(n / 2 ** 20)} MB`;

@@ -1,8 +1,10 @@
 // What the VMCS of a guest says: the map of its fields, differences of snapshots, the entry check.
-import {api, count, duration, el, field, GROUPS, setText, step, table, vcpuPath} from "./lib.js";
+import {api, breakable, count, duration, el, field, GROUPS, setText, step, table, vcpuPath} from "./lib.js";
 
 const TITLES = {guest: "Guest state", host: "Host state", control: "Controls",
                 "read-only": "Read-only data"};
+const CHANGES = {setup: "set up once", run: "changes as the guest runs", entry: "set for a VM entry",
+                 exit: "written by a VM exit"};
 const SHARED = new Set(["GUEST", "HOST"]); // a section's title says it already
 
 // ---- the inspector: all about one field ----
@@ -16,7 +18,7 @@ function bitTable(f) {
     const heads = ["bits", "part", "value", "sense"];
 
     return table("Decoded", origin ? [...heads, "why"] : heads, f.bits.map((b) => {
-        const cells = [b.bits, b.name, b.value, b.meaning];
+        const cells = [b.bits, breakable(b.name), b.value, b.meaning];
 
         return origin ? [...cells, provenance(b)] : cells;
     }));
@@ -38,10 +40,10 @@ function bitmapLists(f, bitmaps) {
 }
 
 function inspect(panel, f, bitmaps, pinned) {
-    const facts = [`encoding ${f.encoding}`, `${f.width} bits`, `changed by: ${f.volatility}`];
+    const facts = [`encoding ${f.encoding}`, `${f.width} bits`, CHANGES[f.volatility] ?? f.volatility];
 
     panel.replaceChildren(...[
-        el("h3", null, f.name, pinned ? " (kept)" : ""),
+        el("h3", null, breakable(f.name), pinned ? " (kept)" : ""),
         el("p", null, el("code", {class: "value"}, f.value ?? "absent"), ` ${facts.join(", ")}`),
         f.value === null ? el("p", null, `Absent: ${f.reason}.`) : null,
         f.belongs_to !== f.group
@@ -74,7 +76,7 @@ function makeTile(f) {
     const value = el("span", {class: "value"}, shortValue(f.value));
     const node = el("button", {type: "button", class: classes.filter(Boolean).join(" "), tabindex: "-1",
                                "data-name": f.name, "aria-label": tileLabel(f)},
-                    el("span", {class: "name"}, shortName(f).replaceAll("_", "_\u200b")), value);
+                    el("span", {class: "name"}, breakable(shortName(f))), value);
 
     return {node, value, f};
 }
@@ -128,7 +130,7 @@ export function mapView(guest) {
     function first(dump) {
         tiles = dump.fields.map((f) => ({...makeTile(f), decoded: f.value}));
         bitmaps = dump.bitmaps;
-        sections.replaceChildren(...["control", "guest", "host", "read-only"].map((g) => {
+        sections.replaceChildren(...["guest", "control", "host", "read-only"].map((g) => {
             const mine = tiles.filter((t) => t.f.belongs_to === g);
 
             return el("section", {"aria-label": TITLES[g]}, el("h3", null, `${TITLES[g]} (${mine.length})`),
@@ -166,6 +168,7 @@ export function mapView(guest) {
         const t = tileOf(e);
 
         select(t);
+        panel.setAttribute("aria-live", "polite");
         if (!pinned)
             show(t);
     });
@@ -209,8 +212,10 @@ export function mapView(guest) {
             setText(status, `${tiles.length} fields, ${misfits} misfits; ${changes} changed since the last ` +
                             `look. Last exit: ${dump.exit?.reason ?? "none"}. Cost of looking: ` +
                             `${duration(dump.snapshot_ticks)}.`);
-            if (current && current.node.classList.contains("changed"))
+            if (current?.node.classList.contains("changed")) {
+                panel.setAttribute("aria-live", "off"); // only what somebody went to is read out
                 await show(current);
+            }
         },
     };
 }

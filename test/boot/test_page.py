@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from appliance import BUILD, LIMIT
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--hide-scrollbars", "--window-size=1280,900")
+         "--disable-component-update", "--hide-scrollbars", "--window-size=1200,850")
 # Refusals are part of the interface; the browser writes them to its console nevertheless.
 EXPECTED = re.compile(r"the server responded with a status of 409|/v1/guests/nobody/.* a status of 404")
 
@@ -162,6 +162,9 @@ def test_changes_are_highlighted(page):
         assert not page.all(f".tile.changed[data-name={name}]"), name
     shown = page.text("[data-name=GUEST_RIP] .value")
     page.wait(lambda: page.text("[data-name=GUEST_RIP] .value") != shown, "another value")
+    page.hover("[data-name=TSC_OFFSET]")
+    page.one(".tile.changed[data-name=GUEST_RIP]")
+    page.screenshot("map")
 
 
 def test_decoders(page, m):
@@ -174,7 +177,7 @@ def test_decoders(page, m):
     assert [r[3] for r in rows] == [b["meaning"] for b in field["bits"]]
     why = {r[1]: r[4] for r in rows}
     assert why["HLT_EXITING"] == "wanted" and "by IA32_VMX_TRUE_PROCBASED_CTLS" in why["ACTIVATE_TERTIARY_CONTROLS"]
-    page.screenshot("map")
+    page.screenshot("decoder")
     # The same by keyboard: a tile is one tab stop, arrows go on from it.
     page.js("document.querySelector('[data-name=PRIMARY_PROCESSOR_CONTROLS]').focus()")
     page.keys(Keys.ARROW_LEFT)
@@ -291,7 +294,7 @@ def test_narrow_and_dark(page):
             assert page.js("document.documentElement.scrollWidth") <= 400, view
     finally:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        page.driver.set_window_size(1280, 900)
+        page.driver.set_window_size(1200, 850)
 
 
 def test_there_is_no_such_guest(page):

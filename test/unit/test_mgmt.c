@@ -10,7 +10,8 @@
 
 #include <cmocka.h>
 
-static struct abi_host host = {.core_count = 1, .tsc_hz = 1000000, .guest_count = 2};
+static struct abi_host host = {
+    .core_count = 1, .tsc_hz = 1000000, .guest_count = 2, .build_id = "0123"};
 static struct abi_guest guests[2];
 static struct abi_snapshot snapshots[2][ABI_SNAPSHOTS];
 static struct abi_exit exit_ring[ABI_EXITS];
@@ -168,6 +169,13 @@ static void resources(void **state)
     assert_non_null(strstr(body, "\"exits\":{\"CPUID\":7}"));
     assert_int_equal(GET("/"), 200);
     assert_non_null(strstr(response.type, "text/html"));
+    assert_memory_equal(response.file, "<!doctype html>", 15);
+    assert_int_equal(GET("/page/app.js"), 200);
+    assert_string_equal(response.etag, "0123");
+    assert_int_equal(get("GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"01\"\r\n\r\n"), 200);
+    assert_int_equal(get("GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"0123\"\r\n\r\n"), 304);
+    assert_int_equal(GET("/page/none.js"), 404);
+    assert_null(response.file);
 }
 
 static void text_form(void **state)
