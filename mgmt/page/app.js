@@ -52,7 +52,7 @@ function showHost(host) {
     before = host;
     setText(document.getElementById("host"),
             `${host.version} (build ${host.build_id.slice(0, 8)}) · up ${uptime(host.uptime_ms)} · ` +
-            `${loads.join(" · ")} · ${host.cpu}`);
+            loads.join(" · "));
 }
 
 function showSilence(e) {

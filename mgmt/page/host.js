@@ -32,7 +32,7 @@ function guestRow(guest, host, old) {
 }
 
 export function overviewView() {
-    const cores = el("ul", {class: "cores", "aria-label": "Cores"});
+    const cpu = el("p"), cores = el("ul", {class: "cores", "aria-label": "Cores"});
     const body = el("tbody");
     const heads = ["guest", "state", "core", "run share"], numbers = ["exits/s", "exits", "restarts", "memory"];
     const old = new Map();
@@ -40,12 +40,15 @@ export function overviewView() {
 
     return {
         title: "Guests",
-        node: el("section", null, el("h2", null, "Cores"), cores, el("h2", null, "Guests"),
+        node: el("section", null, el("h2", null, "Cores"), cpu, cores, el("h2", null, "Guests"),
                  el("div", {class: "scroll"}, el("table", {class: "guests"}, el("thead", null,
                     el("tr", null, heads.map((h) => el("th", {scope: "col"}, h)),
                        numbers.map((h) => el("th", {scope: "col", class: "number"}, h)))), body))),
         host(answer) {
             host = answer;
+            setText(cpu, `${host.cpu}, time-stamp counter ${count(clock.hz / 1000)} kHz; ` +
+                         `${megabytes(host.memory.free)} of ${megabytes(host.memory.total)} free; ` +
+                         `network ${host.network.nic}, ${host.network.address}`);
             cores.replaceChildren(...host.cores.map((c) => el("li", null, `core ${c.id} `, bar(c.load),
                 ` ${percent(c.load)}, ${c.vcpus} ${c.vcpus === 1 ? "vCPU" : "vCPUs"}`)));
         },

@@ -48,7 +48,7 @@ function inspect(panel, f, bitmaps, pinned) {
         f.value === null ? el("p", null, `Absent: ${f.reason}.`) : null,
         f.belongs_to !== f.group
             ? el("p", {class: "misfit-reason"}, `Misfit: encoded as a ${f.group} field, ` +
-                 `belongs to ${f.belongs_to}. ${f.oddity ?? ""}`)
+                 `belongs to ${f.belongs_to}${f.oddity ? `: ${f.oddity}` : ""}.`)
             : f.oddity ? el("p", {class: "oddity"}, f.oddity) : null,
         f.bits?.length ? bitTable(f) : null,
         ...bitmapLists(f, bitmaps).flat(),

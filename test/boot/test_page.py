@@ -162,7 +162,8 @@ def test_changes_are_highlighted(page):
         assert not page.all(f".tile.changed[data-name={name}]"), name
     shown = page.text("[data-name=GUEST_RIP] .value")
     page.wait(lambda: page.text("[data-name=GUEST_RIP] .value") != shown, "another value")
-    page.hover("[data-name=TSC_OFFSET]")
+    page.js("document.querySelector('[data-name=VMCS_LINK_POINTER]').click()")
+    page.js("document.querySelector('[data-name=GUEST_RIP]').scrollIntoView({block: 'center'})")
     page.one(".tile.changed[data-name=GUEST_RIP]")
     page.screenshot("map")
 
