@@ -34,6 +34,8 @@ function route() {
     document.title = `${view.title} - Bulkhead`;
     view.error = el("p", {class: "error", role: "alert", hidden: true});
     main.replaceChildren(view.error, view.node);
+    scrollTo(0, 0);
+    main.focus({preventScroll: true}); // what had the focus may be gone
     wake();
 }
 
