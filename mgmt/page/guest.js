@@ -215,7 +215,7 @@ function controlsView(guest) {
 
     return {
         node: el("div", null, el("p", {class: "tools"}, "Exits: ", ["least", "default", "most"].map((profile) =>
-            el("button", {type: "button", "data-profile": profile, onclick: () => patch({profile}, `profile ${profile}`)},
+            el("button", {type: "button", "data-profile": profile, onclick: () => patch({exit_profile: profile}, `profile ${profile}`)},
                profile))), result, words),
         poll,
     };
@@ -264,7 +264,7 @@ function consoleView(guest) {
 
 function actions(guest, error) {
     const act = (action) => el("button", {type: "button", onclick: async () => {
-        if (action !== "start" && !confirm(`${action} ${guest}?`))
+        if (["stop", "reset"].includes(action) && !confirm(`${action} ${guest}?`))
             return;
         try {
             await api(`v1/guests/${encodeURIComponent(guest)}/actions`, {method: "POST", body: JSON.stringify({action})});
@@ -275,7 +275,7 @@ function actions(guest, error) {
         }
     }}, action);
 
-    return el("span", {class: "actions"}, ["start", "reset", "stop"].map(act));
+    return el("span", {class: "actions"}, ["start", "pause", "resume", "nmi", "reset", "stop"].map(act));
 }
 
 export function guestView(guest, tab) {
