@@ -447,6 +447,7 @@ static void parse_management(struct parser *p, const struct field *f, int t, voi
 static const struct field top_fields[] = {
     {"guests", parse_guests, 0, 0, 0, 0},
     {"management", parse_management, 0, 0, 0, 0},
+    {"entry_trials", parse_text, AT(config, entry_trials), 0, 0},
 };
 
 void config_default(struct config *c)
@@ -485,6 +486,6 @@ int config_parse(const char *text, size_t len, void *scratch, size_t scratch_siz
     if (p.json.tokens[0].type != JSMN_OBJECT)
         error(&p, 0, "", "the configuration is an object: {\"guests\": [...]}");
     else
-        parse_object(&p, 0, top_fields, ARRAY_LEN(top_fields), NULL);
+        parse_object(&p, 0, top_fields, ARRAY_LEN(top_fields), c);
     return p.errors;
 }

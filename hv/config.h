@@ -66,6 +66,8 @@ struct management_config {
 };
 
 struct config {
+    /* A boot module with VM entries to try before the guests run, see arch/x86/vmx/trials.c; "" */
+    char entry_trials[96];
     struct guest_config guests[CONFIG_GUESTS_MAX];
     unsigned guest_count;
     struct management_config management;

@@ -11,6 +11,10 @@
 
 static struct core cores[ARCH_CORES_MAX];
 static uint32_t ready;
+static struct {
+    struct guest *guest; /* NULL: none */
+    const struct arch_module *file;
+} trials;
 _Static_assert(ARCH_CORES_MAX <= ABI_CORES_MAX, "every core has its row in the shared page");
 
 struct core *core_get(unsigned id)
@@ -30,6 +34,12 @@ void core_bind(unsigned id, struct guest *g)
     g->vcpu.core = id;
     g->vcpu.stats->core = id;
     c->guests[c->guest_count++] = g;
+}
+
+void core_set_entry_trials(struct guest *g, const struct arch_module *file)
+{
+    trials.guest = g;
+    trials.file = file;
 }
 
 void core_request(struct vcpu *v, uint32_t request)
@@ -390,6 +400,9 @@ _Noreturn void core_run(unsigned id)
     if (c->vmx_root) {
         c->stats->flags |= ABI_CORE_VMX_ROOT;
         log_info("in VMX root operation");
+        if (id == 0 && trials.guest)
+            virt_backend()->entry_trials(&trials.guest->vcpu, (const char *)trials.file->data,
+                                         trials.file->size);
     } else {
         log_warn("core %u: not in VMX root operation, it stays idle", id);
         abandon_guests(c);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hv/abi/control.h"
+#include "hv/arch.h"
 #include "hv/guest.h"
 #include "hv/sched.h"
 #include "hv/types.h"
@@ -30,6 +31,9 @@ void core_bind(unsigned id, struct guest *g);
 void core_request(struct vcpu *v, uint32_t request);
 
 /* Sets up the calling core (capabilities, VMX root) and enters its run loop. */
+/* Core 0 makes these VM entries (virt_ops.entry_trials) before it runs its guests. Boot core,
+ * before core_run(). */
+void core_set_entry_trials(struct guest *g, const struct arch_module *file);
 _Noreturn void core_run(unsigned id);
 
 /* How many cores have finished their set-up (in VMX root or not). */

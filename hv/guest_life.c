@@ -313,6 +313,8 @@ static int map_control_pages(struct guest *m)
         if (rc == 0)
             rc = map_shared(m, ABI_CONSOLE_GPA(i), g->console,
                             sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE);
+        if (rc == 0)
+            life.host->guests |= 1u << i;
     }
     return rc;
 }
@@ -386,7 +388,6 @@ struct guest *guest_create(unsigned number, const struct guest_config *c, bool m
     if (alloc_shared_pages(g))
         return NULL;
     life.guests[number] = g;
-    life.host->guest_count = (uint32_t)max_u64(life.host->guest_count, number + 1);
     g->vcpu.guest = g;
     g->vcpu.stats = &g->status->vcpus[0];
     g->vcpu.platform = &g->platform;

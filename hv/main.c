@@ -15,6 +15,7 @@
 #define MGMT_MODULE         "mgmt.elf"
 #define CONFIG_SCRATCH_SIZE (1u << 20)
 #define MGMT_NUMBER         0u
+#define TRIALS_NUMBER       (ABI_GUESTS_MAX - 1)
 #define BELOW_4G            (4ull << 30)
 
 static const struct virt_ops *backend;
@@ -177,6 +178,23 @@ static void create_guests(const struct config *c)
     place(MGMT_NUMBER, &mgmt, true);
 }
 
+/* The guest whose vCPU is tried out: it never runs. */
+static void prepare_entry_trials(const struct config *c)
+{
+    static const struct guest_config nothing = {.name = "entry-trials", .memory = PAGE_SIZE_2M};
+    const struct arch_module *file = guest_module(c->entry_trials);
+    struct guest *g;
+
+    if (!c->entry_trials[0])
+        return;
+    g = file ? guest_create(TRIALS_NUMBER, &nothing, false) : NULL;
+    if (g && g->complete)
+        core_set_entry_trials(g, file);
+    else
+        log_warn("entry trials: %s \"%s\"", file ? "no memory for" : "there is no boot module",
+                 c->entry_trials);
+}
+
 _Noreturn void hv_main(const struct boot_info *b)
 {
     static struct config config;
@@ -194,6 +212,7 @@ _Noreturn void hv_main(const struct boot_info *b)
     read_config(&config);
     if (guest_setup(memory, backend, arch_boot_epoch(), b->entry_tsc))
         panic("no memory for the shared pages");
+    prepare_entry_trials(&config);
     create_guests(&config);
     m = guest_management();
     if (!m)

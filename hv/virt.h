@@ -59,6 +59,10 @@ struct virt_ops {
     /* Where the CPU keeps a field in its VMCS region: ABI_CALL_PROBE's result. Inside an exit of
      * this vCPU. Bounded. */
     int64_t (*probe_field)(struct vcpu *v, uint64_t row);
+    /* Makes the VM entries that `text` describes (arch/x86/vmx/trial_file.h) with a vCPU that is
+     * used for nothing else, and logs what the CPU and the entry checks say of each. Own core,
+     * before it runs guests. */
+    void (*entry_trials)(struct vcpu *v, const char *text, size_t size);
     /* The calling core's capabilities, for the control ABI. */
     void (*core_caps)(struct abi_caps *out);
     /* Publishes a snapshot in page `slot` of g->snapshots, with the next sequence number. Owning

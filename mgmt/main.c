@@ -14,8 +14,9 @@ static struct netif netif;
 
 static const struct abi_guest *guest(unsigned number)
 {
-    return number < abi_host()->guest_count ? (const struct abi_guest *)ABI_GUEST_GPA(number)
-                                            : NULL;
+    return number < ABI_GUESTS_MAX && (abi_host()->guests >> number & 1)
+               ? (const struct abi_guest *)ABI_GUEST_GPA(number)
+               : NULL;
 }
 
 static const struct abi_snapshot *snapshot(unsigned number, unsigned slot)

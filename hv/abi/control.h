@@ -97,8 +97,9 @@ _Static_assert(sizeof(struct abi_caps) * ABI_CORES_MAX <= ABI_CAPS_SIZE, "abi_ca
 struct abi_host {
     uint64_t magic;
     uint32_t abi_version;
-    uint32_t core_count, guest_count;
-    uint32_t self; /* the management guest's own number */
+    uint32_t core_count;
+    uint32_t guests; /* bits of the guest numbers whose pages are mapped */
+    uint32_t self;   /* the management guest's own number */
     uint64_t tsc_hz;
     uint64_t boot_tsc;        /* TSC at kernel entry */
     uint64_t boot_epoch;      /* wall clock then, seconds since 1970 */

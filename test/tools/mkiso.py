@@ -28,7 +28,8 @@ def named_files(config_path):
     except (ValueError, UnicodeDecodeError) as e:
         print(f"mkiso: warning: {config_path}: {e}; packed as it is, without images", file=sys.stderr)
         return []
-    names = []
+    trials = config.get("entry_trials") if isinstance(config, dict) else None
+    names = [trials] if isinstance(trials, str) and trials else []
     guests = config.get("guests") if isinstance(config, dict) else None
     for guest in guests if isinstance(guests, list) else []:
         if not isinstance(guest, dict):

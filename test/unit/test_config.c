@@ -78,11 +78,13 @@ static void everything(void **state)
               "\\u00e9\",\n"
               "  \"memory\": \"256M\", \"core\": 3, \"weight\": 200, \"slice_us\": 500,\n"
               "  \"budget_us\": 1000, \"period_us\": 5000, \"restart\": \"on-failure\", "
+              "\"restart_limit\": 3, \"paused_clock\": \"runs\", "
               "\"exit_profile\": \"most\",\n"
               "  \"devices\": [\"uart\", \"net\"],\n"
               "  \"modules\": [{\"file\": \"l/initrd\", \"args\": \"x y\"}, {\"file\": \"z\"}]}],\n"
               " \"management\": {\"address\": \"192.168.1.9/20\", \"gateway\": \"192.168.0.1\",\n"
-              "  \"core\": 1, \"memory\": 12582912, \"budget_us\": 700, \"period_us\": 2000}}"),
+              "  \"core\": 1, \"memory\": 12582912, \"budget_us\": 700, \"period_us\": 2000},\n"
+              " \"entry_trials\": \"t/trials.txt\"}"),
         0);
     assert_string_equal(g->cmdline, "a=\"b\" \xc3\xa9");
     assert_int_equal(g->memory, 256 << 20);
@@ -90,6 +92,9 @@ static void everything(void **state)
     assert_int_equal(g->budget_us, 1000);
     assert_int_equal(g->restart, RESTART_ON_FAILURE);
     assert_int_equal(g->exit_profile, ABI_EXITS_MOST);
+    assert_int_equal(g->restart_limit, 3);
+    assert_int_equal(g->paused_clock, PAUSED_CLOCK_RUNS);
+    assert_string_equal(config.entry_trials, "t/trials.txt");
     assert_int_equal(g->devices, DEV_UART | DEV_NET);
     assert_int_equal(g->module_count, 2);
     assert_string_equal(g->modules[0].args, "x y");

@@ -10,8 +10,7 @@
 
 #include <cmocka.h>
 
-static struct abi_host host = {
-    .core_count = 1, .tsc_hz = 1000000, .guest_count = 2, .build_id = "0123"};
+static struct abi_host host = {.core_count = 1, .tsc_hz = 1000000, .guests = 3, .build_id = "0123"};
 static struct abi_guest guests[2];
 static struct abi_snapshot snapshots[2][ABI_SNAPSHOTS];
 static struct abi_exit exit_ring[ABI_EXITS];

@@ -253,6 +253,7 @@ static const struct virt_ops ops = {
     .run = vmx_run,
     .controls = vmx_change_controls,
     .shift_tsc = shift_tsc,
+    .entry_trials = vmx_entry_trials,
     .probe_field = vmx_probe_field,
     .core_caps = core_caps,
     .snapshot = vmx_snapshot,

@@ -137,6 +137,9 @@ enum exit_action vmx_on_random(struct vmx_vcpu *x);
 uint64_t vmx_read_gpr(const struct vmx_vcpu *x, unsigned number);
 void vmx_write_gpr(struct vmx_vcpu *x, unsigned number, uint64_t value);
 
+/* trials.c: struct virt_ops' entry_trials(). */
+void vmx_entry_trials(struct vcpu *v, const char *text, size_t size);
+
 /* snapshot.c */
 /* All fields of the current VMCS. */
 void vmx_read_fields(struct abi_vmcs *out);

@@ -1,0 +1,132 @@
+/*
+ * Entry trials: does this CPU refuse the VM entries that the entry checks say it refuses? Each is
+ * made in a vCPU of its own before any guest runs. Fields are written as the file has them, so the
+ * file is trusted as the configuration is that names it; nothing of this can be reached from a
+ * guest.
+ */
+#include "arch/x86/vmx/entry_check.h"
+#include "arch/x86/vmx/trial_file.h"
+#include "arch/x86/vmx/vcpu.h"
+#include "arch/x86/vmx/vmcs.h"
+#include "hv/arch.h"
+#include "hv/fmt.h"
+#include "hv/log.h"
+
+#define NAMED_MAX 4u /* failed rules that are named; the others are counted */
+
+struct verdict {
+    char text[200];
+    size_t length;
+    unsigned failures;
+};
+
+static void note_failure(void *arg, const struct entry_rule_failure *f)
+{
+    struct verdict *v = arg;
+
+    if (v->failures++ < NAMED_MAX && v->length < sizeof(v->text))
+        v->length += fmt(v->text + v->length, sizeof(v->text) - v->length, "%s%s",
+                         v->length ? ", " : "", f->rule->name);
+}
+
+/* The capability MSR of a control word, or 0. */
+static uint64_t capability(uint32_t encoding)
+{
+    const struct vmx_caps *c = vmx_caps_common();
+    const uint64_t caps[ABI_CONTROLS] = {c->pin, c->cpu1, c->cpu2, c->exit, c->entry};
+
+    for (unsigned i = 0; i < ABI_CONTROLS; i++)
+        if (vmx_control_fields[i] == encoding)
+            return caps[i];
+    return 0;
+}
+
+static bool write_field(const struct trial_field *f)
+{
+    uint64_t value;
+    bool failed;
+
+    if (!vmread_try(f->encoding, &value))
+        return false;
+    value = (value & ~f->clear) | f->set;
+    /* The guest that enters is described for every CPU: what must be 1 on this one is added. */
+    if (!f->breaking)
+        value |= (uint32_t)capability(f->encoding);
+    __asm__ volatile("vmwrite %1, %2"
+                     : "=@ccna"(failed)
+                     : "r"(value), "r"((uint64_t)f->encoding)
+                     : "memory");
+    return !failed;
+}
+
+/* Why it cannot be tried, or NULL. */
+static const char *prepare(struct trial *t)
+{
+    struct trial_field f;
+    int rc;
+
+    while ((rc = trial_next_field(t, &f)) == 1)
+        if (!write_field(&f))
+            return "no such field";
+    return rc ? "not a field: ENCODING:CLEAR:SET is wanted" : NULL;
+}
+
+static void enter(struct vmx_vcpu *x, char *text, size_t size)
+{
+    uint32_t reason;
+
+    x->deadline = 0; /* the preemption timer ends the guest before its first instruction */
+    reason = vmx_enter(x->vcpu);
+    if (reason == VMX_ENTER_FAILED)
+        (void)fmt(text, size, "VM-instruction error %lu", vmread(VMCS_VM_INSTRUCTION_ERROR));
+    else if (reason & VMX_EXIT_ENTRY_FAILURE)
+        (void)fmt(text, size, "exit reason 0x%x, qualification %lu", reason,
+                  vmread(VMCS_EXIT_QUALIFICATION));
+    else
+        (void)fmt(text, size, "entered");
+    arch_irq_window();
+}
+
+static void try_entry(struct vcpu *v, struct trial *t)
+{
+    static struct abi_vmcs fields; /* too large for the stack; one core only does this */
+    struct vmx_vcpu *x = v->backend;
+    const struct entry_cpu cpu = vmx_entry_cpu(x);
+    struct verdict verdict = {.text = ""};
+    const char *why = prepare(t);
+    char name[64], outcome[80];
+
+    (void)fmt(name, sizeof(name), "%.*s", (int)t->name_length, t->name);
+    if (why) {
+        log_info("entry trial %s: not tried: %s", name, why);
+        return;
+    }
+    vmx_read_fields(&fields);
+    (void)vmcs_entry_check(&fields, vmx_caps_common(), &cpu, note_failure, &verdict);
+    enter(x, outcome, sizeof(outcome));
+    log_info("entry trial %s: %s; checks: %u failed%s%s", name, outcome, verdict.failures,
+             verdict.failures ? ": " : "", verdict.text);
+}
+
+void vmx_entry_trials(struct vcpu *v, const char *text, size_t size)
+{
+    static const struct load_result start = {.mode = LOAD_PROT32, .cs = 8, .ds = 16};
+    struct trial_file f = {.text = text, .size = size};
+    struct trial t;
+    int rc;
+
+    while ((rc = trial_next(&f, &t)) != 0) {
+        if (rc < 0) {
+            log_warn("entry trials: line %u: not a trial: NAME FIELDS | FIELDS is wanted", f.line);
+            continue;
+        }
+        if (virt_backend()->vcpu_init(v, &start)) {
+            log_warn("entry trials: the virtual CPU cannot be set up");
+            return;
+        }
+        try_entry(v, &t);
+        virt_backend()->vcpu_free(v);
+        (void)arch_console_poll();
+    }
+    log_info("entry trials: done");
+}

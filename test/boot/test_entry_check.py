@@ -1,0 +1,65 @@
+"""The entry checks against machines: each way to break a VM entry is tried, and what the CPU refuses the checks must name. What it takes although the checks name it
+is in arch/x86/vmx/entry_check.md."""
+import re
+
+import pytest
+
+import entry_trials
+
+MODELS = ["corei7_skylake_x", "corei7_icelake_u", "tigerlake"]
+OUTCOME = {"control": "VM-instruction error 7", "host": "VM-instruction error 8", "guest": "exit reason 0x80000021"}
+REFUSED_LATE = "control.entry.smm"  # as guest state
+LINE = re.compile(r"entry trial (\S+): ([^;\n]+)(?:; checks: (\d+) failed(?:: ([^\n]*))?)?")
+
+
+def documented():
+    """Of entry_check.md: the rules that Bochs never enforces, and those that it enforces in part."""
+    with open("arch/x86/vmx/entry_check.md", encoding="utf-8") as f:
+        never, part = re.search(r"Never enforced:(.*?)Out of reach.*?Enforced in part(.*?)Stricter", f.read(), re.S).groups()
+    return [set(re.findall(r"^\| `([a-z0-9_.]+)` \|", t, re.M)) for t in (never, part)]
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def results(start, request):
+    """(model, {trial: (outcome, how many checks failed, the first of them)})"""
+    m = start({"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M"}], "entry_trials": "trials.txt"}, model=request.param, wait=False,
+              files={"trials.txt": entry_trials.text().encode()})
+    end = m.wait_serial("entry trials: done").end()
+    text = m.serial()[:end]
+    m.wait_serial(r"management address:")
+    assert {g["name"]: g["state"] for g in m.get("/v1/guests")["guests"]} == {"mgmt": "running", "hog": "running"}  # no harm was done
+    return request.param, {name: (outcome, int(n or 0), rules.split(", ") if rules else []) for name, outcome, n, rules in LINE.findall(text)}
+
+
+def test_refused_and_named(results):
+    _, seen = results
+    trials = list(entry_trials.trials())
+    assert set(seen) == {name for name, *_ in trials} and len(trials) > 340
+    never, part = documented()
+    for name, rule, mutation, _ in trials:
+        outcome, count, rules = seen[name]
+        if rule is None:
+            assert (outcome, count) == ("entered", 0), name
+        elif outcome.startswith("not tried"):
+            assert outcome == "not tried: no such field" and re.search("control|tigerlake", mutation.get("note", "")), (name, outcome)
+        elif outcome == "entered":
+            # Not refused although a check fails: only what is documented. Otherwise this CPU has the feature.
+            assert not mutation["bochs"] or count == 0 or rule in part, (name, outcome, rules)
+            assert count == 0 or rules == [rule] and rule in never | part, (name, rules)
+        else:
+            # Refused: the checks know why, and the CPU stopped where they see the first failure.
+            assert count > 0 and (outcome.startswith(OUTCOME[rules[0].split(".")[0]]) or rule == REFUSED_LATE), (name, outcome, rules)
+            assert rule in rules, (name, rules)
+            assert rule not in never or len(rules) > 1 or rule == REFUSED_LATE, (name, "is refused")
+
+
+REFUSED = set()
+
+
+def test_every_rule_is_broken_somewhere(results):
+    """What the column `bochs` promises is seen on at least one of the models."""
+    model, seen = results
+    REFUSED.update(name for name, (outcome, _, _) in seen.items() if outcome.startswith(("VM-", "exit reason")))
+    if model == MODELS[-1]:
+        promised = {name for name, rule, mutation, _ in entry_trials.trials() if rule and mutation["bochs"]}
+        assert promised - REFUSED == set()
