@@ -11,7 +11,7 @@ const SHARED = new Set(["GUEST", "HOST"]); // a section's title says it already
 
 const provenance = (b) => b.forced === null || b.forced === undefined
     ? (b.wanted === undefined ? "" : b.wanted ? "wanted" : "not wanted")
-    : `${b.wanted ? "wanted" : "not wanted"}, forced to ${b.forced} by ${b.forced_by}`;
+    : [b.wanted ? "wanted" : "not wanted", `, forced to ${b.forced} by `, breakable(b.forced_by)].flat();
 
 function bitTable(f) {
     const origin = f.bits.some((b) => "wanted" in b);
