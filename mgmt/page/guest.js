@@ -145,11 +145,9 @@ function exitsView(guest) {
             el("h3", null, "The last exits"), total, el("p", {class: "note"}, "One column an exit: up, the time in the " +
                "guest before it; down, the time until the guest went on. Each line is ten times the one before; the first are 100 ticks."),
             legend, el("div", {class: "scroll"}, line.chart), readout, tip, tops),
-        async poll() {
+        async poll(answer) {
             if (still.checked && bars.children.length)
                 return;
-            const answer = await api(`v1/guests/${encodeURIComponent(guest)}`);
-
             bars.replaceChildren(...barChart(answer.vcpus[0].exits, colour));
             const {exits, top} = await api(`${vcpuPath(guest)}/exits`);
 
@@ -214,8 +212,8 @@ function controlsView(guest) {
     }
 
     return {
-        node: el("div", null, el("p", {class: "tools"}, "Exits: ", ["least", "default", "most"].map((profile) =>
-            el("button", {type: "button", "data-profile": profile, onclick: () => patch({exit_profile: profile}, `profile ${profile}`)},
+        node: el("div", null, el("p", {class: "tools"}, "Exit profile: ", ["least", "default", "most"].map((profile) =>
+            el("button", {type: "button", "data-profile": profile, onclick: () => patch({exit_profile: profile}, `exit profile ${profile}`)},
                profile))), result, words),
         poll,
     };
@@ -262,9 +260,18 @@ function consoleView(guest) {
 
 // ---- the guest ----
 
-function actions(guest, error) {
-    const act = (action) => el("button", {type: "button", onclick: async () => {
-        if (["stop", "reset"].includes(action) && !confirm(`${action} ${guest}?`))
+// action -> the states in which it makes sense; those that end something are asked about first.
+const ACTIONS = {start: ["stopped", "crashed", "failed"], pause: ["running"], resume: ["paused"], nmi: ["running"],
+                 reset: null, stop: ["running", "paused"]};
+const ENDING = ["reset", "stop"];
+
+function guestHead(guest) {
+    const state = el("span", {class: "state"}), error = el("p", {class: "error", role: "alert", hidden: true});
+    const buttons = Object.keys(ACTIONS).map((action) => el("button", {type: "button", "data-action": action,
+        onclick: () => act(action)}, action));
+
+    async function act(action) {
+        if (ENDING.includes(action) && !confirm(`${action} ${guest}?`))
             return;
         try {
             await api(`v1/guests/${encodeURIComponent(guest)}/actions`, {method: "POST", body: JSON.stringify({action})});
@@ -273,23 +280,39 @@ function actions(guest, error) {
             setText(error, e.message);
             error.hidden = false;
         }
-    }}, action);
+    }
 
-    return el("span", {class: "actions"}, ["start", "pause", "resume", "nmi", "reset", "stop"].map(act));
+    return {
+        nodes: [el("div", {class: "guest-head"}, el("h2", null, guest, " ", state), el("span", {class: "actions"}, buttons)), error],
+        show(answer) {
+            setText(state, answer.state + (answer.why ? `: ${answer.why}` : ""));
+            state.className = `state ${answer.state}`;
+            for (const b of buttons) {
+                const states = ACTIONS[b.dataset.action];
+
+                // A button that is in use stays where the keyboard is.
+                b.setAttribute("aria-disabled", String(states !== null && !states.includes(answer.state)));
+            }
+        },
+    };
 }
 
 export function guestView(guest, tab) {
     const [title, make] = TABS[tab] ?? TABS.vmcs;
-    const inner = make(guest), error = el("p", {class: "error", role: "alert", hidden: true});
+    const inner = make(guest), head = guestHead(guest);
     const base = `#/guest/${encodeURIComponent(guest)}`;
 
     return {
         title: `${guest}, ${title}`,
-        node: el("section", {"aria-label": `${guest}, ${title}`},
-            el("div", {class: "guest-head"}, el("h2", null, guest), actions(guest, error)), error,
+        node: el("section", {"aria-label": `${guest}, ${title}`}, head.nodes,
             el("nav", {class: "tabs", "aria-label": `Views of ${guest}`}, Object.entries(TABS).map(([name, [text]]) =>
                 el("a", {href: `${base}/${name}`, "aria-current": TABS[name][1] === make ? "page" : null}, text))),
             inner.node),
-        poll: inner.poll,
+        async poll() {
+            const answer = await api(`v1/guests/${encodeURIComponent(guest)}`);
+
+            head.show(answer);
+            await inner.poll(answer);
+        },
     };
 }

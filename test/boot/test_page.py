@@ -18,7 +18,7 @@ from appliance import BUILD, LIMIT
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--hide-scrollbars", "--window-size=1200,850")
 # Refusals are part of the interface; the browser writes them to its console nevertheless.
-EXPECTED = re.compile(r"the server responded with a status of 409|/v1/guests/nobody/.* a status of 404")
+EXPECTED = re.compile(r"the server responded with a status of 409|/v1/guests/nobody.* a status of 404")
 
 
 @pytest.fixture(scope="module")
@@ -244,12 +244,25 @@ def test_controls(page, m):
     page.wait(lambda: page.text(".result") == "Done: RDTSC_EXITING is on.", "the change")
     assert bit("PRIMARY_PROCESSOR_CONTROLS", "RDTSC_EXITING") == "0x1"
     page.one("[data-profile=default]").click()
-    page.wait(lambda: page.text(".result") == "Done: profile default.", "the profile")
+    page.wait(lambda: page.text(".result") == "Done: exit profile default.", "the profile")
     assert bit("PRIMARY_PROCESSOR_CONTROLS", "RDTSC_EXITING") == "0x0"
     page.one("[data-bit=ACTIVATE_VMX_PREEMPTION_TIMER]").click()
     page.wait(lambda: page.text(".result.error").startswith("not changed: PIN_BASED_CONTROLS"), "the refusal")
     page.wait(lambda: page.js("document.querySelector('[data-bit=ACTIVATE_VMX_PREEMPTION_TIMER]').checked"), "the box as the bit is")
     assert page.one("[data-bit=PROCESS_POSTED_INTERRUPTS]").get_attribute("disabled")
+
+
+def test_actions(page, m):
+    page.open("guest/hog/check")
+    for action, state, other in (("pause", "paused", "resume"), ("resume", "running", "pause")):
+        page.one(f"[data-action={action}][aria-disabled=false]").click()
+        page.wait(lambda state=state: page.text("h2 .state") == state, state)
+        assert m.guest("hog")["state"] == state
+        page.one(f"[data-action={action}][aria-disabled=true]")
+        page.one(f"[data-action={other}][aria-disabled=false]")
+    page.one("[data-action=stop]").click()
+    page.driver.switch_to.alert.dismiss()
+    assert m.guest("hog")["state"] == "running"
 
 
 def test_console_is_text(page):
