@@ -240,6 +240,8 @@ static void call_route(struct call *c, const struct route *t, char *const *arg)
 
     if (t->get && (m == HTTP_GET || m == HTTP_HEAD)) {
         t->get(c, arg);
+    } else if (c->r->cross_origin) {
+        call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
     } else if (t->post && m == HTTP_POST) {
         t->post(c, arg);
     } else if (t->patch && m == HTTP_PATCH) {

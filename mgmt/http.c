@@ -86,15 +86,31 @@ static int on_value_complete(llhttp_t *p)
         r->accept_text = true;
     if (same_name(r->field, "if-none-match"))
         (void)str_copy(r->if_none_match, sizeof(r->if_none_match), r->value);
+    if (same_name(r->field, "host"))
+        (void)str_copy(r->host, sizeof(r->host), r->value);
+    if (same_name(r->field, "origin")) {
+        /* An empty one, or a second one, is nobody's. */
+        (void)str_copy(r->origin, sizeof(r->origin), r->origin[0] || !r->value[0] ? "?" : r->value);
+    }
     if (same_name(r->field, "expect") && same_name(r->value, "100-continue"))
         r->expects_continue = true;
     r->field_len = r->value_len = 0;
     return 0;
 }
 
+static bool is_own(const char *origin, const char *scheme, const char *host)
+{
+    size_t n = strlen(scheme);
+
+    return strncmp(origin, scheme, n) == 0 && strcmp(origin + n, host) == 0;
+}
+
 static int on_headers_complete(llhttp_t *p)
 {
     struct http_request *r = of(p);
+
+    r->cross_origin = r->origin[0] && !is_own(r->origin, "http://", r->host) &&
+                      !is_own(r->origin, "https://", r->host);
 
     /* Without a version it is HTTP/0.9, whose clients understand no status line. */
     if (p->http_major != 1)
@@ -132,7 +148,8 @@ static void clear(struct http_request *r)
     r->status = 0;
     r->target_len = r->header_bytes = r->body_len = r->field_len = r->value_len = 0;
     r->target[0] = r->field[0] = r->value[0] = r->if_none_match[0] = 0;
-    r->accept_text = r->keep_alive = false;
+    r->host[0] = r->origin[0] = 0;
+    r->accept_text = r->keep_alive = r->cross_origin = false;
     r->expects_continue = r->told_to_go_on = r->head_done = false;
 }
 
@@ -196,6 +213,8 @@ const char *http_reason(unsigned status)
         return "Not Modified";
     case 400:
         return "Bad Request";
+    case 403:
+        return "Forbidden";
     case 404:
         return "Not Found";
     case 405:

@@ -27,6 +27,10 @@ struct http_request {
     char field[16], value[128];
     size_t field_len, value_len;
     char if_none_match[64]; /* cut */
+    char host[128];         /* cut */
+    /* A page of another site had the browser send it: its Origin is not our Host. */
+    bool cross_origin;
+    char origin[128];
     bool accept_text, keep_alive;
     bool expects_continue, told_to_go_on, head_done;
     uint8_t method; /* HTTP_GET ... of llhttp */

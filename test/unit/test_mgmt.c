@@ -426,6 +426,37 @@ static void rings(void **state)
     assert_int_equal(response.body.len, 0);
 }
 
+/* A page of another site can read nothing, and must change nothing either. */
+static void other_sites(void **state)
+{
+    static const struct {
+        const char *headers;
+        unsigned status;
+    } cases[] = {
+        {"Host: 10.0.2.15\r\n", 202},
+        {"Host: 10.0.2.15\r\nOrigin: http://10.0.2.15\r\n", 202},
+        {"origin: https://b.local:8080\r\nhost: b.local:8080\r\n", 202},
+        {"Host: 10.0.2.15\r\nOrigin: http://evil.example\r\n", 403},
+        {"Host: 10.0.2.15\r\nOrigin: http://10.0.2.15.evil.example\r\n", 403},
+        {"Host: 10.0.2.15:80\r\nOrigin: http://10.0.2.15:8\r\n", 403},
+        {"Host: 10.0.2.15\r\nOrigin: null\r\n", 403},
+        {"Host: 10.0.2.15\r\nOrigin:\r\n", 403},
+        {"Host: 10.0.2.15\r\nOrigin: http://evil\r\nOrigin: http://10.0.2.15\r\n", 403},
+        {"Origin: http://10.0.2.15\r\n", 403},
+    };
+    char text[512];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        snprintf(text, sizeof(text),
+                 "POST /v1/guests/hog/actions HTTP/1.1\r\n%sContent-Length: 18\r\n\r\n"
+                 "{\"action\": \"stop\"}",
+                 cases[i].headers);
+        assert_int_equal(get(text), cases[i].status);
+    }
+    assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n\r\n"), 200);
+}
+
 static void typing_and_actions(void **state)
 {
     (void)state;
@@ -446,7 +477,7 @@ int main(void)
         TEST(resources),      TEST(text_form),          TEST(errors),
         TEST(http_limits),    TEST(going_on),           TEST(pipelining),
         TEST(snapshots_kept), TEST(flight_recorder),    TEST(vmcs),
-        TEST(rings),          TEST(typing_and_actions),
+        TEST(rings),          TEST(typing_and_actions), TEST(other_sites),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
