@@ -6,7 +6,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct abi_host host = {.core_count = 2, .tsc_hz = 1000000, .guest_count = 1};
+static struct abi_host host = {.core_count = 2, .tsc_hz = 1000000, .guests = (1u << 1) - 1};
 static struct abi_guest one = {.state = ABI_GUEST_RUNNING, .vcpu_count = 1, .name = "a"};
 static struct abi_snapshot snaps[3];
 static struct abi_exit ring_of_exits[ABI_EXITS];
