@@ -98,4 +98,6 @@ void vmx_failed_check(struct vmx_vcpu *x, char *text, size_t size)
     vmx_snapshot(x->vcpu, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
     (void)vmcs_entry_check(&x->vcpu->guest->snapshots[ABI_SNAPSHOT_DEATH].vmcs, vmx_caps_common(),
                            &cpu, note_failure, &n);
+    if (!text[0])
+        (void)str_copy(text, size, ": no check of the SDM fails");
 }

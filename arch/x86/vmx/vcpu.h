@@ -148,7 +148,7 @@ struct entry_cpu vmx_entry_cpu(const struct vmx_vcpu *x);
 void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
 
 /* After a failed VM entry: takes the snapshot of the guest's death and names the first check that
- * it does not pass, as ": <rule>, <what is allowed>"; "" when all pass. */
+ * it does not pass, as ": <rule> <value> (<what is allowed>)". */
 void vmx_failed_check(struct vmx_vcpu *x, char *text, size_t size);
 
 /* run.c */
