@@ -215,6 +215,7 @@ static void note_slice_end(struct core *c, struct vcpu *v, uint64_t until, uint6
 
     c->stats->slice_ends++;
     v->stats->slice_ends++;
+    abi_histogram_add(&c->stats->slice_late, late);
     c->stats->slice_late_max = max_u64(c->stats->slice_late_max, late);
     v->stats->slice_late_max = max_u64(v->stats->slice_late_max, late);
 }
@@ -226,8 +227,13 @@ static bool wake_from_halt(struct core *c, struct vcpu *v)
     struct platform *p = v->platform;
 
     p->clock.now = arch_tsc();
-    if (p->clock.now >= p->next_event)
+    if (p->clock.now >= p->next_event) {
+        uint64_t late = p->clock.now - p->next_event;
+
         platform_timers(p);
+        if (platform_irq_pending(p))
+            abi_histogram_add(&v->stats->wake_late, late);
+    }
     if (platform_irq_pending(p) || v->nmi)
         return true;
     sched_block(&c->sched, &v->sched, p->next_event);

@@ -243,6 +243,7 @@ static void on_transmit(void *ctx, const uint8_t *frame, size_t len)
 {
     struct guest *g = ctx;
 
+    g->status->frames_sent++;
     net_send((unsigned)g->switch_port, frame, len, arch_tsc());
 }
 
@@ -251,8 +252,11 @@ static void on_frame(void *ctx, const uint8_t *frame, size_t len)
 {
     struct guest *g = ctx;
 
-    if (!virtio_net_rx_push(&g->platform.net, frame, len))
+    if (!virtio_net_rx_push(&g->platform.net, frame, len)) {
+        __atomic_fetch_add(&g->status->frames_dropped, 1, __ATOMIC_RELAXED);
         return;
+    }
+    __atomic_fetch_add(&g->status->frames_received, 1, __ATOMIC_RELAXED);
     if (arch_tsc() < __atomic_load_n(&g->quiet_until, __ATOMIC_RELAXED))
         __atomic_fetch_or(&g->vcpu.requests, VCPU_REQ_NET, __ATOMIC_ACQ_REL);
     else

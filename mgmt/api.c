@@ -203,6 +203,7 @@ static const struct route {
 } routes[] = {
     {{NULL}, get_page, NULL, NULL},
     {{"healthz"}, get_healthz, NULL, NULL},
+    {{"metrics"}, get_metrics, NULL, NULL},
     {{"v1", "host"}, get_host, NULL, NULL},
     {{"v1", "log"}, get_log, NULL, NULL},
     {{"v1", "guests"}, get_guests, NULL, NULL},

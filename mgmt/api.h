@@ -9,6 +9,14 @@
 #include "mgmt/json.h"
 
 /* The control ABI's pages and calls, or a test's stand-ins. Guests that are not there are NULL. */
+#define API_STATUSES_MAX 24u
+
+/* How often a status was answered; a status of 0 ends the list. */
+struct api_answered {
+    unsigned status;
+    uint64_t count;
+};
+
 struct api_view {
     const struct abi_host *host;
     const struct abi_ring *log;
@@ -24,6 +32,7 @@ struct api_view {
     int64_t (*type)(unsigned number, const uint8_t *bytes, size_t n);
     int64_t (*act)(unsigned number, unsigned action);
     uint64_t (*tsc)(void);
+    struct api_answered *answered; /* API_STATUSES_MAX; counted by whoever sends answers */
 };
 
 struct api_response {

@@ -51,6 +51,7 @@ const char *exit_profile_name(uint32_t profile); /* enum abi_exit_profile */
 void get_healthz(struct call *c, char *const *arg);
 void get_host(struct call *c, char *const *arg);
 void get_log(struct call *c, char *const *arg);
+void get_metrics(struct call *c, char *const *arg);
 void get_page(struct call *c, char *const *arg);
 void get_page_file(struct call *c, char *const *arg);
 void get_guests(struct call *c, char *const *arg);

@@ -65,6 +65,7 @@ static int64_t act(unsigned number, unsigned action)
 }
 
 static struct api_view view;
+static struct api_answered answered[API_STATUSES_MAX];
 
 static void on_status(struct netif *n)
 {
@@ -104,6 +105,7 @@ _Noreturn void mgmt_main(void)
     if (abi_call(ABI_CALL_VERSION, 0, 0, 0) != ABI_VERSION || abi_host()->magic != ABI_MAGIC)
         mgmt_die("the control ABI has another version");
     view = (struct api_view){
+        .answered = answered,
         .host = abi_host(),
         .log = (const struct abi_ring *)ABI_LOG_GPA,
         .guest = guest,

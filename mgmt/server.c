@@ -109,6 +109,20 @@ static size_t put_file_fields(char *buf, size_t size, const struct api_response 
                r->etag);
 }
 
+static void count_answer(unsigned status)
+{
+    for (unsigned i = 0; i < API_STATUSES_MAX; i++) {
+        struct api_answered *a = &view->answered[i];
+
+        if (a->status == 0)
+            a->status = status;
+        if (a->status == status) {
+            a->count++;
+            return;
+        }
+    }
+}
+
 static void send_response(struct connection *c)
 {
     struct api_response *r = &c->response;
@@ -126,6 +140,7 @@ static void send_response(struct connection *c)
                       "%sConnection: %s\r\n\r\n",
                       r->status, http_reason(r->status), r->type, len, extra,
                       c->close ? "close" : "keep-alive");
+    count_answer(r->status);
     c->content = r->file ? r->file : c->body;
     c->body_len = c->request.method == HTTP_HEAD || r->status == 304 ? 0 : len;
     c->queued = c->acked = 0;

@@ -60,6 +60,30 @@ struct abi_ring {
     uint8_t data[];
 };
 
+/* How late something was: buckets of powers of two, so that counting takes no division. Bucket i
+ * counts what is below abi_histogram_limit(i) ticks and no bucket before did; the last one the
+ * rest. */
+#define ABI_HISTOGRAM_BUCKETS 14u
+#define ABI_HISTOGRAM_SHIFT   6u
+struct abi_histogram {
+    uint64_t sum; /* ticks */
+    uint64_t count[ABI_HISTOGRAM_BUCKETS];
+};
+
+static inline uint64_t abi_histogram_limit(unsigned bucket)
+{
+    return 1ull << (ABI_HISTOGRAM_SHIFT + bucket);
+}
+
+static inline void abi_histogram_add(struct abi_histogram *h, uint64_t ticks)
+{
+    unsigned top = 63 - (unsigned)__builtin_clzll(ticks | 1); /* the highest bit that is set */
+    unsigned bucket = top < ABI_HISTOGRAM_SHIFT ? 0 : top - ABI_HISTOGRAM_SHIFT + 1;
+
+    h->sum += ticks;
+    h->count[bucket < ABI_HISTOGRAM_BUCKETS ? bucket : ABI_HISTOGRAM_BUCKETS - 1]++;
+}
+
 enum abi_core_flags {
     ABI_CORE_VMX_ROOT = 1u << 0,
 };
@@ -72,6 +96,7 @@ struct abi_core {
     uint64_t idle_ticks;     /* time halted */
     uint64_t slice_ends;     /* slices ended by the preemption timer */
     uint64_t slice_late_max; /* worst lateness of a slice end, ticks */
+    struct abi_histogram slice_late;
 };
 
 /* Bytes of host memory, by owner. */
@@ -204,6 +229,7 @@ struct abi_vcpu {
      * order of enum abi_control. */
     uint64_t wanted[ABI_CONTROLS];
     struct abi_controls_result controls;
+    struct abi_histogram wake_late; /* from a timer's due time to the end of HLT */
 };
 
 /* Which exits a guest starts with. */
@@ -240,6 +266,7 @@ struct abi_guest {
     uint16_t exit_profile;  /* enum abi_exit_profile */
     uint32_t paused_clock;  /* 0 stops, 1 runs */
     uint32_t restart_limit; /* restarts after short lives in a row; 0: no limit */
+    uint64_t frames_sent, frames_received, frames_dropped; /* virtio-net */
     struct abi_vcpu vcpus[ABI_VCPUS_MAX];
 };
 _Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit its pages");

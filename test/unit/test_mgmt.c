@@ -78,6 +78,7 @@ static uint64_t tsc(void)
     return 5000000;
 }
 
+static struct api_answered answered[API_STATUSES_MAX];
 static struct api_view view = {
     .host = &host,
     .guest = guest,
@@ -92,6 +93,7 @@ static struct api_view view = {
     .type = type,
     .act = act,
     .tsc = tsc,
+    .answered = answered,
 };
 
 static struct abi_ring *make_ring(uint32_t size)
@@ -457,6 +459,42 @@ static void other_sites(void **state)
     assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n\r\n"), 200);
 }
 
+/* Prometheus's text format: a family's samples together behind its HELP and TYPE; histograms are
+ * cumulative. */
+static void metrics(void **state)
+{
+    (void)state;
+    answered[0] = (struct api_answered){200, 5};
+    answered[1] = (struct api_answered){404, 1};
+    guests[1].vcpus[0].run_ticks = 2500001; /* at 1 MHz */
+    guests[1].restarts = 3;
+    abi_histogram_add(&guests[1].vcpus[0].wake_late, 0);
+    abi_histogram_add(&guests[1].vcpus[0].wake_late, 63);
+    abi_histogram_add(&guests[1].vcpus[0].wake_late, 64);
+    abi_histogram_add(&guests[1].vcpus[0].wake_late, UINT32_MAX);
+    assert_int_equal(GET("/metrics"), 200);
+    assert_non_null(strstr(response.type, "version=0.0.4"));
+    assert_non_null(strstr(body, "# TYPE bulkhead_guest_restarts_total counter\n"
+                                 "bulkhead_guest_restarts_total{guest=\"mgmt\"} 0\n"
+                                 "bulkhead_guest_restarts_total{guest=\"hog\"} 3\n# HELP"));
+    assert_non_null(strstr(body,
+                           "bulkhead_vcpu_seconds_total{guest=\"hog\",vcpu=\"0\",mode=\"run\"} "
+                           "2.500001000\n"));
+    assert_non_null(strstr(body,
+                           "bulkhead_vcpu_exits_total{guest=\"hog\",vcpu=\"0\",reason=\"CPUID\"} "
+                           "7\n"));
+    assert_non_null(
+        strstr(body, "_lateness_seconds_bucket{guest=\"hog\",vcpu=\"0\",le=\"0.000064000\"} 2\n"));
+    assert_non_null(
+        strstr(body, "_lateness_seconds_bucket{guest=\"hog\",vcpu=\"0\",le=\"0.000128000\"} 3\n"));
+    assert_non_null(
+        strstr(body, "_lateness_seconds_bucket{guest=\"hog\",vcpu=\"0\",le=\"+Inf\"} 4\n"));
+    assert_non_null(strstr(body, "_lateness_seconds_count{guest=\"hog\",vcpu=\"0\"} 4\n"));
+    assert_non_null(strstr(body, "bulkhead_guest_state{guest=\"hog\",state=\"running\"} 1\n"));
+    assert_non_null(strstr(body, "bulkhead_http_requests_total{code=\"404\"} 1\n"));
+    memset(answered, 0, sizeof(answered));
+}
+
 static void typing_and_actions(void **state)
 {
     (void)state;
@@ -478,6 +516,7 @@ int main(void)
         TEST(http_limits),    TEST(going_on),           TEST(pipelining),
         TEST(snapshots_kept), TEST(flight_recorder),    TEST(vmcs),
         TEST(rings),          TEST(typing_and_actions), TEST(other_sites),
+        TEST(metrics),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,6 +163,7 @@ static enum exit_action enter_halted(struct vmx_vcpu *x, struct vcpu *v, uint64_
         v->halted = false;
         v->woke_at = now;
         v->stats->irqs++;
+        abi_histogram_add(&v->stats->wake_late, now - wake.due);
         record(v, VMX_EXIT_PREEMPTION_TIMER, VMX_EXIT_PREEMPTION_TIMER, now);
         no_details(v);
         v->exit->outcome = EXIT_RESUME;

@@ -1,0 +1,274 @@
+/*
+ * GET /metrics: all counters in the text format of Prometheus ("Exposition formats", text-based
+ * format 0.0.4), named by its conventions. Counters of a guest start anew when the appliance does,
+ * not when the guest does. Times are in seconds, computed from ticks without floating point.
+ */
+#include "arch/x86/vmx/names.h"
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "mgmt/api_call.h"
+
+#define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
+#define NANO         1000000000ull
+
+struct metrics {
+    struct json_out *j;
+    const struct call *c;
+};
+
+static void family(struct metrics *m, const char *name, const char *type, const char *help)
+{
+    json_printf(m->j, "# HELP bulkhead_%s %s\n# TYPE bulkhead_%s %s\n", name, help, name, type);
+}
+
+static void sample(struct metrics *m, const char *name, const char *labels, uint64_t value)
+{
+    json_printf(m->j, "bulkhead_%s%s %lu\n", name, labels, value);
+}
+
+/* Ticks as seconds with nine digits behind the point. */
+static void put_seconds(struct metrics *m, uint64_t ticks)
+{
+    uint64_t hz = m->c->v->host->tsc_hz ? m->c->v->host->tsc_hz : 1;
+    /* The rest is below hz, so that the product fits for any TSC below 18 GHz. */
+    uint64_t nano = ticks % hz * NANO / hz;
+
+    json_printf(m->j, "%lu.%09lu", ticks / hz, nano);
+}
+
+static void seconds(struct metrics *m, const char *name, const char *labels, uint64_t ticks)
+{
+    json_printf(m->j, "bulkhead_%s%s ", name, labels);
+    put_seconds(m, ticks);
+    json_printf(m->j, "\n");
+}
+
+/* `labels` without braces. */
+static void histogram(struct metrics *m, const char *name, const char *labels,
+                      const struct abi_histogram *h)
+{
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < ABI_HISTOGRAM_BUCKETS; i++) {
+        count += h->count[i];
+        json_printf(m->j, "bulkhead_%s_bucket{%s,le=\"", name, labels);
+        if (i + 1 < ABI_HISTOGRAM_BUCKETS)
+            put_seconds(m, abi_histogram_limit(i));
+        else
+            json_printf(m->j, "+Inf");
+        json_printf(m->j, "\"} %lu\n", count);
+    }
+    json_printf(m->j, "bulkhead_%s_sum{%s} ", name, labels);
+    put_seconds(m, h->sum);
+    json_printf(m->j, "\nbulkhead_%s_count{%s} %lu\n", name, labels, count);
+}
+
+/* ---- the machine ---- */
+
+static void put_host(struct metrics *m)
+{
+    const struct abi_host *h = m->c->v->host;
+    const struct abi_memory *mem = &h->memory;
+    const struct {
+        const char *owner;
+        uint64_t bytes;
+    } owners[] = {{"free", mem->free},     {"host", mem->host},     {"modules", mem->modules},
+                  {"shared", mem->shared}, {"guests", mem->guests}, {"tables", mem->tables}};
+    char labels[160];
+
+    family(m, "build_info", "gauge", "Always 1; what is running.");
+    (void)fmt(labels, sizeof(labels), "{version=\"%s\",build_id=\"%s\"}", h->version, h->build_id);
+    sample(m, "build_info", labels, 1);
+    family(m, "uptime_seconds", "gauge", "Time since the kernel was entered.");
+    seconds(m, "uptime_seconds", "", m->c->v->tsc() - h->boot_tsc);
+    family(m, "memory_bytes", "gauge", "Host memory by owner.");
+    for (unsigned i = 0; i < ARRAY_LEN(owners); i++) {
+        (void)fmt(labels, sizeof(labels), "{owner=\"%s\"}", owners[i].owner);
+        sample(m, "memory_bytes", labels, owners[i].bytes);
+    }
+}
+
+static void each_core(struct metrics *m,
+                      void (*put)(struct metrics *m, const char *labels, const struct abi_core *k))
+{
+    const struct abi_host *h = m->c->v->host;
+    char labels[32];
+
+    for (uint32_t i = 0; i < h->core_count && i < ABI_CORES_MAX; i++) {
+        (void)fmt(labels, sizeof(labels), "core=\"%u\"", i);
+        put(m, labels, &h->cores[i]);
+    }
+}
+
+static void put_core_time(struct metrics *m, const char *labels, const struct abi_core *k)
+{
+    char all[64];
+
+    (void)fmt(all, sizeof(all), "{%s,mode=\"guests\"}", labels);
+    seconds(m, "core_seconds_total", all, k->busy_ticks);
+    (void)fmt(all, sizeof(all), "{%s,mode=\"idle\"}", labels);
+    seconds(m, "core_seconds_total", all, k->idle_ticks);
+}
+
+static void put_slice_ends(struct metrics *m, const char *labels, const struct abi_core *k)
+{
+    histogram(m, "slice_end_lateness_seconds", labels, &k->slice_late);
+}
+
+static void put_cores(struct metrics *m)
+{
+    family(m, "core_seconds_total", "counter", "Time of each core by what it did.");
+    each_core(m, put_core_time);
+    family(m, "slice_end_lateness_seconds", "histogram",
+           "How long after its end a time slice was over.");
+    each_core(m, put_slice_ends);
+}
+
+/* ---- the guests ---- */
+
+/* What there is to say of each guest; `labels` without braces. */
+static void each_guest(struct metrics *m,
+                       void (*put)(struct metrics *m, const char *labels, const struct abi_guest *))
+{
+    struct abi_guest g;
+    char labels[64];
+
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        if (!call_copy_guest(m->c, i, &g))
+            continue;
+        (void)fmt(labels, sizeof(labels), "guest=\"%s\"", g.name);
+        put(m, labels, &g);
+    }
+}
+
+static void put_state(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    char all[112];
+
+    for (uint32_t s = ABI_GUEST_EMPTY + 1; s < ABI_GUEST_STATES; s++) {
+        (void)fmt(all, sizeof(all), "{%s,state=\"%s\"}", labels, guest_state_name(s));
+        sample(m, "guest_state", all, g->state == s);
+    }
+}
+
+static void put_restarts(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    char all[80];
+
+    (void)fmt(all, sizeof(all), "{%s}", labels);
+    sample(m, "guest_restarts_total", all, g->restarts);
+}
+
+static void put_memory(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    char all[80];
+
+    (void)fmt(all, sizeof(all), "{%s}", labels);
+    sample(m, "guest_memory_bytes", all, g->memory);
+}
+
+static void put_time(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    char all[112];
+
+    (void)fmt(all, sizeof(all), "{%s,vcpu=\"0\",mode=\"run\"}", labels);
+    seconds(m, "vcpu_seconds_total", all, g->vcpus[0].run_ticks);
+    (void)fmt(all, sizeof(all), "{%s,vcpu=\"0\",mode=\"wait\"}", labels);
+    seconds(m, "vcpu_seconds_total", all, g->vcpus[0].wait_ticks);
+}
+
+static void put_exits(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    char all[160];
+
+    for (uint32_t r = 0; r < ABI_EXIT_REASONS; r++) {
+        const char *name = vmx_exit_reason_name(r);
+
+        if (!g->vcpus[0].exits[r])
+            continue;
+        if (name)
+            (void)fmt(all, sizeof(all), "{%s,vcpu=\"0\",reason=\"%s\"}", labels, name);
+        else
+            (void)fmt(all, sizeof(all), "{%s,vcpu=\"0\",reason=\"%u\"}", labels, r);
+        sample(m, "vcpu_exits_total", all, g->vcpus[0].exits[r]);
+    }
+}
+
+static void put_interrupts(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    char all[96];
+
+    (void)fmt(all, sizeof(all), "{%s,vcpu=\"0\"}", labels);
+    sample(m, "vcpu_interrupts_total", all, g->vcpus[0].irqs);
+}
+
+static void put_wakes(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    char all[80];
+
+    (void)fmt(all, sizeof(all), "%s,vcpu=\"0\"", labels);
+    histogram(m, "vcpu_timer_wake_lateness_seconds", all, &g->vcpus[0].wake_late);
+}
+
+static void put_frames(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    const struct {
+        const char *name;
+        uint64_t n;
+    } counts[] = {
+        {"received", g->frames_received}, {"sent", g->frames_sent}, {"dropped", g->frames_dropped}};
+    char all[112];
+
+    for (unsigned i = 0; i < ARRAY_LEN(counts); i++) {
+        (void)fmt(all, sizeof(all), "{%s,what=\"%s\"}", labels, counts[i].name);
+        sample(m, "guest_network_frames_total", all, counts[i].n);
+    }
+}
+
+static void put_guests(struct metrics *m)
+{
+    family(m, "guest_state", "gauge", "1 for the state that the guest is in, 0 for the others.");
+    each_guest(m, put_state);
+    family(m, "guest_restarts_total", "counter", "How often its restart policy started it.");
+    each_guest(m, put_restarts);
+    family(m, "guest_memory_bytes", "gauge", "Its memory.");
+    each_guest(m, put_memory);
+    family(m, "vcpu_seconds_total", "counter",
+           "Time on its core, and time in which it could have run but another one had the core.");
+    each_guest(m, put_time);
+    family(m, "vcpu_exits_total", "counter", "VM exits by basic exit reason.");
+    each_guest(m, put_exits);
+    family(m, "vcpu_interrupts_total", "counter", "External interrupts injected.");
+    each_guest(m, put_interrupts);
+    family(m, "vcpu_timer_wake_lateness_seconds", "histogram",
+           "From the moment at which a timer was due to the end of the guest's HLT.");
+    each_guest(m, put_wakes);
+    family(m, "guest_network_frames_total", "counter",
+           "Frames from the guest, to it, and lost because it took none.");
+    each_guest(m, put_frames);
+}
+
+/* ---- this endpoint ---- */
+
+static void put_http(struct metrics *m)
+{
+    char labels[32];
+
+    family(m, "http_requests_total", "counter", "Requests answered, by status.");
+    for (unsigned i = 0; i < API_STATUSES_MAX && m->c->v->answered[i].status; i++) {
+        (void)fmt(labels, sizeof(labels), "{code=\"%u\"}", m->c->v->answered[i].status);
+        sample(m, "http_requests_total", labels, m->c->v->answered[i].count);
+    }
+}
+
+void get_metrics(struct call *c, char *const *arg)
+{
+    struct metrics m = {.c = c};
+
+    (void)arg;
+    m.j = call_begin_raw(c, METRICS_TYPE);
+    put_host(&m);
+    put_cores(&m);
+    put_guests(&m);
+    put_http(&m);
+}

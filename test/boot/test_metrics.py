@@ -1,0 +1,107 @@
+"""Metrics: clean by promtool's judgement, the same as the rest of the API says, and scraped by a real Prometheus."""
+import json
+import os
+import re
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+import machine
+
+CONFIG = {"guests": [
+    {"name": "control", "image": "guests/control.elf", "memory": "2M", "core": 0, "weight": 200},
+    {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0},
+    {"name": "net", "image": "guests/net.elf", "memory": "2M", "core": 0, "devices": ["uart", "pic", "pit", "exit", "net"]},
+]}
+
+
+@pytest.fixture(scope="module")
+def m(start):
+    return start(CONFIG, cpus=2)
+
+
+def metrics(m):
+    status, headers, body = m.request("GET", "/metrics")
+    assert status == 200
+    assert {k.lower(): v for k, v in headers.items()}["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return body, {(name, labels or ""): float(value) for name, labels, value in re.findall(r"^(\w+)(\{[^}]*\})? (\S+)$", body, re.M)}
+
+
+def test_promtool(m):
+    body, _ = metrics(m)
+    r = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, text=True, check=False)
+    assert (r.returncode, r.stdout, r.stderr) == (0, "", ""), r.stdout + r.stderr + body[:3000]
+
+
+def test_same_as_the_api(m):
+    m.wait_serial(r"\[control\] control: second \d+,")
+    _, before = metrics(m)
+    guest, host = m.guest("control"), m.get("/v1/host")
+    _, after = metrics(m)
+    hz = host["cores"][0]["tsc_hz"]
+
+    def between(key, value):
+        assert before[key] - 1e-8 <= value <= after[key] + 1e-8, (key, before[key], value, after[key])
+
+    for reason, count in guest["vcpus"][0]["exits"].items():
+        between(("bulkhead_vcpu_exits_total", f'{{guest="control",vcpu="0",reason="{reason}"}}'), count)
+    for mode, ticks in (("run", "run_ticks"), ("wait", "wait_ticks")):
+        between(("bulkhead_vcpu_seconds_total", f'{{guest="control",vcpu="0",mode="{mode}"}}'), guest["vcpus"][0][ticks] / hz)
+    for core in host["cores"]:
+        between(("bulkhead_core_seconds_total", f'{{core="{core["id"]}",mode="guests"}}'), core["busy_ticks"] / hz)
+        between(("bulkhead_slice_end_lateness_seconds_count", f'{{core="{core["id"]}"}}'), core["slice_ends"])
+    for owner in ("free", "host", "guests", "tables"):
+        assert after[("bulkhead_memory_bytes", f'{{owner="{owner}"}}')] == host["memory"][owner]
+    assert after[("bulkhead_guest_state", '{guest="control",state="running"}')] == 1
+    assert after[("bulkhead_http_requests_total", '{code="200"}')] - before[("bulkhead_http_requests_total", '{code="200"}')] == 3
+    # A loop of 1 kHz that sleeps wakes by its timer each period, and in time.
+    wakes = after[("bulkhead_vcpu_timer_wake_lateness_seconds_count", '{guest="control",vcpu="0"}')]
+    assert wakes > 500
+    buckets = [(float(le), n) for (name, labels), n in after.items() if name.endswith("wake_lateness_seconds_bucket")
+               for le in re.findall(r'guest="control".*le="([0-9.]+)"', labels)]
+    assert len(buckets) == 13 and min(n for le, n in buckets if le > 0.0004) > wakes * 0.9, buckets
+    assert sum(after[("bulkhead_guest_network_frames_total", f'{{guest="mgmt",what="{what}"}}')] for what in ("received", "sent")) > 10
+
+
+def test_scraped(m, tmp_path):
+    """A Prometheus with nothing but the address finds what it looks for."""
+    port = machine.free_port()
+    (tmp_path / "prometheus.yml").write_text(f"""
+global: {{scrape_interval: 1s}}
+scrape_configs:
+  - job_name: bulkhead
+    static_configs: [{{targets: ["127.0.0.1:{m.port}"]}}]
+""", encoding="utf-8")
+    p = subprocess.Popen(["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{port}"],
+                         stdout=subprocess.DEVNULL, stderr=open(tmp_path / "log", "wb"), env={**os.environ, "GOMAXPROCS": "1"})
+
+    def query(text):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?query={text}", timeout=10) as r:
+                return json.load(r)["data"]["result"]
+        except OSError:
+            return []
+
+    def wait(text, enough):
+        end = time.monotonic() + 60
+        while True:
+            result = query(text)
+            if enough(result):
+                return result
+            assert p.poll() is None and time.monotonic() < end, (text, result, (tmp_path / "log").read_text()[-2000:])
+            time.sleep(0.2)
+
+    try:
+        wait("up", lambda r: r and r[0]["value"][1] == "1")
+        found = wait("bulkhead_guest_memory_bytes", lambda r: len(r) == 4)
+        assert {r["metric"]["guest"] for r in found} == {"mgmt", "control", "hog", "net"}
+        rate = wait("increase(bulkhead_vcpu_exits_total{guest=%22control%22,reason=%22HLT%22}[1m])", lambda r: r and float(r[0]["value"][1]) > 0)
+        assert len(rate) == 1
+        quantile = wait("histogram_quantile(0.5,sum(rate(bulkhead_vcpu_timer_wake_lateness_seconds_bucket{guest=%22control%22}[1m]))by(le))",
+                        lambda r: r and r[0]["value"][1] != "NaN")
+        assert 0 < float(quantile[0]["value"][1]) < 0.001
+    finally:
+        p.kill()
+        p.wait()
