@@ -263,21 +263,42 @@ static void put_json(struct json_out *j, const struct dump *d, unsigned row)
 
 /* ---- bitmaps ---- */
 
+#define NAMES_MAX 40u /* of one range */
+
 struct ranges {
     struct json_out *j;
     const struct named_range *(*named)(uint32_t first, uint32_t last, unsigned n);
 };
+
+/* The range on a line, its names below. */
+static void put_range_text(const struct ranges *r, uint32_t first, uint32_t last)
+{
+    const struct named_range *n;
+    char names[768] = "";
+    size_t len = 0;
+
+    json_printf(r->j, first == last ? "\n    0x%x" : "\n    0x%x to 0x%x", first, last);
+    for (unsigned i = 0; i < NAMES_MAX && (n = r->named(first, last, i)) != NULL; i++)
+        if (len < sizeof(names))
+            len += fmt(names + len, sizeof(names) - len, "%s%s", len ? "; " : "", n->name);
+    if (len)
+        json_wrapped(r->j, 8, names);
+}
 
 static void put_range(void *arg, uint32_t first, uint32_t last)
 {
     const struct ranges *r = arg;
     const struct named_range *n;
 
+    if (r->j->text) {
+        put_range_text(r, first, last);
+        return;
+    }
     json_object(r->j, NULL);
     json_hex(r->j, "first", first, 1);
     json_hex(r->j, "last", last, 1);
     json_array(r->j, "names");
-    for (unsigned i = 0; i < 40 && (n = r->named(first, last, i)) != NULL; i++)
+    for (unsigned i = 0; i < NAMES_MAX && (n = r->named(first, last, i)) != NULL; i++)
         json_str(r->j, NULL, n->name);
     json_end(r->j);
     json_end(r->j);
@@ -313,7 +334,6 @@ static void put_bitmaps(struct json_out *j, const uint8_t *bitmaps)
     json_end(j);
 }
 
-/* In text: sections by what the fields really belong to. In JSON: by encoding. */
 /* What a bitmap says goes with the field that points at it. */
 static bool bitmaps_shown(const struct dump *d)
 {
@@ -328,6 +348,7 @@ static bool bitmaps_shown(const struct dump *d)
     return false;
 }
 
+/* In text: sections by what the fields really belong to. In JSON: by encoding. */
 void dump_fields(struct json_out *j, const struct dump *d)
 {
     json_array(j, "fields");

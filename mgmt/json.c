@@ -63,12 +63,13 @@ static void lead(struct json_out *j, const char *name)
     unsigned d = j->depth;
 
     if (j->text) {
-        if (d > 0)
-            json_printf(j, "%s%*s%s", j->len ? "\n" : "", (int)(2 * (d - 1)), "", name ? "" : "-");
+        if (d > 0 && !j->same_line)
+            json_printf(j, "%s%*s", j->len ? "\n" : "", (int)(2 * (d - 1)), "");
+        j->same_line = false;
         if (name)
             json_printf(j, "%s:", name);
-        if (d > 0)
-            put(j, " ");
+        else if (d > 0)
+            put(j, "-");
         return;
     }
     if (d > 0 && j->some[d - 1])
@@ -79,17 +80,30 @@ static void lead(struct json_out *j, const char *name)
         json_printf(j, "\"%s\":", name);
 }
 
+/* The same, of a value that stands on the same line. */
+static void lead_value(struct json_out *j, const char *name)
+{
+    lead(j, name);
+    if (j->text && j->depth > 0)
+        put(j, " ");
+}
+
 static void open(struct json_out *j, const char *name, bool array)
 {
     lead(j, name);
-    if (!j->text)
+    if (!j->text) {
         put(j, array ? "[" : "{");
+    } else if (!name && j->depth > 0 && !array) {
+        put(j, " ");
+        j->same_line = true;
+    }
     if (j->depth == JSON_DEPTH) {
         j->overflow = true;
         return;
     }
     j->some[j->depth] = false;
     j->array[j->depth] = array;
+    j->start[j->depth] = j->len;
     j->depth++;
 }
 
@@ -110,13 +124,16 @@ void json_end(struct json_out *j)
     j->depth--;
     if (!j->text)
         put(j, j->array[j->depth] ? "]" : "}");
+    else if (j->depth > 0 && j->len == j->start[j->depth])
+        put(j, j->same_line ? "none" : " none");
+    j->same_line = false;
     if (j->depth == 0)
         put(j, "\n");
 }
 
 void json_bytes(struct json_out *j, const char *name, const uint8_t *bytes, size_t n)
 {
-    lead(j, name);
+    lead_value(j, name);
     if (j->text) {
         json_raw(j, (const char *)bytes, n);
         return;
@@ -133,7 +150,7 @@ void json_str(struct json_out *j, const char *name, const char *value)
 
 void json_u64(struct json_out *j, const char *name, uint64_t value)
 {
-    lead(j, name);
+    lead_value(j, name);
     json_printf(j, "%lu", value);
 }
 
@@ -143,7 +160,7 @@ void json_hex(struct json_out *j, const char *name, uint64_t value, unsigned dig
     char digits_only[20];
     size_t n = fmt(digits_only, sizeof(digits_only), "%lx", value);
 
-    lead(j, name);
+    lead_value(j, name);
     (void)fmt(text, sizeof(text), "%s0x", j->text ? "" : "\"");
     put(j, text);
     for (size_t i = n; i < digits; i++)
@@ -154,13 +171,13 @@ void json_hex(struct json_out *j, const char *name, uint64_t value, unsigned dig
 
 void json_bool(struct json_out *j, const char *name, bool value)
 {
-    lead(j, name);
+    lead_value(j, name);
     put(j, value ? "true" : "false");
 }
 
 void json_null(struct json_out *j, const char *name)
 {
-    lead(j, name);
+    lead_value(j, name);
     put(j, "null");
 }
 

@@ -15,6 +15,8 @@ struct json_out {
     unsigned depth;
     bool some[JSON_DEPTH]; /* a member was written at this depth */
     bool array[JSON_DEPTH];
+    size_t start[JSON_DEPTH]; /* of the text inside */
+    bool same_line;           /* text: the next member stands behind the dash of its object */
 };
 
 void json_begin(struct json_out *j, char *buf, size_t size, bool text);
