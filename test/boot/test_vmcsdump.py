@@ -88,7 +88,7 @@ def test_msr():
 def test_dump(save):
     a = save("a", vmcs(("0x681e", "0x1234"), ("0x4002", "0xb5a06dfa"), ("0x2032", None), guest="g", exit=None, note={"x": [1, {"y": "z"}]}))
     status, out, err = run("dump", a)
-    assert status == 0 and err == "" and out.startswith("guest: g\nexit: null\nnote: \n  x: \n    - 1\n")
+    assert status == 0 and err == "" and out.startswith("guest: g\nexit: null\nnote:\n  x:\n    - 1\n")
     assert re.findall(r"^(0x\w{4})  \w+ +\w+ +(\w+)$", out, re.M) == [("0x2032", "absent"), ("0x4002", "0xb5a06dfa"), ("0x681e", "0x0000000000001234")]
     assert "HLT_EXITING" in out and "wanted" not in out  # nothing is said of what nobody knows
     assert run("dump", "-", stdin=a.read_bytes()) == (0, out, "")
