@@ -30,6 +30,8 @@ static struct {
     struct guest *management;
     struct abi_host *host;
     struct abi_caps *caps; /* one a core */
+    struct abi_events *events;
+    struct spinlock events_lock;
 } life;
 
 struct guest *guest_get(unsigned number)
@@ -86,7 +88,8 @@ int guest_setup(struct mem_map *map, const struct virt_ops *ops, uint64_t boot_e
     net_init();
     life.host = alloc_zeroed(ABI_HOST_SIZE, MEM_SHARED, 0);
     life.caps = alloc_zeroed(ABI_CAPS_SIZE, MEM_SHARED, 0);
-    if (!life.host || !life.caps)
+    life.events = alloc_zeroed(ABI_EVENTS_SIZE, MEM_SHARED, 0);
+    if (!life.host || !life.caps || !life.events)
         return -E_NOMEM;
     /* The log ring lies in the kernel's own image; its pages become shared ones. */
     rc = mem_add(map, arch_hpa(log_ring()).v, sizeof(struct abi_ring) + ABI_LOG_RING_SIZE,
@@ -132,6 +135,35 @@ static void status_end(struct guest *g)
     __atomic_fetch_add(&g->status->sequence, 1, __ATOMIC_RELEASE);
 }
 
+/* Whoever watches is told. */
+static void tell_management(const struct guest *g)
+{
+    if (life.management && life.management != g)
+        core_request(&life.management->vcpu, VCPU_REQ_EVENT);
+}
+
+static void note_event(const struct guest *g)
+{
+    struct abi_event *e;
+    uint64_t n;
+
+    spin_lock(&life.events_lock);
+    n = life.events->newest + 1;
+    e = &life.events->ring[(n - 1) % ABI_EVENTS];
+    __atomic_store_n(&e->sequence, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    e->tsc = arch_tsc();
+    e->guest = g->number;
+    e->state = g->status->state;
+    e->restarts = g->status->restarts;
+    memcpy(e->name, g->status->name, sizeof(e->name));
+    memcpy(e->why, g->status->why, sizeof(e->why));
+    __atomic_store_n(&e->sequence, n, __ATOMIC_RELEASE);
+    __atomic_store_n(&life.events->newest, n, __ATOMIC_RELEASE);
+    spin_unlock(&life.events_lock);
+    tell_management(g);
+}
+
 static void set_state(struct guest *g, enum abi_guest_state state, const char *why)
 {
     status_begin(g);
@@ -142,13 +174,7 @@ static void set_state(struct guest *g, enum abi_guest_state state, const char *w
     else
         g->status->stopped_tsc = arch_tsc();
     status_end(g);
-}
-
-/* Whoever watches is told. */
-static void tell_management(const struct guest *g)
-{
-    if (life.management && life.management != g)
-        core_request(&life.management->vcpu, VCPU_REQ_EVENT);
+    note_event(g);
 }
 
 /* Of a guest that goes on living. */
@@ -158,7 +184,7 @@ static void set_paused(struct guest *g, bool paused)
     g->status->state = paused ? ABI_GUEST_PAUSED : ABI_GUEST_RUNNING;
     status_end(g);
     log_info("guest %s: %s", g->config.name, paused ? "paused" : "resumed");
-    tell_management(g);
+    note_event(g);
 }
 
 static void fail(struct guest *g, const char *why)
@@ -299,6 +325,8 @@ static int map_control_pages(struct guest *m)
 
     if (rc == 0)
         rc = map_shared(m, ABI_CAPS_GPA, life.caps, ABI_CAPS_SIZE);
+    if (rc == 0)
+        rc = map_shared(m, ABI_EVENTS_GPA, life.events, ABI_EVENTS_SIZE);
     if (rc == 0)
         rc = map_shared(m, ABI_LOG_GPA, log_ring(), sizeof(struct abi_ring) + ABI_LOG_RING_SIZE);
     for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++) {
@@ -636,7 +664,6 @@ static void finish(struct guest *g)
     g->vcpu.halted = false;
     log_info("guest %s: %s: %s", g->config.name,
              g->status->state == ABI_GUEST_CRASHED ? "crashed" : "stopped", g->status->why);
-    tell_management(g);
 }
 
 /* After so many short lives another one is not tried. */

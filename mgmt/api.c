@@ -26,6 +26,7 @@ void api_error(struct api_response *out, char *buf, size_t size, bool text, unsi
 {
     struct json_out *j = &out->body;
 
+    out->stream.more = NULL;
     out->status = status;
     out->type = text ? TEXT_TYPE : JSON_TYPE;
     out->wait = false;
@@ -155,6 +156,15 @@ int call_vcpu(struct call *c, const char *name, const char *vcpu, struct abi_gue
     return -E_NOENT;
 }
 
+void call_stream(struct call *c, const char *type,
+                 size_t (*more)(const struct api_view *v, struct api_stream *s, char *buf,
+                                size_t size),
+                 uint64_t next, unsigned guest)
+{
+    (void)call_begin_raw(c, type);
+    c->out->stream = (struct api_stream){.more = more, .next = next, .guest = guest};
+}
+
 const char *exit_profile_name(uint32_t profile)
 {
     static const char *const names[ABI_EXIT_PROFILES] = {
@@ -203,6 +213,7 @@ static const struct route {
 } routes[] = {
     {{NULL}, get_page, NULL, NULL},
     {{"healthz"}, get_healthz, NULL, NULL},
+    {{"v1", "events"}, get_events, NULL, NULL},
     {{"metrics"}, get_metrics, NULL, NULL},
     {{"v1", "host"}, get_host, NULL, NULL},
     {{"v1", "log"}, get_log, NULL, NULL},

@@ -25,6 +25,7 @@ struct api_view {
     const struct abi_exit *(*exits)(unsigned number);
     const uint8_t *(*bitmaps)(unsigned number); /* MSR, I/O A, I/O B */
     const struct abi_caps *caps;                /* one a core */
+    const struct abi_events *events;
     const struct abi_ring *(*console)(unsigned number);
     int64_t (*take_snapshot)(unsigned number, bool keep);
     int64_t (*probe)(unsigned row);
@@ -33,6 +34,15 @@ struct api_view {
     int64_t (*act)(unsigned number, unsigned action);
     uint64_t (*tsc)(void);
     struct api_answered *answered; /* API_STATUSES_MAX; counted by whoever sends answers */
+};
+
+/* What a streamed answer goes on with. */
+struct api_stream {
+    /* Writes what is new, at most `size` bytes (at least 1024); 0: nothing. NULL: no stream. */
+    size_t (*more)(const struct api_view *v, struct api_stream *s, char *buf, size_t size);
+    uint64_t next;  /* of what is streamed: sequence or position */
+    unsigned guest; /* of a console */
+    bool sse;       /* is to be kept alive by comments */
 };
 
 struct api_response {
@@ -46,6 +56,7 @@ struct api_response {
      * without quotes. */
     const char *file, *etag;
     size_t file_len;
+    struct api_stream stream; /* goes on behind `body` until the client leaves */
     /* The answer needs a snapshot, or a change of controls, that is under way: call again when
      * sequence `wait_sequence` of guest `wait_guest` is there. */
     bool wait, wait_controls;

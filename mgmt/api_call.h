@@ -51,6 +51,13 @@ const char *exit_profile_name(uint32_t profile); /* enum abi_exit_profile */
 void get_healthz(struct call *c, char *const *arg);
 void get_host(struct call *c, char *const *arg);
 void get_log(struct call *c, char *const *arg);
+/* Instead of a body: an answer without end, of this media type. */
+void call_stream(struct call *c, const char *type,
+                 size_t (*more)(const struct api_view *v, struct api_stream *s, char *buf,
+                                size_t size),
+                 uint64_t next, unsigned guest);
+
+void get_events(struct call *c, char *const *arg);
 void get_metrics(struct call *c, char *const *arg);
 void get_page(struct call *c, char *const *arg);
 void get_page_file(struct call *c, char *const *arg);

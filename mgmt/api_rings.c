@@ -57,10 +57,47 @@ static void get_ring(struct call *c, const struct abi_ring *r, bool text_by_defa
     json_end(j);
 }
 
+static size_t more_of(const struct abi_ring *r, struct api_stream *s, char *buf, size_t size)
+{
+    size_t n = copy_ring(r, &s->next, (uint8_t *)buf, size);
+
+    s->next += n;
+    return n;
+}
+
+static size_t more_log(const struct api_view *v, struct api_stream *s, char *buf, size_t size)
+{
+    return more_of(v->log, s, buf, size);
+}
+
+static size_t more_console(const struct api_view *v, struct api_stream *s, char *buf, size_t size)
+{
+    return more_of(v->console(s->guest), s, buf, size);
+}
+
+/* ?follow=1: what comes, as it comes. True: that is the answer, or the call has failed. */
+static bool follows(struct call *c,
+                    size_t (*more)(const struct api_view *v, struct api_stream *s, char *buf,
+                                   size_t size),
+                    unsigned guest)
+{
+    bool follow = false;
+    uint64_t from = 0;
+
+    if (!call_query_bool(c, "follow", &follow))
+        return true;
+    if (!follow)
+        return false;
+    if (call_query_u64(c, "from", &from))
+        call_stream(c, "text/plain; charset=utf-8", more, from, guest);
+    return true;
+}
+
 void get_log(struct call *c, char *const *arg)
 {
     (void)arg;
-    get_ring(c, c->v->log, false);
+    if (!follows(c, more_log, 0))
+        get_ring(c, c->v->log, false);
 }
 
 void get_console(struct call *c, char *const *arg)
@@ -68,7 +105,7 @@ void get_console(struct call *c, char *const *arg)
     struct abi_guest g;
     int number = call_guest(c, arg[0], &g);
 
-    if (number >= 0)
+    if (number >= 0 && !follows(c, more_console, (unsigned)number))
         get_ring(c, c->v->console((unsigned)number), true);
 }
 

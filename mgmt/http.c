@@ -86,6 +86,8 @@ static int on_value_complete(llhttp_t *p)
         r->accept_text = true;
     if (same_name(r->field, "if-none-match"))
         (void)str_copy(r->if_none_match, sizeof(r->if_none_match), r->value);
+    if (same_name(r->field, "last-event-id"))
+        (void)str_copy(r->last_event_id, sizeof(r->last_event_id), r->value);
     if (same_name(r->field, "host"))
         (void)str_copy(r->host, sizeof(r->host), r->value);
     if (same_name(r->field, "origin")) {
@@ -146,9 +148,10 @@ static void clear(struct http_request *r)
 {
     r->state = HTTP_MORE;
     r->status = 0;
+    r->method = 0;
     r->target_len = r->header_bytes = r->body_len = r->field_len = r->value_len = 0;
     r->target[0] = r->field[0] = r->value[0] = r->if_none_match[0] = 0;
-    r->host[0] = r->origin[0] = 0;
+    r->last_event_id[0] = r->host[0] = r->origin[0] = 0;
     r->accept_text = r->keep_alive = r->cross_origin = false;
     r->expects_continue = r->told_to_go_on = r->head_done = false;
 }

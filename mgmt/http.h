@@ -27,6 +27,7 @@ struct http_request {
     char field[16], value[128];
     size_t field_len, value_len;
     char if_none_match[64]; /* cut */
+    char last_event_id[24]; /* cut */
     char host[128];         /* cut */
     /* A page of another site had the browser send it: its Origin is not our Host. */
     bool cross_origin;

@@ -112,6 +112,7 @@ _Noreturn void mgmt_main(void)
         .snapshot = snapshot,
         .exits = exits,
         .bitmaps = bitmaps,
+        .events = (const struct abi_events *)ABI_EVENTS_GPA,
         .caps = (const struct abi_caps *)ABI_CAPS_GPA,
         .console = console,
         .take_snapshot = take_snapshot,

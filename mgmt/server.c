@@ -15,7 +15,13 @@
 #define IDLE_MS           30000u
 #define SNAPSHOT_MS       1000u
 
-enum phase { PHASE_FREE, PHASE_READING, PHASE_WAITING, PHASE_SENDING };
+/* Streams are looked at four times a second, and leave room for other clients. */
+#define STREAMS_MAX       8u
+#define KEEP_ALIVE_MS     15000u
+#define CHUNK_HEAD        8u /* "00000a\r\n" */
+#define CHUNK_MAX         (32u << 10)
+
+enum phase { PHASE_FREE, PHASE_READING, PHASE_WAITING, PHASE_SENDING, PHASE_STREAMING };
 
 static struct connection {
     enum phase phase;
@@ -25,6 +31,7 @@ static struct connection {
     uint32_t since;       /* when the phase began, ms */
     bool close, started;  /* close after this answer; a byte of the request has come */
     bool ended;           /* the client will send no more */
+    bool chunked;         /* the stream is sent in chunks: not to clients of HTTP/1.0 */
     u16_t interim;        /* bytes of "100 Continue" that are not acknowledged yet */
     struct http_request request;
     struct api_response response;
@@ -127,7 +134,7 @@ static void send_response(struct connection *c)
 {
     struct api_response *r = &c->response;
     size_t len = r->file ? r->file_len : r->body.len;
-    char extra[320] = "";
+    char extra[320] = "", length[48] = "";
     size_t n = r->file ? put_file_fields(extra, sizeof(extra), r)
                        : fmt(extra, sizeof(extra), "Cache-Control: no-store\r\n");
 
@@ -135,11 +142,17 @@ static void send_response(struct connection *c)
         n += fmt(extra + n, sizeof(extra) - n, "Allow: %s\r\n", r->allow);
     if (r->has_next)
         (void)fmt(extra + n, sizeof(extra) - n, "Bulkhead-Next: %lu\r\n", r->next);
+    if (r->stream.more)
+        c->close = true;
+    c->chunked = r->stream.more && c->request.parser.http_minor >= 1;
+    if (c->chunked)
+        (void)str_copy(length, sizeof(length), "Transfer-Encoding: chunked");
+    else if (!r->stream.more)
+        (void)fmt(length, sizeof(length), "Content-Length: %zu", len);
     c->head_len = fmt(c->head, sizeof(c->head),
-                      "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                      "%sConnection: %s\r\n\r\n",
-                      r->status, http_reason(r->status), r->type, len, extra,
-                      c->close ? "close" : "keep-alive");
+                      "HTTP/1.1 %u %s\r\nContent-Type: %s\r\n%s%s%sConnection: %s\r\n\r\n",
+                      r->status, http_reason(r->status), r->type, length, length[0] ? "\r\n" : "",
+                      extra, c->close ? "close" : "keep-alive");
     count_answer(r->status);
     c->content = r->file ? r->file : c->body;
     c->body_len = c->request.method == HTTP_HEAD || r->status == 304 ? 0 : len;
@@ -148,9 +161,20 @@ static void send_response(struct connection *c)
     push(c);
 }
 
+static unsigned count_streams(void)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < SERVER_CONNECTIONS; i++)
+        n += connections[i].phase >= PHASE_SENDING && connections[i].response.stream.more;
+    return n;
+}
+
 static void answer(struct connection *c, bool waited, bool timed_out)
 {
     api_handle(view, &c->request, c->body, sizeof(c->body), &c->response, waited, timed_out);
+    if (c->response.stream.more && count_streams() >= STREAMS_MAX)
+        api_error(&c->response, c->body, sizeof(c->body), false, 503, "8 streams are open");
     if (c->response.wait)
         enter(c, PHASE_WAITING);
     else
@@ -227,6 +251,33 @@ static void advance(struct connection *c)
     parse_pending(c);
 }
 
+/* What is new goes out once the last part is acknowledged. */
+static void stream(struct connection *c)
+{
+    struct api_stream *s = &c->response.stream;
+    size_t n = s->more(view, s, c->body + CHUNK_HEAD, CHUNK_MAX);
+
+    if (n == 0 && s->sse && port_ms() - c->since > KEEP_ALIVE_MS)
+        n = fmt(c->body + CHUNK_HEAD, CHUNK_MAX, ":\n\n");
+    if (n == 0)
+        return;
+    c->head_len = 0;
+    c->content = c->body + CHUNK_HEAD;
+    c->body_len = n;
+    if (c->chunked) {
+        char head[CHUNK_HEAD + 1];
+
+        (void)fmt(head, sizeof(head), "%06zx\r\n", n);
+        memcpy(c->body, head, CHUNK_HEAD);
+        memcpy(c->body + CHUNK_HEAD + n, "\r\n", 2);
+        c->content = c->body;
+        c->body_len = CHUNK_HEAD + n + 2;
+    }
+    c->queued = c->acked = 0;
+    enter(c, PHASE_SENDING);
+    push(c);
+}
+
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 {
     struct connection *c = arg;
@@ -240,6 +291,11 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
     c->since = port_ms();
     if (c->acked < c->head_len + c->body_len) {
         push(c);
+        return ERR_OK;
+    }
+    if (c->response.stream.more && c->request.method != HTTP_HEAD && !c->ended) {
+        enter(c, PHASE_STREAMING);
+        stream(c);
         return ERR_OK;
     }
     if (c->close)
@@ -259,7 +315,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
     (void)err;
     if (!p) { /* what it has asked for until now is still answered */
         c->ended = true;
-        return c->phase == PHASE_READING ? finish(c) : ERR_OK;
+        return c->phase == PHASE_READING || c->phase == PHASE_STREAMING ? finish(c) : ERR_OK;
     }
     if (c->pending)
         pbuf_cat(c->pending, p);
@@ -349,6 +405,8 @@ void server_poll(void)
     for (unsigned i = 0; i < SERVER_CONNECTIONS; i++) {
         struct connection *c = &connections[i];
 
+        if (c->phase == PHASE_STREAMING)
+            stream(c);
         if (c->phase != PHASE_WAITING)
             continue;
         if (api_ready(view, &c->response))

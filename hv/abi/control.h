@@ -34,6 +34,8 @@
 /* One core's capabilities after the other: struct abi_caps[ABI_CORES_MAX]. */
 #define ABI_CAPS_GPA          (ABI_BASE + 0x20000)
 #define ABI_CAPS_SIZE         0x4000u
+#define ABI_EVENTS_GPA        (ABI_BASE + 0x28000) /* struct abi_events, ABI_EVENTS_SIZE bytes */
+#define ABI_EVENTS_SIZE       0x4000u
 /* What each guest shows. */
 #define ABI_GUEST_STRIDE      0x40000ull
 #define ABI_GUEST_GPA(g)      (ABI_BASE + 0x100000 + (g)*ABI_GUEST_STRIDE) /* struct abi_guest */
@@ -239,6 +241,26 @@ enum abi_exit_profile {
     ABI_EXITS_MOST,  /* every one that needs no more structures */
     ABI_EXIT_PROFILES
 };
+
+/* What became of guests, newest last: event n is in place (n - 1) % ABI_EVENTS. Whoever reads
+ * copies it and looks whether its sequence is the same before and after. */
+#define ABI_EVENTS 64u
+struct abi_event {
+    uint64_t sequence; /* from 1; 0: being written */
+    uint64_t tsc;
+    uint32_t guest;
+    uint32_t state; /* enum abi_guest_state: the new one */
+    uint32_t restarts;
+    uint32_t pad;
+    char name[ABI_NAME_MAX];
+    char why[ABI_TEXT_MAX];
+};
+struct abi_events {
+    uint64_t newest; /* sequence; 0: none yet */
+    uint64_t pad;
+    struct abi_event ring[ABI_EVENTS];
+};
+_Static_assert(sizeof(struct abi_events) <= ABI_EVENTS_SIZE, "abi_events must fit its pages");
 
 enum abi_guest_flags {
     ABI_GUEST_MANAGEMENT = 1u << 0,

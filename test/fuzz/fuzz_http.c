@@ -6,6 +6,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static struct abi_events events;
 static struct api_answered answered[API_STATUSES_MAX];
 static struct abi_host host = {.core_count = 2, .tsc_hz = 1000000, .guests = (1u << 1) - 1};
 static struct abi_guest one = {.state = ABI_GUEST_RUNNING, .vcpu_count = 1, .name = "a"};
@@ -75,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct abi_ring *ring = (struct abi_ring *)(void *)ring_memory;
     const struct api_view v = {.host = &host,
                                .answered = answered,
+                               .events = &events,
                                .log = ring,
                                .guest = guest,
                                .snapshot = snapshot,

@@ -78,6 +78,7 @@ static uint64_t tsc(void)
     return 5000000;
 }
 
+static struct abi_events events;
 static struct api_answered answered[API_STATUSES_MAX];
 static struct api_view view = {
     .host = &host,
@@ -94,6 +95,7 @@ static struct api_view view = {
     .act = act,
     .tsc = tsc,
     .answered = answered,
+    .events = &events,
 };
 
 static struct abi_ring *make_ring(uint32_t size)
@@ -459,6 +461,88 @@ static void other_sites(void **state)
     assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n\r\n"), 200);
 }
 
+static void happen(const char *name, uint32_t state, const char *why)
+{
+    uint64_t n = ++events.newest;
+    struct abi_event *e = &events.ring[(n - 1) % ABI_EVENTS];
+
+    *e = (struct abi_event){.sequence = n, .tsc = 1000 * n, .state = state};
+    strcpy(e->name, name);
+    strcpy(e->why, why);
+}
+
+static size_t stream_on(char *text, size_t size)
+{
+    size_t n = response.stream.more(&view, &response.stream, text, size);
+
+    assert_true(n < size);
+    text[n] = 0;
+    return n;
+}
+
+static void what_happened(void **state)
+{
+    static char text[1 << 16];
+    size_t n;
+
+    (void)state;
+    assert_int_equal(GET("/v1/events?follow=0&from=0"), 200);
+    assert_string_equal(body, "{\"events\":[]}\n");
+    happen("hog", ABI_GUEST_RUNNING, "");
+    happen("hog", ABI_GUEST_CRASHED, "triple \"fault\"\n");
+    assert_int_equal(GET("/v1/events?follow=0"), 200);
+    assert_non_null(strstr(body, "{\"events\":[{\"id\":1,\"uptime_ms\":1,\"guest\":\"hog\","
+                                 "\"state\":\"running\",\"why\":\"\",\"restarts\":0},{\"id\":2,"));
+    assert_int_equal(GET("/v1/events?from=2"), 200);
+    assert_string_equal(response.type, "text/event-stream");
+    assert_true(stream_on(text, sizeof(text)) > 0);
+    assert_string_equal(text,
+                        "id: 2\nevent: state\ndata: {\"id\":2,\"uptime_ms\":2,\"guest\":\"hog\","
+                        "\"state\":\"crashed\",\"why\":\"triple \\\"fault\\\"\\n\","
+                        "\"restarts\":0}\n\n");
+    assert_int_equal(stream_on(text, sizeof(text)), 0);
+    happen("hog", ABI_GUEST_RUNNING, "");
+    assert_true(stream_on(text, sizeof(text)) > 0);
+    assert_memory_equal(text, "id: 3\n", 6);
+    /* A client that comes back says what it has seen. */
+    assert_int_equal(get("GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 2\r\n\r\n"), 200);
+    assert_true(stream_on(text, sizeof(text)) > 0);
+    assert_memory_equal(text, "id: 3\n", 6);
+    /* The oldest ones are gone; a part at a time where there is little room. */
+    for (unsigned i = 0; i < ABI_EVENTS; i++)
+        happen("hog", ABI_GUEST_STOPPED, "stopped by request");
+    assert_int_equal(GET("/v1/events?from=1"), 200);
+    n = stream_on(text, 1024);
+    assert_true(n > 0 && n < 1024);
+    assert_memory_equal(text, "id: 4\n", 6);
+    while (stream_on(text, 1024) > 0)
+        ;
+    assert_int_equal(response.stream.next, ABI_EVENTS + 4);
+    assert_int_equal(GET("/v1/events?from=x"), 400);
+    assert_int_equal(GET("/v1/events?follow=2"), 400);
+    assert_int_equal(GET("/v1/events?from=999999999999&follow=0"), 200);
+    assert_string_equal(body, "{\"events\":[]}\n");
+}
+
+static void followed(void **state)
+{
+    char text[128];
+
+    (void)state;
+    write_ring(console_ring, "abc");
+    assert_int_equal(GET("/v1/guests/hog/console?follow=1"), 200);
+    assert_int_equal(stream_on(text, sizeof(text)), 3);
+    assert_string_equal(text, "abc");
+    assert_int_equal(stream_on(text, sizeof(text)), 0);
+    write_ring(console_ring, "def");
+    assert_int_equal(stream_on(text, sizeof(text)), 3);
+    assert_string_equal(text, "def");
+    assert_int_equal(GET("/v1/guests/hog/console?follow=yes"), 400);
+    assert_int_equal(GET("/v1/log?follow=1&from=x"), 400);
+    assert_int_equal(GET("/v1/guests/hog/console?follow=0"), 200);
+    assert_null(response.stream.more);
+}
+
 /* Prometheus's text format: a family's samples together behind its HELP and TYPE; histograms are
  * cumulative. */
 static void metrics(void **state)
@@ -516,7 +600,7 @@ int main(void)
         TEST(http_limits),    TEST(going_on),           TEST(pipelining),
         TEST(snapshots_kept), TEST(flight_recorder),    TEST(vmcs),
         TEST(rings),          TEST(typing_and_actions), TEST(other_sites),
-        TEST(metrics),
+        TEST(metrics),        TEST(what_happened),      TEST(followed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,91 @@
+/* GET /v1/events: what becomes of guests, as server-sent events (WHATWG HTML, "Server-sent
+ * events"). */
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "mgmt/api_call.h"
+#include "mgmt/json.h"
+
+#define EVENT_TEXT_MAX 768u /* of one event; names and reasons are bounded */
+
+/* The first event that is still there, with a sequence of at least `from`. */
+static bool find_event(const struct abi_events *all, uint64_t from, struct abi_event *out)
+{
+    uint64_t newest = __atomic_load_n(&all->newest, __ATOMIC_ACQUIRE);
+
+    if (newest > ABI_EVENTS && from <= newest - ABI_EVENTS)
+        from = newest - ABI_EVENTS + 1;
+    for (from = max_u64(from, 1); from <= newest; from++) {
+        const struct abi_event *e = &all->ring[(from - 1) % ABI_EVENTS];
+
+        if (__atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE) != from)
+            continue; /* overwritten meanwhile */
+        memcpy(out, e, sizeof(*out));
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (__atomic_load_n(&e->sequence, __ATOMIC_RELAXED) == from)
+            return true;
+    }
+    return false;
+}
+
+static void put_event(struct json_out *j, const struct abi_host *h, const struct abi_event *e)
+{
+    uint64_t ran = e->tsc > h->boot_tsc ? e->tsc - h->boot_tsc : 0;
+
+    json_object(j, NULL);
+    json_u64(j, "id", e->sequence);
+    json_u64(j, "uptime_ms", h->tsc_hz >= 1000 ? ran / (h->tsc_hz / 1000) : 0);
+    json_str(j, "guest", e->name);
+    json_str(j, "state", guest_state_name(e->state));
+    json_str(j, "why", e->why);
+    json_u64(j, "restarts", e->restarts);
+    json_end(j);
+}
+
+static size_t more_events(const struct api_view *v, struct api_stream *s, char *buf, size_t size)
+{
+    struct abi_event e;
+    size_t n = 0;
+
+    while (size - n > EVENT_TEXT_MAX && find_event(v->events, s->next, &e)) {
+        struct json_out j;
+
+        n += fmt(buf + n, size - n, "id: %lu\nevent: state\ndata: ", e.sequence);
+        json_begin(&j, buf + n, size - n - 1, false);
+        put_event(&j, v->host, &e); /* ends with a newline, the empty line ends the event */
+        n += j.len;
+        buf[n++] = '\n';
+        s->next = e.sequence + 1;
+    }
+    return n;
+}
+
+static void list_events(struct call *c, uint64_t from)
+{
+    struct json_out *j = call_begin(c);
+    struct abi_event e;
+
+    json_object(j, NULL);
+    json_array(j, "events");
+    for (; find_event(c->v->events, from, &e); from = e.sequence + 1)
+        put_event(j, c->v->host, &e);
+    json_end(j);
+    json_end(j);
+}
+
+void get_events(struct call *c, char *const *arg)
+{
+    uint64_t from = 1, last;
+    bool follow = true;
+
+    (void)arg;
+    if (parse_u64(c->r->last_event_id, &last))
+        from = last + 1;
+    if (!call_query_u64(c, "from", &from) || !call_query_bool(c, "follow", &follow))
+        return;
+    if (!follow) {
+        list_events(c, from);
+        return;
+    }
+    call_stream(c, "text/event-stream", more_events, from, 0);
+    c->out->stream.sse = true;
+}
