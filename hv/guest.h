@@ -45,11 +45,12 @@ struct vcpu {
     void *backend;             /* struct vmx_vcpu */
     uint32_t requests;         /* enum vcpu_request, atomic */
     unsigned core;
-    bool halted;      /* in HLT: waits for an interrupt */
-    bool nmi;         /* one waits to be injected */
-    bool waits;       /* the CPU can wait in the guest's HLT: run() takes a halted vCPU */
-    uint64_t woke_at; /* when it last left HLT inside run() */
-    bool stop;        /* set by vcpu_stop(): leave the run loop, never enter again */
+    bool halted;        /* in HLT: waits for an interrupt */
+    bool nmi;           /* one waits to be injected */
+    bool waits;         /* the CPU can wait in the guest's HLT: run() takes a halted vCPU */
+    uint64_t woke_at;   /* when it last left HLT inside run() */
+    uint64_t wake_late; /* of that, not counted yet: ticks after its timer was due; NEVER */
+    bool stop;          /* set by vcpu_stop(): leave the run loop, never enter again */
     struct sched_entity sched;
 };
 

@@ -532,6 +532,7 @@ static void start_vcpu(struct guest *g)
     memset(&g->vcpu.regs, 0, sizeof(g->vcpu.regs));
     g->vcpu.halted = false;
     g->vcpu.nmi = false;
+    g->vcpu.wake_late = NEVER;
     g->vcpu.stop = false;
     if (life.ops->vcpu_init(&g->vcpu, &g->start)) {
         fail(g, "its virtual CPU cannot be set up");

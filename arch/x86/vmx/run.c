@@ -149,6 +149,10 @@ static enum exit_action enter_halted(struct vmx_vcpu *x, struct vcpu *v, uint64_
     uint64_t now;
     int vector = pit_deadline(&p->pit) < until ? platform_wake_prepare(p, &wake) : -1;
 
+    /* Counted when there is time for it again. */
+    if (v->wake_late != NEVER)
+        abi_histogram_add(&v->stats->wake_late, v->wake_late);
+    v->wake_late = NEVER;
     /* Bochs notes a vCPU that an exit took out of its HLT as active: it would go on behind it. */
     if (v->waits)
         vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
@@ -163,7 +167,7 @@ static enum exit_action enter_halted(struct vmx_vcpu *x, struct vcpu *v, uint64_
         v->halted = false;
         v->woke_at = now;
         v->stats->irqs++;
-        abi_histogram_add(&v->stats->wake_late, now - wake.due);
+        v->wake_late = now - wake.due;
         record(v, VMX_EXIT_PREEMPTION_TIMER, VMX_EXIT_PREEMPTION_TIMER, now);
         no_details(v);
         v->exit->outcome = EXIT_RESUME;
