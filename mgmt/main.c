@@ -8,8 +8,6 @@
 
 #define HEARTBEAT_MS 250u
 
-_Noreturn void mgmt_main(void);
-
 static struct netif netif;
 
 static const struct abi_guest *guest(unsigned number)
@@ -98,10 +96,11 @@ static void start_network(void)
         mgmt_die("DHCP does not start");
 }
 
-_Noreturn void mgmt_main(void)
+void guest_run(const uint8_t *info)
 {
     uint32_t beat = 0;
 
+    (void)info;
     if (abi_call(ABI_CALL_VERSION, 0, 0, 0) != ABI_VERSION || abi_host()->magic != ABI_MAGIC)
         mgmt_die("the control ABI has another version");
     view = (struct api_view){

@@ -7,7 +7,7 @@ LWIP_SHA256  := 0a8276d09fc4e97bbba2f953d74af2388fc2195ea156be9d7589e297a68fde24
 LWIP_DIR     ?= build/third_party/lwip
 LWIP_STAMP   := $(LWIP_DIR)/src/include/lwip/init.h
 
-MGMT_C := $(wildcard mgmt/*.c)
+MGMT_C := $(wildcard mgmt/*.c mgmt/pc/*.c)
 MGMT_PURE := hv/fmt.c hv/lib.c hv/json.c arch/x86/vmx/fields.c arch/x86/vmx/names.c $(DECODE_C) $(wildcard arch/x86/vmx/entry_check*.c) arch/x86/vmx/caps.c
 # What is told about a VMCS, without a request: linked into vmcsdump too.
 MGMT_TELL := mgmt/json.c mgmt/dump.c mgmt/dump_options.c mgmt/report.c mgmt/layout.c mgmt/capabilities.c
@@ -32,7 +32,7 @@ $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk | $(GEN) $(LWIP_STAMP)
 # The compiler does not see what the assembler reads.
 $(BUILD)/mgmt/mgmt/page_files.o: $(wildcard mgmt/page/*)
 
-$(BUILD)/mgmt/start.asm.o: mgmt/start.asm Makefile | deps-build
+$(BUILD)/mgmt/start.asm.o: mgmt/pc/start.asm Makefile | deps-build
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 $< -o $@
 

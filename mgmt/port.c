@@ -1,29 +1,16 @@
 #include "mgmt/port.h"
 
+#include "hv/dev/virtio_net.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "lwip/sys.h"
 
 #include <stdlib.h>
 
-#define PIC1        0x20u
-#define PIC2        0xa0u
-#define VECTOR_BASE 32u
-#define PIC_EOI     0x20u
-#define TICK_PIT    11932u /* 100 Hz */
-#define EXIT_PORT   0xf4u
-#define EXIT_DIED   1u
-
-struct gate {
-    uint16_t low, selector, flags, middle;
-    uint32_t high, reserved;
-};
-
-extern const uint64_t mgmt_vectors[48];
-void mgmt_irq(void);
-_Noreturn void mgmt_exception(unsigned vector, uint64_t rip);
-
-static struct gate idt[48];
+#define IRQ_PIT   0u
+#define TICK_PIT  11932u /* 100 Hz */
+#define EXIT_PORT 0xf4u
+#define EXIT_DIED 1u
 
 uint32_t port_ms(void)
 {
@@ -62,11 +49,16 @@ _Noreturn void abort(void)
     mgmt_die("abort");
 }
 
-_Noreturn void mgmt_exception(unsigned vector, uint64_t rip)
+/* Interrupts only wake the main loop, which polls. */
+void guest_interrupt(uint64_t vector, struct guest_frame *f)
 {
     char text[64];
 
-    (void)fmt(text, sizeof(text), "exception %u at 0x%lx", vector, rip);
+    if (vector >= PC_EXCEPTIONS) {
+        pc_eoi((unsigned)vector - PC_EXCEPTIONS);
+        return;
+    }
+    (void)fmt(text, sizeof(text), "exception %lu at 0x%lx", vector, f->rip);
     mgmt_die(text);
 }
 
@@ -110,43 +102,12 @@ long strtol(const char *s, char **end, int base)
     return v;
 }
 
-void mgmt_irq(void)
-{
-
-    outb(PIC2, PIC_EOI);
-    outb(PIC1, PIC_EOI);
-}
-
-static void start_pic(void)
-{
-    outb(PIC1, 0x11);
-    outb(PIC2, 0x11);
-    outb(PIC1 + 1, VECTOR_BASE);
-    outb(PIC2 + 1, VECTOR_BASE + 8);
-    outb(PIC1 + 1, 4);
-    outb(PIC2 + 1, 2);
-    outb(PIC1 + 1, 1);
-    outb(PIC2 + 1, 1);
-    /* Tick, cascade, control events; virtio-net on the slave. */
-    outb(PIC1 + 1, (uint8_t) ~(1u << 0 | 1u << 2 | 1u << ABI_EVENT_IRQ));
-    outb(PIC2 + 1, (uint8_t) ~(1u << 3));
-}
-
 void port_start(void)
 {
-    struct {
-        uint16_t limit;
-        uint64_t base;
-    } __attribute__((packed)) pointer = {sizeof(idt) - 1, (uintptr_t)idt};
-
-    for (unsigned i = 0; i < ARRAY_LEN(idt); i++) {
-        uint64_t a = mgmt_vectors[i];
-
-        idt[i] =
-            (struct gate){(uint16_t)a, 0x08, 0x8e00, (uint16_t)(a >> 16), (uint32_t)(a >> 32), 0};
-    }
-    __asm__ volatile("lidt %0" ::"m"(pointer));
-    start_pic();
+    pc_start();
+    pc_unmask(IRQ_PIT);
+    pc_unmask(ABI_EVENT_IRQ);
+    pc_unmask(VIRTIO_NET_IRQ);
     outb(0x43, 0x34);
     outb(0x40, (uint8_t)TICK_PIT);
     outb(0x40, (uint8_t)(TICK_PIT >> 8));

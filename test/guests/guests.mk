@@ -2,7 +2,7 @@
 
 GUEST_NAMES := control echo hog bench isolation net events standin
 GUEST_IMAGES := $(GUEST_NAMES:%=$(BUILD)/guests/%.elf) $(BUILD)/guests/flat.bin
-GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/test/guests/lib/guest.o \
+GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/test/guests/lib/guest.o $(BUILD)/guests/mgmt/pc/pc.o \
         $(BUILD)/guests/hv/fmt.o $(BUILD)/guests/hv/lib.o
 
 guests: $(GUEST_IMAGES)
@@ -11,7 +11,7 @@ $(BUILD)/guests/%.o: %.c Makefile test/guests/guests.mk | $(GEN)
 	@mkdir -p $(@D)
 	$(CC) $(FREESTANDING) $(WARN) -fno-stack-protector -c $< -o $@
 
-$(BUILD)/guests/start.asm.o: test/guests/lib/start.asm | deps-build
+$(BUILD)/guests/start.asm.o: mgmt/pc/start.asm | deps-build
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 $< -o $@
 
@@ -22,4 +22,4 @@ $(BUILD)/guests/flat.bin: test/guests/flat.asm | deps-build
 	@mkdir -p $(@D)
 	$(NASM) -f bin $< -o $@
 
--include $(GUEST_NAMES:%=$(BUILD)/guests/test/guests/%.d) $(BUILD)/guests/test/guests/lib/guest.d
+-include $(GUEST_NAMES:%=$(BUILD)/guests/test/guests/%.d) $(BUILD)/guests/test/guests/lib/guest.d $(BUILD)/guests/mgmt/pc/pc.d

@@ -1,25 +1,11 @@
 #include "test/guests/lib/guest.h"
 
-#define PIC1            0x20u
-#define PIC2            0xa0u
-#define VECTOR_BASE     32u
-#define EXCEPTIONS      32u
 #define EXIT_PORT       0xf4u
 #define MB2_TAG_CMDLINE 1u
 
-struct gate {
-    uint16_t low, selector, flags, middle;
-    uint32_t high, reserved;
-};
-
-extern const uint64_t guest_stubs[48];
-void guest_run(const uint8_t *info);
-void guest_interrupt(uint64_t vector, struct guest_frame *f);
-
 struct guest_frame irq_frame;
-static struct gate idt[48];
 static void (*irq_handlers[16])(void);
-static void (*exception_handlers[EXCEPTIONS])(struct guest_frame *f);
+static void (*exception_handlers[PC_EXCEPTIONS])(struct guest_frame *f);
 
 /* The stack protector is off for guests; panics of shared code end here. */
 void put_byte(uint8_t c)
@@ -53,9 +39,9 @@ _Noreturn void guest_exit(uint32_t code)
 
 void guest_interrupt(uint64_t vector, struct guest_frame *f)
 {
-    unsigned irq = (unsigned)vector - VECTOR_BASE;
+    unsigned irq = (unsigned)vector - PC_EXCEPTIONS;
 
-    if (vector < EXCEPTIONS) {
+    if (vector < PC_EXCEPTIONS) {
         if (exception_handlers[vector]) {
             exception_handlers[vector](f);
             return;
@@ -66,53 +52,18 @@ void guest_interrupt(uint64_t vector, struct guest_frame *f)
     irq_frame = *f;
     if (irq_handlers[irq])
         irq_handlers[irq]();
-    if (irq >= 8)
-        outb(PIC2, 0x20);
-    outb(PIC1, 0x20);
+    pc_eoi(irq);
 }
 
 void irq_handle(unsigned irq, void (*handler)(void))
 {
     irq_handlers[irq] = handler;
-    if (irq < 8)
-        outb(PIC1 + 1, (uint8_t)(inb(PIC1 + 1) & ~(1u << irq)));
-    else
-        outb(PIC2 + 1, (uint8_t)(inb(PIC2 + 1) & ~(1u << (irq - 8))));
+    pc_unmask(irq);
 }
 
 void exception_handle(unsigned vector, void (*handler)(struct guest_frame *f))
 {
     exception_handlers[vector] = handler;
-}
-
-static void start_pic(void)
-{
-    outb(PIC1, 0x11);
-    outb(PIC2, 0x11);
-    outb(PIC1 + 1, VECTOR_BASE);
-    outb(PIC2 + 1, VECTOR_BASE + 8);
-    outb(PIC1 + 1, 4);
-    outb(PIC2 + 1, 2);
-    outb(PIC1 + 1, 1);
-    outb(PIC2 + 1, 1);
-    outb(PIC1 + 1, 0xfb); /* all masked but the cascade */
-    outb(PIC2 + 1, 0xff);
-}
-
-static void start_idt(void)
-{
-    struct {
-        uint16_t limit;
-        uint64_t base;
-    } __attribute__((packed)) pointer = {sizeof(idt) - 1, (uintptr_t)idt};
-
-    for (unsigned i = 0; i < ARRAY_LEN(idt); i++) {
-        uint64_t a = guest_stubs[i];
-
-        idt[i] =
-            (struct gate){(uint16_t)a, 0x08, 0x8e00, (uint16_t)(a >> 16), (uint32_t)(a >> 32), 0};
-    }
-    __asm__ volatile("lidt %0" ::"m"(pointer));
 }
 
 void pit_periodic(uint16_t count)
@@ -158,8 +109,7 @@ static const char *find_cmdline(const uint8_t *info)
 
 void guest_run(const uint8_t *info)
 {
-    start_idt();
-    start_pic();
+    pc_start();
     outb(UART + 2, 0x07); /* FIFOs on and empty */
     outb(UART + 4, 0x0b); /* DTR, RTS, OUT2 */
     guest_main(find_cmdline(info));

@@ -5,15 +5,12 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "hv/types.h"
+#include "mgmt/pc/pc.h"
 
 #define UART     0x3f8u
 #define PIT_HZ   1193182u
 #define IRQ_PIT  0u
 #define IRQ_UART 4u
-
-struct guest_frame {
-    uint64_t error, rip, cs, rflags, rsp, ss;
-};
 
 /* Each guest's own. Interrupts are off. */
 void guest_main(const char *cmdline);
@@ -45,39 +42,6 @@ static inline uint64_t tsc(void)
     return __builtin_ia32_rdtsc();
 }
 
-static inline void outb(uint16_t port, uint8_t v)
-{
-    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
-}
-static inline void outw(uint16_t port, uint16_t v)
-{
-    __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port));
-}
-static inline void outl(uint16_t port, uint32_t v)
-{
-    __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port));
-}
-static inline uint8_t inb(uint16_t port)
-{
-    uint8_t v;
-
-    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
-static inline uint16_t inw(uint16_t port)
-{
-    uint16_t v;
-
-    __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
-static inline uint32_t inl(uint16_t port)
-{
-    uint32_t v;
-
-    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
 static inline void irq_on(void)
 {
     __asm__ volatile("sti" ::: "memory");

@@ -21,7 +21,7 @@ section .bss align=4096
 pml4: resb 4096
 pdpt: resb 4096
 pds:  resb 4 * 4096
-      resb 16384
+      resb 32768
 stack_top:
 
 section .text
