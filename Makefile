@@ -30,7 +30,7 @@ KERNEL_CFLAGS := $(FREESTANDING) $(KERNEL_DEFINES) $(WARN) -fstack-protector-str
 # Explains the VMCS to people: for the management guest and host tools, not for the root.
 DECODE_C := $(wildcard arch/x86/vmx/decode*.c)
 KERNEL_C := $(filter-out arch/x86/vmx/offsets.c $(DECODE_C),$(wildcard arch/x86/boot/*.c arch/x86/cpu/*.c \
-        arch/x86/vmx/*.c arch/x86/guest/*.c hv/*.c hv/dev/*.c hv/load/*.c net/*.c))
+        arch/x86/vmx/*.c arch/x86/guest/*.c hv/*.c hv/config/*.c hv/dev/*.c hv/load/*.c net/*.c))
 KERNEL_ASM := $(wildcard arch/x86/boot/*.asm arch/x86/cpu/*.asm arch/x86/vmx/*.asm)
 KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
 
@@ -108,7 +108,7 @@ include test/guests/guests.mk
 # ---- ISO ----
 
 HOST_CFLAGS := -std=gnu11 -O2 -g -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(INCLUDE) $(WARN)
-CONFIG_CHECK_C := test/tools/config_check.c hv/config.c hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
+CONFIG_CHECK_C := test/tools/config_check.c $(wildcard hv/config/*.c) hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
 
 VMCSDUMP_C := $(wildcard mgmt/tools/*.c) $(MGMT_TELL) $(MGMT_PURE)
 HOST_O := $(sort $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o))

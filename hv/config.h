@@ -1,7 +1,7 @@
 /*
- * guests.json: which guests exist. Pure; reads with jsmn. The same schema will be the body of POST
- * /v1/guests. Every error names line, column and field; a guest with an error is left out, the
- * others remain.
+ * guests.json: which guests exist and how the management service is reached. Pure; reads with jsmn.
+ * One entry of its "guests" is also the body of POST /v1/guests, which the management guest parses.
+ * Every error names line, column and field; a guest with an error is left out, the others remain.
  */
 #pragma once
 
@@ -22,6 +22,7 @@ enum config_device {
     DEV_NET = 1u << 6, /* virtio-net on the virtual switch, IRQ 11 */
 };
 #define DEV_DEFAULT (DEV_UART | DEV_PIC | DEV_PIT | DEV_RTC | DEV_RESET | DEV_EXIT)
+#define DEV_ALL     (DEV_DEFAULT | DEV_NET)
 
 /* What a guest's clocks do while it is paused: TSC, PIT and RTC stand still, or go on. */
 enum config_paused_clock { PAUSED_CLOCK_STOPS, PAUSED_CLOCK_RUNS };
@@ -33,9 +34,11 @@ struct config_module {
     char args[256];
 };
 
+/* Also the argument of ABI_CALL_CREATE. */
 struct guest_config {
     char name[32];  /* [a-z0-9][a-z0-9-]*, unique; "mgmt" is taken */
-    char image[96]; /* the boot module's name: the path as written in the configuration */
+    char image[96]; /* the boot module's name (the path as written in the configuration), or that of
+                       an uploaded image */
     char cmdline[512];
     uint64_t memory; /* bytes, multiple of 2 MB, 2 MB .. 3 GB; default 16 MB. JSON: number of bytes
                         or "16M", "512K", "1G" */
@@ -51,18 +54,19 @@ struct guest_config {
                          "reset", "exit", "net" */
     enum abi_exit_profile exit_profile; /* JSON: "least", "default" or "most" */
     struct config_module modules[CONFIG_MODULES_MAX];
-    unsigned module_count;
+    uint32_t module_count;
     uint32_t line; /* of the guest's `{` in the file */
 };
 
 /* "management": {"address": "dhcp" | "10.0.2.15/24", "gateway": "10.0.2.2", "core": 0, "memory":
- * "8M", "budget_us":..., "period_us":...} */
+ * "8M", "budget_us": ..., "period_us": ..., and what struct abi_management says} */
 struct management_config {
     bool static_ip;
     uint8_t ip[4], netmask[4], gateway[4];
     int core; /* -1: the last core */
     uint64_t memory;
     uint32_t weight, slice_us, budget_us, period_us;
+    struct abi_management service;
 };
 
 struct config {
@@ -76,15 +80,34 @@ struct config {
 struct config_error {
     uint32_t line, column; /* from 1; 0 where the whole file is meant */
     char field[64];        /* "guests[1].memory", or empty */
+    char pointer[96];      /* the same as a JSON pointer (RFC 6901): "/guests/1/memory" */
     char text[160];        /* what was wrong, what is allowed */
 };
 
+typedef void config_report(void *ctx, const struct config_error *e);
+
 /* Defaults, as if parsed from `{"guests": []}`. */
 void config_default(struct config *c);
+void config_default_guest(struct guest_config *g);
 
 /* Parses text[0..len). Calls report(ctx, error) for each error, in file order. `tokens` is scratch
  * for jsmn, 65536 entries of jsmntok_t's size are enough for the largest file. Returns the number
  * of errors (0: all well); whatever could be understood is in *c. `scratch` must be aligned to 8
  * and `scratch_size` says its bytes. */
 int config_parse(const char *text, size_t len, void *scratch, size_t scratch_size, struct config *c,
-                 void (*report)(void *ctx, const struct config_error *e), void *ctx);
+                 config_report *report, void *ctx);
+
+/* The same for one guest's object alone. */
+int config_parse_guest(const char *text, size_t len, void *scratch, size_t scratch_size,
+                       struct guest_config *g, config_report *report, void *ctx);
+
+/* Whether everything in *g is what a parser could have put there: for bytes that another guest
+ * wrote. 0, or -E_INVAL with the field's name in *field. */
+int config_check_guest(const struct guest_config *g, const char **field) MUST_CHECK;
+
+/* Names of what is stored by number, for those who write JSON; NULL beyond the last. */
+const char *config_restart_name(uint32_t n);
+const char *config_paused_clock_name(uint32_t n);
+const char *config_exit_profile_name(uint32_t n);
+/* Of bit n of `devices`. */
+const char *config_device_name(uint32_t n);

@@ -138,6 +138,7 @@ static void describe_host(const struct boot_info *b, const struct config *c)
     memcpy(h->ip, m->ip, sizeof(h->ip));
     memcpy(h->netmask, m->netmask, sizeof(h->netmask));
     memcpy(h->gateway, m->gateway, sizeof(h->gateway));
+    h->management = m->service;
     backend->describe(h);
 }
 

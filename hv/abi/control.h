@@ -14,9 +14,10 @@
  */
 #pragma once
 
+#include "hv/abi/management.h"
 #include "hv/types.h"
 
-#define ABI_VERSION           2u
+#define ABI_VERSION           3u
 #define ABI_MAGIC             0x646165686b6c7562ull /* "bulkhead" */
 
 #define ABI_GUESTS_MAX        16u
@@ -140,8 +141,9 @@ struct abi_host {
     uint8_t static_ip; /* 1: ip/netmask/gateway below are used, 0: DHCP */
     uint8_t pad0;
     uint8_t ip[4], netmask[4], gateway[4];
-    uint32_t net_up; /* 1: a NIC was found and is the uplink */
-    char nic[32];    /* "82540EM", or empty */
+    uint32_t net_up;                  /* 1: a NIC was found and is the uplink */
+    char nic[32];                     /* "82540EM", or empty */
+    struct abi_management management; /* as configured */
     struct abi_memory memory;
     struct abi_core cores[ABI_CORES_MAX];
 };

@@ -1,4 +1,5 @@
-/* SOURCES: hv/config.c hv/json.c hv/lib.c hv/fmt.c */
+/* SOURCES: hv/config/config.c hv/config/fields.c hv/config/guest.c
+ * hv/config/management.c hv/config/service.c hv/json.c hv/lib.c hv/fmt.c */
 #include "hv/config.h"
 
 #include <setjmp.h>
@@ -211,13 +212,158 @@ static void too_many(void **state)
     assert_int_equal(config.guest_count, CONFIG_GUESTS_MAX);
 }
 
+static const char hex16[] = "000102030405060708090a0b0c0d0e0f";
+static const char hex32[] = "000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0eff";
+
+static void the_service(void **state)
+{
+    const struct abi_management *m = &config.management.service;
+    char text[1024];
+
+    (void)state;
+    assert_int_equal(parse("{}"), 0);
+    assert_int_equal(m->auth, ABI_AUTH_RANDOM);
+    assert_int_equal(m->http, ABI_HTTP_REDIRECT);
+    assert_string_equal(m->hostname, "bulkhead");
+    assert_int_equal(m->syslog_port, 514);
+    snprintf(
+        text, sizeof(text),
+        "{\"management\": {\"auth\": {\"tokens\": [{\"name\": \"ops\", \"role\": \"operate\", "
+        "\"salt\": \"%s\", \"sha256\": \"%s\"}]}, \"http\": \"plain\", \"certificate\": \"c\", "
+        "\"key\": \"k\", \"hostname\": \"lab-1\", \"ntp\": \"10.0.2.2\", \"syslog\": "
+        "{\"server\": \"10.0.2.3\", \"port\": 1514, \"consoles\": true}}}",
+        hex16, hex32);
+    assert_int_equal(parse(text), 0);
+    assert_int_equal(m->auth, ABI_AUTH_TOKENS);
+    assert_int_equal(m->token_count, 1);
+    assert_string_equal(m->tokens[0].name, "ops");
+    assert_int_equal(m->tokens[0].role, ABI_ROLE_OPERATE);
+    assert_int_equal(m->tokens[0].salt[15], 15);
+    assert_int_equal(m->tokens[0].sha256[31], 255);
+    assert_int_equal(m->http, ABI_HTTP_PLAIN);
+    assert_string_equal(m->certificate, "c");
+    assert_string_equal(m->key, "k");
+    assert_string_equal(m->hostname, "lab-1");
+    assert_string_equal(m->ntp, "10.0.2.2");
+    assert_int_equal(m->syslog_server[3], 3);
+    assert_int_equal(m->syslog_port, 1514);
+    assert_int_equal(m->syslog_consoles, 1);
+    assert_int_equal(parse("{\"management\": {\"auth\": \"none\"}}"), 0);
+    assert_int_equal(m->auth, ABI_AUTH_NONE);
+}
+
+/* Whatever is wrong with it, nobody gets in without a token. */
+static void bad_service(void **state)
+{
+    static const struct {
+        const char *text, *field;
+    } cases[] = {
+        {"\"auth\": \"nobody\"", "management.auth"},
+        {"\"auth\": {\"tokens\": []}", "management.auth.tokens"},
+        {"\"auth\": {\"tokens\": [1]}", "management.auth.tokens"},
+        {"\"auth\": {\"tokens\": [{\"name\": \"a\", \"role\": \"root\", \"salt\": "
+         "\"000102030405060708090a0b0c0d0e0f\", \"sha256\": "
+         "\"000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f\"}]}",
+         "management.auth.tokens[0].role"},
+        {"\"auth\": {\"tokens\": [{\"name\": \"a\", \"role\": \"read\", \"salt\": \"00\", "
+         "\"sha256\": "
+         "\"000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f\"}]}",
+         "management.auth.tokens[0].salt"},
+        {"\"http\": \"on\"", "management.http"},
+        {"\"key\": \"k\"", "management.certificate"},
+        {"\"certificate\": \"k\"", "management.key"},
+        {"\"hostname\": \"Lab\"", "management.hostname"},
+        {"\"syslog\": {}", "management.syslog.server"},
+        {"\"syslog\": {\"server\": \"10.0.2.2\", \"port\": 0}", "management.syslog.port"},
+        {"\"syslog\": {\"server\": \"10.0.2.2\", \"consoles\": 1}", "management.syslog.consoles"},
+    };
+    char text[1024];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(text, sizeof(text), "{\"management\": {%s}}", cases[i].text);
+        assert_int_not_equal(parse(text), 0);
+        assert_string_equal(errors[0].field, cases[i].field);
+        assert_int_equal(config.management.service.auth, ABI_AUTH_RANDOM);
+    }
+}
+
+static int parse_guest(const char *text, struct guest_config *g)
+{
+    error_count = 0;
+    return config_parse_guest(text, strlen(text), scratch, sizeof(scratch), g, report, NULL);
+}
+
+static void one_guest(void **state)
+{
+    struct guest_config g;
+
+    (void)state;
+    assert_int_equal(parse_guest("{\"name\": \"a\", \"image\": \"i\", \"core\": 2}", &g), 0);
+    assert_string_equal(g.name, "a");
+    assert_int_equal(g.core, 2);
+    assert_int_equal(parse_guest("{\"name\": \"a\", \"image\": \"i\", \"memory\": 1}", &g), 1);
+    assert_string_equal(errors[0].pointer, "/memory");
+    assert_int_equal(parse_guest("{\"name\": \"a\", \"image\": \"i\", \"x/y~\": 1}", &g), 1);
+    assert_string_equal(errors[0].pointer, "/x~1y~0");
+    assert_int_equal(
+        parse_guest("{\"name\": \"a\", \"image\": \"i\", \"modules\": [{\"file\": 1}]}", &g), 2);
+    assert_string_equal(errors[0].pointer, "/modules/0/file");
+    assert_int_equal(parse_guest("[]", &g), 1);
+    assert_string_equal(errors[0].pointer, "");
+    assert_int_equal(parse("{\"guests\": [1]}"), 1);
+    assert_string_equal(errors[0].pointer, "/guests/0");
+    assert_int_equal(parse_guest("{", &g), 1);
+}
+
+/* What another guest hands over is not believed. */
+static void foreign_guest(void **state)
+{
+    struct guest_config good, g;
+    const char *field;
+
+    (void)state;
+    assert_int_equal(parse_guest("{\"name\": \"a\", \"image\": \"i\"}", &good), 0);
+    assert_int_equal(config_check_guest(&good, &field), 0);
+#define REFUSED(what, statement)                                                                   \
+    do {                                                                                           \
+        g = good;                                                                                  \
+        statement;                                                                                 \
+        assert_int_equal(config_check_guest(&g, &field), -E_INVAL);                                \
+        assert_string_equal(field, what);                                                          \
+    } while (0)
+    REFUSED("name", memset(g.name, 'a', sizeof(g.name)));
+    REFUSED("name", g.name[0] = 0);
+    REFUSED("name", strcpy(g.name, "mgmt"));
+    REFUSED("image", g.image[0] = 0);
+    REFUSED("cmdline", memset(g.cmdline, 'a', sizeof(g.cmdline)));
+    REFUSED("memory", g.memory = 4096);
+    REFUSED("memory", g.memory = 1ull << 40);
+    REFUSED("core", g.core = -2);
+    REFUSED("core", g.core = 64);
+    REFUSED("weight", g.weight = 0);
+    REFUSED("weight", g.weight = UINT32_MAX);
+    REFUSED("slice_us", g.slice_us = 99);
+    REFUSED("budget_us", (g.budget_us = 5000, g.period_us = 1000));
+    REFUSED("restart", memset(&g.restart, 0xff, sizeof(g.restart)));
+    REFUSED("paused_clock", memset(&g.paused_clock, 0x7f, sizeof(g.paused_clock)));
+    REFUSED("exit_profile", memset(&g.exit_profile, 1, sizeof(g.exit_profile)));
+    REFUSED("devices", g.devices = 0x80);
+    REFUSED("modules", g.module_count = 9);
+    REFUSED("modules", g.module_count = 1);
+    REFUSED("modules", (g.module_count = 1, memset(g.modules[0].file, 'x', 96)));
+#undef REFUSED
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_least),         cmocka_unit_test(everything),
         cmocka_unit_test(the_others_remain), cmocka_unit_test(bad_fields),
         cmocka_unit_test(not_json),          cmocka_unit_test(management),
-        cmocka_unit_test(too_many),
+        cmocka_unit_test(too_many),          cmocka_unit_test(the_service),
+        cmocka_unit_test(bad_service),       cmocka_unit_test(one_guest),
+        cmocka_unit_test(foreign_guest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

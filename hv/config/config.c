@@ -1,0 +1,70 @@
+#include "hv/config.h"
+
+#include "hv/config/parse.h"
+#include "hv/lib.h"
+
+static const struct field top_fields[] = {
+    {"guests", config_parse_guests, 0, 0, 0, 0, NULL},
+    {"management", config_parse_management, 0, 0, 0, 0, NULL},
+    {"entry_trials", config_parse_text, AT(config, entry_trials), 0, 0, NULL},
+};
+
+void config_default(struct config *c)
+{
+    memset(c, 0, sizeof(*c));
+    c->management = (struct management_config){
+        .core = -1,
+        .memory = 8 * MB,
+        .weight = 100,
+        .slice_us = 1000,
+        .budget_us = 5000,
+        .period_us = 10000,
+    };
+    config_default_service(&c->management.service);
+}
+
+/* Splits the text; false when that failed and was reported. */
+static bool split(struct parser *p, const char *text, size_t len, void *scratch,
+                  size_t scratch_size)
+{
+    struct config_error out = {.line = 1, .column = 1};
+    struct json_error e;
+
+    if (len > CONFIG_TEXT_MAX) {
+        (void)str_copy(out.text, sizeof(out.text), "the configuration exceeds 256 KB");
+    } else if (json_parse(&p->json, text, len, scratch, scratch_size / sizeof(jsmntok_t), &e) < 0) {
+        out.line = e.line;
+        out.column = e.column;
+        (void)str_copy(out.text, sizeof(out.text), e.text);
+    } else {
+        return true;
+    }
+    p->errors++;
+    p->report(p->ctx, &out);
+    return false;
+}
+
+int config_parse(const char *text, size_t len, void *scratch, size_t scratch_size, struct config *c,
+                 config_report *report, void *ctx)
+{
+    struct parser p = {.config = c, .report = report, .ctx = ctx};
+
+    config_default(c);
+    if (!split(&p, text, len, scratch, scratch_size))
+        return p.errors;
+    if (p.json.tokens[0].type != JSMN_OBJECT)
+        config_error_at(&p, 0, "", "the configuration is an object: {\"guests\": [...]}");
+    else
+        config_parse_object(&p, 0, top_fields, ARRAY_LEN(top_fields), c);
+    return p.errors;
+}
+
+int config_parse_guest(const char *text, size_t len, void *scratch, size_t scratch_size,
+                       struct guest_config *g, config_report *report, void *ctx)
+{
+    struct parser p = {.report = report, .ctx = ctx};
+
+    if (split(&p, text, len, scratch, scratch_size))
+        (void)config_parse_guest_object(&p, 0, g);
+    return p.errors;
+}

@@ -1,0 +1,182 @@
+#include "hv/config/parse.h"
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+
+#define SYSLOG_PORT 514
+
+const char *const config_http_names[] = {
+    [ABI_HTTP_REDIRECT] = "redirect",
+    [ABI_HTTP_PLAIN] = "plain",
+    [ABI_HTTP_OFF] = "off",
+};
+
+static const char *const roles[] = {
+    [ABI_ROLE_READ] = "read",
+    [ABI_ROLE_OPERATE] = "operate",
+    [ABI_ROLE_ADMIN] = "admin",
+};
+
+void config_default_service(struct abi_management *m)
+{
+    *m = (struct abi_management){.syslog_port = SYSLOG_PORT};
+    (void)str_copy(m->hostname, sizeof(m->hostname), "bulkhead");
+}
+
+static int nibble(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Exactly f->size bytes in hexadecimal. */
+static void parse_bytes(struct parser *p, const struct field *f, int t, void *object)
+{
+    char hex[2 * ABI_SHA256_SIZE + 1], text[64];
+    uint8_t *out = (uint8_t *)object + f->offset;
+    bool good = json_string(&p->json, t, hex, sizeof(hex)) == 0 && strlen(hex) == 2 * f->size;
+
+    for (size_t i = 0; good && i < f->size; i++) {
+        int high = nibble(hex[2 * i]), low = nibble(hex[2 * i + 1]);
+
+        good = high >= 0 && low >= 0;
+        out[i] = (uint8_t)(high << 4 | low);
+    }
+    if (good)
+        return;
+    (void)fmt(text, sizeof(text), "must be %zu bytes in lower-case hexadecimal", f->size);
+    config_error_at(p, t, f->name, text);
+}
+
+static const struct field token_fields[] = {
+    {"name", config_parse_text, AT(abi_token, name), 0, 0, NULL},
+    {"role", config_parse_choice, AT(abi_token, role), ABI_ROLE_READ, ABI_ROLE_ADMIN, roles},
+    {"salt", parse_bytes, AT(abi_token, salt), 0, 0, NULL},
+    {"sha256", parse_bytes, AT(abi_token, sha256), 0, 0, NULL},
+};
+
+static bool is_zero(const uint8_t *bytes, size_t n)
+{
+    uint8_t any = 0;
+
+    for (size_t i = 0; i < n; i++)
+        any |= bytes[i];
+    return any == 0;
+}
+
+static void check_token(struct parser *p, int t, const struct abi_management *m)
+{
+    const struct abi_token *k = &m->tokens[m->token_count];
+
+    if (!config_name_is_good(k->name))
+        config_error_at(p, t, "name", "must be there, of a-z, 0-9 and '-'");
+    for (unsigned i = 0; i < m->token_count; i++)
+        if (strcmp(m->tokens[i].name, k->name) == 0)
+            config_error_at(p, t, "name", "another token has this name");
+    if (k->role == ABI_ROLE_NONE)
+        config_error_at(p, t, "role", "is missing");
+    if (is_zero(k->salt, sizeof(k->salt)))
+        config_error_at(p, t, "salt", "is missing");
+    if (is_zero(k->sha256, sizeof(k->sha256)))
+        config_error_at(p, t, "sha256", "is missing");
+}
+
+static void parse_tokens(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct abi_management *m = object;
+    const jsmntok_t *k = &p->json.tokens[t];
+    size_t len = strlen(p->path);
+
+    if (k->type != JSMN_ARRAY || k->size == 0 || k->size > (int)ABI_TOKENS_MAX) {
+        config_error_at(p, t, f->name, "must be a list of 1 to 16 tokens");
+        return;
+    }
+    for (int i = 0, at = t + 1; i < k->size; i++, at = json_skip(&p->json, at)) {
+        if (p->json.tokens[at].type != JSMN_OBJECT) {
+            config_error_at(p, at, f->name,
+                            "a token is {\"name\": ..., \"role\": ..., \"salt\": ..., "
+                            "\"sha256\": ...}");
+            return;
+        }
+        (void)fmt(p->path + len, sizeof(p->path) - len, "tokens[%d].", i);
+        config_parse_object(p, at, token_fields, ARRAY_LEN(token_fields), &m->tokens[i]);
+        check_token(p, at, m);
+        m->token_count++;
+        p->path[len] = 0;
+    }
+    m->auth = ABI_AUTH_TOKENS;
+}
+
+static const struct field auth_fields[] = {
+    {"tokens", parse_tokens, 0, 0, 0, 0, NULL},
+};
+
+void config_parse_auth(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct management_config *m = object;
+    size_t len = strlen(p->path);
+
+    if (json_is(&p->json, t, "none")) {
+        m->service.auth = ABI_AUTH_NONE;
+        return;
+    }
+    if (p->json.tokens[t].type != JSMN_OBJECT) {
+        config_error_at(p, t, f->name, "must be {\"tokens\": [...]}, or \"none\"");
+        return;
+    }
+    (void)str_copy(p->path + len, sizeof(p->path) - len, "auth.");
+    config_parse_object(p, t, auth_fields, ARRAY_LEN(auth_fields), &m->service);
+    p->path[len] = 0;
+}
+
+static void parse_server(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct abi_management *m = object;
+    char text[32];
+
+    if (json_string(&p->json, t, text, sizeof(text)) ||
+        !config_parse_ip(text, m->syslog_server, NULL))
+        config_error_at(p, t, f->name, "must be an address such as \"10.0.2.2\"");
+}
+
+static void parse_port(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct abi_management *m = object;
+    int64_t v = 0;
+
+    if (json_integer(&p->json, t, f->min, f->max, &v))
+        config_error_at(p, t, f->name, "must be a port number, 1 to 65535");
+    m->syslog_port = (uint16_t)v;
+}
+
+static const struct field syslog_fields[] = {
+    {"server", parse_server, 0, 0, 0, 0, NULL},
+    {"port", parse_port, 0, 0, 1, UINT16_MAX, NULL},
+    {"consoles", config_parse_switch, AT(abi_management, syslog_consoles), 0, 0, NULL},
+};
+
+void config_parse_syslog(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct management_config *m = object;
+    size_t len = strlen(p->path);
+
+    if (p->json.tokens[t].type != JSMN_OBJECT) {
+        config_error_at(p, t, f->name,
+                        "must be {\"server\": ADDRESS, \"port\": 514, \"consoles\": false}");
+        return;
+    }
+    (void)str_copy(p->path + len, sizeof(p->path) - len, "syslog.");
+    config_parse_object(p, t, syslog_fields, ARRAY_LEN(syslog_fields), &m->service);
+    if (is_zero(m->service.syslog_server, sizeof(m->service.syslog_server)))
+        config_error_at(p, t, "server", "is missing");
+    p->path[len] = 0;
+}
+
+void config_check_service(struct parser *p, int t, const struct abi_management *m)
+{
+    if (!config_name_is_good(m->hostname))
+        config_error_at(p, t, "hostname",
+                        "must consist of a-z, 0-9 and '-', and not begin with '-'");
+    if (!m->certificate[0] != !m->key[0])
+        config_error_at(p, t, m->key[0] ? "certificate" : "key",
+                        "is missing: certificate and key come together");
+}
