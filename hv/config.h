@@ -44,9 +44,11 @@ struct guest_config {
                         or "16M", "512K", "1G" */
     int core;        /* -1: the root chooses the least loaded */
     uint32_t weight; /* 1..1000, default 100: share of the core against others on it */
-    uint32_t slice_us;  /* 100..1000000, default 2000 */
-    uint32_t budget_us; /* 0: unbounded; else at most this much run time in each period_us */
-    uint32_t period_us; /* with a budget; 1000..10000000 */
+    uint32_t slice_us;      /* 100..1000000, default 2000 */
+    uint32_t budget_us;     /* 0: unbounded; else at most this much run time in each period_us */
+    uint32_t period_us;     /* with a budget or a guarantee; 1000..10000000 */
+    uint32_t guaranteed_us; /* that much run time in each period_us before others get any; 0: by
+                               weight alone. Of all guests on a core no more than there is */
     enum config_restart restart; /* default never */
     uint32_t restart_limit; /* 0..1000: so many restarts after short lives in a row; 0: no limit */
     enum config_paused_clock paused_clock; /* JSON: "stops" (default) or "runs" */

@@ -7,6 +7,7 @@
 #include "hv/fmt.h"
 #include "hv/guest.h"
 #include "hv/guest_life.h"
+#include "hv/image.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/virt.h"
@@ -170,6 +171,48 @@ static int64_t call_address(uint64_t ip, uint64_t netmask)
     return 0;
 }
 
+static int64_t call_image_begin(const struct vcpu *v, uint64_t address)
+{
+    struct abi_image_request r;
+    int rc = gmem_read(&v->guest->mem, gpa(address), &r, sizeof(r));
+
+    return rc ? rc : image_begin(v->guest, &r);
+}
+
+static int64_t call_image_commit(const struct vcpu *v, uint64_t slot, uint64_t address)
+{
+    uint8_t sha256[32];
+    int rc = gmem_read(&v->guest->mem, gpa(address), sha256, sizeof(sha256));
+
+    return rc ? rc : image_commit(v->guest, slot, sha256);
+}
+
+static int64_t call_create(const struct vcpu *v, uint64_t address)
+{
+    static struct abi_create r; /* large, and only one core calls */
+    const uint64_t why = address + offsetof(struct abi_create, why);
+    int rc = gmem_read(&v->guest->mem, gpa(address), &r, sizeof(r)), number;
+
+    if (rc)
+        return rc;
+    memset(r.why, 0, sizeof(r.why));
+    number = guest_deploy(&r, r.why, sizeof(r.why));
+    rc = gmem_write(&v->guest->mem, gpa(why), r.why, sizeof(r.why));
+    return rc ? rc : number;
+}
+
+static int64_t call_delete(uint64_t number)
+{
+    struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
+
+    if (!g)
+        return -E_NOENT;
+    if (g->management)
+        return -E_PERM;
+    core_request(&g->vcpu, VCPU_REQ_DELETE);
+    return 0;
+}
+
 int64_t control_call(struct vcpu *v)
 {
     const struct vcpu_gprs *r = &v->regs;
@@ -196,6 +239,16 @@ int64_t control_call(struct vcpu *v)
         return call_log(v, r->rbx, r->rcx);
     case ABI_CALL_ADDRESS:
         return call_address(r->rbx, r->rcx);
+    case ABI_CALL_IMAGE_BEGIN:
+        return call_image_begin(v, r->rbx);
+    case ABI_CALL_IMAGE_COMMIT:
+        return call_image_commit(v, r->rbx, r->rcx);
+    case ABI_CALL_IMAGE_DROP:
+        return image_drop(v->guest, r->rbx);
+    case ABI_CALL_CREATE:
+        return call_create(v, r->rbx);
+    case ABI_CALL_DELETE:
+        return call_delete(r->rbx);
     default:
         return -E_INVAL;
     }

@@ -31,9 +31,20 @@ void core_bind(unsigned id, struct guest *g)
 {
     struct core *c = &cores[id];
 
-    g->vcpu.core = id;
-    g->vcpu.stats->core = id;
     c->guests[c->guest_count++] = g;
+}
+
+static void wake(struct core *c, unsigned id)
+{
+    __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
+    if (id != arch_core_self())
+        arch_kick(id);
+}
+
+void core_adopt(unsigned id, struct guest *g)
+{
+    __atomic_fetch_or(&cores[id].incoming, 1u << g->number, __ATOMIC_RELEASE);
+    wake(&cores[id], id);
 }
 
 void core_set_entry_trials(struct guest *g, const struct arch_module *file)
@@ -48,9 +59,7 @@ void core_request(struct vcpu *v, uint32_t request)
 
     if (__atomic_fetch_or(&v->requests, request, __ATOMIC_ACQ_REL) & request)
         return; /* whoever set it has woken the core */
-    __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
-    if (v->core != arch_core_self())
-        arch_kick(v->core);
+    wake(c, v->core);
 }
 
 static uint64_t micros_to_ticks(uint64_t us)
@@ -65,6 +74,7 @@ static void schedule_guest(struct core *c, struct guest *g, uint64_t now)
         .weight = k->weight,
         .slice = micros_to_ticks(k->slice_us),
         .budget = micros_to_ticks(k->budget_us),
+        .guaranteed = micros_to_ticks(k->guaranteed_us),
         .period = micros_to_ticks(k->period_us),
     };
 
@@ -72,6 +82,31 @@ static void schedule_guest(struct core *c, struct guest *g, uint64_t now)
         log_warn("guest %s: core %u cannot schedule it", k->name, c->id);
     else if (g->phase == GUEST_IDLE)
         sched_block(&c->sched, &g->vcpu.sched, NEVER);
+}
+
+/* Guests that were made while this core was running. */
+static void take_incoming(struct core *c)
+{
+    uint32_t bits = __atomic_exchange_n(&c->incoming, 0, __ATOMIC_ACQ_REL);
+
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        if (!(bits >> i & 1))
+            continue;
+        core_bind(c->id, guest_get(i));
+        schedule_guest(c, guest_get(i), arch_tsc());
+    }
+    c->stats->vcpus = c->guest_count;
+}
+
+/* One that is gone. */
+static void unbind(struct core *c, struct guest *g)
+{
+    sched_remove(&c->sched, &g->vcpu.sched);
+    for (unsigned i = 0; i < c->guest_count; i++)
+        if (c->guests[i] == g)
+            c->guests[i] = c->guests[--c->guest_count];
+    c->stats->vcpus = c->guest_count;
+    guest_destroy(g);
 }
 
 /* The vCPU ended: by itself (policy decides on a restart) or by request. */
@@ -160,6 +195,11 @@ static void take_requests(struct core *c, struct guest *g, uint32_t r)
         take_frames(c, g);
     if (r & VCPU_REQ_EVENT)
         take_event(g);
+    if ((r & VCPU_REQ_DELETE) && g->phase != GUEST_SCRUBBING) {
+        guest_end(g, "deleted by request");
+        guest_begin_scrub(g);
+        sched_wake(&c->sched, &v->sched, arch_tsc());
+    }
 }
 
 /* Bytes typed, frames and requests that other cores left, for every guest of this core. Each is
@@ -169,6 +209,8 @@ static void serve(struct core *c)
     c->look_at_frames = NEVER;
     __atomic_store_n(&c->wake, 0, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&c->incoming, __ATOMIC_RELAXED))
+        take_incoming(c);
     for (unsigned i = 0; i < c->guest_count; i++) {
         struct guest *g = c->guests[i];
         uint32_t r = 0;
@@ -281,11 +323,13 @@ static void run_entity(struct core *c, const struct sched_decision *d, uint64_t 
         if (!v->halted || wake_from_halt(c, v))
             after_run(c, g, virt_backend()->run(v, d->until), d->until);
     } else if (g->phase != GUEST_IDLE) {
-        guest_advance_start(g, d->until);
+        guest_advance(g, d->until);
     }
     if (g->phase == GUEST_IDLE)
         sched_block(&c->sched, &v->sched, NEVER);
     account(c, v, start);
+    if (__builtin_expect(g->phase == GUEST_GONE, 0))
+        unbind(c, g);
 }
 
 /* Nothing can run before d->next wakes, so the core waits inside of it: its timer then reaches it

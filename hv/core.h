@@ -17,8 +17,9 @@ struct core {
     uint32_t wake; /* someone left work: do not halt. Any core sets it */
     struct sched sched;
     uint64_t look_at_frames; /* absolute: guests here may have frames that nobody kicked for */
-    struct guest *guests[ABI_GUESTS_MAX]; /* bound to this core; changed before core_run() only */
+    struct guest *guests[ABI_GUESTS_MAX]; /* bound to this core */
     unsigned guest_count;
+    uint32_t incoming;      /* numbers of guests that are to be bound. Any core sets bits */
     struct abi_core *stats; /* shared page */
 };
 
@@ -27,13 +28,16 @@ struct core *core_get(unsigned id);
 /* Binds a guest to a core. Start-up, boot core. */
 void core_bind(unsigned id, struct guest *g);
 
+/* The same while the core runs: it takes the guest when it comes by. Any core. */
+void core_adopt(unsigned id, struct guest *g);
+
 /* Leaves a request (enum vcpu_request) for a vCPU and wakes its core. Any core. */
 void core_request(struct vcpu *v, uint32_t request);
 
-/* Sets up the calling core (capabilities, VMX root) and enters its run loop. */
 /* Core 0 makes these VM entries (virt_ops.entry_trials) before it runs its guests. Boot core,
  * before core_run(). */
 void core_set_entry_trials(struct guest *g, const struct arch_module *file);
+/* Sets up the calling core (capabilities, VMX root) and enters its run loop. */
 _Noreturn void core_run(unsigned id);
 
 /* How many cores have finished their set-up (in VMX root or not). */

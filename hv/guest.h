@@ -34,6 +34,7 @@ enum vcpu_request {
     VCPU_REQ_PAUSE = 1u << 8,    /* ABI_ACTION_PAUSE */
     VCPU_REQ_RESUME = 1u << 9,   /* ABI_ACTION_RESUME */
     VCPU_REQ_NMI = 1u << 10,     /* ABI_ACTION_NMI */
+    VCPU_REQ_DELETE = 1u << 11,  /* ABI_CALL_DELETE */
 };
 
 struct vcpu {
@@ -60,21 +61,29 @@ struct vcpu {
 /* What the owning core does with the guest when its turn comes. */
 enum guest_phase {
     GUEST_IDLE,      /* nothing: not started, failed, or ended */
+    GUEST_BUILDING,  /* it is new: tables, buffers, its port are being made */
     GUEST_CLEARING,  /* its memory is being zeroed */
     GUEST_COPYING,   /* its image is being copied */
     GUEST_STARTING,  /* its devices are there, its vCPU is not */
     GUEST_LAUNCHING, /* all is there */
     GUEST_LIVE,      /* its vCPU runs */
     GUEST_PAUSED,    /* its vCPU is there and gets no time */
+    GUEST_SCRUBBING, /* it was deleted: what it had is being zeroed */
+    GUEST_GONE,      /* that is done */
 };
 
-/* A piece of an image on its way into the guest's memory. */
-struct guest_copy {
-    uint8_t *to;
-    const uint8_t *from;
+/* Clearing and copying go in steps of this many bytes, so that a slice ends on time also while a
+ * guest is being made ready. */
+#define GUEST_STEP      (16u << 10)
+#define GUEST_POOLS_MAX 4u
+/* RAM, frames, pools, snapshots, exits, bitmaps, console. */
+#define GUEST_SCRUB_MAX (GUEST_POOLS_MAX + 6u)
+
+/* What is still to be zeroed. */
+struct guest_scrub {
+    uint8_t *at;
     uint64_t size;
 };
-#define GUEST_COPIES_MAX 32u
 
 struct guest {
     unsigned number;
@@ -83,12 +92,18 @@ struct guest {
     bool complete;   /* all that it needs was made: it can be started */
     struct gmem mem; /* RAM */
     enum guest_phase phase;
-    uint64_t cleared;                           /* GUEST_CLEARING: bytes done */
-    struct guest_copy copies[GUEST_COPIES_MAX]; /* GUEST_COPYING: what is left of each */
-    unsigned copy_count;
-    struct load_result start;   /* the state to start in */
-    uint32_t deaths_in_a_row;   /* ends soon after a start: sets the back-off */
-    void *free_pages;           /* guest_alloc_page's list */
+    unsigned built;         /* GUEST_BUILDING: steps done */
+    uint64_t cleared;       /* GUEST_CLEARING, GUEST_BUILDING: bytes done */
+    bool planned;           /* the management guest made the plan; else the root, at each start */
+    struct load_plan plan;  /* checked */
+    unsigned copied_pieces; /* GUEST_COPYING: of the plan, done */
+    uint64_t copied;        /* bytes of the next one */
+    struct guest_scrub scrub[GUEST_SCRUB_MAX];
+    unsigned scrub_count;
+    uint32_t deaths_in_a_row; /* ends soon after a start: sets the back-off */
+    void *free_pages;         /* guest_alloc_page's list */
+    uint8_t *pools[GUEST_POOLS_MAX];
+    unsigned pool_count;
     char line[GUEST_LINE_SIZE]; /* output up to the next newline, for the serial console */
     unsigned line_len;
     uint64_t line_tsc;  /* of its last byte */
@@ -113,8 +128,8 @@ struct guest {
     uint8_t input[GUEST_INPUT_SIZE];
     uint32_t input_head, input_tail;
     struct virtio_net_frame *rx_ring; /* with DEV_NET */
-    int switch_port;
-    uint64_t quiet_until; /* no kick for frames before; atomic */
+    int switch_port;                  /* -1: none */
+    uint64_t quiet_until;             /* no kick for frames before; atomic */
 };
 
 /* Stops the vCPU's guest: `state` is ABI_GUEST_STOPPED or ABI_GUEST_CRASHED, the text becomes its

@@ -3,193 +3,31 @@
 #include "hv/arch.h"
 #include "hv/core.h"
 #include "hv/fmt.h"
+#include "hv/guest_pages.h"
+#include "hv/image.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/net.h"
 #include "hv/panic.h"
 
-/* Clearing and copying go in steps of this many bytes, so that a slice ends on time also while a
- * guest is being made ready. */
-#define START_STEP            (16u << 10)
 /* A guest that ends sooner than this after its start is held back before its next start. */
 #define SHORT_LIFE_SECONDS    10u
 #define BACKOFF_MS            100u
 #define BACKOFF_DOUBLINGS_MAX 7u
-#define POOL_PAGES            16u
 /* A line without its end is shown after 1/20 s: it is a prompt, not a line on its way. */
 #define PROMPT_RATE           20u
-#define BELOW_4G              (4ull << 30)
-#define EXITS_SIZE            (ABI_EXITS * sizeof(struct abi_exit))
 
-static struct {
-    struct mem_map *map;
-    struct spinlock map_lock;
-    const struct virt_ops *ops;
-    uint64_t boot_epoch, boot_tsc;
-    struct guest *guests[ABI_GUESTS_MAX];
-    struct guest *management;
-    struct abi_host *host;
-    struct abi_caps *caps; /* one a core */
-    struct abi_events *events;
-    struct spinlock events_lock;
-} life;
+static uint64_t boot_epoch, boot_tsc;
 
-struct guest *guest_get(unsigned number)
+void guest_life_init(uint64_t epoch, uint64_t tsc)
 {
-    return number < ABI_GUESTS_MAX ? life.guests[number] : NULL;
+    boot_epoch = epoch;
+    boot_tsc = tsc;
 }
 
-struct abi_host *guest_host_page(void)
+void guest_fail(struct guest *g, const char *why)
 {
-    return life.host;
-}
-
-struct abi_caps *guest_caps_page(void)
-{
-    return life.caps;
-}
-
-struct guest *guest_management(void)
-{
-    return life.management;
-}
-
-static void *alloc_bytes(uint64_t size, uint64_t align, enum mem_owner_kind kind, unsigned guest)
-{
-    hpa_t a;
-    int rc;
-
-    spin_lock(&life.map_lock);
-    rc = mem_alloc(life.map, size, align, BELOW_4G, kind, guest, &a);
-    if (rc == -E_NOMEM)
-        rc = mem_alloc(life.map, size, align, NEVER, kind, guest, &a);
-    spin_unlock(&life.map_lock);
-    return rc ? NULL : arch_ptr(a);
-}
-
-static void *alloc_zeroed(uint64_t size, enum mem_owner_kind kind, unsigned guest)
-{
-    void *p = alloc_bytes(align_up(size, PAGE_SIZE), PAGE_SIZE, kind, guest);
-
-    if (p)
-        memset(p, 0, align_up(size, PAGE_SIZE));
-    return p;
-}
-
-int guest_setup(struct mem_map *map, const struct virt_ops *ops, uint64_t boot_epoch,
-                uint64_t boot_tsc)
-{
-    int rc;
-
-    life.map = map;
-    life.ops = ops;
-    life.boot_epoch = boot_epoch;
-    life.boot_tsc = boot_tsc;
-    net_init();
-    life.host = alloc_zeroed(ABI_HOST_SIZE, MEM_SHARED, 0);
-    life.caps = alloc_zeroed(ABI_CAPS_SIZE, MEM_SHARED, 0);
-    life.events = alloc_zeroed(ABI_EVENTS_SIZE, MEM_SHARED, 0);
-    if (!life.host || !life.caps || !life.events)
-        return -E_NOMEM;
-    /* The log ring lies in the kernel's own image; its pages become shared ones. */
-    rc = mem_add(map, arch_hpa(log_ring()).v, sizeof(struct abi_ring) + ABI_LOG_RING_SIZE,
-                 MEM_SHARED, 0);
-    return rc;
-}
-
-/* Pages come from small pools, so that a guest's tables lie together and the owner map stays short.
- * Never given back: a guest keeps its number. */
-void *guest_alloc_page(struct guest *g)
-{
-    void *page;
-
-    if (!g->free_pages) {
-        uint8_t *pool = alloc_bytes(POOL_PAGES * PAGE_SIZE, PAGE_SIZE, MEM_EPT, g->number);
-
-        if (!pool)
-            return NULL;
-        for (unsigned i = 0; i < POOL_PAGES; i++)
-            guest_free_page(g, pool + i * PAGE_SIZE);
-    }
-    page = g->free_pages;
-    memcpy(&g->free_pages, page, sizeof(void *));
-    memset(page, 0, PAGE_SIZE);
-    return page;
-}
-
-void guest_free_page(struct guest *g, void *page)
-{
-    memcpy(page, &g->free_pages, sizeof(void *));
-    g->free_pages = page;
-}
-
-/* The status page is written by one core at a time; readers copy until the sequence is even and
- * unchanged. */
-static void status_begin(struct guest *g)
-{
-    __atomic_fetch_add(&g->status->sequence, 1, __ATOMIC_ACQ_REL);
-}
-
-static void status_end(struct guest *g)
-{
-    __atomic_fetch_add(&g->status->sequence, 1, __ATOMIC_RELEASE);
-}
-
-/* Whoever watches is told. */
-static void tell_management(const struct guest *g)
-{
-    if (life.management && life.management != g)
-        core_request(&life.management->vcpu, VCPU_REQ_EVENT);
-}
-
-static void note_event(const struct guest *g)
-{
-    struct abi_event *e;
-    uint64_t n;
-
-    spin_lock(&life.events_lock);
-    n = life.events->newest + 1;
-    e = &life.events->ring[(n - 1) % ABI_EVENTS];
-    __atomic_store_n(&e->sequence, 0, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    e->tsc = arch_tsc();
-    e->guest = g->number;
-    e->state = g->status->state;
-    e->restarts = g->status->restarts;
-    memcpy(e->name, g->status->name, sizeof(e->name));
-    memcpy(e->why, g->status->why, sizeof(e->why));
-    __atomic_store_n(&e->sequence, n, __ATOMIC_RELEASE);
-    __atomic_store_n(&life.events->newest, n, __ATOMIC_RELEASE);
-    spin_unlock(&life.events_lock);
-    tell_management(g);
-}
-
-static void set_state(struct guest *g, enum abi_guest_state state, const char *why)
-{
-    status_begin(g);
-    g->status->state = state;
-    (void)str_copy(g->status->why, sizeof(g->status->why), why);
-    if (state == ABI_GUEST_RUNNING)
-        g->status->started_tsc = arch_tsc();
-    else
-        g->status->stopped_tsc = arch_tsc();
-    status_end(g);
-    note_event(g);
-}
-
-/* Of a guest that goes on living. */
-static void set_paused(struct guest *g, bool paused)
-{
-    status_begin(g);
-    g->status->state = paused ? ABI_GUEST_PAUSED : ABI_GUEST_RUNNING;
-    status_end(g);
-    log_info("guest %s: %s", g->config.name, paused ? "paused" : "resumed");
-    note_event(g);
-}
-
-static void fail(struct guest *g, const char *why)
-{
-    set_state(g, ABI_GUEST_FAILED, why);
+    guest_set_state(g, ABI_GUEST_FAILED, why);
     g->phase = GUEST_IDLE;
     log_warn("guest %s: not started: %s", g->config.name, why);
 }
@@ -205,7 +43,7 @@ void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, .
     (void)fmt_v(why, sizeof(why), format, ap);
     va_end(ap);
     v->stop = true;
-    set_state(v->guest, state, why);
+    guest_set_state(v->guest, state, why);
 }
 
 /* ---- what the platform asks of its owner ---- */
@@ -265,7 +103,7 @@ static void on_exit_port(void *ctx, uint32_t code)
     vcpu_stop(&g->vcpu, ABI_GUEST_STOPPED, "the guest exited with code %u", code);
 }
 
-static void on_transmit(void *ctx, const uint8_t *frame, size_t len)
+void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len)
 {
     struct guest *g = ctx;
 
@@ -274,7 +112,7 @@ static void on_transmit(void *ctx, const uint8_t *frame, size_t len)
 }
 
 /* From the switch, on any core. */
-static void on_frame(void *ctx, const uint8_t *frame, size_t len)
+void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
 {
     struct guest *g = ctx;
 
@@ -289,174 +127,6 @@ static void on_frame(void *ctx, const uint8_t *frame, size_t len)
         core_request(&g->vcpu, VCPU_REQ_NET);
 }
 
-/* ---- creation ---- */
-
-static void fill_status(struct guest *g)
-{
-    const struct guest_config *c = &g->config;
-    struct abi_guest *s = g->status;
-
-    s->flags = g->management ? (uint32_t)ABI_GUEST_MANAGEMENT : 0;
-    s->vcpu_count = 1;
-    (void)str_copy(s->name, sizeof(s->name), c->name);
-    (void)str_copy(s->image, sizeof(s->image), c->image);
-    (void)str_copy(s->cmdline, sizeof(s->cmdline), c->cmdline);
-    s->memory = c->memory;
-    s->weight = c->weight;
-    s->slice_us = c->slice_us;
-    s->budget_us = c->budget_us;
-    s->period_us = c->period_us;
-    s->restart = (uint32_t)c->restart;
-    s->restart_limit = c->restart_limit;
-    s->paused_clock = (uint32_t)c->paused_clock;
-    s->devices = c->devices;
-    s->exit_profile = (uint16_t)c->exit_profile;
-}
-
-static int map_shared(struct guest *g, uint64_t at, const void *pages, uint64_t size)
-{
-    return life.ops->map(g, gpa(at), arch_hpa(pages), align_up(size, PAGE_SIZE), MAP_R);
-}
-
-/* Everything another guest shows goes into the management guest's address space, read-only. */
-static int map_control_pages(struct guest *m)
-{
-    int rc = map_shared(m, ABI_HOST_GPA, life.host, ABI_HOST_SIZE);
-
-    if (rc == 0)
-        rc = map_shared(m, ABI_CAPS_GPA, life.caps, ABI_CAPS_SIZE);
-    if (rc == 0)
-        rc = map_shared(m, ABI_EVENTS_GPA, life.events, ABI_EVENTS_SIZE);
-    if (rc == 0)
-        rc = map_shared(m, ABI_LOG_GPA, log_ring(), sizeof(struct abi_ring) + ABI_LOG_RING_SIZE);
-    for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++) {
-        const struct guest *g = life.guests[i];
-
-        if (!g)
-            continue;
-        rc = map_shared(m, ABI_GUEST_GPA(i), g->status, ABI_GUEST_SIZE);
-        if (rc == 0)
-            rc = map_shared(m, ABI_SNAPSHOT_GPA(i), g->snapshots,
-                            ABI_SNAPSHOTS * sizeof(struct abi_snapshot));
-        if (rc == 0)
-            rc = map_shared(m, ABI_EXITS_GPA(i), g->exits, EXITS_SIZE);
-        if (rc == 0)
-            rc = map_shared(m, ABI_BITMAPS_GPA(i), g->bitmaps, ABI_BITMAPS_SIZE);
-        if (rc == 0)
-            rc = map_shared(m, ABI_CONSOLE_GPA(i), g->console,
-                            sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE);
-        if (rc == 0)
-            life.host->guests |= 1u << i;
-    }
-    return rc;
-}
-
-static const char *set_up_net(struct guest *g)
-{
-    const struct virtio_net_host host = {.ctx = g, .transmit = on_transmit};
-    /* Locally administered, the same at each start of the machine: number in the last byte. */
-    const uint8_t mac[6] = {0x52, 0x42, 0x48, 0, 0, (uint8_t)g->number};
-
-    g->rx_ring =
-        alloc_zeroed(VIRTIO_NET_RX_RING * sizeof(struct virtio_net_frame), MEM_EPT, g->number);
-    if (!g->rx_ring)
-        return "out of host memory for network buffers";
-    memcpy(g->status->mac, mac, sizeof(mac));
-    virtio_net_init(&g->platform.net, &g->mem, mac, g->rx_ring, &host);
-    g->switch_port = net_attach(on_frame, g);
-    if (g->switch_port < 0)
-        return "no free port on the virtual switch";
-    return net_set_address((unsigned)g->switch_port, mac) ? "its network address is taken" : NULL;
-}
-
-static const char *set_up_memory(struct guest *g, char *text, size_t size)
-{
-    uint64_t align = g->config.memory >= PAGE_SIZE_1G ? PAGE_SIZE_1G : PAGE_SIZE_2M;
-
-    g->mem.base = alloc_bytes(g->config.memory, align, MEM_GUEST, g->number);
-    if (!g->mem.base)
-        g->mem.base = alloc_bytes(g->config.memory, PAGE_SIZE_2M, MEM_GUEST, g->number);
-    if (!g->mem.base) {
-        (void)fmt(text, size, "not enough memory: %lu KiB asked, largest free piece %lu KiB",
-                  g->config.memory >> 10, mem_largest(life.map, PAGE_SIZE_2M) >> 10);
-        return text;
-    }
-    g->mem.size = g->config.memory;
-    if (life.ops->guest_init(g) ||
-        life.ops->map(g, gpa(0), arch_hpa(g->mem.base), g->mem.size, MAP_RWX))
-        return "out of host memory for translation tables";
-    return NULL;
-}
-
-static int alloc_shared_pages(struct guest *g)
-{
-    g->status = alloc_zeroed(ABI_GUEST_SIZE, MEM_SHARED, 0);
-    g->snapshots = alloc_zeroed(ABI_SNAPSHOTS * sizeof(struct abi_snapshot), MEM_SHARED, 0);
-    g->bitmaps = alloc_zeroed(ABI_BITMAPS_SIZE, MEM_SHARED, 0);
-    g->console = alloc_zeroed(sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE, MEM_SHARED, 0);
-    g->exits = alloc_bytes(EXITS_SIZE, 2 * EXITS_SIZE, MEM_SHARED, 0);
-    if (!g->status || !g->snapshots || !g->bitmaps || !g->console || !g->exits)
-        return -E_NOMEM;
-    memset(g->exits, 0, EXITS_SIZE);
-    g->vcpu.exit = &g->exits[ABI_EXITS - 1];
-    g->console->size = ABI_CONSOLE_RING_SIZE;
-    return 0;
-}
-
-struct guest *guest_create(unsigned number, const struct guest_config *c, bool management)
-{
-    char text[ABI_TEXT_MAX];
-    const char *why;
-    struct guest *g;
-
-    if (number >= ABI_GUESTS_MAX || life.guests[number])
-        return NULL;
-    g = alloc_zeroed(sizeof(*g), MEM_HOST, 0);
-    if (!g)
-        return NULL;
-    g->number = number;
-    g->config = *c;
-    g->management = management;
-    if (alloc_shared_pages(g))
-        return NULL;
-    life.guests[number] = g;
-    g->vcpu.guest = g;
-    g->vcpu.stats = &g->status->vcpus[0];
-    g->vcpu.platform = &g->platform;
-    fill_status(g);
-    why = set_up_memory(g, text, sizeof(text));
-    if (!why && (c->devices & DEV_NET))
-        why = set_up_net(g);
-    if (!why && management && map_control_pages(g))
-        why = "the control pages cannot be mapped";
-    if (management) {
-        life.management = g;
-        life.host->self = number;
-    }
-    g->complete = !why;
-    if (why)
-        fail(g, why);
-    else
-        guest_begin_start(g);
-    return g;
-}
-
-int guest_audit_all(void)
-{
-    char text[ABI_TEXT_MAX];
-    int rc = 0;
-
-    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
-        if (!life.guests[i] || !life.guests[i]->backend)
-            continue;
-        if (life.ops->audit(life.guests[i], life.map, text, sizeof(text))) {
-            log_warn("guest %s: isolation audit failed: %s", life.guests[i]->config.name, text);
-            rc = -E_PERM;
-        }
-    }
-    return rc;
-}
-
 /* ---- start and end ---- */
 
 void guest_begin_start(struct guest *g)
@@ -465,49 +135,41 @@ void guest_begin_start(struct guest *g)
     g->cleared = 0;
 }
 
-const struct arch_module *guest_module(const char *name)
-{
-    for (unsigned i = 0; i < arch_module_count(); i++)
-        if (strcmp(arch_module(i)->name, name) == 0)
-            return arch_module(i);
-    return NULL;
-}
-
-static int defer_copy(void *ctx, uint8_t *to, const uint8_t *from, uint64_t size)
-{
-    struct guest *g = ctx;
-
-    if (g->copy_count == GUEST_COPIES_MAX)
-        return -E_NOSPC;
-    g->copies[g->copy_count++] = (struct guest_copy){to, from, size};
-    return 0;
-}
-
-static int load_image(struct guest *g, struct load_result *start, struct load_error *e)
+/* The bytes of source n of its plan. */
+static bool source_of(const struct guest *g, unsigned n, const uint8_t **data, uint64_t *size)
 {
     const struct guest_config *c = &g->config;
-    const struct arch_module *image = guest_module(c->image);
-    struct load_request r = {.module_count = c->module_count,
-                             .tsc_hz = arch_tsc_hz(),
-                             .copy = defer_copy,
-                             .copy_ctx = g};
 
-    if (!image) {
+    if (n == LOAD_FROM_BYTES) {
+        *data = g->plan.bytes;
+        *size = g->plan.byte_count;
+        return true;
+    }
+    return image_source(n == LOAD_FROM_IMAGE ? c->image : c->modules[n - LOAD_FROM_MODULE].file,
+                        data, size);
+}
+
+/* Of images that came with the ISO: as trusted as the root itself. */
+static int plan_image(struct guest *g, struct load_error *e)
+{
+    const struct guest_config *c = &g->config;
+    struct load_request r = {
+        .module_count = c->module_count, .tsc_hz = arch_tsc_hz(), .memory = g->mem.size};
+
+    r.image.args = c->cmdline;
+    if (!source_of(g, LOAD_FROM_IMAGE, &r.image.data, &r.image.size)) {
         (void)fmt(e->text, sizeof(e->text), "image \"%s\" is not among the boot modules", c->image);
         return -E_NOENT;
     }
-    r.image = (struct load_blob){image->data, image->size, c->cmdline};
-    for (unsigned i = 0; i < c->module_count; i++) {
-        const struct arch_module *m = guest_module(c->modules[i].file);
-
-        if (!m) {
+    for (unsigned i = 0; i < c->module_count && i < LOAD_MODULES_MAX; i++) {
+        r.modules[i].args = c->modules[i].args;
+        if (!source_of(g, LOAD_FROM_MODULE + i, &r.modules[i].data, &r.modules[i].size)) {
             (void)fmt(e->text, sizeof(e->text), "module \"%s\" is not among the boot modules",
                       c->modules[i].file);
             return -E_NOENT;
         }
-        r.modules[i] = (struct load_blob){m->data, m->size, c->modules[i].args};
     }
-    return load_guest(&r, &g->mem, start, e);
+    return load_guest(&r, &g->plan, e);
 }
 
 /* The devices, the vCPU, and off it goes: each a step of its own. */
@@ -517,9 +179,9 @@ static void start_devices(struct guest *g)
         .ctx = g, .console = on_console, .reset = on_reset, .exit = on_exit_port};
     uint64_t now = arch_tsc(), hz = arch_tsc_hz();
 
-    if (platform_init(&g->platform, g->config.devices, now, hz,
-                      life.boot_epoch + (now - life.boot_tsc) / hz, g->mem.size, &host)) {
-        fail(g, "its devices cannot be put together");
+    if (platform_init(&g->platform, g->config.devices, now, hz, boot_epoch + (now - boot_tsc) / hz,
+                      g->mem.size, &host)) {
+        guest_fail(g, "its devices cannot be put together");
         return;
     }
     if (g->config.devices & DEV_NET)
@@ -534,8 +196,8 @@ static void start_vcpu(struct guest *g)
     g->vcpu.nmi = false;
     g->vcpu.wake_late = NEVER;
     g->vcpu.stop = false;
-    if (life.ops->vcpu_init(&g->vcpu, &g->start)) {
-        fail(g, "its virtual CPU cannot be set up");
+    if (virt_backend()->vcpu_init(&g->vcpu, &g->plan.start)) {
+        guest_fail(g, "its virtual CPU cannot be set up");
         return;
     }
     g->phase = GUEST_LAUNCHING;
@@ -543,52 +205,54 @@ static void start_vcpu(struct guest *g)
 
 static void go_live(struct guest *g)
 {
-    life.ops->snapshot(&g->vcpu, ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
+    virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
     g->heartbeat = arch_tsc();
     g->phase = GUEST_LIVE;
-    status_begin(g);
-    (void)str_copy(g->status->image_kind, sizeof(g->status->image_kind), g->start.kind);
-    status_end(g);
-    set_state(g, ABI_GUEST_RUNNING, "");
-    log_info("guest %s: started (%s, %lu KiB, core %u)", g->config.name, g->start.kind,
+    guest_set_image_kind(g, g->plan.start.kind);
+    guest_set_state(g, ABI_GUEST_RUNNING, "");
+    log_info("guest %s: started (%s, %lu KiB, core %u)", g->config.name, g->plan.start.kind,
              g->mem.size >> 10, g->vcpu.core);
 }
 
 /* One step; true when all of it is done. */
 static bool clear_step(struct guest *g)
 {
-    uint64_t n = min_u64(START_STEP, g->mem.size - g->cleared);
+    uint64_t n = min_u64(GUEST_STEP, g->mem.size - g->cleared);
 
     memset(g->mem.base + g->cleared, 0, n);
     g->cleared += n;
     return g->cleared == g->mem.size;
 }
 
+/* A piece of the plan, or a part of it. */
 static bool copy_step(struct guest *g)
 {
-    struct guest_copy *c;
-    uint64_t n;
+    const struct load_piece *p = &g->plan.pieces[g->copied_pieces];
+    const uint8_t *data;
+    uint64_t n, size;
 
-    if (g->copy_count == 0)
+    if (g->copied_pieces == g->plan.piece_count)
         return true;
-    c = &g->copies[g->copy_count - 1];
-    n = min_u64(START_STEP, c->size);
-    memcpy(c->to, c->from, n);
-    c->to += n;
-    c->from += n;
-    c->size -= n;
-    if (c->size == 0)
-        g->copy_count--;
-    return g->copy_count == 0;
+    n = min_u64(GUEST_STEP, p->size - g->copied);
+    if (!source_of(g, p->source, &data, &size) ||
+        gmem_write(&g->mem, gpa(p->address + g->copied), data + p->offset + g->copied, n))
+        panic("the load plan of guest %s is not what was checked", g->config.name);
+    g->copied += n;
+    if (g->copied == p->size) {
+        g->copied = 0;
+        g->copied_pieces++;
+    }
+    return g->copied_pieces == g->plan.piece_count;
 }
 
 static void begin_copying(struct guest *g)
 {
     struct load_error e = {{0}};
 
-    g->copy_count = 0;
-    if (load_image(g, &g->start, &e))
-        fail(g, e.text);
+    g->copied_pieces = 0;
+    g->copied = 0;
+    if (!g->planned && plan_image(g, &e))
+        guest_fail(g, e.text);
     else
         g->phase = GUEST_COPYING;
 }
@@ -610,19 +274,31 @@ static void start_step(struct guest *g)
     case GUEST_LAUNCHING:
         go_live(g);
         break;
+    case GUEST_BUILDING:
+        guest_build_step(g);
+        break;
+    case GUEST_SCRUBBING:
+        guest_scrub_step(g);
+        break;
     case GUEST_IDLE:
     case GUEST_LIVE:
     case GUEST_PAUSED:
+    case GUEST_GONE:
         break;
     }
 }
 
-void guest_advance_start(struct guest *g, uint64_t until)
+static bool is_in_small_steps(const struct guest *g)
+{
+    return g->phase == GUEST_CLEARING || g->phase == GUEST_COPYING || g->phase == GUEST_SCRUBBING;
+}
+
+void guest_advance(struct guest *g, uint64_t until)
 {
     do
         start_step(g);
     /* The last steps are long ones: one at a time, whatever the time. */
-    while ((g->phase == GUEST_CLEARING || g->phase == GUEST_COPYING) && arch_tsc() < until);
+    while (is_in_small_steps(g) && arch_tsc() < until);
 }
 
 /* Held back only after short lives: 100 ms, then twice as long each time, at most 12.8 s. The
@@ -659,8 +335,8 @@ static bool wants_restart(const struct guest *g)
 static void finish(struct guest *g)
 {
     guest_flush_line(g);
-    life.ops->snapshot(&g->vcpu, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
-    life.ops->vcpu_free(&g->vcpu);
+    virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
+    virt_backend()->vcpu_free(&g->vcpu);
     g->phase = GUEST_IDLE;
     g->vcpu.halted = false;
     log_info("guest %s: %s: %s", g->config.name,
@@ -698,7 +374,7 @@ void guest_pause(struct guest *g)
 {
     g->phase = GUEST_PAUSED;
     g->paused_at = arch_tsc();
-    set_paused(g, true);
+    guest_set_paused(g, true);
 }
 
 void guest_resume(struct guest *g)
@@ -707,13 +383,13 @@ void guest_resume(struct guest *g)
 
     if (g->config.paused_clock == PAUSED_CLOCK_STOPS) {
         platform_shift(&g->platform, now - g->paused_at);
-        life.ops->shift_tsc(&g->vcpu, now - g->paused_at);
+        virt_backend()->shift_tsc(&g->vcpu, now - g->paused_at);
     }
     g->platform.clock.now = now;
     if (g->config.devices & DEV_NET)
         platform_frames_wait(&g->platform); /* some may have come meanwhile */
     g->phase = GUEST_LIVE;
-    set_paused(g, false);
+    guest_set_paused(g, false);
 }
 
 void guest_end(struct guest *g, const char *why)
@@ -733,20 +409,4 @@ void guest_feed_input(struct guest *g)
            platform_console_input(&g->platform, g->input[g->input_tail % GUEST_INPUT_SIZE]))
         g->input_tail++;
     spin_unlock(&g->input_lock);
-}
-
-void guest_account_memory(void)
-{
-    struct abi_memory *m = &life.host->memory;
-
-    spin_lock(&life.map_lock);
-    m->free = mem_total(life.map, MEM_FREE);
-    m->host = mem_total(life.map, MEM_HOST);
-    m->modules = mem_total(life.map, MEM_MODULE);
-    m->shared = mem_total(life.map, MEM_SHARED);
-    m->guests = mem_total(life.map, MEM_GUEST);
-    m->tables = mem_total(life.map, MEM_EPT);
-    m->reserved = mem_total(life.map, MEM_RESERVED);
-    spin_unlock(&life.map_lock);
-    m->total = m->free + m->host + m->modules + m->shared + m->guests + m->tables;
 }

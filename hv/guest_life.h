@@ -1,28 +1,48 @@
 /*
- * A guest's life: created at start-up from its configuration, cleared, loaded, run, ended, started
- * anew. But for guest_create() everything runs on the owning core.
+ * A guest's life: created from its configuration, cleared, loaded, run, ended, started anew,
+ * deleted. guest.c makes and unmakes, guest_life.c does what is between.
  */
 #pragma once
 
+#include "hv/abi/deploy.h"
 #include "hv/arch.h"
 #include "hv/guest.h"
-#include "hv/mem.h"
+#include "hv/guest_pages.h"
 #include "hv/virt.h"
 
-/* One-time: what guests are made from. Boot core. `shared` are ABI_GUESTS_MAX zeroed groups of
- * pages, see guest_life.c. */
-int guest_setup(struct mem_map *map, const struct virt_ops *ops, uint64_t boot_epoch,
-                uint64_t boot_tsc) MUST_CHECK;
+/* One-time: what guests are made from, after hostmem_init(). Boot core. */
+int guest_setup(void) MUST_CHECK;
+/* The wall clock at TSC `boot_tsc`, for the guests' CMOS clocks. */
+void guest_life_init(uint64_t boot_epoch, uint64_t boot_tsc);
 
+/* Which core may run it, see hv/admission.h. Boot core, and the management guest's. */
+int guest_admit(const struct guest_config *c, unsigned *core, char *why, size_t size) MUST_CHECK;
 /* Takes number `number`, memory, translation tables and a switch port. On failure the guest exists
  * in state FAILED with the reason in its status, and is returned all the same (NULL only when the
- * number is out of range). Boot core. */
-struct guest *guest_create(unsigned number, const struct guest_config *c, bool management);
+ * number is out of range or taken). Boot core, before core_run(); the caller binds it. */
+struct guest *guest_create(unsigned number, const struct guest_config *c, unsigned core,
+                           bool is_management);
+/* The same while others run: checks everything, takes memory, and leaves the rest to the owning
+ * core. Its number, or an error with `why` and nothing changed. The management guest's core. */
+int guest_deploy(const struct abi_create *r, char *why, size_t size) MUST_CHECK;
+/* Everything below: on the owning core. */
 
-/* Goes on with clearing memory, copying the image and starting, in small steps, until `until`; then
- * the guest is live, or has failed and is idle again, or is not ready yet. Owning core. */
-void guest_advance_start(struct guest *g, uint64_t until);
-/* Begins that. Not while live. */
+/* One step of GUEST_BUILDING; also on the boot core, from guest_create(). */
+void guest_build_step(struct guest *g);
+/* It cannot be started. */
+void guest_fail(struct guest *g, const char *why);
+
+/* Ends what is left of it and begins to zero what it had, where it is not live. */
+void guest_begin_scrub(struct guest *g);
+void guest_scrub_step(struct guest *g);
+/* GUEST_GONE, and unbound from its core: gives everything back. */
+void guest_destroy(struct guest *g);
+
+/* Goes on with building, clearing memory, copying the image and starting, or with scrubbing, in
+ * small steps, until `until`; then the guest is live, or has failed and is idle again, or gone, or
+ * is not ready yet. */
+void guest_advance(struct guest *g, uint64_t until);
+/* Begins a start. Not while live. */
 void guest_begin_start(struct guest *g);
 /* The vCPU has stopped (v->stop): last snapshot, state, restart policy. Returns when to start it
  * again (absolute ticks), or NEVER. */
@@ -40,17 +60,13 @@ void guest_feed_input(struct guest *g);
 void guest_flush_line(struct guest *g);
 void guest_flush_old_line(struct guest *g);
 
+/* What virtio-net sends, and what the switch delivers (any core). */
+void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len);
+void guest_on_frame(void *ctx, const uint8_t *frame, size_t len);
+
 /* Checks every live mapping of every guest against the owner map. 0 or -E_PERM (logged). Boot core,
  * before any guest runs. */
 int guest_audit_all(void) MUST_CHECK;
 
-/* The shared pages of the control ABI, root's view. */
-struct abi_host *guest_host_page(void);
-/* The shared pages with what each core can do, by core number. */
-struct abi_caps *guest_caps_page(void);
 /* The management guest, or NULL. */
 struct guest *guest_management(void);
-/* Recounts abi_host.memory. */
-void guest_account_memory(void);
-/* The boot module of this name, or NULL. */
-const struct arch_module *guest_module(const char *name);

@@ -4,6 +4,7 @@
 #include "hv/core.h"
 #include "hv/fmt.h"
 #include "hv/guest_life.h"
+#include "hv/hostmem.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/net.h"
@@ -54,9 +55,17 @@ static void report_config(void *ctx, const struct config_error *e)
              e->field[0] ? ": " : "", e->text);
 }
 
+static const struct arch_module *find_module(const char *name)
+{
+    for (unsigned i = 0; i < arch_module_count(); i++)
+        if (strcmp(arch_module(i)->name, name) == 0)
+            return arch_module(i);
+    return NULL;
+}
+
 static void read_config(struct config *c)
 {
-    const struct arch_module *m = guest_module(CONFIG_MODULE);
+    const struct arch_module *m = find_module(CONFIG_MODULE);
     hpa_t scratch;
 
     config_default(c);
@@ -74,22 +83,18 @@ static void read_config(struct config *c)
         panic("the configuration's scratch memory is not there any more");
 }
 
-/* The core a guest asked for, or the one with the fewest guests. */
-static unsigned choose_core(const struct guest_config *c)
+/* The core a guest asked for; a machine may have fewer than its configuration was made for. */
+static struct guest_config fit_core(const struct guest_config *c)
 {
-    unsigned count = arch_core_count(), best = 0;
+    struct guest_config fitted = *c;
+    int count = (int)arch_core_count();
 
-    if (c->core >= 0) {
-        unsigned core = (unsigned)c->core % count;
-
-        if (core != (unsigned)c->core)
-            log_warn("guest %s: there is no core %d, it goes on core %u", c->name, c->core, core);
-        return core;
+    if (c->core >= count) {
+        fitted.core = c->core % count;
+        log_warn("guest %s: there is no core %d, it goes on core %d", c->name, c->core,
+                 fitted.core);
     }
-    for (unsigned i = 1; i < count; i++)
-        if (core_get(i)->guest_count < core_get(best)->guest_count)
-            best = i;
-    return best;
+    return fitted;
 }
 
 static void management_guest_config(const struct management_config *m, struct guest_config *c)
@@ -110,15 +115,26 @@ static void management_guest_config(const struct management_config *m, struct gu
     (void)str_copy(c->image, sizeof(c->image), MGMT_MODULE);
 }
 
-static void place(unsigned number, const struct guest_config *c, bool management)
+static void place(unsigned number, const struct guest_config *wanted, bool management)
 {
-    struct guest *g = guest_create(number, c, management);
+    static struct guest_config c;
+    char why[ABI_TEXT_MAX];
+    struct guest *g;
+    unsigned core;
+    int rc;
 
-    if (!g) {
-        log_warn("guest %s: not created: out of host memory", c->name);
-        return;
+    c = fit_core(wanted);
+    rc = guest_admit(&c, &core, why, sizeof(why));
+    if (rc && c.core < 0)
+        core = 0; /* it will not run there: it is told why */
+    g = guest_create(number, &c, core, management);
+    if (!g)
+        panic("guest number %u is taken", number);
+    if (rc) {
+        g->complete = false;
+        guest_fail(g, why);
     }
-    core_bind(choose_core(c), g);
+    core_bind(core, g);
 }
 
 static void describe_host(const struct boot_info *b, const struct config *c)
@@ -174,7 +190,6 @@ static void create_guests(const struct config *c)
 
     for (unsigned i = 0; i < c->guest_count; i++)
         place(i + 1, &c->guests[i], false);
-    /* Last, so that the pages of all the others are there to be mapped. */
     management_guest_config(&c->management, &mgmt);
     place(MGMT_NUMBER, &mgmt, true);
 }
@@ -183,12 +198,12 @@ static void create_guests(const struct config *c)
 static void prepare_entry_trials(const struct config *c)
 {
     static const struct guest_config nothing = {.name = "entry-trials", .memory = PAGE_SIZE_2M};
-    const struct arch_module *file = guest_module(c->entry_trials);
+    const struct arch_module *file = find_module(c->entry_trials);
     struct guest *g;
 
     if (!c->entry_trials[0])
         return;
-    g = file ? guest_create(TRIALS_NUMBER, &nothing, false) : NULL;
+    g = file ? guest_create(TRIALS_NUMBER, &nothing, 0, false) : NULL;
     if (g && g->complete)
         core_set_entry_trials(g, file);
     else
@@ -211,7 +226,12 @@ _Noreturn void hv_main(const struct boot_info *b)
     if (backend->core_probe(0, report))
         refuse("its boot processor lacks what is named above");
     read_config(&config);
-    if (guest_setup(memory, backend, arch_boot_epoch(), b->entry_tsc))
+    hostmem_init(memory);
+    net_init();
+    guest_life_init(arch_boot_epoch(), b->entry_tsc);
+    /* The log ring lies in the kernel's own image; its pages become shared ones. */
+    if (guest_setup() || mem_add(memory, arch_hpa(log_ring()).v,
+                                 sizeof(struct abi_ring) + ABI_LOG_RING_SIZE, MEM_SHARED, 0))
         panic("no memory for the shared pages");
     prepare_entry_trials(&config);
     create_guests(&config);

@@ -16,6 +16,7 @@ enum mem_owner_kind {
     MEM_MODULE,   /* boot modules as GRUB left them */
     MEM_SHARED,   /* host pages that the management guest may read (control ABI) */
     MEM_GUEST,    /* RAM of guest number `guest` */
+    MEM_IMAGE,    /* uploaded images: the management guest has them mapped */
     MEM_EPT,      /* translation tables and VMX structures of guest number `guest` */
 };
 

@@ -9,8 +9,10 @@
 /* An empty switch. Boot core, before all else here. */
 void net_init(void);
 /* A guest's port: `deliver` gets a frame (any core) and copies it. The port's number, or -E_NOSPC.
- * Boot core. */
+ * Any core. */
 int net_attach(void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx) MUST_CHECK;
+/* Takes the port away; returns when no frame is on its way to `deliver` any more. Any core. */
+void net_detach(unsigned port);
 /* The one address behind a guest's port: what comes from another is dropped, and nobody else can
  * send from this one. Without it the port is trusted. -E_EXIST, -E_INVAL, -E_RANGE. */
 int net_set_address(unsigned port, const uint8_t mac[6]) MUST_CHECK;

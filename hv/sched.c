@@ -21,17 +21,20 @@ static void share_out(struct sched *s)
 
     for (unsigned i = 0; i < s->count; i++)
         total += s->entities[i]->params.weight;
+    s->credit = NEVER;
     for (unsigned i = 0; i < s->count; i++) {
         struct sched_entity *e = s->entities[i];
         uint32_t others = total - e->params.weight;
 
+        s->credit = min_u64(s->credit, e->params.slice);
         e->vsleep = (REAL_TIME_WEIGHT << 32) / (others ? others : e->params.weight);
     }
 }
 
 int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params *p, uint64_t now)
 {
-    if (p->weight == 0 || p->slice == 0 || (p->budget && p->period < p->budget))
+    if (p->weight == 0 || p->slice == 0 || (p->budget && p->period < p->budget) ||
+        p->guaranteed > (p->budget ? p->budget : p->period))
         return -E_INVAL;
     if (s->count >= SCHED_ENTITIES_MAX)
         return -E_NOSPC;
@@ -47,7 +50,6 @@ int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params
         .ready_since = now,
     };
     s->entities[s->count++] = e;
-    s->credit = min_u64(s->credit, p->slice);
     share_out(s);
     return 0;
 }
@@ -79,7 +81,7 @@ bool sched_exhausted(const struct sched_entity *e)
 
 static void replenish(const struct sched *s, struct sched_entity *e, uint64_t now)
 {
-    if (!e->params.budget || now < e->period_end)
+    if (!(e->params.budget || e->params.guaranteed) || now < e->period_end)
         return;
     if (sched_exhausted(e))
         e->vtime = max_u64(e->vtime, oldest_vtime(s));
@@ -128,11 +130,26 @@ static uint64_t budget_end(const struct sched_entity *e, uint64_t now)
     return e->params.budget ? now + (e->params.budget - e->used) : NEVER;
 }
 
+static bool has_claim(const struct sched_entity *e)
+{
+    return e->used < e->params.guaranteed;
+}
+
+/* Until its claim is used up. */
+static uint64_t claim_end(const struct sched_entity *e, uint64_t now)
+{
+    return has_claim(e) ? now + (e->params.guaranteed - e->used) : NEVER;
+}
+
 /* By the virtual time at which each would have had its next slice: of two sleepers that come back
  * alike the one with more weight goes first, and the other does not displace it either before it
  * has run for a while. */
 static bool goes_before(const struct sched_entity *a, const struct sched_entity *b)
 {
+    if (has_claim(a) != has_claim(b))
+        return has_claim(a);
+    if (has_claim(a))
+        return a->period_end < b->period_end;
     return a->vtime + a->vslice < b->vtime + b->vslice;
 }
 
@@ -163,6 +180,9 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
             continue;
         }
         min_vtime = min_u64(min_vtime, e->vtime);
+        /* It has a claim again then. */
+        if (e->params.guaranteed && !has_claim(e))
+            d.until = min_u64(d.until, e->period_end);
         if (!d.entity || goes_before(e, d.entity))
             d.entity = e;
     }
@@ -174,6 +194,7 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
     d.next = NULL;
     d.until = min_u64(d.until, now + d.entity->params.slice);
     d.until = min_u64(d.until, budget_end(d.entity, now));
+    d.until = min_u64(d.until, claim_end(d.entity, now));
     return d;
 }
 

@@ -10,6 +10,10 @@
  * whoever uses less than its share goes before whoever uses more, also of those that have just
  * slept; of equals, the one with the greater weight or the shorter slice. A budget bounds run time
  * per period; an entity that has used it up waits for the next period.
+ *
+ * An entity with guaranteed time that has not had all of it in its period goes before all that have
+ * no claim; of several, the one whose period ends first (earliest deadline first: each gets its
+ * time if together they claim no more than there is).
  */
 #pragma once
 
@@ -21,6 +25,7 @@ struct sched_params {
     uint32_t weight;         /* 1..1000 */
     uint64_t slice;          /* ticks */
     uint64_t budget, period; /* ticks; budget 0: unbounded */
+    uint64_t guaranteed;     /* ticks in each period; 0: none */
 };
 
 struct sched_entity {

@@ -35,11 +35,17 @@ struct virt_ops {
      * exists. */
     int (*guest_init)(struct guest *g);
     void (*guest_free)(struct guest *g);
-    /* Maps whole pages, write-back; -E_EXIST on overlap, -E_NOMEM. Before the vCPU first runs. */
+    /* Maps whole pages, write-back; -E_EXIST on overlap, -E_NOMEM. Owning core, or any before the
+     * vCPU first runs. */
     int (*map)(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_perm perm);
-    /* Walks all mappings against the owner map: every page must be MEM_GUEST of this guest or,
-     * read-only and for the management guest, MEM_SHARED. 0, or -E_PERM with the offending mapping
-     * in text. */
+    /* Takes what map() made away, whole pages, and makes this core forget it. Owning core. */
+    int (*unmap)(struct guest *g, gpa_t gpa, uint64_t size);
+    /* Makes the tables for later mappings with 2 MB alignment, which then need no memory. `gpa` is
+     * a multiple of 1 GB. Before the vCPU first runs. */
+    int (*prepare)(struct guest *g, gpa_t gpa, uint64_t size);
+    /* Walks all mappings against the owner map: every page must be MEM_GUEST of this guest or, for
+     * the management guest, MEM_SHARED read-only, or MEM_IMAGE not executable. 0, or -E_PERM with
+     * the offending mapping in text. */
     int (*audit)(const struct guest *g, const struct mem_map *m, char *text, size_t text_size);
 
     /* Creates the vCPU's control structure in the state `start`. Owning core. */

@@ -18,6 +18,11 @@ int net_attach(void (*deliver)(void *ctx, const uint8_t *frame, size_t len), voi
     return switch_attach(&vswitch, deliver, ctx);
 }
 
+void net_detach(unsigned port)
+{
+    switch_detach(&vswitch, port);
+}
+
 int net_set_address(unsigned port, const uint8_t mac[6])
 {
     return switch_set_address(&vswitch, port, mac);

@@ -8,6 +8,7 @@ struct targets {
     struct {
         switch_deliver *deliver;
         void *ctx;
+        struct switch_port *port;
     } to[SWITCH_PORTS_MAX];
 };
 
@@ -38,11 +39,14 @@ void switch_detach(struct vswitch *s, unsigned port)
     if (port >= SWITCH_PORTS_MAX)
         return;
     spin_lock(&s->lock);
-    s->ports[port] = (struct switch_port){0};
+    s->ports[port].deliver = NULL;
+    s->ports[port].fixed = false;
     for (unsigned i = 0; i < SWITCH_MACS_MAX; i++)
         if (s->macs[i].port == port)
             s->macs[i].used = false;
     spin_unlock(&s->lock);
+    while (__atomic_load_n(&s->ports[port].delivering, __ATOMIC_ACQUIRE))
+        __builtin_ia32_pause();
 }
 
 static bool same(const uint8_t *a, const uint8_t *b)
@@ -171,6 +175,8 @@ static void add_target(struct vswitch *s, unsigned port, size_t len, struct targ
     p->out_bytes += len;
     t->to[t->count].deliver = p->deliver;
     t->to[t->count].ctx = p->ctx;
+    t->to[t->count].port = p;
+    __atomic_fetch_add(&p->delivering, 1, __ATOMIC_RELAXED); /* the lock orders it */
     t->count++;
 }
 
@@ -211,6 +217,8 @@ void switch_input(struct vswitch *s, unsigned port, const uint8_t *frame, size_t
     spin_lock(&s->lock);
     route(s, port, frame, len, now, &t);
     spin_unlock(&s->lock);
-    for (unsigned i = 0; i < t.count; i++)
+    for (unsigned i = 0; i < t.count; i++) {
         t.to[i].deliver(t.to[i].ctx, frame, len);
+        __atomic_fetch_sub(&t.to[i].port->delivering, 1, __ATOMIC_RELEASE);
+    }
 }

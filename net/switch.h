@@ -9,8 +9,8 @@
  * seen for longest makes room for a new one when the table is full.
  *
  * Cores: every function may be called on any core, except that switch_init() comes first. A lock
- * guards the tables; it is never held while a frame is delivered. So a port's callback may still
- * run on another core while, and a moment after, switch_detach() returns.
+ * guards the tables; it is never held while a frame is delivered. switch_detach() waits for the
+ * deliveries to its port that are under way: never call it from one.
  */
 #pragma once
 
@@ -28,6 +28,7 @@
 typedef void switch_deliver(void *ctx, const uint8_t *frame, size_t len);
 
 struct switch_port {
+    uint32_t delivering;     /* frames on their way to it. Atomic */
     switch_deliver *deliver; /* NULL: port not in use */
     void *ctx;
     bool fixed; /* `mac` is the one address behind this port */

@@ -37,6 +37,8 @@
 #define ABI_CAPS_SIZE         0x4000u
 #define ABI_EVENTS_GPA        (ABI_BASE + 0x28000) /* struct abi_events, ABI_EVENTS_SIZE bytes */
 #define ABI_EVENTS_SIZE       0x4000u
+#define ABI_IMAGES_PAGE_GPA   (ABI_BASE + 0x2c000) /* struct abi_images, see hv/abi/deploy.h */
+#define ABI_IMAGES_SIZE       0x4000u
 /* What each guest shows. */
 #define ABI_GUEST_STRIDE      0x40000ull
 #define ABI_GUEST_GPA(g)      (ABI_BASE + 0x100000 + (g)*ABI_GUEST_STRIDE) /* struct abi_guest */
@@ -104,7 +106,8 @@ struct abi_core {
 
 /* Bytes of host memory, by owner. */
 struct abi_memory {
-    uint64_t total, free, host, modules, shared, guests, tables, reserved;
+    uint64_t total, free, host, modules, shared, guests, tables, reserved, images;
+    uint64_t largest_free; /* the longest free piece for a guest's RAM or an image */
 };
 
 /* What a core's VT-x can do: the capability MSRs as they were read. SDM 3D appendix A. */
@@ -126,7 +129,7 @@ struct abi_host {
     uint64_t magic;
     uint32_t abi_version;
     uint32_t core_count;
-    uint32_t guests; /* bits of the guest numbers whose pages are mapped */
+    uint32_t guests; /* bits of the guest numbers that are in use */
     uint32_t self;   /* the management guest's own number */
     uint64_t tsc_hz;
     uint64_t boot_tsc;        /* TSC at kernel entry */
@@ -151,11 +154,13 @@ _Static_assert(sizeof(struct abi_host) <= ABI_HOST_SIZE, "abi_host must fit its 
 
 enum abi_guest_state {
     ABI_GUEST_EMPTY = 0, /* this number is not in use */
+    ABI_GUEST_STARTING,  /* it is new and has never run */
     ABI_GUEST_FAILED,    /* never started: `why` says what was wrong with it */
     ABI_GUEST_RUNNING,   /* on a core, or waiting for its turn, or halted until an event */
     ABI_GUEST_STOPPED,   /* ended by itself or by request: `why` */
     ABI_GUEST_CRASHED,   /* ended by something it did: `why`; its last state is kept */
     ABI_GUEST_PAUSED,    /* by request: has all that it had, and gets no time */
+    ABI_GUEST_DELETING,  /* its memory is being scrubbed */
     ABI_GUEST_STATES
 };
 
@@ -290,6 +295,12 @@ struct abi_guest {
     uint16_t exit_profile;  /* enum abi_exit_profile */
     uint32_t paused_clock;  /* 0 stops, 1 runs */
     uint32_t restart_limit; /* restarts after short lives in a row; 0: no limit */
+    uint32_t guaranteed_us;
+    uint32_t module_count;
+    struct abi_module {
+        char file[96];
+        char args[256];
+    } modules[8];
     uint64_t frames_sent, frames_received, frames_dropped; /* virtio-net */
     struct abi_vcpu vcpus[ABI_VCPUS_MAX];
 };
@@ -370,6 +381,23 @@ enum abi_call {
      * that is never launched. Returns ABI_PROBE_OFFSET, _SIZE and _STORED; -E_NOENT: no such field
      * on this CPU, or it cannot be written. */
     ABI_CALL_PROBE,
+    /* RBX = address of struct abi_image_request: memory for an image. Returns its slot: the memory
+     * is at ABI_IMAGE_GPA(slot), to be written. -E_NOMEM; -E_NOSPC: no free slot; -E_EXIST: a boot
+     * module has this name; -E_INVAL: the name or the size. */
+    ABI_CALL_IMAGE_BEGIN,
+    /* RBX = slot, RCX = address of 32 bytes of SHA-256: the image is complete, and replaces the one
+     * that had its name. -E_BUSY: guests use that one. */
+    ABI_CALL_IMAGE_COMMIT,
+    /* RBX = slot. -E_BUSY: guests use it. */
+    ABI_CALL_IMAGE_DROP,
+    /* RBX = address of struct abi_create: a new guest. Returns its number; it is being made ready
+     * then. -E_INVAL, -E_NOENT (an image, a core), -E_EXIST (the name), -E_NOMEM, -E_NOSPC
+     * (numbers), -E_BUSY (core time): nothing was changed, and `why` says what is wrong or short.
+     */
+    ABI_CALL_CREATE,
+    /* RBX = guest: ends it, scrubs its memory and gives it back; ABI_EVENT_IRQ is raised when its
+     * number is free again. -E_PERM for the management guest. */
+    ABI_CALL_DELETE,
     ABI_CALL_END
 };
 

@@ -109,6 +109,7 @@ static const struct field guest_fields[] = {
     {"slice_us", config_parse_number, AT(guest_config, slice_us), 100, 1000000, NULL},
     {"budget_us", config_parse_number, AT(guest_config, budget_us), 0, 10000000, NULL},
     {"period_us", config_parse_number, AT(guest_config, period_us), 1000, 10000000, NULL},
+    {"guaranteed_us", config_parse_number, AT(guest_config, guaranteed_us), 0, 10000000, NULL},
     {"restart", config_parse_choice, AT(guest_config, restart), 0, ARRAY_LEN(restarts) - 1,
      restarts},
     {"restart_limit", config_parse_number, AT(guest_config, restart_limit), 0, 1000, NULL},
@@ -119,6 +120,11 @@ static const struct field guest_fields[] = {
     {"devices", parse_devices, AT(guest_config, devices), 0, 0, NULL},
     {"modules", parse_modules, AT(guest_config, modules), 0, 0, NULL},
 };
+
+static uint32_t guarantee_max(const struct guest_config *g)
+{
+    return g->budget_us ? g->budget_us : g->period_us;
+}
 
 static void check_guest(struct parser *p, int t, const struct guest_config *g)
 {
@@ -135,6 +141,9 @@ static void check_guest(struct parser *p, int t, const struct guest_config *g)
         config_error_at(p, t, "image", "is missing");
     if (g->budget_us && g->budget_us > g->period_us)
         config_error_at(p, t, "budget_us", "exceeds period_us");
+    if (g->guaranteed_us > guarantee_max(g))
+        config_error_at(p, t, "guaranteed_us",
+                        g->budget_us ? "exceeds budget_us" : "exceeds period_us");
 }
 
 void config_default_guest(struct guest_config *g)
@@ -231,6 +240,9 @@ int config_check_guest(const struct guest_config *g, const char **field)
         return -E_INVAL;
     *field = "budget_us";
     if (g->budget_us && g->budget_us > g->period_us)
+        return -E_INVAL;
+    *field = "guaranteed_us";
+    if (g->guaranteed_us > guarantee_max(g))
         return -E_INVAL;
     *field = "modules";
     if (g->module_count > CONFIG_MODULES_MAX)

@@ -106,7 +106,7 @@ static int put_kernel(struct loader *l, const uint8_t *image, uint64_t setup_siz
     uint64_t size = l->request->image.size - setup_size;
 
     memcpy(at, image + PREF_ADDRESS, sizeof(*at));
-    return loader_put(l, *at, image + setup_size, size, max_u64(size, get(image, INIT_SIZE, 4)),
+    return loader_put(l, *at, setup_size, size, max_u64(size, get(image, INIT_SIZE, 4)),
                       "Linux kernel");
 }
 
@@ -131,7 +131,7 @@ static void put_e820(const struct loader *l, uint8_t *zero)
     const struct e820 map[3] = {
         {0, LOAD_LOW_END, 1},
         {LOAD_LOW_END, 0x100000 - LOAD_LOW_END, 2},
-        {0x100000, l->mem->size - 0x100000, 1},
+        {0x100000, l->request->memory - 0x100000, 1},
     };
 
     zero[E820_ENTRIES] = ARRAY_LEN(map);
@@ -147,7 +147,7 @@ static int put_cmdline(struct loader *l, uint8_t *zero)
     if (rc)
         return rc;
     set32(zero, CMD_LINE_PTR, (uint32_t)at);
-    return gmem_write(l->mem, gpa(at), s, strlen(s) + 1);
+    return loader_write(l, at, s, strlen(s) + 1);
 }
 
 int load_linux(struct loader *l)
@@ -179,13 +179,13 @@ int load_linux(struct loader *l)
     if (rc == 0)
         rc = place_any(&l->place, PAGE_SIZE, PAGE_SIZE, 0, true, "stack", &stack, l->error);
     if (rc == 0)
-        rc = gmem_write(l->mem, gpa(zero_at), zero, sizeof(zero));
+        rc = loader_write(l, zero_at, zero, sizeof(zero));
     if (rc)
         return rc;
-    l->out->kind = "linux";
+    loader_name_kind(l, "linux");
     l->out->rip = kernel;
     l->out->rsi = zero_at;
     l->out->rsp = stack + PAGE_SIZE;
-    loader_protected_mode(l, 0x10, 0x18);
-    return 1;
+    rc = loader_protected_mode(l, 0x10, 0x18);
+    return rc ? rc : 1;
 }

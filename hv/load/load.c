@@ -13,20 +13,38 @@
  * are 0x10 and 0x18). */
 static const uint64_t gdt[] = {0, 0x00cf9b000000ffff, 0x00cf9b000000ffff, 0x00cf93000000ffff};
 
-/* The only copy whose size the image decides. */
-static int copy_bytes(struct loader *l, uint64_t address, const uint8_t *bytes, uint64_t size)
+static int add_piece(struct loader *l, const struct load_piece *piece)
 {
-    const struct load_request *r = l->request;
-    uint8_t *to = gmem_ptr(l->mem, gpa(address), size);
+    struct load_plan *p = l->plan;
 
-    if (size == 0)
+    if (piece->size == 0)
         return 0;
-    if (!to)
-        return -E_RANGE;
-    if (r->copy)
-        return r->copy(r->copy_ctx, to, bytes, size);
-    memcpy(to, bytes, size);
+    if (p->piece_count == LOAD_PIECES_MAX) {
+        (void)fmt(l->error->text, sizeof(l->error->text), "the image has too many pieces");
+        return -E_NOSPC;
+    }
+    p->pieces[p->piece_count++] = *piece;
     return 0;
+}
+
+int loader_write(struct loader *l, uint64_t address, const void *bytes, size_t n)
+{
+    struct load_plan *p = l->plan;
+    const struct load_piece piece = {address, n, p->byte_count, LOAD_FROM_BYTES, 0};
+
+    if (n > LOAD_BYTES_MAX - p->byte_count) {
+        (void)fmt(l->error->text, sizeof(l->error->text),
+                  "command lines and boot information exceed %u bytes", LOAD_BYTES_MAX);
+        return -E_NOSPC;
+    }
+    memcpy(p->bytes + p->byte_count, bytes, n);
+    p->byte_count += (uint32_t)n;
+    return add_piece(l, &piece);
+}
+
+void loader_name_kind(struct loader *l, const char *kind)
+{
+    (void)str_copy(l->out->kind, sizeof(l->out->kind), kind);
 }
 
 void loader_note_damage(struct loader *l, const char *kind, size_t at, const char *what)
@@ -38,8 +56,8 @@ void loader_note_damage(struct loader *l, const char *kind, size_t at, const cha
     l->damaged = true;
 }
 
-int loader_put(struct loader *l, uint64_t address, const uint8_t *bytes, uint64_t filesz,
-               uint64_t memsz, const char *what)
+int loader_put(struct loader *l, uint64_t address, uint64_t offset, uint64_t filesz, uint64_t memsz,
+               const char *what)
 {
     int rc;
 
@@ -49,7 +67,9 @@ int loader_put(struct loader *l, uint64_t address, const uint8_t *bytes, uint64_
         return -E_FORMAT;
     }
     rc = place_fixed(&l->place, address, memsz, what, l->error);
-    return rc ? rc : copy_bytes(l, address, bytes, filesz);
+    if (rc)
+        return rc;
+    return add_piece(l, &(struct load_piece){address, filesz, offset, LOAD_FROM_IMAGE, 0});
 }
 
 int loader_check_entry(struct loader *l, uint64_t entry)
@@ -69,8 +89,7 @@ int loader_put_elf(struct loader *l, struct elf_image *elf)
     for (unsigned i = 0; rc == 0 && i < elf->count; i++) {
         const struct elf_segment *s = &elf->segments[i];
 
-        rc = loader_put(l, s->paddr, l->request->image.data + s->offset, s->filesz, s->memsz,
-                        "ELF segment");
+        rc = loader_put(l, s->paddr, s->offset, s->filesz, s->memsz, "ELF segment");
     }
     return rc;
 }
@@ -80,18 +99,20 @@ int loader_put_module(struct loader *l, unsigned i, uint64_t limit, uint64_t *st
     const struct load_blob *m = &l->request->modules[i];
     int rc = place_any(&l->place, m->size, PAGE_SIZE, limit, false, "module", start, l->error);
 
-    return rc ? rc : copy_bytes(l, *start, m->data, m->size);
+    if (rc)
+        return rc;
+    return add_piece(l, &(struct load_piece){*start, m->size, 0, LOAD_FROM_MODULE + i, 0});
 }
 
-void loader_protected_mode(struct loader *l, uint16_t cs, uint16_t ds)
+int loader_protected_mode(struct loader *l, uint16_t cs, uint16_t ds)
 {
-    /* Memory has at least LOAD_MEMORY_MIN: the page is there. */
-    (void)!gmem_write(l->mem, gpa(LOAD_LOW_END), gdt, sizeof(gdt));
     l->out->mode = LOAD_PROT32;
     l->out->gdt_base = LOAD_LOW_END;
     l->out->gdt_limit = sizeof(gdt) - 1;
     l->out->cs = cs;
     l->out->ds = ds;
+    /* Memory has at least LOAD_MEMORY_MIN: the page is there. */
+    return loader_write(l, LOAD_LOW_END, gdt, sizeof(gdt));
 }
 
 int load_flat(struct loader *l)
@@ -111,10 +132,10 @@ int load_flat(struct loader *l)
                   "flat: a flat binary cannot be given modules (%u are)", l->request->module_count);
         return -E_NOTSUP;
     }
-    rc = loader_put(l, FLAT_ADDRESS, image->data, image->size, image->size, "flat binary");
+    rc = loader_put(l, FLAT_ADDRESS, 0, image->size, image->size, "flat binary");
     if (rc)
         return rc;
-    l->out->kind = "flat";
+    loader_name_kind(l, "flat");
     l->out->mode = LOAD_REAL16;
     l->out->rip = FLAT_ADDRESS;
     l->out->rsp = FLAT_STACK;
@@ -140,29 +161,29 @@ static bool is_refused(const struct loader *l)
     return false;
 }
 
-static int check_request(const struct load_request *r, const struct gmem *m, struct load_error *e)
+static int check_request(const struct load_request *r, struct load_error *e)
 {
     if (r->module_count > LOAD_MODULES_MAX)
         (void)fmt(e->text, sizeof(e->text), "%u modules are more than %d", r->module_count,
                   LOAD_MODULES_MAX);
-    else if (m->size < LOAD_MEMORY_MIN)
+    else if (r->memory < LOAD_MEMORY_MIN)
         (void)fmt(e->text, sizeof(e->text), "0x%lx bytes of guest memory are less than 2 MB",
-                  m->size);
+                  r->memory);
     else
         return 0;
     return -E_INVAL;
 }
 
-int load_guest(const struct load_request *r, const struct gmem *m, struct load_result *out,
-               struct load_error *e)
+int load_guest(const struct load_request *r, struct load_plan *plan, struct load_error *e)
 {
-    struct loader l = {.request = r, .mem = m, .out = out, .error = e};
+    struct loader l = {.request = r, .plan = plan, .out = &plan->start, .error = e};
     int rc;
 
-    memset(out, 0, sizeof(*out));
+    memset(&plan->start, 0, sizeof(plan->start));
+    plan->piece_count = plan->byte_count = 0;
     memset(e, 0, sizeof(*e));
-    place_init(&l.place, m);
-    rc = check_request(r, m, e);
+    place_init(&l.place, r->memory);
+    rc = check_request(r, e);
     /* Linux first: its header is at a fixed place, the others' are searched for. */
     if (rc == 0)
         rc = load_linux(&l);

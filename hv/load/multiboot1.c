@@ -93,7 +93,7 @@ static int put_by_address(struct loader *l, const struct header *h, size_t at)
                   h->load_addr, h->load_end_addr, h->bss_end_addr, b->size);
         return -E_FORMAT;
     }
-    return loader_put(l, h->load_addr, b->data + offset, filesz, memsz, "multiboot1 image");
+    return loader_put(l, h->load_addr, offset, filesz, memsz, "multiboot1 image");
 }
 
 static int put_string(struct loader *l, const char *s, uint32_t *address)
@@ -105,7 +105,7 @@ static int put_string(struct loader *l, const char *s, uint32_t *address)
     if (rc)
         return rc;
     *address = (uint32_t)at;
-    return gmem_write(l->mem, gpa(at), s ? s : "", n);
+    return loader_write(l, at, s ? s : "", n);
 }
 
 static int put_info(struct loader *l)
@@ -131,7 +131,7 @@ static int put_info(struct loader *l)
         return rc;
     b.info.flags = INFO_MEMORY | INFO_CMDLINE | INFO_MODULES | INFO_MMAP | INFO_NAME;
     b.info.mem_lower = LOAD_LOW_END >> 10;
-    b.info.mem_upper = (uint32_t)((l->mem->size >> 10) - 1024);
+    b.info.mem_upper = (uint32_t)((l->request->memory >> 10) - 1024);
     b.info.mods_count = r->module_count;
     b.info.mods_addr = (uint32_t)(at + offsetof(struct block, modules));
     b.info.mmap_length = sizeof(b.mmap);
@@ -139,10 +139,10 @@ static int put_info(struct loader *l)
     b.info.name = (uint32_t)(at + offsetof(struct block, name));
     b.mmap[0] = (struct mmap){20, 0, LOAD_LOW_END, 1};
     b.mmap[1] = (struct mmap){20, LOAD_LOW_END, 0x100000 - LOAD_LOW_END, 2};
-    b.mmap[2] = (struct mmap){20, 0x100000, l->mem->size - 0x100000, 1};
+    b.mmap[2] = (struct mmap){20, 0x100000, l->request->memory - 0x100000, 1};
     l->out->rax = BOOT_MAGIC;
     l->out->rbx = at;
-    return gmem_write(l->mem, gpa(at), &b, sizeof(b));
+    return loader_write(l, at, &b, sizeof(b));
 }
 
 int load_multiboot1(struct loader *l)
@@ -160,7 +160,7 @@ int load_multiboot1(struct loader *l)
                   h.flags);
         return -E_NOTSUP;
     }
-    l->out->kind = "multiboot1";
+    loader_name_kind(l, "multiboot1");
     if (h.flags & FLAG_ADDRESS) {
         rc = put_by_address(l, &h, at);
         l->out->rip = h.entry_addr;
@@ -176,8 +176,7 @@ int load_multiboot1(struct loader *l)
         rc = loader_check_entry(l, l->out->rip);
     if (rc == 0)
         rc = put_info(l);
-    if (rc)
-        return rc;
-    loader_protected_mode(l, 0x08, 0x18);
-    return 1;
+    if (rc == 0)
+        rc = loader_protected_mode(l, 0x08, 0x18);
+    return rc ? rc : 1;
 }

@@ -168,7 +168,7 @@ static int put_by_address(struct loader *l, const struct header_tags *t, size_t 
         return refuse(
             l, "load address 0x%x, end 0x%x, bss end 0x%x do not fit the image (0x%zx bytes)",
             t->load_addr, t->load_end, t->bss_end, b->size);
-    return loader_put(l, t->load_addr, b->data + offset, filesz, memsz, "multiboot2 image");
+    return loader_put(l, t->load_addr, offset, filesz, memsz, "multiboot2 image");
 }
 
 static void add(struct builder *i, const void *bytes, size_t n)
@@ -237,7 +237,7 @@ static int put_info(struct loader *l)
 
     add_tag(&i, TAG_CMDLINE, NULL, 0, r->image.args ? r->image.args : "");
     add_tag(&i, TAG_NAME, NULL, 0, "Bulkhead");
-    add_memory(&i, l->mem->size);
+    add_memory(&i, l->request->memory);
     for (unsigned k = 0; rc == 0 && k < r->module_count; k++) {
         uint64_t start = 0;
 
@@ -259,7 +259,7 @@ static int put_info(struct loader *l)
     memcpy(i.bytes, &total, sizeof(total));
     l->out->rax = BOOT_MAGIC;
     l->out->rbx = at;
-    return gmem_write(l->mem, gpa(at), i.bytes, i.len);
+    return loader_write(l, at, i.bytes, i.len);
 }
 
 int load_multiboot2(struct loader *l)
@@ -275,7 +275,7 @@ int load_multiboot2(struct loader *l)
     rc = parse_header(l, at, length, &t);
     if (rc)
         return rc;
-    l->out->kind = "multiboot2";
+    loader_name_kind(l, "multiboot2");
     if (t.address && !t.entry)
         return refuse(l, "an address tag without an entry address tag");
     if (t.address)
@@ -289,8 +289,7 @@ int load_multiboot2(struct loader *l)
         rc = loader_check_entry(l, l->out->rip);
     if (rc == 0)
         rc = put_info(l);
-    if (rc)
-        return rc;
-    loader_protected_mode(l, 0x08, 0x18);
-    return 1;
+    if (rc == 0)
+        rc = loader_protected_mode(l, 0x08, 0x18);
+    return rc ? rc : 1;
 }

@@ -5,9 +5,9 @@
 #define LOW_START  0x1000u
 #define HIGH_START 0x100000ull
 
-void place_init(struct place *p, const struct gmem *m)
+void place_init(struct place *p, uint64_t memory)
 {
-    *p = (struct place){.mem = m};
+    *p = (struct place){.memory = memory};
 }
 
 /* The first taken range that [start, end) touches, or -1. */
@@ -47,11 +47,11 @@ int place_fixed(struct place *p, uint64_t start, uint64_t size, const char *what
 
     if (size == 0)
         return 0;
-    usable = end > start && end <= p->mem->size && (end <= LOAD_LOW_END || start >= HIGH_START);
+    usable = end > start && end <= p->memory && (end <= LOAD_LOW_END || start >= HIGH_START);
     if (!usable) {
         (void)fmt(e->text, sizeof(e->text),
                   "%s: 0x%lx+0x%lx is not usable memory (0..0x%x, 0x%lx..0x%lx)", what, start, size,
-                  LOAD_LOW_END, (uint64_t)HIGH_START, p->mem->size);
+                  LOAD_LOW_END, (uint64_t)HIGH_START, p->memory);
         return -E_NOSPC;
     }
     other = overlap(p, start, end);
@@ -67,7 +67,7 @@ int place_fixed(struct place *p, uint64_t start, uint64_t size, const char *what
 static bool find_high(const struct place *p, uint64_t size, uint64_t align, uint64_t limit,
                       uint64_t *start)
 {
-    uint64_t end = min_u64(limit, p->mem->size);
+    uint64_t end = min_u64(limit, p->memory);
 
     for (unsigned i = 0; i <= PLACE_MAX; i++) {
         int other;
@@ -110,7 +110,7 @@ int place_any(struct place *p, uint64_t size, uint64_t align, uint64_t limit, bo
     if (!(low ? find_low(p, size, align, start) : find_high(p, size, align, limit, start))) {
         (void)fmt(e->text, sizeof(e->text),
                   "%s: no free place for 0x%lx bytes in 0x%lx bytes of guest memory", what, size,
-                  p->mem->size);
+                  p->memory);
         return -E_NOSPC;
     }
     return take(p, *start, *start + size, what, e);

@@ -4,13 +4,12 @@
  */
 #pragma once
 
-#include "hv/gmem.h"
 #include "hv/load/load.h"
 
 #define PLACE_MAX 40
 
 struct place {
-    const struct gmem *mem;
+    uint64_t memory; /* bytes of the guest's RAM */
     unsigned count;
     struct {
         uint64_t start, end;
@@ -18,7 +17,7 @@ struct place {
     } used[PLACE_MAX];
 };
 
-void place_init(struct place *p, const struct gmem *m);
+void place_init(struct place *p, uint64_t memory);
 /* Takes [start, start + size) for `what` (kept by pointer). Refused when it overlaps, wraps, or
  * lies outside of usable memory. */
 int place_fixed(struct place *p, uint64_t start, uint64_t size, const char *what,

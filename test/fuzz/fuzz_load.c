@@ -1,4 +1,4 @@
-/* SOURCES: hv/load/load.c hv/load/place.c hv/load/elf.c hv/load/multiboot1.c
+/* SOURCES: hv/load/load.c hv/load/place.c hv/load/plan.c hv/load/elf.c hv/load/multiboot1.c
  * hv/load/multiboot2.c hv/load/linux.c hv/lib.c hv/fmt.c */
 /* Hostile images. Input: how many of the last bytes are modules and the command line (two bytes),
  * then the image. Everything lies in blocks of exactly its size, for the sanitizer. */
@@ -33,25 +33,26 @@ static uint8_t *exact_copy(const uint8_t *bytes, size_t n)
     return p;
 }
 
-static void check_loaded(const struct load_result *r, const struct gmem *m)
+static void check_loaded(const struct load_result *r, uint64_t memory)
 {
-    if (!r->kind || r->rip >= m->size || r->rsp > m->size)
+    if (!r->kind[0] || r->rip >= memory || r->rsp > memory)
         abort();
     if (r->mode == LOAD_REAL16)
         return;
-    if (r->mode != LOAD_PROT32 || r->gdt_base > m->size ||
-        r->gdt_limit + 1ull > m->size - r->gdt_base)
+    if (r->mode != LOAD_PROT32 || r->gdt_base > memory ||
+        r->gdt_limit + 1ull > memory - r->gdt_base)
         abort();
     /* The pointers that are handed over. */
-    if (r->rbx >= m->size || r->rsi >= m->size || r->cs > r->gdt_limit || r->ds > r->gdt_limit)
+    if (r->rbx >= memory || r->rsi >= memory || r->cs > r->gdt_limit || r->ds > r->gdt_limit)
         abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct load_request r = {0};
-    struct gmem m = {NULL, MEMORY};
-    struct load_result out;
+    static struct load_plan plan;
+    struct load_sizes sizes = {{0}};
+    const char *what;
     struct load_error e;
     uint8_t *image, *args, *modules[LOAD_MODULES_MAX] = {NULL};
     size_t tail, each;
@@ -71,18 +72,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         modules[i] = exact_copy(data + size + i * each, each);
         r.modules[i] = (struct load_blob){modules[i], each, i & 1 ? (const char *)args : NULL};
     }
-    m.base = calloc(1, m.size);
-    if (!m.base)
-        abort();
-    rc = load_guest(&r, &m, &out, &e);
+    r.memory = MEMORY;
+    sizes.size[LOAD_FROM_IMAGE] = size;
+    for (unsigned i = 0; i < r.module_count; i++)
+        sizes.size[LOAD_FROM_MODULE + i] = each;
+    rc = load_guest(&r, &plan, &e);
     if (rc == 0)
-        check_loaded(&out, &m);
+        check_loaded(&plan.start, MEMORY);
+    if (rc == 0 && load_plan_check(&plan, &sizes, MEMORY, &what))
+        abort();
     /* A refusal has a reason, and only it; the reason is a text that ends. */
     if (rc > 0 || (rc == 0) != (e.text[0] == 0) || !memchr(e.text, 0, sizeof(e.text)))
         abort();
     for (unsigned i = 0; i < r.module_count; i++)
         free(modules[i]);
-    free(m.base);
     free(image);
     free(args);
     return 0;

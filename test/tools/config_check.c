@@ -77,27 +77,22 @@ static int complain(const struct guest_config *g, const char *field, const char 
     return 1;
 }
 
-static int check_load(const struct guest_config *g, struct load_request *r)
+static int check_load(const struct guest_config *g, const struct load_request *r)
 {
-    struct gmem mem = {calloc(1, g->memory), g->memory};
-    struct load_result start;
+    static struct load_plan plan;
     struct load_error e;
-    int bad = 0;
 
-    if (!mem.base)
-        return complain(g, "memory", g->name, "this computer has not enough to try");
-    if (load_guest(r, &mem, &start, &e))
-        bad = complain(g, "image", g->image, e.text);
-    else
-        printf("guest %s: %s, %s, %lu MB\n", g->name, g->image, start.kind,
-               (unsigned long)(g->memory >> 20));
-    free(mem.base);
-    return bad;
+    if (load_guest(r, &plan, &e))
+        return complain(g, "image", g->image, e.text);
+    printf("guest %s: %s, %s, %lu MB\n", g->name, g->image, plan.start.kind,
+           (unsigned long)(g->memory >> 20));
+    return 0;
 }
 
 static int check_guest(const struct guest_config *g)
 {
-    struct load_request r = {.module_count = g->module_count, .tsc_hz = 1000000000};
+    struct load_request r = {
+        .module_count = g->module_count, .tsc_hz = 1000000000, .memory = g->memory};
     struct bytes files[1 + CONFIG_MODULES_MAX] = {{0}};
     int bad = 0;
 

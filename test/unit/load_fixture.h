@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "hv/gmem.h"
 #include "hv/load/loader.h"
 
 #include <setjmp.h>
@@ -23,6 +24,7 @@ static struct {
 } image;
 static struct load_request request;
 static struct gmem mem;
+static struct load_plan plan;
 static struct load_result out;
 static struct load_error error;
 
@@ -89,6 +91,26 @@ static inline void assert_guest_filled(uint64_t at, uint64_t n, uint8_t with)
             fail_msg("0x%lx: 0x%x instead of 0x%x", at + i, mem.base[at + i], with);
 }
 
+/* What the plan says, done. Every piece must lie within its source and the guest's memory. */
+static inline void carry_out(void)
+{
+    struct load_sizes sizes = {{image.size}};
+    const char *what;
+
+    for (unsigned i = 0; i < request.module_count; i++)
+        sizes.size[LOAD_FROM_MODULE + i] = request.modules[i].size;
+    if (load_plan_check(&plan, &sizes, mem.size, &what))
+        fail_msg("the loader's own plan is refused: %s", what);
+    for (unsigned i = 0; i < plan.piece_count; i++) {
+        const struct load_piece *p = &plan.pieces[i];
+        const uint8_t *from = p->source == LOAD_FROM_BYTES   ? plan.bytes
+                              : p->source == LOAD_FROM_IMAGE ? image.bytes
+                                                             : request.modules[p->source - 1].data;
+
+        assert_int_equal(gmem_write(&mem, gpa(p->address), from + p->offset, p->size), 0);
+    }
+}
+
 static inline int load(void)
 {
     uint8_t *copy = malloc(image.size ? image.size : 1);
@@ -98,8 +120,13 @@ static inline int load(void)
     memcpy(copy, image.bytes, image.size);
     request.image.data = copy;
     request.image.size = image.size;
-    rc = load_guest(&request, &mem, &out, &error);
+    request.memory = mem.size;
+    memset(&plan, 0x5a, sizeof(plan));
+    rc = load_guest(&request, &plan, &error);
+    out = plan.start;
     free(copy);
+    if (rc == 0)
+        carry_out();
     return rc;
 }
 

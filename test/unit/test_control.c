@@ -62,6 +62,42 @@ void log_info(const char *format, ...)
     va_end(ap);
 }
 
+/* What reached the deployment's part, which other tests look into. */
+static struct abi_image_request begun;
+static uint8_t committed[32];
+static uint64_t committed_slot, dropped_slot;
+static struct abi_create created;
+static int create_result;
+
+int64_t image_begin(struct guest *m, const struct abi_image_request *r)
+{
+    assert_ptr_equal(m, &self);
+    begun = *r;
+    return 5;
+}
+
+int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32])
+{
+    assert_ptr_equal(m, &self);
+    committed_slot = slot;
+    memcpy(committed, sha256, sizeof(committed));
+    return 0;
+}
+
+int64_t image_drop(struct guest *m, uint64_t slot)
+{
+    assert_ptr_equal(m, &self);
+    dropped_slot = slot;
+    return -E_BUSY;
+}
+
+int guest_deploy(const struct abi_create *r, char *why, size_t size)
+{
+    created = *r;
+    (void)str_copy(why, size, "because");
+    return create_result;
+}
+
 static int64_t probe_field(struct vcpu *v, uint64_t row)
 {
     (void)v;
@@ -357,6 +393,58 @@ static void address(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void images(void **state)
+{
+    struct abi_image_request r = {.name = "kernel", .size = 77};
+    uint8_t sha256[32] = {1, 2, 3};
+
+    (void)state;
+    memcpy(self.mem.base + 0x100, &r, sizeof(r));
+    assert_int_equal(call(ABI_CALL_IMAGE_BEGIN, 0x100, 0, 0), 5);
+    assert_string_equal(begun.name, "kernel");
+    assert_int_equal(begun.size, 77);
+    assert_int_equal(call(ABI_CALL_IMAGE_BEGIN, MEMORY - sizeof(r) + 1, 0, 0), -E_RANGE);
+    assert_int_equal(call(ABI_CALL_IMAGE_BEGIN, UINT64_MAX, 0, 0), -E_RANGE);
+    memcpy(self.mem.base + 0x200, sha256, sizeof(sha256));
+    assert_int_equal(call(ABI_CALL_IMAGE_COMMIT, 5, 0x200, 0), 0);
+    assert_int_equal(committed_slot, 5);
+    assert_memory_equal(committed, sha256, sizeof(sha256));
+    assert_int_equal(call(ABI_CALL_IMAGE_COMMIT, 5, MEMORY - 31, 0), -E_RANGE);
+    assert_int_equal(call(ABI_CALL_IMAGE_DROP, UINT64_MAX, 0, 0), -E_BUSY);
+    assert_int_equal(dropped_slot, UINT64_MAX);
+}
+
+static void creation(void **state)
+{
+    static struct abi_create r = {.config = {.name = "new"}, .planned = 1};
+    const uint64_t at = 0x300;
+    struct abi_create *there = (struct abi_create *)(void *)(self.mem.base + at);
+
+    (void)state;
+    memset(r.why, 'x', sizeof(r.why));
+    memcpy(there, &r, sizeof(r));
+    create_result = -E_NOMEM;
+    assert_int_equal(call(ABI_CALL_CREATE, at, 0, 0), -E_NOMEM);
+    assert_string_equal(created.config.name, "new");
+    assert_string_equal(there->why, "because");
+    create_result = 4;
+    assert_int_equal(call(ABI_CALL_CREATE, at, 0, 0), 4);
+    assert_int_equal(call(ABI_CALL_CREATE, MEMORY - sizeof(r) + 1, 0, 0), -E_RANGE);
+}
+
+static void deletion(void **state)
+{
+    (void)state;
+    assert_int_equal(call(ABI_CALL_DELETE, SELF, 0, 0), -E_PERM);
+    for (size_t i = 0; i < ARRAY_LEN(no_guests); i++)
+        assert_int_equal(call(ABI_CALL_DELETE, no_guests[i], 0, 0), -E_NOENT);
+    assert_int_equal(requests, 0);
+    other.complete = false; /* also one that could not be made */
+    assert_int_equal(call(ABI_CALL_DELETE, OTHER, 0, 0), 0);
+    assert_ptr_equal(requested_of, &other.vcpu);
+    assert_int_equal(requested, VCPU_REQ_DELETE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +460,9 @@ int main(void)
         TEST(actions),
         TEST(log_text),
         TEST(address),
+        TEST(images),
+        TEST(creation),
+        TEST(deletion),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -406,6 +406,47 @@ static void walk_in_order(void **state)
     }
 }
 
+static void taken_away_again(void **state)
+{
+    struct ept_mapping m;
+
+    (void)state;
+    assert_int_equal(map(G1, 0, 2 * M2, EPT_READ), 0);
+    assert_int_equal(ept_unmap(&ept, gpa(G1 + K4), K4), -E_INVAL); /* inside of a large page */
+    assert_int_equal(ept_unmap(&ept, gpa(G1), K4), -E_INVAL);
+    assert_int_equal(ept_unmap(&ept, gpa(G1), M2), 0);
+    assert_false(ept_lookup(&ept, gpa(G1), &m));
+    assert_true(ept_lookup(&ept, gpa(G1 + M2), &m));
+    assert_int_equal(ept_unmap(&ept, gpa(G1), M2), -E_INVAL); /* not there any more */
+    assert_int_equal(map(G1, M2, M2, RWX), 0);
+    assert_int_equal(ept_unmap(&ept, gpa(G1), 2 * M2), 0);
+    assert_int_equal(ept_unmap(&ept, gpa(T256), M2), -E_INVAL);
+    assert_int_equal(ept_unmap(&ept, gpa(0), T256 + K4), -E_INVAL);
+}
+
+/* What was prepared needs no more memory, however often it is used. */
+static void prepared(void **state)
+{
+    (void)state;
+    assert_int_equal(ept_prepare(&ept, gpa(G1), 2 * G1), 0);
+    pool.limit = pool.used;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(map(G1, 0, M2, RWX), 0);
+        assert_int_equal(map(3 * G1 - M2, M2, M2, RWX), 0);
+        assert_int_equal(ept_unmap(&ept, gpa(G1), M2), 0);
+        assert_int_equal(ept_unmap(&ept, gpa(3 * G1 - M2), M2), 0);
+    }
+    assert_int_equal(map(3 * G1, 0, M2, RWX), -E_NOMEM);
+    assert_int_equal(ept_prepare(&ept, gpa(3 * G1), G1), -E_NOMEM);
+    assert_int_equal(ept_prepare(&ept, gpa(M2), G1), -E_INVAL);
+    assert_int_equal(ept_prepare(&ept, gpa(G1), 0), -E_INVAL);
+    assert_int_equal(ept_prepare(&ept, gpa(T256), G1), -E_INVAL);
+    assert_int_equal(ept_prepare(&ept, gpa(T256 - G1), 2 * G1), -E_INVAL);
+    pool.limit = POOL;
+    assert_int_equal(map(4 * G1, 0, G1, RWX), 0);
+    assert_int_equal(ept_prepare(&ept, gpa(4 * G1), G1), -E_EXIST);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -427,6 +468,8 @@ int main(void)
         TEST(out_of_memory),
         TEST(out_of_memory_in_the_middle),
         TEST(walk_in_order),
+        TEST(taken_away_again),
+        TEST(prepared),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

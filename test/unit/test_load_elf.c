@@ -1,4 +1,4 @@
-/* SOURCES: hv/load/load.c hv/load/place.c hv/load/elf.c hv/load/multiboot1.c
+/* SOURCES: hv/load/load.c hv/load/place.c hv/load/plan.c hv/load/elf.c hv/load/multiboot1.c
  * hv/load/multiboot2.c hv/load/linux.c hv/lib.c hv/fmt.c */
 /* ELF files as such, and the list of what lies where. */
 #include "test/unit/load_fixture.h"
@@ -297,7 +297,7 @@ static void without_multiboot(void **state)
 static void place_begin(void)
 {
     fixture_begin(0);
-    place_init(&place, &mem);
+    place_init(&place, mem.size);
     error.text[0] = 0;
 }
 

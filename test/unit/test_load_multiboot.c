@@ -1,4 +1,4 @@
-/* SOURCES: hv/load/load.c hv/load/place.c hv/load/elf.c hv/load/multiboot1.c
+/* SOURCES: hv/load/load.c hv/load/place.c hv/load/plan.c hv/load/elf.c hv/load/multiboot1.c
  * hv/load/multiboot2.c hv/load/linux.c hv/lib.c hv/fmt.c */
 /* Headers of both versions, and what the guest is told. Multiboot Specification 0.6.96 "Boot
  * information format", Multiboot2 Specification 2.0 "Boot information format". */

@@ -14,7 +14,7 @@ static struct sched_entity hog, control, mgmt;
 
 static void add(struct sched_entity *e, uint32_t weight, uint64_t budget, uint64_t period)
 {
-    const struct sched_params p = {weight, SLICE, budget, period};
+    const struct sched_params p = {weight, SLICE, budget, period, 0};
 
     assert_int_equal(sched_add(&s, e, &p, 0), 0);
 }
@@ -141,13 +141,15 @@ static void waiting_is_counted(void **state)
 
 static void bad_parameters(void **state)
 {
-    const struct sched_params no_weight = {0, SLICE, 0, 0}, no_slice = {1, 0, 0, 0},
-                              too_much = {1, SLICE, 200, 100};
+    const struct sched_params no_weight = {0, SLICE, 0, 0, 0}, no_slice = {1, 0, 0, 0, 0},
+                              too_much = {1, SLICE, 200, 100, 0},
+                              promised = {1, SLICE, 50, 100, 60};
 
     (void)state;
     assert_int_equal(sched_add(&s, &hog, &no_weight, 0), -E_INVAL);
     assert_int_equal(sched_add(&s, &hog, &no_slice, 0), -E_INVAL);
     assert_int_equal(sched_add(&s, &hog, &too_much, 0), -E_INVAL);
+    assert_int_equal(sched_add(&s, &hog, &promised, 0), -E_INVAL);
 }
 
 static void an_idle_core_waits_for_the_first_sleeper(void **state)
@@ -328,7 +330,7 @@ static void charges_count(void **state)
 static void adding_and_removing(void **state)
 {
     static struct sched_entity many[SCHED_ENTITIES_MAX + 1];
-    const struct sched_params p = {100, SLICE, 0, 0};
+    const struct sched_params p = {100, SLICE, 0, 0, 0};
 
     (void)state;
     for (unsigned i = 0; i < SCHED_ENTITIES_MAX; i++)
@@ -337,6 +339,49 @@ static void adding_and_removing(void **state)
     for (unsigned i = 0; i < SCHED_ENTITIES_MAX; i++)
         sched_remove(&s, &many[i]);
     assert_null(sched_pick(&s, 1).entity);
+}
+
+/* Earliest deadline first among those that have a claim: both get theirs, and a crowd of hogs the
+ * rest, by weight. */
+static void guarantees_are_kept(void **state)
+{
+    const struct sched_params half = {1, SLICE, 0, 10 * SLICE, 5 * SLICE};
+    const struct sched_params third = {1, SLICE, 0, 6 * SLICE, 2 * SLICE};
+    static struct sched_entity hogs[4];
+
+    (void)state;
+    assert_int_equal(sched_add(&s, &control, &half, 0), 0);
+    assert_int_equal(sched_add(&s, &mgmt, &third, 0), 0);
+    for (unsigned i = 0; i < 4; i++)
+        add(&hogs[i], 1000, 0, 0);
+    for (uint64_t period = 1; period <= 30; period++) {
+        run_until((period - 1) * 30 * SLICE, period * 30 * SLICE);
+        assert_true(control.run_ticks >= period * 15 * SLICE);
+        assert_true(mgmt.run_ticks >= period * 10 * SLICE);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        assert_in_range(hogs[i].run_ticks, 30ull * SLICE, 45ull * SLICE);
+}
+
+/* Nobody runs on a claim for longer than it is. */
+static void a_claim_ends(void **state)
+{
+    const struct sched_params p = {100, SLICE, 0, 10 * SLICE, SLICE / 4};
+    struct sched_decision d;
+
+    (void)state;
+    add(&hog, 100, 0, 0);
+    run_until(0, SLICE);
+    assert_int_equal(sched_add(&s, &control, &p, SLICE), 0);
+    d = sched_pick(&s, SLICE);
+    assert_ptr_equal(d.entity, &control);
+    assert_int_equal(d.until, SLICE + SLICE / 4);
+    sched_ran(&s, &control, SLICE, d.until);
+    /* The next claim begins with the next period, also in the middle of another's slice. */
+    run_until(d.until, 11ull * SLICE - 10);
+    d = sched_pick(&s, 11ull * SLICE - 10);
+    assert_true(d.until <= 11ull * SLICE);
+    assert_ptr_equal(sched_pick(&s, 11ull * SLICE).entity, &control);
 }
 
 int main(void)
@@ -358,6 +403,8 @@ int main(void)
         cmocka_unit_test_setup(a_spent_budget_is_no_credit, setup),
         cmocka_unit_test_setup(charges_count, setup),
         cmocka_unit_test_setup(adding_and_removing, setup),
+        cmocka_unit_test_setup(guarantees_are_kept, setup),
+        cmocka_unit_test_setup(a_claim_ends, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,6 +125,28 @@ static int map(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_pe
     return ept_map(&b->ept, gpa, hpa, size, (unsigned)perm);
 }
 
+static void flush_ept(const struct vmx_guest *b)
+{
+    invept(common.ept_vpid & EPT_CAP_INVEPT_SINGLE ? INVEPT_SINGLE_CONTEXT : INVEPT_ALL_CONTEXT,
+           ept_pointer(&b->ept));
+}
+
+static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
+{
+    struct vmx_guest *b = g->backend;
+    int rc = ept_unmap(&b->ept, gpa, size);
+
+    flush_ept(b);
+    return rc;
+}
+
+static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
+{
+    struct vmx_guest *b = g->backend;
+
+    return ept_prepare(&b->ept, gpa, size);
+}
+
 struct audit {
     const struct guest *guest;
     const struct mem_map *map;
@@ -142,8 +164,9 @@ static int audit_page(void *ctx, const struct ept_mapping *m)
         const struct mem_range *r = mem_find(a->map, hpa(at));
         bool own = r && r->kind == MEM_GUEST && r->guest == a->guest->number;
         bool shared = r && r->kind == MEM_SHARED && a->guest->management && m->perm == EPT_READ;
+        bool image = r && r->kind == MEM_IMAGE && a->guest->management && !(m->perm & EPT_EXECUTE);
 
-        if (!own && !shared) {
+        if (!own && !shared && !image) {
             (void)fmt(a->text, a->size, "0x%lx maps to host 0x%lx, which is not the guest's",
                       m->gpa, at);
             return -E_PERM;
@@ -221,8 +244,7 @@ static int vcpu_init(struct vcpu *v, const struct load_result *start)
     memcpy(x->vmcs, &revision, sizeof(revision));
     vmx_unload(x);
     vmx_load(x);
-    invept(common.ept_vpid & EPT_CAP_INVEPT_SINGLE ? INVEPT_SINGLE_CONTEXT : INVEPT_ALL_CONTEXT,
-           ept_pointer(&b->ept));
+    flush_ept(b);
     vmx_flush_tlb(x);
     return vmx_setup(x, start);
 }
@@ -247,6 +269,8 @@ static const struct virt_ops ops = {
     .guest_init = guest_init,
     .guest_free = guest_free,
     .map = map,
+    .unmap = unmap,
+    .prepare = prepare,
     .audit = audit,
     .vcpu_init = vcpu_init,
     .vcpu_free = vcpu_free,

@@ -46,24 +46,35 @@ static unsigned best_level(const struct ept *e, uint64_t gpa, uint64_t hpa, uint
     return 1;
 }
 
-static int map_page(struct ept *e, uint64_t gpa, uint64_t hpa, unsigned level, unsigned perm)
+/* Makes the tables down to `level` where they are missing, and finds the entry there. */
+static int reach(struct ept *e, uint64_t gpa, unsigned level, uint64_t **entry)
 {
-    uint64_t *table = e->root, *entry;
+    uint64_t *table = e->root;
 
     for (unsigned at = LEVELS; at > level; at--) {
-        entry = entry_of(table, gpa, at);
-        if (!(*entry & PERM_MASK)) {
+        *entry = entry_of(table, gpa, at);
+        if (!(**entry & PERM_MASK)) {
             void *page = e->alloc(e->ctx);
 
             if (!page)
                 return -E_NOMEM;
-            *entry = (uintptr_t)page | PERM_MASK;
-        } else if (is_leaf(*entry, at)) {
+            **entry = (uintptr_t)page | PERM_MASK;
+        } else if (is_leaf(**entry, at)) {
             return -E_EXIST;
         }
-        table = table_of(*entry);
+        table = table_of(**entry);
     }
-    entry = entry_of(table, gpa, level);
+    *entry = entry_of(table, gpa, level);
+    return 0;
+}
+
+static int map_page(struct ept *e, uint64_t gpa, uint64_t hpa, unsigned level, unsigned perm)
+{
+    uint64_t *entry;
+    int rc = reach(e, gpa, level, &entry);
+
+    if (rc)
+        return rc;
     if (*entry & PERM_MASK)
         return -E_EXIST;
     *entry = hpa | perm | MEMORY_TYPE_WB | (level > 1 ? LARGE_PAGE : 0);
@@ -87,6 +98,53 @@ int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
             return rc;
         g += span(level);
         h += span(level);
+        size -= span(level);
+    }
+    return 0;
+}
+
+int ept_prepare(struct ept *e, gpa_t gpa, uint64_t size)
+{
+    uint64_t *entry;
+    int rc = 0;
+
+    if (gpa.v % span(3) || size == 0 || gpa.v >= GPA_LIMIT || size > GPA_LIMIT - gpa.v)
+        return -E_INVAL;
+    for (uint64_t at = gpa.v; rc == 0 && at < gpa.v + size; at += span(3))
+        rc = reach(e, at, 2, &entry);
+    return rc;
+}
+
+static uint64_t *find_leaf(const struct ept *e, uint64_t gpa, unsigned *level)
+{
+    uint64_t *table = e->root;
+
+    for (*level = LEVELS; *level > 0; --*level) {
+        uint64_t *entry = entry_of(table, gpa, *level);
+
+        if (!(*entry & PERM_MASK))
+            return NULL;
+        if (is_leaf(*entry, *level))
+            return entry;
+        table = table_of(*entry);
+    }
+    return NULL;
+}
+
+int ept_unmap(struct ept *e, gpa_t gpa, uint64_t size)
+{
+    uint64_t at = gpa.v;
+
+    if (at >= GPA_LIMIT || size > GPA_LIMIT - at)
+        return -E_INVAL;
+    while (size > 0) {
+        unsigned level;
+        uint64_t *entry = find_leaf(e, at, &level);
+
+        if (!entry || at % span(level) || size < span(level))
+            return -E_INVAL;
+        *entry = 0;
+        at += span(level);
         size -= span(level);
     }
     return 0;

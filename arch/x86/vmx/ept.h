@@ -28,6 +28,13 @@ int ept_init(struct ept *e, bool page_1g, void *(*alloc)(void *ctx), void *ctx) 
  * page-aligned, above 48 bits, or without EPT_READ), -E_EXIST (overlap), -E_NOMEM; after an error
  * part of the range may be mapped. */
 int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm) MUST_CHECK;
+/* Takes mappings away again: exactly whole pages as they were mapped. -E_INVAL when there is none
+ * or one lies only partly inside; what comes before it is gone then. Tables stay. The caller
+ * invalidates. */
+int ept_unmap(struct ept *e, gpa_t gpa, uint64_t size) MUST_CHECK;
+/* Makes the tables with which 2 MB pages can be mapped there later without memory. -E_NOMEM,
+ * -E_EXIST, -E_INVAL. */
+int ept_prepare(struct ept *e, gpa_t gpa, uint64_t size) MUST_CHECK;
 /* The mapping that holds `gpa` (its whole page). False if there is none. */
 bool ept_lookup(const struct ept *e, gpa_t gpa, struct ept_mapping *out);
 /* Calls visit(ctx, mapping) for each page; stops at the first nonzero result and returns it. */

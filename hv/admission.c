@@ -1,0 +1,61 @@
+#include "hv/admission.h"
+
+#include "hv/fmt.h"
+
+uint32_t admission_share(const struct guest_config *c)
+{
+    if (c->period_us == 0)
+        return 0;
+    return (uint32_t)(((uint64_t)c->guaranteed_us * ADMISSION_WHOLE + c->period_us - 1) /
+                      c->period_us);
+}
+
+static bool fits(const struct admission_core *k, uint32_t share)
+{
+    return k->guaranteed <= ADMISSION_WHOLE && share <= ADMISSION_WHOLE - k->guaranteed;
+}
+
+/* Tenths of a percent, for people. */
+static void refuse(const struct admission_core *k, unsigned core, const struct guest_config *c,
+                   char *why, size_t size)
+{
+    uint32_t asked = admission_share(c) / 1000;
+    uint32_t left = k->guaranteed < ADMISSION_WHOLE ? (ADMISSION_WHOLE - k->guaranteed) / 1000 : 0;
+
+    (void)fmt(why, size,
+              "not enough core time: %u us of %u us (%u.%u %%) asked, core %u has %u.%u %% left to "
+              "guarantee",
+              c->guaranteed_us, c->period_us, asked / 10, asked % 10, core, left / 10, left % 10);
+}
+
+int admission_choose(const struct admission_core *cores, unsigned count,
+                     const struct guest_config *c, unsigned *core, char *why, size_t size)
+{
+    uint32_t share = admission_share(c);
+    unsigned best = count, roomiest = 0;
+
+    if (c->core >= 0) {
+        *core = (unsigned)c->core;
+        if (*core >= count) {
+            (void)fmt(why, size, "there is no core %u: the machine has %u, numbered from 0", *core,
+                      count);
+            return -E_NOENT;
+        }
+        if (fits(&cores[*core], share))
+            return 0;
+        refuse(&cores[*core], *core, c, why, size);
+        return -E_BUSY;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (cores[i].guaranteed < cores[roomiest].guaranteed)
+            roomiest = i;
+        if (fits(&cores[i], share) && (best == count || cores[i].guests < cores[best].guests))
+            best = i;
+    }
+    if (best == count) {
+        refuse(&cores[roomiest], roomiest, c, why, size);
+        return -E_BUSY;
+    }
+    *core = best;
+    return 0;
+}

@@ -1,0 +1,22 @@
+/*
+ * May another guest come onto a core? Pure. Guaranteed time is never promised twice; guests without
+ * a guarantee always fit, they share what is left by weight.
+ */
+#pragma once
+
+#include "hv/config.h"
+
+#define ADMISSION_WHOLE 1000000u /* a core's time, in parts per million */
+
+struct admission_core {
+    uint32_t guests;
+    uint32_t guaranteed; /* parts per million of its time, of all guests on it */
+};
+
+/* What a guest's guarantee takes from its core, in parts per million, rounded up. */
+uint32_t admission_share(const struct guest_config *c);
+/* The core the guest asks for, or of those on which its guarantee fits the one with the fewest
+ * guests. -E_NOENT: no such core; -E_BUSY: not enough time left, and *why says the sum. */
+int admission_choose(const struct admission_core *cores, unsigned count,
+                     const struct guest_config *c, unsigned *core, char *why,
+                     size_t size) MUST_CHECK;

@@ -1,0 +1,447 @@
+/* Guests come and go. */
+#include "hv/guest.h"
+
+#include "hv/admission.h"
+#include "hv/arch.h"
+#include "hv/core.h"
+#include "hv/fmt.h"
+#include "hv/guest_life.h"
+#include "hv/guest_pages.h"
+#include "hv/hostmem.h"
+#include "hv/image.h"
+#include "hv/lib.h"
+#include "hv/log.h"
+#include "hv/net.h"
+#include "hv/panic.h"
+
+#define POOL_SIZE    (16u * PAGE_SIZE)
+#define RX_RING_SIZE (VIRTIO_NET_RX_RING * sizeof(struct virtio_net_frame))
+
+/* Never given back: another core may still look at a guest that has just gone. */
+static struct guest *pool;
+static struct guest *guests[ABI_GUESTS_MAX]; /* those in use */
+static struct guest *management;
+
+int guest_setup(void)
+{
+    pool = hostmem_alloc_zeroed(ABI_GUESTS_MAX * sizeof(*pool), MEM_HOST);
+    return pool ? guest_pages_setup() : -E_NOMEM;
+}
+
+struct guest *guest_get(unsigned number)
+{
+    return number < ABI_GUESTS_MAX ? __atomic_load_n(&guests[number], __ATOMIC_ACQUIRE) : NULL;
+}
+
+struct guest *guest_management(void)
+{
+    return management;
+}
+
+/* ---- pages for a guest's tables ---- */
+
+static bool add_pool(struct guest *g)
+{
+    uint8_t *p;
+
+    if (g->pool_count == GUEST_POOLS_MAX)
+        return false;
+    p = hostmem_alloc(POOL_SIZE, PAGE_SIZE, MEM_EPT, g->number);
+    if (!p)
+        return false;
+    g->pools[g->pool_count++] = p;
+    for (unsigned i = 0; i < POOL_SIZE / PAGE_SIZE; i++)
+        guest_free_page(g, p + i * PAGE_SIZE);
+    return true;
+}
+
+/* Pages come from small pools, so that a guest's tables lie together and the owner map stays short.
+ */
+void *guest_alloc_page(struct guest *g)
+{
+    void *page;
+
+    if (!g->free_pages && !add_pool(g))
+        return NULL;
+    page = g->free_pages;
+    memcpy(&g->free_pages, page, sizeof(void *));
+    memset(page, 0, PAGE_SIZE);
+    return page;
+}
+
+void guest_free_page(struct guest *g, void *page)
+{
+    memcpy(page, &g->free_pages, sizeof(void *));
+    g->free_pages = page;
+}
+
+/* ---- coming ---- */
+
+static void give_back(struct guest *g)
+{
+    hostmem_free(g->mem.base, g->mem.size);
+    hostmem_free(g->rx_ring, RX_RING_SIZE);
+    for (unsigned i = 0; i < g->pool_count; i++)
+        hostmem_free(g->pools[i], POOL_SIZE);
+    g->mem.base = NULL;
+    g->rx_ring = NULL;
+    g->pool_count = 0;
+}
+
+/* All that the guest will ever have, so that nothing can be short later. */
+static int take_memory(struct guest *g, char *why, size_t size)
+{
+    const struct guest_config *c = &g->config;
+
+    if (c->memory >= PAGE_SIZE_1G)
+        g->mem.base = hostmem_alloc(c->memory, PAGE_SIZE_1G, MEM_GUEST, g->number);
+    if (!g->mem.base)
+        g->mem.base = hostmem_alloc(c->memory, PAGE_SIZE_2M, MEM_GUEST, g->number);
+    if (!g->mem.base) {
+        (void)fmt(why, size,
+                  "not enough memory: %lu KiB asked, largest free piece %lu KiB of %lu KiB free",
+                  c->memory >> 10, hostmem_largest(PAGE_SIZE_2M) >> 10, hostmem_free_bytes() >> 10);
+        return -E_NOMEM;
+    }
+    g->mem.size = c->memory;
+    if (c->devices & DEV_NET)
+        g->rx_ring = hostmem_alloc(RX_RING_SIZE, PAGE_SIZE, MEM_EPT, g->number);
+    if (!add_pool(g) || ((c->devices & DEV_NET) && !g->rx_ring)) {
+        (void)fmt(why, size, "not enough memory for translation tables and network buffers");
+        give_back(g);
+        return -E_NOMEM;
+    }
+    return 0;
+}
+
+static struct guest *take_number(unsigned number, const struct guest_config *c, unsigned core)
+{
+    struct guest *g = &pool[number];
+
+    memset(g, 0, sizeof(*g));
+    g->number = number;
+    g->config = *c;
+    g->switch_port = -1;
+    g->vcpu.guest = g;
+    g->vcpu.core = core;
+    g->vcpu.platform = &g->platform;
+    g->phase = GUEST_BUILDING;
+    guest_pages_take(g);
+    g->vcpu.stats->core = core;
+    return g;
+}
+
+static void register_guest(struct guest *g)
+{
+    __atomic_store_n(&guests[g->number], g, __ATOMIC_RELEASE);
+    guest_pages_show(g, true);
+    guest_account_memory();
+}
+
+static void sum_up(struct admission_core *cores)
+{
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        const struct guest *g = guest_get(i);
+
+        if (!g)
+            continue;
+        cores[g->vcpu.core].guests++;
+        cores[g->vcpu.core].guaranteed += admission_share(&g->config);
+    }
+}
+
+int guest_admit(const struct guest_config *c, unsigned *core, char *why, size_t size)
+{
+    struct admission_core cores[ARCH_CORES_MAX] = {{0}};
+
+    sum_up(cores);
+    return admission_choose(cores, arch_core_count(), c, core, why, size);
+}
+
+struct guest *guest_create(unsigned number, const struct guest_config *c, unsigned core,
+                           bool is_management)
+{
+    char why[ABI_TEXT_MAX];
+    const char *missing;
+    struct guest *g;
+
+    if (number >= ABI_GUESTS_MAX || guests[number])
+        return NULL;
+    g = take_number(number, c, core);
+    g->management = is_management;
+    if (is_management) {
+        g->status->flags |= ABI_GUEST_MANAGEMENT;
+        guest_host_page()->self = number;
+        management = g;
+    }
+    register_guest(g);
+    (void)!image_take(g, true, &missing); /* what is not there is told when it is loaded */
+    if (take_memory(g, why, sizeof(why)))
+        guest_fail(g, why);
+    while (g->phase == GUEST_BUILDING)
+        guest_build_step(g);
+    return g;
+}
+
+static bool name_is_taken(const char *name)
+{
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        const struct guest *g = guest_get(i);
+
+        if (g && strcmp(g->config.name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int free_number(void)
+{
+    for (unsigned i = 1; i <= CONFIG_GUESTS_MAX; i++)
+        if (!guest_get(i))
+            return (int)i;
+    return -E_NOSPC;
+}
+
+/* How much each source of the plan has. */
+static void measure(const struct guest_config *c, struct load_sizes *sizes)
+{
+    const uint8_t *data;
+
+    memset(sizes, 0, sizeof(*sizes));
+    (void)image_source(c->image, &data, &sizes->size[LOAD_FROM_IMAGE]);
+    for (unsigned i = 0; i < c->module_count; i++)
+        (void)image_source(c->modules[i].file, &data, &sizes->size[LOAD_FROM_MODULE + i]);
+}
+
+static int take_images(struct guest *g, const struct abi_create *r, char *why, size_t size)
+{
+    struct load_sizes sizes;
+    const char *what;
+    int rc = image_take(g, r->planned, &what);
+
+    if (rc == -E_NOENT)
+        (void)fmt(why, size, "there is no image \"%s\"", what);
+    else if (rc)
+        (void)fmt(why, size, "\"%s\" was uploaded: without a plan only the ISO's images load",
+                  what);
+    if (rc || !r->planned)
+        return rc;
+    measure(&g->config, &sizes);
+    if (load_plan_check(&r->plan, &sizes, g->config.memory, &what)) {
+        (void)fmt(why, size, "the load plan is not possible: %s", what);
+        image_release(g);
+        return -E_INVAL;
+    }
+    g->plan = r->plan;
+    g->planned = true;
+    return 0;
+}
+
+int guest_deploy(const struct abi_create *r, char *why, size_t size)
+{
+    const char *field;
+    unsigned core;
+    struct guest *g;
+    int rc = 0, number;
+
+    if (config_check_guest(&r->config, &field)) {
+        (void)fmt(why, size, "%s is not possible", field);
+        return -E_INVAL;
+    }
+    if (name_is_taken(r->config.name)) {
+        (void)fmt(why, size, "there is a guest with the name \"%s\"", r->config.name);
+        return -E_EXIST;
+    }
+    number = free_number();
+    if (number < 0) {
+        (void)fmt(why, size, "there are %u guests: no more fit", CONFIG_GUESTS_MAX);
+        return number;
+    }
+    rc = guest_admit(&r->config, &core, why, size);
+    if (rc)
+        return rc;
+    if (!core_get(core)->vmx_root) {
+        (void)fmt(why, size, "core %u is not in VMX root operation", core);
+        return -E_NOENT;
+    }
+    g = take_number((unsigned)number, &r->config, core);
+    rc = take_memory(g, why, size);
+    if (rc)
+        return rc;
+    rc = take_images(g, r, why, size);
+    if (rc) {
+        give_back(g);
+        return rc;
+    }
+    register_guest(g);
+    log_info("guest %s: created on core %u with %lu KiB", g->config.name, core, g->mem.size >> 10);
+    core_adopt(core, g);
+    return number;
+}
+
+/* ---- being made: steps on the owning core, or at start-up ---- */
+
+static const char *map_memory(struct guest *g)
+{
+    const struct virt_ops *ops = virt_backend();
+
+    if (ops->guest_init(g) || ops->map(g, gpa(0), arch_hpa(g->mem.base), g->mem.size, MAP_RWX))
+        return "out of host memory for translation tables";
+    if (!g->management)
+        return NULL;
+    if (guest_pages_map(g, ops) ||
+        ops->prepare(g, gpa(ABI_IMAGES_GPA), ABI_IMAGES * ABI_IMAGE_SIZE_MAX))
+        return "the control pages cannot be mapped";
+    return NULL;
+}
+
+static const char *attach_net(struct guest *g)
+{
+    const struct virtio_net_host host = {.ctx = g, .transmit = guest_on_transmit};
+    /* Locally administered, the same at each start of the machine: number in the last byte. */
+    const uint8_t mac[6] = {0x52, 0x42, 0x48, 0, 0, (uint8_t)g->number};
+
+    if (!(g->config.devices & DEV_NET))
+        return NULL;
+    memcpy(g->status->mac, mac, sizeof(mac));
+    virtio_net_init(&g->platform.net, &g->mem, mac, g->rx_ring, &host);
+    g->switch_port = net_attach(guest_on_frame, g);
+    if (g->switch_port < 0)
+        return "no free port on the virtual switch";
+    return net_set_address((unsigned)g->switch_port, mac) ? "its network address is taken" : NULL;
+}
+
+struct audit {
+    const struct guest *guest;
+    char text[ABI_TEXT_MAX];
+};
+
+static int audit(void *ctx, const struct mem_map *map)
+{
+    struct audit *a = ctx;
+
+    return virt_backend()->audit(a->guest, map, a->text, sizeof(a->text));
+}
+
+static bool passes_audit(const struct guest *g)
+{
+    struct audit a = {.guest = g};
+
+    if (hostmem_look(audit, &a) == 0)
+        return true;
+    log_warn("guest %s: isolation audit failed: %s", g->config.name, a.text);
+    return false;
+}
+
+enum build_step { BUILD_RX_RING, BUILD_MAP, BUILD_NET, BUILD_AUDIT, BUILD_DONE };
+
+/* True: cleared. */
+static bool clear_rx_ring(struct guest *g)
+{
+    uint64_t n = min_u64(GUEST_STEP, RX_RING_SIZE - g->cleared);
+
+    if (!g->rx_ring)
+        return true;
+    memset((uint8_t *)g->rx_ring + g->cleared, 0, n);
+    g->cleared += n;
+    return g->cleared == RX_RING_SIZE;
+}
+
+void guest_build_step(struct guest *g)
+{
+    const char *why = NULL;
+
+    switch ((enum build_step)g->built) {
+    case BUILD_RX_RING:
+        if (!clear_rx_ring(g))
+            return;
+        break;
+    case BUILD_MAP:
+        why = map_memory(g);
+        break;
+    case BUILD_NET:
+        why = attach_net(g);
+        break;
+    case BUILD_AUDIT:
+        if (!passes_audit(g))
+            why = "its memory is not its own: see the log";
+        break;
+    case BUILD_DONE:
+        g->complete = true;
+        guest_begin_start(g);
+        return;
+    }
+    if (why)
+        guest_fail(g, why);
+    g->built++;
+}
+
+int guest_audit_all(void)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++)
+        if (guests[i] && guests[i]->backend && !passes_audit(guests[i]))
+            rc = -E_PERM;
+    return rc;
+}
+
+/* ---- going ---- */
+
+static void add_scrub(struct guest *g, void *p, uint64_t size)
+{
+    if (p)
+        g->scrub[g->scrub_count++] = (struct guest_scrub){p, size};
+}
+
+/* Everything that held what was the guest's: memory, registers, frames, dumps, console. */
+void guest_begin_scrub(struct guest *g)
+{
+    if (g->switch_port >= 0)
+        net_detach((unsigned)g->switch_port);
+    g->switch_port = -1;
+    guest_set_state(g, ABI_GUEST_DELETING, "deleted by request");
+    g->complete = false;
+    g->scrub_count = 0;
+    add_scrub(g, g->mem.base, g->mem.base ? g->mem.size : 0);
+    add_scrub(g, g->rx_ring, RX_RING_SIZE);
+    for (unsigned i = 0; i < g->pool_count; i++)
+        add_scrub(g, g->pools[i], POOL_SIZE);
+    add_scrub(g, g->snapshots, ABI_SNAPSHOTS * sizeof(struct abi_snapshot));
+    add_scrub(g, g->exits, GUEST_EXITS_SIZE);
+    add_scrub(g, g->bitmaps, ABI_BITMAPS_SIZE);
+    add_scrub(g, g->console, GUEST_CONSOLE_SIZE);
+    if (g->backend)
+        virt_backend()->guest_free(g);
+    g->phase = GUEST_SCRUBBING;
+}
+
+void guest_scrub_step(struct guest *g)
+{
+    struct guest_scrub *s = &g->scrub[g->scrub_count - 1];
+    uint64_t n = min_u64(GUEST_STEP, s->size);
+
+    memset(s->at, 0, n);
+    s->at += n;
+    s->size -= n;
+    if (s->size == 0 && --g->scrub_count == 0)
+        g->phase = GUEST_GONE;
+}
+
+void guest_destroy(struct guest *g)
+{
+    char name[ABI_NAME_MAX];
+
+    (void)str_copy(name, sizeof(name), g->config.name);
+    image_release(g);
+    give_back(g);
+    guest_account_memory();
+    guest_set_state(g, ABI_GUEST_EMPTY, "deleted by request");
+    /* But its sequence: a reader in the middle of it must notice. */
+    memset((uint8_t *)g->status + sizeof(g->status->sequence), 0,
+           sizeof(*g->status) - sizeof(g->status->sequence));
+    log_info("guest %s: deleted, its memory is scrubbed and free", name);
+    __atomic_store_n(&guests[g->number], NULL, __ATOMIC_RELEASE);
+    guest_pages_show(g, false);
+    guest_tell_management(g);
+}

@@ -1,0 +1,251 @@
+#include "hv/guest_pages.h"
+
+#include "hv/arch.h"
+#include "hv/core.h"
+#include "hv/guest_life.h"
+#include "hv/hostmem.h"
+#include "hv/lib.h"
+#include "hv/log.h"
+
+static struct {
+    struct abi_host *host;
+    struct abi_caps *caps; /* one a core */
+    struct abi_images *images;
+    struct abi_events *events;
+    struct spinlock events_lock, memory_lock;
+    struct number_pages {
+        struct abi_guest *status;
+        struct abi_snapshot *snapshots;
+        struct abi_exit *exits;
+        uint8_t *bitmaps;
+        struct abi_ring *console;
+    } numbers[ABI_GUESTS_MAX];
+} pages;
+
+struct abi_host *guest_host_page(void)
+{
+    return pages.host;
+}
+
+struct abi_caps *guest_caps_page(void)
+{
+    return pages.caps;
+}
+
+struct abi_images *guest_images_page(void)
+{
+    return pages.images;
+}
+
+static int set_up_number(struct number_pages *n)
+{
+    n->status = hostmem_alloc_zeroed(ABI_GUEST_SIZE, MEM_SHARED);
+    n->snapshots = hostmem_alloc_zeroed(ABI_SNAPSHOTS * sizeof(struct abi_snapshot), MEM_SHARED);
+    n->bitmaps = hostmem_alloc_zeroed(ABI_BITMAPS_SIZE, MEM_SHARED);
+    n->console = hostmem_alloc_zeroed(GUEST_CONSOLE_SIZE, MEM_SHARED);
+    /* enter.asm finds the ring's end by its alignment. */
+    n->exits = hostmem_alloc(GUEST_EXITS_SIZE, 2 * GUEST_EXITS_SIZE, MEM_SHARED, 0);
+    if (!n->status || !n->snapshots || !n->bitmaps || !n->console || !n->exits)
+        return -E_NOMEM;
+    memset(n->exits, 0, GUEST_EXITS_SIZE);
+    return 0;
+}
+
+static void list_boot_modules(void)
+{
+    struct abi_images *p = pages.images;
+
+    for (unsigned i = 0; i < arch_module_count() && i < ABI_BOOT_MODULES_MAX; i++) {
+        (void)str_copy(p->modules[i].name, sizeof(p->modules[i].name), arch_module(i)->name);
+        p->modules[i].size = arch_module(i)->size;
+        p->module_count++;
+    }
+}
+
+int guest_pages_setup(void)
+{
+    int rc = 0;
+
+    pages.host = hostmem_alloc_zeroed(ABI_HOST_SIZE, MEM_SHARED);
+    pages.caps = hostmem_alloc_zeroed(ABI_CAPS_SIZE, MEM_SHARED);
+    pages.images = hostmem_alloc_zeroed(ABI_IMAGES_SIZE, MEM_SHARED);
+    pages.events = hostmem_alloc_zeroed(ABI_EVENTS_SIZE, MEM_SHARED);
+    if (!pages.host || !pages.caps || !pages.images || !pages.events)
+        return -E_NOMEM;
+    list_boot_modules();
+    for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++)
+        rc = set_up_number(&pages.numbers[i]);
+    return rc;
+}
+
+static int map_shared(struct guest *m, const struct virt_ops *ops, uint64_t at, const void *p,
+                      uint64_t size)
+{
+    return ops->map(m, gpa(at), arch_hpa(p), align_up(size, PAGE_SIZE), MAP_R);
+}
+
+int guest_pages_map(struct guest *m, const struct virt_ops *ops)
+{
+    const struct {
+        uint64_t at;
+        const void *page;
+        uint64_t size;
+    } common[] = {
+        {ABI_HOST_GPA, pages.host, ABI_HOST_SIZE},
+        {ABI_CAPS_GPA, pages.caps, ABI_CAPS_SIZE},
+        {ABI_EVENTS_GPA, pages.events, ABI_EVENTS_SIZE},
+        {ABI_IMAGES_PAGE_GPA, pages.images, ABI_IMAGES_SIZE},
+        {ABI_LOG_GPA, log_ring(), sizeof(struct abi_ring) + ABI_LOG_RING_SIZE},
+    };
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < ARRAY_LEN(common); i++)
+        rc = map_shared(m, ops, common[i].at, common[i].page, common[i].size);
+    for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++) {
+        const struct number_pages *n = &pages.numbers[i];
+
+        rc = map_shared(m, ops, ABI_GUEST_GPA(i), n->status, ABI_GUEST_SIZE);
+        if (rc == 0)
+            rc = map_shared(m, ops, ABI_SNAPSHOT_GPA(i), n->snapshots,
+                            ABI_SNAPSHOTS * sizeof(struct abi_snapshot));
+        if (rc == 0)
+            rc = map_shared(m, ops, ABI_EXITS_GPA(i), n->exits, GUEST_EXITS_SIZE);
+        if (rc == 0)
+            rc = map_shared(m, ops, ABI_BITMAPS_GPA(i), n->bitmaps, ABI_BITMAPS_SIZE);
+        if (rc == 0)
+            rc = map_shared(m, ops, ABI_CONSOLE_GPA(i), n->console, GUEST_CONSOLE_SIZE);
+    }
+    return rc;
+}
+
+/* The status page is written by one core at a time; readers copy until the sequence is even and
+ * unchanged. */
+static void status_begin(struct guest *g)
+{
+    __atomic_fetch_add(&g->status->sequence, 1, __ATOMIC_ACQ_REL);
+}
+
+static void status_end(struct guest *g)
+{
+    __atomic_fetch_add(&g->status->sequence, 1, __ATOMIC_RELEASE);
+}
+
+static void fill_status(struct guest *g)
+{
+    const struct guest_config *c = &g->config;
+    struct abi_guest *s = g->status;
+
+    s->state = ABI_GUEST_STARTING;
+    s->flags = g->management ? (uint32_t)ABI_GUEST_MANAGEMENT : 0;
+    s->vcpu_count = 1;
+    (void)str_copy(s->name, sizeof(s->name), c->name);
+    (void)str_copy(s->image, sizeof(s->image), c->image);
+    (void)str_copy(s->cmdline, sizeof(s->cmdline), c->cmdline);
+    s->memory = c->memory;
+    s->weight = c->weight;
+    s->slice_us = c->slice_us;
+    s->budget_us = c->budget_us;
+    s->period_us = c->period_us;
+    s->guaranteed_us = c->guaranteed_us;
+    s->restart = (uint32_t)c->restart;
+    s->restart_limit = c->restart_limit;
+    s->paused_clock = (uint32_t)c->paused_clock;
+    s->devices = c->devices;
+    s->exit_profile = (uint16_t)c->exit_profile;
+    s->module_count = c->module_count;
+    for (unsigned i = 0; i < c->module_count; i++) {
+        (void)str_copy(s->modules[i].file, sizeof(s->modules[i].file), c->modules[i].file);
+        (void)str_copy(s->modules[i].args, sizeof(s->modules[i].args), c->modules[i].args);
+    }
+}
+
+void guest_pages_take(struct guest *g)
+{
+    const struct number_pages *n = &pages.numbers[g->number];
+
+    g->status = n->status;
+    g->snapshots = n->snapshots;
+    g->bitmaps = n->bitmaps;
+    g->console = n->console;
+    g->exits = n->exits;
+    g->console->size = ABI_CONSOLE_RING_SIZE;
+    g->vcpu.exit = &g->exits[ABI_EXITS - 1];
+    g->vcpu.stats = &g->status->vcpus[0];
+    status_begin(g);
+    fill_status(g);
+    status_end(g);
+}
+
+void guest_pages_show(const struct guest *g, bool in_use)
+{
+    if (in_use)
+        __atomic_fetch_or(&pages.host->guests, 1u << g->number, __ATOMIC_RELEASE);
+    else
+        __atomic_fetch_and(&pages.host->guests, ~(1u << g->number), __ATOMIC_RELEASE);
+}
+
+void guest_tell_management(const struct guest *g)
+{
+    struct guest *m = guest_management();
+
+    if (m && m != g)
+        core_request(&m->vcpu, VCPU_REQ_EVENT);
+}
+
+static void note_event(const struct guest *g)
+{
+    struct abi_event *e;
+    uint64_t n;
+
+    spin_lock(&pages.events_lock);
+    n = pages.events->newest + 1;
+    e = &pages.events->ring[(n - 1) % ABI_EVENTS];
+    __atomic_store_n(&e->sequence, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    e->tsc = arch_tsc();
+    e->guest = g->number;
+    e->state = g->status->state;
+    e->restarts = g->status->restarts;
+    memcpy(e->name, g->status->name, sizeof(e->name));
+    memcpy(e->why, g->status->why, sizeof(e->why));
+    __atomic_store_n(&e->sequence, n, __ATOMIC_RELEASE);
+    __atomic_store_n(&pages.events->newest, n, __ATOMIC_RELEASE);
+    spin_unlock(&pages.events_lock);
+    guest_tell_management(g);
+}
+
+void guest_set_state(struct guest *g, enum abi_guest_state state, const char *why)
+{
+    status_begin(g);
+    g->status->state = state;
+    (void)str_copy(g->status->why, sizeof(g->status->why), why);
+    if (state == ABI_GUEST_RUNNING)
+        g->status->started_tsc = arch_tsc();
+    else
+        g->status->stopped_tsc = arch_tsc();
+    status_end(g);
+    note_event(g);
+}
+
+void guest_set_paused(struct guest *g, bool paused)
+{
+    status_begin(g);
+    g->status->state = paused ? ABI_GUEST_PAUSED : ABI_GUEST_RUNNING;
+    status_end(g);
+    log_info("guest %s: %s", g->config.name, paused ? "paused" : "resumed");
+    note_event(g);
+}
+
+void guest_set_image_kind(struct guest *g, const char *kind)
+{
+    status_begin(g);
+    (void)str_copy(g->status->image_kind, sizeof(g->status->image_kind), kind);
+    status_end(g);
+}
+
+void guest_account_memory(void)
+{
+    spin_lock(&pages.memory_lock);
+    hostmem_account(&pages.host->memory);
+    spin_unlock(&pages.memory_lock);
+}

@@ -1,0 +1,38 @@
+/*
+ * What the management guest sees of the machine: the shared pages of hv/abi/control.h. Those of a
+ * guest belong to its number and are there from the start, so that guests can come and go while the
+ * management guest runs.
+ */
+#pragma once
+
+#include "hv/abi/deploy.h"
+#include "hv/guest.h"
+#include "hv/virt.h"
+
+#define GUEST_EXITS_SIZE   (ABI_EXITS * sizeof(struct abi_exit))
+#define GUEST_CONSOLE_SIZE (sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE)
+
+/* Allocates all of them. Boot core; -E_NOMEM. */
+int guest_pages_setup(void) MUST_CHECK;
+/* Maps all of them into the management guest, read-only. */
+int guest_pages_map(struct guest *m, const struct virt_ops *ops) MUST_CHECK;
+/* Gives the guest its number's pages, and says there what it is (state ABI_GUEST_STARTING). They
+ * are clean: new, or scrubbed. */
+void guest_pages_take(struct guest *g);
+/* The number is in use, or not. Any core. */
+void guest_pages_show(const struct guest *g, bool in_use);
+
+/* A new state with its reason, and an event of it. Owning core. */
+void guest_set_state(struct guest *g, enum abi_guest_state state, const char *why);
+/* Of a guest that goes on living: the times of its start and end stay. */
+void guest_set_paused(struct guest *g, bool paused);
+void guest_set_image_kind(struct guest *g, const char *kind);
+/* The management guest is told that something changed. */
+void guest_tell_management(const struct guest *g);
+
+/* The pages themselves, root's view. */
+struct abi_host *guest_host_page(void);
+struct abi_caps *guest_caps_page(void); /* by core number */
+struct abi_images *guest_images_page(void);
+/* Recounts abi_host.memory. */
+void guest_account_memory(void);

@@ -1,0 +1,98 @@
+#include "hv/hostmem.h"
+
+#include "hv/arch.h"
+#include "hv/lib.h"
+#include "hv/panic.h"
+#include "hv/spinlock.h"
+
+#define BELOW_4G (4ull << 30)
+
+static struct mem_map *map;
+static struct spinlock lock;
+
+void hostmem_init(struct mem_map *m)
+{
+    map = m;
+}
+
+void *hostmem_alloc(uint64_t size, uint64_t align, enum mem_owner_kind kind, unsigned guest)
+{
+    hpa_t a;
+    int rc;
+
+    size = align_up(size, PAGE_SIZE);
+    spin_lock(&lock);
+    rc = mem_alloc(map, size, align, BELOW_4G, kind, guest, &a);
+    if (rc == -E_NOMEM)
+        rc = mem_alloc(map, size, align, NEVER, kind, guest, &a);
+    spin_unlock(&lock);
+    return rc ? NULL : arch_ptr(a);
+}
+
+void *hostmem_alloc_zeroed(uint64_t size, enum mem_owner_kind kind)
+{
+    void *p = hostmem_alloc(size, PAGE_SIZE, kind, 0);
+
+    if (p)
+        memset(p, 0, align_up(size, PAGE_SIZE));
+    return p;
+}
+
+void hostmem_free(void *p, uint64_t size)
+{
+    int rc;
+
+    if (!p)
+        return;
+    spin_lock(&lock);
+    rc = mem_free(map, arch_hpa(p), align_up(size, PAGE_SIZE));
+    spin_unlock(&lock);
+    if (rc)
+        panic("memory at %p is given back that nobody had", p);
+}
+
+uint64_t hostmem_largest(uint64_t align)
+{
+    uint64_t n;
+
+    spin_lock(&lock);
+    n = mem_largest(map, align);
+    spin_unlock(&lock);
+    return n;
+}
+
+uint64_t hostmem_free_bytes(void)
+{
+    uint64_t n;
+
+    spin_lock(&lock);
+    n = mem_total(map, MEM_FREE);
+    spin_unlock(&lock);
+    return n;
+}
+
+void hostmem_account(struct abi_memory *m)
+{
+    spin_lock(&lock);
+    m->free = mem_total(map, MEM_FREE);
+    m->host = mem_total(map, MEM_HOST);
+    m->modules = mem_total(map, MEM_MODULE);
+    m->shared = mem_total(map, MEM_SHARED);
+    m->guests = mem_total(map, MEM_GUEST);
+    m->tables = mem_total(map, MEM_EPT);
+    m->images = mem_total(map, MEM_IMAGE);
+    m->reserved = mem_total(map, MEM_RESERVED);
+    m->largest_free = mem_largest(map, PAGE_SIZE_2M);
+    spin_unlock(&lock);
+    m->total = m->free + m->host + m->modules + m->shared + m->guests + m->tables + m->images;
+}
+
+int hostmem_look(int (*f)(void *ctx, const struct mem_map *map), void *ctx)
+{
+    int rc;
+
+    spin_lock(&lock);
+    rc = f(ctx, map);
+    spin_unlock(&lock);
+    return rc;
+}

@@ -1,0 +1,194 @@
+#include "hv/image.h"
+
+#include "hv/arch.h"
+#include "hv/guest_pages.h"
+#include "hv/hostmem.h"
+#include "hv/lib.h"
+#include "hv/log.h"
+#include "hv/panic.h"
+
+/* Beside the shared page: nothing there is believed. */
+static struct {
+    uint8_t *data;
+    uint64_t capacity; /* bytes of memory, whole large pages */
+} memory[ABI_IMAGES];
+
+static struct abi_image *slot_of(uint64_t slot)
+{
+    return slot < ABI_IMAGES ? &guest_images_page()->images[slot] : NULL;
+}
+
+static struct abi_image *find_ready(const char *name)
+{
+    for (unsigned i = 0; i < ABI_IMAGES; i++) {
+        struct abi_image *k = slot_of(i);
+
+        if (k->state == ABI_IMAGE_READY && strcmp(k->name, name) == 0)
+            return k;
+    }
+    return NULL;
+}
+
+static struct abi_boot_module *find_module(const char *name)
+{
+    struct abi_images *p = guest_images_page();
+
+    for (unsigned i = 0; i < p->module_count; i++)
+        if (strcmp(p->modules[i].name, name) == 0)
+            return &p->modules[i];
+    return NULL;
+}
+
+static bool name_is_good(const char *name)
+{
+    for (size_t i = 0; i < ABI_IMAGE_NAME_MAX; i++)
+        if (!name[i])
+            return i > 0;
+    return false;
+}
+
+static void free_slot(struct guest *m, uint64_t slot)
+{
+    struct abi_image *k = slot_of(slot);
+
+    if (virt_backend()->unmap(m, gpa(ABI_IMAGE_GPA(slot)), memory[slot].capacity))
+        panic("image %lu is not mapped where it was", slot);
+    __atomic_store_n(&k->state, ABI_IMAGE_FREE, __ATOMIC_RELEASE);
+    hostmem_free(memory[slot].data, memory[slot].capacity);
+    memory[slot].data = NULL;
+    guest_account_memory();
+}
+
+int64_t image_begin(struct guest *m, const struct abi_image_request *r)
+{
+    uint64_t capacity = align_up(r->size, PAGE_SIZE_2M), slot = 0;
+    struct abi_image *k;
+    uint8_t *data;
+
+    if (!name_is_good(r->name) || r->size == 0 || r->size > ABI_IMAGE_SIZE_MAX)
+        return -E_INVAL;
+    if (find_module(r->name))
+        return -E_EXIST;
+    while (slot < ABI_IMAGES && slot_of(slot)->state != ABI_IMAGE_FREE)
+        slot++;
+    if (slot == ABI_IMAGES)
+        return -E_NOSPC;
+    /* Not cleared: what guests had there was scrubbed, and it goes into guests only as the plans of
+     * the management guest say, which can read it already. */
+    data = hostmem_alloc(capacity, PAGE_SIZE_2M, MEM_IMAGE, 0);
+    if (!data)
+        return -E_NOMEM;
+    if (virt_backend()->map(m, gpa(ABI_IMAGE_GPA(slot)), arch_hpa(data), capacity, MAP_RW)) {
+        hostmem_free(data, capacity);
+        return -E_NOMEM;
+    }
+    memory[slot].data = data;
+    memory[slot].capacity = capacity;
+    k = slot_of(slot);
+    *k = (struct abi_image){.size = r->size};
+    memcpy(k->name, r->name, sizeof(k->name));
+    __atomic_store_n(&k->state, ABI_IMAGE_FILLING, __ATOMIC_RELEASE);
+    guest_account_memory();
+    return (int64_t)slot;
+}
+
+int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32])
+{
+    struct abi_image *k = slot_of(slot), *old;
+
+    if (!k || k->state != ABI_IMAGE_FILLING)
+        return -E_NOENT;
+    old = find_ready(k->name);
+    if (old && old->users)
+        return -E_BUSY;
+    if (old)
+        free_slot(m, (uint64_t)(old - slot_of(0)));
+    /* From now on it stays as it is. */
+    if (virt_backend()->unmap(m, gpa(ABI_IMAGE_GPA(slot)), memory[slot].capacity) ||
+        virt_backend()->map(m, gpa(ABI_IMAGE_GPA(slot)), arch_hpa(memory[slot].data),
+                            memory[slot].capacity, MAP_R))
+        panic("image %lu cannot be mapped where it was", slot);
+    memcpy(k->sha256, sha256, sizeof(k->sha256));
+    __atomic_store_n(&k->state, ABI_IMAGE_READY, __ATOMIC_RELEASE);
+    log_info("image %s: %lu bytes", k->name, k->size);
+    return 0;
+}
+
+int64_t image_drop(struct guest *m, uint64_t slot)
+{
+    struct abi_image *k = slot_of(slot);
+
+    if (!k || k->state == ABI_IMAGE_FREE)
+        return -E_NOENT;
+    if (k->users)
+        return -E_BUSY;
+    free_slot(m, slot);
+    return 0;
+}
+
+void image_drop_unfinished(struct guest *m)
+{
+    for (uint64_t i = 0; i < ABI_IMAGES; i++)
+        if (slot_of(i)->state == ABI_IMAGE_FILLING)
+            free_slot(m, i);
+}
+
+/* Of image number n of a guest: 0 its image, then its modules. */
+static const char *name_of(const struct guest_config *c, unsigned n)
+{
+    return n == 0 ? c->image : c->modules[n - 1].file;
+}
+
+int image_take(const struct guest *g, bool planned, const char **name)
+{
+    for (unsigned i = 0; i <= g->config.module_count; i++) {
+        *name = name_of(&g->config, i);
+        if (find_module(*name))
+            continue;
+        if (!find_ready(*name))
+            return -E_NOENT;
+        if (!planned)
+            return -E_STATE;
+    }
+    for (unsigned i = 0; i <= g->config.module_count; i++) {
+        struct abi_boot_module *k = find_module(name_of(&g->config, i));
+
+        if (k)
+            __atomic_fetch_or(&k->users, 1ull << g->number, __ATOMIC_RELEASE);
+        else
+            __atomic_fetch_or(&find_ready(name_of(&g->config, i))->users, 1u << g->number,
+                              __ATOMIC_RELEASE);
+    }
+    return 0;
+}
+
+void image_release(const struct guest *g)
+{
+    struct abi_images *p = guest_images_page();
+
+    for (unsigned i = 0; i < ABI_IMAGES; i++)
+        __atomic_fetch_and(&p->images[i].users, ~(1u << g->number), __ATOMIC_RELEASE);
+    for (unsigned i = 0; i < p->module_count; i++)
+        __atomic_fetch_and(&p->modules[i].users, ~(1ull << g->number), __ATOMIC_RELEASE);
+}
+
+bool image_source(const char *name, const uint8_t **data, uint64_t *size)
+{
+    const struct abi_image *k;
+
+    for (unsigned i = 0; i < arch_module_count(); i++) {
+        const struct arch_module *m = arch_module(i);
+
+        if (strcmp(m->name, name) == 0) {
+            *data = m->data;
+            *size = m->size;
+            return true;
+        }
+    }
+    k = find_ready(name);
+    if (!k)
+        return false;
+    *data = memory[k - slot_of(0)].data;
+    *size = k->size;
+    return true;
+}
