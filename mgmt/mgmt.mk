@@ -11,7 +11,7 @@ MGMT_C := $(wildcard mgmt/*.c mgmt/pc/*.c)
 MGMT_PURE := hv/fmt.c hv/lib.c hv/json.c arch/x86/vmx/fields.c arch/x86/vmx/names.c $(DECODE_C) $(wildcard arch/x86/vmx/entry_check*.c) arch/x86/vmx/caps.c
 # What is told about a VMCS, without a request: linked into vmcsdump too.
 MGMT_TELL := mgmt/json.c mgmt/dump.c mgmt/dump_options.c mgmt/report.c mgmt/layout.c mgmt/capabilities.c
-MGMT_LWIP := core/def core/inet_chksum core/init core/ip core/mem core/memp core/netif core/pbuf core/raw \
+MGMT_LWIP := core/altcp core/altcp_alloc core/altcp_tcp core/def core/inet_chksum core/init core/ip core/mem core/memp core/netif core/pbuf core/raw \
         core/stats core/sys core/tcp core/tcp_in core/tcp_out core/timeouts core/udp core/ipv4/dhcp \
         core/ipv4/etharp core/ipv4/icmp core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag netif/ethernet
 MGMT_LLHTTP := api http llhttp

@@ -1,7 +1,7 @@
 #include "mgmt/server.h"
 
 #include "hv/fmt.h"
-#include "lwip/tcp.h"
+#include "lwip/altcp_tcp.h"
 #include "mgmt/port.h"
 
 #include <string.h>
@@ -25,7 +25,7 @@ enum phase { PHASE_FREE, PHASE_READING, PHASE_WAITING, PHASE_SENDING, PHASE_STRE
 
 static struct connection {
     enum phase phase;
-    struct tcp_pcb *pcb;
+    struct altcp_pcb *pcb;
     struct pbuf *pending; /* received, not yet parsed */
     u16_t used;           /* of pending's first buffer */
     uint32_t since;       /* when the phase began, ms */
@@ -60,25 +60,25 @@ static void release(struct connection *c)
     c->phase = PHASE_FREE;
 }
 
-static void detach(struct tcp_pcb *pcb)
+static void detach(struct altcp_pcb *pcb)
 {
-    tcp_arg(pcb, NULL);
-    tcp_recv(pcb, NULL);
-    tcp_sent(pcb, NULL);
-    tcp_err(pcb, NULL);
-    tcp_poll(pcb, NULL, 0);
+    altcp_arg(pcb, NULL);
+    altcp_recv(pcb, NULL);
+    altcp_sent(pcb, NULL);
+    altcp_err(pcb, NULL);
+    altcp_poll(pcb, NULL, 0);
 }
 
 /* ERR_ABRT when the connection had to be aborted: lwIP's callbacks must then say so. */
 static err_t finish(struct connection *c)
 {
-    struct tcp_pcb *pcb = c->pcb;
+    struct altcp_pcb *pcb = c->pcb;
 
     detach(pcb);
     release(c);
-    if (tcp_close(pcb) == ERR_OK)
+    if (altcp_close(pcb) == ERR_OK)
         return ERR_OK;
-    tcp_abort(pcb);
+    altcp_abort(pcb);
     return ERR_ABRT;
 }
 
@@ -93,16 +93,16 @@ static void push(struct connection *c)
         const char *from = head ? c->head + c->queued : c->content + (c->queued - c->head_len);
         size_t n = head ? c->head_len - c->queued : total - c->queued;
 
-        if (n > tcp_sndbuf(c->pcb))
-            n = tcp_sndbuf(c->pcb);
+        if (n > altcp_sndbuf(c->pcb))
+            n = altcp_sndbuf(c->pcb);
         if (n > UINT16_MAX)
             n = UINT16_MAX;
         if (n == 0 ||
-            tcp_write(c->pcb, from, (u16_t)n, c->queued + n < total ? TCP_WRITE_FLAG_MORE : 0))
-            break; /* tried again when something is acknowledged, and from tcp_poll */
+            altcp_write(c->pcb, from, (u16_t)n, c->queued + n < total ? TCP_WRITE_FLAG_MORE : 0))
+            break; /* tried again when something is acknowledged, and from altcp_poll */
         c->queued += n;
     }
-    (void)tcp_output(c->pcb);
+    (void)altcp_output(c->pcb);
 }
 
 /* Of files: they are asked for again each time, and sent only after an update. The page may load
@@ -209,10 +209,10 @@ static void go_on(struct connection *c)
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
     /* Where there is no room for it the client goes on by itself after a while. */
-    if (tcp_write(c->pcb, text, sizeof(text) - 1, 0) != ERR_OK)
+    if (altcp_write(c->pcb, text, sizeof(text) - 1, 0) != ERR_OK)
         return;
     c->interim = sizeof(text) - 1;
-    (void)tcp_output(c->pcb);
+    (void)altcp_output(c->pcb);
 }
 
 /* Feeds what has been received to the parser until a request is complete. */
@@ -231,7 +231,7 @@ static void parse_pending(struct connection *c)
             c->pending = p->next;
             if (c->pending)
                 pbuf_ref(c->pending);
-            tcp_recved(c->pcb, p->len);
+            altcp_recved(c->pcb, p->len);
             pbuf_free(p);
             c->used = 0;
         }
@@ -278,7 +278,7 @@ static void stream(struct connection *c)
     push(c);
 }
 
-static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+static err_t on_sent(void *arg, struct altcp_pcb *pcb, u16_t len)
 {
     struct connection *c = arg;
     u16_t interim = len < c->interim ? len : c->interim;
@@ -307,7 +307,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
     return c->phase == PHASE_READING && c->ended ? finish(c) : ERR_OK;
 }
 
-static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+static err_t on_recv(void *arg, struct altcp_pcb *pcb, struct pbuf *p, err_t err)
 {
     struct connection *c = arg;
 
@@ -331,7 +331,7 @@ static void on_error(void *arg, err_t err)
     release(arg); /* lwIP has freed the pcb */
 }
 
-static err_t on_poll(void *arg, struct tcp_pcb *pcb)
+static err_t on_poll(void *arg, struct altcp_pcb *pcb)
 {
     struct connection *c = arg;
     uint32_t age = port_ms() - c->since;
@@ -347,7 +347,7 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb)
     case PHASE_SENDING:
         if (age > REQUEST_MS) {
             detach(c->pcb);
-            tcp_abort(c->pcb);
+            altcp_abort(c->pcb);
             release(c);
             return ERR_ABRT;
         }
@@ -367,7 +367,7 @@ static struct connection *free_connection(void)
     return NULL;
 }
 
-static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
 {
     static const char busy[] =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
@@ -380,8 +380,8 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     if (err != ERR_OK || !pcb)
         return ERR_VAL;
     if (!c) {
-        (void)tcp_write(pcb, busy, sizeof(busy) - 1, 0);
-        (void)tcp_close(pcb);
+        (void)altcp_write(pcb, busy, sizeof(busy) - 1, 0);
+        (void)altcp_close(pcb);
         return ERR_OK;
     }
     c->pcb = pcb;
@@ -391,12 +391,12 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     c->interim = 0;
     http_init(&c->request);
     enter(c, PHASE_READING);
-    tcp_arg(pcb, c);
-    tcp_recv(pcb, on_recv);
-    tcp_sent(pcb, on_sent);
-    tcp_err(pcb, on_error);
-    tcp_poll(pcb, on_poll, POLL_HALF_SECONDS);
-    tcp_nagle_disable(pcb);
+    altcp_arg(pcb, c);
+    altcp_recv(pcb, on_recv);
+    altcp_sent(pcb, on_sent);
+    altcp_err(pcb, on_error);
+    altcp_poll(pcb, on_poll, POLL_HALF_SECONDS);
+    altcp_nagle_disable(pcb);
     return ERR_OK;
 }
 
@@ -418,13 +418,13 @@ void server_poll(void)
 
 void server_start(const struct api_view *v)
 {
-    struct tcp_pcb *pcb = tcp_new();
+    struct altcp_pcb *pcb = altcp_tcp_new();
 
     view = v;
-    if (!pcb || tcp_bind(pcb, IP_ADDR_ANY, PORT) != ERR_OK)
+    if (!pcb || altcp_bind(pcb, IP_ADDR_ANY, PORT) != ERR_OK)
         mgmt_die("no TCP port");
-    pcb = tcp_listen(pcb);
+    pcb = altcp_listen(pcb);
     if (!pcb)
         mgmt_die("no memory to listen");
-    tcp_accept(pcb, on_accept);
+    altcp_accept(pcb, on_accept);
 }

@@ -30,6 +30,7 @@
 #define LWIP_DHCP_DOES_ACD_CHECK   0
 
 #define LWIP_TCP                   1
+#define LWIP_ALTCP                 1
 #define TCP_MSS                    1460
 #define TCP_WND                    (8 * TCP_MSS)
 #define TCP_SND_BUF                (16 * TCP_MSS)
