@@ -274,7 +274,6 @@ int guest_deploy(const struct abi_create *r, char *why, size_t size)
         return rc;
     }
     register_guest(g);
-    log_info("guest %s: created on core %u with %lu KiB", g->config.name, core, g->mem.size >> 10);
     core_adopt(core, g);
     return number;
 }

@@ -131,6 +131,8 @@ void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
 
 void guest_begin_start(struct guest *g)
 {
+    if (g->management)
+        image_drop_unfinished(g);
     g->phase = GUEST_CLEARING;
     g->cleared = 0;
 }

@@ -25,6 +25,13 @@ void *memmove(void *dst, const void *src, size_t n)
 
     if ((uintptr_t)d - (uintptr_t)s >= n)
         return memcpy(dst, src, n);
+    while (n >= sizeof(uint64_t)) {
+        uint64_t v;
+
+        n -= sizeof(v);
+        memcpy(&v, s + n, sizeof(v));
+        memcpy(d + n, &v, sizeof(v));
+    }
     while (n > 0) {
         n--;
         d[n] = s[n];

@@ -204,6 +204,10 @@ static void prepare_entry_trials(const struct config *c)
     if (!c->entry_trials[0])
         return;
     g = file ? guest_create(TRIALS_NUMBER, &nothing, 0, false) : NULL;
+    if (g) { /* nobody is to see it */
+        g->status->state = ABI_GUEST_EMPTY;
+        guest_pages_show(g, false);
+    }
     if (g && g->complete)
         core_set_entry_trials(g, file);
     else

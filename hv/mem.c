@@ -28,17 +28,31 @@ static void drop(struct mem_map *m, unsigned at)
     memmove(&m->ranges[at], &m->ranges[at + 1], (m->count - at) * sizeof(m->ranges[0]));
 }
 
+/* The first range that ends after `base`. */
+static unsigned first_after(const struct mem_map *m, uint64_t base)
+{
+    unsigned low = 0, high = m->count;
+
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+
+        if (range_end(&m->ranges[middle]) <= base)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 /* Cuts [base, end) out of whatever is there. Needs at most one more slot, which the caller has
  * checked. */
 static void carve(struct mem_map *m, uint64_t base, uint64_t end)
 {
-    for (unsigned i = 0; i < m->count;) {
+    for (unsigned i = first_after(m, base); i < m->count && m->ranges[i].base < end;) {
         struct mem_range *r = &m->ranges[i];
         uint64_t r_end = range_end(r);
 
-        if (r_end <= base || r->base >= end) {
-            i++;
-        } else if (r->base < base && r_end > end) {
+        if (r->base < base && r_end > end) {
             struct mem_range tail = *r;
 
             tail.base = end;
@@ -59,16 +73,15 @@ static void carve(struct mem_map *m, uint64_t base, uint64_t end)
     }
 }
 
-static void join_neighbours(struct mem_map *m)
+/* Range `at` has changed: it may be one with the next, and with the one before. */
+static void join_neighbours(struct mem_map *m, unsigned at)
 {
-    for (unsigned i = 0; i + 1 < m->count;) {
-        struct mem_range *a = &m->ranges[i], *b = &m->ranges[i + 1];
+    for (unsigned i = at + 1; i-- > (at ? at - 1 : 0);) {
+        struct mem_range *a = &m->ranges[i], *b = a + 1;
 
-        if (range_end(a) == b->base && same_owner(a, b)) {
+        if (i + 1 < m->count && range_end(a) == b->base && same_owner(a, b)) {
             a->size += b->size;
             drop(m, i + 1);
-        } else {
-            i++;
         }
     }
 }
@@ -76,17 +89,16 @@ static void join_neighbours(struct mem_map *m)
 /* `base` and `size` are page-aligned. */
 static int set_range(struct mem_map *m, const struct mem_range *r)
 {
-    unsigned at = 0;
+    unsigned at;
     int rc;
 
     /* carve() and insert() may each need a slot: check first, so that a failure changes nothing. */
     if (m->count + 2 > MEM_RANGES_MAX)
         return -E_NOSPC;
     carve(m, r->base, range_end(r));
-    while (at < m->count && m->ranges[at].base < r->base)
-        at++;
+    at = first_after(m, r->base);
     rc = insert(m, at, r);
-    join_neighbours(m);
+    join_neighbours(m, at);
     return rc;
 }
 
@@ -156,10 +168,9 @@ int mem_free(struct mem_map *m, hpa_t base, uint64_t size)
 
 const struct mem_range *mem_find(const struct mem_map *m, hpa_t a)
 {
-    for (unsigned i = 0; i < m->count; i++)
-        if (a.v >= m->ranges[i].base && a.v - m->ranges[i].base < m->ranges[i].size)
-            return &m->ranges[i];
-    return NULL;
+    unsigned i = first_after(m, a.v);
+
+    return i < m->count && a.v >= m->ranges[i].base ? &m->ranges[i] : NULL;
 }
 
 uint64_t mem_total(const struct mem_map *m, enum mem_owner_kind kind)

@@ -21,15 +21,15 @@ struct json_out *call_begin(struct call *c)
     return call_begin_raw(c, c->text ? TEXT_TYPE : JSON_TYPE);
 }
 
-void api_error(struct api_response *out, char *buf, size_t size, bool text, unsigned status,
-               const char *message)
+void api_error_at(struct api_response *out, char *buf, size_t size, bool text, unsigned status,
+                  const char *pointer, const char *message)
 {
     struct json_out *j = &out->body;
 
     out->stream.more = NULL;
     out->status = status;
     out->type = text ? TEXT_TYPE : JSON_TYPE;
-    out->wait = false;
+    out->wait = API_WAIT_NONE;
     out->has_next = false;
     out->file = NULL;
     json_begin(j, buf, size, text);
@@ -38,8 +38,27 @@ void api_error(struct api_response *out, char *buf, size_t size, bool text, unsi
     json_u64(j, "status", status);
     json_str(j, "reason", http_reason(status));
     json_str(j, "message", message);
+    if (pointer)
+        json_str(j, "pointer", pointer);
     json_end(j);
     json_end(j);
+}
+
+void api_error(struct api_response *out, char *buf, size_t size, bool text, unsigned status,
+               const char *message)
+{
+    api_error_at(out, buf, size, text, status, NULL, message);
+}
+
+void call_fail_at(struct call *c, unsigned status, const char *pointer, const char *message)
+{
+    api_error_at(c->out, c->buf, c->size, c->text, status, pointer, message);
+}
+
+void call_no_content(struct call *c)
+{
+    (void)call_begin(c);
+    c->out->status = 204;
 }
 
 void call_fail(struct call *c, unsigned status, const char *message)
@@ -165,17 +184,6 @@ void call_stream(struct call *c, const char *type,
     c->out->stream = (struct api_stream){.more = more, .next = next, .guest = guest};
 }
 
-const char *exit_profile_name(uint32_t profile)
-{
-    static const char *const names[ABI_EXIT_PROFILES] = {
-        [ABI_EXITS_DEFAULT] = "default",
-        [ABI_EXITS_LEAST] = "least",
-        [ABI_EXITS_MOST] = "most",
-    };
-
-    return profile < ABI_EXIT_PROFILES ? names[profile] : "?";
-}
-
 const char *guest_state_name(uint32_t state)
 {
     static const char *const names[ABI_GUEST_STATES] = {
@@ -208,33 +216,38 @@ static unsigned split(char *path, char *segments[SEGMENTS_MAX])
     return n;
 }
 
+typedef void handler(struct call *c, char *const *arg);
+
 /* "*" stands for a segment that is handed over. */
 static const struct route {
     const char *path[SEGMENTS_MAX];
-    void (*get)(struct call *c, char *const *arg);
-    void (*post)(struct call *c, char *const *arg);
-    void (*patch)(struct call *c, char *const *arg);
+    handler *get, *post, *put, *patch, *delete;
 } routes[] = {
-    {{NULL}, get_page, NULL, NULL},
-    {{"healthz"}, get_healthz, NULL, NULL},
-    {{"v1", "events"}, get_events, NULL, NULL},
-    {{"metrics"}, get_metrics, NULL, NULL},
-    {{"v1", "host"}, get_host, NULL, NULL},
-    {{"v1", "log"}, get_log, NULL, NULL},
-    {{"v1", "guests"}, get_guests, NULL, NULL},
-    {{"v1", "guests", "*"}, get_guest, NULL, NULL},
-    {{"v1", "guests", "*", "console"}, get_console, post_console, NULL},
-    {{"v1", "guests", "*", "actions"}, NULL, post_action, NULL},
-    {{"v1", "guests", "*", "vcpus", "*", "exits"}, get_exits, NULL, NULL},
-    {{"v1", "guests", "*", "vcpus", "*", "vmcs"}, get_vmcs, NULL, patch_vmcs},
-    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots"}, get_snapshots, post_snapshot, NULL},
-    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots", "*"}, get_snapshot, NULL, NULL},
-    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"}, get_diff, NULL, NULL},
-    {{"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, get_check, NULL, NULL},
-    {{"v1", "vmx", "capabilities"}, get_capabilities, NULL, NULL},
-    {{"v1", "vmx", "layout"}, get_layout, NULL, NULL},
-    {{"v1", "vmx", "decode"}, NULL, post_decode, NULL},
-    {{"page", "*"}, get_page_file, NULL, NULL},
+    {.path = {NULL}, .get = get_page},
+    {.path = {"healthz"}, .get = get_healthz},
+    {.path = {"metrics"}, .get = get_metrics},
+    {.path = {"page", "*"}, .get = get_page_file},
+    {.path = {"v1", "config"}, .get = get_config},
+    {.path = {"v1", "events"}, .get = get_events},
+    {.path = {"v1", "host"}, .get = get_host},
+    {.path = {"v1", "images"}, .get = get_images},
+    {.path = {"v1", "images", "*"}, .get = get_image, .put = put_image, .delete = delete_image},
+    {.path = {"v1", "log"}, .get = get_log},
+    {.path = {"v1", "guests"}, .get = get_guests, .post = post_guests},
+    {.path = {"v1", "guests", "*"}, .get = get_guest, .delete = delete_guest},
+    {.path = {"v1", "guests", "*", "console"}, .get = get_console, .post = post_console},
+    {.path = {"v1", "guests", "*", "actions"}, .post = post_action},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "exits"}, .get = get_exits},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs"}, .get = get_vmcs, .patch = patch_vmcs},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots"},
+     .get = get_snapshots,
+     .post = post_snapshot},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots", "*"}, .get = get_snapshot},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"}, .get = get_diff},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, .get = get_check},
+    {.path = {"v1", "vmx", "capabilities"}, .get = get_capabilities},
+    {.path = {"v1", "vmx", "layout"}, .get = get_layout},
+    {.path = {"v1", "vmx", "decode"}, .post = post_decode},
 };
 
 static bool matches(const struct route *t, char *const *segments, unsigned n, char **arg)
@@ -250,24 +263,54 @@ static bool matches(const struct route *t, char *const *segments, unsigned n, ch
     return n == SEGMENTS_MAX;
 }
 
+static handler *handler_of(const struct route *t, unsigned method)
+{
+    switch (method) {
+    case HTTP_GET:
+    case HTTP_HEAD:
+        return t->get;
+    case HTTP_POST:
+        return t->post;
+    case HTTP_PUT:
+        return t->put;
+    case HTTP_PATCH:
+        return t->patch;
+    case HTTP_DELETE:
+        return t->delete;
+    default:
+        return NULL;
+    }
+}
+
+static void say_allowed(const struct route *t, char *buf, size_t size)
+{
+    const struct {
+        handler *handler;
+        const char *names;
+    } methods[] = {{t->get, "GET, HEAD"},
+                   {t->post, "POST"},
+                   {t->put, "PUT"},
+                   {t->patch, "PATCH"},
+                   {t->delete, "DELETE"}};
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+        if (methods[i].handler)
+            n += fmt(buf + n, size - n, "%s%s", n ? ", " : "", methods[i].names);
+}
+
 static void call_route(struct call *c, const struct route *t, char *const *arg)
 {
     unsigned m = c->r->method;
+    handler *h = handler_of(t, m);
 
-    if (t->get && (m == HTTP_GET || m == HTTP_HEAD)) {
-        t->get(c, arg);
-    } else if (c->r->cross_origin) {
+    if (h && c->r->cross_origin && m != HTTP_GET && m != HTTP_HEAD) {
         call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
-    } else if (t->post && m == HTTP_POST) {
-        t->post(c, arg);
-    } else if (t->patch && m == HTTP_PATCH) {
-        t->patch(c, arg);
+    } else if (h) {
+        h(c, arg);
     } else {
         call_fail(c, 405, "this resource does not take this method");
-        c->out->allow = t->patch            ? "GET, HEAD, PATCH"
-                        : t->get && t->post ? "GET, HEAD, POST"
-                        : t->get            ? "GET, HEAD"
-                                            : "POST";
+        say_allowed(t, c->out->allow, sizeof(c->out->allow));
     }
 }
 
@@ -297,10 +340,8 @@ void api_handle(const struct api_view *v, const struct http_request *r, char *bu
                      .text = r->accept_text};
     char format[8], *q;
 
-    *out = (struct api_response){.status = 200,
-                                 .wait_guest = out->wait_guest,
-                                 .wait_sequence = out->wait_sequence,
-                                 .wait_controls = waited && out->wait_controls};
+    *out = (struct api_response){
+        .status = 200, .wait_guest = out->wait_guest, .wait_sequence = out->wait_sequence};
     (void)str_copy(c.path, sizeof(c.path), r->target);
     for (q = c.path; *q && *q != '?'; q++)
         ;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hv/abi/control.h"
+#include "hv/abi/deploy.h"
 #include "mgmt/http.h"
 #include "mgmt/json.h"
 
@@ -26,12 +27,19 @@ struct api_view {
     const uint8_t *(*bitmaps)(unsigned number); /* MSR, I/O A, I/O B */
     const struct abi_caps *caps;                /* one a core */
     const struct abi_events *events;
+    const struct abi_images *images;
     const struct abi_ring *(*console)(unsigned number);
     int64_t (*take_snapshot)(unsigned number, bool keep);
     int64_t (*probe)(unsigned row);
     int64_t (*controls)(unsigned number, const struct abi_controls *c);
     int64_t (*type)(unsigned number, const uint8_t *bytes, size_t n);
     int64_t (*act)(unsigned number, unsigned action);
+    int64_t (*image_begin)(const struct abi_image_request *r);
+    int64_t (*image_commit)(unsigned slot, const uint8_t sha256[32]);
+    int64_t (*image_drop)(unsigned slot);
+    uint8_t *(*image_bytes)(unsigned slot);
+    int64_t (*create)(struct abi_create *r);
+    int64_t (*remove)(unsigned number);
     uint64_t (*tsc)(void);
     struct api_answered *answered; /* API_STATUSES_MAX; counted by whoever sends answers */
 };
@@ -45,10 +53,19 @@ struct api_stream {
     bool sse;       /* is to be kept alive by comments */
 };
 
+/* What an answer waits for. */
+enum api_wait {
+    API_WAIT_NONE,
+    API_WAIT_SNAPSHOT, /* snapshot `wait_sequence` of guest `wait_guest` */
+    API_WAIT_CONTROLS, /* change number `wait_sequence` of its controls */
+    API_WAIT_GONE,     /* its number is free */
+};
+
 struct api_response {
     unsigned status;
     const char *type;  /* Content-Type */
-    const char *allow; /* with 405 */
+    char allow[40];    /* with 405 */
+    char location[64]; /* with 201 */
     bool has_next;     /* header Bulkhead-Next: */
     uint64_t next;
     struct json_out body;
@@ -57,9 +74,8 @@ struct api_response {
     const char *file, *etag;
     size_t file_len;
     struct api_stream stream; /* goes on behind `body` until the client leaves */
-    /* The answer needs a snapshot, or a change of controls, that is under way: call again when
-     * sequence `wait_sequence` of guest `wait_guest` is there. */
-    bool wait, wait_controls;
+    /* The answer needs something that is under way: call again when it is there. */
+    enum api_wait wait;
     unsigned wait_guest;
     uint64_t wait_sequence;
 };
@@ -71,5 +87,8 @@ void api_handle(const struct api_view *v, const struct http_request *r, char *bu
 /* {"error": ...} for a request that never became one. */
 void api_error(struct api_response *out, char *buf, size_t size, bool text, unsigned status,
                const char *message);
-/* Is the snapshot or change that a response waits for there? */
+/* The same with a JSON pointer to what is wrong in the body; NULL: none. */
+void api_error_at(struct api_response *out, char *buf, size_t size, bool text, unsigned status,
+                  const char *pointer, const char *message);
+/* Is what a response waits for there? */
 bool api_ready(const struct api_view *v, const struct api_response *r);

@@ -24,6 +24,8 @@ struct json_out *call_begin(struct call *c);
 struct json_out *call_begin_raw(struct call *c, const char *type);
 /* An error instead of an answer. */
 void call_fail(struct call *c, unsigned status, const char *message);
+/* With a JSON pointer to the field of the body. */
+void call_fail_at(struct call *c, unsigned status, const char *pointer, const char *message);
 void call_failf(struct call *c, unsigned status, const char *format, ...) PRINTF(3, 4);
 
 /* The value of a query parameter, cut to `size`; false if it is not there. Values are plain: no
@@ -44,9 +46,11 @@ int call_guest(struct call *c, const char *name, struct abi_guest *g);
 /* The same with one of its vCPUs, by number as text. */
 int call_vcpu(struct call *c, const char *name, const char *vcpu, struct abi_guest *g);
 const char *guest_state_name(uint32_t state);
-const char *exit_profile_name(uint32_t profile); /* enum abi_exit_profile */
 
 /* ---- the resources: arg holds the path's variable segments ---- */
+
+/* An answer without a body. */
+void call_no_content(struct call *c);
 
 void get_healthz(struct call *c, char *const *arg);
 void get_host(struct call *c, char *const *arg);
@@ -63,6 +67,13 @@ void get_page(struct call *c, char *const *arg);
 void get_page_file(struct call *c, char *const *arg);
 void get_guests(struct call *c, char *const *arg);
 void get_guest(struct call *c, char *const *arg);
+void post_guests(struct call *c, char *const *arg);
+void delete_guest(struct call *c, char *const *arg);
+void get_images(struct call *c, char *const *arg);
+void get_image(struct call *c, char *const *arg);
+void put_image(struct call *c, char *const *arg);
+void delete_image(struct call *c, char *const *arg);
+void get_config(struct call *c, char *const *arg);
 void get_console(struct call *c, char *const *arg);
 void post_console(struct call *c, char *const *arg);
 void post_action(struct call *c, char *const *arg);

@@ -40,9 +40,6 @@ void get_guests(struct call *c, char *const *arg)
 
 static void put_configuration(struct json_out *j, const struct abi_guest *g)
 {
-    static const char *const policies[] = {"never", "on-failure", "always"};
-    static const char *const devices[] = {"uart", "pic", "pit", "rtc", "reset", "exit", "net"};
-
     json_object(j, "configuration");
     json_str(j, "image", g->image);
     json_str(j, "kind", g->image_kind);
@@ -52,14 +49,15 @@ static void put_configuration(struct json_out *j, const struct abi_guest *g)
     json_u64(j, "slice_us", g->slice_us);
     json_u64(j, "budget_us", g->budget_us);
     json_u64(j, "period_us", g->period_us);
-    json_str(j, "restart", policies[g->restart < ARRAY_LEN(policies) ? g->restart : 0]);
+    json_u64(j, "guaranteed_us", g->guaranteed_us);
+    json_str(j, "restart", config_restart_name(g->restart));
     json_u64(j, "restart_limit", g->restart_limit);
-    json_str(j, "paused_clock", g->paused_clock ? "runs" : "stops");
-    json_str(j, "exit_profile", exit_profile_name(g->exit_profile));
+    json_str(j, "paused_clock", config_paused_clock_name(g->paused_clock));
+    json_str(j, "exit_profile", config_exit_profile_name(g->exit_profile));
     json_array(j, "devices");
-    for (unsigned i = 0; i < ARRAY_LEN(devices); i++)
-        if (g->devices & 1u << i)
-            json_str(j, NULL, devices[i]);
+    for (unsigned i = 0; config_device_name(i); i++)
+        if (g->devices >> i & 1)
+            json_str(j, NULL, config_device_name(i));
     json_end(j);
     json_end(j);
 }

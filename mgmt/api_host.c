@@ -58,7 +58,9 @@ void get_host(struct call *c, char *const *arg)
     json_u64(j, "shared", m->shared);
     json_u64(j, "guests", m->guests);
     json_u64(j, "tables", m->tables);
+    json_u64(j, "images", m->images);
     json_u64(j, "reserved", m->reserved);
+    json_u64(j, "largest_free", m->largest_free);
     json_end(j);
     json_object(j, "network");
     json_str(j, "nic", h->nic);

@@ -73,7 +73,8 @@ static void put_host(struct metrics *m)
         const char *owner;
         uint64_t bytes;
     } owners[] = {{"free", mem->free},     {"host", mem->host},     {"modules", mem->modules},
-                  {"shared", mem->shared}, {"guests", mem->guests}, {"tables", mem->tables}};
+                  {"shared", mem->shared}, {"guests", mem->guests}, {"tables", mem->tables},
+                  {"images", mem->images}};
     char labels[160];
 
     family(m, "build_info", "gauge", "Always 1; what is running.");

@@ -99,7 +99,7 @@ static bool set_profile(struct patch *p, int token)
     for (unsigned n = 0; n < ABI_EXIT_PROFILES; n++) {
         struct abi_controls k = exit_profile((enum abi_exit_profile)n);
 
-        if (!json_is(&p->json, token, exit_profile_name(n)))
+        if (!json_is(&p->json, token, config_exit_profile_name(n)))
             continue;
         for (unsigned i = 0; i < ABI_CONTROLS; i++) {
             p->controls.mask[i] |= k.mask[i];
@@ -207,9 +207,10 @@ void patch_vmcs(struct call *c, char *const *arg)
         }
         c->out->wait_guest = (unsigned)number;
         c->out->wait_sequence = (uint64_t)sequence;
-        c->out->wait_controls = true;
-        c->out->wait = !api_ready(c->v, c->out);
-        if (c->out->wait)
+        c->out->wait = API_WAIT_CONTROLS;
+        if (api_ready(c->v, c->out))
+            c->out->wait = API_WAIT_NONE;
+        else
             return;
     }
     r = &c->v->guest((unsigned)number)->vcpus[0].controls;

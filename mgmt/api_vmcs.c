@@ -119,13 +119,20 @@ static void put_snapshot(struct call *c, char *const *arg, unsigned number,
 
 bool api_ready(const struct api_view *v, const struct api_response *r)
 {
-    if (r->wait_controls) {
-        const struct abi_guest *g = v->guest(r->wait_guest);
+    const struct abi_guest *g = v->guest(r->wait_guest);
 
+    switch (r->wait) {
+    case API_WAIT_NONE:
+        break;
+    case API_WAIT_SNAPSHOT:
+        return find_from(v, r->wait_guest, r->wait_sequence) != NULL;
+    case API_WAIT_CONTROLS:
         return g && __atomic_load_n(&g->vcpus[0].controls.sequence, __ATOMIC_ACQUIRE) >=
                         r->wait_sequence;
+    case API_WAIT_GONE:
+        return !(__atomic_load_n(&v->host->guests, __ATOMIC_ACQUIRE) >> r->wait_guest & 1);
     }
-    return find_from(v, r->wait_guest, r->wait_sequence) != NULL;
+    return true;
 }
 
 /* Has a new snapshot taken and copied into `first`. False: not yet, or not at all; the call knows
@@ -149,9 +156,10 @@ static bool take(struct call *c, unsigned number, bool keep)
         }
         c->out->wait_guest = number;
         c->out->wait_sequence = (uint64_t)sequence;
-        c->out->wait = !api_ready(c->v, c->out);
-        if (c->out->wait)
+        c->out->wait = API_WAIT_SNAPSHOT;
+        if (!api_ready(c->v, c->out))
             return false;
+        c->out->wait = API_WAIT_NONE;
     }
     s = find_from(c->v, number, c->out->wait_sequence);
     if (!s) {

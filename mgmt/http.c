@@ -88,6 +88,8 @@ static int on_value_complete(llhttp_t *p)
         (void)str_copy(r->if_none_match, sizeof(r->if_none_match), r->value);
     if (same_name(r->field, "last-event-id"))
         (void)str_copy(r->last_event_id, sizeof(r->last_event_id), r->value);
+    if (same_name(r->field, "repr-digest"))
+        (void)str_copy(r->repr_digest, sizeof(r->repr_digest), r->value);
     if (same_name(r->field, "host"))
         (void)str_copy(r->host, sizeof(r->host), r->value);
     if (same_name(r->field, "origin")) {
@@ -107,6 +109,23 @@ static bool is_own(const char *origin, const char *scheme, const char *host)
     return strncmp(origin, scheme, n) == 0 && strcmp(origin + n, host) == 0;
 }
 
+static bool length_is_known(const llhttp_t *p)
+{
+    return p->flags & F_CONTENT_LENGTH;
+}
+
+/* 0: the sink takes the body, or it is not there for this request. */
+static int offer_to_sink(struct http_request *r, const llhttp_t *p)
+{
+    unsigned status =
+        r->sink->begin(r->sink_ctx, r, length_is_known(p) ? p->content_length : UINT64_MAX);
+
+    if (status == HTTP_NOT_MINE)
+        return 0;
+    r->streaming = true;
+    return status ? refuse(r, status) : 0;
+}
+
 static int on_headers_complete(llhttp_t *p)
 {
     struct http_request *r = of(p);
@@ -118,7 +137,10 @@ static int on_headers_complete(llhttp_t *p)
     if (p->http_major != 1)
         return refuse(r, 400);
     r->head_done = true;
-    if ((p->flags & F_CONTENT_LENGTH) && p->content_length > HTTP_BODY_MAX)
+    r->method = p->method;
+    if (r->sink && p->method == HTTP_PUT && offer_to_sink(r, p))
+        return HPE_USER;
+    if (!r->streaming && length_is_known(p) && p->content_length > HTTP_BODY_MAX)
         return refuse(r, 413);
     return 0;
 }
@@ -126,7 +148,12 @@ static int on_headers_complete(llhttp_t *p)
 static int on_body(llhttp_t *p, const char *at, size_t n)
 {
     struct http_request *r = of(p);
+    unsigned status;
 
+    if (r->streaming) {
+        status = r->sink->data(r->sink_ctx, r, (const uint8_t *)at, n);
+        return status ? refuse(r, status) : 0;
+    }
     if (n > HTTP_BODY_MAX - r->body_len)
         return refuse(r, 413);
     memcpy(r->body + r->body_len, at, n);
@@ -151,14 +178,18 @@ static void clear(struct http_request *r)
     r->method = 0;
     r->target_len = r->header_bytes = r->body_len = r->field_len = r->value_len = 0;
     r->target[0] = r->field[0] = r->value[0] = r->if_none_match[0] = 0;
+    r->why[0] = r->repr_digest[0] = 0;
+    r->streaming = false;
     r->last_event_id[0] = r->host[0] = r->origin[0] = 0;
     r->accept_text = r->keep_alive = r->cross_origin = false;
     r->expects_continue = r->told_to_go_on = r->head_done = false;
 }
 
-void http_init(struct http_request *r)
+void http_init(struct http_request *r, const struct http_sink *sink, void *sink_ctx)
 {
     clear(r);
+    r->sink = sink;
+    r->sink_ctx = sink_ctx;
     llhttp_settings_init(&r->settings);
     r->settings.on_url = on_url;
     r->settings.on_header_field = on_field;
@@ -210,8 +241,12 @@ const char *http_reason(unsigned status)
     switch (status) {
     case 200:
         return "OK";
+    case 201:
+        return "Created";
     case 202:
         return "Accepted";
+    case 204:
+        return "No Content";
     case 304:
         return "Not Modified";
     case 400:
@@ -226,6 +261,8 @@ const char *http_reason(unsigned status)
         return "Request Timeout";
     case 409:
         return "Conflict";
+    case 411:
+        return "Length Required";
     case 413:
         return "Content Too Large";
     case 414:

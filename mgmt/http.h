@@ -9,7 +9,7 @@
 
 #define HTTP_TARGET_MAX  256u  /* bytes of the request target; 414 beyond */
 #define HTTP_HEADERS_MAX 4096u /* bytes of all header fields; 431 beyond */
-#define HTTP_BODY_MAX    4096u /* 413 beyond */
+#define HTTP_BODY_MAX    8192u /* 413 beyond; that of a PUT goes to the sink instead */
 
 enum http_state {
     HTTP_MORE,  /* feed more */
@@ -17,17 +17,36 @@ enum http_state {
     HTTP_BAD,   /* `status` says why; the connection must be closed after the answer */
 };
 
+#define HTTP_NOT_MINE 1u
+
+struct http_request;
+
+/* Takes the bodies of PUT requests as they arrive. Both return 0, or the status of a refusal with
+ * its message in r->why. */
+struct http_sink {
+    /* The head is there: method, target, header fields. HTTP_NOT_MINE: it is a request like the
+     * others. */
+    /* `length` is UINT64_MAX when the client does not say it. */
+    unsigned (*begin)(void *ctx, struct http_request *r, uint64_t length);
+    unsigned (*data)(void *ctx, struct http_request *r, const uint8_t *bytes, size_t n);
+};
+
 struct http_request {
     llhttp_t parser;
     llhttp_settings_t settings;
     enum http_state state;
-    unsigned status; /* with HTTP_BAD */
+    unsigned status;              /* with HTTP_BAD */
+    char why[160];                /* with HTTP_BAD: the message, or empty */
+    const struct http_sink *sink; /* NULL: PUT is like the others */
+    void *sink_ctx;
+    bool streaming; /* the body goes to the sink */
     char target[HTTP_TARGET_MAX + 1];
     size_t target_len, header_bytes, body_len;
     char field[16], value[128];
     size_t field_len, value_len;
     char if_none_match[64]; /* cut */
     char last_event_id[24]; /* cut */
+    char repr_digest[80];   /* cut */
     char host[128];         /* cut */
     /* A page of another site had the browser send it: its Origin is not our Host. */
     bool cross_origin;
@@ -38,7 +57,8 @@ struct http_request {
     uint8_t body[HTTP_BODY_MAX];
 };
 
-void http_init(struct http_request *r);
+/* `sink` may be NULL. */
+void http_init(struct http_request *r, const struct http_sink *sink, void *sink_ctx);
 /* Ready for the next request of the same connection. */
 void http_next(struct http_request *r);
 /* Takes bytes until a request is complete or bad; returns how many were used. */

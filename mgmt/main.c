@@ -12,9 +12,7 @@ static struct netif netif;
 
 static const struct abi_guest *guest(unsigned number)
 {
-    return number < ABI_GUESTS_MAX && (abi_host()->guests >> number & 1)
-               ? (const struct abi_guest *)ABI_GUEST_GPA(number)
-               : NULL;
+    return number < ABI_GUESTS_MAX ? (const struct abi_guest *)ABI_GUEST_GPA(number) : NULL;
 }
 
 static const struct abi_snapshot *snapshot(unsigned number, unsigned slot)
@@ -60,6 +58,36 @@ static int64_t type(unsigned number, const uint8_t *bytes, size_t n)
 static int64_t act(unsigned number, unsigned action)
 {
     return abi_call(ABI_CALL_ACTION, number, action, 0);
+}
+
+static int64_t image_begin(const struct abi_image_request *r)
+{
+    return abi_call(ABI_CALL_IMAGE_BEGIN, (uintptr_t)r, 0, 0);
+}
+
+static int64_t image_commit(unsigned slot, const uint8_t sha256[32])
+{
+    return abi_call(ABI_CALL_IMAGE_COMMIT, slot, (uintptr_t)sha256, 0);
+}
+
+static int64_t image_drop(unsigned slot)
+{
+    return abi_call(ABI_CALL_IMAGE_DROP, slot, 0, 0);
+}
+
+static uint8_t *image_bytes(unsigned slot)
+{
+    return (uint8_t *)ABI_IMAGE_GPA((uintptr_t)slot);
+}
+
+static int64_t create(struct abi_create *r)
+{
+    return abi_call(ABI_CALL_CREATE, (uintptr_t)r, 0, 0);
+}
+
+static int64_t remove_guest(unsigned number)
+{
+    return abi_call(ABI_CALL_DELETE, number, 0, 0);
 }
 
 static struct api_view view;
@@ -119,6 +147,13 @@ void guest_run(const uint8_t *info)
         .controls = controls,
         .type = type,
         .act = act,
+        .images = (const struct abi_images *)ABI_IMAGES_PAGE_GPA,
+        .image_begin = image_begin,
+        .image_commit = image_commit,
+        .image_drop = image_drop,
+        .image_bytes = image_bytes,
+        .create = create,
+        .remove = remove_guest,
         .tsc = port_tsc,
     };
     port_start();
@@ -127,15 +162,17 @@ void guest_run(const uint8_t *info)
     port_log("serving HTTP on port 80");
     for (;;) {
         uint32_t now = port_ms();
+        bool more;
 
         if (beat == 0 || now - beat >= HEARTBEAT_MS) {
             (void)abi_call(ABI_CALL_HEARTBEAT, 0, 0, 0);
             beat = now | 1;
         }
-        while (vnet_poll(&netif))
-            ;
+        /* One round of frames at a time: also in a flood the heart beats and timers run. */
+        more = vnet_poll(&netif);
         sys_check_timeouts();
         server_poll();
-        port_sleep();
+        if (!more)
+            port_sleep();
     }
 }

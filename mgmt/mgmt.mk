@@ -1,4 +1,4 @@
-# The management guest: build/mgmt.elf. lwIP comes as a Debian source package, pinned; llhttp as the package node-llhttp.
+# The management guest: build/mgmt.elf. lwIP and mbedTLS come as Debian source packages, pinned; llhttp as the package node-llhttp.
 
 LWIP_VERSION := 2.1.3+dfsg1-2
 LWIP_TARBALL := lwip_2.1.3+dfsg1.orig.tar.xz
@@ -7,25 +7,36 @@ LWIP_SHA256  := 0a8276d09fc4e97bbba2f953d74af2388fc2195ea156be9d7589e297a68fde24
 LWIP_DIR     ?= build/third_party/lwip
 LWIP_STAMP   := $(LWIP_DIR)/src/include/lwip/init.h
 
+MBEDTLS_VERSION := 2.28.3-1
+MBEDTLS_TARBALL := mbedtls_2.28.3.orig.tar.gz
+MBEDTLS_SHA256  := 3b4953aa55a681e084d31892d9904cc5328d6b4958ea57b90ae4b4f94ae69a8d
+MBEDTLS_DIR     ?= build/third_party/mbedtls
+MBEDTLS_STAMP   := $(MBEDTLS_DIR)/include/mbedtls/ssl.h
+
 MGMT_C := $(wildcard mgmt/*.c mgmt/pc/*.c)
-MGMT_PURE := hv/fmt.c hv/lib.c hv/json.c arch/x86/vmx/fields.c arch/x86/vmx/names.c $(DECODE_C) $(wildcard arch/x86/vmx/entry_check*.c) arch/x86/vmx/caps.c
+MGMT_PURE := hv/fmt.c hv/lib.c hv/json.c $(wildcard hv/config/*.c hv/load/*.c) arch/x86/vmx/fields.c arch/x86/vmx/names.c $(DECODE_C) $(wildcard arch/x86/vmx/entry_check*.c) arch/x86/vmx/caps.c
 # What is told about a VMCS, without a request: linked into vmcsdump too.
 MGMT_TELL := mgmt/json.c mgmt/dump.c mgmt/dump_options.c mgmt/report.c mgmt/layout.c mgmt/capabilities.c
 MGMT_LWIP := core/altcp core/altcp_alloc core/altcp_tcp core/def core/inet_chksum core/init core/ip core/mem core/memp core/netif core/pbuf core/raw \
         core/stats core/sys core/tcp core/tcp_in core/tcp_out core/timeouts core/udp core/ipv4/dhcp \
         core/ipv4/etharp core/ipv4/icmp core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag netif/ethernet
+MGMT_MBEDTLS := base64 bignum constant_time platform platform_util sha256
 MGMT_LLHTTP := api http llhttp
 
 # Not -MMD: it leaves out lwipopts.h, which a system header includes.
-MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffile-prefix-map=$(LWIP_DIR)=lwip -Imgmt/include -isystem $(LWIP_DIR)/src/include \
+MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffile-prefix-map=$(LWIP_DIR)=lwip -ffile-prefix-map=$(MBEDTLS_DIR)=mbedtls -Imgmt/include -isystem $(LWIP_DIR)/src/include \
+        -isystem $(MBEDTLS_DIR)/include -DMBEDTLS_CONFIG_FILE='"mbedtls_config.h"' \
         -isystem /usr/share/include/llhttp
 MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(BUILD)/mgmt/start.asm.o \
-        $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_LLHTTP:%=$(BUILD)/mgmt/llhttp/%.o)
+        $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_MBEDTLS:%=$(BUILD)/mgmt/mbedtls/%.o) \
+        $(MGMT_LLHTTP:%=$(BUILD)/mgmt/llhttp/%.o)
 
 $(LWIP_STAMP): | deps-build
 	@test/tools/fetch.sh lwip $(LWIP_VERSION) $(LWIP_SHA256) $(LWIP_TARBALL) $(LWIP_DIR)
+$(MBEDTLS_STAMP): | deps-build
+	@test/tools/fetch.sh mbedtls $(MBEDTLS_VERSION) $(MBEDTLS_SHA256) $(MBEDTLS_TARBALL) $(MBEDTLS_DIR)
 
-$(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk | $(GEN) $(LWIP_STAMP)
+$(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk | $(GEN) $(LWIP_STAMP) $(MBEDTLS_STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(MGMT_CFLAGS) $(WARN) -c $< -o $@
 
@@ -37,9 +48,13 @@ $(BUILD)/mgmt/start.asm.o: mgmt/pc/start.asm Makefile | deps-build
 	$(NASM) -f elf64 $< -o $@
 
 # Third-party code is compiled as it is: its warnings are its authors'.
-$(BUILD)/mgmt/lwip/%.o: Makefile mgmt/mgmt.mk | $(GEN) $(LWIP_STAMP)
+$(BUILD)/mgmt/lwip/%.o: Makefile mgmt/mgmt.mk | $(GEN) $(LWIP_STAMP) $(MBEDTLS_STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(MGMT_CFLAGS) -w -c $(LWIP_DIR)/src/$*.c -o $@
+
+$(BUILD)/mgmt/mbedtls/%.o: Makefile mgmt/mgmt.mk | $(GEN) $(MBEDTLS_STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(MGMT_CFLAGS) -w -c $(MBEDTLS_DIR)/library/$*.c -o $@
 
 $(BUILD)/mgmt/llhttp/%.o: Makefile mgmt/mgmt.mk | $(GEN) deps-build
 	@mkdir -p $(@D)

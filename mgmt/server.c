@@ -3,6 +3,7 @@
 #include "hv/fmt.h"
 #include "lwip/altcp_tcp.h"
 #include "mgmt/port.h"
+#include "mgmt/upload.h"
 
 #include <string.h>
 
@@ -13,7 +14,11 @@
 /* For one request to arrive whole, and for a client to take its answer; between two requests. */
 #define REQUEST_MS        10000u
 #define IDLE_MS           30000u
-#define SNAPSHOT_MS       1000u
+#define WAIT_MS           1000u
+#define DELETION_MS       20000u /* of large memory in a little time */
+/* After a refusal in the middle of a body: what is still on its way is thrown away, so that the
+ * answer is not lost with a reset connection. */
+#define LINGER_MS         2000u
 
 /* Streams are looked at four times a second, and leave room for other clients. */
 #define STREAMS_MAX       8u
@@ -21,7 +26,14 @@
 #define CHUNK_HEAD        8u /* "00000a\r\n" */
 #define CHUNK_MAX         (32u << 10)
 
-enum phase { PHASE_FREE, PHASE_READING, PHASE_WAITING, PHASE_SENDING, PHASE_STREAMING };
+enum phase {
+    PHASE_FREE,
+    PHASE_READING,
+    PHASE_WAITING,
+    PHASE_SENDING,
+    PHASE_STREAMING,
+    PHASE_LINGERING
+};
 
 static struct connection {
     enum phase phase;
@@ -34,6 +46,7 @@ static struct connection {
     bool chunked;         /* the stream is sent in chunks: not to clients of HTTP/1.0 */
     u16_t interim;        /* bytes of "100 Continue" that are not acknowledged yet */
     struct http_request request;
+    struct upload upload;
     struct api_response response;
     char head[HEAD_SIZE];
     const char *content; /* the body, or a file */
@@ -55,6 +68,7 @@ static void release(struct connection *c)
 {
     if (c->pending)
         pbuf_free(c->pending);
+    upload_abort(&c->upload);
     c->pending = NULL;
     c->pcb = NULL;
     c->phase = PHASE_FREE;
@@ -138,8 +152,10 @@ static void send_response(struct connection *c)
     size_t n = r->file ? put_file_fields(extra, sizeof(extra), r)
                        : fmt(extra, sizeof(extra), "Cache-Control: no-store\r\n");
 
-    if (r->allow)
+    if (r->allow[0])
         n += fmt(extra + n, sizeof(extra) - n, "Allow: %s\r\n", r->allow);
+    if (r->location[0])
+        n += fmt(extra + n, sizeof(extra) - n, "Location: %s\r\n", r->location);
     if (r->has_next)
         (void)fmt(extra + n, sizeof(extra) - n, "Bulkhead-Next: %lu\r\n", r->next);
     if (r->stream.more)
@@ -147,7 +163,7 @@ static void send_response(struct connection *c)
     c->chunked = r->stream.more && c->request.parser.http_minor >= 1;
     if (c->chunked)
         (void)str_copy(length, sizeof(length), "Transfer-Encoding: chunked");
-    else if (!r->stream.more)
+    else if (!r->stream.more && r->status != 204)
         (void)fmt(length, sizeof(length), "Content-Length: %zu", len);
     c->head_len = fmt(c->head, sizeof(c->head),
                       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\n%s%s%sConnection: %s\r\n\r\n",
@@ -161,12 +177,18 @@ static void send_response(struct connection *c)
     push(c);
 }
 
+static uint32_t patience(const struct api_response *r)
+{
+    return r->wait == API_WAIT_GONE ? DELETION_MS : WAIT_MS;
+}
+
 static unsigned count_streams(void)
 {
     unsigned n = 0;
 
     for (unsigned i = 0; i < SERVER_CONNECTIONS; i++)
-        n += connections[i].phase >= PHASE_SENDING && connections[i].response.stream.more;
+        n += (connections[i].phase == PHASE_SENDING || connections[i].phase == PHASE_STREAMING) &&
+             connections[i].response.stream.more;
     return n;
 }
 
@@ -188,11 +210,15 @@ static void refuse(struct connection *c, unsigned status, const char *message)
     send_response(c);
 }
 
-static const char *refusal(unsigned status)
+static const char *refusal(const struct http_request *r)
 {
-    switch (status) {
+    if (r->why[0])
+        return r->why;
+    switch (r->status) {
+    case 411:
+        return "Content-Length must say how long the body is";
     case 413:
-        return "the body exceeds 4096 bytes";
+        return "the body exceeds 8192 bytes";
     case 414:
         return "the request target exceeds 256 bytes";
     case 431:
@@ -223,8 +249,8 @@ static void parse_pending(struct connection *c)
         size_t n =
             http_feed(&c->request, (const char *)p->payload + c->used, (size_t)(p->len - c->used));
 
-        if (!c->started)
-            enter(c, PHASE_READING);
+        if (!c->started || c->request.streaming)
+            enter(c, PHASE_READING); /* an upload lasts as long as it goes on */
         c->started = true;
         c->used = (u16_t)(c->used + n);
         if (c->used == p->len) {
@@ -239,7 +265,7 @@ static void parse_pending(struct connection *c)
             c->close = !c->request.keep_alive;
             answer(c, false, false);
         } else if (c->request.state == HTTP_BAD) {
-            refuse(c, c->request.status, refusal(c->request.status));
+            refuse(c, c->request.status, refusal(&c->request));
         } else if (!c->pending && http_take_continue(&c->request)) {
             go_on(c);
         }
@@ -278,6 +304,19 @@ static void stream(struct connection *c)
     push(c);
 }
 
+static err_t linger(struct connection *c)
+{
+    if (c->pending) {
+        altcp_recved(c->pcb, (u16_t)(c->pending->tot_len - c->used));
+        pbuf_free(c->pending);
+        c->pending = NULL;
+    }
+    if (altcp_shutdown(c->pcb, 0, 1) != ERR_OK)
+        return finish(c);
+    enter(c, PHASE_LINGERING);
+    return ERR_OK;
+}
+
 static err_t on_sent(void *arg, struct altcp_pcb *pcb, u16_t len)
 {
     struct connection *c = arg;
@@ -298,6 +337,8 @@ static err_t on_sent(void *arg, struct altcp_pcb *pcb, u16_t len)
         stream(c);
         return ERR_OK;
     }
+    if (c->close && c->request.state == HTTP_BAD && !c->ended)
+        return linger(c);
     if (c->close)
         return finish(c);
     http_next(&c->request);
@@ -313,9 +354,17 @@ static err_t on_recv(void *arg, struct altcp_pcb *pcb, struct pbuf *p, err_t err
 
     (void)pcb;
     (void)err;
+    if (p && c->phase == PHASE_LINGERING) {
+        altcp_recved(c->pcb, p->tot_len);
+        pbuf_free(p);
+        return ERR_OK;
+    }
     if (!p) { /* what it has asked for until now is still answered */
         c->ended = true;
-        return c->phase == PHASE_READING || c->phase == PHASE_STREAMING ? finish(c) : ERR_OK;
+        return c->phase == PHASE_READING || c->phase == PHASE_STREAMING ||
+                       c->phase == PHASE_LINGERING
+                   ? finish(c)
+                   : ERR_OK;
     }
     if (c->pending)
         pbuf_cat(c->pending, p);
@@ -353,6 +402,10 @@ static err_t on_poll(void *arg, struct altcp_pcb *pcb)
         }
         push(c);
         break;
+    case PHASE_LINGERING:
+        if (age > LINGER_MS)
+            return finish(c);
+        break;
     default:
         break;
     }
@@ -389,7 +442,9 @@ static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
     c->used = 0;
     c->close = c->started = c->ended = false;
     c->interim = 0;
-    http_init(&c->request);
+    c->upload.view = view;
+    c->upload.active = false;
+    http_init(&c->request, &upload_sink, &c->upload);
     enter(c, PHASE_READING);
     altcp_arg(pcb, c);
     altcp_recv(pcb, on_recv);
@@ -411,7 +466,7 @@ void server_poll(void)
             continue;
         if (api_ready(view, &c->response))
             answer(c, true, false);
-        else if (port_ms() - c->since > SNAPSHOT_MS)
+        else if (port_ms() - c->since > patience(&c->response))
             answer(c, true, true);
     }
 }

@@ -102,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ring_of_exits[i].reason = i % ABI_EXIT_REASONS;
     ring->size = 64;
     ring->written = 100;
-    http_init(&r);
+    http_init(&r, NULL, NULL);
     while (at < size) {
         struct api_response out = {0};
         size_t used = http_feed(&r, (const char *)data + at, size - at);

@@ -21,7 +21,7 @@ for f in /etc/apt/sources.list.d/*.sources; do
         sed 's/^Types:.*/Types: deb-src/' "$f" > "$work/parts/$(basename "$f")"
 done
 if [ ! -s "$work/parts/lines.list" ] && ! ls "$work/parts"/*.sources >/dev/null 2>&1; then
-    echo "no Debian mirror is configured on this machine: unpack $name $version yourself and name its directory (LWIP_DIR=...)" >&2
+    echo "no Debian mirror is configured on this machine: unpack $name $version yourself and name its directory ($(echo "$name" | tr a-z A-Z)_DIR=...)" >&2
     exit 1
 fi
 

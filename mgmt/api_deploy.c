@@ -1,0 +1,184 @@
+/* New guests, and old ones that go: POST /v1/guests, DELETE /v1/guests/{name}. */
+#include "hv/fmt.h"
+#include "hv/json.h"
+#include "hv/lib.h"
+#include "hv/load/load.h"
+#include "mgmt/api_call.h"
+#include "mgmt/upload.h"
+
+#define TOKENS_MAX 512u
+
+static struct abi_create request; /* large: one request at a time */
+
+struct complaint {
+    bool made;
+    struct config_error error;
+};
+
+static void report(void *ctx, const struct config_error *e)
+{
+    struct complaint *k = ctx;
+
+    if (!k->made)
+        k->error = *e;
+    k->made = true;
+}
+
+static bool parse(struct call *c)
+{
+    static jsmntok_t tokens[TOKENS_MAX];
+    struct complaint k = {.made = false};
+    char text[256];
+
+    memset(&request, 0, sizeof(request));
+    if (config_parse_guest((const char *)c->r->body, c->r->body_len, tokens, sizeof(tokens),
+                           &request.config, report, &k) == 0)
+        return true;
+    (void)fmt(text, sizeof(text), "%u:%u: %s%s%s", k.error.line, k.error.column, k.error.field,
+              k.error.field[0] ? ": " : "", k.error.text);
+    call_fail_at(c, 400, k.error.pointer, text);
+    return false;
+}
+
+static bool is_boot_module(const struct abi_images *p, const char *name)
+{
+    for (unsigned i = 0; i < p->module_count; i++)
+        if (strcmp(p->modules[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* One image of the new guest; `pointer` is where its name stands. */
+static bool find_blob(struct call *c, const char *name, const char *pointer, struct load_blob *blob,
+                      unsigned *uploaded)
+{
+    int slot = upload_find(c->v->images, name);
+    char text[160];
+
+    if (slot >= 0) {
+        blob->data = c->v->image_bytes((unsigned)slot);
+        blob->size = c->v->images->images[slot].size;
+        ++*uploaded;
+        return true;
+    }
+    if (is_boot_module(c->v->images, name))
+        return true;
+    (void)fmt(text, sizeof(text), "there is no image \"%s\"; GET /v1/images lists them", name);
+    call_fail_at(c, 400, pointer, text);
+    return false;
+}
+
+/* Uploaded images are planned here, where a mistake of the loaders hurts nobody else; those of the
+ * ISO the root reads itself. */
+static bool plan(struct call *c)
+{
+    const struct guest_config *g = &request.config;
+    struct load_request r = {
+        .module_count = g->module_count, .tsc_hz = c->v->host->tsc_hz, .memory = g->memory};
+    struct load_error e;
+    unsigned uploaded = 0;
+
+    if (!find_blob(c, g->image, "/image", &r.image, &uploaded))
+        return false;
+    r.image.args = g->cmdline;
+    for (unsigned i = 0; i < g->module_count; i++) {
+        char pointer[32];
+
+        (void)fmt(pointer, sizeof(pointer), "/modules/%u/file", i);
+        if (!find_blob(c, g->modules[i].file, pointer, &r.modules[i], &uploaded))
+            return false;
+        r.modules[i].args = g->modules[i].args;
+    }
+    if (uploaded == 0)
+        return true;
+    if (uploaded <= g->module_count) {
+        call_fail_at(c, 400, "/modules",
+                     "images of the ISO and uploaded ones cannot be mixed: upload all of them");
+        return false;
+    }
+    if (load_guest(&r, &request.plan, &e)) {
+        call_fail_at(c, 400, "/image", e.text);
+        return false;
+    }
+    request.planned = 1;
+    return true;
+}
+
+static void refuse(struct call *c, int64_t rc)
+{
+    switch (rc) {
+    case -E_EXIST:
+        call_fail_at(c, 409, "/name", request.why);
+        break;
+    case -E_NOMEM:
+        call_fail_at(c, 409, "/memory", request.why);
+        break;
+    case -E_BUSY:
+        call_fail_at(c, 409, "/guaranteed_us", request.why);
+        break;
+    case -E_FORMAT:
+    case -E_NOTSUP:
+        call_fail_at(c, 400, "/image", request.why);
+        break;
+    case -E_NOENT:
+        call_fail_at(c, 409, "/core", request.why);
+        break;
+    default:
+        call_fail(c, 409, request.why);
+        break;
+    }
+}
+
+void post_guests(struct call *c, char *const *arg)
+{
+    char name[ABI_NAME_MAX];
+    char *args[1] = {name};
+    int64_t number;
+
+    (void)arg;
+    if (!parse(c) || !plan(c))
+        return;
+    number = c->v->create(&request);
+    if (number < 0) {
+        refuse(c, number);
+        return;
+    }
+    (void)str_copy(name, sizeof(name), request.config.name);
+    get_guest(c, args);
+    c->out->status = 201;
+    (void)fmt(c->out->location, sizeof(c->out->location), "/v1/guests/%s", name);
+}
+
+void delete_guest(struct call *c, char *const *arg)
+{
+    struct json_out *j;
+    struct abi_guest g;
+    int number;
+
+    if (c->timed_out) {
+        j = call_begin(c);
+        c->out->status = 202;
+        json_object(j, NULL);
+        json_str(j, "guest", arg[0]);
+        json_str(j, "status", "its memory is still being scrubbed");
+        json_end(j);
+        return;
+    }
+    if (c->waited) {
+        call_no_content(c);
+        return;
+    }
+    number = call_guest(c, arg[0], &g);
+    if (number < 0)
+        return;
+    if (c->v->remove((unsigned)number)) {
+        call_fail(c, 403, "the management guest cannot be deleted: nobody could undo it");
+        return;
+    }
+    c->out->wait = API_WAIT_GONE;
+    c->out->wait_guest = (unsigned)number;
+    if (!api_ready(c->v, c->out))
+        return;
+    c->out->wait = API_WAIT_NONE;
+    call_no_content(c);
+}

@@ -1,0 +1,40 @@
+/*
+ * An image on its way in: the body of PUT /v1/images/{name}, written where the root gave memory for
+ * it, hashed on the way. Pure but for what struct api_view does. One for each connection.
+ */
+#pragma once
+
+#include "mgmt/api.h"
+
+#include <mbedtls/sha256.h>
+
+#define UPLOAD_NAME_MAX 64u /* with the NUL */
+
+struct upload {
+    const struct api_view *view;
+    bool active; /* the slot is ours, to be committed or dropped */
+    unsigned slot;
+    uint64_t size, done;
+    uint8_t *bytes;
+    mbedtls_sha256_context sha;
+    char name[UPLOAD_NAME_MAX];
+    bool has_digest;
+    uint8_t digest[32]; /* of Repr-Digest */
+};
+
+/* For http_init(), with a struct upload of which `view` is set. */
+extern const struct http_sink upload_sink;
+/* All bytes have come: compares and commits. 0, or a status with its message. */
+unsigned upload_finish(struct upload *u, char *why, size_t size) MUST_CHECK;
+/* The connection ended, or the request was refused: nothing is left. Any number of times. */
+void upload_abort(struct upload *u);
+
+/* [A-Za-z0-9][A-Za-z0-9._-]{0,62} */
+bool upload_name_is_good(const char *name);
+/* "sha-256=:BASE64:" among the digests of a Repr-Digest field (RFC 9530). 1: found, 0: not there,
+ * -E_FORMAT. */
+int upload_digest(const char *field, uint8_t digest[32]);
+/* A READY image of this name, or -1. */
+int upload_find(const struct abi_images *images, const char *name);
+/* Names of the guests in a set of numbers: "a, b". */
+void upload_users(const struct api_view *v, uint64_t users, char *buf, size_t size);

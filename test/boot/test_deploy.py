@@ -1,0 +1,290 @@
+"""Images come over the network, guests are made of them and go again, while the others run and nothing is left behind."""
+import base64
+import hashlib
+import http.client
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+import appliance
+
+CONFIG = {"guests": [
+    {"name": "control", "image": "guests/control.elf", "memory": "2M", "core": 0, "weight": 200},
+    {"name": "keeper", "image": "guests/echo.elf", "memory": "4M", "core": 0},
+], "management": {"core": 1, "budget_us": 9000}}
+CYCLES = 200
+
+
+def image(name):
+    with open(os.path.join(appliance.BUILD, "guests", name), "rb") as f:
+        return f.read()
+
+
+ECHO = image("echo.elf")
+
+
+@pytest.fixture(scope="module")
+def m(start):
+    return start(CONFIG, cpus=2, memory=384)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(m):
+    """Each test gives back what it took, and the others have run all the while."""
+    m.wait_state("keeper", "running")
+    before = memory(m), m.guest("keeper")
+    yield
+    after = m.guest("keeper")
+    assert (after["state"], after["started_tsc"]) == ("running", before[1]["started_tsc"])
+    assert m.guest("mgmt")["state"] == "running"
+    assert memory(m) == before[0]
+    assert [g["name"] for g in m.get("/v1/guests")["guests"]] == ["mgmt", "control", "keeper"]
+    assert not [i for i in m.get("/v1/images")["images"] if i["source"] == "upload"]
+
+
+def memory(m):
+    return {k: v for k, v in m.get("/v1/host")["memory"].items() if k in ("free", "guests", "tables", "images", "largest_free")}
+
+
+def put(m, name, data, status=201, **headers):
+    answer = m.request("PUT", f"/v1/images/{name}", data, headers)
+    assert answer[0] == status, answer
+    return json.loads(answer[2])
+
+
+def deploy(m, status=201, **guest):
+    answer = m.request("POST", "/v1/guests", json.dumps(guest))
+    assert answer[0] == status, answer
+    if status == 201:
+        assert answer[1]["Location"] == f"/v1/guests/{guest['name']}"
+    return json.loads(answer[2])
+
+
+def delete(m, path, status=204):
+    answer = m.request("DELETE", path)
+    assert answer[0] == status, answer
+    return answer[2]
+
+
+def error(answer):
+    return answer["error"]["message"], answer["error"].get("pointer")
+
+
+def test_upload_use_delete(m):
+    digest = hashlib.sha256(ECHO)
+    assert put(m, "echo", ECHO, **{"Repr-Digest": f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"}) == {
+        "name": "echo", "size": len(ECHO), "sha256": digest.hexdigest(), "source": "upload", "used_by": []}
+    made = deploy(m, name="second", image="echo", memory="4M", core=1)
+    assert made["state"] in ("starting", "running") and made["configuration"]["memory"] == 4 << 20
+    m.wait_state("second", "running")
+    m.type("second", "hello\r")
+    assert m.wait_serial(r"\[second\] .*hello")
+    assert m.get("/v1/images/echo")["used_by"] == ["second"]
+    # It is a guest as any other.
+    assert m.get("/v1/guests/second/vcpus/0/vmcs")["fields"]
+    m.request("POST", "/v1/guests/second/actions", '{"action": "reset"}')
+    m.wait_for("/v1/guests/second", lambda g: g["state"] == "running" and g["started_tsc"] > made["started_tsc"], "it does not come back")
+    # Neither the image nor its name goes while it is in use.
+    assert error(json.loads(delete(m, "/v1/images/echo", 409))) == ("the image is in use: second", None)
+    assert error(put(m, "echo", ECHO, 409)) == ('the image "echo" is in use: second', None)
+    delete(m, "/v1/guests/second")
+    assert m.request("GET", "/v1/guests/second")[0] == 404
+    # Another one takes the place.
+    assert put(m, "echo", b"\xf4" * 512, 200)["size"] == 512
+    delete(m, "/v1/images/echo")
+    delete(m, "/v1/images/echo", 404)
+
+
+def test_from_the_iso(m):
+    """No upload is needed for what came with the ISO."""
+    deploy(m, name="again", image="guests/echo.elf", memory="4M", core=1)
+    m.wait_state("again", "running")
+    delete(m, "/v1/guests/again")
+
+
+def test_events(m):
+    first = m.get("/v1/events?follow=0")["events"][-1]["id"]
+    deploy(m, name="told", image="guests/echo.elf", memory="4M", core=1)
+    m.wait_state("told", "running")
+    delete(m, "/v1/guests/told")
+    events = [e for e in m.get("/v1/events?follow=0")["events"] if e["id"] > first]
+    assert [(e["guest"], e["state"]) for e in events] == [("told", s) for s in ("running", "stopped", "deleting", "deleted")]
+
+
+def test_memory_is_scrubbed(m):
+    """What a guest leaves is not what the next one finds, nor what management can read: the same memory is an image next."""
+    secret = b"a secret that nobody else is to see "
+    put(m, "flat", secret * 1000)
+    deploy(m, name="first", image="flat", memory="4M", core=1)
+    m.wait_for("/v1/guests/first", lambda g: g["state"] != "starting", "it does not start")
+    assert m.get("/v1/guests/first/vcpus/0/vmcs/snapshots")["snapshots"]
+    delete(m, "/v1/guests/first")
+    delete(m, "/v1/images/flat")
+    deploy(m, name="first", image="guests/echo.elf", memory="4M", core=1)
+    m.wait_state("first", "running")
+    assert m.request("GET", "/v1/guests/first/console?from=0")[2].count("secret") == 0
+    assert len(m.get("/v1/guests/first/vcpus/0/vmcs/snapshots")["snapshots"]) == 1  # its launch
+    delete(m, "/v1/guests/first")
+
+
+BAD = [
+    ({}, "/name", "is missing"),
+    ({"name": "Big"}, "/name", "must consist"),
+    ({"name": "a", "image": "nothing"}, "/image", 'there is no image "nothing"'),
+    ({"name": "a", "image": "guests/echo.elf", "memory": "3M"}, "/memory", "multiple of 2 MB"),
+    ({"name": "a", "image": "guests/echo.elf", "weight": 0}, "/weight", "from 1 to 1000"),
+    ({"name": "a", "image": "guests/echo.elf", "modules": [{"file": "x"}]}, "/modules/0/file", 'no image "x"'),
+    ({"name": "a", "image": "guests/echo.elf", "colour": "red"}, "/colour", "no such field"),
+    ({"name": "a", "image": "guests/echo.elf", "budget_us": 100, "period_us": 1000, "guaranteed_us": 200}, "/guaranteed_us", "exceeds budget_us"),
+]
+
+
+@pytest.mark.parametrize("guest, pointer, why", BAD, ids=[b[1] + " " + str(len(b[0])) for b in BAD])
+def test_wrong_field(m, guest, pointer, why):
+    message, at = error(deploy(m, 400, **guest))
+    assert at == pointer and why in message
+
+
+def test_broken_image(m):
+    put(m, "broken", ECHO[:400])
+    message, pointer = error(deploy(m, 400, name="a", image="broken"))
+    assert pointer == "/image" and "ELF" in message
+    put(m, "no-kind", b"\x7fELF" + bytes(100), 201)
+    assert error(deploy(m, 400, name="a", image="no-kind"))[1] == "/image"
+    # Both kinds together are refused: the root reads the ISO's, management the others.
+    assert error(deploy(m, 400, name="a", image="guests/echo.elf", modules=[{"file": "broken"}]))[1] == "/modules"
+    for name in ("broken", "no-kind"):
+        delete(m, f"/v1/images/{name}")
+
+
+def test_what_is_short(m):
+    host = m.get("/v1/host")["memory"]
+    message, pointer = error(deploy(m, 409, name="a", image="guests/echo.elf", memory="3G"))
+    assert pointer == "/memory" and f"3145728 KiB asked, largest free piece {host['largest_free'] >> 10} KiB of {host['free'] >> 10} KiB free" in message
+    message, pointer = error(deploy(m, 409, name="a", image="guests/echo.elf", core=2))
+    assert pointer == "/core" and message == "there is no core 2: the machine has 2, numbered from 0"
+    assert error(deploy(m, 409, name="keeper", image="guests/echo.elf"))[1] == "/name"
+    deploy(m, name="half", image="guests/echo.elf", memory="2M", core=1, guaranteed_us=5000)
+    message, pointer = error(deploy(m, 409, name="more", image="guests/echo.elf", memory="2M", core=1, guaranteed_us=6000))
+    assert pointer == "/guaranteed_us" and message == "not enough core time: 6000 us of 10000 us (60.0 %) asked, core 1 has 50.0 % left to guarantee"
+    deploy(m, name="more", image="guests/echo.elf", memory="2M", core=1, guaranteed_us=5000)
+    for name in ("half", "more"):
+        delete(m, f"/v1/guests/{name}")
+    # A number for everybody: 14 guests.
+    names = [f"g{i}" for i in range(12)]
+    for name in names:
+        deploy(m, name=name, image="guests/echo.elf", memory="2M", core=1)
+    assert "there are 14 guests" in error(deploy(m, 409, name="one-more", image="guests/echo.elf", memory="2M"))[0]
+    for name in names:
+        delete(m, f"/v1/guests/{name}")
+
+
+def test_management_stays(m):
+    assert "management guest" in error(json.loads(delete(m, "/v1/guests/mgmt", 403)))[0]
+
+
+def test_uploads_that_fail(m):
+    wrong = base64.b64encode(hashlib.sha256(b"").digest()).decode()
+    assert "Repr-Digest" in error(put(m, "a", ECHO, 400, **{"Repr-Digest": f"sha-256=:{wrong}:"}))[0]
+    assert "Repr-Digest" in error(put(m, "a", ECHO, 400, **{"Repr-Digest": "sha-256=:AAAA:"}))[0]
+    for name in (".hidden", "a" * 64, "a%20b"):
+        assert "name" in error(put(m, name, ECHO, 400))[0]
+    assert put(m, "a", b"", 400)
+    with m.connect() as c:
+        c.send(b"PUT /v1/images/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (1 << 40))
+        assert c.answer()[0] == 413
+    with m.connect() as c:
+        c.send(b"PUT /v1/images/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert c.answer()[0] == 411
+    with m.connect() as c:
+        c.send(b"PUT /v1/images/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (100 << 20))
+        m.wait_for("/v1/host", lambda h: h["memory"]["images"] == 100 << 20, "no memory was taken")
+        assert "not enough memory: 122880 KiB" not in m.request("PUT", "/v1/images/b", b"x" * 100)[2]
+        delete(m, "/v1/images/b")
+    # The one that was abandoned leaves nothing.
+    m.wait_for("/v1/host", lambda h: h["memory"]["images"] == 0, "its memory was not given back")
+
+
+def test_no_memory_for_an_image(m):
+    free = m.get("/v1/host")["memory"]["largest_free"]
+    deploy(m, name="large", image="guests/echo.elf", memory=(free - (64 << 20)) >> 21 << 21, core=1)
+    with m.connect() as c:
+        c.send(b"PUT /v1/images/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (120 << 20))
+        status, _, body = c.answer()
+        assert status == 409 and "not enough memory: 122880 KiB asked, largest free piece" in body.decode()
+    delete(m, "/v1/guests/large")
+
+
+def test_killed_in_the_middle_of_an_upload(m):
+    """The management guest is back in less than a second, without the half of an image, and the others have not noticed."""
+    at = len(m.serial())
+    with m.connect() as c:
+        c.send(b"PUT /v1/images/a HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n" + bytes(100000))
+        m.wait_for("/v1/host", lambda h: h["memory"]["images"] == 4 << 20, "no memory was taken")
+        with m.connect() as other:  # which will not be answered
+            other.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"action": "reset"}')
+            died = float(m.wait_serial(r"\[ *([\d.]+)\] core 1: guest mgmt: stopped", after=at).group(1))
+            back = float(m.wait_serial(r"\[ *([\d.]+)\] core 1: management address", after=at).group(1))
+    assert back - died < 1
+    m.wait_for("/v1/host", lambda h: h["memory"]["images"] == 0, "its memory was not given back")
+    put(m, "a", ECHO)
+    delete(m, "/v1/images/a")
+
+
+def test_configuration(m, tmp_path):
+    """What GET /v1/config says makes the same guests again."""
+    deploy(m, name="late", image="guests/echo.elf", memory="4M", core=1, weight=7, slice_us=900, budget_us=4000, period_us=9000, guaranteed_us=1000, restart="always",
+           restart_limit=3, paused_clock="runs", exit_profile="least", devices=["uart", "pic", "pit"], cmdline="a \"b\"")
+    text = m.request("GET", "/v1/config")[2]
+    late = next(g for g in json.loads(text)["guests"] if g["name"] == "late")
+    assert late == {"name": "late", "image": "guests/echo.elf", "memory": 4 << 20, "core": 1, "weight": 7, "slice_us": 900, "budget_us": 4000, "period_us": 9000,
+                    "guaranteed_us": 1000, "restart": "always", "restart_limit": 3, "paused_clock": "runs", "exit_profile": "least",
+                    "devices": ["uart", "pic", "pit"], "cmdline": "a \"b\"", "modules": []}
+    delete(m, "/v1/guests/late")
+    path = tmp_path / "guests.json"
+    path.write_text(text)
+    checked = subprocess.run([os.path.join(appliance.BUILD, "config-check"), "--search", appliance.BUILD, path], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(text)["management"]["core"] == 1 and json.loads(text)["management"]["address"] == "dhcp"
+
+
+def test_again_and_again(m):
+    """By curl, as people do it. Meanwhile nobody loses a period."""
+    url = f"http://127.0.0.1:{m.port}"
+    at = len(m.serial())
+
+    def curl(*args):
+        return subprocess.run(["curl", "-sS", "--fail-with-body", "--retry", "20", "--retry-connrefused", "--retry-delay", "0", *args], capture_output=True, text=True, check=True).stdout
+
+    first = memory(m)
+    for i in range(CYCLES):
+        curl("-T", os.path.join(appliance.BUILD, "guests", "echo.elf"), f"{url}/v1/images/echo")
+        curl("-d", '{"name": "brief", "image": "echo", "memory": "2M", "core": 1}', f"{url}/v1/guests")
+        if i % 20 == 0:
+            m.wait_state("brief", "running")
+            m.type("brief", f"cycle{i}\r")
+            m.wait_serial(rf"\[brief\] .*cycle{i}", after=at)
+        curl("-X", "DELETE", f"{url}/v1/guests/brief")
+        curl("-X", "DELETE", f"{url}/v1/images/echo")
+    assert memory(m) == first
+    lost = [int(n) for n in re.findall(r"\[control\] control: second \d+, periods \d+, missed (\d+),", m.serial()[at:])]
+    assert lost and sum(lost) == 0
+
+
+def test_forty_megabytes(m):
+    """A Linux kernel's size and that of its initrd. Hashing takes most of the time."""
+    data = os.urandom(1 << 20) * 40
+    connection = http.client.HTTPConnection("127.0.0.1", m.port, timeout=600)
+    connection.request("PUT", "/v1/images/initrd", data)
+    answer = connection.getresponse()
+    assert answer.status == 201 and json.loads(answer.read())["sha256"] == hashlib.sha256(data).hexdigest()
+    connection.close()
+    put(m, "kernel", ECHO)
+    deploy(m, name="big", image="kernel", memory="64M", core=1, modules=[{"file": "initrd", "args": "x"}])
+    m.wait_state("big", "running")
+    delete(m, "/v1/guests/big")
+    for name in ("kernel", "initrd"):
+        delete(m, f"/v1/images/{name}")

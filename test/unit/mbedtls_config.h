@@ -1,0 +1,7 @@
+/* The part of mbedTLS that the management guest's pure code uses, on the host. */
+#pragma once
+
+#define MBEDTLS_SHA256_C
+#define MBEDTLS_BASE64_C
+
+#include "mbedtls/check_config.h"
