@@ -6,6 +6,7 @@
 
 #include "hv/abi/control.h"
 #include "hv/abi/deploy.h"
+#include "mgmt/clock.h"
 #include "mgmt/http.h"
 #include "mgmt/json.h"
 
@@ -20,6 +21,7 @@ struct api_answered {
 
 struct api_view {
     const struct abi_host *host;
+    const struct clock *clock;
     const struct abi_ring *log;
     const struct abi_guest *(*guest)(unsigned number);
     const struct abi_snapshot *(*snapshot)(unsigned number, unsigned slot);

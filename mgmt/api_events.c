@@ -27,13 +27,17 @@ static bool find_event(const struct abi_events *all, uint64_t from, struct abi_e
     return false;
 }
 
-static void put_event(struct json_out *j, const struct abi_host *h, const struct abi_event *e)
+static void put_event(struct json_out *j, const struct api_view *v, const struct abi_event *e)
 {
+    const struct abi_host *h = v->host;
+    char time[CLOCK_TEXT];
     uint64_t ran = e->tsc > h->boot_tsc ? e->tsc - h->boot_tsc : 0;
 
     json_object(j, NULL);
     json_u64(j, "id", e->sequence);
     json_u64(j, "uptime_ms", h->tsc_hz >= 1000 ? ran / (h->tsc_hz / 1000) : 0);
+    clock_text(time, clock_us(v->clock, h, e->tsc));
+    json_str(j, "time", time);
     json_str(j, "guest", e->name);
     json_str(j, "state", guest_state_name(e->state));
     json_str(j, "why", e->why);
@@ -51,7 +55,7 @@ static size_t more_events(const struct api_view *v, struct api_stream *s, char *
 
         n += fmt(buf + n, size - n, "id: %lu\nevent: state\ndata: ", e.sequence);
         json_begin(&j, buf + n, size - n - 1, false);
-        put_event(&j, v->host, &e); /* ends with a newline, the empty line ends the event */
+        put_event(&j, v, &e); /* ends with a newline, the empty line ends the event */
         n += j.len;
         buf[n++] = '\n';
         s->next = e.sequence + 1;
@@ -67,7 +71,7 @@ static void list_events(struct call *c, uint64_t from)
     json_object(j, NULL);
     json_array(j, "events");
     for (; find_event(c->v->events, from, &e); from = e.sequence + 1)
-        put_event(j, c->v->host, &e);
+        put_event(j, c->v, &e);
     json_end(j);
     json_end(j);
 }

@@ -11,6 +11,14 @@ static void put_ip(struct json_out *j, const char *name, const uint8_t ip[4])
     json_str(j, name, text);
 }
 
+static void put_time(struct json_out *j, const char *name, uint64_t us)
+{
+    char text[CLOCK_TEXT];
+
+    clock_text(text, us);
+    json_str(j, name, text);
+}
+
 static void put_core(struct json_out *j, const struct abi_host *h, const struct abi_core *k)
 {
     uint64_t total = k->busy_ticks + k->idle_ticks;
@@ -44,6 +52,9 @@ void get_host(struct call *c, char *const *arg)
     json_hex(j, "cpu_signature", h->cpu_signature, 1);
     json_hex(j, "vmcs_revision", h->vmcs_revision, 1);
     json_u64(j, "uptime_ms", h->tsc_hz >= 1000 ? ran / (h->tsc_hz / 1000) : 0);
+    put_time(j, "time", clock_us(c->v->clock, h, c->v->tsc()));
+    put_time(j, "boot_time", clock_us(c->v->clock, h, h->boot_tsc));
+    json_str(j, "time_source", c->v->clock->synchronised ? "ntp" : "rtc");
     json_u64(j, "boot_to_first_entry_ticks",
              h->first_entry_tsc ? h->first_entry_tsc - h->boot_tsc : 0);
     json_array(j, "cores");

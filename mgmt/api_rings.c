@@ -1,34 +1,7 @@
 /* Byte rings: the hypervisor's log, and the guests' consoles in both directions. */
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
-
-/* Bytes [*from, end) of a ring into the start of `out`, at most `size`; *from is moved up to what
- * is still there. */
-static size_t copy_ring(const struct abi_ring *r, uint64_t *from, uint8_t *out, size_t size)
-{
-    uint64_t end = __atomic_load_n(&r->written, __ATOMIC_ACQUIRE), now;
-    uint64_t oldest = end > r->size ? end - r->size : 0;
-    size_t n = 0;
-
-    *from = *from < oldest ? oldest : *from > end ? end : *from;
-    while (*from + n < end && n < size) {
-        out[n] = r->data[(*from + n) & (r->size - 1)];
-        n++;
-    }
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    /* What the writer went over meanwhile is not what we think. */
-    now = __atomic_load_n(&r->written, __ATOMIC_RELAXED);
-    oldest = now > r->size ? now - r->size : 0;
-    if (oldest > *from) {
-        uint64_t lost = oldest - *from;
-
-        lost = lost < n ? lost : n;
-        memmove(out, out + lost, n - lost);
-        *from += lost;
-        n -= lost;
-    }
-    return n;
-}
+#include "mgmt/ring.h"
 
 static void get_ring(struct call *c, const struct abi_ring *r, bool text_by_default)
 {
@@ -42,7 +15,7 @@ static void get_ring(struct call *c, const struct abi_ring *r, bool text_by_defa
         return;
     if (text_by_default && !(call_query(c, "format", value, sizeof(value))))
         c->text = true;
-    n = copy_ring(r, &from, bytes, sizeof(bytes));
+    n = ring_copy(r, &from, bytes, sizeof(bytes));
     c->out->has_next = true;
     c->out->next = from + n;
     j = call_begin(c);
@@ -59,7 +32,7 @@ static void get_ring(struct call *c, const struct abi_ring *r, bool text_by_defa
 
 static size_t more_of(const struct abi_ring *r, struct api_stream *s, char *buf, size_t size)
 {
-    size_t n = copy_ring(r, &s->next, (uint8_t *)buf, size);
+    size_t n = ring_copy(r, &s->next, (uint8_t *)buf, size);
 
     s->next += n;
     return n;

@@ -2,13 +2,16 @@
 #include "lwip/dhcp.h"
 #include "lwip/init.h"
 #include "lwip/timeouts.h"
+#include "mgmt/names.h"
 #include "mgmt/netif.h"
 #include "mgmt/port.h"
 #include "mgmt/server.h"
+#include "mgmt/syslog_udp.h"
 
 #define HEARTBEAT_MS 250u
 
 static struct netif netif;
+static struct clock wall;
 
 static const struct abi_guest *guest(unsigned number)
 {
@@ -100,6 +103,7 @@ static void on_status(struct netif *n)
     if (ip4_addr_isany(ip))
         return;
     (void)abi_call(ABI_CALL_ADDRESS, ip->addr, netif_ip4_netmask(n)->addr, 0);
+    names_have_address();
 }
 
 static void start_network(void)
@@ -117,7 +121,9 @@ static void start_network(void)
         mgmt_die("the network interface does not start");
     netif_set_default(&netif);
     netif_set_status_callback(&netif, on_status);
+    names_start(&netif, &wall);
     netif_set_up(&netif);
+    names_up();
     if (h->static_ip)
         on_status(&netif);
     else if (dhcp_start(&netif) != ERR_OK)
@@ -134,6 +140,7 @@ void guest_run(const uint8_t *info)
     view = (struct api_view){
         .answered = answered,
         .host = abi_host(),
+        .clock = &wall,
         .log = (const struct abi_ring *)ABI_LOG_GPA,
         .guest = guest,
         .snapshot = snapshot,
@@ -156,9 +163,11 @@ void guest_run(const uint8_t *info)
         .remove = remove_guest,
         .tsc = port_tsc,
     };
+    clock_init(&wall, abi_host());
     port_start();
     start_network();
     server_start(&view);
+    syslog_start(&view);
     port_log("serving HTTP on port 80");
     for (;;) {
         uint32_t now = port_ms();
@@ -171,6 +180,8 @@ void guest_run(const uint8_t *info)
         /* One round of frames at a time: also in a flood the heart beats and timers run. */
         more = vnet_poll(&netif);
         sys_check_timeouts();
+        names_poll();
+        syslog_poll();
         server_poll();
         if (!more)
             port_sleep();

@@ -19,7 +19,9 @@ MGMT_PURE := hv/fmt.c hv/lib.c hv/json.c $(wildcard hv/config/*.c hv/load/*.c) a
 MGMT_TELL := mgmt/json.c mgmt/dump.c mgmt/dump_options.c mgmt/report.c mgmt/layout.c mgmt/capabilities.c
 MGMT_LWIP := core/altcp core/altcp_alloc core/altcp_tcp core/def core/inet_chksum core/init core/ip core/mem core/memp core/netif core/pbuf core/raw \
         core/stats core/sys core/tcp core/tcp_in core/tcp_out core/timeouts core/udp core/ipv4/dhcp \
-        core/ipv4/etharp core/ipv4/icmp core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag netif/ethernet
+        core/ipv4/etharp core/ipv4/icmp core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag core/ipv4/igmp \
+        core/ipv6/ethip6 core/ipv6/icmp6 core/ipv6/inet6 core/ipv6/ip6 core/ipv6/ip6_addr core/ipv6/ip6_frag core/ipv6/mld6 core/ipv6/nd6 \
+        core/dns netif/ethernet apps/mdns/mdns apps/sntp/sntp
 MGMT_MBEDTLS := base64 bignum constant_time platform platform_util sha256
 MGMT_LLHTTP := api http llhttp
 

@@ -2,6 +2,7 @@
 
 #include "hv/dev/virtio_net.h"
 #include "lwip/etharp.h"
+#include "lwip/ethip6.h"
 #include "mgmt/port.h"
 #include "netif/ethernet.h"
 
@@ -153,11 +154,13 @@ err_t vnet_init(struct netif *n)
 {
     n->name[0] = 'v';
     n->name[1] = 'n';
-    n->hostname = "bulkhead";
+    n->hostname = abi_host()->management.hostname;
     n->mtu = 1500;
     n->hwaddr_len = sizeof(n->hwaddr);
-    n->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_LINK_UP | NETIF_FLAG_ETHERNET;
+    n->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_LINK_UP | NETIF_FLAG_ETHERNET |
+               NETIF_FLAG_IGMP | NETIF_FLAG_MLD6;
     n->output = etharp_output;
+    n->output_ip6 = ethip6_output;
     n->linkoutput = send;
     return start_device(n);
 }

@@ -473,10 +473,10 @@ void server_poll(void)
 
 void server_start(const struct api_view *v)
 {
-    struct altcp_pcb *pcb = altcp_tcp_new();
+    struct altcp_pcb *pcb = altcp_tcp_new_ip_type(IPADDR_TYPE_ANY);
 
     view = v;
-    if (!pcb || altcp_bind(pcb, IP_ADDR_ANY, PORT) != ERR_OK)
+    if (!pcb || altcp_bind(pcb, IP_ANY_TYPE, PORT) != ERR_OK)
         mgmt_die("no TCP port");
     pcb = altcp_listen(pcb);
     if (!pcb)

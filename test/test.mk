@@ -3,7 +3,7 @@
 LLHTTP_C := /usr/share/llhttp/api.c /usr/share/llhttp/http.c /usr/share/llhttp/llhttp.c
 LLHTTP_CFLAGS := -isystem /usr/share/include/llhttp -isystem /usr/include/llhttp -isystem /usr/share/llhttp
 # The management guest's pure part: its resources, and what they are made of.
-MGMT_API_C := $(filter-out mgmt/main.c mgmt/port.c mgmt/netif.c mgmt/server.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
+MGMT_API_C := $(filter-out mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c mgmt/server.c mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
         $(MBEDTLS_DIR)/library/sha256.c $(MBEDTLS_DIR)/library/base64.c $(MBEDTLS_DIR)/library/constant_time.c $(MBEDTLS_DIR)/library/platform_util.c
 # vmcsdump without its main(). The comment may go over several lines.
 sources = $(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(shell awk 'NR>8{exit} /SOURCES:/{f=1} f{print} /\*\//{f=0}' $(1) | \

@@ -74,7 +74,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct http_request r;
     static char body[1 << 18];
     struct abi_ring *ring = (struct abi_ring *)(void *)ring_memory;
+    static struct clock wall;
     const struct api_view v = {.host = &host,
+                               .clock = &wall,
                                .answered = answered,
                                .events = &events,
                                .log = ring,

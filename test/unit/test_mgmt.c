@@ -80,7 +80,9 @@ static uint64_t tsc(void)
 
 static struct abi_events events;
 static struct api_answered answered[API_STATUSES_MAX];
+static struct clock wall;
 static struct api_view view = {
+    .clock = &wall,
     .host = &host,
     .guest = guest,
     .snapshot = snapshot,

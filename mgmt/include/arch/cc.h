@@ -24,3 +24,9 @@ uint32_t mgmt_random(void);
 #define LWIP_PLATFORM_ASSERT(x) mgmt_die(x)
 #define LWIP_PLATFORM_DIAG(x)
 #define LWIP_RAND() mgmt_random()
+
+/* For lwIP's SNTP client, by mgmt/names.c: the server's UDP port; the wall clock as seconds since
+ * 1970 and microseconds. */
+uint16_t names_ntp_port(void);
+void names_set_time(uint32_t seconds, uint32_t us);
+void names_get_time(uint32_t *seconds, uint32_t *us);

@@ -1,0 +1,134 @@
+#include "mgmt/names.h"
+
+#include "hv/lib.h"
+#include "lwip/apps/mdns.h"
+#include "lwip/apps/sntp.h"
+#include "mgmt/port.h"
+
+#define HTTP_PORT  80u
+#define HTTPS_PORT 443u
+#define NTP_PORT   123u
+#define TTL        120u /* seconds: RFC 6762, section 10, for names of hosts */
+#define SECOND_US  1000000u
+
+static struct netif *netif;
+static struct clock *wall;
+static char ntp_server[sizeof(((struct abi_management *)NULL)->ntp)];
+static uint16_t ntp_port = NTP_PORT;
+static ip6_addr_t told[LWIP_IPV6_NUM_ADDRESSES];
+
+uint16_t names_ntp_port(void)
+{
+    return ntp_port;
+}
+
+void names_get_time(uint32_t *seconds, uint32_t *us)
+{
+    uint64_t now = clock_us(wall, abi_host(), port_tsc());
+
+    *seconds = (uint32_t)(now / SECOND_US);
+    *us = (uint32_t)(now % SECOND_US);
+}
+
+void names_set_time(uint32_t seconds, uint32_t us)
+{
+    char text[CLOCK_TEXT];
+    uint64_t now = (uint64_t)seconds * SECOND_US + us;
+    bool first = !wall->synchronised;
+
+    clock_set(wall, abi_host(), port_tsc(), now);
+    clock_text(text, now);
+    if (first)
+        port_log("the time is %s", text);
+}
+
+/* "server" or "server:port"; an IPv6 address has more colons, and no port. */
+static void take_ntp_server(void)
+{
+    char *colon = NULL;
+    unsigned colons = 0;
+
+    (void)str_copy(ntp_server, sizeof(ntp_server), abi_host()->management.ntp);
+    for (char *s = ntp_server; *s; s++) {
+        if (*s != ':')
+            continue;
+        colon = s;
+        colons++;
+    }
+    if (colons == 1) {
+        uint32_t port = 0;
+
+        for (const char *s = colon + 1; *s >= '0' && *s <= '9' && port <= UINT16_MAX; s++)
+            port = port * 10 + (uint32_t)(*s - '0');
+        *colon = 0;
+        if (port > 0 && port <= UINT16_MAX)
+            ntp_port = (uint16_t)port;
+    }
+}
+
+/* The result of asking whether another host has the name. */
+static void on_name(struct netif *n, u8_t result)
+{
+    (void)n;
+    if (result == MDNS_PROBING_SUCCESSFUL)
+        port_log("also http://%s.local/", abi_host()->management.hostname);
+    else
+        port_log("warning: another host is called %s.local", abi_host()->management.hostname);
+}
+
+static void start_mdns(void)
+{
+    const char *name = abi_host()->management.hostname;
+
+    mdns_resp_register_name_result_cb(on_name);
+    if (mdns_resp_add_netif(netif, name, TTL) != ERR_OK) {
+        port_log("warning: multicast DNS does not start");
+        return;
+    }
+    if (abi_host()->management.http != ABI_HTTP_OFF)
+        (void)mdns_resp_add_service(netif, name, "_http", DNSSD_PROTO_TCP, HTTP_PORT, TTL, NULL,
+                                    NULL);
+#ifdef MGMT_TLS
+    (void)mdns_resp_add_service(netif, name, "_https", DNSSD_PROTO_TCP, HTTPS_PORT, TTL, NULL,
+                                NULL);
+#endif
+    mdns_resp_announce(netif);
+}
+
+void names_start(struct netif *n, struct clock *c)
+{
+    netif = n;
+    wall = c;
+    take_ntp_server();
+    if (ntp_server[0])
+        sntp_setservername(0, ntp_server);
+    else
+        sntp_servermode_dhcp(1);
+    mdns_resp_init();
+}
+
+void names_up(void)
+{
+    netif_create_ip6_linklocal_address(netif, 1);
+    netif_set_ip6_autoconfig_enabled(netif, 1);
+    start_mdns();
+}
+
+void names_have_address(void)
+{
+    if (!sntp_enabled())
+        sntp_init();
+}
+
+void names_poll(void)
+{
+    for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+        const ip6_addr_t *a = netif_ip6_addr(netif, i);
+        char text[IP6ADDR_STRLEN_MAX];
+
+        if (!ip6_addr_ispreferred(netif_ip6_addr_state(netif, i)) || ip6_addr_cmp(a, &told[i]))
+            continue;
+        ip6_addr_copy(told[i], *a);
+        port_log("also http://[%s]/", ip6addr_ntoa_r(a, text, sizeof(text)));
+    }
+}

@@ -1,0 +1,221 @@
+#include "mgmt/syslog.h"
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "mgmt/clock.h"
+#include "mgmt/ring.h"
+
+#define FACILITY_LOCAL0 16u
+#define ESCAPED         4u    /* "\xHH" */
+#define LINE_MAX_BYTES  1024u /* a longer one is told in parts */
+#define SECOND_US       1000000u
+
+static const char bom[] = "\xef\xbb\xbf";
+
+/* The length of the UTF-8 sequence (RFC 3629, section 4) that begins here; 0: none. */
+static size_t utf8_length(const uint8_t *s, size_t n)
+{
+    uint8_t low = 0x80, high = 0xbf;
+    size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+    if (s[0] > 0xf4 || len == 0 || len > n)
+        return 0;
+    if (s[0] == 0xe0)
+        low = 0xa0; /* else it could be shorter */
+    else if (s[0] == 0xf0)
+        low = 0x90;
+    else if (s[0] == 0xed)
+        high = 0x9f; /* surrogates */
+    else if (s[0] == 0xf4)
+        high = 0x8f; /* above U+10FFFF */
+    if (len > 1 && (s[1] < low || s[1] > high))
+        return 0;
+    for (size_t i = 2; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    return len;
+}
+
+/* C0, DEL and C1: a terminal that shows the server's file would obey them. */
+static bool is_control(const uint8_t *s, size_t len)
+{
+    return s[0] < 0x20 || s[0] == 0x7f || (len == 2 && s[0] == 0xc2 && s[1] < 0xa0);
+}
+
+/* RFC 5424, section 6: RFC 5424's names are printable ASCII without spaces. */
+static const char *name_or_nil(const char *name, char *out, size_t size)
+{
+    size_t n = 0;
+
+    for (; name && name[n] && n + 1 < size; n++)
+        out[n] = name[n] > ' ' && name[n] < 0x7f ? name[n] : '_';
+    out[n] = 0;
+    return n ? out : "-";
+}
+
+static bool is_ascii(const uint8_t *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (s[i] >= 0x80)
+            return false;
+    return true;
+}
+
+size_t syslog_format(char out[SYSLOG_MESSAGE_MAX], const struct syslog_message *m, size_t *used)
+{
+    char time[CLOCK_TEXT], host[64], process[64];
+    size_t n, i = 0;
+
+    clock_text(time, m->us);
+    n = fmt(out, SYSLOG_MESSAGE_MAX, "<%u>1 %s %s bulkhead %s - - ",
+            FACILITY_LOCAL0 * 8 + (unsigned)m->severity, time,
+            name_or_nil(m->hostname, host, sizeof(host)),
+            name_or_nil(m->process, process, sizeof(process)));
+    /* Section 6.4: a text in UTF-8 begins with the mark; for ASCII alone it says nothing. */
+    if (!is_ascii(m->text, m->len)) {
+        memcpy(out + n, bom, sizeof(bom) - 1);
+        n += sizeof(bom) - 1;
+    }
+    while (i < m->len) {
+        size_t len = utf8_length(m->text + i, m->len - i);
+        bool plain = len && (m->text[i] == '\t' || !is_control(m->text + i, len));
+        size_t room = SYSLOG_MESSAGE_MAX - n;
+
+        if (room < (plain ? len : ESCAPED + 1))
+            break;
+        if (plain) {
+            memcpy(out + n, m->text + i, len);
+            n += len;
+            i += len;
+        } else {
+            n += fmt(out + n, room, "\\x%02x", m->text[i]);
+            i++;
+        }
+    }
+    *used = i;
+    return n;
+}
+
+/* Cuts the log's own "[ seconds.micros] " off, and says the time it tells; false: there is none. */
+static bool take_stamp(struct syslog_message *m, uint64_t zero_us)
+{
+    uint64_t seconds = 0, micros = 0;
+    unsigned digits = 0;
+    size_t i = 1;
+
+    if (m->len == 0 || m->text[0] != '[')
+        return false;
+    while (i < m->len && m->text[i] == ' ')
+        i++;
+    for (; i < m->len && m->text[i] >= '0' && m->text[i] <= '9' && digits < 12; i++, digits++)
+        seconds = seconds * 10 + (uint64_t)(m->text[i] - '0');
+    if (digits == 0 || i + 9 > m->len || m->text[i++] != '.')
+        return false;
+    for (digits = 0; digits < 6 && m->text[i] >= '0' && m->text[i] <= '9'; i++, digits++)
+        micros = micros * 10 + (uint64_t)(m->text[i] - '0');
+    if (digits != 6 || m->text[i] != ']' || m->text[i + 1] != ' ')
+        return false;
+    m->us = zero_us + seconds * SECOND_US + micros;
+    m->text += i + 2;
+    m->len -= i + 2;
+    return true;
+}
+
+/* "core 0: warning: ..." */
+static bool is_warning(const struct syslog_message *m)
+{
+    static const char mark[] = ": warning: ";
+
+    for (size_t i = 0; i + sizeof(mark) - 1 <= m->len && i < sizeof("core 99"); i++)
+        if (memcmp(m->text + i, mark, sizeof(mark) - 1) == 0)
+            return true;
+    return false;
+}
+
+static bool send(const struct syslog_sink *s, const struct syslog_message *m, size_t *used)
+{
+    char out[SYSLOG_MESSAGE_MAX];
+    size_t n = syslog_format(out, m, used);
+
+    return s->send(s->ctx, out, n);
+}
+
+static bool tell_lost(const struct syslog_follower *f, const char *process,
+                      const struct syslog_sink *sink)
+{
+    char text[96];
+    struct syslog_message m = {.severity = SYSLOG_WARNING,
+                               .us = sink->now_us,
+                               .hostname = sink->hostname,
+                               .process = process,
+                               .text = (const uint8_t *)text};
+    size_t used;
+
+    m.len =
+        fmt(text, sizeof(text), "%lu bytes were overwritten before they could be sent", f->lost);
+    return send(sink, &m, &used);
+}
+
+/* Sends the line (or the part of one) at the start of `bytes`. Returns how many bytes were done
+ * with; 0: no whole line yet, or the sink takes nothing now. */
+static size_t send_line(const uint8_t *bytes, size_t n, const char *process,
+                        const struct syslog_sink *sink, unsigned *sent)
+{
+    struct syslog_message m = {.severity = SYSLOG_INFO,
+                               .us = sink->now_us,
+                               .hostname = sink->hostname,
+                               .process = process,
+                               .text = bytes};
+    size_t len = 0, used;
+    bool whole;
+
+    while (len < n && bytes[len] != '\n')
+        len++;
+    whole = len < n;
+    if (!whole && n < LINE_MAX_BYTES)
+        return 0;
+    m.len = len;
+    while (whole && m.len && bytes[m.len - 1] == '\r')
+        m.len--;
+    if (!process && take_stamp(&m, sink->zero_us) && is_warning(&m))
+        m.severity = SYSLOG_WARNING;
+    if (m.len == 0)
+        return len + 1; /* an empty line says nothing */
+    if (!send(sink, &m, &used))
+        return 0;
+    (*sent)++;
+    if (used < m.len)
+        return (size_t)(m.text - bytes) + used;
+    return len + whole;
+}
+
+unsigned syslog_follow(struct syslog_follower *f, const struct abi_ring *r, const char *process,
+                       const struct syslog_sink *sink, unsigned budget)
+{
+    uint8_t bytes[LINE_MAX_BYTES];
+    unsigned sent = 0, turns = 0;
+
+    /* Another guest has got this number: its ring begins anew. */
+    if (f->next > __atomic_load_n(&r->written, __ATOMIC_ACQUIRE))
+        f->next = 0;
+    /* Empty lines are turns too. */
+    while (sent < budget && turns++ < 4 * budget) {
+        uint64_t from = f->next;
+        size_t n = ring_copy(r, &from, bytes, sizeof(bytes)), done;
+
+        f->lost += from - f->next;
+        f->next = from;
+        if (f->lost) {
+            if (!tell_lost(f, process, sink))
+                break;
+            f->lost = 0;
+            sent++;
+            continue;
+        }
+        done = send_line(bytes, n, process, sink, &sent);
+        if (done == 0)
+            break;
+        f->next += done;
+    }
+    return sent;
+}
