@@ -98,10 +98,13 @@ static struct api_answered answered[API_STATUSES_MAX];
 
 static void on_status(struct netif *n)
 {
+    static ip4_addr_t told;
     const ip4_addr_t *ip = netif_ip4_addr(n);
 
-    if (ip4_addr_isany(ip))
+    /* lwIP tells of IPv6 addresses here too. */
+    if (ip4_addr_isany(ip) || ip4_addr_cmp(ip, &told))
         return;
+    ip4_addr_copy(told, *ip);
     (void)abi_call(ABI_CALL_ADDRESS, ip->addr, netif_ip4_netmask(n)->addr, 0);
     names_have_address();
 }

@@ -129,6 +129,9 @@ void names_poll(void)
         if (!ip6_addr_ispreferred(netif_ip6_addr_state(netif, i)) || ip6_addr_cmp(a, &told[i]))
             continue;
         ip6_addr_copy(told[i], *a);
-        port_log("also http://[%s]/", ip6addr_ntoa_r(a, text, sizeof(text)));
+        (void)ip6addr_ntoa_r(a, text, sizeof(text));
+        for (char *c = text; *c; c++) /* RFC 5952, section 4.3 */
+            *c = *c >= 'A' && *c <= 'F' ? (char)(*c - 'A' + 'a') : *c;
+        port_log("also http://[%s]/", text);
     }
 }

@@ -1,13 +1,14 @@
 #include "mgmt/syslog_udp.h"
 
 #include "hv/lib.h"
-#include "lwip/netif.h"
+#include "lwip/etharp.h"
 #include "lwip/udp.h"
 #include "mgmt/port.h"
 #include "mgmt/syslog.h"
 
 /* Of one turn of the main loop, of which there are a hundred a second: HTTP shall not wait. */
 #define BUDGET 8u
+#define ARP_MS 1000u
 
 static const struct api_view *view;
 static struct udp_pcb *pcb;
@@ -42,6 +43,28 @@ void syslog_start(const struct api_view *v)
         mgmt_die("no UDP port for syslog");
 }
 
+/* lwIP keeps only a few packets for a neighbour whose address it does not know yet, and drops the
+ * rest without a word: messages wait in their rings until the way is known. */
+static bool way_is_known(void)
+{
+    static uint32_t asked;
+    struct netif *n = netif_default;
+    const ip4_addr_t *hop = ip_2_ip4(&server), *found;
+    struct eth_addr *mac;
+
+    if (!n || ip4_addr_isany(netif_ip4_addr(n)))
+        return false;
+    if (!ip4_addr_netcmp(hop, netif_ip4_addr(n), netif_ip4_netmask(n)))
+        hop = netif_ip4_gw(n);
+    if (etharp_find_addr(n, hop, &mac, &found) >= 0)
+        return true;
+    if (asked == 0 || port_ms() - asked >= ARP_MS) {
+        asked = port_ms() | 1;
+        (void)etharp_request(n, hop);
+    }
+    return false;
+}
+
 /* A number's next guest has another console. */
 static void follow_console(unsigned number, const struct syslog_sink *sink)
 {
@@ -62,8 +85,7 @@ void syslog_poll(void)
     const struct abi_host *h = view->host;
     struct syslog_sink sink = {.hostname = h->management.hostname, .send = send};
 
-    /* Before there is an address each attempt would fail. */
-    if (!pcb || !netif_default || ip4_addr_isany(netif_ip4_addr(netif_default)))
+    if (!pcb || !way_is_known())
         return;
     sink.now_us = clock_us(view->clock, h, view->tsc());
     sink.zero_us = clock_us(view->clock, h, 0);

@@ -27,6 +27,7 @@
 #define LWIP_IPV6_REASS                0
 #define LWIP_IGMP                      1
 #define LWIP_ARP                       1
+#define ARP_QUEUEING                   1
 #define LWIP_ICMP                      1
 #define LWIP_RAW                       0
 #define LWIP_UDP                       1

@@ -4,59 +4,30 @@
  * that are not its own, "break" gives the device rings that make no sense, "flood" broadcasts
  * without end once a byte was typed.
  */
-#include "hv/dev/virtio_net.h"
-
 #include "test/guests/lib/guest.h"
+#include "test/guests/lib/vnet.h"
 
-#define QUEUE              16u
-#define BUFFER             2048u
-#define DESC_NEXT          1u
-#define DESC_WRITE         2u
-#define DESC_INDIRECT      4u
-#define AVAIL_NO_INTERRUPT 1u
-#define NOWHERE            0xd0000000ull
-#define REG(r)             ((uint16_t)(VIRTIO_NET_PORT + (r)))
-#define STATUS_READY       (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
+#define DESC_INDIRECT 4u
+#define NOWHERE       0xd0000000ull
 
 /* A frame: Ethernet header with the type for local experiments, what it means, its number, and
  * bytes that follow from the number. */
-#define TYPE_HIGH          0x88u
-#define TYPE_LOW           0xb5u
-#define TAG                14u
-#define NUMBER             15u
-#define FILLING            16u
-#define TAG_HELLO          'H'
-#define TAG_TALK           'T'
-#define TAG_REPLY          'R'
-#define TAG_SPOOF          'S'
-#define TAG_END            'E'
-#define TAG_FLOOD          'F'
-#define TICK_COUNT         11932u /* PIT ticks: 100 Hz */
-#define PATIENCE           5u     /* ticks after which a frame is sent again */
-
-struct desc {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags, next;
-};
-
-static struct queue {
-    struct desc desc[QUEUE] __attribute__((aligned(16)));
-    struct {
-        uint16_t flags, index, ring[QUEUE];
-    } avail;
-    struct {
-        uint16_t flags, index;
-        struct {
-            uint32_t id, length;
-        } ring[QUEUE];
-    } used __attribute__((aligned(4)));
-    uint16_t seen; /* of used.index */
-    uint8_t buffers[QUEUE][BUFFER];
-} rx, tx;
+#define TYPE_HIGH     0x88u
+#define TYPE_LOW      0xb5u
+#define TAG           14u
+#define NUMBER        15u
+#define FILLING       16u
+#define TAG_HELLO     'H'
+#define TAG_TALK      'T'
+#define TAG_REPLY     'R'
+#define TAG_SPOOF     'S'
+#define TAG_END       'E'
+#define TAG_FLOOD     'F'
+#define TICK_COUNT    11932u /* PIT ticks: 100 Hz */
+#define PATIENCE      5u     /* ticks after which a frame is sent again */
 
 static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-static uint8_t mac[6], peer[6];
+static uint8_t peer[6];
 static volatile uint32_t ticks;
 
 static void on_tick(void)
@@ -64,87 +35,11 @@ static void on_tick(void)
     ticks++;
 }
 
-static void on_net(void)
-{
-    (void)inb(REG(VIRTIO_NET_ISR));
-}
-
 static void on_uart(void)
 {
 }
 
-/* ---- driver ---- */
-
-static void publish(struct queue *q, uint16_t head)
-{
-    q->avail.ring[q->avail.index % QUEUE] = head;
-    __atomic_store_n(&q->avail.index, (uint16_t)(q->avail.index + 1), __ATOMIC_RELEASE);
-}
-
-static uint16_t used_index(const struct queue *q)
-{
-    return __atomic_load_n(&q->used.index, __ATOMIC_ACQUIRE);
-}
-
-static void set_address(uint16_t reg, uint64_t a)
-{
-    outl(REG(reg), (uint32_t)a);
-    outl(REG(reg + 4), (uint32_t)(a >> 32));
-}
-
-static void set_queue(uint16_t number, uint16_t size, uint64_t desc, uint64_t avail, uint64_t used)
-{
-    outw(REG(VIRTIO_NET_QUEUE_SELECT), number);
-    outw(REG(VIRTIO_NET_QUEUE_SIZE), size);
-    set_address(VIRTIO_NET_QUEUE_DESC, desc);
-    set_address(VIRTIO_NET_QUEUE_DRIVER, avail);
-    set_address(VIRTIO_NET_QUEUE_DEVICE, used);
-    outw(REG(VIRTIO_NET_QUEUE_ENABLE), 1);
-}
-
-static void start_queue(uint16_t number, struct queue *q)
-{
-    q->avail.flags = number == 1 ? AVAIL_NO_INTERRUPT : 0;
-    q->avail.index = q->used.index = q->seen = 0;
-    for (uint16_t i = 0; i < QUEUE; i++)
-        q->desc[i] =
-            (struct desc){(uintptr_t)q->buffers[i], BUFFER, number == 0 ? DESC_WRITE : 0, 0};
-    set_queue(number, QUEUE, (uintptr_t)q->desc, (uintptr_t)&q->avail, (uintptr_t)&q->used);
-}
-
-static void reset_device(void)
-{
-    outb(REG(VIRTIO_NET_STATUS), 0);
-    outb(REG(VIRTIO_NET_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE_SELECT), 0);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE), VIRTIO_NET_F_MAC);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE_SELECT), 1);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE), VIRTIO_F_VERSION_1 >> 32);
-    outb(REG(VIRTIO_NET_STATUS), STATUS_READY);
-}
-
-static bool device_broken(void)
-{
-    return inb(REG(VIRTIO_NET_STATUS)) & VIRTIO_NEEDS_RESET;
-}
-
-/* With `fill`, all receive buffers are given to the device. */
-static void start_device(bool fill)
-{
-    reset_device();
-    start_queue(0, &rx);
-    start_queue(1, &tx);
-    for (uint16_t i = 0; fill && i < QUEUE; i++)
-        publish(&rx, i);
-    outb(REG(VIRTIO_NET_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
-    outw(REG(VIRTIO_NET_NOTIFY), 0);
-    if (inb(REG(VIRTIO_NET_STATUS)) != (STATUS_READY | VIRTIO_DRIVER_OK)) {
-        say("net: the device does not start\n");
-        guest_exit(1);
-    }
-    for (unsigned i = 0; i < sizeof(mac); i++)
-        mac[i] = inb(REG(VIRTIO_NET_MAC + i));
-}
+/* ---- frames ---- */
 
 static uint8_t *make_frame(const uint8_t *to, const uint8_t *from, uint8_t tag, uint8_t number,
                            size_t len)
@@ -206,19 +101,12 @@ static bool intact(const uint8_t *f, size_t len)
 /* The next of our frames that is there, copied to `frame`: its length, or 0. */
 static size_t receive(uint8_t *frame)
 {
-    while (rx.seen != used_index(&rx)) {
-        uint16_t id = (uint16_t)rx.used.ring[rx.seen % QUEUE].id;
-        size_t len = rx.used.ring[rx.seen % QUEUE].length;
+    size_t len;
 
-        rx.seen++;
-        len = len > VIRTIO_NET_HEADER ? len - VIRTIO_NET_HEADER : 0;
-        memcpy(frame, rx.buffers[id] + VIRTIO_NET_HEADER, len);
-        publish(&rx, id);
-        outw(REG(VIRTIO_NET_NOTIFY), 0);
-        if (ours(frame, len))
-            return len;
-    }
-    return 0;
+    do
+        len = receive_frame(frame);
+    while (len && !ours(frame, len));
+    return len;
 }
 
 /* Waits for a frame with this tag and number until `patience` ticks have passed. */
@@ -360,6 +248,11 @@ static void flood(void)
 }
 
 /* ---- what makes no sense ---- */
+
+static bool device_broken(void)
+{
+    return inb(REG(VIRTIO_NET_STATUS)) & VIRTIO_NEEDS_RESET;
+}
 
 /* Chains: descriptors from 0 on, the head, by how much the index moves. */
 static const struct broken_chain {

@@ -1,0 +1,203 @@
+"""How the appliance is found and what it tells by itself: multicast DNS, IPv6, the time, syslog. What the emulator's network does not carry is asked and
+answered by a guest on the virtual switch that sends the frames it is given."""
+import datetime
+import re
+import socket
+import struct
+import threading
+
+import pytest
+
+MGMT = bytes.fromhex("524248000000")
+US = bytes.fromhex("524248000001")
+MGMT_LINK_LOCAL = socket.inet_pton(socket.AF_INET6, "fe80::5042:48ff:fe00:0")
+OUR_LINK_LOCAL = socket.inet_pton(socket.AF_INET6, "fe80::99")
+NTP_EPOCH = 2208988800  # 1970 in seconds since 1900
+THEN = 2000000000       # 2033-05-18T03:33:20Z
+
+
+class Server(threading.Thread):
+    """A UDP server on a port of this computer."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.change = threading.Condition()
+        self.received = []
+        self.start()
+
+    def answer(self, data):
+        return None
+
+    def run(self):
+        while True:
+            data, client = self.socket.recvfrom(2048)
+            with self.change:
+                self.received.append(data)
+                self.change.notify_all()
+            answer = self.answer(data)
+            if answer:
+                self.socket.sendto(answer, client)
+
+    def wait(self, pattern):
+        """The match of `pattern` in the first packet that has it."""
+        def find():
+            return next((m for m in (re.search(pattern, d) for d in self.received) if m), None)
+        with self.change:
+            assert self.change.wait_for(find, 60), (pattern, self.received[-10:])
+            return find()
+
+
+class Ntp(Server):
+    def answer(self, data):
+        """RFC 5905, figure 8: a server of stratum 1 at which it is always the same time."""
+        now = struct.pack(">II", NTP_EPOCH + THEN, 0)
+        return bytes([4 << 3 | 4, 1, 0, 0]) + bytes(12) + now + data[40:48] + now + now
+
+
+@pytest.fixture(scope="module")
+def syslog():
+    return Server()
+
+
+@pytest.fixture(scope="module")
+def m(start, syslog):
+    management = {"auth": "none", "http": "plain", "hostname": "kettle", "ntp": f"10.0.2.2:{Ntp().port}",
+                  "syslog": {"server": "10.0.2.2", "port": syslog.port, "consoles": True}}
+    wire = {"name": "wire", "image": "guests/wire.elf", "memory": "4M", "core": 0, "devices": ["uart", "pic", "pit", "rtc", "reset", "exit", "net"]}
+    return start({"management": management, "guests": [wire]}, cpus=2)
+
+
+def checksum(data):
+    total = sum(struct.unpack(f">{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return total ^ 0xffff
+
+
+def ipv4_udp(destination_mac, destination, port, data):
+    udp = struct.pack(">HHHH", port, port, 8 + len(data), 0) + data
+    header = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 255, 17, 0, bytes([10, 0, 2, 77]), bytes(destination))
+    return destination_mac + US + b"\x08\x00" + header[:10] + struct.pack(">H", checksum(header)) + header[12:] + udp
+
+
+def ipv6(destination_mac, destination, kind, data, at):
+    """`at`: where in the data its checksum is."""
+    pseudo = OUR_LINK_LOCAL + destination + struct.pack(">II", len(data), kind)
+    data = data[:at] + struct.pack(">H", checksum(pseudo + data)) + data[at + 2:]
+    return destination_mac + US + b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(data), kind, 255) + OUR_LINK_LOCAL + destination + data
+
+
+def question(name, kind):
+    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
+    return struct.pack(">HHHHHH", 0, 0, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", kind, 1)
+
+
+def frames(text):
+    return [bytes.fromhex(line) for line in re.findall(r"^< ([0-9a-f]+)\r?$", text, re.M) if len(line) % 2 == 0]
+
+
+def exchange(m, frame, wanted):
+    """Sends a frame; the first frame from the management guest after it for which wanted() holds."""
+    m.wait_for("/v1/guests/wire/console?format=json", lambda c: "wire: ready" in c["text"], "the wire does not start")
+    start = m.get("/v1/guests/wire/console?format=json")["next"]
+    m.type("wire", frame.hex() + "\n")
+
+    def found(c):
+        return [f for f in frames(c["text"]) if wanted(f)]
+    return found(m.wait_for(f"/v1/guests/wire/console?format=json&from={start}", found, "no answer"))[0]
+
+
+def is_mdns(f):
+    return f[12:14] == b"\x08\x00" and f[34:38] == b"\x14\xe9\x14\xe9" and f[44] & 0x80
+
+
+def is_mdns6(f):
+    return f[12:14] == b"\x86\xdd" and f[20] == 17 and f[54:58] == b"\x14\xe9\x14\xe9" and f[64] & 0x80
+
+
+def test_name_by_multicast_dns(m):
+    m.wait_serial(r"mgmt: also http://kettle\.local/\n")
+    query = ipv4_udp(bytes.fromhex("01005e0000fb"), [224, 0, 0, 251], 5353, question("kettle.local", 1))
+    answer = exchange(m, query, lambda f: is_mdns(f) and b"\x06kettle\x05local" in f and bytes([0, 4, 10, 0, 2, 15]) in f)
+    assert answer[:6].hex() == "01005e0000fb"
+
+
+def test_service_by_multicast_dns_over_ipv6(m):
+    m.wait_serial(r"mgmt: also http://kettle\.local/\n")
+    data = question("_http._tcp.local", 12)
+    udp = struct.pack(">HHHH", 5353, 5353, 8 + len(data), 0) + data
+    query = ipv6(bytes.fromhex("3333000000fb"), socket.inet_pton(socket.AF_INET6, "ff02::fb"), 17, udp, 6)
+    answer = exchange(m, query, lambda f: is_mdns6(f) and b"\x05_http\x04_tcp\x05local" in f)
+    # SRV: priority, weight, port.
+    assert b"\x06kettle" in answer and struct.pack(">HHH", 0, 0, 80) in answer
+
+
+def solicitation(target):
+    """RFC 4861, section 4.3, with our link-layer address."""
+    group = socket.inet_pton(socket.AF_INET6, "ff02::1:ff00:0")[:13] + target[13:]
+    return ipv6(b"\x33\x33" + group[12:], group, 58, bytes([135, 0, 0, 0, 0, 0, 0, 0]) + target + b"\x01\x01" + US, 2)
+
+
+def is_advertisement(f, target):
+    return f[12:14] == b"\x86\xdd" and f[20] == 58 and f[54] == 136 and f[62:78] == target
+
+
+def test_http_over_ipv6(m):
+    m.wait_serial(r"mgmt: also http://\[fe80::5042:48ff:fe00:0\]/\n")
+    exchange(m, solicitation(MGMT_LINK_LOCAL), lambda f: is_advertisement(f, MGMT_LINK_LOCAL))
+    syn = struct.pack(">HHIIBBHHH", 4000, 80, 1000, 0, 5 << 4, 2, 8192, 0, 0)
+    answer = exchange(m, ipv6(MGMT, MGMT_LINK_LOCAL, 6, syn, 16), lambda f: f[12:14] == b"\x86\xdd" and f[20] == 6)
+    assert struct.unpack(">HH", answer[54:58]) == (80, 4000) and answer[67] == 0x12, "no SYN and ACK"
+
+
+def test_address_from_a_router(m):
+    """RFC 4862: the prefix of an advertisement and our own identifier."""
+    prefix = socket.inet_pton(socket.AF_INET6, "2001:db8:1:2::")
+    option = struct.pack(">BBBBIII", 3, 4, 64, 0xc0, 86400, 14400, 0) + prefix
+    advertisement = bytes([134, 0, 0, 0, 64, 0]) + struct.pack(">HII", 1800, 0, 0) + option
+    m.wait_serial(r"\[wire\] wire: ready")
+    m.type("wire", ipv6(bytes.fromhex("333300000001"), socket.inet_pton(socket.AF_INET6, "ff02::1"), 58, advertisement, 2).hex() + "\n")
+    m.wait_serial(r"mgmt: also http://\[2001:db8:1:2:5042:48ff:fe00:0\]/\n")
+    address = prefix[:8] + MGMT_LINK_LOCAL[8:]
+    exchange(m, solicitation(address), lambda f: is_advertisement(f, address))
+
+
+def test_broken_frames(m):
+    """Whoever is on the switch can send anything; management goes on."""
+    good = question("kettle.local", 1)
+    for data in (b"", good[:11], good[:20], good[:-1], good[:12] + b"\xc0\x0c\0\1\0\1", good[:12] + b"\x3f", good[:4] + b"\xff\xff" * 4 + good[12:]):
+        m.type("wire", ipv4_udp(bytes.fromhex("01005e0000fb"), [224, 0, 0, 251], 5353, data).hex() + "\n")
+    for kind in (133, 134, 135, 136, 137, 130, 131):
+        m.type("wire", ipv6(MGMT, MGMT_LINK_LOCAL, 58, bytes([kind, 0, 0, 0]) + b"\xff" * 20 + b"\x01\x00" * 4, 2).hex() + "\n")
+    test_name_by_multicast_dns(m)
+    assert len(re.findall("guest mgmt: started", m.serial())) == 1
+
+
+def test_time(m):
+    m.wait_serial(r"mgmt: the time is 2033-05-18T03:33:20\.\d{6}Z")
+    host = m.get("/v1/host")
+    now, boot = (datetime.datetime.fromisoformat(host[k].replace("Z", "+00:00")) for k in ("time", "boot_time"))
+    assert host["time_source"] == "ntp" and abs((now - boot).total_seconds() - host["uptime_ms"] / 1000) < 0.1
+    assert now.timestamp() >= THEN
+    event = m.get("/v1/events?follow=0")["events"][0]
+    at = datetime.datetime.fromisoformat(event["time"].replace("Z", "+00:00"))
+    assert abs((at - boot).total_seconds() - event["uptime_ms"] / 1000) < 0.1
+
+
+def test_syslog(m, syslog):
+    stamp = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
+    # From the first line on, though it was there before the network was.
+    syslog.wait(rb"^<134>1 " + stamp + rb" kettle bulkhead - - - core 0: Bulkhead ")
+    syslog.wait(rb"^<134>1 " + stamp + rb" kettle bulkhead - - - core \d: guest wire: started .*core 0\)$")
+    syslog.wait(rb"^<134>1 " + stamp + rb" kettle bulkhead wire - - wire: ready$")
+    # Each line of the log once, in their order.
+    m.wait_serial(r"mgmt: the time is ")
+    syslog.wait(rb"mgmt: the time is ")
+    log = [line.split("] ", 1)[1] for line in m.request("GET", "/v1/log?format=text")[2].splitlines()]
+    last = next(i for i, line in enumerate(log) if "the time is" in line)
+    with syslog.change:
+        sent = [d.split(b" - - - ", 1)[1].decode() for d in syslog.received if b" bulkhead - - - " in d]
+    assert sent[:last + 1] == log[:last + 1]
