@@ -1,15 +1,17 @@
 #include "mgmt/names.h"
 
+#include "hv/fmt.h"
 #include "hv/lib.h"
 #include "lwip/apps/mdns.h"
 #include "lwip/apps/sntp.h"
 #include "mgmt/port.h"
 
-#define HTTP_PORT  80u
-#define HTTPS_PORT 443u
-#define NTP_PORT   123u
-#define TTL        120u /* seconds: RFC 6762, section 10, for names of hosts */
-#define SECOND_US  1000000u
+#define HTTP_PORT    80u
+#define HTTPS_PORT   443u
+#define NTP_PORT     123u
+#define TTL          120u /* seconds: RFC 6762, section 10, for names of hosts */
+#define SECOND_US    1000000u
+#define ADDRESS_TEXT 40u
 
 static struct netif *netif;
 static struct clock *wall;
@@ -120,18 +122,44 @@ void names_have_address(void)
         sntp_init();
 }
 
+/* RFC 5952, section 4. lwIP's own text loses a last group that is zero. */
+static void put_address(char out[ADDRESS_TEXT], const ip6_addr_t *a)
+{
+    unsigned group[8], best = 0, length = 1, n = 0;
+
+    for (unsigned i = 0; i < 8; i++)
+        group[i] = lwip_ntohl(a->addr[i / 2]) >> (i % 2 ? 0 : 16) & 0xffff;
+    for (unsigned i = 0; i < 8; i++) {
+        unsigned run = 0;
+
+        while (i + run < 8 && group[i + run] == 0)
+            run++;
+        if (run > length) {
+            best = i;
+            length = run;
+        }
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        if (length > 1 && i == best) {
+            n += (unsigned)fmt(out + n, ADDRESS_TEXT - n, "::");
+            i += length - 1;
+        } else {
+            n += (unsigned)fmt(out + n, ADDRESS_TEXT - n, "%s%x", n && out[n - 1] != ':' ? ":" : "",
+                               group[i]);
+        }
+    }
+}
+
 void names_poll(void)
 {
     for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
         const ip6_addr_t *a = netif_ip6_addr(netif, i);
-        char text[IP6ADDR_STRLEN_MAX];
+        char text[ADDRESS_TEXT];
 
         if (!ip6_addr_ispreferred(netif_ip6_addr_state(netif, i)) || ip6_addr_cmp(a, &told[i]))
             continue;
         ip6_addr_copy(told[i], *a);
-        (void)ip6addr_ntoa_r(a, text, sizeof(text));
-        for (char *c = text; *c; c++) /* RFC 5952, section 4.3 */
-            *c = *c >= 'A' && *c <= 'F' ? (char)(*c - 'A' + 'a') : *c;
+        put_address(text, a);
         port_log("also http://[%s]/", text);
     }
 }

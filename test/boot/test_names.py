@@ -96,12 +96,12 @@ def question(name, kind):
 
 
 def frames(text):
-    return [bytes.fromhex(line) for line in re.findall(r"^< ([0-9a-f]+)\r?$", text, re.M) if len(line) % 2 == 0]
+    return [bytes.fromhex(line) for line in re.findall(r"^< ([0-9a-f]+)\r?\n", text, re.M) if len(line) % 2 == 0]
 
 
 def exchange(m, frame, wanted):
     """Sends a frame; the first frame from the management guest after it for which wanted() holds."""
-    m.wait_for("/v1/guests/wire/console?format=json", lambda c: "wire: ready" in c["text"], "the wire does not start")
+    m.wait_serial(r"\[wire\] wire: ready")
     start = m.get("/v1/guests/wire/console?format=json")["next"]
     m.type("wire", frame.hex() + "\n")
 
@@ -156,7 +156,7 @@ def test_http_over_ipv6(m):
 def test_address_from_a_router(m):
     """RFC 4862: the prefix of an advertisement and our own identifier."""
     prefix = socket.inet_pton(socket.AF_INET6, "2001:db8:1:2::")
-    option = struct.pack(">BBBBIII", 3, 4, 64, 0xc0, 86400, 14400, 0) + prefix
+    option = b"\x01\x01" + US + struct.pack(">BBBBIII", 3, 4, 64, 0xc0, 86400, 14400, 0) + prefix
     advertisement = bytes([134, 0, 0, 0, 64, 0]) + struct.pack(">HII", 1800, 0, 0) + option
     m.wait_serial(r"\[wire\] wire: ready")
     m.type("wire", ipv6(bytes.fromhex("333300000001"), socket.inet_pton(socket.AF_INET6, "ff02::1"), 58, advertisement, 2).hex() + "\n")

@@ -494,7 +494,7 @@ static void what_happened(void **state)
     happen("hog", ABI_GUEST_CRASHED, "triple \"fault\"\n");
     assert_int_equal(GET("/v1/events?follow=0"), 200);
     assert_non_null(strstr(body, "{\"events\":[{\"id\":1,\"uptime_ms\":1,"
-                                 "\"time\":\"1970-01-01T00:00:00.002000Z\",\"guest\":\"hog\","
+                                 "\"time\":\"1970-01-01T00:00:00.001000Z\",\"guest\":\"hog\","
                                  "\"state\":\"running\",\"why\":\"\",\"restarts\":0},{\"id\":2,"));
     assert_int_equal(GET("/v1/events?from=2"), 200);
     assert_string_equal(response.type, "text/event-stream");
