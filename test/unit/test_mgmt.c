@@ -499,10 +499,10 @@ static void what_happened(void **state)
     assert_int_equal(GET("/v1/events?from=2"), 200);
     assert_string_equal(response.type, "text/event-stream");
     assert_true(stream_on(text, sizeof(text)) > 0);
-    assert_string_equal(text,
-                        "id: 2\nevent: state\ndata: {\"id\":2,\"uptime_ms\":2,\"guest\":\"hog\","
-                        "\"state\":\"crashed\",\"why\":\"triple \\\"fault\\\"\\n\","
-                        "\"restarts\":0}\n\n");
+    assert_string_equal(text, "id: 2\nevent: state\ndata: {\"id\":2,\"uptime_ms\":2,"
+                              "\"time\":\"1970-01-01T00:00:00.002000Z\",\"guest\":\"hog\","
+                              "\"state\":\"crashed\",\"why\":\"triple \\\"fault\\\"\\n\","
+                              "\"restarts\":0}\n\n");
     assert_int_equal(stream_on(text, sizeof(text)), 0);
     happen("hog", ABI_GUEST_RUNNING, "");
     assert_true(stream_on(text, sizeof(text)) > 0);
