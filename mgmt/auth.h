@@ -1,0 +1,50 @@
+/*
+ * Who asks, and what they may do: bearer tokens (RFC 6750), of which only salted hashes are
+ * configured, or one random token of this boot. Pure: time, client and tables are passed in.
+ */
+#pragma once
+
+#include "hv/abi/control.h"
+
+#define AUTH_TOKEN_MAX     120u /* bytes of a token; longer ones are wrong */
+#define AUTH_CLIENTS_MAX   32u
+#define AUTH_FREE_FAILURES 5u     /* in a row, before a client is slowed */
+#define AUTH_SLOW_MS       1000u  /* then; doubled by each further failure */
+#define AUTH_SLOW_MAX_MS   60000u /* at most. Who has been silent for longer is forgotten */
+
+/* A client that has shown wrong tokens. */
+struct auth_client {
+    uint64_t address; /* IPv4: the address; IPv6: its upper half, which is one customer's */
+    uint32_t failures;
+    uint64_t last_ms, until_ms; /* of the last failure; tokens are not looked at before */
+};
+
+/* The last entry is everybody's that finds no other free. All zero: nobody has failed yet. */
+struct auth_table {
+    struct auth_client clients[AUTH_CLIENTS_MAX + 1];
+};
+
+enum auth_verdict {
+    AUTH_KNOWN,  /* *who says who it is */
+    AUTH_NO_KEY, /* there is no token that anybody could show: the machine could make none */
+    AUTH_ABSENT, /* no token was shown */
+    AUTH_WRONG,  /* not one of ours */
+    AUTH_SLOWED  /* too many wrong ones: *retry_s */
+};
+
+struct auth_identity {
+    char name[32]; /* "": nobody in particular ("auth": "none") */
+    uint32_t role; /* enum abi_role */
+};
+
+/* The token of "Authorization: Bearer TOKEN", or NULL. RFC 9110 "Authorization": the scheme's case
+ * does not matter. */
+const char *auth_bearer(const char *header);
+
+/* `random`: the token of this boot, used with ABI_AUTH_RANDOM; "": there is none. `token`: NULL
+ * when none was shown. Takes the same time whichever token is right, and whether one is. */
+enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *m,
+                             const char *random, const char *token, uint64_t client,
+                             uint64_t now_ms, struct auth_identity *who, unsigned *retry_s);
+
+const char *auth_role_name(uint32_t role);
