@@ -75,6 +75,10 @@ _Noreturn void arch_reboot(void);
  * not for keys. */
 uint64_t arch_random(void);
 
+/* `size` bytes for a key, from RDSEED or RDRAND alone. -E_NOENT: the CPU has neither, or it does
+ * not answer. */
+int arch_random_key(uint8_t *out, size_t size) MUST_CHECK;
+
 /* PCI configuration space by mechanism 1. `bdf` is bus << 8 | device << 3 | function. */
 uint32_t arch_pci_read(uint16_t bdf, uint16_t offset);
 void arch_pci_write(uint16_t bdf, uint16_t offset, uint32_t value);

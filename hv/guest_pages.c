@@ -9,6 +9,7 @@
 
 static struct {
     struct abi_host *host;
+    char *token;
     struct abi_caps *caps; /* one a core */
     struct abi_images *images;
     struct abi_events *events;
@@ -25,6 +26,11 @@ static struct {
 struct abi_host *guest_host_page(void)
 {
     return pages.host;
+}
+
+char *guest_token_page(void)
+{
+    return pages.token;
 }
 
 struct abi_caps *guest_caps_page(void)
@@ -67,10 +73,11 @@ int guest_pages_setup(void)
     int rc = 0;
 
     pages.host = hostmem_alloc_zeroed(ABI_HOST_SIZE, MEM_SHARED);
+    pages.token = hostmem_alloc_zeroed(ABI_TOKEN_SIZE, MEM_SHARED);
     pages.caps = hostmem_alloc_zeroed(ABI_CAPS_SIZE, MEM_SHARED);
     pages.images = hostmem_alloc_zeroed(ABI_IMAGES_SIZE, MEM_SHARED);
     pages.events = hostmem_alloc_zeroed(ABI_EVENTS_SIZE, MEM_SHARED);
-    if (!pages.host || !pages.caps || !pages.images || !pages.events)
+    if (!pages.host || !pages.token || !pages.caps || !pages.images || !pages.events)
         return -E_NOMEM;
     list_boot_modules();
     for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++)
@@ -92,6 +99,7 @@ int guest_pages_map(struct guest *m, const struct virt_ops *ops)
         uint64_t size;
     } common[] = {
         {ABI_HOST_GPA, pages.host, ABI_HOST_SIZE},
+        {ABI_TOKEN_GPA, pages.token, ABI_TOKEN_SIZE},
         {ABI_CAPS_GPA, pages.caps, ABI_CAPS_SIZE},
         {ABI_EVENTS_GPA, pages.events, ABI_EVENTS_SIZE},
         {ABI_IMAGES_PAGE_GPA, pages.images, ABI_IMAGES_SIZE},

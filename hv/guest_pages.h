@@ -32,6 +32,8 @@ void guest_tell_management(const struct guest *g);
 
 /* The pages themselves, root's view. */
 struct abi_host *guest_host_page(void);
+/* ABI_TOKEN_SIZE bytes. */
+char *guest_token_page(void);
 struct abi_caps *guest_caps_page(void); /* by core number */
 struct abi_images *guest_images_page(void);
 /* Recounts abi_host.memory. */

@@ -16,5 +16,7 @@ void log_warn(const char *format, ...) PRINTF(1, 2);
 /* Raw bytes to the serial console alone (guest output); `n` bytes, written under the same lock so
  * that lines never interleave. */
 void log_console(const char *s, size_t n);
+/* A line for the serial console and the screen alone: the ring never has it. */
+void log_secret(const char *line);
 /* The ring, ABI_LOG_RING_SIZE + one page, page-aligned. */
 struct abi_ring *log_ring(void);

@@ -17,6 +17,7 @@
 #define CONFIG_SCRATCH_SIZE (1u << 20)
 #define MGMT_NUMBER         0u
 #define TRIALS_NUMBER       (ABI_GUESTS_MAX - 1)
+#define TOKEN_CHARS         32u /* of 5 bits: 160 */
 #define BELOW_4G            (4ull << 30)
 
 static const struct virt_ops *backend;
@@ -158,6 +159,31 @@ static void describe_host(const struct boot_info *b, const struct config *c)
     backend->describe(h);
 }
 
+/* Without configured tokens the API is open to whoever can read the console. It is shown there
+ * before queueing begins, so that nothing of it stays in a queue. */
+static void make_token(const struct abi_management *m)
+{
+    static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
+    uint8_t key[TOKEN_CHARS];
+    char *token = guest_token_page(), line[96];
+
+    if (m->auth != ABI_AUTH_RANDOM)
+        return;
+    if (arch_random_key(key, sizeof(key))) {
+        log_warn(
+            "this CPU has neither RDSEED nor RDRAND for a token: the management API is closed; "
+            "configure tokens (management, auth) in %s",
+            CONFIG_MODULE);
+        return;
+    }
+    for (unsigned i = 0; i < TOKEN_CHARS; i++)
+        token[i] = base32[key[i] % 32];
+    (void)fmt(line, sizeof(line), "admin token of this boot: %s", token);
+    log_secret(line);
+    memset(line, 0, sizeof(line));
+    memset(key, 0, sizeof(key));
+}
+
 static void *alloc_for_nic(size_t bytes)
 {
     uint64_t size = align_up(bytes, PAGE_SIZE);
@@ -246,6 +272,7 @@ _Noreturn void hv_main(const struct boot_info *b)
     if (guest_audit_all())
         refuse("the isolation audit found a mapping that must not be");
     describe_host(b, &config);
+    make_token(&config.management.service);
     guest_account_memory();
     log_info("host memory %lu KiB, management guest %lu KiB, isolation audit passed",
              (guest_host_page()->memory.host + guest_host_page()->memory.shared +

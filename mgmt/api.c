@@ -3,11 +3,10 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/route.h"
 
-#define JSON_TYPE    "application/json"
-#define TEXT_TYPE    "text/plain; charset=utf-8"
-#define SEGMENTS_MAX 8
-#define ARGS_MAX     3
+#define JSON_TYPE "application/json"
+#define TEXT_TYPE "text/plain; charset=utf-8"
 
 struct json_out *call_begin_raw(struct call *c, const char *type)
 {
@@ -196,137 +195,6 @@ const char *guest_state_name(uint32_t state)
     return state < ABI_GUEST_STATES ? names[state] : "unknown";
 }
 
-/* ---- routing ---- */
-
-static unsigned split(char *path, char *segments[SEGMENTS_MAX])
-{
-    unsigned n = 0;
-
-    for (char *p = path; *p;) {
-        if (*p == '/') {
-            *p++ = 0;
-            continue;
-        }
-        if (n == SEGMENTS_MAX)
-            return SEGMENTS_MAX + 1;
-        segments[n++] = p;
-        while (*p && *p != '/')
-            p++;
-    }
-    return n;
-}
-
-typedef void handler(struct call *c, char *const *arg);
-
-/* "*" stands for a segment that is handed over. */
-static const struct route {
-    const char *path[SEGMENTS_MAX];
-    handler *get, *post, *put, *patch, *delete;
-} routes[] = {
-    {.path = {NULL}, .get = get_page},
-    {.path = {"healthz"}, .get = get_healthz},
-    {.path = {"metrics"}, .get = get_metrics},
-    {.path = {"page", "*"}, .get = get_page_file},
-    {.path = {"v1", "config"}, .get = get_config},
-    {.path = {"v1", "events"}, .get = get_events},
-    {.path = {"v1", "host"}, .get = get_host},
-    {.path = {"v1", "images"}, .get = get_images},
-    {.path = {"v1", "images", "*"}, .get = get_image, .put = put_image, .delete = delete_image},
-    {.path = {"v1", "log"}, .get = get_log},
-    {.path = {"v1", "guests"}, .get = get_guests, .post = post_guests},
-    {.path = {"v1", "guests", "*"}, .get = get_guest, .delete = delete_guest},
-    {.path = {"v1", "guests", "*", "console"}, .get = get_console, .post = post_console},
-    {.path = {"v1", "guests", "*", "actions"}, .post = post_action},
-    {.path = {"v1", "guests", "*", "vcpus", "*", "exits"}, .get = get_exits},
-    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs"}, .get = get_vmcs, .patch = patch_vmcs},
-    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots"},
-     .get = get_snapshots,
-     .post = post_snapshot},
-    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots", "*"}, .get = get_snapshot},
-    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"}, .get = get_diff},
-    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, .get = get_check},
-    {.path = {"v1", "vmx", "capabilities"}, .get = get_capabilities},
-    {.path = {"v1", "vmx", "layout"}, .get = get_layout},
-    {.path = {"v1", "vmx", "decode"}, .post = post_decode},
-};
-
-static bool matches(const struct route *t, char *const *segments, unsigned n, char **arg)
-{
-    for (unsigned i = 0; i < SEGMENTS_MAX; i++) {
-        if (!t->path[i] || i >= n)
-            return !t->path[i] && i >= n;
-        if (strcmp(t->path[i], "*") == 0)
-            *arg++ = segments[i];
-        else if (strcmp(t->path[i], segments[i]) != 0)
-            return false;
-    }
-    return n == SEGMENTS_MAX;
-}
-
-static handler *handler_of(const struct route *t, unsigned method)
-{
-    switch (method) {
-    case HTTP_GET:
-    case HTTP_HEAD:
-        return t->get;
-    case HTTP_POST:
-        return t->post;
-    case HTTP_PUT:
-        return t->put;
-    case HTTP_PATCH:
-        return t->patch;
-    case HTTP_DELETE:
-        return t->delete;
-    default:
-        return NULL;
-    }
-}
-
-static void say_allowed(const struct route *t, char *buf, size_t size)
-{
-    const struct {
-        handler *handler;
-        const char *names;
-    } methods[] = {{t->get, "GET, HEAD"},
-                   {t->post, "POST"},
-                   {t->put, "PUT"},
-                   {t->patch, "PATCH"},
-                   {t->delete, "DELETE"}};
-    size_t n = 0;
-
-    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
-        if (methods[i].handler)
-            n += fmt(buf + n, size - n, "%s%s", n ? ", " : "", methods[i].names);
-}
-
-static void call_route(struct call *c, const struct route *t, char *const *arg)
-{
-    unsigned m = c->r->method;
-    handler *h = handler_of(t, m);
-
-    if (h && c->r->cross_origin && m != HTTP_GET && m != HTTP_HEAD) {
-        call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
-    } else if (h) {
-        h(c, arg);
-    } else {
-        call_fail(c, 405, "this resource does not take this method");
-        say_allowed(t, c->out->allow, sizeof(c->out->allow));
-    }
-}
-
-static void route(struct call *c)
-{
-    char *segments[SEGMENTS_MAX], *arg[ARGS_MAX];
-    unsigned n = split(c->path, segments);
-
-    for (unsigned i = 0; i < ARRAY_LEN(routes); i++)
-        if (matches(&routes[i], segments, n, arg)) {
-            call_route(c, &routes[i], arg);
-            return;
-        }
-    call_fail(c, 404, "there is no such resource");
-}
-
 void api_handle(const struct api_view *v, const struct http_request *r, char *buf, size_t size,
                 struct api_response *out, bool waited, bool timed_out)
 {
@@ -348,19 +216,13 @@ void api_handle(const struct api_view *v, const struct http_request *r, char *bu
     c.query = *q ? q + 1 : q;
     *q = 0;
     if (call_query(&c, "format", format, sizeof(format))) {
-        if (strcmp(format, "text") == 0)
-            c.text = true;
-        else if (strcmp(format, "json") == 0)
-            c.text = false;
-        else {
-            call_fail(&c, 400, "format: must be json or text");
-            return;
-        }
+        c.text = strcmp(format, "text") == 0;
+        c.bad_format = !c.text && strcmp(format, "json") != 0;
     }
     if (c.path[0] != '/')
         call_fail(&c, 400, "the request target must be a path");
     else
-        route(&c);
+        route_call(&c);
     if (out->body.overflow)
         call_fail(&c, 500, "the answer does not fit its buffer");
 }

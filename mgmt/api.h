@@ -7,6 +7,7 @@
 #include "hv/abi/control.h"
 #include "hv/abi/deploy.h"
 #include "mgmt/clock.h"
+#include "mgmt/auth.h"
 #include "mgmt/http.h"
 #include "mgmt/json.h"
 
@@ -43,6 +44,10 @@ struct api_view {
     int64_t (*create)(struct abi_create *r);
     int64_t (*remove)(unsigned number);
     uint64_t (*tsc)(void);
+    const char *random_token; /* of this boot, see auth_check() */
+    struct auth_table *auth;
+    /* Tells the log who changed what; never with a token in it. */
+    void (*note)(const char *text);
     struct api_answered *answered; /* API_STATUSES_MAX; counted by whoever sends answers */
 };
 
@@ -68,6 +73,8 @@ struct api_response {
     const char *type;  /* Content-Type */
     char allow[40];    /* with 405 */
     char location[64]; /* with 201 */
+    bool challenge;    /* header WWW-Authenticate: */
+    unsigned retry_s;  /* header Retry-After:, unless 0 */
     bool has_next;     /* header Bulkhead-Next: */
     uint64_t next;
     struct json_out body;

@@ -13,9 +13,10 @@ struct call {
     struct api_response *out;
     char *buf;
     size_t size;
-    bool text, timed_out, waited;
+    bool text, timed_out, waited, bad_format;
     char path[HTTP_TARGET_MAX + 1];
     const char *query;
+    struct auth_identity who;
 };
 
 /* Begins the answer's body, JSON or text as the client wants it. */
@@ -52,6 +53,7 @@ const char *guest_state_name(uint32_t state);
 /* An answer without a body. */
 void call_no_content(struct call *c);
 
+void get_whoami(struct call *c, char *const *arg);
 void get_healthz(struct call *c, char *const *arg);
 void get_host(struct call *c, char *const *arg);
 void get_log(struct call *c, char *const *arg);

@@ -81,6 +81,20 @@ void get_host(struct call *c, char *const *arg)
     json_end(j);
 }
 
+void get_whoami(struct call *c, char *const *arg)
+{
+    struct json_out *j = call_begin(c);
+
+    (void)arg;
+    json_object(j, NULL);
+    if (c->who.name[0])
+        json_str(j, "name", c->who.name);
+    else
+        json_null(j, "name");
+    json_str(j, "role", auth_role_name(c->who.role));
+    json_end(j);
+}
+
 void get_healthz(struct call *c, char *const *arg)
 {
     struct json_out *j = call_begin(c);

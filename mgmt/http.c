@@ -96,6 +96,13 @@ static int on_value_complete(llhttp_t *p)
         /* An empty one, or a second one, is nobody's. */
         (void)str_copy(r->origin, sizeof(r->origin), r->origin[0] || !r->value[0] ? "?" : r->value);
     }
+    if (same_name(r->field, "authorization")) {
+        bool whole = r->value_len < sizeof(r->authorization) && !r->authorization[0];
+
+        (void)str_copy(r->authorization, sizeof(r->authorization), whole ? r->value : "?");
+        /* What others send is not to be found in what is left of this. */
+        memset(r->value, 0, sizeof(r->value));
+    }
     if (same_name(r->field, "expect") && same_name(r->value, "100-continue"))
         r->expects_continue = true;
     r->field_len = r->value_len = 0;
@@ -180,6 +187,7 @@ static void clear(struct http_request *r)
     r->target[0] = r->field[0] = r->value[0] = r->if_none_match[0] = 0;
     r->why[0] = r->repr_digest[0] = 0;
     r->streaming = false;
+    memset(r->authorization, 0, sizeof(r->authorization));
     r->last_event_id[0] = r->host[0] = r->origin[0] = 0;
     r->accept_text = r->keep_alive = r->cross_origin = false;
     r->expects_continue = r->told_to_go_on = r->head_done = false;
@@ -190,6 +198,7 @@ void http_init(struct http_request *r, const struct http_sink *sink, void *sink_
     clear(r);
     r->sink = sink;
     r->sink_ctx = sink_ctx;
+    r->client = 0;
     llhttp_settings_init(&r->settings);
     r->settings.on_url = on_url;
     r->settings.on_header_field = on_field;
@@ -251,6 +260,8 @@ const char *http_reason(unsigned status)
         return "Not Modified";
     case 400:
         return "Bad Request";
+    case 401:
+        return "Unauthorized";
     case 403:
         return "Forbidden";
     case 404:
@@ -267,6 +278,8 @@ const char *http_reason(unsigned status)
         return "Content Too Large";
     case 414:
         return "URI Too Long";
+    case 429:
+        return "Too Many Requests";
     case 431:
         return "Request Header Fields Too Large";
     case 501:

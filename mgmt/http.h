@@ -42,7 +42,7 @@ struct http_request {
     bool streaming; /* the body goes to the sink */
     char target[HTTP_TARGET_MAX + 1];
     size_t target_len, header_bytes, body_len;
-    char field[16], value[128];
+    char field[16], value[136];
     size_t field_len, value_len;
     char if_none_match[64]; /* cut */
     char last_event_id[24]; /* cut */
@@ -51,9 +51,11 @@ struct http_request {
     /* A page of another site had the browser send it: its Origin is not our Host. */
     bool cross_origin;
     char origin[128];
+    char authorization[128]; /* "?" when it was too long or came twice */
     bool accept_text, keep_alive;
     bool expects_continue, told_to_go_on, head_done;
-    uint8_t method; /* HTTP_GET ... of llhttp */
+    uint64_t client; /* set by whoever has the connection, see struct auth_client */
+    uint8_t method;  /* HTTP_GET ... of llhttp */
     uint8_t body[HTTP_BODY_MAX];
 };
 

@@ -93,7 +93,13 @@ static int64_t remove_guest(unsigned number)
     return abi_call(ABI_CALL_DELETE, number, 0, 0);
 }
 
+static void note(const char *text)
+{
+    port_log("%s", text);
+}
+
 static struct api_view view;
+static struct auth_table auth;
 static struct api_answered answered[API_STATUSES_MAX];
 
 static void on_status(struct netif *n)
@@ -142,6 +148,9 @@ void guest_run(const uint8_t *info)
         mgmt_die("the control ABI has another version");
     view = (struct api_view){
         .answered = answered,
+        .auth = &auth,
+        .note = note,
+        .random_token = (const char *)ABI_TOKEN_GPA,
         .host = abi_host(),
         .clock = &wall,
         .log = (const struct abi_ring *)ABI_LOG_GPA,

@@ -152,6 +152,10 @@ static void send_response(struct connection *c)
     size_t n = r->file ? put_file_fields(extra, sizeof(extra), r)
                        : fmt(extra, sizeof(extra), "Cache-Control: no-store\r\n");
 
+    if (r->challenge)
+        n += fmt(extra + n, sizeof(extra) - n, "WWW-Authenticate: Bearer realm=\"bulkhead\"\r\n");
+    if (r->retry_s)
+        n += fmt(extra + n, sizeof(extra) - n, "Retry-After: %u\r\n", r->retry_s);
     if (r->allow[0])
         n += fmt(extra + n, sizeof(extra) - n, "Allow: %s\r\n", r->allow);
     if (r->location[0])
@@ -206,7 +210,9 @@ static void answer(struct connection *c, bool waited, bool timed_out)
 static void refuse(struct connection *c, unsigned status, const char *message)
 {
     c->close = true;
+    c->response = (struct api_response){.status = status};
     api_error(&c->response, c->body, sizeof(c->body), false, status, message);
+    c->response.challenge = status == 401;
     send_response(c);
 }
 
@@ -420,6 +426,14 @@ static struct connection *free_connection(void)
     return NULL;
 }
 
+/* Who slows whom down: one IPv4 address, or the upper half of an IPv6 one. */
+static uint64_t client_of(const ip_addr_t *ip)
+{
+    if (IP_IS_V6(ip))
+        return (uint64_t)ip_2_ip6(ip)->addr[1] << 32 | ip_2_ip6(ip)->addr[0];
+    return ip_2_ip4(ip)->addr;
+}
+
 static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
 {
     static const char busy[] =
@@ -445,6 +459,7 @@ static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
     c->upload.view = view;
     c->upload.active = false;
     http_init(&c->request, &upload_sink, &c->upload);
+    c->request.client = client_of(altcp_get_ip(pcb, 0));
     enter(c, PHASE_READING);
     altcp_arg(pcb, c);
     altcp_recv(pcb, on_recv);

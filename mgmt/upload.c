@@ -2,6 +2,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "mgmt/route.h"
 
 #include <mbedtls/base64.h>
 
@@ -66,9 +67,7 @@ static const char *name_in(struct http_request *r, unsigned *status)
     const char *name = r->target + sizeof(IMAGES_PATH) - 1;
 
     *status = 0;
-    if (strncmp(r->target, IMAGES_PATH, sizeof(IMAGES_PATH) - 1) != 0) {
-        *status = HTTP_NOT_MINE;
-    } else if (r->cross_origin) {
+    if (r->cross_origin) {
         *status = 403;
         (void)str_copy(r->why, sizeof(r->why),
                        "sent by a page of another site (Origin is not Host)");
@@ -119,12 +118,19 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
 {
     struct upload *u = ctx;
     struct abi_image_request request = {.size = length};
+    struct route_guard guard;
     const char *name;
     unsigned status;
     int64_t slot;
     int digest;
 
     upload_abort(u);
+    if (strncmp(r->target, IMAGES_PATH, sizeof(IMAGES_PATH) - 1) != 0)
+        return HTTP_NOT_MINE;
+    if (!route_admit(u->view, r, ABI_ROLE_ADMIN, &guard)) {
+        (void)str_copy(r->why, sizeof(r->why), guard.why);
+        return guard.status;
+    }
     name = name_in(r, &status);
     if (!name)
         return status;

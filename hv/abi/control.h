@@ -39,6 +39,10 @@
 #define ABI_EVENTS_SIZE       0x4000u
 #define ABI_IMAGES_PAGE_GPA   (ABI_BASE + 0x2c000) /* struct abi_images, see hv/abi/deploy.h */
 #define ABI_IMAGES_SIZE       0x4000u
+/* The random token of this boot (ABI_AUTH_RANDOM), ends with NUL; a page of its own. Empty: none.
+ */
+#define ABI_TOKEN_GPA         (ABI_BASE + 0x30000)
+#define ABI_TOKEN_SIZE        0x1000u
 /* What each guest shows. */
 #define ABI_GUEST_STRIDE      0x40000ull
 #define ABI_GUEST_GPA(g)      (ABI_BASE + 0x100000 + (g)*ABI_GUEST_STRIDE) /* struct abi_guest */

@@ -60,6 +60,7 @@ class Appliance(Machine):
         directory = str(directory)
         self.iso = os.path.join(directory, "test.iso")
         self.port = machine.free_port()
+        self.known_token = None
         if config is None:
             shutil.copyfile("iso/guests.json", os.path.join(directory, "guests.json"))
         else:
@@ -73,8 +74,19 @@ class Appliance(Machine):
         if wait:
             self.wait_serial(rf"management address: http://{re.escape(address)}/")
 
+    @property
+    def token(self):
+        """The random one, once the console shows it; "" when there is none."""
+        if self.known_token is None:
+            shown = re.search(r"admin token of this boot: ([a-z2-7]{32})\n", self.serial())
+            self.known_token = shown.group(1) if shown else None
+        return self.known_token or ""
+
+    def authorization(self):
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
     def connect(self):
-        return Connection(self.port)
+        return Connection(self.port, self.token)
 
     def request(self, method, path, body=None, headers=None):
         """(status, headers, body as text), over a connection of its own."""
@@ -82,7 +94,7 @@ class Appliance(Machine):
         while True:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             try:
-                connection.request(method, path, body, headers or {})
+                connection.request(method, path, body, {**self.authorization(), **(headers or {})})
                 r = connection.getresponse()
                 return r.status, r.headers, r.read().decode("utf-8", "replace")
             except (OSError, http.client.HTTPException):
@@ -123,7 +135,8 @@ class Appliance(Machine):
 class Connection:
     """A client that says exactly the bytes it is told to, and reads one answer at a time."""
 
-    def __init__(self, port):
+    def __init__(self, port, token=""):
+        self.token = token
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.input = self.socket.makefile("rb")
@@ -136,6 +149,9 @@ class Connection:
         self.socket.close()
 
     def send(self, data):
+        """The bytes; each whole line of a request gets the token behind it."""
+        if self.token:
+            data = re.sub(rb"(?m)^([A-Z]+ [^\r\n ]+ HTTP/1\.[01]\r\n)", rb"\1Authorization: Bearer " + self.token.encode() + rb"\r\n", data)
         self.socket.sendall(data)
 
     def head(self):

@@ -8,6 +8,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct abi_events events;
 static struct api_answered answered[API_STATUSES_MAX];
+static struct auth_table auth;
+static void note(const char *text)
+{
+    if (strlen(text) > 160)
+        abort();
+}
 static struct abi_host host = {.core_count = 2, .tsc_hz = 1000000, .guests = (1u << 1) - 1};
 static struct abi_guest one = {.state = ABI_GUEST_RUNNING, .vcpu_count = 1, .name = "a"};
 static struct abi_snapshot snaps[3];
@@ -78,6 +84,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct api_view v = {.host = &host,
                                .clock = &wall,
                                .answered = answered,
+                               .auth = &auth,
+                               .note = note,
+                               .random_token = "t",
                                .events = &events,
                                .log = ring,
                                .guest = guest,
@@ -104,6 +113,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ring_of_exits[i].reason = i % ABI_EXIT_REASONS;
     ring->size = 64;
     ring->written = 100;
+    /* The number of bytes decides who may come in, so that all that is behind it is tried too. */
+    host.management.auth = size % 4 == 0 ? ABI_AUTH_RANDOM : ABI_AUTH_NONE;
+    memset(&auth, 0, sizeof(auth));
     http_init(&r, NULL, NULL);
     while (at < size) {
         struct api_response out = {0};

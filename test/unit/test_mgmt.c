@@ -10,7 +10,17 @@
 
 #include <cmocka.h>
 
-static struct abi_host host = {.core_count = 1, .tsc_hz = 1000000, .guests = 3, .build_id = "0123"};
+static struct auth_table auth;
+static char noted[200];
+static void note(const char *text)
+{
+    strcpy(noted, text);
+}
+static struct abi_host host = {.management = {.auth = ABI_AUTH_NONE},
+                               .core_count = 1,
+                               .tsc_hz = 1000000,
+                               .guests = 3,
+                               .build_id = "0123"};
 static struct abi_guest guests[2];
 static struct abi_snapshot snapshots[2][ABI_SNAPSHOTS];
 static struct abi_exit exit_ring[ABI_EXITS];
@@ -97,6 +107,9 @@ static struct api_view view = {
     .act = act,
     .tsc = tsc,
     .answered = answered,
+    .auth = &auth,
+    .note = note,
+    .random_token = "secret",
     .events = &events,
 };
 

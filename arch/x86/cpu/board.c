@@ -13,6 +13,7 @@
 #define RESET_PREPARE 0x02u
 #define RESET_FULL    0x06u
 #define RDRAND_TRIES  10u
+#define RDSEED_TRIES  100u
 #define SETTLE_LOOPS  10000000u
 
 static struct acpi_info reset; /* only its reset_* fields matter */
@@ -122,4 +123,31 @@ uint64_t arch_random(void)
         }
     v = __atomic_add_fetch(&state, 0x9e3779b97f4a7c15ull, __ATOMIC_RELAXED);
     return mix(v ^ mix(arch_tsc()));
+}
+
+/* SDM 1 "Random Number Generator Instructions": RDSEED may be exhausted for a while, RDRAND hardly
+ * ever. */
+static bool random_word(uint64_t *v)
+{
+    bool seed = cpuid(0, 0).eax >= 7 && (cpuid(7, 0).ebx & CPUID_7_EBX_RDSEED);
+    bool rand = cpuid(1, 0).ecx & CPUID_1_ECX_RDRAND;
+    uint8_t good = 0;
+
+    for (unsigned i = 0; seed && !good && i < RDSEED_TRIES; i++)
+        __asm__ volatile("rdseed %0; setc %1" : "=r"(*v), "=qm"(good)::"cc");
+    for (unsigned i = 0; rand && !good && i < RDRAND_TRIES; i++)
+        __asm__ volatile("rdrand %0; setc %1" : "=r"(*v), "=qm"(good)::"cc");
+    return good;
+}
+
+int arch_random_key(uint8_t *out, size_t size)
+{
+    uint64_t v = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        if (i % sizeof(v) == 0 && !random_word(&v))
+            return -E_NOENT;
+        out[i] = (uint8_t)(v >> 8 * (i % sizeof(v)));
+    }
+    return 0;
 }

@@ -1,0 +1,242 @@
+/* Which resource a request is for, and whether its client may have it. */
+#include "mgmt/route.h"
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+
+#define SEGMENTS_MAX 8
+#define ARGS_MAX     3
+
+typedef void handler(struct call *c, char *const *arg);
+
+/* "*" stands for a segment that is handed over. Roles: what looking and changing need;
+ * ABI_ROLE_READ where nothing is said. */
+static const struct route {
+    const char *path[SEGMENTS_MAX];
+    handler *get, *post, *put, *patch, *delete;
+    uint32_t look, change;
+    bool open; /* looking needs no token */
+} routes[] = {
+    {.path = {NULL}, .get = get_page, .open = true},
+    {.path = {"page", "*"}, .get = get_page_file, .open = true},
+    {.path = {"healthz"}, .get = get_healthz},
+    {.path = {"metrics"}, .get = get_metrics},
+    {.path = {"v1", "whoami"}, .get = get_whoami},
+    {.path = {"v1", "config"}, .get = get_config, .look = ABI_ROLE_ADMIN},
+    {.path = {"v1", "events"}, .get = get_events},
+    {.path = {"v1", "host"}, .get = get_host},
+    {.path = {"v1", "log"}, .get = get_log},
+    {.path = {"v1", "images"}, .get = get_images},
+    {.path = {"v1", "images", "*"},
+     .get = get_image,
+     .put = put_image,
+     .delete = delete_image,
+     .change = ABI_ROLE_ADMIN},
+    {.path = {"v1", "guests"}, .get = get_guests, .post = post_guests, .change = ABI_ROLE_ADMIN},
+    {.path = {"v1", "guests", "*"},
+     .get = get_guest,
+     .delete = delete_guest,
+     .change = ABI_ROLE_ADMIN},
+    {.path = {"v1", "guests", "*", "console"},
+     .get = get_console,
+     .post = post_console,
+     .change = ABI_ROLE_OPERATE},
+    {.path = {"v1", "guests", "*", "actions"}, .post = post_action, .change = ABI_ROLE_OPERATE},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "exits"}, .get = get_exits},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs"},
+     .get = get_vmcs,
+     .patch = patch_vmcs,
+     .change = ABI_ROLE_OPERATE},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots"},
+     .get = get_snapshots,
+     .post = post_snapshot,
+     .change = ABI_ROLE_OPERATE},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots", "*"}, .get = get_snapshot},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"}, .get = get_diff},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, .get = get_check},
+    {.path = {"v1", "vmx", "capabilities"}, .get = get_capabilities},
+    {.path = {"v1", "vmx", "layout"}, .get = get_layout},
+    {.path = {"v1", "vmx", "decode"}, .post = post_decode}, /* changes nothing */
+};
+
+static unsigned split(char *path, char *segments[SEGMENTS_MAX])
+{
+    unsigned n = 0;
+
+    for (char *p = path; *p;) {
+        if (*p == '/') {
+            *p++ = 0;
+            continue;
+        }
+        if (n == SEGMENTS_MAX)
+            return SEGMENTS_MAX + 1;
+        segments[n++] = p;
+        while (*p && *p != '/')
+            p++;
+    }
+    return n;
+}
+
+static bool matches(const struct route *t, char *const *segments, unsigned n, char **arg)
+{
+    for (unsigned i = 0; i < SEGMENTS_MAX; i++) {
+        if (!t->path[i] || i >= n)
+            return !t->path[i] && i >= n;
+        if (strcmp(t->path[i], "*") == 0)
+            *arg++ = segments[i];
+        else if (strcmp(t->path[i], segments[i]) != 0)
+            return false;
+    }
+    return n == SEGMENTS_MAX;
+}
+
+static handler *handler_of(const struct route *t, unsigned method)
+{
+    switch (method) {
+    case HTTP_GET:
+    case HTTP_HEAD:
+        return t->get;
+    case HTTP_POST:
+        return t->post;
+    case HTTP_PUT:
+        return t->put;
+    case HTTP_PATCH:
+        return t->patch;
+    case HTTP_DELETE:
+        return t->delete;
+    default:
+        return NULL;
+    }
+}
+
+static void say_allowed(const struct route *t, char *buf, size_t size)
+{
+    const struct {
+        handler *handler;
+        const char *names;
+    } methods[] = {{t->get, "GET, HEAD"},
+                   {t->post, "POST"},
+                   {t->put, "PUT"},
+                   {t->patch, "PATCH"},
+                   {t->delete, "DELETE"}};
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+        if (methods[i].handler)
+            n += fmt(buf + n, size - n, "%s%s", n ? ", " : "", methods[i].names);
+}
+
+/* An audit line: whose token changed what. The path is the client's own text. */
+static void note_change(const struct call *c)
+{
+    size_t n = 0;
+    char line[160], path[96];
+
+    while (n < sizeof(path) - 1 && c->r->target[n] && c->r->target[n] != '?') {
+        char ch = c->r->target[n];
+
+        path[n++] = (char)(ch > ' ' && ch < 0x7f ? ch : '?');
+    }
+    path[n] = 0;
+    (void)fmt(line, sizeof(line), "%s: %s %s: %u", c->who.name[0] ? c->who.name : "(anybody)",
+              llhttp_method_name(c->r->method), path, c->out->status);
+    c->v->note(line);
+}
+
+static uint64_t now_ms(const struct api_view *v)
+{
+    uint64_t ticks_per_ms = v->host->tsc_hz / 1000;
+
+    return ticks_per_ms ? v->tsc() / ticks_per_ms : 0;
+}
+
+bool route_admit(const struct api_view *v, const struct http_request *r, uint32_t role,
+                 struct route_guard *g)
+{
+    *g = (struct route_guard){.status = 401};
+    switch (auth_check(v->auth, &v->host->management, v->random_token,
+                       auth_bearer(r->authorization), r->client, now_ms(v), &g->who, &g->retry_s)) {
+    case AUTH_KNOWN:
+        if (g->who.role >= role)
+            return true;
+        g->status = 403;
+        (void)fmt(g->why, sizeof(g->why), "this needs the role %s; the token's is %s",
+                  auth_role_name(role), auth_role_name(g->who.role));
+        break;
+    case AUTH_NO_KEY:
+        g->status = 503;
+        (void)str_copy(g->why, sizeof(g->why),
+                       "the API is closed: this CPU can make no token; configure tokens in "
+                       "guests.json");
+        break;
+    case AUTH_SLOWED:
+        g->status = 429;
+        (void)str_copy(g->why, sizeof(g->why), "too many wrong tokens came from this address");
+        break;
+    case AUTH_ABSENT:
+        (void)str_copy(g->why, sizeof(g->why), "a token is needed: Authorization: Bearer TOKEN");
+        break;
+    case AUTH_WRONG:
+        (void)str_copy(g->why, sizeof(g->why), "this token is not known");
+        break;
+    }
+    return false;
+}
+
+static bool is_look(const struct call *c)
+{
+    return c->r->method == HTTP_GET || c->r->method == HTTP_HEAD;
+}
+
+/* Who is not admitted learns nothing, not even which resources there are. */
+static bool is_admitted(struct call *c, const struct route *t)
+{
+    uint32_t role = !t ? 0 : is_look(c) ? t->look : t->change;
+    struct route_guard g;
+
+    if ((t && t->open && is_look(c)) || c->waited) /* who waited was admitted before */
+        return true;
+    if (route_admit(c->v, c->r, role ? role : (uint32_t)ABI_ROLE_READ, &g)) {
+        c->who = g.who;
+        return true;
+    }
+    call_fail(c, g.status, g.why);
+    c->out->challenge = g.status == 401;
+    c->out->retry_s = g.retry_s;
+    return false;
+}
+
+static void call_handler(struct call *c, const struct route *t, char *const *arg)
+{
+    handler *h = handler_of(t, c->r->method);
+
+    if (!h) {
+        call_fail(c, 405, "this resource does not take this method");
+        say_allowed(t, c->out->allow, sizeof(c->out->allow));
+    } else if (c->r->cross_origin && !is_look(c)) {
+        call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
+    } else {
+        h(c, arg);
+        if (!is_look(c) && t->change && !c->waited)
+            note_change(c);
+    }
+}
+
+void route_call(struct call *c)
+{
+    char *segments[SEGMENTS_MAX], *arg[ARGS_MAX];
+    unsigned n = split(c->path, segments);
+    const struct route *found = NULL;
+
+    for (unsigned i = 0; !found && i < ARRAY_LEN(routes); i++)
+        if (matches(&routes[i], segments, n, arg))
+            found = &routes[i];
+    if (!is_admitted(c, found))
+        return;
+    if (c->bad_format)
+        call_fail(c, 400, "format: must be json or text");
+    else if (found)
+        call_handler(c, found, arg);
+    else
+        call_fail(c, 404, "there is no such resource");
+}

@@ -1,0 +1,21 @@
+/*
+ * The API's table of resources: which function answers, and which role that needs. Pure.
+ */
+#pragma once
+
+#include "mgmt/api_call.h"
+#include "mgmt/auth.h"
+
+/* Why a client may not, or who it is. */
+struct route_guard {
+    struct auth_identity who;
+    unsigned status; /* 401, 403, 429 or 503 */
+    unsigned retry_s;
+    char why[128];
+};
+
+/* May the client of this request do what needs `role`? */
+bool route_admit(const struct api_view *v, const struct http_request *r, uint32_t role,
+                 struct route_guard *g);
+/* Answers the call, whose path and query are set. */
+void route_call(struct call *c);

@@ -1,0 +1,121 @@
+"""Who may do what: the random token of a boot, configured ones of each role, none at all."""
+import hashlib
+import json
+import re
+
+import pytest
+
+GUESTS = [{"name": "hog", "image": "guests/hog.elf", "memory": "2M"}]
+TOKENS = {"read": "look-here", "operate": "do-this", "admin": "do-all"}
+SALT = bytes(range(16))
+HOG = "/v1/guests/hog"
+VCPU = HOG + "/vcpus/0"
+OPEN = ["/", "/page/app.js"]
+READ = [("GET", path) for path in (
+    "/healthz", "/metrics", "/v1/whoami", "/v1/host", "/v1/log", "/v1/events?follow=0", "/v1/guests", HOG, HOG + "/console", VCPU + "/exits", VCPU + "/vmcs",
+    VCPU + "/vmcs/snapshots", VCPU + "/vmcs/snapshots/1", VCPU + "/vmcs/diff?from=1", VCPU + "/vmcs/check", "/v1/vmx/capabilities", "/v1/vmx/layout")]
+READ += [("POST", "/v1/vmx/decode")]
+CHANGE = [("POST", HOG + "/console"), ("POST", HOG + "/actions"), ("PATCH", VCPU + "/vmcs"), ("POST", VCPU + "/vmcs/snapshots")]
+# A token comes before everything else: also where there is nothing, or not by this method.
+CLOSED = READ + CHANGE + [("GET", "/v1/nowhere"), ("GET", "/v1"), ("GET", "/v1/host?format=x"), ("HEAD", "/v1/host"), ("OPTIONS", "/v1/host"),
+                          ("DELETE", HOG), ("GET", "/v1/events"), ("GET", "/v1/log?follow=1"), ("GET", HOG + "/console?follow=1")]
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="module")
+def random(start):
+    return start({"guests": GUESTS})
+
+
+@pytest.fixture(scope="module")
+def configured(start):
+    tokens = [{"name": "t-" + role, "role": role, "salt": SALT.hex(), "sha256": hashlib.sha256(SALT + token.encode()).hexdigest()} for role, token in TOKENS.items()]
+    return start({"guests": GUESTS, "management": {"auth": {"tokens": tokens}}})
+
+
+def is_challenge(method, answer):
+    status, headers, body = answer
+    assert status == 401 and headers["WWW-Authenticate"] == 'Bearer realm="bulkhead"', answer
+    assert method == "HEAD" or json.loads(body)["error"]["status"] == 401
+
+
+def test_every_route_is_in_the_list():
+    """The router's own table: what is new there must be said here."""
+    with open("mgmt/api.c", encoding="utf-8") as f:
+        table = f.read().split("routes[] = {", 1)[1].split("\n};", 1)[0]
+    paths = {tuple(re.findall(r'"([^"]+)"', p)) for p in re.findall(r"\{\{([^}]*)\}", table)}
+    known = {tuple(s for s in path.split("?")[0].split("/") if s) for _, path in READ + CHANGE} | {tuple(s for s in p.split("/") if s) for p in OPEN}
+
+    def same(route, path):
+        return len(route) == len(path) and all(r in ("*", s) for r, s in zip(route, path))
+
+    assert len(paths) > 15 and all(any(same(("",) if p == ("NULL",) else p, k) for k in known) for p in paths), paths
+
+
+def test_open_without_a_token(configured):
+    for path in OPEN:
+        assert configured.request("GET", path)[0] == 200
+
+
+@pytest.mark.parametrize("method,path", CLOSED)
+def test_closed_without_a_token(configured, method, path):
+    is_challenge(method, configured.request(method, path))
+    for malformed in ("Bearer", "Bearer ", "Basic bG9vay1oZXJl", "look-here", "?"):
+        is_challenge(method, configured.request(method, path, headers={"Authorization": malformed}))
+
+
+@pytest.mark.parametrize("method,path", READ)
+def test_read_may_look(configured, method, path):
+    assert configured.request(method, path, headers=bearer(TOKENS["read"]))[0] not in (401, 403, 405, 429)
+
+
+@pytest.mark.parametrize("method,path", CHANGE)
+def test_read_may_not_change(configured, method, path):
+    status, _, body = configured.request(method, path, "", bearer(TOKENS["read"]))
+    assert status == 403 and "operate" in json.loads(body)["error"]["message"]
+    for role in ("operate", "admin"):
+        assert configured.request(method, path, "{}" if method == "PATCH" else "", bearer(TOKENS[role]))[0] not in (401, 403, 405, 429)
+
+
+def test_whoami_and_audit(configured):
+    for role, token in TOKENS.items():
+        status, _, body = configured.request("GET", "/v1/whoami", headers=bearer(token))
+        assert status == 200 and json.loads(body) == {"name": "t-" + role, "role": role}
+    assert configured.request("POST", HOG + "/actions", '{"action":"nmi"}', bearer(TOKENS["operate"]))[0] == 202
+    log = configured.request("GET", "/v1/log", headers=bearer(TOKENS["read"]))[2]
+    assert "t-operate: POST /v1/guests/hog/actions: 202" in log
+    assert not any(token in log for token in TOKENS.values())
+
+
+def test_wrong_tokens_are_slowed(configured):
+    for _ in range(5):
+        is_challenge("GET", configured.request("GET", "/v1/host", headers=bearer("guess")))
+    status, headers, body = configured.request("GET", "/v1/host", headers=bearer("guess"))
+    assert status == 429 and int(headers["Retry-After"]) == 1 and json.loads(body)["error"]["status"] == 429
+    assert configured.request("GET", "/")[0] == 200
+
+
+def test_random_token_is_shown_once_and_nowhere_else(random):
+    assert len(random.token) == 32 and random.serial().count(random.token) == 1
+    assert random.get("/v1/whoami") == {"name": "console", "role": "admin"}
+    for path in ("/v1/log", "/v1/host", "/metrics", "/v1/guests/mgmt", "/v1/guests/mgmt/console", "/v1/guests/mgmt/vcpus/0/vmcs?decode=1", "/v1/guests/mgmt/vcpus/0/exits"):
+        status, _, body = random.request("GET", path)
+        assert status == 200 and random.token not in body
+    is_challenge("GET", random.request("GET", "/v1/host", headers=bearer(random.token[:-1])))
+
+
+def test_random_token_outlives_the_management_guest(random):
+    before = random.guest("mgmt")["restarts"]
+    assert random.request("POST", "/v1/guests/mgmt/actions", '{"action":"reset"}')[0] == 202
+    random.wait_for("/v1/guests/mgmt", lambda g: g["restarts"] > before or g["starts"] > 1 if "starts" in g else True, "mgmt is not back")
+    assert random.get("/v1/whoami")["role"] == "admin"
+
+
+def test_none_is_written_out(start):
+    m = start({"guests": GUESTS, "management": {"auth": "none"}})
+    assert m.token == "" and m.get("/v1/whoami") == {"name": None, "role": "admin"}
+    assert m.get("/v1/host")["core_count" if "core_count" in m.get("/v1/host") else "version"]
+    m.stop()
