@@ -108,14 +108,14 @@ def test_random_token_is_shown_once_and_nowhere_else(random):
 
 
 def test_random_token_outlives_the_management_guest(random):
-    before = random.guest("mgmt")["restarts"]
-    assert random.request("POST", "/v1/guests/mgmt/actions", '{"action":"reset"}')[0] == 202
-    random.wait_for("/v1/guests/mgmt", lambda g: g["restarts"] > before or g["starts"] > 1 if "starts" in g else True, "mgmt is not back")
+    at = len(random.serial())
+    with random.connect() as c:  # whose answer may be lost with the guest
+        c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
+        random.wait_serial("management address", at)
     assert random.get("/v1/whoami")["role"] == "admin"
 
 
 def test_none_is_written_out(start):
     m = start({"guests": GUESTS, "management": {"auth": "none"}})
     assert m.token == "" and m.get("/v1/whoami") == {"name": None, "role": "admin"}
-    assert m.get("/v1/host")["core_count" if "core_count" in m.get("/v1/host") else "version"]
     m.stop()

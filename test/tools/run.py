@@ -1,6 +1,7 @@
 """make run: boots the ISO, shows the serial console, says where the management page is. Ctrl-C ends everything."""
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -45,13 +46,18 @@ def main():
         signal.signal(number, lambda n, _: sys.exit(128 + n))
     try:
         with open(os.path.join(directory, "serial.txt"), "rb") as serial:
+            seen = ""
             while True:
                 data = serial.read()
                 if data:
                     text = data.decode("utf-8", "replace").replace("\r", "")
                     sys.stdout.write(text)
-                    if "management address" in text:
-                        sys.stdout.write(f">>> from this computer: curl http://127.0.0.1:{a.port}/v1/guests\n")
+                    seen = (seen + text)[-65536:]
+                    if "management address: " in seen:
+                        token = re.search(r"admin token of this boot: ([a-z2-7]+)", seen)
+                        header = f'-H "Authorization: Bearer {token.group(1)}" ' if token else ""
+                        sys.stdout.write(f">>> from this computer: curl {header}http://127.0.0.1:{a.port}/v1/guests\n")
+                        seen = token.group(0) + "\n" if token else ""
                     sys.stdout.flush()
                 elif process.poll() is not None:
                     sys.exit(f"run: the emulator ended (status {process.returncode}); its log is {directory}/bochs.log")
