@@ -132,6 +132,13 @@ class Appliance(Machine):
             data = data[json.loads(body)["accepted"]:]
 
 
+def with_token(data, token):
+    """The bytes; each whole line of a request gets the token behind it."""
+    if not token:
+        return data
+    return re.sub(rb"(?m)^([A-Z]+ [^\r\n ]+ HTTP/1\.[01]\r\n)", rb"\1Authorization: Bearer " + token.encode() + rb"\r\n", data)
+
+
 class Connection:
     """A client that says exactly the bytes it is told to, and reads one answer at a time."""
 
@@ -150,9 +157,7 @@ class Connection:
 
     def send(self, data):
         """The bytes; each whole line of a request gets the token behind it."""
-        if self.token:
-            data = re.sub(rb"(?m)^([A-Z]+ [^\r\n ]+ HTTP/1\.[01]\r\n)", rb"\1Authorization: Bearer " + self.token.encode() + rb"\r\n", data)
-        self.socket.sendall(data)
+        self.socket.sendall(with_token(data, self.token))
 
     def head(self):
         """(status, headers with names in lower case) of an answer whose body, if any, stays unread."""

@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from appliance import with_token
+
 
 @pytest.fixture(scope="module")
 def m(start):
@@ -102,7 +104,7 @@ def test_console(m):
 
 @pytest.mark.parametrize("method,path,status", [
     ("GET", "/nowhere", 404), ("GET", "/v1/guests/nobody", 404), ("GET", "/v1/guests/hog/vcpus/1/vmcs", 404),
-    ("GET", "/v1/guests/hog/vcpus/x/vmcs", 404), ("POST", "/v1/host", 405), ("DELETE", "/v1/guests/hog", 405),
+    ("GET", "/v1/guests/hog/vcpus/x/vmcs", 404), ("POST", "/v1/host", 405), ("DELETE", "/v1/guests", 405),
     ("GET", "/v1/log?from=x", 400), ("GET", "/v1/host?format=xml", 400), ("POST", "/v1/guests/mgmt/actions", 400),
     ("GET", "/" + "a" * 300, 414),
 ])
@@ -116,7 +118,7 @@ def test_refusals(m, method, path, status):
 
 def raw(m, data):
     with socket.create_connection(("127.0.0.1", m.port), timeout=60) as s:
-        s.sendall(data)
+        s.sendall(with_token(data, m.token))
         got = b""
         while True:
             part = s.recv(65536)
@@ -135,7 +137,7 @@ def test_oversized_and_garbage(m):
 def test_keep_alive_and_pipelining(m):
     c = http.client.HTTPConnection("127.0.0.1", m.port, timeout=60)
     for _ in range(5):
-        c.request("GET", "/healthz")
+        c.request("GET", "/healthz", headers=m.authorization())
         r = c.getresponse()
         assert r.status == 200 and r.read() == b'{"status":"ok"}\n'
     c.close()
@@ -147,7 +149,7 @@ def test_sixteen_connections(m):
     open_ones = []
     for _ in range(15):
         s = socket.create_connection(("127.0.0.1", m.port), timeout=60)
-        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        s.sendall(with_token(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", m.token))
         assert s.recv(4096).startswith(b"HTTP/1.1 200")
         open_ones.append(s)
     assert m.get("/healthz") == {"status": "ok"}
@@ -160,7 +162,7 @@ def test_management_guest_comes_back(m):
     offset = len(m.serial())
     # It ends before it can answer: one attempt, whatever comes back.
     with socket.create_connection(("127.0.0.1", m.port), timeout=60) as s:
-        s.sendall(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
+        s.sendall(with_token(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"action":"reset"}', m.token))
         m.wait_serial(r"guest mgmt: started", offset)
     assert m.get("/healthz") == {"status": "ok"}
     assert m.guest("hog")["state"] == "running" and counters(m.guest("hog")) > before

@@ -13,11 +13,12 @@ VCPU = HOG + "/vcpus/0"
 OPEN = ["/", "/page/app.js"]
 READ = [("GET", path) for path in (
     "/healthz", "/metrics", "/v1/whoami", "/v1/host", "/v1/log", "/v1/events?follow=0", "/v1/guests", HOG, HOG + "/console", VCPU + "/exits", VCPU + "/vmcs",
-    VCPU + "/vmcs/snapshots", VCPU + "/vmcs/snapshots/1", VCPU + "/vmcs/diff?from=1", VCPU + "/vmcs/check", "/v1/vmx/capabilities", "/v1/vmx/layout")]
+    VCPU + "/vmcs/snapshots", VCPU + "/vmcs/snapshots/1", VCPU + "/vmcs/diff?from=1", VCPU + "/vmcs/check", "/v1/vmx/capabilities", "/v1/vmx/layout", "/v1/images", "/v1/images/none")]
 READ += [("POST", "/v1/vmx/decode")]
 CHANGE = [("POST", HOG + "/console"), ("POST", HOG + "/actions"), ("PATCH", VCPU + "/vmcs"), ("POST", VCPU + "/vmcs/snapshots")]
+ADMIN = [("GET", "/v1/config"), ("POST", "/v1/guests"), ("DELETE", "/v1/guests/nobody"), ("PUT", "/v1/images/none"), ("DELETE", "/v1/images/none")]
 # A token comes before everything else: also where there is nothing, or not by this method.
-CLOSED = READ + CHANGE + [("GET", "/v1/nowhere"), ("GET", "/v1"), ("GET", "/v1/host?format=x"), ("HEAD", "/v1/host"), ("OPTIONS", "/v1/host"),
+CLOSED = READ + CHANGE + ADMIN + [("GET", "/v1/nowhere"), ("GET", "/v1"), ("GET", "/v1/host?format=x"), ("HEAD", "/v1/host"), ("OPTIONS", "/v1/host"),
                           ("DELETE", HOG), ("GET", "/v1/events"), ("GET", "/v1/log?follow=1"), ("GET", HOG + "/console?follow=1")]
 
 
@@ -44,10 +45,10 @@ def is_challenge(method, answer):
 
 def test_every_route_is_in_the_list():
     """The router's own table: what is new there must be said here."""
-    with open("mgmt/api.c", encoding="utf-8") as f:
+    with open("mgmt/route.c", encoding="utf-8") as f:
         table = f.read().split("routes[] = {", 1)[1].split("\n};", 1)[0]
-    paths = {tuple(re.findall(r'"([^"]+)"', p)) for p in re.findall(r"\{\{([^}]*)\}", table)}
-    known = {tuple(s for s in path.split("?")[0].split("/") if s) for _, path in READ + CHANGE} | {tuple(s for s in p.split("/") if s) for p in OPEN}
+    paths = {tuple(re.findall(r'"([^"]+)"', p)) for p in re.findall(r"\.path = \{([^}]*)\}", table)}
+    known = {tuple(s for s in path.split("?")[0].split("/") if s) for _, path in READ + CHANGE + ADMIN} | {tuple(s for s in p.split("/") if s) for p in OPEN}
 
     def same(route, path):
         return len(route) == len(path) and all(r in ("*", s) for r, s in zip(route, path))
@@ -78,6 +79,14 @@ def test_read_may_not_change(configured, method, path):
     assert status == 403 and "operate" in json.loads(body)["error"]["message"]
     for role in ("operate", "admin"):
         assert configured.request(method, path, "{}" if method == "PATCH" else "", bearer(TOKENS[role]))[0] not in (401, 403, 405, 429)
+
+
+@pytest.mark.parametrize("method,path", ADMIN)
+def test_only_admin_may(configured, method, path):
+    for role in ("read", "operate"):
+        status, _, body = configured.request(method, path, "", bearer(TOKENS[role]))
+        assert status == 403 and "admin" in json.loads(body)["error"]["message"]
+    assert configured.request(method, path, "", bearer(TOKENS["admin"]))[0] in (200, 400, 404)
 
 
 def test_whoami_and_audit(configured):

@@ -257,7 +257,7 @@ def test_again_and_again(m):
     at = len(m.serial())
 
     def curl(*args):
-        return subprocess.run(["curl", "-sS", "--fail-with-body", "--retry", "20", "--retry-connrefused", "--retry-delay", "0", *args], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(["curl", "-sS", "--fail-with-body", "--retry", "20", "--retry-connrefused", "--retry-delay", "0", "-H", f"Authorization: Bearer {m.token}", *args], capture_output=True, text=True, check=True).stdout
 
     first = memory(m)
     for i in range(CYCLES):
@@ -278,7 +278,7 @@ def test_forty_megabytes(m):
     """A Linux kernel's size and that of its initrd. Hashing takes most of the time."""
     data = os.urandom(1 << 20) * 40
     connection = http.client.HTTPConnection("127.0.0.1", m.port, timeout=600)
-    connection.request("PUT", "/v1/images/initrd", data)
+    connection.request("PUT", "/v1/images/initrd", data, m.authorization())
     answer = connection.getresponse()
     assert answer.status == 201 and json.loads(answer.read())["sha256"] == hashlib.sha256(data).hexdigest()
     connection.close()

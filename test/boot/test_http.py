@@ -10,7 +10,7 @@ CONFIG = {
         {"name": "hog", "image": "guests/hog.elf", "memory": "2M"},
         {"name": "echo", "image": "guests/echo.elf", "memory": "2M"},
     ],
-    "management": {"address": "10.0.2.77/24", "gateway": "10.0.2.2"},
+    "management": {"address": "10.0.2.77/24", "gateway": "10.0.2.2", "auth": "none"},
 }
 CONNECTIONS = 16
 REQUEST_MS = 10000  # the server's limit for a request to arrive

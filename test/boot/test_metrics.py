@@ -72,6 +72,7 @@ def test_scraped(m, tmp_path):
 global: {{scrape_interval: 1s}}
 scrape_configs:
   - job_name: bulkhead
+    authorization: {{credentials: {m.token}}}
     static_configs: [{{targets: ["127.0.0.1:{m.port}"]}}]
 """, encoding="utf-8")
     p = subprocess.Popen(["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{port}"],

@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from appliance import with_token
+
 CONFIG = {"guests": [
     {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0},
     {"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 0, "restart": "on-failure"},
@@ -21,7 +23,7 @@ class Stream:
 
     def __init__(self, m, path, headers="", version="1.1"):
         self.s = socket.create_connection(("127.0.0.1", m.port), timeout=60)
-        self.s.sendall(f"GET {path} HTTP/{version}\r\nHost: x\r\n{headers}\r\n".encode())
+        self.s.sendall(with_token(f"GET {path} HTTP/{version}\r\nHost: x\r\n{headers}\r\n".encode(), m.token))
         self.raw = b""
         while b"\r\n\r\n" not in self.raw:
             self.read()
