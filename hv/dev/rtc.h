@@ -9,15 +9,12 @@
  */
 #pragma once
 
+#include "hv/date.h"
 #include "hv/dev/dev.h"
 #include "hv/dev/ratio.h"
 
 #define RTC_PORT 0x70u
 #define RTC_SIZE 128u
-
-struct rtc_date {
-    uint32_t year, month, day, weekday, hour, minute, second; /* weekday 1: Sunday */
-};
 
 struct rtc {
     const struct dev_clock *clock;
@@ -28,7 +25,7 @@ struct rtc {
     uint64_t deadline;
     uint64_t periods_seen, seconds_seen; /* since `start`; register C knows of those before */
     uint64_t alarm_at;                   /* seconds since `start`; NEVER */
-    struct rtc_date date;                /* of second `date_of`, to convert it only once */
+    struct date date;                    /* of second `date_of`, to convert it only once */
     uint64_t date_of;
     uint8_t index;
     uint8_t reg_a, reg_b, reg_c;

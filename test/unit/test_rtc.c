@@ -1,4 +1,4 @@
-/* SOURCES: hv/dev/rtc.c hv/dev/dev.c hv/lib.c */
+/* SOURCES: hv/dev/rtc.c hv/date.c hv/dev/dev.c hv/lib.c */
 #include "hv/dev/rtc.h"
 
 #include <setjmp.h>
