@@ -61,7 +61,7 @@ struct guest_config {
 };
 
 /* "management": {"address": "dhcp" | "10.0.2.15/24", "gateway": "10.0.2.2", "core": 0, "memory":
- * "8M", "budget_us": ..., "period_us": ..., and what struct abi_management says} */
+ * "12M", "budget_us": ..., "period_us": ..., and what struct abi_management says} */
 struct management_config {
     bool static_ip;
     uint8_t ip[4], netmask[4], gateway[4];

@@ -6,6 +6,7 @@
 #include "hv/core.h"
 #include "hv/fmt.h"
 #include "hv/guest.h"
+#include "hv/guest_files.h"
 #include "hv/guest_life.h"
 #include "hv/image.h"
 #include "hv/lib.h"
@@ -157,17 +158,35 @@ static int64_t call_log(const struct vcpu *v, uint64_t address, uint64_t length)
     return 0;
 }
 
-static int64_t call_address(uint64_t ip, uint64_t netmask)
+static int64_t call_keep(const struct vcpu *v, uint64_t address, uint64_t length)
+{
+    struct abi_keep *k = guest_keep_page();
+    int rc;
+
+    if (length > ABI_KEEP_MAX)
+        return -E_INVAL;
+    if (!gmem_ptr(&v->guest->mem, gpa(address), length))
+        return -E_RANGE;
+    memset(k, 0, sizeof(*k));
+    rc = gmem_read(&v->guest->mem, gpa(address), k->bytes, length);
+    if (rc == 0)
+        k->length = (uint32_t)length;
+    return rc;
+}
+
+static int64_t call_address(uint64_t ip, uint64_t netmask, uint64_t https)
 {
     struct abi_host *h = guest_host_page();
-    uint8_t a[4];
+    char http[32] = "", both[64];
 
     for (unsigned i = 0; i < 4; i++) {
-        a[i] = (uint8_t)(ip >> (8 * i));
-        h->ip[i] = a[i];
+        h->ip[i] = (uint8_t)(ip >> (8 * i));
         h->netmask[i] = (uint8_t)(netmask >> (8 * i));
     }
-    log_info("management address: http://%u.%u.%u.%u/", a[0], a[1], a[2], a[3]);
+    (void)fmt(both, sizeof(both), "%u.%u.%u.%u/", h->ip[0], h->ip[1], h->ip[2], h->ip[3]);
+    if (h->management.http == ABI_HTTP_PLAIN || !https)
+        (void)fmt(http, sizeof(http), "http://%s%s", both, https ? ", " : "");
+    log_info("management address: %s%s%s", http, https ? "https://" : "", https ? both : "");
     return 0;
 }
 
@@ -237,8 +256,10 @@ int64_t control_call(struct vcpu *v)
         return call_action(r->rbx, r->rcx);
     case ABI_CALL_LOG:
         return call_log(v, r->rbx, r->rcx);
+    case ABI_CALL_KEEP:
+        return call_keep(v, r->rbx, r->rcx);
     case ABI_CALL_ADDRESS:
-        return call_address(r->rbx, r->rcx);
+        return call_address(r->rbx, r->rcx, r->rdx);
     case ABI_CALL_IMAGE_BEGIN:
         return call_image_begin(v, r->rbx);
     case ABI_CALL_IMAGE_COMMIT:

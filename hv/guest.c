@@ -6,6 +6,7 @@
 #include "hv/core.h"
 #include "hv/fmt.h"
 #include "hv/guest_life.h"
+#include "hv/guest_files.h"
 #include "hv/guest_pages.h"
 #include "hv/hostmem.h"
 #include "hv/image.h"
@@ -288,7 +289,7 @@ static const char *map_memory(struct guest *g)
         return "out of host memory for translation tables";
     if (!g->management)
         return NULL;
-    if (guest_pages_map(g, ops) ||
+    if (guest_pages_map(g, ops) || guest_files_map(g, ops) ||
         ops->prepare(g, gpa(ABI_IMAGES_GPA), ABI_IMAGES * ABI_IMAGE_SIZE_MAX))
         return "the control pages cannot be mapped";
     return NULL;

@@ -7,12 +7,15 @@ void *(memcpy)(void *restrict dst, const void *restrict src, size_t n)
 {
     void *d = dst;
 
-    /* Loading an image is one long copy in the root: quadwords take an eighth of the time. */
-    if (n >= 64) {
+    /* Loading an image is one long copy in the root: quadwords take an eighth of the time. So are
+     * the large numbers of TLS, all of quadwords. */
+    if (n >= 16) {
         size_t quads = n / 8;
 
         n &= 7;
         __asm__ volatile("rep movsq" : "+D"(d), "+S"(src), "+c"(quads)::"memory");
+        if (n == 0)
+            return dst;
     }
     __asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(n)::"memory");
     return dst;
@@ -44,12 +47,14 @@ void *(memset)(void *dst, int byte, size_t n)
     void *d = dst;
 
     /* Whole quadwords first: clearing guest memory is the longest thing done at start-up. */
-    if (((uintptr_t)dst & 7) == 0 && n >= 64) {
+    if (((uintptr_t)dst & 7) == 0 && n >= 16) {
         uint64_t pattern = 0x0101010101010101ull * (uint8_t)byte;
         size_t quads = n / 8;
 
         n &= 7;
         __asm__ volatile("rep stosq" : "+D"(d), "+c"(quads) : "a"(pattern) : "memory");
+        if (n == 0)
+            return dst;
     }
     __asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(byte) : "memory");
     return dst;

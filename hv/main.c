@@ -3,6 +3,7 @@
 #include "hv/arch.h"
 #include "hv/core.h"
 #include "hv/fmt.h"
+#include "hv/guest_files.h"
 #include "hv/guest_life.h"
 #include "hv/hostmem.h"
 #include "hv/lib.h"
@@ -210,12 +211,26 @@ static void start_network(unsigned core)
     log_info("network card %s", net_uplink_name());
 }
 
+/* What the management guest proves itself with, where the configuration names it. */
+static void share_certificate(const struct abi_management *m)
+{
+    int rc = guest_files_setup();
+
+    if (rc == 0 && m->certificate[0])
+        rc = guest_files_share(ABI_CERTIFICATE_GPA, ABI_CERTIFICATE_SIZE, m->certificate);
+    if (rc == 0 && m->certificate[0])
+        rc = guest_files_share(ABI_KEY_GPA, ABI_KEY_SIZE, m->key);
+    if (rc)
+        panic("no memory for the certificate");
+}
+
 static void create_guests(const struct config *c)
 {
     static struct guest_config mgmt;
 
     for (unsigned i = 0; i < c->guest_count; i++)
         place(i + 1, &c->guests[i], false);
+    share_certificate(&c->management.service);
     management_guest_config(&c->management, &mgmt);
     place(MGMT_NUMBER, &mgmt, true);
 }

@@ -43,6 +43,12 @@
  */
 #define ABI_TOKEN_GPA         (ABI_BASE + 0x30000)
 #define ABI_TOKEN_SIZE        0x1000u
+/* What the management guest had kept: struct abi_keep, see hv/abi/management.h. */
+#define ABI_KEEP_GPA          (ABI_BASE + 0x80000)
+/* The boot modules that abi_management.certificate and .key name: struct abi_file. Mapped only
+ * where one is named. */
+#define ABI_CERTIFICATE_GPA   (ABI_BASE + 0x84000)
+#define ABI_KEY_GPA           (ABI_BASE + 0x8c000)
 /* What each guest shows. */
 #define ABI_GUEST_STRIDE      0x40000ull
 #define ABI_GUEST_GPA(g)      (ABI_BASE + 0x100000 + (g)*ABI_GUEST_STRIDE) /* struct abi_guest */
@@ -373,7 +379,7 @@ enum abi_call {
     /* RBX = address, RCX = length (<= 512): a line for the hypervisor's log, prefixed "mgmt: ". */
     ABI_CALL_LOG,
     /* RBX = four bytes of IPv4 address (first octet in bits 7:0), RCX = netmask likewise: the
-       address the network gave; shown on console and in /v1/host. */
+       address the network gave; shown on console and in /v1/host. RDX = 1: it serves HTTPS. */
     ABI_CALL_ADDRESS,
     /* RBX = guest, RCX = vCPU, RDX = address of struct abi_controls: asks the owning core to change
      * control words of a running guest between two of its exits, all or nothing. Only what the
@@ -402,6 +408,9 @@ enum abi_call {
     /* RBX = guest: ends it, scrubs its memory and gives it back; ABI_EVENT_IRQ is raised when its
      * number is free again. -E_PERM for the management guest. */
     ABI_CALL_DELETE,
+    /* RBX = address, RCX = length (<= ABI_KEEP_MAX): these bytes are in struct abi_keep from now
+     * on, instead of what was there. */
+    ABI_CALL_KEEP,
     ABI_CALL_END
 };
 

@@ -14,7 +14,7 @@ void config_default(struct config *c)
     memset(c, 0, sizeof(*c));
     c->management = (struct management_config){
         .core = -1,
-        .memory = 8 * MB,
+        .memory = 12 * MB,
         .weight = 100,
         .slice_us = 1000,
         .budget_us = 5000,

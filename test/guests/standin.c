@@ -7,7 +7,7 @@
 
 #include "test/guests/lib/guest.h"
 
-#define MEMORY   (8ull << 20)
+#define MEMORY   (12ull << 20)
 #define NOBODY   9u /* no guest of the test has this number */
 #define VICTIM   4u
 #define HEARTS   100000u
@@ -56,6 +56,8 @@ static bool must_fail(uint64_t f, uint64_t b, uint64_t c, uint64_t d)
         return b >= MEMORY - 1; /* there are fewer fields than that */
     case ABI_CALL_ACTION:
         return true; /* those that could be done are not tried */
+    case ABI_CALL_KEEP:
+        return c > ABI_KEEP_MAX || !inside(b, c);
     case ABI_CALL_LOG:
         return c > LINE_MAX || !inside(b, c);
     default:

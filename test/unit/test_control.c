@@ -7,6 +7,7 @@
 #include "hv/fmt.h"
 #include "hv/guest.h"
 #include "hv/virt.h"
+#include "hv/guest_files.h"
 #include "hv/guest_life.h"
 #include "hv/lib.h"
 #include "hv/log.h"
@@ -26,6 +27,7 @@ static struct guest self, other;
 static struct abi_guest self_status, other_status;
 static struct abi_snapshot self_snapshots[ABI_SNAPSHOTS], other_snapshots[ABI_SNAPSHOTS];
 static struct abi_host host;
+static struct abi_keep keep;
 static char logged[1024];
 static unsigned log_lines, requests;
 static struct vcpu *requested_of;
@@ -43,6 +45,11 @@ struct guest *guest_get(unsigned number)
 struct abi_host *guest_host_page(void)
 {
     return &host;
+}
+
+struct abi_keep *guest_keep_page(void)
+{
+    return &keep;
 }
 
 void core_request(struct vcpu *v, uint32_t request)
@@ -353,6 +360,29 @@ static void actions(void **state)
     assert_int_equal(requests, 0);
 }
 
+static void keeping(void **state)
+{
+    (void)state;
+    memset(self.mem.base, 'k', MEMORY);
+    memset(&keep, 0xee, sizeof(keep));
+    keep.length = 3;
+    assert_int_equal(call(ABI_CALL_KEEP, 0, ABI_KEEP_MAX + 1, 0), -E_INVAL);
+    assert_int_equal(call(ABI_CALL_KEEP, 0, UINT64_MAX, 0), -E_INVAL);
+    assert_int_equal(call(ABI_CALL_KEEP, MEMORY - 1, 2, 0), -E_RANGE);
+    assert_int_equal(call(ABI_CALL_KEEP, UINT64_MAX, 2, 0), -E_RANGE);
+    assert_int_equal(keep.length, 3);
+    assert_int_equal(keep.bytes[5], 0xee);
+    assert_int_equal(call(ABI_CALL_KEEP, MEMORY - ABI_KEEP_MAX, ABI_KEEP_MAX, 0), 0);
+    assert_int_equal(keep.length, ABI_KEEP_MAX);
+    assert_int_equal(keep.bytes[ABI_KEEP_MAX - 1], 'k');
+    /* Nothing of what was there before is left. */
+    assert_int_equal(call(ABI_CALL_KEEP, 1, 2, 0), 0);
+    assert_int_equal(keep.length, 2);
+    assert_memory_equal(keep.bytes, "kk\0", 4);
+    assert_int_equal(keep.bytes[ABI_KEEP_MAX - 1], 0);
+    assert_int_equal(log_lines + requests, 0);
+}
+
 static void log_text(void **state)
 {
     char whole[6 + 512 + 1];
@@ -458,6 +488,7 @@ int main(void)
         TEST(input_amount),
         TEST(input_needs_a_line),
         TEST(actions),
+        TEST(keeping),
         TEST(log_text),
         TEST(address),
         TEST(images),
