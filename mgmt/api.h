@@ -20,6 +20,11 @@ struct api_answered {
     uint64_t count;
 };
 
+/* TLS handshakes: completed, and ended otherwise. */
+struct api_tls {
+    uint64_t handshakes, handshake_failures;
+};
+
 struct api_view {
     const struct abi_host *host;
     const struct clock *clock;
@@ -49,6 +54,7 @@ struct api_view {
     /* Tells the log who changed what; never with a token in it. */
     void (*note)(const char *text);
     struct api_answered *answered; /* API_STATUSES_MAX; counted by whoever sends answers */
+    const struct api_tls *tls;     /* NULL: no HTTPS */
 };
 
 /* What a streamed answer goes on with. */

@@ -260,6 +260,13 @@ static void put_http(struct metrics *m)
         (void)fmt(labels, sizeof(labels), "{code=\"%u\"}", m->c->v->answered[i].status);
         sample(m, "http_requests_total", labels, m->c->v->answered[i].count);
     }
+    if (!m->c->v->tls)
+        return;
+    family(m, "tls_handshakes_total", "counter", "TLS handshakes completed.");
+    sample(m, "tls_handshakes_total", "", m->c->v->tls->handshakes);
+    family(m, "tls_handshake_failures_total", "counter",
+           "TLS handshakes that failed, took too long or found no place.");
+    sample(m, "tls_handshake_failures_total", "", m->c->v->tls->handshake_failures);
 }
 
 void get_metrics(struct call *c, char *const *arg)

@@ -256,6 +256,8 @@ const char *http_reason(unsigned status)
         return "Accepted";
     case 204:
         return "No Content";
+    case 308:
+        return "Permanent Redirect";
     case 304:
         return "Not Modified";
     case 400:

@@ -7,8 +7,7 @@
 #include "mgmt/port.h"
 #include "mgmt/server.h"
 #include "mgmt/syslog_udp.h"
-
-#define HEARTBEAT_MS 250u
+#include "mgmt/tls.h"
 
 static struct netif netif;
 static struct clock wall;
@@ -101,6 +100,9 @@ static void note(const char *text)
 static struct api_view view;
 static struct auth_table auth;
 static struct api_answered answered[API_STATUSES_MAX];
+static struct api_tls tls_counters;
+
+static bool address_changed;
 
 static void on_status(struct netif *n)
 {
@@ -111,8 +113,23 @@ static void on_status(struct netif *n)
     if (ip4_addr_isany(ip) || ip4_addr_cmp(ip, &told))
         return;
     ip4_addr_copy(told, *ip);
-    (void)abi_call(ABI_CALL_ADDRESS, ip->addr, netif_ip4_netmask(n)->addr, 0);
+    address_changed = true;
     names_have_address();
+}
+
+/* Where the service is reached is said once it can be reached. */
+static void take_address(void)
+{
+    static bool listening;
+    uint32_t ip = netif_ip4_addr(&netif)->addr;
+
+    if (!address_changed)
+        return;
+    address_changed = false;
+    if (!listening)
+        tls_listen((const uint8_t *)&ip);
+    listening = true;
+    (void)abi_call(ABI_CALL_ADDRESS, ip, netif_ip4_netmask(&netif)->addr, tls_works());
 }
 
 static void start_network(void)
@@ -141,8 +158,6 @@ static void start_network(void)
 
 void guest_run(const uint8_t *info)
 {
-    uint32_t beat = 0;
-
     (void)info;
     if (abi_call(ABI_CALL_VERSION, 0, 0, 0) != ABI_VERSION || abi_host()->magic != ABI_MAGIC)
         mgmt_die("the control ABI has another version");
@@ -174,27 +189,27 @@ void guest_run(const uint8_t *info)
         .create = create,
         .remove = remove_guest,
         .tsc = port_tsc,
+        .tls = &tls_counters,
     };
     clock_init(&wall, abi_host());
     port_start();
+    tls_start(&tls_counters);
     start_network();
     server_start(&view);
     syslog_start(&view);
-    port_log("serving HTTP on port 80");
     for (;;) {
-        uint32_t now = port_ms();
         bool more;
 
-        if (beat == 0 || now - beat >= HEARTBEAT_MS) {
-            (void)abi_call(ABI_CALL_HEARTBEAT, 0, 0, 0);
-            beat = now | 1;
-        }
+        port_work_done();
+        port_beat();
         /* One round of frames at a time: also in a flood the heart beats and timers run. */
         more = vnet_poll(&netif);
         sys_check_timeouts();
+        take_address();
         names_poll();
         syslog_poll();
         server_poll();
+        tls_poll();
         if (!more)
             port_sleep();
     }

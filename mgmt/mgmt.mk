@@ -14,20 +14,22 @@ MBEDTLS_DIR     ?= build/third_party/mbedtls
 MBEDTLS_STAMP   := $(MBEDTLS_DIR)/include/mbedtls/ssl.h
 
 MGMT_C := $(wildcard mgmt/*.c mgmt/pc/*.c)
-MGMT_PURE := hv/fmt.c hv/lib.c hv/json.c $(wildcard hv/config/*.c hv/load/*.c) arch/x86/vmx/fields.c arch/x86/vmx/names.c $(DECODE_C) $(wildcard arch/x86/vmx/entry_check*.c) arch/x86/vmx/caps.c
+MGMT_PURE := hv/date.c hv/fmt.c hv/lib.c hv/json.c $(wildcard hv/config/*.c hv/load/*.c) arch/x86/vmx/fields.c arch/x86/vmx/names.c $(DECODE_C) $(wildcard arch/x86/vmx/entry_check*.c) arch/x86/vmx/caps.c
 # What is told about a VMCS, without a request: linked into vmcsdump too.
 MGMT_TELL := mgmt/json.c mgmt/dump.c mgmt/dump_options.c mgmt/report.c mgmt/layout.c mgmt/capabilities.c
 MGMT_LWIP := core/altcp core/altcp_alloc core/altcp_tcp core/def core/inet_chksum core/init core/ip core/mem core/memp core/netif core/pbuf core/raw \
         core/stats core/sys core/tcp core/tcp_in core/tcp_out core/timeouts core/udp core/ipv4/dhcp \
         core/ipv4/etharp core/ipv4/icmp core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag core/ipv4/igmp \
         core/ipv6/ethip6 core/ipv6/icmp6 core/ipv6/inet6 core/ipv6/ip6 core/ipv6/ip6_addr core/ipv6/ip6_frag core/ipv6/mld6 core/ipv6/nd6 \
-        core/dns netif/ethernet apps/mdns/mdns apps/sntp/sntp
-MGMT_MBEDTLS := base64 bignum constant_time platform platform_util sha256
+        core/dns netif/ethernet apps/mdns/mdns apps/sntp/sntp apps/altcp_tls/altcp_tls_mbedtls
+MGMT_MBEDTLS := aes asn1parse asn1write base64 bignum chacha20 chachapoly cipher cipher_wrap constant_time ctr_drbg ecdh ecdsa ecp \
+        ecp_curves entropy gcm hmac_drbg md memory_buffer_alloc oid pem pk pk_wrap pkparse pkwrite platform platform_util poly1305 \
+        rsa rsa_internal sha256 sha512 ssl_ciphersuites ssl_msg ssl_srv ssl_ticket ssl_tls x509 x509_create x509_crt x509write_crt
 MGMT_LLHTTP := api http llhttp
 
 # Not -MMD: it leaves out lwipopts.h, which a system header includes.
 MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffile-prefix-map=$(LWIP_DIR)=lwip -ffile-prefix-map=$(MBEDTLS_DIR)=mbedtls -Imgmt/include -isystem $(LWIP_DIR)/src/include \
-        -isystem $(MBEDTLS_DIR)/include -DMBEDTLS_CONFIG_FILE='"mbedtls_config.h"' \
+        -isystem $(LWIP_DIR)/src/apps/altcp_tls -isystem $(MBEDTLS_DIR)/include -DMBEDTLS_CONFIG_FILE='"mbedtls_config.h"' \
         -isystem /usr/share/include/llhttp
 MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(BUILD)/mgmt/start.asm.o \
         $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_MBEDTLS:%=$(BUILD)/mgmt/mbedtls/%.o) \

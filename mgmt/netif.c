@@ -122,6 +122,7 @@ static void receive(struct netif *n, const uint8_t *frame, size_t len)
 {
     struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_POOL);
 
+    port_beat(); /* a frame may be the last of a handshake, which takes long */
     if (!p)
         return;
     pbuf_take(p, frame, (u16_t)len);

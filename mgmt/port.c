@@ -5,12 +5,12 @@
 #include "hv/lib.h"
 #include "lwip/sys.h"
 
-#include <stdlib.h>
-
-#define IRQ_PIT   0u
-#define TICK_PIT  11932u /* 100 Hz */
-#define EXIT_PORT 0xf4u
-#define EXIT_DIED 1u
+#define IRQ_PIT      0u
+#define TICK_PIT     11932u /* 100 Hz */
+#define EXIT_PORT    0xf4u
+#define EXIT_DIED    1u
+#define HEARTBEAT_MS 250u
+#define PATIENCE_MS  10000u
 
 uint32_t port_ms(void)
 {
@@ -44,18 +44,21 @@ _Noreturn void mgmt_die(const char *why)
         __asm__ volatile("cli; hlt");
 }
 
-_Noreturn void abort(void)
-{
-    mgmt_die("abort");
-}
+/* Until then the timer says that we are alive; 0: nobody computes. */
+static volatile uint32_t work_until;
+/* Came while interrupts were on outside of port_sleep(). */
+static volatile bool interrupted;
 
-/* Interrupts only wake the main loop, which polls. */
+/* Interrupts only wake the main loop, which polls; and they speak for it while it computes. */
 void guest_interrupt(uint64_t vector, struct guest_frame *f)
 {
     char text[64];
 
     if (vector >= PC_EXCEPTIONS) {
         pc_eoi((unsigned)vector - PC_EXCEPTIONS);
+        interrupted = true;
+        if (work_until && (int32_t)(work_until - port_ms()) > 0)
+            port_beat();
         return;
     }
     (void)fmt(text, sizeof(text), "exception %lu at 0x%lx", vector, f->rip);
@@ -74,34 +77,6 @@ uint32_t mgmt_random(void)
     return (uint32_t)(s >> 16);
 }
 
-int atoi(const char *s)
-{
-    return (int)strtol(s, NULL, 10);
-}
-
-/* Never called (see stdlib.h in include/): memory that is not there. */
-void *malloc(size_t n)
-{
-    (void)n;
-    return NULL;
-}
-
-void free(void *p)
-{
-    (void)p;
-}
-
-long strtol(const char *s, char **end, int base)
-{
-    long v = 0;
-
-    while (*s >= '0' && *s <= '9')
-        v = v * base + (*s++ - '0');
-    if (end)
-        memcpy(end, &s, sizeof(s));
-    return v;
-}
-
 void port_start(void)
 {
     pc_start();
@@ -113,9 +88,38 @@ void port_start(void)
     outb(0x40, (uint8_t)(TICK_PIT >> 8));
 }
 
+void port_beat(void)
+{
+    static uint32_t last;
+    static bool beaten;
+    uint32_t now = port_ms();
+
+    if (beaten && now - last < HEARTBEAT_MS)
+        return;
+    (void)abi_call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+    last = now;
+    beaten = true;
+}
+
+void port_work_long(void)
+{
+    port_beat();
+    work_until = (port_ms() + PATIENCE_MS) | 1;
+    __asm__ volatile("sti" ::: "memory");
+}
+
+void port_work_done(void)
+{
+    __asm__ volatile("cli" ::: "memory");
+    work_until = 0;
+}
+
 void port_sleep(void)
 {
-    /* Interrupts are on only here, so an interrupt between the check of everything and HLT cannot
-     * be lost. */
-    __asm__ volatile("sti; hlt; cli" ::: "memory");
+    /* Interrupts are off between the check of everything and HLT, so none of them is lost; one that
+     * came earlier may have been about something that was checked before. */
+    port_work_done();
+    if (!interrupted)
+        __asm__ volatile("sti; hlt; cli" ::: "memory");
+    interrupted = false;
 }

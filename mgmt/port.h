@@ -31,5 +31,13 @@ uint32_t port_ms(void);
 void port_log(const char *format, ...) PRINTF(1, 2);
 /* Interrupt vectors, PIC, the 100 Hz tick. */
 void port_start(void);
+/* Tells the root that this guest is alive, every 250 ms at most. From the main loop, and between
+ * things of which many may follow each other. */
+void port_beat(void);
+/* Something is computed that takes long on a slow machine: for ten seconds from now on, or until
+ * the main loop goes on, the timer's interrupt does that. Interrupts are on then; they change
+ * nothing of what is computed. */
+void port_work_long(void);
+void port_work_done(void);
 /* Sleeps until the next interrupt. */
 void port_sleep(void);

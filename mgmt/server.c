@@ -3,13 +3,14 @@
 #include "hv/fmt.h"
 #include "lwip/altcp_tcp.h"
 #include "mgmt/port.h"
+#include "mgmt/tls.h"
 #include "mgmt/upload.h"
 
 #include <string.h>
 
 #define PORT              80u
 #define BODY_SIZE         (256u << 10)
-#define HEAD_SIZE         640u
+#define HEAD_SIZE         800u
 #define POLL_HALF_SECONDS 2
 /* For one request to arrive whole, and for a client to take its answer; between two requests. */
 #define REQUEST_MS        10000u
@@ -41,6 +42,7 @@ static struct connection {
     struct pbuf *pending; /* received, not yet parsed */
     u16_t used;           /* of pending's first buffer */
     uint32_t since;       /* when the phase began, ms */
+    bool tls;             /* what was written is lwIP's: how much is acknowledged is not known */
     bool close, started;  /* close after this answer; a byte of the request has come */
     bool ended;           /* the client will send no more */
     bool chunked;         /* the stream is sent in chunks: not to clients of HTTP/1.0 */
@@ -89,6 +91,8 @@ static err_t finish(struct connection *c)
     struct altcp_pcb *pcb = c->pcb;
 
     detach(pcb);
+    if (c->tls)
+        tls_close_notify(pcb);
     release(c);
     if (altcp_close(pcb) == ERR_OK)
         return ERR_OK;
@@ -144,6 +148,14 @@ static void count_answer(unsigned status)
     }
 }
 
+static void begin_sending(struct connection *c, size_t body_len)
+{
+    c->body_len = body_len;
+    c->queued = c->acked = 0;
+    enter(c, PHASE_SENDING);
+    push(c);
+}
+
 static void send_response(struct connection *c)
 {
     struct api_response *r = &c->response;
@@ -175,10 +187,7 @@ static void send_response(struct connection *c)
                       extra, c->close ? "close" : "keep-alive");
     count_answer(r->status);
     c->content = r->file ? r->file : c->body;
-    c->body_len = c->request.method == HTTP_HEAD || r->status == 304 ? 0 : len;
-    c->queued = c->acked = 0;
-    enter(c, PHASE_SENDING);
-    push(c);
+    begin_sending(c, c->request.method == HTTP_HEAD || r->status == 304 ? 0 : len);
 }
 
 static uint32_t patience(const struct api_response *r)
@@ -196,8 +205,69 @@ static unsigned count_streams(void)
     return n;
 }
 
+/* A name or address as it may stand in a URL, without the port. */
+static size_t host_length(const char *host)
+{
+    size_t n = 0;
+
+    if (host[0] == '[') {
+        while (host[n] && host[n] != ']')
+            n++;
+        return host[n] ? n + 1 : 0;
+    }
+    while ((host[n] >= '0' && host[n] <= '9') ||
+           ((host[n] | 0x20) >= 'a' && (host[n] | 0x20) <= 'z') || host[n] == '.' || host[n] == '-')
+        n++;
+    return host[n] == 0 || host[n] == ':' ? n : 0;
+}
+
+static void redirect(struct connection *c)
+{
+    const struct http_request *r = &c->request;
+    const char *target = r->target[0] == '/' ? r->target : "/";
+    size_t n = host_length(r->host);
+
+    if (n == 0) {
+        api_error(&c->response, c->body, sizeof(c->body), false, 400,
+                  "HTTPS only, and Host does not say where");
+        send_response(c);
+        return;
+    }
+    memset(&c->response, 0, sizeof(c->response));
+    c->head_len = fmt(c->head, sizeof(c->head),
+                      "HTTP/1.1 308 %s\r\nLocation: https://%.*s%s\r\nContent-Length: 0\r\n"
+                      "Cache-Control: no-store\r\nConnection: %s\r\n\r\n",
+                      http_reason(308), (int)n, r->host, target, c->close ? "close" : "keep-alive");
+    count_answer(308);
+    begin_sending(c, 0);
+}
+
+/* This connection gets the same whatever it asks for. */
+static bool is_shut_out(const struct connection *c)
+{
+    return tls_refusal() || (!c->tls && view->host->management.http == ABI_HTTP_REDIRECT);
+}
+
+static void answer_without_api(struct connection *c)
+{
+    const char *why = tls_refusal();
+
+    if (!why && !tls_works())
+        why = "this CPU can make no keys for HTTPS, and HTTP is not switched on";
+    if (!why) {
+        redirect(c);
+        return;
+    }
+    api_error(&c->response, c->body, sizeof(c->body), false, 503, why);
+    send_response(c);
+}
+
 static void answer(struct connection *c, bool waited, bool timed_out)
 {
+    if (is_shut_out(c)) {
+        answer_without_api(c);
+        return;
+    }
     api_handle(view, &c->request, c->body, sizeof(c->body), &c->response, waited, timed_out);
     if (c->response.stream.more && count_streams() >= STREAMS_MAX)
         api_error(&c->response, c->body, sizeof(c->body), false, 503, "8 streams are open");
@@ -243,7 +313,7 @@ static void go_on(struct connection *c)
     /* Where there is no room for it the client goes on by itself after a while. */
     if (altcp_write(c->pcb, text, sizeof(text) - 1, 0) != ERR_OK)
         return;
-    c->interim = sizeof(text) - 1;
+    c->interim = c->tls ? 0 : sizeof(text) - 1;
     (void)altcp_output(c->pcb);
 }
 
@@ -295,7 +365,6 @@ static void stream(struct connection *c)
         return;
     c->head_len = 0;
     c->content = c->body + CHUNK_HEAD;
-    c->body_len = n;
     if (c->chunked) {
         char head[CHUNK_HEAD + 1];
 
@@ -303,11 +372,9 @@ static void stream(struct connection *c)
         memcpy(c->body, head, CHUNK_HEAD);
         memcpy(c->body + CHUNK_HEAD + n, "\r\n", 2);
         c->content = c->body;
-        c->body_len = CHUNK_HEAD + n + 2;
+        n = CHUNK_HEAD + n + 2;
     }
-    c->queued = c->acked = 0;
-    enter(c, PHASE_SENDING);
-    push(c);
+    begin_sending(c, n);
 }
 
 static err_t linger(struct connection *c)
@@ -317,10 +384,23 @@ static err_t linger(struct connection *c)
         pbuf_free(c->pending);
         c->pending = NULL;
     }
-    if (altcp_shutdown(c->pcb, 0, 1) != ERR_OK)
+    /* Below TLS it must not be shut: altcp_tls takes it for granted that what it says can go out.
+     */
+    if (c->tls)
+        tls_close_notify(c->pcb);
+    else if (altcp_shutdown(c->pcb, 0, 1) != ERR_OK)
         return finish(c);
     enter(c, PHASE_LINGERING);
     return ERR_OK;
+}
+
+/* Whether all of the answer has left our buffers. TLS copies what it is given, and does not say how
+ * much of it was acknowledged. */
+static bool is_sent(const struct connection *c)
+{
+    size_t total = c->head_len + c->body_len;
+
+    return c->tls ? c->queued == total && tls_unsent(c->pcb) == 0 : c->acked == total;
 }
 
 static err_t on_sent(void *arg, struct altcp_pcb *pcb, u16_t len)
@@ -334,7 +414,7 @@ static err_t on_sent(void *arg, struct altcp_pcb *pcb, u16_t len)
         return ERR_OK;
     c->acked += (u16_t)(len - interim);
     c->since = port_ms();
-    if (c->acked < c->head_len + c->body_len) {
+    if (!is_sent(c)) {
         push(c);
         return ERR_OK;
     }
@@ -434,31 +514,32 @@ static uint64_t client_of(const ip_addr_t *ip)
     return ip_2_ip4(ip)->addr;
 }
 
-static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
+void server_refuse(struct altcp_pcb *pcb)
 {
     static const char busy[] =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
         "Content-Length: 92\r\nConnection: close\r\n\r\n"
         "{\"error\":{\"status\":503,\"reason\":\"Service Unavailable\","
         "\"message\":\"16 connections are open\"}}\n";
+
+    (void)altcp_write(pcb, busy, sizeof(busy) - 1, 0);
+}
+
+bool server_adopt(struct altcp_pcb *pcb, bool tls)
+{
     struct connection *c = free_connection();
 
-    (void)arg;
-    if (err != ERR_OK || !pcb)
-        return ERR_VAL;
-    if (!c) {
-        (void)altcp_write(pcb, busy, sizeof(busy) - 1, 0);
-        (void)altcp_close(pcb);
-        return ERR_OK;
-    }
+    if (!c)
+        return false;
     c->pcb = pcb;
     c->pending = NULL;
     c->used = 0;
+    c->tls = tls;
     c->close = c->started = c->ended = false;
     c->interim = 0;
     c->upload.view = view;
     c->upload.active = false;
-    http_init(&c->request, &upload_sink, &c->upload);
+    http_init(&c->request, is_shut_out(c) ? NULL : &upload_sink, &c->upload);
     c->request.client = client_of(altcp_get_ip(pcb, 0));
     enter(c, PHASE_READING);
     altcp_arg(pcb, c);
@@ -467,6 +548,18 @@ static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
     altcp_err(pcb, on_error);
     altcp_poll(pcb, on_poll, POLL_HALF_SECONDS);
     altcp_nagle_disable(pcb);
+    return true;
+}
+
+static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
+{
+    (void)arg;
+    if (err != ERR_OK || !pcb)
+        return ERR_VAL;
+    if (!server_adopt(pcb, false)) {
+        server_refuse(pcb);
+        (void)altcp_close(pcb);
+    }
     return ERR_OK;
 }
 
@@ -488,9 +581,12 @@ void server_poll(void)
 
 void server_start(const struct api_view *v)
 {
-    struct altcp_pcb *pcb = altcp_tcp_new_ip_type(IPADDR_TYPE_ANY);
+    struct altcp_pcb *pcb;
 
     view = v;
+    if (v->host->management.http == ABI_HTTP_OFF)
+        return;
+    pcb = altcp_tcp_new_ip_type(IPADDR_TYPE_ANY);
     if (!pcb || altcp_bind(pcb, IP_ANY_TYPE, PORT) != ERR_OK)
         mgmt_die("no TCP port");
     pcb = altcp_listen(pcb);

@@ -1,70 +1,77 @@
 /* lwIP for the management guest: no operating system, the raw API, everything from static pools. */
 #pragma once
 
-#define NO_SYS                         1
-#define LWIP_NETCONN                   0
-#define LWIP_SOCKET                    0
-#define SYS_LIGHTWEIGHT_PROT           0
-#define LWIP_TIMERS                    1
+#define NO_SYS                            1
+#define LWIP_NETCONN                      0
+#define LWIP_SOCKET                       0
+#define SYS_LIGHTWEIGHT_PROT              0
+#define LWIP_TIMERS                       1
 
-#define MEM_ALIGNMENT                  8
-#define MEM_SIZE                       (512 * 1024)
-#define MEMP_NUM_TCP_PCB               32
-#define MEMP_NUM_TCP_PCB_LISTEN        2
-#define MEMP_NUM_TCP_SEG               512
-#define MEMP_NUM_PBUF                  256
-#define MEMP_NUM_SYS_TIMEOUT           32
-#define MEMP_NUM_UDP_PCB               8
-#define PBUF_POOL_SIZE                 256
-#define PBUF_POOL_BUFSIZE              1600
+#define MEM_ALIGNMENT                     8
+#define MEM_SIZE                          (1152 * 1024)
+#define MEMP_NUM_TCP_PCB                  32
+#define MEMP_NUM_TCP_PCB_LISTEN           4
+#define MEMP_NUM_TCP_SEG                  2048
+#define MEMP_NUM_PBUF                     256
+#define MEMP_NUM_SYS_TIMEOUT              32
+#define MEMP_NUM_UDP_PCB                  8
+#define PBUF_POOL_SIZE                    512
+#define PBUF_POOL_BUFSIZE                 1600
 
-#define LWIP_IPV4                      1
-#define LWIP_IPV6                      1
-#define LWIP_IPV6_AUTOCONFIG           1
-#define LWIP_IPV6_MLD                  1
-#define LWIP_IPV6_DHCP6                0
-#define LWIP_IPV6_FORWARD              0
-#define LWIP_IPV6_REASS                0
-#define LWIP_IGMP                      1
-#define LWIP_ARP                       1
-#define ARP_QUEUEING                   1
-#define LWIP_ICMP                      1
-#define LWIP_RAW                       0
-#define LWIP_UDP                       1
-#define LWIP_DHCP                      1
-#define LWIP_NETIF_HOSTNAME            1
-#define LWIP_NETIF_STATUS_CALLBACK     1
-#define DHCP_DOES_ARP_CHECK            0
-#define LWIP_DHCP_DOES_ACD_CHECK       0
+#define LWIP_IPV4                         1
+#define LWIP_IPV6                         1
+#define LWIP_IPV6_AUTOCONFIG              1
+#define LWIP_IPV6_MLD                     1
+#define LWIP_IPV6_DHCP6                   0
+#define LWIP_IPV6_FORWARD                 0
+#define LWIP_IPV6_REASS                   0
+#define LWIP_IGMP                         1
+#define LWIP_ARP                          1
+#define ARP_QUEUEING                      1
+#define LWIP_ICMP                         1
+#define LWIP_RAW                          0
+#define LWIP_UDP                          1
+#define LWIP_DHCP                         1
+#define LWIP_NETIF_HOSTNAME               1
+#define LWIP_NETIF_STATUS_CALLBACK        1
+#define DHCP_DOES_ARP_CHECK               0
+#define LWIP_DHCP_DOES_ACD_CHECK          0
 
-#define LWIP_TCP                       1
-#define LWIP_ALTCP                     1
-#define TCP_MSS                        1460
-#define TCP_WND                        (8 * TCP_MSS)
-#define TCP_SND_BUF                    (16 * TCP_MSS)
-#define TCP_SND_QUEUELEN               64
-#define TCP_LISTEN_BACKLOG             1
+#define LWIP_TCP                          1
+#define LWIP_ALTCP                        1
+#define LWIP_ALTCP_TLS                    1
+#define LWIP_ALTCP_TLS_MBEDTLS            1
+/* TCP's and TLS's, for each connection. */
+#define MEMP_NUM_ALTCP_PCB                80
+/* Whoever comes again within a day needs no new keys. */
+#define ALTCP_MBEDTLS_USE_SESSION_TICKETS 1
+#define TCP_MSS                           1460
+/* More than the largest TLS record: it is acknowledged when all of it is there. */
+#define TCP_WND                           (16 * TCP_MSS)
+#define TCP_SND_BUF                       (16 * TCP_MSS)
+#define TCP_SND_QUEUELEN                  64
+#define TCP_LISTEN_BACKLOG                1
 /* A port that a client uses again while we hold it in TIME_WAIT would stall for minutes. */
-#define TCP_MSL                        100
+#define TCP_MSL                           100
 
-#define LWIP_STATS                     0
-#define LWIP_NOASSERT                  0
+#define LWIP_STATS                        0
+#define LWIP_NOASSERT                     0
 
 /* Names: HOSTNAME.local by multicast DNS; names in the configuration by DNS. */
-#define LWIP_DNS                       1
-#define DNS_TABLE_SIZE                 2
-#define LWIP_MDNS_RESPONDER            1
-#define MDNS_MAX_SERVICES              2
-#define LWIP_NETIF_EXT_STATUS_CALLBACK 1
-#define LWIP_NUM_NETIF_CLIENT_DATA     1
+#define LWIP_DNS                          1
+#define DNS_TABLE_SIZE                    2
+#define LWIP_MDNS_RESPONDER               1
+#define MDNS_MAX_SERVICES                 2
+#define LWIP_NETIF_EXT_STATUS_CALLBACK    1
+#define LWIP_NUM_NETIF_CLIENT_DATA        1
 
 /* Time: from the server of the configuration, else from the one that DHCP names. */
-#define LWIP_DHCP_GET_NTP_SRV          1
-#define LWIP_DHCP_MAX_NTP_SERVERS      1
-#define SNTP_SERVER_DNS                1
-#define SNTP_STARTUP_DELAY             0
-#define SNTP_CHECK_RESPONSE            2
-#define SNTP_COMP_ROUNDTRIP            1
-#define SNTP_PORT                      names_ntp_port()
-#define SNTP_SET_SYSTEM_TIME_US(s, us) names_set_time(s, us)
-#define SNTP_GET_SYSTEM_TIME(s, us)    names_get_time(&(s), &(us))
+#define LWIP_DHCP_GET_NTP_SRV             1
+#define LWIP_DHCP_MAX_NTP_SERVERS         1
+#define SNTP_SERVER_DNS                   1
+#define SNTP_STARTUP_DELAY                0
+#define SNTP_CHECK_RESPONSE               2
+#define SNTP_COMP_ROUNDTRIP               1
+#define SNTP_PORT                         names_ntp_port()
+#define SNTP_SET_SYSTEM_TIME_US(s, us)    names_set_time(s, us)
+#define SNTP_GET_SYSTEM_TIME(s, us)       names_get_time(&(s), &(us))

@@ -8,3 +8,4 @@ long strtol(const char *s, char **end, int base);
 void *malloc(size_t n);
 void free(void *p);
 _Noreturn void abort(void);
+_Noreturn void exit(int status);

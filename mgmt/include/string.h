@@ -1,4 +1,8 @@
-/* The C library's part that lwIP and llhttp use, from hv/lib.c. */
+/* The C library's part that lwIP, llhttp and mbedTLS use, from hv/lib.c and mgmt/libc.c. */
 #pragma once
 
 #include "hv/lib.h"
+
+char *strncpy(char *restrict dst, const char *restrict src, size_t n);
+char *strchr(const char *s, int c);
+char *strstr(const char *s, const char *what);

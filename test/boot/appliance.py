@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import time
@@ -61,18 +62,24 @@ class Appliance(Machine):
         self.iso = os.path.join(directory, "test.iso")
         self.port = machine.free_port()
         self.known_token = None
+        self.https_port = machine.free_port()
         if config is None:
-            shutil.copyfile("iso/guests.json", os.path.join(directory, "guests.json"))
-        else:
-            with open(os.path.join(directory, "guests.json"), "w", encoding="utf-8") as f:
-                f.write(config if isinstance(config, str) else json.dumps(config))
+            with open("iso/guests.json", encoding="utf-8") as f:
+                config = json.load(f)
+        self.https = isinstance(config, str)  # HTTP is off unless it is switched on
+        if isinstance(config, dict):
+            # Most tests speak plain HTTP: what is about HTTPS says so.
+            config = {**config, "management": {"http": "plain", **config.get("management", {})}}
+        with open(os.path.join(directory, "guests.json"), "w", encoding="utf-8") as f:
+            f.write(config if isinstance(config, str) else json.dumps(config))
         for name, data in (files or {}).items():
+            os.makedirs(os.path.dirname(os.path.join(directory, name)), exist_ok=True)
             with open(os.path.join(directory, name), "wb") as f:
                 f.write(data)
         mkiso.make(BUILD, os.path.join(directory, "guests.json"), self.iso, missing_ok=True, mgmt=mgmt, kernel=kernel)
-        super().__init__(directory, machine.bochs_command(directory, self.iso, cpus, memory, self.port, model, ips, address=address))
+        super().__init__(directory, machine.bochs_command(directory, self.iso, cpus, memory, self.port, model, ips, address=address, https_port=self.https_port))
         if wait:
-            self.wait_serial(rf"management address: http://{re.escape(address)}/")
+            self.wait_serial(rf"management address: https?://{re.escape(address)}/")
 
     @property
     def token(self):
@@ -88,11 +95,16 @@ class Appliance(Machine):
     def connect(self):
         return Connection(self.port, self.token)
 
+    def http_connection(self):
+        if self.https:
+            return http.client.HTTPSConnection("127.0.0.1", self.https_port, timeout=60, context=ssl._create_unverified_context())
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
     def request(self, method, path, body=None, headers=None):
         """(status, headers, body as text), over a connection of its own."""
         end = time.monotonic() + LIMIT
         while True:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            connection = self.http_connection()
             try:
                 connection.request(method, path, body, {**self.authorization(), **(headers or {})})
                 r = connection.getresponse()

@@ -50,8 +50,9 @@ def nested_kvm():
     return nested and os.access("/dev/kvm", os.R_OK | os.W_OK) and shutil.which("qemu-system-x86_64") is not None
 
 
-def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skylake_x", ips=20000000, sync="none", address="10.0.2.15"):
-    """Writes Bochs's files into `directory` and gives the command. Serial output goes to directory/serial.txt. `port` of this computer leads to `address`."""
+def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skylake_x", ips=20000000, sync="none", address="10.0.2.15", https_port=0):
+    """Writes Bochs's files into `directory` and gives the command. Serial output goes to directory/serial.txt. `port` and `https_port` of this computer lead to
+    `address`."""
     os.makedirs(directory, exist_ok=True)
     directory = os.path.abspath(directory)
     serial = os.path.join(directory, "serial.txt")
@@ -64,13 +65,16 @@ def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skyl
         f.write("# slirp config\n")
         if port:
             f.write(f"hostfwd = tcp:127.0.0.1:{port}-{address}:80\n")
+        if https_port:
+            f.write(f"hostfwd = tcp:127.0.0.1:{https_port}-{address}:443\n")
     return ["bochs", "-q", "-f", os.path.join(directory, "bochsrc"), "-rc", os.path.join(directory, "rc")]
 
 
-def kvm_command(directory, iso, cpus=1, memory=256, port=0):
+def kvm_command(directory, iso, cpus=1, memory=256, port=0, https_port=0):
     os.makedirs(directory, exist_ok=True)
     serial = os.path.join(directory, "serial.txt")
     open(serial, "wb").close()
     forward = f",hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:80" if port else ""
+    forward += f",hostfwd=tcp:127.0.0.1:{https_port}-10.0.2.15:443" if https_port else ""
     return ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-smp", str(cpus), "-m", str(memory), "-cdrom", iso,
             "-display", "none", "-serial", "file:" + serial, "-no-reboot", "-nic", "user,model=e1000" + forward]

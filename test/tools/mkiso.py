@@ -30,6 +30,9 @@ def named_files(config_path):
         return []
     trials = config.get("entry_trials") if isinstance(config, dict) else None
     names = [trials] if isinstance(trials, str) and trials else []
+    management = config.get("management") if isinstance(config, dict) else None
+    for field in ("certificate", "key") if isinstance(management, dict) else ():
+        names += [management[field]] if isinstance(management.get(field), str) and management[field] else []
     guests = config.get("guests") if isinstance(config, dict) else None
     for guest in guests if isinstance(guests, list) else []:
         if not isinstance(guest, dict):

@@ -1,0 +1,256 @@
+#include "mgmt/tls.h"
+
+#include "hv/fmt.h"
+#include "lwip/altcp_tls.h"
+#include "lwip/opt.h"
+#include "mbedtls/ssl.h"
+#include "mgmt/port.h"
+#include "mgmt/server.h"
+#include "mgmt/tls_credentials.h"
+#include "mgmt/tls_port.h"
+
+#include <string.h>
+
+#define HANDSHAKE_MS      10000u
+/* When all places are taken, who has had one for so long gives it to the next. */
+#define HANDSHAKE_FAIR_MS 2000u
+#define POLL_HALF_SECONDS 2
+
+/* lwIP's altcp_tls goes on with a handshake also when TCP did not take its last message: then
+ * mbedTLS would write behind its buffer. So TCP must always take one: memory for all that all
+ * connections may have under way. 160 bytes: lwIP's heads of a buffer. */
+_Static_assert(MEM_SIZE >= MEMP_NUM_TCP_PCB * (TCP_SND_BUF + 160 * TCP_SND_QUEUELEN),
+               "a handshake must never find the heap empty");
+_Static_assert(MEMP_NUM_TCP_SEG >= MEMP_NUM_TCP_PCB * TCP_SND_QUEUELEN,
+               "a handshake must always find a segment");
+_Static_assert(TCP_SND_BUF >= 2 * MBEDTLS_SSL_OUT_CONTENT_LEN,
+               "what a handshake says must fit at once");
+/* A record is acknowledged only when all of it is there. */
+_Static_assert(TCP_WND > MBEDTLS_SSL_IN_CONTENT_LEN + 1024, "a record must fit the window");
+
+static struct handshake {
+    struct altcp_pcb *pcb; /* NULL: free */
+    uint32_t since;
+    bool refused; /* done, but no connection is free */
+} handshakes[TLS_HANDSHAKES_MAX];
+
+static struct api_tls *counters;
+static bool has_random;
+static const char *refusal;
+
+static void detach(struct altcp_pcb *pcb)
+{
+    altcp_arg(pcb, NULL);
+    altcp_recv(pcb, NULL);
+    altcp_err(pcb, NULL);
+    altcp_poll(pcb, NULL, 0);
+    pcb->connected = NULL;
+}
+
+static void on_error(void *arg, err_t err)
+{
+    struct handshake *h = arg;
+
+    (void)err;
+    if (!h->refused)
+        counters->handshake_failures++;
+    h->pcb = NULL; /* lwIP has freed it, or is about to */
+}
+
+static void drop(struct handshake *h)
+{
+    struct altcp_pcb *pcb = h->pcb;
+
+    detach(pcb);
+    counters->handshake_failures++;
+    h->pcb = NULL;
+    altcp_abort(pcb);
+}
+
+static err_t on_poll(void *arg, struct altcp_pcb *pcb)
+{
+    struct handshake *h = arg;
+
+    (void)pcb;
+    if (h->refused || port_ms() - h->since <= HANDSHAKE_MS)
+        return ERR_OK;
+    drop(h);
+    return ERR_ABRT;
+}
+
+/* Of one that is refused: nobody reads it. */
+static err_t on_recv(void *arg, struct altcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+    (void)arg;
+    (void)err;
+    if (p) {
+        altcp_recved(pcb, p->tot_len);
+        pbuf_free(p);
+    }
+    return ERR_OK;
+}
+
+/* The handshake is done: altcp_tls tells a server too. Here the connection must not be closed. */
+static err_t on_connected(void *arg, struct altcp_pcb *pcb, err_t err)
+{
+    struct handshake *h = arg;
+
+    (void)err;
+    counters->handshakes++;
+    pcb->connected = NULL;
+    if (server_adopt(pcb, true))
+        h->pcb = NULL;
+    else
+        h->refused = true;
+    return ERR_OK;
+}
+
+static struct handshake *oldest(void)
+{
+    struct handshake *o = &handshakes[0];
+    uint32_t now = port_ms();
+
+    for (unsigned i = 0; i < TLS_HANDSHAKES_MAX; i++) {
+        struct handshake *h = &handshakes[i];
+
+        if (!h->pcb)
+            return h;
+        if (now - h->since > now - o->since)
+            o = h;
+    }
+    return o;
+}
+
+static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
+{
+    struct handshake *h = oldest();
+
+    (void)arg;
+    if (err != ERR_OK || !pcb)
+        return ERR_VAL;
+    if (h->pcb && port_ms() - h->since <= HANDSHAKE_FAIR_MS) {
+        counters->handshake_failures++;
+        altcp_abort(pcb);
+        return ERR_ABRT;
+    }
+    if (h->pcb)
+        drop(h);
+    *h = (struct handshake){.pcb = pcb, .since = port_ms()};
+    altcp_arg(pcb, h);
+    altcp_recv(pcb, on_recv);
+    altcp_err(pcb, on_error);
+    altcp_poll(pcb, on_poll, POLL_HALF_SECONDS);
+    altcp_nagle_disable(pcb);
+    pcb->connected = on_connected;
+    return ERR_OK;
+}
+
+void tls_poll(void)
+{
+    for (unsigned i = 0; i < TLS_HANDSHAKES_MAX; i++) {
+        struct handshake *h = &handshakes[i];
+        struct altcp_pcb *pcb = h->pcb;
+
+        if (!pcb || !h->refused)
+            continue;
+        h->pcb = NULL;
+        detach(pcb);
+        server_refuse(pcb);
+        tls_close_notify(pcb);
+        if (altcp_close(pcb) != ERR_OK)
+            altcp_abort(pcb);
+    }
+}
+
+size_t tls_unsent(struct altcp_pcb *pcb)
+{
+    const mbedtls_ssl_context *ssl = altcp_tls_context(pcb);
+
+    return ssl ? ssl->out_left : 0;
+}
+
+void tls_close_notify(struct altcp_pcb *pcb)
+{
+    mbedtls_ssl_context *ssl = altcp_tls_context(pcb);
+
+    if (ssl)
+        (void)mbedtls_ssl_close_notify(ssl);
+}
+
+bool tls_works(void)
+{
+    return has_random && !refusal;
+}
+
+const char *tls_refusal(void)
+{
+    return refusal;
+}
+
+static void say_fingerprint(const struct tls_credentials *c)
+{
+    char text[3 * sizeof(c->sha256) + 1];
+
+    for (size_t i = 0; i < sizeof(c->sha256); i++)
+        (void)fmt(text + 3 * i, 4, i + 1 < sizeof(c->sha256) ? "%02X:" : "%02X", c->sha256[i]);
+    port_log("management certificate: sha256 %s%s", text, c->configured ? "" : " (self-signed)");
+}
+
+/* What mbedTLS would choose by itself is the largest curve: the slowest. */
+static void set_preferences(struct altcp_pcb *pcb)
+{
+    static const mbedtls_ecp_group_id curves[] = {MBEDTLS_ECP_DP_CURVE25519,
+                                                  MBEDTLS_ECP_DP_SECP256R1,
+                                                  MBEDTLS_ECP_DP_SECP384R1, MBEDTLS_ECP_DP_NONE};
+    const mbedtls_ssl_context *ssl = altcp_tls_context(pcb);
+    /* altcp_tls's own object, which it shows to nobody but through its contexts. */
+    mbedtls_ssl_config *conf = (mbedtls_ssl_config *)(uintptr_t)ssl->conf;
+
+    mbedtls_ssl_conf_curves(conf, curves);
+    mbedtls_ssl_conf_authmode(conf,
+                              MBEDTLS_SSL_VERIFY_NONE); /* nobody is asked for a certificate */
+    mbedtls_ssl_conf_rng(conf, tls_random, NULL);
+}
+
+static struct altcp_pcb *new_listener(const struct tls_credentials *c)
+{
+    struct altcp_tls_config *config = altcp_tls_create_config_server_privkey_cert(
+        c->key, c->key_len, NULL, 0, c->certificate, c->certificate_len);
+    struct altcp_pcb *pcb = config ? altcp_tls_new(config, IPADDR_TYPE_ANY) : NULL;
+
+    if (!pcb)
+        return NULL;
+    set_preferences(pcb);
+    if (altcp_bind(pcb, IP_ANY_TYPE, TLS_PORT) != ERR_OK)
+        return NULL;
+    return altcp_listen(pcb);
+}
+
+void tls_listen(const uint8_t ip[4])
+{
+    struct tls_credentials c;
+    struct altcp_pcb *pcb;
+    const char *why;
+
+    if (!has_random)
+        return;
+    why = tls_credentials_get(&c, ip);
+    if (why) {
+        port_log("no HTTPS: %s", why);
+        refusal = "the certificate or key of the configuration cannot be used: the log says why";
+        return;
+    }
+    pcb = new_listener(&c);
+    if (!pcb)
+        mgmt_die("no memory to listen for HTTPS");
+    altcp_accept(pcb, on_accept);
+    say_fingerprint(&c);
+}
+
+void tls_start(struct api_tls *c)
+{
+    counters = c;
+    has_random = tls_port_start();
+    if (!has_random)
+        port_log("no HTTPS: this CPU has neither RDSEED nor RDRAND, so no keys can be made");
+}

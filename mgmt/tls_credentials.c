@@ -1,0 +1,215 @@
+#include "mgmt/tls_credentials.h"
+
+#include "hv/abi/control.h"
+#include "hv/fmt.h"
+#include "mbedtls/ecp.h"
+#include "mbedtls/pk.h"
+#include "mbedtls/platform_util.h"
+#include "mbedtls/sha256.h"
+#include "mbedtls/x509_crt.h"
+#include "mgmt/port.h"
+#include "mgmt/tls_certificate.h"
+#include "mgmt/tls_port.h"
+
+#include <string.h>
+#include <time.h>
+
+#define KEEP_MAGIC     0x31534c54u /* "TLS1" */
+#define KEY_MAX        256u        /* of our own, DER: 121 bytes */
+#define CHAIN_MAX      7168u       /* fits one of our records */
+#define RSA_BITS_LEAST 2048u
+#define RSA_BITS_MOST  4096u
+
+/* What is in struct abi_keep. */
+struct kept {
+    uint32_t magic, certificate_len, key_len;
+    uint8_t certificate[TLS_CERTIFICATE_MAX];
+    uint8_t key[KEY_MAX];
+};
+_Static_assert(sizeof(struct kept) <= ABI_KEEP_MAX, "our own certificate and key must fit");
+
+static struct kept own;
+static char text[ABI_TEXT_MAX];
+
+static bool is_pem(const uint8_t *bytes, size_t n)
+{
+    static const char mark[] = "-----BEGIN";
+
+    for (size_t i = 0; i + sizeof(mark) - 1 <= n; i++)
+        if (memcmp(bytes + i, mark, sizeof(mark) - 1) == 0)
+            return true;
+    return false;
+}
+
+static size_t chain_length(const mbedtls_x509_crt *chain)
+{
+    size_t n = 3;
+
+    for (; chain; chain = chain->next)
+        n += 3 + chain->raw.len;
+    return n;
+}
+
+static const char *check_key(const mbedtls_pk_context *key)
+{
+    if (mbedtls_pk_can_do(key, MBEDTLS_PK_ECDSA))
+        return NULL;
+    if (!mbedtls_pk_can_do(key, MBEDTLS_PK_RSA))
+        return "its key is neither ECDSA nor RSA";
+    if (mbedtls_pk_get_bitlen(key) < RSA_BITS_LEAST || mbedtls_pk_get_bitlen(key) > RSA_BITS_MOST)
+        return "an RSA key must have 2048 to 4096 bits";
+    return NULL;
+}
+
+static const char *check_parsed(const struct tls_credentials *c, mbedtls_x509_crt *chain,
+                                mbedtls_pk_context *key)
+{
+    int rc = mbedtls_x509_crt_parse(chain, c->certificate, c->certificate_len);
+
+    if (rc) {
+        (void)fmt(text, sizeof(text),
+                  rc < 0 ? "the certificate cannot be read (mbedTLS -0x%04x)"
+                         : "%d certificates of its chain cannot be read",
+                  (unsigned)(rc < 0 ? -rc : rc));
+        return text;
+    }
+    rc = mbedtls_pk_parse_key(key, c->key, c->key_len, NULL, 0);
+    if (rc) {
+        (void)fmt(text, sizeof(text), "the key cannot be read (mbedTLS -0x%04x)", (unsigned)-rc);
+        return text;
+    }
+    if (mbedtls_pk_check_pair(&chain->pk, key))
+        return "the key is not that of the certificate";
+    if (chain_length(chain) > CHAIN_MAX)
+        return "the chain of certificates is longer than 7 KB";
+    return check_key(key);
+}
+
+/* Whether certificate and key can be used together; takes the fingerprint. */
+static const char *check(struct tls_credentials *c)
+{
+    mbedtls_x509_crt chain;
+    mbedtls_pk_context key;
+    const char *why;
+
+    mbedtls_x509_crt_init(&chain);
+    mbedtls_pk_init(&key);
+    why = check_parsed(c, &chain, &key);
+    if (!why)
+        (void)mbedtls_sha256_ret(chain.raw.p, chain.raw.len, c->sha256, 0);
+    mbedtls_pk_free(&key);
+    mbedtls_x509_crt_free(&chain);
+    return why;
+}
+
+/* ---- from the configuration ---- */
+
+static const char *take_file(uint64_t gpa, const char *name, const uint8_t **bytes, size_t *len)
+{
+    const struct abi_file *f = (const struct abi_file *)gpa;
+
+    if (f->result == 0 && f->length > 0) {
+        *bytes = f->bytes;
+        /* mbedTLS knows PEM by its NUL; the root left at least one behind the file. */
+        *len = f->length + (is_pem(f->bytes, f->length) ? 1u : 0u);
+        return NULL;
+    }
+    (void)fmt(text, sizeof(text), "\"%s\" %s", name,
+              f->result == -E_NOENT   ? "is not among the boot modules"
+              : f->result == -E_NOSPC ? "is too long"
+                                      : "is empty");
+    return text;
+}
+
+static const char *take_configured(struct tls_credentials *c)
+{
+    const struct abi_management *m = &abi_host()->management;
+    const char *why;
+
+    c->configured = true;
+    why = take_file(ABI_CERTIFICATE_GPA, m->certificate, &c->certificate, &c->certificate_len);
+    if (!why)
+        why = take_file(ABI_KEY_GPA, m->key, &c->key, &c->key_len);
+    return why ? why : check(c);
+}
+
+/* ---- our own ---- */
+
+static void use_own(struct tls_credentials *c)
+{
+    c->certificate = own.certificate;
+    c->certificate_len = own.certificate_len;
+    c->key = own.key;
+    c->key_len = own.key_len;
+    (void)mbedtls_sha256_ret(c->certificate, c->certificate_len, c->sha256, 0);
+}
+
+static bool take_kept(struct tls_credentials *c)
+{
+    const struct abi_keep *k = (const struct abi_keep *)ABI_KEEP_GPA;
+
+    if (k->length != sizeof(own))
+        return false;
+    memcpy(&own, k->bytes, sizeof(own));
+    if (own.magic != KEEP_MAGIC || own.certificate_len > sizeof(own.certificate) ||
+        own.key_len > sizeof(own.key))
+        return false;
+    use_own(c);
+    return true;
+}
+
+static int make_key(mbedtls_pk_context *key)
+{
+    int rc = mbedtls_pk_setup(key, mbedtls_pk_info_from_type(MBEDTLS_PK_ECKEY));
+
+    return rc ? rc
+              : mbedtls_ecp_gen_key(MBEDTLS_ECP_DP_SECP256R1, mbedtls_pk_ec(*key), tls_random,
+                                    NULL);
+}
+
+static int make(const uint8_t ip[4])
+{
+    const char *host = abi_host()->management.hostname;
+    const struct tls_subject s = {host[0] ? host : "bulkhead", ip, (uint64_t)tls_time(NULL)};
+    mbedtls_pk_context key;
+    int n = 0, rc;
+
+    memset(&own, 0, sizeof(own));
+    mbedtls_pk_init(&key);
+    rc = make_key(&key);
+    if (rc == 0)
+        n = tls_certificate_make(&s, &key, own.certificate);
+    if (n > 0)
+        rc = mbedtls_pk_write_key_der(&key, own.key, sizeof(own.key));
+    mbedtls_pk_free(&key);
+    if (rc <= 0 || n <= 0)
+        return n < 0 ? n : rc;
+    memmove(own.key, own.key + sizeof(own.key) - rc, (size_t)rc); /* it wrote to the end */
+    own.magic = KEEP_MAGIC;
+    own.certificate_len = (uint32_t)n;
+    own.key_len = (uint32_t)rc;
+    return 0;
+}
+
+static const char *make_own(struct tls_credentials *c, const uint8_t ip[4])
+{
+    int rc = make(ip);
+
+    if (rc) {
+        (void)fmt(text, sizeof(text), "no certificate can be made (mbedTLS -0x%04x)",
+                  (unsigned)-rc);
+        return text;
+    }
+    use_own(c);
+    if (abi_call(ABI_CALL_KEEP, (uintptr_t)&own, sizeof(own), 0))
+        port_log("the certificate cannot be kept: the next start makes another");
+    return NULL;
+}
+
+const char *tls_credentials_get(struct tls_credentials *c, const uint8_t ip[4])
+{
+    memset(c, 0, sizeof(*c));
+    if (abi_host()->management.certificate[0])
+        return take_configured(c);
+    return take_kept(c) ? NULL : make_own(c, ip);
+}

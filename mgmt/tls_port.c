@@ -1,0 +1,171 @@
+#include "mgmt/tls_port.h"
+
+#include "altcp_tls_mbedtls_mem.h"
+#include "mbedtls/ctr_drbg.h"
+#include "mbedtls/entropy.h"
+#include "mbedtls/entropy_poll.h"
+#include "mbedtls/memory_buffer_alloc.h"
+#include "mbedtls/platform.h"
+#include "mgmt/port.h"
+
+#include <string.h>
+
+/* A connection takes 25 KB for its records and 5 KB for its keys; so do handshakes that are under
+ * way, and 10 KB each for their numbers. */
+#define ARENA_SIZE     (1u << 20)
+#define RDRAND_TRIES   16u   /* Intel's advice is 10 */
+#define RDSEED_TRIES   1000u /* it runs dry when all cores ask */
+#define CPUID_1_RDRAND (1u << 30)
+#define CPUID_7_RDSEED (1u << 18)
+#define HEALTH_WORDS   8u
+
+static uint8_t arena[ARENA_SIZE] __attribute__((aligned(16)));
+static bool has_rdrand, has_rdseed;
+static mbedtls_entropy_context entropy;
+static mbedtls_ctr_drbg_context drbg;
+
+/* ---- time ---- */
+
+long tls_time(long *t)
+{
+    const struct abi_host *h = abi_host();
+    long now = (long)(h->boot_epoch + (port_tsc() - h->boot_tsc) / h->tsc_hz);
+
+    if (t)
+        *t = now;
+    return now;
+}
+
+int tls_no_snprintf(char *buf, size_t size, const char *format, ...)
+{
+    (void)format;
+    if (size > 0)
+        *buf = 0;
+    return 0;
+}
+
+/* ---- entropy ---- */
+
+static uint32_t cpuid(uint32_t leaf, uint32_t *ebx)
+{
+    uint32_t a = leaf, b, c = 0, d;
+
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    *ebx = b;
+    return c;
+}
+
+static bool rdrand(uint64_t *v)
+{
+    for (unsigned i = 0; i < RDRAND_TRIES; i++) {
+        bool good;
+
+        __asm__ volatile("rdrand %0" : "=r"(*v), "=@ccc"(good));
+        if (good)
+            return true;
+    }
+    return false;
+}
+
+static bool rdseed(uint64_t *v)
+{
+    for (unsigned i = 0; i < RDSEED_TRIES; i++) {
+        bool good;
+
+        __asm__ volatile("rdseed %0" : "=r"(*v), "=@ccc"(good));
+        if (good)
+            return true;
+        __asm__ volatile("pause");
+    }
+    return false;
+}
+
+static bool draw(uint64_t *v)
+{
+    return (has_rdseed && rdseed(v)) || (has_rdrand && rdrand(v));
+}
+
+/* Some CPUs answered all ones, with success, after a sleep: such a generator is worse than none. */
+static bool is_healthy(void)
+{
+    uint64_t first, next;
+
+    if (!draw(&first))
+        return false;
+    for (unsigned i = 1; i < HEALTH_WORDS; i++)
+        if (!draw(&next) || next == first)
+            return false;
+    return true;
+}
+
+/* mbedTLS's hook: the TSC, for what it is worth, and then what the CPU's generator gives. */
+int mbedtls_hardware_poll(void *data, unsigned char *out, size_t len, size_t *got)
+{
+    uint64_t word = port_tsc();
+
+    (void)data;
+    for (size_t i = 0; i < len; i += sizeof(word)) {
+        size_t n = len - i < sizeof(word) ? len - i : sizeof(word);
+
+        memcpy(out + i, &word, n);
+        if (!draw(&word))
+            return MBEDTLS_ERR_ENTROPY_SOURCE_FAILED;
+    }
+    *got = len;
+    return 0;
+}
+
+int tls_random(void *ctx, unsigned char *out, size_t n)
+{
+    (void)ctx;
+    port_work_long();
+    return mbedtls_ctr_drbg_random(&drbg, out, n);
+}
+
+bool tls_port_start(void)
+{
+    uint32_t ebx, ecx = cpuid(0, &ebx);
+
+    mbedtls_memory_buffer_alloc_init(arena, sizeof(arena));
+    ecx = cpuid(1, &ebx);
+    has_rdrand = ecx & CPUID_1_RDRAND;
+    (void)cpuid(7, &ebx);
+    has_rdseed = ebx & CPUID_7_RDSEED;
+    if (!is_healthy())
+        return false;
+    mbedtls_entropy_init(&entropy);
+    mbedtls_ctr_drbg_init(&drbg);
+    return mbedtls_ctr_drbg_seed(&drbg, mbedtls_entropy_func, &entropy, NULL, 0) == 0;
+}
+
+/* ---- memory ---- */
+
+void altcp_mbedtls_mem_init(void)
+{
+    /* tls_port_start() did it. */
+}
+
+altcp_mbedtls_state_t *altcp_mbedtls_alloc(void *conf)
+{
+    altcp_mbedtls_state_t *state = mbedtls_calloc(1, sizeof(*state));
+
+    if (state)
+        state->conf = conf;
+    return state;
+}
+
+void altcp_mbedtls_free(void *conf, altcp_mbedtls_state_t *state)
+{
+    (void)conf;
+    mbedtls_free(state);
+}
+
+void *altcp_mbedtls_alloc_config(size_t size)
+{
+    return mbedtls_calloc(1, size);
+}
+
+void altcp_mbedtls_free_config(void *item)
+{
+    mbedtls_free(item);
+}

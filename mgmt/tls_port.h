@@ -1,0 +1,15 @@
+/* What mbedTLS and lwIP's altcp_tls need of the machine: memory, time, entropy. */
+#pragma once
+
+#include "hv/types.h"
+
+/* Before any other call of mbedTLS: its arena. False: this CPU has neither RDSEED nor RDRAND, or
+ * what they give is not random; then there is nothing that keys could be made of. */
+bool tls_port_start(void);
+
+/* Random bytes for keys, in the form of mbedTLS's f_rng; `ctx` is not used. 0, or mbedTLS's error.
+ * Calls port_work_long(): each of the computations that take long asks for random bytes first. */
+int tls_random(void *ctx, unsigned char *out, size_t n);
+
+/* Of the arena, for whoever measures: bytes in use, and the most that ever were. */
+void tls_port_memory(size_t *used, size_t *most);

@@ -1,0 +1,649 @@
+"""HTTPS: what is agreed on, certificates, clients that mean no good, and what is left after them."""
+import concurrent.futures
+import hashlib
+import http.client
+import json
+import re
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from appliance import LIMIT
+
+FINGERPRINT = r"management certificate: sha256 ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})"
+NO_RANDOM = "corei7_sandy_bridge_2600k"  # VT-x, but neither RDRAND nor RDSEED
+GUESTS = {"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0}]}
+
+
+@pytest.fixture(scope="module")
+def m(start):
+    return start(GUESTS, cpus=2)
+
+
+@pytest.fixture(scope="module")
+def pinned(m):
+    """A context that trusts this machine's certificate and no other, by its name."""
+    context = ssl.create_default_context(cadata=certificate(m))
+    context.check_hostname = True
+    return context
+
+
+def certificate(m):
+    return patiently(m, lambda: ssl.get_server_certificate(("127.0.0.1", m.https_port), timeout=LIMIT))
+
+
+def patiently(m, f):
+    """The emulator's network takes one new connection at a time."""
+    end = time.monotonic() + LIMIT
+    while True:
+        try:
+            return f()
+        except (ConnectionError, ssl.SSLEOFError, TimeoutError):
+            assert m.process.poll() is None and time.monotonic() < end, m.serial()[-3000:]
+            time.sleep(0.05)
+
+
+def anyone():
+    """A context that takes whatever the certificate is."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+ANYONE = anyone()
+
+
+def connect(m, context=None, name="bulkhead.local", session=None):
+    """A TLS connection. Without a context: whatever the certificate is, and with the ticket of an earlier connection if there is one, which saves the emulator much."""
+    quick = context is None
+    if quick:
+        context, session = ANYONE, getattr(m, "session", None)
+
+    def once():
+        raw = socket.create_connection(("127.0.0.1", m.https_port), timeout=LIMIT)
+        try:
+            return context.wrap_socket(raw, server_hostname=name, session=session, suppress_ragged_eofs=False)
+        except BaseException:
+            raw.close()
+            raise
+
+    s = patiently(m, once)
+    if quick:
+        m.session = s.session
+    return s
+
+
+def plain(m):
+    return patiently(m, lambda: socket.create_connection(("127.0.0.1", m.https_port), timeout=LIMIT))
+
+
+def get(s, path, more=""):
+    """(status, body) of one answer."""
+    s.sendall(f"GET {path} HTTP/1.1\r\nHost: bulkhead.local\r\n{more}\r\n".encode())
+    r = http.client.HTTPResponse(s)
+    r.begin()
+    return r.status, r.read()
+
+
+def served(m):
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate(m))).hexdigest()
+
+
+def said(m, after=0):
+    return m.wait_serial(FINGERPRINT, after).group(1).replace(":", "").lower()
+
+
+def counts(m):
+    text = m.request("GET", "/metrics")[2]
+    return [int(re.search(rf"^bulkhead_tls_{n}_total (\d+)$", text, re.M).group(1)) for n in ("handshakes", "handshake_failures")]
+
+
+def wait_counts(m, condition, what):
+    end = time.monotonic() + LIMIT
+    while not condition(now := counts(m)):
+        assert time.monotonic() < end, (what, now)
+        time.sleep(0.05)
+    return now
+
+
+def hello():
+    """The first message of an honest client."""
+    out = ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="bulkhead.local").do_handshake()
+    return out.read()
+
+
+def until(s, what):
+    seen = b""
+    while what not in seen:
+        part = s.recv(4096)
+        assert part, seen
+        seen += part
+
+
+def restart(m):
+    """Where the serial output was before it."""
+    at = len(m.serial())
+    with m.connect() as c:
+        c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
+        m.wait_serial(r"guest mgmt: started[^\0]*management address", at)
+    return at
+
+
+def ended(s):
+    """Reads until the other side has closed."""
+    try:
+        while s.recv(4096):
+            pass
+    except (ConnectionError, ssl.SSLError):
+        pass
+    s.close()
+
+
+# ---- what is agreed on ----
+
+def test_handshake(m, pinned):
+    with connect(m, pinned) as s:
+        assert s.version() == "TLSv1.2"
+        assert s.cipher()[0] == "ECDHE-ECDSA-CHACHA20-POLY1305"
+        status, body = get(s, "/healthz")
+        assert status == 200 and json.loads(body) == {"status": "ok"}
+
+
+def test_names(m, tmp_path):
+    path = tmp_path / "cert.pem"
+    path.write_text(certificate(m))
+    text = subprocess.run(["openssl", "x509", "-in", path, "-noout", "-text"], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"DNS:bulkhead, DNS:bulkhead\.local, IP Address:10\.0\.2\.15\n", text), text
+    for part in ("Subject: CN = bulkhead\n", "prime256v1", "ecdsa-with-SHA256", "CA:FALSE", "TLS Web Server Authentication", "Digital Signature"):
+        assert part in text, text
+    assert re.search(r"Version: 3", text)
+    subprocess.run(["openssl", "x509", "-in", path, "-noout", "-checkend", "86400"], check=True, capture_output=True)
+    for name in ("bulkhead", "bulkhead.local"):
+        context = ssl.create_default_context(cafile=str(path))
+        connect(m, context, name).close()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connect(m, ssl.create_default_context(cafile=str(path)), "other.local")
+
+
+def test_curl(m, tmp_path):
+    path = tmp_path / "cert.pem"
+    path.write_text(certificate(m))
+    common = ["curl", "-sS", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", "--max-time", str(LIMIT)]
+    for how in (["-k", f"https://127.0.0.1:{m.https_port}/healthz"],
+                ["--cacert", path, "--resolve", f"bulkhead.local:{m.https_port}:127.0.0.1", f"https://bulkhead.local:{m.https_port}/healthz"]):
+        run = subprocess.run(common + how, capture_output=True, text=True, check=False)
+        assert run.returncode == 0 and json.loads(run.stdout) == {"status": "ok"}, run
+
+
+@pytest.mark.parametrize("suite", ["ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"])
+@pytest.mark.parametrize("curves,key", [("P-521:P-384:P-256:X25519", "X25519"), ("P-384:P-256", "ECDH, prime256v1|ECDH, P-256")])
+def test_modern(m, suite, curves, key):
+    """The fastest curve is taken, whatever the client likes best."""
+    run = s_client(m, "-tls1_2", "-cipher", suite, "-groups", curves)
+    assert re.search(rf"Cipher is {suite}\n", run), run
+    assert re.search(f"Server Temp Key: {key}", run), run
+
+
+def s_client(m, *options):
+    return patiently_run(m, ["openssl", "s_client", "-connect", f"127.0.0.1:{m.https_port}", *options])
+
+
+def patiently_run(m, command):
+    def once():
+        run = subprocess.run(command, input="", capture_output=True, text=True, check=False, timeout=LIMIT)
+        if "errno=104" in run.stderr or "Connection refused" in run.stderr:
+            raise ConnectionResetError
+        return run.stdout + run.stderr
+    return patiently(m, once)
+
+
+@pytest.mark.parametrize("options", [
+    ["-tls1"], ["-tls1_1"], ["-tls1_3"],
+    *(["-tls1_2", "-cipher", f"{suite}:@SECLEVEL=0"] for suite in (
+        "AES128-SHA", "AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "DHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-CCM", "NULL-SHA256",
+        "ECDHE-RSA-CHACHA20-POLY1305")),  # the last: for another kind of key than ours
+    ["-tls1_2", "-groups", "P-521"],
+], ids=lambda o: " ".join(o))
+def test_refused(m, options):
+    before = counts(m)
+    if options[-1].endswith("SECLEVEL=0") or options[0] in ("-tls1", "-tls1_1"):
+        options = options if "-cipher" in options else options + ["-cipher", "ALL:@SECLEVEL=0"]
+    text = s_client(m, *options)
+    assert re.search(r"alert|no protocols available|no cipher match|handshake failure", text), text
+    assert re.search(r"Cipher is \(NONE\)|no cipher match", text) or "alert" in text, text
+    assert counts(m)[0] == before[0]
+
+
+def test_no_client_certificate_is_asked_for(m):
+    text = s_client(m, "-tls1_2")
+    assert "No client certificate CA names sent" in text and "Client Certificate Types" not in text, text
+
+
+def test_no_renegotiation(m):
+    """OpenSSL's client asks for it with a line "R"."""
+    def once():
+        run = subprocess.run(["openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{m.https_port}"], input="R\n", capture_output=True, text=True, check=False,
+                             timeout=LIMIT)
+        if "Connection refused" in run.stderr or "CONNECTED" not in run.stdout or "Cipher is (NONE)" in run.stdout:
+            raise ConnectionResetError
+        return run.stdout + run.stderr
+    text = patiently(m, once)
+    assert re.search(r"no renegotiation|renegotiation", text, re.I) and "Secure Renegotiation IS" in text, text
+    assert m.get("/healthz") == {"status": "ok"}
+
+
+def test_second_connection_is_cheap(m):
+    """It comes with a ticket, and neither side computes keys again."""
+    context = anyone()
+    with connect(m, context) as s:
+        assert get(s, "/healthz")[0] == 200
+        session = s.session
+        assert session.has_ticket and not s.session_reused
+    before = ticks(m)
+    with connect(m, context, session=session) as s:
+        assert s.session_reused and get(s, "/healthz")[0] == 200
+    resumed = ticks(m) - before
+    before = ticks(m)
+    with connect(m, context) as s:
+        assert not s.session_reused and get(s, "/healthz")[0] == 200
+    assert resumed * 3 < ticks(m) - before
+
+
+def ticks(m):
+    return m.guest("mgmt")["vcpus"][0]["run_ticks"]
+
+
+def test_broken_ticket(m):
+    """A ticket that is not ours leads to a whole handshake, not to a refusal."""
+    context = anyone()
+    with connect(m, context) as s:
+        get(s, "/healthz")
+        session = s.session
+    restart(m)
+    with connect(m, context, session=session) as s:
+        assert not s.session_reused and get(s, "/healthz")[0] == 200
+
+
+# ---- bytes through it ----
+
+def test_the_same_answers(m):
+    """Everything that HTTP serves; large answers take many records."""
+    with connect(m) as s:
+        for path in ("/", "/app.js", "/v1/vmx/capabilities", "/v1/guests/hog/vcpus/0/vmcs/snapshots/1?decode=1", "/v1/nothing"):
+            status, _, body = m.request("GET", path)
+            assert get(s, path) == (status, body.encode()), path
+
+
+def test_many_requests_on_one_connection(m):
+    with connect(m) as s:
+        for _ in range(20):
+            assert get(s, "/healthz")[0] == 200
+
+
+def test_pipelining(m):
+    """In one record of the largest size, and each in a record of its own."""
+    one = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 900 + b"\r\n\r\n"
+    with connect(m) as s:
+        s.sendall(one * 16)
+        for _ in range(16):
+            r = http.client.HTTPResponse(s)
+            r.begin()
+            assert r.status == 200 and json.loads(r.read()) == {"status": "ok"}
+    with connect(m) as s:
+        for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n":
+            s.sendall(bytes([byte]))
+        r = http.client.HTTPResponse(s)
+        r.begin()
+        assert r.status == 200
+
+
+def test_goodbye(m):
+    """With close_notify: nobody can cut an answer short unseen. (A missing one would be an error here.)"""
+    with connect(m) as s:
+        assert get(s, "/healthz", "Connection: close\r\n")[0] == 200
+        assert s.recv(1) == b""
+
+
+def test_stream(m):
+    """Events come while they happen."""
+    with connect(m) as s:
+        s.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+        until(s, b"hog")
+        assert m.request("POST", "/v1/guests/hog/actions", '{"action":"pause"}')[0] in (200, 202)
+        until(s, b"paused")
+    assert m.request("POST", "/v1/guests/hog/actions", '{"action":"resume"}')[0] in (200, 202)
+
+
+def test_slow_reader(m):
+    """Takes nothing for a while; then everything is there, in order."""
+    path = "/v1/guests/hog/vcpus/0/vmcs/snapshots/1?decode=1"
+    _, _, body = m.request("GET", path)
+    raw = plain(m)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    context = anyone()
+    with context.wrap_socket(raw) as s:
+        for _ in range(3):
+            s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert m.get("/healthz") == {"status": "ok"}
+        for _ in range(3):
+            r = http.client.HTTPResponse(s)
+            r.begin()
+            assert r.read() == body.encode()
+
+
+# ---- clients that mean no good ----
+
+GARBAGE = {
+    "HTTP": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "zeros": bytes(600),
+    "ones": b"\xff" * 600,
+    "SSL 2": b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10" + bytes(35),
+    "long record": b"\x16\x03\x01\xff\xff" + b"\x01" * 2000,
+    "empty handshake": b"\x16\x03\x03\x00\x00" * 50,
+    "alert": b"\x15\x03\x03\x00\x02\x02\x28",
+    "data before keys": b"\x17\x03\x03\x00\x20" + bytes(32),
+    "lying lengths": b"\x16\x03\x01\x00\x40\x01\xff\xff\xff" + b"\x03\x03" + bytes(58),
+}
+
+
+@pytest.mark.parametrize("what", GARBAGE, ids=list(GARBAGE))
+def test_garbage(m, what):
+    before = counts(m)
+    s = plain(m)
+    s.sendall(GARBAGE[what])
+    s.shutdown(socket.SHUT_WR)
+    ended(s)
+    after = wait_counts(m, lambda c: c[1] > before[1], what)
+    assert after[0] == before[0]
+    assert_healthy(m)
+
+
+def assert_healthy(m):
+    with connect(m) as s:
+        assert get(s, "/healthz")[0] == 200
+    assert m.guest("mgmt")["state"] == "running" and not re.search(r"guest mgmt: (crashed|stopped): (?!stopped by|reset)", m.serial()[-2000:])
+
+
+def test_bits_of_a_hello(m):
+    """An honest first message with each of some bytes turned: an answer or an end, and never the guest's death."""
+    honest = hello()
+    restarts = m.guest("mgmt")["restarts"]
+    for at in list(range(0, 48, 3)) + list(range(76, len(honest), 23)):
+        s = plain(m)
+        s.sendall(honest[:at] + bytes([honest[at] ^ 0x55]) + honest[at + 1:])
+        s.shutdown(socket.SHUT_WR)
+        ended(s)
+    assert m.guest("mgmt")["restarts"] == restarts
+    assert_healthy(m)
+
+
+def test_turned_bits_after_the_handshake(m):
+    """A record that does not check ends nothing but its connection."""
+    context = anyone()
+    read, write = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(read, write)
+    s = plain(m)
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            s.sendall(write.read())
+            read.write(s.recv(65536))
+    s.sendall(write.read())
+    tls.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    record = bytearray(write.read())
+    record[-1] ^= 1
+    s.sendall(record)
+    read.write(s.recv(65536))
+    with pytest.raises(ssl.SSLError):  # an alert: bad record
+        tls.read(1000)
+    s.close()
+    assert_healthy(m)
+
+
+@pytest.mark.parametrize("part", [0, 1, 5, 60, None], ids=["nothing", "one byte", "a record's head", "some", "all of the hello"])
+def test_stops_in_the_middle(m, part):
+    """Ten seconds, and its place is free again."""
+    before = counts(m)
+    s = plain(m)
+    first = hello()
+    s.sendall(first[:len(first) if part is None else part])
+    begun = m.get("/v1/host")["uptime_ms"]
+    ended(s)
+    wait_counts(m, lambda c: c[1] == before[1] + 1, "the failure is not counted")
+    assert 8000 <= m.get("/v1/host")["uptime_ms"] - begun < 20000
+    assert_healthy(m)
+
+
+def test_sixteen_half_open(m):
+    """More than there is room for. HTTP is answered at once, HTTPS when the first of them have had their time."""
+    sockets = []
+    first = hello()
+    for n in range(16):
+        s = plain(m)
+        s.sendall(first[:n])
+        sockets.append(s)
+    with m.connect() as c:
+        c.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert c.answer()[0] == 200
+    with connect(m) as s:
+        assert get(s, "/healthz")[0] == 200
+    for s in sockets:
+        s.close()
+    assert_healthy(m)
+
+
+def test_all_connections_taken(m):
+    """A seventeenth is told so, over TLS too, and served when another one has left."""
+    open_ones = []
+    for _ in range(16):
+        c = m.connect()
+        c.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert c.answer()[0] == 200
+        open_ones.append(c)
+    with connect(m) as s:
+        r = http.client.HTTPResponse(s)
+        r.begin()
+        assert r.status == 503 and "16 connections are open" in r.read().decode()
+    for c in open_ones:
+        c.__exit__()
+    assert_healthy(m)
+
+
+def test_no_slot_is_lost(m):
+    """Clients that leave in every way, then fourteen that are all served."""
+    first = hello()
+    for n in range(24):
+        if n % 4 == 0:
+            s = connect(m)
+            s.sendall(b"GET /v1/gue")
+        else:
+            s = plain(m)
+            s.sendall(first if n % 4 == 1 else first[:20 * (n % 4)])
+        if n % 3 == 0:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        s.close()
+    open_ones = [connect(m) for _ in range(14)]
+    for s in open_ones:
+        assert get(s, "/healthz")[0] == 200
+    for s in open_ones:
+        s.close()
+    assert_healthy(m)
+
+
+def test_many_at_once(m):
+    def one(n):
+        with connect(m) as s:
+            return [get(s, "/healthz")[0] for _ in range(n % 3 + 1)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(set(r) == {200} for r in pool.map(one, range(16)))
+
+
+# ---- the certificate ----
+
+def test_fingerprint_and_restart(m):
+    """What the console says is what is served, and a management guest that starts anew has the same."""
+    before = said(m)
+    assert served(m) == before
+    assert said(m, restart(m)) == before
+    assert served(m) == before
+
+
+def openssl(*command):
+    subprocess.run(["openssl", *map(str, command)], check=True, capture_output=True)
+
+
+def make(directory, name, kind=("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), issuer=None):
+    """NAME.pem and NAME.key; signed by `issuer`, else by itself."""
+    by = ["-CA", directory / f"{issuer}.pem", "-CAkey", directory / f"{issuer}.key"] if issuer else []
+    openssl("req", "-x509", "-newkey", *kind, "-nodes", "-keyout", directory / f"{name}.key", "-out", directory / f"{name}.pem", "-days", "30", "-subj", f"/CN={name}",
+            "-addext", f"subjectAltName=DNS:{name}", *by)
+    return (directory / f"{name}.pem").read_bytes(), (directory / f"{name}.key").read_bytes()
+
+
+def configured(start, cert, key, **management):
+    return start({"guests": [], "management": {"certificate": "tls/cert", "key": "tls/key", **management}}, cpus=1, wait=False, files={"tls/cert": cert, "tls/key": key})
+
+
+@pytest.mark.parametrize("kind", [("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), ("ec", "-pkeyopt", "ec_paramgen_curve:P-384"), ("rsa:2048",)],
+                         ids=["P-256", "P-384", "RSA 2048"])
+def test_configured(start, tmp_path, kind):
+    cert, key = make(tmp_path, "host.example", kind)
+    m = configured(start, cert, key, http="plain")
+    der = ssl.PEM_cert_to_DER_cert(cert.decode())
+    assert said(m) == hashlib.sha256(der).hexdigest()
+    with connect(m, ssl.create_default_context(cadata=cert.decode()), "host.example") as s:
+        assert s.cipher()[0].startswith("ECDHE-RSA-" if kind[0].startswith("rsa") else "ECDHE-ECDSA-")
+        assert get(s, "/healthz")[0] == 200
+    m.stop()
+
+
+def test_configured_in_der_and_chain(start, tmp_path):
+    """A chain is sent whole. DER holds one certificate."""
+    root, _ = make(tmp_path, "authority")
+    cert, key = make(tmp_path, "host.example", issuer="authority")
+    m = configured(start, cert + root, key)
+    with connect(m, ssl.create_default_context(cadata=root.decode()), "host.example") as s:
+        assert get(s, "/healthz")[0] == 200
+    m.stop()
+    openssl("pkcs8", "-topk8", "-nocrypt", "-in", tmp_path / "host.example.key", "-outform", "DER", "-out", tmp_path / "key.der")
+    m = configured(start, ssl.PEM_cert_to_DER_cert(cert.decode()), (tmp_path / "key.der").read_bytes())
+    with connect(m, ssl.create_default_context(cadata=root.decode()), "host.example") as s:
+        assert get(s, "/healthz")[0] == 200
+    m.stop()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("pair")
+    return make(directory, "host.example"), make(directory, "other.example")
+
+
+BROKEN = {
+    "another's key": (lambda a, b: (a[0], b[1]), "the key is not that of the certificate"),
+    "no certificate": (lambda a, b: (b"nothing", a[1]), r"the certificate cannot be read \(mbedTLS -0x[0-9a-f]{4}\)"),
+    "half a certificate": (lambda a, b: (a[0][:300], a[1]), r"the certificate cannot be read"),
+    "certificate as key": (lambda a, b: (a[0], a[0]), r"the key cannot be read \(mbedTLS -0x[0-9a-f]{4}\)"),
+    "empty key": (lambda a, b: (a[0], b""), r'"tls/key" is empty'),
+    "a long file": (lambda a, b: (bytes(0x8000), a[1]), r'"tls/cert" is too long'),
+    "a long chain": (lambda a, b: (a[0] * 20, a[1]), "longer than 7 KB"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN, ids=list(BROKEN))
+def test_broken(start, pair, what):
+    """Nothing is served with a certificate that nobody chose, and nothing in the clear instead."""
+    files, why = BROKEN[what]
+    m = configured(start, *files(*pair), http="plain")
+    m.wait_serial(rf"no HTTPS: .*{why}")
+    m.wait_serial("management address")
+    status, _, body = m.request("GET", "/v1/guests")
+    assert status == 503 and "the log says why" in body
+    assert "management certificate" not in m.serial()
+    ended(plain(m))
+    m.stop()
+
+
+def test_missing_module(start):
+    m = start({"guests": [], "management": {"certificate": "nowhere", "key": "neither"}}, cpus=1, wait=False)
+    m.wait_serial(r'no HTTPS: "nowhere" is not among the boot modules')
+    m.stop()
+
+
+@pytest.mark.parametrize("http_mode", ["plain", "redirect"])
+def test_without_random_numbers(start, http_mode):
+    m = start({"guests": [], "management": {"http": http_mode}}, cpus=1, model=NO_RANDOM)
+    m.wait_serial("no HTTPS: this CPU has neither RDSEED nor RDRAND")
+    status, _, body = m.request("GET", "/healthz")
+    if http_mode == "plain":
+        assert status == 200
+    else:
+        assert status == 503 and "can make no keys" in body
+    ended(plain(m))
+    assert "management certificate" not in m.serial()
+    m.stop()
+
+
+# ---- port 80 ----
+
+@pytest.fixture(scope="module")
+def redirecting(start):
+    return start({"guests": [], "management": {"http": "redirect", "hostname": "tower"}}, cpus=1)
+
+
+@pytest.mark.parametrize("host,target,location", [
+    ("bulkhead.local", "/v1/guests?x=1", "https://bulkhead.local/v1/guests?x=1"),
+    ("10.0.2.15:80", "/", "https://10.0.2.15/"),
+    ("[fe80::1]:8080", "/a", "https://[fe80::1]/a"),
+    ("Tower:8080", "http://elsewhere/", "https://Tower/"),
+])
+def test_redirect(redirecting, host, target, location):
+    with redirecting.connect() as c:
+        for method in ("GET", "HEAD"):
+            c.send(f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            status, headers = c.head()
+            assert (status, headers["location"], headers["content-length"]) == (308, location, "0")
+
+
+@pytest.mark.parametrize("host", ["", "a b", "evil\"onload=", "x/../y", "[fe80"])
+def test_redirect_to_nowhere(redirecting, host):
+    status, headers, _ = redirecting.request("GET", "/", headers={"Host": host})
+    assert status == 400 and "location" not in headers
+
+
+def test_redirect_changes_nothing(redirecting):
+    """No body is acted on, nothing is shown, and HTTPS serves."""
+    restarts = said(redirecting)
+    assert redirecting.request("POST", "/v1/guests/mgmt/actions", '{"action":"reset"}')[0] == 308
+    with connect(redirecting) as s:
+        status, body = get(s, "/v1/guests/mgmt")
+        assert status == 200 and json.loads(body)["restarts"] == 0
+    assert restarts == served(redirecting)
+    assert "management address: https://10.0.2.15/\n" in redirecting.serial()
+
+
+def test_host_name(redirecting, tmp_path):
+    (tmp_path / "c.pem").write_text(certificate(redirecting))
+    connect(redirecting, ssl.create_default_context(cafile=str(tmp_path / "c.pem")), "tower.local").close()
+
+
+def test_http_off(start):
+    m = start({"guests": [], "management": {"http": "off"}}, cpus=1)
+    with connect(m) as s:
+        assert get(s, "/healthz")[0] == 200
+    s = patiently(m, lambda: socket.create_connection(("127.0.0.1", m.port), timeout=LIMIT))
+    s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    try:
+        assert s.recv(100) == b""
+    except ConnectionError:
+        pass
+    s.close()
+    m.stop()
