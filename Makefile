@@ -8,6 +8,7 @@ OUT     ?= $(BUILD)/bulkhead.iso
 CPUS    ?= 4
 MEM     ?= 512
 PORT    ?= 8080
+HTTPS_PORT ?= 8443
 MACHINE ?= auto
 SECONDS ?= 600
 PYTHON  := /usr/bin/python3
@@ -133,7 +134,7 @@ $(OUT): $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(GUEST_IMAGES) $(BUILD)/config-
 run: deps-run
 	@$(MAKE) --no-print-directory iso CONFIG=$(CONFIG) OUT=$(BUILD)/run.iso
 	@$(PYTHON) test/tools/run.py --build $(BUILD) --iso $(BUILD)/run.iso --cpus $(CPUS) \
-	    --memory $(MEM) --port $(PORT) --machine $(MACHINE)
+	    --memory $(MEM) --port $(PORT) --https-port $(HTTPS_PORT) --machine $(MACHINE)
 
 config-check: $(BUILD)/config-check $(GUEST_IMAGES)
 	@$(BUILD)/config-check --search $(BUILD) $(CONFIG)
@@ -149,7 +150,7 @@ clean:
     $(HOST_O:.o=.d)
 
 ## make run            build, boot in an emulator with the sample guests, print the address
-##                     CPUS=4 MEM=512 PORT=8080 MACHINE=auto|bochs|kvm CONFIG=iso/guests.json
+##                     CPUS=4 MEM=512 PORT=8080 HTTPS_PORT=8443 MACHINE=auto|bochs|kvm CONFIG=iso/guests.json
 ## make iso            write build/bulkhead.iso (BIOS and UEFI, CD and USB stick)
 ##                     CONFIG=their/guests.json OUT=their.iso packs your own guests
 ## make config-check   check a configuration and its images: CONFIG=their/guests.json

@@ -10,6 +10,3 @@ bool tls_port_start(void);
 /* Random bytes for keys, in the form of mbedTLS's f_rng; `ctx` is not used. 0, or mbedTLS's error.
  * Calls port_work_long(): each of the computations that take long asks for random bytes first. */
 int tls_random(void *ctx, unsigned char *out, size_t n);
-
-/* Of the arena, for whoever measures: bytes in use, and the most that ever were. */
-void tls_port_memory(size_t *used, size_t *most);

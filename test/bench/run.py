@@ -28,6 +28,7 @@ def main():
     a = p.parse_args()
     os.environ["BULKHEAD_BUILD"] = a.build
     from appliance import Appliance
+    import https
     rows = []
     with tempfile.TemporaryDirectory() as d:
         ticks = exits(d, "bulkhead.elf")
@@ -53,10 +54,11 @@ def main():
         m = Appliance(d, cpus=4)
         try:
             memory = m.get("/v1/host")["memory"]
-            own = memory["host"] + memory["shared"] + memory["tables"] + 8 * 2**20
-            rows.append(("host memory, 4 cores, with mgmt", f"{own / 2**20:.1f} MB", "aim 16"))
+            own = memory["host"] + memory["shared"] + memory["tables"] + m.guest("mgmt")["configuration"]["memory"]
+            rows.append(("host memory, 4 cores, with mgmt", f"{own / 2**20:.1f} MB", "aim 20"))
         finally:
             m.stop()
+    rows += https.rows()
     rows.append(("ISO", f"{os.path.getsize(os.path.join(a.build, 'bulkhead.iso')) / 2**20:.1f} MB", "aim 8"))
     for name, value, aim in rows:
         print(f"{name:34} {value:44} {aim}")

@@ -28,8 +28,8 @@ def test_all_cores_in_vmx_root(m):
 
 def test_host_memory(m):
     memory = m.get("/v1/host")["memory"]
-    own = memory["host"] + memory["shared"] + memory["tables"] + 8 * 2**20  # the management guest
-    assert own < 16 * 2**20, memory
+    own = memory["host"] + memory["shared"] + memory["tables"] + m.guest("mgmt")["configuration"]["memory"]
+    assert own < 20 * 2**20, memory
     assert memory["total"] == sum(memory[k] for k in ("free", "host", "modules", "shared", "guests", "tables"))
 
 

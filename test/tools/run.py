@@ -19,14 +19,16 @@ def main():
     p.add_argument("--cpus", type=int, default=4)
     p.add_argument("--memory", type=int, default=512, help="MB")
     p.add_argument("--port", type=int, default=8080, help="of this computer, for the management page")
+    p.add_argument("--https-port", type=int, default=8443, help="of this computer, for the same over HTTPS")
     p.add_argument("--machine", choices=("auto", "bochs", "kvm"), default="auto")
     a = p.parse_args()
     if a.cpus not in (1, 2, 4, 8):
         sys.exit("run: CPUS must be 1, 2, 4 or 8")
     if not 128 <= a.memory <= 2048:
         sys.exit("run: MEM must be 128 to 2048 (MB)")
-    if not machine.port_is_free(a.port):
-        sys.exit(f"run: port {a.port} is in use; choose another with `make run PORT=...`")
+    for name, port in (("PORT", a.port), ("HTTPS_PORT", a.https_port)):
+        if not machine.port_is_free(port):
+            sys.exit(f"run: port {port} is in use; choose another with `make run {name}=...`")
     kind = a.machine if a.machine != "auto" else "kvm" if machine.nested_kvm() else "bochs"
     emulator = "bochs" if kind == "bochs" else "qemu-system-x86_64"
     if not shutil.which(emulator):
@@ -36,10 +38,10 @@ def main():
     directory = os.path.join(a.build, "run")
     shutil.rmtree(directory, ignore_errors=True)
     if kind == "bochs":
-        command = machine.bochs_command(directory, a.iso, a.cpus, a.memory, a.port, sync="slowdown")
+        command = machine.bochs_command(directory, a.iso, a.cpus, a.memory, a.port, sync="slowdown", https_port=a.https_port)
     else:
-        command = machine.kvm_command(directory, a.iso, a.cpus, a.memory, a.port)
-    print(f"{kind}, {a.cpus} cores, {a.memory} MB. When the console says so, open http://127.0.0.1:{a.port}/   (Ctrl-C ends)", flush=True)
+        command = machine.kvm_command(directory, a.iso, a.cpus, a.memory, a.port, a.https_port)
+    print(f"{kind}, {a.cpus} cores, {a.memory} MB. When the console says so, open https://127.0.0.1:{a.https_port}/   (Ctrl-C ends)", flush=True)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if kind == "kvm" else subprocess.DEVNULL,
                                start_new_session=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -53,10 +55,13 @@ def main():
                     text = data.decode("utf-8", "replace").replace("\r", "")
                     sys.stdout.write(text)
                     seen = (seen + text)[-65536:]
-                    if "management address: " in seen:
+                    address = re.search("management address: (.*)\n", seen)
+                    if address:
                         token = re.search(r"admin token of this boot: ([a-z2-7]+)", seen)
                         header = f'-H "Authorization: Bearer {token.group(1)}" ' if token else ""
-                        sys.stdout.write(f">>> from this computer: curl {header}http://127.0.0.1:{a.port}/v1/guests\n")
+                        # 127.0.0.1 is no name of the certificate's: whoever wants to be sure compares the fingerprint that the console shows.
+                        url = f"-k https://127.0.0.1:{a.https_port}" if "https://" in address[1] else f"http://127.0.0.1:{a.port}"
+                        sys.stdout.write(f">>> from this computer: curl {header}{url}/v1/guests\n")
                         seen = token.group(0) + "\n" if token else ""
                     sys.stdout.flush()
                 elif process.poll() is not None:
