@@ -29,7 +29,7 @@ MGMT_LLHTTP := api http llhttp
 
 # Not -MMD: it leaves out lwipopts.h, which a system header includes.
 MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffile-prefix-map=$(LWIP_DIR)=lwip -ffile-prefix-map=$(MBEDTLS_DIR)=mbedtls -Imgmt/include -isystem $(LWIP_DIR)/src/include \
-        -isystem $(LWIP_DIR)/src/apps/altcp_tls -isystem $(MBEDTLS_DIR)/include -DMBEDTLS_CONFIG_FILE='"mbedtls_config.h"' \
+        -isystem $(LWIP_DIR)/src/apps/altcp_tls -isystem $(MBEDTLS_DIR)/include \
         -isystem /usr/share/include/llhttp
 MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(BUILD)/mgmt/start.asm.o \
         $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_MBEDTLS:%=$(BUILD)/mgmt/mbedtls/%.o) \

@@ -124,11 +124,10 @@ int tls_random(void *ctx, unsigned char *out, size_t n)
 
 bool tls_port_start(void)
 {
-    uint32_t ebx, ecx = cpuid(0, &ebx);
+    uint32_t ebx;
 
     mbedtls_memory_buffer_alloc_init(arena, sizeof(arena));
-    ecx = cpuid(1, &ebx);
-    has_rdrand = ecx & CPUID_1_RDRAND;
+    has_rdrand = cpuid(1, &ebx) & CPUID_1_RDRAND;
     (void)cpuid(7, &ebx);
     has_rdseed = ebx & CPUID_7_RDSEED;
     if (!is_healthy())

@@ -27,3 +27,11 @@ def test_file_that_ends_early_is_refused(tmp_path):
     r = check(tmp_path, image="guests/echo.elf", modules=[{"file": "short"}])
     assert r.returncode == 1
     assert 'module "short": no such file' in r.stderr
+
+
+def test_certificate_that_is_not_there(tmp_path):
+    config = tmp_path / "guests.json"
+    config.write_text(json.dumps({"guests": [], "management": {"certificate": "c.pem", "key": "k.pem"}}))
+    (tmp_path / "c.pem").write_text("any")
+    r = subprocess.run([f"{BUILD}/config-check", str(config)], capture_output=True, text=True, timeout=60)
+    assert r.returncode == 1 and 'management.key: "k.pem": no such file' in r.stderr and "c.pem" not in r.stderr, r.stderr

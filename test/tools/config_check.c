@@ -113,6 +113,21 @@ static int check_guest(const struct guest_config *g)
     return bad;
 }
 
+/* A file of the management service: that it is there. */
+static int check_named(const char *field, const char *name)
+{
+    struct bytes file;
+
+    if (!name[0])
+        return 0;
+    if (read_named(name, &file)) {
+        fprintf(stderr, "%s: management.%s: \"%s\": no such file\n", config_file, field, name);
+        return 1;
+    }
+    free(file.data);
+    return 0;
+}
+
 static int usage(FILE *to)
 {
     fputs("usage: config-check [--search DIR] GUESTS.JSON\n"
@@ -148,6 +163,8 @@ int main(int argc, char **argv)
                        NULL);
     for (unsigned i = 0; i < c.guest_count; i++)
         bad += check_guest(&c.guests[i]);
+    bad += check_named("certificate", c.management.service.certificate);
+    bad += check_named("key", c.management.service.key);
     free(text.data);
     printf("%s: %u guests, %d errors\n", config_file, c.guest_count, bad);
     return bad ? 1 : 0;
