@@ -41,7 +41,7 @@ def patiently(m, f):
     while True:
         try:
             return f()
-        except (ConnectionError, ssl.SSLEOFError, TimeoutError):
+        except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError, TimeoutError):
             assert m.process.poll() is None and time.monotonic() < end, m.serial()[-3000:]
             time.sleep(0.05)
 
@@ -311,6 +311,18 @@ def test_goodbye(m):
     with connect(m) as s:
         assert get(s, "/healthz", "Connection: close\r\n")[0] == 200
         assert s.recv(1) == b""
+
+
+def test_refusal(m):
+    """What is no request is told so; what is still on its way then does no harm."""
+    with connect(m) as s:
+        s.sendall(b"BREW / HTTP/1.1\r\n\r\n")
+        r = http.client.HTTPResponse(s)
+        r.begin()
+        assert r.status == 501 and r.read()
+        s.sendall(b"x" * 1000)
+        assert s.recv(1) == b""
+    assert_healthy(m)
 
 
 def test_stream(m):
