@@ -26,6 +26,7 @@ void api_error_at(struct api_response *out, char *buf, size_t size, bool text, u
     struct json_out *j = &out->body;
 
     out->stream.more = NULL;
+    out->upgrade = false;
     out->status = status;
     out->type = text ? TEXT_TYPE : JSON_TYPE;
     out->wait = API_WAIT_NONE;

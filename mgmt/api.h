@@ -86,8 +86,10 @@ struct api_response {
     struct json_out body;
     /* Instead of `body`: bytes that never change while this build runs, and their entity tag
      * without quotes. */
-    const char *file, *etag;
+    const char *file, *etag, *encoding; /* encoding: Content-Encoding, or NULL */
     size_t file_len;
+    /* 101: behind the answer the connection is a terminal (mgmt/terminal.h) of `stream.guest`. */
+    bool upgrade;
     struct api_stream stream; /* goes on behind `body` until the client leaves */
     /* The answer needs something that is under way: call again when it is there. */
     enum api_wait wait;

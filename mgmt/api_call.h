@@ -76,6 +76,7 @@ void get_image(struct call *c, char *const *arg);
 void put_image(struct call *c, char *const *arg);
 void delete_image(struct call *c, char *const *arg);
 void get_config(struct call *c, char *const *arg);
+void get_terminal(struct call *c, char *const *arg);
 void get_console(struct call *c, char *const *arg);
 void post_console(struct call *c, char *const *arg);
 void post_action(struct call *c, char *const *arg);

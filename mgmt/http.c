@@ -105,6 +105,11 @@ static int on_value_complete(llhttp_t *p)
     }
     if (same_name(r->field, "expect") && same_name(r->value, "100-continue"))
         r->expects_continue = true;
+    /* What has been cut is not what was said. */
+    if (r->value_len < sizeof(r->value) - 1)
+        websocket_take(&r->websocket, r->field, r->value);
+    if (r->websocket.token[0]) /* as above */
+        memset(r->value, 0, sizeof(r->value));
     r->field_len = r->value_len = 0;
     return 0;
 }
@@ -191,6 +196,7 @@ static void clear(struct http_request *r)
     r->last_event_id[0] = r->host[0] = r->origin[0] = 0;
     r->accept_text = r->keep_alive = r->cross_origin = false;
     r->expects_continue = r->told_to_go_on = r->head_done = false;
+    r->websocket = (struct websocket_offer){0};
 }
 
 void http_init(struct http_request *r, const struct http_sink *sink, void *sink_ctx)
@@ -245,9 +251,16 @@ bool http_take_continue(struct http_request *r)
     return waits;
 }
 
+bool http_asks_upgrade(const struct http_request *r)
+{
+    return r->parser.upgrade && r->parser.http_minor >= 1;
+}
+
 const char *http_reason(unsigned status)
 {
     switch (status) {
+    case 101:
+        return "Switching Protocols";
     case 200:
         return "OK";
     case 201:
@@ -280,6 +293,8 @@ const char *http_reason(unsigned status)
         return "Content Too Large";
     case 414:
         return "URI Too Long";
+    case 426:
+        return "Upgrade Required";
     case 429:
         return "Too Many Requests";
     case 431:

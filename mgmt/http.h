@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hv/types.h"
+#include "mgmt/websocket.h"
 #include <llhttp.h>
 
 #define HTTP_TARGET_MAX  256u  /* bytes of the request target; 414 beyond */
@@ -42,7 +43,7 @@ struct http_request {
     bool streaming; /* the body goes to the sink */
     char target[HTTP_TARGET_MAX + 1];
     size_t target_len, header_bytes, body_len;
-    char field[16], value[136];
+    char field[24], value[256];
     size_t field_len, value_len;
     char if_none_match[64]; /* cut */
     char last_event_id[24]; /* cut */
@@ -54,6 +55,7 @@ struct http_request {
     char authorization[128]; /* "?" when it was too long or came twice */
     bool accept_text, keep_alive;
     bool expects_continue, told_to_go_on, head_done;
+    struct websocket_offer websocket;
     uint64_t client; /* set by whoever has the connection, see struct auth_client */
     uint8_t method;  /* HTTP_GET ... of llhttp */
     uint8_t body[HTTP_BODY_MAX];
@@ -67,4 +69,6 @@ void http_next(struct http_request *r);
 size_t http_feed(struct http_request *r, const char *bytes, size_t n);
 /* True once a request, when its client waits for "100 Continue" before it sends the body. */
 bool http_take_continue(struct http_request *r);
+/* Of a complete request: may what follows be of another protocol? */
+bool http_asks_upgrade(const struct http_request *r);
 const char *http_reason(unsigned status);

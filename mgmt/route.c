@@ -41,6 +41,7 @@ static const struct route {
      .get = get_console,
      .post = post_console,
      .change = ABI_ROLE_OPERATE},
+    {.path = {"v1", "guests", "*", "terminal"}, .get = get_terminal, .look = ABI_ROLE_OPERATE},
     {.path = {"v1", "guests", "*", "actions"}, .post = post_action, .change = ABI_ROLE_OPERATE},
     {.path = {"v1", "guests", "*", "vcpus", "*", "exits"}, .get = get_exits},
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs"},
@@ -150,12 +151,22 @@ static uint64_t now_ms(const struct api_view *v)
     return ticks_per_ms ? v->tsc() / ticks_per_ms : 0;
 }
 
+/* Browsers cannot send an Authorization field with a WebSocket: a subprotocol says the same. */
+static const char *shown_token(const struct http_request *r)
+{
+    const struct websocket_offer *o = &r->websocket;
+
+    if (r->authorization[0] || !o->websocket)
+        return auth_bearer(r->authorization);
+    return o->long_token ? "?" : o->token[0] ? o->token : NULL;
+}
+
 bool route_admit(const struct api_view *v, const struct http_request *r, uint32_t role,
                  struct route_guard *g)
 {
     *g = (struct route_guard){.status = 401};
-    switch (auth_check(v->auth, &v->host->management, v->random_token,
-                       auth_bearer(r->authorization), r->client, now_ms(v), &g->who, &g->retry_s)) {
+    switch (auth_check(v->auth, &v->host->management, v->random_token, shown_token(r), r->client,
+                       now_ms(v), &g->who, &g->retry_s)) {
     case AUTH_KNOWN:
         if (g->who.role >= role)
             return true;

@@ -4,6 +4,7 @@
 #include "lwip/altcp_tcp.h"
 #include "mgmt/port.h"
 #include "mgmt/tls.h"
+#include "mgmt/terminal.h"
 #include "mgmt/upload.h"
 
 #include <string.h>
@@ -46,6 +47,7 @@ static struct connection {
     bool close, started;  /* close after this answer; a byte of the request has come */
     bool ended;           /* the client will send no more */
     bool chunked;         /* the stream is sent in chunks: not to clients of HTTP/1.0 */
+    bool upgraded;        /* speaks frames: `terminal` is open */
     u16_t interim;        /* bytes of "100 Continue" that are not acknowledged yet */
     struct http_request request;
     struct upload upload;
@@ -53,6 +55,7 @@ static struct connection {
     char head[HEAD_SIZE];
     const char *content; /* the body, or a file */
     size_t head_len, body_len, queued, acked;
+    struct terminal terminal;
     char body[BODY_SIZE];
 } connections[SERVER_CONNECTIONS];
 
@@ -72,6 +75,9 @@ static void release(struct connection *c)
         pbuf_free(c->pending);
     upload_abort(&c->upload);
     c->pending = NULL;
+    if (c->upgraded)
+        terminal_free(&c->terminal);
+    c->upgraded = false;
     c->pcb = NULL;
     c->phase = PHASE_FREE;
 }
@@ -130,8 +136,9 @@ static size_t put_file_fields(char *buf, size_t size, const struct api_response 
     return fmt(buf, size,
                "Cache-Control: no-cache\r\nETag: \"%s\"\r\n"
                "Content-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'none'; "
-               "frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n",
-               r->etag);
+               "frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n%s%s%s",
+               r->etag, r->encoding ? "Content-Encoding: " : "", r->encoding ? r->encoding : "",
+               r->encoding ? "\r\n" : "");
 }
 
 static void count_answer(unsigned status)
@@ -156,6 +163,11 @@ static void begin_sending(struct connection *c, size_t body_len)
     push(c);
 }
 
+static bool is_stream(const struct api_response *r)
+{
+    return r->stream.more || r->upgrade;
+}
+
 static void send_response(struct connection *c)
 {
     struct api_response *r = &c->response;
@@ -164,6 +176,11 @@ static void send_response(struct connection *c)
     size_t n = r->file ? put_file_fields(extra, sizeof(extra), r)
                        : fmt(extra, sizeof(extra), "Cache-Control: no-store\r\n");
 
+    if (r->upgrade)
+        n = websocket_put_fields(&c->request.websocket, extra, sizeof(extra));
+    if (r->status == 426)
+        n += fmt(extra + n, sizeof(extra) - n,
+                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
     if (r->challenge)
         n += fmt(extra + n, sizeof(extra) - n, "WWW-Authenticate: Bearer realm=\"bulkhead\"\r\n");
     if (r->retry_s)
@@ -179,12 +196,15 @@ static void send_response(struct connection *c)
     c->chunked = r->stream.more && c->request.parser.http_minor >= 1;
     if (c->chunked)
         (void)str_copy(length, sizeof(length), "Transfer-Encoding: chunked");
-    else if (!r->stream.more && r->status != 204)
+    else if (!is_stream(r) && r->status != 204)
         (void)fmt(length, sizeof(length), "Content-Length: %zu", len);
-    c->head_len = fmt(c->head, sizeof(c->head),
-                      "HTTP/1.1 %u %s\r\nContent-Type: %s\r\n%s%s%sConnection: %s\r\n\r\n",
-                      r->status, http_reason(r->status), r->type, length, length[0] ? "\r\n" : "",
-                      extra, c->close ? "close" : "keep-alive");
+    c->head_len =
+        fmt(c->head, sizeof(c->head),
+            "HTTP/1.1 %u %s\r\nContent-Type: %s\r\n%s%s%sConnection: %s\r\n\r\n", r->status,
+            http_reason(r->status), r->type, length, length[0] ? "\r\n" : "", extra,
+            r->upgrade ? "Upgrade"
+            : c->close ? "close"
+                       : "keep-alive");
     count_answer(r->status);
     c->content = r->file ? r->file : c->body;
     begin_sending(c, c->request.method == HTTP_HEAD || r->status == 304 ? 0 : len);
@@ -201,7 +221,7 @@ static unsigned count_streams(void)
 
     for (unsigned i = 0; i < SERVER_CONNECTIONS; i++)
         n += (connections[i].phase == PHASE_SENDING || connections[i].phase == PHASE_STREAMING) &&
-             connections[i].response.stream.more;
+             is_stream(&connections[i].response);
     return n;
 }
 
@@ -260,6 +280,11 @@ static void answer_without_api(struct connection *c)
     }
     api_error(&c->response, c->body, sizeof(c->body), false, 503, why);
     send_response(c);
+static bool upgrade(struct connection *c)
+{
+    unsigned guest = c->response.stream.guest;
+
+    return terminal_open(&c->terminal, view, guest, view->guest(guest)->name);
 }
 
 static void answer(struct connection *c, bool waited, bool timed_out)
@@ -269,8 +294,11 @@ static void answer(struct connection *c, bool waited, bool timed_out)
         return;
     }
     api_handle(view, &c->request, c->body, sizeof(c->body), &c->response, waited, timed_out);
-    if (c->response.stream.more && count_streams() >= STREAMS_MAX)
+    if (is_stream(&c->response) && count_streams() >= STREAMS_MAX)
         api_error(&c->response, c->body, sizeof(c->body), false, 503, "8 streams are open");
+    c->upgraded = c->response.upgrade && upgrade(c);
+    if (c->response.upgrade && !c->upgraded)
+        api_error(&c->response, c->body, sizeof(c->body), false, 503, "no memory for a terminal");
     if (c->response.wait)
         enter(c, PHASE_WAITING);
     else
@@ -317,6 +345,22 @@ static void go_on(struct connection *c)
     (void)altcp_output(c->pcb);
 }
 
+/* `n` bytes of pending's first buffer have been used; the client may send more when all have. */
+static void use_pending(struct connection *c, size_t n)
+{
+    struct pbuf *p = c->pending;
+
+    c->used = (u16_t)(c->used + n);
+    if (c->used < p->len)
+        return;
+    c->pending = p->next;
+    if (c->pending)
+        pbuf_ref(c->pending);
+    altcp_recved(c->pcb, p->len);
+    pbuf_free(p);
+    c->used = 0;
+}
+
 /* Feeds what has been received to the parser until a request is complete. */
 static void parse_pending(struct connection *c)
 {
@@ -328,15 +372,7 @@ static void parse_pending(struct connection *c)
         if (!c->started || c->request.streaming)
             enter(c, PHASE_READING); /* an upload lasts as long as it goes on */
         c->started = true;
-        c->used = (u16_t)(c->used + n);
-        if (c->used == p->len) {
-            c->pending = p->next;
-            if (c->pending)
-                pbuf_ref(c->pending);
-            altcp_recved(c->pcb, p->len);
-            pbuf_free(p);
-            c->used = 0;
-        }
+        use_pending(c, n);
         if (c->request.state == HTTP_READY) {
             c->close = !c->request.keep_alive;
             answer(c, false, false);
@@ -348,16 +384,47 @@ static void parse_pending(struct connection *c)
     }
 }
 
+/* The same for a terminal, that takes what it has room for. */
+static void feed_terminal(struct connection *c)
+{
+    while (c->pending) {
+        const struct pbuf *p = c->pending;
+        size_t left = (size_t)(p->len - c->used);
+        size_t n = terminal_feed(&c->terminal, (const uint8_t *)p->payload + c->used, left);
+
+        use_pending(c, n);
+        if (n < left)
+            break;
+    }
+    if (c->ended && !c->pending)
+        terminal_hang_up(&c->terminal);
+}
+
 static void advance(struct connection *c)
 {
-    parse_pending(c);
+    if (c->upgraded)
+        feed_terminal(c);
+    else
+        parse_pending(c);
+}
+
+/* The next frames; a client that says nothing for long is asked whether it is there. */
+static size_t next_frames(struct connection *c, char *buf, size_t size)
+{
+    size_t n = terminal_write(&c->terminal, buf, size);
+
+    if (n || port_ms() - c->since <= KEEP_ALIVE_MS)
+        return n;
+    terminal_ping(&c->terminal);
+    return terminal_write(&c->terminal, buf, size);
 }
 
 /* What is new goes out once the last part is acknowledged. */
 static void stream(struct connection *c)
 {
     struct api_stream *s = &c->response.stream;
-    size_t n = s->more(view, s, c->body + CHUNK_HEAD, CHUNK_MAX);
+    size_t n = c->upgraded ? next_frames(c, c->body + CHUNK_HEAD, CHUNK_MAX)
+                           : s->more(view, s, c->body + CHUNK_HEAD, CHUNK_MAX);
 
     if (n == 0 && s->sse && port_ms() - c->since > KEEP_ALIVE_MS)
         n = fmt(c->body + CHUNK_HEAD, CHUNK_MAX, ":\n\n");
@@ -418,7 +485,7 @@ static err_t on_sent(void *arg, struct altcp_pcb *pcb, u16_t len)
         push(c);
         return ERR_OK;
     }
-    if (c->response.stream.more && c->request.method != HTTP_HEAD && !c->ended) {
+    if (c->upgraded || (c->response.stream.more && c->request.method != HTTP_HEAD && !c->ended)) {
         enter(c, PHASE_STREAMING);
         stream(c);
         return ERR_OK;
@@ -447,8 +514,11 @@ static err_t on_recv(void *arg, struct altcp_pcb *pcb, struct pbuf *p, err_t err
     }
     if (!p) { /* what it has asked for until now is still answered */
         c->ended = true;
-        return c->phase == PHASE_READING || c->phase == PHASE_STREAMING ||
-                       c->phase == PHASE_LINGERING
+        c->since = port_ms();
+        if (c->upgraded)
+            advance(c);
+        return c->phase == PHASE_READING || c->phase == PHASE_LINGERING ||
+                       (c->phase == PHASE_STREAMING && !c->upgraded)
                    ? finish(c)
                    : ERR_OK;
     }
@@ -568,8 +638,13 @@ void server_poll(void)
     for (unsigned i = 0; i < SERVER_CONNECTIONS; i++) {
         struct connection *c = &connections[i];
 
+        if (c->upgraded)
+            advance(c);
         if (c->phase == PHASE_STREAMING)
             stream(c);
+        if (c->upgraded && c->phase == PHASE_STREAMING &&
+            terminal_is_over(&c->terminal, port_ms() - c->since > REQUEST_MS))
+            (void)finish(c);
         if (c->phase != PHASE_WAITING)
             continue;
         if (api_ready(view, &c->response))

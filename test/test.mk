@@ -1,17 +1,19 @@
 # Host unit tests and fuzzers. Each file's first lines name the sources it is linked with: /* SOURCES: a.c b.c @llhttp */
 
 LLHTTP_C := /usr/share/llhttp/api.c /usr/share/llhttp/http.c /usr/share/llhttp/llhttp.c
+MGMT_TEST_CFLAGS := -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/includes -DMBEDTLS_SHA1_C -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H
 LLHTTP_CFLAGS := -isystem /usr/share/include/llhttp -isystem /usr/include/llhttp -isystem /usr/share/llhttp
 # The management guest's pure part: its resources, and what they are made of.
 MGMT_API_C := $(filter-out mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c mgmt/server.c mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
-        $(MBEDTLS_DIR)/library/sha256.c $(MBEDTLS_DIR)/library/base64.c $(MBEDTLS_DIR)/library/constant_time.c $(MBEDTLS_DIR)/library/platform_util.c
+        $(MGMT_WSLAY:%=$(WSLAY_DIR)/lib/%.c) $(MBEDTLS_DIR)/library/sha1.c $(MBEDTLS_DIR)/library/sha256.c $(MBEDTLS_DIR)/library/base64.c $(MBEDTLS_DIR)/library/constant_time.c $(MBEDTLS_DIR)/library/platform_util.c
 # vmcsdump without its main(). The comment may go over several lines.
 sources = $(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(shell awk 'NR>8{exit} /SOURCES:/{f=1} f{print} /\*\//{f=0}' $(1) | \
         sed 's@/\*@@; s@\*/@@; s@SOURCES:@@; s@^ \* @@' | tr '\n' ' ')))))
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # Third-party sources are compiled with the same command: our own are held to -Werror by `make check`.
-TEST_CFLAGS := -std=c11 -g -O1 $(INCLUDE) $(LLHTTP_CFLAGS) -isystem $(MBEDTLS_DIR)/include -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' -Wall -Wextra $(SANITIZE)
+# -Wa: page_files.c has the assembler read generated files.
+TEST_CFLAGS := -std=c11 -g -O1 -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' -Wall -Wextra $(SANITIZE)
 
 UNIT := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
 FUZZ := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
@@ -19,7 +21,7 @@ UNIT_RUNS := $(UNIT:%=$(BUILD)/unit/gcc/%.passed) $(UNIT:%=$(BUILD)/unit/clang/%
 FUZZ_RUNS := 20000
 
 define unit_rule
-$(BUILD)/unit/$(1)/$(2): test/unit/$(2).c $$(filter-out /usr/% $$(MBEDTLS_DIR)/%,$$(call sources,test/unit/$(2).c)) | $(GEN) $(MBEDTLS_STAMP) deps-test
+$(BUILD)/unit/$(1)/$(2): test/unit/$(2).c $$(filter-out /usr/% $$(MBEDTLS_DIR)/% $$(WSLAY_DIR)/%,$$(call sources,test/unit/$(2).c)) | $(GEN) $(THIRD_STAMPS) deps-test
 	@mkdir -p $$(@D)
 	@$(1) $(TEST_CFLAGS) -MMD -MP -MF $$@.d -MT $$@ -o $$@ $$< $$(call sources,$$<) -lcmocka
 $(BUILD)/unit/$(1)/$(2).passed: $(BUILD)/unit/$(1)/$(2)
@@ -38,7 +40,7 @@ $(BUILD)/unit/gcc/test_entry_check $(BUILD)/unit/clang/test_entry_check: $(BUILD
 unit: $(UNIT_RUNS)
 	@echo "unit tests: $(words $(UNIT)) programs, each with gcc and clang, passed"
 
-$(BUILD)/fuzz/%: test/fuzz/%.c | $(GEN) $(MBEDTLS_STAMP) deps-test
+$(BUILD)/fuzz/%: test/fuzz/%.c | $(GEN) $(THIRD_STAMPS) deps-test
 	@mkdir -p $(@D)
 	@clang $(TEST_CFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d -MT $@ -o $@ $< $(call sources,$<)
 -include $(FUZZ:%=$(BUILD)/fuzz/%.d)
@@ -81,7 +83,7 @@ OUR_C := $(shell find arch hv net mgmt test -name '*.[ch]' 2>/dev/null)
 # Our own code that runs on the host, and that runs in a guest.
 HOST_C := test/tools/config_check.c $(wildcard mgmt/tools/*.c) $(wildcard test/unit/*.c test/fuzz/*.c)
 GUEST_C := $(GUEST_NAMES:%=test/guests/%.c) $(wildcard test/guests/lib/*.c)
-HOST_FLAGS = $(filter-out $(NO_DEPS) -O2,$(HOST_CFLAGS) $(LLHTTP_CFLAGS)) -isystem $(MBEDTLS_DIR)/include
+HOST_FLAGS = $(filter-out $(NO_DEPS) -O2,$(HOST_CFLAGS) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS))
 NO_DEPS := -MMD -MP
 
 # It does not know that panic() never returns: clang-tidy does, and looks for the same.
@@ -95,11 +97,11 @@ lint: deps-test
 	@echo "format: ok"
 	@$(PYTHON) test/tools/layers.py
 
-reproducible: deps-build $(LWIP_STAMP) $(MBEDTLS_STAMP)
+reproducible: deps-build $(THIRD_STAMPS)
 	@mkdir -p $(BUILD)
-	@test/tools/reproducible.sh $(BUILD) $(LWIP_DIR) $(MBEDTLS_DIR)
+	@test/tools/reproducible.sh $(BUILD) $(THIRD_PARTY)
 
-check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h $(LWIP_STAMP) $(MBEDTLS_STAMP)
+check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h $(THIRD_STAMPS)
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory -s -j2 BUILD=$(BUILD)/gcc CC=gcc all guests
 	@$(MAKE) --no-print-directory -s -j2 BUILD=$(BUILD)/clang CC=clang all guests

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Fetches a Debian source package, pinned by the SHA-256 of its upstream tarball, and unpacks it: fetch.sh NAME VERSION SHA256 TARBALL DIRECTORY
+# [PART]. PART: a directory of the tarball; only what is in it is unpacked.
 # A private apt state is derived from the machine's own mirrors: the system's configuration is not changed.
 set -eu
 
-[ $# = 5 ] || { echo "usage: fetch.sh NAME VERSION SHA256 TARBALL DIRECTORY" >&2; exit 2; }
-name=$1 version=$2 sha=$3 tarball=$4 dir=$5
+[ $# = 5 ] || [ $# = 6 ] || { echo "usage: fetch.sh NAME VERSION SHA256 TARBALL DIRECTORY [PART]" >&2; exit 2; }
+name=$1 version=$2 sha=$3 tarball=$4 dir=$5 part=${6:-}
 [ -e "$dir/.complete" ] && exit 0
 
 work=$(mktemp -d)
@@ -21,7 +22,7 @@ for f in /etc/apt/sources.list.d/*.sources; do
         sed 's/^Types:.*/Types: deb-src/' "$f" > "$work/parts/$(basename "$f")"
 done
 if [ ! -s "$work/parts/lines.list" ] && ! ls "$work/parts"/*.sources >/dev/null 2>&1; then
-    echo "no Debian mirror is configured on this machine: unpack $name $version yourself and name its directory ($(echo "$name" | tr a-z A-Z)_DIR=...)" >&2
+    echo "no Debian mirror is configured on this machine: unpack $name $version yourself and name its directory ($(basename "$dir" | tr a-z A-Z)_DIR=...)" >&2
     exit 1
 fi
 
@@ -40,5 +41,9 @@ echo "$sha  $work/$tarball" | sha256sum --quiet -c - || { echo "$tarball is not 
 cd - >/dev/null
 rm -rf "$dir"
 mkdir -p "$dir"
-tar -xf "$work/$tarball" -C "$dir" --strip-components=1
+if [ -n "$part" ]; then
+    tar -xf "$work/$tarball" -C "$dir" --wildcards --strip-components=$((1 + $(echo "$part" | tr / '\n' | wc -l))) "*/$part/*"
+else
+    tar -xf "$work/$tarball" -C "$dir" --strip-components=1
+fi
 touch "$dir/.complete"

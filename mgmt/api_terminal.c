@@ -1,0 +1,36 @@
+/* GET /v1/guests/{g}/terminal: opens a WebSocket. What goes on behind the answer is terminal.c's.
+ */
+#include "hv/lib.h"
+#include "mgmt/api_call.h"
+
+#define DEVICE_UART (1u << 0) /* DEV_UART of hv/config.h */
+
+void get_terminal(struct call *c, char *const *arg)
+{
+    const struct http_request *r = c->r;
+    struct abi_guest g;
+    int number = call_guest(c, arg[0], &g);
+    unsigned status;
+    const char *why;
+
+    if (number < 0)
+        return;
+    why = websocket_refusal(&r->websocket, r->method == HTTP_GET && http_asks_upgrade(r), &status);
+    if (why) {
+        call_fail(c, status, why);
+        return;
+    }
+    /* Unlike other reads, a browser lets pages of other sites open this, and hear the answer. */
+    if (r->cross_origin) {
+        call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
+        return;
+    }
+    if (!(g.devices & DEVICE_UART)) {
+        call_fail(c, 409, "the guest has no UART");
+        return;
+    }
+    (void)call_begin(c);
+    c->out->status = 101;
+    c->out->upgrade = true;
+    c->out->stream.guest = (unsigned)number;
+}

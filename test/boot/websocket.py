@@ -1,0 +1,88 @@
+"""A small RFC 6455 client for the tests: it can also say what no honest client says."""
+import base64
+import hashlib
+import os
+import re
+import socket
+import struct
+
+from appliance import LIMIT
+
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+BINARY, CLOSE, PING, PONG = 0x82, 0x88, 0x89, 0x8A
+
+
+def frame(first, payload=b"", mask=b"\x01\x02\x03\x04", length=None):
+    """`first`: FIN, RSV and opcode. `length`: what the header says, if not the truth."""
+    n = len(payload) if length is None else length
+    size = struct.pack(">B", 0x80 | n) if n < 126 else struct.pack(">BH", 0xFE, n) if n < 65536 else struct.pack(">BQ", 0xFF, n)
+    return bytes([first]) + size + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
+
+
+class WebSocket:
+    def __init__(self, port, path, protocols="bulkhead.console", headers=""):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.input = self.socket.makefile("rb")
+        self.key = base64.b64encode(os.urandom(16)).decode()
+        offer = f"Sec-WebSocket-Protocol: {protocols}\r\n" if protocols else ""
+        self.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                  f"Sec-WebSocket-Key: {self.key}\r\n{offer}{headers}\r\n".encode())
+        self.status = int(self.input.readline().split()[1])
+        self.headers = {}
+        while (line := self.input.readline()) != b"\r\n":
+            name, value = line.decode().rstrip("\r\n").split(": ", 1)
+            self.headers[name.lower()] = value
+        self.seen = b""  # of the console
+        self.pongs = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.input.close()
+        self.socket.close()
+
+    def accepted(self):
+        want = base64.b64encode(hashlib.sha1((self.key + GUID).encode()).digest()).decode()
+        return self.status == 101 and self.headers["sec-websocket-accept"] == want and self.headers["upgrade"] == "websocket"
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def type(self, data):
+        self.send(frame(BINARY, data))
+
+    def read(self):
+        """(first byte, payload) of the next frame; None at the connection's end."""
+        try:
+            head = self.input.read(2)
+            if len(head) < 2:
+                return None
+            n = head[1]
+            assert n < 128, "a server does not mask"
+            if n == 126:
+                n = struct.unpack(">H", self.input.read(2))[0]
+            return head[0], self.input.read(n)
+        except ConnectionResetError:
+            return None
+
+    def until(self, pattern):
+        """Reads until what the console has said matches."""
+        while not re.search(pattern, self.seen):
+            first, payload = self.read()
+            assert first in (BINARY, PONG), (hex(first), payload, self.seen[-200:])
+            if first == BINARY:
+                self.seen += payload
+            else:
+                self.pongs.append(payload)
+
+    def closed(self):
+        """The code that the other side closes with (0: it gives none); the connection has ended then. None: it ended without a word."""
+        while (got := self.read()) is not None:
+            first, payload = got
+            assert first != PING, "it does not close: nothing has come for 15 seconds"
+            if first == CLOSE:
+                assert self.read() is None
+                return struct.unpack(">H", payload[:2])[0] if payload else 0
+        return None
