@@ -35,7 +35,7 @@ KERNEL_C := $(filter-out arch/x86/vmx/offsets.c $(DECODE_C),$(wildcard arch/x86/
 KERNEL_ASM := $(wildcard arch/x86/boot/*.asm arch/x86/cpu/*.asm arch/x86/vmx/*.asm)
 KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
 
-GEN := $(BUILD)/gen/version.h $(BUILD)/include/jsmn.h
+GEN := $(BUILD)/gen/version.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
 
 .PHONY: all run iso test unit fuzz fuzz-short boot-test bench check lint reproducible guests config-check vmcsdump clean help \
         deps deps-build deps-test deps-check deps-run FORCE
@@ -75,6 +75,17 @@ $(BUILD)/gen/version.h: FORCE
 	printf '#pragma once\n#define BULKHEAD_VERSION "$(VERSION)"\n#define BULKHEAD_BUILD_ID "%s"\n' \
 	    $$id > $@.new; \
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# The page's terminal, as the browser takes it: one module, compressed.
+XTERM := /usr/share/nodejs/xterm/lib
+$(BUILD)/gen/xterm.js.gz: mgmt/tools/bundle.py | deps-build
+	@mkdir -p $(@D)
+	@$(PYTHON) mgmt/tools/bundle.py $(XTERM)/xterm.js $(@:.gz=)
+	@gzip -9nf $(@:.gz=)
+
+$(BUILD)/gen/xterm.css.gz: | deps-build
+	@mkdir -p $(@D)
+	@gzip -9nc $(XTERM)/xterm.css > $@
 
 # Structure offsets for the assembler, from the compiler itself.
 $(BUILD)/gen/offsets.inc: arch/x86/vmx/offsets.c $(GEN) Makefile

@@ -22,6 +22,7 @@ static void send_file(struct call *c, const struct page_file *f)
     c->out->file = f->begin;
     c->out->file_len = (size_t)(f->end - f->begin);
     c->out->etag = id;
+    c->out->encoding = f->encoding;
     if (is_known(c->r, id))
         c->out->status = 304;
 }

@@ -3,31 +3,51 @@
 #include "hv/lib.h"
 
 /* The assembler reads the file as it is: no tool has to turn it into C first. */
-#define EMBED(symbol, file)                                                                        \
-    __asm__(".pushsection .rodata\n" #symbol "_begin: .incbin \"mgmt/page/" file "\"\n" #symbol    \
+#define EMBED_PATH(symbol, path)                                                                   \
+    __asm__(".pushsection .rodata\n" #symbol "_begin: .incbin \"" path "\"\n" #symbol              \
             "_end:\n.popsection\n.globl " #symbol "_begin, " #symbol "_end\n");                    \
     extern const char symbol##_begin[], symbol##_end[]
+#define EMBED(symbol, file) EMBED_PATH(symbol, "mgmt/page/" file)
 
 EMBED(page_index, "index.html");
 EMBED(page_style, "style.css");
 EMBED(page_icon, "icon.svg");
 EMBED(page_lib, "lib.js");
+EMBED(page_actions, "actions.js");
+EMBED(page_session, "session.js");
 EMBED(page_app, "app.js");
 EMBED(page_host, "host.js");
 EMBED(page_vmcs, "vmcs.js");
 EMBED(page_guest, "guest.js");
+EMBED(page_deploy, "deploy.js");
+EMBED(page_events, "events.js");
+EMBED(page_plots, "plots.js");
+EMBED(page_terminal, "terminal.js");
+EMBED(page_help, "help.js");
+/* Made from the package node-xterm by the build. */
+EMBED_PATH(page_xterm, "xterm.js.gz");
+EMBED_PATH(page_xterm_style, "xterm.css.gz");
 
 #define SCRIPT "text/javascript; charset=utf-8"
 
 static const struct page_file files[] = {
-    {"", "text/html; charset=utf-8", page_index_begin, page_index_end},
-    {"style.css", "text/css; charset=utf-8", page_style_begin, page_style_end},
-    {"icon.svg", "image/svg+xml", page_icon_begin, page_icon_end},
-    {"lib.js", SCRIPT, page_lib_begin, page_lib_end},
-    {"app.js", SCRIPT, page_app_begin, page_app_end},
-    {"host.js", SCRIPT, page_host_begin, page_host_end},
-    {"vmcs.js", SCRIPT, page_vmcs_begin, page_vmcs_end},
-    {"guest.js", SCRIPT, page_guest_begin, page_guest_end},
+    {"", "text/html; charset=utf-8", NULL, page_index_begin, page_index_end},
+    {"style.css", "text/css; charset=utf-8", NULL, page_style_begin, page_style_end},
+    {"icon.svg", "image/svg+xml", NULL, page_icon_begin, page_icon_end},
+    {"lib.js", SCRIPT, NULL, page_lib_begin, page_lib_end},
+    {"actions.js", SCRIPT, NULL, page_actions_begin, page_actions_end},
+    {"session.js", SCRIPT, NULL, page_session_begin, page_session_end},
+    {"app.js", SCRIPT, NULL, page_app_begin, page_app_end},
+    {"host.js", SCRIPT, NULL, page_host_begin, page_host_end},
+    {"vmcs.js", SCRIPT, NULL, page_vmcs_begin, page_vmcs_end},
+    {"guest.js", SCRIPT, NULL, page_guest_begin, page_guest_end},
+    {"deploy.js", SCRIPT, NULL, page_deploy_begin, page_deploy_end},
+    {"events.js", SCRIPT, NULL, page_events_begin, page_events_end},
+    {"plots.js", SCRIPT, NULL, page_plots_begin, page_plots_end},
+    {"terminal.js", SCRIPT, NULL, page_terminal_begin, page_terminal_end},
+    {"help.js", SCRIPT, NULL, page_help_begin, page_help_end},
+    {"xterm.js", SCRIPT, "gzip", page_xterm_begin, page_xterm_end},
+    {"xterm.css", "text/css; charset=utf-8", "gzip", page_xterm_style_begin, page_xterm_style_end},
 };
 
 const struct page_file *page_file_find(const char *name)

@@ -1,13 +1,15 @@
 /*
- * The page's files, mgmt/page/, as they are in the source. No end mark: use the sizes.
+ * The page's files: mgmt/page/ as it is in the source, and what the build made for it. No end mark:
+ * use the sizes.
  */
 #pragma once
 
 #include "hv/types.h"
 
 struct page_file {
-    const char *name; /* below "/page/"; "" is the page itself, at "/" */
-    const char *type; /* Content-Type */
+    const char *name;     /* below "/page/"; "" is the page itself, at "/" */
+    const char *type;     /* Content-Type */
+    const char *encoding; /* Content-Encoding, or NULL */
     const char *begin, *end;
 };
 

@@ -1,18 +1,22 @@
 // The frame around the views: where we are, the poll, whether the appliance answers.
+import "./help.js";
 import {api, clock, el, percent, Refusal, setText, Silence, uptime} from "./lib.js";
 import {capabilitiesView, layoutView, logView, overviewView} from "./host.js";
+import {deployView} from "./deploy.js";
+import {eventsView} from "./events.js";
 import {guestView} from "./guest.js";
+import {logOut, session, setRole, token} from "./session.js";
 
 const POLL_MS = 1000;
 const HOST_EVERY = 5; // polls
-const VIEWS = {"": ["Guests", overviewView], log: ["Log", logView],
+const VIEWS = {"": ["Guests", overviewView], deploy: ["Deploy", deployView], events: ["Events", eventsView], log: ["Log", logView],
                layout: ["VMCS layout", layoutView], capabilities: ["Capabilities", capabilitiesView]};
 
 const main = document.getElementById("main");
 const offline = document.getElementById("offline");
 const nav = document.getElementById("nav");
 
-// A view: {node, poll, host}. `poll` asks for what it shows; `host`, if there, gets /v1/host.
+// A view: {node, poll, host, close}. `poll` asks for what it shows; `host`, if there, gets /v1/host.
 let view = null;
 let lastAnswer = null;
 let wake = () => {};
@@ -28,6 +32,7 @@ function route() {
 
     if (location.hash === "#main")
         return;
+    view?.close?.();
     showNav(first);
     view = first === "guest" && rest[0] ? guestView(rest[0], rest[1] || "vmcs")
                                         : (VIEWS[first]?.[1] ?? overviewView)();
@@ -38,6 +43,29 @@ function route() {
     main.focus({preventScroll: true}); // what had the focus may be gone
     wake();
 }
+
+// Without authentication, or from an appliance that knows none, everybody may do everything.
+let known = false;
+
+async function whoAmI() {
+    const who = await api("v1/whoami").catch((e) => {
+        if (e instanceof Refusal && e.status === 404)
+            return {name: null, role: "admin"};
+        throw e;
+    });
+
+    known = true;
+    setRole(who);
+    setText(document.getElementById("role"), who.name ? `${who.name} (${who.role})` : "");
+    document.getElementById("logout").hidden = !token();
+}
+
+session.changed = () => {
+    known = false;
+    before = null;
+    route(); // what the old role has seen goes
+};
+document.getElementById("logout").addEventListener("click", logOut);
 
 let before = null; // the last answer of /v1/host: loads are of the time between two
 
@@ -75,6 +103,8 @@ function showAnswer() {
 
 async function poll(round, now) {
     try {
+        if (!known)
+            await whoAmI();
         if (now.host || round % HOST_EVERY === 0) {
             const host = await api("v1/host");
 

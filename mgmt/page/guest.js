@@ -2,11 +2,15 @@
 import {api, bar, count, duration, el, field, palette, percent, Refusal, setText, step, svg, table,
         vcpuPath} from "./lib.js";
 import {ringPane} from "./host.js";
+import {act, ACTIONS, isPossible, roleOf} from "./actions.js";
+import {plotsView} from "./plots.js";
+import {refusal, restrict} from "./session.js";
+import {terminalView} from "./terminal.js";
 import {checkView, diffView, mapView} from "./vmcs.js";
 
 const TABS = {vmcs: ["VMCS", mapView], diff: ["Differences", diffView], check: ["Entry check", checkView],
               exits: ["Exits", exitsView], controls: ["Controls", controlsView],
-              console: ["Console", consoleView]};
+              plots: ["Plots", plotsView], terminal: ["Terminal", terminalView], console: ["Console", consoleView]};
 
 // ---- exits ----
 
@@ -188,7 +192,7 @@ function controlsView(guest) {
 
     function toggle(word, b) {
         const on = b.value === "0x1", forced = b.forced !== null && b.forced !== undefined;
-        const box = el("input", {type: "checkbox", checked: on, disabled: forced, "data-bit": b.name, onchange: () =>
+        const box = el("input", {type: "checkbox", checked: on, disabled: forced || refusal("operate") !== null, title: refusal("operate"), "data-bit": b.name, onchange: () =>
             patch({fields: {[word]: {[b.name]: box.checked}}}, `${b.name} is ${box.checked ? "on" : "off"}`)});
         const note = forced ? `forced to ${b.forced} by ${b.forced_by}`
                             : b.wanted !== on ? "changed since the start" : "";
@@ -213,8 +217,8 @@ function controlsView(guest) {
 
     return {
         node: el("div", null, el("p", {class: "tools"}, "Exit profile: ", ["least", "default", "most"].map((profile) =>
-            el("button", {type: "button", "data-profile": profile, onclick: () => patch({exit_profile: profile}, `exit profile ${profile}`)},
-               profile))), result, words),
+            restrict(el("button", {type: "button", "data-profile": profile,
+                onclick: () => patch({exit_profile: profile}, `exit profile ${profile}`)}, profile), "operate"))), result, words),
         poll,
     };
 }
@@ -243,7 +247,10 @@ function consoleView(guest) {
     const form = el("form", {class: "tools", onsubmit: async (e) => {
         e.preventDefault();
         try {
-            const text = input.value;
+            const text = input.value, why = refusal("operate");
+
+            if (why)
+                throw new Refusal(why);
 
             input.value = "";
             await send(`${text}\r`);
@@ -253,28 +260,22 @@ function consoleView(guest) {
             setText(error, problem.message);
             error.hidden = false;
         }
-    }}, input, el("button", {type: "submit"}, "Send"));
+    }}, input, restrict(el("button", {type: "submit"}, "Send"), "operate"));
 
     return {node: el("div", null, pane, form, error), poll};
 }
 
 // ---- the guest ----
 
-// action -> the states in which it makes sense; those that end something are asked about first.
-const ACTIONS = {start: ["stopped", "crashed", "failed"], pause: ["running"], resume: ["paused"], nmi: ["running"],
-                 reset: null, stop: ["running", "paused"]};
-const ENDING = ["reset", "stop"];
-
 function guestHead(guest) {
     const state = el("span", {class: "state"}), error = el("p", {class: "error", role: "alert", hidden: true});
-    const buttons = Object.keys(ACTIONS).map((action) => el("button", {type: "button", "data-action": action,
-        onclick: () => act(action)}, action));
+    const buttons = Object.keys(ACTIONS).map((action) => restrict(el("button", {type: "button", "data-action": action,
+        onclick: () => click(action)}, action), roleOf(action)));
 
-    async function act(action) {
-        if (ENDING.includes(action) && !confirm(`${action} ${guest}?`))
-            return;
+    async function click(action) {
         try {
-            await api(`v1/guests/${encodeURIComponent(guest)}/actions`, {method: "POST", body: JSON.stringify({action})});
+            if (await act(guest, action) && action === "delete")
+                location.hash = "#/";
             error.hidden = true;
         } catch (e) {
             setText(error, e.message);
@@ -287,12 +288,10 @@ function guestHead(guest) {
         show(answer) {
             setText(state, answer.state + (answer.why ? `: ${answer.why}` : ""));
             state.className = `state ${answer.state}`;
-            for (const b of buttons) {
-                const states = ACTIONS[b.dataset.action];
-
-                // A button that is in use stays where the keyboard is.
-                b.setAttribute("aria-disabled", String(states !== null && !states.includes(answer.state)));
-            }
+            // A button that is in use stays where the keyboard is.
+            for (const b of buttons)
+                if (!b.dataset.refused)
+                    b.setAttribute("aria-disabled", String(!isPossible(b.dataset.action, answer.state)));
         },
     };
 }
@@ -314,5 +313,6 @@ export function guestView(guest, tab) {
             head.show(answer);
             await inner.poll(answer);
         },
+        close: () => inner.close?.(),
     };
 }

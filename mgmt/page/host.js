@@ -1,8 +1,12 @@
 // The views that are about the whole machine: guests, log, layout of the VMCS region, capabilities.
 import {api, bar, clock, count, el, encodedGroup, GROUPS, megabytes, percent, setText, step, svg,
         table} from "./lib.js";
+import {act, isPossible, roleOf} from "./actions.js";
+import {restrict} from "./session.js";
 
 // ---- overview ----
+
+const SHORT = ["start", "pause", "resume", "stop"]; // the rest is in the guest's own view
 
 // Exits a second and share of a core between two answers.
 function rates(guest, host, old) {
@@ -15,7 +19,7 @@ function rates(guest, host, old) {
             exits: (vcpu.entries - old.entries) / seconds};
 }
 
-function guestRow(guest, host, old) {
+function guestRow(guest, host, old, click) {
     const vcpu = guest.vcpus[0], {share, exits} = rates(guest, host, old);
     const href = `#/guest/${encodeURIComponent(guest.name)}/vmcs`;
 
@@ -28,7 +32,10 @@ function guestRow(guest, host, old) {
         el("td", {class: "number"}, exits === null ? "..." : count(exits)),
         el("td", {class: "number"}, count(vcpu.entries)),
         el("td", {class: "number"}, String(guest.restarts)),
-        el("td", {class: "number"}, megabytes(guest.configuration.memory)));
+        el("td", {class: "number"}, megabytes(guest.configuration.memory)),
+        el("td", {class: "actions"}, guest.management ? null : SHORT.filter((action) => isPossible(action, guest.state)).map((action) =>
+            restrict(el("button", {type: "button", "data-do": action, "aria-label": `${action} ${guest.name}`, onclick: () => click(guest.name, action)},
+                action), roleOf(action)))));
 }
 
 export function overviewView() {
@@ -36,14 +43,25 @@ export function overviewView() {
     const body = el("tbody");
     const heads = ["guest", "state", "core", "run share"], numbers = ["exits/s", "exits", "restarts", "memory"];
     const old = new Map();
+    const error = el("p", {class: "error", role: "alert", hidden: true});
     let host = null;
+
+    async function click(guest, action) {
+        try {
+            await act(guest, action);
+            error.hidden = true;
+        } catch (e) {
+            setText(error, e.message);
+            error.hidden = false;
+        }
+    }
 
     return {
         title: "Guests",
-        node: el("section", null, el("h2", null, "Cores"), cpu, cores, el("h2", null, "Guests"),
+        node: el("section", null, el("h2", null, "Cores"), cpu, cores, el("h2", null, "Guests"), error,
                  el("div", {class: "scroll"}, el("table", {class: "guests"}, el("thead", null,
                     el("tr", null, heads.map((h) => el("th", {scope: "col"}, h)),
-                       numbers.map((h) => el("th", {scope: "col", class: "number"}, h)))), body))),
+                       numbers.map((h) => el("th", {scope: "col", class: "number"}, h)), el("th", {scope: "col"}, "actions"))), body))),
         host(answer) {
             host = answer;
             setText(cpu, `${host.cpu}, time-stamp counter ${count(clock.hz / 1000)} kHz; ` +
@@ -59,14 +77,17 @@ export function overviewView() {
                 const guest = await api(`v1/guests/${encodeURIComponent(name)}`);
                 const {entries, run_ticks} = guest.vcpus[0];
 
-                rows.push(guestRow(guest, host, old.get(name)));
+                rows.push(guestRow(guest, host, old.get(name), click));
                 old.set(name, {entries, run_ticks, uptime_ms: host.uptime_ms});
             }
             // Whoever is in the table with the keyboard stays there.
-            const focused = document.activeElement?.closest("tr")?.dataset.guest;
+            const at = document.activeElement, focused = at?.closest("tr")?.dataset.guest, button = at?.dataset.do;
             body.replaceChildren(...rows);
-            if (focused)
-                rows.find((r) => r.dataset.guest === focused)?.querySelector("a").focus();
+            if (focused) {
+                const again = rows.find((r) => r.dataset.guest === focused);
+
+                (again?.querySelector(`[data-do="${button}"]`) ?? again?.querySelector(button ? "button, a" : "a"))?.focus();
+            }
         },
     };
 }

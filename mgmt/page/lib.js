@@ -1,6 +1,8 @@
 // What all views share: elements, the API, numbers. Text from the API only ever becomes a text
 // node: a guest's name or console cannot become markup.
 
+import {askForToken, authorization} from "./session.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const TIMEOUT_MS = 8000;
 
@@ -50,36 +52,74 @@ export function bar(share, colour) {
 
 // ---- the API ----
 
-// The appliance answered, but with an error: its own words.
-export class Refusal extends Error {}
+// The appliance answered, but with an error: its own words, and where in the request it is.
+export class Refusal extends Error {
+    constructor(message, pointer, status) {
+        super(message);
+        this.pointer = pointer;
+        this.status = status;
+    }
+}
 // No answer at all.
 export class Silence extends Error {}
 
-async function exchange(path, method, body) {
-    let response, answer;
+function refused(status, error) {
+    const wait = status === 429 ? "; wait a moment" : "";
+
+    if (status === 401)
+        askForToken(error?.message ?? "this token is not known");
+    return new Refusal((error?.message ?? `status ${status}`) + wait, error?.pointer, status);
+}
+
+async function exchange(path, {method = "GET", body, type, accept = "application/json"}) {
+    let response, text;
 
     try {
         response = await fetch(path, {method, body, cache: "no-store", redirect: "error",
-                                      headers: {Accept: "application/json"},
+                                      headers: {Accept: accept, ...(type ? {"Content-Type": type} : {}), ...authorization()},
                                       signal: AbortSignal.timeout(TIMEOUT_MS)});
-        answer = await response.json();
+        text = await response.text();
     } catch (e) {
         throw new Silence(e.message);
     }
     if (!response.ok)
-        throw new Refusal(answer.error?.message ?? `status ${response.status}`);
-    return answer;
+        throw refused(response.status, errorOf(text));
+    return text;
+}
+
+function errorOf(text) {
+    try {
+        return JSON.parse(text).error;
+    } catch {
+        return null;
+    }
+}
+
+// An answer without end, as a stream of bytes.
+export async function openStream(path, accept, signal) {
+    const response = await fetch(path, {cache: "no-store", redirect: "error", signal, headers: {Accept: accept, ...authorization()}});
+
+    if (!response.ok)
+        throw refused(response.status, errorOf(await response.text()));
+    return response.body;
 }
 
 // One request at a time: the appliance has other things to do.
 let last = Promise.resolve();
 
-export function api(path, {method = "GET", body} = {}) {
-    const mine = last.then(() => exchange(path, method, body));
+function ask(path, options) {
+    const mine = last.then(() => exchange(path, options));
 
     last = mine.catch(() => {});
     return mine;
 }
+
+export async function api(path, options = {}) {
+    const text = await ask(path, options);
+
+    return text ? JSON.parse(text) : null; // 204 says nothing
+}
+export const apiText = (path) => ask(path, {accept: "text/plain"});
 
 export const vcpuPath = (guest) => `v1/guests/${encodeURIComponent(guest)}/vcpus/0`;
 

@@ -1,4 +1,6 @@
 """The page at / on the real appliance, in headless Chromium: what it shows is what the API says. Leaves screenshots in the build directory."""
+import gzip
+import http.client
 import json
 import os
 import re
@@ -18,7 +20,7 @@ from appliance import BUILD, LIMIT
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--hide-scrollbars", "--window-size=1200,850")
 # Refusals are part of the interface; the browser writes them to its console nevertheless.
-EXPECTED = re.compile(r"the server responded with a status of 409|/v1/guests/nobody.* a status of 404")
+EXPECTED = re.compile(r"the server responded with a status of 409|/v1/guests/nobody.* a status of 404|/v1/whoami.* a status of 404|xterm\.js .*willReadFrequently")
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +111,13 @@ def test_files(m):
         assert (status, body, again["ETag"]) == (304, "", headers["ETag"])
         assert m.request("GET", path, headers={"If-None-Match": '"old"'})[0] == 200
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", body), path
+    # Made by the build, and only compressed.
+    for path, words in (("/page/xterm.js", "export default require"), ("/page/xterm.css", ".xterm")):
+        connection = http.client.HTTPConnection("127.0.0.1", m.port, timeout=LIMIT)
+        connection.request("GET", path)
+        r = connection.getresponse()
+        assert r.status == 200 and r.headers["Content-Encoding"] == "gzip" and words in gzip.decompress(r.read()).decode()
+        connection.close()
     types = {path: m.request("HEAD", path)[1]["Content-Type"].split(";")[0] for path in paths}
     assert types["/"] == "text/html" and types["/page/style.css"] == "text/css" and types["/page/app.js"] == "text/javascript"
     for path in ("/page", "/page/", "/page/nothing.js", "/page/index.html", "/page/app.js/x", "/page/../v1/host"):
@@ -289,12 +298,13 @@ def test_log_and_machine(page, m):
 # Each view, and what is there when it has its answer.
 VIEWS = {"": "[data-guest=hog]", "log": ".ring:not(:empty)", "layout": ".region", "capabilities": "details", "guest/hog/vmcs": ".tile",
          "guest/hog/diff": ".snapshots td", "guest/hog/check": ".verdict", "guest/hog/exits": ".exit", "guest/hog/controls": "[data-bit]",
-         "guest/echo/console": ".ring:not(:empty)"}
+         "guest/echo/console": ".ring:not(:empty)", "guest/hog/plots": ".plot .line[d]:not([d=''])", "guest/echo/terminal": ".xterm-accessibility-tree",
+         "events": "[data-event]", "deploy": ".deploy"}
 
 
 def test_narrow_and_dark(page):
     page.driver.set_window_size(500, 900)  # Chromium's own window can be no narrower
-    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False})
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": False})
     try:
         page.media("dark")
         page.open()
@@ -305,7 +315,7 @@ def test_narrow_and_dark(page):
         for view, content in VIEWS.items():
             page.js("void (location.hash = arguments[0])", "#/" + view)
             page.one(content)
-            assert page.js("document.documentElement.scrollWidth") <= 400, view
+            assert page.js("document.documentElement.scrollWidth") <= 360, view
     finally:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         page.driver.set_window_size(1200, 850)

@@ -1,0 +1,76 @@
+// Who is asking: the token, kept for this tab only, its role, and what that role may not do.
+const KEY = "bulkhead-token";
+const RANK = {read: 0, operate: 1, admin: 2};
+
+export const session = {name: null, role: "admin", changed: () => {}};
+
+export const token = () => sessionStorage.getItem(KEY);
+export const authorization = () => (token() ? {Authorization: `Bearer ${token()}`} : {});
+
+// null, or why not.
+export const refusal = (role) => (RANK[session.role] >= RANK[role] ? null
+    : `This needs the role "${role}"; yours is "${session.role}".`);
+
+// A control that needs a role: stays where it is, and says why it does nothing.
+export function restrict(node, role) {
+    node.dataset.role = role;
+    show(node);
+    return node;
+}
+
+function show(node) {
+    const why = refusal(node.dataset.role);
+
+    if (why) {
+        node.dataset.refused = why;
+        node.title = why;
+        node.setAttribute("aria-disabled", "true");
+    } else if (node.dataset.refused) {
+        delete node.dataset.refused;
+        node.removeAttribute("title");
+        node.removeAttribute("aria-disabled");
+    }
+}
+
+// Before anybody else hears of it.
+for (const event of ["click", "submit", "drop"])
+    document.addEventListener(event, (e) => {
+        if (e.target.closest?.("[data-refused]")) {
+            e.preventDefault();
+            e.stopImmediatePropagation();
+        }
+    }, {capture: true});
+
+export function setRole({name, role}) {
+    session.name = name;
+    session.role = role in RANK ? role : "read";
+    document.querySelectorAll("[data-role]").forEach(show);
+}
+
+// ---- the login box ----
+
+const dialog = document.getElementById("login");
+const input = document.getElementById("token");
+const problem = document.getElementById("login-error");
+
+export function askForToken(message) {
+    // Somebody is typing: the next refusal of the old token says nothing new.
+    if (dialog.open)
+        return;
+    problem.textContent = token() ? message : "";
+    dialog.showModal();
+    input.focus();
+}
+
+dialog.addEventListener("submit", (e) => {
+    e.preventDefault();
+    sessionStorage.setItem(KEY, input.value.trim());
+    input.value = "";
+    dialog.close();
+    session.changed();
+});
+
+export function logOut() {
+    sessionStorage.removeItem(KEY);
+    session.changed();
+}

@@ -1,0 +1,102 @@
+"""What the page shows as it happens: terminal, plots, events; and all of it by keyboard."""
+import re
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from test_page import browser, page  # noqa: F401 (fixtures)
+
+
+@pytest.fixture(scope="module")
+def m(start):
+    return start(cpus=2)
+
+
+def terminal_text(page):
+    """As screen readers get it."""
+    rows = page.js("[...document.querySelectorAll('.xterm-accessibility-tree > div')].map(r => r.textContent)")
+    return "\n".join("" if r == "Blank line" else r.replace("\xa0", " ").rstrip() for r in rows)
+
+
+def test_terminal(page, m):  # noqa: F811
+    """By keyboard alone: what is typed reaches the guest, what it says is seen, and after its restart too."""
+    page.open("guest/echo/terminal")
+    page.wait(lambda: page.text(".status").startswith("connected"), "the connection")
+    page.wait(lambda: terminal_text(page).rstrip().endswith(">"), "what it said before")
+    page.keys("echo over a socket" + Keys.ENTER)
+    page.wait(lambda: "\nover a socket\n" in terminal_text(page), "the guest's answer")
+    assert "> echo over a socket\r\nover a socket\r\n" in m.get("/v1/guests/echo/console?format=json")["text"]
+    page.screenshot("terminal")
+    lives = terminal_text(page).count("echo: ready")
+    page.keys("triple" + Keys.ENTER)
+    page.wait(lambda: terminal_text(page).count("echo: ready") > lives and terminal_text(page).rstrip().endswith(">"), "the restart")
+    page.keys("echo after it" + Keys.ENTER)
+    page.wait(lambda: "\nafter it\n" in terminal_text(page), "the guest's answer after its restart")
+    # Tab is the guest's; F6 leads out, and the button there ends it.
+    page.keys(Keys.F6)
+    page.wait(lambda: page.js("document.activeElement.textContent") == "Disconnect", "the way out")
+    page.keys(Keys.ENTER)
+    page.wait(lambda: page.text(".status") == "disconnected", "the end")
+    page.keys(Keys.ENTER)
+    page.wait(lambda: page.text(".status").startswith("connected"), "the connection again")
+    page.wait(lambda: "\nafter it\n" in terminal_text(page), "the history")
+
+
+def test_plots(page):  # noqa: F811
+    page.open("guest/control/plots")
+    page.wait(lambda: all("L" in (line.get_attribute("d") or "") for line in page.all("[data-plot='Exits a second'] .line")), "a line")
+    page.wait(lambda: re.search(r"[1-9][0-9,]*/s", page.text("[data-plot='Exits a second'] .now")), "exits")
+    for name in ("Lateness of its timers", "Lateness of slice ends on its core"):
+        page.wait(lambda name=name: re.search(r"mean [0-9.]+ (µs|ms), at most [0-9.]+ (µs|ms)", page.text(f"[data-plot='{name}'] .now")), name)
+    page.wait(lambda: page.js("document.querySelector('[data-plot=\"Exits a second\"] .line').getAttribute('d').split('L').length") > 8, "some time")
+    page.screenshot("plots")
+
+
+def test_events(page, m):  # noqa: F811
+    page.open("events")
+    page.wait(lambda: page.text(".status") == "live" and page.all("[data-event='1']"), "the first event")
+    seen = {e["id"] for e in m.get("/v1/events?follow=0")["events"]}
+    page.wait(lambda: {int(r.get_attribute("data-event")) for r in page.all("[data-event]")} >= seen, "all that there were")
+    m.request("POST", "/v1/guests/hog/actions", '{"action": "pause"}')
+    page.wait(lambda: "hogpaused" in page.text("[data-event]"), "the pause")
+    m.request("POST", "/v1/guests/hog/actions", '{"action": "resume"}')
+    page.wait(lambda: "hogrunning" in page.text("[data-event]"), "that it goes on")
+
+
+def test_actions_at_a_glance(page, m):  # noqa: F811
+    page.open()
+    page.one("[data-guest=hog] [data-do=pause]").click()
+    page.wait(lambda: "paused" in page.text("[data-guest=hog] .state"), "the pause")
+    page.one("[data-guest=hog] [data-do=resume]").click()
+    page.wait(lambda: page.text("[data-guest=hog] .state") == "running", "that it goes on")
+    assert not page.all("[data-guest=mgmt] [data-do]")
+
+
+def test_keys(page):  # noqa: F811
+    page.open()
+    page.one("[data-guest=hog]")
+    page.keys("?")
+    page.wait(lambda: page.js("document.getElementById('help').open"), "the list of keys")
+    page.keys(Keys.ESCAPE)
+    page.wait(lambda: not page.js("document.getElementById('help').open"), "its end")
+    for key, view in (("e", "#/events"), ("d", "#/deploy"), ("l", "#/log"), ("c", "#/capabilities"), ("v", "#/layout"), ("g", "#/")):
+        page.keys(key)
+        page.wait(lambda view=view: page.driver.current_url.endswith(view), view)
+    page.open("guest/hog/vmcs")
+    page.one(".tabs")
+    page.keys("]")
+    page.wait(lambda: "#/guest/hog/diff" in page.driver.current_url, "the next view")
+    page.keys("[")
+    page.wait(lambda: "#/guest/hog/vmcs" in page.driver.current_url, "the view before")
+    page.one("[type=search]").send_keys("d?")
+    assert page.js("document.querySelector('[type=search]').value") == "d?" and "#/guest/hog/vmcs" in page.driver.current_url
+    # All that can be reached with Tab shows where it is.
+    page.open()
+    page.one("[data-guest=hog]")
+    page.js("document.querySelector('.skip').focus()")
+    seen = set()
+    for _ in range(12):
+        page.keys(Keys.TAB)
+        seen.add(page.js("document.activeElement.textContent.trim()"))
+        assert page.js("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    assert {"Bulkhead", "Guests", "Deploy", "Events", "Log"} <= seen

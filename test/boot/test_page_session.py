@@ -1,0 +1,264 @@
+"""The page against a stand-in for the API: what it does with tokens, roles, refusals and uploads, each answer chosen by the test. The appliance's own answers are
+test_page.py's."""
+import gzip
+import http.server
+import json
+import os
+import re
+import threading
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from appliance import BUILD
+from test_page import Page, browser  # noqa: F401 (a fixture)
+
+POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+ROLES = {"r-token": "read", "o-token": "operate", "a-token": "admin"}
+VCPU = {"id": 0, "core": 0, "halted": False, "run_ticks": 0, "entries": 0, "exits": {}, "last_exit": None}
+GUEST = {"name": "hog", "state": "running", "management": False, "why": "", "restarts": 0, "configuration": {"memory": 1 << 21}, "vcpus": [VCPU]}
+HOST = {"version": "0", "build_id": "0" * 16, "uptime_ms": 1000, "cpu": "stand-in", "memory": {"free": 1, "total": 2}, "network": {"nic": "", "address": ""},
+        "cores": [{"id": i, "busy_ticks": 0, "idle_ticks": 0, "tsc_hz": 1000, "vcpus": 1} for i in range(2)]}
+
+
+class Api:
+    """What the stand-in knows, and what it was asked for."""
+
+    def __init__(self):
+        self.needs_token = False
+        self.images = [{"name": "echo.elf", "size": 1 << 20, "sha256": None, "source": "iso", "used_by": ["echo"]}]
+        self.guests = {"hog": GUEST}
+        self.refusal = None  # of the next POST: (status, message, pointer)
+        self.protocols = []  # offered with WebSockets
+        self.asked = []  # (method, path, authorization, body)
+
+    def answer(self, method, path, body, auth):
+        token = (auth or "").removeprefix("Bearer ")
+        if self.needs_token and token not in ROLES:
+            return 401, {"error": {"status": 401, "message": "a token is needed" if not token else "this token is not known"}}
+        path = path.split("?")[0]
+        if path == "/v1/whoami":
+            return 200, {"name": token or None, "role": ROLES.get(token, "admin")}
+        if path == "/v1/host":
+            return 200, HOST
+        if path == "/v1/images":
+            return 200, {"images": self.images}
+        if path.startswith("/v1/images/"):
+            name = path.rsplit("/", 1)[1]
+            self.images = [i for i in self.images if i["name"] != name]
+            if method == "DELETE":
+                return 204, None
+            self.images.append({"name": name, "size": len(body), "sha256": "ab" * 32, "source": "upload", "used_by": []})
+            return 201, self.images[-1]
+        if path == "/v1/guests" and method == "POST":
+            if self.refusal:
+                (status, message, pointer), self.refusal = self.refusal, None
+                return status, {"error": {"status": status, "reason": "x", "message": message, "pointer": pointer}}
+            guest = json.loads(body)
+            self.guests[guest["name"]] = {**GUEST, "name": guest["name"]}
+            return 201, self.guests[guest["name"]]
+        if path == "/v1/guests":
+            return 200, {"guests": [{"name": n} for n in self.guests]}
+        if method == "DELETE" and path.rsplit("/", 1)[1] in self.guests:
+            del self.guests[path.rsplit("/", 1)[1]]
+            return 204, None
+        if path.endswith("/console"):
+            return 200, {"from": 0, "next": 0, "text": ""}
+        if path.endswith("/terminal"):
+            return 503, {"error": {"status": 503, "message": "not here"}}
+        if path.startswith("/v1/guests/") and path.split("/")[3] in self.guests:
+            return 200, self.guests[path.split("/")[3]]
+        return 404, {"error": {"status": 404, "message": "there is no such resource"}}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def send(self, status, kind, data):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Security-Policy", POLICY)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def handle_any(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        name = "index.html" if self.path == "/" else self.path.removeprefix("/page/")
+        if os.path.isfile(os.path.join("mgmt/page", name)):
+            with open(os.path.join("mgmt/page", name), "rb") as f:
+                self.send(200, TYPES[os.path.splitext(name)[1]], f.read())
+            return
+        if self.path.startswith("/page/xterm"):
+            with gzip.open(os.path.join(BUILD, "gen", name + ".gz")) as f:
+                self.send(200, TYPES[os.path.splitext(name)[1]], f.read())
+            return
+        auth = self.headers.get("Authorization")
+        self.server.api.asked.append((self.command, self.path, auth, body))
+        if "Upgrade" in self.headers:
+            self.server.api.protocols.append(self.headers["Sec-WebSocket-Protocol"])
+        status, answer = self.server.api.answer(self.command, self.path, body, auth)
+        self.send(status, "application/json", b"" if answer is None else json.dumps(answer).encode())
+
+    do_GET = do_POST = do_PUT = do_DELETE = handle_any
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def api():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.api = Api()
+    server.api.port = server.server_address[1]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.api
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def page(browser, api):  # noqa: F811
+    """Nothing that the policy forbids was tried; other refusals are the tests'."""
+    browser.get("about:blank")
+    browser.get_log("browser")
+    yield Page(browser, api)
+    errors = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    assert [e for e in errors if not re.search("the server responded with a status of [45]|WebSocket connection", e)] == []
+
+
+def log_in(page, token):
+    page.wait(lambda: page.js("document.getElementById('login').open"), "the box for the token")
+    page.keys(token + Keys.ENTER)
+
+
+def test_token(page, api):
+    api.needs_token = True
+    page.open()
+    log_in(page, "wrong")
+    page.wait(lambda: "this token is not known" in page.text("#login-error"), "the API's own words")
+    log_in(page, "r-token")
+    page.one("[data-guest=hog]")
+    assert page.text("#role") == "r-token (read)" and not page.js("document.getElementById('login').open")
+    asked = len(api.asked)
+    page.wait(lambda: len(api.asked) > asked + 3, "more questions")
+    assert {auth for _, _, auth, _ in api.asked[asked:]} == {"Bearer r-token"}
+    # Kept for this tab, and nowhere else.
+    page.driver.refresh()
+    page.one("[data-guest=hog]")
+    assert page.js("sessionStorage.length") == 1 and page.js("localStorage.length") == 0 and page.js("document.cookie") == ""
+    page.one("#logout").click()
+    log_in(page, "a-token")
+    page.wait(lambda: page.text("#role") == "a-token (admin)", "the other role")
+    assert page.js("document.getElementById('token').value") == ""
+    page.driver.execute_script("sessionStorage.clear()")
+
+
+@pytest.mark.parametrize("token, may", [("r-token", set()), ("o-token", {"pause", "stop"}), ("a-token", {"pause", "stop", "delete"})])
+def test_roles(page, api, token, may):
+    api.needs_token = True
+    page.open("guest/hog/console")
+    log_in(page, token)
+    page.one("h2 .state.running")
+    for action in ("pause", "stop", "delete"):
+        button = page.one(f"[data-action={action}]")
+        assert (button.get_attribute("aria-disabled") != "true") == (action in may), action
+        if action not in may:
+            assert f'yours is "{ROLES[token]}"' in button.get_attribute("title")
+            button.click()  # says nothing, asks nothing
+    assert not [a for a in api.asked if a[0] != "GET"]
+    page.driver.execute_script("sessionStorage.clear()")
+
+
+def test_terminal_token(page, api):
+    api.needs_token = True
+    page.open("guest/hog/terminal")
+    log_in(page, "o-token")
+    page.wait(lambda: api.protocols, "the terminal's request")
+    assert api.protocols[0] == "bulkhead.console, bearer.o-token"
+    page.wait(lambda: "trying again" in page.text(".tools .status"), "what became of it")
+    page.one("#logout").click()
+    log_in(page, "r-token")
+    page.wait(lambda: 'needs the role "operate"' in page.text(".tools .status"), "the reason")
+    asked = len(api.protocols)
+    page.one(".tools [data-role=operate]").click()
+    page.keys("x")
+    assert len(api.protocols) == asked
+    page.driver.execute_script("sessionStorage.clear()")
+
+
+def choose_file(page, tmp_path, name, data):
+    path = tmp_path / name
+    path.write_bytes(data)
+    page.one("#deploy-image").send_keys(str(path))
+
+
+def test_deploy(page, api, tmp_path):
+    data = os.urandom(3 << 20)
+    page.open("deploy")
+    page.one("[data-image='echo.elf']")
+    choose_file(page, tmp_path, "my kernel (1).elf", data)
+    assert page.js("document.getElementById('deploy-name').value") == "my-kernel-1-"
+    for name, text in (("name", "rtos"), ("memory", "32M"), ("cmdline", "a=b 'c d'")):
+        page.one(f"#deploy-{name}").clear()
+        page.one(f"#deploy-{name}").send_keys(text)
+    page.one("#deploy-restart").send_keys("on failure")
+    page.wait(lambda: len(page.all("#deploy-core option")) == 3, "the cores")
+    page.one("#deploy-core").send_keys("core 1")
+    page.one(".deploy [value=net]").click()
+    page.one(".deploy [type=submit]").click()
+    page.wait(lambda: "#/guest/rtos/terminal" in page.driver.current_url, "the new guest's terminal")
+    put, post = [a for a in api.asked if a[0] != "GET"]
+    assert put[:2] == ("PUT", "/v1/images/my-kernel-1-.elf") and put[3] == data
+    assert post[:2] == ("POST", "/v1/guests") and json.loads(post[3]) == {
+        "name": "rtos", "image": "my-kernel-1-.elf", "memory": "32M", "restart": "on-failure", "core": 1, "cmdline": "a=b 'c d'",
+        "devices": ["uart", "pic", "pit", "rtc", "reset", "exit", "net"]}
+
+
+@pytest.mark.parametrize("pointer", ["/memory", "/name", "/image", "/core", "/cmdline", "/restart", "/devices/1", "/weight", None])
+def test_refused(page, api, pointer):
+    """The API's words stand at the field that they are about."""
+    api.refusal = (409, "<b>memory</b> is short: 6 MB are free", pointer)
+    page.open("deploy")
+    page.one("#deploy-stored [value='echo.elf']").click()
+    page.one(".deploy [type=submit]").click()
+    page.wait(lambda: "is short" in page.text(".deploy .error:not([hidden])"), "the refusal")
+    name = pointer.split("/")[1] if pointer else None
+    shown = page.all(".deploy .error:not([hidden])")
+    assert [e.text for e in shown] == ["<b>memory</b> is short: 6 MB are free"]
+    if name in (None, "weight"):
+        assert not page.all("[aria-invalid=true]")
+    else:
+        assert shown[0].get_attribute("id") == f"{name}-error"
+        assert [e.get_attribute("id") for e in page.all("[aria-invalid=true]")] == [f"deploy-{name}"]
+    page.one(".deploy [type=submit]").click()
+    page.wait(lambda: "#/guest/echo/terminal" in page.driver.current_url, "the second try")
+
+
+def test_drop_and_images(page, api):
+    page.open("deploy")
+    page.one("[data-image='echo.elf'] [aria-disabled=true]").click()
+    assert "came with the ISO" in page.one("[data-delete='echo.elf']").get_attribute("title")
+    page.js("""(() => { const t = new DataTransfer(); t.items.add(new File(["x".repeat(5000)], "dropped.bin"));
+               document.querySelector(".deploy").dispatchEvent(new DragEvent("drop", {dataTransfer: t, bubbles: true, cancelable: true})); })()""")
+    page.wait(lambda: page.js("document.getElementById('deploy-name').value") == "dropped", "its name")
+    page.one(".deploy [type=submit]").click()
+    page.wait(lambda: "#/guest/dropped/terminal" in page.driver.current_url, "the new guest")
+    page.open("deploy")
+    page.one("[data-delete='dropped.bin']").click()
+    page.driver.switch_to.alert.accept()
+    page.wait(lambda: not page.all("[data-image='dropped.bin']"), "that it is gone")
+    assert [a[:2] for a in api.asked if a[0] == "DELETE"] == [("DELETE", "/v1/images/dropped.bin")]
+
+
+def test_delete_guest(page, api):
+    page.open("guest/hog/console")
+    page.one("[data-action=delete]").click()
+    page.driver.switch_to.alert.dismiss()
+    assert "hog" in api.guests
+    page.one("[data-action=delete]").click()
+    page.driver.switch_to.alert.accept()
+    page.wait(lambda: page.driver.current_url.endswith("#/") and "hog" not in api.guests, "that it is gone")
+    page.wait(lambda: page.all(".guests") and not page.all("[data-guest]"), "the list without it")
