@@ -20,7 +20,7 @@ from appliance import BUILD, LIMIT
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--hide-scrollbars", "--window-size=1200,850")
 # Refusals are part of the interface; the browser writes them to its console nevertheless.
-EXPECTED = re.compile(r"the server responded with a status of 409|/v1/guests/nobody.* a status of 404|/v1/whoami.* a status of 404|xterm\.js .*willReadFrequently")
+EXPECTED = re.compile(r"the server responded with a status of 409|/v1/guests/(nobody|fresh).* a status of 404|/v1/whoami.* a status of 404|xterm\.js .*willReadFrequently")
 
 
 @pytest.fixture(scope="module")

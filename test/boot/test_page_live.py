@@ -1,9 +1,12 @@
 """What the page shows as it happens: terminal, plots, events; and all of it by keyboard."""
+import os
 import re
+import shutil
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from appliance import BUILD
 from test_page import browser, page  # noqa: F401 (fixtures)
 
 
@@ -100,3 +103,33 @@ def test_keys(page):  # noqa: F811
         seen.add(page.js("document.activeElement.textContent.trim()"))
         assert page.js("getComputedStyle(document.activeElement).outlineStyle") != "none"
     assert {"Bulkhead", "Guests", "Deploy", "Events", "Log"} <= seen
+
+
+def test_deploy_and_delete(page, m, tmp_path):  # noqa: F811
+    """A file becomes a guest that answers; then both go. A refusal stands at its field."""
+    page.open("deploy")
+    page.wait(lambda: page.all("[data-image]"), "the images")
+    assert [r.get_attribute("data-image") for r in page.all("[data-image]")] == [i["name"] for i in m.get("/v1/images")["images"]]
+    image = shutil.copy(os.path.join(BUILD, "guests", "echo.elf"), tmp_path / "sent.elf")
+    page.one("#deploy-image").send_keys(str(image))
+    for name, text in (("name", "fresh"), ("memory", "3000M")):
+        page.one(f"#deploy-{name}").clear()
+        page.one(f"#deploy-{name}").send_keys(text)
+    page.one(".deploy [type=submit]").click()
+    page.wait(lambda: page.text("#memory-error"), "that the memory is short")
+    assert page.js("document.activeElement.id") == "deploy-memory"
+    page.one("#deploy-memory").clear()
+    page.one("#deploy-memory").send_keys("4M")
+    page.one(".deploy [type=submit]").click()
+    page.wait(lambda: "#/guest/fresh/terminal" in page.driver.current_url, "the new guest's terminal")
+    page.wait(lambda: "echo: ready" in terminal_text(page), "its first words")
+    assert m.guest("fresh")["configuration"]["memory"] == 4 << 20
+    page.one("[data-action=delete]").click()
+    page.driver.switch_to.alert.accept()
+    page.wait(lambda: page.driver.current_url.endswith("#/"), "that it is deleted")
+    assert "fresh" not in [g["name"] for g in m.get("/v1/guests")["guests"]]
+    page.open("deploy")
+    page.one("[data-delete='sent.elf'][data-role]").click()
+    page.driver.switch_to.alert.accept()
+    page.wait(lambda: not page.all("[data-image='sent.elf']"), "that the image is gone")
+    page.screenshot("deploy")

@@ -274,16 +274,16 @@ static void refused_frames(void **state)
         size_t n;
         uint16_t code;
     } bad[] = {
-        {"\x82\x01x", 3, 1002},                                 /* not masked */
-        {"\xc2\x81\0\0\0\0x", 7, 1002},                         /* RSV1 */
-        {"\x83\x81\0\0\0\0x", 7, 1002},                         /* reserved opcode */
-        {"\x80\x81\0\0\0\0x", 7, 1002},                         /* goes on with nothing */
-        {"\x09\x80\0\0\0\0", 6, 0},                             /* a ping in parts */
-        {"\x82\xfe\0\x05\0\0\0\0abcde", 13, 0},                 /* length in a longer form */
-        {"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0", 14, 0},          /* length with its sign */
-        {"\x82\xff\0\0\0\0\xff\xff\xff\xff\0\0\0\0", 14, 1009}, /* 4 GB */
-        {"\x81\x81\0\0\0\0x", 7, 1003},                         /* text */
-        {"\x88\x82\0\0\0\0\x03\xed", 8, 1002},                  /* 1005 is never said */
+        {"\x82\x01x", 3, 1002},                                  /* not masked */
+        {"\xc2\x81\0\0\0\0x", 7, 1002},                          /* RSV1 */
+        {"\x83\x81\0\0\0\0x", 7, 1002},                          /* reserved opcode */
+        {"\x80\x81\0\0\0\0x", 7, 1002},                          /* goes on with nothing */
+        {"\x09\x80\0\0\0\0", 6, 0},                              /* a ping in parts */
+        {"\x82\xfe\0\x05\0\0\0\0abcde", 13, 0},                  /* length in a longer form */
+        {"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0", 14, 0},           /* length with its sign */
+        {"\x82\xff\0\0\0\0\xff\xff\xff\xff\0\0\0\0x", 15, 1009}, /* 4 GB */
+        {"\x81\x81\0\0\0\0x", 7, 1003},                          /* text */
+        {"\x88\x82\0\0\0\0\x03\xed", 8, 1002},                   /* 1005 is never said */
     };
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
