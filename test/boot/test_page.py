@@ -88,6 +88,9 @@ def requests(driver):
 @pytest.fixture
 def page(browser, m):
     """After each test: nothing went wrong in the browser, and it has asked nobody but the appliance."""
+    if m.token:  # as if it had been typed in this tab
+        browser.get(f"http://127.0.0.1:{m.port}/page/style.css")
+        browser.execute_script("sessionStorage.setItem('bulkhead-token', arguments[0])", m.token)
     browser.get("about:blank")
     browser.get_log("browser")
     requests(browser)  # those before: the browser's own start page

@@ -14,6 +14,13 @@ CONFIG = {"guests": [
 PATH = "/v1/guests/echo/terminal"
 
 
+class Stranger:
+    token = ""
+
+    def __init__(self, port):
+        self.port = port
+
+
 @pytest.fixture(scope="module")
 def m(start):
     machine = start(CONFIG, cpus=2)
@@ -22,28 +29,34 @@ def m(start):
 
 
 def test_opening(m):
-    with WebSocket(m.port, PATH, "bulkhead.console, bearer.none") as w:
+    with WebSocket(m, PATH, "bulkhead.console, chat") as w:
         assert w.accepted() and w.headers["sec-websocket-protocol"] == "bulkhead.console" and "content-length" not in w.headers
-    with WebSocket(m.port, PATH, None) as w:
+    with WebSocket(m, PATH, None) as w:
         assert w.accepted() and "sec-websocket-protocol" not in w.headers
     origin = f"Origin: http://127.0.0.1:{m.port}\r\n"
-    with WebSocket(m.port, PATH, headers=origin.replace(f"127.0.0.1:{m.port}", "x")) as w:
+    with WebSocket(m, PATH, headers=origin.replace(f"127.0.0.1:{m.port}", "x")) as w:
         assert w.accepted()
     for path, protocols, headers, status in ((PATH, "chat", "", 400), (PATH, None, "Origin: http://evil.example\r\n", 403), ("/v1/guests/no/terminal", None, "", 404),
                                              ("/v1/guests/hog/terminal", None, "", 409), (PATH, None, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", 400)):
-        with WebSocket(m.port, path, protocols, headers) as w:
+        with WebSocket(m, path, protocols, headers) as w:
             assert w.status == status and "sec-websocket-accept" not in w.headers
             body = json.loads(w.input.read(int(w.headers["content-length"])))
             assert body["error"]["status"] == status
     status, headers, _ = m.request("GET", PATH)
     assert status == 426 and headers["Upgrade"] == "websocket" and headers["Sec-WebSocket-Version"] == "13"
     assert m.request("POST", PATH)[0] == 405
+    # A wrong token, and none.
+    for protocols, wrong in (("bulkhead.console, bearer.wrong", "not known"), ("bulkhead.console", "is needed"), ("bulkhead.console, bearer." + "a" * 121, "not known")):
+        with WebSocket(Stranger(m.port), PATH, protocols) as w:
+            assert w.status == (401 if m.token else 101)
+            if m.token:
+                assert wrong in w.input.read(int(w.headers["content-length"])).decode()
     # An upgrade that nobody here knows is a request like another.
     assert m.request("GET", "/healthz", headers={"Connection": "Upgrade", "Upgrade": "h2c"})[0] == 200
 
 
 def test_both_ways_and_history(m):
-    with WebSocket(m.port, PATH) as w:
+    with WebSocket(m, PATH) as w:
         w.until(rb"echo: ready[^>]*> $")
         w.type(b"echo one\r")
         w.until(rb"> echo one\r\none\r\n> $")
@@ -55,14 +68,14 @@ def test_both_ways_and_history(m):
         first = w.seen
         w.send(frame(CLOSE, b"\x03\xe8"))
         assert w.closed() == 1000
-    with WebSocket(m.port, PATH) as w:
+    with WebSocket(m, PATH) as w:
         w.until(rb"\r\ntwo\r\n> $")
         assert w.seen == first
         assert w.seen.decode() == m.get("/v1/guests/echo/console?format=json")["text"]
 
 
 def test_two_at_once(m):
-    with WebSocket(m.port, PATH) as a, WebSocket(m.port, PATH) as b:
+    with WebSocket(m, PATH) as a, WebSocket(m, PATH) as b:
         a.type(b"echo from a\r")
         b.until(rb"\r\nfrom a\r\n> $")
         b.type(b"echo from b\r")
@@ -72,7 +85,7 @@ def test_two_at_once(m):
 def test_nothing_is_lost(m):
     """More than all buffers between us and the guest hold, to a guest that is paused meanwhile."""
     lines = [f"echo {n:04} {'abcdefghijklmnopqrstuvwxyz' * 2}\r".encode() for n in range(150)]
-    with WebSocket(m.port, PATH) as w:
+    with WebSocket(m, PATH) as w:
         w.until(rb"> $")
         m.request("POST", "/v1/guests/echo/actions", '{"action": "pause"}')
         m.wait_state("echo", "paused")
@@ -90,7 +103,7 @@ def test_nothing_is_lost(m):
 
 
 def test_restart_keeps_it_open(m):
-    with WebSocket(m.port, PATH) as w:
+    with WebSocket(m, PATH) as w:
         w.until(rb"> $")
         w.seen = b""
         w.type(b"triple\r")
@@ -111,11 +124,11 @@ def test_wrong_frames(m):
              (frame(BINARY, b"x" * 4097), 1009), (frame(BINARY, b"x", length=1 << 40), 1009), (b"\x82\xfe\x00\x05", 0), (frame(CLOSE, b"\x03\xed"), 1002),
              (b"\xff" * 2000, 0), (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1002)]
     for data, code in wrong:
-        with WebSocket(m.port, PATH) as w:
+        with WebSocket(m, PATH) as w:
             w.send(data)
             assert w.closed() == code, data[:16]
     assert m.get("/v1/guests/echo/console?format=json")["next"] == before
-    with WebSocket(m.port, PATH) as w:
+    with WebSocket(m, PATH) as w:
         w.send(frame(BINARY, b"\b" * 4096))
         w.send(frame(PING, b"alive"))
         while (got := w.read()) != (PONG, b"alive"):
@@ -125,7 +138,7 @@ def test_wrong_frames(m):
 def test_garbage(m):
     noise = os.urandom(20000)
     for n in range(12):
-        with WebSocket(m.port, PATH) as w:
+        with WebSocket(m, PATH) as w:
             try:
                 # Not in frames that reach the guest: an unmasked one ends it soon.
                 w.send(bytes([0x82, 0x01]) + noise[n * 1000:])
@@ -137,7 +150,7 @@ def test_garbage(m):
 
 def test_half_closed_and_cut(m):
     """What was typed before the end still reaches the guest."""
-    with WebSocket(m.port, PATH) as w:
+    with WebSocket(m, PATH) as w:
         w.until(rb"> $")
         w.type(b"echo last words\r")
         w.socket.shutdown(socket.SHUT_WR)
@@ -145,23 +158,23 @@ def test_half_closed_and_cut(m):
             pass
     m.wait_for("/v1/guests/echo/console?format=json", lambda c: "\r\nlast words\r\n> " in c["text"], "what was typed last")
     for _ in range(20):  # more than there are places
-        w = WebSocket(m.port, PATH)
+        w = WebSocket(m, PATH)
         assert w.accepted()
         w.input.close()
         w.socket.close()
-    with WebSocket(m.port, PATH) as w:
+    with WebSocket(m, PATH) as w:
         w.until(rb"last words\r\n> $")
 
 
 def test_counts_as_a_stream(m):
-    open_ones = [WebSocket(m.port, PATH) for _ in range(8)]
+    open_ones = [WebSocket(m, PATH) for _ in range(8)]
     assert all(w.accepted() for w in open_ones)
-    with WebSocket(m.port, PATH) as w:
+    with WebSocket(m, PATH) as w:
         assert w.status == 503
     assert m.request("GET", "/v1/events")[0] == 503
     for w in open_ones:
         w.until(rb"> $")
         w.send(frame(CLOSE))
         assert w.closed() == 0
-    with WebSocket(m.port, PATH) as w:
+    with WebSocket(m, PATH) as w:
         assert w.accepted()

@@ -20,8 +20,13 @@ def frame(first, payload=b"", mask=b"\x01\x02\x03\x04", length=None):
 
 
 class WebSocket:
-    def __init__(self, port, path, protocols="bulkhead.console", headers=""):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+    def __init__(self, m, path, protocols="bulkhead.console", headers=""):
+        """Shows the machine's token as browsers have to, with the subprotocols; where none are offered, as others do."""
+        if protocols and m.token:
+            protocols += f", bearer.{m.token}"
+        elif m.token:
+            headers += f"Authorization: Bearer {m.token}\r\n"
+        self.socket = socket.create_connection(("127.0.0.1", m.port), timeout=LIMIT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.input = self.socket.makefile("rb")
         self.key = base64.b64encode(os.urandom(16)).decode()
