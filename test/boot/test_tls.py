@@ -15,7 +15,8 @@ from appliance import LIMIT
 
 FINGERPRINT = r"management certificate: sha256 ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})"
 NO_RANDOM = "corei7_sandy_bridge_2600k"  # VT-x, but neither RDRAND nor RDSEED
-GUESTS = {"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0}]}
+# Who may do what is another test's.
+GUESTS = {"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0}], "management": {"auth": "none"}}
 
 
 @pytest.fixture(scope="module")
@@ -525,7 +526,7 @@ def make(directory, name, kind=("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), is
 
 
 def configured(start, cert, key, **management):
-    return start({"guests": [], "management": {"certificate": "tls/cert", "key": "tls/key", **management}}, cpus=1, wait=False, files={"tls/cert": cert, "tls/key": key})
+    return start({"guests": [], "management": {"auth": "none", "certificate": "tls/cert", "key": "tls/key", **management}}, cpus=1, wait=False, files={"tls/cert": cert, "tls/key": key})
 
 
 @pytest.mark.parametrize("kind", [("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), ("ec", "-pkeyopt", "ec_paramgen_curve:P-384"), ("rsa:2048",)],
@@ -588,14 +589,14 @@ def test_broken(start, pair, what):
 
 
 def test_missing_module(start):
-    m = start({"guests": [], "management": {"certificate": "nowhere", "key": "neither"}}, cpus=1, wait=False)
+    m = start({"guests": [], "management": {"auth": "none", "certificate": "nowhere", "key": "neither"}}, cpus=1, wait=False)
     m.wait_serial(r'no HTTPS: "nowhere" is not among the boot modules')
     m.stop()
 
 
 @pytest.mark.parametrize("http_mode", ["plain", "redirect"])
 def test_without_random_numbers(start, http_mode):
-    m = start({"guests": [], "management": {"http": http_mode}}, cpus=1, model=NO_RANDOM)
+    m = start({"guests": [], "management": {"auth": "none", "http": http_mode}}, cpus=1, model=NO_RANDOM)
     m.wait_serial("no HTTPS: this CPU has neither RDSEED nor RDRAND")
     status, _, body = m.request("GET", "/healthz")
     if http_mode == "plain":
@@ -611,7 +612,7 @@ def test_without_random_numbers(start, http_mode):
 
 @pytest.fixture(scope="module")
 def redirecting(start):
-    return start({"guests": [], "management": {"http": "redirect", "hostname": "tower"}}, cpus=1)
+    return start({"guests": [], "management": {"auth": "none", "http": "redirect", "hostname": "tower"}}, cpus=1)
 
 
 @pytest.mark.parametrize("host,target,location", [
@@ -651,7 +652,7 @@ def test_host_name(redirecting, tmp_path):
 
 
 def test_http_off(start):
-    m = start({"guests": [], "management": {"http": "off"}}, cpus=1)
+    m = start({"guests": [], "management": {"auth": "none", "http": "off"}}, cpus=1)
     with connect(m) as s:
         assert get(s, "/healthz")[0] == 200
     s = patiently(m, lambda: socket.create_connection(("127.0.0.1", m.port), timeout=LIMIT))
