@@ -280,6 +280,8 @@ static void answer_without_api(struct connection *c)
     }
     api_error(&c->response, c->body, sizeof(c->body), false, 503, why);
     send_response(c);
+}
+
 static bool upgrade(struct connection *c)
 {
     unsigned guest = c->response.stream.guest;
@@ -334,6 +336,15 @@ static const char *refusal(const struct http_request *r)
     }
 }
 
+static void refuse_request(struct connection *c)
+{
+    c->close = true;
+    if (is_shut_out(c))
+        answer_without_api(c);
+    else
+        refuse(c, c->request.status, refusal(&c->request));
+}
+
 static void go_on(struct connection *c)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -377,7 +388,7 @@ static void parse_pending(struct connection *c)
             c->close = !c->request.keep_alive;
             answer(c, false, false);
         } else if (c->request.state == HTTP_BAD) {
-            refuse(c, c->request.status, refusal(&c->request));
+            refuse_request(c);
         } else if (!c->pending && http_take_continue(&c->request)) {
             go_on(c);
         }
