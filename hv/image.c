@@ -39,6 +39,14 @@ static struct abi_boot_module *find_module(const char *name)
     return NULL;
 }
 
+void image_hide(const char *name)
+{
+    struct abi_boot_module *k = name[0] ? find_module(name) : NULL;
+
+    if (k)
+        *k = guest_images_page()->modules[--guest_images_page()->module_count];
+}
+
 static bool name_is_good(const char *name)
 {
     for (size_t i = 0; i < ABI_IMAGE_NAME_MAX; i++)
@@ -174,8 +182,13 @@ void image_release(const struct guest *g)
 
 bool image_source(const char *name, const uint8_t **data, uint64_t *size)
 {
-    const struct abi_image *k;
+    const struct abi_image *k = find_ready(name);
 
+    if (k) { /* no module that can be seen has its name */
+        *data = memory[k - slot_of(0)].data;
+        *size = k->size;
+        return true;
+    }
     for (unsigned i = 0; i < arch_module_count(); i++) {
         const struct arch_module *m = arch_module(i);
 
@@ -185,10 +198,5 @@ bool image_source(const char *name, const uint8_t **data, uint64_t *size)
             return true;
         }
     }
-    k = find_ready(name);
-    if (!k)
-        return false;
-    *data = memory[k - slot_of(0)].data;
-    *size = k->size;
-    return true;
+    return false;
 }

@@ -16,6 +16,10 @@ int64_t image_drop(struct guest *m, uint64_t slot);
 /* The management guest starts anew: what it was filling is dropped. */
 void image_drop_unfinished(struct guest *m);
 
+/* A boot module that is nobody's image: it is not listed, and no guest that comes over the network
+ * can be made of it. Boot core. */
+void image_hide(const char *name);
+
 /* Makes the guest a user of its image and modules. -E_NOENT: the name of the one that is not there
  * is in *name; -E_STATE: it was uploaded, and without `planned` only boot modules serve. */
 int image_take(const struct guest *g, bool planned, const char **name) MUST_CHECK;

@@ -6,6 +6,7 @@
 #include "hv/guest_files.h"
 #include "hv/guest_life.h"
 #include "hv/hostmem.h"
+#include "hv/image.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/net.h"
@@ -157,6 +158,7 @@ static void describe_host(const struct boot_info *b, const struct config *c)
     memcpy(h->netmask, m->netmask, sizeof(h->netmask));
     memcpy(h->gateway, m->gateway, sizeof(h->gateway));
     h->management = m->service;
+    image_hide(m->service.key);
     backend->describe(h);
 }
 

@@ -2,6 +2,7 @@
 
 #include "hv/fmt.h"
 #include "lwip/altcp_tcp.h"
+#include "mgmt/connection.h"
 #include "mgmt/port.h"
 #include "mgmt/tls.h"
 #include "mgmt/terminal.h"
@@ -10,8 +11,6 @@
 #include <string.h>
 
 #define PORT              80u
-#define BODY_SIZE         (256u << 10)
-#define HEAD_SIZE         800u
 #define POLL_HALF_SECONDS 2
 /* For one request to arrive whole, and for a client to take its answer; between two requests. */
 #define REQUEST_MS        10000u
@@ -28,42 +27,12 @@
 #define CHUNK_HEAD        8u /* "00000a\r\n" */
 #define CHUNK_MAX         (32u << 10)
 
-enum phase {
-    PHASE_FREE,
-    PHASE_READING,
-    PHASE_WAITING,
-    PHASE_SENDING,
-    PHASE_STREAMING,
-    PHASE_LINGERING
-};
-
-static struct connection {
-    enum phase phase;
-    struct altcp_pcb *pcb;
-    struct pbuf *pending; /* received, not yet parsed */
-    u16_t used;           /* of pending's first buffer */
-    uint32_t since;       /* when the phase began, ms */
-    bool tls;             /* what was written is lwIP's: how much is acknowledged is not known */
-    bool close, started;  /* close after this answer; a byte of the request has come */
-    bool ended;           /* the client will send no more */
-    bool chunked;         /* the stream is sent in chunks: not to clients of HTTP/1.0 */
-    bool upgraded;        /* speaks frames: `terminal` is open */
-    u16_t interim;        /* bytes of "100 Continue" that are not acknowledged yet */
-    struct http_request request;
-    struct upload upload;
-    struct api_response response;
-    char head[HEAD_SIZE];
-    const char *content; /* the body, or a file */
-    size_t head_len, body_len, queued, acked;
-    struct terminal terminal;
-    char body[BODY_SIZE];
-} connections[SERVER_CONNECTIONS];
-
+static struct connection connections[SERVER_CONNECTIONS];
 static const struct api_view *view;
 
 static void advance(struct connection *c);
 
-static void enter(struct connection *c, enum phase p)
+void connection_enter(struct connection *c, enum phase p)
 {
     c->phase = p;
     c->since = port_ms();
@@ -106,110 +75,6 @@ static err_t finish(struct connection *c)
     return ERR_ABRT;
 }
 
-/* Queues as much of head and content as lwIP takes. The buffers stay untouched until all is
- * acknowledged, so nothing is copied. */
-static void push(struct connection *c)
-{
-    size_t total = c->head_len + c->body_len;
-
-    while (c->queued < total) {
-        bool head = c->queued < c->head_len;
-        const char *from = head ? c->head + c->queued : c->content + (c->queued - c->head_len);
-        size_t n = head ? c->head_len - c->queued : total - c->queued;
-
-        if (n > altcp_sndbuf(c->pcb))
-            n = altcp_sndbuf(c->pcb);
-        if (n > UINT16_MAX)
-            n = UINT16_MAX;
-        if (n == 0 ||
-            altcp_write(c->pcb, from, (u16_t)n, c->queued + n < total ? TCP_WRITE_FLAG_MORE : 0))
-            break; /* tried again when something is acknowledged, and from altcp_poll */
-        c->queued += n;
-    }
-    (void)altcp_output(c->pcb);
-}
-
-/* Of files: they are asked for again each time, and sent only after an update. The page may load
- * nothing but what this server has, and nobody may put it into a frame. */
-static size_t put_file_fields(char *buf, size_t size, const struct api_response *r)
-{
-    return fmt(buf, size,
-               "Cache-Control: no-cache\r\nETag: \"%s\"\r\n"
-               "Content-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'none'; "
-               "frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n%s%s%s",
-               r->etag, r->encoding ? "Content-Encoding: " : "", r->encoding ? r->encoding : "",
-               r->encoding ? "\r\n" : "");
-}
-
-static void count_answer(unsigned status)
-{
-    for (unsigned i = 0; i < API_STATUSES_MAX; i++) {
-        struct api_answered *a = &view->answered[i];
-
-        if (a->status == 0)
-            a->status = status;
-        if (a->status == status) {
-            a->count++;
-            return;
-        }
-    }
-}
-
-static void begin_sending(struct connection *c, size_t body_len)
-{
-    c->body_len = body_len;
-    c->queued = c->acked = 0;
-    enter(c, PHASE_SENDING);
-    push(c);
-}
-
-static bool is_stream(const struct api_response *r)
-{
-    return r->stream.more || r->upgrade;
-}
-
-static void send_response(struct connection *c)
-{
-    struct api_response *r = &c->response;
-    size_t len = r->file ? r->file_len : r->body.len;
-    char extra[320] = "", length[48] = "";
-    size_t n = r->file ? put_file_fields(extra, sizeof(extra), r)
-                       : fmt(extra, sizeof(extra), "Cache-Control: no-store\r\n");
-
-    if (r->upgrade)
-        n = websocket_put_fields(&c->request.websocket, extra, sizeof(extra));
-    if (r->status == 426)
-        n += fmt(extra + n, sizeof(extra) - n,
-                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
-    if (r->challenge)
-        n += fmt(extra + n, sizeof(extra) - n, "WWW-Authenticate: Bearer realm=\"bulkhead\"\r\n");
-    if (r->retry_s)
-        n += fmt(extra + n, sizeof(extra) - n, "Retry-After: %u\r\n", r->retry_s);
-    if (r->allow[0])
-        n += fmt(extra + n, sizeof(extra) - n, "Allow: %s\r\n", r->allow);
-    if (r->location[0])
-        n += fmt(extra + n, sizeof(extra) - n, "Location: %s\r\n", r->location);
-    if (r->has_next)
-        (void)fmt(extra + n, sizeof(extra) - n, "Bulkhead-Next: %lu\r\n", r->next);
-    if (r->stream.more)
-        c->close = true;
-    c->chunked = r->stream.more && c->request.parser.http_minor >= 1;
-    if (c->chunked)
-        (void)str_copy(length, sizeof(length), "Transfer-Encoding: chunked");
-    else if (!is_stream(r) && r->status != 204)
-        (void)fmt(length, sizeof(length), "Content-Length: %zu", len);
-    c->head_len =
-        fmt(c->head, sizeof(c->head),
-            "HTTP/1.1 %u %s\r\nContent-Type: %s\r\n%s%s%sConnection: %s\r\n\r\n", r->status,
-            http_reason(r->status), r->type, length, length[0] ? "\r\n" : "", extra,
-            r->upgrade ? "Upgrade"
-            : c->close ? "close"
-                       : "keep-alive");
-    count_answer(r->status);
-    c->content = r->file ? r->file : c->body;
-    begin_sending(c, c->request.method == HTTP_HEAD || r->status == 304 ? 0 : len);
-}
-
 static uint32_t patience(const struct api_response *r)
 {
     return r->wait == API_WAIT_GONE ? DELETION_MS : WAIT_MS;
@@ -221,65 +86,8 @@ static unsigned count_streams(void)
 
     for (unsigned i = 0; i < SERVER_CONNECTIONS; i++)
         n += (connections[i].phase == PHASE_SENDING || connections[i].phase == PHASE_STREAMING) &&
-             is_stream(&connections[i].response);
+             connection_is_stream(&connections[i].response);
     return n;
-}
-
-/* A name or address as it may stand in a URL, without the port. */
-static size_t host_length(const char *host)
-{
-    size_t n = 0;
-
-    if (host[0] == '[') {
-        while (host[n] && host[n] != ']')
-            n++;
-        return host[n] ? n + 1 : 0;
-    }
-    while ((host[n] >= '0' && host[n] <= '9') ||
-           ((host[n] | 0x20) >= 'a' && (host[n] | 0x20) <= 'z') || host[n] == '.' || host[n] == '-')
-        n++;
-    return host[n] == 0 || host[n] == ':' ? n : 0;
-}
-
-static void redirect(struct connection *c)
-{
-    const struct http_request *r = &c->request;
-    const char *target = r->target[0] == '/' ? r->target : "/";
-    size_t n = host_length(r->host);
-
-    if (n == 0) {
-        api_error(&c->response, c->body, sizeof(c->body), false, 400,
-                  "HTTPS only, and Host does not say where");
-        send_response(c);
-        return;
-    }
-    memset(&c->response, 0, sizeof(c->response));
-    c->head_len = fmt(c->head, sizeof(c->head),
-                      "HTTP/1.1 308 %s\r\nLocation: https://%.*s%s\r\nContent-Length: 0\r\n"
-                      "Cache-Control: no-store\r\nConnection: %s\r\n\r\n",
-                      http_reason(308), (int)n, r->host, target, c->close ? "close" : "keep-alive");
-    count_answer(308);
-    begin_sending(c, 0);
-}
-
-/* This connection gets the same whatever it asks for. */
-static bool is_shut_out(const struct connection *c)
-{
-    return tls_refusal() || (!c->tls && view->host->management.http == ABI_HTTP_REDIRECT);
-}
-
-static void answer_without_api(struct connection *c)
-{
-    const char *why = tls_refusal();
-
-    if (!why && !tls_works())
-        why = "this CPU can make no keys for HTTPS, and HTTP is not switched on";
-    if (!why) {
-        redirect(c);
-        return;
-    }
-    api_error(&c->response, c->body, sizeof(c->body), false, 503, why);
-    send_response(c);
 }
 
 static bool upgrade(struct connection *c)
@@ -291,58 +99,20 @@ static bool upgrade(struct connection *c)
 
 static void answer(struct connection *c, bool waited, bool timed_out)
 {
-    if (is_shut_out(c)) {
-        answer_without_api(c);
+    if (connection_is_shut_out(c)) {
+        connection_answer_without_api(c);
         return;
     }
     api_handle(view, &c->request, c->body, sizeof(c->body), &c->response, waited, timed_out);
-    if (is_stream(&c->response) && count_streams() >= STREAMS_MAX)
+    if (connection_is_stream(&c->response) && count_streams() >= STREAMS_MAX)
         api_error(&c->response, c->body, sizeof(c->body), false, 503, "8 streams are open");
     c->upgraded = c->response.upgrade && upgrade(c);
     if (c->response.upgrade && !c->upgraded)
         api_error(&c->response, c->body, sizeof(c->body), false, 503, "no memory for a terminal");
     if (c->response.wait)
-        enter(c, PHASE_WAITING);
+        connection_enter(c, PHASE_WAITING);
     else
-        send_response(c);
-}
-
-static void refuse(struct connection *c, unsigned status, const char *message)
-{
-    c->close = true;
-    c->response = (struct api_response){.status = status};
-    api_error(&c->response, c->body, sizeof(c->body), false, status, message);
-    c->response.challenge = status == 401;
-    send_response(c);
-}
-
-static const char *refusal(const struct http_request *r)
-{
-    if (r->why[0])
-        return r->why;
-    switch (r->status) {
-    case 411:
-        return "Content-Length must say how long the body is";
-    case 413:
-        return "the body exceeds 8192 bytes";
-    case 414:
-        return "the request target exceeds 256 bytes";
-    case 431:
-        return "the header fields exceed 4096 bytes";
-    case 501:
-        return "unknown method";
-    default:
-        return "not an HTTP/1.1 request";
-    }
-}
-
-static void refuse_request(struct connection *c)
-{
-    c->close = true;
-    if (is_shut_out(c))
-        answer_without_api(c);
-    else
-        refuse(c, c->request.status, refusal(&c->request));
+        connection_send(c);
 }
 
 static void go_on(struct connection *c)
@@ -381,14 +151,14 @@ static void parse_pending(struct connection *c)
             http_feed(&c->request, (const char *)p->payload + c->used, (size_t)(p->len - c->used));
 
         if (!c->started || c->request.streaming)
-            enter(c, PHASE_READING); /* an upload lasts as long as it goes on */
+            connection_enter(c, PHASE_READING); /* an upload lasts as long as it goes on */
         c->started = true;
         use_pending(c, n);
         if (c->request.state == HTTP_READY) {
             c->close = !c->request.keep_alive;
             answer(c, false, false);
         } else if (c->request.state == HTTP_BAD) {
-            refuse_request(c);
+            connection_refuse_request(c);
         } else if (!c->pending && http_take_continue(&c->request)) {
             go_on(c);
         }
@@ -452,7 +222,7 @@ static void stream(struct connection *c)
         c->content = c->body;
         n = CHUNK_HEAD + n + 2;
     }
-    begin_sending(c, n);
+    connection_begin_sending(c, n);
 }
 
 static err_t linger(struct connection *c)
@@ -468,7 +238,7 @@ static err_t linger(struct connection *c)
         tls_close_notify(c->pcb);
     else if (altcp_shutdown(c->pcb, 0, 1) != ERR_OK)
         return finish(c);
-    enter(c, PHASE_LINGERING);
+    connection_enter(c, PHASE_LINGERING);
     return ERR_OK;
 }
 
@@ -493,11 +263,11 @@ static err_t on_sent(void *arg, struct altcp_pcb *pcb, u16_t len)
     c->acked += (u16_t)(len - interim);
     c->since = port_ms();
     if (!is_sent(c)) {
-        push(c);
+        connection_push(c);
         return ERR_OK;
     }
     if (c->upgraded || (c->response.stream.more && c->request.method != HTTP_HEAD && !c->ended)) {
-        enter(c, PHASE_STREAMING);
+        connection_enter(c, PHASE_STREAMING);
         stream(c);
         return ERR_OK;
     }
@@ -507,7 +277,7 @@ static err_t on_sent(void *arg, struct altcp_pcb *pcb, u16_t len)
         return finish(c);
     http_next(&c->request);
     c->started = false;
-    enter(c, PHASE_READING);
+    connection_enter(c, PHASE_READING);
     advance(c);
     return c->phase == PHASE_READING && c->ended ? finish(c) : ERR_OK;
 }
@@ -556,7 +326,7 @@ static err_t on_poll(void *arg, struct altcp_pcb *pcb)
     switch (c->phase) {
     case PHASE_READING:
         if (c->started && age > REQUEST_MS)
-            refuse(c, 408, "the request did not arrive within 10 seconds");
+            connection_refuse(c, 408, "the request did not arrive within 10 seconds");
         else if (!c->started && age > IDLE_MS)
             return finish(c);
         break;
@@ -567,7 +337,7 @@ static err_t on_poll(void *arg, struct altcp_pcb *pcb)
             release(c);
             return ERR_ABRT;
         }
-        push(c);
+        connection_push(c);
         break;
     case PHASE_LINGERING:
         if (age > LINGER_MS)
@@ -618,11 +388,12 @@ bool server_adopt(struct altcp_pcb *pcb, bool tls)
     c->tls = tls;
     c->close = c->started = c->ended = false;
     c->interim = 0;
+    c->view = view;
     c->upload.view = view;
     c->upload.active = false;
-    http_init(&c->request, is_shut_out(c) ? NULL : &upload_sink, &c->upload);
+    http_init(&c->request, connection_is_shut_out(c) ? NULL : &upload_sink, &c->upload);
     c->request.client = client_of(altcp_get_ip(pcb, 0));
-    enter(c, PHASE_READING);
+    connection_enter(c, PHASE_READING);
     altcp_arg(pcb, c);
     altcp_recv(pcb, on_recv);
     altcp_sent(pcb, on_sent);

@@ -4,7 +4,7 @@ LLHTTP_C := /usr/share/llhttp/api.c /usr/share/llhttp/http.c /usr/share/llhttp/l
 MGMT_TEST_CFLAGS := -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/includes -DMBEDTLS_SHA1_C -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H
 LLHTTP_CFLAGS := -isystem /usr/share/include/llhttp -isystem /usr/include/llhttp -isystem /usr/share/llhttp
 # The management guest's pure part: its resources, and what they are made of.
-MGMT_API_C := $(filter-out mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c mgmt/server.c mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
+MGMT_API_C := $(filter-out mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c mgmt/server.c mgmt/connection.c mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
         $(MGMT_WSLAY:%=$(WSLAY_DIR)/lib/%.c) $(MBEDTLS_DIR)/library/sha1.c $(MBEDTLS_DIR)/library/sha256.c $(MBEDTLS_DIR)/library/base64.c $(MBEDTLS_DIR)/library/constant_time.c $(MBEDTLS_DIR)/library/platform_util.c
 # vmcsdump without its main(). The comment may go over several lines.
 sources = $(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(shell awk 'NR>8{exit} /SOURCES:/{f=1} f{print} /\*\//{f=0}' $(1) | \
@@ -19,6 +19,9 @@ UNIT := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
 FUZZ := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 UNIT_RUNS := $(UNIT:%=$(BUILD)/unit/gcc/%.passed) $(UNIT:%=$(BUILD)/unit/clang/%.passed)
 FUZZ_RUNS := 20000
+# What strangers can reach.
+fuzz_http_RUNS := 100000
+fuzz_deploy_RUNS := 100000
 
 define unit_rule
 $(BUILD)/unit/$(1)/$(2): test/unit/$(2).c $$(filter-out /usr/% $$(MBEDTLS_DIR)/% $$(WSLAY_DIR)/%,$$(call sources,test/unit/$(2).c)) | $(GEN) $(THIRD_STAMPS) deps-test
@@ -48,13 +51,13 @@ $(BUILD)/fuzz/%: test/fuzz/%.c | $(GEN) $(THIRD_STAMPS) deps-test
 # A fixed seed and number of runs: the same every time.
 $(BUILD)/fuzz/%.passed: $(BUILD)/fuzz/%
 	@rm -rf $(BUILD)/fuzz/found/$* && mkdir -p $(BUILD)/fuzz/found/$*
-	@$< -seed=1 -runs=$(FUZZ_RUNS) -timeout=20 -artifact_prefix=$(BUILD)/fuzz/ \
+	@$< -seed=1 -runs=$(or $($*_RUNS),$(FUZZ_RUNS)) -timeout=20 -artifact_prefix=$(BUILD)/fuzz/ \
 	    $(BUILD)/fuzz/found/$* $(wildcard test/fuzz/corpus/$(*:fuzz_%=%)) > $@.log 2>&1 && echo "ok   $*" || \
 	    { tail -40 $@.log; echo "FAIL $*"; exit 1; }
 	@mv $@.log $@
 
 fuzz-short: $(FUZZ:%=$(BUILD)/fuzz/%.passed)
-	@echo "fuzzers: $(words $(FUZZ)), $(FUZZ_RUNS) runs each, nothing found"
+	@echo "fuzzers: $(words $(FUZZ)), at least $(FUZZ_RUNS) runs each, nothing found"
 
 fuzz: $(FUZZ:%=$(BUILD)/fuzz/%)
 	@for f in $(FUZZ); do echo "== $$f, $(SECONDS) s"; mkdir -p $(BUILD)/fuzz/corpus/$$f; \

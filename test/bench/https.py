@@ -76,7 +76,7 @@ def rows():
     from appliance import Appliance
     for cpus in (1, 4):
         with tempfile.TemporaryDirectory() as d:
-            m = Appliance(d, {"guests": []}, cpus=cpus)
+            m = Appliance(d, {"guests": [], "management": {"auth": "none", "http": "plain"}}, cpus=cpus)
             try:
                 if cpus == 1:
                     full, resumed = handshakes(m)

@@ -29,6 +29,7 @@ def main():
     os.environ["BULKHEAD_BUILD"] = a.build
     from appliance import Appliance
     import https
+    import management
     rows = []
     with tempfile.TemporaryDirectory() as d:
         ticks = exits(d, "bulkhead.elf")
@@ -59,6 +60,7 @@ def main():
         finally:
             m.stop()
     rows += https.rows()
+    rows += management.rows()
     rows.append(("ISO", f"{os.path.getsize(os.path.join(a.build, 'bulkhead.iso')) / 2**20:.1f} MB", "aim 8"))
     for name, value, aim in rows:
         print(f"{name:34} {value:44} {aim}")

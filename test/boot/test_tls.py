@@ -539,6 +539,9 @@ def test_configured(start, tmp_path, kind):
     with connect(m, ssl.create_default_context(cadata=cert.decode()), "host.example") as s:
         assert s.cipher()[0].startswith("ECDHE-RSA-" if kind[0].startswith("rsa") else "ECDHE-ECDSA-")
         assert get(s, "/healthz")[0] == 200
+    # The key is nobody's image.
+    assert "tls/cert" in (names := [i["name"] for i in m.get("/v1/images")["images"]]) and "tls/key" not in names
+    assert m.request("POST", "/v1/guests", '{"name": "thief", "image": "tls/key"}')[0] == 400
     m.stop()
 
 

@@ -1,0 +1,204 @@
+#include "mgmt/connection.h"
+
+#include "hv/fmt.h"
+#include "mgmt/port.h"
+#include "mgmt/tls.h"
+
+#include <string.h>
+
+void connection_push(struct connection *c)
+{
+    size_t total = c->head_len + c->body_len;
+
+    while (c->queued < total) {
+        bool head = c->queued < c->head_len;
+        const char *from = head ? c->head + c->queued : c->content + (c->queued - c->head_len);
+        size_t n = head ? c->head_len - c->queued : total - c->queued;
+
+        if (n > altcp_sndbuf(c->pcb))
+            n = altcp_sndbuf(c->pcb);
+        if (n > UINT16_MAX)
+            n = UINT16_MAX;
+        if (n == 0 ||
+            altcp_write(c->pcb, from, (u16_t)n, c->queued + n < total ? TCP_WRITE_FLAG_MORE : 0))
+            break; /* tried again when something is acknowledged, and from altcp_poll */
+        c->queued += n;
+    }
+    (void)altcp_output(c->pcb);
+}
+
+/* Of files: they are asked for again each time, and sent only after an update. The page may load
+ * nothing but what this server has, and nobody may put it into a frame. */
+static size_t put_file_fields(char *buf, size_t size, const struct api_response *r)
+{
+    return fmt(buf, size,
+               "Cache-Control: no-cache\r\nETag: \"%s\"\r\n"
+               "Content-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'none'; "
+               "frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n%s%s%s",
+               r->etag, r->encoding ? "Content-Encoding: " : "", r->encoding ? r->encoding : "",
+               r->encoding ? "\r\n" : "");
+}
+
+static void count_answer(const struct api_view *view, unsigned status)
+{
+    for (unsigned i = 0; i < API_STATUSES_MAX; i++) {
+        struct api_answered *a = &view->answered[i];
+
+        if (a->status == 0)
+            a->status = status;
+        if (a->status == status) {
+            a->count++;
+            return;
+        }
+    }
+}
+
+void connection_begin_sending(struct connection *c, size_t body_len)
+{
+    c->body_len = body_len;
+    c->queued = c->acked = 0;
+    connection_enter(c, PHASE_SENDING);
+    connection_push(c);
+}
+
+bool connection_is_stream(const struct api_response *r)
+{
+    return r->stream.more || r->upgrade;
+}
+
+void connection_send(struct connection *c)
+{
+    struct api_response *r = &c->response;
+    size_t len = r->file ? r->file_len : r->body.len;
+    char extra[320] = "", length[48] = "";
+    size_t n = r->file ? put_file_fields(extra, sizeof(extra), r)
+                       : fmt(extra, sizeof(extra), "Cache-Control: no-store\r\n");
+
+    if (r->upgrade)
+        n = websocket_put_fields(&c->request.websocket, extra, sizeof(extra));
+    if (r->status == 426)
+        n += fmt(extra + n, sizeof(extra) - n,
+                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+    if (r->challenge)
+        n += fmt(extra + n, sizeof(extra) - n, "WWW-Authenticate: Bearer realm=\"bulkhead\"\r\n");
+    if (r->retry_s)
+        n += fmt(extra + n, sizeof(extra) - n, "Retry-After: %u\r\n", r->retry_s);
+    if (r->allow[0])
+        n += fmt(extra + n, sizeof(extra) - n, "Allow: %s\r\n", r->allow);
+    if (r->location[0])
+        n += fmt(extra + n, sizeof(extra) - n, "Location: %s\r\n", r->location);
+    if (r->has_next)
+        (void)fmt(extra + n, sizeof(extra) - n, "Bulkhead-Next: %lu\r\n", r->next);
+    if (r->stream.more)
+        c->close = true;
+    c->chunked = r->stream.more && c->request.parser.http_minor >= 1;
+    if (c->chunked)
+        (void)str_copy(length, sizeof(length), "Transfer-Encoding: chunked");
+    else if (!connection_is_stream(r) && r->status != 204)
+        (void)fmt(length, sizeof(length), "Content-Length: %zu", len);
+    c->head_len =
+        fmt(c->head, sizeof(c->head),
+            "HTTP/1.1 %u %s\r\nContent-Type: %s\r\n%s%s%sConnection: %s\r\n\r\n", r->status,
+            http_reason(r->status), r->type, length, length[0] ? "\r\n" : "", extra,
+            r->upgrade ? "Upgrade"
+            : c->close ? "close"
+                       : "keep-alive");
+    count_answer(c->view, r->status);
+    c->content = r->file ? r->file : c->body;
+    connection_begin_sending(c, c->request.method == HTTP_HEAD || r->status == 304 ? 0 : len);
+}
+
+/* A name or address as it may stand in a URL, without the port. */
+static size_t host_length(const char *host)
+{
+    size_t n = 0;
+
+    if (host[0] == '[') {
+        while (host[n] && host[n] != ']')
+            n++;
+        return host[n] ? n + 1 : 0;
+    }
+    while ((host[n] >= '0' && host[n] <= '9') ||
+           ((host[n] | 0x20) >= 'a' && (host[n] | 0x20) <= 'z') || host[n] == '.' || host[n] == '-')
+        n++;
+    return host[n] == 0 || host[n] == ':' ? n : 0;
+}
+
+static void redirect(struct connection *c)
+{
+    const struct http_request *r = &c->request;
+    const char *target = r->target[0] == '/' ? r->target : "/";
+    size_t n = host_length(r->host);
+
+    if (n == 0) {
+        api_error(&c->response, c->body, sizeof(c->body), false, 400,
+                  "HTTPS only, and Host does not say where");
+        connection_send(c);
+        return;
+    }
+    memset(&c->response, 0, sizeof(c->response));
+    c->head_len = fmt(c->head, sizeof(c->head),
+                      "HTTP/1.1 308 %s\r\nLocation: https://%.*s%s\r\nContent-Length: 0\r\n"
+                      "Cache-Control: no-store\r\nConnection: %s\r\n\r\n",
+                      http_reason(308), (int)n, r->host, target, c->close ? "close" : "keep-alive");
+    count_answer(c->view, 308);
+    connection_begin_sending(c, 0);
+}
+
+/* This connection gets the same whatever it asks for. */
+bool connection_is_shut_out(const struct connection *c)
+{
+    return tls_refusal() || (!c->tls && c->view->host->management.http == ABI_HTTP_REDIRECT);
+}
+
+void connection_answer_without_api(struct connection *c)
+{
+    const char *why = tls_refusal();
+
+    if (!why && !tls_works())
+        why = "this CPU can make no keys for HTTPS, and HTTP is not switched on";
+    if (!why) {
+        redirect(c);
+        return;
+    }
+    api_error(&c->response, c->body, sizeof(c->body), false, 503, why);
+    connection_send(c);
+}
+
+void connection_refuse(struct connection *c, unsigned status, const char *message)
+{
+    c->close = true;
+    c->response = (struct api_response){.status = status};
+    api_error(&c->response, c->body, sizeof(c->body), false, status, message);
+    c->response.challenge = status == 401;
+    connection_send(c);
+}
+
+static const char *refusal(const struct http_request *r)
+{
+    if (r->why[0])
+        return r->why;
+    switch (r->status) {
+    case 411:
+        return "Content-Length must say how long the body is";
+    case 413:
+        return "the body exceeds 8192 bytes";
+    case 414:
+        return "the request target exceeds 256 bytes";
+    case 431:
+        return "the header fields exceed 4096 bytes";
+    case 501:
+        return "unknown method";
+    default:
+        return "not an HTTP/1.1 request";
+    }
+}
+
+void connection_refuse_request(struct connection *c)
+{
+    c->close = true;
+    if (connection_is_shut_out(c))
+        connection_answer_without_api(c);
+    else
+        connection_refuse(c, c->request.status, refusal(&c->request));
+}

@@ -1,0 +1,158 @@
+/*
+ * A root for uploads and deployments, and the API before it: images in heap blocks of exactly their
+ * size, so that the sanitizer sees a step over either end.
+ */
+#pragma once
+
+#include "hv/lib.h"
+#include "mgmt/api.h"
+#include "mgmt/upload.h"
+
+#include <stdlib.h>
+
+static struct abi_images images = {.module_count = 1, .modules = {{.name = "iso.elf", .size = 5}}};
+static uint8_t *image_memory[ABI_IMAGES];
+static struct abi_host host = {.tsc_hz = 1000000, .management = {.auth = ABI_AUTH_NONE}};
+static struct abi_guest guests[ABI_GUESTS_MAX];
+static struct abi_create created;
+static int64_t create_result;
+static int removed = -1;
+
+static const struct abi_guest *fixture_guest(unsigned n)
+{
+    return n < ABI_GUESTS_MAX ? &guests[n] : NULL;
+}
+
+static int64_t fixture_begin(const struct abi_image_request *r)
+{
+    if (strcmp(r->name, "iso.elf") == 0)
+        return -E_EXIST;
+    if (r->size > 1u << 20)
+        return -E_NOMEM;
+    for (unsigned i = 0; i < ABI_IMAGES; i++) {
+        if (images.images[i].state != ABI_IMAGE_FREE)
+            continue;
+        image_memory[i] = malloc(r->size);
+        images.images[i] = (struct abi_image){.size = r->size, .state = ABI_IMAGE_FILLING};
+        memcpy(images.images[i].name, r->name, sizeof(r->name));
+        return i;
+    }
+    return -E_NOSPC;
+}
+
+static int64_t fixture_drop(unsigned slot)
+{
+    if (slot >= ABI_IMAGES || images.images[slot].state == ABI_IMAGE_FREE)
+        abort();
+    if (images.images[slot].users)
+        return -E_BUSY;
+    free(image_memory[slot]);
+    image_memory[slot] = NULL;
+    images.images[slot].state = ABI_IMAGE_FREE;
+    return 0;
+}
+
+static int64_t fixture_commit(unsigned slot, const uint8_t sha256[32])
+{
+    int old = upload_find(&images, images.images[slot].name);
+
+    if (images.images[slot].state != ABI_IMAGE_FILLING)
+        abort();
+    if (old >= 0 && fixture_drop((unsigned)old))
+        return -E_BUSY;
+    memcpy(images.images[slot].sha256, sha256, 32);
+    images.images[slot].state = ABI_IMAGE_READY;
+    return 0;
+}
+
+static uint8_t *fixture_bytes(unsigned slot)
+{
+    return image_memory[slot];
+}
+
+static int64_t fixture_create(struct abi_create *r)
+{
+    created = *r;
+    if (create_result < 0) {
+        (void)str_copy(r->why, sizeof(r->why), "because");
+        return create_result;
+    }
+    guests[create_result].state = ABI_GUEST_STARTING;
+    (void)str_copy(guests[create_result].name, ABI_NAME_MAX, r->config.name);
+    host.guests |= 1u << create_result;
+    return create_result;
+}
+
+static int64_t fixture_remove(unsigned n)
+{
+    removed = (int)n;
+    return n == 0 ? -E_PERM : 0;
+}
+
+static const struct abi_exit *fixture_exits(unsigned n)
+{
+    (void)n;
+    return NULL;
+}
+
+static uint64_t fixture_tsc(void)
+{
+    return 5000000;
+}
+
+static void fixture_note(const char *text)
+{
+    (void)text;
+}
+
+static struct auth_table fixture_auth;
+static struct clock fixture_clock;
+static const struct api_view view = {
+    .host = &host,
+    .clock = &fixture_clock,
+    .images = &images,
+    .guest = fixture_guest,
+    .exits = fixture_exits,
+    .image_begin = fixture_begin,
+    .image_commit = fixture_commit,
+    .image_drop = fixture_drop,
+    .image_bytes = fixture_bytes,
+    .create = fixture_create,
+    .remove = fixture_remove,
+    .tsc = fixture_tsc,
+    .auth = &fixture_auth,
+    .note = fixture_note,
+    .random_token = "secret",
+};
+
+static struct http_request request;
+static struct upload upload;
+static struct api_response response;
+static char answer[65536];
+
+static inline void fixture_connect(void)
+{
+    upload = (struct upload){.view = &view};
+    http_init(&request, &upload_sink, &upload);
+}
+
+static inline void fixture_disconnect(void)
+{
+    upload_abort(&upload);
+}
+
+/* Uploaded images and guests that a test left. */
+static inline void fixture_clean(void)
+{
+    fixture_disconnect();
+    for (unsigned i = 0; i < ABI_IMAGES; i++) {
+        images.images[i].users = 0;
+        if (images.images[i].state != ABI_IMAGE_FREE)
+            (void)fixture_drop(i);
+    }
+    memset(guests, 0, sizeof(guests));
+    host.guests = 0;
+    host.management.auth = ABI_AUTH_NONE;
+    create_result = 1;
+    removed = -1;
+}

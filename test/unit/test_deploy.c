@@ -1,0 +1,267 @@
+/* SOURCES: @mgmt @llhttp */
+/* Images and guests over HTTP, before a root that is made up. */
+#include "test/unit/deploy_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+/* echo -n abc | sha256sum */
+#define ABC_HEX "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define ABC_64  "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
+
+static int setup(void **state)
+{
+    (void)state;
+    fixture_clean();
+    fixture_connect();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    fixture_clean();
+    return 0;
+}
+
+/* One request; the status of its answer, which is in `answer`. */
+static unsigned ask(const char *text)
+{
+    size_t n = strlen(text), used = http_feed(&request, text, n);
+
+    answer[0] = 0;
+    if (request.state == HTTP_BAD) {
+        (void)str_copy(answer, sizeof(answer), request.why);
+        n = request.status;
+        fixture_disconnect();
+        fixture_connect();
+        return (unsigned)n;
+    }
+    assert_int_equal(request.state, HTTP_READY);
+    assert_int_equal(used, n);
+    memset(&response, 0, sizeof(response));
+    api_handle(&view, &request, answer, sizeof(answer), &response, false, false);
+    answer[response.body.len] = 0;
+    http_next(&request);
+    return response.status;
+}
+
+static void said(const char *what)
+{
+    if (!strstr(answer, what))
+        fail_msg("\"%s\" is not in: %s", what, answer);
+}
+
+#define HEAD " HTTP/1.1\r\nHost: x\r\n"
+
+static void an_image(void **state)
+{
+    (void)state;
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 3\r\n\r\nabc"), 201);
+    said("\"size\":3,\"sha256\":\"" ABC_HEX "\",\"source\":\"upload\",\"used_by\":[]");
+    assert_string_equal(response.location, "/v1/images/a");
+    assert_memory_equal(image_memory[0], "abc", 3);
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 2\r\n\r\nde"), 200);
+    assert_int_equal(ask("GET /v1/images" HEAD "\r\n"), 200);
+    said("{\"name\":\"iso.elf\",\"size\":5,\"sha256\":null,\"source\":\"iso\",\"used_by\":[]}");
+    said("\"size\":2");
+    assert_int_equal(ask("GET /v1/images/b" HEAD "\r\n"), 404);
+    assert_int_equal(ask("DELETE /v1/images/a" HEAD "\r\n"), 204);
+    assert_int_equal(ask("DELETE /v1/images/a" HEAD "\r\n"), 404);
+}
+
+static void in_pieces(void **state)
+{
+    static const char head[] = "PUT /v1/images/a" HEAD "Content-Length: 3\r\n\r\n";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(head) - 1; i++)
+        assert_int_equal(http_feed(&request, head + i, 1), 1);
+    assert_int_equal(http_feed(&request, "a", 1), 1);
+    assert_int_equal(images.images[0].state, ABI_IMAGE_FILLING);
+    assert_int_equal(ask("bc"), 201);
+    said(ABC_HEX);
+}
+
+static void the_digest(void **state)
+{
+    (void)state;
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Repr-Digest: sha-256=:" ABC_64
+                         ":\r\nContent-Length: 3\r\n\r\nabc"),
+                     201);
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Repr-Digest: sha-256=:" ABC_64
+                         ":\r\nContent-Length: 3\r\n\r\nabd"),
+                     400);
+    said("not those of Repr-Digest");
+    assert_int_equal(upload_find(&images, "a"), 0); /* the first is still there */
+    assert_memory_equal(image_memory[0], "abc", 3);
+    assert_int_equal(images.images[1].state, ABI_IMAGE_FREE);
+    assert_int_equal(
+        ask("PUT /v1/images/a" HEAD "Repr-Digest: sha-256=:AA:\r\nContent-Length: 3\r\n\r\n"), 400);
+    assert_int_equal(
+        ask("PUT /v1/images/a" HEAD "Repr-Digest: sha-256=:AA\r\nContent-Length: 3\r\n\r\n"), 400);
+    /* Others than SHA-256 are not looked at. */
+    assert_int_equal(
+        ask("PUT /v1/images/b" HEAD "Repr-Digest: sha-512=:AA:\r\nContent-Length: 1\r\n\r\nx"),
+        201);
+}
+
+static void refused_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(ask("PUT /v1/images/.a" HEAD "Content-Length: 1\r\n\r\n"), 400);
+    assert_int_equal(ask("PUT /v1/images/" HEAD "Content-Length: 1\r\n\r\n"), 400);
+    assert_int_equal(ask("PUT /v1/images/a?b" HEAD "Content-Length: 1\r\n\r\n"), 400);
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 0\r\n\r\n"), 400);
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "\r\n"), 411);
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Transfer-Encoding: chunked\r\n\r\n"), 411);
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 134217729\r\n\r\n"), 413);
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 2000000\r\n\r\n"), 409);
+    said("not enough memory: 1953 KiB asked");
+    assert_int_equal(ask("PUT /v1/images/iso.elf" HEAD "Content-Length: 1\r\n\r\n"), 409);
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Origin: http://y\r\nContent-Length: 1\r\n\r\n"),
+                     403);
+    assert_int_equal(ask("PUT /v1/host" HEAD "Content-Length: 1\r\n\r\nx"), 405);
+    assert_string_equal(response.allow, "GET, HEAD");
+    host.management.auth = ABI_AUTH_RANDOM;
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 1\r\n\r\n"), 401);
+    for (unsigned i = 0; i < ABI_IMAGES; i++)
+        assert_int_equal(images.images[i].state, ABI_IMAGE_FREE);
+}
+
+static void broken_off(void **state)
+{
+    static const char text[] = "PUT /v1/images/a" HEAD "Content-Length: 3\r\n\r\nab";
+
+    (void)state;
+    assert_int_equal(http_feed(&request, text, sizeof(text) - 1), sizeof(text) - 1);
+    assert_int_equal(images.images[0].state, ABI_IMAGE_FILLING);
+    fixture_disconnect();
+    fixture_disconnect();
+    assert_int_equal(images.images[0].state, ABI_IMAGE_FREE);
+}
+
+static void in_use(void **state)
+{
+    (void)state;
+    strcpy(guests[2].name, "two");
+    strcpy(guests[3].name, "three");
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 3\r\n\r\nabc"), 201);
+    images.images[0].users = 1u << 2 | 1u << 3;
+    assert_int_equal(ask("DELETE /v1/images/a" HEAD "\r\n"), 409);
+    said("in use: two, three");
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 1\r\n\r\n"), 409);
+    said("in use: two, three");
+}
+
+/* `json` as the body of POST /v1/guests. */
+static unsigned post(const char *json)
+{
+    char text[1024];
+
+    snprintf(text, sizeof(text), "POST /v1/guests" HEAD "Content-Length: %zu\r\n\r\n%s",
+             strlen(json), json);
+    return ask(text);
+}
+
+static void a_guest(void **state)
+{
+    (void)state;
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 3\r\n\r\nabc"), 201);
+    create_result = 5;
+    assert_int_equal(post("{\"name\": \"n\", \"image\": \"a\", \"memory\": \"2M\"}"), 201);
+    assert_string_equal(response.location, "/v1/guests/n");
+    said("\"state\":\"starting\"");
+    assert_int_equal(created.planned, 1);
+    assert_string_equal(created.plan.start.kind, "flat");
+    assert_int_equal(created.plan.piece_count, 1);
+    assert_int_equal(created.plan.pieces[0].size, 3);
+    assert_int_equal(created.config.memory, 2 << 20);
+    /* Of the ISO's image the root makes the plan. */
+    assert_int_equal(post("{\"name\": \"m\", \"image\": \"iso.elf\"}"), 201);
+    assert_int_equal(created.planned, 0);
+}
+
+static void wrong_guests(void **state)
+{
+    static const struct {
+        const char *json, *pointer;
+    } cases[] = {
+        {"{\"name\": \"n\", \"image\": \"b\"}", "\"pointer\":\"/image\""},
+        {"{\"name\": \"n\"}", "\"pointer\":\"/image\""},
+        {"{\"image\": \"a\"}", "\"pointer\":\"/name\""},
+        {"{\"name\": \"n\", \"image\": \"iso.elf\", \"modules\": [{\"file\": \"a\"}]}",
+         "\"pointer\":\"/modules\""},
+        {"{\"name\": \"n\", \"image\": \"a\", \"modules\": [{\"file\": \"z\"}]}",
+         "\"pointer\":\"/modules/0/file\""},
+        {"{\"name\": \"n\", \"image\": \"a\", \"modules\": [{\"file\": \"a\"}]}",
+         "flat: a flat binary cannot be given modules"},
+        {"[", "\"pointer\":\"\""},
+    };
+
+    (void)state;
+    assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 3\r\n\r\nabc"), 201);
+    memset(&created, 0, sizeof(created));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(post(cases[i].json), 400);
+        said(cases[i].pointer);
+        assert_int_equal(created.config.memory, 0); /* the root was not asked */
+    }
+}
+
+static void what_is_short(void **state)
+{
+    static const struct {
+        int error;
+        unsigned status;
+        const char *pointer;
+    } cases[] = {
+        {-E_EXIST, 409, "/name"},   {-E_NOMEM, 409, "/memory"}, {-E_BUSY, 409, "/guaranteed_us"},
+        {-E_FORMAT, 400, "/image"}, {-E_NOENT, 409, "/core"},   {-E_NOSPC, 409, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char pointer[64];
+
+        create_result = cases[i].error;
+        assert_int_equal(post("{\"name\": \"n\", \"image\": \"iso.elf\"}"), cases[i].status);
+        said("\"message\":\"because\"");
+        snprintf(pointer, sizeof(pointer), "\"pointer\":\"%s\"", cases[i].pointer);
+        assert_int_equal(strstr(answer, "pointer") != NULL, cases[i].pointer != NULL);
+        if (cases[i].pointer)
+            said(pointer);
+    }
+}
+
+static void deletion(void **state)
+{
+    (void)state;
+    strcpy(guests[0].name, "mgmt");
+    strcpy(guests[2].name, "two");
+    guests[0].state = guests[2].state = ABI_GUEST_RUNNING;
+    host.guests = 1u | 1u << 2;
+    assert_int_equal(ask("DELETE /v1/guests/nobody" HEAD "\r\n"), 404);
+    assert_int_equal(ask("DELETE /v1/guests/mgmt" HEAD "\r\n"), 403);
+    (void)ask("DELETE /v1/guests/two" HEAD "\r\n");
+    assert_int_equal(removed, 2);
+    assert_int_equal(response.wait, API_WAIT_GONE);
+    assert_false(api_ready(&view, &response));
+    host.guests = 1;
+    assert_true(api_ready(&view, &response));
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(an_image),   TEST(in_pieces),     TEST(the_digest), TEST(refused_at_once),
+        TEST(broken_off), TEST(in_use),        TEST(a_guest),    TEST(wrong_guests),
+        TEST(deletion),   TEST(what_is_short),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
