@@ -37,12 +37,12 @@ KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
 
-.PHONY: all run iso test unit fuzz fuzz-short boot-test bench check lint reproducible guests config-check vmcsdump clean help \
+.PHONY: all run iso test unit fuzz fuzz-short boot-test bench check lint reproducible guests config-check vmcsdump bhctl clean help \
         deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(BUILD)/config-check $(BUILD)/vmcsdump
+all: $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(BUILD)/config-check $(BUILD)/vmcsdump $(BUILD)/bhctl
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -123,7 +123,8 @@ HOST_CFLAGS := -std=gnu11 -O2 -g -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(INCLUD
 CONFIG_CHECK_C := test/tools/config_check.c $(wildcard hv/config/*.c) hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
 
 VMCSDUMP_C := $(wildcard mgmt/tools/*.c) $(MGMT_TELL) $(MGMT_PURE)
-HOST_O := $(sort $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o))
+BHCTL_C := $(wildcard mgmt/bhctl/*.c)
+HOST_O := $(sort $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o) $(BHCTL_C:%.c=$(BUILD)/host/%.o))
 
 $(BUILD)/host/%.o: %.c Makefile | $(GEN)
 	@mkdir -p $(@D)
@@ -135,7 +136,11 @@ $(BUILD)/config-check: $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/CONF
 $(BUILD)/vmcsdump: $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/VMCSDUMP_C.list
 	$(CC) -o $@ $(filter %.o,$^)
 
+$(BUILD)/bhctl: $(BHCTL_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/BHCTL_C.list
+	$(CC) -o $@ $(filter %.o,$^) -lcurl -ljansson -lssl -lcrypto
+
 vmcsdump: $(BUILD)/vmcsdump
+bhctl: $(BUILD)/bhctl
 
 iso: $(OUT)
 
@@ -166,6 +171,7 @@ clean:
 ##                     CONFIG=their/guests.json OUT=their.iso packs your own guests
 ## make config-check   check a configuration and its images: CONFIG=their/guests.json
 ## make vmcsdump       build/vmcsdump: explains saved VMCSs, raw regions and single values
+## make bhctl         build/bhctl: looks after an appliance, see mgmt/bhctl/bhctl.1
 ## make test           everything that proves it: lint, unit tests, fuzzers (short), boot tests
 ## make unit           host unit tests under ASan and UBSan, with gcc and clang
 ## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a moment each

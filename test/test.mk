@@ -84,7 +84,7 @@ bench: deps-test all iso $(GUEST_IMAGES)
 
 OUR_C := $(shell find arch hv net mgmt test -name '*.[ch]' 2>/dev/null)
 # Our own code that runs on the host, and that runs in a guest.
-HOST_C := test/tools/config_check.c $(wildcard mgmt/tools/*.c) $(wildcard test/unit/*.c test/fuzz/*.c)
+HOST_C := test/tools/config_check.c $(wildcard mgmt/tools/*.c mgmt/bhctl/*.c) $(wildcard test/unit/*.c test/fuzz/*.c)
 GUEST_C := $(GUEST_NAMES:%=test/guests/%.c) $(wildcard test/guests/lib/*.c)
 HOST_FLAGS = $(filter-out $(NO_DEPS) -O2,$(HOST_CFLAGS) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS))
 NO_DEPS := -MMD -MP
@@ -110,8 +110,8 @@ check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h $(THIRD_STAMPS)
 	@$(MAKE) --no-print-directory -s -j2 BUILD=$(BUILD)/clang CC=clang all guests
 	@gcc -fsyntax-only $(HOST_FLAGS) $(HOST_C)
 	@echo "warnings: none from gcc and clang"
-	@$(CPPCHECK) hv net arch/x86 mgmt/tools test/tools test/guests
-	@$(CPPCHECK) -Imgmt/include -imgmt/tools mgmt
+	@$(CPPCHECK) hv net arch/x86 mgmt/tools mgmt/bhctl test/tools test/guests
+	@$(CPPCHECK) -Imgmt/include -imgmt/tools -imgmt/bhctl mgmt
 	@echo "cppcheck: ok"
 	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(KERNEL_CFLAGS))" $(KERNEL_C)
 	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(MGMT_CFLAGS) $(WARN))" $(MGMT_C) $(DECODE_C)

@@ -1,0 +1,326 @@
+/* Requests to the appliance, and what their failures mean. */
+#include "mgmt/bhctl/bhctl.h"
+
+#include "version.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CONNECT_SECONDS 10L
+#define SILENCE_SECONDS 60L /* nothing moves for so long: given up */
+#define TOKEN_MAX       120u
+#define GET_TRIES       5u
+
+/* ---- the token ---- */
+
+static int take_token(struct api *a, const char *token, const char *from)
+{
+    char header[TOKEN_MAX + 32];
+    struct curl_slist *list;
+    size_t n = strlen(token);
+
+    if (n == 0 || n > TOKEN_MAX)
+        return complain(EXIT_USAGE, "%s: a token has 1 to %u characters", from, TOKEN_MAX);
+    for (size_t i = 0; i < n; i++)
+        if (token[i] <= ' ' || token[i] > '~')
+            return complain(EXIT_USAGE,
+                            "%s: a token has no blanks and no other than ASCII "
+                            "characters",
+                            from);
+    (void)snprintf(header, sizeof(header), "Authorization: Bearer %s", token);
+    list = curl_slist_append(a->headers, header);
+    if (!list)
+        return complain(EXIT_USAGE, "out of memory");
+    a->headers = list;
+    return EXIT_OK;
+}
+
+static int read_token(struct api *a, const char *path)
+{
+    char line[TOKEN_MAX + 3] = "";
+    FILE *f = fopen(path, "r");
+
+    if (!f)
+        return complain(EXIT_USAGE, "--token-file: %s: %s", path, strerror(errno));
+    if (!fgets(line, sizeof(line), f))
+        line[0] = 0;
+    (void)fclose(f);
+    line[strcspn(line, "\r\n")] = 0;
+    return take_token(a, line, path);
+}
+
+static int find_token(struct api *a)
+{
+    const char *known = getenv("BULKHEAD_TOKEN");
+
+    if (options_have(a->options, OPTION_TOKEN) && options_have(a->options, OPTION_TOKEN_FILE))
+        return complain(EXIT_USAGE, "--token and --token-file exclude each other");
+    if (options_have(a->options, OPTION_TOKEN))
+        return take_token(a, a->options->value[OPTION_TOKEN], "--token");
+    if (options_have(a->options, OPTION_TOKEN_FILE))
+        return read_token(a, a->options->value[OPTION_TOKEN_FILE]);
+    return known && *known ? take_token(a, known, "BULKHEAD_TOKEN") : EXIT_OK;
+}
+
+/* ---- set-up ---- */
+
+static int find_url(struct api *a)
+{
+    const char *known = getenv("BULKHEAD_URL"), *from = "BULKHEAD_URL", *wrong;
+
+    if (options_have(a->options, OPTION_URL)) {
+        known = a->options->value[OPTION_URL];
+        from = "--url";
+    }
+    if (!known || (!*known && from[0] == 'B'))
+        known = "http://127.0.0.1:8080";
+    wrong = url_base(known, a->base);
+    return wrong ? complain(EXIT_USAGE, "%s: \"%s\": %s", from, known, wrong) : EXIT_OK;
+}
+
+static int find_fingerprint(struct api *a)
+{
+    const char *known = getenv("BULKHEAD_FINGERPRINT"), *from = "BULKHEAD_FINGERPRINT";
+
+    /* Who says another way to trust on the command line means that one. */
+    if (options_have(a->options, OPTION_CACERT) || options_have(a->options, OPTION_INSECURE))
+        known = NULL;
+    if (options_have(a->options, OPTION_FINGERPRINT)) {
+        known = a->options->value[OPTION_FINGERPRINT];
+        from = "--fingerprint";
+    }
+    if (!known || (!*known && from[0] == 'B'))
+        return EXIT_OK;
+    if (!url_fingerprint(known, a->pin))
+        return complain(EXIT_USAGE,
+                        "%s: must be the 32 bytes of a SHA-256 in hexadecimal, as the "
+                        "console shows them: B3:DD:BF:...",
+                        from);
+    a->pinned = true;
+    if (options_have(a->options, OPTION_FINGERPRINT) &&
+        (options_have(a->options, OPTION_CACERT) || options_have(a->options, OPTION_INSECURE)))
+        return complain(EXIT_USAGE, "--fingerprint, --cacert and --insecure exclude each other");
+    return EXIT_OK;
+}
+
+static int check_cacert(const struct api *a)
+{
+    const char *path = a->options->value[OPTION_CACERT];
+    FILE *f;
+
+    if (!path)
+        return EXIT_OK;
+    if (options_have(a->options, OPTION_INSECURE))
+        return complain(EXIT_USAGE, "--cacert and --insecure exclude each other");
+    f = fopen(path, "r");
+    if (!f)
+        return complain(EXIT_USAGE, "--cacert: %s: %s", path, strerror(errno));
+    (void)fclose(f);
+    return EXIT_OK;
+}
+
+int api_open(struct api *a, const struct options *o)
+{
+    int rc;
+
+    *a = (struct api){.options = o};
+    rc = find_url(a);
+    if (rc == EXIT_OK)
+        rc = find_token(a);
+    if (rc == EXIT_OK)
+        rc = find_fingerprint(a);
+    if (rc == EXIT_OK)
+        rc = check_cacert(a);
+    if (rc != EXIT_OK)
+        return rc;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) || !(a->curl = curl_easy_init()))
+        return complain(EXIT_USAGE, "libcurl could not be started");
+    return EXIT_OK;
+}
+
+void api_close(struct api *a)
+{
+    if (a->curl)
+        curl_easy_cleanup(a->curl);
+    curl_slist_free_all(a->headers);
+    curl_global_cleanup();
+}
+
+/* ---- answers ---- */
+
+void reply_clear(struct reply *r)
+{
+    free(r->body);
+    *r = (struct reply){.body = NULL};
+}
+
+static size_t take_body(char *bytes, size_t one, size_t n, void *ctx)
+{
+    struct reply *r = ctx;
+    char *larger = realloc(r->body, r->length + one * n + 1);
+
+    if (!larger)
+        return 0;
+    r->body = larger;
+    memcpy(r->body + r->length, bytes, one * n);
+    r->length += one * n;
+    r->body[r->length] = 0;
+    return one * n;
+}
+
+/* The value if the line is the field `name`, which is in lower case; else NULL. */
+static const char *field_value(const char *line, size_t length, const char *name)
+{
+    size_t n = strlen(name);
+
+    if (length <= n || line[n] != ':')
+        return NULL;
+    for (size_t i = 0; i < n; i++)
+        if ((line[i] >= 'A' && line[i] <= 'Z' ? line[i] | 0x20 : line[i]) != name[i])
+            return NULL;
+    return line + n + 1;
+}
+
+static size_t take_header(char *bytes, size_t one, size_t n, void *ctx)
+{
+    struct reply *r = ctx;
+    char line[URL_MAX + 32];
+    const char *value;
+
+    (void)snprintf(line, sizeof(line), "%.*s", (int)(one * n), bytes);
+    line[strcspn(line, "\r\n")] = 0;
+    if ((value = field_value(line, strlen(line), "bulkhead-next")) != NULL)
+        r->next = strtoull(value, NULL, 10);
+    else if ((value = field_value(line, strlen(line), "retry-after")) != NULL)
+        r->retry_after = (unsigned)strtoul(value, NULL, 10);
+    else if ((value = field_value(line, strlen(line), "location")) != NULL)
+        (void)snprintf(r->location, sizeof(r->location), "%s", value + strspn(value, " "));
+    return one * n;
+}
+
+void api_prepare(struct api *a, CURL *c, const char *path, struct reply *r)
+{
+    char url[URL_MAX + PATH_MAX_BYTES];
+
+    curl_easy_reset(c);
+    a->error[0] = 0;
+    a->pin_failed = false;
+    (void)snprintf(url, sizeof(url), "%s%s", a->base, path);
+    (void)curl_easy_setopt(c, CURLOPT_URL, url);
+    (void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(c, CURLOPT_PROXY, ""); /* a token is for the appliance alone */
+    (void)curl_easy_setopt(c, CURLOPT_USERAGENT, "bhctl/" BULKHEAD_VERSION);
+    (void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, a->error);
+    (void)curl_easy_setopt(c, CURLOPT_HTTPHEADER, a->headers);
+    (void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
+    (void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    (void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, SILENCE_SECONDS);
+    (void)curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
+    (void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);
+    (void)curl_easy_setopt(c, CURLOPT_WRITEDATA, r);
+    (void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_header);
+    (void)curl_easy_setopt(c, CURLOPT_HEADERDATA, r);
+    if (a->pinned)
+        tls_pin(a, c);
+    if (a->options->value[OPTION_CACERT])
+        (void)curl_easy_setopt(c, CURLOPT_CAINFO, a->options->value[OPTION_CACERT]);
+    if (options_have(a->options, OPTION_INSECURE)) {
+        (void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
+        (void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+}
+
+/* ---- requests ---- */
+
+/* A connection that is cut before the answer may be the management guest's end: it is back in less
+ * than a second. To ask again does no harm, to change something again might. */
+static CURLcode perform(struct api *a, const char *method, struct reply *r)
+{
+    const struct timespec pause = {.tv_nsec = 300 * 1000 * 1000};
+    CURLcode rc = curl_easy_perform(a->curl);
+
+    for (unsigned i = 0; i < GET_TRIES && strcmp(method, "GET") == 0 && r->length == 0 &&
+                         (rc == CURLE_GOT_NOTHING || rc == CURLE_RECV_ERROR);
+         i++) {
+        (void)nanosleep(&pause, NULL);
+        rc = curl_easy_perform(a->curl);
+    }
+    return rc;
+}
+
+int api_send(struct api *a, const char *method, const char *path, const char *body, size_t length,
+             struct reply *r)
+{
+    CURLcode rc;
+
+    *r = (struct reply){.body = calloc(1, 1)};
+    if (!r->body)
+        return complain(EXIT_USAGE, "out of memory");
+    api_prepare(a, a->curl, path, r);
+    if (strcmp(method, "GET") != 0)
+        (void)curl_easy_setopt(a->curl, CURLOPT_CUSTOMREQUEST, method);
+    if (body) {
+        (void)curl_easy_setopt(a->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)length);
+        (void)curl_easy_setopt(a->curl, CURLOPT_POSTFIELDS, body);
+    }
+    rc = perform(a, method, r);
+    if (rc != CURLE_OK)
+        return api_transfer(a, rc);
+    (void)curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &r->status);
+    return EXIT_OK;
+}
+
+int api_call(struct api *a, const char *method, const char *path, const char *body, size_t length,
+             struct reply *r)
+{
+    int rc = api_send(a, method, path, body, length, r);
+
+    return rc == EXIT_OK ? api_reply(a, r) : rc;
+}
+
+int api_reply(const struct api *a, const struct reply *r)
+{
+    int rc = api_judge(a, r);
+
+    /* A refusal too is an answer that a program may want to read. */
+    if (rc != EXIT_OK && r->status >= 400 && options_have(a->options, OPTION_JSON) &&
+        reply_print(r) != EXIT_OK)
+        return EXIT_USAGE;
+    return rc;
+}
+
+int reply_print(const struct reply *r)
+{
+    (void)fwrite(r->body, 1, r->length, stdout);
+    if (r->length && r->body[r->length - 1] != '\n')
+        (void)putchar('\n');
+    return say_end();
+}
+
+json_t *api_json(const struct reply *r)
+{
+    json_error_t e;
+    json_t *all = json_loadb(r->body, r->length, 0, &e);
+
+    if (!all)
+        (void)complain(EXIT_UNREACHABLE,
+                       "the answer is not JSON (%s): is that a Bulkhead appliance?", e.text);
+    return all;
+}
+
+json_t *api_get(struct api *a, const char *path, int *status)
+{
+    struct reply r;
+    json_t *all = NULL;
+
+    *status = api_call(a, "GET", path, NULL, 0, &r);
+    if (*status == EXIT_OK && !(all = api_json(&r)))
+        *status = EXIT_UNREACHABLE;
+    if (all && options_have(a->options, OPTION_JSON))
+        *status = reply_print(&r);
+    reply_clear(&r);
+    return all;
+}

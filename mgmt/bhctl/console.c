@@ -1,0 +1,211 @@
+/* A guest's console: what it says on standard output, what is typed to it. */
+#include "mgmt/bhctl/bhctl.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOOK_MS    200
+#define AGAIN_MS   100   /* the guest's UART was full, or there was no answer */
+#define GIVE_UP_MS 15000 /* no connection for what was typed */
+#define QUIET_S    2
+#define LEAVE      0x1d /* Ctrl-] */
+
+struct console {
+    struct ring ring;
+    CURL *post;
+    struct reply answer;
+    char path[PATH_MAX_BYTES];
+    char typed[4096]; /* not yet accepted */
+    size_t count, sent;
+    bool posting, terminal, at_end, leave;
+    int64_t again_ms, give_up_ms, heard_ms, quiet_ms;
+    uint64_t heard; /* ring.next when heard_ms was set */
+    int status;
+};
+
+/* What was sent so far, if anything, has been dealt with. */
+static void forget(struct console *k, size_t n)
+{
+    memmove(k->typed, k->typed + n, k->count - n);
+    k->count -= n;
+}
+
+static void refused(struct console *k)
+{
+    int status;
+
+    if (k->terminal && k->answer.status == 409) {
+        (void)fputs("\r\n[not running, or without a UART: Ctrl-] leaves]\r\n", stderr);
+        forget(k, k->count);
+        return;
+    }
+    status = api_judge(k->ring.stream.api, &k->answer);
+    k->status = status == EXIT_OK ? EXIT_REFUSED : status;
+}
+
+static void accepted(struct console *k)
+{
+    json_t *all = json_loadb(k->answer.body, k->answer.length, 0, NULL);
+    uint64_t n = number_of(all, "accepted");
+
+    forget(k, n < k->sent ? (size_t)n : k->sent);
+    if (n < k->sent)
+        k->again_ms = clock_ms() + AGAIN_MS;
+    json_decref(all);
+}
+
+static void ended(void *ctx, CURL *c, CURLcode rc)
+{
+    struct console *k = container_of(ctx, struct console, ring);
+
+    (void)curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &k->answer.status);
+    (void)curl_multi_remove_handle(k->ring.stream.multi, c);
+    k->posting = false;
+    k->heard_ms = clock_ms();
+    if (rc == CURLE_OK) {
+        k->give_up_ms = 0;
+        if (k->answer.status == 200)
+            accepted(k);
+        else
+            refused(k);
+    } else if (k->give_up_ms && clock_ms() >= k->give_up_ms) {
+        k->status = api_transfer(k->ring.stream.api, rc);
+    } else {
+        /* Without an answer it has most likely not arrived: the management guest starts anew, or
+         * the connection was refused. */
+        if (!k->give_up_ms)
+            k->give_up_ms = clock_ms() + GIVE_UP_MS;
+        k->again_ms = clock_ms() + AGAIN_MS;
+    }
+}
+
+static void send_typed(struct console *k)
+{
+    if (k->posting || k->count == 0 || clock_ms() < k->again_ms)
+        return;
+    reply_clear(&k->answer);
+    k->answer.body = calloc(1, 1);
+    k->sent = k->count < 256 ? k->count : 256;
+    api_prepare(k->ring.stream.api, k->post, k->path, &k->answer);
+    (void)curl_easy_setopt(k->post, CURLOPT_POSTFIELDSIZE, (long)k->sent);
+    (void)curl_easy_setopt(k->post, CURLOPT_COPYPOSTFIELDS, k->typed);
+    k->posting = k->answer.body && curl_multi_add_handle(k->ring.stream.multi, k->post) == CURLM_OK;
+    if (!k->posting)
+        k->status = complain(EXIT_USAGE, "out of memory");
+}
+
+static void read_typed(struct console *k)
+{
+    ssize_t n = read(STDIN_FILENO, k->typed + k->count, sizeof(k->typed) - k->count);
+    char *new = k->typed + k->count;
+
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    if (n <= 0) {
+        k->at_end = true;
+        k->heard_ms = clock_ms();
+        return;
+    }
+    for (ssize_t i = 0; i < n; i++) {
+        if (k->terminal && new[i] == LEAVE) {
+            k->leave = true;
+            n = i;
+        } else if (!k->terminal && new[i] == '\n') {
+            new[i] = '\r'; /* what the key Return sends */
+        }
+    }
+    k->count += (size_t)n;
+}
+
+/* After the end of a pipe: all was typed, and the guest has said nothing for a while. */
+static bool is_done(struct console *k)
+{
+    if (k->heard != k->ring.next) {
+        k->heard = k->ring.next;
+        k->heard_ms = clock_ms();
+    }
+    if (!k->at_end || k->count || k->posting)
+        return false;
+    return k->terminal || clock_ms() - k->heard_ms >= k->quiet_ms;
+}
+
+static int converse(struct console *k)
+{
+    int rc = EXIT_OK;
+
+    while (rc == EXIT_OK && k->status == EXIT_OK && !k->leave && !term_stopped() && !is_done(k)) {
+        struct curl_waitfd in = {.fd = STDIN_FILENO, .events = CURL_WAIT_POLLIN};
+        bool room = !k->at_end && k->count < sizeof(k->typed);
+        struct pollfd look = {.fd = STDIN_FILENO, .events = POLLIN};
+        bool waits = k->count && !k->posting;
+
+        send_typed(k);
+        rc = stream_wait(&k->ring.stream, &in, room ? 1 : 0, waits ? AGAIN_MS / 2 : LOOK_MS);
+        /* A pipe whose other end is closed, and a file, are ready in their own ways. */
+        if (rc == EXIT_OK && room && poll(&look, 1, 0) > 0)
+            read_typed(k);
+    }
+    return rc == EXIT_OK ? k->status : rc;
+}
+
+static int print_json(struct api *a, const char *path)
+{
+    char once[PATH_MAX_BYTES + 16];
+    json_t *all;
+    int rc;
+
+    (void)snprintf(once, sizeof(once), "%s?format=json", path);
+    all = api_get(a, once, &rc);
+    json_decref(all);
+    return rc;
+}
+
+static int talk(struct console *k, struct api *a)
+{
+    int rc = ring_open(&k->ring, a, k->path, options_have(a->options, OPTION_NEW));
+
+    if (rc != EXIT_OK)
+        return rc;
+    k->ring.stream.ended = ended;
+    k->post = curl_easy_init();
+    if (!k->post)
+        return complain(EXIT_USAGE, "out of memory");
+    term_catch();
+    if (isatty(STDIN_FILENO)) {
+        (void)fprintf(stderr, "[console of %s: Ctrl-] leaves]\n", a->options->arg[0]);
+        k->terminal = term_raw(false);
+    }
+    rc = converse(k);
+    term_restore();
+    if (k->terminal)
+        (void)fputc('\n', stderr);
+    return rc;
+}
+
+int command_console(struct api *a)
+{
+    static struct console k;
+    const char *quiet = a->options->value[OPTION_QUIET];
+    uint64_t seconds = QUIET_S;
+    int rc;
+
+    if (quiet && !options_number(quiet, 0, 86400, &seconds))
+        return complain(EXIT_USAGE, "--quiet: \"%s\" is not a number of seconds", quiet);
+    k.quiet_ms = (int64_t)seconds * 1000;
+    if (!url_path(k.path, sizeof(k.path), "/v1/guests/%s/console", a->options->arg[0]))
+        return complain(EXIT_USAGE, "\"%s\" cannot be a guest's name", a->options->arg[0]);
+    if (options_have(a->options, OPTION_JSON))
+        return print_json(a, k.path);
+    rc = talk(&k, a);
+    if (k.posting)
+        (void)curl_multi_remove_handle(k.ring.stream.multi, k.post);
+    if (k.post)
+        curl_easy_cleanup(k.post);
+    stream_close(&k.ring.stream);
+    reply_clear(&k.answer);
+    return rc;
+}

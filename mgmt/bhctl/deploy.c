@@ -1,0 +1,187 @@
+/* A guest from files of this computer: images by PUT, then the guest by POST. */
+#include "mgmt/bhctl/format.h"
+#include "mgmt/bhctl/upload.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FILES_MAX (1u + OPTIONS_MODULES_MAX)
+
+struct deployment {
+    struct upload files[FILES_MAX]; /* the image, then the modules */
+    unsigned count;
+};
+
+/* Options that are members of the guest's entry as they are. */
+static const struct {
+    enum option_id option;
+    bool number;
+    const char *member;
+} members[] = {
+    {OPTION_MEMORY, false, "memory"},
+    {OPTION_CORE, true, "core"},
+    {OPTION_CMDLINE, false, "cmdline"},
+    {OPTION_RESTART, false, "restart"},
+    {OPTION_RESTART_LIMIT, true, "restart_limit"},
+    {OPTION_WEIGHT, true, "weight"},
+    {OPTION_SLICE, true, "slice_us"},
+    {OPTION_BUDGET, true, "budget_us"},
+    {OPTION_PERIOD, true, "period_us"},
+    {OPTION_GUARANTEE, true, "guaranteed_us"},
+    {OPTION_PAUSED_CLOCK, false, "paused_clock"},
+    {OPTION_EXIT_PROFILE, false, "exit_profile"},
+};
+
+static json_t *device_list(const char *text)
+{
+    json_t *list = json_array();
+
+    while (list && *text) {
+        size_t n = strcspn(text, ", ");
+
+        if (n)
+            (void)json_array_append_new(list, json_stringn(text, n));
+        text += n + (text[n] != 0);
+    }
+    return list;
+}
+
+/* The guest's entry, or NULL and *status. What the values may be the appliance knows. */
+static json_t *guest_entry(const struct options *o, const struct deployment *d, int *status)
+{
+    json_t *g = json_pack("{s:s, s:s}", "name", o->value[OPTION_NAME], "image", d->files[0].name);
+    json_t *modules = json_array();
+
+    *status = EXIT_OK;
+    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+        const char *value = o->value[members[i].option];
+        uint64_t number;
+
+        if (!value)
+            continue;
+        if (!members[i].number) {
+            (void)json_object_set_new(g, members[i].member, json_string(value));
+        } else if (options_number(value, 0, INT32_MAX, &number)) {
+            (void)json_object_set_new(g, members[i].member, json_integer((json_int_t)number));
+        } else {
+            *status = complain(EXIT_USAGE, "--%s: \"%s\" is not a whole number",
+                               option_spec(members[i].option)->name, value);
+        }
+    }
+    for (unsigned i = 1; i < d->count; i++)
+        (void)json_array_append_new(
+            modules, json_pack("{s:s, s:s}", "file", d->files[i].name, "args",
+                               o->modules[i - 1].args ? o->modules[i - 1].args : ""));
+    if (json_array_size(modules))
+        (void)json_object_set(g, "modules", modules);
+    json_decref(modules);
+    if (o->value[OPTION_DEVICES])
+        (void)json_object_set_new(g, "devices", device_list(o->value[OPTION_DEVICES]));
+    if (!g && *status == EXIT_OK)
+        *status = complain(EXIT_USAGE, "--name: is not UTF-8");
+    if (*status != EXIT_OK) {
+        json_decref(g);
+        g = NULL;
+    }
+    return g;
+}
+
+/* Names for the images, each once; their files are read. */
+static int find_files(struct deployment *d, const struct options *o)
+{
+    int rc = EXIT_OK;
+
+    d->count = 1 + o->module_count;
+    for (unsigned i = 0; i < d->count && rc == EXIT_OK; i++) {
+        struct upload *u = &d->files[i];
+        unsigned same = 0;
+        bool unique;
+
+        u->path = i ? o->modules[i - 1].file : o->arg[0];
+        do {
+            url_image_name(o->value[OPTION_NAME], u->path, same++, u->name);
+            unique = true;
+            for (unsigned k = 0; k < i; k++)
+                unique = unique && strcmp(d->files[k].name, u->name) != 0;
+        } while (!unique);
+        rc = upload_measure(u);
+    }
+    return rc;
+}
+
+/* Before megabytes are on their way: is there a guest of this name? */
+static int check_name(struct api *a, const char *name)
+{
+    char path[PATH_MAX_BYTES];
+    struct reply r;
+    int rc;
+
+    if (!url_path(path, sizeof(path), "/v1/guests/%s", name))
+        return complain(EXIT_USAGE, "--name: \"%s\" cannot be a guest's name", name);
+    rc = api_send(a, "GET", path, NULL, 0, &r);
+    if (rc == EXIT_OK && r.status == 200)
+        rc = complain(EXIT_REFUSED,
+                      "there is a guest %s already: choose another --name, or "
+                      "\"bhctl delete --images %s\" first",
+                      name, name);
+    else if (rc == EXIT_OK && r.status != 404)
+        rc = api_judge(a, &r);
+    reply_clear(&r);
+    return rc;
+}
+
+static int create(struct api *a, const json_t *entry)
+{
+    char *body = json_dumps(entry, JSON_COMPACT);
+    struct reply r = {.body = NULL};
+    json_t *g = NULL;
+    int rc;
+
+    if (!body)
+        return complain(EXIT_USAGE, "the command line is not UTF-8");
+    rc = api_call(a, "POST", "/v1/guests", body, strlen(body), &r);
+    if (rc == EXIT_OK && options_have(a->options, OPTION_JSON)) {
+        rc = reply_print(&r);
+    } else if (rc == EXIT_OK && (g = api_json(&r)) != NULL) {
+        char memory[FORMAT_MAX];
+
+        format_bytes(memory, number_of(json_object_get(g, "configuration"), "memory"));
+        printf("%s: %s, %s on core %" PRIu64 "\n", text_of(g, "name"), text_of(g, "state"), memory,
+               number_of(json_array_get(json_object_get(g, "vcpus"), 0), "core"));
+        rc = say_end();
+    }
+    json_decref(g);
+    reply_clear(&r);
+    free(body);
+    return rc;
+}
+
+int command_deploy(struct api *a)
+{
+    const struct options *o = a->options;
+    struct deployment d = {.count = 0};
+    json_t *entry = NULL;
+    unsigned sent = 0;
+    int rc;
+
+    if (!options_have(o, OPTION_NAME))
+        return complain(EXIT_USAGE, "deploy needs --name NAME");
+    rc = find_files(&d, o);
+    if (rc == EXIT_OK)
+        entry = guest_entry(o, &d, &rc);
+    if (rc == EXIT_OK)
+        rc = check_name(a, o->value[OPTION_NAME]);
+    for (; rc == EXIT_OK && sent < d.count; sent++)
+        rc = upload_send(a, &d.files[sent]);
+    if (rc == EXIT_OK)
+        rc = create(a, entry);
+    else if (sent)
+        sent--; /* the last one was not taken: what is there under its name is not ours */
+    while ((rc == EXIT_REFUSED || rc == EXIT_UNAUTHORISED) && sent > 0)
+        if (upload_undo(a, &d.files[--sent]) != EXIT_OK)
+            break;
+    json_decref(entry);
+    return rc;
+}

@@ -1,0 +1,66 @@
+#include "mgmt/bhctl/format.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+void format_bytes(char buf[FORMAT_MAX], uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    unsigned unit = 0;
+    uint64_t whole = bytes, tenth;
+
+    while (whole >= 1024 && unit + 1 < ARRAY_LEN(units)) {
+        whole >>= 10;
+        unit++;
+    }
+    /* Tenths, cut: what is shown is never more than there is. */
+    tenth = unit ? ((bytes >> (10 * (unit - 1))) & 1023) * 10 / 1024 : 0;
+    if (tenth && whole < 100)
+        (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 ".%" PRIu64 " %s", whole, tenth, units[unit]);
+    else
+        (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 " %s", whole, units[unit]);
+}
+
+void format_seconds(char buf[FORMAT_MAX], uint64_t s)
+{
+    if (s < 60)
+        (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 " s", s);
+    else if (s < 3600)
+        (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 " min %" PRIu64 " s", s / 60, s % 60);
+    else if (s < 86400)
+        (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 " h %" PRIu64 " min", s / 3600, s / 60 % 60);
+    else
+        (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 " d %" PRIu64 " h", s / 86400, s / 3600 % 24);
+}
+
+void format_percent(char buf[FORMAT_MAX], uint64_t part, uint64_t whole)
+{
+    if (whole == 0)
+        (void)snprintf(buf, FORMAT_MAX, "-");
+    else
+        (void)snprintf(buf, FORMAT_MAX, "%.1f %%", 100.0 * (double)part / (double)whole);
+}
+
+void format_progress(char *buf, size_t size, const char *name, uint64_t done, uint64_t total,
+                     unsigned width)
+{
+    char amount[FORMAT_MAX], tail[64], bar[65];
+    unsigned percent = total ? (unsigned)((double)done * 100 / (double)total) : 100;
+    size_t fixed, room, filled;
+
+    format_bytes(amount, done);
+    (void)snprintf(tail, sizeof(tail), "%3u %%  %-10s", percent, amount);
+    fixed = strlen(name) + strlen(tail) + 4;
+    room = width > fixed ? width - fixed : 0;
+    if (room >= sizeof(bar))
+        room = sizeof(bar) - 1;
+    filled = percent > 100 ? room : room * percent / 100;
+    memset(bar, ' ', room);
+    memset(bar, '#', filled);
+    bar[room] = 0;
+    if (room >= 5)
+        (void)snprintf(buf, size, "%s [%s] %s", name, bar, tail);
+    else
+        (void)snprintf(buf, size < width + 1 ? size : width + 1, "%s %s", name, tail);
+}

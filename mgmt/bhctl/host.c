@@ -1,0 +1,80 @@
+/* The machine, and its state as a configuration. */
+#include "mgmt/bhctl/bhctl.h"
+#include "mgmt/bhctl/format.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void say_core(const json_t *k)
+{
+    uint64_t busy = number_of(k, "busy_ticks"), idle = number_of(k, "idle_ticks");
+    char load[FORMAT_MAX];
+
+    format_percent(load, busy, busy + idle);
+    say_field("core",
+              "%" PRIu64 ": %s busy, %" PRIu64 " guests, slices ended %" PRIu64
+              " times, at most %" PRIu64 " ticks late",
+              number_of(k, "id"), load, number_of(k, "vcpus"), number_of(k, "slice_ends"),
+              number_of(k, "slice_late_max_ticks"));
+}
+
+static void say_memory(const json_t *m)
+{
+    static const char *const parts[] = {"guests", "images", "modules",  "host",
+                                        "shared", "tables", "reserved", "largest_free"};
+    char total[FORMAT_MAX], part[FORMAT_MAX];
+
+    format_bytes(total, number_of(m, "total"));
+    format_bytes(part, number_of(m, "free"));
+    say_field("memory", "%s, %s free", total, part);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        format_bytes(part, number_of(m, parts[i]));
+        say_field("", "%10s %s", part, i + 1 < ARRAY_LEN(parts) ? parts[i] : "largest free piece");
+    }
+}
+
+static void say_host(const json_t *h)
+{
+    const json_t *network = json_object_get(h, "network"), *core;
+    char up[FORMAT_MAX];
+    size_t i;
+
+    format_seconds(up, number_of(h, "uptime_ms") / 1000);
+    say_field("version", "%s (%s)", text_of(h, "version"), text_of(h, "build_id"));
+    say_field("cpu", "%s, signature %s, VMCS revision %s", text_of(h, "cpu"),
+              text_of(h, "cpu_signature"), text_of(h, "vmcs_revision"));
+    say_field("up", "%s, since %s", up, text_of(h, "boot_time"));
+    say_field("time", "%s (%s)", text_of(h, "time"), text_of(h, "time_source"));
+    json_array_foreach(json_object_get(h, "cores"), i, core) say_core(core);
+    say_memory(json_object_get(h, "memory"));
+    say_field("network", "%s, %s, netmask %s", text_of(network, "nic"), text_of(network, "address"),
+              text_of(network, "netmask"));
+}
+
+int command_host(struct api *a)
+{
+    int rc;
+    json_t *h = api_get(a, "/v1/host", &rc);
+
+    if (h && !options_have(a->options, OPTION_JSON)) {
+        say_host(h);
+        rc = say_end();
+    }
+    json_decref(h);
+    return rc;
+}
+
+int command_config(struct api *a)
+{
+    int rc;
+    json_t *c = api_get(a, "/v1/config", &rc);
+
+    /* For a file that people go on with: the same, a member a line. */
+    if (c && !options_have(a->options, OPTION_JSON)) {
+        (void)json_dumpf(c, stdout, JSON_INDENT(4));
+        (void)putchar('\n');
+        rc = say_end();
+    }
+    json_decref(c);
+    return rc;
+}

@@ -1,0 +1,106 @@
+/* What became of a request: in words, and as an exit status. */
+#include "mgmt/bhctl/bhctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int api_transfer(const struct api *a, CURLcode rc)
+{
+    char shown[FINGERPRINT_TEXT], wanted[FINGERPRINT_TEXT];
+
+    if (rc == CURLE_OK)
+        return EXIT_OK;
+    if (rc == CURLE_WRITE_ERROR)
+        return complain(EXIT_USAGE, "what came could not be kept or printed");
+    if (a->pin_failed) {
+        url_fingerprint_text(a->shown, shown);
+        url_fingerprint_text(a->pin, wanted);
+        return complain(EXIT_UNREACHABLE,
+                        "%s shows another certificate than expected; nothing was sent to it\n"
+                        "  it shows  %s\n"
+                        "  expected  %s\n"
+                        "The appliance's console says which is right.",
+                        a->base, shown, wanted);
+    }
+    if (rc == CURLE_PEER_FAILED_VERIFICATION || rc == CURLE_SSL_CACERT_BADFILE)
+        return complain(EXIT_UNREACHABLE,
+                        "%s: the certificate cannot be trusted: %s\n"
+                        "Say --fingerprint with what the appliance's console shows, --cacert with "
+                        "its certificate, or --insecure.",
+                        a->base, a->error[0] ? a->error : curl_easy_strerror(rc));
+    return complain(EXIT_UNREACHABLE,
+                    "%s cannot be reached: %s\n"
+                    "Is the appliance running, and is that its address "
+                    "(--url, BULKHEAD_URL)?",
+                    a->base, a->error[0] ? a->error : curl_easy_strerror(rc));
+}
+
+/* The API's own words, from JSON or from text. */
+static void find_message(const struct reply *r, char *message, size_t size, char *pointer,
+                         size_t pointer_size)
+{
+    json_t *all = json_loadb(r->body, r->length, 0, NULL);
+    const json_t *e = json_object_get(all, "error");
+    const char *line = all ? NULL : strstr(r->body, "message: ");
+
+    message[0] = pointer[0] = 0;
+    if (e) {
+        (void)snprintf(message, size, "%s", text_of(e, "message"));
+        (void)snprintf(pointer, pointer_size, "%s", text_of(e, "pointer"));
+    } else if (line) {
+        line += strlen("message: ");
+        (void)snprintf(message, size, "%.*s", (int)strcspn(line, "\n"), line);
+    }
+    json_decref(all);
+    for (char *p = message; *p; p++)
+        *p = (char)((unsigned char)*p < ' ' ? '?' : *p);
+}
+
+/* The option whose value the appliance does not like: "/memory" is --memory. */
+static const char *option_at(const char *pointer, char *buf, size_t size)
+{
+    (void)snprintf(buf, size, "%s: ", pointer);
+    for (unsigned i = OPTIONS_GLOBAL; i < OPTIONS; i++) {
+        const char *name = option_spec(i)->name;
+        size_t n = strlen(name), p = 0;
+
+        if (pointer[0] != '/')
+            continue;
+        while (p < n && (pointer[1 + p] == name[p] || (pointer[1 + p] == '_' && name[p] == '-')))
+            p++;
+        if (p == n && (!pointer[1 + p] || strcmp(pointer + 1 + p, "_us") == 0))
+            (void)snprintf(buf, size, "--%s: ", name);
+    }
+    return *pointer ? buf : "";
+}
+
+int api_judge(const struct api *a, const struct reply *r)
+{
+    char message[512], pointer[96], at[128];
+
+    if (r->status < 300)
+        return EXIT_OK;
+    if (r->status < 400)
+        return complain(EXIT_UNREACHABLE,
+                        "%s sends its clients to %s: say --url https://HOST[:PORT], with "
+                        "--fingerprint, --cacert or --insecure",
+                        a->base, r->location[0] ? r->location : "another place");
+    find_message(r, message, sizeof(message), pointer, sizeof(pointer));
+    if (!message[0])
+        (void)snprintf(message, sizeof(message), "HTTP status %ld, without a reason", r->status);
+    switch (r->status) {
+    case 401:
+        return complain(EXIT_UNAUTHORISED,
+                        "%s\nSay --token-file FILE or set BULKHEAD_TOKEN; "
+                        "without tokens in its configuration, the appliance's "
+                        "console shows one for this boot.",
+                        a->headers ? message : "the appliance wants a token");
+    case 403:
+        return complain(EXIT_UNAUTHORISED, "%s", message);
+    case 429:
+        return complain(EXIT_UNAUTHORISED, "%s: try again in %u s, with the right one", message,
+                        r->retry_after);
+    default:
+        return complain(EXIT_REFUSED, "%s%s", option_at(pointer, at, sizeof(at)), message);
+    }
+}

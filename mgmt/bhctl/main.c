@@ -1,0 +1,153 @@
+/* bhctl: the management API of Bulkhead for people. */
+#include "mgmt/bhctl/bhctl.h"
+
+#include "version.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define B(o) OPTION_BIT(OPTION_##o)
+
+static const struct command_spec commands[] = {
+    {"guests", "", 0, 0, 0, "all guests", NULL},
+    {"status", "NAME", 1, 1, 0, "what a guest is, does and waits for", NULL},
+    {"deploy", "FILE", 1, 1,
+     B(NAME) | B(MEMORY) | B(CORE) | B(CMDLINE) | B(MODULE) | B(MODULE_ARGS) | B(RESTART) |
+         B(RESTART_LIMIT) | B(WEIGHT) | B(SLICE) | B(BUDGET) | B(PERIOD) | B(GUARANTEE) |
+         B(PAUSED_CLOCK) | B(EXIT_PROFILE) | B(DEVICES),
+     "upload an image and start a guest of it",
+     "FILE and modules are uploaded as images that are named after the guest and the file; when "
+     "the\n"
+     "guest is refused they are deleted again. The image is a multiboot1 or multiboot2 ELF, a "
+     "Linux\n"
+     "bzImage or a flat binary. --name is needed."},
+    {"delete", "NAME", 1, 1, B(IMAGES), "delete a guest, running or not",
+     "Returns when its memory is scrubbed and given back."},
+    {"start", "NAME", 1, 1, 0, "start a guest that has stopped", NULL},
+    {"stop", "NAME", 1, 1, 0, "stop a guest", NULL},
+    {"pause", "NAME", 1, 1, 0, "let a guest stand still", NULL},
+    {"resume", "NAME", 1, 1, 0, "let a paused guest go on", NULL},
+    {"reset", "NAME", 1, 1, 0, "start a guest anew", NULL},
+    {"nmi", "NAME", 1, 1, 0, "send a guest an NMI", NULL},
+    {"console", "NAME", 1, 1, B(NEW) | B(QUIET), "a guest's console",
+     "On a terminal: what it said and says, and keys go to it; Ctrl-] leaves. From a pipe or a "
+     "file:\n"
+     "what is read is typed, a newline as Return. With --json: what it said, once."},
+    {"images", "", 0, 0, B(DELETE), "images that guests can be made of", NULL},
+    {"vmcs", "NAME", 1, 1,
+     B(FIELDS) | B(GROUP) | B(ODDITIES) | B(NO_DECODE) | B(SNAPSHOT) | B(SNAPSHOTS) | B(KEEP) |
+         B(DIFF) | B(TO) | B(VOLATILE) | B(CHECK) | B(EXITS) | B(FORMAT),
+     "the VMCS of a guest, explained",
+     "Of the running guest, unless --snapshot says of which kept moment."},
+    {"top", "", 0, 0, B(COUNT) | B(DELAY) | B(SORT), "guests by load, live",
+     "Keys: c, e, m, n sort by CPU, exits, memory, name; q leaves. Without a terminal it is shown\n"
+     "once, or as often as -n says. Each time is about what happened since the one before: the "
+     "first\n"
+     "is there after one delay."},
+    {"events", "", 0, 0, B(FOLLOW) | B(FROM), "what became of guests", NULL},
+    {"log", "", 0, 0, B(FOLLOW), "the hypervisor's log", NULL},
+    {"config", "", 0, 0, 0, "a guests.json for the present state", "Needs the role admin."},
+    {"host", "", 0, 0, 0, "the machine: cores, memory, network", NULL},
+    {"hash-token", "", 0, 0, B(NAME) | B(ROLE), "make a token, and its entry for guests.json",
+     "Asks no appliance. Needs --name and --role. The token itself is shown once and kept "
+     "nowhere."},
+};
+
+static int (*const run[ARRAY_LEN(commands)])(struct api *a) = {
+    command_guests,  command_status, command_deploy, command_delete,     command_action,
+    command_action,  command_action, command_action, command_action,     command_action,
+    command_console, command_images, command_vmcs,   command_top,        command_events,
+    command_log,     command_config, command_host,   command_hash_token,
+};
+
+static void print_option(enum option_id id)
+{
+    const struct option_spec *s = option_spec(id);
+    char left[40], letter[8] = "    ";
+
+    if (s->letter)
+        (void)snprintf(letter, sizeof(letter), "-%c, ", s->letter);
+    (void)snprintf(left, sizeof(left), "%s--%s%s%s", letter, s->name, s->value ? " " : "",
+                   s->value ? s->value : "");
+    printf("  %-27s %s\n", left, s->help);
+}
+
+static int help_all(void)
+{
+    puts("usage: bhctl [OPTION...] COMMAND ...\n"
+         "Looks after a Bulkhead appliance and its guests.\n");
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
+        char left[40];
+
+        (void)snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].args);
+        printf("  %-18s %s\n", left, commands[i].summary);
+    }
+    puts("\nOptions of all commands, before or after them:");
+    for (unsigned i = 0; i < OPTIONS_GLOBAL; i++)
+        print_option(i);
+    puts(
+        "\n\"bhctl COMMAND --help\" says more about one.\n"
+        "Exit status: 0 done; 1 the appliance refused; 2 wrong usage, or a file of this computer;\n"
+        "3 the appliance cannot be reached or trusted; 4 the token does not allow it.");
+    return say_end();
+}
+
+static int help_command(const struct command_spec *k)
+{
+    char usage[120];
+
+    options_usage(k, usage, sizeof(usage));
+    printf("usage: %s\n%s\n", usage, k->summary);
+    if (k->help)
+        puts(k->help);
+    if (k->options)
+        puts("");
+    for (unsigned i = OPTIONS_GLOBAL; i < OPTIONS; i++)
+        if (k->options & OPTION_BIT(i))
+            print_option(i);
+    puts("\n\"bhctl --help\" lists the options of all commands.");
+    return say_end();
+}
+
+static int wrong_usage(const struct options *o, const char *why)
+{
+    char usage[120];
+
+    (void)complain(EXIT_USAGE, "%s", why);
+    if (!o->command) {
+        (void)fputs("\"bhctl --help\" lists commands and options.\n", stderr);
+        return EXIT_USAGE;
+    }
+    options_usage(o->command, usage, sizeof(usage));
+    (void)fprintf(stderr, "usage: %s\n\"bhctl %s --help\" says more.\n", usage, o->command->name);
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o;
+    struct api a;
+    char why[OPTIONS_WHY_MAX];
+    int rc;
+
+    /* What is bound for a terminal is seen at once, what is bound for a pipe when its line ends. */
+    (void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+    if (!options_parse(&o, commands, ARRAY_LEN(commands), argc, argv, why))
+        return wrong_usage(&o, why);
+    if (options_have(&o, OPTION_HELP))
+        return o.command ? help_command(o.command) : help_all();
+    if (options_have(&o, OPTION_VERSION)) {
+        printf("bhctl %s (%s)\n", BULKHEAD_VERSION, BULKHEAD_BUILD_ID);
+        return say_end();
+    }
+    if (run[o.command - commands] == command_hash_token) {
+        a = (struct api){.options = &o};
+        return command_hash_token(&a);
+    }
+    rc = api_open(&a, &o);
+    if (rc == EXIT_OK)
+        rc = run[o.command - commands](&a);
+    api_close(&a);
+    return rc;
+}

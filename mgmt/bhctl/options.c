@@ -1,0 +1,213 @@
+#include "mgmt/bhctl/options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct option_spec specs[OPTIONS] = {
+    [OPTION_URL] = {"url", 0, "URL", "the appliance (BULKHEAD_URL; default http://127.0.0.1:8080)"},
+    [OPTION_TOKEN] = {"token", 0, "T", "the token (BULKHEAD_TOKEN keeps it off the command line)"},
+    [OPTION_TOKEN_FILE] = {"token-file", 0, "FILE", "the token is the first line of FILE"},
+    [OPTION_CACERT] = {"cacert", 0, "FILE", "trust the certificates in FILE (PEM)"},
+    [OPTION_FINGERPRINT] = {"fingerprint", 0, "SHA256",
+                            "trust the certificate with this fingerprint, as the console shows it "
+                            "(BULKHEAD_FINGERPRINT)"},
+    [OPTION_INSECURE] = {"insecure", 'k', NULL, "trust every certificate"},
+    [OPTION_JSON] = {"json", 0, NULL, "print the API's JSON"},
+    [OPTION_HELP] = {"help", 'h', NULL, "say this"},
+    [OPTION_VERSION] = {"version", 0, NULL, "say which version this is"},
+    [OPTION_NAME] = {"name", 0, "NAME", "its name: a-z, 0-9 and '-'"},
+    [OPTION_MEMORY] = {"memory", 0, "SIZE", "2M to 3G, a multiple of 2M"},
+    [OPTION_CORE] = {"core", 0, "N", "the core that runs it; else the one with the fewest guests"},
+    [OPTION_CMDLINE] = {"cmdline", 0, "TEXT", "its kernel's command line"},
+    [OPTION_MODULE] = {"module", 0, "FILE", "a module, for Linux the initrd; up to 8"},
+    [OPTION_MODULE_ARGS] = {"module-args", 0, "TEXT", "arguments of the module before it"},
+    [OPTION_RESTART] = {"restart", 0, "WHEN", "never, on-failure or always"},
+    [OPTION_RESTART_LIMIT] = {"restart-limit", 0, "N",
+                              "give up after so many short lives; 0: never"},
+    [OPTION_WEIGHT] = {"weight", 0, "N", "its share of the core, 1 to 1000; else 100"},
+    [OPTION_SLICE] = {"slice", 0, "US", "the longest run at a stretch, microseconds; else 2000"},
+    [OPTION_BUDGET] = {"budget", 0, "US", "at most so many microseconds in each period"},
+    [OPTION_PERIOD] = {"period", 0, "US", "that period, microseconds"},
+    [OPTION_GUARANTEE] = {"guarantee", 0, "US",
+                          "so many microseconds in each period before others"},
+    [OPTION_PAUSED_CLOCK] = {"paused-clock", 0, "WHAT", "stops or runs: its clocks while paused"},
+    [OPTION_EXIT_PROFILE] = {"exit-profile", 0, "P", "least, default or most VM exits"},
+    [OPTION_DEVICES] = {"devices", 0, "LIST",
+                        "of uart,pic,pit,rtc,reset,exit,net; else all but net"},
+    [OPTION_ROLE] = {"role", 0, "ROLE", "read, operate or admin"},
+    [OPTION_FIELDS] = {"fields", 0, "LIST", "only these, by name or encoding: GUEST_RIP,0x4002"},
+    [OPTION_GROUP] = {"group", 0, "G", "only control, read-only, guest or host"},
+    [OPTION_ODDITIES] = {"oddities", 0, NULL, "only fields with something odd about them"},
+    [OPTION_NO_DECODE] = {"no-decode", 0, NULL, "values without their meaning"},
+    [OPTION_SNAPSHOT] = {"snapshot", 0, "N", "a kept snapshot instead of the present state"},
+    [OPTION_SNAPSHOTS] = {"snapshots", 0, NULL, "list the kept snapshots"},
+    [OPTION_KEEP] = {"keep", 0, NULL, "take a snapshot, show it and keep it"},
+    [OPTION_DIFF] = {"diff", 0, "N", "what has changed since snapshot N"},
+    [OPTION_TO] = {"to", 0, "N", "with --diff: until snapshot N instead of now"},
+    [OPTION_VOLATILE] = {"volatile", 0, NULL, "with --diff: also what always changes"},
+    [OPTION_CHECK] = {"check", 0, NULL, "would it enter? the SDM's checks of a VM entry"},
+    [OPTION_EXITS] = {"exits", 0, NULL, "the last VM exits, and what causes most of them"},
+    [OPTION_FORMAT] = {"format", 0, "F", "text or json (as --json)"},
+    [OPTION_FOLLOW] = {"follow", 'f', NULL, "go on with what comes, until interrupted"},
+    [OPTION_FROM] = {"from", 0, "N", "from event N on"},
+    [OPTION_NEW] = {"new", 0, NULL, "without what it said before"},
+    [OPTION_QUIET] = {"quiet", 0, "S",
+                      "from a pipe: after its end, leave when nothing came for S seconds; else 2"},
+    [OPTION_COUNT] = {"count", 'n', "N", "show N times, then end"},
+    [OPTION_DELAY] = {"delay", 'd', "S", "seconds between two looks, 1 to 3600; else 2"},
+    [OPTION_SORT] = {"sort", 0, "BY", "cpu, exits, memory or name"},
+    [OPTION_IMAGES] = {"images", 0, NULL, "also delete the uploaded images that nobody else uses"},
+    [OPTION_DELETE] = {"delete", 0, "IMAGE", "delete an uploaded image instead"},
+};
+
+const struct option_spec *option_spec(enum option_id id)
+{
+    return &specs[id];
+}
+
+/* The option that is spelled so and allowed here, or OPTIONS. */
+static enum option_id find(uint64_t allowed, const char *text, size_t n)
+{
+    for (unsigned i = 0; i < OPTIONS; i++) {
+        const struct option_spec *s = &specs[i];
+
+        if (!(allowed & OPTION_BIT(i)))
+            continue;
+        if (text[1] != '-' && n == 2 && s->letter == text[1])
+            return i;
+        if (text[1] == '-' && strlen(s->name) == n - 2 && strncmp(s->name, text + 2, n - 2) == 0)
+            return i;
+    }
+    return OPTIONS;
+}
+
+static bool note_module(struct options *o, enum option_id id, const char *value, char *why)
+{
+    if (id == OPTION_MODULE_ARGS) {
+        if (o->module_count == 0) {
+            (void)snprintf(why, OPTIONS_WHY_MAX, "--module-args comes after its --module");
+            return false;
+        }
+        o->modules[o->module_count - 1].args = value;
+        return true;
+    }
+    if (o->module_count == OPTIONS_MODULES_MAX) {
+        (void)snprintf(why, OPTIONS_WHY_MAX, "a guest has at most %u modules", OPTIONS_MODULES_MAX);
+        return false;
+    }
+    o->modules[o->module_count++] = (struct module_option){.file = value, .args = NULL};
+    return true;
+}
+
+/* argv[*i] is an option, whose value may be in it or be the next argument. */
+static bool parse_option(struct options *o, int argc, char *const *argv, int *i, char *why)
+{
+    const char *given = argv[*i], *equals = given[1] == '-' ? strchr(given, '=') : NULL;
+    const char *value = equals ? equals + 1 : NULL;
+    size_t n = equals ? (size_t)(equals - given) : strlen(given);
+    uint64_t global = OPTION_BIT(OPTIONS_GLOBAL) - 1;
+    enum option_id id;
+
+    /* "-n1" */
+    if (given[1] != '-' && n > 2) {
+        value = given + 2;
+        n = 2;
+    }
+    id = find(global | (o->command ? o->command->options : 0), given, n);
+    if (id == OPTIONS && !o->command) {
+        (void)snprintf(why, OPTIONS_WHY_MAX, "there is no option %.*s before a command", (int)n,
+                       given);
+        return false;
+    }
+    if (id == OPTIONS) {
+        (void)snprintf(why, OPTIONS_WHY_MAX, "%s has no option %.*s", o->command->name, (int)n,
+                       given);
+        return false;
+    }
+    if (!specs[id].value && value) {
+        (void)snprintf(why, OPTIONS_WHY_MAX, "--%s takes no value", specs[id].name);
+        return false;
+    }
+    if (specs[id].value && !value && *i + 1 == argc) {
+        (void)snprintf(why, OPTIONS_WHY_MAX, "--%s needs a value", specs[id].name);
+        return false;
+    }
+    if (specs[id].value && !value)
+        value = argv[++*i];
+    o->given |= OPTION_BIT(id);
+    o->value[id] = value;
+    return (id != OPTION_MODULE && id != OPTION_MODULE_ARGS) || note_module(o, id, value, why);
+}
+
+static const struct command_spec *find_command(const struct command_spec *commands, unsigned count,
+                                               const char *name)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static bool parse_argument(struct options *o, const struct command_spec *commands, unsigned count,
+                           const char *text, char *why)
+{
+    if (!o->command) {
+        o->command = find_command(commands, count, text);
+        if (!o->command)
+            (void)snprintf(why, OPTIONS_WHY_MAX, "there is no command \"%s\"", text);
+        return o->command != NULL;
+    }
+    if (o->arg_count == o->command->most) {
+        (void)snprintf(why, OPTIONS_WHY_MAX, "\"%s\" is one argument too many", text);
+        return false;
+    }
+    o->arg[o->arg_count++] = text;
+    return true;
+}
+
+bool options_parse(struct options *o, const struct command_spec *commands, unsigned count, int argc,
+                   char *const *argv, char why[OPTIONS_WHY_MAX])
+{
+    bool ended = false;
+
+    *o = (struct options){.command = NULL};
+    for (int i = 1; i < argc; i++) {
+        if (!ended && strcmp(argv[i], "--") == 0) {
+            ended = true;
+        } else if (!ended && argv[i][0] == '-' && argv[i][1]) {
+            if (!parse_option(o, argc, argv, &i, why))
+                return false;
+        } else if (!parse_argument(o, commands, count, argv[i], why)) {
+            return false;
+        }
+    }
+    if (options_have(o, OPTION_HELP) || options_have(o, OPTION_VERSION))
+        return true;
+    if (!o->command) {
+        (void)snprintf(why, OPTIONS_WHY_MAX, "a command is missing");
+        return false;
+    }
+    if (o->arg_count < o->command->least) {
+        (void)snprintf(why, OPTIONS_WHY_MAX, "%s needs %s", o->command->name, o->command->args);
+        return false;
+    }
+    return true;
+}
+
+bool options_number(const char *text, uint64_t min, uint64_t max, uint64_t *v)
+{
+    *v = 0;
+    if (!*text)
+        return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9' || __builtin_mul_overflow(*v, 10u, v) ||
+            __builtin_add_overflow(*v, (uint64_t)(*text - '0'), v))
+            return false;
+    }
+    return *v >= min && *v <= max;
+}
+
+void options_usage(const struct command_spec *k, char *buf, size_t size)
+{
+    (void)snprintf(buf, size, "bhctl %s [OPTION...]%s%s", k->name, *k->args ? " " : "", k->args);
+}

@@ -1,0 +1,117 @@
+/* What a command line of bhctl says. Pure. */
+#pragma once
+
+#include "hv/types.h"
+
+#define OPTIONS_ARGS_MAX    2u
+#define OPTIONS_MODULES_MAX 8u
+#define OPTIONS_WHY_MAX     200u
+
+enum option_id {
+    /* of all commands */
+    OPTION_URL,
+    OPTION_TOKEN,
+    OPTION_TOKEN_FILE,
+    OPTION_CACERT,
+    OPTION_FINGERPRINT,
+    OPTION_INSECURE,
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_VERSION,
+    OPTIONS_GLOBAL, /* how many they are */
+    /* deploy, hash-token */
+    OPTION_NAME = OPTIONS_GLOBAL,
+    OPTION_MEMORY,
+    OPTION_CORE,
+    OPTION_CMDLINE,
+    OPTION_MODULE,
+    OPTION_MODULE_ARGS,
+    OPTION_RESTART,
+    OPTION_RESTART_LIMIT,
+    OPTION_WEIGHT,
+    OPTION_SLICE,
+    OPTION_BUDGET,
+    OPTION_PERIOD,
+    OPTION_GUARANTEE,
+    OPTION_PAUSED_CLOCK,
+    OPTION_EXIT_PROFILE,
+    OPTION_DEVICES,
+    OPTION_ROLE,
+    /* vmcs */
+    OPTION_FIELDS,
+    OPTION_GROUP,
+    OPTION_ODDITIES,
+    OPTION_NO_DECODE,
+    OPTION_SNAPSHOT,
+    OPTION_SNAPSHOTS,
+    OPTION_KEEP,
+    OPTION_DIFF,
+    OPTION_TO,
+    OPTION_VOLATILE,
+    OPTION_CHECK,
+    OPTION_EXITS,
+    OPTION_FORMAT,
+    /* others */
+    OPTION_FOLLOW,
+    OPTION_FROM,
+    OPTION_NEW,
+    OPTION_QUIET,
+    OPTION_COUNT,
+    OPTION_DELAY,
+    OPTION_SORT,
+    OPTION_IMAGES,
+    OPTION_DELETE,
+    OPTIONS
+};
+
+#define OPTION_BIT(o) (1ull << (o))
+
+struct option_spec {
+    const char *name;  /* without "--" */
+    char letter;       /* of the short form, or 0 */
+    const char *value; /* what --help calls it; NULL: the option takes none */
+    const char *help;
+};
+
+struct command_spec {
+    const char *name;
+    const char *args; /* for the usage line: "NAME", or "" */
+    unsigned least, most;
+    uint64_t options; /* OPTION_BIT()s, beside those of all commands */
+    const char *summary;
+    const char *help; /* more sentences, or NULL */
+};
+
+struct module_option {
+    const char *file, *args;
+};
+
+/* Points into argv. */
+struct options {
+    const struct command_spec *command; /* NULL: none was named */
+    uint64_t given;
+    const char *value[OPTIONS]; /* of the last one, where it comes several times */
+    const char *arg[OPTIONS_ARGS_MAX];
+    unsigned arg_count;
+    struct module_option modules[OPTIONS_MODULES_MAX];
+    unsigned module_count;
+};
+
+static inline bool options_have(const struct options *o, enum option_id id)
+{
+    return o->given & OPTION_BIT(id);
+}
+
+const struct option_spec *option_spec(enum option_id id);
+
+/* argv[1..argc). Options may stand before and after their command, "--" ends them. False: `why`
+ * says what is wrong; o->command is set if it was known by then. With --help or --version nothing
+ * is required. */
+bool options_parse(struct options *o, const struct command_spec *commands, unsigned count, int argc,
+                   char *const *argv, char why[OPTIONS_WHY_MAX]) MUST_CHECK;
+
+/* A whole number in min..max, decimal. */
+bool options_number(const char *text, uint64_t min, uint64_t max, uint64_t *v) MUST_CHECK;
+
+/* The usage line of a command: "bhctl status [OPTION...] NAME". */
+void options_usage(const struct command_spec *k, char *buf, size_t size);

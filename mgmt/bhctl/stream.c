@@ -1,0 +1,177 @@
+/* Answers without end: kept open, and taken up again where they were lost. */
+#include "mgmt/bhctl/bhctl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define AGAIN_MS   300
+#define GIVE_UP_MS 15000 /* the management guest starts anew in less than a second */
+
+int64_t clock_ms(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static long status_of(CURL *c)
+{
+    long status = 0;
+
+    (void)curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
+static size_t receive(char *bytes, size_t one, size_t n, void *ctx)
+{
+    struct stream *s = ctx;
+
+    if (status_of(s->curl) != 200) {
+        /* A refusal: its first bytes hold the message. */
+        char *larger = realloc(s->reply.body, s->reply.length + one * n + 1);
+
+        if (!larger)
+            return 0;
+        s->reply.body = larger;
+        for (size_t i = 0; i < one * n; i++)
+            larger[s->reply.length++] = bytes[i];
+        larger[s->reply.length] = 0;
+        return one * n;
+    }
+    s->established = true;
+    s->give_up_ms = 0;
+    s->take(s->ctx, bytes, one * n);
+    return one * n;
+}
+
+static int begin(struct stream *s)
+{
+    char path[PATH_MAX_BYTES];
+
+    reply_clear(&s->reply);
+    s->reply.body = calloc(1, 1);
+    if (!s->reply.body)
+        return complain(EXIT_USAGE, "out of memory");
+    s->where(s->ctx, path);
+    api_prepare(s->api, s->curl, path, &s->reply);
+    (void)curl_easy_setopt(s->curl, CURLOPT_LOW_SPEED_TIME, 0L); /* silence is no failure here */
+    (void)curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, receive);
+    (void)curl_easy_setopt(s->curl, CURLOPT_WRITEDATA, s);
+    s->under_way = curl_multi_add_handle(s->multi, s->curl) == CURLM_OK;
+    return s->under_way ? EXIT_OK : complain(EXIT_USAGE, "libcurl cannot begin a transfer");
+}
+
+int stream_open(struct stream *s)
+{
+    s->multi = curl_multi_init();
+    s->curl = curl_easy_init();
+    if (!s->multi || !s->curl)
+        return complain(EXIT_USAGE, "out of memory");
+    return begin(s);
+}
+
+void stream_close(struct stream *s)
+{
+    if (s->under_way)
+        (void)curl_multi_remove_handle(s->multi, s->curl);
+    if (s->curl)
+        curl_easy_cleanup(s->curl);
+    if (s->multi)
+        (void)curl_multi_cleanup(s->multi);
+    reply_clear(&s->reply);
+}
+
+/* It has ended, one way or another. */
+static int end(struct stream *s, CURLcode rc)
+{
+    s->reply.status = status_of(s->curl);
+    (void)curl_multi_remove_handle(s->multi, s->curl);
+    s->under_way = false;
+    if (rc == CURLE_OK && s->reply.status != 200)
+        return api_judge(s->api, &s->reply);
+    if (s->api->pin_failed || !s->established)
+        return rc == CURLE_OK
+                   ? complain(EXIT_UNREACHABLE, "%s ended the answer at once", s->api->base)
+                   : api_transfer(s->api, rc);
+    if (!s->give_up_ms)
+        s->give_up_ms = clock_ms() + GIVE_UP_MS;
+    if (clock_ms() >= s->give_up_ms)
+        return api_transfer(s->api, rc == CURLE_OK ? CURLE_GOT_NOTHING : rc);
+    s->again_ms = clock_ms() + AGAIN_MS;
+    return EXIT_OK;
+}
+
+int stream_wait(struct stream *s, struct curl_waitfd *fds, unsigned count, int ms)
+{
+    const CURLMsg *m;
+    int running, left, rc = EXIT_OK;
+
+    if (!s->under_way && clock_ms() >= s->again_ms)
+        rc = begin(s);
+    if (rc != EXIT_OK)
+        return rc;
+    (void)curl_multi_perform(s->multi, &running);
+    while (rc == EXIT_OK && (m = curl_multi_info_read(s->multi, &left)) != NULL) {
+        if (m->msg != CURLMSG_DONE)
+            continue;
+        if (m->easy_handle == s->curl)
+            rc = end(s, m->data.result);
+        else if (s->ended)
+            s->ended(s->ctx, m->easy_handle, m->data.result);
+    }
+    if (rc == EXIT_OK)
+        (void)curl_multi_poll(s->multi, fds, count, ms, NULL);
+    return rc;
+}
+
+/* ---- rings ---- */
+
+static void ring_where(void *ctx, char path[PATH_MAX_BYTES])
+{
+    struct ring *g = ctx;
+
+    (void)snprintf(path, PATH_MAX_BYTES, "%s?follow=1&from=%llu", g->path,
+                   (unsigned long long)g->next);
+}
+
+static void ring_take(void *ctx, const char *bytes, size_t n)
+{
+    struct ring *g = ctx;
+
+    (void)fwrite(bytes, 1, n, stdout);
+    (void)fflush(stdout);
+    g->next += n;
+}
+
+int ring_print(struct api *a, const char *path, uint64_t *next, bool only_new)
+{
+    char once[PATH_MAX_BYTES + 16];
+    struct reply r;
+    int rc;
+
+    (void)snprintf(once, sizeof(once), "%s?format=text", path);
+    rc = api_call(a, "GET", once, NULL, 0, &r);
+    *next = r.next;
+    if (rc == EXIT_OK && !only_new) {
+        (void)fwrite(r.body, 1, r.length, stdout);
+        rc = say_end();
+    }
+    reply_clear(&r);
+    return rc;
+}
+
+int ring_open(struct ring *g, struct api *a, const char *path, bool only_new)
+{
+    int rc = ring_print(a, path, &g->next, only_new);
+
+    g->path = path;
+    g->stream.api = a;
+    g->stream.where = ring_where;
+    g->stream.take = ring_take;
+    g->stream.ctx = g;
+    /* It was there a moment ago: whatever happens now is worth another try. */
+    g->stream.established = true;
+    return rc == EXIT_OK ? stream_open(&g->stream) : rc;
+}

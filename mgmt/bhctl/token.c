@@ -1,0 +1,83 @@
+/* A new token, and what guests.json must say of it (hv/abi/management.h: struct abi_token). */
+#include "mgmt/bhctl/bhctl.h"
+
+#include "hv/abi/management.h"
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#define TOKEN_SIZE 20u /* random bytes: 32 characters of base32 */
+
+static const char *const roles[] = {"read", "operate", "admin"};
+
+/* Lower case and without padding (RFC 4648), 5 bytes are 8 characters. */
+static void base32(const uint8_t *bytes, size_t n, char *text)
+{
+    static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
+    unsigned bits = 0, value = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        value = value << 8 | bytes[i];
+        for (bits += 8; bits >= 5; bits -= 5)
+            *text++ = digits[value >> (bits - 5) & 31];
+    }
+    *text = 0;
+}
+
+static bool name_is_good(const char *name)
+{
+    size_t n = strlen(name);
+
+    return n > 0 && n < sizeof(((struct abi_token *)0)->name) && name[0] != '-' &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
+}
+
+static int say(const struct options *o, const char *token, const char *salt, const char *sha256)
+{
+    const char *name = o->value[OPTION_NAME], *role = o->value[OPTION_ROLE];
+    char entry[320];
+
+    (void)snprintf(entry, sizeof(entry),
+                   "{\"name\": \"%s\", \"role\": \"%s\", \"salt\": \"%s\", \"sha256\": \"%s\"}",
+                   name, role, salt, sha256);
+    if (options_have(o, OPTION_JSON))
+        printf("{\"token\": \"%s\", \"entry\": %s}\n", token, entry);
+    else
+        printf("token of %s, shown this once: %s\n\n"
+               "in guests.json, among \"management\": {\"auth\": {\"tokens\": [...]}}:\n%s\n",
+               name, token, entry);
+    return say_end();
+}
+
+int command_hash_token(struct api *a)
+{
+    const struct options *o = a->options;
+    uint8_t random[TOKEN_SIZE], both[ABI_SALT_SIZE + 2 * TOKEN_SIZE], hash[ABI_SHA256_SIZE];
+    char token[2 * TOKEN_SIZE], salt[2 * ABI_SALT_SIZE + 1], sha256[2 * ABI_SHA256_SIZE + 1];
+    bool known = false;
+
+    if (!o->value[OPTION_NAME] || !o->value[OPTION_ROLE])
+        return complain(EXIT_USAGE, "hash-token needs --name NAME and --role ROLE");
+    if (!name_is_good(o->value[OPTION_NAME]))
+        return complain(EXIT_USAGE,
+                        "--name: \"%s\": a token's name has 1 to 31 of a-z, 0-9 and "
+                        "'-', and does not begin with '-'",
+                        o->value[OPTION_NAME]);
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
+        known = known || strcmp(o->value[OPTION_ROLE], roles[i]) == 0;
+    if (!known)
+        return complain(EXIT_USAGE, "--role: \"%s\" must be read, operate or admin",
+                        o->value[OPTION_ROLE]);
+    if (RAND_bytes(random, sizeof(random)) != 1 || RAND_bytes(both, ABI_SALT_SIZE) != 1)
+        return complain(EXIT_USAGE, "there are no random bytes to be had");
+    base32(random, sizeof(random), token);
+    memcpy(both + ABI_SALT_SIZE, token, strlen(token));
+    if (!EVP_Digest(both, ABI_SALT_SIZE + strlen(token), hash, NULL, EVP_sha256(), NULL))
+        return complain(EXIT_USAGE, "SHA-256 cannot be computed");
+    url_hex(both, ABI_SALT_SIZE, salt);
+    url_hex(hash, sizeof(hash), sha256);
+    return say(o, token, salt, sha256);
+}

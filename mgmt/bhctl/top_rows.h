@@ -1,0 +1,49 @@
+/* What `bhctl top` shows: two looks at the appliance compared, sorted and told. Pure. */
+#pragma once
+
+#include "hv/types.h"
+
+#define TOP_GUESTS_MAX 16u
+#define TOP_CORES_MAX  64u
+
+struct top_guest {
+    char name[33], state[12];
+    uint64_t memory, core; /* bytes; number */
+    uint64_t run_ticks, exits, restarts;
+};
+
+struct top_core {
+    uint64_t busy, idle; /* ticks */
+};
+
+/* One look. */
+struct top_sample {
+    uint64_t uptime_ms, tsc_hz;
+    uint64_t memory_total, memory_free;
+    unsigned core_count, guest_count;
+    struct top_core cores[TOP_CORES_MAX];
+    struct top_guest guests[TOP_GUESTS_MAX];
+};
+
+struct top_row {
+    const struct top_guest *guest;
+    double cpu;   /* percent of its core */
+    double exits; /* a second */
+};
+
+enum top_key { TOP_CPU, TOP_EXITS, TOP_MEMORY, TOP_NAME, TOP_KEYS };
+
+/* "cpu" ...; false: there is none of this name. */
+bool top_key_named(const char *name, enum top_key *key) MUST_CHECK;
+
+/* What each guest of `now` did since `before`; NULL: since the boot. A counter that is less than
+ * before began anew. Points into `now`. Returns how many rows there are. */
+unsigned top_compare(const struct top_sample *before, const struct top_sample *now,
+                     struct top_row rows[TOP_GUESTS_MAX]);
+/* The largest first, names by alphabet; guests that are equal by name. */
+void top_sort(struct top_row *rows, unsigned n, enum top_key key);
+/* At most `height` lines of at most `width` columns (0: no limit). Cut if `size` is
+ * too small. */
+void top_tell(char *buf, size_t size, const struct top_sample *before, const struct top_sample *now,
+              const struct top_row *rows, unsigned n, enum top_key key, unsigned width,
+              unsigned height);

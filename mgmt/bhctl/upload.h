@@ -1,0 +1,18 @@
+/* A file of this computer that becomes an image of the appliance. */
+#pragma once
+
+#include "mgmt/bhctl/bhctl.h"
+
+struct upload {
+    const char *path;
+    char name[IMAGE_NAME_SIZE]; /* of the image */
+    uint64_t size;
+    uint8_t sha256[SHA256_SIZE];
+};
+
+/* Reads the file once, for its size and its hash. EXIT_OK, or it has complained. */
+int upload_measure(struct upload *u) MUST_CHECK;
+/* PUTs it. With --json nothing is printed; on a terminal there is a bar on standard error. */
+int upload_send(struct api *a, const struct upload *u) MUST_CHECK;
+/* After a refusal: takes the image away again. */
+int upload_undo(struct api *a, const struct upload *u) MUST_CHECK;

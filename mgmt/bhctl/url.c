@@ -1,0 +1,133 @@
+#include "mgmt/bhctl/url.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool is_letter_or_digit(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+const char *url_base(const char *text, char base[URL_MAX])
+{
+    size_t scheme = strncmp(text, "http://", 7) == 0    ? 7
+                    : strncmp(text, "https://", 8) == 0 ? 8
+                                                        : 0;
+    size_t n = strlen(text);
+
+    if (!scheme)
+        return "it must begin with http:// or https://";
+    while (n > scheme && text[n - 1] == '/')
+        n--;
+    if (n == scheme || text[scheme] == ':' || text[scheme] == '/')
+        return "it names no host";
+    if (n >= URL_MAX)
+        return "it is too long";
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)text[i] <= ' ' || text[i] == 0x7f)
+            return "it has a blank or a control character in it";
+        if (strchr("?#@", text[i]))
+            return "it must be a scheme, a host and perhaps a port, as in https://127.0.0.1:8443";
+    }
+    memcpy(base, text, n);
+    base[n] = 0;
+    return NULL;
+}
+
+static size_t put_escaped(char *buf, size_t size, const char *s)
+{
+    size_t n = 0;
+
+    for (; *s; s++) {
+        char one[4] = {*s, 0};
+
+        if (!is_letter_or_digit(*s) && !strchr("-._~,", *s))
+            (void)snprintf(one, sizeof(one), "%%%02X", (unsigned)(unsigned char)*s);
+        if (n + strlen(one) >= size)
+            return size;
+        memcpy(buf + n, one, strlen(one));
+        n += strlen(one);
+    }
+    return n;
+}
+
+bool url_path(char *buf, size_t size, const char *format, ...)
+{
+    size_t n = 0;
+    va_list ap;
+
+    va_start(ap, format);
+    for (const char *p = format; *p && n < size; p++) {
+        if (p[0] == '%' && p[1] == 's') {
+            n += put_escaped(buf + n, size - n, va_arg(ap, const char *));
+            p++;
+        } else {
+            buf[n++] = *p;
+        }
+    }
+    va_end(ap);
+    if (n >= size)
+        return false;
+    buf[n] = 0;
+    /* Dots are not escaped, but a segment of dots alone would be taken out by whoever normalises.
+     */
+    return !strstr(buf, "/./") && !strstr(buf, "/../") &&
+           strcmp(buf + n - (n > 2 ? 3 : n), "/..") && strcmp(buf + n - (n > 1 ? 2 : n), "/.");
+}
+
+void url_image_name(const char *guest, const char *file, unsigned n, char name[IMAGE_NAME_SIZE])
+{
+    const char *slash = strrchr(file, '/');
+    char suffix[16] = "";
+
+    if (n)
+        (void)snprintf(suffix, sizeof(suffix), "-%u", n + 1);
+    (void)snprintf(name, IMAGE_NAME_SIZE - strlen(suffix), "%s-%s", guest,
+                   slash ? slash + 1 : file);
+    for (char *p = name; *p; p++)
+        if (!is_letter_or_digit(*p) && (p == name || !strchr("._-", *p)))
+            *p = '_';
+    (void)snprintf(name + strlen(name), IMAGE_NAME_SIZE - strlen(name), "%s", suffix);
+}
+
+static int nibble(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool url_fingerprint(const char *text, uint8_t sha256[SHA256_SIZE])
+{
+    if (strncmp(text, "sha256", 6) == 0)
+        for (text += 6; *text == ' ' || *text == ':' || *text == '='; text++)
+            ;
+    for (unsigned i = 0; i < SHA256_SIZE; i++) {
+        int high, low;
+
+        if (i && *text == ':')
+            text++;
+        high = nibble(text[0]);
+        low = high < 0 ? -1 : nibble(text[1]);
+        if (low < 0)
+            return false;
+        sha256[i] = (uint8_t)(high << 4 | low);
+        text += 2;
+    }
+    return *text == 0;
+}
+
+void url_fingerprint_text(const uint8_t sha256[SHA256_SIZE], char text[FINGERPRINT_TEXT])
+{
+    for (unsigned i = 0; i < SHA256_SIZE; i++)
+        (void)snprintf(text + 3 * i, FINGERPRINT_TEXT - 3 * i,
+                       i + 1 < SHA256_SIZE ? "%02X:" : "%02X", (unsigned)sha256[i]);
+}
+
+void url_hex(const uint8_t *bytes, size_t n, char *text)
+{
+    for (size_t i = 0; i < n; i++)
+        (void)snprintf(text + 2 * i, 3, "%02x", (unsigned)bytes[i]);
+}
