@@ -139,7 +139,7 @@ uint64_t number_of(const json_t *object, const char *name);
 int say_end(void) MUST_CHECK;
 /* A text of the appliance's, without control characters, which a terminal would obey. */
 void say_text(const char *text);
-/* A line of a list: "image:  guests/echo.elf". */
+/* A line of a list: "image:  guests/echo.elf"; without a name one more of the line before. */
 void say_field(const char *name, const char *format, ...) PRINTF(2, 3);
 
 /* ---- commands; each returns the exit status ---- */

@@ -1,5 +1,6 @@
 /* What became of a request: in words, and as an exit status. */
 #include "mgmt/bhctl/bhctl.h"
+#include "mgmt/bhctl/words.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,48 +36,25 @@ int api_transfer(const struct api *a, CURLcode rc)
                     a->base, a->error[0] ? a->error : curl_easy_strerror(rc));
 }
 
-/* The API's own words, from JSON or from text. */
-static void find_message(const struct reply *r, char *message, size_t size, char *pointer,
-                         size_t pointer_size)
+/* The API's own words, from JSON or from text; "" if there are none. */
+static void find_message(const struct reply *r, char *message, size_t size)
 {
     json_t *all = json_loadb(r->body, r->length, 0, NULL);
     const json_t *e = json_object_get(all, "error");
     const char *line = all ? NULL : strstr(r->body, "message: ");
+    char text[512] = "";
 
-    message[0] = pointer[0] = 0;
-    if (e) {
-        (void)snprintf(message, size, "%s", text_of(e, "message"));
-        (void)snprintf(pointer, pointer_size, "%s", text_of(e, "pointer"));
-    } else if (line) {
+    if (line) {
         line += strlen("message: ");
-        (void)snprintf(message, size, "%.*s", (int)strcspn(line, "\n"), line);
+        (void)snprintf(text, sizeof(text), "%.*s", (int)strcspn(line, "\n"), line);
     }
+    words_refusal(message, size, line ? text : text_of(e, "message"), text_of(e, "pointer"));
     json_decref(all);
-    for (char *p = message; *p; p++)
-        *p = (char)((unsigned char)*p < ' ' ? '?' : *p);
-}
-
-/* The option whose value the appliance does not like: "/memory" is --memory. */
-static const char *option_at(const char *pointer, char *buf, size_t size)
-{
-    (void)snprintf(buf, size, "%s: ", pointer);
-    for (unsigned i = OPTIONS_GLOBAL; i < OPTIONS; i++) {
-        const char *name = option_spec(i)->name;
-        size_t n = strlen(name), p = 0;
-
-        if (pointer[0] != '/')
-            continue;
-        while (p < n && (pointer[1 + p] == name[p] || (pointer[1 + p] == '_' && name[p] == '-')))
-            p++;
-        if (p == n && (!pointer[1 + p] || strcmp(pointer + 1 + p, "_us") == 0))
-            (void)snprintf(buf, size, "--%s: ", name);
-    }
-    return *pointer ? buf : "";
 }
 
 int api_judge(const struct api *a, const struct reply *r)
 {
-    char message[512], pointer[96], at[128];
+    char message[640];
 
     if (r->status < 300)
         return EXIT_OK;
@@ -85,7 +63,7 @@ int api_judge(const struct api *a, const struct reply *r)
                         "%s sends its clients to %s: say --url https://HOST[:PORT], with "
                         "--fingerprint, --cacert or --insecure",
                         a->base, r->location[0] ? r->location : "another place");
-    find_message(r, message, sizeof(message), pointer, sizeof(pointer));
+    find_message(r, message, sizeof(message));
     if (!message[0])
         (void)snprintf(message, sizeof(message), "HTTP status %ld, without a reason", r->status);
     switch (r->status) {
@@ -101,6 +79,6 @@ int api_judge(const struct api *a, const struct reply *r)
         return complain(EXIT_UNAUTHORISED, "%s: try again in %u s, with the right one", message,
                         r->retry_after);
     default:
-        return complain(EXIT_REFUSED, "%s%s", option_at(pointer, at, sizeof(at)), message);
+        return complain(EXIT_REFUSED, "%s", message);
     }
 }

@@ -8,9 +8,9 @@ static const struct option_spec specs[OPTIONS] = {
     [OPTION_TOKEN] = {"token", 0, "T", "the token (BULKHEAD_TOKEN keeps it off the command line)"},
     [OPTION_TOKEN_FILE] = {"token-file", 0, "FILE", "the token is the first line of FILE"},
     [OPTION_CACERT] = {"cacert", 0, "FILE", "trust the certificates in FILE (PEM)"},
-    [OPTION_FINGERPRINT] = {"fingerprint", 0, "SHA256",
-                            "trust the certificate with this fingerprint, as the console shows it "
-                            "(BULKHEAD_FINGERPRINT)"},
+    [OPTION_FINGERPRINT] =
+        {"fingerprint", 0, "SHA256",
+         "trust the certificate that the console shows so (BULKHEAD_FINGERPRINT)"},
     [OPTION_INSECURE] = {"insecure", 'k', NULL, "trust every certificate"},
     [OPTION_JSON] = {"json", 0, NULL, "print the API's JSON"},
     [OPTION_HELP] = {"help", 'h', NULL, "say this"},

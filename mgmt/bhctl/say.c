@@ -53,7 +53,8 @@ void say_field(const char *name, const char *format, ...)
     va_start(ap, format);
     (void)vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
-    (void)printf("%s:%*s", name, (int)(strlen(name) < 14 ? 15 - strlen(name) : 1), "");
+    (void)printf("%s%s%*s", name, *name ? ":" : " ",
+                 (int)(strlen(name) < 14 ? 15 - strlen(name) : 1), "");
     say_text(text);
     (void)putchar('\n');
 }

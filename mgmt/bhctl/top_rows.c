@@ -117,10 +117,10 @@ static void line(struct page *p, const char *format, ...)
     (void)vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
     n = strlen(text);
-    while (n > 0 && text[n - 1] == ' ')
-        n--;
     if (p->width && n > p->width)
         n = p->width;
+    while (n > 0 && text[n - 1] == ' ')
+        n--;
     if (p->length + n + 2 > p->size)
         return;
     memcpy(p->buf + p->length, text, n);

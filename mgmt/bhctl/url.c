@@ -54,26 +54,30 @@ static size_t put_escaped(char *buf, size_t size, const char *s)
 
 bool url_path(char *buf, size_t size, const char *format, ...)
 {
+    bool good = true, segment = format[0] == '/';
     size_t n = 0;
     va_list ap;
 
     va_start(ap, format);
     for (const char *p = format; *p && n < size; p++) {
         if (p[0] == '%' && p[1] == 's') {
-            n += put_escaped(buf + n, size - n, va_arg(ap, const char *));
+            const char *value = va_arg(ap, const char *);
+
+            /* Whoever normalises the path would take such a segment out. */
+            good = good && (!segment || (strcmp(value, "") != 0 && strcmp(value, ".") != 0 &&
+                                         strcmp(value, "..") != 0));
+            n += put_escaped(buf + n, size - n, value);
             p++;
         } else {
+            segment = segment && *p != '?';
             buf[n++] = *p;
         }
     }
     va_end(ap);
-    if (n >= size)
+    if (n >= size || !good)
         return false;
     buf[n] = 0;
-    /* Dots are not escaped, but a segment of dots alone would be taken out by whoever normalises.
-     */
-    return !strstr(buf, "/./") && !strstr(buf, "/../") &&
-           strcmp(buf + n - (n > 2 ? 3 : n), "/..") && strcmp(buf + n - (n > 1 ? 2 : n), "/.");
+    return true;
 }
 
 void url_image_name(const char *guest, const char *file, unsigned n, char name[IMAGE_NAME_SIZE])

@@ -12,7 +12,8 @@
 const char *url_base(const char *text, char base[URL_MAX]) MUST_CHECK;
 
 /* Makes a path. "%s" is escaped as one segment or value (RFC 3986: all but unreserved characters,
- * and ',', which separates fields); there is no other conversion. False if it does not fit. */
+ * and ',', which separates fields); there is no other conversion. False if it does not fit, or if a
+ * segment of the path would be empty, "." or "..". */
 bool url_path(char *buf, size_t size, const char *format, ...) MUST_CHECK;
 
 /* What an uploaded file is called: the guest's name and the file's, with '_' for what no image may
