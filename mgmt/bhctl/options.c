@@ -52,7 +52,7 @@ static const struct option_spec specs[OPTIONS] = {
     [OPTION_FROM] = {"from", 0, "N", "from event N on"},
     [OPTION_NEW] = {"new", 0, NULL, "without what it said before"},
     [OPTION_QUIET] = {"quiet", 0, "S",
-                      "from a pipe: after its end, leave when nothing came for S seconds; else 2"},
+                      "at a pipe's end: leave when nothing came for S seconds; else 2"},
     [OPTION_COUNT] = {"count", 'n', "N", "show N times, then end"},
     [OPTION_DELAY] = {"delay", 'd', "S", "seconds between two looks, 1 to 3600; else 2"},
     [OPTION_SORT] = {"sort", 0, "BY", "cpu, exits, memory or name"},
