@@ -267,11 +267,13 @@ int guest_deploy(const struct abi_create *r, char *why, size_t size)
     }
     g = take_number((unsigned)number, &r->config, core);
     rc = take_memory(g, why, size);
-    if (rc)
-        return rc;
-    rc = take_images(g, r, why, size);
+    if (rc == 0) {
+        rc = take_images(g, r, why, size);
+        if (rc)
+            give_back(g);
+    }
     if (rc) {
-        give_back(g);
+        guest_pages_leave(g);
         return rc;
     }
     register_guest(g);

@@ -184,6 +184,15 @@ void guest_pages_take(struct guest *g)
     status_end(g);
 }
 
+void guest_pages_leave(struct guest *g)
+{
+    struct abi_guest *s = g->status;
+
+    status_begin(g);
+    memset((uint8_t *)s + sizeof(s->sequence), 0, sizeof(*s) - sizeof(s->sequence));
+    status_end(g);
+}
+
 void guest_pages_show(const struct guest *g, bool in_use)
 {
     if (in_use)

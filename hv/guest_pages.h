@@ -19,6 +19,8 @@ int guest_pages_map(struct guest *m, const struct virt_ops *ops) MUST_CHECK;
 /* Gives the guest its number's pages, and says there what it is (state ABI_GUEST_STARTING). They
  * are clean: new, or scrubbed. */
 void guest_pages_take(struct guest *g);
+/* The guest does not come to be after all: there is none of this number. */
+void guest_pages_leave(struct guest *g);
 /* The number is in use, or not. Any core. */
 void guest_pages_show(const struct guest *g, bool in_use);
 

@@ -66,6 +66,7 @@ void call_stream(struct call *c, const char *type,
 void get_events(struct call *c, char *const *arg);
 void get_metrics(struct call *c, char *const *arg);
 void get_page(struct call *c, char *const *arg);
+void get_openapi(struct call *c, char *const *arg);
 void get_page_file(struct call *c, char *const *arg);
 void get_guests(struct call *c, char *const *arg);
 void get_guest(struct call *c, char *const *arg);

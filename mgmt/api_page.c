@@ -33,6 +33,13 @@ void get_page(struct call *c, char *const *arg)
     send_file(c, page_file_find(""));
 }
 
+/* The description of all that the API is. */
+void get_openapi(struct call *c, char *const *arg)
+{
+    (void)arg;
+    send_file(c, page_file_find("openapi.json"));
+}
+
 void get_page_file(struct call *c, char *const *arg)
 {
     const struct page_file *f = page_file_find(arg[0]);

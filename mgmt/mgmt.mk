@@ -61,7 +61,7 @@ $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk | $(GEN) $(THIRD_STAMPS)
 	$(CC) $(MGMT_CFLAGS) $(WARN) -c $< -o $@
 
 # The compiler does not see what the assembler reads.
-$(BUILD)/mgmt/mgmt/page_files.o: $(wildcard mgmt/page/*) $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
+$(BUILD)/mgmt/mgmt/page_files.o: $(wildcard mgmt/page/*) mgmt/openapi.json $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
 $(BUILD)/mgmt/mgmt/page_files.o: MGMT_CFLAGS += -Wa,-I$(BUILD)/gen
 
 $(BUILD)/mgmt/start.asm.o: mgmt/pc/start.asm Makefile | deps-build

@@ -24,6 +24,7 @@ EMBED(page_events, "events.js");
 EMBED(page_plots, "plots.js");
 EMBED(page_terminal, "terminal.js");
 EMBED(page_help, "help.js");
+EMBED_PATH(page_openapi, "mgmt/openapi.json");
 /* Made from the package node-xterm by the build. */
 EMBED_PATH(page_xterm, "xterm.js.gz");
 EMBED_PATH(page_xterm_style, "xterm.css.gz");
@@ -46,6 +47,7 @@ static const struct page_file files[] = {
     {"plots.js", SCRIPT, NULL, page_plots_begin, page_plots_end},
     {"terminal.js", SCRIPT, NULL, page_terminal_begin, page_terminal_end},
     {"help.js", SCRIPT, NULL, page_help_begin, page_help_end},
+    {"openapi.json", "application/json", NULL, page_openapi_begin, page_openapi_end},
     {"xterm.js", SCRIPT, "gzip", page_xterm_begin, page_xterm_end},
     {"xterm.css", "text/css; charset=utf-8", "gzip", page_xterm_style_begin, page_xterm_style_end},
 };

@@ -19,6 +19,7 @@ static const struct route {
 } routes[] = {
     {.path = {NULL}, .get = get_page, .open = true},
     {.path = {"page", "*"}, .get = get_page_file, .open = true},
+    {.path = {"openapi.json"}, .get = get_openapi, .open = true},
     {.path = {"healthz"}, .get = get_healthz},
     {.path = {"metrics"}, .get = get_metrics},
     {.path = {"v1", "whoami"}, .get = get_whoami},

@@ -12,6 +12,7 @@ import subprocess
 import time
 
 import machine
+import openapi
 import mkiso
 
 BUILD = os.environ.get("BULKHEAD_BUILD", "build")
@@ -108,13 +109,16 @@ class Appliance(Machine):
             try:
                 connection.request(method, path, body, {**self.authorization(), **(headers or {})})
                 r = connection.getresponse()
-                return r.status, r.headers, r.read().decode("utf-8", "replace")
+                answer = r.status, r.headers, r.read().decode("utf-8", "replace")
+                break
             except (OSError, http.client.HTTPException):
                 # The emulator's network takes one new connection at a time, and the management guest may be starting anew.
                 assert self.process.poll() is None and time.monotonic() < end, self.serial()[-3000:]
                 time.sleep(0.05)
             finally:
                 connection.close()
+        openapi.check_answer(method, path, *answer)
+        return answer
 
     def get(self, path):
         status, _, body = self.request("GET", path)

@@ -330,7 +330,7 @@ def test_vmcs(m):
 
 def test_deploy_and_delete(m, tmp_path):
     module = tmp_path / "a module.txt"
-    module.write_bytes(os.urandom(3000000))
+    module.write_bytes(os.urandom(300000))
     out = says(m, "deploy", ECHO, "--name", "late", "--memory", "8M", "--core", 3, "--cmdline", 'x "y"', "--restart", "on-failure", "--weight", 7, "--budget", 4000, "--period", 9000,
                "--devices", "uart,pic,pit", "--module", module, "--module-args", "one two", "--module", ECHO)
     assert re.fullmatch(r"late: (starting|running), 8 MiB on core 3\n", out)
@@ -614,8 +614,8 @@ def test_top_in_a_terminal(m):
 
 
 def test_progress_in_a_terminal(m, tmp_path):
-    (tmp_path / "pad").write_bytes(bytes(2000000))
+    (tmp_path / "pad").write_bytes(bytes(400000))
     with persistently(m, "deploy", ECHO, "--name", "seen", "--memory", "8M", "--core", "3", "--module", str(tmp_path / "pad"), terminal=True, first=r"seen: |already") as d:
         d.ended()
-        assert re.search(r"\rseen-pad \[#+\] 100 %  1\.9 MiB", d.seen), d.seen
+        assert re.search(r"\rseen-pad \[#+\] 100 %  390 KiB", d.seen), d.seen
     says(m, "delete", "--images", "seen")

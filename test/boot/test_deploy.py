@@ -164,6 +164,7 @@ def test_what_is_short(m):
     host = m.get("/v1/host")["memory"]
     message, pointer = error(deploy(m, 409, name="a", image="guests/echo.elf", memory="3G"))
     assert pointer == "/memory" and f"3145728 KiB asked, largest free piece {host['largest_free'] >> 10} KiB of {host['free'] >> 10} KiB free" in message
+    assert [g["name"] for g in m.get("/v1/guests")["guests"]] == ["mgmt", "control", "keeper"]
     message, pointer = error(deploy(m, 409, name="a", image="guests/echo.elf", core=2))
     assert pointer == "/core" and message == "there is no core 2: the machine has 2, numbered from 0"
     assert error(deploy(m, 409, name="keeper", image="guests/echo.elf"))[1] == "/name"

@@ -1,0 +1,97 @@
+"""/openapi.json describes the API: all of it, and as it is."""
+import json
+import re
+
+import jsonschema
+import pytest
+
+import openapi
+
+CONFIG = {"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M"}, {"name": "echo", "image": "guests/echo.elf", "memory": "4M"}, {"name": "bad", "image": "nothing", "memory": "2M"}]}
+ARGUMENTS = {"guest": "hog", "vcpu": "0", "sequence": "2", "file": "app.js", "name": "image"}
+
+
+@pytest.fixture(scope="module")
+def m(start):
+    m = start(CONFIG, cpus=2)
+    assert m.request("PUT", "/v1/images/image", b"\xf4")[0] == 201
+    assert m.request("POST", "/v1/guests/hog/vcpus/0/vmcs/snapshots")[0] == 201
+    return m
+
+
+def nodes(node):
+    yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from nodes(child)
+
+
+def test_served(m):
+    status, headers, body = m.request("GET", "/openapi.json", headers={"Authorization": ""})
+    with open(openapi.PATH, encoding="utf-8") as f:
+        assert (status, headers["Content-Type"], body) == (200, "application/json", f.read())
+
+
+def test_is_valid():
+    d = openapi.document()
+    assert d["openapi"] == "3.1.0" and d["info"]["title"] and d["info"]["version"]
+    for node in nodes(d):
+        if isinstance(node, dict) and isinstance(node.get("$ref"), str):
+            assert openapi.resolve(node)
+    for schema in d["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    names = [o["operationId"] for item in d["paths"].values() for k, o in item.items() if k != "parameters"]
+    assert len(names) == len(set(names))
+    for path, item in d["paths"].items():
+        assert [p["name"] for p in item.get("parameters", [])] == re.findall(r"\{(\w+)\}", path)
+        for method, o in item.items():
+            assert method == "parameters" or (o["summary"] and o["responses"] and ("security" in o or "Needs the role" in o["description"]))
+
+
+def test_is_the_router():
+    """Every path with every method, and what each needs."""
+    with open("mgmt/route.c", encoding="utf-8") as f:
+        table = f.read().split("routes[] = {", 1)[1].split("\n};", 1)[0]
+    routed = {}
+    for entry in re.findall(r"\{\.path = \{([^}]*)\}(.*?)\},?\s*(?:/\*.*?\*/)?\s*(?=\{\.path|$)", table, re.S):
+        path = "/" + "/".join(re.findall(r'"([^"]+)"', entry[0]))
+        roles = {k: v.lower() for k, v in re.findall(r"\.(look|change) = ABI_ROLE_(\w+)", entry[1])}
+        for method in re.findall(r"\.(get|post|put|patch|delete) =", entry[1]):
+            routed[re.sub(r"\*", "{}", path), method] = "open" if ".open = true" in entry[1] else roles.get("look" if method == "get" else "change", "read")
+    described = {}
+    for path, item in openapi.document()["paths"].items():
+        for method, o in item.items():
+            if method != "parameters":
+                described[re.sub(r"\{\w+\}", "{}", path), method] = "open" if o.get("security") == [] else re.search(r"role `(\w+)`", o["description"]).group(1)
+    assert described == routed
+
+
+def targets():
+    for path, item in openapi.document()["paths"].items():
+        if "get" in item:
+            target = re.sub(r"\{(\w+)\}", lambda k: ARGUMENTS[k.group(1)], path)
+            yield target + {"/v1/events": "?follow=0", "/v1/guests/hog/vcpus/0/vmcs/diff": "?from=2"}.get(target, "")
+
+
+@pytest.mark.parametrize("target", targets())
+def test_answers(m, target):
+    """What each resource says, as JSON and as text, to those who may and those who may not."""
+    for headers in ({}, {"Accept": "text/plain"}, {"Authorization": "Bearer"}):
+        status, got, body = m.request("GET", target, headers=headers)
+        openapi.check("GET", target, status, got.get("Content-Type", ""), body)
+        assert status in ((200, 426) if "Authorization" not in headers else (200, 401))
+
+
+@pytest.mark.parametrize("method,target,body,expected", [
+    ("PATCH", "/v1/guests/hog/vcpus/0/vmcs", '{"exit_profile":"most"}', 200), ("PATCH", "/v1/guests/hog/vcpus/0/vmcs", "[]", 400),
+    ("GET", "/v1/guests/nobody", None, 404), ("GET", "/v1/guests/bad", None, 200), ("GET", "/v1/guests/bad/vcpus/0/vmcs", None, 409), ("GET", "/v1/log?from=x", None, 400),
+    ("POST", "/v1/guests/hog/actions", '{"action":"resume"}', 409), ("POST", "/v1/guests/hog/actions", '{"action":"nmi"}', 202), ("POST", "/v1/guests/hog/actions", "{}", 400),
+    ("POST", "/v1/guests/echo/console", "x", 200), ("POST", "/v1/guests", "{}", 400), ("POST", "/v1/guests", '{"name":"hog","image":"guests/hog.elf"}', 409),
+    ("POST", "/v1/guests", '{"name":"new","image":"guests/hog.elf","memory":"2M"}', 201), ("DELETE", "/v1/guests/new", None, 204), ("DELETE", "/v1/guests/mgmt", None, 403),
+    ("PUT", "/v1/images/image", b"xy", 200), ("PUT", "/v1/images/.x", b"xy", 400), ("DELETE", "/v1/images/image", None, 204), ("DELETE", "/v1/images/image", None, 404),
+    ("POST", "/v1/vmx/decode", "x", 400),
+    ("POST", "/v1/guests/hog/actions", "x" * 9000, 413),
+])
+def test_changes(m, method, target, body, expected):
+    status, headers, text = m.request(method, target, body)
+    assert status == expected, text
+    openapi.check(method, target, status, headers.get("Content-Type", ""), text)
