@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import time
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -103,6 +104,15 @@ scrape_configs:
         quantile = wait("histogram_quantile(0.5,sum(rate(bulkhead_vcpu_timer_wake_lateness_seconds_bucket{guest=%22control%22}[1m]))by(le))",
                         lambda r: r and r[0]["value"][1] != "NaN")
         assert 0 < float(quantile[0]["value"][1]) < 0.001
+        # Each panel of the dashboard for Grafana shows something.
+        with open("mgmt/grafana.json", encoding="utf-8") as f:
+            panels = json.load(f)["panels"]
+        for target in (t for panel in panels for t in panel["targets"]):
+            expression = target["expr"].replace("$instance", ".*").replace("$guest", ".*").replace("$__rate_interval", "1m")
+            assert "$" not in expression
+            found = wait(urllib.parse.quote(expression), len)
+            labels = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+            assert all(labels <= set(r["metric"]) for r in found), (expression, found)
     finally:
         p.kill()
         p.wait()
