@@ -76,7 +76,7 @@ static int find_url(struct api *a)
         from = "--url";
     }
     if (!known || (!*known && from[0] == 'B'))
-        known = "http://127.0.0.1:8080";
+        known = "https://127.0.0.1:8443";
     wrong = url_base(known, a->base);
     return wrong ? complain(EXIT_USAGE, "%s: \"%s\": %s", from, known, wrong) : EXIT_OK;
 }

@@ -4,7 +4,8 @@
 #include <string.h>
 
 static const struct option_spec specs[OPTIONS] = {
-    [OPTION_URL] = {"url", 0, "URL", "the appliance (BULKHEAD_URL; default http://127.0.0.1:8080)"},
+    [OPTION_URL] = {"url", 0, "URL",
+                    "the appliance (BULKHEAD_URL; default https://127.0.0.1:8443)"},
     [OPTION_TOKEN] = {"token", 0, "T", "the token (BULKHEAD_TOKEN keeps it off the command line)"},
     [OPTION_TOKEN_FILE] = {"token-file", 0, "FILE", "the token is the first line of FILE"},
     [OPTION_CACERT] = {"cacert", 0, "FILE", "trust the certificates in FILE (PEM)"},
