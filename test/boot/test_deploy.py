@@ -5,6 +5,8 @@ import http.client
 import json
 import os
 import re
+import socket
+import ssl
 import subprocess
 
 import pytest
@@ -219,20 +221,38 @@ def test_no_memory_for_an_image(m):
     delete(m, "/v1/guests/large")
 
 
+def back_after(m, at):
+    """Resets the management guest, and how long it was away by its own clock."""
+    with m.connect() as c:  # which will not be answered
+        c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"action": "reset"}')
+        died = float(m.wait_serial(r"\[ *([\d.]+)\] core 1: guest mgmt: stopped", after=at).group(1))
+        return float(m.wait_serial(r"\[ *([\d.]+)\] core 1: management address", after=at).group(1)) - died
+
+
 def test_killed_in_the_middle_of_an_upload(m):
     """The management guest is back in less than a second, without the half of an image, and the others have not noticed."""
-    at = len(m.serial())
     with m.connect() as c:
         c.send(b"PUT /v1/images/a HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n" + bytes(100000))
         m.wait_for("/v1/host", lambda h: h["memory"]["images"] == 4 << 20, "no memory was taken")
-        with m.connect() as other:  # which will not be answered
-            other.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"action": "reset"}')
-            died = float(m.wait_serial(r"\[ *([\d.]+)\] core 1: guest mgmt: stopped", after=at).group(1))
-            back = float(m.wait_serial(r"\[ *([\d.]+)\] core 1: management address", after=at).group(1))
-    assert back - died < 1
+        assert back_after(m, len(m.serial())) < 1
     m.wait_for("/v1/host", lambda h: h["memory"]["images"] == 0, "its memory was not given back")
     put(m, "a", ECHO)
     delete(m, "/v1/images/a")
+
+
+def test_killed_in_the_middle_of_a_handshake(m):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    with socket.create_connection(("127.0.0.1", m.https_port), timeout=60) as s:
+        s.sendall(outgoing.read())
+        assert s.recv(1) == b"\x16"  # it has begun to answer
+        assert back_after(m, len(m.serial())) < 1
+    with socket.create_connection(("127.0.0.1", m.https_port), timeout=60) as s, context.wrap_socket(s) as tls:
+        assert tls.version() == "TLSv1.2"
 
 
 def test_configuration(m, tmp_path):
