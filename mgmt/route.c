@@ -128,7 +128,8 @@ static void say_allowed(const struct route *t, char *buf, size_t size)
             n += fmt(buf + n, size - n, "%s%s", n ? ", " : "", methods[i].names);
 }
 
-/* An audit line: whose token changed what. The path is the client's own text. */
+/* An audit line: whose token changed what; 202 where the answer still waits for it. The path is the
+ * client's own text. */
 static void note_change(const struct call *c)
 {
     size_t n = 0;
@@ -141,7 +142,7 @@ static void note_change(const struct call *c)
     }
     path[n] = 0;
     (void)fmt(line, sizeof(line), "%s: %s %s: %u", c->who.name[0] ? c->who.name : "(anybody)",
-              llhttp_method_name(c->r->method), path, c->out->status);
+              llhttp_method_name(c->r->method), path, c->out->wait ? 202 : c->out->status);
     c->v->note(line);
 }
 
