@@ -78,7 +78,11 @@ void tls_pin(struct api *a, CURL *c);
 
 /* ---- streams (stream.c) ---- */
 
-/* An answer without end. When the connection is lost, it is made again from where it was. */
+/*
+ * An answer without end. When the connection is lost, it is made again from where it was. So it is
+ * after a long silence: a management guest that starts anew does not know its old connections, and
+ * who only listens is not told.
+ */
 struct stream {
     struct api *api;
     CURLM *multi;
@@ -90,18 +94,23 @@ struct stream {
     /* Other transfers in `multi` that have ended; may be NULL. */
     void (*ended)(void *ctx, CURL *c, CURLcode rc);
     void *ctx;
+    int silence_ms;               /* so long nothing comes: is the other side still there? */
     bool under_way, established;  /* now; ever */
+    int64_t silent_ms;            /* when that is over */
     int64_t again_ms, give_up_ms; /* when it is lost: next try, end of all tries */
 };
 
 /* Milliseconds that never go back. */
 int64_t clock_ms(void);
 
-/* The members `api`, `where`, `take`, `ended` and `ctx` are set. EXIT_OK, or it has complained. */
+/* The members `api`, `where`, `take`, `ended`, `ctx` and `silence_ms` are set. EXIT_OK, or it has
+ * complained. */
 int stream_open(struct stream *s) MUST_CHECK;
 /* Does what can be done, then waits up to `ms` for more, or for one of `fds`. EXIT_OK: go on. Else
  * it has complained. */
 int stream_wait(struct stream *s, struct curl_waitfd *fds, unsigned count, int ms) MUST_CHECK;
+/* Something ought to come within `ms`. */
+void stream_expect(struct stream *s, int ms);
 void stream_close(struct stream *s);
 
 /* What the appliance keeps in a ring: the log, a console. */

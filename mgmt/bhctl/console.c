@@ -11,6 +11,7 @@
 #define LOOK_MS    200
 #define AGAIN_MS   100   /* the guest's UART was full, or there was no answer */
 #define GIVE_UP_MS 15000 /* no connection for what was typed */
+#define ECHO_MS    3000  /* most guests say something when something is typed */
 #define QUIET_S    2
 #define LEAVE      0x1d /* Ctrl-] */
 
@@ -68,10 +69,12 @@ static void ended(void *ctx, CURL *c, CURLcode rc)
     k->heard_ms = clock_ms();
     if (rc == CURLE_OK) {
         k->give_up_ms = 0;
-        if (k->answer.status == 200)
+        if (k->answer.status == 200) {
             accepted(k);
-        else
+            stream_expect(&k->ring.stream, ECHO_MS);
+        } else {
             refused(k);
+        }
     } else if (k->give_up_ms && clock_ms() >= k->give_up_ms) {
         k->status = api_transfer(k->ring.stream.api, rc);
     } else {

@@ -5,7 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define LOOK_MS 200 /* how soon an interruption is noticed */
+#define LOOK_MS    200   /* how soon an interruption is noticed */
+#define SILENCE_MS 40000 /* of events: the appliance says something every 15 s */
 
 int command_log(struct api *a)
 {
@@ -85,7 +86,8 @@ static int follow(struct api *a, uint64_t from)
 
     f.sse.take = take_event;
     f.sse.ctx = &f;
-    f.stream = (struct stream){.api = a, .where = where, .take = take_bytes, .ctx = &f};
+    f.stream = (struct stream){
+        .api = a, .where = where, .take = take_bytes, .ctx = &f, .silence_ms = SILENCE_MS};
     term_catch();
     rc = stream_open(&f.stream);
     while (rc == EXIT_OK && !term_stopped())

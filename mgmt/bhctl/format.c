@@ -36,10 +36,7 @@ void format_seconds(char buf[FORMAT_MAX], uint64_t s)
 
 void format_percent(char buf[FORMAT_MAX], uint64_t part, uint64_t whole)
 {
-    if (whole == 0)
-        (void)snprintf(buf, FORMAT_MAX, "-");
-    else
-        (void)snprintf(buf, FORMAT_MAX, "%.1f %%", 100.0 * (double)part / (double)whole);
+    (void)snprintf(buf, FORMAT_MAX, "%.1f %%", whole ? 100.0 * (double)part / (double)whole : 0.0);
 }
 
 void format_progress(char *buf, size_t size, const char *name, uint64_t done, uint64_t total,

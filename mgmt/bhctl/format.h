@@ -9,7 +9,7 @@
 void format_bytes(char buf[FORMAT_MAX], uint64_t bytes);
 /* "3 s", "2 min 5 s", "1 d 2 h". */
 void format_seconds(char buf[FORMAT_MAX], uint64_t seconds);
-/* part of whole, "12.3 %"; "-" where there is no whole. */
+/* part of whole, "12.3 %"; of nothing it is "0.0 %". */
 void format_percent(char buf[FORMAT_MAX], uint64_t part, uint64_t whole);
 /* A line of `width` columns at most: "name [####    ]  42 %  1.0 MiB". Cut where it must be. */
 void format_progress(char *buf, size_t size, const char *name, uint64_t done, uint64_t total,

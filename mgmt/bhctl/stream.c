@@ -7,6 +7,7 @@
 
 #define AGAIN_MS   300
 #define GIVE_UP_MS 15000 /* the management guest starts anew in less than a second */
+#define SILENCE_MS 20000 /* of a log or a console: usual */
 
 int64_t clock_ms(void)
 {
@@ -41,7 +42,7 @@ static size_t receive(char *bytes, size_t one, size_t n, void *ctx)
         return one * n;
     }
     s->established = true;
-    s->give_up_ms = 0;
+    s->silent_ms = clock_ms() + s->silence_ms;
     s->take(s->ctx, bytes, one * n);
     return one * n;
 }
@@ -59,6 +60,7 @@ static int begin(struct stream *s)
     (void)curl_easy_setopt(s->curl, CURLOPT_LOW_SPEED_TIME, 0L); /* silence is no failure here */
     (void)curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, receive);
     (void)curl_easy_setopt(s->curl, CURLOPT_WRITEDATA, s);
+    s->silent_ms = clock_ms() + s->silence_ms;
     s->under_way = curl_multi_add_handle(s->multi, s->curl) == CURLM_OK;
     return s->under_way ? EXIT_OK : complain(EXIT_USAGE, "libcurl cannot begin a transfer");
 }
@@ -91,16 +93,24 @@ static int end(struct stream *s, CURLcode rc)
     s->under_way = false;
     if (rc == CURLE_OK && s->reply.status != 200)
         return api_judge(s->api, &s->reply);
+    if (rc == CURLE_OK)
+        return complain(EXIT_UNREACHABLE, "%s ends what has no end: is that a Bulkhead appliance?",
+                        s->api->base);
     if (s->api->pin_failed || !s->established)
-        return rc == CURLE_OK
-                   ? complain(EXIT_UNREACHABLE, "%s ended the answer at once", s->api->base)
-                   : api_transfer(s->api, rc);
-    if (!s->give_up_ms)
+        return api_transfer(s->api, rc);
+    /* From the first failure in a row on. */
+    if (s->reply.status == 200 || !s->give_up_ms)
         s->give_up_ms = clock_ms() + GIVE_UP_MS;
     if (clock_ms() >= s->give_up_ms)
-        return api_transfer(s->api, rc == CURLE_OK ? CURLE_GOT_NOTHING : rc);
+        return api_transfer(s->api, rc);
     s->again_ms = clock_ms() + AGAIN_MS;
     return EXIT_OK;
+}
+
+void stream_expect(struct stream *s, int ms)
+{
+    if (clock_ms() + ms < s->silent_ms)
+        s->silent_ms = clock_ms() + ms;
 }
 
 int stream_wait(struct stream *s, struct curl_waitfd *fds, unsigned count, int ms)
@@ -121,6 +131,8 @@ int stream_wait(struct stream *s, struct curl_waitfd *fds, unsigned count, int m
         else if (s->ended)
             s->ended(s->ctx, m->easy_handle, m->data.result);
     }
+    if (rc == EXIT_OK && s->under_way && clock_ms() >= s->silent_ms)
+        rc = end(s, CURLE_OPERATION_TIMEDOUT);
     if (rc == EXIT_OK)
         (void)curl_multi_poll(s->multi, fds, count, ms, NULL);
     return rc;
@@ -171,6 +183,7 @@ int ring_open(struct ring *g, struct api *a, const char *path, bool only_new)
     g->stream.where = ring_where;
     g->stream.take = ring_take;
     g->stream.ctx = g;
+    g->stream.silence_ms = SILENCE_MS;
     /* It was there a moment ago: whatever happens now is worth another try. */
     g->stream.established = true;
     return rc == EXIT_OK ? stream_open(&g->stream) : rc;

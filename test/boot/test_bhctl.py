@@ -252,7 +252,7 @@ def test_cut_answers_are_asked_for_again():
                     return
                 with c:
                     seen.append(c.recv(65536).split(b" ")[0])
-                    if seen.count(b"GET") == 3:
+                    if seen[-1] == b"GET" and len(seen) == 3:
                         c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"guests\":[]}")
 
         threading.Thread(target=serve, daemon=True).start()
@@ -356,7 +356,7 @@ def test_deploy_and_delete(m, tmp_path):
 
 @pytest.mark.parametrize("options, message", [
     (("--memory", "5M"), "--memory: must be 2M"), (("--memory", "3G"), "--memory: not enough memory: 3145728 KiB asked"), (("--core", "17"), "--core: there is no core 17"),
-    (("--weight", "5000"), "--weight: must be a whole number from 1 to 1000"), (("--budget", "9000"), "--budget: "), (("--devices", "uart,tape"), "--devices: "),
+    (("--weight", "5000"), "--weight: must be a whole number from 1 to 1000"), (("--budget", "20000"), "--budget: "), (("--devices", "uart,tape"), "--devices: "),
     (("--restart", "maybe"), "--restart: "), (("--guarantee", "600000", "--period", "500000"), "--guarantee: ")])
 def test_refused_deployments(m, options, message):
     """Nothing remains of them."""
@@ -485,8 +485,7 @@ def persistently(m, *args, terminal=False, first):
 def test_console_in_a_terminal(m):
     m.wait_for("/v1/guests/idle/console?format=json", lambda c: c["text"].endswith("> "), "no prompt")
     with persistently(m, "console", "idle", terminal=True, first="echo: ready") as c:
-        assert "Ctrl-] leaves" in c.seen
-        at = len(c.seen)
+        at = c.until(r"Ctrl-\] leaves")
         for key in "echo Ab":
             c.send(key.encode())
         at = c.until("> echo Ab|echo Ab", at)
@@ -509,7 +508,7 @@ def test_console_in_a_terminal(m):
 
 def test_console_outlives_the_management_guest(m):
     """Once more from where it was: nothing twice, nothing lost."""
-    with persistently(m, "console", "echo", terminal=True, first="echo: ready") as c:
+    with persistently(m, "console", "echo", terminal=True, first=r"Ctrl-\] leaves") as c:
         at = len(c.seen)
         c.send(b"echo before\r")
         at = c.until(r"before\r\nbefore\r\n> ", at)
@@ -539,6 +538,9 @@ def test_console_in_pipes(m):
         c.process.terminate()
         assert c.ended() == 0
     assert "no guest of this name" in refused(m, 1, "console", "nobody")
+    with Other(body=b"hello\n") as s:
+        status, out, err = bare("console", "a", url=s.url)
+        assert status == 3 and out == "hello\n" * 2 and "ends what has no end" in err
     assert "echo piped" in json.loads(says(m, "console", "echo", "--json"))["text"]
 
 

@@ -306,7 +306,7 @@ static void test_format(void **state)
     format_percent(buf, 1, 8);
     assert_string_equal(buf, "12.5 %");
     format_percent(buf, 1, 0);
-    assert_string_equal(buf, "-");
+    assert_string_equal(buf, "0.0 %");
 }
 
 static void test_progress(void **state)
