@@ -103,9 +103,30 @@ def test_manual_and_completion_know_everything():
     with open("mgmt/bhctl/bhctl.bash", encoding="utf-8") as f:
         completion = f.read()
     for c in COMMANDS:
-        assert f".B {c}" in manual and re.search(rf"\b{c}\b", completion), c
+        assert re.search(rf'^\.BI? "?{c}\b', manual, re.M) and re.search(rf"\b{c}\b", completion), c
         for option in re.findall(r"--[a-z-]+", bare(c, "--help")[1].split("\n\n", 1)[1]):
             assert option in manual and option in completion, (c, option)
+
+
+def complete(*words, url="http://127.0.0.1:9", token=""):
+    """What bash offers for the last of the words."""
+    script = 'source mgmt/bhctl/bhctl.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _bhctl "$1" "${@: -1}" "${@: -2:1}"; printf "%s\\n" "${COMPREPLY[@]}"'
+    r = subprocess.run(["bash", "-c", script, "bash", BHCTL, *words], capture_output=True, text=True, timeout=60, check=True, env=environment(url, token))
+    assert r.stderr == ""
+    return r.stdout.split()
+
+
+def test_completion(tmp_path):
+    assert complete("sta") == ["status", "start"] and complete("--js") == ["--json"]
+    assert complete("--url", "http://x", "ima") == ["images"]
+    assert complete("deploy", "f", "--mod") == ["--module", "--module-args"] and complete("deploy", "f", "--restart", "") == ["never", "on-failure", "always"]
+    (tmp_path / "kernel.elf").write_bytes(b"")
+    assert complete("deploy", str(tmp_path / "ker")) == [str(tmp_path / "kernel.elf")]
+    assert complete("status", "") == []
+    with Other(body=b'{"guests":[{"name":"echo"},{"name":"hog"}]}') as s:
+        assert complete("status", "", url=s.url, token="t") == ["echo", "hog"] and complete("console", "h", url=s.url) == ["hog"]
+        assert complete("--url", s.url, "--token", "u", "pause", "e") == ["echo"]
+    assert [h.get("Authorization") for _, _, h, _ in s.asked] == ["Bearer t", None, "Bearer u"]
 
 
 @pytest.mark.parametrize("args, message", [
@@ -506,23 +527,6 @@ def test_console_in_a_terminal(m):
     m.wait_state("idle", "running")
 
 
-def test_console_outlives_the_management_guest(m):
-    """Once more from where it was: nothing twice, nothing lost."""
-    with persistently(m, "console", "echo", terminal=True, first=r"Ctrl-\] leaves") as c:
-        at = len(c.seen)
-        c.send(b"echo before\r")
-        at = c.until(r"before\r\nbefore\r\n> ", at)
-        serial = len(m.serial())
-        with m.connect() as other:
-            other.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"action": "reset"}')
-            m.wait_serial("management address", serial)
-        c.send(b"echo after\r")
-        c.until(r"after\r\nafter\r\n> ", at)
-        assert c.seen.count("before") == 2 and c.seen.count("after") == 2
-        c.send(b"\x1d")
-        assert c.ended() == 0
-
-
 def test_console_in_pipes(m):
     with persistently(m, "console", "echo", "--new", first="$") as c:
         c.send(b"echo piped\n")
@@ -594,25 +598,6 @@ def test_top_once(m):
     rows = {g["name"]: g for g in json.loads(says(m, "top", "-n", "1", "-d", "1", "--json"))}
     assert 80 < rows["hog"]["cpu_percent"] <= 101 and rows["idle"]["cpu_percent"] < 20 and rows["hog"]["exits_per_second"] > 0
     assert says(m, "top", "-n2", "-d1").count("GUEST") == 2
-
-
-def test_top_in_a_terminal(m):
-    with persistently(m, "top", "-d", "1", terminal=True, first="by cpu") as t:
-        assert t.seen.startswith("\x1b[?1049h")
-        at = t.until(r"hog +running", 0)
-        t.send(b"n")
-        at = t.until(r"by name[^\0]*echo +running[^\0]*hog +running[^\0]*idle +running", at)
-        t.send(b"e")
-        t.until("by exits", at)
-        t.send(b"q")
-        assert t.ended() == 0 and t.seen.endswith("\x1b[?1049l")
-        assert termios.tcgetattr(t.terminal) == t.before
-    with persistently(m, "top", "-d", "1", terminal=True, first="by cpu") as t:
-        t.process.send_signal(signal.SIGTERM)
-        assert t.ended() == 0 and t.seen.endswith("\x1b[?1049l") and termios.tcgetattr(t.terminal) == t.before
-    with persistently(m, "top", "-d", "1", terminal=True, first="by cpu") as t:
-        t.send(b"\x03")
-        assert t.ended() == 0 and t.seen.endswith("\x1b[?1049l") and termios.tcgetattr(t.terminal) == t.before
 
 
 def test_progress_in_a_terminal(m, tmp_path):
