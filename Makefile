@@ -16,6 +16,10 @@ CC      := gcc
 NASM    := nasm
 VERSION := 0.1.0
 
+# V=1 shows every command; otherwise a line each says what is made; make -s says nothing.
+Q   := $(if $(V),,@)
+say  = @$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),:,printf '  %-4s %s\n' $(1) $(2))
+
 export SOURCE_DATE_EPOCH := 1700000000
 
 WARN := -Wall -Wextra -Wconversion -Wsign-conversion -Wmissing-prototypes -Wstrict-prototypes \
@@ -65,7 +69,7 @@ $(KERNEL_O) $(GEN) $(BUILD)/gen/offsets.inc: | deps-build
 
 $(BUILD)/include/jsmn.h: | deps-build
 	@mkdir -p $(@D)
-	cp /usr/include/jsmn.h $@
+	@cp /usr/include/jsmn.h $@
 
 # The build id is the hash of what the build reads; the file changes only when that does.
 $(BUILD)/gen/version.h: FORCE
@@ -90,21 +94,24 @@ $(BUILD)/gen/xterm.css.gz: | deps-build
 # Structure offsets for the assembler, from the compiler itself.
 $(BUILD)/gen/offsets.inc: arch/x86/vmx/offsets.c $(GEN) Makefile
 	@mkdir -p $(@D)
-	$(CC) $(KERNEL_CFLAGS) $(if $(findstring clang,$(CC)),-fno-integrated-as) -MF $@.d -MT $@ -S -o $@.s $<
-	sed -n 's/^->\([A-Za-z0-9_]*\) \$$*\(.*\)/%define \1 \2/p' $@.s > $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(if $(findstring clang,$(CC)),-fno-integrated-as) -MF $@.d -MT $@ -S -o $@.s $<
+	$(Q)sed -n 's/^->\([A-Za-z0-9_]*\) \$$*\(.*\)/%define \1 \2/p' $@.s > $@
 
 # ---- kernel ----
 
 $(BUILD)/kernel/%.o: %.c Makefile | $(GEN)
 	@mkdir -p $(@D)
-	$(CC) $(KERNEL_CFLAGS) -c $< -o $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(KERNEL_CFLAGS) -c $< -o $@
 
 $(BUILD)/kernel/hv/main.o: $(BUILD)/gen/version.h
 
 # Without line numbers: NASM would write the directory of the build into them.
 $(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/gen/offsets.inc Makefile
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 $(KERNEL_DEFINES) -I./ -I$(BUILD)/gen/ -MD $@.d $< -o $@
+	$(call say,NASM,$@)
+	$(Q)$(NASM) -f elf64 $(KERNEL_DEFINES) -I./ -I$(BUILD)/gen/ -MD $@.d $< -o $@
 
 # The list of objects, so that a source that is removed also leads to a new link.
 $(BUILD)/gen/%.list: FORCE
@@ -112,7 +119,8 @@ $(BUILD)/gen/%.list: FORCE
 	@echo '$($*)' | cmp -s - $@ || echo '$($*)' > $@
 
 $(BUILD)/bulkhead.elf: $(KERNEL_O) arch/x86/kernel.lds $(BUILD)/gen/KERNEL_O.list
-	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds -o $@ $(KERNEL_O)
+	$(call say,LD,$@)
+	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds -o $@ $(KERNEL_O)
 
 include mgmt/mgmt.mk
 include test/guests/guests.mk
@@ -128,16 +136,20 @@ HOST_O := $(sort $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(VMCSDUMP_C:%.c=$(BUIL
 
 $(BUILD)/host/%.o: %.c Makefile | $(GEN)
 	@mkdir -p $(@D)
-	$(CC) $(HOST_CFLAGS) -c $< -o $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(HOST_CFLAGS) -c $< -o $@
 
 $(BUILD)/config-check: $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/CONFIG_CHECK_C.list
-	$(CC) -o $@ $(filter %.o,$^)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o,$^)
 
 $(BUILD)/vmcsdump: $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/VMCSDUMP_C.list
-	$(CC) -o $@ $(filter %.o,$^)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o,$^)
 
 $(BUILD)/bhctl: $(BHCTL_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/BHCTL_C.list
-	$(CC) -o $@ $(filter %.o,$^) -lcurl -ljansson -lssl -lcrypto
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) -lcurl -ljansson -lssl -lcrypto
 
 vmcsdump: $(BUILD)/vmcsdump
 bhctl: $(BUILD)/bhctl
@@ -171,7 +183,7 @@ clean:
 ##                     CONFIG=their/guests.json OUT=their.iso packs your own guests
 ## make config-check   check a configuration and its images: CONFIG=their/guests.json
 ## make vmcsdump       build/vmcsdump: explains saved VMCSs, raw regions and single values
-## make bhctl         build/bhctl: looks after an appliance, see mgmt/bhctl/bhctl.1
+## make bhctl          build/bhctl: looks after an appliance, see mgmt/bhctl/bhctl.1
 ## make test           everything that proves it: lint, unit tests, fuzzers (short), boot tests
 ## make unit           host unit tests under ASan and UBSan, with gcc and clang
 ## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a moment each
@@ -181,3 +193,4 @@ clean:
 ## make lint           formatting and layer rules: seconds
 ## make reproducible   two builds, in two places, give the same bytes
 ## make clean          remove build/
+## Each takes V=1: show the commands as they are

@@ -58,7 +58,8 @@ $(WSLAY_STAMP): | deps-build
 
 $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk | $(GEN) $(THIRD_STAMPS)
 	@mkdir -p $(@D)
-	$(CC) $(MGMT_CFLAGS) $(WARN) -c $< -o $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(MGMT_CFLAGS) $(WARN) -c $< -o $@
 
 # The compiler does not see what the assembler reads.
 $(BUILD)/mgmt/mgmt/page_files.o: $(wildcard mgmt/page/*) mgmt/openapi.json $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
@@ -66,28 +67,34 @@ $(BUILD)/mgmt/mgmt/page_files.o: MGMT_CFLAGS += -Wa,-I$(BUILD)/gen
 
 $(BUILD)/mgmt/start.asm.o: mgmt/pc/start.asm Makefile | deps-build
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 $< -o $@
+	$(call say,NASM,$@)
+	$(Q)$(NASM) -f elf64 $< -o $@
 
 # Third-party code is compiled as it is: its warnings are its authors'.
 $(BUILD)/mgmt/lwip/%.o: Makefile mgmt/mgmt.mk | $(GEN) $(THIRD_STAMPS)
 	@mkdir -p $(@D)
-	$(CC) $(MGMT_CFLAGS) -w -c $(LWIP_DIR)/src/$*.c -o $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LWIP_DIR)/src/$*.c -o $@
 
 $(BUILD)/mgmt/mbedtls/%.o: Makefile mgmt/mgmt.mk | $(GEN) $(THIRD_STAMPS)
 	@mkdir -p $(@D)
-	$(CC) $(MGMT_CFLAGS) -w -c $(MBEDTLS_DIR)/library/$*.c -o $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(MBEDTLS_DIR)/library/$*.c -o $@
 # For the opening of WebSockets alone: not in mbedtls_config.h, where TLS would find it.
 $(BUILD)/mgmt/mbedtls/sha1.o: MGMT_CFLAGS += -DMBEDTLS_SHA1_C
 
 $(BUILD)/mgmt/wslay/%.o: mgmt/include/wslay_port.h Makefile mgmt/mgmt.mk | $(GEN) $(THIRD_STAMPS)
 	@mkdir -p $(@D)
-	$(CC) $(MGMT_CFLAGS) -w -include mgmt/include/wslay_port.h -c $(WSLAY_DIR)/lib/$*.c -o $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(MGMT_CFLAGS) -w -include mgmt/include/wslay_port.h -c $(WSLAY_DIR)/lib/$*.c -o $@
 
 $(BUILD)/mgmt/llhttp/%.o: Makefile mgmt/mgmt.mk | $(GEN) deps-build
 	@mkdir -p $(@D)
-	$(CC) $(MGMT_CFLAGS) -w -c /usr/share/llhttp/$*.c -o $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(MGMT_CFLAGS) -w -c /usr/share/llhttp/$*.c -o $@
 
 $(BUILD)/mgmt.elf: $(MGMT_O) mgmt/mgmt.lds $(BUILD)/gen/MGMT_O.list
-	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T mgmt/mgmt.lds -o $@ $(MGMT_O)
+	$(call say,LD,$@)
+	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T mgmt/mgmt.lds -o $@ $(MGMT_O)
 
 -include $(MGMT_O:.o=.d)

@@ -11,9 +11,9 @@ sources = $(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(
         sed 's@/\*@@; s@\*/@@; s@SOURCES:@@; s@^ \* @@' | tr '\n' ' ')))))
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-# Third-party sources are compiled with the same command: our own are held to -Werror by `make check`.
+# -w: third-party sources are compiled with the same command; our own are held to -Werror by `make check`.
 # -Wa: page_files.c has the assembler read generated files.
-TEST_CFLAGS := -std=c11 -g -O1 -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' -Wall -Wextra $(SANITIZE)
+TEST_CFLAGS := -std=c11 -g -O1 -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' -w $(SANITIZE)
 
 UNIT := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
 FUZZ := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
@@ -52,6 +52,7 @@ $(BUILD)/fuzz/%: test/fuzz/%.c | $(GEN) $(THIRD_STAMPS) deps-test
 $(BUILD)/fuzz/%.passed: $(BUILD)/fuzz/%
 	@rm -rf $(BUILD)/fuzz/found/$* && mkdir -p $(BUILD)/fuzz/found/$*
 	@$< -seed=1 -runs=$(or $($*_RUNS),$(FUZZ_RUNS)) -timeout=20 -artifact_prefix=$(BUILD)/fuzz/ \
+	    $(patsubst %,-dict=%,$(wildcard test/fuzz/$(*:fuzz_%=%).dict)) \
 	    $(BUILD)/fuzz/found/$* $(wildcard test/fuzz/corpus/$(*:fuzz_%=%)) > $@.log 2>&1 && echo "ok   $*" || \
 	    { tail -40 $@.log; echo "FAIL $*"; exit 1; }
 	@mv $@.log $@
@@ -61,7 +62,7 @@ fuzz-short: $(FUZZ:%=$(BUILD)/fuzz/%.passed)
 
 fuzz: $(FUZZ:%=$(BUILD)/fuzz/%)
 	@for f in $(FUZZ); do echo "== $$f, $(SECONDS) s"; mkdir -p $(BUILD)/fuzz/corpus/$$f; \
-	    $(BUILD)/fuzz/$$f -max_total_time=$(SECONDS) -artifact_prefix=$(BUILD)/fuzz/ -verbosity=0 \
+	    $(BUILD)/fuzz/$$f $$(ls test/fuzz/$${f#fuzz_}.dict 2>/dev/null | sed s/^/-dict=/) -max_total_time=$(SECONDS) -artifact_prefix=$(BUILD)/fuzz/ -verbosity=0 \
 	    $(BUILD)/fuzz/corpus/$$f $$(ls -d test/fuzz/corpus/$${f#fuzz_} 2>/dev/null) || exit 1; done
 
 PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider test/boot

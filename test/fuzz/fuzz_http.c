@@ -1,4 +1,5 @@
 /* SOURCES: @mgmt @llhttp */
+#include "hv/lib.h"
 #include "mgmt/api.h"
 
 #include <stdlib.h>
@@ -74,6 +75,36 @@ static uint64_t tsc(void)
     return 1;
 }
 
+/* What is changed for good is tried by fuzz_deploy: here all of it is refused. */
+#define UPLOADED 100u
+static const struct abi_images images = {
+    .module_count = 1,
+    .modules = {{.name = "iso.elf", .size = 5, .users = 1}},
+    .images = {{.name = "up", .size = UPLOADED, .state = ABI_IMAGE_READY, .users = 1}},
+};
+static uint8_t *image_bytes(unsigned slot)
+{
+    static uint8_t uploaded[UPLOADED] = "\x7f"
+                                        "ELF\x02\x01\x01";
+
+    return slot == 0 ? uploaded : NULL;
+}
+static int64_t image_drop(unsigned slot)
+{
+    (void)slot;
+    return -E_BUSY;
+}
+static int64_t create(struct abi_create *c)
+{
+    (void)str_copy(c->why, sizeof(c->why), "it is full");
+    return -E_NOSPC;
+}
+static int64_t remove_guest(unsigned n)
+{
+    (void)n;
+    return -E_PERM;
+}
+
 /* The bytes of a connection: as many requests as are in them. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -100,6 +131,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .controls = controls,
                                .type = type,
                                .act = act,
+                               .images = &images,
+                               .image_bytes = image_bytes,
+                               .image_drop = image_drop,
+                               .create = create,
+                               .remove = remove_guest,
                                .tsc = tsc};
     size_t at = 0;
 
@@ -127,7 +163,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         at += used;
         api_handle(&v, &r, body, sizeof(body), &out, false, false);
-        if (out.status < 200 || out.body.len > sizeof(body) || !out.type)
+        if (out.wait) /* in vain */
+            api_handle(&v, &r, body, sizeof(body), &out, true, true);
+        if ((out.status < 200 && !out.upgrade) || out.body.len > sizeof(body) || !out.type)
+            abort();
+        if (out.stream.more && out.stream.more(&v, &out.stream, body, 1024) > 1024)
             abort();
         http_next(&r);
     }

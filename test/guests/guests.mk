@@ -9,17 +9,21 @@ guests: $(GUEST_IMAGES)
 
 $(BUILD)/guests/%.o: %.c Makefile test/guests/guests.mk | $(GEN)
 	@mkdir -p $(@D)
-	$(CC) $(FREESTANDING) $(WARN) -fno-stack-protector -c $< -o $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(FREESTANDING) $(WARN) -fno-stack-protector -c $< -o $@
 
 $(BUILD)/guests/start.asm.o: mgmt/pc/start.asm | deps-build
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 $< -o $@
+	$(call say,NASM,$@)
+	$(Q)$(NASM) -f elf64 $< -o $@
 
 $(BUILD)/guests/%.elf: $(BUILD)/guests/test/guests/%.o $(GUEST_COMMON) test/guests/lib/guest.lds
-	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments --strip-all -T test/guests/lib/guest.lds -o $@ $< $(GUEST_COMMON)
+	$(call say,LD,$@)
+	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments --strip-all -T test/guests/lib/guest.lds -o $@ $< $(GUEST_COMMON)
 
 $(BUILD)/guests/flat.bin: test/guests/flat.asm | deps-build
 	@mkdir -p $(@D)
-	$(NASM) -f bin $< -o $@
+	$(call say,NASM,$@)
+	$(Q)$(NASM) -f bin $< -o $@
 
 -include $(GUEST_NAMES:%=$(BUILD)/guests/test/guests/%.d) $(BUILD)/guests/test/guests/lib/guest.d $(BUILD)/guests/mgmt/pc/pc.d
