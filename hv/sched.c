@@ -79,6 +79,11 @@ bool sched_exhausted(const struct sched_entity *e)
     return e->params.budget && e->used >= e->params.budget;
 }
 
+static bool has_claim(const struct sched_entity *e)
+{
+    return e->used < e->params.guaranteed;
+}
+
 static void replenish(const struct sched *s, struct sched_entity *e, uint64_t now)
 {
     if (!(e->params.budget || e->params.guaranteed) || now < e->period_end)
@@ -98,12 +103,29 @@ void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake)
     e->wake = wake;
 }
 
+/* Who slept with a claim and comes back near the end of its period would, with the deadline of that
+ * period, take more than its share at the cost of others' claims: its period begins anew. This is
+ * the wake-up rule of the constant bandwidth server (Abeni and Buttazzo 1998). */
+static void renew_claim(struct sched_entity *e, uint64_t now)
+{
+    const struct sched_params *p = &e->params;
+    uint64_t left = e->period_end > now ? e->period_end - now : 0;
+
+    if ((unsigned __int128)(p->guaranteed - e->used) * p->period <=
+        (unsigned __int128)left * p->guaranteed)
+        return;
+    e->used = 0;
+    e->period_end = now + p->period;
+}
+
 void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 {
     uint64_t slept = now > e->ready_since ? scale(now - e->ready_since, e->vsleep) : 0;
 
     if (e->runnable)
         return;
+    if (has_claim(e))
+        renew_claim(e, now);
     e->runnable = true;
     e->wake = NEVER;
     e->vtime = max_u64(e->vtime > slept ? e->vtime - slept : 0, oldest_vtime(s));
@@ -130,15 +152,10 @@ static uint64_t budget_end(const struct sched_entity *e, uint64_t now)
     return e->params.budget ? now + (e->params.budget - e->used) : NEVER;
 }
 
-static bool has_claim(const struct sched_entity *e)
-{
-    return e->used < e->params.guaranteed;
-}
-
-/* Until its claim is used up. */
+/* Until its claim is used up, or is that of another period. */
 static uint64_t claim_end(const struct sched_entity *e, uint64_t now)
 {
-    return has_claim(e) ? now + (e->params.guaranteed - e->used) : NEVER;
+    return has_claim(e) ? min_u64(e->period_end, now + (e->params.guaranteed - e->used)) : NEVER;
 }
 
 /* By the virtual time at which each would have had its next slice: of two sleepers that come back

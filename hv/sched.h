@@ -13,7 +13,8 @@
  *
  * An entity with guaranteed time that has not had all of it in its period goes before all that have
  * no claim; of several, the one whose period ends first (earliest deadline first: each gets its
- * time if together they claim no more than there is).
+ * time if together they claim no more than there is). A claim that was slept over does not become
+ * urgent by that: when it could no longer be had at its rate, a new period begins at the wake-up.
  */
 #pragma once
 

@@ -384,6 +384,54 @@ static void a_claim_ends(void **state)
     assert_ptr_equal(sched_pick(&s, 11ull * SLICE).entity, &control);
 }
 
+static void promise(struct sched_entity *e, uint64_t guaranteed, uint64_t period)
+{
+    const struct sched_params p = {100, SLICE, 0, period, guaranteed};
+
+    assert_int_equal(sched_add(&s, e, &p, 0), 0);
+}
+
+/* One that sleeps until shortly before its period ends has, of all, the nearest deadline and all of
+ * its claim left. It must not take what the other was promised by that. */
+static void a_claim_that_was_slept_over(void **state)
+{
+    const uint64_t ms = 20000, late = 90 * ms + ms / 2;
+    uint64_t now = 0, period = 10 * ms, had = 0;
+
+    (void)state;
+    promise(&control, 10 * ms, 100 * ms);
+    promise(&hog, 5 * ms, 10 * ms);
+    sched_block(&s, &control, late);
+    while (now < 10000 * ms) {
+        struct sched_decision d = sched_pick(&s, now);
+        uint64_t until = min_u64(d.until, period);
+
+        assert_non_null(d.entity);
+        sched_ran(&s, d.entity, now, until);
+        now = until;
+        /* Busy for 10 ms, then asleep until 90.5 ms of the present 100. */
+        if (d.entity == &control && control.run_ticks % (10 * ms) == 0)
+            sched_block(&s, &control, now / (100 * ms) * 100 * ms + late);
+        if (now == period) {
+            assert_true(hog.run_ticks - had >= 5 * ms);
+            had = hog.run_ticks;
+            period += 10 * ms;
+        }
+    }
+    assert_true(control.run_ticks >= 900 * ms);
+}
+
+/* Time of one period is not had in the next one: who is picked is asked again where its ends. */
+static void a_claim_ends_with_its_period(void **state)
+{
+    (void)state;
+    promise(&control, 10000, 20000);
+    sched_ran(&s, &control, 0, 5000);
+    assert_int_equal(sched_pick(&s, 18000).until, 20000);
+    sched_ran(&s, &control, 18000, 20000);
+    assert_int_equal(sched_pick(&s, 20000).until, 30000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,6 +453,8 @@ int main(void)
         cmocka_unit_test_setup(adding_and_removing, setup),
         cmocka_unit_test_setup(guarantees_are_kept, setup),
         cmocka_unit_test_setup(a_claim_ends, setup),
+        cmocka_unit_test_setup(a_claim_that_was_slept_over, setup),
+        cmocka_unit_test_setup(a_claim_ends_with_its_period, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
