@@ -24,7 +24,8 @@ int switch_attach(struct vswitch *s, switch_deliver *deliver, void *ctx)
 
     spin_lock(&s->lock);
     for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
-        if (s->ports[i].deliver)
+        /* Also not where one that was detached still waits for its last delivery. */
+        if (s->ports[i].deliver || __atomic_load_n(&s->ports[i].delivering, __ATOMIC_ACQUIRE))
             continue;
         s->ports[i] = (struct switch_port){.deliver = deliver, .ctx = ctx};
         port = (int)i;

@@ -304,6 +304,33 @@ static void test_ports(void **state)
     assert_int_equal(switch_attach(&s, deliver, &slots[5]), 5);
 }
 
+/* While its frame is being delivered, B is detached up to where that is waited for, and another
+ * guest comes. */
+static void detach_meanwhile(void *ctx, const uint8_t *frame, size_t len)
+{
+    int *port = ctx;
+
+    (void)frame;
+    (void)len;
+    s.ports[B].deliver = NULL;
+    *port = switch_attach(&s, deliver, &slots[3]);
+}
+
+static void test_port_that_still_delivers(void **state)
+{
+    int port = -1;
+
+    (void)state;
+    switch_detach(&s, B);
+    assert_int_equal(switch_attach(&s, detach_meanwhile, &port), B);
+    send(A, everybody, mac_a, 1);
+    assert_int_equal(port, 3); /* not B: its last delivery goes on */
+    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
+        assert_int_equal(s.ports[i].delivering, 0);
+    switch_detach(&s, B); /* returns */
+    assert_int_equal(switch_attach(&s, deliver, &slots[2]), B);
+}
+
 /* A guest that answers within its callback. */
 static void answer(void *ctx, const uint8_t *frame, size_t len)
 {
@@ -338,6 +365,7 @@ int main(void)
         TEST(test_link_local),  TEST(test_addresses),
         TEST(test_learning),    TEST(test_age),
         TEST(test_replacement), TEST(test_ports),
+        TEST(test_port_that_still_delivers),
         TEST(test_reentry),
     };
 
