@@ -12,7 +12,7 @@ uint32_t admission_share(const struct guest_config *c)
 
 static bool fits(const struct admission_core *k, uint32_t share)
 {
-    return k->guaranteed <= ADMISSION_WHOLE && share <= ADMISSION_WHOLE - k->guaranteed;
+    return k->guaranteed <= ADMISSION_MOST && share <= ADMISSION_MOST - k->guaranteed;
 }
 
 /* Tenths of a percent, for people. */
@@ -20,12 +20,13 @@ static void refuse(const struct admission_core *k, unsigned core, const struct g
                    char *why, size_t size)
 {
     uint32_t asked = admission_share(c) / 1000;
-    uint32_t left = k->guaranteed < ADMISSION_WHOLE ? (ADMISSION_WHOLE - k->guaranteed) / 1000 : 0;
+    uint32_t left = k->guaranteed < ADMISSION_MOST ? (ADMISSION_MOST - k->guaranteed) / 1000 : 0;
 
     (void)fmt(why, size,
-              "not enough core time: %u us of %u us (%u.%u %%) asked, core %u has %u.%u %% left to "
-              "guarantee",
-              c->guaranteed_us, c->period_us, asked / 10, asked % 10, core, left / 10, left % 10);
+              "not enough core time: %u us of %u us (%u.%u %%) asked, core %u has %u.%u %% left of "
+              "the %u %% that can be guaranteed",
+              c->guaranteed_us, c->period_us, asked / 10, asked % 10, core, left / 10, left % 10,
+              ADMISSION_MOST / (ADMISSION_WHOLE / 100));
 }
 
 int admission_choose(const struct admission_core *cores, unsigned count,

@@ -112,8 +112,13 @@ static const struct action {
     uint32_t states;  /* bits of enum abi_guest_state */
     bool not_for_own; /* nobody could undo it */
 } actions[ABI_ACTION_END] = {
-    [ABI_ACTION_STOP] = {VCPU_REQ_STOP, 1u << ABI_GUEST_RUNNING | 1u << ABI_GUEST_PAUSED, true},
-    [ABI_ACTION_START] = {VCPU_REQ_START, ~(1u << ABI_GUEST_RUNNING | 1u << ABI_GUEST_PAUSED),
+    [ABI_ACTION_STOP] = {VCPU_REQ_STOP,
+                         1u << ABI_GUEST_RUNNING | 1u << ABI_GUEST_PAUSED |
+                             1u << ABI_GUEST_STARTING | 1u << ABI_GUEST_RESTARTING,
+                         true},
+    [ABI_ACTION_START] = {VCPU_REQ_START,
+                          1u << ABI_GUEST_STOPPED | 1u << ABI_GUEST_CRASHED |
+                              1u << ABI_GUEST_FAILED | 1u << ABI_GUEST_RESTARTING,
                           false},
     [ABI_ACTION_RESET] = {VCPU_REQ_STOP | VCPU_REQ_START, ~0u, false},
     [ABI_ACTION_PAUSE] = {VCPU_REQ_PAUSE, 1u << ABI_GUEST_RUNNING, true},
@@ -195,7 +200,7 @@ static int64_t call_image_begin(const struct vcpu *v, uint64_t address)
     struct abi_image_request r;
     int rc = gmem_read(&v->guest->mem, gpa(address), &r, sizeof(r));
 
-    return rc ? rc : image_begin(v->guest, &r);
+    return rc ? rc : image_begin(&r);
 }
 
 static int64_t call_image_commit(const struct vcpu *v, uint64_t slot, uint64_t address)
@@ -262,6 +267,8 @@ int64_t control_call(struct vcpu *v)
         return call_address(r->rbx, r->rcx, r->rdx);
     case ABI_CALL_IMAGE_BEGIN:
         return call_image_begin(v, r->rbx);
+    case ABI_CALL_IMAGE_EXTEND:
+        return image_extend(v->guest, r->rbx);
     case ABI_CALL_IMAGE_COMMIT:
         return call_image_commit(v, r->rbx, r->rcx);
     case ABI_CALL_IMAGE_DROP:

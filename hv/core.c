@@ -167,13 +167,15 @@ static void take_requests(struct core *c, struct guest *g, uint32_t r)
 {
     struct vcpu *v = &g->vcpu;
 
+    /* Nothing of it is left that could take one. */
+    if (g->phase == GUEST_SCRUBBING || g->phase == GUEST_GONE)
+        return;
     if (r & VCPU_REQ_STOP) {
         guest_end(g, "stopped by request");
-        g->phase = GUEST_IDLE; /* also when it was on its way to a restart */
         retire(c, g, NEVER);
     }
-    if ((r & VCPU_REQ_START) && g->phase == GUEST_IDLE) {
-        g->deaths_in_a_row = 0;
+    if ((r & VCPU_REQ_START) && (g->phase == GUEST_IDLE || g->phase == GUEST_HELD_BACK)) {
+        g->status->short_lives = 0;
         guest_begin_start(g);
         sched_wake(&c->sched, &v->sched, arch_tsc());
     }
@@ -195,9 +197,10 @@ static void take_requests(struct core *c, struct guest *g, uint32_t r)
         take_frames(c, g);
     if (r & VCPU_REQ_EVENT)
         take_event(g);
-    if ((r & VCPU_REQ_DELETE) && g->phase != GUEST_SCRUBBING) {
+    if (r & VCPU_REQ_DELETE) {
         guest_end(g, "deleted by request");
         guest_begin_scrub(g);
+        v->sched.params.budget = 0; /* a small one would keep what it has for hours */
         sched_wake(&c->sched, &v->sched, arch_tsc());
     }
 }
@@ -206,7 +209,9 @@ static void take_requests(struct core *c, struct guest *g, uint32_t r)
  * bounded. */
 static void serve(struct core *c)
 {
-    c->look_at_frames = NEVER;
+    /* A promise to look again is kept, whatever brought the core here before. */
+    if (arch_tsc() >= c->look_at_frames)
+        c->look_at_frames = NEVER;
     __atomic_store_n(&c->wake, 0, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (__atomic_load_n(&c->incoming, __ATOMIC_RELAXED))
@@ -391,7 +396,7 @@ static _Noreturn void loop(struct core *c)
 
         serve(c);
         if (c->id == 0)
-            console = arch_console_poll();
+            console = log_poll();
         now = arch_tsc();
         if (now >= look_again)
             look_again = watch_management(c);
@@ -426,12 +431,8 @@ static void abandon_guests(struct core *c)
     for (unsigned i = 0; i < c->guest_count; i++) {
         struct guest *g = c->guests[i];
 
-        g->status->state = ABI_GUEST_FAILED;
-        (void)str_copy(g->status->why, sizeof(g->status->why),
-                       "its core is not in VMX root operation");
-        log_warn("guest %s: not started: core %u is not in VMX root operation", g->config.name,
-                 c->id);
-        g->phase = GUEST_IDLE;
+        g->complete = false; /* for good: nothing can start it here */
+        guest_fail(g, "its core is not in VMX root operation");
     }
 }
 

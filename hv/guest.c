@@ -108,7 +108,12 @@ static int take_memory(struct guest *g, char *why, size_t size)
     if (c->devices & DEV_NET)
         g->rx_ring = hostmem_alloc(RX_RING_SIZE, PAGE_SIZE, MEM_EPT, g->number);
     if (!add_pool(g) || ((c->devices & DEV_NET) && !g->rx_ring)) {
-        (void)fmt(why, size, "not enough memory for translation tables and network buffers");
+        uint64_t asked = POOL_SIZE + (c->devices & DEV_NET ? RX_RING_SIZE : 0);
+
+        (void)fmt(why, size,
+                  "not enough memory for translation tables and network buffers: %lu KiB asked, "
+                  "%lu KiB free",
+                  asked >> 10, hostmem_free_bytes() >> 10);
         give_back(g);
         return -E_NOMEM;
     }
@@ -163,7 +168,6 @@ struct guest *guest_create(unsigned number, const struct guest_config *c, unsign
                            bool is_management)
 {
     char why[ABI_TEXT_MAX];
-    const char *missing;
     struct guest *g;
 
     if (number >= ABI_GUESTS_MAX || guests[number])
@@ -176,10 +180,11 @@ struct guest *guest_create(unsigned number, const struct guest_config *c, unsign
         management = g;
     }
     register_guest(g);
-    (void)!image_take(g, true, &missing); /* what is not there is told when it is loaded */
+    (void)!image_take(g, false); /* what is not there is told when it is loaded */
     if (take_memory(g, why, sizeof(why)))
         guest_fail(g, why);
-    while (g->phase == GUEST_BUILDING)
+    /* The start itself is left to its core. */
+    while (g->phase == GUEST_BUILDING && !g->complete)
         guest_build_step(g);
     return g;
 }
@@ -204,30 +209,27 @@ static int free_number(void)
 }
 
 /* How much each source of the plan has. */
-static void measure(const struct guest_config *c, struct load_sizes *sizes)
+static void measure(const struct guest *g, struct load_sizes *sizes)
 {
-    const uint8_t *data;
-
-    memset(sizes, 0, sizeof(*sizes));
-    (void)image_source(c->image, &data, &sizes->size[LOAD_FROM_IMAGE]);
-    for (unsigned i = 0; i < c->module_count; i++)
-        (void)image_source(c->modules[i].file, &data, &sizes->size[LOAD_FROM_MODULE + i]);
+    for (unsigned i = 0; i < ARRAY_LEN(sizes->size); i++)
+        sizes->size[i] = g->sources[i].size;
 }
+_Static_assert(LOAD_FROM_IMAGE == 0 && LOAD_FROM_MODULE == 1, "sources are numbered as in plans");
 
 static int take_images(struct guest *g, const struct abi_create *r, char *why, size_t size)
 {
     struct load_sizes sizes;
     const char *what;
-    int rc = image_take(g, r->planned, &what);
+    int rc = image_take(g, r->planned);
 
     if (rc == -E_NOENT)
-        (void)fmt(why, size, "there is no image \"%s\"", what);
+        (void)fmt(why, size, "there is no image \"%s\"", g->missing);
     else if (rc)
-        (void)fmt(why, size, "\"%s\" was uploaded: without a plan only the ISO's images load",
-                  what);
+        (void)fmt(why, size, "\"%s\" was uploaded: without a plan only an image of the ISO loads",
+                  g->missing);
     if (rc || !r->planned)
         return rc;
-    measure(&g->config, &sizes);
+    measure(g, &sizes);
     if (load_plan_check(&r->plan, &sizes, g->config.memory, &what)) {
         (void)fmt(why, size, "the load plan is not possible: %s", what);
         image_release(g);
@@ -367,9 +369,9 @@ void guest_build_step(struct guest *g)
     case BUILD_AUDIT:
         if (!passes_audit(g))
             why = "its memory is not its own: see the log";
+        g->complete = !why;
         break;
     case BUILD_DONE:
-        g->complete = true;
         guest_begin_start(g);
         return;
     }
@@ -405,6 +407,9 @@ void guest_begin_scrub(struct guest *g)
     guest_set_state(g, ABI_GUEST_DELETING, "deleted by request");
     g->complete = false;
     g->scrub_count = 0;
+    /* Also where it never ran, or not any more: the CPU must not write to what will be others'. */
+    if (g->vcpu.backend)
+        virt_backend()->vcpu_free(&g->vcpu);
     add_scrub(g, g->mem.base, g->mem.base ? g->mem.size : 0);
     add_scrub(g, g->rx_ring, RX_RING_SIZE);
     for (unsigned i = 0; i < g->pool_count; i++)
@@ -439,11 +444,10 @@ void guest_destroy(struct guest *g)
     give_back(g);
     guest_account_memory();
     guest_set_state(g, ABI_GUEST_EMPTY, "deleted by request");
-    /* But its sequence: a reader in the middle of it must notice. */
-    memset((uint8_t *)g->status + sizeof(g->status->sequence), 0,
-           sizeof(*g->status) - sizeof(g->status->sequence));
+    guest_pages_leave(g);
     log_info("guest %s: deleted, its memory is scrubbed and free", name);
-    __atomic_store_n(&guests[g->number], NULL, __ATOMIC_RELEASE);
     guest_pages_show(g, false);
     guest_tell_management(g);
+    /* From here on the number, and with it *g, may be another guest's. */
+    __atomic_store_n(&guests[g->number], NULL, __ATOMIC_RELEASE);
 }

@@ -61,6 +61,7 @@ struct vcpu {
 /* What the owning core does with the guest when its turn comes. */
 enum guest_phase {
     GUEST_IDLE,      /* nothing: not started, failed, or ended */
+    GUEST_HELD_BACK, /* it ended, and its time to start again has not come */
     GUEST_BUILDING,  /* it is new: tables, buffers, its port are being made */
     GUEST_CLEARING,  /* its memory is being zeroed */
     GUEST_COPYING,   /* its image is being copied */
@@ -79,6 +80,12 @@ enum guest_phase {
 /* RAM, frames, pools, snapshots, exits, bitmaps, console. */
 #define GUEST_SCRUB_MAX (GUEST_POOLS_MAX + 6u)
 
+/* The bytes of an image. Not the guest's: what is there is only read. */
+struct image_source {
+    const uint8_t *data;
+    uint64_t size;
+};
+
 /* What is still to be zeroed. */
 struct guest_scrub {
     uint8_t *at;
@@ -92,16 +99,18 @@ struct guest {
     bool complete;   /* all that it needs was made: it can be started */
     struct gmem mem; /* RAM */
     enum guest_phase phase;
-    unsigned built;         /* GUEST_BUILDING: steps done */
-    uint64_t cleared;       /* GUEST_CLEARING, GUEST_BUILDING: bytes done */
+    unsigned built;   /* GUEST_BUILDING: steps done */
+    uint64_t cleared; /* GUEST_CLEARING, GUEST_BUILDING: bytes done */
+    /* Its image, then its modules; they stay while it is their user. */
+    struct image_source sources[1 + LOAD_MODULES_MAX];
+    const char *missing;    /* of config: the image that is not there; NULL: it has all sources */
     bool planned;           /* the management guest made the plan; else the root, at each start */
     struct load_plan plan;  /* checked */
     unsigned copied_pieces; /* GUEST_COPYING: of the plan, done */
     uint64_t copied;        /* bytes of the next one */
     struct guest_scrub scrub[GUEST_SCRUB_MAX];
     unsigned scrub_count;
-    uint32_t deaths_in_a_row; /* ends soon after a start: sets the back-off */
-    void *free_pages;         /* guest_alloc_page's list */
+    void *free_pages; /* guest_alloc_page's list */
     uint8_t *pools[GUEST_POOLS_MAX];
     unsigned pool_count;
     char line[GUEST_LINE_SIZE]; /* output up to the next newline, for the serial console */

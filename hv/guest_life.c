@@ -9,13 +9,10 @@
 #include "hv/log.h"
 #include "hv/net.h"
 #include "hv/panic.h"
+#include "hv/restart.h"
 
-/* A guest that ends sooner than this after its start is held back before its next start. */
-#define SHORT_LIFE_SECONDS    10u
-#define BACKOFF_MS            100u
-#define BACKOFF_DOUBLINGS_MAX 7u
 /* A line without its end is shown after 1/20 s: it is a prompt, not a line on its way. */
-#define PROMPT_RATE           20u
+#define PROMPT_RATE 20u
 
 static uint64_t boot_epoch, boot_tsc;
 
@@ -131,46 +128,35 @@ void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
 
 void guest_begin_start(struct guest *g)
 {
-    if (g->management)
-        image_drop_unfinished(g);
     g->phase = GUEST_CLEARING;
     g->cleared = 0;
+    g->status->exit_code = 0;
+    guest_set_state(g, ABI_GUEST_STARTING, "");
 }
 
 /* The bytes of source n of its plan. */
-static bool source_of(const struct guest *g, unsigned n, const uint8_t **data, uint64_t *size)
+static struct image_source source_of(const struct guest *g, unsigned n)
 {
-    const struct guest_config *c = &g->config;
-
-    if (n == LOAD_FROM_BYTES) {
-        *data = g->plan.bytes;
-        *size = g->plan.byte_count;
-        return true;
-    }
-    return image_source(n == LOAD_FROM_IMAGE ? c->image : c->modules[n - LOAD_FROM_MODULE].file,
-                        data, size);
+    if (n == LOAD_FROM_BYTES)
+        return (struct image_source){g->plan.bytes, g->plan.byte_count};
+    return g->sources[n];
 }
 
-/* Of images that came with the ISO: as trusted as the root itself. */
+/* Of an image that came with the ISO: as trusted as the root itself. Nobody looks into modules. */
 static int plan_image(struct guest *g, struct load_error *e)
 {
     const struct guest_config *c = &g->config;
     struct load_request r = {
         .module_count = c->module_count, .tsc_hz = arch_tsc_hz(), .memory = g->mem.size};
 
-    r.image.args = c->cmdline;
-    if (!source_of(g, LOAD_FROM_IMAGE, &r.image.data, &r.image.size)) {
-        (void)fmt(e->text, sizeof(e->text), "image \"%s\" is not among the boot modules", c->image);
+    if (g->missing) {
+        (void)fmt(e->text, sizeof(e->text), "\"%s\" is not among the boot modules", g->missing);
         return -E_NOENT;
     }
-    for (unsigned i = 0; i < c->module_count && i < LOAD_MODULES_MAX; i++) {
-        r.modules[i].args = c->modules[i].args;
-        if (!source_of(g, LOAD_FROM_MODULE + i, &r.modules[i].data, &r.modules[i].size)) {
-            (void)fmt(e->text, sizeof(e->text), "module \"%s\" is not among the boot modules",
-                      c->modules[i].file);
-            return -E_NOENT;
-        }
-    }
+    r.image = (struct load_blob){g->sources[0].data, g->sources[0].size, c->cmdline};
+    for (unsigned i = 0; i < c->module_count && i < LOAD_MODULES_MAX; i++)
+        r.modules[i] =
+            (struct load_blob){g->sources[1 + i].data, g->sources[1 + i].size, c->modules[i].args};
     return load_guest(&r, &g->plan, e);
 }
 
@@ -230,14 +216,14 @@ static bool clear_step(struct guest *g)
 static bool copy_step(struct guest *g)
 {
     const struct load_piece *p = &g->plan.pieces[g->copied_pieces];
-    const uint8_t *data;
-    uint64_t n, size;
+    struct image_source from;
+    uint64_t n;
 
     if (g->copied_pieces == g->plan.piece_count)
         return true;
     n = min_u64(GUEST_STEP, p->size - g->copied);
-    if (!source_of(g, p->source, &data, &size) ||
-        gmem_write(&g->mem, gpa(p->address + g->copied), data + p->offset + g->copied, n))
+    from = source_of(g, p->source);
+    if (gmem_write(&g->mem, gpa(p->address + g->copied), from.data + p->offset + g->copied, n))
         panic("the load plan of guest %s is not what was checked", g->config.name);
     g->copied += n;
     if (g->copied == p->size) {
@@ -262,6 +248,9 @@ static void begin_copying(struct guest *g)
 static void start_step(struct guest *g)
 {
     switch (g->phase) {
+    case GUEST_HELD_BACK:
+        guest_begin_start(g);
+        break;
     case GUEST_CLEARING:
         if (clear_step(g))
             begin_copying(g);
@@ -303,72 +292,65 @@ void guest_advance(struct guest *g, uint64_t until)
     while (is_in_small_steps(g) && arch_tsc() < until);
 }
 
-/* Held back only after short lives: 100 ms, then twice as long each time, at most 12.8 s. The
- * management guest is back at once the first time. */
-static uint64_t restart_time(struct guest *g, uint64_t now)
-{
-    uint64_t hz = arch_tsc_hz();
-    uint32_t n;
-
-    if (now - g->status->started_tsc > SHORT_LIFE_SECONDS * hz)
-        g->deaths_in_a_row = 0;
-    n = g->deaths_in_a_row++;
-    if (n == 0)
-        return now;
-    n = n - 1 < BACKOFF_DOUBLINGS_MAX ? n - 1 : BACKOFF_DOUBLINGS_MAX;
-    return now + ((uint64_t)BACKOFF_MS << n) * (hz / 1000);
-}
-
-static bool wants_restart(const struct guest *g)
-{
-    const struct abi_guest *s = g->status;
-
-    switch (g->config.restart) {
-    case RESTART_ALWAYS:
-        return true;
-    case RESTART_ON_FAILURE:
-        return s->state == ABI_GUEST_CRASHED || s->exit_code != 0;
-    case RESTART_NEVER:
-        break;
-    }
-    return false;
-}
-
 static void finish(struct guest *g)
 {
     guest_flush_line(g);
     virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
     virt_backend()->vcpu_free(&g->vcpu);
+    if (g->management)
+        image_drop_unfinished(g);
     g->phase = GUEST_IDLE;
     g->vcpu.halted = false;
     log_info("guest %s: %s: %s", g->config.name,
              g->status->state == ABI_GUEST_CRASHED ? "crashed" : "stopped", g->status->why);
 }
 
-/* After so many short lives another one is not tried. */
-static bool gives_up(const struct guest *g)
+/* What is said of the end stays; only the state changes. */
+static void hold_back(struct guest *g, uint64_t at)
 {
-    uint32_t limit = g->config.restart_limit;
+    char why[ABI_TEXT_MAX];
 
-    if (!limit || g->deaths_in_a_row <= limit)
-        return false;
-    log_warn("guest %s: not started again: it ended %u times within %u seconds of its start",
-             g->config.name, g->deaths_in_a_row, SHORT_LIFE_SECONDS);
-    return true;
+    (void)str_copy(why, sizeof(why), g->status->why);
+    g->status->next_start_tsc = at;
+    g->phase = GUEST_HELD_BACK;
+    guest_set_state(g, ABI_GUEST_RESTARTING, why);
+}
+
+static void give_up(struct guest *g)
+{
+    char why[ABI_TEXT_MAX];
+
+    (void)fmt(why, sizeof(why), "%s; not started again after %u lives of less than %u seconds",
+              g->status->why, g->status->short_lives, RESTART_SHORT_SECONDS);
+    log_warn("guest %s: %s", g->config.name, why);
+    guest_set_state(g, (enum abi_guest_state)g->status->state, why);
 }
 
 uint64_t guest_ended(struct guest *g)
 {
-    uint64_t again;
+    const struct abi_guest *s = g->status;
+    const struct restart_end end = {
+        .failed = s->state == ABI_GUEST_CRASHED || s->exit_code != 0,
+        .started = s->started_tsc,
+        .ended = arch_tsc(),
+        .tsc_hz = arch_tsc_hz(),
+    };
+    uint64_t again = NEVER;
 
     finish(g);
-    if (!wants_restart(g))
-        return NEVER;
-    again = restart_time(g, arch_tsc());
-    if (gives_up(g))
-        return NEVER;
-    guest_begin_start(g);
-    g->status->restarts++;
+    switch (restart_decide(&g->config, &end, &g->status->short_lives, &again)) {
+    case RESTART_NO:
+        break;
+    case RESTART_GIVEN_UP:
+        give_up(g);
+        break;
+    case RESTART_AGAIN:
+        g->status->restarts++;
+        if (again > end.ended)
+            hold_back(g, again);
+        else
+            guest_begin_start(g);
+    }
     return again;
 }
 
@@ -396,10 +378,16 @@ void guest_resume(struct guest *g)
 
 void guest_end(struct guest *g, const char *why)
 {
-    if (!guest_has_vcpu(g))
-        return;
-    vcpu_stop(&g->vcpu, ABI_GUEST_STOPPED, "%s", why);
-    finish(g);
+    enum abi_guest_state state = (enum abi_guest_state)g->status->state;
+
+    if (guest_has_vcpu(g)) {
+        vcpu_stop(&g->vcpu, ABI_GUEST_STOPPED, "%s", why);
+        finish(g);
+    } else if (state == ABI_GUEST_STARTING || state == ABI_GUEST_RESTARTING) {
+        guest_set_state(g, ABI_GUEST_STOPPED, why);
+        log_info("guest %s: %s", g->config.name, why);
+    }
+    g->phase = GUEST_IDLE;
 }
 
 void guest_feed_input(struct guest *g)

@@ -50,7 +50,7 @@ uint64_t guest_ended(struct guest *g);
 /* Of a live guest, and of a paused one. */
 void guest_pause(struct guest *g);
 void guest_resume(struct guest *g);
-/* Ends a live or paused guest by request. */
+/* Ends a guest by request, also one that is on its way to a start. It is idle then. */
 void guest_end(struct guest *g, const char *why);
 
 /* Moves typed bytes into the UART as far as it has room. */

@@ -238,7 +238,7 @@ void guest_set_state(struct guest *g, enum abi_guest_state state, const char *wh
     (void)str_copy(g->status->why, sizeof(g->status->why), why);
     if (state == ABI_GUEST_RUNNING)
         g->status->started_tsc = arch_tsc();
-    else
+    else if (state == ABI_GUEST_STOPPED || state == ABI_GUEST_CRASHED)
         g->status->stopped_tsc = arch_tsc();
     status_end(g);
     note_event(g);

@@ -7,10 +7,16 @@
 #include "hv/log.h"
 #include "hv/panic.h"
 
-/* Beside the shared page: nothing there is believed. */
+/* In steps of so many bytes memory is cleared for an image, see GUEST_STEP. */
+#define IMAGE_STEP GUEST_STEP
+
+/* Beside the page that the management guest sees. That page is believed: nobody else can write it.
+ */
 static struct {
     uint8_t *data;
     uint64_t capacity; /* bytes of memory, whole large pages */
+    uint64_t cleared;
+    uint64_t mapped; /* of what is cleared, whole large pages */
 } memory[ABI_IMAGES];
 
 static struct abi_image *slot_of(uint64_t slot)
@@ -49,9 +55,12 @@ void image_hide(const char *name)
 
 static bool name_is_good(const char *name)
 {
-    for (size_t i = 0; i < ABI_IMAGE_NAME_MAX; i++)
+    for (size_t i = 0; i < ABI_IMAGE_NAME_MAX; i++) {
         if (!name[i])
             return i > 0;
+        if (name[i] <= ' ' || name[i] >= 0x7f) /* it goes into the log */
+            return false;
+    }
     return false;
 }
 
@@ -59,7 +68,8 @@ static void free_slot(struct guest *m, uint64_t slot)
 {
     struct abi_image *k = slot_of(slot);
 
-    if (virt_backend()->unmap(m, gpa(ABI_IMAGE_GPA(slot)), memory[slot].capacity))
+    if (memory[slot].mapped &&
+        virt_backend()->unmap(m, gpa(ABI_IMAGE_GPA(slot)), memory[slot].mapped))
         panic("image %lu is not mapped where it was", slot);
     __atomic_store_n(&k->state, ABI_IMAGE_FREE, __ATOMIC_RELEASE);
     hostmem_free(memory[slot].data, memory[slot].capacity);
@@ -67,7 +77,7 @@ static void free_slot(struct guest *m, uint64_t slot)
     guest_account_memory();
 }
 
-int64_t image_begin(struct guest *m, const struct abi_image_request *r)
+int64_t image_begin(const struct abi_image_request *r)
 {
     uint64_t capacity = align_up(r->size, PAGE_SIZE_2M), slot = 0;
     struct abi_image *k;
@@ -81,17 +91,12 @@ int64_t image_begin(struct guest *m, const struct abi_image_request *r)
         slot++;
     if (slot == ABI_IMAGES)
         return -E_NOSPC;
-    /* Not cleared: what guests had there was scrubbed, and it goes into guests only as the plans of
-     * the management guest say, which can read it already. */
     data = hostmem_alloc(capacity, PAGE_SIZE_2M, MEM_IMAGE, 0);
     if (!data)
         return -E_NOMEM;
-    if (virt_backend()->map(m, gpa(ABI_IMAGE_GPA(slot)), arch_hpa(data), capacity, MAP_RW)) {
-        hostmem_free(data, capacity);
-        return -E_NOMEM;
-    }
     memory[slot].data = data;
     memory[slot].capacity = capacity;
+    memory[slot].cleared = memory[slot].mapped = 0;
     k = slot_of(slot);
     *k = (struct abi_image){.size = r->size};
     memcpy(k->name, r->name, sizeof(k->name));
@@ -100,12 +105,37 @@ int64_t image_begin(struct guest *m, const struct abi_image_request *r)
     return (int64_t)slot;
 }
 
+/* Memory of others' may hold anything, from before this boot too: the management guest sees no
+ * byte of it before it is cleared. */
+int64_t image_extend(struct guest *m, uint64_t slot)
+{
+    const struct abi_image *k = slot_of(slot);
+    uint64_t at;
+
+    if (!k || k->state != ABI_IMAGE_FILLING)
+        return -E_NOENT;
+    if (memory[slot].cleared < memory[slot].capacity) {
+        memset(memory[slot].data + memory[slot].cleared, 0, IMAGE_STEP);
+        memory[slot].cleared += IMAGE_STEP;
+    }
+    at = memory[slot].mapped;
+    if (memory[slot].cleared - at == PAGE_SIZE_2M) {
+        if (virt_backend()->map(m, gpa(ABI_IMAGE_GPA(slot) + at), arch_hpa(memory[slot].data + at),
+                                PAGE_SIZE_2M, MAP_RW))
+            panic("no tables for an image, although they were prepared");
+        memory[slot].mapped += PAGE_SIZE_2M;
+    }
+    return (int64_t)min_u64(memory[slot].mapped, k->size);
+}
+
 int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32])
 {
     struct abi_image *k = slot_of(slot), *old;
 
     if (!k || k->state != ABI_IMAGE_FILLING)
         return -E_NOENT;
+    if (memory[slot].mapped != memory[slot].capacity)
+        return -E_STATE;
     old = find_ready(k->name);
     if (old && old->users)
         return -E_BUSY;
@@ -147,56 +177,68 @@ static const char *name_of(const struct guest_config *c, unsigned n)
     return n == 0 ? c->image : c->modules[n - 1].file;
 }
 
-int image_take(const struct guest *g, bool planned, const char **name)
+/* Of a boot module that is listed. */
+static struct image_source module_source(const char *name)
 {
-    for (unsigned i = 0; i <= g->config.module_count; i++) {
-        *name = name_of(&g->config, i);
-        if (find_module(*name))
-            continue;
-        if (!find_ready(*name))
-            return -E_NOENT;
-        if (!planned)
-            return -E_STATE;
-    }
-    for (unsigned i = 0; i <= g->config.module_count; i++) {
-        struct abi_boot_module *k = find_module(name_of(&g->config, i));
+    for (unsigned i = 0; i < arch_module_count(); i++) {
+        const struct arch_module *m = arch_module(i);
 
-        if (k)
-            __atomic_fetch_or(&k->users, 1ull << g->number, __ATOMIC_RELEASE);
-        else
-            __atomic_fetch_or(&find_ready(name_of(&g->config, i))->users, 1u << g->number,
-                              __ATOMIC_RELEASE);
+        if (strcmp(m->name, name) == 0)
+            return (struct image_source){m->data, m->size};
     }
+    panic("the boot module \"%s\" is listed and not there", name);
+}
+
+static int look_up(const char *name, bool only_modules, struct image_source *source)
+{
+    const struct abi_image *k;
+
+    if (find_module(name)) {
+        *source = module_source(name);
+        return 0;
+    }
+    k = find_ready(name);
+    if (!k)
+        return -E_NOENT;
+    if (only_modules)
+        return -E_STATE;
+    *source = (struct image_source){memory[k - slot_of(0)].data, k->size};
     return 0;
 }
 
-void image_release(const struct guest *g)
+static void add_user(const char *name, unsigned guest)
+{
+    struct abi_boot_module *k = find_module(name);
+
+    if (k)
+        __atomic_fetch_or(&k->users, 1ull << guest, __ATOMIC_RELEASE);
+    else
+        __atomic_fetch_or(&find_ready(name)->users, 1u << guest, __ATOMIC_RELEASE);
+}
+
+int image_take(struct guest *g, bool planned)
+{
+    for (unsigned i = 0; i <= g->config.module_count; i++) {
+        int rc = look_up(name_of(&g->config, i), i == 0 && !planned, &g->sources[i]);
+
+        if (rc) {
+            g->missing = name_of(&g->config, i);
+            return rc;
+        }
+    }
+    for (unsigned i = 0; i <= g->config.module_count; i++)
+        add_user(name_of(&g->config, i), g->number);
+    g->missing = NULL;
+    return 0;
+}
+
+void image_release(struct guest *g)
 {
     struct abi_images *p = guest_images_page();
 
+    memset(g->sources, 0, sizeof(g->sources));
     for (unsigned i = 0; i < ABI_IMAGES; i++)
         __atomic_fetch_and(&p->images[i].users, ~(1u << g->number), __ATOMIC_RELEASE);
     for (unsigned i = 0; i < p->module_count; i++)
         __atomic_fetch_and(&p->modules[i].users, ~(1ull << g->number), __ATOMIC_RELEASE);
-}
-
-bool image_source(const char *name, const uint8_t **data, uint64_t *size)
-{
-    const struct abi_image *k = find_ready(name);
-
-    if (k) { /* no module that can be seen has its name */
-        *data = memory[k - slot_of(0)].data;
-        *size = k->size;
-        return true;
-    }
-    for (unsigned i = 0; i < arch_module_count(); i++) {
-        const struct arch_module *m = arch_module(i);
-
-        if (strcmp(m->name, name) == 0) {
-            *data = m->data;
-            *size = m->size;
-            return true;
-        }
-    }
-    return false;
 }

@@ -1,7 +1,7 @@
 /*
  * Images: the boot modules that came with the ISO, and those that were uploaded. The root never
  * looks into an uploaded one: it copies from it what a checked plan says. Called by the management
- * guest's core alone, but for image_source().
+ * guest's core alone, but for image_release().
  */
 #pragma once
 
@@ -10,7 +10,8 @@
 #include "hv/load/load.h"
 
 /* The calls of hv/abi/control.h. */
-int64_t image_begin(struct guest *m, const struct abi_image_request *r);
+int64_t image_begin(const struct abi_image_request *r);
+int64_t image_extend(struct guest *m, uint64_t slot);
 int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32]);
 int64_t image_drop(struct guest *m, uint64_t slot);
 /* The management guest starts anew: what it was filling is dropped. */
@@ -20,9 +21,9 @@ void image_drop_unfinished(struct guest *m);
  * can be made of it. Boot core. */
 void image_hide(const char *name);
 
-/* Makes the guest a user of its image and modules. -E_NOENT: the name of the one that is not there
- * is in *name; -E_STATE: it was uploaded, and without `planned` only boot modules serve. */
-int image_take(const struct guest *g, bool planned, const char **name) MUST_CHECK;
-void image_release(const struct guest *g);
-/* The bytes of a name; false: there is no such image. Any core, for a guest that is a user. */
-bool image_source(const char *name, const uint8_t **data, uint64_t *size);
+/* Makes the guest a user of its image and modules: g->sources. On failure g->missing names the one,
+ * and nothing was taken. -E_NOENT: it is not there; -E_STATE: the image was uploaded, and without
+ * `planned` only a boot module serves. */
+int image_take(struct guest *g, bool planned) MUST_CHECK;
+/* The guest uses none of them any more. Its owning core. */
+void image_release(struct guest *g);

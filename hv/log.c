@@ -29,11 +29,24 @@ static void ring_put(const char *s, size_t n)
     __atomic_store_n(&r->written, at + n, __ATOMIC_RELEASE);
 }
 
-/* Core 0 empties the serial queue; it may be halted. */
+/* Core 0 empties the serial queue; it may be halted. Once it knows that there is something it comes
+ * by itself until there is nothing any more: what others print costs it no interrupt a line. */
+static uint32_t console_woken;
+
 static void wake_console(void)
 {
-    if (arch_core_self() != 0)
+    if (arch_core_self() != 0 && !__atomic_exchange_n(&console_woken, 1, __ATOMIC_SEQ_CST))
         arch_kick(0);
+}
+
+uint64_t log_poll(void)
+{
+    uint64_t again = arch_console_poll();
+
+    if (again != NEVER || !__atomic_load_n(&console_woken, __ATOMIC_RELAXED))
+        return again;
+    (void)__atomic_exchange_n(&console_woken, 0, __ATOMIC_SEQ_CST);
+    return arch_console_poll(); /* what came before whoever wrote it could see that */
 }
 
 static void log_line(const char *kind, const char *format, va_list ap)

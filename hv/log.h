@@ -18,5 +18,8 @@ void log_warn(const char *format, ...) PRINTF(1, 2);
 void log_console(const char *s, size_t n);
 /* A line for the serial console and the screen alone: the ring never has it. */
 void log_secret(const char *line);
+/* Core 0, again and again: sends what the console's devices take. Returns when to call again
+ * (absolute ticks; NEVER: a kick says so). */
+uint64_t log_poll(void);
 /* The ring, ABI_LOG_RING_SIZE + one page, page-aligned. */
 struct abi_ring *log_ring(void);

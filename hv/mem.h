@@ -7,7 +7,7 @@
 
 #include "hv/types.h"
 
-#define MEM_RANGES_MAX 256
+#define MEM_RANGES_MAX 512
 
 enum mem_owner_kind {
     MEM_FREE,     /* RAM nobody owns */

@@ -187,10 +187,11 @@ void call_stream(struct call *c, const char *type,
 const char *guest_state_name(uint32_t state)
 {
     static const char *const names[ABI_GUEST_STATES] = {
-        [ABI_GUEST_EMPTY] = "deleted",   [ABI_GUEST_STARTING] = "starting",
-        [ABI_GUEST_FAILED] = "failed",   [ABI_GUEST_RUNNING] = "running",
-        [ABI_GUEST_STOPPED] = "stopped", [ABI_GUEST_CRASHED] = "crashed",
-        [ABI_GUEST_PAUSED] = "paused",   [ABI_GUEST_DELETING] = "deleting",
+        [ABI_GUEST_EMPTY] = "deleted",         [ABI_GUEST_STARTING] = "starting",
+        [ABI_GUEST_FAILED] = "failed",         [ABI_GUEST_RUNNING] = "running",
+        [ABI_GUEST_STOPPED] = "stopped",       [ABI_GUEST_CRASHED] = "crashed",
+        [ABI_GUEST_PAUSED] = "paused",         [ABI_GUEST_DELETING] = "deleting",
+        [ABI_GUEST_RESTARTING] = "restarting",
     };
 
     return state < ABI_GUEST_STATES ? names[state] : "unknown";

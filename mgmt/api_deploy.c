@@ -40,62 +40,58 @@ static bool parse(struct call *c)
     return false;
 }
 
-static bool is_boot_module(const struct abi_images *p, const char *name)
+static const struct abi_boot_module *find_boot_module(const struct abi_images *p, const char *name)
 {
     for (unsigned i = 0; i < p->module_count; i++)
         if (strcmp(p->modules[i].name, name) == 0)
-            return true;
-    return false;
+            return &p->modules[i];
+    return NULL;
 }
 
-/* One image of the new guest; `pointer` is where its name stands. */
-static bool find_blob(struct call *c, const char *name, const char *pointer, struct load_blob *blob,
-                      unsigned *uploaded)
+/* One image of the new guest; `pointer` is where its name stands. Of a boot module only the size is
+ * known here. */
+static bool find_blob(struct call *c, const char *name, const char *pointer, struct load_blob *blob)
 {
     int slot = upload_find(c->v->images, name);
+    const struct abi_boot_module *module = find_boot_module(c->v->images, name);
     char text[160];
 
     if (slot >= 0) {
         blob->data = c->v->image_bytes((unsigned)slot);
         blob->size = c->v->images->images[slot].size;
-        ++*uploaded;
         return true;
     }
-    if (is_boot_module(c->v->images, name))
+    if (module) {
+        blob->size = module->size;
         return true;
+    }
     (void)fmt(text, sizeof(text), "there is no image \"%s\"; GET /v1/images lists them", name);
     call_fail_at(c, 400, pointer, text);
     return false;
 }
 
-/* Uploaded images are planned here, where a mistake of the loaders hurts nobody else; those of the
- * ISO the root reads itself. */
+/* An uploaded image is planned here, where a mistake of the loaders hurts nobody else; one of the
+ * ISO the root reads itself. Into modules nobody looks, so they may be either. */
 static bool plan(struct call *c)
 {
     const struct guest_config *g = &request.config;
     struct load_request r = {
         .module_count = g->module_count, .tsc_hz = c->v->host->tsc_hz, .memory = g->memory};
     struct load_error e;
-    unsigned uploaded = 0;
 
-    if (!find_blob(c, g->image, "/image", &r.image, &uploaded))
+    if (!find_blob(c, g->image, "/image", &r.image))
         return false;
     r.image.args = g->cmdline;
     for (unsigned i = 0; i < g->module_count; i++) {
         char pointer[32];
 
         (void)fmt(pointer, sizeof(pointer), "/modules/%u/file", i);
-        if (!find_blob(c, g->modules[i].file, pointer, &r.modules[i], &uploaded))
+        if (!find_blob(c, g->modules[i].file, pointer, &r.modules[i]))
             return false;
         r.modules[i].args = g->modules[i].args;
     }
-    if (uploaded == 0)
+    if (!r.image.data)
         return true;
-    if (uploaded <= g->module_count) {
-        call_fail_at(c, 400, "/modules",
-                     "images of the ISO and uploaded ones cannot be mixed: upload all of them");
-        return false;
-    }
     if (load_guest(&r, &request.plan, &e)) {
         call_fail_at(c, 400, "/image", e.text);
         return false;

@@ -104,6 +104,11 @@ void get_guest(struct call *c, char *const *arg)
     json_u64(j, "restarts", g.restarts);
     json_u64(j, "started_tsc", g.started_tsc);
     json_u64(j, "stopped_tsc", g.stopped_tsc);
+    json_u64(j, "short_lives", g.short_lives);
+    if (g.state == ABI_GUEST_RESTARTING)
+        json_u64(j, "next_start_tsc", g.next_start_tsc);
+    else
+        json_null(j, "next_start_tsc");
     put_configuration(j, &g);
     json_array(j, "vcpus");
     for (unsigned i = 0; i < g.vcpu_count && i < ABI_VCPUS_MAX; i++)

@@ -160,6 +160,14 @@ static void put_restarts(struct metrics *m, const char *labels, const struct abi
     sample(m, "guest_restarts_total", all, g->restarts);
 }
 
+static void put_short_lives(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    char all[80];
+
+    (void)fmt(all, sizeof(all), "{%s}", labels);
+    sample(m, "guest_short_lives", all, g->short_lives);
+}
+
 static void put_memory(struct metrics *m, const char *labels, const struct abi_guest *g)
 {
     char all[80];
@@ -232,6 +240,8 @@ static void put_guests(struct metrics *m)
     each_guest(m, put_state);
     family(m, "guest_restarts_total", "counter", "How often its restart policy started it.");
     each_guest(m, put_restarts);
+    family(m, "guest_short_lives", "gauge", "Lives of less than 10 seconds in a row.");
+    each_guest(m, put_short_lives);
     family(m, "guest_memory_bytes", "gauge", "Its memory.");
     each_guest(m, put_memory);
     family(m, "vcpu_seconds_total", "counter",

@@ -67,6 +67,11 @@ static int64_t image_begin(const struct abi_image_request *r)
     return abi_call(ABI_CALL_IMAGE_BEGIN, (uintptr_t)r, 0, 0);
 }
 
+static int64_t image_extend(unsigned slot)
+{
+    return abi_call(ABI_CALL_IMAGE_EXTEND, slot, 0, 0);
+}
+
 static int64_t image_commit(unsigned slot, const uint8_t sha256[32])
 {
     return abi_call(ABI_CALL_IMAGE_COMMIT, slot, (uintptr_t)sha256, 0);
@@ -183,6 +188,7 @@ void guest_run(const uint8_t *info)
         .act = act,
         .images = (const struct abi_images *)ABI_IMAGES_PAGE_GPA,
         .image_begin = image_begin,
+        .image_extend = image_extend,
         .image_commit = image_commit,
         .image_drop = image_drop,
         .image_bytes = image_bytes,

@@ -149,7 +149,7 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
     }
     u->has_digest = digest;
     u->size = length;
-    u->done = 0;
+    u->done = u->writable = 0;
     (void)str_copy(u->name, sizeof(u->name), name);
     status = check_old(u, r->why, sizeof(r->why));
     if (status)
@@ -166,13 +166,29 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
     return 0;
 }
 
+/* The root clears memory before it can be written, some of it at a time. */
+static bool extend(struct upload *u, uint64_t size)
+{
+    while (u->writable < size) {
+        int64_t n = u->view->image_extend(u->slot);
+
+        if (n < 0)
+            return false;
+        u->writable = (uint64_t)n;
+    }
+    return true;
+}
+
 static unsigned data(void *ctx, struct http_request *r, const uint8_t *bytes, size_t n)
 {
     struct upload *u = ctx;
 
-    (void)r;
     if (!u->active || n > u->size - u->done)
         return 400;
+    if (!extend(u, u->done + n)) {
+        (void)str_copy(r->why, sizeof(r->why), "the hypervisor gives no memory for the image");
+        return 500;
+    }
     memcpy(u->bytes + u->done, bytes, n);
     (void)mbedtls_sha256_update_ret(&u->sha, bytes, n);
     u->done += n;

@@ -14,7 +14,7 @@ struct upload {
     const struct api_view *view;
     bool active; /* the slot is ours, to be committed or dropped */
     unsigned slot;
-    uint64_t size, done;
+    uint64_t size, done, writable;
     uint8_t *bytes;
     mbedtls_sha256_context sha;
     char name[UPLOAD_NAME_MAX];

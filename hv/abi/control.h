@@ -17,7 +17,7 @@
 #include "hv/abi/management.h"
 #include "hv/types.h"
 
-#define ABI_VERSION           3u
+#define ABI_VERSION           4u
 #define ABI_MAGIC             0x646165686b6c7562ull /* "bulkhead" */
 
 #define ABI_GUESTS_MAX        16u
@@ -163,14 +163,15 @@ struct abi_host {
 _Static_assert(sizeof(struct abi_host) <= ABI_HOST_SIZE, "abi_host must fit its pages");
 
 enum abi_guest_state {
-    ABI_GUEST_EMPTY = 0, /* this number is not in use */
-    ABI_GUEST_STARTING,  /* it is new and has never run */
-    ABI_GUEST_FAILED,    /* never started: `why` says what was wrong with it */
-    ABI_GUEST_RUNNING,   /* on a core, or waiting for its turn, or halted until an event */
-    ABI_GUEST_STOPPED,   /* ended by itself or by request: `why` */
-    ABI_GUEST_CRASHED,   /* ended by something it did: `why`; its last state is kept */
-    ABI_GUEST_PAUSED,    /* by request: has all that it had, and gets no time */
-    ABI_GUEST_DELETING,  /* its memory is being scrubbed */
+    ABI_GUEST_EMPTY = 0,  /* this number is not in use */
+    ABI_GUEST_STARTING,   /* its memory is being cleared and filled */
+    ABI_GUEST_FAILED,     /* could not be started: `why` says what was wrong with it */
+    ABI_GUEST_RUNNING,    /* on a core, or waiting for its turn, or halted until an event */
+    ABI_GUEST_STOPPED,    /* ended by itself or by request: `why` */
+    ABI_GUEST_CRASHED,    /* ended by something it did: `why`; its last state is kept */
+    ABI_GUEST_PAUSED,     /* by request: has all that it had, and gets no time */
+    ABI_GUEST_DELETING,   /* its memory is being scrubbed */
+    ABI_GUEST_RESTARTING, /* ended by itself (`why`); it starts again at next_start_tsc */
     ABI_GUEST_STATES
 };
 
@@ -288,8 +289,10 @@ struct abi_guest {
     uint32_t state;    /* enum abi_guest_state */
     uint32_t flags;
     uint32_t vcpu_count;
-    uint32_t restarts;
-    uint32_t exit_code; /* what the guest wrote to its exit port, with ABI_GUEST_STOPPED */
+    uint32_t restarts;    /* by its policy, ever */
+    uint32_t short_lives; /* in a row; sets the back-off, see hv/restart.h */
+    uint32_t exit_code;   /* what it wrote to its exit port in its last life; 0: nothing */
+    uint32_t pad;
     char name[ABI_NAME_MAX];
     char why[ABI_TEXT_MAX]; /* empty while running */
     char image[96];
@@ -297,6 +300,7 @@ struct abi_guest {
     char cmdline[512];
     uint64_t memory; /* bytes */
     uint64_t started_tsc, stopped_tsc;
+    uint64_t next_start_tsc; /* with ABI_GUEST_RESTARTING */
     /* configuration */
     uint32_t weight, slice_us, budget_us, period_us;
     uint32_t restart; /* 0 never, 1 on-failure, 2 always */
@@ -392,11 +396,14 @@ enum abi_call {
      * on this CPU, or it cannot be written. */
     ABI_CALL_PROBE,
     /* RBX = address of struct abi_image_request: memory for an image. Returns its slot: the memory
-     * is at ABI_IMAGE_GPA(slot), to be written. -E_NOMEM; -E_NOSPC: no free slot; -E_EXIST: a boot
-     * module has this name; -E_INVAL: the name or the size. */
+     * appears at ABI_IMAGE_GPA(slot), by ABI_CALL_IMAGE_EXTEND. -E_NOMEM; -E_NOSPC: no free slot;
+     * -E_EXIST: a boot module has this name; -E_INVAL: the name or the size. */
     ABI_CALL_IMAGE_BEGIN,
+    /* RBX = slot: clears some more of an image's memory. Returns how many of its bytes can be
+     * written now; called again and again, all of them in the end. */
+    ABI_CALL_IMAGE_EXTEND,
     /* RBX = slot, RCX = address of 32 bytes of SHA-256: the image is complete, and replaces the one
-     * that had its name. -E_BUSY: guests use that one. */
+     * that had its name. -E_BUSY: guests use that one; -E_STATE: not all of it could be written. */
     ABI_CALL_IMAGE_COMMIT,
     /* RBX = slot. -E_BUSY: guests use it. */
     ABI_CALL_IMAGE_DROP,

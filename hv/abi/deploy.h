@@ -51,7 +51,8 @@ struct abi_image_request {
 };
 
 /* ABI_CALL_CREATE's argument. With `planned` the plan says how the guest's memory is filled from
- * the images; without it every image must be a boot module, and the root loads them itself. */
+ * the images; without it the image must be a boot module, which the root reads itself. Modules may
+ * be either: nobody looks into them. */
 struct abi_create {
     struct guest_config config;
     uint32_t planned;

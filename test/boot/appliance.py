@@ -16,7 +16,7 @@ import openapi
 import mkiso
 
 BUILD = os.environ.get("BULKHEAD_BUILD", "build")
-LIMIT = 60  # seconds of real time after which a run counts as hung
+LIMIT = 180  # seconds of real time after which a run counts as hung
 
 
 class Machine:

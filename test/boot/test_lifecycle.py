@@ -1,21 +1,26 @@
 """Paused, resumed, given an NMI; what cannot be done in a state is refused; who dies again and again is given up."""
 import json
+import os
 import re
 
 import pytest
+
+import appliance
 
 CONFIG = {"guests": [
     {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0},
     {"name": "still", "image": "guests/control.elf", "memory": "2M", "core": 0, "weight": 200},
     {"name": "going", "image": "guests/control.elf", "memory": "2M", "core": 1, "weight": 200, "paused_clock": "runs"},
     {"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 1},
+    {"name": "moth", "image": "moth.bin", "memory": "2M", "core": 1, "restart": "always"},
+    {"name": "absent", "image": "absent.elf", "memory": "2M", "core": 1},
     {"name": "mortal", "image": "guests/echo.elf", "memory": "4M", "core": 0, "restart": "on-failure", "restart_limit": 2},
 ]}
 
 
 @pytest.fixture(scope="module", params=["corei7_skylake_x", "corei7_icelake_u"])
 def m(start, request):
-    return start(CONFIG, cpus=2, model=request.param)
+    return start(CONFIG, cpus=2, model=request.param, files={"moth.bin": b"\xf4"})  # HLT, with interrupts off: it ends at once
 
 
 def act(m, guest, action):
@@ -118,16 +123,81 @@ def test_wrong_state(m):
     assert act(m, "hog", "fly")[0] == 400 and act(m, "nobody", "pause")[0] == 404
 
 
+def held_back(m, lives):
+    """Waits until moth has had so many lives in a row and the next one is not yet."""
+    return m.wait_for("/v1/guests/moth", lambda g: g["state"] == "restarting" and g["short_lives"] >= lives, "moth is not held back")
+
+
+def test_held_back(m):
+    """Longer each time; what can be done meanwhile is done, and what cannot is refused."""
+    guest = held_back(m, 7)
+    assert "halted" in guest["why"] and guest["next_start_tsc"] > guest["stopped_tsc"]
+    for action in ("pause", "resume", "nmi"):
+        status, answer = act(m, "moth", action)
+        assert status == 409 and "the guest is restarting" in answer["error"]["message"]
+    assert act(m, "moth", "stop")[0] == 202
+    guest = m.wait_state("moth", "stopped")
+    assert guest["why"] == "stopped by request" and guest["next_start_tsc"] is None
+    # How long it was held back before each start: from the states' events.
+    events = [e for e in m.get("/v1/events?follow=0")["events"] if e["guest"] == "moth"]
+    waits = [b["uptime_ms"] - a["uptime_ms"] for a, b in zip(events, events[1:]) if (a["state"], b["state"]) == ("restarting", "starting")]
+    assert len(waits) >= 5 and all(2 * a - 2 <= b <= 2 * a + 20 for a, b in zip(waits, waits[1:])), waits
+    states = [e["state"] for e in events]
+    assert all(after in {"starting": ("running", "stopped"), "running": ("stopped",), "stopped": ("starting", "restarting"), "restarting": ("starting", "stopped")}[before]
+               for before, after in zip(states, states[1:])), states
+    # By hand it begins anew, and at once also where it would have waited.
+    assert act(m, "moth", "start")[0] == 202
+    first = held_back(m, 6)["restarts"]
+    assert act(m, "moth", "start")[0] == 202
+    guest = m.wait_for("/v1/guests/moth", lambda g: g["restarts"] > first, "moth was not started")
+    assert guest["short_lives"] < 6
+    act(m, "moth", "stop")
+    m.wait_state("moth", "stopped")
+
+
+def test_image_that_is_not_there(m):
+    """Not on the ISO: failed, with its name. What is uploaded later under that name is not what the configuration meant."""
+    guest = m.guest("absent")
+    assert guest["state"] == "failed" and guest["why"] == '"absent.elf" is not among the boot modules'
+    with open(os.path.join(appliance.BUILD, "guests", "echo.elf"), "rb") as f:
+        assert m.request("PUT", "/v1/images/absent.elf", f.read())[0] == 201
+    for action in ("start", "reset"):
+        at = m.get("/v1/events?follow=0")["events"][-1]["id"]
+        assert act(m, "absent", action)[0] == 202
+        m.wait_for("/v1/events?follow=0", lambda a, at=at: any(e["id"] > at and (e["guest"], e["state"]) == ("absent", "failed") for e in a["events"]), "it does not fail")
+    for action in ("pause", "resume", "stop", "nmi"):
+        status, answer = act(m, "absent", action)
+        assert status == 409 and "the guest is failed" in answer["error"]["message"]
+    assert m.get("/v1/images/absent.elf")["used_by"] == []
+    assert m.request("DELETE", "/v1/images/absent.elf")[0] == 204
+    assert m.request("DELETE", "/v1/guests/absent")[0] == 204
+
+
+def test_exit_code_is_of_the_last_life(m):
+    """A failure of an earlier life does not make a failure of a clean end."""
+    m.wait_serial(r"\[mortal\] > ")
+    m.type("mortal", "exit 5\r")
+    m.wait_for("/v1/guests/mortal", lambda g: g["restarts"] == 1 and g["state"] == "running", "it is not started again")
+    assert m.guest("mortal")["exit_code"] == 0
+    m.wait_serial(r"\[mortal\] > ", [x.end() for x in re.finditer(r"guest mortal: started", m.serial())][1])
+    m.type("mortal", "reset\r")
+    guest = m.wait_state("mortal", "stopped")
+    assert guest["restarts"] == 1 and guest["exit_code"] == 0
+    assert act(m, "mortal", "start")[0] == 202
+    guest = m.wait_state("mortal", "running")
+    assert guest["short_lives"] == 0
+
+
 def test_given_up(m):
     """Two restarts after short lives, and no third."""
+    restarts = m.guest("mortal")["restarts"]
     for n in range(3):
-        m.wait_serial(r"\[mortal\] > ", [x.end() for x in re.finditer(r"guest mortal: started", m.serial())][n] if n else 0)
+        starts = m.wait_serial(r"(?s)(guest mortal: started.*){%d}" % (n + 3))
+        m.wait_serial(r"\[mortal\] > ", [x.end() for x in re.finditer(r"guest mortal: started", starts[0])][n + 2] + starts.start())
         m.type("mortal", "triple\r")
         m.wait_serial(r"(?s)(guest mortal: crashed.*){%d}" % (n + 1))
-        if n < 2:
-            m.wait_serial(r"(?s)(guest mortal: started.*){%d}" % (n + 2))
-    m.wait_serial(r"guest mortal: not started again: it ended 3 times within 10 seconds of its start")
-    guest = m.guest("mortal")
-    assert guest["state"] == "crashed" and guest["restarts"] == 2 and guest["configuration"]["restart_limit"] == 2
+    guest = m.wait_for("/v1/guests/mortal", lambda g: g["why"].endswith("; not started again after 3 lives of less than 10 seconds"), "it is not given up")
+    assert guest["state"] == "crashed" and guest["restarts"] == restarts + 2 and guest["configuration"]["restart_limit"] == 2
+    assert (guest["short_lives"], guest["next_start_tsc"]) == (3, None)
     assert act(m, "mortal", "start")[0] == 202
     m.wait_state("mortal", "running")

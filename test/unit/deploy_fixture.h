@@ -8,10 +8,12 @@
 #include "mgmt/api.h"
 #include "mgmt/upload.h"
 
+#include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 
 static struct abi_images images = {.module_count = 1, .modules = {{.name = "iso.elf", .size = 5}}};
 static uint8_t *image_memory[ABI_IMAGES];
+static uint64_t image_extended[ABI_IMAGES];
 static struct abi_host host = {.tsc_hz = 1000000, .management = {.auth = ABI_AUTH_NONE}};
 static struct abi_guest guests[ABI_GUESTS_MAX];
 static struct abi_create created;
@@ -33,11 +35,25 @@ static int64_t fixture_begin(const struct abi_image_request *r)
         if (images.images[i].state != ABI_IMAGE_FREE)
             continue;
         image_memory[i] = malloc(r->size);
+        image_extended[i] = 0;
+        __asan_poison_memory_region(image_memory[i], r->size);
         images.images[i] = (struct abi_image){.size = r->size, .state = ABI_IMAGE_FILLING};
         memcpy(images.images[i].name, r->name, sizeof(r->name));
         return i;
     }
     return -E_NOSPC;
+}
+
+/* As the root does: some of it at a time, and what is not there yet must not be touched. */
+static int64_t fixture_extend(unsigned slot)
+{
+    uint64_t size = images.images[slot].size;
+
+    if (slot >= ABI_IMAGES || images.images[slot].state != ABI_IMAGE_FILLING)
+        abort();
+    image_extended[slot] = min_u64(size, image_extended[slot] + 64);
+    __asan_unpoison_memory_region(image_memory[slot], image_extended[slot]);
+    return (int64_t)image_extended[slot];
 }
 
 static int64_t fixture_drop(unsigned slot)
@@ -56,7 +72,8 @@ static int64_t fixture_commit(unsigned slot, const uint8_t sha256[32])
 {
     int old = upload_find(&images, images.images[slot].name);
 
-    if (images.images[slot].state != ABI_IMAGE_FILLING)
+    if (images.images[slot].state != ABI_IMAGE_FILLING ||
+        image_extended[slot] != images.images[slot].size)
         abort();
     if (old >= 0 && fixture_drop((unsigned)old))
         return -E_BUSY;
@@ -114,6 +131,7 @@ static const struct api_view view = {
     .guest = fixture_guest,
     .exits = fixture_exits,
     .image_begin = fixture_begin,
+    .image_extend = fixture_extend,
     .image_commit = fixture_commit,
     .image_drop = fixture_drop,
     .image_bytes = fixture_bytes,

@@ -76,11 +76,16 @@ static uint64_t committed_slot, dropped_slot;
 static struct abi_create created;
 static int create_result;
 
-int64_t image_begin(struct guest *m, const struct abi_image_request *r)
+int64_t image_begin(const struct abi_image_request *r)
 {
-    assert_ptr_equal(m, &self);
     begun = *r;
     return 5;
+}
+
+int64_t image_extend(struct guest *m, uint64_t slot)
+{
+    assert_ptr_equal(m, &self);
+    return (int64_t)slot + 100;
 }
 
 int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32])
@@ -436,6 +441,7 @@ static void images(void **state)
     assert_int_equal(call(ABI_CALL_IMAGE_BEGIN, MEMORY - sizeof(r) + 1, 0, 0), -E_RANGE);
     assert_int_equal(call(ABI_CALL_IMAGE_BEGIN, UINT64_MAX, 0, 0), -E_RANGE);
     memcpy(self.mem.base + 0x200, sha256, sizeof(sha256));
+    assert_int_equal(call(ABI_CALL_IMAGE_EXTEND, 5, 0, 0), 105);
     assert_int_equal(call(ABI_CALL_IMAGE_COMMIT, 5, 0x200, 0), 0);
     assert_int_equal(committed_slot, 5);
     assert_memory_equal(committed, sha256, sizeof(sha256));

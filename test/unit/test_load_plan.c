@@ -112,6 +112,8 @@ static void states(void **state)
     refused("the state: the selectors");
     plan.start.kind[0] = 0;
     refused("the state: the kind");
+    memcpy(plan.start.kind, "a\nb", 4);
+    refused("the state: the kind");
     memset(plan.start.kind, 'x', sizeof(plan.start.kind));
     refused("the state: the kind");
 }

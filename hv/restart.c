@@ -1,0 +1,40 @@
+#include "hv/restart.h"
+
+static bool is_wanted(const struct guest_config *c, bool failed)
+{
+    switch (c->restart) {
+    case RESTART_ALWAYS:
+        return true;
+    case RESTART_ON_FAILURE:
+        return failed;
+    case RESTART_NEVER:
+        break;
+    }
+    return false;
+}
+
+/* Nothing after the first short life: whoever is needed is back at once. */
+static uint64_t hold_back_ms(uint32_t short_lives)
+{
+    uint32_t n = short_lives < 2 ? 0 : short_lives - 2;
+
+    if (short_lives < 2)
+        return 0;
+    return (uint64_t)RESTART_BACKOFF_MS
+           << (n < RESTART_BACKOFF_DOUBLINGS ? n : RESTART_BACKOFF_DOUBLINGS);
+}
+
+enum restart_verdict restart_decide(const struct guest_config *c, const struct restart_end *e,
+                                    uint32_t *short_lives, uint64_t *at)
+{
+    if (e->ended - e->started > RESTART_SHORT_SECONDS * e->tsc_hz)
+        *short_lives = 0;
+    else if (*short_lives < UINT32_MAX)
+        ++*short_lives;
+    if (!is_wanted(c, e->failed))
+        return RESTART_NO;
+    if (c->restart_limit && *short_lives > c->restart_limit)
+        return RESTART_GIVEN_UP;
+    *at = e->ended + hold_back_ms(*short_lives) * (e->tsc_hz / 1000);
+    return RESTART_AGAIN;
+}
