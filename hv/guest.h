@@ -64,8 +64,10 @@ enum guest_phase {
     GUEST_HELD_BACK, /* it ended, and its time to start again has not come */
     GUEST_BUILDING,  /* it is new: tables, buffers, its port are being made */
     GUEST_CLEARING,  /* its memory is being zeroed */
+    GUEST_PLANNING,  /* what goes where is found out */
     GUEST_COPYING,   /* its image is being copied */
-    GUEST_STARTING,  /* its devices are there, its vCPU is not */
+    GUEST_STARTING,  /* its memory is as it shall be */
+    GUEST_ENTERING,  /* its devices are there, its vCPU is not */
     GUEST_LAUNCHING, /* all is there */
     GUEST_LIVE,      /* its vCPU runs */
     GUEST_PAUSED,    /* its vCPU is there and gets no time */
@@ -103,9 +105,9 @@ struct guest {
     uint64_t cleared; /* GUEST_CLEARING, GUEST_BUILDING: bytes done */
     /* Its image, then its modules; they stay while it is their user. */
     struct image_source sources[1 + LOAD_MODULES_MAX];
-    const char *missing;    /* of config: the image that is not there; NULL: it has all sources */
-    bool planned;           /* the management guest made the plan; else the root, at each start */
-    struct load_plan plan;  /* checked */
+    const char *missing;   /* of config: the image that is not there; NULL: it has all sources */
+    bool planned;          /* the plan is there: from the management guest, or of the first start */
+    struct load_plan plan; /* checked */
     unsigned copied_pieces; /* GUEST_COPYING: of the plan, done */
     uint64_t copied;        /* bytes of the next one */
     struct guest_scrub scrub[GUEST_SCRUB_MAX];

@@ -174,7 +174,7 @@ static void start_devices(struct guest *g)
     }
     if (g->config.devices & DEV_NET)
         virtio_net_reset(&g->platform.net);
-    g->phase = GUEST_STARTING;
+    g->phase = GUEST_ENTERING;
 }
 
 static void start_vcpu(struct guest *g)
@@ -239,10 +239,12 @@ static void begin_copying(struct guest *g)
 
     g->copied_pieces = 0;
     g->copied = 0;
-    if (!g->planned && plan_image(g, &e))
+    if (!g->planned && plan_image(g, &e)) {
         guest_fail(g, e.text);
-    else
-        g->phase = GUEST_COPYING;
+        return;
+    }
+    g->planned = true; /* neither image nor memory will be another one */
+    g->phase = GUEST_COPYING;
 }
 
 static void start_step(struct guest *g)
@@ -253,13 +255,19 @@ static void start_step(struct guest *g)
         break;
     case GUEST_CLEARING:
         if (clear_step(g))
-            begin_copying(g);
+            g->phase = GUEST_PLANNING;
+        break;
+    case GUEST_PLANNING:
+        begin_copying(g);
         break;
     case GUEST_COPYING:
         if (copy_step(g))
-            start_devices(g);
+            g->phase = GUEST_STARTING;
         break;
     case GUEST_STARTING:
+        start_devices(g);
+        break;
+    case GUEST_ENTERING:
         start_vcpu(g);
         break;
     case GUEST_LAUNCHING:

@@ -22,11 +22,11 @@ struct abi_ring *log_ring(void)
 static void ring_put(const char *s, size_t n)
 {
     struct abi_ring *r = log_ring();
-    uint64_t at = r->written;
+    size_t at = r->written & (ABI_LOG_RING_SIZE - 1), first = min_u64(n, ABI_LOG_RING_SIZE - at);
 
-    for (size_t i = 0; i < n; i++)
-        r->data[(at + i) & (ABI_LOG_RING_SIZE - 1)] = (uint8_t)s[i];
-    __atomic_store_n(&r->written, at + n, __ATOMIC_RELEASE);
+    memcpy(r->data + at, s, first);
+    memcpy(r->data, s + first, n - first);
+    __atomic_store_n(&r->written, r->written + n, __ATOMIC_RELEASE);
 }
 
 /* Core 0 empties the serial queue; it may be halted. Once it knows that there is something it comes

@@ -17,16 +17,20 @@ void sched_init(struct sched *s)
  * t * 100/w, so each tick of sleep gives back 100/(W - w). */
 static void share_out(struct sched *s)
 {
+    uint64_t longest = 0;
     uint32_t total = 0;
 
-    for (unsigned i = 0; i < s->count; i++)
+    for (unsigned i = 0; i < s->count; i++) {
         total += s->entities[i]->params.weight;
+        longest = max_u64(longest, s->entities[i]->params.slice);
+    }
     s->credit = NEVER;
     for (unsigned i = 0; i < s->count; i++) {
         struct sched_entity *e = s->entities[i];
         uint32_t others = total - e->params.weight;
 
         s->credit = min_u64(s->credit, e->params.slice);
+        e->vslice = scale(longest, e->vscale);
         e->vsleep = (REAL_TIME_WEIGHT << 32) / (others ? others : e->params.weight);
     }
 }
@@ -45,7 +49,6 @@ int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params
         .wake = NEVER,
         .vtime = s->min_vtime,
         .vscale = (REAL_TIME_WEIGHT << 32) / p->weight,
-        .vslice = scale(p->slice, (REAL_TIME_WEIGHT << 32) / p->weight),
         .period_end = now + p->period,
         .ready_since = now,
     };
@@ -158,9 +161,9 @@ static uint64_t claim_end(const struct sched_entity *e, uint64_t now)
     return has_claim(e) ? min_u64(e->period_end, now + (e->params.guaranteed - e->used)) : NEVER;
 }
 
-/* By the virtual time at which each would have had its next slice: of two sleepers that come back
- * alike the one with more weight goes first, and the other does not displace it either before it
- * has run for a while. */
+/* By the virtual time at which each would have had a slice, all of the same length: of two sleepers
+ * that come back alike the one with more weight goes first, and the other does not displace it
+ * either before it has run for a while, however short its own slices are. */
 static bool goes_before(const struct sched_entity *a, const struct sched_entity *b)
 {
     if (has_claim(a) != has_claim(b))

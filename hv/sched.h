@@ -8,7 +8,7 @@
  * whose virtual time is behind, runs at once). Sleep gives virtual time back, at the rate at which
  * an entity that uses just its share keeps even, and down to one slice behind the others: so
  * whoever uses less than its share goes before whoever uses more, also of those that have just
- * slept; of equals, the one with the greater weight or the shorter slice. A budget bounds run time
+ * slept; of equals, the one with the greater weight. A budget bounds run time
  * per period; an entity that has used it up waits for the next period.
  *
  * An entity with guaranteed time that has not had all of it in its period goes before all that have
@@ -35,7 +35,7 @@ struct sched_entity {
     uint64_t wake;   /* while not runnable: the event that makes it runnable, absolute; NEVER */
     uint64_t vtime;  /* weighted ticks */
     uint64_t vscale; /* 32.32: virtual ticks per tick */
-    uint64_t vslice; /* virtual ticks of a slice */
+    uint64_t vslice; /* virtual ticks of the longest slice that anybody here has */
     uint64_t vsleep; /* 32.32: virtual ticks that a tick of sleep gives back */
     uint64_t period_end, used; /* budget accounting */
     uint64_t ready_since;      /* for the wait time */

@@ -384,6 +384,32 @@ static void a_claim_ends(void **state)
     assert_ptr_equal(sched_pick(&s, 11ull * SLICE).entity, &control);
 }
 
+/* One that has just woken is at work when another sleeper comes back, whose slice is shorter: it is
+ * not displaced by that, for all of that one's slice. */
+static void a_waker_displaces_no_waker(void **state)
+{
+    const struct sched_params brief = {100, SLICE / 2, 0, 0, 0};
+    const uint64_t wake = 1000ull * SLICE;
+    struct sched_decision d;
+
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(&control, 200, 0, 0);
+    assert_int_equal(sched_add(&s, &mgmt, &brief, 0), 0);
+    sched_block(&s, &control, wake);
+    sched_block(&s, &mgmt, wake + 100);
+    assert_int_equal(run_until(0, wake), wake);
+    d = sched_pick(&s, wake);
+    assert_ptr_equal(d.entity, &control);
+    assert_int_equal(d.until, wake + 100);
+    sched_ran(&s, &control, wake, wake + 100);
+    d = sched_pick(&s, wake + 100);
+    assert_ptr_equal(d.entity, &control);
+    sched_ran(&s, &control, wake + 100, wake + 1500);
+    sched_block(&s, &control, wake + SLICE / 2);
+    assert_ptr_equal(sched_pick(&s, wake + 1500).entity, &mgmt);
+}
+
 static void promise(struct sched_entity *e, uint64_t guaranteed, uint64_t period)
 {
     const struct sched_params p = {100, SLICE, 0, period, guaranteed};
@@ -453,6 +479,7 @@ int main(void)
         cmocka_unit_test_setup(adding_and_removing, setup),
         cmocka_unit_test_setup(guarantees_are_kept, setup),
         cmocka_unit_test_setup(a_claim_ends, setup),
+        cmocka_unit_test_setup(a_waker_displaces_no_waker, setup),
         cmocka_unit_test_setup(a_claim_that_was_slept_over, setup),
         cmocka_unit_test_setup(a_claim_ends_with_its_period, setup),
     };

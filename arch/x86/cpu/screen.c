@@ -90,21 +90,37 @@ static void new_line(void)
     memset(cells[(top + y) % rows], ' ', columns);
 }
 
+/* Printable, or of a code page that is not ours. */
+static void put_text(const char *s, size_t n)
+{
+    while (n) {
+        size_t part;
+
+        if (x == columns)
+            new_line();
+        part = min_u64(n, columns - x);
+        memcpy(&cells[(top + y) % rows][x], s, part);
+        x += (unsigned)part;
+        s += part;
+        n -= part;
+    }
+}
+
 void screen_write(const char *s, size_t n)
 {
+    size_t done = 0;
+
     if (rows == 0 || columns == 0)
         return;
     for (size_t i = 0; i < n; i++) {
-        if (s[i] == '\n') {
-            new_line();
+        if ((uint8_t)s[i] >= ' ')
             continue;
-        }
-        if ((uint8_t)s[i] < ' ')
-            continue;
-        if (x == columns)
+        put_text(s + done, i - done);
+        if (s[i] == '\n')
             new_line();
-        cells[(top + y) % rows][x++] = (uint8_t)s[i];
+        done = i + 1;
     }
+    put_text(s + done, n - done);
     __atomic_store_n(&changed, true, __ATOMIC_RELEASE);
 }
 

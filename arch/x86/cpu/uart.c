@@ -2,6 +2,7 @@
 
 #include "arch/x86/cpu/regs.h"
 #include "hv/arch.h"
+#include "hv/lib.h"
 
 /* 16550 registers, from the port's base (National Semiconductor "PC16550D"). */
 #define COM1             0x3f8u
@@ -66,13 +67,17 @@ static uint8_t ring[RING_SIZE];
 static uint32_t ring_head, ring_tail; /* bytes ever put in, taken out */
 static bool queued;
 
-static inline void ring_put(uint8_t c)
+/* What does not fit is lost on the line; the log and the consoles' own rings still have it. */
+static void ring_put(const char *s, size_t n)
 {
-    /* What does not fit is lost on the line; the log and the consoles' own rings still have it. */
-    if (ring_head - __atomic_load_n(&ring_tail, __ATOMIC_ACQUIRE) == RING_SIZE)
-        return;
-    ring[ring_head % RING_SIZE] = c;
-    __atomic_store_n(&ring_head, ring_head + 1, __ATOMIC_RELEASE);
+    size_t room = RING_SIZE - (ring_head - __atomic_load_n(&ring_tail, __ATOMIC_ACQUIRE));
+    size_t at = ring_head % RING_SIZE, first;
+
+    n = min_u64(n, room);
+    first = min_u64(n, RING_SIZE - at);
+    memcpy(ring + at, s, first);
+    memcpy(ring, s + first, n - first);
+    __atomic_store_n(&ring_head, ring_head + (uint32_t)n, __ATOMIC_RELEASE);
 }
 
 static bool ring_take(uint8_t *c)
@@ -84,23 +89,30 @@ static bool ring_take(uint8_t *c)
     return true;
 }
 
-static inline void emit(uint8_t c)
+static void emit(const char *s, size_t n)
 {
-    if (queued)
-        ring_put(c);
-    else
-        put(c);
+    if (queued) {
+        ring_put(s, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        put((uint8_t)s[i]);
 }
 
 void uart_write(const char *s, size_t n)
 {
+    size_t done = 0;
+
     if (!present)
         return;
     for (size_t i = 0; i < n; i++) {
-        if (s[i] == '\n')
-            emit('\r');
-        emit((uint8_t)s[i]);
+        if (s[i] != '\n')
+            continue;
+        emit(s + done, i - done);
+        emit("\r\n", 2);
+        done = i + 1;
     }
+    emit(s + done, n - done);
 }
 
 void arch_console_queue(void)
