@@ -205,10 +205,29 @@ static void take_requests(struct core *c, struct guest *g, uint32_t r)
     }
 }
 
+/* Dumps take long: one guest's at a pass, between which the guests run. Others' wait for the next.
+ */
+static uint32_t ration_dumps(struct core *c, struct vcpu *v, uint32_t r, bool *dumped)
+{
+    const uint32_t dumps = VCPU_REQ_SNAPSHOT | VCPU_REQ_KEEP;
+
+    if (!(r & dumps))
+        return r;
+    if (*dumped) {
+        __atomic_fetch_or(&v->requests, r & dumps, __ATOMIC_RELEASE);
+        __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE); /* where nobody runs: at once */
+        return r & ~dumps;
+    }
+    *dumped = true;
+    return r;
+}
+
 /* Bytes typed, frames and requests that other cores left, for every guest of this core. Each is
  * bounded. */
 static void serve(struct core *c)
 {
+    bool dumped = false;
+
     /* A promise to look again is kept, whatever brought the core here before. */
     if (arch_tsc() >= c->look_at_frames)
         c->look_at_frames = NEVER;
@@ -221,7 +240,8 @@ static void serve(struct core *c)
         uint32_t r = 0;
 
         if (__atomic_load_n(&g->vcpu.requests, __ATOMIC_RELAXED))
-            r = __atomic_exchange_n(&g->vcpu.requests, 0, __ATOMIC_ACQ_REL);
+            r = ration_dumps(c, &g->vcpu,
+                             __atomic_exchange_n(&g->vcpu.requests, 0, __ATOMIC_ACQ_REL), &dumped);
         if (g->phase == GUEST_LIVE) {
             g->platform.clock.now = arch_tsc();
             if (g->input_head != g->input_tail)

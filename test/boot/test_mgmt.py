@@ -33,6 +33,7 @@ def test_stand_in(start):
     m.wait_serial(r"\[mgmt\] standin: behaves, magic 0x646165686b6c7562")
     text = m.serial()
     assert re.search(r"standin: \d{4,} calls done, 0 wrong, guest 1 is there", text) and "ESCAPED" not in text and "WRONG" not in text, text[-3000:]
+    assert "standin: image memory: 0 words of others', commit of what was not cleared gives -" in text
     done, refused = map(int, re.search(r"standin: (\d+) controls done, (\d+) refused", text).groups())
     assert done == 320 and 100 < refused < done, (done, refused)  # what a bit has already is accepted
     # The others: every period was kept from first death to last, and numbers go on.
