@@ -5,7 +5,7 @@ import {capabilitiesView, layoutView, logView, overviewView} from "./host.js";
 import {deployView} from "./deploy.js";
 import {eventsView} from "./events.js";
 import {guestView} from "./guest.js";
-import {logOut, session, setRole, token} from "./session.js";
+import {isLoggingIn, logOut, session, setRole, token} from "./session.js";
 
 const POLL_MS = 1000;
 const HOST_EVERY = 5; // polls
@@ -143,7 +143,7 @@ route();
 for (let round = 0; ; round++) {
     const now = view;
 
-    if (!document.hidden)
+    if (!document.hidden && !isLoggingIn())
         await poll(round, now);
     if (now === view)
         await pause();

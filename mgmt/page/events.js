@@ -1,5 +1,5 @@
 // What becomes of guests, as it happens. EventSource cannot send a token, so that the stream is read here.
-import {el, openStream, setText, uptime} from "./lib.js";
+import {el, limits, openStream, setText, uptime} from "./lib.js";
 
 const KEPT = 200, AGAIN_MS = 2000;
 
@@ -16,57 +16,87 @@ function parse(text) {
     return fields;
 }
 
-// Calls on(event) for each until `signal`; goes on behind the last one where it was cut off.
-async function follow(on, state, signal) {
-    let next = 1;
+// What comes next. A peer that is gone without a word is taken for what it is.
+async function heard(reader) {
+    let timer;
+    const quiet = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Error("nothing was heard for long")), limits.quietMs);
+    });
 
-    while (!signal.aborted) {
-        try {
-            const reader = (await openStream(`v1/events?from=${next}`, "text/event-stream", signal)).getReader();
-            const decoder = new TextDecoder();
-            let text = "";
+    try {
+        return await Promise.race([reader.read(), quiet]);
+    } finally {
+        clearTimeout(timer);
+    }
+}
 
-            state("live");
-            for (;;) {
-                const {value, done} = await reader.read();
+// Calls on(fields) for each event until the stream ends, which throws.
+async function read(reader, on) {
+    const decoder = new TextDecoder();
+    let text = "";
 
-                if (done)
-                    break;
-                const parts = (text + decoder.decode(value, {stream: true})).split("\n\n");
+    for (;;) {
+        const {value, done} = await heard(reader);
 
-                text = parts.pop();
-                for (const fields of parts.map(parse).filter((f) => f.data)) {
-                    next = Number(fields.id) + 1;
-                    on(JSON.parse(fields.data));
-                }
-            }
-        } catch (e) {
-            if (signal.aborted)
-                return;
-            state(e.message);
-        }
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        if (done)
+            throw new Error("the stream has ended");
+        const parts = (text + decoder.decode(value, {stream: true})).split("\n\n");
+
+        text = parts.pop();
+        parts.map(parse).filter((f) => f.data).forEach(on);
     }
 }
 
 export function eventsView() {
     const body = el("tbody"), status = el("p", {class: "status", role: "status"}, "asking ...");
-    const stop = new AbortController();
+    let stream = null, last = 0, due = 0; // due: not again before
 
-    function add(e) {
+    function add(fields) {
+        const e = JSON.parse(fields.data);
+
+        last = Number(fields.id);
         body.prepend(el("tr", {"data-event": String(e.id)}, el("td", {class: "number"}, String(e.id)), el("td", null, uptime(e.uptime_ms)),
             el("th", {scope: "row"}, el("a", {href: `#/guest/${encodeURIComponent(e.guest)}/terminal`}, e.guest)),
             el("td", {class: `state ${e.state}`}, e.state), el("td", null, e.why), el("td", {class: "number"}, String(e.restarts))));
         while (body.children.length > KEPT)
             body.lastChild.remove();
     }
-    follow(add, (text) => setText(status, text), stop.signal);
+    function end() {
+        stream?.abort();
+        stream = null;
+    }
+    async function listen() {
+        const mine = stream = new AbortController();
+
+        try {
+            const reader = await openStream("v1/events", {Accept: "text/event-stream", "Last-Event-ID": String(last)}, mine);
+
+            setText(status, "live");
+            read(reader, add).catch((e) => {
+                if (mine !== stream)
+                    return;
+                setText(status, `${e.message}; trying again`);
+                due = Date.now() + AGAIN_MS;
+                end();
+            });
+        } catch (e) {
+            if (mine !== stream)
+                return;
+            setText(status, "not connected");
+            end();
+            throw e;
+        }
+    }
     return {
         title: "Events",
         node: el("section", null, el("h2", null, "Events, the newest first"), status, el("div", {class: "scroll"},
             el("table", {class: "events"}, el("thead", null, el("tr", null, ["number", "uptime", "guest", "state", "why", "restarts"]
                 .map((h) => el("th", {scope: "col"}, h)))), body))),
-        async poll() {},
-        close: () => stop.abort(),
+        // Not polled, not connected: nobody is looking, or has shown a token.
+        async poll() {
+            if (!stream && Date.now() >= due)
+                await listen();
+        },
+        close: end,
     };
 }

@@ -1,10 +1,11 @@
 // What all views share: elements, the API, numbers. Text from the API only ever becomes a text
 // node: a guest's name or console cannot become markup.
 
-import {askForToken, authorization} from "./session.js";
+import {authorization, isLoggingIn, token, tokenRefused} from "./session.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const TIMEOUT_MS = 8000;
+// How long to wait for an answer; and for any sign of life of a stream, which has one every 15 s.
+export const limits = {answerMs: 8000, quietMs: 40000};
 
 function build(node, attributes, children) {
     for (const [name, value] of Object.entries(attributes ?? {})) {
@@ -63,27 +64,36 @@ export class Refusal extends Error {
 // No answer at all.
 export class Silence extends Error {}
 
-function refused(status, error) {
+// `sent`: the token of the request.
+function refused(status, error, sent) {
     const wait = status === 429 ? "; wait a moment" : "";
 
     if (status === 401)
-        askForToken(error?.message ?? "this token is not known");
+        tokenRefused(sent, error?.message ?? "this token is not known");
     return new Refusal((error?.message ?? `status ${status}`) + wait, error?.pointer, status);
 }
 
+// The token to send, if there is one.
+function tokenNow() {
+    if (isLoggingIn())
+        throw new Refusal("a token is needed first", null, 401);
+    return token();
+}
+
 async function exchange(path, {method = "GET", body, type, accept = "application/json"}) {
+    const mine = tokenNow();
     let response, text;
 
     try {
         response = await fetch(path, {method, body, cache: "no-store", redirect: "error",
-                                      headers: {Accept: accept, ...(type ? {"Content-Type": type} : {}), ...authorization()},
-                                      signal: AbortSignal.timeout(TIMEOUT_MS)});
+                                      headers: {Accept: accept, ...(type ? {"Content-Type": type} : {}), ...authorization(mine)},
+                                      signal: AbortSignal.timeout(limits.answerMs)});
         text = await response.text();
     } catch (e) {
         throw new Silence(e.message);
     }
     if (!response.ok)
-        throw refused(response.status, errorOf(text));
+        throw refused(response.status, errorOf(text), mine);
     return text;
 }
 
@@ -95,31 +105,40 @@ function errorOf(text) {
     }
 }
 
-// An answer without end, as a stream of bytes.
-export async function openStream(path, accept, signal) {
-    const response = await fetch(path, {cache: "no-store", redirect: "error", signal, headers: {Accept: accept, ...authorization()}});
+// An answer without end, as a reader of its bytes; `stop` (an AbortController) ends it.
+async function beginStream(path, headers, stop) {
+    const mine = tokenNow(), timer = setTimeout(() => stop.abort(), limits.answerMs);
+    let response;
 
-    if (!response.ok)
-        throw refused(response.status, errorOf(await response.text()));
-    return response.body;
+    try {
+        response = await fetch(path, {cache: "no-store", redirect: "error", signal: stop.signal, headers: {...headers, ...authorization(mine)}});
+        if (!response.ok)
+            throw refused(response.status, errorOf(await response.text()), mine);
+    } catch (e) {
+        throw e instanceof Refusal ? e : new Silence(e.message);
+    } finally {
+        clearTimeout(timer);
+    }
+    return response.body.getReader();
 }
 
 // One request at a time: the appliance has other things to do.
 let last = Promise.resolve();
 
-function ask(path, options) {
-    const mine = last.then(() => exchange(path, options));
+function inTurn(what) {
+    const mine = last.then(what);
 
     last = mine.catch(() => {});
     return mine;
 }
 
 export async function api(path, options = {}) {
-    const text = await ask(path, options);
+    const text = await inTurn(() => exchange(path, options));
 
     return text ? JSON.parse(text) : null; // 204 says nothing
 }
-export const apiText = (path) => ask(path, {accept: "text/plain"});
+export const apiText = (path) => inTurn(() => exchange(path, {accept: "text/plain"}));
+export const openStream = (path, headers, stop) => inTurn(() => beginStream(path, headers, stop));
 
 export const vcpuPath = (guest) => `v1/guests/${encodeURIComponent(guest)}/vcpus/0`;
 

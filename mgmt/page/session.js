@@ -5,7 +5,7 @@ const RANK = {read: 0, operate: 1, admin: 2};
 export const session = {name: null, role: "admin", changed: () => {}};
 
 export const token = () => sessionStorage.getItem(KEY);
-export const authorization = () => (token() ? {Authorization: `Bearer ${token()}`} : {});
+export const authorization = (mine) => (mine ? {Authorization: `Bearer ${mine}`} : {});
 
 // null, or why not.
 export const refusal = (role) => (RANK[session.role] >= RANK[role] ? null
@@ -53,11 +53,18 @@ const dialog = document.getElementById("login");
 const input = document.getElementById("token");
 const problem = document.getElementById("login-error");
 
-export function askForToken(message) {
-    // Somebody is typing: the next refusal of the old token says nothing new.
-    if (dialog.open)
+// As long as it is there nothing is asked for: it could only be refused.
+export const isLoggingIn = () => dialog.open;
+
+// 401: a token that was sent (null: none) is not sent again. After a few wrong ones the appliance
+// lets everybody at this address wait.
+export function tokenRefused(sent, message) {
+    if (sent !== null && token() === sent)
+        sessionStorage.removeItem(KEY);
+    // Somebody is typing, or has typed another one: this refusal says nothing new.
+    if (dialog.open || token() !== null)
         return;
-    problem.textContent = token() ? message : "";
+    problem.textContent = sent === null ? "" : message;
     dialog.showModal();
     input.focus();
 }

@@ -1,6 +1,8 @@
 """The page against a stand-in for the API: what it does with tokens, roles, refusals and uploads, each answer chosen by the test. The appliance's own answers are
 test_page.py's."""
+import base64
 import gzip
+import hashlib
 import http.server
 import json
 import os
@@ -12,6 +14,7 @@ from selenium.webdriver.common.keys import Keys
 
 from appliance import BUILD
 from test_page import Page, browser  # noqa: F401 (a fixture)
+from websocket import BINARY, CLOSE, GUID
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
@@ -31,13 +34,19 @@ class Api:
         self.guests = {"hog": GUEST}
         self.refusal = None  # of the next POST: (status, message, pointer)
         self.protocols = []  # offered with WebSockets
+        self.sockets = None  # a list: WebSockets are taken, and are in it as long as they are open
+        self.streams = None  # a list: /v1/events is a stream, and in it as long as it is open
+        self.last_event_ids = []
+        self.special = {}  # path -> function of nothing that gives (status, answer), instead of what is usual
         self.asked = []  # (method, path, authorization, body)
 
     def answer(self, method, path, body, auth):
         token = (auth or "").removeprefix("Bearer ")
-        if self.needs_token and token not in ROLES:
+        if self.needs_token and (token not in ROLES or self.needs_token == "another"):
             return 401, {"error": {"status": 401, "message": "a token is needed" if not token else "this token is not known"}}
         path = path.split("?")[0]
+        if path in self.special:
+            return self.special[path]()
         if path == "/v1/whoami":
             return 200, {"name": token or None, "role": ROLES.get(token, "admin")}
         if path == "/v1/host":
@@ -96,10 +105,45 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         auth = self.headers.get("Authorization")
         self.server.api.asked.append((self.command, self.path, auth, body))
+        api = self.server.api
         if "Upgrade" in self.headers:
-            self.server.api.protocols.append(self.headers["Sec-WebSocket-Protocol"])
-        status, answer = self.server.api.answer(self.command, self.path, body, auth)
+            api.protocols.append(self.headers["Sec-WebSocket-Protocol"])
+            if api.sockets is not None:
+                self.be_socket(api)
+                return
+        if self.path.split("?")[0] == "/v1/events" and api.streams is not None:
+            self.be_stream(api)
+            return
+        status, answer = api.answer(self.command, self.path, body, auth)
         self.send(status, "application/json", b"" if answer is None else json.dumps(answer).encode())
+
+    def until_closed(self, them):
+        """What the client says is not listened to; the tests speak with say()."""
+        self.close_connection = True
+        them.append(self)
+        try:
+            while (data := self.connection.recv(4096)) and data[0] != CLOSE:
+                pass
+        except OSError:
+            pass
+        them.remove(self)
+
+    def be_socket(self, api):
+        key = base64.b64encode(hashlib.sha1((self.headers["Sec-WebSocket-Key"] + GUID).encode()).digest()).decode()
+        self.wfile.write(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n"
+                         "Sec-WebSocket-Protocol: bulkhead.console\r\n\r\n".encode())
+        self.until_closed(api.sockets)
+
+    def be_stream(self, api):
+        api.last_event_ids.append(self.headers["Last-Event-ID"])
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: here\n\n")
+        self.until_closed(api.streams)
+
+    def say(self, data, first=BINARY):
+        self.wfile.write(bytes([first, len(data)]) + data)
+
+    def tell(self, text):
+        self.wfile.write(text.encode())
 
     do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
