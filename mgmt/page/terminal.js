@@ -1,5 +1,5 @@
 // A guest's console as a terminal: xterm.js over a WebSocket.
-import {el, setText} from "./lib.js";
+import {el, limits, setText, Silence} from "./lib.js";
 import {refusal, restrict, token} from "./session.js";
 
 const AGAIN_MS = 2000, FRAME_MAX = 4096, COLUMNS_MIN = 20, COLUMNS_MAX = 132, ROWS = 25;
@@ -11,7 +11,8 @@ const colours = () => {
     return {background: of("--raised"), foreground: of("--fore"), cursor: of("--link"), selection: "rgba(128, 160, 220, .4)"};
 };
 
-function open(guest, on) {
+// A console's WebSocket. on.open(), on.bytes(bytes), on.close({code, reason}).
+function connection(guest, on) {
     const url = new URL(`v1/guests/${encodeURIComponent(guest)}/terminal`, location.href);
 
     url.protocol = url.protocol.replace("http", "ws");
@@ -25,72 +26,137 @@ function open(guest, on) {
     return socket;
 }
 
+// One connection at most, taken up again where it breaks: by poll(), which is called only while
+// somebody is looking and the appliance answers. on.open(), on.text(text), on.say(what, connected).
+function line(guest, on) {
+    let socket = null, wanted = false, due = 0, heard = 0;
+
+    function drop() {
+        const old = socket;
+
+        socket = null; // from now on its callbacks are nobody's
+        old?.close(1000);
+    }
+    function lost(why) {
+        drop();
+        due = Date.now() + AGAIN_MS;
+        on.say(`${why}; trying again`, false);
+    }
+    function connect() {
+        const decoder = new TextDecoder();
+        const mine = (what) => (...args) => {
+            if (socket === opened)
+                what(...args);
+        };
+
+        const bytes = mine((some) => {
+            heard = Date.now();
+            if (some.length) // an empty frame says only that somebody is there
+                on.text(decoder.decode(some, {stream: true}));
+        });
+        const close = mine(({code, reason}) => {
+            if (code === GONE)
+                end(reason);
+            else
+                lost(`the connection is closed${reason ? `: ${reason}` : ""}`);
+        });
+        let opened = null;
+
+        drop();
+        wanted = true;
+        heard = Date.now();
+        on.say("connecting ...", true);
+        try {
+            opened = socket = connection(guest, {open: mine(on.open), bytes, close});
+        } catch (e) {
+            end(e.message); // of the token, as a subprotocol: some characters it cannot have
+        }
+    }
+    function end(why) {
+        wanted = false;
+        drop();
+        on.say(why, false);
+    }
+
+    return {
+        connect, end, lost,
+        isThere: () => socket !== null,
+        poll() {
+            if (socket && Date.now() - heard > limits.quietMs)
+                lost("nothing was heard for long");
+            else if (wanted && !socket && Date.now() >= due)
+                connect();
+        },
+        send(bytes) {
+            for (let at = 0; socket?.readyState === WebSocket.OPEN && at < bytes.length; at += FRAME_MAX)
+                socket.send(bytes.subarray(at, at + FRAME_MAX));
+        },
+    };
+}
+
+let loads = 0;
+
+// A browser may remember that a module could not be loaded: it gets another name then.
+async function loadTerminal() {
+    try {
+        return (await import(loads ? `./xterm.js?${loads}` : "./xterm.js")).default;
+    } catch (e) {
+        loads++;
+        throw new Silence(e.message);
+    }
+}
+
 export function terminalView(guest) {
     const status = el("p", {class: "status", role: "status"}, "connecting ...");
     const place = el("div", {class: "screen", "aria-label": `Terminal of ${guest}`});
-    const leave = restrict(el("button", {type: "button", onclick: () => (socket ? end() : connect())}, "Disconnect"), "operate");
-    let terminal = null, socket = null, ended = false, timer = 0, decoder;
+    const leave = restrict(el("button", {type: "button", onclick: () => {
+        if (to.isThere())
+            to.end("disconnected");
+        else if (terminal)
+            to.connect();
+    }}, "Connect"), "operate");
+    let terminal = null, closed = false;
 
     function say(text, connected) {
         setText(status, text);
         setText(leave, connected ? "Disconnect" : "Connect");
     }
-    function end() {
-        clearTimeout(timer);
-        ended = true;
-        socket?.close(1000);
-    }
-    function connect() {
-        ended = false;
-        decoder = new TextDecoder();
-        socket = open(guest, {
-            open: () => {
-                terminal.reset(); // all that is still there comes again
-                say("connected; F6 leaves the terminal", true);
-            },
-            bytes: (bytes) => terminal.write(decoder.decode(bytes, {stream: true})),
-            close: (e) => {
-                socket = null;
-                if (ended || e.code === GONE) {
-                    say(ended ? "disconnected" : e.reason, false);
-                    return;
-                }
-                say(`the connection is closed${e.reason ? `: ${e.reason}` : ""}; trying again`, false);
-                timer = setTimeout(connect, AGAIN_MS);
-            },
-        });
-    }
-    function type(text) {
-        const bytes = new TextEncoder().encode(text);
+    const to = line(guest, {
+        say,
+        open: () => {
+            terminal.reset(); // all that is still there comes again
+            say("connected; F6 leaves the terminal", true);
+        },
+        text: (text) => terminal.write(text),
+    });
 
-        for (let at = 0; socket?.readyState === WebSocket.OPEN && at < bytes.length; at += FRAME_MAX)
-            socket.send(bytes.subarray(at, at + FRAME_MAX));
-    }
     function fit() {
-        const cell = terminal?._core.renderer?.dimensions.actualCellWidth;
+        const cell = terminal._core.renderer?.dimensions.actualCellWidth;
 
         if (cell > 0)
             terminal.resize(Math.max(COLUMNS_MIN, Math.min(COLUMNS_MAX, Math.floor((place.clientWidth - 24) / cell))), ROWS);
     }
     const dark = matchMedia("(prefers-color-scheme: dark)");
-    const recolour = () => terminal?.setOption("theme", colours());
+    const recolour = () => terminal.setOption("theme", colours());
 
     async function start() {
-        const {default: Terminal} = await import("./xterm.js");
+        const Terminal = await loadTerminal();
 
-        if (ended)
+        if (closed)
             return;
-        terminal = new Terminal({rows: ROWS, scrollback: 5000, screenReaderMode: true, fontSize: 13, theme: colours(),
-                                 fontFamily: '"DejaVu Sans Mono", Menlo, Consolas, monospace'});
-        terminal.open(place);
-        terminal.attachCustomKeyEventHandler((e) => {
+        const made = new Terminal({rows: ROWS, scrollback: 5000, screenReaderMode: true, fontSize: 13, theme: colours(),
+                               fontFamily: '"DejaVu Sans Mono", Menlo, Consolas, monospace'});
+
+        made.open(place);
+        made.attachCustomKeyEventHandler((e) => {
             if (e.key !== "F6")
                 return true;
             if (e.type === "keydown")
                 leave.focus();
             return false;
         });
-        terminal.on("data", type);
+        made.on("data", (text) => to.send(new TextEncoder().encode(text)));
+        terminal = made;
         fit();
         addEventListener("resize", fit);
         dark.addEventListener("change", recolour);
@@ -100,20 +166,21 @@ export function terminalView(guest) {
             say(why, false);
             return;
         }
-        connect();
+        to.connect();
         terminal.focus();
     }
 
     return {
         node: el("div", null, place, el("p", {class: "tools"}, leave, status)),
         async poll() {
-            if (!terminal && !timer) {
-                timer = -1;
+            if (!terminal)
                 await start();
-            }
+            else
+                to.poll();
         },
         close() {
-            end();
+            closed = true;
+            to.end("closed");
             removeEventListener("resize", fit);
             dark.removeEventListener("change", recolour);
             terminal?.dispose?.();

@@ -2,7 +2,7 @@
 import time
 
 from test_page import browser  # noqa: F401 (a fixture)
-from test_page_session import api, log_in, page  # noqa: F401 (fixtures)
+from test_page_session import CLOSE, api, log_in, page  # noqa: F401 (fixtures)
 
 LATER = 2.2  # seconds in which the page would have asked again
 
@@ -18,7 +18,7 @@ def leave(page):
 def test_stale_token(page, api):  # noqa: F811
     """One request shows it, in each view; it is not kept, and nothing is asked while a token is asked for."""
     api.needs_token = True
-    for view in ("", "events"):
+    for view in ("", "guest/hog/terminal", "events"):
         page.open()
         page.driver.execute_script("sessionStorage.setItem('bulkhead-token', 'wrong')")
         api.asked.clear()
@@ -32,9 +32,9 @@ def test_stale_token(page, api):  # noqa: F811
 
 
 def test_token_that_becomes_stale(page, api):  # noqa: F811
-    """The appliance starts anew with another random token."""
-    api.needs_token, api.streams = True, []
-    for view, them in (("events", api.streams),):
+    """The appliance starts anew with another random token, under a terminal and under events."""
+    api.needs_token, api.sockets, api.streams = True, [], []
+    for view, them in (("guest/hog/terminal", api.sockets), ("events", api.streams)):
         page.open()
         page.driver.execute_script("sessionStorage.setItem('bulkhead-token', 'a-token')")
         page.open(view)
@@ -42,15 +42,53 @@ def test_token_that_becomes_stale(page, api):  # noqa: F811
         api.needs_token = "another"
         asked = len(api.asked)
         for one in list(them):
-            one.connection.close()
+            one.connection.close() if them is api.streams else one.say(b"\x03\xf0", CLOSE)
         page.wait(lambda: page.js("document.getElementById('login').open"), "the box for the token")
         time.sleep(LATER)
-        assert len([a for a in api.asked[asked:] if a[2] == "Bearer a-token"]) == 1
+        assert len([a for a in api.asked[asked:] if a[2] == "Bearer a-token"]) == 1 and len(api.protocols) == 1
         api.needs_token = True
     # Logged in again, it goes on.
     log_in(page, "a-token")
     page.wait(lambda: api.streams and page.text(".status") == "live", "the stream")
     leave(page)
+
+
+def test_one_terminal(page, api):  # noqa: F811
+    """However often Connect is pressed there is one connection, and none when the view is left."""
+    api.sockets = []
+    page.open("guest/hog/terminal")
+    page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
+    for _ in range(3):
+        page.js("(() => { const b = document.querySelector('.tools [data-role]'); for (let i = 0; i < 5; i++) b.click(); })()")
+        page.wait(lambda: len(api.sockets) <= 1 and page.text(".status") in ("disconnected", "connected; F6 leaves the terminal"), "one, or none")
+    if not api.sockets:
+        page.one(".tools [data-role]").click()
+    page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
+    # It breaks; the button does not wait for the next try, which does not come then.
+    api.sockets[0].say(b"\x03\xf3some reason", CLOSE)
+    page.wait(lambda: "some reason; trying again" in page.text(".status"), "that it is broken")
+    page.one(".tools [data-role]").click()
+    page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
+    asked = len(api.protocols)
+    time.sleep(LATER + 1)
+    assert len(api.protocols) == asked and len(api.sockets) == 1
+    page.js("void (location.hash = '#/')")
+    page.wait(lambda: not api.sockets, "that it is closed")
+
+
+def test_terminal_without_a_sign_of_life(page, api):  # noqa: F811
+    """The server's end is gone without a word, as when the management guest starts anew: seen by its silence. An empty frame is a sign of life, and not shown."""
+    api.sockets = []
+    page.open("guest/hog/terminal")
+    page.wait(lambda: api.sockets and page.text(".status").startswith("connected"), "the connection")
+    limit(page, "quietMs", 3000)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        api.sockets[0].say(b"")
+        time.sleep(0.5)
+    assert len(api.protocols) == 1
+    page.wait(lambda: len(api.protocols) == 2, "another connection")
+    page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
 
 
 def test_events_without_a_sign_of_life(page, api):  # noqa: F811
