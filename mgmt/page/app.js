@@ -26,16 +26,24 @@ function showNav(first) {
         el("a", {href: `#/${path}`, "aria-current": path === first ? "page" : null}, title)));
 }
 
-// "#/guest/echo/exits?from=1"
-function route() {
-    const [first = "", ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+// "#/guest/echo/exits" is ["guest", "echo", "exits"]; what nobody can read is the overview.
+function place() {
+    try {
+        return location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+    } catch {
+        return [""];
+    }
+}
 
-    if (location.hash === "#main")
-        return;
+function route() {
+    const [first, ...rest] = place();
+
+    if (location.hash === "#main" && view)
+        return; // the way past the header
     view?.close?.();
     showNav(first);
-    view = first === "guest" && rest[0] ? guestView(rest[0], rest[1] || "vmcs")
-                                        : (VIEWS[first]?.[1] ?? overviewView)();
+    view = first === "guest" && rest[0] ? guestView(rest[0], rest[1])
+                                        : (Object.hasOwn(VIEWS, first) ? VIEWS[first] : VIEWS[""])[1]();
     document.title = `${view.title} - Bulkhead`;
     view.error = el("p", {class: "error", role: "alert", hidden: true});
     main.replaceChildren(view.error, view.node);
@@ -118,13 +126,13 @@ async function poll(round, now) {
     } catch (e) {
         if (e instanceof Silence) {
             showSilence(e);
-        } else if (e instanceof Refusal) {
-            showAnswer();
-            setText(now.error, e.message);
-            now.error.hidden = false;
-        } else {
-            throw e;
+            return;
         }
+        showAnswer();
+        setText(now.error, e instanceof Refusal ? e.message : `This page has made a mistake, and tries again: ${e.message}`);
+        now.error.hidden = false;
+        if (!(e instanceof Refusal))
+            console.error(e);
     }
 }
 

@@ -186,8 +186,8 @@ function controlsView(guest) {
             setText(result, e.message);
             result.classList.add("error");
         }
-        known = "";
-        await poll();
+        known = ""; // the boxes are shown as the bits are
+        await poll().catch(() => {}); // the next one says why
     }
 
     function toggle(word, b) {
@@ -297,7 +297,7 @@ function guestHead(guest) {
 }
 
 export function guestView(guest, tab) {
-    const [title, make] = TABS[tab] ?? TABS.vmcs;
+    const [title, make] = Object.hasOwn(TABS, tab) ? TABS[tab] : TABS.vmcs;
     const inner = make(guest), head = guestHead(guest);
     const base = `#/guest/${encodeURIComponent(guest)}`;
 

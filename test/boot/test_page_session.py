@@ -37,6 +37,7 @@ class Api:
         self.sockets = None  # a list: WebSockets are taken, and are in it as long as they are open
         self.streams = None  # a list: /v1/events is a stream, and in it as long as it is open
         self.last_event_ids = []
+        self.missing = set()  # paths that are answered with 503
         self.special = {}  # path -> function of nothing that gives (status, answer), instead of what is usual
         self.asked = []  # (method, path, authorization, body)
 
@@ -94,12 +95,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def handle_any(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path in self.server.api.missing:
+            self.send(503, "text/plain", b"")
+            return
         name = "index.html" if self.path == "/" else self.path.removeprefix("/page/")
         if os.path.isfile(os.path.join("mgmt/page", name)):
             with open(os.path.join("mgmt/page", name), "rb") as f:
                 self.send(200, TYPES[os.path.splitext(name)[1]], f.read())
             return
         if self.path.startswith("/page/xterm"):
+            name = name.split("?")[0]
             with gzip.open(os.path.join(BUILD, "gen", name + ".gz")) as f:
                 self.send(200, TYPES[os.path.splitext(name)[1]], f.read())
             return

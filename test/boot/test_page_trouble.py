@@ -1,6 +1,8 @@
 """What the page does when something is wrong: a stale token, silence, an answer that nobody expects; against the stand-in of test_page_session.py."""
 import time
 
+import pytest
+
 from test_page import browser  # noqa: F401 (a fixture)
 from test_page_session import CLOSE, api, log_in, page  # noqa: F401 (fixtures)
 
@@ -9,6 +11,12 @@ LATER = 2.2  # seconds in which the page would have asked again
 
 def limit(page, name, ms):
     page.driver.execute_async_script("const [name, ms, done] = arguments; import('/page/lib.js').then((lib) => { lib.limits[name] = ms; done(); })", name, ms)
+
+
+def expected(page, what):
+    """Takes what the page has said about it from the browser's console."""
+    errors = [e["message"] for e in page.driver.get_log("browser") if e["level"] == "SEVERE"]
+    assert any(what in e for e in errors), errors
 
 
 def leave(page):
@@ -107,3 +115,44 @@ def test_events_without_a_sign_of_life(page, api):  # noqa: F811
     page.wait(lambda: len(api.last_event_ids) == 2 and page.text(".status") == "live", "another stream")
     assert api.last_event_ids == ["0", "7"]
     page.wait(lambda: len(api.streams) == 1, "the end of the old one")
+
+
+@pytest.mark.parametrize("path, broken", [("/v1/host", {}), ("/v1/guests", {"guests": None}), ("/v1/guests/hog", {"name": "hog"})])
+def test_unexpected_answer(page, api, path, broken):  # noqa: F811
+    """A mistake of the page is said, and does not end it."""
+    page.open()
+    page.one("[data-guest=hog]")
+    api.special[path] = lambda: (200, broken)
+    page.wait(lambda: "has made a mistake" in page.text("main > .error:not([hidden])"), "that something is wrong")
+    del api.special[path]
+    page.wait(lambda: not page.all("main > .error:not([hidden])"), "that it goes on")
+    expected(page, "TypeError")
+
+
+def test_no_json(page, api):  # noqa: F811
+    page.open()
+    page.one("[data-guest=hog]")
+    api.special["/v1/guests"] = lambda: (200, None)  # an empty answer
+    page.wait(lambda: "has made a mistake" in page.text("main > .error:not([hidden])"), "that something is wrong")
+    del api.special["/v1/guests"]
+    page.wait(lambda: not page.all("main > .error:not([hidden])"), "that it goes on")
+    expected(page, "TypeError")
+
+
+def test_terminal_that_does_not_load(page, api):  # noqa: F811
+    api.sockets, api.missing = [], {"/page/xterm.js"}
+    page.open("guest/hog/terminal")
+    page.wait(lambda: page.one("#offline").is_displayed(), "that it is not there")
+    page.one(".tools [data-role]").click()  # nothing to be connected yet
+    api.missing = set()
+    page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
+
+
+@pytest.mark.parametrize("view, there", [("guest/%", ".guests"), ("constructor", ".guests"), ("guest/hog/constructor", ".vmcs"), ("nothing", ".guests")])
+def test_no_such_place(page, api, view, there):  # noqa: F811
+    page.open("log")
+    page.one(".ring")
+    page.js("void (location.hash = arguments[0])", "#/" + view)
+    page.one(there)
+    page.open(view)
+    page.one(there)
