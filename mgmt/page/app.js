@@ -16,7 +16,8 @@ const main = document.getElementById("main");
 const offline = document.getElementById("offline");
 const nav = document.getElementById("nav");
 
-// A view: {node, poll, host, close}. `poll` asks for what it shows; `host`, if there, gets /v1/host.
+// A view: {node, poll, host, restarted, close}. `poll` asks for what it shows; the others need not be
+// there: `host` gets /v1/host, `restarted` is called when the machine has started anew.
 let view = null;
 let lastAnswer = null;
 let wake = () => {};
@@ -78,6 +79,10 @@ document.getElementById("logout").addEventListener("click", logOut);
 let before = null; // the last answer of /v1/host: loads are of the time between two
 
 function showHost(host) {
+    if (before && host.uptime_ms < before.uptime_ms) {
+        before = null;
+        view.restarted?.();
+    }
     const loads = host.cores.map((core) => {
         const old = before?.cores[core.id] ?? {busy_ticks: 0, idle_ticks: 0};
         const busy = core.busy_ticks - old.busy_ticks, idle = core.idle_ticks - old.idle_ticks;

@@ -97,6 +97,11 @@ export function eventsView() {
             if (!stream && Date.now() >= due)
                 await listen();
         },
+        restarted() {
+            end();
+            last = 0; // they are counted anew
+            body.replaceChildren();
+        },
         close: end,
     };
 }

@@ -227,7 +227,7 @@ function controlsView(guest) {
 
 function consoleView(guest) {
     const path = `v1/guests/${encodeURIComponent(guest)}/console`;
-    const {pane, poll} = ringPane(path, `Console of ${guest}`);
+    const {pane, poll, restarted} = ringPane(path, `Console of ${guest}`);
     const input = el("input", {type: "text", autocomplete: "off", spellcheck: "false", "aria-label": "A line for the guest"});
     const error = el("p", {class: "error", role: "alert", hidden: true});
 
@@ -262,7 +262,7 @@ function consoleView(guest) {
         }
     }}, input, restrict(el("button", {type: "submit"}, "Send"), "operate"));
 
-    return {node: el("div", null, pane, form, error), poll};
+    return {node: el("div", null, pane, form, error), poll, restarted};
 }
 
 // ---- the guest ----
@@ -313,6 +313,7 @@ export function guestView(guest, tab) {
             head.show(answer);
             await inner.poll(answer);
         },
+        restarted: () => inner.restarted?.(),
         close: () => inner.close?.(),
     };
 }

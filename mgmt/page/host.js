@@ -101,29 +101,39 @@ export function ringPane(path, label) {
     const pane = el("pre", {class: "ring", tabindex: "0", role: "log", "aria-label": label});
     let next = 0, all = "";
 
-    return {
-        pane,
-        async poll() {
-            const answer = await api(`${path}?format=json&from=${next}`);
-            const atEnd = pane.scrollTop + pane.clientHeight >= pane.scrollHeight - 8;
+    function restarted() {
+        next = 0;
+        all = "";
+        setText(pane, all);
+    }
+    async function poll() {
+        const from = next, answer = await api(`${path}?format=json&from=${from}`);
+        const atEnd = pane.scrollTop + pane.clientHeight >= pane.scrollHeight - 8;
 
-            if (answer.from > next && all)
-                all += "\n[some of it is lost]\n";
-            if (answer.from === answer.next && next)
-                return;
-            all = (all + answer.text.replaceAll("\r", "")).slice(-TEXT_MAX);
-            next = answer.next;
-            setText(pane, all);
-            if (atEnd)
-                pane.scrollTop = pane.scrollHeight;
-        },
-    };
+        if (next !== from)
+            return; // another poll was faster
+        if (answer.next < from) { // another ring: of a guest deployed anew, of a machine started anew
+            restarted();
+            await poll();
+            return;
+        }
+        if (answer.from > from && all)
+            all += "\n[some of it is lost]\n";
+        if (answer.from === answer.next && from)
+            return;
+        all = (all + answer.text.replaceAll("\r", "")).slice(-TEXT_MAX);
+        next = answer.next;
+        setText(pane, all);
+        if (atEnd)
+            pane.scrollTop = pane.scrollHeight;
+    }
+    return {pane, poll, restarted};
 }
 
 export function logView() {
-    const {pane, poll} = ringPane("v1/log", "Log");
+    const {pane, poll, restarted} = ringPane("v1/log", "Log");
 
-    return {title: "Log", node: el("section", null, el("h2", null, "Log of the hypervisor"), pane), poll};
+    return {title: "Log", node: el("section", null, el("h2", null, "Log of the hypervisor"), pane), poll, restarted};
 }
 
 // ---- layout of the region ----

@@ -178,6 +178,7 @@ export function terminalView(guest) {
             else
                 to.poll();
         },
+        restarted: () => to.isThere() && to.lost("the machine has started anew"),
         close() {
             closed = true;
             to.end("closed");

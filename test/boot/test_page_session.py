@@ -8,6 +8,7 @@ import json
 import os
 import re
 import threading
+import urllib.parse
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -38,16 +39,16 @@ class Api:
         self.streams = None  # a list: /v1/events is a stream, and in it as long as it is open
         self.last_event_ids = []
         self.missing = set()  # paths that are answered with 503
-        self.special = {}  # path -> function of nothing that gives (status, answer), instead of what is usual
+        self.special = {}  # path -> function of the query that gives (status, answer), instead of what is usual
         self.asked = []  # (method, path, authorization, body)
 
     def answer(self, method, path, body, auth):
         token = (auth or "").removeprefix("Bearer ")
         if self.needs_token and (token not in ROLES or self.needs_token == "another"):
             return 401, {"error": {"status": 401, "message": "a token is needed" if not token else "this token is not known"}}
-        path = path.split("?")[0]
+        path, _, query = path.partition("?")
         if path in self.special:
-            return self.special[path]()
+            return self.special[path](dict(urllib.parse.parse_qsl(query)))
         if path == "/v1/whoami":
             return 200, {"name": token or None, "role": ROLES.get(token, "admin")}
         if path == "/v1/host":

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from test_page import browser  # noqa: F401 (a fixture)
-from test_page_session import CLOSE, api, log_in, page  # noqa: F401 (fixtures)
+from test_page_session import CLOSE, HOST, api, log_in, page  # noqa: F401 (fixtures)
 
 LATER = 2.2  # seconds in which the page would have asked again
 
@@ -122,7 +122,7 @@ def test_unexpected_answer(page, api, path, broken):  # noqa: F811
     """A mistake of the page is said, and does not end it."""
     page.open()
     page.one("[data-guest=hog]")
-    api.special[path] = lambda: (200, broken)
+    api.special[path] = lambda _: (200, broken)
     page.wait(lambda: "has made a mistake" in page.text("main > .error:not([hidden])"), "that something is wrong")
     del api.special[path]
     page.wait(lambda: not page.all("main > .error:not([hidden])"), "that it goes on")
@@ -132,7 +132,7 @@ def test_unexpected_answer(page, api, path, broken):  # noqa: F811
 def test_no_json(page, api):  # noqa: F811
     page.open()
     page.one("[data-guest=hog]")
-    api.special["/v1/guests"] = lambda: (200, None)  # an empty answer
+    api.special["/v1/guests"] = lambda _: (200, None)  # an empty answer
     page.wait(lambda: "has made a mistake" in page.text("main > .error:not([hidden])"), "that something is wrong")
     del api.special["/v1/guests"]
     page.wait(lambda: not page.all("main > .error:not([hidden])"), "that it goes on")
@@ -156,3 +156,43 @@ def test_no_such_place(page, api, view, there):  # noqa: F811
     page.one(there)
     page.open(view)
     page.one(there)
+
+
+class Ring:
+    """Of the stand-in: what `from` asks for."""
+
+    def __init__(self, text=""):
+        self.text = text
+
+    def __call__(self, query):
+        start = min(int(query.get("from", 0)), len(self.text))
+        return 200, {"from": start, "next": len(self.text), "text": self.text[start:]}
+
+
+@pytest.mark.parametrize("view, path", [("log", "/v1/log"), ("guest/hog/console", "/v1/guests/hog/console")])
+def test_ring_that_starts_anew(page, api, view, path):  # noqa: F811
+    api.special[path] = Ring("the first life\n")
+    page.open(view)
+    page.wait(lambda: page.text(".ring") == "the first life\n", "what was said")
+    api.special[path] = Ring("the second\n")
+    page.wait(lambda: page.text(".ring") == "the second\n", "what is said now")
+    # A machine that has started anew may have said more than before.
+    api.special["/v1/host"] = lambda _: (200, {**HOST, "uptime_ms": 500})
+    api.special[path] = Ring("the third life says more\n")
+    page.wait(lambda: page.text(".ring") == "the third life says more\n", "the third")
+
+
+def test_machine_that_starts_anew(page, api):  # noqa: F811
+    """Events are counted from 1 again, and the terminal's server knows nothing of its connection."""
+    api.streams, api.sockets = [], []
+    page.open("events")
+    page.wait(lambda: api.streams and page.text(".status") == "live", "the stream")
+    api.streams[0].tell('id: 7\ndata: {"id": 7, "uptime_ms": 1, "guest": "hog", "state": "running", "why": "", "restarts": 3}\n\n')
+    page.one("[data-event='7']")
+    api.special["/v1/host"] = lambda _: (200, {**HOST, "uptime_ms": 500})
+    page.wait(lambda: len(api.last_event_ids) == 2 and not page.all("[data-event]"), "that it begins again")
+    assert api.last_event_ids == ["0", "0"]
+    page.open("guest/hog/terminal")
+    page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
+    api.special["/v1/host"] = lambda _: (200, {**HOST, "uptime_ms": 100})
+    page.wait(lambda: len(api.protocols) == 2 and page.text(".status").startswith("connected"), "another connection")
