@@ -13,7 +13,7 @@ export async function act(guest, action) {
     if (ENDING.includes(action) && !confirm(`${action} ${guest}?`))
         return false;
     if (action === "delete")
-        await api(path, {method: "DELETE"});
+        await api(path, {method: "DELETE", slow: true});
     else
         await api(`${path}/actions`, {method: "POST", body: JSON.stringify({action}), type: "application/json"});
     return true;

@@ -225,22 +225,27 @@ function controlsView(guest) {
 
 // ---- console ----
 
+const BODY_MAX = 4096, TRIES = 20, AGAIN_MS = 250;
+
 function consoleView(guest) {
     const path = `v1/guests/${encodeURIComponent(guest)}/console`;
     const {pane, poll, restarted} = ringPane(path, `Console of ${guest}`);
     const input = el("input", {type: "text", autocomplete: "off", spellcheck: "false", "aria-label": "A line for the guest"});
     const error = el("p", {class: "error", role: "alert", hidden: true});
 
-    // The guest's UART takes as much as it has room for.
+    // The guest's UART takes as much as it has room for, and the guest some time to make room.
     async function send(text) {
-        let bytes = new TextEncoder().encode(text);
+        let bytes = new TextEncoder().encode(text), tries = 0;
 
         while (bytes.length) {
-            const {accepted} = await api(path, {method: "POST", body: bytes});
+            const {accepted} = await api(path, {method: "POST", body: bytes.slice(0, BODY_MAX)});
 
-            if (accepted === 0)
-                throw new Refusal("the guest does not read its console");
             bytes = bytes.slice(accepted);
+            tries = accepted > 0 ? 0 : tries + 1;
+            if (tries > TRIES)
+                throw new Refusal(`the guest does not read its console: ${bytes.length} bytes were not sent`);
+            if (tries > 0)
+                await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
         }
     }
 
@@ -272,18 +277,23 @@ function guestHead(guest) {
     const buttons = Object.keys(ACTIONS).map((action) => restrict(el("button", {type: "button", "data-action": action,
         onclick: () => click(action)}, action), roleOf(action)));
 
+    let leaving = false; // it is being deleted, which may take a while
+
     async function click(action) {
         try {
-            if (await act(guest, action) && action === "delete")
+            leaving = action === "delete";
+            if (await act(guest, action) && leaving && state.isConnected)
                 location.hash = "#/";
             error.hidden = true;
         } catch (e) {
             setText(error, e.message);
             error.hidden = false;
         }
+        leaving = false;
     }
 
     return {
+        isLeaving: () => leaving,
         nodes: [el("div", {class: "guest-head"}, el("h2", null, guest, " ", state), el("span", {class: "actions"}, buttons)), error],
         show(answer) {
             setText(state, answer.state + (answer.why ? `: ${answer.why}` : ""));
@@ -308,6 +318,8 @@ export function guestView(guest, tab) {
                 el("a", {href: `${base}/${name}`, "aria-current": TABS[name][1] === make ? "page" : null}, text))),
             inner.node),
         async poll() {
+            if (head.isLeaving())
+                return;
             const answer = await api(`v1/guests/${encodeURIComponent(guest)}`);
 
             head.show(answer);

@@ -70,8 +70,16 @@ export function tokenRefused(sent, message) {
 }
 
 dialog.addEventListener("submit", (e) => {
+    const typed = input.value.trim();
+
     e.preventDefault();
-    sessionStorage.setItem(KEY, input.value.trim());
+    // What HTTP can carry: more may have come with it when it was copied.
+    if (!/^[\x21-\x7e]+$/.test(typed)) {
+        problem.textContent = "A token has no blanks, and only letters, digits and signs of ASCII in it.";
+        input.select();
+        return;
+    }
+    sessionStorage.setItem(KEY, typed);
     input.value = "";
     dialog.close();
     session.changed();

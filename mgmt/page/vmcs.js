@@ -1,5 +1,6 @@
 // What the VMCS of a guest says: the map of its fields, differences of snapshots, the entry check.
 import {api, breakable, count, duration, el, field, GROUPS, setText, step, table, vcpuPath} from "./lib.js";
+import {restrict} from "./session.js";
 
 const TITLES = {guest: "Guest state", host: "Host state", control: "Controls",
                 "read-only": "Read-only data"};
@@ -286,10 +287,10 @@ export function diffView(guest) {
     });
     all.addEventListener("change", () => say(compare));
 
-    const take = el("button", {type: "button", onclick: () => say(async () => {
+    const take = restrict(el("button", {type: "button", onclick: () => say(async () => {
         to = (await api(`${path}/snapshots`, {method: "POST"})).sequence;
         await refresh();
-    })}, "Take a snapshot");
+    })}, "Take a snapshot"), "operate");
 
     return {
         node: el("div", null, el("p", {class: "tools"}, take, field("also what changes by itself", all)), error,

@@ -39,7 +39,8 @@ class Api:
         self.streams = None  # a list: /v1/events is a stream, and in it as long as it is open
         self.last_event_ids = []
         self.missing = set()  # paths that are answered with 503
-        self.special = {}  # path -> function of the query that gives (status, answer), instead of what is usual
+        # "PATH" -> function of the query, "METHOD PATH" -> function of the body, that gives (status, answer) instead of what is usual
+        self.special = {}
         self.asked = []  # (method, path, authorization, body)
 
     def answer(self, method, path, body, auth):
@@ -47,6 +48,8 @@ class Api:
         if self.needs_token and (token not in ROLES or self.needs_token == "another"):
             return 401, {"error": {"status": 401, "message": "a token is needed" if not token else "this token is not known"}}
         path, _, query = path.partition("?")
+        if f"{method} {path}" in self.special:
+            return self.special[f"{method} {path}"](body)
         if path in self.special:
             return self.special[path](dict(urllib.parse.parse_qsl(query)))
         if path == "/v1/whoami":
@@ -177,6 +180,10 @@ def page(browser, api):  # noqa: F811
     yield Page(browser, api)
     errors = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
     assert [e for e in errors if not re.search("the server responded with a status of [45]|WebSocket connection", e)] == []
+
+
+def limit(page, name, ms):
+    page.driver.execute_async_script("const [name, ms, done] = arguments; import('/page/lib.js').then((lib) => { lib.limits[name] = ms; done(); })", name, ms)
 
 
 def log_in(page, token):
@@ -312,3 +319,73 @@ def test_delete_guest(page, api):
     page.driver.switch_to.alert.accept()
     page.wait(lambda: page.driver.current_url.endswith("#/") and "hog" not in api.guests, "that it is gone")
     page.wait(lambda: page.all(".guests") and not page.all("[data-guest]"), "the list without it")
+
+
+def test_slow_delete(page, api):
+    """A large guest's memory takes a while to be zeroed: others are asked about meanwhile, and whoever has gone elsewhere stays there."""
+    go = threading.Event()
+
+    def delete(_):
+        go.wait(30)
+        del api.guests["hog"]
+        return 204, None
+
+    page.open("guest/hog/console")
+    page.one("h2 .state.running")
+    limit(page, "answerMs", 1000)
+    api.special["DELETE /v1/guests/hog"] = delete
+    page.one("[data-action=delete]").click()
+    page.driver.switch_to.alert.accept()
+    page.js("void (location.hash = '#/log')")
+    asked = len(api.asked)
+    page.wait(lambda: len([a for a in api.asked[asked:] if a[1].startswith("/v1/log")]) > 2, "other questions")
+    go.set()
+    page.wait(lambda: "hog" not in api.guests, "that it is gone")
+    asked = len(api.asked)
+    page.wait(lambda: len(api.asked) > asked + 2, "what comes then")
+    assert page.driver.current_url.endswith("#/log") and not page.one("#offline").is_displayed()
+
+
+def test_token_that_cannot_be_sent(page, api):
+    """What came along when it was copied is said before it is sent."""
+    api.needs_token = True
+    page.open()
+    log_in(page, "a-token\u2026")
+    page.wait(lambda: "letters, digits" in page.text("#login-error"), "what is wrong")
+    assert page.js("document.getElementById('login').open && sessionStorage.length === 0")
+    page.js("void (document.getElementById('token').value = '  a-token ')")
+    page.one("#login [type=submit]").click()
+    page.one("[data-guest=hog]")
+    page.driver.execute_script("sessionStorage.clear()")
+
+
+def test_snapshot_needs_a_role(page, api):
+    api.needs_token = True
+    api.special["/v1/guests/hog/vcpus/0/vmcs/snapshots"] = lambda _: (200, {"snapshots": []})
+    page.open("guest/hog/diff")
+    log_in(page, "r-token")
+    page.wait(lambda: page.js("document.querySelector('main p.tools button')?.dataset.refused"), "that it is not allowed")
+    page.one("main p.tools button").click()
+    assert not [a for a in api.asked if a[0] != "GET"]
+    page.driver.execute_script("sessionStorage.clear()")
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_long_line(page, api, reads):
+    """A line longer than the guest's queue is sent as it makes room; what it never reads is not said to be sent."""
+    room = [16, 0, 0, 20, 0, 1000] if reads else [16]
+    got = []
+
+    def take(body):
+        n = min(room.pop(0) if room else 0, len(body))
+        got.append(body[:n])
+        return 200, {"accepted": n}
+
+    api.special["POST /v1/guests/hog/console"] = take
+    page.open("guest/hog/console")
+    page.one("form input").send_keys("x" * 100 + Keys.ENTER)
+    if reads:
+        page.wait(lambda: b"".join(got) == b"x" * 100 + b"\r", "the line")
+        assert page.js("document.querySelector('form input').value") == ""
+    else:
+        page.wait(lambda: "85 bytes were not sent" in page.text("form + .error:not([hidden])"), "what is wrong")

@@ -4,13 +4,9 @@ import time
 import pytest
 
 from test_page import browser  # noqa: F401 (a fixture)
-from test_page_session import CLOSE, HOST, api, log_in, page  # noqa: F401 (fixtures)
+from test_page_session import CLOSE, HOST, api, limit, log_in, page  # noqa: F401 (fixtures)
 
 LATER = 2.2  # seconds in which the page would have asked again
-
-
-def limit(page, name, ms):
-    page.driver.execute_async_script("const [name, ms, done] = arguments; import('/page/lib.js').then((lib) => { lib.limits[name] = ms; done(); })", name, ms)
 
 
 def expected(page, what):
