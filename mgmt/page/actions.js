@@ -1,9 +1,10 @@
 // What can be done to a guest.
-import {api} from "./lib.js";
+import {api, duration} from "./lib.js";
 
 // action -> the states in which it makes sense; those that end something are asked about first.
-export const ACTIONS = {start: ["stopped", "crashed", "failed"], pause: ["running"], resume: ["paused"], nmi: ["running"],
-                 reset: null, stop: ["running", "paused"], delete: null};
+// A guest that is held back after short lives can be started at once, or not at all.
+export const ACTIONS = {start: ["stopped", "crashed", "failed", "restarting"], pause: ["running"], resume: ["paused"], nmi: ["running"],
+                 reset: null, stop: ["running", "paused", "starting", "restarting"], delete: null};
 const ENDING = ["reset", "stop", "delete"];
 
 // Asks first where something ends. False: it was not done.
@@ -17,6 +18,14 @@ export async function act(guest, action) {
     else
         await api(`${path}/actions`, {method: "POST", body: JSON.stringify({action}), type: "application/json"});
     return true;
+}
+
+// What is said beside the state: why, and for how long it is held back.
+export function reason({state, why, short_lives: lives, next_start_tsc: next, stopped_tsc: stopped}) {
+    const held = state !== "restarting" || !(next > stopped) ? ""
+        : `held back for ${duration(next - stopped)}${lives > 0 ? ` after ${lives} short ${lives === 1 ? "life" : "lives"}` : ""}`;
+
+    return [why, held].filter(Boolean).join("; ");
 }
 
 export const isPossible = (action, state) => ACTIONS[action] === null || ACTIONS[action].includes(state);

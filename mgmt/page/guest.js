@@ -2,7 +2,7 @@
 import {api, bar, count, duration, el, field, palette, percent, Refusal, setText, step, svg, table,
         vcpuPath} from "./lib.js";
 import {ringPane} from "./host.js";
-import {act, ACTIONS, isPossible, roleOf} from "./actions.js";
+import {act, ACTIONS, isPossible, reason, roleOf} from "./actions.js";
 import {plotsView} from "./plots.js";
 import {refusal, restrict} from "./session.js";
 import {terminalView} from "./terminal.js";
@@ -296,7 +296,9 @@ function guestHead(guest) {
         isLeaving: () => leaving,
         nodes: [el("div", {class: "guest-head"}, el("h2", null, guest, " ", state), el("span", {class: "actions"}, buttons)), error],
         show(answer) {
-            setText(state, answer.state + (answer.why ? `: ${answer.why}` : ""));
+            const why = reason(answer);
+
+            setText(state, answer.state + (why ? `: ${why}` : ""));
             state.className = `state ${answer.state}`;
             // A button that is in use stays where the keyboard is.
             for (const b of buttons)

@@ -1,7 +1,7 @@
 // The views that are about the whole machine: guests, log, layout of the VMCS region, capabilities.
 import {api, bar, clock, count, el, encodedGroup, GROUPS, megabytes, percent, setText, step, svg,
         table} from "./lib.js";
-import {act, isPossible, roleOf} from "./actions.js";
+import {act, isPossible, reason, roleOf} from "./actions.js";
 import {restrict} from "./session.js";
 
 // ---- overview ----
@@ -21,12 +21,12 @@ function rates(guest, host, old) {
 
 function guestRow(guest, host, old, click) {
     const vcpu = guest.vcpus[0], {share, exits} = rates(guest, host, old);
-    const href = `#/guest/${encodeURIComponent(guest.name)}/vmcs`;
+    const href = `#/guest/${encodeURIComponent(guest.name)}/vmcs`, why = reason(guest);
 
     return el("tr", {"data-guest": guest.name},
         el("th", {scope: "row"}, el("a", {href}, guest.name), guest.management ? " (management)" : ""),
         el("td", null, el("span", {class: `state ${guest.state}`}, guest.state),
-           vcpu.halted ? " waiting" : "", guest.why ? `: ${guest.why}` : ""),
+           vcpu.halted && guest.state === "running" ? " waiting" : "", why ? `: ${why}` : ""),
         el("td", null, String(vcpu.core)),
         el("td", null, bar(share ?? 0), " ", share === null ? "..." : percent(share)),
         el("td", {class: "number"}, exits === null ? "..." : count(exits)),

@@ -389,3 +389,23 @@ def test_long_line(page, api, reads):
         assert page.js("document.querySelector('form input').value") == ""
     else:
         page.wait(lambda: "85 bytes were not sent" in page.text("form + .error:not([hidden])"), "what is wrong")
+
+
+POSSIBLE = {"stopped": {"start"}, "crashed": {"start"}, "failed": {"start"}, "restarting": {"start", "stop"}, "starting": {"stop"}, "running": {"pause", "nmi", "stop"},
+            "paused": {"resume", "stop"}, "deleting": set()}
+
+
+def test_states(page, api):
+    """What can be done to a guest in each state, here and at a glance; one that is held back says for how long."""
+    page.open("guest/hog/console")
+    for state, possible in POSSIBLE.items():
+        api.guests["hog"] = {**GUEST, "state": state, "stopped_tsc": 5000, "next_start_tsc": 13000 if state == "restarting" else 0, "short_lives": 3}
+        page.one(f"h2 .state.{state}")
+        assert {a for a in ("start", "stop", "pause", "resume", "nmi") if page.all(f"[data-action={a}][aria-disabled=false]")} == possible, state
+    page.open()
+    for state in ("restarting", "starting"):
+        api.guests["hog"] = {**GUEST, "state": state, "stopped_tsc": 5000, "next_start_tsc": 13000 if state == "restarting" else 0, "short_lives": 3}
+        page.one(f"[data-guest=hog] .state.{state}")
+        assert {b.get_attribute("data-do") for b in page.all("[data-guest=hog] [data-do]")} == POSSIBLE[state]
+        if state == "restarting":
+            assert "restarting: held back for 8.0 s after 3 short lives" in page.text("[data-guest=hog]")
