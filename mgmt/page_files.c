@@ -20,6 +20,9 @@ EMBED(page_host, "host.js");
 EMBED(page_vmcs, "vmcs.js");
 EMBED(page_guest, "guest.js");
 EMBED(page_deploy, "deploy.js");
+EMBED(page_deploy_form, "deploy_form.js");
+EMBED(page_images, "images.js");
+EMBED(page_upload, "upload.js");
 EMBED(page_events, "events.js");
 EMBED(page_plots, "plots.js");
 EMBED(page_terminal, "terminal.js");
@@ -43,6 +46,9 @@ static const struct page_file files[] = {
     {"vmcs.js", SCRIPT, NULL, page_vmcs_begin, page_vmcs_end},
     {"guest.js", SCRIPT, NULL, page_guest_begin, page_guest_end},
     {"deploy.js", SCRIPT, NULL, page_deploy_begin, page_deploy_end},
+    {"deploy_form.js", SCRIPT, NULL, page_deploy_form_begin, page_deploy_form_end},
+    {"images.js", SCRIPT, NULL, page_images_begin, page_images_end},
+    {"upload.js", SCRIPT, NULL, page_upload_begin, page_upload_end},
     {"events.js", SCRIPT, NULL, page_events_begin, page_events_end},
     {"plots.js", SCRIPT, NULL, page_plots_begin, page_plots_end},
     {"terminal.js", SCRIPT, NULL, page_terminal_begin, page_terminal_end},

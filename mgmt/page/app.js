@@ -16,8 +16,9 @@ const main = document.getElementById("main");
 const offline = document.getElementById("offline");
 const nav = document.getElementById("nav");
 
-// A view: {node, poll, host, restarted, close}. `poll` asks for what it shows; the others need not be
-// there: `host` gets /v1/host, `restarted` is called when the machine has started anew.
+// A view: {node, poll, host, restarted, take, unfinished, close}. `poll` asks for what it shows; the others need not be
+// there: `host` gets /v1/host, `restarted` is called when the machine has started anew, `take` gets files
+// that were dropped, `unfinished` is what to ask before it is left.
 let view = null;
 let lastAnswer = null;
 let wake = () => {};
@@ -36,11 +37,19 @@ function place() {
     }
 }
 
-function route() {
+let here = "#/";
+let dropped = null; // files, on their way to the view for them
+
+function route(mayStay) {
     const [first, ...rest] = place();
 
     if (location.hash === "#main" && view)
         return; // the way past the header
+    if (mayStay && view?.unfinished?.() && !confirm(view.unfinished())) {
+        history.replaceState(null, "", here);
+        return;
+    }
+    here = location.hash || "#/";
     view?.close?.();
     showNav(first);
     view = first === "guest" && rest[0] ? guestView(rest[0], rest[1])
@@ -50,6 +59,9 @@ function route() {
     main.replaceChildren(view.error, view.node);
     scrollTo(0, 0);
     main.focus({preventScroll: true}); // what had the focus may be gone
+    if (dropped)
+        view.take?.(dropped);
+    dropped = null;
     wake();
 }
 
@@ -72,7 +84,7 @@ async function whoAmI() {
 session.changed = () => {
     known = false;
     before = null;
-    route(); // what the old role has seen goes
+    route(false); // what the old role has seen goes
 };
 document.getElementById("logout").addEventListener("click", logOut);
 
@@ -150,9 +162,38 @@ const pause = () => new Promise((resolve) => {
     };
 });
 
-window.addEventListener("hashchange", route);
+// ---- a file that is dropped anywhere is to become a guest ----
+
+const hasFiles = (e) => e.dataTransfer?.types.includes("Files");
+const showOver = (over) => document.body.classList.toggle("over", over);
+
+document.addEventListener("dragover", (e) => {
+    if (!hasFiles(e))
+        return;
+    e.preventDefault(); // the browser would show it instead of this page
+    showOver(!isLoggingIn());
+});
+document.addEventListener("dragleave", (e) => e.relatedTarget || showOver(false));
+document.addEventListener("drop", (e) => {
+    if (!hasFiles(e))
+        return;
+    e.preventDefault();
+    showOver(false);
+    const files = [...e.dataTransfer.files];
+
+    if (files.length === 0 || isLoggingIn())
+        return;
+    if (view.take) {
+        view.take(files, e.target);
+        return;
+    }
+    dropped = files;
+    location.hash = "#/deploy";
+});
+
+window.addEventListener("hashchange", () => route(true));
 document.addEventListener("visibilitychange", () => wake());
-route();
+route(false);
 for (let round = 0; ; round++) {
     const now = view;
 

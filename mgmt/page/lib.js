@@ -5,8 +5,9 @@ import {authorization, isLoggingIn, token, tokenRefused} from "./session.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 // How long to wait for an answer; for one that comes when all is done (a guest's memory is zeroed:
-// the appliance gives up after 20 s); and for any sign of life of a stream, which has one every 15 s.
-export const limits = {answerMs: 8000, slowMs: 30000, quietMs: 40000};
+// the appliance gives up after 20 s); for any sign of life of a stream, which has one every 15 s; and for
+// an upload to get on.
+export const limits = {answerMs: 8000, slowMs: 30000, quietMs: 40000, stallMs: 30000};
 
 function build(node, attributes, children) {
     for (const [name, value] of Object.entries(attributes ?? {})) {

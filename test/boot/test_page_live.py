@@ -129,7 +129,7 @@ def test_deploy_and_delete(page, m, tmp_path):  # noqa: F811
     page.wait(lambda: page.driver.current_url.endswith("#/"), "that it is deleted")
     assert "fresh" not in [g["name"] for g in m.get("/v1/guests")["guests"]]
     page.open("deploy")
-    page.one("[data-delete='sent.elf'][data-role]").click()
+    page.one("[data-delete='fresh-sent.elf'][data-role]").click()
     page.driver.switch_to.alert.accept()
-    page.wait(lambda: not page.all("[data-image='sent.elf']"), "that the image is gone")
+    page.wait(lambda: not page.all("[data-image='fresh-sent.elf']"), "that the image is gone")
     page.screenshot("deploy")

@@ -1,0 +1,45 @@
+// The images that are there, as a table.
+import {api, el, megabytes} from "./lib.js";
+import {restrict} from "./session.js";
+
+const HEADS = ["name", "size", "from", "used by", "SHA-256", ""];
+
+// Where the bytes are few, all of them count.
+const size = (n) => (n < 2 ** 20 ? `${Math.ceil(n / 1024)} KB` : megabytes(n));
+
+// say(message): what became of it; null: all is well.
+export function imageTable(refresh, say) {
+    const body = el("tbody");
+
+    async function remove(name) {
+        if (!confirm(`Delete the image ${name}?`))
+            return;
+        try {
+            await api(`v1/images/${encodeURIComponent(name)}`, {method: "DELETE"});
+            say(null);
+            await refresh();
+        } catch (e) {
+            say(e.message);
+        }
+    }
+    function row(image) {
+        const why = image.source === "iso" ? "It came with the ISO." : image.used_by.length ? `In use by ${image.used_by.join(", ")}.` : null;
+        const button = el("button", {type: "button", "data-delete": image.name, "aria-label": `delete ${image.name}`,
+                                     onclick: () => why || remove(image.name)}, "delete");
+
+        if (why) {
+            button.setAttribute("aria-disabled", "true");
+            button.title = why;
+        } else {
+            restrict(button, "admin");
+        }
+        return el("tr", {"data-image": image.name}, el("th", {scope: "row"}, image.name), el("td", {class: "number"}, size(image.size)),
+            el("td", null, image.source === "iso" ? "ISO" : image.source), el("td", null, image.used_by.join(", ") || "nobody"),
+            el("td", null, el("code", {title: image.sha256 ?? ""}, image.sha256?.slice(0, 16) ?? "")), el("td", null, button));
+    }
+    return {
+        node: el("div", {class: "scroll"}, el("table", {class: "images"}, el("caption", null, "Images"), el("thead", null, el("tr", null,
+            HEADS.map((h) => el("th", {scope: "col"}, h)))), body)),
+        show: (images) => body.replaceChildren(...images.map(row)),
+    };
+}
