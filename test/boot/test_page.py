@@ -28,23 +28,26 @@ def m(start):
     return start(cpus=2)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def start_browser(directory, *flags):
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
-    for flag in FLAGS:
+    for flag in (*FLAGS, *flags, f"--user-data-dir={directory}"):
         options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
+    return webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    driver = start_browser(tmp_path_factory.mktemp("chromium"))
     yield driver
     driver.quit()
 
 
 class Page:
-    def __init__(self, driver, machine):
+    def __init__(self, driver, machine, base=None):
         self.driver = driver
-        self.base = f"http://127.0.0.1:{machine.port}/"
+        self.base = base or f"http://127.0.0.1:{machine.port}/"
 
     def open(self, view=""):
         self.driver.get("about:blank")
@@ -74,6 +77,12 @@ class Page:
 
     def media(self, scheme):
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+
+    def fill(self, **fields):
+        """The deploy form's."""
+        for name, text in fields.items():
+            self.one(f"#deploy-{name}").clear()
+            self.one(f"#deploy-{name}").send_keys(text)
 
     def screenshot(self, name):
         os.makedirs(os.path.join(BUILD, "screenshots"), exist_ok=True)

@@ -112,14 +112,11 @@ def test_deploy_and_delete(page, m, tmp_path):  # noqa: F811
     assert [r.get_attribute("data-image") for r in page.all("[data-image]")] == [i["name"] for i in m.get("/v1/images")["images"]]
     image = shutil.copy(os.path.join(BUILD, "guests", "echo.elf"), tmp_path / "sent.elf")
     page.one("#deploy-image").send_keys(str(image))
-    for name, text in (("name", "fresh"), ("memory", "3000M")):
-        page.one(f"#deploy-{name}").clear()
-        page.one(f"#deploy-{name}").send_keys(text)
+    page.fill(name="fresh", memory="3000M")
     page.one(".deploy [type=submit]").click()
     page.wait(lambda: page.text("#memory-error"), "that the memory is short")
     assert page.js("document.activeElement.id") == "deploy-memory"
-    page.one("#deploy-memory").clear()
-    page.one("#deploy-memory").send_keys("4M")
+    page.fill(memory="4M")
     page.one(".deploy [type=submit]").click()
     page.wait(lambda: "#/guest/fresh/terminal" in page.driver.current_url, "the new guest's terminal")
     page.wait(lambda: "echo: ready" in terminal_text(page), "its first words")

@@ -1,0 +1,86 @@
+"""The page as the appliance serves it without being told otherwise: HTTPS with the certificate that it has made, and the token of the console."""
+import os
+import re
+import ssl
+import urllib.parse
+import urllib.request
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from appliance import BUILD
+from test_page import Page, requests, start_browser
+from test_page_live import terminal_text
+
+
+@pytest.fixture(scope="module")
+def m(start):
+    with open("iso/guests.json", encoding="utf-8") as f:
+        return start(f.read(), cpus=3)  # as it is: nothing is put into it
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    driver = start_browser(tmp_path_factory.mktemp("chromium"), "--ignore-certificate-errors")
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser, m):
+    browser.get("about:blank")
+    browser.get_log("browser")
+    requests(browser)
+    yield Page(browser, m, f"https://127.0.0.1:{m.https_port}/")
+    errors = [e["message"] for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
+    assert [e for e in errors if not re.search(r"whoami.* a status of 401|xterm\.js .*willReadFrequently", e)] == []
+    assert {urllib.parse.urlsplit(url).netloc for url in requests(browser) if url != "about:blank"} == {f"127.0.0.1:{m.https_port}"}
+
+
+def test_token_of_the_console(page, m):
+    """Asked for, shown once; a wrong one is told from it."""
+    assert m.https and m.token
+    with urllib.request.urlopen(page.base, context=ssl._create_unverified_context()) as answer:
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'self';")
+    page.open()
+    page.wait(lambda: page.js("document.getElementById('login').open"), "the box for the token")
+    assert not page.all("[data-guest]")
+    page.keys("wrong" + Keys.ENTER)
+    page.wait(lambda: page.text("#login-error"), "that it is wrong")
+    page.keys(m.token + Keys.ENTER)
+    page.one("[data-guest=echo]")
+    assert page.text("#role") == "console (admin)" and page.js("document.getElementById('token').value") == ""
+    # The policy holds: nothing is run that did not come from here.
+    page.js("void document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.injected = 1'}))")
+    assert page.js("window.injected === undefined")
+    page.driver.get_log("browser")  # it says so there
+
+
+def test_terminal(page, m):
+    page.open("guest/echo/terminal")
+    page.wait(lambda: page.text(".status").startswith("connected"), "the connection")
+    page.wait(lambda: terminal_text(page).rstrip().endswith(">"), "what it said before")
+    page.keys("echo over TLS" + Keys.ENTER)
+    page.wait(lambda: "\nover TLS\n" in terminal_text(page), "the guest's answer")
+
+
+def test_deploy_and_events(page, m):
+    page.open("deploy")
+    page.one("[data-image]")
+    page.one("#deploy-image").send_keys(os.path.abspath(os.path.join(BUILD, "guests", "echo.elf")))
+    page.fill(name="fresh", memory="4M")
+    page.one(".deploy [type=submit]").click()
+    page.wait(lambda: "#/guest/fresh/terminal" in page.driver.current_url, "the new guest's terminal")
+    page.wait(lambda: "echo: ready" in terminal_text(page), "its first words")
+    page.js("void (location.hash = '#/events')")
+    page.wait(lambda: page.text(".status") == "live" and "freshrunning" in page.text(".events"), "the event")
+    m.request("POST", "/v1/guests/fresh/actions", '{"action": "pause"}')
+    page.wait(lambda: "freshpaused" in page.text("[data-event]"), "the pause, as it happens")
+    page.open("guest/fresh/console")
+    page.one("[data-action=delete]").click()
+    page.driver.switch_to.alert.accept()
+    page.wait(lambda: page.driver.current_url.endswith("#/") and not page.all("[data-guest=fresh]"), "that it is deleted")
+    page.open("deploy")
+    page.one("[data-delete='fresh-echo.elf'][data-role]").click()
+    page.driver.switch_to.alert.accept()
+    page.wait(lambda: not page.all("[data-image='fresh-echo.elf']"), "that the image is gone")
