@@ -221,8 +221,8 @@ export function layoutView() {
 const msrDetails = (msr) => el("details", {class: msr.differs ? "differs" : ""},
     el("summary", null, el("code", null, `${msr.msr} ${msr.name}`), " ", el("code", null, msr.value),
        msr.differs ? " differs from core 0" : ""),
-    table(msr.name, ["bits", "name", "value", "meaning"],
-          (msr.bits ?? []).map((b) => [b.bits, b.name, b.value, b.meaning])));
+    el("div", {class: "scroll"}, table(msr.name, ["bits", "name", "value", "meaning"],
+        (msr.bits ?? []).map((b) => [b.bits, b.name, b.value, b.meaning]))));
 
 export function capabilitiesView() {
     const node = el("section", null, el("h2", null, "What this CPU's VT-x can do"));
