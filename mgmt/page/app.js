@@ -90,24 +90,31 @@ document.getElementById("logout").addEventListener("click", logOut);
 
 let before = null; // the last answer of /v1/host: loads are of the time between two
 
+const CORES_NAMED = 8; // with more of them the line says less of each
+
+function loadsOf(cores) {
+    const busiest = cores.reduce((a, b) => (b.load > a.load ? b : a), cores[0]);
+
+    return cores.length <= CORES_NAMED ? cores.map((c) => `core ${c.id} ${percent(c.load)}`).join(" · ")
+        : `${cores.length} cores ${percent(cores.reduce((sum, c) => sum + c.load, 0) / cores.length)}, core ${busiest.id} ${percent(busiest.load)}`;
+}
+
 function showHost(host) {
     if (before && host.uptime_ms < before.uptime_ms) {
         before = null;
         view.restarted?.();
     }
-    const loads = host.cores.map((core) => {
+    for (const core of host.cores) {
         const old = before?.cores[core.id] ?? {busy_ticks: 0, idle_ticks: 0};
         const busy = core.busy_ticks - old.busy_ticks, idle = core.idle_ticks - old.idle_ticks;
 
         core.load = busy + idle > 0 ? busy / (busy + idle) : 0;
-        return `core ${core.id} ${percent(core.load)}`;
-    });
-
+    }
     clock.hz = host.cores[0]?.tsc_hz ?? 0;
     before = host;
     setText(document.getElementById("host"),
             `${host.version} (build ${host.build_id.slice(0, 8)}) · up ${uptime(host.uptime_ms)} · ` +
-            loads.join(" · "));
+            loadsOf(host.cores));
 }
 
 function showSilence(e) {
@@ -147,7 +154,7 @@ async function poll(round, now) {
         }
         showAnswer();
         setText(now.error, e instanceof Refusal ? e.message : `This page has made a mistake, and tries again: ${e.message}`);
-        now.error.hidden = false;
+        now.error.hidden = e.status === 401; // the box for the token says it
         if (!(e instanceof Refusal))
             console.error(e);
     }

@@ -147,7 +147,7 @@ export function deployView() {
     }
 
     const node = el("form", {class: "deploy", novalidate: true, "aria-label": "Deploy a guest"}, form.nodes,
-        el("p", {class: "tools"}, submit, cancel, progress), general, el("p", {class: "tools"}, status, forget));
+        el("p", {class: "tools"}, submit, cancel, progress), general, el("p", {class: "tools outcome"}, status, forget));
 
     node.addEventListener("submit", (e) => {
         e.preventDefault();

@@ -30,7 +30,7 @@ function row(label, name, control, note) {
 
 // A file of this computer, or an image that is there.
 function source(onPick) {
-    const input = el("input", {type: "file"}), stored = choice([["", "the file"]]);
+    const input = el("input", {type: "file"}), stored = choice([["", "(the file)"]]);
     let file = null;
 
     function take(f) {
@@ -60,7 +60,7 @@ function source(onPick) {
         show(images) {
             const value = stored.value;
 
-            stored.replaceChildren(el("option", {value: ""}, "the file"), ...images.map((i) => el("option", {value: i.name}, i.name)));
+            stored.replaceChildren(el("option", {value: ""}, "(the file)"), ...images.map((i) => el("option", {value: i.name}, i.name)));
             stored.value = images.some((i) => i.name === value) ? value : "";
         },
     };
@@ -69,8 +69,7 @@ function source(onPick) {
 function moduleList() {
     const list = el("ol", {class: "modules"}), problem = el("small", {class: "error", id: "modules-error", role: "alert", hidden: true});
     const add = el("button", {type: "button", onclick: () => append()?.from.input.focus()}, "Add a module");
-    const node = el("fieldset", {id: "deploy-modules", tabindex: "-1", "aria-describedby": problem.id}, el("legend", null, "Modules"), list, add,
-        el("small", {class: "note"}, "Linux: one, the initrd"), problem);
+    const node = el("fieldset", {id: "deploy-modules", tabindex: "-1", "aria-labelledby": "modules-label", "aria-describedby": problem.id}, list, add);
     let modules = [], images = [], made = 0;
 
     function append() {
@@ -83,22 +82,24 @@ function moduleList() {
         from.input.id = `deploy-${id}`;
         from.input.setAttribute("aria-label", "Module");
         from.input.setAttribute("aria-describedby", file.problem.id);
-        from.stored.setAttribute("aria-label", "or an image that is there");
+        from.stored.setAttribute("aria-label", "or stored image");
         args.setAttribute("aria-describedby", file.problem.id);
         from.show(images);
-        module.node = el("li", null, from.input, from.stored, args, el("button", {type: "button", "aria-label": "Remove the module", onclick: () => {
+        module.node = el("li", null, el("div", {class: "module"}, from.input, from.stored, args, el("button", {type: "button", "aria-label": "Remove the module", onclick: () => {
             modules = modules.filter((m) => m !== module);
             module.node.remove();
             add.disabled = false;
             add.focus();
-        }}, "Remove"), file.problem);
+        }}, "Remove")), file.problem);
         modules.push(module);
         list.append(module.node);
         add.disabled = modules.length === MODULES_MAX;
         return module;
     }
     return {
-        node, append,
+        node: el("div", {class: "row"}, el("span", {id: "modules-label"}, "Modules"), el("div", null, node,
+            el("small", {class: "note"}, "more files for the kernel; for Linux one, the initrd"), problem)),
+        append,
         all: () => modules,
         whole: {control: node, problem},
         show(now) {
@@ -117,7 +118,7 @@ export function makeForm() {
     const modules = moduleList(), boxes = DEVICES.map((d) => el("input", {type: "checkbox", value: d, checked: USUAL.includes(d)}));
     const plain = [
         row("Image", "image", image.input, "or drop it anywhere on this page: multiboot ELF, Linux bzImage, flat binary"),
-        row("or one that is there", "stored", image.stored),
+        row("or stored image", "stored", image.stored),
         row("Name", "name", name),
         row("Memory", "memory", el("input", {type: "text", value: "16M", required: true}), "a multiple of 2 MB"),
         row("Core", "core", choice([["", "the one with the fewest guests"]])),
@@ -129,7 +130,8 @@ export function makeForm() {
         ...NUMBERS.map(([id, label, without, note]) => row(label, id, el("input", {type: "text", inputmode: "numeric", placeholder: without}), note)),
         row("Clock while paused", "paused_clock", choice([["stops", "stops"], ["runs", "runs"]]), "its TSC, PIT and RTC"),
         row("Exit profile", "exit_profile", choice([["default", "default"], ["least", "least"], ["most", "most"]]), "which VM exits it starts with")];
-    const more = el("details", {class: "advanced"}, el("summary", null, "Advanced: time, restarts, exits"), advanced.map((r) => r.node));
+    const more = el("details", {class: "advanced"}, el("summary", null, "Advanced: time, restarts, exits"),
+        el("div", {class: "more"}, advanced.map((r) => r.node)));
     const rows = [...plain, ...after, ...advanced], by = new Map(rows.map((r) => [r.name, r]));
     const text = (id) => by.get(id).control.value.trim();
 

@@ -2,6 +2,7 @@
 import {el, limits, openStream, setText, uptime} from "./lib.js";
 
 const KEPT = 200, AGAIN_MS = 2000;
+const HEADS = [["number", "number"], ["uptime", "number"], ["time (UTC)", "minor"], ["guest"], ["state"], ["why"], ["restarts", "number"]];
 
 // One event's text ("field: value" lines) as an object of its fields.
 function parse(text) {
@@ -55,7 +56,8 @@ export function eventsView() {
         const e = JSON.parse(fields.data);
 
         last = Number(fields.id);
-        body.prepend(el("tr", {"data-event": String(e.id)}, el("td", {class: "number"}, String(e.id)), el("td", null, uptime(e.uptime_ms)),
+        body.prepend(el("tr", {"data-event": String(e.id)}, el("td", {class: "number"}, String(e.id)), el("td", {class: "number"}, uptime(e.uptime_ms)),
+            el("td", {class: "minor"}, (e.time ?? "").slice(0, 19).replace("T", " ")),
             el("th", {scope: "row"}, el("a", {href: `#/guest/${encodeURIComponent(e.guest)}/terminal`}, e.guest)),
             el("td", {class: `state ${e.state}`}, e.state), el("td", null, e.why), el("td", {class: "number"}, String(e.restarts))));
         while (body.children.length > KEPT)
@@ -90,8 +92,8 @@ export function eventsView() {
     return {
         title: "Events",
         node: el("section", null, el("h2", null, "Events, the newest first"), status, el("div", {class: "scroll"},
-            el("table", {class: "events"}, el("thead", null, el("tr", null, ["number", "uptime", "guest", "state", "why", "restarts"]
-                .map((h) => el("th", {scope: "col"}, h)))), body))),
+            el("table", {class: "events"}, el("thead", null, el("tr", null, HEADS
+                .map(([h, kind]) => el("th", {scope: "col", class: kind}, h)))), body))),
         // Not polled, not connected: nobody is looking, or has shown a token.
         async poll() {
             if (!stream && Date.now() >= due)

@@ -145,7 +145,7 @@ function exitsView(guest) {
 
     return {
         node: el("div", null, el("p", {class: "tools"}, field("hold still", still)),
-            el("table", {class: "bars"}, el("caption", null, "Exits since the guest's start, by reason"), bars),
+            el("div", {class: "scroll"}, el("table", {class: "bars"}, el("caption", null, "Exits since the guest's start, by reason"), bars)),
             el("h3", null, "The last exits"), total, el("p", {class: "note"}, "One column an exit: up, the time in the " +
                "guest before it; down, the time until the guest went on. Each line is ten times the one before; the first are 100 ticks."),
             legend, el("div", {class: "scroll"}, line.chart), readout, tip, tops),

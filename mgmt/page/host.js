@@ -27,12 +27,12 @@ function guestRow(guest, host, old, click) {
         el("th", {scope: "row"}, el("a", {href}, guest.name), guest.management ? " (management)" : ""),
         el("td", null, el("span", {class: `state ${guest.state}`}, guest.state),
            vcpu.halted && guest.state === "running" ? " waiting" : "", why ? `: ${why}` : ""),
-        el("td", null, String(vcpu.core)),
+        el("td", {class: "minor"}, String(vcpu.core)),
         el("td", null, bar(share ?? 0), " ", share === null ? "..." : percent(share)),
-        el("td", {class: "number"}, exits === null ? "..." : count(exits)),
-        el("td", {class: "number"}, count(vcpu.entries)),
-        el("td", {class: "number"}, String(guest.restarts)),
-        el("td", {class: "number"}, megabytes(guest.configuration.memory)),
+        el("td", {class: "number minor"}, exits === null ? "..." : count(exits)),
+        el("td", {class: "number minor"}, count(vcpu.entries)),
+        el("td", {class: "number minor"}, String(guest.restarts)),
+        el("td", {class: "number minor"}, megabytes(guest.configuration.memory)),
         el("td", {class: "actions"}, guest.management ? null : SHORT.filter((action) => isPossible(action, guest.state)).map((action) =>
             restrict(el("button", {type: "button", "data-do": action, "aria-label": `${action} ${guest.name}`, onclick: () => click(guest.name, action)},
                 action), roleOf(action)))));
@@ -41,7 +41,9 @@ function guestRow(guest, host, old, click) {
 export function overviewView() {
     const cpu = el("p"), cores = el("ul", {class: "cores", "aria-label": "Cores"});
     const body = el("tbody");
-    const heads = ["guest", "state", "core", "run share"], numbers = ["exits/s", "exits", "restarts", "memory"];
+    const head = (text, kind) => el("th", {scope: "col", class: kind}, text);
+    const heads = [head("guest"), head("state"), head("core", "minor"), head("run share"), head("exits/s", "number minor"), head("exits", "number minor"),
+                   head("restarts", "number minor"), head("memory", "number minor"), head("actions")];
     const old = new Map();
     const error = el("p", {class: "error", role: "alert", hidden: true});
     let host = null;
@@ -59,9 +61,7 @@ export function overviewView() {
     return {
         title: "Guests",
         node: el("section", null, el("h2", null, "Cores"), cpu, cores, el("h2", null, "Guests"), error,
-                 el("div", {class: "scroll"}, el("table", {class: "guests"}, el("thead", null,
-                    el("tr", null, heads.map((h) => el("th", {scope: "col"}, h)),
-                       numbers.map((h) => el("th", {scope: "col", class: "number"}, h)), el("th", {scope: "col"}, "actions"))), body))),
+                 el("div", {class: "scroll"}, el("table", {class: "guests"}, el("thead", null, el("tr", null, heads)), body))),
         host(answer) {
             host = answer;
             setText(cpu, `${host.cpu}, time-stamp counter ${count(clock.hz / 1000)} kHz; ` +

@@ -2,7 +2,7 @@
 import {api, el, megabytes} from "./lib.js";
 import {restrict} from "./session.js";
 
-const HEADS = ["name", "size", "from", "used by", "SHA-256", ""];
+const HEADS = [["name"], ["size", "number"], ["from", "minor"], ["used by"], ["SHA-256", "minor"], [""]];
 
 // Where the bytes are few, all of them count.
 const size = (n) => (n < 2 ** 20 ? `${Math.ceil(n / 1024)} KB` : megabytes(n));
@@ -34,12 +34,12 @@ export function imageTable(refresh, say) {
             restrict(button, "admin");
         }
         return el("tr", {"data-image": image.name}, el("th", {scope: "row"}, image.name), el("td", {class: "number"}, size(image.size)),
-            el("td", null, image.source === "iso" ? "ISO" : image.source), el("td", null, image.used_by.join(", ") || "nobody"),
-            el("td", null, el("code", {title: image.sha256 ?? ""}, image.sha256?.slice(0, 16) ?? "")), el("td", null, button));
+            el("td", {class: "minor"}, image.source === "iso" ? "ISO" : image.source), el("td", null, image.used_by.join(", ") || "nobody"),
+            el("td", {class: "minor"}, el("code", {title: image.sha256 ?? ""}, image.sha256?.slice(0, 16) ?? "")), el("td", null, button));
     }
     return {
         node: el("div", {class: "scroll"}, el("table", {class: "images"}, el("caption", null, "Images"), el("thead", null, el("tr", null,
-            HEADS.map((h) => el("th", {scope: "col"}, h)))), body)),
+            HEADS.map(([h, kind]) => el("th", {scope: "col", class: kind}, h)))), body)),
         show: (images) => body.replaceChildren(...images.map(row)),
     };
 }

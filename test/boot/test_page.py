@@ -154,7 +154,6 @@ def test_overview(page, m):
     host = m.get("/v1/host")
     assert host["version"] in page.text("#host") and host["build_id"][:8] in page.text("#host")
     assert len(page.all(".cores li")) == len(host["cores"])
-    page.screenshot("overview")
     # By keyboard alone: to a guest, and to the next of its views.
     page.js("document.querySelector('[data-guest=hog] a').focus()")
     page.keys(Keys.ENTER)

@@ -286,6 +286,6 @@ def test_drop_anywhere(page, api):  # noqa: F811
     assert page.js("document.querySelector('.modules [type=file]').files[0].name") == "initrd.img"
     assert page.js("document.getElementById('deploy-name').value") == "bzimage"
     drop(page, ".modules [type=file]", ("other.gz", "i"))
-    drop(page, "#deploy-modules legend", ("more", "i"))
+    drop(page, "#modules-label", ("more", "i"))
     drop(page, ".images", ("third-kernel", "k"))
     assert page.js("[...document.querySelectorAll('.deploy [type=file]')].map((i) => i.files[0].name)") == ["third-kernel", "other.gz", "more"]

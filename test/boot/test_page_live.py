@@ -65,12 +65,19 @@ def test_events(page, m):  # noqa: F811
     page.wait(lambda: "hogpaused" in page.text("[data-event]"), "the pause")
     m.request("POST", "/v1/guests/hog/actions", '{"action": "resume"}')
     page.wait(lambda: "hogrunning" in page.text("[data-event]"), "that it goes on")
+    page.size(1200, 480)
+    page.screenshot("events")
+    page.usual()
 
 
 def test_actions_at_a_glance(page, m):  # noqa: F811
     page.open()
     page.one("[data-guest=hog] [data-do=pause]").click()
     page.wait(lambda: "paused" in page.text("[data-guest=hog] .state"), "the pause")
+    page.wait(lambda: " 0 %" in page.text("[data-guest=hog]"), "that it does not run")
+    page.size(1200, 420)
+    page.screenshot("overview")
+    page.usual()
     page.one("[data-guest=hog] [data-do=resume]").click()
     page.wait(lambda: page.text("[data-guest=hog] .state") == "running", "that it goes on")
     assert not page.all("[data-guest=mgmt] [data-do]")
@@ -130,36 +137,41 @@ def test_deploy_and_delete(page, m, tmp_path):  # noqa: F811
     page.one("[data-delete='fresh-sent.elf'][data-role]").click()
     page.driver.switch_to.alert.accept()
     page.wait(lambda: not page.all("[data-image='fresh-sent.elf']"), "that the image is gone")
-    page.screenshot("deploy")
 
 
-def drop(page, path):
-    """As the browser itself does it when a file is dragged from elsewhere and let go."""
-    place = {"x": 600, "y": 300, "data": {"items": [], "files": [str(path)], "dragOperationsMask": 1}}
+def drop(page, *paths):
+    """As the browser itself does it when files are dragged from elsewhere and let go."""
+    place = {"x": 600, "y": 300, "data": {"items": [], "files": [str(p) for p in paths], "dragOperationsMask": 1}}
     for kind in ("dragEnter", "dragOver", "drop"):
         page.driver.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, **place})
 
 
 def test_drop(page, m, tmp_path):  # noqa: F811
-    """A file that is dropped on the overview becomes a guest: the browser does not leave for the file."""
-    image = shutil.copy(os.path.join(BUILD, "guests", "echo.elf"), tmp_path / "Dropped One.elf")
+    """Files that are dropped on the overview become a guest: the browser does not leave for them."""
+    image, module = shutil.copy(os.path.join(BUILD, "guests", "echo.elf"), tmp_path / "Dropped One.elf"), tmp_path / "initrd.img"
+    module.write_bytes(b"x" * 5000)
     page.open()
     page.one("[data-guest=hog]")
-    drop(page, image)
-    page.wait(lambda: page.driver.current_url.endswith("#/deploy"), "the form")
+    drop(page, module, image)
+    page.wait(lambda: page.driver.current_url.endswith("#/deploy") and page.all("[data-image]"), "the form")
     assert page.js("document.getElementById('deploy-name').value") == "dropped-one"
     page.fill(memory="4M", cmdline="told by the page")
+    page.one(".modules [type=text]").send_keys("a=b")
     page.one(".advanced summary").click()
     page.fill(weight="50", budget_us="3000")
     page.media("dark")
+    page.size(1000, 1080)
+    page.js("scrollTo(0, 0)")
     page.screenshot("deploy")
-    page.media("light")
+    page.usual()
     page.one(".deploy [type=submit]").click()
     page.wait(lambda: "#/guest/dropped-one/terminal" in page.driver.current_url, "the new guest's terminal")
     page.wait(lambda: "echo: ready" in terminal_text(page), "its first words")
     made = m.guest("dropped-one")["configuration"]
     assert (made["image"], made["weight"], made["budget_us"], made["cmdline"]) == ("dropped-one-Dropped_One.elf", 50, 3000, "told by the page")
-    for path in ("guests/dropped-one", "images/dropped-one-Dropped_One.elf"):
+    sent = {i["name"]: i["used_by"] for i in m.get("/v1/images")["images"] if i["source"] == "upload"}
+    assert sent == {"dropped-one-Dropped_One.elf": ["dropped-one"], "dropped-one-initrd.img": ["dropped-one"]}
+    for path in ("guests/dropped-one", *(f"images/{name}" for name in sent)):
         assert m.request("DELETE", f"/v1/{path}")[0] == 204
 
 

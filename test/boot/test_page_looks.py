@@ -80,5 +80,8 @@ def test_view(page, view):  # noqa: F811
                 assert page.js(FAINT, 4.5) == [], (width, scheme)
                 seen.add(page.js("getComputedStyle(document.body).backgroundColor"))
         assert len(seen) == 2
+        if view == "":
+            page.wait(lambda: "..." not in page.text(".guests"), "rates, of two answers")
+            page.screenshot("narrow")
     finally:
         page.usual()
