@@ -6,6 +6,7 @@ import time
 
 import pytest
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
 from appliance import BUILD
 from test_page import browser, page  # noqa: F401 (fixtures)
@@ -157,6 +158,8 @@ def test_drop(page, m, tmp_path):  # noqa: F811
     assert page.js("document.getElementById('deploy-name').value") == "dropped-one"
     page.fill(memory="4M", cmdline="told by the page")
     page.one(".modules [type=text]").send_keys("a=b")
+    page.one("#deploy-modules > button").click()
+    Select(page.one(".modules li:nth-child(2) select")).select_by_visible_text("guests/hog.elf")  # of the ISO: both kinds go together
     page.one(".advanced summary").click()
     page.fill(weight="50", budget_us="3000")
     page.media("dark")
@@ -170,8 +173,31 @@ def test_drop(page, m, tmp_path):  # noqa: F811
     made = m.guest("dropped-one")["configuration"]
     assert (made["image"], made["weight"], made["budget_us"], made["cmdline"]) == ("dropped-one-Dropped_One.elf", 50, 3000, "told by the page")
     sent = {i["name"]: i["used_by"] for i in m.get("/v1/images")["images"] if i["source"] == "upload"}
+    assert next(i for i in m.get("/v1/images")["images"] if i["name"] == "guests/hog.elf")["used_by"] == ["hog", "dropped-one"]
     assert sent == {"dropped-one-Dropped_One.elf": ["dropped-one"], "dropped-one-initrd.img": ["dropped-one"]}
     for path in ("guests/dropped-one", *(f"images/{name}" for name in sent)):
+        assert m.request("DELETE", f"/v1/{path}")[0] == 204
+
+
+def test_held_back(page, m, tmp_path):  # noqa: F811
+    """A guest that ends at once, again and again: it is said how long it is held back; it can be started before, or not at all."""
+    (tmp_path / "moth.bin").write_bytes(b"\xf4")
+    page.open("deploy")
+    page.one("[data-image]")
+    page.one("#deploy-image").send_keys(str(tmp_path / "moth.bin"))
+    page.fill(memory="2M")
+    Select(page.one("#deploy-restart")).select_by_visible_text("always")
+    page.one(".deploy [type=submit]").click()
+    page.wait(lambda: re.search(r"restarting: .*; held back for [0-9.]+ s after ([6-9]|1[0-9]) short lives", page.text("h2 .state")), "that it is held back")
+    page.one(".state.restarting")
+    restarts = m.guest("moth")["restarts"]
+    page.one("[data-action=start][aria-disabled=false]").click()
+    page.wait(lambda: m.guest("moth")["restarts"] > restarts and m.guest("moth")["short_lives"] < 6, "another start")
+    page.open()
+    page.one("[data-guest=moth] [data-do=stop]").click()
+    page.driver.switch_to.alert.accept()
+    page.wait(lambda: page.text("[data-guest=moth] .state") == "stopped", "that it is stopped")
+    for path in ("guests/moth", "images/moth-moth.bin"):
         assert m.request("DELETE", f"/v1/{path}")[0] == 204
 
 
