@@ -1,6 +1,6 @@
 // A new guest: its files are sent, and it is made of them. What was sent for a guest that does not come
 // to be is kept for the next try, and removed when there is none.
-import {api, el, megabytes, Refusal, setText} from "./lib.js";
+import {api, el, Refusal, setText, size} from "./lib.js";
 import {makeForm} from "./deploy_form.js";
 import {imageTable} from "./images.js";
 import {refusal, restrict, session} from "./session.js";
@@ -22,7 +22,7 @@ function sentFiles() {
                     continue;
                 names.delete(file);
                 if (made)
-                    await api(`v1/images/${encodeURIComponent(name)}`, {method: "DELETE"}).catch(() => {});
+                    await api(`v1/images/${encodeURIComponent(name)}`, {method: "DELETE", slow: true}).catch(() => {});
             }
         },
     };
@@ -69,7 +69,7 @@ export function deployView() {
             progress.hidden = cancel.hidden = false;
             current = upload(name, file, (n) => {
                 progress.value = all ? (done + n) / all : 0;
-                setText(status, `${file.name}: ${megabytes(done + n)} of ${megabytes(all)} sent`);
+                setText(status, `${file.name}: ${size(done + n)} of ${size(all)} sent`);
             });
             try {
                 sent.add(file, name, await current.done);
@@ -96,7 +96,7 @@ export function deployView() {
 
         cancel.hidden = true;
         setText(status, `${name} is being made`);
-        await api("v1/guests", {method: "POST", body: JSON.stringify(guest), type: "application/json"});
+        await api("v1/guests", {method: "POST", body: JSON.stringify(guest), type: "application/json", slow: true});
         sent.used();
         if (!closed)
             location.hash = `#/guest/${encodeURIComponent(name)}/terminal`;

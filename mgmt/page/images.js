@@ -1,11 +1,8 @@
 // The images that are there, as a table.
-import {api, el, megabytes} from "./lib.js";
+import {api, el, size} from "./lib.js";
 import {restrict} from "./session.js";
 
 const HEADS = [["name"], ["size", "number"], ["from", "minor"], ["used by"], ["SHA-256", "minor"], [""]];
-
-// Where the bytes are few, all of them count.
-const size = (n) => (n < 2 ** 20 ? `${Math.ceil(n / 1024)} KB` : megabytes(n));
 
 // say(message): what became of it; null: all is well.
 export function imageTable(refresh, say) {
@@ -15,7 +12,7 @@ export function imageTable(refresh, say) {
         if (!confirm(`Delete the image ${name}?`))
             return;
         try {
-            await api(`v1/images/${encodeURIComponent(name)}`, {method: "DELETE"});
+            await api(`v1/images/${encodeURIComponent(name)}`, {method: "DELETE", slow: true});
             say(null);
             await refresh();
         } catch (e) {

@@ -157,6 +157,8 @@ export function percent(x) {
     return `${value > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} %`;
 }
 export const megabytes = (n) => `${Math.round(n / 2 ** 20)} MB`;
+// Where there are few, all of them count.
+export const size = (n) => (n < 2 ** 20 ? `${Math.ceil(n / 1024)} KB` : megabytes(n));
 
 export const clock = {hz: 0}; // of the time-stamp counter, once /v1/host is known
 

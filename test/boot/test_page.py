@@ -98,6 +98,11 @@ class Page:
         assert self.driver.save_screenshot(os.path.join(BUILD, "screenshots", name + ".png"))
 
 
+def limit(page, name, ms):
+    """One of the page's own, which are too long for a test."""
+    page.driver.execute_async_script("const [name, ms, done] = arguments; import('/page/lib.js').then((lib) => { lib.limits[name] = ms; done(); })", name, ms)
+
+
 def requests(driver):
     messages = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
     return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]

@@ -6,8 +6,8 @@ import time
 import pytest
 from selenium.webdriver.support.ui import Select
 
-from test_page import browser  # noqa: F401 (a fixture)
-from test_page_session import api, limit, page  # noqa: F401 (fixtures)
+from test_page import browser, limit  # noqa: F401 (a fixture)
+from test_page_session import api, page  # noqa: F401 (fixtures)
 
 USUAL = ["uart", "pic", "pit", "rtc", "reset", "exit"]
 

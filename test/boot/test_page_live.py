@@ -9,7 +9,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from appliance import BUILD
-from test_page import browser, page  # noqa: F401 (fixtures)
+from test_page import browser, limit, page  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +230,31 @@ def test_again_and_again_by_page(page, m):  # noqa: F811
         page.wait(lambda: page.all("[data-image]") and not page.all("[data-image='again-echo.elf']"), "that the image is gone")
         assert memory(m) == before, f"round {n}"
     print(f"{ROUNDS} rounds, {(time.monotonic() - begun) / ROUNDS:.2f} s each")
+
+
+def test_management_starts_anew(page, m):  # noqa: F811
+    """Its old connections are nobody's then, and nobody says so: events and terminals are taken up again."""
+    def reset():
+        at = len(m.serial())
+        with m.connect() as c:  # the answer may get lost
+            c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
+            m.wait_serial(r"guest mgmt: started[^\0]*management address", at)
+
+    page.open("events")
+    page.wait(lambda: page.text(".status") == "live" and page.all("[data-event='1']"), "the first event")
+    limit(page, "quietMs", 3000)
+    newest = int(page.one("[data-event]").get_attribute("data-event"))
+    reset()
+    page.wait(lambda: int(page.js("document.querySelector('[data-event]').dataset.event")) > newest and "mgmt" in page.text("[data-event]"), "the event of its start")
+    ids = page.js("[...document.querySelectorAll('[data-event]')].map((r) => Number(r.dataset.event))")
+    assert len(set(ids)) == len(ids), "each once"
+    page.open("guest/echo/terminal")
+    page.wait(lambda: page.text(".status").startswith("connected") and terminal_text(page).rstrip().endswith(">"), "the connection")
+    limit(page, "quietMs", 3000)
+    limit(page, "answerMs", 3000)
+    reset()
+    page.wait(lambda: "trying again" in page.text(".status") or page.text(".status") == "connecting ...", "that it is gone")
+    page.wait(lambda: page.text(".status").startswith("connected"), "the connection")
+    limit(page, "quietMs", 40000)
+    page.keys("echo after all that" + Keys.ENTER)
+    page.wait(lambda: "\nafter all that\n" in terminal_text(page), "the guest's answer")

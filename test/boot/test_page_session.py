@@ -14,7 +14,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from appliance import BUILD
-from test_page import Page, browser  # noqa: F401 (a fixture)
+from test_page import Page, browser, limit  # noqa: F401 (a fixture)
 from websocket import BINARY, CLOSE, GUID
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -197,10 +197,6 @@ def page(browser, api):  # noqa: F811
     yield Page(browser, api)
     errors = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
     assert [e for e in errors if not re.search("the server responded with a status of [45]|WebSocket connection", e)] == []
-
-
-def limit(page, name, ms):
-    page.driver.execute_async_script("const [name, ms, done] = arguments; import('/page/lib.js').then((lib) => { lib.limits[name] = ms; done(); })", name, ms)
 
 
 def log_in(page, token):

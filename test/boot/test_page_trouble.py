@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from test_page import browser  # noqa: F401 (a fixture)
-from test_page_session import CLOSE, HOST, api, limit, log_in, page  # noqa: F401 (fixtures)
+from test_page import browser, limit  # noqa: F401 (a fixture)
+from test_page_session import CLOSE, HOST, api, log_in, page  # noqa: F401 (fixtures)
 
 LATER = 2.2  # seconds in which the page would have asked again
 
