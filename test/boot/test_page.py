@@ -45,8 +45,9 @@ def browser(tmp_path_factory):
 
 
 class Page:
-    def __init__(self, driver, machine, base=None):
+    def __init__(self, driver, machine, base=None, limit=LIMIT):
         self.driver = driver
+        self.limit = limit
         self.base = base or f"http://127.0.0.1:{machine.port}/"
 
     def open(self, view=""):
@@ -60,7 +61,7 @@ class Page:
         return self.wait(lambda: self.all(selector), selector)[0]
 
     def wait(self, condition, what):
-        return WebDriverWait(self.driver, LIMIT, poll_frequency=0.1).until(lambda _: condition(), what)
+        return WebDriverWait(self.driver, self.limit, poll_frequency=0.1).until(lambda _: condition(), what)
 
     def js(self, script, *args):
         return self.driver.execute_script("return " + script, *args)
