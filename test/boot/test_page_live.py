@@ -66,7 +66,7 @@ def test_events(page, m):  # noqa: F811
     page.wait(lambda: "hogpaused" in page.text("[data-event]"), "the pause")
     m.request("POST", "/v1/guests/hog/actions", '{"action": "resume"}')
     page.wait(lambda: "hogrunning" in page.text("[data-event]"), "that it goes on")
-    page.size(1200, 480)
+    page.size(1200, 580)
     page.screenshot("events")
     page.usual()
 
@@ -163,7 +163,7 @@ def test_drop(page, m, tmp_path):  # noqa: F811
     page.one(".advanced summary").click()
     page.fill(weight="50", budget_us="3000")
     page.media("dark")
-    page.size(1000, 1080)
+    page.size(1000, 1160)
     page.js("scrollTo(0, 0)")
     page.screenshot("deploy")
     page.usual()
