@@ -1,0 +1,164 @@
+"""bhctl, the command for people, as the tests run it: in pipes and in a terminal, and the servers that it is shown."""
+import http.server
+import os
+import pty
+import re
+import select
+import subprocess
+import termios
+import threading
+import time
+
+BUILD = os.environ.get("BULKHEAD_BUILD", "build")
+BHCTL = os.path.abspath(f"{BUILD}/bhctl")
+ECHO = f"{BUILD}/guests/echo.elf"
+LIMIT = 60
+COMMANDS = ("guests", "status", "deploy", "delete", "start", "stop", "pause", "resume", "reset", "nmi", "console", "images", "vmcs", "top", "events", "log", "config", "host",
+            "hash-token")
+
+
+def environment(url="http://127.0.0.1:9", token=""):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("BULKHEAD_")}
+    return {**kept, "BULKHEAD_URL": url, "BULKHEAD_TOKEN": token, "TERM": "xterm"}
+
+
+def bare(*args, stdin=b"", **env):
+    """(exit status, standard output, standard error)"""
+    r = subprocess.run([BHCTL, *map(str, args)], input=stdin, capture_output=True, timeout=120, check=False, env=environment(**env))
+    return r.returncode, r.stdout.decode(), r.stderr.decode()
+
+
+def address(m):
+    return f"http://127.0.0.1:{m.port}"
+
+
+def run(m, *args, token=None, **more):
+    """The emulator's network takes one new connection at a time, and the management guest may be starting anew: who cannot reach it asks again."""
+    end = time.monotonic() + LIMIT
+    while True:
+        answer = bare(*args, url=address(m), token=m.token if token is None else token, **more)
+        if answer[0] != 3 or time.monotonic() > end:
+            return answer
+
+
+def says(m, *args, **more):
+    """What it prints when all is well."""
+    status, out, err = run(m, *args, **more)
+    assert status == 0, (args, status, out, err)
+    return out
+
+
+def refused(m, status, *args, **more):
+    """What it says on standard error, with this exit status and nothing on standard output."""
+    got, out, err = run(m, *args, **more)
+    assert got == status and out == "" and err.startswith("bhctl: "), (args, got, out, err)
+    return err
+
+
+class Other:
+    """A server that answers everything with the same, and remembers what it was asked."""
+
+    def __init__(self, status=200, body=b"{}", headers=()):
+        asked = self.asked = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def answer(self):
+                length = int(self.headers.get("Content-Length") or 0)
+                asked.append((self.command, self.path, dict(self.headers), self.rfile.read(length)))
+                self.send_response(status)
+                for name, value in headers:
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PUT = do_DELETE = answer
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Running:
+    """bhctl while it runs, in a terminal or with pipes."""
+
+    def __init__(self, m, *args, terminal=False):
+        self.m = m
+        self.seen = ""
+        env = environment(address(m), m.token)
+        if terminal:
+            self.input, other = pty.openpty()
+            self.output, self.terminal = self.input, other
+            self.before = termios.tcgetattr(other)
+            self.process = subprocess.Popen([BHCTL, *args], stdin=other, stdout=other, stderr=other, env=env, start_new_session=True)
+        else:
+            self.process = subprocess.Popen([BHCTL, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
+            self.input, self.output = self.process.stdin.fileno(), self.process.stdout.fileno()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def send(self, data):
+        os.write(self.input, data)
+
+    def until(self, pattern, after=0):
+        """The end of the first match behind `after`."""
+        end = time.monotonic() + LIMIT
+        while not (match := re.compile(pattern).search(self.seen, after)):
+            assert time.monotonic() < end, (pattern, self.seen)
+            if select.select([self.output], [], [], 0.1)[0]:
+                try:
+                    data = os.read(self.output, 65536)
+                except OSError:  # the other side of a terminal is closed
+                    data = b""
+                assert data, (pattern, self.seen)
+                self.seen += data.decode("utf-8", "replace")
+        return match.end()
+
+    def ended(self):
+        """Its exit status; what else it says is read meanwhile."""
+        end = time.monotonic() + LIMIT
+        while self.process.poll() is None:
+            assert time.monotonic() < end, self.seen
+            if select.select([self.output], [], [], 0.05)[0]:
+                self.seen += os.read(self.output, 65536).decode("utf-8", "replace")
+        while select.select([self.output], [], [], 0)[0]:
+            try:
+                data = os.read(self.output, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            self.seen += data.decode("utf-8", "replace")
+        return self.process.returncode
+
+
+def persistently(m, *args, terminal=False, first):
+    """A command that has come so far that it shows `first`."""
+    end = time.monotonic() + LIMIT
+    while True:
+        r = Running(m, *args, terminal=terminal)
+        try:
+            r.until(first)
+            return r
+        except AssertionError:
+            if "cannot be reached" not in r.seen or time.monotonic() > end:
+                raise
+        finally:
+            if not re.search(first, r.seen):
+                r.__exit__()

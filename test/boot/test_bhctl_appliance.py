@@ -1,0 +1,268 @@
+"""bhctl against an appliance, in pipes and in a terminal."""
+import hashlib
+import json
+import os
+import re
+import signal
+import termios
+import time
+
+import pytest
+
+from bhctl import ECHO, LIMIT, Other, bare, persistently, refused, run, says
+
+GUESTS = [
+    {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0},
+    {"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 1, "restart": "on-failure"},
+    {"name": "idle", "image": "guests/echo.elf", "memory": "4M", "core": 1},
+]
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    """By role: (token, its entry), made by bhctl itself."""
+    made = {}
+    for role in ("read", "operate", "admin"):
+        status, out, err = bare("hash-token", "--name", "t-" + role, "--role", role, "--json")
+        assert (status, err) == (0, "")
+        made[role] = json.loads(out)["token"], json.loads(out)["entry"]
+    return made
+
+
+@pytest.fixture(scope="module")
+def m(start, tokens):
+    machine = start({"guests": GUESTS, "management": {"core": 2, "auth": {"tokens": [entry for _, entry in tokens.values()]}}}, cpus=4)
+    machine.known_token = tokens["admin"][0]
+    return machine
+
+
+# ---- the appliance ----
+
+def test_guests_and_host(m):
+    table = says(m, "guests").splitlines()
+    assert table[0].split() == ["NAME", "STATE", "MEMORY", "CORE", "WHY"] and re.fullmatch(r"echo +running +4 MiB +1 *", next(x for x in table if x.startswith("echo")))
+    assert {g["name"] for g in json.loads(says(m, "guests", "--json"))["guests"]} == {"mgmt", "hog", "echo", "idle"}
+    status = says(m, "status", "hog")
+    assert re.search(r"^state: +running$", status, re.M) and re.search(r"^image: +guests/hog.elf \(multiboot2\)$", status, re.M) and "PREEMPTION_TIMER" in status
+    assert json.loads(says(m, "--json", "status", "hog"))["configuration"]["image"] == "guests/hog.elf"
+    host = says(m, "host")
+    assert re.search(r"^core: +3: .* % busy, 0 guests", host, re.M) and re.search(r"^network: +82540EM, 10\.0\.2\.15", host, re.M)
+    assert len(json.loads(says(m, "host", "--json"))["cores"]) == 4
+    assert re.search(r"^guests/hog.elf +[\d.]+ KiB iso +- +hog$", says(m, "images"), re.M)
+    assert refused(m, 1, "status", "nobody") == 'bhctl: there is no guest of this name; "bhctl guests" lists them\n'
+    assert refused(m, 1, "status", "a b/c").startswith("bhctl: there is no guest")
+
+
+def test_actions(m):
+    assert says(m, "pause", "hog") == ""
+    m.wait_state("hog", "paused")
+    assert "the guest is paused" in refused(m, 1, "pause", "hog")
+    assert json.loads(says(m, "resume", "hog", "--json")) == {"guest": "hog", "status": "accepted"}
+    m.wait_state("hog", "running")
+    says(m, "stop", "idle")
+    m.wait_state("idle", "stopped")
+    says(m, "start", "idle")
+    m.wait_state("idle", "running")
+    at = len(m.serial())
+    says(m, "nmi", "idle")
+    m.wait_serial(r"\[idle\] NMI 1", at)
+    says(m, "reset", "idle")
+    m.wait_serial(r"\[idle\] echo: ready", at)
+    assert "cannot be stopped" in refused(m, 1, "stop", "mgmt")
+
+
+def test_roles(m, tokens):
+    assert "guests" in json.loads(says(m, "guests", "--json", token=tokens["read"][0]))
+    assert "role operate" in refused(m, 4, "pause", "hog", token=tokens["read"][0])
+    assert "role admin" in refused(m, 4, "config", token=tokens["operate"][0])
+    assert "role admin" in refused(m, 4, "deploy", ECHO, "--name", "late", token=tokens["operate"][0])
+    assert "a token is needed" not in refused(m, 4, "guests", token="wrong") and "--token-file" in refused(m, 4, "guests", token="")
+    config = json.loads(says(m, "config"))
+    assert [t["name"] for t in config["management"]["auth"]["tokens"]] == ["t-read", "t-operate", "t-admin"]
+
+
+def test_vmcs(m):
+    text = says(m, "vmcs", "hog", "--group", "control")
+    assert "0x4002  PRIMARY_PROCESSOR_CONTROLS" in text and "HLT exits" in text and "GUEST_RIP" not in text
+    assert "HLT exits" not in says(m, "vmcs", "hog", "--group=control", "--no-decode")
+    one = json.loads(says(m, "vmcs", "hog", "--fields", "GUEST_RIP,0x4002", "--json"))
+    assert sorted(f["name"] for f in one["fields"]) == ["GUEST_RIP", "PRIMARY_PROCESSOR_CONTROLS"]
+    kept = int(re.search(r"^sequence: (\d+)$", says(m, "vmcs", "hog", "--keep"), re.M)[1])
+    assert f"sequence: {kept}\n" in says(m, "vmcs", "hog", "--snapshot", kept)
+    assert f"sequence: {kept}\n" in says(m, "vmcs", "hog", "--snapshots") and "cause: launch" in says(m, "vmcs", "hog", "--snapshots")
+    assert says(m, "vmcs", "hog", "--diff", 1, "--to", kept, "--volatile").startswith("from: 1\n")
+    assert "sequence" in says(m, "vmcs", "hog", "--check") and "PREEMPTION_TIMER" in says(m, "vmcs", "hog", "--exits")
+    assert "--snapshots lists them" in refused(m, 1, "vmcs", "hog", "--snapshot", 12345)
+    assert "neither a field's name" in refused(m, 1, "vmcs", "hog", "--fields", "GUEST_RAX")
+
+
+def test_deploy_and_delete(m, tmp_path):
+    module = tmp_path / "a module.txt"
+    module.write_bytes(os.urandom(300000))
+    out = says(m, "deploy", ECHO, "--name", "late", "--memory", "8M", "--core", 3, "--cmdline", 'x "y"', "--restart", "on-failure", "--weight", 7, "--budget", 4000, "--period", 9000,
+               "--devices", "uart,pic,pit", "--module", module, "--module-args", "one two", "--module", ECHO)
+    assert re.fullmatch(r"late: (starting|running), 8 MiB on core 3\n", out)
+    m.wait_state("late", "running")
+    entry = next(g for g in json.loads(says(m, "config"))["guests"] if g["name"] == "late")
+    assert entry["image"] == "late-echo.elf" and entry["cmdline"] == 'x "y"' and entry["devices"] == ["uart", "pic", "pit"]
+    assert [entry[k] for k in ("memory", "core", "restart", "weight", "budget_us", "period_us")] == [8 << 20, 3, "on-failure", 7, 4000, 9000]
+    assert entry["modules"] == [{"file": "late-a_module.txt", "args": "one two"}, {"file": "late-echo.elf-2", "args": ""}]
+    images = {i["name"]: i for i in json.loads(says(m, "images", "--json"))["images"]}
+    assert images["late-a_module.txt"]["sha256"] == hashlib.sha256(module.read_bytes()).hexdigest()
+    assert "there is a guest late already" in refused(m, 1, "deploy", ECHO, "--name", "late")
+    assert "in use: late" in refused(m, 1, "images", "--delete", "late-echo.elf")
+    assert says(m, "delete", "late") == ""
+    assert refused(m, 1, "status", "late")
+    assert "late-echo.elf " in says(m, "images") and says(m, "images", "--delete", "late-echo.elf") == ""
+    # The rest goes with the next one.
+    deployed = json.loads(says(m, "deploy", ECHO, "--name", "late", "--memory", "4M", "--module", module, "--json"))
+    assert deployed["name"] == "late" and deployed["configuration"]["image"] == "late-echo.elf"
+    says(m, "delete", "--images", "late")
+    assert re.findall(r"^late\S*", says(m, "images"), re.M) == ["late-echo.elf-2"]
+    says(m, "images", "--delete", "late-echo.elf-2")
+
+
+@pytest.mark.parametrize("options, message", [
+    (("--memory", "5M"), "--memory: must be 2M"), (("--memory", "3G"), "--memory: not enough memory: 3145728 KiB asked"), (("--core", "17"), "--core: there is no core 17"),
+    (("--weight", "5000"), "--weight: must be a whole number from 1 to 1000"), (("--budget", "20000"), "--budget: "), (("--devices", "uart,tape"), "--devices: "),
+    (("--restart", "maybe"), "--restart: "), (("--guarantee", "600000", "--period", "500000"), "--guarantee: ")])
+def test_refused_deployments(m, options, message):
+    """Nothing remains of them."""
+    assert message in refused(m, 1, "deploy", ECHO, "--name", "no", *options)
+    assert "no-echo.elf" not in says(m, "images")
+
+
+def test_no_image(m, tmp_path):
+    (tmp_path / "broken").write_bytes(b"\x7fELF" + bytes(1000))
+    assert refused(m, 1, "deploy", tmp_path / "broken", "--name", "no").startswith("bhctl: image: ")
+    (tmp_path / "empty").write_bytes(b"")
+    assert "empty" in refused(m, 2, "deploy", tmp_path / "empty", "--name", "no")
+    assert "no-" not in says(m, "images")
+
+
+def test_https(m):
+    url = f"https://127.0.0.1:{m.https_port}"
+    fingerprint = m.wait_serial(r"management certificate: sha256 ([0-9A-F:]{95})")[1]
+
+    def ask(*options):
+        end = time.monotonic() + LIMIT
+        while True:
+            answer = bare("guests", "--json", *options, url=url, token=m.token)
+            if answer[0] != 3 or "cannot be reached" not in answer[2] or time.monotonic() > end:
+                return answer
+
+    status, _, err = ask()
+    assert status == 3 and "certificate cannot be trusted" in err and "--fingerprint" in err
+    other = ("0" if fingerprint[0] != "0" else "1") + fingerprint[1:]
+    status, _, err = ask("--fingerprint", other)
+    assert status == 3 and f"it shows  {fingerprint}\n" in err and f"expected  {other}\n" in err
+    for good in (("--fingerprint", fingerprint), ("--fingerprint", fingerprint.replace(":", "").lower()), ("-k",)):
+        status, out, err = ask(*good)
+        assert status == 0 and json.loads(out)["guests"], err
+
+
+# ---- what goes on ----
+
+def test_console_in_a_terminal(m):
+    m.wait_for("/v1/guests/idle/console?format=json", lambda c: c["text"].endswith("> "), "no prompt")
+    with persistently(m, "console", "idle", terminal=True, first="echo: ready") as c:
+        at = c.until(r"Ctrl-\] leaves")
+        for key in "echo Ab":
+            c.send(key.encode())
+        at = c.until("> echo Ab|echo Ab", at)
+        c.send(b"\r")
+        c.until(r"Ab\r\n> ", at)
+        # In raw mode Ctrl-C is the guest's.
+        c.send(b"\x03")
+        c.send(b"\recho still\r")
+        at = c.until(r"still\r\n> ", at)
+        says(m, "stop", "idle")
+        m.wait_state("idle", "stopped")
+        c.send(b"x")
+        c.until("not running", at)
+        c.send(b"\x1d")
+        assert c.ended() == 0
+        assert termios.tcgetattr(c.terminal) == c.before
+    says(m, "start", "idle")
+    m.wait_state("idle", "running")
+
+
+def test_console_in_pipes(m):
+    with persistently(m, "console", "echo", "--new", first="$") as c:
+        c.send(b"echo piped\n")
+        c.until(r"piped\r\npiped\r\n> ")
+        assert "echo: ready" not in c.seen
+        c.process.stdin.close()
+        assert c.ended() == 0
+    long = "".join(f"echo {i:04}\n" for i in range(60))  # more than a UART takes at once
+    with persistently(m, "console", "echo", "--new", first="$") as c:
+        c.send(long.encode())
+        c.until(r"0059\r\n0059\r\n> ")
+        assert re.findall(r"(\d{4})\r\n> ", c.seen) == [f"{i:04}" for i in range(60)]
+        c.process.terminate()
+        assert c.ended() == 0
+    assert "no guest of this name" in refused(m, 1, "console", "nobody")
+    with Other(body=b"hello\n") as s:
+        status, out, err = bare("console", "a", url=s.url)
+        assert status == 3 and out == "hello\n" * 2 and "ends what has no end" in err
+    assert "echo piped" in json.loads(says(m, "console", "echo", "--json"))["text"]
+
+
+def test_typing_to_the_dead(m):
+    says(m, "stop", "idle")
+    m.wait_state("idle", "stopped")
+    status, _, err = run(m, "console", "idle", stdin=b"hello\n")
+    assert status == 1 and "not running" in err
+    says(m, "start", "idle")
+    m.wait_state("idle", "running")
+
+
+def test_events(m):
+    lines = says(m, "events").splitlines()
+    assert re.search(r"^ +1  \d{4}-\d\d-\d\dT\S+Z  \S+ +running", lines[0])
+    with persistently(m, "events", "--follow", first=r"mgmt +running") as e, persistently(m, "events", "-f", "--json", first='"mgmt"') as j:
+        at = len(e.seen)
+        says(m, "pause", "hog")
+        at = e.until(r"hog +paused", at)
+        serial = len(m.serial())
+        with m.connect() as other:
+            other.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"action": "reset"}')
+            m.wait_serial("management address", serial)
+        says(m, "resume", "hog")
+        e.until(r"hog +running", at)
+        j.until(r'"hog","state":"paused"[^\0]*"hog","state":"running"')
+        ids = [json.loads(line)["id"] for line in j.seen.splitlines() if line.endswith("}")]
+        assert ids == list(range(1, len(ids) + 1))
+        for r in (e, j):
+            r.process.send_signal(signal.SIGINT)
+            assert r.ended() == 0
+    assert says(m, "events", "--from", "3").splitlines()[0].split()[0] == "3"
+
+
+def test_log(m):
+    assert "management address" in says(m, "log") and "management address" in json.loads(says(m, "log", "--json"))["text"]
+    with persistently(m, "log", "-f", first="management address") as r:
+        at = len(r.seen)
+        says(m, "nmi", "echo")
+        r.until("t-admin: POST /v1/guests/echo/actions: 202", at)
+        r.process.send_signal(signal.SIGINT)
+        assert r.ended() == 0
+
+
+# ---- top ----
+
+def test_top_once(m):
+    out = says(m, "top", "-n", "1", "-d", "1", "--sort", "name")
+    assert re.match(r"up .*, by name\ncores  0 .*\n\nGUEST ", out)
+    assert re.findall(r"^(\w+) +running", out, re.M) == ["echo", "hog", "idle", "mgmt"]
+    rows = {g["name"]: g for g in json.loads(says(m, "top", "-n", "1", "-d", "1", "--json"))}
+    assert 80 < rows["hog"]["cpu_percent"] <= 101 and rows["idle"]["cpu_percent"] < 20 and rows["hog"]["exits_per_second"] > 0
+    assert says(m, "top", "-n2", "-d1").count("GUEST") == 2
+
+
+def test_progress_in_a_terminal(m, tmp_path):
+    (tmp_path / "pad").write_bytes(bytes(400000))
+    with persistently(m, "deploy", ECHO, "--name", "seen", "--memory", "8M", "--core", "3", "--module", str(tmp_path / "pad"), terminal=True, first=r"seen: |already") as d:
+        d.ended()
+        assert re.search(r"\rseen-pad \[#+\] 100 %  390 KiB", d.seen), d.seen
+    says(m, "delete", "--images", "seen")
