@@ -81,47 +81,6 @@ static int find_url(struct api *a)
     return wrong ? complain(EXIT_USAGE, "%s: \"%s\": %s", from, known, wrong) : EXIT_OK;
 }
 
-static int find_fingerprint(struct api *a)
-{
-    const char *known = getenv("BULKHEAD_FINGERPRINT"), *from = "BULKHEAD_FINGERPRINT";
-
-    /* Who says another way to trust on the command line means that one. */
-    if (options_have(a->options, OPTION_CACERT) || options_have(a->options, OPTION_INSECURE))
-        known = NULL;
-    if (options_have(a->options, OPTION_FINGERPRINT)) {
-        known = a->options->value[OPTION_FINGERPRINT];
-        from = "--fingerprint";
-    }
-    if (!known || (!*known && from[0] == 'B'))
-        return EXIT_OK;
-    if (!url_fingerprint(known, a->pin))
-        return complain(EXIT_USAGE,
-                        "%s: must be the 32 bytes of a SHA-256 in hexadecimal, as the "
-                        "console shows them: B3:DD:BF:...",
-                        from);
-    a->pinned = true;
-    if (options_have(a->options, OPTION_FINGERPRINT) &&
-        (options_have(a->options, OPTION_CACERT) || options_have(a->options, OPTION_INSECURE)))
-        return complain(EXIT_USAGE, "--fingerprint, --cacert and --insecure exclude each other");
-    return EXIT_OK;
-}
-
-static int check_cacert(const struct api *a)
-{
-    const char *path = a->options->value[OPTION_CACERT];
-    FILE *f;
-
-    if (!path)
-        return EXIT_OK;
-    if (options_have(a->options, OPTION_INSECURE))
-        return complain(EXIT_USAGE, "--cacert and --insecure exclude each other");
-    f = fopen(path, "r");
-    if (!f)
-        return complain(EXIT_USAGE, "--cacert: %s: %s", path, strerror(errno));
-    (void)fclose(f);
-    return EXIT_OK;
-}
-
 int api_open(struct api *a, const struct options *o)
 {
     int rc;
@@ -130,15 +89,11 @@ int api_open(struct api *a, const struct options *o)
     rc = find_url(a);
     if (rc == EXIT_OK)
         rc = find_token(a);
-    if (rc == EXIT_OK)
-        rc = find_fingerprint(a);
-    if (rc == EXIT_OK)
-        rc = check_cacert(a);
     if (rc != EXIT_OK)
         return rc;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) || !(a->curl = curl_easy_init()))
         return complain(EXIT_USAGE, "libcurl could not be started");
-    return EXIT_OK;
+    return trust_find(a);
 }
 
 void api_close(struct api *a)
@@ -201,7 +156,7 @@ static size_t take_header(char *bytes, size_t one, size_t n, void *ctx)
     return one * n;
 }
 
-void api_prepare(struct api *a, CURL *c, const char *path, struct reply *r)
+int api_prepare(struct api *a, CURL *c, const char *path, struct reply *r)
 {
     char url[URL_MAX + PATH_MAX_BYTES];
 
@@ -223,14 +178,7 @@ void api_prepare(struct api *a, CURL *c, const char *path, struct reply *r)
     (void)curl_easy_setopt(c, CURLOPT_WRITEDATA, r);
     (void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_header);
     (void)curl_easy_setopt(c, CURLOPT_HEADERDATA, r);
-    if (a->pinned)
-        tls_pin(a, c);
-    if (a->options->value[OPTION_CACERT])
-        (void)curl_easy_setopt(c, CURLOPT_CAINFO, a->options->value[OPTION_CACERT]);
-    if (options_have(a->options, OPTION_INSECURE)) {
-        (void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
-        (void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
-    }
+    return trust_set(a, c);
 }
 
 /* ---- requests ---- */
@@ -259,7 +207,8 @@ int api_send(struct api *a, const char *method, const char *path, const char *bo
     *r = (struct reply){.body = calloc(1, 1)};
     if (!r->body)
         return complain(EXIT_USAGE, "out of memory");
-    api_prepare(a, a->curl, path, r);
+    if (api_prepare(a, a->curl, path, r) != EXIT_OK)
+        return EXIT_USAGE;
     if (strcmp(method, "GET") != 0)
         (void)curl_easy_setopt(a->curl, CURLOPT_CUSTOMREQUEST, method);
     if (body) {

@@ -21,7 +21,7 @@ enum {
 /* Prints "bhctl: ..." on standard error, returns `status`. */
 int complain(int status, const char *format, ...) PRINTF(2, 3);
 
-/* ---- the appliance (api.c, tls_pin.c) ---- */
+/* ---- the appliance (api.c, judge.c, trust.c) ---- */
 
 struct api {
     const struct options *options;
@@ -29,8 +29,9 @@ struct api {
     struct curl_slist *headers;
     char base[URL_MAX];
     char error[CURL_ERROR_SIZE];
-    bool pinned;
+    const char *pinned; /* who says so: "--fingerprint" or the variable; or NULL */
     uint8_t pin[SHA256_SIZE];
+    bool pin_seen;   /* a connection showed the right certificate */
     bool pin_failed; /* the last connection's certificate was another: */
     uint8_t shown[SHA256_SIZE];
 };
@@ -67,14 +68,17 @@ int api_reply(const struct api *a, const struct reply *r) MUST_CHECK;
 int api_judge(const struct api *a, const struct reply *r) MUST_CHECK;
 /* What a transfer's result means; complains unless that is EXIT_OK. */
 int api_transfer(const struct api *a, CURLcode rc) MUST_CHECK;
-/* Sets up a handle of the caller's own for `path`; what it receives goes to `r`. */
-void api_prepare(struct api *a, CURL *c, const char *path, struct reply *r);
+/* Sets up a handle of the caller's own for `path`; what it receives goes to `r`. EXIT_OK, or it has
+ * complained, and nothing must be sent. */
+int api_prepare(struct api *a, CURL *c, const char *path, struct reply *r) MUST_CHECK;
 void reply_clear(struct reply *r);
 /* Prints an answer as it came, with a newline at its end. */
 int reply_print(const struct reply *r) MUST_CHECK;
 
-/* Has the handle accept the certificate with a->pin alone. */
-void tls_pin(struct api *a, CURL *c);
+/* Whom the options and the environment say to trust. EXIT_OK, or it has complained. */
+int trust_find(struct api *a) MUST_CHECK;
+/* Has the handle speak to nobody else. EXIT_OK, or it has complained. */
+int trust_set(struct api *a, CURL *c) MUST_CHECK;
 
 /* ---- streams (stream.c) ---- */
 

@@ -93,7 +93,10 @@ static void send_typed(struct console *k)
     reply_clear(&k->answer);
     k->answer.body = calloc(1, 1);
     k->sent = k->count < 256 ? k->count : 256;
-    api_prepare(k->ring.stream.api, k->post, k->path, &k->answer);
+    if (api_prepare(k->ring.stream.api, k->post, k->path, &k->answer) != EXIT_OK) {
+        k->status = EXIT_USAGE;
+        return;
+    }
     (void)curl_easy_setopt(k->post, CURLOPT_POSTFIELDSIZE, (long)k->sent);
     (void)curl_easy_setopt(k->post, CURLOPT_COPYPOSTFIELDS, k->typed);
     k->posting = k->answer.body && curl_multi_add_handle(k->ring.stream.multi, k->post) == CURLM_OK;

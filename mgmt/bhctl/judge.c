@@ -23,6 +23,10 @@ int api_transfer(const struct api *a, CURLcode rc)
                         "The appliance's console says which is right.",
                         a->base, shown, wanted);
     }
+    if (rc == CURLE_ABORTED_BY_CALLBACK)
+        return complain(EXIT_UNREACHABLE,
+                        "%s: its certificate was not compared with %s; nothing was sent to it",
+                        a->base, a->pinned);
     if (rc == CURLE_PEER_FAILED_VERIFICATION || rc == CURLE_SSL_CACERT_BADFILE)
         return complain(EXIT_UNREACHABLE,
                         "%s: the certificate cannot be trusted: %s\n"

@@ -56,7 +56,8 @@ static int begin(struct stream *s)
     if (!s->reply.body)
         return complain(EXIT_USAGE, "out of memory");
     s->where(s->ctx, path);
-    api_prepare(s->api, s->curl, path, &s->reply);
+    if (api_prepare(s->api, s->curl, path, &s->reply) != EXIT_OK)
+        return EXIT_USAGE;
     (void)curl_easy_setopt(s->curl, CURLOPT_LOW_SPEED_TIME, 0L); /* silence is no failure here */
     (void)curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, receive);
     (void)curl_easy_setopt(s->curl, CURLOPT_WRITEDATA, s);

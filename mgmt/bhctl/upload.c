@@ -123,8 +123,11 @@ int upload_send(struct api *a, const struct upload *u)
         (void)fclose(f);
         return complain(EXIT_USAGE, "%s: makes no name of an image", u->path);
     }
+    if (api_prepare(a, a->curl, path, &r) != EXIT_OK) {
+        (void)fclose(f);
+        return EXIT_USAGE;
+    }
     headers = add_digest(a, u);
-    api_prepare(a, a->curl, path, &r);
     (void)curl_easy_setopt(a->curl, CURLOPT_HTTPHEADER, headers);
     (void)curl_easy_setopt(a->curl, CURLOPT_UPLOAD, 1L);
     (void)curl_easy_setopt(a->curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)u->size);

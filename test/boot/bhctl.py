@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import ssl
 import subprocess
 import termios
 import threading
@@ -17,9 +18,9 @@ COMMANDS = ("guests", "status", "deploy", "delete", "start", "stop", "pause", "r
             "hash-token")
 
 
-def environment(url="http://127.0.0.1:9", token=""):
+def environment(url="http://127.0.0.1:9", token="", **more):
     kept = {k: v for k, v in os.environ.items() if not k.startswith("BULKHEAD_")}
-    return {**kept, "BULKHEAD_URL": url, "BULKHEAD_TOKEN": token, "TERM": "xterm"}
+    return {**kept, "BULKHEAD_URL": url, "BULKHEAD_TOKEN": token, "TERM": "xterm", **more}
 
 
 def bare(*args, stdin=b"", **env):
@@ -58,7 +59,7 @@ def refused(m, status, *args, **more):
 class Other:
     """A server that answers everything with the same, and remembers what it was asked."""
 
-    def __init__(self, status=200, body=b"{}", headers=()):
+    def __init__(self, status=200, body=b"{}", headers=(), certificate=None):
         asked = self.asked = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -78,7 +79,12 @@ class Other:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.server.server_port}"
+        if certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate.with_suffix(".pem"), certificate.with_suffix(".key"))
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+            self.server.handle_error = lambda *_: None
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
