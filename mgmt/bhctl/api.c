@@ -183,43 +183,65 @@ int api_prepare(struct api *a, CURL *c, const char *path, struct reply *r)
 
 /* ---- requests ---- */
 
-/* A connection that is cut before the answer may be the management guest's end: it is back in less
- * than a second. To ask again does no harm, to change something again might. */
-static CURLcode perform(struct api *a, const char *method, struct reply *r)
+/* A connection that is cut may be the management guest's end: it is back in less than a second. To
+ * ask again does no harm, to change something again might. */
+static bool is_cut(const struct api *a, CURLcode rc)
+{
+    switch (rc) {
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_PARTIAL_FILE:
+        return true;
+    case CURLE_SSL_CONNECT_ERROR: /* in the handshake */
+        return !a->pin_failed;
+    default:
+        return false;
+    }
+}
+
+static CURLcode perform(struct api *a, bool again, struct reply *r)
 {
     const struct timespec pause = {.tv_nsec = 300 * 1000 * 1000};
     CURLcode rc = curl_easy_perform(a->curl);
 
-    for (unsigned i = 0; i < GET_TRIES && strcmp(method, "GET") == 0 && r->length == 0 &&
-                         (rc == CURLE_GOT_NOTHING || rc == CURLE_RECV_ERROR);
-         i++) {
+    for (unsigned i = 0; i < GET_TRIES && again && is_cut(a, rc); i++) {
         (void)nanosleep(&pause, NULL);
+        r->length = 0;
+        r->body[0] = 0;
         rc = curl_easy_perform(a->curl);
     }
     return rc;
 }
 
-int api_send(struct api *a, const char *method, const char *path, const char *body, size_t length,
-             struct reply *r)
+int api_try(struct api *a, const char *method, const char *path, const char *body, size_t length,
+            struct reply *r, CURLcode *rc)
 {
-    CURLcode rc;
+    bool get = strcmp(method, "GET") == 0;
 
     *r = (struct reply){.body = calloc(1, 1)};
     if (!r->body)
         return complain(EXIT_USAGE, "out of memory");
     if (api_prepare(a, a->curl, path, r) != EXIT_OK)
         return EXIT_USAGE;
-    if (strcmp(method, "GET") != 0)
+    if (!get)
         (void)curl_easy_setopt(a->curl, CURLOPT_CUSTOMREQUEST, method);
     if (body) {
         (void)curl_easy_setopt(a->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)length);
         (void)curl_easy_setopt(a->curl, CURLOPT_POSTFIELDS, body);
     }
-    rc = perform(a, method, r);
-    if (rc != CURLE_OK)
-        return api_transfer(a, rc);
+    *rc = perform(a, get, r);
     (void)curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &r->status);
     return EXIT_OK;
+}
+
+int api_send(struct api *a, const char *method, const char *path, const char *body, size_t length,
+             struct reply *r)
+{
+    CURLcode transfer;
+    int rc = api_try(a, method, path, body, length, r, &transfer);
+
+    return rc == EXIT_OK ? api_transfer(a, transfer) : rc;
 }
 
 int api_call(struct api *a, const char *method, const char *path, const char *body, size_t length,

@@ -54,7 +54,10 @@ void api_close(struct api *a);
  * caller frees it. Else it has complained. */
 int api_send(struct api *a, const char *method, const char *path, const char *body, size_t length,
              struct reply *r) MUST_CHECK;
-/* The same, and complains about a status of 400 and more, and about redirects. */
+/* The same, but says nothing of a transfer that failed: *transfer. */
+int api_try(struct api *a, const char *method, const char *path, const char *body, size_t length,
+            struct reply *r, CURLcode *transfer) MUST_CHECK;
+/* As api_send(), and complains about a status of 400 and more, and about redirects. */
 int api_call(struct api *a, const char *method, const char *path, const char *body, size_t length,
              struct reply *r) MUST_CHECK;
 /* GETs and parses. NULL: it has complained, *status says how. With --json it has printed the answer

@@ -10,15 +10,20 @@
 #define PAGE_BYTES 16384u
 #define DELAY_S    2u
 #define LOOK_MS    200
+#define AGAIN_MS   300
+#define PATIENCE_S 15 /* the management guest starts anew in less than a second */
 
 struct top {
     struct api *api;
-    struct top_sample samples[2];
+    struct top_sample samples[3];          /* also one that is being made */
     const struct top_sample *before, *now; /* NULL: not yet */
     enum top_key key;
     uint64_t left; /* times to show; UINT64_MAX: until it is left */
     int64_t delay_ms;
+    int64_t seen_ms; /* when the last look succeeded; 0: none has */
     bool live;
+    bool patient; /* a look that fails says nothing: */
+    bool lost;    /* it has failed for want of an answer */
 };
 
 /* ---- a look at the appliance ---- */
@@ -66,14 +71,22 @@ static void take_host(struct top_sample *s, const json_t *h)
 }
 
 /* GETs without a word about 404: a guest may go between two requests. */
-static json_t *get(struct api *a, const char *path, int *status)
+static json_t *get(struct top *t, const char *path, int *status)
 {
+    CURLcode transfer = CURLE_OK;
     struct reply r;
     json_t *all = NULL;
 
-    *status = api_send(a, "GET", path, NULL, 0, &r);
+    *status = api_try(t->api, "GET", path, NULL, 0, &r, &transfer);
+    if (*status == EXIT_OK && t->patient && !t->api->pin_failed &&
+        (transfer != CURLE_OK || r.status == 503)) {
+        t->lost = true;
+        *status = EXIT_UNREACHABLE;
+    }
+    if (*status == EXIT_OK)
+        *status = api_transfer(t->api, transfer);
     if (*status == EXIT_OK && r.status != 404) {
-        *status = api_judge(a, &r);
+        *status = api_judge(t->api, &r);
         if (*status == EXIT_OK && !(all = api_json(&r)))
             *status = EXIT_UNREACHABLE;
     }
@@ -81,14 +94,14 @@ static json_t *get(struct api *a, const char *path, int *status)
     return all;
 }
 
-static int look(struct api *a, struct top_sample *s)
+static int look(struct top *t, struct top_sample *s)
 {
     json_t *list, *host, *summary;
     size_t i;
     int rc;
 
     *s = (struct top_sample){.uptime_ms = 0};
-    list = get(a, "/v1/guests", &rc);
+    list = get(t, "/v1/guests", &rc);
     json_array_foreach(json_object_get(list, "guests"), i, summary)
     {
         char path[PATH_MAX_BYTES];
@@ -97,7 +110,7 @@ static int look(struct api *a, struct top_sample *s)
         if (rc != EXIT_OK || s->guest_count == TOP_GUESTS_MAX ||
             !url_path(path, sizeof(path), "/v1/guests/%s", text_of(summary, "name")))
             break;
-        g = get(a, path, &rc);
+        g = get(t, path, &rc);
         if (g)
             take_guest(&s->guests[s->guest_count++], g);
         json_decref(g);
@@ -106,20 +119,10 @@ static int look(struct api *a, struct top_sample *s)
     if (rc != EXIT_OK)
         return rc;
     /* Last: what it says of the time is then nearest to all of them. */
-    host = get(a, "/v1/host", &rc);
+    host = get(t, "/v1/host", &rc);
     if (host)
         take_host(s, host);
     json_decref(host);
-    return rc;
-}
-
-static int look_again(struct top *t)
-{
-    struct top_sample *next = t->now == &t->samples[0] ? &t->samples[1] : &t->samples[0];
-    int rc = look(t->api, next);
-
-    t->before = t->now;
-    t->now = next;
     return rc;
 }
 
@@ -200,6 +203,41 @@ static bool wait(struct top *t, int64_t until)
     return !term_stopped();
 }
 
+/* In the row below the page, until the next one is shown. */
+static void say_lost(const struct top *t)
+{
+    unsigned columns, rows;
+
+    if (!t->live)
+        return;
+    term_size(&columns, &rows);
+    (void)printf("\033[%u;1H\033[K%.*s", rows, (int)columns - 1, "no answer: asking again");
+    (void)fflush(stdout);
+}
+
+/* While the management guest starts anew the last page stays. */
+static int look_again(struct top *t)
+{
+    struct top_sample *next = t->samples;
+    int rc;
+
+    while (next == t->now || next == t->before)
+        next++;
+    do {
+        t->patient = t->seen_ms && clock_ms() < t->seen_ms + t->delay_ms + PATIENCE_S * 1000;
+        t->lost = false;
+        rc = look(t, next);
+        if (t->lost)
+            say_lost(t);
+    } while (t->lost && wait(t, clock_ms() + AGAIN_MS));
+    if (t->lost)
+        return EXIT_OK;
+    t->seen_ms = clock_ms();
+    t->before = t->now;
+    t->now = next;
+    return rc;
+}
+
 static int run(struct top *t)
 {
     bool json = options_have(t->api->options, OPTION_JSON);
@@ -207,6 +245,8 @@ static int run(struct top *t)
 
     while (rc == EXIT_OK && t->left > 0 && wait(t, clock_ms() + t->delay_ms)) {
         rc = look_again(t);
+        if (t->lost)
+            break; /* and it was left meanwhile */
         if (rc == EXIT_OK)
             rc = json ? show_json(t) : show(t);
         t->left -= t->left != UINT64_MAX;

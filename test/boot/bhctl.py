@@ -57,15 +57,23 @@ def refused(m, status, *args, **more):
 
 
 class Other:
-    """A server that answers everything with the same, and remembers what it was asked."""
+    """A server that answers everything with the same, and remembers what it was asked. `hook`, if it is set, is asked first with the handler: True when it has dealt with it."""
+
+    hook = None
 
     def __init__(self, status=200, body=b"{}", headers=(), certificate=None):
         asked = self.asked = []
+        server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def answer(self):
                 length = int(self.headers.get("Content-Length") or 0)
                 asked.append((self.command, self.path, dict(self.headers), self.rfile.read(length)))
+                if server.hook and server.hook(self):
+                    return
+                self.say(status, body, headers)
+
+            def say(self, status, body, headers=()):
                 self.send_response(status)
                 for name, value in headers:
                     self.send_header(name, value)
@@ -95,13 +103,19 @@ class Other:
         self.server.server_close()
 
 
-class Running:
-    """bhctl while it runs, in a terminal or with pipes."""
+def cut(handler):
+    """For a hook: the connection ends without an answer."""
+    handler.close_connection = True
+    return True
 
-    def __init__(self, m, *args, terminal=False):
+
+class Running:
+    """bhctl while it runs, in a terminal or with pipes. `m`: an appliance, or another server."""
+
+    def __init__(self, m, *args, terminal=False, **more):
         self.m = m
         self.seen = ""
-        env = environment(address(m), m.token)
+        env = environment(m.url, "t", **more) if isinstance(m, Other) else environment(address(m), m.token, **more)
         if terminal:
             self.input, other = pty.openpty()
             self.output, self.terminal = self.input, other

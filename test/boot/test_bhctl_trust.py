@@ -1,5 +1,8 @@
 """bhctl speaks to the appliance that is meant and to nobody else: fingerprints, certificates, and what becomes of them when they cannot be checked."""
+import socket
+import ssl
 import subprocess
+import threading
 
 import pytest
 
@@ -131,3 +134,37 @@ def test_cacert(certificates, right, libcurl, tmp_path):
     assert bare("guests", "--cacert", certificates / "right.pem", url=right.url, **trusting)[0] == 0 and len(right.asked) == 3
     assert bare("guests", "--cacert", certificates / "right.pem", url=right.url, LD_PRELOAD=libcurl, FAKE="has no files")[0] == 2
     assert len(right.asked) == 3
+
+
+def test_cut_handshakes_are_tried_again(certificates):
+    """The management guest that dies over a handshake is back in less than a second; who shows another certificate is not asked again."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificates / "right.pem", certificates / "right.key")
+    seen = []
+
+    def serve(listening):
+        while True:
+            try:
+                c, _ = listening.accept()
+            except OSError:
+                return
+            seen.append(c)
+            with c:
+                if len(seen) % 3:
+                    c.recv(10)
+                    continue
+                try:
+                    with tls.wrap_socket(c, server_side=True) as secure:
+                        secure.recv(65536)
+                        secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"guests\":[]}")
+                except OSError:
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        threading.Thread(target=serve, args=(s,), daemon=True).start()
+        url = f"https://127.0.0.1:{s.getsockname()[1]}"
+        assert bare("guests", "-k", url=url)[0] == 0 and len(seen) == 3
+        assert bare("guests", "--fingerprint", fingerprint(certificates / "right.pem"), url=url)[0] == 0 and len(seen) == 6
+        assert bare("reset", "a", "-k", url=url)[0] == 3 and len(seen) == 7
+        assert bare("guests", "--fingerprint", fingerprint(certificates / "wrong.pem"), url=url)[0] == 3 and len(seen) == 9
+        s.shutdown(socket.SHUT_RDWR)
