@@ -112,7 +112,7 @@ void reply_clear(struct reply *r)
     *r = (struct reply){.body = NULL};
 }
 
-static size_t take_body(char *bytes, size_t one, size_t n, void *ctx)
+size_t reply_take(char *bytes, size_t one, size_t n, void *ctx)
 {
     struct reply *r = ctx;
     char *larger = realloc(r->body, r->length + one * n + 1);
@@ -156,6 +156,17 @@ static size_t take_header(char *bytes, size_t one, size_t n, void *ctx)
     return one * n;
 }
 
+/* libcurl asks every second. */
+static int is_stopped(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    (void)ctx;
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    return term_stopped();
+}
+
 int api_prepare(struct api *a, CURL *c, const char *path, struct reply *r)
 {
     char url[URL_MAX + PATH_MAX_BYTES];
@@ -174,10 +185,12 @@ int api_prepare(struct api *a, CURL *c, const char *path, struct reply *r)
     (void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
     (void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, SILENCE_SECONDS);
     (void)curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
-    (void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);
+    (void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, reply_take);
     (void)curl_easy_setopt(c, CURLOPT_WRITEDATA, r);
     (void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_header);
     (void)curl_easy_setopt(c, CURLOPT_HEADERDATA, r);
+    (void)curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+    (void)curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, is_stopped);
     return trust_set(a, c);
 }
 
@@ -205,7 +218,7 @@ static CURLcode perform(struct api *a, bool again, struct reply *r)
     const struct timespec pause = {.tv_nsec = 300 * 1000 * 1000};
     CURLcode rc = curl_easy_perform(a->curl);
 
-    for (unsigned i = 0; i < GET_TRIES && again && is_cut(a, rc); i++) {
+    for (unsigned i = 0; i < GET_TRIES && again && is_cut(a, rc) && !term_stopped(); i++) {
         (void)nanosleep(&pause, NULL);
         r->length = 0;
         r->body[0] = 0;
@@ -258,7 +271,7 @@ int api_reply(const struct api *a, const struct reply *r)
 
     /* A refusal too is an answer that a program may want to read. */
     if (rc != EXIT_OK && r->status >= 400 && options_have(a->options, OPTION_JSON) &&
-        reply_print(r) != EXIT_OK)
+        reply_print(r) == EXIT_USAGE)
         return EXIT_USAGE;
     return rc;
 }

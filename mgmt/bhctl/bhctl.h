@@ -14,6 +14,8 @@ enum {
     EXIT_USAGE,        /* wrong usage, or a file of this computer */
     EXIT_UNREACHABLE,  /* no answer, or not from whom it must be */
     EXIT_UNAUTHORISED, /* no token, a wrong one, one of a lesser role */
+    /* Inside only, outside EXIT_OK: whoever read standard output, or typed, has had enough. */
+    EXIT_ENOUGH,
 };
 
 #define PATH_MAX_BYTES 384u
@@ -75,6 +77,8 @@ int api_transfer(const struct api *a, CURLcode rc) MUST_CHECK;
  * complained, and nothing must be sent. */
 int api_prepare(struct api *a, CURL *c, const char *path, struct reply *r) MUST_CHECK;
 void reply_clear(struct reply *r);
+/* What libcurl calls with bytes for the reply `ctx`. */
+size_t reply_take(char *bytes, size_t one, size_t n, void *ctx);
 /* Prints an answer as it came, with a newline at its end. */
 int reply_print(const struct reply *r) MUST_CHECK;
 
@@ -97,10 +101,12 @@ struct stream {
     struct reply reply; /* what is no stream: a refusal */
     /* Where it begins, and begins again. */
     void (*where)(void *ctx, char path[PATH_MAX_BYTES]);
-    void (*take)(void *ctx, const char *bytes, size_t n);
+    /* Prints. EXIT_OK, or how all ends. */
+    int (*take)(void *ctx, const char *bytes, size_t n);
     /* Other transfers in `multi` that have ended; may be NULL. */
     void (*ended)(void *ctx, CURL *c, CURLcode rc);
     void *ctx;
+    int status;                   /* what take() returned */
     int silence_ms;               /* so long nothing comes: is the other side still there? */
     bool under_way, established;  /* now; ever */
     int64_t silent_ms;            /* when that is over */
@@ -151,8 +157,11 @@ void term_size(unsigned *columns, unsigned *rows);
 /* Members of an object; what is missing or of another kind is "" or 0. */
 const char *text_of(const json_t *object, const char *name);
 uint64_t number_of(const json_t *object, const char *name);
-/* Flushes standard output. EXIT_OK, or it has complained: the end of every command that prints. */
+/* Flushes standard output: the end of every command that prints. EXIT_OK; EXIT_ENOUGH: nobody reads
+ * it any more; or it has complained. */
 int say_end(void) MUST_CHECK;
+/* Whoever read standard output has gone: found out without writing. */
+bool say_nobody_reads(void);
 /* A text of the appliance's, without control characters, which a terminal would obey. */
 void say_text(const char *text);
 /* A line of a list: "image:  guests/echo.elf"; without a name one more of the line before. */

@@ -60,15 +60,15 @@ static void take_event(void *ctx, const char *data)
         (void)puts(data);
     else
         say_event(e);
-    (void)fflush(stdout);
     json_decref(e);
 }
 
-static void take_bytes(void *ctx, const char *bytes, size_t n)
+static int take_bytes(void *ctx, const char *bytes, size_t n)
 {
     struct follower *f = ctx;
 
     sse_feed(&f->sse, bytes, n);
+    return say_end();
 }
 
 static void where(void *ctx, char path[PATH_MAX_BYTES])

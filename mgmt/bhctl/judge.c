@@ -23,6 +23,8 @@ int api_transfer(const struct api *a, CURLcode rc)
                         "The appliance's console says which is right.",
                         a->base, shown, wanted);
     }
+    if (rc == CURLE_ABORTED_BY_CALLBACK && term_stopped())
+        return EXIT_ENOUGH;
     if (rc == CURLE_ABORTED_BY_CALLBACK)
         return complain(EXIT_UNREACHABLE,
                         "%s: its certificate was not compared with %s; nothing was sent to it",

@@ -124,30 +124,39 @@ static int wrong_usage(const struct options *o, const char *why)
     return EXIT_USAGE;
 }
 
+static int command(const struct options *o)
+{
+    struct api a = {.options = o};
+    int rc;
+
+    if (options_have(o, OPTION_HELP))
+        return o->command ? help_command(o->command) : help_all();
+    if (options_have(o, OPTION_VERSION)) {
+        printf("bhctl %s (%s)\n", BULKHEAD_VERSION, BULKHEAD_BUILD_ID);
+        return say_end();
+    }
+    if (run[o->command - commands] == command_hash_token)
+        return command_hash_token(&a);
+    rc = api_open(&a, o);
+    if (rc == EXIT_OK)
+        rc = run[o->command - commands](&a);
+    api_close(&a);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     struct options o;
-    struct api a;
     char why[OPTIONS_WHY_MAX];
     int rc;
 
     /* What is bound for a terminal is seen at once, what is bound for a pipe when its line ends. */
     (void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+    /* Whether somebody reads is looked at where something is written: libcurl would take the signal
+     * away in the midst of a transfer and nowhere else. */
+    (void)signal(SIGPIPE, SIG_IGN);
     if (!options_parse(&o, commands, ARRAY_LEN(commands), argc, argv, why))
         return wrong_usage(&o, why);
-    if (options_have(&o, OPTION_HELP))
-        return o.command ? help_command(o.command) : help_all();
-    if (options_have(&o, OPTION_VERSION)) {
-        printf("bhctl %s (%s)\n", BULKHEAD_VERSION, BULKHEAD_BUILD_ID);
-        return say_end();
-    }
-    if (run[o.command - commands] == command_hash_token) {
-        a = (struct api){.options = &o};
-        return command_hash_token(&a);
-    }
-    rc = api_open(&a, &o);
-    if (rc == EXIT_OK)
-        rc = run[o.command - commands](&a);
-    api_close(&a);
-    return rc;
+    rc = command(&o);
+    return rc == EXIT_ENOUGH ? EXIT_OK : rc;
 }

@@ -2,9 +2,11 @@
 #include "mgmt/bhctl/bhctl.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 int complain(int status, const char *format, ...)
 {
@@ -32,11 +34,24 @@ uint64_t number_of(const json_t *object, const char *name)
     return (uint64_t)json_integer_value(json_object_get(object, name));
 }
 
+bool say_nobody_reads(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+
+    return poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP));
+}
+
 int say_end(void)
 {
-    if (fflush(stdout) || ferror(stdout))
-        return complain(EXIT_USAGE, "standard output: %s", strerror(errno));
-    return EXIT_OK;
+    bool now = fflush(stdout) != 0;
+    int why = errno; /* else of an earlier write, most likely */
+
+    if (!now && !ferror(stdout))
+        return EXIT_OK;
+    if ((now && why == EPIPE) || say_nobody_reads())
+        return EXIT_ENOUGH;
+    return complain(EXIT_USAGE, "standard output: %s",
+                    why ? strerror(why) : "not all could be written");
 }
 
 void say_text(const char *text)

@@ -29,22 +29,12 @@ static size_t receive(char *bytes, size_t one, size_t n, void *ctx)
 {
     struct stream *s = ctx;
 
-    if (status_of(s->curl) != 200) {
-        /* A refusal: its first bytes hold the message. */
-        char *larger = realloc(s->reply.body, s->reply.length + one * n + 1);
-
-        if (!larger)
-            return 0;
-        s->reply.body = larger;
-        for (size_t i = 0; i < one * n; i++)
-            larger[s->reply.length++] = bytes[i];
-        larger[s->reply.length] = 0;
-        return one * n;
-    }
+    if (status_of(s->curl) != 200)
+        return reply_take(bytes, one, n, &s->reply); /* a refusal */
     s->established = true;
     s->silent_ms = clock_ms() + s->silence_ms;
-    s->take(s->ctx, bytes, one * n);
-    return one * n;
+    s->status = s->take(s->ctx, bytes, one * n);
+    return s->status == EXIT_OK ? one * n : 0;
 }
 
 static int begin(struct stream *s)
@@ -92,6 +82,8 @@ static int end(struct stream *s, CURLcode rc)
     s->reply.status = status_of(s->curl);
     (void)curl_multi_remove_handle(s->multi, s->curl);
     s->under_way = false;
+    if (s->status != EXIT_OK)
+        return s->status;
     if (rc == CURLE_OK && s->reply.status != 200)
         return api_judge(s->api, &s->reply);
     if (rc == CURLE_OK)
@@ -119,6 +111,8 @@ int stream_wait(struct stream *s, struct curl_waitfd *fds, unsigned count, int m
     const CURLMsg *m;
     int running, left, rc = EXIT_OK;
 
+    if (say_nobody_reads())
+        return EXIT_ENOUGH;
     if (!s->under_way && clock_ms() >= s->again_ms)
         rc = begin(s);
     if (rc != EXIT_OK)
@@ -149,13 +143,13 @@ static void ring_where(void *ctx, char path[PATH_MAX_BYTES])
                    (unsigned long long)g->next);
 }
 
-static void ring_take(void *ctx, const char *bytes, size_t n)
+static int ring_take(void *ctx, const char *bytes, size_t n)
 {
     struct ring *g = ctx;
 
     (void)fwrite(bytes, 1, n, stdout);
-    (void)fflush(stdout);
     g->next += n;
+    return say_end();
 }
 
 int ring_print(struct api *a, const char *path, uint64_t *next, bool only_new)

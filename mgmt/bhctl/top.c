@@ -185,7 +185,7 @@ static bool wait(struct top *t, int64_t until)
         enum top_key sort;
     } keys[] = {{'c', TOP_CPU}, {'e', TOP_EXITS}, {'m', TOP_MEMORY}, {'n', TOP_NAME}};
 
-    while (!term_stopped() && clock_ms() < until) {
+    while (!term_stopped() && !say_nobody_reads() && clock_ms() < until) {
         struct pollfd in = {.fd = t->live ? STDIN_FILENO : -1, .events = POLLIN};
         int64_t left = until - clock_ms();
         char key;
@@ -200,7 +200,7 @@ static bool wait(struct top *t, int64_t until)
                 (void)show(t);
             }
     }
-    return !term_stopped();
+    return !term_stopped() && !say_nobody_reads();
 }
 
 /* In the row below the page, until the next one is shown. */

@@ -109,6 +109,19 @@ def cut(handler):
     return True
 
 
+def chunk(handler, data):
+    """A part of an answer without end; b"" is its end."""
+    handler.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+
+def begin_stream(handler, kind="text/plain"):
+    handler.protocol_version = "HTTP/1.1"
+    handler.send_response(200)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+
+
 class Running:
     """bhctl while it runs, in a terminal or with pipes. `m`: an appliance, or another server."""
 
