@@ -147,12 +147,14 @@ static size_t take_header(char *bytes, size_t one, size_t n, void *ctx)
 
     (void)snprintf(line, sizeof(line), "%.*s", (int)(one * n), bytes);
     line[strcspn(line, "\r\n")] = 0;
-    if ((value = field_value(line, strlen(line), "bulkhead-next")) != NULL)
+    if ((value = field_value(line, strlen(line), "bulkhead-next")) != NULL) {
+        r->has_next = true;
         r->next = strtoull(value, NULL, 10);
-    else if ((value = field_value(line, strlen(line), "retry-after")) != NULL)
+    } else if ((value = field_value(line, strlen(line), "retry-after")) != NULL) {
         r->retry_after = (unsigned)strtoul(value, NULL, 10);
-    else if ((value = field_value(line, strlen(line), "location")) != NULL)
+    } else if ((value = field_value(line, strlen(line), "location")) != NULL) {
         (void)snprintf(r->location, sizeof(r->location), "%s", value + strspn(value, " "));
+    }
     return one * n;
 }
 

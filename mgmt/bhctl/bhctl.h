@@ -2,6 +2,7 @@
 #pragma once
 
 #include "mgmt/bhctl/options.h"
+#include "mgmt/bhctl/place.h"
 #include "mgmt/bhctl/url.h"
 
 #include <curl/curl.h>
@@ -43,6 +44,7 @@ struct reply {
     long status;
     char *body; /* ends with a 0 that does not count; never NULL after a request */
     size_t length;
+    bool has_next;
     uint64_t next; /* Bulkhead-Next */
     unsigned retry_after;
     char location[URL_MAX];
@@ -101,14 +103,20 @@ struct stream {
     struct reply reply; /* what is no stream: a refusal */
     /* Where it begins, and begins again. */
     void (*where)(void *ctx, char path[PATH_MAX_BYTES]);
+    /* Before it begins again: what is to be asked to know where that is; false: nothing. */
+    bool (*ask)(void *ctx, char path[PATH_MAX_BYTES]);
+    /* The answer to that, of status 200. EXIT_OK, or how all ends. */
+    int (*answer)(void *ctx, const struct reply *r);
     /* Prints. EXIT_OK, or how all ends. */
     int (*take)(void *ctx, const char *bytes, size_t n);
     /* Other transfers in `multi` that have ended; may be NULL. */
     void (*ended)(void *ctx, CURL *c, CURLcode rc);
     void *ctx;
-    int status;                   /* what take() returned */
-    int silence_ms;               /* so long nothing comes: is the other side still there? */
-    bool under_way, established;  /* now; ever */
+    int status;                  /* what take() returned */
+    int silence_ms;              /* so long nothing comes: is the other side still there? */
+    bool under_way, established; /* now; ever */
+    bool lost, asking, flowed;   /* it was interrupted; what is under way: ask(); some of it came */
+    int64_t begun_ms;
     int64_t silent_ms;            /* when that is over */
     int64_t again_ms, give_up_ms; /* when it is lost: next try, end of all tries */
 };
@@ -116,8 +124,8 @@ struct stream {
 /* Milliseconds that never go back. */
 int64_t clock_ms(void);
 
-/* The members `api`, `where`, `take`, `ended`, `ctx` and `silence_ms` are set. EXIT_OK, or it has
- * complained. */
+/* The members `api`, `where`, `ask`, `answer`, `take`, `ended`, `ctx` and `silence_ms` are set.
+ * EXIT_OK, or it has complained. */
 int stream_open(struct stream *s) MUST_CHECK;
 /* Does what can be done, then waits up to `ms` for more, or for one of `fds`. EXIT_OK: go on. Else
  * it has complained. */
@@ -126,17 +134,19 @@ int stream_wait(struct stream *s, struct curl_waitfd *fds, unsigned count, int m
 void stream_expect(struct stream *s, int ms);
 void stream_close(struct stream *s);
 
+/* ---- rings (ring.c) ---- */
+
 /* What the appliance keeps in a ring: the log, a console. */
 struct ring {
     struct stream stream;
     const char *path;
-    uint64_t next; /* byte */
+    struct place place; /* how far it is printed */
 };
 
 /* Prints what is there, unless `only_new`, and follows what comes. */
 int ring_open(struct ring *g, struct api *a, const char *path, bool only_new) MUST_CHECK;
 /* Prints what is there. */
-int ring_print(struct api *a, const char *path, uint64_t *next, bool only_new) MUST_CHECK;
+int ring_print(struct api *a, const char *path) MUST_CHECK;
 
 /* ---- the terminal (term.c) ---- */
 
@@ -145,6 +155,8 @@ int ring_print(struct api *a, const char *path, uint64_t *next, bool only_new) M
  * terminal. */
 bool term_raw(bool signals);
 void term_restore(void);
+/* Keys are taken as they are: a new line is CR LF. */
+bool term_is_raw(void);
 /* A page of its own, until term_restore(). */
 void term_page_begin(void);
 /* From now on SIGINT, SIGTERM and SIGHUP only make term_stopped() true. */
@@ -157,6 +169,8 @@ void term_size(unsigned *columns, unsigned *rows);
 /* Members of an object; what is missing or of another kind is "" or 0. */
 const char *text_of(const json_t *object, const char *name);
 uint64_t number_of(const json_t *object, const char *name);
+/* A word on standard error about what goes on; on a raw terminal too. */
+void say_note(const char *format, ...) PRINTF(1, 2);
 /* Flushes standard output: the end of every command that prints. EXIT_OK; EXIT_ENOUGH: nobody reads
  * it any more; or it has complained. */
 int say_end(void) MUST_CHECK;

@@ -24,7 +24,7 @@ struct console {
     size_t count, sent;
     bool posting, terminal, at_end, leave;
     int64_t again_ms, give_up_ms, heard_ms, quiet_ms;
-    uint64_t heard; /* ring.next when heard_ms was set */
+    uint64_t heard; /* ring.place.next when heard_ms was set */
     int status;
 };
 
@@ -67,7 +67,7 @@ static void ended(void *ctx, CURL *c, CURLcode rc)
     (void)curl_multi_remove_handle(k->ring.stream.multi, c);
     k->posting = false;
     k->heard_ms = clock_ms();
-    if (rc == CURLE_OK) {
+    if (rc == CURLE_OK && k->answer.status != 503) {
         k->give_up_ms = 0;
         if (k->answer.status == 200) {
             accepted(k);
@@ -76,7 +76,8 @@ static void ended(void *ctx, CURL *c, CURLcode rc)
             refused(k);
         }
     } else if (k->give_up_ms && clock_ms() >= k->give_up_ms) {
-        k->status = api_transfer(k->ring.stream.api, rc);
+        k->status = rc == CURLE_OK ? api_judge(k->ring.stream.api, &k->answer)
+                                   : api_transfer(k->ring.stream.api, rc);
     } else {
         /* Without an answer it has most likely not arrived: the management guest starts anew, or
          * the connection was refused. */
@@ -130,8 +131,8 @@ static void read_typed(struct console *k)
 /* After the end of a pipe: all was typed, and the guest has said nothing for a while. */
 static bool is_done(struct console *k)
 {
-    if (k->heard != k->ring.next) {
-        k->heard = k->ring.next;
+    if (k->heard != k->ring.place.next) {
+        k->heard = k->ring.place.next;
         k->heard_ms = clock_ms();
     }
     if (!k->at_end || k->count || k->posting)

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define LOOK_MS    200   /* how soon an interruption is noticed */
 #define SILENCE_MS 40000 /* of events: the appliance says something every 15 s */
@@ -11,7 +12,6 @@
 int command_log(struct api *a)
 {
     struct ring g = {.path = NULL};
-    uint64_t next;
     json_t *all;
     int rc;
 
@@ -24,7 +24,7 @@ int command_log(struct api *a)
         return rc;
     }
     if (!options_have(a->options, OPTION_FOLLOW))
-        return ring_print(a, "/v1/log", &next, false);
+        return ring_print(a, "/v1/log");
     term_catch();
     rc = ring_open(&g, a, "/v1/log", false);
     while (rc == EXIT_OK && !term_stopped())
@@ -36,7 +36,8 @@ int command_log(struct api *a)
 struct follower {
     struct stream stream;
     struct sse sse;
-    uint64_t next;
+    uint64_t next; /* event */
+    json_t *last;  /* that was shown; NULL: none yet */
     bool json;
 };
 
@@ -48,18 +49,31 @@ static void say_event(const json_t *e)
     (void)putchar('\n');
 }
 
+static void show_event(struct follower *f, json_t *e)
+{
+    uint64_t id = number_of(e, "id");
+
+    if (id < f->next)
+        return;
+    if (f->last && id > f->next)
+        say_note("%" PRIu64 " events were overwritten before they could be read", id - f->next);
+    f->next = id + 1;
+    json_decref(f->last);
+    f->last = json_incref(e);
+    if (f->json) {
+        (void)json_dumpf(e, stdout, JSON_COMPACT);
+        (void)putchar('\n');
+    } else {
+        say_event(e);
+    }
+}
+
 static void take_event(void *ctx, const char *data)
 {
-    struct follower *f = ctx;
     json_t *e = json_loads(data, 0, NULL);
 
-    if (!e)
-        return;
-    f->next = number_of(e, "id") + 1;
-    if (f->json)
-        (void)puts(data);
-    else
-        say_event(e);
+    if (e)
+        show_event(ctx, e);
     json_decref(e);
 }
 
@@ -79,6 +93,46 @@ static void where(void *ctx, char path[PATH_MAX_BYTES])
     (void)snprintf(path, PATH_MAX_BYTES, "/v1/events?from=%" PRIu64, f->next);
 }
 
+/* From the last one on: if it is not there any more, another boot counts from 1. */
+static bool ask(void *ctx, char path[PATH_MAX_BYTES])
+{
+    const struct follower *f = ctx;
+
+    (void)snprintf(path, PATH_MAX_BYTES, "/v1/events?follow=0&from=%" PRIu64, f->next - 1);
+    return f->last != NULL;
+}
+
+/* The list begins with the last one that was shown, or with a later one of the same boot. */
+static bool goes_on(const struct follower *f, const json_t *first)
+{
+    if (number_of(first, "id") != number_of(f->last, "id"))
+        return number_of(first, "id") > number_of(f->last, "id") &&
+               number_of(first, "uptime_ms") >= number_of(f->last, "uptime_ms");
+    return number_of(first, "uptime_ms") == number_of(f->last, "uptime_ms") &&
+           strcmp(text_of(first, "guest"), text_of(f->last, "guest")) == 0 &&
+           strcmp(text_of(first, "state"), text_of(f->last, "state")) == 0;
+}
+
+static int answer(void *ctx, const struct reply *r)
+{
+    struct follower *f = ctx;
+    json_t *all = api_json(r), *list = json_object_get(all, "events"), *e;
+    size_t i;
+
+    if (!all)
+        return EXIT_UNREACHABLE;
+    if (!goes_on(f, json_array_get(list, 0))) {
+        say_note("the appliance has started anew, and counts its events from 1");
+        json_decref(f->last);
+        f->last = NULL;
+        f->next = 1;
+        list = NULL; /* which begins where we had been */
+    }
+    json_array_foreach(list, i, e) show_event(f, e);
+    json_decref(all);
+    return say_end();
+}
+
 static int follow(struct api *a, uint64_t from)
 {
     struct follower f = {.next = from, .json = options_have(a->options, OPTION_JSON)};
@@ -86,13 +140,19 @@ static int follow(struct api *a, uint64_t from)
 
     f.sse.take = take_event;
     f.sse.ctx = &f;
-    f.stream = (struct stream){
-        .api = a, .where = where, .take = take_bytes, .ctx = &f, .silence_ms = SILENCE_MS};
+    f.stream = (struct stream){.api = a,
+                               .where = where,
+                               .ask = ask,
+                               .answer = answer,
+                               .take = take_bytes,
+                               .ctx = &f,
+                               .silence_ms = SILENCE_MS};
     term_catch();
     rc = stream_open(&f.stream);
     while (rc == EXIT_OK && !term_stopped())
         rc = stream_wait(&f.stream, NULL, 0, LOOK_MS);
     stream_close(&f.stream);
+    json_decref(f.last);
     return rc;
 }
 
@@ -112,7 +172,12 @@ int command_events(struct api *a)
     (void)snprintf(path, sizeof(path), "/v1/events?follow=0&from=%" PRIu64, from);
     all = api_get(a, path, &rc);
     if (all && !options_have(a->options, OPTION_JSON)) {
-        json_array_foreach(json_object_get(all, "events"), i, e) say_event(e);
+        /* To a number that is not there yet it may answer with all that are. */
+        json_array_foreach(json_object_get(all, "events"), i, e)
+        {
+            if (number_of(e, "id") >= from)
+                say_event(e);
+        }
         rc = say_end();
     }
     json_decref(all);

@@ -22,6 +22,18 @@ int complain(int status, const char *format, ...)
     return status;
 }
 
+void say_note(const char *format, ...)
+{
+    va_list ap;
+
+    (void)fflush(stdout);
+    (void)fputs(term_is_raw() ? "\r\n[" : "bhctl: ", stderr);
+    va_start(ap, format);
+    (void)vfprintf(stderr, format, ap);
+    va_end(ap);
+    (void)fputs(term_is_raw() ? "]\r\n" : "\n", stderr);
+}
+
 const char *text_of(const json_t *object, const char *name)
 {
     const char *s = json_string_value(json_object_get(object, name));

@@ -7,7 +7,7 @@
 
 #define AGAIN_MS   300
 #define GIVE_UP_MS 15000 /* the management guest starts anew in less than a second */
-#define SILENCE_MS 20000 /* of a log or a console: usual */
+#define ANSWER_MS  10000 /* of what is asked before */
 
 int64_t clock_ms(void)
 {
@@ -29,10 +29,10 @@ static size_t receive(char *bytes, size_t one, size_t n, void *ctx)
 {
     struct stream *s = ctx;
 
-    if (status_of(s->curl) != 200)
-        return reply_take(bytes, one, n, &s->reply); /* a refusal */
-    s->established = true;
     s->silent_ms = clock_ms() + s->silence_ms;
+    if (s->asking || status_of(s->curl) != 200)
+        return reply_take(bytes, one, n, &s->reply);
+    s->established = s->flowed = true;
     s->status = s->take(s->ctx, bytes, one * n);
     return s->status == EXIT_OK ? one * n : 0;
 }
@@ -45,13 +45,17 @@ static int begin(struct stream *s)
     s->reply.body = calloc(1, 1);
     if (!s->reply.body)
         return complain(EXIT_USAGE, "out of memory");
-    s->where(s->ctx, path);
+    s->asking = s->lost && s->ask(s->ctx, path);
+    if (!s->asking)
+        s->where(s->ctx, path);
     if (api_prepare(s->api, s->curl, path, &s->reply) != EXIT_OK)
         return EXIT_USAGE;
     (void)curl_easy_setopt(s->curl, CURLOPT_LOW_SPEED_TIME, 0L); /* silence is no failure here */
     (void)curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, receive);
     (void)curl_easy_setopt(s->curl, CURLOPT_WRITEDATA, s);
-    s->silent_ms = clock_ms() + s->silence_ms;
+    s->flowed = false;
+    s->begun_ms = clock_ms();
+    s->silent_ms = s->begun_ms + (s->asking ? ANSWER_MS : s->silence_ms);
     s->under_way = curl_multi_add_handle(s->multi, s->curl) == CURLM_OK;
     return s->under_way ? EXIT_OK : complain(EXIT_USAGE, "libcurl cannot begin a transfer");
 }
@@ -76,27 +80,53 @@ void stream_close(struct stream *s)
     reply_clear(&s->reply);
 }
 
-/* It has ended, one way or another. */
+static bool has_length(CURL *c)
+{
+    curl_off_t length = -1;
+
+    (void)curl_easy_getinfo(c, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    return length >= 0;
+}
+
+/* For good. */
+static int fail(const struct stream *s, CURLcode rc)
+{
+    if (rc != CURLE_OK)
+        return api_transfer(s->api, rc);
+    if (s->reply.status != 200)
+        return api_judge(s->api, &s->reply);
+    return complain(EXIT_UNREACHABLE, "%s ends what has no end: is that a Bulkhead appliance?",
+                    s->api->base);
+}
+
+/* It has ended, one way or another: a stream that was too slow is ended by the appliance, and one
+ * that finds all places taken, perhaps by its own forerunner, is sent away with 503. */
 static int end(struct stream *s, CURLcode rc)
 {
-    s->reply.status = status_of(s->curl);
+    long status = status_of(s->curl);
+    bool asked = s->asking, answered = rc == CURLE_OK && status == 200;
+    bool endless = !asked && answered && !has_length(s->curl);
+
+    s->reply.status = status;
     (void)curl_multi_remove_handle(s->multi, s->curl);
-    s->under_way = false;
+    s->under_way = s->asking = false;
     if (s->status != EXIT_OK)
         return s->status;
-    if (rc == CURLE_OK && s->reply.status != 200)
-        return api_judge(s->api, &s->reply);
-    if (rc == CURLE_OK)
-        return complain(EXIT_UNREACHABLE, "%s ends what has no end: is that a Bulkhead appliance?",
-                        s->api->base);
-    if (s->api->pin_failed || !s->established)
-        return api_transfer(s->api, rc);
+    s->established = s->established || (!asked && status == 200 && !has_length(s->curl));
+    if (asked && answered) {
+        s->lost = false;
+        return s->answer(s->ctx, &s->reply);
+    }
+    if (s->api->pin_failed || !s->established || (rc == CURLE_OK && status != 503 && !endless))
+        return fail(s, rc);
+    s->lost = true;
     /* From the first failure in a row on. */
-    if (s->reply.status == 200 || !s->give_up_ms)
+    if (!s->give_up_ms ||
+        (!asked && status == 200 && (s->flowed || clock_ms() >= s->begun_ms + AGAIN_MS)))
         s->give_up_ms = clock_ms() + GIVE_UP_MS;
     if (clock_ms() >= s->give_up_ms)
-        return api_transfer(s->api, rc);
-    s->again_ms = clock_ms() + AGAIN_MS;
+        return fail(s, rc);
+    s->again_ms = (endless ? s->begun_ms : clock_ms()) + AGAIN_MS;
     return EXIT_OK;
 }
 
@@ -128,58 +158,9 @@ int stream_wait(struct stream *s, struct curl_waitfd *fds, unsigned count, int m
     }
     if (rc == EXIT_OK && s->under_way && clock_ms() >= s->silent_ms)
         rc = end(s, CURLE_OPERATION_TIMEDOUT);
+    if (!s->under_way && clock_ms() >= s->again_ms)
+        ms = 0;
     if (rc == EXIT_OK)
         (void)curl_multi_poll(s->multi, fds, count, ms, NULL);
     return rc;
-}
-
-/* ---- rings ---- */
-
-static void ring_where(void *ctx, char path[PATH_MAX_BYTES])
-{
-    struct ring *g = ctx;
-
-    (void)snprintf(path, PATH_MAX_BYTES, "%s?follow=1&from=%llu", g->path,
-                   (unsigned long long)g->next);
-}
-
-static int ring_take(void *ctx, const char *bytes, size_t n)
-{
-    struct ring *g = ctx;
-
-    (void)fwrite(bytes, 1, n, stdout);
-    g->next += n;
-    return say_end();
-}
-
-int ring_print(struct api *a, const char *path, uint64_t *next, bool only_new)
-{
-    char once[PATH_MAX_BYTES + 16];
-    struct reply r;
-    int rc;
-
-    (void)snprintf(once, sizeof(once), "%s?format=text", path);
-    rc = api_call(a, "GET", once, NULL, 0, &r);
-    *next = r.next;
-    if (rc == EXIT_OK && !only_new) {
-        (void)fwrite(r.body, 1, r.length, stdout);
-        rc = say_end();
-    }
-    reply_clear(&r);
-    return rc;
-}
-
-int ring_open(struct ring *g, struct api *a, const char *path, bool only_new)
-{
-    int rc = ring_print(a, path, &g->next, only_new);
-
-    g->path = path;
-    g->stream.api = a;
-    g->stream.where = ring_where;
-    g->stream.take = ring_take;
-    g->stream.ctx = g;
-    g->stream.silence_ms = SILENCE_MS;
-    /* It was there a moment ago: whatever happens now is worth another try. */
-    g->stream.established = true;
-    return rc == EXIT_OK ? stream_open(&g->stream) : rc;
 }

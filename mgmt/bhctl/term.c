@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 static struct termios before;
-static bool changed, page;
+static bool changed, page, plain;
 static volatile sig_atomic_t stopped;
 
 static void note(int number)
@@ -52,6 +52,11 @@ void term_restore(void)
     changed = false;
 }
 
+bool term_is_raw(void)
+{
+    return changed && plain;
+}
+
 bool term_raw(bool signals)
 {
     struct termios raw;
@@ -69,6 +74,7 @@ bool term_raw(bool signals)
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
     changed = true;
+    plain = !signals;
     (void)atexit(term_restore);
     return tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
 }

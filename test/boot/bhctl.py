@@ -151,7 +151,7 @@ class Running:
 
     def until(self, pattern, after=0):
         """The end of the first match behind `after`."""
-        end = time.monotonic() + LIMIT
+        end = time.monotonic() + (20 if isinstance(self.m, Other) else LIMIT)
         while not (match := re.compile(pattern).search(self.seen, after)):
             assert time.monotonic() < end, (pattern, self.seen)
             if select.select([self.output], [], [], 0.1)[0]:

@@ -204,6 +204,9 @@ def test_console_in_pipes(m):
     assert "no guest of this name" in refused(m, 1, "console", "nobody")
     with Other(body=b"hello\n") as s:
         status, out, err = bare("console", "a", url=s.url)
+        assert status == 3 and out == "" and "does not say where its answer ends" in err
+    with Other(body=b"hello\n", headers=[("Bulkhead-Next", "6")]) as s:
+        status, out, err = bare("console", "a", url=s.url)
         assert status == 3 and out == "hello\n" * 2 and "ends what has no end" in err
     assert "echo piped" in json.loads(says(m, "console", "echo", "--json"))["text"]
 

@@ -1,7 +1,8 @@
 /* SOURCES: mgmt/bhctl/options.c mgmt/bhctl/url.c mgmt/bhctl/format.c mgmt/bhctl/sse.c
- * mgmt/bhctl/top_rows.c mgmt/bhctl/words.c */
+ * mgmt/bhctl/top_rows.c mgmt/bhctl/words.c mgmt/bhctl/place.c */
 #include "mgmt/bhctl/format.h"
 #include "mgmt/bhctl/options.h"
+#include "mgmt/bhctl/place.h"
 #include "mgmt/bhctl/sse.h"
 #include "mgmt/bhctl/top_rows.h"
 #include "mgmt/bhctl/url.h"
@@ -411,6 +412,116 @@ static void test_long_events(void **state)
     free(text);
 }
 
+/* ---- places in rings ---- */
+
+/* A ring that has had `text`, of which the first `gone` bytes are overwritten, as the appliance
+ * answers for a byte on. */
+static enum place_found ask_ring(struct place *p, const char *text, size_t gone, const char **more,
+                                 uint64_t *missing)
+{
+    size_t end = strlen(text), from = place_from(p) > end ? 0 : (size_t)place_from(p), known;
+    enum place_found found;
+
+    if (from < gone)
+        from = gone;
+    found = place_find(p, text + from, end - from, end, &known, missing);
+    *more = text + from + known;
+    return found;
+}
+
+static const char *lines(char *buf, unsigned first, unsigned last)
+{
+    size_t n = 0;
+
+    buf[0] = 0;
+    for (unsigned i = first; i <= last; i++)
+        n += (size_t)sprintf(buf + n, "line number %u of this ring\n", i);
+    return buf;
+}
+
+static void test_place(void **state)
+{
+    char text[8000], half[4000];
+    struct place p = {.next = 0};
+    uint64_t missing;
+    const char *more;
+
+    (void)state;
+    for (size_t piece = 1; piece < 700; piece += piece < 20 ? 1 : 97) {
+        size_t length = strlen(lines(half, 1, 40));
+
+        p = (struct place){.next = 0};
+        for (size_t at = 0; at < length; at += piece)
+            place_take(&p, half + at, length - at < piece ? length - at : piece);
+        assert_int_equal(p.next, length);
+        assert_int_equal(place_from(&p), length - PLACE_TAIL);
+        assert_memory_equal(p.tail, half + length - PLACE_TAIL, PLACE_TAIL);
+    }
+    (void)lines(text, 1, 60);
+    assert_int_equal(ask_ring(&p, text, 0, &more, &missing), PLACE_GOES_ON);
+    assert_ptr_equal(more, text + strlen(half));
+    /* Nothing of it, all of it and more than it is overwritten. */
+    assert_int_equal(ask_ring(&p, text, strlen(half) - 5, &more, &missing), PLACE_GOES_ON);
+    assert_ptr_equal(more, text + strlen(half));
+    assert_int_equal(ask_ring(&p, text, strlen(half), &more, &missing), PLACE_GOES_ON);
+    assert_ptr_equal(more, text + strlen(half));
+    assert_int_equal(ask_ring(&p, text, strlen(half) + 7, &more, &missing), PLACE_GAP);
+    assert_int_equal(missing, 7);
+    assert_int_equal(p.next, strlen(half) + 7);
+    assert_int_equal(p.length, 0);
+    assert_ptr_equal(more, text + strlen(half) + 7);
+}
+
+static void test_place_that_lags(void **state)
+{
+    char text[8000], half[4000];
+    struct place p = {.next = 0};
+    uint64_t missing;
+    const char *more;
+
+    (void)state;
+    /* A stream left the first lines out and said nothing. */
+    (void)lines(half, 11, 40);
+    place_take(&p, half, strlen(half));
+    (void)lines(text, 1, 60);
+    more = strstr(text, "line number 41 ");
+    assert_int_equal(ask_ring(&p, text, 0, &more, &missing), PLACE_GAP);
+    assert_int_equal(missing, 0);
+    assert_ptr_equal(more, strstr(text, "line number 41 "));
+    assert_int_equal(p.next, more - text);
+    assert_int_equal(ask_ring(&p, text, 0, &more, &missing), PLACE_GOES_ON);
+}
+
+static void test_place_in_another_ring(void **state)
+{
+    char text[8000], half[4000];
+    struct place p = {.next = 0};
+    uint64_t missing;
+    const char *more;
+
+    (void)state;
+    (void)lines(half, 1, 40);
+    place_take(&p, half, strlen(half));
+    /* Shorter, as long, longer; and one that is longer and overwritten. */
+    for (unsigned last = 100; last < 160; last += 10) {
+        (void)lines(text, 100, last);
+        assert_int_equal(ask_ring(&p, text, 0, &more, &missing), PLACE_ANEW);
+        assert_int_equal(p.next, strlen(half));
+    }
+    p = (struct place){.next = 0};
+    assert_int_equal(ask_ring(&p, text, 0, &more, &missing), PLACE_GOES_ON);
+    assert_ptr_equal(more, text);
+    assert_int_equal(ask_ring(&p, text, 10, &more, &missing), PLACE_GAP);
+    assert_int_equal(missing, 10);
+    /* Of a little nothing is known for sure. */
+    p = (struct place){.next = 0};
+    place_take(&p, "> ", 2);
+    assert_int_equal(ask_ring(&p, "ready> ", 0, &more, &missing), PLACE_ANEW);
+    assert_int_equal(ask_ring(&p, "> help\n", 0, &more, &missing), PLACE_GOES_ON);
+    assert_string_equal(more, "help\n");
+    assert_int_equal(ask_ring(&p, "", 0, &more, &missing), PLACE_ANEW);
+}
+
 /* ---- top ---- */
 
 static void add(struct top_sample *s, const char *name, uint64_t ticks, uint64_t exits,
@@ -500,14 +611,25 @@ static void test_top_without_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options),      cmocka_unit_test(test_modules),
-        cmocka_unit_test(test_wrong_usage),  cmocka_unit_test(test_every_option),
-        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_base),
-        cmocka_unit_test(test_paths),        cmocka_unit_test(test_image_names),
-        cmocka_unit_test(test_fingerprints), cmocka_unit_test(test_format),
-        cmocka_unit_test(test_progress),     cmocka_unit_test(test_words),
-        cmocka_unit_test(test_sse),          cmocka_unit_test(test_long_events),
-        cmocka_unit_test(test_top),          cmocka_unit_test(test_top_without_time),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_every_option),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_base),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_image_names),
+        cmocka_unit_test(test_fingerprints),
+        cmocka_unit_test(test_format),
+        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_sse),
+        cmocka_unit_test(test_long_events),
+        cmocka_unit_test(test_place),
+        cmocka_unit_test(test_place_that_lags),
+        cmocka_unit_test(test_place_in_another_ring),
+        cmocka_unit_test(test_top),
+        cmocka_unit_test(test_top_without_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
