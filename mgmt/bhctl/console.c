@@ -105,27 +105,52 @@ static void send_typed(struct console *k)
         k->status = complain(EXIT_USAGE, "out of memory");
 }
 
+/* What is typed on a terminal is always read, or Ctrl-] would never be seen; what has no room is
+ * lost. */
+static void take_keys(struct console *k, const char *keys, size_t n)
+{
+    const char *leave = memchr(keys, LEAVE, n);
+    size_t room = sizeof(k->typed) - k->count;
+
+    if (leave) {
+        k->leave = true;
+        n = (size_t)(leave - keys);
+    }
+    if (n > room) {
+        (void)fputc('\a', stderr);
+        n = room;
+    }
+    memcpy(k->typed + k->count, keys, n);
+    k->count += n;
+}
+
+static void take_lines(struct console *k, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        k->typed[k->count++] = text[i] == '\n' ? '\r' : text[i]; /* what the key Return sends */
+}
+
+static bool is_read(const struct console *k)
+{
+    return !k->at_end && (k->terminal || k->count < sizeof(k->typed));
+}
+
 static void read_typed(struct console *k)
 {
-    ssize_t n = read(STDIN_FILENO, k->typed + k->count, sizeof(k->typed) - k->count);
-    char *new = k->typed + k->count;
+    char new[256];
+    size_t room = sizeof(k->typed) - k->count;
+    ssize_t n = read(STDIN_FILENO, new, k->terminal || room > sizeof(new) ? sizeof(new) : room);
 
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return;
     if (n <= 0) {
         k->at_end = true;
         k->heard_ms = clock_ms();
-        return;
+    } else if (k->terminal) {
+        take_keys(k, new, (size_t)n);
+    } else {
+        take_lines(k, new, (size_t)n);
     }
-    for (ssize_t i = 0; i < n; i++) {
-        if (k->terminal && new[i] == LEAVE) {
-            k->leave = true;
-            n = i;
-        } else if (!k->terminal && new[i] == '\n') {
-            new[i] = '\r'; /* what the key Return sends */
-        }
-    }
-    k->count += (size_t)n;
 }
 
 /* After the end of a pipe: all was typed, and the guest has said nothing for a while. */
@@ -146,14 +171,14 @@ static int converse(struct console *k)
 
     while (rc == EXIT_OK && k->status == EXIT_OK && !k->leave && !term_stopped() && !is_done(k)) {
         struct curl_waitfd in = {.fd = STDIN_FILENO, .events = CURL_WAIT_POLLIN};
-        bool room = !k->at_end && k->count < sizeof(k->typed);
+        bool reads = is_read(k);
         struct pollfd look = {.fd = STDIN_FILENO, .events = POLLIN};
         bool waits = k->count && !k->posting;
 
         send_typed(k);
-        rc = stream_wait(&k->ring.stream, &in, room ? 1 : 0, waits ? AGAIN_MS / 2 : LOOK_MS);
+        rc = stream_wait(&k->ring.stream, &in, reads ? 1 : 0, waits ? AGAIN_MS / 2 : LOOK_MS);
         /* A pipe whose other end is closed, and a file, are ready in their own ways. */
-        if (rc == EXIT_OK && room && poll(&look, 1, 0) > 0)
+        if (rc == EXIT_OK && reads && poll(&look, 1, 0) > 0)
             read_typed(k);
     }
     return rc == EXIT_OK ? k->status : rc;

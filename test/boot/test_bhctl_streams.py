@@ -2,6 +2,7 @@
 import json
 import re
 import subprocess
+import termios
 import threading
 import time
 
@@ -300,3 +301,32 @@ def test_what_is_typed_meets_503(kept):
         r.process.stdin.close()
         assert r.ended() == 0
     assert [body for method, _, _, body in kept.asked if method == "POST"] == [b"x"] * 3
+
+
+@pytest.mark.parametrize("answer", ["nothing", "none", "503"])
+def test_a_terminal_can_always_be_left(kept, answer):
+    """However much is typed to a guest that takes nothing."""
+    hook = kept.hook
+
+    def full(handler):
+        if handler.command != "POST":
+            return hook(handler)
+        if answer == "nothing":
+            kept.over.wait(LIMIT)
+            return cut(handler)
+        handler.say(200 if answer == "none" else 503, b'{"accepted": 0}')
+        return True
+
+    kept.over = threading.Event()
+    kept.hook = full
+    with Running(kept, "console", "a", terminal=True) as r:
+        r.until("line 19")
+        kept.followed()
+        for _ in range(12):
+            r.send(b"x" * 500)
+        r.until("\a")
+        r.send(b"y" * 100 + b"\x1dz")
+        start = time.monotonic()
+        assert r.ended() == 0 and time.monotonic() - start < 3
+        assert termios.tcgetattr(r.terminal) == r.before
+    kept.over.set()
