@@ -34,6 +34,7 @@ static const struct {
     {OPTION_EXIT_PROFILE, false, "exit_profile"},
 };
 
+/* NULL: it is not UTF-8. */
 static json_t *device_list(const char *text)
 {
     json_t *list = json_array();
@@ -41,51 +42,76 @@ static json_t *device_list(const char *text)
     while (list && *text) {
         size_t n = strcspn(text, ", ");
 
-        if (n)
-            (void)json_array_append_new(list, json_stringn(text, n));
+        if (n && json_array_append_new(list, json_stringn(text, n))) {
+            json_decref(list);
+            return NULL;
+        }
         text += n + (text[n] != 0);
     }
     return list;
 }
 
+/* Takes `value` over; jansson makes none of what is not UTF-8. */
+static int set(json_t *object, const char *member, json_t *value, enum option_id said_by)
+{
+    if (json_object_set_new(object, member, value) == 0)
+        return EXIT_OK;
+    return complain(EXIT_USAGE, "--%s: is not UTF-8", option_spec(said_by)->name);
+}
+
+static int set_member(json_t *g, const struct options *o, size_t i)
+{
+    const char *value = o->value[members[i].option];
+    uint64_t number;
+
+    if (!value)
+        return EXIT_OK;
+    if (!members[i].number)
+        return set(g, members[i].member, json_string(value), members[i].option);
+    if (options_number(value, 0, INT32_MAX, &number))
+        return set(g, members[i].member, json_integer((json_int_t)number), members[i].option);
+    return complain(EXIT_USAGE, "--%s: \"%s\" is not a whole number",
+                    option_spec(members[i].option)->name, value);
+}
+
+static int set_modules(json_t *g, const struct options *o, const struct deployment *d)
+{
+    json_t *modules = json_array();
+    int rc = EXIT_OK;
+
+    for (unsigned i = 1; i < d->count && rc == EXIT_OK; i++) {
+        const char *args = o->modules[i - 1].args;
+        json_t *one = json_object();
+
+        rc = set(one, "file", json_string(d->files[i].name), OPTION_MODULE);
+        if (rc == EXIT_OK)
+            rc = set(one, "args", json_string(args ? args : ""), OPTION_MODULE_ARGS);
+        (void)json_array_append_new(modules, one);
+    }
+    if (rc == EXIT_OK && json_array_size(modules))
+        (void)json_object_set(g, "modules", modules);
+    json_decref(modules);
+    return rc;
+}
+
 /* The guest's entry, or NULL and *status. What the values may be the appliance knows. */
 static json_t *guest_entry(const struct options *o, const struct deployment *d, int *status)
 {
-    json_t *g = json_pack("{s:s, s:s}", "name", o->value[OPTION_NAME], "image", d->files[0].name);
-    json_t *modules = json_array();
+    json_t *g = json_object();
 
-    *status = EXIT_OK;
-    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
-        const char *value = o->value[members[i].option];
-        uint64_t number;
-
-        if (!value)
-            continue;
-        if (!members[i].number) {
-            (void)json_object_set_new(g, members[i].member, json_string(value));
-        } else if (options_number(value, 0, INT32_MAX, &number)) {
-            (void)json_object_set_new(g, members[i].member, json_integer((json_int_t)number));
-        } else {
-            *status = complain(EXIT_USAGE, "--%s: \"%s\" is not a whole number",
-                               option_spec(members[i].option)->name, value);
-        }
-    }
-    for (unsigned i = 1; i < d->count; i++)
-        (void)json_array_append_new(
-            modules, json_pack("{s:s, s:s}", "file", d->files[i].name, "args",
-                               o->modules[i - 1].args ? o->modules[i - 1].args : ""));
-    if (json_array_size(modules))
-        (void)json_object_set(g, "modules", modules);
-    json_decref(modules);
-    if (o->value[OPTION_DEVICES])
-        (void)json_object_set_new(g, "devices", device_list(o->value[OPTION_DEVICES]));
-    if (!g && *status == EXIT_OK)
-        *status = complain(EXIT_USAGE, "--name: is not UTF-8");
-    if (*status != EXIT_OK) {
-        json_decref(g);
-        g = NULL;
-    }
-    return g;
+    *status = set(g, "name", json_string(o->value[OPTION_NAME]), OPTION_NAME);
+    if (*status == EXIT_OK)
+        *status = set(g, "image", json_string(d->files[0].name), OPTION_NAME);
+    for (size_t i = 0; i < ARRAY_LEN(members) && *status == EXIT_OK; i++)
+        *status = set_member(g, o, i);
+    if (*status == EXIT_OK)
+        *status = set_modules(g, o, d);
+    if (*status == EXIT_OK && o->value[OPTION_DEVICES])
+        *status = set(g, "devices", device_list(o->value[OPTION_DEVICES]), OPTION_DEVICES);
+    if (*status == EXIT_OK)
+        return g;
+    json_decref(g);
+    return NULL;
 }
 
 /* Names for the images, each once; their files are read. */
@@ -140,7 +166,7 @@ static int create(struct api *a, const json_t *entry)
     int rc;
 
     if (!body)
-        return complain(EXIT_USAGE, "the command line is not UTF-8");
+        return complain(EXIT_USAGE, "out of memory");
     rc = api_call(a, "POST", "/v1/guests", body, strlen(body), &r);
     if (rc == EXIT_OK && options_have(a->options, OPTION_JSON)) {
         rc = reply_print(&r);

@@ -193,3 +193,16 @@ def test_images_arrive_as_they_are(tmp_path):
     assert (method, path, body) == ("PUT", "/v1/images/g-f", data) and headers["Authorization"] == "Bearer t"
     assert headers["Repr-Digest"] == f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
     assert len(s.asked) == 2  # what was not taken is not deleted
+
+
+@pytest.mark.parametrize("option", ["name", "memory", "cmdline", "restart", "paused-clock", "exit-profile", "devices", "module-args"])
+def test_options_that_are_no_text(tmp_path, option):
+    """What JSON cannot say is not left out of it: a guest without its command line is another one. Nothing is uploaded for it."""
+    (tmp_path / "f").write_bytes(b"image")
+    name = [] if option == "name" else ["--name", "g"]
+    module = ["--module", os.fsencode(tmp_path / "f")] if option == "module-args" else []
+    with Other(404) as s:
+        for value in (b"a\xffb", b"\xc3", b"uart,\x80"):
+            r = subprocess.run([BHCTL, "deploy", tmp_path / "f", *name, *module, "--" + option, value], capture_output=True, timeout=60, check=False, env=environment(s.url))
+            assert r.returncode == 2 and r.stderr == f"bhctl: --{option}: is not UTF-8\n".encode(), r.stderr
+    assert s.asked == []
