@@ -38,12 +38,12 @@ _bhctl() {
     --sort) mapfile -t COMPREPLY < <(compgen -W "cpu exits memory name" -- "$cur"); return ;;
     --token | --fingerprint | --name | --memory | --core | --cmdline | --module-args | --restart-limit | --weight | --slice | --budget | --period | --guarantee) return ;;
     --devices | --fields | --snapshot | --diff | --to | --quiet | --count | -n | --delay | -d | --from) return ;;
-    --delete) mapfile -t COMPREPLY < <(compgen -W "$(_bhctl_names images)" -- "$cur"); return ;;
+    --delete | --image | --module-image) mapfile -t COMPREPLY < <(compgen -W "$(_bhctl_names images)" -- "$cur"); return ;;
     esac
 
     case $command in
     "") mapfile -t COMPREPLY < <(compgen -W "$commands $global" -- "$cur"); return ;;
-    deploy) options="--name --memory --core --cmdline --module --module-args --restart --restart-limit --weight --slice --budget --period --guarantee --paused-clock --exit-profile --devices" ;;
+    deploy) options="--name --memory --core --image --cmdline --module --module-image --module-args --restart --restart-limit --weight --slice --budget --period --guarantee --paused-clock --exit-profile --devices" ;;
     delete) options="--images" ;;
     console) options="--new --quiet" ;;
     images) options="--delete" ;;

@@ -1,4 +1,5 @@
-/* A guest from files of this computer: images by PUT, then the guest by POST. */
+/* A guest from files of this computer, or from images that are there: what is not there by PUT,
+ * then the guest by POST. */
 #include "mgmt/bhctl/format.h"
 #include "mgmt/bhctl/upload.h"
 
@@ -9,8 +10,15 @@
 
 #define FILES_MAX (1u + OPTIONS_MODULES_MAX)
 
+/* A file that becomes an image, or an image that is there. */
+struct part {
+    const char *image;
+    bool uploaded;
+    struct upload upload;
+};
+
 struct deployment {
-    struct upload files[FILES_MAX]; /* the image, then the modules */
+    struct part parts[FILES_MAX]; /* the image, then the modules */
     unsigned count;
 };
 
@@ -80,10 +88,12 @@ static int set_modules(json_t *g, const struct options *o, const struct deployme
     int rc = EXIT_OK;
 
     for (unsigned i = 1; i < d->count && rc == EXIT_OK; i++) {
+        const struct part *p = &d->parts[i];
         const char *args = o->modules[i - 1].args;
         json_t *one = json_object();
 
-        rc = set(one, "file", json_string(d->files[i].name), OPTION_MODULE);
+        rc = set(one, "file", json_string(p->image),
+                 p->uploaded ? OPTION_MODULE : OPTION_MODULE_IMAGE);
         if (rc == EXIT_OK)
             rc = set(one, "args", json_string(args ? args : ""), OPTION_MODULE_ARGS);
         (void)json_array_append_new(modules, one);
@@ -101,7 +111,7 @@ static json_t *guest_entry(const struct options *o, const struct deployment *d, 
 
     *status = set(g, "name", json_string(o->value[OPTION_NAME]), OPTION_NAME);
     if (*status == EXIT_OK)
-        *status = set(g, "image", json_string(d->files[0].name), OPTION_NAME);
+        *status = set(g, "image", json_string(d->parts[0].image), OPTION_IMAGE);
     for (size_t i = 0; i < ARRAY_LEN(members) && *status == EXIT_OK; i++)
         *status = set_member(g, o, i);
     if (*status == EXIT_OK)
@@ -114,26 +124,41 @@ static json_t *guest_entry(const struct options *o, const struct deployment *d, 
     return NULL;
 }
 
-/* Names for the images, each once; their files are read. */
-static int find_files(struct deployment *d, const struct options *o)
+/* A name for the image that no other part has; the file is read. */
+static int find_file(struct deployment *d, unsigned i, const char *guest, const char *path)
 {
+    struct part *p = &d->parts[i];
+    unsigned same = 0;
+    bool unique;
+
+    p->upload.path = path;
+    p->uploaded = true;
+    p->image = p->upload.name;
+    do {
+        url_image_name(guest, path, same++, p->upload.name);
+        unique = true;
+        for (unsigned k = 0; k < d->count; k++)
+            unique = unique &&
+                     (k == i || !d->parts[k].image || strcmp(d->parts[k].image, p->image) != 0);
+    } while (!unique);
+    return upload_measure(&p->upload);
+}
+
+static int find_parts(struct deployment *d, const struct options *o)
+{
+    const char *image = o->value[OPTION_IMAGE];
     int rc = EXIT_OK;
 
+    if (!image == !o->arg_count)
+        return complain(EXIT_USAGE, "deploy needs FILE, or --image IMAGE instead");
     d->count = 1 + o->module_count;
-    for (unsigned i = 0; i < d->count && rc == EXIT_OK; i++) {
-        struct upload *u = &d->files[i];
-        unsigned same = 0;
-        bool unique;
-
-        u->path = i ? o->modules[i - 1].file : o->arg[0];
-        do {
-            url_image_name(o->value[OPTION_NAME], u->path, same++, u->name);
-            unique = true;
-            for (unsigned k = 0; k < i; k++)
-                unique = unique && strcmp(d->files[k].name, u->name) != 0;
-        } while (!unique);
-        rc = upload_measure(u);
-    }
+    /* First what has its name already. */
+    d->parts[0].image = image;
+    for (unsigned i = 1; i < d->count; i++)
+        d->parts[i].image = o->modules[i - 1].image;
+    for (unsigned i = 0; i < d->count && rc == EXIT_OK; i++)
+        if (!d->parts[i].image)
+            rc = find_file(d, i, o->value[OPTION_NAME], i ? o->modules[i - 1].file : o->arg[0]);
     return rc;
 }
 
@@ -184,6 +209,20 @@ static int create(struct api *a, const json_t *entry)
     return rc;
 }
 
+/* *sent: so many parts of the deployment are there. */
+static int upload_all(struct api *a, const struct deployment *d, unsigned *sent)
+{
+    int rc = EXIT_OK;
+
+    for (*sent = 0; *sent < d->count; ++*sent) {
+        if (d->parts[*sent].uploaded)
+            rc = upload_send(a, &d->parts[*sent].upload);
+        if (rc != EXIT_OK) /* what is there under its name is not ours */
+            break;
+    }
+    return rc;
+}
+
 int command_deploy(struct api *a)
 {
     const struct options *o = a->options;
@@ -194,19 +233,17 @@ int command_deploy(struct api *a)
 
     if (!options_have(o, OPTION_NAME))
         return complain(EXIT_USAGE, "deploy needs --name NAME");
-    rc = find_files(&d, o);
+    rc = find_parts(&d, o);
     if (rc == EXIT_OK)
         entry = guest_entry(o, &d, &rc);
     if (rc == EXIT_OK)
         rc = check_name(a, o->value[OPTION_NAME]);
-    for (; rc == EXIT_OK && sent < d.count; sent++)
-        rc = upload_send(a, &d.files[sent]);
+    if (rc == EXIT_OK)
+        rc = upload_all(a, &d, &sent);
     if (rc == EXIT_OK)
         rc = create(a, entry);
-    else if (sent)
-        sent--; /* the last one was not taken: what is there under its name is not ours */
-    while ((rc == EXIT_REFUSED || rc == EXIT_UNAUTHORISED) && sent > 0)
-        if (upload_undo(a, &d.files[--sent]) != EXIT_OK)
+    while ((rc == EXIT_REFUSED || rc == EXIT_UNAUTHORISED) && sent-- > 0)
+        if (d.parts[sent].uploaded && upload_undo(a, &d.parts[sent].upload) != EXIT_OK)
             break;
     json_decref(entry);
     return rc;

@@ -12,16 +12,18 @@
 static const struct command_spec commands[] = {
     {"guests", "", 0, 0, 0, "all guests", NULL},
     {"status", "NAME", 1, 1, 0, "what a guest is, does and waits for", NULL},
-    {"deploy", "FILE", 1, 1,
-     B(NAME) | B(MEMORY) | B(CORE) | B(CMDLINE) | B(MODULE) | B(MODULE_ARGS) | B(RESTART) |
-         B(RESTART_LIMIT) | B(WEIGHT) | B(SLICE) | B(BUDGET) | B(PERIOD) | B(GUARANTEE) |
-         B(PAUSED_CLOCK) | B(EXIT_PROFILE) | B(DEVICES),
+    {"deploy", "[FILE]", 0, 1,
+     B(NAME) | B(IMAGE) | B(MODULE_IMAGE) | B(MEMORY) | B(CORE) | B(CMDLINE) | B(MODULE) |
+         B(MODULE_ARGS) | B(RESTART) | B(RESTART_LIMIT) | B(WEIGHT) | B(SLICE) | B(BUDGET) |
+         B(PERIOD) | B(GUARANTEE) | B(PAUSED_CLOCK) | B(EXIT_PROFILE) | B(DEVICES),
      "upload an image and start a guest of it",
      "FILE and modules are uploaded as images that are named after the guest and the file; when "
      "the\n"
-     "guest is refused they are deleted again. The image is a multiboot1 or multiboot2 ELF, a "
-     "Linux\n"
-     "bzImage or a flat binary. --name is needed."},
+     "guest is refused they are deleted again. With --image and --module-image nothing is "
+     "uploaded:\n"
+     "\"bhctl images\" lists what is there. The image is a multiboot1 or multiboot2 ELF, a Linux "
+     "bzImage\n"
+     "or a flat binary. --name is needed."},
     {"delete", "NAME", 1, 1, B(IMAGES), "delete a guest, running or not",
      "Returns when its memory is scrubbed and given back."},
     {"start", "NAME", 1, 1, 0, "start a guest that has stopped", NULL},

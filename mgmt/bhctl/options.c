@@ -22,6 +22,9 @@ static const struct option_spec specs[OPTIONS] = {
     [OPTION_CMDLINE] = {"cmdline", 0, "TEXT", "its kernel's command line"},
     [OPTION_MODULE] = {"module", 0, "FILE", "a module, for Linux the initrd; up to 8"},
     [OPTION_MODULE_ARGS] = {"module-args", 0, "TEXT", "arguments of the module before it"},
+    [OPTION_IMAGE] = {"image", 0, "IMAGE",
+                      "instead of FILE: one that is there, uploaded or on the ISO"},
+    [OPTION_MODULE_IMAGE] = {"module-image", 0, "IMAGE", "a module that is there, as --image"},
     [OPTION_RESTART] = {"restart", 0, "WHEN", "never, on-failure or always"},
     [OPTION_RESTART_LIMIT] = {"restart-limit", 0, "N",
                               "give up after so many short lives; 0: never"},
@@ -86,7 +89,8 @@ static bool note_module(struct options *o, enum option_id id, const char *value,
 {
     if (id == OPTION_MODULE_ARGS) {
         if (o->module_count == 0) {
-            (void)snprintf(why, OPTIONS_WHY_MAX, "--module-args comes after its --module");
+            (void)snprintf(why, OPTIONS_WHY_MAX,
+                           "--module-args comes after its --module or --module-image");
             return false;
         }
         o->modules[o->module_count - 1].args = value;
@@ -96,7 +100,8 @@ static bool note_module(struct options *o, enum option_id id, const char *value,
         (void)snprintf(why, OPTIONS_WHY_MAX, "a guest has at most %u modules", OPTIONS_MODULES_MAX);
         return false;
     }
-    o->modules[o->module_count++] = (struct module_option){.file = value, .args = NULL};
+    o->modules[o->module_count++] = id == OPTION_MODULE ? (struct module_option){.file = value}
+                                                        : (struct module_option){.image = value};
     return true;
 }
 
@@ -137,7 +142,9 @@ static bool parse_option(struct options *o, int argc, char *const *argv, int *i,
         value = argv[++*i];
     o->given |= OPTION_BIT(id);
     o->value[id] = value;
-    return (id != OPTION_MODULE && id != OPTION_MODULE_ARGS) || note_module(o, id, value, why);
+    if (id == OPTION_MODULE || id == OPTION_MODULE_IMAGE || id == OPTION_MODULE_ARGS)
+        return note_module(o, id, value, why);
+    return true;
 }
 
 static const struct command_spec *find_command(const struct command_spec *commands, unsigned count,

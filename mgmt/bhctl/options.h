@@ -26,6 +26,8 @@ enum option_id {
     OPTION_CMDLINE,
     OPTION_MODULE,
     OPTION_MODULE_ARGS,
+    OPTION_IMAGE,
+    OPTION_MODULE_IMAGE,
     OPTION_RESTART,
     OPTION_RESTART_LIMIT,
     OPTION_WEIGHT,
@@ -82,8 +84,9 @@ struct command_spec {
     const char *help; /* more sentences, or NULL */
 };
 
+/* One of `file` and `image` is NULL, and so may be `args`. */
 struct module_option {
-    const char *file, *args;
+    const char *file, *image, *args;
 };
 
 /* Points into argv. */

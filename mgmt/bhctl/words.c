@@ -24,6 +24,9 @@ const char *words_option(const char *pointer)
         const char *name = option_spec(i)->name;
         size_t n = 0;
 
+        if (i == OPTION_IMAGE)
+            continue; /* the image may also be of a file */
+
         while (name[n] && (pointer[n] == name[n] || (pointer[n] == '_' && name[n] == '-')))
             n++;
         for (size_t t = 0; !name[n] && t < ARRAY_LEN(tails); t++) {

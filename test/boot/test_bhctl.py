@@ -47,7 +47,7 @@ def complete(*words, url="http://127.0.0.1:9", token=""):
 def test_completion(tmp_path):
     assert complete("sta") == ["status", "start"] and complete("--js") == ["--json"]
     assert complete("--url", "http://x", "ima") == ["images"]
-    assert complete("deploy", "f", "--mod") == ["--module", "--module-args"] and complete("deploy", "f", "--restart", "") == ["never", "on-failure", "always"]
+    assert complete("deploy", "f", "--mod") == ["--module", "--module-image", "--module-args"] and complete("deploy", "f", "--restart", "") == ["never", "on-failure", "always"]
     (tmp_path / "kernel.elf").write_bytes(b"")
     assert complete("deploy", str(tmp_path / "ker")) == [str(tmp_path / "kernel.elf")]
     assert complete("status", "") == []
@@ -68,6 +68,7 @@ def test_completion(tmp_path):
     (("deploy", "/dev/null"), "needs --name"), (("deploy", "/nonexistent/f", "--name", "a"), "/nonexistent/f: No such file"), (("deploy", "/", "--name", "a"), "directory"),
     (("deploy", "/dev/null", "--name", "a"), "not a regular file"), (("deploy", ECHO, "--name", "a", "--core", "one"), '--core: "one"'),
     (("deploy", ECHO, "--name", "a", "--module", "/nonexistent/i"), "/nonexistent/i"), (("deploy", ECHO, "--name", "a", "--module-args", "x"), "after its --module"),
+    (("deploy", "--name", "a"), "needs FILE, or --image"), (("deploy", ECHO, "--name", "a", "--image", "b"), "needs FILE, or --image"),
     (("deploy", ECHO, "--name", ".."), "cannot be a guest's name"),
     (("vmcs", "a", "--format", "xml"), "text or json"), (("vmcs", "a", "--diff", "x"), "number of a snapshot"), (("vmcs", "a", "--check", "--exits"), "exclude"),
     (("vmcs", "a", "--to", "3"), "needs --diff"), (("vmcs", "a", "--check", "--group", "guest"), "says nothing"), (("vmcs", "a", "--fields", "A," * 200), "too long"),
@@ -195,7 +196,7 @@ def test_images_arrive_as_they_are(tmp_path):
     assert len(s.asked) == 2  # what was not taken is not deleted
 
 
-@pytest.mark.parametrize("option", ["name", "memory", "cmdline", "restart", "paused-clock", "exit-profile", "devices", "module-args"])
+@pytest.mark.parametrize("option", ["name", "image", "module-image", "memory", "cmdline", "restart", "paused-clock", "exit-profile", "devices", "module-args"])
 def test_options_that_are_no_text(tmp_path, option):
     """What JSON cannot say is not left out of it: a guest without its command line is another one. Nothing is uploaded for it."""
     (tmp_path / "f").write_bytes(b"image")
@@ -203,6 +204,6 @@ def test_options_that_are_no_text(tmp_path, option):
     module = ["--module", os.fsencode(tmp_path / "f")] if option == "module-args" else []
     with Other(404) as s:
         for value in (b"a\xffb", b"\xc3", b"uart,\x80"):
-            r = subprocess.run([BHCTL, "deploy", tmp_path / "f", *name, *module, "--" + option, value], capture_output=True, timeout=60, check=False, env=environment(s.url))
+            r = subprocess.run([BHCTL, "deploy", *([] if option == "image" else [tmp_path / "f"]), *name, *module, "--" + option, value], capture_output=True, timeout=60, check=False, env=environment(s.url))
             assert r.returncode == 2 and r.stderr == f"bhctl: --{option}: is not UTF-8\n".encode(), r.stderr
     assert s.asked == []

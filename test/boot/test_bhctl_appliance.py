@@ -122,6 +122,26 @@ def test_deploy_and_delete(m, tmp_path):
     says(m, "images", "--delete", "late-echo.elf-2")
 
 
+def test_deploy_what_is_there(m, tmp_path):
+    """Of the ISO, and uploaded before; nothing is uploaded, and nothing deleted when it is refused."""
+    assert re.fullmatch(r"fromiso: (starting|running), 4 MiB on core 3\n", says(m, "deploy", "--image", "guests/echo.elf", "--name", "fromiso", "--memory", "4M", "--core", 3))
+    (tmp_path / "pad").write_bytes(bytes(5000))
+    says(m, "deploy", ECHO, "--name", "first", "--memory", "4M", "--core", 3, "--module", tmp_path / "pad")
+    images = says(m, "images", "--json")
+    says(m, "deploy", "--image=first-echo.elf", "--name", "second", "--memory", "4M", "--core", 3, "--module-image", "first-pad", "--module-args", "x", "--module-image=first-pad")
+    entry = next(g for g in json.loads(says(m, "config"))["guests"] if g["name"] == "second")
+    assert entry["image"] == "first-echo.elf" and entry["modules"] == [{"file": "first-pad", "args": "x"}, {"file": "first-pad", "args": ""}]
+    assert "cannot be mixed" in refused(m, 1, "deploy", "--image", "guests/echo.elf", "--name", "third", "--module-image", "first-pad")
+    assert 'there is no image "nothing"; "bhctl images" lists them' in refused(m, 1, "deploy", "--image", "nothing", "--name", "third")
+    assert "--memory: " in refused(m, 1, "deploy", "--image", "first-echo.elf", "--name", "third", "--memory", "5M", "--module", tmp_path / "pad")
+    assert [i["name"] for i in json.loads(says(m, "images", "--json"))["images"]] == [i["name"] for i in json.loads(images)["images"]]
+    says(m, "delete", "fromiso")
+    says(m, "delete", "--images", "first")
+    assert "first-echo.elf " in says(m, "images")
+    says(m, "delete", "--images", "second")
+    assert "first-" not in says(m, "images")
+
+
 @pytest.mark.parametrize("options, message", [
     (("--memory", "5M"), "--memory: must be 2M"), (("--memory", "3G"), "--memory: not enough memory: 3145728 KiB asked"), (("--core", "17"), "--core: there is no core 17"),
     (("--weight", "5000"), "--weight: must be a whole number from 1 to 1000"), (("--budget", "20000"), "--budget: "), (("--devices", "uart,tape"), "--devices: "),

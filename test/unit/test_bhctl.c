@@ -22,8 +22,9 @@ static const struct command_spec commands[] = {
     {"guests", "", 0, 0, 0, "", NULL},
     {"status", "NAME", 1, 1, 0, "", NULL},
     {"deploy", "FILE", 1, 1,
-     OPTION_BIT(OPTION_NAME) | OPTION_BIT(OPTION_MODULE) | OPTION_BIT(OPTION_MODULE_ARGS), "",
-     NULL},
+     OPTION_BIT(OPTION_NAME) | OPTION_BIT(OPTION_MODULE) | OPTION_BIT(OPTION_MODULE_ARGS) |
+         OPTION_BIT(OPTION_MODULE_IMAGE),
+     "", NULL},
     {"top", "", 0, 0, OPTION_BIT(OPTION_COUNT), "", NULL},
 };
 
@@ -87,6 +88,13 @@ static void test_modules(void **state)
     assert_string_equal(o.modules[0].args, "x");
     assert_string_equal(o.modules[1].file, "b");
     assert_null(o.modules[1].args);
+    assert_true(parse("deploy k --module-image i --module-args x --module f"));
+    assert_int_equal(o.module_count, 2);
+    assert_null(o.modules[0].file);
+    assert_string_equal(o.modules[0].image, "i");
+    assert_string_equal(o.modules[0].args, "x");
+    assert_string_equal(o.modules[1].file, "f");
+    assert_null(o.modules[1].image);
     assert_wrong("deploy k --module-args x --module a", "comes after");
     assert_true(parse("deploy k --module 1 --module 2 --module 3 --module 4 --module 5 --module 6 "
                       "--module 7 --module 8"));
