@@ -1,48 +1,80 @@
 # Completion of bhctl for bash: commands, options, names of guests and images.
 
-# The "name" of each member of the list in an answer. Asks the appliance that the command line and the environment name; says nothing when it cannot be reached.
-_bhctl_names() {
-    local i global=()
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${COMP_WORDS[i]} in
-        --url | --token | --token-file | --cacert | --fingerprint) global+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}") ;;
-        -k | --insecure) global+=(-k) ;;
-        esac
+# bash splits words also at ":" and "=", as in --url=https://127.0.0.1:8443. Sets words (up to the cursor), cword, cur and prev of the caller.
+_bhctl_words() {
+    if declare -F _get_comp_words_by_ref >/dev/null; then
+        _get_comp_words_by_ref -n := cur prev words cword
+        return
+    fi
+    local line=${COMP_LINE:0:COMP_POINT} rest i word
+    words=()
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        rest=${line#"${line%%[![:blank:]]*}"}
+        word=${COMP_WORDS[i]}
+        ((i < COMP_CWORD)) || word=$rest
+        # What no blank parts is one word.
+        if ((i > 0)) && [[ $rest == "$line" && -n $line ]]; then
+            words[${#words[@]} - 1]+=$word
+        else
+            words+=("$word")
+        fi
+        line=${rest#"$word"}
     done
-    "${COMP_WORDS[0]}" "${global[@]}" "$1" --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d '"' -f 4
+    cword=$((${#words[@]} - 1))
+    cur=${words[cword]} prev=${words[cword - 1]}
 }
 
-_bhctl() {
-    local cur=$2 prev=$3 command="" i options
-    local commands="guests status deploy delete start stop pause resume reset nmi console images vmcs top events log config host hash-token"
-    local global="--url --token --token-file --cacert --fingerprint --insecure --json --help --version"
-
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${COMP_WORDS[i]} in
-        --url | --token | --token-file | --cacert | --fingerprint) i=$((i + 1)) ;;
-        -*) ;;
-        *) command=${COMP_WORDS[i]}; break ;;
+# The "name" of each member of the list in an answer. Asks the appliance that the command line and the environment name; says nothing when it cannot be reached, or not soon.
+# compgen -W expands what it is given as a command line: only what a name may have passes.
+_bhctl_names() {
+    local i word ask=()
+    for ((i = 0; i < cword; i++)); do
+        word=${words[i]//[\"\'\\]/}
+        [[ $word != "~/"* ]] || word=$HOME/${word#"~/"}
+        if ((i == 0)); then
+            ask=("$word")
+            continue
+        fi
+        case $word in
+        --url | --token | --token-file | --cacert | --fingerprint) ask+=("$word=${words[++i]//[\"\'\\]/}") ;;
+        --url=* | --token=* | --token-file=* | --cacert=* | --fingerprint=* | -k | --insecure) ask+=("$word") ;;
         esac
     done
+    timeout 2 "${ask[@]}" "$1" --json 2>/dev/null </dev/null | grep -o '"name":"[A-Za-z0-9._/-]*"' | cut -d '"' -f 4
+}
 
-    COMPREPLY=()
+# Offers the words of a list.
+_bhctl_offer() {
+    mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
+}
+
+# readline's own way: it quotes blanks, and goes on behind a directory.
+_bhctl_files() {
+    compopt -o default
+}
+
+# The value of an option. False: it has none.
+_bhctl_value() {
     case $prev in
-    --token-file | --cacert | --module) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-    --url) mapfile -t COMPREPLY < <(compgen -W "http:// https://" -- "$cur"); return ;;
-    --restart) mapfile -t COMPREPLY < <(compgen -W "never on-failure always" -- "$cur"); return ;;
-    --paused-clock) mapfile -t COMPREPLY < <(compgen -W "stops runs" -- "$cur"); return ;;
-    --exit-profile) mapfile -t COMPREPLY < <(compgen -W "least default most" -- "$cur"); return ;;
-    --role) mapfile -t COMPREPLY < <(compgen -W "read operate admin" -- "$cur"); return ;;
-    --group) mapfile -t COMPREPLY < <(compgen -W "control read-only guest host" -- "$cur"); return ;;
-    --format) mapfile -t COMPREPLY < <(compgen -W "text json" -- "$cur"); return ;;
-    --sort) mapfile -t COMPREPLY < <(compgen -W "cpu exits memory name" -- "$cur"); return ;;
-    --token | --fingerprint | --name | --memory | --core | --cmdline | --module-args | --restart-limit | --weight | --slice | --budget | --period | --guarantee) return ;;
-    --devices | --fields | --snapshot | --diff | --to | --quiet | --count | -n | --delay | -d | --from) return ;;
-    --delete | --image | --module-image) mapfile -t COMPREPLY < <(compgen -W "$(_bhctl_names images)" -- "$cur"); return ;;
+    --token-file | --cacert | --module) _bhctl_files ;;
+    --url) compopt -o nospace; _bhctl_offer "http:// https://" ;;
+    --restart) _bhctl_offer "never on-failure always" ;;
+    --paused-clock) _bhctl_offer "stops runs" ;;
+    --exit-profile) _bhctl_offer "least default most" ;;
+    --role) _bhctl_offer "read operate admin" ;;
+    --group) _bhctl_offer "control read-only guest host" ;;
+    --format) _bhctl_offer "text json" ;;
+    --sort) _bhctl_offer "cpu exits memory name" ;;
+    --delete | --image | --module-image) _bhctl_offer "$(_bhctl_names images)" ;;
+    --token | --fingerprint | --name | --memory | --core | --cmdline | --module-args | --restart-limit | --weight | --slice | --budget | --period | --guarantee) ;;
+    --devices | --fields | --snapshot | --diff | --to | --quiet | --count | -n | --delay | -d | --from) ;;
+    *) return 1 ;;
     esac
+}
 
+_bhctl_argument() {
+    local options
     case $command in
-    "") mapfile -t COMPREPLY < <(compgen -W "$commands $global" -- "$cur"); return ;;
     deploy) options="--name --memory --core --image --cmdline --module --module-image --module-args --restart --restart-limit --weight --slice --budget --period --guarantee --paused-clock --exit-profile --devices" ;;
     delete) options="--images" ;;
     console) options="--new --quiet" ;;
@@ -55,13 +87,37 @@ _bhctl() {
     *) options="" ;;
     esac
     if [[ $cur == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "$options $global" -- "$cur")
+        _bhctl_offer "$options $global"
         return
     fi
     case $command in
-    deploy) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
-    status | delete | start | stop | pause | resume | reset | nmi | console | vmcs) mapfile -t COMPREPLY < <(compgen -W "$(_bhctl_names guests)" -- "$cur") ;;
+    "") _bhctl_offer "$commands $global" ;;
+    deploy) _bhctl_files ;;
+    status | delete | start | stop | pause | resume | reset | nmi | console | vmcs) _bhctl_offer "$(_bhctl_names guests)" ;;
     esac
+}
+
+_bhctl() {
+    local cur prev words cword command="" option="" i
+    local commands="guests status deploy delete start stop pause resume reset nmi console images vmcs top events log config host hash-token"
+    local global="--url --token --token-file --cacert --fingerprint --insecure --json --help --version"
+
+    COMPREPLY=()
+    _bhctl_words
+    for ((i = 1; i < cword; i++)); do
+        case ${words[i]} in
+        --url | --token | --token-file | --cacert | --fingerprint) i=$((i + 1)) ;;
+        -*) ;;
+        *) command=${words[i]}; break ;;
+        esac
+    done
+    if [[ $cur == --*=* ]]; then
+        option=${cur%%=*} prev=${cur%%=*} cur=${cur#*=}
+    fi
+    _bhctl_value || { [[ $option ]] || _bhctl_argument; }
+    # readline replaces what is behind the last character at which it splits words.
+    [[ -z $option || $COMP_WORDBREAKS == *=* ]] || COMPREPLY=("${COMPREPLY[@]/#/$option=}")
+    [[ $cur != *:* || $COMP_WORDBREAKS != *:* ]] || COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*:}"}"}")
 }
 
 complete -F _bhctl bhctl

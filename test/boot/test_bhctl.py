@@ -36,27 +36,6 @@ def test_manual_and_completion_know_everything():
             assert option in manual and option in completion, (c, option)
 
 
-def complete(*words, url="http://127.0.0.1:9", token=""):
-    """What bash offers for the last of the words."""
-    script = 'source mgmt/bhctl/bhctl.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _bhctl "$1" "${@: -1}" "${@: -2:1}"; printf "%s\\n" "${COMPREPLY[@]}"'
-    r = subprocess.run(["bash", "-c", script, "bash", BHCTL, *words], capture_output=True, text=True, timeout=60, check=True, env=environment(url, token))
-    assert r.stderr == ""
-    return r.stdout.split()
-
-
-def test_completion(tmp_path):
-    assert complete("sta") == ["status", "start"] and complete("--js") == ["--json"]
-    assert complete("--url", "http://x", "ima") == ["images"]
-    assert complete("deploy", "f", "--mod") == ["--module", "--module-image", "--module-args"] and complete("deploy", "f", "--restart", "") == ["never", "on-failure", "always"]
-    (tmp_path / "kernel.elf").write_bytes(b"")
-    assert complete("deploy", str(tmp_path / "ker")) == [str(tmp_path / "kernel.elf")]
-    assert complete("status", "") == []
-    with Other(body=b'{"guests":[{"name":"echo"},{"name":"hog"}]}') as s:
-        assert complete("status", "", url=s.url, token="t") == ["echo", "hog"] and complete("console", "h", url=s.url) == ["hog"]
-        assert complete("--url", s.url, "--token", "u", "pause", "e") == ["echo"]
-    assert [h.get("Authorization") for _, _, h, _ in s.asked] == ["Bearer t", None, "Bearer u"]
-
-
 @pytest.mark.parametrize("args, message", [
     ((), "a command is missing"), (("frob",), 'no command "frob"'), (("status",), "status needs NAME"), (("status", "a", "b"), '"b" is one argument too many'),
     (("status", "a", "--memory", "4M"), "status has no option --memory"), (("guests", "--url"), "--url needs a value"), (("guests", "--json=1"), "takes no value"),
