@@ -25,6 +25,16 @@ def test_help():
     assert re.fullmatch(r"bhctl \d+\.\d+\.\d+ \([0-9a-f]{16}\)\n", bare("--version")[1])
 
 
+def test_the_default_appliance():
+    """The code, the help and the manual name the same."""
+    with open("mgmt/bhctl/bhctl.1", encoding="utf-8") as f:
+        manual = re.search(r"^without both it is\n\.BR (\S+) \.$", f.read(), re.M)[1]
+    shown = re.search(r"default (\S+)\)", bare("--help")[1])[1]
+    with open("mgmt/bhctl/api.c", encoding="utf-8") as f:
+        code = re.search(r'known = "(https?://\S+)";', f.read())[1]
+    assert manual == shown == code
+
+
 def test_manual_and_completion_know_everything():
     with open("mgmt/bhctl/bhctl.1", encoding="utf-8") as f:
         manual = f.read().replace("\\-", "-")
