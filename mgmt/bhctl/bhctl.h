@@ -159,7 +159,7 @@ void term_restore(void);
 bool term_is_raw(void);
 /* A page of its own, until term_restore(). */
 void term_page_begin(void);
-/* From now on SIGINT, SIGTERM and SIGHUP only make term_stopped() true. */
+/* From now on SIGINT, SIGTERM, SIGHUP and SIGQUIT only make term_stopped() true. */
 void term_catch(void);
 bool term_stopped(void);
 void term_size(unsigned *columns, unsigned *rows);

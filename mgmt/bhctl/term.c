@@ -20,7 +20,7 @@ static void note(int number)
 
 void term_catch(void)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
     struct sigaction action = {.sa_handler = note};
 
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)

@@ -282,7 +282,7 @@ int command_top(struct api *a)
     term_catch();
     if (t.left == UINT64_MAX && isatty(STDOUT_FILENO) && !options_have(a->options, OPTION_JSON))
         t.live = term_raw(true);
-    else if (t.left == UINT64_MAX)
+    if (t.left == UINT64_MAX && !t.live)
         t.left = 1;
     if (t.live)
         term_page_begin();

@@ -283,6 +283,22 @@ def test_top_once(m):
     assert says(m, "top", "-n2", "-d1").count("GUEST") == 2
 
 
+def test_top_in_a_terminal(m):
+    with persistently(m, "top", "-d", "1", "--sort", "name", terminal=True, first="by name") as t:
+        at = t.until(r"by name[^\0]*\x1b\[J")
+        assert re.findall(r"^(?:\x1b\[\w)*(\w+) +running", t.seen, re.M)[:4] == ["echo", "hog", "idle", "mgmt"]
+        t.send(b"c")
+        at = t.until(r"by cpu[^\0]*?GUEST [^\n]*\n(\x1b\[K)?hog +running[^\0]*?\x1b\[J", at)
+        t.send(b"m")
+        at = t.until(r"by memory[^\0]*?GUEST [^\n]*\n(\x1b\[K)?mgmt [^\0]*\x1b\[J", at)
+        at = t.until(r"by memory[^\0]*\x1b\[J", at)  # and on
+        says(m, "pause", "hog")
+        t.until(r"hog +paused", at)
+        says(m, "resume", "hog")
+        t.send(b"q")
+        assert t.ended() == 0 and t.seen.endswith("\x1b[?25h\x1b[?1049l") and termios.tcgetattr(t.terminal) == t.before
+
+
 def test_progress_in_a_terminal(m, tmp_path):
     (tmp_path / "pad").write_bytes(bytes(400000))
     with persistently(m, "deploy", ECHO, "--name", "seen", "--memory", "8M", "--core", "3", "--module", str(tmp_path / "pad"), terminal=True, first=r"seen: |already") as d:

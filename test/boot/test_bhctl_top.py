@@ -1,10 +1,17 @@
 """bhctl top, in a terminal: what it shows, its keys, and what it leaves behind."""
 import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import termios
 import time
 
 import pytest
 
-from bhctl import Other, Running, bare, cut
+from bhctl import BHCTL, Other, Running, bare, cut, environment
 
 
 class Looked(Other):
@@ -75,3 +82,50 @@ def test_who_was_never_there_is_not_waited_for(appliance):
     appliance.down = cut
     start = time.monotonic()
     assert bare("top", "-n", "1", url=appliance.url)[0] == 3 and time.monotonic() - start < 10
+
+
+def order(page):
+    return re.findall(r"^(?:\x1b\[\w)*(busy|large) ", page, re.M)
+
+
+def test_keys(appliance):
+    """Each sorts at once, without another look."""
+    with Running(appliance, "top", "-d", "3600", "--sort", "name", terminal=True) as t:
+        time.sleep(0.3)
+        assert not t.seen.count("GUEST")
+        t.process.send_signal(signal.SIGINT)
+        assert t.ended() == 0
+    with Running(appliance, "top", "-d", "2", terminal=True) as t:
+        at = t.until(r"by cpu[^\0]*\x1b\[J")
+        for _ in range(2):
+            for key, by, first in (("n", "name", "busy"), ("e", "exits", "large"), ("c", "cpu", "busy"), ("m", "memory", "large")):
+                looks, before = appliance.looks, at
+                t.send(key.encode())
+                at = t.until(rf"\x1b\[H[^\0]*by {by}[^\0]*\x1b\[J", at)
+                assert order(t.seen[before:at])[:2] == [first, "large" if first == "busy" else "busy"] and appliance.looks - looks <= 1
+        t.send(b"?")
+        at = t.until(r"\x1b\[H[^\0]*by memory[^\0]*\x1b\[J", at)  # it goes on
+        t.send(b"q")
+        assert t.ended() == 0
+        # The other screen, without a cursor, and back.
+        assert t.seen.startswith("\x1b[?1049h\x1b[?25l") and t.seen.endswith("\x1b[?25h\x1b[?1049l")
+        assert termios.tcgetattr(t.terminal) == t.before
+
+
+@pytest.mark.parametrize("key", [b"\x03", b"\x1c"], ids=["ctrl-c", "ctrl-backslash"])
+def test_signals_leave_the_terminal_in_order(appliance, key):
+    with Running(appliance, "top", terminal=True) as t:
+        t.until("by cpu")
+        number = signal.SIGINT if key == b"\x03" else signal.SIGQUIT
+        t.process.send_signal(number)
+        assert t.ended() == 0 and t.seen.endswith("\x1b[?25h\x1b[?1049l") and termios.tcgetattr(t.terminal) == t.before
+
+
+def test_without_keys_it_is_shown_once(appliance):
+    """A terminal to show it on, but nobody who could leave it."""
+    output, other = pty.openpty()
+    p = subprocess.Popen([BHCTL, "top", "-d", "1"], stdin=subprocess.DEVNULL, stdout=other, stderr=other, env=environment(appliance.url))
+    assert p.wait(10) == 0
+    assert select.select([output], [], [], 1)[0] and os.read(output, 65536).decode().count("GUEST") == 1
+    os.close(output)
+    os.close(other)
