@@ -1,5 +1,6 @@
 /* Requests to the appliance, and what their failures mean. */
 #include "mgmt/bhctl/bhctl.h"
+#include "mgmt/bhctl/format.h"
 
 #include "version.h"
 
@@ -276,6 +277,14 @@ int api_reply(const struct api *a, const struct reply *r)
         reply_print(r) == EXIT_USAGE)
         return EXIT_USAGE;
     return rc;
+}
+
+void reply_clean(struct reply *r)
+{
+    for (size_t i = 0; i < r->length; i++)
+        if (!r->body[i])
+            r->body[i] = '?';
+    format_clean(r->body, "\n\t");
 }
 
 int reply_print(const struct reply *r)

@@ -81,6 +81,8 @@ int api_prepare(struct api *a, CURL *c, const char *path, struct reply *r) MUST_
 void reply_clear(struct reply *r);
 /* What libcurl calls with bytes for the reply `ctx`. */
 size_t reply_take(char *bytes, size_t one, size_t n, void *ctx);
+/* A text for people: lines without control characters. */
+void reply_clean(struct reply *r);
 /* Prints an answer as it came, with a newline at its end. */
 int reply_print(const struct reply *r) MUST_CHECK;
 
@@ -176,8 +178,9 @@ void say_note(const char *format, ...) PRINTF(1, 2);
 int say_end(void) MUST_CHECK;
 /* Whoever read standard output has gone: found out without writing. */
 bool say_nobody_reads(void);
-/* A text of the appliance's, without control characters, which a terminal would obey. */
-void say_text(const char *text);
+/* A text of the appliance's, without control characters, which a terminal would obey; at least
+ * `width` columns. */
+void say_text(const char *text, int width);
 /* A line of a list: "image:  guests/echo.elf"; without a name one more of the line before. */
 void say_field(const char *name, const char *format, ...) PRINTF(2, 3);
 

@@ -199,7 +199,10 @@ static int create(struct api *a, const json_t *entry)
         char memory[FORMAT_MAX];
 
         format_bytes(memory, number_of(json_object_get(g, "configuration"), "memory"));
-        printf("%s: %s, %s on core %" PRIu64 "\n", text_of(g, "name"), text_of(g, "state"), memory,
+        say_text(text_of(g, "name"), 0);
+        (void)fputs(": ", stdout);
+        say_text(text_of(g, "state"), 0);
+        printf(", %s on core %" PRIu64 "\n", memory,
                number_of(json_array_get(json_object_get(g, "vcpus"), 0), "core"));
         rc = say_end();
     }

@@ -43,9 +43,14 @@ struct follower {
 
 static void say_event(const json_t *e)
 {
-    printf("%5" PRIu64 "  %-24s  %-12s  %-9s  ", number_of(e, "id"), text_of(e, "time"),
-           text_of(e, "guest"), text_of(e, "state"));
-    say_text(text_of(e, "why"));
+    printf("%5" PRIu64 "  ", number_of(e, "id"));
+    say_text(text_of(e, "time"), 27);
+    (void)fputs("  ", stdout);
+    say_text(text_of(e, "guest"), 12);
+    (void)fputs("  ", stdout);
+    say_text(text_of(e, "state"), 10);
+    (void)fputs("  ", stdout);
+    say_text(text_of(e, "why"), 0);
     (void)putchar('\n');
 }
 

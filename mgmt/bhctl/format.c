@@ -22,6 +22,16 @@ void format_bytes(char buf[FORMAT_MAX], uint64_t bytes)
         (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 " %s", whole, units[unit]);
 }
 
+void format_clean(char *text, const char *kept)
+{
+    for (unsigned char *p = (unsigned char *)text; *p; p++) {
+        if ((*p < ' ' || *p == 0x7f) && !strchr(kept, *p))
+            *p = '?';
+        else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+            p[0] = p[1] = '?';
+    }
+}
+
 void format_seconds(char buf[FORMAT_MAX], uint64_t s)
 {
     if (s < 60)

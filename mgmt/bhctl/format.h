@@ -7,6 +7,9 @@
 
 /* "4 MiB", "1.5 GiB", "600 B": exact where that is short. */
 void format_bytes(char buf[FORMAT_MAX], uint64_t bytes);
+/* Puts '?' for control characters, which a terminal would obey: those of ASCII but what is in
+ * `kept`, and those that UTF-8 writes as C2 80 to C2 9F. */
+void format_clean(char *text, const char *kept);
 /* "3 s", "2 min 5 s", "1 d 2 h". */
 void format_seconds(char buf[FORMAT_MAX], uint64_t seconds);
 /* part of whole, "12.3 %"; of nothing it is "0.0 %". */

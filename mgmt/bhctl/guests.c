@@ -25,15 +25,17 @@ int command_guests(struct api *a)
         json_decref(all);
         return rc;
     }
-    printf("%-16s %-9s %10s %5s  %s\n", "NAME", "STATE", "MEMORY", "CORE", "WHY");
+    printf("%-16s %-10s %10s %5s  %s\n", "NAME", "STATE", "MEMORY", "CORE", "WHY");
     json_array_foreach(json_object_get(all, "guests"), i, g)
     {
         char memory[FORMAT_MAX];
 
         format_bytes(memory, number_of(g, "memory"));
-        printf("%-16s %-9s %10s %5" PRIu64 "  ", text_of(g, "name"), text_of(g, "state"), memory,
-               number_of(g, "core"));
-        say_text(text_of(g, "why"));
+        say_text(text_of(g, "name"), 16);
+        (void)putchar(' ');
+        say_text(text_of(g, "state"), 10);
+        printf(" %10s %5" PRIu64 "  ", memory, number_of(g, "core"));
+        say_text(text_of(g, "why"), 0);
         (void)putchar('\n');
     }
     json_decref(all);
@@ -99,7 +101,7 @@ static void say_devices(const json_t *c)
     {
         if (n < sizeof(list))
             n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s", i ? " " : "",
-                                  json_string_value(d));
+                                  json_is_string(d) ? json_string_value(d) : "?");
     }
     say_field("devices", "%s", list);
 }
@@ -123,6 +125,8 @@ static void say_guest(const json_t *g)
     say_field("memory", "%s", memory);
     say_field("restart", "%s, restarted %" PRIu64 " times", text_of(c, "restart"),
               number_of(g, "restarts"));
+    if (number_of(g, "short_lives"))
+        say_field("short lives", "%" PRIu64 " in a row", number_of(g, "short_lives"));
     say_field("weight", "%" PRIu64 ", slices of %" PRIu64 " us", number_of(c, "weight"),
               number_of(c, "slice_us"));
     if (number_of(c, "budget_us"))
@@ -248,16 +252,25 @@ int command_images(struct api *a)
     json_array_foreach(json_object_get(all, "images"), i, image)
     {
         const json_t *user;
-        char size[FORMAT_MAX];
+        char size[FORMAT_MAX], hash[13];
         size_t u;
 
         if (options_have(a->options, OPTION_JSON))
             break;
         format_bytes(size, number_of(image, "size"));
-        printf("%-32s %10s %-7s %-12.12s ", text_of(image, "name"), size, text_of(image, "source"),
-               *text_of(image, "sha256") ? text_of(image, "sha256") : "-");
+        (void)snprintf(hash, sizeof(hash), "%s",
+                       *text_of(image, "sha256") ? text_of(image, "sha256") : "-");
+        say_text(text_of(image, "name"), 32);
+        printf(" %10s ", size);
+        say_text(text_of(image, "source"), 7);
+        (void)putchar(' ');
+        say_text(hash, 12);
+        (void)putchar(' ');
         json_array_foreach(json_object_get(image, "used_by"), u, user)
-            printf(" %s", json_string_value(user));
+        {
+            (void)putchar(' ');
+            say_text(json_is_string(user) ? json_string_value(user) : "", 0);
+        }
         (void)putchar('\n');
     }
     json_decref(all);

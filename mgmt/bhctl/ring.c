@@ -87,7 +87,8 @@ int ring_print(struct api *a, const char *path)
     int rc = read_all(a, path, &r);
 
     if (rc == EXIT_OK) {
-        (void)fwrite(r.body, 1, r.length, stdout);
+        reply_clean(&r);
+        (void)fputs(r.body, stdout);
         rc = say_end();
     }
     reply_clear(&r);

@@ -1,24 +1,27 @@
 /* What bhctl says, and how it reads what the appliance said. */
 #include "mgmt/bhctl/bhctl.h"
+#include "mgmt/bhctl/format.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 int complain(int status, const char *format, ...)
 {
+    char text[2048];
     va_list ap;
 
     term_restore();
     (void)fflush(stdout);
-    (void)fputs("bhctl: ", stderr);
     va_start(ap, format);
-    (void)vfprintf(stderr, format, ap);
+    (void)vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
-    (void)fputc('\n', stderr);
+    format_clean(text, "\n");
+    (void)fprintf(stderr, "bhctl: %s\n", text);
     return status;
 }
 
@@ -66,10 +69,15 @@ int say_end(void)
                     why ? strerror(why) : "not all could be written");
 }
 
-void say_text(const char *text)
+void say_text(const char *text, int width)
 {
-    for (; *text; text++)
-        (void)putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
+    char *clean = strdup(text);
+
+    if (!clean)
+        return;
+    format_clean(clean, "");
+    (void)printf("%-*s", width, clean);
+    free(clean);
 }
 
 void say_field(const char *name, const char *format, ...)
@@ -82,6 +90,6 @@ void say_field(const char *name, const char *format, ...)
     va_end(ap);
     (void)printf("%s%s%*s", name, *name ? ":" : " ",
                  (int)(strlen(name) < 14 ? 15 - strlen(name) : 1), "");
-    say_text(text);
+    say_text(text, 0);
     (void)putchar('\n');
 }

@@ -116,6 +116,7 @@ static void line(struct page *p, const char *format, ...)
     va_start(ap, format);
     (void)vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
+    format_clean(text, "");
     n = strlen(text);
     if (p->width && n > p->width)
         n = p->width;
@@ -170,14 +171,14 @@ void top_tell(char *buf, size_t size, const struct top_sample *before, const str
     line(&p, "up %s, %s of %s free, by %s", up, free_memory, total, key_names[key]);
     tell_cores(&p, before, now);
     line(&p, "%s", "");
-    line(&p, "%-16s %-9s %5s %8s %11s %10s %9s", "GUEST", "STATE", "CORE", "CPU %", "EXITS/S",
+    line(&p, "%-16s %-10s %5s %8s %11s %10s %9s", "GUEST", "STATE", "CORE", "CPU %", "EXITS/S",
          "MEMORY", "RESTARTS");
     for (unsigned i = 0; i < n; i++) {
         const struct top_guest *g = rows[i].guest;
         char memory[FORMAT_MAX];
 
         format_bytes(memory, g->memory);
-        line(&p, "%-16s %-9s %5" PRIu64 " %8.1f %11.0f %10s %9" PRIu64, g->name, g->state, g->core,
+        line(&p, "%-16s %-10s %5" PRIu64 " %8.1f %11.0f %10s %9" PRIu64, g->name, g->state, g->core,
              rows[i].cpu, rows[i].exits, memory, g->restarts);
     }
 }

@@ -7,7 +7,7 @@
 #define TOP_CORES_MAX  64u
 
 struct top_guest {
-    char name[33], state[12];
+    char name[33], state[24];
     uint64_t memory, core; /* bytes; number */
     uint64_t run_ticks, exits, restarts;
 };

@@ -124,6 +124,8 @@ int command_vmcs(struct api *a)
         rc = make_path(path, o, v, json);
     if (rc == EXIT_OK)
         rc = api_call(a, v->method, path, strcmp(v->method, "POST") == 0 ? "" : NULL, 0, &r);
+    if (rc == EXIT_OK && !json)
+        reply_clean(&r);
     if (rc == EXIT_OK)
         rc = reply_print(&r);
     reply_clear(&r);

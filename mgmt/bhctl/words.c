@@ -1,5 +1,6 @@
 #include "mgmt/bhctl/words.h"
 
+#include "mgmt/bhctl/format.h"
 #include "mgmt/bhctl/options.h"
 
 #include <stdio.h>
@@ -76,7 +77,5 @@ void words_refusal(char *buf, size_t size, const char *message, const char *poin
                        message, commands[i - 1].ours, found + strlen(commands[i - 1].api));
     else
         (void)snprintf(buf + strlen(buf), size - strlen(buf), "%s", message);
-    for (; *buf; buf++)
-        if ((unsigned char)*buf < ' ' || *buf == 0x7f)
-            *buf = '?';
+    format_clean(buf, "");
 }

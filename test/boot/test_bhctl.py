@@ -107,6 +107,34 @@ def test_other_json(command, body):
         assert bare(*command, url=s.url)[0] in (0, 3)
 
 
+EVIL = "a\x1b[2J\u009b\x07"
+
+
+@pytest.mark.parametrize("command", [("guests",), ("status", "a"), ("images",), ("events",), ("host",), ("top", "-n", "1", "-d", "1"), ("log",), ("vmcs", "a")])
+def test_nothing_takes_the_terminal_over(command):
+    """Whatever member of an answer it is in."""
+    guest = {"name": EVIL, "state": EVIL, "why": EVIL, "image": EVIL, "vcpus": [{"exits": {EVIL: 1}}], "configuration": {"image": EVIL, "devices": [EVIL]}, "source": EVIL, "sha256": EVIL,
+             "used_by": [EVIL], "id": 1, "guest": EVIL, "time": EVIL}
+    body = json.dumps({**guest, "guests": [guest], "images": [guest], "events": [guest], "cores": [guest], "network": {"nic": EVIL}, "version": EVIL}).encode()
+    with Other() as s:
+        s.hook = lambda handler: handler.say(200, EVIL.encode() if command[0] in ("log", "vmcs") else body, [("Bulkhead-Next", "1000")]) or True
+        status, out, err = bare(*command, url=s.url)
+        assert status == 0 and "a?[2J???" in out and not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", out + err), out
+    with Other(308, b"", [("Location", "https://x/\x1b[2J")]) as s:
+        assert "https://x/?[2J" in bare(*command, url=s.url)[2]
+
+
+def test_guests_that_are_held_back():
+    """A state that is newer than this command, and one that is not known at all."""
+    for state, more in (("restarting", {"short_lives": 3, "next_start_tsc": 12345}), ("frozen", {"short_lives": 0}), ("state-of-the-day-after-tomorrow", {})):
+        guest = {"name": "a", "state": state, "configuration": {"restart": "always"}, "restarts": 4, "memory": 1 << 20, "core": 0, **more}
+        with Other(body=json.dumps({**guest, "guests": [guest], "events": [{"id": 1, "guest": "a", "state": state, "time": ""}]}).encode()) as s:
+            status = bare("status", "a", url=s.url)[1]
+            assert re.search(rf"^state: +{state}$", status, re.M) and ("short lives:    3 in a row\n" in status) == (state == "restarting")
+            assert re.search(rf"^a +{state} +1 MiB", bare("guests", url=s.url)[1], re.M) and state in bare("events", url=s.url)[1]
+            assert re.search(rf"^a +{state[:23]} ", bare("top", "-n1", "-d1", url=s.url)[1], re.M)
+
+
 def test_terminal_is_not_taken_over():
     with Other(body=json.dumps({"guests": [{"name": "a", "state": "crashed", "why": "\x1b[2Jgone\x07", "memory": 1, "core": 0}]}).encode()) as s:
         status, out, _ = bare("guests", url=s.url)

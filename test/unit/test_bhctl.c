@@ -311,6 +311,9 @@ static void test_format(void **state)
         format_seconds(buf, times[i].seconds);
         assert_string_equal(buf, times[i].text);
     }
+    (void)snprintf(buf, sizeof(buf), "a\033[2J\xc2\x9b\xc3\xa4\n\x7f\t\xc2");
+    format_clean(buf, "\n");
+    assert_string_equal(buf, "a?[2J??\xc3\xa4\n??\xc2");
     format_seconds(buf, UINT64_MAX);
     format_percent(buf, 1, 8);
     assert_string_equal(buf, "12.5 %");
@@ -584,10 +587,13 @@ static void test_top(void **state)
         page, "up 3 s, 32 MiB of 64 MiB free, by memory\n"
               "cores  0  75.0 %   1   0.0 %\n"
               "\n"
-              "GUEST            STATE      CORE    CPU %     EXITS/S     MEMORY  RESTARTS\n"
-              "new              running       1     25.0        2000      8 MiB         0\n"
-              "again            running       1     10.0          50      4 MiB         0\n"
-              "hog              running       1     50.0           5      4 MiB         0\n");
+              "GUEST            STATE       CORE    CPU %     EXITS/S     MEMORY  RESTARTS\n"
+              "new              running        1     25.0        2000      8 MiB         0\n"
+              "again            running        1     10.0          50      4 MiB         0\n"
+              "hog              running        1     50.0           5      4 MiB         0\n");
+    (void)snprintf(b.guests[0].state, sizeof(b.guests[0].state), "\033[2Jstate of tomorrow");
+    top_tell(page, sizeof(page), &a, &b, rows, n, TOP_MEMORY, 0, 0);
+    assert_non_null(strstr(page, "again            ?[2Jstate of tomorrow "));
     top_tell(page, sizeof(page), &a, &b, rows, n, TOP_MEMORY, 10, 2);
     assert_string_equal(page, "up 3 s, 32\ncores  0\n");
     for (size_t size = 1; size < 400; size++) {
