@@ -143,6 +143,8 @@ struct ring {
     struct stream stream;
     const char *path;
     struct place place; /* how far it is printed */
+    /* Prints; NULL: the bytes as they are. */
+    void (*show)(struct ring *g, const char *bytes, size_t n);
 };
 
 /* Prints what is there, unless `only_new`, and follows what comes. */

@@ -1,4 +1,4 @@
-/* What became of guests, and the log: at once, or as it comes. */
+/* What became of guests: at once, or as it comes. */
 #include "mgmt/bhctl/bhctl.h"
 #include "mgmt/bhctl/sse.h"
 
@@ -8,30 +8,6 @@
 
 #define LOOK_MS    200   /* how soon an interruption is noticed */
 #define SILENCE_MS 40000 /* of events: the appliance says something every 15 s */
-
-int command_log(struct api *a)
-{
-    struct ring g = {.path = NULL};
-    json_t *all;
-    int rc;
-
-    if (options_have(a->options, OPTION_JSON)) {
-        if (options_have(a->options, OPTION_FOLLOW))
-            return complain(EXIT_USAGE,
-                            "--json and --follow exclude each other: what comes is text");
-        all = api_get(a, "/v1/log", &rc);
-        json_decref(all);
-        return rc;
-    }
-    if (!options_have(a->options, OPTION_FOLLOW))
-        return ring_print(a, "/v1/log");
-    term_catch();
-    rc = ring_open(&g, a, "/v1/log", false);
-    while (rc == EXIT_OK && !term_stopped())
-        rc = stream_wait(&g.stream, NULL, 0, LOOK_MS);
-    stream_close(&g.stream);
-    return rc;
-}
 
 struct follower {
     struct stream stream;

@@ -47,8 +47,10 @@ static const struct command_spec commands[] = {
      "once, or as often as -n says. Each time is about what happened since the one before: the "
      "first\n"
      "is there after one delay."},
-    {"events", "", 0, 0, B(FOLLOW) | B(FROM), "what became of guests", NULL},
-    {"log", "", 0, 0, B(FOLLOW), "the hypervisor's log", NULL},
+    {"events", "", 0, 0, B(FOLLOW) | B(FROM), "what became of guests",
+     "With --follow and --json an object a line."},
+    {"log", "", 0, 0, B(FOLLOW), "the hypervisor's log",
+     "With --follow and --json an object a line: seconds since power-on, core, text."},
     {"config", "", 0, 0, 0, "a guests.json for the present state", "Needs the role admin."},
     {"host", "", 0, 0, 0, "the machine: cores, memory, network", NULL},
     {"hash-token", "", 0, 0, B(NAME) | B(ROLE), "make a token, and its entry for guests.json",

@@ -28,7 +28,10 @@ static int read_all(struct api *a, const char *path, struct reply *r)
 
 static int print(struct ring *g, const char *bytes, size_t n)
 {
-    (void)fwrite(bytes, 1, n, stdout);
+    if (g->show)
+        g->show(g, bytes, n);
+    else
+        (void)fwrite(bytes, 1, n, stdout);
     place_take(&g->place, bytes, n);
     return say_end();
 }

@@ -62,7 +62,7 @@ def test_manual_and_completion_know_everything():
     (("vmcs", "a", "--format", "xml"), "text or json"), (("vmcs", "a", "--diff", "x"), "number of a snapshot"), (("vmcs", "a", "--check", "--exits"), "exclude"),
     (("vmcs", "a", "--to", "3"), "needs --diff"), (("vmcs", "a", "--check", "--group", "guest"), "says nothing"), (("vmcs", "a", "--fields", "A," * 200), "too long"),
     (("top", "-n", "0"), "number of times"), (("top", "-d", "0"), "1 to 3600"), (("top", "--sort", "age"), "cpu, exits, memory or name"),
-    (("events", "--from", "0"), "number of an event"), (("log", "-f", "--json"), "exclude"),
+    (("events", "--from", "0"), "number of an event"),
     (("hash-token",), "needs --name"), (("hash-token", "--name", "A", "--role", "read"), "a-z, 0-9"), (("hash-token", "--name", "a" * 32, "--role", "read"), "1 to 31"),
     (("hash-token", "--name", "a", "--role", "king"), "read, operate or admin")])
 def test_wrong_usage(args, message):

@@ -43,7 +43,7 @@ def follow(server, *args, stdout):
 
 
 @pytest.mark.parametrize("all_the_time", [True, False])
-@pytest.mark.parametrize("command", [("log", "-f"), ("events", "-f"), ("events", "-f", "--json"), ("console", "a")])
+@pytest.mark.parametrize("command", [("log", "-f"), ("log", "-f", "--json"), ("events", "-f"), ("events", "-f", "--json"), ("console", "a")])
 def test_it_ends_with_who_reads_it(command, all_the_time):
     """As `| head -1` does: quietly, and also when nothing more is said."""
     with Talking(all_the_time) as s:
@@ -330,3 +330,21 @@ def test_a_terminal_can_always_be_left(kept, answer):
         assert r.ended() == 0 and time.monotonic() - start < 3
         assert termios.tcgetattr(r.terminal) == r.before
     kept.over.set()
+
+
+def test_a_log_as_json(kept):
+    """An object a line, with its parts where it has them."""
+    with Running(kept, "log", "-f", "--json") as r:
+        r.until('"line 19"')
+        kept.followed()
+        kept.say(b"[  20.5000")
+        time.sleep(0.3)
+        kept.say(b"01] core 3: half\n[what] is \"this\"\n\xc3\xa4\n\xe4\x00\x1b\n[1.0] core x: y\n")
+        kept.say(b"z" * 1500 + b"\nend\n")
+        r.until('"end"')
+        said = [json.loads(x) for x in r.seen.splitlines()]
+        assert said[:20] == [{"seconds": n, "core": 0, "text": f"line {n}"} for n in range(20)]
+        assert said[20:] == [{"seconds": 20.500001, "core": 3, "text": "half"}, {"text": '[what] is "this"'}, {"text": "\xe4"}, {"text": "\xe4?\x1b"}, {"text": "[1.0] core x: y"},
+                             {"text": "z" * 1023}, {"text": "z" * 477}, {"text": "end"}]
+        r.process.terminate()
+        assert r.ended() == 0
