@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#define CONNECT_SECONDS 10L
+#define CONNECT_SECONDS 20L /* a handshake is 25 million instructions for the appliance */
 #define SILENCE_SECONDS 60L /* nothing moves for so long: given up */
 #define TOKEN_MAX       120u
 #define GET_TRIES       5u
@@ -254,7 +254,7 @@ int api_try(struct api *a, const char *method, const char *path, const char *bod
 int api_send(struct api *a, const char *method, const char *path, const char *body, size_t length,
              struct reply *r)
 {
-    CURLcode transfer;
+    CURLcode transfer = CURLE_OK;
     int rc = api_try(a, method, path, body, length, r, &transfer);
 
     return rc == EXIT_OK ? api_transfer(a, transfer) : rc;

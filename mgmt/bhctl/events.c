@@ -109,7 +109,10 @@ static int answer(void *ctx, const struct reply *r)
         f->next = 1;
         list = NULL; /* which begins where we had been */
     }
-    json_array_foreach(list, i, e) show_event(f, e);
+    json_array_foreach(list, i, e)
+    {
+        show_event(f, e);
+    }
     json_decref(all);
     return say_end();
 }

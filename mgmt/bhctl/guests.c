@@ -137,7 +137,10 @@ static void say_guest(const json_t *g)
                   number_of(c, "period_us"));
     say_field("exit profile", "%s", text_of(c, "exit_profile"));
     say_devices(c);
-    json_array_foreach(json_object_get(g, "vcpus"), i, v) say_vcpu(v);
+    json_array_foreach(json_object_get(g, "vcpus"), i, v)
+    {
+        say_vcpu(v);
+    }
 }
 
 int command_status(struct api *a)

@@ -45,7 +45,10 @@ static void say_host(const json_t *h)
               text_of(h, "cpu_signature"), text_of(h, "vmcs_revision"));
     say_field("up", "%s, since %s", up, text_of(h, "boot_time"));
     say_field("time", "%s (%s)", text_of(h, "time"), text_of(h, "time_source"));
-    json_array_foreach(json_object_get(h, "cores"), i, core) say_core(core);
+    json_array_foreach(json_object_get(h, "cores"), i, core)
+    {
+        say_core(core);
+    }
     say_memory(json_object_get(h, "memory"));
     say_field("network", "%s, %s, netmask %s", text_of(network, "nic"), text_of(network, "address"),
               text_of(network, "netmask"));

@@ -100,8 +100,10 @@ static bool note_module(struct options *o, enum option_id id, const char *value,
         (void)snprintf(why, OPTIONS_WHY_MAX, "a guest has at most %u modules", OPTIONS_MODULES_MAX);
         return false;
     }
-    o->modules[o->module_count++] = id == OPTION_MODULE ? (struct module_option){.file = value}
-                                                        : (struct module_option){.image = value};
+    o->modules[o->module_count] = (struct module_option){.file = value};
+    if (id == OPTION_MODULE_IMAGE)
+        o->modules[o->module_count] = (struct module_option){.image = value};
+    o->module_count++;
     return true;
 }
 

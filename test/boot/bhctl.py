@@ -33,12 +33,12 @@ def address(m):
     return f"http://127.0.0.1:{m.port}"
 
 
-def run(m, *args, token=None, **more):
+def run(m, *args, token=None, patient=True, **more):
     """The emulator's network takes one new connection at a time, and the management guest may be starting anew: who cannot reach it asks again."""
     end = time.monotonic() + LIMIT
     while True:
-        answer = bare(*args, url=address(m), token=m.token if token is None else token, **more)
-        if answer[0] != 3 or time.monotonic() > end:
+        answer = bare(*args, **{"url": address(m), **more}, token=m.token if token is None else token)
+        if answer[0] != 3 or not patient or time.monotonic() > end:
             return answer
 
 
@@ -128,7 +128,7 @@ class Running:
     def __init__(self, m, *args, terminal=False, **more):
         self.m = m
         self.seen = ""
-        env = environment(m.url, "t", **more) if isinstance(m, Other) else environment(address(m), m.token, **more)
+        env = environment(m.url, "t", **more) if isinstance(m, Other) else environment(**{"url": address(m), "token": m.token, **more})
         if terminal:
             self.input, other = pty.openpty()
             self.output, self.terminal = self.input, other
@@ -181,11 +181,11 @@ class Running:
         return self.process.returncode
 
 
-def persistently(m, *args, terminal=False, first):
+def persistently(m, *args, terminal=False, first, **more):
     """A command that has come so far that it shows `first`."""
     end = time.monotonic() + LIMIT
     while True:
-        r = Running(m, *args, terminal=terminal)
+        r = Running(m, *args, terminal=terminal, **more)
         try:
             r.until(first)
             return r

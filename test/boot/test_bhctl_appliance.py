@@ -4,11 +4,14 @@ import json
 import os
 import re
 import signal
+import socket
+import ssl
 import termios
 import time
 
 import pytest
 
+from appliance import with_token
 from bhctl import ECHO, LIMIT, Other, bare, persistently, refused, run, says
 
 GUESTS = [
@@ -181,6 +184,53 @@ def test_https(m):
         assert status == 0 and json.loads(out)["guests"], err
 
 
+@pytest.fixture(scope="module")
+def as_it_comes(start):
+    """An appliance whose configuration says nothing of HTTPS, nor of tokens; and what to say to reach it."""
+    m = start(json.dumps({"guests": [{"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 0}]}), cpus=2)
+    return m, {"url": f"https://127.0.0.1:{m.https_port}", "BULKHEAD_FINGERPRINT": m.wait_serial(r"management certificate: sha256 ([0-9A-F:]{95})")[1]}
+
+
+def test_commands_over_https(as_it_comes, tmp_path):
+    m, trust = as_it_comes
+    (tmp_path / "pad").write_bytes(os.urandom(100000))
+    out = says(m, "deploy", ECHO, "--name", "late", "--memory", "4M", "--core", 0, "--module", tmp_path / "pad", **trust)
+    assert re.fullmatch(r"late: (starting|running), 4 MiB on core 0\n", out)
+    images = {i["name"]: i for i in json.loads(says(m, "images", "--json", **trust))["images"]}
+    assert images["late-pad"]["sha256"] == hashlib.sha256((tmp_path / "pad").read_bytes()).hexdigest()
+    m.wait_for("/v1/guests/late/console?format=json", lambda c: c["text"].endswith("> "), "no prompt")
+    assert says(m, "console", "late", "--new", "--quiet", "5", stdin=b"echo over tls\n", **trust).replace("\r", "").startswith("echo over tls\nover tls\n")
+    assert re.search(r"^late +running", says(m, "top", "-n", "1", "-d", "1", **trust), re.M)
+    assert re.search(r"late +running", says(m, "events", **trust))
+    wrong = {**trust, "BULKHEAD_FINGERPRINT": "00" * 32}
+    assert "another certificate" in refused(m, 3, "deploy", ECHO, "--name", "no", patient=False, **wrong)
+    says(m, "delete", "--images", "late", **trust)
+    assert "late" not in says(m, "images", **trust)
+
+
+def test_streams_over_https(as_it_comes):
+    """They outlive the management guest, whose end cuts handshakes too."""
+    m, trust = as_it_comes
+    with persistently(m, "events", "-f", first=r"mgmt +running", **trust) as e, persistently(m, "console", "echo", terminal=True, first="echo: ready", **trust) as c:
+        at = len(e.seen)
+        serial = len(m.serial())
+        # Its answer dies with it.
+        with ssl._create_unverified_context().wrap_socket(socket.create_connection(("127.0.0.1", m.https_port), timeout=LIMIT)) as other:
+            other.sendall(with_token(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"action": "reset"}', m.token))
+            m.wait_serial("management address", serial)
+        at = e.until(r"mgmt +running", at)
+        before = len(c.seen)
+        c.send(b"echo again\r")
+        c.until(r"again\r\nagain\r\n", before)
+        says(m, "pause", "echo", **trust)
+        e.until(r"echo +paused", at)
+        says(m, "resume", "echo", **trust)
+        c.send(b"\x1d")
+        assert c.ended() == 0 and c.seen.count("echo: ready") == 1
+        ids = [int(n) for n in re.findall(r"^ +(\d+)  \d{4}-", e.seen, re.M)]
+        assert ids == list(range(1, len(ids) + 1))
+
+
 # ---- what goes on ----
 
 def test_console_in_a_terminal(m):
@@ -264,6 +314,8 @@ def test_events(m):
 
 def test_log(m):
     assert "management address" in says(m, "log") and "management address" in json.loads(says(m, "log", "--json"))["text"]
+    with persistently(m, "log", "-f", "--json", first="management address") as r:
+        assert {"seconds", "core", "text"} == json.loads(r.seen.splitlines()[0]).keys()
     with persistently(m, "log", "-f", first="management address") as r:
         at = len(r.seen)
         says(m, "nmi", "echo")
