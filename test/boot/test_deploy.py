@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import re
 import socket
 import ssl
@@ -30,7 +31,7 @@ ECHO = image("echo.elf")
 
 @pytest.fixture(scope="module")
 def m(start):
-    return start(CONFIG, cpus=2, memory=384)
+    return start(CONFIG, cpus=2, memory=512)
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +39,10 @@ def nothing_is_left(m):
     """Each test gives back what it took, and the others have run all the while."""
     m.wait_state("keeper", "running")
     before = memory(m), m.guest("keeper")
+    at = len(m.serial())
     yield
     after = m.guest("keeper")
+    assert [n for n in re.findall(r"\[control\] control: second \d+, periods 1000, missed (\d+),", m.serial()[at:]) if n != "0"] == []
     assert (after["state"], after["started_tsc"]) == ("running", before[1]["started_tsc"])
     assert m.guest("mgmt")["state"] == "running"
     assert memory(m) == before[0]
@@ -276,57 +279,150 @@ def test_killed_in_the_middle_of_a_handshake(m):
         assert tls.version() == "TLSv1.2"
 
 
-def test_configuration(m, tmp_path):
-    """What GET /v1/config says makes the same guests again."""
-    deploy(m, name="late", image="guests/echo.elf", memory="4M", core=1, weight=7, slice_us=900, budget_us=4000, period_us=9000, guaranteed_us=1000, restart="always",
-           restart_limit=3, paused_clock="runs", exit_profile="least", devices=["uart", "pic", "pit"], cmdline="a \"b\"")
+LATE = {"name": "late", "image": "guests/echo.elf", "memory": 4 << 20, "core": 1, "weight": 7, "slice_us": 900, "budget_us": 4000, "period_us": 9000,
+        "guaranteed_us": 1000, "restart": "always", "restart_limit": 3, "paused_clock": "runs", "exit_profile": "least",
+        "devices": ["uart", "pic", "pit"], "cmdline": "a \"b\"", "modules": [{"file": "guests/control.elf", "args": "c d"}]}
+
+
+def test_configuration(m, start, tmp_path):
+    """What GET /v1/config says makes the same guests again: a machine that is started with it says the same."""
+    deploy(m, **LATE)
     text = m.request("GET", "/v1/config")[2]
-    late = next(g for g in json.loads(text)["guests"] if g["name"] == "late")
-    assert late == {"name": "late", "image": "guests/echo.elf", "memory": 4 << 20, "core": 1, "weight": 7, "slice_us": 900, "budget_us": 4000, "period_us": 9000,
-                    "guaranteed_us": 1000, "restart": "always", "restart_limit": 3, "paused_clock": "runs", "exit_profile": "least",
-                    "devices": ["uart", "pic", "pit"], "cmdline": "a \"b\"", "modules": []}
+    assert next(g for g in json.loads(text)["guests"] if g["name"] == "late") == LATE
     delete(m, "/v1/guests/late")
     path = tmp_path / "guests.json"
     path.write_text(text)
     checked = subprocess.run([os.path.join(appliance.BUILD, "config-check"), "--search", appliance.BUILD, path], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     assert json.loads(text)["management"]["core"] == 1 and json.loads(text)["management"]["address"] == "dhcp"
+    again = start(json.loads(text), cpus=2)
+    again.wait_state("late", "running")
+    assert json.loads(again.request("GET", "/v1/config")[2]) == json.loads(text)
+    again.stop()
 
 
-def test_again_and_again(m):
-    """By curl, as people do it. Meanwhile nobody loses a period."""
+def bring_to(m, state):
+    """A guest in that state, or on its way through it: large memory takes a while to be cleared."""
+    image, memory, more = "guests/echo.elf", "2M", {}
+    if state == "starting":
+        memory = "64M"
+    if state in ("failed", "restarting"):
+        put(m, "moth", b"\xf4")  # HLT, with interrupts off
+        image, more = "moth", {"restart": "always"}
+    deploy(m, name="any", image=image, memory=memory, core=1, guaranteed_us=9500, **more)
+    if state == "starting":
+        assert m.guest("any")["state"] == "starting"
+        return
+    if state != "restarting":
+        m.wait_state("any", "running")
+    if state in ("paused", "stopped"):
+        assert m.request("POST", "/v1/guests/any/actions", json.dumps({"action": state.replace("paused", "pause").replace("stopped", "stop")}))[0] == 202
+    if state == "crashed":
+        m.wait_for("/v1/guests/any/console?format=json", lambda c: c["text"].endswith("> "), "no prompt")
+        m.type("any", "triple\r")
+    m.wait_state("any", state)
+
+
+@pytest.mark.parametrize("state", ["starting", "running", "paused", "stopped", "crashed", "restarting"])
+def test_deleted_in_any_state(m, state):
+    """All of its memory comes back, and all of the core's time: the next one can have all of it again."""
+    for _ in range(2):
+        bring_to(m, state)
+        delete(m, "/v1/guests/any")
+        assert m.request("GET", "/v1/guests/any")[0] == 404
+        if state == "restarting":
+            delete(m, "/v1/images/moth")
+
+
+def test_processor_identifiers(m):
+    """Each guest has a VPID of its own; the next one of the same number gets the same, flushed before its first entry."""
+    def vpid(name):
+        m.wait_state(name, "running")
+        return int(m.get(f"/v1/guests/{name}/vcpus/0/vmcs?fields=VIRTUAL_PROCESSOR_ID")["fields"][0]["value"], 16)
+    deploy(m, name="one", image="guests/echo.elf", memory="2M", core=1)
+    deploy(m, name="two", image="guests/echo.elf", memory="2M", core=1)
+    first = {name: vpid(name) for name in ("mgmt", "control", "keeper", "one", "two")}
+    assert len(set(first.values())) == 5 and 0 not in first.values()
+    delete(m, "/v1/guests/one")
+    deploy(m, name="three", image="guests/echo.elf", memory="2M", core=1)
+    assert vpid("three") == first["one"]
+    for name in ("two", "three"):
+        delete(m, f"/v1/guests/{name}")
+
+
+def by_curl(m, path):
+    """(deploy, delete), as people do it."""
     url = f"http://127.0.0.1:{m.port}"
-    at = len(m.serial())
 
     def curl(*args):
-        return subprocess.run(["curl", "-sS", "--fail-with-body", "--retry", "20", "--retry-connrefused", "--retry-delay", "0", "-H", f"Authorization: Bearer {m.token}", *args], capture_output=True, text=True, check=True).stdout
+        subprocess.run(["curl", "-sS", "--fail-with-body", "--retry", "20", "--retry-connrefused", "--retry-delay", "0", "-H", f"Authorization: Bearer {m.token}", *args],
+                       capture_output=True, text=True, check=True)
 
-    first = memory(m)
-    for i in range(CYCLES):
-        curl("-T", os.path.join(appliance.BUILD, "guests", "echo.elf"), f"{url}/v1/images/echo")
+    def come():
+        curl("-T", path, f"{url}/v1/images/echo")
         curl("-d", '{"name": "brief", "image": "echo", "memory": "2M", "core": 1}', f"{url}/v1/guests")
-        if i % 20 == 0:
-            m.wait_state("brief", "running")
-            m.type("brief", f"cycle{i}\r")
-            m.wait_serial(rf"\[brief\] .*cycle{i}", after=at)
+
+    def go():
         curl("-X", "DELETE", f"{url}/v1/guests/brief")
         curl("-X", "DELETE", f"{url}/v1/images/echo")
+    return come, go
+
+
+def by_bhctl(m, path):
+    environment = {**os.environ, "BULKHEAD_URL": f"http://127.0.0.1:{m.port}", "BULKHEAD_TOKEN": m.token}
+
+    def bhctl(*args):
+        subprocess.run([os.path.join(appliance.BUILD, "bhctl"), *args], capture_output=True, text=True, check=True, env=environment)
+    return lambda: bhctl("deploy", path, "--name", "brief", "--memory", "2M", "--core", "1"), lambda: bhctl("delete", "--images", "brief")
+
+
+@pytest.mark.parametrize("how", [by_curl, by_bhctl])
+def test_again_and_again(m, how):
+    """Deployed, used, deleted; the page's turn is in test_page_live.py."""
+    come, go = how(m, os.path.join(appliance.BUILD, "guests", "echo.elf"))
+    first = memory(m)
+    for i in range(CYCLES):
+        come()
+        at = len(m.serial())
+        m.type("brief", f"cycle{i}\r")
+        m.wait_serial(rf"\[brief\] .*cycle{i}", after=at)
+        go()
     assert memory(m) == first
-    lost = [int(n) for n in re.findall(r"\[control\] control: second \d+, periods \d+, missed (\d+),", m.serial()[at:])]
-    assert lost and sum(lost) == 0
 
 
-def test_forty_megabytes(m):
-    """A Linux kernel's size and that of its initrd. Hashing takes most of the time."""
-    data = os.urandom(1 << 20) * 40
-    connection = http.client.HTTPConnection("127.0.0.1", m.port, timeout=600)
-    connection.request("PUT", "/v1/images/initrd", data, m.authorization())
-    answer = connection.getresponse()
-    assert answer.status == 201 and json.loads(answer.read())["sha256"] == hashlib.sha256(data).hexdigest()
-    connection.close()
-    put(m, "kernel", ECHO)
-    deploy(m, name="big", image="kernel", memory="64M", core=1, modules=[{"file": "initrd", "args": "x"}])
-    m.wait_state("big", "running")
-    delete(m, "/v1/guests/big")
-    for name in ("kernel", "initrd"):
+def cpio_file(name, data):
+    """An archive of one file, in cpio's "newc" format: what the kernel unpacks behind the initramfs that comes before it."""
+    def entry(path, mode, content):
+        fields = [1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(path) + 1, 0]
+        head = b"070701" + b"".join(b"%08x" % f for f in fields) + path + b"\0"
+        return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)
+    return entry(name, 0o100644, data) + entry(b"TRAILER!!!", 0, b"")
+
+
+def test_linux_of_forty_megabytes(m):
+    """Debian's kernel and an initramfs with a large file in it, uploaded; the shell finds the file's end."""
+    subprocess.run(["test/tools/linux.sh", os.path.join(appliance.BUILD, "linux")], check=True)
+    with open(os.path.join(appliance.BUILD, "linux", "vmlinuz"), "rb") as f:
+        kernel = f.read()
+    with open(os.path.join(appliance.BUILD, "linux", "initramfs"), "rb") as f:
+        initramfs = f.read()
+    initramfs += bytes(-len(initramfs) % 4)
+    payload = random.Random(1).randbytes(1 << 20) * ((40 << 20) - len(kernel) - len(initramfs) >> 20) + b"the end of it\n"
+    initramfs += cpio_file(b"payload", payload)
+    assert len(kernel) + len(initramfs) > 39 << 20
+    for name, data in (("vmlinuz", kernel), ("initramfs", initramfs)):
+        connection = http.client.HTTPConnection("127.0.0.1", m.port, timeout=600)
+        connection.request("PUT", f"/v1/images/{name}", data, m.authorization())
+        answer = connection.getresponse()
+        assert answer.status == 201 and json.loads(answer.read())["sha256"] == hashlib.sha256(data).hexdigest()
+        connection.close()
+    with open("iso/linux.json", encoding="utf-8") as f:
+        cmdline = json.load(f)["guests"][0]["cmdline"]
+    deploy(m, name="linux", image="vmlinuz", memory="160M", core=1, cmdline=cmdline, modules=[{"file": "initramfs"}])
+    m.wait_serial(r"\[linux\] linux: ready, 6\.\d", limit=600)
+    m.wait_for("/v1/guests/linux/console?format=json", lambda c: "/ # " in c["text"][-40:], "no prompt")
+    m.type("linux", "wc -c < /payload; tail -n 1 /payload\n")
+    m.wait_for("/v1/guests/linux/console?format=json", lambda c: f"{len(payload)}\r\nthe end of it\r\n" in c["text"], "the shell does not find it")
+    delete(m, "/v1/guests/linux")
+    for name in ("vmlinuz", "initramfs"):
         delete(m, f"/v1/images/{name}")

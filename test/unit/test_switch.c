@@ -358,13 +358,20 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
     const struct CMUnitTest tests[] = {
-        TEST(test_known),       TEST(test_flood),
-        TEST(test_bytes),       TEST(test_no_echo),
-        TEST(test_lengths),     TEST(test_ports_that_are_not),
-        TEST(test_spoofing),    TEST(test_spoofing_from_outside),
-        TEST(test_link_local),  TEST(test_addresses),
-        TEST(test_learning),    TEST(test_age),
-        TEST(test_replacement), TEST(test_ports),
+        TEST(test_known),
+        TEST(test_flood),
+        TEST(test_bytes),
+        TEST(test_no_echo),
+        TEST(test_lengths),
+        TEST(test_ports_that_are_not),
+        TEST(test_spoofing),
+        TEST(test_spoofing_from_outside),
+        TEST(test_link_local),
+        TEST(test_addresses),
+        TEST(test_learning),
+        TEST(test_age),
+        TEST(test_replacement),
+        TEST(test_ports),
         TEST(test_port_that_still_delivers),
         TEST(test_reentry),
     };
