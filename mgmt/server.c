@@ -3,6 +3,7 @@
 #include "hv/fmt.h"
 #include "lwip/altcp_tcp.h"
 #include "mgmt/connection.h"
+#include "mgmt/listen.h"
 #include "mgmt/port.h"
 #include "mgmt/tls.h"
 #include "mgmt/terminal.h"
@@ -406,8 +407,7 @@ bool server_adopt(struct altcp_pcb *pcb, bool tls)
 static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
 {
     (void)arg;
-    if (err != ERR_OK || !pcb)
-        return ERR_VAL;
+    (void)err;
     if (!server_adopt(pcb, false)) {
         server_refuse(pcb);
         (void)altcp_close(pcb);
@@ -446,8 +446,6 @@ void server_start(const struct api_view *v)
     pcb = altcp_tcp_new_ip_type(IPADDR_TYPE_ANY);
     if (!pcb || altcp_bind(pcb, IP_ANY_TYPE, PORT) != ERR_OK)
         mgmt_die("no TCP port");
-    pcb = altcp_listen(pcb);
-    if (!pcb)
+    if (!listen_start(pcb, on_accept))
         mgmt_die("no memory to listen");
-    altcp_accept(pcb, on_accept);
 }

@@ -4,6 +4,7 @@
 #include "lwip/altcp_tls.h"
 #include "lwip/opt.h"
 #include "mbedtls/ssl.h"
+#include "mgmt/listen.h"
 #include "mgmt/port.h"
 #include "mgmt/server.h"
 #include "mgmt/tls_credentials.h"
@@ -23,7 +24,8 @@ _Static_assert(MEM_SIZE >= MEMP_NUM_TCP_PCB * (TCP_SND_BUF + 160 * TCP_SND_QUEUE
                "a handshake must never find the heap empty");
 _Static_assert(MEMP_NUM_TCP_SEG >= MEMP_NUM_TCP_PCB * TCP_SND_QUEUELEN,
                "a handshake must always find a segment");
-_Static_assert(TCP_SND_BUF >= 2 * MBEDTLS_SSL_OUT_CONTENT_LEN,
+_Static_assert(TCP_SND_BUF >= 2 * MBEDTLS_SSL_OUT_CONTENT_LEN &&
+                   TCP_SND_QUEUELEN * LISTEN_MSS_LEAST >= 2 * MBEDTLS_SSL_OUT_CONTENT_LEN,
                "what a handshake says must fit at once");
 /* A record is acknowledged only when all of it is there. */
 _Static_assert(TCP_WND > MBEDTLS_SSL_IN_CONTENT_LEN + 1024, "a record must fit the window");
@@ -126,8 +128,7 @@ static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
     struct handshake *h = oldest();
 
     (void)arg;
-    if (err != ERR_OK || !pcb)
-        return ERR_VAL;
+    (void)err;
     if (h->pcb && port_ms() - h->since <= HANDSHAKE_FAIR_MS) {
         counters->handshake_failures++;
         altcp_abort(pcb);
@@ -223,13 +224,12 @@ static struct altcp_pcb *new_listener(const struct tls_credentials *c)
     set_preferences(pcb);
     if (altcp_bind(pcb, IP_ANY_TYPE, TLS_PORT) != ERR_OK)
         return NULL;
-    return altcp_listen(pcb);
+    return listen_start(pcb, on_accept);
 }
 
 void tls_listen(const uint8_t ip[4])
 {
     struct tls_credentials c;
-    struct altcp_pcb *pcb;
     const char *why;
 
     if (!has_random)
@@ -240,10 +240,8 @@ void tls_listen(const uint8_t ip[4])
         refusal = "the certificate or key of the configuration cannot be used: the log says why";
         return;
     }
-    pcb = new_listener(&c);
-    if (!pcb)
+    if (!new_listener(&c))
         mgmt_die("no memory to listen for HTTPS");
-    altcp_accept(pcb, on_accept);
     say_fingerprint(&c);
 }
 

@@ -8,10 +8,11 @@
 #define LWIP_TIMERS                       1
 
 #define MEM_ALIGNMENT                     8
-#define MEM_SIZE                          (1152 * 1024)
-#define MEMP_NUM_TCP_PCB                  32
+#define MEM_SIZE                          (1600 * 1024)
+/* 16 connections and 8 handshakes; half of them again for half-open and closed ones (listen.c). */
+#define MEMP_NUM_TCP_PCB                  48
 #define MEMP_NUM_TCP_PCB_LISTEN           4
-#define MEMP_NUM_TCP_SEG                  2048
+#define MEMP_NUM_TCP_SEG                  3072
 #define MEMP_NUM_PBUF                     256
 #define MEMP_NUM_SYS_TIMEOUT              32
 #define MEMP_NUM_UDP_PCB                  8
@@ -53,6 +54,11 @@
 #define TCP_LISTEN_BACKLOG                1
 /* A port that a client uses again while we hold it in TIME_WAIT would stall for minutes. */
 #define TCP_MSL                           100
+
+/* Which connection goes when there is no place for a new one: listen.c. */
+#define LWIP_TCP_PCB_NUM_EXT_ARGS         1
+#define LWIP_TCP_KEEPALIVE                1
+#define LWIP_HOOK_FILENAME                "mgmt/include/lwip_hooks.h"
 
 #define LWIP_STATS                        0
 #define LWIP_NOASSERT                     0

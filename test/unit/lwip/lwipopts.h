@@ -1,0 +1,9 @@
+/* lwIP as the management guest has it, without what the tests of its server do not link. */
+#pragma once
+
+#include "mgmt/include/lwipopts.h"
+
+#undef LWIP_ALTCP_TLS
+#undef LWIP_ALTCP_TLS_MBEDTLS
+#define LWIP_ALTCP_TLS         0
+#define LWIP_ALTCP_TLS_MBEDTLS 0
