@@ -25,13 +25,9 @@ void api_error_at(struct api_response *out, char *buf, size_t size, bool text, u
 {
     struct json_out *j = &out->body;
 
-    out->stream.more = NULL;
-    out->upgrade = false;
-    out->status = status;
-    out->type = text ? TEXT_TYPE : JSON_TYPE;
-    out->wait = API_WAIT_NONE;
-    out->has_next = false;
-    out->file = NULL;
+    /* Nothing of what it was, nor of what another client was told, goes with it. */
+    *out = (struct api_response){
+        .status = status, .type = text ? TEXT_TYPE : JSON_TYPE, .known = out->known};
     json_begin(j, buf, size, text);
     json_object(j, NULL);
     json_object(j, "error");

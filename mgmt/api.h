@@ -65,6 +65,7 @@ struct api_stream {
     uint64_t next;  /* of what is streamed: sequence or position */
     unsigned guest; /* of a console */
     bool sse;       /* is to be kept alive by comments */
+    bool over;      /* set by more(): once it writes nothing, the answer ends */
 };
 
 /* What an answer waits for. */
@@ -80,6 +81,7 @@ struct api_response {
     const char *type;  /* Content-Type */
     char allow[40];    /* with 405 */
     char location[64]; /* with 201 */
+    bool known;        /* a right token came with the request, or none is needed */
     bool challenge;    /* header WWW-Authenticate: */
     unsigned retry_s;  /* header Retry-After:, unless 0 */
     bool has_next;     /* header Bulkhead-Next: */

@@ -1,10 +1,49 @@
 #include "mgmt/connection.h"
 
 #include "hv/fmt.h"
+#include "lwip/tcpbase.h"
+#include "mgmt/places.h"
 #include "mgmt/port.h"
 #include "mgmt/tls.h"
 
 #include <string.h>
+
+void connection_enter(struct connection *c, enum phase p)
+{
+    c->phase = p;
+    c->since = port_ms();
+}
+
+void connection_use(struct connection *c, size_t n)
+{
+    u16_t len = c->pending->len;
+
+    c->used = (u16_t)(c->used + n);
+    if (c->used < len)
+        return;
+    altcp_recved(c->pcb, len);
+    places_drop_first(c);
+}
+
+err_t connection_close(struct altcp_pcb *pcb)
+{
+    /* lwIP waits 25 minutes for who has vanished: the first to go when it needs the place. */
+    altcp_setprio(pcb, TCP_PRIO_MIN);
+    if (altcp_close(pcb) == ERR_OK)
+        return ERR_OK;
+    altcp_abort(pcb);
+    return ERR_ABRT;
+}
+
+/* At most `n` bytes; how many were taken. Where segments are small they need more of lwIP's queue
+ * than it has: then less. Records of TLS are taken whole, later. */
+static size_t queue(struct connection *c, const char *from, size_t n, bool more)
+{
+    for (; n > 0; n = c->tls ? 0 : n / 2, more = true)
+        if (altcp_write(c->pcb, from, (u16_t)n, more ? TCP_WRITE_FLAG_MORE : 0) == ERR_OK)
+            return n;
+    return 0;
+}
 
 void connection_push(struct connection *c)
 {
@@ -19,8 +58,8 @@ void connection_push(struct connection *c)
             n = altcp_sndbuf(c->pcb);
         if (n > UINT16_MAX)
             n = UINT16_MAX;
-        if (n == 0 ||
-            altcp_write(c->pcb, from, (u16_t)n, c->queued + n < total ? TCP_WRITE_FLAG_MORE : 0))
+        n = queue(c, from, n, c->queued + n < total);
+        if (n == 0)
             break; /* tried again when something is acknowledged, and from altcp_poll */
         c->queued += n;
     }
@@ -58,6 +97,8 @@ void connection_begin_sending(struct connection *c, size_t body_len)
     c->body_len = body_len;
     c->queued = c->acked = 0;
     connection_enter(c, PHASE_SENDING);
+    /* A byte a millisecond, at least: a dump of 256 KB has four minutes. */
+    c->until = c->since + CONNECTION_MS + (uint32_t)(c->head_len + body_len);
     connection_push(c);
 }
 
@@ -168,7 +209,7 @@ void connection_answer_without_api(struct connection *c)
 void connection_refuse(struct connection *c, unsigned status, const char *message)
 {
     c->close = true;
-    c->response = (struct api_response){.status = status};
+    upload_abort(&c->upload);
     api_error(&c->response, c->body, sizeof(c->body), false, status, message);
     c->response.challenge = status == 401;
     connection_send(c);

@@ -1,5 +1,5 @@
 /* One client of the server: what it asked, what it gets, how far it is. Shared by server.c (what
- * arrives) and connection.c (what goes out). */
+ * arrives), answer.c, connection.c (what goes out) and places.c (which there are). */
 #pragma once
 
 #include "lwip/altcp.h"
@@ -25,7 +25,12 @@ struct connection {
     struct altcp_pcb *pcb;
     struct pbuf *pending; /* received, not yet parsed */
     u16_t used;           /* of pending's first buffer */
-    uint32_t since;       /* when the phase began, ms */
+    u16_t held;           /* buffers of pending */
+    uint32_t since;       /* when the phase began, or something was acknowledged, ms */
+    uint32_t begun;       /* when its request began, or it did */
+    uint32_t until;       /* all of what is being sent must be acknowledged */
+    uint8_t unread;       /* polls in a row in which TLS left something unread */
+    bool known;           /* its last request came with a right token */
     bool tls;             /* what was written is lwIP's: how much is acknowledged is not known */
     bool close, started;  /* close after this answer; a byte of the request has come */
     bool ended;           /* the client will send no more */
@@ -42,8 +47,15 @@ struct connection {
     char body[BODY_SIZE];
 };
 
+/* For a request to arrive, and for an answer to be taken, before what its size allows. */
+#define CONNECTION_MS 10000u
+
 /* A new phase begins now. */
 void connection_enter(struct connection *c, enum phase p);
+/* `n` bytes of what is pending have been used; the client may send more when its buffer has. */
+void connection_use(struct connection *c, size_t n);
+/* Closes a pcb that is nobody's any more. ERR_ABRT: it had to be aborted. */
+err_t connection_close(struct altcp_pcb *pcb);
 /* Queues as much of head and content as lwIP takes. The buffers stay untouched until all is
  * acknowledged, so nothing is copied. */
 void connection_push(struct connection *c);

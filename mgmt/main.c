@@ -210,6 +210,8 @@ void guest_run(const uint8_t *info)
         port_beat();
         /* One round of frames at a time: also in a flood the heart beats and timers run. */
         more = vnet_poll(&netif);
+        if (vnet_starved())
+            server_starved();
         sys_check_timeouts();
         take_address();
         names_poll();

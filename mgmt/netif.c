@@ -118,13 +118,17 @@ static err_t send(struct netif *n, struct pbuf *p)
     return ERR_OK;
 }
 
+static bool starved;
+
 static void receive(struct netif *n, const uint8_t *frame, size_t len)
 {
     struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_POOL);
 
     port_beat(); /* a frame may be the last of a handshake, which takes long */
-    if (!p)
+    if (!p) {
+        starved = true;
         return;
+    }
     pbuf_take(p, frame, (u16_t)len);
     if (n->input(p, n) != ERR_OK)
         pbuf_free(p);
@@ -149,6 +153,14 @@ bool vnet_poll(struct netif *n)
     if (done)
         outw(REG(0x3c), RX);
     return done > 0;
+}
+
+bool vnet_starved(void)
+{
+    bool was = starved;
+
+    starved = false;
+    return was;
 }
 
 err_t vnet_init(struct netif *n)

@@ -211,6 +211,7 @@ static bool is_admitted(struct call *c, const struct route *t)
         return true;
     if (route_admit(c->v, c->r, role ? role : (uint32_t)ABI_ROLE_READ, &g)) {
         c->who = g.who;
+        c->out->known = true;
         return true;
     }
     call_fail(c, g.status, g.why);

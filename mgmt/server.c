@@ -1,20 +1,17 @@
 #include "mgmt/server.h"
 
-#include "hv/fmt.h"
 #include "lwip/altcp_tcp.h"
+#include "mgmt/answer.h"
 #include "mgmt/connection.h"
 #include "mgmt/listen.h"
+#include "mgmt/places.h"
 #include "mgmt/port.h"
 #include "mgmt/tls.h"
-#include "mgmt/terminal.h"
-#include "mgmt/upload.h"
-
-#include <string.h>
 
 #define PORT              80u
 #define POLL_HALF_SECONDS 2
 /* For one request to arrive whole, and for a client to take its answer; between two requests. */
-#define REQUEST_MS        10000u
+#define REQUEST_MS        CONNECTION_MS
 #define IDLE_MS           30000u
 #define WAIT_MS           1000u
 #define DELETION_MS       20000u /* of large memory in a little time */
@@ -22,98 +19,16 @@
  * answer is not lost with a reset connection. */
 #define LINGER_MS         2000u
 
-/* Streams are looked at four times a second, and leave room for other clients. */
-#define STREAMS_MAX       8u
-#define KEEP_ALIVE_MS     15000u
-#define CHUNK_HEAD        8u /* "00000a\r\n" */
-#define CHUNK_MAX         (32u << 10)
+/* Whoever has shown no token gets what there is for them within this time, or not at all. */
+#define TOKENLESS_MS      30000u
+/* A record that TLS cannot read stays where it is. */
+#define UNREAD_POLLS      3u
 
-static struct connection connections[SERVER_CONNECTIONS];
 static const struct api_view *view;
-
-static void advance(struct connection *c);
-
-void connection_enter(struct connection *c, enum phase p)
-{
-    c->phase = p;
-    c->since = port_ms();
-}
-
-static void release(struct connection *c)
-{
-    if (c->pending)
-        pbuf_free(c->pending);
-    upload_abort(&c->upload);
-    c->pending = NULL;
-    if (c->upgraded)
-        terminal_free(&c->terminal);
-    c->upgraded = false;
-    c->pcb = NULL;
-    c->phase = PHASE_FREE;
-}
-
-static void detach(struct altcp_pcb *pcb)
-{
-    altcp_arg(pcb, NULL);
-    altcp_recv(pcb, NULL);
-    altcp_sent(pcb, NULL);
-    altcp_err(pcb, NULL);
-    altcp_poll(pcb, NULL, 0);
-}
-
-/* ERR_ABRT when the connection had to be aborted: lwIP's callbacks must then say so. */
-static err_t finish(struct connection *c)
-{
-    struct altcp_pcb *pcb = c->pcb;
-
-    detach(pcb);
-    if (c->tls)
-        tls_close_notify(pcb);
-    release(c);
-    if (altcp_close(pcb) == ERR_OK)
-        return ERR_OK;
-    altcp_abort(pcb);
-    return ERR_ABRT;
-}
 
 static uint32_t patience(const struct api_response *r)
 {
     return r->wait == API_WAIT_GONE ? DELETION_MS : WAIT_MS;
-}
-
-static unsigned count_streams(void)
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < SERVER_CONNECTIONS; i++)
-        n += (connections[i].phase == PHASE_SENDING || connections[i].phase == PHASE_STREAMING) &&
-             connection_is_stream(&connections[i].response);
-    return n;
-}
-
-static bool upgrade(struct connection *c)
-{
-    unsigned guest = c->response.stream.guest;
-
-    return terminal_open(&c->terminal, view, guest, view->guest(guest)->name);
-}
-
-static void answer(struct connection *c, bool waited, bool timed_out)
-{
-    if (connection_is_shut_out(c)) {
-        connection_answer_without_api(c);
-        return;
-    }
-    api_handle(view, &c->request, c->body, sizeof(c->body), &c->response, waited, timed_out);
-    if (connection_is_stream(&c->response) && count_streams() >= STREAMS_MAX)
-        api_error(&c->response, c->body, sizeof(c->body), false, 503, "8 streams are open");
-    c->upgraded = c->response.upgrade && upgrade(c);
-    if (c->response.upgrade && !c->upgraded)
-        api_error(&c->response, c->body, sizeof(c->body), false, 503, "no memory for a terminal");
-    if (c->response.wait)
-        connection_enter(c, PHASE_WAITING);
-    else
-        connection_send(c);
 }
 
 static void go_on(struct connection *c)
@@ -127,22 +42,6 @@ static void go_on(struct connection *c)
     (void)altcp_output(c->pcb);
 }
 
-/* `n` bytes of pending's first buffer have been used; the client may send more when all have. */
-static void use_pending(struct connection *c, size_t n)
-{
-    struct pbuf *p = c->pending;
-
-    c->used = (u16_t)(c->used + n);
-    if (c->used < p->len)
-        return;
-    c->pending = p->next;
-    if (c->pending)
-        pbuf_ref(c->pending);
-    altcp_recved(c->pcb, p->len);
-    pbuf_free(p);
-    c->used = 0;
-}
-
 /* Feeds what has been received to the parser until a request is complete. */
 static void parse_pending(struct connection *c)
 {
@@ -151,10 +50,12 @@ static void parse_pending(struct connection *c)
         size_t n =
             http_feed(&c->request, (const char *)p->payload + c->used, (size_t)(p->len - c->used));
 
+        if (!c->started)
+            c->begun = port_ms();
         if (!c->started || c->request.streaming)
             connection_enter(c, PHASE_READING); /* an upload lasts as long as it goes on */
         c->started = true;
-        use_pending(c, n);
+        connection_use(c, n);
         if (c->request.state == HTTP_READY) {
             c->close = !c->request.keep_alive;
             answer(c, false, false);
@@ -166,79 +67,25 @@ static void parse_pending(struct connection *c)
     }
 }
 
-/* The same for a terminal, that takes what it has room for. */
-static void feed_terminal(struct connection *c)
-{
-    while (c->pending) {
-        const struct pbuf *p = c->pending;
-        size_t left = (size_t)(p->len - c->used);
-        size_t n = terminal_feed(&c->terminal, (const uint8_t *)p->payload + c->used, left);
-
-        use_pending(c, n);
-        if (n < left)
-            break;
-    }
-    if (c->ended && !c->pending)
-        terminal_hang_up(&c->terminal);
-}
-
 static void advance(struct connection *c)
 {
     if (c->upgraded)
-        feed_terminal(c);
+        answer_feed_terminal(c);
     else
         parse_pending(c);
 }
 
-/* The next frames; a client that says nothing for long is asked whether it is there. */
-static size_t next_frames(struct connection *c, char *buf, size_t size)
-{
-    size_t n = terminal_write(&c->terminal, buf, size);
-
-    if (n || port_ms() - c->since <= KEEP_ALIVE_MS)
-        return n;
-    terminal_ping(&c->terminal);
-    return terminal_write(&c->terminal, buf, size);
-}
-
-/* What is new goes out once the last part is acknowledged. */
-static void stream(struct connection *c)
-{
-    struct api_stream *s = &c->response.stream;
-    size_t n = c->upgraded ? next_frames(c, c->body + CHUNK_HEAD, CHUNK_MAX)
-                           : s->more(view, s, c->body + CHUNK_HEAD, CHUNK_MAX);
-
-    if (n == 0 && s->sse && port_ms() - c->since > KEEP_ALIVE_MS)
-        n = fmt(c->body + CHUNK_HEAD, CHUNK_MAX, ":\n\n");
-    if (n == 0)
-        return;
-    c->head_len = 0;
-    c->content = c->body + CHUNK_HEAD;
-    if (c->chunked) {
-        char head[CHUNK_HEAD + 1];
-
-        (void)fmt(head, sizeof(head), "%06zx\r\n", n);
-        memcpy(c->body, head, CHUNK_HEAD);
-        memcpy(c->body + CHUNK_HEAD + n, "\r\n", 2);
-        c->content = c->body;
-        n = CHUNK_HEAD + n + 2;
-    }
-    connection_begin_sending(c, n);
-}
-
 static err_t linger(struct connection *c)
 {
-    if (c->pending) {
+    if (c->pending)
         altcp_recved(c->pcb, (u16_t)(c->pending->tot_len - c->used));
-        pbuf_free(c->pending);
-        c->pending = NULL;
-    }
+    places_drop_all(c);
     /* Below TLS it must not be shut: altcp_tls takes it for granted that what it says can go out.
      */
     if (c->tls)
         tls_close_notify(c->pcb);
     else if (altcp_shutdown(c->pcb, 0, 1) != ERR_OK)
-        return finish(c);
+        return places_finish(c);
     connection_enter(c, PHASE_LINGERING);
     return ERR_OK;
 }
@@ -269,18 +116,17 @@ static err_t on_sent(void *arg, struct altcp_pcb *pcb, u16_t len)
     }
     if (c->upgraded || (c->response.stream.more && c->request.method != HTTP_HEAD && !c->ended)) {
         connection_enter(c, PHASE_STREAMING);
-        stream(c);
-        return ERR_OK;
+        return answer_go_on(c);
     }
     if (c->close && c->request.state == HTTP_BAD && !c->ended)
         return linger(c);
     if (c->close)
-        return finish(c);
+        return places_finish(c);
     http_next(&c->request);
     c->started = false;
     connection_enter(c, PHASE_READING);
     advance(c);
-    return c->phase == PHASE_READING && c->ended ? finish(c) : ERR_OK;
+    return c->phase == PHASE_READING && c->ended ? places_finish(c) : ERR_OK;
 }
 
 static err_t on_recv(void *arg, struct altcp_pcb *pcb, struct pbuf *p, err_t err)
@@ -301,61 +147,52 @@ static err_t on_recv(void *arg, struct altcp_pcb *pcb, struct pbuf *p, err_t err
             advance(c);
         return c->phase == PHASE_READING || c->phase == PHASE_LINGERING ||
                        (c->phase == PHASE_STREAMING && !c->upgraded)
-                   ? finish(c)
+                   ? places_finish(c)
                    : ERR_OK;
     }
-    if (c->pending)
-        pbuf_cat(c->pending, p);
-    else
-        c->pending = p;
+    places_hold(c, p);
     advance(c);
-    return ERR_OK;
+    return places_shed() == c ? ERR_ABRT : ERR_OK;
 }
 
 static void on_error(void *arg, err_t err)
 {
     (void)err;
-    release(arg); /* lwIP has freed the pcb */
+    places_release(arg); /* lwIP has freed the pcb */
+}
+
+/* It takes its answer too slowly, or not at all. */
+static bool is_stuck(const struct connection *c, uint32_t now)
+{
+    return now - c->since > REQUEST_MS || (int32_t)(now - c->until) > 0 ||
+           (!c->known && now - c->begun > TOKENLESS_MS);
+}
+
+/* After a record that it cannot read altcp_tls goes on as if nothing were. */
+static bool is_broken(struct connection *c)
+{
+    c->unread = c->tls && tls_unread(c->pcb) ? (uint8_t)(c->unread + 1) : 0;
+    return c->unread >= UNREAD_POLLS;
 }
 
 static err_t on_poll(void *arg, struct altcp_pcb *pcb)
 {
     struct connection *c = arg;
-    uint32_t age = port_ms() - c->since;
+    uint32_t now = port_ms(), age = now - c->since;
 
     (void)pcb;
-    switch (c->phase) {
-    case PHASE_READING:
-        if (c->started && age > REQUEST_MS)
-            connection_refuse(c, 408, "the request did not arrive within 10 seconds");
-        else if (!c->started && age > IDLE_MS)
-            return finish(c);
-        break;
-    case PHASE_SENDING:
-        if (age > REQUEST_MS) {
-            detach(c->pcb);
-            altcp_abort(c->pcb);
-            release(c);
-            return ERR_ABRT;
-        }
-        connection_push(c);
-        break;
-    case PHASE_LINGERING:
-        if (age > LINGER_MS)
-            return finish(c);
-        break;
-    default:
-        break;
+    if (is_broken(c) || (c->phase == PHASE_SENDING && is_stuck(c, now))) {
+        places_cut(c);
+        return ERR_ABRT;
     }
+    if (c->phase == PHASE_SENDING)
+        connection_push(c);
+    else if (c->phase == PHASE_READING && c->started && age > REQUEST_MS)
+        connection_refuse(c, 408, "the request did not arrive within 10 seconds");
+    else if ((c->phase == PHASE_READING && !c->started && age > IDLE_MS) ||
+             (c->phase == PHASE_LINGERING && age > LINGER_MS))
+        return places_finish(c);
     return ERR_OK;
-}
-
-static struct connection *free_connection(void)
-{
-    for (unsigned i = 0; i < SERVER_CONNECTIONS; i++)
-        if (connections[i].phase == PHASE_FREE)
-            return &connections[i];
-    return NULL;
 }
 
 /* Who slows whom down: one IPv4 address, or the upper half of an IPv6 one. */
@@ -379,16 +216,16 @@ void server_refuse(struct altcp_pcb *pcb)
 
 bool server_adopt(struct altcp_pcb *pcb, bool tls)
 {
-    struct connection *c = free_connection();
+    struct connection *c = places_take();
 
     if (!c)
         return false;
     c->pcb = pcb;
-    c->pending = NULL;
-    c->used = 0;
     c->tls = tls;
-    c->close = c->started = c->ended = false;
+    c->close = c->started = c->ended = c->known = false;
     c->interim = 0;
+    c->unread = 0;
+    c->begun = port_ms();
     c->view = view;
     c->upload.view = view;
     c->upload.active = false;
@@ -410,23 +247,28 @@ static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
     (void)err;
     if (!server_adopt(pcb, false)) {
         server_refuse(pcb);
-        (void)altcp_close(pcb);
+        return connection_close(pcb);
     }
     return ERR_OK;
+}
+
+void server_starved(void)
+{
+    places_starved();
 }
 
 void server_poll(void)
 {
     for (unsigned i = 0; i < SERVER_CONNECTIONS; i++) {
-        struct connection *c = &connections[i];
+        struct connection *c = places_get(i);
 
         if (c->upgraded)
             advance(c);
         if (c->phase == PHASE_STREAMING)
-            stream(c);
+            (void)answer_go_on(c);
         if (c->upgraded && c->phase == PHASE_STREAMING &&
             terminal_is_over(&c->terminal, port_ms() - c->since > REQUEST_MS))
-            (void)finish(c);
+            (void)places_finish(c);
         if (c->phase != PHASE_WAITING)
             continue;
         if (api_ready(view, &c->response))

@@ -9,6 +9,8 @@
 
 /* Listens on port 80, unless the configuration says "http": "off". */
 void server_start(const struct api_view *v);
+/* lwIP had no buffer for a frame: whoever holds most of them goes. From the main loop. */
+void server_starved(void);
 /* Goes on with answers that wait for a snapshot. From the main loop. */
 void server_poll(void);
 /* Serves this connection from now on, with callbacks of its own. False: all are taken. */

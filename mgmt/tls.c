@@ -1,9 +1,11 @@
 #include "mgmt/tls.h"
 
+#include "altcp_tls_mbedtls_structs.h"
 #include "hv/fmt.h"
 #include "lwip/altcp_tls.h"
 #include "lwip/opt.h"
 #include "mbedtls/ssl.h"
+#include "mgmt/connection.h"
 #include "mgmt/listen.h"
 #include "mgmt/port.h"
 #include "mgmt/server.h"
@@ -158,8 +160,7 @@ void tls_poll(void)
         detach(pcb);
         server_refuse(pcb);
         tls_close_notify(pcb);
-        if (altcp_close(pcb) != ERR_OK)
-            altcp_abort(pcb);
+        (void)connection_close(pcb);
     }
 }
 
@@ -168,6 +169,13 @@ size_t tls_unsent(struct altcp_pcb *pcb)
     const mbedtls_ssl_context *ssl = altcp_tls_context(pcb);
 
     return ssl ? ssl->out_left : 0;
+}
+
+unsigned tls_unread(struct altcp_pcb *pcb)
+{
+    const altcp_mbedtls_state_t *state = pcb->state;
+
+    return state && state->rx ? pbuf_clen(state->rx) : 0;
 }
 
 void tls_close_notify(struct altcp_pcb *pcb)

@@ -25,5 +25,7 @@ bool tls_works(void);
 
 /* Of a connection that is ours: bytes of records that TCP has not taken yet. */
 size_t tls_unsent(struct altcp_pcb *pcb);
+/* Buffers that have come and were not decrypted: of a record that it cannot read, they stay. */
+unsigned tls_unread(struct altcp_pcb *pcb);
 /* Says goodbye, before altcp_close(). */
 void tls_close_notify(struct altcp_pcb *pcb);

@@ -5,7 +5,7 @@ MGMT_TEST_CFLAGS := -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/in
 MGMT_TEST_CFLAGS += -isystem $(LWIP_DIR)/src/include -Itest/unit/lwip
 LLHTTP_CFLAGS := -isystem /usr/share/include/llhttp -isystem /usr/include/llhttp -isystem /usr/share/llhttp
 # Its server, over the lwIP that it has.
-MGMT_SERVER_C := mgmt/server.c mgmt/connection.c mgmt/listen.c
+MGMT_SERVER_C := mgmt/server.c mgmt/answer.c mgmt/connection.c mgmt/listen.c mgmt/places.c
 MGMT_TEST_LWIP := $(filter-out apps/mdns/% apps/altcp_tls/%,$(MGMT_LWIP))
 # The management guest's pure part: its resources, and what they are made of.
 MGMT_API_C := $(filter-out mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c $(MGMT_SERVER_C) mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
@@ -43,6 +43,9 @@ $(BUILD)/gen/entry_rules.h: test/entry_rules.json test/tools/entry_rules.py
 	@mkdir -p $(@D)
 	@$(PYTHON) test/tools/entry_rules.py $< $@
 $(BUILD)/unit/gcc/test_entry_check $(BUILD)/unit/clang/test_entry_check: $(BUILD)/gen/entry_rules.h
+
+# What lwIP's headers include is not seen.
+$(BUILD)/unit/gcc/test_server $(BUILD)/unit/clang/test_server: $(wildcard mgmt/*.h mgmt/include/lwip*.h test/unit/lwip/*.h)
 
 unit: $(UNIT_RUNS)
 	@echo "unit tests: $(words $(UNIT)) programs, each with gcc and clang, passed"

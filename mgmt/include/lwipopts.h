@@ -13,7 +13,7 @@
 #define MEMP_NUM_TCP_PCB                  48
 #define MEMP_NUM_TCP_PCB_LISTEN           4
 #define MEMP_NUM_TCP_SEG                  3072
-#define MEMP_NUM_PBUF                     256
+#define MEMP_NUM_PBUF                     512
 #define MEMP_NUM_SYS_TIMEOUT              32
 #define MEMP_NUM_UDP_PCB                  8
 #define PBUF_POOL_SIZE                    512
@@ -52,6 +52,11 @@
 #define TCP_SND_BUF                       (16 * TCP_MSS)
 #define TCP_SND_QUEUELEN                  64
 #define TCP_LISTEN_BACKLOG                1
+/* Of a connection, out of their order: a window of full ones. */
+#define TCP_OOSEQ_MAX_PBUFS               16
+/* Six times what was measured, and doubled: about a minute. Whoever still asks for something is
+ * given up by the server after ten seconds. */
+#define TCP_MAXRTX                        6
 /* A port that a client uses again while we hold it in TIME_WAIT would stall for minutes. */
 #define TCP_MSL                           100
 

@@ -90,15 +90,21 @@ void names_get_time(uint32_t *seconds, uint32_t *us)
 {
     *seconds = *us = 0;
 }
+static const char *refusal;
 const char *tls_refusal(void)
 {
-    return NULL;
+    return refusal;
 }
 bool tls_works(void)
 {
     return false;
 }
 size_t tls_unsent(struct altcp_pcb *pcb)
+{
+    (void)pcb;
+    return 0;
+}
+unsigned tls_unread(struct altcp_pcb *pcb)
 {
     (void)pcb;
     return 0;
@@ -252,8 +258,10 @@ static void say_with(struct client *c, unsigned flags, const void *data, size_t 
     put16(tcp + 16, fold(sum(f + 12, 8) + 6 + (uint32_t)(head + n) + sum(tcp, head + n)));
     c->next += (uint32_t)n + (flags & (SYN | FIN) ? 1 : 0);
     p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_POOL);
-    if (!p) /* the frame is lost */
+    if (!p) { /* the frame is lost */
+        server_starved();
         return;
+    }
     pbuf_take(p, f, (u16_t)len);
     if (wire.input(p, &wire) != ERR_OK)
         pbuf_free(p);
@@ -310,7 +318,6 @@ static struct client *connect(void)
 static void ask(struct client *c, const char *text)
 {
     say(c, PSH | ACK, text, strlen(text));
-    c->owes = false;
     run(20);
 }
 

@@ -2,7 +2,8 @@
 /* The server before clients that are many, silent or hostile. */
 #include "test/unit/server_fixture.h"
 
-#define PLACES 16u
+#define PLACES  16u
+#define CLOSING "GET /healthz" HEAD WITH "Connection: close\r\n\r\n"
 
 static int teardown(void **state)
 {
@@ -61,6 +62,187 @@ static void odd_segments(void **state)
     assert_int_equal(tcp_active_pcbs->mss, 1460);
 }
 
+/* Closed connections whose clients have vanished: each would be waited for. */
+static void vanished_after_the_answer(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2 * MEMP_NUM_TCP_PCB; i++) {
+        struct client *c = connect();
+
+        assert_true(c->established);
+        say(c, PSH | ACK, CLOSING, sizeof(CLOSING) - 1);
+        say(c, ACK, NULL, 0);
+        assert_true(c->ended);
+        c->ip = 0; /* nobody answers the end */
+    }
+    assert_int_equal(ask_anew(HEALTHY), 200);
+}
+
+static void vanished_in_a_stream(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 8; i++) {
+        struct client *c = connect();
+
+        ask(c, "GET /v1/log?follow=1" HEAD WITH "\r\n");
+        assert_int_equal(status_of(c), 200);
+        c->ip = 0;
+    }
+    assert_int_equal(ask_anew("GET /v1/log?follow=1" HEAD WITH "\r\n"), 503);
+    run(15000 + 3 * 5000 + 3000);
+    assert_int_equal(ask_anew("GET /v1/log?follow=1" HEAD WITH "\r\n"), 200);
+}
+
+/* Bytes, one a segment, behind a request whose answer is not acknowledged. */
+static void one_byte_segments(void **state)
+{
+    struct client *one = connect(), *c = connect();
+
+    (void)state;
+    ask(one, HEALTHY);
+    c->deaf = true;
+    say(c, PSH | ACK, HEALTHY, sizeof(HEALTHY) - 1);
+    for (unsigned i = 0; i < 2 * PBUF_POOL_SIZE && !c->reset; i++)
+        say(c, PSH | ACK, "G", 1);
+    assert_true(c->reset);
+    assert_true(free_in(MEMP_PBUF_POOL) > PBUF_POOL_SIZE - 16);
+    ask(one, HEALTHY);
+    assert_false(one->reset);
+    assert_int_equal(status_of(one), 200);
+    /* The same ahead of their turn. */
+    for (unsigned k = 0; k < 16; k++) {
+        c = connect();
+        for (unsigned i = 0; i < 100; i++) {
+            c->next += 2;
+            say(c, PSH | ACK, "G", 1);
+        }
+    }
+    assert_int_equal(ask_anew(HEALTHY), 200);
+}
+
+/* ---- places ---- */
+
+/* So many clients, each of which did that; they stay. */
+static void fill(struct client **c, unsigned n, const char *text)
+{
+    for (unsigned i = 0; i < n; i++) {
+        c[i] = connect();
+        ask(c[i], text);
+    }
+}
+
+static unsigned left(struct client *const *c, unsigned n)
+{
+    unsigned are = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        are += !c[i]->reset && !c[i]->ended;
+    return are;
+}
+
+static void silent_ones_make_room(void **state)
+{
+    struct client *c[PLACES];
+
+    (void)state;
+    for (const char *const *what = (const char *const[]){"", "GET /he", TOKENLESS, NULL}; *what;
+         what++) {
+        fill(c, PLACES, *what);
+        assert_int_equal(left(c, PLACES), PLACES);
+        assert_int_equal(ask_anew(HEALTHY), 200);
+        assert_int_equal(left(c, PLACES), PLACES - 1);
+        assert_true(c[0]->reset || c[0]->ended); /* the oldest */
+        fixture_clean();
+    }
+}
+
+static void a_token_keeps_its_place(void **state)
+{
+    struct client *known[PLACES], *other;
+
+    (void)state;
+    fill(known, PLACES - 1, HEALTHY);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(ask_anew(TOKENLESS), 304);
+    other = connect();
+    ask(other, TOKENLESS);
+    assert_int_equal(ask_anew(TOKENLESS), 304);
+    assert_true(other->ended);
+    assert_int_equal(left(known, PLACES - 1), PLACES - 1);
+    known[PLACES - 1] = connect();
+    ask(known[PLACES - 1], HEALTHY);
+    /* Sixteen that are known and ask for nothing: one of them goes. */
+    assert_int_equal(ask_anew(HEALTHY), 200);
+    assert_int_equal(left(known, PLACES), PLACES - 1);
+}
+
+static void busy_ones_stay(void **state)
+{
+    struct client *c[PLACES];
+
+    (void)state;
+    for (unsigned i = 0; i < PLACES; i++) {
+        c[i] = connect();
+        c[i]->deaf = true;
+        ask(c[i], "GET /v1/host" HEAD WITH "\r\n");
+    }
+    assert_int_equal(ask_anew(HEALTHY), 503);
+    assert_int_equal(left(c, PLACES), PLACES);
+    run(13000); /* none of them takes its answer */
+    assert_int_equal(left(c, PLACES), 0);
+}
+
+/* A segment now and then: with each the time would begin anew. */
+static void slow_readers(void **state)
+{
+    struct client *c = connect();
+    uint32_t begun = now;
+
+    (void)state;
+    c->deaf = true;
+    ask(c, "GET /openapi.json" HEAD "\r\n");
+    for (; !c->reset && now - begun < 60000; run(5000)) {
+        c->acked += 1460;
+        say(c, ACK, NULL, 0);
+    }
+    assert_true(c->reset);
+    assert_true(now - begun >= 30000 && now - begun < 40000);
+}
+
+/* More than lwIP's queue holds in small segments. */
+static void small_segments(void **state)
+{
+    struct client *c = stranger(CLIENT);
+    const char *length;
+
+    (void)state;
+    c->mss = LISTEN_MSS_LEAST;
+    begin(c);
+    ask(c, "GET /openapi.json" HEAD "\r\n");
+    run(20000);
+    length = strstr(c->text, "Content-Length: ");
+    assert_non_null(length);
+    assert_int_equal(c->seen - (size_t)(strstr(c->text, "\r\n\r\n") + 4 - c->text),
+                     strtoul(length + 16, NULL, 10));
+}
+
+/* A refusal on the place of a client that was told other things. */
+static void nothing_of_the_client_before(void **state)
+{
+    struct client *c;
+
+    (void)state;
+    assert_int_equal(ask_anew("POST /healthz" HEAD WITH "Content-Length: 0\r\n\r\n"), 405);
+    assert_int_equal(ask_anew("GET /healthz" HEAD "\r\n"), 401);
+    refusal = "no certificate";
+    c = connect();
+    ask(c, HEALTHY);
+    refusal = NULL;
+    assert_int_equal(status_of(c), 503);
+    assert_null(strstr(c->text, "Allow"));
+    assert_null(strstr(c->text, "WWW-Authenticate"));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_teardown(f, teardown)
@@ -68,6 +250,15 @@ int main(void)
         TEST(answers),
         TEST(a_flood_of_syns),
         TEST(odd_segments),
+        TEST(vanished_after_the_answer),
+        TEST(vanished_in_a_stream),
+        TEST(one_byte_segments),
+        TEST(silent_ones_make_room),
+        TEST(a_token_keeps_its_place),
+        TEST(busy_ones_stay),
+        TEST(slow_readers),
+        TEST(small_segments),
+        TEST(nothing_of_the_client_before),
     };
 
     fixture_start();
