@@ -108,13 +108,27 @@ static bool is_over(const struct auth_client *c, uint64_t now_ms)
     return c->failures == 0 || now_ms - c->last_ms > 2 * AUTH_SLOW_MAX_MS;
 }
 
+/* Cannot be an IPv6 address (RFC 4291, section 2.5.5.2). */
+#define IPV4_MARK 0xffffull
+
+struct auth_address auth_ipv4(uint32_t address)
+{
+    return (struct auth_address){.low = IPV4_MARK << 32 | address};
+}
+
+static bool is_same(const struct auth_address *a, const struct auth_address *b)
+{
+    return a->high == b->high && a->low == b->low;
+}
+
 /* The client's own entry, or NULL. */
-static struct auth_client *find_own(struct auth_table *t, uint64_t address, uint64_t now_ms)
+static struct auth_client *find_own(struct auth_table *t, const struct auth_address *a,
+                                    uint64_t now_ms)
 {
     for (unsigned i = 0; i < AUTH_CLIENTS_MAX; i++) {
         struct auth_client *c = &t->clients[i];
 
-        if (c->address == address && !is_over(c, now_ms))
+        if (is_same(&c->address, a) && !is_over(c, now_ms))
             return c;
     }
     return NULL;
@@ -128,13 +142,90 @@ static struct auth_client *find_free(struct auth_table *t, uint64_t now_ms)
     return NULL;
 }
 
-static void note_failure(struct auth_client *c, uint64_t address, uint64_t now_ms)
+static struct auth_client *find_oldest(struct auth_table *t)
 {
+    struct auth_client *oldest = &t->clients[0];
+
+    for (unsigned i = 1; i < AUTH_CLIENTS_MAX; i++)
+        if (t->clients[i].last_ms < oldest->last_ms)
+            oldest = &t->clients[i];
+    return oldest;
+}
+
+/* ---- friends ---- */
+
+/* Its place; friend_count: none. */
+static unsigned find_friend(const struct auth_table *t, const struct auth_address *a)
+{
+    unsigned i = 0;
+
+    while (i < t->friend_count && !is_same(&t->friends[i], a))
+        i++;
+    return i;
+}
+
+static bool is_friend(const struct auth_table *t, const struct auth_address *a)
+{
+    return find_friend(t, a) < t->friend_count;
+}
+
+static void befriend(struct auth_table *t, const struct auth_address *a)
+{
+    unsigned i = find_friend(t, a);
+    struct auth_address it = *a;
+
+    if (i == t->friend_count && i < AUTH_FRIENDS_MAX)
+        t->friend_count++;
+    else if (i == AUTH_FRIENDS_MAX)
+        i--;
+    memmove(&t->friends[1], &t->friends[0], i * sizeof(t->friends[0]));
+    t->friends[0] = it;
+}
+
+/* ---- failures ---- */
+
+static struct auth_crowd *crowd_of(struct auth_table *t, const struct auth_address *a,
+                                   uint64_t now_ms)
+{
+    struct auth_crowd *c = &t->crowds[a->high || a->low >> 32 != IPV4_MARK];
+
+    if (now_ms - c->since_ms >= AUTH_SLOW_MS)
+        *c = (struct auth_crowd){.since_ms = now_ms};
+    return c;
+}
+
+/* How long no token of this client is looked at; 0: now. */
+static uint64_t slowed_ms(struct auth_table *t, const struct auth_address *a, uint64_t now_ms)
+{
+    const struct auth_client *own = find_own(t, a, now_ms);
+    const struct auth_crowd *crowd;
+
+    if (own)
+        return own->failures >= AUTH_FREE_FAILURES && now_ms < own->until_ms
+                   ? own->until_ms - now_ms
+                   : 0;
+    if (find_free(t, now_ms) || is_friend(t, a))
+        return 0;
+    crowd = crowd_of(t, a, now_ms);
+    return crowd->failures < AUTH_CROWD_FAILURES ? 0 : crowd->since_ms + AUTH_SLOW_MS - now_ms;
+}
+
+static void note_failure(struct auth_table *t, const struct auth_address *a, uint64_t now_ms)
+{
+    struct auth_client *c = find_own(t, a, now_ms);
     uint64_t slow = AUTH_SLOW_MS;
 
-    if (is_over(c, now_ms))
+    if (!c)
+        c = find_free(t, now_ms);
+    if (!c && is_friend(t, a))
+        c = find_oldest(t);
+    if (!c) {
+        crowd_of(t, a, now_ms)->failures++;
+        return;
+    }
+    if (!is_same(&c->address, a) || is_over(c, now_ms))
         c->failures = 0;
-    c->address = address;
+    c->address = *a;
     c->last_ms = now_ms;
     if (c->failures < UINT32_MAX)
         c->failures++;
@@ -145,12 +236,31 @@ static void note_failure(struct auth_client *c, uint64_t address, uint64_t now_m
     c->until_ms = now_ms + (slow < AUTH_SLOW_MAX_MS ? slow : AUTH_SLOW_MAX_MS);
 }
 
-enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *m,
-                             const char *random, const char *token, uint64_t client,
-                             uint64_t now_ms, struct auth_identity *who, unsigned *retry_s)
+/* Is there no token that could do more? */
+static bool is_highest(const struct abi_management *m, uint32_t role)
 {
-    struct auth_client *own = find_own(t, client, now_ms);
-    struct auth_client *entry = own ? own : find_free(t, now_ms);
+    for (uint32_t i = 0; m->auth == ABI_AUTH_TOKENS && i < m->token_count; i++)
+        if (m->tokens[i].role > role)
+            return false;
+    return true;
+}
+
+static void note_success(struct auth_table *t, const struct abi_management *m, uint32_t role,
+                         const struct auth_address *a, uint64_t now_ms)
+{
+    struct auth_client *own = find_own(t, a, now_ms);
+
+    befriend(t, a);
+    if (own && is_highest(m, role))
+        own->failures = 0;
+}
+
+enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *m,
+                             const char *random, const char *token,
+                             const struct auth_address *client, uint64_t now_ms,
+                             struct auth_identity *who, unsigned *retry_s)
+{
+    uint64_t slowed;
 
     *who = (struct auth_identity){.role = ABI_ROLE_NONE};
     *retry_s = 0;
@@ -162,20 +272,16 @@ enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *
         return AUTH_NO_KEY;
     if (!token)
         return AUTH_ABSENT;
-    if (!entry)
-        entry = &t->clients[AUTH_CLIENTS_MAX];
-    if (!is_over(entry, now_ms) && entry->failures >= AUTH_FREE_FAILURES &&
-        now_ms < entry->until_ms) {
-        *retry_s = (unsigned)((entry->until_ms - now_ms + 999) / 1000);
+    slowed = slowed_ms(t, client, now_ms);
+    if (slowed) {
+        *retry_s = (unsigned)((slowed + 999) / 1000);
         return AUTH_SLOWED;
     }
     if (identify(m, random, token, who)) {
-        /* One right token does not forgive what others without an entry have tried. */
-        if (own)
-            own->failures = 0;
+        note_success(t, m, who->role, client, now_ms);
         return AUTH_KNOWN;
     }
     *who = (struct auth_identity){.role = ABI_ROLE_NONE};
-    note_failure(entry, client, now_ms);
+    note_failure(t, client, now_ms);
     return AUTH_WRONG;
 }

@@ -6,22 +6,43 @@
 
 #include "hv/abi/control.h"
 
-#define AUTH_TOKEN_MAX     120u /* bytes of a token; longer ones are wrong */
-#define AUTH_CLIENTS_MAX   32u
-#define AUTH_FREE_FAILURES 5u     /* in a row, before a client is slowed */
-#define AUTH_SLOW_MS       1000u  /* then; doubled by each further failure */
-#define AUTH_SLOW_MAX_MS   60000u /* at most. Who has been silent for longer is forgotten */
+#define AUTH_TOKEN_MAX      120u /* bytes of a token; longer ones are wrong */
+#define AUTH_CLIENTS_MAX    32u
+#define AUTH_FREE_FAILURES  5u     /* in a row, before a client is slowed */
+#define AUTH_SLOW_MS        1000u  /* then; doubled by each further failure */
+#define AUTH_SLOW_MAX_MS    60000u /* at most. Who has been silent for longer is forgotten */
+#define AUTH_FRIENDS_MAX    8u
+#define AUTH_CROWD_FAILURES 16u /* a second, of all that have no entry of their own */
+
+/* Whom a wrong token is held against: an IPv4 address (auth_ipv4()), an IPv6 address of our own
+ * network, or the upper half of another IPv6 address, which is one customer's. */
+struct auth_address {
+    uint64_t high, low;
+};
 
 /* A client that has shown wrong tokens. */
 struct auth_client {
-    uint64_t address; /* IPv4: the address; IPv6: its upper half, which is one customer's */
+    struct auth_address address;
     uint32_t failures;
     uint64_t last_ms, until_ms; /* of the last failure; tokens are not looked at before */
 };
 
-/* The last entry is everybody's that finds no other free. All zero: nobody has failed yet. */
+/* Those for whom there is no entry: somebody has many addresses. A budget for a second, which locks
+ * nobody out for long. */
+struct auth_crowd {
+    uint64_t since_ms;
+    uint32_t failures;
+};
+
+/* All zero: nobody has failed yet. */
 struct auth_table {
-    struct auth_client clients[AUTH_CLIENTS_MAX + 1];
+    struct auth_client clients[AUTH_CLIENTS_MAX];
+    struct auth_crowd
+        crowds[2]; /* IPv4, IPv6: who has many of the one may have none of the other */
+    /* Addresses that have shown a right token lately, the last one first: they are judged by what
+     * they do themselves. */
+    struct auth_address friends[AUTH_FRIENDS_MAX];
+    uint32_t friend_count;
 };
 
 enum auth_verdict {
@@ -41,10 +62,16 @@ struct auth_identity {
  * does not matter. */
 const char *auth_bearer(const char *header);
 
+/* `address` in any byte order. */
+struct auth_address auth_ipv4(uint32_t address);
+
 /* `random`: the token of this boot, used with ABI_AUTH_RANDOM; "": there is none. `token`: NULL
- * when none was shown. Takes the same time whichever token is right, and whether one is. */
+ * when none was shown. Takes the same time whichever token is right, and whether one is. A right
+ * one forgives failures only when there is none of a higher role: who has a lesser one must not be
+ * able to guess on. */
 enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *m,
-                             const char *random, const char *token, uint64_t client,
-                             uint64_t now_ms, struct auth_identity *who, unsigned *retry_s);
+                             const char *random, const char *token,
+                             const struct auth_address *client, uint64_t now_ms,
+                             struct auth_identity *who, unsigned *retry_s);
 
 const char *auth_role_name(uint32_t role);

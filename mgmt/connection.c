@@ -212,6 +212,7 @@ void connection_refuse(struct connection *c, unsigned status, const char *messag
     upload_abort(&c->upload);
     api_error(&c->response, c->body, sizeof(c->body), false, status, message);
     c->response.challenge = status == 401;
+    c->response.retry_s = status == 429 ? c->request.retry_s : 0;
     connection_send(c);
 }
 

@@ -186,7 +186,7 @@ static int on_complete(llhttp_t *p)
 static void clear(struct http_request *r)
 {
     r->state = HTTP_MORE;
-    r->status = 0;
+    r->status = r->retry_s = 0;
     r->method = 0;
     r->target_len = r->header_bytes = r->body_len = r->field_len = r->value_len = 0;
     r->target[0] = r->field[0] = r->value[0] = r->if_none_match[0] = 0;
@@ -204,7 +204,7 @@ void http_init(struct http_request *r, const struct http_sink *sink, void *sink_
     clear(r);
     r->sink = sink;
     r->sink_ctx = sink_ctx;
-    r->client = 0;
+    r->client = (struct auth_address){0};
     llhttp_settings_init(&r->settings);
     r->settings.on_url = on_url;
     r->settings.on_header_field = on_field;

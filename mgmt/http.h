@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hv/types.h"
+#include "mgmt/auth.h"
 #include "mgmt/websocket.h"
 #include <llhttp.h>
 
@@ -38,6 +39,7 @@ struct http_request {
     enum http_state state;
     unsigned status;              /* with HTTP_BAD */
     char why[160];                /* with HTTP_BAD: the message, or empty */
+    unsigned retry_s;             /* with HTTP_BAD: Retry-After, or 0 */
     const struct http_sink *sink; /* NULL: PUT is like the others */
     void *sink_ctx;
     bool streaming; /* the body goes to the sink */
@@ -56,8 +58,8 @@ struct http_request {
     bool accept_text, keep_alive;
     bool expects_continue, told_to_go_on, head_done;
     struct websocket_offer websocket;
-    uint64_t client; /* set by whoever has the connection, see struct auth_client */
-    uint8_t method;  /* HTTP_GET ... of llhttp */
+    struct auth_address client; /* set by whoever has the connection */
+    uint8_t method;             /* HTTP_GET ... of llhttp */
     uint8_t body[HTTP_BODY_MAX];
 };
 

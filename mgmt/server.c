@@ -1,6 +1,7 @@
 #include "mgmt/server.h"
 
 #include "lwip/altcp_tcp.h"
+#include "lwip/netif.h"
 #include "mgmt/answer.h"
 #include "mgmt/connection.h"
 #include "mgmt/listen.h"
@@ -195,12 +196,25 @@ static err_t on_poll(void *arg, struct altcp_pcb *pcb)
     return ERR_OK;
 }
 
-/* Who slows whom down: one IPv4 address, or the upper half of an IPv6 one. */
-static uint64_t client_of(const ip_addr_t *ip)
+/* In our own network an address is a host, elsewhere half of one is a network. */
+static bool is_near(const ip6_addr_t *ip)
 {
-    if (IP_IS_V6(ip))
-        return (uint64_t)ip_2_ip6(ip)->addr[1] << 32 | ip_2_ip6(ip)->addr[0];
-    return ip_2_ip4(ip)->addr;
+    for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++)
+        if (ip6_addr_isvalid(netif_ip6_addr_state(netif_default, i)) &&
+            ip6_addr_netcmp_zoneless(ip, netif_ip6_addr(netif_default, i)))
+            return true;
+    return ip6_addr_islinklocal(ip);
+}
+
+static struct auth_address client_of(const ip_addr_t *ip)
+{
+    const ip6_addr_t *six = ip_2_ip6(ip);
+
+    if (!IP_IS_V6(ip))
+        return auth_ipv4(ip_2_ip4(ip)->addr);
+    return (struct auth_address){.high = (uint64_t)six->addr[1] << 32 | six->addr[0],
+                                 .low = is_near(six) ? (uint64_t)six->addr[3] << 32 | six->addr[2]
+                                                     : 0};
 }
 
 void server_refuse(struct altcp_pcb *pcb)

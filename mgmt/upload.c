@@ -129,8 +129,10 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
         return HTTP_NOT_MINE;
     if (!route_admit(u->view, r, ABI_ROLE_ADMIN, &guard)) {
         (void)str_copy(r->why, sizeof(r->why), guard.why);
+        r->retry_s = guard.retry_s;
         return guard.status;
     }
+    u->who = guard.who;
     name = name_in(r, &status);
     if (!name)
         return status;

@@ -18,6 +18,7 @@ struct upload {
     uint8_t *bytes;
     mbedtls_sha256_context sha;
     char name[UPLOAD_NAME_MAX];
+    struct auth_identity who; /* admitted when it began */
     bool has_digest;
     uint8_t digest[32]; /* of Repr-Digest */
 };

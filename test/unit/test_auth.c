@@ -48,7 +48,9 @@ static int setup(void **state)
 
 static enum auth_verdict try(const char *token, uint64_t client)
 {
-    return auth_check(&table, &m, "RANDOM", token, client, now, &who, &retry);
+    const struct auth_address a = auth_ipv4((uint32_t)client);
+
+    return auth_check(&table, &m, "RANDOM", token, &a, now, &who, &retry);
 }
 
 static void guess(unsigned n, uint64_t client)
@@ -122,6 +124,8 @@ static void test_wrong_tokens(void **state)
 
 static void test_random(void **state)
 {
+    const struct auth_address nobody = {0};
+
     (void)state;
     m.auth = ABI_AUTH_RANDOM;
     m.token_count = 0;
@@ -129,7 +133,7 @@ static void test_random(void **state)
     assert_int_equal(who.role, ABI_ROLE_ADMIN);
     assert_int_equal(try("RANDO", HERE), AUTH_WRONG);
     assert_int_equal(who.role, ABI_ROLE_NONE);
-    assert_int_equal(auth_check(&table, &m, "", "", HERE, now, &who, &retry), AUTH_NO_KEY);
+    assert_int_equal(auth_check(&table, &m, "", "", &nobody, now, &who, &retry), AUTH_NO_KEY);
     assert_int_equal(who.role, ABI_ROLE_NONE);
 }
 
@@ -167,7 +171,7 @@ static void test_slowed_and_doubled(void **state)
         guess(1, HERE);
     }
     now += AUTH_SLOW_MAX_MS;
-    assert_int_equal(try("see", HERE), AUTH_KNOWN);
+    assert_int_equal(try("all", HERE), AUTH_KNOWN);
     guess(AUTH_FREE_FAILURES, HERE); /* and all is forgiven */
 }
 
@@ -180,16 +184,82 @@ static void test_forgotten_after_silence(void **state)
     assert_int_equal(try("guess", HERE), AUTH_SLOWED);
 }
 
+/* Four guesses and a right request, again and again: that is guessing too. */
+static void test_lesser_tokens_forgive_nothing(void **state)
+{
+    (void)state;
+    guess(AUTH_FREE_FAILURES - 1, HERE);
+    assert_int_equal(try("see", HERE), AUTH_KNOWN);
+    assert_int_equal(try("do", HERE), AUTH_KNOWN);
+    guess(1, HERE);
+    assert_int_equal(try("see", HERE), AUTH_SLOWED);
+    now += AUTH_SLOW_MS;
+    assert_int_equal(try("all", HERE), AUTH_KNOWN);
+    guess(AUTH_FREE_FAILURES, HERE);
+    /* Where there is no higher one the highest forgives. */
+    memset(&table, 0, sizeof(table));
+    m.token_count = 2;
+    guess(AUTH_FREE_FAILURES - 1, HERE);
+    assert_int_equal(try("do", HERE), AUTH_KNOWN);
+    guess(AUTH_FREE_FAILURES, HERE);
+}
+
 static void test_full_table(void **state)
 {
     (void)state;
+    assert_int_equal(try("see", 3000), AUTH_KNOWN);
+    for (unsigned i = 0; i < AUTH_CLIENTS_MAX; i++) {
+        guess(AUTH_FREE_FAILURES, 100 + i);
+        now++;
+    }
+    for (unsigned i = 0; i < AUTH_CROWD_FAILURES; i++)
+        guess(1, 1000 + i);
+    assert_int_equal(try("guess", 2000), AUTH_SLOWED); /* all that have no entry, */
+    assert_int_equal(retry, 1);
+    assert_int_equal(try("all", 100), AUTH_SLOWED);
+    assert_int_equal(try("see", 3000), AUTH_KNOWN); /* but not who was right before, */
+    now += AUTH_SLOW_MS;
+    assert_int_equal(try("see", 2000), AUTH_KNOWN); /* and only for a second */
+    assert_int_equal(try("see", 3000), AUTH_KNOWN);
+    guess(AUTH_FREE_FAILURES, 3000); /* who is then judged alone */
+    assert_int_equal(try("see", 3000), AUTH_SLOWED);
+    guess(1, 5000);
+    assert_int_equal(try("see", 5001), AUTH_KNOWN);
+}
+
+/* One host of a network has more IPv6 addresses than it needs. */
+static void test_kinds_of_addresses(void **state)
+{
+    struct auth_address a = {.high = 0xfe80}, b = a;
+
+    (void)state;
+    for (unsigned i = 0; i < AUTH_CLIENTS_MAX + AUTH_CROWD_FAILURES; i++) {
+        a.low = i + 1;
+        for (unsigned k = 0; k < (i < AUTH_CLIENTS_MAX ? AUTH_FREE_FAILURES : 1); k++)
+            assert_int_equal(auth_check(&table, &m, "", "guess", &a, now, &who, &retry),
+                             AUTH_WRONG);
+    }
+    b.low = 1000;
+    assert_int_equal(auth_check(&table, &m, "", "see", &b, now, &who, &retry), AUTH_SLOWED);
+    assert_int_equal(try("see", HERE), AUTH_KNOWN);
+    assert_int_equal(try("guess", THERE), AUTH_WRONG);
+}
+
+static void test_friends_come_and_go(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < AUTH_FRIENDS_MAX + 1; i++)
+        assert_int_equal(try("see", 10 + i), AUTH_KNOWN);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(try("see", 11), AUTH_KNOWN); /* no other is forgotten for it */
+    assert_int_equal(table.friend_count, AUTH_FRIENDS_MAX);
     for (unsigned i = 0; i < AUTH_CLIENTS_MAX; i++)
         guess(1, 100 + i);
-    for (unsigned i = 0; i < AUTH_FREE_FAILURES; i++)
+    for (unsigned i = 0; i < AUTH_CROWD_FAILURES; i++)
         guess(1, 1000 + i);
-    assert_int_equal(try("guess", 2000), AUTH_SLOWED); /* all that have no entry */
-    assert_int_equal(try("see", 100), AUTH_KNOWN);     /* and no others */
-    assert_int_equal(try("see", 2000), AUTH_KNOWN);    /* there is an entry again */
+    assert_int_equal(try("see", 10), AUTH_SLOWED);
+    for (unsigned i = 1; i < AUTH_FRIENDS_MAX + 1; i++)
+        assert_int_equal(try("see", 10 + i), AUTH_KNOWN);
 }
 
 int main(void)
@@ -204,7 +274,10 @@ int main(void)
         cmocka_unit_test_setup(test_absent_is_no_attempt, setup),
         cmocka_unit_test_setup(test_slowed_and_doubled, setup),
         cmocka_unit_test_setup(test_forgotten_after_silence, setup),
+        cmocka_unit_test_setup(test_lesser_tokens_forgive_nothing, setup),
         cmocka_unit_test_setup(test_full_table, setup),
+        cmocka_unit_test_setup(test_kinds_of_addresses, setup),
+        cmocka_unit_test_setup(test_friends_come_and_go, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,6 +144,27 @@ static void broken_off(void **state)
     assert_int_equal(images.images[0].state, ABI_IMAGE_FREE);
 }
 
+/* The token counts when the image begins: others of the same address may be wrong meanwhile. */
+static void admitted_once(void **state)
+{
+    static const char head[] =
+        "PUT /v1/images/a" HEAD "Authorization: Bearer secret\r\nContent-Length: 3\r\n\r\na";
+
+    (void)state;
+    host.management.auth = ABI_AUTH_RANDOM;
+    assert_int_equal(http_feed(&request, head, sizeof(head) - 1), sizeof(head) - 1);
+    for (unsigned i = 0; i < AUTH_FREE_FAILURES; i++) {
+        struct auth_identity who;
+        unsigned retry;
+
+        (void)auth_check(&fixture_auth, &host.management, "secret", "guess", &request.client, 5000,
+                         &who, &retry);
+    }
+    assert_int_equal(ask("bc"), 201);
+    assert_int_equal(ask(head), 429);
+    memset(&fixture_auth, 0, sizeof(fixture_auth));
+}
+
 static void in_use(void **state)
 {
     (void)state;
@@ -261,9 +282,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(an_image),   TEST(in_pieces),     TEST(the_digest), TEST(refused_at_once),
-        TEST(broken_off), TEST(in_use),        TEST(a_guest),    TEST(wrong_guests),
-        TEST(deletion),   TEST(what_is_short),
+        TEST(an_image),   TEST(in_pieces),     TEST(the_digest),    TEST(refused_at_once),
+        TEST(broken_off), TEST(in_use),        TEST(a_guest),       TEST(wrong_guests),
+        TEST(deletion),   TEST(what_is_short), TEST(admitted_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
