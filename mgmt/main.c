@@ -2,6 +2,7 @@
 #include "lwip/dhcp.h"
 #include "lwip/init.h"
 #include "lwip/timeouts.h"
+#include "mgmt/isn.h"
 #include "mgmt/names.h"
 #include "mgmt/netif.h"
 #include "mgmt/port.h"
@@ -200,6 +201,7 @@ void guest_run(const uint8_t *info)
     clock_init(&wall, abi_host());
     port_start();
     tls_start(&tls_counters);
+    isn_start();
     start_network();
     server_start(&view);
     syslog_start(&view);

@@ -4,6 +4,7 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "lwip/sys.h"
+#include "mgmt/tls_port.h"
 
 #define IRQ_PIT      0u
 #define TICK_PIT     11932u /* 100 Hz */
@@ -65,11 +66,15 @@ void guest_interrupt(uint64_t vector, struct guest_frame *f)
     mgmt_die(text);
 }
 
-/* Sequence numbers and ports, not keys: xorshift seeded by the TSC. */
+/* Identifiers, ports and the key of sequence numbers. Before there is a generator, or where the CPU
+ * has none: xorshift seeded by the TSC. */
 uint32_t mgmt_random(void)
 {
     static uint64_t s;
+    uint32_t drawn;
 
+    if (tls_port_draw(&drawn, sizeof(drawn)))
+        return drawn;
     s ^= port_tsc();
     s ^= s << 13;
     s ^= s >> 7;

@@ -20,7 +20,7 @@
 #define HEALTH_WORDS   8u
 
 static uint8_t arena[ARENA_SIZE] __attribute__((aligned(16)));
-static bool has_rdrand, has_rdseed;
+static bool has_rdrand, has_rdseed, is_seeded;
 static mbedtls_entropy_context entropy;
 static mbedtls_ctr_drbg_context drbg;
 
@@ -122,6 +122,11 @@ int tls_random(void *ctx, unsigned char *out, size_t n)
     return mbedtls_ctr_drbg_random(&drbg, out, n);
 }
 
+bool tls_port_draw(void *out, size_t n)
+{
+    return is_seeded && mbedtls_ctr_drbg_random(&drbg, out, n) == 0;
+}
+
 bool tls_port_start(void)
 {
     uint32_t ebx;
@@ -134,7 +139,8 @@ bool tls_port_start(void)
         return false;
     mbedtls_entropy_init(&entropy);
     mbedtls_ctr_drbg_init(&drbg);
-    return mbedtls_ctr_drbg_seed(&drbg, mbedtls_entropy_func, &entropy, NULL, 0) == 0;
+    is_seeded = mbedtls_ctr_drbg_seed(&drbg, mbedtls_entropy_func, &entropy, NULL, 0) == 0;
+    return is_seeded;
 }
 
 /* ---- memory ---- */

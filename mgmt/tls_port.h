@@ -10,3 +10,5 @@ bool tls_port_start(void);
 /* Random bytes for keys, in the form of mbedTLS's f_rng; `ctx` is not used. 0, or mbedTLS's error.
  * Calls port_work_long(): each of the computations that take long asks for random bytes first. */
 int tls_random(void *ctx, unsigned char *out, size_t n);
+/* The same for a few bytes that are no key. False: there is no generator, or not yet. */
+bool tls_port_draw(void *out, size_t n);

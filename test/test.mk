@@ -5,7 +5,7 @@ MGMT_TEST_CFLAGS := -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/in
 MGMT_TEST_CFLAGS += -isystem $(LWIP_DIR)/src/include -Itest/unit/lwip
 LLHTTP_CFLAGS := -isystem /usr/share/include/llhttp -isystem /usr/include/llhttp -isystem /usr/share/llhttp
 # Its server, over the lwIP that it has.
-MGMT_SERVER_C := mgmt/server.c mgmt/answer.c mgmt/connection.c mgmt/listen.c mgmt/places.c
+MGMT_SERVER_C := mgmt/server.c mgmt/answer.c mgmt/connection.c mgmt/isn.c mgmt/listen.c mgmt/places.c
 MGMT_TEST_LWIP := $(filter-out apps/mdns/% apps/altcp_tls/%,$(MGMT_LWIP))
 # The management guest's pure part: its resources, and what they are made of.
 MGMT_API_C := $(filter-out mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c $(MGMT_SERVER_C) mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \

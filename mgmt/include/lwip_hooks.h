@@ -3,6 +3,7 @@
 
 #include "lwip/ip_addr.h"
 #include "lwip/prot/tcp.h"
+#include "mgmt/isn.h"
 
 struct tcp_pcb;
 
@@ -13,3 +14,5 @@ err_t listen_check(const struct tcp_pcb *pcb, const struct tcp_hdr *h, u16_t len
 
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p)                             \
     listen_check(pcb, hdr, optlen, opt1len, opt2)
+#define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port)                                  \
+    isn_make(local, local_port, remote, remote_port)

@@ -66,7 +66,6 @@
 #define LWIP_HOOK_FILENAME                "mgmt/include/lwip_hooks.h"
 
 #define LWIP_STATS                        0
-#define LWIP_NOASSERT                     0
 
 /* Names: HOSTNAME.local by multicast DNS; names in the configuration by DNS. */
 #define LWIP_DNS                          1

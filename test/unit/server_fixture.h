@@ -8,6 +8,7 @@
 #include "lwip/priv/memp_priv.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/timeouts.h"
+#include "mgmt/isn.h"
 #include "mgmt/listen.h"
 #include "mgmt/server.h"
 #include "mgmt/tls.h"
@@ -387,6 +388,7 @@ static void fixture_start(void)
     console_ring = calloc(1, sizeof(*console_ring) + 64);
     console_ring->size = 64;
     view.log = log_ring;
+    isn_start();
     lwip_init();
     netif_add(&wire, &ip, &mask, &gateway, NULL, on_init, ip_input);
     netif_set_default(&wire);

@@ -62,6 +62,57 @@ static void odd_segments(void **state)
     assert_int_equal(tcp_active_pcbs->mss, 1460);
 }
 
+/* Any flags and options at about the right place: lwIP's assertions are on. */
+static void noise(void **state)
+{
+    struct client *c = connect();
+
+    (void)state;
+    srand(1);
+    for (unsigned i = 0; i < 200000; i++) {
+        static const char text[] = "GET /openapi.json" HEAD "\r\nGET /v1/host" HEAD WITH "\r\n";
+        struct client before;
+
+        if (i % 64 == 0 || c->reset || c->ended)
+            c = connect();
+        before = *c;
+        c->next += (uint32_t)(rand() % 4 ? 0 : rand() % 4000 - 2000);
+        c->acked += (uint32_t)(rand() % 4 ? 0 : rand() % 4000 - 2000);
+        c->window = (uint16_t)(rand() % 2 ? rand() : rand() % 700);
+        say_with(c, rand() % 3 ? PSH | ACK : (unsigned)rand(), text + rand() % 20,
+                 (size_t)rand() % 60, rand() % 8 ? 0 : (unsigned)rand() % 1500 + 1);
+        if (rand() % 4) {
+            c->next = before.next;
+            c->acked = before.acked;
+        }
+        if (i % 16 == 0)
+            run(rand() % 32 ? 10 : 3000);
+    }
+    fixture_clean();
+    assert_int_equal(ask_anew(HEALTHY), 200);
+    assert_true(free_in(MEMP_PBUF_POOL) > PBUF_POOL_SIZE - 4);
+    assert_int_equal(free_in(MEMP_ALTCP_PCB), MEMP_NUM_ALTCP_PCB - 1);
+}
+
+/* RFC 6528: another place for other ends, and time. */
+static void sequence_numbers(void **state)
+{
+    ip_addr_t here = IPADDR4_INIT_BYTES(10, 0, 0, 15), there = IPADDR4_INIT_BYTES(10, 0, 0, 2);
+    ip_addr_t six = IPADDR6_INIT_HOST(0xfe800000, 0, 0, 1);
+    u32_t first = isn_make(&here, 80, &there, 4000);
+
+    (void)state;
+    assert_int_equal(isn_make(&here, 80, &there, 4000), first);
+    assert_true(isn_make(&here, 80, &there, 4001) - first > 1000000);
+    assert_true(isn_make(&here, 443, &there, 4000) - first > 1000000);
+    assert_true(isn_make(&here, 80, &here, 4000) - first > 1000000);
+    assert_true(isn_make(&six, 80, &six, 4000) - first > 1000000);
+    now += 8;
+    assert_int_equal(isn_make(&here, 80, &there, 4000) - first, 2000);
+    isn_start();
+    assert_true(isn_make(&here, 80, &there, 4000) - first > 1000000);
+}
+
 /* Closed connections whose clients have vanished: each would be waited for. */
 static void vanished_after_the_answer(void **state)
 {
@@ -250,6 +301,8 @@ int main(void)
         TEST(answers),
         TEST(a_flood_of_syns),
         TEST(odd_segments),
+        TEST(noise),
+        TEST(sequence_numbers),
         TEST(vanished_after_the_answer),
         TEST(vanished_in_a_stream),
         TEST(one_byte_segments),
