@@ -43,7 +43,10 @@ static void seconds(struct metrics *m, const char *name, const char *labels, uin
     json_printf(m->j, "\n");
 }
 
-/* `labels` without braces. */
+/* `labels` without braces. The buckets end at powers of two of ticks, so that adding to one takes
+ * the root no division. Their ends in seconds are what this boot measured of the TSC: they differ
+ * from the last boot's by some millionths, and with them the label. Rounded ones would be the same
+ * each time, but what is counted in them would not be what they say. */
 static void histogram(struct metrics *m, const char *name, const char *labels,
                       const struct abi_histogram *h)
 {

@@ -138,9 +138,10 @@ void connection_send(struct connection *c)
     else if (!connection_is_stream(r) && r->status != 204)
         (void)fmt(length, sizeof(length), "Content-Length: %zu", len);
     c->head_len =
-        fmt(c->head, sizeof(c->head),
-            "HTTP/1.1 %u %s\r\nContent-Type: %s\r\n%s%s%sConnection: %s\r\n\r\n", r->status,
-            http_reason(r->status), r->type, length, length[0] ? "\r\n" : "", extra,
+        fmt(c->head, sizeof(c->head), "HTTP/1.1 %u %s\r\n%s%s%s%s%s%sConnection: %s%s\r\n\r\n",
+            r->status, http_reason(r->status),
+            r->upgrade ? "" : "Content-Type: ", r->upgrade ? "" : r->type, r->upgrade ? "" : "\r\n",
+            length, length[0] ? "\r\n" : "", extra, r->status == 426 ? "Upgrade, " : "",
             r->upgrade ? "Upgrade"
             : c->close ? "close"
                        : "keep-alive");

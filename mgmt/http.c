@@ -78,10 +78,43 @@ static bool same_name(const char *a, const char *b)
     return *a == *b;
 }
 
+/* llhttp leaves what is behind a value on it. RFC 9112, section 5.1. */
+static void trim(struct http_request *r)
+{
+    while (r->value_len &&
+           (r->value[r->value_len - 1] == ' ' || r->value[r->value_len - 1] == '\t'))
+        r->value[--r->value_len] = 0;
+}
+
+static void take_host(struct http_request *r)
+{
+    bool whole = r->value_len < sizeof(r->host);
+
+    r->hosts += whole ? 1 : 2;
+    (void)str_copy(r->host, sizeof(r->host), r->value);
+}
+
+/* Lines of the same name are one field (RFC 9110, section 5.2). */
+static void take_digest(struct http_request *r)
+{
+    size_t n = strlen(r->repr_digest), room = sizeof(r->repr_digest) - n;
+
+    if (r->value_len == sizeof(r->value) - 1 || r->value_len + 3 > room) {
+        r->digest_cut = true;
+        return;
+    }
+    if (n) {
+        memcpy(r->repr_digest + n, ", ", 2);
+        n += 2;
+    }
+    memcpy(r->repr_digest + n, r->value, r->value_len + 1);
+}
+
 static int on_value_complete(llhttp_t *p)
 {
     struct http_request *r = of(p);
 
+    trim(r);
     if (same_name(r->field, "accept") && contains(r->value, "text/plain"))
         r->accept_text = true;
     if (same_name(r->field, "if-none-match"))
@@ -89,9 +122,9 @@ static int on_value_complete(llhttp_t *p)
     if (same_name(r->field, "last-event-id"))
         (void)str_copy(r->last_event_id, sizeof(r->last_event_id), r->value);
     if (same_name(r->field, "repr-digest"))
-        (void)str_copy(r->repr_digest, sizeof(r->repr_digest), r->value);
+        take_digest(r);
     if (same_name(r->field, "host"))
-        (void)str_copy(r->host, sizeof(r->host), r->value);
+        take_host(r);
     if (same_name(r->field, "origin")) {
         /* An empty one, or a second one, is nobody's. */
         (void)str_copy(r->origin, sizeof(r->origin), r->origin[0] || !r->value[0] ? "?" : r->value);
@@ -148,6 +181,11 @@ static int on_headers_complete(llhttp_t *p)
     /* Without a version it is HTTP/0.9, whose clients understand no status line. */
     if (p->http_major != 1)
         return refuse(r, 400);
+    /* RFC 9112, section 3.2. */
+    if (r->hosts > 1 || (r->hosts == 0 && p->http_minor >= 1)) {
+        (void)str_copy(r->why, sizeof(r->why), "Host: must be there, once");
+        return refuse(r, 400);
+    }
     r->head_done = true;
     r->method = p->method;
     if (r->sink && p->method == HTTP_PUT && offer_to_sink(r, p))
@@ -191,7 +229,8 @@ static void clear(struct http_request *r)
     r->target_len = r->header_bytes = r->body_len = r->field_len = r->value_len = 0;
     r->target[0] = r->field[0] = r->value[0] = r->if_none_match[0] = 0;
     r->why[0] = r->repr_digest[0] = 0;
-    r->streaming = false;
+    r->digest_cut = r->streaming = false;
+    r->hosts = 0;
     memset(r->authorization, 0, sizeof(r->authorization));
     r->last_event_id[0] = r->host[0] = r->origin[0] = 0;
     r->accept_text = r->keep_alive = r->cross_origin = false;
@@ -293,6 +332,8 @@ const char *http_reason(unsigned status)
         return "Content Too Large";
     case 414:
         return "URI Too Long";
+    case 421:
+        return "Misdirected Request";
     case 426:
         return "Upgrade Required";
     case 429:

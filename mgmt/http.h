@@ -45,12 +45,14 @@ struct http_request {
     bool streaming; /* the body goes to the sink */
     char target[HTTP_TARGET_MAX + 1];
     size_t target_len, header_bytes, body_len;
-    char field[24], value[256];
+    char field[24], value[512];
     size_t field_len, value_len;
     char if_none_match[64]; /* cut */
     char last_event_id[24]; /* cut */
-    char repr_digest[80];   /* cut */
-    char host[128];         /* cut */
+    char repr_digest[512];  /* all lines */
+    bool digest_cut;        /* there was more of it */
+    unsigned hosts;         /* fields of this name; one that was too long counts as two */
+    char host[128];
     /* A page of another site had the browser send it: its Origin is not our Host. */
     bool cross_origin;
     char origin[128];

@@ -164,12 +164,44 @@ static const char *shown_token(const struct http_request *r)
     return o->long_token ? "?" : o->token[0] ? o->token : NULL;
 }
 
+/* A name and perhaps a port that a browser sends only when it is really us whom its user asked for:
+ * an address, or a name that no foreign name server answers for. */
+static bool is_our_host(const struct abi_management *m, const char *host)
+{
+    char name[sizeof(((struct http_request *)NULL)->host)], *end = name;
+    bool digits = true;
+    size_t n;
+
+    if (host[0] == '[' || !host[0]) /* who says none is no browser */
+        return true;
+    (void)str_copy(name, sizeof(name), host);
+    for (; *end && *end != ':'; end++) {
+        digits &= (*end >= '0' && *end <= '9') || *end == '.';
+        *end = (char)(*end >= 'A' && *end <= 'Z' ? *end | 0x20 : *end);
+    }
+    *end = 0;
+    n = strlen(m->hostname);
+    return digits || strcmp(name, "localhost") == 0 ||
+           (strncmp(name, m->hostname, n) == 0 &&
+            (name[n] == 0 || strcmp(name + n, ".local") == 0));
+}
+
 bool route_admit(const struct api_view *v, const struct http_request *r, uint32_t role,
                  struct route_guard *g)
 {
+    const struct abi_management *m = &v->host->management;
+
     *g = (struct route_guard){.status = 401};
-    switch (auth_check(v->auth, &v->host->management, v->random_token, shown_token(r), &r->client,
-                       now_ms(v), &g->who, &g->retry_s)) {
+    /* Where neither a token nor a certificate is asked for, a page of another site whose name is
+     * made to lead here would be our own (DNS rebinding). */
+    if (m->auth == ABI_AUTH_NONE && m->http == ABI_HTTP_PLAIN && !is_our_host(m, r->host)) {
+        g->status = 421;
+        (void)fmt(g->why, sizeof(g->why), "without tokens Host must be an address, %s or %s.local",
+                  m->hostname, m->hostname);
+        return false;
+    }
+    switch (auth_check(v->auth, m, v->random_token, shown_token(r), &r->client, now_ms(v), &g->who,
+                       &g->retry_s)) {
     case AUTH_KNOWN:
         if (g->who.role >= role)
             return true;

@@ -2,9 +2,8 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "mgmt/digest.h"
 #include "mgmt/route.h"
-
-#include <mbedtls/base64.h>
 
 #define IMAGES_PATH "/v1/images/"
 
@@ -20,26 +19,6 @@ bool upload_name_is_good(const char *name)
             return false;
     }
     return i > 0 && i < UPLOAD_NAME_MAX;
-}
-
-int upload_digest(const char *field, uint8_t digest[32])
-{
-    static const char key[] = "sha-256=:";
-    const char *at = field, *end;
-    size_t n;
-
-    while (*at && strncmp(at, key, sizeof(key) - 1) != 0)
-        at++;
-    if (!*at)
-        return 0;
-    at += sizeof(key) - 1;
-    for (end = at; *end && *end != ':'; end++)
-        ;
-    if (*end != ':' ||
-        mbedtls_base64_decode(digest, 32, &n, (const unsigned char *)at, (size_t)(end - at)) ||
-        n != 32)
-        return -E_FORMAT;
-    return 1;
 }
 
 int upload_find(const struct abi_images *images, const char *name)
@@ -138,10 +117,13 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
         return status;
     if (length == UINT64_MAX)
         return 411;
-    digest = upload_digest(r->repr_digest, u->digest);
+    digest = r->digest_cut ? -E_NOSPC : digest_sha256(r->repr_digest, u->digest);
     if (digest < 0) {
         (void)str_copy(r->why, sizeof(r->why),
-                       "Repr-Digest: must be sha-256=:BASE64: with 32 bytes");
+                       digest == -E_NOSPC
+                           ? "Repr-Digest: must not be longer than 511 bytes"
+                           : "Repr-Digest: must be a dictionary, such as sha-256=:BASE64: with 32 "
+                             "bytes, once");
         return 400;
     }
     if (length == 0 || length > ABI_IMAGE_SIZE_MAX) {

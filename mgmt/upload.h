@@ -32,9 +32,6 @@ void upload_abort(struct upload *u);
 
 /* [A-Za-z0-9][A-Za-z0-9._-]{0,62} */
 bool upload_name_is_good(const char *name);
-/* "sha-256=:BASE64:" among the digests of a Repr-Digest field (RFC 9530). 1: found, 0: not there,
- * -E_FORMAT. */
-int upload_digest(const char *field, uint8_t digest[32]);
 /* A READY image of this name, or -1. */
 int upload_find(const struct abi_images *images, const char *name);
 /* Names of the guests in a set of numbers: "a, b". */

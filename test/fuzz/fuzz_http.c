@@ -151,6 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ring->written = 100;
     /* The number of bytes decides who may come in, so that all that is behind it is tried too. */
     host.management.auth = size % 4 == 0 ? ABI_AUTH_RANDOM : ABI_AUTH_NONE;
+    host.management.http = size % 8 == 1 ? ABI_HTTP_PLAIN : ABI_HTTP_REDIRECT; /* whose Host? */
     memset(&auth, 0, sizeof(auth));
     http_init(&r, NULL, NULL);
     while (at < size) {

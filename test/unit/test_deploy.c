@@ -99,14 +99,62 @@ static void the_digest(void **state)
     assert_int_equal(upload_find(&images, "a"), 0); /* the first is still there */
     assert_memory_equal(image_memory[0], "abc", 3);
     assert_int_equal(images.images[1].state, ABI_IMAGE_FREE);
-    assert_int_equal(
-        ask("PUT /v1/images/a" HEAD "Repr-Digest: sha-256=:AA:\r\nContent-Length: 3\r\n\r\n"), 400);
-    assert_int_equal(
-        ask("PUT /v1/images/a" HEAD "Repr-Digest: sha-256=:AA\r\nContent-Length: 3\r\n\r\n"), 400);
-    /* Others than SHA-256 are not looked at. */
-    assert_int_equal(
-        ask("PUT /v1/images/b" HEAD "Repr-Digest: sha-512=:AA:\r\nContent-Length: 1\r\n\r\nx"),
-        201);
+}
+
+/* A PUT of "abc" with these fields. */
+static unsigned put_with(const char *fields)
+{
+    char text[2048];
+
+    snprintf(text, sizeof(text), "PUT /v1/images/b" HEAD "%sContent-Length: 3\r\n\r\nabc", fields);
+    return ask(text);
+}
+
+#define ABC    "sha-256=:" ABC_64 ":"
+#define LONG   "sha-512=:" ABC_64 ABC_64 ":"
+#define DIGEST "Repr-Digest: "
+
+static void forms_of_digests(void **state)
+{
+    static const struct {
+        const char *fields;
+        bool good;
+    } cases[] = {
+        {DIGEST LONG ", " ABC "\r\n", true},
+        {DIGEST LONG "," LONG "," LONG ",\t" ABC "\r\n", true}, /* all of it is looked at */
+        {DIGEST LONG "\r\n" DIGEST ABC "\r\n", true},
+        {DIGEST ABC ";a;b=1;c=\"x\\\"y\";d=:AA:, unixsum=30637, x=\"a,b\"\r\n", true},
+        {DIGEST ABC " \t\r\n", true},
+        /* Others than SHA-256 are not looked at. */
+        {DIGEST "sha-512=:AA:\r\n", true},
+        {DIGEST "md5=abc, x, y;z\r\n", true},
+        {DIGEST "\r\n", true},
+        {DIGEST "sha-256=:AA:\r\n", false},
+        {DIGEST "sha-256=:AA\r\n", false},
+        {DIGEST "sha-256=" ABC_64 "\r\n", false},
+        {DIGEST "sha-256\r\n", false},
+        {DIGEST "SHA-256=:" ABC_64 ":\r\n", false},
+        {DIGEST "sha-256 =:" ABC_64 ":\r\n", false},
+        {DIGEST ABC ", " ABC "\r\n", false},
+        {DIGEST ABC "\r\n" DIGEST ABC "\r\n", false},
+        {DIGEST ABC ",\r\n", false},
+        {DIGEST ABC " x\r\n", false},
+        {DIGEST ABC ";\r\n", false},
+        {DIGEST "x=\"a, " ABC "\r\n", false},
+        {DIGEST "=:" ABC_64 ":\r\n", false},
+        {DIGEST LONG ", " LONG ", " LONG ", " LONG ", " LONG ", " LONG ", " ABC "\r\n", false},
+        {DIGEST LONG ", " LONG ", " LONG ", " LONG "\r\n" DIGEST LONG ", " ABC "\r\n", false},
+        {DIGEST "sha-512=:" ABC_64 ":, sha-256=:vngWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:\r\n",
+         false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        unsigned status = put_with(cases[i].fields);
+
+        if (cases[i].good ? status != 200 && status != 201 : status != 400)
+            fail_msg("%u for %s", status, cases[i].fields);
+    }
 }
 
 static void refused_at_once(void **state)
@@ -284,7 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_image),   TEST(in_pieces),     TEST(the_digest),    TEST(refused_at_once),
         TEST(broken_off), TEST(in_use),        TEST(a_guest),       TEST(wrong_guests),
-        TEST(deletion),   TEST(what_is_short), TEST(admitted_once),
+        TEST(deletion),   TEST(what_is_short), TEST(admitted_once), TEST(forms_of_digests),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,7 @@ static void note(const char *text)
 {
     strcpy(noted, text);
 }
-static struct abi_host host = {.management = {.auth = ABI_AUTH_NONE},
+static struct abi_host host = {.management = {.auth = ABI_AUTH_NONE, .http = ABI_HTTP_OFF},
                                .core_count = 1,
                                .tsc_hz = 1000000,
                                .guests = 3,
@@ -243,7 +243,7 @@ static void http_limits(void **state)
     assert_int_equal(feed(text), HTTP_BAD);
     assert_int_equal(request.status, 431);
     http_next(&request);
-    assert_int_equal(feed("POST / HTTP/1.1\r\nContent-Length: 9000\r\n\r\n"), HTTP_BAD);
+    assert_int_equal(feed("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n"), HTTP_BAD);
     assert_int_equal(request.status, 413);
     http_next(&request);
     assert_int_equal(feed("GET / HTTP/1.1\r\nHost x\r\n\r\n"), HTTP_BAD);
@@ -268,20 +268,20 @@ static bool told_to_go_on(const char *text)
 static void going_on(void **state)
 {
     (void)state;
-    assert_true(told_to_go_on("POST / HTTP/1.1\r\neXPECT: 100-Continue\r\n"
+    assert_true(told_to_go_on("POST / HTTP/1.1\r\nHost: x\r\neXPECT: 100-Continue\r\n"
                               "Content-Length: 2\r\n\r\n"));
-    assert_true(told_to_go_on("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+    assert_true(told_to_go_on("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
                               "Expect: 100-continue\r\n\r\n"));
-    assert_false(told_to_go_on("POST / HTTP/1.1\r\nExpect: 100-continue\r\n"
+    assert_false(told_to_go_on("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
                                "Content-Length: 2\r\n")); /* not all has been said */
-    assert_false(told_to_go_on("POST / HTTP/1.1\r\nExpect: 100-continue\r\n"
+    assert_false(told_to_go_on("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
                                "Content-Length: 2\r\n\r\na"));
-    assert_false(told_to_go_on("POST / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n"));
+    assert_false(told_to_go_on("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n"));
     assert_false(told_to_go_on("POST / HTTP/1.0\r\nExpect: 100-continue\r\n"
                                "Content-Length: 2\r\n\r\n"));
-    assert_false(told_to_go_on("POST / HTTP/1.1\r\nExpect: 100-continued\r\n"
+    assert_false(told_to_go_on("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continued\r\n"
                                "Content-Length: 2\r\n\r\n"));
-    assert_false(told_to_go_on("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n"));
+    assert_false(told_to_go_on("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"));
 }
 
 static void pipelining(void **state)
@@ -461,7 +461,7 @@ static void other_sites(void **state)
         {"Host: 10.0.2.15\r\nOrigin: null\r\n", 403},
         {"Host: 10.0.2.15\r\nOrigin:\r\n", 403},
         {"Host: 10.0.2.15\r\nOrigin: http://evil\r\nOrigin: http://10.0.2.15\r\n", 403},
-        {"Origin: http://10.0.2.15\r\n", 403},
+        {"Host:\r\nOrigin: http://10.0.2.15\r\n", 403},
     };
     char text[512];
 
@@ -474,6 +474,80 @@ static void other_sites(void **state)
         assert_int_equal(get(text), cases[i].status);
     }
     assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n\r\n"), 200);
+}
+
+/* A request with these fields; 0: it is answered by the API. */
+static unsigned refused(const char *fields)
+{
+    char text[1024];
+
+    http_next(&request);
+    snprintf(text, sizeof(text), "GET /healthz HTTP/1.1\r\n%s\r\n", fields);
+    return feed(text) == HTTP_BAD ? request.status : 0;
+}
+
+static void host_field(void **state)
+{
+    char longest[400] = "Host: ";
+
+    (void)state;
+    assert_int_equal(refused("Host: x\r\n"), 0);
+    assert_int_equal(refused("Host:\r\n"), 0);
+    assert_int_equal(refused("Host: \t x \t \r\nAuthorization: Bearer a \t\r\n"), 0);
+    assert_string_equal(request.host, "x");
+    assert_string_equal(request.authorization, "Bearer a");
+    assert_int_equal(refused(""), 400);
+    assert_string_equal(request.why, "Host: must be there, once");
+    assert_int_equal(refused("Host: x\r\nHost: x\r\n"), 400);
+    memset(longest + 6, 'a', 200);
+    strcat(longest, "\r\n");
+    assert_int_equal(refused(longest), 400);
+    http_next(&request);
+    assert_int_equal(feed("GET /healthz HTTP/1.0\r\n\r\n"), HTTP_READY);
+    http_next(&request);
+    assert_int_equal(feed("GET /healthz HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n"), HTTP_BAD);
+}
+
+/* Where nothing else is asked for, a foreign name that leads here is refused. */
+static void whose_host(void **state)
+{
+    static const struct {
+        const char *host;
+        bool ours;
+    } cases[] = {{"10.0.2.15", true},
+                 {"10.0.2.15:8080", true},
+                 {"[fe80::1]:80", true},
+                 {"kettle", true},
+                 {"KETTLE.local", true},
+                 {"kettle.local:80", true},
+                 {"localhost:8080", true},
+                 {"", true},
+                 {"evil.example", false},
+                 {"kettle.evil.example", false},
+                 {"kettle.local.evil.example", false},
+                 {"kettl", false},
+                 {"kettle2", false},
+                 {"1.2.3.evil", false}};
+    char text[200];
+
+    (void)state;
+    strcpy(host.management.hostname, "kettle");
+    host.management.http = ABI_HTTP_PLAIN;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        snprintf(text, sizeof(text), "GET /healthz HTTP/1.1\r\nHost: %s\r\n\r\n", cases[i].host);
+        assert_int_equal(get(text), cases[i].ours ? 200 : 421);
+        snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", cases[i].host);
+        assert_int_equal(get(text), 200);
+    }
+    host.management.http = ABI_HTTP_OFF;
+    assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 200);
+    host.management.http = ABI_HTTP_PLAIN;
+    host.management.auth = ABI_AUTH_RANDOM;
+    assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n"
+                         "Authorization: Bearer secret\r\n\r\n"),
+                     200);
+    host.management.auth = ABI_AUTH_NONE;
+    host.management.http = ABI_HTTP_OFF;
 }
 
 static void happen(const char *name, uint32_t state, const char *why)
@@ -617,6 +691,7 @@ int main(void)
         TEST(snapshots_kept), TEST(flight_recorder),    TEST(vmcs),
         TEST(rings),          TEST(typing_and_actions), TEST(other_sites),
         TEST(metrics),        TEST(what_happened),      TEST(followed),
+        TEST(host_field),     TEST(whose_host),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -294,6 +294,32 @@ static void nothing_of_the_client_before(void **state)
     assert_null(strstr(c->text, "WWW-Authenticate"));
 }
 
+static void header_fields(void **state)
+{
+    struct client *c = connect();
+
+    (void)state;
+    strcpy(guests[1].name, "echo");
+    guests[1].state = ABI_GUEST_RUNNING;
+    guests[1].devices = 1;
+    host.guests = 2;
+    ask(c, "GET /v1/guests/echo/terminal" HEAD WITH "\r\n");
+    assert_int_equal(status_of(c), 426);
+    assert_non_null(strstr(c->text, "\r\nConnection: Upgrade, keep-alive\r\n"));
+    assert_non_null(strstr(c->text, "\r\nUpgrade: websocket\r\n"));
+    ask(c, "GET /v1/guests/echo/terminal" HEAD WITH
+           "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+           "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n");
+    assert_int_equal(status_of(c), 101);
+    assert_null(strstr(strstr(c->text, "HTTP/1.1 101"), "Content-Type"));
+    for (unsigned i = 0; i < AUTH_FREE_FAILURES; i++)
+        assert_int_equal(ask_anew("GET /healthz" HEAD "Authorization: Bearer x\r\n\r\n"), 401);
+    c = connect();
+    ask(c, "PUT /v1/images/a" HEAD WITH "Content-Length: 3\r\n\r\n");
+    assert_int_equal(status_of(c), 429);
+    assert_non_null(strstr(c->text, "\r\nRetry-After: 1\r\n"));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_teardown(f, teardown)
@@ -312,6 +338,7 @@ int main(void)
         TEST(slow_readers),
         TEST(small_segments),
         TEST(nothing_of_the_client_before),
+        TEST(header_fields),
     };
 
     fixture_start();
