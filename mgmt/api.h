@@ -62,10 +62,11 @@ struct api_view {
 struct api_stream {
     /* Writes what is new, at most `size` bytes (at least 1024); 0: nothing. NULL: no stream. */
     size_t (*more)(const struct api_view *v, struct api_stream *s, char *buf, size_t size);
-    uint64_t next;  /* of what is streamed: sequence or position */
-    unsigned guest; /* of a console */
-    bool sse;       /* is to be kept alive by comments */
-    bool over;      /* set by more(): once it writes nothing, the answer ends */
+    uint64_t next;           /* of what is streamed: sequence or position */
+    unsigned guest;          /* of a console */
+    char name[ABI_NAME_MAX]; /* the guest's: its number may become another's */
+    bool sse;                /* is to be kept alive by comments */
+    bool over;               /* set by more(): once it writes nothing, the answer ends */
 };
 
 /* What an answer waits for. */

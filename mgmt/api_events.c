@@ -76,6 +76,14 @@ static void list_events(struct call *c, uint64_t from)
     json_end(j);
 }
 
+/* One that is not there yet, and is not the next, is of another boot. */
+static uint64_t begin_at(const struct abi_events *all, uint64_t from)
+{
+    uint64_t newest = __atomic_load_n(&all->newest, __ATOMIC_ACQUIRE);
+
+    return from > newest + 1 ? 1 : from;
+}
+
 void get_events(struct call *c, char *const *arg)
 {
     uint64_t from = 1, last;
@@ -86,6 +94,7 @@ void get_events(struct call *c, char *const *arg)
         from = last + 1;
     if (!call_query_u64(c, "from", &from) || !call_query_bool(c, "follow", &follow))
         return;
+    from = begin_at(c->v->events, from);
     if (!follow) {
         list_events(c, from);
         return;

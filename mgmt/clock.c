@@ -25,6 +25,11 @@ void clock_set(struct clock *c, const struct abi_host *h, uint64_t tsc, uint64_t
     c->synchronised = true;
 }
 
+bool clock_is_known(const struct clock *c, const struct abi_host *h)
+{
+    return c->synchronised || h->boot_epoch;
+}
+
 uint64_t clock_us(const struct clock *c, const struct abi_host *h, uint64_t tsc)
 {
     return c->zero_us + clock_ticks_us(h, tsc);

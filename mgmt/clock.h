@@ -16,6 +16,8 @@ struct clock {
 void clock_init(struct clock *c, const struct abi_host *h);
 /* It is `us` since 1970 at TSC `tsc`. */
 void clock_set(struct clock *c, const struct abi_host *h, uint64_t tsc, uint64_t us);
+/* False: the machine's clock chip said nothing, and no server has yet. */
+bool clock_is_known(const struct clock *c, const struct abi_host *h);
 /* Microseconds since 1970 at TSC `tsc`. */
 uint64_t clock_us(const struct clock *c, const struct abi_host *h, uint64_t tsc);
 /* Microseconds that `ticks` of the TSC take; 0 as long as its frequency is not known. */

@@ -3,12 +3,12 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/clock.h"
+#include "mgmt/log_lines.h"
 #include "mgmt/ring.h"
 
 #define FACILITY_LOCAL0 16u
 #define ESCAPED         4u    /* "\xHH" */
 #define LINE_MAX_BYTES  1024u /* a longer one is told in parts */
-#define SECOND_US       1000000u
 
 static const char bom[] = "\xef\xbb\xbf";
 
@@ -96,28 +96,17 @@ size_t syslog_format(char out[SYSLOG_MESSAGE_MAX], const struct syslog_message *
     return n;
 }
 
-/* Cuts the log's own "[ seconds.micros] " off, and says the time it tells; false: there is none. */
+/* Cuts the log's own stamp off, and says the time it tells; false: there is none. */
 static bool take_stamp(struct syslog_message *m, uint64_t zero_us)
 {
-    uint64_t seconds = 0, micros = 0;
-    unsigned digits = 0;
-    size_t i = 1;
+    uint64_t us;
+    size_t n = log_stamp(m->text, m->len, &us);
 
-    if (m->len == 0 || m->text[0] != '[')
+    if (n == 0)
         return false;
-    while (i < m->len && m->text[i] == ' ')
-        i++;
-    for (; i < m->len && m->text[i] >= '0' && m->text[i] <= '9' && digits < 12; i++, digits++)
-        seconds = seconds * 10 + (uint64_t)(m->text[i] - '0');
-    if (digits == 0 || i + 9 > m->len || m->text[i++] != '.')
-        return false;
-    for (digits = 0; digits < 6 && m->text[i] >= '0' && m->text[i] <= '9'; i++, digits++)
-        micros = micros * 10 + (uint64_t)(m->text[i] - '0');
-    if (digits != 6 || m->text[i] != ']' || m->text[i + 1] != ' ')
-        return false;
-    m->us = zero_us + seconds * SECOND_US + micros;
-    m->text += i + 2;
-    m->len -= i + 2;
+    m->us = zero_us + us;
+    m->text += n;
+    m->len -= n;
     return true;
 }
 

@@ -159,6 +159,8 @@ size_t terminal_write(struct terminal *t, char *buf, size_t size)
 void terminal_ping(struct terminal *t)
 {
     (void)wslay_event_queue_msg(t->frames, &(struct wslay_event_msg){WSLAY_PING, NULL, 0});
+    /* Browsers tell their pages of messages, not of pings: so one can tell that we are here. */
+    (void)wslay_event_queue_msg(t->frames, &(struct wslay_event_msg){WSLAY_BINARY_FRAME, NULL, 0});
 }
 
 void terminal_hang_up(struct terminal *t)

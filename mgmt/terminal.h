@@ -35,7 +35,8 @@ size_t terminal_feed(struct terminal *t, const uint8_t *bytes, size_t n);
 /* Types what is held, and writes the frames that are to be sent next, at most `size` bytes; 0:
  * none. */
 size_t terminal_write(struct terminal *t, char *buf, size_t size);
-/* Asks the client whether it is still there, with the next frames. */
+/* Asks the client whether it is still there, and says that we are: a ping and an empty message,
+ * with the next frames. */
 void terminal_ping(struct terminal *t);
 /* The client will send no more, without having said so. */
 void terminal_hang_up(struct terminal *t);

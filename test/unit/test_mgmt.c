@@ -441,8 +441,51 @@ static void rings(void **state)
     assert_int_equal(response.next, 100);
     assert_int_equal(GET("/v1/guests/hog/console?from=98"), 200);
     assert_string_equal(body, "89");
-    assert_int_equal(GET("/v1/guests/hog/console?from=1000"), 200);
+    assert_int_equal(GET("/v1/guests/hog/console?from=100"), 200);
     assert_int_equal(response.body.len, 0);
+    /* A place of another boot: all that is there. */
+    assert_int_equal(GET("/v1/guests/hog/console?from=101"), 200);
+    assert_int_equal(response.body.len, 64);
+    assert_int_equal(response.next, 100);
+}
+
+static size_t stream_on(char *text, size_t size)
+{
+    size_t n = response.stream.more(&view, &response.stream, text, size);
+
+    assert_true(n < size);
+    text[n] = 0;
+    return n;
+}
+
+static void log_with_times(void **state)
+{
+    static const char *const lines = "2001-09-09T01:46:41.500000Z core 0: one\n"
+                                     "2001-09-09T01:46:52.000007Z core 1: two\nbare\n";
+    char text[256];
+
+    (void)state;
+    write_ring(log_ring, "[    1.500000] core 0: one\n[   12.000007] core 1: two\nbare\n[ 13.0");
+    assert_int_equal(GET("/v1/log?time=1&format=text"), 200);
+    assert_memory_equal(body, "[    1.500000] core 0: one\n", 27); /* nobody knows the time */
+    clock_set(&wall, &host, 0, 1000000000ull * 1000000);
+    assert_int_equal(GET("/v1/log?time=1&format=text"), 200);
+    assert_string_equal(body, lines);
+    assert_int_equal(response.next, 59); /* before the line that is not finished */
+    assert_int_equal(GET("/v1/log?time=1&from=4&format=text"), 200);
+    assert_memory_equal(body, " 1.500000] core 0: one\n2001-", 28);
+    assert_int_equal(GET("/v1/log?time=1"), 200);
+    assert_non_null(
+        strstr(body, "\"next\":59,\"text\":\"2001-09-09T01:46:41.500000Z core 0: one\\n"));
+    assert_int_equal(GET("/v1/log?time=1&follow=1"), 200);
+    assert_int_equal(stream_on(text, sizeof(text)), strlen(lines));
+    assert_string_equal(text, lines);
+    assert_int_equal(stream_on(text, sizeof(text)), 0);
+    write_ring(log_ring, "00000] core 0: three\n");
+    assert_true(stream_on(text, sizeof(text)) > 0);
+    assert_string_equal(text, "2001-09-09T01:46:53.000000Z core 0: three\n");
+    assert_int_equal(GET("/v1/log?time=2"), 400);
+    wall = (struct clock){0};
 }
 
 /* A page of another site can read nothing, and must change nothing either. */
@@ -560,15 +603,6 @@ static void happen(const char *name, uint32_t state, const char *why)
     strcpy(e->why, why);
 }
 
-static size_t stream_on(char *text, size_t size)
-{
-    size_t n = response.stream.more(&view, &response.stream, text, size);
-
-    assert_true(n < size);
-    text[n] = 0;
-    return n;
-}
-
 static void what_happened(void **state)
 {
     static char text[1 << 16];
@@ -610,8 +644,18 @@ static void what_happened(void **state)
     assert_int_equal(response.stream.next, ABI_EVENTS + 4);
     assert_int_equal(GET("/v1/events?from=x"), 400);
     assert_int_equal(GET("/v1/events?follow=2"), 400);
-    assert_int_equal(GET("/v1/events?from=999999999999&follow=0"), 200);
+    n = (size_t)events.newest;
+    snprintf(text, sizeof(text), "GET /v1/events?follow=0&from=%zu HTTP/1.1\r\nHost: x\r\n\r\n",
+             n + 1);
+    assert_int_equal(get(text), 200);
     assert_string_equal(body, "{\"events\":[]}\n");
+    /* Those of another boot: from the oldest on. */
+    assert_int_equal(GET("/v1/events?from=999999999999&follow=0"), 200);
+    assert_non_null(strstr(body, "{\"id\":4,"));
+    assert_int_equal(get("GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 99999\r\n\r\n"),
+                     200);
+    assert_true(stream_on(text, sizeof(text)) > 0);
+    assert_memory_equal(text, "id: 4\n", 6);
 }
 
 static void followed(void **state)
@@ -627,6 +671,27 @@ static void followed(void **state)
     write_ring(console_ring, "def");
     assert_int_equal(stream_on(text, sizeof(text)), 3);
     assert_string_equal(text, "def");
+    assert_false(response.stream.over);
+    /* What is written over before it was read: the stream ends. */
+    for (int i = 0; i < 10; i++)
+        write_ring(console_ring, "0123456789");
+    assert_int_equal(stream_on(text, sizeof(text)), 0);
+    assert_true(response.stream.over);
+    assert_int_equal(GET("/v1/guests/hog/console?follow=1&from=2"), 200);
+    assert_int_equal(response.next, 106 - 64);
+    assert_int_equal(stream_on(text, sizeof(text)), 64);
+    /* Another guest with its number, or none. */
+    strcpy(guests[1].name, "other");
+    write_ring(console_ring, "secret");
+    assert_int_equal(stream_on(text, sizeof(text)), 0);
+    assert_true(response.stream.over);
+    strcpy(guests[1].name, "hog");
+    assert_int_equal(GET("/v1/guests/hog/console?follow=1&from=5000"), 200);
+    assert_int_equal(response.next, 112 - 64);
+    guests[1].state = ABI_GUEST_EMPTY;
+    assert_int_equal(stream_on(text, sizeof(text)), 0);
+    assert_true(response.stream.over);
+    guests[1].state = ABI_GUEST_RUNNING;
     assert_int_equal(GET("/v1/guests/hog/console?follow=yes"), 400);
     assert_int_equal(GET("/v1/log?follow=1&from=x"), 400);
     assert_int_equal(GET("/v1/guests/hog/console?follow=0"), 200);
@@ -691,7 +756,7 @@ int main(void)
         TEST(snapshots_kept), TEST(flight_recorder),    TEST(vmcs),
         TEST(rings),          TEST(typing_and_actions), TEST(other_sites),
         TEST(metrics),        TEST(what_happened),      TEST(followed),
-        TEST(host_field),     TEST(whose_host),
+        TEST(host_field),     TEST(whose_host),         TEST(log_with_times),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -320,6 +320,29 @@ static void header_fields(void **state)
     assert_non_null(strstr(c->text, "\r\nRetry-After: 1\r\n"));
 }
 
+/* Answers without end that do end: HTTP/1.1 says so, HTTP/1.0 closes. */
+static void streams_that_end(void **state)
+{
+    struct client *c, *old;
+
+    (void)state;
+    strcpy(guests[1].name, "echo");
+    guests[1].state = ABI_GUEST_RUNNING;
+    host.guests = 2;
+    c = connect();
+    old = connect();
+    ask(c, "GET /v1/guests/echo/console?follow=1" HEAD WITH "\r\n");
+    ask(old, "GET /v1/guests/echo/console?follow=1 HTTP/1.0\r\n" WITH "\r\n");
+    run(100);
+    assert_non_null(strstr(c->text, "\r\nBulkhead-Next: 0\r\n"));
+    assert_false(c->ended || old->ended);
+    guests[1].state = ABI_GUEST_EMPTY;
+    run(100);
+    assert_true(c->ended && old->ended);
+    assert_string_equal(c->text + c->seen - 9, "\r\n\r\n0\r\n\r\n");
+    assert_string_equal(old->text + old->seen - 4, "\r\n\r\n");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_teardown(f, teardown)
@@ -339,6 +362,7 @@ int main(void)
         TEST(small_segments),
         TEST(nothing_of_the_client_before),
         TEST(header_fields),
+        TEST(streams_that_end),
     };
 
     fixture_start();

@@ -1,4 +1,4 @@
-/* SOURCES: mgmt/syslog.c mgmt/clock.c mgmt/ring.c hv/fmt.c hv/lib.c */
+/* SOURCES: mgmt/syslog.c mgmt/log_lines.c mgmt/clock.c mgmt/ring.c hv/fmt.c hv/lib.c */
 #include "mgmt/syslog.h"
 #include "hv/lib.h"
 #include "mgmt/clock.h"
