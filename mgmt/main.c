@@ -123,18 +123,33 @@ static void on_status(struct netif *n)
     names_have_address();
 }
 
+/* The certificate that we make names the IPv4 address: one is waited for so long. */
+#define IPV4_MS 5000u
+
+static uint32_t started_ms;
+
+/* HTTPS begins with the first address by which it can be reached. */
+static void take_first_address(uint32_t ip)
+{
+    static bool listening;
+
+    if (listening || !(ip || (names_have_ipv6() && port_ms() - started_ms > IPV4_MS)))
+        return;
+    listening = true;
+    tls_listen(ip ? (const uint8_t *)&ip : NULL);
+    if (!tls_works())
+        names_without_https();
+}
+
 /* Where the service is reached is said once it can be reached. */
 static void take_address(void)
 {
-    static bool listening;
     uint32_t ip = netif_ip4_addr(&netif)->addr;
 
+    take_first_address(ip);
     if (!address_changed)
         return;
     address_changed = false;
-    if (!listening)
-        tls_listen((const uint8_t *)&ip);
-    listening = true;
     (void)abi_call(ABI_CALL_ADDRESS, ip, netif_ip4_netmask(&netif)->addr, tls_works());
 }
 
@@ -143,6 +158,7 @@ static void start_network(void)
     const struct abi_host *h = abi_host();
     ip4_addr_t ip = {0}, mask = {0}, gateway = {0};
 
+    started_ms = port_ms();
     lwip_init();
     if (h->static_ip) {
         IP4_ADDR(&ip, h->ip[0], h->ip[1], h->ip[2], h->ip[3]);

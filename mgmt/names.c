@@ -5,18 +5,21 @@
 #include "lwip/apps/mdns.h"
 #include "lwip/apps/sntp.h"
 #include "mgmt/port.h"
+#include "mgmt/tls.h"
 
 #define HTTP_PORT    80u
 #define HTTPS_PORT   443u
 #define NTP_PORT     123u
 #define TTL          120u /* seconds: RFC 6762, section 10, for names of hosts */
 #define SECOND_US    1000000u
-#define ADDRESS_TEXT 40u
+#define ADDRESS_TEXT 40u /* with its end */
 
 static struct netif *netif;
 static struct clock *wall;
 static char ntp_server[sizeof(((struct abi_management *)NULL)->ntp)];
 static uint16_t ntp_port = NTP_PORT;
+static s8_t https_service = -1;
+static bool has_ipv6;
 static ip6_addr_t told[LWIP_IPV6_NUM_ADDRESSES];
 
 uint16_t names_ntp_port(void)
@@ -68,12 +71,27 @@ static void take_ntp_server(void)
     }
 }
 
+/* Under what a browser can also be told to look. A port that only sends clients elsewhere is none.
+ */
+static void say_also(const char *host)
+{
+    bool https = tls_works();
+    bool http = abi_host()->management.http == ABI_HTTP_PLAIN && !tls_refusal();
+
+    if (https || http)
+        port_log("also %s%s%s%s%s%s", https ? "https://" : "", https ? host : "",
+                 https && http ? "/ and " : "", http ? "http://" : "", http ? host : "", "/");
+}
+
 /* The result of asking whether another host has the name. */
 static void on_name(struct netif *n, u8_t result)
 {
+    char host[sizeof(abi_host()->management.hostname) + sizeof(".local")];
+
     (void)n;
+    (void)fmt(host, sizeof(host), "%s.local", abi_host()->management.hostname);
     if (result == MDNS_PROBING_SUCCESSFUL)
-        port_log("also http://%s.local/", abi_host()->management.hostname);
+        say_also(host);
     else
         port_log("warning: another host is called %s.local", abi_host()->management.hostname);
 }
@@ -90,10 +108,9 @@ static void start_mdns(void)
     if (abi_host()->management.http != ABI_HTTP_OFF)
         (void)mdns_resp_add_service(netif, name, "_http", DNSSD_PROTO_TCP, HTTP_PORT, TTL, NULL,
                                     NULL);
-#ifdef MGMT_TLS
-    (void)mdns_resp_add_service(netif, name, "_https", DNSSD_PROTO_TCP, HTTPS_PORT, TTL, NULL,
-                                NULL);
-#endif
+    if (tls_works())
+        https_service = mdns_resp_add_service(netif, name, "_https", DNSSD_PROTO_TCP, HTTPS_PORT,
+                                              TTL, NULL, NULL);
     mdns_resp_announce(netif);
 }
 
@@ -120,6 +137,18 @@ void names_have_address(void)
 {
     if (!sntp_enabled())
         sntp_init();
+}
+
+void names_without_https(void)
+{
+    if (https_service >= 0)
+        (void)mdns_resp_del_service(netif, https_service);
+    https_service = -1;
+}
+
+bool names_have_ipv6(void)
+{
+    return has_ipv6;
 }
 
 /* RFC 5952, section 4. lwIP's own text loses a last group that is zero. */
@@ -154,12 +183,16 @@ void names_poll(void)
 {
     for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
         const ip6_addr_t *a = netif_ip6_addr(netif, i);
-        char text[ADDRESS_TEXT];
+        char text[ADDRESS_TEXT + 2];
 
         if (!ip6_addr_ispreferred(netif_ip6_addr_state(netif, i)) || ip6_addr_cmp(a, &told[i]))
             continue;
         ip6_addr_copy(told[i], *a);
-        put_address(text, a);
-        port_log("also http://[%s]/", text);
+        has_ipv6 = true;
+        names_have_address();
+        text[0] = '[';
+        put_address(text + 1, a);
+        (void)fmt(text + strlen(text), 2, "]");
+        say_also(text);
     }
 }

@@ -11,7 +11,11 @@
 void names_start(struct netif *n, struct clock *c);
 /* The interface is up: link-local address, names. */
 void names_up(void);
-/* There is an IPv4 address: servers can be asked. */
+/* There is an address: servers can be asked. */
 void names_have_address(void);
+/* An IPv6 address can be used. */
+bool names_have_ipv6(void);
+/* HTTPS is not served after all. */
+void names_without_https(void);
 /* Tells new addresses in the log. */
 void names_poll(void);

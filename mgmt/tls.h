@@ -13,7 +13,8 @@
 
 /* Looks whether this CPU can make keys; says so in the log where not. */
 void tls_start(struct api_tls *counters);
-/* Once the address is known: gets the certificate, says its fingerprint, listens. */
+/* Once an address is known: gets the certificate, says its fingerprint, listens. `ip`: NULL while
+ * there is none of IPv4. */
 void tls_listen(const uint8_t ip[4]);
 /* Ends handshakes that found no free connection. From the main loop. */
 void tls_poll(void);

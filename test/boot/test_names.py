@@ -119,20 +119,21 @@ def is_mdns6(f):
 
 
 def test_name_by_multicast_dns(m):
-    m.wait_serial(r"mgmt: also http://kettle\.local/\n")
+    m.wait_serial(r"mgmt: also https://kettle\.local/ and http://kettle\.local/\n")
     query = ipv4_udp(bytes.fromhex("01005e0000fb"), [224, 0, 0, 251], 5353, question("kettle.local", 1))
     answer = exchange(m, query, lambda f: is_mdns(f) and b"\x06kettle\x05local" in f and bytes([0, 4, 10, 0, 2, 15]) in f)
     assert answer[:6].hex() == "01005e0000fb"
 
 
-def test_service_by_multicast_dns_over_ipv6(m):
-    m.wait_serial(r"mgmt: also http://kettle\.local/\n")
-    data = question("_http._tcp.local", 12)
+@pytest.mark.parametrize("service,port", [(b"_http", 80), (b"_https", 443)])
+def test_service_by_multicast_dns_over_ipv6(m, service, port):
+    m.wait_serial(r"mgmt: also https://kettle\.local/ and http://kettle\.local/\n")
+    data = question(service.decode() + "._tcp.local", 12)
     udp = struct.pack(">HHHH", 5353, 5353, 8 + len(data), 0) + data
     query = ipv6(bytes.fromhex("3333000000fb"), socket.inet_pton(socket.AF_INET6, "ff02::fb"), 17, udp, 6)
-    answer = exchange(m, query, lambda f: is_mdns6(f) and b"\x05_http\x04_tcp\x05local" in f)
+    answer = exchange(m, query, lambda f: is_mdns6(f) and bytes([len(service)]) + service + b"\x04_tcp\x05local" in f)
     # SRV: priority, weight, port.
-    assert b"\x06kettle" in answer and struct.pack(">HHH", 0, 0, 80) in answer
+    assert b"\x06kettle" in answer and struct.pack(">HHH", 0, 0, port) in answer
 
 
 def solicitation(target):
@@ -146,7 +147,7 @@ def is_advertisement(f, target):
 
 
 def test_http_over_ipv6(m):
-    m.wait_serial(r"mgmt: also http://\[fe80::5042:48ff:fe00:0\]/\n")
+    m.wait_serial(r"mgmt: also https://\[fe80::5042:48ff:fe00:0\]/ and http://\[fe80::5042:48ff:fe00:0\]/\n")
     exchange(m, solicitation(MGMT_LINK_LOCAL), lambda f: is_advertisement(f, MGMT_LINK_LOCAL))
     syn = struct.pack(">HHIIBBHHH", 4000, 80, 1000, 0, 5 << 4, 2, 8192, 0, 0)
     answer = exchange(m, ipv6(MGMT, MGMT_LINK_LOCAL, 6, syn, 16), lambda f: f[12:14] == b"\x86\xdd" and f[20] == 6)
@@ -160,7 +161,7 @@ def test_address_from_a_router(m):
     advertisement = bytes([134, 0, 0, 0, 64, 0]) + struct.pack(">HII", 1800, 0, 0) + option
     m.wait_serial(r"\[wire\] wire: ready")
     m.type("wire", ipv6(bytes.fromhex("333300000001"), socket.inet_pton(socket.AF_INET6, "ff02::1"), 58, advertisement, 2).hex() + "\n")
-    m.wait_serial(r"mgmt: also http://\[2001:db8:1:2:5042:48ff:fe00:0\]/\n")
+    m.wait_serial(r"mgmt: also https://\[2001:db8:1:2:5042:48ff:fe00:0\]/ and http://")
     address = prefix[:8] + MGMT_LINK_LOCAL[8:]
     exchange(m, solicitation(address), lambda f: is_advertisement(f, address))
 
