@@ -1,10 +1,10 @@
 #include "mgmt/auth.h"
 
 #include "hv/lib.h"
-#include <mbedtls/platform_util.h>
 #include <mbedtls/sha256.h>
 
 #define RANDOM_NAME "console" /* where that token can be read */
+#define FORGET_MS   (2u * AUTH_SLOW_MAX_MS)
 
 const char *auth_role_name(uint32_t role)
 {
@@ -74,18 +74,17 @@ static uint32_t find_configured(const struct abi_management *m, const char *toke
 }
 
 /* Hashes are compared: their time says nothing about the token, nor about its length. */
-static bool is_random(const char *random, const char *token)
+static bool is_random(struct auth_table *t, const char *random, const char *token)
 {
-    uint8_t shown[ABI_SHA256_SIZE], ours[ABI_SHA256_SIZE];
-    bool same =
-        hash(NULL, 0, token, shown) && hash(NULL, 0, random, ours) && same_mask(shown, ours) != 0;
+    uint8_t shown[ABI_SHA256_SIZE];
 
-    mbedtls_platform_zeroize(ours, sizeof(ours));
-    return same;
+    if (!t->has_hash)
+        t->has_hash = hash(NULL, 0, random, t->hash);
+    return t->has_hash && hash(NULL, 0, token, shown) && same_mask(shown, t->hash) != 0;
 }
 
-static bool identify(const struct abi_management *m, const char *random, const char *token,
-                     struct auth_identity *who)
+static bool identify(struct auth_table *t, const struct abi_management *m, const char *random,
+                     const char *token, struct auth_identity *who)
 {
     uint32_t n;
 
@@ -93,7 +92,7 @@ static bool identify(const struct abi_management *m, const char *random, const c
         return false;
     if (m->auth == ABI_AUTH_RANDOM) {
         *who = (struct auth_identity){.name = RANDOM_NAME, .role = ABI_ROLE_ADMIN};
-        return is_random(random, token);
+        return is_random(t, random, token);
     }
     n = find_configured(m, token);
     if (n == 0 || n > m->token_count)
@@ -105,7 +104,7 @@ static bool identify(const struct abi_management *m, const char *random, const c
 
 static bool is_over(const struct auth_client *c, uint64_t now_ms)
 {
-    return c->failures == 0 || now_ms - c->last_ms > 2 * AUTH_SLOW_MAX_MS;
+    return c->failures == 0 || now_ms - c->last_ms > FORGET_MS;
 }
 
 /* Cannot be an IPv6 address (RFC 4291, section 2.5.5.2). */
@@ -125,6 +124,8 @@ static bool is_same(const struct auth_address *a, const struct auth_address *b)
 static struct auth_client *find_own(struct auth_table *t, const struct auth_address *a,
                                     uint64_t now_ms)
 {
+    if (!t->has_failed || now_ms - t->last_ms > FORGET_MS)
+        return NULL;
     for (unsigned i = 0; i < AUTH_CLIENTS_MAX; i++) {
         struct auth_client *c = &t->clients[i];
 
@@ -226,7 +227,8 @@ static void note_failure(struct auth_table *t, const struct auth_address *a, uin
     if (!is_same(&c->address, a) || is_over(c, now_ms))
         c->failures = 0;
     c->address = *a;
-    c->last_ms = now_ms;
+    c->last_ms = t->last_ms = now_ms;
+    t->has_failed = true;
     if (c->failures < UINT32_MAX)
         c->failures++;
     if (c->failures < AUTH_FREE_FAILURES)
@@ -277,7 +279,7 @@ enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *
         *retry_s = (unsigned)((slowed + 999) / 1000);
         return AUTH_SLOWED;
     }
-    if (identify(m, random, token, who)) {
+    if (identify(t, m, random, token, who)) {
         note_success(t, m, who->role, client, now_ms);
         return AUTH_KNOWN;
     }

@@ -36,6 +36,10 @@ struct auth_crowd {
 
 /* All zero: nobody has failed yet. */
 struct auth_table {
+    uint64_t last_ms; /* of the last failure; when that is long ago there is nothing to look for */
+    bool has_failed;
+    bool has_hash; /* of the random token, which is the same for as long as the table */
+    uint8_t hash[ABI_SHA256_SIZE];
     struct auth_client clients[AUTH_CLIENTS_MAX];
     struct auth_crowd
         crowds[2]; /* IPv4, IPv6: who has many of the one may have none of the other */

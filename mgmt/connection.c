@@ -66,18 +66,6 @@ void connection_push(struct connection *c)
     (void)altcp_output(c->pcb);
 }
 
-/* Of files: they are asked for again each time, and sent only after an update. The page may load
- * nothing but what this server has, and nobody may put it into a frame. */
-static size_t put_file_fields(char *buf, size_t size, const struct api_response *r)
-{
-    return fmt(buf, size,
-               "Cache-Control: no-cache\r\nETag: \"%s\"\r\n"
-               "Content-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'none'; "
-               "frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n%s%s%s",
-               r->etag, r->encoding ? "Content-Encoding: " : "", r->encoding ? r->encoding : "",
-               r->encoding ? "\r\n" : "");
-}
-
 static void count_answer(const struct api_view *view, unsigned status)
 {
     for (unsigned i = 0; i < API_STATUSES_MAX; i++) {
@@ -107,44 +95,104 @@ bool connection_is_stream(const struct api_response *r)
     return r->stream.more || r->upgrade;
 }
 
+/* ---- heads: most of what a small answer costs, so without formats ---- */
+
+static void add(struct connection *c, const char *text)
+{
+    size_t n = strlen(text), room = sizeof(c->head) - c->head_len;
+
+    n = n < room ? n : room;
+    memcpy(c->head + c->head_len, text, n);
+    c->head_len += n;
+}
+
+/* `name` with its colon. */
+static void add_field(struct connection *c, const char *name, const char *value)
+{
+    add(c, name);
+    add(c, value);
+    add(c, "\r\n");
+}
+
+static void add_number(struct connection *c, const char *name, uint64_t value)
+{
+    char text[24];
+
+    (void)fmt(text, sizeof(text), "%lu", value);
+    add_field(c, name, text);
+}
+
+/* Of files: they are asked for again each time, and sent only after an update. The page may load
+ * nothing but what this server has, and nobody may put it into a frame. */
+static void add_file_fields(struct connection *c, const struct api_response *r)
+{
+    add(c, "Cache-Control: no-cache\r\nETag: \"");
+    add(c, r->etag);
+    add(c,
+        "\"\r\nContent-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n");
+    if (r->encoding)
+        add_field(c, "Content-Encoding: ", r->encoding);
+}
+
+static void add_upgrade(struct connection *c)
+{
+    char fields[160];
+
+    (void)websocket_put_fields(&c->request.websocket, fields, sizeof(fields));
+    add(c, fields);
+    add(c, "Connection: Upgrade\r\n");
+}
+
+/* What goes with some answers only. */
+static void add_rare_fields(struct connection *c, const struct api_response *r)
+{
+    if (r->status == 426)
+        add(c, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+    if (r->challenge)
+        add(c, "WWW-Authenticate: Bearer realm=\"bulkhead\"\r\n");
+    if (r->retry_s)
+        add_number(c, "Retry-After: ", r->retry_s);
+    if (r->allow[0])
+        add_field(c, "Allow: ", r->allow);
+    if (r->location[0])
+        add_field(c, "Location: ", r->location);
+    if (r->has_next)
+        add_number(c, "Bulkhead-Next: ", r->next);
+}
+
+static void put_head(struct connection *c, const struct api_response *r, size_t len)
+{
+    c->head_len = fmt(c->head, sizeof(c->head), "HTTP/1.1 %u ", r->status);
+    add_field(c, http_reason(r->status), "");
+    if (r->upgrade) {
+        add_upgrade(c);
+    } else {
+        add_field(c, "Content-Type: ", r->type);
+        if (c->chunked)
+            add(c, "Transfer-Encoding: chunked\r\n");
+        else if (!r->stream.more && r->status != 204)
+            add_number(c, "Content-Length: ", len);
+        if (r->file)
+            add_file_fields(c, r);
+        else
+            add(c, "Cache-Control: no-store\r\n");
+        add_rare_fields(c, r);
+        add(c, r->status == 426 ? "Connection: Upgrade, " : "Connection: ");
+        add(c, c->close ? "close\r\n" : "keep-alive\r\n");
+    }
+    add(c, "\r\n");
+}
+
 void connection_send(struct connection *c)
 {
     struct api_response *r = &c->response;
     size_t len = r->file ? r->file_len : r->body.len;
-    char extra[320] = "", length[48] = "";
-    size_t n = r->file ? put_file_fields(extra, sizeof(extra), r)
-                       : fmt(extra, sizeof(extra), "Cache-Control: no-store\r\n");
 
-    if (r->upgrade)
-        n = websocket_put_fields(&c->request.websocket, extra, sizeof(extra));
-    if (r->status == 426)
-        n += fmt(extra + n, sizeof(extra) - n,
-                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
-    if (r->challenge)
-        n += fmt(extra + n, sizeof(extra) - n, "WWW-Authenticate: Bearer realm=\"bulkhead\"\r\n");
-    if (r->retry_s)
-        n += fmt(extra + n, sizeof(extra) - n, "Retry-After: %u\r\n", r->retry_s);
-    if (r->allow[0])
-        n += fmt(extra + n, sizeof(extra) - n, "Allow: %s\r\n", r->allow);
-    if (r->location[0])
-        n += fmt(extra + n, sizeof(extra) - n, "Location: %s\r\n", r->location);
-    if (r->has_next)
-        (void)fmt(extra + n, sizeof(extra) - n, "Bulkhead-Next: %lu\r\n", r->next);
     if (r->stream.more)
         c->close = true;
     c->chunked = r->stream.more && c->request.parser.http_minor >= 1;
-    if (c->chunked)
-        (void)str_copy(length, sizeof(length), "Transfer-Encoding: chunked");
-    else if (!connection_is_stream(r) && r->status != 204)
-        (void)fmt(length, sizeof(length), "Content-Length: %zu", len);
-    c->head_len =
-        fmt(c->head, sizeof(c->head), "HTTP/1.1 %u %s\r\n%s%s%s%s%s%sConnection: %s%s\r\n\r\n",
-            r->status, http_reason(r->status),
-            r->upgrade ? "" : "Content-Type: ", r->upgrade ? "" : r->type, r->upgrade ? "" : "\r\n",
-            length, length[0] ? "\r\n" : "", extra, r->status == 426 ? "Upgrade, " : "",
-            r->upgrade ? "Upgrade"
-            : c->close ? "close"
-                       : "keep-alive");
+    put_head(c, r, len);
     count_answer(c->view, r->status);
     c->content = r->file ? r->file : c->body;
     connection_begin_sending(c, c->request.method == HTTP_HEAD || r->status == 304 ? 0 : len);

@@ -10,8 +10,8 @@
  * more, by sending on while an answer waits for its acknowledgement, holds most of them. */
 #define PLACES_HELD_MAX 256u
 
-/* Connection `i` of SERVER_CONNECTIONS, free or not. */
-struct connection *places_get(unsigned i);
+/* SERVER_CONNECTIONS of them, free or not. */
+struct connection *places_all(void);
 /* A free one. Where there is none, the one goes that is missed least: without a token before those
  * that have shown one, and of these only one that asks for nothing now. NULL: all are at work. */
 struct connection *places_take(void);

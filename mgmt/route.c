@@ -164,26 +164,35 @@ static const char *shown_token(const struct http_request *r)
     return o->long_token ? "?" : o->token[0] ? o->token : NULL;
 }
 
+/* Case does not matter; `name` and `suffix` are in lower case. */
+static bool is_name(const char *s, size_t n, const char *name, const char *suffix)
+{
+    size_t k = strlen(name);
+
+    if (n != k + strlen(suffix))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        char ch = s[i] >= 'A' && s[i] <= 'Z' ? (char)(s[i] | 0x20) : s[i];
+
+        if (ch != (i < k ? name[i] : suffix[i - k]))
+            return false;
+    }
+    return true;
+}
+
 /* A name and perhaps a port that a browser sends only when it is really us whom its user asked for:
  * an address, or a name that no foreign name server answers for. */
 static bool is_our_host(const struct abi_management *m, const char *host)
 {
-    char name[sizeof(((struct http_request *)NULL)->host)], *end = name;
     bool digits = true;
-    size_t n;
+    size_t n = 0;
 
     if (host[0] == '[' || !host[0]) /* who says none is no browser */
         return true;
-    (void)str_copy(name, sizeof(name), host);
-    for (; *end && *end != ':'; end++) {
-        digits &= (*end >= '0' && *end <= '9') || *end == '.';
-        *end = (char)(*end >= 'A' && *end <= 'Z' ? *end | 0x20 : *end);
-    }
-    *end = 0;
-    n = strlen(m->hostname);
-    return digits || strcmp(name, "localhost") == 0 ||
-           (strncmp(name, m->hostname, n) == 0 &&
-            (name[n] == 0 || strcmp(name + n, ".local") == 0));
+    for (; host[n] && host[n] != ':'; n++)
+        digits &= (host[n] >= '0' && host[n] <= '9') || host[n] == '.';
+    return digits || is_name(host, n, m->hostname, "") || is_name(host, n, m->hostname, ".local") ||
+           is_name(host, n, "localhost", "");
 }
 
 bool route_admit(const struct api_view *v, const struct http_request *r, uint32_t role,

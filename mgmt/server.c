@@ -273,9 +273,9 @@ void server_starved(void)
 
 void server_poll(void)
 {
-    for (unsigned i = 0; i < SERVER_CONNECTIONS; i++) {
-        struct connection *c = places_get(i);
+    struct connection *all = places_all();
 
+    for (struct connection *c = all; c < all + SERVER_CONNECTIONS; c++) {
         if (c->upgraded)
             advance(c);
         if (c->phase == PHASE_STREAMING)
