@@ -4,7 +4,7 @@ import socket
 import ssl
 import tempfile
 
-REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n"
 CLIENTS, AT_ONCE, ROUNDS = 4, 20, 5
 
 

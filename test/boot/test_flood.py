@@ -51,14 +51,14 @@ def test_jitter(m):
 
 
 def test_slow_clients(m):
-    """Sixteen that send a byte now and then: others are answered as soon as one of them is given up, and the loop goes on."""
+    """Sixteen that send a byte now and then: others are answered in the place of one of them, and the loop goes on."""
     slow = []
     for _ in range(16):
         s = socket.create_connection(("127.0.0.1", m.port), timeout=60)
         s.sendall(b"GET /v1/gu")
         slow.append(s)
     assert all(missed == 0 for missed, _, _ in reports(m))
-    assert m.get("/healthz") == {"status": "ok"}  # after at most ten seconds of the machine's time
+    assert m.get("/healthz") == {"status": "ok"}
     for s in slow:
         s.close()
 
