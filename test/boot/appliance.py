@@ -160,6 +160,7 @@ class Connection:
 
     def __init__(self, port, token=""):
         self.token = token
+        self.requests = openapi.Requests()
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.input = self.socket.makefile("rb")
@@ -173,10 +174,11 @@ class Connection:
 
     def send(self, data):
         """The bytes; each whole line of a request gets the token behind it."""
-        self.socket.sendall(with_token(data, self.token))
+        data = with_token(data, self.token)
+        self.requests.add(data)
+        self.socket.sendall(data)
 
-    def head(self):
-        """(status, headers with names in lower case) of an answer whose body, if any, stays unread."""
+    def read_head(self):
         line = self.input.readline()
         assert re.fullmatch(rb"HTTP/1\.1 \d\d\d [A-Za-z -]+\r\n", line), line
         headers = {}
@@ -186,11 +188,21 @@ class Connection:
             headers[name.lower()] = value[:-2]
         return int(line.split()[1]), headers
 
+    def head(self):
+        """(status, headers with names in lower case) of an answer whose body, if any, stays unread."""
+        status, headers = self.read_head()
+        if status != 100:
+            openapi.check_answer(*self.requests.first(), status, headers, None)
+            self.requests.drop()
+        return status, headers
+
     def answer(self):
-        """(status, headers, body)."""
-        status, headers = self.head()
-        body = self.input.read(int(headers["content-length"]))
-        assert len(body) == int(headers["content-length"])
+        """(status, headers, body), as it is described."""
+        status, headers = self.read_head()
+        body = self.input.read(int(headers.get("content-length", 0)))
+        assert len(body) == int(headers.get("content-length", 0)) and ("content-length" in headers) == (status != 204)
+        openapi.check_answer(*self.requests.first(), status, headers, body)
+        self.requests.drop()
         return status, headers, body
 
     def ended(self):

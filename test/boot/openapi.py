@@ -31,8 +31,8 @@ def templates():
 
 
 def operation(method, target):
-    """The operation of a request, or None."""
-    path = target.split("?")[0]
+    """The operation of a request, or None. Empty segments do not count."""
+    path = "/" + "/".join(s for s in target.split("?")[0].split("/") if s)
     for template, pattern in templates():
         if pattern.match(path):
             return document()["paths"][template].get({"HEAD": "get"}.get(method, method.lower()))
@@ -46,31 +46,86 @@ def validator(text):
     return jsonschema.Draft202012Validator(schema)
 
 
-# Of any path, before it is looked at: the response "Refused".
-REFUSED = (400, 408, 413, 414, 421, 431, 501, 503)
+# What a request is refused with before it is looked at: the response "default" of each operation.
+EARLY = (400, 408, 411, 413, 414, 421, 431, 501, 503)
+# Of what is not described: no such resource, or not by this method.
+ELSEWHERE = {401: "NoToken", 403: "Forbidden", 404: "NotFound", 405: "NoMethod", 429: "Slowed"}
 
 
-def check(method, target, status, content_type, body):
-    """Fails when the answer is not as it is described."""
-    described = operation(method, target)
-    assert described, f"{method} {target} is not described"
-    response = described["responses"].get(str(status)) or (described["responses"]["default"] if status in REFUSED else None)
-    assert response, f"{method} {target}: {status} is not described: {body[:300]}"
-    content = resolve(response).get("content", {})
-    if status in (204, 304) or method == "HEAD":
-        return
-    found = next((c for t, c in content.items() if t.split(";")[0] == content_type.split(";")[0]), None)
-    assert found is not None, f"{method} {target}: {status} with {content_type} is not described"
-    if content_type.startswith("application/json"):
-        error = jsonschema.exceptions.best_match(validator(json.dumps(found["schema"])).iter_errors(json.loads(body)))
-        assert error is None, f"{method} {target}: {error.message} at {error.json_path}"
+def response(method, target, status):
+    """What is described for this status."""
+    if status == 308:
+        return document()["components"]["responses"]["Redirect"]
+    described = operation(method, target)["responses"] if operation(method, target) else {}
+    if str(status) in described:
+        return resolve(described[str(status)])
+    if status in EARLY:
+        return document()["components"]["responses"]["Refused"]
+    assert not described and status in ELSEWHERE, f"{method} {target}: {status} is not described"
+    return document()["components"]["responses"][ELSEWHERE[status]]
+
+
+def check_header(name, header, value):
+    assert value is not None or not header.get("required"), f"{name} is missing"
+    if value is not None:
+        schema = {**header["schema"], "components": document()["components"]}
+        jsonschema.validate(int(value) if schema.get("type") == "integer" else value, schema)
 
 
 def check_answer(method, target, status, headers, body):
-    """The same of whatever a test asked. What is not described is refused; a redirection comes before all else."""
-    if status == 308:
+    """Fails when an answer is not as it is described. `headers`: whatever the case of their names; `body`: text or bytes, None when it was not read. What was no
+    request has no method."""
+    what = f"{method} {target}: {status}"
+    found = response(method or "", target or "", status)
+    got = {k.lower(): v for k, v in headers.items()}
+    try:
+        for name, header in found.get("headers", {}).items():
+            check_header(name, header, got.get(name.lower()))
+    except Exception as e:
+        raise AssertionError(f"{what}: {e}") from e
+    if "content" not in found:
+        assert body is None or not body, f"{what}: a body is not described: {body[:300]}"
         return
-    if operation(method, target):
-        check(method, target, status, headers.get("Content-Type", ""), body)
-    else:
-        assert status in (401, 404, 405, 429, *REFUSED), f"{method} {target}: {status}, and it is not described"
+    kind = got.get("content-type", "")
+    content = next((c for t, c in found["content"].items() if t.split(";")[0] == kind.split(";")[0]), None)
+    assert content is not None, f"{what}: {kind!r} is not described"
+    if body is not None and method != "HEAD" and kind.startswith("application/json"):
+        error = jsonschema.exceptions.best_match(validator(json.dumps(content["schema"])).iter_errors(json.loads(body)))
+        assert error is None, f"{what}: {error.message} at {error.json_path}"
+
+
+class Requests:
+    """What a client has sent, as requests: each answer is held to the one that it is for."""
+
+    LINE = re.compile(rb"(?:\r?\n)*([A-Z]+) ([^ \r\n]+) HTTP/1\.[01]\r?\n")
+
+    def __init__(self):
+        self.sent = b""
+
+    def add(self, data):
+        self.sent += data
+
+    def first(self):
+        """(method, target) of the next one that is to be answered, or (None, None) when that is none."""
+        line = self.LINE.match(self.sent)
+        return tuple(part.decode("latin-1") for part in line.groups()) if line else (None, None)
+
+    def drop(self):
+        """It has been answered."""
+        line = self.LINE.match(self.sent)
+        head, _, rest = self.sent[line.end():].partition(b"\r\n\r\n") if line else (b"", b"", b"")
+        if line and self.sent[line.end():].startswith(b"\r\n"):
+            head, rest = b"", self.sent[line.end() + 2:]
+        length = re.search(rb"(?im)^content-length: *(\d+)", head)
+        if re.search(rb"(?im)^transfer-encoding: *chunked", head):
+            rest = self.behind_chunks(rest)
+        self.sent = rest[int(length.group(1)):] if length else rest
+
+    @staticmethod
+    def behind_chunks(rest):
+        while size := re.match(rb"([0-9a-fA-F]+)[^\r\n]*\r\n", rest):
+            rest = rest[size.end():]
+            if int(size.group(1), 16) == 0:  # what remains are trailers
+                return rest[2:] if rest.startswith(b"\r\n") else rest.partition(b"\r\n\r\n")[2]
+            rest = rest[int(size.group(1), 16) + 2:]
+        return b""

@@ -1,11 +1,12 @@
 """The sample configuration on four cores: what `make run` shows."""
-import http.client
+import contextlib
 import json
-import socket
+import os
+import re
 
 import pytest
 
-from appliance import with_token
+from appliance import BUILD
 
 
 @pytest.fixture(scope="module")
@@ -116,53 +117,39 @@ def test_refusals(m, method, path, status):
         assert "GET" in headers["Allow"]
 
 
-def raw(m, data):
-    with socket.create_connection(("127.0.0.1", m.port), timeout=60) as s:
-        s.sendall(with_token(data, m.token))
-        got = b""
-        while True:
-            part = s.recv(65536)
-            if not part:
-                return got
-            got += part
-
-
 def test_oversized_and_garbage(m):
-    assert raw(m, b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"b" * 5000 + b"\r\n\r\n").startswith(b"HTTP/1.1 431 ")
-    assert raw(m, b"POST /v1/guests/echo/console HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n").startswith(b"HTTP/1.1 413 ")
-    assert raw(m, b"\x00\x01\x02 garbage\r\n\r\n").startswith(b"HTTP/1.1 ")
+    for data, status in ((b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"b" * 5000 + b"\r\n\r\n", 431),
+                         (b"POST /v1/guests/echo/console HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n", 413), (b"\x00\x01\x02 garbage\r\n\r\n", 501)):
+        with m.connect() as c:
+            c.send(data)
+            assert c.answer()[0] == status
     assert m.get("/healthz") == {"status": "ok"}
 
 
 def test_keep_alive_and_pipelining(m):
-    c = http.client.HTTPConnection("127.0.0.1", m.port, timeout=60)
-    for _ in range(5):
-        c.request("GET", "/healthz", headers=m.authorization())
-        r = c.getresponse()
-        assert r.status == 200 and r.read() == b'{"status":"ok"}\n'
-    c.close()
-    got = raw(m, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 3 + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    assert got.count(b"HTTP/1.1 200 OK") == 4
+    with m.connect() as c:
+        for _ in range(5):
+            c.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert c.answer()[2] == b'{"status":"ok"}\n'
+        c.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 3 + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert [c.answer()[0] for _ in range(4)] == [200] * 4 and c.ended()
 
 
 def test_sixteen_connections(m):
-    open_ones = []
-    for _ in range(15):
-        s = socket.create_connection(("127.0.0.1", m.port), timeout=60)
-        s.sendall(with_token(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", m.token))
-        assert s.recv(4096).startswith(b"HTTP/1.1 200")
-        open_ones.append(s)
-    assert m.get("/healthz") == {"status": "ok"}
-    for s in open_ones:
-        s.close()
+    with contextlib.ExitStack() as stack:
+        for _ in range(15):
+            c = stack.enter_context(m.connect())
+            c.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert c.answer()[0] == 200
+        assert m.get("/healthz") == {"status": "ok"}
 
 
 def test_management_guest_comes_back(m):
     before = counters(m.guest("hog"))
     offset = len(m.serial())
     # It ends before it can answer: one attempt, whatever comes back.
-    with socket.create_connection(("127.0.0.1", m.port), timeout=60) as s:
-        s.sendall(with_token(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"action":"reset"}', m.token))
+    with m.connect() as c:
+        c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
         m.wait_serial(r"guest mgmt: started", offset)
     assert m.get("/healthz") == {"status": "ok"}
     assert m.guest("hog")["state"] == "running" and counters(m.guest("hog")) > before

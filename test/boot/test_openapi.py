@@ -65,6 +65,34 @@ def test_is_the_router():
     assert described == routed
 
 
+@pytest.mark.parametrize("method,target,status,headers,body", [
+    ("GET", "/healthz", 200, {}, "{}"),                                     # without what is required
+    ("GET", "/healthz", 200, {}, '{"status":"ok","more":1}'),               # with what is not described
+    ("GET", "/healthz", 200, {"Content-Type": "text/html"}, "ok"),
+    ("GET", "/healthz", 404, {}, '{"error":{"status":404,"reason":"Not Found","message":"x"}}'),
+    ("GET", "/healthz", 401, {}, '{"error":{"status":401,"reason":"Unauthorized","message":"x"}}'),  # no challenge
+    ("GET", "/healthz", 429, {"Retry-After": "0"}, '{"error":{"status":429,"reason":"Too Many Requests","message":"x"}}'),
+    ("GET", "/healthz", 200, {}, "not JSON"),
+    ("POST", "/healthz", 405, {}, '{"error":{"status":405,"reason":"Method Not Allowed","message":"x"}}'),  # no Allow
+    ("GET", "/nowhere", 200, {}, "{}"), ("GET", "/nowhere", 404, {}, "{}"), (None, None, 200, {}, "{}"), (None, None, 500, {}, "{}"),
+    ("PUT", "/v1/images/a", 201, {}, '{"name":"a","size":1,"sha256":null,"source":"upload","used_by":[]}'),  # no Location
+    ("DELETE", "/v1/images/a", 204, {}, "x"), ("GET", "/v1/guests", 308, {}, ""),
+])
+def test_what_is_not_described_is_found(method, target, status, headers, body):
+    with pytest.raises((AssertionError, json.JSONDecodeError)):
+        openapi.check_answer(method, target, status, {"Content-Type": "application/json", **headers}, body)
+
+
+def test_requests_are_told_apart():
+    r = openapi.Requests()
+    r.add(b"\r\nGET /a HTTP/1.1\r\n\r\nPOST /b HTTP/1.1\r\nA: b\r\nContent-Length: 3\r\n\r\nGETPUT /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n2;a=b\r\n\r\n\r\n0\r\nT: t\r\n\r\nDELETE /d HTTP/1.0\r\n\r\nx")
+    seen = []
+    for _ in range(5):
+        seen.append(r.first())
+        r.drop()
+    assert seen == [("GET", "/a"), ("POST", "/b"), ("PUT", "/c"), ("DELETE", "/d"), (None, None)]
+
+
 def targets():
     for path, item in openapi.document()["paths"].items():
         if "get" in item:
@@ -77,7 +105,7 @@ def test_answers(m, target):
     """What each resource says, as JSON and as text, to those who may and those who may not."""
     for headers in ({}, {"Accept": "text/plain"}, {"Authorization": "Bearer"}):
         status, got, body = m.request("GET", target, headers=headers)
-        openapi.check("GET", target, status, got.get("Content-Type", ""), body)
+        openapi.check_answer("GET", target, status, got, body)
         assert status in ((200, 426) if "Authorization" not in headers else (200, 401))
 
 
@@ -94,4 +122,4 @@ def test_answers(m, target):
 def test_changes(m, method, target, body, expected):
     status, headers, text = m.request(method, target, body)
     assert status == expected, text
-    openapi.check(method, target, status, headers.get("Content-Type", ""), text)
+    openapi.check_answer(method, target, status, headers, text)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import openapi
 from appliance import LIMIT, with_token
 
 CONFIG = {"guests": [
@@ -31,6 +32,8 @@ class Stream:
         head, self.raw = self.raw.split(b"\r\n\r\n", 1)
         self.head = head.decode()
         self.text = ""
+        line, *fields = self.head.split("\r\n")
+        openapi.check_answer("GET", path, int(line.split()[1]), dict(f.split(": ", 1) for f in fields), None)
 
     def read(self):
         data = self.s.recv(65536)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import openapi
 from appliance import LIMIT
 
 FINGERPRINT = r"management certificate: sha256 ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})"
@@ -85,9 +86,15 @@ def plain(m):
 def get(s, path, more=""):
     """(status, body) of one answer."""
     s.sendall(f"GET {path} HTTP/1.1\r\nHost: bulkhead.local\r\n{more}\r\n".encode())
+    return answer(s, "GET", path)
+
+
+def answer(s, method, path):
     r = http.client.HTTPResponse(s)
     r.begin()
-    return r.status, r.read()
+    body = r.read()
+    openapi.check_answer(method, path, r.status, r.headers, body)
+    return r.status, body
 
 
 def served(m):
@@ -302,9 +309,7 @@ def test_pipelining(m):
     with connect(m) as s:
         for byte in b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n":
             s.sendall(bytes([byte]))
-        r = http.client.HTTPResponse(s)
-        r.begin()
-        assert r.status == 200
+        assert answer(s, "GET", "/healthz")[0] == 200
 
 
 def test_goodbye(m):
@@ -318,9 +323,8 @@ def test_refusal(m):
     """What is no request is told so; what is still on its way then does no harm."""
     with connect(m) as s:
         s.sendall(b"BREW / HTTP/1.1\r\n\r\n")
-        r = http.client.HTTPResponse(s)
-        r.begin()
-        assert r.status == 501 and r.read()
+        status, body = answer(s, None, None)
+        assert status == 501 and body
         s.sendall(b"x" * 1000)
         assert s.recv(1) == b""
     assert_healthy(m)
@@ -458,7 +462,7 @@ def test_sixteen_half_open(m):
 
 
 def test_all_connections_taken(m):
-    """A seventeenth gets the place of the one that was idle for longest, over TLS too."""
+    """A seventeenth gets the place of one that asks for nothing; when all are at work it is told so, over TLS too."""
     open_ones = []
     for _ in range(16):
         c = m.connect()
@@ -467,7 +471,13 @@ def test_all_connections_taken(m):
         open_ones.append(c)
     with connect(m) as s:
         assert get(s, "/healthz")[0] == 200
-    assert open_ones[0].ended()
+        assert open_ones.pop(0).ended()
+        for c in open_ones:
+            c.send(b"GET /heal")
+        s.sendall(b"GET /heal")
+        with connect(m) as refused:
+            status, body = answer(refused, None, None)
+            assert status == 503 and b"16 connections are" in body
     for c in open_ones:
         c.__exit__()
     assert_healthy(m)

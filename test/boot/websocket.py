@@ -4,8 +4,10 @@ import hashlib
 import os
 import re
 import socket
+import ssl
 import struct
 
+import openapi
 from appliance import LIMIT
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -38,6 +40,7 @@ class WebSocket:
         while (line := self.input.readline()) != b"\r\n":
             name, value = line.decode().rstrip("\r\n").split(": ", 1)
             self.headers[name.lower()] = value
+        openapi.check_answer("GET", path, self.status, self.headers, None)
         self.seen = b""  # of the console
         self.pongs = []
 
