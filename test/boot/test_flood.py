@@ -1,70 +1,189 @@
 """As many requests as are answered, and more connections than there are: whose periods are short notices nothing."""
+import contextlib
 import re
 import socket
+import ssl
 import threading
 
 import pytest
 
-CONFIG = {"guests": [
-    {"name": "control", "image": "guests/control.elf", "memory": "4M", "core": 0, "weight": 200},
-    {"name": "hog", "image": "guests/hog.elf", "memory": "4M", "core": 0},
-], "management": {"core": 1}}
-CLIENTS, SECONDS = 8, 3
+from appliance import LIMIT
+
+CONTROL = {"name": "control", "image": "guests/control.elf", "memory": "4M", "weight": 200}
+HOG = {"name": "hog", "image": "guests/hog.elf", "memory": "4M"}
+CLIENTS, AT_ONCE, SECONDS = 4, 20, 3
+# Ticks, of 20 million a second: what one exit may add. That with a snapshot is seen to take 2600, rarely 4700; those of the management guest, which sends and
+# receives frames, 3400.
+SNAPSHOT_EXIT, MGMT_EXIT = 6000, 6000
+
+
+def settled(m):
+    """Management has made its certificate and its name known: no more work but what we give it."""
+    m.wait_serial(r"mgmt: also \S*bulkhead\.local/")
+    return m
 
 
 @pytest.fixture(scope="module")
 def m(start):
-    return start(CONFIG, cpus=2)
+    """The loop has a core without management, and `hog` on it."""
+    return settled(start({"guests": [{**CONTROL, "core": 1}, {**HOG, "core": 1}], "management": {"core": 0, "budget_us": 9000}}, cpus=2))
 
 
-def reports(m):
-    """Whole seconds of the loop from now on: periods missed, worst and mean lateness in ticks."""
-    at = m.wait_serial(r"control: second \d+,[^\n]*\n", len(m.serial())).end()
-    for _ in range(SECONDS):
-        match = m.wait_serial(r"control: second \d+, periods 1000, missed (\d+), late max (\d+) mean (\d+)[^\n]*\n", at)
+@pytest.fixture(scope="module")
+def shared(start):
+    return settled(start({"guests": [CONTROL, HOG]}, cpus=1))
+
+
+def reports(m, n=SECONDS):
+    """Whole seconds of the loop from now on: periods missed, worst and mean lateness in ticks, periods by lateness (below 256 ticks, 512, 1024 ...)."""
+    at = m.wait_serial(r"control: second ([3-9]|\d\d+),[^\n]*\n", len(m.serial())).end()
+    for _ in range(n):
+        match = m.wait_serial(r"control: second \d+, periods 1000, missed (\d+), late max (\d+) mean (\d+) ticks, plant \d+, histogram((?: \d+)+)\n", at)
         at = match.end()
-        yield tuple(int(x) for x in match.groups())
+        yield (*(int(x) for x in match.groups()[:3]), [int(x) for x in match[4].split()])
 
 
-def test_jitter(m):
-    """On another core the loop keeps its figure; what a flood adds is an interprocessor interrupt for each dump, never a period."""
-    quiet = list(reports(m))
-    stop, answered = threading.Event(), []
+@contextlib.contextmanager
+def clients(work):
+    """CLIENTS of them while the block runs: each calls work(stop) once. What they return, as a list that is full afterwards."""
+    stop, results, failures = threading.Event(), [], []
 
-    def ask():
+    def run():
+        try:
+            results.append(work(stop))
+        except BaseException as e:
+            failures.append(e)
+    threads = [threading.Thread(target=run) for _ in range(CLIENTS)]
+    for t in threads:
+        t.start()
+    try:
+        yield results
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+    assert not failures, failures
+
+
+def requests(m, target, at_once=AT_ONCE):
+    """Pipelined on one connection, so that there is always one more to be answered: how many were."""
+    def work(stop):
+        answered = 0
+        with m.connect() as c:
+            while not stop.is_set():
+                c.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * at_once)
+                for _ in range(at_once):
+                    assert c.answer()[0] == 200
+                answered += at_once
+        return answered
+    return work
+
+
+def handshake(m):
+    """A whole one; false: the places are taken, or the emulator's network, which takes one at a time."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection(("127.0.0.1", m.https_port), timeout=LIMIT) as s, context.wrap_socket(s):
+            return True
+    except OSError:
+        return False
+
+
+def handshakes(m):
+    """One after the other; so long do they take that most of them are under way when it is over."""
+    def work(stop):
+        done = 0
         while not stop.is_set():
-            status, _, _ = m.request("GET", "/v1/guests")
-            answered.append(status)
+            done += handshake(m)
+        return done
+    return work
 
-    clients = [threading.Thread(target=ask) for _ in range(CLIENTS)]
-    for c in clients:
-        c.start()
-    flooded = list(reports(m))
-    stop.set()
-    for c in clients:
-        c.join()
-    assert len(answered) > 50 and set(answered) <= {200, 503}
-    assert all(missed == 0 for missed, _, _ in quiet + flooded)
-    # The same figure, but for one exit: the root's own work between a VM exit and the next entry.
-    assert max(late for _, late, _ in flooded) <= max(late for _, late, _ in quiet) + 1000, (quiet, flooded)
-    assert max(mean for _, _, mean in flooded) <= max(mean for _, _, mean in quiet) * 1.05, (quiet, flooded)
+
+def told(capsys, what, seconds, n=""):
+    with capsys.disabled():
+        print(f"\n{what:32}" + ", ".join(f"max {late} mean {mean}" for _, late, mean, _ in seconds), n, end=" ")
+
+
+def worst(seconds):
+    return max(late for _, late, _, _ in seconds)
+
+
+def means(seconds):
+    return [mean for _, _, mean, _ in seconds]
+
+
+@pytest.mark.parametrize("what", ["requests", "handshakes"])
+def test_jitter(m, capsys, what):
+    """On a core without management the loop has the same figures: what a flood does is another core's. They are the same to the tick but for the exit of `hog` that
+    the loop's timer may fall into, which takes up to a hundred ticks with or without a flood."""
+    quiet = list(reports(m))
+    with clients(requests(m, "/v1/guests") if what == "requests" else handshakes(m)) as done:
+        flooded = list(reports(m))
+    told(capsys, "quiet", quiet)
+    told(capsys, what, flooded, sum(done))
+    assert sum(done) > (200 if what == "requests" else 0)
+    assert all(missed == 0 for missed, _, _, _ in quiet + flooded)
+    assert all(histogram == quiet[0][3] and max(histogram) == 1000 for _, _, _, histogram in quiet + flooded), (quiet, flooded)
+    assert max(means(flooded)) <= max(means(quiet)) + 3, (quiet, flooded)
+    assert worst(flooded) <= max(means(quiet)) + 150 and worst(quiet) <= max(means(quiet)) + 150, (quiet, flooded)
+
+
+def test_jitter_beside_snapshots(m, capsys):
+    """Who asks for the VMCS of a guest on that core takes one exit of it for each, and no period."""
+    quiet = list(reports(m))
+    with clients(requests(m, "/v1/guests/hog/vcpus/0/vmcs?fields=GUEST_RIP", 1)) as done:
+        flooded = list(reports(m))
+    told(capsys, "quiet", quiet)
+    told(capsys, "snapshots", flooded, sum(done))
+    assert sum(done) > 50
+    assert all(missed == 0 for missed, _, _, _ in quiet + flooded)
+    assert worst(flooded) <= worst(quiet) + SNAPSHOT_EXIT, (quiet, flooded)
+
+
+def test_jitter_beside_management(shared, capsys):
+    """With management on the loop's own core it may find that in an exit: the loop is late by as much, and misses no period."""
+    quiet = list(reports(shared))
+    with clients(requests(shared, "/v1/guests")) as done:
+        flooded = list(reports(shared))
+    told(capsys, "quiet, all on one core", quiet)
+    told(capsys, "requests, all on one core", flooded, sum(done))
+    assert sum(done) > 200
+    assert all(missed == 0 for missed, _, _, _ in quiet + flooded)
+    assert worst(flooded) <= min(late for _, late, _, _ in quiet) + MGMT_EXIT, (quiet, flooded)
+    shared.stop()
 
 
 def test_slow_clients(m):
-    """Sixteen that send a byte now and then: others are answered in the place of one of them, and the loop goes on."""
+    """Sixteen without a token that send a byte now and then have all places. Whoever has one is not kept out: one of them goes for it."""
     slow = []
     for _ in range(16):
         s = socket.create_connection(("127.0.0.1", m.port), timeout=60)
         s.sendall(b"GET /v1/gu")
         slow.append(s)
-    assert all(missed == 0 for missed, _, _ in reports(m))
-    assert m.get("/healthz") == {"status": "ok"}
+    for _ in range(3):
+        for s in slow:
+            with contextlib.suppress(OSError):  # of the one that has gone
+                s.sendall(b"e")
+        assert m.request("GET", "/healthz")[0] == 200
+    # All places were taken, else nobody would have had to go; the others are still there.
+    gone = 0
+    for s in slow:
+        s.setblocking(False)
+        try:
+            gone += s.recv(100) == b""
+        except ConnectionError:
+            gone += 1
+        except BlockingIOError:
+            pass
+    assert 1 <= gone <= 3
+    assert all(missed == 0 for missed, _, _, _ in reports(m))
     for s in slow:
         s.close()
 
 
 def test_garbage(m):
-    """Broken requests, and thousands for what is not there; hundreds of thousands are tried in the fuzzers."""
+    """Broken requests, and thousands for what is not there; a hundred thousand are in test_fuzzed.py, and millions in the fuzzers."""
     parts = [b"\x16\x03\x01\x02\x00", b"PUT /v1/images/x HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n", b"GET /" + b"%" * 300 + b" HTTP/1.1\r\n\r\n",
              b"\xff" * 200, b"POST /v1/guests HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n{{{{{", b"A: b\r\n" * 100]
     for i in range(60):
