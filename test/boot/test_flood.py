@@ -3,11 +3,13 @@ import contextlib
 import re
 import socket
 import ssl
+import struct
 import threading
 
 import pytest
 
 from appliance import LIMIT
+from test_names import MGMT, US, checksum, exchange
 
 CONTROL = {"name": "control", "image": "guests/control.elf", "memory": "4M", "weight": 200}
 HOG = {"name": "hog", "image": "guests/hog.elf", "memory": "4M"}
@@ -180,6 +182,48 @@ def test_slow_clients(m):
     assert all(missed == 0 for missed, _, _, _ in reports(m))
     for s in slow:
         s.close()
+
+
+@pytest.fixture(scope="module")
+def wired(start):
+    """With a guest that sends the frames it is given."""
+    wire = {"name": "wire", "image": "guests/wire.elf", "memory": "4M", "core": 0, "devices": ["uart", "pic", "pit", "rtc", "reset", "exit", "net"]}
+    return start({"guests": [wire, {**CONTROL, "core": 0}], "management": {"core": 1}}, cpus=2)
+
+
+STRANGER, SERVER = bytes([10, 0, 2, 77]), bytes([10, 0, 2, 15])
+
+
+def arp_request():
+    return MGMT + US + struct.pack(">HHHBBH", 0x806, 1, 0x800, 6, 4, 1) + US + STRANGER + bytes(6) + SERVER
+
+
+def syn(source, port):
+    """The first segment of a connection, and nothing will follow."""
+    tcp = struct.pack(">HHIIBBHHH", source, port, 1000, 0, 5 << 4, 2, 8192, 0, 0)
+    pseudo = STRANGER + SERVER + struct.pack(">BBH", 0, 6, len(tcp))
+    tcp = tcp[:16] + struct.pack(">H", checksum(pseudo + tcp)) + tcp[18:]
+    header = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, STRANGER, SERVER)
+    return MGMT + US + b"\x08\x00" + header[:10] + struct.pack(">H", checksum(header)) + header[12:] + tcp
+
+
+def is_syn_ack(f):
+    return f[12:14] == b"\x08\x00" and f[23] == 6 and f[47] == 0x12
+
+
+@pytest.mark.parametrize("port", [80, 443])
+def test_half_open(wired, port):
+    """Several times as many beginnings of connections as there can be connections, without an end: who comes after them is served, then and half a minute later."""
+    exchange(wired, arp_request(), lambda f: f[12:14] == b"\x08\x06" and f[20:22] == b"\0\2")
+    exchange(wired, syn(1000, port), is_syn_ack)
+    for n in range(160):
+        wired.type("wire", syn(2000 + n, port).hex() + "\n")
+    assert wired.get("/healthz") == {"status": "ok"}
+    assert all(missed == 0 for missed, _, _, _ in reports(wired, 31))
+    assert wired.get("/healthz") == {"status": "ok"}
+    while not handshake(wired):
+        assert wired.process.poll() is None
+    assert wired.guest("mgmt")["restarts"] == 0
 
 
 def test_garbage(m):
