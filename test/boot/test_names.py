@@ -177,6 +177,34 @@ def test_broken_frames(m):
     assert len(re.findall("guest mgmt: started", m.serial())) == 1
 
 
+def dhcp_options(f):
+    """Those of a DHCP message to a server (RFC 2131, RFC 2132), or {}."""
+    at = f.find(b"\x63\x82\x53\x63")
+    if f[12:14] != b"\x08\x00" or f[23] != 17 or f[34:38] != struct.pack(">HH", 68, 67) or at < 0:
+        return {}
+    options, rest = {}, f[at + 4:]
+    while rest and rest[0] != 255:
+        if rest[0] == 0:
+            rest = rest[1:]
+            continue
+        options[rest[0]], rest = rest[2:2 + rest[1]], rest[2 + rest[1]:]
+    return options
+
+
+def test_dhcp_is_told_the_host_name(m):
+    """In what asks for the address: many a router's name server takes it from there."""
+    m.wait_serial(r"\[wire\] wire: ready")
+    start, at = m.get("/v1/guests/wire/console?format=json")["next"], len(m.serial())
+    with m.connect() as c:  # whose answer may be lost with the guest
+        c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: kettle\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
+        m.wait_serial("management address", at)
+    sent = {}
+    for f in frames(m.get(f"/v1/guests/wire/console?format=json&from={start}")["text"]):
+        options = dhcp_options(f)
+        sent.setdefault(options.get(53), options)
+    assert sent[b"\x03"][12] == b"kettle", sent  # DHCPREQUEST, host name
+
+
 def test_time(m):
     m.wait_serial(r"mgmt: the time is 2033-05-18T03:33:20\.\d{6}Z")
     host = m.get("/v1/host")
