@@ -17,7 +17,8 @@ from appliance import LIMIT
 FINGERPRINT = r"management certificate: sha256 ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})"
 NO_RANDOM = "corei7_sandy_bridge_2600k"  # VT-x, but neither RDRAND nor RDSEED
 # Who may do what is another test's.
-GUESTS = {"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0}], "management": {"auth": "none"}}
+GUESTS = {"guests": [{"name": "control", "image": "guests/control.elf", "memory": "4M", "core": 0, "weight": 200}, {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0}],
+          "management": {"auth": "none"}}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,18 @@ def pinned(m):
     context = ssl.create_default_context(cadata=certificate(m))
     context.check_hostname = True
     return context
+
+
+@pytest.fixture
+def nothing_missed(m):
+    """The control loop loses no period from the test's first second to its last."""
+    at = len(m.serial())
+    yield
+    # The second that begins after the test's end is the next but one.
+    end = m.wait_serial(r"control: second \d+,[^\n]*\n", len(m.serial())).end()
+    m.wait_serial(r"control: second \d+,[^\n]*\n", end)
+    missed = re.findall(r"control: second \d+, periods 1000, missed (\d+),", m.serial()[at:])
+    assert len(missed) >= 2 and set(missed) == {"0"}, missed
 
 
 def certificate(m):
@@ -330,6 +343,23 @@ def test_refusal(m):
     assert_healthy(m)
 
 
+def test_killed_in_the_middle(m, nothing_missed):
+    """The management guest, by its restart, while one client is in its handshake, one sends a request and one reads a stream: it is back, and nobody else has noticed."""
+    hog = m.guest("hog")
+    half = plain(m)
+    half.sendall(hello())
+    with connect(m) as asking, connect(m) as reading:
+        asking.sendall(b"PUT /v1/images/half HTTP/1.1\r\nHost: bulkhead\r\nContent-Length: 100000\r\n\r\n" + b"x" * 1000)
+        reading.sendall(b"GET /v1/log?follow=1 HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
+        until(reading, b"management address")
+        restart(m)
+    half.close()  # nobody is left who could end it
+    assert_healthy(m)
+    assert not [i for i in m.get("/v1/images")["images"] if i["source"] == "upload"]
+    after = m.guest("hog")
+    assert (after["state"], after["started_tsc"]) == ("running", hog["started_tsc"])
+
+
 def test_stream(m):
     """Events come while they happen."""
     with connect(m) as s:
@@ -374,7 +404,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("what", GARBAGE, ids=list(GARBAGE))
-def test_garbage(m, what):
+def test_garbage(m, what, nothing_missed):
     before = counts(m)
     s = plain(m)
     s.sendall(GARBAGE[what])
@@ -391,7 +421,7 @@ def assert_healthy(m):
     assert m.guest("mgmt")["state"] == "running" and not re.search(r"guest mgmt: (crashed|stopped): (?!stopped by|reset)", m.serial()[-2000:])
 
 
-def test_bits_of_a_hello(m):
+def test_bits_of_a_hello(m, nothing_missed):
     """An honest first message with each of some bytes turned: an answer or an end, and never the guest's death."""
     honest = hello()
     restarts = m.guest("mgmt")["restarts"]
@@ -404,7 +434,7 @@ def test_bits_of_a_hello(m):
     assert_healthy(m)
 
 
-def test_turned_bits_after_the_handshake(m):
+def test_turned_bits_after_the_handshake(m, nothing_missed):
     """A record that does not check ends nothing but its connection."""
     context = anyone()
     read, write = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -430,7 +460,7 @@ def test_turned_bits_after_the_handshake(m):
 
 
 @pytest.mark.parametrize("part", [0, 1, 5, 60, None], ids=["nothing", "one byte", "a record's head", "some", "all of the hello"])
-def test_stops_in_the_middle(m, part):
+def test_stops_in_the_middle(m, part, nothing_missed):
     """Ten seconds, and its place is free again."""
     before = counts(m)
     s = plain(m)
@@ -443,7 +473,7 @@ def test_stops_in_the_middle(m, part):
     assert_healthy(m)
 
 
-def test_sixteen_half_open(m):
+def test_sixteen_half_open(m, nothing_missed):
     """More than there is room for. HTTP is answered at once, HTTPS when the first of them have had their time."""
     sockets = []
     first = hello()
@@ -483,7 +513,7 @@ def test_all_connections_taken(m):
     assert_healthy(m)
 
 
-def test_no_slot_is_lost(m):
+def test_no_slot_is_lost(m, nothing_missed):
     """Clients that leave in every way, then fourteen that are all served."""
     first = hello()
     for n in range(24):
@@ -504,7 +534,7 @@ def test_no_slot_is_lost(m):
     assert_healthy(m)
 
 
-def test_many_at_once(m):
+def test_many_at_once(m, nothing_missed):
     def one(n):
         with connect(m) as s:
             return [get(s, "/healthz")[0] for _ in range(n % 3 + 1)]
@@ -514,7 +544,7 @@ def test_many_at_once(m):
 
 # ---- the certificate ----
 
-def test_fingerprint_and_restart(m):
+def test_fingerprint_and_restart(m, nothing_missed):
     """What the console says is what is served, and a management guest that starts anew has the same."""
     before = said(m)
     assert served(m) == before
