@@ -23,8 +23,8 @@ class Machine:
     def __init__(self, directory, command):
         self.directory = str(directory)
         self.serial_path = os.path.join(self.directory, "serial.txt")
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        start_new_session=True, cwd=self.directory)
+        with open(os.path.join(self.directory, "emulator.txt"), "wb") as out:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL, start_new_session=True, cwd=self.directory)
 
     def serial(self):
         with open(self.serial_path, "rb") as f:
@@ -92,6 +92,16 @@ class Appliance(Machine):
 
     def authorization(self):
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def screen(self):
+        """Ends the machine; the lines that its screen showed last."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.process.wait(LIMIT)
+        with open(os.path.join(self.directory, "emulator.txt"), encoding="utf-8", errors="replace") as f:
+            cells = re.findall(r"\t0x([0-9a-f]{4})\b", f.read())
+        assert len(cells) == machine.SCREEN_COLUMNS * machine.SCREEN_ROWS, len(cells)
+        text = "".join(chr(int(cell, 16) & 0xff) for cell in cells)
+        return [text[i:i + machine.SCREEN_COLUMNS].rstrip() for i in range(0, len(text), machine.SCREEN_COLUMNS)]
 
     def connect(self):
         return Connection(self.port, self.token)

@@ -34,6 +34,13 @@ def test_host_memory(m):
     assert memory["total"] == sum(memory[k] for k in ("free", "host", "modules", "shared", "guests", "tables"))
 
 
+def test_sizes(m):
+    """What a machine and its owner have to give for it."""
+    assert os.path.getsize(os.path.join(BUILD, "bulkhead.iso")) < 8 * 2**20
+    assert m.get("/v1/host")["memory"]["images"] == 0  # of which it has none
+    assert m.guest("mgmt")["configuration"]["memory"] < 24 * 2**20
+
+
 def test_guests_run(m):
     guests = {g["name"]: g for g in m.get("/v1/guests")["guests"]}
     assert set(guests) == {"mgmt", "control", "hog", "echo"}
@@ -153,3 +160,29 @@ def test_management_guest_comes_back(m):
         m.wait_serial(r"guest mgmt: started", offset)
     assert m.get("/healthz") == {"status": "ok"}
     assert m.guest("hog")["state"] == "running" and counters(m.guest("hog")) > before
+
+
+def test_promised_twice(start):
+    """More guaranteed time than a core has: whoever comes last does not start, and is told the sum; the others run."""
+    half = {"image": "guests/echo.elf", "memory": "4M", "core": 0, "period_us": 10000}
+    m = start({"guests": [{**half, "name": "first", "guaranteed_us": 6000}, {**half, "name": "second", "guaranteed_us": 5000}, {**half, "name": "third"}]}, cpus=2)
+    for name in ("first", "third"):
+        m.wait_state(name, "running")
+    second = m.guest("second")
+    # Of the rest, the hypervisor may keep some for itself.
+    assert second["state"] == "failed" and re.search(r"not enough core time: 5000 us of 10000 us \(50\.0 %\) asked, core 0 has (40|3\d)\.0 % left", second["why"]), second["why"]
+    assert second["why"] in m.serial()
+    m.stop()
+
+
+def test_screen(start):
+    """Whoever stands before the machine reads there how to reach it, and how to know it again."""
+    m = start('{"guests": []}', cpus=1, wait=False)
+    address = m.wait_serial(r"management address: (https://\S+)\n")[1]
+    fingerprint = re.search(r"management certificate: sha256 (\S+)", m.serial())[1]
+    assert m.get("/v1/whoami")["name"] == "console"
+    shown = m.screen()
+    text = "".join(shown)
+    assert f"management address: {address}" in text and f"admin token of this boot: {m.token}" in text, "\n".join(shown)
+    # It is longer than a line.
+    assert f"management certificate: sha256 {fingerprint}" in text, "\n".join(shown)

@@ -24,6 +24,9 @@ e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=slirp, script={dir}/slirp.conf
 """
 
 
+SCREEN_COLUMNS, SCREEN_ROWS = 80, 25  # of the VGA's text mode
+
+
 def port_is_free(port):
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -60,7 +63,8 @@ def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skyl
     with open(os.path.join(directory, "bochsrc"), "w", encoding="ascii") as f:
         f.write(BOCHSRC.format(model=model, cpus=cpus, ips=ips, memory=memory, iso=os.path.abspath(iso), serial=serial, dir=directory, sync=sync))
     with open(os.path.join(directory, "rc"), "w", encoding="ascii") as f:
-        f.write("c\nq\n")
+        # A signal (SIGINT) ends the first command: what the screen shows then is told, as 16-bit cells of characters and their colours.
+        f.write(f"c\nxp /{SCREEN_COLUMNS * SCREEN_ROWS}hx 0xb8000\nq\n")
     with open(os.path.join(directory, "slirp.conf"), "w", encoding="ascii") as f:
         f.write("# slirp config\n")
         if port:
