@@ -22,14 +22,16 @@ def frame(first, payload=b"", mask=b"\x01\x02\x03\x04", length=None):
 
 
 class WebSocket:
-    def __init__(self, m, path, protocols="bulkhead.console", headers=""):
+    def __init__(self, m, path, protocols="bulkhead.console", headers="", tls=False):
         """Shows the machine's token as browsers have to, with the subprotocols; where none are offered, as others do."""
         if protocols and m.token:
             protocols += f", bearer.{m.token}"
         elif m.token:
             headers += f"Authorization: Bearer {m.token}\r\n"
-        self.socket = socket.create_connection(("127.0.0.1", m.port), timeout=LIMIT)
+        self.socket = socket.create_connection(("127.0.0.1", m.https_port if tls else m.port), timeout=LIMIT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.socket = ssl._create_unverified_context().wrap_socket(self.socket)
         self.input = self.socket.makefile("rb")
         self.key = base64.b64encode(os.urandom(16)).decode()
         offer = f"Sec-WebSocket-Protocol: {protocols}\r\n" if protocols else ""

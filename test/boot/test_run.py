@@ -1,0 +1,82 @@
+"""`make run`: what it prints works as it stands, and Ctrl-C ends all of it."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import machine
+from appliance import BUILD, LIMIT
+from websocket import WebSocket
+
+
+class Run:
+    """The command as the Makefile has it, but for the ports."""
+
+    def __init__(self, directory):
+        self.directory, self.lines, self.token = str(directory), [], ""
+        self.port, self.https_port = machine.free_port(), machine.free_port()
+        with open("Makefile", encoding="utf-8") as f:
+            assert re.search(r"run: deps-run\n.*iso.*\n\t@\$\(PYTHON\) test/tools/run\.py --build \$\(BUILD\) --iso", f.read())
+        self.process = subprocess.Popen([sys.executable, "test/tools/run.py", "--build", self.directory, "--iso", os.path.join(BUILD, "bulkhead.iso"), "--cpus", "4", "--memory", "512",
+                                         "--port", str(self.port), "--https-port", str(self.https_port), "--machine", "bochs"], stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def until(self, pattern):
+        for line in self.process.stdout:
+            self.lines.append(line)
+            match = re.search(pattern, line)
+            if match:
+                return match
+        raise AssertionError(f"it ended before {pattern!r}:\n{''.join(self.lines[-50:])}")
+
+    def emulators(self):
+        """Processes that have the directory in their command."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    command = f.read().decode("utf-8", "replace")
+            except OSError:
+                continue
+            if self.directory in command and "run.py" not in command:
+                found.append(int(pid))
+        return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    r = Run(tmp_path_factory.mktemp("run"))
+    yield r
+    if r.process.poll() is None:
+        r.process.send_signal(signal.SIGTERM)
+        r.process.wait(LIMIT)
+
+
+def test_printed_curl(run):
+    command = run.until(r">>> from this computer: (curl .*)\n")[1]
+    answer = subprocess.run(["sh", "-c", f"{command} -sS -w '\n%{{http_code}}'"], capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert answer.returncode == 0, answer
+    body, _, status = answer.stdout.rpartition("\n")
+    assert status == "200" and {g["name"] for g in json.loads(body)["guests"]} == {"mgmt", "control", "hog", "echo"}
+    run.token = re.search(r"Bearer ([a-z2-7]{32})", command)[1]
+
+
+def test_terminal_as_in_the_readme(run):
+    """A WebSocket over TLS, with the token among the subprotocols."""
+    with open("README.md", encoding="utf-8") as f:
+        protocols, path = re.search(r'^websocat -k --protocol "(.*), bearer\.\$TOKEN" wss://127\.0\.0\.1:8443(\S+)', f.read(), re.M).groups()
+    with WebSocket(run, path, protocols, tls=True) as w:
+        assert w.accepted() and w.headers["sec-websocket-protocol"] == "bulkhead.console"
+        w.type(b"echo over TLS\r")
+        w.until(rb"\r\nover TLS\r\n")
+
+
+def test_ended_by_control_c(run):
+    assert run.emulators()
+    run.process.send_signal(signal.SIGINT)
+    run.process.stdout.read()
+    assert run.process.wait(LIMIT) == 0
+    assert not run.emulators()
