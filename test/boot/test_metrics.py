@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import ssl
 import subprocess
 import time
 import urllib.parse
@@ -10,6 +11,7 @@ import urllib.request
 import pytest
 
 import machine
+from appliance import LIMIT
 
 CONFIG = {"guests": [
     {"name": "control", "image": "guests/control.elf", "memory": "2M", "core": 0, "weight": 200},
@@ -66,42 +68,70 @@ def test_same_as_the_api(m):
     assert sum(after[("bulkhead_guest_network_frames_total", f'{{guest="mgmt",what="{what}"}}')] for what in ("received", "sent")) > 10
 
 
+class Prometheus:
+    """A real one, with a configuration of ours."""
+
+    def __init__(self, directory, configuration):
+        self.port, self.log = machine.free_port(), directory / "log"
+        (directory / "prometheus.yml").write_text(configuration, encoding="utf-8")
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(["prometheus", f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data",
+                                             f"--web.listen-address=127.0.0.1:{self.port}"], stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, "GOMAXPROCS": "1"})
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def query(self, text):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query?query={text}", timeout=10) as r:
+                return json.load(r)["data"]["result"]
+        except OSError:
+            return []
+
+    def wait(self, text, enough):
+        end = time.monotonic() + LIMIT
+        while True:
+            result = self.query(text)
+            if enough(result):
+                return result
+            assert self.process.poll() is None and time.monotonic() < end, (text, result, self.log.read_text()[-2000:])
+            time.sleep(0.2)
+
+
+def test_scraped_as_in_the_readme(start, tmp_path):
+    """HTTPS with a random token and a certificate of the appliance's own: what it is by default."""
+    with open("README.md", encoding="utf-8") as f:
+        configuration = re.search(r"```yaml\n(.*?)```", f.read(), re.S)[1]
+    default = start('{"guests": []}', cpus=1)
+    (tmp_path / "bulkhead.pem").write_text(ssl.get_server_certificate(("127.0.0.1", default.https_port), timeout=LIMIT))
+    for old, new in (("TOKEN", default.token), ("bulkhead.pem", str(tmp_path / "bulkhead.pem")), ("127.0.0.1:8443", f"127.0.0.1:{default.https_port}")):
+        assert configuration.count(old) == 1
+        configuration = configuration.replace(old, new)
+    with Prometheus(tmp_path, "global: {scrape_interval: 2s}\n" + configuration) as p:
+        assert p.wait("up", lambda r: r and r[0]["value"][1] == "1")[0]["metric"]["job"] == "bulkhead"
+        p.wait("bulkhead_guest_memory_bytes", lambda r: [s["metric"]["guest"] for s in r] == ["mgmt"])
+    default.stop()
+
+
 def test_scraped(m, tmp_path):
     """A Prometheus with nothing but the address finds what it looks for."""
-    port = machine.free_port()
-    (tmp_path / "prometheus.yml").write_text(f"""
+    with Prometheus(tmp_path, f"""
 global: {{scrape_interval: 1s}}
 scrape_configs:
   - job_name: bulkhead
     authorization: {{credentials: {m.token}}}
     static_configs: [{{targets: ["127.0.0.1:{m.port}"]}}]
-""", encoding="utf-8")
-    p = subprocess.Popen(["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{port}"],
-                         stdout=subprocess.DEVNULL, stderr=open(tmp_path / "log", "wb"), env={**os.environ, "GOMAXPROCS": "1"})
-
-    def query(text):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?query={text}", timeout=10) as r:
-                return json.load(r)["data"]["result"]
-        except OSError:
-            return []
-
-    def wait(text, enough):
-        end = time.monotonic() + 60
-        while True:
-            result = query(text)
-            if enough(result):
-                return result
-            assert p.poll() is None and time.monotonic() < end, (text, result, (tmp_path / "log").read_text()[-2000:])
-            time.sleep(0.2)
-
-    try:
-        wait("up", lambda r: r and r[0]["value"][1] == "1")
-        found = wait("bulkhead_guest_memory_bytes", lambda r: len(r) == 4)
+""") as p:
+        p.wait("up", lambda r: r and r[0]["value"][1] == "1")
+        found = p.wait("bulkhead_guest_memory_bytes", lambda r: len(r) == 4)
         assert {r["metric"]["guest"] for r in found} == {"mgmt", "control", "hog", "net"}
-        rate = wait("increase(bulkhead_vcpu_exits_total{guest=%22control%22,reason=%22HLT%22}[1m])", lambda r: r and float(r[0]["value"][1]) > 0)
+        rate = p.wait("increase(bulkhead_vcpu_exits_total{guest=%22control%22,reason=%22HLT%22}[1m])", lambda r: r and float(r[0]["value"][1]) > 0)
         assert len(rate) == 1
-        quantile = wait("histogram_quantile(0.5,sum(rate(bulkhead_vcpu_timer_wake_lateness_seconds_bucket{guest=%22control%22}[1m]))by(le))",
+        quantile = p.wait("histogram_quantile(0.5,sum(rate(bulkhead_vcpu_timer_wake_lateness_seconds_bucket{guest=%22control%22}[1m]))by(le))",
                         lambda r: r and r[0]["value"][1] != "NaN")
         assert 0 < float(quantile[0]["value"][1]) < 0.001
         # Each panel of the dashboard for Grafana shows something.
@@ -110,9 +140,6 @@ scrape_configs:
         for target in (t for panel in panels for t in panel["targets"]):
             expression = target["expr"].replace("$instance", ".*").replace("$guest", ".*").replace("$__rate_interval", "1m")
             assert "$" not in expression
-            found = wait(urllib.parse.quote(expression), len)
+            found = p.wait(urllib.parse.quote(expression), len)
             labels = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
             assert all(labels <= set(r["metric"]) for r in found), (expression, found)
-    finally:
-        p.kill()
-        p.wait()
