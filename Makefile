@@ -188,7 +188,7 @@ clean:
 ## make unit           host unit tests under ASan and UBSan, with gcc and clang
 ## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a moment each
 ## make boot-test      boot tests in Bochs and QEMU
-## make bench          costs in ticks, in Bochs
+## make bench          costs in Bochs; UPDATE=1 puts them into the README
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
 ## make lint           formatting and layer rules: seconds
 ## make reproducible   two builds, in two places, give the same bytes

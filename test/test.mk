@@ -88,7 +88,7 @@ test: deps-test
 
 bench: deps-test all iso $(GUEST_IMAGES)
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/unrecorded UNRECORDED=1 $(BUILD)/unrecorded/bulkhead.elf > $(BUILD)/unrecorded.log
-	@$(PYTHON) test/bench/run.py --build $(BUILD)
+	@$(PYTHON) test/bench/run.py --build $(BUILD) $(if $(UPDATE),--update README.md)
 
 OUR_C := $(shell find arch hv net mgmt test -name '*.[ch]' 2>/dev/null)
 # Our own code that runs on the host, and that runs in a guest.
