@@ -36,7 +36,7 @@ def machine_rows(build):
     yield "VMCALL; intercepted RDMSR", f"{t['vmcall']}; {t['rdmsr']} ticks", ""
     yield "IN from the PIC; OUT to an unclaimed port", f"{t['in-pic']}; {t['out-unclaimed']} ticks", f"{AIMS['in-pic']}; {AIMS['out-unclaimed']}"
     yield "of that: flight recorder and exit counters", f"{min(cost)} to {max(cost)} ticks", "40"
-    yield ("from the end of a timer to the handler of a guest in HLT; mean; worst (the management guest, on the same core, was in an exit)",
+    yield ("from the end of a timer to the handler of a guest in HLT; mean and worst while the management guest makes its certificate on the same core",
            f"{t['timer-wake']}; {t['timer-wake-mean']}; {t['timer-wake-worst']} ticks", f"{AIMS['timer-wake']}")
     with tempfile.TemporaryDirectory() as d:
         m = Appliance(d, {"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "4M"}]}, cpus=1)
