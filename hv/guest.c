@@ -144,12 +144,18 @@ static void register_guest(struct guest *g)
     guest_account_memory();
 }
 
+/* One that was refused, and can never be started, takes nothing from its core. */
+static bool has_share(const struct guest *g)
+{
+    return g->complete || g->phase != GUEST_IDLE;
+}
+
 static void sum_up(struct admission_core *cores)
 {
     for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
         const struct guest *g = guest_get(i);
 
-        if (!g)
+        if (!g || !has_share(g))
             continue;
         cores[g->vcpu.core].guests++;
         cores[g->vcpu.core].guaranteed += admission_share(&g->config);
