@@ -179,8 +179,12 @@ int e1000_start(struct e1000 *e, const struct e1000_bus *bus, void *memory)
     start_rx(e);
     start_tx(e);
     put(e, E1000_ITR, ITR_INTERVAL);
-    put(e, E1000_IMS, INT_RXT0 | INT_RXO | INT_RXDMT0 | INT_LSC);
     return 0;
+}
+
+void e1000_interrupts_on(struct e1000 *e)
+{
+    put(e, E1000_IMS, INT_RXT0 | INT_RXO | INT_RXDMT0 | INT_LSC);
 }
 
 void e1000_stop(struct e1000 *e)

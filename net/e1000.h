@@ -90,9 +90,11 @@ struct e1000 {
 #define E1000_MEMORY                                                                               \
     (16u * (E1000_RX_COUNT + E1000_TX_COUNT) + E1000_BUFFER * (E1000_RX_COUNT + E1000_TX_COUNT))
 
-/* Resets the card, reads its address, starts receiving and sending, interrupts on. -E_IO when it
- * does not come out of reset or has no address; it is quiet then. */
+/* Resets the card, reads its address, starts receiving and sending, without interrupts. -E_IO when
+ * it does not come out of reset or has no address; it is quiet then. */
 int e1000_start(struct e1000 *e, const struct e1000_bus *bus, void *memory) MUST_CHECK;
+/* Of what has come already too. */
+void e1000_interrupts_on(struct e1000 *e);
 /* No more interrupts, no more DMA. */
 void e1000_stop(struct e1000 *e);
 /* Reads and clears the interrupt cause. True if it was ours. From the interrupt handler. */

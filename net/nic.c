@@ -145,12 +145,15 @@ static int start(uint16_t bdf, unsigned core, void *(*alloc)(size_t bytes))
     rc = e1000_start(&card, &bus, memory);
     if (rc)
         return rc;
-    /* Only now: the handler needs the registers. A request that is there already stays there, the
-     * line is level-triggered. */
     rc = arch_irq_route(arch_pci_read(bdf, PCI_INTERRUPT) & 0xff, core, on_interrupt, NULL);
-    if (rc)
+    if (rc) {
         e1000_stop(&card);
-    return rc;
+        return rc;
+    }
+    /* Only now: an interrupt controller may have forgotten a line that rose while it was masked
+     * (Bochs's does), and then it never falls again. */
+    e1000_interrupts_on(&card);
+    return 0;
 }
 
 int nic_probe(struct vswitch *s, unsigned core, void *(*alloc)(size_t bytes))

@@ -1,7 +1,11 @@
 """Guests on the virtual switch: frames arrive, nobody speaks in another's name, and rings that make no sense hurt only their owner."""
 import re
+import socket
+import time
 
 import pytest
+
+from appliance import LIMIT
 
 
 def net(name, core):
@@ -69,3 +73,22 @@ def test_flood_of_broadcasts(m):
     m.wait_state("flood", "stopped")
     m.type("talk", "x")
     round_done(m, 4)
+
+
+@pytest.mark.parametrize("padding", range(0, 64, 8))
+def test_clients_that_were_there_first(start, padding):
+    """Frames that come while the card is being started: its interrupts begin to be taken at some moment, and none may be lost for good. The padding moves the moment."""
+    guests = [{"name": "echo", "image": "guests/echo.elf", "memory": "2M", "modules": [{"file": "padding.bin"}]}]
+    m = start({"guests": guests, "management": {"auth": "none"}}, cpus=1, wait=False, files={"padding.bin": bytes((padding << 10) + 1)})
+    early, end = [], time.monotonic() + LIMIT
+    while "management address" not in m.serial():
+        assert m.process.poll() is None and time.monotonic() < end, m.serial()[-2000:]
+        try:
+            early.append(socket.create_connection(("127.0.0.1", m.port), timeout=LIMIT))
+        except OSError:  # the emulator does not listen yet
+            pass
+        time.sleep(0.05)
+    assert m.get("/healthz") == {"status": "ok"}
+    for s in early:
+        s.close()
+    m.stop()

@@ -153,6 +153,8 @@ static void test_start(void **state)
     /* MPE: frames to groups (multicast DNS, neighbour discovery) come in too. */
     assert_true(card.regs[E1000_RCTL / 4] & 0x10);
     assert_true(card.regs[E1000_TCTL / 4] & 2);
+    assert_int_equal(card.regs[E1000_IMS / 4], 0); /* whose interrupts nobody takes yet */
+    e1000_interrupts_on(&e);
     assert_true(card.regs[E1000_IMS / 4] & 0x80);
     for (unsigned i = 0; i < E1000_RX_COUNT; i++) {
         uint64_t at = e.rx[i].address - (uintptr_t)memory;
