@@ -151,9 +151,14 @@ bool call_copy_guest(const struct call *c, unsigned number, struct abi_guest *g)
 
 int call_guest(struct call *c, const char *name, struct abi_guest *g)
 {
-    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++)
-        if (call_copy_guest(c, i, g) && strcmp(g->name, name) == 0)
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        const struct abi_guest *live = c->v->guest(i);
+
+        /* All of it is copied only where it may be the one. */
+        if (live && strncmp(live->name, name, sizeof(live->name)) == 0 &&
+            call_copy_guest(c, i, g) && strcmp(g->name, name) == 0)
             return (int)i;
+    }
     call_fail(c, 404, "there is no guest of this name; GET /v1/guests lists them");
     return -E_NOENT;
 }

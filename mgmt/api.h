@@ -79,13 +79,13 @@ enum api_wait {
 
 struct api_response {
     unsigned status;
-    const char *type;  /* Content-Type */
-    char allow[40];    /* with 405 */
-    char location[64]; /* with 201 */
-    bool known;        /* a right token came with the request, or none is needed */
-    bool challenge;    /* header WWW-Authenticate: */
-    unsigned retry_s;  /* header Retry-After:, unless 0 */
-    bool has_next;     /* header Bulkhead-Next: */
+    const char *type;   /* Content-Type */
+    char allow[40];     /* with 405 */
+    char location[128]; /* with 201 */
+    bool known;         /* a right token came with the request, or none is needed */
+    bool challenge;     /* header WWW-Authenticate: */
+    unsigned retry_s;   /* header Retry-After:, unless 0 */
+    bool has_next;      /* header Bulkhead-Next: */
     uint64_t next;
     struct json_out body;
     /* Instead of `body`: bytes that never change while this build runs, and their entity tag

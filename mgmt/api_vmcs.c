@@ -1,5 +1,6 @@
 /* VMCS dumps, kept snapshots and their differences. */
 #include "arch/x86/vmx/fields.h"
+#include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
 #include "mgmt/dump.h"
@@ -185,11 +186,15 @@ void post_snapshot(struct call *c, char *const *arg)
     struct abi_guest g;
     int number = call_vcpu(c, arg[0], arg[1], &g);
     struct dump_options o;
+    uint64_t vcpu;
 
     if (number < 0 || !call_dump_options(c, &o) || !take(c, (unsigned)number, true))
         return;
     put_snapshot(c, arg, (unsigned)number, &o, &first);
     c->out->status = 201;
+    (void)parse_u64(arg[1], &vcpu);
+    (void)fmt(c->out->location, sizeof(c->out->location),
+              "/v1/guests/%s/vcpus/%lu/vmcs/snapshots/%lu", g.name, vcpu, first.sequence);
 }
 
 void get_snapshots(struct call *c, char *const *arg)

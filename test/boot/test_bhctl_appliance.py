@@ -134,7 +134,7 @@ def test_deploy_what_is_there(m, tmp_path):
     says(m, "deploy", "--image=first-echo.elf", "--name", "second", "--memory", "4M", "--core", 3, "--module-image", "first-pad", "--module-args", "x", "--module-image=first-pad")
     entry = next(g for g in json.loads(says(m, "config"))["guests"] if g["name"] == "second")
     assert entry["image"] == "first-echo.elf" and entry["modules"] == [{"file": "first-pad", "args": "x"}, {"file": "first-pad", "args": ""}]
-    assert "cannot be mixed" in refused(m, 1, "deploy", "--image", "guests/echo.elf", "--name", "third", "--module-image", "first-pad")
+    assert 'there is no image "second-pad"' in refused(m, 1, "deploy", "--image", "guests/echo.elf", "--name", "third", "--module-image", "second-pad")
     assert 'there is no image "nothing"; "bhctl images" lists them' in refused(m, 1, "deploy", "--image", "nothing", "--name", "third")
     assert "--memory: " in refused(m, 1, "deploy", "--image", "first-echo.elf", "--name", "third", "--memory", "5M", "--module", tmp_path / "pad")
     assert [i["name"] for i in json.loads(says(m, "images", "--json"))["images"]] == [i["name"] for i in json.loads(images)["images"]]
@@ -292,7 +292,7 @@ def test_typing_to_the_dead(m):
 
 def test_events(m):
     lines = says(m, "events").splitlines()
-    assert re.search(r"^ +1  \d{4}-\d\d-\d\dT\S+Z  \S+ +running", lines[0])
+    assert re.search(r"^ +1  \d{4}-\d\d-\d\dT\S+Z  \S+ +starting", lines[0])
     with persistently(m, "events", "--follow", first=r"mgmt +running") as e, persistently(m, "events", "-f", "--json", first='"mgmt"') as j:
         at = len(e.seen)
         says(m, "pause", "hog")

@@ -338,7 +338,7 @@ def test_processor_identifiers(m):
     """Each guest has a VPID of its own; the next one of the same number gets the same, flushed before its first entry."""
     def vpid(name):
         m.wait_state(name, "running")
-        return int(m.get(f"/v1/guests/{name}/vcpus/0/vmcs?fields=VIRTUAL_PROCESSOR_ID")["fields"][0]["value"], 16)
+        return int(m.get(f"/v1/guests/{name}/vcpus/0/vmcs?fields=VPID")["fields"][0]["value"], 16)
     deploy(m, name="one", image="guests/echo.elf", memory="2M", core=1)
     deploy(m, name="two", image="guests/echo.elf", memory="2M", core=1)
     first = {name: vpid(name) for name in ("mgmt", "control", "keeper", "one", "two")}
@@ -384,6 +384,7 @@ def test_again_and_again(m, how):
     for i in range(CYCLES):
         come()
         at = len(m.serial())
+        m.wait_state("brief", "running")
         m.type("brief", f"cycle{i}\r")
         m.wait_serial(rf"\[brief\] .*cycle{i}", after=at)
         go()
