@@ -5,6 +5,7 @@
 #include "hv/load/load.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define MEMORY  (2u << 20)
 #define SETTING 2u

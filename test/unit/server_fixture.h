@@ -7,9 +7,11 @@
 #include "lwip/init.h"
 #include "lwip/priv/memp_priv.h"
 #include "lwip/priv/tcp_priv.h"
+#include "lwip/sys.h"
 #include "lwip/timeouts.h"
 #include "mgmt/isn.h"
 #include "mgmt/listen.h"
+#include "mgmt/port.h"
 #include "mgmt/server.h"
 #include "mgmt/tls.h"
 

@@ -9,6 +9,7 @@
 #include "hv/virt.h"
 #include "hv/guest_files.h"
 #include "hv/guest_life.h"
+#include "hv/image.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 
