@@ -39,7 +39,8 @@ static void parse_bytes(struct parser *p, const struct field *f, int t, void *ob
         int high = nibble(hex[2 * i]), low = nibble(hex[2 * i + 1]);
 
         good = high >= 0 && low >= 0;
-        out[i] = (uint8_t)(high << 4 | low);
+        if (good)
+            out[i] = (uint8_t)(high << 4 | low);
     }
     if (good)
         return;
