@@ -72,7 +72,7 @@ fuzz: $(FUZZ:%=$(BUILD)/fuzz/%)
 	    $(BUILD)/fuzz/$$f $$(ls test/fuzz/$${f#fuzz_}.dict 2>/dev/null | sed s/^/-dict=/) -max_total_time=$(SECONDS) -artifact_prefix=$(BUILD)/fuzz/ -verbosity=0 \
 	    $(BUILD)/fuzz/corpus/$$f $$(ls -d test/fuzz/corpus/$${f#fuzz_} 2>/dev/null) || exit 1; done
 
-PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider test/boot
+PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider --durations=12 test/boot
 
 boot-test: deps-test all iso $(GUEST_IMAGES)
 	@$(PYTEST) -v $(ARGS)

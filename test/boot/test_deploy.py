@@ -18,7 +18,7 @@ CONFIG = {"guests": [
     {"name": "control", "image": "guests/control.elf", "memory": "2M", "core": 0, "weight": 200},
     {"name": "keeper", "image": "guests/echo.elf", "memory": "4M", "core": 0},
 ], "management": {"core": 1, "budget_us": 9000}}
-CYCLES = 200
+CYCLES = 80  # by each of curl and bhctl; with those of the page 200 and more
 
 
 def image(name):
