@@ -18,6 +18,7 @@ CLIENTS, AT_ONCE, SECONDS = 4, 20, 3
 # Ticks, of 20 million a second: what one exit may add. That with a snapshot is seen to take 2600, rarely 4700; those of the management guest, which sends and
 # receives frames, 3400.
 SNAPSHOT_EXIT, MGMT_EXIT = 6000, 6000
+ONE_EXIT = 400  # an OUT, with the way back to the guest
 
 
 def settled(m):
@@ -118,8 +119,8 @@ def means(seconds):
 
 @pytest.mark.parametrize("what", ["requests", "handshakes"])
 def test_jitter(m, capsys, what):
-    """On a core without management the loop has the same figures: what a flood does is another core's. They are the same to the tick but for the exit of `hog` that
-    the loop's timer may fall into, which takes up to a hundred ticks with or without a flood."""
+    """On a core without management the loop has the same figures: what a flood does is another core's. They are the same to the tick but for the exit of `hog`, or of the
+    root's own work, that the loop's timer may fall into with or without a flood: one exit, a few hundred ticks."""
     quiet = list(reports(m))
     with clients(requests(m, "/v1/guests") if what == "requests" else handshakes(m)) as done:
         flooded = list(reports(m))
@@ -129,7 +130,7 @@ def test_jitter(m, capsys, what):
     assert all(missed == 0 for missed, _, _, _ in quiet + flooded)
     assert all(histogram == quiet[0][3] and max(histogram) == 1000 for _, _, _, histogram in quiet + flooded), (quiet, flooded)
     assert max(means(flooded)) <= max(means(quiet)) + 3, (quiet, flooded)
-    assert worst(flooded) <= max(means(quiet)) + 150 and worst(quiet) <= max(means(quiet)) + 150, (quiet, flooded)
+    assert worst(flooded) <= max(means(quiet)) + ONE_EXIT and worst(quiet) <= max(means(quiet)) + ONE_EXIT, (quiet, flooded)
 
 
 def test_jitter_beside_snapshots(m, capsys):
