@@ -41,7 +41,7 @@ KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
 
-.PHONY: all run iso test unit fuzz fuzz-short boot-test bench check lint reproducible guests config-check vmcsdump bhctl clean help \
+.PHONY: all run iso test unit fuzz fuzz-short boot-test boot-test-halves bench check lint reproducible guests config-check vmcsdump bhctl clean help \
         deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -187,7 +187,7 @@ clean:
 ## make test           everything that proves it: lint, unit tests, fuzzers (short), boot tests
 ## make unit           host unit tests under ASan and UBSan, with gcc and clang
 ## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a moment each
-## make boot-test      boot tests in Bochs and QEMU
+## make boot-test      boot tests in Bochs and QEMU; ARGS="-k deploy" for some of them
 ## make bench          costs in Bochs; UPDATE=1 puts them into the README
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
 ## make lint           formatting and layer rules: seconds
