@@ -53,17 +53,6 @@ void image_hide(const char *name)
         *k = guest_images_page()->modules[--guest_images_page()->module_count];
 }
 
-static bool name_is_good(const char *name)
-{
-    for (size_t i = 0; i < ABI_IMAGE_NAME_MAX; i++) {
-        if (!name[i])
-            return i > 0;
-        if (name[i] <= ' ' || name[i] >= 0x7f) /* it goes into the log */
-            return false;
-    }
-    return false;
-}
-
 static void free_slot(struct guest *m, uint64_t slot)
 {
     struct abi_image *k = slot_of(slot);
@@ -83,7 +72,7 @@ int64_t image_begin(const struct abi_image_request *r)
     struct abi_image *k;
     uint8_t *data;
 
-    if (!name_is_good(r->name) || r->size == 0 || r->size > ABI_IMAGE_SIZE_MAX)
+    if (!str_is_word(r->name, sizeof(r->name)) || r->size == 0 || r->size > ABI_IMAGE_SIZE_MAX)
         return -E_INVAL;
     if (find_module(r->name))
         return -E_EXIST;

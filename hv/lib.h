@@ -23,3 +23,16 @@ int strncmp(const char *a, const char *b, size_t n);
 
 /* Copies at most size - 1 bytes and always terminates. False if `src` was cut. size > 0. */
 bool str_copy(char *dst, size_t size, const char *src);
+
+/* Ends with NUL within `size` bytes, and has before it one or more printable characters and no
+ * blanks: what strangers call something may go into the log, and looks like no other line. */
+static inline bool str_is_word(const char *s, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (!s[i])
+            return i > 0;
+        if (s[i] <= ' ' || s[i] >= 0x7f)
+            return false;
+    }
+    return false;
+}

@@ -28,18 +28,6 @@ static bool selector_is_good(uint16_t s)
     return s && (s & ~SELECTOR_MASK) == 0;
 }
 
-/* It goes into the log: nothing there may look like another line. */
-static bool is_word(const char *s, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        if (!s[i])
-            return i > 0;
-        if (s[i] <= ' ' || s[i] >= 0x7f)
-            return false;
-    }
-    return false;
-}
-
 /* What VM entry wants of the state, and no more: a guest may set its registers as it likes anyway.
  * SDM 3C "Checks on Guest Segment Registers", "Checks on Guest RIP, RFLAGS, and SSP". */
 static const char *state_fault(const struct load_result *s, uint64_t memory)
@@ -60,7 +48,7 @@ static const char *state_fault(const struct load_result *s, uint64_t memory)
     default:
         return "the state: the mode";
     }
-    return is_word(s->kind, sizeof(s->kind)) ? NULL : "the state: the kind";
+    return str_is_word(s->kind, sizeof(s->kind)) ? NULL : "the state: the kind";
 }
 
 int load_plan_check(const struct load_plan *p, const struct load_sizes *sizes, uint64_t memory,
