@@ -72,7 +72,8 @@ fuzz: $(FUZZ:%=$(BUILD)/fuzz/%)
 	    $(BUILD)/fuzz/$$f $$(ls test/fuzz/$${f#fuzz_}.dict 2>/dev/null | sed s/^/-dict=/) -max_total_time=$(SECONDS) -artifact_prefix=$(BUILD)/fuzz/ -verbosity=0 \
 	    $(BUILD)/fuzz/corpus/$$f $$(ls -d test/fuzz/corpus/$${f#fuzz_} 2>/dev/null) || exit 1; done
 
-PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider --durations=12
+# The limit is many times what the longest takes: what hangs fails by its name, and the others go on.
+PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider --durations=12 --timeout=900 --timeout-method=signal
 # Two halves that take about as long; an emulator runs on one core of the host.
 BOOT_TESTS := $(wildcard test/boot/test_*.py)
 BOOT_FIRST := $(filter test/boot/test_flood.py test/boot/test_net.py $(foreach c,o p q r s t u v w x y z,test/boot/test_$(c)%),$(BOOT_TESTS))

@@ -1,5 +1,6 @@
 """Boot tests: the whole appliance in Bochs (with VMX) and QEMU (without), through serial and HTTP alone."""
 import os
+import signal
 import sys
 
 import pytest
@@ -8,6 +9,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
 
 from appliance import Appliance, Qemu  # noqa: E402
+
+# A shell's background job ignores these, and so would all that the tests start and then interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ set -eu
 
 build="gcc libc6-dev binutils xz-utils make nasm grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools libjsmn-dev node-llhttp node-xterm python3 dpkg-dev cpio libcurl4-openssl-dev libssl-dev libjansson-dev"
 run="bochs bochs-term bochsbios vgabios"
-test="$run clang llvm libclang-rt-14-dev libcmocka-dev python3-pytest clang-format qemu-system-x86 ovmf curl chromium chromium-driver python3-selenium prometheus python3-jsonschema"
+test="$run clang llvm libclang-rt-14-dev libcmocka-dev python3-pytest python3-pytest-timeout clang-format qemu-system-x86 ovmf curl chromium chromium-driver python3-selenium prometheus python3-jsonschema"
 check="$test clang-tidy cppcheck"
 
 case "${1:-}" in
