@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TOKEN_SIZE 20u /* random bytes: 32 characters of base32 */
+#define TOKEN_SIZE   20u                    /* random bytes */
+#define TOKEN_LENGTH (TOKEN_SIZE * 8u / 5u) /* characters of base32 */
 
 static const char *const roles[] = {"read", "operate", "admin"};
 
@@ -55,8 +56,8 @@ static int say(const struct options *o, const char *token, const char *salt, con
 int command_hash_token(struct api *a)
 {
     const struct options *o = a->options;
-    uint8_t random[TOKEN_SIZE], both[ABI_SALT_SIZE + 2 * TOKEN_SIZE], hash[ABI_SHA256_SIZE];
-    char token[2 * TOKEN_SIZE], salt[2 * ABI_SALT_SIZE + 1], sha256[2 * ABI_SHA256_SIZE + 1];
+    uint8_t random[TOKEN_SIZE], both[ABI_SALT_SIZE + TOKEN_LENGTH], hash[ABI_SHA256_SIZE];
+    char token[TOKEN_LENGTH + 1], salt[2 * ABI_SALT_SIZE + 1], sha256[2 * ABI_SHA256_SIZE + 1];
     bool known = false;
 
     if (!o->value[OPTION_NAME] || !o->value[OPTION_ROLE])
@@ -74,8 +75,8 @@ int command_hash_token(struct api *a)
     if (RAND_bytes(random, sizeof(random)) != 1 || RAND_bytes(both, ABI_SALT_SIZE) != 1)
         return complain(EXIT_USAGE, "there are no random bytes to be had");
     base32(random, sizeof(random), token);
-    memcpy(both + ABI_SALT_SIZE, token, strlen(token));
-    if (!EVP_Digest(both, ABI_SALT_SIZE + strlen(token), hash, NULL, EVP_sha256(), NULL))
+    memcpy(both + ABI_SALT_SIZE, token, TOKEN_LENGTH);
+    if (!EVP_Digest(both, sizeof(both), hash, NULL, EVP_sha256(), NULL))
         return complain(EXIT_USAGE, "SHA-256 cannot be computed");
     url_hex(both, ABI_SALT_SIZE, salt);
     url_hex(hash, sizeof(hash), sha256);

@@ -44,10 +44,11 @@ static size_t put_escaped(char *buf, size_t size, const char *s)
 
         if (!is_letter_or_digit(*s) && !strchr("-._~,", *s))
             (void)snprintf(one, sizeof(one), "%%%02X", (unsigned)(unsigned char)*s);
-        if (n + strlen(one) >= size)
-            return size;
-        memcpy(buf + n, one, strlen(one));
-        n += strlen(one);
+        for (const char *c = one; *c; c++) {
+            if (n + 1 >= size)
+                return size;
+            buf[n++] = *c;
+        }
     }
     return n;
 }
