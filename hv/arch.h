@@ -58,7 +58,7 @@ void arch_irq_window(void);
 
 /* Console: serial port and screen. Bytes, '\n' becomes CR LF on the serial line. */
 void arch_console_write(const char *s, size_t n);
-/* The same for the serial line alone. */
+/* For the serial line alone, and as they are: nobody looks for line ends in an exit of a guest. */
 void arch_serial_write(const char *s, size_t n);
 /* From now on writers do not wait for the serial line: bytes are queued, and core 0 calls
  * arch_console_poll(), which sends what the line takes and returns when to call again (absolute

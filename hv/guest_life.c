@@ -60,6 +60,7 @@ void guest_flush_line(struct guest *g)
     text[n++] = ' ';
     memcpy(text + n, g->line, g->line_len);
     n += g->line_len;
+    text[n++] = '\r';
     text[n++] = '\n';
     log_console(text, n);
     g->line_len = 0;

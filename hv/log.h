@@ -13,8 +13,8 @@
 void log_info(const char *format, ...) PRINTF(1, 2);
 /* The same, for something an operator should act on; the line says "warning: ". */
 void log_warn(const char *format, ...) PRINTF(1, 2);
-/* Raw bytes to the serial console alone (guest output); `n` bytes, written under the same lock so
- * that lines never interleave. */
+/* Raw bytes to the serial console alone (guest output, lines with their CR LF); `n` bytes, written
+ * under the same lock so that lines never interleave. */
 void log_console(const char *s, size_t n);
 /* A line for the serial console and the screen alone: the ring never has it. */
 void log_secret(const char *line);

@@ -165,7 +165,8 @@ void arch_console_write(const char *s, size_t n)
 
 void arch_serial_write(const char *s, size_t n)
 {
-    uart_write(s, n);
+    if (present)
+        emit(s, n);
 }
 
 int arch_console_read(void)
