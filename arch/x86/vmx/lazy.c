@@ -28,9 +28,6 @@ static const uint32_t lazy_msrs[VMX_LAZY_MSRS] = {
     MSR_IA32_FMASK, MSR_IA32_KERNEL_GS_BASE, MSR_IA32_TSC_AUX,
 };
 
-#define READ_DR(n, v)  __asm__ volatile("mov %%dr" #n ", %0" : "=r"(v))
-#define WRITE_DR(n, v) __asm__ volatile("mov %0, %%dr" #n ::"r"(v))
-
 /* All cores are alike (vmx_caps_same and the same CPU model): asked once. */
 uint64_t vmx_xcr0_allowed(void)
 {
@@ -56,32 +53,25 @@ uint64_t vmx_xcr0_allowed(void)
     return allowed;
 }
 
-static void save_fpu(struct vmx_lazy *l)
+/* What is nobody's, see vmx_load(), has no place to be kept at. */
+static void exchange_fpu(struct vmx_lazy *held, const struct vmx_lazy *l)
 {
     uint64_t all = vmx_xcr0_allowed();
 
     if (!all) {
-        __asm__ volatile("fxsave64 %0" : "=m"(*(uint8_t(*)[512])l->fpu));
-        return;
-    }
-    l->xcr0 = read_xcr0();
-    if (l->xcr0 != all)
-        write_xcr0(all);
-    __asm__ volatile("xsave64 %0"
-                     : "=m"(*(uint8_t(*)[PAGE_SIZE])l->fpu)
-                     : "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
-                     : "memory");
-}
-
-static void load_fpu(const struct vmx_lazy *l)
-{
-    uint64_t all = vmx_xcr0_allowed();
-
-    if (!all) {
+        if (held->fpu)
+            __asm__ volatile("fxsave64 %0" : "=m"(*(uint8_t(*)[512])held->fpu));
         __asm__ volatile("fxrstor64 %0" ::"m"(*(const uint8_t(*)[512])l->fpu));
         return;
     }
-    write_xcr0(all);
+    held->xcr0 = read_xcr0();
+    if (held->xcr0 != all)
+        write_xcr0(all);
+    if (held->fpu)
+        __asm__ volatile("xsave64 %0"
+                         : "=m"(*(uint8_t(*)[PAGE_SIZE])held->fpu)
+                         : "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
+                         : "memory");
     __asm__ volatile("xrstor64 %0" ::"m"(*(const uint8_t(*)[PAGE_SIZE])l->fpu), "a"((uint32_t)all),
                      "d"((uint32_t)(all >> 32))
                      : "memory");
@@ -89,29 +79,29 @@ static void load_fpu(const struct vmx_lazy *l)
         write_xcr0(l->xcr0);
 }
 
-static void save_lazy(struct vmx_lazy *l)
-{
-    save_fpu(l);
-    for (unsigned i = 0; i < VMX_LAZY_MSRS; i++)
-        l->msr[i] = rdmsr(lazy_msrs[i]);
-    READ_DR(0, l->dr[0]);
-    READ_DR(1, l->dr[1]);
-    READ_DR(2, l->dr[2]);
-    READ_DR(3, l->dr[3]);
-    READ_DR(6, l->dr6);
-    l->cr2 = read_cr2();
-}
+#define EXCHANGE_DR(n, is, wanted)                                                                 \
+    do {                                                                                           \
+        __asm__ volatile("mov %%dr" #n ", %0" : "=r"(is));                                         \
+        if ((is) != (wanted))                                                                      \
+            __asm__ volatile("mov %0, %%dr" #n ::"r"(wanted));                                     \
+    } while (0)
 
-static void load_lazy(const struct vmx_lazy *l)
+/* What the core has goes to `held`, what `l` has into the core. WRMSR and MOV to DR are slow, and
+ * few guests use what they write: only what differs is written. */
+static void exchange(struct vmx_lazy *held, const struct vmx_lazy *l)
 {
-    load_fpu(l);
-    for (unsigned i = 0; i < VMX_LAZY_MSRS; i++)
-        wrmsr(lazy_msrs[i], l->msr[i]);
-    WRITE_DR(0, l->dr[0]);
-    WRITE_DR(1, l->dr[1]);
-    WRITE_DR(2, l->dr[2]);
-    WRITE_DR(3, l->dr[3]);
-    WRITE_DR(6, l->dr6);
+    exchange_fpu(held, l);
+    for (unsigned i = 0; i < VMX_LAZY_MSRS; i++) {
+        held->msr[i] = rdmsr(lazy_msrs[i]);
+        if (held->msr[i] != l->msr[i])
+            wrmsr(lazy_msrs[i], l->msr[i]);
+    }
+    EXCHANGE_DR(0, held->dr[0], l->dr[0]);
+    EXCHANGE_DR(1, held->dr[1], l->dr[1]);
+    EXCHANGE_DR(2, held->dr[2], l->dr[2]);
+    EXCHANGE_DR(3, held->dr[3], l->dr[3]);
+    EXCHANGE_DR(6, held->dr6, l->dr6);
+    held->cr2 = read_cr2();
     write_cr2(l->cr2);
 }
 
@@ -135,14 +125,14 @@ void vmx_lazy_reset(struct vmx_lazy *l)
 void vmx_load(struct vmx_vcpu *x)
 {
     struct vmx_vcpu **slot = &current[x->vcpu->core];
+    struct vmx_lazy nobody;
 
     if (__builtin_expect(*slot == x, 1))
         return;
-    if (*slot)
-        save_lazy(&(*slot)->lazy);
     if (vmptrld((uintptr_t)x->vmcs))
         panic("VMPTRLD of the VMCS of guest %u failed", x->vcpu->guest->number);
-    load_lazy(&x->lazy);
+    nobody.fpu = NULL;
+    exchange(*slot ? &(*slot)->lazy : &nobody, &x->lazy);
     *slot = x;
 }
 

@@ -1,0 +1,39 @@
+"""What the VMCS does not switch (FPU and vector state, SYSCALL MSRs, debug registers, CR2) is each guest's own, also where several share a core."""
+import re
+
+import pytest
+
+
+def registers(name, seed):
+    return {"name": name, "image": "guests/registers.elf", "memory": "4M", "cmdline": str(seed)}
+
+
+@pytest.fixture(scope="module")
+def m(start):
+    """By their numbers they differ in XCR0."""
+    return start({"guests": [registers("one", 1), registers("two", 2), registers("three", 3), {"name": "hog", "image": "guests/hog.elf", "memory": "2M"}]}, cpus=1)
+
+
+def rounds(m, name, at):
+    """After the next ten of them: how many registers were wrong until then."""
+    return int(m.wait_serial(rf"\[{name}\] registers: \d+ rounds, (\d+) wrong", at)[1])
+
+
+def text_of(m, name):
+    return m.request("GET", f"/v1/guests/{name}/console")[2]
+
+
+@pytest.mark.parametrize("name", ["one", "two", "three"])
+def test_they_stay(m, name):
+    assert rounds(m, name, len(m.serial())) == 0, text_of(m, name)
+    assert m.guest(name)["vcpus"][0]["slice_ends"] > 10
+
+
+def test_nothing_is_left_of_others(m):
+    """A guest that starts on a core where others have used all of them."""
+    at = len(m.serial())
+    m.request("POST", "/v1/guests/two/actions", '{"action": "reset"}')
+    assert m.wait_serial(r"\[two\] registers: as after a reset, (\d+) wrong", at)[1] == "0", text_of(m, "two")
+    for name in ("one", "two", "three"):
+        assert rounds(m, name, at) == 0, text_of(m, name)
+    assert len(re.findall(r"as after a reset, 0 wrong", m.serial())) == 4
