@@ -88,7 +88,7 @@ class Api:
             return 200, {"from": 0, "next": 0, "text": ""}
         if path.endswith("/terminal"):
             return 503, {"error": {"status": 503, "message": "not here"}}
-        if path.startswith("/v1/guests/") and path.split("/")[3] in self.guests:
+        if path.startswith("/v1/guests/") and path.split("/")[3] in self.guests and "/vcpus/" not in path:
             return 200, self.guests[path.split("/")[3]]
         return 404, {"error": {"status": 404, "message": "there is no such resource"}}
 
