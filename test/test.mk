@@ -76,7 +76,7 @@ fuzz: $(FUZZ:%=$(BUILD)/fuzz/%)
 PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider --durations=12 --timeout=900 --timeout-method=signal
 # Two halves that take about as long; an emulator runs on one core of the host.
 BOOT_TESTS := $(wildcard test/boot/test_*.py)
-BOOT_FIRST := $(filter test/boot/test_flood.py test/boot/test_net.py $(foreach c,o p q r s t u v w x y z,test/boot/test_$(c)%),$(BOOT_TESTS))
+BOOT_FIRST := $(filter test/boot/test_flood.py test/boot/test_linux.py test/boot/test_net.py $(foreach c,o p q r s t u v w x y z,test/boot/test_$(c)%),$(BOOT_TESTS))
 BOOT_SECOND := $(filter-out $(BOOT_FIRST),$(BOOT_TESTS))
 
 boot-test: deps-test all iso $(GUEST_IMAGES)
