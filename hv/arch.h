@@ -105,16 +105,3 @@ const struct arch_module *arch_module(unsigned i);
 
 /* Wall-clock time at start-up from the CMOS RTC, seconds since 1970-01-01 (UTC assumed). */
 uint64_t arch_boot_epoch(void);
-
-/* Port I/O for drivers. */
-static inline void arch_outl(uint16_t port, uint32_t v)
-{
-    __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port));
-}
-
-static inline uint32_t arch_inl(uint16_t port)
-{
-    uint32_t v;
-    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "arch/x86/cpu/io.h"
 #include "hv/types.h"
 
 #define PC_EXCEPTIONS 32u /* vectors 0..31; IRQ n is vector PC_EXCEPTIONS + n */
@@ -25,37 +26,3 @@ void pc_start(void);
 void pc_unmask(unsigned irq);
 /* End of interrupt, at the PICs that have the line. */
 void pc_eoi(unsigned irq);
-
-static inline void outb(uint16_t port, uint8_t v)
-{
-    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
-}
-static inline void outw(uint16_t port, uint16_t v)
-{
-    __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port));
-}
-static inline void outl(uint16_t port, uint32_t v)
-{
-    __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port));
-}
-static inline uint8_t inb(uint16_t port)
-{
-    uint8_t v;
-
-    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
-static inline uint16_t inw(uint16_t port)
-{
-    uint16_t v;
-
-    __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
-static inline uint32_t inl(uint16_t port)
-{
-    uint32_t v;
-
-    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}

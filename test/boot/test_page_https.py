@@ -56,7 +56,18 @@ def test_token_of_the_console(page, m):
     page.driver.get_log("browser")  # it says so there
 
 
-def test_terminal(page, m):
+@pytest.fixture
+def signed_in(page, m):
+    page.open()
+    page.wait(lambda: page.js("document.getElementById('login').open") or page.all("[data-guest]"), "the box for the token, or what it is for")
+    if page.js("document.getElementById('login').open"):
+        page.keys(m.token + Keys.ENTER)
+        page.one("[data-guest=echo]")
+    return page
+
+
+def test_terminal(signed_in):
+    page = signed_in
     page.open("guest/echo/terminal")
     page.wait(lambda: page.text(".status").startswith("connected"), "the connection")
     page.wait(lambda: terminal_text(page).rstrip().endswith(">"), "what it said before")
@@ -64,7 +75,8 @@ def test_terminal(page, m):
     page.wait(lambda: "\nover TLS\n" in terminal_text(page), "the guest's answer")
 
 
-def test_deploy_and_events(page, m):
+def test_deploy_and_events(signed_in, m):
+    page = signed_in
     page.open("deploy")
     page.one("[data-image]")
     page.one("#deploy-image").send_keys(os.path.abspath(os.path.join(BUILD, "guests", "echo.elf")))

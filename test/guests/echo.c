@@ -2,9 +2,8 @@
  * die. */
 #include "test/guests/lib/guest.h"
 
-#define LINE      128u
-#define RING      256u
-#define RFLAGS_IF (1u << 9)
+#define LINE 128u
+#define RING 256u
 
 static volatile uint8_t ring[RING];
 static volatile uint32_t head;

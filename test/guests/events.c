@@ -9,10 +9,6 @@
 
 #define ROUNDS       50u
 #define STEPS_MAX    64u
-#define RFLAGS_TF    (1ull << 8)
-#define RFLAGS_IF    (1ull << 9)
-#define DR6_B0       (1ull << 0)
-#define DR6_BS       (1ull << 14)
 #define DR7_EXECUTE  0x1ull
 #define DR7_WRITE_4  0xd0001ull
 #define DR7_WRITE_8  0x90001ull
@@ -256,19 +252,16 @@ static void try_faults(void)
 {
     for (size_t i = 0; i < ARRAY_LEN(fault_tests); i++) {
         const struct fault_test *t = &fault_tests[i];
-        uint64_t cr2;
-
         faults = 0;
         fault_resume = t->after;
         call_fault_block(t->block);
-        __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
         check(t->name, faults == 1 && fault_vector == t->vector, faults, fault_vector);
         check(t->name, fault.rip == (uintptr_t)(t->trap ? t->after : t->at), fault.rip,
               (uintptr_t)t->at);
         check(t->name, fault.error == t->error, fault.error, t->error);
         check(t->name, fault.rsp == fault_rsp && fault.ss == 0x10 && fault.cs == 8, fault.rsp,
               fault_rsp);
-        check(t->name, !t->cr2 || cr2 == t->cr2, cr2, t->cr2);
+        check(t->name, !t->cr2 || read_cr2() == t->cr2, read_cr2(), t->cr2);
     }
     /* A software interrupt to a vector of the PIC's: no interrupt of its is taken with it. */
     irqs = 0;
@@ -287,7 +280,7 @@ static const char *step_end;
 
 static void clear_breakpoint(void)
 {
-    __asm__ volatile("mov %0, %%dr7" ::"r"(0x400ull));
+    write_dr7(DR7_RESET);
 }
 
 static void on_debug(struct guest_frame *f)
@@ -297,8 +290,8 @@ static void on_debug(struct guest_frame *f)
     /* Going on by RF would need a CPU that pushes it: Bochs does not, with or without a hypervisor.
      */
     clear_breakpoint();
-    __asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
-    __asm__ volatile("mov %0, %%dr6" ::"r"(0xffff0ff0ull));
+    dr6 = read_dr6();
+    write_dr6(DR6_RESET);
     if (step_count == STEPS_MAX) {
         say("events: a debug exception again and again at 0x%lx: WRONG\n", f->rip);
         guest_exit(98);
@@ -359,8 +352,8 @@ static void try_steps(void)
 
 static void set_breakpoint(const volatile void *at, uint64_t dr7)
 {
-    __asm__ volatile("mov %0, %%dr0" ::"r"(at));
-    __asm__ volatile("mov %0, %%dr7" ::"r"(0x400 | dr7));
+    write_dr0((uintptr_t)at);
+    write_dr7(DR7_RESET | dr7);
 }
 
 FAULT_BLOCK(d_execute, "nop", "cpuid")
@@ -411,7 +404,7 @@ static void try_watched_delivery(void)
                      "mov %0, %%rax; mov %%rax, %%dr7\n"
                      "sti; nop; nop; cli"
                      :
-                     : "i"(0x400 | DR7_WRITE_8)
+                     : "i"(DR7_RESET | DR7_WRITE_8)
                      : "rax", "memory");
     clear_breakpoint();
     check("watched delivery", irqs == 1 && step_count == 1, irqs, step_count);

@@ -4,8 +4,8 @@
  * its own memory), or "ask": then it is typed. One access outside of its memory ends a guest, so
  * one life tries one address: "read 0xADDRESS" and the like, see `ways`.
  */
+#include "arch/x86/cpu/msr.h"
 #include "hv/abi/control.h"
-
 #include "test/guests/lib/guest.h"
 
 #define WINDOW      0x140000000ull /* linear address at which physical ones are tried */
@@ -38,14 +38,13 @@ static uint64_t window_pd[512] __attribute__((aligned(4096)));
 /* Where a physical address can be reached. */
 static uint8_t *window(uint64_t physical)
 {
-    uint64_t cr3, *pml4, *pdpt;
+    uint64_t cr3 = read_cr3(), *pml4, *pdpt;
 
-    __asm__ volatile("mov %%cr3, %0" : "=r"(cr3));
     pml4 = (uint64_t *)(uintptr_t)(cr3 & ADDRESS);
     pdpt = (uint64_t *)(uintptr_t)(pml4[0] & ADDRESS);
     window_pd[0] = (physical & ~(PAGE_2M - 1)) | PAGE_LARGE;
     pdpt[WINDOW_SLOT] = (uintptr_t)window_pd | PAGE_TABLE;
-    __asm__ volatile("mov %0, %%cr3" ::"r"(cr3) : "memory");
+    write_cr3(cr3);
     return (uint8_t *)(uintptr_t)(WINDOW + (physical & (PAGE_2M - 1)));
 }
 
@@ -89,7 +88,7 @@ static void try_outs(uint64_t a)
 /* Page tables that are not the guest's. */
 static void try_walk(uint64_t a)
 {
-    __asm__ volatile("mov %0, %%cr3" ::"r"(a & ADDRESS) : "memory");
+    write_cr3(a & ADDRESS);
 }
 
 /* Exits in the middle of the delivery of an exception: its gate, then its frame is outside. */
@@ -219,23 +218,16 @@ static void on_gp(struct guest_frame *f)
     f->rip += 2;
 }
 
-static void try_msr(uint32_t msr)
-{
-    uint32_t lo = 0, hi = 0;
-
-    __asm__ volatile("rdmsr" : "+a"(lo), "+d"(hi) : "c"(msr));
-}
-
 static void try_msrs(void)
 {
     exception_handle(13, on_gp);
     for (uint32_t msr = 0; msr < 0x2000; msr++) {
-        try_msr(msr);
-        try_msr(0xc0000000 + msr);
-        try_msr(0x40000000 + msr);
+        (void)rdmsr(msr);
+        (void)rdmsr(0xc0000000 + msr);
+        (void)rdmsr(0x40000000 + msr);
     }
-    __asm__ volatile("wrmsr" ::"c"(0x3a), "a"(0), "d"(0)); /* IA32_FEATURE_CONTROL */
-    __asm__ volatile("wrmsr" ::"c"(0x1b), "a"(0), "d"(0)); /* IA32_APIC_BASE: off */
+    wrmsr(MSR_IA32_FEATURE_CONTROL, 0);
+    wrmsr(MSR_IA32_APIC_BASE, 0); /* off */
     say("isolation: msrs done, %u faults\n", faults);
 }
 

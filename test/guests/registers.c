@@ -4,11 +4,13 @@
  * others on its core do the same. The command line is a number: by it values and XCR0 differ, and
  * in some rounds every guest has the same.
  */
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/guest/cpuid.h"
 #include "test/guests/lib/guest.h"
 
 #define MSR_COUNT     6u
 #define STATE_SIZE    4096u
-#define STATE_ST      32u /* Intel SDM vol. 1, "XSAVE-Managed Features ...": in the XSAVE area */
+#define STATE_ST      32u /* SDM 1 "XSAVE Area": offsets in it */
 #define STATE_ST_STEP 16u
 #define STATE_ST_SIZE 10u
 #define STATE_XMM     160u
@@ -19,17 +21,13 @@
 #define STATE_MXCSR   24u
 #define STATE_BV      512u
 #define MXCSR_RESET   0x1f80u
-#define XCR0_SSE      3ull
-#define XCR0_AVX      7ull
-#define CR0_MP        2ull
-#define CR0_EM        4ull
-#define CR4_SSE       0x40600ull /* OSFXSR, OSXMMEXCPT, OSXSAVE */
-#define DR6_RESET     0xffff0ff0ull
+#define UP_TO_SSE     (XCR0_X87 | XCR0_SSE)
+#define UP_TO_AVX     (UP_TO_SSE | XCR0_AVX)
 #define SPIN_MS       5u /* more than a slice */
 #define ROUNDS        10u
 
-static const uint32_t msrs[MSR_COUNT] = {0xc0000081, 0xc0000082, 0xc0000083,
-                                         0xc0000084, 0xc0000102, 0xc0000103};
+static const uint32_t msrs[MSR_COUNT] = {MSR_IA32_STAR,  MSR_IA32_LSTAR,          MSR_IA32_CSTAR,
+                                         MSR_IA32_FMASK, MSR_IA32_KERNEL_GS_BASE, MSR_IA32_TSC_AUX};
 static uint8_t state[STATE_SIZE] __attribute__((aligned(64)));
 static uint8_t seen[STATE_SIZE] __attribute__((aligned(64)));
 static uint64_t xcr0;
@@ -43,45 +41,6 @@ static void expect(const char *what, unsigned n, uint64_t is, uint64_t expected)
     say("registers: %s %u is 0x%lx and not 0x%lx\n", what, n, is, expected);
 }
 
-static uint64_t rdmsr(uint32_t msr)
-{
-    uint32_t lo, hi;
-
-    __asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
-    return (uint64_t)hi << 32 | lo;
-}
-
-static void wrmsr(uint32_t msr, uint64_t v)
-{
-    __asm__ volatile("wrmsr" ::"c"(msr), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)));
-}
-
-#define DEFINE_DR(n)                                                                               \
-    static uint64_t read_dr##n(void)                                                               \
-    {                                                                                              \
-        uint64_t v;                                                                                \
-                                                                                                   \
-        __asm__ volatile("mov %%dr" #n ", %0" : "=r"(v));                                          \
-        return v;                                                                                  \
-    }                                                                                              \
-    static void write_dr##n(uint64_t v)                                                            \
-    {                                                                                              \
-        __asm__ volatile("mov %0, %%dr" #n ::"r"(v));                                              \
-    }
-DEFINE_DR(0)
-DEFINE_DR(1)
-DEFINE_DR(2)
-DEFINE_DR(3)
-DEFINE_DR(6)
-
-static uint64_t read_cr2(void)
-{
-    uint64_t v;
-
-    __asm__ volatile("mov %%cr2, %0" : "=r"(v));
-    return v;
-}
-
 static void save_state(uint8_t *to)
 {
     __asm__ volatile("xsave64 (%0)" ::"r"(to), "a"((uint32_t)xcr0), "d"(0) : "memory");
@@ -89,13 +48,9 @@ static void save_state(uint8_t *to)
 
 static void switch_on(void)
 {
-    uint64_t cr0, cr4;
-
-    __asm__ volatile("mov %%cr0, %0" : "=r"(cr0));
-    __asm__ volatile("mov %0, %%cr0" ::"r"((cr0 | CR0_MP) & ~CR0_EM));
-    __asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
-    __asm__ volatile("mov %0, %%cr4" ::"r"(cr4 | CR4_SSE));
-    __asm__ volatile("xsetbv" ::"c"(0), "a"((uint32_t)xcr0), "d"(0));
+    write_cr0((read_cr0() | CR0_MP) & ~CR0_EM);
+    write_cr4(read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE);
+    write_xcr0(xcr0);
 }
 
 /* Nothing of whoever had the core before. */
@@ -112,7 +67,7 @@ static void expect_reset(void)
     save_state(seen);
     for (unsigned i = STATE_ST; i < STATE_XMM_END; i++)
         expect("state byte", i, seen[i], 0);
-    for (unsigned i = STATE_YMM; xcr0 == XCR0_AVX && i < STATE_YMM_END; i++)
+    for (unsigned i = STATE_YMM; xcr0 == UP_TO_AVX && i < STATE_YMM_END; i++)
         expect("state byte", i, seen[i], 0);
 }
 
@@ -133,7 +88,7 @@ static void fill(uint64_t v)
     write_dr2(v + 2);
     write_dr3(v + 3);
     write_dr6(DR6_RESET | (v >> 8 & 0xf));
-    __asm__ volatile("mov %0, %%cr2" ::"r"(v + 2));
+    write_cr2(v + 2);
     memset(state, 0, sizeof(state));
     state[STATE_FTW] = 0xff;
     memcpy(state + STATE_MXCSR, &mxcsr, sizeof(mxcsr));
@@ -142,15 +97,13 @@ static void fill(uint64_t v)
         memcpy(state + STATE_ST + i * STATE_ST_STEP, &v, sizeof(v));
     for (unsigned at = STATE_XMM; at < STATE_XMM_END; at += sizeof(v))
         memcpy(state + at, &v, sizeof(v));
-    for (unsigned at = STATE_YMM; xcr0 == XCR0_AVX && at < STATE_YMM_END; at += sizeof(v))
+    for (unsigned at = STATE_YMM; xcr0 == UP_TO_AVX && at < STATE_YMM_END; at += sizeof(v))
         memcpy(state + at, &v, sizeof(v));
     __asm__ volatile("xrstor64 (%0)" ::"r"(state), "a"((uint32_t)xcr0), "d"(0) : "memory");
 }
 
 static void expect_filled(uint64_t v)
 {
-    uint32_t lo, hi;
-
     for (unsigned i = 0; i < MSR_COUNT; i++)
         expect("MSR", i, rdmsr(msrs[i]), v + i);
     expect("DR", 0, read_dr0(), v);
@@ -159,8 +112,7 @@ static void expect_filled(uint64_t v)
     expect("DR", 3, read_dr3(), v + 3);
     expect("DR", 6, read_dr6(), DR6_RESET | (v >> 8 & 0xf));
     expect("CR", 2, read_cr2(), v + 2);
-    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-    expect("XCR", 0, (uint64_t)hi << 32 | lo, xcr0);
+    expect("XCR", 0, read_xcr0(), xcr0);
     save_state(seen);
     for (unsigned i = 0; i < 8; i++)
         for (unsigned k = 0; k < STATE_ST_SIZE; k++)
@@ -168,7 +120,7 @@ static void expect_filled(uint64_t v)
                    state[STATE_ST + i * STATE_ST_STEP + k]);
     for (unsigned i = STATE_XMM; i < STATE_XMM_END; i++)
         expect("state byte", i, seen[i], state[i]);
-    for (unsigned i = STATE_YMM; xcr0 == XCR0_AVX && i < STATE_YMM_END; i++)
+    for (unsigned i = STATE_YMM; xcr0 == UP_TO_AVX && i < STATE_YMM_END; i++)
         expect("state byte", i, seen[i], state[i]);
 }
 
@@ -176,7 +128,7 @@ void guest_main(const char *cmdline)
 {
     const uint64_t seed = (uint64_t)(cmdline[0] - '0'), spin = tsc_hz() / 1000 * SPIN_MS;
 
-    xcr0 = seed % 2 ? XCR0_AVX : XCR0_SSE;
+    xcr0 = seed % 2 ? UP_TO_AVX : UP_TO_SSE;
     switch_on();
     expect_reset();
     say("registers: as after a reset, %u wrong\n", wrong);

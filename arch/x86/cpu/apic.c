@@ -1,9 +1,9 @@
 #include "arch/x86/cpu/apic.h"
 
 #include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/io.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/percpu.h"
-#include "arch/x86/cpu/regs.h"
 #include "arch/x86/cpu/trap.h"
 #include "hv/arch.h"
 #include "hv/log.h"

@@ -1,6 +1,7 @@
 #include "arch/x86/cpu/board.h"
 
 #include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/io.h"
 #include "arch/x86/cpu/regs.h"
 #include "hv/arch.h"
 #include "hv/log.h"
@@ -36,11 +37,11 @@ void board_init(const struct acpi_info *a)
 static uint32_t pci_access(uint16_t bdf, uint16_t offset, bool write, uint32_t value)
 {
     spin_lock(&pci_lock);
-    arch_outl(PCI_ADDRESS, PCI_ENABLE | (uint32_t)bdf << 8 | (offset & 0xfcu));
+    outl(PCI_ADDRESS, PCI_ENABLE | (uint32_t)bdf << 8 | (offset & 0xfcu));
     if (write)
-        arch_outl(PCI_DATA, value);
+        outl(PCI_DATA, value);
     else
-        value = arch_inl(PCI_DATA);
+        value = inl(PCI_DATA);
     spin_unlock(&pci_lock);
     return value;
 }

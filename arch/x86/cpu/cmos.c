@@ -1,7 +1,7 @@
 #include "arch/x86/cpu/board.h"
 
 #include "arch/x86/cpu/clock.h"
-#include "arch/x86/cpu/regs.h"
+#include "arch/x86/cpu/io.h"
 #include "hv/arch.h"
 #include "hv/lib.h"
 #include "hv/log.h"

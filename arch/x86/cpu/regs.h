@@ -1,5 +1,5 @@
-/* Control registers, their bits (SDM 3A "Control Registers") and the instructions that reach them.
- */
+/* Control registers, their bits (SDM 3A "Control Registers"), debug registers and the instructions
+ * that reach them. */
 #pragma once
 
 #include "hv/types.h"
@@ -54,23 +54,39 @@
 #define RFLAGS_VM      (1ull << 17)
 #define RFLAGS_AC      (1ull << 18)
 
-#define DEFINE_CR(n)                                                                               \
-    static inline uint64_t read_cr##n(void)                                                        \
+/* SDM 3B "Debug Registers" */
+#define DR6_RESET      0xffff0ff0ull /* these bits are 1 if nothing is reported */
+#define DR6_B0         (1ull << 0)
+#define DR6_B          0xfull /* B3..B0 */
+#define DR6_BD         (1ull << 13)
+#define DR6_BS         (1ull << 14)
+#define DR6_BT         (1ull << 15)
+#define DR7_RESET      0x400ull /* this bit is always 1 */
+#define DR7_GD         (1ull << 13)
+
+#define DEFINE_REGISTER(name)                                                                      \
+    static inline uint64_t read_##name(void)                                                       \
     {                                                                                              \
         uint64_t v;                                                                                \
                                                                                                    \
-        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v)::"memory");                                \
+        __asm__ volatile("mov %%" #name ", %0" : "=r"(v)::"memory");                               \
         return v;                                                                                  \
     }                                                                                              \
-    static inline void write_cr##n(uint64_t v)                                                     \
+    static inline void write_##name(uint64_t v)                                                    \
     {                                                                                              \
-        __asm__ volatile("mov %0, %%cr" #n ::"r"(v) : "memory");                                   \
+        __asm__ volatile("mov %0, %%" #name ::"r"(v) : "memory");                                  \
     }
 
-DEFINE_CR(0)
-DEFINE_CR(2)
-DEFINE_CR(3)
-DEFINE_CR(4)
+DEFINE_REGISTER(cr0)
+DEFINE_REGISTER(cr2)
+DEFINE_REGISTER(cr3)
+DEFINE_REGISTER(cr4)
+DEFINE_REGISTER(dr0)
+DEFINE_REGISTER(dr1)
+DEFINE_REGISTER(dr2)
+DEFINE_REGISTER(dr3)
+DEFINE_REGISTER(dr6)
+DEFINE_REGISTER(dr7)
 
 static inline uint64_t read_flags(void)
 {
@@ -93,19 +109,6 @@ static inline void irq_on(void)
 static inline void invlpg(const void *p)
 {
     __asm__ volatile("invlpg (%0)" ::"r"(p) : "memory");
-}
-
-static inline void outb(uint16_t port, uint8_t v)
-{
-    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
-}
-
-static inline uint8_t inb(uint16_t port)
-{
-    uint8_t v;
-
-    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
 }
 
 /* Extended control register 0 (XCR0). CR4.OSXSAVE must be set. */

@@ -2,7 +2,7 @@
 
 #include "arch/x86/cpu/apic.h"
 #include "arch/x86/cpu/dump.h"
-#include "arch/x86/cpu/regs.h"
+#include "arch/x86/cpu/io.h"
 #include "hv/panic.h"
 
 #define FIRST_INTERRUPT 32u

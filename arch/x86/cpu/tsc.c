@@ -1,6 +1,6 @@
 #include "arch/x86/cpu/tsc.h"
 
-#include "arch/x86/cpu/regs.h"
+#include "arch/x86/cpu/io.h"
 #include "hv/arch.h"
 #include "hv/panic.h"
 

@@ -1,6 +1,6 @@
 #include "arch/x86/cpu/console.h"
 
-#include "arch/x86/cpu/regs.h"
+#include "arch/x86/cpu/io.h"
 #include "hv/arch.h"
 #include "hv/lib.h"
 

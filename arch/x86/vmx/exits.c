@@ -7,10 +7,8 @@
 #include "hv/arch.h"
 
 #define DPL3            3u
-#define DR6_CONDITIONS  0xfull    /* B3..B0: cleared by each new debug exception */
-#define DR6_REPORTED    0x600full /* what a #DB exit's qualification reports: BS, BD, B3..B0 */
-#define DR7_GD          (1ull << 13)
-#define DEBUGCTL_CLEARS 3ull /* LBR, BTF */
+#define DR6_REPORTED    (DR6_BS | DR6_BD | DR6_B) /* by a #DB exit's qualification */
+#define DEBUGCTL_CLEARS 3ull                      /* LBR, BTF */
 
 enum exit_action vmx_crash(struct vmx_vcpu *x, const char *what)
 {
@@ -59,12 +57,11 @@ static enum exit_action skip(struct vmx_vcpu *x)
  * SDM 3B "Debug Registers", SDM 3C "Exit Qualification for Debug Exceptions". */
 static void prepare_debug_exception(struct vmx_vcpu *x)
 {
-    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION), dr6;
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
 
     x->vcpu->exit->qualification = q;
-    __asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
-    dr6 = (dr6 & ~DR6_CONDITIONS) | (q & DR6_REPORTED);
-    __asm__ volatile("mov %0, %%dr6" ::"r"(dr6));
+    /* Each new debug exception clears B3..B0, and leaves the rest to the guest. */
+    write_dr6((read_dr6() & ~DR6_B) | (q & DR6_REPORTED));
     vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~DR7_GD);
     vmwrite(VMCS_GUEST_IA32_DEBUGCTL, vmread(VMCS_GUEST_IA32_DEBUGCTL) & ~DEBUGCTL_CLEARS);
 }

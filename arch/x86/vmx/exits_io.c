@@ -65,7 +65,7 @@ static bool copy_element(struct vmx_vcpu *x, const struct paging *p, uint64_t li
             rc = to_guest ? gmem_write(m, gpa(address), &bytes[i], 1)
                           : gmem_read(m, gpa(address), &bytes[i], 1);
         if (rc == -E_PERM) {
-            __asm__ volatile("mov %0, %%cr2" ::"r"(linear + i) : "memory");
+            write_cr2(linear + i);
             vmx_inject_exception(x, VECTOR_PF, true, error);
             return false;
         }

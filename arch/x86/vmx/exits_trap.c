@@ -9,11 +9,8 @@
 #define DR_NUMBER_MASK       7u /* exit qualification for MOV DR */
 #define DR_READ              (1u << 4)
 #define DR_REGISTER_SHIFT    8
-#define DR6_FIXED            0xffff0ff0ull
-#define DR6_WRITABLE         0xe00full
-#define DR7_FIXED            0x400ull
+#define DR6_WRITABLE         (DR6_BT | DR6_BS | DR6_BD | DR6_B)
 #define DR7_WRITABLE         0xffff2bffull
-#define DR7_GENERAL_DETECT   (1ull << 13)
 
 #define INFO_REGISTER_SHIFT  3 /* instruction information for RDRAND and RDSEED */
 #define INFO_SIZE_SHIFT      11
@@ -59,52 +56,42 @@ enum exit_action vmx_on_rdtscp(struct vmx_vcpu *x)
 
 static uint64_t read_dr(unsigned n)
 {
-    uint64_t v = 0;
-
     switch (n) {
     case 0:
-        __asm__ volatile("mov %%dr0, %0" : "=r"(v));
-        break;
+        return read_dr0();
     case 1:
-        __asm__ volatile("mov %%dr1, %0" : "=r"(v));
-        break;
+        return read_dr1();
     case 2:
-        __asm__ volatile("mov %%dr2, %0" : "=r"(v));
-        break;
+        return read_dr2();
     case 3:
-        __asm__ volatile("mov %%dr3, %0" : "=r"(v));
-        break;
+        return read_dr3();
     case 6:
-        __asm__ volatile("mov %%dr6, %0" : "=r"(v));
-        break;
+        return read_dr6();
     default:
-        v = vmread(VMCS_GUEST_DR7);
-        break;
+        return vmread(VMCS_GUEST_DR7);
     }
-    return v;
 }
 
 static void write_dr(unsigned n, uint64_t v)
 {
     switch (n) {
     case 0:
-        __asm__ volatile("mov %0, %%dr0" ::"r"(v));
+        write_dr0(v);
         break;
     case 1:
-        __asm__ volatile("mov %0, %%dr1" ::"r"(v));
+        write_dr1(v);
         break;
     case 2:
-        __asm__ volatile("mov %0, %%dr2" ::"r"(v));
+        write_dr2(v);
         break;
     case 3:
-        __asm__ volatile("mov %0, %%dr3" ::"r"(v));
+        write_dr3(v);
         break;
     case 6:
-        v = (v & DR6_WRITABLE) | DR6_FIXED;
-        __asm__ volatile("mov %0, %%dr6" ::"r"(v));
+        write_dr6((v & DR6_WRITABLE) | DR6_RESET);
         break;
     default:
-        vmwrite(VMCS_GUEST_DR7, (v & DR7_WRITABLE) | DR7_FIXED);
+        vmwrite(VMCS_GUEST_DR7, (v & DR7_WRITABLE) | DR7_RESET);
         break;
     }
 }
@@ -121,7 +108,7 @@ enum exit_action vmx_on_mov_dr(struct vmx_vcpu *x)
         return vmx_raise_gp(x);
     if ((n == 4 || n == 5) && (vmread(VMCS_GUEST_CR4) & CR4_DE))
         return vmx_raise_ud(x);
-    if (vmread(VMCS_GUEST_DR7) & DR7_GENERAL_DETECT)
+    if (vmread(VMCS_GUEST_DR7) & DR7_GD)
         return vmx_crash(x, "a debug register guarded by DR7.GD, which is not emulated,");
     n = n == 4 ? 6 : n == 5 ? 7 : n;
     if (q & DR_READ) {

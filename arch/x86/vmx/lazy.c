@@ -15,7 +15,6 @@
 #define MXCSR_RESET  0x1f80u
 #define MXCSR_OFFSET 24u
 #define XSTATE_BV    512u /* in the XSAVE header */
-#define DR6_RESET    0xffff0ff0u
 #define CPUID_XSAVE  0xdu
 /* x87, SSE, AVX, and AVX-512's three: what grows beyond a page (AMX) is not offered. */
 #define XCR0_OFFERED (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512)
@@ -81,9 +80,9 @@ static void exchange_fpu(struct vmx_lazy *held, const struct vmx_lazy *l)
 
 #define EXCHANGE_DR(n, is, wanted)                                                                 \
     do {                                                                                           \
-        __asm__ volatile("mov %%dr" #n ", %0" : "=r"(is));                                         \
+        (is) = read_dr##n();                                                                       \
         if ((is) != (wanted))                                                                      \
-            __asm__ volatile("mov %0, %%dr" #n ::"r"(wanted));                                     \
+            write_dr##n(wanted);                                                                   \
     } while (0)
 
 /* What the core has goes to `held`, what `l` has into the core. WRMSR and MOV to DR are slow, and

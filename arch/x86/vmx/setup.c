@@ -8,7 +8,6 @@
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 
-#define DR7_RESET 0x400u
 /* CR0 bits that the root keeps, and the only CR4 bits that it leaves to the guest: the others are
  * fixed, reach beyond the guest, or belong to features that CPUID hides. */
 #define CR0_OWNED (CR0_NE | CR0_NW | CR0_CD)

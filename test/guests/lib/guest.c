@@ -1,4 +1,5 @@
 #include "test/guests/lib/guest.h"
+#include "arch/x86/cpu/cpuid.h"
 
 #define EXIT_PORT       0xf4u
 #define MB2_TAG_CMDLINE 1u
@@ -82,10 +83,9 @@ void pit_once(uint16_t count)
 
 uint64_t tsc_hz(void)
 {
-    uint32_t r[4];
+    struct cpuid_regs r = cpuid(0x15, 0);
 
-    cpuid(0x15, r);
-    return r[0] ? (uint64_t)r[2] * r[1] / r[0] : 0;
+    return r.eax ? (uint64_t)r.ecx * r.ebx / r.eax : 0;
 }
 
 static const char *find_cmdline(const uint8_t *info)

@@ -2,6 +2,7 @@
  * UART, the PIT, ways to end. */
 #pragma once
 
+#include "arch/x86/cpu/regs.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "hv/types.h"
@@ -42,21 +43,9 @@ static inline uint64_t tsc(void)
     return __builtin_ia32_rdtsc();
 }
 
-static inline void irq_on(void)
-{
-    __asm__ volatile("sti" ::: "memory");
-}
-static inline void irq_off(void)
-{
-    __asm__ volatile("cli" ::: "memory");
-}
 /* Sleeps until the next interrupt, which is not lost if it comes just before. Interrupts off before
  * and after. */
 static inline void sleep_until_irq(void)
 {
     __asm__ volatile("sti; hlt; cli" ::: "memory");
-}
-static inline void cpuid(uint32_t leaf, uint32_t r[4])
-{
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
 }
