@@ -73,7 +73,7 @@ fuzz: $(FUZZ:%=$(BUILD)/fuzz/%)
 	    $(BUILD)/fuzz/corpus/$$f $$(ls -d test/fuzz/corpus/$${f#fuzz_} 2>/dev/null) || exit 1; done
 
 # The limit is many times what the longest takes: what hangs fails by its name, and the others go on.
-PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider --durations=12 --timeout=900 --timeout-method=signal
+PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider --durations=12 --timeout=1800 --timeout-method=signal
 # Two halves that take about as long; an emulator runs on one core of the host.
 BOOT_TESTS := $(wildcard test/boot/test_*.py)
 BOOT_FIRST := $(filter test/boot/test_flood.py test/boot/test_linux.py test/boot/test_net.py $(foreach c,o p q r s t u v w x y z,test/boot/test_$(c)%),$(BOOT_TESTS))
