@@ -138,9 +138,11 @@ static int64_t call_action(uint64_t number, uint64_t action)
     if (g->management && actions[action].not_for_own)
         return -E_PERM;
     state = __atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE);
-    /* Not complete: it never got its memory, or not all of it. */
-    if (!g->complete || !(actions[action].states >> state & 1))
+    if (!(actions[action].states >> state & 1))
         return -E_STATE;
+    /* Nothing can start it but being made again. */
+    if (!g->complete)
+        return state == ABI_GUEST_FAILED ? -E_NOTSUP : -E_STATE;
     core_request(&g->vcpu, actions[action].request);
     return 0;
 }

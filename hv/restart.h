@@ -1,7 +1,7 @@
 /*
  * The restart policy: whether a guest that has ended is started again, and when. Pure. A guest that
  * ends soon after its start is held back before its next one, longer each time, and after a
- * configured number of short lives in a row it is left alone.
+ * configured number of restarts from short lives in a row it is left alone.
  */
 #pragma once
 
@@ -21,7 +21,7 @@ struct restart_end {
 
 enum restart_verdict {
     RESTART_NO,       /* its policy does not want it */
-    RESTART_GIVEN_UP, /* it has had as many short lives in a row as its configuration allows */
+    RESTART_GIVEN_UP, /* one short life in a row more than restart_limit */
     RESTART_AGAIN,    /* at *at */
 };
 

@@ -158,7 +158,10 @@ void post_action(struct call *c, char *const *arg)
     rc = c->v->act((unsigned)number, (unsigned)action);
     if (rc < 0) {
         call_failf(c, 409, "not possible: the guest is %s%s", guest_state_name(g.state),
-                   rc == -E_PERM ? ", and the management guest cannot be stopped or paused" : "");
+                   rc == -E_PERM     ? ", and the management guest cannot be stopped or paused"
+                   : rc == -E_NOTSUP ? ", and never got what it needs (its \"why\" says what): "
+                                       "delete it, and make it again"
+                                     : "");
         return;
     }
     j = call_begin(c);

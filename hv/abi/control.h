@@ -378,7 +378,8 @@ enum abi_call {
        were taken (0 when its queue is full). */
     ABI_CALL_CONSOLE_INPUT,
     /* RBX = guest, RCX = enum abi_action. -E_STATE: not from the guest's present state; -E_PERM:
-     * the management guest itself cannot be stopped or paused. */
+     * the management guest itself cannot be stopped or paused; -E_NOTSUP: it failed before it had
+     * its memory and its share of a core, and never can be started. */
     ABI_CALL_ACTION,
     /* RBX = address, RCX = length (<= 512): a line for the hypervisor's log, prefixed "mgmt: ". */
     ABI_CALL_LOG,

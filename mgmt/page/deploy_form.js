@@ -13,7 +13,7 @@ const NUMBERS = [
     ["budget_us", "Budget, µs", "unbounded", "runs at most so long in each period"],
     ["period_us", "Period, µs", "10000", null],
     ["guaranteed_us", "Guaranteed, µs", "0", "gets so much of each period before guests without a guarantee"],
-    ["restart_limit", "Restart limit", "none", "after so many lives of less than 10 seconds in a row, no more"]];
+    ["restart_limit", "Restart limit", "none", "so many restarts after lives of less than 10 seconds in a row, then no more"]];
 
 const choice = (options) => el("select", null, options.map(([value, text]) => el("option", {value}, text)));
 

@@ -23,14 +23,16 @@ int complain(const char *format, ...)
     return EXIT_WRONG;
 }
 
+#define SAVE(what, path)                                                                           \
+    "save " what " with: curl -k -H \"Authorization: Bearer TOKEN\" -o FILE "                      \
+    "'https://ADDRESS/v1/" path "'"
+
 static int advise(enum input_kind kind)
 {
     static const char *const advice[] = {
-        [INPUT_VMCS] = "save a VMCS with: curl -o FILE "
-                       "'http://ADDRESS:8080/v1/guests/NAME/vcpus/0/vmcs?decode=1'",
-        [INPUT_LAYOUT] = "save a layout with: curl -o FILE http://ADDRESS:8080/v1/vmx/layout",
-        [INPUT_CAPABILITIES] = "save capabilities with: curl -o FILE "
-                               "http://ADDRESS:8080/v1/vmx/capabilities",
+        [INPUT_VMCS] = SAVE("a VMCS", "guests/NAME/vcpus/0/vmcs?decode=1"),
+        [INPUT_LAYOUT] = SAVE("a layout", "vmx/layout"),
+        [INPUT_CAPABILITIES] = SAVE("capabilities", "vmx/capabilities"),
         [INPUT_PAGE] = "a raw VMCS region is needed, as it lies in memory: 4096 bytes",
     };
 

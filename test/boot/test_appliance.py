@@ -172,6 +172,15 @@ def test_promised_twice(start):
     # Of the rest, the hypervisor may keep some for itself.
     assert second["state"] == "failed" and re.search(r"not enough core time: 5000 us of 10000 us \(50\.0 %\) asked, core 0 has (40|3\d)\.0 % left", second["why"]), second["why"]
     assert second["why"] in m.serial()
+    # Room is of no use to it, since it was not made: it says so, and how to come by it.
+    m.request("DELETE", "/v1/guests/first")
+    for action in ("start", "reset"):
+        status, _, body = m.request("POST", "/v1/guests/second/actions", json.dumps({"action": action}))
+        assert status == 409 and re.search(r"the guest is failed, and never got what it needs .*: delete it, and make it again", body), body
+    entry = next(g for g in m.get("/v1/config")["guests"] if g["name"] == "second")
+    assert m.request("DELETE", "/v1/guests/second")[0] == 204
+    assert m.request("POST", "/v1/guests", json.dumps(entry))[0] == 201
+    m.wait_state("second", "running")
     m.stop()
 
 

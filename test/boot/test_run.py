@@ -74,6 +74,23 @@ def test_terminal_as_in_the_readme(run):
         w.until(rb"\r\nover TLS\r\n")
 
 
+def test_pinned_as_in_the_readme(run, tmp_path):
+    """The certificate is taken once, compared with the console's, and then no other is."""
+    with open("README.md", encoding="utf-8") as f:
+        commands = re.search(r"```\n(openssl s_client .*\n.*-fingerprint.*\n)(command curl .*\n)```", f.read())
+    take, ask = (c.replace("127.0.0.1:8443", f"127.0.0.1:{run.https_port}") for c in commands.groups())
+    environment = {**os.environ, "TOKEN": run.token}
+    taken = subprocess.run(["sh", "-ec", take], capture_output=True, text=True, cwd=tmp_path, timeout=LIMIT, check=True)
+    fingerprint = re.search(r"=([0-9A-F:]{95})\n", taken.stdout)[1]
+    assert any(f"management certificate: sha256 {fingerprint} (self-signed)" in line for line in run.lines)
+    answer = subprocess.run(["sh", "-ec", ask], capture_output=True, text=True, cwd=tmp_path, timeout=LIMIT, env=environment, check=True)
+    assert "memory" in json.loads(answer.stdout)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null", "-out", "bulkhead.pem", "-subj", "/CN=bulkhead.local"],
+                   capture_output=True, cwd=tmp_path, timeout=LIMIT, check=True)
+    answer = subprocess.run(["sh", "-ec", ask], capture_output=True, text=True, cwd=tmp_path, timeout=LIMIT, env=environment, check=False)
+    assert answer.returncode == 60 and not answer.stdout, answer  # CURLE_PEER_FAILED_VERIFICATION
+
+
 def test_ended_by_control_c(run):
     assert run.emulators()
     run.process.send_signal(signal.SIGINT)

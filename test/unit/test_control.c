@@ -362,6 +362,11 @@ static void actions(void **state)
     other_status.state = ABI_GUEST_FAILED;
     other.complete = false;
     for (unsigned a = ABI_ACTION_STOP; a < ABI_ACTION_END; a++)
+        assert_int_equal(call(ABI_CALL_ACTION, OTHER, a, 0),
+                         a == ABI_ACTION_START || a == ABI_ACTION_RESET ? -E_NOTSUP : -E_STATE);
+    /* Nor is one that is being made. */
+    other_status.state = ABI_GUEST_STARTING;
+    for (unsigned a = ABI_ACTION_STOP; a < ABI_ACTION_END; a++)
         assert_int_equal(call(ABI_CALL_ACTION, OTHER, a, 0), -E_STATE);
     assert_int_equal(requests, 0);
 }
