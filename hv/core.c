@@ -250,7 +250,8 @@ static void serve(struct core *c)
         if (r)
             take_requests(c, g, r);
         if (g->vcpu.halted && g->phase == GUEST_LIVE &&
-            (platform_irq_pending(&g->platform) || g->vcpu.nmi || g->platform.next_event == 0))
+            (platform_irq_pending(&g->platform) || vcpu_takes_nmi(&g->vcpu) ||
+             g->platform.next_event == 0))
             sched_wake(&c->sched, &g->vcpu.sched, arch_tsc());
     }
 }
@@ -301,7 +302,7 @@ static bool wake_from_halt(struct core *c, struct vcpu *v)
         if (platform_irq_pending(p))
             abi_histogram_add(&v->stats->wake_late, late);
     }
-    if (platform_irq_pending(p) || v->nmi)
+    if (platform_irq_pending(p) || vcpu_takes_nmi(v))
         return true;
     sched_block(&c->sched, &v->sched, p->next_event);
     return false;

@@ -48,12 +48,19 @@ struct vcpu {
     unsigned core;
     bool halted;        /* in HLT: waits for an interrupt */
     bool nmi;           /* one waits to be injected */
+    bool nmi_blocked;   /* in HLT: it waits until the one before it has been handled */
     bool waits;         /* the CPU can wait in the guest's HLT: run() takes a halted vCPU */
     uint64_t woke_at;   /* when it last left HLT inside run() */
     uint64_t wake_late; /* of that, not counted yet: ticks after its timer was due; NEVER */
     bool stop;          /* set by vcpu_stop(): leave the run loop, never enter again */
     struct sched_entity sched;
 };
+
+/* In HLT: the NMI that waits ends it. */
+static inline bool vcpu_takes_nmi(const struct vcpu *v)
+{
+    return v->nmi && !v->nmi_blocked;
+}
 
 #define GUEST_INPUT_SIZE 256u /* power of two */
 #define GUEST_LINE_SIZE  120u

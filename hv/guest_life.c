@@ -183,6 +183,7 @@ static void start_vcpu(struct guest *g)
     memset(&g->vcpu.regs, 0, sizeof(g->vcpu.regs));
     g->vcpu.halted = false;
     g->vcpu.nmi = false;
+    g->vcpu.nmi_blocked = false;
     g->vcpu.wake_late = NEVER;
     g->vcpu.stop = false;
     if (virt_backend()->vcpu_init(&g->vcpu, &g->plan.start)) {

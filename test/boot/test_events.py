@@ -1,19 +1,20 @@
-"""Interrupts and exceptions arrive in guests as on a CPU of their own, with a neighbour on the core and without."""
+"""Interrupts and exceptions arrive in guests as on a CPU of their own: on a core that management shares, beside a busy neighbour, and alone, with every exit."""
 import pytest
 
 
 @pytest.fixture(scope="module", params=["corei7_skylake_x", "corei7_icelake_u"])
 def m(start, request):
     machine = start({"guests": [
-        {"name": "alone", "image": "guests/events.elf", "memory": "2M", "core": 0},
+        {"name": "shared", "image": "guests/events.elf", "memory": "2M", "core": 0},
         {"name": "beside", "image": "guests/events.elf", "memory": "2M", "core": 1, "slice_us": 100},
         {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 1, "slice_us": 100},
-    ], "management": {"core": 0}}, cpus=2, model=request.param)
+        {"name": "alone", "image": "guests/events.elf", "memory": "2M", "core": 2, "exit_profile": "most"},
+    ], "management": {"core": 0}}, cpus=3, model=request.param)
     yield machine
     machine.stop()
 
 
-@pytest.mark.parametrize("name", ["alone", "beside"])
+@pytest.mark.parametrize("name", ["shared", "beside", "alone"])
 def test_events(m, name):
     guest = m.wait_for(f"/v1/guests/{name}", lambda g: g["state"] != "running", f"{name} hangs")
     text = m.request("GET", f"/v1/guests/{name}/console")[2]

@@ -350,6 +350,69 @@ static void try_steps(void)
     }
 }
 
+/* The trap of OUT and the interrupt that it lets through come at one boundary: the trap goes first
+ * (SDM 3A "Priority Among Concurrent Events"). */
+__asm__(".globl trap_irq_block, ti0\n"
+        "trap_irq_block:\n"
+        "mov $0x21, %edx\n"
+        "in %dx, %al\n"
+        "and $0xfe, %al\n"
+        "pushf; orl $0x300, (%rsp); popf\n"
+        "out %al, %dx\n"
+        "ti0: nop\n"
+        "cli\n"
+        "ret\n");
+extern const char trap_irq_block[], ti0[];
+
+static void try_trap_and_interrupt(void)
+{
+    make_irq_pending();
+    outb(PIC1 + 1, inb(PIC1 + 1) | 1);
+    step_count = 0;
+    step_end = ti0;
+    call_block(trap_irq_block);
+    check("trap and interrupt", step_count == 1 && irqs == 1, step_count, irqs);
+    check("trap and interrupt", steps[0].rip == (uintptr_t)ti0, steps[0].rip, (uintptr_t)ti0);
+    check("trap and interrupt", steps[0].dr6 & DR6_BS, steps[0].dr6, DR6_BS);
+    check("trap and interrupt", irq_frame.rip == (uintptr_t)ti0, irq_frame.rip, (uintptr_t)ti0);
+}
+
+/* A trap ends HLT at once, whatever else would have. */
+__asm__(".globl hlt_step_block, hs0, hlt_off_block, ho0\n"
+        "hlt_step_block:\n"
+        "pushf; orl $0x300, (%rsp); popf\n"
+        "hlt\n"
+        "hs0: nop\n"
+        "cli\n"
+        "ret\n"
+        "hlt_off_block:\n"
+        "pushf; orl $0x100, (%rsp); popf\n"
+        "hlt\n"
+        "ho0: ret\n");
+extern const char hlt_step_block[], hs0[], hlt_off_block[], ho0[];
+
+static void try_halts_with_traps(void)
+{
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        irqs = 0;
+        step_count = 0;
+        step_end = hs0;
+        pit_once((uint16_t)(2 + 7 * i * i));
+        call_block(hlt_step_block);
+        check("hlt with TF", step_count == 1, step_count, 1);
+        check("hlt with TF", steps[0].rip == (uintptr_t)hs0, steps[0].rip, (uintptr_t)hs0);
+        check("hlt with TF", (steps[0].dr6 & DR6_BS) && irqs <= 1, steps[0].dr6, irqs);
+        while (irqs == 0)
+            sleep_until_irq();
+        check("hlt with TF", irqs == 1, irqs, 1);
+    }
+    step_count = 0;
+    step_end = ho0;
+    call_block(hlt_off_block); /* the guest does not end there */
+    check("hlt with TF, IF clear", step_count == 1 && steps[0].rip == (uintptr_t)ho0, step_count,
+          steps[0].rip);
+}
+
 static void set_breakpoint(const volatile void *at, uint64_t dr7)
 {
     write_dr0((uintptr_t)at);
@@ -359,6 +422,7 @@ static void set_breakpoint(const volatile void *at, uint64_t dr7)
 FAULT_BLOCK(d_execute, "nop", "cpuid")
 FAULT_BLOCK(d_icebp, "", ".byte 0xf1")
 FAULT_BLOCK(d_int_1, "", "int $1")
+FAULT_BLOCK(d_guarded, "", "mov %dr0, %rax")
 FAULT_BLOCK(d_write, "", "movl $1, watched")
 uint32_t watched;
 
@@ -383,6 +447,13 @@ static void try_breakpoints(void)
     call_block(d_write_block);
     clear_breakpoint();
     expect_debug("watchpoint", d_write_after, DR6_B0);
+
+    step_count = 0;
+    write_dr7(DR7_RESET | DR7_GD);
+    call_block(d_guarded_block);
+    check("guarded debug register",
+          step_count == 1 && steps[0].rip == (uintptr_t)d_guarded_at && (steps[0].dr6 & DR6_BD),
+          steps[0].rip, steps[0].dr6);
 
     step_count = 0;
     call_block(d_int_1_block);
@@ -430,6 +501,8 @@ void guest_main(const char *cmdline)
     try_faults();
     say("events: exceptions done\n");
     try_steps();
+    try_trap_and_interrupt();
+    try_halts_with_traps();
     try_breakpoints();
     try_watched_delivery();
     say("events: debug exceptions done, %u right, %u wrong\n", right, wrong);

@@ -17,6 +17,8 @@
 #define MSR_IA32_MCG_STATUS              0x17au
 #define MSR_IA32_MISC_ENABLE             0x1a0u
 #define MSR_IA32_DEBUGCTL                0x1d9u
+#define DEBUGCTL_LBR                     (1ull << 0)
+#define DEBUGCTL_BTF                     (1ull << 1)
 #define MSR_IA32_PAT                     0x277u
 #define MSR_IA32_MTRR_DEF_TYPE           0x2ffu
 #define MSR_IA32_MC0_CTL                 0x400u

@@ -16,8 +16,6 @@
 #define MISC_ENABLE_NO_BTS         (1ull << 11)
 #define MISC_ENABLE_NO_PEBS        (1ull << 12)
 #define FEATURE_CONTROL_LOCKED_OFF 1ull
-#define DEBUGCTL_LBR               (1ull << 0)
-#define DEBUGCTL_BTF               (1ull << 1)
 #define MICROCODE_REVISION         (1ull << 32) /* in the high half: any but none */
 #define APIC_BASE_RESET            0xfee00000ull
 

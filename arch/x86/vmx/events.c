@@ -1,5 +1,6 @@
 /* Events on their way into the guest. SDM 3C "Event Injection", "Information for VM Exits That
  * Occur During Event Delivery". */
+#include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
@@ -17,12 +18,31 @@ void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear)
     vmwrite(VMCS_PRIMARY_PROCESSOR_CONTROLS, v);
 }
 
+/* An interrupt ends HLT: VM entry itself makes the vCPU active when it injects one. */
+static inline void leave_halt(struct vcpu *v, uint64_t now)
+{
+    if (!v->halted)
+        return;
+    v->halted = false;
+    v->woke_at = now;
+}
+
+/* Any other event ends it too, but few of them may be injected into activity state HLT: SDM 3C
+ * "Checks on Guest Non-Register State". Whoever runs is not halted: v->halted must never stay. */
+static void leave_halt_active(struct vcpu *v)
+{
+    if (!v->halted)
+        return;
+    leave_halt(v, v->platform->clock.now);
+    vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
+}
+
 void vmx_inject_exception(struct vmx_vcpu *x, uint8_t vector, bool has_error, uint32_t error)
 {
     uint32_t info = INTR_INFO_VALID | INTR_INFO_HARD_EXCEPTION | vector;
     uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
 
-    (void)x;
+    leave_halt_active(x->vcpu);
     /* In real-address mode exceptions push no error code, and VM entry insists on that. */
     if (has_error && (vmread(VMCS_GUEST_CR0) & CR0_PE)) {
         info |= INTR_INFO_ERROR_CODE;
@@ -46,6 +66,18 @@ void vmx_note_vectoring(struct vmx_vcpu *x)
     x->reinject_length = (uint32_t)vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH);
 }
 
+bool vmx_steps(uint64_t rflags)
+{
+    return (rflags & RFLAGS_TF) && !(vmread(VMCS_GUEST_IA32_DEBUGCTL) & DEBUGCTL_BTF);
+}
+
+/* SDM 3C "Pending Debug Exceptions": without one of these bits nothing is delivered. */
+bool vmx_trap_is_due(void)
+{
+    return vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) &
+           (PENDING_DEBUG_BUS_LOCK | PENDING_DEBUG_ENABLED | PENDING_DEBUG_BS | PENDING_DEBUG_RTM);
+}
+
 static bool can_take_irq(void)
 {
     return (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) &&
@@ -62,6 +94,7 @@ static bool inject_again(struct vmx_vcpu *x)
 {
     if ((x->reinject & INTR_INFO_TYPE_MASK) == INTR_INFO_EXTERNAL && !can_take_irq())
         return false;
+    leave_halt_active(x->vcpu);
     /* Its first attempt blocked NMIs already; with virtual NMIs, VM entry would refuse it. */
     if ((x->reinject & INTR_INFO_TYPE_MASK) == INTR_INFO_NMI)
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
@@ -74,15 +107,6 @@ static bool inject_again(struct vmx_vcpu *x)
     return true;
 }
 
-/* An interrupt ends HLT: VM entry itself makes the vCPU active when it injects one. */
-static inline void leave_halt(struct vcpu *v, uint64_t now)
-{
-    if (!v->halted)
-        return;
-    v->halted = false;
-    v->woke_at = now;
-}
-
 void vmx_prepare_events(struct vmx_vcpu *x, uint64_t now)
 {
     struct platform *p = x->vcpu->platform;
@@ -91,6 +115,10 @@ void vmx_prepare_events(struct vmx_vcpu *x, uint64_t now)
 
     if (__builtin_expect(x->reinject != 0, 0) && !busy)
         busy = inject_again(x);
+    /* The trap of the last instruction comes before NMIs and interrupts (SDM 3A "Priority Among
+     * Concurrent Events"), and an entry that injects one of these would lose it (SDM 3C "Delivery
+     * of Pending Debug Exceptions after VM Entry"): they wait for their window. */
+    busy = busy || vmx_trap_is_due();
     if (__builtin_expect(x->vcpu->nmi, 0) && !busy && !x->reinject && can_take_nmi()) {
         vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO, INTR_INFO_VALID | INTR_INFO_NMI | VECTOR_NMI);
         x->vcpu->nmi = false;

@@ -1,4 +1,5 @@
 /* What each VM exit means. SDM 3C "VM Exits", "Exit Qualification for ..." */
+#include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/cpu/trap.h"
 #include "arch/x86/vmx/names.h"
@@ -8,7 +9,7 @@
 
 #define DPL3            3u
 #define DR6_REPORTED    (DR6_BS | DR6_BD | DR6_B) /* by a #DB exit's qualification */
-#define DEBUGCTL_CLEARS 3ull                      /* LBR, BTF */
+#define DEBUGCTL_CLEARS (DEBUGCTL_LBR | DEBUGCTL_BTF)
 
 enum exit_action vmx_crash(struct vmx_vcpu *x, const char *what)
 {
@@ -53,17 +54,21 @@ static enum exit_action skip(struct vmx_vcpu *x)
     return EXIT_SKIP;
 }
 
-/* The exit leaves DR6 alone; what the exception would have written there is in the qualification.
- * SDM 3B "Debug Registers", SDM 3C "Exit Qualification for Debug Exceptions". */
-static void prepare_debug_exception(struct vmx_vcpu *x)
+/* What a debug exception does to the debug registers before its delivery: SDM 3B "Debug Registers".
+ */
+static void note_debug_exception(uint64_t conditions)
 {
-    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
-
-    x->vcpu->exit->qualification = q;
-    /* Each new debug exception clears B3..B0, and leaves the rest to the guest. */
-    write_dr6((read_dr6() & ~DR6_B) | (q & DR6_REPORTED));
+    /* Each new one clears B3..B0, and leaves the rest to the guest. */
+    write_dr6((read_dr6() & ~DR6_B) | (conditions & DR6_REPORTED));
     vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~DR7_GD);
     vmwrite(VMCS_GUEST_IA32_DEBUGCTL, vmread(VMCS_GUEST_IA32_DEBUGCTL) & ~DEBUGCTL_CLEARS);
+}
+
+enum exit_action vmx_raise_db(struct vmx_vcpu *x, uint64_t conditions)
+{
+    note_debug_exception(conditions);
+    vmx_inject_exception(x, VECTOR_DB, false, 0);
+    return EXIT_RESUME;
 }
 
 /* INT1 (0xf1) is no exception of an instruction that will be executed again: delivery has to go on
@@ -105,8 +110,12 @@ static enum exit_action on_exception(struct vmx_vcpu *x)
     type = x->reinject & INTR_INFO_TYPE_MASK;
     if (x->reinject && type != INTR_INFO_EXTERNAL && type != INTR_INFO_NMI)
         x->reinject = 0; /* the instruction that caused it will do so again */
-    if (vector == VECTOR_DB)
-        prepare_debug_exception(x);
+    if (vector == VECTOR_DB) {
+        /* The exit leaves DR6 alone; what the exception would have written there is in the
+         * qualification: SDM 3C "Exit Qualification for Debug Exceptions". */
+        x->vcpu->exit->qualification = vmread(VMCS_EXIT_QUALIFICATION);
+        note_debug_exception(x->vcpu->exit->qualification);
+    }
     if (info & INTR_INFO_ERROR_CODE)
         error = (uint32_t)vmread(VMCS_VM_EXIT_INTERRUPTION_ERROR_CODE);
     vmx_inject_exception(x, vector, info & INTR_INFO_ERROR_CODE, error);
@@ -139,16 +148,22 @@ static enum exit_action on_cpuid(struct vmx_vcpu *x)
     return EXIT_SKIP;
 }
 
+/* SDM 2A "HLT": a debug exception ends it as interrupts do, and one that is due behind it lets it
+ * not even begin. */
 static enum exit_action on_hlt(struct vmx_vcpu *x)
 {
-    if (!(vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF)) {
+    struct vcpu *v = x->vcpu;
+    uint64_t flags = vmread(VMCS_GUEST_RFLAGS);
+
+    v->nmi_blocked = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & BLOCKING_BY_NMI;
+    if (vmx_steps(flags) || vmx_trap_is_due() || x->reinject || vcpu_takes_nmi(v))
+        return EXIT_SKIP;
+    if (!(flags & RFLAGS_IF)) {
         /* Only an NMI could wake it; who halts like this has come to its end. */
-        vcpu_stop(x->vcpu, ABI_GUEST_STOPPED, "halted with interrupts off at RIP 0x%lx",
-                  x->vcpu->exit->rip);
+        vcpu_stop(v, ABI_GUEST_STOPPED, "halted with interrupts off at RIP 0x%lx", v->exit->rip);
         return EXIT_STOP;
     }
-    return platform_irq_pending(x->vcpu->platform) || x->vcpu->nmi || x->reinject ? EXIT_SKIP
-                                                                                  : EXIT_HALT;
+    return platform_irq_pending(v->platform) ? EXIT_SKIP : EXIT_HALT;
 }
 
 static enum exit_action on_vmcall(struct vmx_vcpu *x)

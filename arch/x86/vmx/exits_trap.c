@@ -109,7 +109,7 @@ enum exit_action vmx_on_mov_dr(struct vmx_vcpu *x)
     if ((n == 4 || n == 5) && (vmread(VMCS_GUEST_CR4) & CR4_DE))
         return vmx_raise_ud(x);
     if (vmread(VMCS_GUEST_DR7) & DR7_GD)
-        return vmx_crash(x, "a debug register guarded by DR7.GD, which is not emulated,");
+        return vmx_raise_db(x, DR6_BD);
     n = n == 4 ? 6 : n == 5 ? 7 : n;
     if (q & DR_READ) {
         vmx_write_gpr(x, reg, read_dr(n));

@@ -84,12 +84,24 @@ static enum exit_action unusual_exit(struct vmx_vcpu *x, uint32_t reason, uint64
     return general_exit(x, reason, now);
 }
 
+/* The end of an instruction with TF or RF set. RF ends with it (SDM 3B "Resume Flag"): exits that
+ * an instruction causes save it clear, an EPT violation saves it set (SDM 3C "Saving RIP, RSP,
+ * RFLAGS, and SSP"). */
+static __attribute__((noinline)) void end_of_step(uint64_t flags)
+{
+    if (flags & RFLAGS_RF)
+        vmwrite(VMCS_GUEST_RFLAGS, flags & ~RFLAGS_RF);
+    if (vmx_steps(flags))
+        vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
+                vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
+}
+
 /* The instruction that exited is done: its shadow ends, and a single step is due. The only place
  * where the guest's RIP moves (but for CPUID, which enter.asm answers by the same rules). */
 static inline void skip(const struct vcpu *v)
 {
     uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
-    uint64_t length = vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH);
+    uint64_t length = vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH), flags;
     struct abi_exit *e = v->exit;
 
     e->instruction_length = length;
@@ -97,9 +109,9 @@ static inline void skip(const struct vcpu *v)
     if (__builtin_expect(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS), 0))
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
                 blocking & ~(uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
-    if (__builtin_expect(vmread(VMCS_GUEST_RFLAGS) & RFLAGS_TF, 0))
-        vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
-                vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
+    flags = vmread(VMCS_GUEST_RFLAGS);
+    if (__builtin_expect(flags & (RFLAGS_TF | RFLAGS_RF), 0))
+        end_of_step(flags);
 }
 
 /* Entries and exits until something is due, or an exit wants more than going on. Not inlined: it

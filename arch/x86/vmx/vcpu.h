@@ -96,6 +96,8 @@ enum exit_action vmx_on_xsetbv(struct vmx_vcpu *x);
 /* Injects the exception; for `return vmx_raise...`. */
 enum exit_action vmx_raise_ud(struct vmx_vcpu *x);
 enum exit_action vmx_raise_gp(struct vmx_vcpu *x);
+/* #DB, with what DR6 shall say: DR6_*. */
+enum exit_action vmx_raise_db(struct vmx_vcpu *x, uint64_t conditions);
 /* Stops the guest: "<what> at RIP 0x...". */
 enum exit_action vmx_crash(struct vmx_vcpu *x, const char *what);
 /* Of the guest: 0..3. */
@@ -104,6 +106,11 @@ unsigned vmx_cpl(void);
 void vmx_flush_tlb(const struct vmx_vcpu *x);
 
 /* events.c */
+/* With these RFLAGS each instruction ends in a trap. With BTF only branches do, and nothing that
+ * exits is one. */
+bool vmx_steps(uint64_t rflags);
+/* A debug exception follows the next entry, before the guest executes anything. */
+bool vmx_trap_is_due(void);
 void vmx_inject_exception(struct vmx_vcpu *x, uint8_t vector, bool has_error, uint32_t error);
 /* Is there anything that vmx_prepare_events() would do? Cheap: for each entry. */
 static inline bool vmx_events_pending(const struct vmx_vcpu *x)
