@@ -1,7 +1,10 @@
 """The machines that can boot the ISO: Bochs (with VMX), QEMU with KVM. Shared by `make run`, the boot tests and the benchmarks."""
+import functools
 import os
+import re
 import shutil
 import socket
+import subprocess
 
 BOCHSRC = """plugin_ctrl: unmapped=1, e1000=1
 cpu: model={model}, count={cpus}, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs=1
@@ -53,6 +56,22 @@ def nested_kvm():
     return nested and os.access("/dev/kvm", os.R_OK | os.W_OK) and shutil.which("qemu-system-x86_64") is not None
 
 
+@functools.lru_cache(maxsize=None)
+def bochs_help():
+    return subprocess.run(["bochs", "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout.decode("utf-8", "replace")
+
+
+def bochs_version():
+    """(2, 7), (3, 0): of the Bochs that is installed. The same CPU model can do more in 3.0."""
+    return tuple(int(n) for n in re.search(r"Bochs x86 Emulator (\d+)\.(\d+)", bochs_help()).groups())
+
+
+def bochs_debugger():
+    """Bochs 3.0 has its debugger always and starts it when asked to; in 2.7 as Debian builds it, it always runs. With it a tick is an instruction whatever the
+    number of CPUs: without, 3.0 charges what halted CPUs could have done to everybody's time-stamp counter. `-rc` alone does not start it."""
+    return ["-debugger"] if "-debugger" in bochs_help() else []
+
+
 def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skylake_x", ips=20000000, sync="none", address="10.0.2.15", https_port=0):
     """Writes Bochs's files into `directory` and gives the command. Serial output goes to directory/serial.txt. `port` and `https_port` of this computer lead to
     `address`."""
@@ -71,7 +90,7 @@ def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skyl
             f.write(f"hostfwd = tcp:127.0.0.1:{port}-{address}:80\n")
         if https_port:
             f.write(f"hostfwd = tcp:127.0.0.1:{https_port}-{address}:443\n")
-    return ["bochs", "-q", "-f", os.path.join(directory, "bochsrc"), "-rc", os.path.join(directory, "rc")]
+    return ["bochs", "-q", *bochs_debugger(), "-f", os.path.join(directory, "bochsrc"), "-rc", os.path.join(directory, "rc")]
 
 
 def kvm_command(directory, iso, cpus=1, memory=256, port=0, https_port=0):
