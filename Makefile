@@ -39,10 +39,10 @@ KERNEL_C := $(filter-out arch/x86/vmx/offsets.c $(DECODE_C),$(wildcard arch/x86/
 KERNEL_ASM := $(wildcard arch/x86/boot/*.asm arch/x86/cpu/*.asm arch/x86/vmx/*.asm)
 KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
 
-GEN := $(BUILD)/gen/version.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
+GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
 
-.PHONY: all run iso test unit fuzz fuzz-short boot-test boot-test-halves bench check lint reproducible guests config-check vmcsdump bhctl clean help \
-        deps deps-build deps-test deps-check deps-run FORCE
+.PHONY: all run iso test unit fuzz fuzz-short boot-test boot-test-halves bench check lint reproducible guests config-check vmcsdump bhctl clean distclean help \
+        third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -81,15 +81,14 @@ $(BUILD)/gen/version.h: FORCE
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # The page's terminal, as the browser takes it: one module, compressed.
-XTERM := /usr/share/nodejs/xterm/lib
-$(BUILD)/gen/xterm.js.gz: mgmt/tools/bundle.py | deps-build
+$(BUILD)/gen/xterm.js.gz: mgmt/tools/bundle.py $(BUILD)/gen/third_party.h
 	@mkdir -p $(@D)
-	@$(PYTHON) mgmt/tools/bundle.py $(XTERM)/xterm.js $(@:.gz=)
+	@$(PYTHON) mgmt/tools/bundle.py $(XTERM_DIR)/xterm.js $(@:.gz=)
 	@gzip -9nf $(@:.gz=)
 
-$(BUILD)/gen/xterm.css.gz: | deps-build
+$(BUILD)/gen/xterm.css.gz: $(BUILD)/gen/third_party.h
 	@mkdir -p $(@D)
-	@gzip -9nc $(XTERM)/xterm.css > $@
+	@gzip -9nc $(XTERM_DIR)/xterm.css > $@
 
 # Structure offsets for the assembler, from the compiler itself.
 $(BUILD)/gen/offsets.inc: arch/x86/vmx/offsets.c $(GEN) Makefile
@@ -174,6 +173,9 @@ include test/test.mk
 clean:
 	rm -rf $(BUILD)
 
+distclean: clean
+	rm -rf third_party
+
 -include $(KERNEL_O:.o=.d) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o.d) $(BUILD)/gen/offsets.inc.d \
     $(HOST_O:.o=.d)
 
@@ -192,5 +194,5 @@ clean:
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
 ## make lint           formatting and layer rules: seconds
 ## make reproducible   two builds, in two places, give the same bytes
-## make clean          remove build/
+## make clean          remove build/; make distclean: and third_party/, which was fetched
 ## Each takes V=1: show the commands as they are

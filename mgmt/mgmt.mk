@@ -1,28 +1,32 @@
-# The management guest: build/mgmt.elf. lwIP, mbedTLS and wslay come from Debian source packages, pinned; llhttp as the package node-llhttp.
+# The management guest: build/mgmt.elf. lwIP, mbedTLS, wslay and llhttp, and the page's xterm.js, are fetched as mgmt/third_party.pins says.
 
-LWIP_VERSION := 2.1.3+dfsg1-2
-LWIP_TARBALL := lwip_2.1.3+dfsg1.orig.tar.xz
-LWIP_SHA256  := 0a8276d09fc4e97bbba2f953d74af2388fc2195ea156be9d7589e297a68fde24
-# One copy for every build directory of this tree.
-LWIP_DIR     ?= build/third_party/lwip
-LWIP_STAMP   := $(LWIP_DIR)/src/include/lwip/init.h
+# One copy for every build directory of this tree, which `make clean` leaves alone.
+LWIP_DIR    ?= third_party/lwip
+MBEDTLS_DIR ?= third_party/mbedtls
+WSLAY_DIR   ?= third_party/wslay
+LLHTTP_DIR  ?= third_party/llhttp
+XTERM_DIR   ?= third_party/xterm
 
-MBEDTLS_VERSION := 2.28.3-1
-MBEDTLS_TARBALL := mbedtls_2.28.3.orig.tar.gz
-MBEDTLS_SHA256  := 3b4953aa55a681e084d31892d9904cc5328d6b4958ea57b90ae4b4f94ae69a8d
-MBEDTLS_DIR     ?= build/third_party/mbedtls
-MBEDTLS_STAMP   := $(MBEDTLS_DIR)/include/mbedtls/ssl.h
+# NAME=DIRECTORY; what was named by whoever calls make is theirs, the rest is fetched.
+THIRD_PAIRS  := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) xterm=$(XTERM_DIR)
+THIRD_GIVEN  := $(foreach n,lwip:LWIP mbedtls:MBEDTLS wslay:WSLAY llhttp:LLHTTP xterm:XTERM,$(if $(filter file,$(origin $(lastword $(subst :, ,$(n)))_DIR)),,$(firstword $(subst :, ,$(n)))=%))
+THIRD_PARTY  := LWIP_DIR=$(LWIP_DIR) MBEDTLS_DIR=$(MBEDTLS_DIR) WSLAY_DIR=$(WSLAY_DIR) LLHTTP_DIR=$(LLHTTP_DIR) XTERM_DIR=$(XTERM_DIR)
 
-# wslay 1.1.1, the release that the package wslay has too, from the source of aria2: more mirrors have that one.
-WSLAY_VERSION := 1.36.0-1
-WSLAY_TARBALL := aria2_1.36.0.orig.tar.gz
-WSLAY_SHA256  := b593b2fd382489909c96c62c6e180054c3332b950be3d73e0cb0d21ea8afb3c5
-WSLAY_DIR     ?= build/third_party/wslay
-WSLAY_STAMP   := $(WSLAY_DIR)/lib/includes/wslay/wslay.h
+# Looked at once for each make, as packages are.
+third-party: deps-build
+	@test/tools/fetch.sh given $(filter $(THIRD_GIVEN),$(THIRD_PAIRS))
+	@test/tools/fetch.sh get $(filter-out $(THIRD_GIVEN),$(THIRD_PAIRS))
 
-# Directories of third-party code, and the file of each that says that it is there.
-THIRD_PARTY   := LWIP_DIR=$(LWIP_DIR) MBEDTLS_DIR=$(MBEDTLS_DIR) WSLAY_DIR=$(WSLAY_DIR)
-THIRD_STAMPS  := $(LWIP_STAMP) $(MBEDTLS_STAMP) $(WSLAY_STAMP)
+# What the archive has now, in the form of mgmt/third_party.pins.
+third-party-pins: deps-build
+	@test/tools/fetch.sh newest
+
+# Changes when other versions have been fetched: what is compiled from them depends on it.
+THIRD_VERSIONS := $(BUILD)/gen/third_party.h
+$(THIRD_VERSIONS): FORCE | third-party
+	@mkdir -p $(@D)
+	@test/tools/fetch.sh header $(THIRD_PAIRS) > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 MGMT_C := $(wildcard mgmt/*.c mgmt/pc/*.c)
 MGMT_PURE := hv/date.c hv/fmt.c hv/lib.c hv/json.c $(wildcard hv/config/*.c hv/load/*.c) arch/x86/vmx/fields.c arch/x86/vmx/names.c $(DECODE_C) $(wildcard arch/x86/vmx/entry_check*.c) arch/x86/vmx/caps.c
@@ -41,22 +45,14 @@ MGMT_LLHTTP := api http llhttp
 
 # Not -MMD: it leaves out lwipopts.h, which a system header includes.
 MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffile-prefix-map=$(LWIP_DIR)=lwip -ffile-prefix-map=$(MBEDTLS_DIR)=mbedtls \
-        -ffile-prefix-map=$(WSLAY_DIR)=wslay -Imgmt/include -isystem $(LWIP_DIR)/src/include -isystem $(LWIP_DIR)/src/apps/altcp_tls \
+        -ffile-prefix-map=$(WSLAY_DIR)=wslay -ffile-prefix-map=$(LLHTTP_DIR)=llhttp -Imgmt/include -isystem $(LWIP_DIR)/src/include -isystem $(LWIP_DIR)/src/apps/altcp_tls \
         -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/includes \
-        -isystem /usr/share/include/llhttp
+        -isystem $(LLHTTP_DIR)
 MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(BUILD)/mgmt/start.asm.o \
         $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_MBEDTLS:%=$(BUILD)/mgmt/mbedtls/%.o) \
         $(MGMT_WSLAY:%=$(BUILD)/mgmt/wslay/%.o) $(MGMT_LLHTTP:%=$(BUILD)/mgmt/llhttp/%.o)
 
-$(LWIP_STAMP): | deps-build
-	@test/tools/fetch.sh lwip $(LWIP_VERSION) $(LWIP_SHA256) $(LWIP_TARBALL) $(LWIP_DIR)
-$(MBEDTLS_STAMP): | deps-build
-	@test/tools/fetch.sh mbedtls $(MBEDTLS_VERSION) $(MBEDTLS_SHA256) $(MBEDTLS_TARBALL) $(MBEDTLS_DIR)
-
-$(WSLAY_STAMP): | deps-build
-	@test/tools/fetch.sh aria2 $(WSLAY_VERSION) $(WSLAY_SHA256) $(WSLAY_TARBALL) $(WSLAY_DIR) deps/wslay
-
-$(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk | $(GEN) $(THIRD_STAMPS)
+$(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(MGMT_CFLAGS) $(WARN) -c $< -o $@
@@ -71,27 +67,27 @@ $(BUILD)/mgmt/start.asm.o: mgmt/pc/start.asm Makefile | deps-build
 	$(Q)$(NASM) -f elf64 $< -o $@
 
 # Third-party code is compiled as it is: its warnings are its authors'.
-$(BUILD)/mgmt/lwip/%.o: Makefile mgmt/mgmt.mk | $(GEN) $(THIRD_STAMPS)
+$(BUILD)/mgmt/lwip/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LWIP_DIR)/src/$*.c -o $@
 
-$(BUILD)/mgmt/mbedtls/%.o: Makefile mgmt/mgmt.mk | $(GEN) $(THIRD_STAMPS)
+$(BUILD)/mgmt/mbedtls/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(MBEDTLS_DIR)/library/$*.c -o $@
 # For the opening of WebSockets alone: not in mbedtls_config.h, where TLS would find it.
 $(BUILD)/mgmt/mbedtls/sha1.o: MGMT_CFLAGS += -DMBEDTLS_SHA1_C
 
-$(BUILD)/mgmt/wslay/%.o: mgmt/include/wslay_port.h Makefile mgmt/mgmt.mk | $(GEN) $(THIRD_STAMPS)
+$(BUILD)/mgmt/wslay/%.o: mgmt/include/wslay_port.h Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -include mgmt/include/wslay_port.h -c $(WSLAY_DIR)/lib/$*.c -o $@
 
-$(BUILD)/mgmt/llhttp/%.o: Makefile mgmt/mgmt.mk | $(GEN) deps-build
+$(BUILD)/mgmt/llhttp/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(MGMT_CFLAGS) -w -c /usr/share/llhttp/$*.c -o $@
+	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LLHTTP_DIR)/$*.c -o $@
 
 $(BUILD)/mgmt.elf: $(MGMT_O) mgmt/mgmt.lds $(BUILD)/gen/MGMT_O.list
 	$(call say,LD,$@)

@@ -28,7 +28,7 @@ EMBED(page_plots, "plots.js");
 EMBED(page_terminal, "terminal.js");
 EMBED(page_help, "help.js");
 EMBED_PATH(page_openapi, "mgmt/openapi.json");
-/* Made from the package node-xterm by the build. */
+/* Made of xterm.js by mgmt/tools/bundle.py. */
 EMBED_PATH(page_xterm, "xterm.js.gz");
 EMBED_PATH(page_xterm_style, "xterm.css.gz");
 

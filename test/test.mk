@@ -1,9 +1,9 @@
 # Host unit tests and fuzzers. Each file's first lines name the sources it is linked with: /* SOURCES: a.c b.c @llhttp */
 
-LLHTTP_C := /usr/share/llhttp/api.c /usr/share/llhttp/http.c /usr/share/llhttp/llhttp.c
+LLHTTP_C := $(MGMT_LLHTTP:%=$(LLHTTP_DIR)/%.c)
 MGMT_TEST_CFLAGS := -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/includes -DMBEDTLS_SHA1_C -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H
 MGMT_TEST_CFLAGS += -isystem $(LWIP_DIR)/src/include -Itest/unit/lwip
-LLHTTP_CFLAGS := -isystem /usr/share/include/llhttp -isystem /usr/include/llhttp -isystem /usr/share/llhttp
+LLHTTP_CFLAGS := -isystem $(LLHTTP_DIR)
 # Its server, over the lwIP that it has.
 MGMT_SERVER_C := mgmt/server.c mgmt/answer.c mgmt/connection.c mgmt/isn.c mgmt/listen.c mgmt/places.c
 MGMT_TEST_LWIP := $(filter-out apps/mdns/% apps/altcp_tls/%,$(MGMT_LWIP))
@@ -28,7 +28,7 @@ fuzz_http_RUNS := 100000
 fuzz_deploy_RUNS := 100000
 
 define unit_rule
-$(BUILD)/unit/$(1)/$(2): test/unit/$(2).c $$(filter-out /usr/% $$(LWIP_DIR)/% $$(MBEDTLS_DIR)/% $$(WSLAY_DIR)/%,$$(call sources,test/unit/$(2).c)) | $(GEN) $(THIRD_STAMPS) deps-test
+$(BUILD)/unit/$(1)/$(2): test/unit/$(2).c $$(filter-out $$(LWIP_DIR)/% $$(MBEDTLS_DIR)/% $$(WSLAY_DIR)/% $$(LLHTTP_DIR)/%,$$(call sources,test/unit/$(2).c)) $(THIRD_VERSIONS) | $(GEN) deps-test
 	@mkdir -p $$(@D)
 	@$(1) $(TEST_CFLAGS) -MMD -MP -MF $$@.d -MT $$@ -o $$@ $$< $$(call sources,$$<) -lcmocka
 $(BUILD)/unit/$(1)/$(2).passed: $(BUILD)/unit/$(1)/$(2)
@@ -50,7 +50,7 @@ $(BUILD)/unit/gcc/test_server $(BUILD)/unit/clang/test_server: $(wildcard mgmt/*
 unit: $(UNIT_RUNS)
 	@echo "unit tests: $(words $(UNIT)) programs, each with gcc and clang, passed"
 
-$(BUILD)/fuzz/%: test/fuzz/%.c | $(GEN) $(THIRD_STAMPS) deps-test
+$(BUILD)/fuzz/%: test/fuzz/%.c $(THIRD_VERSIONS) | $(GEN) deps-test
 	@mkdir -p $(@D)
 	@clang $(TEST_CFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d -MT $@ -o $@ $< $(call sources,$<)
 -include $(FUZZ:%=$(BUILD)/fuzz/%.d)
@@ -118,11 +118,11 @@ lint: deps-test
 	@echo "format: ok"
 	@$(PYTHON) test/tools/layers.py
 
-reproducible: deps-build $(THIRD_STAMPS)
+reproducible: third-party
 	@mkdir -p $(BUILD)
 	@test/tools/reproducible.sh $(BUILD) $(THIRD_PARTY)
 
-check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h $(THIRD_STAMPS)
+check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory -s -j2 BUILD=$(BUILD)/gcc CC=gcc all guests
 	@$(MAKE) --no-print-directory -s -j2 BUILD=$(BUILD)/clang CC=clang all guests

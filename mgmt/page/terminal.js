@@ -8,7 +8,7 @@ const GONE = 1001; // the guest is deleted
 const colours = () => {
     const style = getComputedStyle(document.documentElement), of = (name) => style.getPropertyValue(name).trim();
 
-    return {background: of("--raised"), foreground: of("--fore"), cursor: of("--link"), selection: "rgba(128, 160, 220, .4)"};
+    return {background: of("--raised"), foreground: of("--fore"), cursor: of("--link"), selectionBackground: "rgba(128, 160, 220, .4)"};
 };
 
 // A console's WebSocket. on.open(), on.bytes(bytes), on.close({code, reason}).
@@ -131,13 +131,13 @@ export function terminalView(guest) {
     });
 
     function fit() {
-        const cell = terminal._core.renderer?.dimensions.actualCellWidth;
+        const cell = (place.querySelector(".xterm-screen")?.clientWidth ?? 0) / terminal.cols;
 
         if (cell > 0)
             terminal.resize(Math.max(COLUMNS_MIN, Math.min(COLUMNS_MAX, Math.floor((place.clientWidth - 24) / cell))), ROWS);
     }
     const dark = matchMedia("(prefers-color-scheme: dark)");
-    const recolour = () => terminal.setOption("theme", colours());
+    const recolour = () => { terminal.options.theme = colours(); };
 
     async function start() {
         const Terminal = await loadTerminal();
@@ -155,7 +155,7 @@ export function terminalView(guest) {
                 leave.focus();
             return false;
         });
-        made.on("data", (text) => to.send(new TextEncoder().encode(text)));
+        made.onData((text) => to.send(new TextEncoder().encode(text)));
         terminal = made;
         fit();
         addEventListener("resize", fit);

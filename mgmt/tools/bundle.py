@@ -1,43 +1,42 @@
-"""One ES module of CommonJS modules, without a bundler: bundle.py ENTRY.js OUT.js. Each becomes a function; nothing is evaluated from text, as the page's
-policy wants it. The default export is the entry's module.exports."""
-import os
+"""xterm.js as an ES module: bundle.py xterm.js OUT.js. The script is UMD: it is called as CommonJS would, and its exports.Terminal is the default export.
+
+The page's policy (CSP) allows no style but that of files. Where the script makes style elements and style attributes, it gets constructed style sheets and the
+CSSOM instead, which the policy allows. Each place must be found as often as it was in the version that the build pins."""
 import re
 import sys
 
-REQUIRE = re.compile(r"\brequire\(\"(\.[^\"]+)\"\)")
 MAP = re.compile(r"^//# sourceMappingURL=.*$", re.M)
+PLACES = (
+    # the renderer's rules: of its dimensions, and of the theme
+    (re.compile(r'document\.createElement\("style"\)'), "sheet()", 2),
+    # a cell's own colours
+    (re.compile(r'(\w+)\.setAttribute\("style",`\$\{\1\.getAttribute\("style"\)\|\|""\}\$\{(\w+)\};`\)'), r"\1.style.cssText+=`${\2};`", 1),
+)
+SHEET = """function sheet() {
+    const rules = new CSSStyleSheet(), place = document.createElement("template");
 
-
-def collect(path, root, found):
-    """found: name -> text with requires by name, in the order of their names later."""
-    name = os.path.relpath(path, root)
-    if name in found:
-        return
-    with open(path, encoding="utf-8") as f:
-        text = MAP.sub("", f.read())
-    found[name] = None
-
-    def rename(match):
-        other = os.path.normpath(os.path.join(os.path.dirname(path), match[1]))
-        other = other if os.path.isfile(other) else other + ".js"
-        collect(other, root, found)
-        return f'require("{os.path.relpath(other, root)}")'
-
-    found[name] = REQUIRE.sub(rename, text)
+    document.adoptedStyleSheets = [...document.adoptedStyleSheets, rules];
+    Object.defineProperty(place, "textContent", {set: (text) => rules.replaceSync(text)});
+    place.remove = () => {
+        document.adoptedStyleSheets = document.adoptedStyleSheets.filter((s) => s !== rules);
+        Element.prototype.remove.call(place);
+    };
+    return place;
+}
+"""
 
 
 def main():
-    entry, out = sys.argv[1:]
-    root = os.path.dirname(entry)
-    found = {}
-    collect(entry, root, found)
+    script, out = sys.argv[1:]
+    with open(script, encoding="utf-8") as f:
+        text = MAP.sub("", f.read())
+    for pattern, instead, times in PLACES:
+        text, found = pattern.subn(instead, text)
+        if found != times:
+            sys.exit(f"bundle: {script}: {pattern.pattern} is there {found} times, not {times}: the page's policy would refuse styles of this version")
     with open(out, "w", encoding="utf-8") as f:
-        f.write("const modules = {\n")
-        for name in sorted(found):
-            f.write(f'"{name}": function (require, module, exports) {{\n{found[name].strip()}\n}},\n')
-        f.write("};\nconst made = {};\nfunction require(name) {\n    if (!made[name]) {\n        made[name] = {exports: {}};\n"
-                "        modules[name].call(undefined, require, made[name], made[name].exports);\n    }\n    return made[name].exports;\n}\n"
-                f'export default require("{os.path.basename(entry)}");\n')
+        f.write(SHEET + "const module = {exports: {}};\n(function (module, exports) {\n" + text.strip() + "\n})(module, module.exports);\n"
+                "export default module.exports.Terminal;\n")
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def test_files(m):
         assert m.request("GET", path, headers={"If-None-Match": '"old"'})[0] == 200
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", body), path
     # Made by the build, and only compressed.
-    for path, words in (("/page/xterm.js", "export default require"), ("/page/xterm.css", ".xterm")):
+    for path, words in (("/page/xterm.js", "export default module.exports.Terminal"), ("/page/xterm.css", ".xterm")):
         connection = http.client.HTTPConnection("127.0.0.1", m.port, timeout=LIMIT)
         connection.request("GET", path)
         r = connection.getresponse()

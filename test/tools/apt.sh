@@ -1,37 +1,76 @@
 # To be sourced. A private apt state, so that packages can be fetched without changing the system's configuration or lists.
 
-# private_apt DIRECTORY deb|deb-src: derives the sources from the machine's own, in both of apt's forms. Only entries with Debian's own suites and the "main"
-# component count: other people's repositories have nothing that is wanted here. Fails if there is none.
+# The machine's own entries of Debian's archive. Other people's repositories have nothing that is wanted here.
+DEBIAN_SUITES='^(bookworm|trixie|forky|duke|sid|stable|testing|unstable|oldstable)(-updates|-security|/updates)?$'
+# APT_DIRECTORY: whose sources are taken; another one than the system's in tests.
+: "${APT_DIRECTORY:=/etc/apt}"
+
+# private_apt DIRECTORY TYPE:SUITE...: TYPE is deb or deb-src; SUITE one of Debian's, whichever the machine runs, or "own" for the machine's. Hosts, keys and
+# options are those of the machine's own entries, in both of apt's forms, of which only those with the component "main" count. Fails if there is none.
 private_apt() {
     apt_state=$1
+    shift
     mkdir -p "$apt_state/lists/partial" "$apt_state/cache/archives/partial" "$apt_state/parts"
-    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | awk -v type="$2" '
-        $1 == "deb" || $1 == "deb-src" {
-            i = 2
-            if ($2 ~ /^\[/) { while (i < NF && $i !~ /\]$/) i++; i++ }
-            suite = $(i + 1); main = 0
-            for (j = i + 2; j <= NF; j++) if ($j == "main") main = 1
-            if (main && suite ~ SUITES) { $1 = type; print }
-        }' SUITES="$DEBIAN_SUITES" > "$apt_state/parts/derived.list"
-    cat /dev/null /etc/apt/sources.list.d/*.sources 2>/dev/null | awk -v type="$2" '
-        function done(   k) {
-            if (n && suite && main && !off) { for (k = 1; k <= n; k++) print line[k]; print "" }
-            n = suite = main = off = 0
-        }
-        /^[[:space:]]*$/ { done(); next }
-        /^#/ { next }
-        /^[Tt]ypes:/ { $0 = "Types: " type }
-        /^[Ss]uites:/ { for (i = 2; i <= NF; i++) if ($i ~ SUITES) suite = 1 }
-        /^[Cc]omponents:/ { for (i = 2; i <= NF; i++) if ($i == "main") main = 1 }
-        /^[Ee]nabled:[[:space:]]*no/ { off = 1 }
-        { line[++n] = $0 }
-        END { done() }' SUITES="$DEBIAN_SUITES" > "$apt_state/parts/derived.sources"
+    for apt_wanted in "$@"; do
+        cat /dev/null "$APT_DIRECTORY/sources.list" "$APT_DIRECTORY"/sources.list.d/*.list 2>/dev/null | awk "$APT_ONE_LINE" SUITES="$DEBIAN_SUITES" type="${apt_wanted%%:*}" want="${apt_wanted#*:}"
+    done | LC_ALL=C sort -u > "$apt_state/parts/derived.list"
+    for apt_wanted in "$@"; do
+        # An empty line ends the last entry of each file, whatever its author left out.
+        for apt_file in "$APT_DIRECTORY"/sources.list.d/*.sources; do
+            [ -e "$apt_file" ] && { cat "$apt_file"; echo; echo; }
+        done | awk "$APT_STANZAS" SUITES="$DEBIAN_SUITES" type="${apt_wanted%%:*}" want="${apt_wanted#*:}"
+    done > "$apt_state/parts/derived.sources"
     [ -s "$apt_state/parts/derived.list" ] || [ -s "$apt_state/parts/derived.sources" ]
 }
 
-DEBIAN_SUITES='^(bookworm|trixie|forky|sid|stable|testing|unstable|oldstable)(-updates|-security|/updates)?$'
+# What becomes of a suite of the machine's: as it is, or the wanted one, from the archive of security updates if that is what the entry is of.
+APT_RENAMED='
+    function renamed(suite) {
+        if (want == "own") return suite
+        if (suite ~ /(-security|\/updates)$/) return want "-security"
+        return suite ~ /-updates$/ ? want "-updates" : want
+    }'
 
+APT_ONE_LINE=$APT_RENAMED'
+    $1 == "deb" || $1 == "deb-src" {
+        i = 2
+        if ($2 ~ /^\[/) { while (i < NF && $i !~ /\]$/) i++; i++ }
+        suite = $(i + 1); main = 0
+        for (j = i + 2; j <= NF; j++) if ($j == "main") main = 1
+        if (!main || suite !~ SUITES || $i ~ /^cdrom:/) next
+        line = type
+        for (j = 2; j <= i; j++) line = line " " $j
+        print line " " renamed(suite) " main"
+    }'
+
+APT_STANZAS=$APT_RENAMED'
+    function done(   k) {
+        if (n && suites && main && !off) {
+            print "Types: " type "\nSuites:" suites "\nComponents: main"
+            for (k = 1; k <= n; k++) print line[k]
+            print ""
+        }
+        n = main = off = 0; suites = field = ""
+    }
+    /^[[:space:]]*$/ { done(); next }
+    /^#/ { next }
+    /^[^[:space:]]/ { field = tolower(substr($0, 1, index($0, ":") - 1)); sub(/^[^:]*:/, "", $0); first = 1 }
+    field == "suites" {
+        for (i = 1; i <= NF; i++) if ($i ~ SUITES && index(suites " ", " " renamed($i) " ") == 0) suites = suites " " renamed($i)
+        next
+    }
+    field == "components" { for (i = 1; i <= NF; i++) if ($i == "main") main = 1; next }
+    field == "types" { next }
+    field == "enabled" && $1 == "no" { off = 1 }
+    { line[++n] = first ? field ":" $0 : $0; first = 0 }
+    END { done() }'
+
+# Dates are not looked at: what is fetched is pinned, or as new as the mirror is.
 apt_private() {
-    apt-get -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$apt_state/parts" -o Dir::State::Lists="$apt_state/lists" \
-        -o Dir::Cache="$apt_state/cache" -o APT::Sandbox::User=root "$@"
+    apt_tool=$1
+    shift
+    "$apt_tool" -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$apt_state/parts" -o Dir::State::Lists="$apt_state/lists" \
+        -o Dir::Cache="$apt_state/cache" -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null -o APT::Sandbox::User=root \
+        -o Dir::Cache::pkgcache=pkgcache.bin -o Dir::Cache::srcpkgcache=srcpkgcache.bin \
+        -o Acquire::Check-Valid-Until=false -o Acquire::Languages=none "$@"
 }

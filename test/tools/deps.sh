@@ -3,9 +3,10 @@
 # without root and sudo, it names what is missing and stops.
 set -eu
 
-build="gcc libc6-dev binutils xz-utils make nasm grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools libjsmn-dev node-llhttp node-xterm python3 dpkg-dev cpio libcurl4-openssl-dev libssl-dev libjansson-dev"
-run="bochs bochs-term bochsbios vgabios"
-test="$run clang llvm libclang-rt-14-dev libcmocka-dev python3-pytest python3-pytest-timeout clang-format qemu-system-x86 ovmf curl chromium chromium-driver python3-selenium prometheus python3-jsonschema"
+# A|B: what is there already, else the first that this Debian offers.
+build="gcc libc6-dev binutils xz-utils bzip2 make nasm grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools libjsmn-dev python3 dpkg-dev cpio libcurl4-openssl-dev libssl-dev libjansson-dev"
+run="bochs bochs-term bochsbios vgabios curl openssl"
+test="$run clang llvm libclang-rt-dev|libclang-rt-14-dev libcmocka-dev python3-pytest python3-pytest-timeout clang-format qemu-system-x86 ovmf chromium chromium-driver python3-selenium prometheus python3-jsonschema"
 check="$test clang-tidy cppcheck"
 
 case "${1:-}" in
@@ -23,12 +24,43 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
     exit 1
 fi
 
-missing=""
-for p in $want; do
-    dpkg-query -W -f='${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $p"
-done
-[ -z "$missing" ] && exit 0
+is_installed() { dpkg-query -W -f='${Status}\n' "$1" 2>/dev/null | grep -q '^install ok installed'; }
+is_offered() { apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'; }
 
+# Of each choice that has nothing installed, the first that is offered; if none is, the first. missing: those. unknown: those that nobody offers.
+choose() {
+    missing="" unknown=""
+    for choice in $want; do
+        names=$(echo "$choice" | tr '|' ' ')
+        chosen=""
+        for p in $names; do
+            is_installed "$p" && continue 2
+        done
+        for p in $names; do
+            is_offered "$p" && { chosen=$p; break; }
+        done
+        [ -n "$chosen" ] || unknown="$unknown $choice"
+        missing="$missing ${chosen:-${choice%%|*}}"
+    done
+}
+
+any_missing() {
+    for choice in $want; do
+        for p in $(echo "$choice" | tr '|' ' '); do
+            is_installed "$p" && continue 2
+        done
+        return 0
+    done
+    return 1
+}
+
+any_missing || exit 0
+# Another make of this tree may be at it.
+mkdir -p third_party
+exec 9>third_party/.packages.lock
+flock 9
+any_missing || exit 0
+choose
 sudo=""
 if [ "$(id -u)" != 0 ]; then
     if ! command -v sudo >/dev/null 2>&1; then
@@ -37,16 +69,22 @@ if [ "$(id -u)" != 0 ]; then
     fi
     sudo=sudo
 fi
-echo "installing:$missing"
-# Two makes at once must not fight for the package database.
-exec 9>"${TMPDIR:-/tmp}/bulkhead-deps.lock"
-flock 9
-install() {
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing >"$log" 2>&1
+# Another apt is waited for: another make, or the system's own updates.
+apt="$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600"
+install() { $apt install -y --no-install-recommends $missing 9>&-; }
+update() {
+    echo "asking the mirror what there is"
+    $apt update 9>&- || echo "the package lists could not be brought up to date" >&2
+    choose
 }
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-if ! install; then
-    $sudo apt-get update >"$log" 2>&1 || true
-    install || { tail -20 "$log" >&2; echo "these packages could not be installed:$missing" >&2; exit 1; }
+
+if [ -n "$unknown" ]; then
+    update
+    [ -n "$missing" ] || exit 0
+    [ -z "$unknown" ] || { echo "No package source of this system offers these packages:$unknown" >&2; exit 1; }
 fi
+echo "installing:$missing"
+install || {
+    update
+    install || { echo "These packages could not be installed:$missing" >&2; exit 1; }
+}

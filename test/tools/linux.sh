@@ -18,15 +18,14 @@ done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
-private_apt "$work" deb || { echo "no Debian mirror is configured on this machine" >&2; exit 1; }
+private_apt "$work" deb:own || { echo "no Debian mirror is configured on this machine" >&2; exit 1; }
 
 echo "fetching Debian's cloud kernel and busybox"
-apt_private update >"$work/log" 2>&1 || true
+apt_private apt-get update >"$work/log" 2>&1 || true
 # The meta package names the kernel of today.
-kernel=$(apt-cache -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/parts" -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/cache" \
-    depends --important linux-image-cloud-amd64 2>>"$work/log" | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -1)
+kernel=$(apt_private apt-cache depends --important linux-image-cloud-amd64 2>>"$work/log" | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -1)
 [ -n "$kernel" ] || { tail -20 "$work/log" >&2; echo "the package linux-image-cloud-amd64 cannot be found" >&2; exit 1; }
-(cd "$work" && apt_private download "$kernel" busybox-static) >>"$work/log" 2>&1 || {
+(cd "$work" && apt_private apt-get download "$kernel" busybox-static) >>"$work/log" 2>&1 || {
     tail -20 "$work/log" >&2
     echo "the packages $kernel and busybox-static cannot be fetched" >&2
     exit 1

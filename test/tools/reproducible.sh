@@ -13,7 +13,7 @@ at=$(mktemp -d "$build/reproducible.XXXXXX")
 trap 'rm -rf "$at"' EXIT
 mkdir "$at/a" "$at/another-name"
 for d in a another-name; do
-    tar -cf - --exclude-vcs --exclude='./build' --exclude="./$build" --exclude=__pycache__ . | tar -xf - -C "$at/$d"
+    tar -cf - --exclude-vcs --exclude=./build --exclude=./third_party --exclude="./$build" --exclude=__pycache__ . | tar -xf - -C "$at/$d"
 done
 make -s -C "$at/a" -j2 BUILD=build $third CONFIG=iso/guests.json OUT=build/bulkhead.iso iso >"$at/log" 2>&1 || { cat "$at/log"; exit 1; }
 (umask 077 && TZ=Asia/Tokyo make -s -C "$at/another-name" -j1 BUILD=build $third CONFIG=iso/guests.json OUT=build/bulkhead.iso iso) >"$at/log" 2>&1 || { cat "$at/log"; exit 1; }
