@@ -38,6 +38,7 @@ void virtio_net_reset(struct virtio_net *d)
 {
     virtqueue_reset(&d->rx);
     virtqueue_reset(&d->tx);
+    d->rx_chain.open = d->tx_chain.open = false;
     d->status = d->isr = 0;
     d->queue_select = 0;
     d->feature_select = d->driver_feature_select = 0;
@@ -61,77 +62,85 @@ void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t
 
 /* ---- frames ---- */
 
-/* Gathers a transmit chain, header cut off, into tx_buf. The frame's length, or 0 if it is not a
- * frame. */
-static size_t gather(struct virtio_net *d, const struct virtqueue_chain *c)
+/* A piece of a transmit chain: header cut off, the rest to tx_buf. */
+static void gather(struct virtio_net *d, struct virtio_net_chain *w,
+                   const struct virtqueue_piece *p)
 {
-    size_t skip = VIRTIO_NET_HEADER, len = 0;
+    size_t header = w->done < VIRTIO_NET_HEADER ? VIRTIO_NET_HEADER - w->done : 0;
+    size_t cut = min_u64(header, p->length), n = p->length - cut;
+    size_t len = w->done + cut - VIRTIO_NET_HEADER; /* of no meaning before the header's end */
 
-    for (unsigned i = 0; i < c->count; i++) {
-        const struct virtqueue_piece *p = &c->pieces[i];
-        size_t cut = min_u64(skip, p->length), n = p->length - cut;
-
-        if (p->writable)
-            return 0;
-        skip -= cut;
-        if (n > sizeof(d->tx_buf) - len)
-            return 0;
-        if (gmem_read(&d->mem, gpa(p->address.v + cut), d->tx_buf + len, n))
-            return 0;
-        len += n;
+    if (p->writable)
+        w->bad = true;
+    if (w->bad)
+        return;
+    w->done += cut;
+    if (n == 0)
+        return;
+    if (n > sizeof(d->tx_buf) - len ||
+        gmem_read(&d->mem, gpa(p->address.v + cut), d->tx_buf + len, n)) {
+        w->bad = true;
+        return;
     }
-    return len >= VIRTIO_NET_FRAME_MIN && len <= VIRTIO_NET_FRAME_MAX ? len : 0;
+    w->done += n;
+}
+
+static bool is_frame(const struct virtio_net_chain *w)
+{
+    return !w->bad && w->done >= VIRTIO_NET_HEADER + VIRTIO_NET_FRAME_MIN &&
+           w->done <= VIRTIO_NET_HEADER + VIRTIO_NET_FRAME_MAX;
+}
+
+/* Goes on where it stopped, or with the next chain: 1, 0 when there is none, or -E_FORMAT. */
+static int open_chain(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w)
+{
+    int rc;
+
+    if (w->open)
+        return 1;
+    rc = virtqueue_next(q, &d->mem, &w->chain);
+    if (rc == 1)
+        *w = (struct virtio_net_chain){.open = true, .chain = w->chain};
+    return rc;
+}
+
+static void close_chain(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w,
+                        uint32_t written)
+{
+    w->open = false;
+    virtqueue_done(q, &d->mem, w->chain.head, written);
+}
+
+static void finish_sending(struct virtio_net *d, struct virtio_net_chain *w)
+{
+    if (is_frame(w)) {
+        d->tx_frames++;
+        d->host.transmit(d->host.ctx, d->tx_buf, w->done - VIRTIO_NET_HEADER);
+    } else {
+        d->errors++;
+    }
+    close_chain(d, &d->tx, w, 0);
+    if (virtqueue_wants_irq(&d->tx, &d->mem))
+        interrupt(d, ISR_QUEUE);
 }
 
 /* True when more may wait. */
 static bool transmit(struct virtio_net *d)
 {
-    struct virtqueue_chain c;
-    unsigned done = 0;
-    int rc = 0;
+    struct virtio_net_chain *w = &d->tx_chain;
+    struct virtqueue_piece p;
+    int rc = open_chain(d, &d->tx, w);
 
-    while (done < VIRTIO_NET_BATCH && (rc = virtqueue_next(&d->tx, &d->mem, &c)) == 1) {
-        size_t len = gather(d, &c);
-
-        if (len) {
-            d->tx_frames++;
-            d->host.transmit(d->host.ctx, d->tx_buf, len);
-        } else {
-            d->errors++;
-        }
-        virtqueue_done(&d->tx, &d->mem, c.head, 0);
-        done++;
+    for (unsigned i = 0; rc == 1 && i < VIRTIO_NET_WORK; i++) {
+        rc = virtqueue_piece(&d->tx, &d->mem, &w->chain, &p);
+        if (rc == 1)
+            gather(d, w, &p);
     }
     if (rc < 0)
         fail(d);
-    if (done && virtqueue_wants_irq(&d->tx, &d->mem))
-        interrupt(d, ISR_QUEUE);
-    return rc == 1;
-}
-
-/* Scatters bytes over a receive chain from offset *at on. False when it is too small or not
- * writable. */
-static bool scatter(struct virtio_net *d, const struct virtqueue_chain *c, size_t at,
-                    const uint8_t *bytes, size_t n)
-{
-    for (unsigned i = 0; i < c->count && n > 0; i++) {
-        const struct virtqueue_piece *p = &c->pieces[i];
-        size_t part;
-
-        if (!p->writable)
-            return false;
-        if (at >= p->length) {
-            at -= p->length;
-            continue;
-        }
-        part = min_u64(n, p->length - at);
-        if (gmem_write(&d->mem, gpa(p->address.v + at), bytes, part))
-            return false;
-        at = 0;
-        bytes += part;
-        n -= part;
-    }
-    return n == 0;
+    else if (w->open && !w->chain.more)
+        finish_sending(d, w);
+    return rc >= 0 && (w->open || virtqueue_waits(&d->tx, &d->mem));
 }
 
 bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len)
@@ -155,36 +164,66 @@ bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len)
     return room;
 }
 
+/* A piece of a receive chain takes what it has room for of header and frame. */
+static void scatter(struct virtio_net *d, struct virtio_net_chain *w,
+                    const struct virtio_net_frame *f, const struct virtqueue_piece *p)
+{
+    static const uint8_t header[VIRTIO_NET_HEADER] = {[HEADER_NUM_BUFFERS] = 1};
+    size_t room = p->length, at = 0;
+
+    if (!p->writable)
+        w->bad = true;
+    while (!w->bad && at < room && w->done < sizeof(header) + f->len) {
+        bool in_header = w->done < sizeof(header);
+        size_t left = in_header ? sizeof(header) - w->done : sizeof(header) + f->len - w->done;
+        size_t n = min_u64(left, room - at);
+        const uint8_t *from = in_header ? header + w->done : f->data + (w->done - sizeof(header));
+
+        w->bad = gmem_write(&d->mem, gpa(p->address.v + at), from, n);
+        at += n;
+        w->done += n;
+    }
+}
+
+/* The chain has taken its frame, or has turned out to be none for it. */
+static void finish_receiving(struct virtio_net *d, struct virtio_net_chain *w, bool fits)
+{
+    close_chain(d, &d->rx, w, fits ? (uint32_t)w->done : 0);
+    if (fits)
+        d->rx_frames++;
+    else
+        d->errors++;
+    spin_lock(&d->rx_lock);
+    __atomic_store_n(&d->rx_tail, d->rx_tail + 1, __ATOMIC_RELEASE);
+    spin_unlock(&d->rx_lock);
+    if (virtqueue_wants_irq(&d->rx, &d->mem))
+        interrupt(d, ISR_QUEUE);
+}
+
 /* True when more may wait. */
 static bool receive(struct virtio_net *d)
 {
-    uint8_t header[VIRTIO_NET_HEADER] = {[HEADER_NUM_BUFFERS] = 1};
-    struct virtqueue_chain c;
-    unsigned done = 0;
-    int rc = 0;
+    /* Only this core takes frames out, and this one stays ours until rx_tail has passed it. */
+    const struct virtio_net_frame *f = &d->rx_ring[d->rx_tail % VIRTIO_NET_RX_RING];
+    struct virtio_net_chain *w = &d->rx_chain;
+    struct virtqueue_piece p;
+    bool full = false;
+    int rc;
 
-    while (done < VIRTIO_NET_BATCH && virtio_net_rx_waiting(d) &&
-           (rc = virtqueue_next(&d->rx, &d->mem, &c)) == 1) {
-        /* Only this core takes frames out, and this one stays ours until rx_tail has passed it. */
-        const struct virtio_net_frame *f = &d->rx_ring[d->rx_tail % VIRTIO_NET_RX_RING];
-        bool fits = scatter(d, &c, 0, header, sizeof(header)) &&
-                    scatter(d, &c, sizeof(header), f->data, f->len);
-
-        virtqueue_done(&d->rx, &d->mem, c.head, fits ? (uint32_t)(sizeof(header) + f->len) : 0);
-        if (fits)
-            d->rx_frames++;
-        else
-            d->errors++;
-        spin_lock(&d->rx_lock);
-        __atomic_store_n(&d->rx_tail, d->rx_tail + 1, __ATOMIC_RELEASE);
-        spin_unlock(&d->rx_lock);
-        done++;
+    if (!virtio_net_rx_waiting(d))
+        return false;
+    rc = open_chain(d, &d->rx, w);
+    for (unsigned i = 0; rc == 1 && i < VIRTIO_NET_WORK && !full && !w->bad; i++) {
+        rc = virtqueue_piece(&d->rx, &d->mem, &w->chain, &p);
+        if (rc == 1)
+            scatter(d, w, f, &p);
+        full = w->done == VIRTIO_NET_HEADER + f->len;
     }
     if (rc < 0)
         fail(d);
-    if (done && virtqueue_wants_irq(&d->rx, &d->mem))
-        interrupt(d, ISR_QUEUE);
-    return rc == 1 && virtio_net_rx_waiting(d);
+    else if (w->open && (full || w->bad || !w->chain.more))
+        finish_receiving(d, w, full && !w->bad);
+    return rc >= 0 && virtio_net_rx_waiting(d) && (w->open || virtqueue_waits(&d->rx, &d->mem));
 }
 
 void virtio_net_work(struct virtio_net *d)

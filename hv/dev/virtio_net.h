@@ -89,6 +89,13 @@ struct virtio_net_frame {
     uint8_t data[VIRTIO_NET_FRAME - 2];
 };
 
+/* A chain that is under way: descriptors are many and time is short. */
+struct virtio_net_chain {
+    bool open, bad; /* bad: of no use as a frame; it is still gone through to its end */
+    struct virtqueue_chain chain;
+    size_t done; /* bytes, the header's included */
+};
+
 struct virtio_net {
     struct gmem mem;
     struct virtqueue rx, tx;
@@ -105,12 +112,13 @@ struct virtio_net {
     /* Frames moved; not taken for want of room (under rx_lock); malformed or not fitting. */
     uint64_t rx_frames, tx_frames, rx_dropped, errors;
     bool busy; /* frames may wait, in either direction: virtio_net_work() goes on */
+    struct virtio_net_chain tx_chain, rx_chain;
     uint8_t tx_buf[VIRTIO_NET_FRAME];
 };
 
-/* Frames that one virtio_net_work() moves in each direction: what a neighbour on the core may have
- * to wait for. */
-#define VIRTIO_NET_BATCH 4u
+/* Descriptors that one virtio_net_work() looks at in each direction; after a frame it looks at no
+ * more. It is what a neighbour on the core may have to wait for. */
+#define VIRTIO_NET_WORK 8u
 
 extern const struct io_ops virtio_net_io_ops;
 
@@ -131,7 +139,7 @@ static inline bool virtio_net_rx_waiting(const struct virtio_net *d)
     return __atomic_load_n(&d->rx_head, __ATOMIC_ACQUIRE) !=
            __atomic_load_n(&d->rx_tail, __ATOMIC_RELAXED);
 }
-/* Moves at most VIRTIO_NET_BATCH frames each way and raises the interrupt; d->busy says whether
- * there is more to do. Owning core, in the guest's own time: platform_timers() calls it while
- * d->busy, which whoever has frames for the guest, and the guest's notification, sets. */
+/* Moves frames in both directions as far as VIRTIO_NET_WORK goes and raises the interrupt; d->busy
+ * says whether there is more to do. Owning core, in the guest's own time: platform_timers() calls
+ * it while d->busy, which whoever has frames for the guest, and the guest's notification, sets. */
 void virtio_net_work(struct virtio_net *d);

@@ -66,26 +66,24 @@ static int broken(struct virtqueue *q)
     return -E_FORMAT;
 }
 
-static int collect(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c)
+int virtqueue_piece(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c,
+                    struct virtqueue_piece *p)
 {
-    uint16_t at = c->head;
+    struct desc d;
 
-    c->count = 0;
-    for (;;) {
-        struct desc d;
-
-        if (at >= q->size || c->count == q->size)
-            return broken(q);
-        if (gmem_read(m, gpa(q->desc + (uint64_t)at * DESC_SIZE), &d, sizeof(d)))
-            return broken(q);
-        if ((d.flags & DESC_INDIRECT) || !gmem_ptr(m, gpa(d.address), d.length))
-            return broken(q);
-        c->pieces[c->count++] =
-            (struct virtqueue_piece){gpa(d.address), d.length, d.flags & DESC_WRITE};
-        if (!(d.flags & DESC_NEXT))
-            return 1;
-        at = d.next;
-    }
+    if (!c->more)
+        return 0;
+    if (c->next >= q->size || c->count == q->size)
+        return broken(q);
+    if (gmem_read(m, gpa(q->desc + (uint64_t)c->next * DESC_SIZE), &d, sizeof(d)))
+        return broken(q);
+    if ((d.flags & DESC_INDIRECT) || !gmem_ptr(m, gpa(d.address), d.length))
+        return broken(q);
+    *p = (struct virtqueue_piece){gpa(d.address), d.length, d.flags & DESC_WRITE};
+    c->count++;
+    c->more = d.flags & DESC_NEXT;
+    c->next = d.next;
+    return 1;
 }
 
 int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c)
@@ -102,7 +100,15 @@ int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_c
         return broken(q);
     c->head = load16(m, q->avail + RING_START + 2ull * (q->last_avail & (q->size - 1u)));
     q->last_avail++;
-    return collect(q, m, c);
+    c->next = c->head;
+    c->count = 0;
+    c->more = true;
+    return 1;
+}
+
+bool virtqueue_waits(const struct virtqueue *q, const struct gmem *m)
+{
+    return q->ready && !q->broken && load16(m, q->avail + RING_INDEX) != q->last_avail;
 }
 
 void virtqueue_done(struct virtqueue *q, const struct gmem *m, uint16_t head, uint32_t written)

@@ -1,6 +1,6 @@
 /*
  * The device's side of a split virtqueue (OASIS virtio v1.1 "Split Virtqueues"). Pure. All that the
- * guest wrote is copied and checked before use, work is bounded by the queue's size, and a ring
+ * guest wrote is copied and checked before use, no call's work depends on it, and a ring
  * that makes no sense breaks the queue (`broken`), never more than that. No indirect descriptors,
  * no event index: they are not offered.
  *
@@ -28,10 +28,11 @@ struct virtqueue_piece {
     bool writable;   /* by the device */
 };
 
+/* A chain that is being gone through, piece by piece: who does it may stop anywhere. */
 struct virtqueue_chain {
-    uint16_t head;
-    unsigned count; /* 1 to the queue's size */
-    struct virtqueue_piece pieces[VIRTQUEUE_MAX];
+    uint16_t head, next;
+    unsigned count; /* pieces taken so far */
+    bool more;      /* `next` is one */
 };
 
 /* As after a device reset: not ready, full size. */
@@ -39,8 +40,14 @@ void virtqueue_reset(struct virtqueue *q);
 /* Makes the queue ready if its three parts are aligned and lie in guest memory. -E_INVAL. */
 int virtqueue_enable(struct virtqueue *q, const struct gmem *m) MUST_CHECK;
 /* The next available chain: 1, 0 if there is none, -E_FORMAT if the ring is broken (q->broken is
- * set). Pieces are checked to lie in guest memory. */
+ * set). */
 int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c) MUST_CHECK;
+/* The next piece of it: 1, 0 behind the last, -E_FORMAT as above. A piece lies in guest memory; a
+ * chain has 1 to q->size of them. */
+int virtqueue_piece(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c,
+                    struct virtqueue_piece *p) MUST_CHECK;
+/* Is there another chain, or something that breaks the ring? */
+bool virtqueue_waits(const struct virtqueue *q, const struct gmem *m);
 /* Gives a chain of virtqueue_next() back with the number of bytes written into it. Once each. */
 void virtqueue_done(struct virtqueue *q, const struct gmem *m, uint16_t head, uint32_t written);
 /* Does the driver want an interrupt? Only on a ready queue. */

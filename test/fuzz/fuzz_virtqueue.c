@@ -5,12 +5,14 @@
 
 #include <stdlib.h>
 
+#include "test/unit/virtqueue_chain.h"
+
 #define MEMORY  0x2000u
 #define SETTING 7u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check(const struct virtqueue *q, const struct gmem *m, const struct virtqueue_chain *c)
+static void check(const struct virtqueue *q, const struct gmem *m, const struct whole_chain *c)
 {
     if (c->count == 0 || c->count > q->size || c->head >= q->size)
         abort();
@@ -32,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct gmem m = {NULL, MEMORY};
     struct virtqueue q;
-    struct virtqueue_chain c;
+    struct whole_chain c;
     unsigned chains = 0;
 
     if (size < SETTING)
@@ -51,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(m.base, 0, MEMORY);
     memcpy(m.base, data, size < MEMORY ? size : MEMORY);
     if (virtqueue_enable(&q, &m) == 0) {
-        while (chains < 1000 && virtqueue_next(&q, &m, &c) == 1) {
+        while (chains < 1000 && next_whole(&q, &m, &c) == 1) {
             check(&q, &m, &c);
             virtqueue_done(&q, &m, c.head, chains);
             (void)virtqueue_wants_irq(&q, &m);

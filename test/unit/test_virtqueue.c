@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "test/unit/virtqueue_chain.h"
+
 #define MEMORY 0x10000u
 #define SIZE   8u
 #define DESC   0x1000u
@@ -20,7 +22,7 @@
 
 static struct gmem mem;
 static struct virtqueue q;
-static struct virtqueue_chain c;
+static struct whole_chain c;
 
 static void put(uint64_t at, const void *p, size_t n)
 {
@@ -151,10 +153,11 @@ static void test_nothing(void **state)
     (void)state;
     desc(0, DATA, 10, 0, 0);
     offer(0, 1, (unsigned[]){0});
-    assert_int_equal(virtqueue_next(&q, &mem, &c), 0); /* not ready */
+    assert_false(virtqueue_waits(&q, &mem));
+    assert_int_equal(next_whole(&q, &mem, &c), 0); /* not ready */
     put16(AVAIL + 2, 0);
     enable();
-    assert_int_equal(virtqueue_next(&q, &mem, &c), 0);
+    assert_int_equal(next_whole(&q, &mem, &c), 0);
 }
 
 static void test_chain(void **state)
@@ -165,7 +168,7 @@ static void test_chain(void **state)
     desc(7, DATA + 100, 0, NEXT, 0);
     desc(0, DATA + 200, 60, WRITE, 5);
     offer(0, 1, (unsigned[]){3});
-    assert_int_equal(virtqueue_next(&q, &mem, &c), 1);
+    assert_int_equal(next_whole(&q, &mem, &c), 1);
     assert_int_equal(c.head, 3);
     assert_int_equal(c.count, 3);
     assert_int_equal(c.pieces[0].address.v, DATA);
@@ -174,7 +177,7 @@ static void test_chain(void **state)
     assert_int_equal(c.pieces[1].length, 0);
     assert_int_equal(c.pieces[2].address.v, DATA + 200);
     assert_true(c.pieces[2].writable);
-    assert_int_equal(virtqueue_next(&q, &mem, &c), 0);
+    assert_int_equal(next_whole(&q, &mem, &c), 0);
     assert_int_equal(get(USED + 2, 2), 0);
     virtqueue_done(&q, &mem, 3, 60);
     assert_int_equal(get(USED + 2, 2), 1);
@@ -193,7 +196,7 @@ static void test_wrap(void **state)
         unsigned head = i * 5 % SIZE;
 
         offer(i, 1, &head);
-        assert_int_equal(virtqueue_next(&q, &mem, &c), 1);
+        assert_int_equal(next_whole(&q, &mem, &c), 1);
         assert_int_equal(c.head, head);
         assert_int_equal(c.pieces[0].length, head + 1);
         virtqueue_done(&q, &mem, c.head, i);
@@ -214,20 +217,22 @@ static void test_full_ring(void **state)
         desc(i, DATA, 1, 0, 0);
     offer(0, SIZE, heads);
     for (unsigned i = 0; i < SIZE; i++) {
-        assert_int_equal(virtqueue_next(&q, &mem, &c), 1);
+        assert_true(virtqueue_waits(&q, &mem));
+        assert_int_equal(next_whole(&q, &mem, &c), 1);
         assert_int_equal(c.head, heads[i]);
     }
-    assert_int_equal(virtqueue_next(&q, &mem, &c), 0);
+    assert_false(virtqueue_waits(&q, &mem));
+    assert_int_equal(next_whole(&q, &mem, &c), 0);
 }
 
 static void breaks(void)
 {
-    assert_int_equal(virtqueue_next(&q, &mem, &c), -E_FORMAT);
+    assert_int_equal(next_whole(&q, &mem, &c), -E_FORMAT);
     assert_true(q.broken);
     /* And stays so, whatever the rings say now. */
     desc(0, DATA, 1, 0, 0);
     put16(AVAIL + 4 + 2, 0);
-    assert_int_equal(virtqueue_next(&q, &mem, &c), 0);
+    assert_int_equal(next_whole(&q, &mem, &c), 0);
     assert_int_equal(get(USED + 2, 2), 0);
 }
 
@@ -332,10 +337,10 @@ static void test_length(void **state)
     put16(AVAIL + 4, 0);
     put16(AVAIL + 6, 1);
     put16(AVAIL + 2, 2);
-    assert_int_equal(virtqueue_next(&q, &mem, &c), 1);
+    assert_int_equal(next_whole(&q, &mem, &c), 1);
     assert_int_equal(c.count, 64);
     desc(63, DATA, 1, NEXT, 0);
-    assert_int_equal(virtqueue_next(&q, &mem, &c), -E_FORMAT);
+    assert_int_equal(next_whole(&q, &mem, &c), -E_FORMAT);
     assert_true(q.broken);
 }
 

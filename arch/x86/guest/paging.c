@@ -22,13 +22,6 @@ struct walk {
     uint64_t table;        /* of the highest level */
 };
 
-static bool canonical(uint64_t linear)
-{
-    uint64_t top = linear >> 47;
-
-    return top == 0 || top == 0x1ffff;
-}
-
 static struct walk choose(const struct paging *p, uint64_t linear)
 {
     if (p->efer & EFER_LMA)
@@ -119,8 +112,6 @@ int paging_translate(const struct paging *p, const struct gmem *m, uint64_t line
         *gpa_out = linear & UINT32_MAX;
         return 0;
     }
-    if ((p->efer & EFER_LMA) && !canonical(linear))
-        return -E_RANGE;
     w = choose(p, linear);
     if (w.levels == 2 && w.size == 8 && !(p->pdpte[linear >> 30 & 3] & ENTRY_P))
         return -E_PERM;
@@ -129,8 +120,10 @@ int paging_translate(const struct paging *p, const struct gmem *m, uint64_t line
         bool large;
 
         at = w.table + index * w.size;
-        if (read_entry(m, at, w.size, &entry))
+        if (read_entry(m, at, w.size, &entry)) {
+            *gpa_out = at;
             return -E_RANGE;
+        }
         if (!(entry & ENTRY_P))
             return -E_PERM;
         large = is_large(p, &w, entry, level);
@@ -147,13 +140,14 @@ int paging_translate(const struct paging *p, const struct gmem *m, uint64_t line
                 return -E_PERM;
             }
             *gpa_out = page_address(&w, entry, linear, level);
-            return used == entry ? 0 : gmem_write(m, gpa(at), &used, w.size);
+            if (used != entry)
+                (void)!gmem_write(m, gpa(at), &used, w.size); /* it was read from there */
+            return 0;
         }
         if (!(entry & ENTRY_A)) {
             uint64_t used = entry | ENTRY_A;
 
-            if (gmem_write(m, gpa(at), &used, w.size))
-                return -E_RANGE;
+            (void)!gmem_write(m, gpa(at), &used, w.size); /* it was read from there */
         }
         w.table = entry & (w.size == 4 ? ADDRESS_32 : ADDRESS_64);
     }

@@ -23,7 +23,7 @@ struct paging {
 #define PF_RESERVED (1u << 3)
 
 /* The guest-physical address of a linear one for a data access. 0; -E_PERM: page fault with *error;
- * -E_RANGE: a table lies outside of the guest's memory. Accessed and dirty bits are set as the CPU
- * does. */
+ * -E_RANGE: what lies at *gpa, a table's entry, is outside of the guest's memory. Accessed and
+ * dirty bits are set as the CPU does. The address is canonical. */
 int paging_translate(const struct paging *p, const struct gmem *m, uint64_t linear, bool write,
                      uint64_t *gpa, uint32_t *error) MUST_CHECK;

@@ -218,20 +218,27 @@ static enum exit_action on_wrmsr(struct vmx_vcpu *x)
 }
 
 /* Memory of the guest is mapped before it runs: whatever is missing does not exist. */
-static enum exit_action on_ept(struct vmx_vcpu *x)
+enum exit_action vmx_outside(struct vmx_vcpu *x, const char *what, uint64_t address)
 {
     struct abi_exit *e = x->vcpu->exit;
+
+    e->detail = address;
+    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED,
+              "%s guest-physical address 0x%lx, outside of its memory, at RIP 0x%lx", what, address,
+              e->rip);
+    return EXIT_STOP;
+}
+
+static enum exit_action on_ept(struct vmx_vcpu *x)
+{
     uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
 
-    e->detail = vmread(VMCS_GUEST_PHYSICAL_ADDRESS);
-    e->qualification = q;
-    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED,
-              "%s guest-physical address 0x%lx, outside of its memory, at RIP 0x%lx",
-              q & EPT_WRITE     ? "wrote to"
-              : q & EPT_EXECUTE ? "executed"
-                                : "read from",
-              e->detail, e->rip);
-    return EXIT_STOP;
+    x->vcpu->exit->qualification = q;
+    return vmx_outside(x,
+                       q & EPT_WRITE     ? "wrote to"
+                       : q & EPT_EXECUTE ? "executed"
+                                         : "read from",
+                       vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
 }
 
 /* The tables are the root's own: nothing a guest does makes an entry that the CPU cannot read. */

@@ -1,9 +1,10 @@
 /* IN, OUT and their string forms. SDM 3C "Exit Qualification for I/O Instructions". */
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
-#include "arch/x86/guest/paging.h"
+#include "arch/x86/guest/string_io.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
+#include "hv/arch.h"
 
 #define IO_SIZE_MASK       7u
 #define IO_IN              (1u << 3)
@@ -12,10 +13,12 @@
 #define IO_PORT_SHIFT      16
 
 #define INFO_ADDRESS_SHIFT 7 /* VM-exit instruction information: 0 16-bit, 1 32-bit, 2 64-bit */
-#define INFO_ADDRESS_MASK  7u
+#define INFO_ADDRESS_MASK  3u
+#define INFO_SEGMENT_SHIFT 15 /* of OUTS, as in enum segment_id */
+#define INFO_SEGMENT_MASK  7u
 
-/* Elements of a string instruction that one exit does; the rest follows by executing it again, so
- * that no guest keeps its core for long in root operation. */
+/* Elements of a string instruction that one exit does at most, also where no deadline is near:
+ * requests and interrupts for the core are looked at between exits. */
 #define STRING_STEP        64u
 
 static uint64_t size_mask(unsigned bytes)
@@ -23,17 +26,14 @@ static uint64_t size_mask(unsigned bytes)
     return bytes >= 8 ? UINT64_MAX : (1ull << (8 * bytes)) - 1;
 }
 
-/* Bytes of an address in the string instruction that exited. */
-static unsigned address_bytes(void)
+/* A segment register's four fields lie at the same distances for all of them. */
+static struct segment read_segment(enum segment_id id)
 {
-    uint64_t cs;
-
-    if (vmx_caps_common()->basic & VMX_BASIC_INS_OUTS_INFO)
-        return 2u << (vmread(VMCS_VM_EXIT_INSTRUCTION_INFO) >> INFO_ADDRESS_SHIFT & 3);
-    cs = vmread(VMCS_GUEST_CS_ACCESS_RIGHTS);
-    if ((cs & AR_L) && (vmread(VMCS_GUEST_IA32_EFER) & EFER_LMA))
-        return 8;
-    return cs & AR_DB ? 4 : 2;
+    return (struct segment){
+        .base = vmread(VMCS_GUEST_ES_BASE + 2 * id),
+        .limit = (uint32_t)vmread(VMCS_GUEST_ES_LIMIT + 2 * id),
+        .rights = (uint32_t)vmread(VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * id),
+    };
 }
 
 static void read_paging(struct paging *p)
@@ -48,111 +48,89 @@ static void read_paging(struct paging *p)
     p->ac = vmread(VMCS_GUEST_RFLAGS) & RFLAGS_AC;
 }
 
-/* One element's bytes between `value` and the guest's memory, byte by byte: it may lie across two
- * pages. False: an exception is injected, or the guest is stopped. */
-static bool copy_element(struct vmx_vcpu *x, const struct paging *p, uint64_t linear, unsigned size,
-                         bool to_guest, uint32_t *value)
+/* INS always goes to ES. A CPU without the instruction information (IA32_VMX_BASIC bit 54) says
+ * nothing of prefixes: then addresses are of the code segment's size. */
+static void read_operand(struct string_io *s, const struct vcpu_gprs *r)
 {
-    const struct gmem *m = &x->vcpu->guest->mem;
-    uint8_t *bytes = (uint8_t *)value;
+    uint32_t cs = (uint32_t)vmread(VMCS_GUEST_CS_ACCESS_RIGHTS);
 
-    for (unsigned i = 0; i < size; i++) {
-        uint64_t address;
-        uint32_t error;
-        int rc = paging_translate(p, m, linear + i, to_guest, &address, &error);
+    s->mode = segment_mode_of(s->paging.cr0, s->paging.efer, vmread(VMCS_GUEST_RFLAGS), cs);
+    s->segment_id = SEGMENT_ES;
+    if (vmx_caps_common()->basic & VMX_BASIC_INS_OUTS_INFO) {
+        uint64_t info = vmread(VMCS_VM_EXIT_INSTRUCTION_INFO);
 
-        if (rc == 0)
-            rc = to_guest ? gmem_write(m, gpa(address), &bytes[i], 1)
-                          : gmem_read(m, gpa(address), &bytes[i], 1);
-        if (rc == -E_PERM) {
-            write_cr2(linear + i);
-            vmx_inject_exception(x, VECTOR_PF, true, error);
-            return false;
-        }
-        if (rc) {
-            (void)vmx_crash(x, "string I/O outside of its memory");
-            return false;
-        }
-    }
-    return true;
-}
-
-struct string_io {
-    uint16_t port;
-    unsigned size;
-    bool in;
-    uint64_t mask;   /* of the address registers in use */
-    uint64_t *index; /* RSI or RDI */
-    uint64_t linear; /* of the first element */
-    int64_t step;
-};
-
-static void advance(const struct string_io *s)
-{
-    /* 32-bit registers clear their upper halves, 16-bit ones leave theirs. */
-    uint64_t kept = s->mask == size_mask(2) ? *s->index & ~s->mask : 0;
-
-    *s->index = kept | ((*s->index + (uint64_t)s->step) & s->mask);
-}
-
-/* An element; linear addresses follow the index register, whose wrap-around moves them back. */
-static bool do_element(struct vmx_vcpu *x, const struct paging *p, const struct string_io *s,
-                       uint64_t first)
-{
-    struct io_bus *bus = &x->vcpu->platform->bus;
-    uint64_t linear = s->linear + (*s->index & s->mask) - first;
-    uint32_t value = 0;
-
-    if (!(p->efer & EFER_LMA))
-        linear &= UINT32_MAX;
-    if (!s->in) {
-        if (!copy_element(x, p, linear, s->size, false, &value))
-            return false;
-        io_out(bus, s->port, s->size, value);
+        s->address_bytes = 2u << (info >> INFO_ADDRESS_SHIFT & INFO_ADDRESS_MASK);
+        if (!s->in)
+            s->segment_id = (enum segment_id)(info >> INFO_SEGMENT_SHIFT & INFO_SEGMENT_MASK);
     } else {
-        /* The port is read only once its value has a place to go. */
-        if (!copy_element(x, p, linear, s->size, true, &value))
-            return false;
-        value = io_in(bus, s->port, s->size);
-        if (!copy_element(x, p, linear, s->size, true, &value))
-            return false;
+        s->address_bytes = s->mode == SEGMENT_LONG ? 8 : cs & SEGMENT_RIGHTS_DB ? 4 : 2;
+        if (!s->in) {
+            struct segment all[6];
+
+            for (unsigned i = 0; i < ARRAY_LEN(all); i++)
+                all[i] = read_segment((enum segment_id)i);
+            s->segment_id =
+                string_io_segment(all, s->address_bytes == 2 ? (uint16_t)r->rsi : r->rsi,
+                                  vmread(VMCS_GUEST_LINEAR_ADDRESS));
+        }
     }
-    advance(s);
-    return true;
+    s->segment = read_segment(s->segment_id);
+}
+
+static enum exit_action raise_fault(struct vmx_vcpu *x, const struct guest_fault *f)
+{
+    if (f->vector == VECTOR_PF)
+        write_cr2(f->address);
+    vmx_inject_exception(x, f->vector, true, f->error);
+    return EXIT_RESUME;
+}
+
+/* As many elements as there is time for; the rest follows by executing the instruction again. */
+static enum exit_action do_elements(struct vmx_vcpu *x, struct string_io *s)
+{
+    struct vcpu *v = x->vcpu;
+    struct guest_fault f;
+
+    for (unsigned i = 0; i < STRING_STEP; i++) {
+        switch (string_io_element(s, s->in ? &v->regs.rdi : &v->regs.rsi, &v->regs.rcx, &f)) {
+        case STRING_IO_MORE:
+            break;
+        case STRING_IO_DONE:
+            return v->stop ? EXIT_STOP : EXIT_DONE;
+        case STRING_IO_FAULT:
+            return raise_fault(x, &f);
+        case STRING_IO_OUTSIDE:
+            return vmx_outside(x, s->in ? "wrote to" : "read from", f.address);
+        }
+        if (v->stop)
+            return EXIT_STOP;
+        if (arch_tsc() >= x->deadline)
+            break;
+    }
+    return EXIT_RESUME;
 }
 
 static __attribute__((noinline)) enum exit_action string_io(struct vmx_vcpu *x, uint32_t q)
 {
-    struct vcpu_gprs *r = &x->vcpu->regs;
-    bool in = q & IO_IN, rep = q & IO_REP;
+    struct vcpu *v = x->vcpu;
     struct string_io s = {
         .port = (uint16_t)(q >> IO_PORT_SHIFT),
         .size = (q & IO_SIZE_MASK) + 1,
-        .in = in,
-        .mask = size_mask(address_bytes()),
-        .index = in ? &r->rdi : &r->rsi,
-        .linear = vmread(VMCS_GUEST_LINEAR_ADDRESS),
+        .in = q & IO_IN,
+        .rep = q & IO_REP,
+        .down = vmread(VMCS_GUEST_RFLAGS) & RFLAGS_DF,
+        .paging.physical_width = x->cpuid.extended[8].eax & 0xff,
+        .mem = &v->guest->mem,
+        .bus = &v->platform->bus,
     };
-    uint64_t left = rep ? r->rcx & s.mask : 1, first = *s.index & s.mask;
-    struct paging p = {.physical_width = x->cpuid.extended[8].eax & 0xff};
-    enum exit_action action = EXIT_SKIP;
+    enum exit_action action;
 
-    x->vcpu->platform->clock.now = x->vcpu->exit->tsc;
-    read_paging(&p);
-    s.step = vmread(VMCS_GUEST_RFLAGS) & RFLAGS_DF ? -(int64_t)s.size : (int64_t)s.size;
-    for (unsigned i = 0; left > 0 && action == EXIT_SKIP && !x->vcpu->stop; i++) {
-        if (i == STRING_STEP) {
-            action = EXIT_RESUME;
-        } else if (!do_element(x, &p, &s, first)) {
-            action = x->vcpu->stop ? EXIT_STOP : EXIT_RESUME;
-        } else {
-            left--;
-            if (rep)
-                r->rcx = (s.mask == size_mask(2) ? r->rcx & ~s.mask : 0) | left;
-        }
-    }
-    platform_timers(x->vcpu->platform);
-    return action == EXIT_SKIP ? EXIT_DONE : action;
+    v->platform->clock.now = v->exit->tsc;
+    read_paging(&s.paging);
+    read_operand(&s, &v->regs);
+    action = do_elements(x, &s);
+    platform_timers(v->platform);
+    return action;
 }
 
 static __attribute__((noinline)) enum exit_action port_in(struct vcpu *v, uint32_t q)

@@ -100,6 +100,8 @@ enum exit_action vmx_raise_gp(struct vmx_vcpu *x);
 enum exit_action vmx_raise_db(struct vmx_vcpu *x, uint64_t conditions);
 /* Stops the guest: "<what> at RIP 0x...". */
 enum exit_action vmx_crash(struct vmx_vcpu *x, const char *what);
+/* Stops the guest, which `what` ("read from") an address that is not in its memory. */
+enum exit_action vmx_outside(struct vmx_vcpu *x, const char *what, uint64_t address);
 /* Of the guest: 0..3. */
 unsigned vmx_cpl(void);
 /* After a change of the guest's that its TLB does not know of. */

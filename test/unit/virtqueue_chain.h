@@ -1,0 +1,25 @@
+/* A chain taken whole, for tests and fuzzers of the queue. */
+#pragma once
+
+#include "hv/dev/virtqueue.h"
+
+struct whole_chain {
+    uint16_t head;
+    unsigned count;
+    struct virtqueue_piece pieces[VIRTQUEUE_MAX];
+};
+
+/* As virtqueue_next(), and all pieces. */
+static int next_whole(struct virtqueue *q, const struct gmem *m, struct whole_chain *w)
+{
+    struct virtqueue_chain c;
+    int rc = virtqueue_next(q, m, &c);
+
+    if (rc != 1)
+        return rc;
+    w->head = c.head;
+    w->count = 0;
+    while ((rc = virtqueue_piece(q, m, &c, &w->pieces[w->count])) == 1)
+        w->count++;
+    return rc < 0 ? rc : 1;
+}
