@@ -73,17 +73,20 @@ uint64_t hostmem_free_bytes(void)
 
 void hostmem_account(struct abi_memory *m)
 {
+    uint64_t bytes[MEM_KINDS];
+
     spin_lock(&lock);
-    m->free = mem_total(map, MEM_FREE);
-    m->host = mem_total(map, MEM_HOST);
-    m->modules = mem_total(map, MEM_MODULE);
-    m->shared = mem_total(map, MEM_SHARED);
-    m->guests = mem_total(map, MEM_GUEST);
-    m->tables = mem_total(map, MEM_EPT);
-    m->images = mem_total(map, MEM_IMAGE);
-    m->reserved = mem_total(map, MEM_RESERVED);
+    mem_totals(map, bytes);
     m->largest_free = mem_largest(map, PAGE_SIZE_2M);
     spin_unlock(&lock);
+    m->free = bytes[MEM_FREE];
+    m->host = bytes[MEM_HOST];
+    m->modules = bytes[MEM_MODULE];
+    m->shared = bytes[MEM_SHARED];
+    m->guests = bytes[MEM_GUEST];
+    m->tables = bytes[MEM_EPT];
+    m->images = bytes[MEM_IMAGE];
+    m->reserved = bytes[MEM_RESERVED];
     m->total = m->free + m->host + m->modules + m->shared + m->guests + m->tables + m->images;
 }
 

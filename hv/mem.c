@@ -12,14 +12,12 @@ static bool same_owner(const struct mem_range *a, const struct mem_range *b)
     return a->kind == b->kind && a->guest == b->guest;
 }
 
-static int insert(struct mem_map *m, unsigned at, const struct mem_range *r)
+/* There is a slot for it. */
+static void insert(struct mem_map *m, unsigned at, const struct mem_range *r)
 {
-    if (m->count >= MEM_RANGES_MAX)
-        return -E_NOSPC;
     memmove(&m->ranges[at + 1], &m->ranges[at], (m->count - at) * sizeof(m->ranges[0]));
     m->ranges[at] = *r;
     m->count++;
-    return 0;
 }
 
 static void drop(struct mem_map *m, unsigned at)
@@ -44,8 +42,7 @@ static unsigned first_after(const struct mem_map *m, uint64_t base)
     return low;
 }
 
-/* Cuts [base, end) out of whatever is there. Needs at most one more slot, which the caller has
- * checked. */
+/* Cuts [base, end) out of whatever is there. Needs at most one more slot. */
 static void carve(struct mem_map *m, uint64_t base, uint64_t end)
 {
     for (unsigned i = first_after(m, base); i < m->count && m->ranges[i].base < end;) {
@@ -58,7 +55,7 @@ static void carve(struct mem_map *m, uint64_t base, uint64_t end)
             tail.base = end;
             tail.size = r_end - end;
             r->size = base - r->base;
-            (void)insert(m, i + 1, &tail);
+            insert(m, i + 1, &tail);
             return;
         } else if (r->base < base) {
             r->size = base - r->base;
@@ -86,20 +83,28 @@ static void join_neighbours(struct mem_map *m, unsigned at)
     }
 }
 
-/* `base` and `size` are page-aligned. */
-static int set_range(struct mem_map *m, const struct mem_range *r)
+/* What is given back again, and by then may lie in the middle of a range that it became part of. */
+static bool is_loose(enum mem_owner_kind kind)
+{
+    return kind == MEM_GUEST || kind == MEM_EPT || kind == MEM_IMAGE;
+}
+
+/* A change takes at most two more slots. Each piece that can be given back has two of its own, so
+ * that giving back never asks: that would be too late to refuse. */
+static bool has_room(const struct mem_map *m, unsigned more_loose)
+{
+    return m->count + 2 + 2 * (m->loose + more_loose) + MEM_SPARE <= MEM_RANGES_MAX;
+}
+
+/* `base` and `size` are page-aligned. The caller knows that there are two slots. */
+static void set_range(struct mem_map *m, const struct mem_range *r)
 {
     unsigned at;
-    int rc;
 
-    /* carve() and insert() may each need a slot: check first, so that a failure changes nothing. */
-    if (m->count + 2 > MEM_RANGES_MAX)
-        return -E_NOSPC;
     carve(m, r->base, range_end(r));
     at = first_after(m, r->base);
-    rc = insert(m, at, r);
+    insert(m, at, r);
     join_neighbours(m, at);
-    return rc;
 }
 
 int mem_add(struct mem_map *m, uint64_t base, uint64_t size, enum mem_owner_kind kind,
@@ -120,9 +125,12 @@ int mem_add(struct mem_map *m, uint64_t base, uint64_t size, enum mem_owner_kind
     }
     if (end <= base)
         return 0;
+    if (!has_room(m, 0))
+        return -E_NOSPC;
     r.base = base;
     r.size = end - base;
-    return set_range(m, &r);
+    set_range(m, &r);
+    return 0;
 }
 
 /* The highest aligned base in `r` where `size` bytes fit below `limit`, or 0. */
@@ -141,17 +149,17 @@ int mem_alloc(struct mem_map *m, uint64_t size, uint64_t align, uint64_t limit,
 {
     if (size == 0 || size % PAGE_SIZE || align < PAGE_SIZE || (align & (align - 1)))
         return -E_INVAL;
+    if (!has_room(m, is_loose(kind)))
+        return -E_NOSPC;
     for (unsigned i = m->count; i > 0; i--) {
         uint64_t base = fit(&m->ranges[i - 1], size, align, limit);
 
-        if (base) {
-            int rc = set_range(
-                m, &(struct mem_range){.base = base, .size = size, .kind = kind, .guest = guest});
-
-            if (rc == 0)
-                *out = hpa(base);
-            return rc;
-        }
+        if (!base)
+            continue;
+        set_range(m, &(struct mem_range){.base = base, .size = size, .kind = kind, .guest = guest});
+        m->loose += is_loose(kind);
+        *out = hpa(base);
+        return 0;
     }
     return -E_NOMEM;
 }
@@ -163,7 +171,9 @@ int mem_free(struct mem_map *m, hpa_t base, uint64_t size)
     if (!r || size == 0 || base.v % PAGE_SIZE || size % PAGE_SIZE || r->kind == MEM_FREE ||
         r->kind == MEM_RESERVED || size > range_end(r) - base.v)
         return -E_INVAL;
-    return set_range(m, &(struct mem_range){.base = base.v, .size = size, .kind = MEM_FREE});
+    m->loose -= is_loose(r->kind);
+    set_range(m, &(struct mem_range){.base = base.v, .size = size, .kind = MEM_FREE});
+    return 0;
 }
 
 const struct mem_range *mem_find(const struct mem_map *m, hpa_t a)
@@ -181,6 +191,13 @@ uint64_t mem_total(const struct mem_map *m, enum mem_owner_kind kind)
         if (m->ranges[i].kind == kind)
             total += m->ranges[i].size;
     return total;
+}
+
+void mem_totals(const struct mem_map *m, uint64_t bytes[MEM_KINDS])
+{
+    memset(bytes, 0, MEM_KINDS * sizeof(*bytes));
+    for (unsigned i = 0; i < m->count; i++)
+        bytes[m->ranges[i].kind] += m->ranges[i].size;
 }
 
 uint64_t mem_largest(const struct mem_map *m, uint64_t align)

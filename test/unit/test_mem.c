@@ -37,7 +37,7 @@ static void check_invariants(void)
 static int setup(void **state)
 {
     (void)state;
-    map.count = 0;
+    map.count = map.loose = 0;
     add(0, 0x9fc00, MEM_FREE);
     add(0x9fc00, 0x60400, MEM_RESERVED);
     add(1 * MB, 127 * MB, MEM_FREE);
@@ -124,6 +124,54 @@ static void a_full_table(void **state)
     check_invariants();
 }
 
+/* Pieces of one owner that lie together are one range, until one in the middle is given back: with
+ * the table as full as it gets, every one of them, in the orders that need most room. */
+static void giving_back_never_fails(void **state)
+{
+    static hpa_t given[MEM_RANGES_MAX];
+
+    for (unsigned order = 0; order < 3; order++) {
+        unsigned n = 0;
+        hpa_t kept;
+
+        (void)setup(state);
+        while (n < MEM_RANGES_MAX && mem_alloc(&map, PAGE_SIZE, PAGE_SIZE, NEVER,
+                                               n % 5 == 4 ? MEM_GUEST : MEM_EPT, 3, &given[n]) == 0)
+            n++;
+        assert_true(n > 100 && n < MEM_RANGES_MAX); /* it ended for want of room in the table */
+        assert_int_equal(mem_alloc(&map, PAGE_SIZE, PAGE_SIZE, NEVER, MEM_IMAGE, 0, &kept),
+                         -E_NOSPC);
+        for (unsigned i = 0; i < n; i++) {
+            unsigned k = order == 0   ? i * 2 % n + (n % 2 == 0 && i >= n / 2)
+                         : order == 1 ? n - 1 - i
+                                      : i * 7 % n;
+
+            while (!given[k].v)
+                k = (k + 1) % n;
+            assert_int_equal(mem_free(&map, given[k], PAGE_SIZE), 0);
+            given[k].v = 0;
+            check_invariants();
+            /* Whatever room there is now: others may have it, and the rest can still be freed. */
+            if (i % 3 == 0 && mem_alloc(&map, PAGE_SIZE, PAGE_SIZE, NEVER, MEM_HOST, 0, &kept) == 0)
+                assert_true(kept.v != 0);
+        }
+        assert_int_equal(map.loose, 0);
+        assert_int_equal(mem_total(&map, MEM_EPT) + mem_total(&map, MEM_GUEST), 0);
+    }
+}
+
+static void totals(void **state)
+{
+    uint64_t bytes[MEM_KINDS];
+
+    (void)state;
+    add(64 * MB, PAGE_SIZE, MEM_HOST);
+    mem_totals(&map, bytes);
+    for (unsigned i = 0; i < MEM_KINDS; i++)
+        assert_int_equal(bytes[i], mem_total(&map, (enum mem_owner_kind)i));
+    assert_int_equal(bytes[MEM_HOST], PAGE_SIZE);
+}
+
 static void largest(void **state)
 {
     (void)state;
@@ -141,6 +189,8 @@ int main(void)
         cmocka_unit_test_setup(refusals, setup),
         cmocka_unit_test_setup(hostile_firmware, setup),
         cmocka_unit_test_setup(a_full_table, setup),
+        cmocka_unit_test_setup(giving_back_never_fails, setup),
+        cmocka_unit_test_setup(totals, setup),
         cmocka_unit_test_setup(largest, setup),
     };
 
