@@ -56,15 +56,16 @@ void arch_idle(uint64_t deadline, const uint32_t *wake);
  */
 void arch_irq_window(void);
 
-/* Console: serial port and screen. Bytes, '\n' becomes CR LF on the serial line. */
+/* Console: serial port and screen, at once: while nothing else runs. Bytes, '\n' becomes CR LF on
+ * the serial line. */
 void arch_console_write(const char *s, size_t n);
-/* For the serial line alone, and as they are: nobody looks for line ends in an exit of a guest. */
-void arch_serial_write(const char *s, size_t n);
-/* From now on writers do not wait for the serial line: bytes are queued, and core 0 calls
- * arch_console_poll(), which sends what the line takes and returns when to call again (absolute
- * ticks; NEVER when nothing is queued). */
-void arch_console_queue(void);
-uint64_t arch_console_poll(void);
+/* Sends what the serial line takes now, without waiting: how many bytes that were (all of them
+ * where there is no such port). Bounded. One core. */
+size_t arch_serial_send(const char *s, size_t n);
+/* To the screen, later: arch_screen_poll() draws a bounded part of what is new. False: all of it is
+ * shown. One core. */
+void arch_screen_write(const char *s, size_t n);
+bool arch_screen_poll(void);
 /* Next byte typed on the serial console, or -1. */
 int arch_console_read(void);
 

@@ -68,12 +68,13 @@ static int64_t call_controls(const struct vcpu *v, uint64_t number, uint64_t vcp
 
 static int64_t put_input(struct guest *g, const uint8_t *bytes, size_t n)
 {
+    uint32_t head = g->input_head,
+             room = GUEST_INPUT_SIZE - (head - __atomic_load_n(&g->input_tail, __ATOMIC_ACQUIRE));
     size_t taken = 0;
 
-    spin_lock(&g->input_lock);
-    while (taken < n && g->input_head - g->input_tail < GUEST_INPUT_SIZE)
-        g->input[g->input_head++ % GUEST_INPUT_SIZE] = bytes[taken++];
-    spin_unlock(&g->input_lock);
+    while (taken < n && taken < room)
+        g->input[head++ % GUEST_INPUT_SIZE] = bytes[taken++];
+    __atomic_store_n(&g->input_head, head, __ATOMIC_RELEASE);
     return (int64_t)taken;
 }
 
@@ -149,20 +150,13 @@ static int64_t call_action(uint64_t number, uint64_t action)
 
 static int64_t call_log(const struct vcpu *v, uint64_t address, uint64_t length)
 {
-    char line[LOG_LINE_MAX + 1];
+    char line[LOG_LINE_MAX];
     int rc;
 
     if (length > LOG_LINE_MAX)
         return -E_INVAL;
     rc = gmem_read(&v->guest->mem, gpa(address), line, length);
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < length; i++)
-        if (line[i] < ' ' || line[i] == 0x7f)
-            line[i] = ' ';
-    line[length] = 0;
-    log_info("mgmt: %s", line);
-    return 0;
+    return rc ? rc : log_management(line, length);
 }
 
 static int64_t call_keep(const struct vcpu *v, uint64_t address, uint64_t length)

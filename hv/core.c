@@ -244,7 +244,7 @@ static void serve(struct core *c)
                              __atomic_exchange_n(&g->vcpu.requests, 0, __ATOMIC_ACQ_REL), &dumped);
         if (g->phase == GUEST_LIVE) {
             g->platform.clock.now = arch_tsc();
-            if (g->input_head != g->input_tail)
+            if (__atomic_load_n(&g->input_head, __ATOMIC_RELAXED) != g->input_tail)
                 guest_feed_input(g);
         }
         if (r)
@@ -316,7 +316,6 @@ static void after_run(struct core *c, struct guest *g, enum vcpu_yield y, uint64
         note_slice_end(c, &g->vcpu, until, arch_tsc());
         break;
     case VCPU_YIELD_HALT:
-        guest_flush_old_line(g);
         sched_block(&c->sched, &g->vcpu.sched, g->platform.next_event);
         break;
     case VCPU_YIELD_STOP:

@@ -141,6 +141,7 @@ static void register_guest(struct guest *g)
 {
     __atomic_store_n(&guests[g->number], g, __ATOMIC_RELEASE);
     guest_pages_show(g, true);
+    log_source_open(g->number, g->config.name, g->console);
     guest_account_memory();
 }
 
@@ -339,7 +340,7 @@ static bool passes_audit(const struct guest *g)
 
     if (hostmem_look(audit, &a) == 0)
         return true;
-    log_warn("guest %s: isolation audit failed: %s", g->config.name, a.text);
+    log_guest_warn(g, "isolation audit failed: %s", a.text);
     return false;
 }
 
@@ -413,6 +414,7 @@ void guest_begin_scrub(struct guest *g)
     guest_set_state(g, ABI_GUEST_DELETING, "deleted by request");
     g->complete = false;
     g->scrub_count = 0;
+    log_source_close(g->number);
     /* Also where it never ran, or not any more: the CPU must not write to what will be others'. */
     if (g->vcpu.backend)
         virt_backend()->vcpu_free(&g->vcpu);

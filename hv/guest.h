@@ -63,7 +63,6 @@ static inline bool vcpu_takes_nmi(const struct vcpu *v)
 }
 
 #define GUEST_INPUT_SIZE 256u /* power of two */
-#define GUEST_LINE_SIZE  120u
 
 /* What the owning core does with the guest when its turn comes. */
 enum guest_phase {
@@ -122,9 +121,6 @@ struct guest {
     void *free_pages; /* guest_alloc_page's list */
     uint8_t *pools[GUEST_POOLS_MAX];
     unsigned pool_count;
-    char line[GUEST_LINE_SIZE]; /* output up to the next newline, for the serial console */
-    unsigned line_len;
-    uint64_t line_tsc;  /* of its last byte */
     uint64_t paused_at; /* GUEST_PAUSED: since when */
     uint64_t heartbeat; /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
     struct platform platform;
@@ -140,9 +136,8 @@ struct guest {
     /* A change under way; written by the management guest's core while its request bit is clear. */
     struct abi_controls new_controls;
     uint32_t controls_busy; /* 1: from the request to its result. Atomic */
-    /* typed bytes on their way to the UART: any core writes under input_lock, the owning core reads
-     */
-    struct spinlock input_lock;
+    /* Typed bytes on their way to the UART: the management guest's core moves the head, the owning
+     * core the tail. Atomic */
     uint8_t input[GUEST_INPUT_SIZE];
     uint32_t input_head, input_tail;
     struct virtio_net_frame *rx_ring; /* with DEV_NET */

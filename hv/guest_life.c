@@ -11,9 +11,6 @@
 #include "hv/panic.h"
 #include "hv/restart.h"
 
-/* A line without its end is shown after 1/20 s: it is a prompt, not a line on its way. */
-#define PROMPT_RATE 20u
-
 static uint64_t boot_epoch, boot_tsc;
 
 void guest_life_init(uint64_t epoch, uint64_t tsc)
@@ -26,7 +23,7 @@ void guest_fail(struct guest *g, const char *why)
 {
     guest_set_state(g, ABI_GUEST_FAILED, why);
     g->phase = GUEST_IDLE;
-    log_warn("guest %s: not started: %s", g->config.name, why);
+    log_guest_warn(g, "not started: %s", why);
 }
 
 void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, ...)
@@ -45,33 +42,6 @@ void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, .
 
 /* ---- what the platform asks of its owner ---- */
 
-void guest_flush_line(struct guest *g)
-{
-    char text[ABI_NAME_MAX + GUEST_LINE_SIZE + 8];
-    size_t name = strlen(g->config.name), n = 0;
-
-    if (g->line_len == 0)
-        return;
-    /* By hand: this is done in exits of the guest. */
-    text[n++] = '[';
-    memcpy(text + n, g->config.name, name);
-    n += name;
-    text[n++] = ']';
-    text[n++] = ' ';
-    memcpy(text + n, g->line, g->line_len);
-    n += g->line_len;
-    text[n++] = '\r';
-    text[n++] = '\n';
-    log_console(text, n);
-    g->line_len = 0;
-}
-
-void guest_flush_old_line(struct guest *g)
-{
-    if (g->line_len && g->platform.clock.now - g->line_tsc > arch_tsc_hz() / PROMPT_RATE)
-        guest_flush_line(g);
-}
-
 static void on_console(void *ctx, uint8_t byte)
 {
     struct guest *g = ctx;
@@ -79,11 +49,7 @@ static void on_console(void *ctx, uint8_t byte)
 
     r->data[r->written & (ABI_CONSOLE_RING_SIZE - 1)] = byte;
     __atomic_store_n(&r->written, r->written + 1, __ATOMIC_RELEASE);
-    if (byte == '\n' || g->line_len == GUEST_LINE_SIZE)
-        guest_flush_line(g);
-    g->line_tsc = g->platform.clock.now;
-    if (byte == '\t' || (byte >= ' ' && byte != 0x7f))
-        g->line[g->line_len++] = (char)byte;
+    log_console_grew();
 }
 
 static void on_reset(void *ctx, const char *how)
@@ -200,8 +166,8 @@ static void go_live(struct guest *g)
     g->phase = GUEST_LIVE;
     guest_set_image_kind(g, g->plan.start.kind);
     guest_set_state(g, ABI_GUEST_RUNNING, "");
-    log_info("guest %s: started (%s, %lu KiB, core %u)", g->config.name, g->plan.start.kind,
-             g->mem.size >> 10, g->vcpu.core);
+    log_guest(g, "started (%s, %lu KiB, core %u)", g->plan.start.kind, g->mem.size >> 10,
+              g->vcpu.core);
 }
 
 /* One step; true when all of it is done. */
@@ -304,15 +270,14 @@ void guest_advance(struct guest *g, uint64_t until)
 
 static void finish(struct guest *g)
 {
-    guest_flush_line(g);
     virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
     virt_backend()->vcpu_free(&g->vcpu);
     if (g->management)
         image_drop_unfinished(g);
     g->phase = GUEST_IDLE;
     g->vcpu.halted = false;
-    log_info("guest %s: %s: %s", g->config.name,
-             g->status->state == ABI_GUEST_CRASHED ? "crashed" : "stopped", g->status->why);
+    log_guest(g, "%s: %s", g->status->state == ABI_GUEST_CRASHED ? "crashed" : "stopped",
+              g->status->why);
 }
 
 /* What is said of the end stays; only the state changes. */
@@ -332,7 +297,7 @@ static void give_up(struct guest *g)
 
     (void)fmt(why, sizeof(why), "%s; not started again after %u lives of less than %u seconds",
               g->status->why, g->status->short_lives, RESTART_SHORT_SECONDS);
-    log_warn("guest %s: %s", g->config.name, why);
+    log_guest_warn(g, "%s", why);
     guest_set_state(g, (enum abi_guest_state)g->status->state, why);
 }
 
@@ -395,18 +360,19 @@ void guest_end(struct guest *g, const char *why)
         finish(g);
     } else if (state == ABI_GUEST_STARTING || state == ABI_GUEST_RESTARTING) {
         guest_set_state(g, ABI_GUEST_STOPPED, why);
-        log_info("guest %s: %s", g->config.name, why);
+        log_guest(g, "%s", why);
     }
     g->phase = GUEST_IDLE;
 }
 
 void guest_feed_input(struct guest *g)
 {
+    uint32_t tail = g->input_tail;
+
     if (g->phase != GUEST_LIVE)
         return;
-    spin_lock(&g->input_lock);
-    while (g->input_tail != g->input_head &&
-           platform_console_input(&g->platform, g->input[g->input_tail % GUEST_INPUT_SIZE]))
-        g->input_tail++;
-    spin_unlock(&g->input_lock);
+    while (tail != __atomic_load_n(&g->input_head, __ATOMIC_ACQUIRE) &&
+           platform_console_input(&g->platform, g->input[tail % GUEST_INPUT_SIZE]))
+        tail++;
+    __atomic_store_n(&g->input_tail, tail, __ATOMIC_RELEASE);
 }

@@ -55,10 +55,6 @@ void guest_end(struct guest *g, const char *why);
 
 /* Moves typed bytes into the UART as far as it has room. */
 void guest_feed_input(struct guest *g);
-/* Writes out the part of a console line that is still held back: at once, or if nothing has been
- * added to it for a while (it is a prompt). */
-void guest_flush_line(struct guest *g);
-void guest_flush_old_line(struct guest *g);
 
 /* What virtio-net sends, and what the switch delivers (any core). */
 void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len);

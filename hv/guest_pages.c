@@ -249,7 +249,7 @@ void guest_set_paused(struct guest *g, bool paused)
     status_begin(g);
     g->status->state = paused ? ABI_GUEST_PAUSED : ABI_GUEST_RUNNING;
     status_end(g);
-    log_info("guest %s: %s", g->config.name, paused ? "paused" : "resumed");
+    log_guest(g, "%s", paused ? "paused" : "resumed");
     note_event(g);
 }
 

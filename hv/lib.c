@@ -96,6 +96,13 @@ int strcmp(const char *a, const char *b)
 }
 #endif
 
+void memzero_explicit(void *p, size_t n)
+{
+    memset(p, 0, n);
+    /* Whoever looks at memory here sees zeros: the compiler cannot leave them out. */
+    __asm__ volatile("" ::"r"(p) : "memory");
+}
+
 bool str_copy(char *dst, size_t size, const char *src)
 {
     size_t n = strlen(src);

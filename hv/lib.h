@@ -21,6 +21,9 @@ int strncmp(const char *a, const char *b, size_t n);
 #define memset(dst, byte, n) __builtin_memset(dst, byte, n)
 #endif
 
+/* Zeroes what was secret: unlike memset(), also where nobody reads it any more. */
+void memzero_explicit(void *p, size_t n);
+
 /* Copies at most size - 1 bytes and always terminates. False if `src` was cut. size > 0. */
 bool str_copy(char *dst, size_t size, const char *src);
 

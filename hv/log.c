@@ -2,14 +2,35 @@
 
 #include "hv/arch.h"
 #include "hv/fmt.h"
+#include "hv/guest.h"
+#include "hv/hostmem.h"
 #include "hv/lib.h"
-#include "hv/spinlock.h"
 
-static struct spinlock lock;
+#define QUEUE_SIZE  4096u /* a power of two */
+#define MERGE_MAX   8u    /* lines that core 0 takes from the queues in a step */
+#define POLL_RATE   720u  /* times a second: so often the line has sent a FIFO of 16 bytes */
+#define NOT_FOR_ALL (QUEUE_SIZE / 2) /* that much of a queue is the root's alone */
+
 /* The ring as the management guest sees it: a header page, then the data. */
 static uint8_t log_pages[sizeof(struct abi_ring) + ABI_LOG_RING_SIZE]
     __attribute__((aligned(4096)));
 _Static_assert(sizeof(struct abi_ring) == PAGE_SIZE, "the data begin one page after the header");
+
+/* A core's lines on their way to core 0: each a struct serial_record and its text. The core writes
+ * head, core 0 tail. */
+struct log_queue {
+    uint32_t head, tail;
+    uint64_t lost; /* lines that had no room, ever. Atomic */
+    uint64_t told; /* of them; core 0's */
+    uint8_t bytes[QUEUE_SIZE];
+};
+
+static struct log_queue *queues; /* one a core, that of core 0 unused; NULL before log_start() */
+static struct serial_line line;
+/* 1: core 0 has been told that there is something, and comes by itself until there is nothing any
+ * more: what others print costs it no interrupt a line. */
+static uint32_t woken;
+static uint64_t next_poll; /* core 0: nothing to be done before; NEVER: until `woken` */
 
 struct abi_ring *log_ring(void)
 {
@@ -29,43 +50,92 @@ static void ring_put(const char *s, size_t n)
     __atomic_store_n(&r->written, r->written + n, __ATOMIC_RELEASE);
 }
 
-/* Core 0 empties the serial queue; it may be halted. Once it knows that there is something it comes
- * by itself until there is nothing any more: what others print costs it no interrupt a line. */
-static uint32_t console_woken;
+/* ---- any core ---- */
 
-static void wake_console(void)
+static void wake_core_0(void)
 {
-    if (arch_core_self() != 0 && !__atomic_exchange_n(&console_woken, 1, __ATOMIC_SEQ_CST))
+    if (!__atomic_exchange_n(&woken, 1, __ATOMIC_SEQ_CST) && arch_core_self() != 0)
         arch_kick(0);
 }
 
-uint64_t log_poll(void)
+void log_console_grew(void)
 {
-    uint64_t again = arch_console_poll();
-
-    if (again != NEVER || !__atomic_load_n(&console_woken, __ATOMIC_RELAXED))
-        return again;
-    (void)__atomic_exchange_n(&console_woken, 0, __ATOMIC_SEQ_CST);
-    return arch_console_poll(); /* what came before whoever wrote it could see that */
+    /* Only a load, most of the time. Where it is read just before core 0 clears it, core 0 looks
+     * once more a step later: see log_poll(). */
+    if (!__atomic_load_n(&woken, __ATOMIC_RELAXED))
+        wake_core_0();
 }
 
-static void log_line(const char *kind, const char *format, va_list ap)
+static void copy_in(struct log_queue *q, uint32_t at, const void *bytes, size_t n)
 {
-    uint64_t hz = arch_tsc_hz(), now = arch_tsc();
-    uint64_t seconds = hz ? now / hz : 0, micros = hz ? now % hz * 1000000 / hz : 0;
-    char line[256];
-    size_t n = fmt(line, sizeof(line), "[%4lu.%06lu] core %u: %s", seconds, micros,
-                   arch_core_self(), kind);
+    size_t first;
 
-    n += fmt_v(line + n, sizeof(line) - n, format, ap);
-    if (n > sizeof(line) - 2)
-        n = sizeof(line) - 2;
-    line[n++] = '\n';
-    spin_lock(&lock);
-    ring_put(line, n);
-    arch_console_write(line, n);
-    spin_unlock(&lock);
-    wake_console();
+    at %= QUEUE_SIZE;
+    first = min_u64(n, QUEUE_SIZE - at);
+    memcpy(q->bytes + at, bytes, first);
+    memcpy(q->bytes, (const uint8_t *)bytes + first, n - first);
+}
+
+static void queue_put(struct log_queue *q, const struct serial_record *r, const char *text,
+                      uint32_t size)
+{
+    uint32_t used = q->head - __atomic_load_n(&q->tail, __ATOMIC_ACQUIRE);
+
+    if (size - used < sizeof(*r) + r->length || used > size) {
+        __atomic_store_n(&q->lost, q->lost + 1, __ATOMIC_RELAXED);
+        return;
+    }
+    copy_in(q, q->head, r, sizeof(*r));
+    copy_in(q, q->head + (uint32_t)sizeof(*r), text, r->length);
+    __atomic_store_n(&q->head, q->head + (uint32_t)sizeof(*r) + r->length, __ATOMIC_RELEASE);
+}
+
+/* Core 0: the line is where all lines go. */
+static void publish(const struct serial_record *r, const char *text)
+{
+    ring_put(text, r->length);
+    ring_put("\n", 1);
+    arch_screen_write(text, r->length);
+    arch_screen_write("\n", 1);
+    serial_line_put(&line, r, text);
+}
+
+/* `text` has room for the newline. */
+static void write_line(const struct serial_record *r, char *text, uint32_t room)
+{
+    if (!queues) {
+        text[r->length] = '\n';
+        ring_put(text, r->length + 1u);
+        arch_console_write(text, r->length + 1u);
+        return;
+    }
+    if (arch_core_self() == 0)
+        publish(r, text);
+    else
+        queue_put(&queues[arch_core_self()], r, text, room);
+    wake_core_0();
+}
+
+static size_t prefix(char *text, size_t size)
+{
+    return serial_prefix(text, size, arch_tsc(), arch_tsc_hz(), arch_core_self());
+}
+
+static void log_line(const struct guest *about, const char *kind, const char *format, va_list ap)
+{
+    char text[SERIAL_LINE_MAX + 1];
+    struct serial_record r = {0};
+    size_t n = prefix(text, sizeof(text));
+
+    n += fmt(text + n, sizeof(text) - n, "%s", kind);
+    if (about) {
+        r.about = (uint8_t)(about->number + 1);
+        r.console = about->console->written; /* its own core writes it */
+        n += fmt(text + n, sizeof(text) - n, "guest %s: ", about->config.name);
+    }
+    n += fmt_v(text + n, sizeof(text) - n, format, ap);
+    r.length = (uint16_t)min_u64(n, SERIAL_LINE_MAX);
+    write_line(&r, text, QUEUE_SIZE);
 }
 
 void log_info(const char *format, ...)
@@ -73,7 +143,7 @@ void log_info(const char *format, ...)
     va_list ap;
 
     va_start(ap, format);
-    log_line("", format, ap);
+    log_line(NULL, "", format, ap);
     va_end(ap);
 }
 
@@ -82,23 +152,184 @@ void log_warn(const char *format, ...)
     va_list ap;
 
     va_start(ap, format);
-    log_line("warning: ", format, ap);
+    log_line(NULL, "warning: ", format, ap);
     va_end(ap);
 }
 
-void log_console(const char *s, size_t n)
+void log_guest(const struct guest *g, const char *format, ...)
 {
-    spin_lock(&lock);
-    arch_serial_write(s, n);
-    spin_unlock(&lock);
-    wake_console();
+    va_list ap;
+
+    va_start(ap, format);
+    log_line(g, "", format, ap);
+    va_end(ap);
 }
 
-void log_secret(const char *line)
+void log_guest_warn(const struct guest *g, const char *format, ...)
 {
-    spin_lock(&lock);
-    arch_console_write(line, strlen(line));
-    arch_console_write("\n", 1);
-    spin_unlock(&lock);
-    wake_console();
+    va_list ap;
+
+    va_start(ap, format);
+    log_line(g, "warning: ", format, ap);
+    va_end(ap);
+}
+
+int log_management(const char *text, size_t n)
+{
+    static uint64_t paid, lost; /* until when its budget is used up; lines since */
+    uint64_t now = arch_tsc(), byte = arch_tsc_hz() / LOG_MANAGEMENT_RATE;
+    struct serial_record r = {0};
+    char out[SERIAL_LINE_MAX + 1];
+    size_t used = prefix(out, sizeof(out));
+
+    if (paid > now) {
+        lost++;
+        return -E_AGAIN;
+    }
+    used += fmt(out + used, sizeof(out) - used, "mgmt: ");
+    if (lost)
+        used +=
+            fmt(out + used, sizeof(out) - used, "(%lu lines before this one were too many) ", lost);
+    lost = 0;
+    used += plain_line(text, n, out + used, SERIAL_LINE_MAX - used);
+    paid = max_u64(paid, now - min_u64(now, LOG_MANAGEMENT_BURST * byte)) + used * byte;
+    r.length = (uint16_t)used;
+    write_line(&r, out, QUEUE_SIZE - NOT_FOR_ALL);
+    return 0;
+}
+
+void log_secret(const char *text)
+{
+    char out[SERIAL_LINE_MAX];
+    size_t n = prefix(out, sizeof(out));
+
+    n += fmt(out + n, sizeof(out) - n, "%s\n", text);
+    arch_console_write(out, min_u64(n, sizeof(out) - 1));
+    memzero_explicit(out, sizeof(out));
+}
+
+void log_source_open(unsigned number, const char *name, const struct abi_ring *ring)
+{
+    serial_source_open(&line.sources[number], name, ring);
+}
+
+void log_source_close(unsigned number)
+{
+    serial_source_close(&line.sources[number]);
+}
+
+/* ---- core 0 ---- */
+
+int log_start(void)
+{
+    size_t size = arch_core_count() * sizeof(*queues);
+    struct log_queue *q = hostmem_alloc_zeroed(size, MEM_HOST);
+
+    if (!q)
+        return -E_NOMEM;
+    serial_line_init(&line, arch_tsc_hz());
+    queues = q;
+    return 0;
+}
+
+static void copy_out(const struct log_queue *q, uint32_t at, void *bytes, size_t n)
+{
+    size_t first;
+
+    at %= QUEUE_SIZE;
+    first = min_u64(n, QUEUE_SIZE - at);
+    memcpy(bytes, q->bytes + at, first);
+    memcpy((uint8_t *)bytes + first, q->bytes, n - first);
+}
+
+static bool queue_take(struct log_queue *q, struct serial_record *r, char text[SERIAL_LINE_MAX])
+{
+    if (q->tail == __atomic_load_n(&q->head, __ATOMIC_ACQUIRE))
+        return false;
+    copy_out(q, q->tail, r, sizeof(*r));
+    copy_out(q, q->tail + (uint32_t)sizeof(*r), text, min_u64(r->length, SERIAL_LINE_MAX));
+    __atomic_store_n(&q->tail, q->tail + (uint32_t)sizeof(*r) + r->length, __ATOMIC_RELEASE);
+    return true;
+}
+
+static void tell_lost(struct log_queue *q, unsigned core)
+{
+    uint64_t lost = __atomic_load_n(&q->lost, __ATOMIC_RELAXED);
+
+    if (lost == q->told)
+        return;
+    log_warn("%lu lines that core %u wrote too fast are lost", lost - q->told, core);
+    q->told = lost;
+}
+
+/* From the cores' queues into the log. False: more of it waits. */
+static bool merge(void)
+{
+    static char text[SERIAL_LINE_MAX];
+    struct serial_record r;
+    unsigned taken = 0;
+
+    for (unsigned i = 1; i < arch_core_count(); i++) {
+        while (queue_take(&queues[i], &r, text)) {
+            publish(&r, text);
+            if (++taken == MERGE_MAX)
+                return false;
+        }
+        tell_lost(&queues[i], i);
+    }
+    return true;
+}
+
+static void send(void)
+{
+    const char *bytes;
+    size_t n = serial_line_pending(&line, &bytes);
+
+    if (n)
+        serial_line_sent(&line, arch_serial_send(bytes, n));
+}
+
+uint64_t log_poll(void)
+{
+    uint64_t now = arch_tsc();
+    bool drawn, merged;
+
+    if (now < next_poll && (next_poll != NEVER || !__atomic_load_n(&woken, __ATOMIC_RELAXED)))
+        return next_poll;
+    drawn = !arch_screen_poll();
+    /* What guests print from here on comes behind the lines that are taken now. */
+    serial_line_look(&line);
+    merged = merge();
+    serial_line_step(&line, now);
+    send();
+    if (drawn && merged && serial_line_is_dry(&line)) {
+        /* A core that has just read that we know does not tell us: another look after this one. */
+        if (!__atomic_exchange_n(&woken, 0, __ATOMIC_SEQ_CST))
+            return next_poll = NEVER;
+    }
+    return next_poll = now + arch_tsc_hz() / POLL_RATE;
+}
+
+void log_flush(void)
+{
+    static char text[SERIAL_LINE_MAX + 1];
+    const char *bytes;
+    struct serial_record r;
+    size_t n;
+
+    if (!queues)
+        return;
+    n = serial_line_pending(&line, &bytes);
+    arch_console_write(bytes, min_u64(n, sizeof(line.out)));
+    serial_line_sent(&line, n);
+    while (serial_line_take(&line, text, &n)) {
+        text[n] = '\n';
+        arch_console_write(text, n + 1);
+    }
+    for (unsigned i = 1; i < arch_core_count(); i++)
+        for (unsigned k = 0; k < QUEUE_SIZE / sizeof(r) && queue_take(&queues[i], &r, text); k++) {
+            n = min_u64(r.length, SERIAL_LINE_MAX);
+            text[n] = '\n';
+            arch_console_write(text, n + 1);
+        }
 }

@@ -1,25 +1,52 @@
 /*
  * The hypervisor's log: a byte ring (mapped read-only into the management guest) that is also
- * written to the console. Any core may call; a lock orders whole lines. Never called on the VM-exit
- * hot path.
+ * written to the serial line and the screen. Any core may call, and none waits for another: each
+ * core has a queue of its own, which core 0 empties (log_poll()). Never called on the VM-exit hot
+ * path.
+ *
+ * What guests print goes to the serial line too, see hv/serial_line.h: log_source() says where it
+ * is, and log_console_grew() that there is more of it.
  */
 #pragma once
 
 #include "hv/abi/control.h"
+#include "hv/serial_line.h"
 #include "hv/types.h"
+
+struct guest;
 
 /* One line, without a trailing newline; the ring and the console get "[seconds.micros] core N:
  * text\n". */
 void log_info(const char *format, ...) PRINTF(1, 2);
 /* The same, for something an operator should act on; the line says "warning: ". */
 void log_warn(const char *format, ...) PRINTF(1, 2);
-/* Raw bytes to the serial console alone (guest output, lines with their CR LF); `n` bytes, written
- * under the same lock so that lines never interleave. */
-void log_console(const char *s, size_t n);
-/* A line for the serial console and the screen alone: the ring never has it. */
-void log_secret(const char *line);
-/* Core 0, again and again: sends what the console's devices take. Returns when to call again
+/* The same, "guest NAME: " before it: on the serial line it comes behind what the guest printed
+ * before. Its owning core, or whoever makes it. */
+void log_guest(const struct guest *g, const char *format, ...) PRINTF(2, 3);
+void log_guest_warn(const struct guest *g, const char *format, ...) PRINTF(2, 3);
+/* A line of the management guest's, any n bytes: shown as plain text, "mgmt: " before it. That
+ * guest has LOG_MANAGEMENT_RATE bytes a second, LOG_MANAGEMENT_BURST at once: -E_AGAIN, and the
+ * line is lost and counted. Its core. */
+int log_management(const char *text, size_t n) MUST_CHECK;
+#define LOG_MANAGEMENT_RATE  4096u
+#define LOG_MANAGEMENT_BURST 16384u
+/* A line for the serial line and the screen alone: the ring never has it. Boot core, before
+ * log_start(). */
+void log_secret(const char *text);
+
+/* From now on nobody waits for the serial line, and other cores may call. Boot core; -E_NOMEM. */
+int log_start(void) MUST_CHECK;
+/* Core 0, again and again: a bounded step of what is to be done. Returns when to call again
  * (absolute ticks; NEVER: a kick says so). */
 uint64_t log_poll(void);
+/* After a panic: what still waits goes out at once. No other core runs. */
+void log_flush(void);
+
+/* The guest of this number prints into `ring`; and it is gone. One core at a time. */
+void log_source_open(unsigned number, const char *name, const struct abi_ring *ring);
+void log_source_close(unsigned number);
+/* The caller's guest has printed something. */
+void log_console_grew(void);
+
 /* The ring, ABI_LOG_RING_SIZE + one page, page-aligned. */
 struct abi_ring *log_ring(void);

@@ -183,8 +183,8 @@ static void make_token(const struct abi_management *m)
         token[i] = base32[key[i] % 32];
     (void)fmt(line, sizeof(line), "admin token of this boot: %s", token);
     log_secret(line);
-    memset(line, 0, sizeof(line));
-    memset(key, 0, sizeof(key));
+    memzero_explicit(line, sizeof(line));
+    memzero_explicit(key, sizeof(key));
 }
 
 static void *alloc_for_nic(size_t bytes)
@@ -290,13 +290,14 @@ _Noreturn void hv_main(const struct boot_info *b)
         refuse("the isolation audit found a mapping that must not be");
     describe_host(b, &config);
     make_token(&config.management.service);
+    if (log_start())
+        panic("no memory for the log");
     guest_account_memory();
     log_info("host memory %lu KiB, management guest %lu KiB, isolation audit passed",
              (guest_host_page()->memory.host + guest_host_page()->memory.shared +
               guest_host_page()->memory.tables) >>
                  10,
              m->mem.size >> 10);
-    arch_console_queue();
     arch_cores_start(core_run);
     core_run(0);
 }

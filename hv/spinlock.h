@@ -1,21 +1,26 @@
-/* A test-and-set lock for the few places that two cores may touch. Never taken on the VM-exit path.
- * Interrupts are off in root operation except in the idle HLT, so there is no irqsave variant. */
+/*
+ * A lock for the few places that two cores may touch. Who comes first has it first, so that nobody
+ * waits longer than for each other core once: whoever holds one does something short and of known
+ * length. Where one is taken between a VM exit and the next entry is listed in hv/README.md.
+ * Interrupts are off in root operation except in the idle HLT, so there is no irqsave variant.
+ */
 #pragma once
 
 #include "hv/types.h"
 
 struct spinlock {
-    bool held;
+    uint32_t next, served; /* tickets: the next to be given out, the one whose turn it is */
 };
 
 static inline void spin_lock(struct spinlock *l)
 {
-    while (__atomic_test_and_set(&l->held, __ATOMIC_ACQUIRE))
-        while (__atomic_load_n(&l->held, __ATOMIC_RELAXED))
-            __builtin_ia32_pause();
+    uint32_t mine = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
+
+    while (__atomic_load_n(&l->served, __ATOMIC_ACQUIRE) != mine)
+        __builtin_ia32_pause();
 }
 
 static inline void spin_unlock(struct spinlock *l)
 {
-    __atomic_clear(&l->held, __ATOMIC_RELEASE);
+    __atomic_store_n(&l->served, l->served + 1, __ATOMIC_RELEASE);
 }

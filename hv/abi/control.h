@@ -381,7 +381,9 @@ enum abi_call {
      * the management guest itself cannot be stopped or paused; -E_NOTSUP: it failed before it had
      * its memory and its share of a core, and never can be started. */
     ABI_CALL_ACTION,
-    /* RBX = address, RCX = length (<= 512): a line for the hypervisor's log, prefixed "mgmt: ". */
+    /* RBX = address, RCX = length (<= 512): a line for the hypervisor's log, as plain text (see
+     * hv/plain.h) and prefixed "mgmt: ". -E_AGAIN: more of it than LOG_MANAGEMENT_RATE of hv/log.h;
+     * the line is lost, and the next one says so. */
     ABI_CALL_LOG,
     /* RBX = four bytes of IPv4 address (first octet in bits 7:0), RCX = netmask likewise: the
        address the network gave; shown on console and in /v1/host. RDX = 1: it serves HTTPS. */

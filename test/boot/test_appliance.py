@@ -151,6 +151,40 @@ def test_sixteen_connections(m):
         assert m.get("/healthz") == {"status": "ok"}
 
 
+def say(m, command):
+    assert m.request("POST", "/v1/guests/echo/console", command + b"\r")[0] == 200
+
+
+def test_what_guests_print_is_plain(m):
+    """Cursor movements in all their forms, in front of what looks like a line of the root."""
+    for n, movement in enumerate((b"\r", b"\x1b[1G", b"\x1b[2K\x1b[G", b"\x9b1G", b"\xc2\x9b1G", b"\x1bM\r", b"\x85", b"\xc2\x85", b"\x08" * 9, b"\n")):
+        say(m, b"raw " + (movement + b"[   9.000001] core 0: forged %d" % n).hex().encode())
+        m.wait_serial(rf"forged {n}\n")
+    with open(m.serial_path, "rb") as f:
+        lines = [line.removesuffix(b"\r") for line in f.read().split(b"isolation audit passed")[1].split(b"\n")]  # behind what GRUB shows
+    assert not [line for line in lines if re.search(rb"[^\t -~]", line)]
+    forged = [line for line in lines if b"forged" in line]
+    assert len(forged) == 10 and all(re.fullmatch(rb"\[echo\] .*\[   9\.000001\]_core 0: forged \d", line) for line in forged), forged
+
+
+def test_flood_of_output(m):
+    """The root's lines and the other guests' come, on time; the guest that floods has its share, and what it lost is told."""
+    at = len(m.serial())
+    say(m, b"flood 4000")
+    m.wait_serial(r"\[echo\] flood: line ", at)
+    for _ in range(3):
+        for action, done in (("pause", "paused"), ("resume", "resumed")):
+            begun = len(m.serial())
+            assert m.request("POST", "/v1/guests/hog/actions", json.dumps({"action": action}))[0] == 202
+            m.wait_serial(f"core 1: guest hog: {done}\n", begun)
+            assert "flood: line 4000 " not in m.serial()[at:]
+    seconds = [m.wait_serial(r"\[control\] control: second \d+, periods 1000, missed 0,", at)]
+    seconds.append(m.wait_serial(r"\[control\] control: second \d+, periods 1000, missed 0,", seconds[0].end()))
+    told = m.wait_serial(r"core 0: guest echo: (\d+) bytes of its console are not on this line\n", at)
+    assert int(told[1]) > 4096
+    m.wait_serial(r"\[echo\] flood: line 4000 of 4000", at)
+
+
 def test_management_guest_comes_back(m):
     before = counters(m.guest("hog"))
     offset = len(m.serial())
@@ -191,7 +225,7 @@ def test_screen(start):
     fingerprint = re.search(r"management certificate: sha256 (\S+)", m.serial())[1]
     assert m.get("/v1/whoami")["name"] == "console"
     shown = m.screen()
-    text = "".join(shown)
+    text = "".join(row[4:] if row.startswith("    ") else row for row in shown)  # so begins what goes on from the row before
     assert f"management address: {address}" in text and f"admin token of this boot: {m.token}" in text, "\n".join(shown)
-    # It is longer than a line.
+    # It is longer than a row.
     assert f"management certificate: sha256 {fingerprint}" in text, "\n".join(shown)

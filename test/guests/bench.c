@@ -1,9 +1,11 @@
 /* What exits cost, seen from inside: ticks for one operation, the loop itself subtracted. */
 #include "test/guests/lib/guest.h"
 
-#define N     50u
-#define RUNS  100u
-#define WAKES 100u
+#define N       50u
+#define RUNS    100u
+#define WAKES   100u
+#define LINES   20u
+#define COLUMNS 60u
 
 static volatile uint64_t handler_tsc;
 
@@ -66,6 +68,24 @@ static void measure_wake(void)
     say("bench: timer-wake-worst %lu\n", worst);
 }
 
+/* The longest OUT of a byte to the console, within lines and at their end. */
+static void measure_console(void)
+{
+    uint64_t within = 0, end = 0, least = UINT64_MAX;
+
+    for (unsigned i = 0; i < LINES; i++) {
+        for (unsigned k = 0; k <= COLUMNS; k++) {
+            uint64_t before = tsc(), *longest = k < COLUMNS ? &within : &end, took;
+
+            outb(UART, k < COLUMNS ? '-' : '\n');
+            took = tsc() - before;
+            *longest = took > *longest ? took : *longest;
+            least = took < least ? took : least;
+        }
+    }
+    say("bench: out-console %lu, at most %lu within a line, %lu at its end\n", least, within, end);
+}
+
 void guest_main(const char *cmdline)
 {
     (void)cmdline;
@@ -75,5 +95,6 @@ void guest_main(const char *cmdline)
     REPORT("in-pic", "", "inb $0x21, %%al");
     REPORT("out-unclaimed", "", "outb %%al, $0x80");
     measure_wake();
+    measure_console();
     say("bench: done\n");
 }

@@ -76,6 +76,22 @@ static uint64_t parse(const char *s)
     return v;
 }
 
+static void do_raw(const char *arg)
+{
+    for (; arg[0] && arg[1]; arg += 2) {
+        char digits[] = {'0', 'x', arg[0], arg[1], 0};
+
+        put_byte((uint8_t)parse(digits));
+    }
+    say("\n");
+}
+
+static void do_flood(const char *arg)
+{
+    for (uint64_t i = parse(arg), n = 0; n < i; n++)
+        say("flood: line %lu of %lu, and nobody asked for any of them\n", n + 1, i);
+}
+
 static void die_triple(const char *arg)
 {
     static const struct {
@@ -150,6 +166,8 @@ static const struct command {
 } commands[] = {
     {"help", "this list", do_help},
     {"echo", "TEXT: says it again", do_echo},
+    {"raw", "HEX: says these bytes", do_raw},
+    {"flood", "N: says so many lines, as fast as it can", do_flood},
     {"uptime", "time since the start", do_uptime},
     {"exit", "N: ends with this exit code", do_exit},
     {"reset", "reset control register, port 0xcf9", die_reset},

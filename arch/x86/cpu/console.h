@@ -1,5 +1,4 @@
-/* The host's console: COM1 and the screen. arch_console_write() and arch_console_read() are here.
- */
+/* The host's console: COM1 and the screen. What hv/arch.h has of it is here. */
 #pragma once
 
 #include "hv/types.h"
@@ -8,8 +7,6 @@
 void uart_init(void);
 void uart_write(const char *s, size_t n);
 int uart_read(void);
-/* For a dump: what is queued goes out, and from now on every byte at once. */
-void uart_unqueue(void);
 
 /* Text mode at 0xb8000. */
 void screen_init_text(void);
@@ -22,7 +19,8 @@ struct screen_framebuffer {
 
 /* A linear RGB framebuffer, mapped. What was written before is not shown again. */
 void screen_init_framebuffer(const struct screen_framebuffer *f);
-/* Into the buffer; screen_poll() shows it. Writers hold the log's lock. */
+/* Into the buffer; screen_poll() shows it. A row that goes on in the next is indented there: what
+ * begins a row begins a line. One core. */
 void screen_write(const char *s, size_t n);
 /* Draws a bounded part of what changed; false when all is shown. One core. */
 bool screen_poll(void);

@@ -8,6 +8,7 @@
 #include "arch/x86/cpu/regs.h"
 #include "hv/arch.h"
 #include "hv/fmt.h"
+#include "hv/log.h"
 #include "hv/panic.h"
 
 #define STACK_WORDS     24u
@@ -80,7 +81,6 @@ static void become_owner(const struct trap_frame *f)
         halt_forever();
     }
     c->in_panic = 1;
-    uart_unqueue();
 }
 
 static void stop_others(void)
@@ -207,6 +207,7 @@ static _Noreturn void dump(const struct trap_frame *f, uint64_t rip, const char 
 {
     become_owner(f);
     stop_others();
+    log_flush();
     say("\n*** Bulkhead stopped: %s\n*** core %u, rip %016lx\n", reason, arch_core_self(), rip);
     if (f)
         say_registers(f);

@@ -19,11 +19,12 @@
 #define CELL_WIDTH   8u
 #define CELL_HEIGHT  16u
 #define POLL_GLYPHS  16u
+#define INDENT       4u /* of a row that goes on with the one before */
 
 static struct screen_framebuffer framebuffer;
 static unsigned columns, rows, x, y; /* rows 0: no screen */
 static unsigned top;                 /* the row of `cells` that is the uppermost */
-static bool changed;                 /* since screen_poll() last looked; any core sets it */
+static bool changed;                 /* since screen_poll() last looked */
 static uint8_t cells[ROWS_MAX][COLUMNS_MAX], shown[ROWS_MAX][COLUMNS_MAX];
 
 static void draw_glyph(unsigned row, unsigned column, uint8_t c)
@@ -96,8 +97,10 @@ static void put_text(const char *s, size_t n)
     while (n) {
         size_t part;
 
-        if (x == columns)
+        if (x == columns) {
             new_line();
+            x = INDENT;
+        }
         part = min_u64(n, columns - x);
         memcpy(&cells[(top + y) % rows][x], s, part);
         x += (unsigned)part;

@@ -126,7 +126,7 @@ void vmx_entry_trials(struct vcpu *v, const char *text, size_t size)
         }
         try_entry(v, &t);
         virt_backend()->vcpu_free(v);
-        (void)arch_console_poll();
+        (void)log_poll();
     }
     log_info("entry trials: done");
 }

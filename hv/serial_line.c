@@ -1,0 +1,353 @@
+#include "hv/serial_line.h"
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+
+#define PROMPT_RATE 20u   /* a line without its end is shown after 1/20 s: it is a prompt */
+#define TELL_RATE   1u    /* times a second that a guest's losses are told */
+#define BEFORE_MAX  1024u /* bytes of a guest that go before a line about it */
+#define RESUME      (ABI_CONSOLE_RING_SIZE / 2) /* so much of the newest is shown after a loss */
+#define PREFIX_MARK "] core "                   /* what only the root's lines have */
+
+void serial_source_open(struct serial_source *s, const char *name, const struct abi_ring *ring)
+{
+    (void)str_copy(s->name, sizeof(s->name), name);
+    s->ring = ring;
+    __atomic_store_n(&s->state, s->state + 1, __ATOMIC_RELEASE);
+}
+
+void serial_source_close(struct serial_source *s)
+{
+    __atomic_fetch_add(&s->state, 1, __ATOMIC_ACQ_REL);
+}
+
+size_t serial_prefix(char *out, size_t size, uint64_t now, uint64_t hz, unsigned core)
+{
+    uint64_t seconds = hz ? now / hz : 0, micros = hz ? now % hz * 1000000 / hz : 0;
+
+    return fmt(out, size, "[%4lu.%06lu] core %u: ", seconds, micros, core);
+}
+
+void serial_line_init(struct serial_line *l, uint64_t hz)
+{
+    l->hz = hz;
+    l->byte_ticks = hz / SERIAL_RATE;
+    l->patience = hz / PROMPT_RATE;
+}
+
+/* ---- the root's lines ---- */
+
+static void copy_in(struct serial_line *l, const void *bytes, size_t n)
+{
+    size_t at = l->head % SERIAL_QUEUE, first = min_u64(n, SERIAL_QUEUE - at);
+
+    memcpy(l->queue + at, bytes, first);
+    memcpy(l->queue, (const uint8_t *)bytes + first, n - first);
+    l->head += (uint32_t)n;
+}
+
+static void copy_out(const struct serial_line *l, uint32_t from, void *bytes, size_t n)
+{
+    size_t at = from % SERIAL_QUEUE, first = min_u64(n, SERIAL_QUEUE - at);
+
+    memcpy(bytes, l->queue + at, first);
+    memcpy((uint8_t *)bytes + first, l->queue, n - first);
+}
+
+void serial_line_put(struct serial_line *l, const struct serial_record *r, const char *text)
+{
+    if (r->length > SERIAL_LINE_MAX ||
+        SERIAL_QUEUE - (l->head - l->tail) < sizeof(*r) + r->length) {
+        l->lost++;
+        return;
+    }
+    copy_in(l, r, sizeof(*r));
+    copy_in(l, text, r->length);
+}
+
+static void end_line(struct serial_line *l, size_t n)
+{
+    l->out[n] = '\r';
+    l->out[n + 1] = '\n';
+    l->out_length = (unsigned)n + 2;
+    l->out_sent = 0;
+}
+
+static void take_record(struct serial_line *l, const struct serial_record *r)
+{
+    copy_out(l, l->tail + (uint32_t)sizeof(*r), l->out, r->length);
+    l->tail += (uint32_t)sizeof(*r) + r->length;
+    end_line(l, r->length);
+}
+
+bool serial_line_take(struct serial_line *l, char text[SERIAL_LINE_MAX], size_t *n)
+{
+    struct serial_record r;
+
+    if (l->head == l->tail)
+        return false;
+    copy_out(l, l->tail, &r, sizeof(r));
+    *n = min_u64(r.length, SERIAL_LINE_MAX);
+    copy_out(l, l->tail + (uint32_t)sizeof(r), text, *n);
+    l->tail += (uint32_t)sizeof(r) + r.length;
+    return true;
+}
+
+static void tell_lost_lines(struct serial_line *l, uint64_t now)
+{
+    size_t n = serial_prefix(l->out, SERIAL_LINE_MAX, now, l->hz, 0);
+
+    n += fmt(l->out + n, SERIAL_LINE_MAX - n, "warning: %lu lines of the log are not on this line",
+             l->lost);
+    l->lost = 0;
+    end_line(l, n);
+}
+
+/* ---- what guests print ---- */
+
+static void start_feed(struct serial_feed *f, uint32_t state)
+{
+    f->source.state = state;
+    f->at = f->seen = f->lost = f->told = f->paid = 0;
+    f->plain = (struct plain){0};
+    f->length = 0;
+}
+
+/* Follows the source, which may have become another one. */
+static void look(struct serial_feed *f, const struct serial_source *s)
+{
+    uint32_t state = __atomic_load_n(&s->state, __ATOMIC_ACQUIRE);
+
+    if (state != f->source.state) {
+        start_feed(f, state);
+        if (state & 1) {
+            memcpy(f->source.name, s->name, sizeof(f->source.name));
+            f->source.ring = s->ring;
+        }
+    }
+    if (state & 1)
+        f->seen = __atomic_load_n(&f->source.ring->written, __ATOMIC_ACQUIRE);
+}
+
+void serial_line_look(struct serial_line *l)
+{
+    for (unsigned i = 0; i < SERIAL_GUESTS; i++)
+        look(&l->feeds[i], &l->sources[i]);
+}
+
+static bool is_there(const struct serial_feed *f)
+{
+    return f->source.state & 1;
+}
+
+/* What the ring has overwritten is skipped, and some more: whoever prints so much goes on. True: so
+ * it was. */
+static bool skip_lost(struct serial_feed *f)
+{
+    uint64_t written = __atomic_load_n(&f->source.ring->written, __ATOMIC_ACQUIRE);
+
+    if (written - f->at <= ABI_CONSOLE_RING_SIZE)
+        return false;
+    f->lost += written - RESUME - f->at;
+    f->at = written - RESUME;
+    f->seen = max_u64(f->seen, f->at);
+    f->plain = (struct plain){0};
+    return true;
+}
+
+/* Copies the next n bytes; false when they are not what they were: overwritten, or not this guest's
+ * any more. */
+static bool copy_chunk(const struct serial_feed *f, const struct serial_source *s, uint8_t *out,
+                       size_t n)
+{
+    const struct abi_ring *r = f->source.ring;
+    size_t at = f->at & (ABI_CONSOLE_RING_SIZE - 1), first = min_u64(n, ABI_CONSOLE_RING_SIZE - at);
+
+    memcpy(out, r->data + at, first);
+    memcpy(out + first, r->data, n - first);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(&r->written, __ATOMIC_RELAXED) - f->at <= ABI_CONSOLE_RING_SIZE &&
+           __atomic_load_n(&s->state, __ATOMIC_RELAXED) == f->source.state;
+}
+
+/* Nowhere in a guest's line is what the root's begin with, also not where a terminal breaks it. */
+static void spoil_prefix(char *line, size_t n)
+{
+    const size_t mark = sizeof(PREFIX_MARK) - 1;
+
+    for (size_t i = 0; i + mark <= n; i++)
+        if (line[i] == PREFIX_MARK[0] && memcmp(line + i, PREFIX_MARK, mark) == 0)
+            line[i + 1] = '_';
+}
+
+static void show_text(struct serial_line *l, struct serial_feed *f)
+{
+    size_t name = strlen(f->source.name), n = 0;
+
+    l->out[n++] = '[';
+    memcpy(l->out + n, f->source.name, name);
+    n += name;
+    l->out[n++] = ']';
+    l->out[n++] = ' ';
+    memcpy(l->out + n, f->text, f->length);
+    n += f->length;
+    f->length = 0;
+    spoil_prefix(l->out, n);
+    end_line(l, n);
+}
+_Static_assert(ABI_NAME_MAX + 3 + SERIAL_TEXT_MAX <= SERIAL_LINE_MAX, "a guest's line fits");
+
+/* True: a line is complete. `byte` may be of the next one: it is not taken then. */
+static bool add_byte(struct serial_feed *f, uint8_t byte)
+{
+    char shown[PLAIN_MAX];
+    size_t n;
+
+    if (f->length + PLAIN_MAX > SERIAL_TEXT_MAX)
+        return true;
+    if (plain_is_itself(&f->plain, byte)) {
+        f->text[f->length++] = (char)byte;
+        return false;
+    }
+    n = plain_feed(&f->plain, PLAIN_ASCII, byte, shown);
+    for (size_t i = 0; i < n && shown[i] != '\n'; i++)
+        f->text[f->length++] = shown[i];
+    return n > 0 && shown[n - 1] == '\n';
+}
+
+/* Takes at most SERIAL_CHUNK bytes, and none from `end` on; stops behind a line, which goes out. */
+static void take_chunk(struct serial_line *l, unsigned i, uint64_t end, uint64_t now)
+{
+    struct serial_feed *f = &l->feeds[i];
+    size_t n = min_u64(end - f->at, SERIAL_CHUNK), done = 0;
+    uint8_t bytes[SERIAL_CHUNK];
+    bool complete = false;
+
+    if (!copy_chunk(f, &l->sources[i], bytes, n))
+        return; /* the next look finds out which of both it was */
+    while (done < n && !complete) {
+        bool full = f->length + PLAIN_MAX > SERIAL_TEXT_MAX;
+
+        complete = add_byte(f, bytes[done]) && f->length; /* empty lines are not shown */
+        if (!full)
+            done++;
+    }
+    f->at += done;
+    f->last = now;
+    f->paid =
+        max_u64(f->paid, now - min_u64(now, SERIAL_BURST * l->byte_ticks)) + done * l->byte_ticks;
+    if (complete)
+        show_text(l, f);
+}
+
+static bool tell_lost_bytes(struct serial_line *l, struct serial_feed *f, uint64_t now)
+{
+    size_t n;
+
+    if (!f->lost || f->length || (f->told && now - f->told < l->hz / TELL_RATE))
+        return false;
+    n = serial_prefix(l->out, SERIAL_LINE_MAX, now, l->hz, 0);
+    n += fmt(l->out + n, SERIAL_LINE_MAX - n,
+             "guest %s: %lu bytes of its console are not on this line", f->source.name, f->lost);
+    f->lost = 0;
+    f->told = now;
+    end_line(l, n);
+    return true;
+}
+
+/* True: it had something, and a step was spent on it. */
+static bool serve(struct serial_line *l, unsigned i, uint64_t now)
+{
+    struct serial_feed *f = &l->feeds[i];
+
+    if (!is_there(f))
+        return false;
+    if (skip_lost(f) && f->length) {
+        show_text(l, f);
+        return true;
+    }
+    if (tell_lost_bytes(l, f, now))
+        return true;
+    if (f->at < f->seen && f->paid <= now) {
+        take_chunk(l, i, f->seen, now);
+        return true;
+    }
+    if (f->length && f->at == f->seen && now - f->last > l->patience) {
+        show_text(l, f);
+        return true;
+    }
+    return false;
+}
+
+/* What a guest printed before the root's line about it. True: a step was spent on that. */
+static bool serve_before(struct serial_line *l, const struct serial_record *r, uint64_t now)
+{
+    unsigned i = r->about - 1u;
+    struct serial_feed *f;
+
+    if (i >= SERIAL_GUESTS || !is_there(&l->feeds[i]))
+        return false;
+    f = &l->feeds[i];
+    (void)skip_lost(f);
+    if (f->at < r->console && r->console - f->at <= BEFORE_MAX &&
+        r->console <= __atomic_load_n(&f->source.ring->written, __ATOMIC_ACQUIRE)) {
+        f->seen = max_u64(f->seen, r->console);
+        take_chunk(l, i, r->console, now);
+        return true;
+    }
+    if (f->length && f->at == r->console) {
+        show_text(l, f);
+        return true;
+    }
+    return false;
+}
+
+void serial_line_step(struct serial_line *l, uint64_t now)
+{
+    struct serial_record r;
+
+    if (l->out_sent < l->out_length)
+        return;
+    if (l->head != l->tail) {
+        copy_out(l, l->tail, &r, sizeof(r));
+        if (!serve_before(l, &r, now))
+            take_record(l, &r);
+        return;
+    }
+    if (l->lost) {
+        tell_lost_lines(l, now);
+        return;
+    }
+    for (unsigned k = 0; k < SERIAL_GUESTS; k++) {
+        unsigned i = (l->turn + k) % SERIAL_GUESTS;
+
+        if (serve(l, i, now)) {
+            l->turn = i + 1;
+            return;
+        }
+    }
+}
+
+size_t serial_line_pending(const struct serial_line *l, const char **bytes)
+{
+    *bytes = l->out + l->out_sent;
+    return l->out_length - l->out_sent;
+}
+
+void serial_line_sent(struct serial_line *l, size_t n)
+{
+    l->out_sent += (unsigned)n;
+}
+
+bool serial_line_is_dry(const struct serial_line *l)
+{
+    if (l->out_sent < l->out_length || l->head != l->tail || l->lost)
+        return false;
+    for (unsigned i = 0; i < SERIAL_GUESTS; i++) {
+        const struct serial_feed *f = &l->feeds[i];
+
+        if (is_there(f) && (f->at != f->seen || f->length || f->lost))
+            return false;
+    }
+    return true;
+}
