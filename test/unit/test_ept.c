@@ -19,7 +19,8 @@
 #define VISITS  64u
 
 #define LARGE   0x80ull
-#define TYPE_WB 0x30ull
+/* Memory type 6 in bits 5:3, "ignore PAT" in bit 6: SDM 3C "EPT PTE that Maps a 4-KByte Page". */
+#define TYPE_WB 0x70ull
 
 static struct {
     void *page[POOL];

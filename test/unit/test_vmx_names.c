@@ -145,12 +145,31 @@ static void instruction_errors(void **state)
     }
 }
 
+/* SDM 3C "Machine-Check Events During VM Entry", "Information for VM Exits Due to Vectored Events".
+ */
+static void machine_checks(void **state)
+{
+    (void)state;
+    assert_true(vmx_is_machine_check(1u << 31 | 41, 0));
+    assert_false(vmx_is_machine_check(41, 0)); /* without bit 31 there is no such reason */
+    assert_false(vmx_is_machine_check(1u << 31 | 33, 0));
+    assert_false(vmx_is_machine_check(1u << 31 | 34, 1u << 31 | 3u << 8 | 18));
+    /* Valid, a hardware exception, vector 18. */
+    assert_true(vmx_is_machine_check(0, 1u << 31 | 3u << 8 | 18));
+    assert_false(vmx_is_machine_check(0, 3u << 8 | 18));
+    assert_false(vmx_is_machine_check(0, 1u << 31 | 3u << 8 | 17));
+    assert_false(vmx_is_machine_check(0, 1u << 31 | 2u << 8 | 2));  /* an NMI */
+    assert_false(vmx_is_machine_check(0, 1u << 31 | 6u << 8 | 18)); /* a software exception */
+    assert_false(vmx_is_machine_check(1, 1u << 31 | 3u << 8 | 18)); /* an external interrupt */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exit_reasons),
         cmocka_unit_test(high_bits),
         cmocka_unit_test(instruction_errors),
+        cmocka_unit_test(machine_checks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,6 +37,13 @@ static inline void trap_host_nmi(void)
     __asm__ volatile("int $2" ::: "memory");
 }
 
+/* For a VM exit that a machine check caused, in the guest or during VM entry: the host's handler
+ * says what the machine-check banks hold. The exit has not gone through the IDT. */
+static inline void trap_host_machine_check(void)
+{
+    __asm__ volatile("int $18" ::: "memory");
+}
+
 /* Reads a quadword that may not be mapped. 0 or -E_NOTSUP. */
 int mem_read_safe(const uint64_t *p, uint64_t *value) MUST_CHECK;
 

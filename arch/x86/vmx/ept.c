@@ -4,7 +4,12 @@
 #define LEVELS         4u
 #define PERM_MASK      7ull
 #define MEMORY_TYPE_WB (6ull << 3)
+#define IGNORE_PAT     (1ull << 6)
 #define LARGE_PAGE     (1ull << 7)
+/* All that is mapped is RAM, which the root has write-back, too: a guest's PAT must not make it
+ * anything else, or the two would see different bytes (SDM 3C "EPT and Memory Typing", SDM 3A
+ * "Programming the PAT": aliases of different types). */
+#define RAM_TYPE       (MEMORY_TYPE_WB | IGNORE_PAT)
 #define ADDRESS_MASK   0x000ffffffffff000ull
 #define GPA_LIMIT      (1ull << 48)
 #define EPTP_WB        6ull
@@ -77,7 +82,7 @@ static int map_page(struct ept *e, uint64_t gpa, uint64_t hpa, unsigned level, u
         return rc;
     if (*entry & PERM_MASK)
         return -E_EXIST;
-    *entry = hpa | perm | MEMORY_TYPE_WB | (level > 1 ? LARGE_PAGE : 0);
+    *entry = hpa | perm | RAM_TYPE | (level > 1 ? LARGE_PAGE : 0);
     return 0;
 }
 

@@ -24,7 +24,8 @@ struct ept_mapping {
 
 /* -E_NOMEM. */
 int ept_init(struct ept *e, bool page_1g, void *(*alloc)(void *ctx), void *ctx) MUST_CHECK;
-/* Maps [gpa, gpa + size) write-back, with the largest pages that alignment allows. -E_INVAL (not
+/* Maps [gpa, gpa + size) write-back, whatever the guest's PAT says, with the largest pages that
+ * alignment allows. For RAM alone: device registers would have to be uncacheable. -E_INVAL (not
  * page-aligned, above 48 bits, or without EPT_READ), -E_EXIST (overlap), -E_NOMEM; after an error
  * part of the range may be mapped. */
 int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm) MUST_CHECK;

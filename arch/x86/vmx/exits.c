@@ -82,6 +82,15 @@ static enum exit_action deliver_int1(struct vmx_vcpu *x)
     return EXIT_RESUME;
 }
 
+/* It is the host's: its handler ends all with what the banks hold. A guest has no machine-check
+ * architecture. */
+static enum exit_action on_machine_check(struct vmx_vcpu *x)
+{
+    (void)x;
+    trap_host_machine_check();
+    return EXIT_RESUME;
+}
+
 /* #DB and #AC exit only so that their delivery can never loop inside the CPU: they go back to the
  * guest. Both are benign, so an event that they interrupted is delivered after them if nobody would
  * repeat it (SDM 3A "Double Fault Exception": "handle exceptions serially"). */
@@ -94,11 +103,8 @@ static enum exit_action on_exception(struct vmx_vcpu *x)
         trap_host_nmi();
         return EXIT_RESUME;
     }
-    if (vector == VECTOR_MC) {
-        /* The host's own handler decides; a guest has no machine-check architecture. */
-        __asm__ volatile("int $18" ::: "memory");
-        return EXIT_RESUME;
-    }
+    if (vmx_is_machine_check(VMX_EXIT_EXCEPTION_OR_NMI, info))
+        return on_machine_check(x);
     if ((info & INTR_INFO_TYPE_MASK) == INTR_INFO_PRIVILEGED_SOFT)
         return deliver_int1(x);
     vmx_note_vectoring(x);
@@ -326,7 +332,7 @@ static enum exit_action (*const handlers[])(struct vmx_vcpu *x) = {
 enum exit_action vmx_handle_exit(struct vmx_vcpu *x, uint32_t reason)
 {
     if (__builtin_expect(reason & VMX_EXIT_ENTRY_FAILURE, 0))
-        return on_bad_entry(x);
+        return vmx_is_machine_check(reason, 0) ? on_machine_check(x) : on_bad_entry(x);
     if (__builtin_expect(reason >= ARRAY_LEN(handlers) || !handlers[reason], 0))
         return on_unknown(x);
     return handlers[reason](x);

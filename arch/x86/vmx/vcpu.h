@@ -70,7 +70,6 @@ static inline uint8_t *vmx_io_bitmap(const struct guest *g, unsigned half)
 #define VECTOR_GP 13u
 #define VECTOR_PF 14u
 #define VECTOR_AC 17u
-#define VECTOR_MC 18u
 
 /* enter.asm. Enters the guest with v->regs. The exit reason after a VM
  * exit, VMX_ENTER_FAILED when the instruction itself failed. Answers CPUID exits on its own, see
