@@ -71,7 +71,11 @@ struct management_config {
     struct abi_management service;
 };
 
+/* Are guests' large pages kept from being executed, see arch/x86/vmx/ept.h? */
+enum config_nx_large { NX_LARGE_AUTO, NX_LARGE_OFF };
+
 struct config {
+    enum config_nx_large nx_large; /* JSON: "auto" (default): where the CPU needs it; or "off" */
     /* A boot module with VM entries to try before the guests run, see arch/x86/vmx/trials.c; "" */
     char entry_trials[96];
     struct guest_config guests[CONFIG_GUESTS_MAX];

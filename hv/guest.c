@@ -82,10 +82,13 @@ static void give_back(struct guest *g)
 {
     hostmem_free(g->mem.base, g->mem.size);
     hostmem_free(g->rx_ring, RX_RING_SIZE);
+    hostmem_free(g->split_tables, g->split_size);
     for (unsigned i = 0; i < g->pool_count; i++)
         hostmem_free(g->pools[i], POOL_SIZE);
     g->mem.base = NULL;
     g->rx_ring = NULL;
+    g->split_tables = NULL;
+    g->split_size = 0;
     g->pool_count = 0;
 }
 
@@ -105,10 +108,14 @@ static int take_memory(struct guest *g, char *why, size_t size)
         return -E_NOMEM;
     }
     g->mem.size = c->memory;
+    g->split_size = virt_backend()->split_size(c->memory);
     if (c->devices & DEV_NET)
         g->rx_ring = hostmem_alloc(RX_RING_SIZE, PAGE_SIZE, MEM_EPT, g->number);
-    if (!add_pool(g) || ((c->devices & DEV_NET) && !g->rx_ring)) {
-        uint64_t asked = POOL_SIZE + (c->devices & DEV_NET ? RX_RING_SIZE : 0);
+    if (g->split_size)
+        g->split_tables = hostmem_alloc(g->split_size, PAGE_SIZE, MEM_EPT, g->number);
+    if (!add_pool(g) || ((c->devices & DEV_NET) && !g->rx_ring) ||
+        (g->split_size && !g->split_tables)) {
+        uint64_t asked = POOL_SIZE + (c->devices & DEV_NET ? RX_RING_SIZE : 0) + g->split_size;
 
         (void)fmt(why, size,
                   "not enough memory for translation tables and network buffers: %lu KiB asked, "
@@ -344,7 +351,15 @@ static bool passes_audit(const struct guest *g)
     return false;
 }
 
-enum build_step { BUILD_RX_RING, BUILD_MAP, BUILD_NET, BUILD_AUDIT, BUILD_DONE };
+enum build_step {
+    BUILD_RX_RING,
+    BUILD_MAP,
+    BUILD_SPLITS,
+    BUILD_SPLITS_AUDIT,
+    BUILD_NET,
+    BUILD_AUDIT,
+    BUILD_DONE
+};
 
 /* True: cleared. */
 static bool clear_rx_ring(struct guest *g)
@@ -358,6 +373,31 @@ static bool clear_rx_ring(struct guest *g)
     return g->cleared == RX_RING_SIZE;
 }
 
+/* One 2 MB of RAM after the other: true when all of it is done. */
+static bool prepare_splits(struct guest *g)
+{
+    if (g->cleared < g->mem.size && g->split_size) {
+        virt_backend()->prepare_split(g, gpa(g->cleared));
+        g->cleared += PAGE_SIZE_2M;
+        return false;
+    }
+    g->cleared = 0;
+    return true;
+}
+
+/* The isolation audit of what will be in force only after a split. */
+static bool audit_splits(struct guest *g, const char **why)
+{
+    if (g->cleared < g->mem.size && g->split_size) {
+        if (virt_backend()->audit_split(g, gpa(g->cleared))) {
+            g->cleared += PAGE_SIZE_2M / 2;
+            return false;
+        }
+        *why = "the tables to split its pages with are wrong";
+    }
+    return true;
+}
+
 void guest_build_step(struct guest *g)
 {
     const char *why = NULL;
@@ -369,6 +409,15 @@ void guest_build_step(struct guest *g)
         break;
     case BUILD_MAP:
         why = map_memory(g);
+        g->cleared = 0;
+        break;
+    case BUILD_SPLITS:
+        if (!prepare_splits(g))
+            return;
+        break;
+    case BUILD_SPLITS_AUDIT:
+        if (!audit_splits(g, &why))
+            return;
         break;
     case BUILD_NET:
         why = attach_net(g);
@@ -420,6 +469,7 @@ void guest_begin_scrub(struct guest *g)
         virt_backend()->vcpu_free(&g->vcpu);
     add_scrub(g, g->mem.base, g->mem.base ? g->mem.size : 0);
     add_scrub(g, g->rx_ring, RX_RING_SIZE);
+    add_scrub(g, g->split_tables, g->split_size);
     for (unsigned i = 0; i < g->pool_count; i++)
         add_scrub(g, g->pools[i], POOL_SIZE);
     add_scrub(g, g->snapshots, ABI_SNAPSHOTS * sizeof(struct abi_snapshot));

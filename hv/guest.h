@@ -85,8 +85,8 @@ enum guest_phase {
  * guest is being made ready. */
 #define GUEST_STEP      (16u << 10)
 #define GUEST_POOLS_MAX 4u
-/* RAM, frames, pools, snapshots, exits, bitmaps, console. */
-#define GUEST_SCRUB_MAX (GUEST_POOLS_MAX + 6u)
+/* RAM, frames, split tables, pools, snapshots, exits, bitmaps, console. */
+#define GUEST_SCRUB_MAX (GUEST_POOLS_MAX + 7u)
 
 /* The bytes of an image. Not the guest's: what is there is only read. */
 struct image_source {
@@ -106,6 +106,10 @@ struct guest {
     bool management;
     bool complete;   /* all that it needs was made: it can be started */
     struct gmem mem; /* RAM */
+    /* Tables with which its large pages are split, one for each 2 MB of RAM; the backend's. NULL
+     * and 0 where pages are not split. */
+    void *split_tables;
+    uint64_t split_size;
     enum guest_phase phase;
     unsigned built;   /* GUEST_BUILDING: steps done */
     uint64_t cleared; /* GUEST_CLEARING, GUEST_BUILDING: bytes done */

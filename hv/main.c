@@ -24,6 +24,7 @@
 
 static const struct virt_ops *backend;
 static struct mem_map *memory;
+static bool nx_large;
 
 const struct virt_ops *virt_backend(void)
 {
@@ -157,6 +158,8 @@ static void describe_host(const struct boot_info *b, const struct config *c)
     memcpy(h->ip, m->ip, sizeof(h->ip));
     memcpy(h->netmask, m->netmask, sizeof(h->netmask));
     memcpy(h->gateway, m->gateway, sizeof(h->gateway));
+    h->nx_large = nx_large;
+    h->nx_large_off = c->nx_large == NX_LARGE_OFF;
     h->management = m->service;
     image_hide(m->service.key);
     backend->describe(h);
@@ -273,6 +276,7 @@ _Noreturn void hv_main(const struct boot_info *b)
     if (backend->core_probe(0, report))
         refuse("its boot processor lacks what is named above");
     read_config(&config);
+    nx_large = backend->set_nx_large(config.nx_large == NX_LARGE_AUTO);
     hostmem_init(memory);
     net_init();
     guest_life_init(arch_boot_epoch(), b->entry_tsc);

@@ -43,6 +43,17 @@ struct virt_ops {
     /* Makes the tables for later mappings with 2 MB alignment, which then need no memory. `gpa` is
      * a multiple of 1 GB. Before the vCPU first runs. */
     int (*prepare)(struct guest *g, gpa_t gpa, uint64_t size);
+    /* Whether guests' large pages become executable only when they are split, at the first fetch
+     * (arch/x86/vmx/ept.h): where the CPU needs it and it is `wanted`. Logs what was decided, and
+     * returns it. Boot core, after core_probe, before any guest is made. */
+    bool (*set_nx_large)(bool wanted);
+    /* Bytes for g->split_tables that a guest with so much RAM needs; 0: none. */
+    uint64_t (*split_size)(uint64_t memory);
+    /* Fills the table of the 2 MB of RAM at `gpa`; says whether the part of it for the 1 MB at
+     * `gpa` maps what it must. Each takes less than 2,000 ticks. Owning core, or any before the
+     * vCPU first runs. */
+    void (*prepare_split)(struct guest *g, gpa_t gpa);
+    bool (*audit_split)(const struct guest *g, gpa_t gpa);
     /* Walks all mappings against the owner map: every page must be MEM_GUEST of this guest or, for
      * the management guest, MEM_SHARED read-only, or MEM_IMAGE not executable. 0, or -E_PERM with
      * the offending mapping in text. */

@@ -155,5 +155,6 @@ void get_config(struct call *c, char *const *arg)
     json_end(j);
     if (call_copy_guest(c, c->v->host->self, &g))
         put_management(j, c->v->host, &g);
+    json_str(j, "nx_large", c->v->host->nx_large_off ? "off" : "auto");
     json_end(j);
 }

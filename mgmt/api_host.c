@@ -73,6 +73,7 @@ void get_host(struct call *c, char *const *arg)
     json_u64(j, "reserved", m->reserved);
     json_u64(j, "largest_free", m->largest_free);
     json_end(j);
+    json_bool(j, "nx_large", h->nx_large);
     json_object(j, "network");
     json_str(j, "nic", h->nic);
     put_ip(j, "address", h->ip);

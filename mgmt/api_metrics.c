@@ -237,6 +237,14 @@ static void put_frames(struct metrics *m, const char *labels, const struct abi_g
     }
 }
 
+static void put_splits(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    char all[80];
+
+    (void)fmt(all, sizeof(all), "{%s}", labels);
+    sample(m, "guest_large_pages_split_total", all, g->large_pages_split);
+}
+
 static void put_guests(struct metrics *m)
 {
     family(m, "guest_state", "gauge", "1 for the state that the guest is in, 0 for the others.");
@@ -260,6 +268,9 @@ static void put_guests(struct metrics *m)
     family(m, "guest_network_frames_total", "counter",
            "Frames from the guest, to it, and lost because it took none.");
     each_guest(m, put_frames);
+    family(m, "guest_large_pages_split_total", "counter",
+           "2 MB pages of its memory that were split because it executed them.");
+    each_guest(m, put_splits);
 }
 
 /* ---- this endpoint ---- */

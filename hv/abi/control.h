@@ -17,7 +17,7 @@
 #include "hv/abi/management.h"
 #include "hv/types.h"
 
-#define ABI_VERSION           4u
+#define ABI_VERSION           5u
 #define ABI_MAGIC             0x646165686b6c7562ull /* "bulkhead" */
 
 #define ABI_GUESTS_MAX        16u
@@ -154,8 +154,11 @@ struct abi_host {
     uint8_t static_ip; /* 1: ip/netmask/gateway below are used, 0: DHCP */
     uint8_t pad0;
     uint8_t ip[4], netmask[4], gateway[4];
-    uint32_t net_up;                  /* 1: a NIC was found and is the uplink */
-    char nic[32];                     /* "82540EM", or empty */
+    uint32_t net_up;   /* 1: a NIC was found and is the uplink */
+    char nic[32];      /* "82540EM", or empty */
+    uint32_t nx_large; /* 1: guests' large pages are split at the first fetch */
+    /* As configured, for who writes the configuration down. */
+    uint32_t nx_large_off;
     struct abi_management management; /* as configured */
     struct abi_memory memory;
     struct abi_core cores[ABI_CORES_MAX];
@@ -316,6 +319,7 @@ struct abi_guest {
         char args[256];
     } modules[8];
     uint64_t frames_sent, frames_received, frames_dropped; /* virtio-net */
+    uint64_t large_pages_split; /* of its RAM, since it was made; at most one for each 2 MB */
     struct abi_vcpu vcpus[ABI_VCPUS_MAX];
 };
 _Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit its pages");

@@ -3,9 +3,16 @@
 #include "hv/config/parse.h"
 #include "hv/lib.h"
 
+static const char *const nx_large_names[] = {
+    [NX_LARGE_AUTO] = "auto",
+    [NX_LARGE_OFF] = "off",
+};
+
 static const struct field top_fields[] = {
     {"guests", config_parse_guests, 0, 0, 0, 0, NULL},
     {"management", config_parse_management, 0, 0, 0, 0, NULL},
+    {"nx_large", config_parse_choice, AT(config, nx_large), NX_LARGE_AUTO, NX_LARGE_OFF,
+     nx_large_names},
     {"entry_trials", config_parse_text, AT(config, entry_trials), 0, 0, NULL},
 };
 

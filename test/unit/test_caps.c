@@ -367,6 +367,18 @@ static void first_difference_only(void **state)
     assert_int_equal(told.count, 1);
 }
 
+/* SDM 4 "IA32_ARCH_CAPABILITIES": bit 6; SDM 2A CPUID.(7,0):EDX bit 29 says that the MSR exists. */
+static void page_size_changes(void **state)
+{
+    (void)state;
+    assert_true(vmx_page_size_changes_are_safe(1u << 29, 1u << 6));
+    assert_true(vmx_page_size_changes_are_safe(UINT32_MAX, UINT64_MAX));
+    assert_false(vmx_page_size_changes_are_safe(1u << 29, 0));
+    assert_false(vmx_page_size_changes_are_safe(1u << 29, ~(1ull << 6)));
+    assert_false(vmx_page_size_changes_are_safe(~(1u << 29), 1u << 6)); /* means nothing */
+    assert_false(vmx_page_size_changes_are_safe(0, 0));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
@@ -386,6 +398,7 @@ int main(void)
         TEST(same),
         TEST(differences),
         TEST(first_difference_only),
+        TEST(page_size_changes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

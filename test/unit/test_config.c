@@ -65,6 +65,7 @@ static void the_least(void **state)
     assert_int_equal(g->line, 1);
     assert_false(config.management.static_ip);
     assert_int_equal(config.management.core, -1);
+    assert_int_equal(config.nx_large, NX_LARGE_AUTO);
 }
 
 static void everything(void **state)
@@ -85,7 +86,7 @@ static void everything(void **state)
               "  \"modules\": [{\"file\": \"l/initrd\", \"args\": \"x y\"}, {\"file\": \"z\"}]}],\n"
               " \"management\": {\"address\": \"192.168.1.9/20\", \"gateway\": \"192.168.0.1\",\n"
               "  \"core\": 1, \"memory\": 12582912, \"budget_us\": 700, \"period_us\": 2000},\n"
-              " \"entry_trials\": \"t/trials.txt\"}"),
+              " \"nx_large\": \"off\", \"entry_trials\": \"t/trials.txt\"}"),
         0);
     assert_string_equal(g->cmdline, "a=\"b\" \xc3\xa9");
     assert_int_equal(g->memory, 256 << 20);
@@ -96,6 +97,7 @@ static void everything(void **state)
     assert_int_equal(g->restart_limit, 3);
     assert_int_equal(g->paused_clock, PAUSED_CLOCK_RUNS);
     assert_string_equal(config.entry_trials, "t/trials.txt");
+    assert_int_equal(config.nx_large, NX_LARGE_OFF);
     assert_int_equal(g->devices, DEV_UART | DEV_NET);
     assert_int_equal(g->module_count, 2);
     assert_string_equal(g->modules[0].args, "x y");

@@ -448,9 +448,138 @@ static void prepared(void **state)
     assert_int_equal(ept_prepare(&ept, gpa(4 * G1), G1), -E_EXIST);
 }
 
+/* ---- pages that are split at the first fetch: eight of 2 MB ---- */
+
+#define RW     (EPT_READ | EPT_WRITE)
+#define WAITS  (1ull << 52)
+#define SPLITS 8u
+
+static uint64_t split_tables[SPLITS][512] __attribute__((aligned(4096)));
+
+static int setup_splits(void **state)
+{
+    (void)setup(state);
+    memset(split_tables, 0x5a, sizeof(split_tables)); /* nobody has cleared them */
+    assert_int_equal(ept_split_size(SPLITS * M2), sizeof(split_tables));
+    ept_reserve_splits(&ept, split_tables, SPLITS * M2);
+    assert_int_equal(map(0, 4 * G1, SPLITS * M2, RWX), 0);
+    return 0;
+}
+
+static void prepare_all(void)
+{
+    for (unsigned i = 0; i < SPLITS; i++)
+        ept_prepare_split(&ept, gpa(i * M2 + 0x1234));
+}
+
+/* Before its first fetch a large page is read and written as any. */
+static void waits_for_a_fetch(void **state)
+{
+    unsigned level, pages = pool.used;
+
+    (void)state;
+    assert_int_equal(raw(M2, &level),
+                     (4 * G1 + M2) | WAITS | LARGE | TYPE_WB | EPT_READ | EPT_WRITE);
+    assert_int_equal(level, 2);
+    expect(M2 + 5, M2, 4 * G1 + M2, M2, RW);
+    prepare_all();
+    expect(M2 + 5, M2, 4 * G1 + M2, M2, RW); /* nothing has changed yet */
+    assert_int_equal(pool.used, pages);
+}
+
+/* The same memory, in parts, which may be executed; the neighbours wait on. */
+static void is_split(void **state)
+{
+    struct visits v = {.stop_after = VISITS};
+    unsigned level, pages = pool.used;
+
+    (void)state;
+    prepare_all();
+    assert_true(ept_split(&ept, gpa(3 * M2 - 1)));
+    for (uint64_t at = 2 * M2; at < 3 * M2; at += K4) {
+        expect(at + 0xfff, at, 4 * G1 + at, K4, RWX);
+        assert_int_equal(raw(at, &level), (4 * G1 + at) | TYPE_WB | RWX);
+        assert_int_equal(level, 1);
+    }
+    expect(2 * M2 - 1, M2, 4 * G1 + M2, M2, RW);
+    expect(3 * M2, 3 * M2, 4 * G1 + 3 * M2, M2, RW);
+    assert_int_equal(pool.used, pages); /* it took no memory */
+    assert_int_equal(ept_walk(&ept, visit, &v), 77);
+    assert_int_equal(v.at[1].size, M2); /* the audit sees what is in force */
+    assert_int_equal(v.at[2].size, K4);
+    assert_int_equal(v.at[2].perm, RWX);
+    assert_int_equal(v.at[3].gpa, 2 * M2 + K4);
+}
+
+/* A fetch is refused where nothing waits for one: the guest is at fault. */
+static void is_not_split(void **state)
+{
+    (void)state;
+    assert_int_equal(map(G1, M2, M2, RW), 0); /* an image's memory: never executed */
+    prepare_all();
+    assert_true(ept_split(&ept, gpa(0)));
+    assert_false(ept_split(&ept, gpa(0))); /* once */
+    assert_false(ept_split(&ept, gpa(SPLITS * M2)));
+    assert_false(ept_split(&ept, gpa(G1)));
+    assert_false(ept_split(&ept, gpa(T256)));
+    assert_false(ept_split(&ept, gpa(UINT64_MAX)));
+    expect(G1, G1, M2, M2, RW);
+    expect_none(SPLITS * M2);
+}
+
+static void is_split_only_when_prepared(void **state)
+{
+    (void)state;
+    assert_false(ept_split(&ept, gpa(M2)));
+    expect(M2, M2, 4 * G1 + M2, M2, RW);
+    ept_prepare_split(&ept, gpa(M2));
+    assert_false(ept_split(&ept, gpa(0)));
+    assert_true(ept_split(&ept, gpa(M2)));
+}
+
+/* What the audit would have to find: an entry of another page, of other rights, of another type. */
+static void split_audit(void **state)
+{
+    static const uint64_t wrong[] = {K4, M2, G1, EPT_EXECUTE, EPT_WRITE, 0x8, 0x40, 0x80, WAITS};
+
+    (void)state;
+    for (unsigned i = 0; i < SPLITS; i++)
+        assert_false(ept_split_is_good(&ept, gpa(i * M2)));
+    prepare_all();
+    for (unsigned i = 0; i < SPLITS; i++)
+        assert_true(ept_split_is_good(&ept, gpa(i * M2)));
+    for (unsigned i = 0; i < 512; i++) {
+        for (unsigned k = 0; k < ARRAY_LEN(wrong); k++) {
+            split_tables[5][i] ^= wrong[k];
+            /* Each half of the table is looked at for itself. */
+            assert_int_equal(ept_split_is_good(&ept, gpa(5 * M2 + 5)), i >= 256);
+            assert_int_equal(ept_split_is_good(&ept, gpa(6 * M2 - 1)), i < 256);
+            assert_true(ept_split_is_good(&ept, gpa(4 * M2)));
+            split_tables[5][i] ^= wrong[k];
+        }
+    }
+    assert_true(ept_split_is_good(&ept, gpa(5 * M2)));
+    assert_true(ept_split_is_good(&ept, gpa(G1))); /* nothing waits there */
+}
+
+/* What may be executed and cannot be split is small at once; what cannot be executed stays large.
+ */
+static void without_tables_small(void **state)
+{
+    unsigned level;
+
+    (void)state;
+    assert_int_equal(map(SPLITS * M2, 2 * G1, M2, RWX), 0);
+    expect(SPLITS * M2 + M2 - 1, SPLITS * M2 + M2 - K4, 2 * G1 + M2 - K4, K4, RWX);
+    assert_int_equal(map(4 * G1, 2 * G1, G1, RW), 0);
+    (void)raw(4 * G1, &level);
+    assert_int_equal(level, 3);
+}
+
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f)       cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define SPLIT_TEST(f) cmocka_unit_test_setup_teardown(f, setup_splits, teardown)
     const struct CMUnitTest tests[] = {
         TEST(pointer),
         TEST(no_memory_for_the_root),
@@ -471,6 +600,12 @@ int main(void)
         TEST(walk_in_order),
         TEST(taken_away_again),
         TEST(prepared),
+        SPLIT_TEST(waits_for_a_fetch),
+        SPLIT_TEST(is_split),
+        SPLIT_TEST(is_not_split),
+        SPLIT_TEST(is_split_only_when_prepared),
+        SPLIT_TEST(split_audit),
+        SPLIT_TEST(without_tables_small),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

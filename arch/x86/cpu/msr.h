@@ -10,6 +10,7 @@
 #define MSR_IA32_TSC_ADJUST              0x03bu
 #define MSR_IA32_BIOS_SIGN_ID            0x08bu
 #define MSR_IA32_MTRRCAP                 0x0feu
+#define MSR_IA32_ARCH_CAPABILITIES       0x10au
 #define MSR_IA32_SYSENTER_CS             0x174u
 #define MSR_IA32_SYSENTER_ESP            0x175u
 #define MSR_IA32_SYSENTER_EIP            0x176u
@@ -57,6 +58,8 @@
 #define MSR_IA32_GS_BASE                 0xc0000101u
 #define MSR_IA32_KERNEL_GS_BASE          0xc0000102u
 #define MSR_IA32_TSC_AUX                 0xc0000103u
+
+#define ARCH_CAPABILITIES_PSCHANGE_MC_NO (1ull << 6)
 
 #define EFER_SCE                         (1ull << 0)
 #define EFER_LME                         (1ull << 8)

@@ -7,9 +7,11 @@
 #include "hv/arch.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "hv/log.h"
 
 static struct vmx_caps common;
 static bool common_known;
+static bool nx_large; /* guests' large pages wait for their first fetch */
 
 const struct vmx_caps *vmx_caps_common(void)
 {
@@ -94,6 +96,28 @@ static void describe(struct abi_host *h)
     h->vmcs_revision = (uint32_t)(common.basic & VMX_BASIC_REVISION_MASK);
 }
 
+static bool set_nx_large(bool wanted)
+{
+    uint64_t caps = 0;
+    uint32_t edx = cpuid(0, 0).eax >= 7 ? cpuid(7, 0).edx : 0;
+    bool safe;
+
+    if ((edx & CPUID_7_EDX_ARCH_CAPS) && msr_read_safe(MSR_IA32_ARCH_CAPABILITIES, &caps))
+        caps = 0;
+    safe = vmx_page_size_changes_are_safe(edx, caps);
+    nx_large = wanted && !safe;
+    if (!safe)
+        log_info("IA32_ARCH_CAPABILITIES has no PSCHANGE_MC_NO: %s",
+                 nx_large ? "large pages are split before a guest executes them"
+                          : "nx_large is off, so a guest may cause machine checks");
+    return nx_large;
+}
+
+static uint64_t split_size(uint64_t memory)
+{
+    return nx_large ? ept_split_size(memory) : 0;
+}
+
 static void *alloc_table(void *ctx)
 {
     return guest_alloc_page(ctx);
@@ -107,6 +131,8 @@ static int guest_init(struct guest *g)
         return -E_NOMEM;
     if (ept_init(&b->ept, common.ept_vpid & EPT_CAP_PAGE_1G, alloc_table, g))
         return -E_NOMEM;
+    if (g->split_size)
+        ept_reserve_splits(&b->ept, g->split_tables, g->mem.size);
     msr_bitmap_make(vmx_msr_bitmap(g));
     memset(vmx_io_bitmap(g, 0), 0xff, 2 * PAGE_SIZE);
     g->backend = b;
@@ -131,6 +157,18 @@ static void flush_ept(const struct vmx_guest *b)
            ept_pointer(&b->ept));
 }
 
+bool vmx_split(struct vmx_vcpu *x, uint64_t at)
+{
+    struct guest *g = x->vcpu->guest;
+    struct vmx_guest *b = g->backend;
+
+    if (!ept_split(&b->ept, gpa(at)))
+        return false;
+    flush_ept(b);
+    g->status->large_pages_split++;
+    return true;
+}
+
 static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
 {
     struct vmx_guest *b = g->backend;
@@ -145,6 +183,20 @@ static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
     struct vmx_guest *b = g->backend;
 
     return ept_prepare(&b->ept, gpa, size);
+}
+
+static void prepare_split(struct guest *g, gpa_t gpa)
+{
+    struct vmx_guest *b = g->backend;
+
+    ept_prepare_split(&b->ept, gpa);
+}
+
+static bool audit_split(const struct guest *g, gpa_t gpa)
+{
+    const struct vmx_guest *b = g->backend;
+
+    return ept_split_is_good(&b->ept, gpa);
 }
 
 struct audit {
@@ -271,6 +323,10 @@ static const struct virt_ops ops = {
     .map = map,
     .unmap = unmap,
     .prepare = prepare,
+    .set_nx_large = set_nx_large,
+    .split_size = split_size,
+    .prepare_split = prepare_split,
+    .audit_split = audit_split,
     .audit = audit,
     .vcpu_init = vcpu_init,
     .vcpu_free = vcpu_free,

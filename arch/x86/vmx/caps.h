@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/msr.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/abi/control.h"
 #include "hv/types.h"
@@ -44,6 +46,15 @@ static inline unsigned vmx_timer_shift(const struct vmx_caps *c)
 /* The control word: `wanted` where possible, all must-be-1 bits. -E_NOTSUP when a bit of `required`
  * cannot be 1. */
 int vmx_adjust(uint32_t wanted, uint32_t required, uint64_t cap, uint32_t *out) MUST_CHECK;
+
+/* Can nothing happen when the size of a page changes that code is fetched from? Of CPUID.(7,0):EDX
+ * and, where it says that the MSR exists, IA32_ARCH_CAPABILITIES. Not known counts as no, also on
+ * CPUs that Intel lists as not affected. SDM 4 "IA32_ARCH_CAPABILITIES", PSCHANGE_MC_NO. */
+static inline bool vmx_page_size_changes_are_safe(uint32_t leaf7_edx, uint64_t arch_capabilities)
+{
+    return (leaf7_edx & CPUID_7_EDX_ARCH_CAPS) &&
+           (arch_capabilities & ARCH_CAPABILITIES_PSCHANGE_MC_NO);
+}
 
 /* What must be written to IA32_FEATURE_CONTROL so that VMXON is allowed: 0 nothing to do, 1 write
  * *value, -E_PERM it is locked off. */

@@ -1,19 +1,22 @@
 #include "arch/x86/vmx/ept.h"
 
-#define ENTRIES        512u
-#define LEVELS         4u
-#define PERM_MASK      7ull
-#define MEMORY_TYPE_WB (6ull << 3)
-#define IGNORE_PAT     (1ull << 6)
-#define LARGE_PAGE     (1ull << 7)
+#define HALF            256u
+#define ENTRIES         512u
+#define LEVELS          4u
+#define PERM_MASK       7ull
+#define MEMORY_TYPE_WB  (6ull << 3)
+#define IGNORE_PAT      (1ull << 6)
+#define LARGE_PAGE      (1ull << 7)
 /* All that is mapped is RAM, which the root has write-back, too: a guest's PAT must not make it
  * anything else, or the two would see different bytes (SDM 3C "EPT and Memory Typing", SDM 3A
  * "Programming the PAT": aliases of different types). */
-#define RAM_TYPE       (MEMORY_TYPE_WB | IGNORE_PAT)
-#define ADDRESS_MASK   0x000ffffffffff000ull
-#define GPA_LIMIT      (1ull << 48)
-#define EPTP_WB        6ull
-#define EPTP_WALK_4    (3ull << 3)
+#define RAM_TYPE        (MEMORY_TYPE_WB | IGNORE_PAT)
+#define ADDRESS_MASK    0x000ffffffffff000ull
+/* In an entry for a large page, of the bits that the CPU ignores: it may be executed, in parts. */
+#define WAITS_FOR_FETCH (1ull << 52)
+#define GPA_LIMIT       (1ull << 48)
+#define EPTP_WB         6ull
+#define EPTP_WALK_4     (3ull << 3)
 
 /* Bytes that one entry covers at a level; 1 is the lowest. */
 static uint64_t span(unsigned level)
@@ -37,15 +40,33 @@ int ept_init(struct ept *e, bool page_1g, void *(*alloc)(void *ctx), void *ctx)
     return e->root ? 0 : -E_NOMEM;
 }
 
+void ept_reserve_splits(struct ept *e, void *tables, uint64_t size)
+{
+    e->split_tables = tables;
+    e->split_limit = size;
+}
+
+/* The table for the 2 MB around `gpa`, or NULL. */
+static uint64_t *split_table(const struct ept *e, uint64_t gpa)
+{
+    return e->split_tables && gpa < e->split_limit ? e->split_tables + gpa / PAGE_SIZE_2M * ENTRIES
+                                                   : NULL;
+}
+
 static bool is_leaf(uint64_t entry, unsigned level)
 {
     return level == 1 || (entry & LARGE_PAGE);
 }
 
 /* The level of the largest page for this place. */
-static unsigned best_level(const struct ept *e, uint64_t gpa, uint64_t hpa, uint64_t size)
+static unsigned best_level(const struct ept *e, uint64_t gpa, uint64_t hpa, uint64_t size,
+                           unsigned perm)
 {
-    for (unsigned level = e->page_1g ? 3 : 2; level > 1; level--)
+    unsigned top = e->page_1g ? 3 : 2;
+
+    if (e->split_tables && (perm & EPT_EXECUTE))
+        top = split_table(e, gpa) ? 2 : 1;
+    for (unsigned level = top; level > 1; level--)
         if (((gpa | hpa) & (span(level) - 1)) == 0 && size >= span(level))
             return level;
     return 1;
@@ -83,6 +104,8 @@ static int map_page(struct ept *e, uint64_t gpa, uint64_t hpa, unsigned level, u
     if (*entry & PERM_MASK)
         return -E_EXIST;
     *entry = hpa | perm | RAM_TYPE | (level > 1 ? LARGE_PAGE : 0);
+    if (level > 1 && e->split_tables && (perm & EPT_EXECUTE))
+        *entry = (*entry & ~(uint64_t)EPT_EXECUTE) | WAITS_FOR_FETCH;
     return 0;
 }
 
@@ -96,7 +119,7 @@ int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
         h > ADDRESS_MASK || size > ADDRESS_MASK - h || !(perm & EPT_READ) || perm > PERM_MASK)
         return -E_INVAL;
     while (size > 0) {
-        unsigned level = best_level(e, g, h, size);
+        unsigned level = best_level(e, g, h, size, perm);
         int rc = map_page(e, g, h, level, perm);
 
         if (rc)
@@ -134,6 +157,83 @@ static uint64_t *find_leaf(const struct ept *e, uint64_t gpa, unsigned *level)
         table = table_of(*entry);
     }
     return NULL;
+}
+
+/* ---- pages that are split at the first fetch ---- */
+
+/* The entry of the page that waits for its first fetch, or NULL. */
+static uint64_t *find_waiting(const struct ept *e, uint64_t gpa)
+{
+    unsigned level;
+    uint64_t *entry = split_table(e, gpa) ? find_leaf(e, gpa, &level) : NULL;
+
+    return entry && (*entry & WAITS_FOR_FETCH) ? entry : NULL;
+}
+
+/* Of the 512 that a page becomes. */
+static uint64_t first_part(uint64_t entry)
+{
+    return (entry & ~(LARGE_PAGE | WAITS_FOR_FETCH)) | EPT_EXECUTE;
+}
+
+/* By hand in groups of eight, which takes half the time: it is done in slices of guests. */
+static inline void fill8(uint64_t *entry, uint64_t part)
+{
+    entry[0] = part;
+    entry[1] = part + PAGE_SIZE;
+    entry[2] = part + 2 * PAGE_SIZE;
+    entry[3] = part + 3 * PAGE_SIZE;
+    entry[4] = part + 4 * PAGE_SIZE;
+    entry[5] = part + 5 * PAGE_SIZE;
+    entry[6] = part + 6 * PAGE_SIZE;
+    entry[7] = part + 7 * PAGE_SIZE;
+}
+
+/* Nonzero: one is another one. */
+static inline uint64_t differ8(const uint64_t *entry, uint64_t part)
+{
+    return (entry[0] ^ part) | (entry[1] ^ (part + PAGE_SIZE)) |
+           (entry[2] ^ (part + 2 * PAGE_SIZE)) | (entry[3] ^ (part + 3 * PAGE_SIZE)) |
+           (entry[4] ^ (part + 4 * PAGE_SIZE)) | (entry[5] ^ (part + 5 * PAGE_SIZE)) |
+           (entry[6] ^ (part + 6 * PAGE_SIZE)) | (entry[7] ^ (part + 7 * PAGE_SIZE));
+}
+
+void ept_prepare_split(struct ept *e, gpa_t gpa)
+{
+    const uint64_t *waiting = find_waiting(e, gpa.v);
+    uint64_t *table = split_table(e, gpa.v), part;
+
+    if (!waiting)
+        return;
+    part = first_part(*waiting);
+    for (unsigned i = 0; i < ENTRIES; i += 8, part += 8 * PAGE_SIZE)
+        fill8(&table[i], part);
+}
+
+bool ept_split_is_good(const struct ept *e, gpa_t gpa)
+{
+    const uint64_t *waiting = find_waiting(e, gpa.v), *table = split_table(e, gpa.v);
+    uint64_t part, wrong = 0;
+    unsigned from;
+
+    if (!waiting)
+        return true;
+    from = (unsigned)(gpa.v / PAGE_SIZE % ENTRIES / HALF * HALF);
+    part = first_part(*waiting) + from * PAGE_SIZE;
+    for (unsigned i = from; i < from + HALF; i += 8, part += 8 * PAGE_SIZE)
+        wrong |= differ8(&table[i], part);
+    return wrong == 0;
+}
+
+bool ept_split(struct ept *e, gpa_t gpa)
+{
+    uint64_t *waiting = gpa.v < GPA_LIMIT ? find_waiting(e, gpa.v) : NULL;
+    const uint64_t *table = split_table(e, gpa.v);
+
+    if (!waiting || table[0] != first_part(*waiting)) /* that was never prepared */
+        return false;
+    *waiting = (uintptr_t)table | PERM_MASK;
+    return true;
 }
 
 int ept_unmap(struct ept *e, gpa_t gpa, uint64_t size)

@@ -7,9 +7,11 @@
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 
-#define DPL3            3u
-#define DR6_REPORTED    (DR6_BS | DR6_BD | DR6_B) /* by a #DB exit's qualification */
-#define DEBUGCTL_CLEARS (DEBUGCTL_LBR | DEBUGCTL_BTF)
+#define DPL3               3u
+#define DR6_REPORTED       (DR6_BS | DR6_BD | DR6_B) /* by a #DB exit's qualification */
+#define DEBUGCTL_CLEARS    (DEBUGCTL_LBR | DEBUGCTL_BTF)
+/* SDM 3C "Exit Qualification for EPT Violations" */
+#define EPT_NMI_UNBLOCKING (1ull << 12)
 
 enum exit_action vmx_crash(struct vmx_vcpu *x, const char *what)
 {
@@ -223,7 +225,18 @@ static enum exit_action on_wrmsr(struct vmx_vcpu *x)
     return EXIT_SKIP;
 }
 
-/* Memory of the guest is mapped before it runs: whatever is missing does not exist. */
+/* The fetch that was refused will be made again; what it interrupted must not be lost. */
+static enum exit_action fetch_again(struct vmx_vcpu *x, uint64_t q)
+{
+    vmx_note_vectoring(x);
+    if ((q & EPT_NMI_UNBLOCKING) && !x->reinject)
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
+                vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) | BLOCKING_BY_NMI);
+    return EXIT_RESUME;
+}
+
+/* Memory of the guest is mapped before it runs: whatever is missing does not exist. Only large
+ * pages wait for their first fetch. */
 enum exit_action vmx_outside(struct vmx_vcpu *x, const char *what, uint64_t address)
 {
     struct abi_exit *e = x->vcpu->exit;
@@ -238,13 +251,17 @@ enum exit_action vmx_outside(struct vmx_vcpu *x, const char *what, uint64_t addr
 static enum exit_action on_ept(struct vmx_vcpu *x)
 {
     uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+    uint64_t at = vmread(VMCS_GUEST_PHYSICAL_ADDRESS);
 
     x->vcpu->exit->qualification = q;
+    x->vcpu->exit->detail = at;
+    if ((q & EPT_EXECUTE) && vmx_split(x, at))
+        return fetch_again(x, q);
     return vmx_outside(x,
                        q & EPT_WRITE     ? "wrote to"
                        : q & EPT_EXECUTE ? "executed"
                                          : "read from",
-                       vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
+                       at);
 }
 
 /* The tables are the root's own: nothing a guest does makes an entry that the CPU cannot read. */

@@ -82,6 +82,10 @@ void vmx_exit_point(void);
 /* What all cores have in common, checked at start-up. */
 const struct vmx_caps *vmx_caps_common(void);
 
+/* backend.c: the guest fetched at guest-physical `at`, which it may not execute. True: it
+ * may now, try again. Bounded: no memory is taken, one table entry is written. */
+bool vmx_split(struct vmx_vcpu *x, uint64_t at);
+
 /* setup.c: writes every field of the current VMCS. */
 int vmx_setup(struct vmx_vcpu *x, const struct load_result *start) MUST_CHECK;
 

@@ -162,8 +162,8 @@ enum vmx_exit_reason {
 };
 
 /* VM-entry and VM-exit interruption information, IDT-vectoring information: one format. */
-#define VMX_VECTOR_MC             18u
 #define INTR_INFO_VECTOR_MASK     0xffu
+#define VMX_VECTOR_MC             18u
 #define INTR_INFO_TYPE_MASK       0x700u
 #define INTR_INFO_EXTERNAL        (0u << 8)
 #define INTR_INFO_NMI             (2u << 8)
@@ -177,6 +177,39 @@ enum vmx_exit_reason {
 #define INTR_INFO_NESTED          (1u << 13)
 #define INTR_INFO_VALID           (1u << 31)
 
+/* Guest interruptibility state. */
+#define BLOCKING_BY_STI           (1u << 0)
+#define BLOCKING_BY_MOV_SS        (1u << 1)
+#define BLOCKING_BY_SMI           (1u << 2)
+#define BLOCKING_BY_NMI           (1u << 3)
+#define ENCLAVE_INTERRUPTION      (1u << 4)
+
+#define PENDING_DEBUG_BUS_LOCK    (1u << 11)
+#define PENDING_DEBUG_ENABLED     (1u << 12)
+#define PENDING_DEBUG_BS          (1u << 14)
+#define PENDING_DEBUG_RTM         (1u << 16)
+
+/* Guest activity state. */
+#define ACTIVITY_ACTIVE           0u
+#define ACTIVITY_HLT              1u
+#define ACTIVITY_SHUTDOWN         2u
+#define ACTIVITY_WAIT_FOR_SIPI    3u
+
+/* Segment access rights. */
+#define AR_TYPE_MASK              0xfu
+#define AR_CODE                   0xbu /* execute, read, accessed */
+#define AR_DATA                   0x3u /* read, write, accessed */
+#define AR_TSS_BUSY               0xbu
+#define AR_LDT                    0x2u
+#define AR_S                      (1u << 4)
+#define AR_DPL_SHIFT              5
+#define AR_DPL_MASK               (3u << AR_DPL_SHIFT)
+#define AR_P                      (1u << 7)
+#define AR_L                      (1u << 13)
+#define AR_DB                     (1u << 14)
+#define AR_G                      (1u << 15)
+#define AR_UNUSABLE               (1u << 16)
+
 /* Does an exit tell of a machine check? `reason` is the whole field, `intr` the VM-exit
  * interruption information (which counts with reason 0 alone). Either it came while the guest ran,
  * or during VM entry: then nothing of the guest is wrong. SDM 3C "Machine-Check Events During VM
@@ -189,36 +222,3 @@ static inline bool vmx_is_machine_check(uint32_t reason, uint32_t intr)
         return (intr & kind) == (INTR_INFO_VALID | INTR_INFO_HARD_EXCEPTION | VMX_VECTOR_MC);
     return reason == (VMX_EXIT_ENTRY_FAILURE | VMX_EXIT_ENTRY_FAILURE_MACHINE_CHECK);
 }
-
-/* Guest interruptibility state. */
-#define BLOCKING_BY_STI        (1u << 0)
-#define BLOCKING_BY_MOV_SS     (1u << 1)
-#define BLOCKING_BY_SMI        (1u << 2)
-#define BLOCKING_BY_NMI        (1u << 3)
-#define ENCLAVE_INTERRUPTION   (1u << 4)
-
-#define PENDING_DEBUG_BUS_LOCK (1u << 11)
-#define PENDING_DEBUG_ENABLED  (1u << 12)
-#define PENDING_DEBUG_BS       (1u << 14)
-#define PENDING_DEBUG_RTM      (1u << 16)
-
-/* Guest activity state. */
-#define ACTIVITY_ACTIVE        0u
-#define ACTIVITY_HLT           1u
-#define ACTIVITY_SHUTDOWN      2u
-#define ACTIVITY_WAIT_FOR_SIPI 3u
-
-/* Segment access rights. */
-#define AR_TYPE_MASK           0xfu
-#define AR_CODE                0xbu /* execute, read, accessed */
-#define AR_DATA                0x3u /* read, write, accessed */
-#define AR_TSS_BUSY            0xbu
-#define AR_LDT                 0x2u
-#define AR_S                   (1u << 4)
-#define AR_DPL_SHIFT           5
-#define AR_DPL_MASK            (3u << AR_DPL_SHIFT)
-#define AR_P                   (1u << 7)
-#define AR_L                   (1u << 13)
-#define AR_DB                  (1u << 14)
-#define AR_G                   (1u << 15)
-#define AR_UNUSABLE            (1u << 16)
