@@ -80,9 +80,13 @@ uint64_t arch_random(void);
  * not answer. */
 int arch_random_key(uint8_t *out, size_t size) MUST_CHECK;
 
-/* PCI configuration space by mechanism 1. `bdf` is bus << 8 | device << 3 | function. */
+/* PCI configuration space by mechanism 1. `bdf` is bus << 8 | device << 3 | function. Since
+ * start-up no endpoint masters the bus or asks for a legacy interrupt: its driver switches that on.
+ */
 uint32_t arch_pci_read(uint16_t bdf, uint16_t offset);
 void arch_pci_write(uint16_t bdf, uint16_t offset, uint32_t value);
+/* The first function from *bdf on, which is set to it: device << 16 | vendor; all ones for none. */
+uint32_t arch_pci_next(uint32_t *bdf);
 
 /* Maps device registers uncacheable into the identity map. Start-up only, boot core. NULL if it
  * cannot. */

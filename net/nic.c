@@ -5,16 +5,12 @@
 #include "hv/log.h"
 #include "net/e1000.h"
 
-#define PCI_ALL             0x10000u /* 256 buses, 32 devices, 8 functions */
-#define PCI_ID              0x00u
 #define PCI_COMMAND         0x04u
-#define PCI_HEADER          0x0cu
 #define PCI_BAR0            0x10u
 #define PCI_INTERRUPT       0x3cu
 #define PCI_COMMAND_MEMORY  (1u << 1)
 #define PCI_COMMAND_MASTER  (1u << 2)
 #define PCI_COMMAND_NO_INTX (1u << 10)
-#define PCI_HEADER_MULTI    (1u << 23)
 #define PCI_BAR_IO          1u
 #define PCI_BAR_64          4u
 #define PCI_BAR_MASK        (~0xfull)
@@ -73,52 +69,16 @@ static const char *identify(uint32_t id)
     return NULL;
 }
 
-/* The first PCI function from *bdf on, which is set to it; its identity, PCI_NOBODY for none. */
-static uint32_t next_function(uint32_t *bdf)
-{
-    for (uint32_t at = *bdf; at < PCI_ALL; at++) {
-        uint32_t id;
-
-        /* Functions 1 to 7 exist only if function 0 says so. */
-        if ((at & 7) && !(arch_pci_read((uint16_t)(at & ~7u), PCI_HEADER) & PCI_HEADER_MULTI)) {
-            at |= 7;
-            continue;
-        }
-        id = arch_pci_read((uint16_t)at, PCI_ID);
-        if (id != PCI_NOBODY) {
-            *bdf = at;
-            return id;
-        }
-        if ((at & 7) == 0)
-            at |= 7;
-    }
-    return PCI_NOBODY;
-}
-
 static const char *find_card(uint16_t *bdf)
 {
     uint32_t id;
 
-    for (uint32_t at = 0; (id = next_function(&at)) != PCI_NOBODY; at++) {
+    for (uint32_t at = 0; (id = arch_pci_next(&at)) != PCI_NOBODY; at++) {
         *bdf = (uint16_t)at;
         if (identify(id))
             return identify(id);
     }
     return NULL;
-}
-
-/* Switches off the interrupts of all other devices. Firmware may have left one of them asking, and
- * if it shares the card's line, nobody would ever make it stop. */
-static void silence_others(uint16_t card_bdf)
-{
-    for (uint32_t at = 0; next_function(&at) != PCI_NOBODY; at++) {
-        uint16_t bdf = (uint16_t)at;
-
-        /* The upper half is the status register: ones would clear bits in it. */
-        if (bdf != card_bdf)
-            arch_pci_write(bdf, PCI_COMMAND,
-                           (arch_pci_read(bdf, PCI_COMMAND) & 0xffffu) | PCI_COMMAND_NO_INTX);
-    }
 }
 
 static int start(uint16_t bdf, unsigned core, void *(*alloc)(size_t bytes))
@@ -139,7 +99,6 @@ static int start(uint16_t bdf, unsigned core, void *(*alloc)(size_t bytes))
     memory = alloc(E1000_MEMORY);
     if (!bus.ctx || !memory)
         return -E_NOMEM;
-    silence_others(bdf);
     command = (command & 0xffffu & ~PCI_COMMAND_NO_INTX) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
     arch_pci_write(bdf, PCI_COMMAND, command);
     rc = e1000_start(&card, &bus, memory);

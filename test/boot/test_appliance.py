@@ -27,6 +27,16 @@ def test_all_cores_in_vmx_root(m):
     assert host["version"] and host["build_id"]
 
 
+def test_clocks_and_cards(m):
+    """Three clocks tell the TSC's frequency, and nobody masters the bus until its driver comes. (Of Bochs's devices only the IDE controller may before.)"""
+    log = m.get("/v1/log")["text"]
+    khz = [int(n) for n in re.search(r"TSC in kHz by PIT (\d+), PM timer (\d+), HPET (\d+)\n", log).groups()]
+    assert all(19980 <= n <= 20020 for n in khz), khz
+    assert "TSC by CPUID, which is not gone by: 3500000 kHz\n" in log
+    assert re.search(r"PCI: \d+ functions, bus mastering off on [1-9]", log), log
+    assert m.get("/v1/host")["cores"][0]["tsc_hz"] // 1000 in khz
+
+
 def test_host_memory(m):
     memory = m.get("/v1/host")["memory"]
     own = memory["host"] + memory["shared"] + memory["tables"] + m.guest("mgmt")["configuration"]["memory"]

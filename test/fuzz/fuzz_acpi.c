@@ -36,7 +36,7 @@ static uint8_t sum(const uint8_t *p, size_t n)
 /* Corrects the sum of everything that looks like a table the parser knows. */
 static void correct(uint8_t *p, size_t size)
 {
-    static const char *const names[] = {"RSDT", "XSDT", "APIC", "FACP"};
+    static const char *const names[] = {"RSDT", "XSDT", "APIC", "FACP", "HPET"};
 
     for (size_t at = 0; at + 36 <= size; at++)
         for (unsigned i = 0; i < ARRAY_LEN(names); i++) {

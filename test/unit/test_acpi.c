@@ -14,6 +14,7 @@
 #define XSDT (BASE + 0x200u)
 #define MADT (BASE + 0x400u)
 #define FADT (BASE + 0x2000u)
+#define HPET (BASE + 0x2800u)
 
 static uint8_t memory[0x4000], rsdp[ACPI_RSDP_SIZE];
 static unsigned reads;
@@ -147,6 +148,63 @@ static void test_madt(void **state)
     assert_int_equal(info.lapic_address, 0x100000000);
     assert_int_equal(info.bad_tables + info.dropped, 0);
     assert_false(info.have_reset);
+}
+
+/* ACPI 6.5 "Fixed ACPI Description Table": PM_TMR_BLK, PM_TMR_LEN, X_PM_TMR_BLK. */
+static void test_pm_timer(void **state)
+{
+    (void)state;
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.pm_timer_port, 0);
+    put(at(FADT) + 76, 0x608, 4);
+    table(FADT, "FACP", 116);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.pm_timer_port, 0); /* without a length it is not there */
+    at(FADT)[91] = 4;
+    table(FADT, "FACP", 116);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.pm_timer_port, 0x608);
+    put(at(FADT) + 76, 0xfffd, 4); /* its last byte would be none */
+    table(FADT, "FACP", 116);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.pm_timer_port, 0);
+    /* The newer field, where it is there. */
+    put(at(FADT) + 76, 0x608, 4);
+    table(FADT, "FACP", 244);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.pm_timer_port, 0x608);
+    at(FADT)[208] = ACPI_SPACE_IO;
+    put(at(FADT) + 212, 0x1808, 8);
+    table(FADT, "FACP", 244);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.pm_timer_port, 0x1808);
+    at(FADT)[208] = ACPI_SPACE_MEMORY;
+    table(FADT, "FACP", 244);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.pm_timer_port, 0);
+    table(FADT, "FACP", 219); /* cut in the middle of it */
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.pm_timer_port, 0x608);
+}
+
+/* IA-PC HPET specification 1.0a "The ACPI 2.0 HPET Description Table". */
+static void test_hpet(void **state)
+{
+    (void)state;
+    put(at(RSDT) + 44, HPET, 4);
+    table(RSDT, "RSDT", 48);
+    put(at(HPET) + 36, 0x8086a201, 4);
+    put(at(HPET) + 44, 0xfed00000, 8);
+    table(HPET, "HPET", 56);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.hpet_address, 0xfed00000);
+    table(HPET, "HPET", 51);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.hpet_address, 0);
+    at(HPET)[40] = ACPI_SPACE_IO;
+    table(HPET, "HPET", 56);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.hpet_address, 0);
 }
 
 static void test_reset_register(void **state)
@@ -289,6 +347,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_madt, begin),
+        cmocka_unit_test_setup(test_pm_timer, begin),
+        cmocka_unit_test_setup(test_hpet, begin),
         cmocka_unit_test_setup(test_reset_register, begin),
         cmocka_unit_test_setup(test_rsdp, begin),
         cmocka_unit_test_setup(test_xsdt_is_preferred, begin),

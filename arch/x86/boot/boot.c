@@ -5,6 +5,7 @@
 #include "arch/x86/cpu/console.h"
 #include "arch/x86/cpu/desc.h"
 #include "arch/x86/cpu/paging.h"
+#include "arch/x86/cpu/pci.h"
 #include "arch/x86/cpu/percpu.h"
 #include "arch/x86/cpu/smp.h"
 #include "arch/x86/cpu/trap.h"
@@ -203,6 +204,7 @@ _Noreturn __attribute__((no_stack_protector)) void boot_main(uint32_t info_addre
     static struct boot_info b;
     const uint8_t *raw = arch_ptr(hpa(info_address));
     uint32_t info_size;
+    struct pci_quiet pci;
     uint64_t trampoline;
     int rc;
 
@@ -220,13 +222,16 @@ _Noreturn __attribute__((no_stack_protector)) void boot_main(uint32_t info_addre
     trampoline = find_trampoline(info_address, info_size);
     reserve();
     copy_out();
+    pci = pci_quieten_machine();
     search_rsdp();
     paging_init(&memory);
     start_screen();
     read_acpi();
     board_init(&acpi);
     clock_init();
-    tsc_calibrate();
+    tsc_calibrate(&acpi);
+    log_info("PCI: %u functions, bus mastering off on %u%s", pci.functions, pci.silenced,
+             pci.screens ? ", left on for the screen" : "");
     apic_init(&acpi);
     boot_core_block.cpu.apic_id = apic_id_self();
     boot_core_block.cpu.online = 1;

@@ -24,11 +24,17 @@
 #define MADT_CPU_ENABLED     1u
 #define MADT_ENTRY_MAX       16u /* bytes of an entry that any of these needs */
 
+#define FADT_PM_TIMER        76u
+#define FADT_PM_TIMER_LENGTH 91u
 #define FADT_FLAGS           112u
 #define FADT_FLAG_RESET      (1u << 10)
 #define FADT_RESET_REGISTER  116u
 #define FADT_RESET_VALUE     128u
 #define FADT_RESET_END       129u
+#define FADT_X_PM_TIMER      208u
+#define FADT_X_PM_TIMER_END  220u
+#define HPET_ADDRESS         40u
+#define HPET_ADDRESS_END     52u
 
 static uint16_t get16(const uint8_t *p)
 {
@@ -207,19 +213,51 @@ static void parse_madt(const struct table *t, struct acpi_info *out)
     }
 }
 
-static void parse_fadt(const struct table *t, struct acpi_info *out)
+/* Revision 1 ends before the reset register. */
+static void parse_reset(const struct table *t, const uint8_t *b, struct acpi_info *out)
 {
-    uint8_t b[FADT_RESET_END - FADT_FLAGS];
-    const uint8_t *reg = b + (FADT_RESET_REGISTER - FADT_FLAGS);
+    const uint8_t *reg = b + FADT_RESET_REGISTER;
 
-    /* Revision 1 ends before the reset register. */
-    if (t->length < FADT_RESET_END || table_read(t, FADT_FLAGS, b, sizeof(b)) ||
-        !(get32(b) & FADT_FLAG_RESET))
+    if (t->length < FADT_RESET_END || !(get32(b + FADT_FLAGS) & FADT_FLAG_RESET))
         return;
     out->reset_space = reg[0];
     out->reset_address = get64(reg + 4);
-    out->reset_value = b[FADT_RESET_VALUE - FADT_FLAGS];
+    out->reset_value = b[FADT_RESET_VALUE];
     out->have_reset = reg[0] <= ACPI_SPACE_PCI && out->reset_address != 0;
+}
+
+/* The newer field goes before the older one, where it names something. Only a port is of use. */
+static void parse_pm_timer(const struct table *t, const uint8_t *b, struct acpi_info *out)
+{
+    const uint8_t *reg = b + FADT_X_PM_TIMER;
+    uint64_t port = get32(b + FADT_PM_TIMER);
+
+    if (t->length >= FADT_X_PM_TIMER_END && get64(reg + 4) != 0) {
+        if (reg[0] != ACPI_SPACE_IO)
+            return;
+        port = get64(reg + 4);
+    }
+    if (b[FADT_PM_TIMER_LENGTH] == 4 && port <= UINT16_MAX - 3)
+        out->pm_timer_port = (uint16_t)port;
+}
+
+static void parse_fadt(const struct table *t, struct acpi_info *out)
+{
+    uint8_t b[FADT_X_PM_TIMER_END] = {0};
+
+    if (table_read(t, 0, b, (uint32_t)min_u64(sizeof(b), t->length)))
+        return;
+    parse_reset(t, b, out);
+    parse_pm_timer(t, b, out);
+}
+
+static void parse_hpet(const struct table *t, struct acpi_info *out)
+{
+    uint8_t reg[HPET_ADDRESS_END - HPET_ADDRESS];
+
+    if (out->hpet_address == 0 && t->length >= HPET_ADDRESS_END &&
+        table_read(t, HPET_ADDRESS, reg, sizeof(reg)) == 0 && reg[0] == ACPI_SPACE_MEMORY)
+        out->hpet_address = get64(reg + 4);
 }
 
 static void parse_root(const struct table *root, uint32_t width, struct acpi_info *out)
@@ -241,6 +279,8 @@ static void parse_root(const struct table *root, uint32_t width, struct acpi_inf
             parse_madt(&t, out);
         else if (memcmp(t.signature, "FACP", 4) == 0)
             parse_fadt(&t, out);
+        else if (memcmp(t.signature, "HPET", 4) == 0)
+            parse_hpet(&t, out);
     }
 }
 

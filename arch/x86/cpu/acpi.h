@@ -51,8 +51,10 @@ struct acpi_info {
     uint8_t reset_space; /* enum acpi_space */
     uint64_t reset_address;
     uint8_t reset_value;
-    unsigned bad_tables; /* unreadable, wrong checksum, impossible length */
-    unsigned dropped;    /* entries beyond the limits, or malformed */
+    uint16_t pm_timer_port; /* 0: none that is a port */
+    uint64_t hpet_address;  /* 0: none in memory */
+    unsigned bad_tables;    /* unreadable, wrong checksum, impossible length */
+    unsigned dropped;       /* entries beyond the limits, or malformed */
 };
 
 /* Checks an RSDP's signature and checksums. `size` bytes are there to be read. */

@@ -5,11 +5,7 @@
 #include "arch/x86/cpu/regs.h"
 #include "hv/arch.h"
 #include "hv/log.h"
-#include "hv/spinlock.h"
 
-#define PCI_ADDRESS   0xcf8u
-#define PCI_DATA      0xcfcu
-#define PCI_ENABLE    (1u << 31)
 #define RESET_CONTROL 0xcf9u
 #define RESET_PREPARE 0x02u
 #define RESET_FULL    0x06u
@@ -19,7 +15,6 @@
 
 static struct acpi_info reset; /* only its reset_* fields matter */
 static volatile uint8_t *reset_register;
-static struct spinlock pci_lock;
 
 void board_init(const struct acpi_info *a)
 {
@@ -31,29 +26,6 @@ void board_init(const struct acpi_info *a)
         reset_register = arch_map_mmio(hpa(a->reset_address), 1);
         reset.have_reset = reset_register != NULL;
     }
-}
-
-/* Address and data port belong together: two cores must not mix theirs. */
-static uint32_t pci_access(uint16_t bdf, uint16_t offset, bool write, uint32_t value)
-{
-    spin_lock(&pci_lock);
-    outl(PCI_ADDRESS, PCI_ENABLE | (uint32_t)bdf << 8 | (offset & 0xfcu));
-    if (write)
-        outl(PCI_DATA, value);
-    else
-        value = inl(PCI_DATA);
-    spin_unlock(&pci_lock);
-    return value;
-}
-
-uint32_t arch_pci_read(uint16_t bdf, uint16_t offset)
-{
-    return pci_access(bdf, offset, false, 0);
-}
-
-void arch_pci_write(uint16_t bdf, uint16_t offset, uint32_t value)
-{
-    (void)pci_access(bdf, offset, true, value);
 }
 
 static void settle(void)

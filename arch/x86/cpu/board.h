@@ -1,4 +1,4 @@
-/* Odds and ends of a PC: reset, random numbers, PCI configuration space, the clock. */
+/* Odds and ends of a PC: reset, random numbers, the clock. */
 #pragma once
 
 #include "arch/x86/cpu/acpi.h"

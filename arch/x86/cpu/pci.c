@@ -1,0 +1,56 @@
+#include "arch/x86/cpu/pci.h"
+
+#define FUNCTION_MASK 7u
+#define STATUS_MASK   0xffff0000u
+
+uint32_t pci_next(const struct pci_config *c, uint32_t *bdf)
+{
+    for (uint32_t at = *bdf; at < PCI_ALL; at++) {
+        uint16_t first = (uint16_t)(at & ~FUNCTION_MASK);
+        uint32_t id;
+
+        /* Functions 1 to 7 exist only if function 0 says so. */
+        if ((at & FUNCTION_MASK) && !(c->read(c->ctx, first, PCI_HEADER) & PCI_HEADER_MULTI)) {
+            at |= FUNCTION_MASK;
+            continue;
+        }
+        id = c->read(c->ctx, (uint16_t)at, PCI_ID);
+        if (id != PCI_NOBODY) {
+            *bdf = at;
+            return id;
+        }
+        if ((at & FUNCTION_MASK) == 0)
+            at |= FUNCTION_MASK;
+    }
+    return PCI_NOBODY;
+}
+
+static bool is_endpoint(const struct pci_config *c, uint16_t bdf, uint32_t class)
+{
+    return (c->read(c->ctx, bdf, PCI_HEADER) & PCI_HEADER_TYPE) == 0 && class != PCI_CLASS_BRIDGE;
+}
+
+struct pci_quiet pci_quieten(const struct pci_config *c)
+{
+    struct pci_quiet q = {.functions = 0};
+
+    for (uint32_t at = 0; pci_next(c, &at) != PCI_NOBODY; at++) {
+        uint16_t bdf = (uint16_t)at;
+        uint32_t command = c->read(c->ctx, bdf, PCI_COMMAND) & ~STATUS_MASK;
+        uint32_t class = c->read(c->ctx, bdf, PCI_CLASS) >> 24;
+        bool master = command & PCI_COMMAND_MASTER;
+
+        q.functions++;
+        command |= PCI_COMMAND_NO_INTX;
+        if (is_endpoint(c, bdf, class) && master) {
+            if (class == PCI_CLASS_DISPLAY && (command & PCI_COMMAND_MEMORY)) {
+                q.screens++;
+            } else {
+                command &= ~PCI_COMMAND_MASTER;
+                q.silenced++;
+            }
+        }
+        c->write(c->ctx, bdf, PCI_COMMAND, command);
+    }
+    return q;
+}

@@ -1,0 +1,49 @@
+/*
+ * PCI configuration space: which functions there are, and how they are made quiet at start-up. PCI
+ * Local Bus Specification 3.0 "Configuration Space Organization". Pure, except pci_access.c.
+ */
+#pragma once
+
+#include "hv/types.h"
+
+#define PCI_ID              0x00u /* device << 16 | vendor */
+#define PCI_COMMAND         0x04u /* the upper half is the status register: ones clear bits there */
+#define PCI_CLASS           0x08u /* base class in bits 31:24 */
+#define PCI_HEADER          0x0cu
+#define PCI_COMMAND_MEMORY  (1u << 1)
+#define PCI_COMMAND_MASTER  (1u << 2)
+#define PCI_COMMAND_NO_INTX (1u << 10)
+#define PCI_HEADER_TYPE     (0x7fu << 16)
+#define PCI_HEADER_MULTI    (1u << 23)
+#define PCI_CLASS_DISPLAY   0x03u
+#define PCI_CLASS_BRIDGE    0x06u
+#define PCI_NOBODY          0xffffffffu
+#define PCI_ALL             0x10000u /* 256 buses, 32 devices, 8 functions */
+
+/* Access to aligned doublewords. `bdf` is bus << 8 | device << 3 | function. */
+struct pci_config {
+    uint32_t (*read)(void *ctx, uint16_t bdf, uint16_t offset);
+    void (*write)(void *ctx, uint16_t bdf, uint16_t offset, uint32_t value);
+    void *ctx;
+};
+
+/* The first function from *bdf on, which is set to it; its PCI_ID, or PCI_NOBODY for none. */
+uint32_t pci_next(const struct pci_config *c, uint32_t *bdf);
+
+struct pci_quiet {
+    unsigned functions;
+    unsigned silenced; /* that could write to memory until now */
+    unsigned screens;  /* that still can: see pci_quieten() */
+};
+
+/*
+ * What firmware and boot loader have left running must not reach memory that is somebody else's
+ * now. Switches off bus mastering on every endpoint (header type 0) and the legacy interrupt of
+ * every function: one that still asked on the card's line would never stop. Drivers switch on what
+ * is theirs. Bridges (by header or class) go on passing transactions. So do display controllers
+ * that are in use: integrated ones fetch what they show from memory as bus masters.
+ */
+struct pci_quiet pci_quieten(const struct pci_config *c);
+
+/* The same for this machine (pci_access.c). Boot core, before memory is given to anybody. */
+struct pci_quiet pci_quieten_machine(void);
