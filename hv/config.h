@@ -51,6 +51,8 @@ struct guest_config {
                                weight alone. Of all guests on a core no more than there is */
     enum config_restart restart; /* default never */
     uint32_t restart_limit; /* 0..1000: so many restarts after short lives in a row; 0: no limit */
+    uint32_t watchdog_ms;   /* 0..3600000: so long it may go without a write to WATCHDOG_PORT; 0:
+                               there   is no watchdog */
     enum config_paused_clock paused_clock; /* JSON: "stops" (default) or "runs" */
     uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
                          "reset", "exit", "net" */

@@ -1,6 +1,7 @@
 #include "hv/core.h"
 
 #include "hv/arch.h"
+#include "hv/fmt.h"
 #include "hv/guest_life.h"
 #include "hv/lib.h"
 #include "hv/log.h"
@@ -186,6 +187,7 @@ static void take_requests(struct core *c, struct guest *g, uint32_t r)
     if ((r & VCPU_REQ_RESUME) && g->phase == GUEST_PAUSED) {
         guest_resume(g);
         sched_wake(&c->sched, &v->sched, arch_tsc());
+        c->look_again = 0;
     }
     if ((r & VCPU_REQ_NMI) && g->phase == GUEST_LIVE)
         v->nmi = true;
@@ -256,11 +258,21 @@ static void serve(struct core *c)
     }
 }
 
+/* It was ended from outside, with its state and the reason set. */
+static void end_hung(struct core *c, struct guest *g)
+{
+    uint64_t restart_at = guest_ended(g);
+
+    retire(c, g, restart_at);
+    if (restart_at <= arch_tsc())
+        sched_wake(&c->sched, &g->vcpu.sched, arch_tsc()); /* it may have been asleep */
+}
+
 /* The management guest is started anew when it stops answering. Returns when to look again. */
 static uint64_t watch_management(struct core *c)
 {
     struct guest *m = guest_management();
-    uint64_t patience = arch_tsc_hz() / 1000 * ABI_HEARTBEAT_MS, restart_at;
+    uint64_t patience = arch_tsc_hz() / 1000 * ABI_HEARTBEAT_MS;
 
     if (!m || m->vcpu.core != c->id)
         return NEVER;
@@ -268,13 +280,58 @@ static uint64_t watch_management(struct core *c)
         return arch_tsc() + patience; /* it is being started, or held back */
     if (arch_tsc() - m->heartbeat > patience && !m->vcpu.stop) {
         vcpu_stop(&m->vcpu, ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
-        restart_at = guest_ended(m);
-        retire(c, m, restart_at);
-        if (restart_at <= arch_tsc())
-            sched_wake(&c->sched, &m->vcpu.sched, arch_tsc()); /* it may have been asleep */
+        end_hung(c, m);
         return arch_tsc() + patience;
     }
     return m->heartbeat + patience + 1;
+}
+
+/* Guests that have not written to their watchdogs end. Returns when to look again. */
+static uint64_t watch_guests(struct core *c)
+{
+    uint64_t next = NEVER;
+
+    for (unsigned i = 0; i < c->guest_count; i++) {
+        struct guest *g = c->guests[i];
+        uint64_t now = arch_tsc(), end;
+
+        if (g->phase != GUEST_LIVE)
+            continue;
+        end = watchdog_deadline(&g->platform.watchdog, sched_waited(&g->vcpu.sched, now));
+        if (now >= end) {
+            vcpu_stop(&g->vcpu, ABI_GUEST_CRASHED,
+                      "watchdog: nothing written to port 0x%x for %u ms", WATCHDOG_PORT,
+                      g->config.watchdog_ms);
+            end_hung(c, g);
+        } else {
+            next = min_u64(next, end);
+        }
+    }
+    return next;
+}
+
+/* Tells of a guest that has come to nothing, and when it has moved on. */
+static void look_whether_stuck(struct guest *g)
+{
+    struct vcpu_place at;
+    char how[ABI_TEXT_MAX] = "";
+
+    virt_backend()->where(&g->vcpu, &at);
+    switch (stuck_look(&g->vcpu.stuck, at.rip, at.interrupts_off && !g->vcpu.nmi, arch_tsc(),
+                       arch_tsc_hz())) {
+    case STUCK_NO_NEWS:
+        break;
+    case STUCK_BEGINS:
+        (void)fmt(how, sizeof(how),
+                  at.halted ? "halted with interrupts off at RIP 0x%lx"
+                            : "spins at RIP 0x%lx, with interrupts off",
+                  at.rip);
+        guest_set_stuck(g, how);
+        break;
+    case STUCK_ENDS:
+        guest_set_stuck(g, how);
+        break;
+    }
 }
 
 static void note_slice_end(struct core *c, struct vcpu *v, uint64_t until, uint64_t now)
@@ -314,6 +371,7 @@ static void after_run(struct core *c, struct guest *g, enum vcpu_yield y, uint64
     switch (y) {
     case VCPU_YIELD_SLICE:
         note_slice_end(c, &g->vcpu, until, arch_tsc());
+        look_whether_stuck(g);
         break;
     case VCPU_YIELD_HALT:
         sched_block(&c->sched, &g->vcpu.sched, g->platform.next_event);
@@ -335,6 +393,7 @@ static void account(struct core *c, struct vcpu *v, uint64_t start)
     v->stats->run_ticks = v->sched.run_ticks;
     v->stats->wait_ticks = v->sched.wait_ticks;
     v->stats->halted = v->halted;
+    watchdog_ran(&v->platform->watchdog, v->sched.wait_ticks);
 }
 
 static void run_entity(struct core *c, const struct sched_decision *d, uint64_t start)
@@ -349,6 +408,8 @@ static void run_entity(struct core *c, const struct sched_decision *d, uint64_t 
             after_run(c, g, virt_backend()->run(v, d->until), d->until);
     } else if (g->phase != GUEST_IDLE) {
         guest_advance(g, d->until);
+        if (g->phase == GUEST_LIVE)
+            c->look_again = 0; /* it may have a watchdog */
     }
     if (g->phase == GUEST_IDLE)
         sched_block(&c->sched, &v->sched, NEVER);
@@ -408,7 +469,7 @@ static uint64_t serve_nic(void)
 static _Noreturn void loop(struct core *c)
 {
     bool nic = guest_management()->vcpu.core == c->id;
-    uint64_t look_again = 0, console = NEVER;
+    uint64_t console = NEVER;
 
     for (;;) {
         uint64_t frames = nic && net_pending() ? serve_nic() : NEVER, now;
@@ -418,10 +479,10 @@ static _Noreturn void loop(struct core *c)
         if (c->id == 0)
             console = log_poll();
         now = arch_tsc();
-        if (now >= look_again)
-            look_again = watch_management(c);
+        if (now >= c->look_again)
+            c->look_again = min_u64(watch_management(c), watch_guests(c));
         d = sched_pick(&c->sched, now);
-        d.until = min_u64(d.until, min_u64(look_again, console));
+        d.until = min_u64(d.until, min_u64(c->look_again, console));
         d.until = min_u64(d.until, min_u64(frames, c->look_at_frames));
         if (d.entity)
             run_entity(c, &d, now);

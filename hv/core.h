@@ -16,6 +16,7 @@ struct core {
     bool vmx_root; /* virtualisation is on: guests can run here */
     uint32_t wake; /* someone left work: do not halt. Any core sets it */
     struct sched sched;
+    uint64_t look_again;     /* absolute: the earliest end of a guest's patience here, or before */
     uint64_t look_at_frames; /* absolute: guests here may have frames that nobody kicked for */
     struct guest *guests[ABI_GUESTS_MAX]; /* bound to this core */
     unsigned guest_count;

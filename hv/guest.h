@@ -11,6 +11,7 @@
 #include "hv/gmem.h"
 #include "hv/load/load.h"
 #include "hv/sched.h"
+#include "hv/stuck.h"
 #include "hv/types.h"
 
 /* General registers, saved and restored by the backend's entry routine (offsets are generated from
@@ -54,6 +55,7 @@ struct vcpu {
     uint64_t wake_late; /* of that, not counted yet: ticks after its timer was due; NEVER */
     bool stop;          /* set by vcpu_stop(): leave the run loop, never enter again */
     struct sched_entity sched;
+    struct stuck stuck;
 };
 
 /* In HLT: the NMI that waits ends it. */

@@ -139,6 +139,10 @@ static void start_devices(struct guest *g)
         guest_fail(g, "its devices cannot be put together");
         return;
     }
+    if (g->config.watchdog_ms && platform_watch(&g->platform, hz / 1000 * g->config.watchdog_ms)) {
+        guest_fail(g, "its watchdog's port is taken");
+        return;
+    }
     if (g->config.devices & DEV_NET)
         virtio_net_reset(&g->platform.net);
     g->phase = GUEST_ENTERING;
@@ -163,6 +167,10 @@ static void go_live(struct guest *g)
 {
     virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
     g->heartbeat = arch_tsc();
+    /* This runs in its own turn: its wait for it is counted when the turn is over. */
+    watchdog_start(&g->platform.watchdog, g->heartbeat, 0);
+    g->platform.watchdog.written = true;
+    g->vcpu.stuck = (struct stuck){0};
     g->phase = GUEST_LIVE;
     guest_set_image_kind(g, g->plan.start.kind);
     guest_set_state(g, ABI_GUEST_RUNNING, "");
@@ -333,6 +341,7 @@ void guest_pause(struct guest *g)
 {
     g->phase = GUEST_PAUSED;
     g->paused_at = arch_tsc();
+    watchdog_hold(&g->platform.watchdog, g->paused_at, sched_waited(&g->vcpu.sched, g->paused_at));
     guest_set_paused(g, true);
 }
 
@@ -345,6 +354,7 @@ void guest_resume(struct guest *g)
         virt_backend()->shift_tsc(&g->vcpu, now - g->paused_at);
     }
     g->platform.clock.now = now;
+    watchdog_go_on(&g->platform.watchdog, now, sched_waited(&g->vcpu.sched, now));
     if (g->config.devices & DEV_NET)
         platform_frames_wait(&g->platform); /* some may have come meanwhile */
     g->phase = GUEST_LIVE;

@@ -157,6 +157,7 @@ static void fill_status(struct guest *g)
     s->guaranteed_us = c->guaranteed_us;
     s->restart = (uint32_t)c->restart;
     s->restart_limit = c->restart_limit;
+    s->watchdog_ms = c->watchdog_ms;
     s->paused_clock = (uint32_t)c->paused_clock;
     s->devices = c->devices;
     s->exit_profile = (uint16_t)c->exit_profile;
@@ -209,7 +210,7 @@ void guest_tell_management(const struct guest *g)
         core_request(&m->vcpu, VCPU_REQ_EVENT);
 }
 
-static void note_event(const struct guest *g)
+static void note_event(const struct guest *g, const char *why)
 {
     struct abi_event *e;
     uint64_t n;
@@ -224,7 +225,7 @@ static void note_event(const struct guest *g)
     e->state = g->status->state;
     e->restarts = g->status->restarts;
     memcpy(e->name, g->status->name, sizeof(e->name));
-    memcpy(e->why, g->status->why, sizeof(e->why));
+    (void)str_copy(e->why, sizeof(e->why), why);
     __atomic_store_n(&e->sequence, n, __ATOMIC_RELEASE);
     __atomic_store_n(&pages.events->newest, n, __ATOMIC_RELEASE);
     spin_unlock(&pages.events_lock);
@@ -236,12 +237,22 @@ void guest_set_state(struct guest *g, enum abi_guest_state state, const char *wh
     status_begin(g);
     g->status->state = state;
     (void)str_copy(g->status->why, sizeof(g->status->why), why);
+    g->status->stuck[0] = 0;
     if (state == ABI_GUEST_RUNNING)
         g->status->started_tsc = arch_tsc();
     else if (state == ABI_GUEST_STOPPED || state == ABI_GUEST_CRASHED)
         g->status->stopped_tsc = arch_tsc();
     status_end(g);
-    note_event(g);
+    note_event(g, g->status->why);
+}
+
+void guest_set_stuck(struct guest *g, const char *how)
+{
+    status_begin(g);
+    (void)str_copy(g->status->stuck, sizeof(g->status->stuck), how);
+    status_end(g);
+    log_guest(g, "%s", how[0] ? how : "moves on");
+    note_event(g, how[0] ? how : "moves on");
 }
 
 void guest_set_paused(struct guest *g, bool paused)
@@ -250,7 +261,7 @@ void guest_set_paused(struct guest *g, bool paused)
     g->status->state = paused ? ABI_GUEST_PAUSED : ABI_GUEST_RUNNING;
     status_end(g);
     log_guest(g, "%s", paused ? "paused" : "resumed");
-    note_event(g);
+    note_event(g, g->status->why);
 }
 
 void guest_set_image_kind(struct guest *g, const char *kind)

@@ -28,6 +28,9 @@ void guest_pages_show(const struct guest *g, bool in_use);
 void guest_set_state(struct guest *g, enum abi_guest_state state, const char *why);
 /* Of a guest that goes on living: the times of its start and end stay. */
 void guest_set_paused(struct guest *g, bool paused);
+/* It has come to nothing in this way, and is told so with an event; "": it moves on. Its state is
+ * what it was. Owning core. */
+void guest_set_stuck(struct guest *g, const char *how);
 void guest_set_image_kind(struct guest *g, const char *kind);
 /* The management guest is told that something changed. */
 void guest_tell_management(const struct guest *g);

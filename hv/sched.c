@@ -218,6 +218,11 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
     return d;
 }
 
+uint64_t sched_waited(const struct sched_entity *e, uint64_t now)
+{
+    return e->wait_ticks + (e->runnable ? now - e->ready_since : 0);
+}
+
 void sched_charge(struct sched_entity *e, uint64_t ticks)
 {
     e->vtime += scale(ticks, e->vscale);

@@ -72,5 +72,7 @@ void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake);
 void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now);
 /* Time that was spent for the entity without running it: of its share and budget. */
 void sched_charge(struct sched_entity *e, uint64_t ticks);
+/* How long it was kept from running, ever: others had the core, or its budget was used up. */
+uint64_t sched_waited(const struct sched_entity *e, uint64_t now);
 /* Its budget of the present period is used up (as of the last sched_pick()). */
 bool sched_exhausted(const struct sched_entity *e);

@@ -18,6 +18,12 @@ enum vcpu_yield {
 
 enum map_perm { MAP_R = 1, MAP_RW = 3, MAP_RWX = 7 };
 
+struct vcpu_place {
+    uint64_t rip;
+    bool interrupts_off;
+    bool halted; /* in HLT */
+};
+
 struct virt_ops {
     const char *name; /* "VT-x" */
 
@@ -71,6 +77,8 @@ struct virt_ops {
     /* Changes control words, all or nothing; fills result, control, bits and text of *r. Owning
      * core, vCPU live. */
     void (*controls)(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r);
+    /* Where the vCPU is. Owning core, vCPU live. */
+    void (*where)(struct vcpu *v, struct vcpu_place *out);
     /* Takes `ticks` from what the guest reads as its TSC. Owning core, vCPU live. */
     void (*shift_tsc)(struct vcpu *v, uint64_t ticks);
     /* Where the CPU keeps a field in its VMCS region: ABI_CALL_PROBE's result. Inside an exit of

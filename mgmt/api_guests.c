@@ -13,6 +13,7 @@ static void put_summary(struct json_out *j, const struct abi_guest *g)
     json_str(j, "state", guest_state_name(g->state));
     json_bool(j, "management", g->flags & ABI_GUEST_MANAGEMENT);
     json_str(j, "why", g->why);
+    json_str(j, "stuck", g->stuck);
 }
 
 void get_guests(struct call *c, char *const *arg)
@@ -52,6 +53,7 @@ static void put_configuration(struct json_out *j, const struct abi_guest *g)
     json_u64(j, "guaranteed_us", g->guaranteed_us);
     json_str(j, "restart", config_restart_name(g->restart));
     json_u64(j, "restart_limit", g->restart_limit);
+    json_u64(j, "watchdog_ms", g->watchdog_ms);
     json_str(j, "paused_clock", config_paused_clock_name(g->paused_clock));
     json_str(j, "exit_profile", config_exit_profile_name(g->exit_profile));
     json_array(j, "devices");

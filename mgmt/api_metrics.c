@@ -171,6 +171,14 @@ static void put_short_lives(struct metrics *m, const char *labels, const struct 
     sample(m, "guest_short_lives", all, g->short_lives);
 }
 
+static void put_stuck(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    char all[80];
+
+    (void)fmt(all, sizeof(all), "{%s}", labels);
+    sample(m, "guest_stuck", all, g->stuck[0] != 0);
+}
+
 static void put_memory(struct metrics *m, const char *labels, const struct abi_guest *g)
 {
     char all[80];
@@ -253,6 +261,9 @@ static void put_guests(struct metrics *m)
     each_guest(m, put_restarts);
     family(m, "guest_short_lives", "gauge", "Lives of less than 10 seconds in a row.");
     each_guest(m, put_short_lives);
+    family(m, "guest_stuck", "gauge",
+           "1 while it runs, but spins in one place or is halted with interrupts off.");
+    each_guest(m, put_stuck);
     family(m, "guest_memory_bytes", "gauge", "Its memory.");
     each_guest(m, put_memory);
     family(m, "vcpu_seconds_total", "counter",

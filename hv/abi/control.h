@@ -298,6 +298,9 @@ struct abi_guest {
     uint32_t pad;
     char name[ABI_NAME_MAX];
     char why[ABI_TEXT_MAX]; /* empty while running */
+    /* How it has come to nothing without having ended: "spins at RIP 0x..., with interrupts off";
+     * empty while it moves. */
+    char stuck[ABI_TEXT_MAX];
     char image[96];
     char image_kind[24]; /* "multiboot1", "multiboot2", "linux", "flat" */
     char cmdline[512];
@@ -313,6 +316,7 @@ struct abi_guest {
     uint32_t paused_clock;  /* 0 stops, 1 runs */
     uint32_t restart_limit; /* restarts after short lives in a row; 0: no limit */
     uint32_t guaranteed_us;
+    uint32_t watchdog_ms; /* 0: none */
     uint32_t module_count;
     struct abi_module {
         char file[96];

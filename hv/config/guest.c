@@ -113,6 +113,7 @@ static const struct field guest_fields[] = {
     {"restart", config_parse_choice, AT(guest_config, restart), 0, ARRAY_LEN(restarts) - 1,
      restarts},
     {"restart_limit", config_parse_number, AT(guest_config, restart_limit), 0, 1000, NULL},
+    {"watchdog_ms", config_parse_number, AT(guest_config, watchdog_ms), 0, 3600000, NULL},
     {"paused_clock", config_parse_choice, AT(guest_config, paused_clock), 0,
      ARRAY_LEN(paused_clocks) - 1, paused_clocks},
     {"exit_profile", config_parse_choice, AT(guest_config, exit_profile), 0,

@@ -81,8 +81,15 @@ int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t t
     rc = claim_pic_pit(p);
     if (rc == 0)
         rc = claim_others(p);
+    p->watchdog = (struct watchdog){.clock = &p->clock};
     p->next_event = NEVER;
     return rc;
+}
+
+int platform_watch(struct platform *p, uint64_t patience)
+{
+    p->watchdog.patience = patience;
+    return io_claim(&p->bus, WATCHDOG_PORT, WATCHDOG_PORT, &watchdog_ops, &p->watchdog);
 }
 
 void platform_shift(struct platform *p, uint64_t ticks)

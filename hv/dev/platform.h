@@ -13,6 +13,7 @@
 #include "hv/dev/rtc.h"
 #include "hv/dev/uart.h"
 #include "hv/dev/virtio_net.h"
+#include "hv/dev/watchdog.h"
 
 /* What the platform asks of its guest's owner. */
 struct platform_host {
@@ -33,6 +34,7 @@ struct platform {
     struct uart uart;
     struct reset reset;
     struct virtio_net net;
+    struct watchdog watchdog;
     struct platform_host host;
     uint64_t next_event; /* earliest device deadline, kept up to date by platform_timers() and the
                             devices' writes: read by the run loop */
@@ -43,6 +45,10 @@ struct platform {
  * everything else is. -E_* if ports clash. */
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;
+
+/* Gives it a watchdog with so many ticks of patience, after platform_init(). -E_* if ports clash.
+ */
+int platform_watch(struct platform *p, uint64_t patience) MUST_CHECK;
 
 /*
  * What the run loop has to do:

@@ -66,7 +66,7 @@ _bhctl_value() {
     --format) _bhctl_offer "text json" ;;
     --sort) _bhctl_offer "cpu exits memory name" ;;
     --delete | --image | --module-image) _bhctl_offer "$(_bhctl_names images)" ;;
-    --token | --fingerprint | --name | --memory | --core | --cmdline | --module-args | --restart-limit | --weight | --slice | --budget | --period | --guarantee) ;;
+    --token | --fingerprint | --name | --memory | --core | --cmdline | --module-args | --restart-limit | --watchdog | --weight | --slice | --budget | --period | --guarantee) ;;
     --devices | --fields | --snapshot | --diff | --to | --quiet | --count | -n | --delay | -d | --from) ;;
     *) return 1 ;;
     esac
@@ -75,7 +75,7 @@ _bhctl_value() {
 _bhctl_argument() {
     local options
     case $command in
-    deploy) options="--name --memory --core --image --cmdline --module --module-image --module-args --restart --restart-limit --weight --slice --budget --period --guarantee --paused-clock --exit-profile --devices" ;;
+    deploy) options="--name --memory --core --image --cmdline --module --module-image --module-args --restart --restart-limit --watchdog --weight --slice --budget --period --guarantee --paused-clock --exit-profile --devices" ;;
     delete) options="--images" ;;
     console) options="--new --quiet" ;;
     images) options="--delete" ;;

@@ -33,6 +33,7 @@ static const struct {
     {OPTION_CMDLINE, false, "cmdline"},
     {OPTION_RESTART, false, "restart"},
     {OPTION_RESTART_LIMIT, true, "restart_limit"},
+    {OPTION_WATCHDOG, true, "watchdog_ms"},
     {OPTION_WEIGHT, true, "weight"},
     {OPTION_SLICE, true, "slice_us"},
     {OPTION_BUDGET, true, "budget_us"},

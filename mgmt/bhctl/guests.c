@@ -35,7 +35,7 @@ int command_guests(struct api *a)
         (void)putchar(' ');
         say_text(text_of(g, "state"), 10);
         printf(" %10s %5" PRIu64 "  ", memory, number_of(g, "core"));
-        say_text(text_of(g, "why"), 0);
+        say_text(text_of(g, *text_of(g, "why") ? "why" : "stuck"), 0);
         (void)putchar('\n');
     }
     json_decref(all);
@@ -117,6 +117,8 @@ static void say_guest(const json_t *g)
               json_is_true(json_object_get(g, "management")) ? " (the management guest)" : "");
     say_field("state", "%s%s%s", text_of(g, "state"), *text_of(g, "why") ? ": " : "",
               text_of(g, "why"));
+    if (*text_of(g, "stuck"))
+        say_field("stuck", "%s", text_of(g, "stuck"));
     if (number_of(g, "exit_code"))
         say_field("exit code", "%" PRIu64, number_of(g, "exit_code"));
     say_field("image", "%s (%s)", text_of(c, "image"), text_of(c, "kind"));
@@ -125,6 +127,8 @@ static void say_guest(const json_t *g)
     say_field("memory", "%s", memory);
     say_field("restart", "%s, restarted %" PRIu64 " times", text_of(c, "restart"),
               number_of(g, "restarts"));
+    if (number_of(c, "watchdog_ms"))
+        say_field("watchdog", "%" PRIu64 " ms", number_of(c, "watchdog_ms"));
     if (number_of(g, "short_lives"))
         say_field("short lives", "%" PRIu64 " in a row", number_of(g, "short_lives"));
     say_field("weight", "%" PRIu64 ", slices of %" PRIu64 " us", number_of(c, "weight"),

@@ -14,8 +14,8 @@ static const struct command_spec commands[] = {
     {"status", "NAME", 1, 1, 0, "what a guest is, does and waits for", NULL},
     {"deploy", "[FILE]", 0, 1,
      B(NAME) | B(IMAGE) | B(MODULE_IMAGE) | B(MEMORY) | B(CORE) | B(CMDLINE) | B(MODULE) |
-         B(MODULE_ARGS) | B(RESTART) | B(RESTART_LIMIT) | B(WEIGHT) | B(SLICE) | B(BUDGET) |
-         B(PERIOD) | B(GUARANTEE) | B(PAUSED_CLOCK) | B(EXIT_PROFILE) | B(DEVICES),
+         B(MODULE_ARGS) | B(RESTART) | B(RESTART_LIMIT) | B(WATCHDOG) | B(WEIGHT) | B(SLICE) |
+         B(BUDGET) | B(PERIOD) | B(GUARANTEE) | B(PAUSED_CLOCK) | B(EXIT_PROFILE) | B(DEVICES),
      "upload an image and start a guest of it",
      "FILE and modules are uploaded as images that are named after the guest and the file; when "
      "the\n"

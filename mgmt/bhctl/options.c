@@ -28,6 +28,8 @@ static const struct option_spec specs[OPTIONS] = {
     [OPTION_RESTART] = {"restart", 0, "WHEN", "never, on-failure or always"},
     [OPTION_RESTART_LIMIT] = {"restart-limit", 0, "N",
                               "so many restarts after short lives in a row; 0: no limit"},
+    [OPTION_WATCHDOG] = {"watchdog", 0, "MS",
+                         "crashed when it does not write to port 0xf8 for so many milliseconds"},
     [OPTION_WEIGHT] = {"weight", 0, "N", "its share of the core, 1 to 1000; else 100"},
     [OPTION_SLICE] = {"slice", 0, "US", "the longest run at a stretch, microseconds; else 2000"},
     [OPTION_BUDGET] = {"budget", 0, "US", "at most so many microseconds in each period"},

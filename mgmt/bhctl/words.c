@@ -16,7 +16,7 @@ static const struct {
 
 const char *words_option(const char *pointer)
 {
-    static const char *const tails[] = {"", "_us", "d_us", "s"};
+    static const char *const tails[] = {"", "_us", "_ms", "d_us", "s"};
 
     if (pointer[0] != '/')
         return NULL;

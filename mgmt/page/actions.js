@@ -20,12 +20,12 @@ export async function act(guest, action) {
     return true;
 }
 
-// What is said beside the state: why, and for how long it is held back.
-export function reason({state, why, short_lives: lives, next_start_tsc: next, stopped_tsc: stopped}) {
+// What is said beside the state: why, how it is stuck, and for how long it is held back.
+export function reason({state, why, stuck, short_lives: lives, next_start_tsc: next, stopped_tsc: stopped}) {
     const held = state !== "restarting" || !(next > stopped) ? ""
         : `held back for ${duration(next - stopped)}${lives > 0 ? ` after ${lives} short ${lives === 1 ? "life" : "lives"}` : ""}`;
 
-    return [why, held].filter(Boolean).join("; ");
+    return [why, stuck, held].filter(Boolean).join("; ");
 }
 
 export const isPossible = (action, state) => ACTIONS[action] === null || ACTIONS[action].includes(state);

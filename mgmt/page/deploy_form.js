@@ -13,7 +13,8 @@ const NUMBERS = [
     ["budget_us", "Budget, µs", "unbounded", "runs at most so long in each period"],
     ["period_us", "Period, µs", "10000", null],
     ["guaranteed_us", "Guaranteed, µs", "0", "gets so much of each period before guests without a guarantee"],
-    ["restart_limit", "Restart limit", "none", "so many restarts after lives of less than 10 seconds in a row, then no more"]];
+    ["restart_limit", "Restart limit", "none", "so many restarts after lives of less than 10 seconds in a row, then no more"],
+    ["watchdog_ms", "Watchdog, ms", "none", "ends as crashed when it has not written to port 0xf8 for so long"]];
 
 const choice = (options) => el("select", null, options.map(([value, text]) => el("option", {value}, text)));
 

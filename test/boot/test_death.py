@@ -1,4 +1,6 @@
 """Every way to die ends one guest and no other."""
+import re
+
 import pytest
 
 CONFIG = {"guests": [
@@ -49,6 +51,12 @@ def test_hangs(m, command):
     m.type("echo", command + "\r")
     hog_advances(m)
     assert m.guest("echo")["state"] == "running"
+    if command == "spin":
+        # Interrupts are off: it is told, and moves on with what others do to it.
+        stuck = m.wait_for("/v1/guests/echo", lambda g: g["stuck"], "it is not stuck")
+        assert stuck["state"] == "running" and re.fullmatch(r"spins at RIP 0x[0-9a-f]+, with interrupts off", stuck["stuck"])
+        assert m.get("/v1/events?follow=0")["events"][-1]["why"] == stuck["stuck"]
+        assert '\nbulkhead_guest_stuck{guest="echo"} 1\n' in m.request("GET", "/metrics")[2]
     m.request("POST", "/v1/guests/echo/actions", '{"action": "stop"}')
-    m.wait_state("echo", "stopped")
+    assert m.wait_state("echo", "stopped")["stuck"] == ""
     hog_advances(m)

@@ -280,7 +280,7 @@ def test_killed_in_the_middle_of_a_handshake(m):
 
 
 LATE = {"name": "late", "image": "guests/echo.elf", "memory": 4 << 20, "core": 1, "weight": 7, "slice_us": 900, "budget_us": 4000, "period_us": 9000,
-        "guaranteed_us": 1000, "restart": "always", "restart_limit": 3, "paused_clock": "runs", "exit_profile": "least",
+        "guaranteed_us": 1000, "restart": "always", "restart_limit": 3, "watchdog_ms": 3600000, "paused_clock": "runs", "exit_profile": "least",
         "devices": ["uart", "pic", "pit"], "cmdline": "a \"b\"", "modules": [{"file": "guests/control.elf", "args": "c d"}]}
 
 

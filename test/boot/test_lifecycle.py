@@ -15,6 +15,7 @@ CONFIG = {"guests": [
     {"name": "moth", "image": "moth.bin", "memory": "2M", "core": 1, "restart": "always"},
     {"name": "absent", "image": "absent.elf", "memory": "2M", "core": 1},
     {"name": "mortal", "image": "guests/echo.elf", "memory": "4M", "core": 0, "restart": "on-failure", "restart_limit": 2},
+    {"name": "watched", "image": "guests/echo.elf", "memory": "4M", "core": 0, "restart": "on-failure", "watchdog_ms": 250},
 ]}
 
 
@@ -95,6 +96,25 @@ def test_nmi(m):
     m.wait_state("hog", "running")
     act(m, "echo", "reset")
     m.wait_for("/v1/guests/echo", lambda g: g["state"] == "running", "echo is not back")
+
+
+def test_watchdog(m):
+    """Fed 100 times a second it lives, also beside a hog and over a pause that is longer than its patience; then it is not fed."""
+    guest = m.guest("watched")
+    assert (guest["state"], guest["restarts"], guest["configuration"]["watchdog_ms"]) == ("running", 0, 250)
+    assert act(m, "watched", "pause")[0] == 202
+    m.wait_state("watched", "paused")
+    until = m.get("/v1/host")["uptime_ms"] + 500
+    m.wait_for("/v1/host", lambda h: h["uptime_ms"] > until, "time stands still")
+    assert act(m, "watched", "resume")[0] == 202
+    m.wait_state("watched", "running")
+    until = m.get("/v1/host")["uptime_ms"] + 500
+    m.wait_for("/v1/host", lambda h: h["uptime_ms"] > until, "time stands still")
+    assert m.guest("watched")["restarts"] == 0
+    at = len(m.serial())
+    m.type("watched", "starve\r")
+    m.wait_serial(r"guest watched: crashed: watchdog: nothing written to port 0xf8 for 250 ms\n", at)
+    m.wait_for("/v1/guests/watched", lambda g: g["state"] == "running" and g["restarts"] == 1, "it is not started again")
 
 
 def test_wrong_state(m):

@@ -91,7 +91,7 @@ def test_advanced(page, api):  # noqa: F811
     fill(page, stored="echo.elf")
     assert page.js("document.getElementById('deploy-name').value") == "echo"
     page.one(".advanced summary").click()
-    numbers = {"weight": 250, "slice_us": 500, "budget_us": 4000, "period_us": 20000, "guaranteed_us": 1000, "restart_limit": 3}
+    numbers = {"weight": 250, "slice_us": 500, "budget_us": 4000, "period_us": 20000, "guaranteed_us": 1000, "restart_limit": 3, "watchdog_ms": 500}
     fill(page, **{k: str(v) for k, v in numbers.items()}, paused_clock="runs", exit_profile="least")
     fill(page, weight="many")
     page.one(".advanced summary").click()

@@ -1,6 +1,6 @@
 /* SOURCES: hv/dev/platform.c hv/dev/dev.c hv/dev/pic.c hv/dev/pit.c hv/dev/rtc.c hv/date.c
  * hv/dev/uart.c */
-/* SOURCES: hv/dev/reset.c hv/dev/virtio_net.c hv/dev/virtqueue.c hv/lib.c */
+/* SOURCES: hv/dev/reset.c hv/dev/watchdog.c hv/dev/virtio_net.c hv/dev/virtqueue.c hv/lib.c */
 #include "hv/dev/platform.h"
 
 #include <stdlib.h>

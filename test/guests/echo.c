@@ -2,13 +2,15 @@
  * die. */
 #include "test/guests/lib/guest.h"
 
-#define LINE 128u
-#define RING 256u
+#define LINE          128u
+#define RING          256u
+#define WATCHDOG_PORT 0xf8u
 
 static volatile uint8_t ring[RING];
 static volatile uint32_t head;
 static uint32_t tail;
 static volatile uint64_t tick_count;
+static volatile bool starves; /* its watchdog, where it has one */
 
 static void on_uart(void)
 {
@@ -21,6 +23,8 @@ static void on_uart(void)
 static void on_tick(void)
 {
     tick_count++;
+    if (!starves)
+        outb(WATCHDOG_PORT, 0);
 }
 
 static void on_nmi(struct guest_frame *f)
@@ -136,6 +140,12 @@ static void die_halt(const char *arg)
     __asm__ volatile("cli; hlt");
 }
 
+static void starve(const char *arg)
+{
+    (void)arg;
+    starves = true;
+}
+
 static void die_reset(const char *arg)
 {
     (void)arg;
@@ -175,6 +185,7 @@ static const struct command {
     {"bad", "[ADDRESS]: dies: reads outside of its memory", die_bad},
     {"ud", "hangs: undefined instruction in a loop", die_ud},
     {"spin", "hangs: endless loop, interrupts off", die_spin},
+    {"starve", "writes to its watchdog no more, and goes on", starve},
     {"halt", "dies: HLT, interrupts off", die_halt},
 };
 

@@ -357,6 +357,7 @@ static void test_words(void **state)
     assert_words("not enough core time", "/guaranteed_us", "--guarantee: not enough core time");
     assert_words("1:2: budget_us: exceeds period_us", "/budget_us", "--budget: exceeds period_us");
     assert_words("1:2: x", "/restart_limit", "--restart-limit: x");
+    assert_words("1:2: x", "/watchdog_ms", "--watchdog: x");
     assert_words("1:2: modules[0].file: x", "/modules/0/file", "--module: x");
     assert_words("no ELF", "/image", "image: no ELF");
     assert_words("1:2: weights: unknown", "/weights", "--weight: unknown");

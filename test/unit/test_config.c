@@ -80,7 +80,7 @@ static void everything(void **state)
               "\\u00e9\",\n"
               "  \"memory\": \"256M\", \"core\": 3, \"weight\": 200, \"slice_us\": 500,\n"
               "  \"budget_us\": 1000, \"period_us\": 5000, \"restart\": \"on-failure\", "
-              "\"restart_limit\": 3, \"paused_clock\": \"runs\", "
+              "\"restart_limit\": 3, \"watchdog_ms\": 250, \"paused_clock\": \"runs\", "
               "\"exit_profile\": \"most\",\n"
               "  \"devices\": [\"uart\", \"net\"],\n"
               "  \"modules\": [{\"file\": \"l/initrd\", \"args\": \"x y\"}, {\"file\": \"z\"}]}],\n"
@@ -95,6 +95,7 @@ static void everything(void **state)
     assert_int_equal(g->restart, RESTART_ON_FAILURE);
     assert_int_equal(g->exit_profile, ABI_EXITS_MOST);
     assert_int_equal(g->restart_limit, 3);
+    assert_int_equal(g->watchdog_ms, 250);
     assert_int_equal(g->paused_clock, PAUSED_CLOCK_RUNS);
     assert_string_equal(config.entry_trials, "t/trials.txt");
     assert_int_equal(config.nx_large, NX_LARGE_OFF);

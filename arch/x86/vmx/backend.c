@@ -312,6 +312,16 @@ static void shift_tsc(struct vcpu *v, uint64_t ticks)
     vmwrite(VMCS_TSC_OFFSET, vmread(VMCS_TSC_OFFSET) - ticks);
 }
 
+static void where(struct vcpu *v, struct vcpu_place *out)
+{
+    vmx_load(v->backend);
+    *out = (struct vcpu_place){
+        .rip = vmread(VMCS_GUEST_RIP),
+        .interrupts_off = !(vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF),
+        .halted = vmread(VMCS_GUEST_ACTIVITY_STATE) == ACTIVITY_HLT,
+    };
+}
+
 static const struct virt_ops ops = {
     .name = "VT-x",
     .core_probe = core_probe,
@@ -332,6 +342,7 @@ static const struct virt_ops ops = {
     .vcpu_free = vcpu_free,
     .run = vmx_run,
     .controls = vmx_change_controls,
+    .where = where,
     .shift_tsc = shift_tsc,
     .entry_trials = vmx_entry_trials,
     .probe_field = vmx_probe_field,
