@@ -2,7 +2,10 @@
 
 MAKEFLAGS += --no-builtin-rules
 
+# make splits at blanks.
+$(if $(filter-out 1,$(words $(CURDIR))),$(error The path of this directory has a blank, which make cannot cope with: $(CURDIR). Move it to one without))
 BUILD   ?= build
+$(foreach v,BUILD OUT,$(if $(filter-out 0 1,$(words $($(v)))),$(error $(v)=$($(v)) has a blank, which make cannot cope with: give one without)))
 CONFIG  ?= iso/guests.json
 OUT     ?= $(BUILD)/bulkhead.iso
 CPUS    ?= 4
@@ -41,7 +44,7 @@ KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
 
-.PHONY: all run iso test unit fuzz fuzz-short boot-test boot-test-halves bench check lint reproducible guests config-check vmcsdump bhctl clean distclean help \
+.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench check lint reproducible guests config-check vmcsdump bhctl clean distclean help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -156,15 +159,22 @@ bhctl: $(BUILD)/bhctl
 iso: $(OUT)
 
 $(OUT): $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(GUEST_IMAGES) $(BUILD)/config-check FORCE
-	@$(PYTHON) test/tools/mkiso.py --build $(BUILD) --config $(CONFIG) --out $@
+	@$(PYTHON) test/tools/mkiso.py --build $(BUILD) --config '$(CONFIG)' --out $@ $(if $(FORWARDED_PORT),--https-port $(FORWARDED_PORT))
 
+# One at a time in a build directory: it writes the ISO that the other has in its drive.
 run: deps-run
-	@$(MAKE) --no-print-directory iso CONFIG=$(CONFIG) OUT=$(BUILD)/run.iso
-	@$(PYTHON) test/tools/run.py --build $(BUILD) --iso $(BUILD)/run.iso --cpus $(CPUS) \
-	    --memory $(MEM) --port $(PORT) --https-port $(HTTPS_PORT) --machine $(MACHINE)
+	@mkdir -p $(BUILD)
+	@flock --nonblock --conflict-exit-code 9 $(BUILD)/run.lock $(MAKE) --no-print-directory run-locked; status=$$?; \
+	    [ $$status != 9 ] || echo "run: another \`make run\` uses $(BUILD)/; end it, or give this one its own: make run BUILD=build/second PORT=8081 HTTPS_PORT=8444"; exit $$status
+
+RUN := $(PYTHON) test/tools/run.py --build $(BUILD) --iso $(BUILD)/run.iso --cpus $(CPUS) --memory $(MEM) --port $(PORT) --https-port $(HTTPS_PORT) --machine $(MACHINE)
+run-locked:
+	@$(RUN) --check
+	@$(MAKE) --no-print-directory iso CONFIG='$(CONFIG)' OUT=$(BUILD)/run.iso FORWARDED_PORT=$(HTTPS_PORT)
+	@$(RUN)
 
 config-check: $(BUILD)/config-check $(GUEST_IMAGES)
-	@$(BUILD)/config-check --search $(BUILD) $(CONFIG)
+	@$(BUILD)/config-check --search $(BUILD) '$(CONFIG)'
 
 # ---- tests ----
 

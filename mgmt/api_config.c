@@ -111,6 +111,7 @@ static void put_service(struct json_out *j, const struct abi_management *m)
 
     put_auth(j, m);
     json_str(j, "http", http[m->http < ARRAY_LEN(http) ? m->http : 0]);
+    json_u64(j, "https_port", m->https_port);
     if (m->certificate[0]) {
         json_str(j, "certificate", m->certificate);
         json_str(j, "key", m->key);

@@ -2,6 +2,7 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "third_party.h"
 
 static void put_ip(struct json_out *j, const char *name, const uint8_t ip[4])
 {
@@ -17,6 +18,28 @@ static void put_time(struct json_out *j, const char *name, uint64_t us)
 
     clock_text(text, us);
     json_str(j, name, text);
+}
+
+/* What is compiled in that others have written, as it was fetched. */
+static void put_third_party(struct json_out *j)
+{
+    static const struct {
+        const char *name, *version, *package;
+    } all[] = {
+#define PART(name, version, package) {name, version, package},
+        THIRD_PARTY_EACH(PART)
+#undef PART
+    };
+
+    json_array(j, "third_party");
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        json_object(j, NULL);
+        json_str(j, "name", all[i].name);
+        json_str(j, "version", all[i].version);
+        json_str(j, "package", all[i].package);
+        json_end(j);
+    }
+    json_end(j);
 }
 
 static void put_core(struct json_out *j, const struct abi_host *h, const struct abi_core *k)
@@ -48,6 +71,7 @@ void get_host(struct call *c, char *const *arg)
     json_object(j, NULL);
     json_str(j, "version", h->version);
     json_str(j, "build_id", h->build_id);
+    put_third_party(j);
     json_str(j, "cpu", h->cpu_brand);
     json_hex(j, "cpu_signature", h->cpu_signature, 1);
     json_hex(j, "vmcs_revision", h->vmcs_revision, 1);

@@ -217,6 +217,8 @@ static size_t host_length(const char *host)
 static void redirect(struct connection *c)
 {
     const struct http_request *r = &c->request;
+    unsigned https_port = c->view->host->management.https_port;
+    char port[8] = "";
     const char *target = r->target[0] == '/' ? r->target : "/";
     size_t n = host_length(r->host);
 
@@ -226,11 +228,14 @@ static void redirect(struct connection *c)
         connection_send(c);
         return;
     }
+    if (https_port && https_port != 443)
+        (void)fmt(port, sizeof(port), ":%u", https_port);
     memset(&c->response, 0, sizeof(c->response));
-    c->head_len = fmt(c->head, sizeof(c->head),
-                      "HTTP/1.1 308 %s\r\nLocation: https://%.*s%s\r\nContent-Length: 0\r\n"
-                      "Cache-Control: no-store\r\nConnection: %s\r\n\r\n",
-                      http_reason(308), (int)n, r->host, target, c->close ? "close" : "keep-alive");
+    c->head_len =
+        fmt(c->head, sizeof(c->head),
+            "HTTP/1.1 308 %s\r\nLocation: https://%.*s%s%s\r\nContent-Length: 0\r\n"
+            "Cache-Control: no-store\r\nConnection: %s\r\n\r\n",
+            http_reason(308), (int)n, r->host, port, target, c->close ? "close" : "keep-alive");
     count_answer(c->view, 308);
     connection_begin_sending(c, 0);
 }

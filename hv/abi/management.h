@@ -52,6 +52,8 @@ struct abi_management {
     uint8_t syslog_server[4]; /* 0.0.0.0: none */
     uint16_t syslog_port;     /* default 514 */
     uint16_t syslog_consoles; /* 1: guests' consoles too */
+    uint16_t https_port;      /* where port 80 sends clients; default 443 */
+    uint16_t reserved;
 };
 
 /* A copy of a boot module, in pages of its own, the rest of them zero: at least one byte. */

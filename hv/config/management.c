@@ -93,6 +93,7 @@ static const struct field management_fields[] = {
     {"key", config_parse_text, AT(management_config, service.key), 0, 0, NULL},
     {"hostname", config_parse_text, AT(management_config, service.hostname), 0, 0, NULL},
     {"ntp", config_parse_text, AT(management_config, service.ntp), 0, 0, NULL},
+    {"https_port", config_parse_https_port, 0, 0, 1, UINT16_MAX, NULL},
     {"syslog", config_parse_syslog, 0, 0, 0, 0, NULL},
 };
 

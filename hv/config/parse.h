@@ -52,7 +52,7 @@ bool config_name_is_good(const char *s);
 
 /* Of struct abi_management. */
 void config_default_service(struct abi_management *m);
-field_parse config_parse_auth, config_parse_syslog;
+field_parse config_parse_auth, config_parse_https_port, config_parse_syslog;
 /* After all of "management" was read: what does not go together. */
 void config_check_service(struct parser *p, int t, const struct abi_management *m);
 extern const char *const config_http_names[];

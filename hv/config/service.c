@@ -4,6 +4,7 @@
 #include "hv/lib.h"
 
 #define SYSLOG_PORT 514
+#define HTTPS_PORT  443
 
 const char *const config_http_names[] = {
     [ABI_HTTP_REDIRECT] = "redirect",
@@ -19,7 +20,7 @@ static const char *const roles[] = {
 
 void config_default_service(struct abi_management *m)
 {
-    *m = (struct abi_management){.syslog_port = SYSLOG_PORT};
+    *m = (struct abi_management){.syslog_port = SYSLOG_PORT, .https_port = HTTPS_PORT};
     (void)str_copy(m->hostname, sizeof(m->hostname), "bulkhead");
 }
 
@@ -139,14 +140,27 @@ static void parse_server(struct parser *p, const struct field *f, int t, void *o
         config_error_at(p, t, f->name, "must be an address such as \"10.0.2.2\"");
 }
 
-static void parse_port(struct parser *p, const struct field *f, int t, void *object)
+static uint16_t port_of(struct parser *p, const struct field *f, int t)
 {
-    struct abi_management *m = object;
     int64_t v = 0;
 
     if (json_integer(&p->json, t, f->min, f->max, &v))
         config_error_at(p, t, f->name, "must be a port number, 1 to 65535");
-    m->syslog_port = (uint16_t)v;
+    return (uint16_t)v;
+}
+
+static void parse_port(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct abi_management *m = object;
+
+    m->syslog_port = port_of(p, f, t);
+}
+
+void config_parse_https_port(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct management_config *m = object;
+
+    m->service.https_port = port_of(p, f, t);
 }
 
 static const struct field syslog_fields[] = {

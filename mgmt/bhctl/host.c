@@ -35,12 +35,17 @@ static void say_memory(const json_t *m)
 
 static void say_host(const json_t *h)
 {
-    const json_t *network = json_object_get(h, "network"), *core;
+    const json_t *network = json_object_get(h, "network"), *core, *part;
     char up[FORMAT_MAX];
     size_t i;
 
     format_seconds(up, number_of(h, "uptime_ms") / 1000);
     say_field("version", "%s (%s)", text_of(h, "version"), text_of(h, "build_id"));
+    json_array_foreach(json_object_get(h, "third_party"), i, part)
+    {
+        say_field(i ? "" : "with", "%s %s (%s)", text_of(part, "name"), text_of(part, "version"),
+                  text_of(part, "package"));
+    }
     say_field("cpu", "%s, signature %s, VMCS revision %s", text_of(h, "cpu"),
               text_of(h, "cpu_signature"), text_of(h, "vmcs_revision"));
     say_field("up", "%s, since %s", up, text_of(h, "boot_time"));

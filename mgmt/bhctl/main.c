@@ -1,6 +1,7 @@
 /* bhctl: the management API of Bulkhead for people. */
 #include "mgmt/bhctl/bhctl.h"
 
+#include "third_party.h"
 #include "version.h"
 
 #include <signal.h>
@@ -136,7 +137,7 @@ static int command(const struct options *o)
     if (options_have(o, OPTION_HELP))
         return o->command ? help_command(o->command) : help_all();
     if (options_have(o, OPTION_VERSION)) {
-        printf("bhctl %s (%s)\n", BULKHEAD_VERSION, BULKHEAD_BUILD_ID);
+        printf("bhctl %s (%s)\n%s", BULKHEAD_VERSION, BULKHEAD_BUILD_ID, THIRD_PARTY_TEXT);
         return say_end();
     }
     if (run[o->command - commands] == command_hash_token)

@@ -5,6 +5,7 @@
 #include "mgmt/tools/vmcsdump.h"
 
 #include "hv/lib.h"
+#include "third_party.h"
 #include "version.h"
 
 #include <stdio.h>
@@ -179,7 +180,7 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)
         return help();
     if (strcmp(argv[1], "--version") == 0) {
-        printf("vmcsdump %s (%s)\n", BULKHEAD_VERSION, BULKHEAD_BUILD_ID);
+        printf("vmcsdump %s (%s)\n%s", BULKHEAD_VERSION, BULKHEAD_BUILD_ID, THIRD_PARTY_TEXT);
         return EXIT_OK;
     }
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++)

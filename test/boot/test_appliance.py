@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import third_party
 from appliance import BUILD
 
 
@@ -25,6 +26,8 @@ def test_all_cores_in_vmx_root(m):
     assert len({c["apic_id"] for c in host["cores"]}) == 4
     assert host["network"]["address"] == "10.0.2.15"
     assert host["version"] and host["build_id"]
+    assert [p["name"] for p in host["third_party"]] == list(third_party.pins())
+    assert all({"version": p["version"], "package": p["package"]} in third_party.pins()[p["name"]] for p in host["third_party"])
 
 
 def test_clocks_and_cards(m):

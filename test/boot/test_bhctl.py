@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+import third_party
 from bhctl import BHCTL, COMMANDS, ECHO, Other, bare, environment
 
 
@@ -22,7 +23,7 @@ def test_help():
     for c in COMMANDS:
         status, out, err = bare(c, "--help")
         assert status == 0 and err == "" and out.startswith(f"usage: bhctl {c} ") and max(map(len, out.splitlines())) <= 100, out
-    assert re.fullmatch(r"bhctl \d+\.\d+\.\d+ \([0-9a-f]{16}\)\n", bare("--version")[1])
+    assert re.fullmatch(r"bhctl \d+\.\d+\.\d+ \([0-9a-f]{16}\)\n" + third_party.TEXT, bare("--version")[1])
 
 
 def test_the_default_appliance():

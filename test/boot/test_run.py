@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import machine
+import mkiso
 from appliance import BUILD, LIMIT
 from websocket import WebSocket
 
@@ -20,8 +21,12 @@ class Run:
         self.directory, self.lines, self.token = str(directory), [], ""
         self.port, self.https_port = machine.free_port(), machine.free_port()
         with open("Makefile", encoding="utf-8") as f:
-            assert re.search(r"run: deps-run\n.*iso.*\n\t@\$\(PYTHON\) test/tools/run\.py --build \$\(BUILD\) --iso", f.read())
-        self.process = subprocess.Popen([sys.executable, "test/tools/run.py", "--build", self.directory, "--iso", os.path.join(BUILD, "bulkhead.iso"), "--cpus", "4", "--memory", "512",
+            text = f.read()
+        assert re.search(r"^RUN := \$\(PYTHON\) test/tools/run\.py --build \$\(BUILD\) --iso", text, re.M)
+        assert re.search(r"^run-locked:\n.*--check\n.* iso .* FORWARDED_PORT=\$\(HTTPS_PORT\)\n\t@\$\(RUN\)\n", text, re.M)
+        iso = os.path.join(self.directory, "run.iso")
+        mkiso.make(BUILD, "iso/guests.json", iso, https_port=self.https_port)
+        self.process = subprocess.Popen([sys.executable, "test/tools/run.py", "--build", self.directory, "--iso", iso, "--cpus", "4", "--memory", "512",
                                          "--port", str(self.port), "--https-port", str(self.https_port), "--machine", "bochs"], stdout=subprocess.PIPE, text=True, start_new_session=True)
 
     def until(self, pattern):
@@ -62,6 +67,12 @@ def test_printed_curl(run):
     body, _, status = answer.stdout.rpartition("\n")
     assert status == "200" and {g["name"] for g in json.loads(body)["guests"]} == {"mgmt", "control", "hog", "echo"}
     run.token = re.search(r"Bearer ([a-z2-7]{32})", command)[1]
+
+
+def test_http_leads_to_https(run):
+    """Through the forwarded ports, which the appliance does not see."""
+    answer = subprocess.run(["curl", "-ksSL", "-o", "/dev/null", "-w", "%{url_effective} %{http_code}", f"http://127.0.0.1:{run.port}/"], capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert answer.stdout == f"https://127.0.0.1:{run.https_port}/ 200"
 
 
 def test_terminal_as_in_the_readme(run):

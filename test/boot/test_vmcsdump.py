@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+import third_party
+
 BUILD = os.environ.get("BULKHEAD_BUILD", "build")
 ONE = {"guests": [{"name": "echo", "image": "guests/echo.elf", "memory": "4M"}]}
 VMCS = "/v1/guests/echo/vcpus/0/vmcs"
@@ -39,7 +41,7 @@ def test_help_and_version():
     assert status == 0 and err == "" and max(map(len, out.splitlines())) <= 100
     assert all(f"vmcsdump {c} " in out for c in ("dump", "diff", "raw", "check", "field", "exit", "msr"))
     assert run("dump", "--help")[0] == 0
-    assert re.fullmatch(r"vmcsdump \d+\.\d+\.\d+ \([0-9a-f]{16}\)\n", run("--version")[1])
+    assert re.fullmatch(r"vmcsdump \d+\.\d+\.\d+ \([0-9a-f]{16}\)\n" + third_party.TEXT, run("--version")[1])
 
 
 @pytest.mark.parametrize("args, message", [

@@ -5,6 +5,8 @@
 #include "hv/config.h"
 #include "hv/lib.h"
 #include "hv/load/load.h"
+#include "third_party.h"
+#include "version.h"
 
 #include <libgen.h>
 #include <stdio.h>
@@ -130,7 +132,7 @@ static int check_named(const char *field, const char *name)
 
 static int usage(FILE *to)
 {
-    fputs("usage: config-check [--search DIR] GUESTS.JSON\n"
+    fputs("usage: config-check [--search DIR] GUESTS.JSON, config-check --version\n"
           "Checks a Bulkhead configuration and every image and module that it names.\n"
           "Paths are relative to the configuration; DIR is searched after that.\n"
           "Exit status: 0 all well, 1 errors (on standard error), 2 usage or unreadable file.\n",
@@ -147,6 +149,10 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return usage(stdout);
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("config-check %s (%s)\n%s", BULKHEAD_VERSION, BULKHEAD_BUILD_ID, THIRD_PARTY_TEXT);
+        return 0;
+    }
     if (argc == 4 && strcmp(argv[1], "--search") == 0) {
         search_dir = argv[2];
         config_file = argv[3];

@@ -190,15 +190,19 @@ newest() {
 }
 
 header() {
-    echo "#pragma once"
-    echo "/* Third-party source in this build, for whoever asks what is in it: name, version, where it is from. */"
-    echo "#define THIRD_PARTY_EACH(X) \\"
+    cat <<'END'
+#pragma once
+/* Third-party source in this build, for whoever asks what is in it: name, version, Debian's package. */
+#define THIRD_PARTY_LINE(name, version, package) "  " name " " version " (" package ")\n"
+#define THIRD_PARTY_TEXT "third-party source of this build:\n" THIRD_PARTY_EACH(THIRD_PARTY_LINE)
+#define THIRD_PARTY_EACH(X) \
+END
     for pair; do
         line=$(sed -n 1p "${pair#*=}/.pinned" 2>/dev/null) || line=""
         [ -n "$line" ] || line="${pair%%=*} unknown - - $(variable_of "${pair%%=*}")=given"
         echo "$line" | {
             read -r name version _ _ package _
-            echo "    X(\"$name\", \"$version\", \"${package%%=*} ${package#*=}\") \\"
+            printf '    X("%s", "%s", "%s") \\\n' "$name" "$version" "${package%%=*} ${package#*=}"
         }
     done
     echo

@@ -5,6 +5,7 @@ The same input gives the same bytes."""
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,32 @@ def named_files(config_path):
     return list(dict.fromkeys(names))
 
 
+def with_https_port(text, port):
+    """The configuration with management.https_port, unless it has one; its lines stay where they are, as the appliance names them in its errors. What is malformed
+    stays as it is."""
+    try:
+        config = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(config, dict) or not isinstance(config.get("management", {}), dict) or "https_port" in config.get("management", {}):
+        return text
+    field = f'"https_port": {port}'
+    if "management" in config:
+        wanted = {**config, "management": {**config["management"], "https_port": port}}
+        places = [(m.end(), field + (", " if config["management"] else "")) for m in re.finditer(r'"management"\s*:\s*\{', text)]
+    else:
+        wanted = {**config, "management": {"https_port": port}}
+        places = [(text.index("{") + 1, '"management": {' + field + "}" + (", " if config else ""))]
+    for at, more in places:
+        changed = text[:at] + more + text[at:]
+        try:
+            if json.loads(changed) == wanted:
+                return changed
+        except ValueError:
+            pass
+    return text
+
+
 def locate(name, config_path, build):
     for base in (os.path.dirname(os.path.abspath(config_path)), build):
         path = os.path.join(base, name)
@@ -67,7 +94,7 @@ def fix_volume_serial(iso):
     fail("the UEFI boot image is not where it is expected")
 
 
-def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf", kernel="bulkhead.elf"):
+def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf", kernel="bulkhead.elf", https_port=None):
     files = []
     for name in named_files(config_path):
         if name.startswith("linux/") and not locate(name, config_path, build):
@@ -87,6 +114,11 @@ def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf",
         for src, name in ((os.path.join(build, kernel), "bulkhead.elf"), (os.path.join(build, mgmt), "mgmt.elf")):
             subprocess.run(["strip", "--strip-all", "-o", os.path.join(boot, name), src], check=True)
         shutil.copyfile(config_path, os.path.join(boot, "guests.json"))
+        if https_port:
+            with open(os.path.join(boot, "guests.json"), "r+", encoding="utf-8", newline="", errors="surrogateescape") as f:
+                text = with_https_port(f.read(), https_port)
+                f.seek(0)
+                f.write(text)
         with open(os.path.join(os.path.dirname(__file__), "../../iso/grub.cfg"), encoding="utf-8") as f:
             cfg = f.read()
         lines = ["    module2 /boot/mgmt.elf mgmt.elf", "    module2 /boot/guests.json guests.json"]
@@ -116,8 +148,9 @@ def main():
     p.add_argument("--build", default="build", help="where bulkhead.elf and mgmt.elf are")
     p.add_argument("--config", required=True, help="guests.json")
     p.add_argument("--out", required=True, help="the ISO to write")
+    p.add_argument("--https-port", type=int, help="where HTTP sends clients, unless the configuration says it: a port that is forwarded to 443")
     a = p.parse_args()
-    make(a.build, a.config, a.out)
+    make(a.build, a.config, a.out, https_port=a.https_port)
     print(f"{a.out}: {os.path.getsize(a.out) / 1048576:.1f} MB")
 
 

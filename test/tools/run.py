@@ -16,6 +16,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--build", default="build")
     p.add_argument("--iso", required=True)
+    p.add_argument("--check", action="store_true", help="only say what would be in the way")
     p.add_argument("--cpus", type=int, default=4)
     p.add_argument("--memory", type=int, default=512, help="MB")
     p.add_argument("--port", type=int, default=8080, help="of this computer, for the management page")
@@ -35,6 +36,8 @@ def main():
         sys.exit(f"run: {emulator} is not installed")
     if kind == "kvm" and not machine.nested_kvm():
         sys.exit("run: this computer has no KVM with nested VT-x (/sys/module/kvm_intel/parameters/nested); use MACHINE=bochs")
+    if a.check:
+        return
     directory = os.path.join(a.build, "run")
     shutil.rmtree(directory, ignore_errors=True)
     if kind == "bochs":

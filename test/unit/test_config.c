@@ -229,13 +229,14 @@ static void the_service(void **state)
     assert_int_equal(m->http, ABI_HTTP_REDIRECT);
     assert_string_equal(m->hostname, "bulkhead");
     assert_int_equal(m->syslog_port, 514);
-    snprintf(
-        text, sizeof(text),
-        "{\"management\": {\"auth\": {\"tokens\": [{\"name\": \"ops\", \"role\": \"operate\", "
-        "\"salt\": \"%s\", \"sha256\": \"%s\"}]}, \"http\": \"plain\", \"certificate\": \"c\", "
-        "\"key\": \"k\", \"hostname\": \"lab-1\", \"ntp\": \"10.0.2.2\", \"syslog\": "
-        "{\"server\": \"10.0.2.3\", \"port\": 1514, \"consoles\": true}}}",
-        hex16, hex32);
+    assert_int_equal(m->https_port, 443);
+    snprintf(text, sizeof(text),
+             "{\"management\": {\"auth\": {\"tokens\": [{\"name\": \"ops\", \"role\": \"operate\", "
+             "\"salt\": \"%s\", \"sha256\": \"%s\"}]}, \"http\": \"plain\", \"https_port\": 65535, "
+             "\"certificate\": \"c\", "
+             "\"key\": \"k\", \"hostname\": \"lab-1\", \"ntp\": \"10.0.2.2\", \"syslog\": "
+             "{\"server\": \"10.0.2.3\", \"port\": 1514, \"consoles\": true}}}",
+             hex16, hex32);
     assert_int_equal(parse(text), 0);
     assert_int_equal(m->auth, ABI_AUTH_TOKENS);
     assert_int_equal(m->token_count, 1);
@@ -244,6 +245,7 @@ static void the_service(void **state)
     assert_int_equal(m->tokens[0].salt[15], 15);
     assert_int_equal(m->tokens[0].sha256[31], 255);
     assert_int_equal(m->http, ABI_HTTP_PLAIN);
+    assert_int_equal(m->https_port, 65535);
     assert_string_equal(m->certificate, "c");
     assert_string_equal(m->key, "k");
     assert_string_equal(m->hostname, "lab-1");
@@ -273,6 +275,9 @@ static void bad_service(void **state)
          "\"000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f\"}]}",
          "management.auth.tokens[0].salt"},
         {"\"http\": \"on\"", "management.http"},
+        {"\"https_port\": 0", "management.https_port"},
+        {"\"https_port\": 65536", "management.https_port"},
+        {"\"https_port\": \"8443\"", "management.https_port"},
         {"\"key\": \"k\"", "management.certificate"},
         {"\"certificate\": \"k\"", "management.key"},
         {"\"hostname\": \"Lab\"", "management.hostname"},

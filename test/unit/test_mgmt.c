@@ -1,6 +1,7 @@
 /* SOURCES: @mgmt @llhttp */
 #include "arch/x86/vmx/fields.h"
 #include "mgmt/api.h"
+#include "third_party.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -181,6 +182,11 @@ static void resources(void **state)
     assert_string_equal(body, "{\"status\":\"ok\"}\n");
     assert_int_equal(GET("/v1/host"), 200);
     assert_non_null(strstr(body, "\"cores\":[{\"id\":0"));
+#define PART(name, version, package)                                                               \
+    assert_non_null(strstr(body, "{\"name\":\"" name "\",\"version\":\"" version                   \
+                                 "\",\"package\":\"" package "\"}"));
+    THIRD_PARTY_EACH(PART)
+#undef PART
     assert_int_equal(GET("/v1/guests"), 200);
     assert_non_null(strstr(body, "{\"name\":\"mgmt\",\"state\":\"running\",\"management\":true"));
     assert_int_equal(GET("/v1/guests/hog"), 200);

@@ -12,7 +12,7 @@ isr_ %+ i:
 %if !((i == 8) || ((i >= 10) && (i <= 14)) || (i == 17) || (i == 21) || (i == 29) || (i == 30))
     push 0
 %endif
-    push strict dword i
+    push i
     jmp isr_common
 %assign i i + 1
 %endrep

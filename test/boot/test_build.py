@@ -1,0 +1,225 @@
+"""What builds and packs, without a machine: the configuration on its way into the ISO, third-party source, `make run` twice, paths."""
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import mkiso
+import third_party
+
+LIMIT = 120
+
+
+# ---- the port that `make run` forwards ----
+
+@pytest.mark.parametrize("text", [
+    "{}", '{"guests": []}', '\n{\n  "guests": [ ]\n}\n', '{"management": {}}', '{\n"management" :\n{"hostname": "a"}}',
+    '{"guests": [{"cmdline": "\\"management\\": {"}], "management": {"http": "plain"}}', '{"guests": [{"management": {}}], "management": {}}'])
+def test_https_port(text):
+    """It is there, all else is as it was, on the same lines."""
+    config = json.loads(text)
+    changed = mkiso.with_https_port(text, 8443)
+    assert json.loads(changed) == {**config, "management": {**config.get("management", {}), "https_port": 8443}}
+    assert changed.count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize("text", ['{"management": {"https_port": 443}}', "[]", "{", '{"management": 1}', "", "\udcff"])
+def test_https_port_as_it_is(text):
+    assert mkiso.with_https_port(text, 8443) == text
+
+
+# ---- third-party source, from a mirror in a directory ----
+
+def add(where, name, content):
+    path = os.path.join(where, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(content)
+    return f"{hashlib.sha256(content).hexdigest()} {len(content)} {name.rpartition('/')[2]}"
+
+
+class Mirror:
+    """An archive with one binary and one source package, in which versions come and go."""
+
+    def __init__(self, directory):
+        self.directory, self.packages, self.sources = str(directory), [], []
+        self.etc = os.path.join(self.directory, "etc")
+        os.makedirs(os.path.join(self.etc, "sources.list.d"))
+        with open(os.path.join(self.etc, "sources.list.d", "debian.sources"), "w", encoding="utf-8") as f:
+            f.write(f"# ours\nTypes: deb\nURIs: file:{self.directory}/archive\nSuites: sid\nComponents: main contrib\nTrusted: yes\n\n"
+                    "Types: deb\nURIs: file:/nowhere\nSuites: nodistro\nComponents: main\n")
+        self.archive = os.path.join(self.directory, "archive")
+        self.pins = os.path.join(self.directory, "pins")
+
+    def add_binary(self, version):
+        tree = os.path.join(self.directory, "tree")
+        os.makedirs(os.path.join(tree, "DEBIAN"), exist_ok=True)
+        with open(os.path.join(tree, "DEBIAN", "control"), "w", encoding="utf-8") as f:
+            f.write(f"Package: node-part\nVersion: {version}\nArchitecture: all\nMaintainer: A <a@example.org>\nDescription: part\n")
+        add(tree, "usr/share/deep/part.js", f"version {version}\n".encode())
+        deb = os.path.join(self.directory, "part.deb")
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, deb], check=True, capture_output=True, timeout=LIMIT)
+        with open(deb, "rb") as f:
+            checksum, size, _ = add(self.archive, f"pool/node-part_{version}_all.deb", f.read()).split()
+        self.packages.append(f"Package: node-part\nVersion: {version}\nArchitecture: all\nFilename: pool/node-part_{version}_all.deb\nSize: {size}\nSHA256: {checksum}\n")
+        return f"part 1 files:part.js sid node-part={version} {checksum}\n"
+
+    def add_source(self, version):
+        """A package with a patch of Debian's."""
+        work = os.path.join(self.directory, f"source-{version}")
+        add(work, "upstream/code.c", b"upstream\n")
+        orig = "code_1.orig.tar.gz"
+        subprocess.run(["tar", "-czf", orig, "upstream"], cwd=work, check=True, timeout=LIMIT)
+        add(work, "upstream/debian/control", b"Source: code\nMaintainer: A <a@example.org>\n\nPackage: code\nArchitecture: all\nDescription: code\n")
+        add(work, "upstream/debian/changelog", f"code (1-{version}) sid; urgency=low\n\n  * It.\n\n -- A <a@example.org>  Thu, 01 Jan 2026 00:00:00 +0000\n".encode())
+        add(work, "upstream/debian/source/format", b"3.0 (quilt)\n")
+        add(work, "upstream/debian/patches/series", b"fix\n")
+        add(work, "upstream/debian/patches/fix", f"--- a/code.c\n+++ b/code.c\n@@ -1 +1 @@\n-upstream\n+patched {version}\n".encode())
+        subprocess.run(["dpkg-source", "-b", "upstream"], cwd=work, check=True, capture_output=True, timeout=LIMIT)
+        lines, checksum = [], None
+        for name in sorted(n for n in os.listdir(work) if n.startswith("code_")):
+            with open(os.path.join(work, name), "rb") as f:
+                lines.append(" " + add(self.archive, f"pool/{name}", f.read()))
+            if name.endswith(".dsc"):
+                checksum = lines[-1].split()[0]
+        self.sources.append(f"Package: code\nBinary: code\nVersion: 1-{version}\nArchitecture: all\nFormat: 3.0 (quilt)\nDirectory: pool\nChecksums-Sha256:\n" + "\n".join(lines) + "\n")
+        return f"code 1 source sid code=1-{version} {checksum}\n"
+
+    def fetch(self, *lines, **more):
+        """What fetch.sh says, with these pins."""
+        indices = []
+        for name, entries in (("main/binary-amd64/Packages", self.packages), ("main/source/Sources", self.sources)):
+            checksum, size, _ = add(os.path.join(self.archive, "dists/sid"), name, "\n".join(entries).encode()).split()
+            indices.append(f" {checksum} {size} {name}\n")
+        add(self.archive, "dists/sid/Release", ("Suite: sid\nCodename: sid\nDate: Thu, 01 Jan 2026 00:00:00 UTC\nValid-Until: Fri, 02 Jan 2026 00:00:00 UTC\n"
+                                                "Architectures: amd64 all\nComponents: main\nSHA256:\n" + "".join(indices)).encode())
+        with open(self.pins, "w", encoding="utf-8") as f:
+            f.write("# what will do\n" + "".join(lines))
+        pairs = [f"{name}={self.directory}/got/{name}" for name in dict.fromkeys(line.split()[0] for line in lines)]
+        r = subprocess.run(["test/tools/fetch.sh", "get", *pairs], capture_output=True, text=True, timeout=LIMIT, check=False,
+                           env={**os.environ, "PINS": self.pins, "APT_DIRECTORY": self.etc, "LC_ALL": "C", **more})
+        return r.returncode, r.stdout, r.stderr
+
+    def got(self, name):
+        with open(os.path.join(self.directory, "got", name), encoding="utf-8") as f:
+            return f.read()
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    return Mirror(tmp_path)
+
+
+def test_first_that_is_left(mirror):
+    """The newest that the archive still has; nothing is fetched again until the pins change."""
+    gone = "part 1 files:part.js sid node-part=0.9-1 " + "0" * 64 + "\n"
+    old = mirror.add_binary("1-1")
+    assert mirror.fetch(gone, old)[0] == 0
+    assert mirror.got("part/part.js") == "version 1-1\n"
+    assert mirror.fetch(gone, old) == (0, "", "")
+    new = mirror.add_binary("1-2")
+    assert mirror.fetch(new, gone, old)[0] == 0
+    assert mirror.got("part/part.js") == "version 1-2\n"
+    mirror.packages.clear()
+    status, _, err = mirror.fetch(gone, new, old)
+    assert status == 0 and mirror.got("part/part.js") == "version 1-2\n" and "it stays part 1" in err
+
+
+def test_patches_of_debian(mirror):
+    """They are applied, and an update that changes nothing but them arrives."""
+    first = mirror.add_source("1")
+    assert mirror.fetch(first)[0] == 0 and mirror.got("code/code.c") == "patched 1\n"
+    second = mirror.add_source("2")
+    assert mirror.fetch(second, first)[0] == 0 and mirror.got("code/code.c") == "patched 2\n"
+
+
+def test_not_the_pinned_one(mirror):
+    line = mirror.add_binary("1-1").rpartition(" ")[0] + " " + "1" * 64 + "\n"
+    status, _, err = mirror.fetch(line)
+    assert status == 1 and "no file has the pinned checksum" in err and not os.path.exists(os.path.join(mirror.directory, "got", "part"))
+
+
+def test_none_left(mirror):
+    """It says which file to change, what there is instead, and how to do without."""
+    pinned = mirror.add_binary("1-1"), mirror.add_source("1")
+    mirror.packages.clear()
+    mirror.sources.clear()
+    mirror.add_binary("1-7")
+    mirror.add_source("9")
+    status, _, err = mirror.fetch(*pinned)
+    assert status == 1
+    for words in ("node-part 1-1 of sid", "code 1-1 of sid", "PART_DIR=DIRECTORY", "CODE_DIR=DIRECTORY", "part.js", "dpkg-source -x", mirror.pins,
+                  "the archive has 1-7 now", "the archive has 1-9 now"):
+        assert words in err, err
+
+
+def test_no_mirror(mirror):
+    os.remove(os.path.join(mirror.etc, "sources.list.d", "debian.sources"))
+    status, _, err = mirror.fetch(mirror.add_binary("1-1"))
+    assert status == 1 and "no Debian mirror is configured on this machine" in err and "PART_DIR=" in err
+
+
+def test_offline(mirror):
+    """Each of those that the build wants is told, with what to give instead."""
+    with open("mgmt/third_party.pins", encoding="utf-8") as f:
+        lines = [line for line in f if not line.startswith("#")]
+    status, _, err = mirror.fetch(*lines)
+    assert status == 1
+    for name, versions in third_party.pins().items():
+        assert f"make {name.upper()}_DIR=DIRECTORY" in err
+        assert all(f"package {v['package']} of " in err for v in versions), err
+
+
+SOURCES = """deb http://one.example/debian bookworm main contrib
+deb-src [signed-by=/k.gpg arch=amd64] http://two.example/debian trixie-updates main
+deb http://two.example/security bookworm-security main
+deb http://two.example/elsewhere bookworm contrib
+deb http://other.example/tools stable-tools main
+"""
+
+
+def test_sources_of_the_machine(mirror, tmp_path):
+    """Hosts, keys and options of one-line entries, for the suite that is wanted. Stanzas are what the mirror above has."""
+    add(mirror.etc, "sources.list", SOURCES.encode())
+    script = f'. test/tools/apt.sh; private_apt {tmp_path}/state deb-src:trixie deb:own; cat {tmp_path}/state/parts/derived.list'
+    r = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, timeout=LIMIT, check=True, env={**os.environ, "APT_DIRECTORY": mirror.etc})
+    assert sorted(r.stdout.splitlines()) == sorted([
+        "deb-src http://one.example/debian trixie main", "deb-src [signed-by=/k.gpg arch=amd64] http://two.example/debian trixie-updates main",
+        "deb-src http://two.example/security trixie-security main", "deb http://one.example/debian bookworm main",
+        "deb [signed-by=/k.gpg arch=amd64] http://two.example/debian trixie-updates main", "deb http://two.example/security bookworm-security main"])
+
+
+def test_directory_of_their_own(tmp_path):
+    r = subprocess.run(["test/tools/fetch.sh", "given", f"lwip={tmp_path}"], capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert r.returncode == 1 and r.stderr == f"LWIP_DIR={tmp_path}: there is no src/include/lwip/init.h in it\n"
+
+
+# ---- `make` where it cannot work ----
+
+def make(*args, cwd="."):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+    return subprocess.run(["make", *args], capture_output=True, text=True, timeout=LIMIT, check=False, cwd=cwd, env=environment)
+
+
+def test_path_with_a_blank(tmp_path):
+    place = tmp_path / "a place"
+    place.mkdir()
+    shutil.copy("Makefile", place)
+    r = make("run", cwd=place)
+    assert r.returncode == 2 and f"The path of this directory has a blank, which make cannot cope with: {place}." in r.stderr, r
+    r = make("iso", "OUT=a b.iso")
+    assert r.returncode == 2 and "OUT=a b.iso has a blank" in r.stderr, r
+
+
+def test_run_twice(tmp_path):
+    """The second is told at once, whatever the first is at."""
+    holder = subprocess.Popen(["flock", str(tmp_path / "run.lock"), sys.executable, "-c", "import sys; print(1, flush=True); sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    r = make("run", f"BUILD={tmp_path}")
+    holder.communicate()
+    assert r.returncode == 2 and f"another `make run` uses {tmp_path}/" in r.stdout and "make run BUILD=build/second" in r.stdout, r
+    assert not (tmp_path / "run.iso").exists()
