@@ -52,6 +52,8 @@ static int64_t call_controls(const struct vcpu *v, uint64_t number, uint64_t vcp
 
     if (!g || vcpu >= ABI_VCPUS_MAX)
         return -E_NOENT;
+    if (g->management)
+        return -E_PERM;
     rc = gmem_read(&v->guest->mem, gpa(address), &c, sizeof(c));
     if (rc)
         return rc;
@@ -111,7 +113,7 @@ static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t addres
 static const struct action {
     uint32_t request;
     uint32_t states;  /* bits of enum abi_guest_state */
-    bool not_for_own; /* nobody could undo it */
+    bool not_for_own; /* it would end the management guest, and nobody could undo that */
 } actions[ABI_ACTION_END] = {
     [ABI_ACTION_STOP] = {VCPU_REQ_STOP,
                          1u << ABI_GUEST_RUNNING | 1u << ABI_GUEST_PAUSED |
@@ -124,7 +126,7 @@ static const struct action {
     [ABI_ACTION_RESET] = {VCPU_REQ_STOP | VCPU_REQ_START, ~0u, false},
     [ABI_ACTION_PAUSE] = {VCPU_REQ_PAUSE, 1u << ABI_GUEST_RUNNING, true},
     [ABI_ACTION_RESUME] = {VCPU_REQ_RESUME, 1u << ABI_GUEST_PAUSED, false},
-    [ABI_ACTION_NMI] = {VCPU_REQ_NMI, 1u << ABI_GUEST_RUNNING, false},
+    [ABI_ACTION_NMI] = {VCPU_REQ_NMI, 1u << ABI_GUEST_RUNNING, true},
 };
 
 static int64_t call_action(uint64_t number, uint64_t action)

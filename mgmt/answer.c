@@ -28,10 +28,16 @@ void answer(struct connection *c, bool waited, bool timed_out)
         return;
     }
     api_handle(c->view, &c->request, c->body, sizeof(c->body), r, waited, timed_out);
-    c->known = waited ? c->known : r->known;
+    if (!waited) {
+        c->known = r->known;
+        c->role = r->role;
+    }
     upload_abort(&c->upload); /* unless it became an image it was refused */
-    if (connection_is_stream(r) && places_count_streams() >= ANSWER_STREAMS_MAX)
-        api_error(r, c->body, sizeof(c->body), false, 503, "8 streams are open");
+    if (connection_is_stream(r) && places_are_streams_taken(c->role))
+        api_error(r, c->body, sizeof(c->body), false, 503,
+                  c->role == ABI_ROLE_ADMIN
+                      ? "8 streams are open"
+                      : "all streams that the token's role may have are open");
     c->upgraded = r->upgrade && upgrade(c);
     if (r->upgrade && !c->upgraded)
         api_error(r, c->body, sizeof(c->body), false, 503, "no memory for a terminal");

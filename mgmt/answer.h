@@ -3,9 +3,6 @@
 
 #include "mgmt/connection.h"
 
-/* Streams are looked at four times a second, and leave room for other clients. */
-#define ANSWER_STREAMS_MAX 8u
-
 /* The request is complete; or what its answer waited for is there, or is not in time. */
 void answer(struct connection *c, bool waited, bool timed_out);
 /* Of an answer without end, when all until now is acknowledged: sends what is new, or ends it.

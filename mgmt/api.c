@@ -26,8 +26,10 @@ void api_error_at(struct api_response *out, char *buf, size_t size, bool text, u
     struct json_out *j = &out->body;
 
     /* Nothing of what it was, nor of what another client was told, goes with it. */
-    *out = (struct api_response){
-        .status = status, .type = text ? TEXT_TYPE : JSON_TYPE, .known = out->known};
+    *out = (struct api_response){.status = status,
+                                 .type = text ? TEXT_TYPE : JSON_TYPE,
+                                 .known = out->known,
+                                 .role = out->role};
     json_begin(j, buf, size, text);
     json_object(j, NULL);
     json_object(j, "error");

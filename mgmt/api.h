@@ -6,8 +6,9 @@
 
 #include "hv/abi/control.h"
 #include "hv/abi/deploy.h"
-#include "mgmt/clock.h"
+#include "mgmt/audit.h"
 #include "mgmt/auth.h"
+#include "mgmt/clock.h"
 #include "mgmt/http.h"
 #include "mgmt/json.h"
 
@@ -52,7 +53,8 @@ struct api_view {
     uint64_t (*tsc)(void);
     const char *random_token; /* of this boot, see auth_check() */
     struct auth_table *auth;
-    /* Tells the log who changed what; never with a token in it. */
+    struct audit *audit;
+    /* A line for the log: who was refused, who changed what; never with a token in it. */
     void (*note)(const char *text);
     struct api_answered *answered; /* API_STATUSES_MAX; counted by whoever sends answers */
     const struct api_tls *tls;     /* NULL: no HTTPS */
@@ -83,6 +85,7 @@ struct api_response {
     char allow[40];     /* with 405 */
     char location[128]; /* with 201 */
     bool known;         /* a right token came with the request, or none is needed */
+    uint32_t role;      /* of who is known: enum abi_role */
     bool challenge;     /* header WWW-Authenticate: */
     unsigned retry_s;   /* header Retry-After:, unless 0 */
     bool has_next;      /* header Bulkhead-Next: */

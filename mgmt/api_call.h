@@ -17,6 +17,7 @@ struct call {
     char path[HTTP_TARGET_MAX + 1];
     const char *query;
     struct auth_identity who;
+    char what[48]; /* of a change, for the log: what the path does not say */
 };
 
 /* Begins the answer's body, JSON or text as the client wants it. */

@@ -134,6 +134,7 @@ void post_guests(struct call *c, char *const *arg)
     (void)arg;
     if (!parse(c) || !plan(c))
         return;
+    (void)str_copy(c->what, sizeof(c->what), request.config.name);
     number = c->v->create(&request);
     if (number < 0) {
         refuse(c, number);

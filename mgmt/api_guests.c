@@ -4,6 +4,7 @@
 #include "hv/json.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/route.h"
 
 #define ACTION_TOKENS 8u
 
@@ -120,16 +121,14 @@ void get_guest(struct call *c, char *const *arg)
     json_end(j);
 }
 
+static const char *const actions[ABI_ACTION_END] = {
+    [ABI_ACTION_STOP] = "stop",   [ABI_ACTION_START] = "start",   [ABI_ACTION_RESET] = "reset",
+    [ABI_ACTION_PAUSE] = "pause", [ABI_ACTION_RESUME] = "resume", [ABI_ACTION_NMI] = "nmi",
+};
+
 /* {"action": "stop"}. Negative, and the call has failed with 400. */
 static int parse_action(struct call *c)
 {
-    static const struct {
-        const char *text;
-        int action;
-    } known[] = {
-        {"stop", ABI_ACTION_STOP},   {"start", ABI_ACTION_START},   {"reset", ABI_ACTION_RESET},
-        {"pause", ABI_ACTION_PAUSE}, {"resume", ABI_ACTION_RESUME}, {"nmi", ABI_ACTION_NMI},
-    };
     jsmntok_t tokens[ACTION_TOKENS];
     struct json_error e;
     struct json json;
@@ -139,14 +138,28 @@ static int parse_action(struct call *c)
         call_failf(c, 400, "%u:%u: the body is not JSON: %s", e.line, e.column, e.text);
         return -E_FORMAT;
     }
-    for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        if (tokens[0].type == JSMN_OBJECT && tokens[0].size == 1 && json_is(&json, 1, "action") &&
-            json_is(&json, 2, known[i].text))
-            return known[i].action;
+    for (int i = 0; i < (int)ARRAY_LEN(actions); i++)
+        if (actions[i] && tokens[0].type == JSMN_OBJECT && tokens[0].size == 1 &&
+            json_is(&json, 1, "action") && json_is(&json, 2, actions[i]))
+            return i;
     call_fail(c, 400,
               "the body must be {\"action\": \"start\"}, or with \"stop\", \"reset\", \"pause\", "
               "\"resume\" or \"nmi\"");
     return -E_FORMAT;
+}
+
+/* Whoever may operate guests must not be able to keep everybody from the API. */
+static bool may_act(struct call *c, const struct abi_guest *g, int action)
+{
+    bool own = g->flags & ABI_GUEST_MANAGEMENT;
+
+    (void)str_copy(c->what, sizeof(c->what), actions[action]);
+    if (!own || action != ABI_ACTION_RESET || c->who.role >= ABI_ROLE_ADMIN)
+        return true;
+    call_failf(c, 403, "reset of the management guest needs the role admin; the token's is %s",
+               auth_role_name(c->who.role));
+    route_note_refusal(c->v, c->r, &c->who, 403);
+    return false;
 }
 
 void post_action(struct call *c, char *const *arg)
@@ -156,12 +169,12 @@ void post_action(struct call *c, char *const *arg)
     int number = call_guest(c, arg[0], &g), action = number < 0 ? -1 : parse_action(c);
     int64_t rc;
 
-    if (action < 0)
+    if (action < 0 || !may_act(c, &g, action))
         return;
     rc = c->v->act((unsigned)number, (unsigned)action);
     if (rc < 0) {
         call_failf(c, 409, "not possible: the guest is %s%s", guest_state_name(g.state),
-                   rc == -E_PERM     ? ", and the management guest cannot be stopped or paused"
+                   rc == -E_PERM     ? ", and the management guest takes no stop, pause or nmi"
                    : rc == -E_NOTSUP ? ", and never got what it needs (its \"why\" says what): "
                                        "delete it, and make it again"
                                      : "");

@@ -197,9 +197,15 @@ void patch_vmcs(struct call *c, char *const *arg)
         call_fail(c, 503, "the core that owns the vCPU did not answer in time");
         return;
     }
+    (void)str_copy(c->what, sizeof(c->what), (const char *)c->r->body);
     if (!c->waited) {
         int64_t sequence = c->v->controls((unsigned)number, &p.controls);
 
+        if (sequence == -E_PERM) {
+            call_fail(c, 409,
+                      "not changed: it is the management guest, which could be slowed down");
+            return;
+        }
         if (sequence < 0) {
             call_failf(c, 409, "not changed: the guest is %s, or another change is under way",
                        guest_state_name(g.state));

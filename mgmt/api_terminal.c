@@ -2,6 +2,7 @@
  */
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/route.h"
 
 #define DEVICE_UART (1u << 0) /* DEV_UART of hv/config.h */
 
@@ -22,6 +23,7 @@ void get_terminal(struct call *c, char *const *arg)
     }
     /* Unlike other reads, a browser lets pages of other sites open this, and hear the answer. */
     if (r->cross_origin) {
+        route_note_refusal(c->v, r, &c->who, 403);
         call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
         return;
     }

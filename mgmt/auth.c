@@ -143,46 +143,6 @@ static struct auth_client *find_free(struct auth_table *t, uint64_t now_ms)
     return NULL;
 }
 
-static struct auth_client *find_oldest(struct auth_table *t)
-{
-    struct auth_client *oldest = &t->clients[0];
-
-    for (unsigned i = 1; i < AUTH_CLIENTS_MAX; i++)
-        if (t->clients[i].last_ms < oldest->last_ms)
-            oldest = &t->clients[i];
-    return oldest;
-}
-
-/* ---- friends ---- */
-
-/* Its place; friend_count: none. */
-static unsigned find_friend(const struct auth_table *t, const struct auth_address *a)
-{
-    unsigned i = 0;
-
-    while (i < t->friend_count && !is_same(&t->friends[i], a))
-        i++;
-    return i;
-}
-
-static bool is_friend(const struct auth_table *t, const struct auth_address *a)
-{
-    return find_friend(t, a) < t->friend_count;
-}
-
-static void befriend(struct auth_table *t, const struct auth_address *a)
-{
-    unsigned i = find_friend(t, a);
-    struct auth_address it = *a;
-
-    if (i == t->friend_count && i < AUTH_FRIENDS_MAX)
-        t->friend_count++;
-    else if (i == AUTH_FRIENDS_MAX)
-        i--;
-    memmove(&t->friends[1], &t->friends[0], i * sizeof(t->friends[0]));
-    t->friends[0] = it;
-}
-
 /* ---- failures ---- */
 
 static struct auth_crowd *crowd_of(struct auth_table *t, const struct auth_address *a,
@@ -195,7 +155,7 @@ static struct auth_crowd *crowd_of(struct auth_table *t, const struct auth_addre
     return c;
 }
 
-/* How long no token of this client is looked at; 0: now. */
+/* How long a wrong token of this client is told to wait; 0: not at all. */
 static uint64_t slowed_ms(struct auth_table *t, const struct auth_address *a, uint64_t now_ms)
 {
     const struct auth_client *own = find_own(t, a, now_ms);
@@ -205,7 +165,7 @@ static uint64_t slowed_ms(struct auth_table *t, const struct auth_address *a, ui
         return own->failures >= AUTH_FREE_FAILURES && now_ms < own->until_ms
                    ? own->until_ms - now_ms
                    : 0;
-    if (find_free(t, now_ms) || is_friend(t, a))
+    if (find_free(t, now_ms))
         return 0;
     crowd = crowd_of(t, a, now_ms);
     return crowd->failures < AUTH_CROWD_FAILURES ? 0 : crowd->since_ms + AUTH_SLOW_MS - now_ms;
@@ -218,8 +178,6 @@ static void note_failure(struct auth_table *t, const struct auth_address *a, uin
 
     if (!c)
         c = find_free(t, now_ms);
-    if (!c && is_friend(t, a))
-        c = find_oldest(t);
     if (!c) {
         crowd_of(t, a, now_ms)->failures++;
         return;
@@ -238,22 +196,11 @@ static void note_failure(struct auth_table *t, const struct auth_address *a, uin
     c->until_ms = now_ms + (slow < AUTH_SLOW_MAX_MS ? slow : AUTH_SLOW_MAX_MS);
 }
 
-/* Is there no token that could do more? */
-static bool is_highest(const struct abi_management *m, uint32_t role)
-{
-    for (uint32_t i = 0; m->auth == ABI_AUTH_TOKENS && i < m->token_count; i++)
-        if (m->tokens[i].role > role)
-            return false;
-    return true;
-}
-
-static void note_success(struct auth_table *t, const struct abi_management *m, uint32_t role,
-                         const struct auth_address *a, uint64_t now_ms)
+static void note_success(struct auth_table *t, const struct auth_address *a, uint64_t now_ms)
 {
     struct auth_client *own = find_own(t, a, now_ms);
 
-    befriend(t, a);
-    if (own && is_highest(m, role))
+    if (own)
         own->failures = 0;
 }
 
@@ -274,16 +221,17 @@ enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *
         return AUTH_NO_KEY;
     if (!token)
         return AUTH_ABSENT;
+    /* Whoever has a right one is let in, whatever others did from the same address. */
+    if (identify(t, m, random, token, who)) {
+        note_success(t, client, now_ms);
+        return AUTH_KNOWN;
+    }
+    *who = (struct auth_identity){.role = ABI_ROLE_NONE};
     slowed = slowed_ms(t, client, now_ms);
     if (slowed) {
         *retry_s = (unsigned)((slowed + 999) / 1000);
         return AUTH_SLOWED;
     }
-    if (identify(t, m, random, token, who)) {
-        note_success(t, m, who->role, client, now_ms);
-        return AUTH_KNOWN;
-    }
-    *who = (struct auth_identity){.role = ABI_ROLE_NONE};
     note_failure(t, client, now_ms);
     return AUTH_WRONG;
 }

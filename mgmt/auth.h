@@ -11,8 +11,7 @@
 #define AUTH_FREE_FAILURES  5u     /* in a row, before a client is slowed */
 #define AUTH_SLOW_MS        1000u  /* then; doubled by each further failure */
 #define AUTH_SLOW_MAX_MS    60000u /* at most. Who has been silent for longer is forgotten */
-#define AUTH_FRIENDS_MAX    8u
-#define AUTH_CROWD_FAILURES 16u /* a second, of all that have no entry of their own */
+#define AUTH_CROWD_FAILURES 16u    /* a second, of all that have no entry of their own */
 
 /* Whom a wrong token is held against: an IPv4 address (auth_ipv4()), an IPv6 address of our own
  * network, or the upper half of another IPv6 address, which is one customer's. */
@@ -24,11 +23,10 @@ struct auth_address {
 struct auth_client {
     struct auth_address address;
     uint32_t failures;
-    uint64_t last_ms, until_ms; /* of the last failure; tokens are not looked at before */
+    uint64_t last_ms, until_ms; /* of the last failure; wrong tokens are told to wait until then */
 };
 
-/* Those for whom there is no entry: somebody has many addresses. A budget for a second, which locks
- * nobody out for long. */
+/* Those for whom there is no entry: somebody has many addresses. A budget for a second. */
 struct auth_crowd {
     uint64_t since_ms;
     uint32_t failures;
@@ -43,10 +41,6 @@ struct auth_table {
     struct auth_client clients[AUTH_CLIENTS_MAX];
     struct auth_crowd
         crowds[2]; /* IPv4, IPv6: who has many of the one may have none of the other */
-    /* Addresses that have shown a right token lately, the last one first: they are judged by what
-     * they do themselves. */
-    struct auth_address friends[AUTH_FRIENDS_MAX];
-    uint32_t friend_count;
 };
 
 enum auth_verdict {
@@ -54,7 +48,7 @@ enum auth_verdict {
     AUTH_NO_KEY, /* there is no token that anybody could show: the machine could make none */
     AUTH_ABSENT, /* no token was shown */
     AUTH_WRONG,  /* not one of ours */
-    AUTH_SLOWED  /* too many wrong ones: *retry_s */
+    AUTH_SLOWED  /* wrong, after too many wrong ones: *retry_s */
 };
 
 struct auth_identity {
@@ -71,8 +65,7 @@ struct auth_address auth_ipv4(uint32_t address);
 
 /* `random`: the token of this boot, used with ABI_AUTH_RANDOM; "": there is none. `token`: NULL
  * when none was shown. Takes the same time whichever token is right, and whether one is. A right
- * one forgives failures only when there is none of a higher role: who has a lesser one must not be
- * able to guess on. */
+ * one is known however many wrong ones came before it, and forgives them. */
 enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *m,
                              const char *random, const char *token,
                              const struct auth_address *client, uint64_t now_ms,

@@ -130,9 +130,18 @@ static void add_file_fields(struct connection *c, const struct api_response *r)
     add(c, r->etag);
     add(c,
         "\"\r\nContent-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n");
+        "frame-ancestors 'none'\r\n");
     if (r->encoding)
         add_field(c, "Content-Encoding: ", r->encoding);
+}
+
+/* RFC 6797 "HTTP Strict Transport Security", half a year. Not with the certificate that we made:
+ * browsers would then let nobody through who trusts it by hand. */
+static void add_safe_fields(struct connection *c)
+{
+    add(c, CONNECTION_SAFE_FIELDS);
+    if (c->tls && tls_is_configured())
+        add(c, "Strict-Transport-Security: max-age=15768000\r\n");
 }
 
 static void add_upgrade(struct connection *c)
@@ -165,6 +174,7 @@ static void put_head(struct connection *c, const struct api_response *r, size_t 
 {
     c->head_len = fmt(c->head, sizeof(c->head), "HTTP/1.1 %u ", r->status);
     add_field(c, http_reason(r->status), "");
+    add_safe_fields(c);
     if (r->upgrade) {
         add_upgrade(c);
     } else {
@@ -234,7 +244,7 @@ static void redirect(struct connection *c)
     c->head_len =
         fmt(c->head, sizeof(c->head),
             "HTTP/1.1 308 %s\r\nLocation: https://%.*s%s%s\r\nContent-Length: 0\r\n"
-            "Cache-Control: no-store\r\nConnection: %s\r\n\r\n",
+            "Cache-Control: no-store\r\n" CONNECTION_SAFE_FIELDS "Connection: %s\r\n\r\n",
             http_reason(308), (int)n, r->host, port, target, c->close ? "close" : "keep-alive");
     count_answer(c->view, 308);
     connection_begin_sending(c, 0);

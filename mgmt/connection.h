@@ -8,7 +8,7 @@
 #include "mgmt/upload.h"
 
 #define BODY_SIZE (256u << 10)
-#define HEAD_SIZE 800u
+#define HEAD_SIZE 1024u
 
 enum phase {
     PHASE_FREE,
@@ -31,6 +31,7 @@ struct connection {
     uint32_t until;       /* all of what is being sent must be acknowledged */
     uint8_t unread;       /* polls in a row in which TLS left something unread */
     bool known;           /* its last request came with a right token */
+    uint32_t role;        /* of that token: enum abi_role */
     bool tls;             /* what was written is lwIP's: how much is acknowledged is not known */
     bool close, started;  /* close after this answer; a byte of the request has come */
     bool ended;           /* the client will send no more */
@@ -47,8 +48,10 @@ struct connection {
     char body[BODY_SIZE];
 };
 
+/* With every answer: what it says it is it is, and where the page was does not concern others. */
+#define CONNECTION_SAFE_FIELDS "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
 /* For a request to arrive, and for an answer to be taken, before what its size allows. */
-#define CONNECTION_MS 10000u
+#define CONNECTION_MS          10000u
 
 /* A new phase begins now. */
 void connection_enter(struct connection *c, enum phase p);

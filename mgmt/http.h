@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hv/types.h"
+#include "mgmt/address.h"
 #include "mgmt/auth.h"
 #include "mgmt/websocket.h"
 #include <llhttp.h>
@@ -61,6 +62,7 @@ struct http_request {
     bool expects_continue, told_to_go_on, head_done;
     struct websocket_offer websocket;
     struct auth_address client; /* set by whoever has the connection */
+    char from[ADDRESS_TEXT];    /* the same as text, of all of the address; for the log */
     uint8_t method;             /* HTTP_GET ... of llhttp */
     uint8_t body[HTTP_BODY_MAX];
 };

@@ -111,11 +111,67 @@ static u16_t find_mss(const struct options *o)
     return least;
 }
 
+/* ---- where a segment is ---- */
+
+/* Bytes of sequence space from `from` to `to`; negative: `to` is before it. */
+static int32_t distance(u32_t from, u32_t to)
+{
+    return (int32_t)(to - from);
+}
+
+bool listen_is_near(const struct listen_place *p, u32_t seqno, u16_t data, bool fin)
+{
+    u32_t end = seqno + data;
+    int32_t from_next = distance(p->next, seqno), past_edge;
+
+    if (from_next < -LISTEN_FAR || from_next > LISTEN_FAR)
+        return false;
+    /* Nothing fits a closed window: what asks whether it is open is answered, and not taken. */
+    past_edge = distance(p->next + p->window, end + fin);
+    if (p->window && data + fin > 0 && past_edge > 0 && distance(p->next, end + fin) > 0)
+        return false;
+    /* There is one end, and nothing behind it. */
+    if (p->has_fin && (distance(p->fin, end) > 0 || (fin && end != p->fin)))
+        return false;
+    return !fin || distance(end, p->queued) <= 0;
+}
+
+static struct listen_place place_of(const struct tcp_pcb *pcb)
+{
+    struct listen_place p = {.next = pcb->rcv_nxt, .window = pcb->rcv_wnd, .queued = pcb->rcv_nxt};
+
+    for (const struct tcp_seg *s = pcb->ooseq; s; s = s->next) {
+        p.queued = s->tcphdr->seqno + s->len;
+        if (TCPH_FLAGS(s->tcphdr) & TCP_FIN) {
+            p.has_fin = true;
+            p.fin = p.queued;
+        }
+    }
+    return p;
+}
+
+/* lwIP asserts what follows from the numbers of a segment, and compares them so that two which are
+ * half of the sequence space apart are both before and behind each other. So it sees only what is
+ * around the window, and what the client can have meant. What begins a connection anew, or breaks
+ * it off, is compared with one number only. */
+static bool is_in_place(const struct tcp_pcb *pcb, const struct tcp_hdr *h, u16_t data)
+{
+    u8_t flags = TCPH_FLAGS(h);
+    struct listen_place p;
+
+    if (pcb->state == LISTEN || pcb->state == TIME_WAIT || flags & TCP_RST)
+        return true;
+    if (flags & TCP_SYN)
+        return !(flags & TCP_ACK) || pcb->state != SYN_RCVD;
+    p = place_of(pcb);
+    return listen_is_near(&p, h->seqno, data, flags & TCP_FIN);
+}
+
 /* lwIP obeys this option in every segment, and takes a window that is closed at first for an open
  * one. What is queued already must fit a segment (lwIP asserts it); and what a TLS handshake says
  * must fit the queue (see tls.c). So the size is said once, at the beginning, and is not tiny. */
 err_t listen_check(const struct tcp_pcb *pcb, const struct tcp_hdr *h, u16_t len, u16_t first_len,
-                   const u8_t *rest)
+                   const u8_t *rest, u16_t data)
 {
     const struct options o = {(const u8_t *)(h + 1), rest, first_len, len};
     bool begins = (TCPH_FLAGS(h) & TCP_SYN) && !(TCPH_FLAGS(h) & TCP_ACK);
@@ -123,8 +179,21 @@ err_t listen_check(const struct tcp_pcb *pcb, const struct tcp_hdr *h, u16_t len
 
     if (begins && (pcb->state == LISTEN || pcb->state == SYN_RCVD) && h->wnd < 2 * LISTEN_MSS_LEAST)
         return ERR_VAL;
+    if (!is_in_place(pcb, h, data))
+        return ERR_VAL;
     if (len == 0)
         return ERR_OK;
     mss = find_mss(&o);
     return mss == NO_MSS || (begins && mss >= LISTEN_MSS_LEAST) ? ERR_OK : ERR_VAL;
+}
+
+void listen_before_timers(void)
+{
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
+        if (!pcb->persist_backoff || (pcb->unsent && !pcb->unacked))
+            continue;
+        pcb->persist_backoff = 0;
+        if (pcb->unacked && pcb->rtime < 0)
+            pcb->rtime = 0;
+    }
 }

@@ -3,6 +3,7 @@
 #include "lwip/init.h"
 #include "lwip/timeouts.h"
 #include "mgmt/isn.h"
+#include "mgmt/listen.h"
 #include "mgmt/names.h"
 #include "mgmt/netif.h"
 #include "mgmt/port.h"
@@ -105,6 +106,7 @@ static void note(const char *text)
 
 static struct api_view view;
 static struct auth_table auth;
+static struct audit audit;
 static struct api_answered answered[API_STATUSES_MAX];
 static struct api_tls tls_counters;
 
@@ -186,6 +188,7 @@ void guest_run(const uint8_t *info)
     view = (struct api_view){
         .answered = answered,
         .auth = &auth,
+        .audit = &audit,
         .note = note,
         .random_token = (const char *)ABI_TOKEN_GPA,
         .host = abi_host(),
@@ -230,6 +233,7 @@ void guest_run(const uint8_t *info)
         more = vnet_poll(&netif);
         if (vnet_starved())
             server_starved();
+        listen_before_timers();
         sys_check_timeouts();
         take_address();
         names_poll();

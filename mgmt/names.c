@@ -4,15 +4,15 @@
 #include "hv/lib.h"
 #include "lwip/apps/mdns.h"
 #include "lwip/apps/sntp.h"
+#include "mgmt/address.h"
 #include "mgmt/port.h"
 #include "mgmt/tls.h"
 
-#define HTTP_PORT    80u
-#define HTTPS_PORT   443u
-#define NTP_PORT     123u
-#define TTL          120u /* seconds: RFC 6762, section 10, for names of hosts */
-#define SECOND_US    1000000u
-#define ADDRESS_TEXT 40u /* with its end */
+#define HTTP_PORT  80u
+#define HTTPS_PORT 443u
+#define NTP_PORT   123u
+#define TTL        120u /* seconds: RFC 6762, section 10, for names of hosts */
+#define SECOND_US  1000000u
 
 static struct netif *netif;
 static struct clock *wall;
@@ -151,34 +151,6 @@ bool names_have_ipv6(void)
     return has_ipv6;
 }
 
-/* RFC 5952, section 4. lwIP's own text loses a last group that is zero. */
-static void put_address(char out[ADDRESS_TEXT], const ip6_addr_t *a)
-{
-    unsigned group[8], best = 0, length = 1, n = 0;
-
-    for (unsigned i = 0; i < 8; i++)
-        group[i] = lwip_ntohl(a->addr[i / 2]) >> (i % 2 ? 0 : 16) & 0xffff;
-    for (unsigned i = 0; i < 8; i++) {
-        unsigned run = 0;
-
-        while (i + run < 8 && group[i + run] == 0)
-            run++;
-        if (run > length) {
-            best = i;
-            length = run;
-        }
-    }
-    for (unsigned i = 0; i < 8; i++) {
-        if (length > 1 && i == best) {
-            n += (unsigned)fmt(out + n, ADDRESS_TEXT - n, "::");
-            i += length - 1;
-        } else {
-            n += (unsigned)fmt(out + n, ADDRESS_TEXT - n, "%s%x", n && out[n - 1] != ':' ? ":" : "",
-                               group[i]);
-        }
-    }
-}
-
 void names_poll(void)
 {
     for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
@@ -191,7 +163,8 @@ void names_poll(void)
         has_ipv6 = true;
         names_have_address();
         text[0] = '[';
-        put_address(text + 1, a);
+        /* lwIP's own text loses a last group that is zero. */
+        address_ipv6(text + 1, (const uint8_t *)a->addr);
         (void)fmt(text + strlen(text), 2, "]");
         say_also(text);
     }

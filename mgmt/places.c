@@ -126,14 +126,30 @@ void places_cut(struct connection *c)
 
 /* ---- one more ---- */
 
-unsigned places_count_streams(void)
+static bool is_streaming(const struct connection *c)
 {
-    unsigned n = 0;
+    return (c->phase == PHASE_SENDING || c->phase == PHASE_STREAMING) &&
+           connection_is_stream(&c->response);
+}
 
-    for (unsigned i = 0; i < SERVER_CONNECTIONS; i++)
-        n += (connections[i].phase == PHASE_SENDING || connections[i].phase == PHASE_STREAMING) &&
-             connection_is_stream(&connections[i].response);
-    return n;
+/* What tokens of this role and of lesser ones may hold. */
+static unsigned share(uint32_t role, unsigned read, unsigned operate, unsigned all)
+{
+    return role >= ABI_ROLE_ADMIN ? all : role == ABI_ROLE_OPERATE ? operate : read;
+}
+
+bool places_are_streams_taken(uint32_t role)
+{
+    unsigned all = 0, lesser = 0;
+
+    for (unsigned i = 0; i < SERVER_CONNECTIONS; i++) {
+        bool streams = is_streaming(&connections[i]);
+
+        all += streams;
+        lesser += streams && connections[i].role <= role;
+    }
+    return all >= PLACES_STREAMS ||
+           lesser >= share(role, PLACES_STREAMS_READ, PLACES_STREAMS_OPERATE, PLACES_STREAMS);
 }
 
 static bool is_idle(const struct connection *c)
@@ -170,6 +186,39 @@ static struct connection *find_victim(void)
     return found;
 }
 
+static bool is_at_work(const struct connection *c, uint32_t role)
+{
+    return c->phase != PHASE_FREE && c->known && !is_idle(c) && c->role <= role;
+}
+
+/* Of those that are at work for `role` or a lesser one: the oldest of the least. */
+static struct connection *find_least(uint32_t role)
+{
+    struct connection *found = NULL;
+    uint32_t now = port_ms();
+
+    for (struct connection *c = connections; c < connections + SERVER_CONNECTIONS; c++)
+        if (is_at_work(c, role) &&
+            (!found || c->role < found->role ||
+             (c->role == found->role && now - c->begun > now - found->begun)))
+            found = c;
+    return found;
+}
+
+/* Whoever holds more than what its role may, where all are at work. */
+static struct connection *find_greedy(void)
+{
+    for (uint32_t role = ABI_ROLE_READ; role < ABI_ROLE_ADMIN; role++) {
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < SERVER_CONNECTIONS; i++)
+            n += is_at_work(&connections[i], role);
+        if (n > share(role, PLACES_READ, PLACES_OPERATE, SERVER_CONNECTIONS))
+            return find_least(role);
+    }
+    return NULL;
+}
+
 struct connection *places_take(void)
 {
     struct connection *c;
@@ -178,6 +227,8 @@ struct connection *places_take(void)
         if (connections[i].phase == PHASE_FREE)
             return &connections[i];
     c = find_victim();
+    if (!c)
+        c = find_greedy();
     if (c && is_idle(c))
         (void)places_finish(c);
     else if (c)

@@ -8,14 +8,24 @@
 
 /* Buffers that all connections together may hold without having looked at them. Whoever makes it
  * more, by sending on while an answer waits for its acknowledgement, holds most of them. */
-#define PLACES_HELD_MAX 256u
+#define PLACES_HELD_MAX        256u
+
+/* Of SERVER_CONNECTIONS, and of PLACES_STREAMS answers without end: what tokens of the role `read`
+ * may hold when others want in, and what these and `operate` may together. */
+#define PLACES_READ            12u
+#define PLACES_OPERATE         14u
+#define PLACES_STREAMS         8u
+#define PLACES_STREAMS_READ    6u
+#define PLACES_STREAMS_OPERATE 7u
 
 /* SERVER_CONNECTIONS of them, free or not. */
 struct connection *places_all(void);
 /* A free one. Where there is none, the one goes that is missed least: without a token before those
- * that have shown one, and of these only one that asks for nothing now. NULL: all are at work. */
+ * that have shown one, and of these one that asks for nothing now. Where all are at work, tokens of
+ * lesser roles have to leave some for others (PLACES_READ, PLACES_OPERATE). NULL: all stay. */
 struct connection *places_take(void);
-unsigned places_count_streams(void);
+/* Are so many streams open to tokens of this role and lesser ones that it gets no more? */
+bool places_are_streams_taken(uint32_t role);
 
 /* What has been received for `c`, behind what it holds already. */
 void places_hold(struct connection *c, struct pbuf *p);

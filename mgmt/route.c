@@ -129,29 +129,54 @@ static void say_allowed(const struct route *t, char *buf, size_t size)
             n += fmt(buf + n, size - n, "%s%s", n ? ", " : "", methods[i].names);
 }
 
-/* An audit line: whose token changed what; 202 where the answer still waits for it. The path is the
- * client's own text. */
-static void note_change(const struct call *c)
-{
-    size_t n = 0;
-    char line[160], path[96];
-
-    while (n < sizeof(path) - 1 && c->r->target[n] && c->r->target[n] != '?') {
-        char ch = c->r->target[n];
-
-        path[n++] = (char)(ch > ' ' && ch < 0x7f ? ch : '?');
-    }
-    path[n] = 0;
-    (void)fmt(line, sizeof(line), "%s: %s %s: %u", c->who.name[0] ? c->who.name : "(anybody)",
-              llhttp_method_name(c->r->method), path, c->out->wait ? 202 : c->out->status);
-    c->v->note(line);
-}
-
-static uint64_t now_ms(const struct api_view *v)
+uint64_t route_ms(const struct api_view *v)
 {
     uint64_t ticks_per_ms = v->host->tsc_hz / 1000;
 
     return ticks_per_ms ? v->tsc() / ticks_per_ms : 0;
+}
+
+/* A token has its own budget of lines, so that nobody hides what others did. */
+static uint64_t token_key(const char *name)
+{
+    uint64_t h = 0xcbf29ce484222325ull; /* FNV-1a */
+
+    for (; *name; name++)
+        h = (h ^ (uint8_t)*name) * 0x100000001b3ull;
+    return h;
+}
+
+/* 202 where the answer still waits for what was asked. */
+static void note_change(const struct call *c)
+{
+    const struct audit_event e = {
+        .source = token_key(c->who.name),
+        .from = c->r->from,
+        .name = c->who.name,
+        .method = llhttp_method_name(c->r->method),
+        .target = c->r->target,
+        .what = c->what,
+        .status = c->out->wait ? 202 : c->out->status,
+    };
+
+    audit_change(c->v->audit, &e, route_ms(c->v), c->v->note);
+}
+
+void route_note_refusal(const struct api_view *v, const struct http_request *r,
+                        const struct auth_identity *who, unsigned status)
+{
+    const struct audit_event e = {
+        .source = r->client.high ^ r->client.low,
+        .from = r->from,
+        .name = who->name,
+        .role = who->role == ABI_ROLE_NONE ? NULL : auth_role_name(who->role),
+        .method = llhttp_method_name(r->method),
+        .target = r->target,
+        .what = "",
+        .status = status,
+    };
+
+    audit_refusal(v->audit, &e, route_ms(v), v->note);
 }
 
 /* Browsers cannot send an Authorization field with a WebSocket: a subprotocol says the same. */
@@ -195,8 +220,8 @@ static bool is_our_host(const struct abi_management *m, const char *host)
            is_name(host, n, "localhost", "");
 }
 
-bool route_admit(const struct api_view *v, const struct http_request *r, uint32_t role,
-                 struct route_guard *g)
+static bool admit(const struct api_view *v, const struct http_request *r, uint32_t role,
+                  struct route_guard *g)
 {
     const struct abi_management *m = &v->host->management;
 
@@ -209,8 +234,8 @@ bool route_admit(const struct api_view *v, const struct http_request *r, uint32_
                   m->hostname, m->hostname);
         return false;
     }
-    switch (auth_check(v->auth, m, v->random_token, shown_token(r), &r->client, now_ms(v), &g->who,
-                       &g->retry_s)) {
+    switch (auth_check(v->auth, m, v->random_token, shown_token(r), &r->client, route_ms(v),
+                       &g->who, &g->retry_s)) {
     case AUTH_KNOWN:
         if (g->who.role >= role)
             return true;
@@ -226,7 +251,8 @@ bool route_admit(const struct api_view *v, const struct http_request *r, uint32_
         break;
     case AUTH_SLOWED:
         g->status = 429;
-        (void)str_copy(g->why, sizeof(g->why), "too many wrong tokens came from this address");
+        (void)str_copy(g->why, sizeof(g->why),
+                       "this token is not known, and too many wrong ones came from this address");
         break;
     case AUTH_ABSENT:
         (void)str_copy(g->why, sizeof(g->why), "a token is needed: Authorization: Bearer TOKEN");
@@ -236,6 +262,16 @@ bool route_admit(const struct api_view *v, const struct http_request *r, uint32_
         break;
     }
     return false;
+}
+
+bool route_admit(const struct api_view *v, const struct http_request *r, uint32_t role,
+                 struct route_guard *g)
+{
+    bool admitted = admit(v, r, role, g);
+
+    if (!admitted && (g->status == 401 || g->status == 403 || g->status == 429))
+        route_note_refusal(v, r, &g->who, g->status);
+    return admitted;
 }
 
 static bool is_look(const struct call *c)
@@ -254,11 +290,13 @@ static bool is_admitted(struct call *c, const struct route *t)
     if (c->r->streaming) { /* so was who has sent all of an image, however long that took */
         c->who = ((const struct upload *)c->r->sink_ctx)->who;
         c->out->known = true;
+        c->out->role = c->who.role;
         return true;
     }
     if (route_admit(c->v, c->r, role ? role : (uint32_t)ABI_ROLE_READ, &g)) {
         c->who = g.who;
         c->out->known = true;
+        c->out->role = c->who.role;
         return true;
     }
     call_fail(c, g.status, g.why);
@@ -275,10 +313,11 @@ static void call_handler(struct call *c, const struct route *t, char *const *arg
         call_fail(c, 405, "this resource does not take this method");
         say_allowed(t, c->out->allow, sizeof(c->out->allow));
     } else if (c->r->cross_origin && !is_look(c)) {
+        route_note_refusal(c->v, c->r, &c->who, 403);
         call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
     } else {
         h(c, arg);
-        if (!is_look(c) && t->change && !c->waited)
+        if (((!is_look(c) && t->change) || c->out->upgrade) && !c->waited)
             note_change(c);
     }
 }

@@ -14,8 +14,13 @@ struct route_guard {
     char why[128];
 };
 
-/* May the client of this request do what needs `role`? */
+/* May the client of this request do what needs `role`? The log is told of whoever may not. */
 bool route_admit(const struct api_view *v, const struct http_request *r, uint32_t role,
                  struct route_guard *g);
+/* The time that tokens and audit lines are judged by; it begins anywhere. */
+uint64_t route_ms(const struct api_view *v);
+/* A line in the log about 401, 403 or 429. route_admit() leaves one by itself. */
+void route_note_refusal(const struct api_view *v, const struct http_request *r,
+                        const struct auth_identity *who, unsigned status);
 /* Answers the call, whose path and query are set. */
 void route_call(struct call *c);

@@ -7,6 +7,7 @@
 #include "mgmt/listen.h"
 #include "mgmt/places.h"
 #include "mgmt/port.h"
+#include "mgmt/route.h"
 #include "mgmt/tls.h"
 
 #define PORT              80u
@@ -217,11 +218,20 @@ static struct auth_address client_of(const ip_addr_t *ip)
                                                      : 0};
 }
 
+static void take_client(struct http_request *r, const ip_addr_t *ip)
+{
+    r->client = client_of(ip);
+    if (IP_IS_V6(ip))
+        address_ipv6(r->from, (const uint8_t *)ip_2_ip6(ip)->addr);
+    else
+        address_ipv4(r->from, (const uint8_t *)&ip_2_ip4(ip)->addr);
+}
+
 void server_refuse(struct altcp_pcb *pcb)
 {
     static const char busy[] =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        "Content-Length: 92\r\nConnection: close\r\n\r\n"
+        "Content-Length: 92\r\n" CONNECTION_SAFE_FIELDS "Connection: close\r\n\r\n"
         "{\"error\":{\"status\":503,\"reason\":\"Service Unavailable\","
         "\"message\":\"16 connections are open\"}}\n";
 
@@ -237,6 +247,7 @@ bool server_adopt(struct altcp_pcb *pcb, bool tls)
     c->pcb = pcb;
     c->tls = tls;
     c->close = c->started = c->ended = c->known = false;
+    c->role = ABI_ROLE_NONE;
     c->interim = 0;
     c->unread = 0;
     c->begun = port_ms();
@@ -244,7 +255,7 @@ bool server_adopt(struct altcp_pcb *pcb, bool tls)
     c->upload.view = view;
     c->upload.active = false;
     http_init(&c->request, connection_is_shut_out(c) ? NULL : &upload_sink, &c->upload);
-    c->request.client = client_of(altcp_get_ip(pcb, 0));
+    take_client(&c->request, altcp_get_ip(pcb, 0));
     connection_enter(c, PHASE_READING);
     altcp_arg(pcb, c);
     altcp_recv(pcb, on_recv);
@@ -275,6 +286,7 @@ void server_poll(void)
 {
     struct connection *all = places_all();
 
+    audit_poll(view->audit, route_ms(view), view->note);
     for (struct connection *c = all; c < all + SERVER_CONNECTIONS; c++) {
         if (c->upgraded)
             advance(c);

@@ -41,6 +41,7 @@ static struct handshake {
 static struct api_tls *counters;
 static bool has_random;
 static const char *refusal;
+static bool is_configured;
 
 static void detach(struct altcp_pcb *pcb)
 {
@@ -186,6 +187,11 @@ void tls_close_notify(struct altcp_pcb *pcb)
         (void)mbedtls_ssl_close_notify(ssl);
 }
 
+bool tls_is_configured(void)
+{
+    return is_configured;
+}
+
 bool tls_works(void)
 {
     return has_random && !refusal;
@@ -250,6 +256,7 @@ void tls_listen(const uint8_t ip[4])
     }
     if (!new_listener(&c))
         mgmt_die("no memory to listen for HTTPS");
+    is_configured = c.configured;
     say_fingerprint(&c);
 }
 

@@ -23,6 +23,8 @@ void tls_poll(void);
 const char *tls_refusal(void);
 /* HTTPS is served, or will be once the address is known. */
 bool tls_works(void);
+/* Its certificate is the configuration's, not one that we made. */
+bool tls_is_configured(void);
 
 /* Of a connection that is ours: bytes of records that TCP has not taken yet. */
 size_t tls_unsent(struct altcp_pcb *pcb);

@@ -113,6 +113,8 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
     }
     u->who = guard.who;
     name = name_in(r, &status);
+    if (status == 403)
+        route_note_refusal(u->view, r, &u->who, status);
     if (!name)
         return status;
     if (length == UINT64_MAX)

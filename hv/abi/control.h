@@ -386,7 +386,7 @@ enum abi_call {
        were taken (0 when its queue is full). */
     ABI_CALL_CONSOLE_INPUT,
     /* RBX = guest, RCX = enum abi_action. -E_STATE: not from the guest's present state; -E_PERM:
-     * the management guest itself cannot be stopped or paused; -E_NOTSUP: it failed before it had
+     * the management guest itself takes no stop, pause or NMI; -E_NOTSUP: it failed before it had
      * its memory and its share of a core, and never can be started. */
     ABI_CALL_ACTION,
     /* RBX = address, RCX = length (<= 512): a line for the hypervisor's log, as plain text (see
@@ -400,7 +400,8 @@ enum abi_call {
      * control words of a running guest between two of its exits, all or nothing. Only what the
      * isolation of guests does not rest on, what the CPU allows and what passes the checks of VM
      * entry is done. Returns the sequence number to wait for in abi_vcpu.controls; ABI_EVENT_IRQ is
-     * raised then. -E_STATE: not running, or another change is under way. */
+     * raised then. -E_STATE: not running, or another change is under way; -E_PERM: the management
+     * guest itself. */
     ABI_CALL_CONTROLS,
     /* RBX = row: where this CPU keeps that field in its VMCS region, found out with a scratch VMCS
      * that is never launched. Returns ABI_PROBE_OFFSET, _SIZE and _STORED; -E_NOENT: no such field

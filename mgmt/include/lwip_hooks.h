@@ -8,11 +8,11 @@
 struct tcp_pcb;
 
 /* mgmt/listen.c: may this segment be looked at? Options: the first `first_len` bytes of `len`
- * behind the header, the others at `rest`. */
+ * behind the header, the others at `rest`. It has `data` bytes of data. */
 err_t listen_check(const struct tcp_pcb *pcb, const struct tcp_hdr *h, u16_t len, u16_t first_len,
-                   const u8_t *rest);
+                   const u8_t *rest, u16_t data);
 
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p)                             \
-    listen_check(pcb, hdr, optlen, opt1len, opt2)
+    listen_check(pcb, hdr, optlen, opt1len, opt2, (p)->tot_len)
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port)                                  \
     isn_make(local, local_port, remote, remote_port)

@@ -28,5 +28,7 @@ export function reason({state, why, stuck, short_lives: lives, next_start_tsc: n
     return [why, stuck, held].filter(Boolean).join("; ");
 }
 
-export const isPossible = (action, state) => ACTIONS[action] === null || ACTIONS[action].includes(state);
-export const roleOf = (action) => (action === "delete" ? "admin" : "operate");
+// The management guest is only ever reset: this page would be gone with it.
+export const isPossible = (action, state, management = false) =>
+    management ? action === "reset" : ACTIONS[action] === null || ACTIONS[action].includes(state);
+export const roleOf = (action, management = false) => (action === "delete" || management ? "admin" : "operate");

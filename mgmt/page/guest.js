@@ -301,9 +301,12 @@ function guestHead(guest) {
             setText(state, answer.state + (why ? `: ${why}` : ""));
             state.className = `state ${answer.state}`;
             // A button that is in use stays where the keyboard is.
-            for (const b of buttons)
+            for (const b of buttons) {
+                if (answer.management)
+                    restrict(b, roleOf(b.dataset.action, true));
                 if (!b.dataset.refused)
-                    b.setAttribute("aria-disabled", String(!isPossible(b.dataset.action, answer.state)));
+                    b.setAttribute("aria-disabled", String(!isPossible(b.dataset.action, answer.state, answer.management)));
+            }
         },
     };
 }

@@ -577,7 +577,12 @@ def test_configured(start, tmp_path, kind):
     assert said(m) == hashlib.sha256(der).hexdigest()
     with connect(m, ssl.create_default_context(cadata=cert.decode()), "host.example") as s:
         assert s.cipher()[0].startswith("ECDHE-RSA-" if kind[0].startswith("rsa") else "ECDHE-ECDSA-")
-        assert get(s, "/healthz")[0] == 200
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: host.example\r\n\r\n")
+        r = http.client.HTTPResponse(s)
+        r.begin()
+        assert r.status == 200 and r.headers["Strict-Transport-Security"] == "max-age=15768000"
+        r.read()
+    assert "Strict-Transport-Security" not in m.request("GET", "/healthz")[1]  # by HTTP
     # The key is nobody's image.
     assert "tls/cert" in (names := [i["name"] for i in m.get("/v1/images")["images"]]) and "tls/key" not in names
     assert m.request("POST", "/v1/guests", '{"name": "thief", "image": "tls/key"}')[0] == 400

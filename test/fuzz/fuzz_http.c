@@ -10,6 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct abi_events events;
 static struct api_answered answered[API_STATUSES_MAX];
 static struct auth_table auth;
+static struct audit audit;
 static void note(const char *text)
 {
     if (strlen(text) > 160)
@@ -116,6 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .clock = &wall,
                                .answered = answered,
                                .auth = &auth,
+                               .audit = &audit,
                                .note = note,
                                .random_token = "t",
                                .events = &events,

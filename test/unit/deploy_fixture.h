@@ -123,6 +123,7 @@ static void fixture_note(const char *text)
 }
 
 static struct auth_table fixture_auth;
+static struct audit fixture_audit;
 static struct clock fixture_clock;
 static const struct api_view view = {
     .host = &host,
@@ -139,6 +140,7 @@ static const struct api_view view = {
     .remove = fixture_remove,
     .tsc = fixture_tsc,
     .auth = &fixture_auth,
+    .audit = &fixture_audit,
     .note = fixture_note,
     .random_token = "secret",
 };

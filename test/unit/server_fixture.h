@@ -50,6 +50,7 @@ static struct abi_host host = {
     .build_id = "b",
     .management = {.auth = ABI_AUTH_RANDOM, .http = ABI_HTTP_PLAIN, .hostname = "bulkhead"}};
 static struct auth_table auth;
+static struct audit audit;
 static struct api_answered answered[API_STATUSES_MAX];
 static struct clock wall;
 static struct abi_guest guests[ABI_GUESTS_MAX];
@@ -98,7 +99,12 @@ const char *tls_refusal(void)
 {
     return refusal;
 }
+static bool https;
 bool tls_works(void)
+{
+    return https;
+}
+bool tls_is_configured(void)
 {
     return false;
 }
@@ -128,16 +134,19 @@ static const struct abi_ring *fixture_console(unsigned n)
 }
 static uint64_t fixture_tsc(void)
 {
-    return (uint64_t)now * 1000;
+    return 123456789 + (uint64_t)now * 1000; /* it counts from power-on, port_ms() from boot */
 }
+static unsigned notes;
 static void fixture_note(const char *text)
 {
     (void)text;
+    notes++;
 }
 
 static struct api_view view = {.host = &host,
                                .clock = &wall,
                                .auth = &auth,
+                               .audit = &audit,
                                .answered = answered,
                                .guest = fixture_guest,
                                .console = fixture_console,
@@ -280,6 +289,7 @@ static void run(unsigned ms)
 {
     for (unsigned i = 0; i <= ms; i += 10) {
         now += 10;
+        listen_before_timers();
         sys_check_timeouts();
         server_poll();
         for (unsigned k = 0; k < CLIENTS; k++) {

@@ -253,6 +253,7 @@ static void controls(void **state)
     assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, MEMORY - sizeof(c) + 1), -E_RANGE);
     assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, UINT64_MAX), -E_RANGE);
     assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, ABI_VCPUS_MAX, 64), -E_NOENT);
+    assert_int_equal(call(ABI_CALL_CONTROLS, SELF, 0, 64), -E_PERM);
     assert_int_equal(requests, 0);
     assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, 64), 1);
     assert_int_equal(requested, VCPU_REQ_CONTROLS);
@@ -352,6 +353,7 @@ static void actions(void **state)
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_NMI, 0), -E_STATE);
     other_status.state = ABI_GUEST_RUNNING;
     assert_int_equal(call(ABI_CALL_ACTION, SELF, ABI_ACTION_PAUSE, 0), -E_PERM);
+    assert_int_equal(call(ABI_CALL_ACTION, SELF, ABI_ACTION_NMI, 0), -E_PERM);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_RESUME, 0), -E_STATE);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_NMI, 0), 0);
     assert_int_equal(requested, VCPU_REQ_NMI);

@@ -197,6 +197,8 @@ static void admitted_once(void **state)
 {
     static const char head[] =
         "PUT /v1/images/a" HEAD "Authorization: Bearer secret\r\nContent-Length: 3\r\n\r\na";
+    static const char wrong[] =
+        "PUT /v1/images/a" HEAD "Authorization: Bearer guess\r\nContent-Length: 3\r\n\r\na";
 
     (void)state;
     host.management.auth = ABI_AUTH_RANDOM;
@@ -209,7 +211,7 @@ static void admitted_once(void **state)
                          &who, &retry);
     }
     assert_int_equal(ask("bc"), 201);
-    assert_int_equal(ask(head), 429);
+    assert_int_equal(ask(wrong), 429);
     memset(&fixture_auth, 0, sizeof(fixture_auth));
 }
 

@@ -10,9 +10,11 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <mbedtls/sha256.h>
 
 static struct auth_table auth;
-static char noted[200];
+static struct audit audit;
+static char noted[400];
 static void note(const char *text)
 {
     strcpy(noted, text);
@@ -68,10 +70,11 @@ static int64_t probe(unsigned row)
     return row % 3 ? (int64_t)(8 + 8 * row) | 8 << 16 | 1ll << 32 : -E_NOENT;
 }
 static struct abi_controls asked;
+static int64_t controls_result = 3;
 static int64_t controls(unsigned n, const struct abi_controls *c)
 {
     asked = *c;
-    return n < 2 ? 3 : -E_STATE;
+    return n < 2 ? controls_result : -E_STATE;
 }
 static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
 {
@@ -109,6 +112,7 @@ static struct api_view view = {
     .tsc = tsc,
     .answered = answered,
     .auth = &auth,
+    .audit = &audit,
     .note = note,
     .random_token = "secret",
     .events = &events,
@@ -143,6 +147,7 @@ static int setup(void **state)
     view.log = log_ring = make_ring(ABI_LOG_RING_SIZE);
     console_ring = make_ring(64);
     http_init(&request, NULL, NULL);
+    strcpy(request.from, "10.0.2.2");
     return 0;
 }
 
@@ -599,6 +604,55 @@ static void whose_host(void **state)
     host.management.http = ABI_HTTP_OFF;
 }
 
+/* Whoever has a token for guests cannot keep everybody from the API. */
+static void management_stays(void **state)
+{
+    static const char as[] = "POST /v1/guests/%s/actions HTTP/1.1\r\nHost: x\r\n"
+                             "Authorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n%s";
+    static const struct {
+        const char *guest, *token, *action;
+        unsigned status;
+    } cases[] = {
+        {"mgmt", "do", "reset", 403}, {"mgmt", "all", "reset", 202}, {"hog", "do", "reset", 202},
+        {"mgmt", "do", "stop", 409},  {"mgmt", "all", "stop", 409},  {"hog", "do", "nmi", 202},
+    };
+    static const char *const tokens[] = {"do", "all"};
+    char text[400], json[40];
+
+    (void)state;
+    host.management.auth = ABI_AUTH_TOKENS;
+    host.management.token_count = 2;
+    for (unsigned i = 0; i < 2; i++) {
+        struct abi_token *t = &host.management.tokens[i];
+        uint8_t bytes[ABI_SALT_SIZE + 8] = {0};
+
+        t->role = ABI_ROLE_OPERATE + i;
+        strcpy(t->name, tokens[i]);
+        strcpy((char *)bytes + ABI_SALT_SIZE, tokens[i]);
+        (void)mbedtls_sha256_ret(bytes, ABI_SALT_SIZE + strlen(tokens[i]), t->sha256, 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        memset(&audit, 0, sizeof(audit));
+        (void)snprintf(json, sizeof(json), "{\"action\":\"%s\"}", cases[i].action);
+        (void)snprintf(text, sizeof(text), as, cases[i].guest, cases[i].token, strlen(json), json);
+        assert_int_equal(get(text), cases[i].status);
+        /* The audit line says who, what and how it ended. */
+        (void)snprintf(text, sizeof(text), "%s%s from 10.0.2.2: POST /v1/guests/%s/actions %s: %u",
+                       cases[i].status == 403 ? "refused: " : "", cases[i].token, cases[i].guest,
+                       cases[i].action, cases[i].status);
+        if (cases[i].status != 403)
+            assert_string_equal(noted, text);
+    }
+    controls_result = -E_PERM;
+    assert_int_equal(get("PATCH /v1/guests/mgmt/vcpus/0/vmcs HTTP/1.1\r\nHost: x\r\n"
+                         "Authorization: Bearer all\r\nContent-Length: 24\r\n\r\n"
+                         "{\"exit_profile\": \"most\"}"),
+                     409);
+    controls_result = 3;
+    assert_non_null(strstr(body, "management guest"));
+    host.management.auth = ABI_AUTH_NONE;
+}
+
 static void happen(const char *name, uint32_t state, const char *why)
 {
     uint64_t n = ++events.newest;
@@ -757,12 +811,25 @@ static void typing_and_actions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(resources),      TEST(text_form),          TEST(errors),
-        TEST(http_limits),    TEST(going_on),           TEST(pipelining),
-        TEST(snapshots_kept), TEST(flight_recorder),    TEST(vmcs),
-        TEST(rings),          TEST(typing_and_actions), TEST(other_sites),
-        TEST(metrics),        TEST(what_happened),      TEST(followed),
-        TEST(host_field),     TEST(whose_host),         TEST(log_with_times),
+        TEST(resources),
+        TEST(text_form),
+        TEST(errors),
+        TEST(http_limits),
+        TEST(going_on),
+        TEST(pipelining),
+        TEST(snapshots_kept),
+        TEST(flight_recorder),
+        TEST(vmcs),
+        TEST(rings),
+        TEST(typing_and_actions),
+        TEST(management_stays),
+        TEST(other_sites),
+        TEST(metrics),
+        TEST(what_happened),
+        TEST(followed),
+        TEST(host_field),
+        TEST(whose_host),
+        TEST(log_with_times),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,15 @@
 /* The server before clients that are many, silent or hostile. */
 #include "test/unit/server_fixture.h"
 
-#define PLACES  16u
+#include "mgmt/places.h"
+
+#include <mbedtls/sha256.h>
+
+#define PLACES 16u
+#define UPGRADE                                                                                    \
+    "GET /v1/guests/echo/terminal" HEAD WITH                                                       \
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"                   \
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 #define CLOSING "GET /healthz" HEAD WITH "Connection: close\r\n\r\n"
 
 static int teardown(void **state)
@@ -22,6 +30,13 @@ static void answers(void **state)
     ask(c, HEALTHY HEALTHY);
     assert_int_equal(status_of(c), 200);
     assert_int_equal(ask_anew("GET /healthz" HEAD "\r\n"), 401);
+    /* The log is told of some of them, and how many more there were. */
+    notes = 0;
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(ask_anew("GET /healthz" HEAD "\r\n"), 401);
+    assert_true(notes <= AUDIT_EACH);
+    run(AUDIT_WINDOW_MS);
+    assert_true(notes >= 1 && notes <= AUDIT_EACH + 1);
 }
 
 /* ---- memory for connections ---- */
@@ -92,6 +107,87 @@ static void noise(void **state)
     assert_int_equal(ask_anew(HEALTHY), 200);
     assert_true(free_in(MEMP_PBUF_POOL) > PBUF_POOL_SIZE - 4);
     assert_int_equal(free_in(MEMP_ALTCP_PCB), MEMP_NUM_ALTCP_PCB - 1);
+}
+
+/* What a client can have sent, and what lwIP would assert something about: numbers that are half of
+ * the sequence space away, data behind an end, more than the window takes. */
+static void places_of_segments(void **state)
+{
+    static const struct {
+        uint32_t from_next, data;
+        bool fin, near;
+    } cases[] = {
+        {0, 0, false, true},
+        {0, 1460, false, true},
+        {0, 2000, false, true},
+        {0, 2001, false, false},
+        {0, 1999, true, true},
+        {0, 2000, true, false},
+        {1000, 1000, false, true},
+        {1000, 1001, false, false},
+        {(uint32_t)-1, 0, false, true},
+        {(uint32_t)-1, 1, false, true},
+        {(uint32_t)-1460, 1460, false, true},
+        {2000, 0, false, true},
+        {2000, 1, false, false},
+        {0x10000, 0, false, true},
+        {0x10001, 0, false, false},
+        {(uint32_t)-0x10000, 0, false, true},
+        {(uint32_t)-0x10001, 0, false, false},
+        {0x7fffffff, 1, false, false},
+        {0x80000000, 1, false, false},
+        {0x80000001, 0, true, false},
+    };
+
+    (void)state;
+    for (unsigned base = 0; base < 3; base++) {
+        struct listen_place p = {.window = 2000};
+
+        p.next = p.queued = base == 0 ? 5 : base == 1 ? 0x7ffffff0 : UINT32_MAX - 10;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+            assert_int_equal(
+                listen_is_near(&p, p.next + cases[i].from_next, (u16_t)cases[i].data, cases[i].fin),
+                cases[i].near);
+        /* A closed window: probes are seen, and answered. */
+        p.window = 0;
+        assert_true(listen_is_near(&p, p.next, 1, false));
+        assert_true(listen_is_near(&p, p.next - 1, 0, false));
+        p.window = 2000;
+        /* Data up to 900 wait already: no end is before them. */
+        p.queued = p.next + 900;
+        assert_false(listen_is_near(&p, p.next + 100, 700, true));
+        assert_true(listen_is_near(&p, p.next + 100, 800, true));
+        assert_true(listen_is_near(&p, p.next + 900, 100, true));
+        /* So does the end, at 900: nothing is behind it, and no other one. */
+        p.has_fin = true;
+        p.fin = p.queued;
+        assert_true(listen_is_near(&p, p.next, 900, false));
+        assert_true(listen_is_near(&p, p.next + 800, 100, true));
+        assert_false(listen_is_near(&p, p.next, 901, false));
+        assert_false(listen_is_near(&p, p.next, 800, true));
+        assert_false(listen_is_near(&p, p.next + 900, 1, true));
+    }
+}
+
+/* A window that stays closed, while what waited for it is acknowledged: the timer that asked goes.
+ */
+static void closed_windows(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < 2; kind++) {
+        struct client *c = connect();
+
+        c->window = 0;
+        say(c, PSH | ACK, kind ? CLOSING : HEALTHY, strlen(kind ? CLOSING : HEALTHY));
+        c->window = 600;
+        say(c, ACK, NULL, 0);
+        c->window = 0;
+        for (unsigned i = 0; i < 100 && !c->reset; i++) {
+            run(500);
+            say(c, ACK, NULL, 0);
+        }
+    }
+    assert_int_equal(ask_anew(HEALTHY), 200);
 }
 
 /* RFC 6528: another place for other ends, and time. */
@@ -294,30 +390,137 @@ static void nothing_of_the_client_before(void **state)
     assert_null(strstr(c->text, "WWW-Authenticate"));
 }
 
+static void be_echo(void)
+{
+    strcpy(guests[1].name, "echo");
+    guests[1].state = ABI_GUEST_RUNNING;
+    guests[1].devices = 1;
+    host.guests = 2;
+}
+
 static void header_fields(void **state)
 {
     struct client *c = connect();
 
     (void)state;
-    strcpy(guests[1].name, "echo");
-    guests[1].state = ABI_GUEST_RUNNING;
-    guests[1].devices = 1;
-    host.guests = 2;
+    be_echo();
     ask(c, "GET /v1/guests/echo/terminal" HEAD WITH "\r\n");
     assert_int_equal(status_of(c), 426);
     assert_non_null(strstr(c->text, "\r\nConnection: Upgrade, keep-alive\r\n"));
     assert_non_null(strstr(c->text, "\r\nUpgrade: websocket\r\n"));
-    ask(c, "GET /v1/guests/echo/terminal" HEAD WITH
-           "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-           "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n");
+    ask(c, UPGRADE);
     assert_int_equal(status_of(c), 101);
-    assert_null(strstr(strstr(c->text, "HTTP/1.1 101"), "Content-Type"));
+    assert_null(strstr(strstr(c->text, "HTTP/1.1 101"), "\r\nContent-Type"));
     for (unsigned i = 0; i < AUTH_FREE_FAILURES; i++)
         assert_int_equal(ask_anew("GET /healthz" HEAD "Authorization: Bearer x\r\n\r\n"), 401);
     c = connect();
-    ask(c, "PUT /v1/images/a" HEAD WITH "Content-Length: 3\r\n\r\n");
+    ask(c, "PUT /v1/images/a" HEAD "Authorization: Bearer x\r\nContent-Length: 3\r\n\r\n");
     assert_int_equal(status_of(c), 429);
     assert_non_null(strstr(c->text, "\r\nRetry-After: 1\r\n"));
+    assert_int_equal(ask_anew(HEALTHY), 200);
+}
+
+/* All kinds of answers: of the API, of files, without any of them, upgraded, by HTTPS. */
+static void safe_fields(void **state)
+{
+    static const char *const asked[] = {HEALTHY,       "GET /healthz" HEAD "\r\n",
+                                        TOKENLESS,     "GET /" HEAD "\r\n",
+                                        "BAD\r\n\r\n", UPGRADE};
+    const char sniff[] = "\r\nX-Content-Type-Options: nosniff\r\n";
+    const char referrer[] = "\r\nReferrer-Policy: no-referrer\r\n";
+    struct client *c;
+
+    (void)state;
+    be_echo();
+    for (unsigned i = 0; i <= sizeof(asked) / sizeof(asked[0]); i++) {
+        bool redirected = i == sizeof(asked) / sizeof(asked[0]);
+
+        host.management.http = redirected ? ABI_HTTP_REDIRECT : ABI_HTTP_PLAIN;
+        https = redirected;
+        c = connect();
+        ask(c, redirected ? HEALTHY : asked[i]);
+        host.management.http = ABI_HTTP_PLAIN;
+        https = false;
+        assert_true(status_of(c) > 0);
+        assert_non_null(strstr(c->text, sniff));
+        assert_non_null(strstr(c->text, referrer));
+        assert_null(strstr(c->text, "Strict-Transport-Security"));
+    }
+}
+
+/* ---- tokens of different roles ---- */
+
+#define AS(token) HEAD "Authorization: Bearer " token "\r\n\r\n"
+
+static void add_token(const char *text, uint32_t role)
+{
+    struct abi_token *t = &host.management.tokens[host.management.token_count++];
+    uint8_t bytes[ABI_SALT_SIZE + 32] = {0};
+
+    strcpy(t->name, text);
+    t->role = role;
+    memset(t->salt, 0, sizeof(t->salt));
+    memcpy(bytes + sizeof(t->salt), text, strlen(text));
+    (void)mbedtls_sha256_ret(bytes, sizeof(t->salt) + strlen(text), t->sha256, 0);
+}
+
+static void use_tokens(void)
+{
+    host.management.auth = ABI_AUTH_TOKENS;
+    host.management.token_count = 0;
+    add_token("reader", ABI_ROLE_READ);
+    add_token("worker", ABI_ROLE_OPERATE);
+    add_token("boss", ABI_ROLE_ADMIN);
+}
+
+/* Clients that ask and take no answer: they are at work. */
+static void keep_busy(struct client **c, unsigned n, const char *text)
+{
+    for (unsigned i = 0; i < n; i++) {
+        c[i] = connect();
+        c[i]->deaf = true;
+        ask(c[i], text);
+    }
+}
+
+static void readers_leave_places(void **state)
+{
+    struct client *c[PLACES];
+
+    (void)state;
+    use_tokens();
+    keep_busy(c, PLACES, "GET /v1/host" AS("reader"));
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(ask_anew("GET /healthz" AS("boss")), 200);
+    assert_true(left(c, PLACES) >= PLACES_READ);
+    assert_true(c[0]->reset); /* the oldest */
+    fixture_clean();
+    keep_busy(c, PLACES, "GET /v1/host" AS("worker"));
+    assert_int_equal(ask_anew("GET /healthz" AS("boss")), 200);
+    assert_true(left(c, PLACES) >= PLACES_OPERATE);
+    fixture_clean();
+    /* Not more than their share: they stay, and so do those of higher roles. */
+    keep_busy(c, PLACES_READ, "GET /v1/host" AS("reader"));
+    keep_busy(c + PLACES_READ, PLACES - PLACES_READ, "GET /v1/host" AS("boss"));
+    assert_int_equal(ask_anew("GET /healthz" AS("boss")), 503);
+    assert_int_equal(left(c, PLACES), PLACES);
+    host.management.auth = ABI_AUTH_RANDOM;
+}
+
+static void readers_leave_streams(void **state)
+{
+    struct client *c[PLACES_STREAMS];
+
+    (void)state;
+    use_tokens();
+    fill(c, PLACES_STREAMS_READ, "GET /v1/log?follow=1" AS("reader"));
+    assert_int_equal(ask_anew("GET /v1/log?follow=1" AS("reader")), 503);
+    c[6] = connect();
+    ask(c[6], "GET /v1/log?follow=1" AS("worker"));
+    assert_int_equal(status_of(c[6]), 200);
+    assert_int_equal(ask_anew("GET /v1/log?follow=1" AS("worker")), 503);
+    assert_int_equal(ask_anew("GET /v1/log?follow=1" AS("boss")), 200);
+    host.management.auth = ABI_AUTH_RANDOM;
 }
 
 /* Answers without end that do end: HTTP/1.1 says so, HTTP/1.0 closes. */
@@ -352,6 +555,8 @@ int main(void)
         TEST(odd_segments),
         TEST(noise),
         TEST(sequence_numbers),
+        TEST(places_of_segments),
+        TEST(closed_windows),
         TEST(vanished_after_the_answer),
         TEST(vanished_in_a_stream),
         TEST(one_byte_segments),
@@ -363,6 +568,9 @@ int main(void)
         TEST(nothing_of_the_client_before),
         TEST(header_fields),
         TEST(streams_that_end),
+        TEST(safe_fields),
+        TEST(readers_leave_places),
+        TEST(readers_leave_streams),
     };
 
     fixture_start();
