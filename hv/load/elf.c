@@ -8,6 +8,7 @@
 #define CLASS64   2u
 #define DATA_LSB  1u
 #define ET_EXEC   2u
+#define ET_DYN    3u
 #define EM_386    3u
 #define EM_X86_64 62u
 
@@ -31,6 +32,16 @@ struct phdr32 {
 struct phdr64 {
     uint32_t type, flags;
     uint64_t offset, vaddr, paddr, filesz, memsz, align;
+};
+
+struct shdr32 {
+    uint32_t name, type, flags, addr, offset, size, link, info, addralign, entsize;
+};
+struct shdr64 {
+    uint32_t name, type;
+    uint64_t flags, addr, offset, size;
+    uint32_t link, info;
+    uint64_t addralign, entsize;
 };
 
 struct table {
@@ -57,10 +68,26 @@ static int ends(struct load_error *e, const char *what, uint64_t at, uint64_t si
     return -E_FORMAT;
 }
 
+/* They are for the guest alone: what is wrong with them does not matter to the loader. */
+static void note_sections(const struct load_blob *b, struct elf_image *out, const struct table *t,
+                          uint16_t names)
+{
+    size_t size = out->is64 ? sizeof(struct shdr64) : sizeof(struct shdr32);
+
+    if (t->entry_size < size || t->offset > b->size ||
+        (uint64_t)t->entry_size * t->count > b->size - t->offset)
+        return;
+    out->sections_at = t->offset;
+    out->section_size = t->entry_size;
+    out->section_count = t->count;
+    out->section_names = names;
+}
+
 static int parse_header(const struct load_blob *b, struct elf_image *out, struct table *t,
                         struct load_error *e)
 {
-    uint16_t type, machine;
+    uint16_t type, machine, names;
+    struct table sections;
     size_t size;
 
     if (b->size < 16)
@@ -77,19 +104,24 @@ static int parse_header(const struct load_blob *b, struct elf_image *out, struct
         memcpy(&h, b->data, sizeof(h));
         type = h.type;
         machine = h.machine;
+        names = h.shstrndx;
         out->entry = h.entry;
         *t = (struct table){h.phoff, h.phentsize, h.phnum};
+        sections = (struct table){h.shoff, h.shentsize, h.shnum};
     } else {
         struct ehdr32 h;
 
         memcpy(&h, b->data, sizeof(h));
         type = h.type;
         machine = h.machine;
+        names = h.shstrndx;
         out->entry = h.entry;
         *t = (struct table){h.phoff, h.phentsize, h.phnum};
+        sections = (struct table){h.shoff, h.shentsize, h.shnum};
     }
-    if (type != ET_EXEC)
-        return bad(e, "not an executable (position-independent and relocatable files do not load)");
+    note_sections(b, out, &sections, names);
+    if (type != ET_EXEC && type != ET_DYN)
+        return bad(e, "not an executable (object files do not load)");
     if (machine != EM_386 && machine != EM_X86_64)
         return bad(e, "not for x86");
     return 0;
@@ -106,7 +138,8 @@ static int add_segment(const struct load_blob *b, struct elf_image *out, unsigne
                   s->memsz);
         return -E_FORMAT;
     }
-    if (s->offset > b->size || s->filesz > b->size - s->offset) {
+    /* Of a segment without bytes in the file the offset means nothing. */
+    if (s->filesz && (s->offset > b->size || s->filesz > b->size - s->offset)) {
         (void)fmt(e->text, sizeof(e->text),
                   "ELF segment %u: file range 0x%lx+0x%lx ends after the image (0x%zx bytes)",
                   number, s->offset, s->filesz, b->size);
@@ -176,4 +209,29 @@ int elf_parse(const struct load_blob *b, struct elf_image *out, struct load_erro
     }
     find_entry(out);
     return out->count ? 0 : bad(e, "nothing to load");
+}
+
+void elf_section(const struct load_blob *b, const struct elf_image *elf, unsigned n,
+                 struct elf_section *out)
+{
+    const uint8_t *at = b->data + elf->sections_at + (size_t)n * elf->section_size;
+
+    if (elf->is64) {
+        struct shdr64 h;
+
+        memcpy(&h, at, sizeof(h));
+        *out = (struct elf_section){h.type, h.addr, h.offset, h.size};
+    } else {
+        struct shdr32 h;
+
+        memcpy(&h, at, sizeof(h));
+        *out = (struct elf_section){h.type, h.addr, h.offset, h.size};
+    }
+}
+
+void elf_section_set_address(const struct elf_image *elf, uint8_t *header, uint64_t address)
+{
+    size_t at = elf->is64 ? offsetof(struct shdr64, addr) : offsetof(struct shdr32, addr);
+
+    memcpy(header + at, &address, elf->is64 ? 8 : 4);
 }

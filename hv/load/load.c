@@ -27,19 +27,34 @@ static int add_piece(struct loader *l, const struct load_piece *piece)
     return 0;
 }
 
-int loader_write(struct loader *l, uint64_t address, const void *bytes, size_t n)
+size_t loader_room(const struct loader *l)
+{
+    return LOAD_BYTES_MAX - l->plan->byte_count;
+}
+
+uint8_t *loader_bytes(struct loader *l)
+{
+    return l->plan->bytes + l->plan->byte_count;
+}
+
+int loader_put_bytes(struct loader *l, uint64_t address, size_t n)
 {
     struct load_plan *p = l->plan;
     const struct load_piece piece = {address, n, p->byte_count, LOAD_FROM_BYTES, 0};
 
-    if (n > LOAD_BYTES_MAX - p->byte_count) {
+    p->byte_count += (uint32_t)n;
+    return add_piece(l, &piece);
+}
+
+int loader_write(struct loader *l, uint64_t address, const void *bytes, size_t n)
+{
+    if (n > loader_room(l)) {
         (void)fmt(l->error->text, sizeof(l->error->text),
                   "command lines and boot information exceed %u bytes", LOAD_BYTES_MAX);
         return -E_NOSPC;
     }
-    memcpy(p->bytes + p->byte_count, bytes, n);
-    p->byte_count += (uint32_t)n;
-    return add_piece(l, &piece);
+    memcpy(loader_bytes(l), bytes, n);
+    return loader_put_bytes(l, address, n);
 }
 
 void loader_name_kind(struct loader *l, const char *kind)
@@ -82,14 +97,14 @@ int loader_check_entry(struct loader *l, uint64_t entry)
     return -E_FORMAT;
 }
 
-int loader_put_elf(struct loader *l, struct elf_image *elf)
+int loader_put_elf(struct loader *l, const struct elf_image *elf, uint64_t delta)
 {
-    int rc = elf_parse(&l->request->image, elf, l->error);
+    int rc = 0;
 
     for (unsigned i = 0; rc == 0 && i < elf->count; i++) {
         const struct elf_segment *s = &elf->segments[i];
 
-        rc = loader_put(l, s->paddr, s->offset, s->filesz, s->memsz, "ELF segment");
+        rc = loader_put(l, s->paddr + delta, s->offset, s->filesz, s->memsz, "ELF segment");
     }
     return rc;
 }

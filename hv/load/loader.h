@@ -24,8 +24,13 @@ int loader_put(struct loader *l, uint64_t address, uint64_t offset, uint64_t fil
                const char *what) MUST_CHECK;
 /* Puts bytes of our own to a place that was taken before. */
 int loader_write(struct loader *l, uint64_t address, const void *bytes, size_t n) MUST_CHECK;
-/* Loads all segments of an ELF image. */
-int loader_put_elf(struct loader *l, struct elf_image *elf) MUST_CHECK;
+/* The same for what is too large for the stack: it is written to loader_bytes(), at most
+ * loader_room() of it, and then put with its size. */
+size_t loader_room(const struct loader *l);
+uint8_t *loader_bytes(struct loader *l);
+int loader_put_bytes(struct loader *l, uint64_t address, size_t n) MUST_CHECK;
+/* Loads all segments of an ELF image, each `delta` above its physical address (modulo 2^64). */
+int loader_put_elf(struct loader *l, const struct elf_image *elf, uint64_t delta) MUST_CHECK;
 /* Refuses an entry point outside of what has been placed so far. */
 int loader_check_entry(struct loader *l, uint64_t entry) MUST_CHECK;
 /* Puts module i at a page boundary below `limit`. */

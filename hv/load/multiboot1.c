@@ -165,7 +165,9 @@ int load_multiboot1(struct loader *l)
         rc = put_by_address(l, &h, at);
         l->out->rip = h.entry_addr;
     } else if (elf_is(&l->request->image)) {
-        rc = loader_put_elf(l, &elf);
+        rc = elf_parse(&l->request->image, &elf, l->error);
+        if (rc == 0)
+            rc = loader_put_elf(l, &elf, 0);
         l->out->rip = elf.entry;
     } else {
         (void)fmt(l->error->text, sizeof(l->error->text),

@@ -1,42 +1,41 @@
 /* Multiboot2 Specification version 2.0, the boot loader's side. */
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "hv/load/loader.h"
+#include "hv/load/multiboot2.h"
 
 #define MAGIC       0xe85250d6u
 #define BOOT_MAGIC  0x36d76289u
 #define SEARCH      32768u
 #define HEADER_SIZE 16u
-#define LOAD_LIMIT  0xfffff000ull
-#define INFO_MAX    4096u
 
+/* Header tags. Those of EFI, of its entry points and of consoles say what suits the image on
+ * machines that have these; a guest's PC has none. GRUB takes them on such a PC too. */
 enum {
     HEADER_END = 0,
     HEADER_INFORMATION = 1,
     HEADER_ADDRESS = 2,
     HEADER_ENTRY = 3,
-    HEADER_MODULE_ALIGN = 6
+    HEADER_CONSOLE = 4,
+    HEADER_FRAMEBUFFER = 5,
+    HEADER_MODULE_ALIGN = 6,
+    HEADER_EFI_BOOT_SERVICES = 7,
+    HEADER_EFI_ENTRY_32 = 8,
+    HEADER_EFI_ENTRY_64 = 9,
+    HEADER_RELOCATABLE = 10,
 };
 #define HEADER_OPTIONAL 1u
-enum {
-    TAG_END = 0,
-    TAG_CMDLINE = 1,
-    TAG_NAME = 2,
-    TAG_MODULE = 3,
-    TAG_BASIC_MEMORY = 4,
-    TAG_MMAP = 6
-};
+#define PREFER_LOW      1u /* of the relocatable tag */
 
 struct header_tags {
-    bool address, entry;
+    bool address, entry, relocatable;
     uint32_t header_addr, load_addr, load_end, bss_end, entry_addr;
+    uint32_t min, max, align, preference;
+    uint32_t wanted, needed; /* bits of boot information: asked for at all, not optionally */
 };
 
-/* The information that is built for the guest. */
-struct builder {
-    uint8_t bytes[INFO_MAX];
-    size_t len;
-    bool full;
+/* Where the image lies: it was made for `base`, and is loaded `delta` above that (modulo 2^64). */
+struct position {
+    uint64_t base, size, delta;
 };
 
 static uint32_t get32(const uint8_t *p)
@@ -80,20 +79,59 @@ static int PRINTF(2, 3) refuse(struct loader *l, const char *format, ...)
     return -E_FORMAT;
 }
 
+/* As GRUB has it, whatever the specification knows may be asked for, and is given where it is
+ * there: an image that asks for ACPI tables or a framebuffer has to look whether it got them. */
+static int parse_request(struct loader *l, const uint8_t *tag, uint32_t size, bool optional,
+                         struct header_tags *t)
+{
+    for (uint32_t at = 8; at + 4 <= size; at += 4) {
+        uint32_t want = get32(tag + at);
+
+        if (want <= MULTIBOOT2_INFO_LAST) {
+            t->wanted |= 1u << want;
+            t->needed |= optional ? 0 : 1u << want;
+        } else if (!optional) {
+            (void)refuse(l, "the image requires boot information %u, which is not offered", want);
+            return -E_NOTSUP;
+        }
+    }
+    return 0;
+}
+
+static int parse_address(struct loader *l, const uint8_t *tag, uint32_t size, struct header_tags *t)
+{
+    if (size < 24)
+        return refuse(l, "the address tag has %u bytes instead of 24", size);
+    t->address = true;
+    t->header_addr = get32(tag + 8);
+    t->load_addr = get32(tag + 12);
+    t->load_end = get32(tag + 16);
+    t->bss_end = get32(tag + 20);
+    return 0;
+}
+
+static int parse_relocatable(struct loader *l, const uint8_t *tag, uint32_t size,
+                             struct header_tags *t)
+{
+    if (size < 24)
+        return refuse(l, "the relocatable tag has %u bytes instead of 24", size);
+    t->relocatable = true;
+    t->min = get32(tag + 8);
+    t->max = get32(tag + 12);
+    t->align = get32(tag + 16) ? get32(tag + 16) : 1;
+    t->preference = get32(tag + 20);
+    if (t->align & (t->align - 1))
+        return refuse(l, "the relocatable tag's alignment 0x%x is not a power of two", t->align);
+    return 0;
+}
+
 static int parse_tag(struct loader *l, const uint8_t *tag, uint32_t size, struct header_tags *t)
 {
     unsigned type = tag[0] | (unsigned)tag[1] << 8, flags = tag[2];
 
     switch (type) {
     case HEADER_ADDRESS:
-        if (size < 24)
-            return refuse(l, "the address tag has %u bytes instead of 24", size);
-        t->address = true;
-        t->header_addr = get32(tag + 8);
-        t->load_addr = get32(tag + 12);
-        t->load_end = get32(tag + 16);
-        t->bss_end = get32(tag + 20);
-        return 0;
+        return parse_address(l, tag, size, t);
     case HEADER_ENTRY:
         if (size < 12)
             return refuse(l, "the entry address tag has %u bytes instead of 12", size);
@@ -101,17 +139,15 @@ static int parse_tag(struct loader *l, const uint8_t *tag, uint32_t size, struct
         t->entry_addr = get32(tag + 8);
         return 0;
     case HEADER_INFORMATION:
-        for (uint32_t at = 8; at + 4 <= size && !(flags & HEADER_OPTIONAL); at += 4) {
-            uint32_t want = get32(tag + at);
-
-            if (want > TAG_MMAP || want == 5) {
-                (void)refuse(l, "the image requires boot information %u, which is not offered",
-                             want);
-                return -E_NOTSUP;
-            }
-        }
-        return 0;
+        return parse_request(l, tag, size, flags & HEADER_OPTIONAL, t);
+    case HEADER_RELOCATABLE:
+        return parse_relocatable(l, tag, size, t);
+    case HEADER_CONSOLE:
+    case HEADER_FRAMEBUFFER:
     case HEADER_MODULE_ALIGN:
+    case HEADER_EFI_BOOT_SERVICES:
+    case HEADER_EFI_ENTRY_32:
+    case HEADER_EFI_ENTRY_64:
         return 0;
     default:
         if (flags & HEADER_OPTIONAL)
@@ -150,122 +186,76 @@ static int parse_header(struct loader *l, size_t at, uint32_t length, struct hea
     return refuse(l, "the header 0x%zx+0x%x has no end tag", at, length);
 }
 
-static int put_by_address(struct loader *l, const struct header_tags *t, size_t at)
+/* Where the image was made for, if that is allowed and free, and else anywhere that is. */
+static int choose_position(struct loader *l, const struct header_tags *t, struct position *p)
+{
+    uint64_t max = t->max, start;
+
+    p->delta = 0;
+    if (!t->relocatable)
+        return 0;
+    if (p->base >= t->min && p->base + p->size <= max && p->base % t->align == 0 &&
+        place_find(&l->place, p->size, 1, p->base, p->base + p->size, true, &start))
+        return 0;
+    if (!place_find(&l->place, p->size, t->align, t->min, max, t->preference == PREFER_LOW, &start))
+        return refuse(l,
+                      "no free place for the 0x%lx bytes of the image between 0x%x and 0x%x, where "
+                      "its relocatable tag wants it",
+                      p->size, t->min, t->max);
+    p->delta = start - p->base;
+    return 0;
+}
+
+/* A load address of all ones: the file is loaded from its beginning. */
+static int put_by_address(struct loader *l, const struct header_tags *t, size_t at,
+                          struct position *p)
 {
     const struct load_blob *b = &l->request->image;
-    uint64_t skip = t->header_addr - (uint64_t)t->load_addr, offset, filesz, memsz;
+    uint32_t load = t->load_addr == UINT32_MAX ? t->header_addr - (uint32_t)at : t->load_addr;
+    uint64_t skip = t->header_addr - (uint64_t)load, offset, filesz, memsz;
+    int rc;
 
-    if (t->load_addr == UINT32_MAX || t->header_addr < t->load_addr || skip > at)
+    if (t->header_addr < load || skip > at)
         return refuse(l,
                       "header address 0x%x and load address 0x%x contradict the header's place in "
                       "the image (0x%zx)",
                       t->header_addr, t->load_addr, at);
     offset = at - skip;
-    filesz = t->load_end ? t->load_end - (uint64_t)t->load_addr : b->size - offset;
-    memsz = t->bss_end ? t->bss_end - (uint64_t)t->load_addr : filesz;
-    if ((t->load_end && t->load_end < t->load_addr) || (t->bss_end && t->bss_end < t->load_addr) ||
+    filesz = t->load_end ? t->load_end - (uint64_t)load : b->size - offset;
+    memsz = t->bss_end ? t->bss_end - (uint64_t)load : filesz;
+    if ((t->load_end && t->load_end < load) || (t->bss_end && t->bss_end < load) ||
         filesz > b->size - offset || memsz < filesz)
         return refuse(
             l, "load address 0x%x, end 0x%x, bss end 0x%x do not fit the image (0x%zx bytes)",
             t->load_addr, t->load_end, t->bss_end, b->size);
-    return loader_put(l, t->load_addr, offset, filesz, memsz, "multiboot2 image");
+    *p = (struct position){.base = load, .size = memsz};
+    rc = choose_position(l, t, p);
+    return rc ? rc : loader_put(l, load + p->delta, offset, filesz, memsz, "multiboot2 image");
 }
 
-static void add(struct builder *i, const void *bytes, size_t n)
+static int put_by_elf(struct loader *l, const struct header_tags *t, struct elf_image *elf,
+                      struct position *p)
 {
-    if (n > sizeof(i->bytes) - i->len) {
-        i->full = true;
-        return;
-    }
-    if (n)
-        memcpy(i->bytes + i->len, bytes, n);
-    i->len += n;
-}
+    uint64_t end = 0;
+    int rc = elf_parse(&l->request->image, elf, l->error);
 
-/* A tag of fixed words followed by a string or nothing. */
-static void add_tag(struct builder *i, uint32_t type, const uint32_t *words, size_t count,
-                    const char *string)
-{
-    size_t tail = string ? strlen(string) + 1 : 0;
-    const uint32_t head[2] = {type, (uint32_t)(8 + 4 * count + tail)};
-    static const uint8_t zeros[8];
-
-    add(i, head, sizeof(head));
-    add(i, words, 4 * count);
-    add(i, string ? string : "", tail);
-    add(i, zeros, (8 - i->len % 8) % 8);
-}
-
-static void add_memory(struct builder *i, uint64_t size)
-{
-    const uint64_t above = size - 0x100000;
-    const uint32_t basic[2] = {LOAD_LOW_END >> 10, (uint32_t)(above >> 10)};
-    const uint32_t map[2 + 18] = {
-        24,
-        0, /* entry size, version */
-        0,
-        0,
-        LOAD_LOW_END,
-        0,
-        1,
-        0,
-        LOAD_LOW_END,
-        0,
-        0x100000 - LOAD_LOW_END,
-        0,
-        2,
-        0,
-        0x100000,
-        0,
-        (uint32_t)above,
-        (uint32_t)(above >> 32),
-        1,
-        0,
-    };
-
-    add_tag(i, TAG_BASIC_MEMORY, basic, 2, NULL);
-    add_tag(i, TAG_MMAP, map, ARRAY_LEN(map), NULL);
-}
-
-static int put_info(struct loader *l)
-{
-    const struct load_request *r = l->request;
-    struct builder i = {.len = 8};
-    uint64_t at;
-    uint32_t total;
-    int rc = 0;
-
-    add_tag(&i, TAG_CMDLINE, NULL, 0, r->image.args ? r->image.args : "");
-    add_tag(&i, TAG_NAME, NULL, 0, "Bulkhead");
-    add_memory(&i, l->request->memory);
-    for (unsigned k = 0; rc == 0 && k < r->module_count; k++) {
-        uint64_t start = 0;
-
-        rc = loader_put_module(l, k, LOAD_LIMIT, &start);
-        if (rc == 0) {
-            const uint32_t range[2] = {(uint32_t)start, (uint32_t)(start + r->modules[k].size)};
-
-            add_tag(&i, TAG_MODULE, range, 2, r->modules[k].args ? r->modules[k].args : "");
-        }
-    }
-    add_tag(&i, TAG_END, NULL, 0, NULL);
-    if (rc == 0 && i.full)
-        rc = refuse(l, "command lines are too long for the boot information (%u bytes)", INFO_MAX);
-    if (rc == 0)
-        rc = place_any(&l->place, i.len, 16, 0, true, "multiboot2 information", &at, l->error);
     if (rc)
         return rc;
-    total = (uint32_t)i.len;
-    memcpy(i.bytes, &total, sizeof(total));
-    l->out->rax = BOOT_MAGIC;
-    l->out->rbx = at;
-    return loader_write(l, at, i.bytes, i.len);
+    *p = (struct position){.base = UINT64_MAX};
+    for (unsigned i = 0; i < elf->count; i++) {
+        p->base = min_u64(p->base, elf->segments[i].paddr);
+        end = max_u64(end, elf->segments[i].paddr + elf->segments[i].memsz);
+    }
+    p->size = end - p->base;
+    rc = choose_position(l, t, p);
+    return rc ? rc : loader_put_elf(l, elf, p->delta);
 }
 
 int load_multiboot2(struct loader *l)
 {
     struct header_tags t = {0};
     struct elf_image elf = {0};
+    struct position p;
     uint32_t length;
     size_t at;
     int rc;
@@ -279,16 +269,19 @@ int load_multiboot2(struct loader *l)
     if (t.address && !t.entry)
         return refuse(l, "an address tag without an entry address tag");
     if (t.address)
-        rc = put_by_address(l, &t, at);
+        rc = put_by_address(l, &t, at, &p);
     else if (elf_is(&l->request->image))
-        rc = loader_put_elf(l, &elf);
+        rc = put_by_elf(l, &t, &elf, &p);
     else
         return refuse(l, "neither ELF nor an address tag");
-    l->out->rip = t.entry ? t.entry_addr : elf.entry;
+    if (rc)
+        return rc;
+    l->out->rip = (t.entry ? t.entry_addr : elf.entry) + p.delta;
+    rc = loader_check_entry(l, l->out->rip);
+    t.wanted |= t.relocatable ? 1u << MULTIBOOT2_INFO_LOAD_BASE : 0;
     if (rc == 0)
-        rc = loader_check_entry(l, l->out->rip);
-    if (rc == 0)
-        rc = put_info(l);
+        rc = multiboot2_put_info(l, &elf, p.base + p.delta, t.wanted, t.needed);
+    l->out->rax = BOOT_MAGIC;
     if (rc == 0)
         rc = loader_protected_mode(l, 0x08, 0x18);
     return rc ? rc : 1;

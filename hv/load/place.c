@@ -63,16 +63,16 @@ int place_fixed(struct place *p, uint64_t start, uint64_t size, const char *what
     return take(p, start, end, what, e);
 }
 
-/* Downwards from `limit` around what is taken: at most one step for each taken range. */
-static bool find_high(const struct place *p, uint64_t size, uint64_t align, uint64_t limit,
-                      uint64_t *start)
+/* Downwards from `max` around what is taken: at most one step for each taken range. */
+static bool find_down(const struct place *p, uint64_t size, uint64_t align, uint64_t min,
+                      uint64_t max, uint64_t *start)
 {
-    uint64_t end = min_u64(limit, p->memory);
+    uint64_t end = max;
 
     for (unsigned i = 0; i <= PLACE_MAX; i++) {
         int other;
 
-        if (end < size || align_down(end - size, align) < HIGH_START)
+        if (end < size || align_down(end - size, align) < min)
             return false;
         *start = align_down(end - size, align);
         other = overlap(p, *start, *start + size);
@@ -83,14 +83,15 @@ static bool find_high(const struct place *p, uint64_t size, uint64_t align, uint
     return false;
 }
 
-static bool find_low(const struct place *p, uint64_t size, uint64_t align, uint64_t *start)
+static bool find_up(const struct place *p, uint64_t size, uint64_t align, uint64_t min,
+                    uint64_t max, uint64_t *start)
 {
-    uint64_t at = align_up(LOW_START, align);
+    uint64_t at = align_up(min, align);
 
     for (unsigned i = 0; i <= PLACE_MAX; i++) {
         int other;
 
-        if (size > LOAD_LOW_END || at > LOAD_LOW_END - size)
+        if (size > max || at > max - size)
             return false;
         other = overlap(p, at, at + size);
         if (other < 0) {
@@ -102,12 +103,26 @@ static bool find_low(const struct place *p, uint64_t size, uint64_t align, uint6
     return false;
 }
 
+bool place_find(const struct place *p, uint64_t size, uint64_t align, uint64_t min, uint64_t max,
+                bool low, uint64_t *start)
+{
+    uint64_t high_min = max_u64(min, HIGH_START), high_max = min_u64(max, p->memory);
+    uint64_t low_min = max_u64(min, LOW_START), low_max = min_u64(max, LOAD_LOW_END);
+
+    if (low)
+        return find_up(p, size, align, low_min, low_max, start) ||
+               find_up(p, size, align, high_min, high_max, start);
+    return find_down(p, size, align, high_min, high_max, start) ||
+           find_down(p, size, align, low_min, low_max, start);
+}
+
 int place_any(struct place *p, uint64_t size, uint64_t align, uint64_t limit, bool low,
               const char *what, uint64_t *start, struct load_error *e)
 {
     if (size == 0)
         size = 1;
-    if (!(low ? find_low(p, size, align, start) : find_high(p, size, align, limit, start))) {
+    if (!(low ? find_up(p, size, align, LOW_START, LOAD_LOW_END, start)
+              : find_down(p, size, align, HIGH_START, min_u64(limit, p->memory), start))) {
         (void)fmt(e->text, sizeof(e->text),
                   "%s: no free place for 0x%lx bytes in 0x%lx bytes of guest memory", what, size,
                   p->memory);

@@ -6,7 +6,7 @@
 
 #include "hv/load/load.h"
 
-#define PLACE_MAX 40
+#define PLACE_MAX 88
 
 struct place {
     uint64_t memory; /* bytes of the guest's RAM */
@@ -24,6 +24,10 @@ int place_fixed(struct place *p, uint64_t start, uint64_t size, const char *what
                 struct load_error *e) MUST_CHECK;
 /* True when the byte at `address` belongs to something that was placed. */
 bool place_covers(const struct place *p, uint64_t address);
+/* Finds the place for `size` bytes nearest to `max` (or, with `low`, to `min`) within [min, max) of
+ * usable memory. `align` is a power of two. False: there is none. */
+bool place_find(const struct place *p, uint64_t size, uint64_t align, uint64_t min, uint64_t max,
+                bool low, uint64_t *start);
 /* Finds and takes the highest free place below `limit` (low = false) or the lowest from 4 KB on,
  * below 0x9f000 (low = true). `align` is a power of two. */
 int place_any(struct place *p, uint64_t size, uint64_t align, uint64_t limit, bool low,

@@ -1,5 +1,5 @@
 /* SOURCES: hv/load/load.c hv/load/place.c hv/load/plan.c hv/load/elf.c hv/load/multiboot1.c
- * hv/load/multiboot2.c hv/load/linux.c hv/lib.c hv/fmt.c */
+ * hv/load/multiboot2.c hv/load/multiboot2_info.c hv/load/linux.c hv/lib.c hv/fmt.c */
 /* ELF files as such, and the list of what lies where. */
 #include "test/unit/load_fixture.h"
 
@@ -172,10 +172,8 @@ static void hostile_headers(void **state)
         {4, 1, 3, "ELF: neither 32- nor 64-bit little-endian"},
         {4, 1, 0, "ELF: neither 32- nor 64-bit little-endian"},
         {5, 1, 2, "ELF: neither 32- nor 64-bit little-endian"},
-        {16, 2, 3,
-         "ELF: not an executable (position-independent and relocatable files do not load)"},
-        {16, 2, 1,
-         "ELF: not an executable (position-independent and relocatable files do not load)"},
+        {16, 2, 4, "ELF: not an executable (object files do not load)"},
+        {16, 2, 1, "ELF: not an executable (object files do not load)"},
         {18, 2, 183, "ELF: not for x86"},
         {32, 8, 0x2000, "ELF: program headers 0x2000+0x38 not within the image (0x2000 bytes)"},
         {32, 8, UINT64_MAX,
@@ -273,14 +271,32 @@ static void overlapping_segments(void **state)
 static void number_of_segments(void **state)
 {
     (void)state;
-    begin(true, 16);
-    for (unsigned i = 1; i < 17; i++)
+    begin(true, 64);
+    put32(HEADER, 0); /* the program headers reach there */
+    put_multiboot1(0xf00, 0);
+    for (unsigned i = 1; i < 65; i++)
         put_segment64(i, CODE, 0x100000 + 0x1000ull * i, 0x10, 0x10);
     assert_loads("multiboot1");
-    assert_guest_filled(0x10f000, 0x10, 0xaa);
-    assert_guest_filled(0x110000, 0x10, 0);
-    put(56, 17, 2);
-    assert_refused(-E_FORMAT, "ELF segment 16: more than 16 segments to load");
+    assert_guest_filled(0x13f000, 0x10, 0xaa);
+    assert_guest_filled(0x140000, 0x10, 0);
+    put(56, 65, 2);
+    assert_refused(-E_FORMAT, "ELF segment 64: more than 64 segments to load");
+}
+
+/* What GRUB loads too: position-independent code, where it was linked to; and segments that are
+ * zeros alone, whose offset in the file means nothing (System V gABI "Program Header": p_filesz may
+ * be zero). */
+static void like_grub(void **state)
+{
+    (void)state;
+    begin(true, 2);
+    put(16, 3, 2); /* ET_DYN */
+    put_segment64(1, 0x200000, 0x102000, 0, 0x1000);
+    assert_loads("multiboot1");
+    assert_guest_filled(0x102000, 0x1000, 0);
+    begin(false, 2);
+    put_segment32(1, 0xfffff000, 0x102000, 0, 0x1000);
+    assert_loads("multiboot1");
 }
 
 static void without_multiboot(void **state)
@@ -399,6 +415,7 @@ int main(void)
         cmocka_unit_test(wraps_in_32_bits),
         cmocka_unit_test(overlapping_segments),
         cmocka_unit_test(number_of_segments),
+        cmocka_unit_test(like_grub),
         cmocka_unit_test(without_multiboot),
         cmocka_unit_test(place_fixed_limits),
         cmocka_unit_test(place_any_finds_gaps),

@@ -1,5 +1,5 @@
 /* SOURCES: hv/load/load.c hv/load/place.c hv/load/plan.c hv/load/elf.c hv/load/multiboot1.c
- * hv/load/multiboot2.c hv/load/linux.c hv/lib.c hv/fmt.c */
+ * hv/load/multiboot2.c hv/load/multiboot2_info.c hv/load/linux.c hv/lib.c hv/fmt.c */
 /* Headers of both versions, and what the guest is told. Multiboot Specification 0.6.96 "Boot
  * information format", Multiboot2 Specification 2.0 "Boot information format". */
 #include "test/unit/load_fixture.h"
@@ -331,14 +331,14 @@ static void long_command_lines(void **state)
         "command line: no free place for 0x9f001 bytes in 0x400000 bytes of guest memory");
     begin2(24);
     request.image.args = args;
-    assert_refused(-E_FORMAT,
-                   "multiboot2: command lines are too long for the boot information (4096 bytes)");
+    assert_refused(-E_FORMAT, "multiboot2: command lines and section headers are too long for the "
+                              "boot information (8192 bytes)");
     request.image.args = "";
-    request.modules[0] = (struct load_blob){module_b, 1, args + 0x9f000 - 4000};
+    request.modules[0] = (struct load_blob){module_b, 1, args + 0x9f000 - 8100};
     request.module_count = 1;
-    assert_refused(-E_FORMAT,
-                   "multiboot2: command lines are too long for the boot information (4096 bytes)");
-    request.modules[0].args = args + 0x9f000 - 3500;
+    assert_refused(-E_FORMAT, "multiboot2: command lines and section headers are too long for the "
+                              "boot information (8192 bytes)");
+    request.modules[0].args = args + 0x9f000 - 7800;
     assert_loads("multiboot2");
     free(args);
 }
@@ -513,14 +513,13 @@ static void hostile_tags(void **state)
         int rc;
         const char *why;
     } cases[] = {
-        {4, 0, 12, 0, E_NOTSUP,
-         "multiboot2: the image requires header tag 4, which is not offered"},
-        {10, 0, 24, 0, E_NOTSUP,
-         "multiboot2: the image requires header tag 10, which is not offered"},
+        {11, 0, 24, 0, E_NOTSUP,
+         "multiboot2: the image requires header tag 11, which is not offered"},
+        {10, 0, 23, 0, E_FORMAT, "multiboot2: the relocatable tag has 23 bytes instead of 24"},
         {0xffff, 0xfffe, 8, 0, E_NOTSUP,
          "multiboot2: the image requires header tag 65535, which is not offered"},
-        {1, 0, 12, 5, E_NOTSUP,
-         "multiboot2: the image requires boot information 5, which is not offered"},
+        {1, 0, 12, 22, E_NOTSUP,
+         "multiboot2: the image requires boot information 22, which is not offered"},
         {1, 0, 12, 0xffffffff, E_NOTSUP,
          "multiboot2: the image requires boot information 4294967295, which is not offered"},
         {2, 0, 23, 0, E_FORMAT, "multiboot2: the address tag has 23 bytes instead of 24"},
@@ -549,7 +548,7 @@ static void optional_tags(void **state)
     begin2(16 + 16 + 16 + 8 + 8);
     put_tag(HEADER + 16, 5, 1, 12); /* framebuffer */
     put_tag(HEADER + 32, 1, 1, 16); /* information that is not there */
-    put32(HEADER + 40, 17);
+    put32(HEADER + 40, 22);
     put_tag(HEADER + 48, 6, 0, 8);
     assert_loads("multiboot2");
     put_tag(HEADER + 32, 1, 0, 16); /* information that is there */
@@ -623,8 +622,8 @@ static void hostile_address_tag(void **state)
         {0x180201, 0x180000, 0, 0, 0x180000, E_FORMAT,
          "multiboot2: header address 0x180201 and load address 0x180000 contradict the header's "
          "place in the image (0x200)"},
-        {0x180200, 0xffffffff, 0, 0, 0x180000, E_FORMAT,
-         "multiboot2: header address 0x180200 and load address 0xffffffff contradict the header's "
+        {0x1ff, 0xffffffff, 0, 0, 0x180000, E_FORMAT,
+         "multiboot2: header address 0x1ff and load address 0xffffffff contradict the header's "
          "place in the image (0x200)"},
         {0x180200, 0x180000, 0x182001, 0, 0x180000, E_FORMAT,
          "multiboot2: load address 0x180000, end 0x182001, bss end 0x0 do not fit the image "
@@ -654,6 +653,189 @@ static void hostile_address_tag(void **state)
     }
 }
 
+/* Header tags that GRUB takes on a PC without EFI, and all boot information that the specification
+ * knows: nobody's image is refused for them. Multiboot2 Specification 2.0, 3.1. */
+static void what_grub_takes(void **state)
+{
+    static const struct {
+        uint16_t type;
+        uint32_t size, word;
+    } tags[] = {{4, 12, 3}, {5, 20, 1024}, {7, 8, 0}, {8, 12, 0x100000}, {9, 12, 0x100000}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(tags); i++) {
+        begin2(16 + 24 + 8);
+        put_tag(HEADER + 16, tags[i].type, 0, tags[i].size);
+        put32(HEADER + 24, tags[i].word);
+        put_tag(HEADER + 16 + align_up(tags[i].size, 8), 0, 0, 8);
+        assert_loads("multiboot2");
+        assert_int_equal(out.rip, 0x100010); /* EFI's entry points are for EFI */
+    }
+    for (uint32_t want = 0; want <= 21; want++) {
+        begin2(16 + 16 + 8);
+        put_tag(HEADER + 16, 1, 0, 12);
+        put32(HEADER + 24, want);
+        assert_loads("multiboot2");
+    }
+}
+
+/* The tag of boot information of this type, or 0. */
+static uint64_t find_info(uint32_t type)
+{
+    uint64_t at = out.rbx + 8, end = out.rbx + guest32(out.rbx);
+
+    for (; at < end; at += align_up(guest32(at + 4), 8))
+        if (guest32(at) == type)
+            return at;
+    return 0;
+}
+
+#define SECTIONS 0x1400u
+
+static void put_section64(unsigned i, uint32_t type, uint64_t addr, uint64_t offset, uint64_t size)
+{
+    size_t at = SECTIONS + 64 * (size_t)i;
+
+    put32(at + 4, type);
+    put(at + 16, addr, 8);
+    put(at + 24, offset, 8);
+    put(at + 32, size, 8);
+}
+
+static void begin_sections(uint16_t flags)
+{
+    begin2(16 + 16 + 8);
+    put_tag(HEADER + 16, 1, flags, 12);
+    put32(HEADER + 24, 9);
+    put(40, SECTIONS, 8); /* e_shoff, e_shentsize, e_shnum, e_shstrndx */
+    put(58, 64, 2);
+    put(60, 5, 2);
+    put(62, 4, 2);
+    put_section64(1, 1, 0x100000, CODE, 0x100); /* loaded */
+    put_section64(2, 8, 0, 0x100, 0x200);       /* no bytes */
+    put_section64(3, 2, 0, 0x1800, 0x30);       /* symbols */
+    put_section64(4, 3, 0, 0x1900, 0x40);       /* strings */
+    memset(image.bytes + 0x1800, 0x5b, 0x30);
+    memset(image.bytes + 0x1900, 0x57, 0x40);
+}
+
+/* Multiboot2 Specification 2.0, "ELF-Symbols": the headers, with the addresses of what was not
+ * loaded by a segment. */
+static void elf_sections(void **state)
+{
+    uint64_t tag, headers, symbols, strings;
+
+    (void)state;
+    for (uint16_t flags = 0; flags <= 1; flags++) {
+        begin_sections(flags);
+        assert_loads("multiboot2");
+        tag = find_info(9);
+        assert_true(tag);
+        assert_int_equal(guest32(tag + 4), 20 + 5 * 64);
+        assert_int_equal(guest32(tag + 8), 5);
+        assert_int_equal(guest32(tag + 12), 64);
+        assert_int_equal(guest32(tag + 16), 4);
+        headers = tag + 20;
+        assert_int_equal(guest64(headers + 64 + 16), 0x100000);
+        assert_int_equal(guest64(headers + 2 * 64 + 16), 0);
+        symbols = guest64(headers + 3 * 64 + 16);
+        strings = guest64(headers + 4 * 64 + 16);
+        assert_guest_filled(symbols, 0x30, 0x5b);
+        assert_guest_filled(strings, 0x40, 0x57);
+        assert_true(symbols >= 0x100200);
+    }
+    begin_sections(0);
+    put(40, image.size - 5 * 64 + 1, 8); /* not within the image */
+    assert_loads("multiboot2");
+    assert_int_equal(find_info(9), 0);
+    begin2(24); /* nobody asked */
+    put(40, SECTIONS, 8);
+    put(58, 64, 2);
+    put(60, 5, 2);
+    assert_loads("multiboot2");
+    assert_int_equal(find_info(9), 0);
+}
+
+/* More headers than there is room for: told to who needs them, left out for who does not. */
+static void too_many_sections(void **state)
+{
+    (void)state;
+    for (uint16_t flags = 0; flags <= 1; flags++) {
+        begin_sections(flags);
+        image.size = 0x8000;
+        put(60, 130, 2);
+        if (flags == 0) {
+            assert_refused(-E_FORMAT, "multiboot2: command lines and section headers are too long "
+                                      "for the boot information (8192 bytes)");
+        } else {
+            assert_loads("multiboot2");
+            assert_int_equal(find_info(9), 0);
+        }
+    }
+}
+
+static void begin_relocatable(uint32_t min, uint32_t max, uint32_t align, uint32_t preference)
+{
+    begin2(16 + 24 + 8);
+    put_tag(HEADER + 16, 10, 0, 24);
+    put32(HEADER + 24, min);
+    put32(HEADER + 28, max);
+    put32(HEADER + 32, align);
+    put32(HEADER + 36, preference);
+}
+
+/* Multiboot2 Specification 2.0, "Relocatable header tag". */
+static void relocatable(void **state)
+{
+    static const struct {
+        uint32_t min, max, align, preference;
+        uint64_t base;
+    } cases[] = {
+        {0x100000, 0xffffffff, 4096, 0, 0x100000}, /* where it was linked to */
+        {0, 0xffffffff, 0, 2, 0x100000},
+        {0x200000, 0xffffffff, 4096, 1, 0x200000}, /* not allowed there: the lowest */
+        {0x200000, 0xffffffff, 4096, 2, 0x3ff000}, /* the highest */
+        {0x200000, 0xffffffff, 4096, 0, 0x3ff000},
+        {0x200001, 0x300000, 0x10000, 1, 0x210000},
+        {0, 0xffffffff, 0x200000, 1, 0x200000}, /* not aligned there */
+        {0x2000, 0x9f000, 0x1000, 1, 0x2000},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint64_t base = cases[i].base;
+
+        begin_relocatable(cases[i].min, cases[i].max, cases[i].align, cases[i].preference);
+        assert_loads("multiboot2");
+        assert_int_equal(out.rip, base + 0x10);
+        assert_guest_filled(base, 0x100, 0xaa);
+        assert_true(find_info(21));
+        assert_int_equal(guest32(find_info(21) + 4), 12);
+        assert_int_equal(guest32(find_info(21) + 8), base);
+    }
+    begin_relocatable(0x200000, 0x2001ff, 1, 0);
+    assert_refused(-E_FORMAT, "multiboot2: no free place for the 0x200 bytes of the image between "
+                              "0x200000 and 0x2001ff, where its relocatable tag wants it");
+    begin_relocatable(0x200000, 0x300000, 3, 0);
+    assert_refused(-E_FORMAT,
+                   "multiboot2: the relocatable tag's alignment 0x3 is not a power of two");
+}
+
+/* The header's place in the file says where the file's beginning goes. */
+static void address_of_the_beginning(void **state)
+{
+    (void)state;
+    begin_address2(0x180200, 0xffffffff, 0, 0x183000, 0x180300);
+    assert_loads("multiboot2");
+    assert_int_equal(out.rip, 0x180300);
+    assert_guest_filled(0x180000, HEADER, 0xcc);
+    assert_guest_filled(0x182000, 0x1000, 0);
+    begin_address2(0x180200, 0xffffffff, 0x181000, 0, 0x180300);
+    assert_loads("multiboot2");
+    assert_guest_filled(0x180400, 0xc00, 0xcc);
+    assert_guest_filled(0x181000, 0x1000, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -679,6 +861,11 @@ int main(void)
         cmocka_unit_test(entry_tag),
         cmocka_unit_test(address_tag),
         cmocka_unit_test(hostile_address_tag),
+        cmocka_unit_test(what_grub_takes),
+        cmocka_unit_test(elf_sections),
+        cmocka_unit_test(too_many_sections),
+        cmocka_unit_test(relocatable),
+        cmocka_unit_test(address_of_the_beginning),
     };
 
     return cmocka_run_group_tests(tests, NULL, fixture_end);
