@@ -9,7 +9,7 @@
 #define ADMISSION_WHOLE 1000000u /* a core's time, in parts per million */
 /* So much of it can be promised. The rest is the root's own work, and what guests without a
  * guarantee live on: the management guest, who could not be asked for anything any more. */
-#define ADMISSION_MOST  950000u
+#define ADMISSION_MOST  (ADMISSION_WHOLE / 100 * CONFIG_GUARANTEED_MOST)
 
 struct admission_core {
     uint32_t guests;

@@ -7,9 +7,16 @@
 
 #include "hv/abi/control.h"
 
-#define CONFIG_GUESTS_MAX  14 /* the control ABI has 16 numbers, one is the management guest's */
-#define CONFIG_MODULES_MAX 8
-#define CONFIG_TEXT_MAX    (256u << 10) /* bytes of JSON; more is refused */
+#define CONFIG_GUESTS_MAX      14 /* the control ABI has 16 numbers, one is the management guest's */
+#define CONFIG_MODULES_MAX     8
+/* Files that the guests can name: the boot loader's list has 64, of which the appliance may need
+ * five: itself twice, entry trials, certificate and key. */
+#define CONFIG_FILES_MAX       59
+/* Percent of a core's time; ADMISSION_MOST of hv/admission.h. */
+#define CONFIG_GUARANTEED_MOST 95u
+/* So begin the names of the boot modules that are the appliance's own. No file may be called so. */
+#define CONFIG_OWN_FILES       "bulkhead:"
+#define CONFIG_TEXT_MAX        (256u << 10) /* bytes of JSON; more is refused */
 
 enum config_device {
     DEV_UART = 1u << 0,  /* 16550 at 0x3f8, IRQ 4 */
@@ -29,6 +36,9 @@ enum config_paused_clock { PAUSED_CLOCK_STOPS, PAUSED_CLOCK_RUNS };
 
 enum config_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
 
+/* What an image is: told by its headers, or a flat binary. */
+enum config_kind { KIND_AUTO, KIND_FLAT };
+
 struct config_module {
     char file[96];
     char args[256];
@@ -39,6 +49,7 @@ struct guest_config {
     char name[32];  /* [a-z0-9][a-z0-9-]*, unique; "mgmt" is taken */
     char image[96]; /* the boot module's name (the path as written in the configuration), or that of
                        an uploaded image */
+    enum config_kind kind; /* JSON: "auto" (default) or "flat" */
     char cmdline[512];
     uint64_t memory; /* bytes, multiple of 2 MB, 2 MB .. 3 GB; default 16 MB. JSON: number of bytes
                         or "16M", "512K", "1G" */
@@ -82,6 +93,8 @@ struct config {
     char entry_trials[96];
     struct guest_config guests[CONFIG_GUESTS_MAX];
     unsigned guest_count;
+    unsigned
+        file_count; /* that the guests name, each once; the appliance's own three beside them */
     struct management_config management;
 };
 
@@ -113,9 +126,14 @@ int config_parse_guest(const char *text, size_t len, void *scratch, size_t scrat
  * wrote. 0, or -E_INVAL with the field's name in *field. */
 int config_check_guest(const struct guest_config *g, const char **field) MUST_CHECK;
 
+/* "HOST", "HOST:PORT" or an IPv6 address, taken apart: `host` has `size` bytes, *port stays as it
+ * is where none is said. False: it is none of these. */
+bool config_split_server(const char *s, char *host, size_t size, uint16_t *port) MUST_CHECK;
+
 /* Names of what is stored by number, for those who write JSON; NULL beyond the last. */
 const char *config_restart_name(uint32_t n);
 const char *config_paused_clock_name(uint32_t n);
 const char *config_exit_profile_name(uint32_t n);
+const char *config_kind_name(uint32_t n);
 /* Of bit n of `devices`. */
 const char *config_device_name(uint32_t n);

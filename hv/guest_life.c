@@ -114,7 +114,11 @@ static int plan_image(struct guest *g, struct load_error *e)
 {
     const struct guest_config *c = &g->config;
     struct load_request r = {
-        .module_count = c->module_count, .tsc_hz = arch_tsc_hz(), .memory = g->mem.size};
+        .module_count = c->module_count,
+        .flat = c->kind == KIND_FLAT,
+        .tsc_hz = arch_tsc_hz(),
+        .memory = g->mem.size,
+    };
 
     if (g->missing) {
         (void)fmt(e->text, sizeof(e->text), "\"%s\" is not among the boot modules", g->missing);

@@ -149,6 +149,7 @@ static void fill_status(struct guest *g)
     (void)str_copy(s->name, sizeof(s->name), c->name);
     (void)str_copy(s->image, sizeof(s->image), c->image);
     (void)str_copy(s->cmdline, sizeof(s->cmdline), c->cmdline);
+    s->kind = (uint32_t)c->kind;
     s->memory = c->memory;
     s->weight = c->weight;
     s->slice_us = c->slice_us;

@@ -14,8 +14,9 @@
 #include "hv/virt.h"
 #include "version.h"
 
-#define CONFIG_MODULE       "guests.json"
-#define MGMT_MODULE         "mgmt.elf"
+#define CONFIG_MODULE       CONFIG_OWN_FILES "configuration"
+#define MGMT_MODULE         CONFIG_OWN_FILES "management"
+#define CONFIG_FILE         "guests.json" /* what people know it as */
 #define CONFIG_SCRATCH_SIZE (1u << 20)
 #define MGMT_NUMBER         0u
 #define TRIALS_NUMBER       (ABI_GUESTS_MAX - 1)
@@ -55,8 +56,8 @@ static _Noreturn void refuse(const char *why)
 static void report_config(void *ctx, const struct config_error *e)
 {
     (void)ctx;
-    log_warn("%s:%u:%u: %s%s%s", CONFIG_MODULE, e->line, e->column, e->field,
-             e->field[0] ? ": " : "", e->text);
+    log_warn("%s:%u:%u: %s%s%s", CONFIG_FILE, e->line, e->column, e->field, e->field[0] ? ": " : "",
+             e->text);
 }
 
 static const struct arch_module *find_module(const char *name)
@@ -78,7 +79,7 @@ static void read_config(struct config *c)
         return;
     }
     if (mem_alloc(memory, CONFIG_SCRATCH_SIZE, PAGE_SIZE, BELOW_4G, MEM_HOST, 0, &scratch)) {
-        log_warn("no memory to read %s", CONFIG_MODULE);
+        log_warn("no memory to read %s", CONFIG_FILE);
         return;
     }
     (void)config_parse((const char *)m->data, m->size, arch_ptr(scratch), CONFIG_SCRATCH_SIZE, c,
@@ -179,7 +180,7 @@ static void make_token(const struct abi_management *m)
         log_warn(
             "this CPU has neither RDSEED nor RDRAND for a token: the management API is closed; "
             "configure tokens (management, auth) in %s",
-            CONFIG_MODULE);
+            CONFIG_FILE);
         return;
     }
     for (unsigned i = 0; i < TOKEN_CHARS; i++)

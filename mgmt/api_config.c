@@ -29,6 +29,7 @@ static void put_guest(struct json_out *j, const struct abi_guest *g)
     json_object(j, NULL);
     json_str(j, "name", g->name);
     json_str(j, "image", g->image);
+    json_str(j, "kind", config_kind_name(g->kind));
     json_str(j, "cmdline", g->cmdline);
     json_u64(j, "memory", g->memory);
     json_u64(j, "core", g->vcpus[0].core);

@@ -76,7 +76,11 @@ static bool plan(struct call *c)
 {
     const struct guest_config *g = &request.config;
     struct load_request r = {
-        .module_count = g->module_count, .tsc_hz = c->v->host->tsc_hz, .memory = g->memory};
+        .module_count = g->module_count,
+        .flat = g->kind == KIND_FLAT,
+        .tsc_hz = c->v->host->tsc_hz,
+        .memory = g->memory,
+    };
     struct load_error e;
 
     if (!find_blob(c, g->image, "/image", &r.image))

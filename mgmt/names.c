@@ -1,6 +1,7 @@
 #include "mgmt/names.h"
 
 #include "hv/fmt.h"
+#include "hv/config.h"
 #include "hv/lib.h"
 #include "lwip/apps/mdns.h"
 #include "lwip/apps/sntp.h"
@@ -47,28 +48,10 @@ void names_set_time(uint32_t seconds, uint32_t us)
         port_log("the time is %s", text);
 }
 
-/* "server" or "server:port"; an IPv6 address has more colons, and no port. */
 static void take_ntp_server(void)
 {
-    char *colon = NULL;
-    unsigned colons = 0;
-
-    (void)str_copy(ntp_server, sizeof(ntp_server), abi_host()->management.ntp);
-    for (char *s = ntp_server; *s; s++) {
-        if (*s != ':')
-            continue;
-        colon = s;
-        colons++;
-    }
-    if (colons == 1) {
-        uint32_t port = 0;
-
-        for (const char *s = colon + 1; *s >= '0' && *s <= '9' && port <= UINT16_MAX; s++)
-            port = port * 10 + (uint32_t)(*s - '0');
-        *colon = 0;
-        if (port > 0 && port <= UINT16_MAX)
-            ntp_port = (uint16_t)port;
-    }
+    if (!config_split_server(abi_host()->management.ntp, ntp_server, sizeof(ntp_server), &ntp_port))
+        ntp_server[0] = 0;
 }
 
 /* Under what a browser can also be told to look. A port that only sends clients elsewhere is none.

@@ -317,6 +317,7 @@ struct abi_guest {
     uint32_t restart_limit; /* restarts after short lives in a row; 0: no limit */
     uint32_t guaranteed_us;
     uint32_t watchdog_ms; /* 0: none */
+    uint32_t kind;        /* enum config_kind: what the image was said to be */
     uint32_t module_count;
     struct abi_module {
         char file[96];

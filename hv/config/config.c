@@ -13,7 +13,7 @@ static const struct field top_fields[] = {
     {"management", config_parse_management, 0, 0, 0, 0, NULL},
     {"nx_large", config_parse_choice, AT(config, nx_large), NX_LARGE_AUTO, NX_LARGE_OFF,
      nx_large_names},
-    {"entry_trials", config_parse_text, AT(config, entry_trials), 0, 0, NULL},
+    {"entry_trials", config_parse_file, AT(config, entry_trials), 0, 0, NULL},
 };
 
 void config_default(struct config *c)

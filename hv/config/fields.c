@@ -54,6 +54,27 @@ void config_parse_text(struct parser *p, const struct field *f, int t, void *obj
     config_error_at(p, t, f->name, text);
 }
 
+bool config_file_is_good(const char *s)
+{
+    if (strncmp(s, CONFIG_OWN_FILES, sizeof(CONFIG_OWN_FILES) - 1) == 0)
+        return false;
+    for (; *s; s++)
+        if ((uint8_t)*s < ' ' || *s == 0x7f)
+            return false;
+    return true;
+}
+
+void config_parse_file(struct parser *p, const struct field *f, int t, void *object)
+{
+    int before = p->errors;
+
+    config_parse_text(p, f, t, object);
+    if (p->errors == before && !config_file_is_good((const char *)object + f->offset))
+        config_error_at(p, t, f->name,
+                        "a file's name has no control characters and does not begin with "
+                        "\"" CONFIG_OWN_FILES "\"");
+}
+
 void config_parse_number(struct parser *p, const struct field *f, int t, void *object)
 {
     char text[80];

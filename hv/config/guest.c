@@ -19,6 +19,10 @@ static const char *const exit_profiles[ABI_EXIT_PROFILES] = {
     [ABI_EXITS_LEAST] = "least",
     [ABI_EXITS_MOST] = "most",
 };
+static const char *const kinds[] = {
+    [KIND_AUTO] = "auto",
+    [KIND_FLAT] = "flat",
+};
 static const char *const devices[] = {"uart", "pic", "pit", "rtc", "reset", "exit", "net"};
 _Static_assert(1u << ARRAY_LEN(devices) == DEV_ALL + 1, "every device has a name");
 
@@ -35,6 +39,11 @@ const char *config_paused_clock_name(uint32_t n)
 const char *config_exit_profile_name(uint32_t n)
 {
     return n < ARRAY_LEN(exit_profiles) ? exit_profiles[n] : NULL;
+}
+
+const char *config_kind_name(uint32_t n)
+{
+    return n < ARRAY_LEN(kinds) ? kinds[n] : NULL;
 }
 
 const char *config_device_name(uint32_t n)
@@ -67,7 +76,7 @@ static void parse_devices(struct parser *p, const struct field *f, int t, void *
 }
 
 static const struct field module_fields[] = {
-    {"file", config_parse_text, offsetof(struct config_module, file),
+    {"file", config_parse_file, offsetof(struct config_module, file),
      sizeof(((struct config_module *)0)->file), 0, 0, NULL},
     {"args", config_parse_text, offsetof(struct config_module, args),
      sizeof(((struct config_module *)0)->args), 0, 0, NULL},
@@ -101,7 +110,8 @@ static void parse_modules(struct parser *p, const struct field *f, int t, void *
 
 static const struct field guest_fields[] = {
     {"name", config_parse_text, AT(guest_config, name), 0, 0, NULL},
-    {"image", config_parse_text, AT(guest_config, image), 0, 0, NULL},
+    {"image", config_parse_file, AT(guest_config, image), 0, 0, NULL},
+    {"kind", config_parse_choice, AT(guest_config, kind), 0, ARRAY_LEN(kinds) - 1, kinds},
     {"cmdline", config_parse_text, AT(guest_config, cmdline), 0, 0, NULL},
     {"memory", config_parse_memory, AT(guest_config, memory), 0, 0, NULL},
     {"core", config_parse_number, AT(guest_config, core), 0, CORE_MAX, NULL},
@@ -160,6 +170,67 @@ void config_default_guest(struct guest_config *g)
     };
 }
 
+/* Of parts per million, so that they add up. hv/admission.h decides; here it is told early. */
+#define WHOLE 1000000ul
+
+static uint64_t share_of(const struct guest_config *g)
+{
+    return g->period_us ? (g->guaranteed_us * WHOLE + g->period_us - 1) / g->period_us : 0;
+}
+
+static void check_core(struct parser *p, int t, const struct guest_config *g)
+{
+    uint64_t sum = share_of(g);
+    char text[128];
+
+    for (unsigned i = 0; i < p->config->guest_count; i++)
+        if (p->config->guests[i].core == g->core)
+            sum += share_of(&p->config->guests[i]);
+    if (g->core < 0 || !g->guaranteed_us || sum <= WHOLE * CONFIG_GUARANTEED_MOST / 100)
+        return;
+    (void)fmt(text, sizeof(text),
+              "with the guests before it %lu.%lu %% of core %d are guaranteed; %u %% can be",
+              sum * 100 / WHOLE, sum * 1000 / WHOLE % 10, g->core, CONFIG_GUARANTEED_MOST);
+    config_error_at(p, t, "guaranteed_us", text);
+}
+
+static const char *file_of(const struct guest_config *g, unsigned n)
+{
+    return n == 0 ? g->image : g->modules[n - 1].file;
+}
+
+/* Was the name there before file n of guest g? */
+static bool is_new_file(const struct config *c, const struct guest_config *g, unsigned n)
+{
+    const char *name = file_of(g, n);
+
+    for (unsigned k = 0; k < n; k++)
+        if (strcmp(file_of(g, k), name) == 0)
+            return false;
+    for (unsigned i = 0; i < c->guest_count && &c->guests[i] != g; i++)
+        for (unsigned k = 0; k <= c->guests[i].module_count; k++)
+            if (strcmp(file_of(&c->guests[i], k), name) == 0)
+                return false;
+    return true;
+}
+
+static void check_files(struct parser *p, int t, const struct guest_config *g)
+{
+    struct config *c = p->config;
+    unsigned added = 0;
+    char text[128];
+
+    for (unsigned k = 0; k <= g->module_count; k++)
+        added += is_new_file(c, g, k);
+    if (c->file_count + added <= CONFIG_FILES_MAX) {
+        c->file_count += added;
+        return;
+    }
+    (void)fmt(text, sizeof(text), "with its files there are %u; a boot loader passes %u on",
+              c->file_count + added, CONFIG_FILES_MAX);
+    config_error_at(p, t, "modules", text);
+}
+
 bool config_parse_guest_object(struct parser *p, int t, struct guest_config *g)
 {
     int before = p->errors;
@@ -173,6 +244,10 @@ bool config_parse_guest_object(struct parser *p, int t, struct guest_config *g)
     json_place(&p->json, p->json.tokens[t].start, &g->line, &column);
     config_parse_object(p, t, guest_fields, ARRAY_LEN(guest_fields), g);
     check_guest(p, t, g);
+    if (p->config && p->errors == before)
+        check_core(p, t, g);
+    if (p->config && p->errors == before)
+        check_files(p, t, g);
     return p->errors == before;
 }
 
@@ -215,6 +290,8 @@ static bool field_is_good(const struct field *f, const struct guest_config *g)
 
     if (f->parse == config_parse_text)
         return text_is_good(at, f->size);
+    if (f->parse == config_parse_file)
+        return text_is_good(at, f->size) && config_file_is_good(at);
     if (f->parse == config_parse_memory)
         return config_memory_is_good(g->memory);
     if (f->parse == parse_devices)
@@ -252,7 +329,7 @@ int config_check_guest(const struct guest_config *g, const char **field)
         const struct config_module *m = &g->modules[i];
 
         if (!text_is_good(m->file, sizeof(m->file)) || !m->file[0] ||
-            !text_is_good(m->args, sizeof(m->args)))
+            !config_file_is_good(m->file) || !text_is_good(m->args, sizeof(m->args)))
             return -E_INVAL;
     }
     return 0;

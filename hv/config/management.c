@@ -77,6 +77,10 @@ static void parse_gateway(struct parser *p, const struct field *f, int t, void *
         config_error_at(p, t, f->name, "must be an address such as \"10.0.2.2\"");
 }
 
+/* Of its time the management guest needs some often, or it seems dead (ABI_HEARTBEAT_MS). */
+#define PERIOD_MAX   1000000
+#define BUDGET_SHARE 20u
+
 static const struct field management_fields[] = {
     {"address", parse_address, 0, 0, 0, 0, NULL},
     {"gateway", parse_gateway, 0, 0, 0, 0, NULL},
@@ -85,12 +89,12 @@ static const struct field management_fields[] = {
     {"weight", config_parse_number, AT(management_config, weight), 1, 1000, NULL},
     {"slice_us", config_parse_number, AT(management_config, slice_us), 100, 1000000, NULL},
     {"budget_us", config_parse_number, AT(management_config, budget_us), 500, 10000000, NULL},
-    {"period_us", config_parse_number, AT(management_config, period_us), 1000, 10000000, NULL},
+    {"period_us", config_parse_number, AT(management_config, period_us), 1000, PERIOD_MAX, NULL},
     {"auth", config_parse_auth, 0, 0, 0, 0, NULL},
     {"http", config_parse_choice, AT(management_config, service.http), 0, ABI_HTTP_OFF,
      config_http_names},
-    {"certificate", config_parse_text, AT(management_config, service.certificate), 0, 0, NULL},
-    {"key", config_parse_text, AT(management_config, service.key), 0, 0, NULL},
+    {"certificate", config_parse_file, AT(management_config, service.certificate), 0, 0, NULL},
+    {"key", config_parse_file, AT(management_config, service.key), 0, 0, NULL},
     {"hostname", config_parse_text, AT(management_config, service.hostname), 0, 0, NULL},
     {"ntp", config_parse_text, AT(management_config, service.ntp), 0, 0, NULL},
     {"https_port", config_parse_https_port, 0, 0, 1, UINT16_MAX, NULL},
@@ -112,7 +116,12 @@ void config_parse_management(struct parser *p, const struct field *f, int t, voi
     config_parse_object(p, t, management_fields, ARRAY_LEN(management_fields), m);
     if (m->budget_us > m->period_us)
         config_error_at(p, t, "budget_us", "exceeds period_us");
+    /* The root starts it anew when it is silent for two seconds. */
+    if (m->budget_us * BUDGET_SHARE < m->period_us)
+        config_error_at(p, t, "budget_us", "must be at least a twentieth of period_us");
     gateway = ip_number(m->gateway);
+    if (m->static_ip && gateway == ip_number(m->ip))
+        config_error_at(p, t, "gateway", "is the address itself");
     if (m->static_ip && gateway && ((gateway ^ ip_number(m->ip)) & ip_number(m->netmask)))
         config_error_at(p, t, "gateway", "is not in the network of the address");
     config_check_service(p, t, &m->service);

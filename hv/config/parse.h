@@ -34,6 +34,8 @@ void config_error_at(struct parser *p, int t, const char *field, const char *tex
 
 /* A string that fits. */
 field_parse config_parse_text;
+/* The same for the name of a file. */
+field_parse config_parse_file;
 /* A whole number from min to max, into 32 or 64 bits. */
 field_parse config_parse_number;
 /* A multiple of 2 MB. */
@@ -49,6 +51,8 @@ void config_parse_object(struct parser *p, int t, const struct field *fields, si
 bool config_memory_is_good(uint64_t bytes);
 /* [a-z0-9][a-z0-9-]* */
 bool config_name_is_good(const char *s);
+/* No control characters, and not one of the appliance's own. */
+bool config_file_is_good(const char *s);
 
 /* Of struct abi_management. */
 void config_default_service(struct abi_management *m);

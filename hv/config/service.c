@@ -186,11 +186,81 @@ void config_parse_syslog(struct parser *p, const struct field *f, int t, void *o
     p->path[len] = 0;
 }
 
+static bool is_port(const char *s, uint16_t *port)
+{
+    uint32_t v = 0;
+
+    if (!*s)
+        return false;
+    for (; *s; s++) {
+        if (*s < '0' || *s > '9' || v > UINT16_MAX)
+            return false;
+        v = v * 10 + (uint32_t)(*s - '0');
+    }
+    *port = (uint16_t)v;
+    return v > 0 && v <= UINT16_MAX;
+}
+
+/* RFC 1123 2.1: letters, digits and hyphens between dots, no hyphen at either end; an IPv4 address
+ * is such a name too. */
+static bool is_host(const char *s, size_t n)
+{
+    char before = '.';
+
+    for (size_t i = 0; i < n; before = s[i++]) {
+        bool letter = (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z');
+        bool edge = before == '.';
+
+        if (!letter && !(s[i] >= '0' && s[i] <= '9') && (edge || (s[i] != '-' && s[i] != '.')))
+            return false;
+        if (s[i] == '.' && before == '-')
+            return false;
+    }
+    return n > 0 && before != '-';
+}
+
+static bool is_ip6(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (s[i] != ':' && s[i] != '.' && !(s[i] >= '0' && s[i] <= '9') &&
+            !(s[i] >= 'a' && s[i] <= 'f') && !(s[i] >= 'A' && s[i] <= 'F'))
+            return false;
+    return true;
+}
+
+bool config_split_server(const char *s, char *host, size_t size, uint16_t *port)
+{
+    size_t n = 0, colons = 0, length;
+
+    for (length = 0; s[length]; length++) {
+        n = s[length] == ':' && colons == 0 ? length : n;
+        colons += s[length] == ':';
+    }
+    if (colons == 0)
+        n = length;
+    if (colons > 1)
+        n = is_ip6(s, length) ? length : 0;
+    else if (!is_host(s, n) || (colons && !is_port(s + n + 1, port)))
+        return false;
+    if (n == 0 || n >= size)
+        return false;
+    memcpy(host, s, n);
+    host[n] = 0;
+    return true;
+}
+
 void config_check_service(struct parser *p, int t, const struct abi_management *m)
 {
-    if (!config_name_is_good(m->hostname))
+    size_t n = strlen(m->hostname);
+    char host[sizeof(m->ntp)];
+    uint16_t port;
+
+    if (!config_name_is_good(m->hostname) || m->hostname[n - 1] == '-')
         config_error_at(p, t, "hostname",
-                        "must consist of a-z, 0-9 and '-', and not begin with '-'");
+                        "must consist of a-z, 0-9 and '-', and not begin or end with '-'");
+    if (m->ntp[0] && !config_split_server(m->ntp, host, sizeof(host), &port))
+        config_error_at(p, t, "ntp",
+                        "must be a name or an address, or HOST:PORT with a port from 1 to 65535");
     if (!m->certificate[0] != !m->key[0])
         config_error_at(p, t, m->key[0] ? "certificate" : "key",
                         "is missing: certificate and key come together");

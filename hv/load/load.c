@@ -67,7 +67,6 @@ void loader_note_damage(struct loader *l, const char *kind, size_t at, const cha
     if (l->damaged)
         return;
     (void)fmt(l->error->text, sizeof(l->error->text), "%s: the header at 0x%zx %s", kind, at, what);
-    l->damaged_at = at;
     l->damaged = true;
 }
 
@@ -137,9 +136,7 @@ int load_flat(struct loader *l)
 
     if (image->size == 0 || image->size > FLAT_MAX) {
         (void)fmt(l->error->text, sizeof(l->error->text),
-                  "not an image that can be loaded: no multiboot header, no Linux kernel, and as a "
-                  "flat binary its %zu bytes are not between 1 and %u",
-                  image->size, FLAT_MAX);
+                  "flat: a flat binary has 1 to %u bytes, not %zu", FLAT_MAX, image->size);
         return -E_FORMAT;
     }
     if (l->request->module_count) {
@@ -158,22 +155,48 @@ int load_flat(struct loader *l)
     return 1;
 }
 
-/* What names its kind but could not be loaded as that must not run as a boot sector. */
-static bool is_refused(const struct loader *l)
+/* How files begin that are not loaded as they are, but are often tried. */
+static const struct foreign {
+    const char *bytes;
+    size_t size;
+    const char *what;
+} foreign[] = {
+    {"\x1f\x8b", 2, "compressed by gzip"},
+    {"\xfd"
+     "7zXZ",
+     5, "compressed by xz"},
+    {"\x28\xb5\x2f\xfd", 4, "compressed by zstd"},
+    {"BZh", 3, "compressed by bzip2"},
+    {"\x04\x22\x4d\x18", 4, "compressed by lz4"},
+    {"\x02\x21\x4c\x18", 4, "compressed by lz4"},
+    {"\x5d\x00\x00", 3, "compressed by lzma"},
+};
+
+/* Nobody knows it. A damaged header is the likeliest reason. */
+static int refuse(const struct loader *l)
 {
+    const struct load_blob *b = &l->request->image;
     struct load_error *e = l->error;
 
-    if (elf_is(&l->request->image)) {
-        if (!l->damaged)
-            (void)fmt(e->text, sizeof(e->text),
-                      "ELF without a multiboot1 header (first 8 KB) or multiboot2 header (first 32 "
-                      "KB)");
-        return true;
+    if (l->damaged)
+        return -E_FORMAT;
+    if (elf_is(b)) {
+        (void)fmt(
+            e->text, sizeof(e->text),
+            "ELF without a multiboot1 header (first 8 KB) or multiboot2 header (first 32 KB)");
+        return -E_FORMAT;
     }
-    if (l->damaged && l->damaged_at == 0)
-        return true;
-    e->text[0] = 0;
-    return false;
+    for (size_t i = 0; i < ARRAY_LEN(foreign); i++) {
+        if (b->size < foreign[i].size || memcmp(b->data, foreign[i].bytes, foreign[i].size) != 0)
+            continue;
+        (void)fmt(e->text, sizeof(e->text), "the image is %s: unpack it first", foreign[i].what);
+        return -E_FORMAT;
+    }
+    (void)fmt(
+        e->text, sizeof(e->text),
+        "neither a multiboot image nor a Linux kernel; if it is a flat binary for real mode at "
+        "0x7c00, say \"kind\": \"flat\"");
+    return -E_FORMAT;
 }
 
 static int check_request(const struct load_request *r, struct load_error *e)
@@ -199,6 +222,8 @@ int load_guest(const struct load_request *r, struct load_plan *plan, struct load
     memset(e, 0, sizeof(*e));
     place_init(&l.place, r->memory);
     rc = check_request(r, e);
+    if (rc == 0 && r->flat)
+        rc = load_flat(&l);
     /* Linux first: its header is at a fixed place, the others' are searched for. */
     if (rc == 0)
         rc = load_linux(&l);
@@ -206,10 +231,8 @@ int load_guest(const struct load_request *r, struct load_plan *plan, struct load
         rc = load_multiboot2(&l);
     if (rc == 0)
         rc = load_multiboot1(&l);
-    if (rc == 0 && is_refused(&l))
-        rc = -E_FORMAT;
     if (rc == 0)
-        rc = load_flat(&l);
+        rc = refuse(&l);
     if (rc < 0 && !e->text[0])
         (void)fmt(e->text, sizeof(e->text), "the image does not fit the guest's memory");
     if (rc < 0)

@@ -17,6 +17,7 @@ struct load_request {
     struct load_blob image; /* args = the kernel command line */
     struct load_blob modules[LOAD_MODULES_MAX];
     unsigned module_count;
+    bool flat;       /* the image is a flat binary, whatever it looks like */
     uint64_t tsc_hz; /* for loaders that hand it over */
     uint64_t memory; /* bytes of the guest's RAM; all of it is zero when the plan is carried out */
 };
@@ -33,8 +34,9 @@ struct load_error {
 /* Below this a guest cannot be loaded: the first megabyte is mostly reserved. */
 #define LOAD_MEMORY_MIN PAGE_SIZE_2M
 
-/* Recognises the kind (multiboot2 header, multiboot1 header, bzImage, ELF without one is refused,
- * flat binary: anything at most 512 KB that starts with no known magic) and plans it. 0 or
- * -E_FORMAT, -E_NOSPC, -E_NOTSUP, -E_INVAL (the request itself) with *e filled. */
+/* Recognises the kind (Linux bzImage, multiboot2 header, multiboot1 header; a flat binary of at
+ * most 512 KB only where the request says so) and plans it. Anything else is refused, and named
+ * where it is known. 0 or -E_FORMAT, -E_NOSPC, -E_NOTSUP, -E_INVAL (the request itself) with *e
+ * filled. */
 int load_guest(const struct load_request *r, struct load_plan *plan,
                struct load_error *e) MUST_CHECK;

@@ -11,9 +11,7 @@ struct loader {
     struct load_plan *plan;
     struct load_result *out; /* &plan->start */
     struct load_error *error;
-    bool
-        damaged; /* a header's magic was found at damaged_at, but the header is not valid: *error */
-    size_t damaged_at;
+    bool damaged; /* a header's magic was found, but the header is not valid: *error says why */
 };
 
 /* Notes that a header was found that is not valid. Only matters when no loader knows the image. */

@@ -61,6 +61,7 @@ _bhctl_value() {
     --restart) _bhctl_offer "never on-failure always" ;;
     --paused-clock) _bhctl_offer "stops runs" ;;
     --exit-profile) _bhctl_offer "least default most" ;;
+    --kind) _bhctl_offer "auto flat" ;;
     --role) _bhctl_offer "read operate admin" ;;
     --group) _bhctl_offer "control read-only guest host" ;;
     --format) _bhctl_offer "text json" ;;
@@ -75,7 +76,7 @@ _bhctl_value() {
 _bhctl_argument() {
     local options
     case $command in
-    deploy) options="--name --memory --core --image --cmdline --module --module-image --module-args --restart --restart-limit --watchdog --weight --slice --budget --period --guarantee --paused-clock --exit-profile --devices" ;;
+    deploy) options="--name --memory --core --image --cmdline --module --module-image --module-args --restart --restart-limit --watchdog --weight --slice --budget --period --guarantee --paused-clock --exit-profile --kind --devices" ;;
     delete) options="--images" ;;
     console) options="--new --quiet" ;;
     images) options="--delete" ;;

@@ -41,6 +41,7 @@ static const struct {
     {OPTION_GUARANTEE, true, "guaranteed_us"},
     {OPTION_PAUSED_CLOCK, false, "paused_clock"},
     {OPTION_EXIT_PROFILE, false, "exit_profile"},
+    {OPTION_KIND, false, "kind"},
 };
 
 /* NULL: it is not UTF-8. */

@@ -24,7 +24,7 @@ static const struct command_spec commands[] = {
      "uploaded:\n"
      "\"bhctl images\" lists what is there. The image is a multiboot1 or multiboot2 ELF, a Linux "
      "bzImage\n"
-     "or a flat binary. --name is needed."},
+     "or, with --kind flat, a flat binary. --name is needed."},
     {"delete", "NAME", 1, 1, B(IMAGES), "delete a guest, running or not",
      "Returns when its memory is scrubbed and given back."},
     {"start", "NAME", 1, 1, 0, "start a guest that has stopped", NULL},

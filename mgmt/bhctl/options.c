@@ -38,6 +38,7 @@ static const struct option_spec specs[OPTIONS] = {
                           "so many microseconds in each period before others"},
     [OPTION_PAUSED_CLOCK] = {"paused-clock", 0, "WHAT", "stops or runs: its clocks while paused"},
     [OPTION_EXIT_PROFILE] = {"exit-profile", 0, "P", "least, default or most VM exits"},
+    [OPTION_KIND] = {"kind", 0, "KIND", "flat: a binary without a header; else auto"},
     [OPTION_DEVICES] = {"devices", 0, "LIST",
                         "of uart,pic,pit,rtc,reset,exit,net; else all but net"},
     [OPTION_ROLE] = {"role", 0, "ROLE", "read, operate or admin"},

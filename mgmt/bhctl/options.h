@@ -38,6 +38,7 @@ enum option_id {
     OPTION_GUARANTEE,
     OPTION_PAUSED_CLOCK,
     OPTION_EXIT_PROFILE,
+    OPTION_KIND,
     OPTION_DEVICES,
     OPTION_ROLE,
     /* vmcs */

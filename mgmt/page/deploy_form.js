@@ -118,7 +118,7 @@ export function makeForm() {
     });
     const modules = moduleList(), boxes = DEVICES.map((d) => el("input", {type: "checkbox", value: d, checked: USUAL.includes(d)}));
     const plain = [
-        row("Image", "image", image.input, "or drop it anywhere on this page: multiboot ELF, Linux bzImage, flat binary"),
+        row("Image", "image", image.input, "or drop it anywhere on this page: multiboot ELF, Linux bzImage"),
         row("or stored image", "stored", image.stored),
         row("Name", "name", name),
         row("Memory", "memory", el("input", {type: "text", value: "16M", required: true}), "a multiple of 2 MB"),
@@ -130,7 +130,8 @@ export function makeForm() {
     const advanced = [
         ...NUMBERS.map(([id, label, without, note]) => row(label, id, el("input", {type: "text", inputmode: "numeric", placeholder: without}), note)),
         row("Clock while paused", "paused_clock", choice([["stops", "stops"], ["runs", "runs"]]), "its TSC, PIT and RTC"),
-        row("Exit profile", "exit_profile", choice([["default", "default"], ["least", "least"], ["most", "most"]]), "which VM exits it starts with")];
+        row("Exit profile", "exit_profile", choice([["default", "default"], ["least", "least"], ["most", "most"]]), "which VM exits it starts with"),
+        row("Kind of image", "kind", choice([["auto", "auto"], ["flat", "flat"]]), "flat: a binary without a header, started in real mode at 0x7c00")];
     const more = el("details", {class: "advanced"}, el("summary", null, "Advanced: time, restarts, exits"),
         el("div", {class: "more"}, advanced.map((r) => r.node)));
     const rows = [...plain, ...after, ...advanced], by = new Map(rows.map((r) => [r.name, r]));
@@ -181,7 +182,7 @@ export function makeForm() {
                     throw new Refusal("must be a whole number", `/${id}`);
                 guest[id] = Number(text(id));
             }
-            for (const [id, usual] of [["paused_clock", "stops"], ["exit_profile", "default"]])
+            for (const [id, usual] of [["paused_clock", "stops"], ["exit_profile", "default"], ["kind", "auto"]])
                 if (text(id) !== usual)
                     guest[id] = text(id);
             return guest;

@@ -64,3 +64,16 @@ def test_broken_management_section(start):
         m.wait_serial(rf"guests\.json:{number}:{place(member)}: management\.{field}: {text}")
     assert m.get("/v1/host")["network"]["address"] == "10.0.2.15"
     assert {g["name"]: g["state"] for g in m.get("/v1/guests")["guests"]} == {"mgmt": "running", "hog": "running"}
+
+
+NAMES = ["with a blank.elf", "it's", 'say "x" $y.elf', "back\\slash\\x41", "mgmt.elf", "sub/guests.json", "é.elf"]
+
+
+def test_names_of_files(start):
+    """GRUB quotes what it passes on; and files may be called as ours on the ISO are."""
+    with open(os.path.join(BUILD, "guests/echo.elf"), "rb") as f:
+        echo = f.read()
+    guests = [{"name": f"g{i}", "image": name, "memory": "2M"} for i, name in enumerate(NAMES)]
+    m = start({"guests": guests}, files={name: echo for name in NAMES})
+    for guest in guests:
+        m.wait_state(guest["name"], "running")

@@ -143,7 +143,7 @@ def test_memory_is_scrubbed(m):
     """What a guest leaves is not what the next one finds, nor what management can read: the same memory is an image next."""
     secret = b"a secret that nobody else is to see "
     put(m, "flat", secret * 1000)
-    deploy(m, name="first", image="flat", memory="4M", core=1)
+    deploy(m, name="first", image="flat", kind="flat", memory="4M", core=1)
     m.wait_for("/v1/guests/first", lambda g: g["state"] != "starting", "it does not start")
     assert m.get("/v1/guests/first/vcpus/0/vmcs/snapshots")["snapshots"]
     delete(m, "/v1/guests/first")
@@ -280,7 +280,7 @@ def test_killed_in_the_middle_of_a_handshake(m):
 
 
 LATE = {"name": "late", "image": "guests/echo.elf", "memory": 4 << 20, "core": 1, "weight": 7, "slice_us": 900, "budget_us": 4000, "period_us": 9000,
-        "guaranteed_us": 1000, "restart": "always", "restart_limit": 3, "watchdog_ms": 3600000, "paused_clock": "runs", "exit_profile": "least",
+        "guaranteed_us": 1000, "restart": "always", "restart_limit": 3, "watchdog_ms": 3600000, "paused_clock": "runs", "exit_profile": "least", "kind": "auto",
         "devices": ["uart", "pic", "pit"], "cmdline": "a \"b\"", "modules": [{"file": "guests/control.elf", "args": "c d"}]}
 
 

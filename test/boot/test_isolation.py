@@ -26,7 +26,7 @@ def isolation(name, cmdline, core=1):
 @pytest.fixture(scope="module")
 def m(start):
     guests = [isolation(name, name) for name in ("ports", "msrs", "calls", "ask")]
-    guests += [isolation("canary", "canary", 0), {"name": "flat", "image": "guests/flat.bin", "memory": "2M", "core": 1},
+    guests += [isolation("canary", "canary", 0), {"name": "flat", "image": "guests/flat.bin", "kind": "flat", "memory": "2M", "core": 1},
                {"name": "strings", "image": "guests/strings.elf", "memory": "4M", "core": 1},
                {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0}]
     return start({"guests": guests}, cpus=2)

@@ -92,7 +92,7 @@ def test_advanced(page, api):  # noqa: F811
     assert page.js("document.getElementById('deploy-name').value") == "echo"
     page.one(".advanced summary").click()
     numbers = {"weight": 250, "slice_us": 500, "budget_us": 4000, "period_us": 20000, "guaranteed_us": 1000, "restart_limit": 3, "watchdog_ms": 500}
-    fill(page, **{k: str(v) for k, v in numbers.items()}, paused_clock="runs", exit_profile="least")
+    fill(page, **{k: str(v) for k, v in numbers.items()}, paused_clock="runs", exit_profile="least", kind="flat")
     fill(page, weight="many")
     page.one(".advanced summary").click()
     submit(page)
@@ -100,7 +100,7 @@ def test_advanced(page, api):  # noqa: F811
     fill(page, weight="250")
     submit(page)
     page.wait(lambda: "#/guest/echo/terminal" in page.driver.current_url, "the new guest's terminal")
-    assert posted(api) == [{"name": "echo", "image": "echo.elf", "memory": "16M", "restart": "never", **numbers, "paused_clock": "runs", "exit_profile": "least"}]
+    assert posted(api) == [{"name": "echo", "image": "echo.elf", "memory": "16M", "restart": "never", **numbers, "paused_clock": "runs", "exit_profile": "least", "kind": "flat"}]
 
 
 POINTERS = {"/memory": "deploy-memory", "/name": "deploy-name", "/image": "deploy-image", "/core": "deploy-core", "/cmdline": "deploy-cmdline",

@@ -62,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < SETTING)
         return 0;
     r.module_count = data[0] % (LOAD_MODULES_MAX + 1);
+    r.flat = data[0] & 0x80;
     tail = min_u64(data[1], size - SETTING);
     data += SETTING;
     size -= SETTING + tail;

@@ -12,6 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct mb2_info info;
     size_t sum;
+    char name[96];
 
     if (mb2_parse(data, size, &info))
         return 0;
@@ -20,6 +21,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (info.modules[i].end < info.modules[i].start)
             abort();
         sum += strlen(info.modules[i].string);
+        if (mb2_unquote(info.modules[i].string, name, sizeof(name)) &&
+            strlen(name) > strlen(info.modules[i].string))
+            abort();
     }
     for (size_t i = 0; info.rsdp && i < info.rsdp_size; i++)
         sum += info.rsdp[i];

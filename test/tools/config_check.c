@@ -94,7 +94,11 @@ static int check_load(const struct guest_config *g, const struct load_request *r
 static int check_guest(const struct guest_config *g)
 {
     struct load_request r = {
-        .module_count = g->module_count, .tsc_hz = 1000000000, .memory = g->memory};
+        .module_count = g->module_count,
+        .flat = g->kind == KIND_FLAT,
+        .tsc_hz = 1000000000,
+        .memory = g->memory,
+    };
     struct bytes files[1 + CONFIG_MODULES_MAX] = {{0}};
     int bad = 0;
 

@@ -121,7 +121,7 @@ def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf",
                 f.write(text)
         with open(os.path.join(os.path.dirname(__file__), "../../iso/grub.cfg"), encoding="utf-8") as f:
             cfg = f.read()
-        lines = ["    module2 /boot/mgmt.elf mgmt.elf", "    module2 /boot/guests.json guests.json"]
+        lines = ["    module2 /boot/mgmt.elf bulkhead:management", "    module2 /boot/guests.json bulkhead:configuration"]
         for i, (name, path) in enumerate(files):
             shutil.copyfile(path, os.path.join(boot, "m", str(i)))
             lines.append(f"    module2 /boot/m/{i} {grub_string(name)}")

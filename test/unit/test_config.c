@@ -155,6 +155,7 @@ static void bad_fields(void **state)
     guest("\"name\": \"a\", \"image\": \"a\", \"memory\": \"3M\"", "guests[0].memory");
     guest("\"name\": \"a\", \"image\": \"a\", \"restart\": \"maybe\"", "guests[0].restart");
     guest("\"name\": \"a\", \"image\": \"a\", \"exit_profile\": \"all\"", "guests[0].exit_profile");
+    guest("\"name\": \"a\", \"image\": \"a\", \"kind\": \"elf\"", "guests[0].kind");
     guest("\"name\": \"a\", \"image\": \"a\", \"devices\": \"uart\"", "guests[0].devices");
     guest("\"name\": \"a\", \"image\": \"a\", \"devices\": [\"gpu\"]", "guests[0].devices");
     guest("\"name\": \"a\", \"image\": \"a\", \"modules\": [{}]", "guests[0].modules[0].file");
@@ -200,6 +201,94 @@ static void management(void **state)
     one_error("{\"management\": {\"gateway\": \"10.0.2.2x\"}}", "management.gateway", 1, 29);
     one_error("{\"management\": {\"budget_us\": 20000}}", "management.budget_us", 1, 16);
     assert_int_equal(config.management.budget_us, 5000);
+}
+
+/* What would pass, and could not work. */
+static void cannot_work(void **state)
+{
+    static const char *const servers[] = {
+        "ntp:99999", "10.0.2.2:123x", "[fe80::1]:123", "ntp:0",   "ntp:", ":123", "a b", "-a",
+        "a-",        "a..b",          "a-.b",          "fe80::g", "a_b",
+    };
+    static const char *const good_servers[] = {
+        "ntp", "10.0.2.2:123", "fe80::1", "::ffff:10.0.2.2", "0.debian.pool.ntp.org:1", "a-b.c",
+    };
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(servers); i++) {
+        snprintf(text, sizeof(text), "{\"management\": {\"ntp\": \"%s\"}}", servers[i]);
+        one_error(text, "management.ntp", 1, 16);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(good_servers); i++) {
+        snprintf(text, sizeof(text), "{\"management\": {\"ntp\": \"%s\"}}", good_servers[i]);
+        assert_int_equal(parse(text), 0);
+    }
+    one_error("{\"management\": {\"hostname\": \"kettle-\"}}", "management.hostname", 1, 16);
+    one_error("{\"management\": {\"hostname\": \"\"}}", "management.hostname", 1, 16);
+    one_error("{\"management\": {\"address\": \"10.0.2.15/24\", \"gateway\": \"10.0.2.15\"}}",
+              "management.gateway", 1, 16);
+    one_error("{\"management\": {\"budget_us\": 500, \"period_us\": 1000000}}",
+              "management.budget_us", 1, 16);
+    one_error("{\"management\": {\"period_us\": 1000001}}", "management.period_us", 1, 30);
+    assert_int_equal(parse("{\"management\": {\"budget_us\": 500, \"period_us\": 10000}}"), 0);
+    one_error("{\"guests\": [{\"name\": \"a\", \"image\": \"a\\nb\"}]}", "guests[0].image", 1, 37);
+    one_error("{\"guests\": [{\"name\": \"a\", \"image\": \"bulkhead:management\"}]}",
+              "guests[0].image", 1, 37);
+    one_error("{\"management\": {\"certificate\": \"bulkhead:x\", \"key\": \"k\"}}",
+              "management.certificate", 1, 33);
+    assert_int_equal(parse("{\"guests\": [{\"name\": \"a\", \"image\": \"mgmt.elf\"}]}"), 0);
+}
+
+/* Guarantees on a core that the configuration names. hv/admission.h decides for the others. */
+static void guarantees_add_up(void **state)
+{
+    static const char two[] =
+        "{\"guests\": [{\"name\": \"a\", \"image\": \"a\", \"core\": 1, \"period_us\": 1000, "
+        "\"guaranteed_us\": 600},\n{\"name\": \"b\", \"image\": \"a\", \"core\": %d, "
+        "\"period_us\": "
+        "1000, \"guaranteed_us\": %d}]}";
+    char text[512];
+
+    (void)state;
+    snprintf(text, sizeof(text), two, 1, 600);
+    one_error(text, "guests[1].guaranteed_us", 2, 1);
+    assert_non_null(strstr(errors[0].text, "120.0 % of core 1 are guaranteed; 95 % can be"));
+    assert_int_equal(config.guest_count, 1);
+    snprintf(text, sizeof(text), two, 1, 350);
+    assert_int_equal(parse(text), 0);
+    snprintf(text, sizeof(text), two, 1, 351);
+    assert_int_equal(parse(text), 1);
+    snprintf(text, sizeof(text), two, 2, 600);
+    assert_int_equal(parse(text), 0);
+}
+
+/* A boot loader's list of modules ends at 64. The same file is packed once. */
+static void too_many_files(void **state)
+{
+    static char text[16384];
+    unsigned names = 0;
+
+    (void)state;
+    strcpy(text, "{\"guests\": [");
+    for (unsigned g = 0; g < 8; g++) {
+        size_t n = strlen(text);
+
+        n += (size_t)snprintf(text + n, sizeof(text) - n,
+                              "%s{\"name\": \"g%u\", \"image\": \"same\", \"modules\": [",
+                              g ? ",\n" : "", g);
+        for (unsigned k = 0; k < 8; k++)
+            n += (size_t)snprintf(text + n, sizeof(text) - n, "%s{\"file\": \"f%u\"}", k ? "," : "",
+                                  names++);
+        snprintf(text + n, sizeof(text) - n, "]}");
+    }
+    strcat(text, "]}");
+    assert_int_equal(parse(text), 1);
+    assert_string_equal(errors[0].field, "guests[7].modules");
+    assert_non_null(
+        strstr(errors[0].text, "with its files there are 65; a boot loader passes 59 on"));
+    assert_int_equal(config.guest_count, 7);
+    assert_int_equal(config.file_count, 57);
 }
 
 static void too_many(void **state)
@@ -355,6 +444,9 @@ static void foreign_guest(void **state)
     REFUSED("budget_us", (g.budget_us = 5000, g.period_us = 1000));
     REFUSED("restart", memset(&g.restart, 0xff, sizeof(g.restart)));
     REFUSED("paused_clock", memset(&g.paused_clock, 0x7f, sizeof(g.paused_clock)));
+    REFUSED("kind", memset(&g.kind, 1, sizeof(g.kind)));
+    REFUSED("image", strcpy(g.image, "bulkhead:configuration"));
+    REFUSED("image", strcpy(g.image, "a\nb"));
     REFUSED("exit_profile", memset(&g.exit_profile, 1, sizeof(g.exit_profile)));
     REFUSED("devices", g.devices = 0x80);
     REFUSED("modules", g.module_count = 9);
@@ -369,9 +461,10 @@ int main(void)
         cmocka_unit_test(the_least),         cmocka_unit_test(everything),
         cmocka_unit_test(the_others_remain), cmocka_unit_test(bad_fields),
         cmocka_unit_test(not_json),          cmocka_unit_test(management),
-        cmocka_unit_test(too_many),          cmocka_unit_test(the_service),
-        cmocka_unit_test(bad_service),       cmocka_unit_test(one_guest),
-        cmocka_unit_test(foreign_guest),
+        cmocka_unit_test(too_many),          cmocka_unit_test(cannot_work),
+        cmocka_unit_test(guarantees_add_up), cmocka_unit_test(too_many_files),
+        cmocka_unit_test(the_service),       cmocka_unit_test(bad_service),
+        cmocka_unit_test(one_guest),         cmocka_unit_test(foreign_guest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -243,7 +243,9 @@ static void a_guest(void **state)
     (void)state;
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 3\r\n\r\nabc"), 201);
     create_result = 5;
-    assert_int_equal(post("{\"name\": \"n\", \"image\": \"a\", \"memory\": \"2M\"}"), 201);
+    assert_int_equal(post("{\"name\": \"n\", \"image\": \"a\", \"kind\": \"flat\", "
+                          "\"memory\": \"2M\"}"),
+                     201);
     assert_string_equal(response.location, "/v1/guests/n");
     said("\"state\":\"starting\"");
     assert_int_equal(created.planned, 1);
@@ -271,7 +273,9 @@ static void wrong_guests(void **state)
         {"{\"image\": \"a\"}", "\"pointer\":\"/name\""},
         {"{\"name\": \"n\", \"image\": \"a\", \"modules\": [{\"file\": \"z\"}]}",
          "\"pointer\":\"/modules/0/file\""},
-        {"{\"name\": \"n\", \"image\": \"a\", \"modules\": [{\"file\": \"a\"}]}",
+        {"{\"name\": \"n\", \"image\": \"a\"}", "say \\\"kind\\\": \\\"flat\\\""},
+        {"{\"name\": \"n\", \"image\": \"a\", \"kind\": \"flat\", \"modules\": [{\"file\": "
+         "\"a\"}]}",
          "flat: a flat binary cannot be given modules"},
         {"[", "\"pointer\":\"\""},
     };

@@ -161,9 +161,11 @@ static void versions(void **state)
     /* Without either signature it is no Linux. */
     begin();
     put32(0x202, 0);
-    assert_loads("flat");
+    assert_int_equal(load(), -E_FORMAT);
+    assert_non_null(strstr(error.text, "neither a multiboot image nor a Linux kernel"));
     begin();
     put(0x1fe, 0, 2);
+    request.flat = true;
     assert_loads("flat");
 }
 

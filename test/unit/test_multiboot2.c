@@ -226,6 +226,38 @@ static void test_every_truncation(void **state)
     }
 }
 
+/* grub-core/lib/cmdline.c of GRUB 2.06 and 2.12: what it does with an argument of module2. */
+static void test_unquote(void **state)
+{
+    static const struct {
+        const char *s, *out;
+    } cases[] = {
+        {"plain.elf", "plain.elf"},
+        {"", ""},
+        {"\"with a blank\"", "with a blank"},
+        {"it\\'s", "it's"},
+        {"say-\\\"x\\\"", "say-\"x\""},
+        {"back\\\\slash", "back\\slash"},
+        {"\"a b\\\"c\\\\\"", "a b\"c\\"},
+        {"keeps\\x41", "keeps\\x41"},
+        {"\\\\\\x41", "\\\\x41"},
+        {"of another loader\\n", "of another loader\\n"},
+        {"\"", "\""},
+        {"\"\"", ""},
+        {"ends\\", "ends\\"},
+    };
+    char out[32];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_true(mb2_unquote(cases[i].s, out, sizeof(out)));
+        assert_string_equal(out, cases[i].out);
+    }
+    assert_true(mb2_unquote("\"7 chars\"", out, 8));
+    assert_false(mb2_unquote("\"8 chars!\"", out, 8));
+    assert_string_equal(out, "8 chars");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +269,7 @@ int main(void)
         cmocka_unit_test_setup(test_larger_entries_and_a_cut_one, begin),
         cmocka_unit_test_setup(test_broken_structure, begin),
         cmocka_unit_test_setup(test_every_truncation, begin),
+        cmocka_unit_test(test_unquote),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,7 +111,7 @@ static void copy_out(void)
     if (!str_copy(cmdline, sizeof(cmdline), info.cmdline))
         log_warn("the kernel command line is cut at %u characters", CMDLINE_MAX - 1);
     for (unsigned i = 0; i < info.module_count && i < ARCH_MODULES_MAX; i++) {
-        if (!str_copy(module_names[i], NAME_MAX, info.modules[i].string))
+        if (!mb2_unquote(info.modules[i].string, module_names[i], NAME_MAX))
             log_warn("module name cut: %s", module_names[i]);
         modules[module_count++] = (struct arch_module){
             .data = arch_ptr(hpa(info.modules[i].start)),

@@ -154,3 +154,33 @@ int mb2_parse(const uint8_t *info, size_t size, struct mb2_info *out)
     }
     return -E_FORMAT; /* no end tag */
 }
+
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* Which character a backslash at s stands for, or 0: it stands for itself. */
+static char escaped(const char *s)
+{
+    if (s[0] != '\\' || (s[1] == 'x' && is_hex(s[2]) && is_hex(s[3])))
+        return 0;
+    return s[1] == '\\' || s[1] == '"' || s[1] == '\'' ? s[1] : 0;
+}
+
+bool mb2_unquote(const char *s, char *out, size_t size)
+{
+    size_t n = 0, end = strlen(s);
+    bool quoted = end >= 2 && s[0] == '"' && s[end - 1] == '"';
+    size_t i = quoted ? 1 : 0;
+
+    end -= quoted ? 1 : 0;
+    for (; i < end && n + 1 < size; i++) {
+        char c = escaped(s + i);
+
+        out[n++] = c ? c : s[i];
+        i += c ? 1 : 0;
+    }
+    out[n] = 0;
+    return i >= end;
+}

@@ -14,7 +14,7 @@ struct mb2_range {
 
 struct mb2_module {
     uint64_t start, end;
-    const char *string; /* in the information, NUL-terminated */
+    const char *string; /* in the information, NUL-terminated; as the boot loader quotes it */
 };
 
 struct mb2_framebuffer {
@@ -38,3 +38,10 @@ struct mb2_info {
 
 /* `size` bounds all reads; the information's own total_size may only be less. 0 or -E_FORMAT. */
 int mb2_parse(const uint8_t *info, size_t size, struct mb2_info *out) MUST_CHECK;
+
+/*
+ * A module's string as grub.cfg had it, where it is one argument. GRUB puts an argument with a
+ * blank between double quotes and a backslash before each quote and backslash, but for the four
+ * characters of \xHH. What is not quoted in this way stays as it is. False: it was cut at `size`.
+ */
+bool mb2_unquote(const char *s, char *out, size_t size) MUST_CHECK;
