@@ -44,7 +44,7 @@ KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
 
-.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench check lint reproducible guests config-check vmcsdump bhctl clean distclean help \
+.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench check lint reproducible guests config-check vmcsdump bhctl clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -183,6 +183,10 @@ include test/test.mk
 clean:
 	rm -rf $(BUILD)
 
+# Never part of `make test`: it needs root, a mirror and half an hour.
+fresh:
+	@test/tools/fresh.sh "$(SUITE)" $(if $(FULL),full)
+
 distclean: clean
 	rm -rf third_party
 
@@ -204,5 +208,8 @@ distclean: clean
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
 ## make lint           formatting and layer rules: seconds
 ## make reproducible   two builds, in two places, give the same bytes
+## make fresh SUITE=bookworm|trixie|testing
+##                     `make run`, unit tests and a boot test in a new root of that Debian; FULL=1: `make test`
+## make third-party-pins  what Debian's archive has now, for mgmt/third_party.pins
 ## make clean          remove build/; make distclean: and third_party/, which was fetched
 ## Each takes V=1: show the commands as they are

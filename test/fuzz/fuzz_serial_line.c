@@ -73,6 +73,7 @@ static void replace(unsigned i)
     serial_source_open(&line.sources[i], i ? "b" : "a", rings[i]);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint64_t now = HZ;

@@ -21,7 +21,7 @@ static int setup(void **state)
 
 /* A life of so many ticks ends at 1000 s. How long until the next one, or what else becomes of it.
  */
-static int64_t end(int policy, uint32_t limit, bool failed, uint64_t life)
+static int64_t end(enum config_restart policy, uint32_t limit, bool failed, uint64_t life)
 {
     const struct guest_config c = {.restart = policy, .restart_limit = limit};
     const struct restart_end e = {
