@@ -10,7 +10,7 @@ def machine(start, request):
     cpus, model = request.param
     guests = [{"name": f"control-{i}", "image": "guests/control.elf", "memory": "2M", "core": i, "weight": 200} for i in range(cpus)]
     guests += [{"name": f"hog-{i}", "image": "guests/hog.elf", "memory": "2M", "core": i} for i in range(min(cpus, 2))]
-    m = start({"guests": guests}, cpus=cpus, model=model)
+    m = start({"guests": guests}, cpus=cpus, model=model, ignore_bad_msrs=False)  # an access that needs a fix-up and has none would show
     yield m, cpus, model
     m.stop()
 
