@@ -58,7 +58,7 @@ class Appliance(Machine):
     """The ISO with a configuration, in Bochs. `config`: a dict, a string (written as it is), or None for the sample configuration. `files`: name -> bytes, put
     beside the configuration. `mgmt`, `kernel`: the management guest and the kernel, in the build directory."""
 
-    def __init__(self, directory, config=None, cpus=1, model="corei7_skylake_x", memory=256, ips=20000000, files=None, wait=True, address="10.0.2.15", mgmt="mgmt.elf", kernel="bulkhead.elf", sync="none", ignore_bad_msrs=True):
+    def __init__(self, directory, config=None, cpus=1, model="corei7_skylake_x", memory=256, ips=20000000, files=None, wait=True, address="10.0.2.15", mgmt="mgmt.elf", kernel="bulkhead.elf", sync="none", ignore_bad_msrs=True, rom=machine.BIOS, edit=None):
         directory = str(directory)
         self.iso = os.path.join(directory, "test.iso")
         self.port = machine.free_port()
@@ -77,8 +77,8 @@ class Appliance(Machine):
             os.makedirs(os.path.dirname(os.path.join(directory, name)), exist_ok=True)
             with open(os.path.join(directory, name), "wb") as f:
                 f.write(data)
-        mkiso.make(BUILD, os.path.join(directory, "guests.json"), self.iso, missing_ok=True, mgmt=mgmt, kernel=kernel)
-        super().__init__(directory, machine.bochs_command(directory, self.iso, cpus, memory, self.port, model, ips, sync=sync, address=address, https_port=self.https_port, ignore_bad_msrs=ignore_bad_msrs))
+        mkiso.make(BUILD, os.path.join(directory, "guests.json"), self.iso, missing_ok=True, mgmt=mgmt, kernel=kernel, edit=edit)
+        super().__init__(directory, machine.bochs_command(directory, self.iso, cpus, memory, self.port, model, ips, sync=sync, address=address, https_port=self.https_port, ignore_bad_msrs=ignore_bad_msrs, rom=rom))
         if wait:
             self.wait_serial(rf"management address: https?://{re.escape(address)}/")
 

@@ -168,6 +168,21 @@ static void do_echo(const char *arg)
     say("%s\n", arg);
 }
 
+/* Size, first 16 bytes, and FNV-1a over all of it. */
+static void do_module(const char *arg)
+{
+    uint32_t size = 0, hash = 0x811c9dc5;
+    const uint8_t *m = guest_module(&size);
+
+    (void)arg;
+    for (uint32_t i = 0; i < size; i++)
+        hash = (hash ^ m[i]) * 0x01000193;
+    say("module: %u bytes, ", size);
+    for (uint32_t i = 0; i < 16 && i < size; i++)
+        say("%02x", m[i]);
+    say(", hash 0x%08x\n", hash);
+}
+
 static void do_help(const char *arg);
 
 static const struct command {
@@ -179,6 +194,7 @@ static const struct command {
     {"raw", "HEX: says these bytes", do_raw},
     {"flood", "N: says so many lines, as fast as it can", do_flood},
     {"uptime", "time since the start", do_uptime},
+    {"module", "what its first module is", do_module},
     {"exit", "N: ends with this exit code", do_exit},
     {"reset", "reset control register, port 0xcf9", die_reset},
     {"triple", "dies: triple fault", die_triple},
@@ -220,6 +236,8 @@ void guest_main(const char *cmdline)
     char line[LINE];
 
     say("echo: ready %s\n", cmdline);
+    if (strcmp(cmdline, "module") == 0)
+        do_module(cmdline);
     exception_handle(2, on_nmi);
     irq_handle(IRQ_UART, on_uart);
     irq_handle(IRQ_PIT, on_tick);

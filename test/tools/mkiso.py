@@ -94,7 +94,8 @@ def fix_volume_serial(iso):
     fail("the UEFI boot image is not where it is expected")
 
 
-def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf", kernel="bulkhead.elf", https_port=None):
+def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf", kernel="bulkhead.elf", https_port=None, edit=None):
+    """`edit`: called with the tree of files before it is packed."""
     files = []
     for name in named_files(config_path):
         if name.startswith("linux/") and not locate(name, config_path, build):
@@ -127,6 +128,8 @@ def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf",
             lines.append(f"    module2 /boot/m/{i} {grub_string(name)}")
         with open(os.path.join(boot, "grub", "grub.cfg"), "w", encoding="utf-8") as f:
             f.write(cfg.replace("@CMDLINE@", cmdline).replace("    @MODULES@", "\n".join(lines)))
+        if edit:
+            edit(tree)
         for root, dirs, names in os.walk(tree):
             for n in dirs + names:
                 os.chmod(os.path.join(root, n), 0o755 if n in dirs else 0o644)

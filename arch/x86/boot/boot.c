@@ -21,6 +21,7 @@
 #define NAME_MAX         128u
 #define CMDLINE_MAX      1024u
 #define LOW_MEMORY_END   0x100000ull
+#define BELOW_4G         (4ull << 30) /* mapped from the start */
 #define TRAMPOLINE_TOP   0xa0000ull
 #define TRAMPOLINE_LOW   0x1000ull
 #define EBDA_POINTER     0x40eu /* segment, in the BIOS data area */
@@ -127,6 +128,29 @@ static void copy_out(void)
         log_warn("%u parts of the boot information are malformed or too many", info.dropped);
 }
 
+/* GRUB puts the first module that fits there where UEFI leaves the lowest memory free;
+ * paging_init() takes page 0 away, and address 0 is nobody's. The module moves, whole. */
+static void move_from_page_0(void)
+{
+    for (unsigned i = 0; i < module_count; i++) {
+        struct arch_module *m = &modules[i];
+        uint64_t size = align_up(m->size, PAGE_SIZE);
+        hpa_t to;
+
+        if ((uintptr_t)m->data >= PAGE_SIZE)
+            continue;
+        if (m->size == 0) {
+            m->data = (const uint8_t *)""; /* of nothing */
+            continue;
+        }
+        if (mem_alloc(&memory, size, PAGE_SIZE, BELOW_4G, MEM_MODULE, 0, &to))
+            panic("no memory to move the module \"%s\" from address 0", m->name);
+        memcpy(arch_ptr(to), m->data, m->size);
+        m->data = arch_ptr(to);
+        log_info("module %s: moved from address 0", m->name);
+    }
+}
+
 /* Without a tag from the boot loader: in the extended BIOS data area and the BIOS itself. */
 static void search_rsdp(void)
 {
@@ -222,6 +246,7 @@ _Noreturn __attribute__((no_stack_protector)) void boot_main(uint32_t info_addre
     trampoline = find_trampoline(info_address, info_size);
     reserve();
     copy_out();
+    move_from_page_0();
     pci = pci_quieten_machine();
     search_rsdp();
     paging_init(&memory);

@@ -3,6 +3,7 @@
 
 #define EXIT_PORT       0xf4u
 #define MB2_TAG_CMDLINE 1u
+#define MB2_TAG_MODULE  3u
 
 struct guest_frame irq_frame;
 static void (*irq_handlers[16])(void);
@@ -88,30 +89,54 @@ uint64_t tsc_hz(void)
     return r.eax ? (uint64_t)r.ecx * r.ebx / r.eax : 0;
 }
 
-static const char *find_cmdline(const uint8_t *info)
+static const uint8_t *boot_info;
+
+/* The first tag of this type, or NULL. */
+static const uint8_t *find_tag(uint32_t wanted)
 {
     uint32_t total, at = 8;
 
-    memcpy(&total, info, sizeof(total));
+    memcpy(&total, boot_info, sizeof(total));
     while (at + 8 <= total) {
         uint32_t type, size;
 
-        memcpy(&type, info + at, sizeof(type));
-        memcpy(&size, info + at + 4, sizeof(size));
-        if (type == MB2_TAG_CMDLINE)
-            return (const char *)info + at + 8;
+        memcpy(&type, boot_info + at, sizeof(type));
+        memcpy(&size, boot_info + at + 4, sizeof(size));
+        if (type == wanted)
+            return boot_info + at;
         if (type == 0 || size < 8)
             break;
         at += (size + 7) & ~7u;
     }
-    return "";
+    return NULL;
+}
+
+static const char *find_cmdline(void)
+{
+    const uint8_t *tag = find_tag(MB2_TAG_CMDLINE);
+
+    return tag ? (const char *)tag + 8 : "";
+}
+
+const uint8_t *guest_module(uint32_t *size)
+{
+    const uint8_t *tag = find_tag(MB2_TAG_MODULE);
+    uint32_t start, end;
+
+    if (!tag)
+        return NULL;
+    memcpy(&start, tag + 8, sizeof(start));
+    memcpy(&end, tag + 12, sizeof(end));
+    *size = end - start;
+    return (const uint8_t *)(uintptr_t)start;
 }
 
 void guest_run(const uint8_t *info)
 {
+    boot_info = info;
     pc_start();
     outb(UART + 2, 0x07); /* FIFOs on and empty */
     outb(UART + 4, 0x0b); /* DTR, RTS, OUT2 */
-    guest_main(find_cmdline(info));
+    guest_main(find_cmdline());
     guest_exit(0);
 }

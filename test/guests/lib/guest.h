@@ -16,6 +16,9 @@
 /* Each guest's own. Interrupts are off. */
 void guest_main(const char *cmdline);
 
+/* Its first module, or NULL. */
+const uint8_t *guest_module(uint32_t *size);
+
 /* printf on the UART; each '\n' goes out as CR LF. */
 void say(const char *format, ...) PRINTF(1, 2);
 void put_byte(uint8_t c);
