@@ -313,12 +313,16 @@ static uint64_t watch_guests(struct core *c)
 /* Tells of a guest that has come to nothing, and when it has moved on. */
 static void look_whether_stuck(struct guest *g)
 {
+    const struct vcpu_gprs *r = &g->vcpu.regs;
     struct vcpu_place at;
     char how[ABI_TEXT_MAX] = "";
+    bool deaf;
 
     virt_backend()->where(&g->vcpu, &at);
-    switch (stuck_look(&g->vcpu.stuck, at.rip, at.interrupts_off && !g->vcpu.nmi, arch_tsc(),
-                       arch_tsc_hz())) {
+    deaf = at.interrupts_off && !g->vcpu.nmi;
+    switch (stuck_look(&g->vcpu.stuck,
+                       deaf ? stuck_state(at.rip, &r->rax, sizeof(*r) / sizeof(r->rax)) : 0, deaf,
+                       arch_tsc(), arch_tsc_hz())) {
     case STUCK_NO_NEWS:
         break;
     case STUCK_BEGINS:

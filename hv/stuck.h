@@ -1,7 +1,8 @@
 /*
- * Whether a guest has come to nothing: it takes no interrupts and stays in one place. Looked at
- * where the guest is left anyway, at the ends of its slices. Pure; one for each vCPU, owned by its
- * core. It ends nobody: there may be a device that such a loop waits for.
+ * Whether a guest has come to nothing: it takes no interrupts and is in the same few states again
+ * and again, with all its registers. Looked at where the guest is left anyway, at the ends of its
+ * slices; a loop that computes something has other registers each time. Pure; one for each vCPU,
+ * owned by its core. It ends nobody: there may be a device that such a loop waits for.
  */
 #pragma once
 
@@ -9,11 +10,13 @@
 
 #define STUCK_SECONDS 3u  /* it is told after so long */
 #define STUCK_LOOKS   16u /* and so many looks */
-#define STUCK_SPAN    64u /* bytes: a loop that is no longer counts as one place */
+#define STUCK_STATES  8u  /* so many different ones at most: about the instructions of the loop */
 
 struct stuck {
-    uint64_t rip, since;
-    uint32_t looks; /* in a row that saw it there, up to STUCK_LOOKS; 0: not deaf */
+    uint64_t states[STUCK_STATES];
+    uint64_t since;
+    uint32_t count; /* of states; 0: it was not deaf */
+    uint32_t looks; /* that found it in one of them, up to STUCK_LOOKS */
     bool told;
 };
 
@@ -23,5 +26,8 @@ enum stuck_news {
     STUCK_ENDS,   /* it has moved on */
 };
 
+/* One number for a place and registers. */
+uint64_t stuck_state(uint64_t rip, const uint64_t *registers, size_t count);
 /* A look at `now`; `deaf`: it takes no interrupts now. `second` is ticks. */
-enum stuck_news stuck_look(struct stuck *s, uint64_t rip, bool deaf, uint64_t now, uint64_t second);
+enum stuck_news stuck_look(struct stuck *s, uint64_t state, bool deaf, uint64_t now,
+                           uint64_t second);

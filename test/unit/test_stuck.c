@@ -8,13 +8,13 @@
 #include <cmocka.h>
 
 #define SECOND 1000u
-#define RIP    0x100040u
+#define PLACE  0x100040u
 
 /* Looks at it every 2 ms from `from` to before `to`; the first news, or none. */
-static enum stuck_news look(struct stuck *s, uint64_t rip, bool deaf, uint64_t from, uint64_t to)
+static enum stuck_news look(struct stuck *s, uint64_t state, bool deaf, uint64_t from, uint64_t to)
 {
     for (uint64_t now = from; now < to; now += 2) {
-        enum stuck_news news = stuck_look(s, rip, deaf, now, SECOND);
+        enum stuck_news news = stuck_look(s, state, deaf, now, SECOND);
 
         if (news != STUCK_NO_NEWS)
             return news;
@@ -22,20 +22,28 @@ static enum stuck_news look(struct stuck *s, uint64_t rip, bool deaf, uint64_t f
     return STUCK_NO_NEWS;
 }
 
+/* It leaves for so many other states. */
+static enum stuck_news leave(struct stuck *s, uint64_t now)
+{
+    for (unsigned i = 1; i < STUCK_STATES; i++)
+        assert_int_equal(stuck_look(s, PLACE + i, true, now + i, SECOND), STUCK_NO_NEWS);
+    return stuck_look(s, PLACE + STUCK_STATES, true, now + STUCK_STATES, SECOND);
+}
+
 static void told_once(void **state)
 {
     struct stuck s = {0};
 
     (void)state;
-    assert_int_equal(look(&s, RIP, true, 0, 3000), STUCK_NO_NEWS);
-    assert_int_equal(stuck_look(&s, RIP, true, 3000, SECOND), STUCK_BEGINS);
-    assert_int_equal(look(&s, RIP, true, 3002, 9000), STUCK_NO_NEWS);
-    assert_int_equal(stuck_look(&s, RIP + 0x1000, true, 9000, SECOND), STUCK_ENDS);
-    /* And that place is looked at from then on. */
-    assert_int_equal(look(&s, RIP + 0x1000, true, 9002, 12000), STUCK_NO_NEWS);
-    assert_int_equal(stuck_look(&s, RIP + 0x1000, true, 12000, SECOND), STUCK_BEGINS);
-    assert_int_equal(stuck_look(&s, RIP + 0x1000, false, 12002, SECOND), STUCK_ENDS);
-    assert_int_equal(stuck_look(&s, RIP + 0x1000, false, 12004, SECOND), STUCK_NO_NEWS);
+    assert_int_equal(look(&s, PLACE, true, 0, 3000), STUCK_NO_NEWS);
+    assert_int_equal(stuck_look(&s, PLACE, true, 3000, SECOND), STUCK_BEGINS);
+    assert_int_equal(look(&s, PLACE, true, 3002, 9000), STUCK_NO_NEWS);
+    assert_int_equal(leave(&s, 9000), STUCK_ENDS);
+    /* And from then on it is looked at anew. */
+    assert_int_equal(look(&s, PLACE, true, 9010, 12008), STUCK_NO_NEWS);
+    assert_int_equal(stuck_look(&s, PLACE, true, 12008, SECOND), STUCK_BEGINS);
+    assert_int_equal(stuck_look(&s, PLACE, false, 12010, SECOND), STUCK_ENDS);
+    assert_int_equal(stuck_look(&s, PLACE, false, 12012, SECOND), STUCK_NO_NEWS);
 }
 
 /* A loop that takes interrupts waits for one. */
@@ -44,28 +52,33 @@ static void hears(void **state)
     struct stuck s = {0};
 
     (void)state;
-    assert_int_equal(look(&s, RIP, false, 0, 10000), STUCK_NO_NEWS);
-    assert_int_equal(look(&s, RIP, true, 10000, 12998), STUCK_NO_NEWS);
-    assert_int_equal(stuck_look(&s, RIP, false, 12998, SECOND), STUCK_NO_NEWS);
-    assert_int_equal(look(&s, RIP, true, 13000, 16000), STUCK_NO_NEWS);
+    assert_int_equal(look(&s, PLACE, false, 0, 10000), STUCK_NO_NEWS);
+    assert_int_equal(look(&s, PLACE, true, 10000, 12998), STUCK_NO_NEWS);
+    assert_int_equal(stuck_look(&s, PLACE, false, 12998, SECOND), STUCK_NO_NEWS);
+    assert_int_equal(look(&s, PLACE, true, 13000, 16000), STUCK_NO_NEWS);
+}
+
+/* One instruction after the other of a loop with so many states. */
+static enum stuck_news loop(unsigned states)
+{
+    struct stuck s = {0};
+
+    for (uint64_t now = 0; now <= 6000; now += 2) {
+        enum stuck_news news = stuck_look(&s, PLACE + now / 2 % states, true, now, SECOND);
+
+        if (news != STUCK_NO_NEWS)
+            return news;
+    }
+    return STUCK_NO_NEWS;
 }
 
 static void small_loops(void **state)
 {
-    static const int32_t steps[] = {0, 60, -60, 3, -63};
-    struct stuck s = {0};
-    uint64_t now = 0;
-
     (void)state;
-    for (unsigned i = 0; now < 3000; now += 2, i++)
-        assert_int_equal(stuck_look(&s, RIP + (uint64_t)(int64_t)steps[i % 5], true, now, SECOND),
-                         STUCK_NO_NEWS);
-    assert_int_equal(stuck_look(&s, RIP + 63, true, now, SECOND), STUCK_BEGINS);
-    assert_int_equal(stuck_look(&s, RIP + 64, true, now, SECOND), STUCK_ENDS);
-    /* At both ends of the address space. */
-    s = (struct stuck){0};
-    assert_int_equal(look(&s, 0, true, 0, 3000), STUCK_NO_NEWS);
-    assert_int_equal(stuck_look(&s, UINT64_MAX, true, 3000, SECOND), STUCK_NO_NEWS);
+    for (unsigned n = 1; n <= STUCK_STATES; n++)
+        assert_int_equal(loop(n), STUCK_BEGINS);
+    assert_int_equal(loop(STUCK_STATES + 1), STUCK_NO_NEWS);
+    assert_int_equal(loop(1000000), STUCK_NO_NEWS);
 }
 
 /* Who is seldom seen has not been there all the time. */
@@ -75,17 +88,32 @@ static void few_looks(void **state)
 
     (void)state;
     for (unsigned i = 0; i + 1 < STUCK_LOOKS; i++)
-        assert_int_equal(stuck_look(&s, RIP, true, i * 5ull * SECOND, SECOND), STUCK_NO_NEWS);
-    assert_int_equal(stuck_look(&s, RIP, true, 100ull * SECOND, SECOND), STUCK_BEGINS);
+        assert_int_equal(stuck_look(&s, PLACE, true, i * 5ull * SECOND, SECOND), STUCK_NO_NEWS);
+    assert_int_equal(stuck_look(&s, PLACE, true, 100ull * SECOND, SECOND), STUCK_BEGINS);
+}
+
+/* Any register makes another state, and so does the place. */
+static void states(void **state)
+{
+    uint64_t r[15] = {0}, first = stuck_state(PLACE, r, ARRAY_LEN(r));
+
+    (void)state;
+    assert_true(stuck_state(PLACE, r, ARRAY_LEN(r)) == first);
+    assert_true(stuck_state(PLACE + 2, r, ARRAY_LEN(r)) != first);
+    for (size_t i = 0; i < ARRAY_LEN(r); i++) {
+        for (unsigned bit = 0; bit < 64; bit++) {
+            r[i] = 1ull << bit;
+            assert_true(stuck_state(PLACE, r, ARRAY_LEN(r)) != first);
+        }
+        r[i] = 0;
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(told_once),
-        cmocka_unit_test(hears),
-        cmocka_unit_test(small_loops),
-        cmocka_unit_test(few_looks),
+        cmocka_unit_test(told_once), cmocka_unit_test(hears),  cmocka_unit_test(small_loops),
+        cmocka_unit_test(few_looks), cmocka_unit_test(states),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
