@@ -69,8 +69,13 @@ bool arch_screen_poll(void);
 /* Next byte typed on the serial console, or -1. */
 int arch_console_read(void);
 
-/* Resets the machine (FADT reset register, then 0xcf9, then triple fault). */
+/* Stops the other cores, lets out what is queued for the serial line and resets the machine: by the
+ * FADT's reset register, port 0xcf9, the keyboard controller, at last by a triple fault. Any core.
+ */
 _Noreturn void arch_reboot(void);
+/* From now on the machine is reset so long after a panic's report; 0: it stays as it is, as before
+ * the first call. Boot core. */
+void arch_panic_reboot(uint32_t seconds);
 
 /* 64 random bits for MAC addresses and hash seeds: RDRAND where there, else derived from the TSC;
  * not for keys. */

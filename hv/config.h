@@ -89,6 +89,8 @@ enum config_nx_large { NX_LARGE_AUTO, NX_LARGE_OFF };
 
 struct config {
     enum config_nx_large nx_large; /* JSON: "auto" (default): where the CPU needs it; or "off" */
+    uint32_t
+        panic_reboot_s; /* a panic is followed by a reset after so long; 0: never; default 30 */
     /* A boot module with VM entries to try before the guests run, see arch/x86/vmx/trials.c; "" */
     char entry_trials[96];
     struct guest_config guests[CONFIG_GUESTS_MAX];

@@ -235,6 +235,15 @@ static int64_t call_delete(uint64_t number)
     return 0;
 }
 
+static int64_t call_host_action(uint64_t action)
+{
+    if (action != ABI_HOST_REBOOT)
+        return -E_INVAL;
+    if (core_reboot(arch_tsc() + arch_tsc_hz() / 1000 * ABI_HOST_ACTION_MS))
+        log_info("the machine is reset by request");
+    return 0;
+}
+
 int64_t control_call(struct vcpu *v)
 {
     const struct vcpu_gprs *r = &v->regs;
@@ -275,6 +284,8 @@ int64_t control_call(struct vcpu *v)
         return call_create(v, r->rbx);
     case ABI_CALL_DELETE:
         return call_delete(r->rbx);
+    case ABI_CALL_HOST_ACTION:
+        return call_host_action(r->rbx);
     default:
         return -E_INVAL;
     }

@@ -12,6 +12,7 @@
 
 static struct core cores[ARCH_CORES_MAX];
 static uint32_t ready;
+static uint64_t reboot_at = NEVER; /* atomic; written once */
 static struct {
     struct guest *guest; /* NULL: none */
     const struct arch_module *file;
@@ -40,6 +41,17 @@ static void wake(struct core *c, unsigned id)
     __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
     if (id != arch_core_self())
         arch_kick(id);
+}
+
+bool core_reboot(uint64_t at)
+{
+    uint64_t never = NEVER;
+
+    if (!__atomic_compare_exchange_n(&reboot_at, &never, at, false, __ATOMIC_RELEASE,
+                                     __ATOMIC_RELAXED))
+        return false;
+    wake(&cores[0], 0);
+    return true;
 }
 
 void core_adopt(unsigned id, struct guest *g)
@@ -470,10 +482,21 @@ static uint64_t serve_nic(void)
     return more ? now + micros_to_ticks(FRAMES_PAUSE_US) : NEVER;
 }
 
+/* What core 0 does for the machine: the serial line, the screen, a reset that was asked for.
+ * Returns when to come back. */
+static uint64_t serve_machine(void)
+{
+    uint64_t reboot = __atomic_load_n(&reboot_at, __ATOMIC_ACQUIRE);
+
+    if (__builtin_expect(reboot != NEVER, 0) && arch_tsc() >= reboot)
+        arch_reboot();
+    return min_u64(log_poll(), reboot);
+}
+
 static _Noreturn void loop(struct core *c)
 {
     bool nic = guest_management()->vcpu.core == c->id;
-    uint64_t console = NEVER;
+    uint64_t machine = NEVER;
 
     for (;;) {
         uint64_t frames = nic && net_pending() ? serve_nic() : NEVER, now;
@@ -481,12 +504,12 @@ static _Noreturn void loop(struct core *c)
 
         serve(c);
         if (c->id == 0)
-            console = log_poll();
+            machine = serve_machine();
         now = arch_tsc();
         if (now >= c->look_again)
             c->look_again = min_u64(watch_management(c), watch_guests(c));
         d = sched_pick(&c->sched, now);
-        d.until = min_u64(d.until, min_u64(c->look_again, console));
+        d.until = min_u64(d.until, min_u64(c->look_again, machine));
         d.until = min_u64(d.until, min_u64(frames, c->look_at_frames));
         if (d.entity)
             run_entity(c, &d, now);

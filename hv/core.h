@@ -41,5 +41,9 @@ void core_set_entry_trials(struct guest *g, const struct arch_module *file);
 /* Sets up the calling core (capabilities, VMX root) and enters its run loop. */
 _Noreturn void core_run(unsigned id);
 
+/* Resets the machine at that time (absolute ticks). False: that was asked for before, and stays so.
+ * Core 0 does it. Any core. */
+bool core_reboot(uint64_t at);
+
 /* How many cores have finished their set-up (in VMX root or not). */
 unsigned core_ready_count(void);

@@ -161,6 +161,7 @@ static void describe_host(const struct boot_info *b, const struct config *c)
     memcpy(h->gateway, m->gateway, sizeof(h->gateway));
     h->nx_large = nx_large;
     h->nx_large_off = c->nx_large == NX_LARGE_OFF;
+    h->panic_reboot_s = c->panic_reboot_s;
     h->management = m->service;
     image_hide(m->service.key);
     backend->describe(h);
@@ -277,6 +278,7 @@ _Noreturn void hv_main(const struct boot_info *b)
     if (backend->core_probe(0, report))
         refuse("its boot processor lacks what is named above");
     read_config(&config);
+    arch_panic_reboot(config.panic_reboot_s);
     nx_large = backend->set_nx_large(config.nx_large == NX_LARGE_AUTO);
     hostmem_init(memory);
     net_init();

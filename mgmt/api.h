@@ -43,6 +43,7 @@ struct api_view {
     int64_t (*controls)(unsigned number, const struct abi_controls *c);
     int64_t (*type)(unsigned number, const uint8_t *bytes, size_t n);
     int64_t (*act)(unsigned number, unsigned action);
+    int64_t (*host_act)(unsigned action);
     int64_t (*image_begin)(const struct abi_image_request *r);
     int64_t (*image_extend)(unsigned slot);
     int64_t (*image_commit)(unsigned slot, const uint8_t sha256[32]);

@@ -49,6 +49,10 @@ int call_guest(struct call *c, const char *name, struct abi_guest *g);
 int call_vcpu(struct call *c, const char *name, const char *vcpu, struct abi_guest *g);
 const char *guest_state_name(uint32_t state);
 
+/* The action that the body asks for, {"action": ...}, as its place in `names` (NULL where there is
+ * none); the audit line will name it. Negative: the call has failed with 400 and `allowed`. */
+int call_action(struct call *c, const char *const *names, size_t count, const char *allowed);
+
 /* ---- the resources: arg holds the path's variable segments ---- */
 
 /* An answer without a body. */
@@ -82,6 +86,7 @@ void get_terminal(struct call *c, char *const *arg);
 void get_console(struct call *c, char *const *arg);
 void post_console(struct call *c, char *const *arg);
 void post_action(struct call *c, char *const *arg);
+void post_host_action(struct call *c, char *const *arg);
 void get_exits(struct call *c, char *const *arg);
 void get_vmcs(struct call *c, char *const *arg);
 void patch_vmcs(struct call *c, char *const *arg);

@@ -159,5 +159,6 @@ void get_config(struct call *c, char *const *arg)
     if (call_copy_guest(c, c->v->host->self, &g))
         put_management(j, c->v->host, &g);
     json_str(j, "nx_large", c->v->host->nx_large_off ? "off" : "auto");
+    json_u64(j, "panic_reboot_s", c->v->host->panic_reboot_s);
     json_end(j);
 }

@@ -126,8 +126,7 @@ static const char *const actions[ABI_ACTION_END] = {
     [ABI_ACTION_PAUSE] = "pause", [ABI_ACTION_RESUME] = "resume", [ABI_ACTION_NMI] = "nmi",
 };
 
-/* {"action": "stop"}. Negative, and the call has failed with 400. */
-static int parse_action(struct call *c)
+int call_action(struct call *c, const char *const *names, size_t count, const char *allowed)
 {
     jsmntok_t tokens[ACTION_TOKENS];
     struct json_error e;
@@ -138,14 +137,21 @@ static int parse_action(struct call *c)
         call_failf(c, 400, "%u:%u: the body is not JSON: %s", e.line, e.column, e.text);
         return -E_FORMAT;
     }
-    for (int i = 0; i < (int)ARRAY_LEN(actions); i++)
-        if (actions[i] && tokens[0].type == JSMN_OBJECT && tokens[0].size == 1 &&
-            json_is(&json, 1, "action") && json_is(&json, 2, actions[i]))
-            return i;
-    call_fail(c, 400,
-              "the body must be {\"action\": \"start\"}, or with \"stop\", \"reset\", \"pause\", "
-              "\"resume\" or \"nmi\"");
+    for (size_t i = 0; i < count; i++)
+        if (names[i] && tokens[0].type == JSMN_OBJECT && tokens[0].size == 1 &&
+            json_is(&json, 1, "action") && json_is(&json, 2, names[i])) {
+            (void)str_copy(c->what, sizeof(c->what), names[i]);
+            return (int)i;
+        }
+    call_fail(c, 400, allowed);
     return -E_FORMAT;
+}
+
+static int parse_action(struct call *c)
+{
+    return call_action(c, actions, ARRAY_LEN(actions),
+                       "the body must be {\"action\": \"start\"}, or with \"stop\", \"reset\", "
+                       "\"pause\", \"resume\" or \"nmi\"");
 }
 
 /* Whoever may operate guests must not be able to keep everybody from the API. */
@@ -153,7 +159,6 @@ static bool may_act(struct call *c, const struct abi_guest *g, int action)
 {
     bool own = g->flags & ABI_GUEST_MANAGEMENT;
 
-    (void)str_copy(c->what, sizeof(c->what), actions[action]);
     if (!own || action != ABI_ACTION_RESET || c->who.role >= ABI_ROLE_ADMIN)
         return true;
     call_failf(c, 403, "reset of the management guest needs the role admin; the token's is %s",

@@ -106,6 +106,28 @@ void get_host(struct call *c, char *const *arg)
     json_end(j);
 }
 
+void post_host_action(struct call *c, char *const *arg)
+{
+    static const char *const known[ABI_HOST_ACTION_END] = {[ABI_HOST_REBOOT] = "reboot"};
+    int action =
+        call_action(c, known, ARRAY_LEN(known), "the body must be {\"action\": \"reboot\"}");
+    struct json_out *j;
+
+    (void)arg;
+    if (action < 0)
+        return;
+    if (c->v->host_act((unsigned)action) < 0) {
+        call_fail(c, 409, "the hypervisor refuses it");
+        return;
+    }
+    j = call_begin(c);
+    c->out->status = 202;
+    json_object(j, NULL);
+    json_str(j, "action", known[action]);
+    json_str(j, "status", "accepted");
+    json_end(j);
+}
+
 void get_whoami(struct call *c, char *const *arg)
 {
     struct json_out *j = call_begin(c);

@@ -64,6 +64,11 @@ static int64_t act(unsigned number, unsigned action)
     return abi_call(ABI_CALL_ACTION, number, action, 0);
 }
 
+static int64_t host_act(unsigned action)
+{
+    return abi_call(ABI_CALL_HOST_ACTION, action, 0, 0);
+}
+
 static int64_t image_begin(const struct abi_image_request *r)
 {
     return abi_call(ABI_CALL_IMAGE_BEGIN, (uintptr_t)r, 0, 0);
@@ -206,6 +211,7 @@ void guest_run(const uint8_t *info)
         .controls = controls,
         .type = type,
         .act = act,
+        .host_act = host_act,
         .images = (const struct abi_images *)ABI_IMAGES_PAGE_GPA,
         .image_begin = image_begin,
         .image_extend = image_extend,

@@ -27,6 +27,7 @@ static const struct route {
     {.path = {"v1", "config"}, .get = get_config, .look = ABI_ROLE_ADMIN},
     {.path = {"v1", "events"}, .get = get_events},
     {.path = {"v1", "host"}, .get = get_host},
+    {.path = {"v1", "host", "actions"}, .post = post_host_action, .change = ABI_ROLE_ADMIN},
     {.path = {"v1", "log"}, .get = get_log},
     {.path = {"v1", "images"}, .get = get_images},
     {.path = {"v1", "images", "*"},

@@ -159,6 +159,7 @@ struct abi_host {
     uint32_t nx_large; /* 1: guests' large pages are split at the first fetch */
     /* As configured, for who writes the configuration down. */
     uint32_t nx_large_off;
+    uint32_t panic_reboot_s;          /* 0: never */
     struct abi_management management; /* as configured */
     struct abi_memory memory;
     struct abi_core cores[ABI_CORES_MAX];
@@ -431,6 +432,9 @@ enum abi_call {
     /* RBX = address, RCX = length (<= ABI_KEEP_MAX): these bytes are in struct abi_keep from now
      * on, instead of what was there. */
     ABI_CALL_KEEP,
+    /* RBX = enum abi_host_action. Returns 0, and it is done ABI_HOST_ACTION_MS later, so that the
+     * answer to whoever asked still goes out. */
+    ABI_CALL_HOST_ACTION,
     ABI_CALL_END
 };
 
@@ -456,7 +460,14 @@ enum abi_action {
     ABI_ACTION_END
 };
 
-#define ABI_HEARTBEAT_MS 2000u
+/* What can be done to the machine. */
+enum abi_host_action {
+    ABI_HOST_REBOOT = 1, /* resets it: for guests and files in memory a power cut */
+    ABI_HOST_ACTION_END
+};
+#define ABI_HOST_ACTION_MS 1000u
+
+#define ABI_HEARTBEAT_MS   2000u
 /* Legacy interrupt line of the management guest's PIC, edge: something in the shared pages changed.
  */
-#define ABI_EVENT_IRQ    5u
+#define ABI_EVENT_IRQ      5u

@@ -3,6 +3,8 @@
 #include "hv/config/parse.h"
 #include "hv/lib.h"
 
+#define PANIC_REBOOT_S 30
+
 static const char *const nx_large_names[] = {
     [NX_LARGE_AUTO] = "auto",
     [NX_LARGE_OFF] = "off",
@@ -13,12 +15,14 @@ static const struct field top_fields[] = {
     {"management", config_parse_management, 0, 0, 0, 0, NULL},
     {"nx_large", config_parse_choice, AT(config, nx_large), NX_LARGE_AUTO, NX_LARGE_OFF,
      nx_large_names},
+    {"panic_reboot_s", config_parse_number, AT(config, panic_reboot_s), 0, 86400, NULL},
     {"entry_trials", config_parse_file, AT(config, entry_trials), 0, 0, NULL},
 };
 
 void config_default(struct config *c)
 {
     memset(c, 0, sizeof(*c));
+    c->panic_reboot_s = PANIC_REBOOT_S;
     c->management = (struct management_config){
         .core = -1,
         .memory = 12 * MB,

@@ -84,6 +84,7 @@ _bhctl_argument() {
     top) options="--count --delay --sort" ;;
     events) options="--follow --from" ;;
     log) options="--follow" ;;
+    reboot) options="--yes" ;;
     hash-token) options="--name --role" ;;
     *) options="" ;;
     esac
@@ -100,7 +101,7 @@ _bhctl_argument() {
 
 _bhctl() {
     local cur prev words cword command="" option="" i
-    local commands="guests status deploy delete start stop pause resume reset nmi console images vmcs top events log config host hash-token"
+    local commands="guests status deploy delete start stop pause resume reset nmi console images vmcs top events log config host reboot hash-token"
     local global="--url --token --token-file --cacert --fingerprint --insecure --json --help --version"
 
     COMPREPLY=()

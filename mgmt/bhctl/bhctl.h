@@ -200,6 +200,7 @@ int command_events(struct api *a);
 int command_vmcs(struct api *a);
 int command_top(struct api *a);
 int command_host(struct api *a);
+int command_reboot(struct api *a);
 int command_config(struct api *a);
 /* Needs no appliance: `a` has only its options. */
 int command_hash_token(struct api *a);

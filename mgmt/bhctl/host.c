@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 static void say_core(const json_t *k)
 {
@@ -84,5 +86,36 @@ int command_config(struct api *a)
         rc = say_end();
     }
     json_decref(c);
+    return rc;
+}
+
+/* Only "y" and "yes" are yes. Without a terminal nobody can be asked. */
+static int confirm_reboot(const struct api *a)
+{
+    char line[16];
+
+    if (options_have(a->options, OPTION_YES))
+        return EXIT_OK;
+    if (!isatty(STDIN_FILENO))
+        return complain(EXIT_USAGE, "reboot: there is no terminal to ask on: say --yes");
+    (void)fprintf(stderr, "Reset the machine, and all guests with it? [y/N] ");
+    if (fgets(line, sizeof(line), stdin) &&
+        (strcmp(line, "y\n") == 0 || strcmp(line, "yes\n") == 0))
+        return EXIT_OK;
+    return complain(EXIT_REFUSED, "not done");
+}
+
+int command_reboot(struct api *a)
+{
+    static const char body[] = "{\"action\": \"reboot\"}";
+    struct reply r = {.body = NULL};
+    int rc = confirm_reboot(a);
+
+    if (rc != EXIT_OK)
+        return rc;
+    rc = api_call(a, "POST", "/v1/host/actions", body, sizeof(body) - 1, &r);
+    if (rc == EXIT_OK && options_have(a->options, OPTION_JSON))
+        rc = reply_print(&r);
+    reply_clear(&r);
     return rc;
 }

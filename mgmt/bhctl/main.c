@@ -54,16 +54,20 @@ static const struct command_spec commands[] = {
      "With --follow and --json an object a line: seconds since power-on, core, text."},
     {"config", "", 0, 0, 0, "a guests.json for the present state", "Needs the role admin."},
     {"host", "", 0, 0, 0, "the machine: cores, memory, network", NULL},
+    {"reboot", "", 0, 0, B(YES), "reset the machine",
+     "To guests, and to images that were uploaded, it is a power cut: asks before, unless --yes "
+     "says\n"
+     "so. Needs the role admin. Returns when the appliance has taken the wish, a second before."},
     {"hash-token", "", 0, 0, B(NAME) | B(ROLE), "make a token, and its entry for guests.json",
      "Asks no appliance. Needs --name and --role. The token itself is shown once and kept "
      "nowhere."},
 };
 
 static int (*const run[ARRAY_LEN(commands)])(struct api *a) = {
-    command_guests,  command_status, command_deploy, command_delete,     command_action,
-    command_action,  command_action, command_action, command_action,     command_action,
-    command_console, command_images, command_vmcs,   command_top,        command_events,
-    command_log,     command_config, command_host,   command_hash_token,
+    command_guests,  command_status, command_deploy, command_delete, command_action,
+    command_action,  command_action, command_action, command_action, command_action,
+    command_console, command_images, command_vmcs,   command_top,    command_events,
+    command_log,     command_config, command_host,   command_reboot, command_hash_token,
 };
 
 static void print_option(enum option_id id)

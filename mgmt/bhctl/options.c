@@ -65,6 +65,7 @@ static const struct option_spec specs[OPTIONS] = {
     [OPTION_SORT] = {"sort", 0, "BY", "cpu, exits, memory or name"},
     [OPTION_IMAGES] = {"images", 0, NULL, "also delete the uploaded images that nobody else uses"},
     [OPTION_DELETE] = {"delete", 0, "IMAGE", "delete an uploaded image instead"},
+    [OPTION_YES] = {"yes", 'y', NULL, "do not ask"},
 };
 
 const struct option_spec *option_spec(enum option_id id)

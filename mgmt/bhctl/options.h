@@ -65,6 +65,7 @@ enum option_id {
     OPTION_SORT,
     OPTION_IMAGES,
     OPTION_DELETE,
+    OPTION_YES,
     OPTIONS
 };
 

@@ -46,7 +46,22 @@ export function overviewView() {
                    head("restarts", "number minor"), head("memory", "number minor"), head("actions")];
     const old = new Map();
     const error = el("p", {class: "error", role: "alert", hidden: true});
+    const reset = restrict(el("button", {type: "button", "data-do": "reboot", onclick: reboot}, "Reset the machine"), "admin");
+    const done = el("span", {class: "status", role: "status"});
     let host = null;
+
+    async function reboot() {
+        if (!confirm("Reset the machine? To all guests, and to images that were uploaded, it is a power cut."))
+            return;
+        try {
+            await api("v1/host/actions", {method: "POST", body: JSON.stringify({action: "reboot"}), type: "application/json"});
+            setText(done, "The machine is being reset.");
+            error.hidden = true;
+        } catch (e) {
+            setText(error, e.message);
+            error.hidden = false;
+        }
+    }
 
     async function click(guest, action) {
         try {
@@ -61,7 +76,8 @@ export function overviewView() {
     return {
         title: "Guests",
         node: el("section", null, el("h2", null, "Cores"), cpu, cores, el("h2", null, "Guests"), error,
-                 el("div", {class: "scroll"}, el("table", {class: "guests"}, el("thead", null, el("tr", null, heads)), body))),
+                 el("div", {class: "scroll"}, el("table", {class: "guests"}, el("thead", null, el("tr", null, heads)), body)),
+                 el("p", {class: "actions"}, reset, " ", done)),
         host(answer) {
             host = answer;
             setText(cpu, `${host.cpu}, time-stamp counter ${count(clock.hz / 1000)} kHz; ` +

@@ -48,7 +48,7 @@ def test_manual_and_completion_know_everything():
 
 
 @pytest.mark.parametrize("args, message", [
-    ((), "a command is missing"), (("frob",), 'no command "frob"'), (("status",), "status needs NAME"), (("status", "a", "b"), '"b" is one argument too many'),
+    ((), "a command is missing"), (("reboot",), "say --yes"), (("reboot", "now"), '"now" is one argument too many'), (("frob",), 'no command "frob"'), (("status",), "status needs NAME"), (("status", "a", "b"), '"b" is one argument too many'),
     (("status", "a", "--memory", "4M"), "status has no option --memory"), (("guests", "--url"), "--url needs a value"), (("guests", "--json=1"), "takes no value"),
     (("guests", "--url", "127.0.0.1"), "must begin with http://"), (("guests", "--url", "http://"), "names no host"), (("guests", "--token", ""), "a token has 1 to"),
     (("guests", "--token", "a b"), "no blanks"), (("guests", "--token-file", "/nonexistent/t"), "No such file"), (("guests", "--token", "a", "--token-file", "b"), "exclude"),

@@ -78,6 +78,7 @@ def test_roles(m, tokens):
     assert "guests" in json.loads(says(m, "guests", "--json", token=tokens["read"][0]))
     assert "role operate" in refused(m, 4, "pause", "hog", token=tokens["read"][0])
     assert "role admin" in refused(m, 4, "config", token=tokens["operate"][0])
+    assert "role admin" in refused(m, 4, "reboot", "--yes", token=tokens["operate"][0])
     assert "role admin" in refused(m, 4, "deploy", ECHO, "--name", "late", token=tokens["operate"][0])
     assert "a token is needed" not in refused(m, 4, "guests", token="wrong") and "--token-file" in refused(m, 4, "guests", token="")
     config = json.loads(says(m, "config"))

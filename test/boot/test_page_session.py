@@ -270,6 +270,24 @@ def test_delete_guest(page, api):
     page.wait(lambda: page.all(".guests") and not page.all("[data-guest]"), "the list without it")
 
 
+def test_reset_of_the_machine(page, api):
+    """Not without being asked."""
+    asked = []
+
+    def reset(body):
+        asked.append(json.loads(body))
+        return 202, {"action": "reboot", "status": "accepted"}
+
+    api.special["POST /v1/host/actions"] = reset
+    page.open("")
+    page.one("[data-do=reboot]").click()
+    page.driver.switch_to.alert.dismiss()
+    page.one("[data-do=reboot]").click()
+    assert "power cut" in page.driver.switch_to.alert.text and not asked
+    page.driver.switch_to.alert.accept()
+    page.wait(lambda: asked == [{"action": "reboot"}] and "is being reset" in page.text(".actions [role=status]"), "that it is on its way")
+
+
 def test_slow_delete(page, api):
     """A large guest's memory takes a while to be zeroed: others are asked about meanwhile, and whoever has gone elsewhere stays there."""
     go = threading.Event()

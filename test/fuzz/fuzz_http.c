@@ -67,6 +67,13 @@ static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
     (void)n;
     return memchr(bytes, 0, len) ? -E_STATE : (int64_t)len;
 }
+static int64_t host_act(unsigned action)
+{
+    if (action != ABI_HOST_REBOOT)
+        abort();
+    return 0;
+}
+
 static int64_t act(unsigned n, unsigned action)
 {
     return n + action > 2 ? -E_STATE : 0;
@@ -133,6 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .controls = controls,
                                .type = type,
                                .act = act,
+                               .host_act = host_act,
                                .images = &images,
                                .image_bytes = image_bytes,
                                .image_drop = image_drop,

@@ -66,6 +66,7 @@ static void the_least(void **state)
     assert_false(config.management.static_ip);
     assert_int_equal(config.management.core, -1);
     assert_int_equal(config.nx_large, NX_LARGE_AUTO);
+    assert_int_equal(config.panic_reboot_s, 30);
 }
 
 static void everything(void **state)
@@ -86,7 +87,7 @@ static void everything(void **state)
               "  \"modules\": [{\"file\": \"l/initrd\", \"args\": \"x y\"}, {\"file\": \"z\"}]}],\n"
               " \"management\": {\"address\": \"192.168.1.9/20\", \"gateway\": \"192.168.0.1\",\n"
               "  \"core\": 1, \"memory\": 12582912, \"budget_us\": 700, \"period_us\": 2000},\n"
-              " \"nx_large\": \"off\", \"entry_trials\": \"t/trials.txt\"}"),
+              " \"nx_large\": \"off\", \"panic_reboot_s\": 0, \"entry_trials\": \"t/trials.txt\"}"),
         0);
     assert_string_equal(g->cmdline, "a=\"b\" \xc3\xa9");
     assert_int_equal(g->memory, 256 << 20);
@@ -99,6 +100,7 @@ static void everything(void **state)
     assert_int_equal(g->paused_clock, PAUSED_CLOCK_RUNS);
     assert_string_equal(config.entry_trials, "t/trials.txt");
     assert_int_equal(config.nx_large, NX_LARGE_OFF);
+    assert_int_equal(config.panic_reboot_s, 0);
     assert_int_equal(g->devices, DEV_UART | DEV_NET);
     assert_int_equal(g->module_count, 2);
     assert_string_equal(g->modules[0].args, "x y");
@@ -109,6 +111,29 @@ static void everything(void **state)
     assert_memory_equal(m->netmask, ((uint8_t[]){255, 255, 240, 0}), 4);
     assert_memory_equal(m->gateway, ((uint8_t[]){192, 168, 0, 1}), 4);
     assert_int_equal(m->memory, 12 << 20);
+}
+
+static void of_the_machine(void **state)
+{
+    static const struct {
+        const char *text, *field;
+    } bad[] = {
+        {"{\"guests\": [], \"nx_large\": \"on\"}", "nx_large"},
+        {"{\"guests\": [], \"nx_large\": true}", "nx_large"},
+        {"{\"guests\": [], \"panic_reboot_s\": -1}", "panic_reboot_s"},
+        {"{\"guests\": [], \"panic_reboot_s\": 86401}", "panic_reboot_s"},
+        {"{\"guests\": [], \"panic_reboot_s\": \"never\"}", "panic_reboot_s"},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(parse(bad[i].text), 1);
+        assert_string_equal(errors[0].field, bad[i].field);
+        assert_int_equal(config.nx_large, NX_LARGE_AUTO);
+        assert_int_equal(config.panic_reboot_s, 30);
+    }
+    assert_int_equal(parse("{\"guests\": [], \"panic_reboot_s\": 86400}"), 0);
+    assert_int_equal(config.panic_reboot_s, 86400);
 }
 
 static void the_others_remain(void **state)
@@ -458,13 +483,14 @@ static void foreign_guest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_least),         cmocka_unit_test(everything),
-        cmocka_unit_test(the_others_remain), cmocka_unit_test(bad_fields),
-        cmocka_unit_test(not_json),          cmocka_unit_test(management),
-        cmocka_unit_test(too_many),          cmocka_unit_test(cannot_work),
-        cmocka_unit_test(guarantees_add_up), cmocka_unit_test(too_many_files),
-        cmocka_unit_test(the_service),       cmocka_unit_test(bad_service),
-        cmocka_unit_test(one_guest),         cmocka_unit_test(foreign_guest),
+        cmocka_unit_test(the_least),      cmocka_unit_test(everything),
+        cmocka_unit_test(of_the_machine), cmocka_unit_test(the_others_remain),
+        cmocka_unit_test(bad_fields),     cmocka_unit_test(not_json),
+        cmocka_unit_test(management),     cmocka_unit_test(too_many),
+        cmocka_unit_test(cannot_work),    cmocka_unit_test(guarantees_add_up),
+        cmocka_unit_test(too_many_files), cmocka_unit_test(the_service),
+        cmocka_unit_test(bad_service),    cmocka_unit_test(one_guest),
+        cmocka_unit_test(foreign_guest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

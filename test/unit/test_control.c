@@ -61,6 +61,21 @@ void core_request(struct vcpu *v, uint32_t request)
     requested = request;
 }
 
+static uint64_t reboot_at;
+
+uint64_t arch_tsc_hz(void)
+{
+    return 20000000;
+}
+
+bool core_reboot(uint64_t at)
+{
+    if (reboot_at)
+        return false;
+    reboot_at = at;
+    return true;
+}
+
 void log_info(const char *format, ...)
 {
     va_list ap;
@@ -498,6 +513,27 @@ static void deletion(void **state)
     assert_int_equal(requested, VCPU_REQ_DELETE);
 }
 
+/* Once, whatever else is asked meanwhile; a second later, so that the answer goes out. */
+static void host_actions(void **state)
+{
+    static const uint64_t unknown[] = {0, ABI_HOST_ACTION_END, 1ull << 32 | ABI_HOST_REBOOT,
+                                       UINT64_MAX};
+    unsigned lines = log_lines;
+    uint64_t now = arch_tsc(), at;
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(unknown); i++)
+        assert_int_equal(call(ABI_CALL_HOST_ACTION, unknown[i], 0, 0), -E_INVAL);
+    assert_int_equal(reboot_at, 0);
+    assert_int_equal(call(ABI_CALL_HOST_ACTION, ABI_HOST_REBOOT, 0, 0), 0);
+    assert_true(reboot_at >= now + arch_tsc_hz() / 1000 * ABI_HOST_ACTION_MS);
+    assert_int_equal(log_lines, lines + 1);
+    at = reboot_at;
+    assert_int_equal(call(ABI_CALL_HOST_ACTION, ABI_HOST_REBOOT, 0, 0), 0);
+    assert_int_equal(reboot_at, at);
+    assert_int_equal(log_lines, lines + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -517,6 +553,7 @@ int main(void)
         TEST(images),
         TEST(creation),
         TEST(deletion),
+        TEST(host_actions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,13 @@ static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
     memcpy(typed, bytes, typed_len);
     return (int64_t)typed_len;
 }
+static unsigned host_acted;
+static int64_t host_act(unsigned action)
+{
+    host_acted = action;
+    return 0;
+}
+
 static int64_t act(unsigned n, unsigned action)
 {
     return n == 0 && action == ABI_ACTION_STOP ? -E_PERM : 0;
@@ -109,6 +116,7 @@ static struct api_view view = {
     .controls = controls,
     .type = type,
     .act = act,
+    .host_act = host_act,
     .tsc = tsc,
     .answered = answered,
     .auth = &auth,
@@ -806,30 +814,32 @@ static void typing_and_actions(void **state)
     assert_int_equal(POST("/v1/guests/hog/actions", 0, ""), 400);
 }
 
+static void host_actions(void **state)
+{
+    (void)state;
+    host_acted = 0;
+    assert_int_equal(POST("/v1/host/actions", 17, "{\"action\": \"stop\"}"), 400);
+    assert_int_equal(POST("/v1/host/actions", 0, ""), 400);
+    assert_int_equal(POST("/v1/host/actions", 18, "{\"action\": \"reset\"}"), 400);
+    assert_int_equal(GET("/v1/host/actions"), 405);
+    assert_int_equal(host_acted, 0);
+    assert_int_equal(POST("/v1/host/actions", 20, "{\"action\": \"reboot\"}"), 202);
+    assert_string_equal(body, "{\"action\":\"reboot\",\"status\":\"accepted\"}\n");
+    assert_int_equal(host_acted, ABI_HOST_REBOOT);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(resources),
-        TEST(text_form),
-        TEST(errors),
-        TEST(http_limits),
-        TEST(going_on),
-        TEST(pipelining),
-        TEST(snapshots_kept),
-        TEST(flight_recorder),
-        TEST(vmcs),
-        TEST(rings),
-        TEST(typing_and_actions),
-        TEST(management_stays),
-        TEST(other_sites),
-        TEST(metrics),
-        TEST(what_happened),
-        TEST(followed),
-        TEST(host_field),
-        TEST(whose_host),
-        TEST(log_with_times),
+        TEST(resources),      TEST(text_form),          TEST(errors),
+        TEST(http_limits),    TEST(going_on),           TEST(pipelining),
+        TEST(snapshots_kept), TEST(flight_recorder),    TEST(vmcs),
+        TEST(rings),          TEST(typing_and_actions), TEST(management_stays),
+        TEST(host_actions),   TEST(other_sites),        TEST(metrics),
+        TEST(what_happened),  TEST(followed),           TEST(host_field),
+        TEST(whose_host),     TEST(log_with_times),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

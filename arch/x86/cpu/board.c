@@ -6,12 +6,16 @@
 #include "hv/arch.h"
 #include "hv/log.h"
 
-#define RESET_CONTROL 0xcf9u
-#define RESET_PREPARE 0x02u
-#define RESET_FULL    0x06u
-#define RDRAND_TRIES  10u
-#define RDSEED_TRIES  100u
-#define SETTLE_LOOPS  10000000u
+#define RESET_CONTROL   0xcf9u
+#define RESET_PREPARE   0x02u
+#define RESET_FULL      0x06u
+#define KEYBOARD_STATUS 0x64u /* and command */
+#define KEYBOARD_FULL   0x02u
+#define KEYBOARD_RESET  0xfeu
+#define KEYBOARD_TRIES  100000u
+#define RDRAND_TRIES    10u
+#define RDSEED_TRIES    100u
+#define SETTLE_LOOPS    10000000u
 
 static struct acpi_info reset; /* only its reset_* fields matter */
 static volatile uint8_t *reset_register;
@@ -55,13 +59,30 @@ static void reset_by_acpi(void)
     }
 }
 
-_Noreturn void arch_reboot(void)
+_Noreturn void board_triple_fault(void)
 {
     struct {
         uint16_t limit;
         uint64_t base;
     } __attribute__((packed)) no_idt = {0, 0};
 
+    for (;;)
+        __asm__ volatile("lidt %0; ud2" ::"m"(no_idt) : "memory");
+}
+
+/* On older boards the keyboard controller pulls INIT, which is blocked in VMX operation (SDM 3C
+ * "Restrictions on VMX Operation"). CR4.VMXE is set together with VMXON. */
+static void reset_by_keyboard(void)
+{
+    if (read_cr4() & CR4_VMXE)
+        __asm__ volatile("vmxoff" ::: "memory", "cc");
+    for (unsigned i = 0; i < KEYBOARD_TRIES && inb(KEYBOARD_STATUS) & KEYBOARD_FULL; i++)
+        __builtin_ia32_pause();
+    outb(KEYBOARD_STATUS, KEYBOARD_RESET);
+}
+
+_Noreturn void board_reset(void)
+{
     irq_off();
     if (reset.have_reset) {
         reset_by_acpi();
@@ -70,8 +91,9 @@ _Noreturn void arch_reboot(void)
     outb(RESET_CONTROL, RESET_PREPARE);
     outb(RESET_CONTROL, RESET_FULL);
     settle();
-    for (;;)
-        __asm__ volatile("lidt %0; ud2" ::"m"(no_idt) : "memory");
+    reset_by_keyboard();
+    settle();
+    board_triple_fault();
 }
 
 /* Spreads a weak source's entropy over all bits (the finaliser of SplitMix64). */

@@ -1,6 +1,7 @@
 #include "arch/x86/cpu/dump.h"
 
 #include "arch/x86/cpu/apic.h"
+#include "arch/x86/cpu/board.h"
 #include "arch/x86/cpu/console.h"
 #include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/cpu/msr.h"
@@ -23,6 +24,12 @@ extern const uint8_t kernel_start[], kernel_text_end[];
 
 /* Number of the printing core plus one. */
 static uint32_t owner;
+static uint32_t reboot_seconds;
+
+void arch_panic_reboot(uint32_t seconds)
+{
+    reboot_seconds = seconds;
+}
 
 static void say(const char *format, ...) PRINTF(1, 2);
 
@@ -42,6 +49,21 @@ static _Noreturn void halt_forever(void)
 {
     for (;;)
         __asm__ volatile("cli; hlt" ::: "memory");
+}
+
+/* All has been said. */
+static _Noreturn void rest(void)
+{
+    uint64_t from = arch_tsc(), hz = arch_tsc_hz();
+
+    if (reboot_seconds == 0 || hz == 0) {
+        say("*** All cores are halted. Reset the machine.\n");
+        halt_forever();
+    }
+    say("*** All cores are halted. The machine resets in %u s.\n", reboot_seconds);
+    while (arch_tsc() - from < hz * reboot_seconds)
+        __builtin_ia32_pause();
+    board_reset();
 }
 
 bool dump_in_progress(void)
@@ -75,9 +97,13 @@ static void become_owner(const struct trap_frame *f)
                                      __ATOMIC_ACQUIRE)) {
         if (!c->in_panic)
             dump_stop_self(f);
-        if (c->in_panic++ == 1)
+        if (c->in_panic++ == 1) {
             say("\n(%s at %016lx while this was printed)\n", f ? trap_name(f->vector) : "panic",
                 f ? f->rip : 0);
+            rest();
+        }
+        if (reboot_seconds)
+            board_triple_fault();
         halt_forever();
     }
     c->in_panic = 1;
@@ -218,8 +244,14 @@ static _Noreturn void dump(const struct trap_frame *f, uint64_t rip, const char 
         say_machine_check();
     say_stack(f ? f->rsp : (uintptr_t)__builtin_frame_address(0));
     say_cores();
-    say("*** All cores are halted. Reset the machine.\n");
-    halt_forever();
+    rest();
+}
+
+_Noreturn void arch_reboot(void)
+{
+    become_owner(NULL);
+    stop_others();
+    board_reset();
 }
 
 _Noreturn void dump_frame(const struct trap_frame *f, const char *format, ...)
