@@ -323,7 +323,7 @@ static uint64_t watch_guests(struct core *c)
 }
 
 /* Tells of a guest that has come to nothing, and when it has moved on. */
-static void look_whether_stuck(struct guest *g)
+static void look_whether_stuck(struct guest *g, uint64_t now)
 {
     const struct vcpu_gprs *r = &g->vcpu.regs;
     struct vcpu_place at;
@@ -334,7 +334,7 @@ static void look_whether_stuck(struct guest *g)
     deaf = at.interrupts_off && !g->vcpu.nmi;
     switch (stuck_look(&g->vcpu.stuck,
                        deaf ? stuck_state(at.rip, &r->rax, sizeof(*r) / sizeof(r->rax)) : 0, deaf,
-                       arch_tsc(), arch_tsc_hz())) {
+                       now, arch_tsc_hz())) {
     case STUCK_NO_NEWS:
         break;
     case STUCK_BEGINS:
@@ -387,7 +387,6 @@ static void after_run(struct core *c, struct guest *g, enum vcpu_yield y, uint64
     switch (y) {
     case VCPU_YIELD_SLICE:
         note_slice_end(c, &g->vcpu, until, arch_tsc());
-        look_whether_stuck(g);
         break;
     case VCPU_YIELD_HALT:
         sched_block(&c->sched, &g->vcpu.sched, g->platform.next_event);
@@ -420,6 +419,8 @@ static void run_entity(struct core *c, const struct sched_decision *d, uint64_t 
     if (g->phase == GUEST_LIVE) {
         if (__builtin_expect(guest_host_page()->first_entry_tsc == 0, 0))
             guest_host_page()->first_entry_tsc = start;
+        if (!v->halted && stuck_is_due(&v->stuck, start))
+            look_whether_stuck(g, start);
         if (!v->halted || wake_from_halt(c, v))
             after_run(c, g, virt_backend()->run(v, d->until), d->until);
     } else if (g->phase != GUEST_IDLE) {

@@ -23,13 +23,15 @@ static enum stuck_news begin(struct stuck *s, uint64_t state, bool deaf, uint64_
 {
     bool told = s->told;
 
-    *s = (struct stuck){.states = {state}, .since = now, .count = deaf, .looks = deaf};
+    *s = (struct stuck){
+        .states = {state}, .since = now, .next = s->next, .count = deaf, .looks = deaf};
     return told ? STUCK_ENDS : STUCK_NO_NEWS;
 }
 
 enum stuck_news stuck_look(struct stuck *s, uint64_t state, bool deaf, uint64_t now,
                            uint64_t second)
 {
+    s->next = now + second / STUCK_LOOKS;
     if (!deaf || s->count == 0)
         return begin(s, state, deaf, now);
     if (!is_known(s, state)) {

@@ -92,6 +92,19 @@ static void few_looks(void **state)
     assert_int_equal(stuck_look(&s, PLACE, true, 100ull * SECOND, SECOND), STUCK_BEGINS);
 }
 
+static void looks(void **state)
+{
+    struct stuck s = {0};
+
+    (void)state;
+    assert_true(stuck_is_due(&s, 0));
+    for (uint64_t now = 5000; now < 9000; now += 500) {
+        (void)stuck_look(&s, PLACE, now % 1000 == 0, now, SECOND);
+        assert_false(stuck_is_due(&s, now + SECOND / STUCK_LOOKS - 1));
+        assert_true(stuck_is_due(&s, now + SECOND / STUCK_LOOKS));
+    }
+}
+
 /* Any register makes another state, and so does the place. */
 static void states(void **state)
 {
@@ -112,8 +125,8 @@ static void states(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(told_once), cmocka_unit_test(hears),  cmocka_unit_test(small_loops),
-        cmocka_unit_test(few_looks), cmocka_unit_test(states),
+        cmocka_unit_test(told_once), cmocka_unit_test(hears), cmocka_unit_test(small_loops),
+        cmocka_unit_test(few_looks), cmocka_unit_test(looks), cmocka_unit_test(states),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
