@@ -89,6 +89,9 @@ $(BUILD)/mgmt/llhttp/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LLHTTP_DIR)/$*.c -o $@
 
+# It calls exit() without a declaration, which gcc 14 and later do not let pass.
+$(BUILD)/mgmt/mbedtls/memory_buffer_alloc.o: MGMT_CFLAGS += -include mgmt/include/stdlib.h
+
 $(BUILD)/mgmt.elf: $(MGMT_O) mgmt/mgmt.lds $(BUILD)/gen/MGMT_O.list
 	$(call say,LD,$@)
 	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T mgmt/mgmt.lds -o $@ $(MGMT_O)
