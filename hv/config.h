@@ -68,6 +68,8 @@ struct guest_config {
     uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
                          "reset", "exit", "net" */
     enum abi_exit_profile exit_profile; /* JSON: "least", "default" or "most" */
+    struct net_config net; /* with DEV_NET. JSON: an object, which adds "net" to the devices */
+    uint32_t net_given;    /* 1: the object was there */
     struct config_module modules[CONFIG_MODULES_MAX];
     uint32_t module_count;
     uint32_t line; /* of the guest's `{` in the file */
@@ -93,6 +95,8 @@ struct config {
         panic_reboot_s; /* a panic is followed by a reset after so long; 0: never; default 30 */
     /* A boot module with VM entries to try before the guests run, see arch/x86/vmx/trials.c; "" */
     char entry_trials[96];
+    /* "02:42:48:00:00": of all guests' Ethernet addresses. All 0: they derive from the card's */
+    uint8_t mac_prefix[5];
     struct guest_config guests[CONFIG_GUESTS_MAX];
     unsigned guest_count;
     unsigned
@@ -139,3 +143,18 @@ const char *config_exit_profile_name(uint32_t n);
 const char *config_kind_name(uint32_t n);
 /* Of bit n of `devices`. */
 const char *config_device_name(uint32_t n);
+/* Of bit n of net_config.allow. */
+const char *config_net_allow_name(uint32_t n);
+/* Of an enum net_drop. */
+const char *config_net_drop_name(uint32_t n);
+
+#define CONFIG_ADDRESS_TEXT 40u /* with the NUL */
+/* "10.0.2.20", "fd00::20". */
+bool config_parse_net_address(const char *s, struct net_address *a) MUST_CHECK;
+/* One that a host can have. */
+bool config_net_address_is_good(const struct net_address *a);
+void config_net_address_text(const struct net_address *a, char out[CONFIG_ADDRESS_TEXT]);
+/* Do two guests that see the same machines list the same address? Then `which` is it. */
+bool config_net_clashes(const struct net_config *a, const struct net_config *b,
+                        struct net_address *which);
+void config_default_net(struct net_config *n);

@@ -214,6 +214,33 @@ static bool name_is_taken(const char *name)
     return false;
 }
 
+/* Are its addresses nobody else's? */
+static int check_addresses(const struct guest_config *c, char *why, size_t size)
+{
+    char text[CONFIG_ADDRESS_TEXT];
+    struct net_address a;
+
+    if (!(c->devices & DEV_NET))
+        return 0;
+    for (unsigned i = 0; c->net.uplink && i < c->net.address_count; i++) {
+        if (!net_is_guarded(&c->net.addresses[i]))
+            continue;
+        config_net_address_text(&c->net.addresses[i], text);
+        (void)fmt(why, size, "%s is management's, a gateway's or a name server's", text);
+        return -E_PERM;
+    }
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        const struct guest *g = guest_get(i);
+
+        if (!g || g->management || !config_net_clashes(&c->net, &g->config.net, &a))
+            continue;
+        config_net_address_text(&a, text);
+        (void)fmt(why, size, "%s is the address of guest \"%s\"", text, g->config.name);
+        return -E_PERM;
+    }
+    return 0;
+}
+
 static int free_number(void)
 {
     for (unsigned i = 1; i <= CONFIG_GUESTS_MAX; i++)
@@ -269,6 +296,9 @@ int guest_deploy(const struct abi_create *r, char *why, size_t size)
         (void)fmt(why, size, "there is a guest with the name \"%s\"", r->config.name);
         return -E_EXIST;
     }
+    rc = check_addresses(&r->config, why, size);
+    if (rc)
+        return rc;
     number = free_number();
     if (number < 0) {
         (void)fmt(why, size, "there are %u guests: no more fit", CONFIG_GUESTS_MAX);
@@ -316,17 +346,15 @@ static const char *map_memory(struct guest *g)
 static const char *attach_net(struct guest *g)
 {
     const struct virtio_net_host host = {.ctx = g, .transmit = guest_on_transmit};
-    /* Locally administered, the same at each start of the machine: number in the last byte. */
-    const uint8_t mac[6] = {0x52, 0x42, 0x48, 0, 0, (uint8_t)g->number};
+    uint8_t mac[6];
 
     if (!(g->config.devices & DEV_NET))
         return NULL;
+    net_address(g->number, mac);
     memcpy(g->status->mac, mac, sizeof(mac));
     virtio_net_init(&g->platform.net, &g->mem, mac, g->rx_ring, &host);
-    g->switch_port = net_attach(guest_on_frame, g);
-    if (g->switch_port < 0)
-        return "no free port on the virtual switch";
-    return net_set_address((unsigned)g->switch_port, mac) ? "its network address is taken" : NULL;
+    g->switch_port = net_attach(g->number, g->management, &g->config.net, guest_on_frame, g);
+    return g->switch_port < 0 ? "no free port on the virtual switch" : NULL;
 }
 
 struct audit {

@@ -72,7 +72,7 @@ void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len)
     struct guest *g = ctx;
 
     g->status->frames_sent++;
-    net_send((unsigned)g->switch_port, frame, len, arch_tsc());
+    g->status->frames_refused[net_send((unsigned)g->switch_port, frame, len, arch_tsc())]++;
 }
 
 /* From the switch, on any core. */

@@ -161,6 +161,7 @@ static void fill_status(struct guest *g)
     s->watchdog_ms = c->watchdog_ms;
     s->paused_clock = (uint32_t)c->paused_clock;
     s->devices = c->devices;
+    s->net = c->net;
     s->exit_profile = (uint16_t)c->exit_profile;
     s->module_count = c->module_count;
     for (unsigned i = 0; i < c->module_count; i++) {

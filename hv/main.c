@@ -163,6 +163,8 @@ static void describe_host(const struct boot_info *b, const struct config *c)
     h->nx_large_off = c->nx_large == NX_LARGE_OFF;
     h->panic_reboot_s = c->panic_reboot_s;
     h->management = m->service;
+    net_address(MGMT_NUMBER, h->mac);
+    memcpy(h->mac_prefix, c->mac_prefix, sizeof(h->mac_prefix));
     image_hide(m->service.key);
     backend->describe(h);
 }
@@ -190,6 +192,22 @@ static void make_token(const struct abi_management *m)
     log_secret(line);
     memzero_explicit(line, sizeof(line));
     memzero_explicit(key, sizeof(key));
+}
+
+static void prepare_network(const struct config *c)
+{
+    const struct management_config *m = &c->management;
+    struct net_setup setup = {.tsc_hz = arch_tsc_hz(),
+                              .guests_reach_management = m->service.reachable_from_guests,
+                              .uplink_frames = guest_host_page()->uplink_frames};
+
+    memcpy(setup.mac_prefix, c->mac_prefix, sizeof(setup.mac_prefix));
+    if (m->static_ip)
+        memcpy(setup.guarded[0], m->ip, sizeof(m->ip));
+    memcpy(setup.guarded[1], m->gateway, sizeof(m->gateway));
+    memcpy(setup.guarded[2], m->service.syslog_server, sizeof(m->service.syslog_server));
+    net_init(&setup);
+    (void)!net_find_card(); /* without one, start_network() says so */
 }
 
 static void *alloc_for_nic(size_t bytes)
@@ -281,12 +299,12 @@ _Noreturn void hv_main(const struct boot_info *b)
     arch_panic_reboot(config.panic_reboot_s);
     nx_large = backend->set_nx_large(config.nx_large == NX_LARGE_AUTO);
     hostmem_init(memory);
-    net_init();
     guest_life_init(arch_boot_epoch(), b->entry_tsc);
     /* The log ring lies in the kernel's own image; its pages become shared ones. */
     if (guest_setup() || mem_add(memory, arch_hpa(log_ring()).v,
                                  sizeof(struct abi_ring) + ABI_LOG_RING_SIZE, MEM_SHARED, 0))
         panic("no memory for the shared pages");
+    prepare_network(&config);
     prepare_entry_trials(&config);
     create_guests(&config);
     m = guest_management();

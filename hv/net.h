@@ -4,22 +4,40 @@
  */
 #pragma once
 
+#include "hv/abi/net.h"
 #include "hv/types.h"
 
+/* What the configuration says of all of it. */
+struct net_setup {
+    uint64_t tsc_hz;
+    bool guests_reach_management;
+    uint8_t mac_prefix[5];   /* all 0: from the card's address */
+    uint8_t guarded[3][4];   /* IPv4 addresses that no guest with the uplink may have; 0: none */
+    uint64_t *uplink_frames; /* NET_DROPS counters: what became of frames from outside. Written by
+                                the uplink's core */
+};
+
 /* An empty switch. Boot core, before all else here. */
-void net_init(void);
-/* A guest's port: `deliver` gets a frame (any core) and copies it. The port's number, or -E_NOSPC.
+void net_init(const struct net_setup *s);
+/* Looks for a network card and reads its address. Boot core, after net_init() and before guests
+ * have addresses. -E_NOENT when there is none, -E_IO when it does not answer. */
+int net_find_card(void) MUST_CHECK;
+/* The Ethernet address of guest number `number`. */
+void net_address(unsigned number, uint8_t mac[6]);
+/* Is it management's address, a gateway's or a name server's, as far as is known? Any core. */
+bool net_is_guarded(const struct net_address *a);
+/* A port for a guest, with its net_address(): `deliver` gets a frame (any core) and copies it.
+ * `config` is needed unless it is the management guest. The port's number, or -E_NOSPC, -E_EXIST.
  * Any core. */
-int net_attach(void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx) MUST_CHECK;
+int net_attach(unsigned number, bool management, const struct net_config *config,
+               void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx) MUST_CHECK;
 /* Takes the port away; returns when no frame is on its way to `deliver` any more. Any core. */
 void net_detach(unsigned port);
-/* The one address behind a guest's port: what comes from another is dropped, and nobody else can
- * send from this one. Without it the port is trusted. -E_EXIST, -E_INVAL, -E_RANGE. */
-int net_set_address(unsigned port, const uint8_t mac[6]) MUST_CHECK;
-/* A frame from a guest. Any core. */
-void net_send(unsigned port, const uint8_t *frame, size_t len, uint64_t now);
-/* Finds a network card and makes it the switch's uplink, its interrupt on `core`. `alloc` gives
- * zeroed, page-aligned host memory below 4 GB or NULL. Boot core. -E_NOENT when there is none. */
+/* A frame from a guest: NET_PASSED, or why it was dropped. Any core. */
+enum net_drop net_send(unsigned port, const uint8_t *frame, size_t len, uint64_t now);
+/* Makes the card that net_find_card() found the switch's uplink, its interrupt on `core`. `alloc`
+ * gives zeroed, page-aligned host memory below 4 GB or NULL. Boot core. -E_NOENT when there is
+ * none. */
 int net_start_uplink(unsigned core, void *(*alloc)(size_t bytes)) MUST_CHECK;
 /* The card's name, or "". */
 const char *net_uplink_name(void);

@@ -44,6 +44,8 @@ static void put_guest(struct json_out *j, const struct abi_guest *g)
     json_str(j, "paused_clock", config_paused_clock_name(g->paused_clock));
     json_str(j, "exit_profile", config_exit_profile_name(g->exit_profile));
     put_devices(j, g->devices);
+    if (g->devices & DEV_NET)
+        put_net(j, &g->net);
     put_modules(j, g);
     json_end(j);
 }
@@ -127,6 +129,7 @@ static void put_service(struct json_out *j, const struct abi_management *m)
         json_bool(j, "consoles", m->syslog_consoles);
         json_end(j);
     }
+    json_bool(j, "reachable_from_guests", m->reachable_from_guests);
 }
 
 static void put_management(struct json_out *j, const struct abi_host *h, const struct abi_guest *g)
@@ -141,6 +144,14 @@ static void put_management(struct json_out *j, const struct abi_host *h, const s
     json_u64(j, "period_us", g->period_us);
     put_service(j, &h->management);
     json_end(j);
+}
+
+static void put_mac_prefix(struct json_out *j, const struct abi_host *h)
+{
+    static const uint8_t none[sizeof(h->mac_prefix)];
+
+    if (memcmp(h->mac_prefix, none, sizeof(none)) != 0)
+        put_mac(j, "mac_prefix", h->mac_prefix, sizeof(h->mac_prefix));
 }
 
 void get_config(struct call *c, char *const *arg)
@@ -160,5 +171,6 @@ void get_config(struct call *c, char *const *arg)
         put_management(j, c->v->host, &g);
     json_str(j, "nx_large", c->v->host->nx_large_off ? "off" : "auto");
     json_u64(j, "panic_reboot_s", c->v->host->panic_reboot_s);
+    put_mac_prefix(j, c->v->host);
     json_end(j);
 }

@@ -120,6 +120,9 @@ static void refuse(struct call *c, int64_t rc)
     case -E_NOTSUP:
         call_fail_at(c, 400, "/image", request.why);
         break;
+    case -E_PERM:
+        call_fail_at(c, 409, "/net/addresses", request.why);
+        break;
     case -E_NOENT:
         call_fail_at(c, 409, "/core", request.why);
         break;

@@ -62,6 +62,8 @@ static void put_configuration(struct json_out *j, const struct abi_guest *g)
         if (g->devices >> i & 1)
             json_str(j, NULL, config_device_name(i));
     json_end(j);
+    if ((g->devices & DEV_NET) && !(g->flags & ABI_GUEST_MANAGEMENT))
+        put_net(j, &g->net);
     json_end(j);
 }
 
@@ -114,6 +116,7 @@ void get_guest(struct call *c, char *const *arg)
     else
         json_null(j, "next_start_tsc");
     put_configuration(j, &g);
+    put_card(j, &g);
     json_array(j, "vcpus");
     for (unsigned i = 0; i < g.vcpu_count && i < ABI_VCPUS_MAX; i++)
         put_vcpu(c, j, (unsigned)number, i, &g.vcpus[i]);

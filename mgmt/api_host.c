@@ -100,8 +100,10 @@ void get_host(struct call *c, char *const *arg)
     json_bool(j, "nx_large", h->nx_large);
     json_object(j, "network");
     json_str(j, "nic", h->nic);
+    put_mac(j, "mac", h->mac, sizeof(h->mac));
     put_ip(j, "address", h->ip);
     put_ip(j, "netmask", h->netmask);
+    put_refused(j, "refused", h->uplink_frames);
     json_end(j);
     json_end(j);
 }

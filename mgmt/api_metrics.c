@@ -253,6 +253,25 @@ static void put_splits(struct metrics *m, const char *labels, const struct abi_g
     sample(m, "guest_large_pages_split_total", all, g->large_pages_split);
 }
 
+/* Every reason, so that a rate can be told from the first one on. */
+static void put_refusals(struct metrics *m, const char *name, const char *labels,
+                         const uint64_t frames[NET_DROPS])
+{
+    char all[128];
+
+    for (unsigned i = NET_PASSED + 1; i < NET_DROPS; i++) {
+        (void)fmt(all, sizeof(all), "{%s%sreason=\"%s\"}", labels, labels[0] ? "," : "",
+                  config_net_drop_name(i));
+        sample(m, name, all, frames[i]);
+    }
+}
+
+static void put_refused_frames(struct metrics *m, const char *labels, const struct abi_guest *g)
+{
+    if (g->devices & DEV_NET)
+        put_refusals(m, "guest_network_refused_frames_total", labels, g->frames_refused);
+}
+
 static void put_guests(struct metrics *m)
 {
     family(m, "guest_state", "gauge", "1 for the state that the guest is in, 0 for the others.");
@@ -282,6 +301,12 @@ static void put_guests(struct metrics *m)
     family(m, "guest_large_pages_split_total", "counter",
            "2 MB pages of its memory that were split because it executed them.");
     each_guest(m, put_splits);
+    family(m, "guest_network_refused_frames_total", "counter",
+           "Frames from the guest that the switch refused, by reason.");
+    each_guest(m, put_refused_frames);
+    family(m, "uplink_refused_frames_total", "counter",
+           "Frames from outside that the switch refused, by reason.");
+    put_refusals(m, "uplink_refused_frames_total", "", m->c->v->host->uplink_frames);
 }
 
 /* ---- this endpoint ---- */

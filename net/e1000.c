@@ -111,6 +111,17 @@ static int read_mac(struct e1000 *e)
     return memcmp(e->mac, none, sizeof(none)) == 0 || (e->mac[0] & 1) ? -E_IO : 0;
 }
 
+int e1000_read_address(const struct e1000_bus *bus, uint8_t mac[6])
+{
+    struct e1000 e = {.bus = *bus};
+    int rc = reset(&e);
+
+    if (rc == 0)
+        rc = read_mac(&e);
+    memcpy(mac, e.mac, sizeof(e.mac));
+    return rc;
+}
+
 static void write_mac(struct e1000 *e)
 {
     const uint8_t *m = e->mac;

@@ -90,6 +90,8 @@ struct e1000 {
 #define E1000_MEMORY                                                                               \
     (16u * (E1000_RX_COUNT + E1000_TX_COUNT) + E1000_BUFFER * (E1000_RX_COUNT + E1000_TX_COUNT))
 
+/* Resets the card and reads its address alone. Errors as of e1000_start(). */
+int e1000_read_address(const struct e1000_bus *bus, uint8_t mac[6]) MUST_CHECK;
 /* Resets the card, reads its address, starts receiving and sending, without interrupts. -E_IO when
  * it does not come out of reset or has no address; it is quiet then. */
 int e1000_start(struct e1000 *e, const struct e1000_bus *bus, void *memory) MUST_CHECK;

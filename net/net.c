@@ -1,21 +1,59 @@
 #include "hv/net.h"
 
-#include "hv/arch.h"
+#include "hv/lib.h"
+#include "net/mac.h"
 #include "net/nic.h"
 #include "net/switch.h"
 
-#define MAX_AGE_SECONDS 300u /* IEEE 802.1D "Filtering Database": the recommended ageing time */
-
 static struct vswitch vswitch;
+static struct net_setup setup;
 
-void net_init(void)
+static bool is_zero(const uint8_t *bytes, size_t n)
 {
-    switch_init(&vswitch, MAX_AGE_SECONDS * arch_tsc_hz());
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i])
+            return false;
+    return true;
 }
 
-int net_attach(void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx)
+void net_init(const struct net_setup *s)
 {
-    return switch_attach(&vswitch, deliver, ctx);
+    setup = *s;
+    switch_init(&vswitch, s->tsc_hz, s->guests_reach_management);
+    for (size_t i = 0; i < ARRAY_LEN(s->guarded); i++) {
+        struct facts_address a = facts_ipv4(s->guarded[i]);
+
+        switch_guard(&vswitch, &a);
+    }
+}
+
+void net_address(unsigned number, uint8_t mac[6])
+{
+    static const uint8_t without_card[MAC_PREFIX_SIZE] = {0x52, 0x42, 0x48, 0, 0};
+
+    if (!is_zero(setup.mac_prefix, sizeof(setup.mac_prefix)))
+        mac_from_prefix(setup.mac_prefix, number, mac);
+    else if (nic_address())
+        mac_derive(nic_address(), number, mac);
+    else
+        mac_from_prefix(without_card, number, mac);
+}
+
+bool net_is_guarded(const struct net_address *a)
+{
+    struct facts_address address = facts_ipv6(a->bytes);
+
+    return switch_is_guarded(&vswitch, &address);
+}
+
+int net_attach(unsigned number, bool management, const struct net_config *config,
+               void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx)
+{
+    uint8_t mac[MAC_SIZE];
+
+    net_address(number, mac);
+    return switch_attach(&vswitch, management ? FILTER_MANAGEMENT : FILTER_GUEST, mac, config,
+                         deliver, ctx);
 }
 
 void net_detach(unsigned port)
@@ -23,19 +61,19 @@ void net_detach(unsigned port)
     switch_detach(&vswitch, port);
 }
 
-int net_set_address(unsigned port, const uint8_t mac[6])
+enum net_drop net_send(unsigned port, const uint8_t *frame, size_t len, uint64_t now)
 {
-    return switch_set_address(&vswitch, port, mac);
+    return switch_input(&vswitch, port, frame, len, now);
 }
 
-void net_send(unsigned port, const uint8_t *frame, size_t len, uint64_t now)
+int net_find_card(void)
 {
-    switch_input(&vswitch, port, frame, len, now);
+    return nic_find();
 }
 
 int net_start_uplink(unsigned core, void *(*alloc)(size_t bytes))
 {
-    return nic_probe(&vswitch, core, alloc);
+    return nic_start(&vswitch, setup.uplink_frames, core, alloc);
 }
 
 const char *net_uplink_name(void)

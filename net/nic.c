@@ -28,10 +28,13 @@ static const struct {
 };
 
 static struct e1000 card;
+static struct e1000_bus card_bus;
+static uint16_t card_bdf;
 static struct nic_info nic;
 static struct vswitch *vswitch;
+static uint64_t *became; /* of received frames */
 static unsigned port;
-static bool present;
+static bool found, present;
 
 static void send(void *ctx, const uint8_t *frame, size_t len)
 {
@@ -42,7 +45,7 @@ static void send(void *ctx, const uint8_t *frame, size_t len)
 static void input(void *ctx, const uint8_t *frame, size_t len)
 {
     (void)ctx;
-    switch_input(vswitch, port, frame, len, arch_tsc());
+    became[switch_input(vswitch, port, frame, len, arch_tsc())]++;
 }
 
 static uint32_t read_reg(void *ctx, uint32_t reg)
@@ -81,30 +84,74 @@ static const char *find_card(uint16_t *bdf)
     return NULL;
 }
 
-static int start(uint16_t bdf, unsigned core, void *(*alloc)(size_t bytes))
+static void complain(int rc)
 {
-    uint32_t bar = arch_pci_read(bdf, PCI_BAR0), command = arch_pci_read(bdf, PCI_COMMAND);
-    struct e1000_bus bus = {.read = read_reg, .write = write_reg};
+    log_warn("network card %s at %02x:%02x.%u does not start (error %d)", nic.name, card_bdf >> 8,
+             card_bdf >> 3 & 31, card_bdf & 7u, -rc);
+}
+
+static void allow(uint32_t what)
+{
+    /* The upper half is the status register: ones would clear bits in it. */
+    uint32_t command = arch_pci_read(card_bdf, PCI_COMMAND) & 0xffffu & ~PCI_COMMAND_NO_INTX;
+
+    arch_pci_write(card_bdf, PCI_COMMAND, command | what);
+}
+
+/* Its registers become reachable. */
+static int enable(void)
+{
+    uint32_t bar = arch_pci_read(card_bdf, PCI_BAR0);
     uint64_t base = bar & PCI_BAR_MASK;
-    void *memory;
-    int rc;
 
     if (bar & PCI_BAR_IO)
         return -E_NOTSUP;
     if (bar & PCI_BAR_64)
-        base |= (uint64_t)arch_pci_read(bdf, PCI_BAR0 + 4) << 32;
+        base |= (uint64_t)arch_pci_read(card_bdf, PCI_BAR0 + 4) << 32;
     if (!base)
         return -E_IO; /* firmware gave it no address */
-    bus.ctx = arch_map_mmio(hpa(base), E1000_REGISTERS);
-    memory = alloc(E1000_MEMORY);
-    if (!bus.ctx || !memory)
+    card_bus = (struct e1000_bus){.read = read_reg, .write = write_reg};
+    card_bus.ctx = arch_map_mmio(hpa(base), E1000_REGISTERS);
+    if (!card_bus.ctx)
         return -E_NOMEM;
-    command = (command & 0xffffu & ~PCI_COMMAND_NO_INTX) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-    arch_pci_write(bdf, PCI_COMMAND, command);
-    rc = e1000_start(&card, &bus, memory);
+    allow(PCI_COMMAND_MEMORY);
+    return 0;
+}
+
+int nic_find(void)
+{
+    const char *name = find_card(&card_bdf);
+    int rc;
+
+    if (!name)
+        return -E_NOENT;
+    (void)str_copy(nic.name, sizeof(nic.name), name);
+    rc = enable();
+    if (rc == 0)
+        rc = e1000_read_address(&card_bus, nic.mac);
+    if (rc)
+        complain(rc);
+    found = rc == 0;
+    return rc;
+}
+
+const uint8_t *nic_address(void)
+{
+    return found ? nic.mac : NULL;
+}
+
+static int start(unsigned core, void *(*alloc)(size_t bytes))
+{
+    void *memory = alloc(E1000_MEMORY);
+    int rc;
+
+    if (!memory)
+        return -E_NOMEM;
+    allow(PCI_COMMAND_MASTER);
+    rc = e1000_start(&card, &card_bus, memory);
     if (rc)
         return rc;
-    rc = arch_irq_route(arch_pci_read(bdf, PCI_INTERRUPT) & 0xff, core, on_interrupt, NULL);
+    rc = arch_irq_route(arch_pci_read(card_bdf, PCI_INTERRUPT) & 0xff, core, on_interrupt, NULL);
     if (rc) {
         e1000_stop(&card);
         return rc;
@@ -115,29 +162,25 @@ static int start(uint16_t bdf, unsigned core, void *(*alloc)(size_t bytes))
     return 0;
 }
 
-int nic_probe(struct vswitch *s, unsigned core, void *(*alloc)(size_t bytes))
+int nic_start(struct vswitch *s, uint64_t *frames, unsigned core, void *(*alloc)(size_t bytes))
 {
-    uint16_t bdf = 0;
-    const char *name = find_card(&bdf);
     int rc;
 
-    if (!name)
+    if (!found)
         return -E_NOENT;
     vswitch = s;
+    became = frames;
     /* The port first: frames may come as soon as the card runs. */
-    rc = switch_attach(s, send, NULL);
+    rc = switch_attach(s, FILTER_UPLINK, NULL, NULL, send, NULL);
     if (rc < 0)
         return rc;
     port = (unsigned)rc;
-    rc = start(bdf, core, alloc);
+    rc = start(core, alloc);
     if (rc) {
         switch_detach(s, port);
-        log_warn("network card %s at %02x:%02x.%u does not start (error %d)", name, bdf >> 8,
-                 bdf >> 3 & 31, bdf & 7u, -rc);
+        complain(rc);
         return rc;
     }
-    (void)str_copy(nic.name, sizeof(nic.name), name);
-    memcpy(nic.mac, card.mac, sizeof(nic.mac));
     present = true;
     return 0;
 }

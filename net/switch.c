@@ -2,6 +2,8 @@
 
 #include "hv/lib.h"
 
+_Static_assert(SWITCH_PORTS_MAX <= 32, "ports are bits");
+
 /* Where a frame goes, taken down under the lock and used without it. */
 struct targets {
     unsigned count;
@@ -12,24 +14,153 @@ struct targets {
     } to[SWITCH_PORTS_MAX];
 };
 
-void switch_init(struct vswitch *s, uint64_t max_age)
+void switch_init(struct vswitch *s, uint64_t tsc_hz, bool guests_reach_management)
 {
     memset(s, 0, sizeof(*s));
-    s->max_age = max_age;
+    s->tsc_hz = tsc_hz;
+    s->guests_reach_management = guests_reach_management;
+    filter_init(&s->filter, tsc_hz);
 }
 
-int switch_attach(struct vswitch *s, switch_deliver *deliver, void *ctx)
+void switch_guard(struct vswitch *s, const struct facts_address *a)
 {
-    int port = -E_NOSPC;
+    filter_guard(&s->filter, a);
+}
+
+bool switch_is_guarded(struct vswitch *s, const struct facts_address *a)
+{
+    bool guarded;
 
     spin_lock(&s->lock);
+    guarded = filter_is_guarded(&s->filter, a);
+    spin_unlock(&s->lock);
+    return guarded;
+}
+
+/* ---- who reaches whom ---- */
+
+static bool reaches(const struct vswitch *s, const struct switch_port *a,
+                    const struct switch_port *b)
+{
+    const struct switch_port *guest = a->role == FILTER_GUEST ? a : b;
+    const struct switch_port *other = guest == a ? b : a;
+
+    if (guest->role != FILTER_GUEST)
+        return true; /* management and the uplink */
+    switch (other->role) {
+    case FILTER_GUEST:
+        return strcmp(a->network, b->network) == 0;
+    case FILTER_MANAGEMENT:
+        return guest->uplink && s->guests_reach_management;
+    case FILTER_UPLINK:
+        return guest->uplink;
+    }
+    return false;
+}
+
+/* Two guests on the same wire differ in their addresses, though they do not see each other. */
+static bool is_beside(const struct switch_port *a, const struct switch_port *b)
+{
+    if (a->role != FILTER_GUEST || b->role != FILTER_GUEST)
+        return false;
+    return strcmp(a->network, b->network) == 0 || (a->uplink && b->uplink);
+}
+
+static void connect(struct vswitch *s)
+{
     for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
-        /* Also not where one that was detached still waits for its last delivery. */
-        if (s->ports[i].deliver || __atomic_load_n(&s->ports[i].delivering, __ATOMIC_ACQUIRE))
-            continue;
-        s->ports[i] = (struct switch_port){.deliver = deliver, .ctx = ctx};
-        port = (int)i;
-        break;
+        struct switch_port *p = &s->ports[i];
+        uint32_t beside = 0;
+
+        p->reached = 0;
+        for (unsigned n = 0; p->deliver && n < SWITCH_PORTS_MAX; n++) {
+            if (n == i || !s->ports[n].deliver)
+                continue;
+            p->reached |= (uint32_t)reaches(s, p, &s->ports[n]) << n;
+            beside |= (uint32_t)is_beside(p, &s->ports[n]) << n;
+        }
+        filter_connect(&s->filter, i, p->reached, beside);
+    }
+}
+
+/* ---- ports ---- */
+
+static uint64_t address_at(const uint8_t *mac)
+{
+    uint32_t low;
+    uint16_t high;
+
+    memcpy(&low, mac, sizeof(low));
+    memcpy(&high, mac + sizeof(low), sizeof(high));
+    return (uint64_t)high << 32 | low;
+}
+
+static bool is_group(const uint8_t *mac)
+{
+    return mac[0] & 1;
+}
+
+/* The port that has this address, or -1. */
+static int find(const struct vswitch *s, uint64_t address)
+{
+    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
+        if (s->ports[i].address == address && s->ports[i].deliver)
+            return (int)i;
+    return -1;
+}
+
+static int free_port(const struct vswitch *s)
+{
+    /* Not where one that was detached still waits for its last delivery. */
+    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
+        if (!s->ports[i].deliver && !__atomic_load_n(&s->ports[i].delivering, __ATOMIC_ACQUIRE))
+            return (int)i;
+    return -E_NOSPC;
+}
+
+static uint32_t rate_of(enum filter_role role, const struct net_config *c)
+{
+    switch (role) {
+    case FILTER_GUEST:
+        return c->broadcasts_per_second;
+    case FILTER_MANAGEMENT:
+        return SWITCH_MANAGEMENT;
+    case FILTER_UPLINK:
+        return SWITCH_OUTSIDE;
+    }
+    return 1;
+}
+
+static void set_up(struct vswitch *s, unsigned port, enum filter_role role, const uint8_t *mac,
+                   const struct net_config *c)
+{
+    static const uint8_t none[SWITCH_MAC_SIZE];
+    struct switch_port *p = &s->ports[port];
+
+    p->role = role;
+    p->address = role == FILTER_UPLINK ? 0 : address_at(mac);
+    if (role == FILTER_GUEST) {
+        p->uplink = c->uplink;
+        (void)str_copy(p->network, sizeof(p->network), c->network);
+    }
+    p->groups = bucket_make(s->tsc_hz, rate_of(role, c), SWITCH_BURST);
+    filter_attach(&s->filter, port, role, role == FILTER_UPLINK ? none : mac, c);
+    connect(s);
+}
+
+int switch_attach(struct vswitch *s, enum filter_role role, const uint8_t mac[SWITCH_MAC_SIZE],
+                  const struct net_config *config, switch_deliver *deliver, void *ctx)
+{
+    uint64_t address = role == FILTER_UPLINK ? 0 : address_at(mac);
+    int port;
+
+    if (role != FILTER_UPLINK && (is_group(mac) || address == 0))
+        return -E_INVAL;
+    spin_lock(&s->lock);
+    port = find(s, address) < 0 ? free_port(s) : -E_EXIST;
+    if (port >= 0) {
+        s->ports[port] = (struct switch_port){.deliver = deliver, .ctx = ctx};
+        set_up(s, (unsigned)port, role, mac, config);
     }
     spin_unlock(&s->lock);
     return port;
@@ -41,137 +172,36 @@ void switch_detach(struct vswitch *s, unsigned port)
         return;
     spin_lock(&s->lock);
     s->ports[port].deliver = NULL;
-    s->ports[port].fixed = false;
-    for (unsigned i = 0; i < SWITCH_MACS_MAX; i++)
-        if (s->macs[i].port == port)
-            s->macs[i].used = false;
+    filter_detach(&s->filter, port);
+    connect(s);
     spin_unlock(&s->lock);
     while (__atomic_load_n(&s->ports[port].delivering, __ATOMIC_ACQUIRE))
         __builtin_ia32_pause();
 }
 
-static bool same(const uint8_t *a, const uint8_t *b)
-{
-    return memcmp(a, b, SWITCH_MAC_SIZE) == 0;
-}
+/* ---- frames ---- */
 
-static bool is_group(const uint8_t *mac)
-{
-    return mac[0] & 1;
-}
-
-/* IEEE 802.1D "Reserved addresses": between a bridge and its neighbour, never forwarded. */
-static bool is_link_local(const uint8_t *mac)
+/* IEEE 802.1D "Reserved addresses": between a bridge and its neighbour, never forwarded. A guest
+ * could silence the machine's own link with them (PAUSE). */
+static bool is_reserved(const uint8_t *mac)
 {
     static const uint8_t prefix[] = {0x01, 0x80, 0xc2, 0x00, 0x00};
 
     return memcmp(mac, prefix, sizeof(prefix)) == 0 && mac[sizeof(prefix)] < 0x10;
 }
 
-/* The port whose fixed address this is, or -1. */
-static int find_fixed(const struct vswitch *s, const uint8_t *mac)
-{
-    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
-        if (s->ports[i].fixed && same(s->ports[i].mac, mac))
-            return (int)i;
-    return -1;
-}
-
-static struct switch_mac *find_learned(struct vswitch *s, const uint8_t *mac)
-{
-    for (unsigned i = 0; i < SWITCH_MACS_MAX; i++)
-        if (s->macs[i].used && same(s->macs[i].mac, mac))
-            return &s->macs[i];
-    return NULL;
-}
-
-int switch_set_address(struct vswitch *s, unsigned port, const uint8_t mac[SWITCH_MAC_SIZE])
-{
-    struct switch_mac *learned;
-    int owner, rc = 0;
-
-    if (port >= SWITCH_PORTS_MAX)
-        return -E_RANGE;
-    if (is_group(mac))
-        return -E_INVAL;
-    spin_lock(&s->lock);
-    owner = find_fixed(s, mac);
-    if (!s->ports[port].deliver) {
-        rc = -E_RANGE;
-    } else if (owner >= 0 && owner != (int)port) {
-        rc = -E_EXIST;
-    } else {
-        memcpy(s->ports[port].mac, mac, SWITCH_MAC_SIZE);
-        s->ports[port].fixed = true;
-        learned = find_learned(s, mac);
-        if (learned)
-            learned->used = false;
-    }
-    spin_unlock(&s->lock);
-    return rc;
-}
-
-/* A free entry, or the one that was not seen for longest. */
-static struct switch_mac *victim(struct vswitch *s)
-{
-    struct switch_mac *oldest = &s->macs[0];
-
-    for (unsigned i = 0; i < SWITCH_MACS_MAX; i++) {
-        if (!s->macs[i].used)
-            return &s->macs[i];
-        if (s->macs[i].tsc < oldest->tsc)
-            oldest = &s->macs[i];
-    }
-    return oldest;
-}
-
-static void learn(struct vswitch *s, unsigned port, const uint8_t *mac, uint64_t now)
-{
-    struct switch_mac *m = find_learned(s, mac);
-
-    if (!m)
-        m = victim(s);
-    memcpy(m->mac, mac, SWITCH_MAC_SIZE);
-    m->port = (uint8_t)port;
-    m->used = true;
-    m->tsc = now;
-}
-
-/* The port behind which an address is, or -1. */
-static int locate(struct vswitch *s, const uint8_t *mac, uint64_t now)
-{
-    int port = find_fixed(s, mac);
-    struct switch_mac *m;
-
-    if (port >= 0)
-        return port;
-    m = find_learned(s, mac);
-    if (!m)
-        return -1;
-    /* Another core's `now` may be a little behind. */
-    if (now > m->tsc && now - m->tsc > s->max_age) {
-        m->used = false;
-        return -1;
-    }
-    return m->port;
-}
-
 /* May a frame from this source enter at this port? */
-static bool admits(const struct vswitch *s, unsigned port, const uint8_t *source)
+static bool admits(const struct vswitch *s, const struct switch_port *p, const uint8_t *source)
 {
-    const struct switch_port *p = &s->ports[port];
+    uint64_t address = address_at(source);
 
-    if (p->fixed)
-        return same(p->mac, source);
-    return !is_group(source) && find_fixed(s, source) < 0;
+    if (p->address)
+        return p->address == address;
+    return !is_group(source) && address != 0 && find(s, address) < 0;
 }
 
-static void add_target(struct vswitch *s, unsigned port, size_t len, struct targets *t)
+static void add_target(struct switch_port *p, size_t len, struct targets *t)
 {
-    struct switch_port *p = &s->ports[port];
-
-    if (!p->deliver)
-        return;
     p->out_frames++;
     p->out_bytes += len;
     t->to[t->count].deliver = p->deliver;
@@ -181,45 +211,81 @@ static void add_target(struct vswitch *s, unsigned port, size_t len, struct targ
     t->count++;
 }
 
-static void route(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len, uint64_t now,
-                  struct targets *t)
+/* The ports that a frame for one address goes to: one or none. */
+static uint32_t locate(const struct vswitch *s, const struct switch_port *p,
+                       const uint8_t *destination)
 {
-    const uint8_t *destination = frame, *source = frame + SWITCH_MAC_SIZE;
-    struct switch_port *p = &s->ports[port];
-    int to;
+    int to = find(s, address_at(destination));
 
-    if (!p->deliver || len < SWITCH_FRAME_MIN || len > SWITCH_FRAME_MAX ||
-        !admits(s, port, source) || is_link_local(destination)) {
-        p->dropped++;
-        return;
-    }
-    p->in_frames++;
-    p->in_bytes += len;
-    if (!p->fixed)
-        learn(s, port, source, now);
-    to = is_group(destination) ? -1 : locate(s, destination, now);
-    if (to >= 0) {
-        if ((unsigned)to != port) /* else it is on the segment that the frame came from */
-            add_target(s, (unsigned)to, len, t);
-        return;
-    }
-    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
-        if (i != port)
-            add_target(s, i, len, t);
+    if (to < 0 && p->role != FILTER_UPLINK)
+        to = find(s, 0); /* outside */
+    return to < 0 ? 0 : p->reached & 1u << to;
 }
 
-void switch_input(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len, uint64_t now)
+static enum net_drop judge(struct vswitch *s, unsigned port, const uint8_t *frame,
+                           const struct facts *k, uint64_t now)
 {
+    struct switch_port *p = &s->ports[port];
+
+    if (is_group(frame) && is_reserved(frame))
+        return NET_DROP_RESERVED;
+    if (is_group(frame) && !bucket_take(&p->groups, now))
+        return NET_DROP_RATE;
+    return p->role == FILTER_GUEST ? filter_judge(&s->filter, port, k, now) : NET_PASSED;
+}
+
+static enum net_drop route(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
+                           const struct facts *k, uint64_t now, struct targets *t)
+{
+    struct switch_port *p = &s->ports[port];
+    enum net_drop why;
+    uint32_t to;
+
+    if (!admits(s, p, frame + SWITCH_MAC_SIZE))
+        return NET_DROP_SOURCE;
+    why = judge(s, port, frame, k, now);
+    if (why)
+        return why;
+    filter_learn(&s->filter, port, k, now);
+    to = is_group(frame) ? p->reached : locate(s, p, frame);
+    if (!to && !is_group(frame))
+        return NET_DROP_DESTINATION;
+    p->in_frames++;
+    p->in_bytes += len;
+    for (; to; to &= to - 1)
+        add_target(&s->ports[__builtin_ctz(to)], len, t);
+    return NET_PASSED;
+}
+
+static void deliver(struct targets *t, const uint8_t *frame, size_t len)
+{
+    for (unsigned i = 0; i < t->count; i++) {
+        t->to[i].deliver(t->to[i].ctx, frame, len);
+        __atomic_fetch_sub(&t->to[i].port->delivering, 1, __ATOMIC_RELEASE);
+    }
+}
+
+enum net_drop switch_input(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
+                           uint64_t now)
+{
+    enum net_drop why = NET_DROP_MALFORMED;
     struct targets t;
+    struct facts k;
+    bool fits = len >= SWITCH_FRAME_MIN && len <= SWITCH_FRAME_MAX;
 
     if (port >= SWITCH_PORTS_MAX)
-        return;
+        return NET_DROP_SOURCE;
     t.count = 0;
+    if (fits)
+        facts_take(frame, len, &k);
     spin_lock(&s->lock);
-    route(s, port, frame, len, now, &t);
-    spin_unlock(&s->lock);
-    for (unsigned i = 0; i < t.count; i++) {
-        t.to[i].deliver(t.to[i].ctx, frame, len);
-        __atomic_fetch_sub(&t.to[i].port->delivering, 1, __ATOMIC_RELEASE);
+    if (s->ports[port].deliver) {
+        if (fits)
+            why = route(s, port, frame, len, &k, now, &t);
+        if (why)
+            s->ports[port].dropped[why]++;
     }
+    spin_unlock(&s->lock);
+    deliver(&t, frame, len);
+    return why;
 }

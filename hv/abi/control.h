@@ -15,6 +15,7 @@
 #pragma once
 
 #include "hv/abi/management.h"
+#include "hv/abi/net.h"
 #include "hv/types.h"
 
 #define ABI_VERSION           5u
@@ -159,8 +160,11 @@ struct abi_host {
     uint32_t nx_large; /* 1: guests' large pages are split at the first fetch */
     /* As configured, for who writes the configuration down. */
     uint32_t nx_large_off;
-    uint32_t panic_reboot_s;          /* 0: never */
-    struct abi_management management; /* as configured */
+    uint32_t panic_reboot_s; /* 0: never */
+    uint8_t mac_prefix[5];   /* as configured, or all 0 */
+    uint8_t pad1[3];
+    uint64_t uplink_frames[NET_DROPS]; /* that came in from outside, by enum net_drop */
+    struct abi_management management;  /* as configured */
     struct abi_memory memory;
     struct abi_core cores[ABI_CORES_MAX];
 };
@@ -324,8 +328,11 @@ struct abi_guest {
         char file[96];
         char args[256];
     } modules[8];
+    struct net_config net;
+    uint32_t pad1;
     uint64_t frames_sent, frames_received, frames_dropped; /* virtio-net */
     uint64_t large_pages_split; /* of its RAM, since it was made; at most one for each 2 MB */
+    uint64_t frames_refused[NET_DROPS]; /* of those sent, by enum net_drop */
     struct abi_vcpu vcpus[ABI_VCPUS_MAX];
 };
 _Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit its pages");
@@ -423,8 +430,8 @@ enum abi_call {
     ABI_CALL_IMAGE_DROP,
     /* RBX = address of struct abi_create: a new guest. Returns its number; it is being made ready
      * then. -E_INVAL, -E_NOENT (an image, a core), -E_EXIST (the name), -E_NOMEM, -E_NOSPC
-     * (numbers), -E_BUSY (core time): nothing was changed, and `why` says what is wrong or short.
-     */
+     * (numbers), -E_BUSY (core time), -E_PERM (an IP address that is others'): nothing was
+     * changed, and `why` says what is wrong or short. */
     ABI_CALL_CREATE,
     /* RBX = guest: ends it, scrubs its memory and gives it back; ABI_EVENT_IRQ is raised when its
      * number is free again. -E_PERM for the management guest. */

@@ -44,16 +44,17 @@ struct abi_management {
     uint32_t auth; /* enum abi_auth */
     uint32_t token_count;
     struct abi_token tokens[ABI_TOKENS_MAX];
-    uint32_t http;            /* enum abi_http */
-    char certificate[96];     /* boot modules, both or neither: PEM or DER */
-    char key[96];             /* */
-    char hostname[32];        /* [a-z0-9][a-z0-9-]*; default "bulkhead" */
-    char ntp[64];             /* a host's name or address; "": what DHCP says */
-    uint8_t syslog_server[4]; /* 0.0.0.0: none */
-    uint16_t syslog_port;     /* default 514 */
-    uint16_t syslog_consoles; /* 1: guests' consoles too */
-    uint16_t https_port;      /* where port 80 sends clients; default 443 */
-    uint16_t reserved;
+    uint32_t http;                  /* enum abi_http */
+    char certificate[96];           /* boot modules, both or neither: PEM or DER */
+    char key[96];                   /* */
+    char hostname[32];              /* [a-z0-9][a-z0-9-]*; default "bulkhead" */
+    char ntp[64];                   /* a host's name or address; "": what DHCP says */
+    uint8_t syslog_server[4];       /* 0.0.0.0: none */
+    uint16_t syslog_port;           /* default 514 */
+    uint16_t syslog_consoles;       /* 1: guests' consoles too */
+    uint16_t https_port;            /* where port 80 sends clients; default 443 */
+    uint16_t reachable_from_guests; /* 1: those that have the uplink reach it, and it them */
+    uint16_t reserved[2];
 };
 
 /* A copy of a boot module, in pages of its own, the rest of them zero: at least one byte. */

@@ -1,6 +1,7 @@
 #include "hv/config.h"
 
 #include "hv/config/parse.h"
+#include "hv/fmt.h"
 #include "hv/lib.h"
 
 #define PANIC_REBOOT_S 30
@@ -16,6 +17,7 @@ static const struct field top_fields[] = {
     {"nx_large", config_parse_choice, AT(config, nx_large), NX_LARGE_AUTO, NX_LARGE_OFF,
      nx_large_names},
     {"panic_reboot_s", config_parse_number, AT(config, panic_reboot_s), 0, 86400, NULL},
+    {"mac_prefix", config_parse_mac_prefix, 0, 0, 0, 0, NULL},
     {"entry_trials", config_parse_file, AT(config, entry_trials), 0, 0, NULL},
 };
 
@@ -55,6 +57,48 @@ static bool split(struct parser *p, const char *text, size_t len, void *scratch,
     return false;
 }
 
+/* Addresses that the configuration gives to others. */
+static bool is_taken(const struct management_config *m, const struct net_address *a)
+{
+    const uint8_t *of[] = {m->static_ip ? m->ip : NULL, m->gateway, m->service.syslog_server};
+
+    for (size_t i = 0; i < ARRAY_LEN(of); i++)
+        if (of[i] && config_net_address_is_ipv4(a, of[i]))
+            return true;
+    return false;
+}
+
+static bool takes_anothers(struct parser *p, const struct guest_config *g, unsigned number)
+{
+    struct config_error e = {.line = g->line, .column = 1};
+    char text[CONFIG_ADDRESS_TEXT];
+
+    for (unsigned i = 0; g->net.uplink && i < g->net.address_count; i++) {
+        if (!is_taken(&p->config->management, &g->net.addresses[i]))
+            continue;
+        config_net_address_text(&g->net.addresses[i], text);
+        (void)fmt(e.field, sizeof(e.field), "guests[%u].net.addresses", number);
+        (void)fmt(e.pointer, sizeof(e.pointer), "/guests/%u/net/addresses", number);
+        (void)fmt(e.text, sizeof(e.text),
+                  "%s is management's, its gateway's or the syslog server's", text);
+        p->errors++;
+        p->report(p->ctx, &e);
+        return true;
+    }
+    return false;
+}
+
+/* What can be known only when "management" was read too. */
+static void check_addresses(struct parser *p, struct config *c)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < c->guest_count; i++)
+        if (!takes_anothers(p, &c->guests[i], i))
+            memmove(&c->guests[kept++], &c->guests[i], sizeof(c->guests[i]));
+    c->guest_count = kept;
+}
+
 int config_parse(const char *text, size_t len, void *scratch, size_t scratch_size, struct config *c,
                  config_report *report, void *ctx)
 {
@@ -67,6 +111,7 @@ int config_parse(const char *text, size_t len, void *scratch, size_t scratch_siz
         config_error_at(&p, 0, "", "the configuration is an object: {\"guests\": [...]}");
     else
         config_parse_object(&p, 0, top_fields, ARRAY_LEN(top_fields), c);
+    check_addresses(&p, c);
     return p.errors;
 }
 

@@ -129,12 +129,30 @@ static const struct field guest_fields[] = {
     {"exit_profile", config_parse_choice, AT(guest_config, exit_profile), 0,
      ARRAY_LEN(exit_profiles) - 1, exit_profiles},
     {"devices", parse_devices, AT(guest_config, devices), 0, 0, NULL},
+    {"net", config_parse_net, AT(guest_config, net), 0, 0, NULL},
     {"modules", parse_modules, AT(guest_config, modules), 0, 0, NULL},
 };
 
 static uint32_t guarantee_max(const struct guest_config *g)
 {
     return g->budget_us ? g->budget_us : g->period_us;
+}
+
+static void check_addresses(struct parser *p, int t, const struct guest_config *g)
+{
+    char text[128], address[CONFIG_ADDRESS_TEXT];
+    struct net_address a;
+
+    for (unsigned i = 0; p->config && i < p->config->guest_count; i++) {
+        const struct guest_config *other = &p->config->guests[i];
+
+        if (!config_net_clashes(&g->net, &other->net, &a))
+            continue;
+        config_net_address_text(&a, address);
+        (void)fmt(text, sizeof(text), "%s is the address of guest \"%s\" too", address,
+                  other->name);
+        config_error_at(p, t, "net.addresses", text);
+    }
 }
 
 static void check_guest(struct parser *p, int t, const struct guest_config *g)
@@ -150,6 +168,7 @@ static void check_guest(struct parser *p, int t, const struct guest_config *g)
             config_error_at(p, t, "name", "another guest has this name");
     if (!g->image[0])
         config_error_at(p, t, "image", "is missing");
+    check_addresses(p, t, g);
     if (g->budget_us && g->budget_us > g->period_us)
         config_error_at(p, t, "budget_us", "exceeds period_us");
     if (g->guaranteed_us > guarantee_max(g))
@@ -168,6 +187,7 @@ void config_default_guest(struct guest_config *g)
         .restart = RESTART_NEVER,
         .devices = DEV_DEFAULT,
     };
+    config_default_net(&g->net);
 }
 
 /* Of parts per million, so that they add up. hv/admission.h decides; here it is told early. */
@@ -243,6 +263,8 @@ bool config_parse_guest_object(struct parser *p, int t, struct guest_config *g)
     }
     json_place(&p->json, p->json.tokens[t].start, &g->line, &column);
     config_parse_object(p, t, guest_fields, ARRAY_LEN(guest_fields), g);
+    if (g->net_given)
+        g->devices |= DEV_NET;
     check_guest(p, t, g);
     if (p->config && p->errors == before)
         check_core(p, t, g);
@@ -296,6 +318,8 @@ static bool field_is_good(const struct field *f, const struct guest_config *g)
         return config_memory_is_good(g->memory);
     if (f->parse == parse_devices)
         return (g->devices & ~(uint32_t)DEV_ALL) == 0;
+    if (f->parse == config_parse_net)
+        return !(g->devices & DEV_NET) || config_net_is_good(&g->net);
     if (f->parse == parse_modules)
         return true; /* below */
     memcpy(&v, at, sizeof(v));

@@ -99,6 +99,8 @@ static const struct field management_fields[] = {
     {"ntp", config_parse_text, AT(management_config, service.ntp), 0, 0, NULL},
     {"https_port", config_parse_https_port, 0, 0, 1, UINT16_MAX, NULL},
     {"syslog", config_parse_syslog, 0, 0, 0, 0, NULL},
+    {"reachable_from_guests", config_parse_switch,
+     AT(management_config, service.reachable_from_guests), 0, 0, NULL},
 };
 
 void config_parse_management(struct parser *p, const struct field *f, int t, void *object)

@@ -64,5 +64,8 @@ extern const char *const config_http_names[];
 bool config_parse_ip(const char *s, uint8_t ip[4], unsigned *prefix);
 
 field_parse config_parse_guests, config_parse_management;
+field_parse config_parse_net, config_parse_mac_prefix;
+bool config_net_address_is_ipv4(const struct net_address *a, const uint8_t ip[4]);
+bool config_net_is_good(const struct net_config *c);
 /* One entry of "guests", where p->path is set. True: without errors. */
 bool config_parse_guest_object(struct parser *p, int t, struct guest_config *g);

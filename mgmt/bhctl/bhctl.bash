@@ -62,13 +62,14 @@ _bhctl_value() {
     --paused-clock) _bhctl_offer "stops runs" ;;
     --exit-profile) _bhctl_offer "least default most" ;;
     --kind) _bhctl_offer "auto flat" ;;
+    --allow) _bhctl_offer "any-address router-advertisements dhcp-server vlan-tags" ;;
     --role) _bhctl_offer "read operate admin" ;;
     --group) _bhctl_offer "control read-only guest host" ;;
     --format) _bhctl_offer "text json" ;;
     --sort) _bhctl_offer "cpu exits memory name" ;;
     --delete | --image | --module-image) _bhctl_offer "$(_bhctl_names images)" ;;
     --token | --fingerprint | --name | --memory | --core | --cmdline | --module-args | --restart-limit | --watchdog | --weight | --slice | --budget | --period | --guarantee) ;;
-    --devices | --fields | --snapshot | --diff | --to | --quiet | --count | -n | --delay | -d | --from) ;;
+    --devices | --network | --addresses | --fields | --snapshot | --diff | --to | --quiet | --count | -n | --delay | -d | --from) ;;
     *) return 1 ;;
     esac
 }
@@ -76,7 +77,7 @@ _bhctl_value() {
 _bhctl_argument() {
     local options
     case $command in
-    deploy) options="--name --memory --core --image --cmdline --module --module-image --module-args --restart --restart-limit --watchdog --weight --slice --budget --period --guarantee --paused-clock --exit-profile --kind --devices" ;;
+    deploy) options="--name --memory --core --image --cmdline --module --module-image --module-args --restart --restart-limit --watchdog --weight --slice --budget --period --guarantee --paused-clock --exit-profile --kind --devices --network --no-uplink --addresses --allow" ;;
     delete) options="--images" ;;
     console) options="--new --quiet" ;;
     images) options="--delete" ;;

@@ -45,7 +45,7 @@ static const struct {
 };
 
 /* NULL: it is not UTF-8. */
-static json_t *device_list(const char *text)
+static json_t *word_list(const char *text)
 {
     json_t *list = json_array();
 
@@ -106,6 +106,31 @@ static int set_modules(json_t *g, const struct options *o, const struct deployme
     return rc;
 }
 
+/* A list of words. */
+static int set_list(json_t *object, const char *member, const struct options *o, enum option_id id)
+{
+    return o->value[id] ? set(object, member, word_list(o->value[id]), id) : EXIT_OK;
+}
+
+static int set_net(json_t *g, const struct options *o)
+{
+    json_t *net = json_object();
+    int rc = EXIT_OK;
+
+    if (o->value[OPTION_NETWORK])
+        rc = set(net, "network", json_string(o->value[OPTION_NETWORK]), OPTION_NETWORK);
+    if (rc == EXIT_OK && options_have(o, OPTION_NO_UPLINK))
+        rc = set(net, "uplink", json_false(), OPTION_NO_UPLINK);
+    if (rc == EXIT_OK)
+        rc = set_list(net, "addresses", o, OPTION_ADDRESSES);
+    if (rc == EXIT_OK)
+        rc = set_list(net, "allow", o, OPTION_ALLOW);
+    if (rc == EXIT_OK && json_object_size(net))
+        (void)json_object_set(g, "net", net);
+    json_decref(net);
+    return rc;
+}
+
 /* The guest's entry, or NULL and *status. What the values may be the appliance knows. */
 static json_t *guest_entry(const struct options *o, const struct deployment *d, int *status)
 {
@@ -118,8 +143,10 @@ static json_t *guest_entry(const struct options *o, const struct deployment *d, 
         *status = set_member(g, o, i);
     if (*status == EXIT_OK)
         *status = set_modules(g, o, d);
-    if (*status == EXIT_OK && o->value[OPTION_DEVICES])
-        *status = set(g, "devices", device_list(o->value[OPTION_DEVICES]), OPTION_DEVICES);
+    if (*status == EXIT_OK)
+        *status = set_list(g, "devices", o, OPTION_DEVICES);
+    if (*status == EXIT_OK)
+        *status = set_net(g, o);
     if (*status == EXIT_OK)
         return g;
     json_decref(g);

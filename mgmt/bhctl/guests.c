@@ -106,6 +106,27 @@ static void say_devices(const json_t *c)
     say_field("devices", "%s", list);
 }
 
+/* Of the card, and of what the switch refused. */
+static void say_network(const json_t *g)
+{
+    const json_t *n = json_object_get(g, "network");
+    const json_t *net = json_object_get(json_object_get(g, "configuration"), "net"), *count;
+    const char *reason;
+
+    if (!json_is_object(n))
+        return;
+    say_field("network", "%s%s%s, %s", text_of(net, "network"),
+              json_is_false(json_object_get(net, "uplink")) ? " without uplink" : "",
+              json_is_object(net) ? "" : "the uplink", text_of(n, "mac"));
+    say_field("frames", "%" PRIu64 " sent, %" PRIu64 " received, %" PRIu64 " lost",
+              number_of(n, "sent"), number_of(n, "received"), number_of(n, "dropped"));
+    json_object_foreach(json_object_get(n, "refused"), reason, count)
+    {
+        say_field("refused", "%" PRIu64 " %s",
+                  json_is_integer(count) ? (uint64_t)json_integer_value(count) : 0, reason);
+    }
+}
+
 static void say_guest(const json_t *g)
 {
     const json_t *c = json_object_get(g, "configuration"), *v;
@@ -141,6 +162,7 @@ static void say_guest(const json_t *g)
                   number_of(c, "period_us"));
     say_field("exit profile", "%s", text_of(c, "exit_profile"));
     say_devices(c);
+    say_network(g);
     json_array_foreach(json_object_get(g, "vcpus"), i, v)
     {
         say_vcpu(v);

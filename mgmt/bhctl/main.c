@@ -16,7 +16,8 @@ static const struct command_spec commands[] = {
     {"deploy", "[FILE]", 0, 1,
      B(NAME) | B(IMAGE) | B(MODULE_IMAGE) | B(MEMORY) | B(CORE) | B(CMDLINE) | B(MODULE) |
          B(MODULE_ARGS) | B(RESTART) | B(RESTART_LIMIT) | B(WATCHDOG) | B(WEIGHT) | B(SLICE) |
-         B(BUDGET) | B(PERIOD) | B(GUARANTEE) | B(PAUSED_CLOCK) | B(EXIT_PROFILE) | B(DEVICES),
+         B(BUDGET) | B(PERIOD) | B(GUARANTEE) | B(PAUSED_CLOCK) | B(EXIT_PROFILE) | B(DEVICES) |
+         B(NETWORK) | B(NO_UPLINK) | B(ADDRESSES) | B(ALLOW),
      "upload an image and start a guest of it",
      "FILE and modules are uploaded as images that are named after the guest and the file; when "
      "the\n"

@@ -130,9 +130,12 @@ export function makeForm() {
     const advanced = [
         ...NUMBERS.map(([id, label, without, note]) => row(label, id, el("input", {type: "text", inputmode: "numeric", placeholder: without}), note)),
         row("Clock while paused", "paused_clock", choice([["stops", "stops"], ["runs", "runs"]]), "its TSC, PIT and RTC"),
+        row("Network", "network", el("input", {type: "text", placeholder: "default", maxlength: "31", autocomplete: "off", spellcheck: "false"}), "guests see those of their own network only"),
+        row("Reaches", "uplink", choice([["", "guests and machines outside"], ["no", "guests of its network only"]])),
+        row("Addresses", "addresses", el("input", {type: "text", placeholder: "as the network gives them", autocomplete: "off", spellcheck: "false"}), "the IP addresses that it may use, with commas between them"),
         row("Exit profile", "exit_profile", choice([["default", "default"], ["least", "least"], ["most", "most"]]), "which VM exits it starts with"),
         row("Kind of image", "kind", choice([["auto", "auto"], ["flat", "flat"]]), "flat: a binary without a header, started in real mode at 0x7c00")];
-    const more = el("details", {class: "advanced"}, el("summary", null, "Advanced: time, restarts, exits"),
+    const more = el("details", {class: "advanced"}, el("summary", null, "Advanced: time, restarts, network, exits"),
         el("div", {class: "more"}, advanced.map((r) => r.node)));
     const rows = [...plain, ...after, ...advanced], by = new Map(rows.map((r) => [r.name, r]));
     const text = (id) => by.get(id).control.value.trim();
@@ -142,7 +145,7 @@ export function makeForm() {
         const [, first, n, part] = (pointer ?? "").split("/"), module = modules.all()[n];
 
         if (first !== "modules")
-            return by.get(first);
+            return by.get(first === "net" ? n ?? "network" : first);
         return !module ? modules.whole : part === "args" ? {...module.file, control: module.args} : module.file;
     }
     const places = () => [...rows, modules.whole, ...modules.all().flatMap((m) => [m.file, {...m.file, control: m.args}])];
@@ -185,6 +188,16 @@ export function makeForm() {
             for (const [id, usual] of [["paused_clock", "stops"], ["exit_profile", "default"], ["kind", "auto"]])
                 if (text(id) !== usual)
                     guest[id] = text(id);
+            const net = {};
+
+            if (text("network"))
+                net.network = text("network");
+            if (text("uplink"))
+                net.uplink = false;
+            if (text("addresses"))
+                net.addresses = text("addresses").split(/[\s,]+/).filter((a) => a);
+            if (Object.keys(net).length)
+                guest.net = net;
             return guest;
         },
         // At its field. False: it is about none of them.

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from appliance import LIMIT
-from test_names import MGMT, US, checksum, exchange
+from test_names import PREFIX, WIRE, MGMT, US, checksum, exchange
 
 CONTROL = {"name": "control", "image": "guests/control.elf", "memory": "4M", "weight": 200}
 HOG = {"name": "hog", "image": "guests/hog.elf", "memory": "4M"}
@@ -195,8 +195,7 @@ def test_slow_clients(m):
 @pytest.fixture(scope="module")
 def wired(start):
     """With a guest that sends the frames it is given."""
-    wire = {"name": "wire", "image": "guests/wire.elf", "memory": "4M", "core": 0, "devices": ["uart", "pic", "pit", "rtc", "reset", "exit", "net"]}
-    return start({"guests": [wire, {**CONTROL, "core": 0}], "management": {"core": 1}}, cpus=2)
+    return start({"guests": [WIRE, {**CONTROL, "core": 0}], "management": {"core": 1, "reachable_from_guests": True}, "mac_prefix": PREFIX}, cpus=2)
 
 
 STRANGER, SERVER = bytes([10, 0, 2, 77]), bytes([10, 0, 2, 15])

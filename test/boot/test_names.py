@@ -8,9 +8,12 @@ import threading
 
 import pytest
 
+PREFIX = "52:42:48:00:00"
 MGMT = bytes.fromhex("524248000000")
 US = bytes.fromhex("524248000001")
 MGMT_LINK_LOCAL = socket.inet_pton(socket.AF_INET6, "fe80::5042:48ff:fe00:0")
+# It may pass for the machines outside that it stands for.
+WIRE = {"name": "wire", "image": "guests/wire.elf", "memory": "4M", "core": 0, "net": {"allow": ["any-address", "router-advertisements", "dhcp-server"]}}
 OUR_LINK_LOCAL = socket.inet_pton(socket.AF_INET6, "fe80::99")
 NTP_EPOCH = 2208988800  # 1970 in seconds since 1900
 THEN = 2000000000       # 2033-05-18T03:33:20Z
@@ -64,10 +67,9 @@ def syslog():
 
 @pytest.fixture(scope="module")
 def m(start, syslog):
-    management = {"auth": "none", "http": "plain", "hostname": "kettle", "ntp": f"10.0.2.2:{Ntp().port}",
+    management = {"auth": "none", "reachable_from_guests": True, "http": "plain", "hostname": "kettle", "ntp": f"10.0.2.2:{Ntp().port}",
                   "syslog": {"server": "10.0.2.2", "port": syslog.port, "consoles": True}}
-    wire = {"name": "wire", "image": "guests/wire.elf", "memory": "4M", "core": 0, "devices": ["uart", "pic", "pit", "rtc", "reset", "exit", "net"]}
-    return start({"management": management, "guests": [wire]}, cpus=2)
+    return start({"management": management, "guests": [WIRE], "mac_prefix": PREFIX}, cpus=2)
 
 
 def checksum(data):

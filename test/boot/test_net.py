@@ -17,7 +17,7 @@ def net(name, core):
 def m(start):
     guests = [net("listen", 0), net("talk", 1), net("spoof", 0), net("break", 1), net("flood", 0),
               {"name": "control", "image": "guests/control.elf", "memory": "2M", "core": 1, "weight": 200}]
-    return start({"guests": guests}, cpus=2, model="corei7_icelake_u")
+    return start({"guests": guests, "mac_prefix": "52:42:48:00:00"}, cpus=2, model="corei7_icelake_u")
 
 
 def console(m, name):

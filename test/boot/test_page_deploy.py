@@ -92,7 +92,8 @@ def test_advanced(page, api):  # noqa: F811
     assert page.js("document.getElementById('deploy-name').value") == "echo"
     page.one(".advanced summary").click()
     numbers = {"weight": 250, "slice_us": 500, "budget_us": 4000, "period_us": 20000, "guaranteed_us": 1000, "restart_limit": 3, "watchdog_ms": 500}
-    fill(page, **{k: str(v) for k, v in numbers.items()}, paused_clock="runs", exit_profile="least", kind="flat")
+    fill(page, **{k: str(v) for k, v in numbers.items()}, paused_clock="runs", exit_profile="least", kind="flat", network="plant", addresses="10.1.0.5, fd00::5",
+         uplink="guests of its network only")
     fill(page, weight="many")
     page.one(".advanced summary").click()
     submit(page)
@@ -100,12 +101,14 @@ def test_advanced(page, api):  # noqa: F811
     fill(page, weight="250")
     submit(page)
     page.wait(lambda: "#/guest/echo/terminal" in page.driver.current_url, "the new guest's terminal")
-    assert posted(api) == [{"name": "echo", "image": "echo.elf", "memory": "16M", "restart": "never", **numbers, "paused_clock": "runs", "exit_profile": "least", "kind": "flat"}]
+    assert posted(api) == [{"name": "echo", "image": "echo.elf", "memory": "16M", "restart": "never", **numbers, "paused_clock": "runs", "exit_profile": "least", "kind": "flat",
+                            "net": {"network": "plant", "uplink": False, "addresses": ["10.1.0.5", "fd00::5"]}}]
 
 
 POINTERS = {"/memory": "deploy-memory", "/name": "deploy-name", "/image": "deploy-image", "/core": "deploy-core", "/cmdline": "deploy-cmdline",
             "/restart": "deploy-restart", "/devices/1": "deploy-devices", "/weight": "deploy-weight", "/guaranteed_us": "deploy-guaranteed_us",
             "/paused_clock": "deploy-paused_clock", "/modules": "deploy-modules", "/modules/0/file": "deploy-module-1", "/modules/7/file": "deploy-modules",
+            "/net/addresses": "deploy-addresses", "/net": "deploy-network",
             "/constructor": None, "/": None, None: None}
 
 

@@ -10,17 +10,16 @@ import struct
 import machine
 import pytest
 
-from test_names import MGMT, MGMT_LINK_LOCAL, exchange, ipv6, is_advertisement, solicitation
+from test_names import PREFIX, WIRE, MGMT, MGMT_LINK_LOCAL, exchange, ipv6, is_advertisement, solicitation
 
 PLACES = 16
-WIRE = {"name": "wire", "image": "guests/wire.elf", "memory": "4M", "core": 0, "devices": ["uart", "pic", "pit", "rtc", "reset", "exit", "net"]}
 ECHO = {"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 0}
 PAGE_FILE = b"GET /page/icon.svg HTTP/1.1\r\nHost: bulkhead\r\n\r\n"  # needs no token
 
 
 @pytest.fixture(scope="module")
 def m(start):
-    booted = start({"guests": [WIRE, ECHO]}, cpus=2)
+    booted = start({"guests": [WIRE, ECHO], "management": {"reachable_from_guests": True}, "mac_prefix": PREFIX}, cpus=2)
     booted.wait_serial(r"mgmt: also https://\[fe80::5042:48ff:fe00:0\]/ and ")
     exchange(booted, solicitation(MGMT_LINK_LOCAL), lambda f: is_advertisement(f, MGMT_LINK_LOCAL))
     return booted
@@ -189,7 +188,7 @@ def test_stream_of_a_deleted_guest(m):
 def test_https_without_a_lease(start, monkeypatch):
     """Nobody answers DHCP: what IPv6 reaches is served all the same."""
     monkeypatch.setattr(machine, "BOCHSRC", machine.BOCHSRC.replace("ethmod=slirp, script={dir}/slirp.conf", "ethmod=null"))
-    m = start({"guests": [], "management": {"http": "redirect"}}, wait=False)
+    m = start({"guests": [], "management": {"http": "redirect"}, "mac_prefix": PREFIX}, wait=False)
     m.wait_serial(r"mgmt: also https://\[fe80::5042:48ff:fe00:0\]/\n")
     m.wait_serial(r"mgmt: management certificate: sha256 ")
     assert "management address: " not in m.serial()

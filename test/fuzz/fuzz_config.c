@@ -1,5 +1,5 @@
-/* SOURCES: hv/config/config.c hv/config/fields.c hv/config/guest.c
- * hv/config/management.c hv/config/service.c hv/json.c hv/lib.c hv/fmt.c */
+/* SOURCES: hv/config/config.c hv/config/fields.c hv/config/guest.c hv/config/net.c
+ * hv/config/address.c hv/config/management.c hv/config/service.c hv/json.c hv/lib.c hv/fmt.c */
 #include "hv/config.h"
 
 #include <stdlib.h>

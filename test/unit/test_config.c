@@ -1,5 +1,5 @@
-/* SOURCES: hv/config/config.c hv/config/fields.c hv/config/guest.c
- * hv/config/management.c hv/config/service.c hv/json.c hv/lib.c hv/fmt.c */
+/* SOURCES: hv/config/config.c hv/config/fields.c hv/config/guest.c hv/config/net.c
+ * hv/config/address.c hv/config/management.c hv/config/service.c hv/json.c hv/lib.c hv/fmt.c */
 #include "hv/config.h"
 
 #include <setjmp.h>
@@ -474,23 +474,174 @@ static void foreign_guest(void **state)
     REFUSED("image", strcpy(g.image, "a\nb"));
     REFUSED("exit_profile", memset(&g.exit_profile, 1, sizeof(g.exit_profile)));
     REFUSED("devices", g.devices = 0x80);
+    good.devices |= DEV_NET;
+    REFUSED("net", memset(g.net.network, 'a', sizeof(g.net.network)));
+    REFUSED("net", g.net.network[0] = 0);
+    REFUSED("net", g.net.allow = 0x10);
+    REFUSED("net", g.net.uplink = 2);
+    REFUSED("net", g.net.broadcasts_per_second = 0);
+    REFUSED("net", g.net.broadcasts_per_second = NET_BROADCASTS_MAX + 1);
+    REFUSED("net", g.net.address_count = NET_ADDRESSES_MAX + 1);
+    REFUSED("net", g.net.address_count = 1); /* of zeros */
     REFUSED("modules", g.module_count = 9);
     REFUSED("modules", g.module_count = 1);
     REFUSED("modules", (g.module_count = 1, memset(g.modules[0].file, 'x', 96)));
 #undef REFUSED
 }
 
+static void addresses(void **state)
+{
+    static const struct {
+        const char *text, *again; /* NULL: as it was */
+    } good[] = {
+        {"10.0.2.20", NULL},
+        {"fe80::1", NULL},
+        {"2001:db8::1:0:0:1", NULL}, /* RFC 5952, section 4.2.3: the first of two runs */
+        {"2001:0DB8:0:0:1:0:0:1", "2001:db8::1:0:0:1"},
+        {"2001:db8:0:1:1:1:1:1", NULL}, /* section 4.2.2: not a single group */
+        {"2001:db8::", NULL},
+        {"1:2:3:4:5:6:7:8", NULL},
+        {"1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0"},
+        {"1::3:4:5:6:7:8", "1:0:3:4:5:6:7:8"},
+    };
+    static const char *const bad[] = {
+        "",      "10.0.2",  "10.0.2.256",  "10.0.2.1/24",       "fe80",     "fe80:", ":1::2",
+        "1:::2", "1::2::3", "1:2:3:4:5:6", "1:2:3:4:5:6:7:8:9", "12345::1", "g::1",  "fe80::1%eth0",
+        "::1 "};
+    struct net_address a;
+    char text[CONFIG_ADDRESS_TEXT];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_true(config_parse_net_address(good[i].text, &a));
+        assert_true(config_net_address_is_good(&a));
+        config_net_address_text(&a, text);
+        assert_string_equal(text, good[i].again ? good[i].again : good[i].text);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(config_parse_net_address(bad[i], &a));
+    memset(a.bytes, 0xff, sizeof(a.bytes)); /* the longest */
+    config_net_address_text(&a, text);
+    assert_string_equal(text, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+}
+
+static void networks(void **state)
+{
+    const struct guest_config *g = config.guests;
+
+    (void)state;
+    assert_int_equal(
+        parse("{\"guests\": [{\"name\": \"a\", \"image\": \"i\", \"net\": {\"network\": \"plant\", "
+              "\"uplink\": false, \"addresses\": [\"10.0.2.20\", \"fd00::20\", \"10.0.2.20\"], "
+              "\"allow\": [\"any-address\", \"vlan-tags\"], \"broadcasts_per_second\": 7}},"
+              "{\"name\": \"b\", \"image\": \"i\", \"devices\": [\"net\"]},"
+              "{\"name\": \"c\", \"image\": \"i\", \"net\": {}}],"
+              "\"mac_prefix\": \"02:42:48:0a:ff\","
+              "\"management\": {\"reachable_from_guests\": true}}"),
+        0);
+    assert_int_equal(g[0].devices, DEV_DEFAULT | DEV_NET);
+    assert_string_equal(g[0].net.network, "plant");
+    assert_int_equal(g[0].net.uplink, 0);
+    assert_int_equal(g[0].net.address_count, 2);
+    assert_memory_equal(g[0].net.addresses[0].bytes, "\0\0\0\0\0\0\0\0\0\0\xff\xff\12\0\2\24", 16);
+    assert_int_equal(g[0].net.allow, NET_ALLOW_ANY_ADDRESS | NET_ALLOW_VLAN_TAGS);
+    assert_int_equal(g[0].net.broadcasts_per_second, 7);
+    for (unsigned i = 1; i < 3; i++) {
+        assert_true(g[i].devices & DEV_NET);
+        assert_string_equal(g[i].net.network, "default");
+        assert_int_equal(g[i].net.uplink, 1);
+        assert_int_equal(g[i].net.allow | g[i].net.address_count, 0);
+        assert_int_equal(g[i].net.broadcasts_per_second, 500);
+    }
+    assert_int_equal(g[1].devices, DEV_NET);
+    assert_memory_equal(config.mac_prefix, "\x02\x42\x48\x0a\xff", 5);
+    assert_int_equal(config.management.service.reachable_from_guests, 1);
+}
+
+/* In each, the second guest's. */
+static void bad_networks(void **state)
+{
+    static const struct {
+        const char *net, *field;
+    } bad[] = {
+        {"7", "guests[1].net"},
+        {"{\"network\": \"\"}", "guests[1].net.network"},
+        {"{\"network\": \"Plant\"}", "guests[1].net.network"},
+        {"{\"uplink\": 1}", "guests[1].net.uplink"},
+        {"{\"addresses\": \"10.0.2.20\"}", "guests[1].net.addresses"},
+        {"{\"addresses\": [\"10.0.2.20/24\"]}", "guests[1].net.addresses"},
+        {"{\"addresses\": [\"224.0.0.1\"]}", "guests[1].net.addresses"},
+        {"{\"addresses\": [\"0.0.0.0\"]}", "guests[1].net.addresses"},
+        {"{\"addresses\": [\"127.0.0.1\"]}", "guests[1].net.addresses"},
+        {"{\"addresses\": [\"ff02::1\"]}", "guests[1].net.addresses"},
+        {"{\"addresses\": [\"::1\"]}", "guests[1].net.addresses"},
+        {"{\"addresses\": [[],[],[],[],[],[],[],[],[]]}", "guests[1].net.addresses"},
+        {"{\"allow\": [\"everything\"]}", "guests[1].net.allow"},
+        {"{\"allow\": \"any-address\"}", "guests[1].net.allow"},
+        {"{\"broadcasts_per_second\": 0}", "guests[1].net.broadcasts_per_second"},
+        {"{\"colour\": 1}", "guests[1].net.colour"},
+        /* another guest's, in the same network or on the same wire */
+        {"{\"addresses\": [\"10.0.2.20\"]}", "guests[1].net.addresses"},
+        {"{\"network\": \"x\", \"addresses\": [\"10.0.2.20\"]}", "guests[1].net.addresses"},
+        {"{\"uplink\": false, \"addresses\": [\"10.0.2.20\"]}", "guests[1].net.addresses"},
+        /* management's, its gateway's, the syslog server's */
+        {"{\"addresses\": [\"10.0.2.15\"]}", "guests[1].net.addresses"},
+        {"{\"addresses\": [\"10.0.2.2\"]}", "guests[1].net.addresses"},
+        {"{\"addresses\": [\"10.0.2.9\"]}", "guests[1].net.addresses"},
+    };
+    char text[1024];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        (void)snprintf(text, sizeof(text),
+                       "{\"guests\": [{\"name\": \"a\", \"image\": \"i\", \"net\": {\"addresses\": "
+                       "[\"10.0.2.20\"]}}, {\"name\": \"b\", \"image\": \"i\", \"net\": %s}],"
+                       "\"management\": {\"address\": \"10.0.2.15/24\", \"gateway\": \"10.0.2.2\","
+                       "\"syslog\": {\"server\": \"10.0.2.9\"}}}",
+                       bad[i].net);
+        assert_true(parse(text) > 0);
+        assert_string_equal(errors[0].field, bad[i].field);
+        assert_int_equal(config.guest_count, 1); /* the other remains */
+    }
+    /* In a network of its own nobody minds. */
+    assert_int_equal(
+        parse("{\"guests\": [{\"name\": \"a\", \"image\": \"i\", \"net\": {\"addresses\": "
+              "[\"10.0.2.20\"]}}, {\"name\": \"b\", \"image\": \"i\", \"net\": {\"network\": "
+              "\"x\", \"uplink\": false, \"addresses\": [\"10.0.2.20\", \"10.0.2.2\"]}}],"
+              "\"management\": {\"gateway\": \"10.0.2.2\"}}"),
+        0);
+    assert_int_equal(config.guest_count, 2);
+}
+
+static void bad_mac_prefixes(void **state)
+{
+    static const char *const bad[] = {"02:42:48:00",    "02:42:48:00:00:00", "02-42-48-00-00",
+                                      "00:42:48:00:00", "03:42:48:00:00",    "02:42:48:0:000",
+                                      "02:42:48:00:0g", "02:42:48:00:0A"};
+    char text[64];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        (void)snprintf(text, sizeof(text), "{\"mac_prefix\": \"%s\"}", bad[i]);
+        assert_int_equal(parse(text), 1);
+        assert_string_equal(errors[0].field, "mac_prefix");
+        assert_memory_equal(config.mac_prefix, "\0\0\0\0\0", 5);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_least),      cmocka_unit_test(everything),
-        cmocka_unit_test(of_the_machine), cmocka_unit_test(the_others_remain),
-        cmocka_unit_test(bad_fields),     cmocka_unit_test(not_json),
-        cmocka_unit_test(management),     cmocka_unit_test(too_many),
-        cmocka_unit_test(cannot_work),    cmocka_unit_test(guarantees_add_up),
-        cmocka_unit_test(too_many_files), cmocka_unit_test(the_service),
-        cmocka_unit_test(bad_service),    cmocka_unit_test(one_guest),
-        cmocka_unit_test(foreign_guest),
+        cmocka_unit_test(the_least),        cmocka_unit_test(everything),
+        cmocka_unit_test(of_the_machine),   cmocka_unit_test(the_others_remain),
+        cmocka_unit_test(bad_fields),       cmocka_unit_test(not_json),
+        cmocka_unit_test(management),       cmocka_unit_test(too_many),
+        cmocka_unit_test(cannot_work),      cmocka_unit_test(guarantees_add_up),
+        cmocka_unit_test(too_many_files),   cmocka_unit_test(the_service),
+        cmocka_unit_test(bad_service),      cmocka_unit_test(one_guest),
+        cmocka_unit_test(foreign_guest),    cmocka_unit_test(addresses),
+        cmocka_unit_test(networks),         cmocka_unit_test(bad_networks),
+        cmocka_unit_test(bad_mac_prefixes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

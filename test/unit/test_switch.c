@@ -1,4 +1,4 @@
-/* SOURCES: net/switch.c hv/lib.c */
+/* SOURCES: net/switch.c net/filter.c net/filter_learn.c net/facts.c hv/lib.c */
 #include "net/switch.h"
 
 #include <setjmp.h>
@@ -9,101 +9,200 @@
 
 #include <cmocka.h>
 
-#define UPLINK  0u
-#define A       1u
-#define B       2u
-#define MAX_AGE 1000u
+#define UPLINK     0u
+#define A          1u /* of the network "default" */
+#define B          2u
+#define PLANT      3u /* of another one, with the uplink too */
+#define CLOSED     4u /* of the same, without */
+#define MANAGEMENT 5u
+#define PORTS      6u
+#define HZ         1000000u
 
 static struct vswitch s;
 static unsigned got[SWITCH_PORTS_MAX];
 static unsigned slots[SWITCH_PORTS_MAX];
 static uint8_t last[SWITCH_FRAME_MAX];
 static size_t last_len;
+static struct net_config config;
 
 static const uint8_t mac_a[6] = {0x52, 0x42, 0x48, 0, 0, 1}, mac_b[6] = {0x52, 0x42, 0x48, 0, 0, 2};
+static const uint8_t mac_plant[6] = {0x52, 0x42, 0x48, 0, 0, 3};
+static const uint8_t mac_closed[6] = {0x52, 0x42, 0x48, 0, 0, 4};
+static const uint8_t mac_mgmt[6] = {0x52, 0x42, 0x48, 0, 0, 0};
 static const uint8_t gateway[6] = {2, 0, 0, 0, 0, 1}, stranger[6] = {2, 0, 0, 0, 0, 9};
 static const uint8_t everybody[6] = {255, 255, 255, 255, 255, 255};
+static const uint8_t group[6] = {1, 0, 0x5e, 0, 0, 251};
+static const uint8_t *const macs[PORTS] = {NULL, mac_a, mac_b, mac_plant, mac_closed, mac_mgmt};
 
 static void deliver(void *ctx, const uint8_t *frame, size_t len)
 {
     const unsigned *slot = ctx;
 
     /* The lock is free: a receiver may send at once. */
-    assert_int_equal(s.lock.served, s.lock.next);
+    assert_int_equal(s.lock.next, s.lock.served);
     got[*slot]++;
     memcpy(last, frame, len);
     last_len = len;
 }
 
-/* An uplink and two guests with their addresses. */
+static const struct net_config *network(const char *name, bool uplink)
+{
+    memset(&config, 0, sizeof(config));
+    strcpy(config.network, name);
+    config.uplink = uplink;
+    config.broadcasts_per_second = 1000;
+    return &config;
+}
+
+static int attach(unsigned slot, enum filter_role role, const struct net_config *c)
+{
+    slots[slot] = slot;
+    return switch_attach(&s, role, macs[slot], c, deliver, &slots[slot]);
+}
+
+static void build(bool reachable)
+{
+    memset(got, 0, sizeof(got));
+    switch_init(&s, HZ, reachable);
+    assert_int_equal(attach(UPLINK, FILTER_UPLINK, NULL), UPLINK);
+    assert_int_equal(attach(A, FILTER_GUEST, network("default", true)), A);
+    assert_int_equal(attach(B, FILTER_GUEST, network("default", true)), B);
+    assert_int_equal(attach(PLANT, FILTER_GUEST, network("plant", true)), PLANT);
+    assert_int_equal(attach(CLOSED, FILTER_GUEST, network("plant", false)), CLOSED);
+    assert_int_equal(attach(MANAGEMENT, FILTER_MANAGEMENT, NULL), MANAGEMENT);
+}
+
 static int setup(void **state)
 {
     (void)state;
-    memset(got, 0, sizeof(got));
-    switch_init(&s, MAX_AGE);
-    for (unsigned i = 0; i < 3; i++) {
-        slots[i] = i;
-        assert_int_equal(switch_attach(&s, deliver, &slots[i]), i);
-    }
-    assert_int_equal(switch_set_address(&s, A, mac_a), 0);
-    assert_int_equal(switch_set_address(&s, B, mac_b), 0);
+    build(false);
     return 0;
 }
 
-static void send_len(unsigned port, const uint8_t *to, const uint8_t *from, size_t len,
-                     uint64_t now)
+static enum net_drop send_len(unsigned port, const uint8_t *to, const uint8_t *from, size_t len,
+                              uint64_t now)
 {
     uint8_t *frame = calloc(1, len + 1);
+    enum net_drop why;
 
     memcpy(frame, to, len < 6 ? len : 6);
     if (len >= 12)
         memcpy(frame + 6, from, 6);
-    switch_input(&s, port, frame, len, now);
+    if (len >= 14)
+        frame[12] = 0x88; /* a type of its own: 0x8800 */
+    why = switch_input(&s, port, frame, len, now);
     free(frame);
+    return why;
 }
 
-static void send(unsigned port, const uint8_t *to, const uint8_t *from, uint64_t now)
+static enum net_drop send(unsigned port, const uint8_t *to, const uint8_t *from, uint64_t now)
 {
-    send_len(port, to, from, 60, now);
+    return send_len(port, to, from, 60, now);
 }
 
-static void expect(unsigned uplink, unsigned a, unsigned b)
+/* The ports that got the frame, as bits. */
+static unsigned who(void)
 {
-    assert_int_equal(got[UPLINK], uplink);
-    assert_int_equal(got[A], a);
-    assert_int_equal(got[B], b);
+    unsigned bits = 0;
+
+    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
+        assert_true(got[i] <= 1);
+        bits |= got[i] << i;
+    }
     memset(got, 0, sizeof(got));
+    return bits;
 }
+
+#define BIT(port) (1u << (port))
 
 static void test_known(void **state)
 {
     (void)state;
-    send(A, mac_b, mac_a, 1);
-    expect(0, 0, 1);
+    assert_int_equal(send(A, mac_b, mac_a, 1), NET_PASSED);
+    assert_int_equal(who(), BIT(B));
     send(UPLINK, mac_a, gateway, 1);
-    expect(0, 1, 0);
+    assert_int_equal(who(), BIT(A));
     send(A, gateway, mac_a, 2);
-    expect(1, 0, 0);
+    assert_int_equal(who(), BIT(UPLINK));
     assert_int_equal(s.ports[A].in_frames, 2);
     assert_int_equal(s.ports[A].in_bytes, 120);
     assert_int_equal(s.ports[A].out_frames, 1);
     assert_int_equal(s.ports[A].out_bytes, 60);
-    assert_int_equal(s.ports[A].dropped, 0);
 }
 
-static void test_flood(void **state)
+/* Who hears a broadcast of whom. */
+static void test_networks(void **state)
 {
-    static const uint8_t group[6] = {1, 0, 0x5e, 0, 0, 251};
+    static const uint8_t *const to[] = {everybody, group};
 
     (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        send(A, to[i], mac_a, 1);
+        assert_int_equal(who(), BIT(UPLINK) | BIT(B));
+        send(PLANT, to[i], mac_plant, 1);
+        assert_int_equal(who(), BIT(UPLINK) | BIT(CLOSED));
+        send(CLOSED, to[i], mac_closed, 1);
+        assert_int_equal(who(), BIT(PLANT));
+        send(MANAGEMENT, to[i], mac_mgmt, 1);
+        assert_int_equal(who(), BIT(UPLINK));
+        send(UPLINK, to[i], gateway, 1);
+        assert_int_equal(who(), BIT(A) | BIT(B) | BIT(PLANT) | BIT(MANAGEMENT));
+    }
+}
+
+/* Every frame for one address, from everybody to everybody. */
+static void test_who_reaches_whom(void **state)
+{
+    static const unsigned reached[PORTS] = {
+        [UPLINK] = BIT(A) | BIT(B) | BIT(PLANT) | BIT(MANAGEMENT),
+        [A] = BIT(B) | BIT(UPLINK),
+        [B] = BIT(A) | BIT(UPLINK),
+        [PLANT] = BIT(CLOSED) | BIT(UPLINK),
+        [CLOSED] = BIT(PLANT),
+        [MANAGEMENT] = BIT(UPLINK),
+    };
+
+    (void)state;
+    for (unsigned from = 0; from < PORTS; from++)
+        for (unsigned to = 0; to < PORTS; to++) {
+            enum net_drop why = send(from, to == UPLINK ? stranger : macs[to],
+                                     from == UPLINK ? gateway : macs[from], 1);
+            bool reaches = reached[from] >> to & 1;
+
+            assert_int_equal(who(), reaches ? BIT(to) : 0);
+            assert_int_equal(why, reaches ? NET_PASSED : NET_DROP_DESTINATION);
+        }
+}
+
+static void test_management_reachable(void **state)
+{
+    (void)state;
+    build(true);
     send(A, everybody, mac_a, 1);
-    expect(1, 0, 1);
-    send(B, group, mac_b, 1);
-    expect(1, 1, 0);
-    send(A, stranger, mac_a, 1);
-    expect(1, 0, 1);
-    send(UPLINK, everybody, gateway, 1);
-    expect(0, 1, 1);
+    assert_int_equal(who(), BIT(UPLINK) | BIT(B) | BIT(MANAGEMENT));
+    send(PLANT, mac_mgmt, mac_plant, 1);
+    assert_int_equal(who(), BIT(MANAGEMENT));
+    send(MANAGEMENT, mac_plant, mac_mgmt, 1);
+    assert_int_equal(who(), BIT(PLANT));
+    send(CLOSED, mac_mgmt, mac_closed, 1);
+    assert_int_equal(who(), 0);
+    send(MANAGEMENT, everybody, mac_mgmt, 1);
+    assert_int_equal(who(), BIT(UPLINK) | BIT(A) | BIT(B) | BIT(PLANT));
+}
+
+/* For an address that nobody has: outside, and from there to nobody. */
+static void test_unknown(void **state)
+{
+    (void)state;
+    assert_int_equal(send(A, stranger, mac_a, 1), NET_PASSED);
+    assert_int_equal(who(), BIT(UPLINK));
+    assert_int_equal(send(UPLINK, stranger, gateway, 1), NET_DROP_DESTINATION);
+    assert_int_equal(send(CLOSED, stranger, mac_closed, 1), NET_DROP_DESTINATION);
+    assert_int_equal(who(), 0);
+    /* Without an uplink too. */
+    switch_detach(&s, UPLINK);
+    assert_int_equal(send(A, stranger, mac_a, 1), NET_DROP_DESTINATION);
+    assert_int_equal(who(), 0);
 }
 
 static void test_bytes(void **state)
@@ -123,12 +222,8 @@ static void test_bytes(void **state)
 static void test_no_echo(void **state)
 {
     (void)state;
-    send(A, mac_a, mac_a, 1);
-    expect(0, 0, 0);
-    send(UPLINK, stranger, gateway, 1); /* the uplink's neighbours talk to each other */
-    expect(0, 1, 1);
-    send(UPLINK, gateway, stranger, 1);
-    expect(0, 0, 0);
+    assert_int_equal(send(A, mac_a, mac_a, 1), NET_DROP_DESTINATION);
+    assert_int_equal(who(), 0);
 }
 
 static void test_lengths(void **state)
@@ -138,170 +233,131 @@ static void test_lengths(void **state)
         send_len(A, mac_b, mac_a, len, 1);
     send_len(A, mac_b, mac_a, SWITCH_FRAME_MAX + 1, 1);
     send_len(A, mac_b, mac_a, 9000, 1);
-    expect(0, 0, 0);
-    assert_int_equal(s.ports[A].dropped, SWITCH_FRAME_MIN + 2);
+    assert_int_equal(who(), 0);
+    assert_int_equal(s.ports[A].dropped[NET_DROP_MALFORMED], SWITCH_FRAME_MIN + 2);
     send_len(A, mac_b, mac_a, SWITCH_FRAME_MIN, 1);
+    assert_int_equal(who(), BIT(B));
     send_len(A, mac_b, mac_a, SWITCH_FRAME_MAX, 1);
-    expect(0, 0, 2);
+    assert_int_equal(who(), BIT(B));
 }
 
 static void test_ports_that_are_not(void **state)
 {
     (void)state;
-    send(3, mac_a, stranger, 1);
+    send(PORTS, mac_a, stranger, 1);
     send(SWITCH_PORTS_MAX, mac_a, stranger, 1);
     send(UINT32_MAX, mac_a, stranger, 1);
     switch_detach(&s, UINT32_MAX);
-    expect(0, 0, 0);
-    assert_int_equal(switch_set_address(&s, 3, stranger), -E_RANGE);
-    assert_int_equal(switch_set_address(&s, UINT32_MAX, stranger), -E_RANGE);
+    assert_int_equal(who(), 0);
 }
 
 /* A guest cannot be anybody else: not a neighbour, not the gateway, not a newcomer. */
 static void test_spoofing(void **state)
 {
+    static const uint8_t *const of[] = {mac_b, mac_mgmt, gateway, stranger, everybody};
+
     (void)state;
-    send(UPLINK, everybody, gateway, 1);
-    memset(got, 0, sizeof(got));
-    send(A, everybody, mac_b, 2);
-    send(A, everybody, gateway, 2);
-    send(A, everybody, stranger, 2);
-    send(A, everybody, everybody, 2);
-    expect(0, 0, 0);
-    assert_int_equal(s.ports[A].dropped, 4);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(send(A, everybody, of[i], 2), NET_DROP_SOURCE);
+    assert_int_equal(who(), 0);
+    assert_int_equal(s.ports[A].dropped[NET_DROP_SOURCE], 5);
     send(A, mac_b, mac_a, 3);
-    send(B, gateway, mac_b, 3);
-    expect(1, 0, 1);
+    assert_int_equal(who(), BIT(B));
 }
 
-/* Nobody outside can be one of our guests. */
-static void test_spoofing_from_outside(void **state)
+/* Nobody outside can be one of our guests: a frame of a guest that comes back from outside goes to
+ * none of the others. */
+static void test_reflected(void **state)
 {
+    static const uint8_t none[6];
+
     (void)state;
-    send(UPLINK, mac_b, mac_a, 1);
-    expect(0, 0, 0);
-    assert_int_equal(s.ports[UPLINK].dropped, 1);
-    send(B, mac_a, mac_b, 1);
-    expect(0, 1, 0);
-    send(UPLINK, mac_a, everybody, 1); /* a group is no source */
-    expect(0, 0, 0);
+    for (unsigned i = A; i < PORTS; i++) {
+        assert_int_equal(send(UPLINK, everybody, macs[i], 1), NET_DROP_SOURCE);
+        assert_int_equal(send(UPLINK, mac_plant, macs[i], 1), NET_DROP_SOURCE);
+    }
+    assert_int_equal(send(UPLINK, mac_a, everybody, 1), NET_DROP_SOURCE); /* a group is no source */
+    assert_int_equal(send(UPLINK, mac_a, none, 1), NET_DROP_SOURCE);
+    assert_int_equal(who(), 0);
 }
 
-static void test_link_local(void **state)
+static void test_reserved(void **state)
 {
     uint8_t pause[6] = {0x01, 0x80, 0xc2, 0, 0, 0};
 
     (void)state;
     for (pause[5] = 0; pause[5] < 0x10; pause[5]++)
-        send(A, pause, mac_a, 1);
-    expect(0, 0, 0);
-    assert_int_equal(s.ports[A].dropped, 16);
+        assert_int_equal(send(A, pause, mac_a, 1), NET_DROP_RESERVED);
+    assert_int_equal(who(), 0);
     send(A, pause, mac_a, 1); /* ...10 is an ordinary group */
-    expect(1, 0, 1);
+    assert_int_equal(who(), BIT(UPLINK) | BIT(B));
 }
 
-static void test_addresses(void **state)
+static void test_attach(void **state)
 {
+    static const uint8_t none[6];
+
     (void)state;
-    assert_int_equal(switch_set_address(&s, A, mac_b), -E_EXIST);
-    assert_int_equal(switch_set_address(&s, A, everybody), -E_INVAL);
-    assert_int_equal(switch_set_address(&s, A, mac_a), 0);
-    /* An address that had been learned before it was given away. */
-    send(UPLINK, everybody, stranger, 1);
-    memset(got, 0, sizeof(got));
-    assert_int_equal(switch_set_address(&s, A, stranger), 0);
-    send(B, stranger, mac_b, 2);
-    expect(0, 1, 0);
+    assert_int_equal(switch_attach(&s, FILTER_GUEST, mac_a, network("x", true), deliver, slots),
+                     -E_EXIST);
+    assert_int_equal(switch_attach(&s, FILTER_GUEST, everybody, network("x", true), deliver, slots),
+                     -E_INVAL);
+    assert_int_equal(switch_attach(&s, FILTER_GUEST, none, network("x", true), deliver, slots),
+                     -E_INVAL);
+    assert_int_equal(switch_attach(&s, FILTER_UPLINK, NULL, NULL, deliver, slots), -E_EXIST);
+    /* A number that is used again is in its new network only. */
     switch_detach(&s, A);
-    send(B, stranger, mac_b, 2);
-    expect(1, 0, 0);
-}
-
-/* Without fixed addresses it is a bridge like any other. */
-static void test_learning(void **state)
-{
-    (void)state;
-    switch_init(&s, MAX_AGE);
-    for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(switch_attach(&s, deliver, &slots[i]), i);
-    send(A, everybody, mac_a, 10);
-    expect(1, 0, 1);
-    send(B, mac_a, mac_b, 11);
-    expect(0, 1, 0);
-    send(UPLINK, everybody, mac_a, 12); /* it has moved */
-    expect(0, 1, 1);
-    send(B, mac_a, mac_b, 13);
-    expect(1, 0, 0);
-    switch_detach(&s, UPLINK);
-    send(B, mac_a, mac_b, 14);
-    expect(0, 1, 0);
-}
-
-static void test_age(void **state)
-{
-    (void)state;
-    send(UPLINK, mac_b, gateway, 5000);
-    expect(0, 0, 1);
-    send(A, gateway, mac_a, 5000 + MAX_AGE);
-    expect(1, 0, 0);
-    send(A, gateway, mac_a, 4990); /* another core's clock */
-    expect(1, 0, 0);
-    send(A, gateway, mac_a, 5001 + MAX_AGE);
-    expect(1, 0, 1);
-    /* Fixed ones never age. */
-    send(A, mac_b, mac_a, UINT64_MAX);
-    expect(0, 0, 1);
-}
-
-/* A storm of addresses: those in use stay, the one silent for longest goes. */
-static void test_replacement(void **state)
-{
-    uint8_t mac[6] = {2, 1, 0, 0, 0, 0};
-
-    (void)state;
-    send(UPLINK, everybody, gateway, 1);
-    for (unsigned i = 0; i < SWITCH_MACS_MAX - 1; i++) {
-        mac[4] = (uint8_t)i;
-        send(UPLINK, everybody, mac, 2 + i);
-    }
-    send(UPLINK, everybody, gateway, 100); /* seen again: now the youngest */
-    mac[4] = 200;
-    send(UPLINK, everybody, mac, 101); /* takes the place of number 0 */
-    memset(got, 0, sizeof(got));
-    send(A, gateway, mac_a, 102);
-    send(A, mac, mac_a, 102);
-    expect(2, 0, 0);
-    mac[4] = 1;
-    send(A, mac, mac_a, 102);
-    expect(1, 0, 0);
-    mac[4] = 0;
-    send(A, mac, mac_a, 102); /* forgotten: flooded */
-    expect(1, 0, 1);
-    for (unsigned i = 0; i < 1000; i++) {
-        mac[3] = (uint8_t)(i >> 8);
-        mac[4] = (uint8_t)i;
-        mac[5] = 1;
-        send(UPLINK, everybody, mac, 200 + i);
-    }
-    memset(got, 0, sizeof(got));
-    send(UPLINK, mac_a, gateway, 2000);
-    send(A, mac_b, mac_a, 2000);
-    expect(0, 1, 1);
-}
-
-static void test_ports(void **state)
-{
-    (void)state;
-    for (unsigned i = 3; i < SWITCH_PORTS_MAX; i++) {
-        slots[i] = i;
-        assert_int_equal(switch_attach(&s, deliver, &slots[i]), i);
-    }
-    assert_int_equal(switch_attach(&s, deliver, &slots[0]), -E_NOSPC);
+    assert_int_equal(attach(A, FILTER_GUEST, network("plant", false)), A);
     send(A, everybody, mac_a, 1);
-    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
-        assert_int_equal(got[i], i != A);
-    switch_detach(&s, 5);
-    assert_int_equal(switch_attach(&s, deliver, &slots[5]), 5);
+    assert_int_equal(who(), BIT(PLANT) | BIT(CLOSED));
+    send(B, everybody, mac_b, 1);
+    assert_int_equal(who(), BIT(UPLINK));
+}
+
+static void test_many(void **state)
+{
+    uint8_t mac[6] = {2, 2, 0, 0, 0, 0};
+
+    (void)state;
+    for (unsigned i = PORTS; i < SWITCH_PORTS_MAX; i++) {
+        slots[i] = i;
+        mac[5] = (uint8_t)i;
+        assert_int_equal(
+            switch_attach(&s, FILTER_GUEST, mac, network("default", true), deliver, &slots[i]), i);
+    }
+    mac[5] = 0;
+    assert_int_equal(switch_attach(&s, FILTER_GUEST, mac, network("default", true), deliver, slots),
+                     -E_NOSPC);
+    send(A, everybody, mac_a, 1);
+    assert_int_equal(who(), 0x3ffff & ~(BIT(A) | BIT(PLANT) | BIT(CLOSED) | BIT(MANAGEMENT)));
+}
+
+/* Broadcasts: so many at once, then so many a second; not those of others, and not what is for one
+ * address. */
+static void test_rate(void **state)
+{
+    unsigned passed = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 10 * SWITCH_BURST; i++)
+        passed += send(A, everybody, mac_a, 5) == NET_PASSED;
+    assert_int_equal(passed, SWITCH_BURST);
+    assert_int_equal(s.ports[A].dropped[NET_DROP_RATE], 9 * SWITCH_BURST);
+    memset(got, 0, sizeof(got));
+    assert_int_equal(send(A, group, mac_a, 5), NET_DROP_RATE);
+    assert_int_equal(send(A, mac_b, mac_a, 5), NET_PASSED);
+    assert_int_equal(send(B, everybody, mac_b, 5), NET_PASSED);
+    assert_int_equal(send(A, everybody, mac_a, 4), NET_DROP_RATE); /* another core's clock */
+    /* A second later, a thousand more, spread over it. */
+    passed = 0;
+    for (uint64_t now = 5; now < 5 + HZ; now += HZ / 5000)
+        passed += send(A, everybody, mac_a, now) == NET_PASSED;
+    assert_in_range(passed, 990, 1000);
+    /* What was not used is not saved up beyond the burst. */
+    passed = 0;
+    for (unsigned i = 0; i < 10 * SWITCH_BURST; i++)
+        passed += send(A, everybody, mac_a, 1000 * HZ) == NET_PASSED;
+    assert_int_equal(passed, SWITCH_BURST);
 }
 
 /* While its frame is being delivered, B is detached up to where that is waited for, and another
@@ -313,7 +369,7 @@ static void detach_meanwhile(void *ctx, const uint8_t *frame, size_t len)
     (void)frame;
     (void)len;
     s.ports[B].deliver = NULL;
-    *port = switch_attach(&s, deliver, &slots[3]);
+    *port = switch_attach(&s, FILTER_GUEST, stranger, network("default", true), deliver, &slots[9]);
 }
 
 static void test_port_that_still_delivers(void **state)
@@ -322,13 +378,15 @@ static void test_port_that_still_delivers(void **state)
 
     (void)state;
     switch_detach(&s, B);
-    assert_int_equal(switch_attach(&s, detach_meanwhile, &port), B);
+    assert_int_equal(
+        switch_attach(&s, FILTER_GUEST, mac_b, network("default", true), detach_meanwhile, &port),
+        B);
     send(A, everybody, mac_a, 1);
-    assert_int_equal(port, 3); /* not B: its last delivery goes on */
+    assert_int_equal(port, PORTS); /* not B: its last delivery goes on */
     for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
         assert_int_equal(s.ports[i].delivering, 0);
     switch_detach(&s, B); /* returns */
-    assert_int_equal(switch_attach(&s, deliver, &slots[2]), B);
+    assert_int_equal(attach(B, FILTER_GUEST, network("default", true)), B);
 }
 
 /* A guest that answers within its callback. */
@@ -340,6 +398,7 @@ static void answer(void *ctx, const uint8_t *frame, size_t len)
     (void)len;
     memcpy(reply, frame + 6, 6);
     memcpy(reply + 6, mac_b, 6);
+    reply[12] = 0x88;
     got[B]++;
     switch_input(&s, B, reply, sizeof(reply), 1);
 }
@@ -348,10 +407,10 @@ static void test_reentry(void **state)
 {
     (void)state;
     switch_detach(&s, B);
-    assert_int_equal(switch_attach(&s, answer, NULL), B);
-    assert_int_equal(switch_set_address(&s, B, mac_b), 0);
+    assert_int_equal(switch_attach(&s, FILTER_GUEST, mac_b, network("default", true), answer, NULL),
+                     B);
     send(A, mac_b, mac_a, 1);
-    expect(0, 1, 1);
+    assert_int_equal(who(), BIT(A) | BIT(B));
 }
 
 int main(void)
@@ -359,19 +418,20 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup(f, setup)
     const struct CMUnitTest tests[] = {
         TEST(test_known),
-        TEST(test_flood),
+        TEST(test_networks),
+        TEST(test_who_reaches_whom),
+        TEST(test_management_reachable),
+        TEST(test_unknown),
         TEST(test_bytes),
         TEST(test_no_echo),
         TEST(test_lengths),
         TEST(test_ports_that_are_not),
         TEST(test_spoofing),
-        TEST(test_spoofing_from_outside),
-        TEST(test_link_local),
-        TEST(test_addresses),
-        TEST(test_learning),
-        TEST(test_age),
-        TEST(test_replacement),
-        TEST(test_ports),
+        TEST(test_reflected),
+        TEST(test_reserved),
+        TEST(test_attach),
+        TEST(test_many),
+        TEST(test_rate),
         TEST(test_port_that_still_delivers),
         TEST(test_reentry),
     };

@@ -1,0 +1,53 @@
+/*
+ * A guest's network card: what the configuration says of it, and why frames are refused. Part of
+ * the control ABI.
+ */
+#pragma once
+
+#include "hv/types.h"
+
+#define NET_NAME_MAX       32u /* with the NUL */
+#define NET_ADDRESSES_MAX  8u
+#define NET_BROADCASTS     500u /* a second: the default */
+#define NET_BROADCASTS_MAX 100000u
+
+/* An IPv6 address; an IPv4 address is mapped to one: RFC 4291, section 2.5.5.2. */
+struct net_address {
+    uint8_t bytes[16];
+};
+
+/* What a guest may do that it otherwise may not. */
+enum net_allow {
+    NET_ALLOW_ANY_ADDRESS = 1u << 0, /* send from, and answer for, any IP address */
+    NET_ALLOW_ROUTER = 1u << 1,      /* router advertisements and redirects */
+    NET_ALLOW_DHCP_SERVER = 1u << 2, /* answers of DHCP and DHCPv6 servers */
+    NET_ALLOW_VLAN_TAGS = 1u << 3,   /* 802.1Q and 802.1ad */
+};
+#define NET_ALLOW_ALL 0xfu
+
+struct net_config {
+    char network[NET_NAME_MAX];     /* [a-z0-9][a-z0-9-]* */
+    uint32_t allow;                 /* enum net_allow */
+    uint32_t broadcasts_per_second; /* 1..NET_BROADCASTS_MAX, multicasts included */
+    uint16_t uplink;                /* 1: it also reaches the machines outside */
+    uint16_t address_count;         /* 0: what DHCP and router advertisements give it */
+    struct net_address addresses[NET_ADDRESSES_MAX];
+};
+
+/* What became of a frame that came in at a port of the switch. */
+enum net_drop {
+    NET_PASSED,
+    NET_DROP_MALFORMED,   /* too short, too long, or headers that contradict each other */
+    NET_DROP_SOURCE,      /* from an Ethernet address that is not the port's */
+    NET_DROP_RESERVED,    /* to an address that no bridge forwards */
+    NET_DROP_DESTINATION, /* to nobody whom the port can reach */
+    NET_DROP_TAG,         /* 802.1Q or 802.1ad */
+    NET_DROP_HIDDEN,  /* IPv6 fragments and extension headers, SNAP: what they hide is unknown */
+    NET_DROP_ARP,     /* for an address that is not the guest's */
+    NET_DROP_ND,      /* neighbour discovery, likewise */
+    NET_DROP_ROUTER,  /* a router advertisement or a redirect */
+    NET_DROP_DHCP,    /* a DHCP server's answer, or a request in another's name */
+    NET_DROP_ADDRESS, /* an IP source that is not the guest's */
+    NET_DROP_RATE,    /* too many broadcasts */
+    NET_DROPS
+};
