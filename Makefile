@@ -141,7 +141,14 @@ $(BUILD)/host/%.o: %.c Makefile | $(GEN)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(HOST_CFLAGS) -c $< -o $@
 
-$(BUILD)/config-check: $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/CONFIG_CHECK_C.list
+$(BUILD)/host/zlib/%.o: Makefile $(BUILD)/gen/third_party.h
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) -O2 -w -DZ_SOLO -ffile-prefix-map=$(ZLIB_DIR)=zlib -c $(ZLIB_DIR)/$*.c -o $@
+
+$(BUILD)/host/test/tools/config_check.o: HOST_CFLAGS += -isystem $(ZLIB_DIR)
+
+$(BUILD)/config-check: $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(MGMT_ZLIB:%=$(BUILD)/host/zlib/%.o) $(BUILD)/gen/CONFIG_CHECK_C.list
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(filter %.o,$^)
 

@@ -87,7 +87,7 @@ int64_t image_begin(const struct abi_image_request *r)
     memory[slot].capacity = capacity;
     memory[slot].cleared = memory[slot].mapped = 0;
     k = slot_of(slot);
-    *k = (struct abi_image){.size = r->size};
+    *k = (struct abi_image){.size = r->size, .packed = r->packed};
     memcpy(k->name, r->name, sizeof(k->name));
     __atomic_store_n(&k->state, ABI_IMAGE_FILLING, __ATOMIC_RELEASE);
     guest_account_memory();

@@ -11,6 +11,7 @@
 #include "mgmt/clock.h"
 #include "mgmt/http.h"
 #include "mgmt/json.h"
+#include "mgmt/unpack.h"
 
 /* The control ABI's pages and calls, or a test's stand-ins. Guests that are not there are NULL. */
 #define API_STATUSES_MAX 24u
@@ -49,6 +50,7 @@ struct api_view {
     int64_t (*image_commit)(unsigned slot, const uint8_t sha256[32]);
     int64_t (*image_drop)(unsigned slot);
     uint8_t *(*image_bytes)(unsigned slot);
+    struct unpack *unpack; /* NULL: what is compressed stays so */
     int64_t (*create)(struct abi_create *r);
     int64_t (*remove)(unsigned number);
     uint64_t (*tsc)(void);
@@ -78,6 +80,7 @@ enum api_wait {
     API_WAIT_SNAPSHOT, /* snapshot `wait_sequence` of guest `wait_guest` */
     API_WAIT_CONTROLS, /* change number `wait_sequence` of its controls */
     API_WAIT_GONE,     /* its number is free */
+    API_WAIT_UNPACKED, /* no image is being unpacked */
 };
 
 struct api_response {

@@ -70,6 +70,38 @@ static bool find_blob(struct call *c, const char *name, const char *pointer, str
     return false;
 }
 
+/* True: the image is compressed, and this call waits for it or has been answered. */
+static bool unpacks(struct call *c, const struct load_blob *image)
+{
+    const char *name = request.config.image;
+    int slot = upload_find(c->v->images, name);
+    struct unpack *u = c->v->unpack;
+    char why[160];
+    unsigned status;
+
+    if (slot < 0 || !u || request.config.kind == KIND_FLAT ||
+        !unpack_is_packed(image->data, image->size))
+        return false;
+    if (c->timed_out) {
+        call_fail(c, 503, "the image is still being unpacked: try again");
+        return true;
+    }
+    if (c->waited && u->state == UNPACK_FAILED && strcmp(u->name, name) == 0) {
+        u->state = UNPACK_IDLE;
+        call_fail_at(c, 400, "/image", u->why);
+        return true;
+    }
+    if (u->state != UNPACK_BUSY) {
+        status = unpack_begin(c->v, (unsigned)slot, request.config.memory, why, sizeof(why));
+        if (status) {
+            call_fail_at(c, status, "/image", why);
+            return true;
+        }
+    }
+    c->out->wait = API_WAIT_UNPACKED;
+    return true;
+}
+
 /* An uploaded image is planned here, where a mistake of the loaders hurts nobody else; one of the
  * ISO the root reads itself. Into modules nobody looks, so they may be either. */
 static bool plan(struct call *c)
@@ -83,7 +115,7 @@ static bool plan(struct call *c)
     };
     struct load_error e;
 
-    if (!find_blob(c, g->image, "/image", &r.image))
+    if (!find_blob(c, g->image, "/image", &r.image) || unpacks(c, &r.image))
         return false;
     r.image.args = g->cmdline;
     for (unsigned i = 0; i < g->module_count; i++) {

@@ -22,6 +22,10 @@ static void put_uploaded(const struct call *c, struct json_out *j, const struct 
     json_object(j, NULL);
     json_str(j, "name", k->name);
     json_u64(j, "size", k->size);
+    if (k->packed)
+        json_u64(j, "packed_size", k->packed);
+    else
+        json_null(j, "packed_size");
     json_str(j, "sha256", hex);
     json_str(j, "source", "upload");
     put_users(c, j, k->users);
@@ -33,6 +37,7 @@ static void put_module(const struct call *c, struct json_out *j, const struct ab
     json_object(j, NULL);
     json_str(j, "name", k->name);
     json_u64(j, "size", k->size);
+    json_null(j, "packed_size");
     json_null(j, "sha256");
     json_str(j, "source", "iso");
     put_users(c, j, k->users);
@@ -102,6 +107,10 @@ void delete_image(struct call *c, char *const *arg)
 
     if (n < 0)
         return;
+    if (unpack_uses(c->v->unpack, arg[0])) {
+        call_fail(c, 409, "the image is being unpacked");
+        return;
+    }
     if (c->v->image_drop((unsigned)n) == 0) {
         call_no_content(c);
         return;

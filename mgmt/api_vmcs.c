@@ -130,6 +130,8 @@ bool api_ready(const struct api_view *v, const struct api_response *r)
     case API_WAIT_CONTROLS:
         return g && __atomic_load_n(&g->vcpus[0].controls.sequence, __ATOMIC_ACQUIRE) >=
                         r->wait_sequence;
+    case API_WAIT_UNPACKED:
+        return v->unpack->state != UNPACK_BUSY;
     case API_WAIT_GONE:
         return !(__atomic_load_n(&v->host->guests, __ATOMIC_ACQUIRE) >> r->wait_guest & 1);
     }

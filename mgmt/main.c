@@ -110,6 +110,7 @@ static void note(const char *text)
 }
 
 static struct api_view view;
+static struct unpack unpack;
 static struct auth_table auth;
 static struct audit audit;
 static struct api_answered answered[API_STATUSES_MAX];
@@ -218,6 +219,7 @@ void guest_run(const uint8_t *info)
         .image_commit = image_commit,
         .image_drop = image_drop,
         .image_bytes = image_bytes,
+        .unpack = &unpack,
         .create = create,
         .remove = remove_guest,
         .tsc = port_tsc,
@@ -246,6 +248,7 @@ void guest_run(const uint8_t *info)
         syslog_poll();
         server_poll();
         tls_poll();
+        more = unpack_poll(&view) || more;
         if (!more)
             port_sleep();
     }

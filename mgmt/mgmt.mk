@@ -1,4 +1,4 @@
-# The management guest: build/mgmt.elf. lwIP, mbedTLS, wslay and llhttp, and the page's xterm.js, are fetched as mgmt/third_party.pins says.
+# The management guest: build/mgmt.elf. lwIP, mbedTLS, wslay, llhttp and zlib, and the page's xterm.js, are fetched as mgmt/third_party.pins says.
 
 # One copy for every build directory of this tree, which `make clean` leaves alone.
 LWIP_DIR    ?= third_party/lwip
@@ -6,11 +6,12 @@ MBEDTLS_DIR ?= third_party/mbedtls
 WSLAY_DIR   ?= third_party/wslay
 LLHTTP_DIR  ?= third_party/llhttp
 XTERM_DIR   ?= third_party/xterm
+ZLIB_DIR    ?= third_party/zlib
 
 # NAME=DIRECTORY; what was named by whoever calls make is theirs, the rest is fetched.
-THIRD_PAIRS  := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) xterm=$(XTERM_DIR)
-THIRD_GIVEN  := $(foreach n,lwip:LWIP mbedtls:MBEDTLS wslay:WSLAY llhttp:LLHTTP xterm:XTERM,$(if $(filter file,$(origin $(lastword $(subst :, ,$(n)))_DIR)),,$(firstword $(subst :, ,$(n)))=%))
-THIRD_PARTY  := LWIP_DIR=$(LWIP_DIR) MBEDTLS_DIR=$(MBEDTLS_DIR) WSLAY_DIR=$(WSLAY_DIR) LLHTTP_DIR=$(LLHTTP_DIR) XTERM_DIR=$(XTERM_DIR)
+THIRD_PAIRS  := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) xterm=$(XTERM_DIR) zlib=$(ZLIB_DIR)
+THIRD_GIVEN  := $(foreach n,lwip:LWIP mbedtls:MBEDTLS wslay:WSLAY llhttp:LLHTTP xterm:XTERM zlib:ZLIB,$(if $(filter file,$(origin $(lastword $(subst :, ,$(n)))_DIR)),,$(firstword $(subst :, ,$(n)))=%))
+THIRD_PARTY  := LWIP_DIR=$(LWIP_DIR) MBEDTLS_DIR=$(MBEDTLS_DIR) WSLAY_DIR=$(WSLAY_DIR) LLHTTP_DIR=$(LLHTTP_DIR) XTERM_DIR=$(XTERM_DIR) ZLIB_DIR=$(ZLIB_DIR)
 
 # Looked at once for each make, as packages are.
 third-party: deps-build
@@ -42,15 +43,17 @@ MGMT_MBEDTLS := aes asn1parse asn1write base64 bignum chacha20 chachapoly cipher
         rsa rsa_internal sha1 sha256 sha512 ssl_ciphersuites ssl_msg ssl_srv ssl_ticket ssl_tls x509 x509_create x509_crt x509write_crt
 MGMT_WSLAY := wslay_event wslay_frame wslay_net wslay_queue
 MGMT_LLHTTP := api http llhttp
+# Unpacks; needs nothing of a C library (Z_SOLO).
+MGMT_ZLIB := adler32 crc32 inffast inflate inftrees zutil
 
 # Not -MMD: it leaves out lwipopts.h, which a system header includes.
 MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffile-prefix-map=$(LWIP_DIR)=lwip -ffile-prefix-map=$(MBEDTLS_DIR)=mbedtls \
         -ffile-prefix-map=$(WSLAY_DIR)=wslay -ffile-prefix-map=$(LLHTTP_DIR)=llhttp -Imgmt/include -isystem $(LWIP_DIR)/src/include -isystem $(LWIP_DIR)/src/apps/altcp_tls \
         -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/includes \
-        -isystem $(LLHTTP_DIR)
+        -isystem $(LLHTTP_DIR) -isystem $(ZLIB_DIR) -ffile-prefix-map=$(ZLIB_DIR)=zlib
 MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(BUILD)/mgmt/start.asm.o \
         $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_MBEDTLS:%=$(BUILD)/mgmt/mbedtls/%.o) \
-        $(MGMT_WSLAY:%=$(BUILD)/mgmt/wslay/%.o) $(MGMT_LLHTTP:%=$(BUILD)/mgmt/llhttp/%.o)
+        $(MGMT_WSLAY:%=$(BUILD)/mgmt/wslay/%.o) $(MGMT_LLHTTP:%=$(BUILD)/mgmt/llhttp/%.o) $(MGMT_ZLIB:%=$(BUILD)/mgmt/zlib/%.o)
 
 $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
@@ -88,6 +91,11 @@ $(BUILD)/mgmt/llhttp/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LLHTTP_DIR)/$*.c -o $@
+
+$(BUILD)/mgmt/zlib/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(MGMT_CFLAGS) -DZ_SOLO -w -c $(ZLIB_DIR)/$*.c -o $@
 
 # It calls exit() without a declaration, which gcc 14 and later do not let pass.
 $(BUILD)/mgmt/mbedtls/memory_buffer_alloc.o: MGMT_CFLAGS += -include mgmt/include/stdlib.h

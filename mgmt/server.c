@@ -16,6 +16,7 @@
 #define REQUEST_MS        CONNECTION_MS
 #define IDLE_MS           30000u
 #define WAIT_MS           1000u
+#define UNPACKING_MS      60000u /* a large kernel in an emulator */
 #define DELETION_MS       20000u /* of large memory in a little time */
 /* After a refusal in the middle of a body: what is still on its way is thrown away, so that the
  * answer is not lost with a reset connection. */
@@ -30,7 +31,9 @@ static const struct api_view *view;
 
 static uint32_t patience(const struct api_response *r)
 {
-    return r->wait == API_WAIT_GONE ? DELETION_MS : WAIT_MS;
+    return r->wait == API_WAIT_UNPACKED ? UNPACKING_MS
+           : r->wait == API_WAIT_GONE   ? DELETION_MS
+                                        : WAIT_MS;
 }
 
 static void go_on(struct connection *c)

@@ -59,13 +59,14 @@ static const char *name_in(struct http_request *r, unsigned *status)
     return *status ? NULL : name;
 }
 
-static unsigned refuse_memory(const struct upload *u, int64_t rc, char *why, size_t size)
+unsigned upload_refuse_memory(const struct api_view *v, const char *name, uint64_t asked,
+                              int64_t rc, char *why, size_t size)
 {
-    const struct abi_memory *m = &u->view->host->memory;
+    const struct abi_memory *m = &v->host->memory;
 
     switch (rc) {
     case -E_EXIST:
-        (void)fmt(why, size, "an image of the ISO has the name \"%s\"", u->name);
+        (void)fmt(why, size, "an image of the ISO has the name \"%s\"", name);
         return 409;
     case -E_NOSPC:
         (void)fmt(why, size, "%u images are there: delete one first", ABI_IMAGES);
@@ -73,7 +74,7 @@ static unsigned refuse_memory(const struct upload *u, int64_t rc, char *why, siz
     case -E_NOMEM:
         (void)fmt(why, size,
                   "not enough memory: %lu KiB asked, largest free piece %lu KiB of %lu KiB free",
-                  u->size >> 10, m->largest_free >> 10, m->free >> 10);
+                  asked >> 10, m->largest_free >> 10, m->free >> 10);
         return 409;
     default:
         (void)fmt(why, size, "the hypervisor refuses the image (error %ld)", (long)-rc);
@@ -86,6 +87,10 @@ static unsigned check_old(const struct upload *u, char *why, size_t size)
     int old = upload_find(u->view->images, u->name);
     char users[64];
 
+    if (old >= 0 && unpack_uses(u->view->unpack, u->name)) {
+        (void)fmt(why, size, "the image \"%s\" is being unpacked", u->name);
+        return 409;
+    }
     if (old < 0 || !u->view->images->images[old].users)
         return 0;
     upload_users(u->view, u->view->images->images[old].users, users, sizeof(users));
@@ -143,7 +148,7 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
     (void)str_copy(request.name, sizeof(request.name), name);
     slot = u->view->image_begin(&request);
     if (slot < 0)
-        return refuse_memory(u, slot, r->why, sizeof(r->why));
+        return upload_refuse_memory(u->view, u->name, u->size, slot, r->why, sizeof(r->why));
     u->slot = (unsigned)slot;
     u->bytes = u->view->image_bytes(u->slot);
     u->active = true;
@@ -199,9 +204,8 @@ unsigned upload_finish(struct upload *u, char *why, size_t size)
         (void)str_copy(why, size, "the bytes that arrived are not those of Repr-Digest");
         return 400;
     }
-    rc = u->view->image_commit(u->slot, sha256);
+    rc = check_old(u, why, size) ? -E_BUSY : u->view->image_commit(u->slot, sha256);
     if (rc < 0) {
-        (void)check_old(u, why, size);
         upload_abort(u);
         return 409;
     }

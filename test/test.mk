@@ -2,14 +2,14 @@
 
 LLHTTP_C := $(MGMT_LLHTTP:%=$(LLHTTP_DIR)/%.c)
 MGMT_TEST_CFLAGS := -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/includes -DMBEDTLS_SHA1_C -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H
-MGMT_TEST_CFLAGS += -isystem $(LWIP_DIR)/src/include -Itest/unit/lwip
+MGMT_TEST_CFLAGS += -isystem $(LWIP_DIR)/src/include -Itest/unit/lwip -isystem $(ZLIB_DIR) -DZ_SOLO
 LLHTTP_CFLAGS := -isystem $(LLHTTP_DIR)
 # Its server, over the lwIP that it has.
 MGMT_SERVER_C := mgmt/server.c mgmt/answer.c mgmt/connection.c mgmt/isn.c mgmt/listen.c mgmt/places.c
 MGMT_TEST_LWIP := $(filter-out apps/mdns/% apps/altcp_tls/%,$(MGMT_LWIP))
 # The management guest's pure part: its resources, and what they are made of.
 MGMT_API_C := $(filter-out mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c $(MGMT_SERVER_C) mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
-        $(MGMT_WSLAY:%=$(WSLAY_DIR)/lib/%.c) $(MBEDTLS_DIR)/library/sha1.c $(MBEDTLS_DIR)/library/sha256.c $(MBEDTLS_DIR)/library/base64.c $(MBEDTLS_DIR)/library/constant_time.c $(MBEDTLS_DIR)/library/platform_util.c
+        $(MGMT_WSLAY:%=$(WSLAY_DIR)/lib/%.c) $(MBEDTLS_DIR)/library/sha1.c $(MBEDTLS_DIR)/library/sha256.c $(MBEDTLS_DIR)/library/base64.c $(MBEDTLS_DIR)/library/constant_time.c $(MBEDTLS_DIR)/library/platform_util.c $(MGMT_ZLIB:%=$(ZLIB_DIR)/%.c)
 # vmcsdump without its main(). The comment may go over several lines.
 sources = $(subst @server,$(MGMT_SERVER_C) $(MGMT_TEST_LWIP:%=$(LWIP_DIR)/src/%.c),$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(shell awk 'NR>8{exit} /SOURCES:/{f=1} f{print} /\*\//{f=0}' $(1) | \
         sed 's@/\*@@; s@\*/@@; s@SOURCES:@@; s@^ \* @@' | tr '\n' ' '))))))
@@ -28,7 +28,7 @@ fuzz_http_RUNS := 100000
 fuzz_deploy_RUNS := 100000
 
 define unit_rule
-$(BUILD)/unit/$(1)/$(2): test/unit/$(2).c $$(filter-out $$(LWIP_DIR)/% $$(MBEDTLS_DIR)/% $$(WSLAY_DIR)/% $$(LLHTTP_DIR)/%,$$(call sources,test/unit/$(2).c)) $(THIRD_VERSIONS) | $(GEN) deps-test
+$(BUILD)/unit/$(1)/$(2): test/unit/$(2).c $$(filter-out $$(LWIP_DIR)/% $$(MBEDTLS_DIR)/% $$(WSLAY_DIR)/% $$(LLHTTP_DIR)/% $$(ZLIB_DIR)/%,$$(call sources,test/unit/$(2).c)) $(THIRD_VERSIONS) | $(GEN) deps-test
 	@mkdir -p $$(@D)
 	@$(1) $(TEST_CFLAGS) -MMD -MP -MF $$@.d -MT $$@ -o $$@ $$< $$(call sources,$$<) -lcmocka
 $(BUILD)/unit/$(1)/$(2).passed: $(BUILD)/unit/$(1)/$(2)

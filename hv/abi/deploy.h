@@ -27,7 +27,9 @@ struct abi_image {
     uint32_t state; /* enum abi_image_state; written last */
     uint32_t users; /* bits of the numbers of guests that are made of it */
     uint64_t size;  /* bytes */
-    uint8_t sha256[32];
+    uint64_t
+        packed; /* of what was uploaded, where that was compressed and is not any more; else 0 */
+    uint8_t sha256[32]; /* of what was uploaded */
 };
 
 /* What came with the ISO. */
@@ -48,6 +50,7 @@ _Static_assert(sizeof(struct abi_images) <= ABI_IMAGES_SIZE, "abi_images must fi
 struct abi_image_request {
     char name[ABI_IMAGE_NAME_MAX];
     uint64_t size;
+    uint64_t packed; /* as in struct abi_image */
 };
 
 /* ABI_CALL_CREATE's argument. With `planned` the plan says how the guest's memory is filled from

@@ -1,4 +1,6 @@
 """The management section of guests.json: what is broken is named with its place, and never makes the machine unreachable."""
+import gzip
+import json
 import os
 import subprocess
 
@@ -70,10 +72,17 @@ NAMES = ["with a blank.elf", "it's", 'say "x" $y.elf', "back\\slash\\x41", "mgmt
 
 
 def test_names_of_files(start):
-    """GRUB quotes what it passes on; and files may be called as ours on the ISO are."""
+    """GRUB quotes what it passes on; files may be called as ours on the ISO are; and a kernel may be compressed, here and over the network."""
     with open(os.path.join(BUILD, "guests/echo.elf"), "rb") as f:
         echo = f.read()
-    guests = [{"name": f"g{i}", "image": name, "memory": "2M"} for i, name in enumerate(NAMES)]
-    m = start({"guests": guests}, files={name: echo for name in NAMES})
+    guests = [{"name": f"g{i}", "image": name, "memory": "2M"} for i, name in enumerate(NAMES + ["echo.gz"])]
+    m = start({"guests": guests}, files={name: echo for name in NAMES} | {"echo.gz": gzip.compress(echo)})
     for guest in guests:
         m.wait_state(guest["name"], "running")
+    packed = gzip.compress(echo)
+    assert m.request("PUT", "/v1/images/kernel.gz", packed)[0] == 201
+    status, _, text = m.request("POST", "/v1/guests", json.dumps({"name": "packed", "image": "kernel.gz", "memory": "2M"}))
+    assert status == 201, text
+    m.wait_state("packed", "running")
+    image = m.get("/v1/images/kernel.gz")
+    assert (image["size"], image["packed_size"]) == (len(echo), len(packed))

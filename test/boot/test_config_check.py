@@ -1,4 +1,5 @@
 """config-check, the host tool: what it says about images that are not what they seem."""
+import gzip
 import json
 import os
 import subprocess
@@ -27,6 +28,22 @@ def test_file_that_ends_early_is_refused(tmp_path):
     r = check(tmp_path, image="guests/echo.elf", modules=[{"file": "short"}])
     assert r.returncode == 1
     assert 'module "short": no such file' in r.stderr
+
+
+def test_compressed_kernels(tmp_path):
+    with open(f"{BUILD}/guests/echo.elf", "rb") as f:
+        echo = f.read()
+    packed = gzip.compress(echo)
+    (tmp_path / "echo.gz").write_bytes(packed)
+    (tmp_path / "cut.gz").write_bytes(packed[:-100])
+    (tmp_path / "large.gz").write_bytes(gzip.compress(bytes(3 << 20)))
+    r = check(tmp_path, image="echo.gz")
+    assert r.returncode == 0 and "multiboot2" in r.stdout, r.stderr
+    for name, memory, why in ("cut.gz", "16M", "cannot be unpacked"), ("large.gz", "2M", "more bytes than the guest has memory"):
+        r = check(tmp_path, image=name, memory=memory)
+        assert r.returncode == 1 and f'image "{name}": ' in r.stderr and why in r.stderr, r.stderr
+    r = check(tmp_path, image="echo.gz", kind="flat")
+    assert r.returncode == 0 and "flat" in r.stdout, r.stderr
 
 
 def test_certificate_that_is_not_there(tmp_path):

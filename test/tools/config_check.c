@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define Z_SOLO
+#include <zlib.h>
+
 #define SCRATCH_SIZE (1u << 20)
 
 struct bytes {
@@ -51,6 +54,47 @@ static int read_file(const char *path, struct bytes *out)
     }
     fclose(f);
     return 0;
+}
+
+static voidpf take(voidpf ctx, uInt count, uInt size)
+{
+    (void)ctx;
+    return calloc(count, size);
+}
+
+static void give_back(voidpf ctx, voidpf at)
+{
+    (void)ctx;
+    free(at);
+}
+
+/* As the maker of the ISO does it. What is wrong, or NULL. */
+static const char *unpack(struct bytes *file, uint64_t most)
+{
+    z_stream z = {
+        .zalloc = take,
+        .zfree = give_back,
+        .next_in = file->data,
+        .avail_in = (uInt)file->size,
+        .avail_out = (uInt)most,
+    };
+    uint8_t *out = malloc(most);
+    int rc = Z_MEM_ERROR;
+
+    z.next_out = out;
+    if (out && inflateInit2(&z, 16 + MAX_WBITS) == Z_OK) {
+        rc = inflate(&z, Z_FINISH);
+        (void)inflateEnd(&z);
+    }
+    if (rc != Z_STREAM_END) {
+        free(out);
+        return rc == Z_MEM_ERROR ? "no memory to unpack it"
+               : z.avail_out     ? "begins as gzip has it, but cannot be unpacked"
+                                 : "unpacked it has more bytes than the guest has memory";
+    }
+    free(file->data);
+    *file = (struct bytes){out, most - z.avail_out};
+    return NULL;
 }
 
 /* Beside the configuration, or in the search directory. */
@@ -104,6 +148,14 @@ static int check_guest(const struct guest_config *g)
 
     if (read_named(g->image, &files[0]))
         return complain(g, "image", g->image, "no such file");
+    if (g->kind != KIND_FLAT && files[0].size > 2 && memcmp(files[0].data, "\x1f\x8b", 2) == 0) {
+        const char *why = unpack(&files[0], g->memory);
+
+        if (why) {
+            free(files[0].data);
+            return complain(g, "image", g->image, why);
+        }
+    }
     r.image = (struct load_blob){files[0].data, files[0].size, g->cmdline};
     for (unsigned i = 0; i < g->module_count; i++) {
         const struct config_module *m = &g->modules[i];

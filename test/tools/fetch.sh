@@ -23,6 +23,7 @@ type_of() { case $1 in files:*) echo deb ;; *) echo deb-src ;; esac; }
 by_hand() {
     case $2 in
     source) echo "unpack that with dpkg-source -x" ;;
+    part:.) echo "unpack its upstream tarball" ;;
     part:*) echo "unpack its upstream tarball: the directory ${2#part:}" ;;
     files:*) echo "put these into one directory: $(echo "${2#files:}" | tr , ' ')" ;;
     esac
@@ -48,6 +49,10 @@ file_with() { sha256sum "$work/got"/* | sed -n "s/^$1  //p"; }
 unpack() {
     case $1 in
     source) dpkg-source -q --no-check --no-copy -x "$2" "$3" ;;
+    part:.)
+        mkdir "$3"
+        tar -xf "$2" -C "$3" --no-same-owner --strip-components=1
+        ;;
     part:*)
         mkdir "$3"
         tar -xf "$2" -C "$3" --no-same-owner --wildcards --strip-components=$((1 + $(echo "${1#part:}" | tr / '\n' | wc -l))) "*/${1#part:}/*"
@@ -160,6 +165,7 @@ known_by() {
     wslay) echo lib/includes/wslay/wslay.h ;;
     llhttp) echo llhttp.h ;;
     xterm) echo xterm.js ;;
+    zlib) echo inflate.c ;;
     esac
 }
 

@@ -3,6 +3,7 @@
 Paths in a configuration are relative to its file; what is not there is looked for in the build directory (the sample guests, the prepared Linux).
 The same input gives the same bytes."""
 import argparse
+import gzip
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 
 MODULES = "multiboot2 serial normal boot iso9660 part_msdos part_gpt fat configfile test echo relocator mmap acpi all_video"
 STAMP = "2023111422131500"  # of SOURCE_DATE_EPOCH=1700000000, in the form that ISO 9660 wants
@@ -19,8 +21,8 @@ def fail(text):
     sys.exit(f"mkiso: {text}")
 
 
-def named_files(config_path):
-    """The files that a configuration names, in order, each once. What is malformed is left for the appliance (and config-check) to report."""
+def read_config(config_path):
+    """What is malformed is left for the appliance (and config-check) to report."""
     try:
         with open(config_path, encoding="utf-8") as f:
             config = json.load(f)
@@ -28,13 +30,18 @@ def named_files(config_path):
         fail(f"{config_path}: {e.strerror}")
     except (ValueError, UnicodeDecodeError) as e:
         print(f"mkiso: warning: {config_path}: {e}; packed as it is, without images", file=sys.stderr)
-        return []
-    trials = config.get("entry_trials") if isinstance(config, dict) else None
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def named_files(config):
+    """The files that a configuration names, in order, each once."""
+    trials = config.get("entry_trials")
     names = [trials] if isinstance(trials, str) and trials else []
-    management = config.get("management") if isinstance(config, dict) else None
+    management = config.get("management")
     for field in ("certificate", "key") if isinstance(management, dict) else ():
         names += [management[field]] if isinstance(management.get(field), str) and management[field] else []
-    guests = config.get("guests") if isinstance(config, dict) else None
+    guests = config.get("guests")
     for guest in guests if isinstance(guests, list) else []:
         if not isinstance(guest, dict):
             continue
@@ -70,6 +77,51 @@ def with_https_port(text, port):
     return text
 
 
+MEMORY = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def memory_of(guest):
+    """In bytes; what is malformed is left for the appliance to report."""
+    memory = guest.get("memory", "16M")
+    try:
+        return memory if isinstance(memory, int) else int(memory[:-1]) * MEMORY[memory[-1]]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return 16 << 20
+
+
+def images_of(config):
+    """Images of guests: name -> bytes of the largest guest that is made of it. And the names of modules."""
+    images, modules = {}, set()
+    guests = config.get("guests")
+    for guest in guests if isinstance(guests, list) else []:
+        if isinstance(guest, dict) and isinstance(guest.get("image"), str) and guest.get("kind") != "flat":
+            images[guest["image"]] = max(images.get(guest["image"], 0), memory_of(guest))
+        if isinstance(guest, dict) and isinstance(guest.get("modules"), list):
+            modules.update(m["file"] for m in guest["modules"] if isinstance(m, dict) and isinstance(m.get("file"), str))
+    return images, modules
+
+
+def pack(name, path, to, images, modules):
+    """A kernel that is compressed by gzip is unpacked: the appliance's root does not do that. Modules stay as they are, as an initrd has to."""
+    shutil.copyfile(path, to)
+    with open(path, "rb") as f:
+        packed = name in images and f.read(2) == b"\x1f\x8b"
+    if not packed:
+        return
+    if name in modules:
+        fail(f"{name} is compressed by gzip, and both an image, which is unpacked, and a module, which is not: give the module a file of its own")
+    most = images[name]
+    try:
+        with gzip.open(path) as f:
+            data = f.read(most + 1)
+    except (OSError, EOFError, zlib.error) as e:
+        fail(f"{name} begins as gzip has it, but cannot be unpacked: {e}")
+    if len(data) > most:
+        fail(f"{name}: unpacked it has more than the {most} bytes of its guest's memory")
+    with open(to, "wb") as f:
+        f.write(data)
+
+
 def locate(name, config_path, build):
     for base in (os.path.dirname(os.path.abspath(config_path)), build):
         path = os.path.join(base, name)
@@ -96,8 +148,10 @@ def fix_volume_serial(iso):
 
 def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf", kernel="bulkhead.elf", https_port=None, edit=None):
     """`edit`: called with the tree of files before it is packed."""
+    config = read_config(config_path)
+    images, modules = images_of(config)
     files = []
-    for name in named_files(config_path):
+    for name in named_files(config):
         if name.startswith("linux/") and not locate(name, config_path, build):
             here = os.path.dirname(os.path.abspath(__file__))
             subprocess.run([os.path.join(here, "linux.sh"), os.path.join(build, "linux")], check=True)
@@ -124,7 +178,7 @@ def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf",
             cfg = f.read()
         lines = ["    module2 /boot/mgmt.elf bulkhead:management", "    module2 /boot/guests.json bulkhead:configuration"]
         for i, (name, path) in enumerate(files):
-            shutil.copyfile(path, os.path.join(boot, "m", str(i)))
+            pack(name, path, os.path.join(boot, "m", str(i)), images, modules)
             lines.append(f"    module2 /boot/m/{i} {grub_string(name)}")
         with open(os.path.join(boot, "grub", "grub.cfg"), "w", encoding="utf-8") as f:
             f.write(cfg.replace("@CMDLINE@", cmdline).replace("    @MODULES@", "\n".join(lines)))

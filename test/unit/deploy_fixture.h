@@ -37,7 +37,8 @@ static int64_t fixture_begin(const struct abi_image_request *r)
         image_memory[i] = malloc(r->size);
         image_extended[i] = 0;
         __asan_poison_memory_region(image_memory[i], r->size);
-        images.images[i] = (struct abi_image){.size = r->size, .state = ABI_IMAGE_FILLING};
+        images.images[i] =
+            (struct abi_image){.size = r->size, .packed = r->packed, .state = ABI_IMAGE_FILLING};
         memcpy(images.images[i].name, r->name, sizeof(r->name));
         return i;
     }
@@ -125,6 +126,7 @@ static void fixture_note(const char *text)
 static struct auth_table fixture_auth;
 static struct audit fixture_audit;
 static struct clock fixture_clock;
+static struct unpack fixture_unpack;
 static const struct api_view view = {
     .host = &host,
     .clock = &fixture_clock,
@@ -138,6 +140,7 @@ static const struct api_view view = {
     .image_bytes = fixture_bytes,
     .create = fixture_create,
     .remove = fixture_remove,
+    .unpack = &fixture_unpack,
     .tsc = fixture_tsc,
     .auth = &fixture_auth,
     .audit = &fixture_audit,

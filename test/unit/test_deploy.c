@@ -27,8 +27,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* One request; the status of its answer, which is in `answer`. */
-static unsigned ask(const char *text)
+/* One request; the status of its answer, which is in `answer`. After a wait it can come again. */
+static unsigned ask_and_wait(const char *text)
 {
     size_t n = strlen(text), used = http_feed(&request, text, n);
 
@@ -45,8 +45,15 @@ static unsigned ask(const char *text)
     memset(&response, 0, sizeof(response));
     api_handle(&view, &request, answer, sizeof(answer), &response, false, false);
     answer[response.body.len] = 0;
-    http_next(&request);
     return response.status;
+}
+
+static unsigned ask(const char *text)
+{
+    unsigned status = ask_and_wait(text);
+
+    http_next(&request);
+    return status;
 }
 
 static void said(const char *what)
@@ -61,12 +68,14 @@ static void an_image(void **state)
 {
     (void)state;
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 3\r\n\r\nabc"), 201);
-    said("\"size\":3,\"sha256\":\"" ABC_HEX "\",\"source\":\"upload\",\"used_by\":[]");
+    said("\"size\":3,\"packed_size\":null,\"sha256\":\"" ABC_HEX
+         "\",\"source\":\"upload\",\"used_by\":[]");
     assert_string_equal(response.location, "/v1/images/a");
     assert_memory_equal(image_memory[0], "abc", 3);
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 2\r\n\r\nde"), 200);
     assert_int_equal(ask("GET /v1/images" HEAD "\r\n"), 200);
-    said("{\"name\":\"iso.elf\",\"size\":5,\"sha256\":null,\"source\":\"iso\",\"used_by\":[]}");
+    said("{\"name\":\"iso.elf\",\"size\":5,\"packed_size\":null,\"sha256\":null,\"source\":\"iso\","
+         "\"used_by\":[]}");
     said("\"size\":2");
     assert_int_equal(ask("GET /v1/images/b" HEAD "\r\n"), 404);
     assert_int_equal(ask("DELETE /v1/images/a" HEAD "\r\n"), 204);
@@ -229,13 +238,21 @@ static void in_use(void **state)
 }
 
 /* `json` as the body of POST /v1/guests. */
-static unsigned post(const char *json)
+static unsigned post_and_wait(const char *json)
 {
     char text[1024];
 
     snprintf(text, sizeof(text), "POST /v1/guests" HEAD "Content-Length: %zu\r\n\r\n%s",
              strlen(json), json);
-    return ask(text);
+    return ask_and_wait(text);
+}
+
+static unsigned post(const char *json)
+{
+    unsigned status = post_and_wait(json);
+
+    http_next(&request);
+    return status;
 }
 
 static void a_guest(void **state)
@@ -261,6 +278,131 @@ static void a_guest(void **state)
                           "\"a\"}]}"),
                      201);
     assert_int_equal(created.planned, 0);
+}
+
+/* 4096 bytes of a multiboot1 kernel (0xf4 behind 32 bytes of header, to 1 MB), as gzip -9 has them.
+ */
+static const uint8_t packed_kernel[] = {
+    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xed, 0xc6, 0xc1, 0x09,
+    0x00, 0x20, 0x0c, 0xc5, 0xd0, 0xaf, 0x13, 0xf4, 0xee, 0xa5, 0x1b, 0x49, 0x07, 0x15,
+    0x1c, 0xca, 0x11, 0x3c, 0x8b, 0xc5, 0x2d, 0x84, 0x3c, 0x08, 0xa4, 0xce, 0xd1, 0xa4,
+    0xa2, 0xd3, 0x63, 0x49, 0xa6, 0x97, 0x65, 0x6e, 0xf2, 0xfc, 0x0d, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0xbe, 0x77, 0x01, 0xd5, 0x11, 0x1b, 0xbb, 0x00, 0x10, 0x00, 0x00};
+
+static int put_packed(size_t n, size_t spoiled)
+{
+    uint8_t bytes[sizeof(packed_kernel)];
+    char head[128];
+    size_t len = (size_t)snprintf(head, sizeof(head),
+                                  "PUT /v1/images/k.gz" HEAD "Content-Length: %zu\r\n\r\n", n);
+
+    memcpy(bytes, packed_kernel, sizeof(bytes));
+    if (spoiled)
+        bytes[spoiled] ^= 0x10;
+    assert_int_equal(http_feed(&request, head, len), len);
+    if (request.state != HTTP_BAD && http_feed(&request, (const char *)bytes, n) != n)
+        fail_msg("the image is not taken");
+    if (request.state == HTTP_BAD) {
+        len = request.status;
+        fixture_disconnect();
+        fixture_connect();
+        return (int)len;
+    }
+    memset(&response, 0, sizeof(response));
+    api_handle(&view, &request, answer, sizeof(answer), &response, false, false);
+    http_next(&request);
+    return (int)response.status;
+}
+
+/* As the server does it: the call waits, the main loop unpacks, the call comes again. */
+static int deploy_packed(const char *json)
+{
+    int status = (int)post_and_wait(json);
+
+    for (unsigned i = 0; response.wait == API_WAIT_UNPACKED; i++) {
+        assert_true(i < 10);
+        assert_false(api_ready(&view, &response));
+        while (unpack_poll(&view))
+            ;
+        assert_true(api_ready(&view, &response));
+        memset(&response, 0, sizeof(response));
+        api_handle(&view, &request, answer, sizeof(answer), &response, true, false);
+        answer[response.body.len] = 0;
+        status = (int)response.status;
+    }
+    http_next(&request);
+    return status;
+}
+
+#define PACKED "{\"name\": \"n\", \"image\": \"k.gz\", \"memory\": \"2M\"}"
+
+static void compressed_kernel(void **state)
+{
+    const struct abi_image *k;
+
+    (void)state;
+    assert_int_equal(put_packed(sizeof(packed_kernel), 0), 201);
+    create_result = 5;
+    assert_int_equal(deploy_packed(PACKED), 201);
+    assert_int_equal(created.planned, 1);
+    assert_string_equal(created.plan.start.kind, "multiboot1");
+    k = &images.images[upload_find(&images, "k.gz")];
+    assert_int_equal(k->size, 4096);
+    assert_int_equal(k->packed, sizeof(packed_kernel));
+    assert_int_equal(image_memory[k - images.images][4095], 0xf4);
+    /* It is unpacked once. */
+    assert_int_equal(post("{\"name\": \"m\", \"image\": \"k.gz\", \"memory\": \"2M\"}"), 201);
+    assert_int_equal(response.wait, API_WAIT_NONE);
+    /* An initrd stays as it is. */
+    assert_int_equal(put_packed(sizeof(packed_kernel), 0), 200);
+    assert_int_equal(
+        post("{\"name\": \"o\", \"image\": \"iso.elf\", \"modules\": [{\"file\": \"k.gz\"}]}"),
+        201);
+    assert_int_equal(images.images[upload_find(&images, "k.gz")].size, sizeof(packed_kernel));
+}
+
+static void broken_compressed_kernels(void **state)
+{
+    static const struct {
+        size_t size, spoiled;
+        const char *why;
+    } cases[] = {
+        {sizeof(packed_kernel), sizeof(packed_kernel) - 8, "its data are broken"}, /* CRC-32 */
+        {sizeof(packed_kernel), sizeof(packed_kernel) - 4, "its data are broken"}, /* size */
+        {sizeof(packed_kernel), 2, "its data are broken"},                         /* method */
+        {sizeof(packed_kernel), sizeof(packed_kernel) - 1, "bytes; 2097152 are the most"},
+        {sizeof(packed_kernel) - 10, 0, ""},
+        {18, 0, ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        fixture_clean();
+        fixture_connect();
+        assert_int_equal(put_packed(cases[i].size, cases[i].spoiled), 201);
+        assert_int_equal(deploy_packed(PACKED), 400);
+        said("the image is compressed by gzip, and ");
+        said(cases[i].why);
+        said("\"pointer\":\"/image\"");
+        /* What was uploaded is still there, and nothing else. */
+        assert_int_equal(images.images[upload_find(&images, "k.gz")].size, cases[i].size);
+        for (unsigned k = 0; k < ABI_IMAGES; k++)
+            assert_int_not_equal(images.images[k].state, ABI_IMAGE_FILLING);
+    }
+}
+
+/* While it is read nobody takes it away. */
+static void image_being_unpacked(void **state)
+{
+    (void)state;
+    assert_int_equal(put_packed(sizeof(packed_kernel), 0), 201);
+    (void)post(PACKED);
+    assert_int_equal(response.wait, API_WAIT_UNPACKED);
+    assert_int_equal(ask("DELETE /v1/images/k.gz" HEAD "\r\n"), 409);
+    assert_int_equal(put_packed(sizeof(packed_kernel), 0), 409);
+    while (unpack_poll(&view))
+        ;
+    assert_int_equal(ask("DELETE /v1/images/k.gz" HEAD "\r\n"), 204);
 }
 
 static void wrong_guests(void **state)
@@ -336,9 +478,21 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(an_image),   TEST(in_pieces),     TEST(the_digest),    TEST(refused_at_once),
-        TEST(broken_off), TEST(in_use),        TEST(a_guest),       TEST(wrong_guests),
-        TEST(deletion),   TEST(what_is_short), TEST(admitted_once), TEST(forms_of_digests),
+        TEST(compressed_kernel),
+        TEST(broken_compressed_kernels),
+        TEST(image_being_unpacked),
+        TEST(an_image),
+        TEST(in_pieces),
+        TEST(the_digest),
+        TEST(refused_at_once),
+        TEST(broken_off),
+        TEST(in_use),
+        TEST(a_guest),
+        TEST(wrong_guests),
+        TEST(deletion),
+        TEST(what_is_short),
+        TEST(admitted_once),
+        TEST(forms_of_digests),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
