@@ -122,8 +122,8 @@ static bool is_configured(const struct filter_port *p, const struct facts_addres
 
 static struct filter_claim *find_claim(struct filter_port *p, const struct facts_address *a)
 {
-    for (unsigned i = 0; i < FILTER_CLAIMS; i++)
-        if (facts_same(&p->claims[i].address, a))
+    for (unsigned i = 0; i < p->claim_count; i++)
+        if (p->claims[i].address.low == a->low && p->claims[i].address.high == a->high)
             return &p->claims[i];
     return NULL;
 }
@@ -196,8 +196,10 @@ static void enter_claim(struct filter *f, struct filter_port *p, const struct fa
     }
     c = &p->claims[0];
     for (unsigned i = 1; i < FILTER_CLAIMS; i++)
-        if (!p->claims[i].address.high || (c->address.high && p->claims[i].asked < c->asked))
+        if (c->address.high && (!p->claims[i].address.high || p->claims[i].asked < c->asked))
             c = &p->claims[i];
+    if (c >= p->claims + p->claim_count)
+        p->claim_count = (unsigned)(c - p->claims) + 1;
     *c = (struct filter_claim){*a, now + (f->tsc_hz >> WAIT_SHIFT), now};
     f->undecided = max_u64(f->undecided, c->from);
 }

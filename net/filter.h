@@ -48,6 +48,7 @@ struct filter_port {
     struct facts_address addresses[NET_ADDRESSES_MAX];
     struct facts_address lease; /* zero: none */
     uint64_t lease_end;
+    unsigned claim_count; /* places ever used */
     struct filter_claim claims[FILTER_CLAIMS];
     struct filter_prefix prefixes[FILTER_PREFIXES];
 };

@@ -257,7 +257,8 @@ static void learn_router(struct filter *f, struct filter_port *p, const struct f
 
 /* ---- neighbours ---- */
 
-/* Somebody else has it, or asks for it too: who has not got it yet will not get it. */
+/* Somebody outside has it, or asks for it too: who has not got it yet will not get it. Of guests
+ * this is known: what they say passed only because nobody else asks for it. */
 static void learn_in_use(struct filter *f, uint32_t reached, const struct facts_address *a,
                          uint64_t now)
 {
@@ -298,12 +299,13 @@ void filter_learn(struct filter *f, unsigned port, const struct facts *k, uint64
             learn_router(f, p, k, now);
         break;
     case FACTS_ND_CLAIM:
-        learn_in_use(f, p->reached, &k->target, now);
-        if (p->outside)
+        if (p->outside) {
+            learn_in_use(f, p->reached, &k->target, now);
             learn_claim(f, &k->target, now);
+        }
         break;
     case FACTS_ND_ADVERTISE:
-        if (k->group)
+        if (p->outside && k->group)
             learn_in_use(f, p->reached, &k->target, now);
         break;
     default:

@@ -19,6 +19,7 @@ void switch_init(struct vswitch *s, uint64_t tsc_hz, bool guests_reach_managemen
     memset(s, 0, sizeof(*s));
     s->tsc_hz = tsc_hz;
     s->guests_reach_management = guests_reach_management;
+    s->uplink = -1;
     filter_init(&s->filter, tsc_hz);
 }
 
@@ -35,6 +36,15 @@ bool switch_is_guarded(struct vswitch *s, const struct facts_address *a)
     guarded = filter_is_guarded(&s->filter, a);
     spin_unlock(&s->lock);
     return guarded;
+}
+
+/* The port that has this address, or -1. */
+static int find(const struct vswitch *s, uint64_t address)
+{
+    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
+        if (s->ports[i].address == address && s->ports[i].deliver)
+            return (int)i;
+    return -1;
 }
 
 /* ---- who reaches whom ---- */
@@ -68,6 +78,7 @@ static bool is_beside(const struct switch_port *a, const struct switch_port *b)
 
 static void connect(struct vswitch *s)
 {
+    s->uplink = find(s, 0);
     for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
         struct switch_port *p = &s->ports[i];
         uint32_t beside = 0;
@@ -98,15 +109,6 @@ static uint64_t address_at(const uint8_t *mac)
 static bool is_group(const uint8_t *mac)
 {
     return mac[0] & 1;
-}
-
-/* The port that has this address, or -1. */
-static int find(const struct vswitch *s, uint64_t address)
-{
-    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
-        if (s->ports[i].address == address && s->ports[i].deliver)
-            return (int)i;
-    return -1;
 }
 
 static int free_port(const struct vswitch *s)
@@ -218,7 +220,7 @@ static uint32_t locate(const struct vswitch *s, const struct switch_port *p,
     int to = find(s, address_at(destination));
 
     if (to < 0 && p->role != FILTER_UPLINK)
-        to = find(s, 0); /* outside */
+        to = s->uplink;
     return to < 0 ? 0 : p->reached & 1u << to;
 }
 

@@ -58,6 +58,7 @@ struct vswitch {
     struct spinlock lock;
     uint64_t tsc_hz;
     bool guests_reach_management;
+    int uplink; /* its port, or -1 */
     struct switch_port ports[SWITCH_PORTS_MAX];
     struct filter filter;
 };
