@@ -38,7 +38,7 @@ static int64_t call_snapshot(uint64_t number, uint64_t vcpu, uint64_t keep)
         return sequence && !keep ? (int64_t)sequence : -E_STATE;
     }
     sequence = __atomic_load_n(&g->snapshot_sequence, __ATOMIC_ACQUIRE);
-    core_request(&g->vcpu, keep ? VCPU_REQ_KEEP : VCPU_REQ_SNAPSHOT);
+    core_ask(&g->vcpu, keep ? VCPU_REQ_KEEP : VCPU_REQ_SNAPSHOT);
     return (int64_t)(sequence + 1);
 }
 
@@ -64,7 +64,7 @@ static int64_t call_controls(const struct vcpu *v, uint64_t number, uint64_t vcp
         return -E_STATE;
     sequence = g->vcpu.stats->controls.sequence; /* nobody changes it until the request is there */
     g->new_controls = c;
-    core_request(&g->vcpu, VCPU_REQ_CONTROLS);
+    core_ask(&g->vcpu, VCPU_REQ_CONTROLS);
     return (int64_t)(sequence + 1);
 }
 
@@ -105,7 +105,7 @@ static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t addres
         if ((size_t)taken < n)
             break;
     }
-    core_request(&g->vcpu, VCPU_REQ_INPUT);
+    core_ask(&g->vcpu, VCPU_REQ_INPUT);
     return total;
 }
 
@@ -146,7 +146,7 @@ static int64_t call_action(uint64_t number, uint64_t action)
     /* Nothing can start it but being made again. */
     if (!g->complete)
         return state == ABI_GUEST_FAILED ? -E_NOTSUP : -E_STATE;
-    core_request(&g->vcpu, actions[action].request);
+    core_ask(&g->vcpu, actions[action].request);
     return 0;
 }
 
@@ -231,7 +231,7 @@ static int64_t call_delete(uint64_t number)
         return -E_NOENT;
     if (g->management)
         return -E_PERM;
-    core_request(&g->vcpu, VCPU_REQ_DELETE);
+    core_ask(&g->vcpu, VCPU_REQ_DELETE);
     return 0;
 }
 
@@ -244,12 +244,47 @@ static int64_t call_host_action(uint64_t action)
     return 0;
 }
 
+/* Those that take longer than others' slices may be late, in ticks as they were seen. The others
+ * take a few hundred. */
+static uint32_t ticks_of(uint64_t call)
+{
+    switch (call) {
+    case ABI_CALL_CREATE:
+        return 14000;
+    case ABI_CALL_PROBE:
+        return 8000;
+    case ABI_CALL_IMAGE_BEGIN:
+    case ABI_CALL_IMAGE_COMMIT:
+    case ABI_CALL_IMAGE_DROP:
+        return 4000;
+    case ABI_CALL_LOG:
+        return 3000;
+    case ABI_CALL_ADDRESS:
+    case ABI_CALL_IMAGE_EXTEND:
+    case ABI_CALL_CONSOLE_INPUT:
+    case ABI_CALL_KEEP:
+        return 2000;
+    default:
+        return 0;
+    }
+}
+
+/* A long one waits for a slice that has room for it. */
+static bool must_wait(struct guest *g, uint64_t call)
+{
+    uint32_t ticks = ticks_of(call);
+
+    return ticks && !core_has_time(core_get(g->vcpu.core), ticks, &g->put_off);
+}
+
 int64_t control_call(struct vcpu *v)
 {
     const struct vcpu_gprs *r = &v->regs;
 
     if (!v->guest->management)
         return -E_PERM;
+    if (must_wait(v->guest, r->rax))
+        return CONTROL_LATER;
     switch (r->rax) {
     case ABI_CALL_VERSION:
         return ABI_VERSION;

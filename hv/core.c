@@ -10,8 +10,17 @@
 /* So long the guests run before more frames are taken from the card, when more are there. */
 #define FRAMES_PAUSE_US 50u
 
+/* Asked for so shortly before the ration is open again, a core is woken: it may have looked. */
+#define ASK_MARGIN_US   50u
+/* What takes long waits for a time when nobody else wants the core, but no longer than this. */
+#define PATIENCE_US     20000u
+#define PUT_OFF_US      50u
+/* In ticks, as they were seen: the longest chore, and giving back what a guest had. */
+#define CHORE_TICKS     2600u
+#define UNBIND_TICKS    8000u
+
 static struct core cores[ARCH_CORES_MAX];
-static uint32_t ready;
+static uint32_t ready, requests_us;
 static uint64_t reboot_at = NEVER; /* atomic; written once */
 static struct {
     struct guest *guest; /* NULL: none */
@@ -34,6 +43,11 @@ void core_bind(unsigned id, struct guest *g)
     struct core *c = &cores[id];
 
     c->guests[c->guest_count++] = g;
+}
+
+static uint64_t micros_to_ticks(uint64_t us)
+{
+    return us * (arch_tsc_hz() / 1000) / 1000;
 }
 
 static void wake(struct core *c, unsigned id)
@@ -75,9 +89,35 @@ void core_request(struct vcpu *v, uint32_t request)
     wake(c, v->core);
 }
 
-static uint64_t micros_to_ticks(uint64_t us)
+/* Whoever runs looks at `asked` again when the ration opens, see loop(): nobody wakes it before. */
+void core_ask(struct vcpu *v, uint32_t request)
 {
-    return us * (arch_tsc_hz() / 1000) / 1000;
+    struct core *c = &cores[v->core];
+
+    __atomic_fetch_or(&v->asked, request, __ATOMIC_ACQ_REL);
+    if (__atomic_exchange_n(&c->asked, 1, __ATOMIC_SEQ_CST))
+        return; /* whoever set it has woken the core */
+    if (ration_open(&c->ration, arch_tsc() + micros_to_ticks(ASK_MARGIN_US)))
+        wake(c, v->core);
+}
+
+bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
+{
+    uint64_t now = arch_tsc();
+
+    if (now + ticks > c->due) {
+        if (*since == 0)
+            *since = now;
+        if (now - *since < micros_to_ticks(PATIENCE_US))
+            return false;
+    }
+    *since = 0;
+    return true;
+}
+
+void core_ration_requests(uint32_t us)
+{
+    requests_us = us;
 }
 
 static void schedule_guest(struct core *c, struct guest *g, uint64_t now)
@@ -114,21 +154,13 @@ static void take_incoming(struct core *c)
 /* One that is gone. */
 static void unbind(struct core *c, struct guest *g)
 {
+    c->ran = NULL;
     sched_remove(&c->sched, &g->vcpu.sched);
     for (unsigned i = 0; i < c->guest_count; i++)
         if (c->guests[i] == g)
             c->guests[i] = c->guests[--c->guest_count];
     c->stats->vcpus = c->guest_count;
     guest_destroy(g);
-}
-
-/* The vCPU ended: by itself (policy decides on a restart) or by request. */
-static void retire(struct core *c, struct guest *g, uint64_t restart_at)
-{
-    uint64_t now = arch_tsc();
-
-    if (restart_at == NEVER || restart_at > now)
-        sched_block(&c->sched, &g->vcpu.sched, restart_at);
 }
 
 static void take_event(struct guest *g)
@@ -148,100 +180,155 @@ static void take_frames(struct core *c, struct guest *g)
     c->look_at_frames = min_u64(c->look_at_frames, quiet);
 }
 
-static void take_snapshots(struct guest *g, uint32_t r)
+static void take_snapshot(struct guest *g, unsigned slot)
 {
-    unsigned kept = ABI_SNAPSHOT_RING + g->snapshots_kept % ABI_SNAPSHOTS_KEPT;
-
-    if (r & VCPU_REQ_SNAPSHOT)
-        virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_LIVE, ABI_CAUSE_REQUEST);
-    if (r & VCPU_REQ_KEEP) {
-        virt_backend()->snapshot(&g->vcpu, kept, ABI_CAUSE_REQUEST);
-        g->snapshots_kept++;
-    }
+    virt_backend()->snapshot(&g->vcpu, slot, ABI_CAUSE_REQUEST);
     core_request(&guest_management()->vcpu, VCPU_REQ_EVENT);
 }
 
-static void take_controls(struct guest *g)
+/* False: not done yet. */
+static bool take_controls(struct guest *g)
 {
     struct abi_controls_result *r = &g->vcpu.stats->controls;
 
-    if (guest_has_vcpu(g)) {
-        virt_backend()->controls(&g->vcpu, &g->new_controls, r);
-    } else {
+    if (!guest_has_vcpu(g)) {
         r->result = -E_STATE;
         (void)str_copy(r->text, sizeof(r->text), "the guest is not running");
+    } else if (!virt_backend()->controls(&g->vcpu, &g->new_controls, r)) {
+        return false;
     }
     __atomic_store_n(&r->sequence, r->sequence + 1, __ATOMIC_RELEASE);
     __atomic_store_n(&g->controls_busy, 0, __ATOMIC_RELEASE);
     core_request(&guest_management()->vcpu, VCPU_REQ_EVENT);
+    return true;
 }
 
-static void take_requests(struct core *c, struct guest *g, uint32_t r)
+static bool take_stop(struct core *c, struct guest *g, const char *why)
+{
+    bool done = guest_end(g, why);
+
+    sched_block(&c->sched, &g->vcpu.sched, NEVER);
+    return done;
+}
+
+static bool take_delete(struct core *c, struct guest *g)
+{
+    if (!take_stop(c, g, "deleted by request"))
+        return false;
+    guest_begin_scrub(g);
+    g->vcpu.sched.params.budget = 0; /* a small one would keep what it has for hours */
+    sched_wake(&c->sched, &g->vcpu.sched, arch_tsc());
+    return true;
+}
+
+static void take_state_change(struct core *c, struct guest *g, enum vcpu_request r)
 {
     struct vcpu *v = &g->vcpu;
 
-    /* Nothing of it is left that could take one. */
-    if (g->phase == GUEST_SCRUBBING || g->phase == GUEST_GONE)
-        return;
-    if (r & VCPU_REQ_STOP) {
-        guest_end(g, "stopped by request");
-        retire(c, g, NEVER);
-    }
-    if ((r & VCPU_REQ_START) && (g->phase == GUEST_IDLE || g->phase == GUEST_HELD_BACK)) {
+    if (r == VCPU_REQ_START && (g->phase == GUEST_IDLE || g->phase == GUEST_HELD_BACK)) {
         g->status->short_lives = 0;
         guest_begin_start(g);
         sched_wake(&c->sched, &v->sched, arch_tsc());
-    }
-    if ((r & VCPU_REQ_PAUSE) && g->phase == GUEST_LIVE) {
+    } else if (r == VCPU_REQ_PAUSE && g->phase == GUEST_LIVE) {
         guest_pause(g);
         sched_block(&c->sched, &v->sched, NEVER);
-    }
-    if ((r & VCPU_REQ_RESUME) && g->phase == GUEST_PAUSED) {
+    } else if (r == VCPU_REQ_RESUME && g->phase == GUEST_PAUSED) {
         guest_resume(g);
         sched_wake(&c->sched, &v->sched, arch_tsc());
         c->look_again = 0;
     }
-    if ((r & VCPU_REQ_NMI) && g->phase == GUEST_LIVE)
-        v->nmi = true;
-    if ((r & (VCPU_REQ_SNAPSHOT | VCPU_REQ_KEEP)) && guest_has_vcpu(g))
-        take_snapshots(g, r);
-    if (r & VCPU_REQ_CONTROLS)
-        take_controls(g);
-    if ((r & VCPU_REQ_NET) && g->phase == GUEST_LIVE)
-        take_frames(c, g);
-    if (r & VCPU_REQ_EVENT)
-        take_event(g);
-    if (r & VCPU_REQ_DELETE) {
-        guest_end(g, "deleted by request");
-        guest_begin_scrub(g);
-        v->sched.params.budget = 0; /* a small one would keep what it has for hours */
-        sched_wake(&c->sched, &v->sched, arch_tsc());
-    }
 }
 
-/* Dumps take long: one guest's at a pass, between which the guests run. Others' wait for the next.
- */
-static uint32_t ration_dumps(struct core *c, struct vcpu *v, uint32_t r, bool *dumped)
+/* One request, or a step of it. False: more of it is to do. */
+static bool take_asked(struct core *c, struct guest *g, enum vcpu_request r)
 {
-    const uint32_t dumps = VCPU_REQ_SNAPSHOT | VCPU_REQ_KEEP;
-
-    if (!(r & dumps))
-        return r;
-    if (*dumped) {
-        __atomic_fetch_or(&v->requests, r & dumps, __ATOMIC_RELEASE);
-        __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE); /* where nobody runs: at once */
-        return r & ~dumps;
+    /* Nothing of it is left that could take one. */
+    if (g->phase == GUEST_SCRUBBING || g->phase == GUEST_GONE)
+        return true;
+    switch (r) {
+    case VCPU_REQ_STOP:
+        return take_stop(c, g, "stopped by request");
+    case VCPU_REQ_DELETE:
+        return take_delete(c, g);
+    case VCPU_REQ_CONTROLS:
+        return take_controls(g);
+    case VCPU_REQ_SNAPSHOT:
+        if (guest_has_vcpu(g))
+            take_snapshot(g, ABI_SNAPSHOT_LIVE);
+        return true;
+    case VCPU_REQ_KEEP:
+        if (guest_has_vcpu(g))
+            take_snapshot(g, ABI_SNAPSHOT_RING + g->snapshots_kept++ % ABI_SNAPSHOTS_KEPT);
+        return true;
+    case VCPU_REQ_NMI:
+        g->vcpu.nmi |= g->phase == GUEST_LIVE;
+        return true;
+    case VCPU_REQ_INPUT:
+        guest_feed_input(g);
+        return true;
+    default:
+        if (g->phase == GUEST_ENDING)
+            return false; /* it is told apart from what follows */
+        take_state_change(c, g, r);
+        return true;
     }
-    *dumped = true;
-    return r;
 }
 
-/* Bytes typed, frames and requests that other cores left, for every guest of this core. Each is
- * bounded. */
+/* Something may have happened that a guest in HLT waits for. */
+static void wake_if_due(struct core *c, struct guest *g)
+{
+    if (g->vcpu.halted && g->phase == GUEST_LIVE &&
+        (platform_irq_pending(&g->platform) || vcpu_takes_nmi(&g->vcpu) ||
+         g->platform.next_event == 0))
+        sched_wake(&c->sched, &g->vcpu.sched, arch_tsc());
+}
+
+/* The next guest that has something in `asked`, in turn. NULL: none. */
+static struct guest *next_asked(struct core *c)
+{
+    for (unsigned i = 0; i < c->guest_count; i++) {
+        struct guest *g = c->guests[(c->turn + i) % c->guest_count];
+
+        if (__atomic_load_n(&g->vcpu.asked, __ATOMIC_RELAXED)) {
+            c->turn = (c->turn + i + 1) % c->guest_count;
+            return g;
+        }
+    }
+    return NULL;
+}
+
+static bool has_time_for_asked(const struct core *c, uint64_t now)
+{
+    return __atomic_load_n(&c->asked, __ATOMIC_SEQ_CST) && ration_open(&c->ration, now);
+}
+
+/* One of the requests that management has left, in its turn. True: there was one, and its time is
+ * to be charged. */
+static bool serve_asked(struct core *c)
+{
+    struct guest *g;
+    uint32_t r;
+
+    __atomic_store_n(&c->asked, 0, __ATOMIC_SEQ_CST);
+    g = next_asked(c);
+    if (!g)
+        return false;
+    __atomic_store_n(&c->asked, 1, __ATOMIC_SEQ_CST); /* there may be more */
+    r = __atomic_load_n(&g->vcpu.asked, __ATOMIC_ACQUIRE);
+    r &= 0 - r;
+    /* Cleared before it is done: asked for meanwhile, it is done once more. */
+    __atomic_fetch_and(&g->vcpu.asked, ~r, __ATOMIC_ACQ_REL);
+    if (g->phase == GUEST_LIVE)
+        g->platform.clock.now = arch_tsc();
+    if (!take_asked(c, g, (enum vcpu_request)r))
+        __atomic_fetch_or(&g->vcpu.asked, r, __ATOMIC_RELEASE);
+    wake_if_due(c, g);
+    return true;
+}
+
+/* Frames and events for the guests of this core. Each is bounded. */
 static void serve(struct core *c)
 {
-    bool dumped = false;
-
     /* A promise to look again is kept, whatever brought the core here before. */
     if (arch_tsc() >= c->look_at_frames)
         c->look_at_frames = NEVER;
@@ -254,30 +341,22 @@ static void serve(struct core *c)
         uint32_t r = 0;
 
         if (__atomic_load_n(&g->vcpu.requests, __ATOMIC_RELAXED))
-            r = ration_dumps(c, &g->vcpu,
-                             __atomic_exchange_n(&g->vcpu.requests, 0, __ATOMIC_ACQ_REL), &dumped);
-        if (g->phase == GUEST_LIVE) {
+            r = __atomic_exchange_n(&g->vcpu.requests, 0, __ATOMIC_ACQ_REL);
+        if (g->phase == GUEST_LIVE)
             g->platform.clock.now = arch_tsc();
-            if (__atomic_load_n(&g->input_head, __ATOMIC_RELAXED) != g->input_tail)
-                guest_feed_input(g);
-        }
-        if (r)
-            take_requests(c, g, r);
-        if (g->vcpu.halted && g->phase == GUEST_LIVE &&
-            (platform_irq_pending(&g->platform) || vcpu_takes_nmi(&g->vcpu) ||
-             g->platform.next_event == 0))
-            sched_wake(&c->sched, &g->vcpu.sched, arch_tsc());
+        if ((r & VCPU_REQ_NET) && g->phase == GUEST_LIVE)
+            take_frames(c, g);
+        if (r & VCPU_REQ_EVENT)
+            take_event(g);
+        wake_if_due(c, g);
     }
 }
 
 /* It was ended from outside, with its state and the reason set. */
 static void end_hung(struct core *c, struct guest *g)
 {
-    uint64_t restart_at = guest_ended(g);
-
-    retire(c, g, restart_at);
-    if (restart_at <= arch_tsc())
-        sched_wake(&c->sched, &g->vcpu.sched, arch_tsc()); /* it may have been asleep */
+    guest_begin_ending(g);
+    sched_wake(&c->sched, &g->vcpu.sched, arch_tsc()); /* it may have been asleep */
 }
 
 /* The management guest is started anew when it stops answering. Returns when to look again. */
@@ -350,15 +429,22 @@ static void look_whether_stuck(struct guest *g, uint64_t now)
     }
 }
 
-static void note_slice_end(struct core *c, struct vcpu *v, uint64_t until, uint64_t now)
+/* From the moment at which the core was wanted back to that at which it is there for others, with
+ * whatever the root did meanwhile. */
+static void note_slice_end(struct core *c, uint64_t now)
 {
-    uint64_t late = now > until ? now - until : 0;
+    uint64_t late = now - c->due;
+    struct abi_vcpu *v = c->ran ? c->ran->stats : NULL;
 
+    if (now < c->due)
+        return;
     c->stats->slice_ends++;
-    v->stats->slice_ends++;
     abi_histogram_add(&c->stats->slice_late, late);
     c->stats->slice_late_max = max_u64(c->stats->slice_late_max, late);
-    v->stats->slice_late_max = max_u64(v->stats->slice_late_max, late);
+    if (!v)
+        return;
+    v->slice_ends++;
+    v->slice_late_max = max_u64(v->slice_late_max, late);
 }
 
 /* A halted vCPU whose turn has come: its timers may have raised an interrupt. False: nothing yet,
@@ -382,17 +468,18 @@ static bool wake_from_halt(struct core *c, struct vcpu *v)
 }
 
 /* What a run ended with. */
-static void after_run(struct core *c, struct guest *g, enum vcpu_yield y, uint64_t until)
+static void after_run(struct core *c, struct guest *g, enum vcpu_yield y)
 {
     switch (y) {
     case VCPU_YIELD_SLICE:
-        note_slice_end(c, &g->vcpu, until, arch_tsc());
         break;
     case VCPU_YIELD_HALT:
-        sched_block(&c->sched, &g->vcpu.sched, g->platform.next_event);
+        guest_feed_input(g);
+        if (!platform_irq_pending(&g->platform))
+            sched_block(&c->sched, &g->vcpu.sched, g->platform.next_event);
         break;
     case VCPU_YIELD_STOP:
-        retire(c, g, guest_ended(g));
+        guest_begin_ending(g);
         break;
     case VCPU_YIELD_KICK:
         break;
@@ -411,58 +498,72 @@ static void account(struct core *c, struct vcpu *v, uint64_t start)
     watchdog_ran(&v->platform->watchdog, v->sched.wait_ticks);
 }
 
-static void run_entity(struct core *c, const struct sched_decision *d, uint64_t start)
+/* Until `until`, the end of its slice or before. */
+static void run_entity(struct core *c, const struct sched_decision *d, uint64_t start,
+                       uint64_t until)
 {
     struct vcpu *v = container_of(d->entity, struct vcpu, sched);
     struct guest *g = v->guest;
 
+    c->due = d->until;
+    c->ran = v;
     if (g->phase == GUEST_LIVE) {
+        guest_feed_input(g);
         if (__builtin_expect(guest_host_page()->first_entry_tsc == 0, 0))
             guest_host_page()->first_entry_tsc = start;
         if (!v->halted && stuck_is_due(&v->stuck, start))
             look_whether_stuck(g, start);
         if (!v->halted || wake_from_halt(c, v))
-            after_run(c, g, virt_backend()->run(v, d->until), d->until);
+            after_run(c, g, virt_backend()->run(v, until));
     } else if (g->phase != GUEST_IDLE) {
-        guest_advance(g, d->until);
+        guest_advance(g, until);
         if (g->phase == GUEST_LIVE)
             c->look_again = 0; /* it may have a watchdog */
     }
     if (g->phase == GUEST_IDLE)
         sched_block(&c->sched, &v->sched, NEVER);
+    else if (g->phase == GUEST_HELD_BACK)
+        sched_block(&c->sched, &v->sched, g->status->next_start_tsc);
     account(c, v, start);
-    if (__builtin_expect(g->phase == GUEST_GONE, 0))
+    if (__builtin_expect(g->phase == GUEST_GONE, 0) && core_has_time(c, UNBIND_TICKS, &g->put_off))
         unbind(c, g);
 }
 
 /* Nothing can run before d->next wakes, so the core waits inside of it: its timer then reaches it
- * by one exit and one entry, without the way through here. */
-static void wait_inside(struct core *c, const struct sched_decision *d, uint64_t start)
+ * by one exit and one entry, without the way through here. Until `until` at the latest while it
+ * sleeps. */
+static void wait_inside(struct core *c, const struct sched_decision *d, uint64_t start,
+                        uint64_t until)
 {
     struct vcpu *v = container_of(d->next, struct vcpu, sched);
-    uint64_t until = sched_next_until(d);
-    enum vcpu_yield y = virt_backend()->run(v, until);
+    enum vcpu_yield y;
 
+    until = min_u64(until, sched_next_until(d));
+    guest_feed_input(v->guest);
+    c->due = sched_next_until(d);
+    c->ran = v;
+    y = virt_backend()->run(v, until);
     if (v->halted && y != VCPU_YIELD_HALT && y != VCPU_YIELD_STOP) {
+        c->due = NEVER;
         c->stats->idle_ticks += arch_tsc() - start;
         return;
     }
     c->stats->idle_ticks += v->woke_at - start;
     sched_wake(&c->sched, &v->sched, v->woke_at);
-    after_run(c, v->guest, y, until);
+    after_run(c, v->guest, y);
     account(c, v, v->woke_at);
 }
 
-static void idle(struct core *c, struct sched_decision *d, uint64_t now)
+static void idle(struct core *c, const struct sched_decision *d, uint64_t now, uint64_t until)
 {
     const struct vcpu *v = d->next ? container_of(d->next, struct vcpu, sched) : NULL;
 
     if (v && v->waits && v->halted && v->guest->phase == GUEST_LIVE) {
         if (!__atomic_load_n(&c->wake, __ATOMIC_ACQUIRE))
-            wait_inside(c, d, now);
+            wait_inside(c, d, now, until);
         return;
     }
-    arch_idle(v ? min_u64(d->until, d->next->wake) : d->until, &c->wake);
+    arch_idle(v ? min_u64(until, d->next->wake) : until, &c->wake);
     c->stats->idle_ticks += arch_tsc() - now;
 }
 
@@ -483,39 +584,117 @@ static uint64_t serve_nic(void)
     return more ? now + micros_to_ticks(FRAMES_PAUSE_US) : NEVER;
 }
 
-/* What core 0 does for the machine: the serial line, the screen, a reset that was asked for.
- * Returns when to come back. */
-static uint64_t serve_machine(void)
+/* A reset was asked for, and its time has come. Returns when it will have. */
+static uint64_t look_at_reboot(uint64_t now)
 {
     uint64_t reboot = __atomic_load_n(&reboot_at, __ATOMIC_ACQUIRE);
 
-    if (__builtin_expect(reboot != NEVER, 0) && arch_tsc() >= reboot)
+    if (__builtin_expect(now >= reboot, 0))
         arch_reboot();
-    return min_u64(log_poll(), reboot);
+    return reboot;
+}
+
+/*
+ * What the root does besides: the network card, the console, requests. One of them a pass, and none
+ * in a pass that comes late from a slice: nobody who waits for its end waits for a chore too.
+ */
+struct chores {
+    bool nic, console; /* this core has them */
+    uint64_t next_nic, next_console;
+    unsigned turn;
+    bool served; /* a request, in this pass */
+};
+enum chore { CHORE_NIC, CHORE_CONSOLE, CHORE_ASKED, CHORES };
+
+static bool is_waiting(const struct core *c, const struct chores *k, enum chore chore, uint64_t now)
+{
+    switch (chore) {
+    case CHORE_NIC:
+        return k->nic && now >= k->next_nic && net_pending();
+    case CHORE_CONSOLE:
+        return k->console && log_is_due(now);
+    default:
+        return has_time_for_asked(c, now);
+    }
+}
+
+static void do_chore(struct core *c, struct chores *k, enum chore chore)
+{
+    uint64_t more;
+
+    switch (chore) {
+    case CHORE_NIC:
+        more = serve_nic();
+        k->next_nic = more == NEVER ? 0 : more;
+        break;
+    case CHORE_CONSOLE:
+        k->next_console = log_poll();
+        break;
+    default:
+        k->served = serve_asked(c);
+    }
+}
+
+/* Returns when to look again. */
+static uint64_t do_chores(struct core *c, struct chores *k, uint64_t now)
+{
+    unsigned waiting = 0, first = CHORES;
+    uint64_t again, reboot = NEVER;
+
+    k->served = false;
+    for (unsigned i = 0; i < CHORES; i++) {
+        unsigned chore = (k->turn + i) % CHORES;
+
+        if (!is_waiting(c, k, (enum chore)chore, now))
+            continue;
+        if (waiting++ == 0)
+            first = chore;
+    }
+    if (waiting && core_has_time(c, CHORE_TICKS, &c->put_off)) {
+        do_chore(c, k, (enum chore)first);
+        k->turn = first + 1;
+        waiting--;
+    }
+    if (k->console)
+        reboot = look_at_reboot(now);
+    /* A chore may have left a line for the console. */
+    if (waiting || (k->console && log_is_due(now)))
+        again = now + micros_to_ticks(PUT_OFF_US);
+    else
+        again = k->console && k->next_console > now ? k->next_console : NEVER;
+    again = min_u64(again, reboot);
+    return k->nic && k->next_nic > now ? min_u64(again, k->next_nic) : again;
 }
 
 static _Noreturn void loop(struct core *c)
 {
-    bool nic = guest_management()->vcpu.core == c->id;
-    uint64_t machine = NEVER;
+    struct chores chores = {
+        .nic = guest_management()->vcpu.core == c->id,
+        .console = c->id == 0,
+        .next_console = NEVER,
+    };
 
     for (;;) {
-        uint64_t frames = nic && net_pending() ? serve_nic() : NEVER, now;
+        uint64_t back = arch_tsc(), again = do_chores(c, &chores, back), now = arch_tsc();
         struct sched_decision d;
 
+        note_slice_end(c, now);
+        c->due = NEVER;
         serve(c);
-        if (c->id == 0)
-            machine = serve_machine();
         now = arch_tsc();
         if (now >= c->look_again)
             c->look_again = min_u64(watch_management(c), watch_guests(c));
         d = sched_pick(&c->sched, now);
-        d.until = min_u64(d.until, min_u64(c->look_again, machine));
-        d.until = min_u64(d.until, min_u64(frames, c->look_at_frames));
+        /* Charged is the whole way from a guest and back. */
+        if (chores.served)
+            ration_charge(&c->ration, back, now);
+        again = min_u64(min_u64(again, c->look_again), min_u64(d.until, c->look_at_frames));
+        if (!ration_open(&c->ration, now))
+            again = min_u64(again, c->ration.next);
         if (d.entity)
-            run_entity(c, &d, now);
-        else if (d.until > now)
-            idle(c, &d, now);
+            run_entity(c, &d, now, again);
+        else if (again > now)
+            idle(c, &d, now, again);
     }
 }
 
@@ -555,7 +734,9 @@ _Noreturn void core_run(unsigned id)
     c->stats->id = id;
     c->stats->apic_id = arch_core_apic_id(id);
     c->stats->vcpus = c->guest_count;
+    c->due = NEVER;
     sched_init(&c->sched);
+    ration_init(&c->ration, requests_us, 1000);
     c->vmx_root = enter_root(c) == 0;
     if (c->vmx_root) {
         c->stats->flags |= ABI_CORE_VMX_ROOT;

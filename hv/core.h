@@ -7,6 +7,7 @@
 #include "hv/abi/control.h"
 #include "hv/arch.h"
 #include "hv/guest.h"
+#include "hv/ration.h"
 #include "hv/sched.h"
 #include "hv/types.h"
 #include "hv/virt.h"
@@ -18,6 +19,12 @@ struct core {
     struct sched sched;
     uint64_t look_again;     /* absolute: the earliest end of a guest's patience here, or before */
     uint64_t look_at_frames; /* absolute: guests here may have frames that nobody kicked for */
+    struct ration ration;    /* of its time, for what management asks */
+    uint32_t asked;          /* some vCPU here has something in `asked`. Any core sets it */
+    unsigned turn;           /* whose `asked` is looked at first */
+    uint64_t put_off;        /* since when a chore waits for enough time; 0: none does */
+    uint64_t due;            /* when the present slice should end; NEVER: nobody has one */
+    struct vcpu *ran;        /* who has it */
     struct guest *guests[ABI_GUESTS_MAX]; /* bound to this core */
     unsigned guest_count;
     uint32_t incoming;      /* numbers of guests that are to be bound. Any core sets bits */
@@ -34,6 +41,14 @@ void core_adopt(unsigned id, struct guest *g);
 
 /* Leaves a request (enum vcpu_request) for a vCPU and wakes its core. Any core. */
 void core_request(struct vcpu *v, uint32_t request);
+/* The same for what management asks: the core takes one such request after the other, as its ration
+ * of time allows, and is not woken for those that have to wait. None is lost. Any core. */
+void core_ask(struct vcpu *v, uint32_t request);
+/* Is there time for something of `ticks` before the core is wanted by others? What is put off too
+ * long (*since: 0, and then when it first was) is done all the same. Owning core. */
+bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since);
+/* How much of each millisecond that is. Boot core, before core_run(). */
+void core_ration_requests(uint32_t us);
 
 /* Core 0 makes these VM entries (virt_ops.entry_trials) before it runs its guests. Boot core,
  * before core_run(). */

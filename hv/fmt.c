@@ -20,6 +20,16 @@ static void put(struct out *o, char c)
     o->len++;
 }
 
+/* Log lines are written while guests wait: as few steps as there are. */
+static void put_all(struct out *o, const char *s, size_t n)
+{
+    size_t room = o->len + 1 < o->size ? o->size - 1 - o->len : 0;
+
+    if (room && n)
+        memcpy(o->buf + o->len, s, min_u64(n, room));
+    o->len += n;
+}
+
 static void put_padded(struct out *o, const char *s, size_t n, const struct spec *sp, bool negative)
 {
     size_t width = sp->width > 0 ? (size_t)sp->width : 0;
@@ -32,8 +42,7 @@ static void put_padded(struct out *o, const char *s, size_t n, const struct spec
         put(o, sp->zero ? '0' : ' ');
     if (negative && !sp->zero)
         put(o, '-');
-    for (size_t i = 0; i < n; i++)
-        put(o, s[i]);
+    put_all(o, s, n);
     for (size_t i = 0; sp->left && i < pad; i++)
         put(o, ' ');
 }
@@ -92,13 +101,15 @@ size_t fmt_v(char *buf, size_t size, const char *f, va_list ap)
 {
     struct out o = {buf, size, 0};
 
-    for (; *f; f++) {
+    for (;; f++) {
+        const char *plain = f;
         struct spec sp;
 
-        if (*f != '%') {
-            put(&o, *f);
-            continue;
-        }
+        while (*f && *f != '%')
+            f++;
+        put_all(&o, plain, (size_t)(f - plain));
+        if (!*f)
+            break;
         f++;
         parse_flags(&f, &sp);
         if (*f == '*') {

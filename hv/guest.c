@@ -197,6 +197,8 @@ struct guest *guest_create(unsigned number, const struct guest_config *c, unsign
     (void)!image_take(g, false); /* what is not there is told when it is loaded */
     if (take_memory(g, why, sizeof(why)))
         guest_fail(g, why);
+    if (g->phase == GUEST_BUILDING)
+        guest_plan(g);
     /* The start itself is left to its core. */
     while (g->phase == GUEST_BUILDING && !g->complete)
         guest_build_step(g);

@@ -21,21 +21,22 @@ struct vcpu_gprs {
     uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
 };
 
-/* Work that other cores leave for a vCPU; taken between two entries. Set the bit, then
- * arch_kick(vcpu->core). */
+/* Work that is left for a vCPU; taken between two entries. NET and EVENT are of its own making and
+ * are left in vcpu.requests, see core_request(); the others are what management asks for, in
+ * vcpu.asked, see core_ask(). Of several the lowest bit goes first. */
 enum vcpu_request {
-    VCPU_REQ_SNAPSHOT = 1u << 0, /* publish a VMCS snapshot */
-    VCPU_REQ_STOP = 1u << 1,     /* ABI_ACTION_STOP */
-    VCPU_REQ_INPUT = 1u << 2,    /* bytes wait in the guest's input queue */
-    VCPU_REQ_NET = 1u << 3,      /* frames wait for virtio-net */
-    VCPU_REQ_EVENT = 1u << 4,    /* management guest: raise ABI_EVENT_IRQ */
-    VCPU_REQ_START = 1u << 5,    /* load and start anew */
+    VCPU_REQ_STOP = 1u << 0,     /* ABI_ACTION_STOP */
+    VCPU_REQ_START = 1u << 1,    /* load and start anew */
+    VCPU_REQ_PAUSE = 1u << 2,    /* ABI_ACTION_PAUSE */
+    VCPU_REQ_RESUME = 1u << 3,   /* ABI_ACTION_RESUME */
+    VCPU_REQ_NMI = 1u << 4,      /* ABI_ACTION_NMI */
+    VCPU_REQ_SNAPSHOT = 1u << 5, /* publish a VMCS snapshot */
     VCPU_REQ_KEEP = 1u << 6,     /* publish a VMCS snapshot and keep it */
     VCPU_REQ_CONTROLS = 1u << 7, /* change control words: guest->new_controls */
-    VCPU_REQ_PAUSE = 1u << 8,    /* ABI_ACTION_PAUSE */
-    VCPU_REQ_RESUME = 1u << 9,   /* ABI_ACTION_RESUME */
-    VCPU_REQ_NMI = 1u << 10,     /* ABI_ACTION_NMI */
-    VCPU_REQ_DELETE = 1u << 11,  /* ABI_CALL_DELETE */
+    VCPU_REQ_INPUT = 1u << 8,    /* bytes wait in the guest's input queue */
+    VCPU_REQ_DELETE = 1u << 9,   /* ABI_CALL_DELETE */
+    VCPU_REQ_NET = 1u << 10,     /* frames wait for virtio-net */
+    VCPU_REQ_EVENT = 1u << 11,   /* management guest: raise ABI_EVENT_IRQ */
 };
 
 struct vcpu {
@@ -45,7 +46,8 @@ struct vcpu {
     struct abi_exit *exit;     /* the newest in the flight recorder, guest->exits */
     struct platform *platform; /* &guest->platform */
     void *backend;             /* struct vmx_vcpu */
-    uint32_t requests;         /* enum vcpu_request, atomic */
+    uint32_t requests;         /* enum vcpu_request, atomic: looked at before each entry */
+    uint32_t asked;            /* enum vcpu_request, atomic: waits until there is time for it */
     unsigned core;
     bool halted;        /* in HLT: waits for an interrupt */
     bool nmi;           /* one waits to be injected */
@@ -79,13 +81,14 @@ enum guest_phase {
     GUEST_LAUNCHING, /* all is there */
     GUEST_LIVE,      /* its vCPU runs */
     GUEST_PAUSED,    /* its vCPU is there and gets no time */
+    GUEST_ENDING,    /* its vCPU has stopped: its last state is taken down */
     GUEST_SCRUBBING, /* it was deleted: what it had is being zeroed */
     GUEST_GONE,      /* that is done */
 };
 
 /* Clearing and copying go in steps of this many bytes, so that a slice ends on time also while a
  * guest is being made ready. */
-#define GUEST_STEP      (16u << 10)
+#define GUEST_STEP      (4u << 10)
 #define GUEST_POOLS_MAX 4u
 /* RAM, frames, split tables, pools, snapshots, exits, bitmaps, console. */
 #define GUEST_SCRUB_MAX (GUEST_POOLS_MAX + 7u)
@@ -114,14 +117,18 @@ struct guest {
     uint64_t split_size;
     enum guest_phase phase;
     unsigned built;   /* GUEST_BUILDING: steps done */
+    unsigned step;    /* of a phase that has several: those that are done */
+    bool by_request;  /* GUEST_ENDING: its restart policy is not asked */
+    uint64_t put_off; /* since when a long step or call waits for enough time; 0: none does */
     uint64_t cleared; /* GUEST_CLEARING, GUEST_BUILDING: bytes done */
     /* Its image, then its modules; they stay while it is their user. */
     struct image_source sources[1 + LOAD_MODULES_MAX];
-    const char *missing;   /* of config: the image that is not there; NULL: it has all sources */
-    bool planned;          /* the plan is there: from the management guest, or of the first start */
-    struct load_plan plan; /* checked */
-    unsigned copied_pieces; /* GUEST_COPYING: of the plan, done */
-    uint64_t copied;        /* bytes of the next one */
+    const char *missing; /* of config: the image that is not there; NULL: it has all sources */
+    bool planned;        /* the plan is there: from the management guest, or made here */
+    char unplanned[ABI_TEXT_MAX]; /* why it cannot be made; empty: it has not been tried */
+    struct load_plan plan;        /* checked */
+    unsigned copied_pieces;       /* GUEST_COPYING: of the plan, done */
+    uint64_t copied;              /* bytes of the next one */
     struct guest_scrub scrub[GUEST_SCRUB_MAX];
     unsigned scrub_count;
     void *free_pages; /* guest_alloc_page's list */
@@ -156,8 +163,11 @@ struct guest {
 void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
 
 /* VMCALL of a guest: RAX, RBX, RCX, RDX, RSI are read from v->regs; returns the new RAX (control
- * ABI). Owning core. */
+ * ABI), or CONTROL_LATER: nothing was done, and the instruction is to be executed again. Owning
+ * core.
+ */
 int64_t control_call(struct vcpu *v);
+#define CONTROL_LATER INT64_MIN
 
 /* One zeroed page of host memory owned by this guest's tables (MEM_EPT), below 4 GB if possible;
  * NULL when memory is out. */

@@ -11,6 +11,11 @@
 #include "hv/panic.h"
 #include "hv/restart.h"
 
+/* In ticks, as they were seen: the longest step on the way to a start, or to the end; and looking
+ * into an image of the ISO for a guest that is made while others run. */
+#define STEP_TICKS     2000u
+#define PLANNING_TICKS 14000u
+
 static uint64_t boot_epoch, boot_tsc;
 
 void guest_life_init(uint64_t epoch, uint64_t tsc)
@@ -131,55 +136,73 @@ static int plan_image(struct guest *g, struct load_error *e)
     return load_guest(&r, &g->plan, e);
 }
 
-/* The devices, the vCPU, and off it goes: each a step of its own. */
+static void enter_phase(struct guest *g, enum guest_phase phase)
+{
+    g->phase = phase;
+    g->step = 0;
+}
+
+/* The devices, the vCPU, and off it goes: in steps. */
 static void start_devices(struct guest *g)
 {
     const struct platform_host host = {
         .ctx = g, .console = on_console, .reset = on_reset, .exit = on_exit_port};
     uint64_t now = arch_tsc(), hz = arch_tsc_hz();
 
-    if (platform_init(&g->platform, g->config.devices, now, hz, boot_epoch + (now - boot_tsc) / hz,
-                      g->mem.size, &host)) {
-        guest_fail(g, "its devices cannot be put together");
+    if (g->step++ == 0) {
+        if (platform_connect(&g->platform, g->config.devices))
+            guest_fail(g, "its devices cannot be put together");
         return;
     }
+    platform_reset(&g->platform, g->config.devices, now, hz, boot_epoch + (now - boot_tsc) / hz,
+                   g->mem.size, &host);
     if (g->config.watchdog_ms && platform_watch(&g->platform, hz / 1000 * g->config.watchdog_ms)) {
         guest_fail(g, "its watchdog's port is taken");
         return;
     }
     if (g->config.devices & DEV_NET)
         virtio_net_reset(&g->platform.net);
-    g->phase = GUEST_ENTERING;
+    enter_phase(g, GUEST_ENTERING);
 }
 
 static void start_vcpu(struct guest *g)
 {
-    memset(&g->vcpu.regs, 0, sizeof(g->vcpu.regs));
-    g->vcpu.halted = false;
-    g->vcpu.nmi = false;
-    g->vcpu.nmi_blocked = false;
-    g->vcpu.wake_late = NEVER;
-    g->vcpu.stop = false;
-    if (virt_backend()->vcpu_init(&g->vcpu, &g->plan.start)) {
-        guest_fail(g, "its virtual CPU cannot be set up");
-        return;
+    int rc;
+
+    if (g->step == 0) {
+        memset(&g->vcpu.regs, 0, sizeof(g->vcpu.regs));
+        g->vcpu.halted = false;
+        g->vcpu.nmi = false;
+        g->vcpu.wake_late = NEVER;
+        g->vcpu.stop = false;
     }
-    g->phase = GUEST_LAUNCHING;
+    rc = virt_backend()->vcpu_init(&g->vcpu, &g->plan.start, g->step++);
+    if (rc == 0)
+        enter_phase(g, GUEST_LAUNCHING);
+    else if (rc != -E_AGAIN)
+        guest_fail(g, "its virtual CPU cannot be set up");
 }
 
 static void go_live(struct guest *g)
 {
-    virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
-    g->heartbeat = arch_tsc();
-    /* This runs in its own turn: its wait for it is counted when the turn is over. */
-    watchdog_start(&g->platform.watchdog, g->heartbeat, 0);
-    g->platform.watchdog.written = true;
-    g->vcpu.stuck = (struct stuck){0};
-    g->phase = GUEST_LIVE;
-    guest_set_image_kind(g, g->plan.start.kind);
-    guest_set_state(g, ABI_GUEST_RUNNING, "");
-    log_guest(g, "started (%s, %lu KiB, core %u)", g->plan.start.kind, g->mem.size >> 10,
-              g->vcpu.core);
+    switch (g->step++) {
+    case 0:
+        virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
+        break;
+    case 1:
+        log_guest(g, "started (%s, %lu KiB, core %u)", g->plan.start.kind, g->mem.size >> 10,
+                  g->vcpu.core);
+        break;
+    default:
+        g->heartbeat = arch_tsc();
+        /* This runs in its own turn: its wait for it is counted when the turn is over. */
+        watchdog_start(&g->platform.watchdog, g->heartbeat, 0);
+        g->platform.watchdog.written = true;
+        g->vcpu.stuck = (struct stuck){0};
+        enter_phase(g, GUEST_LIVE);
+        guest_set_image_kind(g, g->plan.start.kind);
+        guest_set_state(g, ABI_GUEST_RUNNING, "");
+    }
 }
 
 /* One step; true when all of it is done. */
@@ -213,83 +236,26 @@ static bool copy_step(struct guest *g)
     return g->copied_pieces == g->plan.piece_count;
 }
 
-static void begin_copying(struct guest *g)
+void guest_plan(struct guest *g)
 {
     struct load_error e = {{0}};
 
+    if (g->planned || g->unplanned[0])
+        return; /* neither image nor memory will be another one */
+    g->planned = plan_image(g, &e) == 0;
+    if (!g->planned)
+        (void)str_copy(g->unplanned, sizeof(g->unplanned), e.text);
+}
+
+static void begin_copying(struct guest *g)
+{
     g->copied_pieces = 0;
     g->copied = 0;
-    if (!g->planned && plan_image(g, &e)) {
-        guest_fail(g, e.text);
-        return;
-    }
-    g->planned = true; /* neither image nor memory will be another one */
-    g->phase = GUEST_COPYING;
-}
-
-static void start_step(struct guest *g)
-{
-    switch (g->phase) {
-    case GUEST_HELD_BACK:
-        guest_begin_start(g);
-        break;
-    case GUEST_CLEARING:
-        if (clear_step(g))
-            g->phase = GUEST_PLANNING;
-        break;
-    case GUEST_PLANNING:
-        begin_copying(g);
-        break;
-    case GUEST_COPYING:
-        if (copy_step(g))
-            g->phase = GUEST_STARTING;
-        break;
-    case GUEST_STARTING:
-        start_devices(g);
-        break;
-    case GUEST_ENTERING:
-        start_vcpu(g);
-        break;
-    case GUEST_LAUNCHING:
-        go_live(g);
-        break;
-    case GUEST_BUILDING:
-        guest_build_step(g);
-        break;
-    case GUEST_SCRUBBING:
-        guest_scrub_step(g);
-        break;
-    case GUEST_IDLE:
-    case GUEST_LIVE:
-    case GUEST_PAUSED:
-    case GUEST_GONE:
-        break;
-    }
-}
-
-static bool is_in_small_steps(const struct guest *g)
-{
-    return g->phase == GUEST_CLEARING || g->phase == GUEST_COPYING || g->phase == GUEST_SCRUBBING;
-}
-
-void guest_advance(struct guest *g, uint64_t until)
-{
-    do
-        start_step(g);
-    /* The last steps are long ones: one at a time, whatever the time. */
-    while (is_in_small_steps(g) && arch_tsc() < until);
-}
-
-static void finish(struct guest *g)
-{
-    virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
-    virt_backend()->vcpu_free(&g->vcpu);
-    if (g->management)
-        image_drop_unfinished(g);
-    g->phase = GUEST_IDLE;
-    g->vcpu.halted = false;
-    log_guest(g, "%s: %s", g->status->state == ABI_GUEST_CRASHED ? "crashed" : "stopped",
-              g->status->why);
+    guest_plan(g);
+    if (g->planned)
+        enter_phase(g, GUEST_COPYING);
+    else
+        guest_fail(g, g->unplanned);
 }
 
 /* What is said of the end stays; only the state changes. */
@@ -313,7 +279,8 @@ static void give_up(struct guest *g)
     guest_set_state(g, (enum abi_guest_state)g->status->state, why);
 }
 
-uint64_t guest_ended(struct guest *g)
+/* It has ended by itself: its policy says what follows. */
+static void ask_policy(struct guest *g)
 {
     const struct abi_guest *s = g->status;
     const struct restart_end end = {
@@ -324,7 +291,6 @@ uint64_t guest_ended(struct guest *g)
     };
     uint64_t again = NEVER;
 
-    finish(g);
     switch (restart_decide(&g->config, &end, &g->status->short_lives, &again)) {
     case RESTART_NO:
         break;
@@ -338,7 +304,112 @@ uint64_t guest_ended(struct guest *g)
         else
             guest_begin_start(g);
     }
-    return again;
+}
+
+void guest_begin_ending(struct guest *g)
+{
+    enter_phase(g, GUEST_ENDING);
+    g->by_request = false;
+}
+
+/* True: it has come to its end, and to what follows. */
+static bool end_step(struct guest *g)
+{
+    switch (g->step) {
+    case 0:
+        virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
+        break;
+    case 1:
+        virt_backend()->vcpu_free(&g->vcpu);
+        g->vcpu.halted = false;
+        break;
+    case 2:
+        if (g->management && image_drop_unfinished(g))
+            return false; /* there may be more */
+        break;
+    case 3:
+        log_guest(g, "%s: %s", g->status->state == ABI_GUEST_CRASHED ? "crashed" : "stopped",
+                  g->status->why);
+        break;
+    default:
+        enter_phase(g, GUEST_IDLE);
+        if (!g->by_request)
+            ask_policy(g);
+        return true;
+    }
+    g->step++;
+    return false;
+}
+
+static void one_step(struct guest *g)
+{
+    switch (g->phase) {
+    case GUEST_CLEARING:
+        if (clear_step(g))
+            g->phase = GUEST_PLANNING;
+        break;
+    case GUEST_PLANNING:
+        begin_copying(g);
+        break;
+    case GUEST_COPYING:
+        if (copy_step(g))
+            enter_phase(g, GUEST_STARTING);
+        break;
+    case GUEST_STARTING:
+        start_devices(g);
+        break;
+    case GUEST_ENTERING:
+        start_vcpu(g);
+        break;
+    case GUEST_LAUNCHING:
+        go_live(g);
+        break;
+    case GUEST_BUILDING:
+        guest_build_step(g);
+        break;
+    case GUEST_ENDING:
+        (void)end_step(g);
+        break;
+    case GUEST_SCRUBBING:
+        guest_scrub_step(g);
+        break;
+    default:
+        break;
+    }
+}
+
+static bool is_on_its_way(const struct guest *g)
+{
+    switch (g->phase) {
+    case GUEST_IDLE:
+    case GUEST_HELD_BACK:
+    case GUEST_LIVE:
+    case GUEST_PAUSED:
+    case GUEST_GONE:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* What its next step takes at most. */
+static uint64_t step_ticks(const struct guest *g)
+{
+    return g->phase == GUEST_PLANNING && !g->planned ? PLANNING_TICKS : STEP_TICKS;
+}
+
+void guest_advance(struct guest *g, uint64_t until)
+{
+    const struct core *c = core_get(g->vcpu.core);
+
+    if (g->phase == GUEST_HELD_BACK)
+        guest_begin_start(g);
+    while (is_on_its_way(g) && arch_tsc() < until) {
+        if (core_has_time(c, step_ticks(g), &g->put_off))
+            one_step(g);
+        else
+            __builtin_ia32_pause(); /* somebody else is about to run */
+    }
 }
 
 void guest_pause(struct guest *g)
@@ -365,18 +436,26 @@ void guest_resume(struct guest *g)
     guest_set_paused(g, false);
 }
 
-void guest_end(struct guest *g, const char *why)
+bool guest_end(struct guest *g, const char *why)
 {
     enum abi_guest_state state = (enum abi_guest_state)g->status->state;
 
     if (guest_has_vcpu(g)) {
         vcpu_stop(&g->vcpu, ABI_GUEST_STOPPED, "%s", why);
-        finish(g);
-    } else if (state == ABI_GUEST_STARTING || state == ABI_GUEST_RESTARTING) {
+        guest_begin_ending(g);
+        g->by_request = true;
+        return false;
+    }
+    if (g->phase == GUEST_ENDING) {
+        g->by_request = true;
+        return end_step(g);
+    }
+    if (state == ABI_GUEST_STARTING || state == ABI_GUEST_RESTARTING) {
         guest_set_state(g, ABI_GUEST_STOPPED, why);
         log_guest(g, "%s", why);
     }
-    g->phase = GUEST_IDLE;
+    enter_phase(g, GUEST_IDLE);
+    return true;
 }
 
 void guest_feed_input(struct guest *g)

@@ -29,6 +29,9 @@ int guest_deploy(const struct abi_create *r, char *why, size_t size) MUST_CHECK;
 
 /* One step of GUEST_BUILDING; also on the boot core, from guest_create(). */
 void guest_build_step(struct guest *g);
+/* Finds out what of its image goes where, once: an image of the ISO takes long (12,000 ticks). Done
+ * before any guest runs for those of the configuration. Owning core, or any before it has one. */
+void guest_plan(struct guest *g);
 /* It cannot be started. */
 void guest_fail(struct guest *g, const char *why);
 
@@ -38,20 +41,22 @@ void guest_scrub_step(struct guest *g);
 /* GUEST_GONE, and unbound from its core: gives everything back. */
 void guest_destroy(struct guest *g);
 
-/* Goes on with building, clearing memory, copying the image and starting, or with scrubbing, in
- * small steps, until `until`; then the guest is live, or has failed and is idle again, or gone, or
- * is not ready yet. */
+/* Goes on with building, clearing memory, copying the image and starting, with ending, or with
+ * scrubbing, in small steps, until `until`; then the guest is live, or idle, held back, gone, or is
+ * not ready yet. */
 void guest_advance(struct guest *g, uint64_t until);
 /* Begins a start. Not while live. */
 void guest_begin_start(struct guest *g);
-/* The vCPU has stopped (v->stop): last snapshot, state, restart policy. Returns when to start it
- * again (absolute ticks), or NEVER. */
-uint64_t guest_ended(struct guest *g);
+/* The vCPU has stopped (v->stop): what follows (last snapshot, log, restart policy) is done in
+ * steps by guest_advance(). Then it is idle, on its way to a new start, or held back until
+ * status->next_start_tsc. */
+void guest_begin_ending(struct guest *g);
 /* Of a live guest, and of a paused one. */
 void guest_pause(struct guest *g);
 void guest_resume(struct guest *g);
-/* Ends a guest by request, also one that is on its way to a start. It is idle then. */
-void guest_end(struct guest *g, const char *why);
+/* Ends a guest by request, also one that is on its way to a start. One short step a call, until it
+ * returns true: it is idle then. It must not be advanced meanwhile. */
+bool guest_end(struct guest *g, const char *why);
 
 /* Moves typed bytes into the UART as far as it has room. */
 void guest_feed_input(struct guest *g);

@@ -153,11 +153,15 @@ int64_t image_drop(struct guest *m, uint64_t slot)
     return 0;
 }
 
-void image_drop_unfinished(struct guest *m)
+bool image_drop_unfinished(struct guest *m)
 {
-    for (uint64_t i = 0; i < ABI_IMAGES; i++)
-        if (slot_of(i)->state == ABI_IMAGE_FILLING)
-            free_slot(m, i);
+    for (uint64_t i = 0; i < ABI_IMAGES; i++) {
+        if (slot_of(i)->state != ABI_IMAGE_FILLING)
+            continue;
+        free_slot(m, i);
+        return true;
+    }
+    return false;
 }
 
 /* Of image number n of a guest: 0 its image, then its modules. */

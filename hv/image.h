@@ -14,8 +14,9 @@ int64_t image_begin(const struct abi_image_request *r);
 int64_t image_extend(struct guest *m, uint64_t slot);
 int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32]);
 int64_t image_drop(struct guest *m, uint64_t slot);
-/* The management guest starts anew: what it was filling is dropped. */
-void image_drop_unfinished(struct guest *m);
+/* The management guest starts anew: one image that it was filling is dropped. False: there is none.
+ */
+bool image_drop_unfinished(struct guest *m);
 
 /* A boot module that is nobody's image: it is not listed, and no guest that comes over the network
  * can be made of it. Boot core. */

@@ -7,7 +7,8 @@
 #include "hv/lib.h"
 
 #define QUEUE_SIZE  4096u /* a power of two */
-#define MERGE_MAX   8u    /* lines that core 0 takes from the queues in a step */
+#define MERGE_MAX   3u    /* lines that core 0 takes from the queues in a step */
+#define SCREEN_PART 64u   /* bytes that go to the screen in a step */
 #define POLL_RATE   720u  /* times a second: so often the line has sent a FIFO of 16 bytes */
 #define NOT_FOR_ALL (QUEUE_SIZE / 2) /* that much of a queue is the root's alone */
 
@@ -30,6 +31,8 @@ static struct serial_line line;
 /* 1: core 0 has been told that there is something, and comes by itself until there is nothing any
  * more: what others print costs it no interrupt a line. */
 static uint32_t woken;
+/* Core 0: how much of the ring the screen has been given. */
+static uint64_t on_screen;
 static uint64_t next_poll; /* core 0: nothing to be done before; NEVER: until `woken` */
 
 struct abi_ring *log_ring(void)
@@ -90,13 +93,11 @@ static void queue_put(struct log_queue *q, const struct serial_record *r, const 
     __atomic_store_n(&q->head, q->head + (uint32_t)sizeof(*r) + r->length, __ATOMIC_RELEASE);
 }
 
-/* Core 0: the line is where all lines go. */
+/* Core 0: the line is where all lines go. The screen takes them from the ring. */
 static void publish(const struct serial_record *r, const char *text)
 {
     ring_put(text, r->length);
     ring_put("\n", 1);
-    arch_screen_write(text, r->length);
-    arch_screen_write("\n", 1);
     serial_line_put(&line, r, text);
 }
 
@@ -121,17 +122,28 @@ static size_t prefix(char *text, size_t size)
     return serial_prefix(text, size, arch_tsc(), arch_tsc_hz(), arch_core_self());
 }
 
+/* What is known to fit: it is short, and the line long. */
+static size_t add(char *at, const char *text)
+{
+    size_t n = strlen(text);
+
+    memcpy(at, text, n);
+    return n;
+}
+
 static void log_line(const struct guest *about, const char *kind, const char *format, va_list ap)
 {
     char text[SERIAL_LINE_MAX + 1];
     struct serial_record r = {0};
     size_t n = prefix(text, sizeof(text));
 
-    n += fmt(text + n, sizeof(text) - n, "%s", kind);
+    n += add(text + n, kind);
     if (about) {
         r.about = (uint8_t)(about->number + 1);
         r.console = about->console->written; /* its own core writes it */
-        n += fmt(text + n, sizeof(text) - n, "guest %s: ", about->config.name);
+        n += add(text + n, "guest ");
+        n += add(text + n, about->config.name);
+        n += add(text + n, ": ");
     }
     n += fmt_v(text + n, sizeof(text) - n, format, ap);
     r.length = (uint16_t)min_u64(n, SERIAL_LINE_MAX);
@@ -228,6 +240,7 @@ int log_start(void)
     if (!q)
         return -E_NOMEM;
     serial_line_init(&line, arch_tsc_hz());
+    on_screen = log_ring()->written; /* so far they went there at once */
     queues = q;
     return 0;
 }
@@ -289,25 +302,88 @@ static void send(void)
         serial_line_sent(&line, arch_serial_send(bytes, n));
 }
 
-uint64_t log_poll(void)
-{
-    uint64_t now = arch_tsc();
-    bool drawn, merged;
+/* ---- what a poll does: one of these that had something to do, each a short one ---- */
 
-    if (now < next_poll && (next_poll != NEVER || !__atomic_load_n(&woken, __ATOMIC_RELAXED)))
-        return next_poll;
-    drawn = !arch_screen_poll();
+static bool write_screen(uint64_t now)
+{
+    const struct abi_ring *r = log_ring();
+    size_t at, n;
+
+    (void)now;
+    if (on_screen == r->written)
+        return false;
+    if (r->written - on_screen > ABI_LOG_RING_SIZE)
+        on_screen = r->written - ABI_LOG_RING_SIZE;
+    at = on_screen & (ABI_LOG_RING_SIZE - 1);
+    n = min_u64(min_u64(r->written - on_screen, SCREEN_PART), ABI_LOG_RING_SIZE - at);
+    arch_screen_write((const char *)r->data + at, n);
+    on_screen += n;
+    return true;
+}
+
+static bool draw_screen(uint64_t now)
+{
+    (void)now;
+    return arch_screen_poll();
+}
+
+static bool take_lines(uint64_t now)
+{
+    bool all;
+
+    (void)now;
     /* What guests print from here on comes behind the lines that are taken now. */
     serial_line_look(&line);
-    merged = merge();
-    serial_line_step(&line, now);
-    send();
-    if (drawn && merged && serial_line_is_dry(&line)) {
+    all = merge();
+    return !all;
+}
+
+static bool (*const parts[])(uint64_t now) = {write_screen, draw_screen, take_lines};
+
+static bool do_part(uint64_t now)
+{
+    static unsigned next;
+
+    for (unsigned i = 0; i < ARRAY_LEN(parts); i++)
+        if (parts[next++ % ARRAY_LEN(parts)](now))
+            return true;
+    return false;
+}
+
+bool log_is_due(uint64_t now)
+{
+    return now >= next_poll || (next_poll == NEVER && __atomic_load_n(&woken, __ATOMIC_RELAXED));
+}
+
+/* A part, or a step towards the next line for the serial port: in turn, since a flood would never
+ * let go of the latter. */
+uint64_t log_poll(void)
+{
+    static bool line_is_next, parts_idle;
+    uint64_t now = arch_tsc();
+    const char *bytes;
+    bool more;
+
+    if (!log_is_due(now))
+        return next_poll;
+    if (serial_line_pending(&line, &bytes)) {
+        send();
+        line_is_next = false;
+    }
+    if (line_is_next) {
+        more = serial_line_step(&line, now) || !parts_idle;
+    } else {
+        parts_idle = !do_part(now);
+        more = !parts_idle;
+    }
+    line_is_next = !line_is_next;
+    if (!more && serial_line_is_dry(&line)) {
         /* A core that has just read that we know does not tell us: another look after this one. */
         if (!__atomic_exchange_n(&woken, 0, __ATOMIC_SEQ_CST))
             return next_poll = NEVER;
+        parts_idle = false;
     }
-    return next_poll = now + arch_tsc_hz() / POLL_RATE;
+    return next_poll = now + arch_tsc_hz() / (more ? POLL_RATE * ARRAY_LEN(parts) : POLL_RATE);
 }
 
 void log_flush(void)
@@ -319,6 +395,8 @@ void log_flush(void)
 
     if (!queues)
         return;
+    while (write_screen(0))
+        ;
     n = serial_line_pending(&line, &bytes);
     arch_console_write(bytes, min_u64(n, sizeof(line.out)));
     serial_line_sent(&line, n);

@@ -39,6 +39,8 @@ int log_start(void) MUST_CHECK;
 /* Core 0, again and again: a bounded step of what is to be done. Returns when to call again
  * (absolute ticks; NEVER: a kick says so). */
 uint64_t log_poll(void);
+/* Would log_poll() do anything? Core 0. */
+bool log_is_due(uint64_t now);
 /* After a panic: what still waits goes out at once. No other core runs. */
 void log_flush(void);
 

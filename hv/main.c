@@ -307,6 +307,7 @@ _Noreturn void hv_main(const struct boot_info *b)
     prepare_network(&config);
     prepare_entry_trials(&config);
     create_guests(&config);
+    core_ration_requests(config.management.requests_us);
     m = guest_management();
     if (!m)
         panic("the management guest cannot be created");

@@ -3,11 +3,12 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-#define PROMPT_RATE 20u   /* a line without its end is shown after 1/20 s: it is a prompt */
-#define TELL_RATE   1u    /* times a second that a guest's losses are told */
-#define BEFORE_MAX  1024u /* bytes of a guest that go before a line about it */
-#define RESUME      (ABI_CONSOLE_RING_SIZE / 2) /* so much of the newest is shown after a loss */
-#define PREFIX_MARK "] core "                   /* what only the root's lines have */
+#define PROMPT_RATE       20u   /* a line without its end is shown after 1/20 s: it is a prompt */
+#define TELL_RATE         1u    /* times a second that a guest's losses are told */
+#define BEFORE_MAX        1024u /* bytes of a guest that go before a line about it */
+#define RESUME            (ABI_CONSOLE_RING_SIZE / 2) /* so much of the newest is shown after a loss */
+#define PREFIX_MARK       "] core "                   /* what only the root's lines have */
+#define SERIAL_PREFIX_MAX 64u /* three numbers of 20 digits do not fit: of 20, 6 and 10 do */
 
 void serial_source_open(struct serial_source *s, const char *name, const struct abi_ring *ring)
 {
@@ -21,11 +22,44 @@ void serial_source_close(struct serial_source *s)
     __atomic_fetch_add(&s->state, 1, __ATOMIC_ACQ_REL);
 }
 
+/* At least `width` digits, filled up with `fill`. */
+static char *put_digits(char *at, uint64_t v, unsigned width, char fill)
+{
+    char digits[20];
+    unsigned n = 0;
+
+    do {
+        digits[n++] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    for (unsigned i = n; i < width; i++)
+        *at++ = fill;
+    while (n)
+        *at++ = digits[--n];
+    return at;
+}
+
+/* "[%4lu.%06lu] core %u: ", by hand: each line begins with it, while guests wait. */
 size_t serial_prefix(char *out, size_t size, uint64_t now, uint64_t hz, unsigned core)
 {
     uint64_t seconds = hz ? now / hz : 0, micros = hz ? now % hz * 1000000 / hz : 0;
+    char text[SERIAL_PREFIX_MAX], *at = text;
+    size_t n;
 
-    return fmt(out, size, "[%4lu.%06lu] core %u: ", seconds, micros, core);
+    *at++ = '[';
+    at = put_digits(at, seconds, 4, ' ');
+    *at++ = '.';
+    at = put_digits(at, micros, 6, '0');
+    memcpy(at, PREFIX_MARK, sizeof(PREFIX_MARK) - 1);
+    at = put_digits(at + sizeof(PREFIX_MARK) - 1, core, 1, ' ');
+    *at++ = ':';
+    *at++ = ' ';
+    n = (size_t)(at - text);
+    if (size) {
+        memcpy(out, text, min_u64(n, size - 1));
+        out[min_u64(n, size - 1)] = 0;
+    }
+    return n;
 }
 
 void serial_line_init(struct serial_line *l, uint64_t hz)
@@ -302,30 +336,31 @@ static bool serve_before(struct serial_line *l, const struct serial_record *r, u
     return false;
 }
 
-void serial_line_step(struct serial_line *l, uint64_t now)
+bool serial_line_step(struct serial_line *l, uint64_t now)
 {
     struct serial_record r;
 
     if (l->out_sent < l->out_length)
-        return;
+        return false;
     if (l->head != l->tail) {
         copy_out(l, l->tail, &r, sizeof(r));
         if (!serve_before(l, &r, now))
             take_record(l, &r);
-        return;
+        return true;
     }
     if (l->lost) {
         tell_lost_lines(l, now);
-        return;
+        return true;
     }
     for (unsigned k = 0; k < SERIAL_GUESTS; k++) {
         unsigned i = (l->turn + k) % SERIAL_GUESTS;
 
         if (serve(l, i, now)) {
             l->turn = i + 1;
-            return;
+            return true;
         }
     }
+    return false;
 }
 
 size_t serial_line_pending(const struct serial_line *l, const char **bytes)

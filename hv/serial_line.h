@@ -80,8 +80,9 @@ void serial_line_init(struct serial_line *l, uint64_t hz);
 void serial_line_put(struct serial_line *l, const struct serial_record *r, const char *text);
 /* Before the root's newest lines are put: what guests print after this comes after those. */
 void serial_line_look(struct serial_line *l);
-/* A bounded step: gets the next line ready, where none is on its way. */
-void serial_line_step(struct serial_line *l, uint64_t now);
+/* A bounded step: gets the next line ready, or a part of it, where none is on its way. False: there
+ * was nothing to do. */
+bool serial_line_step(struct serial_line *l, uint64_t now);
 /* What is on its way; the caller sends some of it, and says how much. */
 size_t serial_line_pending(const struct serial_line *l, const char **bytes);
 void serial_line_sent(struct serial_line *l, size_t n);

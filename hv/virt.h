@@ -65,8 +65,9 @@ struct virt_ops {
      * the offending mapping in text. */
     int (*audit)(const struct guest *g, const struct mem_map *m, char *text, size_t text_size);
 
-    /* Creates the vCPU's control structure in the state `start`. Owning core. */
-    int (*vcpu_init)(struct vcpu *v, const struct load_result *start);
+    /* Creates the vCPU's control structure in the state `start`, in steps of which each is short:
+     * called with `step` 0, 1, 2 ... as long as it returns -E_AGAIN. Owning core. */
+    int (*vcpu_init)(struct vcpu *v, const struct load_result *start, unsigned step);
     void (*vcpu_free)(struct vcpu *v);
     /* Runs the vCPU until `until` (absolute ticks) at the latest. Owning core, interrupts off.
      * Handles device timers (platform.next_event), injection, all exits. Counts in v->stats.
@@ -74,9 +75,9 @@ struct virt_ops {
      * ends that, v->halted becomes false and v->woke_at is set. A later HLT gives the core back
      * (VCPU_YIELD_HALT). */
     enum vcpu_yield (*run)(struct vcpu *v, uint64_t until);
-    /* Changes control words, all or nothing; fills result, control, bits and text of *r. Owning
-     * core, vCPU live. */
-    void (*controls)(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r);
+    /* Changes control words, all or nothing; fills result, control, bits and text of *r. One short
+     * step a call, with the same arguments until it returns true: done. Owning core, vCPU live. */
+    bool (*controls)(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r);
     /* Where the vCPU is. Owning core, vCPU live. */
     void (*where)(struct vcpu *v, struct vcpu_place *out);
     /* Takes `ticks` from what the guest reads as its TSC. Owning core, vCPU live. */

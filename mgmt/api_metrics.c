@@ -119,6 +119,14 @@ static void put_slice_ends(struct metrics *m, const char *labels, const struct a
     histogram(m, "slice_end_lateness_seconds", labels, &k->slice_late);
 }
 
+static void put_latest(struct metrics *m, const char *labels, const struct abi_core *k)
+{
+    char all[40];
+
+    (void)fmt(all, sizeof(all), "{%s}", labels);
+    seconds(m, "slice_end_lateness_max_seconds", all, k->slice_late_max);
+}
+
 static void put_cores(struct metrics *m)
 {
     family(m, "core_seconds_total", "counter", "Time of each core by what it did.");
@@ -126,6 +134,9 @@ static void put_cores(struct metrics *m)
     family(m, "slice_end_lateness_seconds", "histogram",
            "How long after its end a time slice was over.");
     each_core(m, put_slice_ends);
+    family(m, "slice_end_lateness_max_seconds", "gauge",
+           "The longest that it took since the start of the machine.");
+    each_core(m, put_latest);
 }
 
 /* ---- the guests ---- */

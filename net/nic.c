@@ -16,7 +16,7 @@
 #define PCI_BAR_MASK        (~0xfull)
 #define PCI_NOBODY          0xffffffffu
 #define E1000_REGISTERS     0x20000u
-#define POLL_BUDGET         4u
+#define POLL_BUDGET         2u
 
 static const struct {
     uint32_t id; /* device << 16 | vendor */

@@ -32,6 +32,7 @@ void config_default(struct config *c)
         .slice_us = 1000,
         .budget_us = 5000,
         .period_us = 10000,
+        .requests_us = 30,
     };
     config_default_service(&c->management.service);
 }

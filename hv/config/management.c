@@ -90,6 +90,7 @@ static const struct field management_fields[] = {
     {"slice_us", config_parse_number, AT(management_config, slice_us), 100, 1000000, NULL},
     {"budget_us", config_parse_number, AT(management_config, budget_us), 500, 10000000, NULL},
     {"period_us", config_parse_number, AT(management_config, period_us), 1000, PERIOD_MAX, NULL},
+    {"requests_us", config_parse_number, AT(management_config, requests_us), 5, 50, NULL},
     {"auth", config_parse_auth, 0, 0, 0, 0, NULL},
     {"http", config_parse_choice, AT(management_config, service.http), 0, ABI_HTTP_OFF,
      config_http_names},

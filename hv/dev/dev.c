@@ -1,5 +1,7 @@
 #include "hv/dev/dev.h"
 
+#include "hv/lib.h"
+
 int io_claim(struct io_bus *b, uint16_t first, uint16_t last, const struct io_ops *ops, void *dev)
 {
     if (first > last || last >= IO_DIRECT)
@@ -11,7 +13,6 @@ int io_claim(struct io_bus *b, uint16_t first, uint16_t last, const struct io_op
             return -E_EXIST;
     b->regions[b->count] = (struct io_region){ops, dev, first, last};
     b->count++;
-    for (unsigned p = first; p <= last; p++)
-        b->index[p] = (uint8_t)b->count;
+    memset(&b->index[first], (int)b->count, last - first + 1u);
     return 0;
 }

@@ -57,13 +57,11 @@ static int claim_others(struct platform *p)
     return rc;
 }
 
-int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
-                  uint64_t epoch, uint64_t memory, const struct platform_host *host)
+void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
+                    uint64_t epoch, uint64_t memory, const struct platform_host *host)
 {
     struct irq_line pit_line, rtc_line, uart_line;
-    int rc;
 
-    memset(&p->bus, 0, sizeof(p->bus));
     p->clock = (struct dev_clock){now, tsc_hz};
     p->devices = devices;
     p->host = *host;
@@ -78,12 +76,25 @@ int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t t
     p->net.busy = false;
     if (devices & DEV_NET)
         p->net.irq = line(p, VIRTIO_NET_IRQ);
-    rc = claim_pic_pit(p);
-    if (rc == 0)
-        rc = claim_others(p);
     p->watchdog = (struct watchdog){.clock = &p->clock};
     p->next_event = NEVER;
-    return rc;
+}
+
+int platform_connect(struct platform *p, uint32_t devices)
+{
+    int rc;
+
+    memset(&p->bus, 0, sizeof(p->bus));
+    p->devices = devices;
+    rc = claim_pic_pit(p);
+    return rc ? rc : claim_others(p);
+}
+
+int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
+                  uint64_t epoch, uint64_t memory, const struct platform_host *host)
+{
+    platform_reset(p, devices, now, tsc_hz, epoch, memory, host);
+    return platform_connect(p, devices);
 }
 
 int platform_watch(struct platform *p, uint64_t patience)

@@ -35,6 +35,7 @@ MANAGEMENT = [
     ('"memory": "18446744073709551616"', "memory", "must be"),
     ('"budget_us": 0', "budget_us", "must be"),
     ('"period_us": "10ms"', "period_us", "must be"),
+    ('"requests_us": 51', "requests_us", "must be"),
     ('"netmask": "255.255.255.0"', "netmask", "there is no such field"),
 ]
 

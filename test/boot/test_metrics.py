@@ -55,6 +55,7 @@ def test_same_as_the_api(m):
     for core in host["cores"]:
         between(("bulkhead_core_seconds_total", f'{{core="{core["id"]}",mode="guests"}}'), core["busy_ticks"] / hz)
         between(("bulkhead_slice_end_lateness_seconds_count", f'{{core="{core["id"]}"}}'), core["slice_ends"])
+        between(("bulkhead_slice_end_lateness_max_seconds", f'{{core="{core["id"]}"}}'), core["slice_late_max_ticks"] / hz)
     for owner in ("free", "host", "guests", "tables"):
         assert after[("bulkhead_memory_bytes", f'{{owner="{owner}"}}')] == host["memory"][owner]
     assert after[("bulkhead_guest_state", '{guest="control",state="running"}')] == 1

@@ -86,7 +86,8 @@ static void everything(void **state)
               "  \"devices\": [\"uart\", \"net\"],\n"
               "  \"modules\": [{\"file\": \"l/initrd\", \"args\": \"x y\"}, {\"file\": \"z\"}]}],\n"
               " \"management\": {\"address\": \"192.168.1.9/20\", \"gateway\": \"192.168.0.1\",\n"
-              "  \"core\": 1, \"memory\": 12582912, \"budget_us\": 700, \"period_us\": 2000},\n"
+              "  \"core\": 1, \"memory\": 12582912, \"budget_us\": 700, \"period_us\": 2000,\n"
+              "  \"requests_us\": 50},\n"
               " \"nx_large\": \"off\", \"panic_reboot_s\": 0, \"entry_trials\": \"t/trials.txt\"}"),
         0);
     assert_string_equal(g->cmdline, "a=\"b\" \xc3\xa9");
@@ -111,6 +112,7 @@ static void everything(void **state)
     assert_memory_equal(m->netmask, ((uint8_t[]){255, 255, 240, 0}), 4);
     assert_memory_equal(m->gateway, ((uint8_t[]){192, 168, 0, 1}), 4);
     assert_int_equal(m->memory, 12 << 20);
+    assert_int_equal(m->requests_us, 50);
 }
 
 static void of_the_machine(void **state)

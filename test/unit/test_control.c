@@ -31,6 +31,7 @@ static struct abi_host host;
 static struct abi_keep keep;
 static char logged[1024];
 static unsigned log_lines, requests;
+static bool has_time = true;
 static int management_may;
 static struct vcpu *requested_of;
 static uint32_t requested;
@@ -54,7 +55,23 @@ struct abi_keep *guest_keep_page(void)
     return &keep;
 }
 
-void core_request(struct vcpu *v, uint32_t request)
+struct core *core_get(unsigned id)
+{
+    static struct core core;
+
+    (void)id;
+    return &core;
+}
+
+bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
+{
+    (void)c;
+    (void)ticks;
+    (void)since;
+    return has_time;
+}
+
+void core_ask(struct vcpu *v, uint32_t request)
 {
     requests++;
     requested_of = v;
@@ -500,6 +517,20 @@ static void creation(void **state)
     assert_int_equal(call(ABI_CALL_CREATE, MEMORY - sizeof(r) + 1, 0, 0), -E_RANGE);
 }
 
+/* What takes long is not begun where there is no time for it; what is short is. */
+static void no_time(void **state)
+{
+    (void)state;
+    has_time = false;
+    memset(&created, 0, sizeof(created));
+    assert_true(call(ABI_CALL_CREATE, 0x300, 0, 0) == CONTROL_LATER);
+    assert_int_equal(created.config.name[0], 0);
+    assert_true(call(ABI_CALL_LOG, 0x300, 1, 0) == CONTROL_LATER);
+    assert_int_equal(call(ABI_CALL_VERSION, 0, 0, 0), ABI_VERSION);
+    assert_int_equal(call(ABI_CALL_HEARTBEAT, 0, 0, 0), 0);
+    has_time = true;
+}
+
 static void deletion(void **state)
 {
     (void)state;
@@ -552,6 +583,7 @@ int main(void)
         TEST(address),
         TEST(images),
         TEST(creation),
+        TEST(no_time),
         TEST(deletion),
         TEST(host_actions),
     };

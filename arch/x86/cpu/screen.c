@@ -18,7 +18,7 @@
 #define PIXEL_COLOUR 0x00c8c8c8u
 #define CELL_WIDTH   8u
 #define CELL_HEIGHT  16u
-#define POLL_GLYPHS  16u
+#define POLL_GLYPHS  8u
 #define INDENT       4u /* of a row that goes on with the one before */
 
 static struct screen_framebuffer framebuffer;

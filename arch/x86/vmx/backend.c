@@ -42,7 +42,6 @@ static int core_on(unsigned core, void *page)
     uint64_t value, cr4;
     int rc;
 
-    (void)core;
     vmx_caps_read(&c);
     rc = vmx_feature_control(&c, &value);
     if (rc < 0 || (rc == 1 && msr_write_safe(MSR_IA32_FEATURE_CONTROL, value)))
@@ -57,6 +56,8 @@ static int core_on(unsigned core, void *page)
     rc = vmx_on((uintptr_t)page);
     if (rc)
         return rc;
+    if (core == 0)
+        vmx_prepare_snapshots();
     if (common.ept_vpid & EPT_CAP_INVEPT_ALL)
         invept(INVEPT_ALL_CONTEXT, 0);
     if (common.ept_vpid & EPT_CAP_INVVPID_ALL)
@@ -241,22 +242,43 @@ static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
     return cpuid(leaf, subleaf);
 }
 
-/* The pages stay with the guest from one start to the next. */
-static struct vmx_vcpu *make_backend(struct vcpu *v)
+/* The pages stay with the guest from one start to the next. One a call; false: no memory. */
+static bool take_page(struct guest *g, void **page)
 {
-    struct vmx_vcpu *x = guest_alloc_page(v->guest);
-
-    if (!x)
-        return NULL;
-    x->vmcs = guest_alloc_page(v->guest);
-    x->lazy.fpu = guest_alloc_page(v->guest);
-    if (!x->vmcs || !x->lazy.fpu)
-        return NULL;
-    x->vcpu = v;
-    return x;
+    *page = guest_alloc_page(g);
+    return *page;
 }
 
-static void reset_backend(struct vmx_vcpu *x)
+/* 0, -E_AGAIN: more are wanted, or -E_NOMEM. */
+static int make_backend(struct vcpu *v)
+{
+    struct vmx_vcpu *x = v->backend;
+    void *candidate;
+
+    if (!x) {
+        if (!take_page(v->guest, &v->backend))
+            return -E_NOMEM;
+        x = v->backend;
+        x->vcpu = v;
+        return -E_AGAIN;
+    }
+    if (!x->vmcs)
+        return take_page(v->guest, &x->vmcs) ? -E_AGAIN : -E_NOMEM;
+    if (!x->candidate) {
+        if (!take_page(v->guest, &candidate))
+            return -E_NOMEM;
+        x->candidate = candidate;
+        return -E_AGAIN;
+    }
+    if (!x->lazy.fpu) {
+        if (!take_page(v->guest, &candidate))
+            return -E_NOMEM;
+        x->lazy.fpu = candidate;
+    }
+    return 0;
+}
+
+static void reset_policies(struct vmx_vcpu *x)
 {
     const struct cpuid_env env = {
         .host = host_cpuid,
@@ -266,6 +288,12 @@ static void reset_backend(struct vmx_vcpu *x)
         .rdtscp = vmx_can_set(common.cpu2, CPU2_ENABLE_RDTSCP),
     };
 
+    msr_policy_reset(&x->msr);
+    cpuid_policy_make(&x->cpuid, &env);
+}
+
+static void reset_backend(struct vmx_vcpu *x)
+{
     x->launched = false;
     x->host_rsp = 0;
     x->reinject = 0;
@@ -273,37 +301,81 @@ static void reset_backend(struct vmx_vcpu *x)
     x->timer_shift = vmx_timer_shift(&common);
     x->timer_extra = x->timer_shift ? 1 : 0;
     vmx_lazy_reset(&x->lazy);
-    msr_policy_reset(&x->msr);
-    cpuid_policy_make(&x->cpuid, &env);
+    x->checked = 0;
 }
 
-static int vcpu_init(struct vcpu *v, const struct load_result *start)
+/* What the region holds is nobody's any more. */
+static void clear_region(struct vmx_vcpu *x)
 {
     uint32_t revision = (uint32_t)(common.basic & VMX_BASIC_REVISION_MASK);
-    struct vmx_guest *b = v->guest->backend;
-    struct vmx_vcpu *x = v->backend;
 
-    if (!x)
-        x = make_backend(v);
-    if (!x)
-        return -E_NOMEM;
-    v->backend = x;
-    v->waits = common.misc & VMX_MISC_ACTIVITY_HLT;
-    /* The CPU may still hold parts of the region from the last life. */
+    /* The CPU may still hold parts of it from the last life. */
     vmx_unload(x);
-    reset_backend(x);
     memset(x->vmcs, 0, PAGE_SIZE);
     memcpy(x->vmcs, &revision, sizeof(revision));
     vmx_unload(x);
-    vmx_load(x);
-    flush_ept(b);
-    vmx_flush_tlb(x);
-    return vmx_setup(x, start);
+}
+
+/* What the vCPU is made of, a step at a time: all of it together is longer than others' slices may
+ * be late. */
+enum make_step {
+    MAKE_PAGES = 4,
+    MAKE_BACKEND = MAKE_PAGES,
+    MAKE_POLICIES,
+    MAKE_REGION,
+    MAKE_CONTROLS,
+    MAKE_STATE,
+    MADE
+};
+
+static int make_step(struct vmx_vcpu *x, const struct load_result *start, enum make_step step)
+{
+    const struct vmx_guest *b = x->vcpu->guest->backend;
+
+    switch (step) {
+    case MAKE_BACKEND:
+        reset_backend(x);
+        break;
+    case MAKE_POLICIES:
+        reset_policies(x);
+        break;
+    case MAKE_REGION:
+        clear_region(x);
+        break;
+    case MAKE_CONTROLS:
+        vmx_load(x);
+        flush_ept(b);
+        vmx_flush_tlb(x);
+        return vmx_setup_controls(x);
+    case MAKE_STATE:
+        vmx_load(x);
+        vmx_setup_state(x, start);
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+static int vcpu_init(struct vcpu *v, const struct load_result *start, unsigned step)
+{
+    int rc;
+
+    if (step < MAKE_PAGES) {
+        rc = make_backend(v);
+        v->waits = common.misc & VMX_MISC_ACTIVITY_HLT;
+        return rc ? rc : -E_AGAIN;
+    }
+    rc = make_step(v->backend, start, (enum make_step)step);
+    return rc == 0 && step + 1 < MADE ? -E_AGAIN : rc;
 }
 
 static void vcpu_free(struct vcpu *v)
 {
-    vmx_unload(v->backend);
+    struct vmx_vcpu *x = v->backend;
+
+    if (x->vmcs) /* else it was only being made */
+        vmx_unload(x);
 }
 
 static void shift_tsc(struct vcpu *v, uint64_t ticks)

@@ -225,17 +225,30 @@ static void load_words(struct entry_ctx *c)
         c->injection = (uint32_t)info;
 }
 
-unsigned vmcs_entry_check(const struct abi_vmcs *v, const struct vmx_caps *caps,
-                          const struct entry_cpu *cpu,
-                          void (*failed)(void *arg, const struct entry_rule_failure *f), void *arg)
+static void (*const parts[ENTRY_PARTS])(struct entry_ctx *c) = {
+    entry_check_controls, entry_check_injection, entry_check_host,
+    entry_check_guest,    entry_check_segments,
+};
+
+unsigned vmcs_entry_check_part(unsigned part, const struct abi_vmcs *v, const struct vmx_caps *caps,
+                               const struct entry_cpu *cpu,
+                               void (*failed)(void *arg, const struct entry_rule_failure *f),
+                               void *arg)
 {
     struct entry_ctx c = {.v = v, .caps = caps, .cpu = cpu, .failed = failed, .arg = arg};
 
     load_words(&c);
-    entry_check_controls(&c);
-    entry_check_injection(&c);
-    entry_check_host(&c);
-    entry_check_guest(&c);
-    entry_check_segments(&c);
+    parts[part](&c);
     return c.count;
+}
+
+unsigned vmcs_entry_check(const struct abi_vmcs *v, const struct vmx_caps *caps,
+                          const struct entry_cpu *cpu,
+                          void (*failed)(void *arg, const struct entry_rule_failure *f), void *arg)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < ENTRY_PARTS; i++)
+        count += vmcs_entry_check_part(i, v, caps, cpu, failed, arg);
+    return count;
 }

@@ -72,3 +72,10 @@ const struct entry_rule *entry_rule_by_name(const char *name);
 unsigned vmcs_entry_check(const struct abi_vmcs *v, const struct vmx_caps *caps,
                           const struct entry_cpu *cpu,
                           void (*failed)(void *arg, const struct entry_rule_failure *f), void *arg);
+
+/* The same in ENTRY_PARTS parts, 0 to ENTRY_PARTS - 1, for who has no time for all at once. */
+#define ENTRY_PARTS 5u
+unsigned vmcs_entry_check_part(unsigned part, const struct abi_vmcs *v, const struct vmx_caps *caps,
+                               const struct entry_cpu *cpu,
+                               void (*failed)(void *arg, const struct entry_rule_failure *f),
+                               void *arg);

@@ -176,10 +176,15 @@ static enum exit_action on_hlt(struct vmx_vcpu *x)
 
 static enum exit_action on_vmcall(struct vmx_vcpu *x)
 {
+    int64_t result;
+
     if (vmx_cpl() != 0)
         return vmx_raise_ud(x);
     x->vcpu->exit->detail = x->vcpu->regs.rax;
-    x->vcpu->regs.rax = (uint64_t)control_call(x->vcpu);
+    result = control_call(x->vcpu);
+    if (__builtin_expect(result == CONTROL_LATER, 0))
+        return EXIT_RESUME;
+    x->vcpu->regs.rax = (uint64_t)result;
     return x->vcpu->stop ? EXIT_STOP : EXIT_SKIP;
 }
 

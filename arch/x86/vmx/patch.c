@@ -104,40 +104,57 @@ static void note_failure(void *arg, const struct entry_rule_failure *f)
     (void)fmt(r->text, sizeof(r->text), "VM entry would fail: %s (%s)", f->rule->name, f->allowed);
 }
 
-/* On a copy, before anything is changed. */
-static bool would_enter(struct vmx_vcpu *x, const uint32_t new[ABI_CONTROLS],
-                        struct abi_controls_result *r)
+/* The VMCS as it would be: nothing is changed before all checks are done. */
+static void make_candidate(struct vmx_vcpu *x, const uint32_t new[ABI_CONTROLS])
 {
     static const uint16_t rows[ABI_CONTROLS] = {
         VMCS_ROW_PIN_BASED_CONTROLS, VMCS_ROW_PRIMARY_PROCESSOR_CONTROLS,
         VMCS_ROW_SECONDARY_PROCESSOR_CONTROLS, VMCS_ROW_PRIMARY_VM_EXIT_CONTROLS,
         VMCS_ROW_VM_ENTRY_CONTROLS};
-    const struct entry_cpu cpu = vmx_entry_cpu(x);
-    struct abi_vmcs copy;
 
-    vmx_read_fields(&copy);
+    vmx_read_fields(x->candidate);
     for (unsigned i = 0; i < ABI_CONTROLS; i++)
-        copy.value[rows[i]] = new[i];
-    (void)vmcs_entry_check(&copy, vmx_caps_common(), &cpu, note_failure, r);
-    return r->result == 0;
+        x->candidate->value[rows[i]] = new[i];
 }
 
-void vmx_change_controls(struct vcpu *v, const struct abi_controls *c,
+static void check_part(struct vmx_vcpu *x, unsigned part, struct abi_controls_result *r)
+{
+    const struct entry_cpu cpu = vmx_entry_cpu(x);
+
+    (void)vmcs_entry_check_part(part, x->candidate, vmx_caps_common(), &cpu, note_failure, r);
+}
+
+/* Steps: the candidate, each part of the checks, the change. The guest may run between them: of
+ * what it changes only the interrupt windows are in these words. */
+bool vmx_change_controls(struct vcpu *v, const struct abi_controls *c,
                          struct abi_controls_result *r)
 {
     struct vmx_vcpu *x = v->backend;
     uint32_t old[ABI_CONTROLS], new[ABI_CONTROLS];
+    unsigned step = x->checked++;
 
     vmx_load(x);
-    r->result = 0;
-    r->control = r->bits = 0;
-    r->text[0] = 0;
+    if (step == 0) {
+        r->result = 0;
+        r->control = r->bits = 0;
+        r->text[0] = 0;
+    }
     for (unsigned i = 0; i < ABI_CONTROLS; i++)
         old[i] = (uint32_t)vmread(vmx_control_fields[i]);
-    if (!judge(old, c, new, r) || !would_enter(x, new, r))
-        return;
+    if (judge(old, c, new, r) && step <= ENTRY_PARTS) {
+        if (step == 0)
+            make_candidate(x, new);
+        else
+            check_part(x, step - 1, r);
+        if (r->result == 0)
+            return false;
+    }
+    x->checked = 0;
+    if (r->result)
+        return true;
     for (unsigned i = 0; i < ABI_CONTROLS; i++)
         if (new[i] != old[i])
             vmwrite(vmx_control_fields[i], new[i]);
     x->cpu1 = new[ABI_CONTROL_CPU1];
+    return true;
 }

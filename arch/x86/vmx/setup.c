@@ -51,7 +51,7 @@ const uint16_t vmx_control_fields[ABI_CONTROLS] = {
     VMCS_VM_ENTRY_CONTROLS,
 };
 
-static int write_controls(struct vmx_vcpu *x)
+int vmx_setup_controls(struct vmx_vcpu *x)
 {
     const struct vmx_caps *c = vmx_caps_common();
     const uint64_t caps[ABI_CONTROLS] = {c->pin, c->cpu1, c->cpu2, c->exit, c->entry};
@@ -192,13 +192,8 @@ static void write_guest(struct vmx_vcpu *x, const struct load_result *s)
     };
 }
 
-int vmx_setup(struct vmx_vcpu *x, const struct load_result *start)
+void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start)
 {
-    int rc = write_controls(x);
-
-    if (rc)
-        return rc;
     write_host();
     write_guest(x, start);
-    return 0;
 }

@@ -34,6 +34,18 @@ static void find_fields(void)
     __atomic_store_n(&fields.known, true, __ATOMIC_RELEASE);
 }
 
+void vmx_prepare_snapshots(void)
+{
+    static uint8_t region[PAGE_SIZE] __attribute__((aligned(4096)));
+    uint32_t revision = (uint32_t)(vmx_caps_common()->basic & VMX_BASIC_REVISION_MASK);
+
+    memcpy(region, &revision, sizeof(revision));
+    if (vmclear((uintptr_t)region) || vmptrld((uintptr_t)region))
+        return;
+    find_fields();
+    (void)!vmclear((uintptr_t)region);
+}
+
 void vmx_read_fields(struct abi_vmcs *out)
 {
     if (!__atomic_load_n(&fields.known, __ATOMIC_ACQUIRE))

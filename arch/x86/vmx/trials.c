@@ -108,9 +108,20 @@ static void try_entry(struct vcpu *v, struct trial *t)
              verdict.failures ? ": " : "", verdict.text);
 }
 
-void vmx_entry_trials(struct vcpu *v, const char *text, size_t size)
+static int set_up(struct vcpu *v)
 {
     static const struct load_result start = {.mode = LOAD_PROT32, .cs = 8, .ds = 16};
+    unsigned step = 0;
+    int rc;
+
+    do
+        rc = virt_backend()->vcpu_init(v, &start, step++);
+    while (rc == -E_AGAIN);
+    return rc;
+}
+
+void vmx_entry_trials(struct vcpu *v, const char *text, size_t size)
+{
     struct trial_file f = {.text = text, .size = size};
     struct trial t;
     int rc;
@@ -120,7 +131,7 @@ void vmx_entry_trials(struct vcpu *v, const char *text, size_t size)
             log_warn("entry trials: line %u: not a trial: NAME FIELDS | FIELDS is wanted", f.line);
             continue;
         }
-        if (virt_backend()->vcpu_init(v, &start)) {
+        if (set_up(v)) {
             log_warn("entry trials: the virtual CPU cannot be set up");
             return;
         }

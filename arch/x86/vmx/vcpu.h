@@ -39,6 +39,8 @@ struct vmx_vcpu {
     struct vmx_lazy lazy;
     struct msr_policy msr;
     struct cpuid_policy cpuid;
+    unsigned checked;             /* vmx_change_controls(): steps done of the change under way */
+    struct abi_vmcs *candidate;   /* its page: the VMCS as it would be */
     void *scratch, *scratch_copy; /* pages for vmx_probe_field(), once it was called */
 };
 _Static_assert(sizeof(struct vmx_vcpu) <= 4096, "allocated as one page");
@@ -86,8 +88,9 @@ const struct vmx_caps *vmx_caps_common(void);
  * may now, try again. Bounded: no memory is taken, one table entry is written. */
 bool vmx_split(struct vmx_vcpu *x, uint64_t at);
 
-/* setup.c: writes every field of the current VMCS. */
-int vmx_setup(struct vmx_vcpu *x, const struct load_result *start) MUST_CHECK;
+/* setup.c: both together write every field of the current VMCS, controls first. */
+int vmx_setup_controls(struct vmx_vcpu *x) MUST_CHECK;
+void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start);
 
 /* exits.c: handles the exit of the current VMCS. */
 enum exit_action vmx_handle_exit(struct vmx_vcpu *x, uint32_t reason);
@@ -131,7 +134,7 @@ void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear);
 
 /* patch.c: struct virt_ops' controls(). The fields of the control words are in enum abi_control's
  * order. */
-void vmx_change_controls(struct vcpu *v, const struct abi_controls *c,
+bool vmx_change_controls(struct vcpu *v, const struct abi_controls *c,
                          struct abi_controls_result *r);
 extern const uint16_t vmx_control_fields[ABI_CONTROLS];
 
@@ -153,6 +156,9 @@ void vmx_write_gpr(struct vmx_vcpu *x, unsigned number, uint64_t value);
 void vmx_entry_trials(struct vcpu *v, const char *text, size_t size);
 
 /* snapshot.c */
+/* Finds out which fields this CPU has, so that the first snapshot takes no longer than the others.
+ * In VMX root operation, before a VMCS is current; one core, once. */
+void vmx_prepare_snapshots(void);
 /* All fields of the current VMCS. */
 void vmx_read_fields(struct abi_vmcs *out);
 /* What the entry checks need to know of the core besides. */
