@@ -8,16 +8,20 @@
 #include "hv/net.h"
 
 /* So long the guests run before more frames are taken from the card, when more are there. */
-#define FRAMES_PAUSE_US 50u
+#define FRAMES_PAUSE_US  50u
 
 /* Asked for so shortly before the ration is open again, a core is woken: it may have looked. */
-#define ASK_MARGIN_US   50u
-/* What takes long waits for a time when nobody else wants the core, but no longer than this. */
-#define PATIENCE_US     20000u
-#define PUT_OFF_US      50u
+#define ASK_MARGIN_US    50u
+/* What takes a while waits for a time when nobody else wants the core, but no longer than this:
+ * where slices are short, there is none. What takes longer than a slice may be late waits longer.
+ */
+#define PATIENCE_US      1000u
+#define LONG_PATIENCE_US 20000u
+#define LONG_TICKS       2000u
+#define PUT_OFF_US       50u
 /* In ticks, as they were seen: the longest chore, and giving back what a guest had. */
-#define CHORE_TICKS     2600u
-#define UNBIND_TICKS    8000u
+#define CHORE_TICKS      1900u
+#define UNBIND_TICKS     8000u
 
 static struct core cores[ARCH_CORES_MAX];
 static uint32_t ready, requests_us;
@@ -108,7 +112,7 @@ bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
     if (now + ticks > c->due) {
         if (*since == 0)
             *since = now;
-        if (now - *since < micros_to_ticks(PATIENCE_US))
+        if (now - *since < micros_to_ticks(ticks > LONG_TICKS ? LONG_PATIENCE_US : PATIENCE_US))
             return false;
     }
     *since = 0;

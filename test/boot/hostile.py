@@ -17,7 +17,7 @@ def config(cpus):
     guests = [{"name": "control", "image": "guests/control.elf", "memory": "2M", "core": core, "guaranteed_us": 300, "period_us": 1000}]
     for what in PESTS:
         guests.append({"name": what, "image": "guests/hostile.elf", "memory": "2M", "core": core, "cmdline": what, "restart": "always",
-                       "devices": ["uart", "pic", "pit", "rtc", "reset", "exit", "net"]})
+                       "devices": ["uart", "pic", "pit", "rtc", "reset", "exit"] + ["net"] * (what in ("chains", "frames"))})
     return {"guests": guests, "management": {"core": 0}}
 
 
