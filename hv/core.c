@@ -417,7 +417,7 @@ static void look_whether_stuck(struct guest *g, uint64_t now)
     deaf = at.interrupts_off && !g->vcpu.nmi;
     switch (stuck_look(&g->vcpu.stuck,
                        deaf ? stuck_state(at.rip, &r->rax, sizeof(*r) / sizeof(r->rax)) : 0, deaf,
-                       now, arch_tsc_hz())) {
+                       g->vcpu.stats->irqs, now, arch_tsc_hz())) {
     case STUCK_NO_NEWS:
         break;
     case STUCK_BEGINS:

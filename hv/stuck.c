@@ -23,16 +23,23 @@ static enum stuck_news begin(struct stuck *s, uint64_t state, bool deaf, uint64_
 {
     bool told = s->told;
 
-    *s = (struct stuck){
-        .states = {state}, .since = now, .next = s->next, .count = deaf, .looks = deaf};
+    *s = (struct stuck){.states = {state},
+                        .since = now,
+                        .next = s->next,
+                        .taken = s->taken,
+                        .count = deaf,
+                        .looks = deaf};
     return told ? STUCK_ENDS : STUCK_NO_NEWS;
 }
 
-enum stuck_news stuck_look(struct stuck *s, uint64_t state, bool deaf, uint64_t now,
+enum stuck_news stuck_look(struct stuck *s, uint64_t state, bool deaf, uint64_t taken, uint64_t now,
                            uint64_t second)
 {
+    bool quiet = deaf && taken == s->taken;
+
     s->next = now + second / STUCK_LOOKS;
-    if (!deaf || s->count == 0)
+    s->taken = taken;
+    if (!quiet || s->count == 0)
         return begin(s, state, deaf, now);
     if (!is_known(s, state)) {
         if (s->count == STUCK_STATES)

@@ -17,6 +17,7 @@ struct stuck {
     uint64_t states[STUCK_STATES];
     uint64_t since;
     uint64_t next;  /* when to look again */
+    uint64_t taken; /* interrupts, until the last look */
     uint32_t count; /* of states; 0: it was not deaf */
     uint32_t looks; /* that found it in one of them, up to STUCK_LOOKS */
     bool told;
@@ -34,6 +35,7 @@ static inline bool stuck_is_due(const struct stuck *s, uint64_t now)
 }
 /* One number for a place and registers. */
 uint64_t stuck_state(uint64_t rip, const uint64_t *registers, size_t count);
-/* A look at `now`; `deaf`: it takes no interrupts now. `second` is ticks. */
-enum stuck_news stuck_look(struct stuck *s, uint64_t state, bool deaf, uint64_t now,
+/* A look at `now`; `deaf`: it takes no interrupts now; `taken`: how many it has taken ever (one
+ * that takes some between two looks is at work, or asleep in HLT). `second` is ticks. */
+enum stuck_news stuck_look(struct stuck *s, uint64_t state, bool deaf, uint64_t taken, uint64_t now,
                            uint64_t second);
