@@ -79,7 +79,7 @@ _bhctl_argument() {
     case $command in
     deploy) options="--name --memory --core --image --cmdline --module --module-image --module-args --restart --restart-limit --watchdog --weight --slice --budget --period --guarantee --paused-clock --exit-profile --kind --devices --network --no-uplink --addresses --allow" ;;
     delete) options="--images" ;;
-    console) options="--new --quiet" ;;
+    console) options="--new --quiet --raw --filter" ;;
     images) options="--delete" ;;
     vmcs) options="--fields --group --oddities --no-decode --snapshot --snapshots --keep --diff --to --volatile --check --exits --format" ;;
     top) options="--count --delay --sort" ;;

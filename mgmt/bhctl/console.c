@@ -1,4 +1,5 @@
 /* A guest's console: what it says on standard output, what is typed to it. */
+#include "hv/plain.h"
 #include "mgmt/bhctl/bhctl.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@ struct console {
     char typed[4096]; /* not yet accepted */
     size_t count, sent;
     bool posting, terminal, at_end, leave;
+    struct plain plain; /* with ring.show: what its output is filtered with */
     int64_t again_ms, give_up_ms, heard_ms, quiet_ms;
     uint64_t heard; /* ring.place.next when heard_ms was set */
     int status;
@@ -196,9 +198,48 @@ static int print_json(struct api *a, const char *path)
     return rc;
 }
 
+/* A terminal whose keys come raw wants CR LF. */
+static void show_plain(struct ring *g, const char *bytes, size_t n)
+{
+    struct console *k = container_of(g, struct console, ring);
+    bool crlf = term_is_raw() && isatty(STDOUT_FILENO);
+
+    for (size_t i = 0; i < n; i++) {
+        char shown[PLAIN_MAX];
+        size_t count = plain_feed(&k->plain, PLAIN_UTF8, (uint8_t)bytes[i], shown);
+
+        if (crlf && count && shown[count - 1] == '\n')
+            (void)fputc('\r', stdout);
+        (void)fwrite(shown, 1, count, stdout);
+    }
+}
+
+/* The guest's output as it is, or as plain text. */
+static bool is_filtered(const struct options *o)
+{
+    if (options_have(o, OPTION_RAW) || options_have(o, OPTION_FILTER))
+        return options_have(o, OPTION_FILTER);
+    return !isatty(STDOUT_FILENO);
+}
+
+/* Before its first byte is shown. */
+static void warn(const struct options *o, bool filtered)
+{
+    if (!filtered && isatty(STDOUT_FILENO))
+        (void)fprintf(stderr,
+                      "[what %s prints goes to this terminal as it is, and can control it; "
+                      "--filter shows plain text]\n",
+                      o->arg[0]);
+}
+
 static int talk(struct console *k, struct api *a)
 {
-    int rc = ring_open(&k->ring, a, k->path, options_have(a->options, OPTION_NEW));
+    bool filtered = is_filtered(a->options);
+    int rc;
+
+    k->ring.show = filtered ? show_plain : NULL;
+    warn(a->options, filtered);
+    rc = ring_open(&k->ring, a, k->path, options_have(a->options, OPTION_NEW));
 
     if (rc != EXIT_OK)
         return rc;
@@ -225,6 +266,8 @@ int command_console(struct api *a)
     uint64_t seconds = QUIET_S;
     int rc;
 
+    if (options_have(a->options, OPTION_RAW) && options_have(a->options, OPTION_FILTER))
+        return complain(EXIT_USAGE, "--raw and --filter exclude each other");
     if (quiet && !options_number(quiet, 0, 86400, &seconds))
         return complain(EXIT_USAGE, "--quiet: \"%s\" is not a number of seconds", quiet);
     k.quiet_ms = (int64_t)seconds * 1000;

@@ -1,5 +1,7 @@
 #include "mgmt/bhctl/format.h"
 
+#include "hv/plain.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,13 +24,32 @@ void format_bytes(char buf[FORMAT_MAX], uint64_t bytes)
         (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 " %s", whole, units[unit]);
 }
 
+/* Bytes of the character that text begins with; 0: of one that is not to be shown. */
+static size_t character(const char *text)
+{
+    struct plain p = {0};
+    char shown[PLAIN_MAX];
+
+    for (size_t i = 0; text[i]; i++) {
+        size_t n = plain_feed(&p, PLAIN_UTF8, (uint8_t)text[i], shown);
+
+        if (n)
+            return n == i + 1 && memcmp(shown, text, n) == 0 ? n : 0;
+        if ((text[i] & 0x80) == 0)
+            break;
+    }
+    return 0;
+}
+
 void format_clean(char *text, const char *kept)
 {
-    for (unsigned char *p = (unsigned char *)text; *p; p++) {
-        if ((*p < ' ' || *p == 0x7f) && !strchr(kept, *p))
-            *p = '?';
-        else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
-            p[0] = p[1] = '?';
+    while (*text) {
+        bool control = (*text > 0 && *text < ' ') || *text == 0x7f;
+        size_t n = control ? strchr(kept, *text) != NULL : character(text);
+
+        if (n == 0)
+            *text = '?';
+        text += n ? n : 1;
     }
 }
 

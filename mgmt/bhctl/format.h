@@ -7,8 +7,8 @@
 
 /* "4 MiB", "1.5 GiB", "600 B": exact where that is short. */
 void format_bytes(char buf[FORMAT_MAX], uint64_t bytes);
-/* Puts '?' for control characters, which a terminal would obey: those of ASCII but what is in
- * `kept`, and those that UTF-8 writes as C2 80 to C2 9F. */
+/* Puts '?' for what a terminal would obey, and for what is not UTF-8: control characters of ASCII
+ * but what is in `kept`, and whatever hv/plain.h does not let through. */
 void format_clean(char *text, const char *kept);
 /* "3 s", "2 min 5 s", "1 d 2 h". */
 void format_seconds(char buf[FORMAT_MAX], uint64_t seconds);

@@ -34,10 +34,12 @@ static const struct command_spec commands[] = {
     {"resume", "NAME", 1, 1, 0, "let a paused guest go on", NULL},
     {"reset", "NAME", 1, 1, 0, "start a guest anew", NULL},
     {"nmi", "NAME", 1, 1, 0, "send a guest an NMI", NULL},
-    {"console", "NAME", 1, 1, B(NEW) | B(QUIET), "a guest's console",
+    {"console", "NAME", 1, 1, B(NEW) | B(QUIET) | B(RAW) | B(FILTER), "a guest's console",
      "On a terminal: what it said and says, and keys go to it; Ctrl-] leaves. From a pipe or a "
      "file:\n"
-     "what is read is typed, a newline as Return. With --json: what it said, once."},
+     "what is read is typed, a newline as Return. With --json: what it said, once.\n"
+     "A guest can do to a terminal whatever the terminal obeys. Into a pipe or a file, and with\n"
+     "--filter, its output is plain text: no control characters, no escape sequences."},
     {"images", "", 0, 0, B(DELETE), "images that guests can be made of", NULL},
     {"vmcs", "NAME", 1, 1,
      B(FIELDS) | B(GROUP) | B(ODDITIES) | B(NO_DECODE) | B(SNAPSHOT) | B(SNAPSHOTS) | B(KEEP) |

@@ -64,6 +64,8 @@ enum option_id {
     OPTION_FROM,
     OPTION_NEW,
     OPTION_QUIET,
+    OPTION_RAW,
+    OPTION_FILTER,
     OPTION_COUNT,
     OPTION_DELAY,
     OPTION_SORT,

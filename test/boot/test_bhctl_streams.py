@@ -303,6 +303,33 @@ def test_what_is_typed_meets_503(kept):
     assert [body for method, _, _, body in kept.asked if method == "POST"] == [b"x"] * 3
 
 
+HOSTILE = b"\x1b]0;title\x07\x1b[2J\x9b1Gred \xc3\xa4\xe2\x80\xae\r\nnext\n"
+CLEAN = "red \xe4\ufffd\nnext\n"
+
+
+@pytest.mark.parametrize("option, terminal, filtered", [(None, False, True), ("--filter", False, True), ("--raw", False, False), (None, True, False), ("--raw", True, False), ("--filter", True, True)])
+def test_what_a_console_may_do(kept, option, terminal, filtered):
+    """Into a pipe it is plain text; to a terminal it goes as it is, which a notice says before; and either can be chosen."""
+    with Running(kept, "console", "a", *([option] if option else []), terminal=terminal) as r:
+        r.until("line 19")
+        kept.followed()
+        at = len(r.seen)
+        kept.say(HOSTILE)
+        r.until(r"next\r?\n", at)
+        assert ("as it is, and can control it" in r.seen[:r.seen.index("line 0")]) == (terminal and not filtered)
+        said = r.seen[at:]
+        assert ("\x1b" in said) != filtered
+        if filtered:
+            assert CLEAN in said.replace("\r\n", "\n"), said
+        r.send(b"\x1d") if terminal else r.process.terminate()
+        assert r.ended() == 0
+
+
+def test_raw_or_filtered(kept):
+    status, _, err = bare("console", "a", "--raw", "--filter", url=kept.url)
+    assert status == 2 and "--raw and --filter exclude each other" in err
+
+
 @pytest.mark.parametrize("answer", ["nothing", "none", "503"])
 def test_a_terminal_can_always_be_left(kept, answer):
     """However much is typed to a guest that takes nothing."""

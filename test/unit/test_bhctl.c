@@ -1,5 +1,5 @@
 /* SOURCES: mgmt/bhctl/options.c mgmt/bhctl/url.c mgmt/bhctl/format.c mgmt/bhctl/sse.c
- * mgmt/bhctl/top_rows.c mgmt/bhctl/words.c mgmt/bhctl/place.c */
+ * mgmt/bhctl/top_rows.c mgmt/bhctl/words.c mgmt/bhctl/place.c hv/plain.c */
 #include "mgmt/bhctl/format.h"
 #include "mgmt/bhctl/options.h"
 #include "mgmt/bhctl/place.h"
@@ -313,7 +313,12 @@ static void test_format(void **state)
     }
     (void)snprintf(buf, sizeof(buf), "a\033[2J\xc2\x9b\xc3\xa4\n\x7f\t\xc2");
     format_clean(buf, "\n");
-    assert_string_equal(buf, "a?[2J??\xc3\xa4\n??\xc2");
+    assert_string_equal(buf, "a?[2J??\xc3\xa4\n???");
+    (void)snprintf(buf, sizeof(buf),
+                   "\x9b"
+                   "1m\xe2\x80\xae\xc3x\xff");
+    format_clean(buf, "");
+    assert_string_equal(buf, "?1m????x?");
     format_seconds(buf, UINT64_MAX);
     format_percent(buf, 1, 8);
     assert_string_equal(buf, "12.5 %");
