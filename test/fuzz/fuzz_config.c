@@ -1,5 +1,7 @@
 /* SOURCES: hv/config/config.c hv/config/fields.c hv/config/guest.c hv/config/net.c
  * hv/config/address.c hv/config/management.c hv/config/service.c hv/json.c hv/lib.c hv/fmt.c */
+/* Any bytes as guests.json, as the body of POST /v1/guests, and as what a hostile management guest
+ * hands over for a configuration that was checked. */
 #include "hv/config.h"
 
 #include <stdlib.h>
@@ -16,6 +18,46 @@ static void report(void *ctx, const struct config_error *e)
         abort();
 }
 
+static void check_guest(const struct guest_config *g)
+{
+    if (!memchr(g->name, 0, sizeof(g->name)) || !memchr(g->image, 0, sizeof(g->image)) ||
+        !memchr(g->cmdline, 0, sizeof(g->cmdline)) || g->module_count > CONFIG_MODULES_MAX)
+        abort();
+    for (unsigned i = 0; i < g->module_count; i++)
+        if (!memchr(g->modules[i].file, 0, sizeof(g->modules[i].file)) ||
+            !memchr(g->modules[i].args, 0, sizeof(g->modules[i].args)))
+            abort();
+    if (!g->name[0] || !g->image[0] || !g->memory || g->memory % PAGE_SIZE_2M || !g->period_us ||
+        g->budget_us > g->period_us || g->guaranteed_us > g->period_us || (g->devices & ~DEV_ALL))
+        abort();
+    if (!config_restart_name(g->restart) || !config_paused_clock_name(g->paused_clock) ||
+        !config_exit_profile_name(g->exit_profile))
+        abort();
+}
+
+static void try_guest(const uint8_t *data, size_t size)
+{
+    static uint64_t scratch[4096];
+    static struct guest_config g;
+    const char *field;
+    int reported = 0;
+
+    if (config_parse_guest((const char *)data, size, scratch, sizeof(scratch), &g, report,
+                           &reported) == 0) {
+        check_guest(&g);
+        if (config_check_guest(&g, &field))
+            abort();
+    }
+    /* The bytes themselves, over one that is possible. */
+    config_default_guest(&g);
+    g.name[0] = g.image[0] = 'a';
+    memcpy(&g, data, size < sizeof(g) ? size : sizeof(g));
+    if (config_check_guest(&g, &field) == 0)
+        check_guest(&g);
+    else if (!field)
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint64_t scratch[32768];
@@ -27,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc != reported || c.guest_count > CONFIG_GUESTS_MAX)
         abort();
     for (unsigned i = 0; i < c.guest_count; i++)
-        if (!c.guests[i].name[0] || !c.guests[i].image[0] || c.guests[i].memory % PAGE_SIZE_2M)
-            abort();
+        check_guest(&c.guests[i]);
+    try_guest(data, size);
     return 0;
 }
