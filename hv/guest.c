@@ -267,6 +267,10 @@ static int take_images(struct guest *g, const struct abi_create *r, char *why, s
 
     if (rc == -E_NOENT)
         (void)fmt(why, size, "there is no image \"%s\"", g->missing);
+    else if (rc == -E_PERM)
+        (void)fmt(why, size,
+                  "\"%s\" is a module of another guest: upload a copy under another name",
+                  g->missing);
     else if (rc)
         (void)fmt(why, size, "\"%s\" was uploaded: without a plan only an image of the ISO loads",
                   g->missing);

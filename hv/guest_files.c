@@ -25,7 +25,7 @@ int guest_files_setup(void)
     return keep ? 0 : -E_NOMEM;
 }
 
-int guest_files_share(uint64_t at, uint64_t size, const char *module)
+static int share(uint64_t at, uint64_t size, const char *module, bool secret)
 {
     struct abi_file *f = hostmem_alloc_zeroed(size, MEM_SHARED);
 
@@ -43,10 +43,22 @@ int guest_files_share(uint64_t at, uint64_t size, const char *module)
         f->result = 0;
         f->length = (uint32_t)m->size;
         memcpy(f->bytes, m->data, m->size);
+        if (secret)
+            memzero_explicit((uint8_t *)(uintptr_t)m->data, m->size);
         break;
     }
     files[file_count++] = (struct shared_file){f, at, size};
     return 0;
+}
+
+int guest_files_share(uint64_t at, uint64_t size, const char *module)
+{
+    return share(at, size, module, false);
+}
+
+int guest_files_share_secret(uint64_t at, uint64_t size, const char *module)
+{
+    return share(at, size, module, true);
 }
 
 int guest_files_map(struct guest *m, const struct virt_ops *ops)

@@ -127,7 +127,9 @@ static int plan_image(struct guest *g, struct load_error *e)
     };
 
     if (g->missing) {
-        (void)fmt(e->text, sizeof(e->text), "\"%s\" is not among the boot modules", g->missing);
+        (void)fmt(e->text, sizeof(e->text), "\"%s\" is %s", g->missing,
+                  !g->management && image_is_own(g->missing) ? "one of the appliance's own files"
+                                                             : "not among the boot modules");
         return -E_NOENT;
     }
     r.image = (struct load_blob){g->sources[0].data, g->sources[0].size, c->cmdline};

@@ -5,6 +5,7 @@
 #include "hv/hostmem.h"
 #include "hv/lib.h"
 #include "hv/log.h"
+#include "hv/offer.h"
 #include "hv/panic.h"
 
 /* In steps of so many bytes memory is cleared for an image, see GUEST_STEP. */
@@ -18,6 +19,8 @@ static struct {
     uint64_t cleared;
     uint64_t mapped; /* of what is cleared, whole large pages */
 } memory[ABI_IMAGES];
+
+static const struct config *configuration;
 
 static struct abi_image *slot_of(uint64_t slot)
 {
@@ -45,12 +48,26 @@ static struct abi_boot_module *find_module(const char *name)
     return NULL;
 }
 
-void image_hide(const char *name)
+void image_offer(const struct config *c, bool whole)
 {
-    struct abi_boot_module *k = name[0] ? find_module(name) : NULL;
+    struct abi_images *p = guest_images_page();
+    unsigned kept = 0;
 
-    if (k)
-        *k = guest_images_page()->modules[--guest_images_page()->module_count];
+    configuration = c;
+    for (unsigned i = 0; i < p->module_count; i++) {
+        enum offer o = offer_of(c, whole, p->modules[i].name);
+
+        if (o == OFFER_NONE)
+            continue;
+        p->modules[kept] = p->modules[i];
+        p->modules[kept++].flags = o == OFFER_KEPT ? ABI_BOOT_MODULE_KEPT : 0;
+    }
+    p->module_count = kept;
+}
+
+bool image_is_own(const char *name)
+{
+    return offer_of(configuration, true, name) == OFFER_NONE;
 }
 
 static void free_slot(struct guest *m, uint64_t slot)
@@ -170,7 +187,7 @@ static const char *name_of(const struct guest_config *c, unsigned n)
     return n == 0 ? c->image : c->modules[n - 1].file;
 }
 
-/* Of a boot module that is listed. */
+/* Of a boot module that is listed, or the management guest's. */
 static struct image_source module_source(const char *name)
 {
     for (unsigned i = 0; i < arch_module_count(); i++) {
@@ -179,14 +196,18 @@ static struct image_source module_source(const char *name)
         if (strcmp(m->name, name) == 0)
             return (struct image_source){m->data, m->size};
     }
-    panic("the boot module \"%s\" is listed and not there", name);
+    return (struct image_source){NULL, 0};
 }
 
-static int look_up(const char *name, bool only_modules, struct image_source *source)
+/* `again`: the guest is one of the configuration. */
+static int look_up(const char *name, bool only_modules, bool again, struct image_source *source)
 {
+    const struct abi_boot_module *m = find_module(name);
     const struct abi_image *k;
 
-    if (find_module(name)) {
+    if (m) {
+        if ((m->flags & ABI_BOOT_MODULE_KEPT) && !again)
+            return -E_PERM;
         *source = module_source(name);
         return 0;
     }
@@ -204,15 +225,22 @@ static void add_user(const char *name, unsigned guest)
     struct abi_boot_module *k = find_module(name);
 
     if (k)
-        __atomic_fetch_or(&k->users, 1ull << guest, __ATOMIC_RELEASE);
+        __atomic_fetch_or(&k->users, 1u << guest, __ATOMIC_RELEASE);
     else
         __atomic_fetch_or(&find_ready(name)->users, 1u << guest, __ATOMIC_RELEASE);
 }
 
 int image_take(struct guest *g, bool planned)
 {
+    bool again = offer_is_same_guest(configuration, &g->config);
+
+    if (g->management) {
+        g->sources[0] = module_source(g->config.image);
+        g->missing = g->sources[0].data ? NULL : g->config.image;
+        return g->missing ? -E_NOENT : 0;
+    }
     for (unsigned i = 0; i <= g->config.module_count; i++) {
-        int rc = look_up(name_of(&g->config, i), i == 0 && !planned, &g->sources[i]);
+        int rc = look_up(name_of(&g->config, i), i == 0 && !planned, again, &g->sources[i]);
 
         if (rc) {
             g->missing = name_of(&g->config, i);
@@ -233,5 +261,5 @@ void image_release(struct guest *g)
     for (unsigned i = 0; i < ABI_IMAGES; i++)
         __atomic_fetch_and(&p->images[i].users, ~(1u << g->number), __ATOMIC_RELEASE);
     for (unsigned i = 0; i < p->module_count; i++)
-        __atomic_fetch_and(&p->modules[i].users, ~(1ull << g->number), __ATOMIC_RELEASE);
+        __atomic_fetch_and(&p->modules[i].users, ~(1u << g->number), __ATOMIC_RELEASE);
 }

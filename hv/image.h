@@ -18,13 +18,15 @@ int64_t image_drop(struct guest *m, uint64_t slot);
  */
 bool image_drop_unfinished(struct guest *m);
 
-/* A boot module that is nobody's image: it is not listed, and no guest that comes over the network
- * can be made of it. Boot core. */
-void image_hide(const char *name);
+/* From now on guests get what hv/offer.h says, and only that is listed. `c` stays the caller's, and
+ * as it is. Boot core, before the first guest takes an image. */
+void image_offer(const struct config *c, bool whole);
+/* One of the appliance's own files. */
+bool image_is_own(const char *name);
 
 /* Makes the guest a user of its image and modules: g->sources. On failure g->missing names the one,
  * and nothing was taken. -E_NOENT: it is not there; -E_STATE: the image was uploaded, and without
- * `planned` only a boot module serves. */
+ * `planned` only a boot module serves; -E_PERM: it is another guest's. */
 int image_take(struct guest *g, bool planned) MUST_CHECK;
 /* The guest uses none of them any more. Its owning core. */
 void image_release(struct guest *g);

@@ -68,24 +68,27 @@ static const struct arch_module *find_module(const char *name)
     return NULL;
 }
 
-static void read_config(struct config *c)
+/* How many errors there were. */
+static int read_config(struct config *c)
 {
     const struct arch_module *m = find_module(CONFIG_MODULE);
     hpa_t scratch;
+    int errors;
 
     config_default(c);
     if (!m) {
         log_warn("no boot module \"%s\": no guests but the management guest", CONFIG_MODULE);
-        return;
+        return 0;
     }
     if (mem_alloc(memory, CONFIG_SCRATCH_SIZE, PAGE_SIZE, BELOW_4G, MEM_HOST, 0, &scratch)) {
         log_warn("no memory to read %s", CONFIG_FILE);
-        return;
+        return 1;
     }
-    (void)config_parse((const char *)m->data, m->size, arch_ptr(scratch), CONFIG_SCRATCH_SIZE, c,
-                       report_config, NULL);
+    errors = config_parse((const char *)m->data, m->size, arch_ptr(scratch), CONFIG_SCRATCH_SIZE, c,
+                          report_config, NULL);
     if (mem_free(memory, scratch, CONFIG_SCRATCH_SIZE))
         panic("the configuration's scratch memory is not there any more");
+    return errors;
 }
 
 /* The core a guest asked for; a machine may have fewer than its configuration was made for. */
@@ -165,7 +168,6 @@ static void describe_host(const struct boot_info *b, const struct config *c)
     h->management = m->service;
     net_address(MGMT_NUMBER, h->mac);
     memcpy(h->mac_prefix, c->mac_prefix, sizeof(h->mac_prefix));
-    image_hide(m->service.key);
     backend->describe(h);
 }
 
@@ -244,7 +246,7 @@ static void share_certificate(const struct abi_management *m)
     if (rc == 0 && m->certificate[0])
         rc = guest_files_share(ABI_CERTIFICATE_GPA, ABI_CERTIFICATE_SIZE, m->certificate);
     if (rc == 0 && m->certificate[0])
-        rc = guest_files_share(ABI_KEY_GPA, ABI_KEY_SIZE, m->key);
+        rc = guest_files_share_secret(ABI_KEY_GPA, ABI_KEY_SIZE, m->key);
     if (rc)
         panic("no memory for the certificate");
 }
@@ -285,6 +287,7 @@ _Noreturn void hv_main(const struct boot_info *b)
 {
     static struct config config;
     const struct guest *m;
+    int errors;
 
     memory = b->memory;
     log_info("Bulkhead %s (%s)", BULKHEAD_VERSION, BULKHEAD_BUILD_ID);
@@ -295,7 +298,7 @@ _Noreturn void hv_main(const struct boot_info *b)
         refuse("no virtualisation extension that it can use");
     if (backend->core_probe(0, report))
         refuse("its boot processor lacks what is named above");
-    read_config(&config);
+    errors = read_config(&config);
     arch_panic_reboot(config.panic_reboot_s);
     nx_large = backend->set_nx_large(config.nx_large == NX_LARGE_AUTO);
     hostmem_init(memory);
@@ -305,6 +308,7 @@ _Noreturn void hv_main(const struct boot_info *b)
                                  sizeof(struct abi_ring) + ABI_LOG_RING_SIZE, MEM_SHARED, 0))
         panic("no memory for the shared pages");
     prepare_network(&config);
+    image_offer(&config, errors == 0);
     prepare_entry_trials(&config);
     create_guests(&config);
     core_ration_requests(config.management.requests_us);

@@ -136,6 +136,26 @@ static bool plan(struct call *c)
     return true;
 }
 
+static bool is_kept(const struct call *c, const char *name)
+{
+    const struct abi_boot_module *k = find_boot_module(c->v->images, name);
+
+    return k && (k->flags & ABI_BOOT_MODULE_KEPT);
+}
+
+/* What the root does not give: another guest's file, or an address. */
+static const char *what_is_kept(const struct call *c)
+{
+    const struct guest_config *g = &request.config;
+
+    if (is_kept(c, g->image))
+        return "/image";
+    for (unsigned i = 0; i < g->module_count; i++)
+        if (is_kept(c, g->modules[i].file))
+            return "/modules";
+    return "/net/addresses";
+}
+
 static void refuse(struct call *c, int64_t rc)
 {
     switch (rc) {
@@ -153,7 +173,7 @@ static void refuse(struct call *c, int64_t rc)
         call_fail_at(c, 400, "/image", request.why);
         break;
     case -E_PERM:
-        call_fail_at(c, 409, "/net/addresses", request.why);
+        call_fail_at(c, 409, what_is_kept(c), request.why);
         break;
     case -E_NOENT:
         call_fail_at(c, 409, "/core", request.why);

@@ -53,7 +53,8 @@ void get_images(struct call *c, char *const *arg)
     json_object(j, NULL);
     json_array(j, "images");
     for (unsigned i = 0; i < p->module_count; i++)
-        put_module(c, j, &p->modules[i]);
+        if (!(p->modules[i].flags & ABI_BOOT_MODULE_KEPT))
+            put_module(c, j, &p->modules[i]);
     for (unsigned i = 0; i < ABI_IMAGES; i++)
         if (p->images[i].state == ABI_IMAGE_READY)
             put_uploaded(c, j, &p->images[i]);

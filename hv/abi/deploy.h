@@ -32,11 +32,17 @@ struct abi_image {
     uint8_t sha256[32]; /* of what was uploaded */
 };
 
-/* What came with the ISO. */
+enum abi_boot_module_flags {
+    /* It is a guest's of the configuration: only that guest, made again, can have it. */
+    ABI_BOOT_MODULE_KEPT = 1u << 0,
+};
+
+/* What came with the ISO, but for the appliance's own files. */
 struct abi_boot_module {
     char name[ABI_IMAGE_NAME_MAX];
     uint64_t size;
-    uint64_t users;
+    uint32_t users; /* as in struct abi_image */
+    uint32_t flags; /* enum abi_boot_module_flags */
 };
 
 struct abi_images {

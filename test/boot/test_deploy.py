@@ -16,7 +16,7 @@ import appliance
 
 CONFIG = {"guests": [
     {"name": "control", "image": "guests/control.elf", "memory": "2M", "core": 0, "weight": 200},
-    {"name": "keeper", "image": "guests/echo.elf", "memory": "4M", "core": 0},
+    {"name": "keeper", "image": "guests/echo.elf", "memory": "4M", "core": 0, "modules": [{"file": "keepers.key"}]},
 ], "management": {"core": 1, "budget_us": 9000}}
 CYCLES = 80  # by each of curl and bhctl; with those of the page 200 and more
 
@@ -31,7 +31,7 @@ ECHO = image("echo.elf")
 
 @pytest.fixture(scope="module")
 def m(start):
-    return start(CONFIG, cpus=2, memory=512)
+    return start(CONFIG, cpus=2, memory=512, files={"keepers.key": b"what the keeper alone knows"})
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +173,16 @@ def test_wrong_field(m, guest, pointer, why):
     assert at == pointer and why in message
 
 
+def test_what_belongs_to_others(m):
+    """Another guest's module, and the appliance's own files: neither offered nor given away."""
+    assert {i["name"] for i in m.get("/v1/images")["images"]} == {"guests/control.elf", "guests/echo.elf"}
+    for field, pointer in (({"image": "guests/echo.elf", "modules": [{"file": "keepers.key"}]}, "/modules"), ({"image": "keepers.key"}, "/image")):
+        assert error(deploy(m, 409, name="thief", **field)) == ('"keepers.key" is a module of another guest: upload a copy under another name', pointer)
+    for name in ("guests.json", "mgmt.elf", "bulkhead:configuration", "bulkhead:management"):
+        assert error(deploy(m, 400, name="thief", image=name))[1] == "/image"
+        assert error(deploy(m, 400, name="thief", image="guests/echo.elf", modules=[{"file": name}]))[1] == "/modules/0/file"
+
+
 def test_broken_image(m):
     put(m, "broken", ECHO[:400])
     message, pointer = error(deploy(m, 400, name="a", image="broken"))
@@ -290,6 +300,7 @@ def test_configuration(m, start, tmp_path):
     text = m.request("GET", "/v1/config")[2]
     assert next(g for g in json.loads(text)["guests"] if g["name"] == "late") == LATE
     delete(m, "/v1/guests/late")
+    (tmp_path / "keepers.key").write_bytes(b"k")
     path = tmp_path / "guests.json"
     path.write_text(text)
     checked = subprocess.run([os.path.join(appliance.BUILD, "config-check"), "--search", appliance.BUILD, path], capture_output=True, text=True, check=False)

@@ -583,9 +583,10 @@ def test_configured(start, tmp_path, kind):
         assert r.status == 200 and r.headers["Strict-Transport-Security"] == "max-age=15768000"
         r.read()
     assert "Strict-Transport-Security" not in m.request("GET", "/healthz")[1]  # by HTTP
-    # The key is nobody's image.
-    assert "tls/cert" in (names := [i["name"] for i in m.get("/v1/images")["images"]]) and "tls/key" not in names
-    assert m.request("POST", "/v1/guests", '{"name": "thief", "image": "tls/key"}')[0] == 400
+    # They are nobody's image.
+    assert not {i["name"] for i in m.get("/v1/images")["images"]} & {"tls/cert", "tls/key"}
+    for name in ("tls/cert", "tls/key"):
+        assert m.request("POST", "/v1/guests", json.dumps({"name": "thief", "image": name}))[0] == 400
     m.stop()
 
 

@@ -11,7 +11,10 @@
 #include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 
-static struct abi_images images = {.module_count = 1, .modules = {{.name = "iso.elf", .size = 5}}};
+static struct abi_images images = {
+    .module_count = 2,
+    .modules = {{.name = "iso.elf", .size = 5},
+                {.name = "initrd", .size = 7, .flags = ABI_BOOT_MODULE_KEPT}}};
 static uint8_t *image_memory[ABI_IMAGES];
 static uint64_t image_extended[ABI_IMAGES];
 static struct abi_host host = {.tsc_hz = 1000000, .management = {.auth = ABI_AUTH_NONE}};

@@ -457,6 +457,22 @@ static void what_is_short(void **state)
     }
 }
 
+/* What another guest was given: nobody is offered it, and the root says to whom it belongs. */
+static void what_others_have(void **state)
+{
+    (void)state;
+    assert_int_equal(ask("GET /v1/images" HEAD "\r\n"), 200);
+    said("iso.elf");
+    assert_null(strstr(answer, "initrd"));
+    create_result = -E_PERM;
+    assert_int_equal(post("{\"name\": \"n\", \"image\": \"initrd\"}"), 409);
+    said("\"pointer\":\"/image\"");
+    assert_int_equal(post("{\"name\": \"n\", \"image\": \"iso.elf\", \"modules\": [{\"file\": "
+                          "\"initrd\"}]}"),
+                     409);
+    said("\"pointer\":\"/modules\"");
+}
+
 static void deletion(void **state)
 {
     (void)state;
@@ -493,6 +509,7 @@ int main(void)
         TEST(what_is_short),
         TEST(admitted_once),
         TEST(forms_of_digests),
+        TEST(what_others_have),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
