@@ -1,5 +1,6 @@
 #include "mgmt/isn.h"
 
+#include "hv/lib.h"
 #include "mgmt/port.h"
 
 #include <mbedtls/sha256.h>
@@ -38,5 +39,6 @@ u32_t isn_make(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote
     put_address(ends.remote, remote);
     (void)mbedtls_sha256_ret((const uint8_t *)&ends, sizeof(ends), hash, 0);
     memcpy(&place, hash, sizeof(place));
+    memzero_explicit(&ends, sizeof(ends));
     return place + port_ms() * TICKS_MS;
 }
