@@ -497,10 +497,11 @@ void guest_begin_scrub(struct guest *g)
     guest_set_state(g, ABI_GUEST_DELETING, "deleted by request");
     g->complete = false;
     g->scrub_count = 0;
-    log_source_close(g->number);
     /* Also where it never ran, or not any more: the CPU must not write to what will be others'. */
     if (g->vcpu.backend)
         virt_backend()->vcpu_free(&g->vcpu);
+    /* The last added goes first: its console waits, so that what it printed can still be shown. */
+    add_scrub(g, g->console, GUEST_CONSOLE_SIZE);
     add_scrub(g, g->mem.base, g->mem.base ? g->mem.size : 0);
     add_scrub(g, g->rx_ring, RX_RING_SIZE);
     add_scrub(g, g->split_tables, g->split_size);
@@ -509,7 +510,6 @@ void guest_begin_scrub(struct guest *g)
     add_scrub(g, g->snapshots, ABI_SNAPSHOTS * sizeof(struct abi_snapshot));
     add_scrub(g, g->exits, GUEST_EXITS_SIZE);
     add_scrub(g, g->bitmaps, ABI_BITMAPS_SIZE);
-    add_scrub(g, g->console, GUEST_CONSOLE_SIZE);
     if (g->backend)
         virt_backend()->guest_free(g);
     g->phase = GUEST_SCRUBBING;
@@ -520,6 +520,8 @@ void guest_scrub_step(struct guest *g)
     struct guest_scrub *s = &g->scrub[g->scrub_count - 1];
     uint64_t n = min_u64(GUEST_STEP, s->size);
 
+    if (s->at == (uint8_t *)g->console)
+        log_source_close(g->number);
     memset(s->at, 0, n);
     s->at += n;
     s->size -= n;
