@@ -38,10 +38,9 @@ static bool hash(const uint8_t *salt, size_t salt_size, const char *token, uint8
     bool done;
 
     mbedtls_sha256_init(&c);
-    done = mbedtls_sha256_starts_ret(&c, 0) == 0 &&
-           mbedtls_sha256_update_ret(&c, salt, salt_size) == 0 &&
-           mbedtls_sha256_update_ret(&c, (const uint8_t *)token, strlen(token)) == 0 &&
-           mbedtls_sha256_finish_ret(&c, out) == 0;
+    done = mbedtls_sha256_starts(&c, 0) == 0 && mbedtls_sha256_update(&c, salt, salt_size) == 0 &&
+           mbedtls_sha256_update(&c, (const uint8_t *)token, strlen(token)) == 0 &&
+           mbedtls_sha256_finish(&c, out) == 0;
     mbedtls_sha256_free(&c);
     return done;
 }

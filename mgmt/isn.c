@@ -37,7 +37,7 @@ u32_t isn_make(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote
     memcpy(ends.key, key, sizeof(key));
     put_address(ends.local, local);
     put_address(ends.remote, remote);
-    (void)mbedtls_sha256_ret((const uint8_t *)&ends, sizeof(ends), hash, 0);
+    (void)mbedtls_sha256((const uint8_t *)&ends, sizeof(ends), hash, 0);
     memcpy(&place, hash, sizeof(place));
     memzero_explicit(&ends, sizeof(ends));
     return place + port_ms() * TICKS_MS;

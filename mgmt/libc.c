@@ -44,6 +44,12 @@ long strtol(const char *s, char **end, int base)
     return v;
 }
 
+void explicit_bzero(void *p, size_t n)
+{
+    memset(p, 0, n);
+    __asm__ volatile("" ::"r"(p) : "memory");
+}
+
 char *strncpy(char *restrict dst, const char *restrict src, size_t n)
 {
     size_t i = 0;

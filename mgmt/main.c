@@ -1,7 +1,9 @@
 /* The management guest: serves the control ABI's facts over HTTP. */
 #include "lwip/dhcp.h"
+#include "lwip/etharp.h"
 #include "lwip/init.h"
 #include "lwip/timeouts.h"
+#include "mgmt/acd.h"
 #include "mgmt/isn.h"
 #include "mgmt/listen.h"
 #include "mgmt/names.h"
@@ -180,9 +182,11 @@ static void start_network(void)
     names_start(&netif, &wall);
     netif_set_up(&netif);
     names_up();
-    if (h->static_ip)
+    if (h->static_ip) {
+        /* With conflict detection lwIP leaves it to that, which is DHCP's alone. */
+        (void)etharp_gratuitous(&netif);
         on_status(&netif);
-    else if (dhcp_start(&netif) != ERR_OK)
+    } else if (dhcp_start(&netif) != ERR_OK)
         mgmt_die("DHCP does not start");
 }
 
@@ -243,6 +247,7 @@ void guest_run(const uint8_t *info)
             server_starved();
         listen_before_timers();
         sys_check_timeouts();
+        acd_poll(&netif);
         take_address();
         names_poll();
         syslog_poll();

@@ -37,22 +37,30 @@ MGMT_LWIP := core/altcp core/altcp_alloc core/altcp_tcp core/def core/inet_chksu
         core/stats core/sys core/tcp core/tcp_in core/tcp_out core/timeouts core/udp core/ipv4/dhcp \
         core/ipv4/etharp core/ipv4/icmp core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag core/ipv4/igmp \
         core/ipv6/ethip6 core/ipv6/icmp6 core/ipv6/inet6 core/ipv6/ip6 core/ipv6/ip6_addr core/ipv6/ip6_frag core/ipv6/mld6 core/ipv6/nd6 \
-        core/dns netif/ethernet apps/mdns/mdns apps/sntp/sntp apps/altcp_tls/altcp_tls_mbedtls
-MGMT_MBEDTLS := aes asn1parse asn1write base64 bignum chacha20 chachapoly cipher cipher_wrap constant_time ctr_drbg ecdh ecdsa ecp \
-        ecp_curves entropy gcm hmac_drbg md memory_buffer_alloc oid pem pk pk_wrap pkparse pkwrite platform platform_util poly1305 \
-        rsa rsa_internal sha1 sha256 sha512 ssl_ciphersuites ssl_msg ssl_srv ssl_ticket ssl_tls x509 x509_create x509_crt x509write_crt
+        core/dns netif/ethernet apps/mdns/mdns apps/mdns/mdns_domain apps/mdns/mdns_out apps/sntp/sntp apps/altcp_tls/altcp_tls_mbedtls
+MGMT_MBEDTLS := aes asn1parse asn1write base64 bignum bignum_core chacha20 chachapoly cipher cipher_wrap constant_time ctr_drbg \
+        ecdh ecdsa ecp ecp_curves entropy gcm hkdf hmac_drbg md memory_buffer_alloc oid pem pk pk_ecc pk_wrap pkparse pkwrite platform \
+        platform_util poly1305 psa_crypto psa_crypto_aead psa_crypto_cipher psa_crypto_client psa_crypto_driver_wrappers_no_static \
+        psa_crypto_ecp psa_crypto_hash psa_crypto_mac psa_crypto_rsa psa_crypto_slot_management psa_util rsa rsa_alt_helpers \
+        sha1 sha256 sha512 ssl_ciphersuites ssl_msg ssl_ticket ssl_tls ssl_tls12_server ssl_tls13_generic ssl_tls13_keys \
+        ssl_tls13_server x509 x509_create x509_crt x509write x509write_crt
+MGMT_EVEREST := Hacl_Curve25519_joined
+# Calls of mbedTLS that lead to us: mgmt/tls_suites.h, mgmt/tls_x25519.h.
+MGMT_WRAP := mbedtls_ecp_mul mbedtls_ecp_mul_restartable mbedtls_ssl_ticket_parse mbedtls_ssl_tls13_fetch_handshake_msg
 MGMT_WSLAY := wslay_event wslay_frame wslay_net wslay_queue
 MGMT_LLHTTP := api http llhttp
 # Unpacks; needs nothing of a C library (Z_SOLO).
 MGMT_ZLIB := adler32 crc32 inffast inflate inftrees zutil
 
 # Not -MMD: it leaves out lwipopts.h, which a system header includes.
-MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffile-prefix-map=$(LWIP_DIR)=lwip -ffile-prefix-map=$(MBEDTLS_DIR)=mbedtls \
-        -ffile-prefix-map=$(WSLAY_DIR)=wslay -ffile-prefix-map=$(LLHTTP_DIR)=llhttp -Imgmt/include -isystem $(LWIP_DIR)/src/include -isystem $(LWIP_DIR)/src/apps/altcp_tls \
-        -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/includes \
+# Sections: what nobody calls is left out, and with it what only that would call.
+MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffunction-sections -fdata-sections -ffile-prefix-map=$(LWIP_DIR)=lwip -ffile-prefix-map=$(MBEDTLS_DIR)=mbedtls \
+        -ffile-prefix-map=$(WSLAY_DIR)=wslay -ffile-prefix-map=$(LLHTTP_DIR)=llhttp -Imgmt/include -isystem $(LWIP_DIR)/src/include -isystem $(LWIP_DIR)/src \
+        -isystem $(LWIP_DIR)/src/apps/altcp_tls \
+        -isystem $(MBEDTLS_DIR)/include -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest -DMBEDTLS_CONFIG_FILE='"mgmt/include/mbedtls_config.h"' -isystem $(WSLAY_DIR)/lib/includes \
         -isystem $(LLHTTP_DIR) -isystem $(ZLIB_DIR) -ffile-prefix-map=$(ZLIB_DIR)=zlib
 MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(BUILD)/mgmt/start.asm.o \
-        $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_MBEDTLS:%=$(BUILD)/mgmt/mbedtls/%.o) \
+        $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_MBEDTLS:%=$(BUILD)/mgmt/mbedtls/%.o) $(MGMT_EVEREST:%=$(BUILD)/mgmt/everest/%.o) \
         $(MGMT_WSLAY:%=$(BUILD)/mgmt/wslay/%.o) $(MGMT_LLHTTP:%=$(BUILD)/mgmt/llhttp/%.o) $(MGMT_ZLIB:%=$(BUILD)/mgmt/zlib/%.o)
 
 $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
@@ -75,10 +83,18 @@ $(BUILD)/mgmt/lwip/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LWIP_DIR)/src/$*.c -o $@
 
+# See mgmt/include/mbedtls/ssl_internal.h.
+$(BUILD)/mgmt/lwip/apps/altcp_tls/altcp_tls_mbedtls.o: MGMT_CFLAGS += -DMBEDTLS_ALLOW_PRIVATE_ACCESS
+
 $(BUILD)/mgmt/mbedtls/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(MBEDTLS_DIR)/library/$*.c -o $@
+$(BUILD)/mgmt/everest/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(MGMT_CFLAGS) -DMBEDTLS_ECDH_VARIANT_EVEREST_ENABLED -isystem $(MBEDTLS_DIR)/library -isystem $(MBEDTLS_DIR)/3rdparty/everest/include \
+	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -w -c $(MBEDTLS_DIR)/3rdparty/everest/library/$*.c -o $@
 # For the opening of WebSockets alone: not in mbedtls_config.h, where TLS would find it.
 $(BUILD)/mgmt/mbedtls/sha1.o: MGMT_CFLAGS += -DMBEDTLS_SHA1_C
 
@@ -102,6 +118,6 @@ $(BUILD)/mgmt/mbedtls/memory_buffer_alloc.o: MGMT_CFLAGS += -include mgmt/includ
 
 $(BUILD)/mgmt.elf: $(MGMT_O) mgmt/mgmt.lds $(BUILD)/gen/MGMT_O.list
 	$(call say,LD,$@)
-	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T mgmt/mgmt.lds -o $@ $(MGMT_O)
+	$(Q)ld -n -nostdlib --gc-sections $(MGMT_WRAP:%=--wrap=%) -z noexecstack --no-warn-rwx-segments -T mgmt/mgmt.lds -o $@ $(MGMT_O)
 
 -include $(MGMT_O:.o=.d)

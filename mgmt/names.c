@@ -12,7 +12,6 @@
 #define HTTP_PORT  80u
 #define HTTPS_PORT 443u
 #define NTP_PORT   123u
-#define TTL        120u /* seconds: RFC 6762, section 10, for names of hosts */
 #define SECOND_US  1000000u
 
 static struct netif *netif;
@@ -66,17 +65,21 @@ static void say_also(const char *host)
                  https && http ? "/ and " : "", http ? "http://" : "", http ? host : "", "/");
 }
 
-/* The result of asking whether another host has the name. */
-static void on_name(struct netif *n, u8_t result)
+/* The result of asking whether another host has the name. `slot`: 0 for the host's, else a
+ * service's. */
+static void on_name(struct netif *n, u8_t result, s8_t slot)
 {
+    const char *name = abi_host()->management.hostname;
     char host[sizeof(abi_host()->management.hostname) + sizeof(".local")];
 
     (void)n;
-    (void)fmt(host, sizeof(host), "%s.local", abi_host()->management.hostname);
+    (void)fmt(host, sizeof(host), "%s.local", name);
     if (result == MDNS_PROBING_SUCCESSFUL)
         say_also(host);
+    else if (slot == 0)
+        port_log("warning: another host is called %s", host);
     else
-        port_log("warning: another host is called %s.local", abi_host()->management.hostname);
+        port_log("warning: another host has a service called %s", name);
 }
 
 static void start_mdns(void)
@@ -84,16 +87,15 @@ static void start_mdns(void)
     const char *name = abi_host()->management.hostname;
 
     mdns_resp_register_name_result_cb(on_name);
-    if (mdns_resp_add_netif(netif, name, TTL) != ERR_OK) {
+    if (mdns_resp_add_netif(netif, name) != ERR_OK) {
         port_log("warning: multicast DNS does not start");
         return;
     }
     if (abi_host()->management.http != ABI_HTTP_OFF)
-        (void)mdns_resp_add_service(netif, name, "_http", DNSSD_PROTO_TCP, HTTP_PORT, TTL, NULL,
-                                    NULL);
+        (void)mdns_resp_add_service(netif, name, "_http", DNSSD_PROTO_TCP, HTTP_PORT, NULL, NULL);
     if (tls_works())
-        https_service = mdns_resp_add_service(netif, name, "_https", DNSSD_PROTO_TCP, HTTPS_PORT,
-                                              TTL, NULL, NULL);
+        https_service =
+            mdns_resp_add_service(netif, name, "_https", DNSSD_PROTO_TCP, HTTPS_PORT, NULL, NULL);
     mdns_resp_announce(netif);
 }
 
@@ -125,7 +127,7 @@ void names_have_address(void)
 void names_without_https(void)
 {
     if (https_service >= 0)
-        (void)mdns_resp_del_service(netif, https_service);
+        (void)mdns_resp_del_service(netif, (u8_t)https_service);
     https_service = -1;
 }
 

@@ -95,8 +95,8 @@ static err_t linger(struct connection *c)
     return ERR_OK;
 }
 
-/* Whether all of the answer has left our buffers. TLS copies what it is given, and does not say how
- * much of it was acknowledged. */
+/* Whether all of the answer has left our buffers. TLS copies what it is given: there it has when
+ * TCP has the records. */
 static bool is_sent(const struct connection *c)
 {
     size_t total = c->head_len + c->body_len;

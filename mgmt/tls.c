@@ -11,6 +11,7 @@
 #include "mgmt/server.h"
 #include "mgmt/tls_credentials.h"
 #include "mgmt/tls_port.h"
+#include "mgmt/tls_suites.h"
 
 #include <string.h>
 
@@ -169,7 +170,7 @@ size_t tls_unsent(struct altcp_pcb *pcb)
 {
     const mbedtls_ssl_context *ssl = altcp_tls_context(pcb);
 
-    return ssl ? ssl->out_left : 0;
+    return ssl ? ssl->MBEDTLS_PRIVATE(out_left) : 0;
 }
 
 unsigned tls_unread(struct altcp_pcb *pcb)
@@ -211,20 +212,21 @@ static void say_fingerprint(const struct tls_credentials *c)
     port_log("management certificate: sha256 %s%s", text, c->configured ? "" : " (self-signed)");
 }
 
-/* What mbedTLS would choose by itself is the largest curve: the slowest. */
+/* In the order of what they cost. */
 static void set_preferences(struct altcp_pcb *pcb)
 {
-    static const mbedtls_ecp_group_id curves[] = {MBEDTLS_ECP_DP_CURVE25519,
-                                                  MBEDTLS_ECP_DP_SECP256R1,
-                                                  MBEDTLS_ECP_DP_SECP384R1, MBEDTLS_ECP_DP_NONE};
+    static const uint16_t groups[] = {
+        MBEDTLS_SSL_IANA_TLS_GROUP_X25519, MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1,
+        MBEDTLS_SSL_IANA_TLS_GROUP_SECP384R1, MBEDTLS_SSL_IANA_TLS_GROUP_NONE};
     const mbedtls_ssl_context *ssl = altcp_tls_context(pcb);
     /* altcp_tls's own object, which it shows to nobody but through its contexts. */
-    mbedtls_ssl_config *conf = (mbedtls_ssl_config *)(uintptr_t)ssl->conf;
+    mbedtls_ssl_config *conf = (mbedtls_ssl_config *)(uintptr_t)mbedtls_ssl_context_get_config(ssl);
 
-    mbedtls_ssl_conf_curves(conf, curves);
+    mbedtls_ssl_conf_groups(conf, groups);
     mbedtls_ssl_conf_authmode(conf,
                               MBEDTLS_SSL_VERIFY_NONE); /* nobody is asked for a certificate */
     mbedtls_ssl_conf_rng(conf, tls_random, NULL);
+    tls_suites_prefer(conf);
 }
 
 static struct altcp_pcb *new_listener(const struct tls_credentials *c)

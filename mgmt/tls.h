@@ -1,7 +1,7 @@
 /*
- * HTTPS: TLS 1.2 on port 443 by mbedTLS under lwIP's altcp_tls. A connection is the server's once
- * its handshake is done; before that it has no room there, only a place in a short list, and a time
- * limit.
+ * HTTPS: TLS 1.3 and 1.2 on port 443 by mbedTLS under lwIP's altcp_tls. A connection is the
+ * server's once its handshake is done; before that it has no room there, only a place in a short
+ * list, and a time limit.
  */
 #pragma once
 

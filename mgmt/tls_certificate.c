@@ -40,17 +40,10 @@ static int set_dates(mbedtls_x509write_cert *c, uint64_t now)
 static int set_serial(mbedtls_x509write_cert *c)
 {
     unsigned char bytes[SERIAL_BYTES];
-    mbedtls_mpi serial;
     int rc = tls_random(NULL, bytes, sizeof(bytes));
 
-    mbedtls_mpi_init(&serial);
     bytes[0] = (unsigned char)((bytes[0] & 0x7f) | 0x40); /* positive, and of full length */
-    if (rc == 0)
-        rc = mbedtls_mpi_read_binary(&serial, bytes, sizeof(bytes));
-    if (rc == 0)
-        rc = mbedtls_x509write_crt_set_serial(c, &serial);
-    mbedtls_mpi_free(&serial);
-    return rc;
+    return rc ? rc : mbedtls_x509write_crt_set_serial_raw(c, bytes, sizeof(bytes));
 }
 
 /* mbedTLS writes DER from its end to its beginning: the last name first. */

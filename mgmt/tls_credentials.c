@@ -73,12 +73,12 @@ static const char *check_parsed(const struct tls_credentials *c, mbedtls_x509_cr
                   (unsigned)(rc < 0 ? -rc : rc));
         return text;
     }
-    rc = mbedtls_pk_parse_key(key, c->key, c->key_len, NULL, 0);
+    rc = mbedtls_pk_parse_key(key, c->key, c->key_len, NULL, 0, tls_random, NULL);
     if (rc) {
         (void)fmt(text, sizeof(text), "the key cannot be read (mbedTLS -0x%04x)", (unsigned)-rc);
         return text;
     }
-    if (mbedtls_pk_check_pair(&chain->pk, key))
+    if (mbedtls_pk_check_pair(&chain->pk, key, tls_random, NULL))
         return "the key is not that of the certificate";
     if (chain_length(chain) > CHAIN_MAX)
         return "the chain of certificates is longer than 7 KB";
@@ -96,7 +96,7 @@ static const char *check(struct tls_credentials *c)
     mbedtls_pk_init(&key);
     why = check_parsed(c, &chain, &key);
     if (!why)
-        (void)mbedtls_sha256_ret(chain.raw.p, chain.raw.len, c->sha256, 0);
+        (void)mbedtls_sha256(chain.raw.p, chain.raw.len, c->sha256, 0);
     mbedtls_pk_free(&key);
     mbedtls_x509_crt_free(&chain);
     return why;
@@ -141,7 +141,7 @@ static void use_own(struct tls_credentials *c)
     c->certificate_len = own.certificate_len;
     c->key = own.key;
     c->key_len = own.key_len;
-    (void)mbedtls_sha256_ret(c->certificate, c->certificate_len, c->sha256, 0);
+    (void)mbedtls_sha256(c->certificate, c->certificate_len, c->sha256, 0);
 }
 
 static bool take_kept(struct tls_credentials *c)

@@ -3,16 +3,17 @@
 #include "altcp_tls_mbedtls_mem.h"
 #include "mbedtls/ctr_drbg.h"
 #include "mbedtls/entropy.h"
-#include "mbedtls/entropy_poll.h"
 #include "mbedtls/memory_buffer_alloc.h"
 #include "mbedtls/platform.h"
+#include "mbedtls/platform_time.h"
 #include "mgmt/port.h"
+#include "psa/crypto.h"
 
 #include <string.h>
 
-/* A connection takes 25 KB for its records and 5 KB for its keys; so do handshakes that are under
- * way, and 10 KB each for their numbers. */
-#define ARENA_SIZE     (1u << 20)
+/* A connection takes 25 KB for its records and 6 KB for its keys. A handshake has that too and,
+ * while it computes, 23 KB more. So 16 connections and 8 handshakes are 930 KB at most. */
+#define ARENA_SIZE     (5u << 18)
 #define RDRAND_TRIES   16u   /* Intel's advice is 10 */
 #define RDSEED_TRIES   1000u /* it runs dry when all cores ask */
 #define CPUID_1_RDRAND (1u << 30)
@@ -34,6 +35,14 @@ long tls_time(long *t)
     if (t)
         *t = now;
     return now;
+}
+
+/* The age of tickets: from any beginning, but it never goes back. */
+mbedtls_ms_time_t mbedtls_ms_time(void)
+{
+    const struct abi_host *h = abi_host();
+
+    return (mbedtls_ms_time_t)((port_tsc() - h->boot_tsc) / (h->tsc_hz / 1000));
 }
 
 int tls_no_snprintf(char *buf, size_t size, const char *format, ...)
@@ -98,6 +107,9 @@ static bool is_healthy(void)
     return true;
 }
 
+/* mbedTLS declares it where only its own files look. */
+int mbedtls_hardware_poll(void *data, unsigned char *out, size_t len, size_t *got);
+
 /* mbedTLS's hook: the TSC, for what it is worth, and then what the CPU's generator gives. */
 int mbedtls_hardware_poll(void *data, unsigned char *out, size_t len, size_t *got)
 {
@@ -122,6 +134,17 @@ int tls_random(void *ctx, unsigned char *out, size_t n)
     return mbedtls_ctr_drbg_random(&drbg, out, n);
 }
 
+/* The same for PSA, in its form. */
+psa_status_t mbedtls_psa_external_get_random(mbedtls_psa_external_random_context_t *ctx,
+                                             uint8_t *out, size_t size, size_t *got)
+{
+    (void)ctx;
+    if (tls_random(NULL, out, size))
+        return PSA_ERROR_INSUFFICIENT_ENTROPY;
+    *got = size;
+    return PSA_SUCCESS;
+}
+
 bool tls_port_draw(void *out, size_t n)
 {
     return is_seeded && mbedtls_ctr_drbg_random(&drbg, out, n) == 0;
@@ -140,7 +163,7 @@ bool tls_port_start(void)
     mbedtls_entropy_init(&entropy);
     mbedtls_ctr_drbg_init(&drbg);
     is_seeded = mbedtls_ctr_drbg_seed(&drbg, mbedtls_entropy_func, &entropy, NULL, 0) == 0;
-    return is_seeded;
+    return is_seeded && psa_crypto_init() == PSA_SUCCESS;
 }
 
 /* ---- memory ---- */

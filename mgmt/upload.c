@@ -153,7 +153,7 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
     u->bytes = u->view->image_bytes(u->slot);
     u->active = true;
     mbedtls_sha256_init(&u->sha);
-    (void)mbedtls_sha256_starts_ret(&u->sha, 0);
+    (void)mbedtls_sha256_starts(&u->sha, 0);
     return 0;
 }
 
@@ -181,7 +181,7 @@ static unsigned data(void *ctx, struct http_request *r, const uint8_t *bytes, si
         return 500;
     }
     memcpy(u->bytes + u->done, bytes, n);
-    (void)mbedtls_sha256_update_ret(&u->sha, bytes, n);
+    (void)mbedtls_sha256_update(&u->sha, bytes, n);
     u->done += n;
     return 0;
 }
@@ -198,7 +198,7 @@ unsigned upload_finish(struct upload *u, char *why, size_t size)
         (void)str_copy(why, size, "the image is not complete");
         return 400;
     }
-    (void)mbedtls_sha256_finish_ret(&u->sha, sha256);
+    (void)mbedtls_sha256_finish(&u->sha, sha256);
     if (u->has_digest && memcmp(sha256, u->digest, sizeof(sha256)) != 0) {
         upload_abort(u);
         (void)str_copy(why, size, "the bytes that arrived are not those of Repr-Digest");

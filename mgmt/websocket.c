@@ -121,7 +121,7 @@ void websocket_accept(const char *key, char accept[WEBSOCKET_ACCEPT_LEN + 1])
 
     memcpy(input, key, WEBSOCKET_KEY_LEN);
     memcpy(input + WEBSOCKET_KEY_LEN, GUID, sizeof(GUID) - 1);
-    (void)mbedtls_sha1_ret(input, sizeof(input), hash); /* fails only where hardware does it */
+    (void)mbedtls_sha1(input, sizeof(input), hash); /* fails only where hardware does it */
     put_base64(hash, sizeof(hash), accept);
 }
 

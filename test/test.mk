@@ -2,17 +2,17 @@
 
 LLHTTP_C := $(MGMT_LLHTTP:%=$(LLHTTP_DIR)/%.c)
 MGMT_TEST_CFLAGS := -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/includes -DMBEDTLS_SHA1_C -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H
-MGMT_TEST_CFLAGS += -isystem $(LWIP_DIR)/src/include -Itest/unit/lwip -isystem $(ZLIB_DIR) -DZ_SOLO
+MGMT_TEST_CFLAGS += -isystem $(LWIP_DIR)/src/include -isystem $(LWIP_DIR)/src -Itest/unit/lwip -isystem $(ZLIB_DIR) -DZ_SOLO
 LLHTTP_CFLAGS := -isystem $(LLHTTP_DIR)
 # Its server, over the lwIP that it has.
 MGMT_SERVER_C := mgmt/server.c mgmt/answer.c mgmt/connection.c mgmt/isn.c mgmt/listen.c mgmt/places.c
-MGMT_TEST_LWIP := $(filter-out apps/mdns/% apps/altcp_tls/%,$(MGMT_LWIP))
+MGMT_TEST_LWIP := mgmt/acd.c $(patsubst %,$(LWIP_DIR)/src/%.c,$(filter-out apps/mdns/% apps/altcp_tls/%,$(MGMT_LWIP)))
 # The management guest's pure part: its resources, and what they are made of.
-MGMT_API_C := $(filter-out mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c $(MGMT_SERVER_C) mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
+MGMT_API_C := $(filter-out mgmt/acd.c mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c $(MGMT_SERVER_C) mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
         $(MGMT_WSLAY:%=$(WSLAY_DIR)/lib/%.c) $(MBEDTLS_DIR)/library/sha1.c $(MBEDTLS_DIR)/library/sha256.c $(MBEDTLS_DIR)/library/base64.c $(MBEDTLS_DIR)/library/constant_time.c $(MBEDTLS_DIR)/library/platform_util.c $(MGMT_ZLIB:%=$(ZLIB_DIR)/%.c)
 # vmcsdump without its main(). The comment may go over several lines.
-sources = $(subst @server,$(MGMT_SERVER_C) $(MGMT_TEST_LWIP:%=$(LWIP_DIR)/src/%.c),$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(shell awk 'NR>8{exit} /SOURCES:/{f=1} f{print} /\*\//{f=0}' $(1) | \
-        sed 's@/\*@@; s@\*/@@; s@SOURCES:@@; s@^ \* @@' | tr '\n' ' '))))))
+sources = $(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(shell awk 'NR>8{exit} /SOURCES:/{f=1} f{print} /\*\//{f=0}' $(1) | \
+        sed 's@/\*@@; s@\*/@@; s@SOURCES:@@; s@^ \* @@' | tr '\n' ' ')))))))
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # -w: third-party sources are compiled with the same command; our own are held to -Werror by `make check`.
@@ -45,7 +45,7 @@ $(BUILD)/gen/entry_rules.h: test/entry_rules.json test/tools/entry_rules.py
 $(BUILD)/unit/gcc/test_entry_check $(BUILD)/unit/clang/test_entry_check: $(BUILD)/gen/entry_rules.h
 
 # What lwIP's headers include is not seen.
-$(BUILD)/unit/gcc/test_server $(BUILD)/unit/clang/test_server: $(wildcard mgmt/*.h mgmt/include/lwip*.h test/unit/lwip/*.h)
+$(foreach t,test_server test_acd,$(BUILD)/unit/gcc/$(t) $(BUILD)/unit/clang/$(t)): $(wildcard mgmt/*.h mgmt/include/lwip*.h test/unit/lwip/*.h)
 
 unit: $(UNIT_RUNS)
 	@echo "unit tests: $(words $(UNIT)) programs, each with gcc and clang, passed"

@@ -5,6 +5,8 @@
 #include "lwip/prot/tcp.h"
 #include "mgmt/isn.h"
 
+struct dhcp;
+struct dhcp_msg;
 struct tcp_pcb;
 
 /* mgmt/listen.c: may this segment be looked at? Options: the first `first_len` bytes of `len`
@@ -12,6 +14,12 @@ struct tcp_pcb;
 err_t listen_check(const struct tcp_pcb *pcb, const struct tcp_hdr *h, u16_t len, u16_t first_len,
                    const u8_t *rest, u16_t data);
 
+/* mgmt/acd.c: says in a DHCPDECLINE whose offer is declined, as RFC 2131 (table 5) demands and lwIP
+ * does not; servers ignore it without. */
+void acd_append_options(const struct dhcp *dhcp, struct dhcp_msg *msg, u8_t type, u16_t *len);
+
+#define LWIP_HOOK_DHCP_APPEND_OPTIONS(netif, dhcp, state, msg, type, len)                          \
+    acd_append_options(dhcp, msg, type, len)
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p)                             \
     listen_check(pcb, hdr, optlen, opt1len, opt2, (p)->tot_len)
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port)                                  \

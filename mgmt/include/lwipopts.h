@@ -37,8 +37,8 @@
 #define LWIP_DHCP                         1
 #define LWIP_NETIF_HOSTNAME               1
 #define LWIP_NETIF_STATUS_CALLBACK        1
-#define DHCP_DOES_ARP_CHECK               0
-#define LWIP_DHCP_DOES_ACD_CHECK          0
+/* An address that another machine has is declined: acd.c. */
+#define LWIP_DHCP_DOES_ACD_CHECK          1
 
 #define LWIP_TCP                          1
 #define LWIP_ALTCP                        1
@@ -73,6 +73,7 @@
 #define LWIP_DNS                          1
 #define DNS_TABLE_SIZE                    2
 #define LWIP_MDNS_RESPONDER               1
+#define LWIP_MDNS_SEARCH                  0
 #define MDNS_MAX_SERVICES                 2
 #define LWIP_NETIF_EXT_STATUS_CALLBACK    1
 #define LWIP_NUM_NETIF_CLIENT_DATA        1

@@ -6,3 +6,5 @@
 char *strncpy(char *restrict dst, const char *restrict src, size_t n);
 char *strchr(const char *s, int c);
 char *strstr(const char *s, const char *what);
+/* memset() that no compiler leaves out: for secrets. */
+void explicit_bzero(void *p, size_t n);

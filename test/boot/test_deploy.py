@@ -286,7 +286,7 @@ def test_killed_in_the_middle_of_a_handshake(m):
         assert s.recv(1) == b"\x16"  # it has begun to answer
         assert back_after(m, len(m.serial())) < 1
     with socket.create_connection(("127.0.0.1", m.https_port), timeout=60) as s, context.wrap_socket(s) as tls:
-        assert tls.version() == "TLSv1.2"
+        assert tls.version() == "TLSv1.3"
 
 
 LATE = {"name": "late", "image": "guests/echo.elf", "memory": 4 << 20, "core": 1, "weight": 7, "slice_us": 900, "budget_us": 4000, "period_us": 9000,

@@ -102,12 +102,18 @@ def frames(text):
 
 
 def exchange(m, frame, wanted):
-    """Sends a frame; the first frame from the management guest after it for which wanted() holds."""
+    """Sends a frame; the first frame from the management guest after it for which wanted() holds. It is sent again after two seconds of the machine: by multicast a record goes
+    out once a second at most (RFC 6762, section 6), so who asks may have to ask again."""
     m.wait_serial(r"\[wire\] wire: ready")
     start = m.get("/v1/guests/wire/console?format=json")["next"]
-    m.type("wire", frame.hex() + "\n")
+    sent = None
 
     def found(c):
+        nonlocal sent
+        now = m.get("/v1/host")["uptime_ms"]
+        if sent is None or now - sent > 2000:
+            m.type("wire", frame.hex() + "\n")
+            sent = now
         return [f for f in frames(c["text"]) if wanted(f)]
     return found(m.wait_for(f"/v1/guests/wire/console?format=json&from={start}", found, "no answer"))[0]
 

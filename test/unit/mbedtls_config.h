@@ -3,5 +3,3 @@
 
 #define MBEDTLS_SHA256_C
 #define MBEDTLS_BASE64_C
-
-#include "mbedtls/check_config.h"

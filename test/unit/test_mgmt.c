@@ -637,7 +637,7 @@ static void management_stays(void **state)
         t->role = ABI_ROLE_OPERATE + i;
         strcpy(t->name, tokens[i]);
         strcpy((char *)bytes + ABI_SALT_SIZE, tokens[i]);
-        (void)mbedtls_sha256_ret(bytes, ABI_SALT_SIZE + strlen(tokens[i]), t->sha256, 0);
+        (void)mbedtls_sha256(bytes, ABI_SALT_SIZE + strlen(tokens[i]), t->sha256, 0);
     }
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         memset(&audit, 0, sizeof(audit));

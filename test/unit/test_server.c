@@ -461,7 +461,7 @@ static void add_token(const char *text, uint32_t role)
     t->role = role;
     memset(t->salt, 0, sizeof(t->salt));
     memcpy(bytes + sizeof(t->salt), text, strlen(text));
-    (void)mbedtls_sha256_ret(bytes, sizeof(t->salt) + strlen(text), t->sha256, 0);
+    (void)mbedtls_sha256(bytes, sizeof(t->salt) + strlen(text), t->sha256, 0);
 }
 
 static void use_tokens(void)

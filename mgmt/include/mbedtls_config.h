@@ -1,6 +1,6 @@
 /*
- * mbedTLS for the management guest: a TLS 1.2 server and nothing else. What is not named here is
- * not in the guest, so no client can choose it. Memory comes from one static arena.
+ * mbedTLS for the management guest: a server of TLS 1.3 and 1.2, and nothing else. What is not
+ * named here is not in the guest, so no client can choose it. Memory comes from one static arena.
  */
 #pragma once
 
@@ -11,7 +11,8 @@
 #define MBEDTLS_PLATFORM_C
 #define MBEDTLS_PLATFORM_MEMORY
 #define MBEDTLS_PLATFORM_NO_STD_FUNCTIONS
-#define MBEDTLS_PLATFORM_TIME_MACRO     tls_time
+#define MBEDTLS_PLATFORM_TIME_MACRO tls_time
+#define MBEDTLS_PLATFORM_MS_TIME_ALT
 #define MBEDTLS_PLATFORM_SNPRINTF_MACRO tls_no_snprintf
 #define MBEDTLS_MEMORY_BUFFER_ALLOC_C
 #define MBEDTLS_MEMORY_ALIGN_MULTIPLE 8
@@ -21,10 +22,23 @@
 #define MBEDTLS_ENTROPY_FORCE_SHA256
 #define MBEDTLS_CTR_DRBG_C
 
+/* PSA: TLS 1.3 derives its keys by it. Its random numbers are ours too; its keys live no longer
+ * than a step of a handshake, in slots of which there are 32. */
+#define MBEDTLS_PSA_CRYPTO_C
+#define MBEDTLS_PSA_CRYPTO_EXTERNAL_RNG
+#define MBEDTLS_HKDF_C
+
 /* The protocol. */
 #define MBEDTLS_SSL_TLS_C
 #define MBEDTLS_SSL_SRV_C
+#define MBEDTLS_SSL_ALL_ALERT_MESSAGES /* whoever is refused learns why */
 #define MBEDTLS_SSL_PROTO_TLS1_2
+#define MBEDTLS_SSL_PROTO_TLS1_3
+#define MBEDTLS_SSL_TLS1_3_COMPATIBILITY_MODE
+/* Also who comes with a ticket agrees on new keys: clients offer nothing else. */
+#define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL_ENABLED
+#define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL_ENABLED
+#define MBEDTLS_SSL_KEEP_PEER_CERTIFICATE /* TLS 1.3 wants it; nobody is asked for one */
 #define MBEDTLS_SSL_ENCRYPT_THEN_MAC
 #define MBEDTLS_SSL_EXTENDED_MASTER_SECRET
 #define MBEDTLS_SSL_MAX_FRAGMENT_LENGTH
@@ -33,16 +47,18 @@
 /* A client may send records of any size; ours are smaller. A chain of certificates must fit. */
 #define MBEDTLS_SSL_IN_CONTENT_LEN  16384
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 8192
-#define MBEDTLS_SSL_MAX_CONTENT_LEN 16384
 /* ChaCha20 first: without AES-NI it takes a third of AES-GCM's time, and it looks nothing up in
  * tables by secrets, which whoever shares the core's caches could follow. */
-#define MBEDTLS_SSL_CIPHERSUITES                                                                   \
+#define MBEDTLS_SSL_CIPHERSUITES_TLS1_2                                                            \
     MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,                                         \
         MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,                                       \
         MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,                                           \
         MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,                                             \
         MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,                                           \
         MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+#define MBEDTLS_SSL_CIPHERSUITES                                                                   \
+    MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS1_3_AES_128_GCM_SHA256,                    \
+        MBEDTLS_TLS1_3_AES_256_GCM_SHA384, MBEDTLS_SSL_CIPHERSUITES_TLS1_2
 
 /* Keys and their agreement. */
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED
@@ -75,6 +91,7 @@
 #define MBEDTLS_MD_C
 #define MBEDTLS_SHA224_C
 #define MBEDTLS_SHA256_C
+#define MBEDTLS_SHA384_C
 #define MBEDTLS_SHA512_C
 
 /* Certificates: ours are parsed, or made and signed by ourselves. */
@@ -87,10 +104,12 @@
 #define MBEDTLS_PK_PARSE_C
 #define MBEDTLS_PK_WRITE_C
 #define MBEDTLS_X509_USE_C
+#define MBEDTLS_X509_RSASSA_PSS_SUPPORT /* RSA in TLS 1.3 */
 #define MBEDTLS_X509_CRT_PARSE_C
 #define MBEDTLS_X509_CREATE_C
 #define MBEDTLS_X509_CRT_WRITE_C
 #define MBEDTLS_X509_REMOVE_INFO
+#define MBEDTLS_TEST_SW_INET_PTON /* its own: there is no C library that has it */
 
 #include <stddef.h>
 
@@ -98,5 +117,3 @@
 long tls_time(long *t);
 /* For texts about certificates that nobody asks for: writes nothing. */
 int tls_no_snprintf(char *buf, size_t size, const char *format, ...);
-
-#include "mbedtls/check_config.h"
