@@ -84,7 +84,7 @@ static u8_t option_byte(const struct options *o, u16_t i)
 }
 
 /* The least size of a segment that the options say, as lwIP reads them: the last one counts there.
- * NO_MSS: none. */
+ * NO_MSS: none; 0: what is there are no options (lwIP would read on behind them). */
 static u16_t find_mss(const struct options *o)
 {
     u16_t least = NO_MSS;
@@ -101,7 +101,7 @@ static u16_t find_mss(const struct options *o)
         }
         n = i + 1 < o->len ? option_byte(o, (u16_t)(i + 1)) : 0;
         if (n < 2 || i + n > o->len)
-            break;
+            return 0;
         if (kind == OPTION_MSS && n == MSS_LENGTH) {
             mss = (u16_t)(option_byte(o, (u16_t)(i + 2)) << 8 | option_byte(o, (u16_t)(i + 3)));
             least = LWIP_MIN(least, mss);

@@ -3,6 +3,7 @@
 #include "hv/dev/virtio_net.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
+#include "mgmt/frames.h"
 #include "mgmt/port.h"
 #include "netif/ethernet.h"
 
@@ -122,14 +123,13 @@ static bool starved;
 
 static void receive(struct netif *n, const uint8_t *frame, size_t len)
 {
-    struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_POOL);
+    struct pbuf *p = frames_take(frame, len);
 
     port_beat(); /* a frame may be the last of a handshake, which takes long */
     if (!p) {
         starved = true;
         return;
     }
-    pbuf_take(p, frame, (u16_t)len);
     if (n->input(p, n) != ERR_OK)
         pbuf_free(p);
 }

@@ -2,6 +2,7 @@
 /* The server before clients that are many, silent or hostile. */
 #include "test/unit/server_fixture.h"
 
+#include "mgmt/include/lwip_hooks.h"
 #include "mgmt/places.h"
 
 #include <mbedtls/sha256.h>
@@ -166,6 +167,29 @@ static void places_of_segments(void **state)
         assert_false(listen_is_near(&p, p.next, 901, false));
         assert_false(listen_is_near(&p, p.next, 800, true));
         assert_false(listen_is_near(&p, p.next + 900, 1, true));
+    }
+}
+
+/* Options that end in the middle of one: RFC 9293, section 3.1. */
+static void broken_options(void **state)
+{
+    static const u8_t good[] = {1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0}, none[] = {0, 5, 9, 9};
+    static const u8_t broken[][4] = {{1, 1, 1, 3}, {1, 1, 3, 3}, {3, 1, 1, 1}, {3, 0, 1, 1}};
+    struct {
+        struct tcp_hdr h;
+        u8_t options[12];
+    } s = {.h = {.wnd = 1000}};
+    struct tcp_pcb pcb = {.state = ESTABLISHED, .rcv_wnd = 1000};
+
+    (void)state;
+    memcpy(s.options, good, sizeof(good));
+    assert_int_equal(listen_check(&pcb, &s.h, 12, 12, NULL, 0), ERR_OK);
+    assert_int_equal(listen_check(&pcb, &s.h, 12, 4, s.options + 4, 0), ERR_OK);
+    memcpy(s.options, none, sizeof(none));
+    assert_int_equal(listen_check(&pcb, &s.h, 4, 4, NULL, 0), ERR_OK);
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        memcpy(s.options, broken[i], sizeof(broken[i]));
+        assert_int_equal(listen_check(&pcb, &s.h, 4, 4, NULL, 0), ERR_VAL);
     }
 }
 
@@ -556,6 +580,7 @@ int main(void)
         TEST(noise),
         TEST(sequence_numbers),
         TEST(places_of_segments),
+        TEST(broken_options),
         TEST(closed_windows),
         TEST(vanished_after_the_answer),
         TEST(vanished_in_a_stream),

@@ -1,0 +1,122 @@
+/* SOURCES: @mgmt @llhttp */
+/* Any tokens from any addresses at any times: a right one is always known, and no other ever is. */
+#include "mgmt/audit.h"
+#include "mgmt/auth.h"
+
+#include <mbedtls/sha256.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint8_t *in;
+static size_t left;
+
+static uint8_t byte(void)
+{
+    if (!left)
+        return 0;
+    left--;
+    return *in++;
+}
+
+static void must(bool is, const char *what)
+{
+    if (is)
+        return;
+    fprintf(stderr, "auth: %s\n", what);
+    abort();
+}
+
+static const char *const texts[] = {"see", "do", "all"};
+
+static void add(struct abi_management *m, unsigned i)
+{
+    struct abi_token *t = &m->tokens[m->token_count++];
+    uint8_t bytes[ABI_SALT_SIZE + 8];
+    size_t n = strlen(texts[i]);
+
+    t->role = ABI_ROLE_READ + i;
+    strcpy(t->name, texts[i]);
+    memset(t->salt, (int)i + 1, sizeof(t->salt));
+    memcpy(bytes, t->salt, sizeof(t->salt));
+    memcpy(bytes + sizeof(t->salt), texts[i], n);
+    must(mbedtls_sha256(bytes, sizeof(t->salt) + n, t->sha256, 0) == 0, "no hash");
+}
+
+/* One of ours, part of one, or anything; the number of the one that it is, or 3. */
+static unsigned choose(char *out, size_t size)
+{
+    uint8_t how = byte();
+    size_t n = 0;
+
+    if (how < 96) {
+        strcpy(out, texts[how % 3]);
+    } else {
+        for (n = how % size; n > 0 && left; n--)
+            *out++ = (char)(byte() | 1);
+        *out = 0;
+        return 4;
+    }
+    return how % 3;
+}
+
+static unsigned lines;
+static void note(const char *line)
+{
+    for (const char *s = line; *s; s++)
+        must(*s >= ' ' && *s <= '~', "a line that is not printable");
+    lines++;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct auth_table table;
+    static struct audit audit;
+    struct abi_management m = {.auth = ABI_AUTH_TOKENS};
+    uint64_t now = 1000, begun = now, events = 0;
+
+    memset(&table, 0, sizeof(table));
+    memset(&audit, 0, sizeof(audit));
+    lines = 0;
+    for (unsigned i = 0; i < 3; i++)
+        add(&m, i);
+    in = data;
+    left = size;
+    (void)auth_bearer("");
+    while (left) {
+        char text[160] = {0}, header[200];
+        unsigned which = choose(text, AUTH_TOKEN_MAX + 20), retry = 0;
+        struct auth_identity who;
+        struct auth_address a = auth_ipv4(byte() % 64);
+        struct audit_event e = {.from = "::1",
+                                .name = "",
+                                .method = "GET",
+                                .target = text,
+                                .what = text,
+                                .status = 401};
+        enum auth_verdict v;
+        const char *shown;
+
+        a.high = byte() & 1 ? byte() : 0;
+        (void)snprintf(header, sizeof(header), "Bearer %s", text);
+        shown = auth_bearer(header);
+        v = auth_check(&table, &m, "", text, &a, now, &who, &retry);
+        for (unsigned i = 0; i < 3; i++)
+            which = strcmp(text, texts[i]) == 0 ? i : which;
+        must(!shown || strstr(text, shown), "another token than was shown");
+        must((v == AUTH_KNOWN) == (which < 3),
+             which < 3 ? "a right token is refused" : "a wrong token is known");
+        must(who.role == (which < 3 ? ABI_ROLE_READ + which : ABI_ROLE_NONE), "another role");
+        must(v != AUTH_SLOWED || (retry >= 1 && retry <= AUTH_SLOW_MAX_MS / 1000),
+             "another time to wait");
+        e.source = a.low;
+        audit_refusal(&audit, &e, now, note);
+        events++;
+        now += (uint64_t)byte() << byte() % 10;
+    }
+    must(lines <= (AUDIT_ALL + 1) * ((now - begun) / AUDIT_WINDOW_MS + 1) && lines <= 2 * events,
+         "too many lines");
+    return 0;
+}

@@ -1,0 +1,3 @@
+#pragma once
+
+#include "mgmt/include/arch/cc.h"

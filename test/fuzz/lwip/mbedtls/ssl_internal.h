@@ -1,0 +1,3 @@
+#pragma once
+
+#include "mgmt/include/mbedtls/ssl_internal.h"
