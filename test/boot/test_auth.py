@@ -16,7 +16,7 @@ READ = [("GET", path) for path in (
     VCPU + "/vmcs/snapshots", VCPU + "/vmcs/snapshots/1", VCPU + "/vmcs/diff?from=1", VCPU + "/vmcs/check", "/v1/vmx/capabilities", "/v1/vmx/layout", "/v1/images", "/v1/images/none")]
 READ += [("POST", "/v1/vmx/decode")]
 CHANGE = [("POST", HOG + "/console"), ("POST", HOG + "/actions"), ("PATCH", VCPU + "/vmcs"), ("POST", VCPU + "/vmcs/snapshots"), ("GET", HOG + "/terminal")]
-ADMIN = [("GET", "/v1/config"), ("POST", "/v1/guests"), ("DELETE", "/v1/guests/nobody"), ("PUT", "/v1/images/none"), ("DELETE", "/v1/images/none")]
+ADMIN = [("GET", "/v1/config"), ("POST", "/v1/guests"), ("DELETE", "/v1/guests/nobody"), ("PUT", "/v1/images/none"), ("DELETE", "/v1/images/none"), ("POST", "/v1/host/actions")]
 # A token comes before everything else: also where there is nothing, or not by this method.
 CLOSED = READ + CHANGE + ADMIN + [("GET", "/v1/nowhere"), ("GET", "/v1"), ("GET", "/v1/host?format=x"), ("HEAD", "/v1/host"), ("OPTIONS", "/v1/host"),
                           ("DELETE", HOG), ("GET", "/v1/events"), ("GET", "/v1/log?follow=1"), ("GET", HOG + "/console?follow=1")]
