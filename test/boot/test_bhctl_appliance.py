@@ -320,7 +320,7 @@ def test_log(m):
     with persistently(m, "log", "-f", first="management address") as r:
         at = len(r.seen)
         says(m, "nmi", "echo")
-        r.until("t-admin: POST /v1/guests/echo/actions: 202", at)
+        r.until("t-admin from 10.0.2.2: POST /v1/guests/echo/actions nmi: 202", at)
         r.process.send_signal(signal.SIGINT)
         assert r.ended() == 0
 

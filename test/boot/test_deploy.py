@@ -319,7 +319,7 @@ def bring_to(m, state):
         memory = "64M"
     if state in ("failed", "restarting"):
         put(m, "moth", b"\xf4")  # HLT, with interrupts off
-        image, more = "moth", {"restart": "always"}
+        image, more = "moth", {"kind": "flat", "restart": "always"}
     deploy(m, name="any", image=image, memory=memory, core=1, guaranteed_us=9500, **more)
     if state == "starting":
         assert m.guest("any")["state"] == "starting"

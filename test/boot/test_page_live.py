@@ -186,6 +186,8 @@ def test_held_back(page, m, tmp_path):  # noqa: F811
     page.one("[data-image]")
     page.one("#deploy-image").send_keys(str(tmp_path / "moth.bin"))
     page.fill(memory="2M")
+    page.one(".advanced summary").click()
+    Select(page.one("#deploy-kind")).select_by_visible_text("flat")
     Select(page.one("#deploy-restart")).select_by_visible_text("always")
     page.one(".deploy [type=submit]").click()
     page.wait(lambda: re.search(r"restarting: .*; held back for [0-9.]+ s after ([6-9]|1[0-9]) short lives", page.text("h2 .state")), "that it is held back")
