@@ -81,7 +81,7 @@ def error(answer):
 def test_upload_use_delete(m):
     digest = hashlib.sha256(ECHO)
     assert put(m, "echo", ECHO, **{"Repr-Digest": f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"}) == {
-        "name": "echo", "size": len(ECHO), "sha256": digest.hexdigest(), "source": "upload", "used_by": []}
+        "name": "echo", "size": len(ECHO), "packed_size": None, "sha256": digest.hexdigest(), "source": "upload", "used_by": []}
     made = deploy(m, name="second", image="echo", memory="4M", core=1)
     assert made["state"] in ("starting", "running") and made["configuration"]["memory"] == 4 << 20
     m.wait_state("second", "running")
