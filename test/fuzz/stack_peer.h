@@ -252,12 +252,20 @@ static void peer_flush(struct peer *p, uint8_t cut)
     peer_send(p, p->queue, n, cut);
 }
 
+/* Records that wait to be sent. */
+static void peer_collect(struct peer *p)
+{
+    int n = BIO_read(p->to_us, p->queue + p->queued, (int)(QUEUED - p->queued));
+
+    p->queued += n > 0 ? (size_t)n : 0;
+}
+
 static void peer_write(struct peer *p, const uint8_t *data, size_t n, uint8_t cut)
 {
     requests++;
     if (p->ssl && SSL_is_init_finished(p->ssl) && n) {
         (void)SSL_write(p->ssl, data, (int)n);
-        p->queued += (size_t)BIO_read(p->to_us, p->queue + p->queued, (int)(QUEUED - p->queued));
+        peer_collect(p);
         peer_flush(p, cut);
         return;
     }
@@ -268,7 +276,6 @@ static void peer_write(struct peer *p, const uint8_t *data, size_t n, uint8_t cu
 static void peer_tls(struct peer *p, uint8_t how)
 {
     uint8_t junk[4096];
-    int n;
 
     if (!p->ssl)
         return;
@@ -278,8 +285,7 @@ static void peer_tls(struct peer *p, uint8_t how)
         ;
     if (how & 0x10 && SSL_is_init_finished(p->ssl))
         (void)SSL_shutdown(p->ssl);
-    n = BIO_read(p->to_us, p->queue + p->queued, (int)(QUEUED - p->queued));
-    p->queued += n > 0 ? (size_t)n : 0;
+    peer_collect(p);
 }
 
 static void peer_spoil(struct peer *p, uint16_t at, uint8_t with)
