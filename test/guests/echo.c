@@ -8,16 +8,21 @@
 
 static volatile uint8_t ring[RING];
 static volatile uint32_t head;
-static uint32_t tail;
+static volatile uint32_t tail;
+static volatile bool full; /* the UART has more than there is room for */
 static volatile uint64_t tick_count;
 static volatile bool starves; /* its watchdog, where it has one */
 
+/* What there is no room for stays in the UART, which takes no more then. */
 static void on_uart(void)
 {
-    while (inb(UART + 5) & 1) {
+    bool more;
+
+    while ((more = inb(UART + 5) & 1) && head - tail < RING) {
         ring[head % RING] = inb(UART);
         head++;
     }
+    full = more;
 }
 
 static void on_tick(void)
@@ -36,9 +41,19 @@ static void on_nmi(struct guest_frame *f)
 
 static uint8_t next_byte(void)
 {
+    uint8_t c;
+
     while (head == tail)
         sleep_until_irq();
-    return ring[tail++ % RING];
+    c = ring[tail % RING];
+    tail++;
+    /* The UART has said that there is more, and does not say it again. */
+    if (full) {
+        __asm__ volatile("cli" ::: "memory");
+        on_uart();
+        __asm__ volatile("sti" ::: "memory");
+    }
+    return c;
 }
 
 static void read_line(char *line)
