@@ -66,13 +66,14 @@ static bool must_fail(uint64_t f, uint64_t b, uint64_t c, uint64_t d)
     }
 }
 
-/* Would stop, start or delete somebody, or make the log unreadable. */
+/* Would stop, start or delete somebody, reset the machine, or make the log unreadable. */
 static bool harmful(uint64_t f, uint64_t b, uint64_t c)
 {
     return (f == ABI_CALL_ACTION && b < ABI_GUESTS_MAX && b != NOBODY && c >= ABI_ACTION_STOP &&
             c < ABI_ACTION_END) ||
            (f == ABI_CALL_LOG && c <= LINE_MAX && inside(b, c) && (b != 1 || c != 1)) ||
-           (f == ABI_CALL_DELETE && b < ABI_GUESTS_MAX && b != NOBODY) || f == ABI_CALL_ADDRESS;
+           (f == ABI_CALL_DELETE && b < ABI_GUESTS_MAX && b != NOBODY) || f == ABI_CALL_ADDRESS ||
+           (f == ABI_CALL_HOST_ACTION && b == ABI_HOST_REBOOT);
 }
 
 static void try_calls(void)
