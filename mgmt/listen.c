@@ -126,6 +126,10 @@ bool listen_is_near(const struct listen_place *p, u32_t seqno, u16_t data, bool 
 
     if (from_next < -LISTEN_FAR || from_next > LISTEN_FAR)
         return false;
+    /* Nothing of it is new: lwIP takes what it acknowledges, and says again what has come. Who has
+     * ended the connection says so in all that follows until it is acknowledged. */
+    if (distance(end + fin, p->next) >= 0)
+        return true;
     /* Nothing fits a closed window: what asks whether it is open is answered, and not taken. */
     past_edge = distance(p->next + p->window, end + fin);
     if (p->window && data + fin > 0 && past_edge > 0 && distance(p->next, end + fin) > 0)

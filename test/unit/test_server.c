@@ -154,6 +154,10 @@ static void places_of_segments(void **state)
         assert_true(listen_is_near(&p, p.next, 1, false));
         assert_true(listen_is_near(&p, p.next - 1, 0, false));
         p.window = 2000;
+        /* Until its end is acknowledged a client says it in every segment (RFC 9293, 3.10.8): what
+         * these acknowledge must be heard. */
+        assert_true(listen_is_near(&p, p.next - 1, 0, true));
+        assert_true(listen_is_near(&p, p.next - 77, 76, true));
         /* Data up to 900 wait already: no end is before them. */
         p.queued = p.next + 900;
         assert_false(listen_is_near(&p, p.next + 100, 700, true));
