@@ -8,7 +8,7 @@ void mac_derive(const uint8_t card[MAC_SIZE], unsigned number, uint8_t out[MAC_S
 {
     out[0] = (uint8_t)((card[2] & 0xf0) | LOCAL_QUADRANT);
     out[1] = card[0] ^ card[1];
-    out[2] = (uint8_t)(card[2] << 4 | (number & 0xf));
+    out[2] = (uint8_t)((unsigned)card[2] << 4 | (number & 0xf));
     memcpy(out + 3, card + 3, 3);
 }
 
