@@ -1,4 +1,5 @@
 """Machines for the boot tests. Nothing here waits for a time to pass: every wait is for something to be seen, with a limit that only ends a hung run."""
+import contextlib
 import http.client
 import json
 import os
@@ -24,7 +25,7 @@ class Machine:
         self.directory = str(directory)
         self.serial_path = os.path.join(self.directory, "serial.txt")
         with open(os.path.join(self.directory, "emulator.txt"), "wb") as out:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL, start_new_session=True, cwd=self.directory)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, cwd=self.directory)
 
     def serial(self):
         with open(self.serial_path, "rb") as f:
@@ -111,11 +112,11 @@ class Appliance(Machine):
             return http.client.HTTPSConnection("127.0.0.1", self.https_port, timeout=60, context=ssl._create_unverified_context())
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
-    def request(self, method, path, body=None, headers=None):
-        """(status, headers, body as text), over a connection of its own."""
+    def request(self, method, path, body=None, headers=None, keep=None):
+        """(status, headers, body as text), over a connection of its own, or over `keep`, which stays open."""
         end = time.monotonic() + LIMIT
         while True:
-            connection = self.http_connection()
+            connection = keep or self.http_connection()
             try:
                 connection.request(method, path, body, {**self.authorization(), **(headers or {})})
                 r = connection.getresponse()
@@ -123,26 +124,29 @@ class Appliance(Machine):
                 break
             except (OSError, http.client.HTTPException):
                 # The emulator's network takes one new connection at a time, and the management guest may be starting anew.
-                assert self.process.poll() is None and time.monotonic() < end, self.serial()[-3000:]
+                connection.close()
+                assert self.process.poll() is None and time.monotonic() < end, f"emulator: {self.process.poll()}\n{self.serial()[-3000:]}"
                 time.sleep(0.05)
             finally:
-                connection.close()
+                if not keep:
+                    connection.close()
         openapi.check_answer(method, path, *answer)
         return answer
 
-    def get(self, path):
-        status, _, body = self.request("GET", path)
+    def get(self, path, keep=None):
+        status, _, body = self.request("GET", path, keep=keep)
         assert status == 200, (status, body)
         return json.loads(body)
 
     def wait_for(self, path, condition, what):
-        """GETs until condition(answer) holds; the answer."""
+        """GETs until condition(answer) holds; the answer. Over one connection: libslirp keeps each for a while, and Bochs ends at its thousandth."""
         end = time.monotonic() + LIMIT
-        while True:
-            answer = self.get(path)
-            if condition(answer):
-                return answer
-            assert time.monotonic() < end, f"{what}: {answer}\n{self.serial()[-2000:]}"
+        with contextlib.closing(self.http_connection()) as connection:
+            while True:
+                answer = self.get(path, connection)
+                if condition(answer):
+                    return answer
+                assert time.monotonic() < end, f"{what}: {answer}\n{self.serial()[-2000:]}"
 
     def guest(self, name):
         return self.get(f"/v1/guests/{name}")
