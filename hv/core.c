@@ -136,7 +136,7 @@ static void schedule_guest(struct core *c, struct guest *g, uint64_t now)
     };
 
     if (sched_add(&c->sched, &g->vcpu.sched, &p, now))
-        log_warn("guest %s: core %u cannot schedule it", k->name, c->id);
+        log_guest_warn(g, "core %u cannot schedule it", c->id);
     else if (g->phase == GUEST_IDLE)
         sched_block(&c->sched, &g->vcpu.sched, NEVER);
 }

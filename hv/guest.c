@@ -531,15 +531,12 @@ void guest_scrub_step(struct guest *g)
 
 void guest_destroy(struct guest *g)
 {
-    char name[ABI_NAME_MAX];
-
-    (void)str_copy(name, sizeof(name), g->config.name);
     image_release(g);
     give_back(g);
     guest_account_memory();
     guest_set_state(g, ABI_GUEST_EMPTY, "deleted by request");
     guest_pages_leave(g);
-    log_info("guest %s: deleted, its memory is scrubbed and free", name);
+    log_guest(g, "deleted, its memory is scrubbed and free");
     guest_pages_show(g, false);
     guest_tell_management(g);
     /* From here on the number, and with it *g, may be another guest's. */

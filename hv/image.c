@@ -154,7 +154,7 @@ int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32])
         panic("image %lu cannot be mapped where it was", slot);
     memcpy(k->sha256, sha256, sizeof(k->sha256));
     __atomic_store_n(&k->state, ABI_IMAGE_READY, __ATOMIC_RELEASE);
-    log_info("image %s: %lu bytes", k->name, k->size);
+    log_on_behalf("image %s: %lu bytes", k->name, k->size);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "hv/log.h"
 
 #include "hv/arch.h"
+#include "hv/budget.h"
 #include "hv/fmt.h"
 #include "hv/guest.h"
 #include "hv/hostmem.h"
@@ -131,22 +132,72 @@ static size_t add(char *at, const char *text)
     return n;
 }
 
-static void log_line(const struct guest *about, const char *kind, const char *format, va_list ap)
+/* ---- what others can cause has a budget ---- */
+
+struct allowance {
+    struct budget budget;
+    uint64_t lost; /* lines since it was used up */
+};
+
+static struct allowance of_management;
+/* By number: a guest made anew has no new one. Its own core's. */
+static struct allowance about_guest[ABI_GUESTS_MAX];
+
+/* The next line says so. */
+static bool is_lost(struct allowance *a)
+{
+    if (budget_is_open(&a->budget, arch_tsc()))
+        return false;
+    a->lost++;
+    return true;
+}
+
+static size_t tell_lost_before(struct allowance *a, char *out, size_t size)
+{
+    uint64_t lost = a->lost;
+
+    a->lost = 0;
+    return lost ? fmt(out, size, "(%lu lines before this one were too many) ", lost) : 0;
+}
+
+static void charge(struct allowance *a, size_t bytes, uint64_t rate, uint64_t burst)
+{
+    budget_charge(&a->budget, arch_tsc(), bytes, arch_tsc_hz() / rate, burst);
+}
+
+/* ---- lines ---- */
+
+static void log_line(const char *kind, const char *format, va_list ap)
 {
     char text[SERIAL_LINE_MAX + 1];
     struct serial_record r = {0};
     size_t n = prefix(text, sizeof(text));
 
     n += add(text + n, kind);
-    if (about) {
-        r.about = (uint8_t)(about->number + 1);
-        r.console = about->console->written; /* its own core writes it */
-        n += add(text + n, "guest ");
-        n += add(text + n, about->config.name);
-        n += add(text + n, ": ");
-    }
     n += fmt_v(text + n, sizeof(text) - n, format, ap);
     r.length = (uint16_t)min_u64(n, SERIAL_LINE_MAX);
+    write_line(&r, text, QUEUE_SIZE);
+}
+
+static void log_about(const struct guest *g, const char *kind, const char *format, va_list ap)
+{
+    struct allowance *a = &about_guest[g->number];
+    /* Its own core writes the console. */
+    struct serial_record r = {.about = (uint8_t)(g->number + 1), .console = g->console->written};
+    char text[SERIAL_LINE_MAX + 1];
+    size_t n;
+
+    if (is_lost(a))
+        return;
+    n = prefix(text, sizeof(text));
+    n += add(text + n, kind);
+    n += add(text + n, "guest ");
+    n += add(text + n, g->config.name);
+    n += add(text + n, ": ");
+    n += tell_lost_before(a, text + n, sizeof(text) - n);
+    n += fmt_v(text + n, sizeof(text) - n, format, ap);
+    r.length = (uint16_t)min_u64(n, SERIAL_LINE_MAX);
+    charge(a, r.length, LOG_ABOUT_RATE, LOG_ABOUT_BURST);
     write_line(&r, text, QUEUE_SIZE);
 }
 
@@ -155,7 +206,7 @@ void log_info(const char *format, ...)
     va_list ap;
 
     va_start(ap, format);
-    log_line(NULL, "", format, ap);
+    log_line("", format, ap);
     va_end(ap);
 }
 
@@ -164,7 +215,7 @@ void log_warn(const char *format, ...)
     va_list ap;
 
     va_start(ap, format);
-    log_line(NULL, "warning: ", format, ap);
+    log_line("warning: ", format, ap);
     va_end(ap);
 }
 
@@ -173,7 +224,7 @@ void log_guest(const struct guest *g, const char *format, ...)
     va_list ap;
 
     va_start(ap, format);
-    log_line(g, "", format, ap);
+    log_about(g, "", format, ap);
     va_end(ap);
 }
 
@@ -182,32 +233,47 @@ void log_guest_warn(const struct guest *g, const char *format, ...)
     va_list ap;
 
     va_start(ap, format);
-    log_line(g, "warning: ", format, ap);
+    log_about(g, "warning: ", format, ap);
     va_end(ap);
+}
+
+static void write_for_management(char *out, size_t n)
+{
+    const struct serial_record r = {.length = (uint16_t)n};
+
+    charge(&of_management, n, LOG_MANAGEMENT_RATE, LOG_MANAGEMENT_BURST);
+    write_line(&r, out, QUEUE_SIZE - NOT_FOR_ALL);
 }
 
 int log_management(const char *text, size_t n)
 {
-    static uint64_t paid, lost; /* until when its budget is used up; lines since */
-    uint64_t now = arch_tsc(), byte = arch_tsc_hz() / LOG_MANAGEMENT_RATE;
-    struct serial_record r = {0};
     char out[SERIAL_LINE_MAX + 1];
-    size_t used = prefix(out, sizeof(out));
+    size_t used;
 
-    if (paid > now) {
-        lost++;
+    if (is_lost(&of_management))
         return -E_AGAIN;
-    }
-    used += fmt(out + used, sizeof(out) - used, "mgmt: ");
-    if (lost)
-        used +=
-            fmt(out + used, sizeof(out) - used, "(%lu lines before this one were too many) ", lost);
-    lost = 0;
+    used = prefix(out, sizeof(out));
+    used += add(out + used, "mgmt: ");
+    used += tell_lost_before(&of_management, out + used, sizeof(out) - used);
     used += plain_line(text, n, out + used, SERIAL_LINE_MAX - used);
-    paid = max_u64(paid, now - min_u64(now, LOG_MANAGEMENT_BURST * byte)) + used * byte;
-    r.length = (uint16_t)used;
-    write_line(&r, out, QUEUE_SIZE - NOT_FOR_ALL);
+    write_for_management(out, used);
     return 0;
+}
+
+void log_on_behalf(const char *format, ...)
+{
+    char out[SERIAL_LINE_MAX + 1];
+    va_list ap;
+    size_t used;
+
+    if (is_lost(&of_management))
+        return;
+    used = prefix(out, sizeof(out));
+    used += tell_lost_before(&of_management, out + used, sizeof(out) - used);
+    va_start(ap, format);
+    used += fmt_v(out + used, sizeof(out) - used, format, ap);
+    va_end(ap);
+    write_for_management(out, min_u64(used, SERIAL_LINE_MAX));
 }
 
 void log_secret(const char *text)

@@ -21,15 +21,21 @@ void log_info(const char *format, ...) PRINTF(1, 2);
 /* The same, for something an operator should act on; the line says "warning: ". */
 void log_warn(const char *format, ...) PRINTF(1, 2);
 /* The same, "guest NAME: " before it: on the serial line it comes behind what the guest printed
- * before. Its owning core, or whoever makes it. */
+ * before. Its owning core, or whoever makes it. A guest and who acts on it can cause many of them:
+ * each guest has LOG_ABOUT_RATE bytes a second, LOG_ABOUT_BURST at once; a line beyond is lost, and
+ * the next one says how many were. */
 void log_guest(const struct guest *g, const char *format, ...) PRINTF(2, 3);
 void log_guest_warn(const struct guest *g, const char *format, ...) PRINTF(2, 3);
+#define LOG_ABOUT_RATE  256u
+#define LOG_ABOUT_BURST 8192u
 /* A line of the management guest's, any n bytes: shown as plain text, "mgmt: " before it. That
  * guest has LOG_MANAGEMENT_RATE bytes a second, LOG_MANAGEMENT_BURST at once: -E_AGAIN, and the
  * line is lost and counted. Its core. */
 int log_management(const char *text, size_t n) MUST_CHECK;
 #define LOG_MANAGEMENT_RATE  4096u
 #define LOG_MANAGEMENT_BURST 16384u
+/* As log_info(), of what the management guest asked for, from the same budget. Its core. */
+void log_on_behalf(const char *format, ...) PRINTF(1, 2);
 /* A line for the serial line and the screen alone: the ring never has it. Boot core, before
  * log_start(). */
 void log_secret(const char *text);

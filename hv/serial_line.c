@@ -142,7 +142,7 @@ static void tell_lost_lines(struct serial_line *l, uint64_t now)
 static void start_feed(struct serial_feed *f, uint32_t state)
 {
     f->source.state = state;
-    f->at = f->seen = f->lost = f->told = f->paid = 0;
+    f->at = f->seen = f->lost = f->told = 0;
     f->plain = (struct plain){0};
     f->length = 0;
 }
@@ -268,8 +268,7 @@ static void take_chunk(struct serial_line *l, unsigned i, uint64_t end, uint64_t
     }
     f->at += done;
     f->last = now;
-    f->paid =
-        max_u64(f->paid, now - min_u64(now, SERIAL_BURST * l->byte_ticks)) + done * l->byte_ticks;
+    budget_charge(&f->budget, now, done, l->byte_ticks, SERIAL_BURST);
     if (complete)
         show_text(l, f);
 }
@@ -302,7 +301,7 @@ static bool serve(struct serial_line *l, unsigned i, uint64_t now)
     }
     if (tell_lost_bytes(l, f, now))
         return true;
-    if (f->at < f->seen && f->paid <= now) {
+    if (f->at < f->seen && budget_is_open(&f->budget, now)) {
         take_chunk(l, i, f->seen, now);
         return true;
     }

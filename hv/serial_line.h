@@ -15,6 +15,7 @@
 #pragma once
 
 #include "hv/abi/control.h"
+#include "hv/budget.h"
 #include "hv/plain.h"
 #include "hv/types.h"
 
@@ -52,7 +53,7 @@ struct serial_feed {
     uint64_t seen;               /* bytes it had when serial_line_look() last looked */
     uint64_t lost;               /* bytes, not told yet */
     uint64_t told;               /* when they last were */
-    uint64_t paid;               /* its budget: until then it has used it up */
+    struct budget budget;        /* of its number, whoever has it: a new guest is no new burst */
     uint64_t last;               /* when its last byte came into `text` */
     struct plain plain;
     unsigned length;

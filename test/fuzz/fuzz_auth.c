@@ -2,22 +2,12 @@
 /* Any tokens from any addresses at any times: a right one is always known, and no other ever is. */
 #include "mgmt/audit.h"
 #include "mgmt/auth.h"
+#include "test/fuzz/sequence.h"
 
 #include <mbedtls/sha256.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const uint8_t *in;
-static size_t left;
-
-static uint8_t byte(void)
-{
-    if (!left)
-        return 0;
-    left--;
-    return *in++;
-}
 
 static void must(bool is, const char *what)
 {
@@ -82,8 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     lines = 0;
     for (unsigned i = 0; i < 3; i++)
         add(&m, i);
-    in = data;
-    left = size;
+    sequence_begin(data, size, 0);
     (void)auth_bearer("");
     while (left) {
         char text[160] = {0}, header[200];

@@ -7,6 +7,7 @@
 
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
+#include "test/fuzz/sequence.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,6 @@
 #define MEMORY   0x8000u
 #define PORT     0x300u
 #define ELEMENTS 64u
-/* Behind an input's end a sequence goes on that it began: so short ones go far too. */
 #define GOES_ON  300u
 
 static uint64_t walks, elements;
@@ -40,30 +40,6 @@ static void port_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     (void)dev;
     (void)value;
     must(port == PORT && (size == 1 || size == 2 || size == 4), "another port");
-}
-
-static const uint8_t *in;
-static size_t left, more;
-static uint32_t sequence;
-
-static uint8_t byte(void)
-{
-    if (left) {
-        left--;
-        sequence = (sequence ^ *in) * 16777619u;
-        return *in++;
-    }
-    more -= more > 0;
-    sequence = sequence * 1664525u + 1013904223u;
-    return (uint8_t)(sequence >> 24);
-}
-static uint64_t number(unsigned bytes)
-{
-    uint64_t v = 0;
-
-    for (unsigned i = 0; i < bytes; i++)
-        v = v << 8 | byte();
-    return v;
 }
 
 /* Entries that lead to other entries, with a few bits as the input wants them. */
@@ -204,10 +180,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)atexit(report);
     }
     mem = (struct gmem){memory, MEMORY};
-    in = data;
-    left = size;
-    more = GOES_ON;
-    sequence = 2166136261u;
+    sequence_begin(data, size, GOES_ON);
     fill();
     do {
         walk(&mem);

@@ -3,33 +3,14 @@
  * input is a program: each of its steps sends frames that are wrong in what the input says and
  * right in the rest, so that they get far. A failed assertion of lwIP is a finding: it would end
  * the guest. */
+#include "test/fuzz/sequence.h"
 #include "test/fuzz/stack_peer.h"
 
-/* Behind an input's end a sequence goes on that it began: so short ones go far too. */
 #define GOES_ON 1500u
-
-static const uint8_t *in;
-static size_t left, more;
-static uint64_t sequence;
-
-static uint8_t byte(void)
-{
-    if (left) {
-        left--;
-        return *in++;
-    }
-    more -= more > 0;
-    sequence ^= sequence << 13;
-    sequence ^= sequence >> 7;
-    sequence ^= sequence << 17;
-    return (uint8_t)(sequence >> 24);
-}
 
 static uint16_t word(void)
 {
-    uint16_t v = byte();
-
-    return (uint16_t)(v << 8 | byte());
+    return (uint16_t)number(2);
 }
 
 /* Up to `max` bytes of the input; how many is its next byte, or word. */
@@ -300,14 +281,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         tls_something, whole_handshake, pass_time,     any_udp,       any_icmp};
 
     stack_begin(size & 1);
-    in = data;
-    left = size;
     has_tls = size % 4 == 3;
-    more = has_tls ? GOES_ON : 4 * GOES_ON;
-    sequence = 0x9e3779b97f4a7c15ull;
-    for (size_t i = 0; i < size; i++)
-        sequence = (sequence ^ data[i]) * 0x100000001b3ull;
-    sequence |= 1;
+    sequence_begin(data, size, has_tls ? GOES_ON : 4 * GOES_ON);
     while (left + more) {
         steps[byte() % (sizeof(steps) / sizeof(steps[0]))]();
         peers_acknowledge();

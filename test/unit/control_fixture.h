@@ -1,0 +1,206 @@
+/*
+ * What hv/control.c needs of the rest of hv/: a table of guests, of which number SELF is the
+ * management guest, and everything that a call leads to, noted down.
+ */
+#pragma once
+
+#include "hv/abi/control.h"
+#include "hv/arch.h"
+#include "hv/core.h"
+#include "hv/fmt.h"
+#include "hv/guest.h"
+#include "hv/guest_files.h"
+#include "hv/guest_life.h"
+#include "hv/image.h"
+#include "hv/lib.h"
+#include "hv/log.h"
+#include "hv/virt.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SELF     7u
+#define LINE_MAX 512u
+
+static struct guest guests[ABI_GUESTS_MAX];
+static struct abi_guest status[ABI_GUESTS_MAX];
+static struct abi_snapshot snapshots[ABI_GUESTS_MAX][ABI_SNAPSHOTS];
+static struct abi_host host;
+static struct abi_keep keep;
+
+static void must(bool is, const char *what)
+{
+    if (is)
+        return;
+    fprintf(stderr, "control: %s\n", what);
+    abort();
+}
+
+/* ---- guests ---- */
+
+struct guest *guest_get(unsigned number)
+{
+    must(number < ABI_GUESTS_MAX, "a number beyond the table of guests");
+    return status[number].state == ABI_GUEST_EMPTY ? NULL : &guests[number];
+}
+struct abi_host *guest_host_page(void)
+{
+    return &host;
+}
+struct abi_keep *guest_keep_page(void)
+{
+    return &keep;
+}
+
+static void fixture_guest(unsigned number, uint32_t state)
+{
+    struct guest *g = &guests[number];
+
+    memset(g, 0, sizeof(*g));
+    memset(&status[number], 0, sizeof(status[number]));
+    memset(snapshots[number], 0, sizeof(snapshots[number]));
+    g->number = number;
+    g->status = &status[number];
+    g->snapshots = snapshots[number];
+    g->vcpu.guest = g;
+    g->vcpu.stats = &status[number].vcpus[0];
+    g->complete = true;
+    g->config.devices = DEV_UART;
+    g->management = number == SELF;
+    status[number].state = state;
+}
+
+/* Memory of exactly this size, for the caller to free. */
+static void fixture_self(uint64_t memory)
+{
+    fixture_guest(SELF, ABI_GUEST_RUNNING);
+    guests[SELF].mem = (struct gmem){calloc(1, memory), memory};
+    must(guests[SELF].mem.base, "no memory");
+}
+
+/* ---- what is asked of cores ---- */
+
+static unsigned requests;
+static struct guest *asked; /* by the last of them */
+static uint32_t wanted;
+static bool has_time = true;
+static uint64_t reboot_at;
+
+void core_ask(struct vcpu *v, uint32_t request)
+{
+    must(v->guest >= guests && v->guest < guests + ABI_GUESTS_MAX, "a request of no guest");
+    must(v->guest->status->state != ABI_GUEST_EMPTY, "a request of a guest that is not there");
+    requests++;
+    asked = v->guest;
+    wanted = request;
+}
+struct core *core_get(unsigned id)
+{
+    static struct core core;
+
+    (void)id;
+    return &core;
+}
+bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
+{
+    (void)c;
+    (void)ticks;
+    (void)since;
+    return has_time;
+}
+uint64_t arch_tsc_hz(void)
+{
+    return 20000000;
+}
+bool core_reboot(uint64_t at)
+{
+    if (reboot_at)
+        return false;
+    reboot_at = at;
+    return true;
+}
+
+/* ---- what is said ---- */
+
+static char logged[1024];
+static unsigned log_lines; /* without a budget */
+static unsigned budgeted_lines;
+static int management_may;
+
+void log_info(const char *format, ...)
+{
+    va_list ap;
+
+    log_lines++;
+    va_start(ap, format);
+    (void)fmt_v(logged, sizeof(logged), format, ap);
+    va_end(ap);
+}
+void log_on_behalf(const char *format, ...)
+{
+    va_list ap;
+
+    budgeted_lines++;
+    va_start(ap, format);
+    (void)fmt_v(logged, sizeof(logged), format, ap);
+    va_end(ap);
+}
+/* What makes it plain text has a test of its own, test_plain.c. */
+int log_management(const char *text, size_t n)
+{
+    must(n <= LINE_MAX, "a line that is too long");
+    budgeted_lines++;
+    (void)fmt(logged, sizeof(logged), "%.*s", (int)n, text);
+    return management_may;
+}
+
+/* ---- deployment, which other tests look into ---- */
+
+static struct abi_image_request begun;
+static uint8_t committed[32];
+static uint64_t committed_slot, dropped_slot;
+static struct abi_create created;
+static int create_result;
+
+int64_t image_begin(const struct abi_image_request *r)
+{
+    begun = *r;
+    return 5;
+}
+int64_t image_extend(struct guest *m, uint64_t slot)
+{
+    must(m == &guests[SELF], "an image for another guest");
+    return (int64_t)(slot & 0xff) + 100;
+}
+int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32])
+{
+    must(m == &guests[SELF], "an image for another guest");
+    committed_slot = slot;
+    memcpy(committed, sha256, sizeof(committed));
+    return 0;
+}
+int64_t image_drop(struct guest *m, uint64_t slot)
+{
+    must(m == &guests[SELF], "an image for another guest");
+    dropped_slot = slot;
+    return -E_BUSY;
+}
+int guest_deploy(const struct abi_create *r, char *why, size_t size)
+{
+    must(!r->why[0] && size == sizeof(r->why), "a text of the caller's");
+    created = *r;
+    (void)str_copy(why, size, "because");
+    return create_result;
+}
+static int64_t probe_field(struct vcpu *v, uint64_t row)
+{
+    (void)v;
+    return row < 100 ? (int64_t)row : -E_NOENT;
+}
+const struct virt_ops *virt_backend(void)
+{
+    static const struct virt_ops ops = {.probe_field = probe_field};
+
+    return &ops;
+}
