@@ -2,37 +2,32 @@
 
 #include "hv/fmt.h"
 
-uint32_t admission_share(const struct guest_config *c)
-{
-    if (c->period_us == 0)
-        return 0;
-    return (uint32_t)(((uint64_t)c->guaranteed_us * ADMISSION_WHOLE + c->period_us - 1) /
-                      c->period_us);
-}
-
 static bool fits(const struct admission_core *k, uint32_t share)
 {
-    return k->guaranteed <= ADMISSION_MOST && share <= ADMISSION_MOST - k->guaranteed;
+    return k->guaranteed <= CONFIG_GUARANTEED_MOST &&
+           share <= CONFIG_GUARANTEED_MOST - k->guaranteed;
 }
 
 /* Tenths of a percent, for people. */
 static void refuse(const struct admission_core *k, unsigned core, const struct guest_config *c,
                    char *why, size_t size)
 {
-    uint32_t asked = admission_share(c) / 1000;
-    uint32_t left = k->guaranteed < ADMISSION_MOST ? (ADMISSION_MOST - k->guaranteed) / 1000 : 0;
+    uint32_t asked = config_share(c) / 1000;
+    uint32_t left = k->guaranteed < CONFIG_GUARANTEED_MOST
+                        ? (CONFIG_GUARANTEED_MOST - k->guaranteed) / 1000
+                        : 0;
 
     (void)fmt(why, size,
               "not enough core time: %u us of %u us (%u.%u %%) asked, core %u has %u.%u %% left of "
               "the %u %% that can be guaranteed",
               c->guaranteed_us, c->period_us, asked / 10, asked % 10, core, left / 10, left % 10,
-              ADMISSION_MOST / (ADMISSION_WHOLE / 100));
+              CONFIG_GUARANTEED_MOST / (CONFIG_CORE_WHOLE / 100));
 }
 
 int admission_choose(const struct admission_core *cores, unsigned count,
                      const struct guest_config *c, unsigned *core, char *why, size_t size)
 {
-    uint32_t share = admission_share(c);
+    uint32_t share = config_share(c);
     unsigned best = count, roomiest = 0;
 
     if (c->core >= 0) {

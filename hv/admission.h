@@ -6,18 +6,11 @@
 
 #include "hv/config.h"
 
-#define ADMISSION_WHOLE 1000000u /* a core's time, in parts per million */
-/* So much of it can be promised. The rest is the root's own work, and what guests without a
- * guarantee live on: the management guest, who could not be asked for anything any more. */
-#define ADMISSION_MOST  (ADMISSION_WHOLE / 100 * CONFIG_GUARANTEED_MOST)
-
 struct admission_core {
     uint32_t guests;
     uint32_t guaranteed; /* parts per million of its time, of all guests on it */
 };
 
-/* What a guest's guarantee takes from its core, in parts per million, rounded up. */
-uint32_t admission_share(const struct guest_config *c);
 /* The core the guest asks for, or of those on which its guarantee fits the one with the fewest
  * guests. -E_NOENT: no such core; -E_BUSY: not enough time left, and *why says the sum. */
 int admission_choose(const struct admission_core *cores, unsigned count,

@@ -12,8 +12,11 @@
 /* Files that the guests can name: the boot loader's list has 64, of which the appliance may need
  * five: itself twice, entry trials, certificate and key. */
 #define CONFIG_FILES_MAX       59
-/* Percent of a core's time; ADMISSION_MOST of hv/admission.h. */
-#define CONFIG_GUARANTEED_MOST 95u
+/* A core's time, in parts per million, and so much of it can be promised. The rest is the root's
+ * own work, and what guests without a guarantee live on: the management guest, who could not be
+ * asked for anything any more. */
+#define CONFIG_CORE_WHOLE      1000000u
+#define CONFIG_GUARANTEED_MOST (CONFIG_CORE_WHOLE / 100 * 95)
 /* So begin the names of the boot modules that are the appliance's own. No file may be called so. */
 #define CONFIG_OWN_FILES       "bulkhead:"
 #define CONFIG_TEXT_MAX        (256u << 10) /* bytes of JSON; more is refused */
@@ -72,7 +75,8 @@ struct guest_config {
     uint32_t net_given;    /* 1: the object was there */
     struct config_module modules[CONFIG_MODULES_MAX];
     uint32_t module_count;
-    uint32_t line; /* of the guest's `{` in the file */
+    uint32_t line;  /* of the guest's `{` in the file */
+    uint32_t index; /* in the file's list, from 0, with those that were left out */
 };
 
 /* "management": {"address": "dhcp" | "10.0.2.15/24", "gateway": "10.0.2.2", "core": 0, "memory":
@@ -131,6 +135,15 @@ int config_parse(const char *text, size_t len, void *scratch, size_t scratch_siz
 /* The same for one guest's object alone. */
 int config_parse_guest(const char *text, size_t len, void *scratch, size_t scratch_size,
                        struct guest_config *g, config_report *report, void *ctx);
+
+/* What its guarantee takes from its core, in parts per million, rounded up. */
+static inline uint32_t config_share(const struct guest_config *g)
+{
+    return g->period_us
+               ? (uint32_t)(((uint64_t)g->guaranteed_us * CONFIG_CORE_WHOLE + g->period_us - 1) /
+                            g->period_us)
+               : 0;
+}
 
 /* Whether everything in *g is what a parser could have put there: for bytes that another guest
  * wrote. 0, or -E_INVAL with the field's name in *field. */

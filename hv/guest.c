@@ -166,7 +166,7 @@ static void sum_up(struct admission_core *cores)
         if (!g || !has_share(g))
             continue;
         cores[g->vcpu.core].guests++;
-        cores[g->vcpu.core].guaranteed += admission_share(&g->config);
+        cores[g->vcpu.core].guaranteed += config_share(&g->config);
     }
 }
 

@@ -69,7 +69,7 @@ static bool is_taken(const struct management_config *m, const struct net_address
     return false;
 }
 
-static bool takes_anothers(struct parser *p, const struct guest_config *g, unsigned number)
+static bool takes_anothers(struct parser *p, const struct guest_config *g)
 {
     struct config_error e = {.line = g->line, .column = 1};
     char text[CONFIG_ADDRESS_TEXT];
@@ -78,10 +78,11 @@ static bool takes_anothers(struct parser *p, const struct guest_config *g, unsig
         if (!is_taken(&p->config->management, &g->net.addresses[i]))
             continue;
         config_net_address_text(&g->net.addresses[i], text);
-        (void)fmt(e.field, sizeof(e.field), "guests[%u].net.addresses", number);
-        (void)fmt(e.pointer, sizeof(e.pointer), "/guests/%u/net/addresses", number);
+        (void)fmt(e.field, sizeof(e.field), "guests[%u].net.addresses", g->index);
+        (void)fmt(e.pointer, sizeof(e.pointer), "/guests/%u/net/addresses", g->index);
         (void)fmt(e.text, sizeof(e.text),
-                  "%s is management's, its gateway's or the syslog server's", text);
+                  "%s of guest \"%s\" is management's, its gateway's or the syslog server's", text,
+                  g->name);
         p->errors++;
         p->report(p->ctx, &e);
         return true;
@@ -95,7 +96,7 @@ static void check_addresses(struct parser *p, struct config *c)
     unsigned kept = 0;
 
     for (unsigned i = 0; i < c->guest_count; i++)
-        if (!takes_anothers(p, &c->guests[i], i))
+        if (!takes_anothers(p, &c->guests[i]))
             memmove(&c->guests[kept++], &c->guests[i], sizeof(c->guests[i]));
     c->guest_count = kept;
 }

@@ -190,27 +190,21 @@ void config_default_guest(struct guest_config *g)
     config_default_net(&g->net);
 }
 
-/* Of parts per million, so that they add up. hv/admission.h decides; here it is told early. */
-#define WHOLE 1000000ul
-
-static uint64_t share_of(const struct guest_config *g)
-{
-    return g->period_us ? (g->guaranteed_us * WHOLE + g->period_us - 1) / g->period_us : 0;
-}
-
+/* hv/admission.h decides; here it is told early. */
 static void check_core(struct parser *p, int t, const struct guest_config *g)
 {
-    uint64_t sum = share_of(g);
+    uint64_t sum = config_share(g);
     char text[128];
 
     for (unsigned i = 0; i < p->config->guest_count; i++)
         if (p->config->guests[i].core == g->core)
-            sum += share_of(&p->config->guests[i]);
-    if (g->core < 0 || !g->guaranteed_us || sum <= WHOLE * CONFIG_GUARANTEED_MOST / 100)
+            sum += config_share(&p->config->guests[i]);
+    if (g->core < 0 || !g->guaranteed_us || sum <= CONFIG_GUARANTEED_MOST)
         return;
     (void)fmt(text, sizeof(text),
               "with the guests before it %lu.%lu %% of core %d are guaranteed; %u %% can be",
-              sum * 100 / WHOLE, sum * 1000 / WHOLE % 10, g->core, CONFIG_GUARANTEED_MOST);
+              sum * 100 / CONFIG_CORE_WHOLE, sum * 1000 / CONFIG_CORE_WHOLE % 10, g->core,
+              CONFIG_GUARANTEED_MOST / (CONFIG_CORE_WHOLE / 100));
     config_error_at(p, t, "guaranteed_us", text);
 }
 
@@ -290,7 +284,7 @@ void config_parse_guests(struct parser *p, const struct field *f, int t, void *o
         }
         (void)fmt(p->path, sizeof(p->path), "guests[%d].", i);
         if (config_parse_guest_object(p, at, &p->config->guests[p->config->guest_count]))
-            p->config->guest_count++;
+            p->config->guests[p->config->guest_count++].index = (uint32_t)i;
     }
     p->path[0] = 0;
 }

@@ -31,14 +31,14 @@ static int setup(void **state)
 static void shares(void **state)
 {
     (void)state;
-    assert_int_equal(admission_share(&(struct guest_config){.period_us = 10000}), 0);
+    assert_int_equal(config_share(&(struct guest_config){.period_us = 10000}), 0);
     assert_int_equal(
-        admission_share(&(struct guest_config){.guaranteed_us = 5000, .period_us = 10000}), 500000);
-    assert_int_equal(admission_share(&(struct guest_config){.guaranteed_us = 1, .period_us = 3}),
+        config_share(&(struct guest_config){.guaranteed_us = 5000, .period_us = 10000}), 500000);
+    assert_int_equal(config_share(&(struct guest_config){.guaranteed_us = 1, .period_us = 3}),
                      333334);
     assert_int_equal(
-        admission_share(&(struct guest_config){.guaranteed_us = 10000000, .period_us = 10000000}),
-        ADMISSION_WHOLE);
+        config_share(&(struct guest_config){.guaranteed_us = 10000000, .period_us = 10000000}),
+        CONFIG_CORE_WHOLE);
 }
 
 static void the_fewest_guests(void **state)

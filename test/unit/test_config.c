@@ -605,6 +605,14 @@ static void bad_networks(void **state)
         assert_string_equal(errors[0].field, bad[i].field);
         assert_int_equal(config.guest_count, 1); /* the other remains */
     }
+    /* Also where one before it is left out, it is called what it is called in the file. */
+    assert_int_equal(parse("{\"guests\": [{\"name\": \"a\"}, {\"name\": \"b\", \"image\": \"i\", "
+                           "\"net\": {\"addresses\": [\"10.0.2.2\"]}}],"
+                           "\"management\": {\"gateway\": \"10.0.2.2\"}}"),
+                     2);
+    assert_string_equal(errors[1].field, "guests[1].net.addresses");
+    assert_string_equal(errors[1].pointer, "/guests/1/net/addresses");
+    assert_non_null(strstr(errors[1].text, "10.0.2.2 of guest \"b\" is management's"));
     /* In a network of its own nobody minds. */
     assert_int_equal(
         parse("{\"guests\": [{\"name\": \"a\", \"image\": \"i\", \"net\": {\"addresses\": "
