@@ -298,14 +298,14 @@ void log_source_close(unsigned number)
 
 /* ---- core 0 ---- */
 
-int log_start(void)
+int log_start(uint64_t lost_bytes[ABI_GUESTS_MAX])
 {
     size_t size = arch_core_count() * sizeof(*queues);
     struct log_queue *q = hostmem_alloc_zeroed(size, MEM_HOST);
 
     if (!q)
         return -E_NOMEM;
-    serial_line_init(&line, arch_tsc_hz());
+    serial_line_init(&line, arch_tsc_hz(), lost_bytes);
     on_screen = log_ring()->written; /* so far they went there at once */
     queues = q;
     return 0;

@@ -40,8 +40,9 @@ void log_on_behalf(const char *format, ...) PRINTF(1, 2);
  * log_start(). */
 void log_secret(const char *text);
 
-/* From now on nobody waits for the serial line, and other cores may call. Boot core; -E_NOMEM. */
-int log_start(void) MUST_CHECK;
+/* From now on nobody waits for the serial line, and other cores may call. What guests' consoles
+ * lose on it is counted in lost_bytes, by number. Boot core; -E_NOMEM. */
+int log_start(uint64_t lost_bytes[ABI_GUESTS_MAX]) MUST_CHECK;
 /* Core 0, again and again: a bounded step of what is to be done. Returns when to call again
  * (absolute ticks; NEVER: a kick says so). */
 uint64_t log_poll(void);

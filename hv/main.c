@@ -320,7 +320,7 @@ _Noreturn void hv_main(const struct boot_info *b)
         refuse("the isolation audit found a mapping that must not be");
     describe_host(b, &config);
     make_token(&config.management.service);
-    if (log_start())
+    if (log_start(guest_host_page()->console_lost))
         panic("no memory for the log");
     guest_account_memory();
     log_info("host memory %lu KiB, management guest %lu KiB, isolation audit passed",

@@ -62,8 +62,9 @@ size_t serial_prefix(char *out, size_t size, uint64_t now, uint64_t hz, unsigned
     return n;
 }
 
-void serial_line_init(struct serial_line *l, uint64_t hz)
+void serial_line_init(struct serial_line *l, uint64_t hz, uint64_t lost_bytes[SERIAL_GUESTS])
 {
+    l->lost_bytes = lost_bytes;
     l->hz = hz;
     l->byte_ticks = hz / SERIAL_RATE;
     l->patience = hz / PROMPT_RATE;
@@ -148,12 +149,15 @@ static void start_feed(struct serial_feed *f, uint32_t state)
 }
 
 /* Follows the source, which may have become another one. */
-static void look(struct serial_feed *f, const struct serial_source *s)
+static void look(struct serial_line *l, unsigned i)
 {
+    const struct serial_source *s = &l->sources[i];
+    struct serial_feed *f = &l->feeds[i];
     uint32_t state = __atomic_load_n(&s->state, __ATOMIC_ACQUIRE);
 
     if (state != f->source.state) {
         start_feed(f, state);
+        __atomic_store_n(&l->lost_bytes[i], 0, __ATOMIC_RELAXED);
         if (state & 1) {
             memcpy(f->source.name, s->name, sizeof(f->source.name));
             f->source.ring = s->ring;
@@ -166,7 +170,7 @@ static void look(struct serial_feed *f, const struct serial_source *s)
 void serial_line_look(struct serial_line *l)
 {
     for (unsigned i = 0; i < SERIAL_GUESTS; i++)
-        look(&l->feeds[i], &l->sources[i]);
+        look(l, i);
 }
 
 static bool is_there(const struct serial_feed *f)
@@ -174,15 +178,24 @@ static bool is_there(const struct serial_feed *f)
     return f->source.state & 1;
 }
 
+/* It is still the guest that was found, and what was read before is its. */
+static bool is_same(const struct serial_feed *f, const struct serial_source *s)
+{
+    return __atomic_load_n(&s->state, __ATOMIC_RELAXED) == f->source.state;
+}
+
 /* What the ring has overwritten is skipped, and some more: whoever prints so much goes on. True: so
  * it was. */
-static bool skip_lost(struct serial_feed *f)
+static bool skip_lost(struct serial_line *l, unsigned i)
 {
+    struct serial_feed *f = &l->feeds[i];
     uint64_t written = __atomic_load_n(&f->source.ring->written, __ATOMIC_ACQUIRE);
 
-    if (written - f->at <= ABI_CONSOLE_RING_SIZE)
+    if (written - f->at <= ABI_CONSOLE_RING_SIZE || !is_same(f, &l->sources[i]))
         return false;
     f->lost += written - RESUME - f->at;
+    __atomic_store_n(&l->lost_bytes[i], l->lost_bytes[i] + (written - RESUME - f->at),
+                     __ATOMIC_RELAXED);
     f->at = written - RESUME;
     f->seen = max_u64(f->seen, f->at);
     f->plain = (struct plain){0};
@@ -201,7 +214,7 @@ static bool copy_chunk(const struct serial_feed *f, const struct serial_source *
     memcpy(out + first, r->data, n - first);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return __atomic_load_n(&r->written, __ATOMIC_RELAXED) - f->at <= ABI_CONSOLE_RING_SIZE &&
-           __atomic_load_n(&s->state, __ATOMIC_RELAXED) == f->source.state;
+           is_same(f, s);
 }
 
 /* Nowhere in a guest's line is what the root's begin with, also not where a terminal breaks it. */
@@ -295,7 +308,7 @@ static bool serve(struct serial_line *l, unsigned i, uint64_t now)
 
     if (!is_there(f))
         return false;
-    if (skip_lost(f) && f->length) {
+    if (skip_lost(l, i) && f->length) {
         show_text(l, f);
         return true;
     }
@@ -321,7 +334,7 @@ static bool serve_before(struct serial_line *l, const struct serial_record *r, u
     if (i >= SERIAL_GUESTS || !is_there(&l->feeds[i]))
         return false;
     f = &l->feeds[i];
-    (void)skip_lost(f);
+    (void)skip_lost(l, i);
     if (f->at < r->console && r->console - f->at <= BEFORE_MAX &&
         r->console <= __atomic_load_n(&f->source.ring->written, __ATOMIC_ACQUIRE)) {
         f->seen = max_u64(f->seen, r->console);

@@ -65,7 +65,9 @@ struct serial_line {
     uint64_t byte_ticks, patience;
     struct serial_source sources[SERIAL_GUESTS];
     struct serial_feed feeds[SERIAL_GUESTS];
-    unsigned turn; /* the guest that is asked first */
+    uint64_t
+        *lost_bytes; /* [SERIAL_GUESTS]; of the guest that has the number, whether told or not */
+    unsigned turn;   /* the guest that is asked first */
     /* On its way out: one line, whoever's. */
     char out[SERIAL_LINE_MAX + 2];
     unsigned out_length, out_sent;
@@ -75,8 +77,9 @@ struct serial_line {
     uint8_t queue[SERIAL_QUEUE];
 };
 
-/* *l is all zero; sources may be open. `hz`: ticks a second of all times here. */
-void serial_line_init(struct serial_line *l, uint64_t hz);
+/* *l is all zero; sources may be open. `hz`: ticks a second of all times here. What each guest
+ * loses is counted in lost_bytes, which stays the caller's and is atomic: anybody may read it. */
+void serial_line_init(struct serial_line *l, uint64_t hz, uint64_t lost_bytes[SERIAL_GUESTS]);
 /* Queues a line of the root, without its end. What has no room is lost, and counted. */
 void serial_line_put(struct serial_line *l, const struct serial_record *r, const char *text);
 /* Before the root's newest lines are put: what guests print after this comes after those. */

@@ -3,6 +3,7 @@
 #include "hv/fmt.h"
 #include "mgmt/places.h"
 #include "mgmt/port.h"
+#include "mgmt/route.h"
 
 #include <string.h>
 
@@ -19,6 +20,24 @@ static bool upgrade(struct connection *c)
     return terminal_open(&c->terminal, c->view, guest, c->view->guest(guest)->name);
 }
 
+/* What there is no room for becomes an error. */
+static void open_stream(struct connection *c)
+{
+    struct api_response *r = &c->response;
+    bool terminal = r->upgrade;
+
+    if (places_are_streams_taken(c->role))
+        api_error(r, c->body, sizeof(c->body), false, 503,
+                  c->role == ABI_ROLE_ADMIN
+                      ? "8 streams are open"
+                      : "all streams that the token's role may have are open");
+    c->upgraded = r->upgrade && upgrade(c);
+    if (r->upgrade && !c->upgraded)
+        api_error(r, c->body, sizeof(c->body), false, 503, "no memory for a terminal");
+    if (terminal)
+        route_note_change(c->view, &c->request, &r->who, "", r->status);
+}
+
 void answer(struct connection *c, bool waited, bool timed_out)
 {
     struct api_response *r = &c->response;
@@ -30,17 +49,11 @@ void answer(struct connection *c, bool waited, bool timed_out)
     api_handle(c->view, &c->request, c->body, sizeof(c->body), r, waited, timed_out);
     if (!waited) {
         c->known = r->known;
-        c->role = r->role;
+        c->role = r->who.role;
     }
     upload_abort(&c->upload); /* unless it became an image it was refused */
-    if (connection_is_stream(r) && places_are_streams_taken(c->role))
-        api_error(r, c->body, sizeof(c->body), false, 503,
-                  c->role == ABI_ROLE_ADMIN
-                      ? "8 streams are open"
-                      : "all streams that the token's role may have are open");
-    c->upgraded = r->upgrade && upgrade(c);
-    if (r->upgrade && !c->upgraded)
-        api_error(r, c->body, sizeof(c->body), false, 503, "no memory for a terminal");
+    if (connection_is_stream(r))
+        open_stream(c);
     if (r->wait)
         connection_enter(c, PHASE_WAITING);
     else

@@ -29,7 +29,7 @@ void api_error_at(struct api_response *out, char *buf, size_t size, bool text, u
     *out = (struct api_response){.status = status,
                                  .type = text ? TEXT_TYPE : JSON_TYPE,
                                  .known = out->known,
-                                 .role = out->role};
+                                 .who = out->who};
     json_begin(j, buf, size, text);
     json_object(j, NULL);
     json_object(j, "error");

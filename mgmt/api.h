@@ -85,21 +85,22 @@ enum api_wait {
 
 struct api_response {
     unsigned status;
-    const char *type;   /* Content-Type */
-    char allow[40];     /* with 405 */
-    char location[128]; /* with 201 */
-    bool known;         /* a right token came with the request, or none is needed */
-    uint32_t role;      /* of who is known: enum abi_role */
-    bool challenge;     /* header WWW-Authenticate: */
-    unsigned retry_s;   /* header Retry-After:, unless 0 */
-    bool has_next;      /* header Bulkhead-Next: */
+    const char *type;         /* Content-Type */
+    char allow[40];           /* with 405 */
+    char location[128];       /* with 201 */
+    bool known;               /* a right token came with the request, or none is needed */
+    struct auth_identity who; /* of who is known */
+    bool challenge;           /* header WWW-Authenticate: */
+    unsigned retry_s;         /* header Retry-After:, unless 0 */
+    bool has_next;            /* header Bulkhead-Next: */
     uint64_t next;
     struct json_out body;
     /* Instead of `body`: bytes that never change while this build runs, and their entity tag
      * without quotes. */
     const char *file, *etag, *encoding; /* encoding: Content-Encoding, or NULL */
     size_t file_len;
-    /* 101: behind the answer the connection is a terminal (mgmt/terminal.h) of `stream.guest`. */
+    /* 101: behind the answer the connection is a terminal (mgmt/terminal.h) of `stream.guest`. The
+     * caller notes it, by route_note_change(), when it knows what it sends. */
     bool upgrade;
     struct api_stream stream; /* goes on behind `body` until the client leaves */
     /* The answer needs something that is under way: call again when it is there. */

@@ -111,6 +111,7 @@ void get_guest(struct call *c, char *const *arg)
     json_u64(j, "stopped_tsc", g.stopped_tsc);
     json_u64(j, "short_lives", g.short_lives);
     json_u64(j, "large_pages_split", g.large_pages_split);
+    json_u64(j, "serial_bytes_lost", c->v->host->console_lost[number]);
     if (g.state == ABI_GUEST_RESTARTING)
         json_u64(j, "next_start_tsc", g.next_start_tsc);
     else

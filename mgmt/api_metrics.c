@@ -14,6 +14,7 @@
 struct metrics {
     struct json_out *j;
     const struct call *c;
+    unsigned guest; /* the number of the one that is being told */
 };
 
 static void family(struct metrics *m, const char *name, const char *type, const char *help)
@@ -141,19 +142,13 @@ static void put_cores(struct metrics *m)
 
 /* ---- the guests ---- */
 
-/* What there is to say of each guest; `labels` without braces. */
-static void each_guest(struct metrics *m,
-                       void (*put)(struct metrics *m, const char *labels, const struct abi_guest *))
+/* `labels` without braces. */
+static void one(struct metrics *m, const char *name, const char *labels, uint64_t value)
 {
-    struct abi_guest g;
-    char labels[64];
+    char all[80];
 
-    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
-        if (!call_copy_guest(m->c, i, &g))
-            continue;
-        (void)fmt(labels, sizeof(labels), "guest=\"%s\"", g.name);
-        put(m, labels, &g);
-    }
+    (void)fmt(all, sizeof(all), "{%s}", labels);
+    sample(m, name, all, value);
 }
 
 static void put_state(struct metrics *m, const char *labels, const struct abi_guest *g)
@@ -166,36 +161,15 @@ static void put_state(struct metrics *m, const char *labels, const struct abi_gu
     }
 }
 
-static void put_restarts(struct metrics *m, const char *labels, const struct abi_guest *g)
-{
-    char all[80];
-
-    (void)fmt(all, sizeof(all), "{%s}", labels);
-    sample(m, "guest_restarts_total", all, g->restarts);
-}
-
-static void put_short_lives(struct metrics *m, const char *labels, const struct abi_guest *g)
-{
-    char all[80];
-
-    (void)fmt(all, sizeof(all), "{%s}", labels);
-    sample(m, "guest_short_lives", all, g->short_lives);
-}
-
 static void put_stuck(struct metrics *m, const char *labels, const struct abi_guest *g)
 {
-    char all[80];
-
-    (void)fmt(all, sizeof(all), "{%s}", labels);
-    sample(m, "guest_stuck", all, g->stuck[0] != 0);
+    one(m, "guest_stuck", labels, g->stuck[0] != 0);
 }
 
-static void put_memory(struct metrics *m, const char *labels, const struct abi_guest *g)
+static void put_lost(struct metrics *m, const char *labels, const struct abi_guest *g)
 {
-    char all[80];
-
-    (void)fmt(all, sizeof(all), "{%s}", labels);
-    sample(m, "guest_memory_bytes", all, g->memory);
+    (void)g;
+    one(m, "guest_serial_lost_bytes_total", labels, m->c->v->host->console_lost[m->guest]);
 }
 
 static void put_time(struct metrics *m, const char *labels, const struct abi_guest *g)
@@ -256,14 +230,6 @@ static void put_frames(struct metrics *m, const char *labels, const struct abi_g
     }
 }
 
-static void put_splits(struct metrics *m, const char *labels, const struct abi_guest *g)
-{
-    char all[80];
-
-    (void)fmt(all, sizeof(all), "{%s}", labels);
-    sample(m, "guest_large_pages_split_total", all, g->large_pages_split);
-}
-
 /* Every reason, so that a rate can be told from the first one on. */
 static void put_refusals(struct metrics *m, const char *name, const char *labels,
                          const uint64_t frames[NET_DROPS])
@@ -283,38 +249,63 @@ static void put_refused_frames(struct metrics *m, const char *labels, const stru
         put_refusals(m, "guest_network_refused_frames_total", labels, g->frames_refused);
 }
 
+#define AT(f) offsetof(struct abi_guest, f), sizeof(((struct abi_guest *)NULL)->f), NULL
+
+/* Each is told of every guest: as one number out of struct abi_guest, or by put(). */
+static const struct guest_family {
+    const char *name, *type, *help;
+    size_t offset, size; /* of the number, which is at most 8 bytes */
+    void (*put)(struct metrics *m, const char *labels, const struct abi_guest *g);
+} guest_families[] = {
+    {"guest_state", "gauge", "1 for the state that the guest is in, 0 for the others.", 0, 0,
+     put_state},
+    {"guest_restarts_total", "counter", "How often its restart policy started it.", AT(restarts)},
+    {"guest_short_lives", "gauge", "Lives of less than 10 seconds in a row.", AT(short_lives)},
+    {"guest_stuck", "gauge",
+     "1 while it runs, but spins in one place or is halted with interrupts off.", 0, 0, put_stuck},
+    {"guest_memory_bytes", "gauge", "Its memory.", AT(memory)},
+    {"vcpu_seconds_total", "counter",
+     "Time on its core, and time in which it could have run but another one had the core.", 0, 0,
+     put_time},
+    {"vcpu_exits_total", "counter", "VM exits by basic exit reason.", 0, 0, put_exits},
+    {"vcpu_interrupts_total", "counter", "External interrupts injected.", 0, 0, put_interrupts},
+    {"vcpu_timer_wake_lateness_seconds", "histogram",
+     "From the moment at which a timer was due to the end of the guest's HLT.", 0, 0, put_wakes},
+    {"guest_serial_lost_bytes_total", "counter",
+     "Bytes of its console that the host's serial line had no time for.", 0, 0, put_lost},
+    {"guest_network_frames_total", "counter",
+     "Frames from the guest, to it, and lost because it took none.", 0, 0, put_frames},
+    {"guest_large_pages_split_total", "counter",
+     "2 MB pages of its memory that were split because it executed them.", AT(large_pages_split)},
+    {"guest_network_refused_frames_total", "counter",
+     "Frames from the guest that the switch refused, by reason.", 0, 0, put_refused_frames},
+};
+
+static void put_guest(struct metrics *m, const struct guest_family *f, const struct abi_guest *g)
+{
+    uint64_t value = 0;
+    char labels[64];
+
+    (void)fmt(labels, sizeof(labels), "guest=\"%s\"", g->name);
+    if (f->put) {
+        f->put(m, labels, g);
+        return;
+    }
+    memcpy(&value, (const char *)g + f->offset, f->size);
+    one(m, f->name, labels, value);
+}
+
 static void put_guests(struct metrics *m)
 {
-    family(m, "guest_state", "gauge", "1 for the state that the guest is in, 0 for the others.");
-    each_guest(m, put_state);
-    family(m, "guest_restarts_total", "counter", "How often its restart policy started it.");
-    each_guest(m, put_restarts);
-    family(m, "guest_short_lives", "gauge", "Lives of less than 10 seconds in a row.");
-    each_guest(m, put_short_lives);
-    family(m, "guest_stuck", "gauge",
-           "1 while it runs, but spins in one place or is halted with interrupts off.");
-    each_guest(m, put_stuck);
-    family(m, "guest_memory_bytes", "gauge", "Its memory.");
-    each_guest(m, put_memory);
-    family(m, "vcpu_seconds_total", "counter",
-           "Time on its core, and time in which it could have run but another one had the core.");
-    each_guest(m, put_time);
-    family(m, "vcpu_exits_total", "counter", "VM exits by basic exit reason.");
-    each_guest(m, put_exits);
-    family(m, "vcpu_interrupts_total", "counter", "External interrupts injected.");
-    each_guest(m, put_interrupts);
-    family(m, "vcpu_timer_wake_lateness_seconds", "histogram",
-           "From the moment at which a timer was due to the end of the guest's HLT.");
-    each_guest(m, put_wakes);
-    family(m, "guest_network_frames_total", "counter",
-           "Frames from the guest, to it, and lost because it took none.");
-    each_guest(m, put_frames);
-    family(m, "guest_large_pages_split_total", "counter",
-           "2 MB pages of its memory that were split because it executed them.");
-    each_guest(m, put_splits);
-    family(m, "guest_network_refused_frames_total", "counter",
-           "Frames from the guest that the switch refused, by reason.");
-    each_guest(m, put_refused_frames);
+    struct abi_guest g;
+
+    for (const struct guest_family *f = guest_families;
+         f < guest_families + ARRAY_LEN(guest_families); f++) {
+        family(m, f->name, f->type, f->help);
+        for (m->guest = 0; m->guest < ABI_GUESTS_MAX; m->guest++)
+            if (call_copy_guest(m->c, m->guest, &g))
+                put_guest(m, f, &g);
+    }
     family(m, "uplink_refused_frames_total", "counter",
            "Frames from outside that the switch refused, by reason.");
     put_refusals(m, "uplink_refused_frames_total", "", m->c->v->host->uplink_frames);

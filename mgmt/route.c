@@ -147,20 +147,20 @@ static uint64_t token_key(const char *name)
     return h;
 }
 
-/* 202 where the answer still waits for what was asked. */
-static void note_change(const struct call *c)
+void route_note_change(const struct api_view *v, const struct http_request *r,
+                       const struct auth_identity *who, const char *what, unsigned status)
 {
     const struct audit_event e = {
-        .source = token_key(c->who.name),
-        .from = c->r->from,
-        .name = c->who.name,
-        .method = llhttp_method_name(c->r->method),
-        .target = c->r->target,
-        .what = c->what,
-        .status = c->out->wait ? 202 : c->out->status,
+        .source = token_key(who->name),
+        .from = r->from,
+        .name = who->name,
+        .method = llhttp_method_name(r->method),
+        .target = r->target,
+        .what = what,
+        .status = status,
     };
 
-    audit_change(c->v->audit, &e, route_ms(c->v), c->v->note);
+    audit_change(v->audit, &e, route_ms(v), v->note);
 }
 
 void route_note_refusal(const struct api_view *v, const struct http_request *r,
@@ -291,13 +291,13 @@ static bool is_admitted(struct call *c, const struct route *t)
     if (c->r->streaming) { /* so was who has sent all of an image, however long that took */
         c->who = ((const struct upload *)c->r->sink_ctx)->who;
         c->out->known = true;
-        c->out->role = c->who.role;
+        c->out->who = c->who;
         return true;
     }
     if (route_admit(c->v, c->r, role ? role : (uint32_t)ABI_ROLE_READ, &g)) {
         c->who = g.who;
         c->out->known = true;
-        c->out->role = c->who.role;
+        c->out->who = c->who;
         return true;
     }
     call_fail(c, g.status, g.why);
@@ -318,8 +318,9 @@ static void call_handler(struct call *c, const struct route *t, char *const *arg
         call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
     } else {
         h(c, arg);
-        if (((!is_look(c) && t->change) || c->out->upgrade) && !c->waited)
-            note_change(c);
+        /* 202 where the answer still waits for what was asked. */
+        if (!is_look(c) && t->change && !c->waited)
+            route_note_change(c->v, c->r, &c->who, c->what, c->out->wait ? 202 : c->out->status);
     }
 }
 

@@ -22,5 +22,9 @@ uint64_t route_ms(const struct api_view *v);
 /* A line in the log about 401, 403 or 429. route_admit() leaves one by itself. */
 void route_note_refusal(const struct api_view *v, const struct http_request *r,
                         const struct auth_identity *who, unsigned status);
+/* A line in the log about who changed something, or opened a terminal; `what`: what the path does
+ * not say, or "". route_call() leaves one of what it answers by itself, but for an upgrade. */
+void route_note_change(const struct api_view *v, const struct http_request *r,
+                       const struct auth_identity *who, const char *what, unsigned status);
 /* Answers the call, whose path and query are set. */
 void route_call(struct call *c);

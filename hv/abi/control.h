@@ -164,7 +164,9 @@ struct abi_host {
     uint8_t mac_prefix[5];   /* as configured, or all 0 */
     uint8_t pad1[3];
     uint64_t uplink_frames[NET_DROPS]; /* that came in from outside, by enum net_drop */
-    struct abi_management management;  /* as configured */
+    /* Bytes of each guest's console that the host's serial line never had, since it was made. */
+    uint64_t console_lost[ABI_GUESTS_MAX];
+    struct abi_management management; /* as configured */
     struct abi_memory memory;
     struct abi_core cores[ABI_CORES_MAX];
 };

@@ -220,7 +220,7 @@ def test_what_is_short(m):
 
 
 def test_management_stays(m):
-    assert "management guest" in error(json.loads(delete(m, "/v1/guests/mgmt", 403)))[0]
+    assert "management guest" in error(json.loads(delete(m, "/v1/guests/mgmt", 409)))[0]
 
 
 def test_uploads_that_fail(m):

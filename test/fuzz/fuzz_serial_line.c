@@ -11,6 +11,7 @@
 #define ROOT "[   0.5] core 1: "
 
 static struct serial_line line;
+static uint64_t lost_bytes[SERIAL_GUESTS];
 static struct abi_ring *rings[2];
 static char text[2 * SERIAL_LINE_MAX];
 static size_t length;
@@ -80,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     memset(&line, 0, sizeof(line));
     length = 0;
-    serial_line_init(&line, HZ);
+    serial_line_init(&line, HZ, lost_bytes);
     for (unsigned i = 0; i < 2; i++) {
         if (!rings[i])
             rings[i] = malloc(sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE);

@@ -481,7 +481,7 @@ static void deletion(void **state)
     guests[0].state = guests[2].state = ABI_GUEST_RUNNING;
     host.guests = 1u | 1u << 2;
     assert_int_equal(ask("DELETE /v1/guests/nobody" HEAD "\r\n"), 404);
-    assert_int_equal(ask("DELETE /v1/guests/mgmt" HEAD "\r\n"), 403);
+    assert_int_equal(ask("DELETE /v1/guests/mgmt" HEAD "\r\n"), 409);
     (void)ask("DELETE /v1/guests/two" HEAD "\r\n");
     assert_int_equal(removed, 2);
     assert_int_equal(response.wait, API_WAIT_GONE);

@@ -775,6 +775,7 @@ static void metrics(void **state)
     answered[1] = (struct api_answered){404, 1};
     guests[1].vcpus[0].run_ticks = 2500001; /* at 1 MHz */
     guests[1].restarts = 3;
+    host.console_lost[1] = 17;
     abi_histogram_add(&guests[1].vcpus[0].wake_late, 0);
     abi_histogram_add(&guests[1].vcpus[0].wake_late, 63);
     abi_histogram_add(&guests[1].vcpus[0].wake_late, 64);
@@ -784,6 +785,9 @@ static void metrics(void **state)
     assert_non_null(strstr(body, "# TYPE bulkhead_guest_restarts_total counter\n"
                                  "bulkhead_guest_restarts_total{guest=\"mgmt\"} 0\n"
                                  "bulkhead_guest_restarts_total{guest=\"hog\"} 3\n# HELP"));
+    assert_non_null(strstr(body, "# TYPE bulkhead_guest_serial_lost_bytes_total counter\n"
+                                 "bulkhead_guest_serial_lost_bytes_total{guest=\"mgmt\"} 0\n"
+                                 "bulkhead_guest_serial_lost_bytes_total{guest=\"hog\"} 17\n"));
     assert_non_null(strstr(body,
                            "bulkhead_vcpu_seconds_total{guest=\"hog\",vcpu=\"0\",mode=\"run\"} "
                            "2.500001000\n"));

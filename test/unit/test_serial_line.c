@@ -16,6 +16,7 @@ static struct abi_ring *rings[SERIAL_GUESTS];
 static uint64_t now;
 static char sent[1u << 20]; /* what the line has sent, as text */
 static size_t sent_length;
+static uint64_t lost_bytes[SERIAL_GUESTS];
 
 static void print(unsigned guest, const char *text)
 {
@@ -65,9 +66,10 @@ static int setup(void **state)
     (void)state;
     line = calloc(1, sizeof(*line));
     now = HZ;
+    memset(lost_bytes, 0, sizeof(lost_bytes));
     for (unsigned i = 0; i < SERIAL_GUESTS; i++)
         rings[i] = calloc(1, sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE);
-    serial_line_init(line, HZ);
+    serial_line_init(line, HZ, lost_bytes);
     serial_source_open(&line->sources[1], "one", rings[1]);
     serial_source_open(&line->sources[2], "two", rings[2]);
     return 0;
@@ -222,6 +224,8 @@ static void a_flood(void **state)
     assert_int_equal(twos, 100);
     for (at = sent; (at = strstr(at, "guest one: ")) != NULL; at++, told++)
         seen += strtoull(at + 11, NULL, 10);
+    assert_int_equal(lost_bytes[1], seen);
+    assert_int_equal(lost_bytes[2], 0);
     assert_in_range(told, 8, 12); /* once a second */
     /* All but what was lost was shown, and that was no more than its share of the line. */
     for (at = sent; (at = strstr(at, "[one] ")) != NULL; at++)
@@ -310,6 +314,12 @@ static void another_guest(void **state)
     print(1, "\nmore\n");
     serial_source_close(&line->sources[1]);
     memset(rings[1], 0, sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE);
+    for (unsigned i = 0; i < 10; i++) {
+        const char *bytes;
+
+        (void)serial_line_step(line, ++now); /* has not looked yet: nothing is lost either */
+        assert_int_equal(serial_line_pending(line, &bytes), 0);
+    }
     assert_string_equal(run(200), "");
     serial_source_open(&line->sources[1], "next", rings[1]);
     print(1, "hello\n");
@@ -318,6 +328,27 @@ static void another_guest(void **state)
     serial_source_open(&line->sources[1], "third", rings[1]);
     print(1, "again\n");
     assert_true(holds(run(20), "[third] again\r\n"));
+}
+
+/* Nor has it what the one before had used up. */
+static void a_budget_is_the_numbers(void **state)
+{
+    uint64_t shown = 0;
+
+    (void)state;
+    for (unsigned life = 0; life < 300; life++) { /* of a tenth of a second each */
+        serial_source_close(&line->sources[1]);
+        memset(rings[1], 0, sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE);
+        serial_source_open(&line->sources[1], "one", rings[1]);
+        sent_length = 0;
+        for (unsigned i = 0; i < 72; i++) {
+            if (rings[1]->written - line->feeds[1].at < 1000)
+                flood(1, 1000);
+            step();
+        }
+        shown += line->feeds[1].at;
+    }
+    assert_in_range(shown, 25 * SERIAL_RATE, 31 * SERIAL_RATE + SERIAL_BURST);
 }
 
 static void in_haste(void **state)
@@ -369,6 +400,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(silent_floods, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(another_guest, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_budget_is_the_numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(in_haste, setup, teardown),
         cmocka_unit_test_setup_teardown(steps_are_bounded, setup, teardown),
     };

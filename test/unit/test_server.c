@@ -551,6 +551,20 @@ static void readers_leave_streams(void **state)
     host.management.auth = ABI_AUTH_RANDOM;
 }
 
+/* Who asks for a terminal is noted, with the status that was sent. */
+static void terminals_are_noted(void **state)
+{
+    struct client *c[8];
+
+    (void)state;
+    be_echo();
+    assert_int_equal(ask_anew(UPGRADE), 101);
+    assert_non_null(strstr(noted, "/terminal: 101"));
+    fill(c, 8, "GET /v1/log?follow=1" HEAD WITH "\r\n");
+    assert_int_equal(ask_anew(UPGRADE), 503);
+    assert_non_null(strstr(noted, "/terminal: 503"));
+}
+
 /* Answers without end that do end: HTTP/1.1 says so, HTTP/1.0 closes. */
 static void streams_that_end(void **state)
 {
@@ -600,6 +614,7 @@ int main(void)
         TEST(safe_fields),
         TEST(readers_leave_places),
         TEST(readers_leave_streams),
+        TEST(terminals_are_noted),
     };
 
     fixture_start();
