@@ -100,7 +100,7 @@ def targets():
             yield target + {"/v1/events": "?follow=0", "/v1/guests/hog/vcpus/0/vmcs/diff": "?from=2"}.get(target, "")
 
 
-@pytest.mark.parametrize("target", targets())
+@pytest.mark.parametrize("target", list(targets()))
 def test_answers(m, target):
     """What each resource says, as JSON and as text, to those who may and those who may not."""
     for headers in ({}, {"Accept": "text/plain"}, {"Authorization": "Bearer"}):

@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 
 from appliance import BUILD
 from test_page import Page, browser, limit  # noqa: F401 (a fixture)
-from websocket import BINARY, CLOSE, GUID
+from websocket_client import BINARY, CLOSE, GUID
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}

@@ -11,7 +11,7 @@ import pytest
 import machine
 import mkiso
 from appliance import BUILD, LIMIT
-from websocket import WebSocket
+from websocket_client import WebSocket
 
 
 class Run:

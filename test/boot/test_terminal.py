@@ -7,7 +7,7 @@ import time
 import pytest
 
 from appliance import LIMIT
-from websocket import BINARY, CLOSE, PING, PONG, WebSocket, frame
+from websocket_client import BINARY, CLOSE, PING, PONG, WebSocket, frame
 
 CONFIG = {"guests": [
     {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0, "devices": ["pic", "pit"]},
