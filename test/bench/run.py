@@ -60,7 +60,7 @@ def machine_rows(build):
 
 def hostile_row(name, figures):
     before = hostile.BEFORE[name]
-    return (f"beside `{name}`" if name in hostile.PESTS else {"requests": "while a management guest that was taken over plagues all", "all": "beside all of them"}[name],
+    return (f"beside `{name}`" if name in hostile.PESTS else {"requests": "while a management guest that was taken over plagues all", "all": "beside all of them", "anything": "while it makes calls at random"}[name],
             *("; ".join(str(n) for n in f) if f else "" for f in (before[0], figures[1].get(name), before[1], figures[4].get(name))))
 
 

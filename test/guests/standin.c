@@ -3,35 +3,15 @@
  * tries one thing and ends by it; the number of lives so far is in the shared pages. The last life
  * behaves.
  */
-#include "hv/abi/control.h"
 #include "hv/abi/deploy.h"
-
 #include "test/guests/lib/guest.h"
+#include "test/guests/lib/management.h"
 
 #define MEMORY   (12ull << 20)
 #define NOBODY   9u /* no guest of the test has this number */
 #define VICTIM   4u
 #define HEARTS   100000u
 #define LINE_MAX 512u
-
-static int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
-{
-    int64_t result;
-
-    __asm__ volatile("vmcall" : "=a"(result) : "a"(function), "b"(b), "c"(c), "d"(d) : "memory");
-    return result;
-}
-
-static const struct abi_host *host(void)
-{
-    return (const struct abi_host *)(uintptr_t)ABI_HOST_GPA;
-}
-
-static bool exists(uint64_t guest)
-{
-    return guest < ABI_GUESTS_MAX &&
-           ((const struct abi_guest *)(uintptr_t)ABI_GUEST_GPA(guest))->state != ABI_GUEST_EMPTY;
-}
 
 static bool inside(uint64_t at, uint64_t length)
 {
@@ -94,7 +74,7 @@ static void try_calls(void)
             r = call(f, b, c, d);
             done++;
             if (i % 64 == 0)
-                (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+                heartbeat();
             if ((must_fail(f, b, c, d) && r >= 0) || r < -E_IO) {
                 wrong++;
                 say("standin: call 0x%lx (0x%lx, 0x%lx, 0x%lx) gives %ld: WRONG\n", f, b, c, d, r);
@@ -131,7 +111,7 @@ static void try_image_memory(void)
             found += at[i] != 0;
             at[i] = 0x7365637265747321ull;
         }
-        (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+        heartbeat();
         (void)call(ABI_CALL_IMAGE_DROP, (uint64_t)slot, 0, 0);
     }
     slot = call(ABI_CALL_IMAGE_BEGIN, (uintptr_t)&r, 0, 0);
@@ -152,7 +132,7 @@ static void hang(void)
  * guest is another question; the machine must not mind. */
 static void try_controls(uint64_t victim)
 {
-    const struct abi_guest *g = (const struct abi_guest *)(uintptr_t)ABI_GUEST_GPA(victim);
+    const struct abi_guest *g = guest(victim);
     unsigned done = 0, refused = 0;
 
     for (unsigned i = 0; i < ABI_CONTROLS * 64; i++) {
@@ -165,7 +145,7 @@ static void try_controls(uint64_t victim)
         while (sequence > 0 && g->state == ABI_GUEST_RUNNING &&
                __atomic_load_n(&g->vcpus[0].controls.sequence, __ATOMIC_ACQUIRE) <
                    (uint64_t)sequence)
-            (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+            heartbeat();
         done += sequence > 0;
         refused += sequence > 0 && g->vcpus[0].controls.result != 0;
     }
@@ -217,7 +197,7 @@ static void behave(void)
     for (;;) {
         for (unsigned i = 0; i < HEARTS; i++)
             __asm__ volatile("pause");
-        (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+        heartbeat();
     }
 }
 
@@ -225,7 +205,7 @@ void guest_main(const char *cmdline)
 {
     static void (*const lives[])(void) = {hang,      doze,         write_host,
                                           write_log, read_between, triple_fault};
-    uint32_t life = ((const struct abi_guest *)(uintptr_t)ABI_GUEST_GPA(host()->self))->restarts;
+    uint32_t life = guest(host()->self)->restarts;
 
     (void)cmdline;
     if (life < ARRAY_LEN(lives))

@@ -3,36 +3,23 @@
  * control loop; the others are pests, which are let loose one at a time, then it plagues all of
  * them with its own requests, then all do at once. Of each round it says how many periods the
  * control loop had, how many of them it missed, and how late slices ended at worst. Its own calls
- * in a loop are the round "requests".
+ * in a loop are the round "requests"; the last round, "anything", is calls that make no sense.
+ * Beside that one runs the last guest, which watches its memory and is no pest.
  */
-#include "hv/abi/control.h"
+#include "arch/x86/vmx/vmx.h"
 #include "hv/abi/deploy.h"
-
 #include "test/guests/lib/guest.h"
+#include "test/guests/lib/management.h"
 
 #define CONTROL     1u
 #define REPORTS     10u    /* of the control loop a round, 1000 periods each */
 #define TICK_COUNT  11932u /* PIT ticks: 100 Hz */
 #define LINE_SIZE   256u
 #define INPUT_BYTES 64u
-
-static int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
-{
-    int64_t result;
-
-    __asm__ volatile("vmcall" : "=a"(result) : "a"(function), "b"(b), "c"(c), "d"(d) : "memory");
-    return result;
-}
-
-static const struct abi_host *host(void)
-{
-    return (const struct abi_host *)(uintptr_t)ABI_HOST_GPA;
-}
-
-static const struct abi_guest *guest(uint64_t n)
-{
-    return (const struct abi_guest *)(uintptr_t)ABI_GUEST_GPA(n);
-}
+#define MEMORY      (12ull << 20) /* its own */
+#define ANYTHING    30000u        /* calls at least */
+#define BATCH       16u
+#define CANARY      "canary" /* its command line */
 
 static void on_tick(void)
 {
@@ -169,36 +156,186 @@ static void try_images(void)
     }
 }
 
-static void try_guests(void)
-{
-    static struct abi_create r = {
-        .config = {.name = "short-lived",
-                   .image = "guests/hostile.elf",
-                   .cmdline = "loop",
-                   .memory = 4u << 20,
-                   .core = -1,
-                   .weight = 1,
-                   .slice_us = 100,
-                   .period_us = 10000,
-                   .devices = DEV_ALL},
-    };
-    static int64_t made = -1;
-    static unsigned turns;
-
-    if (made < 0)
-        made = call(ABI_CALL_CREATE, (uintptr_t)&r, 0, 0);
-    else if (++turns % 16 == 0 && call(ABI_CALL_DELETE, (uint64_t)made, 0, 0) < 0)
-        made = -1;
-}
-
-static void misbehave(unsigned pests)
+static void plague_all(unsigned pests)
 {
     plague(CONTROL);
     for (unsigned n = CONTROL + 1; n <= CONTROL + pests; n++)
         harass(n);
     call_for_itself();
     try_images();
-    try_guests();
+}
+
+/* ---- anything ---- */
+
+static struct {
+    uint64_t canary; /* a guest's number */
+    uint64_t made, done, wrong;
+    uint64_t seen; /* calls of its life, by the root */
+    uint32_t last; /* enum abi_guest_state, of the guest that was made when all was over */
+} anything;
+
+static uint64_t draw(void)
+{
+    static uint64_t s = 0x9e3779b97f4a7c15ull;
+
+    s ^= s << 13;
+    s ^= s >> 7;
+    s ^= s << 17;
+    return s;
+}
+
+/* Numbers that mean something to one call or another, what is near them, or any. */
+static uint64_t any_number(void)
+{
+    static const uint64_t known[] = {0,
+                                     CONTROL,
+                                     ABI_GUESTS_MAX,
+                                     512,
+                                     ABI_KEEP_MAX,
+                                     0x100000,
+                                     MEMORY - sizeof(struct abi_controls),
+                                     MEMORY,
+                                     ABI_BASE,
+                                     1ull << 32,
+                                     1ull << 63,
+                                     UINT64_MAX};
+    uint64_t r = draw();
+
+    return r & 7 ? known[r / 8 % ARRAY_LEN(known)] + (r & 0x700 ? 0 : r / 4096 % 9 - 4) : r >> 8;
+}
+
+/* A new guest as it could be. */
+static void fill_in(struct abi_create *r, const char *name)
+{
+    memset(r, 0, sizeof(*r));
+    r->config = (struct guest_config){.image = "guests/hostile.elf",
+                                      .cmdline = "loop",
+                                      .memory = 4u << 20,
+                                      .core = -1,
+                                      .weight = 1,
+                                      .slice_us = 100,
+                                      .period_us = 10000,
+                                      .devices = DEV_DEFAULT};
+    (void)str_copy(r->config.name, sizeof(r->config.name), name);
+}
+
+static void any_guest(struct abi_create *r)
+{
+    static const char *const files[] = {"guests/hostile.elf", "guests/control.elf", "mgmt.elf",
+                                        "x"};
+    static const char *const does[] = {"loop", "die", "timers", "insl"};
+    struct guest_config *c = &r->config;
+
+    fill_in(r, "fresh-0");
+    c->memory = (draw() % 8) << 20;
+    c->weight = (uint32_t)(draw() & 1 ? 100 : any_number());
+    c->guaranteed_us = (uint32_t)(draw() % 16 ? 0 : any_number());
+    c->restart = RESTART_ALWAYS;
+    if (draw() % 4 == 0)
+        c->devices = (uint32_t)any_number();
+    c->name[6] = (char)('0' + draw() % 4);
+    (void)str_copy(c->image, sizeof(c->image), files[draw() % 8 < 5 ? 0 : draw() % 4]);
+    (void)str_copy(c->cmdline, sizeof(c->cmdline), does[draw() % 4]);
+    r->planned = draw() % 4 == 0;
+}
+
+/* What a call reads: words of any kind, and of some calls what is nearly right. */
+static uint64_t any_structure(uint64_t f)
+{
+    static union {
+        struct abi_create create;
+        struct abi_image_request image;
+        struct abi_controls controls;
+        uint64_t words[sizeof(struct abi_create) / 8];
+    } u;
+
+    if (f == ABI_CALL_CREATE && draw() & 1)
+        any_guest(&u.create);
+    for (unsigned i = draw() % 4; i > 0; i--)
+        u.words[draw() % ARRAY_LEN(u.words)] = any_number();
+    if (f == ABI_CALL_IMAGE_BEGIN && draw() & 1) {
+        u.image = (struct abi_image_request){.name = "x", .size = draw() % (4u << 20)};
+        u.image.name[0] = (char)('w' + draw() % 4);
+    }
+    return (uintptr_t)&u;
+}
+
+static uint64_t any_slot_or_guest(void)
+{
+    return draw() % 4 ? draw() % (ABI_GUESTS_MAX + 1) : any_number();
+}
+
+/* A management guest may end other guests, the machine and itself, and whoever ends is not there to
+ * be looked at. */
+static bool spares(uint64_t f, uint64_t b, uint64_t c)
+{
+    if (f == ABI_CALL_HOST_ACTION)
+        return b != ABI_HOST_REBOOT;
+    if (f == ABI_CALL_ACTION && b == host()->self)
+        return c != ABI_ACTION_RESET;
+    if (f == ABI_CALL_ACTION || f == ABI_CALL_DELETE || f == ABI_CALL_CONTROLS)
+        return b != CONTROL && b != anything.canary;
+    return true;
+}
+
+static void call_for_anything(void)
+{
+    uint64_t f = ABI_CALL_VERSION - 1 + draw() % (ABI_CALL_END - ABI_CALL_VERSION + 3);
+    uint64_t b = any_slot_or_guest(), c = any_number(), d = any_number();
+    int64_t r;
+
+    if (draw() % 64 == 0)
+        f = any_number();
+    if (f == ABI_CALL_IMAGE_BEGIN)
+        b = draw() % 8 ? any_structure(f) : any_number();
+    /* Where its memory ends, at most: a reason is written to where this one is read from. */
+    if (f == ABI_CALL_CREATE)
+        b = draw() % 8 ? any_structure(f) : MEMORY - draw() % 256;
+    if (f == ABI_CALL_CONTROLS && draw() % 8) {
+        c = 0; /* there is only this vCPU */
+        d = any_structure(f);
+    }
+    if (f == ABI_CALL_ACTION)
+        c = draw() % (ABI_ACTION_END + 1);
+    if (!spares(f, b, c))
+        return;
+    r = call(f, b, c, d);
+    anything.made++;
+    anything.done += r >= 0;
+    anything.wrong += r < -E_IO;
+}
+
+static void do_anything(unsigned pests)
+{
+    (void)pests;
+    for (unsigned i = 0; i < BATCH; i++)
+        call_for_anything();
+}
+
+/* The machine as it was before, and one more guest: it is audited as all are when they are made. */
+static void clean_up(void)
+{
+    static struct abi_create r;
+    int64_t made;
+
+    for (uint64_t n = CONTROL + 1; n < ABI_GUESTS_MAX; n++)
+        while (n != anything.canary && call(ABI_CALL_DELETE, n, 0, 0) != -E_NOENT)
+            heartbeat();
+    for (uint64_t slot = 0; slot < ABI_IMAGES; slot++)
+        (void)call(ABI_CALL_IMAGE_DROP, slot, 0, 0);
+    fill_in(&r, "last");
+    r.config.weight = 100;
+    r.config.slice_us = 1000;
+    made = call(ABI_CALL_CREATE, (uintptr_t)&r, 0, 0);
+    while (made >= 0 && guest((uint64_t)made)->state == ABI_GUEST_STARTING) {
+        heartbeat();
+        sleep_until_irq();
+    }
+    anything.last = made < 0 ? ABI_GUEST_EMPTY : guest((uint64_t)made)->state;
+    anything.seen = guest(host()->self)->vcpus[0].exits[VMX_EXIT_VMCALL];
+    if (made >= 0)
+        act((uint64_t)made, ABI_ACTION_STOP);
+    act(anything.canary, ABI_ACTION_STOP);
 }
 
 /* ---- rounds ---- */
@@ -228,20 +365,20 @@ static void begin_round(void)
     /* The report on its way belongs to what was before. */
     while (heard.reports == before) {
         listen();
-        (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+        heartbeat();
         sleep_until_irq();
     }
     heard.reports = 0;
     heard.missed = 0;
 }
 
-static void go_through_round(unsigned pests, bool misbehaves)
+static void go_through_round(unsigned pests, void (*misbehave)(unsigned pests))
 {
     begin_round();
     while (heard.reports < REPORTS) {
         listen();
-        (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
-        if (misbehaves)
+        heartbeat();
+        if (misbehave)
             misbehave(pests);
         else
             sleep_until_irq();
@@ -255,35 +392,44 @@ void guest_main(const char *cmdline)
     (void)cmdline;
     irq_handle(IRQ_PIT, on_tick);
     pit_periodic(TICK_COUNT);
-    while (guest(CONTROL + 1 + pests)->state != ABI_GUEST_EMPTY)
+    while (strcmp(guest(CONTROL + 1 + pests)->cmdline, CANARY) != 0)
         pests++;
+    anything.canary = CONTROL + 1 + pests;
     say("usurper: %u pests\n", pests);
-    for (unsigned n = CONTROL + 1; n <= CONTROL + pests; n++)
+    for (unsigned n = CONTROL + 1; n <= anything.canary; n++)
         act(n, ABI_ACTION_STOP);
     for (unsigned n = CONTROL + 1; n <= CONTROL + pests; n++) {
         act(n, ABI_ACTION_START);
-        go_through_round(pests, false);
+        go_through_round(pests, NULL);
         act(n, ABI_ACTION_STOP);
         note(guest(n)->cmdline, n);
     }
-    go_through_round(pests, true);
+    go_through_round(pests, plague_all);
     note("requests", CONTROL);
     for (unsigned n = CONTROL + 1; n <= CONTROL + pests; n++)
         act(n, ABI_ACTION_START);
-    go_through_round(pests, true);
+    go_through_round(pests, plague_all);
     note("all", CONTROL);
     for (unsigned n = CONTROL + 1; n < ABI_GUESTS_MAX; n++)
         act(n, ABI_ACTION_STOP);
+    act(anything.canary, ABI_ACTION_START);
+    do
+        go_through_round(pests, do_anything);
+    while (anything.made < ANYTHING);
+    note("anything", CONTROL);
+    clean_up();
     begin_round();
-    go_through_round(pests, false);
+    go_through_round(pests, NULL);
     for (unsigned i = 0; i < result_count; i++)
-        say("usurper: round %s: periods %u, missed %lu, worst slice end of its own %lu ticks, of "
-            "all "
-            "so far %lu\n",
+        say("usurper: round %s: periods %u, missed %lu, worst slice end of its own %lu ticks, "
+            "of all so far %lu\n",
             results[i].round, REPORTS * 1000, results[i].missed, results[i].own, results[i].worst);
+    say("usurper: calls made %lu, done %lu, wrong %lu, seen %lu\n", anything.made, anything.done,
+        anything.wrong, anything.seen);
+    say("usurper: the last guest %s\n", anything.last == ABI_GUEST_RUNNING ? "runs" : "fails");
     say("usurper: done\n");
     for (;;) {
-        (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+        heartbeat();
         sleep_until_irq();
     }
 }

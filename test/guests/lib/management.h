@@ -1,0 +1,32 @@
+/* For guests that stand in for the management guest: its calls, and what it is shown. */
+#pragma once
+
+#include "hv/abi/control.h"
+
+static inline int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
+{
+    int64_t result;
+
+    __asm__ volatile("vmcall" : "=a"(result) : "a"(function), "b"(b), "c"(c), "d"(d) : "memory");
+    return result;
+}
+
+static inline void heartbeat(void)
+{
+    (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
+}
+
+static inline const struct abi_host *host(void)
+{
+    return (const struct abi_host *)(uintptr_t)ABI_HOST_GPA;
+}
+
+static inline const struct abi_guest *guest(uint64_t number)
+{
+    return (const struct abi_guest *)(uintptr_t)ABI_GUEST_GPA(number);
+}
+
+static inline bool exists(uint64_t number)
+{
+    return number < ABI_GUESTS_MAX && guest(number)->state != ABI_GUEST_EMPTY;
+}
