@@ -19,6 +19,10 @@ CC      := gcc
 NASM    := nasm
 VERSION := 0.1.0
 
+# What is made is whole or not there, also when make itself was killed. With what it was made of, where -MMD or -MD asks for that.
+out = -o $@.new && mv -f $@.new $@
+out_d = -MF $(@:.o=.d) -MT $@ $(out)
+
 # V=1 shows every command; otherwise a line each says what is made; make -s says nothing.
 Q   := $(if $(V),,@)
 say  = @$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),:,printf '  %-4s %s\n' $(1) $(2))
@@ -87,25 +91,25 @@ $(BUILD)/gen/version.h: FORCE
 $(BUILD)/gen/xterm.js.gz: mgmt/tools/bundle.py $(BUILD)/gen/third_party.h
 	@mkdir -p $(@D)
 	@$(PYTHON) mgmt/tools/bundle.py $(XTERM_DIR)/xterm.js $(@:.gz=)
-	@gzip -9nf $(@:.gz=)
+	@gzip -9nc $(@:.gz=) > $@.new && mv -f $@.new $@
 
 $(BUILD)/gen/xterm.css.gz: $(BUILD)/gen/third_party.h
 	@mkdir -p $(@D)
-	@gzip -9nc $(XTERM_DIR)/xterm.css > $@
+	@gzip -9nc $(XTERM_DIR)/xterm.css > $@.new && mv -f $@.new $@
 
 # Structure offsets for the assembler, from the compiler itself.
 $(BUILD)/gen/offsets.inc: arch/x86/vmx/offsets.c $(GEN) Makefile
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(KERNEL_CFLAGS) $(if $(findstring clang,$(CC)),-fno-integrated-as) -MF $@.d -MT $@ -S -o $@.s $<
-	$(Q)sed -n 's/^->\([A-Za-z0-9_]*\) \$$*\(.*\)/%define \1 \2/p' $@.s > $@
+	$(Q)sed -n 's/^->\([A-Za-z0-9_]*\) \$$*\(.*\)/%define \1 \2/p' $@.s > $@.new && mv -f $@.new $@
 
 # ---- kernel ----
 
 $(BUILD)/kernel/%.o: %.c Makefile | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(KERNEL_CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(KERNEL_CFLAGS) -c $< $(out_d)
 
 $(BUILD)/kernel/hv/main.o: $(BUILD)/gen/version.h
 
@@ -113,7 +117,7 @@ $(BUILD)/kernel/hv/main.o: $(BUILD)/gen/version.h
 $(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/gen/offsets.inc Makefile
 	@mkdir -p $(@D)
 	$(call say,NASM,$@)
-	$(Q)$(NASM) -f elf64 $(KERNEL_DEFINES) -I./ -I$(BUILD)/gen/ -MD $@.d $< -o $@
+	$(Q)$(NASM) -f elf64 $(KERNEL_DEFINES) -I./ -I$(BUILD)/gen/ -MD $@.d -MT $@ $< $(out)
 
 # The list of objects, so that a source that is removed also leads to a new link.
 $(BUILD)/gen/%.list: FORCE
@@ -122,7 +126,7 @@ $(BUILD)/gen/%.list: FORCE
 
 $(BUILD)/bulkhead.elf: $(KERNEL_O) arch/x86/kernel.lds $(BUILD)/gen/KERNEL_O.list
 	$(call say,LD,$@)
-	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds -o $@ $(KERNEL_O)
+	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds $(KERNEL_O) $(out)
 
 include mgmt/mgmt.mk
 include test/guests/guests.mk
@@ -139,26 +143,26 @@ HOST_O := $(sort $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(VMCSDUMP_C:%.c=$(BUIL
 $(BUILD)/host/%.o: %.c Makefile | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(HOST_CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(HOST_CFLAGS) -c $< $(out_d)
 
 $(BUILD)/host/zlib/%.o: Makefile $(BUILD)/gen/third_party.h
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) -O2 -w -DZ_SOLO -ffile-prefix-map=$(ZLIB_DIR)=zlib -c $(ZLIB_DIR)/$*.c -o $@
+	$(Q)$(CC) -O2 -w -DZ_SOLO -ffile-prefix-map=$(ZLIB_DIR)=zlib -c $(ZLIB_DIR)/$*.c $(out)
 
 $(BUILD)/host/test/tools/config_check.o: HOST_CFLAGS += -isystem $(ZLIB_DIR)
 
 $(BUILD)/config-check: $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(MGMT_ZLIB:%=$(BUILD)/host/zlib/%.o) $(BUILD)/gen/CONFIG_CHECK_C.list
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $(filter %.o,$^)
+	$(Q)$(CC) $(filter %.o,$^) $(out)
 
 $(BUILD)/vmcsdump: $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/VMCSDUMP_C.list
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $(filter %.o,$^)
+	$(Q)$(CC) $(filter %.o,$^) $(out)
 
 $(BUILD)/bhctl: $(BHCTL_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/BHCTL_C.list
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $(filter %.o,$^) -lcurl -ljansson -lssl -lcrypto
+	$(Q)$(CC) $(filter %.o,$^) -lcurl -ljansson -lssl -lcrypto $(out)
 
 vmcsdump: $(BUILD)/vmcsdump
 bhctl: $(BUILD)/bhctl

@@ -66,7 +66,7 @@ MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(B
 $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(MGMT_CFLAGS) $(WARN) -c $< -o $@
+	$(Q)$(CC) $(MGMT_CFLAGS) $(WARN) -c $< $(out_d)
 
 # The compiler does not see what the assembler reads.
 $(BUILD)/mgmt/mgmt/page_files.o: $(wildcard mgmt/page/*) mgmt/openapi.json $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
@@ -75,13 +75,13 @@ $(BUILD)/mgmt/mgmt/page_files.o: MGMT_CFLAGS += -Wa,-I$(BUILD)/gen
 $(BUILD)/mgmt/start.asm.o: mgmt/pc/start.asm Makefile | deps-build
 	@mkdir -p $(@D)
 	$(call say,NASM,$@)
-	$(Q)$(NASM) -f elf64 $< -o $@
+	$(Q)$(NASM) -f elf64 $< $(out)
 
 # Third-party code is compiled as it is: its warnings are its authors'.
 $(BUILD)/mgmt/lwip/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LWIP_DIR)/src/$*.c -o $@
+	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LWIP_DIR)/src/$*.c $(out_d)
 
 # See mgmt/include/mbedtls/ssl_internal.h.
 $(BUILD)/mgmt/lwip/apps/altcp_tls/altcp_tls_mbedtls.o: MGMT_CFLAGS += -DMBEDTLS_ALLOW_PRIVATE_ACCESS
@@ -89,35 +89,35 @@ $(BUILD)/mgmt/lwip/apps/altcp_tls/altcp_tls_mbedtls.o: MGMT_CFLAGS += -DMBEDTLS_
 $(BUILD)/mgmt/mbedtls/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(MBEDTLS_DIR)/library/$*.c -o $@
+	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(MBEDTLS_DIR)/library/$*.c $(out_d)
 $(BUILD)/mgmt/everest/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(MGMT_CFLAGS) -DMBEDTLS_ECDH_VARIANT_EVEREST_ENABLED -isystem $(MBEDTLS_DIR)/library -isystem $(MBEDTLS_DIR)/3rdparty/everest/include \
-	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -w -c $(MBEDTLS_DIR)/3rdparty/everest/library/$*.c -o $@
+	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -w -c $(MBEDTLS_DIR)/3rdparty/everest/library/$*.c $(out_d)
 # For the opening of WebSockets alone: not in mbedtls_config.h, where TLS would find it.
 $(BUILD)/mgmt/mbedtls/sha1.o: MGMT_CFLAGS += -DMBEDTLS_SHA1_C
 
 $(BUILD)/mgmt/wslay/%.o: mgmt/include/wslay_port.h Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(MGMT_CFLAGS) -w -include mgmt/include/wslay_port.h -c $(WSLAY_DIR)/lib/$*.c -o $@
+	$(Q)$(CC) $(MGMT_CFLAGS) -w -include mgmt/include/wslay_port.h -c $(WSLAY_DIR)/lib/$*.c $(out_d)
 
 $(BUILD)/mgmt/llhttp/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LLHTTP_DIR)/$*.c -o $@
+	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LLHTTP_DIR)/$*.c $(out_d)
 
 $(BUILD)/mgmt/zlib/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(MGMT_CFLAGS) -DZ_SOLO -w -c $(ZLIB_DIR)/$*.c -o $@
+	$(Q)$(CC) $(MGMT_CFLAGS) -DZ_SOLO -w -c $(ZLIB_DIR)/$*.c $(out_d)
 
 # It calls exit() without a declaration, which gcc 14 and later do not let pass.
 $(BUILD)/mgmt/mbedtls/memory_buffer_alloc.o: MGMT_CFLAGS += -include mgmt/include/stdlib.h
 
 $(BUILD)/mgmt.elf: $(MGMT_O) mgmt/mgmt.lds $(BUILD)/gen/MGMT_O.list
 	$(call say,LD,$@)
-	$(Q)ld -n -nostdlib --gc-sections $(MGMT_WRAP:%=--wrap=%) -z noexecstack --no-warn-rwx-segments -T mgmt/mgmt.lds -o $@ $(MGMT_O)
+	$(Q)ld -n -nostdlib --gc-sections $(MGMT_WRAP:%=--wrap=%) -z noexecstack --no-warn-rwx-segments -T mgmt/mgmt.lds $(MGMT_O) $(out)
 
 -include $(MGMT_O:.o=.d)

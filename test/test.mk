@@ -16,8 +16,6 @@ MGMT_STACK_C := mgmt/acd.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_suites
 # vmcsdump without its main(). The comment may go over several lines.
 sources = $(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(shell awk 'NR>8{exit} /SOURCES:/{f=1} f{print} /\*\//{f=0}' $(1) | \
         sed 's@/\*@@; s@\*/@@; s@SOURCES:@@; s@^ \* @@' | tr '\n' ' '))))))))
-# Those that change without $(THIRD_VERSIONS).
-our_sources = $(filter-out $(LWIP_DIR)/% $(MBEDTLS_DIR)/% $(WSLAY_DIR)/% $(LLHTTP_DIR)/% $(ZLIB_DIR)/%,$(call sources,$(1)))
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # -w: third-party sources are compiled with the same command; our own are held to -Werror by `make check`.
@@ -35,49 +33,71 @@ fuzz_deploy_RUNS := 100000
 fuzz_stack_RUNS := 3000
 fuzz_page_walk_RUNS := 5000
 
-define unit_rule
-$(BUILD)/unit/$(1)/$(2): test/unit/$(2).c $$(call our_sources,test/unit/$(2).c) $(THIRD_VERSIONS) | $(GEN) deps-test
+# Each source is an object once for each compiler, whoever is linked with it: $(call objects,VARIANT,SOURCES).
+THIRD_NAMES := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) zlib=$(ZLIB_DIR)
+third_name = $(patsubst $(LWIP_DIR)/%,third/lwip/%,$(patsubst $(MBEDTLS_DIR)/%,third/mbedtls/%,$(patsubst $(WSLAY_DIR)/%,third/wslay/%,\
+        $(patsubst $(LLHTTP_DIR)/%,third/llhttp/%,$(patsubst $(ZLIB_DIR)/%,third/zlib/%,$(1))))))
+objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(call third_name,$(2)))
+
+# VARIANT, compiler and its flags. Not -MMD: it leaves out what lwIP's and mbedTLS's headers include of ours.
+define objects_rule
+$(BUILD)/$(1)/%.o: %.c test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
 	@mkdir -p $$(@D)
-	@$(1) $(TEST_CFLAGS) -MMD -MP -MF $$@.d -MT $$@ -o $$@ $$< $$(call sources,$$<) -lcmocka
+	@$(2) $$(TEST_CFLAGS) -MD -MP -c $$< $$(out_d)
+$(foreach t,$(THIRD_NAMES),$(call third_rule,$(1),$(2),$(firstword $(subst =, ,$(t))),$(lastword $(subst =, ,$(t)))))
+$(BUILD)/$(1)/mgmt/page_files.o: $(wildcard mgmt/page/*) mgmt/openapi.json
+endef
+define third_rule
+
+$(BUILD)/$(1)/third/$(3)/%.o: test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
+	@mkdir -p $$(@D)
+	@$(2) $$(TEST_CFLAGS) -MD -MP -c $(4)/$$*.c $$(out_d)
+endef
+$(eval $(call objects_rule,unit/gcc,gcc))
+$(eval $(call objects_rule,unit/clang,clang))
+$(eval $(call objects_rule,fuzz,clang -fsanitize=fuzzer-no-link))
+$(eval $(call objects_rule,fuzz-stack,clang -fsanitize=fuzzer-no-link))
+
+define unit_rule
+$(BUILD)/unit/$(1)/$(2): $(call objects,unit/$(1),test/unit/$(2).c $($(2)_SOURCES))
+	@$(1) $(SANITIZE) $$(filter %.o,$$^) -lcmocka $$(out)
 $(BUILD)/unit/$(1)/$(2).passed: $(BUILD)/unit/$(1)/$(2)
 	@$$< > $$@.log 2>&1 && echo "ok   $(2) ($(1)) $$$$(sed -n 's/.*PASSED  \] //p' $$@.log)" || \
 	    { cat $$@.log; echo "FAIL $(2) ($(1))"; exit 1; }
 	@mv $$@.log $$@
--include $(BUILD)/unit/$(1)/$(2).d
 endef
-$(foreach t,$(UNIT),$(eval $(call unit_rule,gcc,$(t)))$(eval $(call unit_rule,clang,$(t))))
+define fuzz_rule
+$(BUILD)/fuzz/$(1): $(call objects,$(if $(filter fuzz_stack,$(1)),fuzz-stack,fuzz),test/fuzz/$(1).c $($(1)_SOURCES))
+	@clang $(SANITIZE) -fsanitize=fuzzer $$(filter %.o,$$^) $$(FUZZ_LIBS) $$(out)
+endef
+
+# What each program is linked with takes a second to find out: only for who wants some of them.
+ifneq ($(filter unit fuzz fuzz-short $(BUILD)/unit/% $(BUILD)/fuzz/%,$(MAKECMDGOALS)),)
+$(foreach t,$(UNIT),$(eval $(t)_SOURCES := $(call sources,test/unit/$(t).c))$(eval $(call unit_rule,gcc,$(t)))$(eval $(call unit_rule,clang,$(t))))
+$(foreach t,$(FUZZ),$(eval $(t)_SOURCES := $(call sources,test/fuzz/$(t).c))$(eval $(call fuzz_rule,$(t))))
+-include $(shell find $(BUILD)/unit $(BUILD)/fuzz $(BUILD)/fuzz-stack -name '*.d' 2>/dev/null)
+endif
 
 $(BUILD)/gen/entry_rules.h: test/entry_rules.json test/tools/entry_rules.py
 	@mkdir -p $(@D)
-	@$(PYTHON) test/tools/entry_rules.py $< $@
-$(BUILD)/unit/gcc/test_entry_check $(BUILD)/unit/clang/test_entry_check: $(BUILD)/gen/entry_rules.h
-
-# What lwIP's headers include is not seen.
-$(foreach t,test_server test_acd,$(BUILD)/unit/gcc/$(t) $(BUILD)/unit/clang/$(t)): $(wildcard mgmt/*.h mgmt/include/lwip*.h test/unit/lwip/*.h)
+	@$(PYTHON) test/tools/entry_rules.py $< $@.new && mv -f $@.new $@
+$(BUILD)/unit/gcc/test/unit/test_entry_check.o $(BUILD)/unit/clang/test/unit/test_entry_check.o: $(BUILD)/gen/entry_rules.h
 
 unit: $(UNIT_RUNS)
 	@echo "unit tests: $(words $(UNIT)) programs, each with gcc and clang, passed"
-
-define fuzz_rule
-$(BUILD)/fuzz/$(1): test/fuzz/$(1).c $$(call our_sources,test/fuzz/$(1).c) $(THIRD_VERSIONS) | $(GEN) deps-test
-	@mkdir -p $$(@D)
-	@clang $$(TEST_CFLAGS) -fsanitize=fuzzer -MMD -MP -MF $$@.d -MT $$@ -o $$@ $$< $$(call sources,$$<) $$(FUZZ_LIBS)
--include $(BUILD)/fuzz/$(1).d
-endef
-$(foreach t,$(FUZZ),$(eval $(call fuzz_rule,$(t))))
 
 # The configuration of the guest's own lwIP and mbedTLS, linked as it is; below 2 GB nothing of the sanitizers' is. lwIP takes addresses of members of what may be
 # NULL, and reads words of frames wherever they are: both are what x86 and our compilers do as meant. Reading through NULL still ends the program.
 stack_flags = $(subst -Itest/unit/lwip,-Itest/fuzz/lwip -isystem $(LWIP_DIR)/src/apps/altcp_tls,$(subst test/unit/mbedtls_config.h,mgmt/include/mbedtls_config.h,$(1))) \
         -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest -DMBEDTLS_ALLOW_PRIVATE_ACCESS -DPORT_HOST_PAGE=0x10000000ull
 STACK_EVEREST := $(MGMT_EVEREST:%=$(BUILD)/fuzz/everest/%.o)
-$(BUILD)/fuzz/fuzz_stack $(STACK_EVEREST): TEST_CFLAGS := $(call stack_flags,$(TEST_CFLAGS)) -fno-sanitize=null,alignment
-$(BUILD)/fuzz/fuzz_stack: FUZZ_LIBS := $(STACK_EVEREST) $(MGMT_WRAP:%=-Wl,--wrap=%) -lssl -lcrypto
-$(BUILD)/fuzz/fuzz_stack: $(STACK_EVEREST) $(wildcard mgmt/*.h mgmt/include/lwip*.h mgmt/include/mbedtls*.h mgmt/include/mbedtls/*.h test/fuzz/*.h test/fuzz/lwip/*.h test/fuzz/lwip/*/*.h)
-$(STACK_EVEREST): $(THIRD_VERSIONS) | $(GEN) deps-test
+$(BUILD)/fuzz-stack/%.o $(STACK_EVEREST): TEST_CFLAGS := $(call stack_flags,$(TEST_CFLAGS)) -fno-sanitize=null,alignment
+$(BUILD)/fuzz/fuzz_stack: FUZZ_LIBS := $(MGMT_WRAP:%=-Wl,--wrap=%) -lssl -lcrypto
+$(BUILD)/fuzz/fuzz_stack: $(STACK_EVEREST)
+$(STACK_EVEREST): test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
 	@mkdir -p $(@D)
 	@clang $(TEST_CFLAGS) -DMBEDTLS_ECDH_VARIANT_EVEREST_ENABLED -isystem $(MBEDTLS_DIR)/library -isystem $(MBEDTLS_DIR)/3rdparty/everest/include \
-	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -c $(MBEDTLS_DIR)/3rdparty/everest/library/$(@F:.o=.c) -o $@
+	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -MD -MP -c $(MBEDTLS_DIR)/3rdparty/everest/library/$(@F:.o=.c) $(out_d)
 
 # A fixed seed and number of runs: the same every time.
 $(BUILD)/fuzz/%.passed: $(BUILD)/fuzz/%
