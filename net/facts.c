@@ -451,10 +451,11 @@ void facts_take(const uint8_t *frame, size_t len, struct facts *k)
 
     k->kind = FACTS_OTHER;
     k->bad = NET_PASSED;
-    k->tagged = is_tag(type);
+    k->tagged = false;
     k->group = false;
     k->message = NULL;
     for (unsigned tags = 1; is_tag(type); tags++) {
+        k->tagged = true;
         if (len < at + 4) {
             drop(k, NET_DROP_MALFORMED);
             return;

@@ -227,6 +227,8 @@ enum net_drop filter_judge(struct filter *f, unsigned port, const struct facts *
         return NET_DROP_TAG;
     if (k->bad)
         return k->bad;
+    if (k->kind == FACTS_IP)
+        return is_own(f, p, &k->source, now) ? NET_PASSED : NET_DROP_ADDRESS;
     if (k->kind == FACTS_OTHER || k->kind == FACTS_UNSPECIFIED)
         return NET_PASSED;
     if (k->kind == FACTS_ND_CLAIM)
@@ -251,6 +253,6 @@ enum net_drop filter_judge(struct filter *f, unsigned port, const struct facts *
         return own || k->source.low == 0 || facts_same(&k->source, &p->lease) ? NET_PASSED
                                                                               : NET_DROP_ADDRESS;
     default:
-        return own ? NET_PASSED : NET_DROP_ADDRESS;
+        return NET_DROP_ADDRESS;
     }
 }

@@ -41,7 +41,7 @@ bool switch_is_guarded(struct vswitch *s, const struct facts_address *a)
 /* The port that has this address, or -1. */
 static int find(const struct vswitch *s, uint64_t address)
 {
-    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
+    for (unsigned i = 0; i < s->port_end; i++)
         if (s->ports[i].address == address && s->ports[i].deliver)
             return (int)i;
     return -1;
@@ -78,6 +78,10 @@ static bool is_beside(const struct switch_port *a, const struct switch_port *b)
 
 static void connect(struct vswitch *s)
 {
+    s->port_end = 0;
+    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
+        if (s->ports[i].deliver)
+            s->port_end = i + 1;
     s->uplink = find(s, 0);
     for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
         struct switch_port *p = &s->ports[i];
@@ -248,7 +252,8 @@ static enum net_drop route(struct vswitch *s, unsigned port, const uint8_t *fram
     why = judge(s, port, frame, k, now);
     if (why)
         return why;
-    filter_learn(&s->filter, port, k, now);
+    if (k->kind != FACTS_IP) /* nothing is to be learned from that */
+        filter_learn(&s->filter, port, k, now);
     to = is_group(frame) ? p->reached : locate(s, p, frame);
     if (!to && !is_group(frame))
         return NET_DROP_DESTINATION;

@@ -58,7 +58,8 @@ struct vswitch {
     struct spinlock lock;
     uint64_t tsc_hz;
     bool guests_reach_management;
-    int uplink; /* its port, or -1 */
+    int uplink;        /* its port, or -1 */
+    unsigned port_end; /* no port from here on is in use */
     struct switch_port ports[SWITCH_PORTS_MAX];
     struct filter filter;
 };

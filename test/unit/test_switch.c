@@ -413,6 +413,32 @@ static void test_reentry(void **state)
     assert_int_equal(who(), BIT(A) | BIT(B));
 }
 
+/* A port is found wherever it is: behind places that are free, as the last one, and not once it is
+ * gone. */
+static void test_gaps(void **state)
+{
+    (void)state;
+    switch_detach(&s, A);
+    switch_detach(&s, B);
+    assert_int_equal(send(UPLINK, mac_mgmt, gateway, 1), NET_PASSED);
+    assert_int_equal(who(), BIT(MANAGEMENT));
+    assert_int_equal(send(UPLINK, mac_b, gateway, 1), NET_DROP_DESTINATION);
+    switch_detach(&s, MANAGEMENT);
+    assert_int_equal(send(UPLINK, mac_mgmt, gateway, 1), NET_DROP_DESTINATION);
+    assert_int_equal(send(UPLINK, mac_plant, gateway, 1), NET_PASSED);
+    assert_int_equal(who(), BIT(PLANT));
+    for (unsigned port = A; port < SWITCH_PORTS_MAX; port++) {
+        uint8_t mac[6] = {2, 0, 0, 0, 1, (uint8_t)port};
+
+        if (s.ports[port].deliver)
+            continue;
+        assert_int_equal(
+            switch_attach(&s, FILTER_GUEST, mac, network("far", true), deliver, &slots[A]), port);
+        assert_int_equal(send(UPLINK, mac, gateway, 1), NET_PASSED);
+        assert_int_equal(who(), BIT(A));
+    }
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
@@ -434,6 +460,7 @@ int main(void)
         TEST(test_rate),
         TEST(test_port_that_still_delivers),
         TEST(test_reentry),
+        TEST(test_gaps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
