@@ -201,3 +201,19 @@ size_t fmt(char *buf, size_t size, const char *format, ...)
     va_end(ap);
     return n;
 }
+
+char *fmt_digits(char *at, uint64_t v, unsigned width, char fill)
+{
+    char digits[20];
+    unsigned n = 0;
+
+    do {
+        digits[n++] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    for (unsigned i = n; i < width; i++)
+        *at++ = fill;
+    while (n)
+        *at++ = digits[--n];
+    return at;
+}

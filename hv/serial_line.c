@@ -22,23 +22,6 @@ void serial_source_close(struct serial_source *s)
     __atomic_fetch_add(&s->state, 1, __ATOMIC_ACQ_REL);
 }
 
-/* At least `width` digits, filled up with `fill`. */
-static char *put_digits(char *at, uint64_t v, unsigned width, char fill)
-{
-    char digits[20];
-    unsigned n = 0;
-
-    do {
-        digits[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    for (unsigned i = n; i < width; i++)
-        *at++ = fill;
-    while (n)
-        *at++ = digits[--n];
-    return at;
-}
-
 /* "[%4lu.%06lu] core %u: ", by hand: each line begins with it, while guests wait. */
 size_t serial_prefix(char *out, size_t size, uint64_t now, uint64_t hz, unsigned core)
 {
@@ -47,11 +30,11 @@ size_t serial_prefix(char *out, size_t size, uint64_t now, uint64_t hz, unsigned
     size_t n;
 
     *at++ = '[';
-    at = put_digits(at, seconds, 4, ' ');
+    at = fmt_digits(at, seconds, 4, ' ');
     *at++ = '.';
-    at = put_digits(at, micros, 6, '0');
+    at = fmt_digits(at, micros, 6, '0');
     memcpy(at, PREFIX_MARK, sizeof(PREFIX_MARK) - 1);
-    at = put_digits(at + sizeof(PREFIX_MARK) - 1, core, 1, ' ');
+    at = fmt_digits(at + sizeof(PREFIX_MARK) - 1, core, 1, ' ');
     *at++ = ':';
     *at++ = ' ';
     n = (size_t)(at - text);

@@ -97,29 +97,38 @@ bool connection_is_stream(const struct api_response *r)
 
 /* ---- heads: most of what a small answer costs, so without formats ---- */
 
-static void add(struct connection *c, const char *text)
+static void add_bytes(struct connection *c, const char *bytes, size_t n)
 {
-    size_t n = strlen(text), room = sizeof(c->head) - c->head_len;
+    size_t room = sizeof(c->head) - c->head_len;
 
     n = n < room ? n : room;
-    memcpy(c->head + c->head_len, text, n);
+    memcpy(c->head + c->head_len, bytes, n);
     c->head_len += n;
 }
 
+/* Inlined: how long a literal is the compiler knows. */
+static inline __attribute__((always_inline)) void add(struct connection *c, const char *text)
+{
+    add_bytes(c, text, __builtin_strlen(text));
+}
+
 /* `name` with its colon. */
-static void add_field(struct connection *c, const char *name, const char *value)
+static inline __attribute__((always_inline)) void add_field(struct connection *c, const char *name,
+                                                            const char *value)
 {
     add(c, name);
     add(c, value);
     add(c, "\r\n");
 }
 
-static void add_number(struct connection *c, const char *name, uint64_t value)
+static inline __attribute__((always_inline)) void add_number(struct connection *c, const char *name,
+                                                             uint64_t value)
 {
-    char text[24];
+    char text[20];
 
-    (void)fmt(text, sizeof(text), "%lu", value);
-    add_field(c, name, text);
+    add(c, name);
+    add_bytes(c, text, (size_t)(fmt_digits(text, value, 1, ' ') - text));
+    add(c, "\r\n");
 }
 
 /* Of files: they are asked for again each time, and sent only after an update. The page may load
@@ -172,8 +181,13 @@ static void add_rare_fields(struct connection *c, const struct api_response *r)
 
 static void put_head(struct connection *c, const struct api_response *r, size_t len)
 {
-    c->head_len = fmt(c->head, sizeof(c->head), "HTTP/1.1 %u ", r->status);
-    add_field(c, http_reason(r->status), "");
+    static const char version[] = "HTTP/1.1 ";
+    char *reason;
+
+    memcpy(c->head, version, sizeof(version) - 1);
+    reason = fmt_digits(c->head + sizeof(version) - 1, r->status, 3, '0');
+    c->head_len = (size_t)(reason - c->head);
+    add_field(c, " ", http_reason(r->status));
     add_safe_fields(c);
     if (r->upgrade) {
         add_upgrade(c);

@@ -48,6 +48,8 @@
 #define MEMP_NUM_ALTCP_PCB                80
 /* Whoever comes again within a day needs no new keys. */
 #define ALTCP_MBEDTLS_USE_SESSION_TICKETS 1
+/* The one that adds up eight bytes at a time. */
+#define LWIP_CHKSUM_ALGORITHM             3
 #define TCP_MSS                           1460
 /* More than the largest TLS record: it is acknowledged when all of it is there. */
 #define TCP_WND                           (16 * TCP_MSS)

@@ -61,13 +61,29 @@ static void copying(void **state)
     assert_string_equal(buf, "abc");
 }
 
+static const char *digits(uint64_t v, unsigned width, char fill)
+{
+    static char text[32];
+
+    *fmt_digits(text, v, width, fill) = 0;
+    return text;
+}
+
+static void digits_alone(void **state)
+{
+    (void)state;
+    assert_string_equal(digits(0, 1, ' '), "0");
+    assert_string_equal(digits(200, 3, '0'), "200");
+    assert_string_equal(digits(7, 4, ' '), "   7");
+    assert_string_equal(digits(70, 6, '0'), "000070");
+    assert_string_equal(digits(UINT64_MAX, 1, ' '), "18446744073709551615");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers),
-        cmocka_unit_test(strings),
-        cmocka_unit_test(short_buffers),
-        cmocka_unit_test(copying),
+        cmocka_unit_test(numbers), cmocka_unit_test(strings),      cmocka_unit_test(short_buffers),
+        cmocka_unit_test(copying), cmocka_unit_test(digits_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
