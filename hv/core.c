@@ -18,7 +18,11 @@
 #define PATIENCE_US      1000u
 #define LONG_PATIENCE_US 20000u
 #define LONG_TICKS       2000u
-#define PUT_OFF_US       50u
+/* Whose turn begins is left alone for so long: most that wake are asleep again by then. */
+#define ALONE_US         250u
+/* What was put off is tried again in each pass, and so soon at the latest: when it was for a slice
+ * that ends, that has ended. */
+#define PUT_OFF_US       100u
 /* In ticks, as they were seen: the longest chore, and giving back what a guest had. */
 #define CHORE_TICKS      1900u
 #define UNBIND_TICKS     8000u
@@ -54,9 +58,9 @@ static uint64_t micros_to_ticks(uint64_t us)
     return us * (arch_tsc_hz() / 1000) / 1000;
 }
 
-static void wake(struct core *c, unsigned id)
+void core_wake(unsigned id)
 {
-    __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&cores[id].wake, 1, __ATOMIC_RELEASE);
     if (id != arch_core_self())
         arch_kick(id);
 }
@@ -68,14 +72,14 @@ bool core_reboot(uint64_t at)
     if (!__atomic_compare_exchange_n(&reboot_at, &never, at, false, __ATOMIC_RELEASE,
                                      __ATOMIC_RELAXED))
         return false;
-    wake(&cores[0], 0);
+    core_wake(0);
     return true;
 }
 
 void core_adopt(unsigned id, struct guest *g)
 {
     __atomic_fetch_or(&cores[id].incoming, 1u << g->number, __ATOMIC_RELEASE);
-    wake(&cores[id], id);
+    core_wake(id);
 }
 
 void core_set_entry_trials(struct guest *g, const struct arch_module *file)
@@ -86,14 +90,18 @@ void core_set_entry_trials(struct guest *g, const struct arch_module *file)
 
 void core_request(struct vcpu *v, uint32_t request)
 {
-    struct core *c = &cores[v->core];
-
     if (__atomic_fetch_or(&v->requests, request, __ATOMIC_ACQ_REL) & request)
         return; /* whoever set it has woken the core */
-    wake(c, v->core);
+    core_wake(v->core);
 }
 
-/* Whoever runs looks at `asked` again when the ration opens, see loop(): nobody wakes it before. */
+void core_leave(struct vcpu *v, uint32_t request)
+{
+    __atomic_fetch_or(&v->requests, request, __ATOMIC_ACQ_REL);
+    __atomic_store_n(&cores[v->core].wake, 1, __ATOMIC_RELEASE);
+}
+
+/* The core looks at `asked` again when the ration opens, see attend(): nobody wakes it before. */
 void core_ask(struct vcpu *v, uint32_t request)
 {
     struct core *c = &cores[v->core];
@@ -102,21 +110,28 @@ void core_ask(struct vcpu *v, uint32_t request)
     if (__atomic_exchange_n(&c->asked, 1, __ATOMIC_SEQ_CST))
         return; /* whoever set it has woken the core */
     if (ration_open(&c->ration, arch_tsc() + micros_to_ticks(ASK_MARGIN_US)))
-        wake(c, v->core);
+        core_wake(v->core);
+}
+
+/* `wanted`: by somebody else. What waits for so long is done all the same. */
+static bool has_time(bool wanted, uint64_t now, uint64_t patience_us, uint64_t *since)
+{
+    if (wanted) {
+        if (*since == 0)
+            *since = now;
+        if (now - *since < micros_to_ticks(patience_us))
+            return false;
+    }
+    *since = 0;
+    return true;
 }
 
 bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
 {
     uint64_t now = arch_tsc();
 
-    if (now + ticks > c->due) {
-        if (*since == 0)
-            *since = now;
-        if (now - *since < micros_to_ticks(ticks > LONG_TICKS ? LONG_PATIENCE_US : PATIENCE_US))
-            return false;
-    }
-    *since = 0;
-    return true;
+    return has_time(now + ticks > c->due, now, ticks > LONG_TICKS ? LONG_PATIENCE_US : PATIENCE_US,
+                    since);
 }
 
 void core_ration_requests(uint32_t us)
@@ -331,13 +346,11 @@ static bool serve_asked(struct core *c)
 }
 
 /* Frames and events for the guests of this core. Each is bounded. */
-static void serve(struct core *c)
+static void serve(struct core *c, uint64_t now)
 {
     /* A promise to look again is kept, whatever brought the core here before. */
-    if (arch_tsc() >= c->look_at_frames)
+    if (now >= c->look_at_frames)
         c->look_at_frames = NEVER;
-    __atomic_store_n(&c->wake, 0, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (__atomic_load_n(&c->incoming, __ATOMIC_RELAXED))
         take_incoming(c);
     for (unsigned i = 0; i < c->guest_count; i++) {
@@ -434,13 +447,14 @@ static void look_whether_stuck(struct guest *g, uint64_t now)
 }
 
 /* From the moment at which the core was wanted back to that at which it is there for others, with
- * whatever the root did meanwhile. */
+ * whatever the root did meanwhile. Once for each slice. */
 static void note_slice_end(struct core *c, uint64_t now)
 {
-    uint64_t late = now - c->due;
+    uint64_t due = c->due, late = now - due;
     struct abi_vcpu *v = c->ran ? c->ran->stats : NULL;
 
-    if (now < c->due)
+    c->due = NEVER;
+    if (now < due)
         return;
     c->stats->slice_ends++;
     abi_histogram_add(&c->stats->slice_late, late);
@@ -478,6 +492,7 @@ static void after_run(struct core *c, struct guest *g, enum vcpu_yield y)
     case VCPU_YIELD_SLICE:
         break;
     case VCPU_YIELD_HALT:
+        c->alone_until = 0;
         guest_feed_input(g);
         if (!platform_irq_pending(&g->platform))
             sched_block(&c->sched, &g->vcpu.sched, g->platform.next_event);
@@ -490,10 +505,8 @@ static void after_run(struct core *c, struct guest *g, enum vcpu_yield y)
     }
 }
 
-static void account(struct core *c, struct vcpu *v, uint64_t start)
+static void account(struct core *c, struct vcpu *v, uint64_t start, uint64_t now)
 {
-    uint64_t now = arch_tsc();
-
     sched_ran(&c->sched, &v->sched, start, now);
     c->stats->busy_ticks += now - start;
     v->stats->run_ticks = v->sched.run_ticks;
@@ -502,19 +515,20 @@ static void account(struct core *c, struct vcpu *v, uint64_t start)
     watchdog_ran(&v->platform->watchdog, v->sched.wait_ticks);
 }
 
-/* Until `until`, the end of its slice or before. */
+/* Until `until`, when there is something to look at, but not from the beginning of its turn. */
 static void run_entity(struct core *c, const struct sched_decision *d, uint64_t start,
                        uint64_t until)
 {
     struct vcpu *v = container_of(d->entity, struct vcpu, sched);
     struct guest *g = v->guest;
 
+    if (c->ran != v || c->alone_until == 0) /* else its turn goes on */
+        c->alone_until = start + c->alone;
     c->due = d->until;
     c->ran = v;
+    until = min_u64(d->until, max_u64(until, c->alone_until));
     if (g->phase == GUEST_LIVE) {
         guest_feed_input(g);
-        if (__builtin_expect(guest_host_page()->first_entry_tsc == 0, 0))
-            guest_host_page()->first_entry_tsc = start;
         if (!v->halted && stuck_is_due(&v->stuck, start))
             look_whether_stuck(g, start);
         if (!v->halted || wake_from_halt(c, v))
@@ -522,13 +536,13 @@ static void run_entity(struct core *c, const struct sched_decision *d, uint64_t 
     } else if (g->phase != GUEST_IDLE) {
         guest_advance(g, until);
         if (g->phase == GUEST_LIVE)
-            c->look_again = 0; /* it may have a watchdog */
+            c->look_at = c->look_again = 0; /* it may have a watchdog */
     }
     if (g->phase == GUEST_IDLE)
         sched_block(&c->sched, &v->sched, NEVER);
     else if (g->phase == GUEST_HELD_BACK)
         sched_block(&c->sched, &v->sched, g->status->next_start_tsc);
-    account(c, v, start);
+    account(c, v, start, arch_tsc());
     if (__builtin_expect(g->phase == GUEST_GONE, 0) && core_has_time(c, UNBIND_TICKS, &g->put_off))
         unbind(c, g);
 }
@@ -553,9 +567,10 @@ static void wait_inside(struct core *c, const struct sched_decision *d, uint64_t
         return;
     }
     c->stats->idle_ticks += v->woke_at - start;
+    c->alone_until = v->woke_at + c->alone;
     sched_wake(&c->sched, &v->sched, v->woke_at);
     after_run(c, v->guest, y);
-    account(c, v, v->woke_at);
+    account(c, v, v->woke_at, arch_tsc());
 }
 
 static void idle(struct core *c, const struct sched_decision *d, uint64_t now, uint64_t until)
@@ -600,26 +615,29 @@ static uint64_t look_at_reboot(uint64_t now)
 
 /*
  * What the root does besides: the network card, the console, requests. One of them a pass, and none
- * in a pass that comes late from a slice: nobody who waits for its end waits for a chore too.
+ * in a pass that comes late from a slice, or from a turn that has just begun: nobody who was waited
+ * for, or waits, waits for a chore too.
  */
+enum chore { CHORE_NIC, CHORE_CONSOLE, CHORE_ASKED, CHORES };
 struct chores {
     bool nic, console; /* this core has them */
     uint64_t next_nic, next_console;
-    unsigned turn;
-    bool served; /* a request, in this pass */
+    unsigned turn;    /* the chore that goes first */
+    unsigned waiting; /* bits, of enum chore: to be looked at in the next pass */
+    bool served;      /* a request, in this pass */
 };
-enum chore { CHORE_NIC, CHORE_CONSOLE, CHORE_ASKED, CHORES };
 
-static bool is_waiting(const struct core *c, const struct chores *k, enum chore chore, uint64_t now)
+static unsigned chores_waiting(const struct core *c, const struct chores *k, uint64_t now)
 {
-    switch (chore) {
-    case CHORE_NIC:
-        return k->nic && now >= k->next_nic && net_pending();
-    case CHORE_CONSOLE:
-        return k->console && log_is_due(now);
-    default:
-        return has_time_for_asked(c, now);
-    }
+    unsigned waiting = 0;
+
+    if (k->nic && now >= k->next_nic && net_pending())
+        waiting |= 1u << CHORE_NIC;
+    if (k->console && log_is_due(now))
+        waiting |= 1u << CHORE_CONSOLE;
+    if (has_time_for_asked(c, now))
+        waiting |= 1u << CHORE_ASKED;
+    return waiting;
 }
 
 static void do_chore(struct core *c, struct chores *k, enum chore chore)
@@ -642,32 +660,52 @@ static void do_chore(struct core *c, struct chores *k, enum chore chore)
 /* Returns when to look again. */
 static uint64_t do_chores(struct core *c, struct chores *k, uint64_t now)
 {
-    unsigned waiting = 0, first = CHORES;
-    uint64_t again, reboot = NEVER;
+    uint64_t again = NEVER;
 
+    k->waiting = chores_waiting(c, k, now);
+    if (k->waiting && has_time(now + CHORE_TICKS > c->due || now < c->alone_until, now, PATIENCE_US,
+                               &c->put_off)) {
+        unsigned behind = k->waiting >> k->turn << k->turn;
+        unsigned chore = (unsigned)__builtin_ctz(behind ? behind : k->waiting);
+
+        do_chore(c, k, (enum chore)chore);
+        k->turn = (chore + 1) % CHORES;
+        k->waiting &= ~(1u << chore);
+    }
+    if (k->console) {
+        again = look_at_reboot(now);
+        if (k->next_console > now)
+            again = min_u64(again, k->next_console);
+    }
+    if (k->waiting)
+        again = min_u64(again, now + micros_to_ticks(PUT_OFF_US));
+    if (!ration_open(&c->ration, now))
+        again = min_u64(again, c->ration.next);
+    return k->next_nic > now ? min_u64(again, k->next_nic) : again;
+}
+
+/* What others have left here, and what has come due. Most passes find none of it. */
+static void attend(struct core *c, struct chores *k, uint64_t back)
+{
+    uint64_t again, now;
+
+    __atomic_store_n(&c->wake, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    again = do_chores(c, k, back);
+    now = arch_tsc();
+    note_slice_end(c, now);
+    serve(c, now);
+    if (now >= c->look_again)
+        c->look_again = min_u64(watch_management(c), watch_guests(c));
+    c->look_at = min_u64(min_u64(again, c->look_again), c->look_at_frames);
+}
+
+/* Charged is the whole way from a guest and back. */
+static void charge_request(struct core *c, struct chores *k, uint64_t back, uint64_t now)
+{
     k->served = false;
-    for (unsigned i = 0; i < CHORES; i++) {
-        unsigned chore = (k->turn + i) % CHORES;
-
-        if (!is_waiting(c, k, (enum chore)chore, now))
-            continue;
-        if (waiting++ == 0)
-            first = chore;
-    }
-    if (waiting && core_has_time(c, CHORE_TICKS, &c->put_off)) {
-        do_chore(c, k, (enum chore)first);
-        k->turn = first + 1;
-        waiting--;
-    }
-    if (k->console)
-        reboot = look_at_reboot(now);
-    /* A chore may have left a line for the console. */
-    if (waiting || (k->console && log_is_due(now)))
-        again = now + micros_to_ticks(PUT_OFF_US);
-    else
-        again = k->console && k->next_console > now ? k->next_console : NEVER;
-    again = min_u64(again, reboot);
-    return k->nic && k->next_nic > now ? min_u64(again, k->next_nic) : again;
+    ration_charge(&c->ration, back, now);
+    c->look_at = min_u64(c->look_at, c->ration.next);
 }
 
 static _Noreturn void loop(struct core *c)
@@ -679,26 +717,21 @@ static _Noreturn void loop(struct core *c)
     };
 
     for (;;) {
-        uint64_t back = arch_tsc(), again = do_chores(c, &chores, back), now = arch_tsc();
+        uint64_t back = arch_tsc(), now;
         struct sched_decision d;
 
-        note_slice_end(c, now);
-        c->due = NEVER;
-        serve(c);
+        if (__atomic_load_n(&c->wake, __ATOMIC_ACQUIRE) || back >= c->look_at || chores.waiting)
+            attend(c, &chores, back);
+        else
+            note_slice_end(c, back);
         now = arch_tsc();
-        if (now >= c->look_again)
-            c->look_again = min_u64(watch_management(c), watch_guests(c));
         d = sched_pick(&c->sched, now);
-        /* Charged is the whole way from a guest and back. */
         if (chores.served)
-            ration_charge(&c->ration, back, now);
-        again = min_u64(min_u64(again, c->look_again), min_u64(d.until, c->look_at_frames));
-        if (!ration_open(&c->ration, now))
-            again = min_u64(again, c->ration.next);
+            charge_request(c, &chores, back, now);
         if (d.entity)
-            run_entity(c, &d, now, again);
-        else if (again > now)
-            idle(c, &d, now, again);
+            run_entity(c, &d, now, c->look_at);
+        else if (min_u64(c->look_at, d.until) > now)
+            idle(c, &d, now, min_u64(c->look_at, d.until));
     }
 }
 
@@ -741,6 +774,7 @@ _Noreturn void core_run(unsigned id)
     c->due = NEVER;
     sched_init(&c->sched);
     ration_init(&c->ration, requests_us, 1000);
+    c->alone = micros_to_ticks(ALONE_US);
     c->vmx_root = enter_root(c) == 0;
     if (c->vmx_root) {
         c->stats->flags |= ABI_CORE_VMX_ROOT;

@@ -15,8 +15,9 @@
 struct core {
     unsigned id;
     bool vmx_root; /* virtualisation is on: guests can run here */
-    uint32_t wake; /* someone left work: do not halt. Any core sets it */
+    uint32_t wake; /* someone left work: look, and do not halt. Any core sets it */
     struct sched sched;
+    uint64_t look_at;        /* absolute: look for work then, though nobody says so */
     uint64_t look_again;     /* absolute: the earliest end of a guest's patience here, or before */
     uint64_t look_at_frames; /* absolute: guests here may have frames that nobody kicked for */
     struct ration ration;    /* of its time, for what management asks */
@@ -25,6 +26,8 @@ struct core {
     uint64_t put_off;        /* since when a chore waits for enough time; 0: none does */
     uint64_t due;            /* when the present slice should end; NEVER: nobody has one */
     struct vcpu *ran;        /* who has it */
+    uint64_t alone;          /* ticks for which nobody's turn is interrupted for a chore */
+    uint64_t alone_until;    /* absolute: of the present turn; 0: it is over */
     struct guest *guests[ABI_GUESTS_MAX]; /* bound to this core */
     unsigned guest_count;
     uint32_t incoming;      /* numbers of guests that are to be bound. Any core sets bits */
@@ -39,8 +42,12 @@ void core_bind(unsigned id, struct guest *g);
 /* The same while the core runs: it takes the guest when it comes by. Any core. */
 void core_adopt(unsigned id, struct guest *g);
 
+/* Makes a core look for work that was left for it. Any core, also from interrupt handlers. */
+void core_wake(unsigned id);
 /* Leaves a request (enum vcpu_request) for a vCPU and wakes its core. Any core. */
 void core_request(struct vcpu *v, uint32_t request);
+/* The same for a core that comes by itself soon enough: it is not interrupted. Any core. */
+void core_leave(struct vcpu *v, uint32_t request);
 /* The same for what management asks: the core takes one such request after the other, as its ration
  * of time allows, and is not woken for those that have to wait. None is lost. Any core. */
 void core_ask(struct vcpu *v, uint32_t request);

@@ -92,7 +92,7 @@ void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
     }
     __atomic_fetch_add(&g->status->frames_received, 1, __ATOMIC_RELAXED);
     if (arch_tsc() < __atomic_load_n(&g->quiet_until, __ATOMIC_RELAXED))
-        __atomic_fetch_or(&g->vcpu.requests, VCPU_REQ_NET, __ATOMIC_ACQ_REL);
+        core_leave(&g->vcpu, VCPU_REQ_NET);
     else
         core_request(&g->vcpu, VCPU_REQ_NET);
 }
@@ -205,6 +205,8 @@ static void go_live(struct guest *g)
         enter_phase(g, GUEST_LIVE);
         guest_set_image_kind(g, g->plan.start.kind);
         guest_set_state(g, ABI_GUEST_RUNNING, "");
+        if (guest_host_page()->first_entry_tsc == 0)
+            guest_host_page()->first_entry_tsc = arch_tsc(); /* the next pass enters it */
     }
 }
 
@@ -470,7 +472,7 @@ bool guest_end(struct guest *g, const char *why)
     return true;
 }
 
-void guest_feed_input(struct guest *g)
+void guest_feed_uart(struct guest *g)
 {
     uint32_t tail = g->input_tail;
 

@@ -58,8 +58,13 @@ void guest_resume(struct guest *g);
  * returns true: it is idle then. It must not be advanced meanwhile. */
 bool guest_end(struct guest *g, const char *why);
 
-/* Moves typed bytes into the UART as far as it has room. */
-void guest_feed_input(struct guest *g);
+/* Moves typed bytes into the UART as far as it has room. Cheap when there are none. */
+void guest_feed_uart(struct guest *g);
+static inline void guest_feed_input(struct guest *g)
+{
+    if (__builtin_expect(g->input_tail != __atomic_load_n(&g->input_head, __ATOMIC_ACQUIRE), 0))
+        guest_feed_uart(g);
+}
 
 /* What virtio-net sends, and what the switch delivers (any core). */
 void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len);

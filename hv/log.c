@@ -2,6 +2,7 @@
 
 #include "hv/arch.h"
 #include "hv/budget.h"
+#include "hv/core.h"
 #include "hv/fmt.h"
 #include "hv/guest.h"
 #include "hv/hostmem.h"
@@ -58,8 +59,8 @@ static void ring_put(const char *s, size_t n)
 
 static void wake_core_0(void)
 {
-    if (!__atomic_exchange_n(&woken, 1, __ATOMIC_SEQ_CST) && arch_core_self() != 0)
-        arch_kick(0);
+    if (!__atomic_exchange_n(&woken, 1, __ATOMIC_SEQ_CST))
+        core_wake(0);
 }
 
 void log_console_grew(void)

@@ -1,6 +1,7 @@
 #include "net/nic.h"
 
 #include "hv/arch.h"
+#include "hv/core.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "net/e1000.h"
@@ -61,7 +62,8 @@ static void write_reg(void *ctx, uint32_t reg, uint32_t value)
 static void on_interrupt(void *ctx)
 {
     (void)ctx;
-    (void)e1000_interrupt(&card);
+    if (e1000_interrupt(&card))
+        core_wake(arch_core_self());
 }
 
 static const char *identify(uint32_t id)

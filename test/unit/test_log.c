@@ -3,6 +3,7 @@
 #include "hv/log.h"
 
 #include "hv/arch.h"
+#include "hv/core.h"
 #include "hv/guest.h"
 #include "hv/hostmem.h"
 
@@ -31,9 +32,9 @@ unsigned arch_core_self(void)
 {
     return 0;
 }
-void arch_kick(unsigned core)
+void core_wake(unsigned id)
 {
-    (void)core;
+    (void)id;
 }
 void arch_console_write(const char *s, size_t n)
 {

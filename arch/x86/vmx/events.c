@@ -5,8 +5,9 @@
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 
-#define VECTOR_NMI 2u
-#define SHADOW     ((uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
+#define VECTOR_NMI   2u
+#define SHADOW       ((uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
+#define CPU1_WINDOWS (CPU1_INTERRUPT_WINDOW_EXITING | CPU1_NMI_WINDOW_EXITING)
 
 void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear)
 {
@@ -66,18 +67,6 @@ void vmx_note_vectoring(struct vmx_vcpu *x)
     x->reinject_length = (uint32_t)vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH);
 }
 
-bool vmx_steps(uint64_t rflags)
-{
-    return (rflags & RFLAGS_TF) && !(vmread(VMCS_GUEST_IA32_DEBUGCTL) & DEBUGCTL_BTF);
-}
-
-/* SDM 3C "Pending Debug Exceptions": without one of these bits nothing is delivered. */
-bool vmx_trap_is_due(void)
-{
-    return vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) &
-           (PENDING_DEBUG_BUS_LOCK | PENDING_DEBUG_ENABLED | PENDING_DEBUG_BS | PENDING_DEBUG_RTM);
-}
-
 static bool can_take_irq(void)
 {
     return (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) &&
@@ -110,6 +99,7 @@ static bool inject_again(struct vmx_vcpu *x)
 void vmx_prepare_events(struct vmx_vcpu *x, uint64_t now)
 {
     struct platform *p = x->vcpu->platform;
+    uint32_t cpu1 = x->cpu1 & ~CPU1_WINDOWS;
     /* One event an entry: an exception that a handler has queued goes first. */
     bool busy = vmread(VMCS_VM_ENTRY_INTERRUPTION_INFO) & INTR_INFO_VALID;
 
@@ -132,11 +122,8 @@ void vmx_prepare_events(struct vmx_vcpu *x, uint64_t now)
         leave_halt(x->vcpu, now);
     }
     if (platform_irq_pending(p) || x->reinject)
-        vmx_set_cpu1(x, CPU1_INTERRUPT_WINDOW_EXITING, 0);
-    else
-        vmx_set_cpu1(x, 0, CPU1_INTERRUPT_WINDOW_EXITING);
-    if (x->vcpu->nmi)
-        vmx_set_cpu1(x, CPU1_NMI_WINDOW_EXITING, 0);
-    else
-        vmx_set_cpu1(x, 0, CPU1_NMI_WINDOW_EXITING);
+        cpu1 |= CPU1_INTERRUPT_WINDOW_EXITING;
+    if (__builtin_expect(x->vcpu->nmi, 0))
+        cpu1 |= CPU1_NMI_WINDOW_EXITING;
+    vmx_set_cpu1(x, cpu1, ~cpu1);
 }

@@ -21,12 +21,6 @@
 
 static struct vmx_vcpu *current[ARCH_CORES_MAX];
 
-/* The order of vmx_lazy.msr. */
-static const uint32_t lazy_msrs[VMX_LAZY_MSRS] = {
-    MSR_IA32_STAR,  MSR_IA32_LSTAR,          MSR_IA32_CSTAR,
-    MSR_IA32_FMASK, MSR_IA32_KERNEL_GS_BASE, MSR_IA32_TSC_AUX,
-};
-
 /* All cores are alike (vmx_caps_same and the same CPU model): asked once. */
 uint64_t vmx_xcr0_allowed(void)
 {
@@ -78,6 +72,13 @@ static void exchange_fpu(struct vmx_lazy *held, const struct vmx_lazy *l)
         write_xcr0(l->xcr0);
 }
 
+#define EXCHANGE_MSR(n, number)                                                                    \
+    do {                                                                                           \
+        held->msr[n] = rdmsr(number);                                                              \
+        if (held->msr[n] != l->msr[n])                                                             \
+            wrmsr(number, l->msr[n]);                                                              \
+    } while (0)
+
 #define EXCHANGE_DR(n, is, wanted)                                                                 \
     do {                                                                                           \
         (is) = read_dr##n();                                                                       \
@@ -90,11 +91,12 @@ static void exchange_fpu(struct vmx_lazy *held, const struct vmx_lazy *l)
 static void exchange(struct vmx_lazy *held, const struct vmx_lazy *l)
 {
     exchange_fpu(held, l);
-    for (unsigned i = 0; i < VMX_LAZY_MSRS; i++) {
-        held->msr[i] = rdmsr(lazy_msrs[i]);
-        if (held->msr[i] != l->msr[i])
-            wrmsr(lazy_msrs[i], l->msr[i]);
-    }
+    EXCHANGE_MSR(0, MSR_IA32_STAR);
+    EXCHANGE_MSR(1, MSR_IA32_LSTAR);
+    EXCHANGE_MSR(2, MSR_IA32_CSTAR);
+    EXCHANGE_MSR(3, MSR_IA32_FMASK);
+    EXCHANGE_MSR(4, MSR_IA32_KERNEL_GS_BASE);
+    EXCHANGE_MSR(5, MSR_IA32_TSC_AUX);
     EXCHANGE_DR(0, held->dr[0], l->dr[0]);
     EXCHANGE_DR(1, held->dr[1], l->dr[1]);
     EXCHANGE_DR(2, held->dr[2], l->dr[2]);

@@ -1,11 +1,14 @@
 /* The backend's part of a guest and of a vCPU. Owned by the vCPU's core. */
 #pragma once
 
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/cpuid.h"
 #include "arch/x86/guest/msr.h"
 #include "arch/x86/vmx/caps.h"
 #include "arch/x86/vmx/entry_check.h"
 #include "arch/x86/vmx/ept.h"
+#include "arch/x86/vmx/vmcs.h"
 #include "hv/guest.h"
 #include "hv/virt.h"
 
@@ -116,9 +119,17 @@ void vmx_flush_tlb(const struct vmx_vcpu *x);
 /* events.c */
 /* With these RFLAGS each instruction ends in a trap. With BTF only branches do, and nothing that
  * exits is one. */
-bool vmx_steps(uint64_t rflags);
-/* A debug exception follows the next entry, before the guest executes anything. */
-bool vmx_trap_is_due(void);
+static inline bool vmx_steps(uint64_t rflags)
+{
+    return (rflags & RFLAGS_TF) && !(vmread(VMCS_GUEST_IA32_DEBUGCTL) & DEBUGCTL_BTF);
+}
+/* A debug exception follows the next entry, before the guest executes anything. SDM 3C "Pending
+ * Debug Exceptions": without one of these bits nothing is delivered. */
+static inline bool vmx_trap_is_due(void)
+{
+    return vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) &
+           (PENDING_DEBUG_BUS_LOCK | PENDING_DEBUG_ENABLED | PENDING_DEBUG_BS | PENDING_DEBUG_RTM);
+}
 void vmx_inject_exception(struct vmx_vcpu *x, uint8_t vector, bool has_error, uint32_t error);
 /* Is there anything that vmx_prepare_events() would do? Cheap: for each entry. */
 static inline bool vmx_events_pending(const struct vmx_vcpu *x)
