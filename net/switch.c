@@ -76,26 +76,32 @@ static bool is_beside(const struct switch_port *a, const struct switch_port *b)
     return strcmp(a->network, b->network) == 0 || (a->uplink && b->uplink);
 }
 
-static void connect(struct vswitch *s)
+/* After one has come or gone. Whom it reaches reaches it, too. */
+static void connect(struct vswitch *s, unsigned port)
 {
+    struct switch_port *p = &s->ports[port];
+
     s->port_end = 0;
     for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
         if (s->ports[i].deliver)
             s->port_end = i + 1;
     s->uplink = find(s, 0);
-    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
-        struct switch_port *p = &s->ports[i];
-        uint32_t beside = 0;
+    p->reached = p->beside = 0;
+    for (unsigned n = 0; n < SWITCH_PORTS_MAX; n++) {
+        struct switch_port *q = &s->ports[n];
+        uint32_t reached, beside;
 
-        p->reached = 0;
-        for (unsigned n = 0; p->deliver && n < SWITCH_PORTS_MAX; n++) {
-            if (n == i || !s->ports[n].deliver)
-                continue;
-            p->reached |= (uint32_t)reaches(s, p, &s->ports[n]) << n;
-            beside |= (uint32_t)is_beside(p, &s->ports[n]) << n;
-        }
-        filter_connect(&s->filter, i, p->reached, beside);
+        if (n == port || !q->deliver)
+            continue;
+        reached = p->deliver && reaches(s, p, q);
+        beside = p->deliver && is_beside(p, q);
+        p->reached |= reached << n;
+        p->beside |= beside << n;
+        q->reached = (q->reached & ~(1u << port)) | reached << port;
+        q->beside = (q->beside & ~(1u << port)) | beside << port;
+        filter_connect(&s->filter, n, q->reached, q->beside);
     }
+    filter_connect(&s->filter, port, p->reached, p->beside);
 }
 
 /* ---- ports ---- */
@@ -151,7 +157,7 @@ static void set_up(struct vswitch *s, unsigned port, enum filter_role role, cons
     }
     p->groups = bucket_make(s->tsc_hz, rate_of(role, c), SWITCH_BURST);
     filter_attach(&s->filter, port, role, role == FILTER_UPLINK ? none : mac, c);
-    connect(s);
+    connect(s, port);
 }
 
 int switch_attach(struct vswitch *s, enum filter_role role, const uint8_t mac[SWITCH_MAC_SIZE],
@@ -179,7 +185,7 @@ void switch_detach(struct vswitch *s, unsigned port)
     spin_lock(&s->lock);
     s->ports[port].deliver = NULL;
     filter_detach(&s->filter, port);
-    connect(s);
+    connect(s, port);
     spin_unlock(&s->lock);
     while (__atomic_load_n(&s->ports[port].delivering, __ATOMIC_ACQUIRE))
         __builtin_ia32_pause();

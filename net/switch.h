@@ -44,7 +44,7 @@ struct switch_port {
     switch_deliver *deliver; /* NULL: port not in use */
     void *ctx;
     enum filter_role role;
-    uint32_t reached;           /* bits of ports */
+    uint32_t reached, beside;   /* bits of ports */
     bool uplink;                /* of a guest */
     char network[NET_NAME_MAX]; /* of a guest */
     uint64_t address;           /* the Ethernet address behind it; 0: many */
