@@ -124,8 +124,12 @@ static void finish_sending(struct virtio_net *d, struct virtio_net_chain *w)
         interrupt(d, ISR_QUEUE);
 }
 
-/* True when more may wait. */
-static bool transmit(struct virtio_net *d)
+static bool can_transmit(const struct virtio_net *d)
+{
+    return running(d) && (d->tx_chain.open || virtqueue_waits(&d->tx, &d->mem));
+}
+
+static void transmit(struct virtio_net *d)
 {
     struct virtio_net_chain *w = &d->tx_chain;
     struct virtqueue_piece p;
@@ -140,7 +144,6 @@ static bool transmit(struct virtio_net *d)
         fail(d);
     else if (w->open && !w->chain.more)
         finish_sending(d, w);
-    return rc >= 0 && (w->open || virtqueue_waits(&d->tx, &d->mem));
 }
 
 bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len)
@@ -200,8 +203,13 @@ static void finish_receiving(struct virtio_net *d, struct virtio_net_chain *w, b
         interrupt(d, ISR_QUEUE);
 }
 
-/* True when more may wait. */
-static bool receive(struct virtio_net *d)
+static bool can_receive(const struct virtio_net *d)
+{
+    return running(d) && virtio_net_rx_waiting(d) &&
+           (d->rx_chain.open || virtqueue_waits(&d->rx, &d->mem));
+}
+
+static void receive(struct virtio_net *d)
 {
     /* Only this core takes frames out, and this one stays ours until rx_tail has passed it. */
     const struct virtio_net_frame *f = &d->rx_ring[d->rx_tail % VIRTIO_NET_RX_RING];
@@ -210,8 +218,6 @@ static bool receive(struct virtio_net *d)
     bool full = false;
     int rc;
 
-    if (!virtio_net_rx_waiting(d))
-        return false;
     rc = open_chain(d, &d->rx, w);
     for (unsigned i = 0; rc == 1 && i < VIRTIO_NET_WORK && !full && !w->bad; i++) {
         rc = virtqueue_piece(&d->rx, &d->mem, &w->chain, &p);
@@ -223,18 +229,21 @@ static bool receive(struct virtio_net *d)
         fail(d);
     else if (w->open && (full || w->bad || !w->chain.more))
         finish_receiving(d, w, full && !w->bad);
-    return rc >= 0 && virtio_net_rx_waiting(d) && (w->open || virtqueue_waits(&d->rx, &d->mem));
 }
 
+/* Of the two that have work the one that had it not the last time. */
 void virtio_net_work(struct virtio_net *d)
 {
-    bool more = false;
+    bool sends = can_transmit(d);
 
-    if (running(d))
-        more = receive(d);
-    if (running(d))
-        more |= transmit(d);
-    d->busy = more;
+    if (sends && can_receive(d))
+        sends = !d->sent_last;
+    d->sent_last = sends;
+    if (sends)
+        transmit(d);
+    else if (can_receive(d))
+        receive(d);
+    d->busy = can_transmit(d) || can_receive(d);
 }
 
 /* ---- registers ---- */

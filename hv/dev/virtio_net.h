@@ -111,12 +111,13 @@ struct virtio_net {
     uint32_t rx_head, rx_tail;        /* written under rx_lock */
     /* Frames moved; not taken for want of room (under rx_lock); malformed or not fitting. */
     uint64_t rx_frames, tx_frames, rx_dropped, errors;
-    bool busy; /* frames may wait, in either direction: virtio_net_work() goes on */
+    bool busy;      /* frames may wait, in either direction: virtio_net_work() goes on */
+    bool sent_last; /* it is the other direction's turn */
     struct virtio_net_chain tx_chain, rx_chain;
     uint8_t tx_buf[VIRTIO_NET_FRAME];
 };
 
-/* Descriptors that one virtio_net_work() looks at in each direction; after a frame it looks at no
+/* Descriptors that one virtio_net_work() looks at; after a frame it looks at no
  * more. It is what a neighbour on the core may have to wait for. */
 #define VIRTIO_NET_WORK 8u
 
@@ -139,7 +140,8 @@ static inline bool virtio_net_rx_waiting(const struct virtio_net *d)
     return __atomic_load_n(&d->rx_head, __ATOMIC_ACQUIRE) !=
            __atomic_load_n(&d->rx_tail, __ATOMIC_RELAXED);
 }
-/* Moves frames in both directions as far as VIRTIO_NET_WORK goes and raises the interrupt; d->busy
- * says whether there is more to do. Owning core, in the guest's own time: platform_timers() calls
- * it while d->busy, which whoever has frames for the guest, and the guest's notification, sets. */
+/* Moves a frame, or as much of one as VIRTIO_NET_WORK goes, and raises the interrupt: the two
+ * directions take turns. d->busy says whether there is more to do. Owning core, in the guest's own
+ * time: platform_timers() calls it while d->busy, which whoever has frames for the guest, and the
+ * guest's notification, sets. */
 void virtio_net_work(struct virtio_net *d);
