@@ -56,6 +56,13 @@ void arch_idle(uint64_t deadline, const uint32_t *wake);
  */
 void arch_irq_window(void);
 
+/* Stacks of their own for work that stops in the middle. Interrupts off; a stack stays on a core.
+ * _begin() returns where stack `n` stands when it is to begin with entry(), which never returns;
+ * _switch() stores where the present one stands, and goes on with another. */
+#define ARCH_STACKS 16u
+uintptr_t arch_stack_begin(unsigned n, void (*entry)(void));
+void arch_stack_switch(uintptr_t *from, uintptr_t to);
+
 /* Console: serial port and screen, at once: while nothing else runs. Bytes, '\n' becomes CR LF on
  * the serial line. */
 void arch_console_write(const char *s, size_t n);

@@ -9,6 +9,7 @@
 #include "hv/guest_files.h"
 #include "hv/guest_life.h"
 #include "hv/image.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/virt.h"
@@ -101,6 +102,7 @@ static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t addres
         if (rc)
             return rc;
         taken = put_input(g, chunk, n);
+        job_rest();
         total += taken;
         if ((size_t)taken < n)
             break;
@@ -171,6 +173,7 @@ static int64_t call_keep(const struct vcpu *v, uint64_t address, uint64_t length
     if (!gmem_ptr(&v->guest->mem, gpa(address), length))
         return -E_RANGE;
     memset(k, 0, sizeof(*k));
+    job_rest();
     rc = gmem_read(&v->guest->mem, gpa(address), k->bytes, length);
     if (rc == 0)
         k->length = (uint32_t)length;
@@ -213,10 +216,12 @@ static int64_t call_create(const struct vcpu *v, uint64_t address)
 {
     static struct abi_create r; /* large, and only one core calls */
     const uint64_t why = address + offsetof(struct abi_create, why);
-    int rc = gmem_read(&v->guest->mem, gpa(address), &r, sizeof(r)), number;
+    const void *from = gmem_ptr(&v->guest->mem, gpa(address), sizeof(r));
+    int rc, number;
 
-    if (rc)
-        return rc;
+    if (!from)
+        return -E_RANGE;
+    job_copy(&r, from, sizeof(r));
     memset(r.why, 0, sizeof(r.why));
     number = guest_deploy(&r, r.why, sizeof(r.why));
     rc = gmem_write(&v->guest->mem, gpa(why), r.why, sizeof(r.why));
@@ -244,47 +249,8 @@ static int64_t call_host_action(uint64_t action)
     return 0;
 }
 
-/* Those that take longer than others' slices may be late, in ticks as they were seen. The others
- * take a few hundred. */
-static uint32_t ticks_of(uint64_t call)
+static int64_t answer(struct vcpu *v, const struct vcpu_gprs *r)
 {
-    switch (call) {
-    case ABI_CALL_CREATE:
-        return 14000;
-    case ABI_CALL_PROBE:
-        return 8000;
-    case ABI_CALL_IMAGE_BEGIN:
-    case ABI_CALL_IMAGE_COMMIT:
-    case ABI_CALL_IMAGE_DROP:
-        return 4000;
-    case ABI_CALL_LOG:
-        return 3000;
-    case ABI_CALL_ADDRESS:
-    case ABI_CALL_IMAGE_EXTEND:
-    case ABI_CALL_CONSOLE_INPUT:
-    case ABI_CALL_KEEP:
-        return 2000;
-    default:
-        return 0;
-    }
-}
-
-/* A long one waits for a slice that has room for it. */
-static bool must_wait(struct guest *g, uint64_t call)
-{
-    uint32_t ticks = ticks_of(call);
-
-    return ticks && !core_has_time(core_get(g->vcpu.core), ticks, &g->put_off);
-}
-
-int64_t control_call(struct vcpu *v)
-{
-    const struct vcpu_gprs *r = &v->regs;
-
-    if (!v->guest->management)
-        return -E_PERM;
-    if (must_wait(v->guest, r->rax))
-        return CONTROL_LATER;
     switch (r->rax) {
     case ABI_CALL_VERSION:
         return ABI_VERSION;
@@ -324,4 +290,59 @@ int64_t control_call(struct vcpu *v)
     default:
         return -E_INVAL;
     }
+}
+
+/* The others take a few hundred ticks. */
+static bool is_long(uint64_t call)
+{
+    switch (call) {
+    case ABI_CALL_ADDRESS:
+    case ABI_CALL_CONSOLE_INPUT:
+    case ABI_CALL_CREATE:
+    case ABI_CALL_IMAGE_BEGIN:
+    case ABI_CALL_IMAGE_COMMIT:
+    case ABI_CALL_IMAGE_DROP:
+    case ABI_CALL_IMAGE_EXTEND:
+    case ABI_CALL_KEEP:
+    case ABI_CALL_LOG:
+    case ABI_CALL_PROBE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The management guest's, as it was made. */
+static struct {
+    struct vcpu_gprs regs;
+    int64_t result;
+} long_call;
+
+static void answer_long(void *vcpu)
+{
+    long_call.result = answer(vcpu, &long_call.regs);
+}
+
+/* It makes the call again until it is done. Where an interrupt came between and its handler makes
+ * another call, that one waits for this one, and nobody gets this one's result. */
+static int64_t go_on_with_long(struct vcpu *v)
+{
+    struct job *j = &v->guest->job;
+    const struct vcpu_gprs *r = &v->regs, *made = &long_call.regs;
+
+    if (!job_is_there(j)) {
+        long_call.regs = *r;
+        job_begin(j, v->guest->number, answer_long, v);
+    }
+    if (!job_go_on(j, core_get(v->core)->due) || r->rax != made->rax || r->rbx != made->rbx ||
+        r->rcx != made->rcx || r->rdx != made->rdx)
+        return CONTROL_LATER;
+    return long_call.result;
+}
+
+int64_t control_call(struct vcpu *v)
+{
+    if (!v->guest->management)
+        return -E_PERM;
+    return is_long(v->regs.rax) ? go_on_with_long(v) : answer(v, &v->regs);
 }

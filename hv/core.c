@@ -8,24 +8,21 @@
 #include "hv/net.h"
 
 /* So long the guests run before more frames are taken from the card, when more are there. */
-#define FRAMES_PAUSE_US  50u
+#define FRAMES_PAUSE_US 50u
 
 /* Asked for so shortly before the ration is open again, a core is woken: it may have looked. */
-#define ASK_MARGIN_US    50u
+#define ASK_MARGIN_US   50u
 /* What takes a while waits for a time when nobody else wants the core, but no longer than this:
- * where slices are short, there is none. What takes longer than a slice may be late waits longer.
- */
-#define PATIENCE_US      1000u
-#define LONG_PATIENCE_US 20000u
-#define LONG_TICKS       2000u
+ * where slices are short, there is none. */
+#define PATIENCE_US     1000u
 /* Whose turn begins is left alone for so long: most that wake are asleep again by then. */
-#define ALONE_US         250u
+#define ALONE_US        250u
 /* What was put off is tried again in each pass, and so soon at the latest: when it was for a slice
  * that ends, that has ended. */
-#define PUT_OFF_US       100u
-/* In ticks, as they were seen: the longest chore, and giving back what a guest had. */
-#define CHORE_TICKS      1900u
-#define UNBIND_TICKS     8000u
+#define PUT_OFF_US      100u
+/* In ticks, as they were seen: the last of a guest that goes, and the longest chore. */
+#define UNBIND_TICKS    1300u
+#define CHORE_TICKS     1900u
 
 static struct core cores[ARCH_CORES_MAX];
 static uint32_t ready, requests_us;
@@ -130,8 +127,7 @@ bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
 {
     uint64_t now = arch_tsc();
 
-    return has_time(now + ticks > c->due, now, ticks > LONG_TICKS ? LONG_PATIENCE_US : PATIENCE_US,
-                    since);
+    return has_time(now + ticks > c->due, now, PATIENCE_US, since);
 }
 
 void core_ration_requests(uint32_t us)
@@ -232,8 +228,10 @@ static bool take_stop(struct core *c, struct guest *g, const char *why)
 
 static bool take_delete(struct core *c, struct guest *g)
 {
-    if (!take_stop(c, g, "deleted by request"))
+    if (g->phase != GUEST_IDLE) {
+        (void)take_stop(c, g, "deleted by request");
         return false;
+    }
     guest_begin_scrub(g);
     g->vcpu.sched.params.budget = 0; /* a small one would keep what it has for hours */
     sched_wake(&c->sched, &g->vcpu.sched, arch_tsc());

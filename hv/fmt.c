@@ -169,7 +169,9 @@ size_t fmt_v(char *buf, size_t size, const char *f, va_list ap)
 
             if (!s)
                 s = "(null)";
-            while ((sp.precision < 0 || n < (size_t)sp.precision) && s[n])
+            if (sp.precision < 0)
+                n = strlen(s);
+            while (sp.precision >= 0 && n < (size_t)sp.precision && s[n])
                 n++;
             sp.zero = false;
             put_padded(&o, s, n, &sp, false);

@@ -10,6 +10,7 @@
 #include "hv/guest_pages.h"
 #include "hv/hostmem.h"
 #include "hv/image.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/net.h"
@@ -22,6 +23,7 @@
 static struct guest *pool;
 static struct guest *guests[ABI_GUESTS_MAX]; /* those in use */
 static struct guest *management;
+_Static_assert(ABI_GUESTS_MAX <= ARCH_STACKS, "each guest can have a job");
 
 int guest_setup(void)
 {
@@ -62,6 +64,7 @@ void *guest_alloc_page(struct guest *g)
 {
     void *page;
 
+    job_rest();
     if (!g->free_pages && !add_pool(g))
         return NULL;
     page = g->free_pages;
@@ -81,10 +84,14 @@ void guest_free_page(struct guest *g, void *page)
 static void give_back(struct guest *g)
 {
     hostmem_free(g->mem.base, g->mem.size);
+    job_rest();
     hostmem_free(g->rx_ring, RX_RING_SIZE);
+    job_rest();
     hostmem_free(g->split_tables, g->split_size);
-    for (unsigned i = 0; i < g->pool_count; i++)
+    for (unsigned i = 0; i < g->pool_count; i++) {
+        job_rest();
         hostmem_free(g->pools[i], POOL_SIZE);
+    }
     g->mem.base = NULL;
     g->rx_ring = NULL;
     g->split_tables = NULL;
@@ -107,12 +114,15 @@ static int take_memory(struct guest *g, char *why, size_t size)
                   c->memory >> 10, hostmem_largest(PAGE_SIZE_2M) >> 10, hostmem_free_bytes() >> 10);
         return -E_NOMEM;
     }
+    job_rest();
     g->mem.size = c->memory;
     g->split_size = virt_backend()->split_size(c->memory);
     if (c->devices & DEV_NET)
         g->rx_ring = hostmem_alloc(RX_RING_SIZE, PAGE_SIZE, MEM_EPT, g->number);
+    job_rest();
     if (g->split_size)
         g->split_tables = hostmem_alloc(g->split_size, PAGE_SIZE, MEM_EPT, g->number);
+    job_rest();
     if (!add_pool(g) || ((c->devices & DEV_NET) && !g->rx_ring) ||
         (g->split_size && !g->split_tables)) {
         uint64_t asked = POOL_SIZE + (c->devices & DEV_NET ? RX_RING_SIZE : 0) + g->split_size;
@@ -131,15 +141,17 @@ static struct guest *take_number(unsigned number, const struct guest_config *c, 
 {
     struct guest *g = &pool[number];
 
-    memset(g, 0, sizeof(*g));
+    job_clear(g, sizeof(*g));
     g->number = number;
     g->config = *c;
+    job_rest();
     g->switch_port = -1;
     g->vcpu.guest = g;
     g->vcpu.core = core;
     g->vcpu.platform = &g->platform;
     g->phase = GUEST_BUILDING;
     guest_pages_take(g);
+    job_rest();
     g->vcpu.stats->core = core;
     return g;
 }
@@ -149,6 +161,7 @@ static void register_guest(struct guest *g)
     __atomic_store_n(&guests[g->number], g, __ATOMIC_RELEASE);
     guest_pages_show(g, true);
     log_source_open(g->number, g->config.name, g->console);
+    job_rest();
     guest_account_memory();
 }
 
@@ -200,8 +213,8 @@ struct guest *guest_create(unsigned number, const struct guest_config *c, unsign
     if (g->phase == GUEST_BUILDING)
         guest_plan(g);
     /* The start itself is left to its core. */
-    while (g->phase == GUEST_BUILDING && !g->complete)
-        guest_build_step(g);
+    if (g->phase == GUEST_BUILDING)
+        guest_build(g);
     return g;
 }
 
@@ -212,6 +225,7 @@ static bool name_is_taken(const char *name)
 
         if (g && strcmp(g->config.name, name) == 0)
             return true;
+        job_rest();
     }
     return false;
 }
@@ -225,6 +239,7 @@ static int check_addresses(const struct guest_config *c, char *why, size_t size)
     if (!(c->devices & DEV_NET))
         return 0;
     for (unsigned i = 0; c->net.uplink && i < c->net.address_count; i++) {
+        job_rest();
         if (!net_is_guarded(&c->net.addresses[i]))
             continue;
         config_net_address_text(&c->net.addresses[i], text);
@@ -234,6 +249,7 @@ static int check_addresses(const struct guest_config *c, char *why, size_t size)
     for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
         const struct guest *g = guest_get(i);
 
+        job_rest();
         if (!g || g->management || !config_net_clashes(&c->net, &g->config.net, &a))
             continue;
         config_net_address_text(&a, text);
@@ -282,7 +298,7 @@ static int take_images(struct guest *g, const struct abi_create *r, char *why, s
         image_release(g);
         return -E_INVAL;
     }
-    g->plan = r->plan;
+    job_copy(&g->plan, &r->plan, sizeof(g->plan));
     g->planned = true;
     return 0;
 }
@@ -298,6 +314,7 @@ int guest_deploy(const struct abi_create *r, char *why, size_t size)
         (void)fmt(why, size, "%s is not possible", field);
         return -E_INVAL;
     }
+    job_rest();
     if (name_is_taken(r->config.name)) {
         (void)fmt(why, size, "there is a guest with the name \"%s\"", r->config.name);
         return -E_EXIST;
@@ -305,6 +322,7 @@ int guest_deploy(const struct abi_create *r, char *why, size_t size)
     rc = check_addresses(&r->config, why, size);
     if (rc)
         return rc;
+    job_rest();
     number = free_number();
     if (number < 0) {
         (void)fmt(why, size, "there are %u guests: no more fit", CONFIG_GUESTS_MAX);
@@ -317,8 +335,10 @@ int guest_deploy(const struct abi_create *r, char *why, size_t size)
         (void)fmt(why, size, "core %u is not in VMX root operation", core);
         return -E_NOENT;
     }
+    job_rest();
     g = take_number((unsigned)number, &r->config, core);
     rc = take_memory(g, why, size);
+    job_rest();
     if (rc == 0) {
         rc = take_images(g, r, why, size);
         if (rc)
@@ -328,12 +348,13 @@ int guest_deploy(const struct abi_create *r, char *why, size_t size)
         guest_pages_leave(g);
         return rc;
     }
+    job_rest();
     register_guest(g);
     core_adopt(core, g);
     return number;
 }
 
-/* ---- being made: steps on the owning core, or at start-up ---- */
+/* ---- being made: a job on the owning core, or at start-up ---- */
 
 static const char *map_memory(struct guest *g)
 {
@@ -359,115 +380,56 @@ static const char *attach_net(struct guest *g)
     net_address(g->number, mac);
     memcpy(g->status->mac, mac, sizeof(mac));
     virtio_net_init(&g->platform.net, &g->mem, mac, g->rx_ring, &host);
+    job_rest();
     g->switch_port = net_attach(g->number, g->management, &g->config.net, guest_on_frame, g);
     return g->switch_port < 0 ? "no free port on the virtual switch" : NULL;
 }
 
-struct audit {
-    const struct guest *guest;
-    char text[ABI_TEXT_MAX];
-};
-
-static int audit(void *ctx, const struct mem_map *map)
-{
-    struct audit *a = ctx;
-
-    return virt_backend()->audit(a->guest, map, a->text, sizeof(a->text));
-}
-
 static bool passes_audit(const struct guest *g)
 {
-    struct audit a = {.guest = g};
+    char text[ABI_TEXT_MAX];
 
-    if (hostmem_look(audit, &a) == 0)
+    if (virt_backend()->audit(g, text, sizeof(text)) == 0)
         return true;
-    log_guest_warn(g, "isolation audit failed: %s", a.text);
+    log_guest_warn(g, "isolation audit failed: %s", text);
     return false;
 }
 
-enum build_step {
-    BUILD_RX_RING,
-    BUILD_MAP,
-    BUILD_SPLITS,
-    BUILD_SPLITS_AUDIT,
-    BUILD_NET,
-    BUILD_AUDIT,
-    BUILD_DONE
-};
-
-/* True: cleared. */
-static bool clear_rx_ring(struct guest *g)
+/* The tables for each 2 MB of RAM, and the isolation audit of what will be in force only after a
+ * split. */
+static const char *prepare_splits(struct guest *g)
 {
-    uint64_t n = min_u64(GUEST_STEP, RX_RING_SIZE - g->cleared);
-
-    if (!g->rx_ring)
-        return true;
-    memset((uint8_t *)g->rx_ring + g->cleared, 0, n);
-    g->cleared += n;
-    return g->cleared == RX_RING_SIZE;
-}
-
-/* One 2 MB of RAM after the other: true when all of it is done. */
-static bool prepare_splits(struct guest *g)
-{
-    if (g->cleared < g->mem.size && g->split_size) {
-        virt_backend()->prepare_split(g, gpa(g->cleared));
-        g->cleared += PAGE_SIZE_2M;
-        return false;
+    for (uint64_t at = 0; g->split_size && at < g->mem.size; at += PAGE_SIZE_2M) {
+        virt_backend()->prepare_split(g, gpa(at));
+        job_rest();
     }
-    g->cleared = 0;
-    return true;
-}
-
-/* The isolation audit of what will be in force only after a split. */
-static bool audit_splits(struct guest *g, const char **why)
-{
-    if (g->cleared < g->mem.size && g->split_size) {
-        if (virt_backend()->audit_split(g, gpa(g->cleared))) {
-            g->cleared += PAGE_SIZE_2M / 2;
-            return false;
-        }
-        *why = "the tables to split its pages with are wrong";
+    for (uint64_t at = 0; g->split_size && at < g->mem.size; at += PAGE_SIZE_2M / 2) {
+        if (!virt_backend()->audit_split(g, gpa(at)))
+            return "the tables to split its pages with are wrong";
+        job_rest();
     }
-    return true;
+    return NULL;
 }
 
-void guest_build_step(struct guest *g)
+void guest_build(void *guest)
 {
-    const char *why = NULL;
+    struct guest *g = guest;
+    const char *why;
 
-    switch ((enum build_step)g->built) {
-    case BUILD_RX_RING:
-        if (!clear_rx_ring(g))
-            return;
-        break;
-    case BUILD_MAP:
-        why = map_memory(g);
-        g->cleared = 0;
-        break;
-    case BUILD_SPLITS:
-        if (!prepare_splits(g))
-            return;
-        break;
-    case BUILD_SPLITS_AUDIT:
-        if (!audit_splits(g, &why))
-            return;
-        break;
-    case BUILD_NET:
+    if (g->rx_ring)
+        job_clear(g->rx_ring, RX_RING_SIZE);
+    why = map_memory(g);
+    job_rest();
+    if (!why)
+        why = prepare_splits(g);
+    if (!why)
         why = attach_net(g);
-        break;
-    case BUILD_AUDIT:
-        if (!passes_audit(g))
-            why = "its memory is not its own: see the log";
-        g->complete = !why;
-        break;
-    case BUILD_DONE:
-        guest_begin_start(g);
-        return;
-    }
+    job_rest();
+    if (!why && !passes_audit(g))
+        why = "its memory is not its own: see the log";
+    g->complete = !why;
     if (why)
         guest_fail(g, why);
-    g->built++;
 }
 
 int guest_audit_all(void)
@@ -482,13 +444,36 @@ int guest_audit_all(void)
 
 /* ---- going ---- */
 
-static void add_scrub(struct guest *g, void *p, uint64_t size)
+/* Everything that held what was the guest's: memory, registers, frames, dumps, console. That waits
+ * to the end, so that what it printed can still be shown. */
+static void scrub(void *guest)
 {
-    if (p)
-        g->scrub[g->scrub_count++] = (struct guest_scrub){p, size};
+    struct guest *g = guest;
+
+    job_clear(g->bitmaps, ABI_BITMAPS_SIZE);
+    job_clear(g->exits, GUEST_EXITS_SIZE);
+    job_clear(g->snapshots, ABI_SNAPSHOTS * sizeof(struct abi_snapshot));
+    for (unsigned i = 0; i < g->pool_count; i++)
+        job_clear(g->pools[i], POOL_SIZE);
+    if (g->split_tables)
+        job_clear(g->split_tables, g->split_size);
+    if (g->rx_ring)
+        job_clear(g->rx_ring, RX_RING_SIZE);
+    if (g->mem.base)
+        job_clear(g->mem.base, g->mem.size);
+    log_source_close(g->number);
+    job_clear(g->console, GUEST_CONSOLE_SIZE);
+    image_release(g);
+    give_back(g);
+    job_rest();
+    guest_account_memory();
+    job_rest();
+    guest_set_state(g, ABI_GUEST_EMPTY, "deleted by request");
+    job_rest();
+    log_guest(g, "deleted, its memory is scrubbed and free");
+    g->phase = GUEST_GONE;
 }
 
-/* Everything that held what was the guest's: memory, registers, frames, dumps, console. */
 void guest_begin_scrub(struct guest *g)
 {
     if (g->switch_port >= 0)
@@ -496,47 +481,18 @@ void guest_begin_scrub(struct guest *g)
     g->switch_port = -1;
     guest_set_state(g, ABI_GUEST_DELETING, "deleted by request");
     g->complete = false;
-    g->scrub_count = 0;
     /* Also where it never ran, or not any more: the CPU must not write to what will be others'. */
     if (g->vcpu.backend)
         virt_backend()->vcpu_free(&g->vcpu);
-    /* The last added goes first: its console waits, so that what it printed can still be shown. */
-    add_scrub(g, g->console, GUEST_CONSOLE_SIZE);
-    add_scrub(g, g->mem.base, g->mem.base ? g->mem.size : 0);
-    add_scrub(g, g->rx_ring, RX_RING_SIZE);
-    add_scrub(g, g->split_tables, g->split_size);
-    for (unsigned i = 0; i < g->pool_count; i++)
-        add_scrub(g, g->pools[i], POOL_SIZE);
-    add_scrub(g, g->snapshots, ABI_SNAPSHOTS * sizeof(struct abi_snapshot));
-    add_scrub(g, g->exits, GUEST_EXITS_SIZE);
-    add_scrub(g, g->bitmaps, ABI_BITMAPS_SIZE);
     if (g->backend)
         virt_backend()->guest_free(g);
     g->phase = GUEST_SCRUBBING;
-}
-
-void guest_scrub_step(struct guest *g)
-{
-    struct guest_scrub *s = &g->scrub[g->scrub_count - 1];
-    uint64_t n = min_u64(GUEST_STEP, s->size);
-
-    if (s->at == (uint8_t *)g->console)
-        log_source_close(g->number);
-    memset(s->at, 0, n);
-    s->at += n;
-    s->size -= n;
-    if (s->size == 0 && --g->scrub_count == 0)
-        g->phase = GUEST_GONE;
+    job_begin(&g->job, g->number, scrub, g); /* one that was there is not needed any more */
 }
 
 void guest_destroy(struct guest *g)
 {
-    image_release(g);
-    give_back(g);
-    guest_account_memory();
-    guest_set_state(g, ABI_GUEST_EMPTY, "deleted by request");
     guest_pages_leave(g);
-    log_guest(g, "deleted, its memory is scrubbed and free");
     guest_pages_show(g, false);
     guest_tell_management(g);
     /* From here on the number, and with it *g, may be another guest's. */

@@ -9,6 +9,7 @@
 #include "hv/config.h"
 #include "hv/dev/platform.h"
 #include "hv/gmem.h"
+#include "hv/job.h"
 #include "hv/load/load.h"
 #include "hv/sched.h"
 #include "hv/stuck.h"
@@ -90,18 +91,10 @@ enum guest_phase {
  * guest is being made ready. */
 #define GUEST_STEP      (4u << 10)
 #define GUEST_POOLS_MAX 4u
-/* RAM, frames, split tables, pools, snapshots, exits, bitmaps, console. */
-#define GUEST_SCRUB_MAX (GUEST_POOLS_MAX + 7u)
 
 /* The bytes of an image. Not the guest's: what is there is only read. */
 struct image_source {
     const uint8_t *data;
-    uint64_t size;
-};
-
-/* What is still to be zeroed. */
-struct guest_scrub {
-    uint8_t *at;
     uint64_t size;
 };
 
@@ -116,11 +109,11 @@ struct guest {
     void *split_tables;
     uint64_t split_size;
     enum guest_phase phase;
-    unsigned built;   /* GUEST_BUILDING: steps done */
     unsigned step;    /* of a phase that has several: those that are done */
     bool by_request;  /* GUEST_ENDING: its restart policy is not asked */
-    uint64_t put_off; /* since when a long step or call waits for enough time; 0: none does */
-    uint64_t cleared; /* GUEST_CLEARING, GUEST_BUILDING: bytes done */
+    uint64_t put_off; /* since when a step waits for enough time; 0: none does */
+    uint64_t cleared; /* GUEST_CLEARING: bytes done */
+    struct job job;   /* making it, its plan, scrubbing it; the management guest's call */
     /* Its image, then its modules; they stay while it is their user. */
     struct image_source sources[1 + LOAD_MODULES_MAX];
     const char *missing; /* of config: the image that is not there; NULL: it has all sources */
@@ -129,9 +122,7 @@ struct guest {
     struct load_plan plan;        /* checked */
     unsigned copied_pieces;       /* GUEST_COPYING: of the plan, done */
     uint64_t copied;              /* bytes of the next one */
-    struct guest_scrub scrub[GUEST_SCRUB_MAX];
-    unsigned scrub_count;
-    void *free_pages; /* guest_alloc_page's list */
+    void *free_pages;             /* guest_alloc_page's list */
     uint8_t *pools[GUEST_POOLS_MAX];
     unsigned pool_count;
     uint64_t paused_at; /* GUEST_PAUSED: since when */
@@ -163,7 +154,7 @@ struct guest {
 void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
 
 /* VMCALL of a guest: RAX, RBX, RCX, RDX, RSI are read from v->regs; returns the new RAX (control
- * ABI), or CONTROL_LATER: nothing was done, and the instruction is to be executed again. Owning
+ * ABI), or CONTROL_LATER: it is not done yet, and the instruction is to be executed again. Owning
  * core.
  */
 int64_t control_call(struct vcpu *v);

@@ -5,17 +5,16 @@
 #include "hv/fmt.h"
 #include "hv/guest_pages.h"
 #include "hv/image.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/net.h"
 #include "hv/panic.h"
 #include "hv/restart.h"
 
-/* In ticks, as they were seen: the longest step on the way to a start, or to the end; and looking
- * into an image of the ISO for a guest that is made while others run. */
-#define STEP_TICKS     1800u
-#define PIECE_TICKS    700u /* of memory */
-#define PLANNING_TICKS 14000u
+/* In ticks, as they were seen: the longest step on the way to a start, or to the end. */
+#define STEP_TICKS  1800u
+#define PIECE_TICKS 700u /* of memory */
 
 static uint64_t boot_epoch, boot_tsc;
 
@@ -152,7 +151,13 @@ static void start_devices(struct guest *g)
         .ctx = g, .console = on_console, .reset = on_reset, .exit = on_exit_port};
     uint64_t now = arch_tsc(), hz = arch_tsc_hz();
 
-    if (g->step++ == 0) {
+    unsigned step = g->step++;
+
+    if (step == 0) {
+        platform_disconnect(&g->platform);
+        return;
+    }
+    if (step == 1) {
         if (platform_connect(&g->platform, g->config.devices))
             guest_fail(g, "its devices cannot be put together");
         return;
@@ -241,8 +246,9 @@ static bool copy_step(struct guest *g)
     return g->copied_pieces == g->plan.piece_count;
 }
 
-void guest_plan(struct guest *g)
+void guest_plan(void *guest)
 {
+    struct guest *g = guest;
     struct load_error e = {{0}};
 
     if (g->planned || g->unplanned[0])
@@ -256,11 +262,19 @@ static void begin_copying(struct guest *g)
 {
     g->copied_pieces = 0;
     g->copied = 0;
-    guest_plan(g);
     if (g->planned)
         enter_phase(g, GUEST_COPYING);
     else
         guest_fail(g, g->unplanned);
+}
+
+/* A plan is made once. */
+static void planning_step(struct guest *g)
+{
+    if (g->planned || g->unplanned[0])
+        begin_copying(g);
+    else
+        job_begin(&g->job, g->number, guest_plan, g);
 }
 
 /* What is said of the end stays; only the state changes. */
@@ -317,6 +331,12 @@ void guest_begin_ending(struct guest *g)
     g->by_request = false;
 }
 
+static void drop_unfinished_images(void *guest)
+{
+    while (image_drop_unfinished(guest))
+        job_rest();
+}
+
 /* True: it has come to its end, and to what follows. */
 static bool end_step(struct guest *g)
 {
@@ -329,8 +349,8 @@ static bool end_step(struct guest *g)
         g->vcpu.halted = false;
         break;
     case 2:
-        if (g->management && image_drop_unfinished(g))
-            return false; /* there may be more */
+        if (g->management)
+            job_begin(&g->job, g->number, drop_unfinished_images, g);
         break;
     case 3:
         log_guest(g, "%s: %s", g->status->state == ABI_GUEST_CRASHED ? "crashed" : "stopped",
@@ -354,7 +374,7 @@ static void one_step(struct guest *g)
             g->phase = GUEST_PLANNING;
         break;
     case GUEST_PLANNING:
-        begin_copying(g);
+        planning_step(g);
         break;
     case GUEST_COPYING:
         if (copy_step(g))
@@ -370,13 +390,13 @@ static void one_step(struct guest *g)
         go_live(g);
         break;
     case GUEST_BUILDING:
-        guest_build_step(g);
+        if (g->complete)
+            guest_begin_start(g);
+        else
+            job_begin(&g->job, g->number, guest_build, g);
         break;
     case GUEST_ENDING:
         (void)end_step(g);
-        break;
-    case GUEST_SCRUBBING:
-        guest_scrub_step(g);
         break;
     default:
         break;
@@ -403,10 +423,7 @@ static uint64_t step_ticks(const struct guest *g)
     switch (g->phase) {
     case GUEST_CLEARING:
     case GUEST_COPYING:
-    case GUEST_SCRUBBING:
         return PIECE_TICKS;
-    case GUEST_PLANNING:
-        return g->planned ? PIECE_TICKS : PLANNING_TICKS;
     default:
         return STEP_TICKS;
     }
@@ -419,7 +436,9 @@ void guest_advance(struct guest *g, uint64_t until)
     if (g->phase == GUEST_HELD_BACK)
         guest_begin_start(g);
     while (is_on_its_way(g) && arch_tsc() < until) {
-        if (core_has_time(c, step_ticks(g), &g->put_off))
+        if (job_is_there(&g->job))
+            (void)job_go_on(&g->job, until);
+        else if (core_has_time(c, step_ticks(g), &g->put_off))
             one_step(g);
         else
             __builtin_ia32_pause(); /* somebody else is about to run */
@@ -462,7 +481,11 @@ bool guest_end(struct guest *g, const char *why)
     }
     if (g->phase == GUEST_ENDING) {
         g->by_request = true;
-        return end_step(g);
+        if (job_is_there(&g->job))
+            (void)job_go_on(&g->job, 0);
+        else
+            return end_step(g);
+        return false;
     }
     if (state == ABI_GUEST_STARTING || state == ABI_GUEST_RESTARTING) {
         guest_set_state(g, ABI_GUEST_STOPPED, why);

@@ -27,18 +27,18 @@ struct guest *guest_create(unsigned number, const struct guest_config *c, unsign
 int guest_deploy(const struct abi_create *r, char *why, size_t size) MUST_CHECK;
 /* Everything below: on the owning core. */
 
-/* One step of GUEST_BUILDING; also on the boot core, from guest_create(). */
-void guest_build_step(struct guest *g);
-/* Finds out what of its image goes where, once: an image of the ISO takes long (12,000 ticks). Done
- * before any guest runs for those of the configuration. Owning core, or any before it has one. */
-void guest_plan(struct guest *g);
+/* GUEST_BUILDING, a job of the guest's; also on the boot core, from guest_create(). */
+void guest_build(void *guest);
+/* Finds out what of its image goes where, once: a job of the guest's. Done before any guest runs
+ * for those of the configuration. */
+void guest_plan(void *guest);
 /* It cannot be started. */
 void guest_fail(struct guest *g, const char *why);
 
-/* Ends what is left of it and begins to zero what it had, where it is not live. */
+/* Ends what is left of it, where it is not live, and leaves a job that zeroes what it had and gives
+ * that back. */
 void guest_begin_scrub(struct guest *g);
-void guest_scrub_step(struct guest *g);
-/* GUEST_GONE, and unbound from its core: gives everything back. */
+/* GUEST_GONE, and unbound from its core: gives its number back. */
 void guest_destroy(struct guest *g);
 
 /* Goes on with building, clearing memory, copying the image and starting, with ending, or with

@@ -90,12 +90,14 @@ void hostmem_account(struct abi_memory *m)
     m->total = m->free + m->host + m->modules + m->shared + m->guests + m->tables + m->images;
 }
 
-int hostmem_look(int (*f)(void *ctx, const struct mem_map *map), void *ctx)
+bool hostmem_find(hpa_t a, struct mem_range *out)
 {
-    int rc;
+    const struct mem_range *r;
 
     spin_lock(&lock);
-    rc = f(ctx, map);
+    r = mem_find(map, a);
+    if (r)
+        *out = *r;
     spin_unlock(&lock);
-    return rc;
+    return r;
 }

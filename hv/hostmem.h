@@ -19,5 +19,5 @@ uint64_t hostmem_largest(uint64_t align);
 uint64_t hostmem_free_bytes(void);
 /* Counts bytes by owner. */
 void hostmem_account(struct abi_memory *m);
-/* Calls f(ctx, map) while nobody changes the map. */
-int hostmem_look(int (*f)(void *ctx, const struct mem_map *map), void *ctx);
+/* What owns this address. False: nothing that the map knows. */
+bool hostmem_find(hpa_t a, struct mem_range *out);

@@ -3,6 +3,7 @@
 #include "hv/arch.h"
 #include "hv/guest_pages.h"
 #include "hv/hostmem.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/offer.h"
@@ -78,9 +79,12 @@ static void free_slot(struct guest *m, uint64_t slot)
         virt_backend()->unmap(m, gpa(ABI_IMAGE_GPA(slot)), memory[slot].mapped))
         panic("image %lu is not mapped where it was", slot);
     __atomic_store_n(&k->state, ABI_IMAGE_FREE, __ATOMIC_RELEASE);
+    job_rest();
     hostmem_free(memory[slot].data, memory[slot].capacity);
     memory[slot].data = NULL;
+    job_rest();
     guest_account_memory();
+    job_rest();
 }
 
 int64_t image_begin(const struct abi_image_request *r)
@@ -97,6 +101,7 @@ int64_t image_begin(const struct abi_image_request *r)
         slot++;
     if (slot == ABI_IMAGES)
         return -E_NOSPC;
+    job_rest();
     data = hostmem_alloc(capacity, PAGE_SIZE_2M, MEM_IMAGE, 0);
     if (!data)
         return -E_NOMEM;
@@ -107,7 +112,9 @@ int64_t image_begin(const struct abi_image_request *r)
     *k = (struct abi_image){.size = r->size, .packed = r->packed};
     memcpy(k->name, r->name, sizeof(k->name));
     __atomic_store_n(&k->state, ABI_IMAGE_FILLING, __ATOMIC_RELEASE);
+    job_rest();
     guest_account_memory();
+    job_rest();
     return (int64_t)slot;
 }
 
@@ -152,6 +159,7 @@ int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32])
         virt_backend()->map(m, gpa(ABI_IMAGE_GPA(slot)), arch_hpa(memory[slot].data),
                             memory[slot].capacity, MAP_R))
         panic("image %lu cannot be mapped where it was", slot);
+    job_rest();
     memcpy(k->sha256, sha256, sizeof(k->sha256));
     __atomic_store_n(&k->state, ABI_IMAGE_READY, __ATOMIC_RELEASE);
     log_on_behalf("image %s: %lu bytes", k->name, k->size);
@@ -240,7 +248,10 @@ int image_take(struct guest *g, bool planned)
         return g->missing ? -E_NOENT : 0;
     }
     for (unsigned i = 0; i <= g->config.module_count; i++) {
-        int rc = look_up(name_of(&g->config, i), i == 0 && !planned, again, &g->sources[i]);
+        int rc;
+
+        job_rest();
+        rc = look_up(name_of(&g->config, i), i == 0 && !planned, again, &g->sources[i]);
 
         if (rc) {
             g->missing = name_of(&g->config, i);
@@ -249,6 +260,7 @@ int image_take(struct guest *g, bool planned)
     }
     for (unsigned i = 0; i <= g->config.module_count; i++)
         add_user(name_of(&g->config, i), g->number);
+    job_rest();
     g->missing = NULL;
     return 0;
 }
@@ -260,6 +272,8 @@ void image_release(struct guest *g)
     memset(g->sources, 0, sizeof(g->sources));
     for (unsigned i = 0; i < ABI_IMAGES; i++)
         __atomic_fetch_and(&p->images[i].users, ~(1u << g->number), __ATOMIC_RELEASE);
+    job_rest();
     for (unsigned i = 0; i < p->module_count; i++)
         __atomic_fetch_and(&p->modules[i].users, ~(1u << g->number), __ATOMIC_RELEASE);
+    job_rest();
 }

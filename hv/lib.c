@@ -1,5 +1,7 @@
 #include "hv/lib.h"
 
+#include "hv/job.h"
+
 #if !__STDC_HOSTED__
 /* `rep` string instructions: fast on every CPU with ERMS, small everywhere, and the compiler cannot
  * turn them back into calls of themselves. */
@@ -70,13 +72,14 @@ int memcmp(const void *a, const void *b, size_t n)
     return 0;
 }
 
+/* Command lines are long: one instruction a byte, not four. */
 size_t strlen(const char *s)
 {
-    size_t n = 0;
+    const char *end = s;
+    size_t left = SIZE_MAX;
 
-    while (s[n])
-        n++;
-    return n;
+    __asm__ volatile("repne scasb" : "+D"(end), "+c"(left) : "a"(0) : "cc", "memory");
+    return (size_t)(end - s) - 1;
 }
 
 int strncmp(const char *a, const char *b, size_t n)
@@ -113,4 +116,39 @@ bool str_copy(char *dst, size_t size, const char *src)
     memcpy(dst, src, n);
     dst[n] = 0;
     return fits;
+}
+
+/* hv/job.c has one that does something, for the programs that it is part of. */
+__attribute__((weak)) void job_rest(void)
+{
+}
+
+void job_copy(void *dst, const void *src, size_t n)
+{
+    uint8_t *d = dst;
+    const uint8_t *s = src;
+
+    while (n > 0) {
+        size_t part = min_u64(n, PAGE_SIZE);
+
+        memcpy(d, s, part);
+        d += part;
+        s += part;
+        n -= part;
+        job_rest();
+    }
+}
+
+void job_clear(void *p, size_t n)
+{
+    uint8_t *d = p;
+
+    while (n > 0) {
+        size_t part = min_u64(n, PAGE_SIZE);
+
+        memset(d, 0, part);
+        d += part;
+        n -= part;
+        job_rest();
+    }
 }

@@ -6,10 +6,12 @@
 #include "hv/fmt.h"
 #include "hv/guest.h"
 #include "hv/hostmem.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 
 #define QUEUE_SIZE  4096u /* a power of two */
 #define MERGE_MAX   3u    /* lines that core 0 takes from the queues in a step */
+#define PLAIN_PART  64u   /* bytes that are looked at at a time */
 #define SCREEN_PART 64u   /* bytes that go to the screen in a step */
 #define POLL_RATE   720u  /* times a second: so often the line has sent a FIFO of 16 bytes */
 #define NOT_FOR_ALL (QUEUE_SIZE / 2) /* that much of a queue is the root's alone */
@@ -246,18 +248,33 @@ static void write_for_management(char *out, size_t n)
     write_line(&r, out, QUEUE_SIZE - NOT_FOR_ALL);
 }
 
+/* Stops now and then, and before anything is written. */
+static size_t make_plain(const char *text, size_t n, char *out, size_t room)
+{
+    struct plain p = {0};
+    size_t used = 0;
+
+    for (size_t done = 0; done < n; done += PLAIN_PART) {
+        used += plain_line(&p, text + done, min_u64(n - done, PLAIN_PART), out + used, room - used);
+        job_rest();
+    }
+    return used;
+}
+
 int log_management(const char *text, size_t n)
 {
-    char out[SERIAL_LINE_MAX + 1];
-    size_t used;
+    char shown[SERIAL_LINE_MAX], out[SERIAL_LINE_MAX + 1];
+    size_t used, plain;
 
     if (is_lost(&of_management))
         return -E_AGAIN;
+    plain = make_plain(text, n, shown, sizeof(shown));
     used = prefix(out, sizeof(out));
     used += add(out + used, "mgmt: ");
     used += tell_lost_before(&of_management, out + used, sizeof(out) - used);
-    used += plain_line(text, n, out + used, SERIAL_LINE_MAX - used);
-    write_for_management(out, used);
+    plain = min_u64(plain, SERIAL_LINE_MAX - used);
+    memcpy(out + used, shown, plain);
+    write_for_management(out, used + plain);
     return 0;
 }
 

@@ -136,9 +136,13 @@ int mem_add(struct mem_map *m, uint64_t base, uint64_t size, enum mem_owner_kind
 /* The highest aligned base in `r` where `size` bytes fit below `limit`, or 0. */
 static uint64_t fit(const struct mem_range *r, uint64_t size, uint64_t align, uint64_t limit)
 {
-    uint64_t floor = max_u64(r->base, 1ull << 20), end = min_u64(range_end(r), limit), base;
+    uint64_t floor, end, base;
 
-    if (r->kind != MEM_FREE || end < size || end - size < floor)
+    if (r->kind != MEM_FREE || r->size < size)
+        return 0;
+    floor = max_u64(r->base, 1ull << 20);
+    end = min_u64(range_end(r), limit);
+    if (end < size || end - size < floor)
         return 0;
     base = align_down(end - size, align);
     return base >= floor ? base : 0;
@@ -206,9 +210,12 @@ uint64_t mem_largest(const struct mem_map *m, uint64_t align)
 
     for (unsigned i = 0; i < m->count; i++) {
         const struct mem_range *r = &m->ranges[i];
-        uint64_t base = align_up(max_u64(r->base, 1ull << 20), align);
+        uint64_t base;
 
-        if (r->kind == MEM_FREE && range_end(r) > base)
+        if (r->kind != MEM_FREE)
+            continue;
+        base = align_up(max_u64(r->base, 1ull << 20), align);
+        if (range_end(r) > base)
             largest = max_u64(largest, range_end(r) - base);
     }
     return largest;

@@ -173,15 +173,19 @@ size_t plain_feed(struct plain *p, enum plain_set set, uint8_t byte, char out[PL
     return n + feed_ground(p, set, byte, out + n);
 }
 
-size_t plain_line(const char *text, size_t n, char *out, size_t room)
+size_t plain_line(struct plain *p, const char *text, size_t n, char *out, size_t room)
 {
-    struct plain p = {0};
     char shown[PLAIN_MAX];
     size_t used = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        size_t count = plain_feed(&p, PLAIN_ASCII, (uint8_t)text[i], shown);
+    for (size_t i = 0; i < n && used < room; i++) {
+        size_t count;
 
+        if (plain_is_itself(p, (uint8_t)text[i])) {
+            out[used++] = text[i];
+            continue;
+        }
+        count = plain_feed(p, PLAIN_ASCII, (uint8_t)text[i], shown);
         for (size_t k = 0; k < count && used < room; k++)
             out[used++] = shown[k] < ' ' ? ' ' : shown[k];
     }

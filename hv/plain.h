@@ -35,6 +35,6 @@ static inline bool plain_is_itself(const struct plain *p, uint8_t byte)
     return p->state == 0 && (uint8_t)(byte - ' ') < 0x7f - ' ';
 }
 
-/* A whole text of n bytes: how many bytes of `out` it became, at most `room`. In one line: line
- * feeds and tabs become blanks. Always ASCII. */
-size_t plain_line(const char *text, size_t n, char *out, size_t room);
+/* The next n bytes of a text, of which *p is zero before the first: how many bytes of `out` they
+ * became, at most `room`. In one line: line feeds and tabs become blanks. Always ASCII. */
+size_t plain_line(struct plain *p, const char *text, size_t n, char *out, size_t room);

@@ -129,6 +129,7 @@ static void start_feed(struct serial_feed *f, uint32_t state)
     f->at = f->seen = f->lost = f->told = 0;
     f->plain = (struct plain){0};
     f->length = 0;
+    f->complete = false;
 }
 
 /* Follows the source, which may have become another one. */
@@ -222,6 +223,7 @@ static void show_text(struct serial_line *l, struct serial_feed *f)
     memcpy(l->out + n, f->text, f->length);
     n += f->length;
     f->length = 0;
+    f->complete = false;
     spoil_prefix(l->out, n);
     end_line(l, n);
 }
@@ -245,28 +247,26 @@ static bool add_byte(struct serial_feed *f, uint8_t byte)
     return n > 0 && shown[n - 1] == '\n';
 }
 
-/* Takes at most SERIAL_CHUNK bytes, and none from `end` on; stops behind a line, which goes out. */
+/* Takes at most SERIAL_CHUNK bytes, and none from `end` on; stops behind a line, which goes out in
+ * the next step. */
 static void take_chunk(struct serial_line *l, unsigned i, uint64_t end, uint64_t now)
 {
     struct serial_feed *f = &l->feeds[i];
     size_t n = min_u64(end - f->at, SERIAL_CHUNK), done = 0;
     uint8_t bytes[SERIAL_CHUNK];
-    bool complete = false;
 
     if (!copy_chunk(f, &l->sources[i], bytes, n))
         return; /* the next look finds out which of both it was */
-    while (done < n && !complete) {
+    while (done < n && !f->complete) {
         bool full = f->length + PLAIN_MAX > SERIAL_TEXT_MAX;
 
-        complete = add_byte(f, bytes[done]) && f->length; /* empty lines are not shown */
+        f->complete = add_byte(f, bytes[done]) && f->length; /* empty lines are not shown */
         if (!full)
             done++;
     }
     f->at += done;
     f->last = now;
     budget_charge(&f->budget, now, done, l->byte_ticks, SERIAL_BURST);
-    if (complete)
-        show_text(l, f);
 }
 
 static bool tell_lost_bytes(struct serial_line *l, struct serial_feed *f, uint64_t now)
@@ -291,7 +291,7 @@ static bool serve(struct serial_line *l, unsigned i, uint64_t now)
 
     if (!is_there(f))
         return false;
-    if (skip_lost(l, i) && f->length) {
+    if (f->complete || (skip_lost(l, i) && f->length)) {
         show_text(l, f);
         return true;
     }
@@ -317,6 +317,10 @@ static bool serve_before(struct serial_line *l, const struct serial_record *r, u
     if (i >= SERIAL_GUESTS || !is_there(&l->feeds[i]))
         return false;
     f = &l->feeds[i];
+    if (f->complete) {
+        show_text(l, f);
+        return true;
+    }
     (void)skip_lost(l, i);
     if (f->at < r->console && r->console - f->at <= BEFORE_MAX &&
         r->console <= __atomic_load_n(&f->source.ring->written, __ATOMIC_ACQUIRE)) {

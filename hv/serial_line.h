@@ -57,6 +57,7 @@ struct serial_feed {
     uint64_t last;               /* when its last byte came into `text` */
     struct plain plain;
     unsigned length;
+    bool complete; /* the text is a line */
     char text[SERIAL_TEXT_MAX];
 };
 

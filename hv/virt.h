@@ -63,7 +63,7 @@ struct virt_ops {
     /* Walks all mappings against the owner map: every page must be MEM_GUEST of this guest or, for
      * the management guest, MEM_SHARED read-only, or MEM_IMAGE not executable. 0, or -E_PERM with
      * the offending mapping in text. */
-    int (*audit)(const struct guest *g, const struct mem_map *m, char *text, size_t text_size);
+    int (*audit)(const struct guest *g, char *text, size_t text_size);
 
     /* Creates the vCPU's control structure in the state `start`, in steps of which each is short:
      * called with `step` 0, 1, 2 ... as long as it returns -E_AGAIN. Owning core. */

@@ -1,6 +1,7 @@
 #include "hv/config/parse.h"
 
 #include "hv/fmt.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 
 #define MANAGEMENT_NAME "mgmt"
@@ -325,6 +326,7 @@ int config_check_guest(const struct guest_config *g, const char **field)
 {
     for (size_t i = 0; i < ARRAY_LEN(guest_fields); i++) {
         *field = guest_fields[i].name;
+        job_rest();
         if (!field_is_good(&guest_fields[i], g))
             return -E_INVAL;
     }
@@ -346,6 +348,7 @@ int config_check_guest(const struct guest_config *g, const char **field)
     for (unsigned i = 0; i < g->module_count; i++) {
         const struct config_module *m = &g->modules[i];
 
+        job_rest();
         if (!text_is_good(m->file, sizeof(m->file)) || !m->file[0] ||
             !config_file_is_good(m->file) || !text_is_good(m->args, sizeof(m->args)))
             return -E_INVAL;

@@ -80,11 +80,15 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
     p->next_event = NEVER;
 }
 
+void platform_disconnect(struct platform *p)
+{
+    memset(&p->bus, 0, sizeof(p->bus));
+}
+
 int platform_connect(struct platform *p, uint32_t devices)
 {
     int rc;
 
-    memset(&p->bus, 0, sizeof(p->bus));
     p->devices = devices;
     rc = claim_pic_pit(p);
     return rc ? rc : claim_others(p);
@@ -94,6 +98,7 @@ int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t t
                   uint64_t epoch, uint64_t memory, const struct platform_host *host)
 {
     platform_reset(p, devices, now, tsc_hz, epoch, memory, host);
+    platform_disconnect(p);
     return platform_connect(p, devices);
 }
 

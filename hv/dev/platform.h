@@ -45,10 +45,11 @@ struct platform {
  * everything else is. -E_* if ports clash. */
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;
-/* Its two halves, in any order, for who has no time for both at once: the devices, and their ports.
- */
+/* Its three parts, for who has no time for all at once: the devices; no ports; and, after that,
+ * theirs. */
 void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                     uint64_t epoch, uint64_t memory, const struct platform_host *host);
+void platform_disconnect(struct platform *p);
 int platform_connect(struct platform *p, uint32_t devices) MUST_CHECK;
 
 /* Gives it a watchdog with so many ticks of patience, after platform_init(). -E_* if ports clash.

@@ -1,6 +1,7 @@
 #include "hv/load/elf.h"
 
 #include "hv/fmt.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 
 #define PT_LOAD   1u
@@ -203,6 +204,7 @@ int elf_parse(const struct load_blob *b, struct elf_image *out, struct load_erro
             type = h.type;
             s = (struct elf_segment){h.offset, h.filesz, h.paddr, h.vaddr, h.memsz};
         }
+        job_rest();
         rc = type == PT_LOAD ? add_segment(b, out, i, &s, e) : 0;
         if (rc)
             return rc;

@@ -1,6 +1,7 @@
 #include "hv/load/load.h"
 
 #include "hv/fmt.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/load/loader.h"
 
@@ -17,6 +18,7 @@ static int add_piece(struct loader *l, const struct load_piece *piece)
 {
     struct load_plan *p = l->plan;
 
+    job_rest();
     if (piece->size == 0)
         return 0;
     if (p->piece_count == LOAD_PIECES_MAX) {

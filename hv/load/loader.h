@@ -4,6 +4,9 @@
 #include "hv/load/elf.h"
 #include "hv/load/place.h"
 
+/* A search looks at so many bytes of an image before others may have the core. */
+#define LOADER_SEARCH_STEP 256u
+
 /* A loader's working state. */
 struct loader {
     const struct load_request *request;

@@ -1,5 +1,6 @@
 /* Multiboot Specification version 0.6.96, the boot loader's side. */
 #include "hv/fmt.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/load/loader.h"
 
@@ -47,6 +48,8 @@ static bool find_header(struct loader *l, struct header *h, size_t *at)
     uint32_t w[3];
 
     for (*at = 0; *at + sizeof(w) <= min_u64(SEARCH, b->size); *at += 4) {
+        if (*at % LOADER_SEARCH_STEP == 0)
+            job_rest();
         memcpy(w, b->data + *at, sizeof(w));
         if (w[0] != MAGIC)
             continue;

@@ -1,5 +1,6 @@
 /* Multiboot2 Specification version 2.0, the boot loader's side. */
 #include "hv/fmt.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/load/multiboot2.h"
 
@@ -52,6 +53,8 @@ static bool find_header(struct loader *l, size_t *at, uint32_t *length)
     uint32_t w[4];
 
     for (*at = 0; *at + HEADER_SIZE <= min_u64(SEARCH, b->size); *at += 8) {
+        if (*at % LOADER_SEARCH_STEP == 0)
+            job_rest();
         memcpy(w, b->data + *at, sizeof(w));
         if (w[0] != MAGIC)
             continue;
@@ -171,6 +174,7 @@ static int parse_header(struct loader *l, size_t at, uint32_t length, struct hea
         uint32_t size = get32(tag + 4);
         int rc;
 
+        job_rest();
         if (get32(tag) << 16 == HEADER_END && size == 8)
             return 0;
         if (size < 8 || size > length - pos)

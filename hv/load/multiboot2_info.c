@@ -1,5 +1,6 @@
 /* What a multiboot2 guest is told. */
 #include "hv/fmt.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/load/multiboot2.h"
 
@@ -100,6 +101,7 @@ static void place_unloaded(struct loader *l, const struct elf_image *elf, uint8_
     struct elf_section s;
 
     for (unsigned i = 0; i < elf->section_count; i++) {
+        job_rest();
         elf_section(b, elf, i, &s);
         if (!is_unloaded(b, &s))
             continue;
@@ -110,6 +112,7 @@ static void place_unloaded(struct loader *l, const struct elf_image *elf, uint8_
         loader_put(l, start, first, end - first, end - first, "ELF sections"))
         return;
     for (unsigned i = 0; i < elf->section_count; i++) {
+        job_rest();
         elf_section(b, elf, i, &s);
         if (is_unloaded(b, &s))
             elf_section_set_address(elf, headers + (size_t)i * elf->section_size,

@@ -1,5 +1,6 @@
 #include "hv/load/plan.h"
 
+#include "hv/job.h"
 #include "hv/lib.h"
 
 #define REAL_MODE_END 0x10000u
@@ -61,9 +62,11 @@ int load_plan_check(const struct load_plan *p, const struct load_sizes *sizes, u
     if (p->byte_count > LOAD_BYTES_MAX)
         return -E_INVAL;
     *what = "a piece";
-    for (unsigned i = 0; i < p->piece_count; i++)
+    for (unsigned i = 0; i < p->piece_count; i++) {
         if (!piece_is_good(p, &p->pieces[i], sizes, memory))
             return -E_INVAL;
+        job_rest();
+    }
     *what = state_fault(&p->start, memory);
     return *what ? -E_INVAL : 0;
 }

@@ -139,14 +139,19 @@ static void special_characters(void **state)
 
 static void one_line(void **state)
 {
+    struct plain p = {0};
     char out[16];
 
     (void)state;
-    assert_int_equal(plain_line("a\nb\tc\r\33[2J\233Hd\303\274", 15, out, sizeof(out)), 7);
+    assert_int_equal(plain_line(&p, "a\nb\tc\r\33[2J\233Hd\303\274", 15, out, sizeof(out)), 7);
     assert_memory_equal(out, "a b cd?", 7);
-    assert_int_equal(plain_line("abcdef", 6, out, 3), 3);
+    assert_int_equal(plain_line(&p, "abcdef", 6, out, 3), 3);
     assert_memory_equal(out, "abc", 3);
-    assert_int_equal(plain_line("abc", 0, out, 3), 0);
+    assert_int_equal(plain_line(&p, "abc", 0, out, 3), 0);
+    /* In parts: a sequence goes on where it stopped. */
+    assert_int_equal(plain_line(&p, "a\33[3", 4, out, sizeof(out)), 1);
+    assert_int_equal(plain_line(&p, "1mb", 3, out, sizeof(out)), 1);
+    assert_memory_equal(out, "b", 1);
 }
 
 int main(void)

@@ -7,6 +7,7 @@
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/percpu.h"
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/cpu/stack.h"
 #include "hv/arch.h"
 #include "hv/fmt.h"
 #include "hv/log.h"
@@ -164,6 +165,10 @@ static void say_guard(uint64_t address)
             say("stack overflow: %016lx is in the guard page under core %u's %s\n", address, i,
                 stack);
     }
+    for (unsigned i = 0; i < ARCH_STACKS; i++)
+        if (within(address, stack_guard(i)))
+            say("stack overflow: %016lx is in the guard page under the stack of guest %u's job\n",
+                address, i);
 }
 
 static void say_stack(uint64_t rsp)

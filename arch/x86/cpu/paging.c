@@ -3,6 +3,7 @@
 #include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/cpu/percpu.h"
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/cpu/stack.h"
 #include "hv/arch.h"
 #include "hv/lib.h"
 #include "hv/panic.h"
@@ -157,6 +158,8 @@ void paging_init(struct mem_map *m)
     paging_protect((uintptr_t)kernel_rodata_end,
                    (uintptr_t)kernel_end - (uintptr_t)kernel_rodata_end, PROT_RW);
     paging_guard(&boot_core_block);
+    for (unsigned i = 0; i < ARCH_STACKS; i++)
+        paging_protect((uintptr_t)stack_guard(i), PAGE_SIZE, PROT_NONE);
     write_cr3((uintptr_t)root);
 }
 

@@ -6,6 +6,8 @@
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 #include "hv/fmt.h"
+#include "hv/hostmem.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 
@@ -134,9 +136,12 @@ static int guest_init(struct guest *g)
         return -E_NOMEM;
     if (g->split_size)
         ept_reserve_splits(&b->ept, g->split_tables, g->mem.size);
+    job_rest();
     msr_bitmap_make(vmx_msr_bitmap(g));
+    job_rest();
     memset(vmx_io_bitmap(g, 0), 0xff, 2 * PAGE_SIZE);
     g->backend = b;
+    job_rest();
     return 0;
 }
 
@@ -202,7 +207,6 @@ static bool audit_split(const struct guest *g, gpa_t gpa)
 
 struct audit {
     const struct guest *guest;
-    const struct mem_map *map;
     char *text;
     size_t size;
 };
@@ -214,24 +218,25 @@ static int audit_page(void *ctx, const struct ept_mapping *m)
     uint64_t at = m->hpa, end = m->hpa + m->size;
 
     while (at < end) {
-        const struct mem_range *r = mem_find(a->map, hpa(at));
-        bool own = r && r->kind == MEM_GUEST && r->guest == a->guest->number;
-        bool shared = r && r->kind == MEM_SHARED && a->guest->management && m->perm == EPT_READ;
-        bool image = r && r->kind == MEM_IMAGE && a->guest->management && !(m->perm & EPT_EXECUTE);
+        struct mem_range r = {0};
+        bool known = hostmem_find(hpa(at), &r);
+        bool own = r.kind == MEM_GUEST && r.guest == a->guest->number;
+        bool shared = r.kind == MEM_SHARED && a->guest->management && m->perm == EPT_READ;
+        bool image = r.kind == MEM_IMAGE && a->guest->management && !(m->perm & EPT_EXECUTE);
 
-        if (!own && !shared && !image) {
+        if (!known || (!own && !shared && !image)) {
             (void)fmt(a->text, a->size, "0x%lx maps to host 0x%lx, which is not the guest's",
                       m->gpa, at);
             return -E_PERM;
         }
-        at = r->base + r->size;
+        at = r.base + r.size;
     }
     return 0;
 }
 
-static int audit(const struct guest *g, const struct mem_map *m, char *text, size_t text_size)
+static int audit(const struct guest *g, char *text, size_t text_size)
 {
-    struct audit a = {g, m, text, text_size};
+    struct audit a = {g, text, text_size};
     const struct vmx_guest *b = g->backend;
 
     return ept_walk(&b->ept, audit_page, &a);

@@ -1,5 +1,7 @@
 #include "arch/x86/vmx/ept.h"
 
+#include "hv/job.h"
+
 #define HALF            256u
 #define ENTRIES         512u
 #define LEVELS          4u
@@ -14,6 +16,8 @@
 #define ADDRESS_MASK    0x000ffffffffff000ull
 /* In an entry for a large page, of the bits that the CPU ignores: it may be executed, in parts. */
 #define WAITS_FOR_FETCH (1ull << 52)
+/* So many entries are looked at at a time. */
+#define REST            64u
 #define GPA_LIMIT       (1ull << 48)
 #define EPTP_WB         6ull
 #define EPTP_WALK_4     (3ull << 3)
@@ -127,6 +131,7 @@ int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
         g += span(level);
         h += span(level);
         size -= span(level);
+        job_rest();
     }
     return 0;
 }
@@ -284,6 +289,8 @@ static int walk(const uint64_t *table, unsigned level, uint64_t base,
         uint64_t gpa = base + i * span(level), entry = table[i];
         int rc;
 
+        if (i % REST == 0)
+            job_rest();
         if (!(entry & PERM_MASK))
             continue;
         if (is_leaf(entry, level)) {
@@ -291,6 +298,7 @@ static int walk(const uint64_t *table, unsigned level, uint64_t base,
                                           (unsigned)(entry & PERM_MASK)};
 
             rc = visit(ctx, &m);
+            job_rest();
         } else {
             rc = walk(table_of(entry), level - 1, gpa, visit, ctx);
         }

@@ -5,10 +5,12 @@
  */
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 
 #define MARKER       0x5ac3e19674b80fd2ull /* no two bytes alike, none a complement of another */
 #define MISC_WRITE   (1ull << 29)          /* VMWRITE can write read-only fields */
+#define REST         512u                  /* so many bytes are compared at a time */
 #define FIRST_OFFSET 8u                    /* revision and VMX-abort indicator */
 
 static bool writable(const struct vmcs_field *f)
@@ -46,17 +48,18 @@ static bool write_region(uint8_t *region, uint32_t encoding, uint64_t value)
     return vmclear((uintptr_t)region) == 0 && !failed;
 }
 
-/* Of two regions: the bytes from the first to the last that differ. Eight at a time as far as
- * possible: no other guest runs on this core meanwhile. */
+/* Of two regions: the bytes from the first to the last that differ. */
 static void find_difference(const uint8_t *a, const uint8_t *b, unsigned *offset, unsigned *size)
 {
     const uint64_t *qa = (const uint64_t *)(const void *)a, *qb = (const uint64_t *)(const void *)b;
     unsigned first = FIRST_OFFSET, last = PAGE_SIZE;
 
-    while (first < PAGE_SIZE && qa[first / 8] == qb[first / 8])
-        first += 8;
-    while (last > first && qa[last / 8 - 1] == qb[last / 8 - 1])
-        last -= 8;
+    for (; first < PAGE_SIZE && qa[first / 8] == qb[first / 8]; first += 8)
+        if (first % REST == 0)
+            job_rest();
+    for (; last > first && qa[last / 8 - 1] == qb[last / 8 - 1]; last -= 8)
+        if (last % REST == 0)
+            job_rest();
     while (first < PAGE_SIZE && a[first] == b[first])
         first++;
     while (last > first && a[last - 1] == b[last - 1])
@@ -65,7 +68,14 @@ static void find_difference(const uint8_t *a, const uint8_t *b, unsigned *offset
     *size = last - first;
 }
 
-static int64_t probe(uint8_t *region, uint8_t *copy, const struct vmcs_field *f)
+/* The core's own VMCS was never cleared: its vCPU goes on where it was. */
+static void rest(unsigned core)
+{
+    vmx_reload(core);
+    job_rest();
+}
+
+static int64_t probe(unsigned core, uint8_t *region, uint8_t *copy, const struct vmcs_field *f)
 {
     unsigned bytes = field_bytes(f), offset, size;
     const uint64_t marker = MARKER, complement = ~marker;
@@ -73,9 +83,11 @@ static int64_t probe(uint8_t *region, uint8_t *copy, const struct vmcs_field *f)
 
     if (!write_region(region, f->encoding, marker))
         return -E_NOENT;
-    memcpy(copy, region, PAGE_SIZE);
+    rest(core);
+    job_copy(copy, region, PAGE_SIZE);
     if (!write_region(region, f->encoding, complement))
         return -E_NOENT;
+    rest(core);
     find_difference(copy, region, &offset, &size);
     if (size == 0)
         stored = ABI_STORED_NOT_FOUND;
@@ -99,9 +111,7 @@ int64_t vmx_probe_field(struct vcpu *v, uint64_t row)
         x->scratch_copy = guest_alloc_page(v->guest);
     if (!x->scratch || !x->scratch_copy)
         return -E_NOMEM;
-    result = probe(x->scratch, x->scratch_copy, f);
-    /* The vCPU's own VMCS was never cleared: it goes on where it was. */
-    if (vmptrld((uintptr_t)x->vmcs))
-        panic("VMPTRLD of the VMCS of guest %u failed", v->guest->number);
+    result = probe(v->core, x->scratch, x->scratch_copy, f);
+    vmx_reload(v->core);
     return result;
 }

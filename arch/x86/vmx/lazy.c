@@ -123,6 +123,18 @@ void vmx_lazy_reset(struct vmx_lazy *l)
     l->dr6 = DR6_RESET;
 }
 
+static void load_region(const struct vmx_vcpu *x)
+{
+    if (vmptrld((uintptr_t)x->vmcs))
+        panic("VMPTRLD of the VMCS of guest %u failed", x->vcpu->guest->number);
+}
+
+void vmx_reload(unsigned core)
+{
+    if (current[core])
+        load_region(current[core]);
+}
+
 void vmx_load(struct vmx_vcpu *x)
 {
     struct vmx_vcpu **slot = &current[x->vcpu->core];
@@ -130,8 +142,7 @@ void vmx_load(struct vmx_vcpu *x)
 
     if (__builtin_expect(*slot == x, 1))
         return;
-    if (vmptrld((uintptr_t)x->vmcs))
-        panic("VMPTRLD of the VMCS of guest %u failed", x->vcpu->guest->number);
+    load_region(x);
     nobody.fpu = NULL;
     exchange(*slot ? &(*slot)->lazy : &nobody, &x->lazy);
     *slot = x;

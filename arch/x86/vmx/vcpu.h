@@ -189,5 +189,7 @@ void vmx_lazy_reset(struct vmx_lazy *l);
 uint64_t vmx_xcr0_allowed(void);
 /* Makes the vCPU's VMCS current and its lazy registers present on this core. */
 void vmx_load(struct vmx_vcpu *x);
+/* Makes the VMCS of whoever has the core so current again, after others were. */
+void vmx_reload(unsigned core);
 /* The core forgets the vCPU. */
 void vmx_unload(struct vmx_vcpu *x);
