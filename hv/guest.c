@@ -450,6 +450,15 @@ static void scrub(void *guest)
 {
     struct guest *g = guest;
 
+    if (g->switch_port >= 0)
+        net_detach((unsigned)g->switch_port);
+    g->switch_port = -1;
+    job_rest();
+    /* Also where it never ran, or not any more: the CPU must not write to what will be others'. */
+    if (g->vcpu.backend)
+        virt_backend()->vcpu_free(&g->vcpu);
+    if (g->backend)
+        virt_backend()->guest_free(g);
     job_clear(g->bitmaps, ABI_BITMAPS_SIZE);
     job_clear(g->exits, GUEST_EXITS_SIZE);
     job_clear(g->snapshots, ABI_SNAPSHOTS * sizeof(struct abi_snapshot));
@@ -476,16 +485,8 @@ static void scrub(void *guest)
 
 void guest_begin_scrub(struct guest *g)
 {
-    if (g->switch_port >= 0)
-        net_detach((unsigned)g->switch_port);
-    g->switch_port = -1;
     guest_set_state(g, ABI_GUEST_DELETING, "deleted by request");
     g->complete = false;
-    /* Also where it never ran, or not any more: the CPU must not write to what will be others'. */
-    if (g->vcpu.backend)
-        virt_backend()->vcpu_free(&g->vcpu);
-    if (g->backend)
-        virt_backend()->guest_free(g);
     g->phase = GUEST_SCRUBBING;
     job_begin(&g->job, g->number, scrub, g); /* one that was there is not needed any more */
 }

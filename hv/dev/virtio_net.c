@@ -129,12 +129,18 @@ static bool can_transmit(const struct virtio_net *d)
     return running(d) && (d->tx_chain.open || virtqueue_waits(&d->tx, &d->mem));
 }
 
+/* Gathering a frame and giving it to the others are two calls. */
 static void transmit(struct virtio_net *d)
 {
     struct virtio_net_chain *w = &d->tx_chain;
     struct virtqueue_piece p;
-    int rc = open_chain(d, &d->tx, w);
+    int rc;
 
+    if (w->open && !w->chain.more) {
+        finish_sending(d, w);
+        return;
+    }
+    rc = open_chain(d, &d->tx, w);
     for (unsigned i = 0; rc == 1 && i < VIRTIO_NET_WORK; i++) {
         rc = virtqueue_piece(&d->tx, &d->mem, &w->chain, &p);
         if (rc == 1)
@@ -142,8 +148,6 @@ static void transmit(struct virtio_net *d)
     }
     if (rc < 0)
         fail(d);
-    else if (w->open && !w->chain.more)
-        finish_sending(d, w);
 }
 
 bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len)
