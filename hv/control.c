@@ -190,8 +190,10 @@ static int64_t call_address(uint64_t ip, uint64_t netmask, uint64_t https)
         h->netmask[i] = (uint8_t)(netmask >> (8 * i));
     }
     (void)fmt(both, sizeof(both), "%u.%u.%u.%u/", h->ip[0], h->ip[1], h->ip[2], h->ip[3]);
+    job_rest();
     if (h->management.http == ABI_HTTP_PLAIN || !https)
         (void)fmt(http, sizeof(http), "http://%s%s", both, https ? ", " : "");
+    job_rest();
     log_on_behalf("management address: %s%s%s", http, https ? "https://" : "", https ? both : "");
     return 0;
 }

@@ -8,21 +8,23 @@
 #include "hv/net.h"
 
 /* So long the guests run before more frames are taken from the card, when more are there. */
-#define FRAMES_PAUSE_US 50u
+#define FRAMES_PAUSE_US  50u
 
 /* Asked for so shortly before the ration is open again, a core is woken: it may have looked. */
-#define ASK_MARGIN_US   50u
+#define ASK_MARGIN_US    50u
 /* What takes a while waits for a time when nobody else wants the core, but no longer than this:
  * where slices are short, there is none. */
-#define PATIENCE_US     1000u
+#define PATIENCE_US      1000u
+/* In a pass that comes late from a slice already: most others do not. */
+#define LATE_PATIENCE_US 2000u
 /* Whose turn begins is left alone for so long: most that wake are asleep again by then. */
-#define ALONE_US        250u
+#define ALONE_US         250u
 /* What was put off is tried again in each pass, and so soon at the latest: when it was for a slice
  * that ends, that has ended. */
-#define PUT_OFF_US      100u
+#define PUT_OFF_US       100u
 /* In ticks, as they were seen: the last of a guest that goes, and the longest chore. */
-#define UNBIND_TICKS    1300u
-#define CHORE_TICKS     1900u
+#define UNBIND_TICKS     1300u
+#define CHORE_TICKS      1900u
 
 static struct core cores[ARCH_CORES_MAX];
 static uint32_t ready, requests_us;
@@ -661,8 +663,12 @@ static uint64_t do_chores(struct core *c, struct chores *k, uint64_t now)
     uint64_t again = NEVER;
 
     k->waiting = chores_waiting(c, k, now);
-    if (k->waiting && has_time(now + CHORE_TICKS > c->due || now < c->alone_until, now, PATIENCE_US,
-                               &c->put_off)) {
+    if (!k->waiting)
+        c->put_off = 0;
+    else if (has_time(now + CHORE_TICKS > c->due || now<c->alone_until, now, now> c->due
+                          ? LATE_PATIENCE_US
+                          : PATIENCE_US,
+                      &c->put_off)) {
         unsigned behind = k->waiting >> k->turn << k->turn;
         unsigned chore = (unsigned)__builtin_ctz(behind ? behind : k->waiting);
 

@@ -92,6 +92,7 @@ static void give_back(struct guest *g)
         job_rest();
         hostmem_free(g->pools[i], POOL_SIZE);
     }
+    job_rest();
     g->mem.base = NULL;
     g->rx_ring = NULL;
     g->split_tables = NULL;
@@ -488,6 +489,7 @@ void guest_begin_scrub(struct guest *g)
     guest_set_state(g, ABI_GUEST_DELETING, "deleted by request");
     g->complete = false;
     g->phase = GUEST_SCRUBBING;
+    g->put_off = 0;                          /* nothing of this life waits any more */
     job_begin(&g->job, g->number, scrub, g); /* one that was there is not needed any more */
 }
 

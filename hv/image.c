@@ -101,16 +101,17 @@ int64_t image_begin(const struct abi_image_request *r)
         slot++;
     if (slot == ABI_IMAGES)
         return -E_NOSPC;
+    k = slot_of(slot);
+    *k = (struct abi_image){.size = r->size, .packed = r->packed};
+    memcpy(k->name, r->name, sizeof(k->name));
     job_rest();
     data = hostmem_alloc(capacity, PAGE_SIZE_2M, MEM_IMAGE, 0);
     if (!data)
         return -E_NOMEM;
+    /* Before the next rest: if the caller goes, the slot says what is to be given back. */
     memory[slot].data = data;
     memory[slot].capacity = capacity;
     memory[slot].cleared = memory[slot].mapped = 0;
-    k = slot_of(slot);
-    *k = (struct abi_image){.size = r->size, .packed = r->packed};
-    memcpy(k->name, r->name, sizeof(k->name));
     __atomic_store_n(&k->state, ABI_IMAGE_FILLING, __ATOMIC_RELEASE);
     job_rest();
     guest_account_memory();

@@ -30,16 +30,14 @@ void *memmove(void *dst, const void *src, size_t n)
 
     if ((uintptr_t)d - (uintptr_t)s >= n)
         return memcpy(dst, src, n);
-    while (n >= sizeof(uint64_t)) {
-        uint64_t v;
-
-        n -= sizeof(v);
-        memcpy(&v, s + n, sizeof(v));
-        memcpy(d + n, &v, sizeof(v));
-    }
-    while (n > 0) {
-        n--;
-        d[n] = s[n];
+    /* From the end. Ranges of the memory map move like this while others wait. */
+    for (; n % sizeof(uint64_t); n--)
+        d[n - 1] = s[n - 1];
+    if (n) {
+        d += n - sizeof(uint64_t);
+        s += n - sizeof(uint64_t);
+        n /= sizeof(uint64_t);
+        __asm__ volatile("std; rep movsq; cld" : "+D"(d), "+S"(s), "+c"(n)::"memory", "cc");
     }
     return dst;
 }

@@ -11,7 +11,7 @@
 
 #define QUEUE_SIZE  4096u /* a power of two */
 #define MERGE_MAX   3u    /* lines that core 0 takes from the queues in a step */
-#define PLAIN_PART  64u   /* bytes that are looked at at a time */
+#define PLAIN_PART  16u   /* bytes that are looked at at a time */
 #define SCREEN_PART 64u   /* bytes that go to the screen in a step */
 #define POLL_RATE   720u  /* times a second: so often the line has sent a FIFO of 16 bytes */
 #define NOT_FOR_ALL (QUEUE_SIZE / 2) /* that much of a queue is the root's alone */
@@ -155,12 +155,19 @@ static bool is_lost(struct allowance *a)
     return true;
 }
 
-static size_t tell_lost_before(struct allowance *a, char *out, size_t size)
+/* Known to fit, as the rest of what goes before a line. */
+static size_t tell_lost_before(struct allowance *a, char *out)
 {
     uint64_t lost = a->lost;
+    char *at = out;
 
+    if (!lost)
+        return 0;
     a->lost = 0;
-    return lost ? fmt(out, size, "(%lu lines before this one were too many) ", lost) : 0;
+    *at++ = '(';
+    at = fmt_digits(at, lost, 1, ' ');
+    at += add(at, " lines before this one were too many) ");
+    return (size_t)(at - out);
 }
 
 static void charge(struct allowance *a, size_t bytes, uint64_t rate, uint64_t burst)
@@ -197,7 +204,8 @@ static void log_about(const struct guest *g, const char *kind, const char *forma
     n += add(text + n, "guest ");
     n += add(text + n, g->config.name);
     n += add(text + n, ": ");
-    n += tell_lost_before(a, text + n, sizeof(text) - n);
+    n += tell_lost_before(a, text + n);
+    job_rest();
     n += fmt_v(text + n, sizeof(text) - n, format, ap);
     r.length = (uint16_t)min_u64(n, SERIAL_LINE_MAX);
     charge(a, r.length, LOG_ABOUT_RATE, LOG_ABOUT_BURST);
@@ -271,9 +279,10 @@ int log_management(const char *text, size_t n)
     plain = make_plain(text, n, shown, sizeof(shown));
     used = prefix(out, sizeof(out));
     used += add(out + used, "mgmt: ");
-    used += tell_lost_before(&of_management, out + used, sizeof(out) - used);
+    used += tell_lost_before(&of_management, out + used);
     plain = min_u64(plain, SERIAL_LINE_MAX - used);
     memcpy(out + used, shown, plain);
+    job_rest();
     write_for_management(out, used + plain);
     return 0;
 }
@@ -287,10 +296,12 @@ void log_on_behalf(const char *format, ...)
     if (is_lost(&of_management))
         return;
     used = prefix(out, sizeof(out));
-    used += tell_lost_before(&of_management, out + used, sizeof(out) - used);
+    used += tell_lost_before(&of_management, out + used);
+    job_rest();
     va_start(ap, format);
     used += fmt_v(out + used, sizeof(out) - used, format, ap);
     va_end(ap);
+    job_rest();
     write_for_management(out, min_u64(used, SERIAL_LINE_MAX));
 }
 

@@ -224,6 +224,7 @@ int load_guest(const struct load_request *r, struct load_plan *plan, struct load
     memset(e, 0, sizeof(*e));
     place_init(&l.place, r->memory);
     rc = check_request(r, e);
+    job_rest();
     if (rc == 0 && r->flat)
         rc = load_flat(&l);
     /* Linux first: its header is at a fixed place, the others' are searched for. */
