@@ -660,15 +660,13 @@ static void do_chore(struct core *c, struct chores *k, enum chore chore)
 /* Returns when to look again. */
 static uint64_t do_chores(struct core *c, struct chores *k, uint64_t now)
 {
+    bool wanted = now + CHORE_TICKS > c->due || now < c->alone_until;
     uint64_t again = NEVER;
 
     k->waiting = chores_waiting(c, k, now);
     if (!k->waiting)
         c->put_off = 0;
-    else if (has_time(now + CHORE_TICKS > c->due || now<c->alone_until, now, now> c->due
-                          ? LATE_PATIENCE_US
-                          : PATIENCE_US,
-                      &c->put_off)) {
+    else if (has_time(wanted, now, now > c->due ? LATE_PATIENCE_US : PATIENCE_US, &c->put_off)) {
         unsigned behind = k->waiting >> k->turn << k->turn;
         unsigned chore = (unsigned)__builtin_ctz(behind ? behind : k->waiting);
 

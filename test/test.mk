@@ -37,13 +37,16 @@ fuzz_page_walk_RUNS := 5000
 THIRD_NAMES := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) zlib=$(ZLIB_DIR)
 third_name = $(patsubst $(LWIP_DIR)/%,third/lwip/%,$(patsubst $(MBEDTLS_DIR)/%,third/mbedtls/%,$(patsubst $(WSLAY_DIR)/%,third/wslay/%,\
         $(patsubst $(LLHTTP_DIR)/%,third/llhttp/%,$(patsubst $(ZLIB_DIR)/%,third/zlib/%,$(1))))))
-objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(call third_name,$(2)))
+objects = $(patsubst %.asm,$(BUILD)/$(1)/%.asm.o,$(patsubst %.c,$(BUILD)/$(1)/%.o,$(call third_name,$(2))))
 
 # VARIANT, compiler and its flags. Not -MMD: it leaves out what lwIP's and mbedTLS's headers include of ours.
 define objects_rule
 $(BUILD)/$(1)/%.o: %.c test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
 	@mkdir -p $$(@D)
 	@$(2) $$(TEST_CFLAGS) -MD -MP -c $$< $$(out_d)
+$(BUILD)/$(1)/%.asm.o: %.asm test/test.mk
+	@mkdir -p $$(@D)
+	@$(NASM) -f elf64 $$< $$(out)
 $(foreach t,$(THIRD_NAMES),$(call third_rule,$(1),$(2),$(firstword $(subst =, ,$(t))),$(lastword $(subst =, ,$(t)))))
 $(BUILD)/$(1)/mgmt/page_files.o: $(wildcard mgmt/page/*) mgmt/openapi.json
 endef

@@ -1,4 +1,5 @@
-/* SOURCES: hv/control.c hv/job.c arch/x86/cpu/stack.c hv/lib.c hv/fmt.c */
+/* SOURCES: hv/control.c hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm hv/lib.c
+ * hv/fmt.c */
 /* Calls of a management guest that somebody else has taken over: any numbers in its registers,
  * memory that is exactly as large as it says, guests in any state. What a call may lead to is a
  * request that it may make of that guest, or an error. */

@@ -1,4 +1,5 @@
-/* SOURCES: hv/control.c hv/job.c arch/x86/cpu/stack.c hv/lib.c hv/fmt.c */
+/* SOURCES: hv/control.c hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm hv/lib.c
+ * hv/fmt.c */
 /* The calls of the management guest, with arguments that no honest guest would pass. */
 #include <setjmp.h>
 #include <stdarg.h>

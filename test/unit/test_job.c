@@ -1,4 +1,4 @@
-/* SOURCES: hv/job.c arch/x86/cpu/stack.c hv/lib.c */
+/* SOURCES: hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm hv/lib.c */
 /* Work that stops and goes on: on the stacks that the root has. */
 #include "hv/job.h"
 

@@ -1,7 +1,7 @@
 #include "arch/x86/cpu/stack.h"
 
 #define STACK_SIZE 16384u
-#define KEPT       6u /* registers that arch_stack_switch() pushes */
+#define KEPT       6u /* registers that arch_stack_switch() (stack_switch.asm) pushes */
 
 static struct {
     uint8_t guard[PAGE_SIZE];
@@ -23,24 +23,3 @@ uintptr_t arch_stack_begin(unsigned n, void (*entry)(void))
     top[-2] = (uintptr_t)entry;
     return (uintptr_t)(top - (KEPT + 2));
 }
-
-/* Whoever calls a function expects those that it keeps (System V ABI, AMD64 supplement, "Registers
- * and the Stack Frame") and no others. */
-__asm__(".text\n"
-        ".globl arch_stack_switch\n"
-        "arch_stack_switch:\n"
-        "    push %rbp\n"
-        "    push %rbx\n"
-        "    push %r12\n"
-        "    push %r13\n"
-        "    push %r14\n"
-        "    push %r15\n"
-        "    mov %rsp, (%rdi)\n"
-        "    mov %rsi, %rsp\n"
-        "    pop %r15\n"
-        "    pop %r14\n"
-        "    pop %r13\n"
-        "    pop %r12\n"
-        "    pop %rbx\n"
-        "    pop %rbp\n"
-        "    ret\n");
