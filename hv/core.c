@@ -15,15 +15,18 @@
 /* What takes a while waits for a time when nobody else wants the core, but no longer than this:
  * where slices are short, there is none. */
 #define PATIENCE_US      1000u
-/* In a pass that comes late from a slice already: most others do not. */
-#define LATE_PATIENCE_US 2000u
+/* In a pass that comes late from a slice already: most others do not, and both together would be
+ * too late. */
+#define LATE_PATIENCE_US 20000u
 /* Whose turn begins is left alone for so long: most that wake are asleep again by then. */
 #define ALONE_US         250u
 /* What was put off is tried again in each pass, and so soon at the latest: when it was for a slice
  * that ends, that has ended. */
 #define PUT_OFF_US       100u
-/* In ticks, as they were seen: the last of a guest that goes, and the longest chore. */
+/* In ticks, as they were seen: the last of a guest that goes, the line about one that is stuck, and
+ * the longest chore. */
 #define UNBIND_TICKS     1300u
+#define STUCK_TICKS      2500u
 #define CHORE_TICKS      1900u
 
 static struct core cores[ARCH_CORES_MAX];
@@ -112,13 +115,13 @@ void core_ask(struct vcpu *v, uint32_t request)
         core_wake(v->core);
 }
 
-/* `wanted`: by somebody else. What waits for so long is done all the same. */
-static bool has_time(bool wanted, uint64_t now, uint64_t patience_us, uint64_t *since)
+/* `wanted`: by somebody else. What has waited for long is done all the same. */
+static bool has_time(const struct core *c, bool wanted, uint64_t now, uint64_t *since)
 {
     if (wanted) {
         if (*since == 0)
             *since = now;
-        if (now - *since < micros_to_ticks(patience_us))
+        if (now - *since < micros_to_ticks(now > c->due ? LATE_PATIENCE_US : PATIENCE_US))
             return false;
     }
     *since = 0;
@@ -129,7 +132,7 @@ bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
 {
     uint64_t now = arch_tsc();
 
-    return has_time(now + ticks > c->due, now, PATIENCE_US, since);
+    return has_time(c, now + ticks > c->due, now, since);
 }
 
 void core_ration_requests(uint32_t us)
@@ -515,6 +518,25 @@ static void account(struct core *c, struct vcpu *v, uint64_t start, uint64_t now
     watchdog_ran(&v->platform->watchdog, v->sched.wait_ticks);
 }
 
+/* It can wait for a slice that is long enough; a second at most. */
+static bool has_time_for_stuck(const struct core *c, const struct vcpu *v, uint64_t now)
+{
+    return now + STUCK_TICKS < c->due || stuck_is_due(&v->stuck, now - arch_tsc_hz());
+}
+
+static void run_live(struct core *c, struct vcpu *v, uint64_t start, uint64_t until)
+{
+    struct guest *g = v->guest;
+
+    if (arch_tsc() >= until)
+        return; /* the choice itself took the rest of it */
+    guest_feed_input(g);
+    if (!v->halted && stuck_is_due(&v->stuck, start) && has_time_for_stuck(c, v, start))
+        look_whether_stuck(g, start);
+    if (!v->halted || wake_from_halt(c, v))
+        after_run(c, g, virt_backend()->run(v, until));
+}
+
 /* Until `until`, when there is something to look at, but not from the beginning of its turn. */
 static void run_entity(struct core *c, const struct sched_decision *d, uint64_t start,
                        uint64_t until)
@@ -528,11 +550,7 @@ static void run_entity(struct core *c, const struct sched_decision *d, uint64_t 
     c->ran = v;
     until = min_u64(d->until, max_u64(until, c->alone_until));
     if (g->phase == GUEST_LIVE) {
-        guest_feed_input(g);
-        if (!v->halted && stuck_is_due(&v->stuck, start))
-            look_whether_stuck(g, start);
-        if (!v->halted || wake_from_halt(c, v))
-            after_run(c, g, virt_backend()->run(v, until));
+        run_live(c, v, start, until);
     } else if (g->phase != GUEST_IDLE) {
         guest_advance(g, until);
         if (g->phase == GUEST_LIVE)
@@ -666,7 +684,7 @@ static uint64_t do_chores(struct core *c, struct chores *k, uint64_t now)
     k->waiting = chores_waiting(c, k, now);
     if (!k->waiting)
         c->put_off = 0;
-    else if (has_time(wanted, now, now > c->due ? LATE_PATIENCE_US : PATIENCE_US, &c->put_off)) {
+    else if (has_time(c, wanted, now, &c->put_off)) {
         unsigned behind = k->waiting >> k->turn << k->turn;
         unsigned chore = (unsigned)__builtin_ctz(behind ? behind : k->waiting);
 

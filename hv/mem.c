@@ -133,6 +133,26 @@ int mem_add(struct mem_map *m, uint64_t base, uint64_t size, enum mem_owner_kind
     return 0;
 }
 
+/* Takes `r` out of range `at`, which is free and holds it. One move of what lies behind: others may
+ * wait. */
+static void take(struct mem_map *m, unsigned at, const struct mem_range *r)
+{
+    struct mem_range *free = &m->ranges[at];
+    struct mem_range below = {free->base, r->base - free->base, MEM_FREE, 0};
+    struct mem_range above = {range_end(r), range_end(free) - range_end(r), MEM_FREE, 0};
+    unsigned more = (below.size ? 1u : 0) + (above.size ? 1u : 0);
+
+    if (more)
+        memmove(free + 1 + more, free + 1, (m->count - at - 1) * sizeof(*free));
+    m->count += more;
+    if (below.size)
+        m->ranges[at++] = below;
+    m->ranges[at] = *r;
+    if (above.size)
+        m->ranges[at + 1] = above;
+    join_neighbours(m, at);
+}
+
 /* The highest aligned base in `r` where `size` bytes fit below `limit`, or 0. */
 static uint64_t fit(const struct mem_range *r, uint64_t size, uint64_t align, uint64_t limit)
 {
@@ -160,7 +180,8 @@ int mem_alloc(struct mem_map *m, uint64_t size, uint64_t align, uint64_t limit,
 
         if (!base)
             continue;
-        set_range(m, &(struct mem_range){.base = base, .size = size, .kind = kind, .guest = guest});
+        take(m, i - 1,
+             &(struct mem_range){.base = base, .size = size, .kind = kind, .guest = guest});
         m->loose += is_loose(kind);
         *out = hpa(base);
         return 0;
