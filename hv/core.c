@@ -508,8 +508,10 @@ static void after_run(struct core *c, struct guest *g, enum vcpu_yield y)
     }
 }
 
-static void account(struct core *c, struct vcpu *v, uint64_t start, uint64_t now)
+static void account(struct core *c, struct vcpu *v, uint64_t start)
 {
+    uint64_t now = arch_tsc();
+
     sched_ran(&c->sched, &v->sched, start, now);
     c->stats->busy_ticks += now - start;
     v->stats->run_ticks = v->sched.run_ticks;
@@ -560,7 +562,7 @@ static void run_entity(struct core *c, const struct sched_decision *d, uint64_t 
         sched_block(&c->sched, &v->sched, NEVER);
     else if (g->phase == GUEST_HELD_BACK)
         sched_block(&c->sched, &v->sched, g->status->next_start_tsc);
-    account(c, v, start, arch_tsc());
+    account(c, v, start);
     if (__builtin_expect(g->phase == GUEST_GONE, 0) && core_has_time(c, UNBIND_TICKS, &g->put_off))
         unbind(c, g);
 }
@@ -588,7 +590,7 @@ static void wait_inside(struct core *c, const struct sched_decision *d, uint64_t
     c->alone_until = v->woke_at + c->alone;
     sched_wake(&c->sched, &v->sched, v->woke_at);
     after_run(c, v->guest, y);
-    account(c, v, v->woke_at, arch_tsc());
+    account(c, v, v->woke_at);
 }
 
 static void idle(struct core *c, const struct sched_decision *d, uint64_t now, uint64_t until)

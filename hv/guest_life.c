@@ -150,7 +150,6 @@ static void start_devices(struct guest *g)
     const struct platform_host host = {
         .ctx = g, .console = on_console, .reset = on_reset, .exit = on_exit_port};
     uint64_t now = arch_tsc(), hz = arch_tsc_hz();
-
     unsigned step = g->step++;
 
     if (step == 0) {

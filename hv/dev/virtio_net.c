@@ -238,14 +238,12 @@ static void receive(struct virtio_net *d)
 /* Of the two that have work the one that had it not the last time. */
 void virtio_net_work(struct virtio_net *d)
 {
-    bool sends = can_transmit(d);
+    bool receives = can_receive(d), sends = can_transmit(d) && !(receives && d->sent_last);
 
-    if (sends && can_receive(d))
-        sends = !d->sent_last;
     d->sent_last = sends;
     if (sends)
         transmit(d);
-    else if (can_receive(d))
+    else if (receives)
         receive(d);
     d->busy = can_transmit(d) || can_receive(d);
 }
