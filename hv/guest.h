@@ -7,7 +7,7 @@
 
 #include "hv/abi/control.h"
 #include "hv/config.h"
-#include "hv/dev/platform.h"
+#include "hv/pc/platform.h"
 #include "hv/gmem.h"
 #include "hv/job.h"
 #include "hv/load/load.h"

@@ -1,6 +1,6 @@
 #include "mgmt/netif.h"
 
-#include "hv/dev/virtio_net.h"
+#include "hv/pc/virtio_net.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
 #include "mgmt/frames.h"

@@ -1,4 +1,4 @@
-/* The virtio-net driver (hv/dev/virtio_net.h has the registers) as lwIP's network interface. */
+/* The virtio-net driver (hv/pc/virtio_net.h has the registers) as lwIP's network interface. */
 #pragma once
 
 #include "hv/types.h"

@@ -1,6 +1,6 @@
 #include "mgmt/port.h"
 
-#include "hv/dev/virtio_net.h"
+#include "hv/pc/virtio_net.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "lwip/sys.h"

@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/dev/dev.c
+/* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/dev.c
  * hv/lib.c */
 /* A guest's page tables and segments, any of them, as the root walks and uses them for INS and
  * OUTS: memory is exactly as large as the guest's, and only accessed and dirty bits and the

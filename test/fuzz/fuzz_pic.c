@@ -1,5 +1,5 @@
-/* SOURCES: hv/dev/pic.c hv/dev/dev.c hv/lib.c */
-#include "hv/dev/pic.h"
+/* SOURCES: hv/pc/pic.c hv/pc/dev.c hv/lib.c */
+#include "hv/pc/pic.h"
 
 #include <stdlib.h>
 

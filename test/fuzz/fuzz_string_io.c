@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/dev/dev.c
+/* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/dev.c
  * hv/lib.c */
 /* String I/O of a guest whose registers, segments, tables and memory are anything. Input: the
  * registers, then guest memory. */

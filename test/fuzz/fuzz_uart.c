@@ -1,5 +1,5 @@
-/* SOURCES: hv/dev/uart.c hv/dev/dev.c hv/lib.c */
-#include "hv/dev/uart.h"
+/* SOURCES: hv/pc/uart.c hv/pc/dev.c hv/lib.c */
+#include "hv/pc/uart.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
-/* SOURCES: hv/dev/virtio_net.c hv/dev/virtqueue.c hv/lib.c */
+/* SOURCES: hv/pc/virtio_net.c hv/pc/virtqueue.c hv/lib.c */
 /* A driver that does anything: register accesses, memory writes, frames from the wire. */
-#include "hv/dev/virtio_net.h"
+#include "hv/pc/virtio_net.h"
 
 #include <stdlib.h>
 

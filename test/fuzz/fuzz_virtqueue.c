@@ -1,7 +1,7 @@
-/* SOURCES: hv/dev/virtqueue.c hv/lib.c */
+/* SOURCES: hv/pc/virtqueue.c hv/lib.c */
 /* Rings full of anything. Input: size, three addresses, then guest memory; between two chains the
  * guest changes a byte. */
-#include "hv/dev/virtqueue.h"
+#include "hv/pc/virtqueue.h"
 
 #include <stdlib.h>
 

@@ -14,7 +14,7 @@ RULES = [
     ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/vmx/")),
     ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/abi/management.h")),
     ("mgmt/pc/", ("mgmt/pc/", "arch/x86/cpu/io.h", "hv/types.h")),
-    ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/json.h", "hv/date.h", "hv/config.h", "hv/load/load.h", "hv/dev/virtio_net.h", "arch/x86/vmx/fields", "arch/x86/vmx/names", "arch/x86/vmx/decode",
+    ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/json.h", "hv/date.h", "hv/config.h", "hv/load/load.h", "hv/pc/virtio_net.h", "arch/x86/vmx/fields", "arch/x86/vmx/names", "arch/x86/vmx/decode",
                "arch/x86/vmx/entry_check", "arch/x86/vmx/exit_profile.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h",
                "arch/x86/vmx/exit_reasons")),
 ]

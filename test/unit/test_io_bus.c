@@ -1,5 +1,5 @@
-/* SOURCES: hv/dev/dev.c hv/lib.c */
-#include "hv/dev/dev.h"
+/* SOURCES: hv/pc/dev.c hv/lib.c */
+#include "hv/pc/dev.h"
 
 #include "hv/lib.h"
 

@@ -1,5 +1,5 @@
-/* SOURCES: hv/dev/pit.c hv/dev/dev.c hv/lib.c */
-#include "hv/dev/pit.h"
+/* SOURCES: hv/pc/pit.c hv/pc/dev.c hv/lib.c */
+#include "hv/pc/pit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
-/* SOURCES: hv/dev/platform.c hv/dev/dev.c hv/dev/pic.c hv/dev/pit.c hv/dev/rtc.c hv/date.c
- * hv/dev/uart.c */
-/* SOURCES: hv/dev/reset.c hv/dev/watchdog.c hv/dev/virtio_net.c hv/dev/virtqueue.c hv/lib.c */
-#include "hv/dev/platform.h"
+/* SOURCES: hv/pc/platform.c hv/pc/dev.c hv/pc/pic.c hv/pc/pit.c hv/pc/rtc.c hv/date.c
+ * hv/pc/uart.c */
+/* SOURCES: hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c hv/pc/virtqueue.c hv/lib.c */
+#include "hv/pc/platform.h"
 
 #include "hv/lib.h"
 

@@ -1,5 +1,5 @@
-/* SOURCES: hv/dev/reset.c hv/lib.c */
-#include "hv/dev/reset.h"
+/* SOURCES: hv/pc/reset.c hv/lib.c */
+#include "hv/pc/reset.h"
 
 #include "hv/lib.h"
 

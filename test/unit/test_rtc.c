@@ -1,5 +1,5 @@
-/* SOURCES: hv/dev/rtc.c hv/date.c hv/dev/dev.c hv/lib.c */
-#include "hv/dev/rtc.h"
+/* SOURCES: hv/pc/rtc.c hv/date.c hv/pc/dev.c hv/lib.c */
+#include "hv/pc/rtc.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

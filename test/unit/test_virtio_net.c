@@ -1,5 +1,5 @@
-/* SOURCES: hv/dev/virtio_net.c hv/dev/virtqueue.c hv/lib.c */
-#include "hv/dev/virtio_net.h"
+/* SOURCES: hv/pc/virtio_net.c hv/pc/virtqueue.c hv/lib.c */
+#include "hv/pc/virtio_net.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-/* SOURCES: hv/dev/virtqueue.c hv/lib.c */
-#include "hv/dev/virtqueue.h"
+/* SOURCES: hv/pc/virtqueue.c hv/lib.c */
+#include "hv/pc/virtqueue.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

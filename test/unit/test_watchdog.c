@@ -1,5 +1,5 @@
-/* SOURCES: hv/dev/watchdog.c hv/dev/dev.c hv/sched.c */
-#include "hv/dev/watchdog.h"
+/* SOURCES: hv/pc/watchdog.c hv/pc/dev.c hv/sched.c */
+#include "hv/pc/watchdog.h"
 #include "hv/sched.h"
 
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* A chain taken whole, for tests and fuzzers of the queue. */
 #pragma once
 
-#include "hv/dev/virtqueue.h"
+#include "hv/pc/virtqueue.h"
 
 struct whole_chain {
     uint16_t head;

@@ -1,7 +1,7 @@
 /* A small virtio-net driver for the guests that speak Ethernet: included by one .c file of each. */
 #pragma once
 
-#include "hv/dev/virtio_net.h"
+#include "hv/pc/virtio_net.h"
 #include "test/guests/lib/guest.h"
 
 #define QUEUE              16u

@@ -1,4 +1,4 @@
-#include "hv/dev/virtio_net.h"
+#include "hv/pc/virtio_net.h"
 
 #include "hv/lib.h"
 

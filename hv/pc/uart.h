@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "hv/dev/dev.h"
+#include "hv/pc/dev.h"
 
 #define UART_PORT       0x3f8u
 #define UART_PORT_COUNT 8u

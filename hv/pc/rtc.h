@@ -10,8 +10,8 @@
 #pragma once
 
 #include "hv/date.h"
-#include "hv/dev/dev.h"
-#include "hv/dev/ratio.h"
+#include "hv/pc/dev.h"
+#include "hv/pc/ratio.h"
 
 #define RTC_PORT 0x70u
 #define RTC_SIZE 128u

@@ -1,4 +1,4 @@
-#include "hv/dev/reset.h"
+#include "hv/pc/reset.h"
 
 #define KBD_PULSE_RESET 0xfeu
 #define CONTROL_RESET   0x04u /* a rising edge of this bit resets */

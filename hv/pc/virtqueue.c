@@ -1,4 +1,4 @@
-#include "hv/dev/virtqueue.h"
+#include "hv/pc/virtqueue.h"
 
 #define DESC_NEXT          1u
 #define DESC_WRITE         2u

@@ -12,8 +12,8 @@
  */
 #pragma once
 
-#include "hv/dev/dev.h"
-#include "hv/dev/ratio.h"
+#include "hv/pc/dev.h"
+#include "hv/pc/ratio.h"
 
 #define PIT_HZ         1193182u
 #define PIT_PORT       0x40u

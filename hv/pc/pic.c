@@ -1,4 +1,4 @@
-#include "hv/dev/pic.h"
+#include "hv/pc/pic.h"
 
 #include "hv/lib.h"
 

@@ -1,4 +1,4 @@
-#include "hv/dev/watchdog.h"
+#include "hv/pc/watchdog.h"
 
 static uint32_t port_in(void *dev, uint16_t port, unsigned size)
 {

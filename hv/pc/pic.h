@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "hv/dev/dev.h"
+#include "hv/pc/dev.h"
 
 #define PIC_MASTER_PORT 0x20u
 #define PIC_SLAVE_PORT  0xa0u

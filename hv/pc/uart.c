@@ -1,4 +1,4 @@
-#include "hv/dev/uart.h"
+#include "hv/pc/uart.h"
 
 #include "hv/lib.h"
 

@@ -2,7 +2,7 @@
  * (0xcf9), exit port (0xf4). Pure. */
 #pragma once
 
-#include "hv/dev/dev.h"
+#include "hv/pc/dev.h"
 
 #define RESET_KBD_PORT     0x64u
 #define RESET_CONTROL_PORT 0xcf9u

@@ -1,4 +1,4 @@
-#include "hv/dev/pit.h"
+#include "hv/pc/pit.h"
 
 #include "hv/lib.h"
 

@@ -1,4 +1,4 @@
-#include "hv/dev/rtc.h"
+#include "hv/pc/rtc.h"
 
 #include "hv/lib.h"
 

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "hv/dev/dev.h"
+#include "hv/pc/dev.h"
 
 #define WATCHDOG_PORT 0xf8u
 

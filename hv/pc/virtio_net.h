@@ -12,8 +12,8 @@
  */
 #pragma once
 
-#include "hv/dev/dev.h"
-#include "hv/dev/virtqueue.h"
+#include "hv/pc/dev.h"
+#include "hv/pc/virtqueue.h"
 #include "hv/gmem.h"
 #include "hv/spinlock.h"
 #include "hv/types.h"

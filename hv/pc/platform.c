@@ -1,4 +1,4 @@
-#include "hv/dev/platform.h"
+#include "hv/pc/platform.h"
 
 #include "hv/lib.h"
 

@@ -6,14 +6,14 @@
 #pragma once
 
 #include "hv/config.h"
-#include "hv/dev/dev.h"
-#include "hv/dev/pic.h"
-#include "hv/dev/pit.h"
-#include "hv/dev/reset.h"
-#include "hv/dev/rtc.h"
-#include "hv/dev/uart.h"
-#include "hv/dev/virtio_net.h"
-#include "hv/dev/watchdog.h"
+#include "hv/pc/dev.h"
+#include "hv/pc/pic.h"
+#include "hv/pc/pit.h"
+#include "hv/pc/reset.h"
+#include "hv/pc/rtc.h"
+#include "hv/pc/uart.h"
+#include "hv/pc/virtio_net.h"
+#include "hv/pc/watchdog.h"
 
 /* What the platform asks of its guest's owner. */
 struct platform_host {

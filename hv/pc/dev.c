@@ -1,4 +1,4 @@
-#include "hv/dev/dev.h"
+#include "hv/pc/dev.h"
 
 #include "hv/lib.h"
 
