@@ -1,5 +1,5 @@
 /* The flight recorder: the last exits of a vCPU, and what causes most of them. */
-#include "arch/x86/vmx/names.h"
+#include "arch/x86/inspect/names.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"

@@ -1,5 +1,5 @@
 /* Guests: what they are and do, and what can be done to them. */
-#include "arch/x86/vmx/names.h"
+#include "arch/x86/inspect/names.h"
 #include "hv/fmt.h"
 #include "hv/json.h"
 #include "hv/lib.h"

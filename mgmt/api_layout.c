@@ -1,5 +1,5 @@
 /* The hidden layout of the VMCS region: where this CPU keeps each field. */
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
 #include "mgmt/layout.h"

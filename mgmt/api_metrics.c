@@ -3,7 +3,7 @@
  * format 0.0.4), named by its conventions. Counters of a guest start anew when the appliance does,
  * not when the guest does. Times are in seconds, computed from ticks without floating point.
  */
-#include "arch/x86/vmx/names.h"
+#include "arch/x86/inspect/names.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"

@@ -1,7 +1,7 @@
 /* PATCH of a VMCS: control bits of a vCPU that runs, by their names. */
-#include "arch/x86/vmx/decode.h"
+#include "arch/x86/inspect/decode.h"
 #include "arch/x86/vmx/exit_profile.h"
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/fmt.h"
 #include "hv/json.h"

@@ -1,5 +1,5 @@
 /* VMCS dumps, kept snapshots and their differences. */
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"

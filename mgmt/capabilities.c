@@ -1,6 +1,6 @@
 #include "mgmt/capabilities.h"
 
-#include "arch/x86/vmx/decode.h"
+#include "arch/x86/inspect/decode.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "mgmt/json.h"
 
 struct decode_context;

@@ -1,6 +1,6 @@
 #include "mgmt/layout.h"
 
-#include "arch/x86/vmx/decode.h"
+#include "arch/x86/inspect/decode.h"
 #include "hv/lib.h"
 
 #define REVISION_MASK 0x7fffffffu

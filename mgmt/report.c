@@ -1,7 +1,7 @@
 #include "mgmt/report.h"
 
 #include "arch/x86/vmx/caps.h"
-#include "arch/x86/vmx/entry_check.h"
+#include "arch/x86/inspect/entry_check.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/dump.h"

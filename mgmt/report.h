@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "mgmt/json.h"
 
 /* The member "fields" of the object that is open: those of `rows` (NULL: all) that differ; not

@@ -339,8 +339,8 @@ struct abi_guest {
 };
 _Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit its pages");
 
-/* A VMCS as its owning core read it, one row of arch/x86/vmx/fields.def an entry, in that file's
- * order. */
+/* A VMCS as its owning core read it, one row of arch/x86/inspect/fields.def an entry, in that
+ * file's order. */
 #define ABI_SNAPSHOT_FIELDS 224u
 
 /* Values by row: what the table decodes, compares and checks. */

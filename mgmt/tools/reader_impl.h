@@ -2,7 +2,7 @@
  * about. */
 #pragma once
 
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "hv/lib.h"
 #include "mgmt/tools/reader.h"
 

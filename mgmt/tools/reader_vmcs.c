@@ -1,6 +1,6 @@
 /* Saved answers of GET .../vmcs and GET /v1/vmx/capabilities. */
-#include "arch/x86/vmx/decode.h"
-#include "arch/x86/vmx/decode_bitmap.h"
+#include "arch/x86/inspect/decode.h"
+#include "arch/x86/inspect/decode_bitmap.h"
 #include "mgmt/capabilities.h"
 #include "mgmt/dump.h"
 #include "mgmt/tools/reader_impl.h"

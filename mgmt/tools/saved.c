@@ -1,5 +1,5 @@
 /* The commands about saved answers: dump, diff, raw, check. */
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"
 #include "mgmt/report.h"

@@ -1,6 +1,6 @@
 /* The commands about one value: field, exit, msr. */
-#include "arch/x86/vmx/decode.h"
-#include "arch/x86/vmx/names.h"
+#include "arch/x86/inspect/decode.h"
+#include "arch/x86/inspect/names.h"
 #include "hv/lib.h"
 #include "mgmt/capabilities.h"
 #include "mgmt/tools/vmcsdump.h"

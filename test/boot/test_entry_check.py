@@ -1,5 +1,5 @@
 """The entry checks against machines: each way to break a VM entry is tried, and what the CPU refuses the checks must name. What it takes although the checks name it
-is in arch/x86/vmx/entry_check.md."""
+is in arch/x86/inspect/entry_check.md."""
 import re
 
 import pytest
@@ -16,7 +16,7 @@ LINE = re.compile(r"entry trial (\S+): ([^;\n]+)(?:; checks: (\d+) failed(?:: ([
 
 def documented():
     """Of entry_check.md: the rules that this Bochs never enforces, and those that it enforces in part."""
-    with open("arch/x86/vmx/entry_check.md", encoding="utf-8") as f:
+    with open("arch/x86/inspect/entry_check.md", encoding="utf-8") as f:
         never, part, three = re.search(r"Never enforced:(.*?)Out of reach.*?Enforced in part(.*?)Stricter.*?Never enforced besides:(.*?)\n#", f.read(), re.S).groups()
     if NEW:
         never += three

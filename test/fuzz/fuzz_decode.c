@@ -1,14 +1,15 @@
-/* SOURCES: arch/x86/vmx/decode.c arch/x86/vmx/decode_controls.c arch/x86/vmx/decode_cr.c
- * arch/x86/vmx/decode_event.c arch/x86/vmx/decode_exit.c arch/x86/vmx/decode_guest_msr.c
- * arch/x86/vmx/decode_instruction.c arch/x86/vmx/decode_memory.c arch/x86/vmx/decode_msr.c
- * arch/x86/vmx/decode_state.c arch/x86/vmx/decode_bitmap.c arch/x86/vmx/fields.c
- * arch/x86/vmx/names.c hv/fmt.c hv/lib.c */
+/* SOURCES: arch/x86/inspect/decode.c arch/x86/inspect/decode_controls.c
+ * arch/x86/inspect/decode_cr.c arch/x86/inspect/decode_event.c arch/x86/inspect/decode_exit.c
+ * arch/x86/inspect/decode_guest_msr.c arch/x86/inspect/decode_instruction.c
+ * arch/x86/inspect/decode_memory.c arch/x86/inspect/decode_msr.c arch/x86/inspect/decode_state.c
+ * arch/x86/inspect/decode_bitmap.c arch/x86/inspect/fields.c arch/x86/inspect/names.c hv/fmt.c
+ * hv/lib.c */
 /* Any field, any value, any context: no piece without a name, none out of order, no byte beyond a
  * line's buffer. The buffers are allocated with their exact size, so that ASan sees it. */
-#include "arch/x86/vmx/decode.h"
+#include "arch/x86/inspect/decode.h"
 
-#include "arch/x86/vmx/decode_bitmap.h"
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/decode_bitmap.h"
+#include "arch/x86/inspect/fields.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,10 +1,10 @@
-/* SOURCES: arch/x86/vmx/entry_check.c arch/x86/vmx/entry_check_controls.c
- * arch/x86/vmx/entry_check_injection.c arch/x86/vmx/entry_check_host.c
- * arch/x86/vmx/entry_check_guest.c arch/x86/vmx/entry_check_segments.c
- * arch/x86/vmx/fields.c hv/lib.c */
-#include "arch/x86/vmx/entry_check.h"
+/* SOURCES: arch/x86/inspect/entry_check.c arch/x86/inspect/entry_check_controls.c
+ * arch/x86/inspect/entry_check_injection.c arch/x86/inspect/entry_check_host.c
+ * arch/x86/inspect/entry_check_guest.c arch/x86/inspect/entry_check_segments.c
+ * arch/x86/inspect/fields.c hv/lib.c */
+#include "arch/x86/inspect/entry_check.h"
 
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "hv/lib.h"
 
 #include <stdlib.h>

@@ -14,7 +14,7 @@ ALL = (1 << 64) - 1
 
 
 def encodings():
-    with open(os.path.join(ROOT, "arch/x86/vmx/fields.def"), encoding="utf-8") as f:
+    with open(os.path.join(ROOT, "arch/x86/inspect/fields.def"), encoding="utf-8") as f:
         return {name: int(number, 16) for number, name in re.findall(r"VMCS_FIELD\w*\((0x[0-9a-f]+), *(\w+)", f.read())}
 
 

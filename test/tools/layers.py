@@ -7,16 +7,16 @@ import sys
 RULES = [
     ("arch/x86/boot/", ("arch/x86/boot/", "arch/x86/cpu/", "hv/")),
     ("arch/x86/cpu/", ("arch/x86/boot/multiboot2.h", "arch/x86/cpu/", "hv/")),
-    ("arch/x86/vmx/", ("arch/x86/vmx/", "arch/x86/guest/", "arch/x86/cpu/", "hv/")),
+    ("arch/x86/inspect/", ("arch/x86/inspect/", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h", "arch/x86/cpu/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h")),
+    ("arch/x86/vmx/", ("arch/x86/vmx/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/")),
     ("arch/x86/guest/", ("arch/x86/guest/", "arch/x86/cpu/", "hv/")),
     ("hv/", ("hv/", "version.h", "jsmn.h")),
     ("net/", ("net/", "hv/")),
-    ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/vmx/")),
+    ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/inspect/", "arch/x86/vmx/")),
     ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/abi/management.h")),
     ("mgmt/pc/", ("mgmt/pc/", "arch/x86/cpu/io.h", "hv/types.h")),
-    ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/json.h", "hv/date.h", "hv/config.h", "hv/load/load.h", "hv/pc/virtio_net.h", "arch/x86/vmx/fields", "arch/x86/vmx/names", "arch/x86/vmx/decode",
-               "arch/x86/vmx/entry_check", "arch/x86/vmx/exit_profile.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h",
-               "arch/x86/vmx/exit_reasons")),
+    ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/json.h", "hv/date.h", "hv/config.h", "hv/load/load.h", "hv/pc/virtio_net.h",
+               "arch/x86/inspect/", "arch/x86/vmx/exit_profile.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h")),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 PATHS = re.compile(r"(?<![\w.])/(work|tmp/w|root)/")

@@ -1,12 +1,13 @@
-/* SOURCES: arch/x86/vmx/decode.c arch/x86/vmx/decode_controls.c arch/x86/vmx/decode_cr.c
- * arch/x86/vmx/decode_event.c arch/x86/vmx/decode_exit.c arch/x86/vmx/decode_guest_msr.c
- * arch/x86/vmx/decode_instruction.c arch/x86/vmx/decode_memory.c arch/x86/vmx/decode_msr.c
- * arch/x86/vmx/decode_state.c arch/x86/vmx/decode_bitmap.c arch/x86/vmx/fields.c
- * arch/x86/vmx/names.c hv/fmt.c hv/lib.c */
+/* SOURCES: arch/x86/inspect/decode.c arch/x86/inspect/decode_controls.c
+ * arch/x86/inspect/decode_cr.c arch/x86/inspect/decode_event.c arch/x86/inspect/decode_exit.c
+ * arch/x86/inspect/decode_guest_msr.c arch/x86/inspect/decode_instruction.c
+ * arch/x86/inspect/decode_memory.c arch/x86/inspect/decode_msr.c arch/x86/inspect/decode_state.c
+ * arch/x86/inspect/decode_bitmap.c arch/x86/inspect/fields.c arch/x86/inspect/names.c hv/fmt.c
+ * hv/lib.c */
 /* Control words, capability MSRs and provenance; test_decode_fields.c has the other fields. */
-#include "arch/x86/vmx/decode.h"
+#include "arch/x86/inspect/decode.h"
 
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include <ctype.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* SOURCES: @mgmt @llhttp */
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "mgmt/api.h"
 #include "third_party.h"
 

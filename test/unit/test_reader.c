@@ -1,8 +1,8 @@
 /* SOURCES: @vmcsdump */
 #include "mgmt/tools/reader.h"
 
-#include "arch/x86/vmx/decode_bitmap.h"
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/decode_bitmap.h"
+#include "arch/x86/inspect/fields.h"
 #include "mgmt/report.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
-/* SOURCES: arch/x86/vmx/fields.c hv/lib.c */
-#include "arch/x86/vmx/fields.h"
+/* SOURCES: arch/x86/inspect/fields.c hv/lib.c */
+#include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/caps.h"
 
 #include <setjmp.h>

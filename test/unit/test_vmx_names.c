@@ -1,5 +1,5 @@
-/* SOURCES: arch/x86/vmx/names.c hv/lib.c */
-#include "arch/x86/vmx/names.h"
+/* SOURCES: arch/x86/inspect/names.c hv/lib.c */
+#include "arch/x86/inspect/names.h"
 #include "arch/x86/vmx/vmx.h"
 
 #include <setjmp.h>

@@ -2,7 +2,7 @@
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/cpu/trap.h"
-#include "arch/x86/vmx/names.h"
+#include "arch/x86/inspect/names.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"

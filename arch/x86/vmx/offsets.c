@@ -1,7 +1,7 @@
 /* Offsets and constants for enter.asm, from the compiler itself. Compiled to assembly only; the
  * Makefile turns each "->NAME value" into %define. */
 #include "arch/x86/cpu/regs.h"
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/guest.h"

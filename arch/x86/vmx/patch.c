@@ -2,7 +2,7 @@
  * Changing control words of a vCPU that runs. What the isolation of guests rests on cannot be
  * changed, nor what would need structures that are not there; the rest is the guest's own affair.
  */
-#include "arch/x86/vmx/entry_check.h"
+#include "arch/x86/inspect/entry_check.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/fmt.h"

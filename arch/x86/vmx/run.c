@@ -1,6 +1,6 @@
 /* Enter, exit, dispatch: until the time is over or somebody else needs the core. */
 #include "arch/x86/cpu/regs.h"
-#include "arch/x86/vmx/names.h"
+#include "arch/x86/inspect/names.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"

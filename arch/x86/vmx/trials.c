@@ -4,7 +4,7 @@
  * file is trusted as the configuration is that names it; nothing of this can be reached from a
  * guest.
  */
-#include "arch/x86/vmx/entry_check.h"
+#include "arch/x86/inspect/entry_check.h"
 #include "arch/x86/vmx/trial_file.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"

@@ -6,7 +6,7 @@
 #include "arch/x86/guest/cpuid.h"
 #include "arch/x86/guest/msr.h"
 #include "arch/x86/vmx/caps.h"
-#include "arch/x86/vmx/entry_check.h"
+#include "arch/x86/inspect/entry_check.h"
 #include "arch/x86/vmx/ept.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/guest.h"

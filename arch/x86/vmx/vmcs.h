@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "hv/panic.h"
 #include "hv/types.h"
 

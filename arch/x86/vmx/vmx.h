@@ -157,7 +157,7 @@
 
 enum vmx_exit_reason {
 #define VMX_EXIT(number, name) VMX_EXIT_##name = number,
-#include "arch/x86/vmx/exit_reasons.def"
+#include "arch/x86/inspect/exit_reasons.def"
 #undef VMX_EXIT
 };
 

@@ -1,4 +1,4 @@
-#include "arch/x86/vmx/decode_format.h"
+#include "arch/x86/inspect/decode_format.h"
 
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"

@@ -1,6 +1,6 @@
 /* SDM 3C "VM Entries", section "VM-Entry Control Fields": the event to inject. */
 #include "arch/x86/cpu/regs.h"
-#include "arch/x86/vmx/entry_check_impl.h"
+#include "arch/x86/inspect/entry_check_impl.h"
 #include "arch/x86/vmx/vmx.h"
 
 #define TYPE_RESERVED          (1u << 8)

@@ -1,9 +1,9 @@
-#include "arch/x86/vmx/names.h"
+#include "arch/x86/inspect/names.h"
 #include "arch/x86/vmx/vmx.h"
 
 static const char *const exit_names[] = {
 #define VMX_EXIT(number, name) [number] = #name,
-#include "arch/x86/vmx/exit_reasons.def"
+#include "arch/x86/inspect/exit_reasons.def"
 #undef VMX_EXIT
 };
 

@@ -1,6 +1,6 @@
-#include "arch/x86/vmx/decode_format.h"
+#include "arch/x86/inspect/decode_format.h"
 
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "hv/lib.h"
 
 /* SDM 3A "Control Registers", "System Flags and Fields in the EFLAGS Register", "Debug Control

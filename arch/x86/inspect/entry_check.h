@@ -19,7 +19,7 @@ enum entry_stage {
 /* ENTRY_RULE_<ID>: the index of each rule, and its `id`. */
 enum entry_rule_id {
 #define ENTRY_RULE(id, name, section, allowed) ENTRY_RULE_##id,
-#include "arch/x86/vmx/entry_rules.def"
+#include "arch/x86/inspect/entry_rules.def"
 #undef ENTRY_RULE
     ENTRY_RULES
 };

@@ -1,5 +1,5 @@
 /* SDM 3C "VM Entries", section "Checks on the Guest State Area": everything but segments. */
-#include "arch/x86/vmx/entry_check_impl.h"
+#include "arch/x86/inspect/entry_check_impl.h"
 #include "arch/x86/vmx/vmx.h"
 
 #define TABLE_LIMIT_RESERVED 0xffff0000ull

@@ -1,5 +1,5 @@
 /* SDM 3C "VM Entries", section "Checks on VMX Controls". */
-#include "arch/x86/vmx/entry_check_impl.h"
+#include "arch/x86/inspect/entry_check_impl.h"
 #include "arch/x86/vmx/vmx.h"
 
 #define PAGE_OFFSET             0xfffull

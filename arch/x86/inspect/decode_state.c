@@ -1,6 +1,6 @@
-#include "arch/x86/vmx/decode_format.h"
+#include "arch/x86/inspect/decode_format.h"
 
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"

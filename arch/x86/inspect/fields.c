@@ -1,4 +1,4 @@
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/caps.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"
@@ -11,13 +11,13 @@
 static const struct vmcs_field table[] = {
 #define VMCS_FIELD(encoding, name, exists, group, volatility, reason)                              \
     {encoding, VMCS_IF_##exists, group(encoding), VMCS_VOLATILITY_##volatility, #name, reason},
-#include "arch/x86/vmx/fields.def"
+#include "arch/x86/inspect/fields.def"
 #undef VMCS_FIELD
 };
 
 static const char *const missing[] = {
 #define VMCS_CONDITION(name, text) [VMCS_IF_##name] = text,
-#include "arch/x86/vmx/fields.def"
+#include "arch/x86/inspect/fields.def"
 #undef VMCS_CONDITION
 };
 

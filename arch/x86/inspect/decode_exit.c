@@ -1,8 +1,8 @@
-#include "arch/x86/vmx/decode.h"
+#include "arch/x86/inspect/decode.h"
 
-#include "arch/x86/vmx/decode_bitmap.h"
-#include "arch/x86/vmx/decode_format.h"
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/decode_bitmap.h"
+#include "arch/x86/inspect/decode_format.h"
+#include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"

@@ -3,8 +3,8 @@
 
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
-#include "arch/x86/vmx/entry_check.h"
-#include "arch/x86/vmx/fields.h"
+#include "arch/x86/inspect/entry_check.h"
+#include "arch/x86/inspect/fields.h"
 
 /* What host and guest state have in common. Bits of registers: SDM 4 "Model-Specific Registers". */
 #define ENTRY_UPPER_HALF     0xffffffff00000000ull

@@ -2,7 +2,7 @@
  */
 #pragma once
 
-#include "arch/x86/vmx/decode.h"
+#include "arch/x86/inspect/decode.h"
 
 struct decode_format {
     const struct decode_bit *bits; /* low bits first, without overlap */

@@ -1,24 +1,24 @@
-#include "arch/x86/vmx/entry_check.h"
-#include "arch/x86/vmx/entry_check_impl.h"
+#include "arch/x86/inspect/entry_check.h"
+#include "arch/x86/inspect/entry_check_impl.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"
 
 #define TEXT_SIZE                       160
 
 #define ENTRY_SECTION(id, stage, title) static const char title_##id[] = title;
-#include "arch/x86/vmx/entry_rules.def"
+#include "arch/x86/inspect/entry_rules.def"
 #undef ENTRY_SECTION
 
 enum section_stage {
 #define ENTRY_SECTION(id, stage, title) STAGE_OF_##id = ENTRY_STAGE_##stage,
-#include "arch/x86/vmx/entry_rules.def"
+#include "arch/x86/inspect/entry_rules.def"
 #undef ENTRY_SECTION
 };
 
 static const struct entry_rule rules[] = {
 #define ENTRY_RULE(id, name, section, allowed)                                                     \
     {ENTRY_RULE_##id, STAGE_OF_##section, name, title_##section, allowed},
-#include "arch/x86/vmx/entry_rules.def"
+#include "arch/x86/inspect/entry_rules.def"
 #undef ENTRY_RULE
 };
 _Static_assert(ARRAY_LEN(rules) == ENTRY_RULES, "a row for each rule");

@@ -1,16 +1,16 @@
-#include "arch/x86/vmx/decode_bitmap.h"
+#include "arch/x86/inspect/decode_bitmap.h"
 
 #include "hv/lib.h"
 
 static const struct named_range ports[] = {
 #define NAME_PORTS(first, last, name) {first, last, name},
-#include "arch/x86/vmx/decode_names.def"
+#include "arch/x86/inspect/decode_names.def"
 #undef NAME_PORTS
 };
 
 static const struct named_range msrs[] = {
 #define NAME_MSRS(first, last, name) {first, last, name},
-#include "arch/x86/vmx/decode_names.def"
+#include "arch/x86/inspect/decode_names.def"
 #undef NAME_MSRS
 };
 

@@ -12,7 +12,7 @@ struct vmx_caps;
 /* VMCS_<NAME>: the encoding of each field. */
 enum vmcs_encoding {
 #define VMCS_FIELD(encoding, name, exists, group, volatility, reason) VMCS_##name = encoding,
-#include "arch/x86/vmx/fields.def"
+#include "arch/x86/inspect/fields.def"
 #undef VMCS_FIELD
     VMCS_ENCODING_END
 };
@@ -20,7 +20,7 @@ enum vmcs_encoding {
 /* VMCS_ROW_<NAME>: the row of each field, its index in struct abi_vmcs. */
 enum vmcs_row {
 #define VMCS_FIELD(encoding, name, exists, group, volatility, reason) VMCS_ROW_##name,
-#include "arch/x86/vmx/fields.def"
+#include "arch/x86/inspect/fields.def"
 #undef VMCS_FIELD
     VMCS_ROWS
 };
@@ -56,7 +56,7 @@ enum vmcs_volatility {
 
 enum vmcs_condition {
 #define VMCS_CONDITION(name, missing) VMCS_IF_##name,
-#include "arch/x86/vmx/fields.def"
+#include "arch/x86/inspect/fields.def"
 #undef VMCS_CONDITION
     VMCS_CONDITIONS
 };
