@@ -25,7 +25,17 @@ out_d = -MF $(@:.o=.d) -MT $@ $(out)
 
 # V=1 shows every command; otherwise a line each says what is made; make -s says nothing.
 Q   := $(if $(V),,@)
-say  = @$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),:,printf '  %-4s %s\n' $(1) $(2))
+say  = $(in_dir)$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),,$(info $()  $(1)$(if $(filter NASM,$(1)),,  ) $@))
+
+# Nothing below starts a process that make can do without: a build that has nothing to do is quick.
+# The directory of what is made, once.
+in_dir = $(if $(made/$(@D)),,$(eval made/$(@D) := 1)$(shell mkdir -p $(@D)))
+# All files below directories.
+files_below = $(foreach f,$(wildcard $(1:%=%/*)),$(or $(call files_below,$(f)),$(f)))
+# renew FILE: as FILE.new, and untouched if it is that already; then the stamp that stands for it.
+renew = { cmp -s $(1).new $(1) && rm $(1).new || mv $(1).new $(1); } && touch $@
+unless_there = $(if $(filter-out $(wildcard $(1)),$(1)),FORCE)
+differ = $(subst x$(strip $(1)),,x$(strip $(2)))$(subst x$(strip $(2)),,x$(strip $(1)))
 
 export SOURCE_DATE_EPOCH := 1700000000
 
@@ -60,72 +70,66 @@ help:
 
 # ---- what the build needs ----
 
-# Packages and third-party source are looked at once for each make, before anything is built.
-deps-build:
-	@test/tools/deps.sh build
-deps-test: deps-build
-	@test/tools/deps.sh test
-deps-check: deps-build
-	@test/tools/deps.sh check
-deps-run: deps-build
-	@test/tools/deps.sh run
+# Packages are looked at before anything is built, and again when some have come or gone.
+deps-build deps-test deps-check deps-run: deps-%: $(BUILD)/gen/deps-%
+deps-test deps-check deps-run: deps-build
 deps: deps-check
+$(BUILD)/gen/deps-%: test/tools/deps.sh $(wildcard /var/lib/dpkg/status)
+	$(in_dir)
+	@test/tools/deps.sh $* && touch $@
 
 # Sources newer than the packages that build them would rebuild for ever: order-only.
-$(KERNEL_O) $(GEN) $(BUILD)/gen/offsets.inc: | deps-build
+$(KERNEL_O) $(GEN): | deps-build
 
 $(BUILD)/include/jsmn.h: | deps-build
-	@mkdir -p $(@D)
+	$(in_dir)
 	@cp /usr/include/jsmn.h $@
 
 # The build id is the hash of what the build reads; the file changes only when that does.
-$(BUILD)/gen/version.h: FORCE
-	@mkdir -p $(@D)
+ID_FILES := Makefile $(call files_below,arch hv net mgmt)
+$(BUILD)/gen/version.h: $(BUILD)/gen/version.stamp ;
+$(BUILD)/gen/version.stamp: $(ID_FILES) $(BUILD)/gen/ID_FILES.list $(call unless_there,$(BUILD)/gen/version.h)
 	@id=$$(cat Makefile $$(find arch hv net mgmt -type f ! -name '*.md' ! -name '*.png' | LC_ALL=C sort) | \
 	    sha256sum | cut -c1-16); \
 	printf '#pragma once\n#define BULKHEAD_VERSION "$(VERSION)"\n#define BULKHEAD_BUILD_ID "%s"\n' \
-	    $$id > $@.new; \
-	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+	    $$id > $(@:.stamp=.h.new); $(call renew,$(@:.stamp=.h))
 
 # The page's terminal, as the browser takes it: one module, compressed.
 $(BUILD)/gen/xterm.js.gz: mgmt/tools/bundle.py $(BUILD)/gen/third_party.h
-	@mkdir -p $(@D)
+	$(in_dir)
 	@$(PYTHON) mgmt/tools/bundle.py $(XTERM_DIR)/xterm.js $(@:.gz=)
 	@gzip -9nc $(@:.gz=) > $@.new && mv -f $@.new $@
 
 $(BUILD)/gen/xterm.css.gz: $(BUILD)/gen/third_party.h
-	@mkdir -p $(@D)
+	$(in_dir)
 	@gzip -9nc $(XTERM_DIR)/xterm.css > $@.new && mv -f $@.new $@
 
 # Structure offsets for the assembler, from the compiler itself.
-$(BUILD)/gen/offsets.inc: arch/x86/vmx/offsets.c $(GEN) Makefile
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
-	$(Q)$(CC) $(KERNEL_CFLAGS) $(if $(findstring clang,$(CC)),-fno-integrated-as) -MF $@.d -MT $@ -S -o $@.s $<
-	$(Q)sed -n 's/^->\([A-Za-z0-9_]*\) \$$*\(.*\)/%define \1 \2/p' $@.s > $@.new && mv -f $@.new $@
+$(BUILD)/gen/offsets.inc: $(BUILD)/gen/offsets.stamp ;
+$(BUILD)/gen/offsets.stamp: arch/x86/vmx/offsets.c Makefile $(call unless_there,$(BUILD)/gen/offsets.inc) | $(GEN)
+	$(call say,CC)
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(if $(findstring clang,$(CC)),-fno-integrated-as) -MF $(@:.stamp=.d) -MT $@ -S -o $(@:.stamp=.s) $<
+	$(Q)sed -n 's/^->\([A-Za-z0-9_]*\) \$$*\(.*\)/%define \1 \2/p' $(@:.stamp=.s) > $(@:.stamp=.inc.new) && $(call renew,$(@:.stamp=.inc))
 
 # ---- kernel ----
 
 $(BUILD)/kernel/%.o: %.c Makefile | $(GEN)
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)$(CC) $(KERNEL_CFLAGS) -c $< $(out_d)
 
 $(BUILD)/kernel/hv/main.o: $(BUILD)/gen/version.h
 
 # Without line numbers: NASM would write the directory of the build into them.
 $(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/gen/offsets.inc Makefile
-	@mkdir -p $(@D)
-	$(call say,NASM,$@)
+	$(call say,NASM)
 	$(Q)$(NASM) -f elf64 $(KERNEL_DEFINES) -I./ -I$(BUILD)/gen/ -MD $@.d -MT $@ $< $(out)
 
-# The list of objects, so that a source that is removed also leads to a new link.
+# A list of files, so that one that is removed also leads to a new link.
 $(BUILD)/gen/%.list: FORCE
-	@mkdir -p $(@D)
-	@echo '$($*)' | cmp -s - $@ || echo '$($*)' > $@
+	$(if $(call differ,$(file <$@),$($*)),$(in_dir)$(file >$@,$($*)))
 
 $(BUILD)/bulkhead.elf: $(KERNEL_O) arch/x86/kernel.lds $(BUILD)/gen/KERNEL_O.list
-	$(call say,LD,$@)
+	$(call say,LD)
 	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds $(KERNEL_O) $(out)
 
 include mgmt/mgmt.mk
@@ -141,27 +145,25 @@ BHCTL_C := $(wildcard mgmt/bhctl/*.c) hv/plain.c
 HOST_O := $(sort $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o) $(BHCTL_C:%.c=$(BUILD)/host/%.o))
 
 $(BUILD)/host/%.o: %.c Makefile | $(GEN)
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)$(CC) $(HOST_CFLAGS) -c $< $(out_d)
 
 $(BUILD)/host/zlib/%.o: Makefile $(BUILD)/gen/third_party.h
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)$(CC) -O2 -w -DZ_SOLO -ffile-prefix-map=$(ZLIB_DIR)=zlib -c $(ZLIB_DIR)/$*.c $(out)
 
 $(BUILD)/host/test/tools/config_check.o: HOST_CFLAGS += -isystem $(ZLIB_DIR)
 
 $(BUILD)/config-check: $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(MGMT_ZLIB:%=$(BUILD)/host/zlib/%.o) $(BUILD)/gen/CONFIG_CHECK_C.list
-	$(call say,LD,$@)
+	$(call say,LD)
 	$(Q)$(CC) $(filter %.o,$^) $(out)
 
 $(BUILD)/vmcsdump: $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/VMCSDUMP_C.list
-	$(call say,LD,$@)
+	$(call say,LD)
 	$(Q)$(CC) $(filter %.o,$^) $(out)
 
 $(BUILD)/bhctl: $(BHCTL_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/BHCTL_C.list
-	$(call say,LD,$@)
+	$(call say,LD)
 	$(Q)$(CC) $(filter %.o,$^) -lcurl -ljansson -lssl -lcrypto $(out)
 
 vmcsdump: $(BUILD)/vmcsdump
@@ -201,7 +203,7 @@ fresh:
 distclean: clean
 	rm -rf third_party
 
--include $(KERNEL_O:.o=.d) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o.d) $(BUILD)/gen/offsets.inc.d \
+-include $(KERNEL_O:.o=.d) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o.d) $(BUILD)/gen/offsets.d \
     $(HOST_O:.o=.d)
 
 ## make run            build, boot in an emulator with the sample guests, print the address

@@ -13,21 +13,26 @@ THIRD_PAIRS  := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhtt
 THIRD_GIVEN  := $(foreach n,lwip:LWIP mbedtls:MBEDTLS wslay:WSLAY llhttp:LLHTTP xterm:XTERM zlib:ZLIB,$(if $(filter file,$(origin $(lastword $(subst :, ,$(n)))_DIR)),,$(firstword $(subst :, ,$(n)))=%))
 THIRD_PARTY  := LWIP_DIR=$(LWIP_DIR) MBEDTLS_DIR=$(MBEDTLS_DIR) WSLAY_DIR=$(WSLAY_DIR) LLHTTP_DIR=$(LLHTTP_DIR) XTERM_DIR=$(XTERM_DIR) ZLIB_DIR=$(ZLIB_DIR)
 
-# Looked at once for each make, as packages are.
-third-party: deps-build
-	@test/tools/fetch.sh given $(filter $(THIRD_GIVEN),$(THIRD_PAIRS))
-	@test/tools/fetch.sh get $(filter-out $(THIRD_GIVEN),$(THIRD_PAIRS))
+third-party: $(BUILD)/gen/third_party.stamp
 
 # What the archive has now, in the form of mgmt/third_party.pins.
 third-party-pins: deps-build
 	@test/tools/fetch.sh newest
 
+# Looked at before anything is built, and again when something is missing, the pins have changed or another make has fetched something; always, if it is somebody's own,
+# or older than the pins say because nothing newer could be fetched.
+THIRD_FETCHED := $(filter-out $(THIRD_GIVEN),$(THIRD_PAIRS))
+THIRD_PINNED  := $(foreach p,$(THIRD_FETCHED),$(lastword $(subst =, ,$(p)))/.pinned)
+$(BUILD)/gen/third_party.stamp: mgmt/third_party.pins test/tools/fetch.sh $(wildcard $(THIRD_PINNED)) $(BUILD)/gen/THIRD_PAIRS.list \
+        $(call unless_there,$(THIRD_PINNED) $(BUILD)/gen/third_party.h) $(if $(filter $(THIRD_GIVEN),$(THIRD_PAIRS)),FORCE) | deps-build
+	@test/tools/fetch.sh given $(filter $(THIRD_GIVEN),$(THIRD_PAIRS))
+	@test/tools/fetch.sh get $(THIRD_FETCHED)
+	@test/tools/fetch.sh header $(THIRD_PAIRS) > $(@:.stamp=.h.new)
+	@$(call renew,$(@:.stamp=.h)); test/tools/fetch.sh is-current $(THIRD_FETCHED) || rm $@
+
 # Changes when other versions have been fetched: what is compiled from them depends on it.
 THIRD_VERSIONS := $(BUILD)/gen/third_party.h
-$(THIRD_VERSIONS): FORCE | third-party
-	@mkdir -p $(@D)
-	@test/tools/fetch.sh header $(THIRD_PAIRS) > $@.new
-	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+$(THIRD_VERSIONS): $(BUILD)/gen/third_party.stamp ;
 
 MGMT_C := $(wildcard mgmt/*.c mgmt/pc/*.c)
 MGMT_PURE := hv/date.c hv/fmt.c hv/lib.c hv/json.c $(wildcard hv/config/*.c hv/load/*.c) arch/x86/inspect/fields.c arch/x86/inspect/names.c $(DECODE_C) $(wildcard arch/x86/inspect/entry_check*.c) arch/x86/vmx/caps.c
@@ -64,8 +69,7 @@ MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(B
         $(MGMT_WSLAY:%=$(BUILD)/mgmt/wslay/%.o) $(MGMT_LLHTTP:%=$(BUILD)/mgmt/llhttp/%.o) $(MGMT_ZLIB:%=$(BUILD)/mgmt/zlib/%.o)
 
 $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) $(WARN) -c $< $(out_d)
 
 # The compiler does not see what the assembler reads.
@@ -73,51 +77,44 @@ $(BUILD)/mgmt/mgmt/page_files.o: $(wildcard mgmt/page/*) mgmt/openapi.json $(BUI
 $(BUILD)/mgmt/mgmt/page_files.o: MGMT_CFLAGS += -Wa,-I$(BUILD)/gen
 
 $(BUILD)/mgmt/start.asm.o: mgmt/pc/start.asm Makefile | deps-build
-	@mkdir -p $(@D)
-	$(call say,NASM,$@)
+	$(call say,NASM)
 	$(Q)$(NASM) -f elf64 $< $(out)
 
 # Third-party code is compiled as it is: its warnings are its authors'.
 $(BUILD)/mgmt/lwip/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LWIP_DIR)/src/$*.c $(out_d)
 
 # See mgmt/include/mbedtls/ssl_internal.h.
 $(BUILD)/mgmt/lwip/apps/altcp_tls/altcp_tls_mbedtls.o: MGMT_CFLAGS += -DMBEDTLS_ALLOW_PRIVATE_ACCESS
 
 $(BUILD)/mgmt/mbedtls/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(MBEDTLS_DIR)/library/$*.c $(out_d)
 $(BUILD)/mgmt/everest/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) -DMBEDTLS_ECDH_VARIANT_EVEREST_ENABLED -isystem $(MBEDTLS_DIR)/library -isystem $(MBEDTLS_DIR)/3rdparty/everest/include \
 	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -w -c $(MBEDTLS_DIR)/3rdparty/everest/library/$*.c $(out_d)
 # For the opening of WebSockets alone: not in mbedtls_config.h, where TLS would find it.
 $(BUILD)/mgmt/mbedtls/sha1.o: MGMT_CFLAGS += -DMBEDTLS_SHA1_C
 
 $(BUILD)/mgmt/wslay/%.o: mgmt/include/wslay_port.h Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -include mgmt/include/wslay_port.h -c $(WSLAY_DIR)/lib/$*.c $(out_d)
 
 $(BUILD)/mgmt/llhttp/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LLHTTP_DIR)/$*.c $(out_d)
 
 $(BUILD)/mgmt/zlib/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) -DZ_SOLO -w -c $(ZLIB_DIR)/$*.c $(out_d)
 
 # It calls exit() without a declaration, which gcc 14 and later do not let pass.
 $(BUILD)/mgmt/mbedtls/memory_buffer_alloc.o: MGMT_CFLAGS += -include mgmt/include/stdlib.h
 
 $(BUILD)/mgmt.elf: $(MGMT_O) mgmt/mgmt.lds $(BUILD)/gen/MGMT_O.list
-	$(call say,LD,$@)
+	$(call say,LD)
 	$(Q)ld -n -nostdlib --gc-sections $(MGMT_WRAP:%=--wrap=%) -z noexecstack --no-warn-rwx-segments -T mgmt/mgmt.lds $(MGMT_O) $(out)
 
 -include $(MGMT_O:.o=.d)

@@ -13,9 +13,8 @@ MGMT_API_C := $(filter-out mgmt/acd.c mgmt/frames.c mgmt/main.c mgmt/port.c mgmt
 # All of its network: lwIP with TLS, and who uses them.
 MGMT_STACK_C := mgmt/acd.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_suites.c mgmt/tls_x25519.c $(MGMT_SERVER_C) $(MGMT_LWIP:%=$(LWIP_DIR)/src/%.c) \
         $(filter-out $(MGMT_API_C),$(MGMT_MBEDTLS:%=$(MBEDTLS_DIR)/library/%.c))
-# vmcsdump without its main(). The comment may go over several lines.
-sources = $(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(shell awk 'NR>8{exit} /SOURCES:/{f=1} f{print} /\*\//{f=0}' $(1) | \
-        sed 's@/\*@@; s@\*/@@; s@SOURCES:@@; s@^ \* @@' | tr '\n' ' '))))))))
+# vmcsdump without its main().
+sources = $(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1))))))))
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # -w: third-party sources are compiled with the same command; our own are held to -Werror by `make check`.
@@ -42,10 +41,10 @@ objects = $(patsubst %.asm,$(BUILD)/$(1)/%.asm.o,$(patsubst %.c,$(BUILD)/$(1)/%.
 # VARIANT, compiler and its flags. Not -MMD: it leaves out what lwIP's and mbedTLS's headers include of ours.
 define objects_rule
 $(BUILD)/$(1)/%.o: %.c test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
-	@mkdir -p $$(@D)
+	$$(in_dir)
 	@$(2) $$(TEST_CFLAGS) -MD -MP -c $$< $$(out_d)
 $(BUILD)/$(1)/%.asm.o: %.asm test/test.mk
-	@mkdir -p $$(@D)
+	$$(in_dir)
 	@$(NASM) -f elf64 $$< $$(out)
 $(foreach t,$(THIRD_NAMES),$(call third_rule,$(1),$(2),$(firstword $(subst =, ,$(t))),$(lastword $(subst =, ,$(t)))))
 $(BUILD)/$(1)/mgmt/page_files.o: $(wildcard mgmt/page/*) mgmt/openapi.json
@@ -53,7 +52,7 @@ endef
 define third_rule
 
 $(BUILD)/$(1)/third/$(3)/%.o: test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
-	@mkdir -p $$(@D)
+	$$(in_dir)
 	@$(2) $$(TEST_CFLAGS) -MD -MP -c $(4)/$$*.c $$(out_d)
 endef
 $(eval $(call objects_rule,unit/gcc,gcc))
@@ -74,15 +73,23 @@ $(BUILD)/fuzz/$(1): $(call objects,$(if $(filter fuzz_stack,$(1)),fuzz-stack,fuz
 	@clang $(SANITIZE) -fsanitize=fuzzer $$(filter %.o,$$^) $$(FUZZ_LIBS) $$(out)
 endef
 
-# What each program is linked with takes a second to find out: only for who wants some of them.
+# The comments of all programs, read once: NAME_SAYS. A comment may go over several lines.
+TEST_PROGRAMS := $(UNIT:%=test/unit/%.c) $(FUZZ:%=test/fuzz/%.c)
+$(BUILD)/gen/sources.mk: $(TEST_PROGRAMS) $(BUILD)/gen/TEST_PROGRAMS.list test/test.mk
+	@awk 'FNR == 1 { n = split(FILENAME, path, "/"); sub(/\.c$$/, "", path[n]); printf "%s%s_SAYS :=", NR == 1 ? "" : "\n", path[n]; f = 0 } FNR > 8 { nextfile } \
+	    /SOURCES:/ { f = 1 } { end = /\*\// } f { sub(/.*SOURCES:/, ""); sub(/^ *\* /, ""); sub(/ *\*\/.*/, ""); printf " %s", $$0 } end { f = 0 } END { print "" }' $(TEST_PROGRAMS) > $@.new
+	@mv -f $@.new $@
+
+# Only for who wants some of them: thousands of lines.
 ifneq ($(filter unit fuzz fuzz-short $(BUILD)/unit/% $(BUILD)/fuzz/%,$(MAKECMDGOALS)),)
-$(foreach t,$(UNIT),$(eval $(t)_SOURCES := $(call sources,test/unit/$(t).c))$(eval $(call unit_rule,gcc,$(t)))$(eval $(call unit_rule,clang,$(t))))
-$(foreach t,$(FUZZ),$(eval $(t)_SOURCES := $(call sources,test/fuzz/$(t).c))$(eval $(call fuzz_rule,$(t))))
--include $(shell find $(BUILD)/unit $(BUILD)/fuzz $(BUILD)/fuzz-stack -name '*.d' 2>/dev/null)
+include $(BUILD)/gen/sources.mk
+$(foreach t,$(UNIT),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $(call unit_rule,gcc,$(t)))$(eval $(call unit_rule,clang,$(t))))
+$(foreach t,$(FUZZ),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $(call fuzz_rule,$(t))))
+-include $(filter %.d,$(call files_below,$(BUILD)/unit $(BUILD)/fuzz $(BUILD)/fuzz-stack))
 endif
 
 $(BUILD)/gen/entry_rules.h: test/entry_rules.json test/tools/entry_rules.py
-	@mkdir -p $(@D)
+	$(in_dir)
 	@$(PYTHON) test/tools/entry_rules.py $< $@.new && mv -f $@.new $@
 $(BUILD)/unit/gcc/test/unit/test_entry_check.o $(BUILD)/unit/clang/test/unit/test_entry_check.o: $(BUILD)/gen/entry_rules.h
 
@@ -98,7 +105,7 @@ $(BUILD)/fuzz-stack/%.o $(STACK_EVEREST): TEST_CFLAGS := $(call stack_flags,$(TE
 $(BUILD)/fuzz/fuzz_stack: FUZZ_LIBS := $(MGMT_WRAP:%=-Wl,--wrap=%) -lssl -lcrypto
 $(BUILD)/fuzz/fuzz_stack: $(STACK_EVEREST)
 $(STACK_EVEREST): test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
-	@mkdir -p $(@D)
+	$(in_dir)
 	@clang $(TEST_CFLAGS) -DMBEDTLS_ECDH_VARIANT_EVEREST_ENABLED -isystem $(MBEDTLS_DIR)/library -isystem $(MBEDTLS_DIR)/3rdparty/everest/include \
 	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -MD -MP -c $(MBEDTLS_DIR)/3rdparty/everest/library/$(@F:.o=.c) $(out_d)
 
@@ -147,7 +154,7 @@ bench: deps-test all iso $(GUEST_IMAGES)
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/unrecorded UNRECORDED=1 $(BUILD)/unrecorded/bulkhead.elf > $(BUILD)/unrecorded.log
 	@$(PYTHON) test/bench/run.py --build $(BUILD) $(if $(UPDATE),--update README.md)
 
-OUR_C := $(shell find arch hv net mgmt test -name '*.[ch]' 2>/dev/null)
+OUR_C = $(filter %.c %.h,$(call files_below,arch hv net mgmt test))
 # What sees lwIP and mbedTLS as the management guest does.
 STACK_C := test/fuzz/fuzz_stack.c
 # Our own code that runs on the host, and that runs in a guest.

@@ -223,3 +223,103 @@ def test_run_twice(tmp_path):
     holder.communicate()
     assert r.returncode == 2 and f"another `make run` uses {tmp_path}/" in r.stdout and "make run BUILD=build/second" in r.stdout, r
     assert not (tmp_path / "run.iso").exists()
+
+
+# ---- what is built again ----
+
+class Tree:
+    """A copy of the tree as it has been built."""
+
+    def __init__(self, directory, build):
+        self.directory = str(directory)
+        here = {"build", "third_party", ".git", os.path.normpath(build).split(os.sep)[0]}
+        shutil.copytree(".", self.directory, dirs_exist_ok=True, ignore=lambda at, names: [n for n in names if n == "__pycache__" or (at == "." and n in here)])
+        with open(f"{build}/gen/THIRD_PAIRS.list", encoding="utf-8") as f:
+            self.third_party = [f"{name.upper()}_DIR={os.path.abspath(where)}" for name, where in (pair.split("=") for pair in f.read().split())]
+        for name in ("gen", "include", "kernel", "bulkhead.elf"):
+            (shutil.copytree if os.path.isdir(f"{build}/{name}") else shutil.copy2)(f"{build}/{name}", self.path("build", name))
+
+    def path(self, *names):
+        path = os.path.join(self.directory, *names)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return path
+
+    def write(self, name, text, mode="w"):
+        with open(self.path(name), mode, encoding="utf-8") as f:
+            f.write(text)
+
+    def make(self, goal="build/bulkhead.elf"):
+        """What has been made, without the build's prefix."""
+        r = make(goal, "BUILD=build", *self.third_party, cwd=self.directory)
+        assert r.returncode == 0, r
+        return {line.split()[-1].removeprefix("build/") for line in r.stdout.splitlines() if line.split()[0] in ("CC", "LD", "NASM")}
+
+    def has(self, symbol):
+        return f" {symbol}\n" in subprocess.run(["nm", self.path("build/bulkhead.elf")], capture_output=True, text=True, timeout=LIMIT, check=True).stdout
+
+    def users(self, header):
+        """The objects whose compiler has read it."""
+        return {os.path.relpath(os.path.join(at, name), self.path("build")).removesuffix(".d") + ".o" for at, _, names in os.walk(self.path("build/kernel"))
+                for name in names if name.endswith(".d") and header in open(os.path.join(at, name), encoding="utf-8").read().split()}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    tree = Tree(tmp_path_factory.mktemp("rebuilt"), os.environ.get("BULKHEAD_BUILD", "build"))
+    tree.make()
+    return tree
+
+
+# The build id is of all that is built from, and is in these.
+EACH_TIME = {"kernel/hv/main.o", "bulkhead.elf"}
+
+
+def test_nothing_is_built_again(tree):
+    assert tree.make() == set()
+    tree.write("net/README.md", "More.\n", "a")
+    assert tree.make() == set()
+
+
+def test_a_header_changes(tree):
+    users = tree.users("net/mac.h")
+    assert 2 <= len(users) <= 12
+    tree.write("net/mac.h", "/* More. */\n", "a")
+    assert tree.make() == users | EACH_TIME
+    assert tree.make() == set()
+
+
+def test_a_source_comes_and_goes(tree):
+    """Also under another name, with a time of long ago, as a checkout may give it."""
+    tree.write("net/extra.c", "int extra(void);\nint extra(void)\n{\n    return 1;\n}\n")
+    os.utime(tree.path("net/extra.c"), (1, 1))
+    assert tree.make() == {"kernel/net/extra.o"} | EACH_TIME and tree.has("extra")
+    os.rename(tree.path("net/extra.c"), tree.path("net/other.c"))
+    assert tree.make() == {"kernel/net/other.o"} | EACH_TIME and tree.has("extra")
+    os.remove(tree.path("net/other.c"))
+    assert tree.make() == EACH_TIME and not tree.has("extra")
+
+
+def test_a_generated_file_is_lost(tree):
+    """Without what stands for it; it comes back as it was, so that nothing else is built."""
+    for name in ("version.h", "third_party.h"):
+        os.remove(tree.path("build/gen", name))
+    tree.make()
+    assert os.path.exists(tree.path("build/gen/version.h")) and os.path.exists(tree.path("build/gen/third_party.h"))
+    assert tree.make() == set()
+
+
+def test_sources_of_a_test_change(tree):
+    """What the comment names is what it is linked with."""
+    program, goal = "test/unit/test_these.c", "build/unit/gcc/test_these"
+    tree.write(program, "/* SOURCES: hv/plain.c */\nint main(void)\n{\n    return 0;\n}\n")
+    tree.make(goal)
+    assert not os.path.exists(tree.path("build/unit/gcc/hv/date.o"))
+    tree.write(program, "/* SOURCES: hv/plain.c\n * hv/date.c */\nint main(void)\n{\n    return 0;\n}\n")
+    tree.make(goal)
+    linked = os.stat(tree.path(goal)).st_mtime_ns
+    assert os.path.exists(tree.path("build/unit/gcc/hv/date.o"))
+    tree.make(goal)
+    assert os.stat(tree.path(goal)).st_mtime_ns == linked
+    os.remove(tree.path(program))
+    tree.make("build/unit/gcc/test_plain")
+    assert "test_these" not in open(tree.path("build/gen/sources.mk"), encoding="utf-8").read()

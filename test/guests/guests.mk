@@ -8,22 +8,19 @@ GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/test/guests/lib/gues
 guests: $(GUEST_IMAGES)
 
 $(BUILD)/guests/%.o: %.c Makefile test/guests/guests.mk | $(GEN)
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)$(CC) $(FREESTANDING) $(WARN) -fno-stack-protector -c $< $(out_d)
 
 $(BUILD)/guests/start.asm.o: mgmt/pc/start.asm | deps-build
-	@mkdir -p $(@D)
-	$(call say,NASM,$@)
+	$(call say,NASM)
 	$(Q)$(NASM) -f elf64 $< $(out)
 
 $(BUILD)/guests/%.elf: $(BUILD)/guests/test/guests/%.o $(GUEST_COMMON) test/guests/lib/guest.lds
-	$(call say,LD,$@)
+	$(call say,LD)
 	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments --strip-all -T test/guests/lib/guest.lds $< $(GUEST_COMMON) $(out)
 
 $(BUILD)/guests/flat.bin: test/guests/flat.asm | deps-build
-	@mkdir -p $(@D)
-	$(call say,NASM,$@)
+	$(call say,NASM)
 	$(Q)$(NASM) -f bin $< $(out)
 
 -include $(GUEST_NAMES:%=$(BUILD)/guests/test/guests/%.d) $(BUILD)/guests/test/guests/lib/guest.d $(BUILD)/guests/mgmt/pc/pc.d

@@ -24,11 +24,14 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
     exit 1
 fi
 
-is_installed() { dpkg-query -W -f='${Status}\n' "$1" 2>/dev/null | grep -q '^install ok installed'; }
+# One question about all: each costs a look at the list of all that is installed.
+look() { installed=$(dpkg-query -W -f='${Package}: ${Status}\n' $(echo "$want" | tr '|' ' ') 2>/dev/null | sed -n 's/: install ok installed$//p' | tr '\n' ' '); }
+is_installed() { case " $installed" in *" $1 "*) ;; *) return 1 ;; esac; }
 is_offered() { apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'; }
 
 # Of each choice that has nothing installed, the first that is offered; if none is, the first. missing: those. unknown: those that nobody offers.
 choose() {
+    look
     missing="" unknown=""
     for choice in $want; do
         names=$(echo "$choice" | tr '|' ' ')
@@ -45,6 +48,7 @@ choose() {
 }
 
 any_missing() {
+    look
     for choice in $want; do
         for p in $(echo "$choice" | tr '|' ' '); do
             is_installed "$p" && continue 2

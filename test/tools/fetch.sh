@@ -2,6 +2,7 @@
 # Third-party source from Debian's archive, as mgmt/third_party.pins has it.
 #   fetch.sh get NAME=DIRECTORY...     fetches what is not there yet, or pinned otherwise now
 #   fetch.sh given NAME=DIRECTORY...   of somebody else's: only looks whether it is there
+#   fetch.sh is-current NAME=DIRECTORY...   whether all are as pinned
 #   fetch.sh header NAME=DIRECTORY...  a C header with the versions
 #   fetch.sh newest                    the line of each pin as the archive would have it now
 # A directory that was fetched has a file .pinned: the line taken, and the checksum of all lines of that name.
@@ -11,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 : "${PINS:=mgmt/third_party.pins}"
 . "$here/apt.sh"
 
-usage() { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 pins_of() { awk -v name="$1" '$1 == name' "$PINS"; }
 sum_of() { pins_of "$1" | sha256sum | cut -d' ' -f1; }
@@ -220,6 +221,7 @@ shift
 case $verb in
 header) header "$@"; exit ;;
 given) given "$@"; exit ;;
+is-current) [ -z "$(not_current "$@")" ]; exit ;;
 get | newest) ;;
 *) usage ;;
 esac
