@@ -45,7 +45,7 @@ int admission_choose(const struct admission_core *cores, unsigned count,
     for (unsigned i = 0; i < count; i++) {
         if (cores[i].guaranteed < cores[roomiest].guaranteed)
             roomiest = i;
-        if (fits(&cores[i], share) && (best == count || cores[i].guests < cores[best].guests))
+        if (fits(&cores[i], share) && (best == count || cores[i].vcpus < cores[best].vcpus))
             best = i;
     }
     if (best == count) {

@@ -7,12 +7,12 @@
 #include "hv/config.h"
 
 struct admission_core {
-    uint32_t guests;
+    uint32_t vcpus;
     uint32_t guaranteed; /* parts per million of its time, of all guests on it */
 };
 
 /* The core the guest asks for, or of those on which its guarantee fits the one with the fewest
- * guests. -E_NOENT: no such core; -E_BUSY: not enough time left, and *why says the sum. */
+ * vCPUs. -E_NOENT: no such core; -E_BUSY: not enough time left, and *why says the sum. */
 int admission_choose(const struct admission_core *cores, unsigned count,
                      const struct guest_config *c, unsigned *core, char *why,
                      size_t size) MUST_CHECK;

@@ -25,47 +25,60 @@ static bool is_there(const struct guest *g)
     return state == ABI_GUEST_RUNNING || state == ABI_GUEST_PAUSED;
 }
 
+/* Both come from the management guest. NULL: there is none. */
+static struct guest *find_guest(uint64_t number)
+{
+    return number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
+}
+
+static struct vcpu *find_vcpu(uint64_t number, uint64_t vcpu)
+{
+    struct guest *g = find_guest(number);
+
+    return g && vcpu < g->vcpu_count ? &g->vcpus[vcpu] : NULL;
+}
+
 static int64_t call_snapshot(uint64_t number, uint64_t vcpu, uint64_t keep)
 {
-    struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
+    struct vcpu *of = find_vcpu(number, vcpu);
     uint64_t sequence;
 
-    if (!g || vcpu >= ABI_VCPUS_MAX)
+    if (!of)
         return -E_NOENT;
     if (keep > 1)
         return -E_INVAL;
-    if (!is_there(g)) {
-        sequence = __atomic_load_n(&g->snapshots[ABI_SNAPSHOT_DEATH].sequence, __ATOMIC_ACQUIRE);
+    if (!is_there(of->guest)) {
+        sequence = __atomic_load_n(&of->snapshots[ABI_SNAPSHOT_DEATH].sequence, __ATOMIC_ACQUIRE);
         return sequence && !keep ? (int64_t)sequence : -E_STATE;
     }
-    sequence = __atomic_load_n(&g->snapshot_sequence, __ATOMIC_ACQUIRE);
-    core_ask(&g->vcpu, keep ? VCPU_REQ_KEEP : VCPU_REQ_SNAPSHOT);
+    sequence = __atomic_load_n(&of->snapshot_sequence, __ATOMIC_ACQUIRE);
+    core_ask(of, keep ? VCPU_REQ_KEEP : VCPU_REQ_SNAPSHOT);
     return (int64_t)(sequence + 1);
 }
 
 static int64_t call_controls(const struct vcpu *v, uint64_t number, uint64_t vcpu, uint64_t address)
 {
-    struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
+    struct vcpu *of = find_vcpu(number, vcpu);
     struct abi_controls c;
     uint64_t sequence;
     uint32_t idle = 0;
     int rc;
 
-    if (!g || vcpu >= ABI_VCPUS_MAX)
+    if (!of)
         return -E_NOENT;
-    if (g->management)
+    if (of->guest->management)
         return -E_PERM;
     rc = gmem_read(&v->guest->mem, gpa(address), &c, sizeof(c));
     if (rc)
         return rc;
-    if (!is_there(g))
+    if (!is_there(of->guest))
         return -E_STATE;
-    if (!__atomic_compare_exchange_n(&g->controls_busy, &idle, 1, false, __ATOMIC_ACQ_REL,
+    if (!__atomic_compare_exchange_n(&of->controls_busy, &idle, 1, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_RELAXED))
         return -E_STATE;
-    sequence = g->vcpu.stats->controls.sequence; /* nobody changes it until the request is there */
-    g->new_controls = c;
-    core_ask(&g->vcpu, VCPU_REQ_CONTROLS);
+    sequence = of->stats->controls.sequence; /* nobody changes it until the request is there */
+    of->new_controls = c;
+    core_ask(of, VCPU_REQ_CONTROLS);
     return (int64_t)(sequence + 1);
 }
 
@@ -83,7 +96,7 @@ static int64_t put_input(struct guest *g, const uint8_t *bytes, size_t n)
 
 static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t address, uint64_t length)
 {
-    struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
+    struct guest *g = find_guest(number);
     uint8_t chunk[INPUT_CHUNK];
     int64_t total = 0;
 
@@ -107,7 +120,7 @@ static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t addres
         if ((size_t)taken < n)
             break;
     }
-    core_ask(&g->vcpu, VCPU_REQ_INPUT);
+    core_ask(&g->vcpus[0], VCPU_REQ_INPUT);
     return total;
 }
 
@@ -133,7 +146,7 @@ static const struct action {
 
 static int64_t call_action(uint64_t number, uint64_t action)
 {
-    struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
+    struct guest *g = find_guest(number);
     uint32_t state;
 
     if (!g)
@@ -148,7 +161,7 @@ static int64_t call_action(uint64_t number, uint64_t action)
     /* Nothing can start it but being made again. */
     if (!g->complete)
         return state == ABI_GUEST_FAILED ? -E_NOTSUP : -E_STATE;
-    core_ask(&g->vcpu, actions[action].request);
+    core_ask(&g->vcpus[0], actions[action].request);
     return 0;
 }
 
@@ -232,13 +245,13 @@ static int64_t call_create(const struct vcpu *v, uint64_t address)
 
 static int64_t call_delete(uint64_t number)
 {
-    struct guest *g = number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
+    struct guest *g = find_guest(number);
 
     if (!g)
         return -E_NOENT;
     if (g->management)
         return -E_PERM;
-    core_ask(&g->vcpu, VCPU_REQ_DELETE);
+    core_ask(&g->vcpus[0], VCPU_REQ_DELETE);
     return 0;
 }
 

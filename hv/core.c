@@ -151,10 +151,10 @@ static void schedule_guest(struct core *c, struct guest *g, uint64_t now)
         .period = micros_to_ticks(k->period_us),
     };
 
-    if (sched_add(&c->sched, &g->vcpu.sched, &p, now))
+    if (sched_add(&c->sched, &g->vcpus[0].sched, &p, now))
         log_guest_warn(g, "core %u cannot schedule it", c->id);
     else if (g->phase == GUEST_IDLE)
-        sched_block(&c->sched, &g->vcpu.sched, NEVER);
+        sched_block(&c->sched, &g->vcpus[0].sched, NEVER);
 }
 
 /* Guests that were made while this core was running. */
@@ -175,7 +175,7 @@ static void take_incoming(struct core *c)
 static void unbind(struct core *c, struct guest *g)
 {
     c->ran = NULL;
-    sched_remove(&c->sched, &g->vcpu.sched);
+    sched_remove(&c->sched, &g->vcpus[0].sched);
     for (unsigned i = 0; i < c->guest_count; i++)
         if (c->guests[i] == g)
             c->guests[i] = c->guests[--c->guest_count];
@@ -202,24 +202,24 @@ static void take_frames(struct core *c, struct guest *g)
 
 static void take_snapshot(struct guest *g, unsigned slot)
 {
-    virt_backend()->snapshot(&g->vcpu, slot, ABI_CAUSE_REQUEST);
-    core_request(&guest_management()->vcpu, VCPU_REQ_EVENT);
+    virt_backend()->snapshot(&g->vcpus[0], slot, ABI_CAUSE_REQUEST);
+    core_request(&guest_management()->vcpus[0], VCPU_REQ_EVENT);
 }
 
 /* False: not done yet. */
 static bool take_controls(struct guest *g)
 {
-    struct abi_controls_result *r = &g->vcpu.stats->controls;
+    struct abi_controls_result *r = &g->vcpus[0].stats->controls;
 
     if (!guest_has_vcpu(g)) {
         r->result = -E_STATE;
         (void)str_copy(r->text, sizeof(r->text), "the guest is not running");
-    } else if (!virt_backend()->controls(&g->vcpu, &g->new_controls, r)) {
+    } else if (!virt_backend()->controls(&g->vcpus[0], &g->vcpus[0].new_controls, r)) {
         return false;
     }
     __atomic_store_n(&r->sequence, r->sequence + 1, __ATOMIC_RELEASE);
-    __atomic_store_n(&g->controls_busy, 0, __ATOMIC_RELEASE);
-    core_request(&guest_management()->vcpu, VCPU_REQ_EVENT);
+    __atomic_store_n(&g->vcpus[0].controls_busy, 0, __ATOMIC_RELEASE);
+    core_request(&guest_management()->vcpus[0], VCPU_REQ_EVENT);
     return true;
 }
 
@@ -227,7 +227,7 @@ static bool take_stop(struct core *c, struct guest *g, const char *why)
 {
     bool done = guest_end(g, why);
 
-    sched_block(&c->sched, &g->vcpu.sched, NEVER);
+    sched_block(&c->sched, &g->vcpus[0].sched, NEVER);
     return done;
 }
 
@@ -238,14 +238,14 @@ static bool take_delete(struct core *c, struct guest *g)
         return false;
     }
     guest_begin_scrub(g);
-    g->vcpu.sched.params.budget = 0; /* a small one would keep what it has for hours */
-    sched_wake(&c->sched, &g->vcpu.sched, arch_tsc());
+    g->vcpus[0].sched.params.budget = 0; /* a small one would keep what it has for hours */
+    sched_wake(&c->sched, &g->vcpus[0].sched, arch_tsc());
     return true;
 }
 
 static void take_state_change(struct core *c, struct guest *g, enum vcpu_request r)
 {
-    struct vcpu *v = &g->vcpu;
+    struct vcpu *v = &g->vcpus[0];
 
     if (r == VCPU_REQ_START && (g->phase == GUEST_IDLE || g->phase == GUEST_HELD_BACK)) {
         g->status->short_lives = 0;
@@ -280,10 +280,10 @@ static bool take_asked(struct core *c, struct guest *g, enum vcpu_request r)
         return true;
     case VCPU_REQ_KEEP:
         if (guest_has_vcpu(g))
-            take_snapshot(g, ABI_SNAPSHOT_RING + g->snapshots_kept++ % ABI_SNAPSHOTS_KEPT);
+            take_snapshot(g, ABI_SNAPSHOT_RING + g->vcpus[0].snapshots_kept++ % ABI_SNAPSHOTS_KEPT);
         return true;
     case VCPU_REQ_NMI:
-        g->vcpu.nmi |= g->phase == GUEST_LIVE;
+        g->vcpus[0].nmi |= g->phase == GUEST_LIVE;
         return true;
     case VCPU_REQ_INPUT:
         guest_feed_input(g);
@@ -299,10 +299,10 @@ static bool take_asked(struct core *c, struct guest *g, enum vcpu_request r)
 /* Something may have happened that a guest in HLT waits for. */
 static void wake_if_due(struct core *c, struct guest *g)
 {
-    if (g->vcpu.halted && g->phase == GUEST_LIVE &&
-        (platform_irq_pending(&g->platform) || vcpu_takes_nmi(&g->vcpu) ||
+    if (g->vcpus[0].halted && g->phase == GUEST_LIVE &&
+        (platform_irq_pending(&g->platform) || vcpu_takes_nmi(&g->vcpus[0]) ||
          g->platform.next_event == 0))
-        sched_wake(&c->sched, &g->vcpu.sched, arch_tsc());
+        sched_wake(&c->sched, &g->vcpus[0].sched, arch_tsc());
 }
 
 /* The next guest that has something in `asked`, in turn. NULL: none. */
@@ -311,7 +311,7 @@ static struct guest *next_asked(struct core *c)
     for (unsigned i = 0; i < c->guest_count; i++) {
         struct guest *g = c->guests[(c->turn + i) % c->guest_count];
 
-        if (__atomic_load_n(&g->vcpu.asked, __ATOMIC_RELAXED)) {
+        if (__atomic_load_n(&g->vcpus[0].asked, __ATOMIC_RELAXED)) {
             c->turn = (c->turn + i + 1) % c->guest_count;
             return g;
         }
@@ -336,14 +336,14 @@ static bool serve_asked(struct core *c)
     if (!g)
         return false;
     __atomic_store_n(&c->asked, 1, __ATOMIC_SEQ_CST); /* there may be more */
-    r = __atomic_load_n(&g->vcpu.asked, __ATOMIC_ACQUIRE);
+    r = __atomic_load_n(&g->vcpus[0].asked, __ATOMIC_ACQUIRE);
     r &= 0 - r;
     /* Cleared before it is done: asked for meanwhile, it is done once more. */
-    __atomic_fetch_and(&g->vcpu.asked, ~r, __ATOMIC_ACQ_REL);
+    __atomic_fetch_and(&g->vcpus[0].asked, ~r, __ATOMIC_ACQ_REL);
     if (g->phase == GUEST_LIVE)
         g->platform.clock.now = arch_tsc();
     if (!take_asked(c, g, (enum vcpu_request)r))
-        __atomic_fetch_or(&g->vcpu.asked, r, __ATOMIC_RELEASE);
+        __atomic_fetch_or(&g->vcpus[0].asked, r, __ATOMIC_RELEASE);
     wake_if_due(c, g);
     return true;
 }
@@ -360,8 +360,8 @@ static void serve(struct core *c, uint64_t now)
         struct guest *g = c->guests[i];
         uint32_t r = 0;
 
-        if (__atomic_load_n(&g->vcpu.requests, __ATOMIC_RELAXED))
-            r = __atomic_exchange_n(&g->vcpu.requests, 0, __ATOMIC_ACQ_REL);
+        if (__atomic_load_n(&g->vcpus[0].requests, __ATOMIC_RELAXED))
+            r = __atomic_exchange_n(&g->vcpus[0].requests, 0, __ATOMIC_ACQ_REL);
         if (g->phase == GUEST_LIVE)
             g->platform.clock.now = arch_tsc();
         if ((r & VCPU_REQ_NET) && g->phase == GUEST_LIVE)
@@ -376,7 +376,7 @@ static void serve(struct core *c, uint64_t now)
 static void end_hung(struct core *c, struct guest *g)
 {
     guest_begin_ending(g);
-    sched_wake(&c->sched, &g->vcpu.sched, arch_tsc()); /* it may have been asleep */
+    sched_wake(&c->sched, &g->vcpus[0].sched, arch_tsc()); /* it may have been asleep */
 }
 
 /* The management guest is started anew when it stops answering. Returns when to look again. */
@@ -385,12 +385,12 @@ static uint64_t watch_management(struct core *c)
     struct guest *m = guest_management();
     uint64_t patience = arch_tsc_hz() / 1000 * ABI_HEARTBEAT_MS;
 
-    if (!m || m->vcpu.core != c->id)
+    if (!m || m->vcpus[0].core != c->id)
         return NEVER;
     if (m->phase != GUEST_LIVE)
         return arch_tsc() + patience; /* it is being started, or held back */
-    if (arch_tsc() - m->heartbeat > patience && !m->vcpu.stop) {
-        vcpu_stop(&m->vcpu, ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
+    if (arch_tsc() - m->heartbeat > patience && !m->vcpus[0].stop) {
+        vcpu_stop(&m->vcpus[0], ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
         end_hung(c, m);
         return arch_tsc() + patience;
     }
@@ -408,9 +408,9 @@ static uint64_t watch_guests(struct core *c)
 
         if (g->phase != GUEST_LIVE)
             continue;
-        end = watchdog_deadline(&g->platform.watchdog, sched_waited(&g->vcpu.sched, now));
+        end = watchdog_deadline(&g->platform.watchdog, sched_waited(&g->vcpus[0].sched, now));
         if (now >= end) {
-            vcpu_stop(&g->vcpu, ABI_GUEST_CRASHED,
+            vcpu_stop(&g->vcpus[0], ABI_GUEST_CRASHED,
                       "watchdog: nothing written to port 0x%x for %u ms", WATCHDOG_PORT,
                       g->config.watchdog_ms);
             end_hung(c, g);
@@ -424,16 +424,16 @@ static uint64_t watch_guests(struct core *c)
 /* Tells of a guest that has come to nothing, and when it has moved on. */
 static void look_whether_stuck(struct guest *g, uint64_t now)
 {
-    const struct vcpu_gprs *r = &g->vcpu.regs;
+    const struct vcpu_gprs *r = &g->vcpus[0].regs;
     struct vcpu_place at;
     char how[ABI_TEXT_MAX] = "";
     bool deaf;
 
-    virt_backend()->where(&g->vcpu, &at);
-    deaf = at.interrupts_off && !g->vcpu.nmi;
-    switch (stuck_look(&g->vcpu.stuck,
+    virt_backend()->where(&g->vcpus[0], &at);
+    deaf = at.interrupts_off && !g->vcpus[0].nmi;
+    switch (stuck_look(&g->vcpus[0].stuck,
                        deaf ? stuck_state(at.rip, &r->rax, sizeof(*r) / sizeof(r->rax)) : 0, deaf,
-                       g->vcpu.stats->irqs, now, arch_tsc_hz())) {
+                       g->vcpus[0].stats->irqs, now, arch_tsc_hz())) {
     case STUCK_NO_NEWS:
         break;
     case STUCK_BEGINS:
@@ -498,7 +498,7 @@ static void after_run(struct core *c, struct guest *g, enum vcpu_yield y)
         c->alone_until = 0;
         guest_feed_input(g);
         if (!platform_irq_pending(&g->platform))
-            sched_block(&c->sched, &g->vcpu.sched, g->platform.next_event);
+            sched_block(&c->sched, &g->vcpus[0].sched, g->platform.next_event);
         break;
     case VCPU_YIELD_STOP:
         guest_begin_ending(g);
@@ -611,7 +611,7 @@ static void idle(struct core *c, const struct sched_decision *d, uint64_t now, u
  * net_poll(). Returns when to come back. */
 static uint64_t serve_nic(void)
 {
-    struct sched_entity *e = &guest_management()->vcpu.sched;
+    struct sched_entity *e = &guest_management()->vcpus[0].sched;
     uint64_t start = arch_tsc(), now;
     bool more;
 
@@ -733,7 +733,7 @@ static void charge_request(struct core *c, struct chores *k, uint64_t back, uint
 static _Noreturn void loop(struct core *c)
 {
     struct chores chores = {
-        .nic = guest_management()->vcpu.core == c->id,
+        .nic = guest_management()->vcpus[0].core == c->id,
         .console = c->id == 0,
         .next_console = NEVER,
     };
@@ -802,7 +802,7 @@ _Noreturn void core_run(unsigned id)
         c->stats->flags |= ABI_CORE_VMX_ROOT;
         log_info("in VMX root operation");
         if (id == 0 && trials.guest)
-            virt_backend()->entry_trials(&trials.guest->vcpu, (const char *)trials.file->data,
+            virt_backend()->entry_trials(&trials.guest->vcpus[0], (const char *)trials.file->data,
                                          trials.file->size);
     } else {
         log_warn("core %u: not in VMX root operation, it stays idle", id);

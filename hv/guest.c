@@ -147,13 +147,17 @@ static struct guest *take_number(unsigned number, const struct guest_config *c, 
     g->config = *c;
     job_rest();
     g->switch_port = -1;
-    g->vcpu.guest = g;
-    g->vcpu.core = core;
-    g->vcpu.platform = &g->platform;
+    g->core = core;
+    g->vcpu_count = 1;
+    for (unsigned i = 0; i < g->vcpu_count; i++) {
+        g->vcpus[i].guest = g;
+        g->vcpus[i].number = i;
+        g->vcpus[i].core = core;
+        g->vcpus[i].platform = &g->platform;
+    }
     g->phase = GUEST_BUILDING;
     guest_pages_take(g);
     job_rest();
-    g->vcpu.stats->core = core;
     return g;
 }
 
@@ -179,8 +183,10 @@ static void sum_up(struct admission_core *cores)
 
         if (!g || !has_share(g))
             continue;
-        cores[g->vcpu.core].guests++;
-        cores[g->vcpu.core].guaranteed += config_share(&g->config);
+        for (unsigned n = 0; n < g->vcpu_count; n++) {
+            cores[g->vcpus[n].core].vcpus++;
+            cores[g->vcpus[n].core].guaranteed += config_share(&g->config);
+        }
     }
 }
 
@@ -456,13 +462,16 @@ static void scrub(void *guest)
     g->switch_port = -1;
     job_rest();
     /* Also where it never ran, or not any more: the CPU must not write to what will be others'. */
-    if (g->vcpu.backend)
-        virt_backend()->vcpu_free(&g->vcpu);
+    for (unsigned i = 0; i < g->vcpu_count; i++)
+        if (g->vcpus[i].backend)
+            virt_backend()->vcpu_free(&g->vcpus[i]);
     if (g->backend)
         virt_backend()->guest_free(g);
     job_clear(g->bitmaps, ABI_BITMAPS_SIZE);
-    job_clear(g->exits, GUEST_EXITS_SIZE);
-    job_clear(g->snapshots, ABI_SNAPSHOTS * sizeof(struct abi_snapshot));
+    for (unsigned i = 0; i < g->vcpu_count; i++) {
+        job_clear(g->vcpus[i].exits, VCPU_EXITS_SIZE);
+        job_clear(g->vcpus[i].snapshots, VCPU_SNAPSHOTS_SIZE);
+    }
     for (unsigned i = 0; i < g->pool_count; i++)
         job_clear(g->pools[i], POOL_SIZE);
     if (g->split_tables)

@@ -33,7 +33,7 @@ enum vcpu_request {
     VCPU_REQ_NMI = 1u << 4,      /* ABI_ACTION_NMI */
     VCPU_REQ_SNAPSHOT = 1u << 5, /* publish a VMCS snapshot */
     VCPU_REQ_KEEP = 1u << 6,     /* publish a VMCS snapshot and keep it */
-    VCPU_REQ_CONTROLS = 1u << 7, /* change control words: guest->new_controls */
+    VCPU_REQ_CONTROLS = 1u << 7, /* change control words: v->new_controls */
     VCPU_REQ_INPUT = 1u << 8,    /* bytes wait in the guest's input queue */
     VCPU_REQ_DELETE = 1u << 9,   /* ABI_CALL_DELETE */
     VCPU_REQ_NET = 1u << 10,     /* frames wait for virtio-net */
@@ -43,8 +43,16 @@ enum vcpu_request {
 struct vcpu {
     struct vcpu_gprs regs;
     struct guest *guest;
-    struct abi_vcpu *stats;    /* in the guest's shared page */
-    struct abi_exit *exit;     /* the newest in the flight recorder, guest->exits */
+    unsigned number;        /* in guest->vcpus */
+    struct abi_vcpu *stats; /* shared pages, root's view */
+    struct abi_exit *exits; /* the flight recorder: ABI_EXITS, aligned to twice their size */
+    struct abi_exit *exit;  /* its newest entry */
+    struct abi_snapshot *snapshots; /* ABI_SNAPSHOTS */
+    uint64_t snapshot_sequence;     /* of the newest snapshot; written by the owning core, atomic */
+    unsigned snapshots_kept;        /* ever, in the ring */
+    /* A change under way; written by the management guest's core while its request bit is clear. */
+    struct abi_controls new_controls;
+    uint32_t controls_busy;    /* 1: from the request to its result. Atomic */
     struct platform *platform; /* &guest->platform */
     void *backend;             /* struct vmx_vcpu */
     uint32_t requests;         /* enum vcpu_request, atomic: looked at before each entry */
@@ -128,18 +136,13 @@ struct guest {
     uint64_t paused_at; /* GUEST_PAUSED: since when */
     uint64_t heartbeat; /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
     struct platform platform;
-    struct vcpu vcpu;
-    void *backend;                  /* EPT and bitmaps: struct vmx_guest */
-    struct abi_guest *status;       /* shared pages, root's view */
-    struct abi_snapshot *snapshots; /* ABI_SNAPSHOTS */
-    struct abi_exit *exits;         /* ABI_EXITS, aligned to twice their size */
-    uint8_t *bitmaps;               /* MSR, I/O A, I/O B: a page each */
+    unsigned core; /* where it is made, cleared, loaded and scrubbed, and its requests are taken */
+    struct vcpu vcpus[ABI_VCPUS_MAX];
+    unsigned vcpu_count;
+    void *backend;            /* EPT and bitmaps: struct vmx_guest */
+    struct abi_guest *status; /* shared pages, root's view */
+    uint8_t *bitmaps;         /* MSR, I/O A, I/O B: a page each */
     struct abi_ring *console;
-    uint64_t snapshot_sequence; /* of the newest snapshot; written by the owning core, atomic */
-    unsigned snapshots_kept;    /* ever, in the ring */
-    /* A change under way; written by the management guest's core while its request bit is clear. */
-    struct abi_controls new_controls;
-    uint32_t controls_busy; /* 1: from the request to its result. Atomic */
     /* Typed bytes on their way to the UART: the management guest's core moves the head, the owning
      * core the tail. Atomic */
     uint8_t input[GUEST_INPUT_SIZE];

@@ -61,7 +61,7 @@ static void on_reset(void *ctx, const char *how)
 {
     struct guest *g = ctx;
 
-    vcpu_stop(&g->vcpu, ABI_GUEST_STOPPED, "the guest reset itself (%s)", how);
+    vcpu_stop(&g->vcpus[0], ABI_GUEST_STOPPED, "the guest reset itself (%s)", how);
 }
 
 static void on_exit_port(void *ctx, uint32_t code)
@@ -69,7 +69,7 @@ static void on_exit_port(void *ctx, uint32_t code)
     struct guest *g = ctx;
 
     g->status->exit_code = code;
-    vcpu_stop(&g->vcpu, ABI_GUEST_STOPPED, "the guest exited with code %u", code);
+    vcpu_stop(&g->vcpus[0], ABI_GUEST_STOPPED, "the guest exited with code %u", code);
 }
 
 void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len)
@@ -91,9 +91,9 @@ void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
     }
     __atomic_fetch_add(&g->status->frames_received, 1, __ATOMIC_RELAXED);
     if (arch_tsc() < __atomic_load_n(&g->quiet_until, __ATOMIC_RELAXED))
-        core_leave(&g->vcpu, VCPU_REQ_NET);
+        core_leave(&g->vcpus[0], VCPU_REQ_NET);
     else
-        core_request(&g->vcpu, VCPU_REQ_NET);
+        core_request(&g->vcpus[0], VCPU_REQ_NET);
 }
 
 /* ---- start and end ---- */
@@ -177,13 +177,13 @@ static void start_vcpu(struct guest *g)
     int rc;
 
     if (g->step == 0) {
-        memset(&g->vcpu.regs, 0, sizeof(g->vcpu.regs));
-        g->vcpu.halted = false;
-        g->vcpu.nmi = false;
-        g->vcpu.wake_late = NEVER;
-        g->vcpu.stop = false;
+        memset(&g->vcpus[0].regs, 0, sizeof(g->vcpus[0].regs));
+        g->vcpus[0].halted = false;
+        g->vcpus[0].nmi = false;
+        g->vcpus[0].wake_late = NEVER;
+        g->vcpus[0].stop = false;
     }
-    rc = virt_backend()->vcpu_init(&g->vcpu, &g->plan.start, g->step++);
+    rc = virt_backend()->vcpu_init(&g->vcpus[0], &g->plan.start, g->step++);
     if (rc == 0)
         enter_phase(g, GUEST_LAUNCHING);
     else if (rc != -E_AGAIN)
@@ -194,18 +194,18 @@ static void go_live(struct guest *g)
 {
     switch (g->step++) {
     case 0:
-        virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
+        virt_backend()->snapshot(&g->vcpus[0], ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
         break;
     case 1:
         log_guest(g, "started (%s, %lu KiB, core %u)", g->plan.start.kind, g->mem.size >> 10,
-                  g->vcpu.core);
+                  g->vcpus[0].core);
         break;
     default:
         g->heartbeat = arch_tsc();
         /* This runs in its own turn: its wait for it is counted when the turn is over. */
         watchdog_start(&g->platform.watchdog, g->heartbeat, 0);
         g->platform.watchdog.written = true;
-        g->vcpu.stuck = (struct stuck){0};
+        g->vcpus[0].stuck = (struct stuck){0};
         enter_phase(g, GUEST_LIVE);
         guest_set_image_kind(g, g->plan.start.kind);
         guest_set_state(g, ABI_GUEST_RUNNING, "");
@@ -341,11 +341,11 @@ static bool end_step(struct guest *g)
 {
     switch (g->step) {
     case 0:
-        virt_backend()->snapshot(&g->vcpu, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
+        virt_backend()->snapshot(&g->vcpus[0], ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
         break;
     case 1:
-        virt_backend()->vcpu_free(&g->vcpu);
-        g->vcpu.halted = false;
+        virt_backend()->vcpu_free(&g->vcpus[0]);
+        g->vcpus[0].halted = false;
         break;
     case 2:
         if (g->management)
@@ -430,7 +430,7 @@ static uint64_t step_ticks(const struct guest *g)
 
 void guest_advance(struct guest *g, uint64_t until)
 {
-    const struct core *c = core_get(g->vcpu.core);
+    const struct core *c = core_get(g->vcpus[0].core);
 
     if (g->phase == GUEST_HELD_BACK)
         guest_begin_start(g);
@@ -448,7 +448,8 @@ void guest_pause(struct guest *g)
 {
     g->phase = GUEST_PAUSED;
     g->paused_at = arch_tsc();
-    watchdog_hold(&g->platform.watchdog, g->paused_at, sched_waited(&g->vcpu.sched, g->paused_at));
+    watchdog_hold(&g->platform.watchdog, g->paused_at,
+                  sched_waited(&g->vcpus[0].sched, g->paused_at));
     guest_set_paused(g, true);
 }
 
@@ -458,10 +459,10 @@ void guest_resume(struct guest *g)
 
     if (g->config.paused_clock == PAUSED_CLOCK_STOPS) {
         platform_shift(&g->platform, now - g->paused_at);
-        virt_backend()->shift_tsc(&g->vcpu, now - g->paused_at);
+        virt_backend()->shift_tsc(&g->vcpus[0], now - g->paused_at);
     }
     g->platform.clock.now = now;
-    watchdog_go_on(&g->platform.watchdog, now, sched_waited(&g->vcpu.sched, now));
+    watchdog_go_on(&g->platform.watchdog, now, sched_waited(&g->vcpus[0].sched, now));
     if (g->config.devices & DEV_NET)
         platform_frames_wait(&g->platform); /* some may have come meanwhile */
     g->phase = GUEST_LIVE;
@@ -473,7 +474,7 @@ bool guest_end(struct guest *g, const char *why)
     enum abi_guest_state state = (enum abi_guest_state)g->status->state;
 
     if (guest_has_vcpu(g)) {
-        vcpu_stop(&g->vcpu, ABI_GUEST_STOPPED, "%s", why);
+        vcpu_stop(&g->vcpus[0], ABI_GUEST_STOPPED, "%s", why);
         guest_begin_ending(g);
         g->by_request = true;
         return false;

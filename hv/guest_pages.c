@@ -4,6 +4,7 @@
 #include "hv/core.h"
 #include "hv/guest_life.h"
 #include "hv/hostmem.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 
@@ -16,10 +17,13 @@ static struct {
     struct spinlock events_lock, memory_lock;
     struct number_pages {
         struct abi_guest *status;
-        struct abi_snapshot *snapshots;
-        struct abi_exit *exits;
         uint8_t *bitmaps;
         struct abi_ring *console;
+        struct vcpu_pages {
+            struct abi_vcpu *stats;
+            struct abi_exit *exits;
+            struct abi_snapshot *snapshots;
+        } vcpus[ABI_VCPUS_MAX];
     } numbers[ABI_GUESTS_MAX];
 } pages;
 
@@ -43,18 +47,30 @@ struct abi_images *guest_images_page(void)
     return pages.images;
 }
 
+static int set_up_vcpu(struct vcpu_pages *v)
+{
+    v->stats = hostmem_alloc_zeroed(ABI_VCPU_SIZE, MEM_SHARED);
+    v->snapshots = hostmem_alloc_zeroed(VCPU_SNAPSHOTS_SIZE, MEM_SHARED);
+    /* enter.asm finds the ring's end by its alignment. */
+    v->exits = hostmem_alloc(VCPU_EXITS_SIZE, 2 * VCPU_EXITS_SIZE, MEM_SHARED, 0);
+    if (!v->stats || !v->snapshots || !v->exits)
+        return -E_NOMEM;
+    memset(v->exits, 0, VCPU_EXITS_SIZE);
+    return 0;
+}
+
 static int set_up_number(struct number_pages *n)
 {
+    int rc = 0;
+
     n->status = hostmem_alloc_zeroed(ABI_GUEST_SIZE, MEM_SHARED);
-    n->snapshots = hostmem_alloc_zeroed(ABI_SNAPSHOTS * sizeof(struct abi_snapshot), MEM_SHARED);
     n->bitmaps = hostmem_alloc_zeroed(ABI_BITMAPS_SIZE, MEM_SHARED);
     n->console = hostmem_alloc_zeroed(GUEST_CONSOLE_SIZE, MEM_SHARED);
-    /* enter.asm finds the ring's end by its alignment. */
-    n->exits = hostmem_alloc(GUEST_EXITS_SIZE, 2 * GUEST_EXITS_SIZE, MEM_SHARED, 0);
-    if (!n->status || !n->snapshots || !n->bitmaps || !n->console || !n->exits)
+    if (!n->status || !n->bitmaps || !n->console)
         return -E_NOMEM;
-    memset(n->exits, 0, GUEST_EXITS_SIZE);
-    return 0;
+    for (unsigned i = 0; rc == 0 && i < ABI_VCPUS_MAX; i++)
+        rc = set_up_vcpu(&n->vcpus[i]);
+    return rc;
 }
 
 static void list_boot_modules(void)
@@ -91,6 +107,27 @@ static int map_shared(struct guest *m, const struct virt_ops *ops, uint64_t at, 
     return ops->map(m, gpa(at), arch_hpa(p), align_up(size, PAGE_SIZE), MAP_R);
 }
 
+static int map_number(struct guest *m, const struct virt_ops *ops, unsigned i)
+{
+    const struct number_pages *n = &pages.numbers[i];
+    int rc = map_shared(m, ops, ABI_GUEST_GPA(i), n->status, ABI_GUEST_SIZE);
+
+    if (rc == 0)
+        rc = map_shared(m, ops, ABI_BITMAPS_GPA(i), n->bitmaps, ABI_BITMAPS_SIZE);
+    if (rc == 0)
+        rc = map_shared(m, ops, ABI_CONSOLE_GPA(i), n->console, GUEST_CONSOLE_SIZE);
+    for (unsigned k = 0; rc == 0 && k < ABI_VCPUS_MAX; k++) {
+        const struct vcpu_pages *v = &n->vcpus[k];
+
+        rc = map_shared(m, ops, ABI_VCPU_GPA(i, k), v->stats, ABI_VCPU_SIZE);
+        if (rc == 0)
+            rc = map_shared(m, ops, ABI_EXITS_GPA(i, k), v->exits, VCPU_EXITS_SIZE);
+        if (rc == 0)
+            rc = map_shared(m, ops, ABI_SNAPSHOT_GPA(i, k), v->snapshots, VCPU_SNAPSHOTS_SIZE);
+    }
+    return rc;
+}
+
 int guest_pages_map(struct guest *m, const struct virt_ops *ops)
 {
     const struct {
@@ -109,20 +146,8 @@ int guest_pages_map(struct guest *m, const struct virt_ops *ops)
 
     for (unsigned i = 0; rc == 0 && i < ARRAY_LEN(common); i++)
         rc = map_shared(m, ops, common[i].at, common[i].page, common[i].size);
-    for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++) {
-        const struct number_pages *n = &pages.numbers[i];
-
-        rc = map_shared(m, ops, ABI_GUEST_GPA(i), n->status, ABI_GUEST_SIZE);
-        if (rc == 0)
-            rc = map_shared(m, ops, ABI_SNAPSHOT_GPA(i), n->snapshots,
-                            ABI_SNAPSHOTS * sizeof(struct abi_snapshot));
-        if (rc == 0)
-            rc = map_shared(m, ops, ABI_EXITS_GPA(i), n->exits, GUEST_EXITS_SIZE);
-        if (rc == 0)
-            rc = map_shared(m, ops, ABI_BITMAPS_GPA(i), n->bitmaps, ABI_BITMAPS_SIZE);
-        if (rc == 0)
-            rc = map_shared(m, ops, ABI_CONSOLE_GPA(i), n->console, GUEST_CONSOLE_SIZE);
-    }
+    for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++)
+        rc = map_number(m, ops, i);
     return rc;
 }
 
@@ -145,7 +170,9 @@ static void fill_status(struct guest *g)
 
     s->state = ABI_GUEST_STARTING;
     s->flags = g->management ? (uint32_t)ABI_GUEST_MANAGEMENT : 0;
-    s->vcpu_count = 1;
+    s->number = g->number;
+    s->core = g->core;
+    s->vcpu_count = g->vcpu_count;
     (void)str_copy(s->name, sizeof(s->name), c->name);
     (void)str_copy(s->image, sizeof(s->image), c->image);
     (void)str_copy(s->cmdline, sizeof(s->cmdline), c->cmdline);
@@ -170,18 +197,39 @@ static void fill_status(struct guest *g)
     }
 }
 
+static void take_vcpu(struct vcpu *v, const struct vcpu_pages *p)
+{
+    uint32_t guest = v->guest->number;
+
+    v->stats = p->stats;
+    v->exits = p->exits;
+    v->snapshots = p->snapshots;
+    v->exit = &v->exits[ABI_EXITS - 1];
+    v->stats->guest = guest;
+    v->stats->vcpu = v->number;
+    v->stats->core = v->core;
+    for (unsigned i = 0; i < ABI_EXITS; i++) {
+        v->exits[i].guest = guest;
+        v->exits[i].vcpu = v->number;
+    }
+    for (unsigned i = 0; i < ABI_SNAPSHOTS; i++) {
+        v->snapshots[i].guest = guest;
+        v->snapshots[i].vcpu = v->number;
+    }
+}
+
 void guest_pages_take(struct guest *g)
 {
     const struct number_pages *n = &pages.numbers[g->number];
 
     g->status = n->status;
-    g->snapshots = n->snapshots;
     g->bitmaps = n->bitmaps;
     g->console = n->console;
-    g->exits = n->exits;
     g->console->size = ABI_CONSOLE_RING_SIZE;
-    g->vcpu.exit = &g->exits[ABI_EXITS - 1];
-    g->vcpu.stats = &g->status->vcpus[0];
+    for (unsigned i = 0; i < g->vcpu_count; i++) {
+        take_vcpu(&g->vcpus[i], &n->vcpus[i]);
+        job_rest();
+    }
     status_begin(g);
     fill_status(g);
     status_end(g);
@@ -194,6 +242,8 @@ void guest_pages_leave(struct guest *g)
     status_begin(g);
     memset((uint8_t *)s + sizeof(s->sequence), 0, sizeof(*s) - sizeof(s->sequence));
     status_end(g);
+    for (unsigned i = 0; i < g->vcpu_count; i++)
+        memset(g->vcpus[i].stats, 0, sizeof(*g->vcpus[i].stats));
 }
 
 void guest_pages_show(const struct guest *g, bool in_use)
@@ -209,7 +259,7 @@ void guest_tell_management(const struct guest *g)
     struct guest *m = guest_management();
 
     if (m && m != g)
-        core_request(&m->vcpu, VCPU_REQ_EVENT);
+        core_request(&m->vcpus[0], VCPU_REQ_EVENT);
 }
 
 static void note_event(const struct guest *g, const char *why)

@@ -9,8 +9,9 @@
 #include "hv/guest.h"
 #include "hv/virt.h"
 
-#define GUEST_EXITS_SIZE   (ABI_EXITS * sizeof(struct abi_exit))
-#define GUEST_CONSOLE_SIZE (sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE)
+#define VCPU_EXITS_SIZE     (ABI_EXITS * sizeof(struct abi_exit))
+#define VCPU_SNAPSHOTS_SIZE (ABI_SNAPSHOTS * sizeof(struct abi_snapshot))
+#define GUEST_CONSOLE_SIZE  (sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE)
 
 /* Allocates all of them. Boot core; -E_NOMEM. */
 int guest_pages_setup(void) MUST_CHECK;

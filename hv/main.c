@@ -315,7 +315,7 @@ _Noreturn void hv_main(const struct boot_info *b)
     m = guest_management();
     if (!m)
         panic("the management guest cannot be created");
-    start_network(m->vcpu.core);
+    start_network(m->vcpus[0].core);
     if (guest_audit_all())
         refuse("the isolation audit found a mapping that must not be");
     describe_host(b, &config);

@@ -91,7 +91,7 @@ struct virt_ops {
     void (*entry_trials)(struct vcpu *v, const char *text, size_t size);
     /* The calling core's capabilities, for the control ABI. */
     void (*core_caps)(struct abi_caps *out);
-    /* Publishes a snapshot in page `slot` of g->snapshots, with the next sequence number. Owning
+    /* Publishes a snapshot in page `slot` of v->snapshots, with the next sequence number. Owning
      * core. */
     void (*snapshot)(struct vcpu *v, unsigned slot, enum abi_cause cause);
 };

@@ -165,17 +165,19 @@ int call_guest(struct call *c, const char *name, struct abi_guest *g)
     return -E_NOENT;
 }
 
-int call_vcpu(struct call *c, const char *name, const char *vcpu, struct abi_guest *g)
+bool call_vcpu(struct call *c, char *const *arg, struct abi_guest *g, struct api_vcpu *id)
 {
-    int number = call_guest(c, name, g);
+    int number = call_guest(c, arg[0], g);
     uint64_t n;
 
     if (number < 0)
-        return number;
-    if (parse_u64(vcpu, &n) && n < g->vcpu_count)
-        return number;
-    call_fail(c, 404, "there is no vCPU of this number");
-    return -E_NOENT;
+        return false;
+    if (!parse_u64(arg[1], &n) || n >= g->vcpu_count) {
+        call_fail(c, 404, "there is no vCPU of this number");
+        return false;
+    }
+    *id = (struct api_vcpu){(unsigned)number, (unsigned)n};
+    return true;
 }
 
 void call_stream(struct call *c, const char *type,
@@ -214,7 +216,7 @@ void api_handle(const struct api_view *v, const struct http_request *r, char *bu
     char format[8], *q;
 
     *out = (struct api_response){
-        .status = 200, .wait_guest = out->wait_guest, .wait_sequence = out->wait_sequence};
+        .status = 200, .wait_for = out->wait_for, .wait_sequence = out->wait_sequence};
     (void)str_copy(c.path, sizeof(c.path), r->target);
     for (q = c.path; *q && *q != '?'; q++)
         ;

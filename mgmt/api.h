@@ -27,21 +27,28 @@ struct api_tls {
     uint64_t handshakes, handshake_failures;
 };
 
+/* A vCPU, by its guest's number and its own. */
+struct api_vcpu {
+    unsigned guest, vcpu;
+};
+
 struct api_view {
     const struct abi_host *host;
     const struct clock *clock;
     const struct abi_ring *log;
     const struct abi_guest *(*guest)(unsigned number);
-    const struct abi_snapshot *(*snapshot)(unsigned number, unsigned slot);
-    const struct abi_exit *(*exits)(unsigned number);
+    /* Of a vCPU of a guest that is there. */
+    const struct abi_vcpu *(*vcpu)(struct api_vcpu id);
+    const struct abi_snapshot *(*snapshot)(struct api_vcpu id, unsigned slot);
+    const struct abi_exit *(*exits)(struct api_vcpu id);
     const uint8_t *(*bitmaps)(unsigned number); /* MSR, I/O A, I/O B */
     const struct abi_caps *caps;                /* one a core */
     const struct abi_events *events;
     const struct abi_images *images;
     const struct abi_ring *(*console)(unsigned number);
-    int64_t (*take_snapshot)(unsigned number, bool keep);
+    int64_t (*take_snapshot)(struct api_vcpu id, bool keep);
     int64_t (*probe)(unsigned row);
-    int64_t (*controls)(unsigned number, const struct abi_controls *c);
+    int64_t (*controls)(struct api_vcpu id, const struct abi_controls *c);
     int64_t (*type)(unsigned number, const uint8_t *bytes, size_t n);
     int64_t (*act)(unsigned number, unsigned action);
     int64_t (*host_act)(unsigned action);
@@ -77,9 +84,9 @@ struct api_stream {
 /* What an answer waits for. */
 enum api_wait {
     API_WAIT_NONE,
-    API_WAIT_SNAPSHOT, /* snapshot `wait_sequence` of guest `wait_guest` */
+    API_WAIT_SNAPSHOT, /* snapshot `wait_sequence` of vCPU `wait_for` */
     API_WAIT_CONTROLS, /* change number `wait_sequence` of its controls */
-    API_WAIT_GONE,     /* its number is free */
+    API_WAIT_GONE,     /* the number of guest `wait_for.guest` is free */
     API_WAIT_UNPACKED, /* no image is being unpacked */
 };
 
@@ -105,7 +112,7 @@ struct api_response {
     struct api_stream stream; /* goes on behind `body` until the client leaves */
     /* The answer needs something that is under way: call again when it is there. */
     enum api_wait wait;
-    unsigned wait_guest;
+    struct api_vcpu wait_for;
     uint64_t wait_sequence;
 };
 

@@ -45,8 +45,9 @@ bool call_dump_options(struct call *c, struct dump_options *o);
 bool call_copy_guest(const struct call *c, unsigned number, struct abi_guest *g);
 /* By name: its number; or -E_NOENT, and the call has failed with 404. */
 int call_guest(struct call *c, const char *name, struct abi_guest *g);
-/* The same with one of its vCPUs, by number as text. */
-int call_vcpu(struct call *c, const char *name, const char *vcpu, struct abi_guest *g);
+/* The same with one of its vCPUs: arg[0] is the guest's name, arg[1] the vCPU's number. False: the
+ * call has failed with 404. */
+bool call_vcpu(struct call *c, char *const *arg, struct abi_guest *g, struct api_vcpu *id);
 const char *guest_state_name(uint32_t state);
 
 /* The action that the body asks for, {"action": ...}, as its place in `names` (NULL where there is
@@ -111,5 +112,4 @@ void put_card(struct json_out *j, const struct abi_guest *g);
 /* One exit as an object of the array that is open. */
 void put_exit(struct json_out *j, const char *name, const struct abi_exit *e);
 /* The newest exit of a vCPU; false when it never had one. */
-bool copy_last_exit(const struct call *c, unsigned number, const struct abi_vcpu *v,
-                    struct abi_exit *e);
+bool copy_last_exit(const struct call *c, struct api_vcpu id, struct abi_exit *e);

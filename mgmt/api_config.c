@@ -32,7 +32,7 @@ static void put_guest(struct json_out *j, const struct abi_guest *g)
     json_str(j, "kind", config_kind_name(g->kind));
     json_str(j, "cmdline", g->cmdline);
     json_u64(j, "memory", g->memory);
-    json_u64(j, "core", g->vcpus[0].core);
+    json_u64(j, "core", g->core);
     json_u64(j, "weight", g->weight);
     json_u64(j, "slice_us", g->slice_us);
     json_u64(j, "budget_us", g->budget_us);
@@ -136,7 +136,7 @@ static void put_management(struct json_out *j, const struct abi_host *h, const s
 {
     json_object(j, "management");
     put_address(j, h);
-    json_u64(j, "core", g->vcpus[0].core);
+    json_u64(j, "core", g->core);
     json_u64(j, "memory", g->memory);
     json_u64(j, "weight", g->weight);
     json_u64(j, "slice_us", g->slice_us);

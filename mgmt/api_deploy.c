@@ -232,7 +232,7 @@ void delete_guest(struct call *c, char *const *arg)
         return;
     }
     c->out->wait = API_WAIT_GONE;
-    c->out->wait_guest = (unsigned)number;
+    c->out->wait_for.guest = (unsigned)number;
     if (!api_ready(c->v, c->out))
         return;
     c->out->wait = API_WAIT_NONE;

@@ -65,27 +65,26 @@ void put_exit(struct json_out *j, const char *name, const struct abi_exit *e)
     json_end(j);
 }
 
-bool copy_last_exit(const struct call *c, unsigned number, const struct abi_vcpu *v,
-                    struct abi_exit *e)
+bool copy_last_exit(const struct call *c, struct api_vcpu id, struct abi_exit *e)
 {
-    const struct abi_exit *ring = c->v->exits(number);
+    uint64_t entries = c->v->vcpu(id)->entries;
 
-    if (!ring || v->entries == 0)
+    if (entries == 0)
         return false;
-    *e = ring[(v->entries - 1) % ABI_EXITS];
+    *e = c->v->exits(id)[(entries - 1) % ABI_EXITS];
     return true;
 }
 
 /* The exits that were there all the while the ring was copied: numbers *from..*end - 1. */
-static void copy_exits(const struct call *c, unsigned number, struct abi_exit copy[ABI_EXITS],
+static void copy_exits(const struct call *c, struct api_vcpu id, struct abi_exit copy[ABI_EXITS],
                        uint64_t *from, uint64_t *end)
 {
-    const uint64_t *entries = &c->v->guest(number)->vcpus[0].entries;
-    bool running = c->v->guest(number)->state == ABI_GUEST_RUNNING;
+    const uint64_t *entries = &c->v->vcpu(id)->entries;
+    bool running = c->v->guest(id.guest)->state == ABI_GUEST_RUNNING;
     uint64_t now;
 
     *end = __atomic_load_n(entries, __ATOMIC_ACQUIRE);
-    memcpy(copy, c->v->exits(number), ABI_EXITS * sizeof(copy[0]));
+    memcpy(copy, c->v->exits(id), ABI_EXITS * sizeof(copy[0]));
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     now = __atomic_load_n(entries, __ATOMIC_RELAXED);
     /* One more may be half written. */
@@ -204,13 +203,13 @@ void get_exits(struct call *c, char *const *arg)
 {
     static struct abi_exit ring[ABI_EXITS];
     struct abi_guest g;
-    int number = call_vcpu(c, arg[0], arg[1], &g);
+    struct api_vcpu id;
     uint64_t from, end;
     struct json_out *j;
 
-    if (number < 0)
+    if (!call_vcpu(c, arg, &g, &id))
         return;
-    copy_exits(c, (unsigned)number, ring, &from, &end);
+    copy_exits(c, id, ring, &from, &end);
     j = call_begin(c);
     json_object(j, NULL);
     json_str(j, "guest", arg[0]);

@@ -17,6 +17,16 @@ static void put_summary(struct json_out *j, const struct abi_guest *g)
     json_str(j, "stuck", g->stuck);
 }
 
+/* Of all its vCPUs. */
+static uint64_t run_ticks(const struct call *c, unsigned guest, unsigned vcpus)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < vcpus; i++)
+        sum += c->v->vcpu((struct api_vcpu){guest, i})->run_ticks;
+    return sum;
+}
+
 void get_guests(struct call *c, char *const *arg)
 {
     struct json_out *j;
@@ -32,8 +42,8 @@ void get_guests(struct call *c, char *const *arg)
         json_object(j, NULL);
         put_summary(j, &g);
         json_u64(j, "memory", g.memory);
-        json_u64(j, "core", g.vcpus[0].core);
-        json_u64(j, "run_ticks", g.vcpus[0].run_ticks);
+        json_u64(j, "core", g.core);
+        json_u64(j, "run_ticks", run_ticks(c, i, g.vcpu_count));
         json_end(j);
     }
     json_end(j);
@@ -67,13 +77,13 @@ static void put_configuration(struct json_out *j, const struct abi_guest *g)
     json_end(j);
 }
 
-static void put_vcpu(const struct call *c, struct json_out *j, unsigned guest, unsigned id,
-                     const struct abi_vcpu *v)
+static void put_vcpu(const struct call *c, struct json_out *j, struct api_vcpu id)
 {
+    const struct abi_vcpu *v = c->v->vcpu(id);
     struct abi_exit last;
 
     json_object(j, NULL);
-    json_u64(j, "id", id);
+    json_u64(j, "id", id.vcpu);
     json_u64(j, "core", v->core);
     json_bool(j, "halted", v->halted);
     json_u64(j, "run_ticks", v->run_ticks);
@@ -87,7 +97,7 @@ static void put_vcpu(const struct call *c, struct json_out *j, unsigned guest, u
         if (v->exits[i])
             json_u64(j, vmx_exit_reason_name(i), v->exits[i]);
     json_end(j);
-    if (copy_last_exit(c, guest, v, &last))
+    if (copy_last_exit(c, id, &last))
         put_exit(j, "last_exit", &last);
     else
         json_null(j, "last_exit");
@@ -119,8 +129,8 @@ void get_guest(struct call *c, char *const *arg)
     put_configuration(j, &g);
     put_card(j, &g);
     json_array(j, "vcpus");
-    for (unsigned i = 0; i < g.vcpu_count && i < ABI_VCPUS_MAX; i++)
-        put_vcpu(c, j, (unsigned)number, i, &g.vcpus[i]);
+    for (unsigned i = 0; i < g.vcpu_count; i++)
+        put_vcpu(c, j, (struct api_vcpu){(unsigned)number, i});
     json_end(j);
     json_end(j);
 }

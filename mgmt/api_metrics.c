@@ -172,48 +172,46 @@ static void put_lost(struct metrics *m, const char *labels, const struct abi_gue
     one(m, "guest_serial_lost_bytes_total", labels, m->c->v->host->console_lost[m->guest]);
 }
 
-static void put_time(struct metrics *m, const char *labels, const struct abi_guest *g)
+/* ---- their vCPUs ---- */
+
+static void put_time(struct metrics *m, const char *labels, const struct abi_vcpu *v)
 {
     char all[112];
 
-    (void)fmt(all, sizeof(all), "{%s,vcpu=\"0\",mode=\"run\"}", labels);
-    seconds(m, "vcpu_seconds_total", all, g->vcpus[0].run_ticks);
-    (void)fmt(all, sizeof(all), "{%s,vcpu=\"0\",mode=\"wait\"}", labels);
-    seconds(m, "vcpu_seconds_total", all, g->vcpus[0].wait_ticks);
+    (void)fmt(all, sizeof(all), "{%s,mode=\"run\"}", labels);
+    seconds(m, "vcpu_seconds_total", all, v->run_ticks);
+    (void)fmt(all, sizeof(all), "{%s,mode=\"wait\"}", labels);
+    seconds(m, "vcpu_seconds_total", all, v->wait_ticks);
 }
 
-static void put_exits(struct metrics *m, const char *labels, const struct abi_guest *g)
+static void put_exits(struct metrics *m, const char *labels, const struct abi_vcpu *v)
 {
     char all[160];
 
     for (uint32_t r = 0; r < ABI_EXIT_REASONS; r++) {
         const char *name = vmx_exit_reason_name(r);
 
-        if (!g->vcpus[0].exits[r])
+        if (!v->exits[r])
             continue;
         if (name)
-            (void)fmt(all, sizeof(all), "{%s,vcpu=\"0\",reason=\"%s\"}", labels, name);
+            (void)fmt(all, sizeof(all), "{%s,reason=\"%s\"}", labels, name);
         else
-            (void)fmt(all, sizeof(all), "{%s,vcpu=\"0\",reason=\"%u\"}", labels, r);
-        sample(m, "vcpu_exits_total", all, g->vcpus[0].exits[r]);
+            (void)fmt(all, sizeof(all), "{%s,reason=\"%u\"}", labels, r);
+        sample(m, "vcpu_exits_total", all, v->exits[r]);
     }
 }
 
-static void put_interrupts(struct metrics *m, const char *labels, const struct abi_guest *g)
+static void put_interrupts(struct metrics *m, const char *labels, const struct abi_vcpu *v)
 {
-    char all[96];
-
-    (void)fmt(all, sizeof(all), "{%s,vcpu=\"0\"}", labels);
-    sample(m, "vcpu_interrupts_total", all, g->vcpus[0].irqs);
+    one(m, "vcpu_interrupts_total", labels, v->irqs);
 }
 
-static void put_wakes(struct metrics *m, const char *labels, const struct abi_guest *g)
+static void put_wakes(struct metrics *m, const char *labels, const struct abi_vcpu *v)
 {
-    char all[80];
-
-    (void)fmt(all, sizeof(all), "%s,vcpu=\"0\"", labels);
-    histogram(m, "vcpu_timer_wake_lateness_seconds", all, &g->vcpus[0].wake_late);
+    histogram(m, "vcpu_timer_wake_lateness_seconds", labels, &v->wake_late);
 }
+
+/* ---- their network ---- */
 
 static void put_frames(struct metrics *m, const char *labels, const struct abi_guest *g)
 {
@@ -249,43 +247,62 @@ static void put_refused_frames(struct metrics *m, const char *labels, const stru
         put_refusals(m, "guest_network_refused_frames_total", labels, g->frames_refused);
 }
 
-#define AT(f) offsetof(struct abi_guest, f), sizeof(((struct abi_guest *)NULL)->f), NULL
+#define AT(f)       offsetof(struct abi_guest, f), sizeof(((struct abi_guest *)NULL)->f), NULL, NULL
+#define PUT(f)      0, 0, f, NULL
+#define PUT_VCPU(f) 0, 0, NULL, f
 
-/* Each is told of every guest: as one number out of struct abi_guest, or by put(). */
+/* Each is told of every guest, as one number out of struct abi_guest or by put(), or of every vCPU.
+ */
 static const struct guest_family {
     const char *name, *type, *help;
     size_t offset, size; /* of the number, which is at most 8 bytes */
     void (*put)(struct metrics *m, const char *labels, const struct abi_guest *g);
+    void (*put_vcpu)(struct metrics *m, const char *labels, const struct abi_vcpu *v);
 } guest_families[] = {
-    {"guest_state", "gauge", "1 for the state that the guest is in, 0 for the others.", 0, 0,
-     put_state},
+    {"guest_state", "gauge", "1 for the state that the guest is in, 0 for the others.",
+     PUT(put_state)},
     {"guest_restarts_total", "counter", "How often its restart policy started it.", AT(restarts)},
     {"guest_short_lives", "gauge", "Lives of less than 10 seconds in a row.", AT(short_lives)},
     {"guest_stuck", "gauge",
-     "1 while it runs, but spins in one place or is halted with interrupts off.", 0, 0, put_stuck},
+     "1 while it runs, but spins in one place or is halted with interrupts off.", PUT(put_stuck)},
     {"guest_memory_bytes", "gauge", "Its memory.", AT(memory)},
     {"vcpu_seconds_total", "counter",
-     "Time on its core, and time in which it could have run but another one had the core.", 0, 0,
-     put_time},
-    {"vcpu_exits_total", "counter", "VM exits by basic exit reason.", 0, 0, put_exits},
-    {"vcpu_interrupts_total", "counter", "External interrupts injected.", 0, 0, put_interrupts},
+     "Time on its core, and time in which it could have run but another one had the core.",
+     PUT_VCPU(put_time)},
+    {"vcpu_exits_total", "counter", "VM exits by basic exit reason.", PUT_VCPU(put_exits)},
+    {"vcpu_interrupts_total", "counter", "External interrupts injected.", PUT_VCPU(put_interrupts)},
     {"vcpu_timer_wake_lateness_seconds", "histogram",
-     "From the moment at which a timer was due to the end of the guest's HLT.", 0, 0, put_wakes},
+     "From the moment at which a timer was due to the end of the guest's HLT.",
+     PUT_VCPU(put_wakes)},
     {"guest_serial_lost_bytes_total", "counter",
-     "Bytes of its console that the host's serial line had no time for.", 0, 0, put_lost},
+     "Bytes of its console that the host's serial line had no time for.", PUT(put_lost)},
     {"guest_network_frames_total", "counter",
-     "Frames from the guest, to it, and lost because it took none.", 0, 0, put_frames},
+     "Frames from the guest, to it, and lost because it took none.", PUT(put_frames)},
     {"guest_large_pages_split_total", "counter",
      "2 MB pages of its memory that were split because it executed them.", AT(large_pages_split)},
     {"guest_network_refused_frames_total", "counter",
-     "Frames from the guest that the switch refused, by reason.", 0, 0, put_refused_frames},
+     "Frames from the guest that the switch refused, by reason.", PUT(put_refused_frames)},
 };
+
+static void put_vcpus(struct metrics *m, const struct guest_family *f, const struct abi_guest *g)
+{
+    char labels[80];
+
+    for (unsigned i = 0; i < g->vcpu_count; i++) {
+        (void)fmt(labels, sizeof(labels), "guest=\"%s\",vcpu=\"%u\"", g->name, i);
+        f->put_vcpu(m, labels, m->c->v->vcpu((struct api_vcpu){m->guest, i}));
+    }
+}
 
 static void put_guest(struct metrics *m, const struct guest_family *f, const struct abi_guest *g)
 {
     uint64_t value = 0;
     char labels[64];
 
+    if (f->put_vcpu) {
+        put_vcpus(m, f, g);
+        return;
+    }
     (void)fmt(labels, sizeof(labels), "guest=\"%s\"", g->name);
     if (f->put) {
         f->put(m, labels, g);

@@ -186,12 +186,12 @@ static void refuse(struct call *c, const struct abi_controls_result *r)
 void patch_vmcs(struct call *c, char *const *arg)
 {
     struct abi_guest g;
-    int number = call_vcpu(c, arg[0], arg[1], &g);
     struct patch p = {.c = c};
+    struct api_vcpu id;
     const struct abi_controls_result *r;
     struct json_out *j;
 
-    if (number < 0 || !parse(&p))
+    if (!call_vcpu(c, arg, &g, &id) || !parse(&p))
         return;
     if (c->timed_out) {
         call_fail(c, 503, "the core that owns the vCPU did not answer in time");
@@ -199,7 +199,7 @@ void patch_vmcs(struct call *c, char *const *arg)
     }
     (void)str_copy(c->what, sizeof(c->what), (const char *)c->r->body);
     if (!c->waited) {
-        int64_t sequence = c->v->controls((unsigned)number, &p.controls);
+        int64_t sequence = c->v->controls(id, &p.controls);
 
         if (sequence == -E_PERM) {
             call_fail(c, 409,
@@ -211,7 +211,7 @@ void patch_vmcs(struct call *c, char *const *arg)
                        guest_state_name(g.state));
             return;
         }
-        c->out->wait_guest = (unsigned)number;
+        c->out->wait_for = id;
         c->out->wait_sequence = (uint64_t)sequence;
         c->out->wait = API_WAIT_CONTROLS;
         if (api_ready(c->v, c->out))
@@ -219,7 +219,7 @@ void patch_vmcs(struct call *c, char *const *arg)
         else
             return;
     }
-    r = &c->v->guest((unsigned)number)->vcpus[0].controls;
+    r = &c->v->vcpu(id)->controls;
     if (r->result) {
         refuse(c, r);
         return;

@@ -49,18 +49,18 @@ static void copy_snapshot(const struct abi_snapshot *live, struct abi_snapshot *
     }
 }
 
-/* The earliest snapshot with a sequence number of at least `from`, or NULL. */
-static const struct abi_snapshot *find_from(const struct api_view *v, unsigned number,
+/* The earliest snapshot of a VMCS with a sequence number of at least `from`, or NULL. */
+static const struct abi_snapshot *find_from(const struct api_view *v, struct api_vcpu id,
                                             uint64_t from)
 {
     const struct abi_snapshot *best = NULL;
     uint64_t best_sequence = UINT64_MAX;
 
     for (unsigned i = 0; i < ABI_SNAPSHOTS; i++) {
-        const struct abi_snapshot *s = v->snapshot(number, i);
-        uint64_t sequence = s ? __atomic_load_n(&s->sequence, __ATOMIC_ACQUIRE) : 0;
+        const struct abi_snapshot *s = v->snapshot(id, i);
+        uint64_t sequence = __atomic_load_n(&s->sequence, __ATOMIC_ACQUIRE);
 
-        if (sequence && sequence >= from && sequence < best_sequence) {
+        if (sequence && sequence >= from && sequence < best_sequence && s->kind == ABI_STATE_VMX) {
             best = s;
             best_sequence = sequence;
         }
@@ -70,10 +70,10 @@ static const struct abi_snapshot *find_from(const struct api_view *v, unsigned n
 
 /* A copy of the snapshot with this number; false, and the call has failed with 404, if it is not
  * there (any more). */
-static bool copy_numbered(struct call *c, unsigned number, uint64_t sequence,
+static bool copy_numbered(struct call *c, struct api_vcpu id, uint64_t sequence,
                           struct abi_snapshot *s)
 {
-    const struct abi_snapshot *live = find_from(c->v, number, sequence);
+    const struct abi_snapshot *live = find_from(c->v, id, sequence);
 
     if (live)
         copy_snapshot(live, s);
@@ -84,14 +84,10 @@ static bool copy_numbered(struct call *c, unsigned number, uint64_t sequence,
     return false;
 }
 
-static void put_heading(struct json_out *j, const char *guest, const char *vcpu,
-                        const struct abi_snapshot *s)
+static void put_heading(struct json_out *j, const char *guest, const struct abi_snapshot *s)
 {
-    uint64_t n = 0;
-
     json_str(j, "guest", guest);
-    (void)parse_u64(vcpu, &n);
-    json_u64(j, "vcpu", n);
+    json_u64(j, "vcpu", s->vcpu);
     json_u64(j, "sequence", s->sequence);
     json_str(j, "cause", cause_name(s->cause));
     json_u64(j, "tsc", s->tsc);
@@ -102,45 +98,51 @@ static void put_heading(struct json_out *j, const char *guest, const char *vcpu,
         json_null(j, "exit");
 }
 
-static void put_snapshot(struct call *c, char *const *arg, unsigned number,
+/* Of the core that it runs on. */
+static const struct abi_caps *caps_of(const struct call *c, struct api_vcpu id)
+{
+    uint32_t core = c->v->vcpu(id)->core;
+
+    return &c->v->caps[core < ABI_CORES_MAX ? core : 0];
+}
+
+static void put_snapshot(struct call *c, char *const *arg, struct api_vcpu id,
                          const struct dump_options *o, const struct abi_snapshot *s)
 {
     struct dump d = {.options = o,
                      .vmcs = &s->vmcs,
-                     .wanted = c->v->guest(number)->vcpus[0].wanted,
-                     .caps = &c->v->caps[c->v->guest(number)->vcpus[0].core],
-                     .bitmaps = c->v->bitmaps(number)};
+                     .wanted = c->v->vcpu(id)->wanted,
+                     .caps = caps_of(c, id),
+                     .bitmaps = c->v->bitmaps(id.guest)};
     struct json_out *j = call_begin(c);
 
     json_object(j, NULL);
-    put_heading(j, arg[0], arg[1], s);
+    put_heading(j, arg[0], s);
     dump_fields(j, &d);
     json_end(j);
 }
 
 bool api_ready(const struct api_view *v, const struct api_response *r)
 {
-    const struct abi_guest *g = v->guest(r->wait_guest);
-
     switch (r->wait) {
     case API_WAIT_NONE:
         break;
     case API_WAIT_SNAPSHOT:
-        return find_from(v, r->wait_guest, r->wait_sequence) != NULL;
+        return find_from(v, r->wait_for, r->wait_sequence) != NULL;
     case API_WAIT_CONTROLS:
-        return g && __atomic_load_n(&g->vcpus[0].controls.sequence, __ATOMIC_ACQUIRE) >=
-                        r->wait_sequence;
+        return __atomic_load_n(&v->vcpu(r->wait_for)->controls.sequence, __ATOMIC_ACQUIRE) >=
+               r->wait_sequence;
     case API_WAIT_UNPACKED:
         return v->unpack->state != UNPACK_BUSY;
     case API_WAIT_GONE:
-        return !(__atomic_load_n(&v->host->guests, __ATOMIC_ACQUIRE) >> r->wait_guest & 1);
+        return !(__atomic_load_n(&v->host->guests, __ATOMIC_ACQUIRE) >> r->wait_for.guest & 1);
     }
     return true;
 }
 
 /* Has a new snapshot taken and copied into `first`. False: not yet, or not at all; the call knows
  * which. */
-static bool take(struct call *c, unsigned number, bool keep)
+static bool take(struct call *c, struct api_vcpu id, bool keep)
 {
     const struct abi_snapshot *s;
     int64_t sequence;
@@ -150,21 +152,21 @@ static bool take(struct call *c, unsigned number, bool keep)
         return false;
     }
     if (!c->waited) {
-        sequence = c->v->take_snapshot(number, keep);
+        sequence = c->v->take_snapshot(id, keep);
         if (sequence < 0) {
             call_fail(c, 409,
                       keep ? "the guest is not running: its last VMCS is kept anyway"
                            : "the guest has never run: there is no VMCS to show");
             return false;
         }
-        c->out->wait_guest = number;
+        c->out->wait_for = id;
         c->out->wait_sequence = (uint64_t)sequence;
         c->out->wait = API_WAIT_SNAPSHOT;
         if (!api_ready(c->v, c->out))
             return false;
         c->out->wait = API_WAIT_NONE;
     }
-    s = find_from(c->v, number, c->out->wait_sequence);
+    s = find_from(c->v, id, c->out->wait_sequence);
     if (!s) {
         call_fail(c, 503, "the snapshot was overwritten; ask again");
         return false;
@@ -176,47 +178,45 @@ static bool take(struct call *c, unsigned number, bool keep)
 void get_vmcs(struct call *c, char *const *arg)
 {
     struct abi_guest g;
-    int number = call_vcpu(c, arg[0], arg[1], &g);
+    struct api_vcpu id;
     struct dump_options o;
 
-    if (number >= 0 && call_dump_options(c, &o) && take(c, (unsigned)number, false))
-        put_snapshot(c, arg, (unsigned)number, &o, &first);
+    if (call_vcpu(c, arg, &g, &id) && call_dump_options(c, &o) && take(c, id, false))
+        put_snapshot(c, arg, id, &o, &first);
 }
 
 void post_snapshot(struct call *c, char *const *arg)
 {
     struct abi_guest g;
-    int number = call_vcpu(c, arg[0], arg[1], &g);
+    struct api_vcpu id;
     struct dump_options o;
-    uint64_t vcpu;
 
-    if (number < 0 || !call_dump_options(c, &o) || !take(c, (unsigned)number, true))
+    if (!call_vcpu(c, arg, &g, &id) || !call_dump_options(c, &o) || !take(c, id, true))
         return;
-    put_snapshot(c, arg, (unsigned)number, &o, &first);
+    put_snapshot(c, arg, id, &o, &first);
     c->out->status = 201;
-    (void)parse_u64(arg[1], &vcpu);
     (void)fmt(c->out->location, sizeof(c->out->location),
-              "/v1/guests/%s/vcpus/%lu/vmcs/snapshots/%lu", g.name, vcpu, first.sequence);
+              "/v1/guests/%s/vcpus/%u/vmcs/snapshots/%lu", g.name, id.vcpu, first.sequence);
 }
 
 void get_snapshots(struct call *c, char *const *arg)
 {
     struct abi_guest g;
-    int number = call_vcpu(c, arg[0], arg[1], &g);
+    struct api_vcpu id;
     const struct abi_snapshot *s;
     struct json_out *j;
     uint64_t next = 1;
 
-    if (number < 0)
+    if (!call_vcpu(c, arg, &g, &id))
         return;
     j = call_begin(c);
     json_object(j, NULL);
     json_array(j, "snapshots");
-    while ((s = find_from(c->v, (unsigned)number, next)) != NULL) {
+    while ((s = find_from(c->v, id, next)) != NULL) {
         copy_snapshot(s, &first);
         next = first.sequence + 1;
         json_object(j, NULL);
-        put_heading(j, arg[0], arg[1], &first);
+        put_heading(j, arg[0], &first);
         json_end(j);
     }
     json_end(j);
@@ -226,16 +226,16 @@ void get_snapshots(struct call *c, char *const *arg)
 void get_snapshot(struct call *c, char *const *arg)
 {
     struct abi_guest g;
-    int number = call_vcpu(c, arg[0], arg[1], &g);
+    struct api_vcpu id;
     struct dump_options o;
     uint64_t sequence;
 
-    if (number < 0 || !call_dump_options(c, &o))
+    if (!call_vcpu(c, arg, &g, &id) || !call_dump_options(c, &o))
         return;
     if (!parse_u64(arg[2], &sequence))
         call_fail(c, 404, "a snapshot is named by its sequence number");
-    else if (copy_numbered(c, (unsigned)number, sequence, &first))
-        put_snapshot(c, arg, (unsigned)number, &o, &first);
+    else if (copy_numbered(c, id, sequence, &first))
+        put_snapshot(c, arg, id, &o, &first);
 }
 
 /* ---- what is found out from them ---- */
@@ -243,27 +243,27 @@ void get_snapshot(struct call *c, char *const *arg)
 void get_diff(struct call *c, char *const *arg)
 {
     struct abi_guest g;
-    int number = call_vcpu(c, arg[0], arg[1], &g);
+    struct api_vcpu id;
     uint64_t from = 0, to = 0;
     bool all = true;
     struct json_out *j;
 
-    if (number < 0 || !call_query_u64(c, "from", &from) || !call_query_u64(c, "to", &to) ||
-        !call_query_bool(c, "volatile", &all))
+    if (!call_vcpu(c, arg, &g, &id) || !call_query_u64(c, "from", &from) ||
+        !call_query_u64(c, "to", &to) || !call_query_bool(c, "volatile", &all))
         return;
     if (!from) {
         call_fail(c, 400, "from: the sequence number of a snapshot is needed");
         return;
     }
     if (!to) { /* now */
-        if (!take(c, (unsigned)number, false))
+        if (!take(c, id, false))
             return;
         second = first;
         to = second.sequence;
-    } else if (!copy_numbered(c, (unsigned)number, to, &second)) {
+    } else if (!copy_numbered(c, id, to, &second)) {
         return;
     }
-    if (!copy_numbered(c, (unsigned)number, from, &first))
+    if (!copy_numbered(c, id, from, &first))
         return;
     j = call_begin(c);
     json_object(j, NULL);
@@ -278,16 +278,14 @@ void get_diff(struct call *c, char *const *arg)
 void get_check(struct call *c, char *const *arg)
 {
     struct abi_guest g;
-    int number = call_vcpu(c, arg[0], arg[1], &g);
+    struct api_vcpu id;
     struct json_out *j;
-    unsigned core;
 
-    if (number < 0 || !take(c, (unsigned)number, false))
+    if (!call_vcpu(c, arg, &g, &id) || !take(c, id, false))
         return;
-    core = g.vcpus[0].core < ABI_CORES_MAX ? g.vcpus[0].core : 0;
     j = call_begin(c);
     json_object(j, NULL);
-    put_heading(j, arg[0], arg[1], &first);
-    (void)report_check(j, &first.vmcs, &c->v->caps[core]);
+    put_heading(j, arg[0], &first);
+    (void)report_check(j, &first.vmcs, caps_of(c, id));
     json_end(j);
 }

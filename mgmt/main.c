@@ -21,14 +21,19 @@ static const struct abi_guest *guest(unsigned number)
     return number < ABI_GUESTS_MAX ? (const struct abi_guest *)ABI_GUEST_GPA(number) : NULL;
 }
 
-static const struct abi_snapshot *snapshot(unsigned number, unsigned slot)
+static const struct abi_vcpu *vcpu(struct api_vcpu id)
 {
-    return guest(number) ? (const struct abi_snapshot *)ABI_SNAPSHOT_GPA(number) + slot : NULL;
+    return (const struct abi_vcpu *)ABI_VCPU_GPA(id.guest, id.vcpu);
 }
 
-static const struct abi_exit *exits(unsigned number)
+static const struct abi_snapshot *snapshot(struct api_vcpu id, unsigned slot)
 {
-    return guest(number) ? (const struct abi_exit *)ABI_EXITS_GPA(number) : NULL;
+    return (const struct abi_snapshot *)ABI_SNAPSHOT_GPA(id.guest, id.vcpu) + slot;
+}
+
+static const struct abi_exit *exits(struct api_vcpu id)
+{
+    return (const struct abi_exit *)ABI_EXITS_GPA(id.guest, id.vcpu);
 }
 
 static const uint8_t *bitmaps(unsigned number)
@@ -41,9 +46,9 @@ static const struct abi_ring *console(unsigned number)
     return guest(number) ? (const struct abi_ring *)ABI_CONSOLE_GPA(number) : NULL;
 }
 
-static int64_t take_snapshot(unsigned number, bool keep)
+static int64_t take_snapshot(struct api_vcpu id, bool keep)
 {
-    return abi_call(ABI_CALL_SNAPSHOT, number, 0, keep);
+    return abi_call(ABI_CALL_SNAPSHOT, id.guest, id.vcpu, keep);
 }
 
 static int64_t probe(unsigned row)
@@ -51,9 +56,9 @@ static int64_t probe(unsigned row)
     return abi_call(ABI_CALL_PROBE, row, 0, 0);
 }
 
-static int64_t controls(unsigned number, const struct abi_controls *c)
+static int64_t controls(struct api_vcpu id, const struct abi_controls *c)
 {
-    return abi_call(ABI_CALL_CONTROLS, number, 0, (uintptr_t)c);
+    return abi_call(ABI_CALL_CONTROLS, id.guest, id.vcpu, (uintptr_t)c);
 }
 
 static int64_t type(unsigned number, const uint8_t *bytes, size_t n)
@@ -205,6 +210,7 @@ void guest_run(const uint8_t *info)
         .clock = &wall,
         .log = (const struct abi_ring *)ABI_LOG_GPA,
         .guest = guest,
+        .vcpu = vcpu,
         .snapshot = snapshot,
         .exits = exits,
         .bitmaps = bitmaps,

@@ -18,52 +18,60 @@
 #include "hv/abi/net.h"
 #include "hv/types.h"
 
-#define ABI_VERSION           5u
-#define ABI_MAGIC             0x646165686b6c7562ull /* "bulkhead" */
+#define ABI_VERSION    5u
+#define ABI_MAGIC      0x646165686b6c7562ull /* "bulkhead" */
 
-#define ABI_GUESTS_MAX        16u
-#define ABI_VCPUS_MAX         1u /* per guest, for now */
-#define ABI_CORES_MAX         64u
-#define ABI_NAME_MAX          32u /* with the NUL */
-#define ABI_TEXT_MAX          160u
+#define ABI_GUESTS_MAX 16u
+/* Per guest. One for now; the host's tests are built with more. */
+#ifndef ABI_VCPUS_MAX
+#define ABI_VCPUS_MAX 1u
+#endif
+#define ABI_CORES_MAX          64u
+#define ABI_NAME_MAX           32u /* with the NUL */
+#define ABI_TEXT_MAX           160u
 
 /* Guest-physical layout, in the management guest. Pages not listed here are not mapped. */
-#define ABI_BASE              0xd0000000ull
-#define ABI_HOST_GPA          (ABI_BASE + 0x00000) /* struct abi_host, ABI_HOST_SIZE bytes */
-#define ABI_HOST_SIZE         0x4000u
-#define ABI_LOG_GPA           (ABI_BASE + 0x10000) /* struct abi_ring with ABI_LOG_RING_SIZE bytes */
-#define ABI_LOG_RING_SIZE     0x8000u
+#define ABI_BASE               0xd0000000ull
+#define ABI_HOST_GPA           (ABI_BASE + 0x00000) /* struct abi_host, ABI_HOST_SIZE bytes */
+#define ABI_HOST_SIZE          0x4000u
+#define ABI_LOG_GPA            (ABI_BASE + 0x10000) /* struct abi_ring with ABI_LOG_RING_SIZE bytes */
+#define ABI_LOG_RING_SIZE      0x8000u
 /* One core's capabilities after the other: struct abi_caps[ABI_CORES_MAX]. */
-#define ABI_CAPS_GPA          (ABI_BASE + 0x20000)
-#define ABI_CAPS_SIZE         0x4000u
-#define ABI_EVENTS_GPA        (ABI_BASE + 0x28000) /* struct abi_events, ABI_EVENTS_SIZE bytes */
-#define ABI_EVENTS_SIZE       0x4000u
-#define ABI_IMAGES_PAGE_GPA   (ABI_BASE + 0x2c000) /* struct abi_images, see hv/abi/deploy.h */
-#define ABI_IMAGES_SIZE       0x4000u
+#define ABI_CAPS_GPA           (ABI_BASE + 0x20000)
+#define ABI_CAPS_SIZE          0x4000u
+#define ABI_EVENTS_GPA         (ABI_BASE + 0x28000) /* struct abi_events, ABI_EVENTS_SIZE bytes */
+#define ABI_EVENTS_SIZE        0x4000u
+#define ABI_IMAGES_PAGE_GPA    (ABI_BASE + 0x2c000) /* struct abi_images, see hv/abi/deploy.h */
+#define ABI_IMAGES_SIZE        0x4000u
 /* The random token of this boot (ABI_AUTH_RANDOM), ends with NUL; a page of its own. Empty: none.
  */
-#define ABI_TOKEN_GPA         (ABI_BASE + 0x30000)
-#define ABI_TOKEN_SIZE        0x1000u
+#define ABI_TOKEN_GPA          (ABI_BASE + 0x30000)
+#define ABI_TOKEN_SIZE         0x1000u
 /* What the management guest had kept: struct abi_keep, see hv/abi/management.h. */
-#define ABI_KEEP_GPA          (ABI_BASE + 0x80000)
+#define ABI_KEEP_GPA           (ABI_BASE + 0x80000)
 /* The boot modules that abi_management.certificate and .key name: struct abi_file. Mapped only
  * where one is named. */
-#define ABI_CERTIFICATE_GPA   (ABI_BASE + 0x84000)
-#define ABI_KEY_GPA           (ABI_BASE + 0x8c000)
-/* What each guest shows. */
-#define ABI_GUEST_STRIDE      0x40000ull
-#define ABI_GUEST_GPA(g)      (ABI_BASE + 0x100000 + (g)*ABI_GUEST_STRIDE) /* struct abi_guest */
-#define ABI_GUEST_SIZE        0x2000u
+#define ABI_CERTIFICATE_GPA    (ABI_BASE + 0x84000)
+#define ABI_KEY_GPA            (ABI_BASE + 0x8c000)
+/* What each guest shows: its own pages, then those of each of its vCPUs. */
+#define ABI_VCPU_STRIDE        0x20000ull
+#define ABI_GUEST_STRIDE       ((1 + ABI_VCPUS_MAX) * ABI_VCPU_STRIDE)
+#define ABI_GUEST_GPA(g)       (ABI_BASE + 0x100000 + (g)*ABI_GUEST_STRIDE) /* struct abi_guest */
+#define ABI_GUEST_SIZE         0x2000u
 /* MSR bitmap, I/O bitmap A, I/O bitmap B, a page each. */
-#define ABI_BITMAPS_GPA(g)    (ABI_GUEST_GPA(g) + 0x4000)
-#define ABI_BITMAPS_SIZE      0x3000u
-/* struct abi_exit[ABI_EXITS]: the last exits of vCPU 0. */
-#define ABI_EXITS_GPA(g)      (ABI_GUEST_GPA(g) + 0x8000)
-/* struct abi_snapshot[ABI_SNAPSHOTS], a page each. */
-#define ABI_SNAPSHOT_GPA(g)   (ABI_GUEST_GPA(g) + 0x10000)
+#define ABI_BITMAPS_GPA(g)     (ABI_GUEST_GPA(g) + 0x4000)
+#define ABI_BITMAPS_SIZE       0x3000u
 /* struct abi_ring with ABI_CONSOLE_RING_SIZE bytes. */
-#define ABI_CONSOLE_GPA(g)    (ABI_GUEST_GPA(g) + 0x20000)
-#define ABI_CONSOLE_RING_SIZE 0x4000u
+#define ABI_CONSOLE_GPA(g)     (ABI_GUEST_GPA(g) + 0x8000)
+#define ABI_CONSOLE_RING_SIZE  0x4000u
+/* What vCPU `v` of guest `g` shows. Each of these names both, so that none is taken for another's.
+ */
+#define ABI_VCPU_GPA(g, v)     (ABI_GUEST_GPA(g) + (1 + (v)) * ABI_VCPU_STRIDE) /* struct abi_vcpu */
+#define ABI_VCPU_SIZE          0x1000u
+/* struct abi_exit[ABI_EXITS]: its last exits. */
+#define ABI_EXITS_GPA(g, v)    (ABI_VCPU_GPA(g, v) + 0x8000)
+/* struct abi_snapshot[ABI_SNAPSHOTS], a page each. */
+#define ABI_SNAPSHOT_GPA(g, v) (ABI_VCPU_GPA(g, v) + 0x10000)
 
 /* A byte ring: byte number n (counted from the beginning of time) is at data[n % size]; valid are
  * the last min(written, size). The data begin one page after the header. A reader checks `written`
@@ -214,7 +222,7 @@ struct abi_exit {
     uint32_t reason;        /* the whole exit-reason field */
     uint32_t outcome;       /* enum abi_outcome */
     uint64_t instruction_length; /* of emulated instructions; else 0 */
-    uint64_t reserved;
+    uint32_t guest, vcpu;        /* whose: the same in all of a ring */
 };
 #define ABI_EXITS 256u
 _Static_assert(sizeof(struct abi_exit) == 64, "enter.asm goes from one to the next");
@@ -246,6 +254,7 @@ struct abi_controls_result {
 
 /* Written by the owning core only. Each counter is read on its own. */
 struct abi_vcpu {
+    uint32_t guest, vcpu; /* whose page this is */
     uint32_t core;
     uint32_t halted; /* 1: in HLT */
     uint64_t run_ticks;
@@ -261,6 +270,7 @@ struct abi_vcpu {
     struct abi_controls_result controls;
     struct abi_histogram wake_late; /* from a timer's due time to the end of HLT */
 };
+_Static_assert(sizeof(struct abi_vcpu) <= ABI_VCPU_SIZE, "abi_vcpu must fit its page");
 
 /* Which exits a guest starts with. */
 enum abi_exit_profile {
@@ -295,13 +305,15 @@ enum abi_guest_flags {
 };
 
 struct abi_guest {
-    uint32_t sequence; /* seqlock for everything but `vcpus` */
+    uint32_t sequence; /* seqlock for everything else */
     uint32_t state;    /* enum abi_guest_state */
     uint32_t flags;
     uint32_t vcpu_count;
     uint32_t restarts;    /* by its policy, ever */
     uint32_t short_lives; /* in a row; sets the back-off, see hv/restart.h */
     uint32_t exit_code;   /* what it wrote to its exit port in its last life; 0: nothing */
+    uint32_t number;      /* whose page this is */
+    uint32_t core;        /* where it is made, cleared and scrubbed */
     uint32_t pad;
     char name[ABI_NAME_MAX];
     char why[ABI_TEXT_MAX]; /* empty while running */
@@ -335,7 +347,6 @@ struct abi_guest {
     uint64_t frames_sent, frames_received, frames_dropped; /* virtio-net */
     uint64_t large_pages_split; /* of its RAM, since it was made; at most one for each 2 MB */
     uint64_t frames_refused[NET_DROPS]; /* of those sent, by enum net_drop */
-    struct abi_vcpu vcpus[ABI_VCPUS_MAX];
 };
 _Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit its pages");
 
@@ -358,17 +369,25 @@ enum abi_cause {
     ABI_CAUSES
 };
 
+/* What a snapshot's rows are. */
+enum abi_state_kind {
+    ABI_STATE_NONE, /* never taken */
+    ABI_STATE_VMX,  /* a VMCS, by the table of VMX */
+    ABI_STATE_KINDS
+};
+
 struct abi_snapshot {
     uint64_t sequence; /* counts all snapshots of this vCPU from 1; 0: none taken yet */
     uint32_t lock;     /* seqlock of this page: odd while it is written */
     uint32_t count;    /* rows used */
     uint64_t tsc;
-    uint64_t ticks; /* what taking it cost the vCPU */
-    uint32_t cause; /* enum abi_cause */
-    uint32_t reserved;
+    uint64_t ticks;       /* what taking it cost the vCPU */
+    uint32_t cause;       /* enum abi_cause */
+    uint32_t kind;        /* enum abi_state_kind */
+    uint32_t guest, vcpu; /* whose page this is */
     struct abi_vmcs vmcs;
     struct abi_exit exit; /* the exit that it was taken after; tsc 0: none yet */
-    uint8_t pad[4096 - 40 - sizeof(struct abi_vmcs) - sizeof(struct abi_exit)];
+    uint8_t pad[4096 - 48 - sizeof(struct abi_vmcs) - sizeof(struct abi_exit)];
 };
 _Static_assert(sizeof(struct abi_snapshot) == 4096, "one page a snapshot");
 
@@ -389,9 +408,9 @@ enum abi_call {
     ABI_CALL_HEARTBEAT,
     /* RBX = guest, RCX = vCPU, RDX = 1 to keep it: asks the owning core for a new snapshot. Returns
      * the sequence number to wait for: ABI_EVENT_IRQ is raised when a page of
-     * ABI_SNAPSHOT_GPA(guest) has it (or, when others asked at the same time, a later one). A guest
-     * that is not running keeps the snapshot of its death: its sequence is returned at once, and it
-     * is there. */
+     * ABI_SNAPSHOT_GPA(guest, vCPU) has it (or, when others asked at the same time, a later one). A
+     * guest that is not running keeps the snapshot of its death: its sequence is returned at once,
+     * and it is there. */
     ABI_CALL_SNAPSHOT,
     /* RBX = guest, RCX = address, RDX = length: types into the guest's UART. Returns how many bytes
        were taken (0 when its queue is full). */

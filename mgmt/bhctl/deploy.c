@@ -212,6 +212,20 @@ static int check_name(struct api *a, const char *name)
     return rc;
 }
 
+/* " on core 0", or " on cores 0, 1" */
+static void say_cores(const json_t *vcpus)
+{
+    const json_t *v;
+    size_t i;
+
+    printf(" on core%s", json_array_size(vcpus) > 1 ? "s" : "");
+    json_array_foreach(vcpus, i, v)
+    {
+        printf("%s %" PRIu64, i ? "," : "", number_of(v, "core"));
+    }
+    (void)fputs("\n", stdout);
+}
+
 static int create(struct api *a, const json_t *entry)
 {
     char *body = json_dumps(entry, JSON_COMPACT);
@@ -231,8 +245,8 @@ static int create(struct api *a, const json_t *entry)
         say_text(text_of(g, "name"), 0);
         (void)fputs(": ", stdout);
         say_text(text_of(g, "state"), 0);
-        printf(", %s on core %" PRIu64 "\n", memory,
-               number_of(json_array_get(json_object_get(g, "vcpus"), 0), "core"));
+        printf(", %s", memory);
+        say_cores(json_object_get(g, "vcpus"));
         rc = say_end();
     }
     json_decref(g);

@@ -42,8 +42,8 @@ static const struct command_spec commands[] = {
      "--filter, its output is plain text: no control characters, no escape sequences."},
     {"images", "", 0, 0, B(DELETE), "images that guests can be made of", NULL},
     {"vmcs", "NAME", 1, 1,
-     B(FIELDS) | B(GROUP) | B(ODDITIES) | B(NO_DECODE) | B(SNAPSHOT) | B(SNAPSHOTS) | B(KEEP) |
-         B(DIFF) | B(TO) | B(VOLATILE) | B(CHECK) | B(EXITS) | B(FORMAT),
+     B(VCPU) | B(FIELDS) | B(GROUP) | B(ODDITIES) | B(NO_DECODE) | B(SNAPSHOT) | B(SNAPSHOTS) |
+         B(KEEP) | B(DIFF) | B(TO) | B(VOLATILE) | B(CHECK) | B(EXITS) | B(FORMAT),
      "the VMCS of a guest, explained",
      "Of the running guest, unless --snapshot says of which kept moment."},
     {"top", "", 0, 0, B(COUNT) | B(DELAY) | B(SORT), "guests by load, live",

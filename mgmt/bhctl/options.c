@@ -48,6 +48,7 @@ static const struct option_spec specs[OPTIONS] = {
     [OPTION_ALLOW] = {"allow", 0, "LIST",
                       "of any-address,router-advertisements,dhcp-server,vlan-tags"},
     [OPTION_ROLE] = {"role", 0, "ROLE", "read, operate or admin"},
+    [OPTION_VCPU] = {"vcpu", 0, "N", "of this vCPU, numbered from 0 (0 when not given)"},
     [OPTION_FIELDS] = {"fields", 0, "LIST", "only these, by name or encoding: GUEST_RIP,0x4002"},
     [OPTION_GROUP] = {"group", 0, "G", "only control, read-only, guest or host"},
     [OPTION_ODDITIES] = {"oddities", 0, NULL, "only fields with something odd about them"},

@@ -46,6 +46,7 @@ enum option_id {
     OPTION_ALLOW,
     OPTION_ROLE,
     /* vmcs */
+    OPTION_VCPU,
     OPTION_FIELDS,
     OPTION_GROUP,
     OPTION_ODDITIES,

@@ -40,15 +40,24 @@ static uint64_t sum(json_t *exits)
 
 static void take_guest(struct top_guest *g, const json_t *from)
 {
-    const json_t *v = json_array_get(json_object_get(from, "vcpus"), 0);
+    const json_t *v;
+    size_t i;
 
     (void)snprintf(g->name, sizeof(g->name), "%s", text_of(from, "name"));
     (void)snprintf(g->state, sizeof(g->state), "%s", text_of(from, "state"));
     g->memory = number_of(json_object_get(from, "configuration"), "memory");
     g->restarts = number_of(from, "restarts");
-    g->core = number_of(v, "core");
-    g->run_ticks = number_of(v, "run_ticks");
-    g->exits = sum(json_object_get(v, "exits"));
+    g->core = UINT64_MAX;
+    g->run_ticks = g->exits = 0;
+    json_array_foreach(json_object_get(from, "vcpus"), i, v)
+    {
+        if (number_of(v, "core") < g->core)
+            g->core = number_of(v, "core");
+        g->run_ticks += number_of(v, "run_ticks");
+        g->exits += sum(json_object_get(v, "exits"));
+    }
+    if (i == 0)
+        g->core = 0;
 }
 
 static void take_host(struct top_sample *s, const json_t *h)

@@ -8,7 +8,7 @@
 
 struct top_guest {
     char name[33], state[24];
-    uint64_t memory, core; /* bytes; number */
+    uint64_t memory, core; /* bytes; the lowest number, if its vCPUs are on several */
     uint64_t run_ticks, exits, restarts;
 };
 

@@ -13,14 +13,14 @@ static const struct view {
     uint64_t with;
     const char *method, *path;
 } views[] = {
-    {OPTION_SNAPSHOT, DUMPING, "GET", "/v1/guests/%s/vcpus/0/vmcs/snapshots/%s?"},
-    {OPTION_SNAPSHOTS, 0, "GET", "/v1/guests/%s/vcpus/0/vmcs/snapshots?"},
-    {OPTION_KEEP, DUMPING, "POST", "/v1/guests/%s/vcpus/0/vmcs/snapshots?"},
-    {OPTION_DIFF, B(TO) | B(VOLATILE), "GET", "/v1/guests/%s/vcpus/0/vmcs/diff?from=%s&"},
-    {OPTION_CHECK, 0, "GET", "/v1/guests/%s/vcpus/0/vmcs/check?"},
-    {OPTION_EXITS, 0, "GET", "/v1/guests/%s/vcpus/0/exits?"},
+    {OPTION_SNAPSHOT, DUMPING, "GET", "/v1/guests/%s/vcpus/%s/vmcs/snapshots/%s?"},
+    {OPTION_SNAPSHOTS, 0, "GET", "/v1/guests/%s/vcpus/%s/vmcs/snapshots?"},
+    {OPTION_KEEP, DUMPING, "POST", "/v1/guests/%s/vcpus/%s/vmcs/snapshots?"},
+    {OPTION_DIFF, B(TO) | B(VOLATILE), "GET", "/v1/guests/%s/vcpus/%s/vmcs/diff?from=%s&"},
+    {OPTION_CHECK, 0, "GET", "/v1/guests/%s/vcpus/%s/vmcs/check?"},
+    {OPTION_EXITS, 0, "GET", "/v1/guests/%s/vcpus/%s/exits?"},
 };
-static const struct view present = {OPTIONS, DUMPING, "GET", "/v1/guests/%s/vcpus/0/vmcs?"};
+static const struct view present = {OPTIONS, DUMPING, "GET", "/v1/guests/%s/vcpus/%s/vmcs?"};
 
 static const struct view *find_view(const struct options *o, int *status)
 {
@@ -55,8 +55,11 @@ static const struct view *find_view(const struct options *o, int *status)
 static int check_numbers(const struct options *o)
 {
     static const enum option_id numbers[] = {OPTION_SNAPSHOT, OPTION_DIFF, OPTION_TO};
+    const char *vcpu = o->value[OPTION_VCPU];
     uint64_t v;
 
+    if (vcpu && !options_number(vcpu, 0, UINT32_MAX, &v))
+        return complain(EXIT_USAGE, "--vcpu: \"%s\" is not the number of a vCPU", vcpu);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         const char *value = o->value[numbers[i]];
 
@@ -81,7 +84,8 @@ static int make_path(char path[PATH_MAX_BYTES], const struct options *o, const s
                      bool json)
 {
     const char *number = v->option == OPTIONS ? NULL : o->value[v->option];
-    bool fits = url_path(path, PATH_MAX_BYTES, v->path, o->arg[0], number);
+    const char *vcpu = o->value[OPTION_VCPU] ? o->value[OPTION_VCPU] : "0";
+    bool fits = url_path(path, PATH_MAX_BYTES, v->path, o->arg[0], vcpu, number);
 
     if (!fits)
         return complain(EXIT_USAGE, "\"%s\" cannot be a guest's name", o->arg[0]);

@@ -52,7 +52,7 @@ function route(mayStay) {
     here = location.hash || "#/";
     view?.close?.();
     showNav(first);
-    view = first === "guest" && rest[0] ? guestView(rest[0], rest[1])
+    view = first === "guest" && rest[0] ? guestView(rest[0], rest[1], rest[2])
                                         : (Object.hasOwn(VIEWS, first) ? VIEWS[first] : VIEWS[""])[1]();
     document.title = `${view.title} - Bulkhead`;
     view.error = el("p", {class: "error", role: "alert", hidden: true});

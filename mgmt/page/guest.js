@@ -137,7 +137,7 @@ const TOPS = {rips: ["RIPs", "rip"], ports: ["ports", "port"], msrs: ["MSRs", "m
 const topTables = (top) => Object.entries(TOPS).filter(([name]) => top[name].length).map(([name, [title, what]]) =>
     table(`Top ${title}`, [what, "exits"], top[name].map((entry) => [entry[what], String(entry.exits)])));
 
-function exitsView(guest) {
+function exitsView(guest, vcpu) {
     const bars = el("tbody"), tops = el("div", {class: "tops"}), total = el("p"), legend = el("p", {class: "legend"});
     const still = el("input", {type: "checkbox"}), colour = palette();
     const readout = el("output", {class: "readout", "aria-live": "off"}), tip = el("div", {class: "tip", role: "tooltip", hidden: true});
@@ -152,8 +152,8 @@ function exitsView(guest) {
         async poll(answer) {
             if (still.checked && bars.children.length)
                 return;
-            bars.replaceChildren(...barChart(answer.vcpus[0].exits, colour));
-            const {exits, top} = await api(`${vcpuPath(guest)}/exits`);
+            bars.replaceChildren(...barChart(answer.vcpus[vcpu].exits, colour));
+            const {exits, top} = await api(`${vcpuPath(guest, vcpu)}/exits`);
 
             // Who looks at one exit does not have it taken away.
             if (!tip.hidden || document.activeElement === line.chart)
@@ -172,8 +172,8 @@ function exitsView(guest) {
 
 const WORDS = "0x4000,0x4002,0x401e,0x400c,0x4012";
 
-function controlsView(guest) {
-    const path = `${vcpuPath(guest)}/vmcs`;
+function controlsView(guest, vcpu) {
+    const path = `${vcpuPath(guest, vcpu)}/vmcs`;
     const result = el("p", {class: "result", role: "status"}), words = el("div", {class: "words"});
     let known = "";
 
@@ -311,23 +311,38 @@ function guestHead(guest) {
     };
 }
 
-export function guestView(guest, tab) {
+// `number`: of the vCPU that is looked at, as it stands in the address; nothing: the first.
+export function guestView(guest, tab, number) {
     const [title, make] = Object.hasOwn(TABS, tab) ? TABS[tab] : TABS.vmcs;
-    const inner = make(guest), head = guestHead(guest);
+    const vcpu = /^\d+$/.test(number ?? "") ? Number(number) : 0;
+    const inner = make(guest, vcpu), head = guestHead(guest);
     const base = `#/guest/${encodeURIComponent(guest)}`;
+    const choice = el("nav", {class: "tabs", "aria-label": `vCPUs of ${guest}`, hidden: true});
+
+    // Where there is one there is nothing to choose.
+    function showChoice(count) {
+        if (choice.children.length === count)
+            return;
+        choice.hidden = count < 2;
+        choice.replaceChildren(...Array.from({length: count}, (_, i) =>
+            el("a", {href: `${base}/${tab ?? "vmcs"}/${i}`, "aria-current": i === vcpu ? "page" : null}, `vCPU ${i}`)));
+    }
 
     return {
         title: `${guest}, ${title}`,
         node: el("section", {"aria-label": `${guest}, ${title}`}, head.nodes,
             el("nav", {class: "tabs", "aria-label": `Views of ${guest}`}, Object.entries(TABS).map(([name, [text]]) =>
-                el("a", {href: `${base}/${name}`, "aria-current": TABS[name][1] === make ? "page" : null}, text))),
-            inner.node),
+                el("a", {href: `${base}/${name}${vcpu ? `/${vcpu}` : ""}`, "aria-current": TABS[name][1] === make ? "page" : null}, text))),
+            choice, inner.node),
         async poll() {
             if (head.isLeaving())
                 return;
             const answer = await api(`v1/guests/${encodeURIComponent(guest)}`);
 
             head.show(answer);
+            showChoice(answer.vcpus.length);
+            if (!answer.vcpus[vcpu])
+                throw new Refusal(`${guest} has no vCPU ${vcpu}`);
             await inner.poll(answer);
         },
         restarted: () => inner.restarted?.(),

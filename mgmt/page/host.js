@@ -8,29 +8,34 @@ import {restrict} from "./session.js";
 
 const SHORT = ["start", "pause", "resume", "stop"]; // the rest is in the guest's own view
 
-// Exits a second and share of a core between two answers.
-function rates(guest, host, old) {
-    const seconds = old ? (host.uptime_ms - old.uptime_ms) / 1000 : 0;
-    const vcpu = guest.vcpus[0];
+// All the vCPUs of a guest together.
+const total = ({vcpus}) => ({
+    entries: vcpus.reduce((sum, v) => sum + v.entries, 0), run_ticks: vcpus.reduce((sum, v) => sum + v.run_ticks, 0),
+    halted: vcpus.every((v) => v.halted), cores: [...new Set(vcpus.map((v) => v.core))].join(", "),
+});
 
-    if (seconds <= 0 || vcpu.entries < old.entries)
+// Exits a second and share of a core between two answers.
+function rates(now, host, old) {
+    const seconds = old ? (host.uptime_ms - old.uptime_ms) / 1000 : 0;
+
+    if (seconds <= 0 || now.entries < old.entries)
         return {share: null, exits: null};
-    return {share: (vcpu.run_ticks - old.run_ticks) / (seconds * clock.hz),
-            exits: (vcpu.entries - old.entries) / seconds};
+    return {share: (now.run_ticks - old.run_ticks) / (seconds * clock.hz),
+            exits: (now.entries - old.entries) / seconds};
 }
 
-function guestRow(guest, host, old, click) {
-    const vcpu = guest.vcpus[0], {share, exits} = rates(guest, host, old);
+function guestRow(guest, now, host, old, click) {
+    const {share, exits} = rates(now, host, old);
     const href = `#/guest/${encodeURIComponent(guest.name)}/vmcs`, why = reason(guest);
 
     return el("tr", {"data-guest": guest.name},
         el("th", {scope: "row"}, el("a", {href}, guest.name), guest.management ? " (management)" : ""),
         el("td", null, el("span", {class: `state ${guest.state}`}, guest.state),
-           vcpu.halted && guest.state === "running" ? " waiting" : "", why ? `: ${why}` : ""),
-        el("td", {class: "minor"}, String(vcpu.core)),
+           now.halted && guest.state === "running" ? " waiting" : "", why ? `: ${why}` : ""),
+        el("td", {class: "minor"}, now.cores),
         el("td", null, bar(share ?? 0), " ", share === null ? "..." : percent(share)),
         el("td", {class: "number minor"}, exits === null ? "..." : count(exits)),
-        el("td", {class: "number minor"}, count(vcpu.entries)),
+        el("td", {class: "number minor"}, count(now.entries)),
         el("td", {class: "number minor"}, String(guest.restarts)),
         el("td", {class: "number minor"}, megabytes(guest.configuration.memory)),
         el("td", {class: "actions"}, guest.management ? null : SHORT.filter((action) => isPossible(action, guest.state)).map((action) =>
@@ -91,10 +96,10 @@ export function overviewView() {
 
             for (const {name} of (await api("v1/guests")).guests) {
                 const guest = await api(`v1/guests/${encodeURIComponent(name)}`);
-                const {entries, run_ticks} = guest.vcpus[0];
+                const now = total(guest);
 
-                rows.push(guestRow(guest, host, old.get(name), click));
-                old.set(name, {entries, run_ticks, uptime_ms: host.uptime_ms});
+                rows.push(guestRow(guest, now, host, old.get(name), click));
+                old.set(name, {...now, uptime_ms: host.uptime_ms});
             }
             // Whoever is in the table with the keyboard stays there.
             const at = document.activeElement, focused = at?.closest("tr")?.dataset.guest, button = at?.dataset.do;

@@ -143,7 +143,7 @@ export async function api(path, options = {}) {
 export const apiText = (path) => inTurn(() => exchange(path, {accept: "text/plain"}));
 export const openStream = (path, headers, stop) => inTurn(() => beginStream(path, headers, stop));
 
-export const vcpuPath = (guest) => `v1/guests/${encodeURIComponent(guest)}/vcpus/0`;
+export const vcpuPath = (guest, vcpu) => `v1/guests/${encodeURIComponent(guest)}/vcpus/${vcpu}`;
 
 // ---- numbers ----
 

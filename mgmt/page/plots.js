@@ -81,7 +81,7 @@ export function between(old, now) {
 const perSecond = (n) => `${count(n)}/s`;
 const lateness = (s) => (s < 1e-3 ? `${(s * 1e6).toFixed(1)} µs` : `${(s * 1e3).toFixed(1)} ms`);
 
-export function plotsView(guest) {
+export function plotsView(guest, vcpu) {
     const exits = plot("Exits a second", perSecond, ["exits"]);
     const run = plot("Share of its core", (x) => `${(x * 100).toFixed(1)} %`, ["share"]);
     const timer = plot("Lateness of its timers", lateness, ["mean", "at most"]);
@@ -91,8 +91,8 @@ export function plotsView(guest) {
     return {
         node: el("div", {class: "plots"}, [exits, run, timer, slice].map((p) => p.node)),
         async poll(answer) {
-            const {entries, run_ticks, core} = answer.vcpus[0], host = await api("v1/host"), text = await apiText("metrics");
-            const wake = readHistogram(text, "vcpu_timer_wake_lateness_seconds", `guest="${guest}"`);
+            const {entries, run_ticks, core} = answer.vcpus[vcpu], host = await api("v1/host"), text = await apiText("metrics");
+            const wake = readHistogram(text, "vcpu_timer_wake_lateness_seconds", `guest="${guest}",vcpu="${vcpu}"`);
             const end = readHistogram(text, "slice_end_lateness_seconds", `core="${core}"`);
             const now = {entries, run_ticks, wake, end, ms: host.uptime_ms};
             const seconds = old ? (now.ms - old.ms) / 1000 : 0;

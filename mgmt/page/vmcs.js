@@ -82,8 +82,8 @@ function makeTile(f) {
     return {node, value, f};
 }
 
-export function mapView(guest) {
-    const path = `${vcpuPath(guest)}/vmcs`;
+export function mapView(guest, vcpu) {
+    const path = `${vcpuPath(guest, vcpu)}/vmcs`;
     const search = el("input", {type: "search", placeholder: "name, encoding or value", "aria-label": "Search"});
     const odd = el("input", {type: "checkbox"}), still = el("input", {type: "checkbox"});
     const status = el("p", {class: "status"}, "asking for the VMCS ...");
@@ -223,8 +223,8 @@ export function mapView(guest) {
 
 // ---- differences ----
 
-export function diffView(guest) {
-    const path = `${vcpuPath(guest)}/vmcs`;
+export function diffView(guest, vcpu) {
+    const path = `${vcpuPath(guest, vcpu)}/vmcs`;
     const list = el("tbody"), result = el("div", {class: "scroll", "aria-live": "polite"});
     const error = el("p", {class: "error", role: "alert", hidden: true});
     const all = el("input", {type: "checkbox", checked: true});
@@ -303,14 +303,14 @@ export function diffView(guest) {
 
 // ---- the entry check ----
 
-export function checkView(guest) {
+export function checkView(guest, vcpu) {
     const verdict = el("p", {class: "verdict", role: "status"}, "checking ..."), failures = el("div", {class: "scroll"});
 
     return {
         node: el("div", null, el("p", null, "The rules of the SDM's chapter \"VM Entries\", applied to the VMCS " +
                  "as it is now."), verdict, failures),
         async poll() {
-            const check = await api(`${vcpuPath(guest)}/vmcs/check`);
+            const check = await api(`${vcpuPath(guest, vcpu)}/vmcs/check`);
 
             setText(verdict, check.enters ? `It enters: all ${check.rules} rules hold.`
                 : `It does not enter: ${check.failures.length} of ${check.rules} rules are broken.`);

@@ -50,7 +50,7 @@ static void begin(void)
         g->complete = how & 0x40;
         g->config.devices = how & 0x20 ? DEV_UART : 0;
         g->input_head = g->input_tail = UINT32_MAX - how;
-        g->snapshots[ABI_SNAPSHOT_DEATH].sequence = how & 1;
+        g->vcpus[0].snapshots[ABI_SNAPSHOT_DEATH].sequence = how & 1;
     }
     fixture_self(MEMORY);
     for (unsigned i = 0; i < MEMORY; i++)
@@ -75,7 +75,7 @@ static void check(uint64_t call, int64_t r)
          "the management guest is stopped");
     must(call != ABI_CALL_ACTION || asked->complete, "a guest acts that never got what it needs");
     if (wanted & VCPU_REQ_CONTROLS && (left + more) % 2)
-        __atomic_store_n(&asked->controls_busy, 0, __ATOMIC_RELEASE);
+        __atomic_store_n(&asked->vcpus[0].controls_busy, 0, __ATOMIC_RELEASE);
     asked->input_tail += (asked->input_head - asked->input_tail) / 2;
 }
 
@@ -102,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct vcpu *v = &guests[SELF].vcpu;
+    struct vcpu *v = &guests[SELF].vcpus[0];
 
     if (!reports)
         (void)atexit(report);

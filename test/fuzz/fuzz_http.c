@@ -18,7 +18,7 @@ static void note(const char *text)
 }
 static struct abi_host host = {.core_count = 2, .tsc_hz = 1000000, .guests = (1u << 1) - 1};
 static struct abi_guest one = {.state = ABI_GUEST_RUNNING, .vcpu_count = 1, .name = "a"};
-static struct abi_snapshot snaps[3];
+static struct abi_snapshot snaps[ABI_SNAPSHOTS];
 static struct abi_exit ring_of_exits[ABI_EXITS];
 static uint64_t ring_memory[(sizeof(struct abi_ring) + 64) / 8];
 
@@ -26,13 +26,24 @@ static const struct abi_guest *guest(unsigned n)
 {
     return n == 0 ? &one : NULL;
 }
-static const struct abi_snapshot *snapshot(unsigned n, unsigned slot)
+static struct abi_vcpu stats;
+static const struct abi_vcpu *vcpu(struct api_vcpu id)
 {
-    return n == 0 && slot < 3 ? &snaps[slot] : NULL;
+    if (id.guest || id.vcpu)
+        abort();
+    return &stats;
 }
-static const struct abi_exit *exits(unsigned n)
+static const struct abi_snapshot *snapshot(struct api_vcpu id, unsigned slot)
 {
-    return n == 0 ? ring_of_exits : NULL;
+    if (id.guest || id.vcpu)
+        abort();
+    return &snaps[slot];
+}
+static const struct abi_exit *exits(struct api_vcpu id)
+{
+    if (id.guest || id.vcpu)
+        abort();
+    return ring_of_exits;
 }
 static const uint8_t *bitmaps(unsigned n)
 {
@@ -47,9 +58,9 @@ static const struct abi_ring *console(unsigned n)
     (void)n;
     return (const struct abi_ring *)(void *)ring_memory;
 }
-static int64_t take_snapshot(unsigned n, bool keep)
+static int64_t take_snapshot(struct api_vcpu id, bool keep)
 {
-    (void)n;
+    (void)id;
     return keep ? 2 : 1;
 }
 static int64_t probe(unsigned row)
@@ -57,10 +68,10 @@ static int64_t probe(unsigned row)
     return row % 3 ? (int64_t)(8 + 8 * row) | 8 << 16 | 1ll << 32 : -E_NOENT;
 }
 static struct abi_controls asked;
-static int64_t controls(unsigned n, const struct abi_controls *c)
+static int64_t controls(struct api_vcpu id, const struct abi_controls *c)
 {
     asked = *c;
-    return n < 2 ? 3 : -E_STATE;
+    return id.guest < 2 ? 3 : -E_STATE;
 }
 static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
 {
@@ -130,6 +141,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .events = &events,
                                .log = ring,
                                .guest = guest,
+                               .vcpu = vcpu,
                                .snapshot = snapshot,
                                .exits = exits,
                                .bitmaps = bitmaps,
@@ -151,10 +163,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     for (unsigned i = 0; i < 3; i++) {
         snaps[i].sequence = i + 1;
+        snaps[i].kind = ABI_STATE_VMX;
         snaps[i].count = ABI_SNAPSHOT_FIELDS;
         memset(&snaps[i].vmcs, (int)(0x55u << i), sizeof(snaps[i].vmcs));
     }
-    one.vcpus[0].entries = size;
+    stats.entries = size;
     for (unsigned i = 0; i < ABI_EXITS; i++)
         ring_of_exits[i].reason = i % ABI_EXIT_REASONS;
     ring->size = 64;

@@ -143,11 +143,11 @@ static void try_controls(uint64_t victim)
         c.value[i / 64] = i % 2 ? 0 : c.mask[i / 64];
         sequence = call(ABI_CALL_CONTROLS, victim, 0, (uintptr_t)&c);
         while (sequence > 0 && g->state == ABI_GUEST_RUNNING &&
-               __atomic_load_n(&g->vcpus[0].controls.sequence, __ATOMIC_ACQUIRE) <
+               __atomic_load_n(&vcpu(victim, 0)->controls.sequence, __ATOMIC_ACQUIRE) <
                    (uint64_t)sequence)
             heartbeat();
         done += sequence > 0;
-        refused += sequence > 0 && g->vcpus[0].controls.result != 0;
+        refused += sequence > 0 && vcpu(victim, 0)->controls.result != 0;
     }
     say("standin: %u controls done, %u refused\n", done, refused);
 }

@@ -332,7 +332,7 @@ static void clean_up(void)
         sleep_until_irq();
     }
     anything.last = made < 0 ? ABI_GUEST_EMPTY : guest((uint64_t)made)->state;
-    anything.seen = guest(host()->self)->vcpus[0].exits[VMX_EXIT_VMCALL];
+    anything.seen = vcpu(host()->self, 0)->exits[VMX_EXIT_VMCALL];
     if (made >= 0)
         act((uint64_t)made, ABI_ACTION_STOP);
     act(anything.canary, ABI_ACTION_STOP);
@@ -353,7 +353,7 @@ static void note(const char *round, uint64_t who)
 
     (void)str_copy(r->round, sizeof(r->round), round);
     r->missed = heard.missed;
-    r->own = guest(who)->vcpus[0].slice_late_max;
+    r->own = vcpu(who, 0)->slice_late_max;
     for (unsigned i = 0; i < host()->core_count; i++)
         r->worst = max_u64(r->worst, host()->cores[i].slice_late_max);
 }

@@ -25,6 +25,7 @@
 
 static struct guest guests[ABI_GUESTS_MAX];
 static struct abi_guest status[ABI_GUESTS_MAX];
+static struct abi_vcpu stats[ABI_GUESTS_MAX];
 static struct abi_snapshot snapshots[ABI_GUESTS_MAX][ABI_SNAPSHOTS];
 static struct abi_host host;
 static struct abi_keep keep;
@@ -59,12 +60,14 @@ static void fixture_guest(unsigned number, uint32_t state)
 
     memset(g, 0, sizeof(*g));
     memset(&status[number], 0, sizeof(status[number]));
+    memset(&stats[number], 0, sizeof(stats[number]));
     memset(snapshots[number], 0, sizeof(snapshots[number]));
     g->number = number;
     g->status = &status[number];
-    g->snapshots = snapshots[number];
-    g->vcpu.guest = g;
-    g->vcpu.stats = &status[number].vcpus[0];
+    g->vcpu_count = 1;
+    g->vcpus[0].guest = g;
+    g->vcpus[0].stats = &stats[number];
+    g->vcpus[0].snapshots = snapshots[number];
     g->complete = true;
     g->config.devices = DEV_UART;
     g->management = number == SELF;

@@ -44,9 +44,9 @@ static void shares(void **state)
 static void the_fewest_guests(void **state)
 {
     (void)state;
-    cores[0].guests = 2;
-    cores[1].guests = 1;
-    cores[2].guests = 1;
+    cores[0].vcpus = 2;
+    cores[1].vcpus = 1;
+    cores[2].vcpus = 1;
     assert_int_equal(choose(3, -1, 0, 10000), 0);
     assert_int_equal(core, 1);
     assert_int_equal(choose(4, -1, 0, 10000), 0);
@@ -58,8 +58,8 @@ static void no_more_than_there_is(void **state)
     (void)state;
     cores[0].guaranteed = 550000;
     cores[1].guaranteed = 700000;
-    cores[1].guests = 0;
-    cores[0].guests = 5;
+    cores[1].vcpus = 0;
+    cores[0].vcpus = 5;
     assert_int_equal(choose(2, 0, 4000, 10000), 0);
     assert_int_equal(core, 0);
     assert_int_equal(choose(2, 0, 4001, 10000), -E_BUSY);

@@ -37,11 +37,11 @@ static int teardown(void **state)
 
 static int64_t call(uint64_t rax, uint64_t rbx, uint64_t rcx, uint64_t rdx)
 {
-    self->vcpu.regs.rax = rax;
-    self->vcpu.regs.rbx = rbx;
-    self->vcpu.regs.rcx = rcx;
-    self->vcpu.regs.rdx = rdx;
-    return control_call(&self->vcpu);
+    self->vcpus[0].regs.rax = rax;
+    self->vcpus[0].regs.rbx = rbx;
+    self->vcpus[0].regs.rcx = rcx;
+    self->vcpus[0].regs.rdx = rdx;
+    return control_call(&self->vcpus[0]);
 }
 
 static const uint64_t no_guests[] = {
@@ -50,9 +50,9 @@ static const uint64_t no_guests[] = {
 static void only_management_may(void **state)
 {
     (void)state;
-    other->vcpu.regs.rax = ABI_CALL_VERSION;
-    for (; other->vcpu.regs.rax <= ABI_CALL_END; other->vcpu.regs.rax++)
-        assert_int_equal(control_call(&other->vcpu), -E_PERM);
+    other->vcpus[0].regs.rax = ABI_CALL_VERSION;
+    for (; other->vcpus[0].regs.rax <= ABI_CALL_END; other->vcpus[0].regs.rax++)
+        assert_int_equal(control_call(&other->vcpus[0]), -E_PERM);
     assert_int_equal(requests + log_lines + budgeted_lines, 0);
 }
 
@@ -85,7 +85,7 @@ static void no_such_guest(void **state)
 static void snapshot(void **state)
 {
     (void)state;
-    other->snapshot_sequence = 4;
+    other->vcpus[0].snapshot_sequence = 4;
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 5);
     assert_int_equal(requests, 1);
     assert_ptr_equal(asked, other);
@@ -99,7 +99,7 @@ static void snapshot(void **state)
     /* One that is dead keeps its last one, if it has any. */
     other->status->state = ABI_GUEST_CRASHED;
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), -E_STATE);
-    other->snapshots[ABI_SNAPSHOT_DEATH].sequence = 4;
+    other->vcpus[0].snapshots[ABI_SNAPSHOT_DEATH].sequence = 4;
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 4);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 1), -E_STATE); /* it is kept anyway */
     assert_int_equal(requests, 2);
@@ -118,15 +118,15 @@ static void controls(void **state)
     assert_int_equal(requests, 0);
     assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, 64), 1);
     assert_int_equal(wanted, VCPU_REQ_CONTROLS);
-    assert_memory_equal(&other->new_controls, &c, sizeof(c));
+    assert_memory_equal(&other->vcpus[0].new_controls, &c, sizeof(c));
     /* One at a time: what the owning core may be reading stays. */
     memset(self->mem.base + 64, 0xff, sizeof(c));
     assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, 64), -E_STATE);
-    assert_memory_equal(&other->new_controls, &c, sizeof(c));
-    other->controls_busy = 0;
+    assert_memory_equal(&other->vcpus[0].new_controls, &c, sizeof(c));
+    other->vcpus[0].controls_busy = 0;
     other->status->state = ABI_GUEST_STOPPED;
     assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, 64), -E_STATE);
-    assert_int_equal(other->controls_busy, 0);
+    assert_int_equal(other->vcpus[0].controls_busy, 0);
 }
 
 static void probes(void **state)

@@ -25,7 +25,8 @@ static struct abi_host host = {.management = {.auth = ABI_AUTH_NONE, .http = ABI
                                .guests = 3,
                                .build_id = "0123"};
 static struct abi_guest guests[2];
-static struct abi_snapshot snapshots[2][ABI_SNAPSHOTS];
+static struct abi_vcpu vcpus[2][2]; /* of guest 1 both are there where a test says so */
+static struct abi_snapshot snapshots[2][2][ABI_SNAPSHOTS];
 static struct abi_exit exit_ring[ABI_EXITS];
 static bool kept;
 static struct abi_ring *log_ring, *console_ring;
@@ -39,13 +40,19 @@ static const struct abi_guest *guest(unsigned n)
 {
     return n < 2 ? &guests[n] : NULL;
 }
-static const struct abi_snapshot *snapshot(unsigned n, unsigned slot)
+static const struct abi_vcpu *vcpu(struct api_vcpu id)
 {
-    return n < 2 ? &snapshots[n][slot] : NULL;
+    assert_true(id.guest < 2 && id.vcpu < guests[id.guest].vcpu_count);
+    return &vcpus[id.guest][id.vcpu];
 }
-static const struct abi_exit *exits(unsigned n)
+static const struct abi_snapshot *snapshot(struct api_vcpu id, unsigned slot)
 {
-    (void)n;
+    assert_true(id.guest < 2 && id.vcpu < guests[id.guest].vcpu_count);
+    return &snapshots[id.guest][id.vcpu][slot];
+}
+static const struct abi_exit *exits(struct api_vcpu id)
+{
+    (void)id;
     return exit_ring;
 }
 static uint8_t bitmap_pages[ABI_BITMAPS_SIZE];
@@ -60,10 +67,10 @@ static const struct abi_ring *console(unsigned n)
     (void)n;
     return console_ring;
 }
-static int64_t take_snapshot(unsigned n, bool keep)
+static int64_t take_snapshot(struct api_vcpu id, bool keep)
 {
     kept = keep;
-    return guests[n].state == ABI_GUEST_RUNNING ? 9 : -E_STATE;
+    return guests[id.guest].state == ABI_GUEST_RUNNING ? 9 : -E_STATE;
 }
 static int64_t probe(unsigned row)
 {
@@ -71,10 +78,10 @@ static int64_t probe(unsigned row)
 }
 static struct abi_controls asked;
 static int64_t controls_result = 3;
-static int64_t controls(unsigned n, const struct abi_controls *c)
+static int64_t controls(struct api_vcpu id, const struct abi_controls *c)
 {
     asked = *c;
-    return n < 2 ? controls_result : -E_STATE;
+    return id.guest < 2 ? controls_result : -E_STATE;
 }
 static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
 {
@@ -106,6 +113,7 @@ static struct api_view view = {
     .clock = &wall,
     .host = &host,
     .guest = guest,
+    .vcpu = vcpu,
     .snapshot = snapshot,
     .exits = exits,
     .bitmaps = bitmaps,
@@ -144,6 +152,7 @@ static int setup(void **state)
 {
     (void)state;
     memset(guests, 0, sizeof(guests));
+    memset(vcpus, 0, sizeof(vcpus));
     memset(snapshots, 0, sizeof(snapshots));
     memset(exit_ring, 0, sizeof(exit_ring));
     strcpy(guests[0].name, "mgmt");
@@ -151,7 +160,7 @@ static int setup(void **state)
     guests[0].state = guests[1].state = ABI_GUEST_RUNNING;
     guests[0].flags = ABI_GUEST_MANAGEMENT;
     guests[0].vcpu_count = guests[1].vcpu_count = 1;
-    guests[1].vcpus[0].exits[10] = 7;
+    vcpus[1][0].exits[10] = 7;
     view.log = log_ring = make_ring(ABI_LOG_RING_SIZE);
     console_ring = make_ring(64);
     http_init(&request, NULL, NULL);
@@ -322,12 +331,13 @@ static void pipelining(void **state)
 
 static struct abi_snapshot *put(unsigned slot, uint64_t sequence)
 {
-    struct abi_snapshot *s = &snapshots[1][slot];
+    struct abi_snapshot *s = &snapshots[1][0][slot];
 
     s->sequence = sequence;
     s->count = VMCS_ROWS;
     s->tsc = 1000 * sequence;
     s->cause = ABI_CAUSE_REQUEST;
+    s->kind = ABI_STATE_VMX;
     vmcs_set(&s->vmcs, VMCS_ROW_VPID, 0x1f);
     return s;
 }
@@ -394,7 +404,7 @@ static void flight_recorder(void **state)
         else
             e->detail = 0xc0000080;
     }
-    guests[1].vcpus[0].entries = 300;
+    vcpus[1][0].entries = 300;
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits"), 200);
     assert_non_null(strstr(body, "\"ports\":[{\"port\":\"0x3f8\",\"exits\":127}]"));
     assert_non_null(strstr(body, "\"msrs\":[{\"msr\":\"0xc0000080\",\"exits\":127}]"));
@@ -415,7 +425,7 @@ static void flight_recorder(void **state)
     assert_non_null(strstr(body, "IO_INSTRUCTION"));
     assert_int_equal(GET("/v1/guests/hog"), 200);
     assert_non_null(strstr(body, "\"last_exit\":{\"reason\":\"IO_INSTRUCTION\""));
-    guests[1].vcpus[0].entries = 0;
+    vcpus[1][0].entries = 0;
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits"), 200);
     assert_non_null(strstr(body, "\"exits\":[]"));
     assert_int_equal(GET("/v1/guests/hog"), 200);
@@ -427,10 +437,11 @@ static void vmcs(void **state)
     (void)state;
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs"), 200);
     assert_true(response.wait);
-    assert_int_equal(response.wait_guest, 1);
+    assert_int_equal(response.wait_for.guest, 1);
     assert_false(api_ready(&view, &response));
     assert_false(kept);
-    snapshots[1][ABI_SNAPSHOT_LAUNCH].sequence = 1;
+    snapshots[1][0][ABI_SNAPSHOT_LAUNCH] =
+        (struct abi_snapshot){.sequence = 1, .kind = ABI_STATE_VMX};
     assert_false(api_ready(&view, &response)); /* an old one does not do */
     put(ABI_SNAPSHOT_LIVE, 9);
     assert_true(api_ready(&view, &response));
@@ -766,6 +777,37 @@ static void followed(void **state)
     assert_null(response.stream.more);
 }
 
+/* Each vCPU has its own counters, exits and snapshots; what is said of the guest is their sum. */
+static void several_vcpus(void **state)
+{
+    (void)state;
+    guests[1].vcpu_count = 2;
+    guests[1].core = 5;
+    for (unsigned i = 0; i < 2; i++) {
+        vcpus[1][i].run_ticks = 100 + i;
+        vcpus[1][i].core = 5 + i;
+        snapshots[1][i][ABI_SNAPSHOT_LAUNCH] =
+            (struct abi_snapshot){.sequence = 1 + 6 * i, .kind = ABI_STATE_VMX, .vcpu = i};
+    }
+    assert_int_equal(GET("/v1/guests"), 200);
+    assert_non_null(strstr(body, "\"core\":5,\"run_ticks\":201"));
+    assert_int_equal(GET("/v1/guests/hog"), 200);
+    assert_non_null(strstr(body, "{\"id\":0,\"core\":5,"));
+    assert_non_null(strstr(body, "{\"id\":1,\"core\":6,"));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/1/vmcs/snapshots/7"), 200);
+    assert_non_null(strstr(body, "\"vcpu\":1,\"sequence\":7"));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/snapshots/7"), 404);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/1/vmcs"), 200);
+    assert_int_equal(response.wait_for.vcpu, 1);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/2/vmcs"), 404);
+    assert_int_equal(GET("/metrics"), 200);
+    assert_non_null(
+        strstr(body, "vcpu_seconds_total{guest=\"hog\",vcpu=\"1\",mode=\"run\"} 0.000101"));
+    /* A dump of another kind is not taken for a VMCS. */
+    snapshots[1][1][ABI_SNAPSHOT_LAUNCH].kind = ABI_STATE_KINDS;
+    assert_int_equal(GET("/v1/guests/hog/vcpus/1/vmcs/snapshots/7"), 404);
+}
+
 /* Prometheus's text format: a family's samples together behind its HELP and TYPE; histograms are
  * cumulative. */
 static void metrics(void **state)
@@ -773,13 +815,13 @@ static void metrics(void **state)
     (void)state;
     answered[0] = (struct api_answered){200, 5};
     answered[1] = (struct api_answered){404, 1};
-    guests[1].vcpus[0].run_ticks = 2500001; /* at 1 MHz */
+    vcpus[1][0].run_ticks = 2500001; /* at 1 MHz */
     guests[1].restarts = 3;
     host.console_lost[1] = 17;
-    abi_histogram_add(&guests[1].vcpus[0].wake_late, 0);
-    abi_histogram_add(&guests[1].vcpus[0].wake_late, 63);
-    abi_histogram_add(&guests[1].vcpus[0].wake_late, 64);
-    abi_histogram_add(&guests[1].vcpus[0].wake_late, UINT32_MAX);
+    abi_histogram_add(&vcpus[1][0].wake_late, 0);
+    abi_histogram_add(&vcpus[1][0].wake_late, 63);
+    abi_histogram_add(&vcpus[1][0].wake_late, 64);
+    abi_histogram_add(&vcpus[1][0].wake_late, UINT32_MAX);
     assert_int_equal(GET("/metrics"), 200);
     assert_non_null(strstr(response.type, "version=0.0.4"));
     assert_non_null(strstr(body, "# TYPE bulkhead_guest_restarts_total counter\n"
@@ -837,13 +879,12 @@ static void host_actions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(resources),      TEST(text_form),          TEST(errors),
-        TEST(http_limits),    TEST(going_on),           TEST(pipelining),
-        TEST(snapshots_kept), TEST(flight_recorder),    TEST(vmcs),
-        TEST(rings),          TEST(typing_and_actions), TEST(management_stays),
-        TEST(host_actions),   TEST(other_sites),        TEST(metrics),
-        TEST(what_happened),  TEST(followed),           TEST(host_field),
-        TEST(whose_host),     TEST(log_with_times),
+        TEST(resources),        TEST(text_form),    TEST(errors),         TEST(http_limits),
+        TEST(going_on),         TEST(pipelining),   TEST(snapshots_kept), TEST(several_vcpus),
+        TEST(flight_recorder),  TEST(vmcs),         TEST(rings),          TEST(typing_and_actions),
+        TEST(management_stays), TEST(host_actions), TEST(other_sites),    TEST(metrics),
+        TEST(what_happened),    TEST(followed),     TEST(host_field),     TEST(whose_host),
+        TEST(log_with_times),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

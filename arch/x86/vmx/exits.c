@@ -41,7 +41,7 @@ void vmx_flush_tlb(const struct vmx_vcpu *x)
     uint64_t type = vmx_caps_common()->ept_vpid & EPT_CAP_INVVPID_SINGLE ? INVVPID_SINGLE_CONTEXT
                                                                          : INVVPID_ALL_CONTEXT;
 
-    invvpid(type, (uint16_t)(x->vcpu->guest->number + 1));
+    invvpid(type, vmx_vpid(x->vcpu));
 }
 
 static enum exit_action resume(struct vmx_vcpu *x)

@@ -84,7 +84,7 @@ int vmx_setup_controls(struct vmx_vcpu *x)
     vmwrite(VMCS_MSR_BITMAP, (uintptr_t)vmx_msr_bitmap(x->vcpu->guest));
     vmwrite(VMCS_TSC_OFFSET, 0);
     vmwrite(VMCS_EPT_POINTER, ept_pointer(&g->ept));
-    vmwrite(VMCS_VPID, x->vcpu->guest->number + 1);
+    vmwrite(VMCS_VPID, vmx_vpid(x->vcpu));
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, CR0_OWNED);
     vmwrite(VMCS_CR4_GUEST_HOST_MASK, ~CR4_GUESTS | c->cr4_fixed0);
     if (cpu2 & CPU2_ENABLE_ENCLS_EXITING)

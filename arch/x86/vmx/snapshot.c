@@ -85,8 +85,7 @@ void vmx_read_fields(struct abi_vmcs *out)
 void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
 {
     struct vmx_vcpu *x = v->backend;
-    struct guest *g = v->guest;
-    struct abi_snapshot *s = &g->snapshots[slot];
+    struct abi_snapshot *s = &v->snapshots[slot];
     uint64_t start;
 
     if (!x || !x->vmcs)
@@ -96,13 +95,14 @@ void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
     __atomic_fetch_add(&s->lock, 1, __ATOMIC_ACQ_REL);
     s->count = vmcs_field_count();
     s->cause = cause;
+    s->kind = ABI_STATE_VMX;
     s->exit = *v->exit;
     vmx_read_fields(&s->vmcs);
     s->tsc = start;
     s->ticks = arch_tsc() - start;
-    __atomic_store_n(&s->sequence, g->snapshot_sequence + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&s->sequence, v->snapshot_sequence + 1, __ATOMIC_RELEASE);
     __atomic_fetch_add(&s->lock, 1, __ATOMIC_RELEASE);
-    __atomic_store_n(&g->snapshot_sequence, s->sequence, __ATOMIC_RELEASE);
+    __atomic_store_n(&v->snapshot_sequence, s->sequence, __ATOMIC_RELEASE);
 }
 
 struct first_failure {
@@ -135,8 +135,8 @@ void vmx_failed_check(struct vmx_vcpu *x, char *text, size_t size)
 
     text[0] = 0;
     vmx_snapshot(x->vcpu, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
-    (void)vmcs_entry_check(&x->vcpu->guest->snapshots[ABI_SNAPSHOT_DEATH].vmcs, vmx_caps_common(),
-                           &cpu, note_failure, &n);
+    (void)vmcs_entry_check(&x->vcpu->snapshots[ABI_SNAPSHOT_DEATH].vmcs, vmx_caps_common(), &cpu,
+                           note_failure, &n);
     if (!text[0])
         (void)str_copy(text, size, ": no check of the SDM fails");
 }

@@ -58,6 +58,12 @@ enum exit_action {
     EXIT_STOP = ABI_OUTCOME_STOP,     /* v->stop is set */
 };
 
+/* 0 is the root's own. */
+static inline uint16_t vmx_vpid(const struct vcpu *v)
+{
+    return (uint16_t)(1 + v->guest->number * ABI_VCPUS_MAX + v->number);
+}
+
 /* The MSR bitmap and the I/O bitmaps of a guest: pages that the management guest may read. */
 static inline uint8_t *vmx_msr_bitmap(const struct guest *g)
 {

@@ -26,6 +26,11 @@ static inline const struct abi_guest *guest(uint64_t number)
     return (const struct abi_guest *)(uintptr_t)ABI_GUEST_GPA(number);
 }
 
+static inline const struct abi_vcpu *vcpu(uint64_t number, uint64_t vcpu)
+{
+    return (const struct abi_vcpu *)(uintptr_t)ABI_VCPU_GPA(number, vcpu);
+}
+
 static inline bool exists(uint64_t number)
 {
     return number < ABI_GUESTS_MAX && guest(number)->state != ABI_GUEST_EMPTY;
