@@ -18,6 +18,7 @@ import mkiso
 
 BUILD = os.environ.get("BULKHEAD_BUILD", "build")
 LIMIT = 180  # seconds of real time after which a run counts as hung
+PROMPT = re.compile(r"[/~] # (\x1b\[6n)?\Z")  # of the Linux guest's shell: BusyBox 1.37 calls / by HOME's name, and asks the terminal where its cursor is
 
 
 class Machine:

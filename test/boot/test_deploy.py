@@ -433,7 +433,7 @@ def test_linux_of_forty_megabytes(m):
         cmdline = json.load(f)["guests"][0]["cmdline"]
     deploy(m, name="linux", image="vmlinuz", memory="160M", core=1, cmdline=cmdline, modules=[{"file": "initramfs"}])
     m.wait_serial(r"\[linux\] linux: ready, 6\.\d", limit=600)
-    m.wait_for("/v1/guests/linux/console?format=json", lambda c: "/ # " in c["text"][-40:], "no prompt")
+    m.wait_for("/v1/guests/linux/console?format=json", lambda c: appliance.PROMPT.search(c["text"]), "no prompt")
     m.type("linux", f"ls -l /payload; dd if=/payload bs=1M skip={megabytes} 2>/dev/null\n")
     m.wait_for("/v1/guests/linux/console?format=json", lambda c: re.search(rf" {len(payload)} [^\r]*/payload\r\nthe end of it\r\n", c["text"]), "the shell does not find it")
     delete(m, "/v1/guests/linux")

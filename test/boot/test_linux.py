@@ -2,12 +2,14 @@
 import json
 import re
 
+import appliance
+
 
 def test_linux_shell(start):
     with open("iso/linux.json", encoding="utf-8") as f:
         m = start(json.load(f), cpus=2)
     m.wait_serial(r"\[linux\] linux: ready, 6\.\d", limit=600)
-    m.wait_for("/v1/guests/linux/console?format=json", lambda c: "/ # " in c["text"][-40:], "no prompt")
+    m.wait_for("/v1/guests/linux/console?format=json", lambda c: appliance.PROMPT.search(c["text"]), "no prompt")
     m.type("linux", "echo sum is $((40 + 2)); cat /proc/uptime; uname -m\n")
     m.wait_for("/v1/guests/linux/console?format=json", lambda c: "sum is 42" in c["text"] and "x86_64" in c["text"].split("sum is 42")[-1],
                "the shell did not answer")

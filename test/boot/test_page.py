@@ -284,7 +284,11 @@ def test_controls(page, m):
     page.one("[data-bit=ACTIVATE_VMX_PREEMPTION_TIMER]").click()
     page.wait(lambda: page.text(".result.error").startswith("not changed: PIN_BASED_CONTROLS"), "the refusal")
     page.wait(lambda: page.js("document.querySelector('[data-bit=ACTIVATE_VMX_PREEMPTION_TIMER]').checked"), "the box as the bit is")
-    assert page.one("[data-bit=PROCESS_POSTED_INTERRUPTS]").get_attribute("disabled")
+    bits = [b for f in m.get("/v1/guests/hog/vcpus/0/vmcs?decode=1&fields=PIN_BASED_CONTROLS,PRIMARY_PROCESSOR_CONTROLS")["fields"] for b in f["bits"]]
+    forced = {b["name"]: b.get("forced") is not None for b in bits if b["name"] != "RESERVED"}
+    assert set(forced.values()) == {False, True}
+    for name, cannot in forced.items():
+        assert (page.one(f"[data-bit={name}]").get_attribute("disabled") is not None) == cannot, name
 
 
 def test_actions(page, m):

@@ -192,9 +192,9 @@ def test_names(m, tmp_path):
     path.write_text(certificate(m))
     text = subprocess.run(["openssl", "x509", "-in", path, "-noout", "-text"], capture_output=True, text=True, check=True).stdout
     assert re.search(r"DNS:bulkhead, DNS:bulkhead\.local, IP Address:10\.0\.2\.15\n", text), text
-    for part in ("Subject: CN = bulkhead\n", "prime256v1", "ecdsa-with-SHA256", "CA:FALSE", "TLS Web Server Authentication", "Digital Signature"):
+    for part in ("prime256v1", "ecdsa-with-SHA256", "CA:FALSE", "TLS Web Server Authentication", "Digital Signature"):
         assert part in text, text
-    assert re.search(r"Version: 3", text)
+    assert re.search(r"Version: 3", text) and re.search(r"Subject: CN ?= ?bulkhead\n", text), text  # OpenSSL 3.5 has no spaces there
     subprocess.run(["openssl", "x509", "-in", path, "-noout", "-checkend", "86400"], check=True, capture_output=True)
     for name in ("bulkhead", "bulkhead.local"):
         context = ssl.create_default_context(cafile=str(path))
@@ -594,7 +594,7 @@ def make(directory, name, kind=("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), is
     """NAME.pem and NAME.key; signed by `issuer`, else by itself."""
     by = ["-CA", directory / f"{issuer}.pem", "-CAkey", directory / f"{issuer}.key"] if issuer else []
     openssl("req", "-x509", "-newkey", *kind, "-nodes", "-keyout", directory / f"{name}.key", "-out", directory / f"{name}.pem", "-days", "30", "-subj", f"/CN={name}",
-            "-addext", f"subjectAltName=DNS:{name}", *by)
+            "-addext", f"subjectAltName=DNS:{name}", "-addext", "keyUsage=critical,digitalSignature,keyCertSign", *by)  # Python 3.13 asks authorities for it
     return (directory / f"{name}.pem").read_bytes(), (directory / f"{name}.key").read_bytes()
 
 
