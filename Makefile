@@ -50,8 +50,9 @@ KERNEL_DEFINES := $(if $(UNRECORDED),-DVMX_UNRECORDED)
 KERNEL_CFLAGS := $(FREESTANDING) $(KERNEL_DEFINES) $(WARN) -fstack-protector-strong -mstack-protector-guard=global
 
 # Explains the VMCS to people: for the management guest and host tools, not for the root.
+ENTRY_CHECK_C := $(wildcard arch/x86/inspect/entry_check*.c)
 DECODE_C := $(wildcard arch/x86/inspect/decode*.c)
-KERNEL_C := $(filter-out arch/x86/vmx/offsets.c $(DECODE_C),$(wildcard arch/x86/boot/*.c arch/x86/cpu/*.c \
+KERNEL_C := $(filter-out arch/x86/vmx/offsets.c $(DECODE_C) $(ENTRY_CHECK_C),$(wildcard arch/x86/boot/*.c arch/x86/cpu/*.c \
         arch/x86/vmx/*.c arch/x86/inspect/*.c arch/x86/guest/*.c hv/*.c hv/config/*.c hv/pc/*.c hv/load/*.c net/*.c))
 KERNEL_ASM := $(wildcard arch/x86/boot/*.asm arch/x86/cpu/*.asm arch/x86/vmx/*.asm)
 KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
@@ -134,6 +135,7 @@ $(BUILD)/bulkhead.elf: $(KERNEL_O) arch/x86/kernel.lds $(BUILD)/gen/KERNEL_O.lis
 
 include mgmt/mgmt.mk
 include test/guests/guests.mk
+include test/kernel/kernel.mk
 
 # ---- ISO ----
 

@@ -10,8 +10,8 @@
 #define CONFIG_GUESTS_MAX      14 /* the control ABI has 16 numbers, one is the management guest's */
 #define CONFIG_MODULES_MAX     8
 /* Files that the guests can name: the boot loader's list has 64, of which the appliance may need
- * five: itself twice, entry trials, certificate and key. */
-#define CONFIG_FILES_MAX       59
+ * four: itself twice, certificate and key. */
+#define CONFIG_FILES_MAX       60
 /* A core's time, in parts per million, and so much of it can be promised. The rest is the root's
  * own work, and what guests without a guarantee live on: the management guest, who could not be
  * asked for anything any more. */
@@ -101,8 +101,6 @@ struct config {
     enum config_nx_large nx_large; /* JSON: "auto" (default): where the CPU needs it; or "off" */
     uint32_t
         panic_reboot_s; /* a panic is followed by a reset after so long; 0: never; default 30 */
-    /* A boot module with VM entries to try before the guests run, see arch/x86/vmx/trials.c; "" */
-    char entry_trials[96];
     /* "02:42:48:00:00": of all guests' Ethernet addresses. All 0: they derive from the card's */
     uint8_t mac_prefix[5];
     struct guest_config guests[CONFIG_GUESTS_MAX];

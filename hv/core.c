@@ -32,10 +32,6 @@
 static struct core cores[ARCH_CORES_MAX];
 static uint32_t ready, requests_us;
 static uint64_t reboot_at = NEVER; /* atomic; written once */
-static struct {
-    struct guest *guest; /* NULL: none */
-    const struct arch_module *file;
-} trials;
 _Static_assert(ARCH_CORES_MAX <= ABI_CORES_MAX, "every core has its row in the shared page");
 
 struct core *core_get(unsigned id)
@@ -82,12 +78,6 @@ void core_adopt(unsigned id, struct guest *g)
 {
     __atomic_fetch_or(&cores[id].incoming, 1u << g->number, __ATOMIC_RELEASE);
     core_wake(id);
-}
-
-void core_set_entry_trials(struct guest *g, const struct arch_module *file)
-{
-    trials.guest = g;
-    trials.file = file;
 }
 
 void core_request(struct vcpu *v, uint32_t request)
@@ -206,21 +196,19 @@ static void take_snapshot(struct guest *g, unsigned slot)
     core_request(&guest_management()->vcpus[0], VCPU_REQ_EVENT);
 }
 
-/* False: not done yet. */
-static bool take_controls(struct guest *g)
+static void take_controls(struct guest *g)
 {
     struct abi_controls_result *r = &g->vcpus[0].stats->controls;
 
     if (!guest_has_vcpu(g)) {
         r->result = -E_STATE;
-        (void)str_copy(r->text, sizeof(r->text), "the guest is not running");
-    } else if (!virt_backend()->controls(&g->vcpus[0], &g->vcpus[0].new_controls, r)) {
-        return false;
+        r->control = r->bits = 0;
+    } else {
+        virt_backend()->controls(&g->vcpus[0], &g->vcpus[0].new_controls, r);
     }
     __atomic_store_n(&r->sequence, r->sequence + 1, __ATOMIC_RELEASE);
     __atomic_store_n(&g->vcpus[0].controls_busy, 0, __ATOMIC_RELEASE);
     core_request(&guest_management()->vcpus[0], VCPU_REQ_EVENT);
-    return true;
 }
 
 static bool take_stop(struct core *c, struct guest *g, const char *why)
@@ -273,7 +261,8 @@ static bool take_asked(struct core *c, struct guest *g, enum vcpu_request r)
     case VCPU_REQ_DELETE:
         return take_delete(c, g);
     case VCPU_REQ_CONTROLS:
-        return take_controls(g);
+        take_controls(g);
+        return true;
     case VCPU_REQ_SNAPSHOT:
         if (guest_has_vcpu(g))
             take_snapshot(g, ABI_SNAPSHOT_LIVE);
@@ -783,6 +772,12 @@ static void abandon_guests(struct core *c)
     }
 }
 
+/* The appliance has nothing to do there: test/kernel/ has. */
+__attribute__((weak)) void core_is_on(const struct core *c)
+{
+    (void)c;
+}
+
 _Noreturn void core_run(unsigned id)
 {
     struct core *c = &cores[id];
@@ -801,9 +796,7 @@ _Noreturn void core_run(unsigned id)
     if (c->vmx_root) {
         c->stats->flags |= ABI_CORE_VMX_ROOT;
         log_info("in VMX root operation");
-        if (id == 0 && trials.guest)
-            virt_backend()->entry_trials(&trials.guest->vcpus[0], (const char *)trials.file->data,
-                                         trials.file->size);
+        core_is_on(c);
     } else {
         log_warn("core %u: not in VMX root operation, it stays idle", id);
         abandon_guests(c);

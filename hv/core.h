@@ -57,9 +57,9 @@ bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since);
 /* How much of each millisecond that is. Boot core, before core_run(). */
 void core_ration_requests(uint32_t us);
 
-/* Core 0 makes these VM entries (virt_ops.entry_trials) before it runs its guests. Boot core,
- * before core_run(). */
-void core_set_entry_trials(struct guest *g, const struct arch_module *file);
+/* The core is in VMX root operation, and none of its guests has run yet. A test kernel has one of
+ * its own, which takes the place of ours; that does nothing. */
+void core_is_on(const struct core *c);
 /* Sets up the calling core (capabilities, VMX root) and enters its run loop. */
 _Noreturn void core_run(unsigned id);
 

@@ -19,7 +19,6 @@
 #define CONFIG_FILE         "guests.json" /* what people know it as */
 #define CONFIG_SCRATCH_SIZE (1u << 20)
 #define MGMT_NUMBER         0u
-#define TRIALS_NUMBER       (ABI_GUESTS_MAX - 1)
 #define TOKEN_CHARS         32u /* of 5 bits: 160 */
 #define BELOW_4G            (4ull << 30)
 
@@ -262,27 +261,6 @@ static void create_guests(const struct config *c)
     place(MGMT_NUMBER, &mgmt, true);
 }
 
-/* The guest whose vCPU is tried out: it never runs. */
-static void prepare_entry_trials(const struct config *c)
-{
-    static const struct guest_config nothing = {.name = "entry-trials", .memory = PAGE_SIZE_2M};
-    const struct arch_module *file = find_module(c->entry_trials);
-    struct guest *g;
-
-    if (!c->entry_trials[0])
-        return;
-    g = file ? guest_create(TRIALS_NUMBER, &nothing, 0, false) : NULL;
-    if (g) { /* nobody is to see it */
-        g->status->state = ABI_GUEST_EMPTY;
-        guest_pages_show(g, false);
-    }
-    if (g && g->complete)
-        core_set_entry_trials(g, file);
-    else
-        log_warn("entry trials: %s \"%s\"", file ? "no memory for" : "there is no boot module",
-                 c->entry_trials);
-}
-
 _Noreturn void hv_main(const struct boot_info *b)
 {
     static struct config config;
@@ -309,7 +287,6 @@ _Noreturn void hv_main(const struct boot_info *b)
         panic("no memory for the shared pages");
     prepare_network(&config);
     image_offer(&config, errors == 0);
-    prepare_entry_trials(&config);
     create_guests(&config);
     core_ration_requests(config.management.requests_us);
     m = guest_management();

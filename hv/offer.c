@@ -21,8 +21,7 @@ static bool is_module(const struct config *c, const char *name)
 
 static bool is_own(const struct config *c, const char *name)
 {
-    const char *const own[] = {c->management.service.certificate, c->management.service.key,
-                               c->entry_trials};
+    const char *const own[] = {c->management.service.certificate, c->management.service.key};
 
     if (strncmp(name, CONFIG_OWN_FILES, sizeof(CONFIG_OWN_FILES) - 1) == 0)
         return true;

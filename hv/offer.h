@@ -1,8 +1,8 @@
 /*
  * Which boot modules a guest that comes over the network may be made of. Pure.
  *
- * The appliance's own files are nobody's: its configuration, the management guest, certificate, key
- * and entry trials. The modules that the configuration gives a guest (an initrd may hold secrets)
+ * The appliance's own files are nobody's: its configuration, the management guest, certificate and
+ * key. The modules that the configuration gives a guest (an initrd may hold secrets)
  * are that guest's alone, unless some guest has the same file as its image. Images, and files that
  * the configuration does not name, are for everybody.
  */

@@ -75,9 +75,9 @@ struct virt_ops {
      * ends that, v->halted becomes false and v->woke_at is set. A later HLT gives the core back
      * (VCPU_YIELD_HALT). */
     enum vcpu_yield (*run)(struct vcpu *v, uint64_t until);
-    /* Changes control words, all or nothing; fills result, control, bits and text of *r. One short
-     * step a call, with the same arguments until it returns true: done. Owning core, vCPU live. */
-    bool (*controls)(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r);
+    /* Changes control words, all or nothing; fills result, control and bits of *r. Owning core,
+     * vCPU live. */
+    void (*controls)(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r);
     /* Where the vCPU is. Owning core, vCPU live. */
     void (*where)(struct vcpu *v, struct vcpu_place *out);
     /* Takes `ticks` from what the guest reads as its TSC. Owning core, vCPU live. */
@@ -85,10 +85,6 @@ struct virt_ops {
     /* Where the CPU keeps a field in its VMCS region: ABI_CALL_PROBE's result. Inside an exit of
      * this vCPU. Bounded. */
     int64_t (*probe_field)(struct vcpu *v, uint64_t row);
-    /* Makes the VM entries that `text` describes (arch/x86/vmx/trial_file.h) with a vCPU that is
-     * used for nothing else, and logs what the CPU and the entry checks say of each. Own core,
-     * before it runs guests. */
-    void (*entry_trials)(struct vcpu *v, const char *text, size_t size);
     /* The calling core's capabilities, for the control ABI. */
     void (*core_caps)(struct abi_caps *out);
     /* Publishes a snapshot in page `slot` of v->snapshots, with the next sequence number. Owning

@@ -3,6 +3,7 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/explain.h"
 #include "mgmt/route.h"
 
 #define JSON_TYPE "application/json"
@@ -148,6 +149,7 @@ bool call_copy_guest(const struct call *c, unsigned number, struct abi_guest *g)
         if (!(before & 1) && __atomic_load_n(&live->sequence, __ATOMIC_RELAXED) == before)
             break;
     }
+    explain_guest(c->v, number, g);
     return g->state != ABI_GUEST_EMPTY;
 }
 
@@ -212,6 +214,7 @@ void api_handle(const struct api_view *v, const struct http_request *r, char *bu
                      .size = size,
                      .waited = waited,
                      .timed_out = timed_out,
+                     .came = waited ? out->wait : API_WAIT_NONE,
                      .text = r->accept_text};
     char format[8], *q;
 

@@ -31,6 +31,7 @@ struct api_tls {
 struct api_vcpu {
     unsigned guest, vcpu;
 };
+struct explain;
 
 struct api_view {
     const struct abi_host *host;
@@ -68,6 +69,7 @@ struct api_view {
     void (*note)(const char *text);
     struct api_answered *answered; /* API_STATUSES_MAX; counted by whoever sends answers */
     const struct api_tls *tls;     /* NULL: no HTTPS */
+    struct explain *explain;       /* NULL: refused VM entries are told as the root tells them */
 };
 
 /* What a streamed answer goes on with. */

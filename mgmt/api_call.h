@@ -14,6 +14,7 @@ struct call {
     char *buf;
     size_t size;
     bool text, timed_out, waited, bad_format;
+    enum api_wait came; /* waited: for this */
     char path[HTTP_TARGET_MAX + 1];
     const char *query;
     struct auth_identity who;
@@ -49,6 +50,9 @@ int call_guest(struct call *c, const char *name, struct abi_guest *g);
  * call has failed with 404. */
 bool call_vcpu(struct call *c, char *const *arg, struct abi_guest *g, struct api_vcpu *id);
 const char *guest_state_name(uint32_t state);
+/* A copy of the snapshot that was waited for, good until the next one is asked for; or NULL, and
+ * the call has failed with 503. */
+const struct abi_vmcs *call_snapshot(struct call *c, struct api_vcpu id);
 
 /* The action that the body asks for, {"action": ...}, as its place in `names` (NULL where there is
  * none); the audit line will name it. Negative: the call has failed with 400 and `allowed`. */

@@ -3,14 +3,16 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/explain.h"
 #include "mgmt/json.h"
 
 #define EVENT_TEXT_MAX 768u /* of one event; names and reasons are bounded */
 
 /* The first event that is still there, with a sequence of at least `from`. */
-static bool find_event(const struct abi_events *all, uint64_t from, struct abi_event *out)
+static bool find_event(const struct api_view *v, uint64_t from, struct abi_event *out)
 {
-    uint64_t newest = __atomic_load_n(&all->newest, __ATOMIC_ACQUIRE);
+    const struct abi_events *all = v->events;
+    uint64_t newest = explain_newest(v);
 
     if (newest > ABI_EVENTS && from <= newest - ABI_EVENTS)
         from = newest - ABI_EVENTS + 1;
@@ -21,8 +23,10 @@ static bool find_event(const struct abi_events *all, uint64_t from, struct abi_e
             continue; /* overwritten meanwhile */
         memcpy(out, e, sizeof(*out));
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (__atomic_load_n(&e->sequence, __ATOMIC_RELAXED) == from)
-            return true;
+        if (__atomic_load_n(&e->sequence, __ATOMIC_RELAXED) != from)
+            continue;
+        explain_event(v, out);
+        return true;
     }
     return false;
 }
@@ -50,7 +54,7 @@ static size_t more_events(const struct api_view *v, struct api_stream *s, char *
     struct abi_event e;
     size_t n = 0;
 
-    while (size - n > EVENT_TEXT_MAX && find_event(v->events, s->next, &e)) {
+    while (size - n > EVENT_TEXT_MAX && find_event(v, s->next, &e)) {
         struct json_out j;
 
         n += fmt(buf + n, size - n, "id: %lu\nevent: state\ndata: ", e.sequence);
@@ -70,7 +74,7 @@ static void list_events(struct call *c, uint64_t from)
 
     json_object(j, NULL);
     json_array(j, "events");
-    for (; find_event(c->v->events, from, &e); from = e.sequence + 1)
+    for (; find_event(c->v, from, &e); from = e.sequence + 1)
         put_event(j, c->v, &e);
     json_end(j);
     json_end(j);

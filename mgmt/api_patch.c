@@ -7,6 +7,7 @@
 #include "hv/json.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/controls.h"
 
 #define TOKENS_MAX 512u
 #define NAME_MAX   48u
@@ -169,18 +170,87 @@ static void put_words(struct json_out *j, const struct abi_controls *k)
 }
 
 /* "PIN_BASED_CONTROLS ACTIVATE_VMX_PREEMPTION_TIMER: nothing else ends the guest's slice" */
-static void refuse(struct call *c, const struct abi_controls_result *r)
+static void refuse(struct call *c, const struct abi_controls_result *r, const char *why)
 {
     uint32_t encoding = r->control < ABI_CONTROLS ? words[r->control].encoding : 0;
     const struct vmcs_field *f = vmcs_field_by_encoding(encoding);
     char bits[128];
 
     if (!r->bits || !f) {
-        call_failf(c, 409, "not changed: %s", r->text);
+        call_failf(c, 409, "not changed: %s%s",
+                   r->result == -E_INVAL ? "VM entry would fail: " : "", why);
         return;
     }
     (void)vmcs_decode_line(encoding, r->bits, NULL, bits, sizeof(bits));
-    call_failf(c, 409, "not changed: %s, %s: %s", f->name, bits, r->text);
+    call_failf(c, 409, "not changed: %s, %s: %s", f->name, bits, why);
+}
+
+/* A snapshot says whether the guest could still be entered. Then the root is asked, which looks at
+ * the control words again: false where it is not, and the call has failed. */
+static bool ask(struct call *c, struct api_vcpu id, const struct abi_guest *g,
+                const struct patch *p)
+{
+    struct abi_controls_result r;
+    const struct abi_vmcs *v;
+    char why[160];
+    int64_t sequence;
+
+    v = call_snapshot(c, id);
+    if (!v)
+        return false;
+    if (controls_judge(v, &c->v->caps[c->v->vcpu(id)->core], &p->controls, &r, why, sizeof(why))) {
+        refuse(c, &r, why);
+        return false;
+    }
+    sequence = c->v->controls(id, &p->controls);
+    if (sequence < 0) {
+        call_failf(c, 409, "not changed: the guest is %s, or another change is under way",
+                   guest_state_name(g->state));
+        return false;
+    }
+    c->out->wait_for = id;
+    c->out->wait_sequence = (uint64_t)sequence;
+    c->out->wait = API_WAIT_CONTROLS;
+    return true;
+}
+
+/* Waits for a snapshot. False: there can be none, and the call has failed. */
+static bool take(struct call *c, struct api_vcpu id, const struct abi_guest *g)
+{
+    int64_t sequence = -E_STATE;
+
+    if (g->flags & ABI_GUEST_MANAGEMENT) {
+        call_fail(c, 409, "not changed: it is the management guest, which could be slowed down");
+        return false;
+    }
+    if (g->state == ABI_GUEST_RUNNING || g->state == ABI_GUEST_PAUSED)
+        sequence = c->v->take_snapshot(id, false);
+    if (sequence < 0) {
+        call_failf(c, 409, "not changed: the guest is %s, or another change is under way",
+                   guest_state_name(g->state));
+        return false;
+    }
+    c->out->wait_for = id;
+    c->out->wait_sequence = (uint64_t)sequence;
+    c->out->wait = API_WAIT_SNAPSHOT;
+    return true;
+}
+
+/* True: what was asked for has been done. Otherwise the call waits, or has failed. */
+static bool change(struct call *c, struct api_vcpu id, const struct abi_guest *g,
+                   const struct patch *p)
+{
+    enum api_wait came = c->came;
+
+    if (came == API_WAIT_NONE) {
+        if (!take(c, id, g) || !api_ready(c->v, c->out))
+            return false;
+        came = API_WAIT_SNAPSHOT;
+    }
+    if (came == API_WAIT_SNAPSHOT && (!ask(c, id, g, p) || !api_ready(c->v, c->out)))
+        return false;
+    c->out->wait = API_WAIT_NONE;
+    return true;
 }
 
 void patch_vmcs(struct call *c, char *const *arg)
@@ -198,30 +268,11 @@ void patch_vmcs(struct call *c, char *const *arg)
         return;
     }
     (void)str_copy(c->what, sizeof(c->what), (const char *)c->r->body);
-    if (!c->waited) {
-        int64_t sequence = c->v->controls(id, &p.controls);
-
-        if (sequence == -E_PERM) {
-            call_fail(c, 409,
-                      "not changed: it is the management guest, which could be slowed down");
-            return;
-        }
-        if (sequence < 0) {
-            call_failf(c, 409, "not changed: the guest is %s, or another change is under way",
-                       guest_state_name(g.state));
-            return;
-        }
-        c->out->wait_for = id;
-        c->out->wait_sequence = (uint64_t)sequence;
-        c->out->wait = API_WAIT_CONTROLS;
-        if (api_ready(c->v, c->out))
-            c->out->wait = API_WAIT_NONE;
-        else
-            return;
-    }
+    if (!change(c, id, &g, &p))
+        return;
     r = &c->v->vcpu(id)->controls;
     if (r->result) {
-        refuse(c, r);
+        refuse(c, r, controls_why(r));
         return;
     }
     j = call_begin(c);

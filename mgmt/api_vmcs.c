@@ -140,11 +140,22 @@ bool api_ready(const struct api_view *v, const struct api_response *r)
     return true;
 }
 
+const struct abi_vmcs *call_snapshot(struct call *c, struct api_vcpu id)
+{
+    const struct abi_snapshot *s = find_from(c->v, id, c->out->wait_sequence);
+
+    if (!s) {
+        call_fail(c, 503, "the snapshot was overwritten; ask again");
+        return NULL;
+    }
+    copy_snapshot(s, &first);
+    return &first.vmcs;
+}
+
 /* Has a new snapshot taken and copied into `first`. False: not yet, or not at all; the call knows
  * which. */
 static bool take(struct call *c, struct api_vcpu id, bool keep)
 {
-    const struct abi_snapshot *s;
     int64_t sequence;
 
     if (c->timed_out) {
@@ -166,13 +177,7 @@ static bool take(struct call *c, struct api_vcpu id, bool keep)
             return false;
         c->out->wait = API_WAIT_NONE;
     }
-    s = find_from(c->v, id, c->out->wait_sequence);
-    if (!s) {
-        call_fail(c, 503, "the snapshot was overwritten; ask again");
-        return false;
-    }
-    copy_snapshot(s, &first);
-    return true;
+    return call_snapshot(c, id);
 }
 
 void get_vmcs(struct call *c, char *const *arg)

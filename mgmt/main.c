@@ -4,6 +4,7 @@
 #include "lwip/init.h"
 #include "lwip/timeouts.h"
 #include "mgmt/acd.h"
+#include "mgmt/explain.h"
 #include "mgmt/isn.h"
 #include "mgmt/listen.h"
 #include "mgmt/names.h"
@@ -122,6 +123,7 @@ static struct auth_table auth;
 static struct audit audit;
 static struct api_answered answered[API_STATUSES_MAX];
 static struct api_tls tls_counters;
+static struct explain explain;
 
 static bool address_changed;
 
@@ -234,6 +236,7 @@ void guest_run(const uint8_t *info)
         .remove = remove_guest,
         .tsc = port_tsc,
         .tls = &tls_counters,
+        .explain = &explain,
     };
     clock_init(&wall, abi_host());
     port_start();
@@ -256,6 +259,7 @@ void guest_run(const uint8_t *info)
         acd_poll(&netif);
         take_address();
         names_poll();
+        explain_poll(&view);
         syslog_poll();
         server_poll();
         tls_poll();

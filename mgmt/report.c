@@ -91,12 +91,17 @@ static void put_failure(void *arg, const struct entry_rule_failure *f)
     json_end(j);
 }
 
+/* Unknown facts leave their rules out. */
+static struct entry_cpu cpu_of(const struct abi_caps *abi)
+{
+    return (struct entry_cpu){.physical_bits = (uint8_t)abi->address_widths,
+                              .linear_bits = (uint8_t)(abi->address_widths >> 8),
+                              .ia32e = true};
+}
+
 unsigned report_check(struct json_out *j, const struct abi_vmcs *v, const struct abi_caps *abi)
 {
-    /* Unknown facts leave their rules out. */
-    struct entry_cpu cpu = {.physical_bits = (uint8_t)abi->address_widths,
-                            .linear_bits = (uint8_t)(abi->address_widths >> 8),
-                            .ia32e = true};
+    const struct entry_cpu cpu = cpu_of(abi);
     struct vmx_caps caps;
     unsigned failures;
 
@@ -108,4 +113,29 @@ unsigned report_check(struct json_out *j, const struct abi_vmcs *v, const struct
     (void)vmcs_entry_check(v, &caps, &cpu, put_failure, j);
     json_end(j);
     return failures;
+}
+
+struct first_failure {
+    char *text;
+    size_t size;
+};
+
+static void note_first(void *arg, const struct entry_rule_failure *f)
+{
+    struct first_failure *n = arg;
+
+    if (!n->text[0])
+        (void)fmt(n->text, n->size, "%s 0x%lx (%s)", f->rule->name, f->value, f->allowed);
+}
+
+bool report_first_failure(const struct abi_vmcs *v, const struct abi_caps *abi, char *text,
+                          size_t size)
+{
+    const struct entry_cpu cpu = cpu_of(abi);
+    struct first_failure n = {text, size};
+    struct vmx_caps caps;
+
+    text[0] = 0;
+    vmx_caps_from_abi(abi, &caps);
+    return vmcs_entry_check(v, &caps, &cpu, note_first, &n) != 0;
 }

@@ -14,3 +14,7 @@ unsigned report_diff(struct json_out *j, const struct abi_vmcs *from, const stru
 /* The members "rules", "enters" and "failures" of the object that is open; returns how many fail.
  * Rules about what `v` does not have are left out. */
 unsigned report_check(struct json_out *j, const struct abi_vmcs *v, const struct abi_caps *caps);
+/* The first check of a VM entry that fails, "guest.rflags.reserved 0x0 (bit 1 must be 1)", into
+ * `text`. False: none does, and the text is empty. */
+bool report_first_failure(const struct abi_vmcs *v, const struct abi_caps *abi, char *text,
+                          size_t size);

@@ -133,10 +133,10 @@ BOOT_TESTS := $(wildcard test/boot/test_*.py)
 BOOT_FIRST := $(filter test/boot/test_flood.py test/boot/test_linux.py test/boot/test_net.py $(foreach c,o p q r s t u v w x y z,test/boot/test_$(c)%),$(BOOT_TESTS))
 BOOT_SECOND := $(filter-out $(BOOT_FIRST),$(BOOT_TESTS))
 
-boot-test: deps-test all iso $(GUEST_IMAGES)
+boot-test: deps-test all iso $(GUEST_IMAGES) $(BUILD)/trials.elf
 	@$(PYTEST) test/boot -v $(ARGS)
 
-boot-test-halves: deps-test all iso $(GUEST_IMAGES)
+boot-test-halves: deps-test all iso $(GUEST_IMAGES) $(BUILD)/trials.elf
 	@{ $(PYTEST) -v $(BOOT_FIRST) > $(BUILD)/boot-first.log 2>&1; echo $$? > $(BUILD)/boot-first.status; } & \
 	    $(PYTEST) -v $(BOOT_SECOND); second=$$?; wait; cat $(BUILD)/boot-first.log; \
 	    [ $$second = 0 ] && [ "$$(cat $(BUILD)/boot-first.status)" = 0 ]
@@ -191,7 +191,7 @@ check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h
 	@$(CPPCHECK) hv net arch/x86 mgmt/tools mgmt/bhctl test/tools test/guests
 	@$(CPPCHECK) -Imgmt/include -imgmt/tools -imgmt/bhctl mgmt
 	@echo "cppcheck: ok"
-	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(KERNEL_CFLAGS))" $(KERNEL_C)
+	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(KERNEL_CFLAGS)) -Wa,-I$(BUILD)/gen" $(KERNEL_C) $(TRIALS_C)
 	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(MGMT_CFLAGS) $(WARN))" $(MGMT_C) $(DECODE_C)
 	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(FREESTANDING) $(WARN))" $(GUEST_C)
 	@test/tools/tidy.sh "$(HOST_FLAGS)" $(HOST_C)

@@ -248,8 +248,7 @@ struct abi_controls_result {
     uint64_t sequence; /* counts changes that were asked for, from 1; written last */
     int32_t result;    /* 0; -E_PERM: not to be given away; -E_INVAL: not possible; -E_STATE */
     uint32_t control;  /* enum abi_control that was refused */
-    uint32_t bits;     /* of it */
-    char text[ABI_TEXT_MAX]; /* why */
+    uint32_t bits;     /* of it; 0: none */
 };
 
 /* Written by the owning core only. Each counter is read on its own. */
@@ -280,9 +279,13 @@ enum abi_exit_profile {
     ABI_EXIT_PROFILES
 };
 
+/* So begins `why` where the CPU refused to enter a guest. Which check of the SDM it did not pass,
+ * the snapshot of its death says. */
+#define ABI_WHY_ENTRY_FAILED "VM entry failed"
+
 /* What became of guests, newest last: event n is in place (n - 1) % ABI_EVENTS. Whoever reads
  * copies it and looks whether its sequence is the same before and after. */
-#define ABI_EVENTS 64u
+#define ABI_EVENTS           64u
 struct abi_event {
     uint64_t sequence; /* from 1; 0: being written */
     uint64_t tsc;
@@ -428,10 +431,10 @@ enum abi_call {
     ABI_CALL_ADDRESS,
     /* RBX = guest, RCX = vCPU, RDX = address of struct abi_controls: asks the owning core to change
      * control words of a running guest between two of its exits, all or nothing. Only what the
-     * isolation of guests does not rest on, what the CPU allows and what passes the checks of VM
-     * entry is done. Returns the sequence number to wait for in abi_vcpu.controls; ABI_EVENT_IRQ is
-     * raised then. -E_STATE: not running, or another change is under way; -E_PERM: the management
-     * guest itself. */
+     * isolation of guests does not rest on and what the CPU allows is done; whether the guest can
+     * be entered then is the caller's to check. Returns the sequence number to wait for in
+     * abi_vcpu.controls; ABI_EVENT_IRQ is raised then. -E_STATE: not running, or another change is
+     * under way; -E_PERM: the management guest itself. */
     ABI_CALL_CONTROLS,
     /* RBX = row: where this CPU keeps that field in its VMCS region, found out with a scratch VMCS
      * that is never launched. Returns ABI_PROBE_OFFSET, _SIZE and _STORED; -E_NOENT: no such field

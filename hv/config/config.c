@@ -18,7 +18,6 @@ static const struct field top_fields[] = {
      nx_large_names},
     {"panic_reboot_s", config_parse_number, AT(config, panic_reboot_s), 0, 86400, NULL},
     {"mac_prefix", config_parse_mac_prefix, 0, 0, 0, 0, NULL},
-    {"entry_trials", config_parse_file, AT(config, entry_trials), 0, 0, NULL},
 };
 
 void config_default(struct config *c)

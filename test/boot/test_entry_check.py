@@ -31,8 +31,7 @@ def is_promised(mutation):
 @pytest.fixture(scope="module", params=MODELS)
 def results(start, request):
     """(model, {trial: (outcome, how many checks failed, the first of them)})"""
-    m = start({"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M"}], "entry_trials": "trials.txt"}, model=request.param, wait=False,
-              files={"trials.txt": entry_trials.text().encode()})
+    m = start({"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M"}]}, model=request.param, wait=False, kernel="trials.elf")
     end = m.wait_serial("entry trials: done").end()
     text = m.serial()[:end]
     m.wait_serial(r"management address:")

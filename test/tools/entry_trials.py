@@ -1,4 +1,4 @@
-"""test/entry_rules.json as a file of entry trials, which a machine tries: entry_trials.py > trials.txt. Its form is in arch/x86/vmx/trial_file.h.
+"""test/entry_rules.json as a file of entry trials, which test/kernel/trials.c tries: entry_trials.py > trials.txt. Its form is in test/kernel/trial_file.h.
 
 What cannot be tried on a machine, or could harm it, is left out; skipped() says why."""
 import json

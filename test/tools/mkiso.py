@@ -36,8 +36,7 @@ def read_config(config_path):
 
 def named_files(config):
     """The files that a configuration names, in order, each once."""
-    trials = config.get("entry_trials")
-    names = [trials] if isinstance(trials, str) and trials else []
+    names = []
     management = config.get("management")
     for field in ("certificate", "key") if isinstance(management, dict) else ():
         names += [management[field]] if isinstance(management.get(field), str) and management[field] else []
@@ -205,9 +204,10 @@ def main():
     p.add_argument("--build", default="build", help="where bulkhead.elf and mgmt.elf are")
     p.add_argument("--config", required=True, help="guests.json")
     p.add_argument("--out", required=True, help="the ISO to write")
+    p.add_argument("--kernel", default="bulkhead.elf", help="another kernel of the build directory: trials.elf")
     p.add_argument("--https-port", type=int, help="where HTTP sends clients, unless the configuration says it: a port that is forwarded to 443")
     a = p.parse_args()
-    make(a.build, a.config, a.out, https_port=a.https_port)
+    make(a.build, a.config, a.out, kernel=a.kernel, https_port=a.https_port)
     print(f"{a.out}: {os.path.getsize(a.out) / 1048576:.1f} MB")
 
 

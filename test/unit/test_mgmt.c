@@ -662,14 +662,59 @@ static void management_stays(void **state)
         if (cases[i].status != 403)
             assert_string_equal(noted, text);
     }
-    controls_result = -E_PERM;
+    guests[0].flags = ABI_GUEST_MANAGEMENT;
     assert_int_equal(get("PATCH /v1/guests/mgmt/vcpus/0/vmcs HTTP/1.1\r\nHost: x\r\n"
                          "Authorization: Bearer all\r\nContent-Length: 24\r\n\r\n"
                          "{\"exit_profile\": \"most\"}"),
                      409);
-    controls_result = 3;
+    guests[0].flags = 0;
     assert_non_null(strstr(body, "management guest"));
     host.management.auth = ABI_AUTH_NONE;
+}
+
+#define PATCH(body)                                                                                \
+    get("PATCH /v1/guests/hog/vcpus/0/vmcs HTTP/1.1\r\nHost: x\r\nContent-Length: "                \
+        "24\r\n\r\n" body)
+
+static unsigned patch_goes_on(void)
+{
+    api_handle(&view, &request, body, sizeof(body), &response, true, false);
+    body[response.body.len] = 0;
+    return response.status;
+}
+
+/* A snapshot is looked at before the root is asked, and asked is what was wanted. */
+static void patched(void **state)
+{
+    (void)state;
+    caps[0] = (struct abi_caps){
+        .pin = ~0ull << 32, .cpu1 = ~0ull << 32, .cpu2 = ~0ull << 32, .entry = ~0ull << 32};
+    memset(&asked, 0, sizeof(asked));
+    (void)PATCH("{\"exit_profile\": \"most\"}");
+    assert_int_equal(response.wait, API_WAIT_SNAPSHOT);
+    assert_false(api_ready(&view, &response));
+    vmcs_set(&put(ABI_SNAPSHOT_LIVE, 9)->vmcs, VMCS_ROW_GUEST_ACTIVITY_STATE, 9);
+    assert_int_equal(patch_goes_on(), 409);
+    assert_non_null(strstr(body, "not changed: VM entry would fail: guest.activity"));
+    assert_int_equal(asked.mask[ABI_CONTROL_CPU1], 0);
+    (void)PATCH("{\"exit_profile\": \"most\"}");
+    vmcs_set(&put(ABI_SNAPSHOT_LIVE, 10)->vmcs, VMCS_ROW_GUEST_ACTIVITY_STATE, 0);
+    assert_int_equal(patch_goes_on(), 200);
+    assert_int_equal(response.wait, API_WAIT_CONTROLS);
+    assert_true(asked.mask[ABI_CONTROL_CPU1]);
+    assert_false(api_ready(&view, &response));
+    vcpus[1][0].controls.sequence = 3;
+    assert_true(api_ready(&view, &response));
+    assert_int_equal(patch_goes_on(), 200);
+    assert_int_equal(response.wait, API_WAIT_NONE);
+    assert_non_null(strstr(body, "\"HLT_EXITING\":true"));
+    /* The root has the last word. */
+    vcpus[1][0].controls.result = -E_STATE;
+    (void)PATCH("{\"exit_profile\": \"most\"}");
+    assert_int_equal(response.status, 409);
+    assert_non_null(strstr(body, "not changed: the guest is not running"));
+    memset(&vcpus[1][0].controls, 0, sizeof(vcpus[1][0].controls));
+    memset(caps, 0, sizeof(caps));
 }
 
 static void happen(const char *name, uint32_t state, const char *why)
@@ -884,7 +929,7 @@ int main(void)
         TEST(flight_recorder),  TEST(vmcs),         TEST(rings),          TEST(typing_and_actions),
         TEST(management_stays), TEST(host_actions), TEST(other_sites),    TEST(metrics),
         TEST(what_happened),    TEST(followed),     TEST(host_field),     TEST(whose_host),
-        TEST(log_with_times),
+        TEST(log_with_times),   TEST(patched),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

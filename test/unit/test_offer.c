@@ -24,7 +24,6 @@ static const struct arch_module modules[] = {
     {(const uint8_t *)"j", 1, "bulkhead:configuration"},
     {(const uint8_t *)"c", 1, "cert.pem"},
     {(const uint8_t *)"k", 1, "key.pem"},
-    {(const uint8_t *)"t", 1, "trials.txt"},
     {(const uint8_t *)"a", 1, "a.elf"},
     {(const uint8_t *)"v", 1, "vmlinuz"},
     {(const uint8_t *)"i", 1, "initrd"},
@@ -97,7 +96,6 @@ static int setup(void **state)
     (void)state;
     memset(&config, 0, sizeof(config));
     memset(&images, 0, sizeof(images));
-    strcpy(config.entry_trials, "trials.txt");
     strcpy(config.management.service.certificate, "cert.pem");
     strcpy(config.management.service.key, "key.pem");
     strcpy(config.guests[0].name, "a");
@@ -113,7 +111,7 @@ static int setup(void **state)
 static void whose(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 5; i++)
+    for (unsigned i = 0; i < 4; i++)
         assert_int_equal(offer_of(&config, true, modules[i].name), OFFER_NONE);
     assert_int_equal(offer_of(&config, true, "a.elf"), OFFER_ALL);
     assert_int_equal(offer_of(&config, true, "vmlinuz"), OFFER_ALL);
@@ -192,7 +190,7 @@ static void taken(void **state)
     g.module_count = 0;
     assert_int_equal(take(&g), 0);
     image_release(&guest);
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         strcpy(g.image, modules[i].name);
         assert_int_equal(take(&g), -E_NOENT);
         assert_true(image_is_own(modules[i].name));

@@ -1,5 +1,5 @@
-/* SOURCES: arch/x86/vmx/trial_file.c */
-#include "arch/x86/vmx/trial_file.h"
+/* SOURCES: test/kernel/trial_file.c */
+#include "test/kernel/trial_file.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -258,7 +258,7 @@ static bool take_page(struct guest *g, void **page)
 static int make_backend(struct vcpu *v)
 {
     struct vmx_vcpu *x = v->backend;
-    void *candidate;
+    void *fpu;
 
     if (!x) {
         if (!take_page(v->guest, &v->backend))
@@ -269,16 +269,10 @@ static int make_backend(struct vcpu *v)
     }
     if (!x->vmcs)
         return take_page(v->guest, &x->vmcs) ? -E_AGAIN : -E_NOMEM;
-    if (!x->candidate) {
-        if (!take_page(v->guest, &candidate))
-            return -E_NOMEM;
-        x->candidate = candidate;
-        return -E_AGAIN;
-    }
     if (!x->lazy.fpu) {
-        if (!take_page(v->guest, &candidate))
+        if (!take_page(v->guest, &fpu))
             return -E_NOMEM;
-        x->lazy.fpu = candidate;
+        x->lazy.fpu = fpu;
     }
     return 0;
 }
@@ -306,7 +300,6 @@ static void reset_backend(struct vmx_vcpu *x)
     x->timer_shift = vmx_timer_shift(&common);
     x->timer_extra = x->timer_shift ? 1 : 0;
     vmx_lazy_reset(&x->lazy);
-    x->checked = 0;
 }
 
 /* What the region holds is nobody's any more. */
@@ -324,7 +317,7 @@ static void clear_region(struct vmx_vcpu *x)
 /* What the vCPU is made of, a step at a time: all of it together is longer than others' slices may
  * be late. */
 enum make_step {
-    MAKE_PAGES = 4,
+    MAKE_PAGES = 3,
     MAKE_BACKEND = MAKE_PAGES,
     MAKE_POLICIES,
     MAKE_REGION,
@@ -421,7 +414,6 @@ static const struct virt_ops ops = {
     .controls = vmx_change_controls,
     .where = where,
     .shift_tsc = shift_tsc,
-    .entry_trials = vmx_entry_trials,
     .probe_field = vmx_probe_field,
     .core_caps = core_caps,
     .snapshot = vmx_snapshot,

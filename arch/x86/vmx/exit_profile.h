@@ -1,11 +1,48 @@
 /*
- * Exit profiles: what a guest's control words are between the fewest exits that isolation allows
- * and every exit there is. Only bits that isolation does not rest on are among them. Pure.
+ * Which control bits of a guest may change, and exit profiles: what its control words are between
+ * the fewest exits that isolation allows and every exit there is. Pure.
  */
 #pragma once
 
 #include "arch/x86/vmx/vmx.h"
 #include "hv/abi/control.h"
+
+/* The isolation mask: all that may be changed while a guest runs. Isolation rests on none of these
+ * bits, and every exit that they can cause has its handler. */
+#define CHANGEABLE_CPU1                                                                            \
+    (CPU1_HLT_EXITING | CPU1_INVLPG_EXITING | CPU1_RDTSC_EXITING | CPU1_CR3_LOAD_EXITING |         \
+     CPU1_CR3_STORE_EXITING | CPU1_MOV_DR_EXITING | CPU1_UNCONDITIONAL_IO_EXITING |                \
+     CPU1_PAUSE_EXITING | CPU1_USE_TSC_OFFSETTING | CPU1_MONITOR_TRAP_FLAG)
+#define CHANGEABLE_CPU2                                                                            \
+    (CPU2_ENABLE_RDTSCP | CPU2_RDRAND_EXITING | CPU2_RDSEED_EXITING | CPU2_ENABLE_INVPCID)
+
+/* What a change makes of control words. 0; -E_PERM: it changes bits that may not be; -E_INVAL: the
+ * CPU does not allow it (`caps`: the capability MSRs). Then r->control and r->bits say which. */
+static inline int controls_apply(const uint32_t old[ABI_CONTROLS], const struct abi_controls *c,
+                                 const uint64_t caps[ABI_CONTROLS], uint32_t words[ABI_CONTROLS],
+                                 struct abi_controls_result *r)
+{
+    static const uint32_t changeable[ABI_CONTROLS] = {
+        [ABI_CONTROL_CPU1] = CHANGEABLE_CPU1,
+        [ABI_CONTROL_CPU2] = CHANGEABLE_CPU2,
+    };
+
+    r->control = r->bits = 0;
+    for (unsigned i = 0; i < ABI_CONTROLS; i++) {
+        uint32_t word = (old[i] & ~c->mask[i]) | (c->value[i] & c->mask[i]);
+        uint32_t changed = word ^ old[i], kept = changed & ~changeable[i];
+        uint32_t cannot =
+            changed & ((word & ~(uint32_t)(caps[i] >> 32)) | (~word & (uint32_t)caps[i]));
+
+        words[i] = word;
+        if (!kept && !cannot)
+            continue;
+        r->control = i;
+        r->bits = kept ? kept : cannot;
+        return kept ? -E_PERM : -E_INVAL;
+    }
+    return 0;
+}
 
 #define EXIT_PROFILE_CPU1                                                                          \
     (CPU1_HLT_EXITING | CPU1_INVLPG_EXITING | CPU1_RDTSC_EXITING | CPU1_CR3_LOAD_EXITING |         \

@@ -280,12 +280,9 @@ static enum exit_action on_bad_entry(struct vmx_vcpu *x)
 {
     struct abi_exit *e = x->vcpu->exit;
 
-    char rule[ABI_TEXT_MAX];
-
     e->qualification = vmread(VMCS_EXIT_QUALIFICATION);
-    vmx_failed_check(x, rule, sizeof(rule));
-    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "VM entry refused: %s (qualification %lu)%s",
-              vmx_exit_reason_name(e->reason), e->qualification, rule);
+    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, ABI_WHY_ENTRY_FAILED ": %s (qualification %lu)",
+              vmx_exit_reason_name(e->reason), e->qualification);
     return EXIT_STOP;
 }
 

@@ -12,11 +12,9 @@
 static enum exit_action entry_failed(struct vmx_vcpu *x)
 {
     uint32_t error = (uint32_t)vmread(VMCS_VM_INSTRUCTION_ERROR);
-    char rule[ABI_TEXT_MAX];
 
-    vmx_failed_check(x, rule, sizeof(rule));
-    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "VM entry failed: %s (error %u)%s",
-              vmx_instruction_error_name(error), error, rule);
+    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, ABI_WHY_ENTRY_FAILED ": %s (error %u)",
+              vmx_instruction_error_name(error), error);
     return EXIT_STOP;
 }
 

@@ -2,7 +2,6 @@
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
-#include "hv/fmt.h"
 #include "hv/guest_life.h"
 #include "hv/lib.h"
 
@@ -103,40 +102,4 @@ void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
     __atomic_store_n(&s->sequence, v->snapshot_sequence + 1, __ATOMIC_RELEASE);
     __atomic_fetch_add(&s->lock, 1, __ATOMIC_RELEASE);
     __atomic_store_n(&v->snapshot_sequence, s->sequence, __ATOMIC_RELEASE);
-}
-
-struct first_failure {
-    char *text;
-    size_t size;
-};
-
-static void note_failure(void *arg, const struct entry_rule_failure *f)
-{
-    struct first_failure *n = arg;
-
-    if (!n->text[0])
-        (void)fmt(n->text, n->size, ": %s 0x%lx (%s)", f->rule->name, f->value, f->allowed);
-}
-
-struct entry_cpu vmx_entry_cpu(const struct vmx_vcpu *x)
-{
-    const struct abi_caps *caps = &guest_caps_page()[x->vcpu->core];
-
-    return (struct entry_cpu){.physical_bits = (uint8_t)caps->address_widths,
-                              .linear_bits = (uint8_t)(caps->address_widths >> 8),
-                              .ia32e = true,
-                              .current_vmcs = (uintptr_t)x->vmcs};
-}
-
-void vmx_failed_check(struct vmx_vcpu *x, char *text, size_t size)
-{
-    const struct entry_cpu cpu = vmx_entry_cpu(x);
-    struct first_failure n = {text, size};
-
-    text[0] = 0;
-    vmx_snapshot(x->vcpu, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
-    (void)vmcs_entry_check(&x->vcpu->snapshots[ABI_SNAPSHOT_DEATH].vmcs, vmx_caps_common(), &cpu,
-                           note_failure, &n);
-    if (!text[0])
-        (void)str_copy(text, size, ": no check of the SDM fails");
 }

@@ -6,7 +6,7 @@
 #include "arch/x86/guest/cpuid.h"
 #include "arch/x86/guest/msr.h"
 #include "arch/x86/vmx/caps.h"
-#include "arch/x86/inspect/entry_check.h"
+#include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/ept.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/guest.h"
@@ -42,8 +42,6 @@ struct vmx_vcpu {
     struct vmx_lazy lazy;
     struct msr_policy msr;
     struct cpuid_policy cpuid;
-    unsigned checked;             /* vmx_change_controls(): steps done of the change under way */
-    struct abi_vmcs *candidate;   /* its page: the VMCS as it would be */
     void *scratch, *scratch_copy; /* pages for vmx_probe_field(), once it was called */
 };
 _Static_assert(sizeof(struct vmx_vcpu) <= 4096, "allocated as one page");
@@ -151,7 +149,7 @@ void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear);
 
 /* patch.c: struct virt_ops' controls(). The fields of the control words are in enum abi_control's
  * order. */
-bool vmx_change_controls(struct vcpu *v, const struct abi_controls *c,
+void vmx_change_controls(struct vcpu *v, const struct abi_controls *c,
                          struct abi_controls_result *r);
 extern const uint16_t vmx_control_fields[ABI_CONTROLS];
 
@@ -169,22 +167,13 @@ enum exit_action vmx_on_random(struct vmx_vcpu *x);
 uint64_t vmx_read_gpr(const struct vmx_vcpu *x, unsigned number);
 void vmx_write_gpr(struct vmx_vcpu *x, unsigned number, uint64_t value);
 
-/* trials.c: struct virt_ops' entry_trials(). */
-void vmx_entry_trials(struct vcpu *v, const char *text, size_t size);
-
 /* snapshot.c */
 /* Finds out which fields this CPU has, so that the first snapshot takes no longer than the others.
  * In VMX root operation, before a VMCS is current; one core, once. */
 void vmx_prepare_snapshots(void);
 /* All fields of the current VMCS. */
 void vmx_read_fields(struct abi_vmcs *out);
-/* What the entry checks need to know of the core besides. */
-struct entry_cpu vmx_entry_cpu(const struct vmx_vcpu *x);
 void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
-
-/* After a failed VM entry: takes the snapshot of the guest's death and names the first check that
- * it does not pass, as ": <rule> <value> (<what is allowed>)". */
-void vmx_failed_check(struct vmx_vcpu *x, char *text, size_t size);
 
 /* run.c */
 enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until);

@@ -1,16 +1,25 @@
 /*
- * Entry trials: does this CPU refuse the VM entries that the entry checks say it refuses? Each is
- * made in a vCPU of its own before any guest runs. Fields are written as the file has them, so the
- * file is trusted as the configuration is that names it; nothing of this can be reached from a
- * guest.
+ * Entry trials: does this CPU refuse the VM entries that the entry checks say it refuses? This
+ * belongs to a kernel of its own, which is the appliance's but for this file and the checks. It
+ * makes the entries of test/entry_rules.json before any guest runs, with the vCPU of the management
+ * guest, which then starts as always.
  */
 #include "arch/x86/inspect/entry_check.h"
-#include "arch/x86/vmx/trial_file.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
+#include "hv/core.h"
 #include "hv/fmt.h"
+#include "hv/guest_life.h"
 #include "hv/log.h"
+#include "test/kernel/trial_file.h"
+
+/* build/gen/entry_trials.txt: the compiler is told where by -Wa,-I. */
+__asm__(".section .rodata\n"
+        "entry_trials: .incbin \"entry_trials.txt\"\n"
+        "entry_trials_end:\n"
+        ".previous\n");
+extern const char entry_trials[], entry_trials_end[];
 
 #define NAMED_MAX 4u /* failed rules that are named; the others are counted */
 
@@ -39,6 +48,16 @@ static uint64_t capability(uint32_t encoding)
         if (vmx_control_fields[i] == encoding)
             return caps[i];
     return 0;
+}
+
+static struct entry_cpu cpu_of(const struct vmx_vcpu *x)
+{
+    const struct abi_caps *caps = &guest_caps_page()[x->vcpu->core];
+
+    return (struct entry_cpu){.physical_bits = (uint8_t)caps->address_widths,
+                              .linear_bits = (uint8_t)(caps->address_widths >> 8),
+                              .ia32e = true,
+                              .current_vmcs = (uintptr_t)x->vmcs};
 }
 
 static bool write_field(const struct trial_field *f)
@@ -91,7 +110,7 @@ static void try_entry(struct vcpu *v, struct trial *t)
 {
     static struct abi_vmcs fields; /* too large for the stack; one core only does this */
     struct vmx_vcpu *x = v->backend;
-    const struct entry_cpu cpu = vmx_entry_cpu(x);
+    const struct entry_cpu cpu = cpu_of(x);
     struct verdict verdict = {.text = ""};
     const char *why = prepare(t);
     char name[64], outcome[80];
@@ -120,12 +139,15 @@ static int set_up(struct vcpu *v)
     return rc;
 }
 
-void vmx_entry_trials(struct vcpu *v, const char *text, size_t size)
+void core_is_on(const struct core *c)
 {
-    struct trial_file f = {.text = text, .size = size};
+    struct vcpu *v = &guest_management()->vcpus[0];
+    struct trial_file f = {.text = entry_trials, .size = (size_t)(entry_trials_end - entry_trials)};
     struct trial t;
     int rc;
 
+    if (c->id != v->core)
+        return;
     while ((rc = trial_next(&f, &t)) != 0) {
         if (rc < 0) {
             log_warn("entry trials: line %u: not a trial: NAME FIELDS | FIELDS is wanted", f.line);

@@ -1,4 +1,4 @@
-#include "arch/x86/vmx/trial_file.h"
+#include "test/kernel/trial_file.h"
 
 #define ENCODING_MAX 0xffffu
 

@@ -1,0 +1,18 @@
+# A kernel that tries VM entries, for test/boot/test_entry_check.py: build/trials.elf, which takes the place of bulkhead.elf.
+
+TRIALS_C := test/kernel/trials.c test/kernel/trial_file.c $(ENTRY_CHECK_C)
+TRIALS_O := $(KERNEL_O) $(TRIALS_C:%.c=$(BUILD)/kernel/%.o)
+
+$(BUILD)/gen/entry_trials.txt: test/entry_rules.json test/tools/entry_trials.py arch/x86/inspect/fields.def
+	@mkdir -p $(@D)
+	@$(PYTHON) test/tools/entry_trials.py > $@.new && mv -f $@.new $@
+
+# The compiler does not see what the assembler reads.
+$(BUILD)/kernel/test/kernel/trials.o: $(BUILD)/gen/entry_trials.txt
+$(BUILD)/kernel/test/kernel/trials.o: KERNEL_CFLAGS += -Wa,-I$(BUILD)/gen
+
+$(BUILD)/trials.elf: $(TRIALS_O) arch/x86/kernel.lds $(BUILD)/gen/TRIALS_O.list
+	$(call say,LD,$@)
+	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds $(TRIALS_O) $(out)
+
+-include $(TRIALS_C:%.c=$(BUILD)/kernel/%.d)
