@@ -59,6 +59,7 @@ $(eval $(call objects_rule,unit/gcc,gcc))
 $(eval $(call objects_rule,unit/clang,clang))
 $(eval $(call objects_rule,fuzz,clang -fsanitize=fuzzer-no-link))
 $(eval $(call objects_rule,fuzz-stack,clang -fsanitize=fuzzer-no-link))
+$(eval $(call objects_rule,coverage,gcc))
 
 define unit_rule
 $(BUILD)/unit/$(1)/$(2): $(call objects,unit/$(1),test/unit/$(2).c $($(2)_SOURCES))
@@ -67,6 +68,10 @@ $(BUILD)/unit/$(1)/$(2).passed: $(BUILD)/unit/$(1)/$(2)
 	@$$< > $$@.log 2>&1 && echo "ok   $(2) ($(1)) $$$$(sed -n 's/.*PASSED  \] //p' $$@.log)" || \
 	    { cat $$@.log; echo "FAIL $(2) ($(1))"; exit 1; }
 	@mv $$@.log $$@
+endef
+define coverage_rule
+$(BUILD)/coverage/$(1): $(call objects,coverage,test/unit/$(1).c $($(1)_SOURCES))
+	@gcc --coverage $$(filter %.o,$$^) -lcmocka $$(out)
 endef
 define fuzz_rule
 $(BUILD)/fuzz/$(1): $(call objects,$(if $(filter fuzz_stack,$(1)),fuzz-stack,fuzz),test/fuzz/$(1).c $($(1)_SOURCES))
@@ -81,17 +86,34 @@ $(BUILD)/gen/sources.mk: $(TEST_PROGRAMS) $(BUILD)/gen/TEST_PROGRAMS.list test/t
 	@mv -f $@.new $@
 
 # Only for who wants some of them: thousands of lines.
-ifneq ($(filter unit fuzz fuzz-short $(BUILD)/unit/% $(BUILD)/fuzz/%,$(MAKECMDGOALS)),)
+ifneq ($(filter unit fuzz fuzz-short coverage $(BUILD)/unit/% $(BUILD)/fuzz/% $(BUILD)/coverage/%,$(MAKECMDGOALS)),)
 include $(BUILD)/gen/sources.mk
-$(foreach t,$(UNIT),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $(call unit_rule,gcc,$(t)))$(eval $(call unit_rule,clang,$(t))))
+$(foreach t,$(UNIT),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $(call unit_rule,gcc,$(t)))$(eval $(call unit_rule,clang,$(t)))$(eval $(call coverage_rule,$(t))))
 $(foreach t,$(FUZZ),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $(call fuzz_rule,$(t))))
--include $(filter %.d,$(call files_below,$(BUILD)/unit $(BUILD)/fuzz $(BUILD)/fuzz-stack))
+-include $(filter %.d,$(call files_below,$(BUILD)/unit $(BUILD)/fuzz $(BUILD)/fuzz-stack $(BUILD)/coverage))
 endif
+
+# What part of these folders' lines the unit tests reach. Sources that no test is linked with count too.
+COVERED := hv/ arch/x86/guest/
+COVERAGE_O := $(patsubst %.c,$(BUILD)/coverage/%.o,$(filter $(COVERED:%=%%),$(KERNEL_C)))
+UNSANITIZED := $(filter-out $(SANITIZE) -O1,$(TEST_CFLAGS)) -O0
+$(BUILD)/coverage/%: TEST_CFLAGS := $(UNSANITIZED) --coverage
+$(BUILD)/coverage/third/%: TEST_CFLAGS := $(UNSANITIZED)
+# Counts of another run go first: they would be added to.
+$(BUILD)/coverage.stamp: $(UNIT:%=$(BUILD)/coverage/%) $(COVERAGE_O)
+	@find $(BUILD)/coverage -name '*.gcda' -delete
+	@for t in $(UNIT); do $(BUILD)/coverage/$$t > $(BUILD)/coverage/$$t.log 2>&1 || { cat $(BUILD)/coverage/$$t.log; echo "FAIL $$t"; exit 1; }; done
+	@touch $@
+coverage: $(BUILD)/coverage.stamp
+	@$(PYTHON) test/tools/coverage.py $(BUILD)/coverage $(COVERED)
+
+lines: $(BUILD)/bulkhead.elf
+	@$(PYTHON) test/tools/lines.py $(KERNEL_D)
 
 $(BUILD)/gen/entry_rules.h: test/entry_rules.json test/tools/entry_rules.py
 	$(in_dir)
 	@$(PYTHON) test/tools/entry_rules.py $< $@.new && mv -f $@.new $@
-$(BUILD)/unit/gcc/test/unit/test_entry_check.o $(BUILD)/unit/clang/test/unit/test_entry_check.o: $(BUILD)/gen/entry_rules.h
+$(foreach v,unit/gcc unit/clang coverage,$(BUILD)/$(v)/test/unit/test_entry_check.o): $(BUILD)/gen/entry_rules.h
 
 unit: $(UNIT_RUNS)
 	@echo "unit tests: $(words $(UNIT)) programs, each with gcc and clang, passed"

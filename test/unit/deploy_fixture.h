@@ -39,7 +39,7 @@ static int64_t fixture_begin(const struct abi_image_request *r)
             continue;
         image_memory[i] = malloc(r->size);
         image_extended[i] = 0;
-        __asan_poison_memory_region(image_memory[i], r->size);
+        ASAN_POISON_MEMORY_REGION(image_memory[i], r->size);
         images.images[i] =
             (struct abi_image){.size = r->size, .packed = r->packed, .state = ABI_IMAGE_FILLING};
         memcpy(images.images[i].name, r->name, sizeof(r->name));
@@ -56,7 +56,7 @@ static int64_t fixture_extend(unsigned slot)
     if (slot >= ABI_IMAGES || images.images[slot].state != ABI_IMAGE_FILLING)
         abort();
     image_extended[slot] = min_u64(size, image_extended[slot] + 64);
-    __asan_unpoison_memory_region(image_memory[slot], image_extended[slot]);
+    ASAN_UNPOISON_MEMORY_REGION(image_memory[slot], image_extended[slot]);
     return (int64_t)image_extended[slot];
 }
 
