@@ -92,14 +92,15 @@ static const char *prepare(struct trial *t)
 
 static void enter(struct vmx_vcpu *x, char *text, size_t size)
 {
-    uint32_t reason;
+    uint32_t how;
 
-    x->deadline = 0; /* the preemption timer ends the guest before its first instruction */
-    reason = vmx_enter(x->vcpu);
-    if (reason == VMX_ENTER_FAILED)
+    vmx_set_deadline(x, 0); /* the preemption timer ends the guest before its first instruction */
+    x->vcpu->stop = true;   /* it is nobody's guest: what its exit asks for concerns nobody */
+    how = vmx_enter(x->vcpu);
+    if (how == VMX_ENTER_FAILED)
         (void)fmt(text, size, "VM-instruction error %lu", vmread(VMCS_VM_INSTRUCTION_ERROR));
-    else if (reason & VMX_EXIT_ENTRY_FAILURE)
-        (void)fmt(text, size, "exit reason 0x%x, qualification %lu", reason,
+    else if (how == VMX_EXIT_UNUSUAL)
+        (void)fmt(text, size, "exit reason 0x%x, qualification %lu", x->vcpu->exit->reason,
                   vmread(VMCS_EXIT_QUALIFICATION));
     else
         (void)fmt(text, size, "entered");

@@ -298,7 +298,6 @@ static void reset_backend(struct vmx_vcpu *x)
     x->reinject = 0;
     x->cr8 = 0;
     x->timer_shift = vmx_timer_shift(&common);
-    x->timer_extra = x->timer_shift ? 1 : 0;
     vmx_lazy_reset(&x->lazy);
 }
 

@@ -2,34 +2,140 @@
 ;
 ; uint32_t vmx_enter(struct vcpu *v);
 ;   RDI = the vCPU; its general registers (the first member) are loaded before and stored after.
-;   Returns the exit reason after a VM exit, VMX_ENTER_FAILED when VMLAUNCH or VMRESUME itself failed (the VM-instruction error says why).
-;   Needs: the vCPU's VMCS current, HOST_RIP = vmx_exit_point, the preemption timer set, vmx_vcpu.deadline set, interrupts off.
+;   Enters, has each exit handled, and goes on until one wants more than that. Returns what that one wants (enum exit_action), VMX_EXIT_UNUSUAL for an exit
+;   that no handler was asked about (its reason is in the record), VMX_ENTER_FAILED when VMLAUNCH or VMRESUME itself failed (the VM-instruction error says why).
+;   Needs: the vCPU's VMCS current, HOST_RIP = vmx_exit_point, vmx_vcpu.timer_end set, interrupts off.
 ;   Keeps the callee-saved registers; nothing of the guest's stays in any other one.
 ;
-; While a guest runs the stack holds: the vCPU, then the root's callee-saved registers.
-; One path stores and clears the registers: a failed instruction takes it as an exit does.
+; While a guest runs the stack holds: the vCPU, then the root's callee-saved registers. Handlers are called on top of them.
+; Between an exit and an entry RDI is the vCPU and RSI the exit's record; RAX, RCX and RDX are free. "Not above" (CF or ZF) says that VMREAD or VMWRITE failed.
 
 %include "offsets.inc"
 
 section .text
 bits 64
 global vmx_enter, vmx_exit_point
+extern vmx_exit_handlers, vmx_end_of_instruction, vmx_broken
 
-; The preemption timer stops in root operation, so each entry sets it anew, from an absolute time; one that has passed meanwhile ends the entry at once. What
-; follows until the entry makes the timer late. RSI = the vmx_vcpu; RAX = now; uses RCX and RDX; "not above" (CF or ZF) says that VMWRITE failed.
-%macro SET_TIMER 0
+; The registers that this file does not use itself: an exit that is answered here leaves them where they are.
+%macro EACH_OTHER 1
+    %1 rbx, GPR_RBX
+    %1 rbp, GPR_RBP
+    %1 r8, GPR_R8
+    %1 r9, GPR_R9
+    %1 r10, GPR_R10
+    %1 r11, GPR_R11
+    %1 r12, GPR_R12
+    %1 r13, GPR_R13
+    %1 r14, GPR_R14
+    %1 r15, GPR_R15
+%endmacro
+%macro STORE 2
+    mov [rdi + %2], %1
+%endmacro
+%macro LOAD 2
+    mov %1, [rdi + %2]
+%endmacro
+
+; What the guest left must not steer speculation in the root: before a handler, and before the return to a caller who has the other registers back. RAX, RDI and
+; RSI are ours already.
+%macro CLEAR_SCRATCH 0
+    xor ecx, ecx
+    xor edx, edx
+    xor r8d, r8d
+    xor r9d, r9d
+    xor r10d, r10d
+    xor r11d, r11d
+%endmacro
+%macro CLEAR 0
+    CLEAR_SCRATCH
+    xor ebx, ebx
+    xor ebp, ebp
+    xor r12d, r12d
+    xor r13d, r13d
+    xor r14d, r14d
+    xor r15d, r15d
+%endmacro
+
+; RAX = now.
+%macro NOW 0
     rdtsc
     shl rdx, 32
-    or rax, rdx                         ; now
-    xor ecx, ecx
-    mov rdx, [rsi + X_DEADLINE]
+    or rax, rdx
+%endmacro
+
+; The preemption timer stops in root operation, so each entry sets it anew, from an absolute time; one that has passed meanwhile ends the entry at once. What
+; follows until the entry makes the timer late. RAX = now.
+%macro SET_TIMER 0
+    mov rcx, [rdi + VCPU_BACKEND]
+    NOW
+    mov rdx, [rcx + X_TIMER_END]
+    mov ecx, [rcx + X_TIMER_SHIFT]
     sub rdx, rax
-    cmovb rdx, rcx
-    mov ecx, [rsi + X_TIMER_SHIFT]
+    jae %%later
+    xor edx, edx
+%%later:
     shr rdx, cl
-    add rdx, [rsi + X_TIMER_EXTRA]
     mov ecx, VMCS_VMX_PREEMPTION_TIMER_VALUE
     vmwrite rcx, rdx
+    jna broken
+%endmacro
+
+; The next place in the flight recorder, whose ring is aligned to twice its size; counters. ECX = reason; EDX = the same, or its row in the counters.
+; `make bench` measures the recorder against a kernel without it. What handlers go by is in the record all the same.
+%macro RECORD 0
+    mov rsi, [rdi + VCPU_EXIT]
+%ifndef VMX_UNRECORDED
+    add rsi, EXIT_SIZE
+    btr rsi, EXITS_WRAP_BIT
+    mov [rdi + VCPU_EXIT], rsi
+    mov rax, [rdi + VCPU_STATS]
+    inc qword [rax + STATS_ENTRIES]
+    inc qword [rax + STATS_EXITS + rdx * 8]
+%endif
+    mov [rsi + EXIT_REASON], ecx
+    mov eax, VMCS_GUEST_RIP
+    vmread [rsi + EXIT_RIP], rax
+    jna broken
+%endmacro
+
+; Where the end of this instruction asks for more: it was in a shadow of STI or MOV SS, TF wants its trap, RF ends with it.
+%macro IF_UNUSUAL_END 1
+    mov eax, VMCS_GUEST_INTERRUPTIBILITY_STATE
+    vmread rdx, rax
+    jna broken
+    test edx, BLOCKING_BY_STI_OR_MOV_SS
+    jnz %1
+    mov eax, VMCS_GUEST_RFLAGS
+    vmread rdx, rax
+    jna broken
+    test edx, RFLAGS_TF_OR_RF
+    jnz %1
+%endmacro
+
+; The instruction is done. Nothing else moves a guest's RIP.
+%macro SKIP 0
+    mov eax, VMCS_VM_EXIT_INSTRUCTION_LENGTH
+    vmread rcx, rax
+    jna broken
+    mov [rsi + EXIT_LENGTH], rcx
+    add rcx, [rsi + EXIT_RIP]
+    mov eax, VMCS_GUEST_RIP
+    vmwrite rax, rcx
+    jna broken
+%endmacro
+
+; With VMLAUNCH or VMRESUME. Behind it: it has failed.
+%macro ENTER 1
+    EACH_OTHER LOAD
+    SET_TIMER
+    mov [rsi + EXIT_ENTRY_TSC], rax     ; the guest goes on after its last exit
+    LOAD rax, GPR_RAX
+    LOAD rcx, GPR_RCX
+    LOAD rdx, GPR_RDX
+    LOAD rsi, GPR_RSI
+    LOAD rdi, GPR_RDI
+    %1
 %endmacro
 
 align 16
@@ -41,169 +147,116 @@ vmx_enter:
     push r14
     push r15
     push rdi
-    mov rsi, [rdi + VCPU_BACKEND]
-    SET_TIMER
-    jna .no_timer
-%ifndef VMX_UNRECORDED
-    mov rcx, [rdi + VCPU_EXIT]
-    mov [rcx + EXIT_ENTRY_TSC], rax     ; the guest goes on after its last exit
-%endif
-    cmp rsp, [rsi + X_HOST_RSP]
-    je .load                            ; ZF = 1: VMRESUME. MOV keeps the flag until then
-    ; The first entry, or another stack depth than at the last one.
-    mov [rsi + X_HOST_RSP], rsp
+    mov rax, [rdi + VCPU_BACKEND]
+    mov rsi, [rdi + VCPU_EXIT]
+    cmp rsp, [rax + X_HOST_RSP]
+    jne other_stack
+enter:
+    ENTER vmresume
+failed:
+    mov rdi, [rsp]
+    EACH_OTHER STORE                    ; the rest is where it was
+    mov eax, VMX_ENTER_FAILED
+    jmp cleared_to_caller
+
+; The first entry, or another stack depth than at the last one.
+other_stack:
+    mov [rax + X_HOST_RSP], rsp
     mov ecx, VMCS_HOST_RSP
     vmwrite rcx, rsp
-    cmp byte [rsi + X_LAUNCHED], 1
-    mov byte [rsi + X_LAUNCHED], 1
-.load:
-    mov rax, [rdi + GPR_RAX]
-    mov rcx, [rdi + GPR_RCX]
-    mov rdx, [rdi + GPR_RDX]
-    mov rbx, [rdi + GPR_RBX]
-    mov rbp, [rdi + GPR_RBP]
-    mov rsi, [rdi + GPR_RSI]
-    mov r8, [rdi + GPR_R8]
-    mov r9, [rdi + GPR_R9]
-    mov r10, [rdi + GPR_R10]
-    mov r11, [rdi + GPR_R11]
-    mov r12, [rdi + GPR_R12]
-    mov r13, [rdi + GPR_R13]
-    mov r14, [rdi + GPR_R14]
-    mov r15, [rdi + GPR_R15]
-    mov rdi, [rdi + GPR_RDI]
-    jne .launch
-    vmresume
+    jna broken
+    cmp byte [rax + X_LAUNCHED], 1
+    mov byte [rax + X_LAUNCHED], 1
+    je enter
+    ENTER vmlaunch
     jmp failed
-.launch:
-    vmlaunch
-failed:
-    ; No register has changed: take the way of an exit, with another result.
-    xchg rdi, [rsp]
-    mov [rdi + GPR_RSI], rsi
-    mov [rdi + GPR_RAX], rax
-    mov eax, VMX_ENTER_FAILED
-    jmp store
-vmx_enter.no_timer:
-    ; The guest's registers are where they were.
-    pop rdi
-    mov eax, VMX_ENTER_FAILED
-    jmp leave
 
-; CPUID is by far the commonest exit of some guests, and it needs nothing but a table: it is answered here, with five registers, unless something is due or
-; unusual; then the registers are brought back and the general path decides. The rest of the guest's registers is left alone and not used.
 align 16
 vmx_exit_point:
-    xchg rdi, [rsp]                     ; the vCPU; the guest's RDI waits on the stack
-    mov [rdi + GPR_RSI], rsi
-    mov esi, VMCS_EXIT_REASON
-    vmread rsi, rsi
-    jna no_reason
-    cmp esi, VMX_EXIT_CPUID
-    jne general
-    mov [rdi + GPR_RAX], rax
-    mov [rdi + GPR_RCX], rcx
-    mov [rdi + GPR_RDX], rdx
-    mov rsi, [rdi + VCPU_BACKEND]
+    push rdi
+    mov rdi, [rsp + 8]
+    pop qword [rdi + GPR_RDI]
+    STORE rax, GPR_RAX
+    STORE rcx, GPR_RCX
+    STORE rdx, GPR_RDX
+    STORE rsi, GPR_RSI
+    mov ecx, VMCS_EXIT_REASON
+    vmread rcx, rcx
+    jna broken
+    cmp ecx, VMX_EXIT_CPUID
+    jne .not_cpuid
+
+; CPUID is by far the commonest exit of some guests, and it needs nothing but a table: it is answered here unless something is due or unusual.
     cmp eax, CPUID_BASIC_MAX
-    ja again
-    bt dword [rsi + X_CPUID_PLAIN], eax ; leaves whose subleaves differ are not plain
-    jnc again
+    ja .known
+    mov rdx, [rdi + VCPU_BACKEND]
+    bt dword [rdx + X_CPUID_PLAIN], eax ; leaves whose subleaves differ are not plain
+    jnc .known
     cmp dword [rdi + VCPU_REQUESTS], 0
-    jne again
-    ; A shadow of STI or MOV SS ends with this instruction, and TF wants its trap.
-    mov ecx, VMCS_GUEST_INTERRUPTIBILITY_STATE
-    vmread rcx, rcx
-    jna again
-    test ecx, BLOCKING_BY_STI_OR_MOV_SS
-    jnz again
-    mov ecx, VMCS_GUEST_RFLAGS
-    vmread rcx, rcx
-    jna again
-    test ecx, RFLAGS_TF
-    jnz again
+    jne .known
+    IF_UNUSUAL_END .known
+    mov edx, ecx
+    RECORD
+    SKIP
     SET_TIMER
-    jna again
-    mov ecx, VMCS_GUEST_RIP
-    vmread rdx, rcx
-    jna again
-%ifndef VMX_UNRECORDED
-    ; Into the flight recorder, whose ring is aligned to twice its size.
-    mov rcx, [rdi + VCPU_EXIT]
-    add rcx, EXIT_SIZE
-    btr rcx, EXITS_WRAP_BIT
-    mov [rcx + EXIT_TSC], rax
-    mov [rcx + EXIT_ENTRY_TSC], rax
-    mov [rcx + EXIT_RIP], rdx
-%endif
-    mov eax, VMCS_VM_EXIT_INSTRUCTION_LENGTH
-    vmread rax, rax
-    jna again
-%ifndef VMX_UNRECORDED
-    mov [rcx + EXIT_LENGTH], rax
-%endif
-    add rdx, rax
-    mov eax, VMCS_GUEST_RIP
-    vmwrite rax, rdx
-    jna again
-%ifndef VMX_UNRECORDED
-    mov [rdi + VCPU_EXIT], rcx
-    mov dword [rcx + EXIT_REASON], VMX_EXIT_CPUID
-    mov dword [rcx + EXIT_OUTCOME], OUTCOME_SKIP
-    mov qword [rcx + EXIT_QUALIFICATION], 0
-    mov rax, [rdi + GPR_RAX]
-    mov [rcx + EXIT_DETAIL], rax
-    mov rcx, [rdi + VCPU_STATS]
-    inc qword [rcx + STATS_ENTRIES]
-    inc qword [rcx + STATS_EXITS_CPUID]
-%else
-    mov rax, [rdi + GPR_RAX]
-%endif
-    mov ecx, eax
-    shl ecx, 4
-    add rsi, rcx
-    mov eax, [rsi + X_CPUID_BASIC]
-    mov ebx, [rsi + X_CPUID_BASIC + 4]
-    mov ecx, [rsi + X_CPUID_BASIC + 8]
-    mov edx, [rsi + X_CPUID_BASIC + 12]
-    mov rsi, [rdi + GPR_RSI]
-    xchg rdi, [rsp]
+    mov [rsi + EXIT_TSC], rax
+    mov [rsi + EXIT_ENTRY_TSC], rax
+    mov qword [rsi + EXIT_QUALIFICATION], 0
+    mov dword [rsi + EXIT_OUTCOME], OUTCOME_SKIP
+    mov rdx, [rdi + GPR_RAX]
+    mov [rsi + EXIT_DETAIL], rdx
+    shl edx, 4
+    add rdx, [rdi + VCPU_BACKEND]
+    mov eax, [rdx + X_CPUID_BASIC]
+    mov ebx, [rdx + X_CPUID_BASIC + 4]
+    mov ecx, [rdx + X_CPUID_BASIC + 8]
+    mov edx, [rdx + X_CPUID_BASIC + 12]
+    LOAD rsi, GPR_RSI
+    LOAD rdi, GPR_RDI
     vmresume
     jmp failed
 
-; Not for here after all.
-again:
-    mov rax, [rdi + GPR_RAX]
-    mov rcx, [rdi + GPR_RCX]
-    mov rdx, [rdi + GPR_RDX]
-    mov esi, VMX_EXIT_CPUID
+.not_cpuid:
+    cmp ecx, EXIT_REASONS
+    jae unusual
+.known:
+    mov edx, ecx
+    RECORD
+    cmp ecx, VMX_EXIT_IO_INSTRUCTION
+    je io
+    cmp ecx, VMX_EXIT_PREEMPTION_TIMER
+    je time_is_over
+
+; All others have a handler in C.
 general:
-    mov [rdi + GPR_RAX], rax
-    mov eax, esi                        ; result
-store:
-    mov [rdi + GPR_RCX], rcx
-    mov [rdi + GPR_RDX], rdx
-    mov [rdi + GPR_RBX], rbx
-    mov [rdi + GPR_RBP], rbp
-    mov [rdi + GPR_R8], r8
-    mov [rdi + GPR_R9], r9
-    mov [rdi + GPR_R10], r10
-    mov [rdi + GPR_R11], r11
-    mov [rdi + GPR_R12], r12
-    mov [rdi + GPR_R13], r13
-    mov [rdi + GPR_R14], r14
-    mov [rdi + GPR_R15], r15
-    pop qword [rdi + GPR_RDI]
+    mov qword [rsi + EXIT_QUALIFICATION], 0
+.qualified:
+    mov qword [rsi + EXIT_DETAIL], 0
+    mov qword [rsi + EXIT_LENGTH], 0
+    NOW
+    mov [rsi + EXIT_TSC], rax
+    mov rax, [vmx_exit_handlers + rcx * 8]
+    EACH_OTHER STORE
+    CLEAR
+    mov rdi, [rdi + VCPU_BACKEND]
+    call rax
+    mov rdi, [rsp]
+    mov rsi, [rdi + VCPU_EXIT]
+    mov [rsi + EXIT_OUTCOME], eax
+    lea edx, [rax - OUTCOME_SKIP]
+    cmp edx, OUTCOME_HALT - OUTCOME_SKIP ; SKIP, DONE, HALT
+    ja leave
+    SKIP
+    IF_UNUSUAL_END unusual_end
+    cmp dword [rsi + EXIT_OUTCOME], OUTCOME_SKIP
+    jne leave
+    cmp dword [rdi + VCPU_REQUESTS], 0
+    je enter
+
 leave:
-    ; What the guest left must not steer speculation in the root.
-    xor ecx, ecx
-    xor edx, edx
-    xor esi, esi
-    xor edi, edi
-    xor r8d, r8d
-    xor r9d, r9d
-    xor r10d, r10d
-    xor r11d, r11d
+    mov eax, [rsi + EXIT_OUTCOME]
+to_caller:
+    pop rdi
     pop r15
     pop r14
     pop r13
@@ -212,7 +265,75 @@ leave:
     pop rbp
     ret
 
-; VMREAD without a current VMCS: a broken invariant, which the caller's next VMREAD reports.
-no_reason:
-    mov esi, VMX_EXIT_UNREADABLE
-    jmp general
+; OUT to a port that no device has claimed: nothing happens.
+io:
+    mov eax, VMCS_EXIT_QUALIFICATION
+    vmread rdx, rax
+    jna broken
+    mov [rsi + EXIT_QUALIFICATION], rdx
+    test dl, IO_IN | IO_STRING
+    jnz general.qualified
+    shr edx, IO_PORT_SHIFT
+    cmp edx, IO_DIRECT
+    jae .nobody
+    mov rax, [rdi + VCPU_PLATFORM]
+    cmp byte [rax + PLATFORM_PORTS + rdx], 0
+    jne general.qualified
+.nobody:
+    cmp dword [rdi + VCPU_REQUESTS], 0
+    jne general.qualified
+    IF_UNUSUAL_END general.qualified
+    SKIP
+    mov qword [rsi + EXIT_DETAIL], 0
+    mov dword [rsi + EXIT_OUTCOME], OUTCOME_SKIP
+    SET_TIMER
+    mov [rsi + EXIT_TSC], rax
+    mov [rsi + EXIT_ENTRY_TSC], rax
+    LOAD rax, GPR_RAX
+    LOAD rcx, GPR_RCX
+    LOAD rdx, GPR_RDX
+    LOAD rsi, GPR_RSI
+    LOAD rdi, GPR_RDI
+    vmresume
+    jmp failed
+
+; void vmx_end_of_instruction(void)
+unusual_end:
+    call vmx_end_of_instruction
+    mov rdi, [rsp]
+    mov rsi, [rdi + VCPU_EXIT]
+    jmp leave
+
+; Whoever set the timer knows why.
+time_is_over:
+    mov dword [rsi + EXIT_OUTCOME], OUTCOME_RESUME
+    xor ecx, ecx
+    jmp seen
+
+; A failed entry or a reason that has no row. ECX = reason.
+unusual:
+    movzx edx, cx
+    mov eax, EXIT_REASONS - 1
+    cmp edx, eax
+    cmova edx, eax
+    RECORD
+    mov ecx, VMX_EXIT_UNUSUAL
+; For the caller to see. ECX = result.
+seen:
+    NOW
+    mov [rsi + EXIT_TSC], rax
+    xor eax, eax
+    mov [rsi + EXIT_QUALIFICATION], rax
+    mov [rsi + EXIT_DETAIL], rax
+    mov [rsi + EXIT_LENGTH], rax
+    EACH_OTHER STORE
+    mov eax, ecx
+cleared_to_caller:
+    CLEAR_SCRATCH
+    xor esi, esi
+    jmp to_caller
+
+; _Noreturn void vmx_broken(void): VMREAD or VMWRITE of a field that is there has failed.
+broken:
+    CLEAR
+    call vmx_broken

@@ -34,7 +34,7 @@ static void leave_halt_active(struct vcpu *v)
 {
     if (!v->halted)
         return;
-    leave_halt(v, v->platform->clock.now);
+    leave_halt(v, v->exit->tsc);
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 

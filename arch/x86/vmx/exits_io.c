@@ -6,12 +6,6 @@
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 
-#define IO_SIZE_MASK       7u
-#define IO_IN              (1u << 3)
-#define IO_STRING          (1u << 4)
-#define IO_REP             (1u << 5)
-#define IO_PORT_SHIFT      16
-
 #define INFO_ADDRESS_SHIFT 7 /* VM-exit instruction information: 0 16-bit, 1 32-bit, 2 64-bit */
 #define INFO_ADDRESS_MASK  3u
 #define INFO_SEGMENT_SHIFT 15 /* of OUTS, as in enum segment_id */
@@ -125,7 +119,6 @@ static __attribute__((noinline)) enum exit_action string_io(struct vmx_vcpu *x, 
     };
     enum exit_action action;
 
-    v->platform->clock.now = v->exit->tsc;
     read_paging(&s.paging);
     read_operand(&s, &v->regs);
     action = do_elements(x, &s);
@@ -133,12 +126,11 @@ static __attribute__((noinline)) enum exit_action string_io(struct vmx_vcpu *x, 
     return action;
 }
 
-static __attribute__((noinline)) enum exit_action port_in(struct vcpu *v, uint32_t q)
+static enum exit_action port_in(struct vcpu *v, uint32_t q)
 {
     struct platform *p = v->platform;
     uint32_t value;
 
-    p->clock.now = v->exit->tsc;
     value = io_in(&p->bus, (uint16_t)(q >> IO_PORT_SHIFT), (q & IO_SIZE_MASK) + 1);
     if ((q & IO_SIZE_MASK) == 0)
         v->regs.rax = (v->regs.rax & ~0xffull) | (uint8_t)value;
@@ -150,28 +142,24 @@ static __attribute__((noinline)) enum exit_action port_in(struct vcpu *v, uint32
 }
 
 /* To a port that somebody owns: the write may set a timer, end the guest or raise an interrupt. */
-static __attribute__((noinline)) enum exit_action port_out(struct vcpu *v, uint32_t q)
+static enum exit_action port_out(struct vcpu *v, uint32_t q)
 {
     struct platform *p = v->platform;
     unsigned size = (q & IO_SIZE_MASK) + 1;
 
-    p->clock.now = v->exit->tsc;
     io_out(&p->bus, (uint16_t)(q >> IO_PORT_SHIFT), size,
            (uint32_t)(v->regs.rax & size_mask(size)));
     platform_timers(p);
     return v->stop ? EXIT_STOP : EXIT_DONE;
 }
 
-enum exit_action vmx_on_io(struct vcpu *v)
+enum exit_action vmx_on_io(struct vmx_vcpu *x)
 {
-    uint32_t q = (uint32_t)vmread(VMCS_EXIT_QUALIFICATION);
+    struct vcpu *v = x->vcpu;
+    uint32_t q = (uint32_t)v->exit->qualification;
 
-    v->exit->qualification = q;
+    v->platform->clock.now = v->exit->tsc;
     if (__builtin_expect(q & IO_STRING, 0))
-        return string_io(v->backend, q);
-    if (q & IO_IN)
-        return port_in(v, q);
-    if (io_claimed(&v->platform->bus, (uint16_t)(q >> IO_PORT_SHIFT)))
-        return port_out(v, q);
-    return EXIT_SKIP;
+        return string_io(x, q);
+    return q & IO_IN ? port_in(v, q) : port_out(v, q);
 }

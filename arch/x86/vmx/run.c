@@ -18,75 +18,20 @@ static enum exit_action entry_failed(struct vmx_vcpu *x)
     return EXIT_STOP;
 }
 
-/* The next place in the flight recorder: its ring is aligned to twice its size. */
-static inline struct abi_exit *next_exit(const struct vcpu *v)
+void vmx_broken(void)
 {
-    return (struct abi_exit *)((uintptr_t)(v->exit + 1) & ~(ABI_EXITS * sizeof(struct abi_exit)));
+    panic("VMREAD or VMWRITE failed between VM exit and entry");
 }
 
-/* `make bench` measures the recorder against a kernel without it. What handlers go by is in the
- * record all the same. */
-#ifdef VMX_UNRECORDED
-enum { RECORDED = false };
-#else
-enum { RECORDED = true };
-#endif
-
-/* Handlers whose reason defines a qualification or a detail add it; entry_tsc is written by the
- * next entry, until when it is older than `tsc`. Outcomes other than the commonest are noted later.
- */
-static inline void record(struct vcpu *v, uint32_t reason, uint32_t basic, uint64_t now)
+/* RF ends with the instruction (SDM 3B "Resume Flag"): exits that an instruction causes save it
+ * clear, an EPT violation saves it set (SDM 3C "Saving RIP, RSP, RFLAGS, and SSP"). */
+void vmx_end_of_instruction(void)
 {
-    struct abi_vcpu *s = v->stats;
-    struct abi_exit *e = RECORDED ? next_exit(v) : v->exit;
+    uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
+    uint64_t flags = vmread(VMCS_GUEST_RFLAGS);
 
-    e->tsc = now;
-    e->rip = vmread(VMCS_GUEST_RIP);
-    e->reason = reason;
-    if (!RECORDED)
-        return;
-    v->exit = e;
-    s->entries++;
-    s->exits[basic]++;
-    e->outcome = ABI_OUTCOME_SKIP;
-}
-
-static inline void no_details(const struct vcpu *v)
-{
-    if (!RECORDED)
-        return;
-    v->exit->qualification = 0;
-    v->exit->detail = 0;
-    v->exit->instruction_length = 0;
-}
-
-static inline enum exit_action general_exit(struct vmx_vcpu *x, uint32_t reason, uint64_t now)
-{
-    enum exit_action action;
-
-    x->vcpu->platform->clock.now = now;
-    no_details(x->vcpu);
-    action = vmx_handle_exit(x, reason);
-    x->vcpu->exit->outcome = action;
-    return action;
-}
-
-/* Neither a reason that the table knows nor an exit that was counted by its number. */
-static enum exit_action unusual_exit(struct vmx_vcpu *x, uint32_t reason, uint64_t now)
-{
-    uint32_t basic = reason & VMX_EXIT_BASIC_MASK;
-
-    if (reason == VMX_ENTER_FAILED)
-        return entry_failed(x);
-    record(x->vcpu, reason, basic < ABI_EXIT_REASONS ? basic : ABI_EXIT_REASONS - 1, now);
-    return general_exit(x, reason, now);
-}
-
-/* The end of an instruction with TF or RF set. RF ends with it (SDM 3B "Resume Flag"): exits that
- * an instruction causes save it clear, an EPT violation saves it set (SDM 3C "Saving RIP, RSP,
- * RFLAGS, and SSP"). */
-static __attribute__((noinline)) void end_of_step(uint64_t flags)
-{
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
+            blocking & ~(uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
     if (flags & RFLAGS_RF)
         vmwrite(VMCS_GUEST_RFLAGS, flags & ~RFLAGS_RF);
     if (vmx_steps(flags))
@@ -94,57 +39,19 @@ static __attribute__((noinline)) void end_of_step(uint64_t flags)
                 vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
 }
 
-/* The instruction that exited is done: its shadow ends, and a single step is due. The only place
- * where the guest's RIP moves (but for CPUID, which enter.asm answers by the same rules). */
-static inline void skip(const struct vcpu *v)
+static __attribute__((noinline)) enum exit_action unusual(struct vmx_vcpu *x, uint32_t how)
 {
-    uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
-    uint64_t length = vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH), flags;
-    struct abi_exit *e = v->exit;
-
-    e->instruction_length = length;
-    vmwrite(VMCS_GUEST_RIP, e->rip + length);
-    if (__builtin_expect(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS), 0))
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
-                blocking & ~(uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
-    flags = vmread(VMCS_GUEST_RFLAGS);
-    if (__builtin_expect(flags & (RFLAGS_TF | RFLAGS_RF), 0))
-        end_of_step(flags);
+    if (how == VMX_ENTER_FAILED)
+        return entry_failed(x);
+    x->vcpu->exit->outcome = vmx_on_unusual_exit(x);
+    return (enum exit_action)x->vcpu->exit->outcome;
 }
 
-/* Entries and exits until something is due, or an exit wants more than going on. Not inlined: it
- * wants all registers for itself. */
-static __attribute__((noinline)) enum exit_action enter_until(struct vmx_vcpu *x, struct vcpu *v)
+static inline enum exit_action enter(struct vmx_vcpu *x, struct vcpu *v)
 {
-    for (;;) {
-        uint32_t reason = vmx_enter(v);
-        uint64_t now;
-        enum exit_action action;
+    uint32_t how = vmx_enter(v);
 
-        now = arch_tsc();
-        /* The most frequent one does not go by the table. */
-        if (__builtin_expect(reason == VMX_EXIT_IO_INSTRUCTION, 1)) {
-            record(v, VMX_EXIT_IO_INSTRUCTION, VMX_EXIT_IO_INSTRUCTION, now);
-            action = vmx_on_io(v);
-            if (action != EXIT_SKIP)
-                v->exit->outcome = action;
-        } else if (reason == VMX_EXIT_PREEMPTION_TIMER) {
-            record(v, VMX_EXIT_PREEMPTION_TIMER, VMX_EXIT_PREEMPTION_TIMER, now);
-            no_details(v);
-            v->exit->outcome = EXIT_RESUME;
-            return EXIT_RESUME;
-        } else if (__builtin_expect(reason < ABI_EXIT_REASONS, 1)) {
-            record(v, reason, reason, now);
-            action = general_exit(x, reason, now);
-        } else {
-            return unusual_exit(x, reason, now);
-        }
-        if (action != EXIT_SKIP)
-            return action;
-        skip(v);
-        if (now >= x->deadline || __atomic_load_n(&v->requests, __ATOMIC_RELAXED))
-            return EXIT_RESUME;
-    }
+    return __builtin_expect(how <= EXIT_STOP, 1) ? (enum exit_action)how : unusual(x, how);
 }
 
 /*
@@ -155,8 +62,7 @@ static enum exit_action enter_halted(struct vmx_vcpu *x, struct vcpu *v, uint64_
 {
     struct platform *p = v->platform;
     struct platform_wake wake;
-    uint32_t reason;
-    uint64_t now;
+    enum exit_action action;
     int vector = pit_deadline(&p->pit) < until ? platform_wake_prepare(p, &wake) : -1;
 
     /* Counted when there is time for it again. */
@@ -166,28 +72,21 @@ static enum exit_action enter_halted(struct vmx_vcpu *x, struct vcpu *v, uint64_
     /* Bochs notes a vCPU that an exit took out of its HLT as active: it would go on behind it. */
     if (v->waits)
         vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
+    action = enter(x, v);
     if (vector < 0)
-        return enter_until(x, v);
-    reason = vmx_enter(v);
-    now = arch_tsc();
-    if (reason == VMX_EXIT_PREEMPTION_TIMER && now >= wake.due) {
+        return action;
+    if (v->exit->reason == VMX_EXIT_PREEMPTION_TIMER && v->exit->tsc >= wake.due) {
         vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO,
                 INTR_INFO_VALID | INTR_INFO_EXTERNAL | (uint32_t)vector);
-        x->deadline = min_u64(until, p->next_event);
+        vmx_set_deadline(x, min_u64(until, p->next_event));
         v->halted = false;
-        v->woke_at = now;
+        v->woke_at = v->exit->tsc;
         v->stats->irqs++;
-        v->wake_late = now - wake.due;
-        record(v, VMX_EXIT_PREEMPTION_TIMER, VMX_EXIT_PREEMPTION_TIMER, now);
-        no_details(v);
-        v->exit->outcome = EXIT_RESUME;
-        return enter_until(x, v);
+        v->wake_late = v->exit->tsc - wake.due;
+        return enter(x, v);
     }
     platform_wake_undo(p, &wake);
-    if (reason >= ABI_EXIT_REASONS)
-        return unusual_exit(x, reason, now);
-    record(v, reason, reason, now);
-    return general_exit(x, reason, now);
+    return action;
 }
 
 enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
@@ -211,16 +110,14 @@ enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
         }
         if (vmx_events_pending(x))
             vmx_prepare_events(x, now);
-        x->deadline = min_u64(min_u64(until, p->next_event), now + (TIMER_SPAN << x->timer_shift));
-        switch (v->halted ? enter_halted(x, v, until) : enter_until(x, v)) {
+        vmx_set_deadline(
+            x, min_u64(min_u64(until, p->next_event), now + (TIMER_SPAN << x->timer_shift)));
+        switch (v->halted ? enter_halted(x, v, until) : enter(x, v)) {
         case EXIT_RESUME:
-            break;
         case EXIT_SKIP:
         case EXIT_DONE:
-            skip(v);
             break;
         case EXIT_HALT:
-            skip(v);
             v->halted = true;
             vmwrite(VMCS_GUEST_ACTIVITY_STATE, v->waits ? ACTIVITY_HLT : ACTIVITY_ACTIVE);
             return VCPU_YIELD_HALT;

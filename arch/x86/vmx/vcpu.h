@@ -32,8 +32,8 @@ struct vmx_vcpu {
     void *vmcs;
     uint64_t host_rsp; /* HOST_RSP as it is in the VMCS; 0 before the first entry */
     bool launched;
-    uint64_t deadline;    /* the present entry ends here at the latest, absolute ticks */
-    uint64_t timer_extra; /* added after the shift, so that the timer never fires early */
+    uint64_t deadline;  /* the present entry ends here at the latest, absolute ticks */
+    uint64_t timer_end; /* the same for the timer, which counts whole units: it never fires early */
     uint32_t timer_shift; /* preemption timer ticks are TSC ticks shifted right by this */
     uint32_t cpu1;        /* primary controls as they are in the VMCS */
     /* An event whose delivery an exit interrupted: its information, valid bit set. */
@@ -80,11 +80,11 @@ static inline uint8_t *vmx_io_bitmap(const struct guest *g, unsigned half)
 #define VECTOR_PF 14u
 #define VECTOR_AC 17u
 
-/* enter.asm. Enters the guest with v->regs. The exit reason after a VM
- * exit, VMX_ENTER_FAILED when the instruction itself failed. Answers CPUID exits on its own, see
- * there. */
+/* enter.asm. Enters the guest with v->regs, has exits handled and enters again, until one wants
+ * more than that: its enum exit_action, or one of these two. The exit is recorded in v->exit. */
 uint32_t vmx_enter(struct vcpu *v);
-#define VMX_ENTER_FAILED UINT32_MAX
+#define VMX_EXIT_UNUSUAL 0x100u /* an entry that failed, or a reason beyond the handlers' table */
+#define VMX_ENTER_FAILED UINT32_MAX /* VMLAUNCH or VMRESUME itself failed */
 /* Where VM exits arrive: HOST_RIP. */
 void vmx_exit_point(void);
 
@@ -99,10 +99,19 @@ bool vmx_split(struct vmx_vcpu *x, uint64_t at);
 int vmx_setup_controls(struct vmx_vcpu *x) MUST_CHECK;
 void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start);
 
-/* exits.c: handles the exit of the current VMCS. */
-enum exit_action vmx_handle_exit(struct vmx_vcpu *x, uint32_t reason);
-/* Handlers for the table there. exits_io.c */
-enum exit_action vmx_on_io(struct vcpu *v);
+/* exits.c: who handles which exit of the current VMCS. The record says what there is to know, but
+ * for qualification and detail: handlers whose reason defines one add it. */
+extern enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vmx_vcpu *x);
+/* VMX_EXIT_UNUSUAL. */
+enum exit_action vmx_on_unusual_exit(struct vmx_vcpu *x);
+/* Exit qualification for I/O instructions; enter.asm has read it, and knows ports that nobody
+ * claims. exits_io.c */
+#define IO_SIZE_MASK  7u
+#define IO_IN         (1u << 3)
+#define IO_STRING     (1u << 4)
+#define IO_REP        (1u << 5)
+#define IO_PORT_SHIFT 16
+enum exit_action vmx_on_io(struct vmx_vcpu *x);
 /* exits_cr.c */
 enum exit_action vmx_on_cr_access(struct vmx_vcpu *x);
 enum exit_action vmx_on_xsetbv(struct vmx_vcpu *x);
@@ -175,7 +184,14 @@ void vmx_prepare_snapshots(void);
 void vmx_read_fields(struct abi_vmcs *out);
 void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
 
-/* run.c */
+/* run.c: for enter.asm. An instruction that was skipped was in a shadow, or has TF or RF set. */
+void vmx_end_of_instruction(void);
+_Noreturn void vmx_broken(void);
+static inline void vmx_set_deadline(struct vmx_vcpu *x, uint64_t deadline)
+{
+    x->deadline = deadline;
+    x->timer_end = deadline + (1ull << x->timer_shift) - 1;
+}
 enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until);
 
 /* lazy.c: the state of a vCPU after reset; l->fpu is set. */
