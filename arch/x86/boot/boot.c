@@ -8,6 +8,7 @@
 #include "arch/x86/cpu/pci.h"
 #include "arch/x86/cpu/percpu.h"
 #include "arch/x86/cpu/smp.h"
+#include "arch/x86/cpu/stack_check.h"
 #include "arch/x86/cpu/trap.h"
 #include "arch/x86/cpu/tsc.h"
 #include "hv/arch.h"
@@ -32,10 +33,6 @@
 
 extern uint8_t kernel_start[], kernel_end[];
 
-/* Compilers put this value on the stack and compare it on return (-mstack-protector-guard=global).
- */
-uintptr_t __stack_chk_guard;
-_Noreturn void __stack_chk_fail(void);
 _Noreturn void boot_main(uint32_t info_address, uint64_t entry_tsc);
 
 static struct mb2_info info;
@@ -47,11 +44,6 @@ static unsigned module_count;
 static char cmdline[CMDLINE_MAX];
 static uint8_t rsdp[ACPI_RSDP_SIZE];
 static size_t rsdp_size;
-
-_Noreturn void __stack_chk_fail(void)
-{
-    panic("a function wrote beyond its part of the stack");
-}
 
 unsigned arch_module_count(void)
 {

@@ -32,6 +32,36 @@ void arch_panic_reboot(uint32_t seconds)
     reboot_seconds = seconds;
 }
 
+const char *dump_trap_name(uint64_t vector)
+{
+    static const char *const names[] = {
+        "#DE divide error",
+        "#DB debug",
+        "NMI",
+        "#BP breakpoint",
+        "#OF overflow",
+        "#BR bound range exceeded",
+        "#UD undefined opcode",
+        "#NM no math coprocessor",
+        "#DF double fault",
+        "coprocessor segment overrun",
+        "#TS invalid TSS",
+        "#NP segment not present",
+        "#SS stack-segment fault",
+        "#GP general protection",
+        "#PF page fault",
+        "exception 15",
+        "#MF math fault",
+        "#AC alignment check",
+        "#MC machine check",
+        "#XM SIMD exception",
+        "#VE virtualization exception",
+        "#CP control protection",
+    };
+
+    return vector < ARRAY_LEN(names) ? names[vector] : "exception";
+}
+
 static void say(const char *format, ...) PRINTF(1, 2);
 
 static void say(const char *format, ...)
@@ -99,8 +129,8 @@ static void become_owner(const struct trap_frame *f)
         if (!c->in_panic)
             dump_stop_self(f);
         if (c->in_panic++ == 1) {
-            say("\n(%s at %016lx while this was printed)\n", f ? trap_name(f->vector) : "panic",
-                f ? f->rip : 0);
+            say("\n(%s at %016lx while this was printed)\n",
+                f ? dump_trap_name(f->vector) : "panic", f ? f->rip : 0);
             rest();
         }
         if (reboot_seconds)

@@ -12,3 +12,6 @@ _Noreturn void dump_frame(const struct trap_frame *f, const char *format, ...) P
 bool dump_in_progress(void);
 /* Leaves this core's state for the printing core and halts. */
 _Noreturn void dump_stop_self(const struct trap_frame *f);
+
+/* The SDM's name of an exception, with its mnemonic. */
+const char *dump_trap_name(uint64_t vector);

@@ -24,36 +24,6 @@ static struct {
     void *ctx;
 } handlers[VECTOR_COUNT];
 
-const char *trap_name(uint64_t vector)
-{
-    static const char *const names[] = {
-        "#DE divide error",
-        "#DB debug",
-        "NMI",
-        "#BP breakpoint",
-        "#OF overflow",
-        "#BR bound range exceeded",
-        "#UD undefined opcode",
-        "#NM no math coprocessor",
-        "#DF double fault",
-        "coprocessor segment overrun",
-        "#TS invalid TSS",
-        "#NP segment not present",
-        "#SS stack-segment fault",
-        "#GP general protection",
-        "#PF page fault",
-        "exception 15",
-        "#MF math fault",
-        "#AC alignment check",
-        "#MC machine check",
-        "#XM SIMD exception",
-        "#VE virtualization exception",
-        "#CP control protection",
-    };
-
-    return vector < ARRAY_LEN(names) ? names[vector] : "exception";
-}
-
 void trap_set_handler(unsigned vector, void (*handler)(void *ctx), void *ctx)
 {
     ASSERT(vector >= FIRST_INTERRUPT && vector < VECTOR_COUNT);
@@ -93,7 +63,7 @@ void trap_dispatch(struct trap_frame *f)
             return;
         if (f->vector == TRAP_NMI)
             handle_nmi(f);
-        dump_frame(f, "%s", trap_name(f->vector));
+        dump_frame(f, "%s", dump_trap_name(f->vector));
     }
     /* A spurious interrupt must not be acknowledged: no bit of it is in service. */
     if (f->vector == VECTOR_SPURIOUS || (f->vector & ~15ull) == VECTOR_PIC)

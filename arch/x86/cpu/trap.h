@@ -46,6 +46,3 @@ static inline void trap_host_machine_check(void)
 
 /* Reads a quadword that may not be mapped. 0 or -E_NOTSUP. */
 int mem_read_safe(const uint64_t *p, uint64_t *value) MUST_CHECK;
-
-/* The SDM's name of an exception, with its mnemonic. */
-const char *trap_name(uint64_t vector);
