@@ -8,7 +8,6 @@
 #include "hv/abi/control.h"
 
 #define CONFIG_GUESTS_MAX      14 /* the control ABI has 16 numbers, one is the management guest's */
-#define CONFIG_MODULES_MAX     8
 /* Files that the guests can name: the boot loader's list has 64, of which the appliance may need
  * four: itself twice, certificate and key. */
 #define CONFIG_FILES_MAX       60
@@ -20,64 +19,6 @@
 /* So begin the names of the boot modules that are the appliance's own. No file may be called so. */
 #define CONFIG_OWN_FILES       "bulkhead:"
 #define CONFIG_TEXT_MAX        (256u << 10) /* bytes of JSON; more is refused */
-
-enum config_device {
-    DEV_UART = 1u << 0,  /* 16550 at 0x3f8, IRQ 4 */
-    DEV_PIC = 1u << 1,   /* 8259 pair */
-    DEV_PIT = 1u << 2,   /* 8254, IRQ 0, and port 0x61 */
-    DEV_RTC = 1u << 3,   /* CMOS RTC, IRQ 8 */
-    DEV_RESET = 1u << 4, /* ports 0x64 and 0xcf9 */
-    DEV_EXIT =
-        1u << 5, /* port 0xf4: a byte or word written stops the guest, the value is its exit code */
-    DEV_NET = 1u << 6, /* virtio-net on the virtual switch, IRQ 11 */
-};
-#define DEV_DEFAULT (DEV_UART | DEV_PIC | DEV_PIT | DEV_RTC | DEV_RESET | DEV_EXIT)
-#define DEV_ALL     (DEV_DEFAULT | DEV_NET)
-
-/* What a guest's clocks do while it is paused: TSC, PIT and RTC stand still, or go on. */
-enum config_paused_clock { PAUSED_CLOCK_STOPS, PAUSED_CLOCK_RUNS };
-
-enum config_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
-
-/* What an image is: told by its headers, or a flat binary. */
-enum config_kind { KIND_AUTO, KIND_FLAT };
-
-struct config_module {
-    char file[96];
-    char args[256];
-};
-
-/* Also the argument of ABI_CALL_CREATE. */
-struct guest_config {
-    char name[32];  /* [a-z0-9][a-z0-9-]*, unique; "mgmt" is taken */
-    char image[96]; /* the boot module's name (the path as written in the configuration), or that of
-                       an uploaded image */
-    enum config_kind kind; /* JSON: "auto" (default) or "flat" */
-    char cmdline[512];
-    uint64_t memory; /* bytes, multiple of 2 MB, 2 MB .. 3 GB; default 16 MB. JSON: number of bytes
-                        or "16M", "512K", "1G" */
-    int core;        /* -1: the root chooses the least loaded */
-    uint32_t weight; /* 1..1000, default 100: share of the core against others on it */
-    uint32_t slice_us;      /* 100..1000000, default 2000 */
-    uint32_t budget_us;     /* 0: unbounded; else at most this much run time in each period_us */
-    uint32_t period_us;     /* with a budget or a guarantee; 1000..10000000 */
-    uint32_t guaranteed_us; /* that much run time in each period_us before others get any; 0: by
-                               weight alone. Of all guests on a core no more than there is */
-    enum config_restart restart; /* default never */
-    uint32_t restart_limit; /* 0..1000: so many restarts after short lives in a row; 0: no limit */
-    uint32_t watchdog_ms;   /* 0..3600000: so long it may go without a write to WATCHDOG_PORT; 0:
-                               there   is no watchdog */
-    enum config_paused_clock paused_clock; /* JSON: "stops" (default) or "runs" */
-    uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
-                         "reset", "exit", "net" */
-    enum abi_exit_profile exit_profile; /* JSON: "least", "default" or "most" */
-    struct net_config net; /* with DEV_NET. JSON: an object, which adds "net" to the devices */
-    uint32_t net_given;    /* 1: the object was there */
-    struct config_module modules[CONFIG_MODULES_MAX];
-    uint32_t module_count;
-    uint32_t line;  /* of the guest's `{` in the file */
-    uint32_t index; /* in the file's list, from 0, with those that were left out */
-};
 
 /* "management": {"address": "dhcp" | "10.0.2.15/24", "gateway": "10.0.2.2", "core": 0, "memory":
  * "12M", "budget_us": ..., "period_us": ..., and what struct abi_management says} */

@@ -165,7 +165,6 @@ static void status_end(struct guest *g)
 
 static void fill_status(struct guest *g)
 {
-    const struct guest_config *c = &g->config;
     struct abi_guest *s = g->status;
 
     s->state = ABI_GUEST_STARTING;
@@ -173,28 +172,7 @@ static void fill_status(struct guest *g)
     s->number = g->number;
     s->core = g->core;
     s->vcpu_count = g->vcpu_count;
-    (void)str_copy(s->name, sizeof(s->name), c->name);
-    (void)str_copy(s->image, sizeof(s->image), c->image);
-    (void)str_copy(s->cmdline, sizeof(s->cmdline), c->cmdline);
-    s->kind = (uint32_t)c->kind;
-    s->memory = c->memory;
-    s->weight = c->weight;
-    s->slice_us = c->slice_us;
-    s->budget_us = c->budget_us;
-    s->period_us = c->period_us;
-    s->guaranteed_us = c->guaranteed_us;
-    s->restart = (uint32_t)c->restart;
-    s->restart_limit = c->restart_limit;
-    s->watchdog_ms = c->watchdog_ms;
-    s->paused_clock = (uint32_t)c->paused_clock;
-    s->devices = c->devices;
-    s->net = c->net;
-    s->exit_profile = (uint16_t)c->exit_profile;
-    s->module_count = c->module_count;
-    for (unsigned i = 0; i < c->module_count; i++) {
-        (void)str_copy(s->modules[i].file, sizeof(s->modules[i].file), c->modules[i].file);
-        (void)str_copy(s->modules[i].args, sizeof(s->modules[i].args), c->modules[i].args);
-    }
+    s->config = g->config;
 }
 
 static void take_vcpu(struct vcpu *v, const struct vcpu_pages *p)
@@ -276,7 +254,7 @@ static void note_event(const struct guest *g, const char *why)
     e->guest = g->number;
     e->state = g->status->state;
     e->restarts = g->status->restarts;
-    memcpy(e->name, g->status->name, sizeof(e->name));
+    (void)str_copy(e->name, sizeof(e->name), g->config.name);
     (void)str_copy(e->why, sizeof(e->why), why);
     __atomic_store_n(&e->sequence, n, __ATOMIC_RELEASE);
     __atomic_store_n(&pages.events->newest, n, __ATOMIC_RELEASE);

@@ -17,7 +17,7 @@ static bool upgrade(struct connection *c)
 {
     unsigned guest = c->response.stream.guest;
 
-    return terminal_open(&c->terminal, c->view, guest, c->view->guest(guest)->name);
+    return terminal_open(&c->terminal, c->view, guest, c->view->guest(guest)->config.name);
 }
 
 /* What there is no room for becomes an error. */

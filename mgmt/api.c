@@ -159,8 +159,8 @@ int call_guest(struct call *c, const char *name, struct abi_guest *g)
         const struct abi_guest *live = c->v->guest(i);
 
         /* All of it is copied only where it may be the one. */
-        if (live && strncmp(live->name, name, sizeof(live->name)) == 0 &&
-            call_copy_guest(c, i, g) && strcmp(g->name, name) == 0)
+        if (live && strncmp(live->config.name, name, sizeof(live->config.name)) == 0 &&
+            call_copy_guest(c, i, g) && strcmp(g->config.name, name) == 0)
             return (int)i;
     }
     call_fail(c, 404, "there is no guest of this name; GET /v1/guests lists them");

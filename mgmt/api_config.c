@@ -15,10 +15,10 @@ static void put_devices(struct json_out *j, uint32_t devices)
 static void put_modules(struct json_out *j, const struct abi_guest *g)
 {
     json_array(j, "modules");
-    for (unsigned i = 0; i < g->module_count && i < ARRAY_LEN(g->modules); i++) {
+    for (unsigned i = 0; i < g->config.module_count && i < ARRAY_LEN(g->config.modules); i++) {
         json_object(j, NULL);
-        json_str(j, "file", g->modules[i].file);
-        json_str(j, "args", g->modules[i].args);
+        json_str(j, "file", g->config.modules[i].file);
+        json_str(j, "args", g->config.modules[i].args);
         json_end(j);
     }
     json_end(j);
@@ -27,25 +27,25 @@ static void put_modules(struct json_out *j, const struct abi_guest *g)
 static void put_guest(struct json_out *j, const struct abi_guest *g)
 {
     json_object(j, NULL);
-    json_str(j, "name", g->name);
-    json_str(j, "image", g->image);
-    json_str(j, "kind", config_kind_name(g->kind));
-    json_str(j, "cmdline", g->cmdline);
-    json_u64(j, "memory", g->memory);
+    json_str(j, "name", g->config.name);
+    json_str(j, "image", g->config.image);
+    json_str(j, "kind", config_kind_name(g->config.kind));
+    json_str(j, "cmdline", g->config.cmdline);
+    json_u64(j, "memory", g->config.memory);
     json_u64(j, "core", g->core);
-    json_u64(j, "weight", g->weight);
-    json_u64(j, "slice_us", g->slice_us);
-    json_u64(j, "budget_us", g->budget_us);
-    json_u64(j, "period_us", g->period_us);
-    json_u64(j, "guaranteed_us", g->guaranteed_us);
-    json_str(j, "restart", config_restart_name(g->restart));
-    json_u64(j, "restart_limit", g->restart_limit);
-    json_u64(j, "watchdog_ms", g->watchdog_ms);
-    json_str(j, "paused_clock", config_paused_clock_name(g->paused_clock));
-    json_str(j, "exit_profile", config_exit_profile_name(g->exit_profile));
-    put_devices(j, g->devices);
-    if (g->devices & DEV_NET)
-        put_net(j, &g->net);
+    json_u64(j, "weight", g->config.weight);
+    json_u64(j, "slice_us", g->config.slice_us);
+    json_u64(j, "budget_us", g->config.budget_us);
+    json_u64(j, "period_us", g->config.period_us);
+    json_u64(j, "guaranteed_us", g->config.guaranteed_us);
+    json_str(j, "restart", config_restart_name(g->config.restart));
+    json_u64(j, "restart_limit", g->config.restart_limit);
+    json_u64(j, "watchdog_ms", g->config.watchdog_ms);
+    json_str(j, "paused_clock", config_paused_clock_name(g->config.paused_clock));
+    json_str(j, "exit_profile", config_exit_profile_name(g->config.exit_profile));
+    put_devices(j, g->config.devices);
+    if (g->config.devices & DEV_NET)
+        put_net(j, &g->config.net);
     put_modules(j, g);
     json_end(j);
 }
@@ -137,11 +137,11 @@ static void put_management(struct json_out *j, const struct abi_host *h, const s
     json_object(j, "management");
     put_address(j, h);
     json_u64(j, "core", g->core);
-    json_u64(j, "memory", g->memory);
-    json_u64(j, "weight", g->weight);
-    json_u64(j, "slice_us", g->slice_us);
-    json_u64(j, "budget_us", g->budget_us);
-    json_u64(j, "period_us", g->period_us);
+    json_u64(j, "memory", g->config.memory);
+    json_u64(j, "weight", g->config.weight);
+    json_u64(j, "slice_us", g->config.slice_us);
+    json_u64(j, "budget_us", g->config.budget_us);
+    json_u64(j, "period_us", g->config.period_us);
     put_service(j, &h->management);
     json_end(j);
 }

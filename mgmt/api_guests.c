@@ -10,7 +10,7 @@
 
 static void put_summary(struct json_out *j, const struct abi_guest *g)
 {
-    json_str(j, "name", g->name);
+    json_str(j, "name", g->config.name);
     json_str(j, "state", guest_state_name(g->state));
     json_bool(j, "management", g->flags & ABI_GUEST_MANAGEMENT);
     json_str(j, "why", g->why);
@@ -41,7 +41,7 @@ void get_guests(struct call *c, char *const *arg)
             continue;
         json_object(j, NULL);
         put_summary(j, &g);
-        json_u64(j, "memory", g.memory);
+        json_u64(j, "memory", g.config.memory);
         json_u64(j, "core", g.core);
         json_u64(j, "run_ticks", run_ticks(c, i, g.vcpu_count));
         json_end(j);
@@ -53,27 +53,27 @@ void get_guests(struct call *c, char *const *arg)
 static void put_configuration(struct json_out *j, const struct abi_guest *g)
 {
     json_object(j, "configuration");
-    json_str(j, "image", g->image);
+    json_str(j, "image", g->config.image);
     json_str(j, "kind", g->image_kind);
-    json_str(j, "cmdline", g->cmdline);
-    json_u64(j, "memory", g->memory);
-    json_u64(j, "weight", g->weight);
-    json_u64(j, "slice_us", g->slice_us);
-    json_u64(j, "budget_us", g->budget_us);
-    json_u64(j, "period_us", g->period_us);
-    json_u64(j, "guaranteed_us", g->guaranteed_us);
-    json_str(j, "restart", config_restart_name(g->restart));
-    json_u64(j, "restart_limit", g->restart_limit);
-    json_u64(j, "watchdog_ms", g->watchdog_ms);
-    json_str(j, "paused_clock", config_paused_clock_name(g->paused_clock));
-    json_str(j, "exit_profile", config_exit_profile_name(g->exit_profile));
+    json_str(j, "cmdline", g->config.cmdline);
+    json_u64(j, "memory", g->config.memory);
+    json_u64(j, "weight", g->config.weight);
+    json_u64(j, "slice_us", g->config.slice_us);
+    json_u64(j, "budget_us", g->config.budget_us);
+    json_u64(j, "period_us", g->config.period_us);
+    json_u64(j, "guaranteed_us", g->config.guaranteed_us);
+    json_str(j, "restart", config_restart_name(g->config.restart));
+    json_u64(j, "restart_limit", g->config.restart_limit);
+    json_u64(j, "watchdog_ms", g->config.watchdog_ms);
+    json_str(j, "paused_clock", config_paused_clock_name(g->config.paused_clock));
+    json_str(j, "exit_profile", config_exit_profile_name(g->config.exit_profile));
     json_array(j, "devices");
     for (unsigned i = 0; config_device_name(i); i++)
-        if (g->devices >> i & 1)
+        if (g->config.devices >> i & 1)
             json_str(j, NULL, config_device_name(i));
     json_end(j);
-    if ((g->devices & DEV_NET) && !(g->flags & ABI_GUEST_MANAGEMENT))
-        put_net(j, &g->net);
+    if ((g->config.devices & DEV_NET) && !(g->flags & ABI_GUEST_MANAGEMENT))
+        put_net(j, &g->config.net);
     json_end(j);
 }
 

@@ -9,7 +9,7 @@ static void put_users(const struct call *c, struct json_out *j, uint64_t users)
     json_array(j, "used_by");
     for (unsigned i = 0; i < ABI_GUESTS_MAX; i++)
         if (users >> i & 1)
-            json_str(j, NULL, c->v->guest(i)->name);
+            json_str(j, NULL, c->v->guest(i)->config.name);
     json_end(j);
 }
 

@@ -243,7 +243,7 @@ static void put_refusals(struct metrics *m, const char *name, const char *labels
 
 static void put_refused_frames(struct metrics *m, const char *labels, const struct abi_guest *g)
 {
-    if (g->devices & DEV_NET)
+    if (g->config.devices & DEV_NET)
         put_refusals(m, "guest_network_refused_frames_total", labels, g->frames_refused);
 }
 
@@ -265,7 +265,7 @@ static const struct guest_family {
     {"guest_short_lives", "gauge", "Lives of less than 10 seconds in a row.", AT(short_lives)},
     {"guest_stuck", "gauge",
      "1 while it runs, but spins in one place or is halted with interrupts off.", PUT(put_stuck)},
-    {"guest_memory_bytes", "gauge", "Its memory.", AT(memory)},
+    {"guest_memory_bytes", "gauge", "Its memory.", AT(config.memory)},
     {"vcpu_seconds_total", "counter",
      "Time on its core, and time in which it could have run but another one had the core.",
      PUT_VCPU(put_time)},
@@ -289,7 +289,7 @@ static void put_vcpus(struct metrics *m, const struct guest_family *f, const str
     char labels[80];
 
     for (unsigned i = 0; i < g->vcpu_count; i++) {
-        (void)fmt(labels, sizeof(labels), "guest=\"%s\",vcpu=\"%u\"", g->name, i);
+        (void)fmt(labels, sizeof(labels), "guest=\"%s\",vcpu=\"%u\"", g->config.name, i);
         f->put_vcpu(m, labels, m->c->v->vcpu((struct api_vcpu){m->guest, i}));
     }
 }
@@ -303,7 +303,7 @@ static void put_guest(struct metrics *m, const struct guest_family *f, const str
         put_vcpus(m, f, g);
         return;
     }
-    (void)fmt(labels, sizeof(labels), "guest=\"%s\"", g->name);
+    (void)fmt(labels, sizeof(labels), "guest=\"%s\"", g->config.name);
     if (f->put) {
         f->put(m, labels, g);
         return;

@@ -45,7 +45,7 @@ void put_refused(struct json_out *j, const char *name, const uint64_t frames[NET
 
 void put_card(struct json_out *j, const struct abi_guest *g)
 {
-    if (!(g->devices & DEV_NET)) {
+    if (!(g->config.devices & DEV_NET)) {
         json_null(j, "network");
         return;
     }

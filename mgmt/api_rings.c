@@ -76,7 +76,7 @@ static size_t more_console(const struct api_view *v, struct api_stream *s, char 
     size_t n;
 
     /* It is deleted, or its number is already another's. */
-    if (!g || g->state == ABI_GUEST_EMPTY || strcmp(g->name, s->name) != 0)
+    if (!g || g->state == ABI_GUEST_EMPTY || strcmp(g->config.name, s->name) != 0)
         s->over = true;
     n = read_on(v->console(s->guest), s, (uint8_t *)buf, size);
     s->next += n;
@@ -127,7 +127,7 @@ void get_console(struct call *c, char *const *arg)
     if (number < 0)
         return;
     r = c->v->console((unsigned)number);
-    if (!follows(c, r, more_console, (unsigned)number, g.name))
+    if (!follows(c, r, more_console, (unsigned)number, g.config.name))
         get_ring(c, r, true, false);
 }
 

@@ -4,8 +4,6 @@
 #include "mgmt/api_call.h"
 #include "mgmt/route.h"
 
-#define DEVICE_UART (1u << 0) /* DEV_UART of hv/config.h */
-
 void get_terminal(struct call *c, char *const *arg)
 {
     const struct http_request *r = c->r;
@@ -27,7 +25,7 @@ void get_terminal(struct call *c, char *const *arg)
         call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
         return;
     }
-    if (!(g.devices & DEVICE_UART)) {
+    if (!(g.config.devices & DEV_UART)) {
         call_fail(c, 409, "the guest has no UART");
         return;
     }

@@ -201,7 +201,7 @@ void post_snapshot(struct call *c, char *const *arg)
     put_snapshot(c, arg, id, &o, &first);
     c->out->status = 201;
     (void)fmt(c->out->location, sizeof(c->out->location),
-              "/v1/guests/%s/vcpus/%u/vmcs/snapshots/%lu", g.name, id.vcpu, first.sequence);
+              "/v1/guests/%s/vcpus/%u/vmcs/snapshots/%lu", g.config.name, id.vcpu, first.sequence);
 }
 
 void get_snapshots(struct call *c, char *const *arg)

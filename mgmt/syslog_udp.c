@@ -14,7 +14,7 @@ static const struct api_view *view;
 static struct udp_pcb *pcb;
 static ip_addr_t server;
 static struct syslog_follower log_at, console_at[ABI_GUESTS_MAX];
-static char guest_name[ABI_GUESTS_MAX][sizeof(((struct abi_guest *)NULL)->name)];
+static char guest_name[ABI_GUESTS_MAX][sizeof(((struct abi_guest *)NULL)->config.name)];
 
 static bool send(void *ctx, const char *message, size_t len)
 {
@@ -72,8 +72,8 @@ static void follow_console(unsigned number, const struct syslog_sink *sink)
 
     if (!g || number == view->host->self)
         return;
-    if (strcmp(guest_name[number], g->name) != 0) {
-        (void)str_copy(guest_name[number], sizeof(guest_name[number]), g->name);
+    if (strcmp(guest_name[number], g->config.name) != 0) {
+        (void)str_copy(guest_name[number], sizeof(guest_name[number]), g->config.name);
         console_at[number] = (struct syslog_follower){0};
     }
     (void)syslog_follow(&console_at[number], view->console(number), guest_name[number], sink,

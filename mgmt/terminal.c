@@ -122,7 +122,7 @@ static bool is_there(const struct terminal *t)
 {
     const struct abi_guest *g = t->view->guest(t->guest);
 
-    return g && g->state != ABI_GUEST_EMPTY && strcmp(g->name, t->name) == 0;
+    return g && g->state != ABI_GUEST_EMPTY && strcmp(g->config.name, t->name) == 0;
 }
 
 static void queue_output(struct terminal *t)

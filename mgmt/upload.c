@@ -37,7 +37,7 @@ void upload_users(const struct api_view *v, uint64_t users, char *buf, size_t si
     buf[0] = 0;
     for (unsigned i = 0; i < ABI_GUESTS_MAX && n < size; i++)
         if (users >> i & 1)
-            n += fmt(buf + n, size - n, "%s%s", n ? ", " : "", v->guest(i)->name);
+            n += fmt(buf + n, size - n, "%s%s", n ? ", " : "", v->guest(i)->config.name);
 }
 
 /* The name in the target, or NULL with the refusal. */

@@ -14,8 +14,8 @@
  */
 #pragma once
 
+#include "hv/abi/guest_config.h"
 #include "hv/abi/management.h"
-#include "hv/abi/net.h"
 #include "hv/types.h"
 
 #define ABI_VERSION    5u
@@ -271,14 +271,6 @@ struct abi_vcpu {
 };
 _Static_assert(sizeof(struct abi_vcpu) <= ABI_VCPU_SIZE, "abi_vcpu must fit its page");
 
-/* Which exits a guest starts with. */
-enum abi_exit_profile {
-    ABI_EXITS_DEFAULT,
-    ABI_EXITS_LEAST, /* the fewest that isolation allows */
-    ABI_EXITS_MOST,  /* every one that needs no more structures */
-    ABI_EXIT_PROFILES
-};
-
 /* So begins `why` where the CPU refused to enter a guest. Which check of the SDM it did not pass,
  * the snapshot of its death says. */
 #define ABI_WHY_ENTRY_FAILED "VM entry failed"
@@ -317,36 +309,16 @@ struct abi_guest {
     uint32_t exit_code;   /* what it wrote to its exit port in its last life; 0: nothing */
     uint32_t number;      /* whose page this is */
     uint32_t core;        /* where it is made, cleared and scrubbed */
-    uint32_t pad;
-    char name[ABI_NAME_MAX];
+    uint8_t mac[6];
+    uint8_t pad[6];
     char why[ABI_TEXT_MAX]; /* empty while running */
     /* How it has come to nothing without having ended: "spins at RIP 0x..., with interrupts off";
      * empty while it moves. */
     char stuck[ABI_TEXT_MAX];
-    char image[96];
     char image_kind[24]; /* "multiboot1", "multiboot2", "linux", "flat" */
-    char cmdline[512];
-    uint64_t memory; /* bytes */
     uint64_t started_tsc, stopped_tsc;
-    uint64_t next_start_tsc; /* with ABI_GUEST_RESTARTING */
-    /* configuration */
-    uint32_t weight, slice_us, budget_us, period_us;
-    uint32_t restart; /* 0 never, 1 on-failure, 2 always */
-    uint32_t devices; /* DEV_* of hv/config.h */
-    uint8_t mac[6];
-    uint16_t exit_profile;  /* enum abi_exit_profile */
-    uint32_t paused_clock;  /* 0 stops, 1 runs */
-    uint32_t restart_limit; /* restarts after short lives in a row; 0: no limit */
-    uint32_t guaranteed_us;
-    uint32_t watchdog_ms; /* 0: none */
-    uint32_t kind;        /* enum config_kind: what the image was said to be */
-    uint32_t module_count;
-    struct abi_module {
-        char file[96];
-        char args[256];
-    } modules[8];
-    struct net_config net;
-    uint32_t pad1;
+    uint64_t next_start_tsc;    /* with ABI_GUEST_RESTARTING */
+    struct guest_config config; /* as asked for: core -1 where the root chose */
     uint64_t frames_sent, frames_received, frames_dropped; /* virtio-net */
     uint64_t large_pages_split; /* of its RAM, since it was made; at most one for each 2 MB */
     uint64_t frames_refused[NET_DROPS]; /* of those sent, by enum net_drop */

@@ -17,7 +17,7 @@ static void note(const char *text)
         abort();
 }
 static struct abi_host host = {.core_count = 2, .tsc_hz = 1000000, .guests = (1u << 1) - 1};
-static struct abi_guest one = {.state = ABI_GUEST_RUNNING, .vcpu_count = 1, .name = "a"};
+static struct abi_guest one = {.state = ABI_GUEST_RUNNING, .vcpu_count = 1, .config.name = "a"};
 static struct abi_snapshot snaps[ABI_SNAPSHOTS];
 static struct abi_exit ring_of_exits[ABI_EXITS];
 static uint64_t ring_memory[(sizeof(struct abi_ring) + 64) / 8];

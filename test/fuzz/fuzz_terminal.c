@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct abi_guest one = {.state = ABI_GUEST_RUNNING, .name = "a"};
+static struct abi_guest one = {.state = ABI_GUEST_RUNNING, .config.name = "a"};
 static uint64_t memory[(sizeof(struct abi_ring) + 64) / 8];
 static size_t room;
 

@@ -207,6 +207,13 @@ static const struct abi_guest *fixture_guest(unsigned n)
 {
     return n < ABI_GUESTS_MAX ? &guests[n] : NULL;
 }
+static const struct abi_vcpu *fixture_vcpu(struct api_vcpu id)
+{
+    static const struct abi_vcpu stats;
+
+    (void)id;
+    return &stats;
+}
 static const struct abi_ring *fixture_console(unsigned n)
 {
     (void)n;
@@ -245,6 +252,7 @@ static struct api_view view = {.clock = &wall,
                                .answered = answered,
                                .tls = &tls_counters,
                                .guest = fixture_guest,
+                               .vcpu = fixture_vcpu,
                                .console = fixture_console,
                                .tsc = fixture_tsc,
                                .note = fixture_note,
@@ -334,10 +342,10 @@ static struct abi_ring *make_ring(size_t size)
 
 static void make_guests(void)
 {
-    strcpy(guests[0].name, "mgmt");
+    strcpy(guests[0].config.name, "mgmt");
     guests[0].flags = ABI_GUEST_MANAGEMENT;
-    strcpy(guests[1].name, "echo");
-    guests[1].devices = 1;
+    strcpy(guests[1].config.name, "echo");
+    guests[1].config.devices = 1;
     for (unsigned i = 0; i < 2; i++) {
         guests[i].state = ABI_GUEST_RUNNING;
         guests[i].vcpu_count = 1;

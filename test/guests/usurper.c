@@ -392,7 +392,7 @@ void guest_main(const char *cmdline)
     (void)cmdline;
     irq_handle(IRQ_PIT, on_tick);
     pit_periodic(TICK_COUNT);
-    while (strcmp(guest(CONTROL + 1 + pests)->cmdline, CANARY) != 0)
+    while (strcmp(guest(CONTROL + 1 + pests)->config.cmdline, CANARY) != 0)
         pests++;
     anything.canary = CONTROL + 1 + pests;
     say("usurper: %u pests\n", pests);
@@ -402,7 +402,7 @@ void guest_main(const char *cmdline)
         act(n, ABI_ACTION_START);
         go_through_round(pests, NULL);
         act(n, ABI_ACTION_STOP);
-        note(guest(n)->cmdline, n);
+        note(guest(n)->config.cmdline, n);
     }
     go_through_round(pests, plague_all);
     note("requests", CONTROL);

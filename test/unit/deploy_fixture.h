@@ -99,7 +99,7 @@ static int64_t fixture_create(struct abi_create *r)
         return create_result;
     }
     guests[create_result].state = ABI_GUEST_STARTING;
-    (void)str_copy(guests[create_result].name, ABI_NAME_MAX, r->config.name);
+    (void)str_copy(guests[create_result].config.name, ABI_NAME_MAX, r->config.name);
     host.guests |= 1u << create_result;
     return create_result;
 }

@@ -227,8 +227,8 @@ static void admitted_once(void **state)
 static void in_use(void **state)
 {
     (void)state;
-    strcpy(guests[2].name, "two");
-    strcpy(guests[3].name, "three");
+    strcpy(guests[2].config.name, "two");
+    strcpy(guests[3].config.name, "three");
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 3\r\n\r\nabc"), 201);
     images.images[0].users = 1u << 2 | 1u << 3;
     assert_int_equal(ask("DELETE /v1/images/a" HEAD "\r\n"), 409);
@@ -476,8 +476,8 @@ static void what_others_have(void **state)
 static void deletion(void **state)
 {
     (void)state;
-    strcpy(guests[0].name, "mgmt");
-    strcpy(guests[2].name, "two");
+    strcpy(guests[0].config.name, "mgmt");
+    strcpy(guests[2].config.name, "two");
     guests[0].state = guests[2].state = ABI_GUEST_RUNNING;
     host.guests = 1u | 1u << 2;
     assert_int_equal(ask("DELETE /v1/guests/nobody" HEAD "\r\n"), 404);

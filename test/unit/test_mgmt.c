@@ -155,8 +155,8 @@ static int setup(void **state)
     memset(vcpus, 0, sizeof(vcpus));
     memset(snapshots, 0, sizeof(snapshots));
     memset(exit_ring, 0, sizeof(exit_ring));
-    strcpy(guests[0].name, "mgmt");
-    strcpy(guests[1].name, "hog");
+    strcpy(guests[0].config.name, "mgmt");
+    strcpy(guests[1].config.name, "hog");
     guests[0].state = guests[1].state = ABI_GUEST_RUNNING;
     guests[0].flags = ABI_GUEST_MANAGEMENT;
     guests[0].vcpu_count = guests[1].vcpu_count = 1;
@@ -805,11 +805,11 @@ static void followed(void **state)
     assert_int_equal(response.next, 106 - 64);
     assert_int_equal(stream_on(text, sizeof(text)), 64);
     /* Another guest with its number, or none. */
-    strcpy(guests[1].name, "other");
+    strcpy(guests[1].config.name, "other");
     write_ring(console_ring, "secret");
     assert_int_equal(stream_on(text, sizeof(text)), 0);
     assert_true(response.stream.over);
-    strcpy(guests[1].name, "hog");
+    strcpy(guests[1].config.name, "hog");
     assert_int_equal(GET("/v1/guests/hog/console?follow=1&from=5000"), 200);
     assert_int_equal(response.next, 112 - 64);
     guests[1].state = ABI_GUEST_EMPTY;

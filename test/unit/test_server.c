@@ -420,9 +420,9 @@ static void nothing_of_the_client_before(void **state)
 
 static void be_echo(void)
 {
-    strcpy(guests[1].name, "echo");
+    strcpy(guests[1].config.name, "echo");
     guests[1].state = ABI_GUEST_RUNNING;
-    guests[1].devices = 1;
+    guests[1].config.devices = 1;
     host.guests = 2;
 }
 
@@ -571,7 +571,7 @@ static void streams_that_end(void **state)
     struct client *c, *old;
 
     (void)state;
-    strcpy(guests[1].name, "echo");
+    strcpy(guests[1].config.name, "echo");
     guests[1].state = ABI_GUEST_RUNNING;
     host.guests = 2;
     c = connect();

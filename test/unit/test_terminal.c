@@ -11,7 +11,7 @@
 
 #define RING 256u
 
-static struct abi_guest echo = {.state = ABI_GUEST_RUNNING, .name = "echo"};
+static struct abi_guest echo = {.state = ABI_GUEST_RUNNING, .config.name = "echo"};
 static const struct abi_guest *there = &echo;
 static struct abi_ring *ring;
 static uint8_t typed[16384];
@@ -330,7 +330,7 @@ static void the_client_is_cut_off(void **state)
 
 static void the_guest_is_deleted(void **state)
 {
-    static const struct abi_guest other = {.state = ABI_GUEST_RUNNING, .name = "other"};
+    static const struct abi_guest other = {.state = ABI_GUEST_RUNNING, .config.name = "other"};
 
     (void)state;
     there = &other;
