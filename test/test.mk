@@ -150,17 +150,14 @@ fuzz: $(FUZZ:%=$(BUILD)/fuzz/%)
 
 # The limit is many times what the longest takes: what hangs fails by its name, and the others go on.
 PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider --durations=12 --timeout=1800 --timeout-method=signal
-# Two halves that take about as long; an emulator runs on one core of the host.
-BOOT_TESTS := $(wildcard test/boot/test_*.py)
-BOOT_FIRST := $(filter test/boot/test_flood.py test/boot/test_linux.py test/boot/test_net.py $(foreach c,o p q r s t u v w x y z,test/boot/test_$(c)%),$(BOOT_TESTS))
-BOOT_SECOND := $(filter-out $(BOOT_FIRST),$(BOOT_TESTS))
-
 boot-test: deps-test all iso $(GUEST_IMAGES) $(BUILD)/trials.elf
 	@$(PYTEST) test/boot -v $(ARGS)
 
-boot-test-halves: deps-test all iso $(GUEST_IMAGES) $(BUILD)/trials.elf
-	@{ $(PYTEST) -v $(BOOT_FIRST) > $(BUILD)/boot-first.log 2>&1; echo $$? > $(BUILD)/boot-first.status; } & \
-	    $(PYTEST) -v $(BOOT_SECOND); second=$$?; wait; cat $(BUILD)/boot-first.log; \
+# Two at a time, which share the files: an emulator runs on one core of the host.
+boot-test-halves: deps-test all iso $(GUEST_IMAGES)
+	@rm -rf $(BUILD)/boot-queue && mkdir $(BUILD)/boot-queue
+	@{ $(PYTEST) -v --queue=$(BUILD)/boot-queue test/boot > $(BUILD)/boot-first.log 2>&1; echo $$? > $(BUILD)/boot-first.status; } & \
+	    $(PYTEST) -v --queue=$(BUILD)/boot-queue test/boot; second=$$?; wait; cat $(BUILD)/boot-first.log; \
 	    [ $$second = 0 ] && [ "$$(cat $(BUILD)/boot-first.status)" = 0 ]
 
 # One after the other, so that the emulators have the machine to themselves.

@@ -15,6 +15,38 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
+# ---- several pytests that share the files ----
+
+# What takes minutes comes first, so that all end at about the same time.
+LONG = ("test_linux.py", "test_page_live.py", "test_tls.py", "test_flood.py")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--queue", metavar="DIRECTORY", help="an empty directory, the same for several pytests: each runs the files that no other has taken")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--queue"):
+        items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+def pytest_runtest_protocol(item):
+    """True: nothing is done for this test here."""
+    queue, taken = item.config.getoption("--queue"), item.config.stash.setdefault(TAKEN, {})
+    if queue and item.path not in taken:
+        try:
+            os.close(os.open(os.path.join(queue, item.path.name), os.O_CREAT | os.O_EXCL))
+            taken[item.path] = True
+        except FileExistsError:
+            taken[item.path] = False
+    return True if queue and not taken[item.path] else None
+
+
+TAKEN = pytest.StashKey()
+
+
+# ---- machines ----
+
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """start(config, cpus=..., ...) boots a machine that ends with the module."""
