@@ -4,6 +4,7 @@
 
 #include "hv/arch.h"
 #include "hv/core.h"
+#include "hv/exit.h"
 #include "hv/fmt.h"
 #include "hv/guest.h"
 #include "hv/guest_files.h"
@@ -360,4 +361,19 @@ int64_t control_call(struct vcpu *v)
     if (!v->guest->management)
         return -E_PERM;
     return is_long(v->regs.rax) ? go_on_with_long(v) : answer(v, &v->regs);
+}
+
+enum exit_action exit_hypercall(struct vcpu *v)
+{
+    int64_t result;
+
+    if (!v->guest->management) {
+        v->regs.rax = (uint64_t)-E_PERM;
+        return EXIT_SKIP;
+    }
+    result = control_call(v);
+    if (result == CONTROL_LATER)
+        return EXIT_RESUME;
+    v->regs.rax = (uint64_t)result;
+    return v->stop ? EXIT_STOP : EXIT_SKIP;
 }

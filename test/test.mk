@@ -16,10 +16,12 @@ MGMT_STACK_C := mgmt/acd.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_suites
 # vmcsdump without its main().
 sources = $(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1))))))))
 
+# What arch/x86/guest/ stands on, as a plain struct.
+FAKE_VCPU := -DVCPU_STATE='"test/unit/vcpu_state.h"'
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # -w: third-party sources are compiled with the same command; our own are held to -Werror by `make check`.
 # -Wa: page_files.c has the assembler read generated files.
-TEST_CFLAGS := -std=c11 -g -O1 -DABI_VCPUS_MAX=4u -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' -w $(SANITIZE)
+TEST_CFLAGS := -std=c11 -g -O1 -DABI_VCPUS_MAX=4u -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' $(FAKE_VCPU) -w $(SANITIZE)
 
 UNIT := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
 FUZZ := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
@@ -180,7 +182,7 @@ STACK_C := test/fuzz/fuzz_stack.c
 HOST_C := test/tools/config_check.c $(wildcard mgmt/tools/*.c mgmt/bhctl/*.c) $(filter-out $(STACK_C),$(wildcard test/unit/*.c test/fuzz/*.c))
 GUEST_C := $(GUEST_NAMES:%=test/guests/%.c) $(wildcard test/guests/lib/*.c)
 # cmocka 2 calls names of cmocka 1 deprecated, which has no others.
-HOST_FLAGS = -Wno-deprecated-declarations $(filter-out $(NO_DEPS) -O2,$(HOST_CFLAGS) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS))
+HOST_FLAGS = -Wno-deprecated-declarations $(filter-out $(NO_DEPS) -O2,$(HOST_CFLAGS) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS)) $(FAKE_VCPU)
 STACK_FLAGS = $(call stack_flags,$(HOST_FLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"')
 NO_DEPS := -MMD -MP
 

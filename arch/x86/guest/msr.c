@@ -35,29 +35,24 @@ void msr_policy_reset(struct msr_policy *p)
     };
 }
 
-enum msr_result msr_policy_read(const struct msr_policy *p, uint32_t msr, uint64_t *value)
+struct msr_read msr_policy_read(const struct msr_policy *p, uint32_t msr)
 {
     switch (msr) {
     case MSR_IA32_PLATFORM_ID:
-        *value = 0;
-        return MSR_DONE;
+        return (struct msr_read){MSR_DONE, 0};
     case MSR_IA32_APIC_BASE:
         /* CPUID shows no local APIC; the boot processor's flag is asked for all the same. */
-        *value = APIC_BASE_RESET | APIC_BASE_BSP;
-        return MSR_DONE;
+        return (struct msr_read){MSR_DONE, APIC_BASE_RESET | APIC_BASE_BSP};
     case MSR_IA32_FEATURE_CONTROL:
-        *value = FEATURE_CONTROL_LOCKED_OFF;
-        return MSR_DONE;
+        return (struct msr_read){MSR_DONE, FEATURE_CONTROL_LOCKED_OFF};
     case MSR_IA32_BIOS_SIGN_ID:
-        *value = p->bios_sign_id;
-        return MSR_DONE;
+        return (struct msr_read){MSR_DONE, p->bios_sign_id};
     case MSR_IA32_MISC_ENABLE:
-        *value = p->misc_enable;
-        return MSR_DONE;
+        return (struct msr_read){MSR_DONE, p->misc_enable};
     case MSR_IA32_DEBUGCTL:
-        return MSR_DEBUGCTL;
+        return (struct msr_read){MSR_DEBUGCTL, 0};
     default:
-        return MSR_FAULT;
+        return (struct msr_read){MSR_FAULT, 0};
     }
 }
 

@@ -22,8 +22,12 @@ enum msr_result {
 
 /* After reset. */
 void msr_policy_reset(struct msr_policy *p);
-/* MSR_DONE with *value, or MSR_FAULT; MSR_DEBUGCTL: the value is the owner's to read. */
-enum msr_result msr_policy_read(const struct msr_policy *p, uint32_t msr, uint64_t *value);
+/* MSR_DONE with the value, or MSR_FAULT; MSR_DEBUGCTL: the value is the owner's to read. */
+struct msr_read {
+    enum msr_result result;
+    uint64_t value;
+};
+struct msr_read msr_policy_read(const struct msr_policy *p, uint32_t msr);
 enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t value);
 
 /* Fills a VMX MSR bitmap (4096 bytes): everything exits but the guest's own MSRs and reads of the

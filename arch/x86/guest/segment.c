@@ -3,9 +3,6 @@
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 
-#define VECTOR_SS 12u
-#define VECTOR_GP 13u
-
 enum segment_mode segment_mode_of(uint64_t cr0, uint64_t efer, uint64_t rflags, uint32_t cs_rights)
 {
     if (!(cr0 & CR0_PE) || (rflags & RFLAGS_VM))

@@ -32,6 +32,15 @@ enum segment_mode {
 };
 enum segment_mode segment_mode_of(uint64_t cr0, uint64_t efer, uint64_t rflags, uint32_t cs_rights);
 
+#define VECTOR_DE  0u
+#define VECTOR_DB  1u
+#define VECTOR_NMI 2u
+#define VECTOR_UD  6u
+#define VECTOR_SS  12u
+#define VECTOR_GP  13u
+#define VECTOR_PF  14u
+#define VECTOR_AC  17u
+
 /* An exception for the guest. */
 struct guest_fault {
     uint8_t vector;

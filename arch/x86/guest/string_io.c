@@ -2,9 +2,6 @@
 
 #include "arch/x86/cpu/regs.h"
 
-#define VECTOR_PF 14u
-#define VECTOR_AC 17u
-
 /* The bytes of an element: it may lie across two pages. */
 struct place {
     uint8_t *at, *rest;

@@ -287,16 +287,13 @@ static void reset_policies(struct vmx_vcpu *x)
         .rdtscp = vmx_can_set(common.cpu2, CPU2_ENABLE_RDTSCP),
     };
 
-    msr_policy_reset(&x->msr);
-    cpuid_policy_make(&x->cpuid, &env);
+    x86_reset(&x->x86, &env);
 }
 
 static void reset_backend(struct vmx_vcpu *x)
 {
     x->launched = false;
     x->host_rsp = 0;
-    x->reinject = 0;
-    x->cr8 = 0;
     x->timer_shift = vmx_timer_shift(&common);
     vmx_lazy_reset(&x->lazy);
 }

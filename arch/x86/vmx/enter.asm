@@ -15,7 +15,7 @@
 section .text
 bits 64
 global vmx_enter, vmx_exit_point
-extern vmx_exit_handlers, vmx_end_of_instruction, vmx_broken
+extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
 
 ; The registers that this file does not use itself: an exit that is answered here leaves them where they are.
 %macro EACH_OTHER 1
@@ -81,9 +81,9 @@ extern vmx_exit_handlers, vmx_end_of_instruction, vmx_broken
     jna broken
 %endmacro
 
-; The next place in the flight recorder, whose ring is aligned to twice its size; counters. ECX = reason; EDX = the same, or its row in the counters.
+; The next place in the flight recorder, whose ring is aligned to twice its size; counters. ECX = reason; the parameter is its row in the counters.
 ; `make bench` measures the recorder against a kernel without it. What handlers go by is in the record all the same.
-%macro RECORD 0
+%macro RECORD 1
     mov rsi, [rdi + VCPU_EXIT]
 %ifndef VMX_UNRECORDED
     add rsi, EXIT_SIZE
@@ -91,7 +91,7 @@ extern vmx_exit_handlers, vmx_end_of_instruction, vmx_broken
     mov [rdi + VCPU_EXIT], rsi
     mov rax, [rdi + VCPU_STATS]
     inc qword [rax + STATS_ENTRIES]
-    inc qword [rax + STATS_EXITS + rdx * 8]
+    inc qword [rax + STATS_EXITS + %1 * 8]
 %endif
     mov [rsi + EXIT_REASON], ecx
     mov eax, VMCS_GUEST_RIP
@@ -195,8 +195,7 @@ vmx_exit_point:
     cmp dword [rdi + VCPU_REQUESTS], 0
     jne .known
     IF_UNUSUAL_END .known
-    mov edx, ecx
-    RECORD
+    RECORD rcx
     SKIP
     SET_TIMER
     mov [rsi + EXIT_TSC], rax
@@ -220,8 +219,7 @@ vmx_exit_point:
     cmp ecx, EXIT_REASONS
     jae unusual
 .known:
-    mov edx, ecx
-    RECORD
+    RECORD rcx
     cmp ecx, VMX_EXIT_IO_INSTRUCTION
     je io
     cmp ecx, VMX_EXIT_PREEMPTION_TIMER
@@ -232,20 +230,18 @@ general:
     mov qword [rsi + EXIT_QUALIFICATION], 0
 .qualified:
     mov qword [rsi + EXIT_DETAIL], 0
-    mov qword [rsi + EXIT_LENGTH], 0
     NOW
     mov [rsi + EXIT_TSC], rax
     mov rax, [vmx_exit_handlers + rcx * 8]
     EACH_OTHER STORE
     CLEAR
-    mov rdi, [rdi + VCPU_BACKEND]
     call rax
     mov rdi, [rsp]
     mov rsi, [rdi + VCPU_EXIT]
     mov [rsi + EXIT_OUTCOME], eax
     lea edx, [rax - OUTCOME_SKIP]
     cmp edx, OUTCOME_HALT - OUTCOME_SKIP ; SKIP, DONE, HALT
-    ja leave
+    ja stay
     SKIP
     IF_UNUSUAL_END unusual_end
     cmp dword [rsi + EXIT_OUTCOME], OUTCOME_SKIP
@@ -253,6 +249,8 @@ general:
     cmp dword [rdi + VCPU_REQUESTS], 0
     je enter
 
+stay:
+    mov qword [rsi + EXIT_LENGTH], 0
 leave:
     mov eax, [rsi + EXIT_OUTCOME]
 to_caller:
@@ -297,9 +295,8 @@ io:
     vmresume
     jmp failed
 
-; void vmx_end_of_instruction(void)
 unusual_end:
-    call vmx_end_of_instruction
+    call x86_end_of_instruction
     mov rdi, [rsp]
     mov rsi, [rdi + VCPU_EXIT]
     jmp leave
@@ -316,7 +313,7 @@ unusual:
     mov eax, EXIT_REASONS - 1
     cmp edx, eax
     cmova edx, eax
-    RECORD
+    RECORD rdx
     mov ecx, VMX_EXIT_UNUSUAL
 ; For the caller to see. ECX = result.
 seen:

@@ -1,40 +1,32 @@
-/* What each VM exit means. SDM 3C "VM Exits", "Exit Qualification for ..." */
-#include "arch/x86/cpu/msr.h"
-#include "arch/x86/cpu/regs.h"
+/* What each VM exit means, and who carries it out. SDM 3C "VM Exits", "Exit Qualification for ..."
+ */
 #include "arch/x86/cpu/trap.h"
+#include "arch/x86/guest/vcpu_state.h"
 #include "arch/x86/inspect/names.h"
-#include "arch/x86/vmx/vcpu.h"
-#include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 
-#define DPL3               3u
-#define DR6_REPORTED       (DR6_BS | DR6_BD | DR6_B) /* by a #DB exit's qualification */
-#define DEBUGCTL_CLEARS    (DEBUGCTL_LBR | DEBUGCTL_BTF)
 /* SDM 3C "Exit Qualification for EPT Violations" */
-#define EPT_NMI_UNBLOCKING (1ull << 12)
+#define EPT_NMI_UNBLOCKING   (1ull << 12)
 
-enum exit_action vmx_crash(struct vmx_vcpu *x, const char *what)
-{
-    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "%s at RIP 0x%lx", what, x->vcpu->exit->rip);
-    return EXIT_STOP;
-}
+/* Exit qualification for control-register accesses. */
+#define CR_NUMBER_MASK       0xfu
+#define CR_TYPE_SHIFT        4
+#define CR_TYPE_MASK         3u
+#define CR_REGISTER_SHIFT    8
+#define CR_MOV_TO            0u
+#define CR_MOV_FROM          1u
 
-enum exit_action vmx_raise_ud(struct vmx_vcpu *x)
-{
-    vmx_inject_exception(x, VECTOR_UD, false, 0);
-    return EXIT_RESUME;
-}
+#define DR_NUMBER_MASK       7u /* exit qualification for MOV DR */
+#define DR_READ              (1u << 4)
+#define DR_REGISTER_SHIFT    8
 
-enum exit_action vmx_raise_gp(struct vmx_vcpu *x)
-{
-    vmx_inject_exception(x, VECTOR_GP, true, 0);
-    return EXIT_RESUME;
-}
-
-unsigned vmx_cpl(void)
-{
-    return (unsigned)(vmread(VMCS_GUEST_SS_ACCESS_RIGHTS) >> AR_DPL_SHIFT & DPL3);
-}
+#define INFO_REGISTER_SHIFT  3 /* instruction information for RDRAND and RDSEED */
+#define INFO_SIZE_SHIFT      11
+#define INFO_REGISTER2_SHIFT 28 /* for INVPCID */
+#define INFO_ADDRESS_SHIFT   7  /* for INS and OUTS: 0 16-bit, 1 32-bit, 2 64-bit */
+#define INFO_ADDRESS_MASK    3u
+#define INFO_SEGMENT_SHIFT   15 /* of OUTS, as in enum segment_id */
+#define INFO_SEGMENT_MASK    7u
 
 void vmx_flush_tlb(const struct vmx_vcpu *x)
 {
@@ -44,225 +36,172 @@ void vmx_flush_tlb(const struct vmx_vcpu *x)
     invvpid(type, vmx_vpid(x->vcpu));
 }
 
-static enum exit_action resume(struct vmx_vcpu *x)
-{
-    (void)x;
-    return EXIT_RESUME;
-}
-
-static enum exit_action skip(struct vmx_vcpu *x)
-{
-    (void)x;
-    return EXIT_SKIP;
-}
-
-/* What a debug exception does to the debug registers before its delivery: SDM 3B "Debug Registers".
- */
-static void note_debug_exception(uint64_t conditions)
-{
-    /* Each new one clears B3..B0, and leaves the rest to the guest. */
-    write_dr6((read_dr6() & ~DR6_B) | (conditions & DR6_REPORTED));
-    vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~DR7_GD);
-    vmwrite(VMCS_GUEST_IA32_DEBUGCTL, vmread(VMCS_GUEST_IA32_DEBUGCTL) & ~DEBUGCTL_CLEARS);
-}
-
-enum exit_action vmx_raise_db(struct vmx_vcpu *x, uint64_t conditions)
-{
-    note_debug_exception(conditions);
-    vmx_inject_exception(x, VECTOR_DB, false, 0);
-    return EXIT_RESUME;
-}
-
 /* INT1 (0xf1) is no exception of an instruction that will be executed again: delivery has to go on
  * behind it. It leaves the debug registers alone. */
-static enum exit_action deliver_int1(struct vmx_vcpu *x)
+static enum exit_action deliver_int1(struct vcpu *v)
 {
-    vmx_inject_exception(x, VECTOR_DB, false, 0);
-    vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO,
-            INTR_INFO_VALID | INTR_INFO_PRIVILEGED_SOFT | VECTOR_DB);
-    vmwrite(VMCS_VM_ENTRY_INSTRUCTION_LENGTH, vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH));
+    x86_inject_exception(v, VECTOR_DB, false, 0);
+    vcpu_inject(v, EVENT_VALID | EVENT_PRIVILEGED_SOFT | VECTOR_DB);
+    vcpu_inject_length(v, (uint32_t)vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH));
     return EXIT_RESUME;
 }
 
 /* It is the host's: its handler ends all with what the banks hold. A guest has no machine-check
  * architecture. */
-static enum exit_action on_machine_check(struct vmx_vcpu *x)
+static enum exit_action on_machine_check(struct vcpu *v)
 {
-    (void)x;
+    (void)v;
     trap_host_machine_check();
     return EXIT_RESUME;
 }
 
-/* #DB and #AC exit only so that their delivery can never loop inside the CPU: they go back to the
- * guest. Both are benign, so an event that they interrupted is delivered after them if nobody would
- * repeat it (SDM 3A "Double Fault Exception": "handle exceptions serially"). */
-static enum exit_action on_exception(struct vmx_vcpu *x)
+static void note_vectoring(struct vcpu *v)
 {
-    uint32_t info = (uint32_t)vmread(VMCS_VM_EXIT_INTERRUPTION_INFO), type, error = 0;
-    uint8_t vector = info & INTR_INFO_VECTOR_MASK;
+    uint32_t event = (uint32_t)vmread(VMCS_IDT_VECTORING_INFO);
+
+    if (event & EVENT_VALID)
+        x86_note_vectoring(v, event, (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR_CODE),
+                           (uint32_t)vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH));
+}
+
+/* #DB and #AC exit only so that their delivery can never loop inside the CPU: they go back to the
+ * guest. */
+static enum exit_action on_exception(struct vcpu *v)
+{
+    uint32_t info = (uint32_t)vmread(VMCS_VM_EXIT_INTERRUPTION_INFO), error = 0;
 
     if ((info & INTR_INFO_TYPE_MASK) == INTR_INFO_NMI) {
         trap_host_nmi();
         return EXIT_RESUME;
     }
     if (vmx_is_machine_check(VMX_EXIT_EXCEPTION_OR_NMI, info))
-        return on_machine_check(x);
+        return on_machine_check(v);
     if ((info & INTR_INFO_TYPE_MASK) == INTR_INFO_PRIVILEGED_SOFT)
-        return deliver_int1(x);
-    vmx_note_vectoring(x);
+        return deliver_int1(v);
+    note_vectoring(v);
     /* An IRET that faults has unblocked NMIs too early. SDM 3C "Information for VM Exits Due to
      * Vectored Events". */
-    if ((info & INTR_INFO_NMI_UNBLOCKING) && !x->reinject)
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
-                vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) | BLOCKING_BY_NMI);
-    type = x->reinject & INTR_INFO_TYPE_MASK;
-    if (x->reinject && type != INTR_INFO_EXTERNAL && type != INTR_INFO_NMI)
-        x->reinject = 0; /* the instruction that caused it will do so again */
-    if (vector == VECTOR_DB) {
-        /* The exit leaves DR6 alone; what the exception would have written there is in the
-         * qualification: SDM 3C "Exit Qualification for Debug Exceptions". */
-        x->vcpu->exit->qualification = vmread(VMCS_EXIT_QUALIFICATION);
-        note_debug_exception(x->vcpu->exit->qualification);
-    }
+    if ((info & INTR_INFO_NMI_UNBLOCKING) && !vcpu_x86(v)->reinject)
+        vcpu_block_nmi(v, true);
+    /* The exit leaves DR6 alone; what the exception would have written there is in the
+     * qualification: SDM 3C "Exit Qualification for Debug Exceptions". */
+    if ((info & INTR_INFO_VECTOR_MASK) == VECTOR_DB)
+        v->exit->qualification = vmread(VMCS_EXIT_QUALIFICATION);
     if (info & INTR_INFO_ERROR_CODE)
         error = (uint32_t)vmread(VMCS_VM_EXIT_INTERRUPTION_ERROR_CODE);
-    vmx_inject_exception(x, vector, info & INTR_INFO_ERROR_CODE, error);
-    return EXIT_RESUME;
+    return x86_reflect_exception(v, info, error, v->exit->qualification);
 }
 
-static enum exit_action on_external_interrupt(struct vmx_vcpu *x)
+static enum exit_action on_external_interrupt(struct vcpu *v)
 {
-    (void)x;
+    (void)v;
     arch_irq_window();
     return EXIT_KICK;
 }
 
-static enum exit_action on_triple_fault(struct vmx_vcpu *x)
+static enum exit_action on_triple_fault(struct vcpu *v)
 {
-    return vmx_crash(x, "triple fault");
+    return x86_crash(v, "triple fault");
 }
 
-/* Leaves that enter.asm does not answer. */
-static enum exit_action on_cpuid(struct vmx_vcpu *x)
+static enum exit_action on_cr_access(struct vcpu *v)
 {
-    struct vcpu_gprs *r = &x->vcpu->regs;
-    const struct cpuid_regs *c = cpuid_policy_lookup(&x->cpuid, (uint32_t)r->rax, (uint32_t)r->rcx);
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+    unsigned cr = q & CR_NUMBER_MASK, type = q >> CR_TYPE_SHIFT & CR_TYPE_MASK;
+    unsigned reg = q >> CR_REGISTER_SHIFT & 0xf;
 
-    x->vcpu->exit->detail = r->rax;
-    r->rax = c->eax;
-    r->rbx = c->ebx;
-    r->rcx = c->ecx;
-    r->rdx = c->edx;
-    return EXIT_SKIP;
+    v->exit->qualification = q;
+    if (type == CR_MOV_TO && (cr == 0 || cr == 3 || cr == 4 || cr == 8))
+        return x86_write_cr(v, cr, x86_read_gpr(v, reg));
+    if (type == CR_MOV_FROM && (cr == 3 || cr == 8))
+        return x86_read_cr(v, cr, reg);
+    return x86_crash(v, "an access to a control register that is not emulated");
 }
 
-/* SDM 2A "HLT": a debug exception ends it as interrupts do, and one that is due behind it lets it
- * not even begin. */
-static enum exit_action on_hlt(struct vmx_vcpu *x)
+static enum exit_action on_mov_dr(struct vcpu *v)
 {
-    struct vcpu *v = x->vcpu;
-    uint64_t flags = vmread(VMCS_GUEST_RFLAGS);
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
 
-    v->nmi_blocked = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & BLOCKING_BY_NMI;
-    if (vmx_steps(flags) || vmx_trap_is_due() || x->reinject || vcpu_takes_nmi(v))
-        return EXIT_SKIP;
-    if (!(flags & RFLAGS_IF)) {
-        /* Only an NMI could wake it; who halts like this has come to its end. */
-        vcpu_stop(v, ABI_GUEST_STOPPED, "halted with interrupts off at RIP 0x%lx", v->exit->rip);
-        return EXIT_STOP;
+    v->exit->qualification = q;
+    return x86_mov_dr(v, q & DR_NUMBER_MASK, q & DR_READ, q >> DR_REGISTER_SHIFT & 0xf);
+}
+
+static enum exit_action on_invlpg(struct vcpu *v)
+{
+    v->exit->qualification = vmread(VMCS_EXIT_QUALIFICATION);
+    return x86_invlpg(v);
+}
+
+/* Exits with INVLPG exiting. */
+static enum exit_action on_invpcid(struct vcpu *v)
+{
+    return x86_invpcid(
+        v, (unsigned)(vmread(VMCS_VM_EXIT_INSTRUCTION_INFO) >> INFO_REGISTER2_SHIFT & 0xf));
+}
+
+static enum exit_action on_random(struct vcpu *v)
+{
+    uint32_t info = (uint32_t)vmread(VMCS_VM_EXIT_INSTRUCTION_INFO);
+
+    return x86_random(v, v->exit->reason == VMX_EXIT_RDSEED, info >> INFO_REGISTER_SHIFT & 0xf,
+                      2u << (info >> INFO_SIZE_SHIFT & 3));
+}
+
+/* A CPU without the instruction information (IA32_VMX_BASIC bit 54) says nothing of prefixes. */
+static __attribute__((noinline)) enum exit_action string_io(struct vcpu *v, uint32_t q)
+{
+    const struct vmx_vcpu *x = v->backend;
+    struct string_access a = {
+        .port = (uint16_t)(q >> IO_PORT_SHIFT),
+        .size = (q & IO_SIZE_MASK) + 1,
+        .in = q & IO_IN,
+        .rep = q & IO_REP,
+    };
+
+    if (vmx_caps_common()->basic & VMX_BASIC_INS_OUTS_INFO) {
+        uint64_t info = vmread(VMCS_VM_EXIT_INSTRUCTION_INFO);
+
+        a.address_bytes = 2u << (info >> INFO_ADDRESS_SHIFT & INFO_ADDRESS_MASK);
+        a.segment = (enum segment_id)(info >> INFO_SEGMENT_SHIFT & INFO_SEGMENT_MASK);
+    } else {
+        a.linear = vmread(VMCS_GUEST_LINEAR_ADDRESS);
     }
-    return platform_irq_pending(v->platform) ? EXIT_SKIP : EXIT_HALT;
+    return x86_string_io(v, &a, x->deadline);
 }
 
-static enum exit_action on_vmcall(struct vmx_vcpu *x)
+/* enter.asm has read the qualification, and knows ports that nobody claims. */
+static enum exit_action on_io(struct vcpu *v)
 {
-    int64_t result;
+    uint32_t q = (uint32_t)v->exit->qualification;
 
-    if (vmx_cpl() != 0)
-        return vmx_raise_ud(x);
-    x->vcpu->exit->detail = x->vcpu->regs.rax;
-    result = control_call(x->vcpu);
-    if (__builtin_expect(result == CONTROL_LATER, 0))
-        return EXIT_RESUME;
-    x->vcpu->regs.rax = (uint64_t)result;
-    return x->vcpu->stop ? EXIT_STOP : EXIT_SKIP;
-}
-
-static enum exit_action on_rdmsr(struct vmx_vcpu *x)
-{
-    struct vcpu_gprs *r = &x->vcpu->regs;
-    uint64_t value = 0;
-
-    x->vcpu->exit->detail = (uint32_t)r->rcx;
-    switch (msr_policy_read(&x->msr, (uint32_t)r->rcx, &value)) {
-    case MSR_DONE:
-        break;
-    case MSR_DEBUGCTL:
-        value = vmread(VMCS_GUEST_IA32_DEBUGCTL);
-        break;
-    case MSR_TSC:
-    case MSR_FAULT:
-        return vmx_raise_gp(x);
-    }
-    r->rax = (uint32_t)value;
-    r->rdx = value >> 32;
-    return EXIT_SKIP;
-}
-
-static enum exit_action on_wrmsr(struct vmx_vcpu *x)
-{
-    const struct vcpu_gprs *r = &x->vcpu->regs;
-    uint64_t value = (r->rdx & UINT32_MAX) << 32 | (r->rax & UINT32_MAX);
-
-    x->vcpu->exit->detail = (uint32_t)r->rcx;
-    switch (msr_policy_write(&x->msr, (uint32_t)r->rcx, value)) {
-    case MSR_DONE:
-        break;
-    case MSR_TSC:
-        vmwrite(VMCS_TSC_OFFSET, value - arch_tsc());
-        break;
-    case MSR_DEBUGCTL:
-        vmwrite(VMCS_GUEST_IA32_DEBUGCTL, value);
-        break;
-    case MSR_FAULT:
-        return vmx_raise_gp(x);
-    }
-    return EXIT_SKIP;
+    if (q & IO_STRING)
+        return string_io(v, q);
+    if (q & IO_IN)
+        return x86_port_in(v, (uint16_t)(q >> IO_PORT_SHIFT), (q & IO_SIZE_MASK) + 1);
+    return x86_port_out(v, (uint16_t)(q >> IO_PORT_SHIFT), (q & IO_SIZE_MASK) + 1);
 }
 
 /* The fetch that was refused will be made again; what it interrupted must not be lost. */
-static enum exit_action fetch_again(struct vmx_vcpu *x, uint64_t q)
+static enum exit_action fetch_again(struct vcpu *v, uint64_t q)
 {
-    vmx_note_vectoring(x);
-    if ((q & EPT_NMI_UNBLOCKING) && !x->reinject)
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
-                vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) | BLOCKING_BY_NMI);
+    note_vectoring(v);
+    if ((q & EPT_NMI_UNBLOCKING) && !vcpu_x86(v)->reinject)
+        vcpu_block_nmi(v, true);
     return EXIT_RESUME;
 }
 
 /* Memory of the guest is mapped before it runs: whatever is missing does not exist. Only large
  * pages wait for their first fetch. */
-enum exit_action vmx_outside(struct vmx_vcpu *x, const char *what, uint64_t address)
-{
-    struct abi_exit *e = x->vcpu->exit;
-
-    e->detail = address;
-    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED,
-              "%s guest-physical address 0x%lx, outside of its memory, at RIP 0x%lx", what, address,
-              e->rip);
-    return EXIT_STOP;
-}
-
-static enum exit_action on_ept(struct vmx_vcpu *x)
+static enum exit_action on_ept(struct vcpu *v)
 {
     uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
     uint64_t at = vmread(VMCS_GUEST_PHYSICAL_ADDRESS);
 
-    x->vcpu->exit->qualification = q;
-    x->vcpu->exit->detail = at;
-    if ((q & EPT_EXECUTE) && vmx_split(x, at))
-        return fetch_again(x, q);
-    return vmx_outside(x,
+    v->exit->qualification = q;
+    v->exit->detail = at;
+    if ((q & EPT_EXECUTE) && vmx_split(v->backend, at))
+        return fetch_again(v, q);
+    return x86_outside(v,
                        q & EPT_WRITE     ? "wrote to"
                        : q & EPT_EXECUTE ? "executed"
                                          : "read from",
@@ -270,93 +209,94 @@ static enum exit_action on_ept(struct vmx_vcpu *x)
 }
 
 /* The tables are the root's own: nothing a guest does makes an entry that the CPU cannot read. */
-static enum exit_action on_ept_misconfiguration(struct vmx_vcpu *x)
+static enum exit_action on_ept_misconfiguration(struct vcpu *v)
 {
     panic("EPT misconfiguration at guest-physical 0x%lx of guest %u",
-          vmread(VMCS_GUEST_PHYSICAL_ADDRESS), x->vcpu->guest->number);
+          vmread(VMCS_GUEST_PHYSICAL_ADDRESS), v->guest->number);
 }
 
-static enum exit_action on_bad_entry(struct vmx_vcpu *x)
+static enum exit_action on_bad_entry(struct vcpu *v)
 {
-    struct abi_exit *e = x->vcpu->exit;
+    struct abi_exit *e = v->exit;
 
     e->qualification = vmread(VMCS_EXIT_QUALIFICATION);
-    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, ABI_WHY_ENTRY_FAILED ": %s (qualification %lu)",
+    vcpu_stop(v, ABI_GUEST_CRASHED, ABI_WHY_ENTRY_FAILED ": %s (qualification %lu)",
               vmx_exit_reason_name(e->reason), e->qualification);
     return EXIT_STOP;
 }
 
-static enum exit_action on_task_switch(struct vmx_vcpu *x)
+static enum exit_action on_task_switch(struct vcpu *v)
 {
-    x->vcpu->exit->qualification = vmread(VMCS_EXIT_QUALIFICATION);
-    return vmx_crash(x, "a hardware task switch, which is not emulated,");
+    v->exit->qualification = vmread(VMCS_EXIT_QUALIFICATION);
+    return x86_crash(v, "a hardware task switch, which is not emulated,");
 }
 
-static enum exit_action on_unknown(struct vmx_vcpu *x)
+static enum exit_action on_unknown(struct vcpu *v)
 {
-    vcpu_stop(x->vcpu, ABI_GUEST_CRASHED, "VM exit that is not handled: %s at RIP 0x%lx",
-              vmx_exit_reason_name(x->vcpu->exit->reason), x->vcpu->exit->rip);
+    vcpu_stop(v, ABI_GUEST_CRASHED, "VM exit that is not handled: %s at RIP 0x%lx",
+              vmx_exit_reason_name(v->exit->reason), v->exit->rip);
     return EXIT_STOP;
 }
 
 /* Every row is there: enter.asm calls what it finds. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
-enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vmx_vcpu *x) = {
+enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v) = {
     [0 ... ABI_EXIT_REASONS - 1] = on_unknown,
     [VMX_EXIT_EXCEPTION_OR_NMI] = on_exception,
     [VMX_EXIT_EXTERNAL_INTERRUPT] = on_external_interrupt,
     [VMX_EXIT_TRIPLE_FAULT] = on_triple_fault,
-    [VMX_EXIT_INTERRUPT_WINDOW] = resume,
-    [VMX_EXIT_NMI_WINDOW] = resume,
+    [VMX_EXIT_INTERRUPT_WINDOW] = x86_resume,
+    [VMX_EXIT_NMI_WINDOW] = x86_resume,
     [VMX_EXIT_TASK_SWITCH] = on_task_switch,
-    [VMX_EXIT_CPUID] = on_cpuid,
-    [VMX_EXIT_GETSEC] = vmx_raise_ud,
-    [VMX_EXIT_HLT] = on_hlt,
-    [VMX_EXIT_INVLPG] = vmx_on_invlpg,
-    [VMX_EXIT_RDTSC] = vmx_on_rdtsc,
-    [VMX_EXIT_RDTSCP] = vmx_on_rdtscp,
-    [VMX_EXIT_MOV_DR] = vmx_on_mov_dr,
-    [VMX_EXIT_MONITOR_TRAP_FLAG] = resume,
-    [VMX_EXIT_PAUSE] = skip,
-    [VMX_EXIT_RDRAND] = vmx_on_random,
-    [VMX_EXIT_RDSEED] = vmx_on_random,
-    [VMX_EXIT_INVD] = skip, /* dirty lines must not be dropped, and nothing else is asked */
-    [VMX_EXIT_RDPMC] = vmx_raise_gp,
-    [VMX_EXIT_VMCALL] = on_vmcall,
-    [VMX_EXIT_VMCLEAR] = vmx_raise_ud,
-    [VMX_EXIT_VMLAUNCH] = vmx_raise_ud,
-    [VMX_EXIT_VMPTRLD] = vmx_raise_ud,
-    [VMX_EXIT_VMPTRST] = vmx_raise_ud,
-    [VMX_EXIT_VMREAD] = vmx_raise_ud,
-    [VMX_EXIT_VMRESUME] = vmx_raise_ud,
-    [VMX_EXIT_VMWRITE] = vmx_raise_ud,
-    [VMX_EXIT_VMXOFF] = vmx_raise_ud,
-    [VMX_EXIT_VMXON] = vmx_raise_ud,
-    [VMX_EXIT_CONTROL_REGISTER_ACCESS] = vmx_on_cr_access,
-    [VMX_EXIT_IO_INSTRUCTION] = vmx_on_io,
-    [VMX_EXIT_RDMSR] = on_rdmsr,
-    [VMX_EXIT_WRMSR] = on_wrmsr,
-    [VMX_EXIT_MWAIT] = vmx_raise_ud,
-    [VMX_EXIT_MONITOR] = vmx_raise_ud,
+    [VMX_EXIT_CPUID] = x86_cpuid,
+    [VMX_EXIT_GETSEC] = x86_raise_ud,
+    [VMX_EXIT_HLT] = x86_hlt,
+    [VMX_EXIT_INVLPG] = on_invlpg,
+    [VMX_EXIT_RDTSC] = x86_rdtsc,
+    [VMX_EXIT_RDTSCP] = x86_rdtscp,
+    [VMX_EXIT_MOV_DR] = on_mov_dr,
+    [VMX_EXIT_MONITOR_TRAP_FLAG] = x86_resume,
+    [VMX_EXIT_PAUSE] = x86_skip,
+    [VMX_EXIT_RDRAND] = on_random,
+    [VMX_EXIT_RDSEED] = on_random,
+    [VMX_EXIT_INVD] = x86_skip, /* dirty lines must not be dropped, and nothing else is asked */
+    [VMX_EXIT_RDPMC] = x86_raise_gp,
+    [VMX_EXIT_VMCALL] = x86_hypercall,
+    [VMX_EXIT_VMCLEAR] = x86_raise_ud,
+    [VMX_EXIT_VMLAUNCH] = x86_raise_ud,
+    [VMX_EXIT_VMPTRLD] = x86_raise_ud,
+    [VMX_EXIT_VMPTRST] = x86_raise_ud,
+    [VMX_EXIT_VMREAD] = x86_raise_ud,
+    [VMX_EXIT_VMRESUME] = x86_raise_ud,
+    [VMX_EXIT_VMWRITE] = x86_raise_ud,
+    [VMX_EXIT_VMXOFF] = x86_raise_ud,
+    [VMX_EXIT_VMXON] = x86_raise_ud,
+    [VMX_EXIT_CONTROL_REGISTER_ACCESS] = on_cr_access,
+    [VMX_EXIT_IO_INSTRUCTION] = on_io,
+    [VMX_EXIT_RDMSR] = x86_rdmsr,
+    [VMX_EXIT_WRMSR] = x86_wrmsr,
+    [VMX_EXIT_MWAIT] = x86_raise_ud,
+    [VMX_EXIT_MONITOR] = x86_raise_ud,
     [VMX_EXIT_EPT_VIOLATION] = on_ept,
     [VMX_EXIT_EPT_MISCONFIGURATION] = on_ept_misconfiguration,
-    [VMX_EXIT_INVEPT] = vmx_raise_ud,
-    [VMX_EXIT_INVVPID] = vmx_raise_ud,
-    [VMX_EXIT_WBINVD] = skip, /* memory is always write-back: the caches are never out of date */
-    [VMX_EXIT_XSETBV] = vmx_on_xsetbv,
-    [VMX_EXIT_INVPCID] = vmx_on_invpcid,
-    [VMX_EXIT_VMFUNC] = vmx_raise_ud,
-    [VMX_EXIT_ENCLS] = vmx_raise_ud,
-    [VMX_EXIT_ENCLV] = vmx_raise_ud,
+    [VMX_EXIT_INVEPT] = x86_raise_ud,
+    [VMX_EXIT_INVVPID] = x86_raise_ud,
+    [VMX_EXIT_WBINVD] =
+        x86_skip, /* memory is always write-back: the caches are never out of date */
+    [VMX_EXIT_XSETBV] = x86_xsetbv,
+    [VMX_EXIT_INVPCID] = on_invpcid,
+    [VMX_EXIT_VMFUNC] = x86_raise_ud,
+    [VMX_EXIT_ENCLS] = x86_raise_ud,
+    [VMX_EXIT_ENCLV] = x86_raise_ud,
 };
 #pragma GCC diagnostic pop
 
-enum exit_action vmx_on_unusual_exit(struct vmx_vcpu *x)
+enum exit_action vmx_on_unusual_exit(struct vcpu *v)
 {
-    uint32_t reason = x->vcpu->exit->reason;
+    uint32_t reason = v->exit->reason;
 
     if (!(reason & VMX_EXIT_ENTRY_FAILURE))
-        return on_unknown(x);
-    return vmx_is_machine_check(reason, 0) ? on_machine_check(x) : on_bad_entry(x);
+        return on_unknown(v);
+    return vmx_is_machine_check(reason, 0) ? on_machine_check(v) : on_bad_entry(v);
 }

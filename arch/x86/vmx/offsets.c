@@ -44,8 +44,8 @@ void offsets(void)
     OFFSET(X_LAUNCHED, vmx_vcpu, launched);
     OFFSET(X_TIMER_END, vmx_vcpu, timer_end);
     OFFSET(X_TIMER_SHIFT, vmx_vcpu, timer_shift);
-    OFFSET(X_CPUID_PLAIN, vmx_vcpu, cpuid.plain);
-    OFFSET(X_CPUID_BASIC, vmx_vcpu, cpuid.basic);
+    OFFSET(X_CPUID_PLAIN, vmx_vcpu, x86.cpuid.plain);
+    OFFSET(X_CPUID_BASIC, vmx_vcpu, x86.cpuid.basic);
     OFFSET(STATS_ENTRIES, abi_vcpu, entries);
     OFFSET(STATS_EXITS, abi_vcpu, exits);
     VALUE(EXIT_REASONS, ABI_EXIT_REASONS);

@@ -1,8 +1,6 @@
 /* Enter, exit, dispatch: until the time is over or somebody else needs the core. */
-#include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/vcpu_state.h"
 #include "arch/x86/inspect/names.h"
-#include "arch/x86/vmx/vcpu.h"
-#include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 
 /* Deadlines further away than the timer can count are reached in several entries. In units of the
@@ -23,27 +21,11 @@ void vmx_broken(void)
     panic("VMREAD or VMWRITE failed between VM exit and entry");
 }
 
-/* RF ends with the instruction (SDM 3B "Resume Flag"): exits that an instruction causes save it
- * clear, an EPT violation saves it set (SDM 3C "Saving RIP, RSP, RFLAGS, and SSP"). */
-void vmx_end_of_instruction(void)
-{
-    uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
-    uint64_t flags = vmread(VMCS_GUEST_RFLAGS);
-
-    vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
-            blocking & ~(uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
-    if (flags & RFLAGS_RF)
-        vmwrite(VMCS_GUEST_RFLAGS, flags & ~RFLAGS_RF);
-    if (vmx_steps(flags))
-        vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
-                vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
-}
-
 static __attribute__((noinline)) enum exit_action unusual(struct vmx_vcpu *x, uint32_t how)
 {
     if (how == VMX_ENTER_FAILED)
         return entry_failed(x);
-    x->vcpu->exit->outcome = vmx_on_unusual_exit(x);
+    x->vcpu->exit->outcome = vmx_on_unusual_exit(x->vcpu);
     return (enum exit_action)x->vcpu->exit->outcome;
 }
 
@@ -108,8 +90,8 @@ enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
             if (p->next_event <= now)
                 continue; /* more of it, unless the time is over */
         }
-        if (vmx_events_pending(x))
-            vmx_prepare_events(x, now);
+        if (x86_events_pending(v))
+            x86_prepare_events(v, now);
         vmx_set_deadline(
             x, min_u64(min_u64(until, p->next_event), now + (TIMER_SPAN << x->timer_shift)));
         switch (v->halted ? enter_halted(x, v, until) : enter(x, v)) {

@@ -3,8 +3,7 @@
 
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
-#include "arch/x86/guest/cpuid.h"
-#include "arch/x86/guest/msr.h"
+#include "arch/x86/guest/vcpu.h"
 #include "arch/x86/vmx/caps.h"
 #include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/ept.h"
@@ -36,31 +35,12 @@ struct vmx_vcpu {
     uint64_t timer_end; /* the same for the timer, which counts whole units: it never fires early */
     uint32_t timer_shift; /* preemption timer ticks are TSC ticks shifted right by this */
     uint32_t cpu1;        /* primary controls as they are in the VMCS */
-    /* An event whose delivery an exit interrupted: its information, valid bit set. */
-    uint32_t reinject, reinject_error, reinject_length;
-    uint64_t cr8;
+    struct x86_vcpu x86;
     struct vmx_lazy lazy;
-    struct msr_policy msr;
-    struct cpuid_policy cpuid;
     void *scratch, *scratch_copy; /* pages for vmx_probe_field(), once it was called */
 };
 _Static_assert(sizeof(struct vmx_vcpu) <= 4096, "allocated as one page");
 _Static_assert(sizeof(struct vmx_guest) <= 4096, "allocated as one page");
-
-enum exit_action {
-    EXIT_RESUME = ABI_OUTCOME_RESUME, /* enter again at the same RIP */
-    EXIT_SKIP = ABI_OUTCOME_SKIP,     /* the instruction is done: go past it */
-    EXIT_DONE = ABI_OUTCOME_DONE,     /* the same, and look for events and deadlines */
-    EXIT_HALT = ABI_OUTCOME_HALT,     /* the instruction is done: HLT, nothing to wake for */
-    EXIT_KICK = ABI_OUTCOME_KICK,     /* let the scheduler decide anew; the RIP stays */
-    EXIT_STOP = ABI_OUTCOME_STOP,     /* v->stop is set */
-};
-
-/* 0 is the root's own. */
-static inline uint16_t vmx_vpid(const struct vcpu *v)
-{
-    return (uint16_t)(1 + v->guest->number * ABI_VCPUS_MAX + v->number);
-}
 
 /* The MSR bitmap and the I/O bitmaps of a guest: pages that the management guest may read. */
 static inline uint8_t *vmx_msr_bitmap(const struct guest *g)
@@ -72,13 +52,6 @@ static inline uint8_t *vmx_io_bitmap(const struct guest *g, unsigned half)
 {
     return g->bitmaps + (1 + half) * PAGE_SIZE;
 }
-
-#define VECTOR_DE 0u
-#define VECTOR_DB 1u
-#define VECTOR_UD 6u
-#define VECTOR_GP 13u
-#define VECTOR_PF 14u
-#define VECTOR_AC 17u
 
 /* enter.asm. Enters the guest with v->regs, has exits handled and enters again, until one wants
  * more than that: its enum exit_action, or one of these two. The exit is recorded in v->exit. */
@@ -99,62 +72,24 @@ bool vmx_split(struct vmx_vcpu *x, uint64_t at);
 int vmx_setup_controls(struct vmx_vcpu *x) MUST_CHECK;
 void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start);
 
-/* exits.c: who handles which exit of the current VMCS. The record says what there is to know, but
- * for qualification and detail: handlers whose reason defines one add it. */
-extern enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vmx_vcpu *x);
+/* exits.c: who handles which exit of the current VMCS. v->exit says what there is to know, but for
+ * qualification and detail: handlers whose reason defines one add it. */
+extern enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v);
 /* VMX_EXIT_UNUSUAL. */
-enum exit_action vmx_on_unusual_exit(struct vmx_vcpu *x);
-/* Exit qualification for I/O instructions; enter.asm has read it, and knows ports that nobody
- * claims. exits_io.c */
+enum exit_action vmx_on_unusual_exit(struct vcpu *v);
+/* Exit qualification for I/O instructions. */
 #define IO_SIZE_MASK  7u
 #define IO_IN         (1u << 3)
 #define IO_STRING     (1u << 4)
 #define IO_REP        (1u << 5)
 #define IO_PORT_SHIFT 16
-enum exit_action vmx_on_io(struct vmx_vcpu *x);
-/* exits_cr.c */
-enum exit_action vmx_on_cr_access(struct vmx_vcpu *x);
-enum exit_action vmx_on_xsetbv(struct vmx_vcpu *x);
-/* Injects the exception; for `return vmx_raise...`. */
-enum exit_action vmx_raise_ud(struct vmx_vcpu *x);
-enum exit_action vmx_raise_gp(struct vmx_vcpu *x);
-/* #DB, with what DR6 shall say: DR6_*. */
-enum exit_action vmx_raise_db(struct vmx_vcpu *x, uint64_t conditions);
-/* Stops the guest: "<what> at RIP 0x...". */
-enum exit_action vmx_crash(struct vmx_vcpu *x, const char *what);
-/* Stops the guest, which `what` ("read from") an address that is not in its memory. */
-enum exit_action vmx_outside(struct vmx_vcpu *x, const char *what, uint64_t address);
-/* Of the guest: 0..3. */
-unsigned vmx_cpl(void);
+/* 0 is the root's own. */
+static inline uint16_t vmx_vpid(const struct vcpu *v)
+{
+    return (uint16_t)(1 + v->guest->number * ABI_VCPUS_MAX + v->number);
+}
 /* After a change of the guest's that its TLB does not know of. */
 void vmx_flush_tlb(const struct vmx_vcpu *x);
-
-/* events.c */
-/* With these RFLAGS each instruction ends in a trap. With BTF only branches do, and nothing that
- * exits is one. */
-static inline bool vmx_steps(uint64_t rflags)
-{
-    return (rflags & RFLAGS_TF) && !(vmread(VMCS_GUEST_IA32_DEBUGCTL) & DEBUGCTL_BTF);
-}
-/* A debug exception follows the next entry, before the guest executes anything. SDM 3C "Pending
- * Debug Exceptions": without one of these bits nothing is delivered. */
-static inline bool vmx_trap_is_due(void)
-{
-    return vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) &
-           (PENDING_DEBUG_BUS_LOCK | PENDING_DEBUG_ENABLED | PENDING_DEBUG_BS | PENDING_DEBUG_RTM);
-}
-void vmx_inject_exception(struct vmx_vcpu *x, uint8_t vector, bool has_error, uint32_t error);
-/* Is there anything that vmx_prepare_events() would do? Cheap: for each entry. */
-static inline bool vmx_events_pending(const struct vmx_vcpu *x)
-{
-    return platform_irq_pending(x->vcpu->platform) || x->reinject || x->vcpu->nmi ||
-           (x->cpu1 & (CPU1_INTERRUPT_WINDOW_EXITING | CPU1_NMI_WINDOW_EXITING));
-}
-/* Before entry: what is pending goes into the entry information, or a window is asked for. */
-void vmx_prepare_events(struct vmx_vcpu *x, uint64_t now);
-/* After an exit that may have interrupted a delivery. */
-void vmx_note_vectoring(struct vmx_vcpu *x);
-void vmx_set_cpu1(struct vmx_vcpu *x, uint32_t set, uint32_t clear);
 
 /* patch.c: struct virt_ops' controls(). The fields of the control words are in enum abi_control's
  * order. */
@@ -165,17 +100,6 @@ extern const uint16_t vmx_control_fields[ABI_CONTROLS];
 /* layout.c: struct virt_ops' probe_field(). */
 int64_t vmx_probe_field(struct vcpu *v, uint64_t row);
 
-/* exits_trap.c: exits that only a changed control causes */
-enum exit_action vmx_on_invlpg(struct vmx_vcpu *x);
-enum exit_action vmx_on_invpcid(struct vmx_vcpu *x);
-enum exit_action vmx_on_rdtsc(struct vmx_vcpu *x);
-enum exit_action vmx_on_rdtscp(struct vmx_vcpu *x);
-enum exit_action vmx_on_mov_dr(struct vmx_vcpu *x);
-enum exit_action vmx_on_random(struct vmx_vcpu *x);
-/* The general register `number` as instructions encode it; RSP is in the VMCS. */
-uint64_t vmx_read_gpr(const struct vmx_vcpu *x, unsigned number);
-void vmx_write_gpr(struct vmx_vcpu *x, unsigned number, uint64_t value);
-
 /* snapshot.c */
 /* Finds out which fields this CPU has, so that the first snapshot takes no longer than the others.
  * In VMX root operation, before a VMCS is current; one core, once. */
@@ -184,8 +108,7 @@ void vmx_prepare_snapshots(void);
 void vmx_read_fields(struct abi_vmcs *out);
 void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
 
-/* run.c: for enter.asm. An instruction that was skipped was in a shadow, or has TF or RF set. */
-void vmx_end_of_instruction(void);
+/* run.c: for enter.asm. */
 _Noreturn void vmx_broken(void);
 static inline void vmx_set_deadline(struct vmx_vcpu *x, uint64_t deadline)
 {

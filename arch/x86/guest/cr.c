@@ -1,0 +1,172 @@
+/* Writes to control registers that reach bits which the root owns. SDM 3A "Control Registers",
+ * "Paging". */
+#include "arch/x86/guest/vcpu_state.h"
+
+#define PDPTES          4u
+#define PDPTE_P         1ull
+/* Bits 2:1, 8:5 and 63:52; those above the CPU's physical addresses fault at VM entry. */
+#define PDPTE_RESERVED  0xfff00000000001e6ull
+#define CR3_PCID        0xfffull
+#define CR3_NO_FLUSH    (1ull << 63) /* with CR4.PCIDE */
+#define CR8_RESERVED    (~0xfull)
+#define RIGHTS_TYPE     0xfu
+#define RIGHTS_TSS_BUSY 0xbu
+
+#define CR0_DEFINED                                                                                \
+    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
+     CR0_PG)
+/* CR0 and CR4 bits whose change invalidates translations. */
+#define CR0_TLB (CR0_PG | CR0_WP | CR0_PE)
+#define CR4_TLB (CR4_PGE | CR4_PSE | CR4_PAE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
+
+/* SDM 3A "PAE Paging": the four entries are loaded when paging starts. False when they cannot be.
+ */
+static bool load_pdptes(struct vcpu *v)
+{
+    uint64_t entries[PDPTES];
+    uint64_t at = vcpu_get_cr3(v) & 0xffffffe0ull;
+
+    if (gmem_read(&v->guest->mem, gpa(at), entries, sizeof(entries)))
+        return false;
+    for (unsigned i = 0; i < PDPTES; i++)
+        if ((entries[i] & PDPTE_P) && (entries[i] & PDPTE_RESERVED))
+            return false;
+    vcpu_set_pdptes(v, entries);
+    return true;
+}
+
+static bool code_is_64bit(const struct vcpu *v)
+{
+    return vcpu_get_cs_rights(v) & SEGMENT_RIGHTS_L;
+}
+
+/* SDM 3A "Initializing IA-32e Mode": paging with EFER.LME is long mode. False: #GP. */
+static bool enter_long_mode(struct vcpu *v, uint64_t efer)
+{
+    if (!(vcpu_get_cr4(v) & CR4_PAE) || code_is_64bit(v))
+        return false;
+    /* The entry wants a 64-bit TSS there, of which the CPU makes no use until the guest loads one.
+     */
+    vcpu_set_tr_rights(v, (vcpu_get_tr_rights(v) & ~RIGHTS_TYPE) | RIGHTS_TSS_BUSY);
+    vcpu_set_efer(v, efer | EFER_LMA);
+    return true;
+}
+
+static bool leave_long_mode(struct vcpu *v, uint64_t efer)
+{
+    if (code_is_64bit(v) || (vcpu_get_cr4(v) & CR4_PCIDE))
+        return false;
+    vcpu_set_efer(v, efer & ~EFER_LMA);
+    return true;
+}
+
+/* Only a write that changes CD, NW or NE comes here; it may change paging as well. */
+static enum exit_action write_cr0_guest(struct vcpu *v, uint64_t value)
+{
+    uint64_t old = vcpu_get_cr0(v), efer = vcpu_get_efer(v);
+    uint64_t real;
+
+    if ((value >> 32) || ((value & CR0_PG) && !(value & CR0_PE)) ||
+        ((value & CR0_NW) && !(value & CR0_CD)))
+        return x86_raise_gp(v);
+    value = (value & CR0_DEFINED) | CR0_ET;
+    if ((value & ~old) & CR0_PG) {
+        if ((efer & EFER_LME) && !enter_long_mode(v, efer))
+            return x86_raise_gp(v);
+        if (!(efer & EFER_LME) && (vcpu_get_cr4(v) & CR4_PAE) && !load_pdptes(v))
+            return x86_raise_gp(v);
+    } else if ((old & ~value) & CR0_PG) {
+        if ((efer & EFER_LMA) && !leave_long_mode(v, efer))
+            return x86_raise_gp(v);
+    }
+    /* The caches stay on whatever the guest says: its memory is always write-back. */
+    real = (value & ~(CR0_CD | CR0_NW)) | CR0_NE;
+    vcpu_show_cr0(v, value);
+    vcpu_set_cr0(v, real);
+    if ((old ^ real) & CR0_TLB)
+        vcpu_flush_tlb(v);
+    return EXIT_SKIP;
+}
+
+/* Only a write that changes a bit which the guest does not own comes here. */
+static enum exit_action write_cr4_guest(struct vcpu *v, uint64_t value)
+{
+    uint64_t old = vcpu_get_cr4(v), owned = vcpu_owned_cr4(v);
+    uint64_t may = ~owned | (vcpu_get_xcr0_allowed(v) ? CR4_OSXSAVE : 0);
+    bool long_mode = vcpu_get_efer(v) & EFER_LMA;
+    uint64_t real = (value & may) | (old & owned & ~CR4_OSXSAVE);
+
+    /* A bit that CPUID does not show to the guest, or that this CPU does not have. */
+    if ((value & ~may) || (value & ~vcpu_known_cr4(v)))
+        return x86_raise_gp(v);
+    if (long_mode && !(value & CR4_PAE))
+        return x86_raise_gp(v);
+    if ((value & ~old & CR4_PCIDE) && (!long_mode || (vcpu_get_cr3(v) & CR3_PCID)))
+        return x86_raise_gp(v);
+    vcpu_set_cr4(v, real);
+    if (!long_mode && (vcpu_get_cr0(v) & CR0_PG) && (value & CR4_PAE) &&
+        ((old ^ real) & (CR4_PGE | CR4_PSE | CR4_PAE | CR4_SMEP)) && !load_pdptes(v)) {
+        vcpu_set_cr4(v, old);
+        return x86_raise_gp(v);
+    }
+    vcpu_show_cr4(v, value);
+    cpuid_policy_osxsave(&vcpu_x86(v)->cpuid, value & CR4_OSXSAVE);
+    if ((old ^ real) & CR4_TLB)
+        vcpu_flush_tlb(v);
+    return EXIT_SKIP;
+}
+
+/* Exits only when a CR3 control was changed: the guest owns CR3. SDM 3A "Control Registers". */
+static enum exit_action write_cr3_guest(struct vcpu *v, uint64_t value)
+{
+    bool long_mode = vcpu_get_efer(v) & EFER_LMA;
+    uint64_t cr4 = vcpu_get_cr4(v), old = vcpu_get_cr3(v);
+    unsigned width = vcpu_x86(v)->cpuid.extended[8].eax & 0xff;
+
+    if (!long_mode) {
+        vcpu_set_cr3(v, (uint32_t)value);
+        if ((cr4 & CR4_PAE) && (vcpu_get_cr0(v) & CR0_PG) && !load_pdptes(v)) {
+            vcpu_set_cr3(v, old);
+            return x86_raise_gp(v);
+        }
+        vcpu_flush_tlb(v);
+        return EXIT_SKIP;
+    }
+    if (value & ~(cr4 & CR4_PCIDE ? CR3_NO_FLUSH : 0) & ~((1ull << width) - 1))
+        return x86_raise_gp(v);
+    vcpu_set_cr3(v, value & ~CR3_NO_FLUSH);
+    if (!(cr4 & CR4_PCIDE) || !(value & CR3_NO_FLUSH))
+        vcpu_flush_tlb(v);
+    return EXIT_SKIP;
+}
+
+enum exit_action x86_write_cr(struct vcpu *v, unsigned cr, uint64_t value)
+{
+    switch (cr) {
+    case 0:
+        return write_cr0_guest(v, value);
+    case 3:
+        return write_cr3_guest(v, value);
+    case 4:
+        return write_cr4_guest(v, value);
+    default:
+        /* CR8. There is no local APIC behind it, but the CPU's own TPR must not be touched. */
+        if (value & CR8_RESERVED)
+            return x86_raise_gp(v);
+        vcpu_x86(v)->cr8 = value;
+        return EXIT_SKIP;
+    }
+}
+
+enum exit_action x86_read_cr(struct vcpu *v, unsigned cr, unsigned reg)
+{
+    uint64_t cr3;
+
+    if (cr == 8) {
+        x86_write_gpr(v, reg, vcpu_x86(v)->cr8);
+        return EXIT_SKIP;
+    }
+    cr3 = vcpu_get_cr3(v);
+    x86_write_gpr(v, reg, vcpu_get_efer(v) & EFER_LMA ? cr3 : (uint32_t)cr3);
+    return EXIT_SKIP;
+}

@@ -1,0 +1,157 @@
+/* Events on their way into the guest. SDM 3A "Interrupt and Exception Handling", SDM 3C "Event
+ * Injection", "Information for VM Exits That Occur During Event Delivery". */
+#include "arch/x86/guest/vcpu_state.h"
+
+#define DR6_REPORTED    (DR6_BS | DR6_BD | DR6_B) /* by a #DB that exits */
+#define DEBUGCTL_CLEARS (DEBUGCTL_LBR | DEBUGCTL_BTF)
+
+/* An interrupt ends HLT: the entry itself makes the vCPU active when it injects one. */
+static inline void leave_halt(struct vcpu *v, uint64_t now)
+{
+    if (!v->halted)
+        return;
+    v->halted = false;
+    v->woke_at = now;
+}
+
+/* Any other event ends it too, but few of them may be injected into activity state HLT: SDM 3C
+ * "Checks on Guest Non-Register State". A vCPU that runs is not halted: v->halted must never stay.
+ */
+static void leave_halt_active(struct vcpu *v)
+{
+    if (!v->halted)
+        return;
+    leave_halt(v, v->exit->tsc);
+    vcpu_leave_halt(v);
+}
+
+void x86_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
+{
+    uint32_t event = EVENT_VALID | EVENT_EXCEPTION | vector;
+
+    leave_halt_active(v);
+    /* In real-address mode exceptions push no error code, and the entry insists on that. */
+    if (has_error && (vcpu_get_cr0(v) & CR0_PE)) {
+        event |= EVENT_ERROR_CODE;
+        vcpu_inject_error(v, error);
+    }
+    /* The instruction's shadow ends with its fault; with TF set, the entry would refuse it. */
+    vcpu_end_shadow(v);
+    vcpu_inject(v, event);
+}
+
+/* What a debug exception does to the debug registers before its delivery: SDM 3B "Debug Registers".
+ */
+static void note_debug_exception(struct vcpu *v, uint64_t conditions)
+{
+    /* Each new one clears B3..B0, and leaves the rest to the guest. */
+    vcpu_set_dr(v, 6, (vcpu_get_dr(v, 6) & ~DR6_B) | (conditions & DR6_REPORTED));
+    vcpu_set_dr7(v, vcpu_get_dr7(v) & ~DR7_GD);
+    vcpu_set_debugctl(v, vcpu_get_debugctl(v) & ~DEBUGCTL_CLEARS);
+}
+
+enum exit_action x86_raise_db(struct vcpu *v, uint64_t conditions)
+{
+    note_debug_exception(v, conditions);
+    x86_inject_exception(v, VECTOR_DB, false, 0);
+    return EXIT_RESUME;
+}
+
+/* Only benign ones come here (#DB and #AC), so an event that they interrupted is delivered after
+ * them if nobody would repeat it (SDM 3A "Double Fault Exception": "handle exceptions serially").
+ */
+enum exit_action x86_reflect_exception(struct vcpu *v, uint32_t event, uint32_t error,
+                                       uint64_t conditions)
+{
+    struct x86_vcpu *x = vcpu_x86(v);
+    uint32_t type = x->reinject & EVENT_TYPE;
+    uint8_t vector = event & EVENT_VECTOR;
+
+    if (type != EVENT_EXTERNAL && type != EVENT_NMI)
+        x->reinject = 0; /* the instruction that caused it will do so again */
+    if (vector == VECTOR_DB)
+        note_debug_exception(v, conditions);
+    x86_inject_exception(v, vector, event & EVENT_ERROR_CODE, error);
+    return EXIT_RESUME;
+}
+
+void x86_note_vectoring(struct vcpu *v, uint32_t event, uint32_t error, uint32_t length)
+{
+    struct x86_vcpu *x = vcpu_x86(v);
+
+    if (!(event & EVENT_VALID))
+        return;
+    x->reinject = event & (EVENT_VALID | EVENT_ERROR_CODE | EVENT_TYPE | EVENT_VECTOR);
+    x->reinject_error = error;
+    x->reinject_length = length;
+}
+
+static bool can_take_irq(const struct vcpu *v)
+{
+    return (vcpu_get_rflags(v) & RFLAGS_IF) && !vcpu_in_shadow(v);
+}
+
+static bool can_take_nmi(const struct vcpu *v)
+{
+    return !vcpu_in_shadow(v) && !vcpu_nmi_blocked(v);
+}
+
+/* The event that an exit interrupted must not be lost: it is delivered before anything new. */
+static bool inject_again(struct vcpu *v)
+{
+    struct x86_vcpu *x = vcpu_x86(v);
+    uint32_t type = x->reinject & EVENT_TYPE;
+
+    if (type == EVENT_EXTERNAL && !can_take_irq(v))
+        return false;
+    leave_halt_active(v);
+    /* Its first attempt blocked NMIs already; with virtual NMIs, the entry would refuse it. */
+    if (type == EVENT_NMI)
+        vcpu_block_nmi(v, false);
+    if (x->reinject & EVENT_ERROR_CODE)
+        vcpu_inject_error(v, x->reinject_error);
+    vcpu_inject_length(v, x->reinject_length);
+    vcpu_inject(v, x->reinject);
+    x->reinject = 0;
+    return true;
+}
+
+void x86_prepare_events(struct vcpu *v, uint64_t now)
+{
+    const struct x86_vcpu *x = vcpu_x86(v);
+    struct platform *p = v->platform;
+    /* One event an entry: an exception that a handler has queued goes first. */
+    bool busy = vcpu_injects(v);
+
+    if (__builtin_expect(x->reinject != 0, 0) && !busy)
+        busy = inject_again(v);
+    /* The trap of the last instruction comes before NMIs and interrupts (SDM 3A "Priority Among
+     * Concurrent Events"), and an entry that injects one of these would lose it (SDM 3C "Delivery
+     * of Pending Debug Exceptions after VM Entry"): they wait for their window. */
+    busy = busy || vcpu_trap_is_due(v);
+    if (__builtin_expect(v->nmi, 0) && !busy && !x->reinject && can_take_nmi(v)) {
+        vcpu_inject(v, EVENT_VALID | EVENT_NMI | VECTOR_NMI);
+        v->nmi = false;
+        leave_halt(v, now);
+        busy = true;
+    }
+    if (platform_irq_pending(p) && !busy && !x->reinject && can_take_irq(v)) {
+        vcpu_inject(v, EVENT_VALID | EVENT_EXTERNAL | platform_irq_ack(p));
+        v->stats->irqs++;
+        leave_halt(v, now);
+    }
+    vcpu_set_windows(v, platform_irq_pending(p) || x->reinject, v->nmi);
+}
+
+/* RF ends with the instruction (SDM 3B "Resume Flag"): exits that an instruction causes save it
+ * clear, an EPT violation saves it set (SDM 3C "Saving RIP, RSP, RFLAGS, and SSP"). */
+void x86_end_of_instruction(struct vcpu *v)
+{
+    uint64_t flags = vcpu_get_rflags(v);
+
+    vcpu_end_shadow(v);
+    if (flags & RFLAGS_RF)
+        vcpu_set_rflags(v, flags & ~RFLAGS_RF);
+    if (x86_steps(v, flags))
+        vcpu_set_trap_due(v);
+}

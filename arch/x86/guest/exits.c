@@ -1,0 +1,244 @@
+/* Instructions that exit, as the CPU would have executed them. */
+#include "arch/x86/guest/vcpu_state.h"
+
+#define REGISTER_RSP     4u
+#define DR6_WRITABLE     (DR6_BT | DR6_BS | DR6_BD | DR6_B)
+#define DR7_WRITABLE     0xffff2bffull
+#define INVPCID_TYPE_MAX 3u
+#define ARITHMETIC_FLAGS (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
+
+void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env)
+{
+    msr_policy_reset(&x->msr);
+    cpuid_policy_make(&x->cpuid, env);
+    x->cr8 = 0;
+    x->reinject = 0;
+}
+
+enum exit_action x86_crash(struct vcpu *v, const char *what)
+{
+    vcpu_stop(v, ABI_GUEST_CRASHED, "%s at RIP 0x%lx", what, v->exit->rip);
+    return EXIT_STOP;
+}
+
+enum exit_action x86_outside(struct vcpu *v, const char *what, uint64_t address)
+{
+    v->exit->detail = address;
+    vcpu_stop(v, ABI_GUEST_CRASHED,
+              "%s guest-physical address 0x%lx, outside of its memory, at RIP 0x%lx", what, address,
+              v->exit->rip);
+    return EXIT_STOP;
+}
+
+enum exit_action x86_resume(struct vcpu *v)
+{
+    (void)v;
+    return EXIT_RESUME;
+}
+
+enum exit_action x86_skip(struct vcpu *v)
+{
+    (void)v;
+    return EXIT_SKIP;
+}
+
+static uint64_t *gpr(const struct vcpu *v, unsigned number)
+{
+    struct vcpu_gprs *r = (struct vcpu_gprs *)&v->regs;
+    uint64_t *const values[16] = {&r->rax, &r->rcx, &r->rdx, &r->rbx, NULL,    &r->rbp,
+                                  &r->rsi, &r->rdi, &r->r8,  &r->r9,  &r->r10, &r->r11,
+                                  &r->r12, &r->r13, &r->r14, &r->r15};
+
+    return values[number & 15];
+}
+
+uint64_t x86_read_gpr(const struct vcpu *v, unsigned number)
+{
+    return number == REGISTER_RSP ? vcpu_get_rsp(v) : *gpr(v, number);
+}
+
+void x86_write_gpr(struct vcpu *v, unsigned number, uint64_t value)
+{
+    if (number == REGISTER_RSP)
+        vcpu_set_rsp(v, value);
+    else
+        *gpr(v, number) = value;
+}
+
+enum exit_action x86_cpuid(struct vcpu *v)
+{
+    struct vcpu_gprs *r = &v->regs;
+    const struct cpuid_regs *c =
+        cpuid_policy_lookup(&vcpu_x86(v)->cpuid, (uint32_t)r->rax, (uint32_t)r->rcx);
+
+    v->exit->detail = r->rax;
+    r->rax = c->eax;
+    r->rbx = c->ebx;
+    r->rcx = c->ecx;
+    r->rdx = c->edx;
+    return EXIT_SKIP;
+}
+
+enum exit_action x86_rdmsr(struct vcpu *v)
+{
+    struct vcpu_gprs *r = &v->regs;
+    uint32_t msr = (uint32_t)r->rcx;
+    struct msr_read m;
+
+    v->exit->detail = msr;
+    m = msr_policy_read(&vcpu_x86(v)->msr, msr);
+    if (__builtin_expect(m.result != MSR_DONE, 0)) {
+        if (m.result != MSR_DEBUGCTL)
+            return x86_raise_gp(v);
+        m.value = vcpu_get_debugctl(v);
+    }
+    r->rax = (uint32_t)m.value;
+    r->rdx = m.value >> 32;
+    return EXIT_SKIP;
+}
+
+enum exit_action x86_wrmsr(struct vcpu *v)
+{
+    const struct vcpu_gprs *r = &v->regs;
+    uint64_t value = (r->rdx & UINT32_MAX) << 32 | (r->rax & UINT32_MAX);
+
+    v->exit->detail = (uint32_t)r->rcx;
+    switch (msr_policy_write(&vcpu_x86(v)->msr, (uint32_t)r->rcx, value)) {
+    case MSR_DONE:
+        break;
+    case MSR_TSC:
+        vcpu_set_tsc(v, value);
+        break;
+    case MSR_DEBUGCTL:
+        vcpu_set_debugctl(v, value);
+        break;
+    case MSR_FAULT:
+        return x86_raise_gp(v);
+    }
+    return EXIT_SKIP;
+}
+
+/* SDM 2A "HLT": a debug exception ends it as interrupts do, and one that is due behind it lets it
+ * not even begin. */
+enum exit_action x86_hlt(struct vcpu *v)
+{
+    uint64_t flags = vcpu_get_rflags(v);
+
+    v->nmi_blocked = vcpu_nmi_blocked(v);
+    if (x86_steps(v, flags) || vcpu_trap_is_due(v) || vcpu_x86(v)->reinject || vcpu_takes_nmi(v))
+        return EXIT_SKIP;
+    if (!(flags & RFLAGS_IF)) {
+        /* Only an NMI could wake it; a guest that halts like this has come to its end. */
+        vcpu_stop(v, ABI_GUEST_STOPPED, "halted with interrupts off at RIP 0x%lx", v->exit->rip);
+        return EXIT_STOP;
+    }
+    return platform_irq_pending(v->platform) ? EXIT_SKIP : EXIT_HALT;
+}
+
+enum exit_action x86_hypercall(struct vcpu *v)
+{
+    if (vcpu_get_cpl(v) != 0)
+        return x86_raise_ud(v);
+    v->exit->detail = v->regs.rax;
+    return exit_hypercall(v);
+}
+
+enum exit_action x86_rdtsc(struct vcpu *v)
+{
+    uint64_t now = vcpu_get_tsc(v);
+
+    v->regs.rax = (uint32_t)now;
+    v->regs.rdx = now >> 32;
+    return EXIT_SKIP;
+}
+
+enum exit_action x86_rdtscp(struct vcpu *v)
+{
+    v->regs.rcx = (uint32_t)vcpu_get_tsc_aux(v);
+    return x86_rdtsc(v);
+}
+
+enum exit_action x86_xsetbv(struct vcpu *v)
+{
+    const struct vcpu_gprs *r = &v->regs;
+    uint64_t value = (r->rdx & UINT32_MAX) << 32 | (r->rax & UINT32_MAX);
+    uint64_t allowed = vcpu_get_xcr0_allowed(v);
+
+    if (!allowed || !(vcpu_shown_cr4(v) & CR4_OSXSAVE))
+        return x86_raise_ud(v);
+    if (vcpu_get_cpl(v) != 0 || (uint32_t)r->rcx != 0 || !xcr0_valid(value, allowed))
+        return x86_raise_gp(v);
+    vcpu_set_xcr0(v, value);
+    cpuid_policy_xcr0(&vcpu_x86(v)->cpuid, value);
+    return EXIT_SKIP;
+}
+
+/* More than was asked for, which is always allowed. */
+enum exit_action x86_invlpg(struct vcpu *v)
+{
+    vcpu_flush_tlb(v);
+    return EXIT_SKIP;
+}
+
+/* The descriptor says what to invalidate; all of it may always be. */
+enum exit_action x86_invpcid(struct vcpu *v, unsigned type_register)
+{
+    if (x86_read_gpr(v, type_register) > INVPCID_TYPE_MAX)
+        return x86_raise_gp(v);
+    return x86_invlpg(v);
+}
+
+/* The exit comes before the privilege check and before #UD for DR4 and DR5 (SDM 3C "Relative
+ * Priority of Faults and VM Exits"). */
+enum exit_action x86_mov_dr(struct vcpu *v, unsigned number, bool read, unsigned reg)
+{
+    unsigned n = number == 4 ? 6 : number == 5 ? 7 : number;
+    uint64_t value;
+
+    if (vcpu_get_cpl(v) != 0)
+        return x86_raise_gp(v);
+    if (n != number && (vcpu_get_cr4(v) & CR4_DE))
+        return x86_raise_ud(v);
+    if (vcpu_get_dr7(v) & DR7_GD)
+        return x86_raise_db(v, DR6_BD);
+    if (read) {
+        x86_write_gpr(v, reg, n == 7 ? vcpu_get_dr7(v) : vcpu_get_dr(v, n));
+        return EXIT_SKIP;
+    }
+    value = x86_read_gpr(v, reg);
+    if (n >= 6 && value >> 32)
+        return x86_raise_gp(v);
+    if (n == 7)
+        vcpu_set_dr7(v, (value & DR7_WRITABLE) | DR7_RESET);
+    else
+        vcpu_set_dr(v, n, n == 6 ? (value & DR6_WRITABLE) | DR6_RESET : value);
+    return EXIT_SKIP;
+}
+
+enum exit_action x86_random(struct vcpu *v, bool seed, unsigned reg, unsigned size)
+{
+    uint64_t value = 0, flags = vcpu_get_rflags(v) & ~(uint64_t)ARITHMETIC_FLAGS;
+    bool there = vcpu_random(v, seed, &value);
+
+    if (!there)
+        value = 0;
+    if (size == 2)
+        value = (x86_read_gpr(v, reg) & ~0xffffull) | (uint16_t)value;
+    else if (size == 4)
+        value = (uint32_t)value;
+    x86_write_gpr(v, reg, value);
+    vcpu_set_rflags(v, flags | (there ? RFLAGS_CF : 0));
+    return EXIT_SKIP;
+}
+
+enum exit_action x86_raise_ud(struct vcpu *v)
+{
+    x86_inject_exception(v, VECTOR_UD, false, 0);
+    return EXIT_RESUME;
+}
+
+enum exit_action x86_raise_gp(struct vcpu *v)
+{
+    x86_inject_exception(v, VECTOR_GP, true, 0);
+    return EXIT_RESUME;
+}

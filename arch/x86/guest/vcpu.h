@@ -1,0 +1,106 @@
+/*
+ * An x86 vCPU whatever the vendor: what belongs to it besides what a backend keeps, and what its
+ * exits mean. Over vcpu_state.h. Owning core, inside an exit or before an entry.
+ */
+#pragma once
+
+#include "arch/x86/guest/cpuid.h"
+#include "arch/x86/guest/msr.h"
+#include "arch/x86/guest/segment.h"
+#include "hv/exit.h"
+#include "hv/guest.h"
+
+/* An event for the guest: VT-x's interruption information, SDM 3C "Event Injection"; AMD-V's
+ * EVENTINJ has the same layout. */
+#define EVENT_VECTOR          0xffu
+#define EVENT_TYPE            0x700u
+#define EVENT_EXTERNAL        (0u << 8)
+#define EVENT_NMI             (2u << 8)
+#define EVENT_EXCEPTION       (3u << 8)
+#define EVENT_SOFT_INTERRUPT  (4u << 8)
+#define EVENT_PRIVILEGED_SOFT (5u << 8) /* INT1; VT-x only */
+#define EVENT_ERROR_CODE      (1u << 11)
+#define EVENT_VALID           (1u << 31)
+
+struct x86_vcpu {
+    struct cpuid_policy cpuid;
+    struct msr_policy msr;
+    uint64_t cr8;
+    /* An event whose delivery an exit interrupted: EVENT_*, 0: none; its error code, and the length
+     * of the instruction that raised it. */
+    uint32_t reinject, reinject_error, reinject_length;
+};
+
+void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env);
+
+/* ---- exits.c ---- */
+
+/* Injects the exception; for `return x86_raise...`. */
+enum exit_action x86_raise_ud(struct vcpu *v);
+enum exit_action x86_raise_gp(struct vcpu *v);
+/* #DB, with what DR6 shall say: DR6_*. */
+enum exit_action x86_raise_db(struct vcpu *v, uint64_t conditions);
+/* Stops the guest: "<what> at RIP 0x...". */
+enum exit_action x86_crash(struct vcpu *v, const char *what);
+/* Stops the guest, which `what` ("read from") an address that is not in its memory. */
+enum exit_action x86_outside(struct vcpu *v, const char *what, uint64_t address);
+
+/* What these instructions do; operands are in v->regs, others as given. Registers by the number
+ * that instructions encode. */
+enum exit_action x86_resume(struct vcpu *v); /* nothing, once more */
+enum exit_action x86_skip(struct vcpu *v);   /* nothing */
+enum exit_action x86_cpuid(struct vcpu *v);
+enum exit_action x86_rdmsr(struct vcpu *v);
+enum exit_action x86_wrmsr(struct vcpu *v);
+enum exit_action x86_hlt(struct vcpu *v);
+enum exit_action x86_hypercall(struct vcpu *v);
+enum exit_action x86_rdtsc(struct vcpu *v);
+enum exit_action x86_rdtscp(struct vcpu *v);
+enum exit_action x86_xsetbv(struct vcpu *v);
+enum exit_action x86_invlpg(struct vcpu *v);
+enum exit_action x86_invpcid(struct vcpu *v, unsigned type_register);
+enum exit_action x86_mov_dr(struct vcpu *v, unsigned number, bool read, unsigned reg);
+/* RDRAND or RDSEED of `size` bytes. */
+enum exit_action x86_random(struct vcpu *v, bool seed, unsigned reg, unsigned size);
+
+/* A general register by its number; RSP is the backend's. */
+uint64_t x86_read_gpr(const struct vcpu *v, unsigned number);
+void x86_write_gpr(struct vcpu *v, unsigned number, uint64_t value);
+
+/* ---- cr.c ---- */
+
+/* MOV to and from a control register that the guest does not own whole. */
+enum exit_action x86_write_cr(struct vcpu *v, unsigned cr, uint64_t value);
+enum exit_action x86_read_cr(struct vcpu *v, unsigned cr, unsigned reg);
+
+/* ---- io.c ---- */
+
+/* IN and OUT of 1, 2 or 4 bytes. */
+enum exit_action x86_port_in(struct vcpu *v, uint16_t port, unsigned size);
+enum exit_action x86_port_out(struct vcpu *v, uint16_t port, unsigned size);
+
+/* INS or OUTS. */
+struct string_access {
+    uint16_t port;
+    unsigned size; /* bytes an element: 1, 2 or 4 */
+    bool in, rep;
+    unsigned address_bytes;  /* 2, 4 or 8; 0: the CPU says neither that nor the segment */
+    enum segment_id segment; /* of OUTS */
+    uint64_t linear;         /* where the CPU says no more: of the first element */
+};
+/* `until`: it is left by then, to go on with it later. Absolute ticks. */
+enum exit_action x86_string_io(struct vcpu *v, const struct string_access *a, uint64_t until);
+
+/* ---- events.c ---- */
+
+void x86_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
+/* The guest's own exception, which the CPU gave to the root instead. `conditions`: of #DB, as for
+ * DR6. */
+enum exit_action x86_reflect_exception(struct vcpu *v, uint32_t event, uint32_t error,
+                                       uint64_t conditions);
+/* After an exit that interrupted the delivery of `event`; nothing without EVENT_VALID. */
+void x86_note_vectoring(struct vcpu *v, uint32_t event, uint32_t error, uint32_t length);
+/* Before entry: what is pending is injected, or a window is asked for. */
+void x86_prepare_events(struct vcpu *v, uint64_t now);
+/* An instruction that was skipped was in a shadow, or has TF or RF set. */
+void x86_end_of_instruction(struct vcpu *v);

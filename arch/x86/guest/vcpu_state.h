@@ -1,0 +1,98 @@
+/*
+ * The seam between what an x86 guest sees and the vendor's structure that holds it: get and set,
+ * inline, so that an exit costs no more than if it were written for one vendor. A backend defines
+ * these functions in a vcpu_state.h of its own; VCPU_STATE names another one (host tests: a plain
+ * struct). For the core that the vCPU is loaded on. The values are the CPU's while the guest runs.
+ */
+#pragma once
+
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/vcpu.h"
+
+static inline struct x86_vcpu *vcpu_x86(const struct vcpu *v);
+
+#define DECLARE_STATE(name)                                                                        \
+    static inline uint64_t vcpu_get_##name(const struct vcpu *v);                                  \
+    static inline void vcpu_set_##name(struct vcpu *v, uint64_t value);
+DECLARE_STATE(rsp)
+DECLARE_STATE(rflags)
+DECLARE_STATE(cr0)
+DECLARE_STATE(cr3)
+DECLARE_STATE(cr4)
+DECLARE_STATE(efer) /* LMA also decides whether the next entry is into IA-32e mode */
+DECLARE_STATE(dr7)
+DECLARE_STATE(debugctl)
+DECLARE_STATE(tsc) /* as RDTSC reads it */
+/* DR0 to DR3 and DR6. */
+static inline uint64_t vcpu_get_dr(const struct vcpu *v, unsigned n);
+static inline void vcpu_set_dr(struct vcpu *v, unsigned n, uint64_t value);
+static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value);
+static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value);
+/* The components that guests may enable; 0: there is no XSAVE. */
+static inline uint64_t vcpu_get_xcr0_allowed(const struct vcpu *v);
+static inline uint64_t vcpu_get_tsc_aux(const struct vcpu *v);
+
+/* What the guest reads where a bit is not its own. */
+static inline void vcpu_show_cr0(struct vcpu *v, uint64_t value);
+static inline void vcpu_show_cr4(struct vcpu *v, uint64_t value);
+static inline uint64_t vcpu_shown_cr4(const struct vcpu *v);
+/* The bits of CR4 that the guest's writes do not reach, and those that this CPU has. */
+static inline uint64_t vcpu_owned_cr4(const struct vcpu *v);
+static inline uint64_t vcpu_known_cr4(const struct vcpu *v);
+
+static inline struct segment vcpu_get_segment(const struct vcpu *v, enum segment_id id);
+/* As in struct segment. */
+static inline uint32_t vcpu_get_cs_rights(const struct vcpu *v);
+static inline uint32_t vcpu_get_tr_rights(const struct vcpu *v);
+static inline void vcpu_set_tr_rights(struct vcpu *v, uint32_t rights);
+static inline unsigned vcpu_get_cpl(const struct vcpu *v);
+/* PAE's four entries, which are registers. */
+static inline void vcpu_get_pdptes(const struct vcpu *v, uint64_t pdpte[4]);
+static inline void vcpu_set_pdptes(struct vcpu *v, const uint64_t pdpte[4]);
+/* After a change that the guest's TLB does not know of. */
+static inline void vcpu_flush_tlb(struct vcpu *v);
+/* RDSEED or RDRAND, once. */
+static inline bool vcpu_random(const struct vcpu *v, bool seed, uint64_t *value);
+
+/* In the shadow of STI or MOV SS. SDM 3A "Masking Exceptions and Interrupts When Switching Stacks"
+ */
+static inline bool vcpu_in_shadow(const struct vcpu *v);
+static inline void vcpu_end_shadow(struct vcpu *v);
+/* Until its IRET. SDM 3A "Handling Multiple NMIs" */
+static inline bool vcpu_nmi_blocked(const struct vcpu *v);
+static inline void vcpu_block_nmi(struct vcpu *v, bool blocked);
+/* A debug exception follows the next entry, before the guest executes anything. */
+static inline bool vcpu_trap_is_due(const struct vcpu *v);
+/* A single-step trap. */
+static inline void vcpu_set_trap_due(struct vcpu *v);
+
+/* The next entry delivers an event; it is there already; with an error code; behind an instruction
+ * of so many bytes. */
+static inline void vcpu_inject(struct vcpu *v, uint32_t event);
+static inline bool vcpu_injects(const struct vcpu *v);
+static inline void vcpu_inject_error(struct vcpu *v, uint32_t error);
+static inline void vcpu_inject_length(struct vcpu *v, uint32_t bytes);
+/* An exit as soon as an interrupt, or an NMI, can be delivered. */
+static inline void vcpu_set_windows(struct vcpu *v, bool irq, bool nmi);
+static inline bool vcpu_has_windows(const struct vcpu *v);
+/* The next entry is not into HLT. */
+static inline void vcpu_leave_halt(struct vcpu *v);
+
+#ifndef VCPU_STATE
+#define VCPU_STATE "arch/x86/vmx/vcpu_state.h"
+#endif
+#include VCPU_STATE
+
+static inline bool x86_events_pending(const struct vcpu *v)
+{
+    return platform_irq_pending(v->platform) || vcpu_x86(v)->reinject || v->nmi ||
+           vcpu_has_windows(v);
+}
+
+/* With these RFLAGS each instruction ends in a trap. With BTF only branches do, and nothing that
+ * exits is one. */
+static inline bool x86_steps(const struct vcpu *v, uint64_t rflags)
+{
+    return (rflags & RFLAGS_TF) && !(vcpu_get_debugctl(v) & DEBUGCTL_BTF);
+}

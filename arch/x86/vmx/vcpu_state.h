@@ -1,0 +1,326 @@
+/* arch/x86/guest/vcpu_state.h for VT-x: most of it is in the VMCS, which is current. */
+#pragma once
+
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/vcpu.h"
+#include "arch/x86/vmx/vcpu.h"
+#include "arch/x86/vmx/vmcs.h"
+#include "hv/arch.h"
+
+_Static_assert(EVENT_VECTOR == INTR_INFO_VECTOR_MASK && EVENT_TYPE == INTR_INFO_TYPE_MASK &&
+                   EVENT_EXTERNAL == INTR_INFO_EXTERNAL && EVENT_NMI == INTR_INFO_NMI &&
+                   EVENT_EXCEPTION == INTR_INFO_HARD_EXCEPTION &&
+                   EVENT_SOFT_INTERRUPT == INTR_INFO_SOFT_INTERRUPT &&
+                   EVENT_PRIVILEGED_SOFT == INTR_INFO_PRIVILEGED_SOFT &&
+                   EVENT_ERROR_CODE == INTR_INFO_ERROR_CODE && EVENT_VALID == INTR_INFO_VALID,
+               "an event is interruption information");
+
+#define VMX_SHADOW  ((uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
+#define VMX_WINDOWS (CPU1_INTERRUPT_WINDOW_EXITING | CPU1_NMI_WINDOW_EXITING)
+
+static inline struct x86_vcpu *vcpu_x86(const struct vcpu *v)
+{
+    return &((struct vmx_vcpu *)v->backend)->x86;
+}
+
+#define DEFINE_STATE(name, field)                                                                  \
+    static inline uint64_t vcpu_get_##name(const struct vcpu *v)                                   \
+    {                                                                                              \
+        (void)v;                                                                                   \
+        return vmread(field);                                                                      \
+    }                                                                                              \
+    static inline void vcpu_set_##name(struct vcpu *v, uint64_t value)                             \
+    {                                                                                              \
+        (void)v;                                                                                   \
+        vmwrite(field, value);                                                                     \
+    }
+DEFINE_STATE(rsp, VMCS_GUEST_RSP)
+DEFINE_STATE(rflags, VMCS_GUEST_RFLAGS)
+DEFINE_STATE(cr0, VMCS_GUEST_CR0)
+DEFINE_STATE(cr3, VMCS_GUEST_CR3)
+DEFINE_STATE(cr4, VMCS_GUEST_CR4)
+DEFINE_STATE(dr7, VMCS_GUEST_DR7)
+DEFINE_STATE(debugctl, VMCS_GUEST_IA32_DEBUGCTL)
+
+static inline uint64_t vcpu_get_efer(const struct vcpu *v)
+{
+    (void)v;
+    return vmread(VMCS_GUEST_IA32_EFER);
+}
+
+static inline void vcpu_set_efer(struct vcpu *v, uint64_t value)
+{
+    uint64_t entry = vmread(VMCS_VM_ENTRY_CONTROLS) & ~(uint64_t)ENTRY_IA32E_MODE_GUEST;
+
+    (void)v;
+    vmwrite(VMCS_GUEST_IA32_EFER, value);
+    vmwrite(VMCS_VM_ENTRY_CONTROLS, entry | (value & EFER_LMA ? ENTRY_IA32E_MODE_GUEST : 0));
+}
+
+/* No VMCS field holds them: they stay in the core while the vCPU is loaded (lazy.c). */
+static inline uint64_t vcpu_get_dr(const struct vcpu *v, unsigned n)
+{
+    (void)v;
+    switch (n) {
+    case 0:
+        return read_dr0();
+    case 1:
+        return read_dr1();
+    case 2:
+        return read_dr2();
+    case 3:
+        return read_dr3();
+    default:
+        return read_dr6();
+    }
+}
+
+static inline void vcpu_set_dr(struct vcpu *v, unsigned n, uint64_t value)
+{
+    (void)v;
+    switch (n) {
+    case 0:
+        write_dr0(value);
+        break;
+    case 1:
+        write_dr1(value);
+        break;
+    case 2:
+        write_dr2(value);
+        break;
+    case 3:
+        write_dr3(value);
+        break;
+    default:
+        write_dr6(value);
+        break;
+    }
+}
+
+static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
+{
+    (void)v;
+    write_cr2(value);
+}
+
+static inline uint64_t vcpu_get_xcr0_allowed(const struct vcpu *v)
+{
+    (void)v;
+    return vmx_xcr0_allowed();
+}
+
+/* The root uses none of these registers: the guest's value is the core's while it runs here. */
+static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value)
+{
+    (void)v;
+    write_xcr0(value);
+}
+
+static inline void vcpu_show_cr0(struct vcpu *v, uint64_t value)
+{
+    (void)v;
+    vmwrite(VMCS_CR0_READ_SHADOW, value);
+}
+
+static inline void vcpu_show_cr4(struct vcpu *v, uint64_t value)
+{
+    (void)v;
+    vmwrite(VMCS_CR4_READ_SHADOW, value);
+}
+
+static inline uint64_t vcpu_shown_cr4(const struct vcpu *v)
+{
+    (void)v;
+    return vmread(VMCS_CR4_READ_SHADOW);
+}
+
+static inline uint64_t vcpu_owned_cr4(const struct vcpu *v)
+{
+    (void)v;
+    return vmread(VMCS_CR4_GUEST_HOST_MASK);
+}
+
+static inline uint64_t vcpu_known_cr4(const struct vcpu *v)
+{
+    (void)v;
+    return vmx_caps_common()->cr4_fixed1;
+}
+
+/* A segment register's four fields lie at the same distances for all of them. */
+static inline struct segment vcpu_get_segment(const struct vcpu *v, enum segment_id id)
+{
+    (void)v;
+    return (struct segment){
+        .base = vmread(VMCS_GUEST_ES_BASE + 2 * id),
+        .limit = (uint32_t)vmread(VMCS_GUEST_ES_LIMIT + 2 * id),
+        .rights = (uint32_t)vmread(VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * id),
+    };
+}
+
+static inline uint32_t vcpu_get_cs_rights(const struct vcpu *v)
+{
+    (void)v;
+    return (uint32_t)vmread(VMCS_GUEST_CS_ACCESS_RIGHTS);
+}
+
+static inline uint32_t vcpu_get_tr_rights(const struct vcpu *v)
+{
+    (void)v;
+    return (uint32_t)vmread(VMCS_GUEST_TR_ACCESS_RIGHTS);
+}
+
+static inline void vcpu_set_tr_rights(struct vcpu *v, uint32_t rights)
+{
+    (void)v;
+    vmwrite(VMCS_GUEST_TR_ACCESS_RIGHTS, rights);
+}
+
+static inline unsigned vcpu_get_cpl(const struct vcpu *v)
+{
+    (void)v;
+    return (unsigned)(vmread(VMCS_GUEST_SS_ACCESS_RIGHTS) & AR_DPL_MASK) >> AR_DPL_SHIFT;
+}
+
+static inline void vcpu_get_pdptes(const struct vcpu *v, uint64_t pdpte[4])
+{
+    (void)v;
+    for (unsigned i = 0; i < 4; i++)
+        pdpte[i] = vmread(VMCS_GUEST_PDPTE0 + 2 * i);
+}
+
+static inline void vcpu_set_pdptes(struct vcpu *v, const uint64_t pdpte[4])
+{
+    (void)v;
+    for (unsigned i = 0; i < 4; i++)
+        vmwrite(VMCS_GUEST_PDPTE0 + 2 * i, pdpte[i]);
+}
+
+static inline uint64_t vcpu_get_tsc(const struct vcpu *v)
+{
+    const struct vmx_vcpu *x = v->backend;
+
+    return arch_tsc() + (x->cpu1 & CPU1_USE_TSC_OFFSETTING ? vmread(VMCS_TSC_OFFSET) : 0);
+}
+
+static inline void vcpu_set_tsc(struct vcpu *v, uint64_t value)
+{
+    (void)v;
+    vmwrite(VMCS_TSC_OFFSET, value - arch_tsc());
+}
+
+static inline uint64_t vcpu_get_tsc_aux(const struct vcpu *v)
+{
+    (void)v;
+    return rdmsr(MSR_IA32_TSC_AUX); /* the guest's: lazily switched */
+}
+
+static inline void vcpu_flush_tlb(struct vcpu *v)
+{
+    vmx_flush_tlb(v->backend);
+}
+
+static inline bool vcpu_random(const struct vcpu *v, bool seed, uint64_t *value)
+{
+    bool there;
+
+    (void)v;
+    if (seed)
+        __asm__ volatile("rdseed %0" : "=r"(*value), "=@ccc"(there));
+    else
+        __asm__ volatile("rdrand %0" : "=r"(*value), "=@ccc"(there));
+    return there;
+}
+
+static inline bool vcpu_in_shadow(const struct vcpu *v)
+{
+    (void)v;
+    return vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & VMX_SHADOW;
+}
+
+static inline void vcpu_end_shadow(struct vcpu *v)
+{
+    uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
+
+    (void)v;
+    if (blocking & VMX_SHADOW)
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, blocking & ~VMX_SHADOW);
+}
+
+static inline bool vcpu_nmi_blocked(const struct vcpu *v)
+{
+    (void)v;
+    return vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & BLOCKING_BY_NMI;
+}
+
+static inline void vcpu_block_nmi(struct vcpu *v, bool blocked)
+{
+    uint64_t others = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & ~(uint64_t)BLOCKING_BY_NMI;
+
+    (void)v;
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, others | (blocked ? BLOCKING_BY_NMI : 0));
+}
+
+/* SDM 3C "Pending Debug Exceptions": without one of these bits nothing is delivered. */
+static inline bool vcpu_trap_is_due(const struct vcpu *v)
+{
+    (void)v;
+    return vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) &
+           (PENDING_DEBUG_BUS_LOCK | PENDING_DEBUG_ENABLED | PENDING_DEBUG_BS | PENDING_DEBUG_RTM);
+}
+
+static inline void vcpu_set_trap_due(struct vcpu *v)
+{
+    (void)v;
+    vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
+            vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
+}
+
+static inline bool vcpu_injects(const struct vcpu *v)
+{
+    (void)v;
+    return vmread(VMCS_VM_ENTRY_INTERRUPTION_INFO) & INTR_INFO_VALID;
+}
+
+static inline void vcpu_inject(struct vcpu *v, uint32_t event)
+{
+    (void)v;
+    vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO, event);
+}
+
+static inline void vcpu_inject_error(struct vcpu *v, uint32_t error)
+{
+    (void)v;
+    vmwrite(VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, error);
+}
+
+static inline void vcpu_inject_length(struct vcpu *v, uint32_t bytes)
+{
+    (void)v;
+    vmwrite(VMCS_VM_ENTRY_INSTRUCTION_LENGTH, bytes);
+}
+
+static inline bool vcpu_has_windows(const struct vcpu *v)
+{
+    const struct vmx_vcpu *x = v->backend;
+
+    return x->cpu1 & VMX_WINDOWS;
+}
+
+static inline void vcpu_set_windows(struct vcpu *v, bool irq, bool nmi)
+{
+    struct vmx_vcpu *x = v->backend;
+    uint32_t cpu1 = x->cpu1 & ~VMX_WINDOWS;
+
+    cpu1 |= (irq ? CPU1_INTERRUPT_WINDOW_EXITING : 0) | (nmi ? CPU1_NMI_WINDOW_EXITING : 0);
+    if (cpu1 == x->cpu1)
+        return;
+    x->cpu1 = cpu1;
+    vmwrite(VMCS_PRIMARY_PROCESSOR_CONTROLS, cpu1);
+}
+
+static inline void vcpu_leave_halt(struct vcpu *v)
+{
+    (void)v;
+    vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
+}

@@ -1,0 +1,30 @@
+/*
+ * What a backend asks of the hypervisor while it handles a VM exit. Owning core, interrupts off,
+ * bounded; v->exit is the record of the exit. What has to do with x86 alone is in
+ * arch/x86/guest/vcpu.h.
+ */
+#pragma once
+
+#include "hv/abi/control.h"
+#include "hv/guest.h"
+#include "hv/types.h"
+
+/* What is to be done after an exit. */
+enum exit_action {
+    EXIT_RESUME = ABI_OUTCOME_RESUME, /* enter again at the same RIP */
+    EXIT_SKIP = ABI_OUTCOME_SKIP,     /* the instruction is done: go past it */
+    EXIT_DONE = ABI_OUTCOME_DONE,     /* the same, and look for events and deadlines */
+    EXIT_HALT = ABI_OUTCOME_HALT,     /* the instruction is done: HLT, nothing to wake for */
+    EXIT_KICK = ABI_OUTCOME_KICK,     /* let the scheduler decide anew; the RIP stays */
+    EXIT_STOP = ABI_OUTCOME_STOP,     /* v->stop is set */
+};
+
+/* A port access of 1, 2 or 4 bytes. */
+uint32_t exit_port_in(struct vcpu *v, uint16_t port, unsigned size);
+/* EXIT_DONE, or EXIT_STOP when the write has ended the guest. */
+enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value);
+
+/* The hypercall instruction, at CPL 0; the call's number is in RAX, see hv/abi/control.h. EXIT_SKIP
+ * with the result in RAX; EXIT_RESUME: it is not done yet, the guest executes it again; EXIT_STOP.
+ */
+enum exit_action exit_hypercall(struct vcpu *v);

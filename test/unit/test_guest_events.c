@@ -1,0 +1,192 @@
+/* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c arch/x86/guest/io.c
+ * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c
+ * arch/x86/guest/string_io.c hv/exit.c hv/pc/platform.c hv/pc/dev.c hv/pc/pic.c hv/pc/pit.c
+ * hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c hv/pc/virtqueue.c
+ * hv/date.c hv/fmt.c hv/lib.c */
+/* Events on their way into a guest: what a VM entry refuses must never be asked for (SDM 3C
+ * "Checks on VM-Entry Control Fields", "Checks on Guest Non-Register State"). */
+#include "test/unit/vcpu_fixture.h"
+
+static uint32_t seed;
+
+static unsigned some(unsigned n)
+{
+    seed = seed * 1103515245u + 12345u;
+    return (seed >> 16) % n;
+}
+
+static void test_exception(void **ctx)
+{
+    (void)ctx;
+    state.shadow = v->halted = state.in_halt = true;
+    x86_inject_exception(v, VECTOR_GP, true, 0x18);
+    assert_int_equal(state.event, GP);
+    assert_int_equal(state.error, 0x18);
+    assert_false(state.shadow || v->halted || state.in_halt);
+    assert_int_equal(v->woke_at, record.tsc);
+    state.cr0 &= ~CR0_PE; /* real mode pushes no error code */
+    x86_inject_exception(v, VECTOR_GP, true, 0x18);
+    assert_int_equal(state.event, EVENT_VALID | EVENT_EXCEPTION | VECTOR_GP);
+}
+
+/* SDM 3B "Debug Registers", SDM 3A "Double Fault Exception". */
+static void test_reflected(void **ctx)
+{
+    (void)ctx;
+    state.dr[6] = DR6_RESET | 1;
+    state.dr7 = DR7_RESET | DR7_GD;
+    state.debugctl = DEBUGCTL_LBR | DEBUGCTL_BTF;
+    x86_note_vectoring(v, EVENT_VALID | EVENT_EXTERNAL | 0x55, 0, 0);
+    assert_int_equal(x86_reflect_exception(v, DB, 0, DR6_BS | 2), EXIT_RESUME);
+    assert_int_equal(state.event, DB);
+    assert_int_equal(state.dr[6], DR6_RESET | DR6_BS | 2);
+    assert_int_equal(state.dr7, DR7_RESET);
+    assert_int_equal(state.debugctl, 0);
+    assert_int_equal(state.x86.reinject & EVENT_VECTOR, 0x55); /* nobody would repeat it */
+    x86_note_vectoring(v, EVENT_VALID | EVENT_SOFT_INTERRUPT | 0x80, 0, 2);
+    state.dr[6] = DR6_RESET;
+    (void)x86_reflect_exception(v, EVENT_VALID | EVENT_EXCEPTION | EVENT_ERROR_CODE | VECTOR_AC, 0,
+                                DR6_BS);
+    assert_int_equal(state.event & EVENT_VECTOR, VECTOR_AC);
+    assert_int_equal(state.dr[6], DR6_RESET);
+    assert_int_equal(state.x86.reinject, 0); /* INT will be executed again */
+}
+
+static void test_again(void **ctx)
+{
+    (void)ctx;
+    x86_note_vectoring(v, EVENT_EXCEPTION | VECTOR_PF, 7, 1); /* not valid */
+    assert_int_equal(state.x86.reinject, 0);
+    /* Bit 12 of what a CPU says there has another meaning for an entry. */
+    x86_note_vectoring(v, EVENT_VALID | EVENT_EXCEPTION | EVENT_ERROR_CODE | 1u << 12 | VECTOR_PF,
+                       7, 3);
+    assert_true(x86_events_pending(v));
+    v->halted = state.in_halt = true;
+    x86_prepare_events(v, 5000);
+    assert_int_equal(state.event, EVENT_VALID | EVENT_EXCEPTION | EVENT_ERROR_CODE | VECTOR_PF);
+    assert_int_equal(state.error, 7);
+    assert_int_equal(state.length, 3);
+    assert_false(v->halted || state.in_halt);
+    assert_false(x86_events_pending(v));
+    /* An NMI blocks others from the moment that its delivery begins. */
+    state.event = 0;
+    state.nmi_blocked = true;
+    x86_note_vectoring(v, EVENT_VALID | EVENT_NMI | VECTOR_NMI, 0, 0);
+    x86_prepare_events(v, 5000);
+    assert_int_equal(state.event, EVENT_VALID | EVENT_NMI | VECTOR_NMI);
+    assert_false(state.nmi_blocked);
+}
+
+static void test_interrupt(void **ctx)
+{
+    (void)ctx;
+    raise_irq();
+    assert_true(x86_events_pending(v));
+    state.shadow = true;
+    x86_prepare_events(v, 7000);
+    assert_int_equal(state.event, 0);
+    assert_true(state.irq_window);
+    state.shadow = false;
+    v->halted = true;
+    x86_prepare_events(v, 7000);
+    assert_int_equal(state.event, EVENT_VALID | EVENT_EXTERNAL | VECTOR_IRQ0);
+    assert_int_equal(stats.irqs, 1);
+    assert_int_equal(v->woke_at, 7000);
+    assert_false(v->halted || x86_events_pending(v));
+}
+
+static void test_nmi_first(void **ctx)
+{
+    (void)ctx;
+    raise_irq();
+    v->nmi = true;
+    x86_prepare_events(v, 0);
+    assert_int_equal(state.event, EVENT_VALID | EVENT_NMI | VECTOR_NMI);
+    assert_false(v->nmi || state.nmi_window);
+    assert_true(state.irq_window);
+}
+
+/* SDM 3C "Event Injection" and the rest, on states of any kind: what is injected may be, nothing is
+ * lost, and what waits has its window. */
+static void test_any_state(void **ctx)
+{
+    static const uint32_t under_way[] = {
+        0, EVENT_VALID | EVENT_EXTERNAL | 0x33, EVENT_VALID | EVENT_NMI | VECTOR_NMI,
+        EVENT_VALID | EVENT_EXCEPTION | EVENT_ERROR_CODE | VECTOR_PF,
+        EVENT_VALID | EVENT_SOFT_INTERRUPT | 0x80};
+
+    for (seed = 1; seed < 4000; seed += 2) {
+        uint32_t before, again, start = seed;
+        bool irq, nmi;
+
+        (void)fixture_end(ctx);
+        (void)fixture_vcpu(ctx);
+        if (some(2))
+            raise_irq();
+        irq = platform_irq_pending(v->platform);
+        v->nmi = nmi = some(2);
+        state.rflags = RFLAGS_FIXED | (some(2) ? RFLAGS_IF : 0);
+        state.shadow = some(3) == 0;
+        state.nmi_blocked = some(3) == 0;
+        state.trap_due = some(4) == 0;
+        state.event = before = some(4) == 0 ? GP : 0;
+        state.x86.reinject = again = under_way[some(ARRAY_LEN(under_way))];
+        v->halted = state.in_halt = !state.shadow && some(3) == 0;
+        x86_prepare_events(v, 1);
+        if (before)
+            assert_int_equal(state.event, before);
+        switch (state.event & (EVENT_VALID | EVENT_TYPE)) {
+        case EVENT_VALID | EVENT_EXTERNAL:
+            assert_true((state.rflags & RFLAGS_IF) && !state.shadow);
+            break;
+        case EVENT_VALID | EVENT_NMI:
+            assert_true(again || !state.shadow);
+            assert_false(state.nmi_blocked);
+            break;
+        default:
+            break;
+        }
+        if (state.trap_due && !before && !again)
+            assert_int_equal(state.event, 0);
+        if (again)
+            assert_true(state.event == again || state.x86.reinject == again);
+        if (irq)
+            assert_true(state.event == (EVENT_VALID | EVENT_EXTERNAL | VECTOR_IRQ0) ||
+                        (platform_irq_pending(v->platform) && state.irq_window));
+        if (nmi)
+            assert_true(state.event == (EVENT_VALID | EVENT_NMI | VECTOR_NMI) || state.nmi_window);
+        if (state.event && !before)
+            assert_false(v->halted);
+        seed = start;
+    }
+}
+
+/* SDM 3B "Single-Step Exception Condition", "Resume Flag". */
+static void test_end_of_instruction(void **ctx)
+{
+    (void)ctx;
+    state.rflags |= RFLAGS_RF | RFLAGS_TF;
+    state.shadow = true;
+    x86_end_of_instruction(v);
+    assert_false((state.rflags & RFLAGS_RF) || state.shadow);
+    assert_true(state.trap_due);
+    state.trap_due = false;
+    state.debugctl = DEBUGCTL_BTF; /* only branches trap */
+    x86_end_of_instruction(v);
+    assert_false(state.trap_due);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_exception, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_reflected, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_again, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_interrupt, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_nmi_first, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_any_state, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_end_of_instruction, fixture_vcpu, fixture_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,237 @@
+/* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c arch/x86/guest/io.c
+ * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c
+ * arch/x86/guest/string_io.c hv/exit.c hv/pc/platform.c hv/pc/dev.c hv/pc/pic.c hv/pc/pit.c
+ * hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c hv/pc/virtqueue.c
+ * hv/date.c hv/fmt.c hv/lib.c */
+/* Instructions that exit, held against the SDM's description of each. */
+#include "test/unit/vcpu_fixture.h"
+
+static void test_cpuid(void **ctx)
+{
+    (void)ctx;
+    v->regs.rax = 0xffffffff00000000ull | CPUID_HYPERVISOR;
+    v->regs.rbx = UINT64_MAX;
+    assert_int_equal(x86_cpuid(v), EXIT_SKIP);
+    assert_memory_equal(&v->regs.rbx, "Bulk\0\0\0\0", 8); /* the upper halves are cleared */
+    assert_int_equal(record.detail, 0xffffffff00000000ull | CPUID_HYPERVISOR);
+}
+
+static void test_msrs(void **ctx)
+{
+    (void)ctx;
+    v->regs.rcx = 0xffffffff00000000ull | MSR_IA32_BIOS_SIGN_ID;
+    v->regs.rax = v->regs.rdx = UINT64_MAX;
+    assert_int_equal(x86_rdmsr(v), EXIT_SKIP);
+    assert_int_equal(record.detail, MSR_IA32_BIOS_SIGN_ID);
+    assert_int_equal(v->regs.rax, 0);
+    assert_int_equal(v->regs.rdx, 1);
+    v->regs.rcx = MSR_IA32_DEBUGCTL;
+    state.debugctl = DEBUGCTL_BTF;
+    assert_int_equal(x86_rdmsr(v), EXIT_SKIP);
+    assert_int_equal(v->regs.rax, DEBUGCTL_BTF);
+    v->regs.rax = DEBUGCTL_LBR;
+    v->regs.rdx = 0;
+    assert_int_equal(x86_wrmsr(v), EXIT_SKIP);
+    assert_int_equal(state.debugctl, DEBUGCTL_LBR);
+    v->regs.rcx = 0x10; /* IA32_TIME_STAMP_COUNTER */
+    v->regs.rax = 0xffffffff00000007ull;
+    v->regs.rdx = 0xffffffff00000002ull;
+    assert_int_equal(x86_wrmsr(v), EXIT_SKIP);
+    assert_int_equal(state.tsc, 0x200000007ull);
+    v->regs.rcx = 0xdead;
+    v->regs.rax = 3;
+    ASSERT_RAISES(x86_rdmsr(v), GP, 0);
+    ASSERT_RAISES(x86_wrmsr(v), GP, 0);
+    assert_int_equal(v->regs.rax, 3);
+    v->regs.rcx = MSR_IA32_MISC_ENABLE;
+    assert_int_equal(x86_wrmsr(v), EXIT_SKIP);
+}
+
+/* SDM 2A "HLT". */
+static void test_hlt(void **ctx)
+{
+    (void)ctx;
+    assert_int_equal(x86_hlt(v), EXIT_HALT);
+    state.rflags |= RFLAGS_TF; /* the trap is due behind it */
+    assert_int_equal(x86_hlt(v), EXIT_SKIP);
+    state.debugctl = DEBUGCTL_BTF; /* HLT is no branch */
+    assert_int_equal(x86_hlt(v), EXIT_HALT);
+    state.trap_due = true;
+    assert_int_equal(x86_hlt(v), EXIT_SKIP);
+    state.trap_due = false;
+    state.x86.reinject = EVENT_VALID;
+    assert_int_equal(x86_hlt(v), EXIT_SKIP);
+    state.x86.reinject = 0;
+    v->nmi = true;
+    assert_int_equal(x86_hlt(v), EXIT_SKIP);
+    state.nmi_blocked = true; /* in the handler of another one */
+    assert_int_equal(x86_hlt(v), EXIT_HALT);
+    v->nmi = false;
+    raise_irq();
+    assert_int_equal(x86_hlt(v), EXIT_SKIP);
+    state.rflags = RFLAGS_FIXED;
+    assert_int_equal(x86_hlt(v), EXIT_STOP);
+    assert_string_equal(stopped, "halted with interrupts off at RIP 0x1234");
+}
+
+static void test_hypercall(void **ctx)
+{
+    (void)ctx;
+    v->regs.rax = 41;
+    assert_int_equal(x86_hypercall(v), EXIT_SKIP);
+    assert_int_equal(v->regs.rax, 42);
+    assert_int_equal(record.detail, 41);
+    state.cpl = 3;
+    ASSERT_RAISES(x86_hypercall(v), UD, 0);
+    assert_int_equal(v->regs.rax, 42);
+}
+
+static void test_tsc(void **ctx)
+{
+    (void)ctx;
+    state.tsc = 0x500000006ull;
+    state.tsc_aux = 0xffffffff00000009ull;
+    assert_int_equal(x86_rdtscp(v), EXIT_SKIP);
+    assert_int_equal(v->regs.rax, 6);
+    assert_int_equal(v->regs.rdx, 5);
+    assert_int_equal(v->regs.rcx, 9);
+}
+
+/* SDM 2D "XSETBV". */
+static void test_xsetbv(void **ctx)
+{
+    (void)ctx;
+    v->regs.rax = 7;
+    ASSERT_RAISES(x86_xsetbv(v), UD, 0); /* CR4.OSXSAVE is clear */
+    state.shown_cr4 = CR4_OSXSAVE;
+    assert_int_equal(x86_xsetbv(v), EXIT_SKIP);
+    assert_int_equal(state.xcr0, 7);
+    v->regs.rax = 4; /* AVX without SSE and x87 */
+    ASSERT_RAISES(x86_xsetbv(v), GP, 0);
+    v->regs.rax = 7;
+    v->regs.rcx = 1;
+    ASSERT_RAISES(x86_xsetbv(v), GP, 0);
+    v->regs.rcx = 0;
+    state.cpl = 3;
+    ASSERT_RAISES(x86_xsetbv(v), GP, 0);
+    state.cpl = 0;
+    state.xcr0_allowed = 0;
+    ASSERT_RAISES(x86_xsetbv(v), UD, 0);
+}
+
+static void test_registers_by_number(void **ctx)
+{
+    uint64_t *const regs[16] = {&v->regs.rax, &v->regs.rcx, &v->regs.rdx, &v->regs.rbx,
+                                &state.rsp,   &v->regs.rbp, &v->regs.rsi, &v->regs.rdi,
+                                &v->regs.r8,  &v->regs.r9,  &v->regs.r10, &v->regs.r11,
+                                &v->regs.r12, &v->regs.r13, &v->regs.r14, &v->regs.r15};
+
+    (void)ctx;
+    for (unsigned i = 0; i < 16; i++) {
+        x86_write_gpr(v, i, 100 + i);
+        assert_int_equal(*regs[i], 100 + i);
+        assert_int_equal(x86_read_gpr(v, i), 100 + i);
+    }
+}
+
+static void test_invalidations(void **ctx)
+{
+    (void)ctx;
+    assert_int_equal(x86_invlpg(v), EXIT_SKIP);
+    v->regs.rbx = 3;
+    assert_int_equal(x86_invpcid(v, 3), EXIT_SKIP);
+    assert_int_equal(state.flushes, 2);
+    v->regs.rbx = 4; /* SDM 2A "INVPCID": types are 0 to 3 */
+    ASSERT_RAISES(x86_invpcid(v, 3), GP, 0);
+    assert_int_equal(state.flushes, 2);
+    assert_int_equal(x86_skip(v), EXIT_SKIP);
+    assert_int_equal(x86_resume(v), EXIT_RESUME);
+}
+
+/* SDM 2B "MOV - Move to/from Debug Registers", SDM 3B "Debug Registers". */
+static void test_debug_registers(void **ctx)
+{
+    (void)ctx;
+    v->regs.rax = 0x12345678;
+    for (unsigned n = 0; n < 4; n++) {
+        assert_int_equal(x86_mov_dr(v, n, false, 0), EXIT_SKIP);
+        assert_int_equal(state.dr[n], 0x12345678);
+        assert_int_equal(x86_mov_dr(v, n, true, 1), EXIT_SKIP);
+        assert_int_equal(v->regs.rcx, 0x12345678);
+    }
+    v->regs.rax = 0xffffffff;
+    assert_int_equal(x86_mov_dr(v, 6, false, 0), EXIT_SKIP);
+    assert_int_equal(state.dr[6], 0xffffeffful | 0); /* bit 12 is reserved */
+    v->regs.rax = 0xffffffff & ~DR7_GD;
+    assert_int_equal(x86_mov_dr(v, 7, false, 0), EXIT_SKIP);
+    assert_int_equal(state.dr7, 0xffff0fff);
+    assert_int_equal(x86_mov_dr(v, 5, true, 1), EXIT_SKIP); /* the same without CR4.DE */
+    assert_int_equal(v->regs.rcx, 0xffff0fff);
+    v->regs.rax = 1ull << 32;
+    ASSERT_RAISES(x86_mov_dr(v, 4, false, 0), GP, 0);
+    ASSERT_RAISES(x86_mov_dr(v, 7, false, 0), GP, 0);
+    state.cr4 |= CR4_DE;
+    ASSERT_RAISES(x86_mov_dr(v, 4, true, 0), UD, 0);
+    state.dr7 |= DR7_GD;
+    state.dr[6] = DR6_RESET | DR6_B;
+    ASSERT_RAISES(x86_mov_dr(v, 0, true, 0), DB, 0);
+    assert_int_equal(state.dr[6], DR6_RESET | DR6_BD);
+    assert_false(state.dr7 & DR7_GD); /* its handler may */
+    state.cpl = 3;
+    ASSERT_RAISES(x86_mov_dr(v, 0, true, 0), GP, 0);
+}
+
+/* SDM 2B "RDRAND", "RDSEED": CF tells; the other arithmetic flags are cleared. */
+static void test_random(void **ctx)
+{
+    const uint64_t flags = RFLAGS_FIXED | RFLAGS_IF;
+
+    (void)ctx;
+    state.random = 0x1122334455667788ull;
+    state.random_there = true;
+    state.rflags = flags | RFLAGS_ZF | RFLAGS_OF;
+    v->regs.rdx = UINT64_MAX;
+    assert_int_equal(x86_random(v, true, 2, 2), EXIT_SKIP);
+    assert_true(state.random_seed);
+    assert_true(v->regs.rdx == 0xffffffffffff7788ull);
+    assert_int_equal(state.rflags, flags | RFLAGS_CF);
+    assert_int_equal(x86_random(v, false, 2, 4), EXIT_SKIP);
+    assert_false(state.random_seed);
+    assert_int_equal(v->regs.rdx, 0x55667788);
+    assert_int_equal(x86_random(v, false, 2, 8), EXIT_SKIP);
+    assert_int_equal(v->regs.rdx, 0x1122334455667788);
+    state.random_there = false;
+    assert_int_equal(x86_random(v, false, 2, 8), EXIT_SKIP);
+    assert_int_equal(v->regs.rdx, 0);
+    assert_int_equal(state.rflags, flags);
+}
+
+static void test_ends(void **ctx)
+{
+    (void)ctx;
+    assert_int_equal(x86_crash(v, "triple fault"), EXIT_STOP);
+    assert_string_equal(stopped, "triple fault at RIP 0x1234");
+    assert_int_equal(x86_outside(v, "wrote to", 0x99000), EXIT_STOP);
+    assert_string_equal(
+        stopped, "wrote to guest-physical address 0x99000, outside of its memory, at RIP 0x1234");
+    assert_int_equal(record.detail, 0x99000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_cpuid, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_msrs, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_hlt, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_hypercall, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_tsc, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_xsetbv, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_registers_by_number, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_invalidations, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_debug_registers, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_random, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_ends, fixture_vcpu, fixture_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

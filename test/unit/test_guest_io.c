@@ -1,0 +1,172 @@
+/* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c arch/x86/guest/io.c
+ * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c
+ * arch/x86/guest/string_io.c hv/exit.c hv/pc/platform.c hv/pc/dev.c hv/pc/pic.c hv/pc/pit.c
+ * hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c hv/pc/virtqueue.c
+ * hv/date.c hv/fmt.c hv/lib.c */
+/* IN, OUT, INS and OUTS of a guest, with the devices of its PC behind them. */
+#include "test/unit/vcpu_fixture.h"
+
+#include "arch/x86/guest/paging.h"
+
+#define UART 0x3f8u
+#define NONE 0x300u /* a port that nobody claims */
+
+static void test_in(void **ctx)
+{
+    (void)ctx;
+    v->regs.rax = UINT64_MAX;
+    assert_int_equal(x86_port_in(v, UART + 5, 1), EXIT_SKIP);
+    assert_true(v->regs.rax == 0xffffffffffffff60ull); /* empty */
+    assert_int_equal(guest.platform.clock.now, record.tsc);
+    v->regs.rax = 0x1122334455667788ull;
+    assert_int_equal(x86_port_in(v, NONE, 2), EXIT_SKIP);
+    assert_true(v->regs.rax == 0x112233445566ffffull);
+    assert_int_equal(x86_port_in(v, NONE, 4), EXIT_SKIP);
+    assert_int_equal(v->regs.rax, 0xffffffff); /* the upper half is cleared */
+    raise_irq();
+    assert_int_equal(x86_port_in(v, NONE, 1), EXIT_DONE);
+}
+
+static void test_out(void **ctx)
+{
+    (void)ctx;
+    v->regs.rax = 0x4142;
+    assert_int_equal(x86_port_out(v, UART, 1), EXIT_DONE);
+    assert_int_equal(written, 1);
+    assert_int_equal(console[0], 0x42);
+    v->regs.rax = 0x500000003ull;
+    assert_int_equal(x86_port_out(v, 0xf4, 4), EXIT_STOP);
+    assert_string_equal(stopped, "exit 3");
+}
+
+static struct string_access outs(bool rep)
+{
+    return (struct string_access){
+        .port = UART, .size = 1, .rep = rep, .address_bytes = 4, .segment = SEGMENT_DS};
+}
+
+static void test_outs(void **ctx)
+{
+    struct string_access a = outs(true);
+
+    (void)ctx;
+    memcpy(guest.mem.base + 0x100, "hello", 5);
+    v->regs.rsi = 0x100;
+    v->regs.rcx = 5;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_memory_equal(console, "hello", 5);
+    assert_int_equal(v->regs.rcx, 0);
+    assert_int_equal(v->regs.rsi, 0x105);
+    state.rflags |= RFLAGS_DF;
+    v->regs.rcx = 2;
+    v->regs.rsi = 0x104;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_memory_equal(console + 5, "ol", 2);
+}
+
+/* One that is too long for its time is left, and goes on with the registers as they are. */
+static void test_outs_is_left(void **ctx)
+{
+    struct string_access a = outs(true);
+
+    (void)ctx;
+    v->regs.rsi = 0;
+    v->regs.rcx = 100;
+    assert_int_equal(x86_string_io(v, &a, 0), EXIT_RESUME);
+    assert_int_equal(v->regs.rcx, 99);
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_RESUME);
+    assert_int_equal(v->regs.rcx, 99 - 64);
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_int_equal(written, 100);
+}
+
+static void test_ins(void **ctx)
+{
+    struct string_access a = {
+        .port = NONE, .size = 2, .in = true, .address_bytes = 4, .segment = SEGMENT_FS};
+
+    (void)ctx;
+    state.segment[SEGMENT_ES].base = 0x40;
+    v->regs.rdi = 0x200;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_memory_equal(guest.mem.base + 0x240, "\xff\xff", 3);
+    assert_int_equal(v->regs.rdi, 0x202);
+}
+
+static void test_faults(void **ctx)
+{
+    struct string_access a = outs(false);
+
+    (void)ctx;
+    state.segment[SEGMENT_DS].limit = 0xfff;
+    v->regs.rsi = 0x1000;
+    ASSERT_RAISES(x86_string_io(v, &a, NEVER), GP, 0);
+    state.segment[SEGMENT_DS].limit = UINT32_MAX;
+    state.cr0 |= CR0_PG; /* all of its tables are zero */
+    state.cpl = 3;
+    ASSERT_RAISES(x86_string_io(v, &a, NEVER),
+                  EVENT_VALID | EVENT_EXCEPTION | EVENT_ERROR_CODE | VECTOR_PF, PF_USER);
+    assert_int_equal(state.cr2, 0x1000);
+    state.cr0 &= ~CR0_PG;
+    v->regs.rsi = MEMORY + 5;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_STOP);
+    assert_string_equal(
+        stopped, "read from guest-physical address 0x10005, outside of its memory, at RIP 0x1234");
+}
+
+static void test_ends_the_guest(void **ctx)
+{
+    struct string_access a = outs(true);
+
+    (void)ctx;
+    a.port = 0xf4;
+    v->regs.rcx = 3;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_STOP);
+    assert_int_equal(v->regs.rcx, 2);
+    v->stop = false;
+    a.rep = false;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_STOP);
+}
+
+/* A CPU that says neither segment nor size: of the code segment's size, and the segment whose base
+ * fits. */
+static void test_without_instruction_information(void **ctx)
+{
+    struct string_access a = {.port = UART, .size = 1};
+
+    (void)ctx;
+    state.segment[SEGMENT_CS].rights &= ~SEGMENT_RIGHTS_DB; /* 16-bit code */
+    state.segment[SEGMENT_GS].base = 0x3000;
+    guest.mem.base[0x3010] = 'G';
+    v->regs.rsi = 0x70010;
+    a.linear = 0x3010;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_int_equal(console[0], 'G');
+    assert_int_equal(v->regs.rsi, 0x70011);
+    /* 64-bit code: flat. */
+    state.efer = EFER_LME | EFER_LMA;
+    state.segment[SEGMENT_CS].rights |= SEGMENT_RIGHTS_L;
+    v->regs.rsi = a.linear = 0x3010;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_int_equal(v->regs.rsi, 0x3011);
+    a.in = true;
+    v->regs.rdi = 0x500;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_in, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_out, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_outs, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_outs_is_left, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_ins, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_faults, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_ends_the_guest, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_without_instruction_information, fixture_vcpu,
+                                        fixture_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
