@@ -53,7 +53,7 @@ static int64_t call_snapshot(uint64_t number, uint64_t vcpu, uint64_t keep)
         return sequence && !keep ? (int64_t)sequence : -E_STATE;
     }
     sequence = __atomic_load_n(&of->snapshot_sequence, __ATOMIC_ACQUIRE);
-    core_ask(of, keep ? VCPU_REQ_KEEP : VCPU_REQ_SNAPSHOT);
+    core_ask(&of->entity, keep ? VCPU_REQ_KEEP : VCPU_REQ_SNAPSHOT);
     return (int64_t)(sequence + 1);
 }
 
@@ -79,7 +79,7 @@ static int64_t call_controls(const struct vcpu *v, uint64_t number, uint64_t vcp
         return -E_STATE;
     sequence = of->stats->controls.sequence; /* nobody changes it until the request is there */
     of->new_controls = c;
-    core_ask(of, VCPU_REQ_CONTROLS);
+    core_ask(&of->entity, VCPU_REQ_CONTROLS);
     return (int64_t)(sequence + 1);
 }
 
@@ -121,29 +121,36 @@ static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t addres
         if ((size_t)taken < n)
             break;
     }
-    core_ask(&g->vcpus[0], VCPU_REQ_INPUT);
+    core_ask(&g->life.entity, GUEST_REQ_INPUT);
     return total;
 }
 
 /* Which request an action is, and in which states it makes sense. */
 static const struct action {
-    uint32_t request;
+    uint32_t request; /* of the guest */
     uint32_t states;  /* bits of enum abi_guest_state */
     bool not_for_own; /* it would end the management guest, and nobody could undo that */
 } actions[ABI_ACTION_END] = {
-    [ABI_ACTION_STOP] = {VCPU_REQ_STOP,
+    [ABI_ACTION_STOP] = {GUEST_REQ_STOP,
                          1u << ABI_GUEST_RUNNING | 1u << ABI_GUEST_PAUSED |
                              1u << ABI_GUEST_STARTING | 1u << ABI_GUEST_RESTARTING,
                          true},
-    [ABI_ACTION_START] = {VCPU_REQ_START,
+    [ABI_ACTION_START] = {GUEST_REQ_START,
                           1u << ABI_GUEST_STOPPED | 1u << ABI_GUEST_CRASHED |
                               1u << ABI_GUEST_FAILED | 1u << ABI_GUEST_RESTARTING,
                           false},
-    [ABI_ACTION_RESET] = {VCPU_REQ_STOP | VCPU_REQ_START, ~0u, false},
-    [ABI_ACTION_PAUSE] = {VCPU_REQ_PAUSE, 1u << ABI_GUEST_RUNNING, true},
-    [ABI_ACTION_RESUME] = {VCPU_REQ_RESUME, 1u << ABI_GUEST_PAUSED, false},
-    [ABI_ACTION_NMI] = {VCPU_REQ_NMI, 1u << ABI_GUEST_RUNNING, true},
+    [ABI_ACTION_RESET] = {GUEST_REQ_STOP | GUEST_REQ_START, ~0u, false},
+    [ABI_ACTION_PAUSE] = {GUEST_REQ_PAUSE, 1u << ABI_GUEST_RUNNING, true},
+    [ABI_ACTION_RESUME] = {GUEST_REQ_RESUME, 1u << ABI_GUEST_PAUSED, false},
+    [ABI_ACTION_NMI] = {0, 1u << ABI_GUEST_RUNNING, true},
 };
+
+/* As on a PC the line for it reaches every CPU. */
+static void send_nmi(struct guest *g)
+{
+    FOR_EACH_VCPU (v, g)
+        core_ask(&v->entity, VCPU_REQ_NMI);
+}
 
 static int64_t call_action(uint64_t number, uint64_t action)
 {
@@ -152,7 +159,7 @@ static int64_t call_action(uint64_t number, uint64_t action)
 
     if (!g)
         return -E_NOENT;
-    if (action >= ABI_ACTION_END || !actions[action].request)
+    if (action >= ABI_ACTION_END || !actions[action].states)
         return -E_INVAL;
     if (g->management && actions[action].not_for_own)
         return -E_PERM;
@@ -162,7 +169,10 @@ static int64_t call_action(uint64_t number, uint64_t action)
     /* Nothing can start it but being made again. */
     if (!g->complete)
         return state == ABI_GUEST_FAILED ? -E_NOTSUP : -E_STATE;
-    core_ask(&g->vcpus[0], actions[action].request);
+    if (action == ABI_ACTION_NMI)
+        send_nmi(g);
+    else
+        core_ask(&g->life.entity, actions[action].request);
     return 0;
 }
 
@@ -252,7 +262,7 @@ static int64_t call_delete(uint64_t number)
         return -E_NOENT;
     if (g->management)
         return -E_PERM;
-    core_ask(&g->vcpus[0], VCPU_REQ_DELETE);
+    core_ask(&g->life.entity, GUEST_REQ_DELETE);
     return 0;
 }
 
@@ -271,7 +281,7 @@ static int64_t answer(struct vcpu *v, const struct vcpu_gprs *r)
     case ABI_CALL_VERSION:
         return ABI_VERSION;
     case ABI_CALL_HEARTBEAT:
-        v->guest->heartbeat = arch_tsc();
+        v->guest->life.heartbeat = arch_tsc();
         return 0;
     case ABI_CALL_SNAPSHOT:
         return call_snapshot(r->rbx, r->rcx, r->rdx);
@@ -343,15 +353,15 @@ static void answer_long(void *vcpu)
  * another call, that one waits for this one, and nobody gets this one's result. */
 static int64_t go_on_with_long(struct vcpu *v)
 {
-    struct job *j = &v->guest->job;
+    struct job *j = &v->guest->life.job;
     const struct vcpu_gprs *r = &v->regs, *made = &long_call.regs;
 
     if (!job_is_there(j)) {
         long_call.regs = *r;
         job_begin(j, v->guest->number, answer_long, v);
     }
-    if (!job_go_on(j, core_get(v->core)->due) || r->rax != made->rax || r->rbx != made->rbx ||
-        r->rcx != made->rcx || r->rdx != made->rdx)
+    if (!job_go_on(j, core_get(v->entity.core)->due) || r->rax != made->rax ||
+        r->rbx != made->rbx || r->rcx != made->rcx || r->rdx != made->rdx)
         return CONTROL_LATER;
     return long_call.result;
 }

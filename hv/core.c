@@ -1,37 +1,22 @@
+/* What cores are, and their run loop. */
 #include "hv/core.h"
 
 #include "hv/arch.h"
+#include "hv/core_work.h"
 #include "hv/fmt.h"
 #include "hv/guest_life.h"
 #include "hv/lib.h"
 #include "hv/log.h"
-#include "hv/net.h"
 
-/* So long the guests run before more frames are taken from the card, when more are there. */
-#define FRAMES_PAUSE_US  50u
-
-/* Asked for so shortly before the ration is open again, a core is woken: it may have looked. */
-#define ASK_MARGIN_US    50u
-/* What takes a while waits for a time when nobody else wants the core, but no longer than this:
- * where slices are short, there is none. */
-#define PATIENCE_US      1000u
-/* In a pass that comes late from a slice already: most others do not, and both together would be
- * too late. */
-#define LATE_PATIENCE_US 20000u
 /* Whose turn begins is left alone for so long: most that wake are asleep again by then. */
-#define ALONE_US         250u
-/* What was put off is tried again in each pass, and so soon at the latest: when it was for a slice
- * that ends, that has ended. */
-#define PUT_OFF_US       100u
-/* In ticks, as they were seen: the last of a guest that goes, the line about one that is stuck, and
- * the longest chore. */
-#define UNBIND_TICKS     1300u
-#define STUCK_TICKS      2500u
-#define CHORE_TICKS      1900u
+#define ALONE_US     250u
+/* In ticks, as they were seen: the last of a guest that goes, and the line about one that is stuck.
+ */
+#define UNBIND_TICKS 1300u
+#define STUCK_TICKS  2500u
 
 static struct core cores[ARCH_CORES_MAX];
-static uint32_t ready, requests_us;
-static uint64_t reboot_at = NEVER; /* atomic; written once */
+static uint32_t ready;
 _Static_assert(ARCH_CORES_MAX <= ABI_CORES_MAX, "every core has its row in the shared page");
 
 struct core *core_get(unsigned id)
@@ -44,18 +29,6 @@ unsigned core_ready_count(void)
     return __atomic_load_n(&ready, __ATOMIC_ACQUIRE);
 }
 
-void core_bind(unsigned id, struct guest *g)
-{
-    struct core *c = &cores[id];
-
-    c->guests[c->guest_count++] = g;
-}
-
-static uint64_t micros_to_ticks(uint64_t us)
-{
-    return us * (arch_tsc_hz() / 1000) / 1000;
-}
-
 void core_wake(unsigned id)
 {
     __atomic_store_n(&cores[id].wake, 1, __ATOMIC_RELEASE);
@@ -63,75 +36,36 @@ void core_wake(unsigned id)
         arch_kick(id);
 }
 
-bool core_reboot(uint64_t at)
-{
-    uint64_t never = NEVER;
+/* ---- who is bound to which core ---- */
 
-    if (!__atomic_compare_exchange_n(&reboot_at, &never, at, false, __ATOMIC_RELEASE,
-                                     __ATOMIC_RELAXED))
-        return false;
-    core_wake(0);
-    return true;
+static void bind(struct entity *e)
+{
+    struct core *c = &cores[e->core];
+
+    c->entities[c->entity_count++] = e;
+    c->vcpu_count += e->vcpu != NULL;
 }
 
-void core_adopt(unsigned id, struct guest *g)
+/* Those of the guest that belong to core `id`; the life last, so that it sees in one pass what its
+ * vCPUs here have become. */
+static void bind_here(unsigned id, struct guest *g)
 {
-    __atomic_fetch_or(&cores[id].incoming, 1u << g->number, __ATOMIC_RELEASE);
-    core_wake(id);
+    FOR_EACH_VCPU (v, g)
+        if (v->entity.core == id)
+            bind(&v->entity);
+    if (g->life.entity.core == id)
+        bind(&g->life.entity);
 }
 
-void core_request(struct vcpu *v, uint32_t request)
+void core_bind(struct guest *g)
 {
-    if (__atomic_fetch_or(&v->requests, request, __ATOMIC_ACQ_REL) & request)
-        return; /* whoever set it has woken the core */
-    core_wake(v->core);
+    for (unsigned i = 0; i < arch_core_count(); i++)
+        bind_here(i, g);
 }
 
-void core_leave(struct vcpu *v, uint32_t request)
+static void schedule(struct core *c, struct entity *e, uint64_t now)
 {
-    __atomic_fetch_or(&v->requests, request, __ATOMIC_ACQ_REL);
-    __atomic_store_n(&cores[v->core].wake, 1, __ATOMIC_RELEASE);
-}
-
-/* The core looks at `asked` again when the ration opens, see attend(): nobody wakes it before. */
-void core_ask(struct vcpu *v, uint32_t request)
-{
-    struct core *c = &cores[v->core];
-
-    __atomic_fetch_or(&v->asked, request, __ATOMIC_ACQ_REL);
-    if (__atomic_exchange_n(&c->asked, 1, __ATOMIC_SEQ_CST))
-        return; /* whoever set it has woken the core */
-    if (ration_open(&c->ration, arch_tsc() + micros_to_ticks(ASK_MARGIN_US)))
-        core_wake(v->core);
-}
-
-/* `wanted`: by somebody else. What has waited for long is done all the same. */
-static bool has_time(const struct core *c, bool wanted, uint64_t now, uint64_t *since)
-{
-    if (wanted) {
-        if (*since == 0)
-            *since = now;
-        if (now - *since < micros_to_ticks(now > c->due ? LATE_PATIENCE_US : PATIENCE_US))
-            return false;
-    }
-    *since = 0;
-    return true;
-}
-
-bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
-{
-    uint64_t now = arch_tsc();
-
-    return has_time(c, now + ticks > c->due, now, since);
-}
-
-void core_ration_requests(uint32_t us)
-{
-    requests_us = us;
-}
-
-static void schedule_guest(struct core *c, struct guest *g, uint64_t now)
-{
+    const struct guest *g = e->guest;
     const struct guest_config *k = &g->config;
     const struct sched_params p = {
         .weight = k->weight,
@@ -141,309 +75,100 @@ static void schedule_guest(struct core *c, struct guest *g, uint64_t now)
         .period = micros_to_ticks(k->period_us),
     };
 
-    if (sched_add(&c->sched, &g->vcpus[0].sched, &p, now))
+    if (e->vcpu && e->vcpu == g->life.partner)
+        return; /* the life has their place, to begin with */
+    if (sched_add(&c->sched, &e->sched, &p, now))
         log_guest_warn(g, "core %u cannot schedule it", c->id);
-    else if (g->phase == GUEST_IDLE)
-        sched_block(&c->sched, &g->vcpus[0].sched, NEVER);
+    else if (e->vcpu || g->life.phase == GUEST_IDLE)
+        sched_block(&c->sched, &e->sched, NEVER);
 }
 
-/* Guests that were made while this core was running. */
-static void take_incoming(struct core *c)
+void core_adopt(struct guest *g)
+{
+    uint64_t cores_of_it = 1ull << g->life.entity.core;
+
+    FOR_EACH_VCPU (v, g)
+        cores_of_it |= 1ull << v->entity.core;
+    for (unsigned i = 0; i < arch_core_count(); i++) {
+        if (!(cores_of_it >> i & 1))
+            continue;
+        __atomic_fetch_or(&cores[i].incoming, 1u << g->number, __ATOMIC_RELEASE);
+        core_wake(i);
+    }
+}
+
+void core_take_incoming(struct core *c)
 {
     uint32_t bits = __atomic_exchange_n(&c->incoming, 0, __ATOMIC_ACQ_REL);
+    uint64_t now = arch_tsc();
 
     for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        unsigned from = c->entity_count;
+
         if (!(bits >> i & 1))
             continue;
-        core_bind(c->id, guest_get(i));
-        schedule_guest(c, guest_get(i), arch_tsc());
+        bind_here(c->id, guest_get(i));
+        for (; from < c->entity_count; from++)
+            schedule(c, c->entities[from], now);
     }
-    c->stats->vcpus = c->guest_count;
+    c->stats->vcpus = c->vcpu_count;
 }
 
-/* One that is gone. */
-static void unbind(struct core *c, struct guest *g)
+void core_unbind(struct core *c, struct entity *e)
 {
+    unsigned i = 0;
+
     c->ran = NULL;
-    sched_remove(&c->sched, &g->vcpus[0].sched);
-    for (unsigned i = 0; i < c->guest_count; i++)
-        if (c->guests[i] == g)
-            c->guests[i] = c->guests[--c->guest_count];
-    c->stats->vcpus = c->guest_count;
-    guest_destroy(g);
+    if (e->sched.present)
+        sched_remove(&c->sched, &e->sched);
+    while (c->entities[i] != e)
+        i++;
+    for (c->entity_count--; i < c->entity_count; i++)
+        c->entities[i] = c->entities[i + 1];
+    c->vcpu_count -= e->vcpu != NULL;
+    c->stats->vcpus = c->vcpu_count;
 }
 
-static void take_event(struct guest *g)
+/* ---- what is left for them ---- */
+
+/* Where a guest's vCPU runs on the core of its life, that has to come out for its guest's requests.
+ * True: whoever set it before has woken the core. */
+static bool post(struct entity *e, uint32_t request)
 {
-    if (g->phase == GUEST_LIVE)
-        platform_pulse_irq(&g->platform, ABI_EVENT_IRQ);
+    struct vcpu *partner = e->vcpu ? NULL : e->guest->life.partner;
+    bool there = __atomic_fetch_or(&e->requests, request, __ATOMIC_ACQ_REL) & request;
+
+    if (partner)
+        __atomic_fetch_or(&partner->entity.requests, VCPU_REQ_GUEST, __ATOMIC_ACQ_REL);
+    return there;
 }
 
-/* Others do not kick this core for the same guest again for a while; it looks by itself when that
- * is over. A flood of frames costs the neighbours at most that rate. */
-static void take_frames(struct core *c, struct guest *g)
+void core_request(struct entity *e, uint32_t request)
 {
-    uint64_t quiet = arch_tsc() + micros_to_ticks(FRAMES_PAUSE_US);
+    unsigned id = e->core;
 
-    platform_frames_wait(&g->platform);
-    __atomic_store_n(&g->quiet_until, quiet, __ATOMIC_RELAXED);
-    c->look_at_frames = min_u64(c->look_at_frames, quiet);
+    if (!post(e, request))
+        core_wake(id);
 }
 
-static void take_snapshot(struct guest *g, unsigned slot)
+void core_leave(struct entity *e, uint32_t request)
 {
-    virt_backend()->snapshot(&g->vcpus[0], slot, ABI_CAUSE_REQUEST);
-    core_request(&guest_management()->vcpus[0], VCPU_REQ_EVENT);
+    (void)post(e, request);
+    __atomic_store_n(&cores[e->core].wake, 1, __ATOMIC_RELEASE);
 }
 
-static void take_controls(struct guest *g)
+/* The vCPU that time is counted for. */
+static struct vcpu *vcpu_of(const struct entity *e)
 {
-    struct abi_controls_result *r = &g->vcpus[0].stats->controls;
-
-    if (!guest_has_vcpu(g)) {
-        r->result = -E_STATE;
-        r->control = r->bits = 0;
-    } else {
-        virt_backend()->controls(&g->vcpus[0], &g->vcpus[0].new_controls, r);
-    }
-    __atomic_store_n(&r->sequence, r->sequence + 1, __ATOMIC_RELEASE);
-    __atomic_store_n(&g->vcpus[0].controls_busy, 0, __ATOMIC_RELEASE);
-    core_request(&guest_management()->vcpus[0], VCPU_REQ_EVENT);
-}
-
-static bool take_stop(struct core *c, struct guest *g, const char *why)
-{
-    bool done = guest_end(g, why);
-
-    sched_block(&c->sched, &g->vcpus[0].sched, NEVER);
-    return done;
-}
-
-static bool take_delete(struct core *c, struct guest *g)
-{
-    if (g->phase != GUEST_IDLE) {
-        (void)take_stop(c, g, "deleted by request");
-        return false;
-    }
-    guest_begin_scrub(g);
-    g->vcpus[0].sched.params.budget = 0; /* a small one would keep what it has for hours */
-    sched_wake(&c->sched, &g->vcpus[0].sched, arch_tsc());
-    return true;
-}
-
-static void take_state_change(struct core *c, struct guest *g, enum vcpu_request r)
-{
-    struct vcpu *v = &g->vcpus[0];
-
-    if (r == VCPU_REQ_START && (g->phase == GUEST_IDLE || g->phase == GUEST_HELD_BACK)) {
-        g->status->short_lives = 0;
-        guest_begin_start(g);
-        sched_wake(&c->sched, &v->sched, arch_tsc());
-    } else if (r == VCPU_REQ_PAUSE && g->phase == GUEST_LIVE) {
-        guest_pause(g);
-        sched_block(&c->sched, &v->sched, NEVER);
-    } else if (r == VCPU_REQ_RESUME && g->phase == GUEST_PAUSED) {
-        guest_resume(g);
-        sched_wake(&c->sched, &v->sched, arch_tsc());
-        c->look_again = 0;
-    }
-}
-
-/* One request, or a step of it. False: more of it is to do. */
-static bool take_asked(struct core *c, struct guest *g, enum vcpu_request r)
-{
-    /* Nothing of it is left that could take one. */
-    if (g->phase == GUEST_SCRUBBING || g->phase == GUEST_GONE)
-        return true;
-    switch (r) {
-    case VCPU_REQ_STOP:
-        return take_stop(c, g, "stopped by request");
-    case VCPU_REQ_DELETE:
-        return take_delete(c, g);
-    case VCPU_REQ_CONTROLS:
-        take_controls(g);
-        return true;
-    case VCPU_REQ_SNAPSHOT:
-        if (guest_has_vcpu(g))
-            take_snapshot(g, ABI_SNAPSHOT_LIVE);
-        return true;
-    case VCPU_REQ_KEEP:
-        if (guest_has_vcpu(g))
-            take_snapshot(g, ABI_SNAPSHOT_RING + g->vcpus[0].snapshots_kept++ % ABI_SNAPSHOTS_KEPT);
-        return true;
-    case VCPU_REQ_NMI:
-        g->vcpus[0].nmi |= g->phase == GUEST_LIVE;
-        return true;
-    case VCPU_REQ_INPUT:
-        guest_feed_input(g);
-        return true;
-    default:
-        if (g->phase == GUEST_ENDING)
-            return false; /* it is told apart from what follows */
-        take_state_change(c, g, r);
-        return true;
-    }
-}
-
-/* Something may have happened that a guest in HLT waits for. */
-static void wake_if_due(struct core *c, struct guest *g)
-{
-    if (g->vcpus[0].halted && g->phase == GUEST_LIVE &&
-        (platform_irq_pending(&g->platform) || vcpu_takes_nmi(&g->vcpus[0]) ||
-         g->platform.next_event == 0))
-        sched_wake(&c->sched, &g->vcpus[0].sched, arch_tsc());
-}
-
-/* The next guest that has something in `asked`, in turn. NULL: none. */
-static struct guest *next_asked(struct core *c)
-{
-    for (unsigned i = 0; i < c->guest_count; i++) {
-        struct guest *g = c->guests[(c->turn + i) % c->guest_count];
-
-        if (__atomic_load_n(&g->vcpus[0].asked, __ATOMIC_RELAXED)) {
-            c->turn = (c->turn + i + 1) % c->guest_count;
-            return g;
-        }
-    }
-    return NULL;
-}
-
-static bool has_time_for_asked(const struct core *c, uint64_t now)
-{
-    return __atomic_load_n(&c->asked, __ATOMIC_SEQ_CST) && ration_open(&c->ration, now);
-}
-
-/* One of the requests that management has left, in its turn. True: there was one, and its time is
- * to be charged. */
-static bool serve_asked(struct core *c)
-{
-    struct guest *g;
-    uint32_t r;
-
-    __atomic_store_n(&c->asked, 0, __ATOMIC_SEQ_CST);
-    g = next_asked(c);
-    if (!g)
-        return false;
-    __atomic_store_n(&c->asked, 1, __ATOMIC_SEQ_CST); /* there may be more */
-    r = __atomic_load_n(&g->vcpus[0].asked, __ATOMIC_ACQUIRE);
-    r &= 0 - r;
-    /* Cleared before it is done: asked for meanwhile, it is done once more. */
-    __atomic_fetch_and(&g->vcpus[0].asked, ~r, __ATOMIC_ACQ_REL);
-    if (g->phase == GUEST_LIVE)
-        g->platform.clock.now = arch_tsc();
-    if (!take_asked(c, g, (enum vcpu_request)r))
-        __atomic_fetch_or(&g->vcpus[0].asked, r, __ATOMIC_RELEASE);
-    wake_if_due(c, g);
-    return true;
-}
-
-/* Frames and events for the guests of this core. Each is bounded. */
-static void serve(struct core *c, uint64_t now)
-{
-    /* A promise to look again is kept, whatever brought the core here before. */
-    if (now >= c->look_at_frames)
-        c->look_at_frames = NEVER;
-    if (__atomic_load_n(&c->incoming, __ATOMIC_RELAXED))
-        take_incoming(c);
-    for (unsigned i = 0; i < c->guest_count; i++) {
-        struct guest *g = c->guests[i];
-        uint32_t r = 0;
-
-        if (__atomic_load_n(&g->vcpus[0].requests, __ATOMIC_RELAXED))
-            r = __atomic_exchange_n(&g->vcpus[0].requests, 0, __ATOMIC_ACQ_REL);
-        if (g->phase == GUEST_LIVE)
-            g->platform.clock.now = arch_tsc();
-        if ((r & VCPU_REQ_NET) && g->phase == GUEST_LIVE)
-            take_frames(c, g);
-        if (r & VCPU_REQ_EVENT)
-            take_event(g);
-        wake_if_due(c, g);
-    }
-}
-
-/* It was ended from outside, with its state and the reason set. */
-static void end_hung(struct core *c, struct guest *g)
-{
-    guest_begin_ending(g);
-    sched_wake(&c->sched, &g->vcpus[0].sched, arch_tsc()); /* it may have been asleep */
-}
-
-/* The management guest is started anew when it stops answering. Returns when to look again. */
-static uint64_t watch_management(struct core *c)
-{
-    struct guest *m = guest_management();
-    uint64_t patience = arch_tsc_hz() / 1000 * ABI_HEARTBEAT_MS;
-
-    if (!m || m->vcpus[0].core != c->id)
-        return NEVER;
-    if (m->phase != GUEST_LIVE)
-        return arch_tsc() + patience; /* it is being started, or held back */
-    if (arch_tsc() - m->heartbeat > patience && !m->vcpus[0].stop) {
-        vcpu_stop(&m->vcpus[0], ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
-        end_hung(c, m);
-        return arch_tsc() + patience;
-    }
-    return m->heartbeat + patience + 1;
-}
-
-/* Guests that have not written to their watchdogs end. Returns when to look again. */
-static uint64_t watch_guests(struct core *c)
-{
-    uint64_t next = NEVER;
-
-    for (unsigned i = 0; i < c->guest_count; i++) {
-        struct guest *g = c->guests[i];
-        uint64_t now = arch_tsc(), end;
-
-        if (g->phase != GUEST_LIVE)
-            continue;
-        end = watchdog_deadline(&g->platform.watchdog, sched_waited(&g->vcpus[0].sched, now));
-        if (now >= end) {
-            vcpu_stop(&g->vcpus[0], ABI_GUEST_CRASHED,
-                      "watchdog: nothing written to port 0x%x for %u ms", WATCHDOG_PORT,
-                      g->config.watchdog_ms);
-            end_hung(c, g);
-        } else {
-            next = min_u64(next, end);
-        }
-    }
-    return next;
-}
-
-/* Tells of a guest that has come to nothing, and when it has moved on. */
-static void look_whether_stuck(struct guest *g, uint64_t now)
-{
-    const struct vcpu_gprs *r = &g->vcpus[0].regs;
-    struct vcpu_place at;
-    char how[ABI_TEXT_MAX] = "";
-    bool deaf;
-
-    virt_backend()->where(&g->vcpus[0], &at);
-    deaf = at.interrupts_off && !g->vcpus[0].nmi;
-    switch (stuck_look(&g->vcpus[0].stuck,
-                       deaf ? stuck_state(at.rip, &r->rax, sizeof(*r) / sizeof(r->rax)) : 0, deaf,
-                       g->vcpus[0].stats->irqs, now, arch_tsc_hz())) {
-    case STUCK_NO_NEWS:
-        break;
-    case STUCK_BEGINS:
-        (void)fmt(how, sizeof(how),
-                  at.halted ? "halted with interrupts off at RIP 0x%lx"
-                            : "spins at RIP 0x%lx, with interrupts off",
-                  at.rip);
-        guest_set_stuck(g, how);
-        break;
-    case STUCK_ENDS:
-        guest_set_stuck(g, how);
-        break;
-    }
+    return e->vcpu ? e->vcpu : e->guest->life.partner;
 }
 
 /* From the moment at which the core was wanted back to that at which it is there for others, with
  * whatever the root did meanwhile. Once for each slice. */
-static void note_slice_end(struct core *c, uint64_t now)
+void core_note_slice_end(struct core *c, uint64_t now)
 {
     uint64_t due = c->due, late = now - due;
-    struct abi_vcpu *v = c->ran ? c->ran->stats : NULL;
+    struct abi_vcpu *v = c->ran ? vcpu_of(c->ran)->stats : NULL;
 
     c->due = NEVER;
     if (now < due)
@@ -473,40 +198,98 @@ static bool wake_from_halt(struct core *c, struct vcpu *v)
     }
     if (platform_irq_pending(p) || vcpu_takes_nmi(v))
         return true;
-    sched_block(&c->sched, &v->sched, p->next_event);
+    sched_block(&c->sched, &v->entity.sched, p->next_event);
     return false;
 }
 
-/* What a run ended with. */
-static void after_run(struct core *c, struct guest *g, enum vcpu_yield y)
+/* ---- turns ---- */
+
+/* Of the life and its partner the one whose turn it is now stands in the scheduler; and whether it
+ * has time. Whatever has changed the life's phase is followed by this. */
+void core_reschedule(struct core *c, struct guest *g)
 {
-    switch (y) {
-    case VCPU_YIELD_SLICE:
+    struct sched_entity *life = &g->life.entity.sched, *partner = &g->life.partner->entity.sched;
+
+    if (guest_waits_for_vcpus(g)) {
+        if (life->present)
+            sched_replace(&c->sched, life, partner);
+        return;
+    }
+    if (!life->present)
+        sched_replace(&c->sched, partner, life);
+    if (g->life.phase == GUEST_IDLE)
+        sched_block(&c->sched, life, NEVER);
+    else if (g->life.phase == GUEST_HELD_BACK)
+        sched_block(&c->sched, life, g->status->next_start_tsc);
+    else
+        sched_wake(&c->sched, life, arch_tsc());
+}
+
+/* Tells of a guest that has come to nothing, and when it has moved on. */
+static void look_whether_stuck(struct vcpu *v, uint64_t now)
+{
+    const struct vcpu_gprs *r = &v->regs;
+    struct vcpu_place at;
+    char how[ABI_TEXT_MAX] = "";
+    bool deaf;
+
+    virt_backend()->where(v, &at);
+    deaf = at.interrupts_off && !v->nmi;
+    switch (stuck_look(&v->stuck,
+                       deaf ? stuck_state(at.rip, &r->rax, sizeof(*r) / sizeof(r->rax)) : 0, deaf,
+                       v->stats->irqs, now, arch_tsc_hz())) {
+    case STUCK_NO_NEWS:
         break;
-    case VCPU_YIELD_HALT:
-        c->alone_until = 0;
-        guest_feed_input(g);
-        if (!platform_irq_pending(&g->platform))
-            sched_block(&c->sched, &g->vcpus[0].sched, g->platform.next_event);
+    case STUCK_BEGINS:
+        (void)fmt(how, sizeof(how),
+                  at.halted ? "halted with interrupts off at RIP 0x%lx"
+                            : "spins at RIP 0x%lx, with interrupts off",
+                  at.rip);
+        guest_set_stuck(v->guest, how);
         break;
-    case VCPU_YIELD_STOP:
-        guest_begin_ending(g);
-        break;
-    case VCPU_YIELD_KICK:
+    case STUCK_ENDS:
+        guest_set_stuck(v->guest, how);
         break;
     }
 }
 
-static void account(struct core *c, struct vcpu *v, uint64_t start)
+static void feed_input(struct vcpu *v)
 {
+    if (v == v->guest->life.partner)
+        guest_feed_input(v->guest);
+}
+
+/* What a run ended with. */
+static void after_run(struct core *c, struct vcpu *v, enum vcpu_yield y)
+{
+    switch (y) {
+    case VCPU_YIELD_SLICE:
+    case VCPU_YIELD_KICK:
+        break;
+    case VCPU_YIELD_HALT:
+        c->alone_until = 0;
+        feed_input(v);
+        if (!platform_irq_pending(v->platform))
+            sched_block(&c->sched, &v->entity.sched, v->platform->next_event);
+        break;
+    case VCPU_YIELD_STOP:
+        sched_block(&c->sched, &v->entity.sched, NEVER); /* its guest's life has been told */
+        break;
+    }
+}
+
+static void account(struct core *c, struct entity *e, uint64_t start)
+{
+    const struct sched_entity *s = &e->sched;
+    struct vcpu *v = vcpu_of(e);
     uint64_t now = arch_tsc();
 
-    sched_ran(&c->sched, &v->sched, start, now);
+    sched_ran(&c->sched, &e->sched, start, now);
     c->stats->busy_ticks += now - start;
-    v->stats->run_ticks = v->sched.run_ticks;
-    v->stats->wait_ticks = v->sched.wait_ticks;
+    v->stats->run_ticks = s->run_ticks;
+    v->stats->wait_ticks = s->wait_ticks;
     v->stats->halted = v->halted;
-    watchdog_ran(&v->platform->watchdog, v->sched.wait_ticks);
+    watchdog_ran(&v->platform->watchdog, s->wait_ticks);
 }
 
 /* It can wait for a slice that is long enough; a second at most. */
@@ -517,58 +300,75 @@ static bool has_time_for_stuck(const struct core *c, const struct vcpu *v, uint6
 
 static void run_live(struct core *c, struct vcpu *v, uint64_t start, uint64_t until)
 {
-    struct guest *g = v->guest;
-
     if (arch_tsc() >= until)
         return; /* the choice itself took the rest of it */
-    guest_feed_input(g);
+    feed_input(v);
     if (!v->halted && stuck_is_due(&v->stuck, start) && has_time_for_stuck(c, v, start))
-        look_whether_stuck(g, start);
+        look_whether_stuck(v, start);
     if (!v->halted || wake_from_halt(c, v))
-        after_run(c, g, virt_backend()->run(v, until));
+        after_run(c, v, virt_backend()->run(v, until));
+}
+
+static void run_vcpu(struct core *c, struct vcpu *v, uint64_t start, uint64_t until)
+{
+    if (v->phase == VCPU_LIVE)
+        run_live(c, v, start, until);
+    else
+        vcpu_advance(v, until);
+    if (v->phase == VCPU_NONE || v->phase == VCPU_HELD)
+        sched_block(&c->sched, &v->entity.sched, NEVER);
+    account(c, &v->entity, start);
+}
+
+/* Its number may be another guest's then. */
+static void let_go(struct core *c, struct guest *g)
+{
+    if (!core_has_time(c, UNBIND_TICKS, &g->life.put_off) || !guest_let_go(g))
+        return;
+    core_unbind(c, &g->life.entity);
+    guest_destroy(g);
+}
+
+static void run_life(struct core *c, struct guest *g, uint64_t start, uint64_t until)
+{
+    guest_advance(g, until);
+    account(c, &g->life.entity, start);
+    core_reschedule(c, g);
+    if (g->life.phase == GUEST_LIVE)
+        c->look_at = c->look_again = 0; /* it may have a watchdog */
+    else if (__builtin_expect(g->life.phase == GUEST_GONE, 0))
+        let_go(c, g);
 }
 
 /* Until `until`, when there is something to look at, but not from the beginning of its turn. */
 static void run_entity(struct core *c, const struct sched_decision *d, uint64_t start,
                        uint64_t until)
 {
-    struct vcpu *v = container_of(d->entity, struct vcpu, sched);
-    struct guest *g = v->guest;
+    struct entity *e = container_of(d->entity, struct entity, sched);
 
-    if (c->ran != v || c->alone_until == 0) /* else its turn goes on */
+    if (c->ran != e || c->alone_until == 0) /* else its turn goes on */
         c->alone_until = start + c->alone;
     c->due = d->until;
-    c->ran = v;
+    c->ran = e;
     until = min_u64(d->until, max_u64(until, c->alone_until));
-    if (g->phase == GUEST_LIVE) {
-        run_live(c, v, start, until);
-    } else if (g->phase != GUEST_IDLE) {
-        guest_advance(g, until);
-        if (g->phase == GUEST_LIVE)
-            c->look_at = c->look_again = 0; /* it may have a watchdog */
-    }
-    if (g->phase == GUEST_IDLE)
-        sched_block(&c->sched, &v->sched, NEVER);
-    else if (g->phase == GUEST_HELD_BACK)
-        sched_block(&c->sched, &v->sched, g->status->next_start_tsc);
-    account(c, v, start);
-    if (__builtin_expect(g->phase == GUEST_GONE, 0) && core_has_time(c, UNBIND_TICKS, &g->put_off))
-        unbind(c, g);
+    if (e->vcpu)
+        run_vcpu(c, e->vcpu, start, until);
+    else
+        run_life(c, e->guest, start, until);
 }
 
 /* Nothing can run before d->next wakes, so the core waits inside of it: its timer then reaches it
  * by one exit and one entry, without the way through here. Until `until` at the latest while it
  * sleeps. */
-static void wait_inside(struct core *c, const struct sched_decision *d, uint64_t start,
-                        uint64_t until)
+static void wait_inside(struct core *c, struct vcpu *v, const struct sched_decision *d,
+                        uint64_t start, uint64_t until)
 {
-    struct vcpu *v = container_of(d->next, struct vcpu, sched);
     enum vcpu_yield y;
 
     until = min_u64(until, sched_next_until(d));
-    guest_feed_input(v->guest);
+    feed_input(v);
     c->due = sched_next_until(d);
-    c->ran = v;
+    c->ran = &v->entity;
     y = virt_backend()->run(v, until);
     if (v->halted && y != VCPU_YIELD_HALT && y != VCPU_YIELD_STOP) {
         c->due = NEVER;
@@ -577,174 +377,44 @@ static void wait_inside(struct core *c, const struct sched_decision *d, uint64_t
     }
     c->stats->idle_ticks += v->woke_at - start;
     c->alone_until = v->woke_at + c->alone;
-    sched_wake(&c->sched, &v->sched, v->woke_at);
-    after_run(c, v->guest, y);
-    account(c, v, v->woke_at);
+    sched_wake(&c->sched, &v->entity.sched, v->woke_at);
+    after_run(c, v, y);
+    account(c, &v->entity, v->woke_at);
 }
 
 static void idle(struct core *c, const struct sched_decision *d, uint64_t now, uint64_t until)
 {
-    const struct vcpu *v = d->next ? container_of(d->next, struct vcpu, sched) : NULL;
+    struct vcpu *v = d->next ? container_of(d->next, struct entity, sched)->vcpu : NULL;
 
-    if (v && v->waits && v->halted && v->guest->phase == GUEST_LIVE) {
+    if (v && v->waits && v->halted && v->phase == VCPU_LIVE) {
         if (!__atomic_load_n(&c->wake, __ATOMIC_ACQUIRE))
-            wait_inside(c, d, now, until);
+            wait_inside(c, v, d, now, until);
         return;
     }
-    arch_idle(v ? min_u64(until, d->next->wake) : until, &c->wake);
+    arch_idle(d->next ? min_u64(until, d->next->wake) : until, &c->wake);
     c->stats->idle_ticks += arch_tsc() - now;
 }
 
-/* Frames from the wire, in time of the management guest: a flood takes nothing from the others.
- * Only the core that the NIC was routed to ever sees net_pending() with work; bounded by
- * net_poll(). Returns when to come back. */
-static uint64_t serve_nic(void)
+void core_pass(struct core *c)
 {
-    struct sched_entity *e = &guest_management()->vcpus[0].sched;
-    uint64_t start = arch_tsc(), now;
-    bool more;
+    uint64_t back = arch_tsc(), now;
+    struct sched_decision d;
 
-    if (sched_exhausted(e) && start < e->period_end)
-        return e->period_end;
-    more = net_poll();
+    if (__atomic_load_n(&c->wake, __ATOMIC_ACQUIRE) || back >= c->look_at || c->chores.waiting)
+        core_attend(c, back);
+    else
+        core_note_slice_end(c, back);
     now = arch_tsc();
-    sched_charge(e, now - start);
-    return more ? now + micros_to_ticks(FRAMES_PAUSE_US) : NEVER;
+    d = sched_pick(&c->sched, now);
+    if (c->chores.served)
+        core_charge_request(c, back, now);
+    if (d.entity)
+        run_entity(c, &d, now, c->look_at);
+    else if (min_u64(c->look_at, d.until) > now)
+        idle(c, &d, now, min_u64(c->look_at, d.until));
 }
 
-/* A reset was asked for, and its time has come. Returns when it will have. */
-static uint64_t look_at_reboot(uint64_t now)
-{
-    uint64_t reboot = __atomic_load_n(&reboot_at, __ATOMIC_ACQUIRE);
-
-    if (__builtin_expect(now >= reboot, 0))
-        arch_reboot();
-    return reboot;
-}
-
-/*
- * What the root does besides: the network card, the console, requests. One of them a pass, and none
- * in a pass that comes late from a slice, or from a turn that has just begun: nobody who was waited
- * for, or waits, waits for a chore too.
- */
-enum chore { CHORE_NIC, CHORE_CONSOLE, CHORE_ASKED, CHORES };
-struct chores {
-    bool nic, console; /* this core has them */
-    uint64_t next_nic, next_console;
-    unsigned turn;    /* the chore that goes first */
-    unsigned waiting; /* bits, of enum chore: to be looked at in the next pass */
-    bool served;      /* a request, in this pass */
-};
-
-static unsigned chores_waiting(const struct core *c, const struct chores *k, uint64_t now)
-{
-    unsigned waiting = 0;
-
-    if (k->nic && now >= k->next_nic && net_pending())
-        waiting |= 1u << CHORE_NIC;
-    if (k->console && log_is_due(now))
-        waiting |= 1u << CHORE_CONSOLE;
-    if (has_time_for_asked(c, now))
-        waiting |= 1u << CHORE_ASKED;
-    return waiting;
-}
-
-static void do_chore(struct core *c, struct chores *k, enum chore chore)
-{
-    uint64_t more;
-
-    switch (chore) {
-    case CHORE_NIC:
-        more = serve_nic();
-        k->next_nic = more == NEVER ? 0 : more;
-        break;
-    case CHORE_CONSOLE:
-        k->next_console = log_poll();
-        break;
-    default:
-        k->served = serve_asked(c);
-    }
-}
-
-/* Returns when to look again. */
-static uint64_t do_chores(struct core *c, struct chores *k, uint64_t now)
-{
-    bool wanted = now + CHORE_TICKS > c->due || now < c->alone_until;
-    uint64_t again = NEVER;
-
-    k->waiting = chores_waiting(c, k, now);
-    if (!k->waiting)
-        c->put_off = 0;
-    else if (has_time(c, wanted, now, &c->put_off)) {
-        unsigned behind = k->waiting >> k->turn << k->turn;
-        unsigned chore = (unsigned)__builtin_ctz(behind ? behind : k->waiting);
-
-        do_chore(c, k, (enum chore)chore);
-        k->turn = (chore + 1) % CHORES;
-        k->waiting &= ~(1u << chore);
-    }
-    if (k->console) {
-        again = look_at_reboot(now);
-        if (k->next_console > now)
-            again = min_u64(again, k->next_console);
-    }
-    if (k->waiting)
-        again = min_u64(again, now + micros_to_ticks(PUT_OFF_US));
-    if (!ration_open(&c->ration, now))
-        again = min_u64(again, c->ration.next);
-    return k->next_nic > now ? min_u64(again, k->next_nic) : again;
-}
-
-/* What others have left here, and what has come due. Most passes find none of it. */
-static void attend(struct core *c, struct chores *k, uint64_t back)
-{
-    uint64_t again, now;
-
-    __atomic_store_n(&c->wake, 0, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    again = do_chores(c, k, back);
-    now = arch_tsc();
-    note_slice_end(c, now);
-    serve(c, now);
-    if (now >= c->look_again)
-        c->look_again = min_u64(watch_management(c), watch_guests(c));
-    c->look_at = min_u64(min_u64(again, c->look_again), c->look_at_frames);
-}
-
-/* Charged is the whole way from a guest and back. */
-static void charge_request(struct core *c, struct chores *k, uint64_t back, uint64_t now)
-{
-    k->served = false;
-    ration_charge(&c->ration, back, now);
-    c->look_at = min_u64(c->look_at, c->ration.next);
-}
-
-static _Noreturn void loop(struct core *c)
-{
-    struct chores chores = {
-        .nic = guest_management()->vcpus[0].core == c->id,
-        .console = c->id == 0,
-        .next_console = NEVER,
-    };
-
-    for (;;) {
-        uint64_t back = arch_tsc(), now;
-        struct sched_decision d;
-
-        if (__atomic_load_n(&c->wake, __ATOMIC_ACQUIRE) || back >= c->look_at || chores.waiting)
-            attend(c, &chores, back);
-        else
-            note_slice_end(c, back);
-        now = arch_tsc();
-        d = sched_pick(&c->sched, now);
-        if (chores.served)
-            charge_request(c, &chores, back, now);
-        if (d.entity)
-            run_entity(c, &d, now, c->look_at);
-        else if (min_u64(c->look_at, d.until) > now)
-            idle(c, &d, now, min_u64(c->look_at, d.until));
-    }
-}
+/* ---- set-up ---- */
 
 static void report(unsigned id, const char *text)
 {
@@ -764,9 +434,11 @@ static int enter_root(struct core *c)
 
 static void abandon_guests(struct core *c)
 {
-    for (unsigned i = 0; i < c->guest_count; i++) {
-        struct guest *g = c->guests[i];
+    for (unsigned i = 0; i < c->entity_count; i++) {
+        struct guest *g = c->entities[i]->guest;
 
+        if (c->entities[i]->vcpu)
+            continue;
         g->complete = false; /* for good: nothing can start it here */
         guest_fail(g, "its core is not in VMX root operation");
     }
@@ -778,7 +450,7 @@ __attribute__((weak)) void core_is_on(const struct core *c)
     (void)c;
 }
 
-_Noreturn void core_run(unsigned id)
+void core_set_up(unsigned id)
 {
     struct core *c = &cores[id];
     uint64_t now = arch_tsc();
@@ -787,10 +459,10 @@ _Noreturn void core_run(unsigned id)
     c->stats = &guest_host_page()->cores[id];
     c->stats->id = id;
     c->stats->apic_id = arch_core_apic_id(id);
-    c->stats->vcpus = c->guest_count;
+    c->stats->vcpus = c->vcpu_count;
     c->due = NEVER;
     sched_init(&c->sched);
-    ration_init(&c->ration, requests_us, 1000);
+    core_set_up_work(c);
     c->alone = micros_to_ticks(ALONE_US);
     c->vmx_root = enter_root(c) == 0;
     if (c->vmx_root) {
@@ -801,8 +473,14 @@ _Noreturn void core_run(unsigned id)
         log_warn("core %u: not in VMX root operation, it stays idle", id);
         abandon_guests(c);
     }
-    for (unsigned i = 0; i < c->guest_count; i++)
-        schedule_guest(c, c->guests[i], now);
+    for (unsigned i = 0; i < c->entity_count; i++)
+        schedule(c, c->entities[i], now);
     __atomic_fetch_add(&ready, 1, __ATOMIC_ACQ_REL);
-    loop(c);
+}
+
+_Noreturn void core_run(unsigned id)
+{
+    core_set_up(id);
+    for (;;)
+        core_pass(&cores[id]);
 }

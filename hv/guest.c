@@ -138,6 +138,22 @@ static int take_memory(struct guest *g, char *why, size_t size)
     return 0;
 }
 
+/* The life and the first vCPU on `core`, further ones on the cores behind it. */
+static void place(struct guest *g, unsigned core)
+{
+    g->vcpu_count = g->config.vcpus ? g->config.vcpus : 1;
+    g->life.entity = (struct entity){.guest = g, .core = core};
+    FOR_EACH_VCPU (v, g) {
+        v->guest = g;
+        v->number = (unsigned)(v - g->vcpus);
+        v->entity =
+            (struct entity){.guest = g, .vcpu = v, .core = (core + v->number) % arch_core_count()};
+        v->platform = &g->platform;
+        if (!g->life.partner && v->entity.core == core)
+            g->life.partner = v;
+    }
+}
+
 static struct guest *take_number(unsigned number, const struct guest_config *c, unsigned core)
 {
     struct guest *g = &pool[number];
@@ -147,15 +163,8 @@ static struct guest *take_number(unsigned number, const struct guest_config *c, 
     g->config = *c;
     job_rest();
     g->switch_port = -1;
-    g->core = core;
-    g->vcpu_count = 1;
-    for (unsigned i = 0; i < g->vcpu_count; i++) {
-        g->vcpus[i].guest = g;
-        g->vcpus[i].number = i;
-        g->vcpus[i].core = core;
-        g->vcpus[i].platform = &g->platform;
-    }
-    g->phase = GUEST_BUILDING;
+    place(g, core);
+    g->life.phase = GUEST_BUILDING;
     guest_pages_take(g);
     job_rest();
     return g;
@@ -173,7 +182,7 @@ static void register_guest(struct guest *g)
 /* One that was refused, and can never be started, takes nothing from its core. */
 static bool has_share(const struct guest *g)
 {
-    return g->complete || g->phase != GUEST_IDLE;
+    return g->complete || g->life.phase != GUEST_IDLE;
 }
 
 static void sum_up(struct admission_core *cores)
@@ -183,9 +192,9 @@ static void sum_up(struct admission_core *cores)
 
         if (!g || !has_share(g))
             continue;
-        for (unsigned n = 0; n < g->vcpu_count; n++) {
-            cores[g->vcpus[n].core].vcpus++;
-            cores[g->vcpus[n].core].guaranteed += config_share(&g->config);
+        FOR_EACH_VCPU (v, g) {
+            cores[v->entity.core].vcpus++;
+            cores[v->entity.core].guaranteed += config_share(&g->config);
         }
     }
 }
@@ -217,10 +226,10 @@ struct guest *guest_create(unsigned number, const struct guest_config *c, unsign
     (void)!image_take(g, false); /* what is not there is told when it is loaded */
     if (take_memory(g, why, sizeof(why)))
         guest_fail(g, why);
-    if (g->phase == GUEST_BUILDING)
+    if (g->life.phase == GUEST_BUILDING)
         guest_plan(g);
     /* The start itself is left to its core. */
-    if (g->phase == GUEST_BUILDING)
+    if (g->life.phase == GUEST_BUILDING)
         guest_build(g);
     return g;
 }
@@ -357,7 +366,7 @@ int guest_deploy(const struct abi_create *r, char *why, size_t size)
     }
     job_rest();
     register_guest(g);
-    core_adopt(core, g);
+    core_adopt(g);
     return number;
 }
 
@@ -451,7 +460,8 @@ int guest_audit_all(void)
 
 /* ---- going ---- */
 
-/* Everything that held what was the guest's: memory, registers, frames, dumps, console. That waits
+/* Everything that held what was the guest's: memory, registers, frames, dumps, console. Its vCPUs
+ * have ended: no CPU writes there any more. That waits
  * to the end, so that what it printed can still be shown. */
 static void scrub(void *guest)
 {
@@ -461,16 +471,12 @@ static void scrub(void *guest)
         net_detach((unsigned)g->switch_port);
     g->switch_port = -1;
     job_rest();
-    /* Also where it never ran, or not any more: the CPU must not write to what will be others'. */
-    for (unsigned i = 0; i < g->vcpu_count; i++)
-        if (g->vcpus[i].backend)
-            virt_backend()->vcpu_free(&g->vcpus[i]);
     if (g->backend)
         virt_backend()->guest_free(g);
     job_clear(g->bitmaps, ABI_BITMAPS_SIZE);
-    for (unsigned i = 0; i < g->vcpu_count; i++) {
-        job_clear(g->vcpus[i].exits, VCPU_EXITS_SIZE);
-        job_clear(g->vcpus[i].snapshots, VCPU_SNAPSHOTS_SIZE);
+    FOR_EACH_VCPU (v, g) {
+        job_clear(v->exits, VCPU_EXITS_SIZE);
+        job_clear(v->snapshots, VCPU_SNAPSHOTS_SIZE);
     }
     for (unsigned i = 0; i < g->pool_count; i++)
         job_clear(g->pools[i], POOL_SIZE);
@@ -490,16 +496,16 @@ static void scrub(void *guest)
     guest_set_state(g, ABI_GUEST_EMPTY, "deleted by request");
     job_rest();
     log_guest(g, "deleted, its memory is scrubbed and free");
-    g->phase = GUEST_GONE;
+    g->life.phase = GUEST_GONE;
 }
 
 void guest_begin_scrub(struct guest *g)
 {
     guest_set_state(g, ABI_GUEST_DELETING, "deleted by request");
     g->complete = false;
-    g->phase = GUEST_SCRUBBING;
-    g->put_off = 0;                          /* nothing of this life waits any more */
-    job_begin(&g->job, g->number, scrub, g); /* one that was there is not needed any more */
+    g->life.phase = GUEST_SCRUBBING;
+    g->life.put_off = 0;                          /* nothing of this life waits any more */
+    job_begin(&g->life.job, g->number, scrub, g); /* one that was there is not needed any more */
 }
 
 void guest_destroy(struct guest *g)

@@ -1,83 +1,40 @@
 /*
- * Guests and their vCPUs. A guest's number is its index in the control ABI (0..ABI_GUESTS_MAX-1).
- * Everything of a vCPU belongs to the core it is bound to, except `requests`, which any core may
- * set.
+ * Guests. A guest's number is its index in the control ABI (0..ABI_GUESTS_MAX-1). It has a
+ * configuration, memory, a platform, a life, which goes on on one core, and vCPUs, each on a core
+ * of its own choice.
  */
 #pragma once
 
 #include "hv/abi/control.h"
 #include "hv/config.h"
-#include "hv/pc/platform.h"
 #include "hv/gmem.h"
 #include "hv/job.h"
 #include "hv/load/load.h"
-#include "hv/sched.h"
-#include "hv/stuck.h"
+#include "hv/pc/platform.h"
 #include "hv/types.h"
+#include "hv/vcpu.h"
 
-/* General registers, saved and restored by the backend's entry routine (offsets are generated from
- * this struct). */
-struct vcpu_gprs {
-    uint64_t rax, rcx, rdx, rbx, rbp, rsi, rdi;
-    uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+/* What is left for a guest, and done by the core of its life. */
+enum guest_request {
+    /* By the management guest, in entity.asked, see core_ask(). Of several the lowest goes first.
+     */
+    GUEST_REQ_STOP = 1u << 0,   /* ABI_ACTION_STOP */
+    GUEST_REQ_START = 1u << 1,  /* load and start anew */
+    GUEST_REQ_PAUSE = 1u << 2,  /* ABI_ACTION_PAUSE */
+    GUEST_REQ_RESUME = 1u << 3, /* ABI_ACTION_RESUME */
+    GUEST_REQ_INPUT = 1u << 4,  /* bytes wait in the guest's input queue */
+    GUEST_REQ_DELETE = 1u << 5, /* ABI_CALL_DELETE */
+    /* By the root itself, in entity.requests, see core_request(). */
+    GUEST_REQ_NET = 1u << 6,   /* frames wait for virtio-net */
+    GUEST_REQ_EVENT = 1u << 7, /* management guest: raise ABI_EVENT_IRQ */
+    GUEST_REQ_END = 1u << 8,   /* guest_stop() was called */
+    GUEST_REQ_VCPU = 1u << 9,  /* a vCPU is what was ordered */
 };
-
-/* Work that is left for a vCPU; taken between two entries. NET and EVENT are of its own making and
- * are left in vcpu.requests, see core_request(); the others are what management asks for, in
- * vcpu.asked, see core_ask(). Of several the lowest bit goes first. */
-enum vcpu_request {
-    VCPU_REQ_STOP = 1u << 0,     /* ABI_ACTION_STOP */
-    VCPU_REQ_START = 1u << 1,    /* load and start anew */
-    VCPU_REQ_PAUSE = 1u << 2,    /* ABI_ACTION_PAUSE */
-    VCPU_REQ_RESUME = 1u << 3,   /* ABI_ACTION_RESUME */
-    VCPU_REQ_NMI = 1u << 4,      /* ABI_ACTION_NMI */
-    VCPU_REQ_SNAPSHOT = 1u << 5, /* publish a VMCS snapshot */
-    VCPU_REQ_KEEP = 1u << 6,     /* publish a VMCS snapshot and keep it */
-    VCPU_REQ_CONTROLS = 1u << 7, /* change control words: v->new_controls */
-    VCPU_REQ_INPUT = 1u << 8,    /* bytes wait in the guest's input queue */
-    VCPU_REQ_DELETE = 1u << 9,   /* ABI_CALL_DELETE */
-    VCPU_REQ_NET = 1u << 10,     /* frames wait for virtio-net */
-    VCPU_REQ_EVENT = 1u << 11,   /* management guest: raise ABI_EVENT_IRQ */
-};
-
-struct vcpu {
-    struct vcpu_gprs regs;
-    struct guest *guest;
-    unsigned number;        /* in guest->vcpus */
-    struct abi_vcpu *stats; /* shared pages, root's view */
-    struct abi_exit *exits; /* the flight recorder: ABI_EXITS, aligned to twice their size */
-    struct abi_exit *exit;  /* its newest entry */
-    struct abi_snapshot *snapshots; /* ABI_SNAPSHOTS */
-    uint64_t snapshot_sequence;     /* of the newest snapshot; written by the owning core, atomic */
-    unsigned snapshots_kept;        /* ever, in the ring */
-    /* A change under way; written by the management guest's core while its request bit is clear. */
-    struct abi_controls new_controls;
-    uint32_t controls_busy;    /* 1: from the request to its result. Atomic */
-    struct platform *platform; /* &guest->platform */
-    void *backend;             /* struct vmx_vcpu */
-    uint32_t requests;         /* enum vcpu_request, atomic: looked at before each entry */
-    uint32_t asked;            /* enum vcpu_request, atomic: waits until there is time for it */
-    unsigned core;
-    bool halted;        /* in HLT: waits for an interrupt */
-    bool nmi;           /* one waits to be injected */
-    bool nmi_blocked;   /* in HLT: it waits until the one before it has been handled */
-    bool waits;         /* the CPU can wait in the guest's HLT: run() takes a halted vCPU */
-    uint64_t woke_at;   /* when it last left HLT inside run() */
-    uint64_t wake_late; /* of that, not counted yet: ticks after its timer was due; NEVER */
-    bool stop;          /* set by vcpu_stop(): leave the run loop, never enter again */
-    struct sched_entity sched;
-    struct stuck stuck;
-};
-
-/* In HLT: the NMI that waits ends it. */
-static inline bool vcpu_takes_nmi(const struct vcpu *v)
-{
-    return v->nmi && !v->nmi_blocked;
-}
 
 #define GUEST_INPUT_SIZE 256u /* power of two */
 
-/* What the owning core does with the guest when its turn comes. */
+/* What a life is at. Those with a star are its vCPUs': it waits for them, and has no time itself.
+ */
 enum guest_phase {
     GUEST_IDLE,      /* nothing: not started, failed, or ended */
     GUEST_HELD_BACK, /* it ended, and its time to start again has not come */
@@ -85,14 +42,42 @@ enum guest_phase {
     GUEST_CLEARING,  /* its memory is being zeroed */
     GUEST_PLANNING,  /* what goes where is found out */
     GUEST_COPYING,   /* its image is being copied */
-    GUEST_STARTING,  /* its memory is as it shall be */
-    GUEST_ENTERING,  /* its devices are there, its vCPU is not */
+    GUEST_STARTING,  /* its memory is as it shall be: its devices are put together */
+    GUEST_MAKING,    /* * its vCPUs are being made */
     GUEST_LAUNCHING, /* all is there */
-    GUEST_LIVE,      /* its vCPU runs */
-    GUEST_PAUSED,    /* its vCPU is there and gets no time */
-    GUEST_ENDING,    /* its vCPU has stopped: its last state is taken down */
+    GUEST_LIVE,      /* * its vCPUs run */
+    GUEST_PAUSING,   /* * they are leaving their runs */
+    GUEST_PAUSED,    /* * they are there and get no time */
+    GUEST_LEAVING,   /* * it ends: they leave their runs for good, and their last state is taken */
+    GUEST_ENDING,    /* they have: what follows */
     GUEST_SCRUBBING, /* it was deleted: what it had is being zeroed */
-    GUEST_GONE,      /* that is done */
+    GUEST_GONE,      /* that is done: its cores forget it */
+};
+
+/* That it shall end, and how it was said first. */
+enum { END_NOT, END_BEING_SAID, END_SAID };
+
+/* Everything that is done for a guest outside of its vCPUs: it is made, cleared, loaded, ended,
+ * scrubbed by its core, in turns of its own. Owned by that core, but for what says "atomic". */
+struct guest_life {
+    struct entity entity;
+    struct vcpu
+        *partner; /* on the same core: has the life's place in the scheduler when it has not */
+    enum guest_phase phase;
+    unsigned step;          /* of a phase that has several: those that are done */
+    uint64_t put_off;       /* since when a step waits for enough time; 0: none does */
+    struct job job;         /* making it, its plan, scrubbing it; the management guest's call */
+    uint64_t cleared;       /* GUEST_CLEARING: bytes done */
+    unsigned copied_pieces; /* GUEST_COPYING: of the plan, done */
+    uint64_t copied;        /* bytes of the next one */
+    enum vcpu_phase order;  /* what its vCPUs are to become: NONE, HELD, LIVE, GONE. Atomic */
+    uint64_t paused_at;     /* GUEST_PAUSED: since when */
+    uint64_t shift;         /* ticks that its vCPUs' TSCs are to go back in this life: pauses */
+    uint64_t heartbeat;     /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
+    bool by_request;        /* it ends, and its restart policy is not asked */
+    uint32_t end;           /* END_*, atomic; what follows was written before it became END_SAID */
+    enum abi_guest_state end_state;
+    char end_why[ABI_TEXT_MAX];
 };
 
 /* Clearing and copying go in steps of this many bytes, so that a slice ends on time also while a
@@ -116,35 +101,26 @@ struct guest {
      * and 0 where pages are not split. */
     void *split_tables;
     uint64_t split_size;
-    enum guest_phase phase;
-    unsigned step;    /* of a phase that has several: those that are done */
-    bool by_request;  /* GUEST_ENDING: its restart policy is not asked */
-    uint64_t put_off; /* since when a step waits for enough time; 0: none does */
-    uint64_t cleared; /* GUEST_CLEARING: bytes done */
-    struct job job;   /* making it, its plan, scrubbing it; the management guest's call */
     /* Its image, then its modules; they stay while it is their user. */
     struct image_source sources[1 + LOAD_MODULES_MAX];
     const char *missing; /* of config: the image that is not there; NULL: it has all sources */
     bool planned;        /* the plan is there: from the management guest, or made here */
     char unplanned[ABI_TEXT_MAX]; /* why it cannot be made; empty: it has not been tried */
     struct load_plan plan;        /* checked */
-    unsigned copied_pieces;       /* GUEST_COPYING: of the plan, done */
-    uint64_t copied;              /* bytes of the next one */
     void *free_pages;             /* guest_alloc_page's list */
     uint8_t *pools[GUEST_POOLS_MAX];
     unsigned pool_count;
-    uint64_t paused_at; /* GUEST_PAUSED: since when */
-    uint64_t heartbeat; /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
     struct platform platform;
-    unsigned core; /* where it is made, cleared, loaded and scrubbed, and its requests are taken */
+    struct guest_life life;
     struct vcpu vcpus[ABI_VCPUS_MAX];
     unsigned vcpu_count;
-    void *backend;            /* EPT and bitmaps: struct vmx_guest */
+    void *backend;            /* EPT: struct vmx_guest */
+    uint32_t translations;    /* how often mappings were taken away. Atomic */
     struct abi_guest *status; /* shared pages, root's view */
     uint8_t *bitmaps;         /* MSR, I/O A, I/O B: a page each */
     struct abi_ring *console;
-    /* Typed bytes on their way to the UART: the management guest's core moves the head, the owning
-     * core the tail. Atomic */
+    /* Typed bytes on their way to the UART: the management guest's core moves the head, the core of
+     * its life the tail. Atomic */
     uint8_t input[GUEST_INPUT_SIZE];
     uint32_t input_head, input_tail;
     struct virtio_net_frame *rx_ring; /* with DEV_NET */
@@ -152,28 +128,29 @@ struct guest {
     uint64_t quiet_until;             /* no kick for frames before; atomic */
 };
 
-/* Stops the vCPU's guest: `state` is ABI_GUEST_STOPPED or ABI_GUEST_CRASHED, the text becomes its
- * `why`. Owning core, inside the run loop. The first call counts. */
-void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
+#define FOR_EACH_VCPU(v, g)                                                                        \
+    for (__typeof__(&(g)->vcpus[0]) v = (g)->vcpus; v < (g)->vcpus + (g)->vcpu_count; v++)
 
-/* VMCALL of a guest: RAX, RBX, RCX, RDX, RSI are read from v->regs; returns the new RAX (control
- * ABI), or CONTROL_LATER: it is not done yet, and the instruction is to be executed again. Owning
- * core.
- */
-int64_t control_call(struct vcpu *v);
-#define CONTROL_LATER INT64_MIN
+/* Says that the guest shall end: `state` is ABI_GUEST_STOPPED, ABI_GUEST_CRASHED or
+ * ABI_GUEST_FAILED (before it ran), the text becomes its `why`. Its vCPUs do not enter again. The
+ * first call of a life counts. Any core. */
+void guest_stop(struct guest *g, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
+
+/* Takes mappings away, whole pages as they were mapped, and returns when no core can use them any
+ * more: until then it rests, see hv/job.h. Owning core of its life, in a job where a vCPU is
+ * elsewhere. Errors as virt_ops.unmap(). */
+int guest_unmap(struct guest *g, gpa_t gpa, uint64_t size) MUST_CHECK;
+/* Every core that runs one of its vCPUs is to forget what it has cached of the guest's translations
+ * before that vCPU is entered again: a kick, and a number that guest_is_flushed() goes by. Any
+ * core. */
+uint32_t guest_flush(struct guest *g);
+bool guest_is_flushed(const struct guest *g, uint32_t translations);
 
 /* One zeroed page of host memory owned by this guest's tables (MEM_EPT), below 4 GB if possible;
  * NULL when memory is out. */
 void *guest_alloc_page(struct guest *g) MUST_CHECK;
 /* Gives such a page back. */
 void guest_free_page(struct guest *g, void *page);
-
-/* Its vCPU has a VMCS that can be read and changed. Owning core. */
-static inline bool guest_has_vcpu(const struct guest *g)
-{
-    return g->phase == GUEST_LIVE || g->phase == GUEST_PAUSED;
-}
 
 /* By number, 0..ABI_GUESTS_MAX-1; NULL for numbers not in use. */
 struct guest *guest_get(unsigned number);

@@ -27,22 +27,42 @@ void guest_life_init(uint64_t epoch, uint64_t tsc)
 void guest_fail(struct guest *g, const char *why)
 {
     guest_set_state(g, ABI_GUEST_FAILED, why);
-    g->phase = GUEST_IDLE;
+    g->life.phase = GUEST_IDLE;
     log_guest_warn(g, "not started: %s", why);
+}
+
+static void stop(struct guest *g, enum abi_guest_state state, const char *format, va_list ap)
+{
+    struct guest_life *l = &g->life;
+    uint32_t not_yet = END_NOT;
+
+    if (!__atomic_compare_exchange_n(&l->end, &not_yet, END_BEING_SAID, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED))
+        return;
+    l->end_state = state;
+    (void)fmt_v(l->end_why, sizeof(l->end_why), format, ap);
+    __atomic_store_n(&l->end, END_SAID, __ATOMIC_RELEASE);
+    FOR_EACH_VCPU (v, g)
+        __atomic_store_n(&v->stop, true, __ATOMIC_RELAXED);
+    core_request(&l->entity, GUEST_REQ_END);
+}
+
+void guest_stop(struct guest *g, enum abi_guest_state state, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    stop(g, state, format, ap);
+    va_end(ap);
 }
 
 void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, ...)
 {
-    char why[ABI_TEXT_MAX];
     va_list ap;
 
-    if (v->stop)
-        return;
     va_start(ap, format);
-    (void)fmt_v(why, sizeof(why), format, ap);
+    stop(v->guest, state, format, ap);
     va_end(ap);
-    v->stop = true;
-    guest_set_state(v->guest, state, why);
 }
 
 /* ---- what the platform asks of its owner ---- */
@@ -61,7 +81,7 @@ static void on_reset(void *ctx, const char *how)
 {
     struct guest *g = ctx;
 
-    vcpu_stop(&g->vcpus[0], ABI_GUEST_STOPPED, "the guest reset itself (%s)", how);
+    guest_stop(g, ABI_GUEST_STOPPED, "the guest reset itself (%s)", how);
 }
 
 static void on_exit_port(void *ctx, uint32_t code)
@@ -69,7 +89,7 @@ static void on_exit_port(void *ctx, uint32_t code)
     struct guest *g = ctx;
 
     g->status->exit_code = code;
-    vcpu_stop(&g->vcpus[0], ABI_GUEST_STOPPED, "the guest exited with code %u", code);
+    guest_stop(g, ABI_GUEST_STOPPED, "the guest exited with code %u", code);
 }
 
 void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len)
@@ -91,17 +111,20 @@ void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
     }
     __atomic_fetch_add(&g->status->frames_received, 1, __ATOMIC_RELAXED);
     if (arch_tsc() < __atomic_load_n(&g->quiet_until, __ATOMIC_RELAXED))
-        core_leave(&g->vcpus[0], VCPU_REQ_NET);
+        core_leave(&g->life.entity, GUEST_REQ_NET);
     else
-        core_request(&g->vcpus[0], VCPU_REQ_NET);
+        core_request(&g->life.entity, GUEST_REQ_NET);
 }
 
 /* ---- start and end ---- */
 
 void guest_begin_start(struct guest *g)
 {
-    g->phase = GUEST_CLEARING;
-    g->cleared = 0;
+    g->life.phase = GUEST_CLEARING;
+    g->life.cleared = 0;
+    g->life.shift = 0;
+    g->life.by_request = false;
+    __atomic_store_n(&g->life.end, END_NOT, __ATOMIC_RELEASE);
     g->status->exit_code = 0;
     guest_set_state(g, ABI_GUEST_STARTING, "");
 }
@@ -140,17 +163,33 @@ static int plan_image(struct guest *g, struct load_error *e)
 
 static void enter_phase(struct guest *g, enum guest_phase phase)
 {
-    g->phase = phase;
-    g->step = 0;
+    g->life.phase = phase;
+    g->life.step = 0;
 }
 
-/* The devices, the vCPU, and off it goes: in steps. */
+/* What its vCPUs become from now on, each on its own core. */
+static void order(struct guest *g, enum vcpu_phase phase)
+{
+    __atomic_store_n(&g->life.order, phase, __ATOMIC_RELEASE);
+    FOR_EACH_VCPU (v, g)
+        core_request(&v->entity, VCPU_REQ_OBEY);
+}
+
+static bool all_are(const struct guest *g, enum vcpu_phase phase)
+{
+    FOR_EACH_VCPU (v, g)
+        if (__atomic_load_n(&v->phase, __ATOMIC_ACQUIRE) != phase)
+            return false;
+    return true;
+}
+
+/* The devices, in steps; then the vCPUs, by themselves. */
 static void start_devices(struct guest *g)
 {
     const struct platform_host host = {
         .ctx = g, .console = on_console, .reset = on_reset, .exit = on_exit_port};
     uint64_t now = arch_tsc(), hz = arch_tsc_hz();
-    unsigned step = g->step++;
+    unsigned step = g->life.step++;
 
     if (step == 0) {
         platform_disconnect(&g->platform);
@@ -169,80 +208,61 @@ static void start_devices(struct guest *g)
     }
     if (g->config.devices & DEV_NET)
         virtio_net_reset(&g->platform.net);
-    enter_phase(g, GUEST_ENTERING);
-}
-
-static void start_vcpu(struct guest *g)
-{
-    int rc;
-
-    if (g->step == 0) {
-        memset(&g->vcpus[0].regs, 0, sizeof(g->vcpus[0].regs));
-        g->vcpus[0].halted = false;
-        g->vcpus[0].nmi = false;
-        g->vcpus[0].wake_late = NEVER;
-        g->vcpus[0].stop = false;
-    }
-    rc = virt_backend()->vcpu_init(&g->vcpus[0], &g->plan.start, g->step++);
-    if (rc == 0)
-        enter_phase(g, GUEST_LAUNCHING);
-    else if (rc != -E_AGAIN)
-        guest_fail(g, "its virtual CPU cannot be set up");
+    enter_phase(g, GUEST_MAKING);
+    order(g, VCPU_HELD);
 }
 
 static void go_live(struct guest *g)
 {
-    switch (g->step++) {
-    case 0:
-        virt_backend()->snapshot(&g->vcpus[0], ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
-        break;
-    case 1:
+    struct guest_life *l = &g->life;
+
+    if (l->step++ == 0) {
         log_guest(g, "started (%s, %lu KiB, core %u)", g->plan.start.kind, g->mem.size >> 10,
-                  g->vcpus[0].core);
-        break;
-    default:
-        g->heartbeat = arch_tsc();
-        /* This runs in its own turn: its wait for it is counted when the turn is over. */
-        watchdog_start(&g->platform.watchdog, g->heartbeat, 0);
-        g->platform.watchdog.written = true;
-        g->vcpus[0].stuck = (struct stuck){0};
-        enter_phase(g, GUEST_LIVE);
-        guest_set_image_kind(g, g->plan.start.kind);
-        guest_set_state(g, ABI_GUEST_RUNNING, "");
-        if (guest_host_page()->first_entry_tsc == 0)
-            guest_host_page()->first_entry_tsc = arch_tsc(); /* the next pass enters it */
+                  l->entity.core);
+        return;
     }
+    l->heartbeat = arch_tsc();
+    /* This runs in its own turn: its wait for it is counted when the turn is over. */
+    watchdog_start(&g->platform.watchdog, l->heartbeat, 0);
+    g->platform.watchdog.written = true;
+    enter_phase(g, GUEST_LIVE);
+    guest_set_image_kind(g, g->plan.start.kind);
+    guest_set_state(g, ABI_GUEST_RUNNING, "");
+    if (guest_host_page()->first_entry_tsc == 0)
+        guest_host_page()->first_entry_tsc = arch_tsc(); /* the next pass enters it */
+    order(g, VCPU_LIVE);
 }
 
 /* One step; true when all of it is done. */
 static bool clear_step(struct guest *g)
 {
-    uint64_t n = min_u64(GUEST_STEP, g->mem.size - g->cleared);
+    uint64_t n = min_u64(GUEST_STEP, g->mem.size - g->life.cleared);
 
-    memset(g->mem.base + g->cleared, 0, n);
-    g->cleared += n;
-    return g->cleared == g->mem.size;
+    memset(g->mem.base + g->life.cleared, 0, n);
+    g->life.cleared += n;
+    return g->life.cleared == g->mem.size;
 }
 
 /* A piece of the plan, or a part of it. */
 static bool copy_step(struct guest *g)
 {
-    const struct load_piece *p = &g->plan.pieces[g->copied_pieces];
+    const struct load_piece *p = &g->plan.pieces[g->life.copied_pieces];
     struct image_source from;
     uint64_t n;
 
-    if (g->copied_pieces == g->plan.piece_count)
+    if (g->life.copied_pieces == g->plan.piece_count)
         return true;
-    n = min_u64(GUEST_STEP, p->size - g->copied);
+    n = min_u64(GUEST_STEP, p->size - g->life.copied);
     from = source_of(g, p->source);
-    if (gmem_write(&g->mem, gpa(p->address + g->copied), from.data + p->offset + g->copied, n))
+    if (gmem_write(&g->mem, gpa(p->address + g->life.copied),
+                   from.data + p->offset + g->life.copied, n))
         panic("the load plan of guest %s is not what was checked", g->config.name);
-    g->copied += n;
-    if (g->copied == p->size) {
-        g->copied = 0;
-        g->copied_pieces++;
+    g->life.copied += n;
+    if (g->life.copied == p->size) {
+        g->life.copied = 0;
+        g->life.copied_pieces++;
     }
-    return g->copied_pieces == g->plan.piece_count;
+    return g->life.copied_pieces == g->plan.piece_count;
 }
 
 void guest_plan(void *guest)
@@ -259,8 +279,8 @@ void guest_plan(void *guest)
 
 static void begin_copying(struct guest *g)
 {
-    g->copied_pieces = 0;
-    g->copied = 0;
+    g->life.copied_pieces = 0;
+    g->life.copied = 0;
     if (g->planned)
         enter_phase(g, GUEST_COPYING);
     else
@@ -273,7 +293,7 @@ static void planning_step(struct guest *g)
     if (g->planned || g->unplanned[0])
         begin_copying(g);
     else
-        job_begin(&g->job, g->number, guest_plan, g);
+        job_begin(&g->life.job, g->number, guest_plan, g);
 }
 
 /* What is said of the end stays; only the state changes. */
@@ -283,7 +303,7 @@ static void hold_back(struct guest *g, uint64_t at)
 
     (void)str_copy(why, sizeof(why), g->status->why);
     g->status->next_start_tsc = at;
-    g->phase = GUEST_HELD_BACK;
+    g->life.phase = GUEST_HELD_BACK;
     guest_set_state(g, ABI_GUEST_RESTARTING, why);
 }
 
@@ -324,10 +344,30 @@ static void ask_policy(struct guest *g)
     }
 }
 
+bool guest_has_vcpus(const struct guest *g)
+{
+    switch (g->life.phase) {
+    case GUEST_MAKING:
+    case GUEST_LAUNCHING:
+    case GUEST_LIVE:
+    case GUEST_PAUSING:
+    case GUEST_PAUSED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void guest_begin_ending(struct guest *g)
 {
-    enter_phase(g, GUEST_ENDING);
-    g->by_request = false;
+    struct guest_life *l = &g->life;
+
+    if (!guest_has_vcpus(g) || __atomic_load_n(&l->end, __ATOMIC_ACQUIRE) != END_SAID)
+        return; /* who is about to say it requests it again */
+    if (l->end_state != ABI_GUEST_FAILED)
+        guest_set_state(g, l->end_state, l->end_why);
+    enter_phase(g, GUEST_LEAVING);
+    order(g, VCPU_NONE);
 }
 
 static void drop_unfinished_images(void *guest)
@@ -339,38 +379,36 @@ static void drop_unfinished_images(void *guest)
 /* True: it has come to its end, and to what follows. */
 static bool end_step(struct guest *g)
 {
-    switch (g->step) {
+    const struct guest_life *l = &g->life;
+
+    switch (g->life.step) {
     case 0:
-        virt_backend()->snapshot(&g->vcpus[0], ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
+        if (g->management)
+            job_begin(&g->life.job, g->number, drop_unfinished_images, g);
         break;
     case 1:
-        virt_backend()->vcpu_free(&g->vcpus[0]);
-        g->vcpus[0].halted = false;
-        break;
-    case 2:
-        if (g->management)
-            job_begin(&g->job, g->number, drop_unfinished_images, g);
-        break;
-    case 3:
-        log_guest(g, "%s: %s", g->status->state == ABI_GUEST_CRASHED ? "crashed" : "stopped",
-                  g->status->why);
+        if (l->end_state != ABI_GUEST_FAILED)
+            log_guest(g, "%s: %s", l->end_state == ABI_GUEST_CRASHED ? "crashed" : "stopped",
+                      l->end_why);
         break;
     default:
         enter_phase(g, GUEST_IDLE);
-        if (!g->by_request)
+        if (l->end_state == ABI_GUEST_FAILED)
+            guest_fail(g, l->end_why);
+        else if (!l->by_request)
             ask_policy(g);
         return true;
     }
-    g->step++;
+    g->life.step++;
     return false;
 }
 
 static void one_step(struct guest *g)
 {
-    switch (g->phase) {
+    switch (g->life.phase) {
     case GUEST_CLEARING:
         if (clear_step(g))
-            g->phase = GUEST_PLANNING;
+            g->life.phase = GUEST_PLANNING;
         break;
     case GUEST_PLANNING:
         planning_step(g);
@@ -382,9 +420,6 @@ static void one_step(struct guest *g)
     case GUEST_STARTING:
         start_devices(g);
         break;
-    case GUEST_ENTERING:
-        start_vcpu(g);
-        break;
     case GUEST_LAUNCHING:
         go_live(g);
         break;
@@ -392,7 +427,7 @@ static void one_step(struct guest *g)
         if (g->complete)
             guest_begin_start(g);
         else
-            job_begin(&g->job, g->number, guest_build, g);
+            job_begin(&g->life.job, g->number, guest_build, g);
         break;
     case GUEST_ENDING:
         (void)end_step(g);
@@ -402,24 +437,33 @@ static void one_step(struct guest *g)
     }
 }
 
+/* There is something to do in its own turns. */
 static bool is_on_its_way(const struct guest *g)
 {
-    switch (g->phase) {
-    case GUEST_IDLE:
-    case GUEST_HELD_BACK:
-    case GUEST_LIVE:
-    case GUEST_PAUSED:
-    case GUEST_GONE:
-        return false;
-    default:
+    switch (g->life.phase) {
+    case GUEST_BUILDING:
+    case GUEST_CLEARING:
+    case GUEST_PLANNING:
+    case GUEST_COPYING:
+    case GUEST_STARTING:
+    case GUEST_LAUNCHING:
+    case GUEST_ENDING:
+    case GUEST_SCRUBBING:
         return true;
+    default:
+        return false;
     }
+}
+
+bool guest_waits_for_vcpus(const struct guest *g)
+{
+    return g->life.phase == GUEST_LEAVING || (guest_has_vcpus(g) && !is_on_its_way(g));
 }
 
 /* What its next step takes at most. */
 static uint64_t step_ticks(const struct guest *g)
 {
-    switch (g->phase) {
+    switch (g->life.phase) {
     case GUEST_CLEARING:
     case GUEST_COPYING:
         return PIECE_TICKS;
@@ -430,59 +474,108 @@ static uint64_t step_ticks(const struct guest *g)
 
 void guest_advance(struct guest *g, uint64_t until)
 {
-    const struct core *c = core_get(g->vcpus[0].core);
+    const struct core *c = core_get(g->life.entity.core);
 
-    if (g->phase == GUEST_HELD_BACK)
+    if (g->life.phase == GUEST_HELD_BACK)
         guest_begin_start(g);
     while (is_on_its_way(g) && arch_tsc() < until) {
-        if (job_is_there(&g->job))
-            (void)job_go_on(&g->job, until);
-        else if (core_has_time(c, step_ticks(g), &g->put_off))
+        if (job_is_there(&g->life.job))
+            (void)job_go_on(&g->life.job, until);
+        else if (core_has_time(c, step_ticks(g), &g->life.put_off))
             one_step(g);
         else
             __builtin_ia32_pause(); /* somebody else is about to run */
     }
 }
 
+/* How long the vCPUs had to wait for the core, ever: the watchdog's time stands still then. */
+static uint64_t waited(const struct guest *g, uint64_t now)
+{
+    return sched_waited(&g->life.partner->entity.sched, now);
+}
+
 void guest_pause(struct guest *g)
 {
-    g->phase = GUEST_PAUSED;
-    g->paused_at = arch_tsc();
-    watchdog_hold(&g->platform.watchdog, g->paused_at,
-                  sched_waited(&g->vcpus[0].sched, g->paused_at));
+    enter_phase(g, GUEST_PAUSING);
+    order(g, VCPU_HELD);
+}
+
+static void is_paused(struct guest *g)
+{
+    enter_phase(g, GUEST_PAUSED);
+    g->life.paused_at = arch_tsc();
+    watchdog_hold(&g->platform.watchdog, g->life.paused_at, waited(g, g->life.paused_at));
     guest_set_paused(g, true);
 }
 
 void guest_resume(struct guest *g)
 {
-    uint64_t now = arch_tsc();
+    uint64_t now = arch_tsc(), paused = now - g->life.paused_at;
 
     if (g->config.paused_clock == PAUSED_CLOCK_STOPS) {
-        platform_shift(&g->platform, now - g->paused_at);
-        virt_backend()->shift_tsc(&g->vcpus[0], now - g->paused_at);
+        platform_shift(&g->platform, paused);
+        g->life.shift += paused;
     }
     g->platform.clock.now = now;
-    watchdog_go_on(&g->platform.watchdog, now, sched_waited(&g->vcpus[0].sched, now));
+    watchdog_go_on(&g->platform.watchdog, now, waited(g, now));
     if (g->config.devices & DEV_NET)
         platform_frames_wait(&g->platform); /* some may have come meanwhile */
-    g->phase = GUEST_LIVE;
+    enter_phase(g, GUEST_LIVE);
     guest_set_paused(g, false);
+    order(g, VCPU_LIVE);
+}
+
+void guest_on_vcpus(struct guest *g)
+{
+    switch (g->life.phase) {
+    case GUEST_MAKING:
+        if (all_are(g, VCPU_HELD))
+            enter_phase(g, GUEST_LAUNCHING);
+        break;
+    case GUEST_PAUSING:
+        if (all_are(g, VCPU_HELD))
+            is_paused(g);
+        break;
+    case GUEST_LEAVING:
+        if (all_are(g, VCPU_NONE))
+            enter_phase(g, GUEST_ENDING);
+        break;
+    default:
+        break;
+    }
+}
+
+bool guest_let_go(struct guest *g)
+{
+    if (g->life.order != VCPU_GONE)
+        order(g, VCPU_GONE);
+    return all_are(g, VCPU_GONE);
+}
+
+/* What a small budget would keep for long: the vCPUs go on ending in the time of the request. */
+static void hasten(struct guest *g)
+{
+    g->life.by_request = true;
+    FOR_EACH_VCPU (v, g)
+        core_ask(&v->entity, VCPU_REQ_END);
 }
 
 bool guest_end(struct guest *g, const char *why)
 {
     enum abi_guest_state state = (enum abi_guest_state)g->status->state;
 
-    if (guest_has_vcpu(g)) {
-        vcpu_stop(&g->vcpus[0], ABI_GUEST_STOPPED, "%s", why);
+    if (guest_has_vcpus(g)) {
+        guest_stop(g, ABI_GUEST_STOPPED, "%s", why);
         guest_begin_ending(g);
-        g->by_request = true;
+    }
+    if (guest_has_vcpus(g) || g->life.phase == GUEST_LEAVING) {
+        hasten(g);
         return false;
     }
-    if (g->phase == GUEST_ENDING) {
-        g->by_request = true;
-        if (job_is_there(&g->job))
-            (void)job_go_on(&g->job, 0);
+    if (g->life.phase == GUEST_ENDING) {
+        g->life.by_request = true;
+        if (job_is_there(&g->life.job))
+            (void)job_go_on(&g->life.job, 0);
         else
             return end_step(g);
         return false;
@@ -499,7 +592,7 @@ void guest_feed_uart(struct guest *g)
 {
     uint32_t tail = g->input_tail;
 
-    if (g->phase != GUEST_LIVE)
+    if (g->life.phase != GUEST_LIVE)
         return;
     while (tail != __atomic_load_n(&g->input_head, __ATOMIC_ACQUIRE) &&
            platform_console_input(&g->platform, g->input[tail % GUEST_INPUT_SIZE]))

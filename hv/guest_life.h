@@ -47,18 +47,27 @@ void guest_destroy(struct guest *g);
 void guest_advance(struct guest *g, uint64_t until);
 /* Begins a start. Not while live. */
 void guest_begin_start(struct guest *g);
-/* The vCPU has stopped (v->stop): what follows (last snapshot, log, restart policy) is done in
+/* GUEST_REQ_END: its vCPUs end, each on its own core; what follows (log, restart policy) is done in
  * steps by guest_advance(). Then it is idle, on its way to a new start, or held back until
- * status->next_start_tsc. */
+ * status->next_start_tsc. Nothing where it has no vCPUs. */
 void guest_begin_ending(struct guest *g);
-/* Of a live guest, and of a paused one. */
+/* GUEST_REQ_VCPU: goes on, if all its vCPUs are what was ordered. */
+void guest_on_vcpus(struct guest *g);
+/* It has vCPUs, of which not all are ending. */
+bool guest_has_vcpus(const struct guest *g);
+/* Its vCPUs have the time that is its: nothing is to do for the life but to wait for them. */
+bool guest_waits_for_vcpus(const struct guest *g);
+/* GUEST_GONE: makes the cores of its vCPUs forget them. True: they have. */
+bool guest_let_go(struct guest *g);
+/* Of a live guest, which is paused when all its vCPUs have left their runs; and of a paused one. */
 void guest_pause(struct guest *g);
 void guest_resume(struct guest *g);
 /* Ends a guest by request, also one that is on its way to a start. One short step a call, until it
  * returns true: it is idle then. It must not be advanced meanwhile. */
 bool guest_end(struct guest *g, const char *why);
 
-/* Moves typed bytes into the UART as far as it has room. Cheap when there are none. */
+/* Moves typed bytes into the UART as far as it has room. Cheap when there are none. On the core of
+ * its life. */
 void guest_feed_uart(struct guest *g);
 static inline void guest_feed_input(struct guest *g)
 {

@@ -14,7 +14,7 @@ static struct {
     struct abi_caps *caps; /* one a core */
     struct abi_images *images;
     struct abi_events *events;
-    struct spinlock events_lock, memory_lock;
+    struct spinlock status_lock, events_lock, memory_lock;
     struct number_pages {
         struct abi_guest *status;
         uint8_t *bitmaps;
@@ -151,16 +151,18 @@ int guest_pages_map(struct guest *m, const struct virt_ops *ops)
     return rc;
 }
 
-/* The status page is written by one core at a time; readers copy until the sequence is even and
- * unchanged. */
+/* The cores of a guest's vCPUs write its status page, too; readers copy until the sequence is even
+ * and unchanged. */
 static void status_begin(struct guest *g)
 {
+    spin_lock(&pages.status_lock);
     __atomic_fetch_add(&g->status->sequence, 1, __ATOMIC_ACQ_REL);
 }
 
 static void status_end(struct guest *g)
 {
     __atomic_fetch_add(&g->status->sequence, 1, __ATOMIC_RELEASE);
+    spin_unlock(&pages.status_lock);
 }
 
 static void fill_status(struct guest *g)
@@ -170,7 +172,7 @@ static void fill_status(struct guest *g)
     s->state = ABI_GUEST_STARTING;
     s->flags = g->management ? (uint32_t)ABI_GUEST_MANAGEMENT : 0;
     s->number = g->number;
-    s->core = g->core;
+    s->core = g->life.entity.core;
     s->vcpu_count = g->vcpu_count;
     s->config = g->config;
 }
@@ -185,7 +187,7 @@ static void take_vcpu(struct vcpu *v, const struct vcpu_pages *p)
     v->exit = &v->exits[ABI_EXITS - 1];
     v->stats->guest = guest;
     v->stats->vcpu = v->number;
-    v->stats->core = v->core;
+    v->stats->core = v->entity.core;
     for (unsigned i = 0; i < ABI_EXITS; i++) {
         v->exits[i].guest = guest;
         v->exits[i].vcpu = v->number;
@@ -204,8 +206,8 @@ void guest_pages_take(struct guest *g)
     g->bitmaps = n->bitmaps;
     g->console = n->console;
     g->console->size = ABI_CONSOLE_RING_SIZE;
-    for (unsigned i = 0; i < g->vcpu_count; i++) {
-        take_vcpu(&g->vcpus[i], &n->vcpus[i]);
+    FOR_EACH_VCPU (v, g) {
+        take_vcpu(v, &n->vcpus[v->number]);
         job_rest();
     }
     status_begin(g);
@@ -220,8 +222,8 @@ void guest_pages_leave(struct guest *g)
     status_begin(g);
     memset((uint8_t *)s + sizeof(s->sequence), 0, sizeof(*s) - sizeof(s->sequence));
     status_end(g);
-    for (unsigned i = 0; i < g->vcpu_count; i++)
-        memset(g->vcpus[i].stats, 0, sizeof(*g->vcpus[i].stats));
+    FOR_EACH_VCPU (v, g)
+        memset(v->stats, 0, sizeof(*v->stats));
 }
 
 void guest_pages_show(const struct guest *g, bool in_use)
@@ -237,7 +239,7 @@ void guest_tell_management(const struct guest *g)
     struct guest *m = guest_management();
 
     if (m && m != g)
-        core_request(&m->vcpus[0], VCPU_REQ_EVENT);
+        core_request(&m->life.entity, GUEST_REQ_EVENT);
 }
 
 static void note_event(const struct guest *g, const char *why)

@@ -75,8 +75,7 @@ static void free_slot(struct guest *m, uint64_t slot)
 {
     struct abi_image *k = slot_of(slot);
 
-    if (memory[slot].mapped &&
-        virt_backend()->unmap(m, gpa(ABI_IMAGE_GPA(slot)), memory[slot].mapped))
+    if (memory[slot].mapped && guest_unmap(m, gpa(ABI_IMAGE_GPA(slot)), memory[slot].mapped))
         panic("image %lu is not mapped where it was", slot);
     __atomic_store_n(&k->state, ABI_IMAGE_FREE, __ATOMIC_RELEASE);
     job_rest();
@@ -156,7 +155,7 @@ int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32])
     if (old)
         free_slot(m, (uint64_t)(old - slot_of(0)));
     /* From now on it stays as it is. */
-    if (virt_backend()->unmap(m, gpa(ABI_IMAGE_GPA(slot)), memory[slot].capacity) ||
+    if (guest_unmap(m, gpa(ABI_IMAGE_GPA(slot)), memory[slot].capacity) ||
         virt_backend()->map(m, gpa(ABI_IMAGE_GPA(slot)), arch_hpa(memory[slot].data),
                             memory[slot].capacity, MAP_R))
         panic("image %lu cannot be mapped where it was", slot);

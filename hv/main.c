@@ -141,7 +141,7 @@ static void place(unsigned number, const struct guest_config *wanted, bool manag
         g->complete = false;
         guest_fail(g, why);
     }
-    core_bind(core, g);
+    core_bind(g);
 }
 
 static void describe_host(const struct boot_info *b, const struct config *c)
@@ -292,7 +292,7 @@ _Noreturn void hv_main(const struct boot_info *b)
     m = guest_management();
     if (!m)
         panic("the management guest cannot be created");
-    start_network(m->vcpus[0].core);
+    start_network(m->life.entity.core);
     if (guest_audit_all())
         refuse("the isolation audit found a mapping that must not be");
     describe_host(b, &config);

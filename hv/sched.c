@@ -70,6 +70,18 @@ void sched_remove(struct sched *s, struct sched_entity *e)
     }
 }
 
+void sched_replace(struct sched *s, struct sched_entity *from, struct sched_entity *to)
+{
+    for (unsigned i = 0; i < s->count; i++) {
+        if (s->entities[i] != from)
+            continue;
+        *to = *from;
+        s->entities[i] = to;
+        from->present = false;
+        return;
+    }
+}
+
 /* Who did not compete for a while comes back at most a slice behind the others: enough to run
  * before them at once, not enough to starve them for the time it was away. */
 static uint64_t oldest_vtime(const struct sched *s)

@@ -20,7 +20,7 @@
 
 #include "hv/types.h"
 
-#define SCHED_ENTITIES_MAX 16
+#define SCHED_ENTITIES_MAX 64
 
 struct sched_params {
     uint32_t weight;         /* 1..1000 */
@@ -61,6 +61,8 @@ void sched_init(struct sched *s);
 int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params *p,
               uint64_t now) MUST_CHECK;
 void sched_remove(struct sched *s, struct sched_entity *e);
+/* `to` takes the place of `from`, with all that it has used and is owed. */
+void sched_replace(struct sched *s, struct sched_entity *from, struct sched_entity *to);
 /* Wakes sleepers whose event is due, replenishes budgets, decides. */
 struct sched_decision sched_pick(struct sched *s, uint64_t now);
 /* Idle, and `next` is let run from its wake on: until when, if everything is to stay fair. */

@@ -44,8 +44,11 @@ struct virt_ops {
     /* Maps whole pages, write-back; -E_EXIST on overlap, -E_NOMEM. Owning core, or any before the
      * vCPU first runs. */
     int (*map)(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_perm perm);
-    /* Takes what map() made away, whole pages, and makes this core forget it. Owning core. */
+    /* Takes what map() made away, whole pages. Cores may still know it, see guest_unmap(). Owning
+     * core. */
     int (*unmap)(struct guest *g, gpa_t gpa, uint64_t size);
+    /* Makes this core forget what it has cached of the translations of v->guest. Owning core. */
+    void (*flush)(struct vcpu *v);
     /* Makes the tables for later mappings with 2 MB alignment, which then need no memory. `gpa` is
      * a multiple of 1 GB. Before the vCPU first runs. */
     int (*prepare)(struct guest *g, gpa_t gpa, uint64_t size);

@@ -70,6 +70,7 @@ struct guest_config {
     uint32_t net_given;    /* 1: the object was there */
     struct config_module modules[CONFIG_MODULES_MAX];
     uint32_t module_count;
+    uint32_t vcpus; /* cannot be said yet: 0 is one */
     uint32_t line;  /* of the guest's `{` in the file */
     uint32_t index; /* in the file's list, from 0, with those that were left out */
 };

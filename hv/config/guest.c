@@ -336,6 +336,9 @@ int config_check_guest(const struct guest_config *g, const char **field)
     *field = "image";
     if (!g->image[0])
         return -E_INVAL;
+    *field = "vcpus";
+    if (g->vcpus > ABI_VCPUS_MAX)
+        return -E_INVAL;
     *field = "budget_us";
     if (g->budget_us && g->budget_us > g->period_us)
         return -E_INVAL;

@@ -65,16 +65,16 @@ static void check(uint64_t call, int64_t r)
         must(guests[i].input_head - guests[i].input_tail <= GUEST_INPUT_SIZE,
              "more input than the queue holds");
     must(requests <= 1, "more than one request");
-    if (!wanted)
+    if (!wanted && !wanted_of_vcpu)
         return;
     must(r >= 0, "a request, and an error");
-    must(asked != &guests[SELF] ||
-             !(wanted & (VCPU_REQ_PAUSE | VCPU_REQ_NMI | VCPU_REQ_DELETE | VCPU_REQ_CONTROLS)),
+    must(asked != &guests[SELF] || (!(wanted & (GUEST_REQ_PAUSE | GUEST_REQ_DELETE)) &&
+                                    !(wanted_of_vcpu & (VCPU_REQ_NMI | VCPU_REQ_CONTROLS))),
          "the management guest is held down");
-    must(asked != &guests[SELF] || !(wanted & VCPU_REQ_STOP) || wanted & VCPU_REQ_START,
+    must(asked != &guests[SELF] || !(wanted & GUEST_REQ_STOP) || wanted & GUEST_REQ_START,
          "the management guest is stopped");
     must(call != ABI_CALL_ACTION || asked->complete, "a guest acts that never got what it needs");
-    if (wanted & VCPU_REQ_CONTROLS && (left + more) % 2)
+    if (wanted_of_vcpu & VCPU_REQ_CONTROLS && (left + more) % 2)
         __atomic_store_n(&asked->vcpus[0].controls_busy, 0, __ATOMIC_RELEASE);
     asked->input_tail += (asked->input_head - asked->input_tail) / 2;
 }
@@ -119,7 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         v->regs.rcx = any_number();
         v->regs.rdx = any_number();
         asked = NULL;
-        wanted = requests = 0;
+        wanted = wanted_of_vcpu = requests = 0;
         reboot_at = how & 1;
         check(v->regs.rax, call_until(v, how & 0x20 ? NEVER : 0, how & 0x10));
         calls++;

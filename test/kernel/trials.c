@@ -52,7 +52,7 @@ static uint64_t capability(uint32_t encoding)
 
 static struct entry_cpu cpu_of(const struct vmx_vcpu *x)
 {
-    const struct abi_caps *caps = &guest_caps_page()[x->vcpu->core];
+    const struct abi_caps *caps = &guest_caps_page()[x->vcpu->entity.core];
 
     return (struct entry_cpu){.physical_bits = (uint8_t)caps->address_widths,
                               .linear_bits = (uint8_t)(caps->address_widths >> 8),
@@ -142,12 +142,12 @@ static int set_up(struct vcpu *v)
 
 void core_is_on(const struct core *c)
 {
-    struct vcpu *v = &guest_management()->vcpus[0];
+    struct vcpu *v = guest_management()->life.partner;
     struct trial_file f = {.text = entry_trials, .size = (size_t)(entry_trials_end - entry_trials)};
     struct trial t;
     int rc;
 
-    if (c->id != v->core)
+    if (c->id != v->entity.core)
         return;
     while ((rc = trial_next(&f, &t)) != 0) {
         if (rc < 0) {

@@ -65,7 +65,9 @@ static void fixture_guest(unsigned number, uint32_t state)
     g->number = number;
     g->status = &status[number];
     g->vcpu_count = 1;
+    g->life.entity.guest = g;
     g->vcpus[0].guest = g;
+    g->vcpus[0].entity = (struct entity){.guest = g, .vcpu = &g->vcpus[0]};
     g->vcpus[0].stats = &stats[number];
     g->vcpus[0].snapshots = snapshots[number];
     g->complete = true;
@@ -85,18 +87,21 @@ static void fixture_self(uint64_t memory)
 /* ---- what is asked of cores ---- */
 
 static unsigned requests;
-static struct guest *asked; /* by the last of them */
-static uint32_t wanted;
+static struct guest *asked;             /* by the last of them */
+static uint32_t wanted, wanted_of_vcpu; /* enum guest_request, enum vcpu_request */
 static struct core core = {.due = NEVER};
 static uint64_t reboot_at;
 
-void core_ask(struct vcpu *v, uint32_t request)
+void core_ask(struct entity *e, uint32_t request)
 {
-    must(v->guest >= guests && v->guest < guests + ABI_GUESTS_MAX, "a request of no guest");
-    must(v->guest->status->state != ABI_GUEST_EMPTY, "a request of a guest that is not there");
+    must(e->guest >= guests && e->guest < guests + ABI_GUESTS_MAX, "a request of no guest");
+    must(e->guest->status->state != ABI_GUEST_EMPTY, "a request of a guest that is not there");
     requests++;
-    asked = v->guest;
-    wanted = request;
+    asked = e->guest;
+    if (e->vcpu)
+        wanted_of_vcpu = request;
+    else
+        wanted = request;
 }
 struct core *core_get(unsigned id)
 {

@@ -24,7 +24,7 @@ static int setup(void **state)
     logged[0] = 0;
     log_lines = budgeted_lines = requests = 0;
     asked = NULL;
-    wanted = 0;
+    wanted = wanted_of_vcpu = 0;
     return 0;
 }
 
@@ -66,9 +66,9 @@ static void numbers(void **state)
     for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
         assert_int_equal(call(unknown[i], OTHER, ABI_ACTION_STOP, 0), -E_INVAL);
     assert_int_equal(requests + log_lines + budgeted_lines, 0);
-    assert_int_equal(self->heartbeat, 0);
+    assert_int_equal(self->life.heartbeat, 0);
     assert_int_equal(call(ABI_CALL_HEARTBEAT, 0, 0, 0), 0);
-    assert_int_not_equal(self->heartbeat, 0);
+    assert_int_not_equal(self->life.heartbeat, 0);
 }
 
 static void no_such_guest(void **state)
@@ -89,9 +89,9 @@ static void snapshot(void **state)
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 5);
     assert_int_equal(requests, 1);
     assert_ptr_equal(asked, other);
-    assert_int_equal(wanted, VCPU_REQ_SNAPSHOT);
+    assert_int_equal(wanted_of_vcpu, VCPU_REQ_SNAPSHOT);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 1), 5);
-    assert_int_equal(wanted, VCPU_REQ_KEEP);
+    assert_int_equal(wanted_of_vcpu, VCPU_REQ_KEEP);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 2), -E_INVAL);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, ABI_VCPUS_MAX, 0), -E_NOENT);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 1ull << 32, 0), -E_NOENT);
@@ -117,7 +117,7 @@ static void controls(void **state)
     assert_int_equal(call(ABI_CALL_CONTROLS, SELF, 0, 64), -E_PERM);
     assert_int_equal(requests, 0);
     assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, 64), 1);
-    assert_int_equal(wanted, VCPU_REQ_CONTROLS);
+    assert_int_equal(wanted_of_vcpu, VCPU_REQ_CONTROLS);
     assert_memory_equal(&other->vcpus[0].new_controls, &c, sizeof(c));
     /* One at a time: what the owning core may be reading stays. */
     memset(self->mem.base + 64, 0xff, sizeof(c));
@@ -156,7 +156,7 @@ static void input_addresses(void **state)
     memcpy(self->mem.base + MEMORY - 3, "abc", 3);
     assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, OTHER, MEMORY - 3, 3), 3);
     assert_memory_equal(other->input, "abc", 3);
-    assert_int_equal(wanted, VCPU_REQ_INPUT);
+    assert_int_equal(wanted, GUEST_REQ_INPUT);
     assert_ptr_equal(asked, other);
 }
 
@@ -201,15 +201,15 @@ static void actions(void **state)
     assert_int_equal(call(ABI_CALL_ACTION, SELF, ABI_ACTION_STOP, 0), -E_PERM);
     assert_int_equal(requests, 0);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_STOP, 0), 0);
-    assert_int_equal(wanted, VCPU_REQ_STOP);
+    assert_int_equal(wanted, GUEST_REQ_STOP);
     assert_ptr_equal(asked, other);
     assert_int_equal(call(ABI_CALL_ACTION, SELF, ABI_ACTION_RESET, 0), 0);
-    assert_int_equal(wanted, VCPU_REQ_STOP | VCPU_REQ_START);
+    assert_int_equal(wanted, GUEST_REQ_STOP | GUEST_REQ_START);
     assert_ptr_equal(asked, self);
     other->status->state = ABI_GUEST_STOPPED;
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_STOP, 0), -E_STATE);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_START, 0), 0);
-    assert_int_equal(wanted, VCPU_REQ_START);
+    assert_int_equal(wanted, GUEST_REQ_START);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_PAUSE, 0), -E_STATE);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_NMI, 0), -E_STATE);
     other->status->state = ABI_GUEST_RUNNING;
@@ -217,16 +217,16 @@ static void actions(void **state)
     assert_int_equal(call(ABI_CALL_ACTION, SELF, ABI_ACTION_NMI, 0), -E_PERM);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_RESUME, 0), -E_STATE);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_NMI, 0), 0);
-    assert_int_equal(wanted, VCPU_REQ_NMI);
+    assert_int_equal(wanted_of_vcpu, VCPU_REQ_NMI);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_PAUSE, 0), 0);
-    assert_int_equal(wanted, VCPU_REQ_PAUSE);
+    assert_int_equal(wanted, GUEST_REQ_PAUSE);
     other->status->state = ABI_GUEST_PAUSED;
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_PAUSE, 0), -E_STATE);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_START, 0), -E_STATE);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_NMI, 0), -E_STATE);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_STOP, 0), 0);
     assert_int_equal(call(ABI_CALL_ACTION, OTHER, ABI_ACTION_RESUME, 0), 0);
-    assert_int_equal(wanted, VCPU_REQ_RESUME);
+    assert_int_equal(wanted, GUEST_REQ_RESUME);
     assert_true(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0) > 0);
     /* One that never got its memory cannot be started. */
     requests = 0;
@@ -383,7 +383,7 @@ static void deletion(void **state)
     other->complete = false; /* also one that could not be made */
     assert_int_equal(call(ABI_CALL_DELETE, OTHER, 0, 0), 0);
     assert_ptr_equal(asked, other);
-    assert_int_equal(wanted, VCPU_REQ_DELETE);
+    assert_int_equal(wanted, GUEST_REQ_DELETE);
 }
 
 /* Once, whatever else is asked meanwhile; a second later, so that the answer goes out. */

@@ -178,10 +178,13 @@ bool vmx_split(struct vmx_vcpu *x, uint64_t at)
 static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
 {
     struct vmx_guest *b = g->backend;
-    int rc = ept_unmap(&b->ept, gpa, size);
 
-    flush_ept(b);
-    return rc;
+    return ept_unmap(&b->ept, gpa, size);
+}
+
+static void flush(struct vcpu *v)
+{
+    flush_ept(v->guest->backend);
 }
 
 static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
@@ -398,6 +401,7 @@ static const struct virt_ops ops = {
     .guest_free = guest_free,
     .map = map,
     .unmap = unmap,
+    .flush = flush,
     .prepare = prepare,
     .set_nx_large = set_nx_large,
     .split_size = split_size,

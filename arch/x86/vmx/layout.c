@@ -111,7 +111,7 @@ int64_t vmx_probe_field(struct vcpu *v, uint64_t row)
         x->scratch_copy = guest_alloc_page(v->guest);
     if (!x->scratch || !x->scratch_copy)
         return -E_NOMEM;
-    result = probe(v->core, x->scratch, x->scratch_copy, f);
-    vmx_reload(v->core);
+    result = probe(v->entity.core, x->scratch, x->scratch_copy, f);
+    vmx_reload(v->entity.core);
     return result;
 }

@@ -137,7 +137,7 @@ void vmx_reload(unsigned core)
 
 void vmx_load(struct vmx_vcpu *x)
 {
-    struct vmx_vcpu **slot = &current[x->vcpu->core];
+    struct vmx_vcpu **slot = &current[x->vcpu->entity.core];
     struct vmx_lazy nobody;
 
     if (__builtin_expect(*slot == x, 1))
@@ -150,7 +150,7 @@ void vmx_load(struct vmx_vcpu *x)
 
 void vmx_unload(struct vmx_vcpu *x)
 {
-    struct vmx_vcpu **slot = &current[x->vcpu->core];
+    struct vmx_vcpu **slot = &current[x->vcpu->entity.core];
 
     if (*slot == x)
         *slot = NULL;

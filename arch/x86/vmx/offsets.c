@@ -32,7 +32,7 @@ void offsets(void)
     OFFSET(GPR_R14, vcpu_gprs, r14);
     OFFSET(GPR_R15, vcpu_gprs, r15);
     OFFSET(VCPU_BACKEND, vcpu, backend);
-    OFFSET(VCPU_REQUESTS, vcpu, requests);
+    OFFSET(VCPU_REQUESTS, vcpu, entity.requests);
     OFFSET(VCPU_STATS, vcpu, stats);
     OFFSET(VCPU_PLATFORM, vcpu, platform);
     OFFSET(PLATFORM_PORTS, platform, bus.index);

@@ -82,7 +82,7 @@ enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
 
         if (now >= until)
             return VCPU_YIELD_SLICE;
-        if (__atomic_load_n(&v->requests, __ATOMIC_RELAXED))
+        if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED))
             return VCPU_YIELD_KICK;
         if (now >= p->next_event) {
             p->clock.now = now;

@@ -1,0 +1,240 @@
+/* What a core does besides its guests: the network card, the console, requests, and a look at those
+ * guests whose patience may have ended. */
+#include "hv/arch.h"
+#include "hv/core.h"
+#include "hv/core_work.h"
+#include "hv/guest_life.h"
+#include "hv/log.h"
+#include "hv/net.h"
+
+/* So long the guests run before more frames are taken from the card, when more are there. */
+#define FRAMES_PAUSE_US  50u
+/* What takes a while waits for a time when nobody else wants the core, but no longer than this:
+ * where slices are short, there is none. */
+#define PATIENCE_US      1000u
+/* In a pass that comes late from a slice already: most others do not, and both together would be
+ * too late. */
+#define LATE_PATIENCE_US 20000u
+/* What was put off is tried again in each pass, and so soon at the latest: when it was for a slice
+ * that ends, that has ended. */
+#define PUT_OFF_US       100u
+/* In ticks, as it was seen: the longest chore. */
+#define CHORE_TICKS      1900u
+
+static uint32_t requests_us;
+static uint64_t reboot_at = NEVER; /* atomic; written once */
+
+bool core_reboot(uint64_t at)
+{
+    uint64_t never = NEVER;
+
+    if (!__atomic_compare_exchange_n(&reboot_at, &never, at, false, __ATOMIC_RELEASE,
+                                     __ATOMIC_RELAXED))
+        return false;
+    core_wake(0);
+    return true;
+}
+
+/* `wanted`: by somebody else. What has waited for long is done all the same. */
+static bool has_time(const struct core *c, bool wanted, uint64_t now, uint64_t *since)
+{
+    if (wanted) {
+        if (*since == 0)
+            *since = now;
+        if (now - *since < micros_to_ticks(now > c->due ? LATE_PATIENCE_US : PATIENCE_US))
+            return false;
+    }
+    *since = 0;
+    return true;
+}
+
+bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
+{
+    uint64_t now = arch_tsc();
+
+    return has_time(c, now + ticks > c->due, now, since);
+}
+
+void core_ration_requests(uint32_t us)
+{
+    requests_us = us;
+}
+
+/* The management guest is started anew when it stops answering. Returns when to look again. */
+static uint64_t watch_management(struct core *c)
+{
+    struct guest *m = guest_management();
+    uint64_t patience = arch_tsc_hz() / 1000 * ABI_HEARTBEAT_MS;
+
+    if (!m || m->life.entity.core != c->id)
+        return NEVER;
+    if (m->life.phase != GUEST_LIVE)
+        return arch_tsc() + patience; /* it is being started, or held back */
+    if (arch_tsc() - m->life.heartbeat > patience) {
+        guest_stop(m, ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
+        return arch_tsc() + patience;
+    }
+    return m->life.heartbeat + patience + 1;
+}
+
+/* Guests that have not written to their watchdogs end. Returns when to look again. */
+static uint64_t watch_guests(struct core *c)
+{
+    uint64_t next = NEVER;
+
+    for (unsigned i = 0; i < c->entity_count; i++) {
+        struct guest *g = c->entities[i]->guest;
+        uint64_t now = arch_tsc(), end;
+
+        if (c->entities[i]->vcpu || g->life.phase != GUEST_LIVE)
+            continue;
+        end = watchdog_deadline(&g->platform.watchdog,
+                                sched_waited(&g->life.partner->entity.sched, now));
+        if (now >= end) {
+            guest_stop(g, ABI_GUEST_CRASHED, "watchdog: nothing written to port 0x%x for %u ms",
+                       WATCHDOG_PORT, g->config.watchdog_ms);
+        } else {
+            next = min_u64(next, end);
+        }
+    }
+    return next;
+}
+
+/* Whichever of its life and the vCPU beside it has their place. */
+static struct sched_entity *guest_time(struct guest *g)
+{
+    struct sched_entity *life = &g->life.entity.sched;
+
+    return life->present ? life : &g->life.partner->entity.sched;
+}
+
+/* Frames from the wire, in time of the management guest: a flood takes nothing from the others.
+ * Only the core that the NIC was routed to ever sees net_pending() with work; bounded by
+ * net_poll(). Returns when to come back. */
+static uint64_t serve_nic(void)
+{
+    struct sched_entity *e = guest_time(guest_management());
+    uint64_t start = arch_tsc(), now;
+    bool more;
+
+    if (sched_exhausted(e) && start < e->period_end)
+        return e->period_end;
+    more = net_poll();
+    now = arch_tsc();
+    sched_charge(e, now - start);
+    return more ? now + micros_to_ticks(FRAMES_PAUSE_US) : NEVER;
+}
+
+/* A reset was asked for, and its time has come. Returns when it will have. */
+static uint64_t look_at_reboot(uint64_t now)
+{
+    uint64_t reboot = __atomic_load_n(&reboot_at, __ATOMIC_ACQUIRE);
+
+    if (__builtin_expect(now >= reboot, 0))
+        arch_reboot();
+    return reboot;
+}
+
+/*
+ * What the root does besides: the network card, the console, requests. One of them a pass, and none
+ * in a pass that comes late from a slice, or from a turn that has just begun: nobody who was waited
+ * for, or waits, waits for a chore too.
+ */
+enum chore { CHORE_NIC, CHORE_CONSOLE, CHORE_ASKED, CHORES };
+
+static unsigned chores_waiting(const struct core *c, uint64_t now)
+{
+    const struct chores *k = &c->chores;
+    unsigned waiting = 0;
+
+    if (k->nic && now >= k->next_nic && net_pending())
+        waiting |= 1u << CHORE_NIC;
+    if (k->console && log_is_due(now))
+        waiting |= 1u << CHORE_CONSOLE;
+    if (core_has_time_for_asked(c, now))
+        waiting |= 1u << CHORE_ASKED;
+    return waiting;
+}
+
+static void do_chore(struct core *c, enum chore chore)
+{
+    struct chores *k = &c->chores;
+    uint64_t more;
+
+    switch (chore) {
+    case CHORE_NIC:
+        more = serve_nic();
+        k->next_nic = more == NEVER ? 0 : more;
+        break;
+    case CHORE_CONSOLE:
+        k->next_console = log_poll();
+        break;
+    default:
+        k->served = core_serve_asked(c);
+    }
+}
+
+/* Returns when to look again. */
+static uint64_t do_chores(struct core *c, uint64_t now)
+{
+    struct chores *k = &c->chores;
+    bool wanted = now + CHORE_TICKS > c->due || now < c->alone_until;
+    uint64_t again = NEVER;
+
+    k->waiting = chores_waiting(c, now);
+    if (!k->waiting)
+        c->put_off = 0;
+    else if (has_time(c, wanted, now, &c->put_off)) {
+        unsigned behind = k->waiting >> k->turn << k->turn;
+        unsigned chore = (unsigned)__builtin_ctz(behind ? behind : k->waiting);
+
+        do_chore(c, (enum chore)chore);
+        k->turn = (chore + 1) % CHORES;
+        k->waiting &= ~(1u << chore);
+    }
+    if (k->console) {
+        again = look_at_reboot(now);
+        if (k->next_console > now)
+            again = min_u64(again, k->next_console);
+    }
+    if (k->waiting)
+        again = min_u64(again, now + micros_to_ticks(PUT_OFF_US));
+    if (!ration_open(&c->ration, now))
+        again = min_u64(again, c->ration.next);
+    return k->next_nic > now ? min_u64(again, k->next_nic) : again;
+}
+
+/* What others have left here, and what has come due. Most passes find none of it. */
+void core_attend(struct core *c, uint64_t back)
+{
+    uint64_t again, now;
+
+    __atomic_store_n(&c->wake, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    again = do_chores(c, back);
+    now = arch_tsc();
+    core_note_slice_end(c, now);
+    core_serve(c, now);
+    if (now >= c->look_again)
+        c->look_again = min_u64(watch_management(c), watch_guests(c));
+    c->look_at = min_u64(min_u64(again, c->look_again), c->look_at_frames);
+}
+
+void core_charge_request(struct core *c, uint64_t back, uint64_t now)
+{
+    c->chores.served = false;
+    ration_charge(&c->ration, back, now);
+    c->look_at = min_u64(c->look_at, c->ration.next);
+}
+
+void core_set_up_work(struct core *c)
+{
+    const struct guest *m = guest_management();
+
+    ration_init(&c->ration, requests_us, 1000);
+    c->chores = (struct chores){
+        .nic = m && m->life.entity.core == c->id,
+        .console = c->id == 0,
+        .next_console = NEVER,
+    };
+}

@@ -1,0 +1,276 @@
+/* What management asks of guests and vCPUs, one request after the other as there is time, and what
+ * other cores have left for them. */
+#include "hv/arch.h"
+#include "hv/core.h"
+#include "hv/core_work.h"
+#include "hv/guest_life.h"
+#include "hv/net.h"
+
+/* So long nobody kicks this core again for frames of the same guest. */
+#define QUIET_US      50u
+/* Asked for so shortly before the ration is open again, a core is woken: it may have looked. */
+#define ASK_MARGIN_US 50u
+
+/* ---- asked by management ---- */
+
+/* The core looks at `asked` again when the ration opens, see core_attend(): nobody wakes it before.
+ */
+void core_ask(struct entity *e, uint32_t request)
+{
+    struct core *c = core_get(e->core);
+
+    __atomic_fetch_or(&e->asked, request, __ATOMIC_ACQ_REL);
+    if (__atomic_exchange_n(&c->asked, 1, __ATOMIC_SEQ_CST))
+        return; /* whoever set it has woken the core */
+    if (ration_open(&c->ration, arch_tsc() + micros_to_ticks(ASK_MARGIN_US)))
+        core_wake(e->core);
+}
+
+static void tell_management(void)
+{
+    struct guest *m = guest_management();
+
+    if (m)
+        core_request(&m->life.entity, GUEST_REQ_EVENT);
+}
+
+static void take_snapshot(struct vcpu *v, unsigned slot)
+{
+    virt_backend()->snapshot(v, slot, ABI_CAUSE_REQUEST);
+    tell_management();
+}
+
+static void take_controls(struct vcpu *v)
+{
+    struct abi_controls_result *r = &v->stats->controls;
+
+    if (!vcpu_is_there(v)) {
+        r->result = -E_STATE;
+        r->control = r->bits = 0;
+    } else {
+        virt_backend()->controls(v, &v->new_controls, r);
+    }
+    __atomic_store_n(&r->sequence, r->sequence + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&v->controls_busy, 0, __ATOMIC_RELEASE);
+    tell_management();
+}
+
+/* As vcpu_asked and guest_asked: one request, or a step of it. False: more of it is to do. */
+static bool take_vcpu(struct vcpu *v, enum vcpu_request r)
+{
+    switch (r) {
+    case VCPU_REQ_END:
+        vcpu_step(v);
+        return v->phase != VCPU_ENDING;
+    case VCPU_REQ_CONTROLS:
+        take_controls(v);
+        return true;
+    case VCPU_REQ_SNAPSHOT:
+        if (vcpu_is_there(v))
+            take_snapshot(v, ABI_SNAPSHOT_LIVE);
+        return true;
+    case VCPU_REQ_KEEP:
+        if (vcpu_is_there(v))
+            take_snapshot(v, ABI_SNAPSHOT_RING + v->snapshots_kept++ % ABI_SNAPSHOTS_KEPT);
+        return true;
+    default:
+        v->nmi |= v->phase == VCPU_LIVE;
+        return true;
+    }
+}
+
+static bool take_delete(struct guest *g)
+{
+    if (g->life.phase != GUEST_IDLE) {
+        (void)guest_end(g, "deleted by request");
+        return false;
+    }
+    guest_begin_scrub(g);
+    g->life.entity.sched.params.budget = 0; /* a small one would keep what it has for hours */
+    return true;
+}
+
+static void take_state_change(struct core *c, struct guest *g, enum guest_request r)
+{
+    enum guest_phase phase = g->life.phase;
+
+    if (r == GUEST_REQ_START && (phase == GUEST_IDLE || phase == GUEST_HELD_BACK)) {
+        g->status->short_lives = 0;
+        guest_begin_start(g);
+    } else if (r == GUEST_REQ_PAUSE && phase == GUEST_LIVE) {
+        guest_pause(g);
+    } else if (r == GUEST_REQ_RESUME && phase == GUEST_PAUSED) {
+        guest_resume(g);
+        c->look_again = 0;
+    }
+}
+
+static bool take_guest(struct core *c, struct guest *g, enum guest_request r)
+{
+    switch (g->life.phase) {
+    case GUEST_SCRUBBING:
+    case GUEST_GONE:
+        return true; /* nothing of it is left that could take one */
+    default:
+        break;
+    }
+    switch (r) {
+    case GUEST_REQ_STOP:
+        return guest_end(g, "stopped by request");
+    case GUEST_REQ_DELETE:
+        return take_delete(g);
+    case GUEST_REQ_INPUT:
+        guest_feed_input(g);
+        return true;
+    default:
+        /* It is told apart from what follows. */
+        if (g->life.phase == GUEST_LEAVING || g->life.phase == GUEST_ENDING ||
+            g->life.phase == GUEST_PAUSING)
+            return false;
+        take_state_change(c, g, r);
+        return true;
+    }
+}
+
+/* Something may have happened that a vCPU in HLT waits for. */
+static void wake_if_due(struct core *c, struct vcpu *v)
+{
+    if (v->halted && v->phase == VCPU_LIVE &&
+        (platform_irq_pending(v->platform) || vcpu_takes_nmi(v) || v->platform->next_event == 0))
+        sched_wake(&c->sched, &v->entity.sched, arch_tsc());
+}
+
+/* The next that has something in `asked`, in turn. NULL: none. */
+static struct entity *next_asked(struct core *c)
+{
+    for (unsigned i = 0; i < c->entity_count; i++) {
+        struct entity *e = c->entities[(c->turn + i) % c->entity_count];
+
+        if (__atomic_load_n(&e->asked, __ATOMIC_RELAXED)) {
+            c->turn = (c->turn + i + 1) % c->entity_count;
+            return e;
+        }
+    }
+    return NULL;
+}
+
+bool core_has_time_for_asked(const struct core *c, uint64_t now)
+{
+    return __atomic_load_n(&c->asked, __ATOMIC_SEQ_CST) && ration_open(&c->ration, now);
+}
+
+static bool take(struct core *c, struct entity *e, uint32_t r)
+{
+    bool done;
+
+    if (e->vcpu) {
+        done = take_vcpu(e->vcpu, (enum vcpu_request)r);
+        wake_if_due(c, e->vcpu);
+        return done;
+    }
+    done = take_guest(c, e->guest, (enum guest_request)r);
+    core_reschedule(c, e->guest);
+    wake_if_due(c, e->guest->life.partner);
+    return done;
+}
+
+bool core_serve_asked(struct core *c)
+{
+    struct entity *e;
+    uint32_t r;
+
+    __atomic_store_n(&c->asked, 0, __ATOMIC_SEQ_CST);
+    e = next_asked(c);
+    if (!e)
+        return false;
+    __atomic_store_n(&c->asked, 1, __ATOMIC_SEQ_CST); /* there may be more */
+    r = __atomic_load_n(&e->asked, __ATOMIC_ACQUIRE);
+    r &= 0 - r;
+    /* Cleared before it is done: asked for meanwhile, it is done once more. */
+    __atomic_fetch_and(&e->asked, ~r, __ATOMIC_ACQ_REL);
+    if (e->guest->life.phase == GUEST_LIVE)
+        e->guest->platform.clock.now = arch_tsc();
+    if (!take(c, e, r))
+        __atomic_fetch_or(&e->asked, r, __ATOMIC_RELEASE);
+    return true;
+}
+
+/* ---- left by the root itself ---- */
+
+/* Others do not kick this core for the same guest again for a while; it looks by itself when that
+ * is over. A flood of frames costs the neighbours at most that rate. */
+static void take_frames(struct core *c, struct guest *g)
+{
+    uint64_t quiet = arch_tsc() + micros_to_ticks(QUIET_US);
+
+    platform_frames_wait(&g->platform);
+    __atomic_store_n(&g->quiet_until, quiet, __ATOMIC_RELAXED);
+    c->look_at_frames = min_u64(c->look_at_frames, quiet);
+}
+
+static void serve_guest(struct core *c, struct guest *g, uint32_t r)
+{
+    if (g->life.phase == GUEST_LIVE) {
+        g->platform.clock.now = arch_tsc();
+        if (r & GUEST_REQ_NET)
+            take_frames(c, g);
+        if (r & GUEST_REQ_EVENT)
+            platform_pulse_irq(&g->platform, ABI_EVENT_IRQ);
+    }
+    if (r & GUEST_REQ_END)
+        guest_begin_ending(g);
+    if (r & GUEST_REQ_VCPU)
+        guest_on_vcpus(g);
+    if (r & (GUEST_REQ_END | GUEST_REQ_VCPU))
+        core_reschedule(c, g);
+    wake_if_due(c, g->life.partner);
+}
+
+static void obey(struct core *c, struct vcpu *v)
+{
+    enum vcpu_phase before = v->phase;
+
+    vcpu_obey(v);
+    if (v->phase == VCPU_NONE || v->phase == VCPU_HELD)
+        sched_block(&c->sched, &v->entity.sched, NEVER);
+    else if (v->phase != before)
+        sched_wake(&c->sched, &v->entity.sched, arch_tsc()); /* it may have been asleep */
+}
+
+/* False: it is not bound to this core any more. */
+static bool serve_vcpu(struct core *c, struct vcpu *v, uint32_t r)
+{
+    if (r & VCPU_REQ_FLUSH)
+        vcpu_flush(v);
+    if ((r & VCPU_REQ_OBEY) && v->guest->life.order == VCPU_GONE) {
+        core_unbind(c, &v->entity);
+        vcpu_obey(v); /* the last that is done with it: its guest may be another one then */
+        return false;
+    }
+    if (r & VCPU_REQ_OBEY)
+        obey(c, v);
+    wake_if_due(c, v);
+    return true;
+}
+
+/* Each is bounded. */
+void core_serve(struct core *c, uint64_t now)
+{
+    /* A promise to look again is kept, whatever brought the core here before. */
+    if (now >= c->look_at_frames)
+        c->look_at_frames = NEVER;
+    if (__atomic_load_n(&c->incoming, __ATOMIC_RELAXED))
+        core_take_incoming(c);
+    for (unsigned i = 0; i < c->entity_count;) {
+        struct entity *e = c->entities[i];
+        uint32_t r = 0;
+
+        if (__atomic_load_n(&e->requests, __ATOMIC_RELAXED))
+            r = __atomic_exchange_n(&e->requests, 0, __ATOMIC_ACQ_REL);
+        if (!e->vcpu)
+            serve_guest(c, e->guest, r);
+        else if (!serve_vcpu(c, e->vcpu, r))
+            continue;
+        i++;
+    }
+}

@@ -1,0 +1,184 @@
+/* How a vCPU comes to be, is held, goes on and ends: on its own core, as its guest's life orders.
+ */
+#include "hv/vcpu.h"
+
+#include "hv/core.h"
+#include "hv/guest.h"
+#include "hv/guest_life.h"
+#include "hv/job.h"
+#include "hv/lib.h"
+#include "hv/virt.h"
+
+/* In ticks, as it was seen: the longest step. */
+#define STEP_TICKS 1800u
+
+static enum vcpu_phase ordered(const struct vcpu *v)
+{
+    return __atomic_load_n(&v->guest->life.order, __ATOMIC_ACQUIRE);
+}
+
+/* For VCPU_GONE the last that is done with it: its guest may be another one then, and the life
+ * looks by itself. */
+static void become(struct vcpu *v, enum vcpu_phase phase)
+{
+    struct entity *life = &v->guest->life.entity;
+    bool obeyed = ordered(v) == phase;
+
+    v->step = 0;
+    __atomic_store_n(&v->phase, phase, __ATOMIC_RELEASE);
+    if (obeyed && phase != VCPU_GONE)
+        core_request(life, GUEST_REQ_VCPU);
+}
+
+/* Of a pause, in which its clock stood. */
+static void catch_up(struct vcpu *v)
+{
+    uint64_t shift = v->guest->life.shift;
+
+    if (shift != v->shift)
+        virt_backend()->shift_tsc(v, shift - v->shift);
+    v->shift = shift;
+}
+
+static void go(struct vcpu *v)
+{
+    catch_up(v);
+    v->ran = true;
+    v->put_off = 0;
+    become(v, VCPU_LIVE);
+}
+
+void vcpu_obey(struct vcpu *v)
+{
+    enum vcpu_phase order = ordered(v);
+
+    if (v->phase == order || v->phase == VCPU_GONE)
+        become(v, v->phase);
+    else if (order == VCPU_GONE)
+        become(v, VCPU_GONE);
+    else if (order == VCPU_NONE && v->phase != VCPU_ENDING)
+        become(v, VCPU_ENDING);
+    else if (order == VCPU_HELD && v->phase == VCPU_LIVE)
+        become(v, VCPU_HELD);
+    else if (order == VCPU_HELD && v->phase == VCPU_NONE)
+        become(v, VCPU_MAKING);
+    else if (order == VCPU_LIVE && v->phase == VCPU_HELD)
+        go(v);
+}
+
+static void begin_making(struct vcpu *v)
+{
+    memset(&v->regs, 0, sizeof(v->regs));
+    v->halted = false;
+    v->nmi = false;
+    v->wake_late = NEVER;
+    v->stuck = (struct stuck){0};
+    v->shift = 0;
+    v->ran = false;
+    __atomic_store_n(&v->stop, false, __ATOMIC_RELAXED);
+}
+
+/* The backend has made it. */
+#define MADE UINT32_MAX
+
+static void make_step(struct vcpu *v)
+{
+    int rc;
+
+    if (v->step == MADE) {
+        virt_backend()->snapshot(v, ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
+        become(v, VCPU_HELD);
+        return;
+    }
+    if (v->step == 0)
+        begin_making(v);
+    rc = virt_backend()->vcpu_init(v, &v->guest->plan.start, v->step++);
+    if (rc == 0) {
+        v->step = MADE;
+    } else if (rc != -E_AGAIN) {
+        guest_stop(v->guest, ABI_GUEST_FAILED, "its virtual CPU cannot be set up");
+        become(v, VCPU_ENDING);
+    }
+}
+
+static void end_step(struct vcpu *v)
+{
+    if (v->step++ == 0) {
+        if (v->ran)
+            virt_backend()->snapshot(v, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
+        return;
+    }
+    if (v->backend)
+        virt_backend()->vcpu_free(v);
+    v->ran = false;
+    v->halted = false;
+    become(v, VCPU_NONE);
+}
+
+void vcpu_step(struct vcpu *v)
+{
+    if (v->phase == VCPU_MAKING)
+        make_step(v);
+    else if (v->phase == VCPU_ENDING)
+        end_step(v);
+}
+
+void vcpu_advance(struct vcpu *v, uint64_t until)
+{
+    const struct core *c = core_get(v->entity.core);
+
+    while ((v->phase == VCPU_MAKING || v->phase == VCPU_ENDING) && arch_tsc() < until) {
+        if (core_has_time(c, STEP_TICKS, &v->put_off))
+            vcpu_step(v);
+        else
+            __builtin_ia32_pause(); /* somebody else is about to run */
+    }
+}
+
+/* ---- translations ---- */
+
+void vcpu_flush(struct vcpu *v)
+{
+    uint32_t translations = __atomic_load_n(&v->guest->translations, __ATOMIC_ACQUIRE);
+
+    virt_backend()->flush(v);
+    __atomic_store_n(&v->flushed, translations, __ATOMIC_RELEASE);
+}
+
+uint32_t guest_flush(struct guest *g)
+{
+    uint32_t translations = __atomic_add_fetch(&g->translations, 1, __ATOMIC_ACQ_REL);
+
+    FOR_EACH_VCPU (v, g) {
+        if (v->entity.core == arch_core_self())
+            vcpu_flush(v);
+        else
+            core_request(&v->entity, VCPU_REQ_FLUSH);
+    }
+    return translations;
+}
+
+/* One that is not there has nothing cached: it is flushed when it is made. */
+bool guest_is_flushed(const struct guest *g, uint32_t translations)
+{
+    FOR_EACH_VCPU (v, g) {
+        enum vcpu_phase phase = __atomic_load_n(&v->phase, __ATOMIC_ACQUIRE);
+        uint32_t flushed = __atomic_load_n(&v->flushed, __ATOMIC_ACQUIRE);
+
+        if (phase != VCPU_NONE && phase != VCPU_GONE && (int32_t)(flushed - translations) < 0)
+            return false;
+    }
+    return true;
+}
+
+int guest_unmap(struct guest *g, gpa_t gpa, uint64_t size)
+{
+    int rc = virt_backend()->unmap(g, gpa, size);
+    uint32_t translations = guest_flush(g);
+
+    while (!guest_is_flushed(g, translations)) {
+        job_rest();
+        __builtin_ia32_pause();
+    }
+    return rc;
+}
