@@ -13,15 +13,18 @@ MGMT_API_C := $(filter-out mgmt/acd.c mgmt/frames.c mgmt/main.c mgmt/port.c mgmt
 # All of its network: lwIP with TLS, and who uses them.
 MGMT_STACK_C := mgmt/acd.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_suites.c mgmt/tls_x25519.c $(MGMT_SERVER_C) $(MGMT_LWIP:%=$(LWIP_DIR)/src/%.c) \
         $(filter-out $(MGMT_API_C),$(MGMT_MBEDTLS:%=$(MBEDTLS_DIR)/library/%.c))
+ENGINE_C := hv/core.c hv/core_chores.c hv/core_requests.c hv/guest.c hv/guest_life.c hv/vcpu_life.c hv/guest_pages.c hv/guest_files.c hv/image.c hv/offer.c hv/job.c \
+        hv/sched.c hv/ration.c hv/stuck.c hv/restart.c hv/admission.c hv/control.c hv/hostmem.c hv/mem.c hv/lib.c hv/fmt.c hv/json.c hv/date.c \
+        $(wildcard hv/config/*.c hv/load/*.c hv/pc/*.c) arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
 # vmcsdump without its main().
-sources = $(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1))))))))
+sources = $(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1)))))))))
 
 # What arch/x86/guest/ stands on, as a plain struct.
 FAKE_VCPU := -DVCPU_STATE='"test/unit/vcpu_state.h"'
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # -w: third-party sources are compiled with the same command; our own are held to -Werror by `make check`.
 # -Wa: page_files.c has the assembler read generated files.
-TEST_CFLAGS := -std=c11 -g -O1 -DABI_VCPUS_MAX=4u -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' $(FAKE_VCPU) -w $(SANITIZE)
+TEST_CFLAGS := -std=c11 -g -O1 -DABI_VCPUS_MAX=4u -DARCH_TEST_CLOCK -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' $(FAKE_VCPU) -w $(SANITIZE)
 
 UNIT := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
 FUZZ := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))

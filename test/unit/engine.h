@@ -1,0 +1,693 @@
+/*
+ * The engine on the host: cores, guests, vCPUs and the control ABI as they are, over a backend, a
+ * clock and a board that are made up. Each core is one pass of its run loop at a time, in whatever
+ * order a test likes, and time goes on by looking at it, by running guests and by being idle.
+ */
+#pragma once
+
+#include "hv/arch.h"
+#include "hv/config.h"
+#include "hv/core.h"
+#include "hv/fmt.h"
+#include "hv/guest_files.h"
+#include "hv/guest_life.h"
+#include "hv/guest_pages.h"
+#include "hv/hostmem.h"
+#include "hv/image.h"
+#include "hv/lib.h"
+#include "hv/log.h"
+#include "hv/mem.h"
+#include "hv/net.h"
+#include "hv/panic.h"
+#include "hv/virt.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define ENGINE_CORES 3u
+#define HZ           1000000000ull
+#define READ_TICKS   41u /* of looking at the clock */
+#define IDLE_TICKS   50000u
+#define HOST_BYTES   (96ull << 20)
+#define SELF         0u /* the management guest */
+
+/* ---- clock and board ---- */
+
+static uint64_t clock_now = 1;
+static unsigned self;
+static unsigned kicks[ENGINE_CORES];
+
+uint64_t arch_test_clock(void)
+{
+    return clock_now += READ_TICKS;
+}
+uint64_t arch_tsc_hz(void)
+{
+    return HZ;
+}
+unsigned arch_core_count(void)
+{
+    return ENGINE_CORES;
+}
+unsigned arch_core_self(void)
+{
+    return self;
+}
+uint32_t arch_core_apic_id(unsigned core)
+{
+    return core;
+}
+void arch_kick(unsigned core)
+{
+    kicks[core]++;
+}
+void arch_idle(uint64_t deadline, const uint32_t *wake)
+{
+    if (!__atomic_load_n(wake, __ATOMIC_ACQUIRE))
+        clock_now = max_u64(clock_now, min_u64(deadline, clock_now + IDLE_TICKS));
+}
+static unsigned reboots;
+static jmp_buf rebooted;
+_Noreturn void arch_reboot(void)
+{
+    reboots++;
+    longjmp(rebooted, 1);
+}
+_Noreturn void panic(const char *format, ...)
+{
+    char text[300];
+    va_list ap;
+
+    va_start(ap, format);
+    (void)fmt_v(text, sizeof(text), format, ap);
+    va_end(ap);
+    fail_msg("panic: %s", text);
+    abort();
+}
+
+static const uint8_t flat_image[64] = {0xf4};
+static const struct arch_module modules[] = {
+    {flat_image, sizeof(flat_image), "mgmt.bin"},
+    {flat_image, sizeof(flat_image), "app.bin"},
+    {(const uint8_t *)"text", 4, "no-image"},
+};
+unsigned arch_module_count(void)
+{
+    return ARRAY_LEN(modules);
+}
+const struct arch_module *arch_module(unsigned i)
+{
+    return &modules[i];
+}
+
+/* ---- log and network ---- */
+
+static char last_line[512];
+static unsigned lines, warnings;
+#define NOTE_LINE()                                                                                \
+    do {                                                                                           \
+        va_list ap;                                                                                \
+        va_start(ap, format);                                                                      \
+        (void)fmt_v(last_line, sizeof(last_line), format, ap);                                     \
+        va_end(ap);                                                                                \
+        lines++;                                                                                   \
+    } while (0)
+
+void log_info(const char *format, ...)
+{
+    NOTE_LINE();
+}
+void log_warn(const char *format, ...)
+{
+    NOTE_LINE();
+    warnings++;
+}
+void log_guest(const struct guest *g, const char *format, ...)
+{
+    (void)g;
+    NOTE_LINE();
+}
+void log_guest_warn(const struct guest *g, const char *format, ...)
+{
+    (void)g;
+    NOTE_LINE();
+    warnings++;
+}
+void log_on_behalf(const char *format, ...)
+{
+    NOTE_LINE();
+}
+int log_management(const char *text, size_t n)
+{
+    (void)text;
+    (void)n;
+    return 0;
+}
+static unsigned log_polls;
+uint64_t log_poll(void)
+{
+    log_polls++;
+    return NEVER;
+}
+static bool log_waits;
+bool log_is_due(uint64_t now)
+{
+    (void)now;
+    return log_waits;
+}
+void log_source_open(unsigned number, const char *name, const struct abi_ring *ring)
+{
+    (void)number;
+    (void)name;
+    (void)ring;
+}
+void log_source_close(unsigned number)
+{
+    (void)number;
+}
+void log_console_grew(void)
+{
+}
+struct abi_ring *log_ring(void)
+{
+    static struct {
+        struct abi_ring ring;
+        uint8_t data[ABI_LOG_RING_SIZE];
+    } ring __attribute__((aligned(4096)));
+
+    return &ring.ring;
+}
+
+static uint32_t ports; /* bits: taken */
+static bool no_ports;
+static bool frames_wait;
+static unsigned polls;
+void net_address(unsigned number, uint8_t mac[6])
+{
+    memset(mac, 2, 6);
+    mac[5] = (uint8_t)number;
+}
+bool net_is_guarded(const struct net_address *a)
+{
+    (void)a;
+    return false;
+}
+int net_attach(unsigned number, bool management, const struct net_config *config,
+               void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx)
+{
+    (void)management;
+    (void)config;
+    (void)deliver;
+    (void)ctx;
+    if (no_ports)
+        return -E_NOSPC;
+    assert_false(ports >> number & 1);
+    ports |= 1u << number;
+    return (int)number;
+}
+void net_detach(unsigned port)
+{
+    assert_true(ports >> port & 1);
+    ports &= ~(1u << port);
+}
+enum net_drop net_send(unsigned port, const uint8_t *frame, size_t len, uint64_t now)
+{
+    (void)port;
+    (void)frame;
+    (void)len;
+    (void)now;
+    return NET_PASSED;
+}
+bool net_pending(void)
+{
+    return frames_wait;
+}
+bool net_poll(void)
+{
+    polls++;
+    frames_wait = false;
+    return false;
+}
+
+/* ---- a backend ---- */
+
+#define MAPS_MAX (16u * 16u * ABI_VCPUS_MAX)
+struct fake_guest {
+    struct fake_map {
+        uint64_t gpa, size;
+        void *host;
+        enum map_perm perm;
+    } maps[MAPS_MAX];
+    unsigned count;
+};
+struct fake_vcpu {
+    bool made;      /* it has state: on its core alone */
+    unsigned inits; /* steps */
+    uint64_t shifted;
+};
+static struct fake_guest fake_guests[ABI_GUESTS_MAX];
+static struct fake_vcpu fake_vcpus[ABI_GUESTS_MAX][ABI_VCPUS_MAX];
+static bool fail_guest_init, fail_map, fail_vcpu_init, fail_audit;
+static bool no_vmx[ENGINE_CORES];
+static unsigned entries, flushes;
+static struct vcpu *entered; /* now */
+
+/* What a vCPU does with its time; set by the test. */
+enum deed { RUNS, SHORT, HALTS, CRASHES, EXITS };
+static enum deed (*behave)(struct vcpu *v);
+
+static struct fake_vcpu *fake_of(const struct vcpu *v)
+{
+    return &fake_vcpus[v->guest->number][v->number];
+}
+
+/* On its own core, and not while another runs there. */
+static void at_home(const struct vcpu *v)
+{
+    assert_int_equal(v->entity.core, self);
+    assert_null(entered);
+}
+
+static int core_probe(unsigned core, void (*report)(unsigned core, const char *text))
+{
+    if (no_vmx[core])
+        report(core, "no VMX");
+    return no_vmx[core] ? -E_NOTSUP : 0;
+}
+static int core_on(unsigned core, void *page)
+{
+    assert_int_equal(core, self);
+    assert_int_equal((uintptr_t)page % PAGE_SIZE, 0);
+    return 0;
+}
+static void core_caps(struct abi_caps *out)
+{
+    out->present = 1;
+}
+static int guest_init(struct guest *g)
+{
+    if (fail_guest_init || !guest_alloc_page(g))
+        return -E_NOMEM;
+    fake_guests[g->number].count = 0;
+    g->backend = &fake_guests[g->number];
+    return 0;
+}
+static void guest_free(struct guest *g)
+{
+    g->backend = NULL;
+}
+static int map(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_perm perm)
+{
+    struct fake_guest *f = g->backend;
+
+    if (fail_map)
+        return -E_NOMEM;
+    assert_true(f->count < MAPS_MAX);
+    assert_int_equal(gpa.v % PAGE_SIZE, 0);
+    assert_int_equal(hpa.v % PAGE_SIZE, 0);
+    for (unsigned i = 0; i < f->count; i++)
+        if (gpa.v < f->maps[i].gpa + f->maps[i].size && f->maps[i].gpa < gpa.v + size)
+            return -E_EXIST;
+    f->maps[f->count++] = (struct fake_map){gpa.v, size, arch_ptr(hpa), perm};
+    return 0;
+}
+static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
+{
+    struct fake_guest *f = g->backend;
+
+    for (unsigned i = 0; i < f->count; i++) {
+        struct fake_map *m = &f->maps[i];
+
+        if (m->gpa < gpa.v || m->gpa >= gpa.v + size)
+            continue;
+        assert_true(m->gpa + m->size <= gpa.v + size);
+        *m = f->maps[--f->count];
+        i--;
+    }
+    return 0;
+}
+static void flush(struct vcpu *v)
+{
+    at_home(v);
+    flushes++;
+}
+static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
+{
+    (void)g;
+    (void)gpa;
+    (void)size;
+    return 0;
+}
+static bool split;
+static uint64_t split_size(uint64_t memory)
+{
+    return split ? memory / PAGE_SIZE_2M * PAGE_SIZE : 0;
+}
+static void prepare_split(struct guest *g, gpa_t gpa)
+{
+    memset((uint8_t *)g->split_tables + gpa.v / PAGE_SIZE_2M * PAGE_SIZE, 1, PAGE_SIZE);
+}
+static bool audit_split(const struct guest *g, gpa_t gpa)
+{
+    return ((const uint8_t *)g->split_tables)[gpa.v / PAGE_SIZE_2M * PAGE_SIZE] == 1;
+}
+static int audit(const struct guest *g, char *text, size_t size)
+{
+    const struct fake_guest *f = g->backend;
+
+    for (unsigned i = 0; i < f->count; i++) {
+        struct mem_range r = {0};
+        bool known = hostmem_find(arch_hpa(f->maps[i].host), &r);
+        bool own = r.kind == MEM_GUEST && r.guest == g->number;
+
+        if (fail_audit || (f->maps[i].perm == MAP_RWX && !(known && own))) {
+            (void)str_copy(text, size, "a page that is another's");
+            return -E_PERM;
+        }
+    }
+    return 0;
+}
+static int vcpu_init(struct vcpu *v, const struct load_result *start, unsigned step)
+{
+    struct fake_vcpu *f = fake_of(v);
+
+    at_home(v);
+    assert_string_equal(start->kind, "flat");
+    assert_int_equal(step, f->inits);
+    if (step == 2 && fail_vcpu_init) {
+        f->inits = 0;
+        return -E_NOMEM;
+    }
+    v->backend = f;
+    f->made = true;
+    f->inits++;
+    if (step < 3)
+        return -E_AGAIN;
+    f->shifted = 0;
+    v->waits = true;
+    v->flushed = v->guest->translations;
+    return 0;
+}
+static void vcpu_free(struct vcpu *v)
+{
+    at_home(v);
+    *fake_of(v) = (struct fake_vcpu){0};
+}
+
+/* What the run loop of a backend does, but for the instructions. */
+static enum vcpu_yield run(struct vcpu *v, uint64_t until)
+{
+    struct guest *g = v->guest;
+    enum deed deed;
+
+    at_home(v);
+    assert_true(fake_of(v)->made);
+    assert_int_equal(v->phase, VCPU_LIVE);
+    if (v->stop)
+        return VCPU_YIELD_STOP;
+    if (v->entity.requests)
+        return VCPU_YIELD_KICK;
+    /* Nothing that was taken away can be reached any more. */
+    assert_true(v->flushed == g->translations);
+    assert_true(g->status->state == ABI_GUEST_RUNNING || g->life.order == VCPU_NONE ||
+                g->life.order == VCPU_LIVE);
+    entries++;
+    v->stats->entries++;
+    v->platform->clock.now = clock_now;
+    if (v->halted && !v->nmi) {
+        clock_now = max_u64(clock_now, min_u64(until, clock_now + IDLE_TICKS));
+        if (clock_now < v->platform->next_event)
+            return VCPU_YIELD_SLICE;
+    }
+    if (v->halted) {
+        v->halted = false;
+        v->woke_at = clock_now;
+    }
+    if (v->nmi)
+        v->stats->irqs++;
+    v->nmi = false;
+    entered = v;
+    deed = behave(v);
+    entered = NULL;
+    switch (deed) {
+    case HALTS:
+        v->halted = true;
+        return VCPU_YIELD_HALT;
+    case SHORT:
+        clock_now += 1000;
+        return v->stop ? VCPU_YIELD_STOP : VCPU_YIELD_KICK;
+    case CRASHES:
+        vcpu_stop(v, ABI_GUEST_CRASHED, "triple fault of vCPU %u", v->number);
+        return VCPU_YIELD_STOP;
+    case EXITS:
+        vcpu_stop(v, ABI_GUEST_STOPPED, "vCPU %u has done its work", v->number);
+        return VCPU_YIELD_STOP;
+    case RUNS:
+        break;
+    }
+    clock_now = max_u64(clock_now, until);
+    return v->stop ? VCPU_YIELD_STOP : VCPU_YIELD_SLICE;
+}
+static void controls(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r)
+{
+    at_home(v);
+    assert_true(fake_of(v)->made);
+    r->result = c->mask[0] == 0xbad ? -E_INVAL : 0;
+}
+static struct vcpu_place place = {.rip = 0x1000};
+static void where(struct vcpu *v, struct vcpu_place *out)
+{
+    at_home(v);
+    *out = place;
+}
+static void shift_tsc(struct vcpu *v, uint64_t ticks)
+{
+    at_home(v);
+    fake_of(v)->shifted += ticks;
+}
+static int64_t probe_field(struct vcpu *v, uint64_t row)
+{
+    (void)v;
+    return (int64_t)row;
+}
+static void snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
+{
+    struct abi_snapshot *s = &v->snapshots[slot];
+
+    at_home(v);
+    assert_true(fake_of(v)->made);
+    assert_int_equal(s->guest, v->guest->number);
+    assert_int_equal(s->vcpu, v->number);
+    s->kind = ABI_STATE_VMX;
+    s->cause = cause;
+    s->sequence = ++v->snapshot_sequence;
+}
+
+static const struct virt_ops fake = {
+    .name = "fake",
+    .core_probe = core_probe,
+    .core_on = core_on,
+    .core_caps = core_caps,
+    .guest_init = guest_init,
+    .guest_free = guest_free,
+    .map = map,
+    .unmap = unmap,
+    .flush = flush,
+    .prepare = prepare,
+    .split_size = split_size,
+    .prepare_split = prepare_split,
+    .audit_split = audit_split,
+    .audit = audit,
+    .vcpu_init = vcpu_init,
+    .vcpu_free = vcpu_free,
+    .run = run,
+    .controls = controls,
+    .where = where,
+    .shift_tsc = shift_tsc,
+    .probe_field = probe_field,
+    .snapshot = snapshot,
+    .core_caps = core_caps,
+};
+const struct virt_ops *virt_backend(void)
+{
+    return &fake;
+}
+
+/* ---- the machine ---- */
+
+static struct mem_map host_map;
+static uint64_t free_at_start;
+
+static struct guest_config config_of(const char *name, unsigned core)
+{
+    struct guest_config c = {
+        .kind = KIND_FLAT,
+        .memory = PAGE_SIZE_2M,
+        .core = (int)core,
+        .weight = 100,
+        .slice_us = 2000,
+        .period_us = 10000,
+        .net = {.network = "default", .broadcasts_per_second = 100, .uplink = 1},
+        .restart_limit = 8,
+        .devices = DEV_DEFAULT,
+    };
+
+    (void)str_copy(c.name, sizeof(c.name), name);
+    (void)str_copy(c.image, sizeof(c.image), "app.bin");
+    return c;
+}
+
+/* Once a program: cores, shared pages and the management guest stay. */
+static void engine_start(void)
+{
+    static struct config offered;
+    struct guest_config mgmt = config_of("mgmt", 0);
+    uint8_t *bytes = aligned_alloc(PAGE_SIZE_2M, HOST_BYTES);
+
+    memset(bytes, 0, HOST_BYTES);
+    assert_int_equal(mem_add(&host_map, (uintptr_t)bytes, HOST_BYTES, MEM_FREE, 0), 0);
+    hostmem_init(&host_map);
+    guest_life_init(0, 0);
+    assert_int_equal(guest_setup(), 0);
+    assert_int_equal(guest_files_setup(), 0);
+    image_offer(&offered, true);
+    (void)str_copy(mgmt.image, sizeof(mgmt.image), "mgmt.bin");
+    mgmt.devices |= DEV_NET;
+    core_bind(guest_create(SELF, &mgmt, 0, true));
+    core_ration_requests(500);
+    for (self = 0; self < ENGINE_CORES; self++)
+        core_set_up(self);
+    self = 0;
+    free_at_start = hostmem_free_bytes();
+}
+
+static void pass(unsigned core)
+{
+    self = core;
+    core_pass(core_get(core));
+}
+
+/* Is there nothing that anybody has been asked for, and nothing under way? */
+static bool is_settled(void)
+{
+    for (unsigned i = 0; i < ENGINE_CORES; i++)
+        if (core_get(i)->incoming)
+            return false;
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        const struct guest *g = guest_get(i);
+
+        if (!g)
+            continue;
+        if (g->life.entity.requests || g->life.entity.asked || job_is_there(&g->life.job))
+            return false;
+        FOR_EACH_VCPU (v, g)
+            if (v->entity.requests || v->entity.asked)
+                return false;
+        if (g->life.phase != GUEST_IDLE && g->life.phase != GUEST_HELD_BACK &&
+            g->life.phase != GUEST_LIVE && g->life.phase != GUEST_PAUSED)
+            return false;
+    }
+    return true;
+}
+
+static void (*after_pass)(void);
+
+#define SETTLES_IN 200000u
+static void settle(void)
+{
+    for (unsigned i = 0; i < SETTLES_IN; i++) {
+        if (i % ENGINE_CORES == 0 && is_settled())
+            return;
+        pass(i % ENGINE_CORES);
+        if (after_pass)
+            after_pass();
+    }
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++)
+        if (guest_get(i))
+            print_message("guest %u: phase %u, requests %x, asked %x\n", i,
+                          guest_get(i)->life.phase, guest_get(i)->life.entity.requests,
+                          guest_get(i)->life.entity.asked);
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++)
+        for (unsigned n = 0; guest_get(i) && n < guest_get(i)->vcpu_count; n++)
+            print_message("    vCPU %u: phase %u, requests %x, asked %x\n", n,
+                          guest_get(i)->vcpus[n].phase, guest_get(i)->vcpus[n].entity.requests,
+                          guest_get(i)->vcpus[n].entity.asked);
+    fail_msg("it does not come to rest");
+}
+
+/* ---- calls of the management guest ---- */
+
+/* As its exit handler makes it, on its core. */
+static int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
+{
+    struct guest *m = guest_get(SELF);
+    struct vcpu *v = m->life.partner;
+    const struct vcpu_gprs was = v->regs;
+    int64_t r;
+
+    self = v->entity.core;
+    core_get(self)->due = NEVER;
+    do {
+        v->regs = (struct vcpu_gprs){.rax = function, .rbx = b, .rcx = c, .rdx = d};
+        r = control_call(v);
+        /* The others are not idle meanwhile. */
+        if (r == CONTROL_LATER)
+            for (unsigned i = 1; i < ENGINE_CORES; i++)
+                pass(i);
+        self = v->entity.core;
+    } while (r == CONTROL_LATER);
+    v->regs = was;
+    return r;
+}
+
+/* Arguments lie behind its image. */
+#define ARGUMENT 0x10000u
+static void *argument(void)
+{
+    return guest_get(SELF)->mem.base + ARGUMENT;
+}
+
+static char *why;
+static int64_t deploy(const struct guest_config *c)
+{
+    struct abi_create *r = argument();
+
+    memset(r, 0, sizeof(*r));
+    r->config = *c;
+    why = r->why;
+    return call(ABI_CALL_CREATE, ARGUMENT, 0, 0);
+}
+
+static int64_t act(unsigned number, enum abi_action action)
+{
+    return call(ABI_CALL_ACTION, number, action, 0);
+}
+
+static enum deed runs(struct vcpu *v)
+{
+    (void)v;
+    return RUNS;
+}
+
+/* The management guest is alive; whoever else, as `others` says. */
+static enum deed (*others)(struct vcpu *v) = runs;
+static enum deed with_heartbeat(struct vcpu *v)
+{
+    if (!v->guest->management)
+        return others(v);
+    v->guest->life.heartbeat = clock_now;
+    return RUNS;
+}
+
+static void engine_begin(void)
+{
+    behave = with_heartbeat;
+    others = runs;
+    engine_start();
+    settle();
+    assert_int_equal(guest_get(SELF)->status->state, ABI_GUEST_RUNNING);
+}

@@ -1,0 +1,650 @@
+/* SOURCES: @engine */
+/* The engine: lives, vCPUs on several cores, requests, flushes, chores, and what fails. */
+#include "test/unit/engine.h"
+
+static int begin(void **state)
+{
+    (void)state;
+    if (!guest_get(SELF))
+        engine_begin();
+    behave = with_heartbeat;
+    others = runs;
+    return 0;
+}
+
+/* Deletes what a test has left, and sees that all of it came back. */
+static int end(void **state)
+{
+    (void)state;
+    fail_guest_init = fail_map = fail_vcpu_init = fail_audit = no_ports = split = false;
+    for (unsigned i = 1; i < ABI_GUESTS_MAX; i++)
+        if (guest_get(i))
+            assert_int_equal(call(ABI_CALL_DELETE, i, 0, 0), 0);
+    settle();
+    for (unsigned i = 1; i < ABI_GUESTS_MAX; i++)
+        assert_null(guest_get(i));
+    assert_int_equal(hostmem_free_bytes(), free_at_start);
+    assert_int_equal(ports & ~1u, 0);
+    return 0;
+}
+
+static struct guest *make(const char *name, unsigned core, unsigned vcpus)
+{
+    struct guest_config c = config_of(name, core);
+    int64_t number;
+
+    c.vcpus = vcpus;
+    number = deploy(&c);
+    assert_true(number > 0);
+    settle();
+    assert_int_equal(guest_get((unsigned)number)->status->state, ABI_GUEST_RUNNING);
+    return guest_get((unsigned)number);
+}
+
+static uint32_t state_of(const struct guest *g)
+{
+    return g->status->state;
+}
+
+static void it_lives(void **state)
+{
+    struct guest *g = make("one", 1, 1);
+    uint64_t before = entries;
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        pass(1);
+    assert_true(entries > before);
+    assert_int_equal(g->vcpus[0].snapshots[ABI_SNAPSHOT_LAUNCH].cause, ABI_CAUSE_LAUNCH);
+    assert_memory_equal(g->mem.base + 0x7c00, flat_image, 1);
+    assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_STOPPED);
+    assert_string_equal(g->status->why, "stopped by request");
+    assert_int_equal(g->vcpus[0].snapshots[ABI_SNAPSHOT_DEATH].cause, ABI_CAUSE_DEATH);
+    assert_int_equal(act(g->number, ABI_ACTION_STOP), -E_STATE);
+    assert_int_equal(act(g->number, ABI_ACTION_START), 0);
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+}
+
+/* On four vCPUs over three cores: each has its own pages, VPID's number, and core. */
+static void several_vcpus(void **state)
+{
+    struct guest *g = make("many", 1, 4);
+    uint64_t seen[4];
+
+    (void)state;
+    assert_int_equal(g->status->vcpu_count, 4);
+    FOR_EACH_VCPU (v, g) {
+        assert_int_equal(v->phase, VCPU_LIVE);
+        assert_int_equal(v->stats->core, (1 + v->number) % ENGINE_CORES);
+        assert_int_equal(v->stats->vcpu, v->number);
+        assert_int_equal(v->stats->guest, g->number);
+        assert_int_equal(v->exits[7].vcpu, v->number);
+        seen[v->number] = v->stats->entries;
+    }
+    for (unsigned i = 0; i < 60; i++)
+        pass(i % ENGINE_CORES);
+    FOR_EACH_VCPU (v, g)
+        assert_true(v->stats->entries > seen[v->number]);
+}
+
+/* It is paused when all its vCPUs have left their runs, each on its own core, and not before. */
+static void pause_waits_for_all(void **state)
+{
+    struct guest *g = make("many", 1, 3);
+
+    (void)state;
+    g->config.paused_clock = PAUSED_CLOCK_STOPS;
+    assert_int_equal(act(g->number, ABI_ACTION_PAUSE), 0);
+    for (unsigned i = 0; i < 50 && g->life.phase == GUEST_LIVE; i++)
+        pass(1);
+    for (unsigned i = 0; i < 50; i++)
+        pass(1);
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    assert_int_equal(g->vcpus[0].phase, VCPU_HELD);
+    for (unsigned i = 0; i < 50; i++)
+        pass(2);
+    pass(1);
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING); /* the third is on core 0 */
+    pass(0);
+    pass(1);
+    pass(1);
+    assert_int_equal(state_of(g), ABI_GUEST_PAUSED);
+    settle();
+    FOR_EACH_VCPU (v, g)
+        assert_int_equal(v->phase, VCPU_HELD);
+    assert_int_equal(act(g->number, ABI_ACTION_PAUSE), -E_STATE);
+    clock_now += HZ;
+    assert_int_equal(act(g->number, ABI_ACTION_RESUME), 0);
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    FOR_EACH_VCPU (v, g) {
+        assert_true(fake_of(v)->shifted >= HZ);
+        assert_int_equal(fake_of(v)->shifted, g->life.shift);
+    }
+}
+
+static struct vcpu *culprit;
+static enum deed culprit_deed;
+static enum deed culprit_acts(struct vcpu *v)
+{
+    return v == culprit ? culprit_deed : RUNS;
+}
+
+/* Whichever of its vCPUs ends it, all of them leave, and the first reason counts. */
+static void any_vcpu_ends_it(void **state)
+{
+    struct guest *g = make("many", 1, 3);
+    char text[40];
+
+    (void)state;
+    others = culprit_acts;
+    for (unsigned n = 0; n < 3; n++) {
+        culprit = &g->vcpus[n];
+        culprit_deed = n ? CRASHES : EXITS;
+        for (unsigned i = 0; i < 20000 && state_of(g) == ABI_GUEST_RUNNING; i++)
+            pass(i % ENGINE_CORES);
+        settle();
+        (void)fmt(text, sizeof(text), n ? "triple fault of vCPU %u" : "vCPU %u has done its work",
+                  n);
+        assert_string_equal(g->status->why, text);
+        assert_int_equal(state_of(g), n ? ABI_GUEST_CRASHED : ABI_GUEST_STOPPED);
+        FOR_EACH_VCPU (v, g) {
+            assert_int_equal(v->phase, VCPU_NONE);
+            assert_false(fake_of(v)->made);
+            assert_int_equal(v->snapshots[ABI_SNAPSHOT_DEATH].cause, ABI_CAUSE_DEATH);
+        }
+        culprit = NULL;
+        assert_int_equal(act(g->number, ABI_ACTION_START), 0);
+        settle();
+    }
+}
+
+/* What was taken away is not reached by any core, and who took it away knows when. */
+static void flushes_reach_all(void **state)
+{
+    struct guest *g = make("many", 1, 3);
+    unsigned before[ENGINE_CORES];
+    uint32_t n;
+
+    (void)state;
+    memcpy(before, kicks, sizeof(before));
+    self = 1;
+    n = guest_flush(g);
+    assert_int_equal(kicks[1], before[1]);
+    assert_true(kicks[0] > before[0] && kicks[2] > before[2]);
+    assert_false(guest_is_flushed(g, n)); /* run() sees to it that none enters meanwhile */
+    pass(2);
+    assert_false(guest_is_flushed(g, n));
+    pass(0);
+    assert_true(guest_is_flushed(g, n));
+    /* A newer one is not mistaken for it. */
+    self = 1;
+    n = guest_flush(g);
+    (void)guest_flush(g);
+    pass(0);
+    pass(2);
+    assert_true(guest_is_flushed(g, n) && guest_is_flushed(g, n + 1));
+    assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
+    settle();
+    assert_true(guest_is_flushed(g, n + 9)); /* none is there */
+}
+
+/* A vCPU in HLT is woken by what its guest's life orders, and by an NMI, on any core. */
+static enum deed halts(struct vcpu *v)
+{
+    (void)v;
+    return HALTS;
+}
+static void asleep(void **state)
+{
+    struct guest *g;
+    uint64_t irqs[2];
+
+    (void)state;
+    others = halts;
+    g = make("sleepy", 1, 2);
+    for (unsigned i = 0; i < 30; i++)
+        pass(i % ENGINE_CORES);
+    FOR_EACH_VCPU (v, g) {
+        assert_true(v->halted);
+        irqs[v->number] = v->stats->irqs;
+    }
+    assert_int_equal(act(g->number, ABI_ACTION_NMI), 0);
+    settle();
+    for (unsigned i = 0; i < 30; i++)
+        pass(i % ENGINE_CORES);
+    FOR_EACH_VCPU (v, g)
+        assert_int_equal(v->stats->irqs, irqs[v->number] + 1);
+    assert_int_equal(act(g->number, ABI_ACTION_PAUSE), 0);
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_PAUSED);
+    assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_STOPPED);
+}
+
+static void snapshots_and_controls(void **state)
+{
+    struct guest *g = make("many", 1, 2);
+    struct abi_controls *c = argument();
+    struct vcpu *v = &g->vcpus[1];
+    int64_t n;
+
+    (void)state;
+    n = call(ABI_CALL_SNAPSHOT, g->number, 1, 0);
+    assert_int_equal(n, 2);
+    settle();
+    assert_int_equal(v->snapshots[ABI_SNAPSHOT_LIVE].sequence, n);
+    assert_int_equal(g->vcpus[0].snapshots[ABI_SNAPSHOT_LIVE].sequence, 0);
+    for (unsigned i = 0; i < ABI_SNAPSHOTS_KEPT + 1; i++) {
+        n = call(ABI_CALL_SNAPSHOT, g->number, 1, 1);
+        settle();
+    }
+    assert_int_equal(v->snapshots[ABI_SNAPSHOT_RING].sequence, n); /* over the oldest */
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, g->number, 2, 0), -E_NOENT);
+    memset(c, 0, sizeof(*c));
+    n = call(ABI_CALL_CONTROLS, g->number, 1, ARGUMENT);
+    assert_int_equal(n, 1);
+    assert_int_equal(call(ABI_CALL_CONTROLS, g->number, 1, ARGUMENT), -E_STATE);
+    settle();
+    assert_int_equal(v->stats->controls.sequence, n);
+    assert_int_equal(v->stats->controls.result, 0);
+    c->mask[0] = 0xbad;
+    n = call(ABI_CALL_CONTROLS, g->number, 1, ARGUMENT);
+    settle();
+    assert_int_equal(v->stats->controls.result, -E_INVAL);
+    /* Asked while it runs, and ended before it was done: told so. */
+    assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
+    n = call(ABI_CALL_CONTROLS, g->number, 1, ARGUMENT);
+    assert_true(n > 0);
+    while (v->phase != VCPU_NONE) {
+        v->entity.asked &= ~(uint32_t)VCPU_REQ_CONTROLS;
+        pass(1);
+        pass(2);
+    }
+    core_ask(&v->entity, VCPU_REQ_CONTROLS);
+    settle();
+    assert_int_equal(v->stats->controls.sequence, n);
+    assert_int_equal(v->stats->controls.result, -E_STATE);
+    assert_true(call(ABI_CALL_SNAPSHOT, g->number, 1, 0) > 0); /* that of its death */
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, g->number, 1, 1), -E_STATE);
+}
+
+/* ---- what fails ---- */
+
+static int64_t try_to_deploy(unsigned vcpus, bool net)
+{
+    struct guest_config c = config_of("hapless", 1);
+    int64_t number;
+
+    c.vcpus = vcpus;
+    if (net)
+        c.devices |= DEV_NET;
+    number = deploy(&c);
+    if (number > 0)
+        settle();
+    return number;
+}
+
+static void made_in_vain(void **state)
+{
+    static bool *const failures[] = {&fail_guest_init, &fail_map, &fail_audit, &no_ports};
+    static const char *const texts[] = {"translation tables", "translation tables",
+                                        "its memory is not its own", "no free port"};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(failures); i++) {
+        int64_t n;
+
+        *failures[i] = true;
+        n = try_to_deploy(2, true);
+        assert_true(n > 0);
+        assert_int_equal(guest_get((unsigned)n)->status->state, ABI_GUEST_FAILED);
+        assert_non_null(strstr(guest_get((unsigned)n)->status->why, texts[i]));
+        /* Nothing can start it. */
+        assert_int_equal(act((unsigned)n, ABI_ACTION_START), -E_NOTSUP);
+        *failures[i] = false;
+        assert_int_equal(call(ABI_CALL_DELETE, (uint64_t)n, 0, 0), 0);
+        settle();
+        assert_null(guest_get((unsigned)n));
+        assert_int_equal(hostmem_free_bytes(), free_at_start);
+    }
+}
+
+/* A vCPU that cannot be made is told of as a failure, the others are unmade, and it can be started
+ * when there is what was missing. */
+static void no_vcpu(void **state)
+{
+    int64_t n;
+
+    (void)state;
+    fail_vcpu_init = true;
+    n = try_to_deploy(3, false);
+    assert_int_equal(guest_get((unsigned)n)->status->state, ABI_GUEST_FAILED);
+    assert_string_equal(guest_get((unsigned)n)->status->why, "its virtual CPU cannot be set up");
+    FOR_EACH_VCPU (v, guest_get((unsigned)n)) {
+        assert_int_equal(v->phase, VCPU_NONE);
+        assert_false(fake_of(v)->made);
+    }
+    fail_vcpu_init = false;
+    assert_int_equal(act((unsigned)n, ABI_ACTION_START), 0);
+    settle();
+    assert_int_equal(guest_get((unsigned)n)->status->state, ABI_GUEST_RUNNING);
+}
+
+static void refused(void **state)
+{
+    struct guest_config c = config_of("mgmt", 1);
+
+    (void)state;
+    assert_int_equal(deploy(&c), -E_INVAL);
+    c = config_of("one", 9);
+    assert_int_equal(deploy(&c), -E_NOENT);
+    assert_non_null(strstr(why, "there is no core 9"));
+    c = config_of("one", 1);
+    c.vcpus = ABI_VCPUS_MAX + 1;
+    assert_int_equal(deploy(&c), -E_INVAL);
+    assert_string_equal(why, "vcpus is not possible");
+    c = config_of("one", 1);
+    (void)str_copy(c.image, sizeof(c.image), "nowhere");
+    assert_int_equal(deploy(&c), -E_NOENT);
+    assert_non_null(strstr(why, "there is no image \"nowhere\""));
+    c = config_of("one", 1);
+    c.memory = 2 * HOST_BYTES;
+    assert_int_equal(deploy(&c), -E_NOMEM);
+    assert_non_null(strstr(why, "not enough memory"));
+    assert_int_equal(hostmem_free_bytes(), free_at_start);
+    (void)make("one", 1, 1);
+    c = config_of("one", 1);
+    assert_int_equal(deploy(&c), -E_EXIST);
+    /* An image that is none is found out when it is loaded. */
+    c = config_of("text", 1);
+    c.kind = KIND_AUTO;
+    (void)str_copy(c.image, sizeof(c.image), "no-image");
+    assert_true(deploy(&c) > 0);
+    settle();
+    assert_int_equal(guest_get(2)->status->state, ABI_GUEST_FAILED);
+}
+
+/* Memory is gone in the middle of making it, wherever that is: all of it comes back. */
+static void memory_runs_out(void **state)
+{
+    struct guest_config c = config_of("big", 1);
+
+    (void)state;
+    split = true;
+    c.devices |= DEV_NET;
+    for (uint64_t left = 0; left < (4u << 20); left += 300u << 10) {
+        uint64_t take = hostmem_free_bytes() > left ? hostmem_free_bytes() - left : 0;
+        void *p = hostmem_alloc(take / PAGE_SIZE * PAGE_SIZE, PAGE_SIZE, MEM_HOST, 0);
+        uint64_t before = hostmem_free_bytes();
+        int64_t n = deploy(&c);
+
+        if (n > 0) {
+            settle();
+            assert_int_equal(call(ABI_CALL_DELETE, (uint64_t)n, 0, 0), 0);
+            settle();
+        } else {
+            assert_int_equal(n, -E_NOMEM);
+        }
+        assert_int_equal(hostmem_free_bytes(), before);
+        if (p)
+            hostmem_free(p, take / PAGE_SIZE * PAGE_SIZE);
+    }
+}
+
+/* ---- policies and watches ---- */
+
+static enum deed crashes_at_once(struct vcpu *v)
+{
+    return v->number == 0 ? CRASHES : RUNS;
+}
+
+static void restarts(void **state)
+{
+    struct guest_config c = config_of("again", 1);
+    struct guest *g;
+    uint64_t until;
+
+    (void)state;
+    others = crashes_at_once;
+    c.restart = RESTART_ON_FAILURE;
+    c.restart_limit = 3;
+    c.vcpus = 2;
+    g = guest_get((unsigned)deploy(&c));
+    for (unsigned i = 0; i < 100000 && state_of(g) != ABI_GUEST_RESTARTING; i++)
+        pass(i % ENGINE_CORES);
+    assert_int_equal(state_of(g), ABI_GUEST_RESTARTING);
+    until = g->status->next_start_tsc;
+    assert_true(until > clock_now);
+    for (unsigned i = 0; i < 2000000 && !strstr(g->status->why, "not started again"); i++)
+        pass(i % ENGINE_CORES);
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_CRASHED);
+    assert_int_equal(g->status->restarts, 3);
+    /* By request at once, and counted anew. */
+    others = runs;
+    assert_int_equal(act(g->number, ABI_ACTION_START), 0);
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    assert_int_equal(g->status->short_lives, 0);
+}
+
+static void watched(void **state)
+{
+    struct guest_config c = config_of("watched", 1);
+    struct guest *g;
+
+    (void)state;
+    c.watchdog_ms = 50;
+    g = guest_get((unsigned)deploy(&c));
+    for (unsigned i = 0; i < 100000 && state_of(g) != ABI_GUEST_CRASHED; i++)
+        pass(i % ENGINE_CORES);
+    settle();
+    assert_non_null(strstr(g->status->why, "watchdog: nothing written"));
+}
+
+static void told_when_stuck(void **state)
+{
+    struct guest *g = make("stuck", 1, 2);
+
+    (void)state;
+    place = (struct vcpu_place){.rip = 0x1234, .interrupts_off = true};
+    for (unsigned i = 0; i < 100000 && !g->status->stuck[0]; i++)
+        pass(i % ENGINE_CORES);
+    assert_string_equal(g->status->stuck, "spins at RIP 0x1234, with interrupts off");
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    place = (struct vcpu_place){.rip = 0x1000};
+    for (unsigned i = 0; i < 100000 && g->status->stuck[0]; i++)
+        pass(i % ENGINE_CORES);
+    assert_string_equal(g->status->stuck, "");
+}
+
+static enum deed no_heartbeat(struct vcpu *v)
+{
+    (void)v;
+    return RUNS;
+}
+
+/* The management guest is started anew, and the others do not notice. */
+static void management_dies(void **state)
+{
+    struct guest *g = make("other", 0, 2), *m = guest_get(SELF);
+    uint32_t restarted = m->status->restarts;
+
+    (void)state;
+    behave = no_heartbeat;
+    m->config.restart = RESTART_ALWAYS;
+    for (unsigned i = 0; i < 1000000 && state_of(m) == ABI_GUEST_RUNNING; i++)
+        pass(i % ENGINE_CORES);
+    assert_non_null(strstr(m->status->why, "no heartbeat"));
+    behave = with_heartbeat;
+    for (unsigned i = 0; i < 1000000 && state_of(m) != ABI_GUEST_RUNNING; i++)
+        pass(i % ENGINE_CORES);
+    settle();
+    assert_int_equal(m->status->restarts, restarted + 1);
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    assert_int_equal(act(SELF, ABI_ACTION_STOP), -E_PERM);
+    assert_int_equal(act(SELF, ABI_ACTION_RESET), 0);
+    settle();
+    assert_int_equal(state_of(m), ABI_GUEST_RUNNING);
+    assert_int_equal(call(ABI_CALL_DELETE, SELF, 0, 0), -E_PERM);
+}
+
+/* A budget that is used up holds nobody's end up, and ending and starting give no second one. */
+static void budgets(void **state)
+{
+    struct guest_config c = config_of("poor", 1);
+    struct guest *g;
+    uint64_t used;
+
+    (void)state;
+    c.budget_us = 1000;
+    c.period_us = 10000000;
+    c.memory = PAGE_SIZE_2M;
+    g = guest_get((unsigned)deploy(&c));
+    for (unsigned i = 0; i < 4000; i++)
+        pass(i % ENGINE_CORES);
+    used = g->life.entity.sched.present ? g->life.entity.sched.used : g->vcpus[0].entity.sched.used;
+    assert_true(used >= HZ / 1000 && used < HZ / 1000 + HZ / 10000);
+    assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_STOPPED);
+    assert_int_equal(act(g->number, ABI_ACTION_START), 0);
+    for (unsigned i = 0; i < 300; i++)
+        pass(i % ENGINE_CORES);
+    assert_int_equal(state_of(g), ABI_GUEST_STARTING); /* in the next period */
+    /* By request it goes at once all the same. */
+    assert_int_equal(call(ABI_CALL_DELETE, g->number, 0, 0), 0);
+    settle();
+    assert_null(guest_get(1));
+}
+
+/* ---- the rest of a pass ---- */
+
+static void typed(void **state)
+{
+    struct guest *g = make("typist", 1, 1);
+    char *text = argument();
+    int64_t total = 0, taken;
+
+    (void)state;
+    memset(text, 'x', 512);
+    do {
+        taken = call(ABI_CALL_CONSOLE_INPUT, g->number, ARGUMENT, 100);
+        assert_true(taken >= 0);
+        total += taken;
+        for (unsigned i = 0; i < 8; i++)
+            pass(1);
+    } while (taken && total < 2000);
+    settle();
+    assert_true(total >= GUEST_INPUT_SIZE);
+    assert_true(g->input_head - g->input_tail <= GUEST_INPUT_SIZE);
+    assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, 9, ARGUMENT, 1), -E_NOENT);
+}
+
+static void chores(void **state)
+{
+    struct core *c = core_get(0);
+    unsigned before = polls, looked = log_polls;
+
+    (void)state;
+    frames_wait = log_waits = true;
+    core_wake(0);
+    for (unsigned i = 0; i < 5000 && (polls == before || log_polls == looked); i++)
+        pass(0);
+    log_waits = false;
+    assert_true(polls > before && log_polls > looked);
+    assert_true(c->stats->slice_ends > 0);
+    assert_true(c->stats->busy_ticks > 0);
+    assert_int_equal(c->stats->flags, ABI_CORE_VMX_ROOT);
+    assert_int_equal(core_ready_count(), ENGINE_CORES);
+}
+
+static void frames(void **state)
+{
+    struct guest_config c = config_of("net", 1);
+    static const uint8_t frame[64];
+    struct guest *g;
+
+    (void)state;
+    c.devices |= DEV_NET;
+    g = guest_get((unsigned)deploy(&c));
+    settle();
+    self = 0;
+    for (unsigned i = 0; i < 2 * VIRTIO_NET_RX_RING; i++)
+        guest_on_frame(g, frame, sizeof(frame));
+    assert_int_equal(g->status->frames_received + g->status->frames_dropped,
+                     2 * VIRTIO_NET_RX_RING);
+    assert_true(g->status->frames_dropped > 0);
+    settle();
+    guest_on_transmit(g, frame, sizeof(frame));
+    assert_int_equal(g->status->frames_sent, 1);
+    assert_int_equal(g->status->frames_refused[NET_PASSED], 1);
+}
+
+static void images(void **state)
+{
+    struct abi_image_request *r = argument();
+    int64_t slot;
+    uint8_t *bytes = argument();
+
+    (void)state;
+    memset(r, 0, sizeof(*r));
+    (void)str_copy(r->name, sizeof(r->name), "up");
+    r->size = 3u << 20;
+    slot = call(ABI_CALL_IMAGE_BEGIN, ARGUMENT, 0, 0);
+    assert_true(slot >= 0);
+    while (call(ABI_CALL_IMAGE_EXTEND, (uint64_t)slot, 0, 0) < (int64_t)r->size)
+        continue;
+    memset(bytes, 7, 32);
+    assert_int_equal(call(ABI_CALL_IMAGE_COMMIT, (uint64_t)slot, ARGUMENT, 0), 0);
+    assert_int_equal(call(ABI_CALL_IMAGE_COMMIT, (uint64_t)slot, ARGUMENT, 0), -E_NOENT);
+    assert_int_equal(call(ABI_CALL_IMAGE_DROP, (uint64_t)slot, 0, 0), 0);
+    assert_int_equal(call(ABI_CALL_IMAGE_DROP, (uint64_t)slot, 0, 0), -E_NOENT);
+    assert_int_equal(hostmem_free_bytes(), free_at_start);
+}
+
+static void reboot(void **state)
+{
+    (void)state;
+    assert_int_equal(call(ABI_CALL_HOST_ACTION, ABI_HOST_REBOOT, 0, 0), 0);
+    if (setjmp(rebooted) == 0)
+        for (unsigned i = 0; i < 100000; i++)
+            pass(0);
+    assert_int_equal(reboots, 1);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(it_lives),
+        TEST(several_vcpus),
+        TEST(pause_waits_for_all),
+        TEST(any_vcpu_ends_it),
+        TEST(flushes_reach_all),
+        TEST(asleep),
+        TEST(snapshots_and_controls),
+        TEST(made_in_vain),
+        TEST(no_vcpu),
+        TEST(refused),
+        TEST(memory_runs_out),
+        TEST(restarts),
+        TEST(watched),
+        TEST(told_when_stuck),
+        TEST(management_dies),
+        TEST(budgets),
+        TEST(typed),
+        TEST(chores),
+        TEST(frames),
+        TEST(images),
+        cmocka_unit_test(reboot),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
