@@ -81,8 +81,6 @@ size_t arch_serial_send(const char *s, size_t n);
  * shown. One core. */
 void arch_screen_write(const char *s, size_t n);
 bool arch_screen_poll(void);
-/* Next byte typed on the serial console, or -1. */
-int arch_console_read(void);
 
 /* Stops the other cores, lets out what is queued for the serial line and resets the machine: by the
  * FADT's reset register, port 0xcf9, the keyboard controller, at last by a triple fault. Any core.

@@ -16,17 +16,11 @@
 #define STUCK_TICKS  2500u
 
 static struct core cores[ARCH_CORES_MAX];
-static uint32_t ready;
 _Static_assert(ARCH_CORES_MAX <= ABI_CORES_MAX, "every core has its row in the shared page");
 
 struct core *core_get(unsigned id)
 {
     return &cores[id];
-}
-
-unsigned core_ready_count(void)
-{
-    return __atomic_load_n(&ready, __ATOMIC_ACQUIRE);
 }
 
 void core_wake(unsigned id)
@@ -476,7 +470,6 @@ void core_set_up(unsigned id)
     }
     for (unsigned i = 0; i < c->entity_count; i++)
         schedule(c, c->entities[i], now);
-    __atomic_fetch_add(&ready, 1, __ATOMIC_ACQ_REL);
 }
 
 _Noreturn void core_run(unsigned id)

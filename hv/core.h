@@ -77,6 +77,3 @@ void core_pass(struct core *c);
 /* Resets the machine at that time (absolute ticks). False: that was asked for before, and stays so.
  * Core 0 does it. Any core. */
 bool core_reboot(uint64_t at);
-
-/* How many cores have finished their set-up (in VMX root or not). */
-unsigned core_ready_count(void);

@@ -71,7 +71,7 @@ static uint64_t watch_management(struct core *c)
     if (m->life.phase != GUEST_LIVE)
         return arch_tsc() + patience; /* it is being started, or held back */
     if (arch_tsc() - m->life.heartbeat > patience) {
-        guest_stop(m, ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
+        guest_end(m, ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
         return arch_tsc() + patience;
     }
     return m->life.heartbeat + patience + 1;
@@ -91,8 +91,8 @@ static uint64_t watch_guests(struct core *c)
         end = watchdog_deadline(&g->platform.watchdog,
                                 sched_waited(&g->life.partner->entity.sched, now));
         if (now >= end) {
-            guest_stop(g, ABI_GUEST_CRASHED, "watchdog: nothing written to port 0x%x for %u ms",
-                       WATCHDOG_PORT, g->config.watchdog_ms);
+            guest_end(g, ABI_GUEST_CRASHED, "watchdog: nothing written to port 0x%x for %u ms",
+                      WATCHDOG_PORT, g->config.watchdog_ms);
         } else {
             next = min_u64(next, end);
         }

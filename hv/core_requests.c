@@ -82,7 +82,7 @@ static bool take_vcpu(struct vcpu *v, enum vcpu_request r)
 static bool take_delete(struct guest *g)
 {
     if (g->life.phase != GUEST_IDLE) {
-        (void)guest_end(g, "deleted by request");
+        (void)guest_end_by_request(g, "deleted by request");
         return false;
     }
     guest_begin_scrub(g);
@@ -116,7 +116,7 @@ static bool take_guest(struct core *c, struct guest *g, enum guest_request r)
     }
     switch (r) {
     case GUEST_REQ_STOP:
-        return guest_end(g, "stopped by request");
+        return guest_end_by_request(g, "stopped by request");
     case GUEST_REQ_DELETE:
         return take_delete(g);
     case GUEST_REQ_INPUT:

@@ -49,7 +49,7 @@ static bool add_pool(struct guest *g)
 
     if (g->pool_count == GUEST_POOLS_MAX)
         return false;
-    p = hostmem_alloc(POOL_SIZE, PAGE_SIZE, MEM_EPT, g->number);
+    p = hostmem_alloc(POOL_SIZE, PAGE_SIZE, MEM_FOR_GUEST, g->number);
     if (!p)
         return false;
     g->pools[g->pool_count++] = p;
@@ -119,10 +119,10 @@ static int take_memory(struct guest *g, char *why, size_t size)
     g->mem.size = c->memory;
     g->split_size = virt_backend()->split_size(c->memory);
     if (c->devices & DEV_NET)
-        g->rx_ring = hostmem_alloc(RX_RING_SIZE, PAGE_SIZE, MEM_EPT, g->number);
+        g->rx_ring = hostmem_alloc(RX_RING_SIZE, PAGE_SIZE, MEM_FOR_GUEST, g->number);
     job_rest();
     if (g->split_size)
-        g->split_tables = hostmem_alloc(g->split_size, PAGE_SIZE, MEM_EPT, g->number);
+        g->split_tables = hostmem_alloc(g->split_size, PAGE_SIZE, MEM_FOR_GUEST, g->number);
     job_rest();
     if (!add_pool(g) || ((c->devices & DEV_NET) && !g->rx_ring) ||
         (g->split_size && !g->split_tables)) {

@@ -27,7 +27,7 @@ enum guest_request {
     /* By the root itself, in entity.requests, see core_request(). */
     GUEST_REQ_NET = 1u << 6,   /* frames wait for virtio-net */
     GUEST_REQ_EVENT = 1u << 7, /* management guest: raise ABI_EVENT_IRQ */
-    GUEST_REQ_END = 1u << 8,   /* guest_stop() was called */
+    GUEST_REQ_END = 1u << 8,   /* guest_end() was called */
     GUEST_REQ_VCPU = 1u << 9,  /* a vCPU is what was ordered */
 };
 
@@ -134,7 +134,7 @@ struct guest {
 /* Says that the guest shall end: `state` is ABI_GUEST_STOPPED, ABI_GUEST_CRASHED or
  * ABI_GUEST_FAILED (before it ran), the text becomes its `why`. Its vCPUs do not enter again. The
  * first call of a life counts. Any core. */
-void guest_stop(struct guest *g, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
+void guest_end(struct guest *g, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
 
 /* Takes mappings away, whole pages as they were mapped, and returns when no core can use them any
  * more: until then it rests, see hv/job.h. Owning core of its life, in a job where a vCPU is
@@ -146,8 +146,8 @@ int guest_unmap(struct guest *g, gpa_t gpa, uint64_t size) MUST_CHECK;
 uint32_t guest_flush(struct guest *g);
 bool guest_is_flushed(const struct guest *g, uint32_t translations);
 
-/* One zeroed page of host memory owned by this guest's tables (MEM_EPT), below 4 GB if possible;
- * NULL when memory is out. */
+/* One zeroed page of host memory owned by this guest's tables (MEM_FOR_GUEST), below 4 GB if
+ * possible; NULL when memory is out. */
 void *guest_alloc_page(struct guest *g) MUST_CHECK;
 /* Gives such a page back. */
 void guest_free_page(struct guest *g, void *page);

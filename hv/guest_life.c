@@ -31,7 +31,7 @@ void guest_fail(struct guest *g, const char *why)
     log_guest_warn(g, "not started: %s", why);
 }
 
-static void stop(struct guest *g, enum abi_guest_state state, const char *format, va_list ap)
+static void say_end(struct guest *g, enum abi_guest_state state, const char *format, va_list ap)
 {
     struct guest_life *l = &g->life;
     uint32_t not_yet = END_NOT;
@@ -47,12 +47,12 @@ static void stop(struct guest *g, enum abi_guest_state state, const char *format
     core_request(&l->entity, GUEST_REQ_END);
 }
 
-void guest_stop(struct guest *g, enum abi_guest_state state, const char *format, ...)
+void guest_end(struct guest *g, enum abi_guest_state state, const char *format, ...)
 {
     va_list ap;
 
     va_start(ap, format);
-    stop(g, state, format, ap);
+    say_end(g, state, format, ap);
     va_end(ap);
 }
 
@@ -61,7 +61,7 @@ void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, .
     va_list ap;
 
     va_start(ap, format);
-    stop(v->guest, state, format, ap);
+    say_end(v->guest, state, format, ap);
     va_end(ap);
 }
 
@@ -81,7 +81,7 @@ static void on_reset(void *ctx, const char *how)
 {
     struct guest *g = ctx;
 
-    guest_stop(g, ABI_GUEST_STOPPED, "the guest reset itself (%s)", how);
+    guest_end(g, ABI_GUEST_STOPPED, "the guest reset itself (%s)", how);
 }
 
 static void on_exit_port(void *ctx, uint32_t code)
@@ -89,7 +89,7 @@ static void on_exit_port(void *ctx, uint32_t code)
     struct guest *g = ctx;
 
     g->status->exit_code = code;
-    guest_stop(g, ABI_GUEST_STOPPED, "the guest exited with code %u", code);
+    guest_end(g, ABI_GUEST_STOPPED, "the guest exited with code %u", code);
 }
 
 void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len)
@@ -560,12 +560,12 @@ static void hasten(struct guest *g)
         core_ask(&v->entity, VCPU_REQ_END);
 }
 
-bool guest_end(struct guest *g, const char *why)
+bool guest_end_by_request(struct guest *g, const char *why)
 {
     enum abi_guest_state state = (enum abi_guest_state)g->status->state;
 
     if (guest_has_vcpus(g)) {
-        guest_stop(g, ABI_GUEST_STOPPED, "%s", why);
+        guest_end(g, ABI_GUEST_STOPPED, "%s", why);
         guest_begin_ending(g);
     }
     if (guest_has_vcpus(g) || g->life.phase == GUEST_LEAVING) {

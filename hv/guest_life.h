@@ -64,7 +64,7 @@ void guest_pause(struct guest *g);
 void guest_resume(struct guest *g);
 /* Ends a guest by request, also one that is on its way to a start. One short step a call, until it
  * returns true: it is idle then. It must not be advanced meanwhile. */
-bool guest_end(struct guest *g, const char *why);
+bool guest_end_by_request(struct guest *g, const char *why);
 
 /* Moves typed bytes into the UART as far as it has room. Cheap when there are none. On the core of
  * its life. */

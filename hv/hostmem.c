@@ -84,7 +84,7 @@ void hostmem_account(struct abi_memory *m)
     m->modules = bytes[MEM_MODULE];
     m->shared = bytes[MEM_SHARED];
     m->guests = bytes[MEM_GUEST];
-    m->tables = bytes[MEM_EPT];
+    m->tables = bytes[MEM_FOR_GUEST];
     m->images = bytes[MEM_IMAGE];
     m->reserved = bytes[MEM_RESERVED];
     m->total = m->free + m->host + m->modules + m->shared + m->guests + m->tables + m->images;

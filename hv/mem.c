@@ -86,7 +86,7 @@ static void join_neighbours(struct mem_map *m, unsigned at)
 /* What is given back again, and by then may lie in the middle of a range that it became part of. */
 static bool is_loose(enum mem_owner_kind kind)
 {
-    return kind == MEM_GUEST || kind == MEM_EPT || kind == MEM_IMAGE;
+    return kind == MEM_GUEST || kind == MEM_FOR_GUEST || kind == MEM_IMAGE;
 }
 
 /* A change takes at most two more slots. Each piece that can be given back has two of its own, so

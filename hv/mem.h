@@ -11,28 +11,29 @@
 #define MEM_SPARE      4 /* ranges: for what is given back at start-up although it counts as kept */
 
 enum mem_owner_kind {
-    MEM_FREE,     /* RAM nobody owns */
-    MEM_RESERVED, /* firmware, ACPI, devices, holes with a type */
-    MEM_HOST,     /* kernel image, stacks, tables */
-    MEM_MODULE,   /* boot modules as GRUB left them */
-    MEM_SHARED,   /* host pages that the management guest may read (control ABI) */
-    MEM_GUEST,    /* RAM of guest number `guest` */
-    MEM_IMAGE,    /* uploaded images: the management guest has them mapped */
-    MEM_EPT,      /* translation tables and VMX structures of guest number `guest` */
+    MEM_FREE,      /* RAM nobody owns */
+    MEM_RESERVED,  /* firmware, ACPI, devices, holes with a type */
+    MEM_HOST,      /* kernel image, stacks, tables */
+    MEM_MODULE,    /* boot modules as GRUB left them */
+    MEM_SHARED,    /* host pages that the management guest may read (control ABI) */
+    MEM_GUEST,     /* RAM of guest number `guest` */
+    MEM_IMAGE,     /* uploaded images: the management guest has them mapped */
+    MEM_FOR_GUEST, /* what the root has for guest number `guest`: tables, control structures, frames
+                    */
     MEM_KINDS
 };
 
 struct mem_range {
     uint64_t base, size; /* bytes, page-aligned */
     enum mem_owner_kind kind;
-    unsigned guest; /* with MEM_GUEST and MEM_EPT */
+    unsigned guest; /* with MEM_GUEST and MEM_FOR_GUEST */
 };
 
 /* Sorted by base, no overlaps; addresses in no range do not exist. */
 struct mem_map {
     struct mem_range ranges[MEM_RANGES_MAX];
     unsigned count;
-    unsigned loose; /* pieces of MEM_GUEST, MEM_EPT and MEM_IMAGE that mem_alloc gave */
+    unsigned loose; /* pieces of MEM_GUEST, MEM_FOR_GUEST and MEM_IMAGE that mem_alloc gave */
 };
 
 /* Adds a range of the firmware's map (later calls override the overlapped part of earlier ones: add

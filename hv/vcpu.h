@@ -102,7 +102,7 @@ static inline bool vcpu_is_there(const struct vcpu *v)
     return v->ran && (v->phase == VCPU_LIVE || v->phase == VCPU_HELD);
 }
 
-/* Ends the vCPU's guest: see guest_stop(). */
+/* Ends the vCPU's guest: see guest_end(). */
 void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
 
 /* VMCALL of a guest: RAX, RBX, RCX, RDX, RSI are read from v->regs; returns the new RAX (control

@@ -32,7 +32,6 @@ struct virt_ops {
     int (*core_probe)(unsigned core, void (*report)(unsigned core, const char *text));
     /* VMXON on the calling core. `core_page` are a zeroed page that stays the backend's. */
     int (*core_on)(unsigned core, void *core_page);
-    void (*core_off)(unsigned core);
     /* Facts for the control ABI: fills cpu_signature, vmcs_revision, cpu_brand. Boot core, after
      * core_on. */
     void (*describe)(struct abi_host *h);

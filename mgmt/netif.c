@@ -13,15 +13,9 @@
 /* So many frames at a time: what is done with them may take long, such as hashing an image. */
 #define ROUND              16u
 #define BUFFER             2048u
-#define HEADER             12u
 #define RX                 0u
 #define TX                 1u
-#define STATUS_ACKNOWLEDGE 1u
-#define STATUS_DRIVER      2u
-#define STATUS_DRIVER_OK   4u
-#define STATUS_FEATURES_OK 8u
-#define FEATURES_LOW       (1u << 5 | 1u << 16)
-#define FEATURES_HIGH      1u /* VERSION_1 */
+#define FEATURES           (VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS | VIRTIO_F_VERSION_1)
 #define DESC_WRITE         2u
 #define AVAIL_NO_INTERRUPT 1u
 #define REG(offset)        ((uint16_t)(VIRTIO_NET_PORT + (offset)))
@@ -73,31 +67,32 @@ static void start_queue(unsigned n)
     }
     if (n == TX)
         q->avail.flags = AVAIL_NO_INTERRUPT; /* sent buffers are looked at when the next is sent */
-    outw(REG(0x16), (uint16_t)n);
-    outw(REG(0x18), QUEUE);
-    set_address(0x20, q->desc);
-    set_address(0x28, &q->avail);
-    set_address(0x30, &q->used);
-    outw(REG(0x1c), 1);
+    outw(REG(VIRTIO_NET_QUEUE_SELECT), (uint16_t)n);
+    outw(REG(VIRTIO_NET_QUEUE_SIZE), QUEUE);
+    set_address(VIRTIO_NET_QUEUE_DESC, q->desc);
+    set_address(VIRTIO_NET_QUEUE_DRIVER, &q->avail);
+    set_address(VIRTIO_NET_QUEUE_DEVICE, &q->used);
+    outw(REG(VIRTIO_NET_QUEUE_ENABLE), 1);
 }
 
 static err_t start_device(struct netif *n)
 {
-    outb(REG(0x14), 0);
-    outb(REG(0x14), STATUS_ACKNOWLEDGE | STATUS_DRIVER);
-    outl(REG(0x08), 0);
-    outl(REG(0x0c), FEATURES_LOW);
-    outl(REG(0x08), 1);
-    outl(REG(0x0c), FEATURES_HIGH);
-    outb(REG(0x14), STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK);
-    if (!(inb(REG(0x14)) & STATUS_FEATURES_OK))
+    outb(REG(VIRTIO_NET_STATUS), 0);
+    outb(REG(VIRTIO_NET_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
+    outl(REG(VIRTIO_NET_DRIVER_FEATURE_SELECT), 0);
+    outl(REG(VIRTIO_NET_DRIVER_FEATURE), (uint32_t)FEATURES);
+    outl(REG(VIRTIO_NET_DRIVER_FEATURE_SELECT), 1);
+    outl(REG(VIRTIO_NET_DRIVER_FEATURE), (uint32_t)(FEATURES >> 32));
+    outb(REG(VIRTIO_NET_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
+    if (!(inb(REG(VIRTIO_NET_STATUS)) & VIRTIO_FEATURES_OK))
         return ERR_IF;
     start_queue(RX);
     start_queue(TX);
-    outb(REG(0x14), STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK | STATUS_DRIVER_OK);
-    outw(REG(0x3c), RX);
+    outb(REG(VIRTIO_NET_STATUS),
+         VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+    outw(REG(VIRTIO_NET_NOTIFY), RX);
     for (unsigned i = 0; i < sizeof(n->hwaddr); i++)
-        n->hwaddr[i] = inb(REG(0x40 + i));
+        n->hwaddr[i] = inb(REG(VIRTIO_NET_MAC + i));
     return ERR_OK;
 }
 
@@ -109,13 +104,13 @@ static err_t send(struct netif *n, struct pbuf *p)
     uint16_t i = q->avail.index % QUEUE;
 
     (void)n;
-    if (in_flight >= QUEUE || p->tot_len > BUFFER - HEADER)
+    if (in_flight >= QUEUE || p->tot_len > BUFFER - VIRTIO_NET_HEADER)
         return ERR_MEM; /* lwIP sends again */
-    memset(q->buffers[i], 0, HEADER);
-    pbuf_copy_partial(p, q->buffers[i] + HEADER, p->tot_len, 0);
-    q->desc[i].length = HEADER + p->tot_len;
+    memset(q->buffers[i], 0, VIRTIO_NET_HEADER);
+    pbuf_copy_partial(p, q->buffers[i] + VIRTIO_NET_HEADER, p->tot_len, 0);
+    q->desc[i].length = VIRTIO_NET_HEADER + p->tot_len;
     publish(q, i);
-    outw(REG(0x3c), TX);
+    outw(REG(VIRTIO_NET_NOTIFY), TX);
     return ERR_OK;
 }
 
@@ -139,19 +134,19 @@ bool vnet_poll(struct netif *n)
     struct queue *q = &queues[RX];
     unsigned done = 0;
 
-    (void)inb(REG(0x38)); /* lowers the interrupt: before the ring is looked at */
+    (void)inb(REG(VIRTIO_NET_ISR)); /* lowers the interrupt: before the ring is looked at */
     while (done < ROUND && q->seen != __atomic_load_n(&q->used.index, __ATOMIC_ACQUIRE)) {
         uint32_t id = q->used.ring[q->seen % QUEUE].id;
         uint32_t length = q->used.ring[q->seen % QUEUE].length;
 
         q->seen++;
-        if (id < QUEUE && length > HEADER && length <= BUFFER)
-            receive(n, q->buffers[id] + HEADER, length - HEADER);
+        if (id < QUEUE && length > VIRTIO_NET_HEADER && length <= BUFFER)
+            receive(n, q->buffers[id] + VIRTIO_NET_HEADER, length - VIRTIO_NET_HEADER);
         publish(q, (uint16_t)id);
         done++;
     }
     if (done)
-        outw(REG(0x3c), RX);
+        outw(REG(VIRTIO_NET_NOTIFY), RX);
     return done > 0;
 }
 

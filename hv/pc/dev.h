@@ -64,12 +64,6 @@ static inline uint32_t io_in(const struct io_bus *b, uint16_t port, unsigned siz
     return b->regions[n - 1].ops->in(b->regions[n - 1].dev, port, size);
 }
 
-/* Does somebody own the port? */
-static inline bool io_claimed(const struct io_bus *b, uint16_t port)
-{
-    return port < IO_DIRECT && b->index[port] != 0;
-}
-
 static inline void io_out(const struct io_bus *b, uint16_t port, unsigned size, uint32_t value)
 {
     unsigned n = port < IO_DIRECT ? b->index[port] : 0;

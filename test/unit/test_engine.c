@@ -561,7 +561,6 @@ static void chores(void **state)
     assert_true(c->stats->slice_ends > 0);
     assert_true(c->stats->busy_ticks > 0);
     assert_int_equal(c->stats->flags, ABI_CORE_VMX_ROOT);
-    assert_int_equal(core_ready_count(), ENGINE_CORES);
 }
 
 static void frames(void **state)

@@ -155,7 +155,7 @@ static enum deed at_random(struct vcpu *v)
     case 4:
         return HALTS;
     case 5:
-        guest_stop(v->guest, ABI_GUEST_CRASHED, "from outside"); /* as a watchdog may, meanwhile */
+        guest_end(v->guest, ABI_GUEST_CRASHED, "from outside"); /* as a watchdog may, meanwhile */
         return SHORT;
     case 6:
     case 7:

@@ -135,8 +135,9 @@ static void giving_back_never_fails(void **state)
         hpa_t kept;
 
         (void)setup(state);
-        while (n < MEM_RANGES_MAX && mem_alloc(&map, PAGE_SIZE, PAGE_SIZE, NEVER,
-                                               n % 5 == 4 ? MEM_GUEST : MEM_EPT, 3, &given[n]) == 0)
+        while (n < MEM_RANGES_MAX &&
+               mem_alloc(&map, PAGE_SIZE, PAGE_SIZE, NEVER, n % 5 == 4 ? MEM_GUEST : MEM_FOR_GUEST,
+                         3, &given[n]) == 0)
             n++;
         assert_true(n > 100 && n < MEM_RANGES_MAX); /* it ended for want of room in the table */
         assert_int_equal(mem_alloc(&map, PAGE_SIZE, PAGE_SIZE, NEVER, MEM_IMAGE, 0, &kept),
@@ -156,7 +157,7 @@ static void giving_back_never_fails(void **state)
                 assert_true(kept.v != 0);
         }
         assert_int_equal(map.loose, 0);
-        assert_int_equal(mem_total(&map, MEM_EPT) + mem_total(&map, MEM_GUEST), 0);
+        assert_int_equal(mem_total(&map, MEM_FOR_GUEST) + mem_total(&map, MEM_GUEST), 0);
     }
 }
 

@@ -6,7 +6,6 @@
 /* Finds the serial port. Boot core, first thing. */
 void uart_init(void);
 void uart_write(const char *s, size_t n);
-int uart_read(void);
 
 /* Text mode at 0xb8000. */
 void screen_init_text(void);

@@ -102,11 +102,6 @@ static inline void irq_off(void)
     __asm__ volatile("cli" ::: "memory");
 }
 
-static inline void irq_on(void)
-{
-    __asm__ volatile("sti" ::: "memory");
-}
-
 static inline void invlpg(const void *p)
 {
     __asm__ volatile("invlpg (%0)" ::"r"(p) : "memory");

@@ -17,7 +17,6 @@
 #define LCR_DLAB         0x80u
 #define FCR_ENABLE_CLEAR 0x07u
 #define MCR_DTR_RTS      0x03u
-#define LSR_DATA_READY   0x01u
 #define LSR_THR_EMPTY    0x20u
 #define DIVISOR_115200   1u
 #define FIFO_SIZE        16u
@@ -81,13 +80,6 @@ size_t arch_serial_send(const char *s, size_t n)
     return done;
 }
 
-int uart_read(void)
-{
-    if (!present || !(inb(UART_LSR) & LSR_DATA_READY))
-        return -1;
-    return inb(UART_DATA);
-}
-
 void arch_console_write(const char *s, size_t n)
 {
     uart_write(s, n);
@@ -103,9 +95,4 @@ void arch_screen_write(const char *s, size_t n)
 bool arch_screen_poll(void)
 {
     return screen_poll();
-}
-
-int arch_console_read(void)
-{
-    return uart_read();
 }

@@ -67,13 +67,6 @@ static int core_on(unsigned core, void *page)
     return 0;
 }
 
-static void core_off(unsigned core)
-{
-    (void)core;
-    vmx_off();
-    write_cr4(read_cr4() & ~CR4_VMXE);
-}
-
 static void core_caps(struct abi_caps *out)
 {
     struct vmx_caps c;
@@ -165,13 +158,15 @@ static void flush_ept(const struct vmx_guest *b)
 
 bool vmx_split(struct vmx_vcpu *x, uint64_t at)
 {
+    struct ept_mapping m;
     struct guest *g = x->vcpu->guest;
     struct vmx_guest *b = g->backend;
 
-    if (!ept_split(&b->ept, gpa(at)))
-        return false;
+    if (ept_split(&b->ept, gpa(at)))
+        __atomic_fetch_add(&g->status->large_pages_split, 1, __ATOMIC_RELAXED);
+    else if (!ept_lookup(&b->ept, gpa(at), &m) || !(m.perm & EPT_EXECUTE))
+        return false; /* else another vCPU was first, and this core did not know */
     flush_ept(b);
-    g->status->large_pages_split++;
     return true;
 }
 
@@ -395,7 +390,6 @@ static const struct virt_ops ops = {
     .name = "VT-x",
     .core_probe = core_probe,
     .core_on = core_on,
-    .core_off = core_off,
     .describe = describe,
     .guest_init = guest_init,
     .guest_free = guest_free,

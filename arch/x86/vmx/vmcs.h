@@ -50,11 +50,6 @@ static inline int MUST_CHECK vmx_on(uint64_t region)
     return failed ? -E_STATE : 0;
 }
 
-static inline void vmx_off(void)
-{
-    __asm__ volatile("vmxoff" ::: "memory", "cc");
-}
-
 static inline int MUST_CHECK vmclear(uint64_t vmcs)
 {
     bool failed;
