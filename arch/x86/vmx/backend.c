@@ -11,35 +11,12 @@
 #include "hv/lib.h"
 #include "hv/log.h"
 
-static struct vmx_caps common;
-static bool common_known;
 static bool nx_large; /* guests' large pages wait for their first fetch */
-
-const struct vmx_caps *vmx_caps_common(void)
-{
-    return &common;
-}
-
-static int core_probe(unsigned core, void (*report)(unsigned core, const char *text))
-{
-    struct vmx_caps c;
-    int rc;
-
-    vmx_caps_read(&c);
-    rc = vmx_caps_check(&c, core, report);
-    if (rc)
-        return rc;
-    if (core == 0 && !common_known) {
-        common = c;
-        common_known = true;
-        return 0;
-    }
-    return vmx_caps_same(&common, &c, core, report) ? 0 : -E_NOTSUP;
-}
 
 static int core_on(unsigned core, void *page)
 {
-    uint32_t revision = (uint32_t)(common.basic & VMX_BASIC_REVISION_MASK);
+    const struct vmx_caps *common = vmx_caps_common();
+    uint32_t revision = (uint32_t)(common->basic & VMX_BASIC_REVISION_MASK);
     struct vmx_caps c;
     uint64_t value, cr4;
     int rc;
@@ -48,21 +25,21 @@ static int core_on(unsigned core, void *page)
     rc = vmx_feature_control(&c, &value);
     if (rc < 0 || (rc == 1 && msr_write_safe(MSR_IA32_FEATURE_CONTROL, value)))
         return -E_NOTSUP;
-    write_cr0((read_cr0() | common.cr0_fixed0) & common.cr0_fixed1 & ~(CR0_EM | CR0_TS));
+    write_cr0((read_cr0() | common->cr0_fixed0) & common->cr0_fixed1 & ~(CR0_EM | CR0_TS));
     /* OSFXSR, OSXSAVE: guests' FPU state is switched with FXSAVE or XSAVE. */
-    cr4 = read_cr4() | common.cr4_fixed0 | CR4_VMXE | CR4_OSFXSR;
+    cr4 = read_cr4() | common->cr4_fixed0 | CR4_VMXE | CR4_OSFXSR;
     if (vmx_xcr0_allowed())
         cr4 |= CR4_OSXSAVE;
-    write_cr4(cr4 & common.cr4_fixed1);
+    write_cr4(cr4 & common->cr4_fixed1);
     memcpy(page, &revision, sizeof(revision));
     rc = vmx_on((uintptr_t)page);
     if (rc)
         return rc;
     if (core == 0)
         vmx_prepare_snapshots();
-    if (common.ept_vpid & EPT_CAP_INVEPT_ALL)
+    if (common->ept_vpid & EPT_CAP_INVEPT_ALL)
         invept(INVEPT_ALL_CONTEXT, 0);
-    if (common.ept_vpid & EPT_CAP_INVVPID_ALL)
+    if (common->ept_vpid & EPT_CAP_INVVPID_ALL)
         invvpid(INVVPID_ALL_CONTEXT, 0);
     return 0;
 }
@@ -89,7 +66,7 @@ static void describe(struct abi_host *h)
     memcpy(h->cpu_brand, brand, sizeof(brand));
     h->cpu_brand[sizeof(brand)] = 0;
     h->cpu_signature = cpuid(1, 0).eax;
-    h->vmcs_revision = (uint32_t)(common.basic & VMX_BASIC_REVISION_MASK);
+    h->vmcs_revision = (uint32_t)(vmx_caps_common()->basic & VMX_BASIC_REVISION_MASK);
 }
 
 static bool set_nx_large(bool wanted)
@@ -125,7 +102,7 @@ static int guest_init(struct guest *g)
 
     if (!b)
         return -E_NOMEM;
-    if (ept_init(&b->ept, common.ept_vpid & EPT_CAP_PAGE_1G, alloc_table, g))
+    if (ept_init(&b->ept, vmx_caps_common()->ept_vpid & EPT_CAP_PAGE_1G, alloc_table, g))
         return -E_NOMEM;
     if (g->split_size)
         ept_reserve_splits(&b->ept, g->split_tables, g->mem.size);
@@ -150,26 +127,6 @@ static int map(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_pe
     return ept_map(&b->ept, gpa, hpa, size, (unsigned)perm);
 }
 
-static void flush_ept(const struct vmx_guest *b)
-{
-    invept(common.ept_vpid & EPT_CAP_INVEPT_SINGLE ? INVEPT_SINGLE_CONTEXT : INVEPT_ALL_CONTEXT,
-           ept_pointer(&b->ept));
-}
-
-bool vmx_split(struct vmx_vcpu *x, uint64_t at)
-{
-    struct ept_mapping m;
-    struct guest *g = x->vcpu->guest;
-    struct vmx_guest *b = g->backend;
-
-    if (ept_split(&b->ept, gpa(at)))
-        __atomic_fetch_add(&g->status->large_pages_split, 1, __ATOMIC_RELAXED);
-    else if (!ept_lookup(&b->ept, gpa(at), &m) || !(m.perm & EPT_EXECUTE))
-        return false; /* else another vCPU was first, and this core did not know */
-    flush_ept(b);
-    return true;
-}
-
 static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
 {
     struct vmx_guest *b = g->backend;
@@ -179,7 +136,7 @@ static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
 
 static void flush(struct vcpu *v)
 {
-    flush_ept(v->guest->backend);
+    vmx_flush_ept(v->guest->backend);
 }
 
 static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
@@ -281,8 +238,8 @@ static void reset_policies(struct vmx_vcpu *x)
         .host = host_cpuid,
         .tsc_hz = arch_tsc_hz(),
         .xcr0 = vmx_xcr0_allowed(),
-        .invpcid = vmx_can_set(common.cpu2, CPU2_ENABLE_INVPCID),
-        .rdtscp = vmx_can_set(common.cpu2, CPU2_ENABLE_RDTSCP),
+        .invpcid = vmx_can_set(vmx_caps_common()->cpu2, CPU2_ENABLE_INVPCID),
+        .rdtscp = vmx_can_set(vmx_caps_common()->cpu2, CPU2_ENABLE_RDTSCP),
     };
 
     x86_reset(&x->x86, &env);
@@ -292,14 +249,14 @@ static void reset_backend(struct vmx_vcpu *x)
 {
     x->launched = false;
     x->host_rsp = 0;
-    x->timer_shift = vmx_timer_shift(&common);
+    x->timer_shift = vmx_timer_shift(vmx_caps_common());
     vmx_lazy_reset(&x->lazy);
 }
 
 /* What the region holds is nobody's any more. */
 static void clear_region(struct vmx_vcpu *x)
 {
-    uint32_t revision = (uint32_t)(common.basic & VMX_BASIC_REVISION_MASK);
+    uint32_t revision = (uint32_t)(vmx_caps_common()->basic & VMX_BASIC_REVISION_MASK);
 
     /* The CPU may still hold parts of it from the last life. */
     vmx_unload(x);
@@ -336,7 +293,7 @@ static int make_step(struct vmx_vcpu *x, const struct load_result *start, enum m
         break;
     case MAKE_CONTROLS:
         vmx_load(x);
-        flush_ept(b);
+        vmx_flush_ept(b);
         vmx_flush_tlb(x);
         return vmx_setup_controls(x);
     case MAKE_STATE:
@@ -355,7 +312,7 @@ static int vcpu_init(struct vcpu *v, const struct load_result *start, unsigned s
 
     if (step < MAKE_PAGES) {
         rc = make_backend(v);
-        v->waits = common.misc & VMX_MISC_ACTIVITY_HLT;
+        v->waits = vmx_caps_common()->misc & VMX_MISC_ACTIVITY_HLT;
         return rc ? rc : -E_AGAIN;
     }
     rc = make_step(v->backend, start, (enum make_step)step);
@@ -388,7 +345,7 @@ static void where(struct vcpu *v, struct vcpu_place *out)
 
 static const struct virt_ops ops = {
     .name = "VT-x",
-    .core_probe = core_probe,
+    .core_probe = vmx_caps_probe,
     .core_on = core_on,
     .describe = describe,
     .guest_init = guest_init,

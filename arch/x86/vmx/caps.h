@@ -73,5 +73,9 @@ bool vmx_caps_same(const struct vmx_caps *boot, const struct vmx_caps *c, unsign
 void vmx_caps_publish(const struct vmx_caps *c, struct abi_caps *out);
 void vmx_caps_from_abi(const struct abi_caps *a, struct vmx_caps *out);
 
-/* Reads the calling core's (caps_read.c, not pure). */
+/* caps_read.c, not pure. Reads the calling core's. */
 void vmx_caps_read(struct vmx_caps *c);
+/* struct virt_ops' core_probe(). */
+int vmx_caps_probe(unsigned core, void (*report)(unsigned core, const char *text)) MUST_CHECK;
+/* What all cores have in common: core 0's, which vmx_caps_probe() holds the others to. */
+const struct vmx_caps *vmx_caps_common(void);

@@ -56,3 +56,28 @@ void vmx_caps_read(struct vmx_caps *c)
     c->cr4_fixed1 = rdmsr(MSR_IA32_VMX_CR4_FIXED1);
     read_controls(c);
 }
+
+static struct vmx_caps common;
+static bool common_known;
+
+const struct vmx_caps *vmx_caps_common(void)
+{
+    return &common;
+}
+
+int vmx_caps_probe(unsigned core, void (*report)(unsigned core, const char *text))
+{
+    struct vmx_caps c;
+    int rc;
+
+    vmx_caps_read(&c);
+    rc = vmx_caps_check(&c, core, report);
+    if (rc)
+        return rc;
+    if (core == 0 && !common_known) {
+        common = c;
+        common_known = true;
+        return 0;
+    }
+    return vmx_caps_same(&common, &c, core, report) ? 0 : -E_NOTSUP;
+}

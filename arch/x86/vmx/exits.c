@@ -28,14 +28,6 @@
 #define INFO_SEGMENT_SHIFT   15 /* of OUTS, as in enum segment_id */
 #define INFO_SEGMENT_MASK    7u
 
-void vmx_flush_tlb(const struct vmx_vcpu *x)
-{
-    uint64_t type = vmx_caps_common()->ept_vpid & EPT_CAP_INVVPID_SINGLE ? INVVPID_SINGLE_CONTEXT
-                                                                         : INVVPID_ALL_CONTEXT;
-
-    invvpid(type, vmx_vpid(x->vcpu));
-}
-
 /* INT1 (0xf1) is no exception of an instruction that will be executed again: delivery has to go on
  * behind it. It leaves the debug registers alone. */
 static enum exit_action deliver_int1(struct vcpu *v)

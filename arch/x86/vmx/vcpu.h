@@ -61,12 +61,13 @@ uint32_t vmx_enter(struct vcpu *v);
 /* Where VM exits arrive: HOST_RIP. */
 void vmx_exit_point(void);
 
-/* What all cores have in common, checked at start-up. */
-const struct vmx_caps *vmx_caps_common(void);
-
-/* backend.c: the guest fetched at guest-physical `at`, which it may not execute. True: it
- * may now, try again. Bounded: no memory is taken, one table entry is written. */
+/* tlb.c. The guest fetched at guest-physical `at`, which it may not execute. True: it may now, try
+ * again. Bounded: no memory is taken, one table entry is written. */
 bool vmx_split(struct vmx_vcpu *x, uint64_t at);
+/* After a change of the guest's that its TLB does not know of. */
+void vmx_flush_tlb(const struct vmx_vcpu *x);
+/* After a change of the tables behind the guest's memory, on this core. */
+void vmx_flush_ept(const struct vmx_guest *b);
 
 /* setup.c: both together write every field of the current VMCS, controls first. */
 int vmx_setup_controls(struct vmx_vcpu *x) MUST_CHECK;
@@ -88,8 +89,6 @@ static inline uint16_t vmx_vpid(const struct vcpu *v)
 {
     return (uint16_t)(1 + v->guest->number * ABI_VCPUS_MAX + v->number);
 }
-/* After a change of the guest's that its TLB does not know of. */
-void vmx_flush_tlb(const struct vmx_vcpu *x);
 
 /* patch.c: struct virt_ops' controls(). The fields of the control words are in enum abi_control's
  * order. */
