@@ -7,6 +7,7 @@
 #include "hv/guest_life.h"
 #include "hv/lib.h"
 #include "hv/log.h"
+#include "hv/pc/irqchip.h"
 
 /* Whose turn begins is left alone for so long: most that wake are asleep again by then. */
 #define ALONE_US     250u
@@ -184,16 +185,16 @@ static bool wake_from_halt(struct core *c, struct vcpu *v)
     struct platform *p = v->platform;
 
     p->clock.now = arch_tsc();
-    if (p->clock.now >= p->next_event) {
+    if (p->clock.now >= irqchip_next_deadline(p, v->number)) {
         uint64_t late = p->clock.now - p->next_event;
 
         platform_timers(p);
-        if (platform_irq_pending(p))
+        if (irqchip_pending(p, v->number))
             abi_histogram_add(&v->stats->wake_late, late);
     }
-    if (platform_irq_pending(p) || vcpu_takes_nmi(v))
+    if (irqchip_pending(p, v->number) || vcpu_takes_nmi(v))
         return true;
-    sched_block(&c->sched, &v->entity.sched, p->next_event);
+    sched_block(&c->sched, &v->entity.sched, irqchip_next_deadline(p, v->number));
     return false;
 }
 
@@ -264,8 +265,8 @@ static void after_run(struct core *c, struct vcpu *v, enum vcpu_yield y)
     case VCPU_YIELD_HALT:
         c->alone_until = 0;
         feed_input(v);
-        if (!platform_irq_pending(v->platform))
-            sched_block(&c->sched, &v->entity.sched, v->platform->next_event);
+        if (!irqchip_pending(v->platform, v->number))
+            sched_block(&c->sched, &v->entity.sched, irqchip_next_deadline(v->platform, v->number));
         break;
     case VCPU_YIELD_STOP:
         sched_block(&c->sched, &v->entity.sched, NEVER); /* its guest's life has been told */

@@ -5,6 +5,7 @@
 #include "hv/core_work.h"
 #include "hv/guest_life.h"
 #include "hv/net.h"
+#include "hv/pc/irqchip.h"
 
 /* So long nobody kicks this core again for frames of the same guest. */
 #define QUIET_US      50u
@@ -136,7 +137,8 @@ static bool take_guest(struct core *c, struct guest *g, enum guest_request r)
 static void wake_if_due(struct core *c, struct vcpu *v)
 {
     if (v->halted && v->phase == VCPU_LIVE &&
-        (platform_irq_pending(v->platform) || vcpu_takes_nmi(v) || v->platform->next_event == 0))
+        (irqchip_pending(v->platform, v->number) || vcpu_takes_nmi(v) ||
+         irqchip_next_deadline(v->platform, v->number) == 0))
         sched_wake(&c->sched, &v->entity.sched, arch_tsc());
 }
 
@@ -215,7 +217,7 @@ static void serve_guest(struct core *c, struct guest *g, uint32_t r)
         if (r & GUEST_REQ_NET)
             take_frames(c, g);
         if (r & GUEST_REQ_EVENT)
-            platform_pulse_irq(&g->platform, ABI_EVENT_IRQ);
+            irqchip_pulse(&g->platform, ABI_EVENT_IRQ);
     }
     if (r & GUEST_REQ_END)
         guest_begin_ending(g);

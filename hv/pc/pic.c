@@ -1,5 +1,6 @@
 #include "hv/pc/pic.h"
 
+#include "hv/config.h"
 #include "hv/lib.h"
 
 #define ICW1_ICW4     0x01u
@@ -297,5 +298,20 @@ static void elcr_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     update(p);
 }
 
-const struct io_ops pic_io_ops = {pic_in, pic_out};
-const struct io_ops pic_elcr_ops = {elcr_in, elcr_out};
+const struct io_ops pic_io_ops = {pic_in, pic_out, 1};
+const struct io_ops pic_elcr_ops = {elcr_in, elcr_out, 1};
+
+static void reset(void *dev, const struct device_env *env)
+{
+    (void)env;
+    pic_init(dev);
+}
+
+const struct device pic_device = {
+    .name = "pic",
+    .bit = DEV_PIC,
+    .ports = {{PIC_MASTER_PORT, PIC_MASTER_PORT + 1, &pic_io_ops},
+              {PIC_SLAVE_PORT, PIC_SLAVE_PORT + 1, &pic_io_ops},
+              {PIC_ELCR_PORT, PIC_ELCR_PORT + 1, &pic_elcr_ops}},
+    .reset = reset,
+};

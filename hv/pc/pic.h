@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "hv/pc/dev.h"
+#include "hv/pc/device.h"
 
 #define PIC_MASTER_PORT 0x20u
 #define PIC_SLAVE_PORT  0xa0u
@@ -28,6 +28,7 @@ struct pic {
 };
 
 extern const struct io_ops pic_io_ops, pic_elcr_ops;
+extern const struct device pic_device;
 
 void pic_init(struct pic *p);
 /* Input `irq` goes to `level`. 2 and numbers above 15 do nothing: no device is wired there. */

@@ -1,5 +1,6 @@
 #include "hv/pc/pit.h"
 
+#include "hv/config.h"
 #include "hv/lib.h"
 
 #define CONTROL_PORT      0x43u
@@ -368,8 +369,10 @@ static void port_b_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     p->port_b = (uint8_t)(value & PORT_B_WRITABLE);
 }
 
-void pit_shift(struct pit *p, uint64_t ticks)
+static void shift(void *dev, uint64_t ticks)
 {
+    struct pit *p = dev;
+
     for (unsigned i = 0; i < ARRAY_LEN(p->channel); i++)
         p->channel[i].start += ticks;
     if (p->deadline != NEVER)
@@ -391,5 +394,33 @@ void pit_init(struct pit *p, const struct dev_clock *clock, const struct irq_lin
     }
 }
 
-const struct io_ops pit_io_ops = {pit_in, pit_out};
-const struct io_ops pit_port_b_ops = {port_b_in, port_b_out};
+const struct io_ops pit_io_ops = {pit_in, pit_out, 1};
+const struct io_ops pit_port_b_ops = {port_b_in, port_b_out, 1};
+
+static void reset(void *dev, const struct device_env *env)
+{
+    pit_init(dev, env->clock, &env->irq);
+}
+
+static uint64_t *deadline(void *dev)
+{
+    return &((struct pit *)dev)->deadline;
+}
+
+static void update(void *dev)
+{
+    pit_update(dev);
+}
+
+const struct device pit_device = {
+    .name = "pit",
+    .bit = DEV_PIT,
+    .irq = PIT_IRQ,
+    .ports = {{PIT_PORT, PIT_PORT + PIT_PORT_COUNT - 1, &pit_io_ops},
+              {PIT_PORT_B, PIT_PORT_B, &pit_port_b_ops}},
+    .reset = reset,
+    .deadline = deadline,
+    .update = update,
+    .shift = shift,
+    .state = sizeof(struct pit),
+};

@@ -12,12 +12,13 @@
  */
 #pragma once
 
-#include "hv/pc/dev.h"
+#include "hv/pc/device.h"
 #include "hv/pc/ratio.h"
 
 #define PIT_HZ         1193182u
 #define PIT_PORT       0x40u
 #define PIT_PORT_COUNT 4u
+#define PIT_IRQ        0u
 #define PIT_PORT_B     0x61u /* speaker gate, channel 2 output, refresh toggle */
 
 struct pit_channel {
@@ -47,9 +48,8 @@ struct pit {
 };
 
 extern const struct io_ops pit_io_ops, pit_port_b_ops;
+extern const struct device pit_device;
 
-/* `ticks` of the guest's time never were: all that counts goes on where it stood. */
-void pit_shift(struct pit *p, uint64_t ticks);
 void pit_init(struct pit *p, const struct dev_clock *clock, const struct irq_line *irq0);
 /* Raises IRQ 0 for what has fallen due by clock->now. */
 void pit_update(struct pit *p);

@@ -1,5 +1,7 @@
 #include "hv/pc/reset.h"
 
+#include "hv/config.h"
+
 #define KBD_PULSE_RESET 0xfeu
 #define CONTROL_RESET   0x04u /* a rising edge of this bit resets */
 #define CONTROL_FULL    0x02u
@@ -7,13 +9,14 @@
 /* No keyboard controller is there. Its output buffer seems full for ever, so a driver that drains
  * it gives up after a few reads; its input buffer seems empty, because much software waits for that
  * without end before it sends the reset pulse. */
-#define KBD_STATUS      0xfffffffdu
+#define KBD_STATUS      0xfdu
 
 static uint32_t kbd_in(void *dev, uint16_t port, unsigned size)
 {
     (void)dev;
     (void)port;
-    return size == 1 ? KBD_STATUS & 0xff : size == 2 ? KBD_STATUS & 0xffff : KBD_STATUS;
+    (void)size;
+    return KBD_STATUS;
 }
 
 static void kbd_out(void *dev, uint16_t port, unsigned size, uint32_t value)
@@ -26,43 +29,70 @@ static void kbd_out(void *dev, uint16_t port, unsigned size, uint32_t value)
         r->on_reset(r->ctx, "keyboard controller, port 0x64");
 }
 
-static uint32_t control_in(void *dev, uint16_t port, unsigned size)
+static void write_control(struct reset *r, uint32_t value)
 {
-    const struct reset *r = dev;
-
-    (void)port;
-    (void)size;
-    return r->control;
-}
-
-static void control_out(void *dev, uint16_t port, unsigned size, uint32_t value)
-{
-    struct reset *r = dev;
     bool edge = (value & CONTROL_RESET) && !(r->control & CONTROL_RESET);
 
-    (void)port;
-    (void)size;
     r->control = (uint8_t)(value & (CONTROL_RESET | CONTROL_FULL));
     if (edge)
         r->on_reset(r->ctx, "reset control register, port 0xcf9");
 }
 
+/* A doubleword at 0xcf8 is an address of PCI configuration space, of which there is none; only
+ * bytes and words pass through to the register behind it. 82441FX "CONFADD - Configuration Address
+ * Register" */
+static uint32_t control_in(void *dev, uint16_t port, unsigned size)
+{
+    const struct reset *r = dev;
+    uint32_t value = UINT32_MAX, shift = 8 * (RESET_CONTROL_PORT - (unsigned)port);
+
+    if (size < 4 && port <= RESET_CONTROL_PORT)
+        value = (value & ~(0xffu << shift)) | (uint32_t)r->control << shift;
+    return value & UINT32_MAX >> (32 - 8 * size);
+}
+
+static void control_out(void *dev, uint16_t port, unsigned size, uint32_t value)
+{
+    unsigned at = RESET_CONTROL_PORT - (unsigned)port;
+
+    if (size < 4 && port <= RESET_CONTROL_PORT && at < size)
+        write_control(dev, value >> (8 * at));
+}
+
 static uint32_t exit_in(void *dev, uint16_t port, unsigned size)
 {
     (void)dev;
-    (void)port;
-    (void)size;
-    return 0;
+    return port == EXIT_PORT ? 0 : UINT32_MAX >> (32 - 8 * size);
 }
 
+/* The code is as wide as the access. */
 static void exit_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 {
     struct reset *r = dev;
 
-    (void)port;
-    r->on_exit(r->ctx, size == 1 ? value & 0xff : size == 2 ? value & 0xffff : value);
+    if (port == EXIT_PORT)
+        r->on_exit(r->ctx, value & UINT32_MAX >> (32 - 8 * size));
 }
 
-const struct io_ops reset_kbd_ops = {kbd_in, kbd_out};
-const struct io_ops reset_control_ops = {control_in, control_out};
-const struct io_ops exit_ops = {exit_in, exit_out};
+const struct io_ops reset_kbd_ops = {kbd_in, kbd_out, 1};
+const struct io_ops reset_control_ops = {control_in, control_out, 4};
+const struct io_ops exit_ops = {exit_in, exit_out, 4};
+
+static void reset(void *dev, const struct device_env *env)
+{
+    *(struct reset *)dev = (struct reset){env->host->ctx, env->host->reset, env->host->exit, 0};
+}
+
+const struct device reset_device = {
+    .name = "reset",
+    .bit = DEV_RESET,
+    .ports = {{RESET_KBD_PORT, RESET_KBD_PORT, &reset_kbd_ops},
+              {CONFADD_PORT, CONFADD_PORT + 3, &reset_control_ops}},
+    .reset = reset,
+};
+
+const struct device exit_device = {
+    .name = "exit",
+    .bit = DEV_EXIT,
+    .ports = {{EXIT_PORT, EXIT_PORT + EXIT_PORT_COUNT - 1, &exit_ops}},
+};

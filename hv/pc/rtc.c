@@ -1,5 +1,6 @@
 #include "hv/pc/rtc.h"
 
+#include "hv/config.h"
 #include "hv/lib.h"
 
 enum {
@@ -257,8 +258,10 @@ static void init_cmos(struct rtc *r, uint64_t memory)
     r->cmos[REG_16M_HIGH] = (uint8_t)(above_16m >> 8);
 }
 
-void rtc_shift(struct rtc *r, uint64_t ticks)
+static void shift(void *dev, uint64_t ticks)
 {
+    struct rtc *r = dev;
+
     r->start += ticks;
     if (r->deadline != NEVER)
         r->deadline += ticks;
@@ -378,4 +381,30 @@ static void rtc_out(void *dev, uint16_t port, unsigned size, uint32_t value)
         r->index = (uint8_t)(value & (RTC_SIZE - 1)); /* bit 7, NMI disable, has no effect here */
 }
 
-const struct io_ops rtc_io_ops = {rtc_in, rtc_out};
+const struct io_ops rtc_io_ops = {rtc_in, rtc_out, 1};
+
+static void reset(void *dev, const struct device_env *env)
+{
+    rtc_init(dev, env->clock, &env->irq, env->epoch, env->memory);
+}
+
+static uint64_t *deadline(void *dev)
+{
+    return &((struct rtc *)dev)->deadline;
+}
+
+static void update(void *dev)
+{
+    rtc_update(dev);
+}
+
+const struct device rtc_device = {
+    .name = "rtc",
+    .bit = DEV_RTC,
+    .irq = RTC_IRQ,
+    .ports = {{RTC_PORT, RTC_PORT + 1, &rtc_io_ops}},
+    .reset = reset,
+    .deadline = deadline,
+    .update = update,
+    .shift = shift,
+};

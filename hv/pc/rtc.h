@@ -10,9 +10,10 @@
 #pragma once
 
 #include "hv/date.h"
-#include "hv/pc/dev.h"
+#include "hv/pc/device.h"
 #include "hv/pc/ratio.h"
 
+#define RTC_IRQ  8u
 #define RTC_PORT 0x70u
 #define RTC_SIZE 128u
 
@@ -34,10 +35,9 @@ struct rtc {
 };
 
 extern const struct io_ops rtc_io_ops;
+extern const struct device rtc_device;
 
 /* `memory` = bytes of RAM, for the sizes that old software reads here. */
-/* `ticks` of the guest's time never were. */
-void rtc_shift(struct rtc *r, uint64_t ticks);
 void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_line *irq,
               uint64_t epoch, uint64_t memory);
 /* Raises IRQ 8 for what has fallen due by clock->now. */

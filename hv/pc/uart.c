@@ -1,5 +1,6 @@
 #include "hv/pc/uart.h"
 
+#include "hv/config.h"
 #include "hv/lib.h"
 
 enum { RBR_THR_DLL, IER_DLM, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
@@ -267,4 +268,17 @@ static uint32_t uart_in(void *dev, uint16_t port, unsigned size)
     return v;
 }
 
-const struct io_ops uart_io_ops = {uart_in, uart_out};
+const struct io_ops uart_io_ops = {uart_in, uart_out, 1};
+
+static void reset(void *dev, const struct device_env *env)
+{
+    uart_reset(dev, &env->irq, env->host->console, env->host->ctx);
+}
+
+const struct device uart_device = {
+    .name = "uart",
+    .bit = DEV_UART,
+    .irq = UART_IRQ,
+    .ports = {{UART_PORT, UART_PORT + UART_PORT_COUNT - 1, &uart_io_ops}},
+    .reset = reset,
+};

@@ -4,8 +4,9 @@
  */
 #pragma once
 
-#include "hv/pc/dev.h"
+#include "hv/pc/device.h"
 
+#define UART_IRQ        4u
 #define UART_PORT       0x3f8u
 #define UART_PORT_COUNT 8u
 #define UART_FIFO       16u
@@ -24,6 +25,7 @@ struct uart {
 };
 
 extern const struct io_ops uart_io_ops;
+extern const struct device uart_device;
 
 void uart_reset(struct uart *u, const struct irq_line *irq, void (*transmit)(void *, uint8_t),
                 void *ctx);

@@ -1,5 +1,6 @@
 #include "hv/pc/virtio_net.h"
 
+#include "hv/config.h"
 #include "hv/lib.h"
 
 #define STATUS_WRITABLE                                                                            \
@@ -43,6 +44,7 @@ void virtio_net_reset(struct virtio_net *d)
     d->queue_select = 0;
     d->feature_select = d->driver_feature_select = 0;
     d->driver_features = 0;
+    d->deadline = NEVER;
     irq_set(&d->irq, false);
     spin_lock(&d->rx_lock);
     d->rx_tail = d->rx_head; /* frames for the former driver are dropped */
@@ -245,7 +247,7 @@ void virtio_net_work(struct virtio_net *d)
         transmit(d);
     else if (receives)
         receive(d);
-    d->busy = can_transmit(d) || can_receive(d);
+    d->deadline = can_transmit(d) || can_receive(d) ? 0 : NEVER;
 }
 
 /* ---- registers ---- */
@@ -394,7 +396,7 @@ static void write_status(struct virtio_net *d, uint32_t value)
     if (!(s & VIRTIO_FEATURES_OK))
         s &= (uint8_t)~VIRTIO_DRIVER_OK;
     d->status = s;
-    d->busy = true;
+    d->deadline = 0;
 }
 
 static void write_queue(struct virtio_net *d, unsigned reg, uint32_t value)
@@ -431,7 +433,7 @@ static void write_queue(struct virtio_net *d, unsigned reg, uint32_t value)
 static void notify(struct virtio_net *d, uint32_t queue)
 {
     if (queue == QUEUE_RX || queue == QUEUE_TX)
-        d->busy = true;
+        d->deadline = 0;
 }
 
 static void virtio_net_out(void *dev, uint16_t port, unsigned size, uint32_t value)
@@ -467,4 +469,33 @@ static void virtio_net_out(void *dev, uint16_t port, unsigned size, uint32_t val
     }
 }
 
-const struct io_ops virtio_net_io_ops = {virtio_net_in, virtio_net_out};
+const struct io_ops virtio_net_io_ops = {virtio_net_in, virtio_net_out, 4};
+
+/* Registers and rings: virtio_net_reset(). */
+static void reset(void *dev, const struct device_env *env)
+{
+    struct virtio_net *d = dev;
+
+    d->irq = env->irq;
+    d->deadline = NEVER;
+}
+
+static uint64_t *deadline(void *dev)
+{
+    return &((struct virtio_net *)dev)->deadline;
+}
+
+static void update(void *dev)
+{
+    virtio_net_work(dev);
+}
+
+const struct device virtio_net_device = {
+    .name = "virtio-net",
+    .bit = DEV_NET,
+    .irq = VIRTIO_NET_IRQ,
+    .ports = {{VIRTIO_NET_PORT, VIRTIO_NET_PORT + VIRTIO_NET_PORTS - 1, &virtio_net_io_ops}},
+    .reset = reset,
+    .deadline = deadline,
+    .update = update,
+};

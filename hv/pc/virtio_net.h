@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "hv/pc/dev.h"
+#include "hv/pc/device.h"
 #include "hv/pc/virtqueue.h"
 #include "hv/gmem.h"
 #include "hv/spinlock.h"
@@ -111,8 +111,8 @@ struct virtio_net {
     uint32_t rx_head, rx_tail;        /* written under rx_lock */
     /* Frames moved; not taken for want of room (under rx_lock); malformed or not fitting. */
     uint64_t rx_frames, tx_frames, rx_dropped, errors;
-    bool busy;      /* frames may wait, in either direction: virtio_net_work() goes on */
-    bool sent_last; /* it is the other direction's turn */
+    uint64_t deadline; /* 0: frames may wait, in either direction, and virtio_net_work() goes on */
+    bool sent_last;    /* it is the other direction's turn */
     struct virtio_net_chain tx_chain, rx_chain;
     uint8_t tx_buf[VIRTIO_NET_FRAME];
 };
@@ -122,6 +122,7 @@ struct virtio_net {
 #define VIRTIO_NET_WORK 8u
 
 extern const struct io_ops virtio_net_io_ops;
+extern const struct device virtio_net_device;
 
 /* Power-on state; `rx_ring` stays the caller's memory. Connects no ports: platform_init claims
  * them. Once, before any other core knows the device. */
@@ -132,7 +133,7 @@ void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t
  * frames would be written to wherever the former driver's rings were. */
 void virtio_net_reset(struct virtio_net *d);
 /* A frame for the guest. Any core. False when the ring is full (counted). The caller kicks the
- * owning core, which sets d->busy. */
+ * owning core, which sets d->deadline to 0. */
 bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len);
 /* Anything waiting? Owning core or any; one load. */
 static inline bool virtio_net_rx_waiting(const struct virtio_net *d)
@@ -141,7 +142,7 @@ static inline bool virtio_net_rx_waiting(const struct virtio_net *d)
            __atomic_load_n(&d->rx_tail, __ATOMIC_RELAXED);
 }
 /* Moves a frame, or as much of one as VIRTIO_NET_WORK goes, and raises the interrupt: the two
- * directions take turns. d->busy says whether there is more to do. Owning core, in the guest's own
- * time: platform_timers() calls it while d->busy, which whoever has frames for the guest, and the
- * guest's notification, sets. */
+ * directions take turns. d->deadline says whether there is more to do. Owning core, in the guest's
+ * own time: platform_timers() calls it while that is 0, which whoever has frames for the guest, and
+ * the guest's notification, makes it. */
 void virtio_net_work(struct virtio_net *d);

@@ -3,23 +3,33 @@
 static uint32_t port_in(void *dev, uint16_t port, unsigned size)
 {
     (void)dev;
-    (void)port;
-    (void)size;
-    return 0;
+    return port == WATCHDOG_PORT ? 0 : UINT32_MAX >> (32 - 8 * size);
 }
 
 static void port_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 {
     struct watchdog *w = dev;
 
-    (void)port;
     (void)size;
     (void)value;
+    if (port != WATCHDOG_PORT)
+        return;
     w->since = w->clock->now;
     w->written = true;
 }
 
-const struct io_ops watchdog_ops = {port_in, port_out};
+const struct io_ops watchdog_ops = {port_in, port_out, 4};
+
+static void reset(void *dev, const struct device_env *env)
+{
+    *(struct watchdog *)dev = (struct watchdog){.clock = env->clock};
+}
+
+const struct device watchdog_device = {
+    .name = "watchdog",
+    .ports = {{WATCHDOG_PORT, WATCHDOG_PORT + WATCHDOG_PORT_COUNT - 1, &watchdog_ops}},
+    .reset = reset,
+};
 
 void watchdog_start(struct watchdog *w, uint64_t now, uint64_t waited)
 {

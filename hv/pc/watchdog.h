@@ -5,9 +5,10 @@
  */
 #pragma once
 
-#include "hv/pc/dev.h"
+#include "hv/pc/device.h"
 
-#define WATCHDOG_PORT 0xf8u
+#define WATCHDOG_PORT       0xf8u
+#define WATCHDOG_PORT_COUNT 4u
 
 struct watchdog {
     const struct dev_clock *clock;
@@ -21,6 +22,8 @@ struct watchdog {
 /* A byte, word or double word, whatever its value, is a sign of life. Reads give 0: where there is
  * no watchdog, nobody owns the port, and they give ones. */
 extern const struct io_ops watchdog_ops;
+/* Its ports are claimed when it gets its patience: platform_watch(). */
+extern const struct device watchdog_device;
 
 /* Before the first instruction. `waited` is the vCPU's wait for its core until now, ever. */
 void watchdog_start(struct watchdog *w, uint64_t now, uint64_t waited);

@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/dev.c
+/* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/bus.c
  * hv/lib.c */
 /* A guest's page tables and segments, any of them, as the root walks and uses them for INS and
  * OUTS: memory is exactly as large as the guest's, and only accessed and dirty bits and the
@@ -170,7 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct io_ops ops = {port_in, port_out};
+    static const struct io_ops ops = {port_in, port_out, 4};
     static struct io_bus bus;
     struct gmem mem;
 

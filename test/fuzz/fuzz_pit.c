@@ -1,4 +1,4 @@
-/* SOURCES: hv/pc/pit.c hv/pc/dev.c hv/lib.c */
+/* SOURCES: hv/pc/pit.c hv/pc/bus.c hv/lib.c */
 #include "hv/pc/pit.h"
 
 #include <stdlib.h>

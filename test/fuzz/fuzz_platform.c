@@ -1,7 +1,7 @@
-/* SOURCES: hv/pc/platform.c hv/pc/dev.c hv/pc/pic.c hv/pc/pit.c hv/pc/rtc.c hv/date.c
- * hv/pc/uart.c */
+/* SOURCES: hv/pc/platform.c hv/pc/irqchip.c hv/pc/bus.c hv/pc/pic.c hv/pc/pit.c hv/pc/rtc.c
+ * hv/date.c hv/pc/uart.c */
 /* SOURCES: hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c hv/pc/virtqueue.c hv/lib.c */
-#include "hv/pc/platform.h"
+#include "hv/pc/irqchip.h"
 
 #include <stdlib.h>
 
@@ -92,11 +92,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
         default:
             if (data[i] & 1)
-                platform_pulse_irq(&p, data[i + 1]);
+                irqchip_pulse(&p, data[i + 1]);
             else if (data[i] & 2)
                 (void)platform_console_input(&p, data[i + 1]);
-            else if (platform_irq_pending(&p))
-                (void)platform_irq_ack(&p);
+            else if (irqchip_pending(&p, 0))
+                (void)irqchip_ack(&p, 0);
             break;
         }
         check(&p);

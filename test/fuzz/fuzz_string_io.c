@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/dev.c
+/* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/bus.c
  * hv/lib.c */
 /* String I/O of a guest whose registers, segments, tables and memory are anything. Input: the
  * registers, then guest memory. */
@@ -40,7 +40,7 @@ static void port_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 
 static void run(const struct input *in, const struct gmem *m)
 {
-    static const struct io_ops ops = {port_in, port_out};
+    static const struct io_ops ops = {port_in, port_out, 4};
     static struct io_bus bus;
     struct string_io s = {
         .port = PORT,
@@ -66,7 +66,7 @@ static void run(const struct input *in, const struct gmem *m)
     uint64_t index = in->index, count = in->count;
     struct guest_fault f;
 
-    if (bus.count == 0 && io_claim(&bus, PORT, PORT, &ops, NULL))
+    if (!bus.index[PORT] && io_claim(&bus, PORT, PORT + 3, &ops, NULL))
         abort();
     for (unsigned i = 0; i < ELEMENTS; i++) {
         uint64_t was = index, had = count;

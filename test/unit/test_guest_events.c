@@ -1,8 +1,8 @@
 /* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c arch/x86/guest/io.c
  * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c
- * arch/x86/guest/string_io.c hv/exit.c hv/pc/platform.c hv/pc/dev.c hv/pc/pic.c hv/pc/pit.c
- * hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c hv/pc/virtqueue.c
- * hv/date.c hv/fmt.c hv/lib.c */
+ * arch/x86/guest/string_io.c hv/exit.c hv/pc/platform.c hv/pc/irqchip.c hv/pc/bus.c hv/pc/pic.c
+ * hv/pc/pit.c hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c
+ * hv/pc/virtqueue.c hv/date.c hv/fmt.c hv/lib.c */
 /* Events on their way into a guest: what a VM entry refuses must never be asked for (SDM 3C
  * "Checks on VM-Entry Control Fields", "Checks on Guest Non-Register State"). */
 #include "test/unit/vcpu_fixture.h"
@@ -123,7 +123,7 @@ static void test_any_state(void **ctx)
         (void)fixture_vcpu(ctx);
         if (some(2))
             raise_irq();
-        irq = platform_irq_pending(v->platform);
+        irq = irqchip_pending(v->platform, 0);
         v->nmi = nmi = some(2);
         state.rflags = RFLAGS_FIXED | (some(2) ? RFLAGS_IF : 0);
         state.shadow = some(3) == 0;
@@ -152,7 +152,7 @@ static void test_any_state(void **ctx)
             assert_true(state.event == again || state.x86.reinject == again);
         if (irq)
             assert_true(state.event == (EVENT_VALID | EVENT_EXTERNAL | VECTOR_IRQ0) ||
-                        (platform_irq_pending(v->platform) && state.irq_window));
+                        (irqchip_pending(v->platform, 0) && state.irq_window));
         if (nmi)
             assert_true(state.event == (EVENT_VALID | EVENT_NMI | VECTOR_NMI) || state.nmi_window);
         if (state.event && !before)

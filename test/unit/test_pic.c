@@ -1,4 +1,4 @@
-/* SOURCES: hv/pc/pic.c hv/pc/dev.c hv/lib.c */
+/* SOURCES: hv/pc/pic.c hv/pc/bus.c hv/lib.c */
 #include "hv/pc/pic.h"
 
 #include <setjmp.h>

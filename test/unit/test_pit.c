@@ -1,4 +1,4 @@
-/* SOURCES: hv/pc/pit.c hv/pc/dev.c hv/lib.c */
+/* SOURCES: hv/pc/pit.c hv/pc/bus.c hv/lib.c */
 #include "hv/pc/pit.h"
 
 #include <setjmp.h>
@@ -108,7 +108,7 @@ static void shifted(void **state)
     due = pit_deadline(&pit);
     count = latched(0);
     clock.now += away;
-    pit_shift(&pit, away);
+    pit_device.shift(&pit, away);
     assert_int_equal(pit_deadline(&pit), due + away);
     assert_int_equal(latched(0), count);
     edges = 0;
@@ -120,7 +120,7 @@ static void shifted(void **state)
     assert_int_equal(edges, 1);
     /* Nothing is due: nothing becomes due. */
     pit_init(&pit, &clock, &pit.irq0);
-    pit_shift(&pit, away);
+    pit_device.shift(&pit, away);
     assert_true(pit_deadline(&pit) == NEVER);
 }
 

@@ -1,7 +1,7 @@
-/* SOURCES: hv/pc/platform.c hv/pc/dev.c hv/pc/pic.c hv/pc/pit.c hv/pc/rtc.c hv/date.c
- * hv/pc/uart.c */
+/* SOURCES: hv/pc/platform.c hv/pc/irqchip.c hv/pc/bus.c hv/pc/pic.c hv/pc/pit.c hv/pc/rtc.c
+ * hv/date.c hv/pc/uart.c */
 /* SOURCES: hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c hv/pc/virtqueue.c hv/lib.c */
-#include "hv/pc/platform.h"
+#include "hv/pc/irqchip.h"
 
 #include "hv/lib.h"
 
@@ -43,6 +43,7 @@ static void start(uint32_t devices)
     const struct platform_host host = {NULL, on_console, on_reset, on_exit_port};
 
     memset(&p, 0xa5, sizeof(p)); /* power-on does not depend on what was there */
+    memset(&p.bus, 0, sizeof(p.bus));
     console_len = resets = 0;
     exit_code = 0;
     assert_int_equal(platform_init(&p, devices, START, TSC_HZ, 0, 16ull << 20, &host), 0);
@@ -86,8 +87,8 @@ static void init_pics(void)
 
 static void expect(unsigned vector)
 {
-    assert_true(platform_irq_pending(&p));
-    assert_int_equal(platform_irq_ack(&p), vector);
+    assert_true(irqchip_pending(&p, 0));
+    assert_int_equal(irqchip_ack(&p, 0), vector);
     if (vector >= 0x28)
         out(0xa0, 0x20);
     out(0x20, 0x20);
@@ -97,13 +98,13 @@ static void power_on(void **state)
 {
     (void)state;
     assert_true(p.next_event == NEVER);
-    assert_false(platform_irq_pending(&p));
+    assert_false(irqchip_pending(&p, 0));
     pass(100 * TSC_HZ);
-    assert_false(platform_irq_pending(&p));
+    assert_false(irqchip_pending(&p, 0));
     assert_int_equal(in(0x80), 0xff);
     out(0x80, 1);
     assert_int_equal(in(0x60), 0xff);
-    assert_int_equal(io_in(&p.bus, 0xcf8, 2), 0xffff);
+    assert_true(io_in(&p.bus, 0xcf8, 4) == 0xffffffff);
     assert_int_equal(in(VIRTIO_NET_PORT), 0xff); /* not among the default devices */
 }
 
@@ -139,15 +140,15 @@ static void timer_interrupts(void **state)
         uint64_t due = p.next_event;
 
         pass(due - p.clock.now - 1);
-        assert_false(platform_irq_pending(&p));
+        assert_false(irqchip_pending(&p, 0));
         pass(1);
         expect(0x20);
-        assert_false(platform_irq_pending(&p));
+        assert_false(irqchip_pending(&p, 0));
         assert_true(p.next_event > due);
     }
     pass(50 * TSC_HZ / 1000); /* no core for 50 ms */
     expect(0x20);
-    assert_false(platform_irq_pending(&p));
+    assert_false(irqchip_pending(&p, 0));
     out(0x43, 0x34);
     assert_true(p.next_event == NEVER);
 }
@@ -156,30 +157,30 @@ static void timer_interrupts(void **state)
 static void a_wake_made_ready(void **state)
 {
     static struct platform before, came;
-    struct platform_wake w;
+    struct irqchip_wake w;
     uint64_t due;
 
     (void)state;
     init_pics();
-    assert_int_equal(platform_wake_prepare(&p, &w), -1); /* no timer */
+    assert_int_equal(irqchip_prepare_wake(&p, 0, NEVER, &w), -1); /* no timer */
     out(0x43, 0x34);
     out(0x40, 1193 & 0xff);
     out(0x40, 1193 >> 8);
     due = p.next_event;
     before = p;
-    assert_int_equal(platform_wake_prepare(&p, &w), 0x20);
+    assert_int_equal(irqchip_prepare_wake(&p, 0, NEVER, &w), 0x20);
     assert_true(w.due == due);
     assert_true(p.next_event > due);
-    assert_false(platform_irq_pending(&p));
+    assert_false(irqchip_pending(&p, 0));
     came = p;
-    platform_wake_undo(&p, &w);
+    irqchip_undo_wake(&p, &w);
     assert_memory_equal(&p, &before, sizeof(p));
     pass(due - p.clock.now);
-    assert_int_equal(platform_irq_ack(&p), 0x20);
+    assert_int_equal(irqchip_ack(&p, 0), 0x20);
     assert_memory_equal(&p, &came, sizeof(p));
     /* In service and not ended: the next one must wait, and nothing is ready. */
     before = p;
-    assert_int_equal(platform_wake_prepare(&p, &w), -1);
+    assert_int_equal(irqchip_prepare_wake(&p, 0, NEVER, &w), -1);
     assert_memory_equal(&p, &before, sizeof(p));
     out(0x20, 0x20);
     /* The clock is earlier: it is not the PIT that wakes. */
@@ -189,18 +190,18 @@ static void a_wake_made_ready(void **state)
     out(0x70, 0x0b);
     out(0x71, 0x42);
     before = p;
-    assert_int_equal(platform_wake_prepare(&p, &w), -1);
+    assert_int_equal(irqchip_prepare_wake(&p, 0, NEVER, &w), -1);
     assert_memory_equal(&p, &before, sizeof(p));
     /* An interrupt waits: HLT would not have waited at all. */
     out(0x71, 0x02);
-    platform_pulse_irq(&p, 5);
-    assert_true(platform_irq_pending(&p));
-    assert_int_equal(platform_wake_prepare(&p, &w), -1);
+    irqchip_pulse(&p, 5);
+    assert_true(irqchip_pending(&p, 0));
+    assert_int_equal(irqchip_prepare_wake(&p, 0, NEVER, &w), -1);
     /* Masked: nothing would wake. */
     expect(0x25);
     out(0x21, 0xff);
     before = p;
-    assert_int_equal(platform_wake_prepare(&p, &w), -1);
+    assert_int_equal(irqchip_prepare_wake(&p, 0, NEVER, &w), -1);
     assert_memory_equal(&p, &before, sizeof(p));
 }
 
@@ -221,7 +222,7 @@ static void clock_and_timer(void **state)
     pass(p.next_event - p.clock.now);
     expect(0x28);
     pass(p.next_event - p.clock.now);
-    assert_false(platform_irq_pending(&p)); /* register C was not read: no new edge */
+    assert_false(irqchip_pending(&p, 0)); /* register C was not read: no new edge */
     out(0x70, 0x0c);
     assert_int_equal(in(0x71), 0xc0);
     pass(p.next_event - p.clock.now);
@@ -239,11 +240,11 @@ static void reads_do_not_lose_interrupts(void **state)
     p.clock.now = p.next_event;
     out(0x43, 0xc2);
     (void)in(0x40);
-    assert_true(platform_irq_pending(&p));
+    assert_true(irqchip_pending(&p, 0));
     assert_true(p.next_event <= platform_deadline(&p));
     expect(0x20);
     platform_timers(&p);
-    assert_false(platform_irq_pending(&p));
+    assert_false(irqchip_pending(&p, 0));
     assert_true(p.next_event == platform_deadline(&p));
 }
 
@@ -261,7 +262,7 @@ static void console_both_ways(void **state)
     assert_true(platform_console_input(&p, 'A'));
     expect(0x24);
     assert_int_equal(in(0x3f8), 'A');
-    assert_false(platform_irq_pending(&p));
+    assert_false(irqchip_pending(&p, 0));
     for (unsigned i = 0; i < 16; i++)
         assert_true(platform_console_input(&p, 'x'));
     assert_false(platform_console_input(&p, 'y'));
@@ -272,17 +273,17 @@ static void pulses(void **state)
     (void)state;
     init_pics();
     for (unsigned i = 0; i < 3; i++) {
-        platform_pulse_irq(&p, 5);
-        platform_pulse_irq(&p, 5); /* coalesce until taken */
+        irqchip_pulse(&p, 5);
+        irqchip_pulse(&p, 5); /* coalesce until taken */
         expect(0x25);
-        assert_false(platform_irq_pending(&p));
+        assert_false(irqchip_pending(&p, 0));
     }
-    platform_pulse_irq(&p, 2);
-    platform_pulse_irq(&p, 99);
-    assert_false(platform_irq_pending(&p));
+    irqchip_pulse(&p, 2);
+    irqchip_pulse(&p, 99);
+    assert_false(irqchip_pending(&p, 0));
     start(DEV_UART);
-    platform_pulse_irq(&p, 5);
-    assert_false(platform_irq_pending(&p));
+    irqchip_pulse(&p, 5);
+    assert_false(irqchip_pending(&p, 0));
 }
 
 static void network_line(void **state)
@@ -295,7 +296,7 @@ static void network_line(void **state)
     expect(0x2b);
     expect(0x2b);
     irq_set(&p.net.irq, false);
-    assert_false(platform_irq_pending(&p));
+    assert_false(irqchip_pending(&p, 0));
     assert_true(p.bus.index[VIRTIO_NET_PORT] &&
                 p.bus.index[VIRTIO_NET_PORT + VIRTIO_NET_PORTS - 1]);
 }
@@ -308,6 +309,69 @@ static void ways_out(void **state)
     assert_int_equal(resets, 2);
     out(0xf4, 0x31);
     assert_int_equal(exit_code, 0x31);
+}
+
+/* As on a PC: an index and its datum, or both bytes of a count, at once. */
+static void words(void **state)
+{
+    (void)state;
+    init_pics();
+    io_out(&p.bus, 0x70, 2, 0x5a0f); /* CMOS byte 0x0f */
+    out(0x70, 0x0f);
+    assert_int_equal(in(0x71), 0x5a);
+    io_out(&p.bus, 0x20, 2, 0xa50a); /* OCW3, and the mask */
+    assert_int_equal(in(0x21), 0xa5);
+    assert_int_equal(io_in(&p.bus, 0x20, 2), 0xa500);
+    assert_int_equal(io_in(&p.bus, 0x3fd, 4) & 0xff0000ff, 0xff000060); /* 0x400 is nobody's */
+    io_out(&p.bus, 0xcf8, 4, 0x80000600);                               /* PCI's, see reset.c */
+    assert_int_equal(resets, 0);
+    io_out(&p.bus, 0xcf8, 2, 0x0600);
+    assert_int_equal(resets, 1);
+    io_out(&p.bus, 0xf4, 4, 0x12345678);
+    assert_int_equal(exit_code, 0x12345678);
+}
+
+/* Ports are given back, the watchdog's too, and all can be claimed again. */
+static void put_together_again(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(platform_watch(&p, 1000), 0);
+        assert_int_equal(in(WATCHDOG_PORT), 0);
+        assert_int_not_equal(platform_watch(&p, 1000), 0);
+        platform_disconnect(&p);
+        for (unsigned port = 0; port < IO_DIRECT; port++)
+            assert_int_equal(p.bus.index[port], 0);
+        assert_int_equal(platform_connect(&p, DEV_DEFAULT | DEV_NET), 0);
+    }
+}
+
+/* Time that never was: deadlines move by it. */
+static void time_stands_still(void **state)
+{
+    uint64_t due;
+
+    (void)state;
+    init_pics();
+    out(0x43, 0x30);
+    out(0x40, 0xff);
+    out(0x40, 0xff);
+    due = p.next_event;
+    platform_shift(&p, 12345);
+    assert_int_equal(p.next_event, due + 12345);
+}
+
+static void nobody_takes_messages(void **state)
+{
+    (void)state;
+    init_pics();
+    assert_int_equal(irqchip_msi(&p, 0xfee00000, 0x4041), -E_NOTSUP);
+    assert_false(irqchip_pending(&p, 0));
+    irqchip_pulse(&p, 5);
+    assert_true(irqchip_pending(&p, 0));
+    assert_false(irqchip_pending(&p, 1)); /* the PICs know one vCPU */
+    assert_true(irqchip_next_deadline(&p, 1) == NEVER);
+    assert_true(irqchip_next_deadline(&p, 0) == p.next_event);
 }
 
 /* A timer without a PIC interrupts nobody. */
@@ -323,7 +387,7 @@ static void no_pic(void **state)
     out(0x3fc, 0x08);
     out(0x3f9, 0x0f);
     pass(TSC_HZ);
-    assert_false(platform_irq_pending(&p));
+    assert_false(irqchip_pending(&p, 0));
 }
 
 int main(void)
@@ -340,6 +404,10 @@ int main(void)
         cmocka_unit_test_setup(network_line, setup),
         cmocka_unit_test_setup(ways_out, setup),
         cmocka_unit_test_setup(no_pic, setup),
+        cmocka_unit_test_setup(words, setup),
+        cmocka_unit_test_setup(put_together_again, setup),
+        cmocka_unit_test_setup(time_stands_still, setup),
+        cmocka_unit_test_setup(nobody_takes_messages, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* SOURCES: hv/pc/rtc.c hv/date.c hv/pc/dev.c hv/lib.c */
+/* SOURCES: hv/pc/rtc.c hv/date.c hv/pc/bus.c hv/lib.c */
 #include "hv/pc/rtc.h"
 
 #include <setjmp.h>
@@ -94,7 +94,7 @@ static void shifted(void **state)
     due = rtc_deadline(&rtc);
     assert_true(due != NEVER);
     clock_.now += 1000 * TSC_HZ;
-    rtc_shift(&rtc, 1000 * TSC_HZ);
+    rtc_device.shift(&rtc, 1000 * TSC_HZ);
     assert_int_equal(get(0), 0x59);
     assert_int_equal(get(2), 0x34);
     assert_int_equal(rtc_deadline(&rtc), due + 1000 * TSC_HZ);

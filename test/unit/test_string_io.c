@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/dev.c
+/* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/bus.c
  * hv/lib.c */
 #include "arch/x86/guest/string_io.h"
 
@@ -58,7 +58,7 @@ static void port_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 /* 32-bit protected mode, no paging, flat segments. */
 static int setup(void **state)
 {
-    static const struct io_ops ops = {port_in, port_out};
+    static const struct io_ops ops = {port_in, port_out, 4};
 
     (void)state;
     /* Exactly as large as the guest: a step beyond it is seen by the sanitizer. */

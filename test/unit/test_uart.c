@@ -1,4 +1,4 @@
-/* SOURCES: hv/pc/uart.c hv/pc/dev.c hv/lib.c */
+/* SOURCES: hv/pc/uart.c hv/pc/bus.c hv/lib.c */
 #include "hv/pc/uart.h"
 
 #include <setjmp.h>

@@ -77,7 +77,7 @@ static void work(void)
     do {
         virtio_net_work(&dev);
         assert_true(n++ < 2 * VIRTIO_NET_RX_RING);
-    } while (dev.busy);
+    } while (dev.deadline == 0);
 }
 
 static void write_only(unsigned reg, unsigned size, uint32_t v)
@@ -88,7 +88,7 @@ static void write_only(unsigned reg, unsigned size, uint32_t v)
 static void out(unsigned reg, unsigned size, uint32_t v)
 {
     write_only(reg, size, v);
-    if (dev.busy)
+    if (dev.deadline == 0)
         work();
 }
 
@@ -339,13 +339,13 @@ static void test_one_frame_a_call(void **state)
     write_only(VIRTIO_NET_NOTIFY, 2, TX);
     assert_int_equal(sent, 0);
     for (unsigned n = 1; n <= frames; n++) {
-        assert_true(dev.busy);
+        assert_int_equal(dev.deadline, 0);
         virtio_net_work(&dev); /* it is gathered */
         assert_int_equal(sent, n - 1);
         virtio_net_work(&dev);
         assert_int_equal(sent, n);
     }
-    assert_false(dev.busy);
+    assert_true(dev.deadline == NEVER);
     for (unsigned i = 0; i < frames; i++) {
         desc(RX, i, DATA(RX, 0), 2000, WRITE, 0);
         offer(RX, i);
@@ -353,7 +353,7 @@ static void test_one_frame_a_call(void **state)
     }
     virtio_net_work(&dev);
     assert_int_equal(used(RX), 1);
-    assert_true(dev.busy);
+    assert_int_equal(dev.deadline, 0);
     work();
     assert_int_equal(used(RX), frames);
 }
@@ -375,10 +375,10 @@ static void test_descriptors_a_call(void **state)
     offer(TX, 0);
     offer(RX, 0);
     push(60, 1);
-    dev.busy = true;
+    dev.deadline = 0;
     for (unsigned n = 1; n < calls; n++) {
         virtio_net_work(&dev);
-        assert_true(dev.busy);
+        assert_int_equal(dev.deadline, 0);
         assert_int_equal(used(TX), 0);
         assert_int_equal(used(RX), n == calls - 1);
         if (n < calls - 1)
@@ -390,7 +390,7 @@ static void test_descriptors_a_call(void **state)
     assert_int_equal(used(RX), 1);
     assert_int_equal(dev.rx_frames, 1);
     assert_int_equal(dev.errors, 1); /* nothing at all is no frame */
-    assert_false(dev.busy);
+    assert_true(dev.deadline == NEVER);
     /* A reset between two calls forgets the chain. */
     offer(TX, 0);
     write_only(VIRTIO_NET_NOTIFY, 2, TX);

@@ -1,4 +1,4 @@
-/* SOURCES: hv/pc/watchdog.c hv/pc/dev.c hv/sched.c */
+/* SOURCES: hv/pc/watchdog.c hv/pc/bus.c hv/sched.c */
 #include "hv/pc/watchdog.h"
 #include "hv/sched.h"
 
@@ -21,7 +21,9 @@ static int setup(void **state)
     clock = (struct dev_clock){5000, 1000000};
     memset(&bus, 0, sizeof(bus));
     dog = (struct watchdog){.clock = &clock, .patience = PATIENCE};
-    assert_int_equal(io_claim(&bus, WATCHDOG_PORT, WATCHDOG_PORT, &watchdog_ops, &dog), 0);
+    assert_int_equal(
+        io_claim(&bus, WATCHDOG_PORT, WATCHDOG_PORT + WATCHDOG_PORT_COUNT - 1, &watchdog_ops, &dog),
+        0);
     watchdog_start(&dog, clock.now, 70);
     return 0;
 }
@@ -58,6 +60,11 @@ static void writes_move_it(void **state)
         watchdog_ran(&dog, 70);
         assert_int_equal(watchdog_deadline(&dog, 70), clock.now + PATIENCE);
     }
+    /* What reaches it is a sign of life, what only lies beside it is none. */
+    io_out(&bus, WATCHDOG_PORT + 1, 1, 0);
+    io_out(&bus, WATCHDOG_PORT + 2, 2, 0);
+    assert_int_equal(io_in(&bus, WATCHDOG_PORT + 1, 1), 0xff);
+    assert_false(dog.written);
 }
 
 /* Time in which others had the core. */

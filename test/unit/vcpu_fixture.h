@@ -126,8 +126,8 @@ static void raise_irq(void)
 
     for (unsigned i = 0; i < ARRAY_LEN(port); i++)
         io_out(&guest.platform.bus, port[i], 1, value[i]);
-    platform_pulse_irq(&guest.platform, 0);
-    assert_true(platform_irq_pending(&guest.platform));
+    irqchip_pulse(&guest.platform, 0);
+    assert_true(irqchip_pending(&guest.platform, 0));
 }
 #define VECTOR_IRQ0 0x20u
 

@@ -135,12 +135,12 @@ void x86_prepare_events(struct vcpu *v, uint64_t now)
         leave_halt(v, now);
         busy = true;
     }
-    if (platform_irq_pending(p) && !busy && !x->reinject && can_take_irq(v)) {
-        vcpu_inject(v, EVENT_VALID | EVENT_EXTERNAL | platform_irq_ack(p));
+    if (irqchip_pending(p, v->number) && !busy && !x->reinject && can_take_irq(v)) {
+        vcpu_inject(v, EVENT_VALID | EVENT_EXTERNAL | irqchip_ack(p, v->number));
         v->stats->irqs++;
         leave_halt(v, now);
     }
-    vcpu_set_windows(v, platform_irq_pending(p) || x->reinject, v->nmi);
+    vcpu_set_windows(v, irqchip_pending(p, v->number) || x->reinject, v->nmi);
 }
 
 /* RF ends with the instruction (SDM 3B "Resume Flag"): exits that an instruction causes save it

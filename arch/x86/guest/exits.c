@@ -132,7 +132,7 @@ enum exit_action x86_hlt(struct vcpu *v)
         vcpu_stop(v, ABI_GUEST_STOPPED, "halted with interrupts off at RIP 0x%lx", v->exit->rip);
         return EXIT_STOP;
     }
-    return platform_irq_pending(v->platform) ? EXIT_SKIP : EXIT_HALT;
+    return irqchip_pending(v->platform, v->number) ? EXIT_SKIP : EXIT_HALT;
 }
 
 enum exit_action x86_hypercall(struct vcpu *v)

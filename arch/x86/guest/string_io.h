@@ -8,7 +8,7 @@
 
 #include "arch/x86/guest/paging.h"
 #include "arch/x86/guest/segment.h"
-#include "hv/pc/dev.h"
+#include "hv/pc/bus.h"
 #include "hv/gmem.h"
 #include "hv/types.h"
 

@@ -9,6 +9,7 @@
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/vcpu.h"
+#include "hv/pc/irqchip.h"
 
 static inline struct x86_vcpu *vcpu_x86(const struct vcpu *v);
 
@@ -86,7 +87,7 @@ static inline void vcpu_leave_halt(struct vcpu *v);
 
 static inline bool x86_events_pending(const struct vcpu *v)
 {
-    return platform_irq_pending(v->platform) || vcpu_x86(v)->reinject || v->nmi ||
+    return irqchip_pending(v->platform, v->number) || vcpu_x86(v)->reinject || v->nmi ||
            vcpu_has_windows(v);
 }
 

@@ -263,13 +263,13 @@ to_caller:
     pop rbp
     ret
 
-; OUT to a port that no device has claimed: nothing happens.
+; OUT of a byte to a port that no device has claimed: nothing happens.
 io:
     mov eax, VMCS_EXIT_QUALIFICATION
     vmread rdx, rax
     jna broken
     mov [rsi + EXIT_QUALIFICATION], rdx
-    test dl, IO_IN | IO_STRING
+    test dl, IO_IN | IO_STRING | IO_SIZE_MASK ; more than a byte may reach a device's ports
     jnz general.qualified
     shr edx, IO_PORT_SHIFT
     cmp edx, IO_DIRECT

@@ -39,6 +39,7 @@ void offsets(void)
     VALUE(IO_DIRECT, IO_DIRECT);
     VALUE(IO_IN, IO_IN);
     VALUE(IO_STRING, IO_STRING);
+    VALUE(IO_SIZE_MASK, IO_SIZE_MASK);
     VALUE(IO_PORT_SHIFT, IO_PORT_SHIFT);
     OFFSET(X_HOST_RSP, vmx_vcpu, host_rsp);
     OFFSET(X_LAUNCHED, vmx_vcpu, launched);

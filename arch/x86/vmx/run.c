@@ -37,15 +37,15 @@ static inline enum exit_action enter(struct vmx_vcpu *x, struct vcpu *v)
 }
 
 /*
- * The guest is in HLT. Where the PIT will wake it, all that this takes is done before, so that
+ * The guest is in HLT. Where a timer will wake it, all that this takes is done before, so that
  * between the timer and the guest's interrupt handler there is one exit, one VMWRITE and one entry.
  */
 static enum exit_action enter_halted(struct vmx_vcpu *x, struct vcpu *v, uint64_t until)
 {
     struct platform *p = v->platform;
-    struct platform_wake wake;
+    struct irqchip_wake wake;
     enum exit_action action;
-    int vector = pit_deadline(&p->pit) < until ? platform_wake_prepare(p, &wake) : -1;
+    int vector = irqchip_prepare_wake(p, v->number, until, &wake);
 
     /* Counted when there is time for it again. */
     if (v->wake_late != NEVER)
@@ -60,14 +60,14 @@ static enum exit_action enter_halted(struct vmx_vcpu *x, struct vcpu *v, uint64_
     if (v->exit->reason == VMX_EXIT_PREEMPTION_TIMER && v->exit->tsc >= wake.due) {
         vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO,
                 INTR_INFO_VALID | INTR_INFO_EXTERNAL | (uint32_t)vector);
-        vmx_set_deadline(x, min_u64(until, p->next_event));
+        vmx_set_deadline(x, min_u64(until, irqchip_next_deadline(p, v->number)));
         v->halted = false;
         v->woke_at = v->exit->tsc;
         v->stats->irqs++;
         v->wake_late = v->exit->tsc - wake.due;
         return enter(x, v);
     }
-    platform_wake_undo(p, &wake);
+    irqchip_undo_wake(p, &wake);
     return action;
 }
 
@@ -84,16 +84,16 @@ enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
             return VCPU_YIELD_SLICE;
         if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED))
             return VCPU_YIELD_KICK;
-        if (now >= p->next_event) {
+        if (now >= irqchip_next_deadline(p, v->number)) {
             p->clock.now = now;
             platform_timers(p);
-            if (p->next_event <= now)
+            if (irqchip_next_deadline(p, v->number) <= now)
                 continue; /* more of it, unless the time is over */
         }
         if (x86_events_pending(v))
             x86_prepare_events(v, now);
-        vmx_set_deadline(
-            x, min_u64(min_u64(until, p->next_event), now + (TIMER_SPAN << x->timer_shift)));
+        vmx_set_deadline(x, min_u64(min_u64(until, irqchip_next_deadline(p, v->number)),
+                                    now + (TIMER_SPAN << x->timer_shift)));
         switch (v->halted ? enter_halted(x, v, until) : enter(x, v)) {
         case EXIT_RESUME:
         case EXIT_SKIP:

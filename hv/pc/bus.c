@@ -1,0 +1,140 @@
+#include "hv/pc/bus.h"
+
+#include "hv/lib.h"
+
+#define PORTS 0x10000u
+
+int io_claim(struct io_bus *b, uint16_t first, uint16_t last, const struct io_ops *ops, void *dev)
+{
+    unsigned n = 0;
+
+    if (first > last || last >= IO_DIRECT)
+        return -E_RANGE;
+    while (n < IO_REGIONS_MAX && b->regions[n].ops)
+        n++;
+    if (n == IO_REGIONS_MAX)
+        return -E_NOSPC;
+    for (unsigned p = first; p <= last; p++)
+        if (b->index[p])
+            return -E_EXIST;
+    b->regions[n] = (struct io_region){ops, dev, first, last};
+    memset(&b->index[first], (int)n + 1, last - first + 1u);
+    return 0;
+}
+
+int mmio_claim(struct io_bus *b, uint64_t base, uint64_t size, const struct mmio_ops *ops,
+               void *dev)
+{
+    struct mmio_region *free = NULL;
+
+    if (size == 0 || base > UINT64_MAX - size)
+        return -E_RANGE;
+    for (unsigned i = 0; i < MMIO_REGIONS_MAX; i++) {
+        struct mmio_region *r = &b->mmio[i];
+
+        if (!r->ops)
+            free = free ? free : r;
+        else if (base < r->base + r->size && r->base < base + size)
+            return -E_EXIST;
+    }
+    if (!free)
+        return -E_NOSPC;
+    *free = (struct mmio_region){ops, dev, base, size};
+    return 0;
+}
+
+void bus_release(struct io_bus *b, const void *dev)
+{
+    for (unsigned i = 0; i < IO_REGIONS_MAX; i++) {
+        struct io_region *r = &b->regions[i];
+
+        if (!r->ops || r->dev != dev)
+            continue;
+        memset(&b->index[r->first], 0, r->last - r->first + 1u);
+        *r = (struct io_region){0};
+    }
+    for (unsigned i = 0; i < MMIO_REGIONS_MAX; i++)
+        if (b->mmio[i].dev == dev)
+            b->mmio[i] = (struct mmio_region){0};
+}
+
+/* The device takes all of it at once. */
+static bool is_whole(const struct io_region *r, uint16_t port, unsigned size)
+{
+    return r && size <= r->ops->width && port + size - 1 <= r->last;
+}
+
+uint32_t io_in_wide(const struct io_bus *b, uint16_t port, unsigned size)
+{
+    const struct io_region *r = io_region(b, port);
+    uint32_t value = 0;
+
+    if (is_whole(r, port, size))
+        return r->ops->in(r->dev, port, size);
+    for (unsigned i = 0; i < size; i++)
+        value |= (port + i < PORTS ? io_in(b, (uint16_t)(port + i), 1) & 0xff : 0xff) << (8 * i);
+    return value;
+}
+
+void io_out_wide(const struct io_bus *b, uint16_t port, unsigned size, uint32_t value)
+{
+    const struct io_region *r = io_region(b, port);
+
+    if (is_whole(r, port, size)) {
+        r->ops->out(r->dev, port, size, value);
+        return;
+    }
+    for (unsigned i = 0; i < size && port + i < PORTS; i++)
+        io_out(b, (uint16_t)(port + i), 1, value >> (8 * i) & 0xff);
+}
+
+static const struct mmio_region *find_mmio(const struct io_bus *b, uint64_t at)
+{
+    for (unsigned i = 0; i < MMIO_REGIONS_MAX; i++)
+        if (b->mmio[i].ops && at >= b->mmio[i].base && at - b->mmio[i].base < b->mmio[i].size)
+            return &b->mmio[i];
+    return NULL;
+}
+
+/* Bytes of each cycle. */
+static unsigned step_of(const struct mmio_region *r, unsigned size)
+{
+    return (unsigned)min_u64(size, max_u64(r->ops->width, 1));
+}
+
+static uint64_t ones(unsigned bytes)
+{
+    return bytes == 8 ? UINT64_MAX : (1ull << (8 * bytes)) - 1;
+}
+
+bool mmio_read(const struct io_bus *b, uint64_t at, unsigned size, uint64_t *value)
+{
+    const struct mmio_region *r = find_mmio(b, at);
+
+    if (!r)
+        return false;
+    *value = 0;
+    for (unsigned i = 0, step = step_of(r, size); i < size; i += step) {
+        uint64_t offset = at - r->base + i, part = ones(step);
+
+        if (offset + step <= r->size)
+            part &= r->ops->read(r->dev, offset, step);
+        *value |= part << (8 * i);
+    }
+    return true;
+}
+
+bool mmio_write(const struct io_bus *b, uint64_t at, unsigned size, uint64_t value)
+{
+    const struct mmio_region *r = find_mmio(b, at);
+
+    if (!r)
+        return false;
+    for (unsigned i = 0, step = step_of(r, size); i < size; i += step) {
+        uint64_t offset = at - r->base + i;
+
+        if (offset + step <= r->size)
+            r->ops->write(r->dev, offset, step, value >> (8 * i) & ones(step));
+    }
+    return true;
+}

@@ -1,0 +1,90 @@
+/*
+ * The ports and the memory-mapped registers of a guest's PC: who has claimed which. Pure; the core
+ * that the PC belongs to, no locks.
+ */
+#pragma once
+
+#include "hv/types.h"
+
+/* Accesses of 1 byte, and of 2 and 4 where the device's registers are so wide: `width` is the most
+ * bytes that it takes at a time, 0 is 1. The bus splits the others. */
+struct io_ops {
+    uint32_t (*in)(void *dev, uint16_t port, unsigned size);
+    void (*out)(void *dev, uint16_t port, unsigned size, uint32_t value);
+    unsigned width;
+};
+
+/* The same for memory; `offset` from the range's first byte, and up to 8 bytes. */
+struct mmio_ops {
+    uint64_t (*read)(void *dev, uint64_t offset, unsigned size);
+    void (*write)(void *dev, uint64_t offset, unsigned size, uint64_t value);
+    unsigned width;
+};
+
+#define IO_REGIONS_MAX   24
+#define IO_DIRECT        0x1000u
+#define MMIO_REGIONS_MAX 8u
+
+/* O(1) for ports below IO_DIRECT, none above it are claimable. All zero: nothing is claimed. */
+struct io_bus {
+    uint8_t index[IO_DIRECT]; /* region number + 1, 0: nobody */
+    struct io_region {
+        const struct io_ops *ops; /* NULL: free */
+        void *dev;
+        uint16_t first, last;
+    } regions[IO_REGIONS_MAX];
+    struct mmio_region {
+        const struct mmio_ops *ops;
+        void *dev;
+        uint64_t base, size; /* guest-physical, bytes */
+    } mmio[MMIO_REGIONS_MAX];
+};
+
+/* -E_EXIST when a port is taken, -E_RANGE, -E_NOSPC. */
+int io_claim(struct io_bus *b, uint16_t first, uint16_t last, const struct io_ops *ops,
+             void *dev) MUST_CHECK;
+/* The same for [base, base + size). */
+int mmio_claim(struct io_bus *b, uint64_t base, uint64_t size, const struct mmio_ops *ops,
+               void *dev) MUST_CHECK;
+/* Gives back all that `dev` has claimed. */
+void bus_release(struct io_bus *b, const void *dev);
+
+/*
+ * A port that nobody has claimed reads ones and swallows writes. Accesses wider than a device's
+ * registers, or that reach beyond its ports, are cycles of a byte each, to consecutive ports: SDM 1
+ * "I/O Address Space" ("any two consecutive 8-bit ports can be treated as a 16-bit port").
+ */
+uint32_t io_in_wide(const struct io_bus *b, uint16_t port, unsigned size);
+void io_out_wide(const struct io_bus *b, uint16_t port, unsigned size, uint32_t value);
+
+/* NULL: nobody's. */
+static inline const struct io_region *io_region(const struct io_bus *b, uint16_t port)
+{
+    unsigned n = port < IO_DIRECT ? b->index[port] : 0;
+
+    return n ? &b->regions[n - 1] : NULL;
+}
+
+static inline uint32_t io_in(const struct io_bus *b, uint16_t port, unsigned size)
+{
+    const struct io_region *r = io_region(b, port);
+
+    if (size != 1)
+        return io_in_wide(b, port, size);
+    return r ? r->ops->in(r->dev, port, 1) : 0xffu;
+}
+
+static inline void io_out(const struct io_bus *b, uint16_t port, unsigned size, uint32_t value)
+{
+    const struct io_region *r = io_region(b, port);
+
+    if (size != 1)
+        io_out_wide(b, port, size, value);
+    else if (r)
+        r->ops->out(r->dev, port, 1, value);
+}
+
+/* 1, 2, 4 or 8 bytes of memory. False: nobody has claimed the first of them. Accesses wider than
+ * the device's registers are several. */
+bool mmio_read(const struct io_bus *b, uint64_t at, unsigned size, uint64_t *value);
+bool mmio_write(const struct io_bus *b, uint64_t at, unsigned size, uint64_t value);
