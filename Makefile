@@ -141,7 +141,7 @@ include test/kernel/kernel.mk
 # ---- ISO ----
 
 HOST_CFLAGS := -std=gnu11 -O2 -g -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(INCLUDE) $(WARN)
-CONFIG_CHECK_C := test/tools/config_check.c $(wildcard hv/config/*.c) hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
+CONFIG_CHECK_C := test/tools/config_check.c $(wildcard hv/config/*.c) hv/guest_config.c hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
 
 VMCSDUMP_C := $(wildcard mgmt/tools/*.c) $(MGMT_TELL) $(MGMT_PURE)
 BHCTL_C := $(wildcard mgmt/bhctl/*.c) hv/plain.c

@@ -18,6 +18,8 @@
 #define CONFIG_GUARANTEED_MOST (CONFIG_CORE_WHOLE / 100 * 95)
 /* So begin the names of the boot modules that are the appliance's own. No file may be called so. */
 #define CONFIG_OWN_FILES       "bulkhead:"
+#define CONFIG_MANAGEMENT_NAME "mgmt"
+#define CONFIG_CORE_MOST       63           /* the highest number of a core */
 #define CONFIG_TEXT_MAX        (256u << 10) /* bytes of JSON; more is refused */
 
 /* "management": {"address": "dhcp" | "10.0.2.15/24", "gateway": "10.0.2.2", "core": 0, "memory":
@@ -84,33 +86,38 @@ static inline uint32_t config_share(const struct guest_config *g)
                : 0;
 }
 
+/* ---- hv/guest_config.c: what the root goes by, and the parser too ---- */
+
+/* So much can be guaranteed to it in each period_us. */
+static inline uint32_t config_guarantee_most(const struct guest_config *g)
+{
+    return g->budget_us ? g->budget_us : g->period_us;
+}
+
 /* Whether everything in *g is what a parser could have put there: for bytes that another guest
  * wrote. 0, or -E_INVAL with the field's name in *field. */
 int config_check_guest(const struct guest_config *g, const char **field) MUST_CHECK;
+/* [a-z0-9][a-z0-9-]* */
+bool config_name_is_good(const char *s);
+/* No control characters, and not one of the appliance's own. */
+bool config_file_is_good(const char *s);
+/* 2 MB to 3 GB, a multiple of 2 MB. */
+bool config_memory_is_good(uint64_t bytes);
+/* An IPv4 address, mapped. */
+bool config_net_address_is_mapped(const struct net_address *a);
+/* One that a host can have. */
+bool config_net_address_is_good(const struct net_address *a);
+/* Do two guests that see the same machines list the same address? Then `which` is it. */
+bool config_net_clashes(const struct net_config *a, const struct net_config *b,
+                        struct net_address *which);
+
+/* ---- the rest: the parser's side ---- */
 
 /* "HOST", "HOST:PORT" or an IPv6 address, taken apart: `host` has `size` bytes, *port stays as it
  * is where none is said. False: it is none of these. */
 bool config_split_server(const char *s, char *host, size_t size, uint16_t *port) MUST_CHECK;
 
-/* Names of what is stored by number, for those who write JSON; NULL beyond the last. */
-const char *config_restart_name(uint32_t n);
-const char *config_paused_clock_name(uint32_t n);
-const char *config_exit_profile_name(uint32_t n);
-const char *config_kind_name(uint32_t n);
-/* Of bit n of `devices`. */
-const char *config_device_name(uint32_t n);
-/* Of bit n of net_config.allow. */
-const char *config_net_allow_name(uint32_t n);
-/* Of an enum net_drop. */
-const char *config_net_drop_name(uint32_t n);
-
 #define CONFIG_ADDRESS_TEXT 40u /* with the NUL */
 /* "10.0.2.20", "fd00::20". */
 bool config_parse_net_address(const char *s, struct net_address *a) MUST_CHECK;
-/* One that a host can have. */
-bool config_net_address_is_good(const struct net_address *a);
 void config_net_address_text(const struct net_address *a, char out[CONFIG_ADDRESS_TEXT]);
-/* Do two guests that see the same machines list the same address? Then `which` is it. */
-bool config_net_clashes(const struct net_config *a, const struct net_config *b,
-                        struct net_address *which);
-void config_default_net(struct net_config *n);

@@ -164,6 +164,7 @@ static void describe_host(const struct boot_info *b, const struct config *c)
     h->nx_large = nx_large;
     h->nx_large_off = c->nx_large == NX_LARGE_OFF;
     h->panic_reboot_s = c->panic_reboot_s;
+    h->requests_us = c->management.requests_us;
     h->management = m->service;
     net_address(MGMT_NUMBER, h->mac);
     memcpy(h->mac_prefix, c->mac_prefix, sizeof(h->mac_prefix));

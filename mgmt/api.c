@@ -2,6 +2,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "hv/words.h"
 #include "mgmt/api_call.h"
 #include "mgmt/explain.h"
 #include "mgmt/route.h"
@@ -193,15 +194,7 @@ void call_stream(struct call *c, const char *type,
 
 const char *guest_state_name(uint32_t state)
 {
-    static const char *const names[ABI_GUEST_STATES] = {
-        [ABI_GUEST_EMPTY] = "deleted",         [ABI_GUEST_STARTING] = "starting",
-        [ABI_GUEST_FAILED] = "failed",         [ABI_GUEST_RUNNING] = "running",
-        [ABI_GUEST_STOPPED] = "stopped",       [ABI_GUEST_CRASHED] = "crashed",
-        [ABI_GUEST_PAUSED] = "paused",         [ABI_GUEST_DELETING] = "deleting",
-        [ABI_GUEST_RESTARTING] = "restarting",
-    };
-
-    return state < ABI_GUEST_STATES ? names[state] : "unknown";
+    return words_say(words_guest_state, state);
 }
 
 void api_handle(const struct api_view *v, const struct http_request *r, char *buf, size_t size,

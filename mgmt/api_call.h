@@ -106,8 +106,6 @@ void get_capabilities(struct call *c, char *const *arg);
 
 /* The first `bytes` of an Ethernet address: "52:42:48:00:00". */
 void put_mac(struct json_out *j, const char *name, const uint8_t *mac, size_t bytes);
-/* "net" as in the configuration. */
-void put_net(struct json_out *j, const struct net_config *n);
 /* The counters that are not 0, by reason. */
 void put_refused(struct json_out *j, const char *name, const uint64_t frames[NET_DROPS]);
 /* "network": a guest's card, or null. */

@@ -2,18 +2,11 @@
 #include "arch/x86/inspect/names.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"
+#include "hv/words.h"
 #include "mgmt/api_call.h"
 
 #define TOP_MAX    8u
 #define PAGE_SHIFT 12
-
-static const char *outcome_name(uint32_t outcome)
-{
-    static const char *const names[ABI_OUTCOMES] = {"resume", "skip", "done",
-                                                    "halt",   "kick", "stop"};
-
-    return outcome < ABI_OUTCOMES ? names[outcome] : "unknown";
-}
 
 static uint32_t basic(const struct abi_exit *e)
 {
@@ -51,7 +44,7 @@ static void put_members(struct json_out *j, const struct abi_exit *e)
         json_hex(j, detail, e->detail, 1);
     json_u64(j, "instruction_length", e->instruction_length);
     json_u64(j, "tsc", e->tsc);
-    json_str(j, "outcome", outcome_name(e->outcome));
+    json_str(j, "outcome", words_say(words_outcome, e->outcome));
     if (e->entry_tsc >= e->tsc)
         json_u64(j, "root_ticks", e->entry_tsc - e->tsc);
     else
@@ -194,7 +187,7 @@ static void put_line(struct json_out *j, uint64_t n, const struct abi_exit *e)
                 vmx_exit_reason_name(basic(e)), e->rip, e->qualification);
     if (detail_name(basic(e)))
         json_printf(j, " %s 0x%lx", detail_name(basic(e)), e->detail);
-    json_printf(j, " %s", outcome_name(e->outcome));
+    json_printf(j, " %s", words_say(words_outcome, e->outcome));
     if (e->entry_tsc >= e->tsc)
         json_printf(j, " +%lu", e->entry_tsc - e->tsc);
 }

@@ -4,6 +4,7 @@
 #include "hv/json.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/put_config.h"
 #include "mgmt/route.h"
 
 #define ACTION_TOKENS 8u
@@ -50,30 +51,11 @@ void get_guests(struct call *c, char *const *arg)
     json_end(j);
 }
 
-static void put_configuration(struct json_out *j, const struct abi_guest *g)
+static void put_configuration(struct json_out *j, struct abi_guest *g)
 {
+    g->config.core = (int)g->core; /* also where the root chose */
     json_object(j, "configuration");
-    json_str(j, "image", g->config.image);
-    json_str(j, "kind", g->image_kind);
-    json_str(j, "cmdline", g->config.cmdline);
-    json_u64(j, "memory", g->config.memory);
-    json_u64(j, "weight", g->config.weight);
-    json_u64(j, "slice_us", g->config.slice_us);
-    json_u64(j, "budget_us", g->config.budget_us);
-    json_u64(j, "period_us", g->config.period_us);
-    json_u64(j, "guaranteed_us", g->config.guaranteed_us);
-    json_str(j, "restart", config_restart_name(g->config.restart));
-    json_u64(j, "restart_limit", g->config.restart_limit);
-    json_u64(j, "watchdog_ms", g->config.watchdog_ms);
-    json_str(j, "paused_clock", config_paused_clock_name(g->config.paused_clock));
-    json_str(j, "exit_profile", config_exit_profile_name(g->config.exit_profile));
-    json_array(j, "devices");
-    for (unsigned i = 0; config_device_name(i); i++)
-        if (g->config.devices >> i & 1)
-            json_str(j, NULL, config_device_name(i));
-    json_end(j);
-    if ((g->config.devices & DEV_NET) && !(g->flags & ABI_GUEST_MANAGEMENT))
-        put_net(j, &g->config.net);
+    put_guest_fields(j, &g->config, g->image_kind);
     json_end(j);
 }
 

@@ -6,6 +6,7 @@
 #include "arch/x86/inspect/names.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "hv/words.h"
 #include "mgmt/api_call.h"
 
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -236,7 +237,7 @@ static void put_refusals(struct metrics *m, const char *name, const char *labels
 
     for (unsigned i = NET_PASSED + 1; i < NET_DROPS; i++) {
         (void)fmt(all, sizeof(all), "{%s%sreason=\"%s\"}", labels, labels[0] ? "," : "",
-                  config_net_drop_name(i));
+                  words_net_drop[i]);
         sample(m, name, all, frames[i]);
     }
 }

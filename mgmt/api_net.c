@@ -1,6 +1,7 @@
 /* A guest's network card: as configured, and what became of its frames. */
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "hv/words.h"
 #include "mgmt/api_call.h"
 
 void put_mac(struct json_out *j, const char *name, const uint8_t *mac, size_t bytes)
@@ -12,34 +13,12 @@ void put_mac(struct json_out *j, const char *name, const uint8_t *mac, size_t by
     json_str(j, name, text);
 }
 
-void put_net(struct json_out *j, const struct net_config *n)
-{
-    char text[CONFIG_ADDRESS_TEXT];
-
-    json_object(j, "net");
-    json_str(j, "network", n->network);
-    json_bool(j, "uplink", n->uplink);
-    json_array(j, "addresses");
-    for (unsigned i = 0; i < n->address_count && i < NET_ADDRESSES_MAX; i++) {
-        config_net_address_text(&n->addresses[i], text);
-        json_str(j, NULL, text);
-    }
-    json_end(j);
-    json_array(j, "allow");
-    for (unsigned i = 0; config_net_allow_name(i); i++)
-        if (n->allow >> i & 1)
-            json_str(j, NULL, config_net_allow_name(i));
-    json_end(j);
-    json_u64(j, "broadcasts_per_second", n->broadcasts_per_second);
-    json_end(j);
-}
-
 void put_refused(struct json_out *j, const char *name, const uint64_t frames[NET_DROPS])
 {
     json_object(j, name);
     for (unsigned i = NET_PASSED + 1; i < NET_DROPS; i++)
         if (frames[i])
-            json_u64(j, config_net_drop_name(i), frames[i]);
+            json_u64(j, words_net_drop[i], frames[i]);
     json_end(j);
 }
 

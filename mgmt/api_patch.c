@@ -6,6 +6,7 @@
 #include "hv/fmt.h"
 #include "hv/json.h"
 #include "hv/lib.h"
+#include "hv/words.h"
 #include "mgmt/api_call.h"
 #include "mgmt/controls.h"
 
@@ -100,7 +101,7 @@ static bool set_profile(struct patch *p, int token)
     for (unsigned n = 0; n < ABI_EXIT_PROFILES; n++) {
         struct abi_controls k = exit_profile((enum abi_exit_profile)n);
 
-        if (!json_is(&p->json, token, config_exit_profile_name(n)))
+        if (!json_is(&p->json, token, words_exit_profile[n]))
             continue;
         for (unsigned i = 0; i < ABI_CONTROLS; i++) {
             p->controls.mask[i] |= k.mask[i];

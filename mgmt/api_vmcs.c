@@ -2,6 +2,7 @@
 #include "arch/x86/inspect/fields.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "hv/words.h"
 #include "mgmt/api_call.h"
 #include "mgmt/dump.h"
 #include "mgmt/report.h"
@@ -28,13 +29,6 @@ bool call_dump_options(struct call *c, struct dump_options *o)
         return false;
     }
     return true;
-}
-
-static const char *cause_name(uint32_t cause)
-{
-    static const char *const names[ABI_CAUSES] = {"none", "launch", "request", "death"};
-
-    return cause < ABI_CAUSES ? names[cause] : "unknown";
 }
 
 static void copy_snapshot(const struct abi_snapshot *live, struct abi_snapshot *s)
@@ -89,7 +83,7 @@ static void put_heading(struct json_out *j, const char *guest, const struct abi_
     json_str(j, "guest", guest);
     json_u64(j, "vcpu", s->vcpu);
     json_u64(j, "sequence", s->sequence);
-    json_str(j, "cause", cause_name(s->cause));
+    json_str(j, "cause", words_say(words_cause, s->cause));
     json_u64(j, "tsc", s->tsc);
     json_u64(j, "snapshot_ticks", s->ticks);
     if (s->exit.tsc)

@@ -1,6 +1,7 @@
 #include "mgmt/auth.h"
 
 #include "hv/lib.h"
+#include "hv/words.h"
 #include <mbedtls/sha256.h>
 
 #define RANDOM_NAME "console" /* where that token can be read */
@@ -8,14 +9,7 @@
 
 const char *auth_role_name(uint32_t role)
 {
-    static const char *const names[ABI_ROLES] = {
-        [ABI_ROLE_NONE] = "none",
-        [ABI_ROLE_READ] = "read",
-        [ABI_ROLE_OPERATE] = "operate",
-        [ABI_ROLE_ADMIN] = "admin",
-    };
-
-    return role < ABI_ROLES ? names[role] : "none";
+    return words_say(words_role, role);
 }
 
 const char *auth_bearer(const char *header)

@@ -169,7 +169,8 @@ struct abi_host {
     /* As configured, for who writes the configuration down. */
     uint32_t nx_large_off;
     uint32_t panic_reboot_s; /* 0: never */
-    uint8_t mac_prefix[5];   /* as configured, or all 0 */
+    uint32_t requests_us;
+    uint8_t mac_prefix[5]; /* as configured, or all 0 */
     uint8_t pad1[3];
     uint64_t uplink_frames[NET_DROPS]; /* that came in from outside, by enum net_drop */
     /* Bytes of each guest's console that the host's serial line never had, since it was made. */

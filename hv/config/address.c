@@ -91,31 +91,9 @@ bool config_parse_net_address(const char *s, struct net_address *a)
     return true;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (bytes[i])
-            return false;
-    return true;
-}
-
-static bool is_ipv4(const struct net_address *a)
-{
-    return is_zero(a->bytes, MAPPED) && a->bytes[MAPPED] == 0xff && a->bytes[MAPPED + 1] == 0xff;
-}
-
 bool config_net_address_is_ipv4(const struct net_address *a, const uint8_t ip[4])
 {
-    return is_ipv4(a) && memcmp(a->bytes + MAPPED + 2, ip, 4) == 0;
-}
-
-bool config_net_address_is_good(const struct net_address *a)
-{
-    uint8_t first = a->bytes[MAPPED + 2];
-
-    if (is_ipv4(a))
-        return first != 0 && first != 127 && first < 224;
-    return !is_zero(a->bytes, 8) && a->bytes[0] != 0xff;
+    return config_net_address_is_mapped(a) && memcmp(a->bytes + MAPPED + 2, ip, 4) == 0;
 }
 
 /* The longest run of two or more groups of zero; the first of several. */
@@ -140,7 +118,7 @@ void config_net_address_text(const struct net_address *a, char out[CONFIG_ADDRES
     const uint8_t *b = a->bytes;
     unsigned group[GROUPS], start, length, n = 0;
 
-    if (is_ipv4(a)) {
+    if (config_net_address_is_mapped(a)) {
         (void)fmt(out, CONFIG_ADDRESS_TEXT, "%u.%u.%u.%u", b[12], b[13], b[14], b[15]);
         return;
     }

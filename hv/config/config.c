@@ -3,37 +3,26 @@
 #include "hv/config/parse.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
-
-#define PANIC_REBOOT_S 30
-
-static const char *const nx_large_names[] = {
-    [NX_LARGE_AUTO] = "auto",
-    [NX_LARGE_OFF] = "off",
-};
+#include "hv/words.h"
 
 static const struct field top_fields[] = {
-    {"guests", config_parse_guests, 0, 0, 0, 0, NULL},
-    {"management", config_parse_management, 0, 0, 0, 0, NULL},
-    {"nx_large", config_parse_choice, AT(config, nx_large), NX_LARGE_AUTO, NX_LARGE_OFF,
-     nx_large_names},
-    {"panic_reboot_s", config_parse_number, AT(config, panic_reboot_s), 0, 86400, NULL},
-    {"mac_prefix", config_parse_mac_prefix, 0, 0, 0, 0, NULL},
+#define TOP_PART(name, member, kind, least, most, preset, words, ...)                              \
+    FIELD(config, #name, member, kind, least, most, words)
+#define TOP(name, member, kind, least, most, preset, words, ...)                                   \
+    FIELD(config, #name, member, kind, least, most, words)
+#include "hv/config_fields.def"
 };
 
 void config_default(struct config *c)
 {
     memset(c, 0, sizeof(*c));
-    c->panic_reboot_s = PANIC_REBOOT_S;
+#define TOP(name, member, kind, least, most, preset, ...) c->member = preset;
+#include "hv/config_fields.def"
     c->management = (struct management_config){
-        .core = -1,
-        .memory = 12 * MB,
-        .weight = 100,
-        .slice_us = 1000,
-        .budget_us = 5000,
-        .period_us = 10000,
-        .requests_us = 30,
+#define MANAGEMENT(name, member, kind, least, most, preset, ...) .member = preset,
+#define SYSLOG(name, member, kind, least, most, preset, ...)     .member = preset,
+#include "hv/config_fields.def"
     };
-    config_default_service(&c->management.service);
 }
 
 /* Splits the text; false when that failed and was reported. */

@@ -3,7 +3,6 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-#define MEMORY_MIN (2 * MB)
 #define MEMORY_MAX (3072 * MB)
 
 /* "guests[1]." and "memory" become "/guests/1/memory"; RFC 6901 escapes '~' and '/'. */
@@ -54,16 +53,6 @@ void config_parse_text(struct parser *p, const struct field *f, int t, void *obj
     config_error_at(p, t, f->name, text);
 }
 
-bool config_file_is_good(const char *s)
-{
-    if (strncmp(s, CONFIG_OWN_FILES, sizeof(CONFIG_OWN_FILES) - 1) == 0)
-        return false;
-    for (; *s; s++)
-        if ((uint8_t)*s < ' ' || *s == 0x7f)
-            return false;
-    return true;
-}
-
 void config_parse_file(struct parser *p, const struct field *f, int t, void *object)
 {
     int before = p->errors;
@@ -86,18 +75,12 @@ void config_parse_number(struct parser *p, const struct field *f, int t, void *o
         config_error_at(p, t, f->name, text);
         return;
     }
-    if (f->size == sizeof(int32_t)) {
-        int32_t narrow = (int32_t)v;
-
-        memcpy((char *)object + f->offset, &narrow, sizeof(narrow));
-    } else {
-        memcpy((char *)object + f->offset, &v, sizeof(v));
-    }
+    memcpy((char *)object + f->offset, &v, f->size); /* the lowest bytes */
 }
 
-bool config_memory_is_good(uint64_t bytes)
+void config_parse_core(struct parser *p, const struct field *f, int t, void *object)
 {
-    return bytes >= MEMORY_MIN && bytes <= MEMORY_MAX && bytes % PAGE_SIZE_2M == 0;
+    config_parse_number(p, f, t, object);
 }
 
 void config_parse_memory(struct parser *p, const struct field *f, int t, void *object)
@@ -137,7 +120,7 @@ void config_parse_choice(struct parser *p, const struct field *f, int t, void *o
         uint32_t index = (uint32_t)i;
         size_t n = strlen(text);
 
-        if (json_is(&p->json, t, f->names[i])) {
+        if (json_is(&p->json, t, f->words[i])) {
             memcpy((char *)object + f->offset, &index, sizeof(index));
             return;
         }
@@ -145,9 +128,45 @@ void config_parse_choice(struct parser *p, const struct field *f, int t, void *o
                   i == f->min ? ""
                   : i == last ? " or "
                               : ", ",
-                  f->names[i]);
+                  f->words[i]);
     }
     config_error_at(p, t, f->name, text);
+}
+
+/* "a, b and c" */
+static void list_words(char *out, size_t size, const char *const *words)
+{
+    for (size_t n = 0; *words; words++)
+        n += (size_t)fmt(out + n, size - n, "%s%s", *words,
+                         !words[1]  ? ""
+                         : words[2] ? ", "
+                                    : " and ");
+}
+
+void config_parse_flags(struct parser *p, const struct field *f, int t, void *object)
+{
+    const jsmntok_t *k = &p->json.tokens[t];
+    char allowed[96], text[sizeof(allowed) + 40];
+    uint32_t chosen = 0;
+
+    list_words(allowed, sizeof(allowed), f->words);
+    (void)fmt(text, sizeof(text), "must be a list; there are %s", allowed);
+    if (k->type != JSMN_ARRAY) {
+        config_error_at(p, t, f->name, text);
+        return;
+    }
+    for (int i = 0, at = t + 1; i < k->size; i++, at = json_skip(&p->json, at)) {
+        size_t n = 0;
+
+        while (f->words[n] && !json_is(&p->json, at, f->words[n]))
+            n++;
+        if (!f->words[n]) {
+            config_error_at(p, at, f->name, text);
+            return;
+        }
+        chosen |= 1u << n;
+    }
+    memcpy((char *)object + f->offset, &chosen, sizeof(chosen));
 }
 
 void config_parse_switch(struct parser *p, const struct field *f, int t, void *object)
@@ -181,15 +200,4 @@ void config_parse_object(struct parser *p, int t, const struct field *fields, si
             (void)str_copy(name, sizeof(name), "?");
         config_error_at(p, key, name, "there is no such field");
     }
-}
-
-bool config_name_is_good(const char *s)
-{
-    for (size_t i = 0; s[i]; i++) {
-        bool letter = (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '0' && s[i] <= '9');
-
-        if (!letter && (s[i] != '-' || i == 0))
-            return false;
-    }
-    return s[0] != 0;
 }

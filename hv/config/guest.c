@@ -1,89 +1,16 @@
 #include "hv/config/parse.h"
 
 #include "hv/fmt.h"
-#include "hv/job.h"
 #include "hv/lib.h"
-
-#define MANAGEMENT_NAME "mgmt"
-
-static const char *const restarts[] = {
-    [RESTART_NEVER] = "never",
-    [RESTART_ON_FAILURE] = "on-failure",
-    [RESTART_ALWAYS] = "always",
-};
-static const char *const paused_clocks[] = {
-    [PAUSED_CLOCK_STOPS] = "stops",
-    [PAUSED_CLOCK_RUNS] = "runs",
-};
-static const char *const exit_profiles[ABI_EXIT_PROFILES] = {
-    [ABI_EXITS_DEFAULT] = "default",
-    [ABI_EXITS_LEAST] = "least",
-    [ABI_EXITS_MOST] = "most",
-};
-static const char *const kinds[] = {
-    [KIND_AUTO] = "auto",
-    [KIND_FLAT] = "flat",
-};
-static const char *const devices[] = {"uart", "pic", "pit", "rtc", "reset", "exit", "net"};
-_Static_assert(1u << ARRAY_LEN(devices) == DEV_ALL + 1, "every device has a name");
-
-const char *config_restart_name(uint32_t n)
-{
-    return n < ARRAY_LEN(restarts) ? restarts[n] : NULL;
-}
-
-const char *config_paused_clock_name(uint32_t n)
-{
-    return n < ARRAY_LEN(paused_clocks) ? paused_clocks[n] : NULL;
-}
-
-const char *config_exit_profile_name(uint32_t n)
-{
-    return n < ARRAY_LEN(exit_profiles) ? exit_profiles[n] : NULL;
-}
-
-const char *config_kind_name(uint32_t n)
-{
-    return n < ARRAY_LEN(kinds) ? kinds[n] : NULL;
-}
-
-const char *config_device_name(uint32_t n)
-{
-    return n < ARRAY_LEN(devices) ? devices[n] : NULL;
-}
-
-static void parse_devices(struct parser *p, const struct field *f, int t, void *object)
-{
-    struct guest_config *g = object;
-    const jsmntok_t *k = &p->json.tokens[t];
-    uint32_t chosen = 0;
-
-    if (k->type != JSMN_ARRAY) {
-        config_error_at(p, t, f->name, "must be a list of device names");
-        return;
-    }
-    for (int i = 0, at = t + 1; i < k->size; i++, at = json_skip(&p->json, at)) {
-        size_t n = 0;
-
-        while (n < ARRAY_LEN(devices) && !json_is(&p->json, at, devices[n]))
-            n++;
-        if (n == ARRAY_LEN(devices)) {
-            config_error_at(p, at, f->name, "devices are uart, pic, pit, rtc, reset, exit and net");
-            return;
-        }
-        chosen |= 1u << n;
-    }
-    g->devices = chosen;
-}
+#include "hv/words.h"
 
 static const struct field module_fields[] = {
-    {"file", config_parse_file, offsetof(struct config_module, file),
-     sizeof(((struct config_module *)0)->file), 0, 0, NULL},
-    {"args", config_parse_text, offsetof(struct config_module, args),
-     sizeof(((struct config_module *)0)->args), 0, 0, NULL},
+#define MODULE(name, kind, least, most, preset, words, ...)                                        \
+    FIELD(config_module, #name, name, kind, least, most, words)
+#include "hv/config_fields.def"
 };
 
-static void parse_modules(struct parser *p, const struct field *f, int t, void *object)
+void config_parse_modules(struct parser *p, const struct field *f, int t, void *object)
 {
     struct guest_config *g = object;
     const jsmntok_t *k = &p->json.tokens[t];
@@ -110,34 +37,10 @@ static void parse_modules(struct parser *p, const struct field *f, int t, void *
 }
 
 static const struct field guest_fields[] = {
-    {"name", config_parse_text, AT(guest_config, name), 0, 0, NULL},
-    {"image", config_parse_file, AT(guest_config, image), 0, 0, NULL},
-    {"kind", config_parse_choice, AT(guest_config, kind), 0, ARRAY_LEN(kinds) - 1, kinds},
-    {"cmdline", config_parse_text, AT(guest_config, cmdline), 0, 0, NULL},
-    {"memory", config_parse_memory, AT(guest_config, memory), 0, 0, NULL},
-    {"core", config_parse_number, AT(guest_config, core), 0, CORE_MAX, NULL},
-    {"weight", config_parse_number, AT(guest_config, weight), 1, 1000, NULL},
-    {"slice_us", config_parse_number, AT(guest_config, slice_us), 100, 1000000, NULL},
-    {"budget_us", config_parse_number, AT(guest_config, budget_us), 0, 10000000, NULL},
-    {"period_us", config_parse_number, AT(guest_config, period_us), 1000, 10000000, NULL},
-    {"guaranteed_us", config_parse_number, AT(guest_config, guaranteed_us), 0, 10000000, NULL},
-    {"restart", config_parse_choice, AT(guest_config, restart), 0, ARRAY_LEN(restarts) - 1,
-     restarts},
-    {"restart_limit", config_parse_number, AT(guest_config, restart_limit), 0, 1000, NULL},
-    {"watchdog_ms", config_parse_number, AT(guest_config, watchdog_ms), 0, 3600000, NULL},
-    {"paused_clock", config_parse_choice, AT(guest_config, paused_clock), 0,
-     ARRAY_LEN(paused_clocks) - 1, paused_clocks},
-    {"exit_profile", config_parse_choice, AT(guest_config, exit_profile), 0,
-     ARRAY_LEN(exit_profiles) - 1, exit_profiles},
-    {"devices", parse_devices, AT(guest_config, devices), 0, 0, NULL},
-    {"net", config_parse_net, AT(guest_config, net), 0, 0, NULL},
-    {"modules", parse_modules, AT(guest_config, modules), 0, 0, NULL},
+#define GUEST(name, kind, least, most, preset, words, ...)                                         \
+    FIELD(guest_config, #name, name, kind, least, most, words)
+#include "hv/config_fields.def"
 };
-
-static uint32_t guarantee_max(const struct guest_config *g)
-{
-    return g->budget_us ? g->budget_us : g->period_us;
-}
 
 static void check_addresses(struct parser *p, int t, const struct guest_config *g)
 {
@@ -162,7 +65,7 @@ static void check_guest(struct parser *p, int t, const struct guest_config *g)
         config_error_at(p, t, "name",
                         g->name[0] ? "must consist of a-z, 0-9 and '-', and not begin with '-'"
                                    : "is missing");
-    else if (strcmp(g->name, MANAGEMENT_NAME) == 0)
+    else if (strcmp(g->name, CONFIG_MANAGEMENT_NAME) == 0)
         config_error_at(p, t, "name", "\"mgmt\" is the management guest");
     for (unsigned i = 0; p->config && i < p->config->guest_count; i++)
         if (g->name[0] && strcmp(p->config->guests[i].name, g->name) == 0)
@@ -172,7 +75,7 @@ static void check_guest(struct parser *p, int t, const struct guest_config *g)
     check_addresses(p, t, g);
     if (g->budget_us && g->budget_us > g->period_us)
         config_error_at(p, t, "budget_us", "exceeds period_us");
-    if (g->guaranteed_us > guarantee_max(g))
+    if (g->guaranteed_us > config_guarantee_most(g))
         config_error_at(p, t, "guaranteed_us",
                         g->budget_us ? "exceeds budget_us" : "exceeds period_us");
 }
@@ -180,15 +83,13 @@ static void check_guest(struct parser *p, int t, const struct guest_config *g)
 void config_default_guest(struct guest_config *g)
 {
     *g = (struct guest_config){
-        .memory = 16 * MB,
-        .core = -1,
-        .weight = 100,
-        .slice_us = 2000,
-        .period_us = 10000,
-        .restart = RESTART_NEVER,
-        .devices = DEV_DEFAULT,
+#define GUEST(name, kind, least, most, preset, ...) .name = preset,
+#include "hv/config_fields.def"
     };
-    config_default_net(&g->net);
+    g->net = (struct net_config){
+#define NET(name, kind, least, most, preset, ...) .name = preset,
+#include "hv/config_fields.def"
+    };
 }
 
 /* hv/admission.h decides; here it is told early. */
@@ -288,73 +189,4 @@ void config_parse_guests(struct parser *p, const struct field *f, int t, void *o
             p->config->guests[p->config->guest_count++].index = (uint32_t)i;
     }
     p->path[0] = 0;
-}
-
-/* ---- what another guest wrote ---- */
-
-static bool text_is_good(const char *s, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        if (!s[i])
-            return true;
-    return false;
-}
-
-static bool field_is_good(const struct field *f, const struct guest_config *g)
-{
-    const char *at = (const char *)g + f->offset;
-    uint32_t v;
-
-    if (f->parse == config_parse_text)
-        return text_is_good(at, f->size);
-    if (f->parse == config_parse_file)
-        return text_is_good(at, f->size) && config_file_is_good(at);
-    if (f->parse == config_parse_memory)
-        return config_memory_is_good(g->memory);
-    if (f->parse == parse_devices)
-        return (g->devices & ~(uint32_t)DEV_ALL) == 0;
-    if (f->parse == config_parse_net)
-        return !(g->devices & DEV_NET) || config_net_is_good(&g->net);
-    if (f->parse == parse_modules)
-        return true; /* below */
-    memcpy(&v, at, sizeof(v));
-    return ((int32_t)v >= f->min && (int32_t)v <= f->max) ||
-           (f->offset == offsetof(struct guest_config, core) && g->core == -1);
-}
-
-int config_check_guest(const struct guest_config *g, const char **field)
-{
-    for (size_t i = 0; i < ARRAY_LEN(guest_fields); i++) {
-        *field = guest_fields[i].name;
-        job_rest();
-        if (!field_is_good(&guest_fields[i], g))
-            return -E_INVAL;
-    }
-    *field = "name";
-    if (!config_name_is_good(g->name) || strcmp(g->name, MANAGEMENT_NAME) == 0)
-        return -E_INVAL;
-    *field = "image";
-    if (!g->image[0])
-        return -E_INVAL;
-    *field = "vcpus";
-    if (g->vcpus > ABI_VCPUS_MAX)
-        return -E_INVAL;
-    *field = "budget_us";
-    if (g->budget_us && g->budget_us > g->period_us)
-        return -E_INVAL;
-    *field = "guaranteed_us";
-    if (g->guaranteed_us > guarantee_max(g))
-        return -E_INVAL;
-    *field = "modules";
-    if (g->module_count > CONFIG_MODULES_MAX)
-        return -E_INVAL;
-    for (unsigned i = 0; i < g->module_count; i++) {
-        const struct config_module *m = &g->modules[i];
-
-        job_rest();
-        if (!text_is_good(m->file, sizeof(m->file)) || !m->file[0] ||
-            !config_file_is_good(m->file) || !text_is_good(m->args, sizeof(m->args)))
-            return -E_INVAL;
-    }
-    return 0;
 }

@@ -2,6 +2,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "hv/words.h"
 
 /* "10.0.2.15", and with `prefix` also "/24". */
 bool config_parse_ip(const char *s, uint8_t ip[4], unsigned *prefix)
@@ -43,7 +44,7 @@ static bool host_address(uint32_t ip, uint32_t mask)
     return ~mask <= 1 || (host != 0 && host != ~mask);
 }
 
-static void parse_address(struct parser *p, const struct field *f, int t, void *object)
+void config_parse_address(struct parser *p, const struct field *f, int t, void *object)
 {
     struct management_config *m = object;
     char text[32];
@@ -68,7 +69,7 @@ static void parse_address(struct parser *p, const struct field *f, int t, void *
         m->netmask[i] = (uint8_t)(mask >> (24 - 8 * i));
 }
 
-static void parse_gateway(struct parser *p, const struct field *f, int t, void *object)
+void config_parse_gateway(struct parser *p, const struct field *f, int t, void *object)
 {
     struct management_config *m = object;
     char text[32];
@@ -78,30 +79,14 @@ static void parse_gateway(struct parser *p, const struct field *f, int t, void *
 }
 
 /* Of its time the management guest needs some often, or it seems dead (ABI_HEARTBEAT_MS). */
-#define PERIOD_MAX   1000000
 #define BUDGET_SHARE 20u
 
 static const struct field management_fields[] = {
-    {"address", parse_address, 0, 0, 0, 0, NULL},
-    {"gateway", parse_gateway, 0, 0, 0, 0, NULL},
-    {"core", config_parse_number, AT(management_config, core), 0, CORE_MAX, NULL},
-    {"memory", config_parse_memory, AT(management_config, memory), 0, 0, NULL},
-    {"weight", config_parse_number, AT(management_config, weight), 1, 1000, NULL},
-    {"slice_us", config_parse_number, AT(management_config, slice_us), 100, 1000000, NULL},
-    {"budget_us", config_parse_number, AT(management_config, budget_us), 500, 10000000, NULL},
-    {"period_us", config_parse_number, AT(management_config, period_us), 1000, PERIOD_MAX, NULL},
-    {"requests_us", config_parse_number, AT(management_config, requests_us), 5, 50, NULL},
-    {"auth", config_parse_auth, 0, 0, 0, 0, NULL},
-    {"http", config_parse_choice, AT(management_config, service.http), 0, ABI_HTTP_OFF,
-     config_http_names},
-    {"certificate", config_parse_file, AT(management_config, service.certificate), 0, 0, NULL},
-    {"key", config_parse_file, AT(management_config, service.key), 0, 0, NULL},
-    {"hostname", config_parse_text, AT(management_config, service.hostname), 0, 0, NULL},
-    {"ntp", config_parse_text, AT(management_config, service.ntp), 0, 0, NULL},
-    {"https_port", config_parse_https_port, 0, 0, 1, UINT16_MAX, NULL},
-    {"syslog", config_parse_syslog, 0, 0, 0, 0, NULL},
-    {"reachable_from_guests", config_parse_switch,
-     AT(management_config, service.reachable_from_guests), 0, 0, NULL},
+#define MANAGEMENT(name, member, kind, least, most, preset, words, ...)                            \
+    FIELD(management_config, #name, member, kind, least, most, words)
+#define MANAGEMENT_PART(name, member, kind, least, most, preset, words, ...)                       \
+    FIELD(management_config, #name, member, kind, least, most, words)
+#include "hv/config_fields.def"
 };
 
 void config_parse_management(struct parser *p, const struct field *f, int t, void *object)

@@ -2,27 +2,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
-
-#define SYSLOG_PORT 514
-#define HTTPS_PORT  443
-
-const char *const config_http_names[] = {
-    [ABI_HTTP_REDIRECT] = "redirect",
-    [ABI_HTTP_PLAIN] = "plain",
-    [ABI_HTTP_OFF] = "off",
-};
-
-static const char *const roles[] = {
-    [ABI_ROLE_READ] = "read",
-    [ABI_ROLE_OPERATE] = "operate",
-    [ABI_ROLE_ADMIN] = "admin",
-};
-
-void config_default_service(struct abi_management *m)
-{
-    *m = (struct abi_management){.syslog_port = SYSLOG_PORT, .https_port = HTTPS_PORT};
-    (void)str_copy(m->hostname, sizeof(m->hostname), "bulkhead");
-}
+#include "hv/words.h"
 
 static int nibble(char c)
 {
@@ -30,7 +10,7 @@ static int nibble(char c)
 }
 
 /* Exactly f->size bytes in hexadecimal. */
-static void parse_bytes(struct parser *p, const struct field *f, int t, void *object)
+void config_parse_bytes(struct parser *p, const struct field *f, int t, void *object)
 {
     char hex[2 * ABI_SHA256_SIZE + 1], text[64];
     uint8_t *out = (uint8_t *)object + f->offset;
@@ -50,10 +30,9 @@ static void parse_bytes(struct parser *p, const struct field *f, int t, void *ob
 }
 
 static const struct field token_fields[] = {
-    {"name", config_parse_text, AT(abi_token, name), 0, 0, NULL},
-    {"role", config_parse_choice, AT(abi_token, role), ABI_ROLE_READ, ABI_ROLE_ADMIN, roles},
-    {"salt", parse_bytes, AT(abi_token, salt), 0, 0, NULL},
-    {"sha256", parse_bytes, AT(abi_token, sha256), 0, 0, NULL},
+#define TOKEN(name, kind, least, most, preset, words, ...)                                         \
+    FIELD(abi_token, #name, name, kind, least, most, words)
+#include "hv/config_fields.def"
 };
 
 static bool is_zero(const uint8_t *bytes, size_t n)
@@ -130,43 +109,19 @@ void config_parse_auth(struct parser *p, const struct field *f, int t, void *obj
     p->path[len] = 0;
 }
 
-static void parse_server(struct parser *p, const struct field *f, int t, void *object)
+void config_parse_server(struct parser *p, const struct field *f, int t, void *object)
 {
-    struct abi_management *m = object;
     char text[32];
 
     if (json_string(&p->json, t, text, sizeof(text)) ||
-        !config_parse_ip(text, m->syslog_server, NULL))
+        !config_parse_ip(text, (uint8_t *)object + f->offset, NULL))
         config_error_at(p, t, f->name, "must be an address such as \"10.0.2.2\"");
 }
 
-static uint16_t port_of(struct parser *p, const struct field *f, int t)
-{
-    int64_t v = 0;
-
-    if (json_integer(&p->json, t, f->min, f->max, &v))
-        config_error_at(p, t, f->name, "must be a port number, 1 to 65535");
-    return (uint16_t)v;
-}
-
-static void parse_port(struct parser *p, const struct field *f, int t, void *object)
-{
-    struct abi_management *m = object;
-
-    m->syslog_port = port_of(p, f, t);
-}
-
-void config_parse_https_port(struct parser *p, const struct field *f, int t, void *object)
-{
-    struct management_config *m = object;
-
-    m->service.https_port = port_of(p, f, t);
-}
-
 static const struct field syslog_fields[] = {
-    {"server", parse_server, 0, 0, 0, 0, NULL},
-    {"port", parse_port, 0, 0, 1, UINT16_MAX, NULL},
-    {"consoles", config_parse_switch, AT(abi_management, syslog_consoles), 0, 0, NULL},
+#define SYSLOG(name, member, kind, least, most, preset, words, ...)                                \
+    FIELD(management_config, #name, member, kind, least, most, words)
+#include "hv/config_fields.def"
 };
 
 void config_parse_syslog(struct parser *p, const struct field *f, int t, void *object)
@@ -180,7 +135,7 @@ void config_parse_syslog(struct parser *p, const struct field *f, int t, void *o
         return;
     }
     (void)str_copy(p->path + len, sizeof(p->path) - len, "syslog.");
-    config_parse_object(p, t, syslog_fields, ARRAY_LEN(syslog_fields), &m->service);
+    config_parse_object(p, t, syslog_fields, ARRAY_LEN(syslog_fields), m);
     if (is_zero(m->service.syslog_server, sizeof(m->service.syslog_server)))
         config_error_at(p, t, "server", "is missing");
     p->path[len] = 0;
@@ -249,18 +204,27 @@ bool config_split_server(const char *s, char *host, size_t size, uint16_t *port)
     return true;
 }
 
+/* Or "", as if it were not there. */
+void config_parse_host(struct parser *p, const struct field *f, int t, void *object)
+{
+    const char *text = (const char *)object + f->offset;
+    char host[sizeof(((struct abi_management *)0)->ntp)];
+    int before = p->errors;
+    uint16_t port;
+
+    config_parse_text(p, f, t, object);
+    if (p->errors == before && text[0] && !config_split_server(text, host, sizeof(host), &port))
+        config_error_at(p, t, f->name,
+                        "must be a name or an address, or HOST:PORT with a port from 1 to 65535");
+}
+
 void config_check_service(struct parser *p, int t, const struct abi_management *m)
 {
     size_t n = strlen(m->hostname);
-    char host[sizeof(m->ntp)];
-    uint16_t port;
 
     if (!config_name_is_good(m->hostname) || m->hostname[n - 1] == '-')
         config_error_at(p, t, "hostname",
                         "must consist of a-z, 0-9 and '-', and not begin or end with '-'");
-    if (m->ntp[0] && !config_split_server(m->ntp, host, sizeof(host), &port))
-        config_error_at(p, t, "ntp",
-                        "must be a name or an address, or HOST:PORT with a port from 1 to 65535");
     if (!m->certificate[0] != !m->key[0])
         config_error_at(p, t, m->key[0] ? "certificate" : "key",
                         "is missing: certificate and key come together");

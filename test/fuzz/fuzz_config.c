@@ -1,5 +1,6 @@
 /* SOURCES: hv/config/config.c hv/config/fields.c hv/config/guest.c hv/config/net.c
- * hv/config/address.c hv/config/management.c hv/config/service.c hv/json.c hv/lib.c hv/fmt.c */
+ * hv/config/address.c hv/config/management.c hv/config/service.c hv/config/words.c
+ * hv/guest_config.c hv/json.c hv/lib.c hv/fmt.c */
 /* Any bytes as guests.json, as the body of POST /v1/guests, and as what a hostile management guest
  * hands over for a configuration that was checked. */
 #include "hv/config.h"
@@ -30,8 +31,8 @@ static void check_guest(const struct guest_config *g)
     if (!g->name[0] || !g->image[0] || !g->memory || g->memory % PAGE_SIZE_2M || !g->period_us ||
         g->budget_us > g->period_us || g->guaranteed_us > g->period_us || (g->devices & ~DEV_ALL))
         abort();
-    if (!config_restart_name(g->restart) || !config_paused_clock_name(g->paused_clock) ||
-        !config_exit_profile_name(g->exit_profile))
+    if (g->restart > RESTART_ALWAYS || g->paused_clock > PAUSED_CLOCK_RUNS ||
+        g->exit_profile >= ABI_EXIT_PROFILES || g->kind > KIND_FLAT)
         abort();
 }
 

@@ -1,5 +1,6 @@
 /* SOURCES: hv/config/config.c hv/config/fields.c hv/config/guest.c hv/config/net.c
- * hv/config/address.c hv/config/management.c hv/config/service.c hv/json.c hv/lib.c hv/fmt.c */
+ * hv/config/address.c hv/config/management.c hv/config/service.c hv/config/words.c
+ * hv/guest_config.c hv/json.c hv/lib.c hv/fmt.c */
 #include "hv/config.h"
 
 #include <setjmp.h>
@@ -244,7 +245,7 @@ static void cannot_work(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(servers); i++) {
         snprintf(text, sizeof(text), "{\"management\": {\"ntp\": \"%s\"}}", servers[i]);
-        one_error(text, "management.ntp", 1, 16);
+        one_error(text, "management.ntp", 1, 25);
     }
     for (size_t i = 0; i < ARRAY_LEN(good_servers); i++) {
         snprintf(text, sizeof(text), "{\"management\": {\"ntp\": \"%s\"}}", good_servers[i]);
@@ -622,6 +623,63 @@ static void bad_networks(void **state)
     assert_int_equal(config.guest_count, 2);
 }
 
+/* The parser and the check of what another guest hands over draw the same line, which is the
+ * table's. */
+static void limits(void **state)
+{
+#define LIMIT_text(...)
+#define LIMIT_file(...)
+#define LIMIT_choice(...)
+#define LIMIT_memory(...)
+#define LIMIT_core(...)
+#define LIMIT_flags(...)
+#define LIMIT_net(...)
+#define LIMIT_modules(...)
+#define LIMIT_number(name, least, most) {#name, offsetof(struct guest_config, name), least, most},
+    static const struct {
+        const char *name;
+        size_t offset;
+        int64_t least, most;
+    } rows[] = {
+#define GUEST(name, kind, least, most, ...) LIMIT_##kind(name, least, most)
+#include "hv/config_fields.def"
+    };
+    char text[160];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct {
+            int64_t value;
+            bool good;
+        } cases[] = {{rows[i].least - 1, false},
+                     {rows[i].least, true},
+                     {rows[i].most, true},
+                     {rows[i].most + 1, false}};
+
+        for (size_t k = 0; k < ARRAY_LEN(cases); k++) {
+            struct guest_config g, foreign;
+            uint32_t bits = (uint32_t)cases[k].value;
+            const char *field;
+
+            (void)snprintf(text, sizeof(text),
+                           "{\"name\": \"a\", \"image\": \"i\", %s\"%s\": %lld}",
+                           strcmp(rows[i].name, "period_us") ? "\"period_us\": 10000000, " : "",
+                           rows[i].name, (long long)cases[k].value);
+            assert_int_equal(parse_guest(text, &g) == 0, cases[k].good);
+            if (!cases[k].good)
+                assert_string_equal(errors[0].field, rows[i].name);
+            assert_int_equal(
+                parse_guest("{\"name\": \"a\", \"image\": \"i\", \"period_us\": 10000000}",
+                            &foreign),
+                0);
+            memcpy((char *)&foreign + rows[i].offset, &bits, sizeof(bits));
+            assert_int_equal(config_check_guest(&foreign, &field) == 0, cases[k].good);
+            if (!cases[k].good)
+                assert_string_equal(field, rows[i].name);
+        }
+    }
+}
+
 static void bad_mac_prefixes(void **state)
 {
     static const char *const bad[] = {"02:42:48:00",    "02:42:48:00:00:00", "02-42-48-00-00",
@@ -650,7 +708,7 @@ int main(void)
         cmocka_unit_test(bad_service),      cmocka_unit_test(one_guest),
         cmocka_unit_test(foreign_guest),    cmocka_unit_test(addresses),
         cmocka_unit_test(networks),         cmocka_unit_test(bad_networks),
-        cmocka_unit_test(bad_mac_prefixes),
+        cmocka_unit_test(bad_mac_prefixes), cmocka_unit_test(limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,229 @@
+/* Whether what the management guest says of a guest is something that the root can go by. Its
+ * parser (hv/config/) has looked before, and says what is wrong in words; this is what counts. */
+#include "hv/config.h"
+
+#include "hv/job.h"
+#include "hv/lib.h"
+
+#define MEMORY_MIN (2ull << 20)
+#define MEMORY_MAX (3072ull << 20)
+#define MAPPED     10u /* bytes of zero before a mapped IPv4 address's two of ones */
+
+bool config_name_is_good(const char *s)
+{
+    for (size_t i = 0; s[i]; i++) {
+        bool letter = (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '0' && s[i] <= '9');
+
+        if (!letter && (s[i] != '-' || i == 0))
+            return false;
+    }
+    return s[0] != 0;
+}
+
+bool config_file_is_good(const char *s)
+{
+    if (strncmp(s, CONFIG_OWN_FILES, sizeof(CONFIG_OWN_FILES) - 1) == 0)
+        return false;
+    for (; *s; s++)
+        if ((uint8_t)*s < ' ' || *s == 0x7f)
+            return false;
+    return true;
+}
+
+bool config_memory_is_good(uint64_t bytes)
+{
+    return bytes >= MEMORY_MIN && bytes <= MEMORY_MAX && bytes % PAGE_SIZE_2M == 0;
+}
+
+/* ---- network ---- */
+
+static bool is_zero(const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i])
+            return false;
+    return true;
+}
+
+bool config_net_address_is_mapped(const struct net_address *a)
+{
+    return is_zero(a->bytes, MAPPED) && a->bytes[MAPPED] == 0xff && a->bytes[MAPPED + 1] == 0xff;
+}
+
+bool config_net_address_is_good(const struct net_address *a)
+{
+    uint8_t first = a->bytes[MAPPED + 2];
+
+    if (config_net_address_is_mapped(a))
+        return first != 0 && first != 127 && first < 224;
+    return !is_zero(a->bytes, 8) && a->bytes[0] != 0xff;
+}
+
+static bool is_listed(const struct net_config *c, const struct net_address *a)
+{
+    for (unsigned i = 0; i < c->address_count; i++)
+        if (memcmp(&c->addresses[i], a, sizeof(*a)) == 0)
+            return true;
+    return false;
+}
+
+bool config_net_clashes(const struct net_config *a, const struct net_config *b,
+                        struct net_address *which)
+{
+    if (strcmp(a->network, b->network) != 0 && !(a->uplink && b->uplink))
+        return false;
+    for (unsigned i = 0; i < a->address_count; i++) {
+        *which = a->addresses[i];
+        if (is_listed(b, which))
+            return true;
+    }
+    return false;
+}
+
+/* ---- all of it ---- */
+
+/* A row of hv/config_fields.def: whether that member of the object is good. */
+struct rule {
+    const char *name;
+    bool (*is_good)(const struct rule *r, const void *object);
+    size_t offset, size;
+    int64_t least, most;
+};
+
+#define RULE(type, name, kind, least, most)                                                        \
+    {#name, kind##_is_good, offsetof(struct type, name), sizeof(((struct type *)0)->name), least,  \
+     most},
+
+/* NULL, or the first that is not kept. */
+static const struct rule *find_broken(const struct rule *rules, size_t count, const void *object)
+{
+    for (size_t i = 0; i < count; i++) {
+        job_rest();
+        if (!rules[i].is_good(&rules[i], object))
+            return &rules[i];
+    }
+    return NULL;
+}
+
+static bool number_is_good(const struct rule *r, const void *object)
+{
+    uint64_t v = 0;
+
+    memcpy(&v, (const char *)object + r->offset, r->size);
+    return v >= (uint64_t)r->least && v <= (uint64_t)r->most;
+}
+
+static bool choice_is_good(const struct rule *r, const void *object)
+{
+    return number_is_good(r, object);
+}
+
+static bool switch_is_good(const struct rule *r, const void *object)
+{
+    return number_is_good(r, object);
+}
+
+/* Whether only bits of `most` are set, which has all that there are. */
+static bool flags_is_good(const struct rule *r, const void *object)
+{
+    return number_is_good(r, object);
+}
+
+static bool core_is_good(const struct rule *r, const void *object)
+{
+    const struct guest_config *g = object;
+
+    return g->core == -1 || number_is_good(r, object);
+}
+
+static bool memory_is_good(const struct rule *r, const void *object)
+{
+    const struct guest_config *g = object;
+
+    (void)r;
+    return config_memory_is_good(g->memory);
+}
+
+static bool text_is_good(const struct rule *r, const void *object)
+{
+    const char *s = (const char *)object + r->offset;
+
+    for (size_t i = 0; i < r->size; i++)
+        if (!s[i])
+            return true;
+    return false;
+}
+
+static bool file_is_good(const struct rule *r, const void *object)
+{
+    const char *s = (const char *)object + r->offset;
+
+    return text_is_good(r, object) && s[0] && config_file_is_good(s);
+}
+
+static bool addresses_is_good(const struct rule *r, const void *object)
+{
+    const struct net_config *c = object;
+
+    if (c->address_count > r->most)
+        return false;
+    for (unsigned i = 0; i < c->address_count; i++)
+        if (!config_net_address_is_good(&c->addresses[i]))
+            return false;
+    return true;
+}
+
+static const struct rule net_rules[] = {
+#define NET(name, kind, least, most, ...) RULE(net_config, name, kind, least, most)
+#include "hv/config_fields.def"
+};
+
+static bool net_is_good(const struct rule *r, const void *object)
+{
+    const struct guest_config *g = object;
+
+    (void)r;
+    return !(g->devices & DEV_NET) || (!find_broken(net_rules, ARRAY_LEN(net_rules), &g->net) &&
+                                       config_name_is_good(g->net.network));
+}
+
+static const struct rule module_rules[] = {
+#define MODULE(name, kind, least, most, ...) RULE(config_module, name, kind, least, most)
+#include "hv/config_fields.def"
+};
+
+static bool modules_is_good(const struct rule *r, const void *object)
+{
+    const struct guest_config *g = object;
+
+    if (g->module_count > r->most)
+        return false;
+    for (unsigned i = 0; i < g->module_count; i++)
+        if (find_broken(module_rules, ARRAY_LEN(module_rules), &g->modules[i]))
+            return false;
+    return true;
+}
+
+static const struct rule guest_rules[] = {
+#define GUEST(name, kind, least, most, ...) RULE(guest_config, name, kind, least, most)
+#include "hv/config_fields.def"
+};
+
+int config_check_guest(const struct guest_config *g, const char **field)
+{
+    const struct rule *broken = find_broken(guest_rules, ARRAY_LEN(guest_rules), g);
+
+    if (broken)
+        *field = broken->name;
+    else if (!config_name_is_good(g->name) || strcmp(g->name, CONFIG_MANAGEMENT_NAME) == 0)
+        *field = "name";
+    else if (g->vcpus > ABI_VCPUS_MAX)
+        *field = "vcpus";
+    else if (g->budget_us > g->period_us)
+        *field = "budget_us";
+    else if (g->guaranteed_us > config_guarantee_most(g))
+        *field = "guaranteed_us";
+    else
+        return 0;
+    return -E_INVAL;
+}

@@ -1,0 +1,263 @@
+#include "mgmt/put_config.h"
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "hv/words.h"
+
+/* A row of hv/config_fields.def: writes that member of the object. */
+struct row {
+    const char *name;
+    void (*put)(struct json_out *j, const struct row *r, const void *object);
+    size_t offset, size;
+    const char *const *words;
+};
+
+#define ROW(type, name, member, kind, words)                                                       \
+    {name, put_##kind, offsetof(struct type, member), sizeof(((struct type *)0)->member), words},
+
+static void put_rows(struct json_out *j, const struct row *rows, size_t count, const void *object)
+{
+    for (size_t i = 0; i < count; i++)
+        rows[i].put(j, &rows[i], object);
+}
+
+static const void *at(const struct row *r, const void *object)
+{
+    return (const char *)object + r->offset;
+}
+
+static uint64_t number_at(const struct row *r, const void *object)
+{
+    uint64_t v = 0;
+
+    memcpy(&v, at(r, object), r->size);
+    return v;
+}
+
+/* ---- by kind ---- */
+
+static void put_number(struct json_out *j, const struct row *r, const void *object)
+{
+    json_u64(j, r->name, number_at(r, object));
+}
+
+static void put_memory(struct json_out *j, const struct row *r, const void *object)
+{
+    put_number(j, r, object);
+}
+
+/* -1 is what is not said. */
+static void put_core(struct json_out *j, const struct row *r, const void *object)
+{
+    if ((int32_t)number_at(r, object) >= 0)
+        put_number(j, r, object);
+}
+
+static void put_switch(struct json_out *j, const struct row *r, const void *object)
+{
+    json_bool(j, r->name, number_at(r, object));
+}
+
+static void put_choice(struct json_out *j, const struct row *r, const void *object)
+{
+    json_str(j, r->name, words_say(r->words, number_at(r, object)));
+}
+
+static void put_flags(struct json_out *j, const struct row *r, const void *object)
+{
+    uint64_t flags = number_at(r, object);
+
+    json_array(j, r->name);
+    for (unsigned i = 0; r->words[i]; i++)
+        if (flags >> i & 1)
+            json_str(j, NULL, r->words[i]);
+    json_end(j);
+}
+
+static void put_text(struct json_out *j, const struct row *r, const void *object)
+{
+    json_str(j, r->name, at(r, object));
+}
+
+static void put_file(struct json_out *j, const struct row *r, const void *object)
+{
+    const char *name = at(r, object);
+
+    if (name[0])
+        json_str(j, r->name, name);
+}
+
+static void put_host(struct json_out *j, const struct row *r, const void *object)
+{
+    put_file(j, r, object);
+}
+
+static void put_bytes(struct json_out *j, const struct row *r, const void *object)
+{
+    char text[2 * ABI_SHA256_SIZE + 1] = "";
+
+    for (size_t i = 0; i < r->size && i < ABI_SHA256_SIZE; i++)
+        (void)fmt(text + 2 * i, 3, "%02x", ((const uint8_t *)at(r, object))[i]);
+    json_str(j, r->name, text);
+}
+
+/* ---- a guest ---- */
+
+static void put_addresses(struct json_out *j, const struct row *r, const void *object)
+{
+    const struct net_config *n = object;
+    char text[CONFIG_ADDRESS_TEXT];
+
+    json_array(j, r->name);
+    for (unsigned i = 0; i < n->address_count && i < NET_ADDRESSES_MAX; i++) {
+        config_net_address_text(&n->addresses[i], text);
+        json_str(j, NULL, text);
+    }
+    json_end(j);
+}
+
+static const struct row net_rows[] = {
+#define NET(name, kind, least, most, preset, words, ...) ROW(net_config, #name, name, kind, words)
+#include "hv/config_fields.def"
+};
+
+static void put_net(struct json_out *j, const struct row *r, const void *object)
+{
+    const struct guest_config *g = object;
+
+    if (!(g->devices & DEV_NET) || !g->net.network[0]) /* management's card has no more to it */
+        return;
+    json_object(j, r->name);
+    put_rows(j, net_rows, ARRAY_LEN(net_rows), &g->net);
+    json_end(j);
+}
+
+static const struct row module_rows[] = {
+#define MODULE(name, kind, least, most, preset, words, ...)                                        \
+    ROW(config_module, #name, name, kind, words)
+#include "hv/config_fields.def"
+};
+
+static void put_modules(struct json_out *j, const struct row *r, const void *object)
+{
+    const struct guest_config *g = object;
+
+    json_array(j, r->name);
+    for (unsigned i = 0; i < g->module_count && i < ARRAY_LEN(g->modules); i++) {
+        json_object(j, NULL);
+        put_rows(j, module_rows, ARRAY_LEN(module_rows), &g->modules[i]);
+        json_end(j);
+    }
+    json_end(j);
+}
+
+static const struct row guest_rows[] = {
+#define GUEST(name, kind, least, most, preset, words, ...)                                         \
+    ROW(guest_config, #name, name, kind, words)
+#include "hv/config_fields.def"
+};
+
+void put_guest_fields(struct json_out *j, const struct guest_config *g, const char *kind)
+{
+    for (size_t i = 0; i < ARRAY_LEN(guest_rows); i++) {
+        const struct row *r = &guest_rows[i];
+
+        if (kind && r->offset == offsetof(struct guest_config, kind))
+            json_str(j, r->name, kind);
+        else
+            r->put(j, r, g);
+    }
+}
+
+/* ---- management ---- */
+
+static void put_ip(struct json_out *j, const char *name, const uint8_t ip[4], const char *tail)
+{
+    char text[32];
+
+    (void)fmt(text, sizeof(text), "%u.%u.%u.%u%s", ip[0], ip[1], ip[2], ip[3], tail);
+    json_str(j, name, text);
+}
+
+static void put_address(struct json_out *j, const struct row *r, const void *object)
+{
+    const struct management_config *m = object;
+    char prefix[8];
+    unsigned bits = 0;
+
+    if (!m->static_ip) {
+        json_str(j, r->name, "dhcp");
+        return;
+    }
+    for (unsigned i = 0; i < 32; i++)
+        bits += m->netmask[i / 8] >> (7 - i % 8) & 1;
+    (void)fmt(prefix, sizeof(prefix), "/%u", bits);
+    put_ip(j, r->name, m->ip, prefix);
+}
+
+static void put_gateway(struct json_out *j, const struct row *r, const void *object)
+{
+    const struct management_config *m = object;
+
+    if (m->static_ip && m->gateway[0])
+        put_ip(j, r->name, m->gateway, "");
+}
+
+static const struct row token_rows[] = {
+#define TOKEN(name, kind, least, most, preset, words, ...) ROW(abi_token, #name, name, kind, words)
+#include "hv/config_fields.def"
+};
+
+static void put_auth(struct json_out *j, const struct row *r, const void *object)
+{
+    const struct abi_management *m = &((const struct management_config *)object)->service;
+
+    if (m->auth == ABI_AUTH_NONE)
+        json_str(j, r->name, "none");
+    if (m->auth != ABI_AUTH_TOKENS)
+        return;
+    json_object(j, r->name);
+    json_array(j, "tokens");
+    for (unsigned i = 0; i < m->token_count && i < ABI_TOKENS_MAX; i++) {
+        json_object(j, NULL);
+        put_rows(j, token_rows, ARRAY_LEN(token_rows), &m->tokens[i]);
+        json_end(j);
+    }
+    json_end(j);
+    json_end(j);
+}
+
+static void put_server(struct json_out *j, const struct row *r, const void *object)
+{
+    put_ip(j, r->name, at(r, object), "");
+}
+
+static const struct row syslog_rows[] = {
+#define SYSLOG(name, member, kind, least, most, preset, words, ...)                                \
+    ROW(management_config, #name, member, kind, words)
+#include "hv/config_fields.def"
+};
+
+static void put_syslog(struct json_out *j, const struct row *r, const void *object)
+{
+    const struct management_config *m = object;
+
+    if (!m->service.syslog_server[0])
+        return;
+    json_object(j, r->name);
+    put_rows(j, syslog_rows, ARRAY_LEN(syslog_rows), m);
+    json_end(j);
+}
+
+static const struct row management_rows[] = {
+#define MANAGEMENT(name, member, kind, least, most, preset, words, ...)                            \
+    ROW(management_config, #name, member, kind, words)
+#define MANAGEMENT_PART(name, member, kind, least, most, preset, words, ...)                       \
+    ROW(management_config, #name, member, kind, words)
+#include "hv/config_fields.def"
+};
+
+void put_management_fields(struct json_out *j, const struct management_config *m)
+{
+    put_rows(j, management_rows, ARRAY_LEN(management_rows), m);
+}
