@@ -460,7 +460,7 @@ enum abi_action {
     ABI_ACTION_RESET, /* stop, then start */
     ABI_ACTION_PAUSE,
     ABI_ACTION_RESUME,
-    ABI_ACTION_NMI, /* injects a non-maskable interrupt */
+    ABI_ACTION_NMI, /* injects a non-maskable interrupt into each vCPU */
     ABI_ACTION_END
 };
 

@@ -113,6 +113,38 @@ static void a_budget_bounds(void **state)
     assert_int_equal(mgmt.run_ticks + hog.run_ticks, 10000000);
 }
 
+/* Whoever takes another's place has what is left of its budget, and its share, not new ones. */
+static void a_place_changes_hands(void **state)
+{
+    struct sched_entity *at = &mgmt, *not_at = &control;
+    uint64_t now = 0;
+
+    (void)state;
+    add(&hog, 100, 0, 0);
+    add(at, 1000, 10000, 100000);
+    while (now < 10000000) {
+        struct sched_decision d = sched_pick(&s, now);
+        struct sched_entity *was = at;
+        /* In the middle of a turn. */
+        uint64_t end = d.entity == at ? min_u64(d.until, now + 3000) : d.until;
+
+        assert_true(d.entity == &hog || d.entity == at);
+        sched_ran(&s, d.entity, now, end);
+        now = end;
+        sched_replace(&s, at, not_at);
+        assert_false(was->present);
+        at = not_at;
+        not_at = was;
+        assert_true(at->present);
+    }
+    assert_in_range(at->run_ticks, 990000, 1010000);
+    assert_in_range(at->run_ticks + hog.run_ticks, 10000000, 10000000 + SLICE);
+    /* One that has no place gives none. */
+    sched_replace(&s, not_at, at);
+    assert_true(at->present);
+    assert_int_equal(s.count, 2);
+}
+
 static void a_budget_bounds_also_on_an_idle_core(void **state)
 {
     struct sched_decision d;
@@ -479,6 +511,7 @@ int main(void)
         cmocka_unit_test_setup(adding_and_removing, setup),
         cmocka_unit_test_setup(guarantees_are_kept, setup),
         cmocka_unit_test_setup(a_claim_ends, setup),
+        cmocka_unit_test_setup(a_place_changes_hands, setup),
         cmocka_unit_test_setup(a_waker_displaces_no_waker, setup),
         cmocka_unit_test_setup(a_claim_that_was_slept_over, setup),
         cmocka_unit_test_setup(a_claim_ends_with_its_period, setup),
