@@ -337,6 +337,23 @@ def test_snapshot_needs_a_role(page, api):
     page.driver.execute_script("sessionStorage.clear()")
 
 
+def test_several_vcpus(page, api):
+    """A guest's row is about all its vCPUs, its views about the one that is chosen; where there is one there is no choice."""
+    for n in (0, 1):
+        api.special[f"/v1/guests/hog/vcpus/{n}/exits"] = lambda _: (200, {"exits": [], "top": {"rips": [], "ports": [], "msrs": [], "pages": []}})
+    page.open("guest/hog/exits")
+    page.wait(lambda: [a for a in api.asked if a[1] == "/v1/guests/hog/vcpus/0/exits"], "its only vCPU")
+    assert page.js("document.querySelector('nav[aria-label=\"vCPUs of hog\"]').hidden")
+    api.guests["hog"] = {**GUEST, "vcpus": [{**VCPU, "entries": 40}, {**VCPU, "id": 1, "core": 1, "entries": 2, "exits": {"HLT": 7}}]}
+    page.wait(lambda: page.js("document.querySelectorAll('nav[aria-label=\"vCPUs of hog\"] a').length") == 2, "the choice")
+    page.js("void document.querySelectorAll('nav[aria-label=\"vCPUs of hog\"] a')[1].click()")
+    page.wait(lambda: [a for a in api.asked if a[1] == "/v1/guests/hog/vcpus/1/exits"], "the other vCPU")
+    page.wait(lambda: page.js("document.querySelector('[data-reason=HLT]')?.dataset.count") == "7", "its exits")
+    assert page.js("document.querySelector('nav[aria-label=\"vCPUs of hog\"] [aria-current]').textContent") == "vCPU 1"
+    page.open("")
+    page.wait(lambda: "0, 1" in page.text("[data-guest=hog]") and "42" in page.text("[data-guest=hog]"), "both of them")
+
+
 @pytest.mark.parametrize("reads", [True, False])
 def test_long_line(page, api, reads):
     """A line longer than the guest's queue is sent as it makes room; what it never reads is not said to be sent."""

@@ -19,6 +19,7 @@
 #include "hv/mem.h"
 #include "hv/net.h"
 #include "hv/panic.h"
+#include "hv/pc/irqchip.h"
 #include "hv/virt.h"
 
 #include <setjmp.h>
@@ -398,6 +399,51 @@ static void vcpu_free(struct vcpu *v)
     *fake_of(v) = (struct fake_vcpu){0};
 }
 
+/* As the guest writes to a port. */
+static void out(struct vcpu *v, uint16_t port, uint8_t value)
+{
+    v->platform->clock.now = clock_now;
+    io_out(&v->platform->bus, port, 1, value);
+    v->platform->next_event = platform_deadline(v->platform);
+}
+
+static bool take_events(struct vcpu *v)
+{
+    struct platform *p = v->platform;
+    bool there = v->nmi || irqchip_pending(p, v->number);
+
+    if (irqchip_pending(p, v->number)) {
+        (void)irqchip_ack(p, v->number);
+        out(v, 0x20, 0x20); /* its handler says that it is done */
+    }
+    v->stats->irqs += there;
+    v->nmi = false;
+    return there;
+}
+
+static void look_at_devices(struct vcpu *v)
+{
+    v->platform->clock.now = clock_now;
+    if (clock_now >= irqchip_next_deadline(v->platform, v->number))
+        platform_timers(v->platform);
+}
+
+/* In HLT. False: nothing has come. */
+static bool wakes(struct vcpu *v, uint64_t until)
+{
+    uint64_t due = irqchip_next_deadline(v->platform, v->number);
+
+    if (!take_events(v)) {
+        clock_now = max_u64(clock_now, min_u64(min_u64(until, due), clock_now + IDLE_TICKS));
+        look_at_devices(v);
+        if (!take_events(v))
+            return false;
+    }
+    v->halted = false;
+    v->woke_at = clock_now;
+    return true;
+}
+
 /* What the run loop of a backend does, but for the instructions. */
 static enum vcpu_yield run(struct vcpu *v, uint64_t until)
 {
@@ -417,19 +463,10 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
                 g->life.order == VCPU_LIVE);
     entries++;
     v->stats->entries++;
-    v->platform->clock.now = clock_now;
-    if (v->halted && !v->nmi) {
-        clock_now = max_u64(clock_now, min_u64(until, clock_now + IDLE_TICKS));
-        if (clock_now < v->platform->next_event)
-            return VCPU_YIELD_SLICE;
-    }
-    if (v->halted) {
-        v->halted = false;
-        v->woke_at = clock_now;
-    }
-    if (v->nmi)
-        v->stats->irqs++;
-    v->nmi = false;
+    look_at_devices(v);
+    if (v->halted && !wakes(v, until))
+        return VCPU_YIELD_SLICE;
+    (void)take_events(v);
     entered = v;
     deed = behave(v);
     entered = NULL;
@@ -635,9 +672,11 @@ static int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
         v->regs = (struct vcpu_gprs){.rax = function, .rbx = b, .rcx = c, .rdx = d};
         r = control_call(v);
         /* The others are not idle meanwhile. */
-        if (r == CONTROL_LATER)
-            for (unsigned i = 1; i < ENGINE_CORES; i++)
-                pass(i);
+        for (unsigned i = 1; r == CONTROL_LATER && i < ENGINE_CORES; i++) {
+            pass(i);
+            if (after_pass)
+                after_pass();
+        }
         self = v->entity.core;
     } while (r == CONTROL_LATER);
     v->regs = was;

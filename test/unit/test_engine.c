@@ -226,6 +226,94 @@ static void asleep(void **state)
     assert_int_equal(state_of(g), ABI_GUEST_STOPPED);
 }
 
+/* The PIT each millisecond; whatever it does, it sleeps between. */
+static enum deed naps(struct vcpu *v)
+{
+    static const struct {
+        uint16_t port;
+        uint8_t value;
+    } writes[] = {{0x20, 0x11}, {0x21, 0x20}, {0x21, 4},    {0x21, 1},
+                  {0x21, 0xfe}, {0x43, 0x34}, {0x40, 0xa9}, {0x40, 4}};
+
+    if (v->guest->config.name[0] != 'n')
+        return RUNS;
+    for (unsigned i = 0; v->stats->entries == 1 && i < ARRAY_LEN(writes); i++)
+        out(v, writes[i].port, writes[i].value);
+    return HALTS;
+}
+
+/* Alone on its core it is waited for inside of its HLT; beside another it takes the core back. */
+static void timers_wake(void **state)
+{
+    struct guest *g, *hog;
+    struct core *c = core_get(2);
+    uint64_t idle = c->stats->idle_ticks, start, wakes = 0;
+
+    (void)state;
+    others = naps;
+    g = make("napper", 2, 1);
+    start = clock_now;
+    while (clock_now < start + HZ / 50)
+        pass(2);
+    assert_in_range(g->vcpus[0].stats->irqs, 15, 21);
+    assert_true(c->stats->idle_ticks - idle > HZ / 100);
+    hog = make("hog", 2, 1);
+    start = clock_now;
+    g->vcpus[0].stats->irqs = 0;
+    while (clock_now < start + HZ / 50)
+        pass(2);
+    assert_in_range(g->vcpus[0].stats->irqs, 15, 21);
+    assert_true(hog->vcpus[0].stats->run_ticks > HZ / 100);
+    for (unsigned i = 0; i < ABI_HISTOGRAM_BUCKETS; i++)
+        wakes += g->vcpus[0].stats->wake_late.count[i];
+    assert_true(wakes > 10);
+    /* Frames that nobody kicks for are found all the same. */
+    core_leave(&g->life.entity, GUEST_REQ_EVENT);
+    pass(2);
+    assert_int_equal(g->life.entity.requests, 0);
+}
+
+static uint16_t written_port;
+static uint8_t written_value;
+static enum deed writes_to_a_port(struct vcpu *v)
+{
+    out(v, written_port, written_value);
+    return SHORT;
+}
+
+static void ports_that_end(void **state)
+{
+    static const struct {
+        uint16_t port;
+        uint8_t value;
+        const char *why;
+    } ends[] = {{0x64, 0xfe, "the guest reset itself"}, {0xf4, 17, "exited with code 17"}};
+    struct guest *g = make("talker", 1, 1);
+
+    (void)state;
+    others = writes_to_a_port;
+    written_port = 0x3f8;
+    written_value = 'x';
+    for (unsigned i = 0; i < 20; i++)
+        pass(1);
+    assert_true(g->console->written > 0);
+    assert_int_equal(g->console->data[0], 'x');
+    for (unsigned i = 0; i < ARRAY_LEN(ends); i++) {
+        others = writes_to_a_port;
+        written_port = ends[i].port;
+        written_value = ends[i].value;
+        for (unsigned k = 0; k < 20000 && state_of(g) == ABI_GUEST_RUNNING; k++)
+            pass(k % ENGINE_CORES);
+        settle();
+        assert_non_null(strstr(g->status->why, ends[i].why));
+        assert_int_equal(state_of(g), ABI_GUEST_STOPPED);
+        others = runs;
+        assert_int_equal(act(g->number, ABI_ACTION_START), 0);
+        settle();
+    }
+    assert_int_equal(g->status->exit_code, 0); /* of this life */
+}
+
 static void snapshots_and_controls(void **state)
 {
     struct guest *g = make("many", 1, 2);
@@ -628,6 +716,8 @@ int main(void)
         TEST(any_vcpu_ends_it),
         TEST(flushes_reach_all),
         TEST(asleep),
+        TEST(timers_wake),
+        TEST(ports_that_end),
         TEST(snapshots_and_controls),
         TEST(made_in_vain),
         TEST(no_vcpu),

@@ -71,7 +71,7 @@ static void look_at_events(void)
     }
 }
 
-/* What each guest had: clean when it is gone. */
+/* What each guest had: clean when it is given back. */
 static struct {
     const uint8_t *base;
     uint64_t size;
@@ -81,7 +81,7 @@ static void look_at_memory(unsigned n, const struct guest *g)
 {
     struct mem_range r;
 
-    if (!g && had[n].base) {
+    if ((!g || !g->mem.base) && had[n].base) {
         assert_true(hostmem_find(arch_hpa(had[n].base), &r));
         if (r.kind == MEM_FREE) {
             assert_int_equal(had[n].base[0], 0);
