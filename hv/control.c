@@ -351,7 +351,7 @@ static void answer_long(void *vcpu)
 
 /* It makes the call again until it is done. Where an interrupt came between and its handler makes
  * another call, that one waits for this one, and nobody gets this one's result. */
-static int64_t go_on_with_long(struct vcpu *v)
+static bool go_on_with_long(struct vcpu *v, int64_t *result)
 {
     struct job *j = &v->guest->life.job;
     const struct vcpu_gprs *r = &v->regs, *made = &long_call.regs;
@@ -362,28 +362,27 @@ static int64_t go_on_with_long(struct vcpu *v)
     }
     if (!job_go_on(j, core_get(v->entity.core)->due) || r->rax != made->rax ||
         r->rbx != made->rbx || r->rcx != made->rcx || r->rdx != made->rdx)
-        return CONTROL_LATER;
-    return long_call.result;
+        return false;
+    *result = long_call.result;
+    return true;
 }
 
-int64_t control_call(struct vcpu *v)
+static __attribute__((noinline)) enum exit_action answer_management(struct vcpu *v)
 {
-    if (!v->guest->management)
-        return -E_PERM;
-    return is_long(v->regs.rax) ? go_on_with_long(v) : answer(v, &v->regs);
+    int64_t result;
+
+    if (!is_long(v->regs.rax))
+        result = answer(v, &v->regs);
+    else if (!go_on_with_long(v, &result))
+        return EXIT_RESUME;
+    v->regs.rax = (uint64_t)result;
+    return v->stop ? EXIT_STOP : EXIT_SKIP;
 }
 
 enum exit_action exit_hypercall(struct vcpu *v)
 {
-    int64_t result;
-
-    if (!v->guest->management) {
-        v->regs.rax = (uint64_t)-E_PERM;
-        return EXIT_SKIP;
-    }
-    result = control_call(v);
-    if (result == CONTROL_LATER)
-        return EXIT_RESUME;
-    v->regs.rax = (uint64_t)result;
-    return v->stop ? EXIT_STOP : EXIT_SKIP;
+    if (v->guest->management)
+        return answer_management(v);
+    v->regs.rax = (uint64_t)-E_PERM;
+    return EXIT_SKIP;
 }

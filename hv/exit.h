@@ -28,3 +28,13 @@ enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uin
  * with the result in RAX; EXIT_RESUME: it is not done yet, the guest executes it again; EXIT_STOP.
  */
 enum exit_action exit_hypercall(struct vcpu *v);
+
+/* Ends the vCPU's guest: `state` is ABI_GUEST_STOPPED or ABI_GUEST_CRASHED, the text becomes its
+ * `why`, see guest_end(). v->stop is set. */
+void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
+
+/* One zeroed page of host memory owned by this guest's tables (MEM_FOR_GUEST), below 4 GB if
+ * possible; NULL when memory is out. */
+void *guest_alloc_page(struct guest *g) MUST_CHECK;
+/* Gives such a page back. */
+void guest_free_page(struct guest *g, void *page);

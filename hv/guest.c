@@ -4,6 +4,7 @@
 #include "hv/admission.h"
 #include "hv/arch.h"
 #include "hv/core.h"
+#include "hv/exit.h"
 #include "hv/fmt.h"
 #include "hv/guest_life.h"
 #include "hv/guest_files.h"

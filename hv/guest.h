@@ -146,11 +146,5 @@ int guest_unmap(struct guest *g, gpa_t gpa, uint64_t size) MUST_CHECK;
 uint32_t guest_flush(struct guest *g);
 bool guest_is_flushed(const struct guest *g, uint32_t translations);
 
-/* One zeroed page of host memory owned by this guest's tables (MEM_FOR_GUEST), below 4 GB if
- * possible; NULL when memory is out. */
-void *guest_alloc_page(struct guest *g) MUST_CHECK;
-/* Gives such a page back. */
-void guest_free_page(struct guest *g, void *page);
-
 /* By number, 0..ABI_GUESTS_MAX-1; NULL for numbers not in use. */
 struct guest *guest_get(unsigned number);

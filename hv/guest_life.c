@@ -2,6 +2,7 @@
 
 #include "hv/arch.h"
 #include "hv/core.h"
+#include "hv/exit.h"
 #include "hv/fmt.h"
 #include "hv/guest_pages.h"
 #include "hv/image.h"

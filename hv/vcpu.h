@@ -102,16 +102,6 @@ static inline bool vcpu_is_there(const struct vcpu *v)
     return v->ran && (v->phase == VCPU_LIVE || v->phase == VCPU_HELD);
 }
 
-/* Ends the vCPU's guest: see guest_end(). */
-void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
-
-/* VMCALL of a guest: RAX, RBX, RCX, RDX, RSI are read from v->regs; returns the new RAX (control
- * ABI), or CONTROL_LATER: it is not done yet, and the instruction is to be executed again. Owning
- * core.
- */
-int64_t control_call(struct vcpu *v);
-#define CONTROL_LATER INT64_MIN
-
 /* ---- vcpu_life.c. All of it on the owning core ---- */
 
 /* VCPU_REQ_OBEY: begins to become what its guest's life has ordered, or is that at once. The life

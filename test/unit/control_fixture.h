@@ -15,6 +15,7 @@
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/virt.h"
+#include "test/unit/hypercall.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -21,6 +21,7 @@
 #include "hv/panic.h"
 #include "hv/pc/irqchip.h"
 #include "hv/virt.h"
+#include "test/unit/hypercall.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,6 +5,7 @@
  */
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
+#include "hv/exit.h"
 #include "hv/job.h"
 #include "hv/lib.h"
 
