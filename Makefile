@@ -60,7 +60,7 @@ KERNEL_D := $(KERNEL_C:%.c=$(BUILD)/kernel/%.d) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
 
-.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench check lint lines coverage reproducible guests config-check vmcsdump bhctl clean distclean fresh help \
+.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench check lint documents lines coverage reproducible guests config-check vmcsdump bhctl clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -221,7 +221,8 @@ distclean: clean
 ## make boot-test      boot tests in Bochs and QEMU; ARGS="-k deploy" for some of them
 ## make bench          costs in Bochs; UPDATE=1 puts them into the README
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
-## make lint           formatting and layer rules: seconds
+## make lint           formatting, layer rules, documents that repeat tables: seconds
+## make documents      writes what documents repeat of the tables of configuration fields
 ## make lines          how many lines of code the root has, by folder
 ## make coverage       what part of the lines of hv/ and arch/x86/guest/ the unit tests reach, by file
 ## make reproducible   two builds, in two places, give the same bytes

@@ -182,7 +182,7 @@ OUR_C = $(filter %.c %.h,$(call files_below,arch hv net mgmt test))
 # What sees lwIP and mbedTLS as the management guest does.
 STACK_C := test/fuzz/fuzz_stack.c
 # Our own code that runs on the host, and that runs in a guest.
-HOST_C := test/tools/config_check.c $(wildcard mgmt/tools/*.c mgmt/bhctl/*.c) $(filter-out $(STACK_C),$(wildcard test/unit/*.c test/fuzz/*.c))
+HOST_C := test/tools/config_check.c test/tools/fields.c $(wildcard mgmt/tools/*.c mgmt/bhctl/*.c) $(filter-out $(STACK_C),$(wildcard test/unit/*.c test/fuzz/*.c))
 GUEST_C := $(GUEST_NAMES:%=test/guests/%.c) $(wildcard test/guests/lib/*.c)
 # cmocka 2 calls names of cmocka 1 deprecated, which has no others.
 HOST_FLAGS = -Wno-deprecated-declarations $(filter-out $(NO_DEPS) -O2,$(HOST_CFLAGS) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS)) $(FAKE_VCPU)
@@ -200,6 +200,17 @@ lint: deps-test
 	*" version 14."*) clang-format --dry-run -Werror $(OUR_C) && echo "format: ok" ;; \
 	*) echo "format: not looked at: version 14 of clang-format has the say, and this is another" ;; esac
 	@$(PYTHON) test/tools/layers.py
+	@$(MAKE) -s --no-print-directory $(BUILD)/fields
+	@$(PYTHON) test/tools/documents.py $(BUILD)/fields --check
+
+# What repeats the tables of fields and of words is written from them, and lint holds it to that.
+FIELDS_C := test/tools/fields.c hv/config/words.c
+$(BUILD)/fields: $(FIELDS_C) $(wildcard hv/*.def hv/*.h hv/abi/*.h)
+	$(in_dir)
+	@$(CC) -std=gnu11 -O0 $(INCLUDE) $(WARN) $(FIELDS_C) -o $@
+
+documents: $(BUILD)/fields
+	@$(PYTHON) test/tools/documents.py $<
 
 reproducible: third-party
 	@mkdir -p $(BUILD)

@@ -1,0 +1,232 @@
+"""Writes what hv/config_fields.def and hv/words.def say into the documents that repeat it. documents.py TABLES [--check]
+
+TABLES is the program test/tools/fields.c, built. With --check nothing is written: it fails where a document differs."""
+import json
+import re
+import subprocess
+import sys
+
+NAME = "^[a-z0-9][a-z0-9-]*$"
+# What the rows cannot say: parts of a schema by object and field.
+MORE = {
+    ("guest", "name"): {"pattern": NAME, "not": {"const": "mgmt"}},
+    ("guest", "image"): {"minLength": 1},
+    ("module", "file"): {"minLength": 1},
+    ("net", "network"): {"pattern": NAME},
+    ("token", "name"): {"pattern": "^[a-z0-9][a-z0-9-]{0,30}$"},
+    ("management", "hostname"): {"pattern": "^[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?$"},
+}
+REQUIRED = {"guest": ["name", "image"], "module": ["file"], "token": ["name", "role", "salt", "sha256"], "syslog": ["server"]}
+MEMORY = {"description": "A multiple of 2 MB, 2 MB to 3 GB: bytes, or a string with K, M or G",
+          "oneOf": [{"type": "integer", "minimum": 2 << 20, "maximum": 3 << 30, "multipleOf": 2 << 20}, {"type": "string", "pattern": "^[0-9]+[KMG]$"}]}
+# Where OpenAPI's schemas repeat a list of words, by the name of the property.
+ENUMS = {"state": ("words_guest_state", 0), "cause": ("words_cause", 0), "role": ("words_role", 1)}
+
+
+class Tables:
+    def __init__(self, program):
+        tables = json.loads(subprocess.run([program], check=True, capture_output=True, text=True).stdout)
+        self.words, self.objects = tables["words"], {}
+        for f in tables["fields"]:
+            self.objects.setdefault(f["object"], []).append(f)
+
+    def choices(self, f):
+        return self.words[f["words"]][f["least"]:f["most"] + 1] if f["kind"] == "choice" else self.words[f["words"]]
+
+    def preset(self, f):
+        """As in JSON; None: none that can be written."""
+        if f["kind"] == "choice":
+            return self.words[f["words"]][f["preset"]] if f["preset"] >= f["least"] else None
+        if f["kind"] == "flags":
+            return [w for i, w in enumerate(self.words[f["words"]]) if f["preset"] >> i & 1]
+        if f["kind"] == "memory":
+            return f"{f['preset'] >> 20}M"
+        if f["kind"] == "switch":
+            return bool(f["preset"])
+        return f["preset"] if f["kind"] == "number" else f["text"] or None
+
+
+def sentences(f):
+    """All that there is to say, as text."""
+    first = f["help"][0].upper() + f["help"][1:] if not re.match(r"\w+:|dhcp", f["help"]) else f["help"]
+    return (f"{first}. {f['more']}" if f["more"] else first).replace("`", "").removesuffix(".")
+
+
+# ---- schemas ----
+
+class Schemas:
+    """`refs`: where shared parts are. `answer`: what the API says, which is whole and of one form, rather than what may be written."""
+
+    def __init__(self, tables, refs, answer=False, shared_net=False):
+        self.tables, self.refs, self.answer, self.shared_net = tables, refs, answer, shared_net
+
+    def text(self, f):
+        return {"type": "string", "maxLength": f["size"] - 1}
+
+    file = host = text
+
+    def number(self, f):
+        return {"type": "integer", "minimum": f["least"], "maximum": f["most"]}
+
+    core = number
+
+    def memory(self, _):
+        return MEMORY["oneOf"][0] if self.answer else {"$ref": self.refs + "memory"}
+
+    def choice(self, f):
+        return {"enum": self.tables.choices(f)}
+
+    def switch(self, _):
+        return {"type": "boolean"}
+
+    def flags(self, f):
+        return {"type": "array", "items": {"enum": self.tables.words[f["words"]]}}
+
+    def bytes(self, f):
+        return {"type": "string", "pattern": f"^[0-9a-f]{{{2 * f['size']}}}$"}
+
+    def address(self, _):
+        return {"type": "string"}
+
+    gateway = server = address
+
+    def addresses(self, f):
+        return {"type": "array", "maxItems": f["most"], "items": {"type": "string", "maxLength": 39}}
+
+    def mac_prefix(self, _):
+        return {"type": "string", "pattern": "^[0-9a-f][26ae](:[0-9a-f]{2}){4}$"}
+
+    def auth(self, _):
+        tokens = {"type": "array", "minItems": 1, "maxItems": 16, "items": self.object("token")}
+        return {"oneOf": [{"const": "none"}, {"type": "object", "additionalProperties": False, "required": ["tokens"], "properties": {"tokens": tokens}}]}
+
+    def net(self, _):
+        return self.object("net")
+
+    def modules(self, f):
+        return {"type": "array", "maxItems": f["most"], "items": self.object("module")}
+
+    def syslog(self, _):
+        return self.object("syslog")
+
+    def management(self, _):
+        return self.object("management")
+
+    def guests(self, f):
+        return {"type": "array", "maxItems": f["most"], "items": self.object("guest")}
+
+    def field(self, f):
+        if f["kind"] == "net" and self.shared_net:
+            return {"$ref": self.refs + "net"}
+        schema = {**getattr(self, f["kind"])(f), **({} if self.answer else MORE.get((f["object"], f["name"]), {}))}
+        preset = self.tables.preset(f)
+        if preset is not None and preset != [] and not self.answer:
+            schema["default"] = preset
+        return {**schema, "description": sentences(f)}
+
+    def object(self, name):
+        schema = {"type": "object", "additionalProperties": False}
+        fields = self.tables.objects[name]
+        required = [f["name"] for f in fields if f["kind"] != "net"] if self.answer else REQUIRED.get(name)
+        if required:
+            schema["required"] = required
+        return {**schema, "properties": {f["name"]: self.field(f) for f in fields}}
+
+
+def pretty(node, indent=0, spread=False):
+    """JSON with a line for each property, unless that has properties of its own."""
+    text = json.dumps(node, ensure_ascii=False)
+    if not spread and '"properties"' not in text:
+        return text
+    pad, members = " " * (indent + 4), isinstance(node, dict)
+    lines = ([f"{pad}{json.dumps(k)}: {pretty(v, indent + 4, k in ('properties', '$defs'))}" for k, v in node.items()] if members else
+             [pad + pretty(v, indent + 4) for v in node])
+    return f"{'{' if members else '['}\n" + ",\n".join(lines) + f"\n{' ' * indent}{'}' if members else ']'}"
+
+
+def guests_schema(tables, _):
+    top = Schemas(tables, "#/$defs/").object("top")
+    return pretty({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Bulkhead configuration", "$defs": {"memory": MEMORY}, **top}) + "\n"
+
+
+def set_enums(tables, node):
+    for name, value in node.items() if isinstance(node, dict) else ():
+        if name in ENUMS and isinstance(value, dict) and "enum" in value:
+            words, first = ENUMS[name]
+            value["enum"] = tables.words[words][first:]
+        set_enums(tables, value)
+    for value in node if isinstance(node, list) else ():
+        set_enums(tables, value)
+
+
+def openapi(tables, text):
+    document, refs = json.loads(text), "#/components/schemas/"
+    schemas = document["components"]["schemas"]
+    written = Schemas(tables, refs + "config_", shared_net=True)
+    whole = Schemas(tables, refs + "config_", answer=True, shared_net=True)
+    set_enums(tables, document)
+    schemas["Refused_frames"]["propertyNames"]["enum"] = tables.words["words_net_drop"][1:]
+    schemas["config_memory"] = MEMORY
+    schemas["config_net"] = {**written.object("net"), "description": sentences(next(f for f in tables.objects["guest"] if f["name"] == "net"))}
+    schemas["GuestConfiguration"] = written.object("guest")
+    schemas["Guest"]["properties"]["configuration"] = whole.object("guest")
+    schemas["Guest"]["properties"]["configuration"]["properties"]["kind"] = {"type": "string", "description": "What the image was found to be"}
+    schemas["Configuration"] = {**written.object("top"), "required": ["guests", "management"]}
+    schemas["Configuration"]["properties"]["guests"]["items"] = {"$ref": refs + "GuestConfiguration"}
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+# ---- README.md ----
+
+def values(tables, f):
+    """Which there are, where that can be said in a word or two."""
+    if f["kind"] in ("choice", "flags"):
+        return " ".join(f"`{w}`" for w in tables.choices(f))
+    if f["kind"] in ("number", "core"):
+        return f"{f['least']} to {f['most']}"
+    return {"memory": '`"2M"` to `"3G"`', "switch": "`true` `false`"}.get(f["kind"], "")
+
+
+def table(tables, name):
+    lines = [f"| field{'' if name in ('top', 'guest') else f' of `{name}`'} | values | meaning | default |", "|---|---|---|---|"]
+    for f in tables.objects[name]:
+        if f["kind"] in ("guests", "management"):
+            continue
+        preset, meaning = tables.preset(f), f"{f['help']}. {f['more']}".removesuffix(".") if f["more"] else f["help"]
+        said = "" if preset in (None, []) else " ".join(preset) if isinstance(preset, list) else json.dumps(preset).strip('"')
+        lines.append(f"| `{f['name']}` | {values(tables, f)} | {meaning} | {said} |")
+    return "\n".join(lines)
+
+
+def readme(tables, text):
+    for name in re.findall(r"<!-- fields of (\w+):", text):
+        text = re.sub(rf"(<!-- fields of {name}:.*?-->\n).*?(<!-- end -->)", lambda m: m[1] + "\n" + table(tables, name) + "\n\n" + m[2], text, flags=re.S)
+    return text
+
+
+DOCUMENTS = {"iso/guests.schema.json": guests_schema, "mgmt/openapi.json": openapi, "README.md": readme}
+
+
+def main():
+    tables, check = Tables(sys.argv[1]), "--check" in sys.argv
+    old = 0
+    for path, write in DOCUMENTS.items():
+        with open(path, encoding="utf-8") as f:
+            before = f.read()
+        after = write(tables, before)
+        if after == before:
+            continue
+        old += 1
+        if check:
+            print(f"{path}: is not what hv/config_fields.def and hv/words.def say: run \"make documents\"")
+        else:
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(after)
+            print(f"{path}: written")
+    if check and not old:
+        print("documents: ok")
+    return 1 if check and old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
