@@ -107,6 +107,9 @@ void core_take_incoming(struct core *c)
             schedule(c, c->entities[from], now);
     }
     c->stats->vcpus = c->vcpu_count;
+    /* They may have been asked for something already, and were not found. */
+    __atomic_store_n(&c->asked, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
 }
 
 void core_unbind(struct core *c, struct entity *e)
@@ -285,7 +288,8 @@ static void account(struct core *c, struct entity *e, uint64_t start)
     v->stats->run_ticks = s->run_ticks;
     v->stats->wait_ticks = s->wait_ticks;
     v->stats->halted = v->halted;
-    watchdog_ran(&v->platform->watchdog, s->wait_ticks);
+    if (v == v->guest->life.partner)
+        watchdog_ran(&v->platform->watchdog, s->wait_ticks);
 }
 
 /* It can wait for a slice that is long enough; a second at most. */

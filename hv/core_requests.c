@@ -190,7 +190,7 @@ bool core_serve_asked(struct core *c)
     r &= 0 - r;
     /* Cleared before it is done: asked for meanwhile, it is done once more. */
     __atomic_fetch_and(&e->asked, ~r, __ATOMIC_ACQ_REL);
-    if (e->guest->life.phase == GUEST_LIVE)
+    if (!e->vcpu && e->guest->life.phase == GUEST_LIVE)
         e->guest->platform.clock.now = arch_tsc();
     if (!take(c, e, r))
         __atomic_fetch_or(&e->asked, r, __ATOMIC_RELEASE);
@@ -244,7 +244,7 @@ static bool serve_vcpu(struct core *c, struct vcpu *v, uint32_t r)
 {
     if (r & VCPU_REQ_FLUSH)
         vcpu_flush(v);
-    if ((r & VCPU_REQ_OBEY) && v->guest->life.order == VCPU_GONE) {
+    if ((r & VCPU_REQ_OBEY) && guest_ordered(v->guest) == VCPU_GONE) {
         core_unbind(c, &v->entity);
         vcpu_obey(v); /* the last that is done with it: its guest may be another one then */
         return false;

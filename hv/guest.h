@@ -70,7 +70,7 @@ struct guest_life {
     uint64_t cleared;       /* GUEST_CLEARING: bytes done */
     unsigned copied_pieces; /* GUEST_COPYING: of the plan, done */
     uint64_t copied;        /* bytes of the next one */
-    enum vcpu_phase order;  /* what its vCPUs are to become: NONE, HELD, LIVE, GONE. Atomic */
+    uint32_t order;         /* what its vCPUs are to become, see guest_ordered(). Atomic */
     uint64_t paused_at;     /* GUEST_PAUSED: since when */
     uint64_t shift;         /* ticks that its vCPUs' TSCs are to go back in this life: pauses */
     uint64_t heartbeat;     /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
@@ -127,6 +127,14 @@ struct guest {
     int switch_port;                  /* -1: none */
     uint64_t quiet_until;             /* no kick for frames before; atomic */
 };
+
+/* What the vCPUs are to become: NONE, HELD, LIVE or GONE. The other bits of life.order number the
+ * orders, so that none is taken for obeyed that is only like an earlier one. */
+#define ORDER_PHASE 0xfu
+static inline enum vcpu_phase guest_ordered(const struct guest *g)
+{
+    return (enum vcpu_phase)(__atomic_load_n(&g->life.order, __ATOMIC_ACQUIRE) & ORDER_PHASE);
+}
 
 #define FOR_EACH_VCPU(v, g)                                                                        \
     for (__typeof__(&(g)->vcpus[0]) v = (g)->vcpus; v < (g)->vcpus + (g)->vcpu_count; v++)

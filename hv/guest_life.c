@@ -171,16 +171,19 @@ static void enter_phase(struct guest *g, enum guest_phase phase)
 /* What its vCPUs become from now on, each on its own core. */
 static void order(struct guest *g, enum vcpu_phase phase)
 {
-    __atomic_store_n(&g->life.order, phase, __ATOMIC_RELEASE);
+    uint32_t number = (g->life.order & ~ORDER_PHASE) + ORDER_PHASE + 1;
+
+    __atomic_store_n(&g->life.order, number | phase, __ATOMIC_RELEASE);
     FOR_EACH_VCPU (v, g)
         core_request(&v->entity, VCPU_REQ_OBEY);
 }
 
-static bool all_are(const struct guest *g, enum vcpu_phase phase)
+static bool all_obey(const struct guest *g)
 {
-    FOR_EACH_VCPU (v, g)
-        if (__atomic_load_n(&v->phase, __ATOMIC_ACQUIRE) != phase)
+    FOR_EACH_VCPU (v, g) {
+        if (__atomic_load_n(&v->obeyed, __ATOMIC_ACQUIRE) != g->life.order)
             return false;
+    }
     return true;
 }
 
@@ -528,18 +531,17 @@ void guest_resume(struct guest *g)
 
 void guest_on_vcpus(struct guest *g)
 {
+    if (!all_obey(g))
+        return;
     switch (g->life.phase) {
     case GUEST_MAKING:
-        if (all_are(g, VCPU_HELD))
-            enter_phase(g, GUEST_LAUNCHING);
+        enter_phase(g, GUEST_LAUNCHING);
         break;
     case GUEST_PAUSING:
-        if (all_are(g, VCPU_HELD))
-            is_paused(g);
+        is_paused(g);
         break;
     case GUEST_LEAVING:
-        if (all_are(g, VCPU_NONE))
-            enter_phase(g, GUEST_ENDING);
+        enter_phase(g, GUEST_ENDING);
         break;
     default:
         break;
@@ -548,9 +550,9 @@ void guest_on_vcpus(struct guest *g)
 
 bool guest_let_go(struct guest *g)
 {
-    if (g->life.order != VCPU_GONE)
+    if (guest_ordered(g) != VCPU_GONE)
         order(g, VCPU_GONE);
-    return all_are(g, VCPU_GONE);
+    return all_obey(g);
 }
 
 /* What a small budget would keep for long: the vCPUs go on ending in the time of the request. */

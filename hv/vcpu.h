@@ -47,7 +47,7 @@ struct vcpu_gprs {
     uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
 };
 
-/* Written by the owning core, read by that of the guest's life. Atomic. */
+/* Written by the owning core. Atomic: others look at it. */
 enum vcpu_phase {
     VCPU_NONE,   /* there is nothing of it yet, or any more */
     VCPU_MAKING, /* it is being made, in its own turns */
@@ -75,6 +75,7 @@ struct vcpu {
     struct abi_controls new_controls;
     uint32_t controls_busy; /* 1: from the request to its result. Atomic */
     enum vcpu_phase phase;
+    uint32_t obeyed;    /* the newest of guest->life.order that it has become. Atomic */
     unsigned step;      /* VCPU_MAKING, VCPU_ENDING: those that are done */
     uint64_t put_off;   /* since when a step waits for enough time; 0: none does */
     bool ran;           /* in this life: its last state is worth a snapshot */

@@ -12,21 +12,19 @@
 /* In ticks, as it was seen: the longest step. */
 #define STEP_TICKS 1800u
 
-static enum vcpu_phase ordered(const struct vcpu *v)
-{
-    return __atomic_load_n(&v->guest->life.order, __ATOMIC_ACQUIRE);
-}
-
 /* For VCPU_GONE the last that is done with it: its guest may be another one then, and the life
  * looks by itself. */
 static void become(struct vcpu *v, enum vcpu_phase phase)
 {
     struct entity *life = &v->guest->life.entity;
-    bool obeyed = ordered(v) == phase;
+    uint32_t order = __atomic_load_n(&v->guest->life.order, __ATOMIC_ACQUIRE);
 
     v->step = 0;
     __atomic_store_n(&v->phase, phase, __ATOMIC_RELEASE);
-    if (obeyed && phase != VCPU_GONE)
+    if ((order & ORDER_PHASE) != phase)
+        return;
+    __atomic_store_n(&v->obeyed, order, __ATOMIC_RELEASE);
+    if (phase != VCPU_GONE)
         core_request(life, GUEST_REQ_VCPU);
 }
 
@@ -50,7 +48,7 @@ static void go(struct vcpu *v)
 
 void vcpu_obey(struct vcpu *v)
 {
-    enum vcpu_phase order = ordered(v);
+    enum vcpu_phase order = guest_ordered(v->guest);
 
     if (v->phase == order || v->phase == VCPU_GONE)
         become(v, v->phase);

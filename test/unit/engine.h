@@ -460,8 +460,8 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
         return VCPU_YIELD_KICK;
     /* Nothing that was taken away can be reached any more. */
     assert_true(v->flushed == g->translations);
-    assert_true(g->status->state == ABI_GUEST_RUNNING || g->life.order == VCPU_NONE ||
-                g->life.order == VCPU_LIVE);
+    assert_true(g->status->state == ABI_GUEST_RUNNING || guest_ordered(g) == VCPU_NONE ||
+                guest_ordered(g) == VCPU_LIVE);
     entries++;
     v->stats->entries++;
     look_at_devices(v);

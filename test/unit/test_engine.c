@@ -257,7 +257,13 @@ static void timers_wake(void **state)
         pass(2);
     assert_in_range(g->vcpus[0].stats->irqs, 15, 21);
     assert_true(c->stats->idle_ticks - idle > HZ / 100);
+    /* Core 0's slices are longer than its period: the other is made while it is stopped. */
+    assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
+    settle();
     hog = make("hog", 2, 1);
+    g->vcpus[0].stats->entries = 0;
+    assert_int_equal(act(g->number, ABI_ACTION_START), 0);
+    settle();
     start = clock_now;
     g->vcpus[0].stats->irqs = 0;
     while (clock_now < start + HZ / 50)
@@ -359,6 +365,22 @@ static void snapshots_and_controls(void **state)
     assert_int_equal(v->stats->controls.result, -E_STATE);
     assert_true(call(ABI_CALL_SNAPSHOT, g->number, 1, 0) > 0); /* that of its death */
     assert_int_equal(call(ABI_CALL_SNAPSHOT, g->number, 1, 1), -E_STATE);
+}
+
+/* A request for a guest whose core has not taken it yet is not lost. */
+static void asked_before_it_is_bound(void **state)
+{
+    struct guest_config c = config_of("early", 2);
+    int64_t n;
+
+    (void)state;
+    pass(2);
+    n = deploy(&c);
+    assert_true(n > 0);
+    assert_true(core_get(2)->incoming);
+    assert_int_equal(call(ABI_CALL_DELETE, (uint64_t)n, 0, 0), 0);
+    settle();
+    assert_null(guest_get((unsigned)n));
 }
 
 /* ---- what fails ---- */
@@ -717,6 +739,7 @@ int main(void)
         TEST(flushes_reach_all),
         TEST(asleep),
         TEST(timers_wake),
+        TEST(asked_before_it_is_bound),
         TEST(ports_that_end),
         TEST(snapshots_and_controls),
         TEST(made_in_vain),

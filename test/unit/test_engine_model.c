@@ -7,7 +7,7 @@
  */
 #include "test/unit/engine.h"
 
-#define SEEDS  24u
+#define SEEDS  48u
 #define STORMS 6u
 #define PASSES 500u
 #define GUESTS 4u
@@ -113,7 +113,7 @@ static void look_at_guest(const struct guest *g)
         if (v->phase == VCPU_NONE || v->phase == VCPU_GONE)
             assert_false(fake_of(v)->made);
         if (phase == GUEST_PAUSED)
-            assert_int_equal(v->phase, g->life.order == VCPU_HELD ? VCPU_HELD : v->phase);
+            assert_int_equal(v->phase, guest_ordered(g) == VCPU_HELD ? VCPU_HELD : v->phase);
         if (phase < GUEST_MAKING || phase >= GUEST_ENDING)
             assert_true(v->phase == VCPU_NONE || (phase == GUEST_GONE && v->phase == VCPU_GONE));
         if (v->controls_busy)
