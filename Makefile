@@ -144,7 +144,7 @@ HOST_CFLAGS := -std=gnu11 -O2 -g -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(INCLUD
 CONFIG_CHECK_C := test/tools/config_check.c $(wildcard hv/config/*.c) hv/guest_config.c hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
 
 VMCSDUMP_C := $(wildcard mgmt/tools/*.c) $(MGMT_TELL) $(MGMT_PURE)
-BHCTL_C := $(wildcard mgmt/bhctl/*.c) hv/plain.c
+BHCTL_C := $(wildcard mgmt/bhctl/*.c) hv/plain.c hv/config/words.c
 HOST_O := $(sort $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o) $(BHCTL_C:%.c=$(BUILD)/host/%.o))
 
 $(BUILD)/host/%.o: %.c Makefile | $(GEN)

@@ -1,5 +1,9 @@
 # Completion of bhctl for bash: commands, options, names of guests and images.
 
+# fields of deploy: "make documents" writes them from hv/config_fields.def
+_bhctl_fields="--kind --cmdline --memory --core --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --exit-profile --devices --network --no-uplink --addresses --allow --broadcasts"
+# end
+
 # bash splits words also at ":" and "=", as in --url=https://127.0.0.1:8443. Sets words (up to the cursor), cword, cur and prev of the caller.
 _bhctl_words() {
     if declare -F _get_comp_words_by_ref >/dev/null; then
@@ -58,18 +62,22 @@ _bhctl_value() {
     case $prev in
     --token-file | --cacert | --module) _bhctl_files ;;
     --url) compopt -o nospace; _bhctl_offer "http:// https://" ;;
+    # values of deploy: "make documents" writes them from hv/config_fields.def
+    --kind) _bhctl_offer "auto flat" ;;
     --restart) _bhctl_offer "never on-failure always" ;;
     --paused-clock) _bhctl_offer "stops runs" ;;
-    --exit-profile) _bhctl_offer "least default most" ;;
-    --kind) _bhctl_offer "auto flat" ;;
+    --exit-profile) _bhctl_offer "default least most" ;;
+    --devices) _bhctl_offer "uart pic pit rtc reset exit net" ;;
     --allow) _bhctl_offer "any-address router-advertisements dhcp-server vlan-tags" ;;
+    --cmdline | --memory | --core | --weight | --slice | --budget | --period | --guarantee | --restart-limit | --watchdog | --network | --addresses | --broadcasts) ;;
+    # end
     --role) _bhctl_offer "read operate admin" ;;
     --group) _bhctl_offer "control read-only guest host" ;;
     --format) _bhctl_offer "text json" ;;
     --sort) _bhctl_offer "cpu exits memory name" ;;
     --delete | --image | --module-image) _bhctl_offer "$(_bhctl_names images)" ;;
-    --token | --fingerprint | --name | --memory | --core | --cmdline | --module-args | --restart-limit | --watchdog | --weight | --slice | --budget | --period | --guarantee) ;;
-    --devices | --network | --addresses | --fields | --snapshot | --diff | --to | --quiet | --count | -n | --delay | -d | --from) ;;
+    --token | --fingerprint | --name | --module-args) ;;
+    --vcpu | --fields | --snapshot | --diff | --to | --quiet | --count | -n | --delay | -d | --from) ;;
     *) return 1 ;;
     esac
 }
@@ -77,11 +85,11 @@ _bhctl_value() {
 _bhctl_argument() {
     local options
     case $command in
-    deploy) options="--name --memory --core --image --cmdline --module --module-image --module-args --restart --restart-limit --watchdog --weight --slice --budget --period --guarantee --paused-clock --exit-profile --kind --devices --network --no-uplink --addresses --allow" ;;
+    deploy) options="--name --image --module --module-image --module-args $_bhctl_fields" ;;
     delete) options="--images" ;;
     console) options="--new --quiet --raw --filter" ;;
     images) options="--delete" ;;
-    vmcs) options="--fields --group --oddities --no-decode --snapshot --snapshots --keep --diff --to --volatile --check --exits --format" ;;
+    vmcs) options="--vcpu --fields --group --oddities --no-decode --snapshot --snapshots --keep --diff --to --volatile --check --exits --format" ;;
     top) options="--count --delay --sort" ;;
     events) options="--follow --from" ;;
     log) options="--follow" ;;

@@ -22,28 +22,6 @@ struct deployment {
     unsigned count;
 };
 
-/* Options that are members of the guest's entry as they are. */
-static const struct {
-    enum option_id option;
-    bool number;
-    const char *member;
-} members[] = {
-    {OPTION_MEMORY, false, "memory"},
-    {OPTION_CORE, true, "core"},
-    {OPTION_CMDLINE, false, "cmdline"},
-    {OPTION_RESTART, false, "restart"},
-    {OPTION_RESTART_LIMIT, true, "restart_limit"},
-    {OPTION_WATCHDOG, true, "watchdog_ms"},
-    {OPTION_WEIGHT, true, "weight"},
-    {OPTION_SLICE, true, "slice_us"},
-    {OPTION_BUDGET, true, "budget_us"},
-    {OPTION_PERIOD, true, "period_us"},
-    {OPTION_GUARANTEE, true, "guaranteed_us"},
-    {OPTION_PAUSED_CLOCK, false, "paused_clock"},
-    {OPTION_EXIT_PROFILE, false, "exit_profile"},
-    {OPTION_KIND, false, "kind"},
-};
-
 /* NULL: it is not UTF-8. */
 static json_t *word_list(const char *text)
 {
@@ -61,6 +39,52 @@ static json_t *word_list(const char *text)
     return list;
 }
 
+/* What a value is in JSON, by the kind of its field. NULL: it cannot be that. */
+static json_t *make_text(const char *value)
+{
+    return json_string(value);
+}
+
+static json_t *make_number(const char *value)
+{
+    uint64_t number;
+
+    return options_number(value, 0, INT32_MAX, &number) ? json_integer((json_int_t)number) : NULL;
+}
+
+/* The option says the opposite of the default. */
+static json_t *make_off(const char *value)
+{
+    (void)value;
+    return json_false();
+}
+
+#define make_core      make_number
+#define make_memory    make_text
+#define make_choice    make_text
+#define make_file      make_text
+#define make_flags     word_list
+#define make_addresses word_list
+#define make_switch    make_off
+/* Without an option of their own. */
+#define make_net       make_text
+#define make_modules   make_text
+
+/* Options that are members of the guest's entry, or of its network card's. */
+static const struct member {
+    enum option_id option;
+    json_t *(*make)(const char *value);
+    const char *name;
+} members[] =
+    {
+#define GUEST(name, kind, ...) {OPTION_GUEST_##name, make_##kind, #name},
+#include "hv/config_fields.def"
+},
+  net_members[] = {
+#define NET(name, kind, ...) {OPTION_NET_##name, make_##kind, #name},
+#include "hv/config_fields.def"
+};
+
 /* Takes `value` over; jansson makes none of what is not UTF-8. */
 static int set(json_t *object, const char *member, json_t *value, enum option_id said_by)
 {
@@ -69,19 +93,22 @@ static int set(json_t *object, const char *member, json_t *value, enum option_id
     return complain(EXIT_USAGE, "--%s: is not UTF-8", option_spec(said_by)->name);
 }
 
-static int set_member(json_t *g, const struct options *o, size_t i)
+static int set_members(json_t *object, const struct options *o, const struct member *m,
+                       size_t count)
 {
-    const char *value = o->value[members[i].option];
-    uint64_t number;
+    int rc = EXIT_OK;
 
-    if (!value)
-        return EXIT_OK;
-    if (!members[i].number)
-        return set(g, members[i].member, json_string(value), members[i].option);
-    if (options_number(value, 0, INT32_MAX, &number))
-        return set(g, members[i].member, json_integer((json_int_t)number), members[i].option);
-    return complain(EXIT_USAGE, "--%s: \"%s\" is not a whole number",
-                    option_spec(members[i].option)->name, value);
+    for (; count && rc == EXIT_OK; count--, m++) {
+        const char *value = o->value[m->option];
+        json_t *made = value ? m->make(value) : NULL;
+
+        if (value && !made && m->make == make_number)
+            rc = complain(EXIT_USAGE, "--%s: \"%s\" is not a whole number",
+                          option_spec(m->option)->name, value);
+        else if (value)
+            rc = set(object, m->name, made, m->option);
+    }
+    return rc;
 }
 
 static int set_modules(json_t *g, const struct options *o, const struct deployment *d)
@@ -106,47 +133,23 @@ static int set_modules(json_t *g, const struct options *o, const struct deployme
     return rc;
 }
 
-/* A list of words. */
-static int set_list(json_t *object, const char *member, const struct options *o, enum option_id id)
-{
-    return o->value[id] ? set(object, member, word_list(o->value[id]), id) : EXIT_OK;
-}
-
-static int set_net(json_t *g, const struct options *o)
-{
-    json_t *net = json_object();
-    int rc = EXIT_OK;
-
-    if (o->value[OPTION_NETWORK])
-        rc = set(net, "network", json_string(o->value[OPTION_NETWORK]), OPTION_NETWORK);
-    if (rc == EXIT_OK && options_have(o, OPTION_NO_UPLINK))
-        rc = set(net, "uplink", json_false(), OPTION_NO_UPLINK);
-    if (rc == EXIT_OK)
-        rc = set_list(net, "addresses", o, OPTION_ADDRESSES);
-    if (rc == EXIT_OK)
-        rc = set_list(net, "allow", o, OPTION_ALLOW);
-    if (rc == EXIT_OK && json_object_size(net))
-        (void)json_object_set(g, "net", net);
-    json_decref(net);
-    return rc;
-}
-
 /* The guest's entry, or NULL and *status. What the values may be the appliance knows. */
 static json_t *guest_entry(const struct options *o, const struct deployment *d, int *status)
 {
-    json_t *g = json_object();
+    json_t *g = json_object(), *net = json_object();
 
     *status = set(g, "name", json_string(o->value[OPTION_NAME]), OPTION_NAME);
     if (*status == EXIT_OK)
         *status = set(g, "image", json_string(d->parts[0].image), OPTION_IMAGE);
-    for (size_t i = 0; i < ARRAY_LEN(members) && *status == EXIT_OK; i++)
-        *status = set_member(g, o, i);
+    if (*status == EXIT_OK)
+        *status = set_members(g, o, members, ARRAY_LEN(members));
     if (*status == EXIT_OK)
         *status = set_modules(g, o, d);
     if (*status == EXIT_OK)
-        *status = set_list(g, "devices", o, OPTION_DEVICES);
-    if (*status == EXIT_OK)
-        *status = set_net(g, o);
+        *status = set_members(net, o, net_members, ARRAY_LEN(net_members));
+    if (*status == EXIT_OK && json_object_size(net))
+        (void)json_object_set(g, "net", net);
+    json_decref(net);
     if (*status == EXIT_OK)
         return g;
     json_decref(g);

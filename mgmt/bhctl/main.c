@@ -14,10 +14,7 @@ static const struct command_spec commands[] = {
     {"guests", "", 0, 0, 0, "all guests", NULL},
     {"status", "NAME", 1, 1, 0, "what a guest is, does and waits for", NULL},
     {"deploy", "[FILE]", 0, 1,
-     B(NAME) | B(IMAGE) | B(MODULE_IMAGE) | B(MEMORY) | B(CORE) | B(CMDLINE) | B(MODULE) |
-         B(MODULE_ARGS) | B(RESTART) | B(RESTART_LIMIT) | B(WATCHDOG) | B(WEIGHT) | B(SLICE) |
-         B(BUDGET) | B(PERIOD) | B(GUARANTEE) | B(PAUSED_CLOCK) | B(EXIT_PROFILE) | B(DEVICES) |
-         B(NETWORK) | B(NO_UPLINK) | B(ADDRESSES) | B(ALLOW),
+     B(NAME) | B(IMAGE) | B(MODULE) | B(MODULE_IMAGE) | B(MODULE_ARGS) | B(FIELDS_OF_GUESTS),
      "upload an image and start a guest of it",
      "FILE and modules are uploaded as images that are named after the guest and the file; when "
      "the\n"
@@ -73,16 +70,47 @@ static int (*const run[ARRAY_LEN(commands)])(struct api *a) = {
     command_log,     command_config, command_host,   command_reboot, command_hash_token,
 };
 
+#define HELP_INDENT 30
+#define HELP_WIDTH  100
+
+/* Words that go on in further lines below themselves. */
+static void print_wrapped(const char *text)
+{
+    size_t left = HELP_WIDTH - HELP_INDENT;
+
+    while (strlen(text) > left) {
+        size_t n = left;
+
+        while (n && text[n] != ' ')
+            n--;
+        if (n == 0)
+            break;
+        printf("%.*s\n%*s", (int)n, text, HELP_INDENT, "");
+        text += n + 1;
+    }
+    puts(text);
+}
+
 static void print_option(enum option_id id)
 {
     const struct option_spec *s = option_spec(id);
-    char left[40], letter[8] = "    ";
+    static const char off[] = "false: ";
+    char left[40], letter[8] = "    ", text[300];
+    size_t n;
 
     if (s->letter)
         (void)snprintf(letter, sizeof(letter), "-%c, ", s->letter);
     (void)snprintf(left, sizeof(left), "%s--%s%s%s", letter, s->name, s->value ? " " : "",
                    s->value ? s->value : "");
-    printf("  %-27s %s\n", left, s->help);
+    printf("  %-27s ", left);
+    /* A switch's help says what it is when it is off, and its option turns it off. */
+    (void)snprintf(text, sizeof(text), "%s",
+                   s->help + (strncmp(s->help, off, strlen(off)) == 0 ? strlen(off) : 0));
+    for (size_t i = 0; s->words && s->words[i]; i++) {
+        n = strlen(text);
+        (void)snprintf(text + n, sizeof(text) - n, "%s%s", i ? "," : "; of ", s->words[i]);
+    }
+    print_wrapped(text);
 }
 
 static int help_all(void)
@@ -116,7 +144,7 @@ static int help_command(const struct command_spec *k)
     if (k->options)
         puts("");
     for (unsigned i = OPTIONS_GLOBAL; i < OPTIONS; i++)
-        if (k->options & OPTION_BIT(i))
+        if (option_is_allowed(k->options, i))
             print_option(i);
     puts("\n\"bhctl --help\" lists the options of all commands.");
     return say_end();

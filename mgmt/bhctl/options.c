@@ -1,5 +1,7 @@
 #include "mgmt/bhctl/options.h"
 
+#include "hv/words.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -17,36 +19,11 @@ static const struct option_spec specs[OPTIONS] = {
     [OPTION_HELP] = {"help", 'h', NULL, "say this"},
     [OPTION_VERSION] = {"version", 0, NULL, "say which version this is"},
     [OPTION_NAME] = {"name", 0, "NAME", "its name: a-z, 0-9 and '-'"},
-    [OPTION_MEMORY] = {"memory", 0, "SIZE", "2M to 3G, a multiple of 2M"},
-    [OPTION_CORE] = {"core", 0, "N", "the core that runs it; else the one with the fewest guests"},
-    [OPTION_CMDLINE] = {"cmdline", 0, "TEXT", "its kernel's command line"},
     [OPTION_MODULE] = {"module", 0, "FILE", "a module, for Linux the initrd; up to 8"},
     [OPTION_MODULE_ARGS] = {"module-args", 0, "TEXT", "arguments of the module before it"},
     [OPTION_IMAGE] = {"image", 0, "IMAGE",
                       "instead of FILE: one that is there, uploaded or on the ISO"},
     [OPTION_MODULE_IMAGE] = {"module-image", 0, "IMAGE", "a module that is there, as --image"},
-    [OPTION_RESTART] = {"restart", 0, "WHEN", "never, on-failure or always"},
-    [OPTION_RESTART_LIMIT] = {"restart-limit", 0, "N",
-                              "so many restarts after short lives in a row; 0: no limit"},
-    [OPTION_WATCHDOG] = {"watchdog", 0, "MS",
-                         "crashed when it does not write to port 0xf8 for so many milliseconds"},
-    [OPTION_WEIGHT] = {"weight", 0, "N", "its share of the core, 1 to 1000; else 100"},
-    [OPTION_SLICE] = {"slice", 0, "US", "the longest run at a stretch, microseconds; else 2000"},
-    [OPTION_BUDGET] = {"budget", 0, "US", "at most so many microseconds in each period"},
-    [OPTION_PERIOD] = {"period", 0, "US", "that period, microseconds"},
-    [OPTION_GUARANTEE] = {"guarantee", 0, "US",
-                          "so many microseconds in each period before others"},
-    [OPTION_PAUSED_CLOCK] = {"paused-clock", 0, "WHAT", "stops or runs: its clocks while paused"},
-    [OPTION_EXIT_PROFILE] = {"exit-profile", 0, "P", "least, default or most VM exits"},
-    [OPTION_KIND] = {"kind", 0, "KIND", "flat: a binary without a header; else auto"},
-    [OPTION_DEVICES] = {"devices", 0, "LIST",
-                        "of uart,pic,pit,rtc,reset,exit,net; else all but net"},
-    [OPTION_NETWORK] = {"network", 0, "NET", "a network card in this network of guests"},
-    [OPTION_NO_UPLINK] = {"no-uplink", 0, NULL, "a card that reaches guests of its network only"},
-    [OPTION_ADDRESSES] = {"addresses", 0, "LIST",
-                          "its IP addresses; else what DHCP and routers give it"},
-    [OPTION_ALLOW] = {"allow", 0, "LIST",
-                      "of any-address,router-advertisements,dhcp-server,vlan-tags"},
     [OPTION_ROLE] = {"role", 0, "ROLE", "read, operate or admin"},
     [OPTION_VCPU] = {"vcpu", 0, "N", "of this vCPU, numbered from 0 (0 when not given)"},
     [OPTION_FIELDS] = {"fields", 0, "LIST", "only these, by name or encoding: GUEST_RIP,0x4002"},
@@ -76,11 +53,24 @@ static const struct option_spec specs[OPTIONS] = {
     [OPTION_IMAGES] = {"images", 0, NULL, "also delete the uploaded images that nobody else uses"},
     [OPTION_DELETE] = {"delete", 0, "IMAGE", "delete an uploaded image instead"},
     [OPTION_YES] = {"yes", 'y', NULL, "do not ask"},
+#define GUEST(name, kind, least, most, preset, words, option, value, help, more)                   \
+    [OPTION_GUEST_##name] = {option, 0, value, help, words, "/" #name},
+#define NET(name, kind, least, most, preset, words, option, value, help, more)                     \
+    [OPTION_NET_##name] = {option, 0, value, help, words, "/net/" #name},
+#include "hv/config_fields.def"
 };
 
 const struct option_spec *option_spec(enum option_id id)
 {
     return &specs[id];
+}
+
+bool option_is_allowed(uint64_t allowed, enum option_id id)
+{
+    if (id == OPTION_FIELDS_OF_GUESTS || !specs[id].name)
+        return false;
+    return allowed &
+           OPTION_BIT(id > OPTION_FIELDS_OF_GUESTS ? (unsigned)OPTION_FIELDS_OF_GUESTS : id);
 }
 
 /* The option that is spelled so and allowed here, or OPTIONS. */
@@ -89,7 +79,7 @@ static enum option_id find(uint64_t allowed, const char *text, size_t n)
     for (unsigned i = 0; i < OPTIONS; i++) {
         const struct option_spec *s = &specs[i];
 
-        if (!(allowed & OPTION_BIT(i)))
+        if (!option_is_allowed(allowed, i))
             continue;
         if (text[1] != '-' && n == 2 && s->letter == text[1])
             return i;
@@ -156,7 +146,10 @@ static bool parse_option(struct options *o, int argc, char *const *argv, int *i,
     }
     if (specs[id].value && !value)
         value = argv[++*i];
-    o->given |= OPTION_BIT(id);
+    if (id < OPTION_FIELDS_OF_GUESTS)
+        o->given |= OPTION_BIT(id);
+    else if (!value)
+        value = "";
     o->value[id] = value;
     if (id == OPTION_MODULE || id == OPTION_MODULE_IMAGE || id == OPTION_MODULE_ARGS)
         return note_module(o, id, value, why);

@@ -21,29 +21,10 @@ enum option_id {
     OPTIONS_GLOBAL, /* how many they are */
     /* deploy, hash-token */
     OPTION_NAME = OPTIONS_GLOBAL,
-    OPTION_MEMORY,
-    OPTION_CORE,
-    OPTION_CMDLINE,
     OPTION_MODULE,
     OPTION_MODULE_ARGS,
     OPTION_IMAGE,
     OPTION_MODULE_IMAGE,
-    OPTION_RESTART,
-    OPTION_RESTART_LIMIT,
-    OPTION_WATCHDOG,
-    OPTION_WEIGHT,
-    OPTION_SLICE,
-    OPTION_BUDGET,
-    OPTION_PERIOD,
-    OPTION_GUARANTEE,
-    OPTION_PAUSED_CLOCK,
-    OPTION_EXIT_PROFILE,
-    OPTION_KIND,
-    OPTION_DEVICES,
-    OPTION_NETWORK,
-    OPTION_NO_UPLINK,
-    OPTION_ADDRESSES,
-    OPTION_ALLOW,
     OPTION_ROLE,
     /* vmcs */
     OPTION_VCPU,
@@ -73,16 +54,24 @@ enum option_id {
     OPTION_IMAGES,
     OPTION_DELETE,
     OPTION_YES,
+    OPTION_FIELDS_OF_GUESTS, /* stands for all that follow, which are allowed together */
+/* Those of a guest's entry: rows of hv/config_fields.def, also where they have no option. */
+#define GUEST(name, ...) OPTION_GUEST_##name,
+#define NET(name, ...)   OPTION_NET_##name,
+#include "hv/config_fields.def"
     OPTIONS
 };
 
 #define OPTION_BIT(o) (1ull << (o))
+_Static_assert(OPTION_FIELDS_OF_GUESTS < 64, "a bit each");
 
 struct option_spec {
-    const char *name;  /* without "--" */
+    const char *name;  /* without "--"; NULL: there is no such option */
     char letter;       /* of the short form, or 0 */
     const char *value; /* what --help calls it; NULL: the option takes none */
     const char *help;
+    const char *const *words; /* the values that there are, where they have names; or NULL */
+    const char *pointer;      /* of a field: where it is in a guest's entry; else NULL */
 };
 
 struct command_spec {
@@ -103,7 +92,8 @@ struct module_option {
 struct options {
     const struct command_spec *command; /* NULL: none was named */
     uint64_t given;
-    const char *value[OPTIONS]; /* of the last one, where it comes several times */
+    /* Of the last one, where it comes several times. A field's option without a value has "". */
+    const char *value[OPTIONS];
     const char *arg[OPTIONS_ARGS_MAX];
     unsigned arg_count;
     struct module_option modules[OPTIONS_MODULES_MAX];
@@ -112,9 +102,11 @@ struct options {
 
 static inline bool options_have(const struct options *o, enum option_id id)
 {
-    return o->given & OPTION_BIT(id);
+    return o->value[id] || (id < OPTION_FIELDS_OF_GUESTS && (o->given & OPTION_BIT(id)));
 }
 
+/* Whether there is such an option, and `allowed` has it. */
+bool option_is_allowed(uint64_t allowed, enum option_id id);
 const struct option_spec *option_spec(enum option_id id);
 
 /* argv[1..argc). Options may stand before and after their command, "--" ends them. False: `why`

@@ -14,31 +14,23 @@ static const struct {
     {"GET .../vmcs/snapshots lists", "--snapshots lists"},
 };
 
+/* Whether the pointer is this one, or of something in it. */
+static bool is_in(const char *pointer, const char *outer)
+{
+    size_t n = strlen(outer);
+
+    return strncmp(pointer, outer, n) == 0 && (pointer[n] == 0 || pointer[n] == '/');
+}
+
 const char *words_option(const char *pointer)
 {
-    static const char *const tails[] = {"", "_us", "_ms", "d_us", "s"};
-
-    if (pointer[0] != '/')
-        return NULL;
-    pointer++;
-    for (unsigned i = OPTIONS_GLOBAL; i < OPTIONS; i++) {
-        const char *name = option_spec(i)->name;
-        size_t n = 0;
-
-        if (i == OPTION_IMAGE)
-            continue; /* the image may also be of a file */
-
-        while (name[n] && (pointer[n] == name[n] || (pointer[n] == '_' && name[n] == '-')))
-            n++;
-        for (size_t t = 0; !name[n] && t < ARRAY_LEN(tails); t++) {
-            size_t length = strlen(tails[t]);
-
-            if (strncmp(pointer + n, tails[t], length) == 0 &&
-                (pointer[n + length] == 0 || pointer[n + length] == '/'))
-                return name;
-        }
-    }
-    return NULL;
+    for (unsigned i = OPTION_FIELDS_OF_GUESTS + 1; i < OPTIONS; i++)
+        if (option_spec(i)->name && is_in(pointer, option_spec(i)->pointer))
+            return option_spec(i)->name;
+    if (is_in(pointer, "/modules"))
+        return option_spec(OPTION_MODULE)->name;
+    /* The image may also be of a file. */
+    return is_in(pointer, "/name") ? option_spec(OPTION_NAME)->name : NULL;
 }
 
 /* Behind "1:54: memory: ". */

@@ -176,6 +176,42 @@ def openapi(tables, text):
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
+# ---- bhctl ----
+
+def replace(text, comment, what, lines):
+    """Between a comment that begins with `what` and one that says "end"."""
+    pattern = rf"(^ *{re.escape(comment)} {what}:[^\n]*\n).*?(^ *{re.escape(comment)} end$)"
+    after, n = re.subn(pattern, lambda m: m[1] + "".join(line + "\n" for line in lines) + m[2], text, flags=re.S | re.M)
+    assert n == 1, what
+    return after
+
+
+def options(tables):
+    return [f for name in ("guest", "net") for f in tables.objects[name] if f["option"]]
+
+
+def manual(tables, text):
+    lines = []
+    for f in options(tables):
+        option = "\\-\\-" + f["option"].replace("-", "\\-")
+        said = sentences(f)
+        if said.startswith("false: "):  # the option turns it off
+            said = said[7].upper() + said[8:]
+        lines += [".TP", f'.BI {option} " {f["value"]}"' if f["value"] else f".B {option}", said + "."]
+        if f["kind"] in ("choice", "flags"):
+            lines.append(f"{'One' if f['kind'] == 'choice' else 'Any'} of " + ", ".join(tables.choices(f)).replace("-", "\\-") + ".")
+        elif f["kind"] == "number":
+            lines.append(f"From {f['least']} to {f['most']}, by default {f['preset']}.")
+    return replace(text, '.\\"', "fields of deploy", lines)
+
+
+def completion(tables, text):
+    chosen = [f for f in options(tables) if f["kind"] in ("choice", "flags")]
+    free = [f"--{f['option']}" for f in options(tables) if f["value"] and f not in chosen]
+    text = replace(text, "#", "fields of deploy", [f'_bhctl_fields="{" ".join("--" + f["option"] for f in options(tables))}"'])
+    return replace(text, "#", "values of deploy", [f'    --{f["option"]}) _bhctl_offer "{" ".join(tables.choices(f))}" ;;' for f in chosen] + [f"    {' | '.join(free)}) ;;"])
+
+
 # ---- README.md ----
 
 def values(tables, f):
@@ -204,7 +240,8 @@ def readme(tables, text):
     return text
 
 
-DOCUMENTS = {"iso/guests.schema.json": guests_schema, "mgmt/openapi.json": openapi, "README.md": readme}
+DOCUMENTS = {"iso/guests.schema.json": guests_schema, "mgmt/openapi.json": openapi, "README.md": readme,
+             "mgmt/bhctl/bhctl.1": manual, "mgmt/bhctl/bhctl.bash": completion}
 
 
 def main():

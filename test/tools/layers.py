@@ -13,7 +13,7 @@ RULES = [
     ("hv/", ("hv/", "version.h", "jsmn.h")),
     ("net/", ("net/", "hv/")),
     ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/inspect/", "arch/x86/vmx/")),
-    ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/abi/management.h")),
+    ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/abi/management.h", "hv/config_fields.def", "hv/words.h")),
     ("mgmt/pc/", ("mgmt/pc/", "arch/x86/cpu/io.h", "hv/types.h")),
     ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/json.h", "hv/date.h", "hv/config.h", "hv/config_fields.def", "hv/words.h", "hv/load/load.h", "hv/pc/virtio_net.h",
                "arch/x86/inspect/", "arch/x86/vmx/exit_profile.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h")),

@@ -1,5 +1,6 @@
 /* SOURCES: mgmt/bhctl/options.c mgmt/bhctl/url.c mgmt/bhctl/format.c mgmt/bhctl/sse.c
- * mgmt/bhctl/top_rows.c mgmt/bhctl/words.c mgmt/bhctl/place.c hv/plain.c */
+ * mgmt/bhctl/top_rows.c mgmt/bhctl/words.c mgmt/bhctl/place.c hv/plain.c
+ * hv/config/words.c */
 #include "mgmt/bhctl/format.h"
 #include "mgmt/bhctl/options.h"
 #include "mgmt/bhctl/place.h"
@@ -23,7 +24,7 @@ static const struct command_spec commands[] = {
     {"status", "NAME", 1, 1, 0, "", NULL},
     {"deploy", "FILE", 1, 1,
      OPTION_BIT(OPTION_NAME) | OPTION_BIT(OPTION_MODULE) | OPTION_BIT(OPTION_MODULE_ARGS) |
-         OPTION_BIT(OPTION_MODULE_IMAGE),
+         OPTION_BIT(OPTION_MODULE_IMAGE) | OPTION_BIT(OPTION_FIELDS_OF_GUESTS),
      "", NULL},
     {"top", "", 0, 0, OPTION_BIT(OPTION_COUNT), "", NULL},
 };
@@ -136,11 +137,27 @@ static void test_every_option(void **state)
     for (unsigned i = 0; i < OPTIONS; i++) {
         const struct option_spec *s = option_spec(i);
 
-        assert_true(s->name && s->help && strlen(s->name) > 1);
+        assert_int_equal(option_is_allowed(~0ull, i), s->name != NULL);
+        if (!s->name)
+            continue;
+        assert_true(s->help && strlen(s->name) > 1);
         for (unsigned k = 0; k < i; k++)
-            assert_string_not_equal(s->name, option_spec(k)->name);
+            assert_true(!option_spec(k)->name || strcmp(s->name, option_spec(k)->name) != 0);
     }
-    assert_true(OPTIONS < 64);
+}
+
+static void test_fields(void **state)
+{
+    (void)state;
+    assert_true(parse("deploy f --kind=flat --weight 7 --no-uplink --allow a,b"));
+    assert_string_equal(o.value[OPTION_GUEST_kind], "flat");
+    assert_string_equal(o.value[OPTION_GUEST_weight], "7");
+    assert_string_equal(o.value[OPTION_NET_allow], "a,b");
+    assert_true(options_have(&o, OPTION_NET_uplink) && !options_have(&o, OPTION_GUEST_core));
+    assert_false(parse("deploy f --no-uplink=1"));
+    assert_false(parse("top --weight 7"));
+    assert_string_equal(why, "top has no option --weight");
+    assert_false(parse("deploy f --modules 7"));
 }
 
 static void test_numbers(void **state)
@@ -365,7 +382,9 @@ static void test_words(void **state)
     assert_words("1:2: x", "/watchdog_ms", "--watchdog: x");
     assert_words("1:2: modules[0].file: x", "/modules/0/file", "--module: x");
     assert_words("no ELF", "/image", "image: no ELF");
-    assert_words("1:2: weights: unknown", "/weights", "--weight: unknown");
+    assert_words("1:2: x", "/net/allow", "--allow: x");
+    assert_words("1:2: x", "/net/uplink", "--no-uplink: x");
+    assert_words("1:2: weights: unknown", "/weights", "weights: unknown");
     assert_words("1:2: weighty: unknown", "/weighty", "weighty: unknown");
     assert_words("1:2: the body is not JSON", "", "1:2: the body is not JSON");
     assert_words("there is none; GET /v1/guests lists them", "",
@@ -635,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_modules),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_every_option),
+        cmocka_unit_test(test_fields),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_base),
         cmocka_unit_test(test_paths),
