@@ -21,6 +21,7 @@ EMBED(page_vmcs, "vmcs.js");
 EMBED(page_guest, "guest.js");
 EMBED(page_deploy, "deploy.js");
 EMBED(page_deploy_form, "deploy_form.js");
+EMBED(page_fields, "fields.js");
 EMBED(page_images, "images.js");
 EMBED(page_upload, "upload.js");
 EMBED(page_events, "events.js");
@@ -47,6 +48,7 @@ static const struct page_file files[] = {
     {"guest.js", SCRIPT, NULL, page_guest_begin, page_guest_end},
     {"deploy.js", SCRIPT, NULL, page_deploy_begin, page_deploy_end},
     {"deploy_form.js", SCRIPT, NULL, page_deploy_form_begin, page_deploy_form_end},
+    {"fields.js", SCRIPT, NULL, page_fields_begin, page_fields_end},
     {"images.js", SCRIPT, NULL, page_images_begin, page_images_end},
     {"upload.js", SCRIPT, NULL, page_upload_begin, page_upload_end},
     {"events.js", SCRIPT, NULL, page_events_begin, page_events_end},

@@ -1,20 +1,11 @@
 // The form for a new guest: an entry of guests.json, its images from files or from those that are there.
+import {GUEST, MODULES_MAX, NET} from "./fields.js";
 import {el, field, Refusal} from "./lib.js";
 import {isGuestName, suggestedName} from "./upload.js";
 
-const DEVICES = ["uart", "pic", "pit", "rtc", "reset", "exit", "net"], USUAL = DEVICES.slice(0, -1);
-const MODULES_MAX = 8;
+// Shown at once, before and behind the modules; all other fields are for those who look for them.
+const PLAIN = ["memory", "core", "cmdline"], BEHIND = ["restart", "devices"];
 const RAMDISK = /initr|ramdisk|ramfs|cpio/i; // of several files the one that is not the kernel
-
-// name, label, what happens without it, what it is
-const NUMBERS = [
-    ["weight", "Weight", "100", "its share of the core, beside those of other guests"],
-    ["slice_us", "Slice, µs", "2000", "the longest run at a stretch"],
-    ["budget_us", "Budget, µs", "unbounded", "runs at most so long in each period"],
-    ["period_us", "Period, µs", "10000", null],
-    ["guaranteed_us", "Guaranteed, µs", "0", "gets so much of each period before guests without a guarantee"],
-    ["restart_limit", "Restart limit", "none", "so many restarts after lives of less than 10 seconds in a row, then no more"],
-    ["watchdog_ms", "Watchdog, ms", "none", "ends as crashed when it has not written to port 0xf8 for so long"]];
 
 const choice = (options) => el("select", null, options.map(([value, text]) => el("option", {value}, text)));
 
@@ -27,6 +18,48 @@ function row(label, name, control, note) {
     control.setAttribute("aria-describedby", problem.id);
     return {name, control, problem, node: el("div", {class: "row"}, el("label", {for: control.id}, label),
         el("div", null, control, note ? el("small", {class: "note"}, note) : null, problem))};
+}
+
+const UNITS = {us: ", µs", ms: ", ms"};
+
+// "slice_us" is "Slice, µs".
+function labelOf(name) {
+    const words = name === "cmdline" ? ["command", "line"] : name.split("_"), unit = words.length > 1 ? UNITS[words.at(-1)] : undefined;
+    const text = (unit ? words.slice(0, -1) : words).join(" ");
+
+    return text[0].toUpperCase() + text.slice(1) + (unit ?? "");
+}
+
+const line = (more) => el("input", {type: "text", autocomplete: "off", spellcheck: "false", ...more});
+
+function numberAt(text, pointer) {
+    if (!/^\d{1,9}$/.test(text))
+        throw new Refusal("must be a whole number", pointer);
+    return Number(text);
+}
+
+// By the kind of a field: its control, and what it says in a guest's entry; undefined: the default.
+const KINDS = {
+    number: (f) => ({control: line({inputmode: "numeric", placeholder: String(f.preset)}), read: (text, pointer) => (text ? numberAt(text, pointer) : undefined)}),
+    memory: (f) => ({control: line({value: f.preset, required: true}), read: (text) => text}),
+    core: () => ({control: choice([["", "the one with the fewest guests"]]), read: (text) => (text ? Number(text) : undefined)}),
+    choice: (f) => ({control: choice(f.words.map((w) => [w, w.replaceAll("-", " ")])), read: (text) => (text === f.preset ? undefined : text)}),
+    switch: (f) => ({control: choice((f.preset ? ["yes", "no"] : ["no", "yes"]).map((w, i) => [i ? w : "", w])), read: (text) => (text ? !f.preset : undefined)}),
+    text: (f) => ({control: line({placeholder: f.preset ?? ""}), read: (text, pointer, control) => control.value || undefined}),
+    addresses: () => ({control: line({placeholder: "with commas between them"}), read: (text) => (text ? text.split(/[\s,]+/).filter((a) => a) : undefined)}),
+    flags(f) {
+        const boxes = f.words.map((w) => el("input", {type: "checkbox", value: w, checked: f.preset.includes(w)}));
+        const chosen = () => boxes.filter((b) => b.checked).map((b) => b.value);
+
+        return {control: el("fieldset", {tabindex: "-1"}, f.words.map((w, i) => field(w, boxes[i]))), read: () => (chosen().join() === f.preset.join() ? undefined : chosen())};
+    },
+};
+
+// A row of the form for a field of `path`, "" or "/net".
+function fieldRow(f, path) {
+    const {control, read} = KINDS[f.kind](f), r = row(labelOf(f.name), f.name, control, f.help);
+
+    return {...r, path, read: () => read((control.value ?? "").trim(), `${path}/${f.name}`, control)};
 }
 
 // A file of this computer, or an image that is there.
@@ -116,25 +149,13 @@ export function makeForm() {
         if (!name.value)
             name.value = suggestedName(file);
     });
-    const modules = moduleList(), boxes = DEVICES.map((d) => el("input", {type: "checkbox", value: d, checked: USUAL.includes(d)}));
+    const modules = moduleList(), fields = [...GUEST.map((f) => fieldRow(f, "")), ...NET.map((f) => fieldRow(f, "/net"))];
+    const some = (names) => names.map((name) => fields.find((r) => r.name === name));
     const plain = [
         row("Image", "image", image.input, "or drop it anywhere on this page: multiboot ELF, Linux bzImage"),
         row("or stored image", "stored", image.stored),
-        row("Name", "name", name),
-        row("Memory", "memory", el("input", {type: "text", value: "16M", required: true}), "a multiple of 2 MB"),
-        row("Core", "core", choice([["", "the one with the fewest guests"]])),
-        row("Command line", "cmdline", el("input", {type: "text", autocomplete: "off", spellcheck: "false"}))];
-    const after = [
-        row("Restart", "restart", choice([["never", "never"], ["on-failure", "on failure"], ["always", "always"]])),
-        row("Devices", "devices", el("fieldset", {tabindex: "-1"}, DEVICES.map((d, i) => field(d, boxes[i]))))];
-    const advanced = [
-        ...NUMBERS.map(([id, label, without, note]) => row(label, id, el("input", {type: "text", inputmode: "numeric", placeholder: without}), note)),
-        row("Clock while paused", "paused_clock", choice([["stops", "stops"], ["runs", "runs"]]), "its TSC, PIT and RTC"),
-        row("Network", "network", el("input", {type: "text", placeholder: "default", maxlength: "31", autocomplete: "off", spellcheck: "false"}), "guests see those of their own network only"),
-        row("Reaches", "uplink", choice([["", "guests and machines outside"], ["no", "guests of its network only"]])),
-        row("Addresses", "addresses", el("input", {type: "text", placeholder: "as the network gives them", autocomplete: "off", spellcheck: "false"}), "the IP addresses that it may use, with commas between them"),
-        row("Exit profile", "exit_profile", choice([["default", "default"], ["least", "least"], ["most", "most"]]), "which VM exits it starts with"),
-        row("Kind of image", "kind", choice([["auto", "auto"], ["flat", "flat"]]), "flat: a binary without a header, started in real mode at 0x7c00")];
+        row("Name", "name", name), ...some(PLAIN)];
+    const after = some(BEHIND), advanced = fields.filter((r) => !plain.includes(r) && !after.includes(r));
     const more = el("details", {class: "advanced"}, el("summary", null, "Advanced: time, restarts, network, exits"),
         el("div", {class: "more"}, advanced.map((r) => r.node)));
     const rows = [...plain, ...after, ...advanced], by = new Map(rows.map((r) => [r.name, r]));
@@ -169,33 +190,16 @@ export function makeForm() {
         },
         // `names`: of the images, in the order of sources().
         entry([first, ...others]) {
-            const devices = boxes.filter((b) => b.checked).map((b) => b.value);
-            const guest = {name: text("name"), image: first, memory: text("memory"), restart: text("restart")};
+            const guest = {name: text("name"), image: first}, net = {};
 
-            if (text("core"))
-                guest.core = Number(text("core"));
-            if (by.get("cmdline").control.value)
-                guest.cmdline = by.get("cmdline").control.value;
             if (others.length)
                 guest.modules = others.map((file, i) => ({file, args: modules.all()[i].args.value}));
-            if (devices.join() !== USUAL.join())
-                guest.devices = devices;
-            for (const [id] of NUMBERS.filter(([n]) => text(n))) {
-                if (!/^\d{1,9}$/.test(text(id)))
-                    throw new Refusal("must be a whole number", `/${id}`);
-                guest[id] = Number(text(id));
-            }
-            for (const [id, usual] of [["paused_clock", "stops"], ["exit_profile", "default"], ["kind", "auto"]])
-                if (text(id) !== usual)
-                    guest[id] = text(id);
-            const net = {};
+            for (const r of fields) {
+                const value = r.read();
 
-            if (text("network"))
-                net.network = text("network");
-            if (text("uplink"))
-                net.uplink = false;
-            if (text("addresses"))
-                net.addresses = text("addresses").split(/[\s,]+/).filter((a) => a);
+                if (value !== undefined)
+                    (r.path ? net : guest)[r.name] = value;
+            }
             if (Object.keys(net).length)
                 guest.net = net;
             return guest;

@@ -93,7 +93,8 @@ def test_advanced(page, api):  # noqa: F811
     page.one(".advanced summary").click()
     numbers = {"weight": 250, "slice_us": 500, "budget_us": 4000, "period_us": 20000, "guaranteed_us": 1000, "restart_limit": 3, "watchdog_ms": 500}
     fill(page, **{k: str(v) for k, v in numbers.items()}, paused_clock="runs", exit_profile="least", kind="flat", network="plant", addresses="10.1.0.5, fd00::5",
-         uplink="guests of its network only")
+         uplink="no", broadcasts_per_second="9")
+    page.one("#deploy-allow [value=router-advertisements]").click()
     fill(page, weight="many")
     page.one(".advanced summary").click()
     submit(page)
@@ -101,8 +102,8 @@ def test_advanced(page, api):  # noqa: F811
     fill(page, weight="250")
     submit(page)
     page.wait(lambda: "#/guest/echo/terminal" in page.driver.current_url, "the new guest's terminal")
-    assert posted(api) == [{"name": "echo", "image": "echo.elf", "memory": "16M", "restart": "never", **numbers, "paused_clock": "runs", "exit_profile": "least", "kind": "flat",
-                            "net": {"network": "plant", "uplink": False, "addresses": ["10.1.0.5", "fd00::5"]}}]
+    assert posted(api) == [{"name": "echo", "image": "echo.elf", "memory": "16M", **numbers, "paused_clock": "runs", "exit_profile": "least", "kind": "flat",
+                            "net": {"network": "plant", "uplink": False, "addresses": ["10.1.0.5", "fd00::5"], "allow": ["router-advertisements"], "broadcasts_per_second": 9}}]
 
 
 POINTERS = {"/memory": "deploy-memory", "/name": "deploy-name", "/image": "deploy-image", "/core": "deploy-core", "/cmdline": "deploy-cmdline",

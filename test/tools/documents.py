@@ -2,6 +2,7 @@
 
 TABLES is the program test/tools/fields.c, built. With --check nothing is written: it fails where a document differs."""
 import json
+import os
 import re
 import subprocess
 import sys
@@ -212,6 +213,21 @@ def completion(tables, text):
     return replace(text, "#", "values of deploy", [f'    --{f["option"]}) _bhctl_offer "{" ".join(tables.choices(f))}" ;;' for f in chosen] + [f"    {' | '.join(free)}) ;;"])
 
 
+# ---- the page ----
+
+def page(tables, _):
+    lines = ['// The fields of a guest and of its network card. "make documents" writes this from hv/config_fields.def.']
+    for name in ("guest", "net"):
+        lines += ["", f"export const {name.upper()} = ["]
+        for f in tables.objects[name]:
+            if f["option"]:
+                said = {"name": f["name"], "kind": f["kind"], "preset": tables.preset(f), **({"words": tables.choices(f)} if f["kind"] in ("choice", "flags") else {}), "help": f["help"]}
+                lines.append("    {" + ", ".join(f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in said.items() if v is not None) + "},")
+        lines.append("];")
+    modules = next(f for f in tables.objects["guest"] if f["name"] == "modules")
+    return "\n".join([*lines, "", f"export const MODULES_MAX = {modules['most']};"]) + "\n"
+
+
 # ---- README.md ----
 
 def values(tables, f):
@@ -241,15 +257,17 @@ def readme(tables, text):
 
 
 DOCUMENTS = {"iso/guests.schema.json": guests_schema, "mgmt/openapi.json": openapi, "README.md": readme,
-             "mgmt/bhctl/bhctl.1": manual, "mgmt/bhctl/bhctl.bash": completion}
+             "mgmt/bhctl/bhctl.1": manual, "mgmt/bhctl/bhctl.bash": completion, "mgmt/page/fields.js": page}
 
 
 def main():
     tables, check = Tables(sys.argv[1]), "--check" in sys.argv
     old = 0
     for path, write in DOCUMENTS.items():
-        with open(path, encoding="utf-8") as f:
-            before = f.read()
+        before = ""
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as f:
+                before = f.read()
         after = write(tables, before)
         if after == before:
             continue
