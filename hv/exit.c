@@ -1,21 +1,27 @@
 #include "hv/exit.h"
 
+const struct io_bus *exit_ports(struct vcpu *v)
+{
+    v->platform->clock.now = v->exit->tsc;
+    return &v->platform->bus;
+}
+
+void exit_timers(struct vcpu *v, uint64_t now)
+{
+    v->platform->clock.now = now;
+    platform_timers(v->platform);
+}
+
 /* A read may raise an interrupt that has just fallen due; it brings no deadline nearer. */
 uint32_t exit_port_in(struct vcpu *v, uint16_t port, unsigned size)
 {
-    struct platform *p = v->platform;
-
-    p->clock.now = v->exit->tsc;
-    return io_in(&p->bus, port, size);
+    return io_in(exit_ports(v), port, size);
 }
 
 /* A write may set a timer, end the guest or raise an interrupt. */
 enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value)
 {
-    struct platform *p = v->platform;
-
-    p->clock.now = v->exit->tsc;
-    io_out(&p->bus, port, size, value);
-    platform_timers(p);
+    io_out(exit_ports(v), port, size, value);
+    platform_timers(v->platform);
     return v->stop ? EXIT_STOP : EXIT_DONE;
 }

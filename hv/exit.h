@@ -24,6 +24,13 @@ uint32_t exit_port_in(struct vcpu *v, uint16_t port, unsigned size);
 /* EXIT_DONE, or EXIT_STOP when the write has ended the guest. */
 enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value);
 
+/* For a string instruction, whose accesses are many: the guest's ports, at the time of the exit;
+ * exit_timers() follows them. */
+const struct io_bus *exit_ports(struct vcpu *v);
+/* Brings the devices up to `now`, and the next deadline up to date. Also before an entry, when that
+ * has come. */
+void exit_timers(struct vcpu *v, uint64_t now);
+
 /* The hypercall instruction, at CPL 0; the call's number is in RAX, see hv/abi/control.h. EXIT_SKIP
  * with the result in RAX; EXIT_RESUME: it is not done yet, the guest executes it again; EXIT_STOP.
  */

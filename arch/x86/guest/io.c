@@ -103,14 +103,13 @@ enum exit_action x86_string_io(struct vcpu *v, const struct string_access *a, ui
         .rep = a->rep,
         .down = vcpu_get_rflags(v) & RFLAGS_DF,
         .mem = &v->guest->mem,
-        .bus = &v->platform->bus,
+        .bus = exit_ports(v),
     };
     enum exit_action action;
 
-    v->platform->clock.now = v->exit->tsc;
     read_paging(v, &s.paging);
     read_operand(v, &s, a);
     action = do_elements(v, &s, until);
-    platform_timers(v->platform);
+    exit_timers(v, v->exit->tsc);
     return action;
 }

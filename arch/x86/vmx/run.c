@@ -85,8 +85,7 @@ enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until)
         if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED))
             return VCPU_YIELD_KICK;
         if (now >= irqchip_next_deadline(p, v->number)) {
-            p->clock.now = now;
-            platform_timers(p);
+            exit_timers(v, now);
             if (irqchip_next_deadline(p, v->number) <= now)
                 continue; /* more of it, unless the time is over */
         }

@@ -2,7 +2,6 @@
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
-#include "hv/guest_life.h"
 #include "hv/lib.h"
 
 /* The rows that this machine has (all cores are alike), found out once. */
