@@ -16,6 +16,10 @@ struct fake_state {
     bool shadow, nmi_blocked, trap_due;
     uint32_t event, error, length;
     bool irq_window, nmi_window, in_halt;
+    unsigned loads;
+    uint64_t deadline, deadline_set;
+    enum exit_action (*enter)(struct vcpu *v); /* the guest, until an exit */
+    bool timer;                                /* that was the deadline */
 };
 
 static inline struct fake_state *fake_of(const struct vcpu *v)
@@ -143,7 +147,25 @@ static inline bool vcpu_has_windows(const struct vcpu *v)
 {
     return fake_of(v)->irq_window || fake_of(v)->nmi_window;
 }
-static inline void vcpu_leave_halt(struct vcpu *v)
+static inline void vcpu_set_halt(struct vcpu *v, bool halted)
 {
-    fake_of(v)->in_halt = false;
+    fake_of(v)->in_halt = halted;
+}
+static inline void vcpu_load(struct vcpu *v)
+{
+    fake_of(v)->loads++;
+}
+static inline void vcpu_set_deadline(struct vcpu *v, uint64_t deadline, uint64_t now)
+{
+    fake_of(v)->deadline = deadline;
+    fake_of(v)->deadline_set = now;
+}
+static inline enum exit_action vcpu_enter(struct vcpu *v)
+{
+    fake_of(v)->timer = false;
+    return fake_of(v)->enter(v);
+}
+static inline bool vcpu_deadline_came(const struct vcpu *v)
+{
+    return fake_of(v)->timer;
 }

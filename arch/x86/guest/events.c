@@ -22,7 +22,7 @@ static void leave_halt_active(struct vcpu *v)
     if (!v->halted)
         return;
     leave_halt(v, v->exit->tsc);
-    vcpu_leave_halt(v);
+    vcpu_set_halt(v, false);
 }
 
 void x86_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)

@@ -9,6 +9,7 @@
 #include "arch/x86/guest/segment.h"
 #include "hv/exit.h"
 #include "hv/guest.h"
+#include "hv/virt.h"
 
 /* An event for the guest: VT-x's interruption information, SDM 3C "Event Injection"; AMD-V's
  * EVENTINJ has the same layout. */
@@ -32,6 +33,9 @@ struct x86_vcpu {
 };
 
 void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env);
+
+/* run.c: struct virt_ops' run(). */
+enum vcpu_yield x86_run(struct vcpu *v, uint64_t until);
 
 /* ---- exits.c ---- */
 

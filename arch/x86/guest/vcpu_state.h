@@ -77,8 +77,19 @@ static inline void vcpu_inject_length(struct vcpu *v, uint32_t bytes);
 /* An exit as soon as an interrupt, or an NMI, can be delivered. */
 static inline void vcpu_set_windows(struct vcpu *v, bool irq, bool nmi);
 static inline bool vcpu_has_windows(const struct vcpu *v);
-/* The next entry is not into HLT. */
-static inline void vcpu_leave_halt(struct vcpu *v);
+/* The next entry is into HLT, or into running. */
+static inline void vcpu_set_halt(struct vcpu *v, bool halted);
+
+/* Makes the vCPU this core's. */
+static inline void vcpu_load(struct vcpu *v);
+/* The next entries end at this time at the latest, or before where the CPU's timer does not reach
+ * so far. Absolute ticks. */
+static inline void vcpu_set_deadline(struct vcpu *v, uint64_t deadline, uint64_t now);
+/* Enters, has exits handled and enters again, until one wants more than that: what it wants, not
+ * EXIT_SKIP unless a request is there. What was to be skipped is; v->exit is the last exit. */
+static inline enum exit_action vcpu_enter(struct vcpu *v);
+/* That was the deadline. */
+static inline bool vcpu_deadline_came(const struct vcpu *v);
 
 #ifndef VCPU_STATE
 #define VCPU_STATE "arch/x86/vmx/vcpu_state.h"

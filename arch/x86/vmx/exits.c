@@ -284,11 +284,26 @@ enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v) = 
 };
 #pragma GCC diagnostic pop
 
-enum exit_action vmx_on_unusual_exit(struct vcpu *v)
+enum exit_action vmx_on_unusual(struct vcpu *v, uint32_t how)
 {
-    uint32_t reason = v->exit->reason;
+    uint32_t error, reason = v->exit->reason;
+    enum exit_action action;
 
+    if (how == VMX_ENTER_FAILED) {
+        error = (uint32_t)vmread(VMCS_VM_INSTRUCTION_ERROR);
+        vcpu_stop(v, ABI_GUEST_CRASHED, ABI_WHY_ENTRY_FAILED ": %s (error %u)",
+                  vmx_instruction_error_name(error), error);
+        return EXIT_STOP;
+    }
     if (!(reason & VMX_EXIT_ENTRY_FAILURE))
-        return on_unknown(v);
-    return vmx_is_machine_check(reason, 0) ? on_machine_check(v) : on_bad_entry(v);
+        action = on_unknown(v);
+    else
+        action = vmx_is_machine_check(reason, 0) ? on_machine_check(v) : on_bad_entry(v);
+    v->exit->outcome = action;
+    return action;
+}
+
+void vmx_broken(void)
+{
+    panic("VMREAD or VMWRITE failed between VM exit and entry");
 }

@@ -76,8 +76,10 @@ void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start);
 /* exits.c: who handles which exit of the current VMCS. v->exit says what there is to know, but for
  * qualification and detail: handlers whose reason defines one add it. */
 extern enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v);
-/* VMX_EXIT_UNUSUAL. */
-enum exit_action vmx_on_unusual_exit(struct vcpu *v);
+/* VMX_EXIT_UNUSUAL or VMX_ENTER_FAILED. */
+enum exit_action vmx_on_unusual(struct vcpu *v, uint32_t how);
+/* For enter.asm. */
+_Noreturn void vmx_broken(void);
 /* Exit qualification for I/O instructions. */
 #define IO_SIZE_MASK  7u
 #define IO_IN         (1u << 3)
@@ -107,14 +109,11 @@ void vmx_prepare_snapshots(void);
 void vmx_read_fields(struct abi_vmcs *out);
 void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
 
-/* run.c: for enter.asm. */
-_Noreturn void vmx_broken(void);
 static inline void vmx_set_deadline(struct vmx_vcpu *x, uint64_t deadline)
 {
     x->deadline = deadline;
     x->timer_end = deadline + (1ull << x->timer_shift) - 1;
 }
-enum vcpu_yield vmx_run(struct vcpu *v, uint64_t until);
 
 /* lazy.c: the state of a vCPU after reset; l->fpu is set. */
 void vmx_lazy_reset(struct vmx_lazy *l);

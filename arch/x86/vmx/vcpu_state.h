@@ -16,8 +16,12 @@ _Static_assert(EVENT_VECTOR == INTR_INFO_VECTOR_MASK && EVENT_TYPE == INTR_INFO_
                    EVENT_ERROR_CODE == INTR_INFO_ERROR_CODE && EVENT_VALID == INTR_INFO_VALID,
                "an event is interruption information");
 
-#define VMX_SHADOW  ((uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
-#define VMX_WINDOWS (CPU1_INTERRUPT_WINDOW_EXITING | CPU1_NMI_WINDOW_EXITING)
+/* Deadlines further away than the timer can count are reached in several entries. In units of the
+ * timer. */
+#define VMX_TIMER_SPAN 0x80000000ull
+
+#define VMX_SHADOW     ((uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
+#define VMX_WINDOWS    (CPU1_INTERRUPT_WINDOW_EXITING | CPU1_NMI_WINDOW_EXITING)
 
 static inline struct x86_vcpu *vcpu_x86(const struct vcpu *v)
 {
@@ -319,8 +323,32 @@ static inline void vcpu_set_windows(struct vcpu *v, bool irq, bool nmi)
     vmwrite(VMCS_PRIMARY_PROCESSOR_CONTROLS, cpu1);
 }
 
-static inline void vcpu_leave_halt(struct vcpu *v)
+static inline void vcpu_set_halt(struct vcpu *v, bool halted)
 {
     (void)v;
-    vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
+    vmwrite(VMCS_GUEST_ACTIVITY_STATE, halted ? ACTIVITY_HLT : ACTIVITY_ACTIVE);
+}
+
+static inline void vcpu_load(struct vcpu *v)
+{
+    vmx_load(v->backend);
+}
+
+static inline void vcpu_set_deadline(struct vcpu *v, uint64_t deadline, uint64_t now)
+{
+    struct vmx_vcpu *x = v->backend;
+
+    vmx_set_deadline(x, min_u64(deadline, now + (VMX_TIMER_SPAN << x->timer_shift)));
+}
+
+static inline enum exit_action vcpu_enter(struct vcpu *v)
+{
+    uint32_t how = vmx_enter(v);
+
+    return __builtin_expect(how <= EXIT_STOP, 1) ? (enum exit_action)how : vmx_on_unusual(v, how);
+}
+
+static inline bool vcpu_deadline_came(const struct vcpu *v)
+{
+    return v->exit->reason == VMX_EXIT_PREEMPTION_TIMER;
 }

@@ -1,0 +1,76 @@
+/* Runs a vCPU until its time is over or the core is wanted. */
+#include "arch/x86/guest/vcpu_state.h"
+#include "hv/arch.h"
+#include "hv/virt.h"
+
+/*
+ * The guest is in HLT. Where a timer will wake it, all that this takes is done before, so that
+ * between the timer and the guest's interrupt handler there is one exit and one entry.
+ */
+static enum exit_action enter_halted(struct vcpu *v, uint64_t until)
+{
+    struct platform *p = v->platform;
+    struct irqchip_wake wake;
+    enum exit_action action;
+    int vector = irqchip_prepare_wake(p, v->number, until, &wake);
+
+    /* Counted when there is time for it again. */
+    if (v->wake_late != NEVER)
+        abi_histogram_add(&v->stats->wake_late, v->wake_late);
+    v->wake_late = NEVER;
+    /* Bochs notes a vCPU that an exit took out of its HLT as active: it would go on behind it. */
+    if (v->waits)
+        vcpu_set_halt(v, true);
+    action = vcpu_enter(v);
+    if (vector < 0)
+        return action;
+    if (vcpu_deadline_came(v) && v->exit->tsc >= wake.due) {
+        vcpu_inject(v, EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector);
+        vcpu_set_deadline(v, min_u64(until, irqchip_next_deadline(p, v->number)), v->exit->tsc);
+        v->halted = false;
+        v->woke_at = v->exit->tsc;
+        v->stats->irqs++;
+        v->wake_late = v->exit->tsc - wake.due;
+        return vcpu_enter(v);
+    }
+    irqchip_undo_wake(p, &wake);
+    return action;
+}
+
+enum vcpu_yield x86_run(struct vcpu *v, uint64_t until)
+{
+    struct platform *p = v->platform;
+
+    vcpu_load(v);
+    while (!v->stop) {
+        uint64_t now = arch_tsc();
+
+        if (now >= until)
+            return VCPU_YIELD_SLICE;
+        if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED))
+            return VCPU_YIELD_KICK;
+        if (now >= irqchip_next_deadline(p, v->number)) {
+            exit_timers(v, now);
+            if (irqchip_next_deadline(p, v->number) <= now)
+                continue; /* more of it, unless the time is over */
+        }
+        if (x86_events_pending(v))
+            x86_prepare_events(v, now);
+        vcpu_set_deadline(v, min_u64(until, irqchip_next_deadline(p, v->number)), now);
+        switch (v->halted ? enter_halted(v, until) : vcpu_enter(v)) {
+        case EXIT_RESUME:
+        case EXIT_SKIP:
+        case EXIT_DONE:
+            break;
+        case EXIT_HALT:
+            v->halted = true;
+            vcpu_set_halt(v, v->waits);
+            return VCPU_YIELD_HALT;
+        case EXIT_KICK:
+            return VCPU_YIELD_KICK;
+        case EXIT_STOP:
+            return VCPU_YIELD_STOP;
+        }
+    }
+    return VCPU_YIELD_STOP;
+}

@@ -1,0 +1,212 @@
+/* SOURCES: arch/x86/guest/run.c arch/x86/guest/exits.c arch/x86/guest/events.c
+ * arch/x86/guest/cpuid.c arch/x86/guest/msr.c hv/exit.c hv/pc/platform.c hv/pc/irqchip.c
+ * hv/pc/bus.c hv/pc/pic.c hv/pc/pit.c hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c
+ * hv/pc/virtio_net.c hv/pc/virtqueue.c hv/date.c hv/fmt.c hv/lib.c */
+/* The run loop of a vCPU, over a made-up guest, its PC and a made-up clock. */
+#include "test/unit/vcpu_fixture.h"
+
+#define START  2000u
+#define PERIOD 1000151u /* ticks of the PIT's 1193 */
+
+static uint64_t clock_now;
+static unsigned entries, interrupts;
+static uint64_t work; /* ticks that the guest runs for */
+
+uint64_t arch_test_clock(void)
+{
+    return clock_now;
+}
+
+static int setup(void **ctx)
+{
+    clock_now = START;
+    entries = interrupts = 0;
+    work = 1000;
+    (void)fixture_vcpu(ctx);
+    v->wake_late = NEVER;
+    v->waits = true;
+    return 0;
+}
+
+/* The guest for a while: to its deadline or to what it does then. False: the deadline. */
+static bool runs(uint64_t ticks)
+{
+    entries++;
+    if (state.event & EVENT_VALID) {
+        assert_int_equal(state.event & (EVENT_TYPE | EVENT_VECTOR), EVENT_EXTERNAL | VECTOR_IRQ0);
+        assert_true(state.rflags & RFLAGS_IF);
+        state.event = 0;
+        interrupts++;
+        state.in_halt = false;
+        io_out(&guest.platform.bus, 0x20, 1, 0x20);
+    }
+    assert_false(v->halted && !state.in_halt);
+    state.timer = clock_now + ticks >= state.deadline;
+    clock_now = min_u64(clock_now + ticks, max_u64(clock_now, state.deadline));
+    record.tsc = clock_now;
+    return !state.timer;
+}
+
+static enum exit_action computes(struct vcpu *who)
+{
+    (void)who;
+    (void)runs(NEVER / 2);
+    return EXIT_RESUME;
+}
+
+/* HLT, after some work; in HLT, until the deadline. */
+static enum exit_action sleeps(struct vcpu *who)
+{
+    if (state.in_halt && !(state.event & EVENT_VALID))
+        return computes(who);
+    return runs(work) ? x86_hlt(who) : EXIT_RESUME;
+}
+
+static enum exit_action is_kicked(struct vcpu *who)
+{
+    (void)who;
+    (void)runs(10);
+    state.timer = false;
+    return EXIT_KICK;
+}
+
+static enum exit_action crashes(struct vcpu *who)
+{
+    (void)runs(10);
+    return x86_crash(who, "triple fault");
+}
+
+static void start_pit(void)
+{
+    static const uint8_t bytes[][2] = {{0x20, 0x11},        {0x21, 0x20},     {0x21, 4},
+                                       {0x21, 1},           {0x21, 0},        {0x43, 0x34},
+                                       {0x40, 1193 & 0xff}, {0x40, 1193 >> 8}};
+
+    guest.platform.clock.now = clock_now;
+    for (unsigned i = 0; i < ARRAY_LEN(bytes); i++)
+        io_out(&guest.platform.bus, bytes[i][0], 1, bytes[i][1]);
+    platform_timers(&guest.platform);
+}
+
+static void test_what_ends_a_run(void **ctx)
+{
+    (void)ctx;
+    state.enter = computes;
+    assert_int_equal(x86_run(v, START), VCPU_YIELD_SLICE);
+    assert_int_equal(entries, 0);
+    assert_int_equal(x86_run(v, START + 500), VCPU_YIELD_SLICE);
+    assert_int_equal(clock_now, START + 500);
+    assert_int_equal(entries, 1);
+    v->entity.requests = VCPU_REQ_FLUSH;
+    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_KICK);
+    v->entity.requests = 0;
+    state.enter = is_kicked;
+    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_KICK);
+    state.enter = crashes;
+    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_STOP);
+    assert_string_equal(stopped, "triple fault at RIP 0x1234");
+    entries = 0;
+    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_STOP); /* it never enters again */
+    assert_int_equal(entries, 0);
+    assert_int_equal(state.loads, 6);
+}
+
+/* Each period brings its interrupt, at the tick, to a guest that computes. */
+static void test_timer(void **ctx)
+{
+    uint64_t end = START + 50 * PERIOD + PERIOD / 2;
+
+    (void)ctx;
+    start_pit();
+    state.enter = computes;
+    assert_int_equal(x86_run(v, end), VCPU_YIELD_SLICE);
+    assert_int_equal(clock_now, end);
+    assert_int_equal(interrupts, 50);
+    assert_int_equal(stats.irqs, 50);
+    assert_in_range(entries, 51, 102);
+}
+
+/* A guest that sleeps between its interrupts: its core waits in its HLT. */
+static void test_sleeper(void **ctx)
+{
+    uint64_t end = START + 50 * PERIOD + PERIOD / 2, counted = 0;
+
+    (void)ctx;
+    start_pit();
+    state.enter = sleeps;
+    while (clock_now < end) {
+        enum vcpu_yield y = x86_run(v, end);
+
+        assert_true(y == VCPU_YIELD_HALT || clock_now == end);
+        assert_int_equal(v->halted, y == VCPU_YIELD_HALT || state.in_halt);
+    }
+    assert_int_equal(interrupts, 50);
+    assert_int_equal(stats.irqs, 50);
+    for (unsigned i = 0; i < ARRAY_LEN(stats.wake_late.count); i++)
+        counted += stats.wake_late.count[i];
+    assert_int_equal(counted, 50);
+}
+
+/* Something else ends its HLT: what was made ready for the timer is as it was. */
+static void test_wake_undone(void **ctx)
+{
+    struct pic pic;
+    struct pit pit;
+
+    (void)ctx;
+    start_pit();
+    v->halted = state.in_halt = true;
+    pic = guest.platform.pic;
+    pit = guest.platform.pit;
+    state.enter = is_kicked;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_KICK);
+        assert_memory_equal(&pic, &guest.platform.pic, sizeof(pic));
+        assert_memory_equal(&pit, &guest.platform.pit, sizeof(pit));
+        assert_true(v->halted && state.in_halt);
+    }
+    state.enter = sleeps;
+    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_HALT);
+    assert_int_equal(interrupts, 1);
+}
+
+/* Its slice ends before its timer: it sleeps on. */
+static void test_slice_ends_in_halt(void **ctx)
+{
+    (void)ctx;
+    start_pit();
+    v->halted = state.in_halt = true;
+    state.enter = sleeps;
+    assert_int_equal(x86_run(v, START + 100), VCPU_YIELD_SLICE);
+    assert_true(v->halted && state.in_halt);
+    assert_int_equal(interrupts, 0);
+}
+
+/* A CPU that cannot wait in HLT. */
+static void test_no_halt_state(void **ctx)
+{
+    (void)ctx;
+    v->waits = false;
+    state.enter = sleeps;
+    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_HALT);
+    assert_false(state.in_halt);
+    raise_irq();
+    state.enter = computes;
+    assert_int_equal(x86_run(v, clock_now + 100), VCPU_YIELD_SLICE);
+    assert_int_equal(interrupts, 1);
+    assert_false(v->halted);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_what_ends_a_run, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_timer, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_sleeper, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_wake_undone, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_slice_ends_in_halt, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_no_halt_state, setup, fixture_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
