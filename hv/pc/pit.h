@@ -43,7 +43,7 @@ struct pit {
     struct irq_line irq0;
     struct ratio to_pit, to_tsc; /* TSC ticks to PIT ticks and back */
     struct pit_channel channel[3];
-    uint64_t deadline; /* TSC of the next IRQ 0 */
+    uint64_t deadline; /* TSC of the next IRQ 0, NEVER */
     uint8_t port_b;
 };
 
@@ -53,8 +53,3 @@ extern const struct device pit_device;
 void pit_init(struct pit *p, const struct dev_clock *clock, const struct irq_line *irq0);
 /* Raises IRQ 0 for what has fallen due by clock->now. */
 void pit_update(struct pit *p);
-/* When to call pit_update() again, or NEVER. */
-static inline uint64_t pit_deadline(const struct pit *p)
-{
-    return p->deadline;
-}

@@ -20,10 +20,10 @@
 struct rtc {
     const struct dev_clock *clock;
     struct irq_line irq;
-    struct ratio to_clock, to_tsc; /* TSC ticks to 32768 Hz ticks and back */
-    uint64_t start;                /* TSC at which the clock showed `epoch` */
-    uint64_t epoch;                /* seconds since 1970 */
-    uint64_t deadline;
+    struct ratio to_clock, to_tsc;       /* TSC ticks to 32768 Hz ticks and back */
+    uint64_t start;                      /* TSC at which the clock showed `epoch` */
+    uint64_t epoch;                      /* seconds since 1970 */
+    uint64_t deadline;                   /* TSC of the next IRQ 8, NEVER */
     uint64_t periods_seen, seconds_seen; /* since `start`; register C knows of those before */
     uint64_t alarm_at;                   /* seconds since `start`; NEVER */
     struct date date;                    /* of second `date_of`, to convert it only once */
@@ -42,8 +42,3 @@ void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_lin
               uint64_t epoch, uint64_t memory);
 /* Raises IRQ 8 for what has fallen due by clock->now. */
 void rtc_update(struct rtc *r);
-/* When to call rtc_update() again, or NEVER. */
-static inline uint64_t rtc_deadline(const struct rtc *r)
-{
-    return r->deadline;
-}

@@ -87,7 +87,7 @@ static void at(uint64_t n)
 static void power_on(void **state)
 {
     (void)state;
-    assert_true(pit_deadline(&pit) == NEVER);
+    assert_true(pit.deadline == NEVER);
     clock.now += 100 * TSC_HZ;
     pit_update(&pit);
     assert_int_equal(edges, 0);
@@ -105,11 +105,11 @@ static void shifted(void **state)
     load(2, 4, 5000);
     at(23456);
     pit_update(&pit);
-    due = pit_deadline(&pit);
+    due = pit.deadline;
     count = latched(0);
     clock.now += away;
     pit_device.shift(&pit, away);
-    assert_int_equal(pit_deadline(&pit), due + away);
+    assert_int_equal(pit.deadline, due + away);
     assert_int_equal(latched(0), count);
     edges = 0;
     clock.now = due + away - 1;
@@ -121,7 +121,7 @@ static void shifted(void **state)
     /* Nothing is due: nothing becomes due. */
     pit_init(&pit, &clock, &pit.irq0);
     pit_device.shift(&pit, away);
-    assert_true(pit_deadline(&pit) == NEVER);
+    assert_true(pit.deadline == NEVER);
 }
 
 /* Linux: mode 2, HZ = 250. */
@@ -132,7 +132,7 @@ static void periodic(void **state)
     (void)state;
     load(0, 4, count);
     for (unsigned i = 1; i <= 1000; i++) {
-        uint64_t due = pit_deadline(&pit), exact = tick(START, (uint64_t)i * count);
+        uint64_t due = pit.deadline, exact = tick(START, (uint64_t)i * count);
 
         /* Never before the tick, at most one TSC tick after. */
         assert_true(due >= exact && due <= exact + 1);
@@ -155,8 +155,8 @@ static void no_drift_in_a_year(void **state)
     clock.now = tick(START, year) + 2;
     pit_update(&pit);
     assert_int_equal(edges, 1);
-    assert_true(pit_deadline(&pit) >= tick(START, year + count) &&
-                pit_deadline(&pit) <= tick(START, year + count) + 1);
+    assert_true(pit.deadline >= tick(START, year + count) &&
+                pit.deadline <= tick(START, year + count) + 1);
 }
 
 static void missed_periods_coalesce_in_phase(void **state)
@@ -168,7 +168,7 @@ static void missed_periods_coalesce_in_phase(void **state)
     assert_int_equal(edges, 1);
     pit_update(&pit);
     assert_int_equal(edges, 1);
-    assert_true(pit_deadline(&pit) - tick(START, 8000) <= 1);
+    assert_true(pit.deadline - tick(START, 8000) <= 1);
     /* Exactly one period late, just before and just after the next edge. */
     at(8999);
     pit_update(&pit);
@@ -176,20 +176,20 @@ static void missed_periods_coalesce_in_phase(void **state)
     at(10000);
     pit_update(&pit);
     assert_int_equal(edges, 3);
-    assert_true(pit_deadline(&pit) - tick(START, 11000) <= 1);
+    assert_true(pit.deadline - tick(START, 11000) <= 1);
 }
 
 static void full_range_and_least(void **state)
 {
     (void)state;
     load(0, 6, 0);
-    assert_true(pit_deadline(&pit) - tick(START, 65536) <= 1);
+    assert_true(pit.deadline - tick(START, 65536) <= 1);
     load(0, 4, 1); /* illegal: taken as 2 */
-    assert_true(pit_deadline(&pit) - tick(START, 2) <= 1);
+    assert_true(pit.deadline - tick(START, 2) <= 1);
     load(0, 1, 0); /* BCD, mode 0 */
-    assert_true(pit_deadline(&pit) - tick(START, 10000) <= 1);
+    assert_true(pit.deadline - tick(START, 10000) <= 1);
     load(0, 5, 0x1234);
-    assert_true(pit_deadline(&pit) - tick(START, 1234) <= 1);
+    assert_true(pit.deadline - tick(START, 1234) <= 1);
     assert_int_equal(latched(0), 0x1234);
     at(235);
     assert_int_equal(latched(0), 0x0999);
@@ -253,7 +253,7 @@ static void mode_0(void **state)
     pit_update(&pit);
     assert_int_equal(edges, 1);
     assert_true(level);
-    assert_true(pit_deadline(&pit) == NEVER);
+    assert_true(pit.deadline == NEVER);
     at(5001);
     assert_int_equal(latched(0), 0xffff); /* it counts on */
     at(200000);
@@ -266,8 +266,8 @@ static void mode_0(void **state)
     pit_update(&pit);
     assert_int_equal(edges, 1);
     out(0x40, 0);
-    assert_true(pit_deadline(&pit) - tick(clock.now, 100) <= 1);
-    clock.now = pit_deadline(&pit);
+    assert_true(pit.deadline - tick(clock.now, 100) <= 1);
+    clock.now = pit.deadline;
     pit_update(&pit);
     assert_int_equal(edges, 2);
 }
@@ -277,16 +277,16 @@ static void mode_4(void **state)
 {
     (void)state;
     out(0x43, 0x38);
-    assert_true(pit_deadline(&pit) == NEVER);
+    assert_true(pit.deadline == NEVER);
     for (unsigned i = 1; i < 10; i++) {
         out(0x40, 0xa9);
         out(0x40, 0x04);
-        assert_true(pit_deadline(&pit) - tick(clock.now, 0x4a9) <= 1);
+        assert_true(pit.deadline - tick(clock.now, 0x4a9) <= 1);
         assert_int_equal(edges, i - 1);
-        clock.now = pit_deadline(&pit) + 12345;
+        clock.now = pit.deadline + 12345;
         pit_update(&pit);
         assert_int_equal(edges, i);
-        assert_true(pit_deadline(&pit) == NEVER);
+        assert_true(pit.deadline == NEVER);
     }
     /* Loaded again before the end: only the later one counts. */
     out(0x40, 0xff);
@@ -303,9 +303,9 @@ static void channel_0_has_no_trigger(void **state)
 {
     (void)state;
     load(0, 2, 100);
-    assert_true(pit_deadline(&pit) == NEVER);
+    assert_true(pit.deadline == NEVER);
     load(0, 10, 100);
-    assert_true(pit_deadline(&pit) == NEVER);
+    assert_true(pit.deadline == NEVER);
 }
 
 static void new_count_waits_for_the_period(void **state)
@@ -315,7 +315,7 @@ static void new_count_waits_for_the_period(void **state)
     at(300);
     out(0x40, 0xf4);
     out(0x40, 0x01); /* 500 */
-    assert_true(pit_deadline(&pit) - tick(START, 1000) <= 1);
+    assert_true(pit.deadline - tick(START, 1000) <= 1);
     out(0x43, 0xe2);
     assert_int_equal(in(0x40), 0xf4); /* output high, null count, both bytes, mode 2 */
     at(999);
@@ -325,10 +325,10 @@ static void new_count_waits_for_the_period(void **state)
     assert_int_equal(edges, 1);
     out(0x43, 0xe2);
     assert_int_equal(in(0x40), 0xb4);
-    assert_true(pit_deadline(&pit) - tick(START, 1500) <= 1);
+    assert_true(pit.deadline - tick(START, 1500) <= 1);
     /* The control word does not wait. */
     load(0, 4, 2000);
-    assert_true(pit_deadline(&pit) - tick(clock.now, 2000) <= 1);
+    assert_true(pit.deadline - tick(clock.now, 2000) <= 1);
 }
 
 static void setting_a_mode_stops(void **state)
@@ -336,7 +336,7 @@ static void setting_a_mode_stops(void **state)
     (void)state;
     load(0, 4, 100);
     out(0x43, 0x34);
-    assert_true(pit_deadline(&pit) == NEVER);
+    assert_true(pit.deadline == NEVER);
     clock.now += TSC_HZ;
     pit_update(&pit);
     assert_int_equal(edges, 0);
@@ -394,7 +394,7 @@ static void access_modes(void **state)
     assert_int_equal(in(0x40), 0x12);
     out(0x43, 0x34);
     out(0x40, 1); /* half a count */
-    assert_true(pit_deadline(&pit) == NEVER);
+    assert_true(pit.deadline == NEVER);
     out(0x43, 0x34); /* starts over */
     out(0x40, 0x34);
     out(0x40, 0x12);
@@ -422,7 +422,7 @@ static void speaker_calibration(void **state)
         loops++;
     }
     assert_in_range(clock.now - START, TSC_HZ / 100 - 5000, TSC_HZ / 100 + 5000);
-    assert_true(pit_deadline(&pit) == NEVER); /* channel 2 wakes nobody */
+    assert_true(pit.deadline == NEVER); /* channel 2 wakes nobody */
 }
 
 static void gate(void **state)

@@ -215,10 +215,10 @@ static void clock_and_timer(void **state)
     out(0x43, 0x30); /* the PIT earlier than that */
     out(0x40, 100);
     out(0x40, 0);
-    assert_true(p.next_event == pit_deadline(&p.pit));
+    assert_true(p.next_event == p.pit.deadline);
     pass(p.next_event - p.clock.now);
     expect(0x20);
-    assert_true(p.next_event == rtc_deadline(&p.rtc));
+    assert_true(p.next_event == p.rtc.deadline);
     pass(p.next_event - p.clock.now);
     expect(0x28);
     pass(p.next_event - p.clock.now);

@@ -91,13 +91,13 @@ static void shifted(void **state)
     put(11, 0x42); /* periodic interrupts */
     at_second(3);
     rtc_update(&rtc);
-    due = rtc_deadline(&rtc);
+    due = rtc.deadline;
     assert_true(due != NEVER);
     clock_.now += 1000 * TSC_HZ;
     rtc_device.shift(&rtc, 1000 * TSC_HZ);
     assert_int_equal(get(0), 0x59);
     assert_int_equal(get(2), 0x34);
-    assert_int_equal(rtc_deadline(&rtc), due + 1000 * TSC_HZ);
+    assert_int_equal(rtc.deadline, due + 1000 * TSC_HZ);
 }
 
 static void binary_and_12_hours(void **state)
@@ -185,11 +185,11 @@ static void cmos_memory(void **state)
 static void quiet_at_first(void **state)
 {
     (void)state;
-    assert_true(rtc_deadline(&rtc) == NEVER);
+    assert_true(rtc.deadline == NEVER);
     at_second(100000);
     rtc_update(&rtc);
     assert_false(level);
-    assert_true(rtc_deadline(&rtc) == NEVER);
+    assert_true(rtc.deadline == NEVER);
 }
 
 static void periodic(void **state)
@@ -198,8 +198,8 @@ static void periodic(void **state)
     put(0x0b, 0x42);
     for (uint64_t i = 1; i < 2000; i++) { /* 1024 Hz: every 32 ticks */
         at(i * 32);
-        assert_true(rtc_deadline(&rtc) >= clock_.now && rtc_deadline(&rtc) <= clock_.now + 1);
-        clock_.now = rtc_deadline(&rtc) - 2; /* it may be rounded up by one */
+        assert_true(rtc.deadline >= clock_.now && rtc.deadline <= clock_.now + 1);
+        clock_.now = rtc.deadline - 2; /* it may be rounded up by one */
         rtc_update(&rtc);
         assert_false(level);
         clock_.now += 2;
@@ -214,9 +214,9 @@ static void periodic(void **state)
     rtc_update(&rtc);
     assert_int_equal(get(0x0c) & 0xc0, 0xc0);
     at(32 * 2101);
-    assert_true(rtc_deadline(&rtc) - clock_.now <= 1);
+    assert_true(rtc.deadline - clock_.now <= 1);
     put(0x0b, 0x02);
-    assert_true(rtc_deadline(&rtc) == NEVER);
+    assert_true(rtc.deadline == NEVER);
 }
 
 static void rates(void **state)
@@ -231,15 +231,15 @@ static void rates(void **state)
         put(0x0a, 0xa0 | rate);
         assert_int_equal(get(0x0a), 0x20 | rate);
         if (rate == 0) {
-            assert_true(rtc_deadline(&rtc) == NEVER);
+            assert_true(rtc.deadline == NEVER);
             continue;
         }
         at(period[rate]);
-        assert_true(rtc_deadline(&rtc) - clock_.now <= 1);
+        assert_true(rtc.deadline - clock_.now <= 1);
         clock_.now = START;
     }
     put(0x0a, 0x66); /* divider held in reset */
-    assert_true(rtc_deadline(&rtc) == NEVER);
+    assert_true(rtc.deadline == NEVER);
     at_second(2);
     assert_int_equal(get(0x0c), 0);
 }
@@ -249,7 +249,7 @@ static void update_ended(void **state)
     (void)state;
     put(0x0b, 0x12);
     at_second(1);
-    assert_true(rtc_deadline(&rtc) - clock_.now <= 1);
+    assert_true(rtc.deadline - clock_.now <= 1);
     rtc_update(&rtc);
     clock_.now++;
     rtc_update(&rtc);
@@ -264,7 +264,7 @@ static void update_ended(void **state)
     rtc_update(&rtc);
     assert_false(level);
     put(0x0b, 0x92); /* SET: no updates */
-    assert_true(rtc_deadline(&rtc) == NEVER);
+    assert_true(rtc.deadline == NEVER);
     at_second(6);
     rtc_update(&rtc);
     assert_false(level);
@@ -316,7 +316,7 @@ static void set_alarm(unsigned h, unsigned m, unsigned s)
 /* Seconds from power-on until the alarm goes off; 0: never. */
 static uint64_t alarm_in(void)
 {
-    uint64_t d = rtc_deadline(&rtc);
+    uint64_t d = rtc.deadline;
 
     return d == NEVER ? 0 : (d - START) / TSC_HZ;
 }
@@ -397,7 +397,7 @@ static void alarm_fires(void **state)
     (void)state;
     set_alarm(0x12, 0x35, 0x00);
     put(0x0b, 0x22);
-    clock_.now = rtc_deadline(&rtc) - 2;
+    clock_.now = rtc.deadline - 2;
     rtc_update(&rtc);
     assert_false(level);
     clock_.now += 2;
