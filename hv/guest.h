@@ -136,8 +136,7 @@ static inline enum vcpu_phase guest_ordered(const struct guest *g)
     return (enum vcpu_phase)(__atomic_load_n(&g->life.order, __ATOMIC_ACQUIRE) & ORDER_PHASE);
 }
 
-#define FOR_EACH_VCPU(v, g)                                                                        \
-    for (__typeof__(&(g)->vcpus[0]) v = (g)->vcpus; v < (g)->vcpus + (g)->vcpu_count; v++)
+#define FOR_EACH_VCPU(v, g) for (__auto_type v = (g)->vcpus; v < (g)->vcpus + (g)->vcpu_count; v++)
 
 /* Says that the guest shall end: `state` is ABI_GUEST_STOPPED, ABI_GUEST_CRASHED or
  * ABI_GUEST_FAILED (before it ran), the text becomes its `why`. Its vCPUs do not enter again. The
