@@ -24,7 +24,8 @@ FAKE_VCPU := -DVCPU_STATE='"test/unit/vcpu_state.h"'
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # -w: third-party sources are compiled with the same command; our own are held to -Werror by `make check`.
 # -Wa: page_files.c has the assembler read generated files.
-TEST_CFLAGS := -std=c11 -g -O1 -DABI_VCPUS_MAX=4u -DARCH_TEST_CLOCK -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' $(FAKE_VCPU) -w $(SANITIZE)
+# -g1: what a sanitizer's report needs.
+TEST_CFLAGS := -std=c11 -g1 -DABI_VCPUS_MAX=4u -DARCH_TEST_CLOCK -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' $(FAKE_VCPU) -w $(SANITIZE)
 
 UNIT := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
 FUZZ := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
@@ -60,11 +61,16 @@ $(BUILD)/$(1)/third/$(3)/%.o: test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
 	$$(in_dir)
 	@$(2) $$(TEST_CFLAGS) -MD -MP -c $(4)/$$*.c $$(out_d)
 endef
-$(eval $(call objects_rule,unit/gcc,gcc))
-$(eval $(call objects_rule,unit/clang,clang))
-$(eval $(call objects_rule,fuzz,clang -fsanitize=fuzzer-no-link))
-$(eval $(call objects_rule,fuzz-stack,clang -fsanitize=fuzzer-no-link))
+# clang's are fuzzed too: what that asks of the compiler does unit tests no harm. gcc's are not optimised, so that both kinds are tried.
+CLANG := clang -O1 -fsanitize=fuzzer-no-link
+$(eval $(call objects_rule,unit/gcc,gcc -O0))
+$(eval $(call objects_rule,unit/clang,$(CLANG)))
+$(eval $(call objects_rule,fuzz-stack,$(CLANG)))
 $(eval $(call objects_rule,coverage,gcc))
+
+# What sees lwIP's and mbedTLS's headers, and those, are compiled as in the guest for fuzz_stack.
+STACKED := mgmt/% test/% $(LWIP_DIR)/% $(MBEDTLS_DIR)/%
+stack_objects = $(call objects,fuzz-stack,$(filter $(STACKED),$(1))) $(call objects,unit/clang,$(filter-out $(STACKED),$(1)))
 
 define unit_rule
 $(BUILD)/unit/$(1)/$(2): $(call objects,unit/$(1),test/unit/$(2).c $($(2)_SOURCES))
@@ -79,7 +85,7 @@ $(BUILD)/coverage/$(1): $(call objects,coverage,test/unit/$(1).c $($(1)_SOURCES)
 	@gcc --coverage $$(filter %.o,$$^) -lcmocka $$(out)
 endef
 define fuzz_rule
-$(BUILD)/fuzz/$(1): $(call objects,$(if $(filter fuzz_stack,$(1)),fuzz-stack,fuzz),test/fuzz/$(1).c $($(1)_SOURCES))
+$(BUILD)/fuzz/$(1): $(if $(filter fuzz_stack,$(1)),$(call stack_objects,test/fuzz/$(1).c $($(1)_SOURCES)),$(call objects,unit/clang,test/fuzz/$(1).c $($(1)_SOURCES)))
 	@clang $(SANITIZE) -fsanitize=fuzzer $$(filter %.o,$$^) $$(FUZZ_LIBS) $$(out)
 endef
 
@@ -95,13 +101,13 @@ ifneq ($(filter unit fuzz fuzz-short coverage $(BUILD)/unit/% $(BUILD)/fuzz/% $(
 include $(BUILD)/gen/sources.mk
 $(foreach t,$(UNIT),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $(call unit_rule,gcc,$(t)))$(eval $(call unit_rule,clang,$(t)))$(eval $(call coverage_rule,$(t))))
 $(foreach t,$(FUZZ),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $(call fuzz_rule,$(t))))
--include $(filter %.d,$(call files_below,$(BUILD)/unit $(BUILD)/fuzz $(BUILD)/fuzz-stack $(BUILD)/coverage))
+-include $(filter %.d,$(call files_below,$(BUILD)/unit/gcc $(BUILD)/unit/clang $(BUILD)/fuzz-stack $(BUILD)/fuzz/everest $(BUILD)/coverage))
 endif
 
 # What part of these folders' lines the unit tests reach. Sources that no test is linked with count too.
 COVERED := hv/ arch/x86/guest/
 COVERAGE_O := $(patsubst %.c,$(BUILD)/coverage/%.o,$(filter $(COVERED:%=%%),$(KERNEL_C)))
-UNSANITIZED := $(filter-out $(SANITIZE) -O1,$(TEST_CFLAGS)) -O0
+UNSANITIZED := $(filter-out $(SANITIZE),$(TEST_CFLAGS)) -O0
 $(BUILD)/coverage/%: TEST_CFLAGS := $(UNSANITIZED) --coverage
 $(BUILD)/coverage/third/%: TEST_CFLAGS := $(UNSANITIZED)
 # Counts of another run go first: they would be added to.
@@ -133,7 +139,7 @@ $(BUILD)/fuzz/fuzz_stack: FUZZ_LIBS := $(MGMT_WRAP:%=-Wl,--wrap=%) -lssl -lcrypt
 $(BUILD)/fuzz/fuzz_stack: $(STACK_EVEREST)
 $(STACK_EVEREST): test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
 	$(in_dir)
-	@clang $(TEST_CFLAGS) -DMBEDTLS_ECDH_VARIANT_EVEREST_ENABLED -isystem $(MBEDTLS_DIR)/library -isystem $(MBEDTLS_DIR)/3rdparty/everest/include \
+	@$(CLANG) $(TEST_CFLAGS) -DMBEDTLS_ECDH_VARIANT_EVEREST_ENABLED -isystem $(MBEDTLS_DIR)/library -isystem $(MBEDTLS_DIR)/3rdparty/everest/include \
 	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -MD -MP -c $(MBEDTLS_DIR)/3rdparty/everest/library/$(@F:.o=.c) $(out_d)
 
 # A fixed seed and number of runs: the same every time.

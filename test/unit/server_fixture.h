@@ -191,10 +191,9 @@ static uint16_t fold(uint32_t s)
 
 static struct client *find_client(uint32_t ip, uint16_t port)
 {
-    for (unsigned i = 0; i < CLIENTS; i++)
-        if (clients[i].ip == ip && clients[i].port == port)
-            return &clients[i];
-    return NULL;
+    struct client *c = &clients[port % CLIENTS];
+
+    return c->ip == ip && c->port == port ? c : NULL;
 }
 
 /* What the server sends, an IP packet. */
@@ -306,8 +305,7 @@ static void run(unsigned ms)
 static struct client *stranger(uint32_t ip)
 {
     static uint16_t ports = 1024;
-    static unsigned used;
-    struct client *c = &clients[used++ % CLIENTS];
+    struct client *c = &clients[ports % CLIENTS];
     char *text = c->text ? c->text : malloc(SEEN);
 
     *c = (struct client){.ip = ip, .port = ports++, .next = 1000, .window = 60000, .mss = 1460};
