@@ -60,7 +60,7 @@ KERNEL_D := $(KERNEL_C:%.c=$(BUILD)/kernel/%.d) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
 
-.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench check lint documents lines coverage reproducible guests config-check vmcsdump bhctl clean distclean fresh help \
+.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -175,6 +175,7 @@ boot-test-halves: deps-test all iso $(GUEST_IMAGES)
 test: deps-test
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory circles
 	@$(MAKE) --no-print-directory iso
 	@$(MAKE) --no-print-directory -j2 unit
 	@$(MAKE) --no-print-directory -j2 fuzz-short
@@ -206,6 +207,10 @@ lint: deps-test
 	*" version 14."*) clang-format --dry-run -Werror $(OUR_C) && echo "format: ok" ;; \
 	*) echo "format: not looked at: version 14 of clang-format has the say, and this is another" ;; esac
 	@$(PYTHON) test/tools/layers.py
+	@$(PYTHON) test/tools/circles.py $(BUILD)/gen/KERNEL_O.list
+
+circles: $(BUILD)/bulkhead.elf
+	@$(PYTHON) test/tools/circles.py $(BUILD)/gen/KERNEL_O.list
 	@$(MAKE) -s --no-print-directory $(BUILD)/fields
 	@$(PYTHON) test/tools/documents.py $(BUILD)/fields --check
 
