@@ -221,7 +221,7 @@ distclean: clean
 ## make boot-test      boot tests in Bochs and QEMU; ARGS="-k deploy" for some of them
 ## make bench          costs in Bochs; UPDATE=1 puts them into the README
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
-## make lint           formatting, layer rules, documents that repeat tables: seconds
+## make lint           formatting, layer rules, documents that repeat tables and, of what has been built, circles: seconds
 ## make documents      writes what documents repeat of the tables of configuration fields
 ## make lines          how many lines of code the root has, by folder
 ## make coverage       what part of the lines of hv/ and arch/x86/guest/ the unit tests reach, by file

@@ -208,11 +208,11 @@ lint: deps-test
 	*) echo "format: not looked at: version 14 of clang-format has the say, and this is another" ;; esac
 	@$(PYTHON) test/tools/layers.py
 	@$(PYTHON) test/tools/circles.py $(BUILD)/gen/KERNEL_O.list
+	@$(MAKE) -s --no-print-directory $(BUILD)/fields
+	@$(PYTHON) test/tools/documents.py $(BUILD)/fields --check
 
 circles: $(BUILD)/bulkhead.elf
 	@$(PYTHON) test/tools/circles.py $(BUILD)/gen/KERNEL_O.list
-	@$(MAKE) -s --no-print-directory $(BUILD)/fields
-	@$(PYTHON) test/tools/documents.py $(BUILD)/fields --check
 
 # What repeats the tables of fields and of words is written from them, and lint holds it to that.
 FIELDS_C := test/tools/fields.c hv/config/words.c
