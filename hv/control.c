@@ -125,24 +125,14 @@ static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t addres
     return total;
 }
 
-/* Which request an action is, and in which states it makes sense. */
 static const struct action {
     uint32_t request; /* of the guest */
     uint32_t states;  /* bits of enum abi_guest_state */
-    bool not_for_own; /* it would end the management guest, and nobody could undo that */
+    bool not_for_own;
 } actions[ABI_ACTION_END] = {
-    [ABI_ACTION_STOP] = {GUEST_REQ_STOP,
-                         1u << ABI_GUEST_RUNNING | 1u << ABI_GUEST_PAUSED |
-                             1u << ABI_GUEST_STARTING | 1u << ABI_GUEST_RESTARTING,
-                         true},
-    [ABI_ACTION_START] = {GUEST_REQ_START,
-                          1u << ABI_GUEST_STOPPED | 1u << ABI_GUEST_CRASHED |
-                              1u << ABI_GUEST_FAILED | 1u << ABI_GUEST_RESTARTING,
-                          false},
-    [ABI_ACTION_RESET] = {GUEST_REQ_STOP | GUEST_REQ_START, ~0u, false},
-    [ABI_ACTION_PAUSE] = {GUEST_REQ_PAUSE, 1u << ABI_GUEST_RUNNING, true},
-    [ABI_ACTION_RESUME] = {GUEST_REQ_RESUME, 1u << ABI_GUEST_PAUSED, false},
-    [ABI_ACTION_NMI] = {0, 1u << ABI_GUEST_RUNNING, true},
+#define ACTION(name, word, request, states, not_for_own)                                           \
+    [ABI_ACTION_##name] = {request, states, not_for_own},
+#include "hv/actions.def"
 };
 
 /* As on a PC the line for it reaches every CPU. */

@@ -118,8 +118,8 @@ void get_guest(struct call *c, char *const *arg)
 }
 
 static const char *const actions[ABI_ACTION_END] = {
-    [ABI_ACTION_STOP] = "stop",   [ABI_ACTION_START] = "start",   [ABI_ACTION_RESET] = "reset",
-    [ABI_ACTION_PAUSE] = "pause", [ABI_ACTION_RESUME] = "resume", [ABI_ACTION_NMI] = "nmi",
+#define ACTION(name, word, ...) [ABI_ACTION_##name] = word,
+#include "hv/actions.def"
 };
 
 int call_action(struct call *c, const char *const *names, size_t count, const char *allowed)

@@ -2,6 +2,7 @@
 
 #include "arch/x86/inspect/decode.h"
 #include "hv/lib.h"
+#include "hv/words.h"
 
 #define REVISION_MASK 0x7fffffffu
 #define SHADOW_SHIFT  31
@@ -9,9 +10,7 @@
 
 const char *layout_stored_name(unsigned stored)
 {
-    static const char *const names[ABI_STORED_FORMS] = {"not found", "verbatim", "transformed"};
-
-    return stored < ABI_STORED_FORMS ? names[stored] : "unknown";
+    return words_say(words_stored, stored);
 }
 
 static uint32_t word_of(const uint8_t *region, unsigned offset)

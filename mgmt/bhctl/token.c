@@ -2,6 +2,7 @@
 #include "mgmt/bhctl/bhctl.h"
 
 #include "hv/abi/management.h"
+#include "hv/words.h"
 
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -11,8 +12,6 @@
 
 #define TOKEN_SIZE   20u                    /* random bytes */
 #define TOKEN_LENGTH (TOKEN_SIZE * 8u / 5u) /* characters of base32 */
-
-static const char *const roles[] = {"read", "operate", "admin"};
 
 /* Lower case and without padding (RFC 4648), 5 bytes are 8 characters. */
 static void base32(const uint8_t *bytes, size_t n, char *text)
@@ -67,8 +66,8 @@ int command_hash_token(struct api *a)
                         "--name: \"%s\": a token's name has 1 to 31 of a-z, 0-9 and "
                         "'-', and does not begin with '-'",
                         o->value[OPTION_NAME]);
-    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-        known = known || strcmp(o->value[OPTION_ROLE], roles[i]) == 0;
+    for (size_t i = ABI_ROLE_READ; i < ABI_ROLES; i++)
+        known = known || strcmp(o->value[OPTION_ROLE], words_role[i]) == 0;
     if (!known)
         return complain(EXIT_USAGE, "--role: \"%s\" must be read, operate or admin",
                         o->value[OPTION_ROLE]);

@@ -1,10 +1,9 @@
 // What can be done to a guest.
+import {ACTIONS as OFFERED} from "./fields.js";
 import {api, duration} from "./lib.js";
 
-// action -> the states in which it makes sense; those that end something are asked about first.
-// A guest that is held back after short lives can be started at once, or not at all.
-export const ACTIONS = {start: ["stopped", "crashed", "failed", "restarting"], pause: ["running"], resume: ["paused"], nmi: ["running"],
-                 reset: null, stop: ["running", "paused", "starting", "restarting"], delete: null};
+// Those that end something are asked about first. A guest that is held back after short lives can be started at once, or not at all.
+export const ACTIONS = {...OFFERED, delete: null};
 const ENDING = ["reset", "stop", "delete"];
 
 // Asks first where something ends. False: it was not done.

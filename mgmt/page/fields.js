@@ -1,4 +1,4 @@
-// The fields of a guest and of its network card. "make documents" writes this from hv/config_fields.def.
+// The fields of a guest and of its network card, and what can be done to it. "make documents" writes this from hv/config_fields.def and hv/actions.def.
 
 export const GUEST = [
     {name: "kind", kind: "choice", preset: "auto", words: ["auto", "flat"], help: "flat: an image without a header, started in real mode at 0x7c00"},
@@ -27,3 +27,13 @@ export const NET = [
 ];
 
 export const MODULES_MAX = 8;
+
+// What can be done to a guest, and in which states; null: in all.
+export const ACTIONS = {
+    start: ["failed", "stopped", "crashed", "restarting"],
+    pause: ["running"],
+    resume: ["paused"],
+    nmi: ["running"],
+    reset: null,
+    stop: ["starting", "running", "paused", "restarting"],
+};

@@ -1,4 +1,4 @@
-"""Writes what hv/config_fields.def and hv/words.def say into the documents that repeat it. documents.py TABLES [--check]
+"""Writes what hv/config_fields.def, hv/words.def and hv/actions.def say into the documents that repeat it. documents.py TABLES [--check]
 
 TABLES is the program test/tools/fields.c, built. With --check nothing is written: it fails where a document differs."""
 import json
@@ -21,13 +21,13 @@ REQUIRED = {"guest": ["name", "image"], "module": ["file"], "token": ["name", "r
 MEMORY = {"description": "A multiple of 2 MB, 2 MB to 3 GB: bytes, or a string with K, M or G",
           "oneOf": [{"type": "integer", "minimum": 2 << 20, "maximum": 3 << 30, "multipleOf": 2 << 20}, {"type": "string", "pattern": "^[0-9]+[KMG]$"}]}
 # Where OpenAPI's schemas repeat a list of words, by the name of the property.
-ENUMS = {"state": ("words_guest_state", 0), "cause": ("words_cause", 0), "role": ("words_role", 1)}
+ENUMS = {"state": ("words_guest_state", 0), "cause": ("words_cause", 0), "role": ("words_role", 1), "stored": ("words_stored", 0)}
 
 
 class Tables:
     def __init__(self, program):
         tables = json.loads(subprocess.run([program], check=True, capture_output=True, text=True).stdout)
-        self.words, self.objects = tables["words"], {}
+        self.words, self.actions, self.objects = tables["words"], tables["actions"], {}
         for f in tables["fields"]:
             self.objects.setdefault(f["object"], []).append(f)
 
@@ -166,6 +166,7 @@ def openapi(tables, text):
     written = Schemas(tables, refs + "config_", shared_net=True)
     whole = Schemas(tables, refs + "config_", answer=True, shared_net=True)
     set_enums(tables, document)
+    schemas["Action"]["properties"]["action"]["enum"] = [a["word"] for a in tables.actions]
     schemas["Refused_frames"]["propertyNames"]["enum"] = tables.words["words_net_drop"][1:]
     schemas["config_memory"] = MEMORY
     schemas["config_net"] = {**written.object("net"), "description": sentences(next(f for f in tables.objects["guest"] if f["name"] == "net"))}
@@ -216,7 +217,7 @@ def completion(tables, text):
 # ---- the page ----
 
 def page(tables, _):
-    lines = ['// The fields of a guest and of its network card. "make documents" writes this from hv/config_fields.def.']
+    lines = ['// The fields of a guest and of its network card, and what can be done to it. "make documents" writes this from hv/config_fields.def and hv/actions.def.']
     for name in ("guest", "net"):
         lines += ["", f"export const {name.upper()} = ["]
         for f in tables.objects[name]:
@@ -225,7 +226,12 @@ def page(tables, _):
                 lines.append("    {" + ", ".join(f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in said.items() if v is not None) + "},")
         lines.append("];")
     modules = next(f for f in tables.objects["guest"] if f["name"] == "modules")
-    return "\n".join([*lines, "", f"export const MODULES_MAX = {modules['most']};"]) + "\n"
+    lines += ["", f"export const MODULES_MAX = {modules['most']};", "", "// What can be done to a guest, and in which states; null: in all.", "export const ACTIONS = {"]
+    states = tables.words["words_guest_state"]
+    for a in tables.actions:
+        some = [s for i, s in enumerate(states) if a["states"] >> i & 1]
+        lines.append(f"    {a['word']}: {'null' if some == states else json.dumps(some)},")
+    return "\n".join([*lines, "};"]) + "\n"
 
 
 # ---- README.md ----
@@ -273,7 +279,7 @@ def main():
             continue
         old += 1
         if check:
-            print(f"{path}: is not what hv/config_fields.def and hv/words.def say: run \"make documents\"")
+            print(f"{path}: is not what hv/config_fields.def, hv/words.def and hv/actions.def say: run \"make documents\"")
         else:
             with open(path, "w", encoding="utf-8") as f:
                 f.write(after)

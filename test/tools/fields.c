@@ -1,4 +1,5 @@
-/* Prints the tables hv/config_fields.def and hv/words.def as JSON, for test/tools/documents.py. */
+/* Prints the tables hv/config_fields.def, hv/words.def and hv/actions.def as JSON, for
+ * test/tools/documents.py. */
 #include "hv/config.h"
 #include "hv/words.h"
 
@@ -77,6 +78,14 @@ static const struct {
 #undef WORDS
 };
 
+static const struct {
+    const char *word;
+    uint32_t states;
+} actions[] = {
+#define ACTION(name, word, request, states, ...) {word, states},
+#include "hv/actions.def"
+};
+
 static void put(const char *name, const char *text)
 {
     printf(",\n  \"%s\": ", name);
@@ -118,6 +127,10 @@ int main(void)
             printf("%s\"%s\"", w == lists[i].words ? "" : ", ", *w);
         puts(i + 1 == ARRAY_LEN(lists) ? "]" : "],");
     }
-    puts("}}");
+    puts("}, \"actions\": [");
+    for (size_t i = 0; i < ARRAY_LEN(actions); i++)
+        printf(" {\"word\": \"%s\", \"states\": %" PRIu32 "}%s\n", actions[i].word,
+               actions[i].states, i + 1 == ARRAY_LEN(actions) ? "" : ",");
+    puts("]}");
     return 0;
 }

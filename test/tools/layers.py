@@ -20,7 +20,7 @@ RULES = [
     ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/inspect/", "arch/x86/vmx/")),
     ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/abi/management.h", "hv/config_fields.def", "hv/words.h")),
     ("mgmt/pc/", ("mgmt/pc/", "arch/x86/cpu/io.h", "hv/types.h")),
-    ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/json.h", "hv/date.h", "hv/config.h", "hv/config_fields.def", "hv/words.h", "hv/load/load.h", "hv/pc/virtio_net.h",
+    ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/json.h", "hv/date.h", "hv/config.h", "hv/actions.def", "hv/config_fields.def", "hv/words.h", "hv/load/load.h", "hv/pc/virtio_net.h",
                "arch/x86/inspect/", "arch/x86/vmx/exit_profile.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h")),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
