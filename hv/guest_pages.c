@@ -267,7 +267,7 @@ static void note_event(const struct guest *g, const char *why)
 void guest_set_state(struct guest *g, enum abi_guest_state state, const char *why)
 {
     status_begin(g);
-    g->status->state = state;
+    __atomic_store_n(&g->status->state, state, __ATOMIC_RELEASE);
     (void)str_copy(g->status->why, sizeof(g->status->why), why);
     g->status->stuck[0] = 0;
     if (state == ABI_GUEST_RUNNING)
@@ -290,7 +290,8 @@ void guest_set_stuck(struct guest *g, const char *how)
 void guest_set_paused(struct guest *g, bool paused)
 {
     status_begin(g);
-    g->status->state = paused ? ABI_GUEST_PAUSED : ABI_GUEST_RUNNING;
+    __atomic_store_n(&g->status->state, paused ? ABI_GUEST_PAUSED : ABI_GUEST_RUNNING,
+                     __ATOMIC_RELEASE);
     status_end(g);
     log_guest(g, "%s", paused ? "paused" : "resumed");
     note_event(g, g->status->why);

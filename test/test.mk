@@ -24,8 +24,10 @@ FAKE_VCPU := -DVCPU_STATE='"test/unit/vcpu_state.h"'
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # -w: third-party sources are compiled with the same command; our own are held to -Werror by `make check`.
 # -Wa: page_files.c has the assembler read generated files.
+# Several vCPUs, and a clock of the tests' own.
+ON_HOST := -DABI_VCPUS_MAX=4u -DARCH_TEST_CLOCK
 # -g1: what a sanitizer's report needs.
-TEST_CFLAGS := -std=c11 -g1 -DABI_VCPUS_MAX=4u -DARCH_TEST_CLOCK -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' $(FAKE_VCPU) -w $(SANITIZE)
+TEST_CFLAGS := -std=c11 -g1 $(ON_HOST) -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' $(FAKE_VCPU) -w $(SANITIZE)
 
 UNIT := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
 FUZZ := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
@@ -192,7 +194,7 @@ STACK_C := test/fuzz/fuzz_stack.c
 HOST_C := test/tools/config_check.c test/tools/fields.c $(wildcard mgmt/tools/*.c mgmt/bhctl/*.c) $(filter-out $(STACK_C),$(wildcard test/unit/*.c test/fuzz/*.c))
 GUEST_C := $(GUEST_NAMES:%=test/guests/%.c) $(wildcard test/guests/lib/*.c)
 # cmocka 2 calls names of cmocka 1 deprecated, which has no others.
-HOST_FLAGS = -Wno-deprecated-declarations $(filter-out $(NO_DEPS) -O2,$(HOST_CFLAGS) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS)) $(FAKE_VCPU)
+HOST_FLAGS = $(ON_HOST) -Wno-deprecated-declarations $(filter-out $(NO_DEPS) -O2,$(HOST_CFLAGS) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS)) $(FAKE_VCPU)
 STACK_FLAGS = $(call stack_flags,$(HOST_FLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"')
 NO_DEPS := -MMD -MP
 

@@ -14,6 +14,7 @@
 #include "hv/image.h"
 #include "hv/lib.h"
 #include "hv/log.h"
+#include "hv/panic.h"
 #include "hv/virt.h"
 #include "test/unit/hypercall.h"
 

@@ -110,10 +110,19 @@ static int64_t fixture_remove(unsigned n)
     return n == 0 ? -E_PERM : 0;
 }
 
-static const struct abi_exit *fixture_exits(unsigned n)
+static const struct abi_exit *fixture_exits(struct api_vcpu id)
 {
-    (void)n;
-    return NULL;
+    static struct abi_exit ring[ABI_EXITS];
+
+    (void)id;
+    return ring;
+}
+static const struct abi_vcpu *fixture_vcpu(struct api_vcpu id)
+{
+    static const struct abi_vcpu stats;
+
+    (void)id;
+    return &stats;
 }
 
 static uint64_t fixture_tsc(void)
@@ -136,6 +145,7 @@ static const struct api_view view = {
     .images = &images,
     .guest = fixture_guest,
     .exits = fixture_exits,
+    .vcpu = fixture_vcpu,
     .image_begin = fixture_begin,
     .image_extend = fixture_extend,
     .image_commit = fixture_commit,

@@ -26,7 +26,7 @@ static const uint32_t msr_numbers[MSRS] = {MSR_IA32_STAR,           MSR_IA32_LST
 static struct {
     uint64_t msr[MSRS], dr[7], cr2;
     uint64_t vmcs; /* current */
-} core;
+} processor;
 static unsigned writes; /* of slow registers */
 static uint64_t cleared;
 static bool fail_load, fail_clear;
@@ -41,21 +41,21 @@ static unsigned msr_index(uint32_t number)
 }
 static uint64_t fake_rdmsr(uint32_t number)
 {
-    return core.msr[msr_index(number)];
+    return processor.msr[msr_index(number)];
 }
 static void fake_wrmsr(uint32_t number, uint64_t v)
 {
-    core.msr[msr_index(number)] = v;
+    processor.msr[msr_index(number)] = v;
     writes++;
 }
 static void set_dr(unsigned n, uint64_t v)
 {
-    core.dr[n] = v;
+    processor.dr[n] = v;
     writes++;
 }
 static int fake_vmptrld(uint64_t at)
 {
-    core.vmcs = at;
+    processor.vmcs = at;
     return fail_load ? -E_STATE : 0;
 }
 static int fake_vmclear(uint64_t at)
@@ -73,18 +73,18 @@ _Noreturn void panic(const char *format, ...)
 
 #define rdmsr         fake_rdmsr
 #define wrmsr         fake_wrmsr
-#define read_dr0()    core.dr[0]
-#define read_dr1()    core.dr[1]
-#define read_dr2()    core.dr[2]
-#define read_dr3()    core.dr[3]
-#define read_dr6()    core.dr[6]
+#define read_dr0()    processor.dr[0]
+#define read_dr1()    processor.dr[1]
+#define read_dr2()    processor.dr[2]
+#define read_dr3()    processor.dr[3]
+#define read_dr6()    processor.dr[6]
 #define write_dr0(v)  set_dr(0, v)
 #define write_dr1(v)  set_dr(1, v)
 #define write_dr2(v)  set_dr(2, v)
 #define write_dr3(v)  set_dr(3, v)
 #define write_dr6(v)  set_dr(6, v)
-#define read_cr2()    core.cr2
-#define write_cr2(v)  (core.cr2 = (v))
+#define read_cr2()    processor.cr2
+#define write_cr2(v)  (processor.cr2 = (v))
 #define write_xcr0(v) ((void)(v))
 #define vmptrld       fake_vmptrld
 #define vmclear       fake_vmclear
@@ -101,7 +101,7 @@ static uint8_t regions[3][PAGE_SIZE] __attribute__((aligned(4096)));
 static int setup(void **state)
 {
     (void)state;
-    memset(&core, 0, sizeof(core));
+    memset(&processor, 0, sizeof(processor));
     memset(current, 0, sizeof(current));
     writes = 0;
     fail_load = fail_clear = false;
@@ -153,22 +153,22 @@ static void each_has_its_own(void **state)
 
     (void)state;
     vmx_load(a);
-    assert_int_equal(core.vmcs, (uintptr_t)regions[0]);
+    assert_int_equal(processor.vmcs, (uintptr_t)regions[0]);
     assert_int_equal(x87_control(), 0x37f);
     writes = 0;
     vmx_load(a); /* it is there */
     assert_int_equal(writes, 0);
     /* As the guest would. */
-    core.msr[1] = 0x1111;
-    core.dr[2] = 0x2222;
-    core.cr2 = 0x3333;
+    processor.msr[1] = 0x1111;
+    processor.dr[2] = 0x2222;
+    processor.cr2 = 0x3333;
     set_x87_control(0x27f);
     vmx_load(b);
     of_b = x87_control();
-    assert_int_equal(core.vmcs, (uintptr_t)regions[1]);
-    assert_int_equal(core.msr[1], 0);
-    assert_int_equal(core.dr[2], 0);
-    assert_int_equal(core.cr2, 0);
+    assert_int_equal(processor.vmcs, (uintptr_t)regions[1]);
+    assert_int_equal(processor.msr[1], 0);
+    assert_int_equal(processor.dr[2], 0);
+    assert_int_equal(processor.cr2, 0);
     assert_int_equal(writes, 2);
     writes = 0;
     vmx_load(a);
@@ -176,9 +176,9 @@ static void each_has_its_own(void **state)
     set_x87_control(mine);
     assert_int_equal(of_b, 0x37f);
     assert_int_equal(of_a, 0x27f);
-    assert_int_equal(core.msr[1], 0x1111);
-    assert_int_equal(core.dr[2], 0x2222);
-    assert_int_equal(core.cr2, 0x3333);
+    assert_int_equal(processor.msr[1], 0x1111);
+    assert_int_equal(processor.dr[2], 0x2222);
+    assert_int_equal(processor.cr2, 0x3333);
     assert_int_equal(writes, 2);
 }
 
@@ -191,20 +191,20 @@ static void unloaded(void **state)
     (void)state;
     vmx_load(a);
     vmx_load(elsewhere);
-    core.msr[0] = 0x77; /* of whoever is in the core that this test has: kept for nobody */
+    processor.msr[0] = 0x77; /* of whoever is in the core that this test has: kept for nobody */
     vmx_unload(a);
     assert_int_equal(cleared, (uintptr_t)regions[0]);
     assert_false(a->launched);
     assert_int_equal(a->lazy.msr[0], 0);
     vmx_load(b);
-    assert_int_equal(core.msr[0], 0);
+    assert_int_equal(processor.msr[0], 0);
     assert_int_equal(a->lazy.msr[0], 0);
     assert_ptr_equal(current[1], elsewhere);
     /* One that is not in the core is cleared all the same. */
     vmx_unload(a);
     assert_ptr_equal(current[0], b);
     vmx_reload(0);
-    assert_int_equal(core.vmcs, (uintptr_t)regions[1]);
+    assert_int_equal(processor.vmcs, (uintptr_t)regions[1]);
     set_x87_control(mine);
 }
 

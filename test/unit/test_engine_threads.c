@@ -1,0 +1,119 @@
+/* SOURCES: @engine */
+/*
+ * The same storms as test_engine_model.c's, with a thread for each core: what a pass of one core
+ * does comes between any two steps of another's. When they are over everything comes to rest, and
+ * all memory is back.
+ */
+#include "test/unit/engine.h"
+
+#include <pthread.h>
+
+#define STORMS 30u
+#define PASSES 1500u
+#define GUESTS 4u
+
+static _Thread_local uint64_t seed;
+static uint32_t random_below(uint32_t n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 33) % n;
+}
+
+static bool storm;
+static enum deed at_random(struct vcpu *v)
+{
+    if (!storm)
+        return RUNS;
+    switch (random_below(16)) {
+    case 0:
+        return CRASHES;
+    case 1:
+        return EXITS;
+    case 2:
+    case 3:
+        return HALTS;
+    case 4:
+        guest_end(v->guest, ABI_GUEST_CRASHED, "from outside");
+        return SHORT;
+    default:
+        return SHORT;
+    }
+}
+
+static unsigned deployed;
+static void request_at_random(void)
+{
+    unsigned n = 1 + random_below(GUESTS), what = random_below(16);
+    struct guest_config c;
+    char name[16];
+
+    if (what < 9) {
+        (void)act(n, (enum abi_action)(1 + random_below(ABI_ACTION_END - 1)));
+    } else if (what == 9) {
+        (void)call(ABI_CALL_DELETE, n, 0, 0);
+    } else if (what == 10) {
+        (void)call(ABI_CALL_SNAPSHOT, n, random_below(3), random_below(2));
+    } else if (what == 11) {
+        memset(argument(), 0, sizeof(struct abi_controls));
+        (void)call(ABI_CALL_CONTROLS, n, random_below(3), ARGUMENT);
+    } else if (what == 12 && guest_get(n)) {
+        (void)guest_flush(guest_get(n));
+    } else if (deployed < 1000) {
+        (void)fmt(name, sizeof(name), "g%u", deployed);
+        c = config_of(name, random_below(ENGINE_CORES));
+        c.vcpus = 1 + random_below(3);
+        c.restart = (enum config_restart)random_below(3);
+        c.paused_clock = (enum config_paused_clock)random_below(2);
+        if (deploy(&c) > 0)
+            deployed++;
+    }
+}
+
+static unsigned storms_so_far;
+static void *core_thread(void *number)
+{
+    self = (unsigned)(uintptr_t)number;
+    seed = 0x9e3779b97f4a7c15ull * (16 * storms_so_far + self + 1);
+    for (unsigned i = 0; i < PASSES; i++) {
+        if (self == 0 && random_below(4) == 0)
+            request_at_random();
+        core_pass(core_get(self));
+    }
+    return NULL;
+}
+
+static void storms(void **state)
+{
+    pthread_t cores[ENGINE_CORES];
+
+    (void)state;
+    engine_begin();
+    others = at_random;
+    for (; storms_so_far < STORMS; storms_so_far++) {
+        storm = threads = true;
+        for (unsigned i = 0; i < ENGINE_CORES; i++)
+            assert_int_equal(pthread_create(&cores[i], NULL, core_thread, (void *)(uintptr_t)i), 0);
+        for (unsigned i = 0; i < ENGINE_CORES; i++)
+            assert_int_equal(pthread_join(cores[i], NULL), 0);
+        storm = threads = false;
+        self = 0;
+        settle();
+    }
+    for (unsigned g = 1; g < ABI_GUESTS_MAX; g++)
+        if (guest_get(g))
+            assert_int_equal(call(ABI_CALL_DELETE, g, 0, 0), 0);
+    settle();
+    for (unsigned g = 1; g < ABI_GUESTS_MAX; g++)
+        assert_null(guest_get(g));
+    assert_int_equal(hostmem_free_bytes(), free_at_start);
+    print_message("%u entries, %u deployed, %u flushes\n", entries, deployed, flushes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(storms)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
