@@ -30,7 +30,7 @@ int complain(const char *format, ...)
 static int advise(enum input_kind kind)
 {
     static const char *const advice[] = {
-        [INPUT_VMCS] = SAVE("a VMCS", "guests/NAME/vcpus/0/vmcs?decode=1"),
+        [INPUT_VMCS] = SAVE("a VMCS", "guests/NAME/vcpus/N/vmcs?decode=1"),
         [INPUT_LAYOUT] = SAVE("a layout", "vmx/layout"),
         [INPUT_CAPABILITIES] = SAVE("capabilities", "vmx/capabilities"),
         [INPUT_PAGE] = "a raw VMCS region is needed, as it lies in memory: 4096 bytes",
