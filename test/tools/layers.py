@@ -1,4 +1,4 @@
-"""The layer rules of the design: who may include what. Prints each violation; exit status 1 if there is one."""
+"""The layer rules and the contracts of the design: which file may include which header. Prints each violation; exit status 1 if there is one."""
 import os
 import re
 import sys
@@ -7,16 +7,37 @@ import sys
 BACKEND = ("hv/abi/", "hv/arch.h", "hv/exit.h", "hv/fmt.h", "hv/gmem.h", "hv/guest.h", "hv/job.h", "hv/lib.h", "hv/panic.h", "hv/pc/bus.h", "hv/pc/irqchip.h", "hv/types.h",
            "hv/vcpu.h", "hv/virt.h")
 
-# file prefix -> allowed include prefixes. The first match counts.
+# What all may use.
+BASE = ("hv/fmt.h", "hv/lib.h", "hv/log.h", "hv/panic.h", "hv/spinlock.h", "hv/types.h")
+
+# Contracts, which their headers explain: header -> the prefixes of those on either side of it. Nobody else may include it.
+CONTRACTS = {
+    "hv/virt.h": ("hv/", "arch/x86/vmx/", "arch/x86/guest/", "test/"),
+    "hv/exit.h": ("hv/", "arch/x86/vmx/", "arch/x86/guest/", "test/"),
+    "arch/x86/guest/vcpu_state.h": ("arch/x86/guest/", "arch/x86/vmx/", "test/"),
+    "hv/pc/irqchip.h": ("hv/core", "hv/pc/", "arch/x86/guest/vcpu_state.h", "test/"),
+    "hv/pc/device.h": ("hv/pc/", "test/"),
+    "hv/core_work.h": ("hv/core", "test/"),
+    "hv/net.h": ("hv/", "net/net.c", "test/"),
+    "net/nic.h": ("net/", "test/"),
+}
+
+# file prefix -> allowed includes: patterns of how they begin. The first match counts.
 RULES = [
-    ("arch/x86/boot/", ("arch/x86/boot/", "arch/x86/cpu/", "hv/")),
-    ("arch/x86/cpu/", ("arch/x86/boot/multiboot2.h", "arch/x86/cpu/", "hv/")),
+    ("arch/x86/boot/", ("arch/x86/boot/", "arch/x86/cpu/", "hv/arch.h", "hv/main.h", "hv/mem.h", *BASE)),
+    ("arch/x86/cpu/", ("arch/x86/boot/multiboot2.h", "arch/x86/cpu/", "hv/arch.h", "hv/mem.h", *BASE)),
     ("arch/x86/inspect/", ("arch/x86/inspect/", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h", "arch/x86/cpu/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h")),
     # hostmem.h: the audit of translations.
     ("arch/x86/vmx/", ("arch/x86/vmx/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", "hv/log.h", *BACKEND)),
     ("arch/x86/guest/", ("arch/x86/guest/", "arch/x86/cpu/", *BACKEND)),
-    ("hv/", ("hv/", "version.h", "jsmn.h")),
-    ("net/", ("net/", "hv/")),
+    ("hv/abi/", ("hv/abi/", "hv/config.h", "hv/load", "hv/options.h", "hv/types.h")),
+    ("hv/load/", ("hv/load/", "hv/abi/", "hv/config.h", "hv/job.h", *BASE)),
+    ("hv/config/", ("hv/config/", "hv/abi/", "hv/config.h", "hv/config_fields.def", "hv/job.h", "hv/json.h", "hv/plain.h", "hv/words.", *BASE)),
+    ("hv/pc/", ("hv/pc/", "hv/abi/", "hv/config.h", "hv/date.h", "hv/gmem.h", *BASE)),
+    # Not the devices: those are rows of pc/platform.c.
+    ("hv/", ("hv/abi/", "hv/config/", "hv/load/", "hv/pc/irqchip.h", "hv/pc/platform.h", "hv/[^/]+$", "version.h", "jsmn.h")),
+    # core.h: a frame's interrupt wakes the core that takes frames.
+    ("net/", ("net/", "hv/abi/net.h", "hv/arch.h", "hv/core.h", "hv/net.h", *BASE)),
     ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/inspect/", "arch/x86/vmx/")),
     ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/abi/management.h", "hv/config_fields.def", "hv/words.h")),
     ("mgmt/pc/", ("mgmt/pc/", "arch/x86/cpu/io.h", "hv/types.h")),
@@ -50,7 +71,7 @@ def main():
                     local = "/" not in include and os.path.exists(os.path.join(root, include))
                     if path.startswith("mgmt/") and (local or "/" not in include or include.startswith(("core/ipv4/", "lwip/", "mbedtls/", "netif/", "psa/", "arch/cc", "arch/sys"))):
                         continue
-                    if not include.startswith(allowed):
+                    if not any(re.match(a, include) for a in allowed) or not path.startswith(CONTRACTS.get(include, "")):
                         print(f"{path}: may not include {include}")
                         bad += 1
     print("layers: " + (f"{bad} violations" if bad else "ok"))
