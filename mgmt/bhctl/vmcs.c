@@ -40,7 +40,7 @@ static const struct view *find_view(const struct options *o, int *status)
     }
     others = o->given & (DUMPING | B(TO) | B(VOLATILE)) & ~found->with;
     for (unsigned i = 0; i < OPTIONS; i++) {
-        if (!(others & OPTION_BIT(i)))
+        if (!option_is_allowed(others, i))
             continue;
         if (i == OPTION_TO || i == OPTION_VOLATILE)
             *status = complain(EXIT_USAGE, "--%s needs --diff", option_spec(i)->name);
