@@ -141,6 +141,79 @@ static void test_cr8(void **ctx)
     ASSERT_RAISES(x86_write_cr(v, 8, 16), GP, 0);
 }
 
+static uint32_t seed;
+
+static uint64_t some_bits(uint64_t of)
+{
+    uint64_t v = 0;
+
+    for (unsigned i = 0; i < 4; i++) {
+        seed = seed * 1103515245u + 12345u;
+        v = v << 16 | seed >> 16;
+    }
+    return v & of;
+}
+
+/* SDM 3C "Checks on Guest Control Registers, Debug Registers, and MSRs": whatever a guest writes,
+ * in whatever order, the next entry is not refused for it. */
+static void test_no_write_makes_an_entry_fail(void **ctx)
+{
+    const uint64_t cr0 = CR0_PE | CR0_WP | CR0_NE | CR0_CD | CR0_NW | CR0_PG;
+    const uint64_t cr4 =
+        CR4_PAE | CR4_PGE | CR4_PSE | CR4_PCIDE | CR4_OSXSAVE | CR4_VMXE | CR4_SMEP;
+    unsigned long_mode = 0, pae = 0, refused = 0;
+
+    (void)ctx;
+    seed = 1;
+    put_pdptes(0x2000, 0x3001);
+    put_pdptes(0x3000, 0x3003); /* reserved bits */
+    for (unsigned turn = 0; turn < 100000; turn++) {
+        struct fake_state before = state;
+        unsigned what = (unsigned)some_bits(7), cr = what < 3 ? 0 : what < 5 ? 4 : 3;
+        uint64_t value = some_bits(cr == 0   ? cr0
+                                   : cr == 4 ? cr4
+                                             : 0x3fff | 3ull << 39 | 1ull << 63);
+        enum exit_action action;
+
+        if (what == 7) { /* its own, without an exit: WRMSR of EFER, and far jumps */
+            if (!(state.cr0 & CR0_PG))
+                state.efer = (state.efer & ~EFER_LME) | some_bits(EFER_LME);
+            state.segment[SEGMENT_CS].rights =
+                0x9b | (state.efer & EFER_LMA && some_bits(1) ? L : SEGMENT_RIGHTS_DB);
+            continue;
+        }
+        action = x86_write_cr(v, cr, value);
+        if (action == EXIT_RESUME) { /* #GP: nothing else has changed */
+            assert_int_equal(state.event & ~EVENT_ERROR_CODE, GP & ~EVENT_ERROR_CODE);
+            assert_true(before.cr0 == state.cr0 && before.cr3 == state.cr3 &&
+                        before.cr4 == state.cr4 && before.efer == state.efer &&
+                        before.shown_cr0 == state.shown_cr0 && before.shown_cr4 == state.shown_cr4);
+            state.event = 0;
+            refused++;
+        } else {
+            assert_int_equal(action, EXIT_SKIP);
+            assert_true(cr != 4 || state.shown_cr4 == value);
+        }
+        assert_true(!(state.cr0 & CR0_PG) || (state.cr0 & CR0_PE));
+        assert_true(state.cr0 & CR0_NE && !(state.cr0 & (CR0_CD | CR0_NW)));
+        assert_int_equal(!!(state.efer & EFER_LMA),
+                         (state.cr0 & CR0_PG) && (state.efer & EFER_LME));
+        long_mode += (state.efer & EFER_LMA) != 0;
+        pae += (state.cr0 & CR0_PG) && (state.cr4 & CR4_PAE) && !(state.efer & EFER_LMA);
+        if (state.efer & EFER_LMA)
+            assert_int_equal(state.tr_rights & 0xf, 0xb); /* a busy 64-bit TSS */
+        assert_true(!(state.efer & EFER_LMA) || (state.cr4 & CR4_PAE));
+        assert_true(!(state.cr4 & CR4_PCIDE) || (state.efer & EFER_LMA));
+        assert_true((state.cr4 & (CR4_VMXE | CR4_MCE)) == (CR4_VMXE | CR4_MCE));
+        assert_true(!(state.segment[SEGMENT_CS].rights & L) || (state.efer & EFER_LMA));
+        assert_false(state.cr3 >> 40); /* physical addresses have 40 bits */
+        if ((state.cr0 & CR0_PG) && (state.cr4 & CR4_PAE) && !(state.efer & EFER_LMA))
+            for (unsigned i = 0; i < 4; i++)
+                assert_false((state.pdpte[i] & 1) && (state.pdpte[i] & 0xfff00000000001e6ull));
+    }
+    assert_true(long_mode > 1000 && pae > 1000 && refused > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +224,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cr4, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_cr3, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_cr8, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_no_write_makes_an_entry_fail, fixture_vcpu,
+                                        fixture_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
