@@ -63,9 +63,11 @@ static enum string_io_result reach(struct string_io *s, uint64_t offset, struct 
         return STRING_IO_FAULT;
     left = PAGE_SIZE - linear % PAGE_SIZE;
     p->length = (unsigned)min_u64(s->size, left);
-    p->rest = NULL;
     r = find(s, linear, &p->at, f);
-    if (r == STRING_IO_MORE && p->length < s->size) {
+    if (r != STRING_IO_MORE)
+        return r;
+    p->rest = p->at + p->length;
+    if (p->length < s->size) {
         uint64_t next = linear + p->length;
 
         r = find(s, s->mode == SEGMENT_LONG ? next : (uint32_t)next, &p->rest, f);

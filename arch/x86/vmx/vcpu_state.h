@@ -8,13 +8,14 @@
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 
-_Static_assert(EVENT_VECTOR == INTR_INFO_VECTOR_MASK && EVENT_TYPE == INTR_INFO_TYPE_MASK &&
-                   EVENT_EXTERNAL == INTR_INFO_EXTERNAL && EVENT_NMI == INTR_INFO_NMI &&
-                   EVENT_EXCEPTION == INTR_INFO_HARD_EXCEPTION &&
-                   EVENT_SOFT_INTERRUPT == INTR_INFO_SOFT_INTERRUPT &&
-                   EVENT_PRIVILEGED_SOFT == INTR_INFO_PRIVILEGED_SOFT &&
-                   EVENT_ERROR_CODE == INTR_INFO_ERROR_CODE && EVENT_VALID == INTR_INFO_VALID,
-               "an event is interruption information");
+#if EVENT_VECTOR != INTR_INFO_VECTOR_MASK || EVENT_TYPE != INTR_INFO_TYPE_MASK ||                  \
+    EVENT_EXTERNAL != INTR_INFO_EXTERNAL || EVENT_NMI != INTR_INFO_NMI ||                          \
+    EVENT_EXCEPTION != INTR_INFO_HARD_EXCEPTION ||                                                 \
+    EVENT_SOFT_INTERRUPT != INTR_INFO_SOFT_INTERRUPT ||                                            \
+    EVENT_PRIVILEGED_SOFT != INTR_INFO_PRIVILEGED_SOFT ||                                          \
+    EVENT_ERROR_CODE != INTR_INFO_ERROR_CODE || EVENT_VALID != INTR_INFO_VALID
+#error "an event is interruption information"
+#endif
 
 /* Deadlines further away than the timer can count are reached in several entries. In units of the
  * timer. */
