@@ -47,18 +47,38 @@ TAKEN = pytest.StashKey()
 
 # ---- machines ----
 
+STARTED = []  # by the fixture that is being set up, or by the test that runs
+
+
+def stop_all(machines):
+    for machine in machines:
+        machine.stop()
+
+
+# A machine ends with the fixture or test that has started it: one that nobody looks at any more would take time from the others.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup(fixturedef):
+    yield
+    machines = STARTED[:]
+    STARTED.clear()
+    fixturedef.addfinalizer(lambda: stop_all(machines))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call():
+    yield
+    stop_all(STARTED)
+    STARTED.clear()
+
+
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """start(config, cpus=..., ...) boots a machine that ends with the module."""
-    running = []
-
+    """start(config, cpus=..., ...) boots a machine."""
     def boot(*args, **kw):
-        running.append(Appliance(tmp_path_factory.mktemp("machine"), *args, **kw))
-        return running[-1]
+        STARTED.append(Appliance(tmp_path_factory.mktemp("machine"), *args, **kw))
+        return STARTED[-1]
 
-    yield boot
-    for machine in running:
-        machine.stop()
+    return boot
 
 
 @pytest.fixture
