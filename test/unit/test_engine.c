@@ -347,7 +347,7 @@ static void snapshots_and_controls(void **state)
     assert_int_equal(v->stats->controls.sequence, n);
     assert_int_equal(v->stats->controls.result, 0);
     c->mask[0] = 0xbad;
-    n = call(ABI_CALL_CONTROLS, g->number, 1, ARGUMENT);
+    assert_int_equal(call(ABI_CALL_CONTROLS, g->number, 1, ARGUMENT), n + 1);
     settle();
     assert_int_equal(v->stats->controls.result, -E_INVAL);
     /* Asked while it runs, and ended before it was done: told so. */
