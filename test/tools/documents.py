@@ -214,6 +214,14 @@ def completion(tables, text):
     return replace(text, "#", "values of deploy", [f'    --{f["option"]}) _bhctl_offer "{" ".join(tables.choices(f))}" ;;' for f in chosen] + [f"    {' | '.join(free)}) ;;"])
 
 
+# ---- the parser's fuzzer ----
+
+def dictionary(tables, text):
+    fields = [f for fields in tables.objects.values() for f in fields]
+    said = [f["name"] for f in fields] + [w for f in fields if f["kind"] in ("choice", "flags") for w in tables.choices(f)] + ["tokens"]
+    return replace(text, "#", "fields and words", [rf'"\"{word}\""' for word in dict.fromkeys(said)])
+
+
 # ---- the page ----
 
 def page(tables, _):
@@ -263,7 +271,7 @@ def readme(tables, text):
 
 
 DOCUMENTS = {"iso/guests.schema.json": guests_schema, "mgmt/openapi.json": openapi, "README.md": readme,
-             "mgmt/bhctl/bhctl.1": manual, "mgmt/bhctl/bhctl.bash": completion, "mgmt/page/fields.js": page}
+             "mgmt/bhctl/bhctl.1": manual, "mgmt/bhctl/bhctl.bash": completion, "mgmt/page/fields.js": page, "test/fuzz/config.dict": dictionary}
 
 
 def main():
