@@ -76,6 +76,7 @@ stack_objects = $(call objects,fuzz-stack,$(filter $(STACKED),$(1))) $(call obje
 
 define unit_rule
 $(BUILD)/unit/$(1)/$(2): $(call objects,unit/$(1),test/unit/$(2).c $($(2)_SOURCES))
+	$$(in_dir)
 	@$(1) $(SANITIZE) $$(filter %.o,$$^) -lcmocka $$(out)
 $(BUILD)/unit/$(1)/$(2).passed: $(BUILD)/unit/$(1)/$(2)
 	@$$< > $$@.log 2>&1 && echo "ok   $(2) ($(1)) $$$$(sed -n 's/.*PASSED  \] //p' $$@.log)" || \
@@ -84,10 +85,12 @@ $(BUILD)/unit/$(1)/$(2).passed: $(BUILD)/unit/$(1)/$(2)
 endef
 define coverage_rule
 $(BUILD)/coverage/$(1): $(call objects,coverage,test/unit/$(1).c $($(1)_SOURCES))
+	$$(in_dir)
 	@gcc --coverage $$(filter %.o,$$^) -lcmocka $$(out)
 endef
 define fuzz_rule
 $(BUILD)/fuzz/$(1): $(if $(filter fuzz_stack,$(1)),$(call stack_objects,test/fuzz/$(1).c $($(1)_SOURCES)),$(call objects,unit/clang,test/fuzz/$(1).c $($(1)_SOURCES)))
+	$$(in_dir)
 	@clang $(SANITIZE) -fsanitize=fuzzer $$(filter %.o,$$^) $$(FUZZ_LIBS) $$(out)
 endef
 
