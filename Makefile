@@ -53,7 +53,7 @@ KERNEL_CFLAGS := $(FREESTANDING) $(KERNEL_DEFINES) $(WARN) -fstack-protector-str
 ENTRY_CHECK_C := $(wildcard arch/x86/inspect/entry_check*.c)
 DECODE_C := $(wildcard arch/x86/inspect/decode*.c)
 KERNEL_C := $(filter-out arch/x86/vmx/offsets.c $(DECODE_C) $(ENTRY_CHECK_C),$(wildcard arch/x86/boot/*.c arch/x86/cpu/*.c \
-        arch/x86/vmx/*.c arch/x86/inspect/*.c arch/x86/guest/*.c hv/*.c hv/config/*.c hv/pc/*.c hv/load/*.c net/*.c))
+        arch/x86/vmx/*.c arch/x86/inspect/*.c arch/x86/guest/*.c hv/*.c hv/pc/*.c net/*.c))
 KERNEL_ASM := $(wildcard arch/x86/boot/*.asm arch/x86/cpu/*.asm arch/x86/vmx/*.asm)
 KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
 KERNEL_D := $(KERNEL_C:%.c=$(BUILD)/kernel/%.d) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o.d) $(BUILD)/gen/offsets.d
@@ -141,10 +141,10 @@ include test/kernel/kernel.mk
 # ---- ISO ----
 
 HOST_CFLAGS := -std=gnu11 -O2 -g -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(INCLUDE) $(WARN)
-CONFIG_CHECK_C := test/tools/config_check.c $(wildcard hv/config/*.c) hv/guest_config.c hv/json.c hv/lib.c hv/fmt.c $(wildcard hv/load/*.c)
+CONFIG_CHECK_C := test/tools/config_check.c $(wildcard mgmt/config/*.c mgmt/load/*.c) hv/guest_config.c hv/options.c hv/lib.c hv/fmt.c
 
 VMCSDUMP_C := $(wildcard mgmt/tools/*.c) $(MGMT_TELL) $(MGMT_PURE)
-BHCTL_C := $(wildcard mgmt/bhctl/*.c) hv/plain.c hv/config/words.c
+BHCTL_C := $(wildcard mgmt/bhctl/*.c) hv/plain.c mgmt/config/words.c
 HOST_O := $(sort $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(VMCSDUMP_C:%.c=$(BUILD)/host/%.o) $(BHCTL_C:%.c=$(BUILD)/host/%.o))
 
 $(BUILD)/host/%.o: %.c Makefile | $(GEN)

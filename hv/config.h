@@ -7,20 +7,22 @@
 
 #include "hv/abi/control.h"
 
-#define CONFIG_GUESTS_MAX      14 /* the control ABI has 16 numbers, one is the management guest's */
+#define CONFIG_GUESTS_MAX        14 /* the control ABI has 16 numbers, one is the management guest's */
 /* Files that the guests can name: the boot loader's list has 64, of which the appliance may need
  * four: itself twice, certificate and key. */
-#define CONFIG_FILES_MAX       60
+#define CONFIG_FILES_MAX         60
 /* A core's time, in parts per million, and so much of it can be promised. The rest is the root's
  * own work, and what guests without a guarantee live on: the management guest, who could not be
  * asked for anything any more. */
-#define CONFIG_CORE_WHOLE      1000000u
-#define CONFIG_GUARANTEED_MOST (CONFIG_CORE_WHOLE / 100 * 95)
+#define CONFIG_CORE_WHOLE        1000000u
+#define CONFIG_GUARANTEED_MOST   (CONFIG_CORE_WHOLE / 100 * 95)
 /* So begin the names of the boot modules that are the appliance's own. No file may be called so. */
-#define CONFIG_OWN_FILES       "bulkhead:"
-#define CONFIG_MANAGEMENT_NAME "mgmt"
-#define CONFIG_CORE_MOST       63           /* the highest number of a core */
-#define CONFIG_TEXT_MAX        (256u << 10) /* bytes of JSON; more is refused */
+#define CONFIG_OWN_FILES         "bulkhead:"
+#define CONFIG_MANAGEMENT_NAME   "mgmt"
+#define CONFIG_MODULE            CONFIG_OWN_FILES "configuration"
+#define CONFIG_MANAGEMENT_MODULE CONFIG_OWN_FILES "management"
+#define CONFIG_CORE_MOST         63           /* the highest number of a core */
+#define CONFIG_TEXT_MAX          (256u << 10) /* bytes of JSON; more is refused */
 
 /* "management": {"address": "dhcp" | "10.0.2.15/24", "gateway": "10.0.2.2", "core": 0, "memory":
  * "12M", "budget_us": ..., "period_us": ..., and what struct abi_management says} */
@@ -77,6 +79,10 @@ int config_parse(const char *text, size_t len, void *scratch, size_t scratch_siz
 int config_parse_guest(const char *text, size_t len, void *scratch, size_t scratch_size,
                        struct guest_config *g, config_report *report, void *ctx);
 
+/* What of it stands on the kernel's command line. */
+struct boot_options;
+void config_options(const struct config *c, struct boot_options *o);
+
 /* What its guarantee takes from its core, in parts per million, rounded up. */
 static inline uint32_t config_share(const struct guest_config *g)
 {
@@ -111,7 +117,7 @@ bool config_net_address_is_good(const struct net_address *a);
 bool config_net_clashes(const struct net_config *a, const struct net_config *b,
                         struct net_address *which);
 
-/* ---- the rest: the parser's side ---- */
+/* ---- the rest: the parser's side, which the root does not have ---- */
 
 /* "HOST", "HOST:PORT" or an IPv6 address, taken apart: `host` has `size` bytes, *port stays as it
  * is where none is said. False: it is none of these. */

@@ -7,7 +7,6 @@
 #include "hv/exit.h"
 #include "hv/fmt.h"
 #include "hv/guest.h"
-#include "hv/guest_files.h"
 #include "hv/guest_life.h"
 #include "hv/image.h"
 #include "hv/job.h"
@@ -194,9 +193,10 @@ static int64_t call_keep(const struct vcpu *v, uint64_t address, uint64_t length
     return rc;
 }
 
-static int64_t call_address(uint64_t ip, uint64_t netmask, uint64_t https)
+static int64_t call_address(uint64_t ip, uint64_t netmask, uint64_t serves)
 {
     struct abi_host *h = guest_host_page();
+    bool https = serves & ABI_SERVES_HTTPS;
     char http[32] = "", both[64];
 
     for (unsigned i = 0; i < 4; i++) {
@@ -205,7 +205,7 @@ static int64_t call_address(uint64_t ip, uint64_t netmask, uint64_t https)
     }
     (void)fmt(both, sizeof(both), "%u.%u.%u.%u/", h->ip[0], h->ip[1], h->ip[2], h->ip[3]);
     job_rest();
-    if (h->management.http == ABI_HTTP_PLAIN || !https)
+    if ((serves & ABI_SERVES_HTTP) || !https)
         (void)fmt(http, sizeof(http), "http://%s%s", both, https ? ", " : "");
     job_rest();
     log_on_behalf("management address: %s%s%s", http, https ? "https://" : "", https ? both : "");
@@ -231,16 +231,15 @@ static int64_t call_image_commit(const struct vcpu *v, uint64_t slot, uint64_t a
 static int64_t call_create(const struct vcpu *v, uint64_t address)
 {
     static struct abi_create r; /* large, and only one core calls */
-    const uint64_t why = address + offsetof(struct abi_create, why);
+    const uint64_t at = address + offsetof(struct abi_create, address);
     const void *from = gmem_ptr(&v->guest->mem, gpa(address), sizeof(r));
     int rc, number;
 
     if (!from)
         return -E_RANGE;
     job_copy(&r, from, sizeof(r));
-    memset(r.why, 0, sizeof(r.why));
-    number = guest_deploy(&r, r.why, sizeof(r.why));
-    rc = gmem_write(&v->guest->mem, gpa(why), r.why, sizeof(r.why));
+    number = guest_deploy(&r, &r.address);
+    rc = gmem_write(&v->guest->mem, gpa(at), &r.address, sizeof(r.address));
     return rc ? rc : number;
 }
 
@@ -262,6 +261,12 @@ static int64_t call_host_action(uint64_t action)
         return -E_INVAL;
     if (core_reboot(arch_tsc() + arch_tsc_hz() / 1000 * ABI_HOST_ACTION_MS))
         log_info("the machine is reset by request");
+    return 0;
+}
+
+static int64_t call_configured(void)
+{
+    guest_host_page()->configured = 1;
     return 0;
 }
 
@@ -303,6 +308,8 @@ static int64_t answer(struct vcpu *v, const struct vcpu_gprs *r)
         return call_delete(r->rbx);
     case ABI_CALL_HOST_ACTION:
         return call_host_action(r->rbx);
+    case ABI_CALL_CONFIGURED:
+        return call_configured();
     default:
         return -E_INVAL;
     }

@@ -17,11 +17,17 @@
 #define STUCK_TICKS  2500u
 
 static struct core cores[ARCH_CORES_MAX];
+static uint32_t ready;
 _Static_assert(ARCH_CORES_MAX <= ABI_CORES_MAX, "every core has its row in the shared page");
 
 struct core *core_get(unsigned id)
 {
     return &cores[id];
+}
+
+unsigned core_ready_count(void)
+{
+    return __atomic_load_n(&ready, __ATOMIC_ACQUIRE);
 }
 
 void core_wake(unsigned id)
@@ -92,6 +98,15 @@ void core_adopt(struct guest *g)
     }
 }
 
+/* Something may have been asked of it before the core knew it, and looked in vain. */
+static void look_for_asked(struct core *c, const struct entity *e)
+{
+    if (!__atomic_load_n(&e->asked, __ATOMIC_ACQUIRE))
+        return;
+    __atomic_store_n(&c->asked, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
+}
+
 void core_take_incoming(struct core *c)
 {
     uint32_t bits = __atomic_exchange_n(&c->incoming, 0, __ATOMIC_ACQ_REL);
@@ -103,8 +118,10 @@ void core_take_incoming(struct core *c)
         if (!(bits >> i & 1))
             continue;
         bind_here(c->id, guest_get(i));
-        for (; from < c->entity_count; from++)
+        for (; from < c->entity_count; from++) {
             schedule(c, c->entities[from], now);
+            look_for_asked(c, c->entities[from]);
+        }
     }
     c->stats->vcpus = c->vcpu_count;
     /* They may have been asked for something already, and were not found. */
@@ -432,16 +449,21 @@ static int enter_root(struct core *c)
     return virt_backend()->core_on(c->id, pages[c->id]);
 }
 
-static void abandon_guests(struct core *c)
+/* The machine is nothing without management: where its core cannot run it, the boot core does. */
+static void give_management_away(struct core *c)
 {
-    for (unsigned i = 0; i < c->entity_count; i++) {
-        struct guest *g = c->entities[i]->guest;
+    struct guest *m = guest_management();
 
-        if (c->entities[i]->vcpu)
-            continue;
-        g->complete = false; /* for good: nothing can start it here */
-        guest_fail(g, "its core is not in VMX root operation");
+    if (!m || m->life.entity.core != c->id || c->id == 0)
+        return;
+    log_warn("core %u: management goes on core 0 instead", c->id);
+    c->entity_count = c->vcpu_count = 0;
+    m->life.entity.core = 0;
+    FOR_EACH_VCPU (v, m) {
+        v->entity.core = 0;
+        v->stats->core = 0;
     }
+    core_adopt(m);
 }
 
 /* The appliance has nothing to do there: test/kernel/ has. */
@@ -471,10 +493,11 @@ void core_set_up(unsigned id)
         core_is_on(c);
     } else {
         log_warn("core %u: not in VMX root operation, it stays idle", id);
-        abandon_guests(c);
+        give_management_away(c);
     }
     for (unsigned i = 0; i < c->entity_count; i++)
         schedule(c, c->entities[i], now);
+    __atomic_fetch_add(&ready, 1, __ATOMIC_ACQ_REL);
 }
 
 _Noreturn void core_run(unsigned id)

@@ -32,7 +32,7 @@ struct core {
     unsigned entity_count, vcpu_count;
     uint32_t incoming; /* numbers of guests that are to be bound. Any core sets bits */
     struct chores {
-        bool nic, console; /* this core has them */
+        bool console; /* this core has it */
         uint64_t next_nic, next_console;
         unsigned turn;    /* the chore that goes first */
         unsigned waiting; /* bits, of enum chore: to be looked at in the next pass */
@@ -77,3 +77,6 @@ void core_pass(struct core *c);
 /* Resets the machine at that time (absolute ticks). False: that was asked for before, and stays so.
  * Core 0 does it. Any core. */
 bool core_reboot(uint64_t at);
+
+/* How many cores have finished their set-up (in VMX root or not). */
+unsigned core_ready_count(void);

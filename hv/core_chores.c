@@ -142,12 +142,20 @@ static uint64_t look_at_reboot(uint64_t now)
  */
 enum chore { CHORE_NIC, CHORE_CONSOLE, CHORE_ASKED, CHORES };
 
+/* The network card's interrupts go there, and so does management. */
+static bool has_nic(const struct core *c)
+{
+    const struct guest *m = guest_management();
+
+    return m && m->life.entity.core == c->id;
+}
+
 static unsigned chores_waiting(const struct core *c, uint64_t now)
 {
     const struct chores *k = &c->chores;
     unsigned waiting = 0;
 
-    if (k->nic && now >= k->next_nic && net_pending())
+    if (has_nic(c) && now >= k->next_nic && net_pending())
         waiting |= 1u << CHORE_NIC;
     if (k->console && log_is_due(now))
         waiting |= 1u << CHORE_CONSOLE;
@@ -229,11 +237,8 @@ void core_charge_request(struct core *c, uint64_t back, uint64_t now)
 
 void core_set_up_work(struct core *c)
 {
-    const struct guest *m = guest_management();
-
     ration_init(&c->ration, requests_us, 1000);
     c->chores = (struct chores){
-        .nic = m && m->life.entity.core == c->id,
         .console = c->id == 0,
         .next_console = NEVER,
     };

@@ -1,13 +1,10 @@
 /* Guests come and go. */
 #include "hv/guest.h"
 
-#include "hv/admission.h"
 #include "hv/arch.h"
 #include "hv/core.h"
 #include "hv/exit.h"
-#include "hv/fmt.h"
 #include "hv/guest_life.h"
-#include "hv/guest_files.h"
 #include "hv/guest_pages.h"
 #include "hv/hostmem.h"
 #include "hv/image.h"
@@ -15,10 +12,11 @@
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/net.h"
-#include "hv/panic.h"
+#include "hv/plain.h"
 
-#define POOL_SIZE    (16u * PAGE_SIZE)
-#define RX_RING_SIZE (VIRTIO_NET_RX_RING * sizeof(struct virtio_net_frame))
+#define MANAGEMENT_NUMBER 0u
+#define POOL_SIZE         (16u * PAGE_SIZE)
+#define RX_RING_SIZE      (VIRTIO_NET_RX_RING * sizeof(struct virtio_net_frame))
 
 /* Never given back: another core may still look at a guest that has just gone. */
 static struct guest *pool;
@@ -102,7 +100,7 @@ static void give_back(struct guest *g)
 }
 
 /* All that the guest will ever have, so that nothing can be short later. */
-static int take_memory(struct guest *g, char *why, size_t size)
+static int take_memory(struct guest *g)
 {
     const struct guest_config *c = &g->config;
 
@@ -110,12 +108,8 @@ static int take_memory(struct guest *g, char *why, size_t size)
         g->mem.base = hostmem_alloc(c->memory, PAGE_SIZE_1G, MEM_GUEST, g->number);
     if (!g->mem.base)
         g->mem.base = hostmem_alloc(c->memory, PAGE_SIZE_2M, MEM_GUEST, g->number);
-    if (!g->mem.base) {
-        (void)fmt(why, size,
-                  "not enough memory: %lu KiB asked, largest free piece %lu KiB of %lu KiB free",
-                  c->memory >> 10, hostmem_largest(PAGE_SIZE_2M) >> 10, hostmem_free_bytes() >> 10);
+    if (!g->mem.base)
         return -E_NOMEM;
-    }
     job_rest();
     g->mem.size = c->memory;
     g->split_size = virt_backend()->split_size(c->memory);
@@ -127,12 +121,6 @@ static int take_memory(struct guest *g, char *why, size_t size)
     job_rest();
     if (!add_pool(g) || ((c->devices & DEV_NET) && !g->rx_ring) ||
         (g->split_size && !g->split_tables)) {
-        uint64_t asked = POOL_SIZE + (c->devices & DEV_NET ? RX_RING_SIZE : 0) + g->split_size;
-
-        (void)fmt(why, size,
-                  "not enough memory for translation tables and network buffers: %lu KiB asked, "
-                  "%lu KiB free",
-                  asked >> 10, hostmem_free_bytes() >> 10);
         give_back(g);
         return -E_NOMEM;
     }
@@ -186,52 +174,52 @@ static bool has_share(const struct guest *g)
     return g->complete || g->life.phase != GUEST_IDLE;
 }
 
-static void sum_up(struct admission_core *cores)
+/* Can the core keep one more promise? */
+static bool admits(unsigned core, const struct guest_config *c)
 {
+    uint64_t guaranteed = config_share(c);
+
     for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
         const struct guest *g = guest_get(i);
 
+        job_rest();
         if (!g || !has_share(g))
             continue;
-        FOR_EACH_VCPU (v, g) {
-            cores[v->entity.core].vcpus++;
-            cores[v->entity.core].guaranteed += config_share(&g->config);
-        }
+        FOR_EACH_VCPU (v, g)
+            if (v->entity.core == core)
+                guaranteed += config_share(&g->config);
     }
+    return guaranteed <= CONFIG_GUARANTEED_MOST;
 }
 
-int guest_admit(const struct guest_config *c, unsigned *core, char *why, size_t size)
+/* Those that its vCPUs go on, see place(). */
+static int check_cores(const struct guest_config *c)
 {
-    struct admission_core cores[ARCH_CORES_MAX] = {{0}};
+    for (unsigned i = 0; i < max_u64(c->vcpus, 1); i++) {
+        unsigned core = ((unsigned)c->core + i) % arch_core_count();
 
-    sum_up(cores);
-    return admission_choose(cores, arch_core_count(), c, core, why, size);
+        if (!core_get(core)->vmx_root)
+            return -E_NOENT;
+        if (!admits(core, c))
+            return -E_BUSY;
+    }
+    return 0;
 }
 
-struct guest *guest_create(unsigned number, const struct guest_config *c, unsigned core,
-                           bool is_management)
+struct guest *guest_create_management(const struct guest_config *c, unsigned core)
 {
-    char why[ABI_TEXT_MAX];
-    struct guest *g;
+    struct guest *g = take_number(MANAGEMENT_NUMBER, c, core);
 
-    if (number >= ABI_GUESTS_MAX || guests[number])
+    g->management = true;
+    if (take_memory(g)) {
+        guest_pages_leave(g);
         return NULL;
-    g = take_number(number, c, core);
-    g->management = is_management;
-    if (is_management) {
-        g->status->flags |= ABI_GUEST_MANAGEMENT;
-        guest_host_page()->self = number;
-        management = g;
     }
+    g->status->flags |= ABI_GUEST_MANAGEMENT;
+    guest_host_page()->self = g->number;
+    management = g;
     register_guest(g);
-    (void)!image_take(g, false); /* what is not there is told when it is loaded */
-    if (take_memory(g, why, sizeof(why)))
-        guest_fail(g, why);
-    if (g->life.phase == GUEST_BUILDING)
-        guest_plan(g);
-    /* The start itself is left to its core. */
-    if (g->life.phase == GUEST_BUILDING)
-        guest_build(g);
+    guest_build(g);
     return g;
 }
 
@@ -247,31 +235,26 @@ static bool name_is_taken(const char *name)
     return false;
 }
 
-/* Are its addresses nobody else's? */
-static int check_addresses(const struct guest_config *c, char *why, size_t size)
+/* Are its addresses nobody else's? *which is one that is not. */
+static int check_addresses(const struct guest_config *c, uint32_t *which)
 {
-    char text[CONFIG_ADDRESS_TEXT];
     struct net_address a;
 
     if (!(c->devices & DEV_NET))
         return 0;
     for (unsigned i = 0; c->net.uplink && i < c->net.address_count; i++) {
         job_rest();
-        if (!net_is_guarded(&c->net.addresses[i]))
-            continue;
-        config_net_address_text(&c->net.addresses[i], text);
-        (void)fmt(why, size, "%s is management's, a gateway's or a name server's", text);
-        return -E_PERM;
+        *which = i;
+        if (net_is_guarded(&c->net.addresses[i]))
+            return -E_PERM;
     }
+    *which = 0;
     for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
         const struct guest *g = guest_get(i);
 
         job_rest();
-        if (!g || g->management || !config_net_clashes(&c->net, &g->config.net, &a))
-            continue;
-        config_net_address_text(&a, text);
-        (void)fmt(why, size, "%s is the address of guest \"%s\"", text, g->config.name);
-        return -E_PERM;
+        if (g && !g->management && config_net_clashes(&c->net, &g->config.net, &a))
+            return -E_PERM;
     }
     return 0;
 }
@@ -292,81 +275,93 @@ static void measure(const struct guest *g, struct load_sizes *sizes)
 }
 _Static_assert(LOAD_FROM_IMAGE == 0 && LOAD_FROM_MODULE == 1, "sources are numbered as in plans");
 
-static int take_images(struct guest *g, const struct abi_create *r, char *why, size_t size)
+static int take_images(struct guest *g, const struct load_plan *plan)
 {
     struct load_sizes sizes;
     const char *what;
-    int rc = image_take(g, r->planned);
+    int rc = image_take(g);
 
-    if (rc == -E_NOENT)
-        (void)fmt(why, size, "there is no image \"%s\"", g->missing);
-    else if (rc == -E_PERM)
-        (void)fmt(why, size,
-                  "\"%s\" is a module of another guest: upload a copy under another name",
-                  g->missing);
-    else if (rc)
-        (void)fmt(why, size, "\"%s\" was uploaded: without a plan only an image of the ISO loads",
-                  g->missing);
-    if (rc || !r->planned)
+    if (rc)
         return rc;
     measure(g, &sizes);
-    if (load_plan_check(&r->plan, &sizes, g->config.memory, &what)) {
-        (void)fmt(why, size, "the load plan is not possible: %s", what);
+    if (load_plan_check(plan, &sizes, g->config.memory, &what)) {
         image_release(g);
         return -E_INVAL;
     }
-    job_copy(&g->plan, &r->plan, sizeof(g->plan));
+    job_copy(&g->plan, plan, sizeof(g->plan));
     g->planned = true;
     return 0;
 }
 
-int guest_deploy(const struct abi_create *r, char *why, size_t size)
+static int take_all(struct guest *g, const struct load_plan *plan)
 {
-    const char *field;
-    unsigned core;
-    struct guest *g;
-    int rc = 0, number;
+    int rc = take_memory(g);
 
-    if (config_check_guest(&r->config, &field)) {
-        (void)fmt(why, size, "%s is not possible", field);
-        return -E_INVAL;
-    }
-    job_rest();
-    if (name_is_taken(r->config.name)) {
-        (void)fmt(why, size, "there is a guest with the name \"%s\"", r->config.name);
-        return -E_EXIST;
-    }
-    rc = check_addresses(&r->config, why, size);
-    if (rc)
-        return rc;
-    job_rest();
-    number = free_number();
-    if (number < 0) {
-        (void)fmt(why, size, "there are %u guests: no more fit", CONFIG_GUESTS_MAX);
-        return number;
-    }
-    rc = guest_admit(&r->config, &core, why, size);
-    if (rc)
-        return rc;
-    if (!core_get(core)->vmx_root) {
-        (void)fmt(why, size, "core %u is not in VMX root operation", core);
-        return -E_NOENT;
-    }
-    job_rest();
-    g = take_number((unsigned)number, &r->config, core);
-    rc = take_memory(g, why, size);
     job_rest();
     if (rc == 0) {
-        rc = take_images(g, r, why, size);
+        rc = take_images(g, plan);
         if (rc)
             give_back(g);
     }
-    if (rc) {
+    if (rc)
         guest_pages_leave(g);
-        return rc;
-    }
     job_rest();
+    return rc;
+}
+
+/* What can be said of a guest before it takes anything. Its number-to-be, or an error. */
+static int check_request(const struct abi_create *r, uint32_t *address)
+{
+    const struct guest_config *c = &r->config;
+    const char *field;
+    int rc;
+
+    if (config_check_guest(c, &field) || r->why[sizeof(r->why) - 1])
+        return -E_INVAL;
+    if (c->core < 0 || (unsigned)c->core >= arch_core_count())
+        return -E_NOENT;
+    job_rest();
+    if (name_is_taken(c->name))
+        return -E_EXIST;
+    rc = r->why[0] ? 0 : check_addresses(c, address);
+    if (rc == 0 && !r->why[0])
+        rc = check_cores(c);
+    return rc ? rc : free_number();
+}
+
+/* One that cannot be made, for people to see. `why` is a stranger's text. */
+static void show_husk(struct guest *g, const char *why)
+{
+    char text[ABI_TEXT_MAX];
+    struct plain p = {0};
+
+    text[plain_line(&p, why, strlen(why), text, sizeof(text) - 1)] = 0;
     register_guest(g);
+    job_rest();
+    guest_fail(g, text);
+    job_rest();
+}
+
+int guest_deploy(const struct abi_create *r, uint32_t *address)
+{
+    int rc, number;
+    struct guest *g;
+
+    if (core_ready_count() < arch_core_count())
+        return -E_AGAIN;
+    number = check_request(r, address);
+    if (number < 0)
+        return number;
+    job_rest();
+    g = take_number((unsigned)number, &r->config, (unsigned)r->config.core);
+    if (r->why[0]) {
+        show_husk(g, r->why);
+    } else {
+        rc = take_all(g, &r->plan);
+        if (rc)
+            return rc;
+        register_guest(g);
+    }
     core_adopt(g);
     return number;
 }
@@ -381,7 +376,7 @@ static const char *map_memory(struct guest *g)
         return "out of host memory for translation tables";
     if (!g->management)
         return NULL;
-    if (guest_pages_map(g, ops) || guest_files_map(g, ops) ||
+    if (guest_pages_map(g, ops) ||
         ops->prepare(g, gpa(ABI_IMAGES_GPA), ABI_IMAGES * ABI_IMAGE_SIZE_MAX))
         return "the control pages cannot be mapped";
     return NULL;
@@ -447,16 +442,6 @@ void guest_build(void *guest)
     g->complete = !why;
     if (why)
         guest_fail(g, why);
-}
-
-int guest_audit_all(void)
-{
-    int rc = 0;
-
-    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++)
-        if (guests[i] && guests[i]->backend && !passes_audit(guests[i]))
-            rc = -E_PERM;
-    return rc;
 }
 
 /* ---- going ---- */

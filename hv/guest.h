@@ -9,7 +9,7 @@
 #include "hv/config.h"
 #include "hv/gmem.h"
 #include "hv/job.h"
-#include "hv/load/load.h"
+#include "hv/load_plan.h"
 #include "hv/pc/platform.h"
 #include "hv/types.h"
 #include "hv/vcpu.h"
@@ -40,7 +40,7 @@ enum guest_phase {
     GUEST_HELD_BACK, /* it ended, and its time to start again has not come */
     GUEST_BUILDING,  /* it is new: tables, buffers, its port are being made */
     GUEST_CLEARING,  /* its memory is being zeroed */
-    GUEST_PLANNING,  /* what goes where is found out */
+    GUEST_PLANNING,  /* the management guest: its image is looked at, unless it has been */
     GUEST_COPYING,   /* its image is being copied */
     GUEST_STARTING,  /* its memory is as it shall be: its devices are put together */
     GUEST_MAKING,    /* * its vCPUs are being made */
@@ -83,7 +83,7 @@ struct guest_life {
 /* Clearing and copying go in steps of this many bytes, so that a slice ends on time also while a
  * guest is being made ready. */
 #define GUEST_STEP      (4u << 10)
-#define GUEST_POOLS_MAX 4u
+#define GUEST_POOLS_MAX 10u
 
 /* The bytes of an image. Not the guest's: what is there is only read. */
 struct image_source {
@@ -103,11 +103,10 @@ struct guest {
     uint64_t split_size;
     /* Its image, then its modules; they stay while it is their user. */
     struct image_source sources[1 + LOAD_MODULES_MAX];
-    const char *missing; /* of config: the image that is not there; NULL: it has all sources */
-    bool planned;        /* the plan is there: from the management guest, or made here */
-    char unplanned[ABI_TEXT_MAX]; /* why it cannot be made; empty: it has not been tried */
-    struct load_plan plan;        /* checked */
-    void *free_pages;             /* guest_alloc_page's list */
+    bool planned; /* the plan is there, and checked: from the management guest, or its own */
+    const char *unplanned; /* the management guest: why it cannot be made; NULL: not yet tried */
+    struct load_plan plan;
+    void *free_pages; /* guest_alloc_page's list */
     uint8_t *pools[GUEST_POOLS_MAX];
     unsigned pool_count;
     struct platform platform;

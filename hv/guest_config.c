@@ -1,5 +1,5 @@
 /* Whether what the management guest says of a guest is something that the root can go by. Its
- * parser (hv/config/) has looked before, and says what is wrong in words; this is what counts. */
+ * parser (mgmt/config/) has looked before, and says what is wrong in words; this is what counts. */
 #include "hv/config.h"
 
 #include "hv/job.h"

@@ -3,6 +3,7 @@
 #include "hv/arch.h"
 #include "hv/core.h"
 #include "hv/exit.h"
+#include "hv/flat.h"
 #include "hv/fmt.h"
 #include "hv/guest_pages.h"
 #include "hv/image.h"
@@ -14,8 +15,11 @@
 #include "hv/restart.h"
 
 /* In ticks, as they were seen: the longest step on the way to a start, or to the end. */
-#define STEP_TICKS  1800u
-#define PIECE_TICKS 700u /* of memory */
+#define STEP_TICKS    1800u
+#define PIECE_TICKS   700u /* of memory */
+
+/* Between two tries to start a management guest whose image cannot be used. */
+#define RETRY_SECONDS 10u
 
 static uint64_t boot_epoch, boot_tsc;
 
@@ -27,6 +31,8 @@ void guest_life_init(uint64_t epoch, uint64_t tsc)
 
 void guest_fail(struct guest *g, const char *why)
 {
+    if (!g->complete)
+        g->status->flags |= ABI_GUEST_HUSK;
     guest_set_state(g, ABI_GUEST_FAILED, why);
     g->life.phase = GUEST_IDLE;
     log_guest_warn(g, "not started: %s", why);
@@ -138,30 +144,6 @@ static struct image_source source_of(const struct guest *g, unsigned n)
     return g->sources[n];
 }
 
-/* Of an image that came with the ISO: as trusted as the root itself. Nobody looks into modules. */
-static int plan_image(struct guest *g, struct load_error *e)
-{
-    const struct guest_config *c = &g->config;
-    struct load_request r = {
-        .module_count = c->module_count,
-        .flat = c->kind == KIND_FLAT,
-        .tsc_hz = arch_tsc_hz(),
-        .memory = g->mem.size,
-    };
-
-    if (g->missing) {
-        (void)fmt(e->text, sizeof(e->text), "\"%s\" is %s", g->missing,
-                  !g->management && image_is_own(g->missing) ? "one of the appliance's own files"
-                                                             : "not among the boot modules");
-        return -E_NOENT;
-    }
-    r.image = (struct load_blob){g->sources[0].data, g->sources[0].size, c->cmdline};
-    for (unsigned i = 0; i < c->module_count && i < LOAD_MODULES_MAX; i++)
-        r.modules[i] =
-            (struct load_blob){g->sources[1 + i].data, g->sources[1 + i].size, c->modules[i].args};
-    return load_guest(&r, &g->plan, e);
-}
-
 static void enter_phase(struct guest *g, enum guest_phase phase)
 {
     g->life.phase = phase;
@@ -216,6 +198,16 @@ static void start_devices(struct guest *g)
     order(g, VCPU_HELD);
 }
 
+/* The next pass enters it. */
+static void note_first_entry(const struct guest *g)
+{
+    struct abi_host *h = guest_host_page();
+    uint64_t *at = g->management ? &h->first_entry_tsc : &h->first_guest_tsc, never = 0;
+
+    (void)__atomic_compare_exchange_n(at, &never, arch_tsc(), false, __ATOMIC_RELAXED,
+                                      __ATOMIC_RELAXED);
+}
+
 static void go_live(struct guest *g)
 {
     struct guest_life *l = &g->life;
@@ -232,8 +224,7 @@ static void go_live(struct guest *g)
     enter_phase(g, GUEST_LIVE);
     guest_set_image_kind(g, g->plan.start.kind);
     guest_set_state(g, ABI_GUEST_RUNNING, "");
-    if (guest_host_page()->first_entry_tsc == 0)
-        guest_host_page()->first_entry_tsc = arch_tsc(); /* the next pass enters it */
+    note_first_entry(g);
     order(g, VCPU_LIVE);
 }
 
@@ -269,35 +260,25 @@ static bool copy_step(struct guest *g)
     return g->life.copied_pieces == g->plan.piece_count;
 }
 
-void guest_plan(void *guest)
+/* A job of the management guest's: its image is the only one that the root looks into. */
+static void plan_management(void *guest)
 {
     struct guest *g = guest;
-    struct load_error e = {{0}};
+    struct image_source image = image_of_management();
 
-    if (g->planned || g->unplanned[0])
-        return; /* neither image nor memory will be another one */
-    g->planned = plan_image(g, &e) == 0;
-    if (!g->planned)
-        (void)str_copy(g->unplanned, sizeof(g->unplanned), e.text);
+    g->unplanned = "it is not among the boot modules";
+    if (image.data &&
+        flat_plan(image.data, image.size, g->mem.size, &g->plan, &g->unplanned) == 0) {
+        g->sources[0] = image;
+        g->planned = true;
+    }
 }
 
 static void begin_copying(struct guest *g)
 {
     g->life.copied_pieces = 0;
     g->life.copied = 0;
-    if (g->planned)
-        enter_phase(g, GUEST_COPYING);
-    else
-        guest_fail(g, g->unplanned);
-}
-
-/* A plan is made once. */
-static void planning_step(struct guest *g)
-{
-    if (g->planned || g->unplanned[0])
-        begin_copying(g);
-    else
-        job_begin(&g->life.job, g->number, guest_plan, g);
+    enter_phase(g, GUEST_COPYING);
 }
 
 /* What is said of the end stays; only the state changes. */
@@ -309,6 +290,23 @@ static void hold_back(struct guest *g, uint64_t at)
     g->status->next_start_tsc = at;
     g->life.phase = GUEST_HELD_BACK;
     guest_set_state(g, ABI_GUEST_RESTARTING, why);
+}
+
+/* Without management nothing can be done to this machine: its start is tried again and again. */
+static void planning_step(struct guest *g)
+{
+    char why[ABI_TEXT_MAX];
+
+    if (g->planned) {
+        begin_copying(g);
+    } else if (!g->unplanned) {
+        job_begin(&g->life.job, g->number, plan_management, g);
+    } else {
+        (void)fmt(why, sizeof(why), "its image cannot be used: %s", g->unplanned);
+        g->unplanned = NULL;
+        guest_fail(g, why);
+        hold_back(g, arch_tsc() + RETRY_SECONDS * arch_tsc_hz());
+    }
 }
 
 static void give_up(struct guest *g)
@@ -439,6 +437,23 @@ static void one_step(struct guest *g)
     default:
         break;
     }
+}
+
+/* What takes its time later is done at one go, and what the image covers is not cleared before. */
+void guest_make_ready(struct guest *g)
+{
+    const struct load_piece *p = &g->plan.pieces[0];
+
+    guest_begin_start(g);
+    plan_management(g);
+    if (!g->planned)
+        return;
+    memset(g->mem.base, 0, p->address);
+    memset(g->mem.base + p->address + p->size, 0, g->mem.size - p->address - p->size);
+    begin_copying(g);
+    while (!copy_step(g))
+        ;
+    enter_phase(g, GUEST_STARTING);
 }
 
 /* There is something to do in its own turns. */

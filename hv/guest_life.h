@@ -15,23 +15,20 @@ int guest_setup(void) MUST_CHECK;
 /* The wall clock at TSC `boot_tsc`, for the guests' CMOS clocks. */
 void guest_life_init(uint64_t boot_epoch, uint64_t boot_tsc);
 
-/* Which core may run it, see hv/admission.h. Boot core, and the management guest's. */
-int guest_admit(const struct guest_config *c, unsigned *core, char *why, size_t size) MUST_CHECK;
-/* Takes number `number`, memory, translation tables and a switch port. On failure the guest exists
- * in state FAILED with the reason in its status, and is returned all the same (NULL only when the
- * number is out of range or taken). Boot core, before core_run(); the caller binds it. */
-struct guest *guest_create(unsigned number, const struct guest_config *c, unsigned core,
-                           bool is_management);
-/* The same while others run: checks everything, takes memory, and leaves the rest to the owning
- * core. Its number, or an error with `why` and nothing changed. The management guest's core. */
-int guest_deploy(const struct abi_create *r, char *why, size_t size) MUST_CHECK;
+/* Makes the management guest, number 0: memory, tables, a port of the switch. NULL, with a line in
+ * the log, where there is no memory for it. Boot core, before core_run(); the caller binds it. */
+struct guest *guest_create_management(const struct guest_config *c, unsigned core) MUST_CHECK;
+/* Clears its memory and copies its image there at one go, as far as that is possible. Boot core,
+ * before core_run(). */
+void guest_make_ready(struct guest *g);
+/* ABI_CALL_CREATE: checks everything, takes memory, and leaves the rest to the owning core. Its
+ * number, or an error with nothing changed; with -E_PERM *address is which of its addresses is
+ * others'. The management guest's core. */
+int guest_deploy(const struct abi_create *r, uint32_t *address) MUST_CHECK;
 /* Everything below: on the owning core. */
 
 /* GUEST_BUILDING, a job of the guest's; also on the boot core, from guest_create(). */
 void guest_build(void *guest);
-/* Finds out what of its image goes where, once: a job of the guest's. Done before any guest runs
- * for those of the configuration. */
-void guest_plan(void *guest);
 /* It cannot be started. */
 void guest_fail(struct guest *g, const char *why);
 
@@ -78,10 +75,6 @@ static inline void guest_feed_input(struct guest *g)
 /* What virtio-net sends, and what the switch delivers (any core). */
 void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len);
 void guest_on_frame(void *ctx, const uint8_t *frame, size_t len);
-
-/* Checks every live mapping of every guest against the owner map. 0 or -E_PERM (logged). Boot core,
- * before any guest runs. */
-int guest_audit_all(void) MUST_CHECK;
 
 /* The management guest, or NULL. */
 struct guest *guest_management(void);

@@ -11,6 +11,7 @@
 static struct {
     struct abi_host *host;
     char *token;
+    struct abi_keep *keep;
     struct abi_caps *caps; /* one a core */
     struct abi_images *images;
     struct abi_events *events;
@@ -35,6 +36,11 @@ struct abi_host *guest_host_page(void)
 char *guest_token_page(void)
 {
     return pages.token;
+}
+
+struct abi_keep *guest_keep_page(void)
+{
+    return pages.keep;
 }
 
 struct abi_caps *guest_caps_page(void)
@@ -79,6 +85,7 @@ static void list_boot_modules(void)
 
     for (unsigned i = 0; i < arch_module_count() && i < ABI_BOOT_MODULES_MAX; i++) {
         (void)str_copy(p->modules[i].name, sizeof(p->modules[i].name), arch_module(i)->name);
+        p->modules[i].address = ABI_MODULES_GPA + arch_hpa(arch_module(i)->data).v;
         p->modules[i].size = arch_module(i)->size;
         p->module_count++;
     }
@@ -90,10 +97,11 @@ int guest_pages_setup(void)
 
     pages.host = hostmem_alloc_zeroed(ABI_HOST_SIZE, MEM_SHARED);
     pages.token = hostmem_alloc_zeroed(ABI_TOKEN_SIZE, MEM_SHARED);
+    pages.keep = hostmem_alloc_zeroed(ABI_KEEP_SIZE, MEM_SHARED);
     pages.caps = hostmem_alloc_zeroed(ABI_CAPS_SIZE, MEM_SHARED);
     pages.images = hostmem_alloc_zeroed(ABI_IMAGES_SIZE, MEM_SHARED);
     pages.events = hostmem_alloc_zeroed(ABI_EVENTS_SIZE, MEM_SHARED);
-    if (!pages.host || !pages.token || !pages.caps || !pages.images || !pages.events)
+    if (!pages.host || !pages.token || !pages.keep || !pages.caps || !pages.images || !pages.events)
         return -E_NOMEM;
     list_boot_modules();
     for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++)
@@ -128,6 +136,14 @@ static int map_number(struct guest *m, const struct virt_ops *ops, unsigned i)
     return rc;
 }
 
+/* In whole pages, of which nothing else is in the last one. */
+static int map_module(struct guest *m, const struct virt_ops *ops, const struct arch_module *k)
+{
+    if (k->size == 0)
+        return 0;
+    return map_shared(m, ops, ABI_MODULES_GPA + arch_hpa(k->data).v, k->data, k->size);
+}
+
 int guest_pages_map(struct guest *m, const struct virt_ops *ops)
 {
     const struct {
@@ -137,6 +153,7 @@ int guest_pages_map(struct guest *m, const struct virt_ops *ops)
     } common[] = {
         {ABI_HOST_GPA, pages.host, ABI_HOST_SIZE},
         {ABI_TOKEN_GPA, pages.token, ABI_TOKEN_SIZE},
+        {ABI_KEEP_GPA, pages.keep, ABI_KEEP_SIZE},
         {ABI_CAPS_GPA, pages.caps, ABI_CAPS_SIZE},
         {ABI_EVENTS_GPA, pages.events, ABI_EVENTS_SIZE},
         {ABI_IMAGES_PAGE_GPA, pages.images, ABI_IMAGES_SIZE},
@@ -148,6 +165,8 @@ int guest_pages_map(struct guest *m, const struct virt_ops *ops)
         rc = map_shared(m, ops, common[i].at, common[i].page, common[i].size);
     for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++)
         rc = map_number(m, ops, i);
+    for (unsigned i = 0; rc == 0 && i < arch_module_count(); i++)
+        rc = map_module(m, ops, arch_module(i));
     return rc;
 }
 

@@ -15,7 +15,7 @@
 
 /* Allocates all of them. Boot core; -E_NOMEM. */
 int guest_pages_setup(void) MUST_CHECK;
-/* Maps all of them into the management guest, read-only. */
+/* Maps all of them, and the boot modules, into the management guest, read-only. */
 int guest_pages_map(struct guest *m, const struct virt_ops *ops) MUST_CHECK;
 /* Gives the guest its number's pages, and says there what it is (state ABI_GUEST_STARTING). They
  * are clean: new, or scrubbed. */
@@ -38,6 +38,8 @@ void guest_tell_management(const struct guest *g);
 
 /* The pages themselves, root's view. */
 struct abi_host *guest_host_page(void);
+/* What the management guest had kept. */
+struct abi_keep *guest_keep_page(void);
 /* ABI_TOKEN_SIZE bytes. */
 char *guest_token_page(void);
 struct abi_caps *guest_caps_page(void); /* by core number */

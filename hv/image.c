@@ -6,7 +6,6 @@
 #include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/log.h"
-#include "hv/offer.h"
 #include "hv/panic.h"
 
 /* In steps of so many bytes memory is cleared for an image, see GUEST_STEP. */
@@ -20,8 +19,6 @@ static struct {
     uint64_t cleared;
     uint64_t mapped; /* of what is cleared, whole large pages */
 } memory[ABI_IMAGES];
-
-static const struct config *configuration;
 
 static struct abi_image *slot_of(uint64_t slot)
 {
@@ -49,26 +46,9 @@ static struct abi_boot_module *find_module(const char *name)
     return NULL;
 }
 
-void image_offer(const struct config *c, bool whole)
+static struct image_source module_source(const struct abi_boot_module *m)
 {
-    struct abi_images *p = guest_images_page();
-    unsigned kept = 0;
-
-    configuration = c;
-    for (unsigned i = 0; i < p->module_count; i++) {
-        enum offer o = offer_of(c, whole, p->modules[i].name);
-
-        if (o == OFFER_NONE)
-            continue;
-        p->modules[kept] = p->modules[i];
-        p->modules[kept++].flags = o == OFFER_KEPT ? ABI_BOOT_MODULE_KEPT : 0;
-    }
-    p->module_count = kept;
-}
-
-bool image_is_own(const char *name)
-{
-    return offer_of(configuration, true, name) == OFFER_NONE;
+    return (struct image_source){arch_ptr(hpa(m->address - ABI_MODULES_GPA)), m->size};
 }
 
 static void free_slot(struct guest *m, uint64_t slot)
@@ -195,35 +175,25 @@ static const char *name_of(const struct guest_config *c, unsigned n)
     return n == 0 ? c->image : c->modules[n - 1].file;
 }
 
-/* Of a boot module that is listed, or the management guest's. */
-static struct image_source module_source(const char *name)
+struct image_source image_of_management(void)
 {
-    for (unsigned i = 0; i < arch_module_count(); i++) {
-        const struct arch_module *m = arch_module(i);
+    const struct abi_boot_module *m = find_module(CONFIG_MANAGEMENT_MODULE);
 
-        if (strcmp(m->name, name) == 0)
-            return (struct image_source){m->data, m->size};
-    }
-    return (struct image_source){NULL, 0};
+    return m ? module_source(m) : (struct image_source){NULL, 0};
 }
 
-/* `again`: the guest is one of the configuration. */
-static int look_up(const char *name, bool only_modules, bool again, struct image_source *source)
+static int look_up(const char *name, struct image_source *source)
 {
     const struct abi_boot_module *m = find_module(name);
     const struct abi_image *k;
 
     if (m) {
-        if ((m->flags & ABI_BOOT_MODULE_KEPT) && !again)
-            return -E_PERM;
-        *source = module_source(name);
+        *source = module_source(m);
         return 0;
     }
     k = find_ready(name);
     if (!k)
         return -E_NOENT;
-    if (only_modules)
-        return -E_STATE;
     *source = (struct image_source){memory[k - slot_of(0)].data, k->size};
     return 0;
 }
@@ -238,30 +208,19 @@ static void add_user(const char *name, unsigned guest)
         __atomic_fetch_or(&find_ready(name)->users, 1u << guest, __ATOMIC_RELEASE);
 }
 
-int image_take(struct guest *g, bool planned)
+int image_take(struct guest *g)
 {
-    bool again = offer_is_same_guest(configuration, &g->config);
-
-    if (g->management) {
-        g->sources[0] = module_source(g->config.image);
-        g->missing = g->sources[0].data ? NULL : g->config.image;
-        return g->missing ? -E_NOENT : 0;
-    }
     for (unsigned i = 0; i <= g->config.module_count; i++) {
         int rc;
 
         job_rest();
-        rc = look_up(name_of(&g->config, i), i == 0 && !planned, again, &g->sources[i]);
-
-        if (rc) {
-            g->missing = name_of(&g->config, i);
+        rc = look_up(name_of(&g->config, i), &g->sources[i]);
+        if (rc)
             return rc;
-        }
     }
     for (unsigned i = 0; i <= g->config.module_count; i++)
         add_user(name_of(&g->config, i), g->number);
     job_rest();
-    g->missing = NULL;
     return 0;
 }
 

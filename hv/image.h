@@ -1,13 +1,12 @@
 /*
- * Images: the boot modules that came with the ISO, and those that were uploaded. The root never
- * looks into an uploaded one: it copies from it what a checked plan says. Called by the management
- * guest's core alone, but for image_release().
+ * Images: the boot modules that came with the ISO, and those that were uploaded. The root looks
+ * into none of them, but into the management guest's: it copies what a checked plan says. Called by
+ * the management guest's core alone, but for image_release().
  */
 #pragma once
 
 #include "hv/abi/deploy.h"
 #include "hv/guest.h"
-#include "hv/load/load.h"
 
 /* The calls of hv/abi/control.h. */
 int64_t image_begin(const struct abi_image_request *r);
@@ -18,15 +17,11 @@ int64_t image_drop(struct guest *m, uint64_t slot);
  */
 bool image_drop_unfinished(struct guest *m);
 
-/* From now on guests get what hv/offer.h says, and only that is listed. `c` stays the caller's, and
- * as it is. Boot core, before the first guest takes an image. */
-void image_offer(const struct config *c, bool whole);
-/* One of the appliance's own files. */
-bool image_is_own(const char *name);
+/* The management guest's own; NULL: there is none. */
+struct image_source image_of_management(void);
 
-/* Makes the guest a user of its image and modules: g->sources. On failure g->missing names the one,
- * and nothing was taken. -E_NOENT: it is not there; -E_STATE: the image was uploaded, and without
- * `planned` only a boot module serves; -E_PERM: it is another guest's. */
-int image_take(struct guest *g, bool planned) MUST_CHECK;
+/* Makes the guest a user of its image and modules: g->sources. -E_NOENT: one is not there, and
+ * nothing was taken. */
+int image_take(struct guest *g) MUST_CHECK;
 /* The guest uses none of them any more. Its owning core. */
 void image_release(struct guest *g);

@@ -63,8 +63,8 @@ struct virt_ops {
     void (*prepare_split)(struct guest *g, gpa_t gpa);
     bool (*audit_split)(const struct guest *g, gpa_t gpa);
     /* Walks all mappings against the owner map: every page must be MEM_GUEST of this guest or, for
-     * the management guest, MEM_SHARED read-only, or MEM_IMAGE not executable. 0, or -E_PERM with
-     * the offending mapping in text. */
+     * the management guest, MEM_SHARED or MEM_MODULE read-only, or MEM_IMAGE not executable. 0, or
+     * -E_PERM with the offending mapping in text. */
     int (*audit)(const struct guest *g, char *text, size_t text_size);
 
     /* Creates the vCPU's control structure in the state `start`, in steps of which each is short:

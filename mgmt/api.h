@@ -46,6 +46,9 @@ struct api_view {
     const struct abi_caps *caps;                /* one a core */
     const struct abi_events *events;
     const struct abi_images *images;
+    /* As guests.json has it; false: with mistakes, so that something of it may be missing. */
+    const struct config *config;
+    bool config_whole;
     const struct abi_ring *(*console)(unsigned number);
     int64_t (*take_snapshot)(struct api_vcpu id, bool keep);
     int64_t (*probe)(unsigned row);
@@ -58,9 +61,11 @@ struct api_view {
     int64_t (*image_commit)(unsigned slot, const uint8_t sha256[32]);
     int64_t (*image_drop)(unsigned slot);
     uint8_t *(*image_bytes)(unsigned slot);
+    const uint8_t *(*module_bytes)(const struct abi_boot_module *m);
     struct unpack *unpack; /* NULL: what is compressed stays so */
     int64_t (*create)(struct abi_create *r);
     int64_t (*remove)(unsigned number);
+    int64_t (*configured)(void);
     uint64_t (*tsc)(void);
     const char *random_token; /* of this boot, see auth_check() */
     struct auth_table *auth;

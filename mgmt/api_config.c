@@ -11,34 +11,29 @@ static void put_guest(struct json_out *j, struct abi_guest *g)
     json_end(j);
 }
 
-static void put_management(struct json_out *j, const struct abi_host *h, const struct abi_guest *g)
+/* What the kernel's command line says is in force, whatever guests.json has. */
+static void put_management(struct call *c, struct json_out *j, const struct abi_guest *g)
 {
-    struct management_config m = {
-        .static_ip = h->static_ip,
-        .core = (int)g->core,
-        .memory = g->config.memory,
-        .weight = g->config.weight,
-        .slice_us = g->config.slice_us,
-        .budget_us = g->config.budget_us,
-        .period_us = g->config.period_us,
-        .requests_us = h->requests_us,
-        .service = h->management,
-    };
+    struct management_config m = c->v->config->management;
 
-    memcpy(m.ip, h->ip, sizeof(m.ip));
-    memcpy(m.netmask, h->netmask, sizeof(m.netmask));
-    memcpy(m.gateway, h->gateway, sizeof(m.gateway));
+    m.core = (int)g->core;
+    m.memory = g->config.memory;
+    m.weight = g->config.weight;
+    m.slice_us = g->config.slice_us;
+    m.budget_us = g->config.budget_us;
+    m.period_us = g->config.period_us;
+    m.requests_us = (uint32_t)c->v->host->options.requests_us;
     json_object(j, "management");
     put_management_fields(j, &m);
     json_end(j);
 }
 
-static void put_mac_prefix(struct json_out *j, const struct abi_host *h)
+static void put_mac_prefix(struct json_out *j, const struct boot_options *o)
 {
-    static const uint8_t none[sizeof(h->mac_prefix)];
+    static const uint8_t none[sizeof(o->mac_prefix)];
 
-    if (memcmp(h->mac_prefix, none, sizeof(none)) != 0)
-        put_mac(j, "mac_prefix", h->mac_prefix, sizeof(h->mac_prefix));
+    if (memcmp(o->mac_prefix, none, sizeof(none)) != 0)
+        put_mac(j, "mac_prefix", o->mac_prefix, sizeof(o->mac_prefix));
 }
 
 void get_config(struct call *c, char *const *arg)
@@ -55,9 +50,9 @@ void get_config(struct call *c, char *const *arg)
             put_guest(j, &g);
     json_end(j);
     if (call_copy_guest(c, c->v->host->self, &g))
-        put_management(j, c->v->host, &g);
-    json_str(j, "nx_large", c->v->host->nx_large_off ? "off" : "auto");
-    json_u64(j, "panic_reboot_s", c->v->host->panic_reboot_s);
-    put_mac_prefix(j, c->v->host);
+        put_management(c, j, &g);
+    json_str(j, "nx_large", c->v->host->options.nx_large ? "auto" : "off");
+    json_u64(j, "panic_reboot_s", (uint64_t)c->v->host->options.panic_reboot_s);
+    put_mac_prefix(j, &c->v->host->options);
     json_end(j);
 }

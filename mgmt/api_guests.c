@@ -1,7 +1,7 @@
 /* Guests: what they are and do, and what can be done to them. */
 #include "arch/x86/inspect/names.h"
 #include "hv/fmt.h"
-#include "hv/json.h"
+#include "mgmt/config/json.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
 #include "mgmt/put_config.h"

@@ -1,7 +1,9 @@
 /* Images: what guests are made of. */
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "mgmt/offer.h"
 #include "mgmt/api_call.h"
+#include "mgmt/deploy.h"
 #include "mgmt/upload.h"
 
 static void put_users(const struct call *c, struct json_out *j, uint64_t users)
@@ -53,7 +55,7 @@ void get_images(struct call *c, char *const *arg)
     json_object(j, NULL);
     json_array(j, "images");
     for (unsigned i = 0; i < p->module_count; i++)
-        if (!(p->modules[i].flags & ABI_BOOT_MODULE_KEPT))
+        if (offer_of(c->v->config, c->v->config_whole, p->modules[i].name) == OFFER_ALL)
             put_module(c, j, &p->modules[i]);
     for (unsigned i = 0; i < ABI_IMAGES; i++)
         if (p->images[i].state == ABI_IMAGE_READY)
@@ -64,7 +66,7 @@ void get_images(struct call *c, char *const *arg)
 
 static int find_image(struct call *c, const char *name)
 {
-    int n = upload_find(c->v->images, name);
+    int n = deploy_find_upload(c->v->images, name);
 
     if (n < 0)
         call_fail(c, 404, "there is no uploaded image of this name; GET /v1/images lists them");
@@ -82,7 +84,7 @@ void get_image(struct call *c, char *const *arg)
 void put_image(struct call *c, char *const *arg)
 {
     struct upload *u = c->r->sink_ctx;
-    bool replaces = upload_find(c->v->images, arg[0]) >= 0;
+    bool replaces = deploy_find_upload(c->v->images, arg[0]) >= 0;
     char why[160];
     unsigned status;
 

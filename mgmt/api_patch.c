@@ -4,7 +4,7 @@
 #include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/fmt.h"
-#include "hv/json.h"
+#include "mgmt/config/json.h"
 #include "hv/lib.h"
 #include "hv/words.h"
 #include "mgmt/api_call.h"

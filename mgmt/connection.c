@@ -241,7 +241,7 @@ static size_t host_length(const char *host)
 static void redirect(struct connection *c)
 {
     const struct http_request *r = &c->request;
-    unsigned https_port = c->view->host->management.https_port;
+    unsigned https_port = c->view->config->management.service.https_port;
     char port[8] = "";
     const char *target = r->target[0] == '/' ? r->target : "/";
     size_t n = host_length(r->host);
@@ -267,7 +267,8 @@ static void redirect(struct connection *c)
 /* This connection gets the same whatever it asks for. */
 bool connection_is_shut_out(const struct connection *c)
 {
-    return tls_refusal() || (!c->tls && c->view->host->management.http == ABI_HTTP_REDIRECT);
+    return tls_refusal() ||
+           (!c->tls && c->view->config->management.service.http == ABI_HTTP_REDIRECT);
 }
 
 void connection_answer_without_api(struct connection *c)

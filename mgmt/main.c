@@ -4,6 +4,7 @@
 #include "lwip/init.h"
 #include "lwip/timeouts.h"
 #include "mgmt/acd.h"
+#include "mgmt/boot.h"
 #include "mgmt/explain.h"
 #include "mgmt/isn.h"
 #include "mgmt/listen.h"
@@ -13,6 +14,7 @@
 #include "mgmt/server.h"
 #include "mgmt/syslog_udp.h"
 #include "mgmt/tls.h"
+#include "mgmt/tls_port.h"
 
 static struct netif netif;
 static struct clock wall;
@@ -107,6 +109,16 @@ static int64_t create(struct abi_create *r)
     return abi_call(ABI_CALL_CREATE, (uintptr_t)r, 0, 0);
 }
 
+static const uint8_t *module_bytes(const struct abi_boot_module *m)
+{
+    return (const uint8_t *)(uintptr_t)m->address;
+}
+
+static int64_t configured(void)
+{
+    return abi_call(ABI_CALL_CONFIGURED, 0, 0, 0);
+}
+
 static int64_t remove_guest(unsigned number)
 {
     return abi_call(ABI_CALL_DELETE, number, 0, 0);
@@ -167,20 +179,23 @@ static void take_address(void)
     if (!address_changed)
         return;
     address_changed = false;
-    (void)abi_call(ABI_CALL_ADDRESS, ip, netif_ip4_netmask(&netif)->addr, tls_works());
+    (void)abi_call(
+        ABI_CALL_ADDRESS, ip, netif_ip4_netmask(&netif)->addr,
+        (tls_works() ? ABI_SERVES_HTTPS : 0) |
+            (boot_config.management.service.http == ABI_HTTP_PLAIN ? ABI_SERVES_HTTP : 0));
 }
 
 static void start_network(void)
 {
-    const struct abi_host *h = abi_host();
+    const struct management_config *m = &boot_config.management;
     ip4_addr_t ip = {0}, mask = {0}, gateway = {0};
 
     started_ms = port_ms();
     lwip_init();
-    if (h->static_ip) {
-        IP4_ADDR(&ip, h->ip[0], h->ip[1], h->ip[2], h->ip[3]);
-        IP4_ADDR(&mask, h->netmask[0], h->netmask[1], h->netmask[2], h->netmask[3]);
-        IP4_ADDR(&gateway, h->gateway[0], h->gateway[1], h->gateway[2], h->gateway[3]);
+    if (m->static_ip) {
+        IP4_ADDR(&ip, m->ip[0], m->ip[1], m->ip[2], m->ip[3]);
+        IP4_ADDR(&mask, m->netmask[0], m->netmask[1], m->netmask[2], m->netmask[3]);
+        IP4_ADDR(&gateway, m->gateway[0], m->gateway[1], m->gateway[2], m->gateway[3]);
     }
     if (!netif_add(&netif, &ip, &mask, &gateway, NULL, vnet_init, netif_input))
         mgmt_die("the network interface does not start");
@@ -189,12 +204,25 @@ static void start_network(void)
     names_start(&netif, &wall);
     netif_set_up(&netif);
     names_up();
-    if (h->static_ip) {
+    if (m->static_ip) {
         /* With conflict detection lwIP leaves it to that, which is DHCP's alone. */
         (void)etharp_gratuitous(&netif);
         on_status(&netif);
     } else if (dhcp_start(&netif) != ERR_OK)
         mgmt_die("DHCP does not start");
+}
+
+/* Before all that takes long: nobody waits for a certificate. */
+static void start_guests(void)
+{
+    static struct abi_create request; /* large */
+    size_t size;
+    void *scratch = tls_port_lend(&size);
+
+    port_work_long();
+    view.config_whole = boot_read(&view, scratch, size);
+    boot_guests(&view, &request);
+    port_work_done();
 }
 
 void guest_run(const uint8_t *info)
@@ -231,15 +259,19 @@ void guest_run(const uint8_t *info)
         .image_commit = image_commit,
         .image_drop = image_drop,
         .image_bytes = image_bytes,
+        .module_bytes = module_bytes,
+        .config = &boot_config,
         .unpack = &unpack,
         .create = create,
         .remove = remove_guest,
+        .configured = configured,
         .tsc = port_tsc,
         .tls = &tls_counters,
         .explain = &explain,
     };
     clock_init(&wall, abi_host());
     port_start();
+    start_guests();
     tls_start(&tls_counters);
     isn_start();
     start_network();

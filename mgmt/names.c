@@ -6,6 +6,7 @@
 #include "lwip/apps/mdns.h"
 #include "lwip/apps/sntp.h"
 #include "mgmt/address.h"
+#include "mgmt/boot.h"
 #include "mgmt/port.h"
 #include "mgmt/tls.h"
 
@@ -49,7 +50,8 @@ void names_set_time(uint32_t seconds, uint32_t us)
 
 static void take_ntp_server(void)
 {
-    if (!config_split_server(abi_host()->management.ntp, ntp_server, sizeof(ntp_server), &ntp_port))
+    if (!config_split_server(boot_config.management.service.ntp, ntp_server, sizeof(ntp_server),
+                             &ntp_port))
         ntp_server[0] = 0;
 }
 
@@ -58,7 +60,7 @@ static void take_ntp_server(void)
 static void say_also(const char *host)
 {
     bool https = tls_works();
-    bool http = abi_host()->management.http == ABI_HTTP_PLAIN && !tls_refusal();
+    bool http = boot_config.management.service.http == ABI_HTTP_PLAIN && !tls_refusal();
 
     if (https || http)
         port_log("also %s%s%s%s%s%s", https ? "https://" : "", https ? host : "",
@@ -69,8 +71,8 @@ static void say_also(const char *host)
  * service's. */
 static void on_name(struct netif *n, u8_t result, s8_t slot)
 {
-    const char *name = abi_host()->management.hostname;
-    char host[sizeof(abi_host()->management.hostname) + sizeof(".local")];
+    const char *name = boot_config.management.service.hostname;
+    char host[sizeof(boot_config.management.service.hostname) + sizeof(".local")];
 
     (void)n;
     (void)fmt(host, sizeof(host), "%s.local", name);
@@ -84,14 +86,14 @@ static void on_name(struct netif *n, u8_t result, s8_t slot)
 
 static void start_mdns(void)
 {
-    const char *name = abi_host()->management.hostname;
+    const char *name = boot_config.management.service.hostname;
 
     mdns_resp_register_name_result_cb(on_name);
     if (mdns_resp_add_netif(netif, name) != ERR_OK) {
         port_log("warning: multicast DNS does not start");
         return;
     }
-    if (abi_host()->management.http != ABI_HTTP_OFF)
+    if (boot_config.management.service.http != ABI_HTTP_OFF)
         (void)mdns_resp_add_service(netif, name, "_http", DNSSD_PROTO_TCP, HTTP_PORT, NULL, NULL);
     if (tls_works())
         https_service =

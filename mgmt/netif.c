@@ -3,6 +3,7 @@
 #include "hv/pc/virtio_net.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
+#include "mgmt/boot.h"
 #include "mgmt/frames.h"
 #include "mgmt/port.h"
 #include "netif/ethernet.h"
@@ -162,7 +163,7 @@ err_t vnet_init(struct netif *n)
 {
     n->name[0] = 'v';
     n->name[1] = 'n';
-    n->hostname = abi_host()->management.hostname;
+    n->hostname = boot_config.management.service.hostname;
     n->mtu = 1500;
     n->hwaddr_len = sizeof(n->hwaddr);
     n->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_LINK_UP | NETIF_FLAG_ETHERNET |

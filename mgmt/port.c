@@ -27,7 +27,7 @@ u32_t sys_now(void)
 
 void port_log(const char *format, ...)
 {
-    char line[256];
+    char line[512];
     va_list ap;
     size_t n;
 

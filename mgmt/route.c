@@ -224,7 +224,7 @@ static bool is_our_host(const struct abi_management *m, const char *host)
 static bool admit(const struct api_view *v, const struct http_request *r, uint32_t role,
                   struct route_guard *g)
 {
-    const struct abi_management *m = &v->host->management;
+    const struct abi_management *m = &v->config->management.service;
 
     *g = (struct route_guard){.status = 401};
     /* Where neither a token nor a certificate is asked for, a page of another site whose name is

@@ -312,7 +312,7 @@ void server_start(const struct api_view *v)
     struct altcp_pcb *pcb;
 
     view = v;
-    if (v->host->management.http == ABI_HTTP_OFF)
+    if (v->config->management.service.http == ABI_HTTP_OFF)
         return;
     pcb = altcp_tcp_new_ip_type(IPADDR_TYPE_ANY);
     if (!pcb || altcp_bind(pcb, IP_ANY_TYPE, PORT) != ERR_OK)

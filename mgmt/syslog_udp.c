@@ -25,14 +25,14 @@ static bool send(void *ctx, const char *message, size_t len)
     if (!p)
         return false;
     pbuf_take(p, message, (u16_t)len);
-    err = udp_sendto(pcb, p, &server, view->host->management.syslog_port);
+    err = udp_sendto(pcb, p, &server, view->config->management.service.syslog_port);
     pbuf_free(p);
     return err == ERR_OK;
 }
 
 void syslog_start(const struct api_view *v)
 {
-    const uint8_t *a = v->host->management.syslog_server;
+    const uint8_t *a = v->config->management.service.syslog_server;
 
     view = v;
     IP_ADDR4(&server, a[0], a[1], a[2], a[3]);
@@ -83,13 +83,14 @@ static void follow_console(unsigned number, const struct syslog_sink *sink)
 void syslog_poll(void)
 {
     const struct abi_host *h = view->host;
-    struct syslog_sink sink = {.hostname = h->management.hostname, .send = send};
+    const struct abi_management *m = &view->config->management.service;
+    struct syslog_sink sink = {.hostname = m->hostname, .send = send};
 
     if (!pcb || !way_is_known())
         return;
     sink.now_us = clock_us(view->clock, h, view->tsc());
     sink.zero_us = clock_us(view->clock, h, 0);
     (void)syslog_follow(&log_at, view->log, NULL, &sink, BUDGET);
-    for (unsigned i = 0; h->management.syslog_consoles && i < ABI_GUESTS_MAX; i++)
+    for (unsigned i = 0; m->syslog_consoles && i < ABI_GUESTS_MAX; i++)
         follow_console(i, &sink);
 }

@@ -7,6 +7,8 @@
 #include "mbedtls/platform_util.h"
 #include "mbedtls/sha256.h"
 #include "mbedtls/x509_crt.h"
+#include "mgmt/boot.h"
+#include "mgmt/deploy.h"
 #include "mgmt/port.h"
 #include "mgmt/tls_certificate.h"
 #include "mgmt/tls_port.h"
@@ -14,11 +16,14 @@
 #include <string.h>
 #include <time.h>
 
-#define KEEP_MAGIC     0x31534c54u /* "TLS1" */
-#define KEY_MAX        256u        /* of our own, DER: 121 bytes */
-#define CHAIN_MAX      7168u       /* fits one of our records */
-#define RSA_BITS_LEAST 2048u
-#define RSA_BITS_MOST  4096u
+#define KEEP_MAGIC       0x31534c54u /* "TLS1" */
+#define KEY_MAX          256u        /* of our own, DER: 121 bytes */
+#define CHAIN_MAX        7168u       /* fits one of our records */
+/* Of the files that the configuration names. */
+#define CERTIFICATE_SIZE 0x8000u
+#define KEY_SIZE         0x4000u
+#define RSA_BITS_LEAST   2048u
+#define RSA_BITS_MOST    4096u
 
 /* What is in struct abi_keep. */
 struct kept {
@@ -104,32 +109,38 @@ static const char *check(struct tls_credentials *c)
 
 /* ---- from the configuration ---- */
 
-static const char *take_file(uint64_t gpa, const char *name, const uint8_t **bytes, size_t *len)
+/* A boot module, copied to where there is room for `size` bytes. */
+static const char *take_file(const char *name, uint8_t *copy, size_t size, size_t *len)
 {
-    const struct abi_file *f = (const struct abi_file *)gpa;
+    const struct abi_images *images = (const struct abi_images *)ABI_IMAGES_PAGE_GPA;
+    const struct abi_boot_module *m = deploy_find_module(images, name);
 
-    if (f->result == 0 && f->length > 0) {
-        *bytes = f->bytes;
-        /* mbedTLS knows PEM by its NUL; the root left at least one behind the file. */
-        *len = f->length + (is_pem(f->bytes, f->length) ? 1u : 0u);
-        return NULL;
+    if (!m || m->size == 0 || m->size >= size) {
+        (void)fmt(text, sizeof(text), "\"%s\" %s", name,
+                  !m             ? "is not among the boot modules"
+                  : m->size == 0 ? "is empty"
+                                 : "is too long");
+        return text;
     }
-    (void)fmt(text, sizeof(text), "\"%s\" %s", name,
-              f->result == -E_NOENT   ? "is not among the boot modules"
-              : f->result == -E_NOSPC ? "is too long"
-                                      : "is empty");
-    return text;
+    memcpy(copy, (const void *)(uintptr_t)m->address, m->size);
+    copy[m->size] = 0;
+    /* mbedTLS knows PEM by its NUL. */
+    *len = m->size + (is_pem(copy, m->size) ? 1u : 0u);
+    return NULL;
 }
 
 static const char *take_configured(struct tls_credentials *c)
 {
-    const struct abi_management *m = &abi_host()->management;
+    static uint8_t certificate[CERTIFICATE_SIZE], key[KEY_SIZE];
+    const struct abi_management *m = &boot_config.management.service;
     const char *why;
 
     c->configured = true;
-    why = take_file(ABI_CERTIFICATE_GPA, m->certificate, &c->certificate, &c->certificate_len);
+    c->certificate = certificate;
+    c->key = key;
+    why = take_file(m->certificate, certificate, sizeof(certificate), &c->certificate_len);
     if (!why)
-        why = take_file(ABI_KEY_GPA, m->key, &c->key, &c->key_len);
+        why = take_file(m->key, key, sizeof(key), &c->key_len);
     return why ? why : check(c);
 }
 
@@ -169,7 +180,7 @@ static int make_key(mbedtls_pk_context *key)
 
 static int make(const uint8_t ip[4])
 {
-    const char *host = abi_host()->management.hostname;
+    const char *host = boot_config.management.service.hostname;
     const struct tls_subject s = {host[0] ? host : "bulkhead", ip, (uint64_t)tls_time(NULL)};
     mbedtls_pk_context key;
     int n = 0, rc;
@@ -209,7 +220,7 @@ static const char *make_own(struct tls_credentials *c, const uint8_t ip[4])
 const char *tls_credentials_get(struct tls_credentials *c, const uint8_t ip[4])
 {
     memset(c, 0, sizeof(*c));
-    if (abi_host()->management.certificate[0])
+    if (boot_config.management.service.certificate[0])
         return take_configured(c);
     return take_kept(c) ? NULL : make_own(c, ip);
 }

@@ -150,6 +150,12 @@ bool tls_port_draw(void *out, size_t n)
     return is_seeded && mbedtls_ctr_drbg_random(&drbg, out, n) == 0;
 }
 
+void *tls_port_lend(size_t *size)
+{
+    *size = sizeof(arena);
+    return arena;
+}
+
 bool tls_port_start(void)
 {
     uint32_t ebx;

@@ -7,6 +7,9 @@
  * what they give is not random; then there is nothing that keys could be made of. */
 bool tls_port_start(void);
 
+/* The arena, for whoever needs memory before it is mbedTLS's. */
+void *tls_port_lend(size_t *size);
+
 /* Random bytes for keys, in the form of mbedTLS's f_rng; `ctx` is not used. 0, or mbedTLS's error.
  * Calls port_work_long(): each of the computations that take long asks for random bytes first. */
 int tls_random(void *ctx, unsigned char *out, size_t n);

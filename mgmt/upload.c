@@ -2,6 +2,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "mgmt/deploy.h"
 #include "mgmt/digest.h"
 #include "mgmt/route.h"
 
@@ -19,15 +20,6 @@ bool upload_name_is_good(const char *name)
             return false;
     }
     return i > 0 && i < UPLOAD_NAME_MAX;
-}
-
-int upload_find(const struct abi_images *images, const char *name)
-{
-    for (unsigned i = 0; i < ABI_IMAGES; i++)
-        if (__atomic_load_n(&images->images[i].state, __ATOMIC_ACQUIRE) == ABI_IMAGE_READY &&
-            strcmp(images->images[i].name, name) == 0)
-            return (int)i;
-    return -1;
 }
 
 void upload_users(const struct api_view *v, uint64_t users, char *buf, size_t size)
@@ -84,7 +76,7 @@ unsigned upload_refuse_memory(const struct api_view *v, const char *name, uint64
 
 static unsigned check_old(const struct upload *u, char *why, size_t size)
 {
-    int old = upload_find(u->view->images, u->name);
+    int old = deploy_find_upload(u->view->images, u->name);
     char users[64];
 
     if (old >= 0 && unpack_uses(u->view->unpack, u->name)) {

@@ -32,8 +32,6 @@ void upload_abort(struct upload *u);
 
 /* [A-Za-z0-9][A-Za-z0-9._-]{0,62} */
 bool upload_name_is_good(const char *name);
-/* A READY image of this name, or -1. */
-int upload_find(const struct abi_images *images, const char *name);
 /* Why the root gives no memory for an image of so many bytes, and the status that says it. */
 unsigned upload_refuse_memory(const struct api_view *v, const char *name, uint64_t asked,
                               int64_t rc, char *why, size_t size);

@@ -13,9 +13,9 @@ MGMT_API_C := $(filter-out mgmt/acd.c mgmt/frames.c mgmt/main.c mgmt/port.c mgmt
 # All of its network: lwIP with TLS, and who uses them.
 MGMT_STACK_C := mgmt/acd.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_suites.c mgmt/tls_x25519.c $(MGMT_SERVER_C) $(MGMT_LWIP:%=$(LWIP_DIR)/src/%.c) \
         $(filter-out $(MGMT_API_C),$(MGMT_MBEDTLS:%=$(MBEDTLS_DIR)/library/%.c))
-ENGINE_C := hv/core.c hv/core_chores.c hv/core_requests.c hv/guest.c hv/guest_life.c hv/vcpu_life.c hv/guest_pages.c hv/guest_files.c hv/image.c hv/offer.c hv/job.c \
-        hv/sched.c hv/ration.c hv/stuck.c hv/restart.c hv/admission.c hv/control.c hv/hostmem.c hv/mem.c hv/lib.c hv/fmt.c hv/json.c hv/date.c hv/guest_config.c \
-        $(wildcard hv/config/*.c hv/load/*.c hv/pc/*.c) arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
+ENGINE_C := hv/core.c hv/core_chores.c hv/core_requests.c hv/guest.c hv/guest_life.c hv/vcpu_life.c hv/guest_pages.c hv/image.c hv/job.c \
+        hv/sched.c hv/ration.c hv/stuck.c hv/restart.c hv/control.c hv/hostmem.c hv/mem.c hv/lib.c hv/fmt.c hv/date.c \
+        hv/flat.c hv/guest_config.c hv/plain.c hv/load_plan.c $(wildcard hv/pc/*.c) arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
 # vmcsdump without its main().
 sources = $(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1)))))))))
 
@@ -220,7 +220,7 @@ circles: $(BUILD)/bulkhead.elf
 	@$(PYTHON) test/tools/circles.py $(BUILD)/gen/KERNEL_O.list
 
 # What repeats the tables of fields and of words is written from them, and lint holds it to that.
-FIELDS_C := test/tools/fields.c hv/config/words.c
+FIELDS_C := test/tools/fields.c mgmt/config/words.c
 $(BUILD)/fields: $(FIELDS_C) $(wildcard hv/*.def hv/*.h hv/abi/*.h)
 	$(in_dir)
 	@$(CC) -std=gnu11 -O0 $(INCLUDE) $(WARN) $(FIELDS_C) -o $@

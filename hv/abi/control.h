@@ -16,6 +16,7 @@
 
 #include "hv/abi/guest_config.h"
 #include "hv/abi/management.h"
+#include "hv/options.h"
 #include "hv/types.h"
 
 #define ABI_VERSION    5u
@@ -49,10 +50,6 @@
 #define ABI_TOKEN_SIZE         0x1000u
 /* What the management guest had kept: struct abi_keep, see hv/abi/management.h. */
 #define ABI_KEEP_GPA           (ABI_BASE + 0x80000)
-/* The boot modules that abi_management.certificate and .key name: struct abi_file. Mapped only
- * where one is named. */
-#define ABI_CERTIFICATE_GPA    (ABI_BASE + 0x84000)
-#define ABI_KEY_GPA            (ABI_BASE + 0x8c000)
 /* What each guest shows: its own pages, then those of each of its vCPUs. */
 #define ABI_VCPU_STRIDE        0x20000ull
 #define ABI_GUEST_STRIDE       ((1 + ABI_VCPUS_MAX) * ABI_VCPU_STRIDE)
@@ -153,29 +150,25 @@ struct abi_host {
     uint64_t tsc_hz;
     uint64_t boot_tsc;        /* TSC at kernel entry */
     uint64_t boot_epoch;      /* wall clock then, seconds since 1970 */
-    uint64_t first_entry_tsc; /* TSC at the first guest instruction */
+    uint64_t first_entry_tsc; /* TSC at the management guest's first instruction */
+    uint64_t first_guest_tsc; /* at that of the first other guest; 0: none has run */
     char version[32];         /* "0.1.0" */
     char build_id[48];        /* hash of the sources, hexadecimal */
     char cpu_brand[64];
     uint32_t cpu_signature; /* CPUID.1:EAX */
     uint32_t vmcs_revision;
-    uint8_t mac[6];    /* of the management guest's virtio-net */
-    uint8_t static_ip; /* 1: ip/netmask/gateway below are used, 0: DHCP */
-    uint8_t pad0;
-    uint8_t ip[4], netmask[4], gateway[4];
-    uint32_t net_up;   /* 1: a NIC was found and is the uplink */
-    char nic[32];      /* "82540EM", or empty */
-    uint32_t nx_large; /* 1: guests' large pages are split at the first fetch */
-    /* As configured, for who writes the configuration down. */
-    uint32_t nx_large_off;
-    uint32_t panic_reboot_s; /* 0: never */
-    uint32_t requests_us;
-    uint8_t mac_prefix[5]; /* as configured, or all 0 */
-    uint8_t pad1[3];
+    uint8_t mac[6]; /* of the management guest's virtio-net */
+    uint8_t pad0[2];
+    uint8_t ip[4], netmask[4]; /* as ABI_CALL_ADDRESS had them; 0.0.0.0: not yet */
+    uint32_t net_up;           /* 1: a NIC was found and is the uplink */
+    char nic[32];              /* "82540EM", or empty */
+    uint32_t nx_large;         /* 1: guests' large pages are split at the first fetch */
+    uint32_t configured;       /* 1: since ABI_CALL_CONFIGURED */
+    uint32_t pad1;
+    struct boot_options options;       /* what the kernel's command line says, and is in force */
     uint64_t uplink_frames[NET_DROPS]; /* that came in from outside, by enum net_drop */
     /* Bytes of each guest's console that the host's serial line never had, since it was made. */
     uint64_t console_lost[ABI_GUESTS_MAX];
-    struct abi_management management; /* as configured */
     struct abi_memory memory;
     struct abi_core cores[ABI_CORES_MAX];
 };
@@ -298,6 +291,7 @@ _Static_assert(sizeof(struct abi_events) <= ABI_EVENTS_SIZE, "abi_events must fi
 
 enum abi_guest_flags {
     ABI_GUEST_MANAGEMENT = 1u << 0,
+    ABI_GUEST_HUSK = 1u << 1, /* failed before it had its memory: it never can be started */
 };
 
 struct abi_guest {
@@ -400,7 +394,7 @@ enum abi_call {
      * the line is lost, and the next one says so. */
     ABI_CALL_LOG,
     /* RBX = four bytes of IPv4 address (first octet in bits 7:0), RCX = netmask likewise: the
-       address the network gave; shown on console and in /v1/host. RDX = 1: it serves HTTPS. */
+       address the network gave; shown on console and in /v1/host. RDX = bits of enum abi_serves. */
     ABI_CALL_ADDRESS,
     /* RBX = guest, RCX = vCPU, RDX = address of struct abi_controls: asks the owning core to change
      * control words of a running guest between two of its exits, all or nothing. Only what the
@@ -425,10 +419,11 @@ enum abi_call {
     ABI_CALL_IMAGE_COMMIT,
     /* RBX = slot. -E_BUSY: guests use it. */
     ABI_CALL_IMAGE_DROP,
-    /* RBX = address of struct abi_create: a new guest. Returns its number; it is being made ready
-     * then. -E_INVAL, -E_NOENT (an image, a core), -E_EXIST (the name), -E_NOMEM, -E_NOSPC
-     * (numbers), -E_BUSY (core time), -E_PERM (an IP address that is others'): nothing was
-     * changed, and `why` says what is wrong or short. */
+    /* RBX = address of struct abi_create: a new guest, or one that cannot be made. Returns its
+     * number, the lowest that is free; it is being made ready then. Nothing was changed after
+     * -E_INVAL (the configuration or the plan is none that there can be), -E_NOENT (an image, a
+     * core), -E_EXIST (the name), -E_NOMEM, -E_NOSPC (numbers), -E_BUSY (core time), -E_PERM (an IP
+     * address that is others'), -E_AGAIN (the machine's cores are not all there yet). */
     ABI_CALL_CREATE,
     /* RBX = guest: ends it, scrubs its memory and gives it back; ABI_EVENT_IRQ is raised when its
      * number is free again. -E_PERM for the management guest. */
@@ -439,7 +434,16 @@ enum abi_call {
     /* RBX = enum abi_host_action. Returns 0, and it is done ABI_HOST_ACTION_MS later, so that the
      * answer to whoever asked still goes out. */
     ABI_CALL_HOST_ACTION,
+    /* The guests of the configuration have been made: abi_host.configured says so from now on, also
+     * to the management guest's next lives. */
+    ABI_CALL_CONFIGURED,
     ABI_CALL_END
+};
+
+/* How management can be reached, for ABI_CALL_ADDRESS. */
+enum abi_serves {
+    ABI_SERVES_HTTPS = 1u << 0,
+    ABI_SERVES_HTTP = 1u << 1, /* not only to lead to HTTPS */
 };
 
 /* The result of ABI_CALL_PROBE. Offset and size in bytes; both 0 where nothing was found. */

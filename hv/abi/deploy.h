@@ -5,7 +5,7 @@
 #pragma once
 
 #include "hv/config.h"
-#include "hv/load/plan.h"
+#include "hv/load_plan.h"
 
 /* Uploaded images. Each has memory of its own, which appears in the management guest at its slot's
  * address: to be written while it is being filled, read-only once it is complete. */
@@ -32,17 +32,17 @@ struct abi_image {
     uint8_t sha256[32]; /* of what was uploaded */
 };
 
-enum abi_boot_module_flags {
-    /* It is a guest's of the configuration: only that guest, made again, can have it. */
-    ABI_BOOT_MODULE_KEPT = 1u << 0,
-};
+/* Boot modules, whole, read-only, in pages of their own: a host address plus this. */
+#define ABI_MODULES_GPA (4ull << 30)
 
-/* What came with the ISO, but for the appliance's own files. */
+/* What came with the ISO. Which guest may be made of which file is management's business; the root
+ * gives a guest none whose name begins with CONFIG_OWN_FILES. */
 struct abi_boot_module {
     char name[ABI_IMAGE_NAME_MAX];
+    uint64_t address; /* guest-physical */
     uint64_t size;
     uint32_t users; /* as in struct abi_image */
-    uint32_t flags; /* enum abi_boot_module_flags */
+    uint32_t reserved;
 };
 
 struct abi_images {
@@ -59,13 +59,14 @@ struct abi_image_request {
     uint64_t packed; /* as in struct abi_image */
 };
 
-/* ABI_CALL_CREATE's argument. With `planned` the plan says how the guest's memory is filled from
- * the images; without it the image must be a boot module, which the root reads itself. Modules may
- * be either: nobody looks into them. */
+/* ABI_CALL_CREATE's argument. The plan says how the guest's memory is filled from its image and its
+ * modules, each of which is a boot module or an uploaded one. */
 struct abi_create {
-    struct guest_config config;
-    uint32_t planned;
+    struct guest_config config; /* core: one of the machine's */
+    /* Not empty: the guest cannot be made, and why. It gets its number, no memory and no share of a
+     * core, and is shown in state ABI_GUEST_FAILED until it is deleted; there is no plan. */
+    char why[ABI_TEXT_MAX];
+    uint32_t address; /* with -E_PERM written by the root: which of config.net.addresses */
     uint32_t reserved;
     struct load_plan plan;
-    char why[ABI_TEXT_MAX]; /* written by the root when it refuses */
 };

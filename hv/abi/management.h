@@ -1,6 +1,7 @@
 /*
  * What the configuration says of the management service: how it is reached, who may use it, whom it
- * tells. Part of the control ABI: the root reads it from guests.json and hands it on as it is.
+ * tells. Management reads it from guests.json; the root knows nothing of it. And what the root
+ * keeps for management.
  */
 #pragma once
 
@@ -57,19 +58,10 @@ struct abi_management {
     uint16_t reserved[2];
 };
 
-/* A copy of a boot module, in pages of its own, the rest of them zero: at least one byte. */
-struct abi_file {
-    int32_t result; /* 0; -E_NOENT: no such module; -E_NOSPC: longer than its pages */
-    uint32_t length;
-    uint8_t bytes[];
-};
-#define ABI_CERTIFICATE_SIZE 0x8000u
-#define ABI_KEY_SIZE         0x4000u
-
 /* Bytes that outlive the management guest: the root keeps them as they are, for this guest alone
  * and only until the machine is reset, and never looks at them. */
-#define ABI_KEEP_SIZE        0x1000u
-#define ABI_KEEP_MAX         (ABI_KEEP_SIZE - 8)
+#define ABI_KEEP_SIZE 0x1000u
+#define ABI_KEEP_MAX  (ABI_KEEP_SIZE - 8)
 struct abi_keep {
     uint32_t length; /* of the bytes that are kept; 0: nothing yet */
     uint32_t reserved;

@@ -64,28 +64,11 @@ static bool is_whole(const struct io_region *r, uint16_t port, unsigned size)
     return r && size <= r->ops->width && port + size - 1 <= r->last;
 }
 
-/* Nobody has claimed any of these ports: what string instructions of hostile guests are mostly sent
- * to. */
-static bool is_nobodys(const struct io_bus *b, uint16_t port, unsigned size)
-{
-    uint32_t claimed = 0;
-
-    if (port >= IO_DIRECT)
-        return true;
-    if (port + size <= IO_DIRECT)
-        memcpy(&claimed, &b->index[port], size);
-    else
-        claimed = 1; /* each for itself */
-    return claimed == 0;
-}
-
 uint32_t io_in_wide(const struct io_bus *b, uint16_t port, unsigned size)
 {
     const struct io_region *r = io_region(b, port);
     uint32_t value = 0;
 
-    if (is_nobodys(b, port, size))
-        return UINT32_MAX >> (32 - 8 * size);
     if (is_whole(r, port, size))
         return r->ops->in(r->dev, port, size);
     for (unsigned i = 0; i < size; i++)
@@ -97,8 +80,6 @@ void io_out_wide(const struct io_bus *b, uint16_t port, unsigned size, uint32_t 
 {
     const struct io_region *r = io_region(b, port);
 
-    if (is_nobodys(b, port, size))
-        return;
     if (is_whole(r, port, size)) {
         r->ops->out(r->dev, port, size, value);
         return;

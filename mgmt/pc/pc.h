@@ -1,7 +1,7 @@
 /*
  * The small PC that our own guests (the management guest and the samples) run on: ports, exception
  * and interrupt entries, the 8259 pair. start.asm calls guest_run() in 64-bit mode with the first
- * 4 GB mapped one to one and interrupts off.
+ * 8 GB mapped one to one and interrupts off.
  */
 #pragma once
 
@@ -16,7 +16,7 @@ struct guest_frame {
     uint64_t error, rip, cs, rflags, rsp, ss;
 };
 
-/* Each guest's own. `info`: multiboot2 information. */
+/* Each guest's own. `info`: multiboot2 information; NULL in the management guest. */
 void guest_run(const uint8_t *info);
 void guest_interrupt(uint64_t vector, struct guest_frame *f);
 

@@ -1,6 +1,8 @@
-; A multiboot2 kernel's way to 64-bit C: the first 4 GB identity-mapped, a stack, interrupts off.
-; void guest_start(void): EAX = magic, EBX = multiboot2 information. Calls guest_run(information).
+; The way to 64-bit C: the first 8 GB identity-mapped, a stack, interrupts off.
+; void guest_start(void): EBX = multiboot2 information, or 0 in the management guest, whose image is
+; flat. Calls guest_run(information).
 
+GIGABYTES equ 8
 MB2_MAGIC equ 0xe85250d6
 CR0_PE_NE_WP_PG equ 0x80010021
 
@@ -20,7 +22,7 @@ header_end:
 section .bss align=4096
 pml4: resb 4096
 pdpt: resb 4096
-pds:  resb 4 * 4096
+pds:  resb GIGABYTES * 4096
       resb 32768
 stack_top:
 
@@ -39,15 +41,19 @@ guest_start:
     mov [pdpt + ecx * 8], eax
     add eax, 4096
     inc ecx
-    cmp ecx, 4
+    cmp ecx, GIGABYTES
     jb .pdpt
-    mov eax, 0x83
     xor ecx, ecx
 .pd:
+    mov eax, ecx
+    shl eax, 21
+    or eax, 0x83
+    mov edx, ecx
+    shr edx, 11
     mov [pds + ecx * 8], eax
-    add eax, 0x200000
+    mov [pds + ecx * 8 + 4], edx
     inc ecx
-    cmp ecx, 2048
+    cmp ecx, GIGABYTES * 512
     jb .pd
     mov eax, 1 << 5
     mov cr4, eax

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "hv/abi/control.h"
-#include "hv/json.h"
+#include "mgmt/config/json.h"
 #include "mgmt/layout.h"
 
 #define READER_TOKENS  65536u

@@ -176,7 +176,7 @@ def test_wrong_field(m, guest, pointer, why):
 def test_what_belongs_to_others(m):
     """Another guest's module, and the appliance's own files: neither offered nor given away."""
     assert {i["name"] for i in m.get("/v1/images")["images"]} == {"guests/control.elf", "guests/echo.elf"}
-    for field, pointer in (({"image": "guests/echo.elf", "modules": [{"file": "keepers.key"}]}, "/modules"), ({"image": "keepers.key"}, "/image")):
+    for field, pointer in (({"image": "guests/echo.elf", "modules": [{"file": "keepers.key"}]}, "/modules/0/file"), ({"image": "keepers.key"}, "/image")):
         assert error(deploy(m, 409, name="thief", **field)) == ('"keepers.key" is a module of another guest: upload a copy under another name', pointer)
     for name in ("guests.json", "mgmt.elf", "bulkhead:configuration", "bulkhead:management"):
         assert error(deploy(m, 400, name="thief", image=name))[1] == "/image"

@@ -44,7 +44,7 @@ def test_module_at_address_0(start):
     """It is moved before the kernel takes page 0 away, and a guest finds all of it."""
     m = start({"guests": [{"name": "reader", "image": "guests/echo.elf", "memory": "4M", "cmdline": "module", "modules": [{"file": "letter.bin"}]}]},
               cpus=1, files={"letter.bin": LETTER}, rom=machine.OVMF, edit=first_at_zero, wait=False)
-    m.wait_serial(r"module letter\.bin: moved from address 0\n")
+    m.wait_serial(r"module letter\.bin: moved from address 0x0\n")
     read = m.wait_serial(r"\[reader\] module: (\d+) bytes, ([0-9a-f]+), hash 0x([0-9a-f]{8})\n")
     assert (int(read[1]), bytes.fromhex(read[2]), int(read[3], 16)) == (len(LETTER), LETTER[:16], fnv(LETTER))
     assert not re.search("PANIC|warning: module", m.serial())

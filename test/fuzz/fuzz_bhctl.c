@@ -1,6 +1,6 @@
 /* SOURCES: mgmt/bhctl/options.c mgmt/bhctl/url.c mgmt/bhctl/format.c mgmt/bhctl/sse.c
  * mgmt/bhctl/top_rows.c mgmt/bhctl/words.c mgmt/bhctl/place.c hv/plain.c
- * hv/config/words.c */
+ * mgmt/config/words.c */
 /* What bhctl makes of command lines, and of whatever answers at the other end: the first byte says
  * which part. */
 #include "mgmt/bhctl/format.h"

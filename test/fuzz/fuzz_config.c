@@ -1,9 +1,10 @@
-/* SOURCES: hv/config/config.c hv/config/fields.c hv/config/guest.c hv/config/net.c
- * hv/config/address.c hv/config/management.c hv/config/service.c hv/config/words.c
- * hv/guest_config.c hv/json.c hv/lib.c hv/fmt.c */
+/* SOURCES: mgmt/config/config.c mgmt/config/fields.c mgmt/config/guest.c mgmt/config/net.c
+ * mgmt/config/address.c mgmt/config/management.c mgmt/config/service.c mgmt/config/words.c
+ * mgmt/config/options.c hv/options.c hv/guest_config.c mgmt/config/json.c hv/lib.c hv/fmt.c */
 /* Any bytes as guests.json, as the body of POST /v1/guests, and as what a hostile management guest
  * hands over for a configuration that was checked. */
 #include "hv/config.h"
+#include "hv/options.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +60,25 @@ static void try_guest(const uint8_t *data, size_t size)
         abort();
 }
 
+static void complain(const char *text)
+{
+    (void)text;
+    abort();
+}
+
+/* Whatever a configuration makes of the kernel's command line, the root takes it, and as meant. */
+static void check_command_line(const struct config *c)
+{
+    struct boot_options written, read;
+    char line[OPTIONS_TEXT];
+
+    config_options(c, &written);
+    options_write(&written, line);
+    options_read(line, &read, complain);
+    if (memcmp(&written, &read, offsetof(struct boot_options, guarded)) != 0)
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint64_t scratch[32768];
@@ -71,6 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     for (unsigned i = 0; i < c.guest_count; i++)
         check_guest(&c.guests[i]);
+    check_command_line(&c);
     try_guest(data, size);
     return 0;
 }

@@ -9,7 +9,7 @@ static void check_plan(void)
 {
     struct load_sizes sizes = {{0}};
     const char *what;
-    int slot = upload_find(&images, created.config.image);
+    int slot = deploy_find_upload(&images, created.config.image);
 
     if (!created.planned)
         return;
@@ -17,7 +17,7 @@ static void check_plan(void)
         abort();
     sizes.size[LOAD_FROM_IMAGE] = images.images[slot].size;
     for (unsigned i = 0; i < created.config.module_count; i++) {
-        slot = upload_find(&images, created.config.modules[i].file);
+        slot = deploy_find_upload(&images, created.config.modules[i].file);
         if (slot < 0)
             abort();
         sizes.size[LOAD_FROM_MODULE + i] = images.images[slot].size;

@@ -16,6 +16,7 @@ static void note(const char *text)
     if (strlen(text) > 160)
         abort();
 }
+static struct config config;
 static struct abi_host host = {.core_count = 2, .tsc_hz = 1000000, .guests = (1u << 1) - 1};
 static struct abi_guest one = {.state = ABI_GUEST_RUNNING, .vcpu_count = 1, .config.name = "a"};
 static struct abi_snapshot snaps[ABI_SNAPSHOTS];
@@ -132,6 +133,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct abi_ring *ring = (struct abi_ring *)(void *)ring_memory;
     static struct clock wall;
     const struct api_view v = {.host = &host,
+                               .config = &config,
+                               .config_whole = true,
                                .clock = &wall,
                                .answered = answered,
                                .auth = &auth,
@@ -173,8 +176,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ring->size = 64;
     ring->written = 100;
     /* The number of bytes decides who may come in, so that all that is behind it is tried too. */
-    host.management.auth = size % 4 == 0 ? ABI_AUTH_RANDOM : ABI_AUTH_NONE;
-    host.management.http = size % 8 == 1 ? ABI_HTTP_PLAIN : ABI_HTTP_REDIRECT; /* whose Host? */
+    config.management.service.auth = size % 4 == 0 ? ABI_AUTH_RANDOM : ABI_AUTH_NONE;
+    config.management.service.http =
+        size % 8 == 1 ? ABI_HTTP_PLAIN : ABI_HTTP_REDIRECT; /* whose Host? */
     memset(&auth, 0, sizeof(auth));
     http_init(&r, NULL, NULL);
     while (at < size) {

@@ -1,8 +1,8 @@
-/* SOURCES: hv/load/load.c hv/load/place.c hv/load/plan.c hv/load/elf.c hv/load/multiboot1.c
- * hv/load/multiboot2.c hv/load/multiboot2_info.c hv/load/linux.c hv/lib.c hv/fmt.c */
+/* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
+ * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c hv/lib.c hv/fmt.c */
 /* Hostile images. Input: how many of the last bytes are modules and the command line (two bytes),
  * then the image. Everything lies in blocks of exactly its size, for the sanitizer. */
-#include "hv/load/load.h"
+#include "mgmt/load/load.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -281,7 +281,7 @@ static err_t on_init(struct netif *n)
 
     n->name[0] = 'v';
     n->name[1] = 'n';
-    n->hostname = abi_host()->management.hostname;
+    n->hostname = boot_config.management.service.hostname;
     n->mtu = 1500;
     n->hwaddr_len = sizeof(mac);
     memcpy(n->hwaddr, mac, sizeof(mac));
@@ -363,10 +363,10 @@ static void stack_start(void)
     host->tsc_hz = 1000000;
     host->guests = 2;
     strcpy(host->build_id, "b");
-    strcpy(host->management.hostname, "bulkhead");
-    strcpy(host->management.ntp, "ntp.example");
-    host->management.auth = ABI_AUTH_RANDOM;
-    host->management.http = ABI_HTTP_PLAIN;
+    strcpy(boot_config.management.service.hostname, "bulkhead");
+    strcpy(boot_config.management.service.ntp, "ntp.example");
+    boot_config.management.service.auth = ABI_AUTH_RANDOM;
+    boot_config.management.service.http = ABI_HTTP_PLAIN;
     view.host = host;
     view.log = log_ring = make_ring(ABI_LOG_RING_SIZE);
     console_ring = make_ring(64);

@@ -17,7 +17,14 @@ $(BUILD)/guests/start.asm.o: mgmt/pc/start.asm | deps-build
 
 $(BUILD)/guests/%.elf: $(BUILD)/guests/test/guests/%.o $(GUEST_COMMON) test/guests/lib/guest.lds
 	$(call say,LD)
-	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments --strip-all -T test/guests/lib/guest.lds $< $(GUEST_COMMON) $(out)
+	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments --strip-all -T test/guests/lib/guest.lds $< $(GUEST_COMMON) $(GUEST_EXTRA) $(out)
+
+# They stand in for the management guest, and make the guests of the configuration with its code.
+GUEST_BOOT := mgmt/boot mgmt/deploy hv/guest_config hv/options mgmt/offer mgmt/admission $(patsubst %.c,%,$(wildcard mgmt/config/*.c mgmt/load/*.c))
+GUEST_BOOT_O := $(BUILD)/guests/test/guests/lib/boot.o $(GUEST_BOOT:%=$(BUILD)/mgmt/%.o)
+$(BUILD)/guests/standin.elf $(BUILD)/guests/usurper.elf: GUEST_EXTRA := $(GUEST_BOOT_O)
+$(BUILD)/guests/standin.elf $(BUILD)/guests/usurper.elf: $(GUEST_BOOT_O)
+$(BUILD)/guests/test/guests/lib/boot.o: FREESTANDING := $(filter-out -MMD,$(MGMT_CFLAGS)) -MD
 
 $(BUILD)/guests/flat.bin: test/guests/flat.asm | deps-build
 	$(call say,NASM)

@@ -1,7 +1,7 @@
 /*
- * Stands in for the management guest and misuses everything that one is trusted with. Each life
- * tries one thing and ends by it; the number of lives so far is in the shared pages. The last life
- * behaves.
+ * Stands in for the management guest and misuses everything that one is trusted with, but for
+ * making the guests of the configuration. Each life tries one thing and ends by it; the number of
+ * lives so far is in the shared pages. The last life behaves.
  */
 #include "hv/abi/deploy.h"
 #include "test/guests/lib/guest.h"
@@ -25,6 +25,7 @@ static bool must_fail(uint64_t f, uint64_t b, uint64_t c, uint64_t d)
     case ABI_CALL_VERSION:
     case ABI_CALL_HEARTBEAT:
     case ABI_CALL_ADDRESS:
+    case ABI_CALL_CONFIGURED:
         return false;
     case ABI_CALL_SNAPSHOT:
         return b == NOBODY || b >= ABI_GUESTS_MAX || c >= ABI_VCPUS_MAX || d > 1;
@@ -191,6 +192,12 @@ static void triple_fault(void)
     __asm__ volatile("lidt %0; ud2" ::"m"(nothing));
 }
 
+/* The next life goes on with the guests that are not there yet. */
+static void die_half_way(void)
+{
+    make_guests(2);
+}
+
 static void behave(void)
 {
     say("standin: behaves, magic 0x%lx\n", host()->magic);
@@ -203,11 +210,13 @@ static void behave(void)
 
 void guest_main(const char *cmdline)
 {
-    static void (*const lives[])(void) = {hang,      doze,         write_host,
-                                          write_log, read_between, triple_fault};
+    static void (*const lives[])(void) = {die_half_way, hang,         doze,        write_host,
+                                          write_log,    read_between, triple_fault};
     uint32_t life = guest(host()->self)->restarts;
 
     (void)cmdline;
+    if (life > 0)
+        make_guests(ABI_GUESTS_MAX);
     if (life < ARRAY_LEN(lives))
         lives[life]();
     behave();

@@ -1,10 +1,11 @@
 /*
- * Stands in for a management guest that was taken over, and is the judge as well. Guest 1 is a
- * control loop; the others are pests, which are let loose one at a time, then it plagues all of
- * them with its own requests, then all do at once. Of each round it says how many periods the
- * control loop had, how many of them it missed, and how late slices ended at worst. Its own calls
- * in a loop are the round "requests"; the last round, "anything", is calls that make no sense.
- * Beside that one runs the last guest, which watches its memory and is no pest.
+ * Stands in for a management guest that was taken over, and is the judge as well. First it makes
+ * the guests of the configuration. Guest 1 is a control loop; the others are pests, which are let
+ * loose one at a time, then it plagues all of them with its own requests, then all do at once. Of
+ * each round it says how many periods the control loop had, how many of them it missed, and how
+ * late slices ended at worst. Its own calls in a loop are the round "requests"; the last round,
+ * "anything", is calls that make no sense. Beside that one runs the last guest, which watches its
+ * memory and is no pest.
  */
 #include "arch/x86/vmx/vmx.h"
 #include "hv/abi/deploy.h"
@@ -211,7 +212,7 @@ static void fill_in(struct abi_create *r, const char *name)
     r->config = (struct guest_config){.image = "guests/hostile.elf",
                                       .cmdline = "loop",
                                       .memory = 4u << 20,
-                                      .core = -1,
+                                      .core = (int)(draw() % host()->core_count),
                                       .weight = 1,
                                       .slice_us = 100,
                                       .period_us = 10000,
@@ -236,7 +237,10 @@ static void any_guest(struct abi_create *r)
     c->name[6] = (char)('0' + draw() % 4);
     (void)str_copy(c->image, sizeof(c->image), files[draw() % 8 < 5 ? 0 : draw() % 4]);
     (void)str_copy(c->cmdline, sizeof(c->cmdline), does[draw() % 4]);
-    r->planned = draw() % 4 == 0;
+    if (draw() % 8 == 0)
+        (void)str_copy(r->why, sizeof(r->why), "nobody\x1b[31m knows\n[0.0] core 0: why");
+    if (draw() % 4)
+        (void)plan_guest(r);
 }
 
 /* What a call reads: words of any kind, and of some calls what is nearly right. */
@@ -326,7 +330,7 @@ static void clean_up(void)
     fill_in(&r, "last");
     r.config.weight = 100;
     r.config.slice_us = 1000;
-    made = call(ABI_CALL_CREATE, (uintptr_t)&r, 0, 0);
+    made = plan_guest(&r) ? call(ABI_CALL_CREATE, (uintptr_t)&r, 0, 0) : -1;
     while (made >= 0 && guest((uint64_t)made)->state == ABI_GUEST_STARTING) {
         heartbeat();
         sleep_until_irq();
@@ -385,6 +389,14 @@ static void go_through_round(unsigned pests, void (*misbehave)(unsigned pests))
     }
 }
 
+/* While its tables are being made it takes no action. */
+static void stop_when_made(unsigned n)
+{
+    while (call(ABI_CALL_ACTION, n, ABI_ACTION_STOP, 0) == -E_STATE &&
+           guest(n)->state == ABI_GUEST_STARTING)
+        heartbeat();
+}
+
 void guest_main(const char *cmdline)
 {
     unsigned pests = 0;
@@ -392,12 +404,15 @@ void guest_main(const char *cmdline)
     (void)cmdline;
     irq_handle(IRQ_PIT, on_tick);
     pit_periodic(TICK_COUNT);
+    make_guests(ABI_GUESTS_MAX);
+    while (guest(CONTROL)->state == ABI_GUEST_STARTING)
+        heartbeat();
     while (strcmp(guest(CONTROL + 1 + pests)->config.cmdline, CANARY) != 0)
         pests++;
     anything.canary = CONTROL + 1 + pests;
     say("usurper: %u pests\n", pests);
     for (unsigned n = CONTROL + 1; n <= anything.canary; n++)
-        act(n, ABI_ACTION_STOP);
+        stop_when_made(n);
     for (unsigned n = CONTROL + 1; n <= CONTROL + pests; n++) {
         act(n, ABI_ACTION_START);
         go_through_round(pests, NULL);

@@ -17,8 +17,6 @@ FOR_ALL = ("hv/log.h", "hv/panic.h", "hv/lib.h", "hv/fmt.h")
 LISTED = (
     (("hv/core.c", "hv/core_chores.c", "hv/core_requests.c", "hv/guest.c", "hv/guest_life.c", "hv/guest_pages.c", "hv/image.c", "hv/vcpu_life.c"),
      "a core advances the lives of its guests, and those ask cores for the next step"),
-    (("hv/load/linux.c", "hv/load/load.c", "hv/load/multiboot1.c", "hv/load/multiboot2.c", "hv/load/multiboot2_info.c"),
-     "load.c finds the loader, and has what all loaders do alike"),
 )
 
 

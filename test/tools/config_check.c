@@ -4,7 +4,8 @@
  */
 #include "hv/config.h"
 #include "hv/lib.h"
-#include "hv/load/load.h"
+#include "mgmt/load/load.h"
+#include "hv/options.h"
 #include "third_party.h"
 #include "version.h"
 
@@ -24,6 +25,8 @@ struct bytes {
 };
 
 static const char *config_file;
+static uint64_t scratch[SCRATCH_SIZE / 8];
+static struct config config;
 static const char *search_dir;
 
 static void report(void *ctx, const struct config_error *e)
@@ -188,18 +191,41 @@ static int check_named(const char *field, const char *name)
 
 static int usage(FILE *to)
 {
-    fputs("usage: config-check [--search DIR] GUESTS.JSON, config-check --version\n"
-          "Checks a Bulkhead configuration and every image and module that it names.\n"
-          "Paths are relative to the configuration; DIR is searched after that.\n"
-          "Exit status: 0 all well, 1 errors (on standard error), 2 usage or unreadable file.\n",
-          to);
+    fputs(
+        "usage: config-check [--search DIR] GUESTS.JSON, config-check --command-line GUESTS.JSON,\n"
+        "       config-check --version\n"
+        "Checks a Bulkhead configuration and every image and module that it names.\n"
+        "Paths are relative to the configuration; DIR is searched after that.\n"
+        "--command-line: instead prints what of it the kernel's command line has to say.\n"
+        "Exit status: 0 all well, 1 errors (on standard error), 2 usage or unreadable file.\n",
+        to);
     return to == stdout ? 0 : 2;
+}
+
+static void ignore(void *ctx, const struct config_error *e)
+{
+    (void)ctx;
+    (void)e;
+}
+
+/* What is wrong is the appliance's to say: of a configuration with mistakes it takes the rest. */
+static int print_command_line(const struct bytes *text)
+{
+    char line[OPTIONS_TEXT];
+    struct boot_options o;
+
+    (void)config_parse((const char *)text->data, text->size, scratch, sizeof(scratch), &config,
+                       ignore, NULL);
+    config_options(&config, &o);
+    options_write(&o, line);
+    puts(line);
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    static uint64_t scratch[SCRATCH_SIZE / 8];
-    static struct config c;
+    struct config *c = &config;
+    bool command_line = false;
     struct bytes text;
     int bad;
 
@@ -212,6 +238,9 @@ int main(int argc, char **argv)
     if (argc == 4 && strcmp(argv[1], "--search") == 0) {
         search_dir = argv[2];
         config_file = argv[3];
+    } else if (argc == 3 && strcmp(argv[1], "--command-line") == 0) {
+        command_line = true;
+        config_file = argv[2];
     } else if (argc == 2 && argv[1][0] != '-') {
         config_file = argv[1];
     } else {
@@ -221,13 +250,15 @@ int main(int argc, char **argv)
         perror(config_file);
         return 2;
     }
-    bad = config_parse((const char *)text.data, text.size, scratch, sizeof(scratch), &c, report,
-                       NULL);
-    for (unsigned i = 0; i < c.guest_count; i++)
-        bad += check_guest(&c.guests[i]);
-    bad += check_named("certificate", c.management.service.certificate);
-    bad += check_named("key", c.management.service.key);
+    if (command_line)
+        return print_command_line(&text);
+    bad =
+        config_parse((const char *)text.data, text.size, scratch, sizeof(scratch), c, report, NULL);
+    for (unsigned i = 0; i < c->guest_count; i++)
+        bad += check_guest(&c->guests[i]);
+    bad += check_named("certificate", c->management.service.certificate);
+    bad += check_named("key", c->management.service.key);
     free(text.data);
-    printf("%s: %u guests, %d errors\n", config_file, c.guest_count, bad);
+    printf("%s: %u guests, %d errors\n", config_file, c->guest_count, bad);
     return bad ? 1 : 0;
 }

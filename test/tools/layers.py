@@ -30,18 +30,16 @@ RULES = [
     # hostmem.h: the audit of translations.
     ("arch/x86/vmx/", ("arch/x86/vmx/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", "hv/log.h", *BACKEND)),
     ("arch/x86/guest/", ("arch/x86/guest/", "arch/x86/cpu/", *BACKEND)),
-    ("hv/abi/", ("hv/abi/", "hv/config.h", "hv/load", "hv/options.h", "hv/types.h")),
-    ("hv/load/", ("hv/load/", "hv/abi/", "hv/config.h", "hv/job.h", *BASE)),
-    ("hv/config/", ("hv/config/", "hv/abi/", "hv/config.h", "hv/config_fields.def", "hv/job.h", "hv/json.h", "hv/plain.h", "hv/words.", *BASE)),
+    ("hv/abi/", ("hv/abi/", "hv/config.h", "hv/load_plan.h", "hv/options.h", "hv/types.h")),
     ("hv/pc/", ("hv/pc/", "hv/abi/", "hv/config.h", "hv/date.h", "hv/gmem.h", *BASE)),
     # Not the devices: those are rows of pc/platform.c.
-    ("hv/", ("hv/abi/", "hv/config/", "hv/load/", "hv/pc/irqchip.h", "hv/pc/platform.h", "hv/[^/]+$", "version.h", "jsmn.h")),
+    ("hv/", ("hv/abi/", "hv/pc/irqchip.h", "hv/pc/platform.h", "hv/[^/]+$", "version.h", "jsmn.h")),
     # core.h: a frame's interrupt wakes the core that takes frames.
     ("net/", ("net/", "hv/abi/net.h", "hv/arch.h", "hv/core.h", "hv/net.h", *BASE)),
     ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/inspect/", "arch/x86/vmx/")),
     ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/abi/management.h", "hv/config_fields.def", "hv/words.h")),
     ("mgmt/pc/", ("mgmt/pc/", "arch/x86/cpu/io.h", "hv/types.h")),
-    ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/json.h", "hv/date.h", "hv/config.h", "hv/actions.def", "hv/config_fields.def", "hv/words.h", "hv/load/load.h", "hv/pc/virtio_net.h",
+    ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/date.h", "hv/config.h", "hv/actions.def", "hv/config_fields.def", "hv/words.", "hv/options.h", "hv/load_plan.h", "hv/pc/virtio_net.h",
                "arch/x86/inspect/", "arch/x86/vmx/exit_profile.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h")),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

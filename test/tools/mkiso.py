@@ -1,4 +1,5 @@
-"""Makes the hybrid ISO (BIOS and UEFI, CD and USB stick): kernel, management guest, configuration, and every image and module that it names.
+"""Makes the hybrid ISO (BIOS and UEFI, CD and USB stick): kernel, management guest (as the flat image that the root takes), configuration, and every image and
+module that it names.
 
 Paths in a configuration are relative to its file; what is not there is looked for in the build directory (the sample guests, the prepared Linux).
 The same input gives the same bytes."""
@@ -8,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -133,6 +135,46 @@ def grub_string(s):
     return '"' + s.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
 
 
+WORD = (1 << 64) - 1
+
+
+def checksum(data):
+    """hv/flat.h: flat_checksum()."""
+    total = 0
+    for group in struct.iter_unpack("<8Q", data):
+        total = ((total << 1 | total >> 63) + sum(group)) & WORD
+    return total
+
+
+def flatten(path, to):
+    """The root's form of an ELF file that is to be the management guest (hv/flat.h)."""
+    with open(path, "rb") as f:
+        elf = f.read()
+    if elf[:5] != b"\x7fELF\x02":
+        fail(f"{path}: is no 64-bit ELF file")
+    entry, offset = struct.unpack_from("<QQ", elf, 24)
+    size, count = struct.unpack_from("<HH", elf, 54)
+    segments = [s for s in (struct.unpack_from("<IIQQQQQQ", elf, offset + i * size) for i in range(count)) if s[0] == 1 and s[6]]
+    if not segments:
+        fail(f"{path}: has nothing to load")
+    load = min(s[4] for s in segments) & ~4095
+    data = bytearray(-(load - max(s[4] + s[5] for s in segments)))
+    for _, _, at, _, address, in_file, _, _ in segments:
+        data[address - load:address - load + in_file] = elf[at:at + in_file]
+    data += bytes(-len(data) % 64)
+    header = struct.pack("<8sQQQQQ", b"BULKFLAT", load, entry, len(data), max(len(data), max(s[4] + s[6] for s in segments) - load), checksum(data))
+    with open(to, "wb") as f:
+        f.write(header + data)
+
+
+def command_line(build, config_path):
+    """What the root has to know before the management guest reads the configuration."""
+    run = subprocess.run([os.path.join(build, "config-check"), "--command-line", config_path], capture_output=True, text=True, check=False)
+    if run.returncode:
+        fail(f"{config_path}: {run.stderr.strip()}")
+    return run.stdout.strip()
+
+
 def fix_volume_serial(iso):
     """The UEFI boot image inside the ISO is a FAT volume to which a random serial number is given. A fixed one takes its place."""
     with open(iso, "r+b") as f:
@@ -145,8 +187,8 @@ def fix_volume_serial(iso):
     fail("the UEFI boot image is not where it is expected")
 
 
-def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf", kernel="bulkhead.elf", https_port=None, edit=None):
-    """`edit`: called with the tree of files before it is packed."""
+def make(build, config_path, out, cmdline=None, missing_ok=False, mgmt="mgmt.elf", kernel="bulkhead.elf", https_port=None, edit=None):
+    """`edit`: called with the tree of files before it is packed. `cmdline`: the kernel's, instead of what the configuration makes of it."""
     config = read_config(config_path)
     images, modules = images_of(config)
     files = []
@@ -165,8 +207,8 @@ def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf",
         boot = os.path.join(tree, "boot")
         os.makedirs(os.path.join(boot, "grub"))
         os.makedirs(os.path.join(boot, "m"))
-        for src, name in ((os.path.join(build, kernel), "bulkhead.elf"), (os.path.join(build, mgmt), "mgmt.elf")):
-            subprocess.run(["strip", "--strip-all", "-o", os.path.join(boot, name), src], check=True)
+        subprocess.run(["strip", "--strip-all", "-o", os.path.join(boot, "bulkhead.elf"), os.path.join(build, kernel)], check=True)
+        flatten(os.path.join(build, mgmt), os.path.join(boot, "mgmt.img"))
         shutil.copyfile(config_path, os.path.join(boot, "guests.json"))
         if https_port:
             with open(os.path.join(boot, "guests.json"), "r+", encoding="utf-8", newline="", errors="surrogateescape") as f:
@@ -175,12 +217,12 @@ def make(build, config_path, out, cmdline="", missing_ok=False, mgmt="mgmt.elf",
                 f.write(text)
         with open(os.path.join(os.path.dirname(__file__), "../../iso/grub.cfg"), encoding="utf-8") as f:
             cfg = f.read()
-        lines = ["    module2 /boot/mgmt.elf bulkhead:management", "    module2 /boot/guests.json bulkhead:configuration"]
+        lines = ["    module2 /boot/mgmt.img bulkhead:management", "    module2 /boot/guests.json bulkhead:configuration"]
         for i, (name, path) in enumerate(files):
             pack(name, path, os.path.join(boot, "m", str(i)), images, modules)
             lines.append(f"    module2 /boot/m/{i} {grub_string(name)}")
         with open(os.path.join(boot, "grub", "grub.cfg"), "w", encoding="utf-8") as f:
-            f.write(cfg.replace("@CMDLINE@", cmdline).replace("    @MODULES@", "\n".join(lines)))
+            f.write(cfg.replace("@CMDLINE@", command_line(build, config_path) if cmdline is None else cmdline).replace("    @MODULES@", "\n".join(lines)))
         if edit:
             edit(tree)
         for root, dirs, names in os.walk(tree):

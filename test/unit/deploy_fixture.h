@@ -13,13 +13,18 @@
 
 static struct abi_images images = {
     .module_count = 2,
-    .modules = {{.name = "iso.elf", .size = 5},
-                {.name = "initrd", .size = 7, .flags = ABI_BOOT_MODULE_KEPT}}};
+    .modules = {{.name = "iso.elf", .size = 4096}, {.name = "initrd", .size = 7}}};
 static uint8_t *image_memory[ABI_IMAGES];
 static uint64_t image_extended[ABI_IMAGES];
-static struct abi_host host = {.tsc_hz = 1000000, .management = {.auth = ABI_AUTH_NONE}};
+static struct config config = {
+    .management.service = {.auth = ABI_AUTH_NONE},
+    .guests = {{.name = "linux", .image = "iso.elf", .module_count = 1}},
+    .guest_count = 1,
+};
+static struct abi_host host = {.tsc_hz = 1000000, .core_count = 2, .configured = 1};
 static struct abi_guest guests[ABI_GUESTS_MAX];
 static struct abi_create created;
+static bool was_created;
 static int64_t create_result;
 static int removed = -1;
 
@@ -74,7 +79,7 @@ static int64_t fixture_drop(unsigned slot)
 
 static int64_t fixture_commit(unsigned slot, const uint8_t sha256[32])
 {
-    int old = upload_find(&images, images.images[slot].name);
+    int old = deploy_find_upload(&images, images.images[slot].name);
 
     if (images.images[slot].state != ABI_IMAGE_FILLING ||
         image_extended[slot] != images.images[slot].size)
@@ -91,13 +96,38 @@ static uint8_t *fixture_bytes(unsigned slot)
     return image_memory[slot];
 }
 
+/* Its header says: to 1 MB, all of it, and where it begins. */
+static const uint32_t multiboot1[] = {0x1badb002, 0x10000,  0u - 0x1badb002 - 0x10000,
+                                      0x100000,   0x100000, 0x101000,
+                                      0x101000,   0x100020};
+
+/* In a heap block of exactly its size. */
+static const uint8_t *fixture_module(const struct abi_boot_module *m)
+{
+    static uint8_t *blocks[2];
+    size_t i = (size_t)(m - images.modules);
+
+    if (!blocks[i]) {
+        blocks[i] = malloc(m->size);
+        memset(blocks[i], 0xf4, m->size);
+        if (i == 0)
+            memcpy(blocks[i], multiboot1, sizeof(multiboot1));
+    }
+    return blocks[i];
+}
+
+static struct abi_vcpu vcpu_pages[ABI_GUESTS_MAX];
+static const struct abi_vcpu *fixture_vcpu(struct api_vcpu id)
+{
+    return &vcpu_pages[id.guest];
+}
+
 static int64_t fixture_create(struct abi_create *r)
 {
     created = *r;
-    if (create_result < 0) {
-        (void)str_copy(r->why, sizeof(r->why), "because");
+    was_created = true;
+    if (create_result < 0)
         return create_result;
-    }
     guests[create_result].state = ABI_GUEST_STARTING;
     (void)str_copy(guests[create_result].config.name, ABI_NAME_MAX, r->config.name);
     host.guests |= 1u << create_result;
@@ -117,14 +147,6 @@ static const struct abi_exit *fixture_exits(struct api_vcpu id)
     (void)id;
     return ring;
 }
-static const struct abi_vcpu *fixture_vcpu(struct api_vcpu id)
-{
-    static const struct abi_vcpu stats;
-
-    (void)id;
-    return &stats;
-}
-
 static uint64_t fixture_tsc(void)
 {
     return 5000000;
@@ -141,11 +163,14 @@ static struct clock fixture_clock;
 static struct unpack fixture_unpack;
 static const struct api_view view = {
     .host = &host,
+    .config = &config,
+    .config_whole = true,
+    .module_bytes = fixture_module,
+    .vcpu = fixture_vcpu,
     .clock = &fixture_clock,
     .images = &images,
     .guest = fixture_guest,
     .exits = fixture_exits,
-    .vcpu = fixture_vcpu,
     .image_begin = fixture_begin,
     .image_extend = fixture_extend,
     .image_commit = fixture_commit,
@@ -180,6 +205,9 @@ static inline void fixture_disconnect(void)
 /* Uploaded images and guests that a test left. */
 static inline void fixture_clean(void)
 {
+    (void)str_copy(config.guests[0].modules[0].file, sizeof(config.guests[0].modules[0].file),
+                   "initrd");
+    was_created = false;
     fixture_disconnect();
     for (unsigned i = 0; i < ABI_IMAGES; i++) {
         images.images[i].users = 0;
@@ -188,7 +216,7 @@ static inline void fixture_clean(void)
     }
     memset(guests, 0, sizeof(guests));
     host.guests = 0;
-    host.management.auth = ABI_AUTH_NONE;
+    config.management.service.auth = ABI_AUTH_NONE;
     create_result = 1;
     removed = -1;
 }

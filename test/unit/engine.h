@@ -9,7 +9,7 @@
 #include "hv/config.h"
 #include "hv/core.h"
 #include "hv/fmt.h"
-#include "hv/guest_files.h"
+#include "hv/flat.h"
 #include "hv/guest_life.h"
 #include "hv/guest_pages.h"
 #include "hv/hostmem.h"
@@ -101,11 +101,18 @@ _Noreturn void panic(const char *format, ...)
     abort();
 }
 
-static const uint8_t flat_image[64] = {0xf4};
+#define FILE_BYTES 64u
+static struct {
+    struct flat_header header;
+    uint8_t bytes[FLAT_GROUP];
+} __attribute__((aligned(4096))) management_image = {
+    .header = {FLAT_MAGIC, 0x100000, 0x100000, FLAT_GROUP, FLAT_GROUP, 0xf4},
+    .bytes = {0xf4},
+};
+static const uint8_t app[FILE_BYTES] __attribute__((aligned(4096))) = {0xf4};
 static const struct arch_module modules[] = {
-    {flat_image, sizeof(flat_image), "mgmt.bin"},
-    {flat_image, sizeof(flat_image), "app.bin"},
-    {(const uint8_t *)"text", 4, "no-image"},
+    {(const uint8_t *)&management_image, sizeof(management_image), CONFIG_MANAGEMENT_MODULE},
+    {app, sizeof(app), "app.bin"},
 };
 unsigned arch_module_count(void)
 {
@@ -591,8 +598,8 @@ static struct guest_config config_of(const char *name, unsigned core)
 /* Once a program: cores, shared pages and the management guest stay. */
 static void engine_start(void)
 {
-    static struct config offered;
-    struct guest_config mgmt = config_of("mgmt", 0);
+    struct guest_config mgmt = config_of(CONFIG_MANAGEMENT_NAME, 0);
+    struct guest *m;
     uint8_t *bytes = aligned_alloc(PAGE_SIZE_2M, HOST_BYTES);
 
     memset(bytes, 0, HOST_BYTES);
@@ -600,11 +607,12 @@ static void engine_start(void)
     hostmem_init(&host_map);
     guest_life_init(0, 0);
     assert_int_equal(guest_setup(), 0);
-    assert_int_equal(guest_files_setup(), 0);
-    image_offer(&offered, true);
-    (void)str_copy(mgmt.image, sizeof(mgmt.image), "mgmt.bin");
+    (void)str_copy(mgmt.image, sizeof(mgmt.image), CONFIG_MANAGEMENT_MODULE);
     mgmt.devices |= DEV_NET;
-    core_bind(guest_create(SELF, &mgmt, 0, true));
+    m = guest_create_management(&mgmt, 0);
+    assert_true(m && m->complete);
+    core_bind(m);
+    guest_make_ready(m);
     core_ration_requests(500);
     for (self = 0; self < ENGINE_CORES; self++)
         core_set_up(self);
@@ -693,21 +701,38 @@ static int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
     return r;
 }
 
-/* Arguments lie behind its image. */
+/* Arguments lie below its image. */
 #define ARGUMENT 0x10000u
 static void *argument(void)
 {
     return guest_get(SELF)->mem.base + ARGUMENT;
 }
 
-static char *why;
-static int64_t deploy(const struct guest_config *c)
+/* A request as the management guest makes it: the image goes where real mode begins. */
+static struct abi_create *request_for(const struct guest_config *c)
 {
     struct abi_create *r = argument();
 
     memset(r, 0, sizeof(*r));
     r->config = *c;
-    why = r->why;
+    r->plan.start = (struct load_result){.mode = LOAD_REAL16, .rip = 0x7c00, .kind = "flat"};
+    r->plan.piece_count = 1;
+    r->plan.pieces[0] = (struct load_piece){0x7c00, FILE_BYTES, 0, LOAD_FROM_IMAGE, 0};
+    return r;
+}
+
+static int64_t deploy(const struct guest_config *c)
+{
+    (void)request_for(c);
+    return call(ABI_CALL_CREATE, ARGUMENT, 0, 0);
+}
+
+/* One that cannot be made. */
+static int64_t show(const struct guest_config *c, const char *why)
+{
+    struct abi_create *r = request_for(c);
+
+    (void)str_copy(r->why, sizeof(r->why), why);
     return call(ABI_CALL_CREATE, ARGUMENT, 0, 0);
 }
 

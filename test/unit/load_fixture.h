@@ -6,7 +6,7 @@
 #pragma once
 
 #include "hv/gmem.h"
-#include "hv/load/loader.h"
+#include "mgmt/load/loader.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

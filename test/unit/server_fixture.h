@@ -45,10 +45,10 @@ struct client {
 static struct client clients[CLIENTS];
 static uint32_t now = 1000;
 static struct netif wire;
-static struct abi_host host = {
-    .tsc_hz = 1000000,
-    .build_id = "b",
-    .management = {.auth = ABI_AUTH_RANDOM, .http = ABI_HTTP_PLAIN, .hostname = "bulkhead"}};
+static struct abi_host host = {.tsc_hz = 1000000, .build_id = "b"};
+static struct config config = {.management.service = {.auth = ABI_AUTH_RANDOM,
+                                                      .http = ABI_HTTP_PLAIN,
+                                                      .hostname = "bulkhead"}};
 static struct auth_table auth;
 static struct audit audit;
 static struct api_answered answered[API_STATUSES_MAX];
@@ -145,6 +145,7 @@ static void fixture_note(const char *text)
 }
 
 static struct api_view view = {.host = &host,
+                               .config = &config,
                                .clock = &wall,
                                .auth = &auth,
                                .audit = &audit,

@@ -1,5 +1,5 @@
-/* SOURCES: hv/admission.c hv/fmt.c hv/lib.c */
-#include "hv/admission.h"
+/* SOURCES: mgmt/admission.c hv/fmt.c hv/lib.c */
+#include "mgmt/admission.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
-/* SOURCES: hv/config/config.c hv/config/fields.c hv/config/guest.c hv/config/net.c
- * hv/config/address.c hv/config/management.c hv/config/service.c hv/config/words.c
- * hv/guest_config.c hv/json.c hv/lib.c hv/fmt.c */
+/* SOURCES: mgmt/config/config.c mgmt/config/fields.c mgmt/config/guest.c mgmt/config/net.c
+ * mgmt/config/address.c mgmt/config/management.c mgmt/config/service.c mgmt/config/words.c
+ * mgmt/config/options.c hv/options.c hv/guest_config.c mgmt/config/json.c hv/lib.c hv/fmt.c */
 #include "hv/config.h"
 
 #include <setjmp.h>
@@ -267,7 +267,7 @@ static void cannot_work(void **state)
     assert_int_equal(parse("{\"guests\": [{\"name\": \"a\", \"image\": \"mgmt.elf\"}]}"), 0);
 }
 
-/* Guarantees on a core that the configuration names. hv/admission.h decides for the others. */
+/* Guarantees on a core that the configuration names. mgmt/admission.h decides for the others. */
 static void guarantees_add_up(void **state)
 {
     static const char two[] =

@@ -300,11 +300,26 @@ static void address(void **state)
     assert_int_equal(call(ABI_CALL_ADDRESS, 0xffffffff0f02000a, 0xeeeeeeee00ffffff, 0), 0);
     assert_memory_equal(host.ip, ip, 4);
     assert_memory_equal(host.netmask, netmask, 4);
-    assert_int_equal(host.gateway[0], 0);
     assert_string_equal(logged, "management address: http://10.0.2.15/");
     /* It may say so again and again: hence a line with a budget. */
     assert_int_equal(budgeted_lines, 1);
     assert_int_equal(log_lines, 0);
+    assert_int_equal(call(ABI_CALL_ADDRESS, 0x0f02000a, 0x00ffffff, ABI_SERVES_HTTPS), 0);
+    assert_string_equal(logged, "management address: https://10.0.2.15/");
+    assert_int_equal(call(ABI_CALL_ADDRESS, 0x0f02000a, 0x00ffffff,
+                          ABI_SERVES_HTTPS | ABI_SERVES_HTTP | 1u << 31),
+                     0);
+    assert_string_equal(logged, "management address: http://10.0.2.15/, https://10.0.2.15/");
+}
+
+static void configured(void **state)
+{
+    (void)state;
+    host.configured = 0;
+    assert_int_equal(call(ABI_CALL_CONFIGURED, UINT64_MAX, UINT64_MAX, UINT64_MAX), 0);
+    assert_int_equal(host.configured, 1);
+    assert_int_equal(call(ABI_CALL_CONFIGURED, 0, 0, 0), 0);
+    assert_int_equal(host.configured, 1);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -333,7 +348,7 @@ static void images(void **state)
 
 static void creation(void **state)
 {
-    static struct abi_create r = {.config = {.name = "new"}, .planned = 1};
+    static struct abi_create r = {.config = {.name = "new"}, .reserved = 1};
     const uint64_t at = 0x300;
     struct abi_create *there = (struct abi_create *)(void *)(self->mem.base + at);
 
@@ -343,7 +358,8 @@ static void creation(void **state)
     create_result = -E_NOMEM;
     assert_int_equal(call(ABI_CALL_CREATE, at, 0, 0), -E_NOMEM);
     assert_string_equal(created.config.name, "new");
-    assert_string_equal(there->why, "because");
+    assert_int_equal(there->address, 5);
+    assert_int_equal(there->why[0], 'x'); /* nothing else of it is written */
     create_result = 4;
     assert_int_equal(call(ABI_CALL_CREATE, at, 0, 0), 4);
     assert_int_equal(call(ABI_CALL_CREATE, MEMORY - sizeof(r) + 1, 0, 0), -E_RANGE);
@@ -423,6 +439,7 @@ int main(void)
         TEST(keeping),
         TEST(log_text),
         TEST(address),
+        TEST(configured),
         TEST(images),
         TEST(creation),
         TEST(no_time),

@@ -74,7 +74,8 @@ static void an_image(void **state)
     assert_memory_equal(image_memory[0], "abc", 3);
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 2\r\n\r\nde"), 200);
     assert_int_equal(ask("GET /v1/images" HEAD "\r\n"), 200);
-    said("{\"name\":\"iso.elf\",\"size\":5,\"packed_size\":null,\"sha256\":null,\"source\":\"iso\","
+    said("{\"name\":\"iso.elf\",\"size\":4096,\"packed_size\":null,\"sha256\":null,\"source\":"
+         "\"iso\","
          "\"used_by\":[]}");
     said("\"size\":2");
     assert_int_equal(ask("GET /v1/images/b" HEAD "\r\n"), 404);
@@ -105,7 +106,7 @@ static void the_digest(void **state)
                          ":\r\nContent-Length: 3\r\n\r\nabd"),
                      400);
     said("not those of Repr-Digest");
-    assert_int_equal(upload_find(&images, "a"), 0); /* the first is still there */
+    assert_int_equal(deploy_find_upload(&images, "a"), 0); /* the first is still there */
     assert_memory_equal(image_memory[0], "abc", 3);
     assert_int_equal(images.images[1].state, ABI_IMAGE_FREE);
 }
@@ -183,7 +184,7 @@ static void refused_at_once(void **state)
                      403);
     assert_int_equal(ask("PUT /v1/host" HEAD "Content-Length: 1\r\n\r\nx"), 405);
     assert_string_equal(response.allow, "GET, HEAD");
-    host.management.auth = ABI_AUTH_RANDOM;
+    config.management.service.auth = ABI_AUTH_RANDOM;
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 1\r\n\r\n"), 401);
     for (unsigned i = 0; i < ABI_IMAGES; i++)
         assert_int_equal(images.images[i].state, ABI_IMAGE_FREE);
@@ -210,14 +211,14 @@ static void admitted_once(void **state)
         "PUT /v1/images/a" HEAD "Authorization: Bearer guess\r\nContent-Length: 3\r\n\r\na";
 
     (void)state;
-    host.management.auth = ABI_AUTH_RANDOM;
+    config.management.service.auth = ABI_AUTH_RANDOM;
     assert_int_equal(http_feed(&request, head, sizeof(head) - 1), sizeof(head) - 1);
     for (unsigned i = 0; i < AUTH_FREE_FAILURES; i++) {
         struct auth_identity who;
         unsigned retry;
 
-        (void)auth_check(&fixture_auth, &host.management, "secret", "guess", &request.client, 5000,
-                         &who, &retry);
+        (void)auth_check(&fixture_auth, &config.management.service, "secret", "guess",
+                         &request.client, 5000, &who, &retry);
     }
     assert_int_equal(ask("bc"), 201);
     assert_int_equal(ask(wrong), 429);
@@ -265,19 +266,17 @@ static void a_guest(void **state)
                      201);
     assert_string_equal(response.location, "/v1/guests/n");
     said("\"state\":\"starting\"");
-    assert_int_equal(created.planned, 1);
     assert_string_equal(created.plan.start.kind, "flat");
     assert_int_equal(created.plan.piece_count, 1);
     assert_int_equal(created.plan.pieces[0].size, 3);
     assert_int_equal(created.config.memory, 2 << 20);
-    /* Of the ISO's image the root makes the plan. */
     assert_int_equal(post("{\"name\": \"m\", \"image\": \"iso.elf\"}"), 201);
-    assert_int_equal(created.planned, 0);
+    assert_string_equal(created.plan.start.kind, "multiboot1");
+    assert_int_equal(created.config.core, 0); /* with the fewest guests */
     /* Into modules it does not look: they may be uploaded. */
     assert_int_equal(post("{\"name\": \"o\", \"image\": \"iso.elf\", \"modules\": [{\"file\": "
                           "\"a\"}]}"),
                      201);
-    assert_int_equal(created.planned, 0);
 }
 
 /* 4096 bytes of a multiboot1 kernel (0xf4 behind 32 bytes of header, to 1 MB), as gzip -9 has them.
@@ -344,9 +343,8 @@ static void compressed_kernel(void **state)
     assert_int_equal(put_packed(sizeof(packed_kernel), 0), 201);
     create_result = 5;
     assert_int_equal(deploy_packed(PACKED), 201);
-    assert_int_equal(created.planned, 1);
     assert_string_equal(created.plan.start.kind, "multiboot1");
-    k = &images.images[upload_find(&images, "k.gz")];
+    k = &images.images[deploy_find_upload(&images, "k.gz")];
     assert_int_equal(k->size, 4096);
     assert_int_equal(k->packed, sizeof(packed_kernel));
     assert_int_equal(image_memory[k - images.images][4095], 0xf4);
@@ -358,7 +356,8 @@ static void compressed_kernel(void **state)
     assert_int_equal(
         post("{\"name\": \"o\", \"image\": \"iso.elf\", \"modules\": [{\"file\": \"k.gz\"}]}"),
         201);
-    assert_int_equal(images.images[upload_find(&images, "k.gz")].size, sizeof(packed_kernel));
+    assert_int_equal(images.images[deploy_find_upload(&images, "k.gz")].size,
+                     sizeof(packed_kernel));
 }
 
 static void broken_compressed_kernels(void **state)
@@ -385,7 +384,7 @@ static void broken_compressed_kernels(void **state)
         said(cases[i].why);
         said("\"pointer\":\"/image\"");
         /* What was uploaded is still there, and nothing else. */
-        assert_int_equal(images.images[upload_find(&images, "k.gz")].size, cases[i].size);
+        assert_int_equal(images.images[deploy_find_upload(&images, "k.gz")].size, cases[i].size);
         for (unsigned k = 0; k < ABI_IMAGES; k++)
             assert_int_not_equal(images.images[k].state, ABI_IMAGE_FILLING);
     }
@@ -432,15 +431,19 @@ static void wrong_guests(void **state)
     }
 }
 
+/* What the root says is told in words. */
 static void what_is_short(void **state)
 {
     static const struct {
         int error;
-        unsigned status;
-        const char *pointer;
+        const char *pointer, *text;
     } cases[] = {
-        {-E_EXIST, 409, "/name"},   {-E_NOMEM, 409, "/memory"}, {-E_BUSY, 409, "/guaranteed_us"},
-        {-E_FORMAT, 400, "/image"}, {-E_NOENT, 409, "/core"},   {-E_NOSPC, 409, NULL},
+        {-E_NOMEM, "/memory", "not enough memory"},
+        {-E_BUSY, "/guaranteed_us", "not enough core time"},
+        {-E_NOENT, "/core", "core 0 is not in VMX root operation"},
+        {-E_PERM, "/net/addresses", "10.0.0.7 is management's, a gateway's or a name server's"},
+        {-E_NOSPC, NULL, "there are 14 guests: no more fit"},
+        {-E_INVAL, NULL, "the hypervisor refuses it (error 1)"},
     };
 
     (void)state;
@@ -448,29 +451,75 @@ static void what_is_short(void **state)
         char pointer[64];
 
         create_result = cases[i].error;
-        assert_int_equal(post("{\"name\": \"n\", \"image\": \"iso.elf\"}"), cases[i].status);
-        said("\"message\":\"because\"");
+        assert_int_equal(post("{\"name\": \"n\", \"image\": \"iso.elf\", "
+                              "\"net\": {\"addresses\": [\"10.0.0.7\"]}}"),
+                         409);
+        said(cases[i].text);
         snprintf(pointer, sizeof(pointer), "\"pointer\":\"%s\"", cases[i].pointer);
         assert_int_equal(strstr(answer, "pointer") != NULL, cases[i].pointer != NULL);
         if (cases[i].pointer)
             said(pointer);
     }
+    host.memory = (struct abi_memory){.free = 9 << 20, .largest_free = 8 << 20};
+    create_result = -E_NOMEM;
+    assert_int_equal(post("{\"name\": \"n\", \"image\": \"iso.elf\"}"), 409);
+    said("16384 KiB asked, largest free piece 8192 KiB of 9216 KiB free");
 }
 
-/* What another guest was given: nobody is offered it, and the root says to whom it belongs. */
+static void exists_already(unsigned number, const char *json)
+{
+    create_result = (int64_t)number;
+    assert_int_equal(post(json), 201);
+    guests[number].config = created.config;
+    guests[number].vcpu_count = 1;
+    vcpu_pages[number].core = (uint32_t)created.config.core;
+    was_created = false;
+}
+
+/* What others have is known here: the root is not asked. */
+static void what_others_took(void **state)
+{
+    (void)state;
+    exists_already(1, "{\"name\": \"a\", \"image\": \"iso.elf\", \"guaranteed_us\": 9000, "
+                      "\"core\": 1, \"net\": {\"addresses\": [\"10.0.0.7\"]}}");
+    assert_int_equal(post("{\"name\": \"a\", \"image\": \"iso.elf\"}"), 409);
+    said("there is a guest with the name \\\"a\\\"");
+    said("\"pointer\":\"/name\"");
+    assert_int_equal(post("{\"name\": \"b\", \"image\": \"iso.elf\", "
+                          "\"net\": {\"addresses\": [\"10.0.0.7\"]}}"),
+                     409);
+    said("10.0.0.7 is the address of guest \\\"a\\\"");
+    assert_int_equal(
+        post("{\"name\": \"b\", \"image\": \"iso.elf\", \"guaranteed_us\": 1000, \"core\": 1}"),
+        409);
+    said("core 1 has 5.0 % left");
+    assert_int_equal(post("{\"name\": \"b\", \"image\": \"iso.elf\", \"core\": 2}"), 409);
+    said("there is no core 2: the machine has 2");
+    assert_false(was_created);
+    /* Where it may choose, it does. */
+    assert_int_equal(post("{\"name\": \"b\", \"image\": \"iso.elf\", \"guaranteed_us\": 1000}"),
+                     201);
+    assert_int_equal(created.config.core, 0);
+    /* One that never can be started has no share of its core. */
+    guests[1].flags = ABI_GUEST_HUSK;
+    assert_int_equal(
+        post("{\"name\": \"c\", \"image\": \"iso.elf\", \"guaranteed_us\": 9500, \"core\": 1}"),
+        201);
+}
+
+/* What another guest was given: nobody is offered it, and it is said to whom it belongs. */
 static void what_others_have(void **state)
 {
     (void)state;
     assert_int_equal(ask("GET /v1/images" HEAD "\r\n"), 200);
     said("iso.elf");
     assert_null(strstr(answer, "initrd"));
-    create_result = -E_PERM;
     assert_int_equal(post("{\"name\": \"n\", \"image\": \"initrd\"}"), 409);
     said("\"pointer\":\"/image\"");
     assert_int_equal(post("{\"name\": \"n\", \"image\": \"iso.elf\", \"modules\": [{\"file\": "
                           "\"initrd\"}]}"),
                      409);
-    said("\"pointer\":\"/modules\"");
+    said("\"pointer\":\"/modules/0/file\"");
 }
 
 static void deletion(void **state)
@@ -507,6 +556,7 @@ int main(void)
         TEST(wrong_guests),
         TEST(deletion),
         TEST(what_is_short),
+        TEST(what_others_took),
         TEST(admitted_once),
         TEST(forms_of_digests),
         TEST(what_others_have),

@@ -194,10 +194,7 @@ static void request_at_random(void)
         c.budget_us = random_below(4) ? 0 : 5000;
         if (random_below(2))
             c.devices |= DEV_NET;
-        if (random_below(8) == 0)
-            (void)str_copy(c.image, sizeof(c.image), "no-image");
-        c.kind = random_below(8) ? KIND_FLAT : KIND_AUTO; /* that no loader takes */
-        if (deploy(&c) > 0)
+        if ((random_below(8) ? deploy(&c) : show(&c, "it cannot be made")) > 0)
             deployed++;
     }
 }

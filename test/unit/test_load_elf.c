@@ -1,5 +1,5 @@
-/* SOURCES: hv/load/load.c hv/load/place.c hv/load/plan.c hv/load/elf.c hv/load/multiboot1.c
- * hv/load/multiboot2.c hv/load/multiboot2_info.c hv/load/linux.c hv/lib.c hv/fmt.c */
+/* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
+ * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c hv/lib.c hv/fmt.c */
 /* ELF files as such, and the list of what lies where. */
 #include "test/unit/load_fixture.h"
 

@@ -1,7 +1,7 @@
-/* SOURCES: hv/load/plan.c hv/lib.c */
+/* SOURCES: hv/load_plan.c hv/lib.c */
 /* Plans that no loader would make. */
 #include "hv/lib.h"
-#include "hv/load/plan.h"
+#include "hv/load_plan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -19,11 +19,8 @@ static void note(const char *text)
 {
     strcpy(noted, text);
 }
-static struct abi_host host = {.management = {.auth = ABI_AUTH_NONE, .http = ABI_HTTP_OFF},
-                               .core_count = 1,
-                               .tsc_hz = 1000000,
-                               .guests = 3,
-                               .build_id = "0123"};
+static struct config config = {.management.service = {.auth = ABI_AUTH_NONE, .http = ABI_HTTP_OFF}};
+static struct abi_host host = {.core_count = 1, .tsc_hz = 1000000, .guests = 3, .build_id = "0123"};
 static struct abi_guest guests[2];
 static struct abi_vcpu vcpus[2][2]; /* of guest 1 both are there where a test says so */
 static struct abi_snapshot snapshots[2][2][ABI_SNAPSHOTS];
@@ -112,6 +109,8 @@ static struct clock wall;
 static struct api_view view = {
     .clock = &wall,
     .host = &host,
+    .config = &config,
+    .config_whole = true,
     .guest = guest,
     .vcpu = vcpu,
     .snapshot = snapshot,
@@ -604,23 +603,23 @@ static void whose_host(void **state)
     char text[200];
 
     (void)state;
-    strcpy(host.management.hostname, "kettle");
-    host.management.http = ABI_HTTP_PLAIN;
+    strcpy(config.management.service.hostname, "kettle");
+    config.management.service.http = ABI_HTTP_PLAIN;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         snprintf(text, sizeof(text), "GET /healthz HTTP/1.1\r\nHost: %s\r\n\r\n", cases[i].host);
         assert_int_equal(get(text), cases[i].ours ? 200 : 421);
         snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", cases[i].host);
         assert_int_equal(get(text), 200);
     }
-    host.management.http = ABI_HTTP_OFF;
+    config.management.service.http = ABI_HTTP_OFF;
     assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 200);
-    host.management.http = ABI_HTTP_PLAIN;
-    host.management.auth = ABI_AUTH_RANDOM;
+    config.management.service.http = ABI_HTTP_PLAIN;
+    config.management.service.auth = ABI_AUTH_RANDOM;
     assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n"
                          "Authorization: Bearer secret\r\n\r\n"),
                      200);
-    host.management.auth = ABI_AUTH_NONE;
-    host.management.http = ABI_HTTP_OFF;
+    config.management.service.auth = ABI_AUTH_NONE;
+    config.management.service.http = ABI_HTTP_OFF;
 }
 
 /* Whoever has a token for guests cannot keep everybody from the API. */
@@ -639,10 +638,10 @@ static void management_stays(void **state)
     char text[400], json[40];
 
     (void)state;
-    host.management.auth = ABI_AUTH_TOKENS;
-    host.management.token_count = 2;
+    config.management.service.auth = ABI_AUTH_TOKENS;
+    config.management.service.token_count = 2;
     for (unsigned i = 0; i < 2; i++) {
-        struct abi_token *t = &host.management.tokens[i];
+        struct abi_token *t = &config.management.service.tokens[i];
         uint8_t bytes[ABI_SALT_SIZE + 8] = {0};
 
         t->role = ABI_ROLE_OPERATE + i;
@@ -669,7 +668,7 @@ static void management_stays(void **state)
                      409);
     guests[0].flags = 0;
     assert_non_null(strstr(body, "management guest"));
-    host.management.auth = ABI_AUTH_NONE;
+    config.management.service.auth = ABI_AUTH_NONE;
 }
 
 #define PATCH(body)                                                                                \

@@ -1,6 +1,7 @@
-/* SOURCES: mgmt/put_config.c mgmt/json.c hv/config/config.c hv/config/fields.c hv/config/guest.c
- * hv/config/net.c hv/config/address.c hv/config/management.c hv/config/service.c hv/config/words.c
- * hv/guest_config.c hv/json.c hv/lib.c hv/fmt.c */
+/* SOURCES: mgmt/put_config.c mgmt/json.c mgmt/config/config.c mgmt/config/fields.c
+ * mgmt/config/guest.c mgmt/config/net.c mgmt/config/address.c mgmt/config/management.c
+ * mgmt/config/service.c mgmt/config/words.c hv/guest_config.c mgmt/config/json.c hv/lib.c hv/fmt.c
+ */
 #include "mgmt/put_config.h"
 
 #include <setjmp.h>

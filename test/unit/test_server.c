@@ -463,11 +463,11 @@ static void safe_fields(void **state)
     for (unsigned i = 0; i <= sizeof(asked) / sizeof(asked[0]); i++) {
         bool redirected = i == sizeof(asked) / sizeof(asked[0]);
 
-        host.management.http = redirected ? ABI_HTTP_REDIRECT : ABI_HTTP_PLAIN;
+        config.management.service.http = redirected ? ABI_HTTP_REDIRECT : ABI_HTTP_PLAIN;
         https = redirected;
         c = connect();
         ask(c, redirected ? HEALTHY : asked[i]);
-        host.management.http = ABI_HTTP_PLAIN;
+        config.management.service.http = ABI_HTTP_PLAIN;
         https = false;
         assert_true(status_of(c) > 0);
         assert_non_null(strstr(c->text, sniff));
@@ -482,7 +482,8 @@ static void safe_fields(void **state)
 
 static void add_token(const char *text, uint32_t role)
 {
-    struct abi_token *t = &host.management.tokens[host.management.token_count++];
+    struct abi_token *t =
+        &config.management.service.tokens[config.management.service.token_count++];
     uint8_t bytes[ABI_SALT_SIZE + 32] = {0};
 
     strcpy(t->name, text);
@@ -494,8 +495,8 @@ static void add_token(const char *text, uint32_t role)
 
 static void use_tokens(void)
 {
-    host.management.auth = ABI_AUTH_TOKENS;
-    host.management.token_count = 0;
+    config.management.service.auth = ABI_AUTH_TOKENS;
+    config.management.service.token_count = 0;
     add_token("reader", ABI_ROLE_READ);
     add_token("worker", ABI_ROLE_OPERATE);
     add_token("boss", ABI_ROLE_ADMIN);
@@ -532,7 +533,7 @@ static void readers_leave_places(void **state)
     keep_busy(c + PLACES_READ, PLACES - PLACES_READ, "GET /v1/host" AS("boss"));
     assert_int_equal(ask_anew("GET /healthz" AS("boss")), 503);
     assert_int_equal(left(c, PLACES), PLACES);
-    host.management.auth = ABI_AUTH_RANDOM;
+    config.management.service.auth = ABI_AUTH_RANDOM;
 }
 
 static void readers_leave_streams(void **state)
@@ -548,7 +549,7 @@ static void readers_leave_streams(void **state)
     assert_int_equal(status_of(c[6]), 200);
     assert_int_equal(ask_anew("GET /v1/log?follow=1" AS("worker")), 503);
     assert_int_equal(ask_anew("GET /v1/log?follow=1" AS("boss")), 200);
-    host.management.auth = ABI_AUTH_RANDOM;
+    config.management.service.auth = ABI_AUTH_RANDOM;
 }
 
 /* Who asks for a terminal is noted, with the status that was sent. */

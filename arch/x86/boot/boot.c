@@ -89,13 +89,15 @@ static void build_memory_map(void)
             own(info.ranges[i].base, info.ranges[i].size, MEM_RESERVED);
 }
 
-/* What must not be given away. The information itself is copied before anything is allocated. */
+/* What must not be given away. The information itself is copied before anything is allocated.
+ * Modules are whole pages: as such management sees them. */
 static void reserve(void)
 {
     own(0, LOW_MEMORY_END, MEM_RESERVED);
     for (unsigned i = 0; i < info.module_count; i++)
         if (info.modules[i].end > info.modules[i].start)
-            own(info.modules[i].start, info.modules[i].end - info.modules[i].start, MEM_MODULE);
+            own(info.modules[i].start,
+                align_up(info.modules[i].end, PAGE_SIZE) - info.modules[i].start, MEM_MODULE);
     own((uintptr_t)kernel_start, (uintptr_t)kernel_end - (uintptr_t)kernel_start, MEM_HOST);
 }
 
@@ -121,25 +123,26 @@ static void copy_out(void)
 }
 
 /* GRUB puts the first module that fits there where UEFI leaves the lowest memory free;
- * paging_init() takes page 0 away, and address 0 is nobody's. The module moves, whole. */
-static void move_from_page_0(void)
+ * paging_init() takes page 0 away, and address 0 is nobody's. The module moves, whole; so does one
+ * that does not begin on a page, as the multiboot2 header asks for. */
+static void move_modules(void)
 {
     for (unsigned i = 0; i < module_count; i++) {
         struct arch_module *m = &modules[i];
         uint64_t size = align_up(m->size, PAGE_SIZE);
         hpa_t to;
 
-        if ((uintptr_t)m->data >= PAGE_SIZE)
+        if ((uintptr_t)m->data >= PAGE_SIZE && (uintptr_t)m->data % PAGE_SIZE == 0)
             continue;
         if (m->size == 0) {
             m->data = (const uint8_t *)""; /* of nothing */
             continue;
         }
         if (mem_alloc(&memory, size, PAGE_SIZE, BELOW_4G, MEM_MODULE, 0, &to))
-            panic("no memory to move the module \"%s\" from address 0", m->name);
+            panic("no memory to move the module \"%s\"", m->name);
         memcpy(arch_ptr(to), m->data, m->size);
+        log_info("module %s: moved from address 0x%lx", m->name, arch_hpa(m->data).v);
         m->data = arch_ptr(to);
-        log_info("module %s: moved from address 0", m->name);
     }
 }
 
@@ -238,7 +241,7 @@ _Noreturn __attribute__((no_stack_protector)) void boot_main(uint32_t info_addre
     trampoline = find_trampoline(info_address, info_size);
     reserve();
     copy_out();
-    move_from_page_0();
+    move_modules();
     pci = pci_quieten_machine();
     search_rsdp();
     paging_init(&memory);

@@ -178,9 +178,10 @@ static int audit_page(void *ctx, const struct ept_mapping *m)
         bool known = hostmem_find(hpa(at), &r);
         bool own = r.kind == MEM_GUEST && r.guest == a->guest->number;
         bool shared = r.kind == MEM_SHARED && a->guest->management && m->perm == EPT_READ;
+        bool module = r.kind == MEM_MODULE && a->guest->management && m->perm == EPT_READ;
         bool image = r.kind == MEM_IMAGE && a->guest->management && !(m->perm & EPT_EXECUTE);
 
-        if (!known || (!own && !shared && !image)) {
+        if (!known || (!own && !shared && !module && !image)) {
             (void)fmt(a->text, a->size, "0x%lx maps to host 0x%lx, which is not the guest's",
                       m->gpa, at);
             return -E_PERM;

@@ -1,7 +1,7 @@
 /* For guests that stand in for the management guest: its calls, and what it is shown. */
 #pragma once
 
-#include "hv/abi/control.h"
+#include "hv/abi/deploy.h"
 
 static inline int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
 {
@@ -35,3 +35,9 @@ static inline bool exists(uint64_t number)
 {
     return number < ABI_GUESTS_MAX && guest(number)->state != ABI_GUEST_EMPTY;
 }
+
+/* boot.c: makes the guests of the configuration, as far as they are not there; after `most` of them
+ * it ends with exit code 7 before it makes another. */
+void make_guests(unsigned most);
+/* An honest plan for the guest that r->config says. False: there is none. */
+bool plan_guest(struct abi_create *r);

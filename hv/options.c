@@ -1,0 +1,235 @@
+#include "hv/options.h"
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+
+/* Of its time the management guest needs some often, or it seems dead (ABI_HEARTBEAT_MS). */
+#define BUDGET_SHARE 20
+
+static const struct option {
+    const char *name;
+    size_t offset;
+    int32_t min, max, preset;
+} numbers[] = {
+#define OPTION(name, member, min, max, preset)                                                     \
+    {name, offsetof(struct boot_options, member), min, max, preset},
+#include "hv/options.def"
+#undef OPTION
+};
+
+/* A word of the line: `name`, and behind its '=' the value. */
+struct word {
+    const char *name, *value;
+    size_t name_length, value_length;
+};
+
+static int32_t *number_of(struct boot_options *o, const struct option *n)
+{
+    return (int32_t *)(void *)((char *)o + n->offset);
+}
+
+void options_default(struct boot_options *o)
+{
+    memset(o, 0, sizeof(*o));
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        *number_of(o, &numbers[i]) = numbers[i].preset;
+}
+
+static bool next_word(const char **at, struct word *w)
+{
+    const char *s = *at;
+
+    while (*s == ' ' || *s == '\t')
+        s++;
+    *w = (struct word){.name = s};
+    while (*s && *s != ' ' && *s != '\t' && *s != '=')
+        s++;
+    w->name_length = (size_t)(s - w->name);
+    w->value = *s == '=' ? ++s : s;
+    while (*s && *s != ' ' && *s != '\t')
+        s++;
+    w->value_length = (size_t)(s - w->value);
+    *at = s;
+    return s > w->name;
+}
+
+static bool is_named(const struct word *w, const char *name)
+{
+    return strlen(name) == w->name_length && strncmp(name, w->name, w->name_length) == 0;
+}
+
+static int digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
+}
+
+/* The number at *at and before `end`, not larger than `max`; *at is behind it then. */
+static bool take_number(const char **at, const char *end, int base, int64_t max, int64_t *v)
+{
+    const char *s = *at;
+
+    for (*v = 0; s < end && digit(*s) < base; s++) {
+        *v = *v * base + digit(*s);
+        if (*v > max)
+            return false;
+    }
+    if (s == *at)
+        return false;
+    *at = s;
+    return true;
+}
+
+/* `count` numbers with `separator` between them, each a byte. */
+static bool take_bytes(const char **at, const char *end, int base, char separator, uint8_t *out,
+                       unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        int64_t v;
+
+        if (i && (*at == end || *(*at)++ != separator))
+            return false;
+        if (!take_number(at, end, base, UINT8_MAX, &v))
+            return false;
+        out[i] = (uint8_t)v;
+    }
+    return true;
+}
+
+static bool read_number(const struct word *w, const struct option *n, struct boot_options *o)
+{
+    const char *at = w->value, *end = w->value + w->value_length;
+    bool negative = at < end && *at == '-';
+    int64_t v;
+
+    at += negative;
+    if (!take_number(&at, end, 10, INT32_MAX, &v) || at != end)
+        return false;
+    v = negative ? -v : v;
+    if (v < n->min || v > n->max)
+        return false;
+    *number_of(o, n) = (int32_t)v;
+    return true;
+}
+
+static bool read_guarded(const struct word *w, struct boot_options *o)
+{
+    const char *at = w->value, *end = w->value + w->value_length;
+    uint8_t read[OPTIONS_GUARDED][4] = {{0}};
+    unsigned n = 0;
+
+    for (;;) {
+        if (n == OPTIONS_GUARDED || !take_bytes(&at, end, 10, '.', read[n++], 4))
+            return false;
+        if (at == end)
+            break;
+        if (*at++ != ',')
+            return false;
+    }
+    memcpy(o->guarded, read, sizeof(read));
+    return true;
+}
+
+static bool read_mac_prefix(const struct word *w, struct boot_options *o)
+{
+    const char *at = w->value, *end = w->value + w->value_length;
+    uint8_t read[sizeof(o->mac_prefix)];
+
+    /* A guest's address is one machine's, and locally administered: IEEE 802, "Universal address".
+     */
+    if (!take_bytes(&at, end, 16, ':', read, sizeof(read)) || at != end || (read[0] & 3) != 2)
+        return false;
+    memcpy(o->mac_prefix, read, sizeof(read));
+    return true;
+}
+
+/* The rest of the sentence where a word is wrong, or NULL. */
+static const char *read_word(const struct word *w, struct boot_options *o, char *why, size_t size)
+{
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        if (!is_named(w, numbers[i].name))
+            continue;
+        if (read_number(w, &numbers[i], o))
+            return NULL;
+        (void)fmt(why, size, "must be a whole number from %d to %d; it stays %d", numbers[i].min,
+                  numbers[i].max, *number_of(o, &numbers[i]));
+        return why;
+    }
+    if (is_named(w, "guarded"))
+        return read_guarded(w, o) ? NULL : "must be 1 to 3 IPv4 addresses with commas between them";
+    if (is_named(w, "mac_prefix"))
+        return read_mac_prefix(w, o) ? NULL : "must be five bytes such as 02:42:48:00:00";
+    return "there is no such option";
+}
+
+static void check_together(struct boot_options *o, void (*report)(const char *text))
+{
+    struct boot_options preset;
+
+    options_default(&preset);
+    if (o->memory_mb % 2) {
+        report("command line: management.memory_mb must be even; it stays 12");
+        o->memory_mb = preset.memory_mb;
+    }
+    if (o->budget_us <= o->period_us && o->budget_us >= o->period_us / BUDGET_SHARE)
+        return;
+    report("command line: management.budget_us must be a twentieth of period_us at least, and no "
+           "more than it; they stay 5000 and 10000");
+    o->budget_us = preset.budget_us;
+    o->period_us = preset.period_us;
+}
+
+void options_read(const char *line, struct boot_options *o, void (*report)(const char *text))
+{
+    char why[96], text[192];
+    const char *what;
+    struct word w;
+
+    options_default(o);
+    while (next_word(&line, &w)) {
+        what = read_word(&w, o, why, sizeof(why));
+        if (!what)
+            continue;
+        (void)fmt(text, sizeof(text), "command line: %.*s: %s", (int)min_u64(w.name_length, 64),
+                  w.name, what);
+        report(text);
+    }
+    check_together(o, report);
+}
+
+static bool is_zero(const uint8_t *bytes, size_t n)
+{
+    while (n && !bytes[n - 1])
+        n--;
+    return n == 0;
+}
+
+void options_write(const struct boot_options *o, char out[OPTIONS_TEXT])
+{
+    struct boot_options copy = *o;
+    const uint8_t *m = o->mac_prefix;
+    const char *before = "guarded=";
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        if (*number_of(&copy, &numbers[i]) != numbers[i].preset)
+            n += fmt(out + n, OPTIONS_TEXT - n, "%s=%d ", numbers[i].name,
+                     *number_of(&copy, &numbers[i]));
+    if (!is_zero(m, sizeof(o->mac_prefix)))
+        n += fmt(out + n, OPTIONS_TEXT - n, "mac_prefix=%02x:%02x:%02x:%02x:%02x ", m[0], m[1],
+                 m[2], m[3], m[4]);
+    for (unsigned i = 0; i < OPTIONS_GUARDED; i++) {
+        const uint8_t *g = o->guarded[i];
+
+        if (is_zero(g, 4))
+            continue;
+        n += fmt(out + n, OPTIONS_TEXT - n, "%s%u.%u.%u.%u", before, g[0], g[1], g[2], g[3]);
+        before = ",";
+    }
+    while (n && out[n - 1] == ' ')
+        n--;
+    out[n] = 0;
+}

@@ -1,0 +1,34 @@
+/*
+ * The kernel's command line: what the root has to know before the management guest runs, which
+ * reads the configuration. The maker of the ISO writes it from the same configuration. Pure.
+ *
+ * "name=value" words with blanks between them: the numbers of hv/options.def, and
+ *   mac_prefix=02:42:48:00:00            as in the configuration
+ *   guarded=10.0.2.15,10.0.2.2           addresses that no guest with the uplink may have
+ */
+#pragma once
+
+#include "hv/types.h"
+
+#define OPTIONS_GUARDED 3u
+#define OPTIONS_TEXT    512u /* the longest line that options_write() writes, with the NUL */
+
+struct boot_options {
+    int32_t core;      /* management's; -1: the last one */
+    int32_t memory_mb; /* an even number */
+    int32_t weight, slice_us, budget_us, period_us;
+    int32_t requests_us;           /* see struct management_config */
+    int32_t reachable_from_guests; /* 1: the switch lets guests reach management */
+    int32_t token;                 /* 1: a random admin token is made and shown */
+    int32_t nx_large;              /* 1: large pages are split where the CPU needs it */
+    int32_t panic_reboot_s;
+    uint8_t mac_prefix[5];               /* all 0: none */
+    uint8_t guarded[OPTIONS_GUARDED][4]; /* 0.0.0.0: none */
+};
+
+void options_default(struct boot_options *o);
+/* Reads a command line. Each word that is wrong is reported, as a sentence, and stays at its
+ * default. */
+void options_read(const char *line, struct boot_options *o, void (*report)(const char *text));
+/* Writes a command line from which options_read() reads the same. */
+void options_write(const struct boot_options *o, char out[OPTIONS_TEXT]);

@@ -1,0 +1,102 @@
+#include "mgmt/boot.h"
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "mgmt/deploy.h"
+
+#define LINE_MAX 480u /* fits ABI_CALL_LOG */
+
+struct config boot_config;
+
+static void report(void *ctx, const struct config_error *e)
+{
+    const struct api_view *v = ctx;
+    char line[LINE_MAX];
+
+    (void)fmt(line, sizeof(line), "guests.json:%u:%u: %s%s%s", e->line, e->column, e->field,
+              e->field[0] ? ": " : "", e->text);
+    v->note(line);
+}
+
+static void compare(const struct api_view *v)
+{
+    struct boot_options configured;
+    char theirs[OPTIONS_TEXT], ours[OPTIONS_TEXT], line[LINE_MAX];
+
+    config_options(&boot_config, &configured);
+    options_write(&v->host->options, theirs);
+    options_write(&configured, ours);
+    if (strcmp(theirs, ours) == 0)
+        return;
+    (void)fmt(line, sizeof(line),
+              "the kernel's command line says \"%s\", which is in force; guests.json says \"%s\": "
+              "make the ISO anew",
+              theirs, ours);
+    v->note(line);
+}
+
+bool boot_read(const struct api_view *v, void *scratch, size_t scratch_size)
+{
+    const struct abi_boot_module *m = deploy_find_module(v->images, CONFIG_MODULE);
+    int errors;
+
+    config_default(&boot_config);
+    if (!m) {
+        v->note("no boot module \"" CONFIG_MODULE "\": no guests but the management guest");
+        return true;
+    }
+    errors = config_parse((const char *)v->module_bytes(m), m->size, scratch, scratch_size,
+                          &boot_config, report, (void *)(uintptr_t)v);
+    compare(v);
+    return errors == 0;
+}
+
+static bool exists(const struct api_view *v, const char *name)
+{
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++)
+        if (v->guest(i)->state != ABI_GUEST_EMPTY && strcmp(v->guest(i)->config.name, name) == 0)
+            return true;
+    return false;
+}
+
+/* The core a guest asked for; a machine may have fewer than its configuration was made for. */
+static void fit_core(const struct api_view *v, struct guest_config *g)
+{
+    int count = (int)v->host->core_count, core = g->core;
+    char line[LINE_MAX];
+
+    if (core < count)
+        return;
+    g->core = core % count;
+    (void)fmt(line, sizeof(line), "guest %s: there is no core %d, it goes on core %d", g->name,
+              core, g->core);
+    v->note(line);
+}
+
+static void make(const struct api_view *v, const struct guest_config *g, struct abi_create *r)
+{
+    struct deploy_refusal f = {0};
+    struct load_request l;
+    char line[LINE_MAX];
+
+    r->config = *g;
+    fit_core(v, &r->config);
+    if (deploy_find_files(v, &r->config, &l, &f) && deploy_guest(v, r, &l, &f) >= 0)
+        return;
+    if (r->config.core < 0)
+        r->config.core = 0; /* it will not run there: it is told why */
+    if (deploy_husk(v, r, f.text) == 0)
+        return;
+    (void)fmt(line, sizeof(line), "guest %s: %s", g->name, f.text);
+    v->note(line);
+}
+
+void boot_guests(const struct api_view *v, struct abi_create *request)
+{
+    if (v->host->configured)
+        return;
+    for (unsigned i = 0; i < boot_config.guest_count; i++)
+        if (!exists(v, boot_config.guests[i].name))
+            make(v, &boot_config.guests[i], request);
+    (void)v->configured();
+}

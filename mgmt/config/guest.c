@@ -1,0 +1,192 @@
+#include "mgmt/config/parse.h"
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "hv/words.h"
+
+static const struct field module_fields[] = {
+#define MODULE(name, kind, least, most, preset, words, ...)                                        \
+    FIELD(config_module, #name, name, kind, least, most, words)
+#include "hv/config_fields.def"
+};
+
+void config_parse_modules(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct guest_config *g = object;
+    const jsmntok_t *k = &p->json.tokens[t];
+    size_t len = strlen(p->path);
+
+    if (k->type != JSMN_ARRAY || k->size > CONFIG_MODULES_MAX) {
+        config_error_at(p, t, f->name, "must be a list of at most 8 modules");
+        return;
+    }
+    for (int i = 0, at = t + 1; i < k->size; i++, at = json_skip(&p->json, at)) {
+        struct config_module *m = &g->modules[i];
+
+        if (p->json.tokens[at].type != JSMN_OBJECT) {
+            config_error_at(p, at, f->name, "a module is {\"file\": ..., \"args\": ...}");
+            return;
+        }
+        (void)fmt(p->path + len, sizeof(p->path) - len, "modules[%d].", i);
+        config_parse_object(p, at, module_fields, ARRAY_LEN(module_fields), m);
+        if (!m->file[0])
+            config_error_at(p, at, "file", "is missing");
+        p->path[len] = 0;
+    }
+    g->module_count = (unsigned)k->size;
+}
+
+static const struct field guest_fields[] = {
+#define GUEST(name, kind, least, most, preset, words, ...)                                         \
+    FIELD(guest_config, #name, name, kind, least, most, words)
+#include "hv/config_fields.def"
+};
+
+static void check_addresses(struct parser *p, int t, const struct guest_config *g)
+{
+    char text[128], address[CONFIG_ADDRESS_TEXT];
+    struct net_address a;
+
+    for (unsigned i = 0; p->config && i < p->config->guest_count; i++) {
+        const struct guest_config *other = &p->config->guests[i];
+
+        if (!config_net_clashes(&g->net, &other->net, &a))
+            continue;
+        config_net_address_text(&a, address);
+        (void)fmt(text, sizeof(text), "%s is the address of guest \"%s\" too", address,
+                  other->name);
+        config_error_at(p, t, "net.addresses", text);
+    }
+}
+
+static void check_guest(struct parser *p, int t, const struct guest_config *g)
+{
+    if (!config_name_is_good(g->name))
+        config_error_at(p, t, "name",
+                        g->name[0] ? "must consist of a-z, 0-9 and '-', and not begin with '-'"
+                                   : "is missing");
+    else if (strcmp(g->name, CONFIG_MANAGEMENT_NAME) == 0)
+        config_error_at(p, t, "name", "\"mgmt\" is the management guest");
+    for (unsigned i = 0; p->config && i < p->config->guest_count; i++)
+        if (g->name[0] && strcmp(p->config->guests[i].name, g->name) == 0)
+            config_error_at(p, t, "name", "another guest has this name");
+    if (!g->image[0])
+        config_error_at(p, t, "image", "is missing");
+    check_addresses(p, t, g);
+    if (g->budget_us && g->budget_us > g->period_us)
+        config_error_at(p, t, "budget_us", "exceeds period_us");
+    if (g->guaranteed_us > config_guarantee_most(g))
+        config_error_at(p, t, "guaranteed_us",
+                        g->budget_us ? "exceeds budget_us" : "exceeds period_us");
+}
+
+void config_default_guest(struct guest_config *g)
+{
+    *g = (struct guest_config){
+#define GUEST(name, kind, least, most, preset, ...) .name = preset,
+#include "hv/config_fields.def"
+    };
+    g->net = (struct net_config){
+#define NET(name, kind, least, most, preset, ...) .name = preset,
+#include "hv/config_fields.def"
+    };
+}
+
+/* mgmt/admission.h decides; here it is told early. */
+static void check_core(struct parser *p, int t, const struct guest_config *g)
+{
+    uint64_t sum = config_share(g);
+    char text[128];
+
+    for (unsigned i = 0; i < p->config->guest_count; i++)
+        if (p->config->guests[i].core == g->core)
+            sum += config_share(&p->config->guests[i]);
+    if (g->core < 0 || !g->guaranteed_us || sum <= CONFIG_GUARANTEED_MOST)
+        return;
+    (void)fmt(text, sizeof(text),
+              "with the guests before it %lu.%lu %% of core %d are guaranteed; %u %% can be",
+              sum * 100 / CONFIG_CORE_WHOLE, sum * 1000 / CONFIG_CORE_WHOLE % 10, g->core,
+              CONFIG_GUARANTEED_MOST / (CONFIG_CORE_WHOLE / 100));
+    config_error_at(p, t, "guaranteed_us", text);
+}
+
+static const char *file_of(const struct guest_config *g, unsigned n)
+{
+    return n == 0 ? g->image : g->modules[n - 1].file;
+}
+
+/* Was the name there before file n of guest g? */
+static bool is_new_file(const struct config *c, const struct guest_config *g, unsigned n)
+{
+    const char *name = file_of(g, n);
+
+    for (unsigned k = 0; k < n; k++)
+        if (strcmp(file_of(g, k), name) == 0)
+            return false;
+    for (unsigned i = 0; i < c->guest_count && &c->guests[i] != g; i++)
+        for (unsigned k = 0; k <= c->guests[i].module_count; k++)
+            if (strcmp(file_of(&c->guests[i], k), name) == 0)
+                return false;
+    return true;
+}
+
+static void check_files(struct parser *p, int t, const struct guest_config *g)
+{
+    struct config *c = p->config;
+    unsigned added = 0;
+    char text[128];
+
+    for (unsigned k = 0; k <= g->module_count; k++)
+        added += is_new_file(c, g, k);
+    if (c->file_count + added <= CONFIG_FILES_MAX) {
+        c->file_count += added;
+        return;
+    }
+    (void)fmt(text, sizeof(text), "with its files there are %u; a boot loader passes %u on",
+              c->file_count + added, CONFIG_FILES_MAX);
+    config_error_at(p, t, "modules", text);
+}
+
+bool config_parse_guest_object(struct parser *p, int t, struct guest_config *g)
+{
+    int before = p->errors;
+    uint32_t column;
+
+    config_default_guest(g);
+    if (p->json.tokens[t].type != JSMN_OBJECT) {
+        config_error_at(p, t, "", "a guest is an object");
+        return false;
+    }
+    json_place(&p->json, p->json.tokens[t].start, &g->line, &column);
+    config_parse_object(p, t, guest_fields, ARRAY_LEN(guest_fields), g);
+    if (g->net_given)
+        g->devices |= DEV_NET;
+    check_guest(p, t, g);
+    if (p->config && p->errors == before)
+        check_core(p, t, g);
+    if (p->config && p->errors == before)
+        check_files(p, t, g);
+    return p->errors == before;
+}
+
+void config_parse_guests(struct parser *p, const struct field *f, int t, void *object)
+{
+    const jsmntok_t *k = &p->json.tokens[t];
+
+    (void)object;
+    if (k->type != JSMN_ARRAY) {
+        config_error_at(p, t, f->name, "must be a list of guests");
+        return;
+    }
+    for (int i = 0, at = t + 1; i < k->size; i++, at = json_skip(&p->json, at)) {
+        p->path[0] = 0;
+        if (p->config->guest_count == CONFIG_GUESTS_MAX) {
+            config_error_at(p, at, f->name, "too many guests: at most 14");
+            return;
+        }
+        (void)fmt(p->path, sizeof(p->path), "guests[%d].", i);
+        if (config_parse_guest_object(p, at, &p->config->guests[p->config->guest_count]))
+            p->config->guests[p->config->guest_count++].index = (uint32_t)i;
+    }
+    p->path[0] = 0;
+}

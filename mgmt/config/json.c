@@ -1,0 +1,338 @@
+#define JSON_WITH_JSMN
+#include "mgmt/config/json.h"
+
+#include "hv/lib.h"
+
+#define DEPTH_MAX 16
+
+static const char *bytes(const struct json *j, int t)
+{
+    return j->text + j->tokens[t].start;
+}
+
+static size_t size_of(const struct json *j, int t)
+{
+    return (size_t)(j->tokens[t].end - j->tokens[t].start);
+}
+
+void json_place(const struct json *j, int offset, uint32_t *line, uint32_t *column)
+{
+    *line = *column = 1;
+    for (int i = 0; i < offset && (size_t)i < j->length; i++) {
+        (*column)++;
+        if (j->text[i] == '\n') {
+            (*line)++;
+            *column = 1;
+        }
+    }
+}
+
+static int fail(const struct json *j, struct json_error *e, int offset, const char *text)
+{
+    json_place(j, offset, &e->line, &e->column);
+    e->text = text;
+    return -E_FORMAT;
+}
+
+static bool digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_number(const char *s, size_t n)
+{
+    size_t i = 0;
+
+    if (i < n && s[i] == '-')
+        i++;
+    if (i == n || !digit(s[i]))
+        return false;
+    if (s[i] == '0')
+        i++;
+    else
+        while (i < n && digit(s[i]))
+            i++;
+    if (i < n && s[i] == '.') {
+        i++;
+        if (i == n || !digit(s[i]))
+            return false;
+        while (i < n && digit(s[i]))
+            i++;
+    }
+    if (i < n && (s[i] == 'e' || s[i] == 'E')) {
+        i++;
+        if (i < n && (s[i] == '+' || s[i] == '-'))
+            i++;
+        if (i == n || !digit(s[i]))
+            return false;
+        while (i < n && digit(s[i]))
+            i++;
+    }
+    return i == n;
+}
+
+static bool is_literal(const char *s, size_t n)
+{
+    return (n == 4 && (memcmp(s, "true", 4) == 0 || memcmp(s, "null", 4) == 0)) ||
+           (n == 5 && memcmp(s, "false", 5) == 0);
+}
+
+static bool same_string(const struct json *j, int a, int b)
+{
+    return size_of(j, a) == size_of(j, b) && memcmp(bytes(j, a), bytes(j, b), size_of(j, a)) == 0;
+}
+
+int json_skip(const struct json *j, int t)
+{
+    int end = j->tokens[t].end;
+
+    for (t++; t < j->count && j->tokens[t].start < end; t++)
+        ;
+    return t;
+}
+
+static int check_object(const struct json *j, int t, struct json_error *e)
+{
+    int key = t + 1;
+
+    for (int i = 0; i < j->tokens[t].size; i++) {
+        if (key >= j->count || j->tokens[key].type != JSMN_STRING || j->tokens[key].size != 1)
+            return fail(j, e, j->tokens[key < j->count ? key : t].start,
+                        "an object's members are \"name\": value");
+        for (int other = t + 1; other < key; other = json_skip(j, other + 1))
+            if (same_string(j, other, key))
+                return fail(j, e, j->tokens[key].start, "this name is given twice");
+        key = json_skip(j, key + 1);
+    }
+    return 0;
+}
+
+static int check_token(const struct json *j, int t, struct json_error *e)
+{
+    const jsmntok_t *k = &j->tokens[t];
+    int depth = 0;
+
+    for (int p = k->parent; p >= 0; p = j->tokens[p].parent)
+        if (++depth > 2 * DEPTH_MAX)
+            return fail(j, e, k->start, "nested too deeply");
+    switch (k->type) {
+    case JSMN_PRIMITIVE:
+        if (is_number(bytes(j, t), size_of(j, t)) || is_literal(bytes(j, t), size_of(j, t)))
+            return 0;
+        return fail(j, e, k->start, "neither a number nor true, false or null");
+    case JSMN_STRING:
+        for (size_t i = 0; i < size_of(j, t); i++)
+            if ((unsigned char)bytes(j, t)[i] < ' ')
+                return fail(j, e, k->start, "a control character in a string");
+        return 0;
+    case JSMN_OBJECT:
+        return check_object(j, t, e);
+    default:
+        return 0;
+    }
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* jsmn takes a text that ends too early, or goes on, for granted in places: between two values
+ * there is exactly one comma. */
+static int check_separators(const struct json *j, struct json_error *e)
+{
+    enum { VALUE, SEPARATOR } want = VALUE;
+    bool after_comma = false;
+
+    for (size_t i = 0; i < j->length; i++) {
+        char c = j->text[i];
+
+        if (is_space(c))
+            continue;
+        if (c == ',' || c == ':') {
+            if (want == VALUE)
+                return fail(j, e, (int)i, "a value is missing here");
+            want = VALUE;
+            after_comma = true;
+            continue;
+        }
+        if (c == '}' || c == ']') {
+            if (want == VALUE && after_comma)
+                return fail(j, e, (int)i, "a value is missing here");
+            want = SEPARATOR;
+            after_comma = false;
+            continue;
+        }
+        if (want == SEPARATOR)
+            return fail(j, e, (int)i, "a comma or the end is missing here");
+        after_comma = false;
+        if (c == '{' || c == '[')
+            continue;
+        want = SEPARATOR;
+        if (c == '"') {
+            for (i++; i < j->length && j->text[i] != '"'; i++)
+                if (j->text[i] == '\\')
+                    i++;
+        } else {
+            while (i + 1 < j->length && !is_space(j->text[i + 1]) && j->text[i + 1] != ',' &&
+                   j->text[i + 1] != '}' && j->text[i + 1] != ']' && j->text[i + 1] != ':')
+                i++;
+        }
+    }
+    return 0;
+}
+
+int json_parse(struct json *j, const char *text, size_t length, jsmntok_t *tokens,
+               size_t token_count, struct json_error *e)
+{
+    jsmn_parser p;
+    int n, rc;
+
+    *j = (struct json){.text = text, .length = length, .tokens = tokens};
+    *e = (struct json_error){1, 1, ""};
+    for (size_t i = 0; i < length; i++)
+        if (text[i] == 0)
+            return fail(j, e, (int)i, "a NUL byte");
+    jsmn_init(&p);
+    n = jsmn_parse(&p, text, length, tokens,
+                   token_count > INT32_MAX ? INT32_MAX : (unsigned)token_count);
+    if (n == JSMN_ERROR_NOMEM) {
+        (void)fail(j, e, (int)p.pos, "too many values");
+        return -E_NOSPC;
+    }
+    if (n == JSMN_ERROR_PART)
+        return fail(j, e, (int)length, "the text ends too early");
+    if (n < 0)
+        return fail(j, e, (int)p.pos, "not JSON");
+    if (n == 0)
+        return fail(j, e, 0, "empty");
+    j->count = n;
+    if (json_skip(j, 0) != n)
+        return fail(j, e, tokens[json_skip(j, 0)].start, "text after the end");
+    rc = check_separators(j, e);
+    for (int t = 0; rc == 0 && t < n; t++)
+        rc = check_token(j, t, e);
+    return rc ? rc : n;
+}
+
+bool json_is(const struct json *j, int t, const char *s)
+{
+    return j->tokens[t].type == JSMN_STRING && strlen(s) == size_of(j, t) &&
+           memcmp(bytes(j, t), s, size_of(j, t)) == 0;
+}
+
+static int hex(char c)
+{
+    if (digit(c))
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* \uXXXX at s[0..4): the code, or -1. Surrogates are refused: no name here needs them. */
+static int unicode(const char *s, size_t n)
+{
+    int v = 0;
+
+    if (n < 4)
+        return -1;
+    for (unsigned i = 0; i < 4; i++) {
+        int h = hex(s[i]);
+
+        if (h < 0)
+            return -1;
+        v = v * 16 + h;
+    }
+    return v >= 0xd800 && v <= 0xdfff ? -1 : v;
+}
+
+static size_t encode_utf8(int code, char out[3])
+{
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        out[0] = (char)(0xc0 | code >> 6);
+        out[1] = (char)(0x80 | (code & 0x3f));
+        return 2;
+    }
+    out[0] = (char)(0xe0 | code >> 12);
+    out[1] = (char)(0x80 | (code >> 6 & 0x3f));
+    out[2] = (char)(0x80 | (code & 0x3f));
+    return 3;
+}
+
+static char escaped(char c)
+{
+    switch (c) {
+    case 'b':
+        return '\b';
+    case 'f':
+        return '\f';
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    default:
+        return c; /* jsmn has let pass only " \ and / besides */
+    }
+}
+
+int json_string(const struct json *j, int t, char *out, size_t size)
+{
+    const char *s = bytes(j, t);
+    size_t n = size_of(j, t), len = 0;
+
+    if (j->tokens[t].type != JSMN_STRING)
+        return -E_FORMAT;
+    for (size_t i = 0; i < n; i++) {
+        char piece[3] = {s[i]};
+        size_t k = 1;
+
+        if (s[i] == '\\' && ++i < n) {
+            piece[0] = escaped(s[i]);
+            if (s[i] == 'u') {
+                int code = unicode(s + i + 1, n - i - 1);
+
+                if (code <= 0)
+                    return -E_FORMAT;
+                k = encode_utf8(code, piece);
+                i += 4;
+            }
+        }
+        if (k >= size - len)
+            return -E_NOSPC;
+        memcpy(out + len, piece, k);
+        len += k;
+    }
+    out[len] = 0;
+    return 0;
+}
+
+int json_integer(const struct json *j, int t, int64_t min, int64_t max, int64_t *out)
+{
+    const char *s = bytes(j, t);
+    size_t n = size_of(j, t), i = 0;
+    bool negative = n > 0 && s[0] == '-';
+    int64_t v = 0;
+
+    if (j->tokens[t].type != JSMN_PRIMITIVE || n == (size_t)negative)
+        return -E_FORMAT;
+    for (i = negative; i < n; i++) {
+        if (!digit(s[i]))
+            return -E_FORMAT;
+        if (v > (INT64_MAX - 9) / 10)
+            return -E_RANGE;
+        v = v * 10 + (s[i] - '0');
+    }
+    if (negative)
+        v = -v;
+    if (v < min || v > max)
+        return -E_RANGE;
+    *out = v;
+    return 0;
+}

@@ -1,0 +1,100 @@
+/* "net" of a guest, and what concerns all of them. */
+#include "mgmt/config/parse.h"
+
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "hv/words.h"
+
+#define MAC_TEXT 15u /* "02:42:48:00:00" and its end */
+
+static bool is_listed(const struct net_config *c, const struct net_address *a)
+{
+    for (unsigned i = 0; i < c->address_count; i++)
+        if (memcmp(&c->addresses[i], a, sizeof(*a)) == 0)
+            return true;
+    return false;
+}
+
+void config_parse_addresses(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct net_config *c = object;
+    const jsmntok_t *k = &p->json.tokens[t];
+    char text[CONFIG_ADDRESS_TEXT];
+
+    if (k->type != JSMN_ARRAY || k->size > (int)NET_ADDRESSES_MAX) {
+        config_error_at(p, t, f->name, "must be a list of at most 8 addresses");
+        return;
+    }
+    for (int i = 0, at = t + 1; i < k->size; i++, at = json_skip(&p->json, at)) {
+        struct net_address a;
+
+        if (json_string(&p->json, at, text, sizeof(text)) || !config_parse_net_address(text, &a) ||
+            !config_net_address_is_good(&a)) {
+            config_error_at(p, at, f->name,
+                            "an address is of one host, without a prefix length: \"10.0.2.20\" or "
+                            "\"fd00::20\"");
+            return;
+        }
+        if (!is_listed(c, &a))
+            c->addresses[c->address_count++] = a;
+    }
+}
+
+static const struct field net_fields[] = {
+#define NET(name, kind, least, most, preset, words, ...)                                           \
+    FIELD(net_config, #name, name, kind, least, most, words)
+#include "hv/config_fields.def"
+};
+
+void config_parse_net(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct guest_config *g = object;
+    size_t len = strlen(p->path);
+
+    if (p->json.tokens[t].type != JSMN_OBJECT) {
+        config_error_at(p, t, f->name, "must be an object such as {\"network\": \"plant\"}");
+        return;
+    }
+    (void)str_copy(p->path + len, sizeof(p->path) - len, "net.");
+    config_parse_object(p, t, net_fields, ARRAY_LEN(net_fields), &g->net);
+    if (!config_name_is_good(g->net.network))
+        config_error_at(p, t, "network",
+                        "must consist of a-z, 0-9 and '-', and not begin with '-'");
+    p->path[len] = 0;
+    g->net_given = 1;
+}
+
+/* ---- Ethernet addresses ---- */
+
+static int nibble(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Five bytes with colons between them. */
+static bool parse_prefix(const char *s, uint8_t prefix[5])
+{
+    if (strlen(s) != MAC_TEXT - 1)
+        return false;
+    for (unsigned i = 0; i < 5; i++, s += 3) {
+        if (nibble(s[0]) < 0 || nibble(s[1]) < 0 || s[2] != (i < 4 ? ':' : 0))
+            return false;
+        prefix[i] = (uint8_t)(nibble(s[0]) << 4 | nibble(s[1]));
+    }
+    return (prefix[0] & 3) == 2;
+}
+
+void config_parse_mac_prefix(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct config *c = object;
+    char text[MAC_TEXT];
+    uint8_t prefix[5];
+
+    if (json_string(&p->json, t, text, sizeof(text)) || !parse_prefix(text, prefix)) {
+        config_error_at(p, t, f->name,
+                        "must be five bytes such as \"02:42:48:00:00\", the second digit 2, 6, a "
+                        "or e (locally administered)");
+        return;
+    }
+    memcpy(c->mac_prefix, prefix, sizeof(c->mac_prefix));
+}

@@ -1,0 +1,256 @@
+#include "mgmt/deploy.h"
+
+#include "mgmt/admission.h"
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "mgmt/offer.h"
+
+static int refuse(struct deploy_refusal *f, unsigned status, const char *pointer)
+{
+    f->status = status;
+    (void)str_copy(f->pointer, sizeof(f->pointer), pointer);
+    return -1;
+}
+
+/* ---- its files ---- */
+
+int deploy_find_upload(const struct abi_images *images, const char *name)
+{
+    for (unsigned i = 0; i < ABI_IMAGES; i++)
+        if (__atomic_load_n(&images->images[i].state, __ATOMIC_ACQUIRE) == ABI_IMAGE_READY &&
+            strcmp(images->images[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+const struct abi_boot_module *deploy_find_module(const struct abi_images *images, const char *name)
+{
+    for (unsigned i = 0; i < images->module_count && i < ABI_BOOT_MODULES_MAX; i++)
+        if (strcmp(images->modules[i].name, name) == 0)
+            return &images->modules[i];
+    return NULL;
+}
+
+/* At boot people look into grub.cfg for it, later into the list of images. */
+static void say_missing(const struct api_view *v, const char *name, bool own,
+                        struct deploy_refusal *f)
+{
+    if (v->host->configured)
+        (void)fmt(f->text, sizeof(f->text), "there is no image \"%s\"; GET /v1/images lists them",
+                  name);
+    else
+        (void)fmt(f->text, sizeof(f->text), "\"%s\" is %s", name,
+                  own ? "one of the appliance's own files" : "not among the boot modules");
+}
+
+static bool find_file(const struct api_view *v, const struct guest_config *g, const char *name,
+                      struct load_blob *blob, struct deploy_refusal *f)
+{
+    enum offer o = offer_of(v->config, v->config_whole, name);
+    const struct abi_boot_module *m = o == OFFER_NONE ? NULL : deploy_find_module(v->images, name);
+    int slot = deploy_find_upload(v->images, name);
+
+    if (m && o == OFFER_KEPT && !offer_is_same_guest(v->config, g)) {
+        (void)fmt(f->text, sizeof(f->text),
+                  "\"%s\" is a module of another guest: upload a copy under another name", name);
+        f->status = 409;
+        return false;
+    }
+    if (m) {
+        blob->data = v->module_bytes(m);
+        blob->size = m->size;
+        return true;
+    }
+    if (slot >= 0) {
+        blob->data = v->image_bytes((unsigned)slot);
+        blob->size = v->images->images[slot].size;
+        return true;
+    }
+    say_missing(v, name, o == OFFER_NONE, f);
+    f->status = 400;
+    return false;
+}
+
+bool deploy_find_files(const struct api_view *v, const struct guest_config *g,
+                       struct load_request *r, struct deploy_refusal *f)
+{
+    *r = (struct load_request){
+        .module_count = g->module_count,
+        .flat = g->kind == KIND_FLAT,
+        .tsc_hz = v->host->tsc_hz,
+        .memory = g->memory,
+    };
+    (void)str_copy(f->pointer, sizeof(f->pointer), "/image");
+    if (!find_file(v, g, g->image, &r->image, f))
+        return false;
+    r->image.args = g->cmdline;
+    for (unsigned i = 0; i < g->module_count; i++) {
+        (void)fmt(f->pointer, sizeof(f->pointer), "/modules/%u/file", i);
+        if (!find_file(v, g, g->modules[i].file, &r->modules[i], f))
+            return false;
+        r->modules[i].args = g->modules[i].args;
+    }
+    return true;
+}
+
+/* ---- what others have ---- */
+
+static bool is_there(const struct api_view *v, unsigned number)
+{
+    return v->guest(number) &&
+           __atomic_load_n(&v->guest(number)->state, __ATOMIC_ACQUIRE) != ABI_GUEST_EMPTY;
+}
+
+static const struct abi_guest *find_name(const struct api_view *v, const char *name)
+{
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++)
+        if (is_there(v, i) && strcmp(v->guest(i)->config.name, name) == 0)
+            return v->guest(i);
+    return NULL;
+}
+
+static int check_addresses(const struct api_view *v, const struct guest_config *g,
+                           struct deploy_refusal *f)
+{
+    char text[CONFIG_ADDRESS_TEXT];
+    struct net_address a;
+
+    for (unsigned i = 0; (g->devices & DEV_NET) && i < ABI_GUESTS_MAX; i++) {
+        const struct abi_guest *other = v->guest(i);
+
+        if (!is_there(v, i) || (other->flags & ABI_GUEST_MANAGEMENT) ||
+            !config_net_clashes(&g->net, &other->config.net, &a))
+            continue;
+        config_net_address_text(&a, text);
+        (void)fmt(f->text, sizeof(f->text), "%s is the address of guest \"%s\"", text,
+                  other->config.name);
+        return refuse(f, 409, "/net/addresses");
+    }
+    return 0;
+}
+
+/* At boot management is not counted among the guests of its core: they come first. */
+static void sum_up(const struct api_view *v, struct admission_core *cores)
+{
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        const struct abi_guest *g = v->guest(i);
+
+        if (!is_there(v, i) || (g->flags & ABI_GUEST_HUSK) ||
+            ((g->flags & ABI_GUEST_MANAGEMENT) && !v->host->configured))
+            continue;
+        for (unsigned n = 0; n < g->vcpu_count && n < ABI_VCPUS_MAX; n++) {
+            struct admission_core *k =
+                &cores[v->vcpu((struct api_vcpu){i, n})->core % ABI_CORES_MAX];
+
+            k->vcpus++;
+            k->guaranteed += config_share(&g->config);
+        }
+    }
+}
+
+static int choose_core(const struct api_view *v, struct guest_config *g, struct deploy_refusal *f)
+{
+    struct admission_core cores[ABI_CORES_MAX] = {{0}};
+    unsigned core;
+    int rc;
+
+    sum_up(v, cores);
+    rc = admission_choose(cores, v->host->core_count, g, &core, f->text, sizeof(f->text));
+    if (rc == 0) {
+        g->core = (int)core;
+        return 0;
+    }
+    if (g->core < 0 || (unsigned)g->core >= v->host->core_count)
+        g->core = 0; /* for who shows it all the same */
+    return refuse(f, 409, rc == -E_BUSY ? "/guaranteed_us" : "/core");
+}
+
+/* ---- what the root says ---- */
+
+static int say_no_memory(const struct api_view *v, uint64_t asked, struct deploy_refusal *f)
+{
+    const struct abi_memory *m = &v->host->memory;
+
+    if (asked > m->largest_free)
+        (void)fmt(f->text, sizeof(f->text),
+                  "not enough memory: %lu KiB asked, largest free piece %lu KiB of %lu KiB free",
+                  asked >> 10, m->largest_free >> 10, m->free >> 10);
+    else
+        (void)fmt(f->text, sizeof(f->text),
+                  "not enough memory for translation tables and network buffers beside the guest's "
+                  "%lu KiB: %lu KiB free",
+                  asked >> 10, m->free >> 10);
+    return refuse(f, 409, "/memory");
+}
+
+static int say_guarded(const struct net_address *a, struct deploy_refusal *f)
+{
+    char text[CONFIG_ADDRESS_TEXT];
+
+    config_net_address_text(a, text);
+    (void)fmt(f->text, sizeof(f->text), "%s is management's, a gateway's or a name server's", text);
+    return refuse(f, 409, "/net/addresses");
+}
+
+static int say_why(const struct api_view *v, const struct abi_create *r, int64_t rc,
+                   struct deploy_refusal *f)
+{
+    switch (rc) {
+    case -E_NOMEM:
+        return say_no_memory(v, r->config.memory, f);
+    case -E_PERM:
+        return say_guarded(&r->config.net.addresses[r->address % NET_ADDRESSES_MAX], f);
+    case -E_NOSPC:
+        (void)fmt(f->text, sizeof(f->text), "there are %u guests: no more fit", CONFIG_GUESTS_MAX);
+        return refuse(f, 409, "");
+    case -E_NOENT:
+        (void)fmt(f->text, sizeof(f->text), "core %d is not in VMX root operation", r->config.core);
+        return refuse(f, 409, "/core");
+    case -E_BUSY:
+        (void)fmt(f->text, sizeof(f->text), "not enough core time on a core of its further vCPUs");
+        return refuse(f, 409, "/guaranteed_us");
+    default:
+        (void)fmt(f->text, sizeof(f->text), "the hypervisor refuses it (error %d)", (int)-rc);
+        return refuse(f, 409, "");
+    }
+}
+
+/* The machine's cores come up while management does. */
+static int64_t create(const struct api_view *v, struct abi_create *r)
+{
+    int64_t rc;
+
+    do
+        rc = v->create(r);
+    while (rc == -E_AGAIN);
+    return rc;
+}
+
+int deploy_guest(const struct api_view *v, struct abi_create *r, const struct load_request *l,
+                 struct deploy_refusal *f)
+{
+    struct load_error e;
+    int64_t rc;
+
+    if (find_name(v, r->config.name)) {
+        (void)fmt(f->text, sizeof(f->text), "there is a guest with the name \"%s\"",
+                  r->config.name);
+        return refuse(f, 409, "/name");
+    }
+    if (check_addresses(v, &r->config, f) || choose_core(v, &r->config, f))
+        return -1;
+    if (load_guest(l, &r->plan, &e)) {
+        (void)str_copy(f->text, sizeof(f->text), e.text);
+        return refuse(f, 400, "/image");
+    }
+    r->why[0] = 0;
+    rc = create(v, r);
+    return rc < 0 ? say_why(v, r, rc, f) : (int)rc;
+}
+
+int deploy_husk(const struct api_view *v, struct abi_create *r, const char *why)
+{
+    memset(r->why, 0, sizeof(r->why));
+    (void)str_copy(r->why, sizeof(r->why), why);
+    return create(v, r) < 0 ? -1 : 0;
+}

@@ -1,0 +1,196 @@
+/* What a multiboot2 guest is told. */
+#include "hv/fmt.h"
+#include "hv/lib.h"
+#include "mgmt/load/multiboot2.h"
+
+#define LOAD_LIMIT 0xfffff000ull
+
+/* It is built where the plan keeps its bytes. */
+struct builder {
+    uint8_t *bytes;
+    size_t len, room;
+    bool full;
+};
+
+/* A place for n bytes, or NULL. */
+static uint8_t *add_room(struct builder *i, size_t n)
+{
+    uint8_t *at = i->bytes + i->len;
+
+    if (n > i->room - i->len) {
+        i->full = true;
+        return NULL;
+    }
+    i->len += n;
+    return at;
+}
+
+static void add(struct builder *i, const void *bytes, size_t n)
+{
+    uint8_t *at = n ? add_room(i, n) : NULL;
+
+    if (at)
+        memcpy(at, bytes, n);
+}
+
+static void align(struct builder *i)
+{
+    static const uint8_t zeros[8];
+
+    add(i, zeros, (8 - i->len % 8) % 8);
+}
+
+/* A tag of fixed words followed by a string or nothing. */
+static void add_tag(struct builder *i, uint32_t type, const uint32_t *words, size_t count,
+                    const char *string)
+{
+    size_t tail = string ? strlen(string) + 1 : 0;
+    const uint32_t head[2] = {type, (uint32_t)(8 + 4 * count + tail)};
+
+    add(i, head, sizeof(head));
+    add(i, words, 4 * count);
+    add(i, string ? string : "", tail);
+    align(i);
+}
+
+static void add_memory(struct builder *i, uint64_t size)
+{
+    const uint64_t above = size - 0x100000;
+    const uint32_t basic[2] = {LOAD_LOW_END >> 10, (uint32_t)(above >> 10)};
+    const uint32_t map[2 + 18] = {
+        24,
+        0, /* entry size, version */
+        0,
+        0,
+        LOAD_LOW_END,
+        0,
+        1,
+        0,
+        LOAD_LOW_END,
+        0,
+        0x100000 - LOAD_LOW_END,
+        0,
+        2,
+        0,
+        0x100000,
+        0,
+        (uint32_t)above,
+        (uint32_t)(above >> 32),
+        1,
+        0,
+    };
+
+    add_tag(i, MULTIBOOT2_INFO_BASIC_MEMORY, basic, 2, NULL);
+    add_tag(i, MULTIBOOT2_INFO_MMAP, map, ARRAY_LEN(map), NULL);
+}
+
+/* Symbols and the like: bytes in the file that no segment has brought into memory. */
+static bool is_unloaded(const struct load_blob *b, const struct elf_section *s)
+{
+    return s->addr == 0 && s->size > 0 && s->type != ELF_SECTION_EMPTY && s->offset <= b->size &&
+           s->size <= b->size - s->offset;
+}
+
+/* All of them as one piece, which spans from the first to the end of the last. Without room for it
+ * they have no address, as before. */
+static void place_unloaded(struct loader *l, const struct elf_image *elf, uint8_t *headers)
+{
+    const struct load_blob *b = &l->request->image;
+    uint64_t first = UINT64_MAX, end = 0, start;
+    struct elf_section s;
+
+    for (unsigned i = 0; i < elf->section_count; i++) {
+        elf_section(b, elf, i, &s);
+        if (!is_unloaded(b, &s))
+            continue;
+        first = min_u64(first, s.offset);
+        end = max_u64(end, s.offset + s.size);
+    }
+    if (end == 0 || !place_find(&l->place, end - first, PAGE_SIZE, 0, LOAD_LIMIT, false, &start) ||
+        loader_put(l, start, first, end - first, end - first, "ELF sections"))
+        return;
+    for (unsigned i = 0; i < elf->section_count; i++) {
+        elf_section(b, elf, i, &s);
+        if (is_unloaded(b, &s))
+            elf_section_set_address(elf, headers + (size_t)i * elf->section_size,
+                                    start + s.offset - first);
+    }
+}
+
+/* For the tags that come behind them. */
+#define SPARE 32u
+
+static void add_sections(struct loader *l, struct builder *i, const struct elf_image *elf,
+                         bool needed)
+{
+    size_t size = (size_t)elf->section_size * elf->section_count;
+    const uint32_t head[5] = {MULTIBOOT2_INFO_ELF_SECTIONS, (uint32_t)(sizeof(head) + size),
+                              elf->section_count, elf->section_size, elf->section_names};
+    uint8_t *headers;
+
+    if (size == 0 || (!needed && sizeof(head) + size + SPARE > i->room - i->len))
+        return;
+    add(i, head, sizeof(head));
+    headers = add_room(i, size);
+    if (!headers)
+        return;
+    memcpy(headers, l->request->image.data + elf->sections_at, size);
+    place_unloaded(l, elf, headers);
+    align(i);
+}
+
+static int add_modules(struct loader *l, struct builder *i)
+{
+    const struct load_request *r = l->request;
+
+    for (unsigned k = 0; k < r->module_count; k++) {
+        uint64_t start = 0;
+        uint32_t range[2];
+        int rc = loader_put_module(l, k, LOAD_LIMIT, &start);
+
+        if (rc)
+            return rc;
+        range[0] = (uint32_t)start;
+        range[1] = (uint32_t)(start + r->modules[k].size);
+        add_tag(i, MULTIBOOT2_INFO_MODULE, range, 2, r->modules[k].args ? r->modules[k].args : "");
+    }
+    return 0;
+}
+
+int multiboot2_put_info(struct loader *l, const struct elf_image *elf, uint64_t load_base,
+                        uint32_t wanted, uint32_t needed)
+{
+    const struct load_request *r = l->request;
+    struct builder i = {.bytes = loader_bytes(l), .room = loader_room(l)};
+    const uint32_t base = (uint32_t)load_base;
+    uint32_t total[2] = {0};
+    uint64_t at;
+    int rc;
+
+    add(&i, total, sizeof(total));
+    add_tag(&i, MULTIBOOT2_INFO_CMDLINE, NULL, 0, r->image.args ? r->image.args : "");
+    add_tag(&i, MULTIBOOT2_INFO_NAME, NULL, 0, "Bulkhead");
+    add_memory(&i, r->memory);
+    rc = add_modules(l, &i);
+    if (rc)
+        return rc;
+    if (wanted >> MULTIBOOT2_INFO_ELF_SECTIONS & 1)
+        add_sections(l, &i, elf, needed >> MULTIBOOT2_INFO_ELF_SECTIONS & 1);
+    if (wanted >> MULTIBOOT2_INFO_LOAD_BASE & 1)
+        add_tag(&i, MULTIBOOT2_INFO_LOAD_BASE, &base, 1, NULL);
+    add_tag(&i, MULTIBOOT2_INFO_END, NULL, 0, NULL);
+    if (i.full) {
+        (void)fmt(l->error->text, sizeof(l->error->text),
+                  "multiboot2: command lines and section headers are too long for the boot "
+                  "information (%zu bytes)",
+                  i.room);
+        return -E_FORMAT;
+    }
+    rc = place_any(&l->place, i.len, 16, 0, true, "multiboot2 information", &at, l->error);
+    if (rc)
+        return rc;
+    total[0] = (uint32_t)i.len;
+    memcpy(i.bytes, total, sizeof(total));
+    l->out->rbx = at;
+    return loader_put_bytes(l, at, i.len);
+}

@@ -1,0 +1,34 @@
+/*
+ * What already lies where in the guest's memory while an image is loaded. Pure. One list serves all
+ * loaders, so that nothing that is placed can overlap.
+ */
+#pragma once
+
+#include "mgmt/load/load.h"
+
+#define PLACE_MAX 88
+
+struct place {
+    uint64_t memory; /* bytes of the guest's RAM */
+    unsigned count;
+    struct {
+        uint64_t start, end;
+        const char *what;
+    } used[PLACE_MAX];
+};
+
+void place_init(struct place *p, uint64_t memory);
+/* Takes [start, start + size) for `what` (kept by pointer). Refused when it overlaps, wraps, or
+ * lies outside of usable memory. */
+int place_fixed(struct place *p, uint64_t start, uint64_t size, const char *what,
+                struct load_error *e) MUST_CHECK;
+/* True when the byte at `address` belongs to something that was placed. */
+bool place_covers(const struct place *p, uint64_t address);
+/* Finds the place for `size` bytes nearest to `max` (or, with `low`, to `min`) within [min, max) of
+ * usable memory. `align` is a power of two. False: there is none. */
+bool place_find(const struct place *p, uint64_t size, uint64_t align, uint64_t min, uint64_t max,
+                bool low, uint64_t *start);
+/* Finds and takes the highest free place below `limit` (low = false) or the lowest from 4 KB on,
+ * below 0x9f000 (low = true). `align` is a power of two. */
+int place_any(struct place *p, uint64_t size, uint64_t align, uint64_t limit, bool low,
+              const char *what, uint64_t *start, struct load_error *e) MUST_CHECK;
