@@ -54,7 +54,7 @@ def broken_kernel(directory, function):
 
 
 def test_after_a_panic(start, tmp_path):
-    m = start({"guests": [], "panic_reboot_s": 1}, cpus=1, wait=False, kernel=broken_kernel(tmp_path, "control_call"))
+    m = start({"guests": [], "panic_reboot_s": 1}, cpus=1, wait=False, kernel=broken_kernel(tmp_path, "exit_hypercall"))
     at = wait_second_boot(m)
     before = m.serial()[:at]
     assert re.search(r"\*\*\* Bulkhead stopped: #UD", before)
