@@ -1,4 +1,4 @@
-/* What cores are, and their run loop. */
+/* The run loop of a core. */
 #include "hv/core.h"
 
 #include "hv/arch.h"
@@ -16,32 +16,18 @@
 #define UNBIND_TICKS 1300u
 #define STUCK_TICKS  2500u
 
-static struct core cores[ARCH_CORES_MAX];
 static uint32_t ready;
-_Static_assert(ARCH_CORES_MAX <= ABI_CORES_MAX, "every core has its row in the shared page");
-
-struct core *core_get(unsigned id)
-{
-    return &cores[id];
-}
 
 unsigned core_ready_count(void)
 {
     return __atomic_load_n(&ready, __ATOMIC_ACQUIRE);
 }
 
-void core_wake(unsigned id)
-{
-    __atomic_store_n(&cores[id].wake, 1, __ATOMIC_RELEASE);
-    if (id != arch_core_self())
-        arch_kick(id);
-}
-
 /* ---- who is bound to which core ---- */
 
 static void bind(struct entity *e)
 {
-    struct core *c = &cores[e->core];
+    struct core *c = core_get(e->core);
 
     c->entities[c->entity_count++] = e;
     c->vcpu_count += e->vcpu != NULL;
@@ -82,20 +68,6 @@ static void schedule(struct core *c, struct entity *e, uint64_t now)
         log_guest_warn(g, "core %u cannot schedule it", c->id);
     else if (e->vcpu || g->life.phase == GUEST_IDLE)
         sched_block(&c->sched, &e->sched, NEVER);
-}
-
-void core_adopt(struct guest *g)
-{
-    uint64_t cores_of_it = 1ull << g->life.entity.core;
-
-    FOR_EACH_VCPU (v, g)
-        cores_of_it |= 1ull << v->entity.core;
-    for (unsigned i = 0; i < arch_core_count(); i++) {
-        if (!(cores_of_it >> i & 1))
-            continue;
-        __atomic_fetch_or(&cores[i].incoming, 1u << g->number, __ATOMIC_RELEASE);
-        core_wake(i);
-    }
 }
 
 /* Something may have been asked of it before the core knew it, and looked in vain. */
@@ -142,35 +114,6 @@ void core_unbind(struct core *c, struct entity *e)
         c->entities[i] = c->entities[i + 1];
     c->vcpu_count -= e->vcpu != NULL;
     c->stats->vcpus = c->vcpu_count;
-}
-
-/* ---- what is left for them ---- */
-
-/* Where a guest's vCPU runs on the core of its life, that has to come out for its guest's requests.
- * True: whoever set it before has woken the core. */
-static bool post(struct entity *e, uint32_t request)
-{
-    struct vcpu *partner = e->vcpu ? NULL : e->guest->life.partner;
-    bool there = __atomic_fetch_or(&e->requests, request, __ATOMIC_ACQ_REL) & request;
-
-    if (partner)
-        there &= __atomic_fetch_or(&partner->entity.requests, VCPU_REQ_GUEST, __ATOMIC_ACQ_REL) &
-                 VCPU_REQ_GUEST;
-    return there;
-}
-
-void core_request(struct entity *e, uint32_t request)
-{
-    unsigned id = e->core;
-
-    if (!post(e, request))
-        core_wake(id);
-}
-
-void core_leave(struct entity *e, uint32_t request)
-{
-    (void)post(e, request);
-    __atomic_store_n(&cores[e->core].wake, 1, __ATOMIC_RELEASE);
 }
 
 /* The vCPU that time is counted for. */
@@ -474,7 +417,7 @@ __attribute__((weak)) void core_is_on(const struct core *c)
 
 void core_set_up(unsigned id)
 {
-    struct core *c = &cores[id];
+    struct core *c = core_get(id);
     uint64_t now = arch_tsc();
 
     c->id = id;
@@ -504,5 +447,5 @@ _Noreturn void core_run(unsigned id)
 {
     core_set_up(id);
     for (;;)
-        core_pass(&cores[id]);
+        core_pass(core_get(id));
 }

@@ -8,18 +8,12 @@
 #include "hv/net.h"
 
 /* So long the guests run before more frames are taken from the card, when more are there. */
-#define FRAMES_PAUSE_US  50u
-/* What takes a while waits for a time when nobody else wants the core, but no longer than this:
- * where slices are short, there is none. */
-#define PATIENCE_US      1000u
-/* In a pass that comes late from a slice already: most others do not, and both together would be
- * too late. */
-#define LATE_PATIENCE_US 20000u
+#define FRAMES_PAUSE_US 50u
 /* What was put off is tried again in each pass, and so soon at the latest: when it was for a slice
  * that ends, that has ended. */
-#define PUT_OFF_US       100u
+#define PUT_OFF_US      100u
 /* In ticks, as it was seen: the longest chore. */
-#define CHORE_TICKS      1900u
+#define CHORE_TICKS     1900u
 
 static uint32_t requests_us;
 static uint64_t reboot_at = NEVER; /* atomic; written once */
@@ -33,26 +27,6 @@ bool core_reboot(uint64_t at)
         return false;
     core_wake(0);
     return true;
-}
-
-/* `wanted`: by somebody else. What has waited for long is done all the same. */
-static bool has_time(const struct core *c, bool wanted, uint64_t now, uint64_t *since)
-{
-    if (wanted) {
-        if (*since == 0)
-            *since = now;
-        if (now - *since < micros_to_ticks(now > c->due ? LATE_PATIENCE_US : PATIENCE_US))
-            return false;
-    }
-    *since = 0;
-    return true;
-}
-
-bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
-{
-    uint64_t now = arch_tsc();
-
-    return has_time(c, now + ticks > c->due, now, since);
 }
 
 void core_ration_requests(uint32_t us)
@@ -192,7 +166,7 @@ static uint64_t do_chores(struct core *c, uint64_t now)
     k->waiting = chores_waiting(c, now);
     if (!k->waiting)
         c->put_off = 0;
-    else if (has_time(c, wanted, now, &c->put_off)) {
+    else if (core_has_time_if(c, wanted, now, &c->put_off)) {
         unsigned behind = k->waiting >> k->turn << k->turn;
         unsigned chore = (unsigned)__builtin_ctz(behind ? behind : k->waiting);
 

@@ -8,24 +8,9 @@
 #include "hv/pc/irqchip.h"
 
 /* So long nobody kicks this core again for frames of the same guest. */
-#define QUIET_US      50u
-/* Asked for so shortly before the ration is open again, a core is woken: it may have looked. */
-#define ASK_MARGIN_US 50u
+#define QUIET_US 50u
 
 /* ---- asked by management ---- */
-
-/* The core looks at `asked` again when the ration opens, see core_attend(): nobody wakes it before.
- */
-void core_ask(struct entity *e, uint32_t request)
-{
-    struct core *c = core_get(e->core);
-
-    __atomic_fetch_or(&e->asked, request, __ATOMIC_ACQ_REL);
-    if (__atomic_exchange_n(&c->asked, 1, __ATOMIC_SEQ_CST))
-        return; /* whoever set it has woken the core */
-    if (ration_open(&c->ration, arch_tsc() + micros_to_ticks(ASK_MARGIN_US)))
-        core_wake(e->core);
-}
 
 static void tell_management(void)
 {

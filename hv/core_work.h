@@ -1,5 +1,5 @@
-/* What the files of a core's run loop (core.c, core_requests.c, core_chores.c) have of each other.
- * All of it on the core itself. */
+/* What the files of a core's run loop (core.c, core_door.c, core_requests.c, core_chores.c) have of
+ * each other. All of it on the core itself. */
 #pragma once
 
 #include "hv/core.h"
@@ -8,6 +8,10 @@ static inline uint64_t micros_to_ticks(uint64_t us)
 {
     return us * (arch_tsc_hz() / 1000) / 1000;
 }
+
+/* core_door.c. As core_has_time(); the core is `wanted` by somebody else. What has waited for long
+ * is done all the same. */
+bool core_has_time_if(const struct core *c, bool wanted, uint64_t now, uint64_t *since);
 
 /* core.c */
 /* Guests that were made while this core was running. */

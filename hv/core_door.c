@@ -1,0 +1,104 @@
+/* What cores are, and what others leave for them: nothing here needs a run loop, a guest's life or
+ * a page. */
+#include "hv/arch.h"
+#include "hv/core.h"
+#include "hv/core_work.h"
+
+/* What takes a while waits for a time when nobody else wants the core, but no longer than this:
+ * where slices are short, there is none. */
+#define PATIENCE_US      1000u
+/* In a pass that comes late from a slice already: most others do not, and both together would be
+ * too late. */
+#define LATE_PATIENCE_US 20000u
+/* Asked for so shortly before the ration is open again, a core is woken: it may have looked. */
+#define ASK_MARGIN_US    50u
+
+static struct core cores[ARCH_CORES_MAX];
+_Static_assert(ARCH_CORES_MAX <= ABI_CORES_MAX, "every core has its row in the shared page");
+
+struct core *core_get(unsigned id)
+{
+    return &cores[id];
+}
+
+void core_wake(unsigned id)
+{
+    __atomic_store_n(&cores[id].wake, 1, __ATOMIC_RELEASE);
+    if (id != arch_core_self())
+        arch_kick(id);
+}
+
+void core_adopt(struct guest *g)
+{
+    uint64_t cores_of_it = 1ull << g->life.entity.core;
+
+    FOR_EACH_VCPU (v, g)
+        cores_of_it |= 1ull << v->entity.core;
+    for (unsigned i = 0; i < arch_core_count(); i++) {
+        if (!(cores_of_it >> i & 1))
+            continue;
+        __atomic_fetch_or(&cores[i].incoming, 1u << g->number, __ATOMIC_RELEASE);
+        core_wake(i);
+    }
+}
+
+/* ---- what is left for them ---- */
+
+/* Where a guest's vCPU runs on the core of its life, that has to come out for its guest's requests.
+ * True: whoever set it before has woken the core. */
+static bool post(struct entity *e, uint32_t request)
+{
+    struct vcpu *partner = e->vcpu ? NULL : e->guest->life.partner;
+    bool there = __atomic_fetch_or(&e->requests, request, __ATOMIC_ACQ_REL) & request;
+
+    if (partner)
+        there &= __atomic_fetch_or(&partner->entity.requests, VCPU_REQ_GUEST, __ATOMIC_ACQ_REL) &
+                 VCPU_REQ_GUEST;
+    return there;
+}
+
+void core_request(struct entity *e, uint32_t request)
+{
+    unsigned id = e->core;
+
+    if (!post(e, request))
+        core_wake(id);
+}
+
+void core_leave(struct entity *e, uint32_t request)
+{
+    (void)post(e, request);
+    __atomic_store_n(&cores[e->core].wake, 1, __ATOMIC_RELEASE);
+}
+
+/* The core looks at `asked` again when the ration opens, see core_attend(): nobody wakes it before.
+ */
+void core_ask(struct entity *e, uint32_t request)
+{
+    struct core *c = core_get(e->core);
+
+    __atomic_fetch_or(&e->asked, request, __ATOMIC_ACQ_REL);
+    if (__atomic_exchange_n(&c->asked, 1, __ATOMIC_SEQ_CST))
+        return; /* whoever set it has woken the core */
+    if (ration_open(&c->ration, arch_tsc() + micros_to_ticks(ASK_MARGIN_US)))
+        core_wake(e->core);
+}
+
+bool core_has_time_if(const struct core *c, bool wanted, uint64_t now, uint64_t *since)
+{
+    if (wanted) {
+        if (*since == 0)
+            *since = now;
+        if (now - *since < micros_to_ticks(now > c->due ? LATE_PATIENCE_US : PATIENCE_US))
+            return false;
+    }
+    *since = 0;
+    return true;
+}
+
+bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
+{
+    uint64_t now = arch_tsc();
+
+    return core_has_time_if(c, now + ticks > c->due, now, since);
+}
