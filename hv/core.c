@@ -16,131 +16,6 @@
 #define UNBIND_TICKS 1300u
 #define STUCK_TICKS  2500u
 
-static uint32_t ready;
-
-unsigned core_ready_count(void)
-{
-    return __atomic_load_n(&ready, __ATOMIC_ACQUIRE);
-}
-
-/* ---- who is bound to which core ---- */
-
-static void bind(struct entity *e)
-{
-    struct core *c = core_get(e->core);
-
-    c->entities[c->entity_count++] = e;
-    c->vcpu_count += e->vcpu != NULL;
-}
-
-/* Those of the guest that belong to core `id`; the life last, so that it sees in one pass what its
- * vCPUs here have become. */
-static void bind_here(unsigned id, struct guest *g)
-{
-    FOR_EACH_VCPU (v, g)
-        if (v->entity.core == id)
-            bind(&v->entity);
-    if (g->life.entity.core == id)
-        bind(&g->life.entity);
-}
-
-void core_bind(struct guest *g)
-{
-    for (unsigned i = 0; i < arch_core_count(); i++)
-        bind_here(i, g);
-}
-
-static void schedule(struct core *c, struct entity *e, uint64_t now)
-{
-    const struct guest *g = e->guest;
-    const struct guest_config *k = &g->config;
-    const struct sched_params p = {
-        .weight = k->weight,
-        .slice = micros_to_ticks(k->slice_us),
-        .budget = micros_to_ticks(k->budget_us),
-        .guaranteed = micros_to_ticks(k->guaranteed_us),
-        .period = micros_to_ticks(k->period_us),
-    };
-
-    if (e->vcpu && e->vcpu == g->life.partner)
-        return; /* the life has their place, to begin with */
-    if (sched_add(&c->sched, &e->sched, &p, now))
-        log_guest_warn(g, "core %u cannot schedule it", c->id);
-    else if (e->vcpu || g->life.phase == GUEST_IDLE)
-        sched_block(&c->sched, &e->sched, NEVER);
-}
-
-/* Something may have been asked of it before the core knew it, and looked in vain. */
-static void look_for_asked(struct core *c, const struct entity *e)
-{
-    if (!__atomic_load_n(&e->asked, __ATOMIC_ACQUIRE))
-        return;
-    __atomic_store_n(&c->asked, 1, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
-}
-
-void core_take_incoming(struct core *c)
-{
-    uint32_t bits = __atomic_exchange_n(&c->incoming, 0, __ATOMIC_ACQ_REL);
-    uint64_t now = arch_tsc();
-
-    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
-        unsigned from = c->entity_count;
-
-        if (!(bits >> i & 1))
-            continue;
-        bind_here(c->id, guest_get(i));
-        for (; from < c->entity_count; from++) {
-            schedule(c, c->entities[from], now);
-            look_for_asked(c, c->entities[from]);
-        }
-    }
-    c->stats->vcpus = c->vcpu_count;
-    /* They may have been asked for something already, and were not found. */
-    __atomic_store_n(&c->asked, 1, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
-}
-
-void core_unbind(struct core *c, struct entity *e)
-{
-    unsigned i = 0;
-
-    c->ran = NULL;
-    if (e->sched.present)
-        sched_remove(&c->sched, &e->sched);
-    while (c->entities[i] != e)
-        i++;
-    for (c->entity_count--; i < c->entity_count; i++)
-        c->entities[i] = c->entities[i + 1];
-    c->vcpu_count -= e->vcpu != NULL;
-    c->stats->vcpus = c->vcpu_count;
-}
-
-/* The vCPU that time is counted for. */
-static struct vcpu *vcpu_of(const struct entity *e)
-{
-    return e->vcpu ? e->vcpu : e->guest->life.partner;
-}
-
-/* From the moment at which the core was wanted back to that at which it is there for others, with
- * whatever the root did meanwhile. Once for each slice. */
-void core_note_slice_end(struct core *c, uint64_t now)
-{
-    uint64_t due = c->due, late = now - due;
-    struct abi_vcpu *v = c->ran ? vcpu_of(c->ran)->stats : NULL;
-
-    c->due = NEVER;
-    if (now < due)
-        return;
-    c->stats->slice_ends++;
-    abi_histogram_add(&c->stats->slice_late, late);
-    c->stats->slice_late_max = max_u64(c->stats->slice_late_max, late);
-    if (!v)
-        return;
-    v->slice_ends++;
-    v->slice_late_max = max_u64(v->slice_late_max, late);
-}
-
 /* A halted vCPU whose turn has come: its timers may have raised an interrupt. False: nothing yet,
  * it sleeps on. */
 static bool wake_from_halt(struct core *c, struct vcpu *v)
@@ -165,25 +40,6 @@ static bool wake_from_halt(struct core *c, struct vcpu *v)
 
 /* Of the life and its partner the one whose turn it is now stands in the scheduler; and whether it
  * has time. Whatever has changed the life's phase is followed by this. */
-void core_reschedule(struct core *c, struct guest *g)
-{
-    struct sched_entity *life = &g->life.entity.sched, *partner = &g->life.partner->entity.sched;
-
-    if (guest_waits_for_vcpus(g)) {
-        if (life->present)
-            sched_replace(&c->sched, life, partner);
-        return;
-    }
-    if (!life->present)
-        sched_replace(&c->sched, partner, life);
-    if (g->life.phase == GUEST_IDLE)
-        sched_block(&c->sched, life, NEVER);
-    else if (g->life.phase == GUEST_HELD_BACK)
-        sched_block(&c->sched, life, g->status->next_start_tsc);
-    else
-        sched_wake(&c->sched, life, arch_tsc());
-}
-
 /* Tells of a guest that has come to nothing, and when it has moved on. */
 static void look_whether_stuck(struct vcpu *v, uint64_t now)
 {
@@ -439,8 +295,8 @@ void core_set_up(unsigned id)
         give_management_away(c);
     }
     for (unsigned i = 0; i < c->entity_count; i++)
-        schedule(c, c->entities[i], now);
-    __atomic_fetch_add(&ready, 1, __ATOMIC_ACQ_REL);
+        core_schedule(c, c->entities[i], now);
+    core_count_ready();
 }
 
 _Noreturn void core_run(unsigned id)

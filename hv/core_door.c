@@ -14,11 +14,22 @@
 #define ASK_MARGIN_US    50u
 
 static struct core cores[ARCH_CORES_MAX];
+static uint32_t ready;
 _Static_assert(ARCH_CORES_MAX <= ABI_CORES_MAX, "every core has its row in the shared page");
 
 struct core *core_get(unsigned id)
 {
     return &cores[id];
+}
+
+unsigned core_ready_count(void)
+{
+    return __atomic_load_n(&ready, __ATOMIC_ACQUIRE);
+}
+
+void core_count_ready(void)
+{
+    __atomic_fetch_add(&ready, 1, __ATOMIC_ACQ_REL);
 }
 
 void core_wake(unsigned id)

@@ -20,24 +20,12 @@
 
 /* Never given back: another core may still look at a guest that has just gone. */
 static struct guest *pool;
-static struct guest *guests[ABI_GUESTS_MAX]; /* those in use */
-static struct guest *management;
 _Static_assert(ABI_GUESTS_MAX <= ARCH_STACKS, "each guest can have a job");
 
 int guest_setup(void)
 {
     pool = hostmem_alloc_zeroed(ABI_GUESTS_MAX * sizeof(*pool), MEM_HOST);
     return pool ? guest_pages_setup() : -E_NOMEM;
-}
-
-struct guest *guest_get(unsigned number)
-{
-    return number < ABI_GUESTS_MAX ? __atomic_load_n(&guests[number], __ATOMIC_ACQUIRE) : NULL;
-}
-
-struct guest *guest_management(void)
-{
-    return management;
 }
 
 /* ---- pages for a guest's tables ---- */
@@ -161,7 +149,7 @@ static struct guest *take_number(unsigned number, const struct guest_config *c, 
 
 static void register_guest(struct guest *g)
 {
-    __atomic_store_n(&guests[g->number], g, __ATOMIC_RELEASE);
+    guest_enlist(g->number, g);
     guest_pages_show(g, true);
     log_source_open(g->number, g->config.name, g->console);
     job_rest();
@@ -217,7 +205,6 @@ struct guest *guest_create_management(const struct guest_config *c, unsigned cor
     }
     g->status->flags |= ABI_GUEST_MANAGEMENT;
     guest_host_page()->self = g->number;
-    management = g;
     register_guest(g);
     guest_build(g);
     return g;
@@ -500,5 +487,5 @@ void guest_destroy(struct guest *g)
     guest_pages_show(g, false);
     guest_tell_management(g);
     /* From here on the number, and with it *g, may be another guest's. */
-    __atomic_store_n(&guests[g->number], NULL, __ATOMIC_RELEASE);
+    guest_enlist(g->number, NULL);
 }

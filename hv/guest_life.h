@@ -78,3 +78,6 @@ void guest_on_frame(void *ctx, const uint8_t *frame, size_t len);
 
 /* The management guest, or NULL. */
 struct guest *guest_management(void);
+/* From now on this is the guest of that number; NULL: there is none. One call at a time, by who
+ * makes and destroys guests. */
+void guest_enlist(unsigned number, struct guest *g);
