@@ -77,9 +77,6 @@ void core_take_incoming(struct core *c)
         }
     }
     c->stats->vcpus = c->vcpu_count;
-    /* They may have been asked for something already, and were not found. */
-    __atomic_store_n(&c->asked, 1, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
 }
 
 void core_unbind(struct core *c, struct entity *e)

@@ -1,4 +1,4 @@
-/* What the files of a core's run loop (core.c, core_door.c, core_bind.c, core_requests.c,
+/* What the files of a core's run loop (core.c, core_mailbox.c, core_bind.c, core_requests.c,
  * core_chores.c) have of each other. All of it on the core itself. */
 #pragma once
 
@@ -15,8 +15,8 @@ static inline struct vcpu *vcpu_of(const struct entity *e)
     return e->vcpu ? e->vcpu : e->guest->life.partner;
 }
 
-/* core_door.c. As core_has_time(); the core is `wanted` by somebody else. What has waited for long
- * is done all the same. */
+/* core_mailbox.c. As core_has_time(); the core is `wanted` by somebody else. What has waited for
+ * long is done all the same. */
 bool core_has_time_if(const struct core *c, bool wanted, uint64_t now, uint64_t *since);
 
 /* One more for core_ready_count(). */

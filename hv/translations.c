@@ -5,8 +5,6 @@
 #include "hv/job.h"
 #include "hv/virt.h"
 
-/* ---- translations ---- */
-
 void vcpu_flush(struct vcpu *v)
 {
     uint32_t translations = __atomic_load_n(&v->guest->translations, __ATOMIC_ACQUIRE);

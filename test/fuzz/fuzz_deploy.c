@@ -1,27 +1,30 @@
-/* SOURCES: @mgmt @llhttp */
+/* SOURCES: hv/load_plan.c @mgmt @llhttp */
 /* The bytes of a connection that uploads and deploys. Whatever they are, nothing unfinished is left
  * when it ends. */
 #include "test/unit/deploy_fixture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static uint64_t size_of(const char *name)
+{
+    int slot = deploy_find_upload(&images, name);
+    const struct abi_boot_module *m = deploy_find_module(&images, name);
+
+    if (slot < 0 && !m)
+        abort();
+    return slot >= 0 ? images.images[slot].size : m->size;
+}
+
 static void check_plan(void)
 {
     struct load_sizes sizes = {{0}};
     const char *what;
-    int slot = deploy_find_upload(&images, created.config.image);
 
-    if (!created.planned)
+    if (!was_created || created.why[0])
         return;
-    if (slot < 0)
-        abort();
-    sizes.size[LOAD_FROM_IMAGE] = images.images[slot].size;
-    for (unsigned i = 0; i < created.config.module_count; i++) {
-        slot = deploy_find_upload(&images, created.config.modules[i].file);
-        if (slot < 0)
-            abort();
-        sizes.size[LOAD_FROM_MODULE + i] = images.images[slot].size;
-    }
+    sizes.size[LOAD_FROM_IMAGE] = size_of(created.config.image);
+    for (unsigned i = 0; i < created.config.module_count; i++)
+        sizes.size[LOAD_FROM_MODULE + i] = size_of(created.config.modules[i].file);
     if (load_plan_check(&created.plan, &sizes, created.config.memory, &what))
         abort();
 }
@@ -41,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         at += used;
         memset(&response, 0, sizeof(response));
-        created.planned = 0;
+        was_created = false;
         api_handle(&view, &request, answer, sizeof(answer), &response, false, false);
         if (response.status < 200 || response.body.len > sizeof(answer))
             abort();

@@ -18,6 +18,7 @@
 #include "mbedtls/platform_time.h"
 #include "mbedtls/ssl.h"
 #include "mgmt/acd.h"
+#include "mgmt/boot.h"
 #include "mgmt/frames.h"
 #include "mgmt/isn.h"
 #include "mgmt/listen.h"
@@ -368,6 +369,7 @@ static void stack_start(void)
     boot_config.management.service.auth = ABI_AUTH_RANDOM;
     boot_config.management.service.http = ABI_HTTP_PLAIN;
     view.host = host;
+    view.config = &boot_config;
     view.log = log_ring = make_ring(ABI_LOG_RING_SIZE);
     console_ring = make_ring(64);
     make_guests();
