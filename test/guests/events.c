@@ -12,7 +12,7 @@
 #define DR7_EXECUTE  0x1ull
 #define DR7_WRITE_4  0xd0001ull
 #define DR7_WRITE_8  0x90001ull
-#define UNMAPPED     0x180000000ull
+#define UNMAPPED     0x280000000ull /* start.asm maps 8 GB */
 #define NONCANONICAL 0x8000000000000000ull
 #define VECTOR_DE    0u
 #define VECTOR_DB    1u
@@ -198,10 +198,10 @@ FAULT_BLOCK(f_ss,
             "push %rbp; mov $0x8000000000000000, %rbp; mov %rbp, %rcx; mov (%rsp), %rbp; "
             "add $8, %rsp; mov %rbp, %rbx; mov %rcx, %rbp",
             "mov (%rbp), %eax")
-FAULT_BLOCK(f_pf_read, "mov $0x180000000, %rax", "mov (%rax), %ecx")
-FAULT_BLOCK(f_pf_write, "mov $0x180000008, %rax", "mov %ecx, (%rax)")
-FAULT_BLOCK(f_pf_ins, "mov $0x180000010, %rdi; mov $0x80, %edx", "insb")
-FAULT_BLOCK(f_pf_outs, "mov $0x180000018, %rsi; mov $0x80, %edx", "outsb")
+FAULT_BLOCK(f_pf_read, "mov $0x280000000, %rax", "mov (%rax), %ecx")
+FAULT_BLOCK(f_pf_write, "mov $0x280000008, %rax", "mov %ecx, (%rax)")
+FAULT_BLOCK(f_pf_ins, "mov $0x280000010, %rdi; mov $0x80, %edx", "insb")
+FAULT_BLOCK(f_pf_outs, "mov $0x280000018, %rsi; mov $0x80, %edx", "outsb")
 FAULT_BLOCK(f_int3, "", "int3")
 FAULT_BLOCK(f_int_3, "", "int $3")
 FAULT_BLOCK(f_int_2f, "", "int $0x2f")
