@@ -274,8 +274,7 @@ def test_drop_and_images(page, api):  # noqa: F811
     page.wait(lambda: "#/guest/dropped/terminal" in page.driver.current_url, "the new guest")
     api.images[-1]["used_by"] = []
     page.open("deploy")
-    page.one("[data-delete='dropped-dropped.bin']").click()
-    page.driver.switch_to.alert.accept()
+    page.asks("[data-delete='dropped-dropped.bin']").accept()
     page.wait(lambda: not page.all("[data-image='dropped-dropped.bin']"), "that it is gone")
     assert changes(api)[-1] == ("DELETE", "images/dropped-dropped.bin")
 

@@ -130,13 +130,11 @@ def test_deploy_and_delete(page, m, tmp_path):  # noqa: F811
     page.wait(lambda: "#/guest/fresh/terminal" in page.driver.current_url, "the new guest's terminal")
     page.wait(lambda: "echo: ready" in terminal_text(page), "its first words")
     assert m.guest("fresh")["configuration"]["memory"] == 4 << 20
-    page.one("[data-action=delete]").click()
-    page.driver.switch_to.alert.accept()
+    page.asks("[data-action=delete]").accept()
     page.wait(lambda: page.driver.current_url.endswith("#/"), "that it is deleted")
     assert "fresh" not in [g["name"] for g in m.get("/v1/guests")["guests"]]
     page.open("deploy")
-    page.one("[data-delete='fresh-sent.elf'][data-role]").click()
-    page.driver.switch_to.alert.accept()
+    page.asks("[data-delete='fresh-sent.elf'][data-role]").accept()
     page.wait(lambda: not page.all("[data-image='fresh-sent.elf']"), "that the image is gone")
 
 
@@ -196,8 +194,7 @@ def test_held_back(page, m, tmp_path):  # noqa: F811
     page.one("[data-action=start][aria-disabled=false]").click()
     page.wait(lambda: m.guest("moth")["restarts"] > restarts and m.guest("moth")["short_lives"] < 6, "another start")
     page.open()
-    page.one("[data-guest=moth] [data-do=stop]").click()
-    page.driver.switch_to.alert.accept()
+    page.asks("[data-guest=moth] [data-do=stop]").accept()
     page.wait(lambda: page.text("[data-guest=moth] .state") == "stopped", "that it is stopped")
     for path in ("guests/moth", "images/moth-moth.bin"):
         assert m.request("DELETE", f"/v1/{path}")[0] == 204
@@ -223,12 +220,10 @@ def test_again_and_again_by_page(page, m):  # noqa: F811
         page.wait(lambda: page.text(".status").startswith("connected") and terminal_text(page).rstrip().endswith(">"), "the new guest's prompt")
         page.keys(f"echo round {n}" + Keys.ENTER)
         page.wait(lambda n=n: f"\nround {n}\n" in terminal_text(page), "its answer")
-        page.one("[data-action=delete]").click()
-        page.driver.switch_to.alert.accept()
+        page.asks("[data-action=delete]").accept()
         page.wait(lambda: page.driver.current_url.endswith("#/"), "that it is deleted")
         page.js("void (location.hash = '#/deploy')")
-        page.one("[data-delete='again-echo.elf'][data-role]").click()
-        page.driver.switch_to.alert.accept()
+        page.asks("[data-delete='again-echo.elf'][data-role]").accept()
         page.wait(lambda: page.all("[data-image]") and not page.all("[data-image='again-echo.elf']"), "that the image is gone")
         assert memory(m) == before, f"round {n}"
     print(f"{ROUNDS} rounds, {(time.monotonic() - begun) / ROUNDS:.2f} s each")

@@ -261,11 +261,9 @@ def test_terminal_token(page, api):
 
 def test_delete_guest(page, api):
     page.open("guest/hog/console")
-    page.one("[data-action=delete]").click()
-    page.driver.switch_to.alert.dismiss()
+    page.asks("[data-action=delete]").dismiss()
     assert "hog" in api.guests
-    page.one("[data-action=delete]").click()
-    page.driver.switch_to.alert.accept()
+    page.asks("[data-action=delete]").accept()
     page.wait(lambda: page.driver.current_url.endswith("#/") and "hog" not in api.guests, "that it is gone")
     page.wait(lambda: page.all(".guests") and not page.all("[data-guest]"), "the list without it")
 
@@ -280,11 +278,10 @@ def test_reset_of_the_machine(page, api):
 
     api.special["POST /v1/host/actions"] = reset
     page.open("")
-    page.one("[data-do=reboot]").click()
-    page.driver.switch_to.alert.dismiss()
-    page.one("[data-do=reboot]").click()
-    assert "power cut" in page.driver.switch_to.alert.text and not asked
-    page.driver.switch_to.alert.accept()
+    page.asks("[data-do=reboot]").dismiss()
+    question = page.asks("[data-do=reboot]")
+    assert "power cut" in question.text and not asked
+    question.accept()
     page.wait(lambda: asked == [{"action": "reboot"}] and "is being reset" in page.text(".actions [role=status]"), "that it is on its way")
 
 
@@ -301,8 +298,7 @@ def test_slow_delete(page, api):
     page.one("h2 .state.running")
     limit(page, "answerMs", 1000)
     api.special["DELETE /v1/guests/hog"] = delete
-    page.one("[data-action=delete]").click()
-    page.driver.switch_to.alert.accept()
+    page.asks("[data-action=delete]").accept()
     page.js("void (location.hash = '#/log')")
     asked = len(api.asked)
     page.wait(lambda: len([a for a in api.asked[asked:] if a[1].startswith("/v1/log")]) > 2, "other questions")
