@@ -25,11 +25,11 @@
 #define TCTL_COLD      (64u << 12)
 #define TIPG_COPPER    (10u | 8u << 10 | 6u << 20)
 #define TX_EOP_IFCS_RS 0x0bu
-/* At most one interrupt in 256 ns * this: 4000 a second, so that a flood cannot exit guests faster.
- */
+/* At most one interrupt per this many 256 ns: 4000 a second, so a flood cannot make guests exit
+ * faster. */
 #define ITR_INTERVAL   976u
 #define WAIT_LOOPS     100000u
-/* After a reset no register may be touched for a microsecond. A PAUSE takes at least a cycle. */
+/* No register may be touched for a microsecond after a reset. A PAUSE takes at least a cycle. */
 #define SETTLE_LOOPS   10000u
 #define MTA_WORDS      128u
 
@@ -38,8 +38,8 @@ static uint32_t get(const struct e1000 *e, uint32_t reg)
     return e->bus.read(e->bus.ctx, reg);
 }
 
-/* Memory written before is visible to the card before the register is: x86 keeps the order, the
- * compiler must. */
+/* Earlier memory writes become visible to the card before the register write: x86 keeps the order,
+ * and the compiler must too. */
 static void put(const struct e1000 *e, uint32_t reg, uint32_t value)
 {
     __atomic_thread_fence(__ATOMIC_RELEASE);
@@ -72,7 +72,7 @@ static int read_eeprom(struct e1000 *e, unsigned word)
         uint32_t v = get(e, E1000_EERD);
 
         if (v == UINT32_MAX)
-            break; /* nobody there */
+            break; /* no device */
         if (v & E1000_EERD_DONE)
             return (int)(v >> EERD_DATA);
     }
@@ -100,8 +100,8 @@ static void mac_from_registers(struct e1000 *e)
         e->mac[i] = (uint8_t)(v >> 8 * i);
 }
 
-/* After a reset the receive address registers may read 0 (Bochs): the EEPROM knows. The 82543 has
- * no EERD register, and its receive address is right. */
+/* After a reset the receive address registers may read 0 (Bochs); the EEPROM has the address. The
+ * 82543 has no EERD register, and its receive address is right. */
 static int read_mac(struct e1000 *e)
 {
     static const uint8_t none[sizeof(e->mac)] = {0};
@@ -143,8 +143,7 @@ static void start_rx(struct e1000 *e)
     put(e, E1000_RDLEN, E1000_RX_COUNT * sizeof(e->rx[0]));
     put(e, E1000_RDH, 0);
     put(e, E1000_RDT, E1000_RX_COUNT - 1);
-    /* Promiscuous: the guests behind the switch have addresses of their own. Buffers of 2048 bytes.
-     */
+    /* Promiscuous: the guests behind the switch have their own addresses. 2048-byte buffers. */
     put(e, E1000_RCTL, RCTL_EN | RCTL_UPE | RCTL_MPE | RCTL_BAM | RCTL_SECRC);
 }
 
@@ -203,7 +202,7 @@ void e1000_stop(struct e1000 *e)
     put(e, E1000_IMC, UINT32_MAX);
     put(e, E1000_RCTL, 0);
     put(e, E1000_TCTL, 0);
-    /* Ends DMA that is under way. Nothing is read back: whoever stops a card does not use it. */
+    /* Ends DMA that is under way. No read back: the caller does not use a stopped card. */
     put(e, E1000_CTRL, E1000_CTRL_RST);
 }
 
@@ -215,7 +214,8 @@ bool e1000_interrupt(struct e1000 *e)
     return true;
 }
 
-/* Is the descriptor a whole good frame? One that took several buffers is dropped to its last. */
+/* Is the descriptor a whole good frame? A frame that spans several buffers is dropped to its end.
+ */
 static bool good_frame(struct e1000 *e, const struct e1000_rx_desc *d, uint8_t status)
 {
     bool last = status & E1000_RX_EOP, skip = e->rx_skip;
@@ -229,7 +229,7 @@ bool e1000_poll(struct e1000 *e, unsigned budget,
 {
     unsigned done = 0;
 
-    /* Before looking at the ring: what arrives later asks again. */
+    /* Before looking at the ring: later arrivals set it again. */
     __atomic_store_n(&e->asked, false, __ATOMIC_SEQ_CST);
     while (done < budget) {
         struct e1000_rx_desc *d = &e->rx[e->rx_next];
@@ -247,8 +247,8 @@ bool e1000_poll(struct e1000 *e, unsigned budget,
         e->rx_next = (e->rx_next + 1) % E1000_RX_COUNT;
         done++;
     }
-    /* All given back with one access: each one is an exit where we are a guest ourselves. The tail
-     * is the last descriptor given, one short of the next to be looked at. */
+    /* Gives all back with one access: each access is an exit if we are a guest ourselves. The tail
+     * is the last descriptor given, one before the next to be read. */
     if (done)
         put(e, E1000_RDT, (e->rx_next + E1000_RX_COUNT - 1) % E1000_RX_COUNT);
     if (done == budget)
@@ -269,8 +269,8 @@ void e1000_send(struct e1000 *e, const uint8_t *frame, size_t len)
     spin_lock(&e->tx_lock);
     d = &e->tx[e->tx_next];
     next = (e->tx_next + 1) % E1000_TX_COUNT;
-    /* One descriptor stays free: a tail that has caught up with the head means an empty ring, and
-     * the card would stop for good. */
+    /* One descriptor stays free: the card takes a tail equal to the head for an empty ring, and
+     * would stop for good. */
     if (len == 0 || len > E1000_BUFFER || !sent(d) || !sent(&e->tx[next])) {
         e->tx_dropped++;
         spin_unlock(&e->tx_lock);

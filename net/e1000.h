@@ -1,14 +1,14 @@
 /*
  * Intel 8254x Gigabit Ethernet (82540EM, 82545EM, 82543GC). "PCI/PCI-X Family of Gigabit Ethernet
  * Controllers Software Developer's Manual". Pure: the logic works on register accesses and memory
- * that the caller gives, so the unit tests drive it with a card made of C.
+ * that the caller provides, so the unit tests drive it with a card made of C.
  */
 #pragma once
 
 #include "hv/spinlock.h"
 #include "hv/types.h"
 
-/* With 128, parallel transfers in Bochs stranded connections for good. */
+/* With 128, parallel transfers in Bochs stalled connections for good. */
 #define E1000_RX_COUNT 1024u
 #define E1000_TX_COUNT 256u
 #define E1000_BUFFER   2048u
@@ -40,7 +40,7 @@ enum e1000_reg {
     E1000_RAH0 = 0x5404,
 };
 
-/* Bits that the card and the driver, or a test's card, must agree on. */
+/* Bits that the card (or a test's card) and the driver must agree on. */
 #define E1000_CTRL_RST  (1u << 26)
 #define E1000_EERD_GO   (1u << 0)
 #define E1000_EERD_DONE (1u << 4)
@@ -64,7 +64,7 @@ struct e1000_tx_desc {
 _Static_assert(sizeof(struct e1000_rx_desc) == 16 && sizeof(struct e1000_tx_desc) == 16,
                "hardware layout");
 
-/* How the registers are reached. */
+/* Register access. */
 struct e1000_bus {
     uint32_t (*read)(void *ctx, uint32_t reg);
     void (*write)(void *ctx, uint32_t reg, uint32_t value);
@@ -77,7 +77,7 @@ struct e1000 {
     struct e1000_tx_desc *tx;
     uint8_t *rx_buffers, *tx_buffers; /* E1000_BUFFER each */
     uint32_t rx_next;                 /* polling core */
-    bool rx_skip;                     /* in the middle of a frame that took several buffers */
+    bool rx_skip;                     /* in the middle of a frame that spans several buffers */
     uint32_t tx_next;                 /* tx_lock */
     struct spinlock tx_lock;
     bool asked; /* set by the interrupt handler, cleared by e1000_poll() */
@@ -90,20 +90,21 @@ struct e1000 {
 #define E1000_MEMORY                                                                               \
     (16u * (E1000_RX_COUNT + E1000_TX_COUNT) + E1000_BUFFER * (E1000_RX_COUNT + E1000_TX_COUNT))
 
-/* Resets the card and reads its address alone. Errors as of e1000_start(). */
+/* Only resets the card and reads its address. Errors as for e1000_start(). */
 int e1000_read_address(const struct e1000_bus *bus, uint8_t mac[6]) MUST_CHECK;
-/* Resets the card, reads its address, starts receiving and sending, without interrupts. -E_IO when
- * it does not come out of reset or has no address; it is quiet then. */
+/* Resets the card, reads its address, and starts receiving and sending, without interrupts. -E_IO
+ * if it does not come out of reset or has no address; it is quiet then. */
 int e1000_start(struct e1000 *e, const struct e1000_bus *bus, void *memory) MUST_CHECK;
-/* Of what has come already too. */
+/* Interrupts also for frames that have already arrived. */
 void e1000_interrupts_on(struct e1000 *e);
 /* No more interrupts, no more DMA. */
 void e1000_stop(struct e1000 *e);
-/* Reads and clears the interrupt cause. True if it was ours. From the interrupt handler. */
+/* Reads and clears the interrupt cause. True if the interrupt was ours. Called from the interrupt
+ * handler. */
 bool e1000_interrupt(struct e1000 *e);
-/* Hands at most `budget` received frames to input(ctx, frame, len). True when the budget was used
+/* Passes at most `budget` received frames to input(ctx, frame, len). True if the budget was used
  * up. One core. */
 bool e1000_poll(struct e1000 *e, unsigned budget,
                 void (*input)(void *ctx, const uint8_t *frame, size_t len), void *ctx);
-/* Sends a copy; never waits: drops and counts when the ring is full. Any core. */
+/* Sends a copy; never waits: if the ring is full, drops the frame and counts it. Any core. */
 void e1000_send(struct e1000 *e, const uint8_t *frame, size_t len);

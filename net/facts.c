@@ -54,7 +54,7 @@
 #define OPTIONS_MAX        16u
 #define HOP_LIMIT          255u
 
-/* The rest of a frame. */
+/* The unparsed rest of a frame. */
 struct rest {
     const uint8_t *at;
     size_t len;
@@ -98,7 +98,7 @@ static bool is_unspecified(const struct facts_address *a)
     return a->high == 0 && a->low == 0;
 }
 
-/* An IPv6 source that a host can have: no mapped one, which would pass for IPv4. */
+/* An IPv6 source that a host can have, but not a mapped one, which would pass for IPv4. */
 static bool ipv6_is_host(const struct facts_address *a)
 {
     return a->high != 0 && facts_is_host(a);
@@ -113,7 +113,7 @@ static void drop(struct facts *k, enum net_drop why)
 
 static bool arp_is_ours(const struct rest *r)
 {
-    static const uint8_t head[] = {0, 1, 8, 0, 6, 4, 0}; /* Ethernet, IPv4, their sizes */
+    static const uint8_t head[] = {0, 1, 8, 0, 6, 4, 0}; /* Ethernet, IPv4, their address sizes */
 
     return memcmp(r->at, head, sizeof(head)) == 0 &&
            (r->at[7] == ARP_REQUEST || r->at[7] == ARP_REPLY);
@@ -138,11 +138,11 @@ static void take_arp(const struct rest *r, struct facts *k)
 
 /* ---- IPv4 ---- */
 
-/* A request names the card that it is for: a guest asks for its own only. */
+/* A request names the card that it is for: a guest may ask only for its own. */
 static bool asks_for_sender(const struct rest *udp)
 {
     const uint8_t *m = udp->at + UDP_HEADER;
-    static const uint8_t head[] = {1, 1, MAC}; /* request, Ethernet, its size */
+    static const uint8_t head[] = {1, 1, MAC}; /* request, Ethernet, its address size */
 
     return udp->len >= UDP_HEADER + BOOTP_SIZE && memcmp(m, head, sizeof(head)) == 0 &&
            memcmp(m + BOOTP_CHADDR, udp->sender, MAC) == 0;
@@ -200,7 +200,7 @@ static void take_ipv4(const struct rest *r, struct facts *k)
     fragment = facts_be16(r->at + 6) & (IPV4_OFFSET | IPV4_MORE);
     source = facts_be32(r->at + 12);
     k->source = source ? facts_ipv4(r->at + 12) : (struct facts_address){0, 0};
-    /* Ports are in the first fragment, and no later one can lie over them. */
+    /* The first fragment has the ports, and no later one can overlap them. */
     if (r->at[9] == PROTO_UDP && !(fragment & IPV4_OFFSET))
         take_udp4(&(struct rest){r->at + header, total - header, r->sender}, k, fragment == 0);
     if (!k->bad)
@@ -209,8 +209,8 @@ static void take_ipv4(const struct rest *r, struct facts *k)
 
 /* ---- IPv6 ---- */
 
-/* The options of neighbour discovery from `at` on: an address of the link layer among them must be
- * the sender's. */
+/* The options of neighbour discovery from `at` on: a link-layer address among them must be the
+ * sender's. */
 static enum net_drop judge_options(const struct rest *r, size_t at, uint8_t link_option)
 {
     for (unsigned n = 0; at < r->len; n++) {
@@ -308,7 +308,7 @@ static void take_icmpv6(const struct rest *r, uint8_t hop_limit, struct facts *k
     case ICMP_NA:
         take_advertisement(r, k);
         break;
-    case ICMP_INVERSE_NS: /* RFC 3122: of link layers that are not Ethernet */
+    case ICMP_INVERSE_NS: /* RFC 3122: for link layers other than Ethernet */
     case ICMP_INVERSE_NA:
         drop(k, NET_DROP_ND);
         break;
@@ -325,8 +325,8 @@ static void take_udp6(const struct rest *udp, struct facts *k)
         k->kind = FACTS_DHCP6_SERVER;
 }
 
-/* RFC 6980: neighbour discovery is never fragmented. What a first fragment is shows; a later one
- * is nothing without it. */
+/* RFC 6980: neighbour discovery is never fragmented. A first fragment shows its type; a later one
+ * is useless without the first. */
 static void take_fragment(const struct rest *r, struct facts *k)
 {
     struct rest inner;

@@ -1,7 +1,7 @@
 /*
- * What a frame claims: addresses, and whether it is one of those by which hosts are told who is who
- * (ARP, neighbour discovery, DHCP). Pure, without state, bounded: a frame is foreign bytes. Nothing
- * is looked for behind what is not understood: see NET_DROP_HIDDEN.
+ * What a frame claims: addresses, and whether it is one of the frames that tell hosts who is who
+ * (ARP, neighbour discovery, DHCP). Pure, stateless, bounded: a frame is foreign bytes. Parsing
+ * stops at the first thing that is not understood: see NET_DROP_HIDDEN.
  */
 #pragma once
 
@@ -15,25 +15,25 @@ struct facts_address {
 enum facts_kind {
     FACTS_OTHER,        /* neither ARP nor IP */
     FACTS_IP,           /* from `source` */
-    FACTS_UNSPECIFIED,  /* IP that may come from no address: IGMP, MLD, router solicitations */
+    FACTS_UNSPECIFIED,  /* IP that may have no source address: IGMP, MLD, router solicitations */
     FACTS_ARP,          /* says that `source` is the sender's */
-    FACTS_ARP_PROBE,    /* asks whether `target` is somebody's, to take it (RFC 5227) */
+    FACTS_ARP_PROBE,    /* asks whether `target` is in use, to take it (RFC 5227) */
     FACTS_ND_SOLICIT,   /* NS or RS from `source` */
-    FACTS_ND_CLAIM,     /* NS: asks whether `target` is somebody's, to take it (RFC 4862) */
+    FACTS_ND_CLAIM,     /* NS: asks whether `target` is in use, to take it (RFC 4862) */
     FACTS_ND_ADVERTISE, /* NA: from `source`, says that `target` is the sender's */
     FACTS_ROUTER,       /* RA or redirect from `source`; RA: `message` begins at its ICMP header */
     FACTS_DHCP_SERVER,  /* from a server or to a client, from `source`; `message`: the payload */
-    FACTS_DHCP_CLIENT,  /* to a server, from `source`, zero for none; `message`: the payload */
+    FACTS_DHCP_CLIENT,  /* to a server, from `source`, zero if none; `message`: the payload */
     FACTS_DHCP6_SERVER, /* from a server or to a client, from `source` */
 };
 
 struct facts {
     enum facts_kind kind;
-    enum net_drop bad; /* to be dropped whatever the sender may do; NET_PASSED: no */
+    enum net_drop bad; /* drop it whatever the sender may do; NET_PASSED: do not */
     bool tagged;
     bool group; /* ND: sent to a group */
     struct facts_address source, target;
-    const uint8_t *message; /* in the frame; NULL: none, or not all of it is there */
+    const uint8_t *message; /* within the frame; NULL: none, or incomplete */
     size_t message_len;
 };
 
@@ -57,5 +57,5 @@ static inline uint32_t facts_be32(const uint8_t *p)
 
 struct facts_address facts_ipv4(const uint8_t ip[4]);
 struct facts_address facts_ipv6(const uint8_t ip[16]);
-/* One that a host can have: not unspecified, loopback, a group or reserved (RFC 6890). */
+/* An address that a host can have: not unspecified, loopback, group or reserved (RFC 6890). */
 bool facts_is_host(const struct facts_address *a);

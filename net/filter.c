@@ -22,7 +22,7 @@ static uint64_t identifier_of(const uint8_t mac[6])
     return (high << 40 | EUI64_MIDDLE | low) ^ EUI64_FLIPPED;
 }
 
-/* ---- addresses that are nobody's but their owner's ---- */
+/* ---- guarded addresses ---- */
 
 bool filter_is_guarded(const struct filter *f, const struct facts_address *a)
 {
@@ -35,7 +35,7 @@ bool filter_is_guarded(const struct filter *f, const struct facts_address *a)
     return false;
 }
 
-/* Whoever had it, has it no more. */
+/* Takes the address away from a guest that has it. */
 static void take_away(struct filter_port *p, const struct facts_address *a)
 {
     static const struct facts_address none;
@@ -110,7 +110,7 @@ void filter_connect(struct filter *f, unsigned port, uint32_t reached, uint32_t 
     f->ports[port].beside = beside;
 }
 
-/* ---- what is a guest's own ---- */
+/* ---- a guest's own addresses ---- */
 
 static bool is_configured(const struct filter_port *p, const struct facts_address *a)
 {
@@ -140,7 +140,7 @@ static bool is_advertised(const struct filter *f, uint32_t reached, uint64_t hig
     return false;
 }
 
-/* Is it in a network in which the guest may take addresses? */
+/* Is it in a network whose addresses the guest may take? */
 static bool is_open(const struct filter *f, const struct filter_port *p, uint64_t high,
                     uint64_t now)
 {
@@ -191,7 +191,7 @@ static void enter_claim(struct filter *f, struct filter_port *p, const struct fa
     struct filter_claim *c = find_claim(p, a);
 
     if (c) {
-        c->asked = now; /* it has it already, or asks again */
+        c->asked = now; /* it already has the address, or asks again */
         return;
     }
     c = &p->claims[0];
@@ -249,7 +249,7 @@ enum net_drop filter_judge(struct filter *f, unsigned port, const struct facts *
     case FACTS_DHCP6_SERVER:
         return own && (p->allow & NET_ALLOW_DHCP_SERVER) ? NET_PASSED : NET_DROP_DHCP;
     case FACTS_DHCP_CLIENT:
-        /* Also with a lease that has ended: a guest that stood still asks for it again. */
+        /* Also with an expired lease: a guest that was stopped asks for it again. */
         return own || k->source.low == 0 || facts_same(&k->source, &p->lease) ? NET_PASSED
                                                                               : NET_DROP_ADDRESS;
     default:

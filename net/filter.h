@@ -1,14 +1,14 @@
 /*
- * Which IP addresses are whose: what each guest may say of itself. Pure: time and facts (facts.h)
+ * Which guest owns which IP addresses, and so what each may claim. Pure: time and facts (facts.h)
  * come in as arguments. The switch guards it with its lock.
  *
- * A guest's addresses are those of its configuration. Without any they are what the network gives
- * it: the IPv4 address that a DHCP server's answer to it says, until that lease ends (the way of
- * RFC 7513), and IPv6 addresses in the prefixes that routers advertise. Always there are addresses
- * of the link (fe80::/64). Of IPv6 addresses, the one that its Ethernet address makes (EUI-64) is
- * the guest's own; others it takes by asking for them as RFC 4862 prescribes (duplicate address
- * detection): who asks first, and to whom nobody answers for FILTER_WAIT, has it (RFC 6620, first
- * come, first served). Never are they the address of management, of a gateway, or of a name server.
+ * A guest's addresses are those of its configuration. Without any, they are what the network gives
+ * it: the IPv4 address in a DHCP server's answer to it, until that lease ends (as in RFC 7513), and
+ * IPv6 addresses in the prefixes that routers advertise. Link-local addresses (fe80::/64) are
+ * always allowed. The IPv6 address derived from a guest's Ethernet address (EUI-64) is its own. It
+ * takes others by asking for them as RFC 4862 prescribes (duplicate address detection): the first
+ * to ask gets the address if no answer comes for FILTER_WAIT (RFC 6620, first come, first served).
+ * A guest never gets the address of management, of a gateway, or of a name server.
  *
  * Answers of DHCP servers and routers count only from ports that may give them.
  */
@@ -18,14 +18,14 @@
 #include "net/facts.h"
 
 #define FILTER_PORTS    18u
-#define FILTER_CLAIMS   8u  /* of a guest: a new one takes the place of the oldest */
-#define FILTER_PREFIXES 4u  /* of a router */
-#define FILTER_GUARDED  16u /* those of the configuration, then those learned; newer for older */
+#define FILTER_CLAIMS   8u  /* per guest: a new one replaces the oldest */
+#define FILTER_PREFIXES 4u  /* per router */
+#define FILTER_GUARDED  16u /* configured ones, then learned ones; new ones replace old ones */
 #define FILTER_RECENT   8u
 
 struct filter_claim {
     struct facts_address address; /* zero: none */
-    uint64_t from;                /* ticks: to be used from then on, unless somebody answers */
+    uint64_t from;                /* ticks: usable from then on, unless an answer comes */
     uint64_t asked;               /* when it was last asked for */
 };
 
@@ -38,13 +38,13 @@ struct filter_port {
     bool uplink;      /* a guest that reaches the machines outside */
     bool management;  /* the management guest */
     bool outside;     /* the uplink itself */
-    uint32_t reached; /* bits of ports: where its frames can go */
-    uint32_t beside;  /* whose addresses must differ from its own */
+    uint32_t reached; /* bits of ports that its frames can reach */
+    uint32_t beside;  /* bits of ports whose addresses must differ from its own */
     uint32_t allow;
     uint8_t mac[6];
     uint64_t identifier; /* of its EUI-64 addresses */
     unsigned address_count;
-    bool configured; /* its addresses are; otherwise they are given */
+    bool configured; /* its addresses come from the configuration; otherwise from the network */
     struct facts_address addresses[NET_ADDRESSES_MAX];
     struct facts_address lease; /* zero: none */
     uint64_t lease_end;
@@ -57,28 +57,27 @@ struct filter {
     uint64_t tsc_hz;
     unsigned guarded_fixed, guarded_next;
     struct facts_address guarded[FILTER_GUARDED];
-    uint64_t undecided; /* until then some claim may still be answered */
+    uint64_t undecided; /* until then a claim may still be answered */
     unsigned recent_next;
     struct filter_claim recent[FILTER_RECENT]; /* what machines outside ask for */
     struct filter_port ports[FILTER_PORTS];
 };
 
-/* What a port is. */
+/* The kinds of port. */
 enum filter_role { FILTER_GUEST, FILTER_MANAGEMENT, FILTER_UPLINK };
 
 void filter_init(struct filter *f, uint64_t tsc_hz);
-/* No guest with the uplink may have this address, from now on. Before any port is attached. */
+/* From now on no guest with the uplink may have this address. Before any port is attached. */
 void filter_guard(struct filter *f, const struct facts_address *a);
-/* Is it guarded, by that or because it was learned whose it is? */
+/* Is it guarded, by filter_guard() or because its owner was learned? */
 bool filter_is_guarded(const struct filter *f, const struct facts_address *a);
 /* `config` is needed for guests only. */
 void filter_attach(struct filter *f, unsigned port, enum filter_role role, const uint8_t mac[6],
                    const struct net_config *config);
 void filter_detach(struct filter *f, unsigned port);
-/* After ports came or went: struct filter_port's `reached` and `beside`. */
+/* Sets struct filter_port's `reached` and `beside`, after ports came or went. */
 void filter_connect(struct filter *f, unsigned port, uint32_t reached, uint32_t beside);
-/* May the guest at `port` send this? Notes what it asks for. */
+/* May the guest at `port` send this? Notes the address that it asks for. */
 enum net_drop filter_judge(struct filter *f, unsigned port, const struct facts *k, uint64_t now);
-/* Takes note of what a frame that passed tells about others: leases, prefixes, routers, addresses
- * in use. */
+/* Learns from a frame that passed: leases, prefixes, routers, addresses in use. */
 void filter_learn(struct filter *f, unsigned port, const struct facts *k, uint64_t now);

@@ -1,4 +1,4 @@
-/* What is learned from DHCP servers, routers and neighbours. */
+/* Learns from DHCP servers, routers and neighbours. */
 #include "net/filter_learn.h"
 
 #include "hv/lib.h"
@@ -17,13 +17,13 @@
 #define OPTION_SERVER  54u
 #define OPTION_END     255u
 #define OPTIONS_MAX    64u
-#define SERVERS_MAX    4u /* of each kind in an answer */
+#define SERVERS_MAX    4u /* of each kind in one answer */
 #define DHCP_DECLINE   4u
 #define DHCP_ACK       5u
 #define DHCP_NAK       6u
 #define DHCP_RELEASE   7u
 #define LEASE_FOREVER  UINT32_MAX
-#define GRACE_SHIFT    4u /* the server's clock is not ours: a sixteenth */
+#define GRACE_SHIFT    4u /* a sixteenth, because the server's clock is not ours */
 #define RA_OPTIONS     16u
 #define ND_PREFIX      3u
 #define ND_RDNSS       25u
@@ -48,7 +48,7 @@ struct dhcp {
     uint8_t type;
     uint32_t lease; /* seconds */
     unsigned server_count;
-    struct facts_address servers[3 * SERVERS_MAX]; /* routers, name servers, itself */
+    struct facts_address servers[3 * SERVERS_MAX]; /* routers, name servers, the server itself */
 };
 
 static void take_servers(struct dhcp *d, const uint8_t *at, size_t size)
@@ -82,7 +82,7 @@ static void take_option(struct dhcp *d, uint8_t code, const uint8_t *at, size_t 
     }
 }
 
-/* False: it is no DHCP message. */
+/* False: it is not a DHCP message. */
 static bool take_dhcp(const struct facts *k, struct dhcp *d)
 {
     const uint8_t *m = k->message;
@@ -120,7 +120,7 @@ static struct filter_port *find_client(struct filter *f, uint32_t reached, const
     return NULL;
 }
 
-/* May a guest be given it? */
+/* May a guest be given this address? */
 static bool is_free(const struct filter *f, const struct filter_port *p,
                     const struct facts_address *a)
 {
@@ -142,7 +142,7 @@ static void give_lease(struct filter *f, struct filter_port *p, const struct fac
 
     if (!facts_is_host(a) || p->configured || !is_free(f, p, a))
         return;
-    /* The server gives it to this one now. */
+    /* The server now gives it to this guest. */
     for (uint32_t left = p->beside; left; left &= left - 1) {
         struct filter_port *other = &f->ports[__builtin_ctz(left)];
 
@@ -155,7 +155,7 @@ static void give_lease(struct filter *f, struct filter_port *p, const struct fac
         d->lease == LEASE_FOREVER ? LEASE_FOREVER : (uint64_t)d->lease + (d->lease >> GRACE_SHIFT));
 }
 
-/* Whose addresses no guest may have, management's among them. */
+/* Guards addresses that no guest may have, management's among them. */
 static void guard_servers(struct filter *f, const struct dhcp *d, const struct filter_port *client,
                           const struct facts_address *given)
 {
@@ -257,8 +257,8 @@ static void learn_router(struct filter *f, struct filter_port *p, const struct f
 
 /* ---- neighbours ---- */
 
-/* Somebody outside has it, or asks for it too: who has not got it yet will not get it. Of guests
- * this is known: what they say passed only because nobody else asks for it. */
+/* A machine outside has it, or asks for it too: guests that have not got it yet will not get it.
+ * Claims of guests need no check here: they pass only if no other port asks. */
 static void learn_in_use(struct filter *f, uint32_t reached, const struct facts_address *a,
                          uint64_t now)
 {

@@ -1,8 +1,8 @@
-/* What filter.c and filter_learn.c share. */
+/* Shared by filter.c and filter_learn.c. */
 #pragma once
 
 #include "net/filter.h"
 
-/* A guarded address that was learned; it takes the place of the one learned first when there is no
- * room, and is taken away from whoever has it. */
+/* Guards a learned address. It replaces the oldest learned one if there is no room, and any guest
+ * that has the address loses it. */
 void filter_learn_guarded(struct filter *f, const struct facts_address *a);

@@ -33,7 +33,7 @@ static struct e1000_bus card_bus;
 static uint16_t card_bdf;
 static struct nic_info nic;
 static struct vswitch *vswitch;
-static uint64_t *became; /* of received frames */
+static uint64_t *became; /* counters of what happened to received frames */
 static unsigned port;
 static bool found, present;
 
@@ -94,13 +94,13 @@ static void complain(int rc)
 
 static void allow(uint32_t what)
 {
-    /* The upper half is the status register: ones would clear bits in it. */
+    /* The upper half is the status register: writing ones would clear bits in it. */
     uint32_t command = arch_pci_read(card_bdf, PCI_COMMAND) & 0xffffu & ~PCI_COMMAND_NO_INTX;
 
     arch_pci_write(card_bdf, PCI_COMMAND, command | what);
 }
 
-/* Its registers become reachable. */
+/* Enables access to its registers. */
 static int enable(void)
 {
     uint32_t bar = arch_pci_read(card_bdf, PCI_BAR0);
@@ -111,7 +111,7 @@ static int enable(void)
     if (bar & PCI_BAR_64)
         base |= (uint64_t)arch_pci_read(card_bdf, PCI_BAR0 + 4) << 32;
     if (!base)
-        return -E_IO; /* firmware gave it no address */
+        return -E_IO; /* firmware assigned no address */
     card_bus = (struct e1000_bus){.read = read_reg, .write = write_reg};
     card_bus.ctx = arch_map_mmio(hpa(base), E1000_REGISTERS);
     if (!card_bus.ctx)
@@ -158,8 +158,8 @@ static int start(unsigned core, void *(*alloc)(size_t bytes))
         e1000_stop(&card);
         return rc;
     }
-    /* Only now: an interrupt controller may have forgotten a line that rose while it was masked
-     * (Bochs's does), and then it never falls again. */
+    /* Only now: an interrupt controller may forget a line that rose while it was masked (Bochs's
+     * does), and the line then never falls again. */
     e1000_interrupts_on(&card);
     return 0;
 }
@@ -172,7 +172,7 @@ int nic_start(struct vswitch *s, uint64_t *frames, unsigned core, void *(*alloc)
         return -E_NOENT;
     vswitch = s;
     became = frames;
-    /* The port first: frames may come as soon as the card runs. */
+    /* The port first: frames may arrive as soon as the card runs. */
     rc = switch_attach(s, FILTER_UPLINK, NULL, NULL, send, NULL);
     if (rc < 0)
         return rc;

@@ -1,4 +1,4 @@
-/* The physical NIC as the switch's uplink. One driver a file; nic_find() tries each. */
+/* The physical NIC as the switch's uplink. One driver per file; nic_find() tries each. */
 #pragma once
 
 #include "hv/types.h"
@@ -10,22 +10,22 @@ struct nic_info {
     uint64_t rx_frames, tx_frames, rx_dropped, tx_dropped;
 };
 
-/* Finds the first supported NIC by PCI and reads its address; it is quiet then. Boot core,
- * start-up. -E_NOENT when there is none, or what is wrong with it: that was logged. */
+/* Finds the first supported NIC on the PCI bus and reads its address; it is quiet then. Boot core,
+ * start-up. -E_NOENT: there is none; other errors have been logged. */
 int nic_find(void) MUST_CHECK;
 /* Its address, or NULL. */
 const uint8_t *nic_address(void);
-/* Brings the NIC that was found up, attaches it to the switch, and routes its interrupt to `core`.
- * `alloc` gives zeroed, page-aligned, physically contiguous host memory below 4 GB
- * (identity-mapped) or NULL. `frames`: NET_DROPS counters, of what became of received frames;
- * written on `core`. Boot core, start-up. -E_NOENT when none was found. */
+/* Brings up the NIC that was found, attaches it to the switch, and routes its interrupt to `core`.
+ * `alloc` returns zeroed, page-aligned, physically contiguous host memory below 4 GB
+ * (identity-mapped) or NULL. `frames`: NET_DROPS counters of what happened to received frames,
+ * written on `core`. Boot core, start-up. -E_NOENT if none was found. */
 int nic_start(struct vswitch *s, uint64_t *frames, unsigned core,
               void *(*alloc)(size_t bytes)) MUST_CHECK;
-/* Moves received frames to the switch; bounded (4 frames a call, returns true when more wait).
- * Only on `core` of nic_start, from the run loop and never from the interrupt handler (that only
- * sets a flag: see nic_pending). */
+/* Moves received frames to the switch; bounded (2 frames per call; returns true if more wait). Only
+ * on the `core` of nic_start(), from the run loop and never from the interrupt handler (which only
+ * sets a flag: see nic_pending()). */
 bool nic_poll(void);
-/* True when the interrupt handler saw the NIC asking. One load, any core. */
+/* True if the interrupt handler saw the NIC's interrupt. One load, any core. */
 bool nic_pending(void);
-/* NULL when there is none. */
+/* NULL if there is none. */
 const struct nic_info *nic_info(void);

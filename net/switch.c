@@ -4,7 +4,7 @@
 
 _Static_assert(SWITCH_PORTS_MAX <= 32, "ports are bits");
 
-/* Where a frame goes, taken down under the lock and used without it. */
+/* Where a frame goes, recorded under the lock and used without it. */
 struct targets {
     unsigned count;
     struct {
@@ -68,7 +68,7 @@ static bool reaches(const struct vswitch *s, const struct switch_port *a,
     return false;
 }
 
-/* Two guests on the same wire differ in their addresses, though they do not see each other. */
+/* Two guests on the same wire must have different addresses, even if they do not see each other. */
 static bool is_beside(const struct switch_port *a, const struct switch_port *b)
 {
     if (a->role != FILTER_GUEST || b->role != FILTER_GUEST)
@@ -76,7 +76,7 @@ static bool is_beside(const struct switch_port *a, const struct switch_port *b)
     return strcmp(a->network, b->network) == 0 || (a->uplink && b->uplink);
 }
 
-/* After one has come or gone. Whom it reaches reaches it, too. */
+/* After a port came or went. Reachability is mutual. */
 static void connect(struct vswitch *s, unsigned port)
 {
     struct switch_port *p = &s->ports[port];
@@ -123,7 +123,7 @@ static bool is_group(const uint8_t *mac)
 
 static int free_port(const struct vswitch *s)
 {
-    /* Not where one that was detached still waits for its last delivery. */
+    /* Skips ports that were detached and still wait for their last delivery. */
     for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
         if (!s->ports[i].deliver && !__atomic_load_n(&s->ports[i].delivering, __ATOMIC_ACQUIRE))
             return (int)i;
@@ -194,7 +194,7 @@ void switch_detach(struct vswitch *s, unsigned port)
 /* ---- frames ---- */
 
 /* IEEE 802.1D "Reserved addresses": between a bridge and its neighbour, never forwarded. A guest
- * could silence the machine's own link with them (PAUSE). */
+ * could use them to silence the machine's own link (PAUSE). */
 static bool is_reserved(const uint8_t *mac)
 {
     static const uint8_t prefix[] = {0x01, 0x80, 0xc2, 0x00, 0x00};
@@ -223,7 +223,7 @@ static void add_target(struct switch_port *p, size_t len, struct targets *t)
     t->count++;
 }
 
-/* The ports that a frame for one address goes to: one or none. */
+/* The ports that a unicast frame goes to: one or none. */
 static uint32_t locate(const struct vswitch *s, const struct switch_port *p,
                        const uint8_t *destination)
 {
@@ -258,7 +258,7 @@ static enum net_drop route(struct vswitch *s, unsigned port, const uint8_t *fram
     why = judge(s, port, frame, k, now);
     if (why)
         return why;
-    if (k->kind != FACTS_IP) /* nothing is to be learned from that */
+    if (k->kind != FACTS_IP) /* nothing can be learned from IP */
         filter_learn(&s->filter, port, k, now);
     to = is_group(frame) ? p->reached : locate(s, p, frame);
     if (!to && !is_group(frame))
