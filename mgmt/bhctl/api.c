@@ -1,4 +1,4 @@
-/* Requests to the appliance, and what their failures mean. */
+/* Requests to the appliance, and how their failures are reported. */
 #include "mgmt/bhctl/bhctl.h"
 #include "mgmt/bhctl/format.h"
 
@@ -10,8 +10,8 @@
 #include <string.h>
 #include <time.h>
 
-#define CONNECT_SECONDS 20L /* a handshake is 25 million instructions for the appliance */
-#define SILENCE_SECONDS 60L /* nothing moves for so long: given up */
+#define CONNECT_SECONDS 20L /* a handshake costs the appliance 25 million instructions */
+#define SILENCE_SECONDS 60L /* gives up after this time without progress */
 #define TOKEN_MAX       120u
 #define GET_TRIES       5u
 
@@ -127,7 +127,7 @@ size_t reply_take(char *bytes, size_t one, size_t n, void *ctx)
     return one * n;
 }
 
-/* The value if the line is the field `name`, which is in lower case; else NULL. */
+/* The value if the line is the field `name` (in lower case), else NULL. */
 static const char *field_value(const char *line, size_t length, const char *name)
 {
     size_t n = strlen(name);
@@ -159,7 +159,7 @@ static size_t take_header(char *bytes, size_t one, size_t n, void *ctx)
     return one * n;
 }
 
-/* libcurl asks every second. */
+/* libcurl calls it every second. */
 static int is_stopped(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
     (void)ctx;
@@ -180,7 +180,7 @@ int api_prepare(struct api *a, CURL *c, const char *path, struct reply *r)
     (void)snprintf(url, sizeof(url), "%s%s", a->base, path);
     (void)curl_easy_setopt(c, CURLOPT_URL, url);
     (void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    (void)curl_easy_setopt(c, CURLOPT_PROXY, ""); /* a token is for the appliance alone */
+    (void)curl_easy_setopt(c, CURLOPT_PROXY, ""); /* the token is for the appliance alone */
     (void)curl_easy_setopt(c, CURLOPT_USERAGENT, "bhctl/" BULKHEAD_VERSION);
     (void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, a->error);
     (void)curl_easy_setopt(c, CURLOPT_HTTPHEADER, a->headers);
@@ -199,8 +199,8 @@ int api_prepare(struct api *a, CURL *c, const char *path, struct reply *r)
 
 /* ---- requests ---- */
 
-/* A connection that is cut may be the management guest's end: it is back in less than a second. To
- * ask again does no harm, to change something again might. */
+/* A cut connection may mean that the management guest died: it is back in less than a second.
+ * Asking again is harmless; changing something again might not be. */
 static bool is_cut(const struct api *a, CURLcode rc)
 {
     switch (rc) {
@@ -209,7 +209,7 @@ static bool is_cut(const struct api *a, CURLcode rc)
     case CURLE_RECV_ERROR:
     case CURLE_PARTIAL_FILE:
         return true;
-    case CURLE_SSL_CONNECT_ERROR: /* in the handshake */
+    case CURLE_SSL_CONNECT_ERROR: /* during the handshake */
         return !a->pin_failed;
     default:
         return false;
@@ -272,7 +272,7 @@ int api_reply(const struct api *a, const struct reply *r)
 {
     int rc = api_judge(a, r);
 
-    /* A refusal too is an answer that a program may want to read. */
+    /* A program may want to read a refusal too. */
     if (rc != EXIT_OK && r->status >= 400 && options_have(a->options, OPTION_JSON) &&
         reply_print(r) == EXIT_USAGE)
         return EXIT_USAGE;

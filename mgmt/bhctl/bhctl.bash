@@ -4,7 +4,7 @@
 _bhctl_fields="--kind --cmdline --memory --core --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --exit-profile --devices --network --no-uplink --addresses --allow --broadcasts"
 # end
 
-# bash splits words also at ":" and "=", as in --url=https://127.0.0.1:8443. Sets words (up to the cursor), cword, cur and prev of the caller.
+# bash also splits words at ":" and "=", as in --url=https://127.0.0.1:8443. Sets words (up to the cursor), cword, cur and prev of the caller.
 _bhctl_words() {
     if declare -F _get_comp_words_by_ref >/dev/null; then
         _get_comp_words_by_ref -n := cur prev words cword
@@ -16,7 +16,7 @@ _bhctl_words() {
         rest=${line#"${line%%[![:blank:]]*}"}
         word=${COMP_WORDS[i]}
         ((i < COMP_CWORD)) || word=$rest
-        # What no blank parts is one word.
+        # Parts without a blank between them are one word.
         if ((i > 0)) && [[ $rest == "$line" && -n $line ]]; then
             words[${#words[@]} - 1]+=$word
         else
@@ -28,8 +28,8 @@ _bhctl_words() {
     cur=${words[cword]} prev=${words[cword - 1]}
 }
 
-# The "name" of each member of the list in an answer. Asks the appliance that the command line and the environment name; says nothing when it cannot be reached, or not soon.
-# compgen -W expands what it is given as a command line: only what a name may have passes.
+# The "name" of each member of the list in an answer. Asks the appliance that the command line and the environment name; prints nothing if it does not answer soon.
+# compgen -W expands its argument like a command line, so only characters that a name may have pass.
 _bhctl_names() {
     local i word ask=()
     for ((i = 0; i < cword; i++)); do
@@ -52,7 +52,7 @@ _bhctl_offer() {
     mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
 }
 
-# readline's own way: it quotes blanks, and goes on behind a directory.
+# With readline's own completion, which quotes blanks and continues after a directory.
 _bhctl_files() {
     compopt -o default
 }
@@ -126,7 +126,7 @@ _bhctl() {
         option=${cur%%=*} prev=${cur%%=*} cur=${cur#*=}
     fi
     _bhctl_value || { [[ $option ]] || _bhctl_argument; }
-    # readline replaces what is behind the last character at which it splits words.
+    # readline replaces what follows the last character at which it splits words.
     [[ -z $option || $COMP_WORDBREAKS == *=* ]] || COMPREPLY=("${COMPREPLY[@]/#/$option=}")
     [[ $cur != *:* || $COMP_WORDBREAKS != *:* ]] || COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*:}"}"}")
 }

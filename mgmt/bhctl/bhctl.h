@@ -11,11 +11,12 @@
 /* The command's exit status; the man page explains them. */
 enum {
     EXIT_OK,
-    EXIT_REFUSED,      /* the appliance says no */
-    EXIT_USAGE,        /* wrong usage, or a file of this computer */
-    EXIT_UNREACHABLE,  /* no answer, or not from whom it must be */
-    EXIT_UNAUTHORISED, /* no token, a wrong one, one of a lesser role */
-    /* Inside only, outside EXIT_OK: whoever read standard output, or typed, has had enough. */
+    EXIT_REFUSED,      /* the appliance refused */
+    EXIT_USAGE,        /* wrong usage, or a local file is wrong */
+    EXIT_UNREACHABLE,  /* no answer, or not from the right appliance */
+    EXIT_UNAUTHORISED, /* no token, a wrong one, or one of a lesser role */
+    /* Internal only, EXIT_OK to the outside: the reader of standard output, or the user, has had
+     * enough. */
     EXIT_ENOUGH,
 };
 
@@ -32,17 +33,17 @@ struct api {
     struct curl_slist *headers;
     char base[URL_MAX];
     char error[CURL_ERROR_SIZE];
-    const char *pinned; /* who says so: "--fingerprint" or the variable; or NULL */
+    const char *pinned; /* its source: "--fingerprint" or the variable; or NULL */
     uint8_t pin[SHA256_SIZE];
     bool pin_seen;   /* a connection showed the right certificate */
-    bool pin_failed; /* the last connection's certificate was another: */
+    bool pin_failed; /* the last connection's certificate was a different one: */
     uint8_t shown[SHA256_SIZE];
 };
 
 /* An answer. */
 struct reply {
     long status;
-    char *body; /* ends with a 0 that does not count; never NULL after a request */
+    char *body; /* ends with an uncounted NUL; never NULL after a request */
     size_t length;
     bool has_next;
     uint64_t next; /* Bulkhead-Next */
@@ -50,89 +51,89 @@ struct reply {
     char location[URL_MAX];
 };
 
-/* What the options say of the appliance. EXIT_OK, or it has complained. */
+/* Takes the appliance from the options. EXIT_OK, or it has complained. */
 int api_open(struct api *a, const struct options *o) MUST_CHECK;
 void api_close(struct api *a);
 
-/* A request with a body or without (NULL). EXIT_OK: there is an answer, whatever its status; the
- * caller frees it. Else it has complained. */
+/* Sends a request with a body or without (NULL). EXIT_OK: there is an answer, whatever its status;
+ * the caller frees it. Otherwise it has complained. */
 int api_send(struct api *a, const char *method, const char *path, const char *body, size_t length,
              struct reply *r) MUST_CHECK;
-/* The same, but says nothing of a transfer that failed: *transfer. */
+/* The same, but does not complain about a failed transfer: *transfer has the result. */
 int api_try(struct api *a, const char *method, const char *path, const char *body, size_t length,
             struct reply *r, CURLcode *transfer) MUST_CHECK;
-/* As api_send(), and complains about a status of 400 and more, and about redirects. */
+/* As api_send(), but also complains about a status of 400 or above, and about redirects. */
 int api_call(struct api *a, const char *method, const char *path, const char *body, size_t length,
              struct reply *r) MUST_CHECK;
-/* GETs and parses. NULL: it has complained, *status says how. With --json it has printed the answer
- * already. */
+/* GETs and parses. NULL: it has complained, and *status is the exit status. With --json it has
+ * already printed the answer. */
 json_t *api_get(struct api *a, const char *path, int *status) MUST_CHECK;
 /* Parses an answer. NULL: it is not JSON, and it has complained. */
 json_t *api_json(const struct reply *r) MUST_CHECK;
-/* The same as api_call() does with an answer that is there. */
+/* Does what api_call() does, with an answer that has already arrived. */
 int api_reply(const struct api *a, const struct reply *r) MUST_CHECK;
-/* What the answer's status means for ours; complains unless that is EXIT_OK. */
+/* Turns the answer's status into our exit status; complains unless that is EXIT_OK. */
 int api_judge(const struct api *a, const struct reply *r) MUST_CHECK;
-/* What a transfer's result means; complains unless that is EXIT_OK. */
+/* Turns a transfer's result into an exit status; complains unless that is EXIT_OK. */
 int api_transfer(const struct api *a, CURLcode rc) MUST_CHECK;
-/* Sets up a handle of the caller's own for `path`; what it receives goes to `r`. EXIT_OK, or it has
+/* Sets up the caller's own handle for `path`; what it receives goes to `r`. EXIT_OK, or it has
  * complained, and nothing must be sent. */
 int api_prepare(struct api *a, CURL *c, const char *path, struct reply *r) MUST_CHECK;
 void reply_clear(struct reply *r);
-/* What libcurl calls with bytes for the reply `ctx`. */
+/* libcurl calls it with bytes for the reply `ctx`. */
 size_t reply_take(char *bytes, size_t one, size_t n, void *ctx);
-/* A text for people: lines without control characters. */
+/* Makes a text for people: lines without control characters. */
 void reply_clean(struct reply *r);
 /* Prints an answer as it came, with a newline at its end. */
 int reply_print(const struct reply *r) MUST_CHECK;
 
-/* Whom the options and the environment say to trust. EXIT_OK, or it has complained. */
+/* Finds whom to trust, from the options and the environment. EXIT_OK, or it has complained. */
 int trust_find(struct api *a) MUST_CHECK;
-/* Has the handle speak to nobody else. EXIT_OK, or it has complained. */
+/* Lets the handle speak only to that appliance. EXIT_OK, or it has complained. */
 int trust_set(struct api *a, CURL *c) MUST_CHECK;
 
 /* ---- streams (stream.c) ---- */
 
 /*
- * An answer without end. When the connection is lost, it is made again from where it was. So it is
- * after a long silence: a management guest that starts anew does not know its old connections, and
- * who only listens is not told.
+ * An answer without end. When the connection is lost, it is made again from where it stopped. The
+ * same happens after a long silence: a restarted management guest does not know its old
+ * connections, and a client that only listens is not told.
  */
 struct stream {
     struct api *api;
     CURLM *multi;
     CURL *curl;
-    struct reply reply; /* what is no stream: a refusal */
-    /* Where it begins, and begins again. */
+    struct reply reply; /* an answer that is not a stream: a refusal */
+    /* Writes the path from which the stream begins, or begins again. */
     void (*where)(void *ctx, char path[PATH_MAX_BYTES]);
-    /* Before it begins again: what is to be asked to know where that is; false: nothing. */
+    /* Before a restart: writes the path to ask in order to learn where to continue; false: none. */
     bool (*ask)(void *ctx, char path[PATH_MAX_BYTES]);
-    /* The answer to that, of status 200. EXIT_OK, or how all ends. */
+    /* Takes the answer to that, with status 200. EXIT_OK, or the exit status. */
     int (*answer)(void *ctx, const struct reply *r);
-    /* Prints. EXIT_OK, or how all ends. */
+    /* Prints. EXIT_OK, or the exit status. */
     int (*take)(void *ctx, const char *bytes, size_t n);
     /* Other transfers in `multi` that have ended; may be NULL. */
     void (*ended)(void *ctx, CURL *c, CURLcode rc);
     void *ctx;
     int status;                  /* what take() returned */
-    int silence_ms;              /* so long nothing comes: is the other side still there? */
-    bool under_way, established; /* now; ever */
-    bool lost, asking, flowed;   /* it was interrupted; what is under way: ask(); some of it came */
+    int silence_ms;              /* after this much silence: is the other side still there? */
+    bool under_way, established; /* now; at any time */
+    bool lost, asking, flowed;   /* interrupted; ask() is under way; part of that has come */
     int64_t begun_ms;
-    int64_t silent_ms;            /* when that is over */
-    int64_t again_ms, give_up_ms; /* when it is lost: next try, end of all tries */
+    int64_t silent_ms;            /* when the silence has lasted too long */
+    int64_t again_ms, give_up_ms; /* when it is lost: next try, last try */
 };
 
-/* Milliseconds that never go back. */
+/* A clock in milliseconds that never goes back. */
 int64_t clock_ms(void);
 
-/* The members `api`, `where`, `ask`, `answer`, `take`, `ended`, `ctx` and `silence_ms` are set.
+/* Set the members `api`, `where`, `ask`, `answer`, `take`, `ended`, `ctx` and `silence_ms` before.
  * EXIT_OK, or it has complained. */
 int stream_open(struct stream *s) MUST_CHECK;
-/* Does what can be done, then waits up to `ms` for more, or for one of `fds`. EXIT_OK: go on. Else
- * it has complained. */
+/* Does what it can, then waits up to `ms` for more, or for one of `fds`. EXIT_OK: continue.
+ * Otherwise it has complained. */
 int stream_wait(struct stream *s, struct curl_waitfd *fds, unsigned count, int ms) MUST_CHECK;
-/* Something ought to come within `ms`. */
+/* Something should arrive within `ms`. */
 void stream_expect(struct stream *s, int ms);
 void stream_close(struct stream *s);
 
@@ -142,24 +143,23 @@ void stream_close(struct stream *s);
 struct ring {
     struct stream stream;
     const char *path;
-    struct place place; /* how far it is printed */
+    struct place place; /* how far it has been printed */
     /* Prints; NULL: the bytes as they are. */
     void (*show)(struct ring *g, const char *bytes, size_t n);
 };
 
-/* Prints what is there, unless `only_new`, and follows what comes. */
+/* Prints the ring's content, unless `only_new`, and follows it. */
 int ring_open(struct ring *g, struct api *a, const char *path, bool only_new) MUST_CHECK;
-/* Prints what is there. */
+/* Prints the ring's content. */
 int ring_print(struct api *a, const char *path) MUST_CHECK;
 
 /* ---- the terminal (term.c) ---- */
 
-/* Keys come as they are typed, without echo; the old state comes back at exit, and by
- * term_restore(). Without `signals` Ctrl-C is a key like others. False: standard input is no
- * terminal. */
+/* Keys arrive as they are typed, without echo, until exit or term_restore(). Without `signals`
+ * Ctrl-C is a key like any other. False: standard input is not a terminal. */
 bool term_raw(bool signals);
 void term_restore(void);
-/* Keys are taken as they are: a new line is CR LF. */
+/* The terminal is raw: a new line is CR LF. */
 bool term_is_raw(void);
 /* A page of its own, until term_restore(). */
 void term_page_begin(void);
@@ -170,20 +170,20 @@ void term_size(unsigned *columns, unsigned *rows);
 
 /* ---- small things (say.c) ---- */
 
-/* Members of an object; what is missing or of another kind is "" or 0. */
+/* Members of an object; "" or 0 if missing or of another kind. */
 const char *text_of(const json_t *object, const char *name);
 uint64_t number_of(const json_t *object, const char *name);
-/* A word on standard error about what goes on; on a raw terminal too. */
+/* A note on standard error about progress; also works on a raw terminal. */
 void say_note(const char *format, ...) PRINTF(1, 2);
-/* Flushes standard output: the end of every command that prints. EXIT_OK; EXIT_ENOUGH: nobody reads
- * it any more; or it has complained. */
+/* Flushes standard output, at the end of every command that prints. EXIT_OK; EXIT_ENOUGH: it has no
+ * reader any more; or it has complained. */
 int say_end(void) MUST_CHECK;
-/* Whoever read standard output has gone: found out without writing. */
+/* Has the reader of standard output gone? Finds out without writing. */
 bool say_nobody_reads(void);
-/* A text of the appliance's, without control characters, which a terminal would obey; at least
- * `width` columns. */
+/* Prints a text from the appliance without control characters, which a terminal would obey; at
+ * least `width` columns. */
 void say_text(const char *text, int width);
-/* A line of a list: "image:  guests/echo.elf"; without a name one more of the line before. */
+/* A line of a list: "image:  guests/echo.elf"; without a name it continues the line before. */
 void say_field(const char *name, const char *format, ...) PRINTF(2, 3);
 
 /* ---- commands; each returns the exit status ---- */
@@ -202,5 +202,5 @@ int command_top(struct api *a);
 int command_host(struct api *a);
 int command_reboot(struct api *a);
 int command_config(struct api *a);
-/* Needs no appliance: `a` has only its options. */
+/* Needs no appliance: only the options in `a` are set. */
 int command_hash_token(struct api *a);

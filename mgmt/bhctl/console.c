@@ -1,4 +1,4 @@
-/* A guest's console: what it says on standard output, what is typed to it. */
+/* A guest's console: its output goes to standard output, typed keys go to the guest. */
 #include "hv/plain.h"
 #include "mgmt/bhctl/bhctl.h"
 
@@ -11,8 +11,8 @@
 
 #define LOOK_MS    200
 #define AGAIN_MS   100   /* the guest's UART was full, or there was no answer */
-#define GIVE_UP_MS 15000 /* no connection for what was typed */
-#define ECHO_MS    3000  /* most guests say something when something is typed */
+#define GIVE_UP_MS 15000 /* how long to retry typed bytes without a connection */
+#define ECHO_MS    3000  /* most guests print something when a key is typed */
 #define QUIET_S    2
 #define LEAVE      0x1d /* Ctrl-] */
 
@@ -24,13 +24,13 @@ struct console {
     char typed[4096]; /* not yet accepted */
     size_t count, sent;
     bool posting, terminal, at_end, leave;
-    struct plain plain; /* with ring.show: what its output is filtered with */
+    struct plain plain; /* with ring.show: the filter of the output */
     int64_t again_ms, give_up_ms, heard_ms, quiet_ms;
     uint64_t heard; /* ring.place.next when heard_ms was set */
     int status;
 };
 
-/* What was sent so far, if anything, has been dealt with. */
+/* What was sent so far, if anything, is done with. */
 static void forget(struct console *k, size_t n)
 {
     memmove(k->typed, k->typed + n, k->count - n);
@@ -81,7 +81,7 @@ static void ended(void *ctx, CURL *c, CURLcode rc)
         k->status = rc == CURLE_OK ? api_judge(k->ring.stream.api, &k->answer)
                                    : api_transfer(k->ring.stream.api, rc);
     } else {
-        /* Without an answer it has most likely not arrived: the management guest starts anew, or
+        /* Without an answer it has most likely not arrived: the management guest is restarting, or
          * the connection was refused. */
         if (!k->give_up_ms)
             k->give_up_ms = clock_ms() + GIVE_UP_MS;
@@ -107,8 +107,7 @@ static void send_typed(struct console *k)
         k->status = complain(EXIT_USAGE, "out of memory");
 }
 
-/* What is typed on a terminal is always read, or Ctrl-] would never be seen; what has no room is
- * lost. */
+/* Always reads keys from a terminal, or Ctrl-] would never be seen; keys without room are lost. */
 static void take_keys(struct console *k, const char *keys, size_t n)
 {
     const char *leave = memchr(keys, LEAVE, n);
@@ -129,7 +128,7 @@ static void take_keys(struct console *k, const char *keys, size_t n)
 static void take_lines(struct console *k, const char *text, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        k->typed[k->count++] = text[i] == '\n' ? '\r' : text[i]; /* what the key Return sends */
+        k->typed[k->count++] = text[i] == '\n' ? '\r' : text[i]; /* what the Return key sends */
 }
 
 static bool is_read(const struct console *k)
@@ -155,7 +154,7 @@ static void read_typed(struct console *k)
     }
 }
 
-/* After the end of a pipe: all was typed, and the guest has said nothing for a while. */
+/* After the end of a pipe: everything was typed, and the guest has been silent for a while. */
 static bool is_done(struct console *k)
 {
     if (k->heard != k->ring.place.next) {
@@ -179,7 +178,7 @@ static int converse(struct console *k)
 
         send_typed(k);
         rc = stream_wait(&k->ring.stream, &in, reads ? 1 : 0, waits ? AGAIN_MS / 2 : LOOK_MS);
-        /* A pipe whose other end is closed, and a file, are ready in their own ways. */
+        /* Pipes with a closed end, and files, need a look of their own. */
         if (rc == EXIT_OK && reads && poll(&look, 1, 0) > 0)
             read_typed(k);
     }
@@ -198,7 +197,7 @@ static int print_json(struct api *a, const char *path)
     return rc;
 }
 
-/* A terminal whose keys come raw wants CR LF. */
+/* A terminal with raw keys needs CR LF. */
 static void show_plain(struct ring *g, const char *bytes, size_t n)
 {
     struct console *k = container_of(g, struct console, ring);
@@ -214,7 +213,7 @@ static void show_plain(struct ring *g, const char *bytes, size_t n)
     }
 }
 
-/* The guest's output as it is, or as plain text. */
+/* Is the guest's output shown as plain text instead of as it is? */
 static bool is_filtered(const struct options *o)
 {
     if (options_have(o, OPTION_RAW) || options_have(o, OPTION_FILTER))

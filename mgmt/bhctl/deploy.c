@@ -1,5 +1,5 @@
-/* A guest from files of this computer, or from images that are there: what is not there by PUT,
- * then the guest by POST. */
+/* Creates a guest from local files or from existing images: missing images by PUT, then the guest
+ * by POST. */
 #include "mgmt/bhctl/format.h"
 #include "mgmt/bhctl/upload.h"
 
@@ -10,7 +10,7 @@
 
 #define FILES_MAX (1u + OPTIONS_MODULES_MAX)
 
-/* A file that becomes an image, or an image that is there. */
+/* A file that becomes an image, or an existing image. */
 struct part {
     const char *image;
     bool uploaded;
@@ -39,7 +39,7 @@ static json_t *word_list(const char *text)
     return list;
 }
 
-/* What a value is in JSON, by the kind of its field. NULL: it cannot be that. */
+/* Converts an option's value to JSON, by its field's kind. NULL: it cannot be converted. */
 static json_t *make_text(const char *value)
 {
     return json_string(value);
@@ -52,7 +52,7 @@ static json_t *make_number(const char *value)
     return options_number(value, 0, INT32_MAX, &number) ? json_integer((json_int_t)number) : NULL;
 }
 
-/* The option says the opposite of the default. */
+/* The option turns the default off. */
 static json_t *make_off(const char *value)
 {
     (void)value;
@@ -66,11 +66,11 @@ static json_t *make_off(const char *value)
 #define make_flags     word_list
 #define make_addresses word_list
 #define make_switch    make_off
-/* Without an option of their own. */
+/* Fields without an option of their own. */
 #define make_net       make_text
 #define make_modules   make_text
 
-/* Options that are members of the guest's entry, or of its network card's. */
+/* Options that are members of the guest's entry or of its network card's. */
 static const struct member {
     enum option_id option;
     json_t *(*make)(const char *value);
@@ -85,7 +85,7 @@ static const struct member {
 #include "hv/config_fields.def"
 };
 
-/* Takes `value` over; jansson makes none of what is not UTF-8. */
+/* Takes ownership of `value`; jansson makes none from text that is not UTF-8. */
 static int set(json_t *object, const char *member, json_t *value, enum option_id said_by)
 {
     if (json_object_set_new(object, member, value) == 0)
@@ -133,7 +133,7 @@ static int set_modules(json_t *g, const struct options *o, const struct deployme
     return rc;
 }
 
-/* The guest's entry, or NULL and *status. What the values may be the appliance knows. */
+/* The guest's entry, or NULL and *status. The appliance checks the values. */
 static json_t *guest_entry(const struct options *o, const struct deployment *d, int *status)
 {
     json_t *g = json_object(), *net = json_object();
@@ -156,7 +156,7 @@ static json_t *guest_entry(const struct options *o, const struct deployment *d, 
     return NULL;
 }
 
-/* A name for the image that no other part has; the file is read. */
+/* Finds an image name that no other part has; reads the file. */
 static int find_file(struct deployment *d, unsigned i, const char *guest, const char *path)
 {
     struct part *p = &d->parts[i];
@@ -184,7 +184,7 @@ static int find_parts(struct deployment *d, const struct options *o)
     if (!image == !o->arg_count)
         return complain(EXIT_USAGE, "deploy needs FILE, or --image IMAGE instead");
     d->count = 1 + o->module_count;
-    /* First what has its name already. */
+    /* First the parts that already have a name. */
     d->parts[0].image = image;
     for (unsigned i = 1; i < d->count; i++)
         d->parts[i].image = o->modules[i - 1].image;
@@ -194,7 +194,7 @@ static int find_parts(struct deployment *d, const struct options *o)
     return rc;
 }
 
-/* Before megabytes are on their way: is there a guest of this name? */
+/* Before megabytes are sent: is the name already taken? */
 static int check_name(struct api *a, const char *name)
 {
     char path[PATH_MAX_BYTES];
@@ -258,7 +258,7 @@ static int create(struct api *a, const json_t *entry)
     return rc;
 }
 
-/* *sent: so many parts of the deployment are there. */
+/* *sent: how many parts of the deployment exist. */
 static int upload_all(struct api *a, const struct deployment *d, unsigned *sent)
 {
     int rc = EXIT_OK;
@@ -266,7 +266,7 @@ static int upload_all(struct api *a, const struct deployment *d, unsigned *sent)
     for (*sent = 0; *sent < d->count; ++*sent) {
         if (d->parts[*sent].uploaded)
             rc = upload_send(a, &d->parts[*sent].upload);
-        if (rc != EXIT_OK) /* what is there under its name is not ours */
+        if (rc != EXIT_OK) /* not counted: an image of this name is not ours */
             break;
     }
     return rc;

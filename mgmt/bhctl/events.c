@@ -1,4 +1,4 @@
-/* What became of guests: at once, or as it comes. */
+/* What happened to guests: once, or as it happens. */
 #include "mgmt/bhctl/bhctl.h"
 #include "mgmt/bhctl/sse.h"
 
@@ -6,14 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOOK_MS    200   /* how soon an interruption is noticed */
-#define SILENCE_MS 40000 /* of events: the appliance says something every 15 s */
+#define LOOK_MS    200   /* how soon an interrupt is noticed */
+#define SILENCE_MS 40000 /* the appliance sends something every 15 s */
 
 struct follower {
     struct stream stream;
     struct sse sse;
-    uint64_t next; /* event */
-    json_t *last;  /* that was shown; NULL: none yet */
+    uint64_t next; /* the next event */
+    json_t *last;  /* the last event shown; NULL: none yet */
     bool json;
 };
 
@@ -74,7 +74,7 @@ static void where(void *ctx, char path[PATH_MAX_BYTES])
     (void)snprintf(path, PATH_MAX_BYTES, "/v1/events?from=%" PRIu64, f->next);
 }
 
-/* From the last one on: if it is not there any more, another boot counts from 1. */
+/* Asks from the last event on: if it is missing, another boot counts from 1. */
 static bool ask(void *ctx, char path[PATH_MAX_BYTES])
 {
     const struct follower *f = ctx;
@@ -83,7 +83,8 @@ static bool ask(void *ctx, char path[PATH_MAX_BYTES])
     return f->last != NULL;
 }
 
-/* The list begins with the last one that was shown, or with a later one of the same boot. */
+/* The list continues ours if it begins with the last event shown, or with a later one of the same
+ * boot. */
 static bool goes_on(const struct follower *f, const json_t *first)
 {
     if (number_of(first, "id") != number_of(f->last, "id"))
@@ -107,7 +108,7 @@ static int answer(void *ctx, const struct reply *r)
         json_decref(f->last);
         f->last = NULL;
         f->next = 1;
-        list = NULL; /* which begins where we had been */
+        list = NULL; /* it begins at our place in the other boot */
     }
     json_array_foreach(list, i, e)
     {
@@ -156,7 +157,7 @@ int command_events(struct api *a)
     (void)snprintf(path, sizeof(path), "/v1/events?follow=0&from=%" PRIu64, from);
     all = api_get(a, path, &rc);
     if (all && !options_have(a->options, OPTION_JSON)) {
-        /* To a number that is not there yet it may answer with all that are. */
+        /* If asked from a number that does not exist yet, it may answer with all events. */
         json_array_foreach(json_object_get(all, "events"), i, e)
         {
             if (number_of(e, "id") >= from)

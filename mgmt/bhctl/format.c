@@ -16,7 +16,7 @@ void format_bytes(char buf[FORMAT_MAX], uint64_t bytes)
         whole >>= 10;
         unit++;
     }
-    /* Tenths, cut: what is shown is never more than there is. */
+    /* Tenths, rounded down: never shows more than there is. */
     tenth = unit ? ((bytes >> (10 * (unit - 1))) & 1023) * 10 / 1024 : 0;
     if (tenth && whole < 100)
         (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 ".%" PRIu64 " %s", whole, tenth, units[unit]);
@@ -24,7 +24,7 @@ void format_bytes(char buf[FORMAT_MAX], uint64_t bytes)
         (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 " %s", whole, units[unit]);
 }
 
-/* Bytes of the character that text begins with; 0: of one that is not to be shown. */
+/* The length in bytes of the first character; 0: it must not be shown. */
 static size_t character(const char *text)
 {
     struct plain p = {0};

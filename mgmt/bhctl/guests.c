@@ -1,4 +1,4 @@
-/* Guests: which there are, how one is, what is done to it. */
+/* Guests: the list, the state of one, and the actions on it. */
 #include "mgmt/bhctl/bhctl.h"
 #include "mgmt/bhctl/format.h"
 
@@ -106,7 +106,7 @@ static void say_devices(const json_t *c)
     say_field("devices", "%s", list);
 }
 
-/* Of the card, and of what the switch refused. */
+/* Prints the card, and what the switch refused. */
 static void say_network(const json_t *g)
 {
     const json_t *n = json_object_get(g, "network");
@@ -202,7 +202,7 @@ int command_action(struct api *a)
 
 /* ---- deletion ---- */
 
-/* Of what GET /v1/images said before: the uploads that only this guest uses. */
+/* Deletes the uploads that only this guest uses, by an earlier GET /v1/images. */
 static int delete_images_of(struct api *a, const json_t *all, const char *guest)
 {
     const json_t *image;

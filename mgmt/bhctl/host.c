@@ -79,7 +79,7 @@ int command_config(struct api *a)
     int rc;
     json_t *c = api_get(a, "/v1/config", &rc);
 
-    /* For a file that people go on with: the same, a member a line. */
+    /* For a file that people edit: the same, one member per line. */
     if (c && !options_have(a->options, OPTION_JSON)) {
         (void)json_dumpf(c, stdout, JSON_INDENT(4));
         (void)putchar('\n');
@@ -89,7 +89,7 @@ int command_config(struct api *a)
     return rc;
 }
 
-/* Only "y" and "yes" are yes. Without a terminal nobody can be asked. */
+/* Only "y" and "yes" mean yes. Without a terminal the question cannot be asked. */
 static int confirm_reboot(const struct api *a)
 {
     char line[16];

@@ -1,4 +1,4 @@
-/* What became of a request: in words, and as an exit status. */
+/* The outcome of a request: in words, and as an exit status. */
 #include "mgmt/bhctl/bhctl.h"
 #include "mgmt/bhctl/words.h"
 

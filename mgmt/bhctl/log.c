@@ -1,4 +1,4 @@
-/* The hypervisor's log: at once, or line by line as it comes. */
+/* The hypervisor's log: once, or line by line as it grows. */
 #include "mgmt/bhctl/bhctl.h"
 #include "mgmt/bhctl/format.h"
 
@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_MS    200   /* how soon an interruption is noticed */
-#define LINE_BYTES 1024u /* a longer one is shown in pieces */
+#define LOOK_MS    200   /* how soon an interrupt is noticed */
+#define LINE_BYTES 1024u /* longer lines are shown in pieces */
 
 struct log {
     struct ring ring;
@@ -33,7 +33,7 @@ static bool take_apart(const char *line, double *seconds, unsigned long *core, c
     return true;
 }
 
-/* What is not UTF-8 is taken for Latin-1, as the API does. */
+/* Text that is not UTF-8 is read as Latin-1, like the API does. */
 static json_t *string_of(const char *text)
 {
     char utf8[2 * LINE_BYTES];

@@ -1,4 +1,4 @@
-/* bhctl: the management API of Bulkhead for people. */
+/* bhctl: the command line for Bulkhead's management API. */
 #include "mgmt/bhctl/bhctl.h"
 
 #include "third_party.h"
@@ -73,7 +73,7 @@ static int (*const run[ARRAY_LEN(commands)])(struct api *a) = {
 #define HELP_INDENT 30
 #define HELP_WIDTH  100
 
-/* Words that go on in further lines below themselves. */
+/* Wraps text, with indented continuation lines. */
 static void print_wrapped(const char *text)
 {
     size_t left = HELP_WIDTH - HELP_INDENT;
@@ -103,7 +103,7 @@ static void print_option(enum option_id id)
     (void)snprintf(left, sizeof(left), "%s--%s%s%s", letter, s->name, s->value ? " " : "",
                    s->value ? s->value : "");
     printf("  %-27s ", left);
-    /* A switch's help says what it is when it is off, and its option turns it off. */
+    /* A switch's help describes its off state, and its option turns it off. */
     (void)snprintf(text, sizeof(text), "%s",
                    s->help + (strncmp(s->help, off, strlen(off)) == 0 ? strlen(off) : 0));
     for (size_t i = 0; s->words && s->words[i]; i++) {
@@ -190,10 +190,10 @@ int main(int argc, char **argv)
     char why[OPTIONS_WHY_MAX];
     int rc;
 
-    /* What is bound for a terminal is seen at once, what is bound for a pipe when its line ends. */
+    /* Terminals get output at once, pipes after each line. */
     (void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-    /* Whether somebody reads is looked at where something is written: libcurl would take the signal
-     * away in the midst of a transfer and nowhere else. */
+    /* A missing reader is noticed at each write instead: libcurl masks the signal only during a
+     * transfer. */
     (void)signal(SIGPIPE, SIG_IGN);
     if (!options_parse(&o, commands, ARRAY_LEN(commands), argc, argv, why))
         return wrong_usage(&o, why);

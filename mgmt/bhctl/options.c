@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Of no field. */
+/* An option that is not a field's. */
 #define TOLD(name, letter, value, help)                                                            \
     {                                                                                              \
         name, letter, value, help, NULL, NULL                                                      \
@@ -82,7 +82,7 @@ bool option_is_allowed(uint64_t allowed, enum option_id id)
            OPTION_BIT(id > OPTION_FIELDS_OF_GUESTS ? (unsigned)OPTION_FIELDS_OF_GUESTS : id);
 }
 
-/* The option that is spelled so and allowed here, or OPTIONS. */
+/* The allowed option with this spelling, or OPTIONS. */
 static enum option_id find(uint64_t allowed, const char *text, size_t n)
 {
     for (unsigned i = 0; i < OPTIONS; i++) {
@@ -120,7 +120,7 @@ static bool note_module(struct options *o, enum option_id id, const char *value,
     return true;
 }
 
-/* argv[*i] is an option, whose value may be in it or be the next argument. */
+/* argv[*i] is an option; its value may be part of it or the next argument. */
 static bool parse_option(struct options *o, int argc, char *const *argv, int *i, char *why)
 {
     const char *given = argv[*i], *equals = given[1] == '-' ? strchr(given, '=') : NULL;

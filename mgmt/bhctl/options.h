@@ -1,4 +1,4 @@
-/* What a command line of bhctl says. Pure. */
+/* Parses bhctl's command line. Pure. */
 #pragma once
 
 #include "hv/types.h"
@@ -8,7 +8,7 @@
 #define OPTIONS_WHY_MAX     200u
 
 enum option_id {
-    /* of all commands */
+    /* for all commands */
     OPTION_URL,
     OPTION_TOKEN,
     OPTION_TOKEN_FILE,
@@ -18,7 +18,7 @@ enum option_id {
     OPTION_JSON,
     OPTION_HELP,
     OPTION_VERSION,
-    OPTIONS_GLOBAL, /* how many they are */
+    OPTIONS_GLOBAL, /* how many there are */
     /* deploy, hash-token */
     OPTION_NAME = OPTIONS_GLOBAL,
     OPTION_MODULE,
@@ -55,7 +55,8 @@ enum option_id {
     OPTION_DELETE,
     OPTION_YES,
     OPTION_FIELDS_OF_GUESTS, /* stands for all that follow, which are allowed together */
-/* Those of a guest's entry: rows of hv/config_fields.def, also where they have no option. */
+/* The fields of a guest's entry: rows of hv/config_fields.def, including those without an option.
+ */
 #define GUEST(name, ...) OPTION_GUEST_##name,
 #define NET(name, ...)   OPTION_NET_##name,
 #include "hv/config_fields.def"
@@ -68,17 +69,17 @@ _Static_assert(OPTION_FIELDS_OF_GUESTS < 64, "a bit each");
 struct option_spec {
     const char *name;  /* without "--"; NULL: there is no such option */
     char letter;       /* of the short form, or 0 */
-    const char *value; /* what --help calls it; NULL: the option takes none */
+    const char *value; /* its name in --help; NULL: the option takes no value */
     const char *help;
-    const char *const *words; /* the values that there are, where they have names; or NULL */
-    const char *pointer;      /* of a field: where it is in a guest's entry; else NULL */
+    const char *const *words; /* its values, if they are fixed words; or NULL */
+    const char *pointer;      /* for a field: its place in a guest's entry; else NULL */
 };
 
 struct command_spec {
     const char *name;
     const char *args; /* for the usage line: "NAME", or "" */
     unsigned least, most;
-    uint64_t options; /* OPTION_BIT()s, beside those of all commands */
+    uint64_t options; /* OPTION_BIT()s, besides those for all commands */
     const char *summary;
     const char *help; /* more sentences, or NULL */
 };
@@ -90,9 +91,9 @@ struct module_option {
 
 /* Points into argv. */
 struct options {
-    const struct command_spec *command; /* NULL: none was named */
+    const struct command_spec *command; /* NULL: none was given */
     uint64_t given;
-    /* Of the last one, where it comes several times. A field's option without a value has "". */
+    /* The last value, if an option is repeated. A field's option without a value has "". */
     const char *value[OPTIONS];
     const char *arg[OPTIONS_ARGS_MAX];
     unsigned arg_count;
@@ -105,13 +106,13 @@ static inline bool options_have(const struct options *o, enum option_id id)
     return o->value[id] || (id < OPTION_FIELDS_OF_GUESTS && (o->given & OPTION_BIT(id)));
 }
 
-/* Whether there is such an option, and `allowed` has it. */
+/* Does this option exist, and is it in `allowed`? */
 bool option_is_allowed(uint64_t allowed, enum option_id id);
 const struct option_spec *option_spec(enum option_id id);
 
-/* argv[1..argc). Options may stand before and after their command, "--" ends them. False: `why`
- * says what is wrong; o->command is set if it was known by then. With --help or --version nothing
- * is required. */
+/* Parses argv[1..argc). Options may stand before and after the command, "--" ends them. False:
+ * `why` says what is wrong; o->command is set if it was already known. With --help or --version
+ * nothing is required. */
 bool options_parse(struct options *o, const struct command_spec *commands, unsigned count, int argc,
                    char *const *argv, char why[OPTIONS_WHY_MAX]) MUST_CHECK;
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#define TELLING 32u /* bytes that hardly come twice */
+#define TELLING 32u /* this many bytes hardly occur twice */
 
 void place_take(struct place *p, const char *bytes, size_t n)
 {
@@ -26,7 +26,7 @@ uint64_t place_from(const struct place *p)
     return p->next - p->length;
 }
 
-/* What was taken last stands at bytes[..known). */
+/* Do the last bytes taken stand right before bytes[known]? */
 static bool is_known(const struct place *p, const char *bytes, size_t known)
 {
     size_t n = known < p->length ? known : p->length;
@@ -45,7 +45,7 @@ enum place_found place_find(struct place *p, const char *bytes, size_t n, uint64
         *known = (size_t)(p->next - from);
         return PLACE_GOES_ON;
     }
-    /* A stream that left bytes out was further than we know. */
+    /* A stream that skipped bytes was further than we know. */
     for (size_t k = p->length; p->length >= TELLING && k <= n; k++) {
         if (is_known(p, bytes, k)) {
             *known = k;

@@ -6,7 +6,7 @@
 
 #define SILENCE_MS 20000 /* usual */
 
-/* What the appliance has; which bytes of the ring that is. EXIT_OK, or it has complained. */
+/* Checks which bytes of the ring the appliance returned. EXIT_OK, or it has complained. */
 static int check(const struct api *a, const struct reply *r)
 {
     if (r->has_next && r->next >= r->length)
@@ -73,7 +73,7 @@ static int answer(void *ctx, const struct reply *r)
     case PLACE_ANEW:
         say_note("it begins anew, and so does what follows");
         g->place = (struct place){.next = 0};
-        g->stream.lost = true; /* its beginning may not be in this answer */
+        g->stream.lost = true; /* the ring's beginning may be missing from this answer */
         return EXIT_OK;
     }
     return print(g, r->body + known, r->length - known);
@@ -111,7 +111,7 @@ int ring_open(struct ring *g, struct api *a, const char *path, bool only_new)
     g->stream.take = take;
     g->stream.ctx = g;
     g->stream.silence_ms = SILENCE_MS;
-    /* It was there a moment ago: whatever happens now is worth another try. */
+    /* It existed a moment ago, so any failure now is worth a retry. */
     g->stream.established = true;
     if (rc == EXIT_OK) {
         g->place.next = r.next - r.length;

@@ -1,4 +1,4 @@
-/* What bhctl says, and how it reads what the appliance said. */
+/* How bhctl prints, and how it reads the appliance's answers. */
 #include "mgmt/bhctl/bhctl.h"
 #include "mgmt/bhctl/format.h"
 
@@ -59,7 +59,7 @@ bool say_nobody_reads(void)
 int say_end(void)
 {
     bool now = fflush(stdout) != 0;
-    int why = errno; /* else of an earlier write, most likely */
+    int why = errno; /* otherwise most likely an earlier write's */
 
     if (!now && !ferror(stdout))
         return EXIT_OK;

@@ -1,4 +1,4 @@
-/* Answers without end: kept open, and taken up again where they were lost. */
+/* Answers without end: kept open, and resumed where they were lost. */
 #include "mgmt/bhctl/bhctl.h"
 
 #include <stdio.h>
@@ -6,8 +6,8 @@
 #include <time.h>
 
 #define AGAIN_MS   300
-#define GIVE_UP_MS 15000 /* the management guest starts anew in less than a second */
-#define ANSWER_MS  10000 /* of what is asked before */
+#define GIVE_UP_MS 15000 /* the management guest restarts in less than a second */
+#define ANSWER_MS  10000 /* for the answer to ask() */
 
 int64_t clock_ms(void)
 {
@@ -88,7 +88,7 @@ static bool has_length(CURL *c)
     return length >= 0;
 }
 
-/* For good. */
+/* Ends the stream for good. */
 static int fail(const struct stream *s, CURLcode rc)
 {
     if (rc != CURLE_OK)
@@ -99,8 +99,8 @@ static int fail(const struct stream *s, CURLcode rc)
                     s->api->base);
 }
 
-/* It has ended, one way or another: a stream that was too slow is ended by the appliance, and one
- * that finds all places taken, perhaps by its own forerunner, is sent away with 503. */
+/* The transfer has ended: the appliance ends a stream that is too slow, and answers 503 if all
+ * places are taken, perhaps by this stream's predecessor. */
 static int end(struct stream *s, CURLcode rc)
 {
     long status = status_of(s->curl);
@@ -120,7 +120,7 @@ static int end(struct stream *s, CURLcode rc)
     if (s->api->pin_failed || !s->established || (rc == CURLE_OK && status != 503 && !endless))
         return fail(s, rc);
     s->lost = true;
-    /* From the first failure in a row on. */
+    /* Counts from the first failure in a row. */
     if (!s->give_up_ms ||
         (!asked && status == 200 && (s->flowed || clock_ms() >= s->begun_ms + AGAIN_MS)))
         s->give_up_ms = clock_ms() + GIVE_UP_MS;

@@ -34,7 +34,7 @@ bool term_stopped(void)
 
 void term_page_begin(void)
 {
-    /* The other screen (xterm's), without a cursor. */
+    /* The alternate screen (xterm's), without a cursor. */
     page = true;
     (void)fputs("\033[?1049h\033[?25l\033[H\033[J", stdout);
     (void)fflush(stdout);
@@ -66,7 +66,7 @@ bool term_raw(bool signals)
     raw = before;
     if (signals) {
         raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-        /* A stopped program would leave its screen behind. */
+        /* A suspended program would leave its screen behind. */
         raw.c_cc[VSUSP] = _POSIX_VDISABLE;
     } else {
         cfmakeraw(&raw);

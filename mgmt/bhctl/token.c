@@ -1,4 +1,4 @@
-/* A new token, and what guests.json must say of it (hv/abi/management.h: struct abi_token). */
+/* Makes a new token and its entry for guests.json (hv/abi/management.h: struct abi_token). */
 #include "mgmt/bhctl/bhctl.h"
 
 #include "hv/abi/management.h"
@@ -13,7 +13,7 @@
 #define TOKEN_SIZE   20u                    /* random bytes */
 #define TOKEN_LENGTH (TOKEN_SIZE * 8u / 5u) /* characters of base32 */
 
-/* Lower case and without padding (RFC 4648), 5 bytes are 8 characters. */
+/* Lower case and without padding (RFC 4648): 5 bytes make 8 characters. */
 static void base32(const uint8_t *bytes, size_t n, char *text)
 {
     static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";

@@ -11,22 +11,22 @@
 #define DELAY_S    2u
 #define LOOK_MS    200
 #define AGAIN_MS   300
-#define PATIENCE_S 15 /* the management guest starts anew in less than a second */
+#define PATIENCE_S 15 /* the management guest restarts in less than a second */
 
 struct top {
     struct api *api;
-    struct top_sample samples[3];          /* also one that is being made */
+    struct top_sample samples[3];          /* two, and one in preparation */
     const struct top_sample *before, *now; /* NULL: not yet */
     enum top_key key;
-    uint64_t left; /* times to show; UINT64_MAX: until it is left */
+    uint64_t left; /* how many times to show; UINT64_MAX: until the user quits */
     int64_t delay_ms;
-    int64_t seen_ms; /* when the last look succeeded; 0: none has */
+    int64_t seen_ms; /* time of the last successful sample; 0: none */
     bool live;
-    bool patient; /* a look that fails says nothing: */
-    bool lost;    /* it has failed for want of an answer */
+    bool patient; /* a failed sample is not reported: */
+    bool lost;    /* it failed because there was no answer */
 };
 
-/* ---- a look at the appliance ---- */
+/* ---- sampling ---- */
 
 static uint64_t sum(json_t *exits)
 {
@@ -79,7 +79,7 @@ static void take_host(struct top_sample *s, const json_t *h)
     }
 }
 
-/* GETs without a word about 404: a guest may go between two requests. */
+/* GETs without complaining about 404: a guest may go between two requests. */
 static json_t *get(struct top *t, const char *path, int *status)
 {
     CURLcode transfer = CURLE_OK;
@@ -127,7 +127,7 @@ static int look(struct top *t, struct top_sample *s)
     json_decref(list);
     if (rc != EXIT_OK)
         return rc;
-    /* Last: what it says of the time is then nearest to all of them. */
+    /* Last, so that its time is the closest to all of them. */
     host = get(t, "/v1/host", &rc);
     if (host)
         take_host(s, host);
@@ -153,7 +153,7 @@ static int show(const struct top *t)
         (void)fputs(page, stdout);
         return say_end();
     }
-    /* From the top left; each line's rest is cleared, and what is below. */
+    /* From the top left; clears the rest of each line and the screen below. */
     (void)fputs("\033[H", stdout);
     for (const char *p = page; *p; p++) {
         if (*p == '\n')
@@ -186,7 +186,7 @@ static int show_json(const struct top *t)
     return say_end();
 }
 
-/* Keys, until the time is over. False: it is left. */
+/* Handles keys until `until`. False: the user quits. */
 static bool wait(struct top *t, int64_t until)
 {
     static const struct {
@@ -212,7 +212,7 @@ static bool wait(struct top *t, int64_t until)
     return !term_stopped() && !say_nobody_reads();
 }
 
-/* In the row below the page, until the next one is shown. */
+/* In the row below the page, until the next page is shown. */
 static void say_lost(const struct top *t)
 {
     unsigned columns, rows;
@@ -224,7 +224,7 @@ static void say_lost(const struct top *t)
     (void)fflush(stdout);
 }
 
-/* While the management guest starts anew the last page stays. */
+/* While the management guest restarts, the last page stays. */
 static int look_again(struct top *t)
 {
     struct top_sample *next = t->samples;
@@ -255,7 +255,7 @@ static int run(struct top *t)
     while (rc == EXIT_OK && t->left > 0 && wait(t, clock_ms() + t->delay_ms)) {
         rc = look_again(t);
         if (t->lost)
-            break; /* and it was left meanwhile */
+            break; /* the user has quit in the meantime */
         if (rc == EXIT_OK)
             rc = json ? show_json(t) : show(t);
         t->left -= t->left != UINT64_MAX;

@@ -36,7 +36,7 @@ static const struct top_guest *find(const struct top_sample *s, const struct top
 unsigned top_compare(const struct top_sample *before, const struct top_sample *now,
                      struct top_row rows[TOP_GUESTS_MAX])
 {
-    /* A clock that went back is that of another boot. */
+    /* A clock that went back belongs to another boot. */
     if (before && before->uptime_ms > now->uptime_ms)
         before = NULL;
     for (unsigned i = 0; i < now->guest_count; i++) {

@@ -1,4 +1,4 @@
-/* What `bhctl top` shows: two looks at the appliance compared, sorted and told. Pure. */
+/* What `bhctl top` shows: two samples of the appliance, compared, sorted and printed. Pure. */
 #pragma once
 
 #include "hv/types.h"
@@ -8,7 +8,7 @@
 
 struct top_guest {
     char name[33], state[24];
-    uint64_t memory, core; /* bytes; the lowest number, if its vCPUs are on several */
+    uint64_t memory, core; /* bytes; the lowest number, if its vCPUs are on several cores */
     uint64_t run_ticks, exits, restarts;
 };
 
@@ -28,19 +28,19 @@ struct top_sample {
 struct top_row {
     const struct top_guest *guest;
     double cpu;   /* percent of its core */
-    double exits; /* a second */
+    double exits; /* per second */
 };
 
 enum top_key { TOP_CPU, TOP_EXITS, TOP_MEMORY, TOP_NAME, TOP_KEYS };
 
-/* "cpu" ...; false: there is none of this name. */
+/* "cpu" ...; false: no key has this name. */
 bool top_key_named(const char *name, enum top_key *key) MUST_CHECK;
 
-/* What each guest of `now` did since `before`; NULL: since the boot. A counter that is less than
- * before began anew. Points into `now`. Returns how many rows there are. */
+/* What each guest of `now` did since `before`; NULL: since the boot. A counter lower than before
+ * has restarted. Rows point into `now`. Returns the number of rows. */
 unsigned top_compare(const struct top_sample *before, const struct top_sample *now,
                      struct top_row rows[TOP_GUESTS_MAX]);
-/* The largest first, names by alphabet; guests that are equal by name. */
+/* Largest first, names in alphabetical order; equal guests by name. */
 void top_sort(struct top_row *rows, unsigned n, enum top_key key);
 /* At most `height` lines of at most `width` columns (0: no limit). Cut if `size` is
  * too small. */

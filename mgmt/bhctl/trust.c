@@ -1,7 +1,7 @@
 /*
- * Which appliance is the right one. The console shows the SHA-256 of the whole certificate; libcurl
- * can pin public keys only, so OpenSSL is asked during the handshake, before a token is sent. What
- * cannot be had done is never left out: then there is no request.
+ * Makes sure that we talk to the right appliance. The console shows the SHA-256 of the whole
+ * certificate. libcurl can pin public keys only, so OpenSSL checks it during the handshake, before
+ * a token is sent. If a required check is not available, no request is sent.
  */
 #include "mgmt/bhctl/bhctl.h"
 
@@ -12,13 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what the user says ---- */
+/* ---- the user's choice ---- */
 
 static int find_fingerprint(struct api *a)
 {
     const char *known = getenv("BULKHEAD_FINGERPRINT"), *from = "BULKHEAD_FINGERPRINT";
 
-    /* Who says another way to trust on the command line means that one. */
+    /* Another way to trust on the command line overrides it. */
     if (options_have(a->options, OPTION_CACERT) || options_have(a->options, OPTION_INSECURE))
         known = NULL;
     if (options_have(a->options, OPTION_FINGERPRINT)) {
@@ -78,7 +78,7 @@ int trust_find(struct api *a)
     return EXIT_OK;
 }
 
-/* ---- what libcurl and OpenSSL are told ---- */
+/* ---- setting up libcurl and OpenSSL ---- */
 
 static int verify(X509_STORE_CTX *store, void *arg)
 {
@@ -103,8 +103,8 @@ static CURLcode set_up(CURL *c, void *context, void *arg)
     return CURLE_OK;
 }
 
-/* The handshake is over, and nothing was sent. A resumed session shows no certificate: it is of one
- * that was seen before. */
+/* Runs after the handshake, before anything is sent. A resumed session shows no certificate: it
+ * belongs to one that was seen before. */
 static int before_request(void *arg, char *to, char *from, int to_port, int from_port)
 {
     const struct api *a = arg;
@@ -118,8 +118,8 @@ static int before_request(void *arg, char *to, char *from, int to_port, int from
 
 static bool pin(struct api *a, CURL *c)
 {
-    /* In this order: libcurl's own checks are switched off once the other one is in their place. It
-     * says more than a name or a chain could. */
+    /* In this order: libcurl's own checks are only switched off once the stricter one is in place.
+     */
     return curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, set_up) == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_SSL_CTX_DATA, a) == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, before_request) == CURLE_OK &&
@@ -135,7 +135,7 @@ int trust_set(struct api *a, CURL *c)
     if (a->pinned)
         return pin(a, c) ? EXIT_OK
                          : complain(EXIT_USAGE, "%s: this libcurl cannot check it", a->pinned);
-    /* Without a directory: else everybody whom this computer trusts would be trusted too. */
+    /* Without a directory: otherwise every CA that this computer trusts would be trusted too. */
     if (cacert && (curl_easy_setopt(c, CURLOPT_CAINFO, cacert) != CURLE_OK ||
                    curl_easy_setopt(c, CURLOPT_CAPATH, NULL) != CURLE_OK))
         return complain(EXIT_USAGE, "--cacert: this libcurl cannot be told whom to trust");

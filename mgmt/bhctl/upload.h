@@ -1,4 +1,4 @@
-/* A file of this computer that becomes an image of the appliance. */
+/* A local file that becomes an image on the appliance. */
 #pragma once
 
 #include "mgmt/bhctl/bhctl.h"
@@ -10,9 +10,9 @@ struct upload {
     uint8_t sha256[SHA256_SIZE];
 };
 
-/* Reads the file once, for its size and its hash. EXIT_OK, or it has complained. */
+/* Reads the file once, for its size and hash. EXIT_OK, or it has complained. */
 int upload_measure(struct upload *u) MUST_CHECK;
-/* PUTs it. With --json nothing is printed; on a terminal there is a bar on standard error. */
+/* PUTs it. With --json it prints nothing; on a terminal it shows a bar on standard error. */
 int upload_send(struct api *a, const struct upload *u) MUST_CHECK;
-/* After a refusal: takes the image away again. */
+/* After a refusal: removes the image again. */
 int upload_undo(struct api *a, const struct upload *u) MUST_CHECK;

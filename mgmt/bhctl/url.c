@@ -64,7 +64,7 @@ bool url_path(char *buf, size_t size, const char *format, ...)
         if (p[0] == '%' && p[1] == 's') {
             const char *value = va_arg(ap, const char *);
 
-            /* Whoever normalises the path would take such a segment out. */
+            /* Path normalisation would remove such a segment. */
             good = good && (!segment || (strcmp(value, "") != 0 && strcmp(value, ".") != 0 &&
                                          strcmp(value, "..") != 0));
             n += put_escaped(buf + n, size - n, value);

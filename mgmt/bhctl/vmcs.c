@@ -1,4 +1,4 @@
-/* The VMCS of a guest: what the appliance says of it, as text unless JSON is asked for. */
+/* The VMCS of a guest, as the appliance describes it: as text unless JSON is requested. */
 #include "mgmt/bhctl/bhctl.h"
 
 #include <stdio.h>
@@ -7,7 +7,8 @@
 #define B(o)    OPTION_BIT(OPTION_##o)
 #define DUMPING (B(FIELDS) | B(GROUP) | B(ODDITIES) | B(NO_DECODE))
 
-/* One of these says what is shown; none: the present state. `with` may be said beside it. */
+/* The option that selects what is shown; without any: the present state. `with` may be given too.
+ */
 static const struct view {
     enum option_id option;
     uint64_t with;

@@ -14,7 +14,7 @@ static const struct {
     {"GET .../vmcs/snapshots lists", "--snapshots lists"},
 };
 
-/* Whether the pointer is this one, or of something in it. */
+/* Is the pointer this one, or inside it? */
 static bool is_in(const char *pointer, const char *outer)
 {
     size_t n = strlen(outer);
@@ -29,11 +29,11 @@ const char *words_option(const char *pointer)
             return option_spec(i)->name;
     if (is_in(pointer, "/modules"))
         return option_spec(OPTION_MODULE)->name;
-    /* The image may also be of a file. */
+    /* The image may also come from a file. */
     return is_in(pointer, "/name") ? option_spec(OPTION_NAME)->name : NULL;
 }
 
-/* Behind "1:54: memory: ". */
+/* What follows "1:54: memory: ". */
 static const char *skip_place(const char *s)
 {
     static const char digits[] = "0123456789";
