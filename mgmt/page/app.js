@@ -16,9 +16,9 @@ const main = document.getElementById("main");
 const offline = document.getElementById("offline");
 const nav = document.getElementById("nav");
 
-// A view: {node, poll, host, restarted, take, unfinished, close}. `poll` asks for what it shows; the others need not be
-// there: `host` gets /v1/host, `restarted` is called when the machine has started anew, `take` gets files
-// that were dropped, `unfinished` is what to ask before it is left.
+// A view: {node, poll, host, restarted, take, unfinished, close}. `poll` asks for what it shows; the others are optional: `host` gets
+// /v1/host, `restarted` is called when the machine has restarted, `take` gets dropped files, `unfinished` returns what to ask before the
+// view is left.
 let view = null;
 let lastAnswer = null;
 let wake = () => {};
@@ -28,7 +28,7 @@ function showNav(first) {
         el("a", {href: `#/${path}`, "aria-current": path === first ? "page" : null}, title)));
 }
 
-// "#/guest/echo/exits" is ["guest", "echo", "exits"]; what nobody can read is the overview.
+// "#/guest/echo/exits" is ["guest", "echo", "exits"]; anything unreadable is the overview.
 function place() {
     try {
         return location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
@@ -38,13 +38,13 @@ function place() {
 }
 
 let here = "#/";
-let dropped = null; // files, on their way to the view for them
+let dropped = null; // files, on their way to their view
 
 function route(mayStay) {
     const [first, ...rest] = place();
 
     if (location.hash === "#main" && view)
-        return; // the way past the header
+        return; // the skip link
     if (mayStay && view?.unfinished?.() && !confirm(view.unfinished())) {
         history.replaceState(null, "", here);
         return;
@@ -58,14 +58,14 @@ function route(mayStay) {
     view.error = el("p", {class: "error", role: "alert", hidden: true});
     main.replaceChildren(view.error, view.node);
     scrollTo(0, 0);
-    main.focus({preventScroll: true}); // what had the focus may be gone
+    main.focus({preventScroll: true}); // the focused element may be gone
     if (dropped)
         view.take?.(dropped);
     dropped = null;
     wake();
 }
 
-// Without authentication, or from an appliance that knows none, everybody may do everything.
+// Without authentication, or with an appliance that knows none, every client may do everything.
 let known = false;
 
 async function whoAmI() {
@@ -84,13 +84,13 @@ async function whoAmI() {
 session.changed = () => {
     known = false;
     before = null;
-    route(false); // what the old role has seen goes
+    route(false); // the old role's content goes
 };
 document.getElementById("logout").addEventListener("click", logOut);
 
-let before = null; // the last answer of /v1/host: loads are of the time between two
+let before = null; // the last answer of /v1/host: loads are computed between two answers
 
-const CORES_NAMED = 8; // with more of them the line says less of each
+const CORES_NAMED = 8; // with more cores the line says less about each
 
 function loadsOf(cores) {
     const busiest = cores.reduce((a, b) => (b.load > a.load ? b : a), cores[0]);
@@ -154,7 +154,7 @@ async function poll(round, now) {
         }
         showAnswer();
         setText(now.error, e instanceof Refusal ? e.message : `This page has made a mistake, and tries again: ${e.message}`);
-        now.error.hidden = e.status === 401; // the box for the token says it
+        now.error.hidden = e.status === 401; // the login box shows it
         if (!(e instanceof Refusal))
             console.error(e);
     }
@@ -169,7 +169,7 @@ const pause = () => new Promise((resolve) => {
     };
 });
 
-// ---- a file that is dropped anywhere is to become a guest ----
+// ---- a file dropped anywhere is to become a guest ----
 
 const hasFiles = (e) => e.dataTransfer?.types.includes("Files");
 const showOver = (over) => document.body.classList.toggle("over", over);
@@ -177,7 +177,7 @@ const showOver = (over) => document.body.classList.toggle("over", over);
 document.addEventListener("dragover", (e) => {
     if (!hasFiles(e))
         return;
-    e.preventDefault(); // the browser would show it instead of this page
+    e.preventDefault(); // otherwise the browser would show it instead of this page
     showOver(!isLoggingIn());
 });
 document.addEventListener("dragleave", (e) => e.relatedTarget || showOver(false));

@@ -1,12 +1,12 @@
-// A new guest: its files are sent, and it is made of them. What was sent for a guest that does not come
-// to be is kept for the next try, and removed when there is none.
+// A new guest: sends its files, then creates it from them. Files sent for a guest that could not be created are kept for the next try, and
+// removed if there is none.
 import {api, el, Refusal, setText, size} from "./lib.js";
 import {makeForm} from "./deploy_form.js";
 import {imageTable} from "./images.js";
 import {refusal, restrict, session} from "./session.js";
 import {Abandoned, imageName, upload} from "./upload.js";
 
-// The files that were sent, as long as no guest uses them.
+// The files that were sent, until a guest uses them.
 function sentFiles() {
     const names = new Map(); // File -> {name, made}
 
@@ -15,7 +15,7 @@ function sentFiles() {
         add: (file, name, made) => names.set(file, {name, made}),
         used: () => names.clear(),
         all: () => [...names.values()].map((n) => n.name),
-        // Removes all but `wanted`; what was there before under the name stays too.
+        // Removes all but `wanted`; images that existed before under a name stay too.
         async tidy(wanted = []) {
             for (const [file, {name, made}] of names) {
                 if (wanted.includes(file))
@@ -53,7 +53,7 @@ export function deployView() {
     }
     const hold = (e) => e.preventDefault(); // the browser asks
 
-    // Names of the images of the new guest; what is not there yet is sent.
+    // The names of the new guest's images; sends those that do not exist yet.
     async function sendAll(sources, guest) {
         const files = sources.filter((s) => s.file && !sent.nameOf(s.file)), all = files.reduce((sum, s) => sum + s.file.size, 0);
         const names = [];
@@ -88,7 +88,7 @@ export function deployView() {
     async function make() {
         const sources = form.sources(), name = form.name();
 
-        form.entry(sources.map(() => "")); // what is wrong with it is seen before anything is sent
+        form.entry(sources.map(() => "")); // finds mistakes before anything is sent
         await sent.tidy(sources.map((s) => s.file));
         if (sources.some((s) => s.file) && (await api("v1/guests")).guests.some((g) => g.name === name))
             throw new Refusal("there is a guest of this name", "/name");
@@ -163,7 +163,7 @@ export function deployView() {
             if (!busy)
                 form.take(files, target);
         },
-        // What to ask before it is left.
+        // What to ask before the view is left.
         unfinished: () => (busy ? "Files are being sent. Leave, and give that up?" : null),
         close() {
             closed = true;

@@ -1,15 +1,15 @@
-// The form for a new guest: an entry of guests.json, its images from files or from those that are there.
+// The form for a new guest: an entry of guests.json, its images from files or existing ones.
 import {GUEST, MODULES_MAX, NET} from "./fields.js";
 import {el, field, Refusal} from "./lib.js";
 import {isGuestName, suggestedName} from "./upload.js";
 
-// Shown at once, before and behind the modules; all other fields are for those who look for them.
+// Shown at once, before and after the modules; all other fields are folded away.
 const PLAIN = ["memory", "core", "cmdline"], BEHIND = ["restart", "devices"];
-const RAMDISK = /initr|ramdisk|ramfs|cpio/i; // of several files the one that is not the kernel
+const RAMDISK = /initr|ramdisk|ramfs|cpio/i; // of several files, the one that is not the kernel
 
 const choice = (options) => el("select", null, options.map(([value, text]) => el("option", {value}, text)));
 
-// A labelled control, with a place for what is wrong with it.
+// A labelled control, with a place for its error.
 function row(label, name, control, note) {
     const problem = el("small", {class: "error", id: `${name}-error`, role: "alert", hidden: true});
 
@@ -38,7 +38,7 @@ function numberAt(text, pointer) {
     return Number(text);
 }
 
-// By the kind of a field: its control, and what it says in a guest's entry; undefined: the default.
+// By a field's kind: its control, and its value in a guest's entry; undefined: the default.
 const KINDS = {
     number: (f) => ({control: line({inputmode: "numeric", placeholder: String(f.preset)}), read: (text, pointer) => (text ? numberAt(text, pointer) : undefined)}),
     memory: (f) => ({control: line({value: f.preset, required: true}), read: (text) => text}),
@@ -62,7 +62,7 @@ function fieldRow(f, path) {
     return {...r, path, read: () => read((control.value ?? "").trim(), `${path}/${f.name}`, control)};
 }
 
-// A file of this computer, or an image that is there.
+// A file of this computer, or an existing image.
 function source(onPick) {
     const input = el("input", {type: "file"}), stored = choice([["", "(the file)"]]);
     let file = null;
@@ -82,13 +82,13 @@ function source(onPick) {
     });
     return {
         input, stored,
-        // {file} or {image}; null: nothing is chosen.
+        // {file} or {image}; null: no choice.
         get: () => (stored.value ? {image: stored.value} : file ? {file} : null),
         drop(f) {
             const list = new DataTransfer();
 
             list.items.add(f);
-            input.files = list.files; // so that it says its name
+            input.files = list.files; // makes it show the name
             take(f);
         },
         show(images) {
@@ -161,7 +161,7 @@ export function makeForm() {
     const rows = [...plain, ...after, ...advanced], by = new Map(rows.map((r) => [r.name, r]));
     const text = (id) => by.get(id).control.value.trim();
 
-    // What a JSON pointer of a refusal is about, or undefined.
+    // The element that a refusal's JSON pointer is about, or undefined.
     function placeOf(pointer) {
         const [, first, n, part] = (pointer ?? "").split("/"), module = modules.all()[n];
 
@@ -174,7 +174,7 @@ export function makeForm() {
     return {
         nodes: [...plain.map((r) => r.node), modules.node, ...after.map((r) => r.node), more],
         name: () => text("name"),
-        // {file} or {image} of the image and of each module. Throws a Refusal when something is missing.
+        // {file} or {image} of the image and of each module. Throws a Refusal if something is missing.
         sources() {
             const all = [["/image", image], ...modules.all().map((m, i) => [`/modules/${i}/file`, m.from])];
 
@@ -188,7 +188,7 @@ export function makeForm() {
                 return {...chosen, pointer};
             });
         },
-        // `names`: of the images, in the order of sources().
+        // `names`: the images', in the order of sources().
         entry([first, ...others]) {
             const guest = {name: text("name"), image: first}, net = {};
 
@@ -204,7 +204,7 @@ export function makeForm() {
                 guest.net = net;
             return guest;
         },
-        // At its field. False: it is about none of them.
+        // Shows an error at its field. False: it is about no field.
         showProblem(e) {
             const at = e ? placeOf(e.pointer) : undefined;
 
@@ -214,13 +214,13 @@ export function makeForm() {
             }
             if (!at)
                 return false;
-            at.problem.textContent = e.message.replace(/^\d+:\d+: (?:[\w/]+: )?/, ""); // where in the JSON, and its name
+            at.problem.textContent = e.message.replace(/^\d+:\d+: (?:[\w/]+: )?/, ""); // without the position in the JSON and the name
             at.problem.hidden = false;
             more.open ||= more.contains(at.control);
             at.control.focus();
             return true;
         },
-        // Dropped files: to where they were dropped, or the kernel to the image and others to modules.
+        // Dropped files: to the control under them, otherwise the kernel to the image and others to modules.
         take(files, target) {
             const on = modules.all().find((m) => m.node.contains(target));
             const [kernels, others] = [files.filter((f) => !RAMDISK.test(f.name)), files.filter((f) => RAMDISK.test(f.name))];

@@ -1,10 +1,10 @@
-// What becomes of guests, as it happens. EventSource cannot send a token, so that the stream is read here.
+// What happens to guests, as it happens. EventSource cannot send a token, so the stream is read here.
 import {el, limits, openStream, setText, uptime} from "./lib.js";
 
 const KEPT = 200, AGAIN_MS = 2000;
 const HEADS = [["number", "number"], ["uptime", "number"], ["time (UTC)", "minor"], ["guest"], ["state"], ["why"], ["restarts", "number"]];
 
-// One event's text ("field: value" lines) as an object of its fields.
+// One event's text ("field: value" lines) as an object.
 function parse(text) {
     const fields = {};
 
@@ -17,7 +17,7 @@ function parse(text) {
     return fields;
 }
 
-// What comes next. A peer that is gone without a word is taken for what it is.
+// The next part. A peer that vanished silently is treated as gone.
 async function heard(reader) {
     let timer;
     const quiet = new Promise((_, reject) => {
@@ -50,7 +50,7 @@ async function read(reader, on) {
 
 export function eventsView() {
     const body = el("tbody"), status = el("p", {class: "status", role: "status"}, "asking ...");
-    let stream = null, last = 0, due = 0; // due: not again before
+    let stream = null, last = 0, due = 0; // due: no retry before
 
     function add(fields) {
         const e = JSON.parse(fields.data);
@@ -94,14 +94,14 @@ export function eventsView() {
         node: el("section", null, el("h2", null, "Events, the newest first"), status, el("div", {class: "scroll"},
             el("table", {class: "events"}, el("thead", null, el("tr", null, HEADS
                 .map(([h, kind]) => el("th", {scope: "col", class: kind}, h)))), body))),
-        // Not polled, not connected: nobody is looking, or has shown a token.
+        // No poll and no connection if the page is hidden or has no token.
         async poll() {
             if (!stream && Date.now() >= due)
                 await listen();
         },
         restarted() {
             end();
-            last = 0; // they are counted anew
+            last = 0; // they are counted from 1 again
             body.replaceChildren();
         },
         close: end,

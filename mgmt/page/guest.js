@@ -1,4 +1,4 @@
-// One guest: its tabs, and what it does: exits, controls, console.
+// One guest: its tabs, and its exits, controls and console.
 import {api, bar, count, duration, el, field, palette, percent, Refusal, setText, step, svg, table,
         vcpuPath} from "./lib.js";
 import {ringPane} from "./host.js";
@@ -50,7 +50,7 @@ function summary(exits) {
 
 const COLUMN = 6, HALF = 80; // pixels
 
-// Logarithmic from 10 ticks on: a handler of 200 ticks and a slice of 40 000 are both to be seen.
+// Logarithmic from 10 ticks on, so that a handler of 200 ticks and a slice of 40 000 are both visible.
 const decades = (ticks) => ticks > 10 ? Math.log10(ticks) - 1 : 0.05;
 
 function column(e, i, scale, colour) {
@@ -155,7 +155,7 @@ function exitsView(guest, vcpu) {
             bars.replaceChildren(...barChart(answer.vcpus[vcpu].exits, colour));
             const {exits, top} = await api(`${vcpuPath(guest, vcpu)}/exits`);
 
-            // Who looks at one exit does not have it taken away.
+            // Keeps the exit that the user looks at.
             if (!tip.hidden || document.activeElement === line.chart)
                 return;
             const list = withGuestTime(exits);
@@ -186,8 +186,8 @@ function controlsView(guest, vcpu) {
             setText(result, e.message);
             result.classList.add("error");
         }
-        known = ""; // the boxes are shown as the bits are
-        await poll().catch(() => {}); // the next one says why
+        known = ""; // makes the boxes show the bits again
+        await poll().catch(() => {}); // the next poll reports why
     }
 
     function toggle(word, b) {
@@ -233,7 +233,7 @@ function consoleView(guest) {
     const input = el("input", {type: "text", autocomplete: "off", spellcheck: "false", "aria-label": "A line for the guest"});
     const error = el("p", {class: "error", role: "alert", hidden: true});
 
-    // The guest's UART takes as much as it has room for, and the guest some time to make room.
+    // The guest's UART only takes what it has room for, and the guest needs time to make room.
     async function send(text) {
         let bytes = new TextEncoder().encode(text), tries = 0;
 
@@ -300,7 +300,7 @@ function guestHead(guest) {
 
             setText(state, answer.state + (why ? `: ${why}` : ""));
             state.className = `state ${answer.state}`;
-            // A button that is in use stays where the keyboard is.
+            // Keeps a button in use where the keyboard focus is.
             for (const b of buttons) {
                 if (answer.management)
                     restrict(b, roleOf(b.dataset.action, true));
@@ -311,7 +311,7 @@ function guestHead(guest) {
     };
 }
 
-// `number`: of the vCPU that is looked at, as it stands in the address; nothing: the first.
+// `number`: of the vCPU shown, as in the address; none: the first.
 export function guestView(guest, tab, number) {
     const [title, make] = Object.hasOwn(TABS, tab) ? TABS[tab] : TABS.vmcs;
     const vcpu = /^\d+$/.test(number ?? "") ? Number(number) : 0;
@@ -319,7 +319,7 @@ export function guestView(guest, tab, number) {
     const base = `#/guest/${encodeURIComponent(guest)}`;
     const choice = el("nav", {class: "tabs", "aria-label": `vCPUs of ${guest}`, hidden: true});
 
-    // Where there is one there is nothing to choose.
+    // With only one there is no choice.
     function showChoice(count) {
         if (choice.children.length === count)
             return;

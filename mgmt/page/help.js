@@ -1,4 +1,4 @@
-// Shortcuts: single keys, wherever nothing is typed into. "?" lists them.
+// Shortcuts: single keys, outside of text fields. "?" lists them.
 import {el} from "./lib.js";
 
 const OFF = "bulkhead-no-shortcuts";

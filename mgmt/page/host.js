@@ -1,4 +1,4 @@
-// The views that are about the whole machine: guests, log, layout of the VMCS region, capabilities.
+// The views of the whole machine: guests, log, layout of the VMCS region, capabilities.
 import {api, bar, clock, count, el, encodedGroup, GROUPS, megabytes, percent, setText, step, svg,
         table} from "./lib.js";
 import {act, isPossible, reason, roleOf} from "./actions.js";
@@ -6,15 +6,15 @@ import {restrict} from "./session.js";
 
 // ---- overview ----
 
-const SHORT = ["start", "pause", "resume", "stop"]; // the rest is in the guest's own view
+const SHORT = ["start", "pause", "resume", "stop"]; // the others are in the guest's own view
 
-// All the vCPUs of a guest together.
+// All vCPUs of a guest together.
 const total = ({vcpus}) => ({
     entries: vcpus.reduce((sum, v) => sum + v.entries, 0), run_ticks: vcpus.reduce((sum, v) => sum + v.run_ticks, 0),
     halted: vcpus.every((v) => v.halted), cores: [...new Set(vcpus.map((v) => v.core))].join(", "),
 });
 
-// Exits a second and share of a core between two answers.
+// Exits per second and share of a core between two answers.
 function rates(now, host, old) {
     const seconds = old ? (host.uptime_ms - old.uptime_ms) / 1000 : 0;
 
@@ -101,7 +101,7 @@ export function overviewView() {
                 rows.push(guestRow(guest, now, host, old.get(name), click));
                 old.set(name, {...now, uptime_ms: host.uptime_ms});
             }
-            // Whoever is in the table with the keyboard stays there.
+            // Keeps the keyboard focus in the table.
             const at = document.activeElement, focused = at?.closest("tr")?.dataset.guest, button = at?.dataset.do;
             body.replaceChildren(...rows);
             if (focused) {
@@ -113,7 +113,7 @@ export function overviewView() {
     };
 }
 
-// ---- what is said: log, and the guests' consoles ----
+// ---- text: the log, and the guests' consoles ----
 
 const TEXT_MAX = 200000; // characters kept
 
@@ -133,7 +133,7 @@ export function ringPane(path, label) {
 
         if (next !== from)
             return; // another poll was faster
-        if (answer.next < from) { // another ring: of a guest deployed anew, of a machine started anew
+        if (answer.next < from) { // another ring: the guest was deployed again, or the machine restarted
             restarted();
             await poll();
             return;
@@ -161,7 +161,7 @@ export function logView() {
 
 const REGION = 4096, COLUMNS = 64, CELL = 10;
 
-// A field's bytes as rectangles, one a row of the map.
+// A field's bytes as rectangles, one per row of the map.
 function pieces(f) {
     const parts = [];
 

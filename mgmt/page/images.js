@@ -1,10 +1,10 @@
-// The images that are there, as a table.
+// The table of images.
 import {api, el, size} from "./lib.js";
 import {restrict} from "./session.js";
 
 const HEADS = [["name"], ["size", "number"], ["from", "minor"], ["used by"], ["SHA-256", "minor"], [""]];
 
-// say(message): what became of it; null: all is well.
+// say(message): the result; null: success.
 export function imageTable(refresh, say) {
     const body = el("tbody");
 

@@ -1,12 +1,11 @@
-// What all views share: elements, the API, numbers. Text from the API only ever becomes a text
-// node: a guest's name or console cannot become markup.
+// Shared by all views: elements, the API, numbers. Text from the API only ever becomes a text node: a guest's name or console cannot become
+// markup.
 
 import {authorization, isLoggingIn, token, tokenRefused} from "./session.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-// How long to wait for an answer; for one that comes when all is done (a guest's memory is zeroed:
-// the appliance gives up after 20 s); for any sign of life of a stream, which has one every 15 s; and for
-// an upload to get on.
+// How long to wait: for an answer; for one that comes when all is done (a guest's memory is zeroed: the appliance gives up after 20 s); for
+// any sign of life of a stream, which sends one every 15 s; and for an upload to make progress.
 export const limits = {answerMs: 8000, slowMs: 30000, quietMs: 40000, stallMs: 30000};
 
 function build(node, attributes, children) {
@@ -27,13 +26,13 @@ export const el = (tag, attributes, ...children) =>
 export const svg = (tag, attributes, ...children) =>
     build(document.createElementNS(SVG, tag), attributes, children);
 
-// Changes the text only when it differs, so that screen readers and selections are left alone.
+// Changes the text only if it differs, so that screen readers and selections are left alone.
 export function setText(node, text) {
     if (node.textContent !== text)
         node.textContent = text;
 }
 
-// A long name of the SDM's, that may go on in the next line after each word.
+// A long name from the SDM, with a possible line break after each word.
 export const breakable = (name) => name.split(/(?<=_)/).flatMap((word) => [word, el("wbr")]);
 
 export const table = (caption, heads, rows) => el("table", null,
@@ -55,7 +54,7 @@ export function bar(share, colour) {
 
 // ---- the API ----
 
-// The appliance answered, but with an error: its own words, and where in the request it is.
+// The appliance answered with an error: its message, and the error's place in the request.
 export class Refusal extends Error {
     constructor(message, pointer, status) {
         super(message);
@@ -66,7 +65,7 @@ export class Refusal extends Error {
 // No answer at all.
 export class Silence extends Error {}
 
-// `sent`: the token of the request.
+// `sent`: the request's token.
 function refused(status, error, sent) {
     const wait = status === 429 ? "; wait a moment" : "";
 
@@ -124,7 +123,7 @@ async function beginStream(path, headers, stop) {
     return response.body.getReader();
 }
 
-// One request at a time: the appliance has other things to do.
+// One request at a time: the appliance has other work.
 let last = Promise.resolve();
 
 function inTurn(what) {
@@ -138,7 +137,7 @@ function inTurn(what) {
 export async function api(path, options = {}) {
     const send = () => exchange(path, options), text = await (options.slow ? send() : inTurn(send));
 
-    return text ? JSON.parse(text) : null; // 204 says nothing
+    return text ? JSON.parse(text) : null; // 204 has no body
 }
 export const apiText = (path) => inTurn(() => exchange(path, {accept: "text/plain"}));
 export const openStream = (path, headers, stop) => inTurn(() => beginStream(path, headers, stop));
@@ -148,7 +147,7 @@ export const vcpuPath = (guest, vcpu) => `v1/guests/${encodeURIComponent(guest)}
 // ---- numbers ----
 
 export const count = (n) => Math.round(n).toLocaleString("en");
-// Never "0 %" for what is there.
+// Never "0 %" for more than nothing.
 export function percent(x) {
     const value = Math.max(0, Math.min(1, x)) * 100;
 
@@ -157,10 +156,10 @@ export function percent(x) {
     return `${value > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} %`;
 }
 export const megabytes = (n) => `${Math.round(n / 2 ** 20)} MB`;
-// Where there are few, all of them count.
+// If there are few, all of them count.
 export const size = (n) => (n < 2 ** 20 ? `${Math.ceil(n / 1024)} KB` : megabytes(n));
 
-export const clock = {hz: 0}; // of the time-stamp counter, once /v1/host is known
+export const clock = {hz: 0}; // the time-stamp counter's frequency, once /v1/host is known
 
 export function duration(ticks) {
     const us = clock.hz ? ticks / clock.hz * 1e6 : 0;
@@ -183,10 +182,10 @@ export function uptime(ms) {
 export const GROUPS = ["control", "read-only", "guest", "host"];
 export const encodedGroup = (encoding) => GROUPS[parseInt(encoding, 16) >> 10 & 3];
 
-// As many colours as can be told apart; who comes later than that is grey.
+// As many colours as can be distinguished; further names are grey.
 const PALETTE = ["#3d7fe0", "#e07b1f", "#2ea36b", "#c2459b", "#c9a800", "#7d5bd6", "#19a7b8", "#d1483f"];
 
-// name -> colour, in the order in which they are asked for.
+// name -> colour, in order of first use.
 export function palette() {
     const known = new Map();
 
@@ -197,7 +196,7 @@ export function palette() {
     };
 }
 
-// Arrow keys, Home and End in a list of which only one element is a tab stop.
+// Arrow keys, Home and End in a list with only one tab stop.
 export function step(key, at, n, columns = 1) {
     const by = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns,
                 Home: -at, End: n - 1 - at}[key];

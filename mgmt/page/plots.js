@@ -1,4 +1,4 @@
-// What happens over time: exits a second, and how late time slices and timers are.
+// Plots over time: exits per second, and how late time slices and timers are.
 import {api, apiText, clock, count, el, setText, svg} from "./lib.js";
 
 const SAMPLES = 120, WIDTH = 600, HEIGHT = 120;
@@ -65,7 +65,7 @@ export function readHistogram(text, name, label) {
     return found;
 }
 
-// Of what came between two: the mean, and the bound of the highest bucket that got something; null: nothing came.
+// Between two histograms: the mean, and the bound of the highest bucket that grew; null: no new values.
 export function between(old, now) {
     const n = old ? now.count - old.count : 0;
 

@@ -1,4 +1,4 @@
-// Who is asking: the token, kept for this tab only, its role, and what that role may not do.
+// The user: the token, kept for this tab only, its role, and what that role may not do.
 const KEY = "bulkhead-token";
 const RANK = {read: 0, operate: 1, admin: 2};
 
@@ -11,7 +11,7 @@ export const authorization = (mine) => (mine ? {Authorization: `Bearer ${mine}`}
 export const refusal = (role) => (RANK[session.role] >= RANK[role] ? null
     : `This needs the role "${role}"; yours is "${session.role}".`);
 
-// A control that needs a role: stays where it is, and says why it does nothing.
+// A control that needs a role: it stays where it is, and says why it is disabled.
 export function restrict(node, role) {
     node.dataset.role = role;
     show(node);
@@ -32,7 +32,7 @@ function show(node) {
     }
 }
 
-// Before anybody else hears of it.
+// Called before any other listener.
 for (const event of ["click", "submit", "drop"])
     document.addEventListener(event, (e) => {
         if (e.target.closest?.("[data-refused]")) {
@@ -53,15 +53,14 @@ const dialog = document.getElementById("login");
 const input = document.getElementById("token");
 const problem = document.getElementById("login-error");
 
-// As long as it is there nothing is asked for: it could only be refused.
+// While it is shown, no requests are made: they could only be refused.
 export const isLoggingIn = () => dialog.open;
 
-// 401: a token that was sent (null: none) is not sent again. After a few wrong ones the appliance
-// lets everybody at this address wait.
+// 401: a token that was sent (null: none) is not sent again. After a few wrong ones the appliance delays everyone at this address.
 export function tokenRefused(sent, message) {
     if (sent !== null && token() === sent)
         sessionStorage.removeItem(KEY);
-    // Somebody is typing, or has typed another one: this refusal says nothing new.
+    // The user is typing, or has typed another one: this refusal says nothing new.
     if (dialog.open || token() !== null)
         return;
     problem.textContent = sent === null ? "" : message;
@@ -73,7 +72,7 @@ dialog.addEventListener("submit", (e) => {
     const typed = input.value.trim();
 
     e.preventDefault();
-    // What HTTP can carry: more may have come with it when it was copied.
+    // Characters that HTTP can carry: others may have been copied along with it.
     if (!/^[\x21-\x7e]+$/.test(typed)) {
         problem.textContent = "A token has no blanks, and only letters, digits and signs of ASCII in it.";
         input.select();

@@ -26,15 +26,15 @@ function connection(guest, on) {
     return socket;
 }
 
-// One connection at most, taken up again where it breaks: by poll(), which is called only while
-// somebody is looking and the appliance answers. on.open(), on.text(text), on.say(what, connected).
+// One connection at most, resumed after a break by poll(), which is called only while the page is visible and the appliance answers.
+// on.open(), on.text(text), on.say(what, connected).
 function line(guest, on) {
     let socket = null, wanted = false, due = 0, heard = 0;
 
     function drop() {
         const old = socket;
 
-        socket = null; // from now on its callbacks are nobody's
+        socket = null; // from now on its callbacks have no effect
         old?.close(1000);
     }
     function lost(why) {
@@ -51,7 +51,7 @@ function line(guest, on) {
 
         const bytes = mine((some) => {
             heard = Date.now();
-            if (some.length) // an empty frame says only that somebody is there
+            if (some.length) // an empty frame only says that the other side is alive
                 on.text(decoder.decode(some, {stream: true}));
         });
         const close = mine(({code, reason}) => {
@@ -69,7 +69,7 @@ function line(guest, on) {
         try {
             opened = socket = connection(guest, {open: mine(on.open), bytes, close});
         } catch (e) {
-            end(e.message); // of the token, as a subprotocol: some characters it cannot have
+            end(e.message); // the token is a subprotocol, which cannot contain some characters
         }
     }
     function end(why) {
@@ -96,7 +96,7 @@ function line(guest, on) {
 
 let loads = 0;
 
-// A browser may remember that a module could not be loaded: it gets another name then.
+// A browser may remember that a module failed to load: so it gets another name then.
 async function loadTerminal() {
     try {
         return (await import(loads ? `./xterm.js?${loads}` : "./xterm.js")).default;
@@ -124,7 +124,7 @@ export function terminalView(guest) {
     const to = line(guest, {
         say,
         open: () => {
-            terminal.reset(); // all that is still there comes again
+            terminal.reset(); // everything that still exists comes again
             say("connected; F6 leaves the terminal", true);
         },
         text: (text) => terminal.write(text),

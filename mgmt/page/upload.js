@@ -1,10 +1,10 @@
-// Files of this computer on their way to the appliance, and what they are called there.
+// Files of this computer on their way to the appliance, and their names there.
 import {limits, Refusal, Silence} from "./lib.js";
 import {authorization, token, tokenRefused} from "./session.js";
 
 const IMAGE_NAME_MAX = 63, GUEST_NAME_MAX = 31;
 
-// As bhctl names it: "GUEST-FILE", and "-2" and so on behind it where that is taken.
+// Named like bhctl: "GUEST-FILE", with "-2" and so on appended if that is taken.
 export function imageName(guest, file, isTaken) {
     for (let n = 1; ; n++) {
         const suffix = n > 1 ? `-${n}` : "";
@@ -18,7 +18,7 @@ export function imageName(guest, file, isTaken) {
 
 export const isGuestName = (name) => /^[a-z0-9][a-z0-9-]{0,30}$/.test(name);
 
-// From a file's name, without what is behind the last dot.
+// From a file's name, without its last extension.
 export const suggestedName = (file) => file.replace(/^.*\//, "").replace(/(?<=.)\.[^.]*$/, "").toLowerCase()
     .replace(/[^a-z0-9]+/g, "-").replace(/^-/, "").slice(0, GUEST_NAME_MAX).replace(/-$/, "");
 
@@ -32,8 +32,7 @@ const errorOf = (text) => {
     }
 };
 
-// PUTs a file. {done, abort}: done says whether an image was made (false: one was replaced).
-// fetch() does not say how far it has got.
+// PUTs a file. {done, abort}: done says whether an image was made (false: one was replaced). fetch() does not report progress.
 export function upload(name, file, onProgress) {
     const request = new XMLHttpRequest(), mine = token(), begun = Date.now();
     const alive = () => {

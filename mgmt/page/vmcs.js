@@ -1,4 +1,4 @@
-// What the VMCS of a guest says: the map of its fields, differences of snapshots, the entry check.
+// The VMCS of a guest: the map of its fields, differences of snapshots, the entry check.
 import {api, breakable, count, duration, el, field, GROUPS, setText, step, table, vcpuPath} from "./lib.js";
 import {restrict} from "./session.js";
 
@@ -6,9 +6,9 @@ const TITLES = {guest: "Guest state", host: "Host state", control: "Controls",
                 "read-only": "Read-only data"};
 const CHANGES = {setup: "set up once", run: "changes as the guest runs", entry: "set for a VM entry",
                  exit: "written by a VM exit"};
-const SHARED = new Set(["GUEST", "HOST"]); // a section's title says it already
+const SHARED = new Set(["GUEST", "HOST"]); // a section's title already says it
 
-// ---- the inspector: all about one field ----
+// ---- the inspector: everything about one field ----
 
 const provenance = (b) => b.forced === null || b.forced === undefined
     ? (b.wanted === undefined ? "" : b.wanted ? "wanted" : "not wanted")
@@ -95,7 +95,7 @@ export function mapView(guest, vcpu) {
 
     const shown = () => tiles.filter((t) => !t.node.hidden);
 
-    // The decoded parts are as old as the first answer: asked for again when the value is another.
+    // The decoded parts are as old as the first answer: they are requested again when the value changes.
     async function show(tile) {
         current = tile;
         inspect(panel, tile.f, bitmaps, tile === pinned);
@@ -214,7 +214,7 @@ export function mapView(guest, vcpu) {
                             `look. Last exit: ${dump.exit?.reason ?? "none"}. Cost of looking: ` +
                             `${duration(dump.snapshot_ticks)}.`);
             if (current?.node.classList.contains("changed")) {
-                panel.setAttribute("aria-live", "off"); // only what somebody went to is read out
+                panel.setAttribute("aria-live", "off"); // only fields that the user selects are read out
                 await show(current);
             }
         },
