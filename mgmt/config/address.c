@@ -6,7 +6,7 @@
 #include "hv/lib.h"
 
 #define GROUPS 8u
-#define MAPPED 10u /* bytes of zero before a mapped IPv4 address's two of ones */
+#define MAPPED 10u /* zero bytes before a mapped IPv4 address's two of ones */
 
 static int digit(char c)
 {
@@ -17,7 +17,7 @@ static int digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* One to four digits; where they end, or NULL. */
+/* Parses one to four digits; returns where they end, or NULL. */
 static const char *parse_group(const char *s, unsigned *value)
 {
     unsigned n = 0;
@@ -31,8 +31,8 @@ static const char *parse_group(const char *s, unsigned *value)
     return n ? s : NULL;
 }
 
-/* Groups from the left into `group`, `*gap` of them before "::" (GROUPS: there is none). Their
- * number, or -1. */
+/* Parses groups from the left into `group`, `*gap` of them before "::" (GROUPS: there is none).
+ * Returns their number, or -1. */
 static int parse_groups(const char *s, unsigned group[GROUPS], unsigned *gap)
 {
     unsigned n = 0;
@@ -96,7 +96,7 @@ bool config_net_address_is_ipv4(const struct net_address *a, const uint8_t ip[4]
     return config_net_address_is_mapped(a) && memcmp(a->bytes + MAPPED + 2, ip, 4) == 0;
 }
 
-/* The longest run of two or more groups of zero; the first of several. */
+/* The longest run of two or more zero groups; the first if several are equally long. */
 static void find_run(const unsigned group[GROUPS], unsigned *start, unsigned *length)
 {
     *start = 0;

@@ -25,7 +25,7 @@ void config_default(struct config *c)
     };
 }
 
-/* Splits the text; false when that failed and was reported. */
+/* Splits the text; false: that failed and was reported. */
 static bool split(struct parser *p, const char *text, size_t len, void *scratch,
                   size_t scratch_size)
 {
@@ -46,7 +46,7 @@ static bool split(struct parser *p, const char *text, size_t len, void *scratch,
     return false;
 }
 
-/* Addresses that the configuration gives to others. */
+/* Is it an address that the configuration gives to another machine? */
 static bool is_taken(const struct management_config *m, const struct net_address *a)
 {
     const uint8_t *of[] = {m->static_ip ? m->ip : NULL, m->gateway, m->service.syslog_server};
@@ -78,7 +78,7 @@ static bool takes_anothers(struct parser *p, const struct guest_config *g)
     return false;
 }
 
-/* What can be known only when "management" was read too. */
+/* Checks what depends on "management". */
 static void check_addresses(struct parser *p, struct config *c)
 {
     unsigned kept = 0;

@@ -92,7 +92,7 @@ void config_default_guest(struct guest_config *g)
     };
 }
 
-/* mgmt/admission.h decides; here it is told early. */
+/* mgmt/admission.h decides; this reports it early. */
 static void check_core(struct parser *p, int t, const struct guest_config *g)
 {
     uint64_t sum = config_share(g);
@@ -115,7 +115,7 @@ static const char *file_of(const struct guest_config *g, unsigned n)
     return n == 0 ? g->image : g->modules[n - 1].file;
 }
 
-/* Was the name there before file n of guest g? */
+/* Is this the name's first use, before file n of guest g? */
 static bool is_new_file(const struct config *c, const struct guest_config *g, unsigned n)
 {
     const char *name = file_of(g, n);

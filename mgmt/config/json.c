@@ -137,8 +137,8 @@ static bool is_space(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* jsmn takes a text that ends too early, or goes on, for granted in places: between two values
- * there is exactly one comma. */
+/* jsmn accepts a text that ends too early or continues in places: between two values there must be
+ * exactly one comma. */
 static int check_separators(const struct json *j, struct json_error *e)
 {
     enum { VALUE, SEPARATOR } want = VALUE;
@@ -278,7 +278,7 @@ static char escaped(char c)
     case 't':
         return '\t';
     default:
-        return c; /* jsmn has let pass only " \ and / besides */
+        return c; /* jsmn lets only " \ and / pass besides */
     }
 }
 

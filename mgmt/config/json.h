@@ -1,5 +1,5 @@
 /*
- * Strict reading of JSON text over jsmn's tokens, with places for error messages. Pure. jsmn
+ * Strict reading of JSON text over jsmn's tokens, with positions for error messages. Pure. jsmn
  * splits; what it is lenient about (numbers, literals, escapes, duplicate keys) is checked here.
  */
 #pragma once
@@ -38,8 +38,8 @@ void json_place(const struct json *j, int offset, uint32_t *line, uint32_t *colu
 int json_skip(const struct json *j, int t);
 /* Does the string token have this value? (Escapes never match.) */
 bool json_is(const struct json *j, int t, const char *s);
-/* Unescapes a string token into `out`. -E_NOSPC when it does not fit, -E_FORMAT when it is no
- * string or has a NUL. */
+/* Unescapes a string token into `out`. -E_NOSPC: it does not fit. -E_FORMAT: it is not a string or
+ * has a NUL. */
 int json_string(const struct json *j, int t, char *out, size_t size) MUST_CHECK;
-/* A whole number from `min` to `max`. -E_FORMAT when it is no such number, -E_RANGE. */
+/* A whole number from `min` to `max`. -E_FORMAT: it is not a whole number. -E_RANGE. */
 int json_integer(const struct json *j, int t, int64_t min, int64_t max, int64_t *out) MUST_CHECK;

@@ -78,7 +78,7 @@ void config_parse_gateway(struct parser *p, const struct field *f, int t, void *
         config_error_at(p, t, f->name, "must be an address such as \"10.0.2.2\"");
 }
 
-/* Of its time the management guest needs some often, or it seems dead (ABI_HEARTBEAT_MS). */
+/* The management guest needs this share of its time, or it seems dead (ABI_HEARTBEAT_MS). */
 #define BUDGET_SHARE 20u
 
 static const struct field management_fields[] = {
@@ -104,7 +104,7 @@ void config_parse_management(struct parser *p, const struct field *f, int t, voi
     config_parse_object(p, t, management_fields, ARRAY_LEN(management_fields), m);
     if (m->budget_us > m->period_us)
         config_error_at(p, t, "budget_us", "exceeds period_us");
-    /* The root starts it anew when it is silent for two seconds. */
+    /* The root restarts it after two seconds of silence. */
     if (m->budget_us * BUDGET_SHARE < m->period_us)
         config_error_at(p, t, "budget_us", "must be at least a twentieth of period_us");
     gateway = ip_number(m->gateway);
@@ -114,6 +114,6 @@ void config_parse_management(struct parser *p, const struct field *f, int t, voi
         config_error_at(p, t, "gateway", "is not in the network of the address");
     config_check_service(p, t, &m->service);
     if (p->errors != errors)
-        *m = before; /* a machine must stay reachable */
+        *m = before; /* the machine must stay reachable */
     p->path[0] = 0;
 }

@@ -1,11 +1,11 @@
-/* "net" of a guest, and what concerns all of them. */
+/* "net" of a guest, and checks across all guests. */
 #include "mgmt/config/parse.h"
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "hv/words.h"
 
-#define MAC_TEXT 15u /* "02:42:48:00:00" and its end */
+#define MAC_TEXT 15u /* "02:42:48:00:00" and its NUL */
 
 static bool is_listed(const struct net_config *c, const struct net_address *a)
 {

@@ -1,4 +1,4 @@
-/* What the parts of the configuration's parser share. */
+/* Shared by the parts of the configuration's parser. */
 #pragma once
 
 #include "hv/config.h"
@@ -12,7 +12,7 @@ struct parser {
     config_report *report;
     void *ctx;
     int errors;
-    char path[48]; /* "guests[1].", what comes before a field's name */
+    char path[48]; /* "guests[1].", the prefix of a field's name */
 };
 
 struct field;
@@ -24,7 +24,7 @@ struct field {
     field_parse *parse;
     size_t offset, size;
     int64_t min, max;
-    const char *const *words; /* of a choice or of flags, see hv/words.h */
+    const char *const *words; /* for a choice or flags, see hv/words.h */
 };
 
 /* `member` of struct `type`. */
@@ -49,7 +49,7 @@ field_parse config_parse_number, config_parse_core;
 field_parse config_parse_memory;
 /* One of words[min..max], stored as its index in 32 bits. */
 field_parse config_parse_choice;
-/* A list of `words`, stored as a bit each in 32 bits. */
+/* A list of `words`, stored as one bit each in 32 bits. */
 field_parse config_parse_flags;
 /* true or false, stored as a 16-bit number. */
 field_parse config_parse_switch;
@@ -58,16 +58,16 @@ field_parse config_parse_switch;
 void config_parse_object(struct parser *p, int t, const struct field *fields, size_t count,
                          void *object);
 
-/* After all of "management" was read: what does not go together. */
+/* Checks, after all of "management" was read, that its members go together. */
 void config_check_service(struct parser *p, int t, const struct abi_management *m);
 /* "10.0.2.15", and with `prefix` also "/24". */
 bool config_parse_ip(const char *s, uint8_t ip[4], unsigned *prefix);
 
-/* Each of one field, and of more than its value. */
+/* Each parses one particular field and does more than store its value. */
 field_parse config_parse_guests, config_parse_management, config_parse_mac_prefix;
 field_parse config_parse_net, config_parse_addresses, config_parse_modules;
 field_parse config_parse_address, config_parse_gateway, config_parse_auth, config_parse_bytes;
 field_parse config_parse_syslog, config_parse_server, config_parse_host;
 bool config_net_address_is_ipv4(const struct net_address *a, const uint8_t ip[4]);
-/* One entry of "guests", where p->path is set. True: without errors. */
+/* One entry of "guests"; p->path is set. True: no errors. */
 bool config_parse_guest_object(struct parser *p, int t, struct guest_config *g);

@@ -157,7 +157,7 @@ static bool is_port(const char *s, uint16_t *port)
 }
 
 /* RFC 1123 2.1: letters, digits and hyphens between dots, no hyphen at either end; an IPv4 address
- * is such a name too. */
+ * is also such a name. */
 static bool is_host(const char *s, size_t n)
 {
     char before = '.';
@@ -204,7 +204,7 @@ bool config_split_server(const char *s, char *host, size_t size, uint16_t *port)
     return true;
 }
 
-/* Or "", as if it were not there. */
+/* Accepts "" too, which counts as absent. */
 void config_parse_host(struct parser *p, const struct field *f, int t, void *object)
 {
     const char *text = (const char *)object + f->offset;

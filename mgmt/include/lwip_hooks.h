@@ -1,4 +1,4 @@
-/* What lwIP asks us; read by its files. */
+/* Hooks that lwIP calls; read by its files. */
 #pragma once
 
 #include "lwip/ip_addr.h"
@@ -9,13 +9,13 @@ struct dhcp;
 struct dhcp_msg;
 struct tcp_pcb;
 
-/* mgmt/listen.c: may this segment be looked at? Options: the first `first_len` bytes of `len`
- * behind the header, the others at `rest`. It has `data` bytes of data. */
+/* mgmt/listen.c: may lwIP look at this segment? Options: the first `first_len` bytes of `len`
+ * follow the header, the others are at `rest`. It has `data` bytes of data. */
 err_t listen_check(const struct tcp_pcb *pcb, const struct tcp_hdr *h, u16_t len, u16_t first_len,
                    const u8_t *rest, u16_t data);
 
-/* mgmt/acd.c: says in a DHCPDECLINE whose offer is declined, as RFC 2131 (table 5) demands and lwIP
- * does not; servers ignore it without. */
+/* mgmt/acd.c: says in a DHCPDECLINE whose offer is declined, as RFC 2131 (table 5) demands. lwIP
+ * does not, and servers ignore a DHCPDECLINE without it. */
 void acd_append_options(const struct dhcp *dhcp, struct dhcp_msg *msg, u8_t type, u16_t *len);
 
 #define LWIP_HOOK_DHCP_APPEND_OPTIONS(netif, dhcp, state, msg, type, len)                          \

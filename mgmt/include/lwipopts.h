@@ -9,7 +9,7 @@
 
 #define MEM_ALIGNMENT                     8
 #define MEM_SIZE                          (1600 * 1024)
-/* 16 connections and 8 handshakes; half of them again for half-open and closed ones (listen.c). */
+/* 16 connections, 8 handshakes, and half as many again for half-open and closed ones (listen.c). */
 #define MEMP_NUM_TCP_PCB                  48
 #define MEMP_NUM_TCP_PCB_LISTEN           4
 #define MEMP_NUM_TCP_SEG                  3072
@@ -30,48 +30,48 @@
 #define LWIP_ARP                          1
 #define ARP_QUEUEING                      1
 #define LWIP_ICMP                         1
-/* Nothing that is for us needs fragments: what puts them together is not there to be attacked. */
+/* Nothing addressed to us needs fragments, so there is no reassembly code to attack. */
 #define IP_REASSEMBLY                     0
 #define LWIP_RAW                          0
 #define LWIP_UDP                          1
 #define LWIP_DHCP                         1
 #define LWIP_NETIF_HOSTNAME               1
 #define LWIP_NETIF_STATUS_CALLBACK        1
-/* An address that another machine has is declined: acd.c. */
+/* We decline an address that another machine has: acd.c. */
 #define LWIP_DHCP_DOES_ACD_CHECK          1
 
 #define LWIP_TCP                          1
 #define LWIP_ALTCP                        1
 #define LWIP_ALTCP_TLS                    1
 #define LWIP_ALTCP_TLS_MBEDTLS            1
-/* TCP's and TLS's, for each connection. */
+/* Those of TCP and TLS, for each connection. */
 #define MEMP_NUM_ALTCP_PCB                80
-/* Whoever comes again within a day needs no new keys. */
+/* A client that returns within a day needs no new keys. */
 #define ALTCP_MBEDTLS_USE_SESSION_TICKETS 1
-/* The one that adds up eight bytes at a time. */
+/* The variant that adds eight bytes at a time. */
 #define LWIP_CHKSUM_ALGORITHM             3
 #define TCP_MSS                           1460
-/* More than the largest TLS record: it is acknowledged when all of it is there. */
+/* More than the largest TLS record, which is acknowledged only when all of it has arrived. */
 #define TCP_WND                           (16 * TCP_MSS)
 #define TCP_SND_BUF                       (16 * TCP_MSS)
 #define TCP_SND_QUEUELEN                  64
 #define TCP_LISTEN_BACKLOG                1
-/* Of a connection, out of their order: a window of full ones. */
+/* Per connection, out of order: a window of full segments. */
 #define TCP_OOSEQ_MAX_PBUFS               16
-/* Six times what was measured, and doubled: about a minute. Whoever still asks for something is
- * given up by the server after ten seconds. */
+/* Six times the measured time, doubled each time: about a minute. The server gives up a client that
+ * still wants an answer after ten seconds. */
 #define TCP_MAXRTX                        6
-/* A port that a client uses again while we hold it in TIME_WAIT would stall for minutes. */
+/* A port that a client reuses while we hold it in TIME_WAIT would stall for minutes. */
 #define TCP_MSL                           100
 
-/* Which connection goes when there is no place for a new one: listen.c. */
+/* Which connection goes when there is no room for a new one: listen.c. */
 #define LWIP_TCP_PCB_NUM_EXT_ARGS         1
 #define LWIP_TCP_KEEPALIVE                1
 #define LWIP_HOOK_FILENAME                "mgmt/include/lwip_hooks.h"
 
 #define LWIP_STATS                        0
 
-/* Names: HOSTNAME.local by multicast DNS; names in the configuration by DNS. */
+/* HOSTNAME.local by multicast DNS; names in the configuration by DNS. */
 #define LWIP_DNS                          1
 #define DNS_TABLE_SIZE                    2
 #define LWIP_MDNS_RESPONDER               1
@@ -80,7 +80,7 @@
 #define LWIP_NETIF_EXT_STATUS_CALLBACK    1
 #define LWIP_NUM_NETIF_CLIENT_DATA        1
 
-/* Time: from the server of the configuration, else from the one that DHCP names. */
+/* Time: from the configured server, else from the one that DHCP names. */
 #define LWIP_DHCP_GET_NTP_SRV             1
 #define LWIP_DHCP_MAX_NTP_SERVERS         1
 #define SNTP_SERVER_DNS                   1

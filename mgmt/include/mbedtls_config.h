@@ -1,10 +1,10 @@
 /*
- * mbedTLS for the management guest: a server of TLS 1.3 and 1.2, and nothing else. What is not
- * named here is not in the guest, so no client can choose it. Memory comes from one static arena.
+ * mbedTLS for the management guest: a TLS 1.3 and 1.2 server, and nothing else. What is not named
+ * here is not in the guest, so no client can choose it. Memory comes from one static arena.
  */
 #pragma once
 
-/* The machine: no C library, no files; time, entropy and memory are mgmt/tls_port.c's. */
+/* The machine: no C library, no files; time, entropy and memory come from mgmt/tls_port.c. */
 #define MBEDTLS_HAVE_ASM
 #define MBEDTLS_HAVE_TIME
 #define MBEDTLS_NO_UDBL_DIVISION /* no compiler run-time library */
@@ -22,8 +22,8 @@
 #define MBEDTLS_ENTROPY_FORCE_SHA256
 #define MBEDTLS_CTR_DRBG_C
 
-/* PSA: TLS 1.3 derives its keys by it. Its random numbers are ours too; its keys live no longer
- * than a step of a handshake, in slots of which there are 32. */
+/* PSA: TLS 1.3 derives its keys with it. Its random numbers come from us too; its keys live no
+ * longer than one step of a handshake, in 32 slots. */
 #define MBEDTLS_PSA_CRYPTO_C
 #define MBEDTLS_PSA_CRYPTO_EXTERNAL_RNG
 #define MBEDTLS_HKDF_C
@@ -31,24 +31,24 @@
 /* The protocol. */
 #define MBEDTLS_SSL_TLS_C
 #define MBEDTLS_SSL_SRV_C
-#define MBEDTLS_SSL_ALL_ALERT_MESSAGES /* whoever is refused learns why */
+#define MBEDTLS_SSL_ALL_ALERT_MESSAGES /* a refused client learns why */
 #define MBEDTLS_SSL_PROTO_TLS1_2
 #define MBEDTLS_SSL_PROTO_TLS1_3
 #define MBEDTLS_SSL_TLS1_3_COMPATIBILITY_MODE
-/* Also who comes with a ticket agrees on new keys: clients offer nothing else. */
+/* Clients with a ticket agree on new keys too: they offer nothing else. */
 #define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL_ENABLED
 #define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL_ENABLED
-#define MBEDTLS_SSL_KEEP_PEER_CERTIFICATE /* TLS 1.3 wants it; nobody is asked for one */
+#define MBEDTLS_SSL_KEEP_PEER_CERTIFICATE /* TLS 1.3 needs it; no client is asked for one */
 #define MBEDTLS_SSL_ENCRYPT_THEN_MAC
 #define MBEDTLS_SSL_EXTENDED_MASTER_SECRET
 #define MBEDTLS_SSL_MAX_FRAGMENT_LENGTH
 #define MBEDTLS_SSL_SESSION_TICKETS
 #define MBEDTLS_SSL_TICKET_C
-/* A client may send records of any size; ours are smaller. A chain of certificates must fit. */
+/* Clients may send records of any size; ours are smaller. A certificate chain must fit. */
 #define MBEDTLS_SSL_IN_CONTENT_LEN  16384
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 8192
-/* ChaCha20 first: without AES-NI it takes a third of AES-GCM's time, and it looks nothing up in
- * tables by secrets, which whoever shares the core's caches could follow. */
+/* ChaCha20 first: without AES-NI it takes a third of AES-GCM's time, and it has no table look-ups
+ * by secrets, which code that shares the core's caches could observe. */
 #define MBEDTLS_SSL_CIPHERSUITES_TLS1_2                                                            \
     MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,                                         \
         MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,                                       \
@@ -80,7 +80,7 @@
 #define MBEDTLS_BIGNUM_C
 #define MBEDTLS_MPI_MAX_SIZE 512 /* RSA with 4096 bits */
 
-/* Ciphers and hashes. Tables that are in the image need no set-up and no memory of their own. */
+/* Ciphers and hashes. Constant tables need no setup and no memory of their own. */
 #define MBEDTLS_AES_C
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_GCM_C
@@ -94,7 +94,7 @@
 #define MBEDTLS_SHA384_C
 #define MBEDTLS_SHA512_C
 
-/* Certificates: ours are parsed, or made and signed by ourselves. */
+/* Certificates: parsed, or made and signed by ourselves. */
 #define MBEDTLS_ASN1_PARSE_C
 #define MBEDTLS_ASN1_WRITE_C
 #define MBEDTLS_OID_C
@@ -109,11 +109,11 @@
 #define MBEDTLS_X509_CREATE_C
 #define MBEDTLS_X509_CRT_WRITE_C
 #define MBEDTLS_X509_REMOVE_INFO
-#define MBEDTLS_TEST_SW_INET_PTON /* its own: there is no C library that has it */
+#define MBEDTLS_TEST_SW_INET_PTON /* mbedTLS's own: there is no C library that has it */
 
 #include <stddef.h>
 
 /* Seconds since 1970. */
 long tls_time(long *t);
-/* For texts about certificates that nobody asks for: writes nothing. */
+/* Writes nothing: no code uses texts about certificates. */
 int tls_no_snprintf(char *buf, size_t size, const char *format, ...);

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <stddef.h>
-typedef struct FILE FILE; /* of which there is none */
+typedef struct FILE FILE; /* there are no files */
 #define stderr       0
 #define fprintf(...) ((void)0)
 #define printf(...)  ((void)0)

@@ -1,4 +1,4 @@
 #pragma once
 
 typedef long time_t;
-time_t time(time_t *t); /* in Everest's headers; nobody calls it */
+time_t time(time_t *t); /* in Everest's headers; never called */

@@ -1,5 +1,5 @@
-/* What wslay takes from a C library, from lwIP: byte order, and memory from its heap. Read before
- * each of wslay's files. */
+/* What wslay needs from a C library, taken from lwIP: byte order, and memory from its heap. Read
+ * before each of wslay's files. */
 #pragma once
 
 #include "lwip/def.h"

@@ -68,7 +68,7 @@ static int ends(struct load_error *e, const char *what, uint64_t at, uint64_t si
     return -E_FORMAT;
 }
 
-/* They are for the guest alone: what is wrong with them does not matter to the loader. */
+/* Sections are for the guest alone: errors in them do not matter to the loader. */
 static void note_sections(const struct load_blob *b, struct elf_image *out, const struct table *t,
                           uint16_t names)
 {
@@ -138,7 +138,7 @@ static int add_segment(const struct load_blob *b, struct elf_image *out, unsigne
                   s->memsz);
         return -E_FORMAT;
     }
-    /* Of a segment without bytes in the file the offset means nothing. */
+    /* The offset of a segment without bytes in the file is meaningless. */
     if (s->filesz && (s->offset > b->size || s->filesz > b->size - s->offset)) {
         (void)fmt(e->text, sizeof(e->text),
                   "ELF segment %u: file range 0x%lx+0x%lx ends after the image (0x%zx bytes)",
@@ -154,7 +154,7 @@ static int add_segment(const struct load_blob *b, struct elf_image *out, unsigne
     return 0;
 }
 
-/* The header holds a virtual address, the guest starts without paging. */
+/* The header has a virtual address, but the guest starts without paging. */
 static void find_entry(struct elf_image *out)
 {
     for (unsigned i = 0; i < out->count; i++) {

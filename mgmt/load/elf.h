@@ -16,15 +16,16 @@ struct elf_section {
 
 struct elf_image {
     bool is64;
-    uint64_t entry; /* physical, if a segment holds it at its virtual address */
+    uint64_t entry; /* physical, if a segment contains it at its virtual address */
     unsigned count;
     struct elf_segment segments[64]; /* PT_LOAD with a size only */
-    /* The section headers; section_count is 0 where there are none, or not within the image. */
+    /* The section headers; section_count is 0 if there are none, or if they are not within the
+     * image. */
     uint64_t sections_at;
     uint16_t section_size, section_count, section_names;
 };
 
-/* True when the bytes begin like an ELF file. */
+/* True if the bytes begin like an ELF file. */
 bool elf_is(const struct load_blob *b);
 /* Checks everything that does not depend on the guest's memory. -E_FORMAT, -E_NOTSUP. */
 int elf_parse(const struct load_blob *b, struct elf_image *out, struct load_error *e) MUST_CHECK;

@@ -98,8 +98,8 @@ static int check(struct loader *l, const uint8_t *image, uint64_t *setup_size)
     return -E_FORMAT;
 }
 
-/* A kernel that is loaded below its preferred address moves itself there (relocatable or not), so
- * the room must be there and it may as well be loaded there. "The Linux/x86 Boot Protocol",
+/* A kernel loaded below its preferred address moves itself there (relocatable or not). So that
+ * range must be free, and the kernel may as well be loaded there. "The Linux/x86 Boot Protocol",
  * init_size. */
 static int put_kernel(struct loader *l, const uint8_t *image, uint64_t setup_size, uint64_t *at)
 {
@@ -115,7 +115,7 @@ static int put_initrd(struct loader *l, uint8_t *zero)
     uint64_t limit = (uint64_t)get(zero, INITRD_ADDR_MAX, 4) + 1, start = 0;
     int rc;
 
-    /* Not what the image says. */
+    /* Overrides the image's values. */
     set32(zero, RAMDISK_IMAGE, 0);
     set32(zero, RAMDISK_SIZE, 0);
     if (l->request->module_count == 0)

@@ -155,7 +155,7 @@ int load_flat(struct loader *l)
     return 1;
 }
 
-/* How files begin that are not loaded as they are, but are often tried. */
+/* The beginnings of files that are often tried but cannot be loaded as they are. */
 static const struct foreign {
     const char *bytes;
     size_t size;
@@ -172,7 +172,7 @@ static const struct foreign {
     {"\x5d\x00\x00", 3, "compressed by lzma"},
 };
 
-/* Nobody knows it. A damaged header is the likeliest reason. */
+/* No loader recognises the image. A damaged header is the likeliest reason. */
 static int refuse(const struct loader *l)
 {
     const struct load_blob *b = &l->request->image;
@@ -224,7 +224,7 @@ int load_guest(const struct load_request *r, struct load_plan *plan, struct load
     rc = check_request(r, e);
     if (rc == 0 && r->flat)
         rc = load_flat(&l);
-    /* Linux first: its header is at a fixed place, the others' are searched for. */
+    /* Linux first: its header is at a fixed place, while the others' must be searched for. */
     if (rc == 0)
         rc = load_linux(&l);
     if (rc == 0)

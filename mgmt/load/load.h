@@ -1,7 +1,7 @@
 /*
- * Guest loaders: from the bytes of an image to a plan of how it comes into a guest's memory and how
- * it starts. Pure; the image is hostile: every offset, size and address is checked before use, and
- * what is refused is refused with a reason.
+ * Guest loaders: from an image's bytes to a plan of how it is placed in a guest's memory and
+ * started. Pure. The image is hostile: every offset, size and address is checked before use, and
+ * every refusal has a reason.
  */
 #pragma once
 
@@ -10,7 +10,7 @@
 struct load_blob {
     const uint8_t *data;
     size_t size;
-    const char *args; /* NUL-terminated; the module's command line */
+    const char *args; /* NUL-terminated; the command line */
 };
 
 struct load_request {
@@ -18,8 +18,8 @@ struct load_request {
     struct load_blob modules[LOAD_MODULES_MAX];
     unsigned module_count;
     bool flat;       /* the image is a flat binary, whatever it looks like */
-    uint64_t tsc_hz; /* for loaders that hand it over */
-    uint64_t memory; /* bytes of the guest's RAM; all of it is zero when the plan is carried out */
+    uint64_t tsc_hz; /* for loaders that pass it on */
+    uint64_t memory; /* bytes of the guest's RAM, all zero when the plan is carried out */
 };
 
 struct load_error {
@@ -27,16 +27,16 @@ struct load_error {
                      */
 };
 
-/* What a guest is told of its memory: usable [0, 0x9f000) and [1 MB, size); [0x9f000, 1 MB)
- * reserved. */
+/* The memory map that a guest gets: usable [0, 0x9f000) and [1 MB, size); [0x9f000, 1 MB) reserved.
+ */
 #define LOAD_LOW_END    0x9f000u
 
-/* Below this a guest cannot be loaded: the first megabyte is mostly reserved. */
+/* The least memory to load a guest: the first megabyte is mostly reserved. */
 #define LOAD_MEMORY_MIN PAGE_SIZE_2M
 
 /* Recognises the kind (Linux bzImage, multiboot2 header, multiboot1 header; a flat binary of at
- * most 512 KB only where the request says so) and plans it. Anything else is refused, and named
- * where it is known. 0 or -E_FORMAT, -E_NOSPC, -E_NOTSUP, -E_INVAL (the request itself) with *e
+ * most 512 KB only if the request says so) and plans it. Anything else is refused, by name if its
+ * format is known. 0 or -E_FORMAT, -E_NOSPC, -E_NOTSUP, -E_INVAL (the request itself) with *e
  * filled. */
 int load_guest(const struct load_request *r, struct load_plan *plan,
                struct load_error *e) MUST_CHECK;

@@ -1,4 +1,4 @@
-/* What the loaders share among themselves. load_guest() in load.h is for everybody else. */
+/* Shared by the loaders only. Other code uses load_guest() in load.h. */
 #pragma once
 
 #include "mgmt/load/elf.h"
@@ -11,29 +11,29 @@ struct loader {
     struct load_plan *plan;
     struct load_result *out; /* &plan->start */
     struct load_error *error;
-    bool damaged; /* a header's magic was found, but the header is not valid: *error says why */
+    bool damaged; /* a header's magic was found, but the header is invalid: *error says why */
 };
 
-/* Notes that a header was found that is not valid. Only matters when no loader knows the image. */
+/* Notes that an invalid header was found. This only matters if no loader recognises the image. */
 void loader_note_damage(struct loader *l, const char *kind, size_t at, const char *what);
-/* Puts a piece of the image (`filesz` bytes from `offset`, which the caller has checked) where it
- * wants to be. An empty one is refused. */
+/* Places a piece of the image (`filesz` bytes from `offset`, which the caller has checked) at
+ * `address`. Refuses an empty one. */
 int loader_put(struct loader *l, uint64_t address, uint64_t offset, uint64_t filesz, uint64_t memsz,
                const char *what) MUST_CHECK;
-/* Puts bytes of our own to a place that was taken before. */
+/* Writes our own bytes to a range that was taken before. */
 int loader_write(struct loader *l, uint64_t address, const void *bytes, size_t n) MUST_CHECK;
-/* The same for what is too large for the stack: it is written to loader_bytes(), at most
- * loader_room() of it, and then put with its size. */
+/* The same for data too large for the stack: write it to loader_bytes(), at most loader_room() of
+ * it, then put it with its size. */
 size_t loader_room(const struct loader *l);
 uint8_t *loader_bytes(struct loader *l);
 int loader_put_bytes(struct loader *l, uint64_t address, size_t n) MUST_CHECK;
 /* Loads all segments of an ELF image, each `delta` above its physical address (modulo 2^64). */
 int loader_put_elf(struct loader *l, const struct elf_image *elf, uint64_t delta) MUST_CHECK;
-/* Refuses an entry point outside of what has been placed so far. */
+/* Refuses an entry point outside of what has been placed. */
 int loader_check_entry(struct loader *l, uint64_t entry) MUST_CHECK;
-/* Puts module i at a page boundary below `limit`. */
+/* Places module i at a page boundary below `limit`. */
 int loader_put_module(struct loader *l, unsigned i, uint64_t limit, uint64_t *start) MUST_CHECK;
-/* Flat protected mode with the GDT in the reserved page at LOAD_LOW_END. */
+/* Starts the guest in flat protected mode with the GDT in the reserved page at LOAD_LOW_END. */
 int loader_protected_mode(struct loader *l, uint16_t cs, uint16_t ds) MUST_CHECK;
 void loader_name_kind(struct loader *l, const char *kind);
 

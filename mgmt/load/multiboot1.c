@@ -33,7 +33,7 @@ struct mmap {
     uint32_t type;
 } __attribute__((packed));
 
-/* All that the loader writes for the guest, in one low block. */
+/* Everything that the loader writes for the guest, in one low block. */
 struct block {
     struct info info;
     struct mmap mmap[3];

@@ -8,8 +8,8 @@
 #define SEARCH      32768u
 #define HEADER_SIZE 16u
 
-/* Header tags. Those of EFI, of its entry points and of consoles say what suits the image on
- * machines that have these; a guest's PC has none. GRUB takes them on such a PC too. */
+/* Header tags. Those for EFI, its entry points and consoles describe machines with these; a guest's
+ * PC has none. GRUB accepts them on such a PC too. */
 enum {
     HEADER_END = 0,
     HEADER_INFORMATION = 1,
@@ -24,16 +24,16 @@ enum {
     HEADER_RELOCATABLE = 10,
 };
 #define HEADER_OPTIONAL 1u
-#define PREFER_LOW      1u /* of the relocatable tag */
+#define PREFER_LOW      1u /* in the relocatable tag */
 
 struct header_tags {
     bool address, entry, relocatable;
     uint32_t header_addr, load_addr, load_end, bss_end, entry_addr;
     uint32_t min, max, align, preference;
-    uint32_t wanted, needed; /* bits of boot information: asked for at all, not optionally */
+    uint32_t wanted, needed; /* bits of boot information: all requests, required ones */
 };
 
-/* Where the image lies: it was made for `base`, and is loaded `delta` above that (modulo 2^64). */
+/* Where the image is: it was built for `base`, and is loaded `delta` above it (modulo 2^64). */
 struct position {
     uint64_t base, size, delta;
 };
@@ -79,8 +79,8 @@ static int PRINTF(2, 3) refuse(struct loader *l, const char *format, ...)
     return -E_FORMAT;
 }
 
-/* As GRUB has it, whatever the specification knows may be asked for, and is given where it is
- * there: an image that asks for ACPI tables or a framebuffer has to look whether it got them. */
+/* Like GRUB, accepts requests for everything in the specification, and provides what exists: an
+ * image that asks for ACPI tables or a framebuffer must check whether it got them. */
 static int parse_request(struct loader *l, const uint8_t *tag, uint32_t size, bool optional,
                          struct header_tags *t)
 {
@@ -186,7 +186,7 @@ static int parse_header(struct loader *l, size_t at, uint32_t length, struct hea
     return refuse(l, "the header 0x%zx+0x%x has no end tag", at, length);
 }
 
-/* Where the image was made for, if that is allowed and free, and else anywhere that is. */
+/* The address that the image was built for, if allowed and free; otherwise any that is. */
 static int choose_position(struct loader *l, const struct header_tags *t, struct position *p)
 {
     uint64_t max = t->max, start;
@@ -206,7 +206,7 @@ static int choose_position(struct loader *l, const struct header_tags *t, struct
     return 0;
 }
 
-/* A load address of all ones: the file is loaded from its beginning. */
+/* A load address of all ones means that the file is loaded from its beginning. */
 static int put_by_address(struct loader *l, const struct header_tags *t, size_t at,
                           struct position *p)
 {

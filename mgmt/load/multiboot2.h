@@ -1,5 +1,5 @@
-/* Between the two halves of the multiboot2 loader. Multiboot2 Specification 2.0, "Boot information
- * format". */
+/* The interface between the two halves of the multiboot2 loader. Multiboot2 Specification 2.0,
+ * "Boot information format". */
 #pragma once
 
 #include "mgmt/load/loader.h"
@@ -17,8 +17,8 @@ enum {
     MULTIBOOT2_INFO_LAST = MULTIBOOT2_INFO_LOAD_BASE,
 };
 
-/* Places modules and boot information and makes RBX point there. `elf` has no sections where the
- * image is no ELF file. `wanted`: bits of the types that are given only to those who ask;
- * `needed`: of these, what the image cannot do without. */
+/* Places modules and boot information and makes RBX point there. `elf` has no sections if the image
+ * is not an ELF file. `wanted`: bits of the types that are given only on request; `needed`: those
+ * of them that the image requires. */
 int multiboot2_put_info(struct loader *l, const struct elf_image *elf, uint64_t load_base,
                         uint32_t wanted, uint32_t needed) MUST_CHECK;

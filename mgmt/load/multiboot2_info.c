@@ -1,18 +1,18 @@
-/* What a multiboot2 guest is told. */
+/* Builds the multiboot2 boot information. */
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/load/multiboot2.h"
 
 #define LOAD_LIMIT 0xfffff000ull
 
-/* It is built where the plan keeps its bytes. */
+/* The information is built in place, in the plan's own bytes. */
 struct builder {
     uint8_t *bytes;
     size_t len, room;
     bool full;
 };
 
-/* A place for n bytes, or NULL. */
+/* Room for n bytes, or NULL. */
 static uint8_t *add_room(struct builder *i, size_t n)
 {
     uint8_t *at = i->bytes + i->len;
@@ -84,15 +84,15 @@ static void add_memory(struct builder *i, uint64_t size)
     add_tag(i, MULTIBOOT2_INFO_MMAP, map, ARRAY_LEN(map), NULL);
 }
 
-/* Symbols and the like: bytes in the file that no segment has brought into memory. */
+/* Symbols and the like: bytes in the file that no segment loads. */
 static bool is_unloaded(const struct load_blob *b, const struct elf_section *s)
 {
     return s->addr == 0 && s->size > 0 && s->type != ELF_SECTION_EMPTY && s->offset <= b->size &&
            s->size <= b->size - s->offset;
 }
 
-/* All of them as one piece, which spans from the first to the end of the last. Without room for it
- * they have no address, as before. */
+/* Places all of them as one piece, from the first to the end of the last. If there is no room, they
+ * have no address, as before. */
 static void place_unloaded(struct loader *l, const struct elf_image *elf, uint8_t *headers)
 {
     const struct load_blob *b = &l->request->image;
@@ -117,7 +117,7 @@ static void place_unloaded(struct loader *l, const struct elf_image *elf, uint8_
     }
 }
 
-/* For the tags that come behind them. */
+/* For the tags that follow. */
 #define SPARE 32u
 
 static void add_sections(struct loader *l, struct builder *i, const struct elf_image *elf,

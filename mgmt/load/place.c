@@ -63,7 +63,7 @@ int place_fixed(struct place *p, uint64_t start, uint64_t size, const char *what
     return take(p, start, end, what, e);
 }
 
-/* Downwards from `max` around what is taken: at most one step for each taken range. */
+/* Searches downwards from `max` around what is taken: at most one step per taken range. */
 static bool find_down(const struct place *p, uint64_t size, uint64_t align, uint64_t min,
                       uint64_t max, uint64_t *start)
 {

@@ -1,6 +1,6 @@
 /*
- * What already lies where in the guest's memory while an image is loaded. Pure. One list serves all
- * loaders, so that nothing that is placed can overlap.
+ * Which parts of the guest's memory are taken while an image is loaded. Pure. All loaders use one
+ * list, so nothing that is placed can overlap.
  */
 #pragma once
 
@@ -18,14 +18,14 @@ struct place {
 };
 
 void place_init(struct place *p, uint64_t memory);
-/* Takes [start, start + size) for `what` (kept by pointer). Refused when it overlaps, wraps, or
- * lies outside of usable memory. */
+/* Takes [start, start + size) for `what` (kept by pointer). Refused if it overlaps, wraps, or lies
+ * outside of usable memory. */
 int place_fixed(struct place *p, uint64_t start, uint64_t size, const char *what,
                 struct load_error *e) MUST_CHECK;
-/* True when the byte at `address` belongs to something that was placed. */
+/* Does the byte at `address` belong to something that was placed? */
 bool place_covers(const struct place *p, uint64_t address);
-/* Finds the place for `size` bytes nearest to `max` (or, with `low`, to `min`) within [min, max) of
- * usable memory. `align` is a power of two. False: there is none. */
+/* Finds the `size` free bytes nearest to `max` (or, with `low`, to `min`) within [min, max) of
+ * usable memory. `align` is a power of two. False: there are none. */
 bool place_find(const struct place *p, uint64_t size, uint64_t align, uint64_t min, uint64_t max,
                 bool low, uint64_t *start);
 /* Finds and takes the highest free place below `limit` (low = false) or the lowest from 4 KB on,

@@ -1,7 +1,7 @@
 /*
  * The small PC that our own guests (the management guest and the samples) run on: ports, exception
- * and interrupt entries, the 8259 pair. start.asm calls guest_run() in 64-bit mode with the first
- * 8 GB mapped one to one and interrupts off.
+ * and interrupt entries, the 8259 pair. start.asm calls guest_run() in 64-bit mode with the first 8
+ * GB identity-mapped and interrupts off.
  */
 #pragma once
 
@@ -16,13 +16,13 @@ struct guest_frame {
     uint64_t error, rip, cs, rflags, rsp, ss;
 };
 
-/* Each guest's own. `info`: multiboot2 information; NULL in the management guest. */
+/* Each guest has its own. `info`: multiboot2 information; NULL in the management guest. */
 void guest_run(const uint8_t *info);
 void guest_interrupt(uint64_t vector, struct guest_frame *f);
 
-/* IDT and PICs are set up; all lines are masked but the cascade. */
+/* Sets up the IDT and the PICs; all lines but the cascade are masked. */
 void pc_start(void);
 /* The line interrupts from now on. */
 void pc_unmask(unsigned irq);
-/* End of interrupt, at the PICs that have the line. */
+/* End of interrupt, at the PICs that handle the line. */
 void pc_eoi(unsigned irq);

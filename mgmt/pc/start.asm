@@ -1,6 +1,6 @@
-; The way to 64-bit C: the first 8 GB identity-mapped, a stack, interrupts off.
-; void guest_start(void): EBX = multiboot2 information, or 0 in the management guest, whose image is
-; flat. Calls guest_run(information).
+; Enters 64-bit C: the first 8 GB identity-mapped, a stack, interrupts off. void guest_start(void):
+; EBX = multiboot2 information, or 0 in the management guest, whose image is flat. Calls
+; guest_run(information).
 
 GIGABYTES equ 8
 MB2_MAGIC equ 0xe85250d6
@@ -84,7 +84,8 @@ bits 64
     hlt
     jmp .halt
 
-; One stub a vector: error code (0 where the CPU pushes none), vector, then the common part.
+; One stub per vector: pushes an error code (0 if the CPU pushes none) and the vector, then jumps to
+; the common part.
 %macro STUB 1
 stub%1:
 %if %1 == 8 || (%1 >= 10 && %1 <= 14) || %1 == 17 || %1 == 21 || %1 == 29 || %1 == 30

@@ -1,13 +1,13 @@
-"""xterm.js as an ES module: bundle.py xterm.js OUT.js. The script is UMD: it is called as CommonJS would, and its exports.Terminal is the default export.
+"""xterm.js as an ES module: bundle.py xterm.js OUT.js. The script is UMD: it is called like a CommonJS module, and its exports.Terminal is the default export.
 
-The page's policy (CSP) allows no style but that of files. Where the script makes style elements and style attributes, it gets constructed style sheets and the
-CSSOM instead, which the policy allows. Each place must be found as often as it was in the version that the build pins."""
+The page's policy (CSP) allows styles only from files. Where the script makes style elements and style attributes, constructed style sheets and the
+CSSOM replace them, which the policy allows. Each place must be found as often as in the version that the build pins."""
 import re
 import sys
 
 MAP = re.compile(r"^//# sourceMappingURL=.*$", re.M)
 PLACES = (
-    # the renderer's rules: of its dimensions, and of the theme
+    # the renderer's rules for its dimensions and for the theme
     (re.compile(r'document\.createElement\("style"\)'), "sheet()", 2),
     # a cell's own colours
     (re.compile(r'(\w+)\.setAttribute\("style",`\$\{\1\.getAttribute\("style"\)\|\|""\}\$\{(\w+)\};`\)'), r"\1.style.cssText+=`${\2};`", 1),

@@ -1,4 +1,4 @@
-/* What vmcsdump reads, prints and complains about. */
+/* vmcsdump's input, output and complaints. */
 #include "mgmt/tools/vmcsdump.h"
 
 #include "hv/lib.h"
@@ -136,7 +136,7 @@ int output_end(struct json_out *j)
     json_end(j);
     if (j->overflow)
         return complain("there is more to say than fits %u bytes", OUTPUT_BYTES);
-    /* Lists begin with an empty line, which separates them from a heading. */
+    /* Lists begin with an empty line, to separate them from a heading. */
     while (lead < j->len && j->buf[lead] == '\n')
         lead++;
     (void)fwrite(j->buf + lead, 1, j->len - lead, stdout);

@@ -159,7 +159,7 @@ int reader_root(struct reader *r, const char *what)
     return reader_fail(r, 0, "is an error that the API answered with: %s", message);
 }
 
-/* ---- the field that an object is about ---- */
+/* ---- the field that an object describes ---- */
 
 static int check_name(struct reader *r, int object, const struct vmcs_field *f)
 {

@@ -1,6 +1,6 @@
 /*
- * Reads what vmcsdump is given: saved answers of the API, layouts, pages. Everything is checked,
- * and every complaint says where.
+ * Reads vmcsdump's input: saved answers of the API, layouts, pages. Everything is checked, and
+ * every complaint has a position.
  */
 #pragma once
 
@@ -15,33 +15,33 @@
 #define READER_MESSAGE 400u
 
 struct reader_error {
-    uint32_t line, column;     /* from 1; 0: not about a place */
+    uint32_t line, column;     /* from 1; 0: no position */
     char text[READER_MESSAGE]; /* "fields[3] (GUEST_RIP): value: more than 64 bits" */
 };
 
 /* An answer with a VMCS: GET .../vmcs or a snapshot, decoded or not. */
 struct vmcs_file {
     struct abi_vmcs vmcs;
-    uint64_t listed[ROW_WORDS];     /* rows that the file has, with a value or as absent */
-    struct abi_caps caps;           /* present 1: what the file says of its control words */
-    uint64_t wanted[ABI_CONTROLS];  /* as far as `caps` is present */
-    uint64_t settled[ABI_CONTROLS]; /* bits about which `wanted` and `caps` say something */
+    uint64_t listed[ROW_WORDS];     /* rows in the file, with a value or as absent */
+    struct abi_caps caps;           /* present 1: from the control words in the file */
+    uint64_t wanted[ABI_CONTROLS];  /* valid if `caps` is present */
+    uint64_t settled[ABI_CONTROLS]; /* bits that `wanted` and `caps` cover */
     bool has_bitmaps;
     uint8_t bitmaps[ABI_BITMAPS_SIZE];
 };
 
-/* All: 0, or -E_FORMAT with *e filled. `j` keeps pointing into `text` and `tokens`. */
+/* All return 0, or -E_FORMAT with *e filled. `j` keeps pointing into `text` and `tokens`. */
 int reader_json(struct json *j, const char *text, size_t length, jsmntok_t *tokens, size_t count,
                 struct reader_error *e) MUST_CHECK;
 int reader_vmcs(const struct json *j, struct vmcs_file *out, struct reader_error *e) MUST_CHECK;
 int reader_layout(const struct json *j, struct vmcs_layout *out, struct reader_error *e) MUST_CHECK;
-/* A core of GET /v1/vmx/capabilities. */
+/* One core of GET /v1/vmx/capabilities. */
 int reader_caps(const struct json *j, unsigned core, struct abi_caps *out,
                 struct reader_error *e) MUST_CHECK;
 
 /* The token of a member's value; -E_NOENT. `object` must be an object. */
 int reader_member(const struct json *j, int object, const char *name);
-/* The token's bytes for people: no control characters, cut to `size`. */
+/* The token's bytes for display: no control characters, cut to `size`. */
 void reader_show(const struct json *j, int t, char *out, size_t size);
 
 static inline bool row_in(const uint64_t *rows, unsigned row)

@@ -11,7 +11,7 @@
 #define MSR_HALF      0x2000u
 #define PORTS         0x10000u
 
-/* ---- why a control bit is what it is ---- */
+/* ---- the reasons for control bits ---- */
 
 static uint64_t *capability_of(struct abi_caps *caps, int control)
 {
@@ -24,7 +24,7 @@ static uint64_t *capability_of(struct abi_caps *caps, int control)
     return words[control];
 }
 
-/* One of a control word's "bits": {"name", "wanted", "forced": null, 0 or 1}. */
+/* An entry in a control word's "bits": {"name", "wanted", "forced": null, 0 or 1}. */
 static int read_control_bit(struct reader *r, struct vmcs_file *f, int control, uint32_t encoding,
                             int object)
 {
@@ -77,7 +77,7 @@ static int read_provenance(struct reader *r, struct vmcs_file *f, uint32_t encod
     return bits < 0 ? bits : 0;
 }
 
-/* ---- bitmaps, from the ranges that say what is in them ---- */
+/* ---- bitmaps, from the ranges that describe them ---- */
 
 typedef void (*bitmap_mark)(uint8_t *bitmaps, uint32_t n);
 

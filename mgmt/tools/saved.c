@@ -64,7 +64,7 @@ static void put_both(struct json_out *j, const struct input in[2])
         json_u64(j, "ticks_between", (uint64_t)(to > from ? to - from : from - to));
 }
 
-/* What only one file has is not compared, but it is not kept quiet. */
+/* Reports fields that only one file has, which are not compared. */
 static void note_only(const struct input *in, const uint64_t *has, const uint64_t *other)
 {
     unsigned count = 0, first = 0;
@@ -135,8 +135,8 @@ int command_raw(const struct arguments *a)
 
 #define ADDRESS_WIDTHS_MAX (52u | 57u << 8)
 
-/* A CPU that can do everything: what it refuses, all refuse. The control words stay as the file
- * says that they can be. */
+/* A CPU that can do everything: what it refuses, every CPU refuses. The control words' capabilities
+ * stay as in the file. */
 static void assume_caps(struct abi_caps *caps)
 {
     caps->present = 1;

@@ -13,7 +13,7 @@
 #define EXIT_REASON_BITS 32u
 #define EXIT_REASON_LAST 127u
 
-/* Names are the SDM's, in capitals; nobody has to type them so. */
+/* The SDM's names are in capitals; users may type them in lower case. */
 static void capitals(const char *s, char out[NAME_MAX])
 {
     size_t n = strlen(s) < NAME_MAX ? strlen(s) : NAME_MAX - 1;
@@ -86,7 +86,7 @@ static bool find_reason(const char *s, uint64_t *reason)
         return true;
     capitals(s, name);
     if (strcmp(name, vmx_exit_reason_name(UINT16_MAX)) == 0)
-        return false; /* what the undefined ones are called */
+        return false; /* the name of undefined reasons */
     for (*reason = 0; *reason <= EXIT_REASON_LAST; (*reason)++)
         if (strcmp(vmx_exit_reason_name((uint32_t)*reason), name) == 0)
             return true;

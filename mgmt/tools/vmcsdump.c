@@ -117,7 +117,7 @@ static int set_option(struct arguments *a, unsigned option, const char *value)
     }
 }
 
-/* argv[*i] is an option, whose value may be in it or be the next argument. */
+/* argv[*i] is an option; its value may be part of it or the next argument. */
 static int parse_option(struct arguments *a, const struct command *k, char **argv, int *i)
 {
     const char *given = argv[*i], *equals = strchr(given, '=');

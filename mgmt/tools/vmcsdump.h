@@ -8,7 +8,7 @@ enum { EXIT_OK, EXIT_DIFFERS, EXIT_WRONG }; /* the command's exit status */
 
 #define ARGUMENTS_MAX 2u
 
-/* What the command line says. */
+/* The parsed command line. */
 struct arguments {
     const char *command;
     const char *arg[ARGUMENTS_MAX];
@@ -27,7 +27,7 @@ struct input {
     struct json json; /* after input_json() */
 };
 
-/* The kinds of files, for what to do about a wrong one. */
+/* The kinds of files; a complaint says how to get one of this kind. */
 enum input_kind { INPUT_VMCS, INPUT_LAYOUT, INPUT_CAPABILITIES, INPUT_PAGE };
 
 /* All print what is wrong and return EXIT_WRONG. */
@@ -36,10 +36,10 @@ int complain_place(const struct input *in, const struct reader_error *e, enum in
 int complain_kind(const struct input *in, enum input_kind kind, const char *format, ...)
     PRINTF(3, 4);
 
-/* Reads the file, "-": standard input, into place `n` (below ARGUMENTS_MAX). EXIT_OK, or it has
+/* Reads the file (standard input for "-") into place `n` (below ARGUMENTS_MAX). EXIT_OK, or it has
  * complained. */
 int input_read(struct input *in, unsigned n, const char *path) MUST_CHECK;
-/* The same, and splits it. */
+/* The same, and parses it. */
 int input_json(struct input *in, unsigned n, const char *path, enum input_kind kind) MUST_CHECK;
 
 /* Begins the text that the command prints. */
@@ -47,11 +47,10 @@ struct json_out *output_begin(void);
 /* Prints it. EXIT_OK, or it has complained. */
 int output_end(struct json_out *j) MUST_CHECK;
 
-/* The members of a saved answer, as the API would tell them in text, without "fields" and
- * "bitmaps". */
+/* The members of a saved answer, as the API's text shows them, without "fields" and "bitmaps". */
 void output_heading(struct json_out *j, const struct json *from);
 
-/* "0x1f", "31": at most `bits` bits. False: it is no such number. */
+/* Parses "0x1f" or "31", at most `bits` bits. False: it is not such a number. */
 bool parse_number(const char *s, unsigned bits, uint64_t *v);
 
 /* The commands; each returns the exit status. */

@@ -1,4 +1,4 @@
-/* What lwIP needs to know of compiler and machine. */
+/* What lwIP needs to know about the compiler and the machine. */
 #pragma once
 
 #include <stddef.h>
@@ -18,7 +18,7 @@ typedef long ssize_t;
 #define X32_F              "x"
 #define SZT_F              "zu"
 
-/* Says why, and ends the guest: the root starts it anew. */
+/* Logs the reason and ends the guest: the root restarts it. */
 _Noreturn void mgmt_die(const char *why);
 uint32_t mgmt_random(void);
 #define LWIP_PLATFORM_ASSERT(x) mgmt_die(x)

@@ -1,2 +1,2 @@
-/* lwIP's altcp_tls includes it; mbedTLS 3 has it no more, and nothing of it was used. */
+/* lwIP's altcp_tls includes it; mbedTLS 3 no longer has it, and nothing in it was used. */
 #pragma once
