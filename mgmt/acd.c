@@ -1,11 +1,12 @@
 /*
- * lwIP's address conflict detection (RFC 5227), with other times: by the RFC's own constants nobody
- * would have an address before 5 to 9 seconds. Here three probes and an announcement take 0.7.
+ * lwIP's address conflict detection (RFC 5227) with other times: with the RFC's own constants an
+ * address would take 5 to 9 seconds. Here three probes and an announcement take 0.7.
  */
 #include "lwip/acd.h"
 
-/* lwIP multiplies its constants with the number of ticks in a second. One instead of ten: here they
- * are in ticks of 100 ms, by which timeouts.c calls acd_tmr() all the same. */
+/* lwIP multiplies its constants by the number of ticks in a second. Here that number is one instead
+ * of ten, so they are in ticks of 100 ms, the interval at which timeouts.c calls acd_tmr() anyway.
+ */
 #undef ACD_TMR_INTERVAL
 #undef PROBE_WAIT
 #undef PROBE_MIN
@@ -14,7 +15,7 @@
 #undef ANNOUNCE_NUM
 #undef RATE_LIMIT_INTERVAL
 #define ACD_TMR_INTERVAL    1000
-#define PROBE_WAIT          1 /* the first one at the next tick */
+#define PROBE_WAIT          1 /* the first probe at the next tick */
 #define PROBE_MIN           2
 #define PROBE_MAX           3 /* exclusive: so always PROBE_MIN */
 #define ANNOUNCE_WAIT       2
@@ -61,8 +62,8 @@ void acd_poll(struct netif *n)
         told = true;
         say_declined(&dhcp->offered_ip_addr);
     }
-    /* lwIP would give up an address after two ARP packets of somebody who claims to have it,
-     * whoever that is, and with it all connections. */
+    /* lwIP would give up an address, and with it all connections, after two ARP packets from any
+     * machine that claims to have it. */
     if (dhcp->state == DHCP_STATE_BOUND && dhcp->acd.state != ACD_STATE_OFF)
         acd_stop(&dhcp->acd);
 }

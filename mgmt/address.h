@@ -3,7 +3,7 @@
 
 #include "hv/types.h"
 
-#define ADDRESS_TEXT 40u /* with its end */
+#define ADDRESS_TEXT 40u /* with its NUL */
 
 /* Four bytes, or 16, in network byte order. */
 void address_ipv4(char out[ADDRESS_TEXT], const uint8_t *ip);

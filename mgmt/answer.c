@@ -20,7 +20,7 @@ static bool upgrade(struct connection *c)
     return terminal_open(&c->terminal, c->view, guest, c->view->guest(guest)->config.name);
 }
 
-/* What there is no room for becomes an error. */
+/* Answers with an error if there is no room for the stream. */
 static void open_stream(struct connection *c)
 {
     struct api_response *r = &c->response;
@@ -51,7 +51,7 @@ void answer(struct connection *c, bool waited, bool timed_out)
         c->known = r->known;
         c->role = r->who.role;
     }
-    upload_abort(&c->upload); /* unless it became an image it was refused */
+    upload_abort(&c->upload); /* does nothing if it became an image */
     if (connection_is_stream(r))
         open_stream(c);
     if (r->wait)
@@ -60,7 +60,7 @@ void answer(struct connection *c, bool waited, bool timed_out)
         connection_send(c);
 }
 
-/* The next frames; a client that says nothing for long is asked whether it is there. */
+/* The next frames; if the client has been silent for long, a ping. */
 static size_t next_frames(struct connection *c, char *buf, size_t size)
 {
     size_t n = terminal_write(&c->terminal, buf, size);
@@ -71,7 +71,7 @@ static size_t next_frames(struct connection *c, char *buf, size_t size)
     return terminal_write(&c->terminal, buf, size);
 }
 
-/* It has no more: clients of HTTP/1.1 can tell that from a connection that broke. */
+/* Ends the stream so that clients of HTTP/1.1 can distinguish its end from a broken connection. */
 static err_t end_stream(struct connection *c)
 {
     c->response.stream.more = NULL;

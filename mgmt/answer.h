@@ -1,12 +1,12 @@
-/* Complete requests and what becomes of them: answers, and those that have no end. */
+/* Answers complete requests, including answers without end. */
 #pragma once
 
 #include "mgmt/connection.h"
 
-/* The request is complete; or what its answer waited for is there, or is not in time. */
+/* The request is complete, or its wait is over: what it waited for has arrived or has timed out. */
 void answer(struct connection *c, bool waited, bool timed_out);
-/* Of an answer without end, when all until now is acknowledged: sends what is new, or ends it.
- * ERR_ABRT as of places_finish(). */
+/* Continues an answer without end once everything so far is acknowledged: sends what is new, or
+ * ends it. Returns ERR_ABRT like places_finish(). */
 err_t answer_go_on(struct connection *c);
-/* What a terminal's client has sent. */
+/* Handles what a terminal's client has sent. */
 void answer_feed_terminal(struct connection *c);

@@ -27,7 +27,7 @@ void api_error_at(struct api_response *out, char *buf, size_t size, bool text, u
 {
     struct json_out *j = &out->body;
 
-    /* Nothing of what it was, nor of what another client was told, goes with it. */
+    /* Drops everything from the answer so far, and what was told to another client. */
     *out = (struct api_response){.status = status,
                                  .type = text ? TEXT_TYPE : JSON_TYPE,
                                  .known = out->known,
@@ -159,7 +159,7 @@ int call_guest(struct call *c, const char *name, struct abi_guest *g)
     for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
         const struct abi_guest *live = c->v->guest(i);
 
-        /* All of it is copied only where it may be the one. */
+        /* Copies all of it only if it may be the one. */
         if (live && strncmp(live->config.name, name, sizeof(live->config.name)) == 0 &&
             call_copy_guest(c, i, g) && strcmp(g->config.name, name) == 0)
             return (int)i;

@@ -13,7 +13,7 @@
 #include "mgmt/json.h"
 #include "mgmt/unpack.h"
 
-/* The control ABI's pages and calls, or a test's stand-ins. Guests that are not there are NULL. */
+/* The control ABI's pages and calls, or a test's stand-ins. Guests that do not exist are NULL. */
 #define API_STATUSES_MAX 24u
 
 /* How often a status was answered; a status of 0 ends the list. */
@@ -22,7 +22,7 @@ struct api_answered {
     uint64_t count;
 };
 
-/* TLS handshakes: completed, and ended otherwise. */
+/* TLS handshakes: completed, and failed. */
 struct api_tls {
     uint64_t handshakes, handshake_failures;
 };
@@ -38,15 +38,15 @@ struct api_view {
     const struct clock *clock;
     const struct abi_ring *log;
     const struct abi_guest *(*guest)(unsigned number);
-    /* Of a vCPU of a guest that is there. */
+    /* `id` is a vCPU of a guest that exists. */
     const struct abi_vcpu *(*vcpu)(struct api_vcpu id);
     const struct abi_snapshot *(*snapshot)(struct api_vcpu id, unsigned slot);
     const struct abi_exit *(*exits)(struct api_vcpu id);
     const uint8_t *(*bitmaps)(unsigned number); /* MSR, I/O A, I/O B */
-    const struct abi_caps *caps;                /* one a core */
+    const struct abi_caps *caps;                /* one per core */
     const struct abi_events *events;
     const struct abi_images *images;
-    /* As guests.json has it; false: with mistakes, so that something of it may be missing. */
+    /* As guests.json has it. False: it has mistakes, so parts of it may be missing. */
     const struct config *config;
     bool config_whole;
     const struct abi_ring *(*console)(unsigned number);
@@ -62,7 +62,7 @@ struct api_view {
     int64_t (*image_drop)(unsigned slot);
     uint8_t *(*image_bytes)(unsigned slot);
     const uint8_t *(*module_bytes)(const struct abi_boot_module *m);
-    struct unpack *unpack; /* NULL: what is compressed stays so */
+    struct unpack *unpack; /* NULL: compressed images stay compressed */
     int64_t (*create)(struct abi_create *r);
     int64_t (*remove)(unsigned number);
     int64_t (*configured)(void);
@@ -70,21 +70,21 @@ struct api_view {
     const char *random_token; /* of this boot, see auth_check() */
     struct auth_table *auth;
     struct audit *audit;
-    /* A line for the log: who was refused, who changed what; never with a token in it. */
+    /* A line for the log: who was refused, who changed what. It never contains a token. */
     void (*note)(const char *text);
-    struct api_answered *answered; /* API_STATUSES_MAX; counted by whoever sends answers */
+    struct api_answered *answered; /* API_STATUSES_MAX; counted by the sender of answers */
     const struct api_tls *tls;     /* NULL: no HTTPS */
-    struct explain *explain;       /* NULL: refused VM entries are told as the root tells them */
+    struct explain *explain; /* NULL: refused VM entries are reported as the root reports them */
 };
 
-/* What a streamed answer goes on with. */
+/* What a streamed answer continues with. */
 struct api_stream {
     /* Writes what is new, at most `size` bytes (at least 1024); 0: nothing. NULL: no stream. */
     size_t (*more)(const struct api_view *v, struct api_stream *s, char *buf, size_t size);
-    uint64_t next;           /* of what is streamed: sequence or position */
+    uint64_t next;           /* sequence or position in what is streamed */
     unsigned guest;          /* of a console */
-    char name[ABI_NAME_MAX]; /* the guest's: its number may become another's */
-    bool sse;                /* is to be kept alive by comments */
+    char name[ABI_NAME_MAX]; /* the guest's: its number may pass to another guest */
+    bool sse;                /* kept alive by comments */
     bool over;               /* set by more(): once it writes nothing, the answer ends */
 };
 
@@ -103,35 +103,35 @@ struct api_response {
     char allow[40];           /* with 405 */
     char location[128];       /* with 201 */
     bool known;               /* a right token came with the request, or none is needed */
-    struct auth_identity who; /* of who is known */
+    struct auth_identity who; /* who the client is, if known */
     bool challenge;           /* header WWW-Authenticate: */
     unsigned retry_s;         /* header Retry-After:, unless 0 */
     bool has_next;            /* header Bulkhead-Next: */
     uint64_t next;
     struct json_out body;
-    /* Instead of `body`: bytes that never change while this build runs, and their entity tag
-     * without quotes. */
+    /* Instead of `body`: bytes that are constant in this build, and their entity tag without
+     * quotes. */
     const char *file, *etag, *encoding; /* encoding: Content-Encoding, or NULL */
     size_t file_len;
-    /* 101: behind the answer the connection is a terminal (mgmt/terminal.h) of `stream.guest`. The
-     * caller notes it, by route_note_change(), when it knows what it sends. */
+    /* 101: after the answer the connection is a terminal (mgmt/terminal.h) of `stream.guest`. The
+     * caller logs it with route_note_change() once it knows what it sends. */
     bool upgrade;
-    struct api_stream stream; /* goes on behind `body` until the client leaves */
-    /* The answer needs something that is under way: call again when it is there. */
+    struct api_stream stream; /* follows `body` until the client leaves */
+    /* The answer needs something that is under way: call again when it has arrived. */
     enum api_wait wait;
     struct api_vcpu wait_for;
     uint64_t wait_sequence;
 };
 
-/* Answers `r`. `buf` holds the body. After a wait, call again with the response as it was and
+/* Answers `r`. `buf` holds the body. After a wait, call again with the response unchanged and
  * `waited` true (or `timed_out`). */
 void api_handle(const struct api_view *v, const struct http_request *r, char *buf, size_t size,
                 struct api_response *out, bool waited, bool timed_out);
 /* {"error": ...} for a request that never became one. */
 void api_error(struct api_response *out, char *buf, size_t size, bool text, unsigned status,
                const char *message);
-/* The same with a JSON pointer to what is wrong in the body; NULL: none. */
+/* The same with a JSON pointer to what is wrong in the body, or NULL. */
 void api_error_at(struct api_response *out, char *buf, size_t size, bool text, unsigned status,
                   const char *pointer, const char *message);
-/* Is what a response waits for there? */
+/* Has what the response waits for arrived? */
 bool api_ready(const struct api_view *v, const struct api_response *r);

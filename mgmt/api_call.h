@@ -1,4 +1,4 @@
-/* What the API's resources share: one request on its way through, and how to answer it. */
+/* Shared by the API's resources: one request on its way through, and how to answer it. */
 #pragma once
 
 #include "mgmt/api.h"
@@ -14,11 +14,11 @@ struct call {
     char *buf;
     size_t size;
     bool text, timed_out, waited, bad_format;
-    enum api_wait came; /* waited: for this */
+    enum api_wait came; /* with `waited`: what it waited for */
     char path[HTTP_TARGET_MAX + 1];
     const char *query;
     struct auth_identity who;
-    char what[48]; /* of a change, for the log: what the path does not say */
+    char what[48]; /* for the log: what the path does not say about a change */
 };
 
 /* Begins the answer's body, JSON or text as the client wants it. */
@@ -31,31 +31,31 @@ void call_fail(struct call *c, unsigned status, const char *message);
 void call_fail_at(struct call *c, unsigned status, const char *pointer, const char *message);
 void call_failf(struct call *c, unsigned status, const char *format, ...) PRINTF(3, 4);
 
-/* The value of a query parameter, cut to `size`; false if it is not there. Values are plain: no
- * percent-decoding is needed for any of ours. */
+/* The value of a query parameter, cut to `size`; false if it is absent. None of ours needs
+ * percent-decoding. */
 bool call_query(const struct call *c, const char *name, char *value, size_t size);
-/* A parameter that is a whole number or 0 or 1; *v stays when it is not there. False: it is
- * malformed, and the call has failed with 400 and the parameter's name. */
+/* A parameter that is a whole number or 0 or 1; *v stays as it is if the parameter is absent.
+ * False: it is malformed, and the call has failed with 400 and the parameter's name. */
 bool call_query_u64(struct call *c, const char *name, uint64_t *v);
 bool call_query_bool(struct call *c, const char *name, bool *v);
 bool parse_u64(const char *s, uint64_t *v);
 /* ?decode=, ?oddities=, ?group=, ?fields=. False: the call has failed with 400. */
 bool call_dump_options(struct call *c, struct dump_options *o);
 
-/* A consistent copy of a guest's status (not of its counters, which stand for themselves). */
+/* A consistent copy of a guest's status (its counters are each consistent on their own). */
 bool call_copy_guest(const struct call *c, unsigned number, struct abi_guest *g);
-/* By name: its number; or -E_NOENT, and the call has failed with 404. */
+/* Finds a guest by name and returns its number; or -E_NOENT, and the call has failed with 404. */
 int call_guest(struct call *c, const char *name, struct abi_guest *g);
 /* The same with one of its vCPUs: arg[0] is the guest's name, arg[1] the vCPU's number. False: the
  * call has failed with 404. */
 bool call_vcpu(struct call *c, char *const *arg, struct abi_guest *g, struct api_vcpu *id);
 const char *guest_state_name(uint32_t state);
-/* A copy of the snapshot that was waited for, good until the next one is asked for; or NULL, and
+/* A copy of the snapshot that was waited for, valid until the next one is requested; or NULL, and
  * the call has failed with 503. */
 const struct abi_vmcs *call_snapshot(struct call *c, struct api_vcpu id);
 
-/* The action that the body asks for, {"action": ...}, as its place in `names` (NULL where there is
- * none); the audit line will name it. Negative: the call has failed with 400 and `allowed`. */
+/* The action that the body asks for, {"action": ...}, as its index in `names` (unused indices are
+ * NULL); the audit line will name it. Negative: the call has failed with 400 and `allowed`. */
 int call_action(struct call *c, const char *const *names, size_t count, const char *allowed);
 
 /* ---- the resources: arg holds the path's variable segments ---- */
@@ -67,7 +67,7 @@ void get_whoami(struct call *c, char *const *arg);
 void get_healthz(struct call *c, char *const *arg);
 void get_host(struct call *c, char *const *arg);
 void get_log(struct call *c, char *const *arg);
-/* Instead of a body: an answer without end, of this media type. */
+/* Instead of a body: an answer without end, with this media type. */
 void call_stream(struct call *c, const char *type,
                  size_t (*more)(const struct api_view *v, struct api_stream *s, char *buf,
                                 size_t size),
@@ -113,5 +113,5 @@ void put_card(struct json_out *j, const struct abi_guest *g);
 
 /* One exit as an object of the array that is open. */
 void put_exit(struct json_out *j, const char *name, const struct abi_exit *e);
-/* The newest exit of a vCPU; false when it never had one. */
+/* The newest exit of a vCPU; false if it has had none. */
 bool copy_last_exit(const struct call *c, struct api_vcpu id, struct abi_exit *e);

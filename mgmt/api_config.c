@@ -5,13 +5,13 @@
 
 static void put_guest(struct json_out *j, struct abi_guest *g)
 {
-    g->config.core = (int)g->core; /* also where the root chose */
+    g->config.core = (int)g->core; /* even if the root chose it */
     json_object(j, NULL);
     put_guest_fields(j, &g->config, NULL);
     json_end(j);
 }
 
-/* What the kernel's command line says is in force, whatever guests.json has. */
+/* Writes what is in force: the kernel's command line overrides guests.json. */
 static void put_management(struct call *c, struct json_out *j, const struct abi_guest *g)
 {
     struct management_config m = c->v->config->management;

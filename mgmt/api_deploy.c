@@ -1,4 +1,4 @@
-/* New guests, and old ones that go: POST /v1/guests, DELETE /v1/guests/{name}. */
+/* Creates and deletes guests: POST /v1/guests, DELETE /v1/guests/{name}. */
 #include "hv/fmt.h"
 #include "mgmt/config/json.h"
 #include "hv/lib.h"

@@ -1,4 +1,4 @@
-/* GET /v1/events: what becomes of guests, as server-sent events (WHATWG HTML, "Server-sent
+/* GET /v1/events: what happens to guests, as server-sent events (WHATWG HTML, "Server-sent
  * events"). */
 #include "hv/fmt.h"
 #include "hv/lib.h"
@@ -6,9 +6,9 @@
 #include "mgmt/explain.h"
 #include "mgmt/json.h"
 
-#define EVENT_TEXT_MAX 768u /* of one event; names and reasons are bounded */
+#define EVENT_TEXT_MAX 768u /* per event; names and reasons are bounded */
 
-/* The first event that is still there, with a sequence of at least `from`. */
+/* The first event still kept with a sequence of at least `from`. */
 static bool find_event(const struct api_view *v, uint64_t from, struct abi_event *out)
 {
     const struct abi_events *all = v->events;
@@ -20,7 +20,7 @@ static bool find_event(const struct api_view *v, uint64_t from, struct abi_event
         const struct abi_event *e = &all->ring[(from - 1) % ABI_EVENTS];
 
         if (__atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE) != from)
-            continue; /* overwritten meanwhile */
+            continue; /* overwritten in the meantime */
         memcpy(out, e, sizeof(*out));
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (__atomic_load_n(&e->sequence, __ATOMIC_RELAXED) != from)
@@ -59,7 +59,7 @@ static size_t more_events(const struct api_view *v, struct api_stream *s, char *
 
         n += fmt(buf + n, size - n, "id: %lu\nevent: state\ndata: ", e.sequence);
         json_begin(&j, buf + n, size - n - 1, false);
-        put_event(&j, v, &e); /* ends with a newline, the empty line ends the event */
+        put_event(&j, v, &e); /* ends with a newline; the empty line ends the event */
         n += j.len;
         buf[n++] = '\n';
         s->next = e.sequence + 1;
@@ -80,7 +80,7 @@ static void list_events(struct call *c, uint64_t from)
     json_end(j);
 }
 
-/* One that is not there yet, and is not the next, is of another boot. */
+/* A sequence beyond the next event's belongs to another boot. */
 static uint64_t begin_at(const struct abi_events *all, uint64_t from)
 {
     uint64_t newest = __atomic_load_n(&all->newest, __ATOMIC_ACQUIRE);

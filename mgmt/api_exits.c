@@ -13,7 +13,7 @@ static uint32_t basic(const struct abi_exit *e)
     return e->reason & VMX_EXIT_BASIC_MASK;
 }
 
-/* What `detail` is, by reason; NULL: nothing. */
+/* The name of `detail`, by reason; NULL: it has none. */
 static const char *detail_name(uint32_t reason)
 {
     switch (reason) {
@@ -48,7 +48,7 @@ static void put_members(struct json_out *j, const struct abi_exit *e)
     if (e->entry_tsc >= e->tsc)
         json_u64(j, "root_ticks", e->entry_tsc - e->tsc);
     else
-        json_null(j, "root_ticks"); /* it has not gone on */
+        json_null(j, "root_ticks"); /* the guest has not continued */
 }
 
 void put_exit(struct json_out *j, const char *name, const struct abi_exit *e)
@@ -68,7 +68,7 @@ bool copy_last_exit(const struct call *c, struct api_vcpu id, struct abi_exit *e
     return true;
 }
 
-/* The exits that were there all the while the ring was copied: numbers *from..*end - 1. */
+/* Copies the exits that stayed in the ring throughout the copy: numbers *from..*end - 1. */
 static void copy_exits(const struct call *c, struct api_vcpu id, struct abi_exit copy[ABI_EXITS],
                        uint64_t *from, uint64_t *end)
 {
@@ -90,7 +90,7 @@ static void copy_exits(const struct call *c, struct api_vcpu id, struct abi_exit
         *from = *end;
 }
 
-/* ---- what occurs most ---- */
+/* ---- the most frequent exits ---- */
 
 struct top {
     uint64_t value[ABI_EXITS];
@@ -110,7 +110,7 @@ static void top_add(struct top *t, uint64_t value)
     t->count[i]++;
 }
 
-/* The commonest first; it is taken out of the table. */
+/* Writes the most frequent first; removes them from the table. */
 static void put_top(struct json_out *j, const char *name, const char *what, struct top *t)
 {
     json_array(j, name);
@@ -131,7 +131,7 @@ static void put_top(struct json_out *j, const char *name, const char *what, stru
     json_end(j);
 }
 
-/* What an exit counts for in each list. */
+/* The value that an exit counts for in each list. */
 static bool rip_of(const struct abi_exit *e, uint64_t *v)
 {
     *v = e->rip;

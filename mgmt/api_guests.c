@@ -1,4 +1,4 @@
-/* Guests: what they are and do, and what can be done to them. */
+/* Guests: their state, and the actions on them. */
 #include "arch/x86/inspect/names.h"
 #include "hv/fmt.h"
 #include "mgmt/config/json.h"
@@ -18,7 +18,7 @@ static void put_summary(struct json_out *j, const struct abi_guest *g)
     json_str(j, "stuck", g->stuck);
 }
 
-/* Of all its vCPUs. */
+/* Over all its vCPUs. */
 static uint64_t run_ticks(const struct call *c, unsigned guest, unsigned vcpus)
 {
     uint64_t sum = 0;
@@ -53,7 +53,7 @@ void get_guests(struct call *c, char *const *arg)
 
 static void put_configuration(struct json_out *j, struct abi_guest *g)
 {
-    g->config.core = (int)g->core; /* also where the root chose */
+    g->config.core = (int)g->core; /* even if the root chose it */
     json_object(j, "configuration");
     put_guest_fields(j, &g->config, g->image_kind);
     json_end(j);
@@ -150,7 +150,7 @@ static int parse_action(struct call *c)
                        "\"pause\", \"resume\" or \"nmi\"");
 }
 
-/* Whoever may operate guests must not be able to keep everybody from the API. */
+/* A client that may operate guests must not be able to cut others off from the API. */
 static bool may_act(struct call *c, const struct abi_guest *g, int action)
 {
     bool own = g->flags & ABI_GUEST_MANAGEMENT;

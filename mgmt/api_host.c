@@ -20,7 +20,7 @@ static void put_time(struct json_out *j, const char *name, uint64_t us)
     json_str(j, name, text);
 }
 
-/* What is compiled in that others have written, as it was fetched. */
+/* Third-party code that is compiled in, as it was fetched. */
 static void put_third_party(struct json_out *j)
 {
     static const struct {

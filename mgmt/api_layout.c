@@ -6,7 +6,7 @@
 
 #define MAP_COLUMNS 64u
 
-/* Found out once: it does not change. */
+/* Determined once: it does not change. */
 static struct vmcs_layout layout;
 static bool known;
 
@@ -46,8 +46,8 @@ static void put_field(struct json_out *j, unsigned row)
     json_end(j);
 }
 
-/* A letter a byte: C control, R read-only, G guest, H host, by what the field really belongs to;
- * small where it is transformed. */
+/* One letter per byte: C control, R read-only, G guest, H host, by the field's real group; lower
+ * case if it is transformed. */
 static void put_map(struct json_out *j)
 {
     static char map[LAYOUT_REGION];
@@ -68,7 +68,7 @@ static void put_map(struct json_out *j)
     json_printf(j, "\n");
 }
 
-/* In the order of the region. */
+/* In region order. */
 static void put_list(struct json_out *j)
 {
     for (unsigned at = 0; at < LAYOUT_REGION; at++)
@@ -112,7 +112,7 @@ void get_layout(struct call *c, char *const *arg)
     json_end(j);
 }
 
-/* A raw region of a CPU with this machine's layout. */
+/* Decodes a raw region of a CPU with this machine's layout. */
 void post_decode(struct call *c, char *const *arg)
 {
     const uint8_t *raw = c->r->body;

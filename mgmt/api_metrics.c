@@ -1,7 +1,7 @@
 /*
- * GET /metrics: all counters in the text format of Prometheus ("Exposition formats", text-based
- * format 0.0.4), named by its conventions. Counters of a guest start anew when the appliance does,
- * not when the guest does. Times are in seconds, computed from ticks without floating point.
+ * GET /metrics: all counters in Prometheus' text format ("Exposition formats", text-based format
+ * 0.0.4), named by its conventions. A guest's counters restart when the appliance does, not when
+ * the guest does. Times are in seconds, computed from ticks without floating point.
  */
 #include "arch/x86/inspect/names.h"
 #include "hv/fmt.h"
@@ -15,7 +15,7 @@
 struct metrics {
     struct json_out *j;
     const struct call *c;
-    unsigned guest; /* the number of the one that is being told */
+    unsigned guest; /* the number of the current guest */
 };
 
 static void family(struct metrics *m, const char *name, const char *type, const char *help)
@@ -28,11 +28,11 @@ static void sample(struct metrics *m, const char *name, const char *labels, uint
     json_printf(m->j, "bulkhead_%s%s %lu\n", name, labels, value);
 }
 
-/* Ticks as seconds with nine digits behind the point. */
+/* Ticks as seconds with nine decimals. */
 static void put_seconds(struct metrics *m, uint64_t ticks)
 {
     uint64_t hz = m->c->v->host->tsc_hz ? m->c->v->host->tsc_hz : 1;
-    /* The rest is below hz, so that the product fits for any TSC below 18 GHz. */
+    /* The remainder is below hz, so the product fits for any TSC below 18 GHz. */
     uint64_t nano = ticks % hz * NANO / hz;
 
     json_printf(m->j, "%lu.%09lu", ticks / hz, nano);
@@ -45,10 +45,10 @@ static void seconds(struct metrics *m, const char *name, const char *labels, uin
     json_printf(m->j, "\n");
 }
 
-/* `labels` without braces. The buckets end at powers of two of ticks, so that adding to one takes
- * the root no division. Their ends in seconds are what this boot measured of the TSC: they differ
- * from the last boot's by some millionths, and with them the label. Rounded ones would be the same
- * each time, but what is counted in them would not be what they say. */
+/* `labels` without braces. The buckets end at powers of two of ticks, so adding to one takes the
+ * root no division. Their ends in seconds depend on this boot's measurement of the TSC. They differ
+ * from the last boot's by some millionths, and so does the label. Rounded ends would be stable, but
+ * would not describe what is counted. */
 static void histogram(struct metrics *m, const char *name, const char *labels,
                       const struct abi_histogram *h)
 {
@@ -229,7 +229,7 @@ static void put_frames(struct metrics *m, const char *labels, const struct abi_g
     }
 }
 
-/* Every reason, so that a rate can be told from the first one on. */
+/* Writes every reason, so that a rate can be computed from the first one on. */
 static void put_refusals(struct metrics *m, const char *name, const char *labels,
                          const uint64_t frames[NET_DROPS])
 {
@@ -252,11 +252,11 @@ static void put_refused_frames(struct metrics *m, const char *labels, const stru
 #define PUT(f)      0, 0, f, NULL
 #define PUT_VCPU(f) 0, 0, NULL, f
 
-/* Each is told of every guest, as one number out of struct abi_guest or by put(), or of every vCPU.
- */
+/* Each metric has a value per guest, either a number in struct abi_guest or written by put(), or
+ * one per vCPU. */
 static const struct guest_family {
     const char *name, *type, *help;
-    size_t offset, size; /* of the number, which is at most 8 bytes */
+    size_t offset, size; /* of the number, of at most 8 bytes */
     void (*put)(struct metrics *m, const char *labels, const struct abi_guest *g);
     void (*put_vcpu)(struct metrics *m, const char *labels, const struct abi_vcpu *v);
 } guest_families[] = {

@@ -1,4 +1,4 @@
-/* A guest's network card: as configured, and what became of its frames. */
+/* A guest's network card: its configuration, and what happened to its frames. */
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "hv/words.h"

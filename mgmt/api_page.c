@@ -1,9 +1,9 @@
-/* The page for people: its files, unchanged. What it shows it gets from the API itself. */
+/* The page for people: its files, unchanged. The page gets what it shows from the API itself. */
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
 #include "mgmt/page_files.h"
 
-/* Has the client the file of this build already? If-None-Match may list several tags. */
+/* Does the client already have the file of this build? If-None-Match may list several tags. */
 static bool is_known(const struct http_request *r, const char *tag)
 {
     size_t n = strlen(tag);
@@ -33,7 +33,7 @@ void get_page(struct call *c, char *const *arg)
     send_file(c, page_file_find(""));
 }
 
-/* The description of all that the API is. */
+/* The description of the whole API. */
 void get_openapi(struct call *c, char *const *arg)
 {
     (void)arg;

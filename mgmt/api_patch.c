@@ -1,4 +1,4 @@
-/* PATCH of a VMCS: control bits of a vCPU that runs, by their names. */
+/* PATCH of a VMCS: sets control bits of a running vCPU, by their names. */
 #include "arch/x86/inspect/decode.h"
 #include "arch/x86/vmx/exit_profile.h"
 #include "arch/x86/inspect/fields.h"
@@ -14,7 +14,7 @@
 #define NAME_MAX   48u
 
 static const struct word {
-    const char *name; /* as the API calls it */
+    const char *name; /* the API's name */
     uint16_t encoding;
 } words[ABI_CONTROLS] = {
     [ABI_CONTROL_PIN] = {"pin_controls", VMCS_PIN_BASED_CONTROLS},
@@ -186,8 +186,8 @@ static void refuse(struct call *c, const struct abi_controls_result *r, const ch
     call_failf(c, 409, "not changed: %s, %s: %s", f->name, bits, why);
 }
 
-/* A snapshot says whether the guest could still be entered. Then the root is asked, which looks at
- * the control words again: false where it is not, and the call has failed. */
+/* Judges by a snapshot whether the guest could still be entered, then asks the root, which checks
+ * the control words again. False: one of them refused, and the call has failed. */
 static bool ask(struct call *c, struct api_vcpu id, const struct abi_guest *g,
                 const struct patch *p)
 {
@@ -215,7 +215,7 @@ static bool ask(struct call *c, struct api_vcpu id, const struct abi_guest *g,
     return true;
 }
 
-/* Waits for a snapshot. False: there can be none, and the call has failed. */
+/* Waits for a snapshot. False: none can be taken, and the call has failed. */
 static bool take(struct call *c, struct api_vcpu id, const struct abi_guest *g)
 {
     int64_t sequence = -E_STATE;
@@ -237,7 +237,7 @@ static bool take(struct call *c, struct api_vcpu id, const struct abi_guest *g)
     return true;
 }
 
-/* True: what was asked for has been done. Otherwise the call waits, or has failed. */
+/* True: the requested change has been made. Otherwise the call waits, or has failed. */
 static bool change(struct call *c, struct api_vcpu id, const struct abi_guest *g,
                    const struct patch *p)
 {

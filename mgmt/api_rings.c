@@ -4,7 +4,8 @@
 #include "mgmt/log_lines.h"
 #include "mgmt/ring.h"
 
-/* One request at a time: as much as a ring holds, and the same as lines with the time of day. */
+/* For one request at a time: as much as a ring holds, and the same as lines with the time of day.
+ */
 static uint8_t bytes[ABI_LOG_RING_SIZE];
 static char told[3u * ABI_LOG_RING_SIZE];
 _Static_assert(ABI_LOG_RING_SIZE >= ABI_CONSOLE_RING_SIZE, "any ring fits");
@@ -40,8 +41,8 @@ static void get_ring(struct call *c, const struct abi_ring *r, bool text_by_defa
     json_end(j);
 }
 
-/* What is new, from s->next on, which stays. Where the writer was faster the stream ends: else the
- * client would take for whole what has a gap. */
+/* What is new from s->next on, which stays unchanged. If the writer was faster the stream ends:
+ * otherwise the client would take text with a gap for complete. */
 static size_t read_on(const struct abi_ring *r, struct api_stream *s, uint8_t *buf, size_t size)
 {
     uint64_t from = s->next;
@@ -75,7 +76,7 @@ static size_t more_console(const struct api_view *v, struct api_stream *s, char 
     const struct abi_guest *g = v->guest(s->guest);
     size_t n;
 
-    /* It is deleted, or its number is already another's. */
+    /* It is deleted, or its number already belongs to another guest. */
     if (!g || g->state == ABI_GUEST_EMPTY || strcmp(g->config.name, s->name) != 0)
         s->over = true;
     n = read_on(v->console(s->guest), s, (uint8_t *)buf, size);
@@ -83,7 +84,7 @@ static size_t more_console(const struct api_view *v, struct api_stream *s, char 
     return n;
 }
 
-/* ?follow=1: what comes, as it comes. True: that is the answer, or the call has failed. */
+/* ?follow=1: streams what is written. True: the stream is the answer, or the call has failed. */
 static bool follows(struct call *c, const struct abi_ring *r,
                     size_t (*more)(const struct api_view *v, struct api_stream *s, char *buf,
                                    size_t size),
@@ -101,7 +102,7 @@ static bool follows(struct call *c, const struct abi_ring *r,
     from = ring_begin(r, from);
     call_stream(c, "text/plain; charset=utf-8", more, from, guest);
     (void)str_copy(c->out->stream.name, sizeof(c->out->stream.name), name);
-    c->out->has_next = true; /* here: where it begins */
+    c->out->has_next = true; /* for a stream: where it begins */
     c->out->next = from;
     return true;
 }

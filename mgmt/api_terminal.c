@@ -1,5 +1,4 @@
-/* GET /v1/guests/{g}/terminal: opens a WebSocket. What goes on behind the answer is terminal.c's.
- */
+/* GET /v1/guests/{g}/terminal: opens a WebSocket. After the answer, terminal.c takes over. */
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
 #include "mgmt/route.h"
@@ -19,7 +18,7 @@ void get_terminal(struct call *c, char *const *arg)
         call_fail(c, status, why);
         return;
     }
-    /* Unlike other reads, a browser lets pages of other sites open this, and hear the answer. */
+    /* Unlike with other reads, a browser lets other sites' pages open this and read the answer. */
     if (r->cross_origin) {
         route_note_refusal(c->v, r, &c->who, 403);
         call_fail(c, 403, "sent by a page of another site (Origin is not Host)");

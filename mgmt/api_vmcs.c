@@ -62,8 +62,8 @@ static const struct abi_snapshot *find_from(const struct api_view *v, struct api
     return best;
 }
 
-/* A copy of the snapshot with this number; false, and the call has failed with 404, if it is not
- * there (any more). */
+/* A copy of the snapshot with this number; false, and the call has failed with 404, if it does not
+ * exist (any more). */
 static bool copy_numbered(struct call *c, struct api_vcpu id, uint64_t sequence,
                           struct abi_snapshot *s)
 {
@@ -92,7 +92,7 @@ static void put_heading(struct json_out *j, const char *guest, const struct abi_
         json_null(j, "exit");
 }
 
-/* Of the core that it runs on. */
+/* For the core that it runs on. */
 static const struct abi_caps *caps_of(const struct call *c, struct api_vcpu id)
 {
     uint32_t core = c->v->vcpu(id)->core;
@@ -146,8 +146,8 @@ const struct abi_vmcs *call_snapshot(struct call *c, struct api_vcpu id)
     return &first.vmcs;
 }
 
-/* Has a new snapshot taken and copied into `first`. False: not yet, or not at all; the call knows
- * which. */
+/* Has a new snapshot taken and copied into `first`. False: not yet, or not at all; the call's state
+ * says which. */
 static bool take(struct call *c, struct api_vcpu id, bool keep)
 {
     int64_t sequence;
@@ -237,7 +237,7 @@ void get_snapshot(struct call *c, char *const *arg)
         put_snapshot(c, arg, id, &o, &first);
 }
 
-/* ---- what is found out from them ---- */
+/* ---- what is derived from them ---- */
 
 void get_diff(struct call *c, char *const *arg)
 {

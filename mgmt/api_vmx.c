@@ -10,7 +10,7 @@ static void put_msr(struct json_out *j, const struct abi_caps *caps, const struc
     capability_put(j, capability_msr(caps, k), value, value != capability_value(boot, k), decode);
 }
 
-/* Cores are alike nearly always: what is like core 0 is not said twice in words. */
+/* Cores are nearly always alike: values equal to core 0's are not repeated in words. */
 static void put_core(struct json_out *j, const struct call *c, unsigned id, bool decode)
 {
     const struct abi_caps *caps = &c->v->caps[id], *boot = &c->v->caps[0];

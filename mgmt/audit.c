@@ -25,7 +25,7 @@ void audit_poll(struct audit *a, uint64_t now_ms, audit_note *note)
         close_window(&a->changes, "changes", note);
 }
 
-/* Those for whom there is no place share the last one. */
+/* Sources without an entry share the last one. */
 static struct audit_source *source_of(struct audit_window *w, uint64_t key)
 {
     for (uint32_t i = 0; i < w->source_count; i++)
@@ -55,7 +55,7 @@ static bool may_say(struct audit_window *w, uint64_t key, uint32_t each, uint32_
     return true;
 }
 
-/* Up to `end`, which need not be there. */
+/* Copies up to `end` or to the end of the text. */
 static void put_clean(char *out, size_t size, const char *text, char end)
 {
     size_t n = 0;

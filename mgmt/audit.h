@@ -1,15 +1,15 @@
 /*
- * Who was refused and who changed something, for the log. Bounded: whoever asks often must not push
- * what others did out of it. Pure: the time is passed in, lines go to a function.
+ * Who was refused and who changed something, for the log. Bounded, so that a client that asks often
+ * cannot push others' lines out of the log. Pure: the time is passed in, lines go to a function.
  */
 #pragma once
 
 #include "hv/types.h"
 
 #define AUDIT_WINDOW_MS 10000u
-#define AUDIT_EACH      4u  /* refusals of one address in a window */
-#define AUDIT_ALL       16u /* refusals of all addresses in a window */
-#define AUDIT_CHANGES   32u /* changes by one token in a window: each token has its own */
+#define AUDIT_EACH      4u  /* refusals of one address per window */
+#define AUDIT_ALL       16u /* refusals of all addresses per window */
+#define AUDIT_CHANGES   32u /* changes by one token per window: each token has its own */
 #define AUDIT_SOURCES   16u
 #define AUDIT_LINE      240u
 
@@ -18,7 +18,7 @@ struct audit_source {
     uint32_t lines;
 };
 
-/* One of refusals, one of changes. All zero: nothing happened yet. */
+/* One for refusals, one for changes. All zero: nothing has happened yet. */
 struct audit_window {
     uint64_t since_ms;
     bool open;
@@ -31,14 +31,14 @@ struct audit {
     struct audit_window refusals, changes;
 };
 
-/* One event. Texts may be a client's own: whatever is no printable ASCII becomes '?'. */
+/* One event. Texts may come from a client: anything but printable ASCII becomes '?'. */
 struct audit_event {
-    uint64_t source;    /* tells an address, or a token, from the others */
+    uint64_t source;    /* identifies an address or a token */
     const char *from;   /* the address, as text */
-    const char *name;   /* the token's; "": none was right */
-    const char *role;   /* with a refusal of a right token: its role, else NULL */
-    const char *method; /* of HTTP */
-    const char *target; /* what is behind '?' is left out: it may hold anything */
+    const char *name;   /* the token's; "": no right token was shown */
+    const char *role;   /* when a right token is refused: its role, else NULL */
+    const char *method; /* the HTTP method */
+    const char *target; /* without the query, which may hold anything */
     const char *what;   /* what the path does not say, or "" */
     unsigned status;
 };
@@ -48,5 +48,5 @@ typedef void audit_note(const char *line);
 
 void audit_refusal(struct audit *a, const struct audit_event *e, uint64_t now_ms, audit_note *note);
 void audit_change(struct audit *a, const struct audit_event *e, uint64_t now_ms, audit_note *note);
-/* Now and then: tells how many lines were left out of windows that are over. */
+/* Called now and then: logs how many lines were left out of windows that are over. */
 void audit_poll(struct audit *a, uint64_t now_ms, audit_note *note);

@@ -39,7 +39,7 @@ static bool hash(const uint8_t *salt, size_t salt_size, const char *token, uint8
     return done;
 }
 
-/* All ones when both are the same, else 0; reads all of both. */
+/* All ones if both are equal, else 0; reads all of both. */
 static uint32_t same_mask(const uint8_t *a, const uint8_t *b)
 {
     uint32_t differ = 0;
@@ -51,7 +51,7 @@ static uint32_t same_mask(const uint8_t *a, const uint8_t *b)
     return (differ | (0u - differ)) >> 31 ? 0 : UINT32_MAX;
 }
 
-/* The number of the configured token, from 1; 0: none of them. Looks at all. */
+/* The number of the configured token, from 1; 0: none of them. Checks all of them. */
 static uint32_t find_configured(const struct abi_management *m, const char *token)
 {
     uint32_t found = 0;
@@ -66,7 +66,7 @@ static uint32_t find_configured(const struct abi_management *m, const char *toke
     return found;
 }
 
-/* Hashes are compared: their time says nothing about the token, nor about its length. */
+/* Compares hashes: the time reveals nothing about the token or its length. */
 static bool is_random(struct auth_table *t, const char *random, const char *token)
 {
     uint8_t shown[ABI_SHA256_SIZE];
@@ -100,7 +100,7 @@ static bool is_over(const struct auth_client *c, uint64_t now_ms)
     return c->failures == 0 || now_ms - c->last_ms > FORGET_MS;
 }
 
-/* Cannot be an IPv6 address (RFC 4291, section 2.5.5.2). */
+/* Cannot be part of an IPv6 address (RFC 4291, section 2.5.5.2). */
 #define IPV4_MARK 0xffffull
 
 struct auth_address auth_ipv4(uint32_t address)
@@ -148,7 +148,7 @@ static struct auth_crowd *crowd_of(struct auth_table *t, const struct auth_addre
     return c;
 }
 
-/* How long a wrong token of this client is told to wait; 0: not at all. */
+/* How long a wrong token of this client has to wait; 0: not at all. */
 static uint64_t slowed_ms(struct auth_table *t, const struct auth_address *a, uint64_t now_ms)
 {
     const struct auth_client *own = find_own(t, a, now_ms);
@@ -214,7 +214,7 @@ enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *
         return AUTH_NO_KEY;
     if (!token)
         return AUTH_ABSENT;
-    /* Whoever has a right one is let in, whatever others did from the same address. */
+    /* A client with a right token is let in, whatever others did from the same address. */
     if (identify(t, m, random, token, who)) {
         note_success(t, client, now_ms);
         return AUTH_KNOWN;

@@ -59,7 +59,7 @@ static bool exists(const struct api_view *v, const char *name)
     return false;
 }
 
-/* The core a guest asked for; a machine may have fewer than its configuration was made for. */
+/* Fits the core that a guest asked for: a machine may have fewer than its configuration assumes. */
 static void fit_core(const struct api_view *v, struct guest_config *g)
 {
     int count = (int)v->host->core_count, core = g->core;
@@ -84,7 +84,7 @@ static void make(const struct api_view *v, const struct guest_config *g, struct 
     if (deploy_find_files(v, &r->config, &l, &f) && deploy_guest(v, r, &l, &f) >= 0)
         return;
     if (r->config.core < 0)
-        r->config.core = 0; /* it will not run there: it is told why */
+        r->config.core = 0; /* the guest does not run: it only shows why */
     if (deploy_husk(v, r, f.text) == 0)
         return;
     (void)fmt(line, sizeof(line), "guest %s: %s", g->name, f.text);

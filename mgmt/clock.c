@@ -8,7 +8,7 @@
 
 uint64_t clock_ticks_us(const struct abi_host *h, uint64_t ticks)
 {
-    /* Whole seconds apart: the product stays far from 64 bits. */
+    /* Splits off whole seconds, which keeps the product far below 64 bits. */
     return h->tsc_hz ? ticks / h->tsc_hz * SECOND_US + ticks % h->tsc_hz * SECOND_US / h->tsc_hz
                      : 0;
 }
@@ -35,7 +35,7 @@ uint64_t clock_us(const struct clock *c, const struct abi_host *h, uint64_t tsc)
     return c->zero_us + clock_ticks_us(h, tsc);
 }
 
-/* The Gregorian calendar from the first of March of year 0 on: a leap day is a year's last. */
+/* The Gregorian calendar, counted from March 1 of year 0, so that a leap day is a year's last. */
 static void put_date(uint64_t days, unsigned *year, unsigned *month, unsigned *day)
 {
     uint64_t n = days + 719468, era = n / 146097, in_era = n % 146097;

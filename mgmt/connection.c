@@ -27,7 +27,8 @@ void connection_use(struct connection *c, size_t n)
 
 err_t connection_close(struct altcp_pcb *pcb)
 {
-    /* lwIP waits 25 minutes for who has vanished: the first to go when it needs the place. */
+    /* lwIP waits 25 minutes for a vanished client: this is the first to go when it needs the place.
+     */
     altcp_setprio(pcb, TCP_PRIO_MIN);
     if (altcp_close(pcb) == ERR_OK)
         return ERR_OK;
@@ -35,8 +36,8 @@ err_t connection_close(struct altcp_pcb *pcb)
     return ERR_ABRT;
 }
 
-/* At most `n` bytes; how many were taken. Where segments are small they need more of lwIP's queue
- * than it has: then less. Records of TLS are taken whole, later. */
+/* Queues at most `n` bytes and returns how many. Small segments may need more of lwIP's queue than
+ * it has: then it takes less. TLS records are taken whole, later. */
 static size_t queue(struct connection *c, const char *from, size_t n, bool more)
 {
     for (; n > 0; n = c->tls ? 0 : n / 2, more = true)
@@ -60,7 +61,7 @@ void connection_push(struct connection *c)
             n = UINT16_MAX;
         n = queue(c, from, n, c->queued + n < total);
         if (n == 0)
-            break; /* tried again when something is acknowledged, and from altcp_poll */
+            break; /* tried again after the next acknowledgement, and from altcp_poll */
         c->queued += n;
     }
     (void)altcp_output(c->pcb);
@@ -85,7 +86,7 @@ void connection_begin_sending(struct connection *c, size_t body_len)
     c->body_len = body_len;
     c->queued = c->acked = 0;
     connection_enter(c, PHASE_SENDING);
-    /* A byte a millisecond, at least: a dump of 256 KB has four minutes. */
+    /* At least a byte per millisecond: a dump of 256 KB has four minutes. */
     c->until = c->since + CONNECTION_MS + (uint32_t)(c->head_len + body_len);
     connection_push(c);
 }
@@ -95,7 +96,7 @@ bool connection_is_stream(const struct api_response *r)
     return r->stream.more || r->upgrade;
 }
 
-/* ---- heads: most of what a small answer costs, so without formats ---- */
+/* ---- heads: most of the cost of a small answer, so without formats ---- */
 
 static void add_bytes(struct connection *c, const char *bytes, size_t n)
 {
@@ -106,7 +107,7 @@ static void add_bytes(struct connection *c, const char *bytes, size_t n)
     c->head_len += n;
 }
 
-/* Inlined: how long a literal is the compiler knows. */
+/* Inlined, so that the compiler knows a literal's length. */
 static inline __attribute__((always_inline)) void add(struct connection *c, const char *text)
 {
     add_bytes(c, text, __builtin_strlen(text));
@@ -131,8 +132,8 @@ static inline __attribute__((always_inline)) void add_number(struct connection *
     add(c, "\r\n");
 }
 
-/* Of files: they are asked for again each time, and sent only after an update. The page may load
- * nothing but what this server has, and nobody may put it into a frame. */
+/* For files: clients revalidate them each time, and get them only after an update. The page may
+ * load only what this server has, and no site may put it into a frame. */
 static void add_file_fields(struct connection *c, const struct api_response *r)
 {
     add(c, "Cache-Control: no-cache\r\nETag: \"");
@@ -145,7 +146,7 @@ static void add_file_fields(struct connection *c, const struct api_response *r)
 }
 
 /* RFC 6797 "HTTP Strict Transport Security", half a year. Not with the certificate that we made:
- * browsers would then let nobody through who trusts it by hand. */
+ * browsers would then lock out users who trust it by hand. */
 static void add_safe_fields(struct connection *c)
 {
     add(c, CONNECTION_SAFE_FIELDS);
@@ -162,7 +163,7 @@ static void add_upgrade(struct connection *c)
     add(c, "Connection: Upgrade\r\n");
 }
 
-/* What goes with some answers only. */
+/* Fields that only some answers have. */
 static void add_rare_fields(struct connection *c, const struct api_response *r)
 {
     if (r->status == 426)
@@ -222,7 +223,7 @@ void connection_send(struct connection *c)
     connection_begin_sending(c, c->request.method == HTTP_HEAD || r->status == 304 ? 0 : len);
 }
 
-/* A name or address as it may stand in a URL, without the port. */
+/* The length of a name or address as it may appear in a URL, without the port. */
 static size_t host_length(const char *host)
 {
     size_t n = 0;
@@ -264,7 +265,7 @@ static void redirect(struct connection *c)
     connection_begin_sending(c, 0);
 }
 
-/* This connection gets the same whatever it asks for. */
+/* The answer is the same for every request on this connection. */
 bool connection_is_shut_out(const struct connection *c)
 {
     return tls_refusal() ||

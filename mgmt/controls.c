@@ -6,7 +6,8 @@
 #include "hv/lib.h"
 #include "mgmt/report.h"
 
-/* Why the most asked for of the bits that are kept are; the first that shares a bit counts. */
+/* Why the bits that are requested most are kept as they are; the first entry that shares a bit
+ * counts. */
 static const struct reason {
     uint8_t control;
     uint32_t bits;

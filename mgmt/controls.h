@@ -1,16 +1,16 @@
 /*
- * A change of control words before it is asked for: what the root would refuse, and why, and
- * whether the CPU would still enter the guest. Pure.
+ * Checks a change of control words before it is requested: whether the root would refuse it, why,
+ * and whether the CPU would still enter the guest. Pure.
  */
 #pragma once
 
 #include "hv/abi/control.h"
 
-/* Judges the change of a vCPU with this VMCS on a core with these capabilities. 0: the root will do
+/* Judges a change to a vCPU with this VMCS on a core with these capabilities. 0: the root will make
  * it, and every check of a VM entry holds afterwards. Otherwise -E_PERM or -E_INVAL, the words and
- * bits in *r (bits 0: it is not about some bits), and the reason in `why`. */
+ * bits in *r (bits 0: no particular bits), and the reason in `why`. */
 int controls_judge(const struct abi_vmcs *v, const struct abi_caps *caps,
                    const struct abi_controls *c, struct abi_controls_result *r, char *why,
                    size_t size) MUST_CHECK;
-/* The reason alone, of what the root answered. */
+/* Only the reason, from the root's answer. */
 const char *controls_why(const struct abi_controls_result *r);

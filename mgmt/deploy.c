@@ -31,7 +31,7 @@ const struct abi_boot_module *deploy_find_module(const struct abi_images *images
     return NULL;
 }
 
-/* At boot people look into grub.cfg for it, later into the list of images. */
+/* At boot people look into grub.cfg for the file, later into the list of images. */
 static void say_missing(const struct api_view *v, const char *name, bool own,
                         struct deploy_refusal *f)
 {
@@ -93,7 +93,7 @@ bool deploy_find_files(const struct api_view *v, const struct guest_config *g,
     return true;
 }
 
-/* ---- what others have ---- */
+/* ---- what other guests have ---- */
 
 static bool is_there(const struct api_view *v, unsigned number)
 {
@@ -129,7 +129,7 @@ static int check_addresses(const struct api_view *v, const struct guest_config *
     return 0;
 }
 
-/* At boot management is not counted among the guests of its core: they come first. */
+/* At boot management is not counted among its core's guests: they come first. */
 static void sum_up(const struct api_view *v, struct admission_core *cores)
 {
     for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
@@ -161,11 +161,11 @@ static int choose_core(const struct api_view *v, struct guest_config *g, struct 
         return 0;
     }
     if (g->core < 0 || (unsigned)g->core >= v->host->core_count)
-        g->core = 0; /* for who shows it all the same */
+        g->core = 0; /* for callers that show it anyway */
     return refuse(f, 409, rc == -E_BUSY ? "/guaranteed_us" : "/core");
 }
 
-/* ---- what the root says ---- */
+/* ---- the root's answer ---- */
 
 static int say_no_memory(const struct api_view *v, uint64_t asked, struct deploy_refusal *f)
 {
@@ -215,7 +215,7 @@ static int say_why(const struct api_view *v, const struct abi_create *r, int64_t
     }
 }
 
-/* The machine's cores come up while management does. */
+/* The machine's cores start at the same time as management. */
 static int64_t create(const struct api_view *v, struct abi_create *r)
 {
     int64_t rc;

@@ -1,7 +1,7 @@
 /*
- * From a guest's configuration to a guest: at boot as over the network. Finds its files, makes the
- * plan of which bytes go where, chooses its core, asks the root, and says in words what is wrong or
- * short. Pure but for what struct api_view does.
+ * From a guest's configuration to a guest, both at boot and over the network. Finds its files,
+ * plans which bytes go where, chooses its core, asks the root, and reports what is wrong or
+ * missing. Pure but for what struct api_view does.
  */
 #pragma once
 
@@ -9,7 +9,7 @@
 #include "mgmt/api.h"
 
 struct deploy_refusal {
-    unsigned status;  /* HTTP's */
+    unsigned status;  /* HTTP status */
     char pointer[48]; /* to the field of the configuration, or empty */
     char text[ABI_TEXT_MAX];
 };
@@ -19,11 +19,12 @@ int deploy_find_upload(const struct abi_images *images, const char *name);
 /* A boot module, or NULL. */
 const struct abi_boot_module *deploy_find_module(const struct abi_images *images, const char *name);
 
-/* The guest's image and modules, into *r. False: one is not there, or not for it. */
+/* Finds the guest's image and modules for *r. False: one does not exist, or is not for this guest.
+ */
 bool deploy_find_files(const struct api_view *v, const struct guest_config *g,
                        struct load_request *r, struct deploy_refusal *f);
-/* Makes the guest that r->config says with the files of `l`. Its number, or -1. */
+/* Makes the guest that r->config describes, with the files of `l`. Returns its number, or -1. */
 int deploy_guest(const struct api_view *v, struct abi_create *r, const struct load_request *l,
                  struct deploy_refusal *f);
-/* Has it shown as one that cannot be made, because of `why`. Its number, or -1. */
+/* Shows the guest as one that cannot be made, because of `why`. Returns its number, or -1. */
 int deploy_husk(const struct api_view *v, struct abi_create *r, const char *why);

@@ -17,7 +17,7 @@ static void skip(const char **s, const char *what)
         (*s)++;
 }
 
-/* A key's length; 0: there is none. */
+/* The length of a key; 0: none. */
 static size_t take_key(const char **s)
 {
     size_t n = 0;
@@ -28,7 +28,7 @@ static size_t take_key(const char **s)
     return n;
 }
 
-/* A string, with its quotes. */
+/* A string, including its quotes. */
 static bool take_string(const char **s)
 {
     for ((*s)++; **s && **s != '"'; (*s)++)
@@ -37,7 +37,7 @@ static bool take_string(const char **s)
     return *(*s)++ == '"';
 }
 
-/* A token, number, truth value or string: nothing that is of use here. */
+/* A token, number, boolean or string: nothing that we need. */
 static bool take_other(const char **s)
 {
     const char *from = *s;
@@ -49,7 +49,7 @@ static bool take_other(const char **s)
     return *s > from;
 }
 
-/* ":BASE64:"; its text, without the colons. */
+/* ":BASE64:"; returns its text without the colons. */
 static bool take_bytes(const char **s, const char **text, size_t *len)
 {
     const char *end;
@@ -91,7 +91,7 @@ static bool decode(const char *text, size_t len, uint8_t sha256[32])
     return mbedtls_base64_decode(sha256, 32, &n, (const unsigned char *)text, len) == 0 && n == 32;
 }
 
-/* One member, with its parameters. *is_ours: it is the SHA-256. */
+/* One member, including its parameters. *is_ours: it is the SHA-256. */
 static bool take_member(const char **s, uint8_t sha256[32], bool *is_ours)
 {
     static const char name[] = "sha-256";

@@ -3,7 +3,7 @@
 
 #include "hv/types.h"
 
-/* All of the field's lines, joined by commas. 1: there is a SHA-256, in `sha256`; 0: only what
- * others can check; -E_FORMAT: it is not a dictionary, or its SHA-256 is none, or is there twice.
- */
+/* `field`: all of the field's lines, joined by commas. 1: `sha256` has a SHA-256. 0: there are only
+ * digests that we cannot check. -E_FORMAT: it is not a dictionary, or its SHA-256 is malformed or
+ * appears twice. */
 int digest_sha256(const char *field, uint8_t sha256[32]) MUST_CHECK;

@@ -62,7 +62,7 @@ int dump_control(uint32_t encoding)
     }
 }
 
-/* Of control words whose provenance is known: dump_control() and the capability MSR's value. */
+/* For control words whose provenance is known: dump_control(), and the capability MSR's value. */
 static int control_of(const struct dump *d, uint32_t encoding, uint64_t *capability)
 {
     int control = dump_control(encoding);
@@ -84,7 +84,7 @@ struct piece {
     struct json_out *j;
     uint32_t encoding;
     uint64_t word, wanted, capability;
-    uint64_t settled; /* bits about which `wanted` and `capability` say something */
+    uint64_t settled; /* bits that `wanted` and `capability` cover */
     bool control;
 };
 
@@ -198,7 +198,7 @@ static void put_oddity(struct json_out *j, const struct vmcs_field *f)
         json_wrapped(j, INDENT, f->reason);
 }
 
-/* Why there is no value; "": nothing to say. */
+/* Why there is no value; "": nothing to report. */
 static const char *missing(const struct dump *d, unsigned row)
 {
     if (d->unreadable && has_row(d->unreadable, row))
@@ -263,14 +263,14 @@ static void put_json(struct json_out *j, const struct dump *d, unsigned row)
 
 /* ---- bitmaps ---- */
 
-#define NAMES_MAX 40u /* of one range */
+#define NAMES_MAX 40u /* in one range */
 
 struct ranges {
     struct json_out *j;
     const struct named_range *(*named)(uint32_t first, uint32_t last, unsigned n);
 };
 
-/* The range on a line, its names below. */
+/* The range on one line, its names below. */
 static void put_range_text(const struct ranges *r, uint32_t first, uint32_t last)
 {
     const struct named_range *n;
@@ -334,7 +334,7 @@ static void put_bitmaps(struct json_out *j, const uint8_t *bitmaps)
     json_end(j);
 }
 
-/* What a bitmap says goes with the field that points at it. */
+/* The content of a bitmap is shown with the field that points at it. */
 static bool bitmaps_shown(const struct dump *d)
 {
     for (unsigned row = 0; row < VMCS_ROWS; row++) {
@@ -348,7 +348,7 @@ static bool bitmaps_shown(const struct dump *d)
     return false;
 }
 
-/* In text: sections by what the fields really belong to. In JSON: by encoding. */
+/* In text: sections by the fields' real groups. In JSON: by encoding. */
 void dump_fields(struct json_out *j, const struct dump *d)
 {
     json_array(j, "fields");

@@ -1,5 +1,5 @@
 /*
- * A VMCS in JSON or in readable text: which fields, and how much is said about each. Pure.
+ * Writes a VMCS as JSON or readable text: which fields, and how much about each. Pure.
  */
 #pragma once
 
@@ -10,38 +10,38 @@ struct decode_context;
 
 struct dump_options {
     bool decode;   /* bits, meanings, provenance; what the bitmaps say */
-    bool oddities; /* only fields about which there is something odd to say */
-    int group;     /* enum vmcs_group that the field really belongs to; -1: all */
+    bool oddities; /* only fields with something odd about them */
+    int group;     /* enum vmcs_group that the field belongs to; -1: all */
     bool some;     /* only the rows in `chosen` */
     uint64_t chosen[ABI_SNAPSHOT_FIELDS / 64 + 1];
 };
 
-/* What a dump is made from. NULL: not known. */
+/* What a dump is made from. NULL: unknown. */
 struct dump {
     const struct dump_options *options;
     const struct abi_vmcs *vmcs;
     const uint64_t *wanted; /* ABI_CONTROLS words */
     const struct abi_caps *caps;
     const uint8_t *bitmaps; /* MSR, I/O A, I/O B */
-    /* Bits of control words about which `wanted` and `caps` say something; NULL: all. */
+    /* Bits of control words that `wanted` and `caps` cover; NULL: all. */
     const uint64_t *settled;
     const uint64_t *rows;       /* a bit for each row about which something is known; NULL: all */
-    const uint64_t *unreadable; /* rows that are there, but their value is not known; NULL: none */
+    const uint64_t *unreadable; /* rows that exist but whose value is unknown; NULL: none */
 };
 
-/* The row of a field, by its name or its encoding ("0x4002"), `n` bytes. -E_NOENT. */
+/* The row of a field, by its name or its encoding ("0x4002"), `n` bytes. -E_NOENT: none. */
 int dump_find_row(const char *s, size_t n);
 /* "GUEST_RIP,0x4002". False: *bad (of *length bytes) is not a field. */
 bool dump_choose_fields(struct dump_options *o, const char *list, const char **bad, size_t *length);
-/* "control", "read-only", "guest", "host". False: it is none of them. */
+/* "control", "read-only", "guest", "host". False: none of these. */
 bool dump_choose_group(struct dump_options *o, const char *name);
-/* The member "fields", and with decode "bitmaps", of the object that is open. */
+/* Writes the member "fields", and with decode "bitmaps", of the open object. */
 void dump_fields(struct json_out *j, const struct dump *d);
-/* For text: one field with each of its bits. `c` may be NULL. False: it has no bits, it is just a
+/* For text: one field with each of its bits. `c` may be NULL. False: it has no bits, being only a
  * number or an address. */
 bool dump_value(struct json_out *j, const struct vmcs_field *f, uint64_t value,
                 const struct decode_context *c);
 /* Hexadecimal digits of a field's value. */
 unsigned dump_digits(const struct vmcs_field *f);
-/* Of a control word that `wanted` has: its index there (enum abi_control). -1: it is none. */
+/* A control word's index in `wanted` (enum abi_control); -1: not a control word. */
 int dump_control(uint32_t encoding);

@@ -14,7 +14,7 @@ static unsigned vcpu_count(const struct api_view *v, unsigned number)
     return (unsigned)min_u64(v->guest(number)->vcpu_count, ABI_VCPUS_MAX);
 }
 
-/* Of whichever vCPU was refused. */
+/* Checks whichever vCPU was refused. */
 static void find_check(const struct api_view *v, unsigned number, char *check, size_t size)
 {
     for (unsigned i = 0; i < vcpu_count(v, number); i++) {
@@ -28,7 +28,7 @@ static void find_check(const struct api_view *v, unsigned number, char *check, s
     (void)str_copy(check, size, "no check of the SDM fails");
 }
 
-/* When the last state of a guest's vCPUs was taken down: the earliest of them. */
+/* When the last state of a guest's vCPUs was recorded: the earliest of them. */
 static uint64_t death_of(const struct api_view *v, unsigned number)
 {
     uint64_t tsc = UINT64_MAX;
@@ -49,7 +49,8 @@ static void add(char *why, size_t size, const char *check)
     (void)fmt(why + n, size - n, ": %s", check);
 }
 
-/* The guest has had another life before its snapshot was taken, or is another one. */
+/* The guest started again before its snapshot was taken, or its number has passed to another guest.
+ */
 static bool is_of_another_life(const struct abi_events *all, const struct abi_event *e,
                                uint64_t tsc)
 {
@@ -62,7 +63,7 @@ static bool is_of_another_life(const struct abi_events *all, const struct abi_ev
     return false;
 }
 
-/* False: its snapshot is still to come. */
+/* False: its snapshot has not been taken yet. */
 static bool look_at(const struct api_view *v, const struct abi_event *e)
 {
     const struct abi_guest *g = v->guest(e->guest);

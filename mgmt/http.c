@@ -78,7 +78,7 @@ static bool same_name(const char *a, const char *b)
     return *a == *b;
 }
 
-/* llhttp leaves what is behind a value on it. RFC 9112, section 5.1. */
+/* Strips whitespace after a value, which llhttp keeps. RFC 9112, section 5.1. */
 static void trim(struct http_request *r)
 {
     while (r->value_len &&
@@ -126,19 +126,19 @@ static int on_value_complete(llhttp_t *p)
     if (same_name(r->field, "host"))
         take_host(r);
     if (same_name(r->field, "origin")) {
-        /* An empty one, or a second one, is nobody's. */
+        /* An empty or repeated Origin matches nothing. */
         (void)str_copy(r->origin, sizeof(r->origin), r->origin[0] || !r->value[0] ? "?" : r->value);
     }
     if (same_name(r->field, "authorization")) {
         bool whole = r->value_len < sizeof(r->authorization) && !r->authorization[0];
 
         (void)str_copy(r->authorization, sizeof(r->authorization), whole ? r->value : "?");
-        /* What others send is not to be found in what is left of this. */
+        /* Leaves no remains of this in the buffer for others' requests. */
         memset(r->value, 0, sizeof(r->value));
     }
     if (same_name(r->field, "expect") && same_name(r->value, "100-continue"))
         r->expects_continue = true;
-    /* What has been cut is not what was said. */
+    /* A value that was cut is not what the client sent. */
     if (r->value_len < sizeof(r->value) - 1)
         websocket_take(&r->websocket, r->field, r->value);
     if (r->websocket.token[0]) /* as above */
@@ -159,7 +159,7 @@ static bool length_is_known(const llhttp_t *p)
     return p->flags & F_CONTENT_LENGTH;
 }
 
-/* 0: the sink takes the body, or it is not there for this request. */
+/* 0: the sink takes the body, or does not handle this request. */
 static int offer_to_sink(struct http_request *r, const llhttp_t *p)
 {
     unsigned status =
@@ -178,7 +178,7 @@ static int on_headers_complete(llhttp_t *p)
     r->cross_origin = r->origin[0] && !is_own(r->origin, "http://", r->host) &&
                       !is_own(r->origin, "https://", r->host);
 
-    /* Without a version it is HTTP/0.9, whose clients understand no status line. */
+    /* Without a version it is HTTP/0.9, whose clients do not understand status lines. */
     if (p->http_major != 1)
         return refuse(r, 400);
     /* RFC 9112, section 3.2. */

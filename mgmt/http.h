@@ -1,6 +1,6 @@
 /*
- * HTTP/1.1 requests over llhttp. Pure: bytes in, a request or the status of its refusal out. All
- * limits are here.
+ * HTTP/1.1 requests over llhttp. Pure: bytes in, a request or a refusal's status out. All limits
+ * are here.
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 
 #define HTTP_TARGET_MAX  256u  /* bytes of the request target; 414 beyond */
 #define HTTP_HEADERS_MAX 4096u /* bytes of all header fields; 431 beyond */
-#define HTTP_BODY_MAX    8192u /* 413 beyond; that of a PUT goes to the sink instead */
+#define HTTP_BODY_MAX    8192u /* 413 beyond; the body of a PUT goes to the sink instead */
 
 enum http_state {
     HTTP_MORE,  /* feed more */
@@ -27,9 +27,9 @@ struct http_request;
 /* Takes the bodies of PUT requests as they arrive. Both return 0, or the status of a refusal with
  * its message in r->why. */
 struct http_sink {
-    /* The head is there: method, target, header fields. HTTP_NOT_MINE: it is a request like the
-     * others. */
-    /* `length` is UINT64_MAX when the client does not say it. */
+    /* The head has arrived: method, target, header fields. HTTP_NOT_MINE: handle the request like
+     * any other. */
+    /* `length` is UINT64_MAX if the client does not give it. */
     unsigned (*begin)(void *ctx, struct http_request *r, uint64_t length);
     unsigned (*data)(void *ctx, struct http_request *r, const uint8_t *bytes, size_t n);
 };
@@ -41,7 +41,7 @@ struct http_request {
     unsigned status;              /* with HTTP_BAD */
     char why[160];                /* with HTTP_BAD: the message, or empty */
     unsigned retry_s;             /* with HTTP_BAD: Retry-After, or 0 */
-    const struct http_sink *sink; /* NULL: PUT is like the others */
+    const struct http_sink *sink; /* NULL: PUT is like any other method */
     void *sink_ctx;
     bool streaming; /* the body goes to the sink */
     char target[HTTP_TARGET_MAX + 1];
@@ -51,18 +51,18 @@ struct http_request {
     char if_none_match[64]; /* cut */
     char last_event_id[24]; /* cut */
     char repr_digest[512];  /* all lines */
-    bool digest_cut;        /* there was more of it */
-    unsigned hosts;         /* fields of this name; one that was too long counts as two */
+    bool digest_cut;        /* part of it did not fit */
+    unsigned hosts;         /* number of Host fields; one that is too long counts as two */
     char host[128];
-    /* A page of another site had the browser send it: its Origin is not our Host. */
+    /* A browser sent it for a page of another site: its Origin is not our Host. */
     bool cross_origin;
     char origin[128];
-    char authorization[128]; /* "?" when it was too long or came twice */
+    char authorization[128]; /* "?" if too long or repeated */
     bool accept_text, keep_alive;
     bool expects_continue, told_to_go_on, head_done;
     struct websocket_offer websocket;
-    struct auth_address client; /* set by whoever has the connection */
-    char from[ADDRESS_TEXT];    /* the same as text, of all of the address; for the log */
+    struct auth_address client; /* set by the owner of the connection */
+    char from[ADDRESS_TEXT];    /* the whole address as text, for the log */
     uint8_t method;             /* HTTP_GET ... of llhttp */
     uint8_t body[HTTP_BODY_MAX];
 };
@@ -71,10 +71,10 @@ struct http_request {
 void http_init(struct http_request *r, const struct http_sink *sink, void *sink_ctx);
 /* Ready for the next request of the same connection. */
 void http_next(struct http_request *r);
-/* Takes bytes until a request is complete or bad; returns how many were used. */
+/* Takes bytes until a request is complete or bad; returns how many it used. */
 size_t http_feed(struct http_request *r, const char *bytes, size_t n);
-/* True once a request, when its client waits for "100 Continue" before it sends the body. */
+/* True once per request, if its client waits for "100 Continue" before it sends the body. */
 bool http_take_continue(struct http_request *r);
-/* Of a complete request: may what follows be of another protocol? */
+/* For a complete request: may another protocol follow? */
 bool http_asks_upgrade(const struct http_request *r);
 const char *http_reason(unsigned status);

@@ -57,7 +57,7 @@ static void put_escaped(struct json_out *j, const uint8_t *s, size_t n)
     }
 }
 
-/* Everything that comes before a value: comma or line, indentation, name. */
+/* Writes everything before a value: comma or line break, indentation, name. */
 static void lead(struct json_out *j, const char *name)
 {
     unsigned d = j->depth;
@@ -80,7 +80,7 @@ static void lead(struct json_out *j, const char *name)
         json_printf(j, "\"%s\":", name);
 }
 
-/* The same, of a value that stands on the same line. */
+/* The same for a value on the same line. */
 static void lead_value(struct json_out *j, const char *name)
 {
     lead(j, name);

@@ -1,6 +1,6 @@
 /*
- * Writes JSON, or the same structure as readable text ("name: value", indented). Pure; into a
- * buffer of the caller's; what does not fit sets `overflow`.
+ * Writes JSON, or the same structure as readable text ("name: value", indented). Pure. Writes into
+ * the caller's buffer; what does not fit sets `overflow`.
  */
 #pragma once
 
@@ -15,8 +15,8 @@ struct json_out {
     unsigned depth;
     bool some[JSON_DEPTH]; /* a member was written at this depth */
     bool array[JSON_DEPTH];
-    size_t start[JSON_DEPTH]; /* of the text inside */
-    bool same_line;           /* text: the next member stands behind the dash of its object */
+    size_t start[JSON_DEPTH]; /* of the text inside this depth */
+    bool same_line;           /* text: the next member follows the dash of its object */
 };
 
 void json_begin(struct json_out *j, char *buf, size_t size, bool text);
@@ -25,7 +25,7 @@ void json_object(struct json_out *j, const char *name);
 void json_array(struct json_out *j, const char *name);
 void json_end(struct json_out *j);
 void json_str(struct json_out *j, const char *name, const char *value);
-/* Bytes that may be anything: control characters are escaped, bytes above 0x7e shown as Latin-1. */
+/* Arbitrary bytes: control characters are escaped, bytes above 0x7e shown as Latin-1. */
 void json_bytes(struct json_out *j, const char *name, const uint8_t *bytes, size_t n);
 void json_u64(struct json_out *j, const char *name, uint64_t value);
 /* "0x1f", at least `digits` digits. */
@@ -35,5 +35,5 @@ void json_null(struct json_out *j, const char *name);
 /* Raw text, no escaping, no separators. */
 void json_raw(struct json_out *j, const char *s, size_t n);
 void json_printf(struct json_out *j, const char *format, ...) PRINTF(2, 3);
-/* For text: words on lines of their own, indented, at most 100 columns. */
+/* For text: words wrapped onto lines of their own, indented, at most 100 columns. */
 void json_wrapped(struct json_out *j, unsigned indent, const char *s);

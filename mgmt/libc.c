@@ -1,4 +1,4 @@
-/* What third-party code wants of a C library, beyond hv/lib.c. */
+/* What third-party code needs from a C library, beyond hv/lib.c. */
 #include "mgmt/port.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@ _Noreturn void abort(void)
     mgmt_die("abort");
 }
 
-/* mbedTLS calls it when its arena's lists are broken. */
+/* mbedTLS calls it if its arena's lists are corrupt. */
 _Noreturn void exit(int status)
 {
     (void)status;
@@ -21,7 +21,7 @@ int atoi(const char *s)
     return (int)strtol(s, NULL, 10);
 }
 
-/* Never called (see stdlib.h in include/): memory that is not there. */
+/* Never called (see stdlib.h in include/): it has no memory to give. */
 void *malloc(size_t n)
 {
     (void)n;

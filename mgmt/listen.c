@@ -5,13 +5,13 @@
 #include "lwip/priv/tcp_priv.h"
 #include "mgmt/include/lwip_hooks.h"
 
-/* When lwIP has no place for a new connection it gives up the oldest of those below the new one's
- * priority: half-open ones and those that we have closed, never one in use. So a flood of SYNs
- * costs none of them anything, and there is no backlog that it could fill. */
+/* If lwIP has no room for a new connection, it drops the oldest one below the new one's priority:
+ * half-open ones and those that we have closed, never one in use. So a SYN flood costs connections
+ * in use nothing, and there is no backlog to fill. */
 #define HALF_OPEN_PRIORITY    TCP_PRIO_MIN
 #define NEW_PRIORITY          (TCP_PRIO_MIN + 1)
 
-/* Who has gone without a word is missed after half a minute. */
+/* A client that vanished silently is noticed after half a minute. */
 #define KEEPALIVE_IDLE_MS     15000u
 #define KEEPALIVE_INTERVAL_MS 5000u
 #define KEEPALIVE_PROBES      3u
@@ -24,7 +24,7 @@
 
 _Static_assert(MEMP_NUM_TCP_PCB_LISTEN >= 2, "HTTP and HTTPS");
 
-static tcp_accept_fn altcp_takes; /* altcp's own, which it shows to nobody */
+static tcp_accept_fn altcp_takes; /* altcp's own, which it does not export */
 
 static err_t on_syn(u8_t id, struct tcp_pcb_listen *listener, struct tcp_pcb *pcb)
 {
@@ -36,8 +36,8 @@ static err_t on_syn(u8_t id, struct tcp_pcb_listen *listener, struct tcp_pcb *pc
 
 static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 {
-    /* lwIP says so when it has no place for a connection. altcp would make a pcb of its own for
-     * it, which nobody would free. */
+    /* lwIP calls this if it has no room for a connection. altcp would allocate a pcb for it, which
+     * would leak. */
     if (!pcb)
         return ERR_MEM;
     tcp_setprio(pcb, TCP_PRIO_NORMAL);
@@ -72,7 +72,7 @@ struct altcp_pcb *listen_start(struct altcp_pcb *pcb, altcp_accept_fn accept)
     return listening;
 }
 
-/* The options of a segment, which may be in two places. */
+/* The options of a segment, possibly split over two places. */
 struct options {
     const u8_t *first, *rest;
     u16_t first_len, len;
@@ -83,8 +83,8 @@ static u8_t option_byte(const struct options *o, u16_t i)
     return i < o->first_len || !o->rest ? o->first[i] : o->rest[i - o->first_len];
 }
 
-/* The least size of a segment that the options say, as lwIP reads them: the last one counts there.
- * NO_MSS: none; 0: what is there are no options (lwIP would read on behind them). */
+/* The smallest segment size in the options, as lwIP reads them: the last one counts there. NO_MSS:
+ * none; 0: these are not valid options (lwIP would read on behind them). */
 static u16_t find_mss(const struct options *o)
 {
     u16_t least = NO_MSS;
@@ -111,7 +111,7 @@ static u16_t find_mss(const struct options *o)
     return least;
 }
 
-/* ---- where a segment is ---- */
+/* ---- the position of a segment ---- */
 
 /* Bytes of sequence space from `from` to `to`; negative: `to` is before it. */
 static int32_t distance(u32_t from, u32_t to)
@@ -126,15 +126,15 @@ bool listen_is_near(const struct listen_place *p, u32_t seqno, u16_t data, bool 
 
     if (from_next < -LISTEN_FAR || from_next > LISTEN_FAR)
         return false;
-    /* Nothing of it is new: lwIP takes what it acknowledges, and says again what has come. Who has
-     * ended the connection says so in all that follows until it is acknowledged. */
+    /* Nothing in it is new: lwIP takes its acknowledgement, and acknowledges again what has come. A
+     * client that has ended the connection repeats its end until we acknowledge it. */
     if (distance(end + fin, p->next) >= 0)
         return true;
-    /* Nothing fits a closed window: what asks whether it is open is answered, and not taken. */
+    /* Nothing fits a closed window: a probe of it is answered, and not taken. */
     past_edge = distance(p->next + p->window, end + fin);
     if (p->window && data + fin > 0 && past_edge > 0 && distance(p->next, end + fin) > 0)
         return false;
-    /* There is one end, and nothing behind it. */
+    /* There is only one end, and nothing behind it. */
     if (p->has_fin && (distance(p->fin, end) > 0 || (fin && end != p->fin)))
         return false;
     return !fin || distance(end, p->queued) <= 0;
@@ -154,10 +154,10 @@ static struct listen_place place_of(const struct tcp_pcb *pcb)
     return p;
 }
 
-/* lwIP asserts what follows from the numbers of a segment, and compares them so that two which are
- * half of the sequence space apart are both before and behind each other. So it sees only what is
- * around the window, and what the client can have meant. What begins a connection anew, or breaks
- * it off, is compared with one number only. */
+/* lwIP asserts what follows from a segment's numbers, and compares them so that two that are half
+ * the sequence space apart are both before and after each other. So lwIP only gets segments around
+ * the window that the client can have meant. Segments that start or reset a connection are compared
+ * with one number only. */
 static bool is_in_place(const struct tcp_pcb *pcb, const struct tcp_hdr *h, u16_t data)
 {
     u8_t flags = TCPH_FLAGS(h);
@@ -172,8 +172,8 @@ static bool is_in_place(const struct tcp_pcb *pcb, const struct tcp_hdr *h, u16_
 }
 
 /* lwIP obeys this option in every segment, and takes a window that is closed at first for an open
- * one. What is queued already must fit a segment (lwIP asserts it); and what a TLS handshake says
- * must fit the queue (see tls.c). So the size is said once, at the beginning, and is not tiny. */
+ * one. Queued data must fit a segment (lwIP asserts it), and TLS handshake messages must fit the
+ * queue (see tls.c). So the size is only accepted at the beginning, and must not be tiny. */
 err_t listen_check(const struct tcp_pcb *pcb, const struct tcp_hdr *h, u16_t len, u16_t first_len,
                    const u8_t *rest, u16_t data)
 {

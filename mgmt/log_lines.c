@@ -3,8 +3,8 @@
 #include "hv/lib.h"
 
 #define SECOND_US 1000000u
-#define DIGITS    6u    /* of a second's parts */
-#define LINE_MOST 1024u /* the log's own are shorter: longer text is told in parts */
+#define DIGITS    6u    /* of the fraction of a second */
+#define LINE_MOST 1024u /* the log's own lines are shorter; longer text comes in parts */
 
 size_t log_stamp(const uint8_t *line, size_t len, uint64_t *us)
 {
@@ -28,7 +28,7 @@ size_t log_stamp(const uint8_t *line, size_t len, uint64_t *us)
     return i + 2;
 }
 
-/* The first line of a text, with its end; 0: it is not finished. */
+/* The length of a text's first line with its end; 0: the line is unfinished. */
 static size_t line_length(const uint8_t *text, size_t len)
 {
     size_t n = 0;

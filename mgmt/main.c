@@ -144,7 +144,7 @@ static void on_status(struct netif *n)
     static ip4_addr_t told;
     const ip4_addr_t *ip = netif_ip4_addr(n);
 
-    /* lwIP tells of IPv6 addresses here too. */
+    /* lwIP also calls this for IPv6 addresses. */
     if (ip4_addr_isany(ip) || ip4_addr_cmp(ip, &told))
         return;
     ip4_addr_copy(told, *ip);
@@ -152,12 +152,12 @@ static void on_status(struct netif *n)
     names_have_address();
 }
 
-/* The certificate that we make names the IPv4 address: one is waited for so long. */
+/* Our own certificate names the IPv4 address: this is how long we wait for one. */
 #define IPV4_MS 5000u
 
 static uint32_t started_ms;
 
-/* HTTPS begins with the first address by which it can be reached. */
+/* HTTPS starts with the first address at which it can be reached. */
 static void take_first_address(uint32_t ip)
 {
     static bool listening;
@@ -170,7 +170,7 @@ static void take_first_address(uint32_t ip)
         names_without_https();
 }
 
-/* Where the service is reached is said once it can be reached. */
+/* Logs where the service is reached, once it can be reached. */
 static void take_address(void)
 {
     uint32_t ip = netif_ip4_addr(&netif)->addr;
@@ -205,14 +205,14 @@ static void start_network(void)
     netif_set_up(&netif);
     names_up();
     if (m->static_ip) {
-        /* With conflict detection lwIP leaves it to that, which is DHCP's alone. */
+        /* With conflict detection lwIP leaves announcements to it, but only DHCP uses it. */
         (void)etharp_gratuitous(&netif);
         on_status(&netif);
     } else if (dhcp_start(&netif) != ERR_OK)
         mgmt_die("DHCP does not start");
 }
 
-/* Before all that takes long: nobody waits for a certificate. */
+/* Before everything slow: guests do not wait for a certificate. */
 static void start_guests(void)
 {
     static struct abi_create request; /* large */
@@ -282,7 +282,7 @@ void guest_run(const uint8_t *info)
 
         port_work_done();
         port_beat();
-        /* One round of frames at a time: also in a flood the heart beats and timers run. */
+        /* One round of frames at a time, so that heartbeat and timers run even in a flood. */
         more = vnet_poll(&netif);
         if (vnet_starved())
             server_starved();

@@ -8,19 +8,19 @@ LLHTTP_DIR  ?= third_party/llhttp
 XTERM_DIR   ?= third_party/xterm
 ZLIB_DIR    ?= third_party/zlib
 
-# NAME=DIRECTORY; what was named by whoever calls make is theirs, the rest is fetched.
+# NAME=DIRECTORY; directories that the caller of make names are the caller's own, the rest is fetched.
 THIRD_PAIRS  := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) xterm=$(XTERM_DIR) zlib=$(ZLIB_DIR)
 THIRD_GIVEN  := $(foreach n,lwip:LWIP mbedtls:MBEDTLS wslay:WSLAY llhttp:LLHTTP xterm:XTERM zlib:ZLIB,$(if $(filter file,$(origin $(lastword $(subst :, ,$(n)))_DIR)),,$(firstword $(subst :, ,$(n)))=%))
 THIRD_PARTY  := LWIP_DIR=$(LWIP_DIR) MBEDTLS_DIR=$(MBEDTLS_DIR) WSLAY_DIR=$(WSLAY_DIR) LLHTTP_DIR=$(LLHTTP_DIR) XTERM_DIR=$(XTERM_DIR) ZLIB_DIR=$(ZLIB_DIR)
 
 third-party: $(BUILD)/gen/third_party.stamp
 
-# What the archive has now, in the form of mgmt/third_party.pins.
+# The archive's present versions, in the form of mgmt/third_party.pins.
 third-party-pins: deps-build
 	@test/tools/fetch.sh newest
 
-# Looked at before anything is built, and again when something is missing, the pins have changed or another make has fetched something; always, if it is somebody's own,
-# or older than the pins say because nothing newer could be fetched.
+# Checked before anything is built, and again if something is missing, the pins have changed or another make has fetched something; always, if a directory is the caller's own,
+# or older than the pins because nothing newer could be fetched.
 THIRD_FETCHED := $(filter-out $(THIRD_GIVEN),$(THIRD_PAIRS))
 THIRD_PINNED  := $(foreach p,$(THIRD_FETCHED),$(lastword $(subst =, ,$(p)))/.pinned)
 $(BUILD)/gen/third_party.stamp: mgmt/third_party.pins test/tools/fetch.sh $(wildcard $(THIRD_PINNED)) $(BUILD)/gen/THIRD_PAIRS.list \
@@ -30,13 +30,13 @@ $(BUILD)/gen/third_party.stamp: mgmt/third_party.pins test/tools/fetch.sh $(wild
 	@test/tools/fetch.sh header $(THIRD_PAIRS) > $(@:.stamp=.h.new)
 	@$(call renew,$(@:.stamp=.h)); test/tools/fetch.sh is-current $(THIRD_FETCHED) || rm $@
 
-# Changes when other versions have been fetched: what is compiled from them depends on it.
+# Changes when other versions have been fetched; the objects compiled from them depend on it.
 THIRD_VERSIONS := $(BUILD)/gen/third_party.h
 $(THIRD_VERSIONS): $(BUILD)/gen/third_party.stamp ;
 
 MGMT_C := $(wildcard mgmt/*.c mgmt/pc/*.c)
 MGMT_PURE := hv/date.c hv/fmt.c hv/lib.c hv/guest_config.c hv/options.c $(wildcard mgmt/config/*.c mgmt/load/*.c) arch/x86/inspect/fields.c arch/x86/inspect/names.c $(DECODE_C) $(ENTRY_CHECK_C) arch/x86/vmx/caps.c
-# What is told about a VMCS, without a request: linked into vmcsdump too.
+# Explains VMCSs independently of requests: linked into vmcsdump too.
 MGMT_TELL := mgmt/json.c mgmt/dump.c mgmt/dump_options.c mgmt/report.c mgmt/layout.c mgmt/capabilities.c
 MGMT_LWIP := core/altcp core/altcp_alloc core/altcp_tcp core/def core/inet_chksum core/init core/ip core/mem core/memp core/netif core/pbuf core/raw \
         core/stats core/sys core/tcp core/tcp_in core/tcp_out core/timeouts core/udp core/ipv4/dhcp \
@@ -50,15 +50,15 @@ MGMT_MBEDTLS := aes asn1parse asn1write base64 bignum bignum_core chacha20 chach
         sha1 sha256 sha512 ssl_ciphersuites ssl_msg ssl_ticket ssl_tls ssl_tls12_server ssl_tls13_generic ssl_tls13_keys \
         ssl_tls13_server x509 x509_create x509_crt x509write x509write_crt
 MGMT_EVEREST := Hacl_Curve25519_joined
-# Calls of mbedTLS that lead to us: mgmt/tls_suites.h, mgmt/tls_x25519.h.
+# mbedTLS's calls that are redirected to us: mgmt/tls_suites.h, mgmt/tls_x25519.h.
 MGMT_WRAP := mbedtls_ecp_mul mbedtls_ecp_mul_restartable mbedtls_ssl_ticket_parse mbedtls_ssl_tls13_fetch_handshake_msg
 MGMT_WSLAY := wslay_event wslay_frame wslay_net wslay_queue
 MGMT_LLHTTP := api http llhttp
-# Unpacks; needs nothing of a C library (Z_SOLO).
+# Unpacks without a C library (Z_SOLO).
 MGMT_ZLIB := adler32 crc32 inffast inflate inftrees zutil
 
 # Not -MMD: it leaves out lwipopts.h, which a system header includes.
-# Sections: what nobody calls is left out, and with it what only that would call.
+# Sections: functions that are never called are left out, and with them what only they would call.
 MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffunction-sections -fdata-sections -ffile-prefix-map=$(LWIP_DIR)=lwip -ffile-prefix-map=$(MBEDTLS_DIR)=mbedtls \
         -ffile-prefix-map=$(WSLAY_DIR)=wslay -ffile-prefix-map=$(LLHTTP_DIR)=llhttp -Imgmt/include -isystem $(LWIP_DIR)/src/include -isystem $(LWIP_DIR)/src \
         -isystem $(LWIP_DIR)/src/apps/altcp_tls \
@@ -72,7 +72,7 @@ $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) $(WARN) -c $< $(out_d)
 
-# The compiler does not see what the assembler reads.
+# The compiler does not see the files that the assembler reads.
 $(BUILD)/mgmt/mgmt/page_files.o: $(wildcard mgmt/page/*) mgmt/openapi.json $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
 $(BUILD)/mgmt/mgmt/page_files.o: MGMT_CFLAGS += -Wa,-I$(BUILD)/gen
 
@@ -80,7 +80,7 @@ $(BUILD)/mgmt/start.asm.o: mgmt/pc/start.asm Makefile | deps-build
 	$(call say,NASM)
 	$(Q)$(NASM) -f elf64 $< $(out)
 
-# Third-party code is compiled as it is: its warnings are its authors'.
+# Third-party code is compiled unchanged: its warnings are its authors' business.
 $(BUILD)/mgmt/lwip/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) -w -c $(LWIP_DIR)/src/$*.c $(out_d)
@@ -95,7 +95,7 @@ $(BUILD)/mgmt/everest/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) -DMBEDTLS_ECDH_VARIANT_EVEREST_ENABLED -isystem $(MBEDTLS_DIR)/library -isystem $(MBEDTLS_DIR)/3rdparty/everest/include \
 	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -w -c $(MBEDTLS_DIR)/3rdparty/everest/library/$*.c $(out_d)
-# For the opening of WebSockets alone: not in mbedtls_config.h, where TLS would find it.
+# Only for the opening of WebSockets: not in mbedtls_config.h, where TLS would find it.
 $(BUILD)/mgmt/mbedtls/sha1.o: MGMT_CFLAGS += -DMBEDTLS_SHA1_C
 
 $(BUILD)/mgmt/wslay/%.o: mgmt/include/wslay_port.h Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
@@ -110,7 +110,7 @@ $(BUILD)/mgmt/zlib/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) -DZ_SOLO -w -c $(ZLIB_DIR)/$*.c $(out_d)
 
-# It calls exit() without a declaration, which gcc 14 and later do not let pass.
+# It calls exit() without a declaration, which gcc 14 and later reject.
 $(BUILD)/mgmt/mbedtls/memory_buffer_alloc.o: MGMT_CFLAGS += -include mgmt/include/stdlib.h
 
 $(BUILD)/mgmt.elf: $(MGMT_O) mgmt/mgmt.lds $(BUILD)/gen/MGMT_O.list

@@ -55,8 +55,7 @@ static void take_ntp_server(void)
         ntp_server[0] = 0;
 }
 
-/* Under what a browser can also be told to look. A port that only sends clients elsewhere is none.
- */
+/* Logs a second name for the browser. A port that only redirects does not count. */
 static void say_also(const char *host)
 {
     bool https = tls_works();
@@ -67,8 +66,8 @@ static void say_also(const char *host)
                  https && http ? "/ and " : "", http ? "http://" : "", http ? host : "", "/");
 }
 
-/* The result of asking whether another host has the name. `slot`: 0 for the host's, else a
- * service's. */
+/* The result of asking whether another host has the name. `slot`: 0 for the host's name, otherwise
+ * a service's. */
 static void on_name(struct netif *n, u8_t result, s8_t slot)
 {
     const char *name = boot_config.management.service.hostname;
@@ -150,7 +149,7 @@ void names_poll(void)
         has_ipv6 = true;
         names_have_address();
         text[0] = '[';
-        /* lwIP's own text loses a last group that is zero. */
+        /* lwIP's own text drops a last group that is zero. */
         address_ipv6(text + 1, (const uint8_t *)a->addr);
         (void)fmt(text + strlen(text), 2, "]");
         say_also(text);

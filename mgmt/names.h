@@ -1,6 +1,6 @@
 /*
- * How the management service is found: IPv6 addresses, HOSTNAME.local and its services by multicast
- * DNS; and how it finds the time (SNTP). All by lwIP's own parts.
+ * How clients find the management service (IPv6 addresses, HOSTNAME.local and its services by
+ * multicast DNS), and how it finds the time (SNTP). All with lwIP's own parts.
  */
 #pragma once
 
@@ -11,11 +11,11 @@
 void names_start(struct netif *n, struct clock *c);
 /* The interface is up: link-local address, names. */
 void names_up(void);
-/* There is an address: servers can be asked. */
+/* We have an address: servers can be asked. */
 void names_have_address(void);
 /* An IPv6 address can be used. */
 bool names_have_ipv6(void);
-/* HTTPS is not served after all. */
+/* HTTPS turned out not to be served. */
 void names_without_https(void);
-/* Tells new addresses in the log. */
+/* Logs new addresses. */
 void names_poll(void);

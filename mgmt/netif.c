@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define QUEUE              128u
-/* So many frames at a time: what is done with them may take long, such as hashing an image. */
+/* Frames per round: handling one may take long, such as hashing an image. */
 #define ROUND              16u
 #define BUFFER             2048u
 #define RX                 0u
@@ -67,7 +67,7 @@ static void start_queue(unsigned n)
             publish(q, (uint16_t)i);
     }
     if (n == TX)
-        q->avail.flags = AVAIL_NO_INTERRUPT; /* sent buffers are looked at when the next is sent */
+        q->avail.flags = AVAIL_NO_INTERRUPT; /* sent buffers are reclaimed at the next send */
     outw(REG(VIRTIO_NET_QUEUE_SELECT), (uint16_t)n);
     outw(REG(VIRTIO_NET_QUEUE_SIZE), QUEUE);
     set_address(VIRTIO_NET_QUEUE_DESC, q->desc);
@@ -106,7 +106,7 @@ static err_t send(struct netif *n, struct pbuf *p)
 
     (void)n;
     if (in_flight >= QUEUE || p->tot_len > BUFFER - VIRTIO_NET_HEADER)
-        return ERR_MEM; /* lwIP sends again */
+        return ERR_MEM; /* lwIP retransmits */
     memset(q->buffers[i], 0, VIRTIO_NET_HEADER);
     pbuf_copy_partial(p, q->buffers[i] + VIRTIO_NET_HEADER, p->tot_len, 0);
     q->desc[i].length = VIRTIO_NET_HEADER + p->tot_len;
@@ -121,7 +121,7 @@ static void receive(struct netif *n, const uint8_t *frame, size_t len)
 {
     struct pbuf *p = frames_take(frame, len);
 
-    port_beat(); /* a frame may be the last of a handshake, which takes long */
+    port_beat(); /* a frame may complete a handshake, which takes long */
     if (!p) {
         starved = true;
         return;
@@ -135,7 +135,7 @@ bool vnet_poll(struct netif *n)
     struct queue *q = &queues[RX];
     unsigned done = 0;
 
-    (void)inb(REG(VIRTIO_NET_ISR)); /* lowers the interrupt: before the ring is looked at */
+    (void)inb(REG(VIRTIO_NET_ISR)); /* lowers the interrupt, before the ring is read */
     while (done < ROUND && q->seen != __atomic_load_n(&q->used.index, __ATOMIC_ACQUIRE)) {
         uint32_t id = q->used.ring[q->seen % QUEUE].id;
         uint32_t length = q->used.ring[q->seen % QUEUE].length;

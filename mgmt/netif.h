@@ -8,5 +8,5 @@
 err_t vnet_init(struct netif *n);
 /* Hands received frames to lwIP. True if there were any. */
 bool vnet_poll(struct netif *n);
-/* Was there a frame for which lwIP had no buffer, since the last call? */
+/* Has there been a frame without an lwIP buffer for it since the last call? */
 bool vnet_starved(void);

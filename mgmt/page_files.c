@@ -2,7 +2,7 @@
 
 #include "hv/lib.h"
 
-/* The assembler reads the file as it is: no tool has to turn it into C first. */
+/* The assembler includes the file as it is: no tool has to turn it into C first. */
 #define EMBED_PATH(symbol, path)                                                                   \
     __asm__(".pushsection .rodata\n" #symbol "_begin: .incbin \"" path "\"\n" #symbol              \
             "_end:\n.popsection\n.globl " #symbol "_begin, " #symbol "_end\n");                    \

@@ -1,6 +1,6 @@
 /*
- * The page's files: mgmt/page/ as it is in the source, and what the build made for it. No end mark:
- * use the sizes.
+ * The page's files: mgmt/page/ as in the source, and what the build made for it. They have no end
+ * mark: use the sizes.
  */
 #pragma once
 
@@ -13,5 +13,5 @@ struct page_file {
     const char *begin, *end;
 };
 
-/* NULL when there is none of this name. */
+/* NULL if there is none of this name. */
 const struct page_file *page_file_find(const char *name);

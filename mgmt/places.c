@@ -4,7 +4,7 @@
 #include "mgmt/tls.h"
 
 static struct connection connections[SERVER_CONNECTIONS];
-static unsigned held; /* by all */
+static unsigned held; /* by all together */
 
 struct connection *places_all(void)
 {
@@ -47,7 +47,7 @@ void places_drop_all(struct connection *c)
     c->pending = NULL;
 }
 
-/* Also what TLS has not looked at; NULL: nobody holds anything. */
+/* Includes what TLS has not read. NULL: no connection holds anything. */
 static struct connection *greediest(void)
 {
     struct connection *found = NULL;
@@ -124,7 +124,7 @@ void places_cut(struct connection *c)
     altcp_abort(pcb);
 }
 
-/* ---- one more ---- */
+/* ---- a new connection ---- */
 
 static bool is_streaming(const struct connection *c)
 {
@@ -132,7 +132,7 @@ static bool is_streaming(const struct connection *c)
            connection_is_stream(&c->response);
 }
 
-/* What tokens of this role and of lesser ones may hold. */
+/* The number that tokens of this role and of lesser ones may hold. */
 static unsigned share(uint32_t role, unsigned read, unsigned operate, unsigned all)
 {
     return role >= ABI_ROLE_ADMIN ? all : role == ABI_ROLE_OPERATE ? operate : read;
@@ -157,8 +157,8 @@ static bool is_idle(const struct connection *c)
     return (c->phase == PHASE_READING && !c->started) || c->phase == PHASE_LINGERING;
 }
 
-/* How little it is missed; 0: it stays. Whoever has no token can have any number of connections,
- * and keep each of them busy: so that comes before what they do. */
+/* How little a connection is needed; 0: it stays. A client without a token can open any number of
+ * connections and keep each busy, so having a token counts before being busy. */
 static unsigned rank(const struct connection *c)
 {
     if (c->known)
@@ -191,7 +191,7 @@ static bool is_at_work(const struct connection *c, uint32_t role)
     return c->phase != PHASE_FREE && c->known && !is_idle(c) && c->role <= role;
 }
 
-/* Of those that are at work for `role` or a lesser one: the oldest of the least. */
+/* Among the busy connections of `role` or a lesser one: the oldest of the least role. */
 static struct connection *find_least(uint32_t role)
 {
     struct connection *found = NULL;
@@ -205,7 +205,7 @@ static struct connection *find_least(uint32_t role)
     return found;
 }
 
-/* Whoever holds more than what its role may, where all are at work. */
+/* If all are busy: the one to drop from the roles that together hold more than their share. */
 static struct connection *find_greedy(void)
 {
     for (uint32_t role = ABI_ROLE_READ; role < ABI_ROLE_ADMIN; role++) {

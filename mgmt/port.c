@@ -45,12 +45,12 @@ _Noreturn void mgmt_die(const char *why)
         __asm__ volatile("cli; hlt");
 }
 
-/* Until then the timer says that we are alive; 0: nobody computes. */
+/* Until then the timer sends the heartbeat; 0: no computation is under way. */
 static volatile uint32_t work_until;
-/* Came while interrupts were on outside of port_sleep(). */
+/* An interrupt came while interrupts were on outside of port_sleep(). */
 static volatile bool interrupted;
 
-/* Interrupts only wake the main loop, which polls; and they speak for it while it computes. */
+/* Interrupts only wake the main loop, which polls; while it computes, they send its heartbeat. */
 void guest_interrupt(uint64_t vector, struct guest_frame *f)
 {
     char text[64];
@@ -66,7 +66,7 @@ void guest_interrupt(uint64_t vector, struct guest_frame *f)
     mgmt_die(text);
 }
 
-/* Identifiers, ports and the key of sequence numbers. Before there is a generator, or where the CPU
+/* For identifiers, ports and the sequence numbers' key. Before there is a generator, or if the CPU
  * has none: xorshift seeded by the TSC. */
 uint32_t mgmt_random(void)
 {
@@ -121,8 +121,8 @@ void port_work_done(void)
 
 void port_sleep(void)
 {
-    /* Interrupts are off between the check of everything and HLT, so none of them is lost; one that
-     * came earlier may have been about something that was checked before. */
+    /* Interrupts are off between the last check and HLT, so none is lost; an earlier one may have
+     * been about something that was checked before. */
     port_work_done();
     if (!interrupted)
         __asm__ volatile("sti; hlt; cli" ::: "memory");

@@ -20,7 +20,7 @@ static inline int64_t abi_call(uint64_t function, uint64_t a, uint64_t b, uint64
     return result;
 }
 
-/* Where the page is that abi_host() reads; a test on the host has it elsewhere. */
+/* The page that abi_host() reads; a test on the host has it elsewhere. */
 #ifndef PORT_HOST_PAGE
 #define PORT_HOST_PAGE ABI_HOST_GPA
 #endif
@@ -32,16 +32,16 @@ static inline const struct abi_host *abi_host(void)
 
 /* Milliseconds since the machine started. */
 uint32_t port_ms(void);
-/* A line in the hypervisor's log. */
+/* Writes a line to the hypervisor's log. */
 void port_log(const char *format, ...) PRINTF(1, 2);
 /* Interrupt vectors, PIC, the 100 Hz tick. */
 void port_start(void);
-/* Tells the root that this guest is alive, every 250 ms at most. From the main loop, and between
- * things of which many may follow each other. */
+/* Tells the root that this guest is alive, at most every 250 ms. Called from the main loop, and
+ * between the steps of long loops. */
 void port_beat(void);
-/* Something is computed that takes long on a slow machine: for ten seconds from now on, or until
- * the main loop goes on, the timer's interrupt does that. Interrupts are on then; they change
- * nothing of what is computed. */
+/* A computation begins that takes long on a slow machine. For the next ten seconds, or until the
+ * main loop continues, the timer's interrupt calls port_beat(). Interrupts are enabled for that;
+ * they do not touch what is computed. */
 void port_work_long(void);
 void port_work_done(void);
 /* Sleeps until the next interrupt. */

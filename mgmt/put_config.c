@@ -4,7 +4,7 @@
 #include "hv/lib.h"
 #include "hv/words.h"
 
-/* A row of hv/config_fields.def: writes that member of the object. */
+/* A row of hv/config_fields.def: writes that member of an object. */
 struct row {
     const char *name;
     void (*put)(struct json_out *j, const struct row *r, const void *object);
@@ -46,7 +46,7 @@ static void put_memory(struct json_out *j, const struct row *r, const void *obje
     put_number(j, r, object);
 }
 
-/* -1 is what is not said. */
+/* Leaves out -1. */
 static void put_core(struct json_out *j, const struct row *r, const void *object)
 {
     if ((int32_t)number_at(r, object) >= 0)
@@ -125,7 +125,7 @@ static void put_net(struct json_out *j, const struct row *r, const void *object)
 {
     const struct guest_config *g = object;
 
-    if (!(g->devices & DEV_NET) || !g->net.network[0]) /* management's card has no more to it */
+    if (!(g->devices & DEV_NET) || !g->net.network[0]) /* management's card has no more fields */
         return;
     json_object(j, r->name);
     put_rows(j, net_rows, ARRAY_LEN(net_rows), &g->net);

@@ -64,7 +64,7 @@ unsigned report_diff(struct json_out *j, const struct abi_vmcs *from, const stru
     return count;
 }
 
-/* ---- why it would not enter ---- */
+/* ---- the entry check ---- */
 
 static const char *stage_name(unsigned stage)
 {
@@ -91,7 +91,7 @@ static void put_failure(void *arg, const struct entry_rule_failure *f)
     json_end(j);
 }
 
-/* Unknown facts leave their rules out. */
+/* Rules about unknown facts are left out. */
 static struct entry_cpu cpu_of(const struct abi_caps *abi)
 {
     return (struct entry_cpu){.physical_bits = (uint8_t)abi->address_widths,

@@ -22,7 +22,7 @@ size_t ring_copy(const struct abi_ring *r, uint64_t *from, uint8_t *out, size_t 
         n++;
     }
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    /* What the writer went over meanwhile is not what we think. */
+    /* What the writer has overwritten in the meantime is not what we expect. */
     now = __atomic_load_n(&r->written, __ATOMIC_RELAXED);
     oldest = now > r->size ? now - r->size : 0;
     if (oldest > *from) {

@@ -1,4 +1,4 @@
-/* Which resource a request is for, and whether its client may have it. */
+/* Which resource a request is for, and whether its client may use it. */
 #include "mgmt/route.h"
 
 #include "hv/fmt.h"
@@ -10,13 +10,13 @@
 
 typedef void handler(struct call *c, char *const *arg);
 
-/* "*" stands for a segment that is handed over. Roles: what looking and changing need;
- * ABI_ROLE_READ where nothing is said. */
+/* "*" stands for a segment that is passed on. Roles: what reading and changing need; ABI_ROLE_READ
+ * if not given. */
 static const struct route {
     const char *path[SEGMENTS_MAX];
     handler *get, *post, *put, *patch, *delete;
     uint32_t look, change;
-    bool open; /* looking needs no token */
+    bool open; /* reading needs no token */
 } routes[] = {
     {.path = {NULL}, .get = get_page, .open = true},
     {.path = {"page", "*"}, .get = get_page_file, .open = true},
@@ -137,7 +137,7 @@ uint64_t route_ms(const struct api_view *v)
     return ticks_per_ms ? v->tsc() / ticks_per_ms : 0;
 }
 
-/* A token has its own budget of lines, so that nobody hides what others did. */
+/* Each token has its own budget of lines, so that one cannot hide what others did. */
 static uint64_t token_key(const char *name)
 {
     uint64_t h = 0xcbf29ce484222325ull; /* FNV-1a */
@@ -180,7 +180,7 @@ void route_note_refusal(const struct api_view *v, const struct http_request *r,
     audit_refusal(v->audit, &e, route_ms(v), v->note);
 }
 
-/* Browsers cannot send an Authorization field with a WebSocket: a subprotocol says the same. */
+/* Browsers cannot send an Authorization field with a WebSocket: a subprotocol carries the token. */
 static const char *shown_token(const struct http_request *r)
 {
     const struct websocket_offer *o = &r->websocket;
@@ -190,7 +190,7 @@ static const char *shown_token(const struct http_request *r)
     return o->long_token ? "?" : o->token[0] ? o->token : NULL;
 }
 
-/* Case does not matter; `name` and `suffix` are in lower case. */
+/* `name` and `suffix` are in lower case; `s` may have any case. */
 static bool is_name(const char *s, size_t n, const char *name, const char *suffix)
 {
     size_t k = strlen(name);
@@ -206,14 +206,14 @@ static bool is_name(const char *s, size_t n, const char *name, const char *suffi
     return true;
 }
 
-/* A name and perhaps a port that a browser sends only when it is really us whom its user asked for:
- * an address, or a name that no foreign name server answers for. */
+/* A host, perhaps with a port, that a browser sends only if its user really asked for us: an
+ * address, or a name that no foreign name server answers for. */
 static bool is_our_host(const struct abi_management *m, const char *host)
 {
     bool digits = true;
     size_t n = 0;
 
-    if (host[0] == '[' || !host[0]) /* who says none is no browser */
+    if (host[0] == '[' || !host[0]) /* a client that sends none is not a browser */
         return true;
     for (; host[n] && host[n] != ':'; n++)
         digits &= (host[n] >= '0' && host[n] <= '9') || host[n] == '.';
@@ -227,8 +227,8 @@ static bool admit(const struct api_view *v, const struct http_request *r, uint32
     const struct abi_management *m = &v->config->management.service;
 
     *g = (struct route_guard){.status = 401};
-    /* Where neither a token nor a certificate is asked for, a page of another site whose name is
-     * made to lead here would be our own (DNS rebinding). */
+    /* Without tokens and certificates, a page of another site whose name resolves to us would count
+     * as our own (DNS rebinding). */
     if (m->auth == ABI_AUTH_NONE && m->http == ABI_HTTP_PLAIN && !is_our_host(m, r->host)) {
         g->status = 421;
         (void)fmt(g->why, sizeof(g->why), "without tokens Host must be an address, %s or %s.local",
@@ -280,15 +280,15 @@ static bool is_look(const struct call *c)
     return c->r->method == HTTP_GET || c->r->method == HTTP_HEAD;
 }
 
-/* Who is not admitted learns nothing, not even which resources there are. */
+/* A client that is not admitted learns nothing, not even which resources exist. */
 static bool is_admitted(struct call *c, const struct route *t)
 {
     uint32_t role = !t ? 0 : is_look(c) ? t->look : t->change;
     struct route_guard g;
 
-    if ((t && t->open && is_look(c)) || c->waited) /* who waited was admitted before */
+    if ((t && t->open && is_look(c)) || c->waited) /* it was admitted before it waited */
         return true;
-    if (c->r->streaming) { /* so was who has sent all of an image, however long that took */
+    if (c->r->streaming) { /* the upload was admitted when it began, however long it took */
         c->who = ((const struct upload *)c->r->sink_ctx)->who;
         c->out->known = true;
         c->out->who = c->who;
@@ -318,7 +318,7 @@ static void call_handler(struct call *c, const struct route *t, char *const *arg
         call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
     } else {
         h(c, arg);
-        /* 202 where the answer still waits for what was asked. */
+        /* 202 if the answer still waits for the requested change */
         if (!is_look(c) && t->change && !c->waited)
             route_note_change(c->v, c->r, &c->who, c->what, c->out->wait ? 202 : c->out->status);
     }

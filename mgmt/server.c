@@ -12,19 +12,20 @@
 
 #define PORT              80u
 #define POLL_HALF_SECONDS 2
-/* For one request to arrive whole, and for a client to take its answer; between two requests. */
+/* The time for one request to arrive completely, and for a client to take its answer; between two
+ * requests. */
 #define REQUEST_MS        CONNECTION_MS
 #define IDLE_MS           30000u
 #define WAIT_MS           1000u
 #define UNPACKING_MS      60000u /* a large kernel in an emulator */
-#define DELETION_MS       20000u /* of large memory in a little time */
-/* After a refusal in the middle of a body: what is still on its way is thrown away, so that the
+#define DELETION_MS       20000u /* clearing large memory with little CPU time */
+/* After a refusal in the middle of a body, what is still on its way is discarded, so that the
  * answer is not lost with a reset connection. */
 #define LINGER_MS         2000u
 
-/* Whoever has shown no token gets what there is for them within this time, or not at all. */
+/* A client without a token gets its answer within this time, or not at all. */
 #define TOKENLESS_MS      30000u
-/* A record that TLS cannot read stays where it is. */
+/* A record that TLS cannot read stays in the queue. */
 #define UNREAD_POLLS      3u
 
 static const struct api_view *view;
@@ -40,14 +41,14 @@ static void go_on(struct connection *c)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
-    /* Where there is no room for it the client goes on by itself after a while. */
+    /* If there is no room for it, the client continues by itself after a while. */
     if (altcp_write(c->pcb, text, sizeof(text) - 1, 0) != ERR_OK)
         return;
     c->interim = c->tls ? 0 : sizeof(text) - 1;
     (void)altcp_output(c->pcb);
 }
 
-/* Feeds what has been received to the parser until a request is complete. */
+/* Feeds received data to the parser until a request is complete. */
 static void parse_pending(struct connection *c)
 {
     while (c->phase == PHASE_READING && c->pending) {
@@ -58,7 +59,7 @@ static void parse_pending(struct connection *c)
         if (!c->started)
             c->begun = port_ms();
         if (!c->started || c->request.streaming)
-            connection_enter(c, PHASE_READING); /* an upload lasts as long as it goes on */
+            connection_enter(c, PHASE_READING); /* an upload lasts while it progresses */
         c->started = true;
         connection_use(c, n);
         if (c->request.state == HTTP_READY) {
@@ -85,8 +86,7 @@ static err_t linger(struct connection *c)
     if (c->pending)
         altcp_recved(c->pcb, (u16_t)(c->pending->tot_len - c->used));
     places_drop_all(c);
-    /* Below TLS it must not be shut: altcp_tls takes it for granted that what it says can go out.
-     */
+    /* Not below TLS: altcp_tls takes it for granted that it can still send. */
     if (c->tls)
         tls_close_notify(c->pcb);
     else if (altcp_shutdown(c->pcb, 0, 1) != ERR_OK)
@@ -95,8 +95,8 @@ static err_t linger(struct connection *c)
     return ERR_OK;
 }
 
-/* Whether all of the answer has left our buffers. TLS copies what it is given: there it has when
- * TCP has the records. */
+/* Has the whole answer left our buffers? TLS copies its input: then it has left once TCP has the
+ * records. */
 static bool is_sent(const struct connection *c)
 {
     size_t total = c->head_len + c->body_len;
@@ -145,7 +145,7 @@ static err_t on_recv(void *arg, struct altcp_pcb *pcb, struct pbuf *p, err_t err
         pbuf_free(p);
         return ERR_OK;
     }
-    if (!p) { /* what it has asked for until now is still answered */
+    if (!p) { /* everything requested so far is still answered */
         c->ended = true;
         c->since = port_ms();
         if (c->upgraded)
@@ -166,14 +166,14 @@ static void on_error(void *arg, err_t err)
     places_release(arg); /* lwIP has freed the pcb */
 }
 
-/* It takes its answer too slowly, or not at all. */
+/* The client takes its answer too slowly, or not at all. */
 static bool is_stuck(const struct connection *c, uint32_t now)
 {
     return now - c->since > REQUEST_MS || (int32_t)(now - c->until) > 0 ||
            (!c->known && now - c->begun > TOKENLESS_MS);
 }
 
-/* After a record that it cannot read altcp_tls goes on as if nothing were. */
+/* After an unreadable record altcp_tls continues as if nothing had happened. */
 static bool is_broken(struct connection *c)
 {
     c->unread = c->tls && tls_unread(c->pcb) ? (uint8_t)(c->unread + 1) : 0;
@@ -200,7 +200,7 @@ static err_t on_poll(void *arg, struct altcp_pcb *pcb)
     return ERR_OK;
 }
 
-/* In our own network an address is a host, elsewhere half of one is a network. */
+/* In our own network an address is a host; elsewhere half an address is a network. */
 static bool is_near(const ip6_addr_t *ip)
 {
     for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++)

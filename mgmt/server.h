@@ -9,11 +9,11 @@
 
 /* Listens on port 80, unless the configuration says "http": "off". */
 void server_start(const struct api_view *v);
-/* lwIP had no buffer for a frame: whoever holds most of them goes. From the main loop. */
+/* lwIP had no buffer for a frame: cuts off the connection that holds most. From the main loop. */
 void server_starved(void);
-/* Goes on with answers that wait for a snapshot. From the main loop. */
+/* Continues answers that wait for a snapshot. From the main loop. */
 void server_poll(void);
-/* Serves this connection from now on, with callbacks of its own. False: all are taken. */
+/* Serves this connection from now on, with its own callbacks. False: all are taken. */
 bool server_adopt(struct altcp_pcb *pcb, bool tls);
-/* Says that all connections are taken; the caller closes. */
+/* Answers that all connections are taken; the caller closes. */
 void server_refuse(struct altcp_pcb *pcb);

@@ -8,7 +8,7 @@
 
 #define FACILITY_LOCAL0 16u
 #define ESCAPED         4u    /* "\xHH" */
-#define LINE_MAX_BYTES  1024u /* a longer one is told in parts */
+#define LINE_MAX_BYTES  1024u /* longer lines come in parts */
 
 static const char bom[] = "\xef\xbb\xbf";
 
@@ -21,7 +21,7 @@ static size_t utf8_length(const uint8_t *s, size_t n)
     if (s[0] > 0xf4 || len == 0 || len > n)
         return 0;
     if (s[0] == 0xe0)
-        low = 0xa0; /* else it could be shorter */
+        low = 0xa0; /* lower values would be overlong */
     else if (s[0] == 0xf0)
         low = 0x90;
     else if (s[0] == 0xed)
@@ -36,7 +36,7 @@ static size_t utf8_length(const uint8_t *s, size_t n)
     return len;
 }
 
-/* C0, DEL and C1: a terminal that shows the server's file would obey them. */
+/* C0, DEL and C1: a terminal that displays the server's file would obey them. */
 static bool is_control(const uint8_t *s, size_t len)
 {
     return s[0] < 0x20 || s[0] == 0x7f || (len == 2 && s[0] == 0xc2 && s[1] < 0xa0);
@@ -71,7 +71,7 @@ size_t syslog_format(char out[SYSLOG_MESSAGE_MAX], const struct syslog_message *
             FACILITY_LOCAL0 * 8 + (unsigned)m->severity, time,
             name_or_nil(m->hostname, host, sizeof(host)),
             name_or_nil(m->process, process, sizeof(process)));
-    /* Section 6.4: a text in UTF-8 begins with the mark; for ASCII alone it says nothing. */
+    /* Section 6.4: text in UTF-8 begins with a byte order mark; pure ASCII does not need it. */
     if (!is_ascii(m->text, m->len)) {
         memcpy(out + n, bom, sizeof(bom) - 1);
         n += sizeof(bom) - 1;
@@ -96,7 +96,7 @@ size_t syslog_format(char out[SYSLOG_MESSAGE_MAX], const struct syslog_message *
     return n;
 }
 
-/* Cuts the log's own stamp off, and says the time it tells; false: there is none. */
+/* Cuts off the log's own stamp and takes its time; false: there is none. */
 static bool take_stamp(struct syslog_message *m, uint64_t zero_us)
 {
     uint64_t us;
@@ -145,8 +145,8 @@ static bool tell_lost(const struct syslog_follower *f, const char *process,
     return send(sink, &m, &used);
 }
 
-/* Sends the line (or the part of one) at the start of `bytes`. Returns how many bytes were done
- * with; 0: no whole line yet, or the sink takes nothing now. */
+/* Sends the line (or part of a line) at the start of `bytes`. Returns how many bytes are done; 0:
+ * no whole line yet, or the sink takes nothing now. */
 static size_t send_line(const uint8_t *bytes, size_t n, const char *process,
                         const struct syslog_sink *sink, unsigned *sent)
 {
@@ -169,7 +169,7 @@ static size_t send_line(const uint8_t *bytes, size_t n, const char *process,
     if (!process && take_stamp(&m, sink->zero_us) && is_warning(&m))
         m.severity = SYSLOG_WARNING;
     if (m.len == 0)
-        return len + 1; /* an empty line says nothing */
+        return len + 1; /* empty lines are skipped */
     if (!send(sink, &m, &used))
         return 0;
     (*sent)++;
@@ -184,10 +184,10 @@ unsigned syslog_follow(struct syslog_follower *f, const struct abi_ring *r, cons
     uint8_t bytes[LINE_MAX_BYTES];
     unsigned sent = 0, turns = 0;
 
-    /* Another guest has got this number: its ring begins anew. */
+    /* Another guest has this number now: its ring starts again. */
     if (f->next > __atomic_load_n(&r->written, __ATOMIC_ACQUIRE))
         f->next = 0;
-    /* Empty lines are turns too. */
+    /* Empty lines count as turns too. */
     while (sent < budget && turns++ < 4 * budget) {
         uint64_t from = f->next;
         size_t n = ring_copy(r, &from, bytes, sizeof(bytes)), done;

@@ -1,7 +1,7 @@
 /*
  * The hypervisor's log and the guests' consoles as syslog messages (RFC 5424). A follower's state
- * is its place in the ring: a line leaves the ring only as a message that was sent, so nothing is
- * lost but what the ring's writer goes over meanwhile, and how much that was is told. Pure.
+ * is its position in the ring: a line counts as read only once its message is sent. So nothing is
+ * lost but what the ring's writer overwrites in the meantime, and that amount is reported. Pure.
  */
 #pragma once
 
@@ -16,26 +16,26 @@ struct syslog_message {
     enum syslog_severity severity;
     uint64_t us; /* since 1970 */
     const char *hostname;
-    const char *process; /* the guest whose console it is; NULL: the hypervisor */
+    const char *process; /* the guest that owns the console; NULL: the hypervisor */
     const uint8_t *text; /* any bytes */
     size_t len;
 };
 
-/* Writes one message, at most SYSLOG_MESSAGE_MAX bytes and without an end, and returns its length.
- * *used: how many bytes of the text are in it. Text is UTF-8; what is not, and control characters,
- * are told as \xHH. At least one byte of a text is used, so a long one takes several messages. */
+/* Writes one message, at most SYSLOG_MESSAGE_MAX bytes and without a terminator, and returns its
+ * length. *used: how many bytes of the text it contains. Text is UTF-8; other bytes and control
+ * characters become \xHH. At least one byte is used, so a long text takes several messages. */
 size_t syslog_format(char out[SYSLOG_MESSAGE_MAX], const struct syslog_message *m, size_t *used);
 
 struct syslog_follower {
     uint64_t next; /* the first byte of the ring that was not sent */
-    uint64_t lost; /* bytes that were overwritten, not yet told */
+    uint64_t lost; /* overwritten bytes, not yet reported */
 };
 
 struct syslog_sink {
     const char *hostname;
     uint64_t now_us;  /* wall clock, for lines without a time of their own */
     uint64_t zero_us; /* wall clock at the zero of the log's own seconds */
-    /* False: not now, the same is sent again later. */
+    /* False: not now; the same message is sent again later. */
     bool (*send)(void *ctx, const char *message, size_t len);
     void *ctx;
 };

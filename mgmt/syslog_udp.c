@@ -6,7 +6,7 @@
 #include "mgmt/port.h"
 #include "mgmt/syslog.h"
 
-/* Of one turn of the main loop, of which there are a hundred a second: HTTP shall not wait. */
+/* Messages per turn of the main loop, which has a hundred turns a second: HTTP must not wait. */
 #define BUDGET 8u
 #define ARP_MS 1000u
 
@@ -43,8 +43,8 @@ void syslog_start(const struct api_view *v)
         mgmt_die("no UDP port for syslog");
 }
 
-/* lwIP keeps only a few packets for a neighbour whose address it does not know yet, and drops the
- * rest without a word: messages wait in their rings until the way is known. */
+/* lwIP keeps only a few packets for a neighbour whose address it does not know yet, and silently
+ * drops the rest. So messages wait in their rings until the address is known. */
 static bool way_is_known(void)
 {
     static uint32_t asked;
@@ -65,7 +65,7 @@ static bool way_is_known(void)
     return false;
 }
 
-/* A number's next guest has another console. */
+/* The next guest with this number has another console. */
 static void follow_console(unsigned number, const struct syslog_sink *sink)
 {
     const struct abi_guest *g = view->guest(number);

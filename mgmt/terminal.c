@@ -5,7 +5,7 @@
 
 #include <wslay/wslay.h>
 
-/* As much goes to wslay at once: of each part it may make answers, which take memory. */
+/* The most that wslay gets at once: it may answer each part, which takes memory. */
 #define PART_MAX     128u
 #define ANSWERS_MAX  8u
 #define MESSAGE_MAX  4096u
@@ -19,14 +19,14 @@ static void type_held(struct terminal *t)
     while (t->held_len) {
         int64_t taken = t->view->type(t->guest, t->held, t->held_len);
 
-        if (taken <= 0) /* no room, or it does not run: it may again */
+        if (taken <= 0) /* no room, or the guest does not run: it may later */
             return;
         t->held_len -= (size_t)taken;
         memmove(t->held, t->held + taken, t->held_len);
     }
 }
 
-/* Shall the client be heard now? What it may send next must fit what is held. */
+/* May the client be read now? What it may send next must fit the buffer of held bytes. */
 static bool has_room(const struct terminal *t)
 {
     return sizeof(t->held) - t->held_len >= PART_MAX &&
@@ -108,16 +108,16 @@ size_t terminal_feed(struct terminal *t, const uint8_t *bytes, size_t n)
     t->input = bytes;
     t->input_len = n;
     if (wslay_event_recv(t->frames) != 0)
-        t->closing = true; /* no memory: what it has asked for cannot be answered */
+        t->closing = true; /* no memory: its requests cannot be answered */
     type_held(t);
     if (t->closing || !wslay_event_get_read_enabled(t->frames)) {
         t->closing = true;
-        return n; /* nobody listens any more */
+        return n; /* no reader any more */
     }
     return n - t->input_len;
 }
 
-/* Is it still the guest that was asked for? */
+/* Is it still the requested guest? */
 static bool is_there(const struct terminal *t)
 {
     const struct abi_guest *g = t->view->guest(t->guest);
@@ -137,7 +137,7 @@ static void queue_output(struct terminal *t)
         return;
     }
     n = ring_copy(t->view->console(t->guest), &t->next, bytes, sizeof(bytes));
-    /* Where it does not get the memory the bytes stay in the ring. */
+    /* If there is no memory for it, the bytes stay in the ring. */
     if (n && wslay_event_queue_msg(t->frames,
                                    &(struct wslay_event_msg){WSLAY_BINARY_FRAME, bytes, n}) == 0)
         t->next += n;
@@ -159,7 +159,8 @@ size_t terminal_write(struct terminal *t, char *buf, size_t size)
 void terminal_ping(struct terminal *t)
 {
     (void)wslay_event_queue_msg(t->frames, &(struct wslay_event_msg){WSLAY_PING, NULL, 0});
-    /* Browsers tell their pages of messages, not of pings: so one can tell that we are here. */
+    /* Browsers report messages to their pages, but not pings: so the page can tell that we are
+     * here. */
     (void)wslay_event_queue_msg(t->frames, &(struct wslay_event_msg){WSLAY_BINARY_FRAME, NULL, 0});
 }
 

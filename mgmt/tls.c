@@ -16,13 +16,13 @@
 #include <string.h>
 
 #define HANDSHAKE_MS      10000u
-/* When all places are taken, who has had one for so long gives it to the next. */
+/* When all places are taken, a handshake this old gives its place to the next. */
 #define HANDSHAKE_FAIR_MS 2000u
 #define POLL_HALF_SECONDS 2
 
-/* lwIP's altcp_tls goes on with a handshake also when TCP did not take its last message: then
- * mbedTLS would write behind its buffer. So TCP must always take one: memory for all that all
- * connections may have under way. 160 bytes: lwIP's heads of a buffer. */
+/* lwIP's altcp_tls continues a handshake even if TCP did not take its last message: mbedTLS would
+ * then write beyond its buffer. So TCP must always take one: there is memory for everything that
+ * all connections may have in flight. 160 bytes: lwIP's headers of a buffer. */
 _Static_assert(MEM_SIZE >= MEMP_NUM_TCP_PCB * (TCP_SND_BUF + 160 * TCP_SND_QUEUELEN),
                "a handshake must never find the heap empty");
 _Static_assert(MEMP_NUM_TCP_SEG >= MEMP_NUM_TCP_PCB * TCP_SND_QUEUELEN,
@@ -30,7 +30,7 @@ _Static_assert(MEMP_NUM_TCP_SEG >= MEMP_NUM_TCP_PCB * TCP_SND_QUEUELEN,
 _Static_assert(TCP_SND_BUF >= 2 * MBEDTLS_SSL_OUT_CONTENT_LEN &&
                    TCP_SND_QUEUELEN * LISTEN_MSS_LEAST >= 2 * MBEDTLS_SSL_OUT_CONTENT_LEN,
                "what a handshake says must fit at once");
-/* A record is acknowledged only when all of it is there. */
+/* A record is acknowledged only when all of it has arrived. */
 _Static_assert(TCP_WND > MBEDTLS_SSL_IN_CONTENT_LEN + 1024, "a record must fit the window");
 
 static struct handshake {
@@ -84,7 +84,7 @@ static err_t on_poll(void *arg, struct altcp_pcb *pcb)
     return ERR_ABRT;
 }
 
-/* Of one that is refused: nobody reads it. */
+/* Discards data for a refused connection. */
 static err_t on_recv(void *arg, struct altcp_pcb *pcb, struct pbuf *p, err_t err)
 {
     (void)arg;
@@ -96,7 +96,8 @@ static err_t on_recv(void *arg, struct altcp_pcb *pcb, struct pbuf *p, err_t err
     return ERR_OK;
 }
 
-/* The handshake is done: altcp_tls tells a server too. Here the connection must not be closed. */
+/* The handshake is done; altcp_tls calls this for a server too. The connection must not be closed
+ * here. */
 static err_t on_connected(void *arg, struct altcp_pcb *pcb, err_t err)
 {
     struct handshake *h = arg;
@@ -212,19 +213,18 @@ static void say_fingerprint(const struct tls_credentials *c)
     port_log("management certificate: sha256 %s%s", text, c->configured ? "" : " (self-signed)");
 }
 
-/* In the order of what they cost. */
+/* Cheapest first. */
 static void set_preferences(struct altcp_pcb *pcb)
 {
     static const uint16_t groups[] = {
         MBEDTLS_SSL_IANA_TLS_GROUP_X25519, MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1,
         MBEDTLS_SSL_IANA_TLS_GROUP_SECP384R1, MBEDTLS_SSL_IANA_TLS_GROUP_NONE};
     const mbedtls_ssl_context *ssl = altcp_tls_context(pcb);
-    /* altcp_tls's own object, which it shows to nobody but through its contexts. */
+    /* altcp_tls's own object, which can only be reached through its contexts. */
     mbedtls_ssl_config *conf = (mbedtls_ssl_config *)(uintptr_t)mbedtls_ssl_context_get_config(ssl);
 
     mbedtls_ssl_conf_groups(conf, groups);
-    mbedtls_ssl_conf_authmode(conf,
-                              MBEDTLS_SSL_VERIFY_NONE); /* nobody is asked for a certificate */
+    mbedtls_ssl_conf_authmode(conf, MBEDTLS_SSL_VERIFY_NONE); /* clients need no certificate */
     mbedtls_ssl_conf_rng(conf, tls_random, NULL);
     tls_suites_prefer(conf);
 }

@@ -14,7 +14,7 @@
 #define YEARS        10u
 #define SERIAL_BYTES 16u
 #define NAME_MAX     80u
-/* GeneralName's choices, RFC 5280 4.2.1.6. */
+/* The choices of GeneralName, RFC 5280 4.2.1.6. */
 #define GENERAL_DNS  2u
 #define GENERAL_IP   7u
 
@@ -31,7 +31,7 @@ static int set_dates(mbedtls_x509write_cert *c, uint64_t now)
 {
     char from[16], to[16];
 
-    /* The clock of whoever looks at it may be behind ours. */
+    /* The verifier's clock may be behind ours. */
     date_text(now > DAY_SECONDS ? now - DAY_SECONDS : now, from);
     date_text(now + (uint64_t)YEARS * YEAR_DAYS * DAY_SECONDS, to);
     return mbedtls_x509write_crt_set_validity(c, from, to);
@@ -46,7 +46,7 @@ static int set_serial(mbedtls_x509write_cert *c)
     return rc ? rc : mbedtls_x509write_crt_set_serial_raw(c, bytes, sizeof(bytes));
 }
 
-/* mbedTLS writes DER from its end to its beginning: the last name first. */
+/* mbedTLS writes DER backwards: the last name first. */
 static int put_name(unsigned char **p, unsigned char *start, unsigned kind, const void *bytes,
                     size_t n)
 {
@@ -88,7 +88,7 @@ static int set_names(mbedtls_x509write_cert *c, const struct tls_subject *s)
                                                     0, p, (size_t)(end - p));
 }
 
-/* For TLS servers alone: it can sign no other certificate. */
+/* Only for TLS servers: it cannot sign other certificates. */
 static int set_purpose(mbedtls_x509write_cert *c)
 {
     unsigned char der[32], *end = der + sizeof(der), *p = end;
@@ -140,7 +140,7 @@ int tls_certificate_make(const struct tls_subject *s, mbedtls_pk_context *key,
     if (rc == 0)
         rc = mbedtls_x509write_crt_der(&c, out, TLS_CERTIFICATE_MAX, tls_random, NULL);
     if (rc > 0)
-        memmove(out, out + TLS_CERTIFICATE_MAX - rc, (size_t)rc); /* it wrote to the end */
+        memmove(out, out + TLS_CERTIFICATE_MAX - rc, (size_t)rc); /* it was written at the end */
     mbedtls_x509write_crt_free(&c);
     return rc;
 }

@@ -17,15 +17,15 @@
 #include <time.h>
 
 #define KEEP_MAGIC       0x31534c54u /* "TLS1" */
-#define KEY_MAX          256u        /* of our own, DER: 121 bytes */
-#define CHAIN_MAX        7168u       /* fits one of our records */
-/* Of the files that the configuration names. */
+#define KEY_MAX          256u        /* for our own, in DER: 121 bytes */
+#define CHAIN_MAX        7168u       /* fits one TLS record of ours */
+/* For the files that the configuration names. */
 #define CERTIFICATE_SIZE 0x8000u
 #define KEY_SIZE         0x4000u
 #define RSA_BITS_LEAST   2048u
 #define RSA_BITS_MOST    4096u
 
-/* What is in struct abi_keep. */
+/* The content of struct abi_keep. */
 struct kept {
     uint32_t magic, certificate_len, key_len;
     uint8_t certificate[TLS_CERTIFICATE_MAX];
@@ -90,7 +90,7 @@ static const char *check_parsed(const struct tls_credentials *c, mbedtls_x509_cr
     return check_key(key);
 }
 
-/* Whether certificate and key can be used together; takes the fingerprint. */
+/* Checks that certificate and key belong together; takes the fingerprint. */
 static const char *check(struct tls_credentials *c)
 {
     mbedtls_x509_crt chain;
@@ -109,7 +109,7 @@ static const char *check(struct tls_credentials *c)
 
 /* ---- from the configuration ---- */
 
-/* A boot module, copied to where there is room for `size` bytes. */
+/* Copies a boot module to a buffer of `size` bytes. */
 static const char *take_file(const char *name, uint8_t *copy, size_t size, size_t *len)
 {
     const struct abi_images *images = (const struct abi_images *)ABI_IMAGES_PAGE_GPA;
@@ -124,7 +124,7 @@ static const char *take_file(const char *name, uint8_t *copy, size_t size, size_
     }
     memcpy(copy, (const void *)(uintptr_t)m->address, m->size);
     copy[m->size] = 0;
-    /* mbedTLS knows PEM by its NUL. */
+    /* mbedTLS recognises PEM by its NUL. */
     *len = m->size + (is_pem(copy, m->size) ? 1u : 0u);
     return NULL;
 }
@@ -195,7 +195,7 @@ static int make(const uint8_t ip[4])
     mbedtls_pk_free(&key);
     if (rc <= 0 || n <= 0)
         return n < 0 ? n : rc;
-    memmove(own.key, own.key + sizeof(own.key) - rc, (size_t)rc); /* it wrote to the end */
+    memmove(own.key, own.key + sizeof(own.key) - rc, (size_t)rc); /* it was written at the end */
     own.magic = KEEP_MAGIC;
     own.certificate_len = (uint32_t)n;
     own.key_len = (uint32_t)rc;

@@ -11,11 +11,11 @@
 
 #include <string.h>
 
-/* A connection takes 25 KB for its records and 6 KB for its keys. A handshake has that too and,
- * while it computes, 23 KB more. So 16 connections and 8 handshakes are 930 KB at most. */
+/* A connection takes 25 KB for its records and 6 KB for its keys. A handshake takes that too and,
+ * while it computes, 23 KB more. So 16 connections and 8 handshakes need at most 930 KB. */
 #define ARENA_SIZE     (5u << 18)
 #define RDRAND_TRIES   16u   /* Intel's advice is 10 */
-#define RDSEED_TRIES   1000u /* it runs dry when all cores ask */
+#define RDSEED_TRIES   1000u /* it runs dry if all cores ask */
 #define CPUID_1_RDRAND (1u << 30)
 #define CPUID_7_RDSEED (1u << 18)
 #define HEALTH_WORDS   8u
@@ -37,7 +37,7 @@ long tls_time(long *t)
     return now;
 }
 
-/* The age of tickets: from any beginning, but it never goes back. */
+/* For the age of tickets: its zero is arbitrary, but it never goes back. */
 mbedtls_ms_time_t mbedtls_ms_time(void)
 {
     const struct abi_host *h = abi_host();
@@ -94,7 +94,7 @@ static bool draw(uint64_t *v)
     return (has_rdseed && rdseed(v)) || (has_rdrand && rdrand(v));
 }
 
-/* Some CPUs answered all ones, with success, after a sleep: such a generator is worse than none. */
+/* Some CPUs returned all ones, with success, after a sleep: such a generator is worse than none. */
 static bool is_healthy(void)
 {
     uint64_t first, next;
@@ -107,10 +107,10 @@ static bool is_healthy(void)
     return true;
 }
 
-/* mbedTLS declares it where only its own files look. */
+/* mbedTLS declares it in an internal header. */
 int mbedtls_hardware_poll(void *data, unsigned char *out, size_t len, size_t *got);
 
-/* mbedTLS's hook: the TSC, for what it is worth, and then what the CPU's generator gives. */
+/* mbedTLS's hook: first the TSC, for what it is worth, then the output of the CPU's generator. */
 int mbedtls_hardware_poll(void *data, unsigned char *out, size_t len, size_t *got)
 {
     uint64_t word = port_tsc();
@@ -134,7 +134,7 @@ int tls_random(void *ctx, unsigned char *out, size_t n)
     return mbedtls_ctr_drbg_random(&drbg, out, n);
 }
 
-/* The same for PSA, in its form. */
+/* The same in PSA's form. */
 psa_status_t mbedtls_psa_external_get_random(mbedtls_psa_external_random_context_t *ctx,
                                              uint8_t *out, size_t size, size_t *got)
 {
@@ -176,7 +176,7 @@ bool tls_port_start(void)
 
 void altcp_mbedtls_mem_init(void)
 {
-    /* tls_port_start() did it. */
+    /* tls_port_start() has set it up. */
 }
 
 altcp_mbedtls_state_t *altcp_mbedtls_alloc(void *conf)

@@ -1,7 +1,8 @@
 /*
- * In TLS 1.3 mbedTLS takes the first suite of the client's list that it has, and in OpenSSL's that
- * is AES. Here who offers ChaCha20 gets it: for such a client the others do not exist. The linker
- * leads mbedTLS's calls here (mgmt.mk), between the arrival of a ClientHello and its parsing.
+ * In TLS 1.3 mbedTLS takes the first suite of the client's list that it supports; with OpenSSL that
+ * is AES. Here a client that offers ChaCha20 gets it: the other suites are hidden for that client.
+ * The linker redirects mbedTLS's calls here (mgmt.mk), between a ClientHello's arrival and its
+ * parsing.
  */
 #include "mgmt/tls_suites.h"
 
@@ -10,17 +11,17 @@
 #define FIXED 34u /* a ClientHello's version and random bytes: RFC 8446, 4.1.2 */
 
 static const mbedtls_ssl_config *all;
-static mbedtls_ssl_config preferring; /* as `all`, without AES in TLS 1.3 */
-static mbedtls_ssl_context *greeting; /* whose ClientHello came last */
+static mbedtls_ssl_config preferring; /* like `all`, without AES in TLS 1.3 */
+static mbedtls_ssl_context *greeting; /* the context whose ClientHello came last */
 
-/* mbedTLS has seen no more of it than that it is whole. */
+/* mbedTLS has only checked that the message is complete. */
 static bool offers(const unsigned char *hello, size_t len, unsigned suite)
 {
     size_t at = FIXED, end;
 
     if (len < at + 1 || len < at + 1 + hello[at] + 2)
         return false;
-    at += 1u + hello[at]; /* the session's name */
+    at += 1u + hello[at]; /* the session ID */
     end = at + 2 + (size_t)(hello[at] << 8 | hello[at + 1]);
     for (at += 2; at + 2 <= end && at + 2 <= len; at += 2)
         if ((unsigned)(hello[at] << 8 | hello[at + 1]) == suite)
@@ -41,8 +42,8 @@ int __wrap_mbedtls_ssl_tls13_fetch_handshake_msg(mbedtls_ssl_context *ssl, unsig
     return 0;
 }
 
-/* A ticket goes on with the suite of its session: mbedTLS would end the handshake if there were no
- * such suite. It is looked at while the ClientHello is parsed. */
+/* A ticket continues with its session's suite: without that suite mbedTLS would end the handshake.
+ * It is parsed together with the ClientHello. */
 int __wrap_mbedtls_ssl_ticket_parse(void *tickets, mbedtls_ssl_session *session,
                                     unsigned char *ticket, size_t len)
 {

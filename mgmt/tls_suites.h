@@ -1,10 +1,10 @@
-/* ChaCha20 before AES in TLS 1.3 too. */
+/* Prefers ChaCha20 to AES in TLS 1.3 too. */
 #pragma once
 
 #include "mbedtls/ssl.h"
 
-/* Once, when all else of `conf` is set: what it points to must stay, and what is changed in it
- * later is not seen by all connections. */
+/* Call it once, when everything else in `conf` is set. What `conf` points to must stay, and not all
+ * connections see later changes to it. */
 void tls_suites_prefer(const mbedtls_ssl_config *conf);
 
 /* With the linker's --wrap: mbedTLS's calls lead to __wrap_X, and __real_X is its own function. */

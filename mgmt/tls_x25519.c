@@ -1,7 +1,7 @@
 /*
- * X25519 by the formally verified code of Project Everest that mbedTLS carries: a fiftieth of the
- * time that mbedTLS's numbers of any length take. mbedTLS itself would use it for one half of an
- * agreement in TLS 1.2, and not at all in TLS 1.3. The linker leads its calls here (mgmt.mk).
+ * X25519 by the formally verified code of Project Everest that mbedTLS carries: it takes a fiftieth
+ * of the time of mbedTLS's big numbers. mbedTLS itself would use it for one half of a key agreement
+ * in TLS 1.2, and not at all in TLS 1.3. The linker redirects its calls here (mgmt.mk).
  */
 #include "mgmt/tls_x25519.h"
 
@@ -11,7 +11,7 @@
 
 #define BYTES 32u
 
-/* As mbedTLS does it: RFC 7748, section 5, after the checks of both. */
+/* Like mbedTLS: RFC 7748, section 5, after checking both. */
 static int multiply(mbedtls_ecp_group *grp, mbedtls_ecp_point *r, const mbedtls_mpi *m,
                     const mbedtls_ecp_point *p)
 {
@@ -31,7 +31,7 @@ static int multiply(mbedtls_ecp_group *grp, mbedtls_ecp_point *r, const mbedtls_
     if (rc == 0)
         rc = mbedtls_mpi_lset(&r->MBEDTLS_PRIVATE(Z), 1);
     mbedtls_mpi_free(&r->MBEDTLS_PRIVATE(Y));
-    /* RFC 7748, 6.1: the other side's point was of small order. */
+    /* RFC 7748, 6.1: the peer's point was of small order. */
     if (rc == 0 && mbedtls_mpi_cmp_int(&r->MBEDTLS_PRIVATE(X), 0) == 0)
         rc = MBEDTLS_ERR_ECP_INVALID_KEY;
     mbedtls_platform_zeroize(secret, sizeof(secret));

@@ -10,12 +10,12 @@
 #endif
 #include <zlib.h>
 
-#define STEP         (16u << 10) /* bytes of the result: some milliseconds in an emulator */
+#define STEP         (16u << 10) /* bytes of the result: a few milliseconds in an emulator */
 #define TRAILER_SIZE 8u          /* CRC-32 and size, RFC 1952 2.3.1 */
-#define HEADER_SIZE  18u         /* the least that a file has, trailer included */
+#define HEADER_SIZE  18u         /* the least size of a file, trailer included */
 #define GZIP_ALONE   (16 + MAX_WBITS)
 
-/* What inflate() has of its own: its state and a window of 32 KB. */
+/* inflate()'s own memory: its state and a window of 32 KB. */
 static struct {
     uint8_t bytes[48u << 10] __attribute__((aligned(16)));
     size_t used;
@@ -34,7 +34,7 @@ static voidpf take(voidpf ctx, uInt count, uInt size)
     return at;
 }
 
-/* All of it is free when the next one begins. */
+/* Does nothing: all memory is free when the next unpacking begins. */
 static void give_back(voidpf ctx, voidpf at)
 {
     (void)ctx;
@@ -60,7 +60,7 @@ static void fail(const struct api_view *v, const char *why)
     u->state = UNPACK_FAILED;
 }
 
-/* Modulo 2^32: a larger one is found out at its end. */
+/* Modulo 2^32: a larger size is detected at the end. */
 static uint32_t size_in_trailer(const uint8_t *data, uint64_t size)
 {
     uint32_t n;
@@ -103,7 +103,7 @@ unsigned unpack_begin(const struct api_view *v, unsigned slot, uint64_t most, ch
     return 0;
 }
 
-/* The root clears memory before it can be written, some of it at a time. */
+/* The root clears memory before it can be written, a part at a time. */
 static int64_t writable(const struct api_view *v, uint64_t end)
 {
     int64_t n;

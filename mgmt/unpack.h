@@ -1,7 +1,7 @@
 /*
- * Kernels that were uploaded compressed by gzip (RFC 1952). Before a guest is made of one it is
- * unpacked, by zlib, in steps between other work; then it stands in the place of what was uploaded.
- * Pure: it sees the machine through struct api_view.
+ * Kernels uploaded compressed with gzip (RFC 1952). Before a guest is made of one, zlib unpacks it
+ * in steps between other work; the result replaces the upload. Pure: it sees the machine through
+ * struct api_view.
  */
 #pragma once
 
@@ -21,13 +21,13 @@ struct unpack {
     char why[160]; /* UNPACK_FAILED */
 };
 
-/* Does an image begin as gzip has it? */
+/* Does an image begin with a gzip header? */
 bool unpack_is_packed(const uint8_t *data, uint64_t size);
-/* Begins with the ready image of this slot, whose result may have `most` bytes at most. 0, or an
- * HTTP status with the reason in why. Only where none is under way. */
+/* Begins with the ready image of this slot, whose result may have at most `most` bytes. 0, or an
+ * HTTP status with the reason in why. Only if none is under way. */
 unsigned unpack_begin(const struct api_view *v, unsigned slot, uint64_t most, char *why,
                       size_t size) MUST_CHECK;
-/* Goes on for a bounded time. True: there is more to do. */
+/* Continues for a bounded time. True: there is more to do. */
 bool unpack_poll(const struct api_view *v);
 /* Is this image being read? */
 bool unpack_uses(const struct unpack *u, const char *name);

@@ -32,7 +32,7 @@ void upload_users(const struct api_view *v, uint64_t users, char *buf, size_t si
             n += fmt(buf + n, size - n, "%s%s", n ? ", " : "", v->guest(i)->config.name);
 }
 
-/* The name in the target, or NULL with the refusal. */
+/* The image name in the target, or NULL with a refusal. */
 static const char *name_in(struct http_request *r, unsigned *status)
 {
     const char *name = r->target + sizeof(IMAGES_PATH) - 1;
@@ -149,7 +149,7 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
     return 0;
 }
 
-/* The root clears memory before it can be written, some of it at a time. */
+/* The root clears memory before it can be written, a part at a time. */
 static bool extend(struct upload *u, uint64_t size)
 {
     while (u->writable < size) {

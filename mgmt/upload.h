@@ -1,6 +1,6 @@
 /*
- * An image on its way in: the body of PUT /v1/images/{name}, written where the root gave memory for
- * it, hashed on the way. Pure but for what struct api_view does. One for each connection.
+ * An image being uploaded: the body of PUT /v1/images/{name}, written to memory that the root gave
+ * for it and hashed on the way. Pure but for what struct api_view does. One per connection.
  */
 #pragma once
 
@@ -18,21 +18,21 @@ struct upload {
     uint8_t *bytes;
     mbedtls_sha256_context sha;
     char name[UPLOAD_NAME_MAX];
-    struct auth_identity who; /* admitted when it began */
+    struct auth_identity who; /* admitted when the upload began */
     bool has_digest;
     uint8_t digest[32]; /* of Repr-Digest */
 };
 
-/* For http_init(), with a struct upload of which `view` is set. */
+/* For http_init(), with a struct upload whose `view` is set. */
 extern const struct http_sink upload_sink;
-/* All bytes have come: compares and commits. 0, or a status with its message. */
+/* All bytes have arrived: compares and commits. 0, or a status with its message. */
 unsigned upload_finish(struct upload *u, char *why, size_t size) MUST_CHECK;
-/* The connection ended, or the request was refused: nothing is left. Any number of times. */
+/* The connection ended, or the request was refused: drops everything. May be called repeatedly. */
 void upload_abort(struct upload *u);
 
 /* [A-Za-z0-9][A-Za-z0-9._-]{0,62} */
 bool upload_name_is_good(const char *name);
-/* Why the root gives no memory for an image of so many bytes, and the status that says it. */
+/* Why the root gives no memory for an image of this size, and the status for that. */
 unsigned upload_refuse_memory(const struct api_view *v, const char *name, uint64_t asked,
                               int64_t rc, char *why, size_t size);
 /* Names of the guests in a set of numbers: "a, b". */

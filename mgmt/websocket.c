@@ -28,7 +28,7 @@ static bool is_base64(char c)
            c == '/';
 }
 
-/* 16 bytes in base64: 22 digits and two times "=". */
+/* 16 bytes in base64: 22 digits and "==". */
 static bool is_key(const char *key)
 {
     for (unsigned i = 0; i < WEBSOCKET_KEY_LEN - 2; i++)
@@ -121,7 +121,7 @@ void websocket_accept(const char *key, char accept[WEBSOCKET_ACCEPT_LEN + 1])
 
     memcpy(input, key, WEBSOCKET_KEY_LEN);
     memcpy(input + WEBSOCKET_KEY_LEN, GUID, sizeof(GUID) - 1);
-    (void)mbedtls_sha1(input, sizeof(input), hash); /* fails only where hardware does it */
+    (void)mbedtls_sha1(input, sizeof(input), hash); /* fails only with hardware implementations */
     put_base64(hash, sizeof(hash), accept);
 }
 

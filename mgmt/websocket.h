@@ -1,6 +1,6 @@
 /*
  * The opening of a WebSocket, RFC 6455 "Opening Handshake": what a request offers, and what the
- * answer must say. Pure. The frames are mgmt/terminal.h's.
+ * answer must contain. Pure. mgmt/terminal.h handles the frames.
  */
 #pragma once
 
@@ -11,25 +11,25 @@
 #define WEBSOCKET_KEY_LEN    24u /* 16 bytes in base64 */
 #define WEBSOCKET_TOKEN_MAX  120u
 
-/* What a request's header fields say. All zero: nothing. */
+/* A request's header fields. All zero: none. */
 struct websocket_offer {
     char key[WEBSOCKET_KEY_LEN + 2]; /* cut: a longer one is no key */
     char version[4];                 /* cut */
-    /* Browsers cannot send an Authorization field with a WebSocket: the subprotocol
-     * "bearer.TOKEN" is the same. Empty: none was offered. */
+    /* Browsers cannot send an Authorization field with a WebSocket, so the subprotocol
+     * "bearer.TOKEN" stands for it. Empty: none was offered. */
     char token[WEBSOCKET_TOKEN_MAX + 1];
     bool websocket;         /* Upgrade: websocket */
     bool protocols, knows;  /* subprotocols were offered; ours was among them */
     bool twice, long_token; /* the key came twice; the token is longer than any of ours */
 };
 
-/* One field of a request's head; names and the word "websocket" are compared without regard to
+/* Takes one field of a request's head; compares names and the word "websocket" without regard to
  * case. `value` must not have been cut. */
 void websocket_take(struct websocket_offer *o, const char *name, const char *value);
-/* NULL: a WebSocket can be opened. Else why not; *status is 400, or 426 where the client only has
- * to ask in another way. `upgrade`: the Connection field names Upgrade, and it is HTTP/1.1. */
+/* NULL: a WebSocket can be opened. Otherwise why not; *status is 400, or 426 if the client only has
+ * to ask differently. `upgrade`: the Connection field names Upgrade, and it is HTTP/1.1. */
 const char *websocket_refusal(const struct websocket_offer *o, bool upgrade, unsigned *status);
 /* The value of Sec-WebSocket-Accept for a key. */
 void websocket_accept(const char *key, char accept[WEBSOCKET_ACCEPT_LEN + 1]);
-/* The fields of the answer 101, each with its end of line; returns their length. */
+/* Writes the fields of the answer 101, each with its end of line; returns their length. */
 size_t websocket_put_fields(const struct websocket_offer *o, char *buf, size_t size);
