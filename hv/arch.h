@@ -1,6 +1,6 @@
 /*
- * What hv/ and net/ may ask of the processor and the board (arch/x86/cpu implements it). Together
- * with hv/virt.h the only way from hv/ into the architecture.
+ * The services of the CPU and the board for hv/ and net/ (arch/x86/cpu implements them). hv/
+ * reaches the architecture only through this header and hv/virt.h.
  *
  * Host address space: all physical memory is identity-mapped read-write, never executable; only the
  * kernel's text is executable and it is read-only. Interrupts are off in root operation, except
@@ -23,8 +23,8 @@ static inline hpa_t arch_hpa(const void *p)
     return hpa((uintptr_t)p);
 }
 
-/* Time-stamp counter of this core; the TSCs of all cores run together (checked at start-up). */
-#ifdef ARCH_TEST_CLOCK /* the clock of a host test that has one */
+/* Time-stamp counter of this core; the TSCs of all cores are in step (checked at start-up). */
+#ifdef ARCH_TEST_CLOCK /* a host test may supply the clock */
 __attribute__((weak)) uint64_t arch_test_clock(void);
 static inline uint64_t arch_tsc(void)
 {
@@ -64,34 +64,33 @@ void arch_idle(uint64_t deadline, const uint32_t *wake);
  */
 void arch_irq_window(void);
 
-/* Stacks of their own for work that stops in the middle. Interrupts off; a stack stays on a core.
- * _begin() returns where stack `n` stands when it is to begin with entry(), which never returns;
- * _switch() stores where the present one stands, and goes on with another. */
+/* Separate stacks for work that pauses midway. Interrupts off; a stack stays on one core. _begin()
+ * prepares stack `n` to start in entry(), which never returns, and returns its stack pointer;
+ * _switch() stores the present stack pointer and continues on another stack. */
 #define ARCH_STACKS 16u
 uintptr_t arch_stack_begin(unsigned n, void (*entry)(void));
 void arch_stack_switch(uintptr_t *from, uintptr_t to);
 
-/* Console: serial port and screen, at once: while nothing else runs. Bytes, '\n' becomes CR LF on
- * the serial line. */
+/* Writes to the serial port and the screen at once. Only while nothing else runs. On the serial
+ * line ' ' becomes CR LF. */
 void arch_console_write(const char *s, size_t n);
-/* Sends what the serial line takes now, without waiting: how many bytes that were (all of them
- * where there is no such port). Bounded. One core. */
+/* Sends what the serial port accepts now, without waiting. Returns the number of bytes (all of them
+ * if there is no port). Bounded. One core. */
 size_t arch_serial_send(const char *s, size_t n);
-/* To the screen, later: arch_screen_poll() draws a bounded part of what is new. False: all of it is
+/* Queues text for the screen. arch_screen_poll() draws a bounded part of it; false: all of it is
  * shown. One core. */
 void arch_screen_write(const char *s, size_t n);
 bool arch_screen_poll(void);
 
-/* Stops the other cores, lets out what is queued for the serial line and resets the machine: by the
- * FADT's reset register, port 0xcf9, the keyboard controller, at last by a triple fault. Any core.
- */
+/* Stops the other cores, sends what is queued for the serial line and resets the machine: by the
+ * FADT's reset register, port 0xcf9, the keyboard controller or, last, a triple fault. Any core. */
 _Noreturn void arch_reboot(void);
-/* From now on the machine is reset so long after a panic's report; 0: it stays as it is, as before
- * the first call. Boot core. */
+/* From now on the machine resets this long after a panic's report; 0: never, as before the first
+ * call. Boot core. */
 void arch_panic_reboot(uint32_t seconds);
 
-/* 64 random bits for MAC addresses and hash seeds: RDRAND where there, else derived from the TSC;
- * not for keys. */
+/* 64 random bits for MAC addresses and hash seeds: RDRAND where it exists, otherwise derived from
+ * the TSC. Not for keys. */
 uint64_t arch_random(void);
 
 /* `size` bytes for a key, from RDSEED or RDRAND alone. -E_NOENT: the CPU has neither, or it does
@@ -103,7 +102,8 @@ int arch_random_key(uint8_t *out, size_t size) MUST_CHECK;
  */
 uint32_t arch_pci_read(uint16_t bdf, uint16_t offset);
 void arch_pci_write(uint16_t bdf, uint16_t offset, uint32_t value);
-/* The first function from *bdf on, which is set to it: device << 16 | vendor; all ones for none. */
+/* Advances *bdf to the first function at or after it. Returns device << 16 | vendor; all ones:
+ * none. */
 uint32_t arch_pci_next(uint32_t *bdf);
 
 /* Maps device registers uncacheable into the identity map. Start-up only, boot core. NULL if it

@@ -1,6 +1,6 @@
 /*
- * How much text somebody may cause to be written: so many bytes a second, and a burst at once.
- * Pure. What is beyond is for the caller to drop or to put off; nothing here waits.
+ * Limits the text that one source may write: a rate in bytes per second, and a burst. Pure. The
+ * caller drops or delays what exceeds it; nothing here waits.
  */
 #pragma once
 
@@ -8,7 +8,7 @@
 #include "hv/types.h"
 
 struct budget {
-    uint64_t paid; /* absolute: until then it is used up */
+    uint64_t paid; /* absolute: the budget is used up until then */
 };
 
 static inline bool budget_is_open(const struct budget *b, uint64_t now)
@@ -16,7 +16,7 @@ static inline bool budget_is_open(const struct budget *b, uint64_t now)
     return b->paid <= now;
 }
 
-/* `byte`: ticks that one takes at the rate; `burst`: bytes. The last text may overdraw it. */
+/* `byte`: ticks per byte at the rate; `burst`: bytes. The last text may overdraw the budget. */
 static inline void budget_charge(struct budget *b, uint64_t now, uint64_t bytes, uint64_t byte,
                                  uint64_t burst)
 {

@@ -17,7 +17,7 @@
 #define LOG_LINE_MAX 512u
 #define INPUT_CHUNK  64u
 
-/* Has a vCPU with a VMCS. */
+/* True if the guest has a vCPU with a VMCS. */
 static bool is_there(const struct guest *g)
 {
     uint32_t state = __atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE);
@@ -76,7 +76,7 @@ static int64_t call_controls(const struct vcpu *v, uint64_t number, uint64_t vcp
     if (!__atomic_compare_exchange_n(&of->controls_busy, &idle, 1, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_RELAXED))
         return -E_STATE;
-    sequence = of->stats->controls.sequence; /* nobody changes it until the request is there */
+    sequence = of->stats->controls.sequence; /* nothing changes it until the request is posted */
     of->new_controls = c;
     core_ask(&of->entity, VCPU_REQ_CONTROLS);
     return (int64_t)(sequence + 1);
@@ -134,7 +134,7 @@ static const struct action {
 #include "hv/actions.def"
 };
 
-/* As on a PC the line for it reaches every CPU. */
+/* To every vCPU: on a PC the NMI line reaches every CPU. */
 static void send_nmi(struct guest *g)
 {
     FOR_EACH_VCPU (v, g)
@@ -155,7 +155,7 @@ static int64_t call_action(uint64_t number, uint64_t action)
     state = __atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE);
     if (!(actions[action].states >> state & 1))
         return -E_STATE;
-    /* Nothing can start it but being made again. */
+    /* It can only be deleted and made again. */
     if (!g->complete)
         return state == ABI_GUEST_FAILED ? -E_NOTSUP : -E_STATE;
     if (action == ABI_ACTION_NMI)
@@ -230,7 +230,7 @@ static int64_t call_image_commit(const struct vcpu *v, uint64_t slot, uint64_t a
 
 static int64_t call_create(const struct vcpu *v, uint64_t address)
 {
-    static struct abi_create r; /* large, and only one core calls */
+    static struct abi_create r; /* static: it is large, and only one core calls */
     const uint64_t at = address + offsetof(struct abi_create, address);
     const void *from = gmem_ptr(&v->guest->mem, gpa(address), sizeof(r));
     int rc, number;
@@ -335,7 +335,7 @@ static bool is_long(uint64_t call)
     }
 }
 
-/* The management guest's, as it was made. */
+/* The management guest's long call, as it was made. */
 static struct {
     struct vcpu_gprs regs;
     int64_t result;
@@ -346,8 +346,8 @@ static void answer_long(void *vcpu)
     long_call.result = answer(vcpu, &long_call.regs);
 }
 
-/* It makes the call again until it is done. Where an interrupt came between and its handler makes
- * another call, that one waits for this one, and nobody gets this one's result. */
+/* The guest repeats the call until it is done. If an interrupt handler makes another call in
+ * between, that one waits for this one, and this one's result is lost. */
 static bool go_on_with_long(struct vcpu *v, int64_t *result)
 {
     struct job *j = &v->guest->life.job;

@@ -9,15 +9,15 @@
 #include "hv/log.h"
 #include "hv/pc/irqchip.h"
 
-/* Whose turn begins is left alone for so long: most that wake are asleep again by then. */
+/* No chore interrupts a turn this soon after it begins: most guests that wake are asleep again by
+ * then. */
 #define ALONE_US     250u
-/* In ticks, as they were seen: the last of a guest that goes, and the line about one that is stuck.
- */
+/* Measured, in ticks: forgetting a guest that goes, and the log line about one that is stuck. */
 #define UNBIND_TICKS 1300u
 #define STUCK_TICKS  2500u
 
-/* A halted vCPU whose turn has come: its timers may have raised an interrupt. False: nothing yet,
- * it sleeps on. */
+/* A halted vCPU whose turn has come: its timers may have raised an interrupt. False: none has, it
+ * sleeps on. */
 static bool wake_from_halt(struct core *c, struct vcpu *v)
 {
     struct platform *p = v->platform;
@@ -38,9 +38,9 @@ static bool wake_from_halt(struct core *c, struct vcpu *v)
 
 /* ---- turns ---- */
 
-/* Of the life and its partner the one whose turn it is now stands in the scheduler; and whether it
- * has time. Whatever has changed the life's phase is followed by this. */
-/* Tells of a guest that has come to nothing, and when it has moved on. */
+/* Puts the life or its partner into the scheduler, whichever has work now, and makes it runnable or
+ * not. Required after each change of the life's phase. */
+/* Reports a guest that is stuck, and when it moves again. */
 static void look_whether_stuck(struct vcpu *v, uint64_t now)
 {
     const struct vcpu_gprs *r = &v->regs;
@@ -74,7 +74,7 @@ static void feed_input(struct vcpu *v)
         guest_feed_input(v->guest);
 }
 
-/* What a run ended with. */
+/* Handles the end of a run. */
 static void after_run(struct core *c, struct vcpu *v, enum vcpu_yield y)
 {
     switch (y) {
@@ -88,7 +88,7 @@ static void after_run(struct core *c, struct vcpu *v, enum vcpu_yield y)
             sched_block(&c->sched, &v->entity.sched, irqchip_next_deadline(v->platform, v->number));
         break;
     case VCPU_YIELD_STOP:
-        sched_block(&c->sched, &v->entity.sched, NEVER); /* its guest's life has been told */
+        sched_block(&c->sched, &v->entity.sched, NEVER); /* its guest's life has been notified */
         break;
     }
 }
@@ -108,7 +108,7 @@ static void account(struct core *c, struct entity *e, uint64_t start)
         watchdog_ran(&v->platform->watchdog, s->wait_ticks);
 }
 
-/* It can wait for a slice that is long enough; a second at most. */
+/* The check can wait for a slice that is long enough, but at most a second. */
 static bool has_time_for_stuck(const struct core *c, const struct vcpu *v, uint64_t now)
 {
     return now + STUCK_TICKS < c->due || stuck_is_due(&v->stuck, now - arch_tsc_hz());
@@ -117,7 +117,7 @@ static bool has_time_for_stuck(const struct core *c, const struct vcpu *v, uint6
 static void run_live(struct core *c, struct vcpu *v, uint64_t start, uint64_t until)
 {
     if (arch_tsc() >= until)
-        return; /* the choice itself took the rest of it */
+        return; /* choosing it took the rest of its time */
     feed_input(v);
     if (!v->halted && stuck_is_due(&v->stuck, start) && has_time_for_stuck(c, v, start))
         look_whether_stuck(v, start);
@@ -136,7 +136,7 @@ static void run_vcpu(struct core *c, struct vcpu *v, uint64_t start, uint64_t un
     account(c, &v->entity, start);
 }
 
-/* Its number may be another guest's then. */
+/* Afterwards its number may be another guest's. */
 static void let_go(struct core *c, struct guest *g)
 {
     if (!core_has_time(c, UNBIND_TICKS, &g->life.put_off) || !guest_let_go(g))
@@ -156,13 +156,14 @@ static void run_life(struct core *c, struct guest *g, uint64_t start, uint64_t u
         let_go(c, g);
 }
 
-/* Until `until`, when there is something to look at, but not from the beginning of its turn. */
+/* Runs the entity until `until`, when other work is due, but that does not shorten the beginning of
+ * its turn. */
 static void run_entity(struct core *c, const struct sched_decision *d, uint64_t start,
                        uint64_t until)
 {
     struct entity *e = container_of(d->entity, struct entity, sched);
 
-    if (c->ran != e || c->alone_until == 0) /* else its turn goes on */
+    if (c->ran != e || c->alone_until == 0) /* otherwise its turn continues */
         c->alone_until = start + c->alone;
     c->due = d->until;
     c->ran = e;
@@ -173,9 +174,8 @@ static void run_entity(struct core *c, const struct sched_decision *d, uint64_t 
         run_life(c, e->guest, start, until);
 }
 
-/* Nothing can run before d->next wakes, so the core waits inside of it: its timer then reaches it
- * by one exit and one entry, without the way through here. Until `until` at the latest while it
- * sleeps. */
+/* Nothing can run before d->next wakes, so the core waits inside it: its timer then reaches it by
+ * one exit and one entry, without returning here. It sleeps at most until `until`. */
 static void wait_inside(struct core *c, struct vcpu *v, const struct sched_decision *d,
                         uint64_t start, uint64_t until)
 {
@@ -248,7 +248,7 @@ static int enter_root(struct core *c)
     return virt_backend()->core_on(c->id, pages[c->id]);
 }
 
-/* The machine is nothing without management: where its core cannot run it, the boot core does. */
+/* The machine is useless without management: if its core cannot run it, the boot core does. */
 static void give_management_away(struct core *c)
 {
     struct guest *m = guest_management();
@@ -265,7 +265,7 @@ static void give_management_away(struct core *c)
     core_adopt(m);
 }
 
-/* The appliance has nothing to do there: test/kernel/ has. */
+/* The appliance does nothing here; test/kernel/ overrides it. */
 __attribute__((weak)) void core_is_on(const struct core *c)
 {
     (void)c;

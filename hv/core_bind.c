@@ -1,4 +1,4 @@
-/* Who is bound to which core, and stands in its queue. */
+/* Binds entities to cores and puts them into their queues. */
 #include "hv/arch.h"
 #include "hv/core.h"
 #include "hv/core_work.h"
@@ -14,8 +14,8 @@ static void bind(struct entity *e)
     c->vcpu_count += e->vcpu != NULL;
 }
 
-/* Those of the guest that belong to core `id`; the life last, so that it sees in one pass what its
- * vCPUs here have become. */
+/* Binds the guest's entities that belong to core `id`; the life last, so that it sees in one pass
+ * what its vCPUs here have done. */
 static void bind_here(unsigned id, struct guest *g)
 {
     FOR_EACH_VCPU (v, g)
@@ -44,14 +44,14 @@ void core_schedule(struct core *c, struct entity *e, uint64_t now)
     };
 
     if (e->vcpu && e->vcpu == g->life.partner)
-        return; /* the life has their place, to begin with */
+        return; /* at first the life has their place */
     if (sched_add(&c->sched, &e->sched, &p, now))
         log_guest_warn(g, "core %u cannot schedule it", c->id);
     else if (e->vcpu || g->life.phase == GUEST_IDLE)
         sched_block(&c->sched, &e->sched, NEVER);
 }
 
-/* Something may have been asked of it before the core knew it, and looked in vain. */
+/* A request may have come before the core knew the entity, when the core looked in vain. */
 static void look_for_asked(struct core *c, const struct entity *e)
 {
     if (!__atomic_load_n(&e->asked, __ATOMIC_ACQUIRE))
@@ -113,8 +113,8 @@ void core_reschedule(struct core *c, struct guest *g)
         sched_wake(&c->sched, life, arch_tsc());
 }
 
-/* From the moment at which the core was wanted back to that at which it is there for others, with
- * whatever the root did meanwhile. Once for each slice. */
+/* Records how late a slice ended: from the time it was due until the core is free for others,
+ * including the root's work in between. Once for each slice. */
 void core_note_slice_end(struct core *c, uint64_t now)
 {
     uint64_t due = c->due, late = now - due;

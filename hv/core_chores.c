@@ -1,5 +1,5 @@
-/* What a core does besides its guests: the network card, the console, requests, and a look at those
- * guests whose patience may have ended. */
+/* A core's work besides running guests: the network card, the console, requests, and watching
+ * guests whose watchdog or heartbeat may have expired. */
 #include "hv/arch.h"
 #include "hv/core.h"
 #include "hv/core_work.h"
@@ -7,12 +7,12 @@
 #include "hv/log.h"
 #include "hv/net.h"
 
-/* So long the guests run before more frames are taken from the card, when more are there. */
+/* While the card has more frames, guests run this long before the next are taken. */
 #define FRAMES_PAUSE_US 50u
-/* What was put off is tried again in each pass, and so soon at the latest: when it was for a slice
- * that ends, that has ended. */
+/* Delayed work is tried again in each pass, and at the latest after this long: a slice whose end
+ * delayed it is over by then. */
 #define PUT_OFF_US      100u
-/* In ticks, as it was seen: the longest chore. */
+/* Measured, in ticks: the longest chore. */
 #define CHORE_TICKS     1900u
 
 static uint32_t requests_us;
@@ -34,7 +34,7 @@ void core_ration_requests(uint32_t us)
     requests_us = us;
 }
 
-/* The management guest is started anew when it stops answering. Returns when to look again. */
+/* Restarts the management guest if it stops responding. Returns when to check again. */
 static uint64_t watch_management(struct core *c)
 {
     struct guest *m = guest_management();
@@ -51,7 +51,7 @@ static uint64_t watch_management(struct core *c)
     return m->life.heartbeat + patience + 1;
 }
 
-/* Guests that have not written to their watchdogs end. Returns when to look again. */
+/* Ends guests that have not written to their watchdogs. Returns when to check again. */
 static uint64_t watch_guests(struct core *c)
 {
     uint64_t next = NEVER;
@@ -74,7 +74,7 @@ static uint64_t watch_guests(struct core *c)
     return next;
 }
 
-/* Whichever of its life and the vCPU beside it has their place. */
+/* Its life or the vCPU on the same core, whichever has their place in the scheduler. */
 static struct sched_entity *guest_time(struct guest *g)
 {
     struct sched_entity *life = &g->life.entity.sched;
@@ -82,9 +82,9 @@ static struct sched_entity *guest_time(struct guest *g)
     return life->present ? life : &g->life.partner->entity.sched;
 }
 
-/* Frames from the wire, in time of the management guest: a flood takes nothing from the others.
- * Only the core that the NIC was routed to ever sees net_pending() with work; bounded by
- * net_poll(). Returns when to come back. */
+/* Takes frames from the wire, in the management guest's time: a flood takes nothing from the
+ * others. Only the core that gets the NIC's interrupt ever sees net_pending() true; net_poll()
+ * bounds the work. Returns when to come back. */
 static uint64_t serve_nic(void)
 {
     struct sched_entity *e = guest_time(guest_management());
@@ -99,7 +99,7 @@ static uint64_t serve_nic(void)
     return more ? now + micros_to_ticks(FRAMES_PAUSE_US) : NEVER;
 }
 
-/* A reset was asked for, and its time has come. Returns when it will have. */
+/* Resets the machine if a requested reset is due. Returns when it will be. */
 static uint64_t look_at_reboot(uint64_t now)
 {
     uint64_t reboot = __atomic_load_n(&reboot_at, __ATOMIC_ACQUIRE);
@@ -110,13 +110,13 @@ static uint64_t look_at_reboot(uint64_t now)
 }
 
 /*
- * What the root does besides: the network card, the console, requests. One of them a pass, and none
- * in a pass that comes late from a slice, or from a turn that has just begun: nobody who was waited
- * for, or waits, waits for a chore too.
+ * The root's other work: the network card, the console, requests. One of them per pass, and none in
+ * a pass that comes late from a slice or from a turn that has just begun: an entity that is already
+ * late does not wait for a chore too.
  */
 enum chore { CHORE_NIC, CHORE_CONSOLE, CHORE_ASKED, CHORES };
 
-/* The network card's interrupts go there, and so does management. */
+/* The network card's interrupts go to management's core. */
 static bool has_nic(const struct core *c)
 {
     const struct guest *m = guest_management();
@@ -186,7 +186,7 @@ static uint64_t do_chores(struct core *c, uint64_t now)
     return k->next_nic > now ? min_u64(again, k->next_nic) : again;
 }
 
-/* What others have left here, and what has come due. Most passes find none of it. */
+/* Handles what other cores left here and what has come due. Most passes find neither. */
 void core_attend(struct core *c, uint64_t back)
 {
     uint64_t again, now;

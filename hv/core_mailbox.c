@@ -1,16 +1,17 @@
-/* What cores are, and what others leave for them: nothing here needs a run loop, a guest's life or
- * a page. */
+/* The cores, and what others leave for them. Nothing here needs a run loop, a guest's life or a
+ * page. */
 #include "hv/arch.h"
 #include "hv/core.h"
 #include "hv/core_work.h"
 
-/* What takes a while waits for a time when nobody else wants the core, but no longer than this:
- * where slices are short, there is none. */
+/* Longer work waits until no other entity needs the core, but at most this long: with short slices
+ * that time may never come. */
 #define PATIENCE_US      1000u
-/* In a pass that comes late from a slice already: most others do not, and both together would be
- * too late. */
+/* The same in a pass that already comes late from a slice: most passes do not, and both delays
+ * together would be too long. */
 #define LATE_PATIENCE_US 20000u
-/* Asked for so shortly before the ration is open again, a core is woken: it may have looked. */
+/* A core is woken for a request that comes this shortly before its ration opens: it may already
+ * have looked. */
 #define ASK_MARGIN_US    50u
 
 static struct core cores[ARCH_CORES_MAX];
@@ -55,8 +56,8 @@ void core_adopt(struct guest *g)
 
 /* ---- what is left for them ---- */
 
-/* Where a guest's vCPU runs on the core of its life, that has to come out for its guest's requests.
- * True: whoever set it before has woken the core. */
+/* A vCPU that runs on the core of its guest's life must exit for the guest's requests too. True: a
+ * request was already set, and its sender has woken the core. */
 static bool post(struct entity *e, uint32_t request)
 {
     struct vcpu *partner = e->vcpu ? NULL : e->guest->life.partner;
@@ -82,15 +83,14 @@ void core_leave(struct entity *e, uint32_t request)
     __atomic_store_n(&cores[e->core].wake, 1, __ATOMIC_RELEASE);
 }
 
-/* The core looks at `asked` again when the ration opens, see core_attend(): nobody wakes it before.
- */
+/* The core examines `asked` when the ration opens, see core_attend(): no need to wake it before. */
 void core_ask(struct entity *e, uint32_t request)
 {
     struct core *c = core_get(e->core);
 
     __atomic_fetch_or(&e->asked, request, __ATOMIC_ACQ_REL);
     if (__atomic_exchange_n(&c->asked, 1, __ATOMIC_SEQ_CST))
-        return; /* whoever set it has woken the core */
+        return; /* the core that set it has woken this one */
     if (ration_open(&c->ration, arch_tsc() + micros_to_ticks(ASK_MARGIN_US)))
         core_wake(e->core);
 }

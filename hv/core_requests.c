@@ -1,5 +1,5 @@
-/* What management asks of guests and vCPUs, one request after the other as there is time, and what
- * other cores have left for them. */
+/* Serves management's requests to guests and vCPUs, one at a time as time allows, and what other
+ * cores have left for them. */
 #include "hv/arch.h"
 #include "hv/core.h"
 #include "hv/core_work.h"
@@ -7,10 +7,10 @@
 #include "hv/net.h"
 #include "hv/pc/irqchip.h"
 
-/* So long nobody kicks this core again for frames of the same guest. */
+/* For this long no core kicks this one again for frames of the same guest. */
 #define QUIET_US 50u
 
-/* ---- asked by management ---- */
+/* ---- requests from management ---- */
 
 static void tell_management(void)
 {
@@ -41,7 +41,7 @@ static void take_controls(struct vcpu *v)
     tell_management();
 }
 
-/* As vcpu_asked and guest_asked: one request, or a step of it. False: more of it is to do. */
+/* Like vcpu_asked and guest_asked: one request, or a step of it. False: not finished. */
 static bool take_vcpu(struct vcpu *v, enum vcpu_request r)
 {
     switch (r) {
@@ -72,7 +72,7 @@ static bool take_delete(struct guest *g)
         return false;
     }
     guest_begin_scrub(g);
-    g->life.entity.sched.params.budget = 0; /* a small one would keep what it has for hours */
+    g->life.entity.sched.params.budget = 0; /* with a small budget scrubbing would take hours */
     return true;
 }
 
@@ -96,7 +96,7 @@ static bool take_guest(struct core *c, struct guest *g, enum guest_request r)
     switch (g->life.phase) {
     case GUEST_SCRUBBING:
     case GUEST_GONE:
-        return true; /* nothing of it is left that could take one */
+        return true; /* nothing is left of it to act on */
     default:
         break;
     }
@@ -109,7 +109,7 @@ static bool take_guest(struct core *c, struct guest *g, enum guest_request r)
         guest_feed_input(g);
         return true;
     default:
-        /* It is told apart from what follows. */
+        /* Waits for the end of a change under way, so that both are reported. */
         if (g->life.phase == GUEST_LEAVING || g->life.phase == GUEST_ENDING ||
             g->life.phase == GUEST_PAUSING)
             return false;
@@ -118,7 +118,7 @@ static bool take_guest(struct core *c, struct guest *g, enum guest_request r)
     }
 }
 
-/* Something may have happened that a vCPU in HLT waits for. */
+/* An event that a vCPU in HLT waits for may have happened. */
 static void wake_if_due(struct core *c, struct vcpu *v)
 {
     if (v->halted && v->phase == VCPU_LIVE &&
@@ -127,7 +127,7 @@ static void wake_if_due(struct core *c, struct vcpu *v)
         sched_wake(&c->sched, &v->entity.sched, arch_tsc());
 }
 
-/* The next that has something in `asked`, in turn. NULL: none. */
+/* The next entity, in turn, with a request in `asked`. NULL: none. */
 static struct entity *next_asked(struct core *c)
 {
     for (unsigned i = 0; i < c->entity_count; i++) {
@@ -173,7 +173,7 @@ bool core_serve_asked(struct core *c)
     __atomic_store_n(&c->asked, 1, __ATOMIC_SEQ_CST); /* there may be more */
     r = __atomic_load_n(&e->asked, __ATOMIC_ACQUIRE);
     r &= 0 - r;
-    /* Cleared before it is done: asked for meanwhile, it is done once more. */
+    /* Cleared before it is served: a request that comes meanwhile is served once more. */
     __atomic_fetch_and(&e->asked, ~r, __ATOMIC_ACQ_REL);
     if (!e->vcpu && e->guest->life.phase == GUEST_LIVE)
         e->guest->platform.clock.now = arch_tsc();
@@ -182,10 +182,10 @@ bool core_serve_asked(struct core *c)
     return true;
 }
 
-/* ---- left by the root itself ---- */
+/* ---- requests from the root itself ---- */
 
-/* Others do not kick this core for the same guest again for a while; it looks by itself when that
- * is over. A flood of frames costs the neighbours at most that rate. */
+/* For a while other cores do not kick this one for the same guest again; it looks by itself after
+ * that. This bounds the rate at which a flood of frames costs the neighbours. */
 static void take_frames(struct core *c, struct guest *g)
 {
     uint64_t quiet = arch_tsc() + micros_to_ticks(QUIET_US);
@@ -231,7 +231,7 @@ static bool serve_vcpu(struct core *c, struct vcpu *v, uint32_t r)
         vcpu_flush(v);
     if ((r & VCPU_REQ_OBEY) && guest_ordered(v->guest) == VCPU_GONE) {
         core_unbind(c, &v->entity);
-        vcpu_obey(v); /* the last that is done with it: its guest may be another one then */
+        vcpu_obey(v); /* last use of the vCPU: after this its guest may be another one */
         return false;
     }
     if (r & VCPU_REQ_OBEY)

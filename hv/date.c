@@ -17,7 +17,7 @@ struct date date_of(uint64_t epoch)
     d.hour = rest / 3600;
     d.minute = rest / 60 % 60;
     d.second = rest % 60;
-    /* 400 years are 146097 days: no loop is longer than that. */
+    /* 400 years are 146097 days: this bounds the loop. */
     d.year += (uint32_t)(days / 146097 * 400);
     days %= 146097;
     while (days >= (leap(d.year) ? 366u : 365u)) {

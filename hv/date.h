@@ -7,5 +7,5 @@ struct date {
     uint32_t year, month, day, weekday, hour, minute, second; /* weekday 1: Sunday */
 };
 
-/* Of seconds since 1970, UTC. */
+/* Converts seconds since 1970, UTC. */
 struct date date_of(uint64_t epoch);

@@ -12,7 +12,7 @@ void exit_timers(struct vcpu *v, uint64_t now)
     platform_timers(v->platform);
 }
 
-/* A read may raise an interrupt that has just fallen due; it brings no deadline nearer. */
+/* A read may raise an interrupt that has just fallen due, but makes no deadline earlier. */
 uint32_t exit_port_in(struct vcpu *v, uint16_t port, unsigned size)
 {
     return io_in(exit_ports(v), port, size);

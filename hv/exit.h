@@ -1,7 +1,6 @@
 /*
- * What a backend asks of the hypervisor while it handles a VM exit. Owning core, interrupts off,
- * bounded; v->exit is the record of the exit. What has to do with x86 alone is in
- * arch/x86/guest/vcpu.h.
+ * What a backend calls while it handles a VM exit. Owning core, interrupts off, bounded; v->exit is
+ * the record of the exit. arch/x86/guest/vcpu.h has what is specific to x86.
  */
 #pragma once
 
@@ -15,7 +14,7 @@ enum exit_action {
     EXIT_SKIP = ABI_OUTCOME_SKIP,     /* the instruction is done: go past it */
     EXIT_DONE = ABI_OUTCOME_DONE,     /* the same, and look for events and deadlines */
     EXIT_HALT = ABI_OUTCOME_HALT,     /* the instruction is done: HLT, nothing to wake for */
-    EXIT_KICK = ABI_OUTCOME_KICK,     /* let the scheduler decide anew; the RIP stays */
+    EXIT_KICK = ABI_OUTCOME_KICK,     /* let the scheduler decide again; the RIP stays */
     EXIT_STOP = ABI_OUTCOME_STOP,     /* v->stop is set */
 };
 
@@ -24,16 +23,15 @@ uint32_t exit_port_in(struct vcpu *v, uint16_t port, unsigned size);
 /* EXIT_DONE, or EXIT_STOP when the write has ended the guest. */
 enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value);
 
-/* For a string instruction, whose accesses are many: the guest's ports, at the time of the exit;
- * exit_timers() follows them. */
+/* For a string instruction, which makes many accesses: the guest's ports, as of the time of the
+ * exit. Call exit_timers() after the accesses. */
 const struct io_bus *exit_ports(struct vcpu *v);
-/* Brings the devices up to `now`, and the next deadline up to date. Also before an entry, when that
- * has come. */
+/* Brings the devices and the next deadline up to date as of `now`. Also called before an entry when
+ * that deadline has passed. */
 void exit_timers(struct vcpu *v, uint64_t now);
 
 /* The hypercall instruction, at CPL 0; the call's number is in RAX, see hv/abi/control.h. EXIT_SKIP
- * with the result in RAX; EXIT_RESUME: it is not done yet, the guest executes it again; EXIT_STOP.
- */
+ * with the result in RAX; EXIT_RESUME: not done yet, the guest executes it again; EXIT_STOP. */
 enum exit_action exit_hypercall(struct vcpu *v);
 
 /* Ends the vCPU's guest: `state` is ABI_GUEST_STOPPED or ABI_GUEST_CRASHED, the text becomes its
@@ -41,7 +39,7 @@ enum exit_action exit_hypercall(struct vcpu *v);
 void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
 
 /* One zeroed page of host memory owned by this guest's tables (MEM_FOR_GUEST), below 4 GB if
- * possible; NULL when memory is out. */
+ * possible; NULL: no memory left. */
 void *guest_alloc_page(struct guest *g) MUST_CHECK;
 /* Gives such a page back. */
 void guest_free_page(struct guest *g, void *page);

@@ -3,7 +3,7 @@
 #include "hv/job.h"
 #include "hv/lib.h"
 
-#define LOAD_MIN 0x100000ull /* below is what is no RAM in a PC */
+#define LOAD_MIN 0x100000ull /* below this a PC has areas without RAM */
 #define GDT_AT   0x9f000ull
 #define CODE     0x10u
 #define DATA     0x18u
@@ -12,7 +12,7 @@
 /* Flat 4 GB segments; the null selector, 0x08 and 0x10 are code, 0x18 is data. */
 static const uint64_t gdt[] = {0, 0x00cf9b000000ffff, 0x00cf9b000000ffff, 0x00cf93000000ffff};
 
-/* Few instructions a word: it is a good part of the time to management's first one. */
+/* Few instructions per word: this is a good part of the time to management's first instruction. */
 uint64_t flat_checksum(const uint8_t *data, uint64_t size)
 {
     uint64_t sum = 0, w[FLAT_GROUP / sizeof(sum)];

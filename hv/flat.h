@@ -1,7 +1,6 @@
 /*
- * The management guest's image: flat, with a header, as the maker of the ISO prepared it from its
- * ELF file (test/tools/mkiso.py). The root looks into no other image, and into this one no further
- * than this. Pure.
+ * The management guest's image: flat, with a header, which test/tools/mkiso.py makes from its ELF
+ * file. The root examines no other image, and of this one only the header. Pure.
  */
 #pragma once
 
@@ -22,10 +21,10 @@ struct flat_header {
     uint64_t checksum;    /* flat_checksum() of what follows */
 };
 
-/* Makes *plan from an image for a guest of `memory` bytes. 0; or -E_FORMAT, and what is
- * wrong in *why. Rests (hv/job.h) on the way. */
+/* Makes *plan from an image for a guest of `memory` bytes. 0; or -E_FORMAT, with the reason in
+ * *why. Rests (hv/job.h) on the way. */
 int flat_plan(const uint8_t *data, uint64_t size, uint64_t memory, struct load_plan *plan,
               const char **why) MUST_CHECK;
-/* Of `size` bytes, a multiple of FLAT_GROUP: the sum is rotated left by one, then the group's eight
- * 64-bit words are added to it. */
+/* The checksum of `size` bytes, a multiple of FLAT_GROUP: for each group the sum is rotated left by
+ * one, then the group's eight 64-bit words are added. */
 uint64_t flat_checksum(const uint8_t *data, uint64_t size);

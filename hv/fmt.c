@@ -20,7 +20,7 @@ static void put(struct out *o, char c)
     o->len++;
 }
 
-/* Log lines are written while guests wait: as few steps as there are. */
+/* Log lines are written while guests wait, so take as few steps as possible. */
 static void put_all(struct out *o, const char *s, size_t n)
 {
     size_t room = o->len + 1 < o->size ? o->size - 1 - o->len : 0;
@@ -70,8 +70,7 @@ static int number(const char **f)
     return v;
 }
 
-/* The flags, width, precision and length of one conversion. A `*` argument is read by the caller.
- */
+/* The flags, width, precision and length of one conversion. The caller reads a `*` argument. */
 static void parse_flags(const char **f, struct spec *sp)
 {
     *sp = (struct spec){.precision = -1};

@@ -11,6 +11,6 @@
 size_t fmt_v(char *buf, size_t size, const char *format, va_list ap) PRINTF(3, 0);
 size_t fmt(char *buf, size_t size, const char *format, ...) PRINTF(3, 4);
 
-/* A number alone, where it is to cost little: at least `width` digits, filled up with `fill`. There
- * is room for as many, and for the 20 of the largest. Not terminated; returns where it ends. */
+/* Formats one number cheaply: at least `width` digits, padded with `fill`. `at` has room for
+ * `width` digits and for at least 20. Not terminated; returns its end. */
 char *fmt_digits(char *at, uint64_t v, unsigned width, char fill);

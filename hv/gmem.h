@@ -1,7 +1,7 @@
 /*
  * Checked access to guest memory: the only way the root touches it. A guest's RAM is one contiguous
- * host range, seen by the guest from address 0 on. Values that decide something are copied first,
- * then checked, then used (the guest may write meanwhile).
+ * host range, seen by the guest from address 0 on. Values that matter are copied first, then
+ * checked, then used (the guest may write meanwhile).
  */
 #pragma once
 

@@ -18,7 +18,7 @@
 #define POOL_SIZE         (16u * PAGE_SIZE)
 #define RX_RING_SIZE      (VIRTIO_NET_RX_RING * sizeof(struct virtio_net_frame))
 
-/* Never given back: another core may still look at a guest that has just gone. */
+/* Never freed: another core may still read a guest that has just gone. */
 static struct guest *pool;
 _Static_assert(ABI_GUESTS_MAX <= ARCH_STACKS, "each guest can have a job");
 
@@ -87,7 +87,7 @@ static void give_back(struct guest *g)
     g->pool_count = 0;
 }
 
-/* All that the guest will ever have, so that nothing can be short later. */
+/* Takes all the memory that the guest will ever have, so that it cannot run out later. */
 static int take_memory(struct guest *g)
 {
     const struct guest_config *c = &g->config;
@@ -115,7 +115,7 @@ static int take_memory(struct guest *g)
     return 0;
 }
 
-/* The life and the first vCPU on `core`, further ones on the cores behind it. */
+/* Puts the life and the first vCPU on `core`, further vCPUs on the cores after it. */
 static void place(struct guest *g, unsigned core)
 {
     g->vcpu_count = g->config.vcpus ? g->config.vcpus : 1;
@@ -156,13 +156,13 @@ static void register_guest(struct guest *g)
     guest_account_memory();
 }
 
-/* One that was refused, and can never be started, takes nothing from its core. */
+/* A husk, which can never be started, takes nothing from its core. */
 static bool has_share(const struct guest *g)
 {
     return g->complete || g->life.phase != GUEST_IDLE;
 }
 
-/* Can the core keep one more promise? */
+/* True if the core can keep one more guarantee. */
 static bool admits(unsigned core, const struct guest_config *c)
 {
     uint64_t guaranteed = config_share(c);
@@ -180,7 +180,7 @@ static bool admits(unsigned core, const struct guest_config *c)
     return guaranteed <= CONFIG_GUARANTEED_MOST;
 }
 
-/* Those that its vCPUs go on, see place(). */
+/* The cores of its vCPUs, see place(). */
 static int check_cores(const struct guest_config *c)
 {
     for (unsigned i = 0; i < max_u64(c->vcpus, 1); i++) {
@@ -222,7 +222,7 @@ static bool name_is_taken(const char *name)
     return false;
 }
 
-/* Are its addresses nobody else's? *which is one that is not. */
+/* Checks that no other guest has its addresses. *which: the first that another has. */
 static int check_addresses(const struct guest_config *c, uint32_t *which)
 {
     struct net_address a;
@@ -254,7 +254,7 @@ static int free_number(void)
     return -E_NOSPC;
 }
 
-/* How much each source of the plan has. */
+/* The size of each source of the plan. */
 static void measure(const struct guest *g, struct load_sizes *sizes)
 {
     for (unsigned i = 0; i < ARRAY_LEN(sizes->size); i++)
@@ -296,7 +296,8 @@ static int take_all(struct guest *g, const struct load_plan *plan)
     return rc;
 }
 
-/* What can be said of a guest before it takes anything. Its number-to-be, or an error. */
+/* Checks everything possible before the guest takes anything. Returns its future number, or an
+ * error. */
 static int check_request(const struct abi_create *r, uint32_t *address)
 {
     const struct guest_config *c = &r->config;
@@ -316,7 +317,7 @@ static int check_request(const struct abi_create *r, uint32_t *address)
     return rc ? rc : free_number();
 }
 
-/* One that cannot be made, for people to see. `why` is a stranger's text. */
+/* Shows a guest that could not be made. `why` is untrusted text. */
 static void show_husk(struct guest *g, const char *why)
 {
     char text[ABI_TEXT_MAX];
@@ -394,8 +395,8 @@ static bool passes_audit(const struct guest *g)
     return false;
 }
 
-/* The tables for each 2 MB of RAM, and the isolation audit of what will be in force only after a
- * split. */
+/* The tables for each 2 MB of RAM, and the isolation audit of mappings that take effect only after
+ * a split. */
 static const char *prepare_splits(struct guest *g)
 {
     for (uint64_t at = 0; g->split_size && at < g->mem.size; at += PAGE_SIZE_2M) {
@@ -433,9 +434,9 @@ void guest_build(void *guest)
 
 /* ---- going ---- */
 
-/* Everything that held what was the guest's: memory, registers, frames, dumps, console. Its vCPUs
- * have ended: no CPU writes there any more. That waits
- * to the end, so that what it printed can still be shown. */
+/* Zeroes everything that held the guest's data: memory, registers, frames, dumps, console. Its
+ * vCPUs have ended, so no core writes there any more. The console comes last, so that its output
+ * can still be shown. */
 static void scrub(void *guest)
 {
     struct guest *g = guest;
@@ -478,7 +479,7 @@ void guest_begin_scrub(struct guest *g)
     g->complete = false;
     g->life.phase = GUEST_SCRUBBING;
     g->life.put_off = 0;                          /* nothing of this life waits any more */
-    job_begin(&g->life.job, g->number, scrub, g); /* one that was there is not needed any more */
+    job_begin(&g->life.job, g->number, scrub, g); /* an earlier job is not needed any more */
 }
 
 void guest_destroy(struct guest *g)

@@ -1,5 +1,5 @@
-/* Whether what the management guest says of a guest is something that the root can go by. Its
- * parser (mgmt/config/) has looked before, and says what is wrong in words; this is what counts. */
+/* Checks a guest's configuration from the management guest. Its parser (mgmt/config/) has already
+ * checked it and explains errors in words; this check is the one the root relies on. */
 #include "hv/config.h"
 
 #include "hv/job.h"
@@ -82,7 +82,7 @@ bool config_net_clashes(const struct net_config *a, const struct net_config *b,
 
 /* ---- all of it ---- */
 
-/* A row of hv/config_fields.def: whether that member of the object is good. */
+/* A row of hv/config_fields.def: checks that member of the object. */
 struct rule {
     const char *name;
     bool (*is_good)(const struct rule *r, const void *object);
@@ -94,7 +94,7 @@ struct rule {
     {#name, kind##_is_good, offsetof(struct type, name), sizeof(((struct type *)0)->name), least,  \
      most},
 
-/* NULL, or the first that is not kept. */
+/* The first broken rule, or NULL. */
 static const struct rule *find_broken(const struct rule *rules, size_t count, const void *object)
 {
     for (size_t i = 0; i < count; i++) {
@@ -123,7 +123,7 @@ static bool switch_is_good(const struct rule *r, const void *object)
     return number_is_good(r, object);
 }
 
-/* Whether only bits of `most` are set, which has all that there are. */
+/* True if only bits of `most` are set, which has all defined bits. */
 static bool flags_is_good(const struct rule *r, const void *object)
 {
     return number_is_good(r, object);

@@ -14,7 +14,7 @@
 #include "hv/panic.h"
 #include "hv/restart.h"
 
-/* In ticks, as they were seen: the longest step on the way to a start, or to the end. */
+/* Measured, in ticks: the longest step towards a start or an end. */
 #define STEP_TICKS    1800u
 #define PIECE_TICKS   700u /* of memory */
 
@@ -72,7 +72,7 @@ void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, .
     va_end(ap);
 }
 
-/* ---- what the platform asks of its owner ---- */
+/* ---- calls from the platform ---- */
 
 static void on_console(void *ctx, uint8_t byte)
 {
@@ -150,7 +150,7 @@ static void enter_phase(struct guest *g, enum guest_phase phase)
     g->life.step = 0;
 }
 
-/* What its vCPUs become from now on, each on its own core. */
+/* Orders what its vCPUs must become, each on its own core. */
 static void order(struct guest *g, enum vcpu_phase phase)
 {
     uint32_t number = (g->life.order & ~ORDER_PHASE) + ORDER_PHASE + 1;
@@ -218,7 +218,7 @@ static void go_live(struct guest *g)
         return;
     }
     l->heartbeat = arch_tsc();
-    /* This runs in its own turn: its wait for it is counted when the turn is over. */
+    /* This runs in its own turn: the wait for that turn is counted when the turn is over. */
     watchdog_start(&g->platform.watchdog, l->heartbeat, 0);
     g->platform.watchdog.written = true;
     enter_phase(g, GUEST_LIVE);
@@ -260,7 +260,7 @@ static bool copy_step(struct guest *g)
     return g->life.copied_pieces == g->plan.piece_count;
 }
 
-/* A job of the management guest's: its image is the only one that the root looks into. */
+/* A job for the management guest: its image is the only one that the root examines. */
 static void plan_management(void *guest)
 {
     struct guest *g = guest;
@@ -281,7 +281,7 @@ static void begin_copying(struct guest *g)
     enter_phase(g, GUEST_COPYING);
 }
 
-/* What is said of the end stays; only the state changes. */
+/* The reason for the end stays; only the state changes. */
 static void hold_back(struct guest *g, uint64_t at)
 {
     char why[ABI_TEXT_MAX];
@@ -292,7 +292,7 @@ static void hold_back(struct guest *g, uint64_t at)
     guest_set_state(g, ABI_GUEST_RESTARTING, why);
 }
 
-/* Without management nothing can be done to this machine: its start is tried again and again. */
+/* Without management nothing can control this machine: its start is tried again and again. */
 static void planning_step(struct guest *g)
 {
     char why[ABI_TEXT_MAX];
@@ -319,7 +319,7 @@ static void give_up(struct guest *g)
     guest_set_state(g, (enum abi_guest_state)g->status->state, why);
 }
 
-/* It has ended by itself: its policy says what follows. */
+/* It has ended by itself: applies its restart policy. */
 static void ask_policy(struct guest *g)
 {
     const struct abi_guest *s = g->status;
@@ -365,7 +365,7 @@ void guest_begin_ending(struct guest *g)
     struct guest_life *l = &g->life;
 
     if (!guest_has_vcpus(g) || __atomic_load_n(&l->end, __ATOMIC_ACQUIRE) != END_SAID)
-        return; /* who is about to say it requests it again */
+        return; /* the core that is setting it will request this again */
     if (l->end_state != ABI_GUEST_FAILED)
         guest_set_state(g, l->end_state, l->end_why);
     enter_phase(g, GUEST_LEAVING);
@@ -378,7 +378,7 @@ static void drop_unfinished_images(void *guest)
         job_rest();
 }
 
-/* True: it has come to its end, and to what follows. */
+/* True: the end is complete, including what follows. */
 static bool end_step(struct guest *g)
 {
     const struct guest_life *l = &g->life;
@@ -439,7 +439,7 @@ static void one_step(struct guest *g)
     }
 }
 
-/* What takes its time later is done at one go, and what the image covers is not cleared before. */
+/* Does in one go what later takes many steps, and does not clear what the image covers. */
 void guest_make_ready(struct guest *g)
 {
     const struct load_piece *p = &g->plan.pieces[0];
@@ -456,7 +456,7 @@ void guest_make_ready(struct guest *g)
     enter_phase(g, GUEST_STARTING);
 }
 
-/* There is something to do in its own turns. */
+/* It has work to do in its own turns. */
 static bool is_on_its_way(const struct guest *g)
 {
     switch (g->life.phase) {
@@ -479,7 +479,7 @@ bool guest_waits_for_vcpus(const struct guest *g)
     return g->life.phase == GUEST_LEAVING || (guest_has_vcpus(g) && !is_on_its_way(g));
 }
 
-/* What its next step takes at most. */
+/* The longest time its next step takes. */
 static uint64_t step_ticks(const struct guest *g)
 {
     switch (g->life.phase) {
@@ -503,11 +503,11 @@ void guest_advance(struct guest *g, uint64_t until)
         else if (core_has_time(c, step_ticks(g), &g->life.put_off))
             one_step(g);
         else
-            __builtin_ia32_pause(); /* somebody else is about to run */
+            __builtin_ia32_pause(); /* another entity is about to run */
     }
 }
 
-/* How long the vCPUs had to wait for the core, ever: the watchdog's time stands still then. */
+/* The vCPUs' total wait for the core: the watchdog's time stands still then. */
 static uint64_t waited(const struct guest *g, uint64_t now)
 {
     return sched_waited(&g->life.partner->entity.sched, now);
@@ -570,7 +570,7 @@ bool guest_let_go(struct guest *g)
     return all_obey(g);
 }
 
-/* What a small budget would keep for long: the vCPUs go on ending in the time of the request. */
+/* With a small budget this would take long: the vCPUs end in the request's time instead. */
 static void hasten(struct guest *g)
 {
     g->life.by_request = true;

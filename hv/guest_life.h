@@ -1,6 +1,6 @@
 /*
- * A guest's life: created from its configuration, cleared, loaded, run, ended, started anew,
- * deleted. guest.c makes and unmakes, guest_life.c does what is between.
+ * A guest's life: created from its configuration, cleared, loaded, run, ended, started again,
+ * deleted. guest.c makes and deletes guests, guest_life.c does what lies between.
  */
 #pragma once
 
@@ -10,61 +10,60 @@
 #include "hv/guest_pages.h"
 #include "hv/virt.h"
 
-/* One-time: what guests are made from, after hostmem_init(). Boot core. */
+/* Sets up what guests are made from. Once, after hostmem_init(). Boot core. */
 int guest_setup(void) MUST_CHECK;
 /* The wall clock at TSC `boot_tsc`, for the guests' CMOS clocks. */
 void guest_life_init(uint64_t boot_epoch, uint64_t boot_tsc);
 
 /* Makes the management guest, number 0: memory, tables, a port of the switch. NULL, with a line in
- * the log, where there is no memory for it. Boot core, before core_run(); the caller binds it. */
+ * the log, if memory is short. Boot core, before core_run(); the caller binds it. */
 struct guest *guest_create_management(const struct guest_config *c, unsigned core) MUST_CHECK;
-/* Clears its memory and copies its image there at one go, as far as that is possible. Boot core,
- * before core_run(). */
+/* Clears its memory and copies its image in one go, as far as possible. Boot core, before
+ * core_run(). */
 void guest_make_ready(struct guest *g);
-/* ABI_CALL_CREATE: checks everything, takes memory, and leaves the rest to the owning core. Its
- * number, or an error with nothing changed; with -E_PERM *address is which of its addresses is
- * others'. The management guest's core. */
+/* ABI_CALL_CREATE: checks everything, takes memory, and leaves the rest to the owning core. Returns
+ * the guest's number, or an error with nothing changed; with -E_PERM *address is the index of the
+ * address that belongs to another machine. The management guest's core. */
 int guest_deploy(const struct abi_create *r, uint32_t *address) MUST_CHECK;
 /* Everything below: on the owning core. */
 
 /* GUEST_BUILDING, a job of the guest's; also on the boot core, from guest_create(). */
 void guest_build(void *guest);
-/* It cannot be started. */
+/* Marks a guest that cannot be started. */
 void guest_fail(struct guest *g, const char *why);
 
-/* Ends what is left of it, where it is not live, and leaves a job that zeroes what it had and gives
- * that back. */
+/* Ends what is left of a guest that is not live, and begins a job that zeroes and frees what it
+ * had. */
 void guest_begin_scrub(struct guest *g);
-/* GUEST_GONE, and unbound from its core: gives its number back. */
+/* GUEST_GONE, and unbound from its core: frees its number. */
 void guest_destroy(struct guest *g);
 
-/* Goes on with building, clearing memory, copying the image and starting, with ending, or with
- * scrubbing, in small steps, until `until`; then the guest is live, or idle, held back, gone, or is
- * not ready yet. */
+/* Continues building, clearing memory, copying the image and starting, or ending, or scrubbing, in
+ * small steps, until `until`. Then the guest is live, idle, held back, gone, or not ready yet. */
 void guest_advance(struct guest *g, uint64_t until);
 /* Begins a start. Not while live. */
 void guest_begin_start(struct guest *g);
 /* GUEST_REQ_END: its vCPUs end, each on its own core; what follows (log, restart policy) is done in
- * steps by guest_advance(). Then it is idle, on its way to a new start, or held back until
- * status->next_start_tsc. Nothing where it has no vCPUs. */
+ * steps by guest_advance(). Then it is idle, about to start again, or held back until
+ * status->next_start_tsc. Does nothing if it has no vCPUs. */
 void guest_begin_ending(struct guest *g);
-/* GUEST_REQ_VCPU: goes on, if all its vCPUs are what was ordered. */
+/* GUEST_REQ_VCPU: goes on if all its vCPUs have obeyed. */
 void guest_on_vcpus(struct guest *g);
-/* It has vCPUs, of which not all are ending. */
+/* It has vCPUs, and not all of them are ending. */
 bool guest_has_vcpus(const struct guest *g);
-/* Its vCPUs have the time that is its: nothing is to do for the life but to wait for them. */
+/* Its vCPUs get its time: the life has nothing to do but wait for them. */
 bool guest_waits_for_vcpus(const struct guest *g);
-/* GUEST_GONE: makes the cores of its vCPUs forget them. True: they have. */
+/* GUEST_GONE: makes the cores of its vCPUs forget them. True: all have. */
 bool guest_let_go(struct guest *g);
-/* Of a live guest, which is paused when all its vCPUs have left their runs; and of a paused one. */
+/* Pauses a live guest (done when all its vCPUs have left their runs), and resumes a paused one. */
 void guest_pause(struct guest *g);
 void guest_resume(struct guest *g);
-/* Ends a guest by request, also one that is on its way to a start. One short step a call, until it
- * returns true: it is idle then. It must not be advanced meanwhile. */
+/* Ends a guest by request, even one that is about to start. Each call is one short step; true: the
+ * guest is idle. It must not be advanced meanwhile. */
 bool guest_end_by_request(struct guest *g, const char *why);
 
-/* Moves typed bytes into the UART as far as it has room. Cheap when there are none. On the core of
- * its life. */
+/* Moves typed bytes into the UART as far as it has room. Cheap when there are none. Core of its
+ * life. */
 void guest_feed_uart(struct guest *g);
 static inline void guest_feed_input(struct guest *g)
 {
@@ -72,12 +71,12 @@ static inline void guest_feed_input(struct guest *g)
         guest_feed_uart(g);
 }
 
-/* What virtio-net sends, and what the switch delivers (any core). */
+/* Called with what virtio-net sends, and with what the switch delivers (any core). */
 void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len);
 void guest_on_frame(void *ctx, const uint8_t *frame, size_t len);
 
 /* The management guest, or NULL. */
 struct guest *guest_management(void);
-/* From now on this is the guest of that number; NULL: there is none. One call at a time, by who
- * makes and destroys guests. */
+/* From now on the number belongs to this guest; NULL: to none. One call at a time, from the code
+ * that makes and destroys guests. */
 void guest_enlist(unsigned number, struct guest *g);

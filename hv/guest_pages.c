@@ -12,7 +12,7 @@ static struct {
     struct abi_host *host;
     char *token;
     struct abi_keep *keep;
-    struct abi_caps *caps; /* one a core */
+    struct abi_caps *caps; /* one per core */
     struct abi_images *images;
     struct abi_events *events;
     struct spinlock status_lock, events_lock, memory_lock;
@@ -136,7 +136,7 @@ static int map_number(struct guest *m, const struct virt_ops *ops, unsigned i)
     return rc;
 }
 
-/* In whole pages, of which nothing else is in the last one. */
+/* In whole pages; the last one holds nothing else. */
 static int map_module(struct guest *m, const struct virt_ops *ops, const struct arch_module *k)
 {
     if (k->size == 0)

@@ -1,6 +1,6 @@
 /*
- * What the management guest sees of the machine: the shared pages of hv/abi/control.h. Those of a
- * guest belong to its number and are there from the start, so that guests can come and go while the
+ * What the management guest sees of the machine: the shared pages of hv/abi/control.h. A guest's
+ * pages belong to its number and exist from the start, so that guests can come and go while the
  * management guest runs.
  */
 #pragma once
@@ -17,28 +17,28 @@
 int guest_pages_setup(void) MUST_CHECK;
 /* Maps all of them, and the boot modules, into the management guest, read-only. */
 int guest_pages_map(struct guest *m, const struct virt_ops *ops) MUST_CHECK;
-/* Gives the guest its number's pages, and says there what it is (state ABI_GUEST_STARTING). They
+/* Gives the guest its number's pages and fills in what it is (state ABI_GUEST_STARTING). The pages
  * are clean: new, or scrubbed. */
 void guest_pages_take(struct guest *g);
-/* The guest does not come to be after all: there is none of this number. */
+/* The guest could not be made after all: its number is unused again. */
 void guest_pages_leave(struct guest *g);
-/* The number is in use, or not. Any core. */
+/* Shows whether the number is in use. Any core. */
 void guest_pages_show(const struct guest *g, bool in_use);
 
-/* A new state with its reason, and an event of it. Owning core. */
+/* Publishes a new state with its reason, and an event. Owning core. */
 void guest_set_state(struct guest *g, enum abi_guest_state state, const char *why);
-/* Of a guest that goes on living: the times of its start and end stay. */
+/* For a guest that lives on: the times of its start and end stay. */
 void guest_set_paused(struct guest *g, bool paused);
-/* It has come to nothing in this way, and is told so with an event; "": it moves on. Its state is
- * what it was. Owning core. */
+/* Reports with an event that the guest is stuck, and how; "": it moves again. Its state does not
+ * change. Owning core. */
 void guest_set_stuck(struct guest *g, const char *how);
 void guest_set_image_kind(struct guest *g, const char *kind);
-/* The management guest is told that something changed. */
+/* Tells the management guest that something changed. */
 void guest_tell_management(const struct guest *g);
 
 /* The pages themselves, root's view. */
 struct abi_host *guest_host_page(void);
-/* What the management guest had kept. */
+/* What the management guest asked the root to keep. */
 struct abi_keep *guest_keep_page(void);
 /* ABI_TOKEN_SIZE bytes. */
 char *guest_token_page(void);

@@ -1,4 +1,4 @@
-/* Which guests there are. */
+/* The table of guests. */
 #include "hv/guest.h"
 #include "hv/guest_life.h"
 

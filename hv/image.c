@@ -8,16 +8,16 @@
 #include "hv/log.h"
 #include "hv/panic.h"
 
-/* In steps of so many bytes memory is cleared for an image, see GUEST_STEP. */
+/* Memory for an image is cleared in steps of this many bytes, see GUEST_STEP. */
 #define IMAGE_STEP GUEST_STEP
 
-/* Beside the page that the management guest sees. That page is believed: nobody else can write it.
+/* Next to the page that the management guest sees. That page is trusted: only the root writes it.
  */
 static struct {
     uint8_t *data;
     uint64_t capacity; /* bytes of memory, whole large pages */
     uint64_t cleared;
-    uint64_t mapped; /* of what is cleared, whole large pages */
+    uint64_t mapped; /* of it cleared and mapped, whole large pages */
 } memory[ABI_IMAGES];
 
 static struct abi_image *slot_of(uint64_t slot)
@@ -87,7 +87,7 @@ int64_t image_begin(const struct abi_image_request *r)
     data = hostmem_alloc(capacity, PAGE_SIZE_2M, MEM_IMAGE, 0);
     if (!data)
         return -E_NOMEM;
-    /* Before the next rest: if the caller goes, the slot says what is to be given back. */
+    /* Before the next rest: if the caller goes, the slot says what to free. */
     memory[slot].data = data;
     memory[slot].capacity = capacity;
     memory[slot].cleared = memory[slot].mapped = 0;
@@ -98,8 +98,8 @@ int64_t image_begin(const struct abi_image_request *r)
     return (int64_t)slot;
 }
 
-/* Memory of others' may hold anything, from before this boot too: the management guest sees no
- * byte of it before it is cleared. */
+/* The memory may hold others' data, even from before this boot: the management guest sees none of
+ * it before it is cleared. */
 int64_t image_extend(struct guest *m, uint64_t slot)
 {
     const struct abi_image *k = slot_of(slot);
@@ -134,7 +134,7 @@ int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32])
         return -E_BUSY;
     if (old)
         free_slot(m, (uint64_t)(old - slot_of(0)));
-    /* From now on it stays as it is. */
+    /* From now on it does not change. */
     if (guest_unmap(m, gpa(ABI_IMAGE_GPA(slot)), memory[slot].capacity) ||
         virt_backend()->map(m, gpa(ABI_IMAGE_GPA(slot)), arch_hpa(memory[slot].data),
                             memory[slot].capacity, MAP_R))
@@ -169,7 +169,7 @@ bool image_drop_unfinished(struct guest *m)
     return false;
 }
 
-/* Of image number n of a guest: 0 its image, then its modules. */
+/* The name of image n of a guest: 0 is its image, then come its modules. */
 static const char *name_of(const struct guest_config *c, unsigned n)
 {
     return n == 0 ? c->image : c->modules[n - 1].file;

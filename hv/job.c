@@ -4,7 +4,7 @@
 #include "hv/lib.h"
 #include "hv/panic.h"
 
-/* Of each core, what it is at. */
+/* The job that each core is running. */
 static struct job *running[ARCH_CORES_MAX];
 
 static _Noreturn void run(void)

@@ -1,8 +1,8 @@
 /*
- * Work that takes longer than a slice may be late. It is written as if it had the core for itself,
- * on a stack of its own, and says job_rest() wherever it could stop: once its time is over it does,
- * and its core goes on with it in a later slice. So what lies between two rests, and nothing else,
- * is what others may have to wait for; no lock may be held there.
+ * Work that takes longer than a slice may be late. It is written as if it had the core to itself,
+ * runs on its own stack, and calls job_rest() wherever it can pause. Once its time is over it
+ * pauses there, and its core resumes it in a later slice. So other entities wait at most for what
+ * lies between two rests. No lock may be held at a rest.
  *
  * Each guest has room for one job, which stays on the guest's core.
  */
@@ -13,7 +13,7 @@
 struct job {
     void (*work)(void *ctx); /* NULL: there is none */
     void *ctx;
-    uintptr_t here, there; /* where its stack stands, and where that of whoever goes on with it */
+    uintptr_t here, there; /* stack pointers: the job's, and its caller's */
     uint64_t until;        /* absolute ticks */
 };
 
@@ -22,15 +22,15 @@ static inline bool job_is_there(const struct job *j)
     return j->work;
 }
 
-/* Of guest number `stack`; there is none so far. Nothing of it is done yet. */
+/* Prepares a job for guest number `stack`, which has none. Runs nothing yet. */
 void job_begin(struct job *j, unsigned stack, void (*work)(void *ctx), void *ctx);
 
-/* Goes on with it to its first rest after `until`. True: it is done, and there is none any more.
- * Owning core, not from within a job. */
+/* Runs the job to its first rest after `until`. True: it is done, and the job is gone. Owning core,
+ * not from within a job. */
 bool job_go_on(struct job *j, uint64_t until);
 
-/* Anywhere: outside of a job it does nothing. Likewise in the other programs that share sources
- * with the root. */
+/* May be called anywhere. Outside a job, and in other programs that share sources with the root, it
+ * does nothing. */
 void job_rest(void);
 
 /* memcpy() and memset() with rests. */

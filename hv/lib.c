@@ -9,8 +9,8 @@ void *(memcpy)(void *restrict dst, const void *restrict src, size_t n)
 {
     void *d = dst;
 
-    /* Loading an image is one long copy in the root: quadwords take an eighth of the time. So are
-     * the large numbers of TLS, all of quadwords. */
+    /* Loading an image is one long copy in the root: quadwords take an eighth of the time. TLS also
+     * copies large numbers, made of quadwords. */
     if (n >= 16) {
         size_t quads = n / 8;
 
@@ -30,7 +30,7 @@ void *memmove(void *dst, const void *src, size_t n)
 
     if ((uintptr_t)d - (uintptr_t)s >= n)
         return memcpy(dst, src, n);
-    /* From the end. Ranges of the memory map move like this while others wait. */
+    /* From the end. The memory map moves its ranges like this while others wait. */
     for (; n % sizeof(uint64_t); n--)
         d[n - 1] = s[n - 1];
     if (n) {
@@ -70,7 +70,7 @@ int memcmp(const void *a, const void *b, size_t n)
     return 0;
 }
 
-/* Command lines are long: one instruction a byte, not four. */
+/* Command lines are long: one instruction per byte, not four. */
 size_t strlen(const char *s)
 {
     const char *end = s;
@@ -100,7 +100,7 @@ int strcmp(const char *a, const char *b)
 void memzero_explicit(void *p, size_t n)
 {
     memset(p, 0, n);
-    /* Whoever looks at memory here sees zeros: the compiler cannot leave them out. */
+    /* The compiler must assume that memory is read here, so it cannot drop the stores. */
     __asm__ volatile("" ::"r"(p) : "memory");
 }
 
@@ -116,7 +116,7 @@ bool str_copy(char *dst, size_t size, const char *src)
     return fits;
 }
 
-/* hv/job.c has one that does something, for the programs that it is part of. */
+/* hv/job.c overrides this in programs that include it. */
 __attribute__((weak)) void job_rest(void)
 {
 }

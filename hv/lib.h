@@ -21,14 +21,14 @@ int strncmp(const char *a, const char *b, size_t n);
 #define memset(dst, byte, n) __builtin_memset(dst, byte, n)
 #endif
 
-/* Zeroes what was secret: unlike memset(), also where nobody reads it any more. */
+/* Zeroes secrets: unlike memset(), even if the memory is never read again. */
 void memzero_explicit(void *p, size_t n);
 
 /* Copies at most size - 1 bytes and always terminates. False if `src` was cut. size > 0. */
 bool str_copy(char *dst, size_t size, const char *src);
 
-/* Ends with NUL within `size` bytes, and has before it one or more printable characters and no
- * blanks: what strangers call something may go into the log, and looks like no other line. */
+/* True if `s` is one or more printable characters without blanks, with a NUL within `size` bytes: a
+ * foreign name can go into the log without imitating another line. */
 static inline bool str_is_word(const char *s, size_t size)
 {
     for (size_t i = 0; i < size; i++) {

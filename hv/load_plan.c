@@ -29,8 +29,8 @@ static bool selector_is_good(uint16_t s)
     return s && (s & ~SELECTOR_MASK) == 0;
 }
 
-/* What VM entry wants of the state, and no more: a guest may set its registers as it likes anyway.
- * SDM 3C "Checks on Guest Segment Registers", "Checks on Guest RIP, RFLAGS, and SSP". */
+/* Checks only what VM entry requires of the state: a guest may set its registers as it likes
+ * anyway. SDM 3C "Checks on Guest Segment Registers", "Checks on Guest RIP, RFLAGS, and SSP". */
 static const char *state_fault(const struct load_result *s, uint64_t memory)
 {
     switch (s->mode) {

@@ -1,8 +1,7 @@
 /*
- * What a loader makes of an image: which bytes go where in the guest's memory, and the state to
- * start in. Pure. Whoever makes the plan need not be whoever carries it out: the plan of an image
- * that came over the network is made by the management guest and checked here as hostile. It is
- * also what ABI_CALL_CREATE hands over.
+ * A loader's result: which bytes of an image go where in the guest's memory, and the state to start
+ * in. Pure. The management guest makes the plans of all other guests, ABI_CALL_CREATE hands them
+ * over, and the root checks them here as hostile input.
  */
 #pragma once
 
@@ -44,12 +43,12 @@ struct load_plan {
     uint8_t bytes[LOAD_BYTES_MAX];
 };
 
-/* How much each source has: by source number, LOAD_FROM_BYTES excluded. */
+/* The size of each source, by source number, without LOAD_FROM_BYTES. */
 struct load_sizes {
     uint64_t size[LOAD_FROM_BYTES];
 };
 
-/* Whether every piece lies within its source and within `memory` bytes of guest memory, and the
- * state is one that a loader makes. 0, or -E_INVAL with what is wrong in *what. */
+/* Checks that every piece lies within its source and within `memory` bytes of guest memory, and
+ * that a loader could have made the state. 0, or -E_INVAL with the reason in *what. */
 int load_plan_check(const struct load_plan *p, const struct load_sizes *sizes, uint64_t memory,
                     const char **what) MUST_CHECK;

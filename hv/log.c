@@ -10,34 +10,34 @@
 #include "hv/lib.h"
 
 #define QUEUE_SIZE  4096u /* a power of two */
-#define MERGE_MAX   3u    /* lines that core 0 takes from the queues in a step */
-#define PLAIN_PART  16u   /* bytes that are looked at at a time */
-#define SCREEN_PART 64u   /* bytes that go to the screen in a step */
-#define POLL_RATE   720u  /* times a second: so often the line has sent a FIFO of 16 bytes */
-#define NOT_FOR_ALL (QUEUE_SIZE / 2) /* that much of a queue is the root's alone */
+#define MERGE_MAX   3u    /* lines that core 0 takes from the queues in one step */
+#define PLAIN_PART  16u   /* bytes converted at a time */
+#define SCREEN_PART 64u   /* bytes that go to the screen in one step */
+#define POLL_RATE   720u  /* times a second: the rate at which the line sends a FIFO of 16 bytes */
+#define NOT_FOR_ALL (QUEUE_SIZE / 2) /* this part of a queue is the root's alone */
 
 /* The ring as the management guest sees it: a header page, then the data. */
 static uint8_t log_pages[sizeof(struct abi_ring) + ABI_LOG_RING_SIZE]
     __attribute__((aligned(4096)));
 _Static_assert(sizeof(struct abi_ring) == PAGE_SIZE, "the data begin one page after the header");
 
-/* A core's lines on their way to core 0: each a struct serial_record and its text. The core writes
- * head, core 0 tail. */
+/* A core's lines on their way to core 0, each a struct serial_record and its text. The core writes
+ * head, core 0 writes tail. */
 struct log_queue {
     uint32_t head, tail;
     uint64_t lost; /* lines that had no room, ever. Atomic */
-    uint64_t told; /* of them; core 0's */
+    uint64_t told; /* lost lines already reported; core 0's */
     uint8_t bytes[QUEUE_SIZE];
 };
 
-static struct log_queue *queues; /* one a core, that of core 0 unused; NULL before log_start() */
+static struct log_queue *queues; /* one per core, core 0's unused; NULL before log_start() */
 static struct serial_line line;
-/* 1: core 0 has been told that there is something, and comes by itself until there is nothing any
- * more: what others print costs it no interrupt a line. */
+/* 1: core 0 knows that there is work, and polls until none is left: others' lines do not cost it an
+ * interrupt each. */
 static uint32_t woken;
 /* Core 0: how much of the ring the screen has been given. */
 static uint64_t on_screen;
-static uint64_t next_poll; /* core 0: nothing to be done before; NEVER: until `woken` */
+static uint64_t next_poll; /* core 0: no work before this; NEVER: until `woken` */
 
 struct abi_ring *log_ring(void)
 {
@@ -67,8 +67,8 @@ static void wake_core_0(void)
 
 void log_console_grew(void)
 {
-    /* Only a load, most of the time. Where it is read just before core 0 clears it, core 0 looks
-     * once more a step later: see log_poll(). */
+    /* Usually only a load. If this reads it just before core 0 clears it, core 0 looks once more a
+     * step later: see log_poll(). */
     if (!__atomic_load_n(&woken, __ATOMIC_RELAXED))
         wake_core_0();
 }
@@ -97,7 +97,7 @@ static void queue_put(struct log_queue *q, const struct serial_record *r, const 
     __atomic_store_n(&q->head, q->head + (uint32_t)sizeof(*r) + r->length, __ATOMIC_RELEASE);
 }
 
-/* Core 0: the line is where all lines go. The screen takes them from the ring. */
+/* Core 0: adds a line to the ring and the serial line. The screen takes it from the ring. */
 static void publish(const struct serial_record *r, const char *text)
 {
     ring_put(text, r->length);
@@ -126,7 +126,7 @@ static size_t prefix(char *text, size_t size)
     return serial_prefix(text, size, arch_tsc(), arch_tsc_hz(), arch_core_self());
 }
 
-/* What is known to fit: it is short, and the line long. */
+/* Adds text that is known to fit: it is short, and the line is long. */
 static size_t add(char *at, const char *text)
 {
     size_t n = strlen(text);
@@ -135,7 +135,7 @@ static size_t add(char *at, const char *text)
     return n;
 }
 
-/* ---- what others can cause has a budget ---- */
+/* ---- budgets for lines that others can cause ---- */
 
 struct allowance {
     struct budget budget;
@@ -143,7 +143,7 @@ struct allowance {
 };
 
 static struct allowance of_management;
-/* By number: a guest made anew has no new one. Its own core's. */
+/* By number: a guest that is made again gets no new budget. Owned by the guest's core. */
 static struct allowance about_guest[ABI_GUESTS_MAX];
 
 /* The next line says so. */
@@ -155,7 +155,7 @@ static bool is_lost(struct allowance *a)
     return true;
 }
 
-/* Known to fit, as the rest of what goes before a line. */
+/* Known to fit, like all prefixes of a line. */
 static size_t tell_lost_before(struct allowance *a, char *out)
 {
     uint64_t lost = a->lost;
@@ -256,7 +256,7 @@ static void write_for_management(char *out, size_t n)
     write_line(&r, out, QUEUE_SIZE - NOT_FOR_ALL);
 }
 
-/* Stops now and then, and before anything is written. */
+/* Rests now and then, before anything is written. */
 static size_t make_plain(const char *text, size_t n, char *out, size_t room)
 {
     struct plain p = {0};
@@ -335,7 +335,7 @@ int log_start(uint64_t lost_bytes[ABI_GUESTS_MAX])
     if (!q)
         return -E_NOMEM;
     serial_line_init(&line, arch_tsc_hz(), lost_bytes);
-    on_screen = log_ring()->written; /* so far they went there at once */
+    on_screen = log_ring()->written; /* earlier lines went there at once */
     queues = q;
     return 0;
 }
@@ -370,7 +370,7 @@ static void tell_lost(struct log_queue *q, unsigned core)
     q->told = lost;
 }
 
-/* From the cores' queues into the log. False: more of it waits. */
+/* Moves lines from the cores' queues into the log. False: more wait. */
 static bool merge(void)
 {
     static char text[SERIAL_LINE_MAX];
@@ -397,7 +397,7 @@ static void send(void)
         serial_line_sent(&line, arch_serial_send(bytes, n));
 }
 
-/* ---- what a poll does: one of these that had something to do, each a short one ---- */
+/* ---- a poll does one of these that has work, each short ---- */
 
 static bool write_screen(uint64_t now)
 {
@@ -427,7 +427,7 @@ static bool take_lines(uint64_t now)
     bool all;
 
     (void)now;
-    /* What guests print from here on comes behind the lines that are taken now. */
+    /* What guests print from here on comes after the lines that are taken now. */
     serial_line_look(&line);
     all = merge();
     return !all;
@@ -450,8 +450,8 @@ bool log_is_due(uint64_t now)
     return now >= next_poll || (next_poll == NEVER && __atomic_load_n(&woken, __ATOMIC_RELAXED));
 }
 
-/* A part, or a step towards the next line for the serial port: in turn, since a flood would never
- * let go of the latter. */
+/* Does a part, or a step towards the next line for the serial port: in turn, because a flood would
+ * otherwise take every poll. */
 uint64_t log_poll(void)
 {
     static bool line_is_next, parts_idle;
@@ -473,7 +473,7 @@ uint64_t log_poll(void)
     }
     line_is_next = !line_is_next;
     if (!more && serial_line_is_dry(&line)) {
-        /* A core that has just read that we know does not tell us: another look after this one. */
+        /* A core that has just read `woken` as 1 does not wake us: look once more after this. */
         if (!__atomic_exchange_n(&woken, 0, __ATOMIC_SEQ_CST))
             return next_poll = NEVER;
         parts_idle = false;

@@ -53,7 +53,7 @@ static void report_option(const char *text)
     log_warn("%s", text);
 }
 
-/* Management's core: a machine may have fewer than its ISO was made for. */
+/* Management's core: the machine may have fewer cores than the ISO was made for. */
 static unsigned choose_core(const struct boot_options *o)
 {
     int32_t count = (int32_t)arch_core_count();
@@ -119,8 +119,8 @@ static void describe_host(const struct boot_info *b, const struct boot_options *
     backend->describe(h);
 }
 
-/* Without configured tokens the API is open to whoever can read the console. It is shown there
- * before queueing begins, so that nothing of it stays in a queue. */
+/* Without configured tokens the API is open to anyone who can read the console. The token is shown
+ * there before queueing begins, so that no queue keeps it. */
 static void make_token(const struct boot_options *o)
 {
     static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
@@ -177,7 +177,7 @@ static void start_network(unsigned core)
     log_info("network card %s", net_uplink_name());
 }
 
-/* From here on nobody waits for the serial line. */
+/* From here on no core waits for the serial line. */
 static void start_pages_and_log(const struct boot_options *o)
 {
     /* The log ring lies in the kernel's own image; its pages become shared ones. */

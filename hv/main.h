@@ -1,4 +1,4 @@
-/* Entry from arch/x86: long mode, own page tables, console up, ACPI read, all cores found and
+/* Entry from arch/x86: long mode, own page tables, console working, ACPI read, all cores found and
  * parked. Boot core. */
 #pragma once
 

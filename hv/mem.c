@@ -12,7 +12,7 @@ static bool same_owner(const struct mem_range *a, const struct mem_range *b)
     return a->kind == b->kind && a->guest == b->guest;
 }
 
-/* There is a slot for it. */
+/* A free slot exists. */
 static void insert(struct mem_map *m, unsigned at, const struct mem_range *r)
 {
     memmove(&m->ranges[at + 1], &m->ranges[at], (m->count - at) * sizeof(m->ranges[0]));
@@ -42,7 +42,7 @@ static unsigned first_after(const struct mem_map *m, uint64_t base)
     return low;
 }
 
-/* Cuts [base, end) out of whatever is there. Needs at most one more slot. */
+/* Cuts [base, end) out of existing ranges. Needs at most one more slot. */
 static void carve(struct mem_map *m, uint64_t base, uint64_t end)
 {
     for (unsigned i = first_after(m, base); i < m->count && m->ranges[i].base < end;) {
@@ -70,7 +70,7 @@ static void carve(struct mem_map *m, uint64_t base, uint64_t end)
     }
 }
 
-/* Range `at` has changed: it may be one with the next, and with the one before. */
+/* Range `at` has changed: merges it with the next and the previous one if they match. */
 static void join_neighbours(struct mem_map *m, unsigned at)
 {
     for (unsigned i = at + 1; i-- > (at ? at - 1 : 0);) {
@@ -83,20 +83,20 @@ static void join_neighbours(struct mem_map *m, unsigned at)
     }
 }
 
-/* What is given back again, and by then may lie in the middle of a range that it became part of. */
+/* Kinds that may be freed later, when they may lie in the middle of a merged range. */
 static bool is_loose(enum mem_owner_kind kind)
 {
     return kind == MEM_GUEST || kind == MEM_FOR_GUEST || kind == MEM_IMAGE;
 }
 
-/* A change takes at most two more slots. Each piece that can be given back has two of its own, so
- * that giving back never asks: that would be too late to refuse. */
+/* A change takes at most two more slots. Each allocation that may be freed reserves two, so that
+ * freeing never fails for lack of slots. */
 static bool has_room(const struct mem_map *m, unsigned more_loose)
 {
     return m->count + 2 + 2 * (m->loose + more_loose) + MEM_SPARE <= MEM_RANGES_MAX;
 }
 
-/* `base` and `size` are page-aligned. The caller knows that there are two slots. */
+/* `base` and `size` are page-aligned. The caller has checked that two slots are free. */
 static void set_range(struct mem_map *m, const struct mem_range *r)
 {
     unsigned at;
@@ -133,8 +133,8 @@ int mem_add(struct mem_map *m, uint64_t base, uint64_t size, enum mem_owner_kind
     return 0;
 }
 
-/* Takes `r` out of range `at`, which is free and holds it. One move of what lies behind: others may
- * wait. */
+/* Takes `r` out of range `at`, which is free and holds it. Moves the ranges after it only once:
+ * others may wait. */
 static void take(struct mem_map *m, unsigned at, const struct mem_range *r)
 {
     struct mem_range *free = &m->ranges[at];

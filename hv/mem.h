@@ -1,24 +1,24 @@
 /*
  * Host physical memory: who owns which range. Pure: works on a table that the caller fills from the
  * firmware's map. Every allocation has an owner, and the EPT audit checks every mapping against it.
- * Start-up and guest creation only; the caller holds mem_lock where more than one core can call.
+ * hostmem.c's lock protects it once more than one core can call.
  */
 #pragma once
 
 #include "hv/types.h"
 
 #define MEM_RANGES_MAX 512
-#define MEM_SPARE      4 /* ranges: for what is given back at start-up although it counts as kept */
+#define MEM_SPARE      4 /* ranges: for what start-up frees although it counts as kept */
 
 enum mem_owner_kind {
-    MEM_FREE,      /* RAM nobody owns */
+    MEM_FREE,      /* RAM without an owner */
     MEM_RESERVED,  /* firmware, ACPI, devices, holes with a type */
     MEM_HOST,      /* kernel image, stacks, tables */
     MEM_MODULE,    /* boot modules as GRUB left them */
     MEM_SHARED,    /* host pages that the management guest may read (control ABI) */
     MEM_GUEST,     /* RAM of guest number `guest` */
     MEM_IMAGE,     /* uploaded images: the management guest has them mapped */
-    MEM_FOR_GUEST, /* what the root has for guest number `guest`: tables, control structures, frames
+    MEM_FOR_GUEST, /* the root's memory for guest number `guest`: tables, control structures, frames
                     */
     MEM_KINDS
 };
@@ -33,7 +33,7 @@ struct mem_range {
 struct mem_map {
     struct mem_range ranges[MEM_RANGES_MAX];
     unsigned count;
-    unsigned loose; /* pieces of MEM_GUEST, MEM_FOR_GUEST and MEM_IMAGE that mem_alloc gave */
+    unsigned loose; /* allocations of MEM_GUEST, MEM_FOR_GUEST and MEM_IMAGE */
 };
 
 /* Adds a range of the firmware's map (later calls override the overlapped part of earlier ones: add
@@ -44,12 +44,12 @@ int mem_add(struct mem_map *m, uint64_t base, uint64_t size, enum mem_owner_kind
 
 /* First fit, from the top of memory down, never below 1 MB and never at or above `limit`. `size`
  * and `align` are multiples of PAGE_SIZE, align a power of two. The memory is not cleared.
- * -E_NOMEM; -E_NOSPC: the table could not hold it together with all that may be given back. */
+ * -E_NOMEM; -E_NOSPC: the table could not hold it and everything that may still be freed. */
 int mem_alloc(struct mem_map *m, uint64_t size, uint64_t align, uint64_t limit,
               enum mem_owner_kind kind, unsigned guest, hpa_t *out) MUST_CHECK;
 
-/* Gives back what mem_alloc gave, whole. Never fails for want of room. -E_INVAL, the caller's fault
- * alone: [base, base + size) is not one owner's. */
+/* Frees a whole allocation. Never fails for lack of room. -E_INVAL, only by the caller's fault:
+ * [base, base + size) is not one owner's. */
 int mem_free(struct mem_map *m, hpa_t base, uint64_t size) MUST_CHECK;
 
 /* The range that holds `a`, or NULL. */
@@ -58,7 +58,7 @@ const struct mem_range *mem_find(const struct mem_map *m, hpa_t a);
 /* Bytes owned by a kind (all guests together). */
 uint64_t mem_total(const struct mem_map *m, enum mem_owner_kind kind);
 
-/* The same of every kind, by its number. */
+/* The same for every kind, by its number. */
 void mem_totals(const struct mem_map *m, uint64_t bytes[MEM_KINDS]);
 
 /* Largest free run that mem_alloc could give with this alignment, in bytes. */

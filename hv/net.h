@@ -1,13 +1,13 @@
 /*
- * What hv/ asks of the network (net/net.c implements it): the virtual switch and its uplink. hv/
- * knows nothing else of net/.
+ * The network as hv/ uses it: the virtual switch and its uplink (net/net.c implements it). hv/
+ * knows nothing else about net/.
  */
 #pragma once
 
 #include "hv/abi/net.h"
 #include "hv/types.h"
 
-/* What the configuration says of all of it. */
+/* What the configuration says about the whole network. */
 struct net_setup {
     uint64_t tsc_hz;
     bool guests_reach_management;
@@ -17,31 +17,31 @@ struct net_setup {
                                 the uplink's core */
 };
 
-/* An empty switch. Boot core, before all else here. */
+/* Makes an empty switch. Boot core, before any other call here. */
 void net_init(const struct net_setup *s);
 /* Looks for a network card and reads its address. Boot core, after net_init() and before guests
  * have addresses. -E_NOENT when there is none, -E_IO when it does not answer. */
 int net_find_card(void) MUST_CHECK;
 /* The Ethernet address of guest number `number`. */
 void net_address(unsigned number, uint8_t mac[6]);
-/* Is it management's address, a gateway's or a name server's, as far as is known? Any core. */
+/* True for the known addresses of management, gateways and name servers. Any core. */
 bool net_is_guarded(const struct net_address *a);
-/* A port for a guest, with its net_address(): `deliver` gets a frame (any core) and copies it.
- * `config` is needed unless it is the management guest. The port's number, or -E_NOSPC, -E_EXIST.
- * Any core. */
+/* Makes a port for a guest, with its net_address(): `deliver` gets a frame (any core) and copies
+ * it. `config` is required except for the management guest. Returns the port's number, or -E_NOSPC,
+ * -E_EXIST. Any core. */
 int net_attach(unsigned number, bool management, const struct net_config *config,
                void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx) MUST_CHECK;
 /* Takes the port away; returns when no frame is on its way to `deliver` any more. Any core. */
 void net_detach(unsigned port);
 /* A frame from a guest: NET_PASSED, or why it was dropped. Any core. */
 enum net_drop net_send(unsigned port, const uint8_t *frame, size_t len, uint64_t now);
-/* Makes the card that net_find_card() found the switch's uplink, its interrupt on `core`. `alloc`
- * gives zeroed, page-aligned host memory below 4 GB or NULL. Boot core. -E_NOENT when there is
+/* Makes the card from net_find_card() the switch's uplink, with its interrupt on `core`. `alloc`
+ * returns zeroed, page-aligned host memory below 4 GB or NULL. Boot core. -E_NOENT when there is
  * none. */
 int net_start_uplink(unsigned core, void *(*alloc)(size_t bytes)) MUST_CHECK;
 /* The card's name, or "". */
 const char *net_uplink_name(void);
-/* Work for net_poll()? One load. */
+/* True if net_poll() has work. One load. */
 bool net_pending(void);
 /* Moves a bounded number of frames from the card to the switch; true when more wait. The uplink's
  * core only. */

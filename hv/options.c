@@ -3,7 +3,7 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-/* Of its time the management guest needs some often, or it seems dead (ABI_HEARTBEAT_MS). */
+/* The management guest must get time often enough, or it seems dead (ABI_HEARTBEAT_MS). */
 #define BUDGET_SHARE 20
 
 static const struct option {
@@ -17,7 +17,7 @@ static const struct option {
 #undef OPTION
 };
 
-/* A word of the line: `name`, and behind its '=' the value. */
+/* A word of the line: `name`, then '=' and the value. */
 struct word {
     const char *name, *value;
     size_t name_length, value_length;
@@ -67,7 +67,7 @@ static int digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
 }
 
-/* The number at *at and before `end`, not larger than `max`; *at is behind it then. */
+/* Reads a number at *at, before `end` and not larger than `max`; moves *at past it. */
 static bool take_number(const char **at, const char *end, int base, int64_t max, int64_t *v)
 {
     const char *s = *at;
@@ -83,7 +83,7 @@ static bool take_number(const char **at, const char *end, int base, int64_t max,
     return true;
 }
 
-/* `count` numbers with `separator` between them, each a byte. */
+/* Reads `count` bytes as numbers with `separator` between them. */
 static bool take_bytes(const char **at, const char *end, int base, char separator, uint8_t *out,
                        unsigned count)
 {
@@ -146,7 +146,7 @@ static bool read_mac_prefix(const struct word *w, struct boot_options *o)
     return true;
 }
 
-/* The rest of the sentence where a word is wrong, or NULL. */
+/* The rest of the sentence about a wrong word, or NULL. */
 static const char *read_word(const struct word *w, struct boot_options *o, char *why, size_t size)
 {
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {

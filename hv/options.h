@@ -1,6 +1,6 @@
 /*
- * The kernel's command line: what the root has to know before the management guest runs, which
- * reads the configuration. The maker of the ISO writes it from the same configuration. Pure.
+ * The kernel's command line: what the root must know before the management guest runs and reads the
+ * configuration. test/tools/mkiso.py writes it from the same configuration. Pure.
  *
  * "name=value" words with blanks between them: the numbers of hv/options.def, and
  *   mac_prefix=02:42:48:00:00            as in the configuration
@@ -20,15 +20,14 @@ struct boot_options {
     int32_t requests_us;           /* see struct management_config */
     int32_t reachable_from_guests; /* 1: the switch lets guests reach management */
     int32_t token;                 /* 1: a random admin token is made and shown */
-    int32_t nx_large;              /* 1: large pages are split where the CPU needs it */
+    int32_t nx_large;              /* 1: large pages are split if the CPU needs it */
     int32_t panic_reboot_s;
     uint8_t mac_prefix[5];               /* all 0: none */
     uint8_t guarded[OPTIONS_GUARDED][4]; /* 0.0.0.0: none */
 };
 
 void options_default(struct boot_options *o);
-/* Reads a command line. Each word that is wrong is reported, as a sentence, and stays at its
- * default. */
+/* Reads a command line. Reports each wrong word as a sentence, and uses its default. */
 void options_read(const char *line, struct boot_options *o, void (*report)(const char *text));
-/* Writes a command line from which options_read() reads the same. */
+/* Writes a command line that options_read() reads back to the same values. */
 void options_write(const struct boot_options *o, char out[OPTIONS_TEXT]);

@@ -7,7 +7,7 @@
  * core, any context. Implemented by the architecture. Host builds: prints and aborts. */
 _Noreturn void panic(const char *format, ...) PRINTF(1, 2);
 
-/* Stays on in release builds. The condition has no side effects. */
+/* Active in release builds too. The condition has no side effects. */
 #define ASSERT(cond)                                                                               \
     do {                                                                                           \
         if (__builtin_expect(!(cond), 0))                                                          \

@@ -14,11 +14,11 @@
 #define C1_PM         0x9eu
 #define C1_APC        0x9fu
 #define REPLACEMENT   "\xef\xbf\xbd" /* U+FFFD */
-#define FIRST_AFTER_C 0xa0u          /* the first code point behind the C1 controls */
+#define FIRST_AFTER_C 0xa0u          /* the first code point after the C1 controls */
 
 enum plain_state {
     PLAIN_GROUND, /* plain_is_itself() knows that this is 0 */
-    PLAIN_ESCAPE, /* behind ESC, and what may stand between it and its last byte */
+    PLAIN_ESCAPE, /* after ESC: intermediate bytes, up to the last byte */
     PLAIN_CSI,    /* in a control sequence: up to its last byte */
     PLAIN_STRING, /* in a control string: up to its terminator */
     PLAIN_CHAR,   /* in a UTF-8 sequence */
@@ -28,8 +28,8 @@ struct range {
     uint32_t first, last;
 };
 
-/* What is not seen, or changes how other characters are: Unicode's bidirectional and invisible
- * format characters, separators of lines, surrogates, tags. */
+/* Invisible characters, and those that change how others look: Unicode's bidirectional and
+ * invisible format characters, line separators, surrogates, tags. */
 static bool is_special(uint32_t c)
 {
     static const struct range ranges[] = {
@@ -55,7 +55,7 @@ static size_t put_unknown(enum plain_set set, char *out)
     return sizeof(REPLACEMENT) - 1;
 }
 
-/* A C1 control, however it was written, may open a sequence. */
+/* A C1 control, in any encoding, may open a sequence. */
 static void take_c1(struct plain *p, uint32_t c)
 {
     if (c == C1_CSI)
@@ -66,7 +66,7 @@ static void take_c1(struct plain *p, uint32_t c)
         p->state = PLAIN_GROUND;
 }
 
-/* The same controls behind an ESC. */
+/* The same controls after an ESC. */
 static void take_escape(struct plain *p, uint8_t byte)
 {
     if (byte >= '@' && byte <= '_')
@@ -75,11 +75,11 @@ static void take_escape(struct plain *p, uint8_t byte)
         p->state = PLAIN_GROUND;
 }
 
-/* In a sequence: nothing of it is shown. False: the byte does not belong to it. */
+/* In a sequence: shows nothing. False: the byte does not belong to it. */
 static bool take_sequence(struct plain *p, uint8_t byte)
 {
     if (byte == ESC) {
-        p->state = PLAIN_ESCAPE; /* also as the first half of a string's terminator */
+        p->state = PLAIN_ESCAPE; /* perhaps the first half of a string's terminator */
         return true;
     }
     if (byte == CAN || byte == SUB) {
@@ -104,7 +104,7 @@ static bool take_sequence(struct plain *p, uint8_t byte)
     return true;
 }
 
-/* All of a UTF-8 sequence is there. */
+/* A UTF-8 sequence is complete. */
 static size_t take_character(struct plain *p, enum plain_set set, char *out)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -126,7 +126,7 @@ static size_t take_character(struct plain *p, enum plain_set set, char *out)
     return p->length;
 }
 
-/* A byte that cannot be ASCII, where no sequence is open. */
+/* A non-ASCII byte while no sequence is open. */
 static size_t begin_character(struct plain *p, enum plain_set set, uint8_t byte, char *out)
 {
     if (byte < FIRST_AFTER_C) { /* a C1 control of an 8-bit terminal */
@@ -163,7 +163,7 @@ size_t plain_feed(struct plain *p, enum plain_set set, uint8_t byte, char out[PL
             p->bytes[p->length++] = byte;
             return --p->missing ? 0 : take_character(p, set, out);
         }
-        n = put_unknown(set, out); /* it broke off */
+        n = put_unknown(set, out); /* it was cut short */
         p->state = PLAIN_GROUND;
     } else if (byte == '\n') {
         p->state = PLAIN_GROUND;

@@ -1,19 +1,18 @@
 /*
- * Text of strangers, as something that can do nothing to a terminal: no control characters (C0, DEL
- * and C1, raw or as UTF-8), no escape sequences, nothing that moves the cursor or turns the
- * direction of writing. ECMA-48 "Control functions"; Unicode 15 chapter 23 "Special Areas and
- * Format Characters". Pure.
+ * Makes untrusted text harmless to a terminal: no control characters (C0, DEL and C1, raw or as
+ * UTF-8), no escape sequences, nothing that moves the cursor or changes the writing direction.
+ * ECMA-48 "Control functions"; Unicode 15 chapter 23 "Special Areas and Format Characters". Pure.
  */
 #pragma once
 
 #include "hv/types.h"
 
 enum plain_set {
-    PLAIN_ASCII, /* one '?' for each other character: for terminals that nobody knows */
-    PLAIN_UTF8,  /* other characters as they are, U+FFFD for what is none */
+    PLAIN_ASCII, /* one '?' for each other character: for unknown terminals */
+    PLAIN_UTF8,  /* other characters as they are, U+FFFD for invalid sequences */
 };
 
-/* Between two bytes. All zero: the beginning. */
+/* The state between two bytes. All zero: the beginning. */
 struct plain {
     uint8_t state;   /* enum plain_state of plain.c */
     uint8_t missing; /* bytes of a UTF-8 sequence that are still to come */
@@ -21,20 +20,20 @@ struct plain {
     uint8_t bytes[4];
 };
 
-/* What one byte can lead to at most: the end of what was there, and itself. */
+/* The most output for one byte: the end of what came before, and itself. */
 #define PLAIN_MAX 8u
 
-/* Takes a byte and writes what is to be shown of it: how many bytes. A tab and a line feed come
- * through as they are; a line feed also ends whatever sequence it is in. A carriage return is
+/* Takes a byte and writes what to show for it; returns the number of bytes. Tabs and line feeds
+ * pass unchanged; a line feed also ends any sequence that it interrupts. A carriage return is
  * dropped. */
 size_t plain_feed(struct plain *p, enum plain_set set, uint8_t byte, char out[PLAIN_MAX]);
 
-/* True: the byte is shown as it is and changes nothing, so that plain_feed() need not be asked. */
+/* True: the byte is shown as it is and changes no state, so plain_feed() need not be called. */
 static inline bool plain_is_itself(const struct plain *p, uint8_t byte)
 {
     return p->state == 0 && (uint8_t)(byte - ' ') < 0x7f - ' ';
 }
 
-/* The next n bytes of a text, of which *p is zero before the first: how many bytes of `out` they
- * became, at most `room`. In one line: line feeds and tabs become blanks. Always ASCII. */
+/* Converts the next n bytes of a text (*p is zero before the first) to one line of ASCII: line
+ * feeds and tabs become blanks. Returns the number of bytes in `out`, at most `room`. */
 size_t plain_line(struct plain *p, const char *text, size_t n, char *out, size_t room);

@@ -1,22 +1,22 @@
 /*
- * How much of a core's time goes to what others ask of it. Pure.
+ * Limits the share of a core's time that goes to requests from others. Pure.
  *
- * Each piece of work is followed by a pause, in proportion: over any time, what was served is at
- * most the share of it, and the last piece. Nothing is saved up, so that there are no bursts, and
- * what waits is never dropped: it only waits.
+ * A pause in proportion follows each piece of work: over any time, the work takes at most its share
+ * plus the last piece. Unused time is not saved up, so there are no bursts. Nothing is dropped: it
+ * only waits.
  */
 #pragma once
 
 #include "hv/types.h"
 
 struct ration {
-    uint64_t cost; /* 32.32: ticks from the start of one piece to that of the next, a tick of it */
-    uint64_t next; /* absolute: no other piece before */
+    uint64_t cost; /* 32.32: for each tick of a piece, ticks from its start to the next piece's */
+    uint64_t next; /* absolute: no other piece before this */
 };
 
 /* `share` of `whole`, both above 0, share at most whole. Nothing has been served yet. */
 void ration_init(struct ration *r, uint32_t share, uint32_t whole);
-/* May a piece be served at `now`? */
+/* True if a piece may be served at `now`. */
 static inline bool ration_open(const struct ration *r, uint64_t now)
 {
     return now >= __atomic_load_n(&r->next, __ATOMIC_SEQ_CST);

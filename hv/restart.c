@@ -13,7 +13,7 @@ static bool is_wanted(const struct guest_config *c, bool failed)
     return false;
 }
 
-/* Nothing after the first short life: whoever is needed is back at once. */
+/* No delay after the first short life: a guest that is needed is back at once. */
 static uint64_t hold_back_ms(uint32_t short_lives)
 {
     uint32_t n = short_lives < 2 ? 0 : short_lives - 2;

@@ -1,7 +1,7 @@
 /*
- * The restart policy: whether a guest that has ended is started again, and when. Pure. A guest that
- * ends soon after its start is held back before its next one, longer each time, and after a
- * configured number of restarts from short lives in a row it is left alone.
+ * The restart policy: whether a guest that has ended starts again, and when. Pure. A guest that
+ * ends soon after its start is held back before its next start, longer each time, and is not
+ * restarted after a configured number of short lives in a row.
  */
 #pragma once
 
@@ -20,12 +20,12 @@ struct restart_end {
 };
 
 enum restart_verdict {
-    RESTART_NO,       /* its policy does not want it */
+    RESTART_NO,       /* its policy says no */
     RESTART_GIVEN_UP, /* one short life in a row more than restart_limit */
     RESTART_AGAIN,    /* at *at */
 };
 
-/* `short_lives`: how many it had in a row; brought up to date. *at: absolute TSC, `ended` itself
- * for at once. */
+/* `short_lives`: the number in a row so far; updated. *at: absolute TSC; `ended` itself means at
+ * once. */
 enum restart_verdict restart_decide(const struct guest_config *c, const struct restart_end *e,
                                     uint32_t *short_lives, uint64_t *at);

@@ -13,8 +13,8 @@ void sched_init(struct sched *s)
     *s = (struct sched){.credit = NEVER};
 }
 
-/* With a share of w/W, who runs for t may sleep for t * (W - w) / w and is even: t costs
- * t * 100/w, so each tick of sleep gives back 100/(W - w). */
+/* With a share of w/W, an entity that runs for t and sleeps for t * (W - w) / w breaks even: t
+ * costs t * 100/w, so each tick of sleep gives back 100/(W - w). */
 static void share_out(struct sched *s)
 {
     uint64_t longest = 0;
@@ -82,8 +82,8 @@ void sched_replace(struct sched *s, struct sched_entity *from, struct sched_enti
     }
 }
 
-/* Who did not compete for a while comes back at most a slice behind the others: enough to run
- * before them at once, not enough to starve them for the time it was away. */
+/* An entity that did not compete for a while comes back at most a slice behind the others: enough
+ * to run before them at once, not enough to starve them for the time it was away. */
 static uint64_t oldest_vtime(const struct sched *s)
 {
     return s->min_vtime > s->credit ? s->min_vtime - s->credit : 0;
@@ -118,9 +118,9 @@ void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake)
     e->wake = wake;
 }
 
-/* Who slept with a claim and comes back near the end of its period would, with the deadline of that
- * period, take more than its share at the cost of others' claims: its period begins anew. This is
- * the wake-up rule of the constant bandwidth server (Abeni and Buttazzo 1998). */
+/* An entity that slept with a claim and comes back near the end of its period would, with that
+ * period's deadline, take more than its share at the cost of others' claims: so a new period
+ * begins. This is the wake-up rule of the constant bandwidth server (Abeni and Buttazzo 1998). */
 static void renew_claim(struct sched_entity *e, uint64_t now)
 {
     const struct sched_params *p = &e->params;
@@ -147,7 +147,7 @@ void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
     e->ready_since = now;
 }
 
-/* Of a sleeper: the core is needed again at its wake, or later if it may not run then. */
+/* A sleeper needs the core again at its wake-up, or later if it may not run then. */
 static void note_sleeper(struct sched_decision *d, struct sched_entity *e)
 {
     if (sched_exhausted(e)) {
@@ -161,21 +161,21 @@ static void note_sleeper(struct sched_decision *d, struct sched_entity *e)
     }
 }
 
-/* Of the budget that is left now; a new period begins at period_end. */
+/* When the budget that is left now runs out; a new period begins at period_end. */
 static uint64_t budget_end(const struct sched_entity *e, uint64_t now)
 {
     return e->params.budget ? now + (e->params.budget - e->used) : NEVER;
 }
 
-/* Until its claim is used up, or is that of another period. */
+/* When its claim is used up, or its period ends. */
 static uint64_t claim_end(const struct sched_entity *e, uint64_t now)
 {
     return has_claim(e) ? min_u64(e->period_end, now + (e->params.guaranteed - e->used)) : NEVER;
 }
 
-/* By the virtual time at which each would have had a slice, all of the same length: of two sleepers
- * that come back alike the one with more weight goes first, and the other does not displace it
- * either before it has run for a while, however short its own slices are. */
+/* Compares the virtual time after a slice, the same length for all: if two sleepers come back even,
+ * the one with more weight goes first, and the other does not displace it before it has run for a
+ * while, however short its own slices are. */
 static bool goes_before(const struct sched_entity *a, const struct sched_entity *b)
 {
     if (has_claim(a) != has_claim(b))
@@ -212,7 +212,7 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
             continue;
         }
         min_vtime = min_u64(min_vtime, e->vtime);
-        /* It has a claim again then. */
+        /* Then it has a claim again. */
         if (e->params.guaranteed && !has_claim(e))
             d.until = min_u64(d.until, e->period_end);
         if (!d.entity || goes_before(e, d.entity))

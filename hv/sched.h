@@ -3,18 +3,18 @@
  * out. No locks, no division on the pick path.
  *
  * Weighted fair by virtual time: an entity that ran for t ticks advances its virtual time by t *
- * scale(weight). Of the runnable ones that goes first whose virtual time would be least after a
- * slice; it keeps the core for one slice, or until a sleeper's event falls due (then the sleeper,
- * whose virtual time is behind, runs at once). Sleep gives virtual time back, at the rate at which
- * an entity that uses just its share keeps even, and down to one slice behind the others: so
- * whoever uses less than its share goes before whoever uses more, also of those that have just
- * slept; of equals, the one with the greater weight. A budget bounds run time
- * per period; an entity that has used it up waits for the next period.
+ * scale(weight). The runnable entity whose virtual time would be least after a slice goes first; it
+ * keeps the core for one slice, or until a sleeper's event falls due (then the sleeper, whose
+ * virtual time is behind, runs at once). Sleep gives virtual time back, at the rate at which an
+ * entity that uses just its share keeps even, and down to one slice behind the others: so an entity
+ * that uses less than its share goes before one that uses more, even if both have just slept; among
+ * equals the greater weight goes first. A budget bounds run time per period; an entity that has
+ * used it up waits for the next period.
  *
  * An entity with guaranteed time that has not had all of it in its period goes before all that have
- * no claim; of several, the one whose period ends first (earliest deadline first: each gets its
- * time if together they claim no more than there is). A claim that was slept over does not become
- * urgent by that: when it could no longer be had at its rate, a new period begins at the wake-up.
+ * no claim; among several, the one whose period ends first (earliest deadline first: each gets its
+ * time unless the claims exceed the core). Sleeping does not make a claim urgent: if it could no
+ * longer be met at its rate, a new period begins at the wake-up.
  */
 #pragma once
 
@@ -35,8 +35,8 @@ struct sched_entity {
     uint64_t wake;   /* while not runnable: the event that makes it runnable, absolute; NEVER */
     uint64_t vtime;  /* weighted ticks */
     uint64_t vscale; /* 32.32: virtual ticks per tick */
-    uint64_t vslice; /* virtual ticks of the longest slice that anybody here has */
-    uint64_t vsleep; /* 32.32: virtual ticks that a tick of sleep gives back */
+    uint64_t vslice; /* virtual ticks of the longest slice on this core */
+    uint64_t vsleep; /* 32.32: virtual ticks that each tick of sleep gives back */
     uint64_t period_end, used; /* budget accounting */
     uint64_t ready_since;      /* for the wait time */
     uint64_t run_ticks, wait_ticks;
@@ -53,8 +53,8 @@ struct sched_decision {
     struct sched_entity *entity; /* NULL: idle */
     /* Idle: the sleeper that wakes first (it can then run at once, at next->wake), or NULL. */
     struct sched_entity *next;
-    uint64_t until; /* absolute ticks: call again then at the latest (NEVER when idle with nothing
-                       to wait for); of `next` it does not speak */
+    uint64_t until; /* absolute ticks: call again by then (NEVER when idle with nothing to wait
+                       for); ignores `next` */
 };
 
 void sched_init(struct sched *s);
@@ -65,16 +65,16 @@ void sched_remove(struct sched *s, struct sched_entity *e);
 void sched_replace(struct sched *s, struct sched_entity *from, struct sched_entity *to);
 /* Wakes sleepers whose event is due, replenishes budgets, decides. */
 struct sched_decision sched_pick(struct sched *s, uint64_t now);
-/* Idle, and `next` is let run from its wake on: until when, if everything is to stay fair. */
+/* When idle and `next` runs from its wake-up on: until when it may run to keep everything fair. */
 uint64_t sched_next_until(const struct sched_decision *d);
 /* The picked entity ran from `start` to `now`. */
 void sched_ran(struct sched *s, struct sched_entity *e, uint64_t start, uint64_t now);
 /* The entity sleeps until `wake` (NEVER: until sched_wake). */
 void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake);
 void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now);
-/* Time that was spent for the entity without running it: of its share and budget. */
+/* Charges time spent on the entity without running it to its share and budget. */
 void sched_charge(struct sched_entity *e, uint64_t ticks);
-/* How long it was kept from running, ever: others had the core, or its budget was used up. */
+/* The total time it was kept from running: others had the core, or its budget was used up. */
 uint64_t sched_waited(const struct sched_entity *e, uint64_t now);
 /* Its budget of the present period is used up (as of the last sched_pick()). */
 bool sched_exhausted(const struct sched_entity *e);

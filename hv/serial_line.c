@@ -3,12 +3,12 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-#define PROMPT_RATE       20u   /* a line without its end is shown after 1/20 s: it is a prompt */
-#define TELL_RATE         1u    /* times a second that a guest's losses are told */
+#define PROMPT_RATE       20u   /* an unfinished line is shown after 1/20 s: it is a prompt */
+#define TELL_RATE         1u    /* times a second that a guest's losses are reported */
 #define BEFORE_MAX        1024u /* bytes of a guest that go before a line about it */
-#define RESUME            (ABI_CONSOLE_RING_SIZE / 2) /* so much of the newest is shown after a loss */
-#define PREFIX_MARK       "] core "                   /* what only the root's lines have */
-#define SERIAL_PREFIX_MAX 64u /* three numbers of 20 digits do not fit: of 20, 6 and 10 do */
+#define RESUME            (ABI_CONSOLE_RING_SIZE / 2) /* newest bytes that are shown after a loss */
+#define PREFIX_MARK       "] core "                   /* only the root's lines have this */
+#define SERIAL_PREFIX_MAX 64u                         /* fits numbers of 20, 6 and 10 digits */
 
 void serial_source_open(struct serial_source *s, const char *name, const struct abi_ring *ring)
 {
@@ -22,7 +22,7 @@ void serial_source_close(struct serial_source *s)
     __atomic_fetch_add(&s->state, 1, __ATOMIC_ACQ_REL);
 }
 
-/* "[%4lu.%06lu] core %u: ", by hand: each line begins with it, while guests wait. */
+/* Formats "[%4lu.%06lu] core %u: " by hand: every line begins with it, and guests wait. */
 size_t serial_prefix(char *out, size_t size, uint64_t now, uint64_t hz, unsigned core)
 {
     uint64_t seconds = hz ? now / hz : 0, micros = hz ? now % hz * 1000000 / hz : 0;
@@ -121,7 +121,7 @@ static void tell_lost_lines(struct serial_line *l, uint64_t now)
     end_line(l, n);
 }
 
-/* ---- what guests print ---- */
+/* ---- guests' output ---- */
 
 static void start_feed(struct serial_feed *f, uint32_t state)
 {
@@ -132,7 +132,7 @@ static void start_feed(struct serial_feed *f, uint32_t state)
     f->complete = false;
 }
 
-/* Follows the source, which may have become another one. */
+/* Follows the source, which may belong to a new guest. */
 static void look(struct serial_line *l, unsigned i)
 {
     const struct serial_source *s = &l->sources[i];
@@ -162,14 +162,14 @@ static bool is_there(const struct serial_feed *f)
     return f->source.state & 1;
 }
 
-/* It is still the guest that was found, and what was read before is its. */
+/* True: it is still the same guest, and the bytes read before are its own. */
 static bool is_same(const struct serial_feed *f, const struct serial_source *s)
 {
     return __atomic_load_n(&s->state, __ATOMIC_RELAXED) == f->source.state;
 }
 
-/* What the ring has overwritten is skipped, and some more: whoever prints so much goes on. True: so
- * it was. */
+/* Skips what the ring has overwritten, and some more: a guest that prints this much will continue.
+ * True: it skipped. */
 static bool skip_lost(struct serial_line *l, unsigned i)
 {
     struct serial_feed *f = &l->feeds[i];
@@ -186,8 +186,7 @@ static bool skip_lost(struct serial_line *l, unsigned i)
     return true;
 }
 
-/* Copies the next n bytes; false when they are not what they were: overwritten, or not this guest's
- * any more. */
+/* Copies the next n bytes; false if they are invalid: overwritten, or no longer this guest's. */
 static bool copy_chunk(const struct serial_feed *f, const struct serial_source *s, uint8_t *out,
                        size_t n)
 {
@@ -201,7 +200,7 @@ static bool copy_chunk(const struct serial_feed *f, const struct serial_source *
            is_same(f, s);
 }
 
-/* Nowhere in a guest's line is what the root's begin with, also not where a terminal breaks it. */
+/* Removes the root's prefix from a guest's line, in case a terminal wraps the line there. */
 static void spoil_prefix(char *line, size_t n)
 {
     const size_t mark = sizeof(PREFIX_MARK) - 1;
@@ -229,7 +228,7 @@ static void show_text(struct serial_line *l, struct serial_feed *f)
 }
 _Static_assert(ABI_NAME_MAX + 3 + SERIAL_TEXT_MAX <= SERIAL_LINE_MAX, "a guest's line fits");
 
-/* True: a line is complete. `byte` may be of the next one: it is not taken then. */
+/* True: a line is complete. If `byte` belongs to the next one, it is not taken. */
 static bool add_byte(struct serial_feed *f, uint8_t byte)
 {
     char shown[PLAIN_MAX];
@@ -247,7 +246,7 @@ static bool add_byte(struct serial_feed *f, uint8_t byte)
     return n > 0 && shown[n - 1] == '\n';
 }
 
-/* Takes at most SERIAL_CHUNK bytes, and none from `end` on; stops behind a line, which goes out in
+/* Takes at most SERIAL_CHUNK bytes, and none from `end` on; stops after a line, which goes out in
  * the next step. */
 static void take_chunk(struct serial_line *l, unsigned i, uint64_t end, uint64_t now)
 {
@@ -256,7 +255,7 @@ static void take_chunk(struct serial_line *l, unsigned i, uint64_t end, uint64_t
     uint8_t bytes[SERIAL_CHUNK];
 
     if (!copy_chunk(f, &l->sources[i], bytes, n))
-        return; /* the next look finds out which of both it was */
+        return; /* the next look finds out which */
     while (done < n && !f->complete) {
         bool full = f->length + PLAIN_MAX > SERIAL_TEXT_MAX;
 
@@ -284,7 +283,7 @@ static bool tell_lost_bytes(struct serial_line *l, struct serial_feed *f, uint64
     return true;
 }
 
-/* True: it had something, and a step was spent on it. */
+/* True: it had output, and took a step. */
 static bool serve(struct serial_line *l, unsigned i, uint64_t now)
 {
     struct serial_feed *f = &l->feeds[i];
@@ -308,7 +307,7 @@ static bool serve(struct serial_line *l, unsigned i, uint64_t now)
     return false;
 }
 
-/* What a guest printed before the root's line about it. True: a step was spent on that. */
+/* Sends what a guest printed before the root's line about it. True: this took a step. */
 static bool serve_before(struct serial_line *l, const struct serial_record *r, uint64_t now)
 {
     unsigned i = r->about - 1u;

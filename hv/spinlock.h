@@ -1,8 +1,8 @@
 /*
- * A lock for the few places that two cores may touch. Who comes first has it first, so that nobody
- * waits longer than for each other core once: whoever holds one does something short and of known
- * length. Where one is taken between a VM exit and the next entry is listed in hv/README.md.
- * Interrupts are off in root operation except in the idle HLT, so there is no irqsave variant.
+ * A ticket lock for the few places that two cores may touch. Cores get it in the order they ask, so
+ * none waits longer than for each other core once; a holder's work is short and bounded.
+ * hv/README.md lists where one is taken between a VM exit and the next entry. Interrupts are off in
+ * root operation except in the idle HLT, so there is no irqsave variant.
  */
 #pragma once
 

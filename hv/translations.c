@@ -1,4 +1,4 @@
-/* What cores have cached of a guest's translations. */
+/* Flushes of a guest's translations that cores have cached. */
 #include "hv/arch.h"
 #include "hv/core.h"
 #include "hv/guest.h"
@@ -26,7 +26,7 @@ uint32_t guest_flush(struct guest *g)
     return translations;
 }
 
-/* One that is not there has nothing cached: it is flushed when it is made. */
+/* A vCPU that does not exist has nothing cached: it is flushed when it is made. */
 bool guest_is_flushed(const struct guest *g, uint32_t translations)
 {
     FOR_EACH_VCPU (v, g) {

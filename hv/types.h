@@ -45,7 +45,7 @@ static inline hpa_t hpa(uint64_t v)
 #define E_FORMAT                        8  /* foreign bytes (image, table, JSON) are malformed */
 #define E_AGAIN                         9  /* not yet: try again */
 #define E_NOSPC                         10 /* a buffer or table is full */
-#define E_STATE                         11 /* not possible in the present state */
+#define E_STATE                         11 /* not possible in the current state */
 #define E_PERM                          12 /* the caller may not do that */
 #define E_IO                            13 /* a device failed */
 

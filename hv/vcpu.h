@@ -1,6 +1,6 @@
 /*
- * A vCPU, and what a core gives time to. Everything of a vCPU belongs to the core that it is bound
- * to, but for what says "atomic".
+ * A vCPU, and the entity that a core schedules. A vCPU belongs to the core it is bound to, except
+ * for what is marked "atomic".
  */
 #pragma once
 
@@ -11,33 +11,33 @@
 
 struct guest;
 
-/* What is left for a vCPU, and done by its core between two entries. */
+/* Requests to a vCPU, served by its core between two entries. */
 enum vcpu_request {
-    /* By the management guest, in entity.asked, see core_ask(). Of several the lowest goes first.
-     */
+    /* From the management guest, in entity.asked, see core_ask(). If several are set, the lowest
+     * goes first. */
     VCPU_REQ_NMI = 1u << 0,      /* ABI_ACTION_NMI */
     VCPU_REQ_SNAPSHOT = 1u << 1, /* publish a snapshot */
     VCPU_REQ_KEEP = 1u << 2,     /* publish a snapshot and keep it */
     VCPU_REQ_CONTROLS = 1u << 3, /* change control words: v->new_controls */
-    VCPU_REQ_END = 1u << 4,      /* its guest is ended by request: go on with that, in any case */
-    /* By the root itself, in entity.requests, see core_request(). */
+    VCPU_REQ_END = 1u << 4,      /* its guest ends by request: continue that in any case */
+    /* From the root itself, in entity.requests, see core_request(). */
     VCPU_REQ_OBEY = 1u << 5,  /* become what guest->life.order says */
-    VCPU_REQ_FLUSH = 1u << 6, /* forget cached translations of the guest */
-    VCPU_REQ_GUEST = 1u << 7, /* something is left for the guest whose life is on this core */
+    VCPU_REQ_FLUSH = 1u << 6, /* forget the guest's cached translations */
+    VCPU_REQ_GUEST = 1u << 7, /* work is left for the guest whose life is on this core */
 };
 
 /*
  * What a core schedules: a vCPU, or the life of a guest (guest.h). A guest's life and the vCPU on
- * the same core take one place in the scheduler by turns, so that time, budget and guarantee are
- * those of one.
+ * the same core take turns in one place in the scheduler, so that they share one time, budget and
+ * guarantee.
  */
 struct entity {
     struct sched_entity sched;
     struct guest *guest;
     struct vcpu *vcpu; /* NULL: it is the guest's life */
     unsigned core;
-    uint32_t requests; /* enum vcpu_request or guest_request, atomic: looked at before each entry */
-    uint32_t asked;    /* the same, atomic: waits until there is time for it */
+    uint32_t requests; /* enum vcpu_request or guest_request, atomic: examined before each entry */
+    uint32_t asked;    /* the same, atomic: these wait until there is time */
 };
 
 /* General registers, saved and restored by the backend's entry routine (offsets are generated from
@@ -47,13 +47,13 @@ struct vcpu_gprs {
     uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
 };
 
-/* Written by the owning core. Atomic: others look at it. */
+/* Written by the owning core. Atomic: others read it. */
 enum vcpu_phase {
-    VCPU_NONE,   /* there is nothing of it yet, or any more */
+    VCPU_NONE,   /* nothing exists yet, or any more */
     VCPU_MAKING, /* it is being made, in its own turns */
-    VCPU_HELD,   /* it is there, and gets no time */
+    VCPU_HELD,   /* it exists, and gets no time */
     VCPU_LIVE,   /* it runs, waits for its turn or for an event */
-    VCPU_ENDING, /* its last state is taken down, in its own turns or by VCPU_REQ_END */
+    VCPU_ENDING, /* its last state is being saved, in its own turns or by VCPU_REQ_END */
     VCPU_GONE,   /* its core has forgotten it: its guest is deleted */
 };
 
@@ -70,28 +70,28 @@ struct vcpu {
     struct abi_exit *exit;  /* its newest entry */
     struct abi_snapshot *snapshots; /* ABI_SNAPSHOTS */
     uint64_t snapshot_sequence;     /* of the newest snapshot. Atomic */
-    unsigned snapshots_kept;        /* ever, in the ring */
+    unsigned snapshots_kept;        /* in the ring, ever */
     /* A change under way; written by the management guest's core while its request bit is clear. */
     struct abi_controls new_controls;
     uint32_t controls_busy; /* 1: from the request to its result. Atomic */
     enum vcpu_phase phase;
-    uint32_t obeyed;    /* the newest of guest->life.order that it has become. Atomic */
-    unsigned step;      /* VCPU_MAKING, VCPU_ENDING: those that are done */
-    uint64_t put_off;   /* since when a step waits for enough time; 0: none does */
+    uint32_t obeyed;    /* the newest guest->life.order that it has carried out. Atomic */
+    unsigned step;      /* VCPU_MAKING, VCPU_ENDING: steps done */
+    uint64_t put_off;   /* since when a step has waited for enough time; 0: none waits */
     bool ran;           /* in this life: its last state is worth a snapshot */
-    uint64_t shift;     /* of guest->life.shift: so much of it has been taken from its TSC */
+    uint64_t shift;     /* how much of guest->life.shift has been taken from its TSC */
     uint32_t flushed;   /* guest->translations as of its last flush. Atomic */
     bool halted;        /* in HLT: waits for an interrupt */
-    bool nmi;           /* one waits to be injected */
-    bool nmi_blocked;   /* in HLT: it waits until the one before it has been handled */
+    bool nmi;           /* an NMI waits to be injected */
+    bool nmi_blocked;   /* in HLT: it waits until the previous one has been handled */
     bool waits;         /* the CPU can wait in the guest's HLT: run() takes a halted vCPU */
     uint64_t woke_at;   /* when it last left HLT inside run() */
-    uint64_t wake_late; /* of that, not counted yet: ticks after its timer was due; NEVER */
+    uint64_t wake_late; /* for that, not counted yet: ticks after its timer was due; NEVER */
     bool stop;          /* leave the run loop, never enter again. Atomic */
     struct stuck stuck;
 };
 
-/* In HLT: the NMI that waits ends it. */
+/* In HLT: a waiting NMI ends it. */
 static inline bool vcpu_takes_nmi(const struct vcpu *v)
 {
     return v->nmi && !v->nmi_blocked;
@@ -103,14 +103,14 @@ static inline bool vcpu_is_there(const struct vcpu *v)
     return v->ran && (v->phase == VCPU_LIVE || v->phase == VCPU_HELD);
 }
 
-/* ---- vcpu_life.c. All of it on the owning core ---- */
+/* ---- vcpu_life.c. All on the owning core ---- */
 
-/* VCPU_REQ_OBEY: begins to become what its guest's life has ordered, or is that at once. The life
- * is told (GUEST_REQ_VCPU) when it is. */
+/* VCPU_REQ_OBEY: begins to carry out its guest's order, or does so at once. GUEST_REQ_VCPU tells
+ * the life when it is done. */
 void vcpu_obey(struct vcpu *v);
-/* One short step of its making or ending. */
+/* Does one short step of its making or ending. */
 void vcpu_step(struct vcpu *v);
-/* Goes on with them until `until`, or until it has no time left for a step. */
+/* Does such steps until `until`, or until no time is left for another. */
 void vcpu_advance(struct vcpu *v, uint64_t until);
 /* VCPU_REQ_FLUSH. */
 void vcpu_flush(struct vcpu *v);

@@ -1,5 +1,4 @@
-/* How a vCPU comes to be, is held, goes on and ends: on its own core, as its guest's life orders.
- */
+/* How a vCPU is made, held, resumed and ended: on its own core, as its guest's life orders. */
 #include "hv/vcpu.h"
 
 #include "hv/core.h"
@@ -9,11 +8,11 @@
 #include "hv/lib.h"
 #include "hv/virt.h"
 
-/* In ticks, as it was seen: the longest step. */
+/* Measured, in ticks: the longest step. */
 #define STEP_TICKS 1800u
 
-/* For VCPU_GONE the last that is done with it: its guest may be another one then, and the life
- * looks by itself. */
+/* For VCPU_GONE this is the last use of the vCPU: its guest may be another one afterwards, and the
+ * life checks by itself. */
 static void become(struct vcpu *v, enum vcpu_phase phase)
 {
     struct entity *life = &v->guest->life.entity;
@@ -28,7 +27,7 @@ static void become(struct vcpu *v, enum vcpu_phase phase)
         core_request(life, GUEST_REQ_VCPU);
 }
 
-/* Of a pause, in which its clock stood. */
+/* Takes a pause, in which its clock stood still, from its TSC. */
 static void catch_up(struct vcpu *v)
 {
     uint64_t shift = v->guest->life.shift;
@@ -129,6 +128,6 @@ void vcpu_advance(struct vcpu *v, uint64_t until)
         if (core_has_time(c, STEP_TICKS, &v->put_off))
             vcpu_step(v);
         else
-            __builtin_ia32_pause(); /* somebody else is about to run */
+            __builtin_ia32_pause(); /* another entity is about to run */
     }
 }

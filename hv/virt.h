@@ -1,6 +1,6 @@
 /*
  * The seam between hv/ and a vendor's virtualisation extension. arch/x86/vmx implements it for
- * VT-x; another backend can stand beside it.
+ * VT-x; another backend can be added.
  */
 #pragma once
 
@@ -11,7 +11,7 @@
 /* Why run() came back. */
 enum vcpu_yield {
     VCPU_YIELD_SLICE, /* `until` is reached */
-    VCPU_YIELD_KICK,  /* an external interrupt or a request: decide anew */
+    VCPU_YIELD_KICK,  /* an external interrupt or a request: decide again */
     VCPU_YIELD_HALT,  /* v->halted: waits for platform.next_event or a request */
     VCPU_YIELD_STOP,  /* v->stop is set */
 };
@@ -27,39 +27,39 @@ struct vcpu_place {
 struct virt_ops {
     const char *name; /* "VT-x" */
 
-    /* Does this core have what Bulkhead needs? Calls report(text) for everything missing, by its
-     * SDM name, with advice. Any core, own core only. 0 or -E_NOTSUP. */
+    /* Checks that this core has what Bulkhead needs. Calls report(text) for everything missing, by
+     * its SDM name, with advice. Any core, for itself only. 0 or -E_NOTSUP. */
     int (*core_probe)(unsigned core, void (*report)(unsigned core, const char *text));
-    /* VMXON on the calling core. `core_page` are a zeroed page that stays the backend's. */
+    /* VMXON on the calling core. `core_page` is a zeroed page that stays the backend's. */
     int (*core_on)(unsigned core, void *core_page);
     /* Facts for the control ABI: fills cpu_signature, vmcs_revision, cpu_brand. Boot core, after
      * core_on. */
     void (*describe)(struct abi_host *h);
 
-    /* Translation and bitmaps of a guest (guest_alloc_page for tables). Any core, before its vCPU
-     * exists. */
+    /* Makes a guest's translation and bitmaps (guest_alloc_page for tables). Any core, before its
+     * vCPU exists. */
     int (*guest_init)(struct guest *g);
     void (*guest_free)(struct guest *g);
     /* Maps whole pages, write-back; -E_EXIST on overlap, -E_NOMEM. Owning core, or any before the
      * vCPU first runs. */
     int (*map)(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_perm perm);
-    /* Takes what map() made away, whole pages. Cores may still know it, see guest_unmap(). Owning
+    /* Removes mappings, whole pages. Cores may still have them cached, see guest_unmap(). Owning
      * core. */
     int (*unmap)(struct guest *g, gpa_t gpa, uint64_t size);
-    /* Makes this core forget what it has cached of the translations of v->guest. Owning core. */
+    /* Makes this core forget its cached translations of v->guest. Owning core. */
     void (*flush)(struct vcpu *v);
     /* Makes the tables for later mappings with 2 MB alignment, which then need no memory. `gpa` is
      * a multiple of 1 GB. Before the vCPU first runs. */
     int (*prepare)(struct guest *g, gpa_t gpa, uint64_t size);
-    /* Whether guests' large pages become executable only when they are split, at the first fetch
-     * (arch/x86/vmx/ept.h): where the CPU needs it and it is `wanted`. Logs what was decided, and
-     * returns it. Boot core, after core_probe, before any guest is made. */
+    /* Decides whether guests' large pages become executable only when they are split, at the first
+     * fetch (arch/x86/vmx/ept.h): if the CPU needs it and it is `wanted`. Logs and returns the
+     * decision. Boot core, after core_probe, before any guest is made. */
     bool (*set_nx_large)(bool wanted);
-    /* Bytes for g->split_tables that a guest with so much RAM needs; 0: none. */
+    /* The bytes of g->split_tables that a guest with `memory` bytes of RAM needs; 0: none. */
     uint64_t (*split_size)(uint64_t memory);
-    /* Fills the table of the 2 MB of RAM at `gpa`; says whether the part of it for the 1 MB at
-     * `gpa` maps what it must. Each takes less than 2,000 ticks. Owning core, or any before the
-     * vCPU first runs. */
+    /* prepare_split fills the table for the 2 MB of RAM at `gpa`; audit_split checks the part of it
+     * for the 1 MB at `gpa`. Each takes less than 2,000 ticks. Owning core, or any before the vCPU
+     * first runs. */
     void (*prepare_split)(struct guest *g, gpa_t gpa);
     bool (*audit_split)(const struct guest *g, gpa_t gpa);
     /* Walks all mappings against the owner map: every page must be MEM_GUEST of this guest or, for
@@ -67,14 +67,14 @@ struct virt_ops {
      * -E_PERM with the offending mapping in text. */
     int (*audit)(const struct guest *g, char *text, size_t text_size);
 
-    /* Creates the vCPU's control structure in the state `start`, in steps of which each is short:
-     * called with `step` 0, 1, 2 ... as long as it returns -E_AGAIN. Owning core. */
+    /* Creates the vCPU's control structure in the state `start`, in short steps: called with `step`
+     * 0, 1, 2 ... as long as it returns -E_AGAIN. Owning core. */
     int (*vcpu_init)(struct vcpu *v, const struct load_result *start, unsigned step);
     void (*vcpu_free)(struct vcpu *v);
     /* Runs the vCPU until `until` (absolute ticks) at the latest. Owning core, interrupts off.
-     * Handles device timers (platform.next_event), injection, all exits. Counts in v->stats.
-     * A halted vCPU (with v->waits, or an interrupt pending) waits in its HLT; when an interrupt
-     * ends that, v->halted becomes false and v->woke_at is set. A later HLT gives the core back
+     * Handles device timers (platform.next_event), injection, all exits. Counts in v->stats. A
+     * halted vCPU (with v->waits, or an interrupt pending) waits in its HLT; when an interrupt ends
+     * it, v->halted becomes false and v->woke_at is set. A later HLT yields the core
      * (VCPU_YIELD_HALT). */
     enum vcpu_yield (*run)(struct vcpu *v, uint64_t until);
     /* Changes control words, all or nothing; fills result, control and bits of *r. Owning core,
@@ -82,14 +82,14 @@ struct virt_ops {
     void (*controls)(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r);
     /* Where the vCPU is. Owning core, vCPU live. */
     void (*where)(struct vcpu *v, struct vcpu_place *out);
-    /* Takes `ticks` from what the guest reads as its TSC. Owning core, vCPU live. */
+    /* Subtracts `ticks` from the TSC that the guest reads. Owning core, vCPU live. */
     void (*shift_tsc)(struct vcpu *v, uint64_t ticks);
-    /* Where the CPU keeps a field in its VMCS region: ABI_CALL_PROBE's result. Inside an exit of
-     * this vCPU. Bounded. */
+    /* Finds where the CPU keeps a field in its VMCS region: the result of ABI_CALL_PROBE. Inside an
+     * exit of this vCPU. Bounded. */
     int64_t (*probe_field)(struct vcpu *v, uint64_t row);
     /* The calling core's capabilities, for the control ABI. */
     void (*core_caps)(struct abi_caps *out);
-    /* Publishes a snapshot in page `slot` of v->snapshots, with the next sequence number. Owning
+    /* Publishes a snapshot, with the next sequence number, in page `slot` of v->snapshots. Owning
      * core. */
     void (*snapshot)(struct vcpu *v, unsigned slot, enum abi_cause cause);
 };

@@ -7,7 +7,7 @@
 #include "hv/words.def"
 #undef WORDS
 
-/* words[n], or "unknown" where there is none. `words` ends with NULL. */
+/* words[n], or "unknown" if n is out of range. `words` ends with NULL. */
 static inline const char *words_say(const char *const *words, uint64_t n)
 {
     for (uint64_t i = 0; words[i]; i++)

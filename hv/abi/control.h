@@ -1,11 +1,11 @@
 /*
  * The control ABI between the root and the management guest: VMCALL plus shared pages that the
- * guest can only read. This header is the whole contract; mgmt/ includes nothing else of the root
- * but the pure VMCS tables.
+ * guest can only read. This header is the whole contract; of the root, mgmt/ includes only this and
+ * the pure VMCS tables.
  *
  * Shared pages appear in the management guest's physical address space at ABI_BASE; the root
- * writes, the guest reads. A reader of anything guarded by a `sequence` copies it, and copies again
- * if the sequence was odd or changed (seqlock). Single aligned 64-bit counters need no guard.
+ * writes, the guest reads. A reader copies data guarded by a `sequence`, and copies again if the
+ * sequence was odd or has changed (seqlock). Single aligned 64-bit counters need no guard.
  *
  * VMCALL: RAX = function number (ABI_CALL_*), RBX, RCX, RDX, RSI = arguments; RAX = result: 0 or a
  * positive count, or a negative E_* (hv/types.h). All other registers are kept. Only CPL 0 of the
@@ -48,9 +48,9 @@
  */
 #define ABI_TOKEN_GPA          (ABI_BASE + 0x30000)
 #define ABI_TOKEN_SIZE         0x1000u
-/* What the management guest had kept: struct abi_keep, see hv/abi/management.h. */
+/* What the management guest asked the root to keep: struct abi_keep, see hv/abi/management.h. */
 #define ABI_KEEP_GPA           (ABI_BASE + 0x80000)
-/* What each guest shows: its own pages, then those of each of its vCPUs. */
+/* The pages of each guest: its own, then those of each of its vCPUs. */
 #define ABI_VCPU_STRIDE        0x20000ull
 #define ABI_GUEST_STRIDE       ((1 + ABI_VCPUS_MAX) * ABI_VCPU_STRIDE)
 #define ABI_GUEST_GPA(g)       (ABI_BASE + 0x100000 + (g)*ABI_GUEST_STRIDE) /* struct abi_guest */
@@ -61,8 +61,8 @@
 /* struct abi_ring with ABI_CONSOLE_RING_SIZE bytes. */
 #define ABI_CONSOLE_GPA(g)     (ABI_GUEST_GPA(g) + 0x8000)
 #define ABI_CONSOLE_RING_SIZE  0x4000u
-/* What vCPU `v` of guest `g` shows. Each of these names both, so that none is taken for another's.
- */
+/* The pages of vCPU `v` of guest `g`. Each contains both numbers, so that it cannot be mistaken for
+ * another's. */
 #define ABI_VCPU_GPA(g, v)     (ABI_GUEST_GPA(g) + (1 + (v)) * ABI_VCPU_STRIDE) /* struct abi_vcpu */
 #define ABI_VCPU_SIZE          0x1000u
 /* struct abi_exit[ABI_EXITS]: its last exits. */
@@ -81,9 +81,9 @@ struct abi_ring {
     uint8_t data[];
 };
 
-/* How late something was: buckets of powers of two, so that counting takes no division. Bucket i
- * counts what is below abi_histogram_limit(i) ticks and no bucket before did; the last one the
- * rest. */
+/* A histogram of delays. Buckets are powers of two, so that counting takes no division: bucket i
+ * counts what is below abi_histogram_limit(i) ticks and not in an earlier bucket; the last counts
+ * the rest. */
 #define ABI_HISTOGRAM_BUCKETS 14u
 #define ABI_HISTOGRAM_SHIFT   6u
 struct abi_histogram {
@@ -98,7 +98,7 @@ static inline uint64_t abi_histogram_limit(unsigned bucket)
 
 static inline void abi_histogram_add(struct abi_histogram *h, uint64_t ticks)
 {
-    unsigned top = 63 - (unsigned)__builtin_clzll(ticks | 1); /* the highest bit that is set */
+    unsigned top = 63 - (unsigned)__builtin_clzll(ticks | 1); /* the highest set bit */
     unsigned bucket = top < ABI_HISTOGRAM_SHIFT ? 0 : top - ABI_HISTOGRAM_SHIFT + 1;
 
     h->sum += ticks;
@@ -112,7 +112,7 @@ enum abi_core_flags {
 struct abi_core {
     uint32_t id, apic_id;
     uint32_t flags;
-    uint32_t vcpus;          /* how many vCPUs live here */
+    uint32_t vcpus;          /* vCPUs bound to this core */
     uint64_t busy_ticks;     /* time spent in guests, since start */
     uint64_t idle_ticks;     /* time halted */
     uint64_t slice_ends;     /* slices ended by the preemption timer */
@@ -123,7 +123,7 @@ struct abi_core {
 /* Bytes of host memory, by owner. */
 struct abi_memory {
     uint64_t total, free, host, modules, shared, guests, tables, reserved, images;
-    uint64_t largest_free; /* the longest free piece for a guest's RAM or an image */
+    uint64_t largest_free; /* the longest free range for a guest's RAM or an image */
 };
 
 /* What a core's VT-x can do: the capability MSRs as they were read. SDM 3D appendix A. */
@@ -159,15 +159,16 @@ struct abi_host {
     uint32_t vmcs_revision;
     uint8_t mac[6]; /* of the management guest's virtio-net */
     uint8_t pad0[2];
-    uint8_t ip[4], netmask[4]; /* as ABI_CALL_ADDRESS had them; 0.0.0.0: not yet */
+    uint8_t ip[4], netmask[4]; /* as passed to ABI_CALL_ADDRESS; 0.0.0.0: not yet */
     uint32_t net_up;           /* 1: a NIC was found and is the uplink */
     char nic[32];              /* "82540EM", or empty */
     uint32_t nx_large;         /* 1: guests' large pages are split at the first fetch */
     uint32_t configured;       /* 1: since ABI_CALL_CONFIGURED */
     uint32_t pad1;
-    struct boot_options options;       /* what the kernel's command line says, and is in force */
-    uint64_t uplink_frames[NET_DROPS]; /* that came in from outside, by enum net_drop */
-    /* Bytes of each guest's console that the host's serial line never had, since it was made. */
+    struct boot_options options;       /* from the kernel's command line, in force */
+    uint64_t uplink_frames[NET_DROPS]; /* frames that came in from outside, by enum net_drop */
+    /* Bytes of each guest's console that never reached the host's serial line, since the guest was
+     * made. */
     uint64_t console_lost[ABI_GUESTS_MAX];
     struct abi_memory memory;
     struct abi_core cores[ABI_CORES_MAX];
@@ -181,42 +182,42 @@ enum abi_guest_state {
     ABI_GUEST_RUNNING,    /* on a core, or waiting for its turn, or halted until an event */
     ABI_GUEST_STOPPED,    /* ended by itself or by request: `why` */
     ABI_GUEST_CRASHED,    /* ended by something it did: `why`; its last state is kept */
-    ABI_GUEST_PAUSED,     /* by request: has all that it had, and gets no time */
+    ABI_GUEST_PAUSED,     /* by request: keeps everything, gets no time */
     ABI_GUEST_DELETING,   /* its memory is being scrubbed */
-    ABI_GUEST_RESTARTING, /* ended by itself (`why`); it starts again at next_start_tsc */
+    ABI_GUEST_RESTARTING, /* ended by itself (`why`); starts again at next_start_tsc */
     ABI_GUEST_STATES
 };
 
 #define ABI_EXIT_REASONS 80u /* basic exit reasons of the SDM, 0..79 */
 
-/* What the root made of an exit. */
+/* What the root did about an exit. */
 enum abi_outcome {
     ABI_OUTCOME_RESUME, /* the same instruction goes on, or an event was injected */
-    ABI_OUTCOME_SKIP,   /* the instruction was emulated: behind it */
+    ABI_OUTCOME_SKIP,   /* the instruction was emulated: continue after it */
     ABI_OUTCOME_DONE,   /* the same, and it may have changed what is due */
-    ABI_OUTCOME_HALT,   /* HLT, with nothing to wake for */
+    ABI_OUTCOME_HALT,   /* HLT, and nothing wakes it yet */
     ABI_OUTCOME_KICK,   /* the core was wanted for something else */
     ABI_OUTCOME_STOP,   /* the guest was ended */
     ABI_OUTCOMES
 };
 
 /*
- * An exit as it was seen. SDM 3C "Basic VM-Exit Information". The flight recorder keeps the last
- * ABI_EXITS of a vCPU: exit number n (abi_vcpu.entries counts them from 0) is at n % ABI_EXITS.
- * The owning core overwrites the oldest: a reader copies, then drops what has gone meanwhile, and
+ * A recorded exit. SDM 3C "Basic VM-Exit Information". The flight recorder keeps the last ABI_EXITS
+ * of a vCPU: exit number n (abi_vcpu.entries counts them from 0) is at n % ABI_EXITS. The owning
+ * core overwrites the oldest: a reader copies, then drops what was overwritten meanwhile, and
  * always the newest (which may be half written).
  */
 struct abi_exit {
     uint64_t tsc;       /* when the root took over */
     uint64_t entry_tsc; /* when the guest went on; less than tsc: it has not yet */
     uint64_t rip;
-    uint64_t qualification; /* where the reason defines one; else 0 */
+    uint64_t qualification; /* if the reason defines one; else 0 */
     uint64_t detail;        /* EPT violation: guest-physical address; RDMSR, WRMSR: ECX; CPUID: EAX;
                                VMCALL: RAX; else 0 */
     uint32_t reason;        /* the whole exit-reason field */
     uint32_t outcome;       /* enum abi_outcome */
     uint64_t instruction_length; /* of emulated instructions; else 0 */
-    uint32_t guest, vcpu;        /* whose: the same in all of a ring */
+    uint32_t guest, vcpu;        /* whose exit: the same in the whole ring */
 };
 #define ABI_EXITS 256u
 _Static_assert(sizeof(struct abi_exit) == 64, "enter.asm goes from one to the next");
@@ -232,17 +233,17 @@ enum abi_control {
     ABI_CONTROLS
 };
 
-/* A change of a vCPU's control words: bits of `mask` become as in `value`. */
+/* A change of a vCPU's control words: the bits in `mask` take their values from `value`. */
 struct abi_controls {
     uint32_t mask[ABI_CONTROLS], value[ABI_CONTROLS];
 };
 
-/* What became of the newest change. */
+/* The result of the newest change. */
 struct abi_controls_result {
-    uint64_t sequence; /* counts changes that were asked for, from 1; written last */
-    int32_t result;    /* 0; -E_PERM: not to be given away; -E_INVAL: not possible; -E_STATE */
+    uint64_t sequence; /* counts requested changes, from 1; written last */
+    int32_t result;    /* 0; -E_PERM: may not be changed; -E_INVAL: not possible; -E_STATE */
     uint32_t control;  /* enum abi_control that was refused */
-    uint32_t bits;     /* of it; 0: none */
+    uint32_t bits;     /* the refused bits of it; 0: none */
 };
 
 /* Written by the owning core only. Each counter is read on its own. */
@@ -265,12 +266,12 @@ struct abi_vcpu {
 };
 _Static_assert(sizeof(struct abi_vcpu) <= ABI_VCPU_SIZE, "abi_vcpu must fit its page");
 
-/* So begins `why` where the CPU refused to enter a guest. Which check of the SDM it did not pass,
- * the snapshot of its death says. */
+/* `why` begins with this if the CPU refused to enter a guest. The snapshot of its death shows which
+ * of the SDM's checks failed. */
 #define ABI_WHY_ENTRY_FAILED "VM entry failed"
 
-/* What became of guests, newest last: event n is in place (n - 1) % ABI_EVENTS. Whoever reads
- * copies it and looks whether its sequence is the same before and after. */
+/* Changes of guests' states: event n is at (n - 1) % ABI_EVENTS. A reader copies an event and
+ * checks that its sequence is the same before and after. */
 #define ABI_EVENTS           64u
 struct abi_event {
     uint64_t sequence; /* from 1; 0: being written */
@@ -291,7 +292,7 @@ _Static_assert(sizeof(struct abi_events) <= ABI_EVENTS_SIZE, "abi_events must fi
 
 enum abi_guest_flags {
     ABI_GUEST_MANAGEMENT = 1u << 0,
-    ABI_GUEST_HUSK = 1u << 1, /* failed before it had its memory: it never can be started */
+    ABI_GUEST_HUSK = 1u << 1, /* failed before it had its memory: it can never be started */
 };
 
 struct abi_guest {
@@ -301,30 +302,30 @@ struct abi_guest {
     uint32_t vcpu_count;
     uint32_t restarts;    /* by its policy, ever */
     uint32_t short_lives; /* in a row; sets the back-off, see hv/restart.h */
-    uint32_t exit_code;   /* what it wrote to its exit port in its last life; 0: nothing */
+    uint32_t exit_code;   /* written to its exit port in its last life; 0: nothing */
     uint32_t number;      /* whose page this is */
-    uint32_t core;        /* where it is made, cleared and scrubbed */
+    uint32_t core;        /* that makes, clears and scrubs it */
     uint8_t mac[6];
     uint8_t pad[6];
     char why[ABI_TEXT_MAX]; /* empty while running */
-    /* How it has come to nothing without having ended: "spins at RIP 0x..., with interrupts off";
-     * empty while it moves. */
+    /* How it is stuck without having ended: "spins at RIP 0x..., with interrupts off"; otherwise
+     * empty. */
     char stuck[ABI_TEXT_MAX];
     char image_kind[24]; /* "multiboot1", "multiboot2", "linux", "flat" */
     uint64_t started_tsc, stopped_tsc;
     uint64_t next_start_tsc;    /* with ABI_GUEST_RESTARTING */
-    struct guest_config config; /* as asked for: core -1 where the root chose */
+    struct guest_config config; /* as requested: core -1 if the root chose */
     uint64_t frames_sent, frames_received, frames_dropped; /* virtio-net */
-    uint64_t large_pages_split; /* of its RAM, since it was made; at most one for each 2 MB */
-    uint64_t frames_refused[NET_DROPS]; /* of those sent, by enum net_drop */
+    uint64_t large_pages_split;         /* since it was made; at most one for each 2 MB of RAM */
+    uint64_t frames_refused[NET_DROPS]; /* of the frames sent, by enum net_drop */
 };
 _Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit its pages");
 
-/* A VMCS as its owning core read it, one row of arch/x86/inspect/fields.def an entry, in that
+/* A VMCS as its owning core read it: one entry for each row of arch/x86/inspect/fields.def, in that
  * file's order. */
 #define ABI_SNAPSHOT_FIELDS 224u
 
-/* Values by row: what the table decodes, compares and checks. */
+/* Values by row: the input for decoding, comparing and checking. */
 struct abi_vmcs {
     uint64_t present[ABI_SNAPSHOT_FIELDS / 64 + 1]; /* bit n: row n exists here and was read */
     uint64_t value[ABI_SNAPSHOT_FIELDS];
@@ -339,7 +340,7 @@ enum abi_cause {
     ABI_CAUSES
 };
 
-/* What a snapshot's rows are. */
+/* What a snapshot's rows contain. */
 enum abi_state_kind {
     ABI_STATE_NONE, /* never taken */
     ABI_STATE_VMX,  /* a VMCS, by the table of VMX */
@@ -351,19 +352,18 @@ struct abi_snapshot {
     uint32_t lock;     /* seqlock of this page: odd while it is written */
     uint32_t count;    /* rows used */
     uint64_t tsc;
-    uint64_t ticks;       /* what taking it cost the vCPU */
+    uint64_t ticks;       /* time that it took from the vCPU */
     uint32_t cause;       /* enum abi_cause */
     uint32_t kind;        /* enum abi_state_kind */
     uint32_t guest, vcpu; /* whose page this is */
     struct abi_vmcs vmcs;
-    struct abi_exit exit; /* the exit that it was taken after; tsc 0: none yet */
+    struct abi_exit exit; /* the last exit before it; tsc 0: none yet */
     uint8_t pad[4096 - 48 - sizeof(struct abi_vmcs) - sizeof(struct abi_exit)];
 };
 _Static_assert(sizeof(struct abi_snapshot) == 4096, "one page a snapshot");
 
-/* Where snapshots go. The ring keeps those that were asked to be kept, the oldest is overwritten.
- */
-#define ABI_SNAPSHOT_LIVE   0u /* the newest that nobody asked to keep */
+/* Where snapshots go. The ring keeps those requested to be kept, and overwrites the oldest. */
+#define ABI_SNAPSHOT_LIVE   0u /* the newest that was not requested to be kept */
 #define ABI_SNAPSHOT_LAUNCH 1u
 #define ABI_SNAPSHOT_DEATH  2u
 #define ABI_SNAPSHOT_RING   3u
@@ -376,66 +376,68 @@ enum abi_call {
     /* "I am alive". The root restarts a management guest that has not called for ABI_HEARTBEAT_MS.
      */
     ABI_CALL_HEARTBEAT,
-    /* RBX = guest, RCX = vCPU, RDX = 1 to keep it: asks the owning core for a new snapshot. Returns
-     * the sequence number to wait for: ABI_EVENT_IRQ is raised when a page of
-     * ABI_SNAPSHOT_GPA(guest, vCPU) has it (or, when others asked at the same time, a later one). A
-     * guest that is not running keeps the snapshot of its death: its sequence is returned at once,
-     * and it is there. */
+    /* RBX = guest, RCX = vCPU, RDX = 1 to keep it: requests a new snapshot from the owning core.
+     * Returns the sequence number to wait for: ABI_EVENT_IRQ is raised when a page of
+     * ABI_SNAPSHOT_GPA(guest, vCPU) has it (or a later one, after simultaneous requests). If the
+     * guest is not running, returns the sequence number of the snapshot of its death, which already
+     * exists. */
     ABI_CALL_SNAPSHOT,
-    /* RBX = guest, RCX = address, RDX = length: types into the guest's UART. Returns how many bytes
-       were taken (0 when its queue is full). */
+    /* RBX = guest, RCX = address, RDX = length: types into the guest's UART. Returns the number of
+     * bytes taken (0 if its queue is full). */
     ABI_CALL_CONSOLE_INPUT,
-    /* RBX = guest, RCX = enum abi_action. -E_STATE: not from the guest's present state; -E_PERM:
-     * the management guest itself takes no stop, pause or NMI; -E_NOTSUP: it failed before it had
-     * its memory and its share of a core, and never can be started. */
+    /* RBX = guest, RCX = enum abi_action. -E_STATE: not possible in the guest's current state;
+     * -E_PERM: the management guest itself accepts no stop, pause or NMI; -E_NOTSUP: the guest
+     * failed before it had its memory and its share of a core, and can never be started. */
     ABI_CALL_ACTION,
     /* RBX = address, RCX = length (<= 512): a line for the hypervisor's log, as plain text (see
-     * hv/plain.h) and prefixed "mgmt: ". -E_AGAIN: more of it than LOG_MANAGEMENT_RATE of hv/log.h;
-     * the line is lost, and the next one says so. */
+     * hv/plain.h) and prefixed "mgmt: ". -E_AGAIN: beyond LOG_MANAGEMENT_RATE (hv/log.h); the line
+     * is lost, and the next one says so. */
     ABI_CALL_LOG,
     /* RBX = four bytes of IPv4 address (first octet in bits 7:0), RCX = netmask likewise: the
-       address the network gave; shown on console and in /v1/host. RDX = bits of enum abi_serves. */
+     * address the network gave; shown on console and in /v1/host. RDX = bits of enum abi_serves. */
     ABI_CALL_ADDRESS,
-    /* RBX = guest, RCX = vCPU, RDX = address of struct abi_controls: asks the owning core to change
-     * control words of a running guest between two of its exits, all or nothing. Only what the
-     * isolation of guests does not rest on and what the CPU allows is done; whether the guest can
-     * be entered then is the caller's to check. Returns the sequence number to wait for in
+    /* RBX = guest, RCX = vCPU, RDX = address of struct abi_controls: the owning core changes
+     * control words of a running guest between two of its exits, all or nothing. The root changes
+     * only bits that isolation does not depend on and that the CPU allows; the caller must check
+     * that the guest can still be entered. Returns the sequence number to wait for in
      * abi_vcpu.controls; ABI_EVENT_IRQ is raised then. -E_STATE: not running, or another change is
      * under way; -E_PERM: the management guest itself. */
     ABI_CALL_CONTROLS,
-    /* RBX = row: where this CPU keeps that field in its VMCS region, found out with a scratch VMCS
-     * that is never launched. Returns ABI_PROBE_OFFSET, _SIZE and _STORED; -E_NOENT: no such field
-     * on this CPU, or it cannot be written. */
+    /* RBX = row: finds where this CPU keeps that field in its VMCS region, with a scratch VMCS that
+     * is never launched. Returns ABI_PROBE_OFFSET, _SIZE and _STORED; -E_NOENT: no such field on
+     * this CPU, or it cannot be written. */
     ABI_CALL_PROBE,
     /* RBX = address of struct abi_image_request: memory for an image. Returns its slot: the memory
      * appears at ABI_IMAGE_GPA(slot), by ABI_CALL_IMAGE_EXTEND. -E_NOMEM; -E_NOSPC: no free slot;
      * -E_EXIST: a boot module has this name; -E_INVAL: the name or the size. */
     ABI_CALL_IMAGE_BEGIN,
     /* RBX = slot: clears some more of an image's memory. Returns how many of its bytes can be
-     * written now; called again and again, all of them in the end. */
+     * written now. Repeat until that is all of them. */
     ABI_CALL_IMAGE_EXTEND,
-    /* RBX = slot, RCX = address of 32 bytes of SHA-256: the image is complete, and replaces the one
-     * that had its name. -E_BUSY: guests use that one; -E_STATE: not all of it could be written. */
+    /* RBX = slot, RCX = address of 32 bytes of SHA-256: the image is complete, and replaces any
+     * other of the same name. -E_BUSY: guests use that one; -E_STATE: part of its memory is not
+     * writable yet. */
     ABI_CALL_IMAGE_COMMIT,
     /* RBX = slot. -E_BUSY: guests use it. */
     ABI_CALL_IMAGE_DROP,
-    /* RBX = address of struct abi_create: a new guest, or one that cannot be made. Returns its
-     * number, the lowest that is free; it is being made ready then. Nothing was changed after
-     * -E_INVAL (the configuration or the plan is none that there can be), -E_NOENT (an image, a
-     * core), -E_EXIST (the name), -E_NOMEM, -E_NOSPC (numbers), -E_BUSY (core time), -E_PERM (an IP
-     * address that is others'), -E_AGAIN (the machine's cores are not all there yet). */
+    /* RBX = address of struct abi_create: makes a new guest, or a husk for one that cannot be made.
+     * Returns its number, the lowest free one, while the guest is still being prepared. Errors
+     * change nothing: -E_INVAL (an impossible configuration or plan), -E_NOENT (no such image or
+     * core), -E_EXIST (the name), -E_NOMEM, -E_NOSPC (no free number), -E_BUSY (not enough core
+     * time), -E_PERM (an IP address that another machine has), -E_AGAIN (not all cores are ready
+     * yet). */
     ABI_CALL_CREATE,
-    /* RBX = guest: ends it, scrubs its memory and gives it back; ABI_EVENT_IRQ is raised when its
-     * number is free again. -E_PERM for the management guest. */
+    /* RBX = guest: ends it, scrubs its memory and frees it; ABI_EVENT_IRQ is raised when its number
+     * is free again. -E_PERM for the management guest. */
     ABI_CALL_DELETE,
-    /* RBX = address, RCX = length (<= ABI_KEEP_MAX): these bytes are in struct abi_keep from now
-     * on, instead of what was there. */
+    /* RBX = address, RCX = length (<= ABI_KEEP_MAX): from now on struct abi_keep has these bytes
+     * instead of the former ones. */
     ABI_CALL_KEEP,
-    /* RBX = enum abi_host_action. Returns 0, and it is done ABI_HOST_ACTION_MS later, so that the
-     * answer to whoever asked still goes out. */
+    /* RBX = enum abi_host_action. Returns 0; the action follows ABI_HOST_ACTION_MS later, so that
+     * the reply to the API's client still goes out. */
     ABI_CALL_HOST_ACTION,
-    /* The guests of the configuration have been made: abi_host.configured says so from now on, also
-     * to the management guest's next lives. */
+    /* The guests of the configuration have been made: abi_host.configured says so from now on, in
+     * the management guest's next lives too. */
     ABI_CALL_CONFIGURED,
     ABI_CALL_END
 };
@@ -446,7 +448,7 @@ enum abi_serves {
     ABI_SERVES_HTTP = 1u << 1, /* not only to lead to HTTPS */
 };
 
-/* The result of ABI_CALL_PROBE. Offset and size in bytes; both 0 where nothing was found. */
+/* The result of ABI_CALL_PROBE. Offset and size in bytes; both 0 if nothing was found. */
 #define ABI_PROBE_OFFSET(r) ((uint32_t)((r)&0xffff))
 #define ABI_PROBE_SIZE(r)   ((uint32_t)((r) >> 16 & 0xffff))
 #define ABI_PROBE_STORED(r) ((uint32_t)((r) >> 32 & 0xff))
@@ -460,7 +462,7 @@ enum abi_stored {
 
 enum abi_action {
     ABI_ACTION_STOP = 1,
-    ABI_ACTION_START, /* loads the image anew */
+    ABI_ACTION_START, /* loads the image again */
     ABI_ACTION_RESET, /* stop, then start */
     ABI_ACTION_PAUSE,
     ABI_ACTION_RESUME,
@@ -470,7 +472,7 @@ enum abi_action {
 
 /* What can be done to the machine. */
 enum abi_host_action {
-    ABI_HOST_REBOOT = 1, /* resets it: for guests and files in memory a power cut */
+    ABI_HOST_REBOOT = 1, /* resets it: like a power cut for guests and files in memory */
     ABI_HOST_ACTION_END
 };
 #define ABI_HOST_ACTION_MS 1000u

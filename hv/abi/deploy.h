@@ -8,7 +8,7 @@
 #include "hv/load_plan.h"
 
 /* Uploaded images. Each has memory of its own, which appears in the management guest at its slot's
- * address: to be written while it is being filled, read-only once it is complete. */
+ * address: writable while it is being filled, read-only once it is complete. */
 #define ABI_IMAGES           16u
 #define ABI_IMAGE_SIZE_MAX   (128ull << 20)
 #define ABI_IMAGES_GPA       0x40000000ull
@@ -18,25 +18,24 @@
 
 enum abi_image_state {
     ABI_IMAGE_FREE,
-    ABI_IMAGE_FILLING, /* dropped when the management guest is started anew */
+    ABI_IMAGE_FILLING, /* dropped when the management guest restarts */
     ABI_IMAGE_READY
 };
 
 struct abi_image {
     char name[ABI_IMAGE_NAME_MAX];
-    uint32_t state; /* enum abi_image_state; written last */
-    uint32_t users; /* bits of the numbers of guests that are made of it */
-    uint64_t size;  /* bytes */
-    uint64_t
-        packed; /* of what was uploaded, where that was compressed and is not any more; else 0 */
-    uint8_t sha256[32]; /* of what was uploaded */
+    uint32_t state;     /* enum abi_image_state; written last */
+    uint32_t users;     /* bits: numbers of the guests made from it */
+    uint64_t size;      /* bytes */
+    uint64_t packed;    /* size of the upload, if it was compressed and has been unpacked; else 0 */
+    uint8_t sha256[32]; /* of the upload */
 };
 
-/* Boot modules, whole, read-only, in pages of their own: a host address plus this. */
+/* Boot modules, whole, read-only, in separate pages: each at its host address plus this. */
 #define ABI_MODULES_GPA (4ull << 30)
 
-/* What came with the ISO. Which guest may be made of which file is management's business; the root
- * gives a guest none whose name begins with CONFIG_OWN_FILES. */
+/* A file from the ISO. Management decides which guest may use which file; the root gives a guest
+ * none whose name begins with CONFIG_OWN_FILES. */
 struct abi_boot_module {
     char name[ABI_IMAGE_NAME_MAX];
     uint64_t address; /* guest-physical */
@@ -63,10 +62,10 @@ struct abi_image_request {
  * modules, each of which is a boot module or an uploaded one. */
 struct abi_create {
     struct guest_config config; /* core: one of the machine's */
-    /* Not empty: the guest cannot be made, and why. It gets its number, no memory and no share of a
+    /* Not empty: why the guest cannot be made. It gets its number, no memory and no share of a
      * core, and is shown in state ABI_GUEST_FAILED until it is deleted; there is no plan. */
     char why[ABI_TEXT_MAX];
-    uint32_t address; /* with -E_PERM written by the root: which of config.net.addresses */
+    uint32_t address; /* written by the root with -E_PERM: the index in config.net.addresses */
     uint32_t reserved;
     struct load_plan plan;
 };

@@ -1,6 +1,6 @@
 /*
- * The configuration of one guest, as the control ABI carries it: the management guest asks for a
- * guest with it (hv/abi/deploy.h), and the guest's page shows it.
+ * The configuration of one guest, as the control ABI carries it: the management guest passes it to
+ * make a guest (hv/abi/deploy.h), and the guest's page shows it.
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 enum abi_exit_profile {
     ABI_EXITS_DEFAULT,
     ABI_EXITS_LEAST, /* the fewest that isolation allows */
-    ABI_EXITS_MOST,  /* every one that needs no more structures */
+    ABI_EXITS_MOST,  /* every one that needs no additional structures */
     ABI_EXIT_PROFILES
 };
 
@@ -34,7 +34,7 @@ enum config_paused_clock { PAUSED_CLOCK_STOPS, PAUSED_CLOCK_RUNS };
 
 enum config_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
 
-/* What an image is: told by its headers, or a flat binary. */
+/* What an image is: its headers tell, or it is a flat binary. */
 enum config_kind { KIND_AUTO, KIND_FLAT };
 
 struct config_module {
@@ -56,21 +56,21 @@ struct guest_config {
     uint32_t slice_us;      /* 100..1000000, default 2000 */
     uint32_t budget_us;     /* 0: unbounded; else at most this much run time in each period_us */
     uint32_t period_us;     /* with a budget or a guarantee; 1000..10000000 */
-    uint32_t guaranteed_us; /* that much run time in each period_us before others get any; 0: by
-                               weight alone. Of all guests on a core no more than there is */
+    uint32_t guaranteed_us; /* this much run time in each period_us before others get any; 0: by
+                               weight alone. The guarantees of all guests on a core must fit */
     enum config_restart restart; /* default never */
-    uint32_t restart_limit; /* 0..1000: so many restarts after short lives in a row; 0: no limit */
-    uint32_t watchdog_ms;   /* 0..3600000: so long it may go without a write to WATCHDOG_PORT; 0:
-                               there   is no watchdog */
+    uint32_t restart_limit; /* 0..1000: most restarts after short lives in a row; 0: no limit */
+    uint32_t watchdog_ms;   /* 0..3600000: the longest time without a write to WATCHDOG_PORT; 0: no
+                               watchdog */
     enum config_paused_clock paused_clock; /* JSON: "stops" (default) or "runs" */
     uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
                          "reset", "exit", "net" */
     enum abi_exit_profile exit_profile; /* JSON: "least", "default" or "most" */
     struct net_config net; /* with DEV_NET. JSON: an object, which adds "net" to the devices */
-    uint32_t net_given;    /* 1: the object was there */
+    uint32_t net_given;    /* 1: the object was given */
     struct config_module modules[CONFIG_MODULES_MAX];
     uint32_t module_count;
-    uint32_t vcpus; /* cannot be said yet: 0 is one */
+    uint32_t vcpus; /* not configurable yet: 0 means one */
     uint32_t line;  /* of the guest's `{` in the file */
-    uint32_t index; /* in the file's list, from 0, with those that were left out */
+    uint32_t index; /* in the file's list, from 0, counting those that were left out */
 };

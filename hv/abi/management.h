@@ -1,7 +1,7 @@
 /*
- * What the configuration says of the management service: how it is reached, who may use it, whom it
- * tells. Management reads it from guests.json; the root knows nothing of it. And what the root
- * keeps for management.
+ * The configuration of the management service: how it is reached, who may use it, where it sends
+ * its logs. Management reads it from guests.json; the root does not know it. Also the bytes that
+ * the root keeps for management.
  */
 #pragma once
 
@@ -11,7 +11,7 @@
 #define ABI_SALT_SIZE   16u
 #define ABI_SHA256_SIZE 32u
 
-/* Each role may do what the one before may. */
+/* Each role may also do what the previous one may. */
 enum abi_role {
     ABI_ROLE_NONE,
     ABI_ROLE_READ,    /* look at everything, dumps and consoles included */
@@ -20,7 +20,7 @@ enum abi_role {
     ABI_ROLES
 };
 
-/* A bearer token: only its salted hash is known. */
+/* A bearer token: only its salted hash is stored. */
 struct abi_token {
     char name[32];
     uint32_t role; /* enum abi_role */
@@ -31,10 +31,10 @@ struct abi_token {
 enum abi_auth {
     ABI_AUTH_RANDOM, /* an admin token is made at each boot and shown on the console */
     ABI_AUTH_TOKENS, /* those of the configuration */
-    ABI_AUTH_NONE    /* everybody may do everything: was written out */
+    ABI_AUTH_NONE    /* anyone may do anything: only if configured explicitly */
 };
 
-/* What port 80 does; port 443 serves HTTPS always. */
+/* What port 80 does; port 443 always serves HTTPS. */
 enum abi_http {
     ABI_HTTP_REDIRECT, /* sends clients to HTTPS */
     ABI_HTTP_PLAIN,    /* serves */
@@ -54,7 +54,7 @@ struct abi_management {
     uint16_t syslog_port;           /* default 514 */
     uint16_t syslog_consoles;       /* 1: guests' consoles too */
     uint16_t https_port;            /* where port 80 sends clients; default 443 */
-    uint16_t reachable_from_guests; /* 1: those that have the uplink reach it, and it them */
+    uint16_t reachable_from_guests; /* 1: guests with the uplink reach it, and it reaches them */
     uint16_t reserved[2];
 };
 
@@ -63,7 +63,7 @@ struct abi_management {
 #define ABI_KEEP_SIZE 0x1000u
 #define ABI_KEEP_MAX  (ABI_KEEP_SIZE - 8)
 struct abi_keep {
-    uint32_t length; /* of the bytes that are kept; 0: nothing yet */
+    uint32_t length; /* of the kept bytes; 0: nothing yet */
     uint32_t reserved;
     uint8_t bytes[ABI_KEEP_MAX];
 };

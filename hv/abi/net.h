@@ -1,6 +1,6 @@
 /*
- * A guest's network card: what the configuration says of it, and why frames are refused. Part of
- * the control ABI.
+ * A guest's network card: its configuration, and the reasons for refusing frames. Part of the
+ * control ABI.
  */
 #pragma once
 
@@ -16,7 +16,7 @@ struct net_address {
     uint8_t bytes[16];
 };
 
-/* What a guest may do that it otherwise may not. */
+/* What a guest may do beyond the default. */
 enum net_allow {
     NET_ALLOW_ANY_ADDRESS = 1u << 0, /* send from, and answer for, any IP address */
     NET_ALLOW_ROUTER = 1u << 1,      /* router advertisements and redirects */
@@ -34,13 +34,13 @@ struct net_config {
     struct net_address addresses[NET_ADDRESSES_MAX];
 };
 
-/* What became of a frame that came in at a port of the switch. */
+/* What happened to a frame that entered a port of the switch. */
 enum net_drop {
     NET_PASSED,
     NET_DROP_MALFORMED,   /* too short, too long, or headers that contradict each other */
     NET_DROP_SOURCE,      /* from an Ethernet address that is not the port's */
     NET_DROP_RESERVED,    /* to an address that no bridge forwards */
-    NET_DROP_DESTINATION, /* to nobody whom the port can reach */
+    NET_DROP_DESTINATION, /* to a destination that the port cannot reach */
     NET_DROP_TAG,         /* 802.1Q or 802.1ad */
     NET_DROP_HIDDEN,  /* IPv6 fragments and extension headers, SNAP: what they hide is unknown */
     NET_DROP_ARP,     /* for an address that is not the guest's */

@@ -58,7 +58,7 @@ void bus_release(struct io_bus *b, const void *dev)
             b->mmio[i] = (struct mmio_region){0};
 }
 
-/* The device takes all of it at once. */
+/* True if the device takes the whole access at once. */
 static bool is_whole(const struct io_region *r, uint16_t port, unsigned size)
 {
     return r && size <= r->ops->width && port + size - 1 <= r->last;
@@ -96,7 +96,7 @@ static const struct mmio_region *find_mmio(const struct io_bus *b, uint64_t at)
     return NULL;
 }
 
-/* Bytes of each cycle. */
+/* Bytes per cycle. */
 static unsigned step_of(const struct mmio_region *r, unsigned size)
 {
     return (unsigned)min_u64(size, max_u64(r->ops->width, 1));

@@ -1,13 +1,13 @@
 /*
- * The ports and the memory-mapped registers of a guest's PC: who has claimed which. Pure; the core
- * that the PC belongs to, no locks.
+ * The ports and the memory-mapped registers of a guest's PC, and which device claims which. Pure.
+ * Only the PC's core calls this; no locks.
  */
 #pragma once
 
 #include "hv/types.h"
 
-/* Accesses of 1 byte, and of 2 and 4 where the device's registers are so wide: `width` is the most
- * bytes that it takes at a time, 0 is 1. The bus splits the others. */
+/* Accesses of 1 byte, and of 2 and 4 if the device's registers are that wide: `width` is the most
+ * bytes it takes at once, 0 means 1. The bus splits wider accesses. */
 struct io_ops {
     uint32_t (*in)(void *dev, uint16_t port, unsigned size);
     void (*out)(void *dev, uint16_t port, unsigned size, uint32_t value);
@@ -25,9 +25,9 @@ struct mmio_ops {
 #define IO_DIRECT        0x1000u
 #define MMIO_REGIONS_MAX 8u
 
-/* O(1) for ports below IO_DIRECT, none above it are claimable. All zero: nothing is claimed. */
+/* O(1) for ports below IO_DIRECT; ports above cannot be claimed. All zero: nothing is claimed. */
 struct io_bus {
-    uint8_t index[IO_DIRECT]; /* region number + 1, 0: nobody */
+    uint8_t index[IO_DIRECT]; /* region number + 1; 0: unclaimed */
     struct io_region {
         const struct io_ops *ops; /* NULL: free */
         void *dev;
@@ -46,18 +46,18 @@ int io_claim(struct io_bus *b, uint16_t first, uint16_t last, const struct io_op
 /* The same for [base, base + size). */
 int mmio_claim(struct io_bus *b, uint64_t base, uint64_t size, const struct mmio_ops *ops,
                void *dev) MUST_CHECK;
-/* Gives back all that `dev` has claimed. */
+/* Releases everything that `dev` has claimed. */
 void bus_release(struct io_bus *b, const void *dev);
 
 /*
- * A port that nobody has claimed reads ones and swallows writes. Accesses wider than a device's
- * registers, or that reach beyond its ports, are cycles of a byte each, to consecutive ports: SDM 1
- * "I/O Address Space" ("any two consecutive 8-bit ports can be treated as a 16-bit port").
+ * An unclaimed port reads ones and swallows writes. Accesses wider than a device's registers, or
+ * that reach beyond its ports, become byte cycles to consecutive ports: SDM 1 "I/O Address Space"
+ * ("any two consecutive 8-bit ports can be treated as a 16-bit port").
  */
 uint32_t io_in_wide(const struct io_bus *b, uint16_t port, unsigned size);
 void io_out_wide(const struct io_bus *b, uint16_t port, unsigned size, uint32_t value);
 
-/* NULL: nobody's. */
+/* NULL: unclaimed. */
 static inline const struct io_region *io_region(const struct io_bus *b, uint16_t port)
 {
     unsigned n = port < IO_DIRECT ? b->index[port] : 0;
@@ -84,7 +84,7 @@ static inline void io_out(const struct io_bus *b, uint16_t port, unsigned size, 
         r->ops->out(r->dev, port, 1, value);
 }
 
-/* 1, 2, 4 or 8 bytes of memory. False: nobody has claimed the first of them. Accesses wider than
- * the device's registers are several. */
+/* 1, 2, 4 or 8 bytes of memory. False: the first byte is unclaimed. Accesses wider than the
+ * device's registers are split. */
 bool mmio_read(const struct io_bus *b, uint64_t at, unsigned size, uint64_t *value);
 bool mmio_write(const struct io_bus *b, uint64_t at, unsigned size, uint64_t value);

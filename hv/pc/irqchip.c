@@ -19,7 +19,7 @@ void irqchip_raise(struct platform *p, unsigned gsi, bool level)
 void irqchip_pulse(struct platform *p, unsigned gsi)
 {
     /* The line stays high afterwards: a falling edge would withdraw the request. (A guest that
-     * makes this input level-triggered is interrupted for ever.) */
+     * makes this input level-triggered is interrupted forever.) */
     irqchip_raise(p, gsi, false);
     irqchip_raise(p, gsi, true);
 }
@@ -32,7 +32,7 @@ int irqchip_msi(struct platform *p, uint64_t address, uint32_t data)
     return -E_NOTSUP;
 }
 
-/* The timer that is alone the first; NULL: none is. */
+/* The timer with the single earliest deadline; NULL: there is none, or a tie. */
 static const struct platform_timer *first_timer(const struct platform *p)
 {
     const struct platform_timer *first = NULL;

@@ -1,31 +1,30 @@
 /*
- * What stands between the devices of a PC and its vCPUs: today the pair of 8259s, whose output goes
- * to vCPU 0, as on a PC that starts (MP specification "PIC Mode"). The core that the PC belongs to.
+ * The interrupt controller between the devices of a PC and its vCPUs: today the pair of 8259s,
+ * whose output goes to vCPU 0, as on a PC that starts (MP specification "PIC Mode"). The PC's core.
  */
 #pragma once
 
 #include "hv/abi/control.h"
 #include "hv/pc/platform.h"
 
-/* Does it ask for this vCPU? Cheap: for each entry. */
+/* True if an interrupt is pending for this vCPU. Cheap: used at each entry. */
 static inline bool irqchip_pending(const struct platform *p, unsigned vcpu)
 {
     return (ABI_VCPUS_MAX == 1 || vcpu == 0) && p->pic.intr;
 }
 
-/* The vector (interrupt acknowledge cycle). Only when pending. */
+/* Acknowledges the interrupt and returns its vector. Only when pending. */
 uint8_t irqchip_ack(struct platform *p, unsigned vcpu);
 
 /* A global system interrupt: 0 to 15 are the PC's IRQs. Others have no input here. */
 void irqchip_raise(struct platform *p, unsigned gsi, bool level);
-/* An edge of one that no device drives. */
+/* An edge on an input that no device drives. */
 void irqchip_pulse(struct platform *p, unsigned gsi);
-/* A message-signalled interrupt. -E_NOTSUP: no local APIC is there to take it; nothing has
- * happened.
- */
+/* A message-signalled interrupt. -E_NOTSUP: there is no local APIC to take it, and nothing has
+ * changed. */
 int irqchip_msi(struct platform *p, uint64_t address, uint32_t data) MUST_CHECK;
 
-/* When the vCPU is to be looked at again at the latest: absolute ticks, NEVER. */
+/* The latest time to check the vCPU again: absolute ticks, NEVER. */
 static inline uint64_t irqchip_next_deadline(const struct platform *p, unsigned vcpu)
 {
     return ABI_VCPUS_MAX == 1 || vcpu == 0 ? p->next_event : NEVER;
@@ -33,7 +32,7 @@ static inline uint64_t irqchip_next_deadline(const struct platform *p, unsigned 
 
 #define IRQCHIP_WAKE_STATE 400u
 
-/* What irqchip_prepare_wake() changed, as it was before. */
+/* The state before irqchip_prepare_wake() changed it. */
 struct irqchip_wake {
     uint64_t due, now;
     const struct platform_timer *timer;
@@ -42,10 +41,10 @@ struct irqchip_wake {
 };
 
 /*
- * For a vCPU in HLT, which sees nothing of its devices until it is woken: moves them on to its next
- * deadline as if that had come, and acknowledges the interrupt, so that at that moment, w->due,
- * only the vector has to be delivered. The vector; or -1, and nothing is changed, when no single
- * device would bring an interrupt before `until`. If anything else ends the HLT first,
+ * For a vCPU in HLT, which does not see its devices until it wakes: advances them to its next
+ * deadline in advance and acknowledges the interrupt, so that at that time, w->due, only the vector
+ * has to be delivered. Returns the vector; or -1, with nothing changed, if no single device would
+ * raise an interrupt before `until`. If something else ends the HLT first, call
  * irqchip_undo_wake().
  */
 int irqchip_prepare_wake(struct platform *p, unsigned vcpu, uint64_t until, struct irqchip_wake *w);

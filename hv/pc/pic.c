@@ -40,13 +40,13 @@ static unsigned highest(const struct pic_chip *c, unsigned mask)
     return turned ? ((unsigned)__builtin_ctz(turned) + c->priority) & 7 : NONE;
 }
 
-/* What is in service as far as priorities and EOI go. */
+/* The inputs in service, as priorities and EOI see them. */
 static unsigned in_service(const struct pic_chip *c)
 {
     return c->special_mask ? c->isr & (unsigned)~c->imr : c->isr;
 }
 
-/* The input that this chip asks the next stage for, or NONE. */
+/* The input that this chip requests from the next stage, or NONE. */
 static unsigned request(const struct pic_chip *c, bool master)
 {
     unsigned asking = c->irr & (unsigned)~c->imr, serving, rank;
@@ -74,7 +74,7 @@ static bool set_line(struct pic_chip *c, unsigned n, bool level)
         c->lines |= b;
     } else {
         c->lines = (uint8_t)(c->lines & ~b);
-        /* An edge-triggered request too is lost when its input falls before it is acknowledged. */
+        /* An edge-triggered request is also lost if its input falls before it is acknowledged. */
         c->irr = (uint8_t)(c->irr & ~b);
     }
     return c->irr != before;
@@ -91,8 +91,8 @@ static void update(struct pic *p)
     bool slave = request(&p->chip[1], false) != NONE;
     struct pic_chip *m = &p->chip[0];
 
-    /* The cascade input follows the slave's output; a new request of the slave behind the same
-     * level must be seen too. */
+    /* The cascade input follows the slave's output; a new request of the slave at an unchanged
+     * level must also be seen. */
     if (slave)
         m->irr |= (uint8_t)bit(PIC_CASCADE);
     else
@@ -129,7 +129,7 @@ static void eoi(struct pic_chip *c, unsigned n, bool rotate)
         c->priority = (uint8_t)((n + 1) & 7);
 }
 
-/* Acknowledges input n of one chip: level inputs that are still high ask again after EOI. */
+/* Acknowledges input n of one chip: level inputs that are still high request again after EOI. */
 static void serve(struct pic_chip *c, unsigned n)
 {
     if (!(c->elcr & bit(n)))
@@ -224,7 +224,7 @@ static void write_data(struct pic_chip *c, uint32_t value)
     switch (c->init_step) {
     case 2:
         c->base = (uint8_t)(value & 0xf8);
-        /* ICW3 says how the chips are wired, which is fixed: it is only counted. */
+        /* ICW3 describes the wiring, which is fixed: it is only counted. */
         c->init_step = !c->single ? 3 : c->icw4_needed ? 4 : 0;
         break;
     case 3:

@@ -33,6 +33,6 @@ extern const struct device pic_device;
 void pic_init(struct pic *p);
 /* Input `irq` goes to `level`. 2 and numbers above 15 do nothing: no device is wired there. */
 void pic_set_irq(struct pic *p, unsigned irq, bool level);
-/* The CPU's interrupt acknowledge cycle: the vector. A spurious 7 or 15 when the request has gone
- * meanwhile. */
+/* The CPU's interrupt acknowledge cycle: returns the vector; a spurious 7 or 15 if the request is
+ * gone by then. */
 uint8_t pic_ack(struct pic *p);

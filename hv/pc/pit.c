@@ -52,7 +52,7 @@ static void take_next_count(struct pit_channel *c)
     c->null_count = false;
 }
 
-/* The period is over. Nearly always by less than another one: then there is no division. */
+/* The period is over, nearly always by less than another period: then this takes no division. */
 static void next_period(struct pit_channel *c, uint64_t t)
 {
     c->base += c->count;
@@ -61,7 +61,7 @@ static void next_period(struct pit_channel *c, uint64_t t)
         c->base += (t - c->base) / c->count * c->count;
 }
 
-/* Before a channel is looked at or changed: what was due happens first. */
+/* Before a channel is read or changed: first does what was due. */
 static void settle(struct pit *p, struct pit_channel *c)
 {
     uint64_t t;
@@ -75,7 +75,7 @@ static void settle(struct pit *p, struct pit_channel *c)
     }
 }
 
-/* PIT ticks since the period began. Rounding can put "now" a hair before it. */
+/* PIT ticks since the period began. Rounding can put "now" slightly before it. */
 static uint32_t phase(const struct pit *p, const struct pit_channel *c)
 {
     uint64_t t = pit_ticks(p, c);
@@ -119,7 +119,7 @@ static uint16_t counter(const struct pit *p, const struct pit_channel *c)
         v = c->count - phase(p, c);
     else if (c->mode == MODE_SQUARE)
         v = square_counter(c, phase(p, c));
-    else /* the others count on below zero */
+    else /* the others keep counting below zero */
         v = c->count + (c->bcd ? 10000 : 65536) - wrap(c, pit_ticks(p, c));
     v = wrap(c, v);
     return c->bcd ? to_bcd(v) : (uint16_t)v;
@@ -163,7 +163,7 @@ void pit_update(struct pit *p)
         next_period(c, pit_ticks(p, c));
     else
         c->done = true;
-    /* The output is low for a moment before the edge; in mode 0 it has been since the load. */
+    /* The output is low for a moment before the edge; in mode 0 since the load. */
     irq_set(&p->irq0, false);
     irq_set(&p->irq0, true);
     plan(p);
@@ -337,7 +337,7 @@ static uint32_t port_b_in(void *dev, uint16_t port, unsigned size)
            (output(p, &p->channel[2]) ? PORT_B_OUT2 : 0);
 }
 
-/* A rising gate lets modes 0 and 4 go on from where they stood, and starts the others anew. */
+/* A rising gate lets modes 0 and 4 continue where they stood, and restarts the others. */
 static void gate_rises(struct pit *p, struct pit_channel *c)
 {
     c->gate = true;

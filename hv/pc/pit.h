@@ -7,8 +7,8 @@
  * into TSC ticks, so that they never drift. A guest that was not running for several periods sees
  * one interrupt, in phase.
  *
- * Differences to the part: a count is loaded at once and not with the next PIT tick; in mode 3 a
- * count written while counting waits for the end of the period, not of the half.
+ * Differences from the real part: a count is loaded at once and not with the next PIT tick; in mode
+ * 3 a count written while counting waits for the end of the period, not of the half.
  */
 #pragma once
 
@@ -26,13 +26,13 @@ struct pit_channel {
     bool bcd, gate;
     bool started;               /* it counts, or would if the gate were high */
     bool done;                  /* modes 0 and 4: the end of the count was reported */
-    bool null_count;            /* a count or mode was written and is not in use yet */
+    bool null_count;            /* a written count or mode is not in use yet */
     bool write_high, read_high; /* the next byte is the high one */
     bool count_latched, status_latched;
     uint8_t low, status;
     uint16_t latch;
     uint32_t count;      /* 1..65536 */
-    uint32_t next_count; /* in use from the next period or trigger on; 0: none */
+    uint32_t next_count; /* used from the next period or trigger on; 0: none */
     uint64_t start;      /* TSC at which counting began */
     uint64_t base;       /* modes 2 and 3: PIT ticks after `start` at which this period began */
     uint64_t stopped_at; /* PIT ticks run when the gate fell */

@@ -3,7 +3,7 @@
 #include "hv/lib.h"
 #include "hv/pc/irqchip.h"
 
-/* All there is. Those before others see a moment first. */
+/* All devices. At the same time, earlier rows go first. */
 static const struct slot {
     const struct device *device;
     size_t at; /* in struct platform */

@@ -1,7 +1,7 @@
 /*
  * The PC that a guest sees: its devices put together on one bus. Pure. Owned by the core of the
- * guest's vCPU 0. Everything outside is reached through struct platform_host; interrupts through
- * irqchip.h.
+ * guest's vCPU 0. It reaches everything outside through struct platform_host, and interrupts
+ * through irqchip.h.
  */
 #pragma once
 
@@ -40,32 +40,32 @@ struct platform {
 };
 
 /* Power-on state at TSC `now`; `epoch` is the wall clock then (seconds since 1970), `memory` the
- * guest's RAM in bytes. The bus is all zero before the first time. With DEV_NET the caller has
- * initialised p->net (virtio_net_init); everything else is. -E_* if ports clash. */
+ * guest's RAM in bytes. The bus is all zero before the first call. With DEV_NET the caller has
+ * already initialised p->net (virtio_net_init); this initialises everything else. -E_* if ports
+ * clash. */
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;
-/* Its three parts, for a caller without time for all at once: the devices; no ports; and, after
- * that, theirs. */
+/* Its three parts, for a caller without time for all at once: reset the devices; release all ports;
+ * then claim the devices' ports. */
 void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                     uint64_t epoch, uint64_t memory, const struct platform_host *host);
 void platform_disconnect(struct platform *p);
 int platform_connect(struct platform *p, uint32_t devices) MUST_CHECK;
 
-/* Gives it a watchdog with so many ticks of patience, after platform_init(). -E_* if ports clash.
- */
+/* Adds a watchdog with `patience` ticks, after platform_init(). -E_* if ports clash. */
 int platform_watch(struct platform *p, uint64_t patience) MUST_CHECK;
 
 /*
- * What the run loop has to do:
+ * The run loop's duties:
  *  - after each VM exit: clock.now = TSC;
- *  - a port read: io_in(&p->bus, ...). It may raise an interrupt that has just fallen due, and
- *    never brings the next event nearer;
+ *  - a port read: io_in(&p->bus, ...). It may raise an interrupt that has just fallen due, but
+ *    never makes the next event earlier;
  *  - a port write: io_out(&p->bus, ...), then next_event = platform_deadline(p);
  *  - before an entry, when clock.now >= next_event: platform_timers(p);
- *  - at next_event at the latest the vCPU must have been looked at again, halted or not.
+ *  - by next_event the vCPU must have been checked again, halted or not.
  */
 
-/* The earliest deadline of all devices. Devices keep theirs up to date by themselves. */
+/* The earliest deadline of all devices. Each device keeps its own up to date. */
 static inline uint64_t platform_deadline(const struct platform *p)
 {
     uint64_t first = *p->timers[0].deadline;
@@ -79,15 +79,15 @@ static inline uint64_t platform_deadline(const struct platform *p)
  * Cheap when nothing is due. */
 void platform_timers(struct platform *p);
 
-/* `ticks` of the guest's time never were: its devices' clocks go on where they stood. */
+/* Skips `ticks` of the guest's time: its devices' clocks continue where they stood. */
 void platform_shift(struct platform *p, uint64_t ticks);
 
-/* Frames wait for the guest: its devices take them in its own time. */
+/* Frames wait for the guest: its device takes them in the guest's own time. */
 static inline void platform_frames_wait(struct platform *p)
 {
     p->net.deadline = 0;
     p->next_event = 0;
 }
 
-/* Types a byte into the UART; false when it has no room. Owning core. */
+/* Types a byte into the UART; false: no room. Owning core. */
 bool platform_console_input(struct platform *p, uint8_t byte);

@@ -20,8 +20,8 @@ static inline struct ratio ratio_make(uint64_t num, uint64_t den)
     return r;
 }
 
-/* The same, a hair too large instead of too small. With one of each kind, there and back again does
- * not lose a unit: a deadline computed with the one has been reached when the other converts it. */
+/* The same, but slightly too large instead of too small. With one of each kind a round trip loses
+ * no unit: a deadline computed with one has been reached when the other converts it. */
 static inline struct ratio ratio_make_up(uint64_t num, uint64_t den)
 {
     struct ratio r = ratio_make(num, den);

@@ -6,9 +6,9 @@
 #define CONTROL_RESET   0x04u /* a rising edge of this bit resets */
 #define CONTROL_FULL    0x02u
 
-/* No keyboard controller is there. Its output buffer seems full for ever, so a driver that drains
- * it gives up after a few reads; its input buffer seems empty, because much software waits for that
- * without end before it sends the reset pulse. */
+/* There is no keyboard controller. Its output buffer always seems full, so a driver that drains it
+ * gives up after a few reads; its input buffer seems empty, because much software waits for that
+ * forever before it sends the reset pulse. */
 #define KBD_STATUS      0xfdu
 
 static uint32_t kbd_in(void *dev, uint16_t port, unsigned size)
@@ -38,9 +38,8 @@ static void write_control(struct reset *r, uint32_t value)
         r->on_reset(r->ctx, "reset control register, port 0xcf9");
 }
 
-/* A doubleword at 0xcf8 is an address of PCI configuration space, of which there is none; only
- * bytes and words pass through to the register behind it. 82441FX "CONFADD - Configuration Address
- * Register" */
+/* A doubleword at 0xcf8 is an address in PCI configuration space, which does not exist; only bytes
+ * and words reach the register behind it. 82441FX "CONFADD - Configuration Address Register" */
 static uint32_t control_in(void *dev, uint16_t port, unsigned size)
 {
     const struct reset *r = dev;

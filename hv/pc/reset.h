@@ -1,5 +1,5 @@
-/* The ways for a guest to end itself: keyboard controller pulse (0x64), reset control register
- * (0xcf9), exit port (0xf4). Pure. */
+/* A guest's ways to end itself: keyboard controller pulse (0x64), reset control register (0xcf9),
+ * exit port (0xf4). Pure. */
 #pragma once
 
 #include "hv/pc/device.h"
@@ -18,5 +18,5 @@ struct reset {
 };
 
 extern const struct io_ops reset_kbd_ops, reset_control_ops, exit_ops;
-/* Both over struct reset; the first one resets it. */
+/* Both use struct reset; the first one resets it. */
 extern const struct device reset_device, exit_device;

@@ -49,7 +49,7 @@ enum {
 #define DAY_SECONDS 86400u
 #define SECOND_BITS 15 /* 32768 ticks are a second */
 #define SECOND_MASK 0x7fffu
-#define UIP_TICKS   8u /* 244 us: so long before an update does its bit announce it */
+#define UIP_TICKS   8u /* 244 us: the bit is set this long before an update */
 
 static uint64_t ticks_run(const struct rtc *r)
 {
@@ -130,8 +130,8 @@ static uint64_t ahead(int from, int to, int modulus)
     return (uint64_t)((to - from + modulus) % modulus);
 }
 
-/* The first second at or after `t` (since 1970) that the alarm registers match. Each step settles a
- * field; settling a lower one can carry into a higher one, once each. */
+/* The first second at or after `t` (since 1970) that the alarm registers match. Each step fixes one
+ * field; fixing a lower one can carry into a higher one, once each. */
 static uint64_t next_match(const struct rtc *r, uint64_t t)
 {
     int second = r->alarm[0] >= ALARM_ANY ? ANY : decode(r, r->alarm[0], 60);
@@ -222,7 +222,7 @@ static uint64_t when(const struct rtc *r, uint64_t n)
     return r->start + ratio_apply(r->to_tsc, n) + 1;
 }
 
-/* Deadlines exist only while somebody wants their interrupts. */
+/* Deadlines exist only while their interrupts are enabled. */
 static void plan(struct rtc *r)
 {
     unsigned shift = period_shift(r);

@@ -1,11 +1,10 @@
 /*
  * The CMOS real-time clock (MC146818A) at 0x70/0x71, IRQ 8. Pure. The time of day follows the TSC
- * from the epoch given at power-on; it belongs to the appliance, and a guest's writes to it are
- * swallowed.
+ * from the epoch given at power-on; it is the appliance's, and swallows a guest's writes.
  *
- * Like the part, the model counts 32768 Hz ticks. Seconds, periods and the alarm all derive from
- * that count, so they never drift against each other. Flags that nobody wants an interrupt for are
- * brought up to date when register C is read.
+ * Like the real part, the model counts 32768 Hz ticks. Seconds, periods and the alarm all derive
+ * from that count, so they never drift apart. Flags without an enabled interrupt are updated when
+ * register C is read.
  */
 #pragma once
 
@@ -20,13 +19,14 @@
 struct rtc {
     const struct dev_clock *clock;
     struct irq_line irq;
-    struct ratio to_clock, to_tsc;       /* TSC ticks to 32768 Hz ticks and back */
-    uint64_t start;                      /* TSC at which the clock showed `epoch` */
-    uint64_t epoch;                      /* seconds since 1970 */
-    uint64_t deadline;                   /* TSC of the next IRQ 8, NEVER */
-    uint64_t periods_seen, seconds_seen; /* since `start`; register C knows of those before */
-    uint64_t alarm_at;                   /* seconds since `start`; NEVER */
-    struct date date;                    /* of second `date_of`, to convert it only once */
+    struct ratio to_clock, to_tsc; /* TSC ticks to 32768 Hz ticks and back */
+    uint64_t start;                /* TSC at which the clock showed `epoch` */
+    uint64_t epoch;                /* seconds since 1970 */
+    uint64_t deadline;             /* TSC of the next IRQ 8, NEVER */
+    uint64_t periods_seen,
+        seconds_seen;  /* since `start`; register C already has the earlier ones */
+    uint64_t alarm_at; /* seconds since `start`; NEVER */
+    struct date date;  /* of second `date_of`, cached */
     uint64_t date_of;
     uint8_t index;
     uint8_t reg_a, reg_b, reg_c;
@@ -37,7 +37,7 @@ struct rtc {
 extern const struct io_ops rtc_io_ops;
 extern const struct device rtc_device;
 
-/* `memory` = bytes of RAM, for the sizes that old software reads here. */
+/* `memory`: bytes of RAM, for the sizes that old software reads here. */
 void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_line *irq,
               uint64_t epoch, uint64_t memory);
 /* Raises IRQ 8 for what has fallen due by clock->now. */

@@ -134,7 +134,7 @@ static uint8_t pop(struct uart *u)
     return byte;
 }
 
-/* A full FIFO loses the new byte, the single register of the 16450 loses the old one. */
+/* A full FIFO loses the new byte; the single register of the 16450 loses the old one. */
 static void overrun(struct uart *u, uint8_t byte)
 {
     u->lsr |= LSR_OE;
@@ -163,7 +163,7 @@ static void write_mcr(struct uart *u, uint8_t value)
         now = (uint8_t)((u->mcr & MCR_RTS ? MSR_CTS : 0) | (u->mcr & MCR_DTR ? MSR_DSR : 0) |
                         (u->mcr & MCR_OUT1 ? MSR_RI : 0) | (u->mcr & MCR_OUT2 ? MSR_DCD : 0));
     changed = now ^ before;
-    changed = (uint8_t)(changed & ~(now & MSR_RI)); /* of RI only the end is noted */
+    changed = (uint8_t)(changed & ~(now & MSR_RI)); /* for RI only the falling edge counts */
     u->msr = (uint8_t)(now | (u->msr & MSR_DELTAS) | changed >> 4);
 }
 

@@ -1,6 +1,6 @@
 /*
- * A 16550A UART at 0x3f8, IRQ 4. PC16550D data sheet. Pure. Sending takes no time; receiving is by
- * uart_receive().
+ * A 16550A UART at 0x3f8, IRQ 4. PC16550D data sheet. Pure. Sending takes no time; uart_receive()
+ * receives.
  */
 #pragma once
 
@@ -21,7 +21,7 @@ struct uart {
     bool level;        /* of the interrupt output */
     bool timeout;      /* bytes wait below the trigger level */
     uint8_t fifo[UART_FIFO];
-    uint8_t head, count; /* the oldest byte, how many */
+    uint8_t head, count; /* index of the oldest byte, number of bytes */
 };
 
 extern const struct io_ops uart_io_ops;
@@ -29,6 +29,6 @@ extern const struct device uart_device;
 
 void uart_reset(struct uart *u, const struct irq_line *irq, void (*transmit)(void *, uint8_t),
                 void *ctx);
-/* A byte arrives on the line. False when there is no room: the caller keeps it (flow control that a
- * real line does not have). */
+/* A byte arrives on the line. False: no room, the caller keeps it (flow control that a real line
+ * lacks). */
 bool uart_receive(struct uart *u, uint8_t byte);

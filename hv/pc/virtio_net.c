@@ -34,7 +34,7 @@ static bool running(const struct virtio_net *d)
     return (d->status & VIRTIO_DRIVER_OK) && !(d->status & VIRTIO_NEEDS_RESET);
 }
 
-/* Also "write 0 to device_status". What identifies the device stays. */
+/* Also for "write 0 to device_status". The device's identity stays. */
 void virtio_net_reset(struct virtio_net *d)
 {
     virtqueue_reset(&d->rx);
@@ -70,7 +70,7 @@ static void gather(struct virtio_net *d, struct virtio_net_chain *w,
 {
     size_t header = w->done < VIRTIO_NET_HEADER ? VIRTIO_NET_HEADER - w->done : 0;
     size_t cut = min_u64(header, p->length), n = p->length - cut;
-    size_t len = w->done + cut - VIRTIO_NET_HEADER; /* of no meaning before the header's end */
+    size_t len = w->done + cut - VIRTIO_NET_HEADER; /* meaningless before the header's end */
 
     if (p->writable)
         w->bad = true;
@@ -93,7 +93,7 @@ static bool is_frame(const struct virtio_net_chain *w)
            w->done <= VIRTIO_NET_HEADER + VIRTIO_NET_FRAME_MAX;
 }
 
-/* Goes on where it stopped, or with the next chain: 1, 0 when there is none, or -E_FORMAT. */
+/* Continues where it stopped, or with the next chain: 1, 0 if there is none, or -E_FORMAT. */
 static int open_chain(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w)
 {
     int rc;
@@ -131,7 +131,7 @@ static bool can_transmit(const struct virtio_net *d)
     return running(d) && (d->tx_chain.open || virtqueue_waits(&d->tx, &d->mem));
 }
 
-/* Gathering a frame and giving it to the others are two calls. */
+/* Gathering a frame and sending it are two calls. */
 static void transmit(struct virtio_net *d)
 {
     struct virtio_net_chain *w = &d->tx_chain;
@@ -194,7 +194,7 @@ static void scatter(struct virtio_net *d, struct virtio_net_chain *w,
     }
 }
 
-/* The chain has taken its frame, or has turned out to be none for it. */
+/* The chain has taken its frame, or turned out not to fit. */
 static void finish_receiving(struct virtio_net *d, struct virtio_net_chain *w, bool fits)
 {
     close_chain(d, &d->rx, w, fits ? (uint32_t)w->done : 0);
@@ -237,7 +237,7 @@ static void receive(struct virtio_net *d)
         finish_receiving(d, w, full && !w->bad);
 }
 
-/* Of the two that have work the one that had it not the last time. */
+/* If both directions have work, the one that did not run last time. */
 void virtio_net_work(struct virtio_net *d)
 {
     bool receives = can_receive(d), sends = can_transmit(d) && !(receives && d->sent_last);
@@ -388,8 +388,8 @@ static void write_status(struct virtio_net *d, uint32_t value)
         virtio_net_reset(d);
         return;
     }
-    /* FEATURES_OK stays clear when we cannot work with what was chosen; the driver reads it back.
-     * Apart from that a driver only ever adds bits. */
+    /* FEATURES_OK stays clear if we do not support the choice; the driver reads it back. Otherwise
+     * a driver only adds bits. */
     s |= d->status;
     if ((d->driver_features & ~FEATURES) || !(d->driver_features & VIRTIO_F_VERSION_1))
         s &= (uint8_t)~VIRTIO_FEATURES_OK;

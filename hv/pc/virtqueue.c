@@ -47,7 +47,7 @@ static uint16_t load16(const struct gmem *m, uint64_t a)
 {
     const uint16_t *p = field16(m, a);
 
-    /* Acquire: an index is read before what it announces. */
+    /* Acquire: reads an index before the entries it announces. */
     return p ? __atomic_load_n(p, __ATOMIC_ACQUIRE) : 0;
 }
 
@@ -55,7 +55,7 @@ static void store16(const struct gmem *m, uint64_t a, uint16_t v)
 {
     uint16_t *p = field16(m, a);
 
-    /* Release: what an index announces is written before it. */
+    /* Release: writes the entries before the index that announces them. */
     if (p)
         __atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
