@@ -89,8 +89,8 @@ static void build_memory_map(void)
             own(info.ranges[i].base, info.ranges[i].size, MEM_RESERVED);
 }
 
-/* What must not be given away. The information itself is copied before anything is allocated.
- * Modules are whole pages: as such management sees them. */
+/* Reserves what must not be allocated. The boot information itself is copied before any allocation.
+ * Modules are whole pages, as management sees them. */
 static void reserve(void)
 {
     own(0, LOW_MEMORY_END, MEM_RESERVED);
@@ -122,9 +122,9 @@ static void copy_out(void)
         log_warn("%u parts of the boot information are malformed or too many", info.dropped);
 }
 
-/* GRUB puts the first module that fits there where UEFI leaves the lowest memory free;
- * paging_init() takes page 0 away, and address 0 is nobody's. The module moves, whole; so does one
- * that does not begin on a page, as the multiboot2 header asks for. */
+/* If UEFI leaves the lowest memory free, GRUB puts a module at address 0, but paging_init() unmaps
+ * page 0. Moves such a module, and any that is not page-aligned, as the multiboot2 header requires.
+ */
 static void move_modules(void)
 {
     for (unsigned i = 0; i < module_count; i++) {
@@ -146,13 +146,14 @@ static void move_modules(void)
     }
 }
 
-/* Without a tag from the boot loader: in the extended BIOS data area and the BIOS itself. */
+/* Without a tag from the boot loader: searches the extended BIOS data area and the BIOS itself. */
 static void search_rsdp(void)
 {
     uint64_t ebda;
     const uint8_t *found = NULL;
 
-    /* To the compiler an object at so low an address is a NULL pointer gone wrong. */
+    /* mem_read_safe(), because the compiler takes an object at such a low address for a bad NULL
+     * pointer. */
     if (rsdp_size || mem_read_safe((const uint64_t *)(uintptr_t)EBDA_POINTER, &ebda))
         return;
     ebda = (ebda & UINT16_MAX) << 4;
@@ -208,8 +209,8 @@ static void start_screen(void)
         screen_init_framebuffer(&s);
 }
 
-/* Serial port and, where the boot loader left the screen in text mode, the screen: from here on a
- * panic can be read. */
+/* Starts the serial port and, if the boot loader left it in text mode, the screen: from here on a
+ * panic is readable. */
 static void start_console(void)
 {
     uart_init();

@@ -160,7 +160,7 @@ static bool is_hex(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-/* Which character a backslash at s stands for, or 0: it stands for itself. */
+/* The character that a backslash at s escapes, or 0: a plain backslash. */
 static char escaped(const char *s)
 {
     if (s[0] != '\\' || (s[1] == 'x' && is_hex(s[2]) && is_hex(s[3])))

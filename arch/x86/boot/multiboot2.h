@@ -32,7 +32,7 @@ struct mb2_info {
     unsigned dropped; /* ranges and modules beyond the limits, and malformed tags */
     struct mb2_framebuffer framebuffer; /* address 0: none */
     bool efi;                           /* started by EFI firmware: there is no text mode */
-    const uint8_t *rsdp; /* copy of the RSDP, the newer one if both are there; NULL if none */
+    const uint8_t *rsdp; /* copy of the RSDP, the newer one if both exist; NULL if none */
     size_t rsdp_size;
 };
 
@@ -40,8 +40,8 @@ struct mb2_info {
 int mb2_parse(const uint8_t *info, size_t size, struct mb2_info *out) MUST_CHECK;
 
 /*
- * A module's string as grub.cfg had it, where it is one argument. GRUB puts an argument with a
- * blank between double quotes and a backslash before each quote and backslash, but for the four
- * characters of \xHH. What is not quoted in this way stays as it is. False: it was cut at `size`.
+ * A module's string as written in grub.cfg, if it is one argument. GRUB puts an argument with a
+ * blank in double quotes and a backslash before each quote and backslash, except in \xHH. Text that
+ * is not quoted like this stays unchanged. False: cut at `size`.
  */
 bool mb2_unquote(const char *s, char *out, size_t size) MUST_CHECK;

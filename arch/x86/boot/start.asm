@@ -91,7 +91,7 @@ start:
     lgdt [boot_gdt_ptr]
     jmp 0x08:start64
 
-; ESI = message. Straight to the serial port and the text screen: nothing else is there yet.
+; ESI = message. Directly to the serial port and the text screen: nothing else works yet.
 fail32:
     mov edi, 0xb8000
 .next:

@@ -52,9 +52,9 @@ trampoline_end:
 section .text
 bits 64
 extern ap_main
-; void ap_entry(void), from the trampoline, without a stack. A core comes in only with its own APIC id
-; on the ticket, which it tears: one that answers after it was given up must not run on the next
-; one's stack.
+; void ap_entry(void), from the trampoline, without a stack. A core enters only with its own APIC id
+; on the ticket, which it consumes: a core that answers after the timeout must not run on the next
+; core's stack.
 ap_entry:
     mov ax, 0x10
     mov ds, ax
@@ -77,7 +77,7 @@ ap_entry:
     shr ebx, 24
     mov edx, ebx
 .have_id:
-    mov eax, edx                        ; RAX: what the ticket must be
+    mov eax, edx                        ; RAX: the expected ticket
     mov rcx, -1
     lock cmpxchg [rel ap_ticket], rcx
     jne .too_late

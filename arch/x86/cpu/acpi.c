@@ -22,7 +22,7 @@
 #define MADT_LAPIC_ADDRESS64 5u
 #define MADT_X2APIC          9u
 #define MADT_CPU_ENABLED     1u
-#define MADT_ENTRY_MAX       16u /* bytes of an entry that any of these needs */
+#define MADT_ENTRY_MAX       16u /* bytes of an entry that any of these types needs */
 
 #define FADT_PM_TIMER        76u
 #define FADT_PM_TIMER_LENGTH 91u
@@ -83,7 +83,7 @@ const uint8_t *acpi_rsdp_search(const uint8_t *p, size_t size)
     return NULL;
 }
 
-/* A table that is there, has a possible length and the right sum. */
+/* A table that exists, with a possible length and a correct checksum. */
 struct table {
     const struct acpi_reader *r;
     uint64_t address;
@@ -156,7 +156,7 @@ static void add_override(struct acpi_info *out, const uint8_t *e)
 
 static void parse_madt_entry(const uint8_t *e, uint8_t length, struct acpi_info *out)
 {
-    /* How long an entry of each type is; 0: not of interest. */
+    /* The length of each type of entry; 0: not used. */
     static const uint8_t need[] = {
         [MADT_LAPIC] = 8,   [MADT_IOAPIC] = 12, [MADT_OVERRIDE] = 10, [MADT_LAPIC_ADDRESS64] = 12,
         [MADT_X2APIC] = 16,
@@ -226,7 +226,7 @@ static void parse_reset(const struct table *t, const uint8_t *b, struct acpi_inf
     out->have_reset = reg[0] <= ACPI_SPACE_PCI && out->reset_address != 0;
 }
 
-/* The newer field goes before the older one, where it names something. Only a port is of use. */
+/* The newer field goes before the older one, if it is set. Only a port is usable. */
 static void parse_pm_timer(const struct table *t, const uint8_t *b, struct acpi_info *out)
 {
     const uint8_t *reg = b + FADT_X_PM_TIMER;

@@ -51,17 +51,17 @@ struct acpi_info {
     uint8_t reset_space; /* enum acpi_space */
     uint64_t reset_address;
     uint8_t reset_value;
-    uint16_t pm_timer_port; /* 0: none that is a port */
-    uint64_t hpet_address;  /* 0: none in memory */
+    uint16_t pm_timer_port; /* 0: no timer at a port */
+    uint64_t hpet_address;  /* 0: no HPET in memory */
     unsigned bad_tables;    /* unreadable, wrong checksum, impossible length */
     unsigned dropped;       /* entries beyond the limits, or malformed */
 };
 
-/* Checks an RSDP's signature and checksums. `size` bytes are there to be read. */
+/* Checks an RSDP's signature and checksums. `size` bytes are readable. */
 bool acpi_rsdp_valid(const uint8_t *p, size_t size);
 /* The first valid RSDP on a 16-byte boundary, or NULL. */
 const uint8_t *acpi_rsdp_search(const uint8_t *p, size_t size);
-/* Follows a valid RSDP. 0, or -E_FORMAT when there is no usable RSDT or XSDT. Missing tables only
- * leave their part of `out` empty. */
+/* Follows a valid RSDP. 0, or -E_FORMAT if there is no usable RSDT or XSDT. A missing table only
+ * leaves its part of `out` empty. */
 int acpi_parse(const struct acpi_reader *r, const uint8_t *rsdp, size_t size,
                struct acpi_info *out) MUST_CHECK;

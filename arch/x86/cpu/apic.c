@@ -115,7 +115,7 @@ void arch_kick(unsigned core)
 
 static void mask_pics(void)
 {
-    /* Remapped away from the exceptions' vectors first, then all inputs masked. */
+    /* First remap the PICs away from the exceptions' vectors, then mask all inputs. */
     outb(PIC1_COMMAND, 0x11);
     outb(PIC2_COMMAND, 0x11);
     outb(PIC1_DATA, VECTOR_PIC);
@@ -140,7 +140,7 @@ void apic_init_core(void)
 {
     uint64_t base = rdmsr(MSR_IA32_APIC_BASE);
 
-    /* EN is never cleared: not every machine lets it be set again. */
+    /* EN is never cleared: some machines cannot set it again. */
     if (x2apic && !(base & APIC_BASE_X2APIC))
         wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN | APIC_BASE_X2APIC);
     else if (!(base & APIC_BASE_EN))
@@ -211,7 +211,7 @@ static void timer_arm(uint64_t deadline)
         return;
     }
     now = arch_tsc();
-    /* Far deadlines are cut: the caller looks at the clock and comes back. */
+    /* Far deadlines are shortened: the caller checks the clock and comes back. */
     delta = deadline > now ? min_u64(deadline - now, hz) : 0;
     count = delta * (timer_hz >> 8) / ((hz >> 8) + 1) + 1;
     reg_write(REG_TIMER_INITIAL, (uint32_t)min_u64(count, UINT32_MAX));

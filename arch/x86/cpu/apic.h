@@ -9,7 +9,7 @@
 void apic_init(const struct acpi_info *a);
 /* The calling core's APIC, in the mode the boot core chose. */
 void apic_init_core(void);
-/* Boot core, after the TSC is known: how the timer of arch_idle() counts. */
+/* Chooses how the timer of arch_idle() counts. Boot core, after TSC calibration. */
 void apic_timer_init(void);
 uint32_t apic_id_self(void);
 void apic_eoi(void);

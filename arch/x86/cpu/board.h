@@ -6,9 +6,9 @@
 
 /* Keeps the FADT's reset register for arch_reboot(). Boot core. */
 void board_init(const struct acpi_info *a);
-/* What arch_reboot() does once all is quiet. */
+/* The last step of arch_reboot(), when all is quiet. */
 _Noreturn void board_reset(void);
-/* Its last way, which needs nothing: the CPU shuts down, and a PC resets it. */
+/* The last resort, which needs no device: the CPU shuts down, and a PC resets it. */
 _Noreturn void board_triple_fault(void);
 /* Reads the clock once for arch_boot_epoch(). Boot core. */
 void clock_init(void);

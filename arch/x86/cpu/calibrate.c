@@ -1,9 +1,9 @@
 #include "arch/x86/cpu/calibrate.h"
 
 #define FEMTOSECONDS      1000000000000000ull
-#define HPET_PERIOD_MAX   100000000ull /* the specification's: 100 ns */
+#define HPET_PERIOD_MAX   100000000ull /* the specification's limit: 100 ns */
 #define HPET_PERIOD_SHIFT 32
-#define TOLERANCE         20u /* one part in so many: 5 % */
+#define TOLERANCE         20u /* one part in 20: 5 % */
 
 static uint64_t tsc_hz(const struct calibrate_run *r, enum calibrate_clock c, uint64_t clock_hz)
 {
@@ -16,8 +16,8 @@ static uint64_t middle(uint64_t a, uint64_t b, uint64_t c)
 }
 _Static_assert(CALIBRATE_RUNS == 3, "middle()");
 
-/* The PIT tells of its end late when something comes in between (an SMI, a busy emulator): the
- * shortest is right. Counters that are read are off in both directions: the middle one is. */
+/* A disturbance (an SMI, a busy emulator) can only delay the PIT's end: the shortest run is right.
+ * Counters that are read err in both directions: the middle one is right. */
 static uint64_t best(const struct calibrate_run *r, enum calibrate_clock c, uint64_t clock_hz)
 {
     const uint64_t v[] = {tsc_hz(&r[0], c, clock_hz), tsc_hz(&r[1], c, clock_hz),
@@ -35,8 +35,8 @@ static bool agree(uint64_t a, uint64_t b)
     return high - low <= low / TOLERANCE;
 }
 
-/* The first that agrees with one behind it, or the first that counts at all. How many agree with
- * it, itself included, is in *friends. */
+/* The first clock that agrees with a later one, or the first that counts at all. *friends: how many
+ * agree with it, including itself. */
 static enum calibrate_clock choose(const uint64_t *hz, unsigned *friends)
 {
     enum calibrate_clock first = CALIBRATE_CLOCKS;

@@ -45,7 +45,7 @@ void clock_init(void)
 {
     struct clock_registers a, b;
 
-    /* Twice the same: no update in between. */
+    /* The same twice: no update in between. */
     read_registers(&a);
     for (unsigned i = 0; i < 10; i++) {
         read_registers(&b);

@@ -1,9 +1,9 @@
-/* The host's console: COM1 and the screen. What hv/arch.h has of it is here. */
+/* The host's console: COM1 and the screen, behind the console functions of hv/arch.h. */
 #pragma once
 
 #include "hv/types.h"
 
-/* Finds the serial port. Boot core, first thing. */
+/* Finds the serial port. Boot core, before anything else. */
 void uart_init(void);
 void uart_write(const char *s, size_t n);
 
@@ -16,12 +16,12 @@ struct screen_framebuffer {
     uint32_t bytes_per_pixel;      /* 3 or 4 */
 };
 
-/* A linear RGB framebuffer, mapped. What was written before is not shown again. */
+/* A linear RGB framebuffer, mapped. Earlier text is not shown again. */
 void screen_init_framebuffer(const struct screen_framebuffer *f);
-/* Into the buffer; screen_poll() shows it. A row that goes on in the next is indented there: what
- * begins a row begins a line. One core. */
+/* Writes to the buffer; screen_poll() shows it. Continuation rows are indented, so text at the
+ * start of a row starts a line. One core. */
 void screen_write(const char *s, size_t n);
-/* Draws a bounded part of what changed; false when all is shown. One core. */
+/* Draws a bounded part of the changes; false: all is shown. One core. */
 bool screen_poll(void);
 /* Draws all of it. */
 void screen_flush(void);

@@ -1,4 +1,4 @@
-/* Descriptor tables: one GDT and TSS a core, one IDT for all. SDM 3A "Protected-Mode Memory
+/* Descriptor tables: one GDT and TSS per core, one IDT for all. SDM 3A "Protected-Mode Memory
  * Management", "Task Management". */
 #pragma once
 
@@ -8,7 +8,8 @@
 #define SEL_DATA          0x10u
 #define SEL_TSS           0x18u
 
-/* Interrupt stack table slots: for what must be handled whatever the normal stack looks like. */
+/* Interrupt stack table slots, for events that must be handled whatever the state of the normal
+ * stack. */
 #define IST_NMI           1u
 #define IST_DOUBLE_FAULT  2u
 #define IST_MACHINE_CHECK 3u
@@ -28,8 +29,8 @@ struct tss {
 } __attribute__((packed));
 _Static_assert(sizeof(struct tss) == 104, "hardware layout");
 
-/* What a VMCS host-state area needs of a core. After a VM exit the CPU has set the limits of GDTR
- * and IDTR to 0xffff: harmless, nothing loads a selector beyond our table. */
+/* What a VMCS host-state area needs from a core. A VM exit sets the limits of GDTR and IDTR to
+ * 0xffff: harmless, since nothing loads a selector beyond our table. */
 struct cpu_desc {
     uint64_t gdt_base, idt_base, tss_base;
     uint64_t gs_base; /* the per-core area */

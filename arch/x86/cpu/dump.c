@@ -82,7 +82,7 @@ static _Noreturn void halt_forever(void)
         __asm__ volatile("cli; hlt" ::: "memory");
 }
 
-/* All has been said. */
+/* After the report. */
 static _Noreturn void rest(void)
 {
     uint64_t from = arch_tsc(), hz = arch_tsc_hz();
@@ -207,7 +207,7 @@ static void say_stack(uint64_t rsp)
     unsigned calls = 0;
     uint64_t v;
 
-    /* In a guard page after an overflow: what overflowed begins right above it. */
+    /* In a guard page after an overflow: the stack begins right above it. */
     if (mem_read_safe(p, &v))
         p = (const uint64_t *)(uintptr_t)align_up((uintptr_t)p + 1, PAGE_SIZE);
     say("stack from %016lx:", (uintptr_t)p);

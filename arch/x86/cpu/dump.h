@@ -1,5 +1,5 @@
-/* The end: a readable account of why the host stopped. panic() of hv/panic.h, arch_reboot() and
- * arch_panic_reboot() of hv/arch.h are implemented here too. */
+/* A readable report of why the host stopped. Also implements panic() of hv/panic.h, and
+ * arch_reboot() and arch_panic_reboot() of hv/arch.h. */
 #pragma once
 
 #include "arch/x86/cpu/trap.h"
@@ -8,7 +8,7 @@
 /* Stops all cores, prints the reason and the state in `f`, halts or resets the machine. */
 _Noreturn void dump_frame(const struct trap_frame *f, const char *format, ...) PRINTF(2, 3);
 
-/* A core is printing, or resets the machine; the others are to stop. */
+/* True: a core is printing or resetting the machine, and the others must stop. */
 bool dump_in_progress(void);
 /* Leaves this core's state for the printing core and halts. */
 _Noreturn void dump_stop_self(const struct trap_frame *f);

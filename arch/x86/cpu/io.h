@@ -1,5 +1,5 @@
-/* The instructions that reach I/O ports (SDM 2 "IN", "OUT"). Of nothing else here: our own guests
- * use it too. */
+/* The instructions that reach I/O ports (SDM 2 "IN", "OUT"). Depends on nothing else here: our own
+ * guests use it too. */
 #pragma once
 
 #include "hv/types.h"

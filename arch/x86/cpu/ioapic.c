@@ -47,7 +47,7 @@ static void add(uint32_t address, uint32_t gsi_base)
         return;
     version = reg_read(a, IOAPIC_VERSION);
     if (version == UINT32_MAX || version == 0)
-        return; /* nothing answers there */
+        return; /* no I/O APIC responds there */
     a->gsi_base = gsi_base;
     a->inputs = (version >> 16 & 0xff) + 1;
     for (uint32_t i = 0; i < a->inputs; i++)
@@ -60,7 +60,7 @@ void ioapic_init(const struct acpi_info *a)
     for (unsigned i = 0; i < a->ioapic_count; i++)
         add(a->ioapics[i].address, a->ioapics[i].gsi_base);
     if (!a->have_madt)
-        add(IOAPIC_DEFAULT, 0); /* where it is on every PC that has one */
+        add(IOAPIC_DEFAULT, 0); /* its address on every PC that has one */
     if (ioapic_count == 0)
         log_warn("no I/O APIC: no device interrupts");
     for (unsigned i = 0; i < a->override_count; i++)

@@ -36,7 +36,7 @@ isr_common:
     push r15
     cld
     mov rdi, rsp
-    mov rbp, rsp                        ; the CPU aligned RSP to 16 before it pushed; C wants that too
+    mov rbp, rsp                        ; the CPU aligned RSP to 16 before it pushed; C requires that too
     and rsp, -16
     call trap_dispatch
     mov rsp, rbp

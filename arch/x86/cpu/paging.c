@@ -23,8 +23,8 @@ static uint64_t *new_table(void)
 {
     hpa_t a;
 
-    /* Below 4 GB: until the switch only that much is mapped, and other cores load CR3 in 32-bit
-     * mode. */
+    /* Below 4 GB: only that is mapped before the switch, and other cores load CR3 in 32-bit mode.
+     */
     if (mem_alloc(memory, PAGE_SIZE, PAGE_SIZE, BELOW_4G, MEM_HOST, 0, &a))
         panic("no memory for the host's page tables");
     memset(arch_ptr(a), 0, PAGE_SIZE);
@@ -36,8 +36,8 @@ static uint64_t level_size(unsigned level)
     return PAGE_SIZE << 9 * level;
 }
 
-/* The table an entry points to; makes one, and splits a large page into equal parts. `level` is the
- * entry's: 3 PML4 ... 1 page directory. */
+/* The table that an entry points to. Makes one if needed, splitting a large page into equal parts.
+ * `level` is the entry's: 3 PML4 ... 1 page directory. */
 static uint64_t *descend(uint64_t *entry, unsigned level)
 {
     uint64_t old = *entry, part = level_size(level - 1);
@@ -123,7 +123,7 @@ bool paging_is_mapped(uint64_t base, uint64_t size)
     return true;
 }
 
-/* Firmware may list huge reserved holes high up; only what is below 4 GB can be of use as memory.
+/* Firmware may list huge reserved holes high up; only those below 4 GB may be needed as memory.
  * Registers are mapped one by one. */
 static bool wanted(const struct mem_range *r)
 {
@@ -178,7 +178,7 @@ static void *map_device(hpa_t base, size_t length, uint64_t cache)
     for (unsigned i = 0; i < memory->count; i++) {
         const struct mem_range *r = &memory->ranges[i];
 
-        /* Uncached aliases of RAM in use are asking for trouble; registers are not in RAM. */
+        /* Refuses uncached aliases of RAM in use; registers are not in RAM. */
         if (r->kind != MEM_RESERVED && r->base < end && at < r->base + r->size)
             return NULL;
     }

@@ -1,7 +1,7 @@
 /*
- * The root's page tables: everything is where it physically is. RAM and firmware ranges are
+ * The root's page tables: virtual addresses equal physical ones. RAM and firmware ranges are
  * read-write and never executable; the kernel's text is executable and read-only; guard pages and
- * page 0 are not there.
+ * page 0 are not mapped.
  */
 #pragma once
 
@@ -31,7 +31,7 @@ void paging_protect(uint64_t base, uint64_t size, uint64_t prot);
 /* Unmaps the guard pages of a core's block. */
 struct core_block;
 void paging_guard(struct core_block *b);
-/* Is every byte there to be read? */
+/* True if every byte is readable. */
 bool paging_is_mapped(uint64_t base, uint64_t size);
-/* Like arch_map_mmio(), but where MTRRs may make it write-combining: for framebuffers. */
+/* Like arch_map_mmio(), but MTRRs may make it write-combining: for framebuffers. */
 void *paging_map_framebuffer(hpa_t base, size_t length) MUST_CHECK;

@@ -1,13 +1,13 @@
 /*
- * PCI configuration space: which functions there are, and how they are made quiet at start-up. PCI
- * Local Bus Specification 3.0 "Configuration Space Organization". Pure, except pci_access.c.
+ * PCI configuration space: finds functions and quiets them at start-up. PCI Local Bus
+ * Specification 3.0 "Configuration Space Organization". Pure, except pci_access.c.
  */
 #pragma once
 
 #include "hv/types.h"
 
 #define PCI_ID              0x00u /* device << 16 | vendor */
-#define PCI_COMMAND         0x04u /* the upper half is the status register: ones clear bits there */
+#define PCI_COMMAND         0x04u /* the upper half is the status register, where ones clear bits */
 #define PCI_CLASS           0x08u /* base class in bits 31:24 */
 #define PCI_HEADER          0x0cu
 #define PCI_COMMAND_MEMORY  (1u << 1)
@@ -27,23 +27,23 @@ struct pci_config {
     void *ctx;
 };
 
-/* The first function from *bdf on, which is set to it; its PCI_ID, or PCI_NOBODY for none. */
+/* Advances *bdf to the first function at or after it. Returns its PCI_ID; PCI_NOBODY: none. */
 uint32_t pci_next(const struct pci_config *c, uint32_t *bdf);
 
 struct pci_quiet {
     unsigned functions;
-    unsigned silenced; /* that could write to memory until now */
-    unsigned screens;  /* that still can: see pci_quieten() */
+    unsigned silenced; /* functions that could write to memory until now */
+    unsigned screens;  /* functions that still can: see pci_quieten() */
 };
 
 /*
- * What firmware and boot loader have left running must not reach memory that is somebody else's
- * now. Switches off bus mastering on every endpoint (header type 0) and the legacy interrupt of
- * every function: one that still asked on the card's line would never stop. Drivers switch on what
- * is theirs. Bridges (by header or class) go on passing transactions. So do display controllers
- * that are in use: integrated ones fetch what they show from memory as bus masters.
+ * Devices that firmware and boot loader left running must not reach memory that now has another
+ * owner. Switches off bus mastering on every endpoint (header type 0), and the legacy interrupt of
+ * every function: an unhandled one on the card's line would never stop. Drivers switch their own
+ * device on. Bridges (by header or class) still pass transactions. Active display controllers also
+ * stay on: integrated ones fetch their picture from memory as bus masters.
  */
 struct pci_quiet pci_quieten(const struct pci_config *c);
 
-/* The same for this machine (pci_access.c). Boot core, before memory is given to anybody. */
+/* The same for this machine (pci_access.c). Boot core, before memory is allocated. */
 struct pci_quiet pci_quieten_machine(void);

@@ -10,7 +10,7 @@
 
 static struct spinlock lock;
 
-/* Address and data port belong together: two cores must not mix theirs. */
+/* Address and data port belong together: two cores must not interleave their accesses. */
 static uint32_t access(uint16_t bdf, uint16_t offset, bool write, uint32_t value)
 {
     spin_lock(&lock);

@@ -64,8 +64,7 @@ void cpu_setup(void)
     write_cr0(CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG);
     write_cr4(cr4);
     wrmsr(MSR_IA32_EFER, EFER_LME | EFER_LMA | EFER_NXE);
-    /* The page tables' cache bits mean what they mean after reset. Firmware could have changed it.
-     */
+    /* The page tables' cache bits rely on the reset value, which firmware may have changed. */
     if (rdmsr(MSR_IA32_PAT) != PAT_RESET_VALUE)
         wrmsr(MSR_IA32_PAT, PAT_RESET_VALUE);
 }

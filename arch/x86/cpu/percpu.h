@@ -1,6 +1,6 @@
 /*
- * What belongs to one core: its descriptor tables, stacks and what it left behind when a panic
- * stopped it. GS base points at struct cpu.
+ * What belongs to one core: its descriptor tables, its stacks, and its state when a panic stopped
+ * it. GS base points at struct cpu.
  */
 #pragma once
 
@@ -28,7 +28,7 @@ struct cpu {
 #define CORE_ISTACK_SIZE 4096u
 
 /* One core's memory. Each guard page is unmapped: running off the low end of a stack faults at once
- * instead of writing over something else. start.asm knows the offset of the first stack. */
+ * instead of overwriting something else. start.asm knows the offset of the first stack. */
 struct core_block {
     union {
         struct cpu cpu;
@@ -45,7 +45,7 @@ struct core_block {
 } __attribute__((aligned(4096)));
 _Static_assert(offsetof(struct core_block, guard_nmi) == 6 * 4096, "start.asm");
 
-/* The boot core's, in the kernel's .bss. */
+/* The boot core's block, in the kernel's .bss. */
 extern struct core_block boot_core_block;
 
 static inline struct cpu *cpu_self(void)
@@ -58,7 +58,7 @@ static inline struct cpu *cpu_self(void)
 
 /* NULL beyond arch_core_count(). */
 struct cpu *cpu_get(unsigned number);
-/* Gives the next number to a core. Boot core. */
+/* Gives a core the next number. Boot core. */
 void cpu_register(struct cpu *c, uint32_t apic_id);
 /* Takes back the last number given: the core did not answer. */
 void cpu_unregister_last(void);

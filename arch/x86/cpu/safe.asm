@@ -44,7 +44,7 @@ faulted:
 
 section .rodata
 align 8
-; Pairs: an instruction that may fault, and where to go on when it does (trap.c).
+; Pairs: an instruction that may fault, and where to continue if it does (trap.c).
 global trap_fixups, trap_fixups_end
 trap_fixups:
     dq read_at, faulted

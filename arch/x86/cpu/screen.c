@@ -4,10 +4,10 @@
 #include "hv/lib.h"
 
 /*
- * One buffer of characters, shown by text mode or by drawing glyphs. Writing changes the buffer
- * alone, whose rows turn when it scrolls; screen_poll() compares it with what is on the screen and
- * draws what differs, a little at a time: a framebuffer is slow, and guests wait meanwhile. Reading
- * video memory back would be slower still.
+ * One buffer of characters, shown by text mode or by drawing glyphs. Writing only changes the
+ * buffer, a ring of rows; screen_poll() compares it with the screen and draws the differences, a
+ * few at a time: a framebuffer is slow, and guests wait meanwhile. Reading video memory back would
+ * be slower still.
  */
 #define COLUMNS_MAX  160u
 #define ROWS_MAX     64u
@@ -20,16 +20,16 @@
 #define CELL_HEIGHT  16u
 #define POLL_GLYPHS  2u /* pixel by pixel */
 #define POLL_CELLS   8u /* in text mode */
-#define ALIKE        8u /* so many that are as they should be are seen at a look */
-#define INDENT       4u /* of a row that goes on with the one before */
+#define ALIKE        8u /* cells compared at a time, to skip unchanged ones */
+#define INDENT       4u /* of a continuation row */
 
 static struct screen_framebuffer framebuffer;
 static unsigned columns, rows, x, y; /* rows 0: no screen */
-static unsigned top;                 /* the row of `cells` that is the uppermost */
+static unsigned top;                 /* the row of `cells` at the top of the screen */
 static bool changed;                 /* since screen_poll() last looked */
 static uint8_t cells[ROWS_MAX][COLUMNS_MAX], shown[ROWS_MAX][COLUMNS_MAX];
 
-/* Of four bytes each: two at a time, which takes a third of the time. */
+/* For pixels of four bytes: two at a time, which takes a third of the time. */
 static void draw_wide(uint8_t *line, uint8_t bits)
 {
     static const uint64_t pairs[4] = {0, (uint64_t)PIXEL_COLOUR << 32, PIXEL_COLOUR,
@@ -80,7 +80,7 @@ static void start(unsigned new_columns, unsigned new_rows)
     rows = new_rows < ROWS_MAX ? new_rows : ROWS_MAX;
     x = y = top = 0;
     memset(cells, ' ', sizeof(cells));
-    memset(shown, 0, sizeof(shown)); /* unlike a blank, so that it is drawn */
+    memset(shown, 0, sizeof(shown)); /* unlike any character, so that everything is drawn */
     changed = true;
     screen_flush();
 }
@@ -106,7 +106,7 @@ static void new_line(void)
     memset(cells[(top + y) % rows], ' ', columns);
 }
 
-/* Printable, or of a code page that is not ours. */
+/* Printable ASCII, or a character that our font lacks. */
 static void put_text(const char *s, size_t n)
 {
     while (n) {
@@ -151,10 +151,10 @@ static bool are_alike(const uint8_t a[ALIKE], const uint8_t b[ALIKE])
     return eight == other;
 }
 
-/* One row a call, and of it only so many characters that differ. */
+/* Draws a limited number of changed characters, all in one row. */
 bool screen_poll(void)
 {
-    static unsigned row, unchanged; /* where it goes on; rows since anything differed */
+    static unsigned row, unchanged; /* where to continue; rows since the last difference */
     const unsigned most = framebuffer.base ? POLL_GLYPHS : POLL_CELLS;
     unsigned drawn = 0, r = row;
     const uint8_t *from;

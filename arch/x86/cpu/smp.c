@@ -18,15 +18,15 @@
 
 /* trampoline.asm */
 extern const uint8_t trampoline[], trampoline_cr3[], trampoline_end[];
-/* The core that may come in now: its APIC id. It takes the ticket by setting NOBODY; a core that
- * comes too late finds another id or nobody's, and halts for good. */
+/* The APIC id of the core that may enter now. It takes the ticket by setting NOBODY; a core that
+ * comes too late finds NOBODY or another id, and halts for good. */
 extern uint64_t ap_ticket, ap_stack_top;
 _Noreturn void ap_main(void);
 
 static struct cpu *coming;
 static void (*volatile core_main)(unsigned core);
 
-/* The TSCs must run together. The new core takes its sample between two of the boot core's. */
+/* The TSCs must be in step. The new core takes its sample between two of the boot core's. */
 static uint32_t sync_step;
 
 static void sync_wait(uint32_t step)
@@ -157,7 +157,7 @@ void smp_start(const struct acpi_info *a, struct mem_map *m, uint64_t trampoline
         cpu_register(&b->cpu, id);
         if (!start_core(b, id, (uint8_t)(trampoline_page >> 12))) {
             log_warn("the core with APIC id %u does not answer: it is not used", id);
-            cpu_unregister_last(); /* its block serves the next one */
+            cpu_unregister_last(); /* the next core gets its block */
             continue;
         }
         check_tsc(&b->cpu);

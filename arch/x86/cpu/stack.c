@@ -13,7 +13,8 @@ void *stack_guard(unsigned n)
     return stacks[n].guard;
 }
 
-/* The registers, entry()'s address to return to, and no address for entry() to return to itself. */
+/* The new stack holds the registers, the address of entry() to return to, and no return address for
+ * entry() itself. */
 uintptr_t arch_stack_begin(unsigned n, void (*entry)(void))
 {
     uintptr_t *top = (uintptr_t *)(void *)(stacks[n].stack + STACK_SIZE);

@@ -3,5 +3,5 @@
 
 #include "hv/arch.h"
 
-/* The page below stack `n`, which is unmapped: see struct core_block. */
+/* The unmapped page below stack `n`: see struct core_block. */
 void *stack_guard(unsigned n);

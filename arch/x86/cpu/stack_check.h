@@ -1,4 +1,4 @@
-/* What compilers call for -fstack-protector. */
+/* What compilers need for -fstack-protector. */
 #pragma once
 
 #include "hv/types.h"

@@ -1,7 +1,7 @@
 ; void arch_stack_switch(uintptr_t *from, uintptr_t to): see hv/arch.h.
 ;
-; Pushes the registers that a function has to keep (System V ABI, AMD64 supplement, "Registers and the
-; Stack Frame"), and takes those of the other stack. All others are lost, as in any call.
+; Pushes the registers that a function must preserve (System V ABI, AMD64 supplement, "Registers and the
+; Stack Frame"), and pops those of the other stack. All others are lost, as in any call.
 
 bits 64
 section .text

@@ -7,7 +7,7 @@
 
 #define FIRST_INTERRUPT 32u
 #define VECTOR_COUNT    256u
-/* Port 0x61 says what raised an NMI on a PC. */
+/* Port 0x61 tells the source of an NMI on a PC. */
 #define PORT_NMI_STATUS 0x61u
 #define NMI_PARITY      (1u << 7)
 #define NMI_IO_CHECK    (1u << 6)
@@ -65,7 +65,7 @@ void trap_dispatch(struct trap_frame *f)
             handle_nmi(f);
         dump_frame(f, "%s", dump_trap_name(f->vector));
     }
-    /* A spurious interrupt must not be acknowledged: no bit of it is in service. */
+    /* A spurious interrupt must not be acknowledged: it has no in-service bit. */
     if (f->vector == VECTOR_SPURIOUS || (f->vector & ~15ull) == VECTOR_PIC)
         return;
     if (handlers[f->vector].handler)

@@ -10,7 +10,7 @@
 #define TRAP_PAGE_FAULT    14u
 #define TRAP_MACHINE_CHECK 18u
 
-/* Interrupt vectors. The PICs are masked, but a spurious interrupt can still come from them. */
+/* Interrupt vectors. The PICs are masked, but can still send a spurious interrupt. */
 #define VECTOR_PIC         0x20u
 #define VECTOR_IRQ         0x40u /* arch_irq_route(): from here on */
 #define VECTOR_TIMER       0xf0u
@@ -26,19 +26,19 @@ struct trap_frame {
     uint64_t rip, cs, rflags, rsp, ss;
 };
 
-/* Calls handler(ctx) with interrupts off on whatever core takes the vector (>= 32), then EOI.
- * Start-up only. */
+/* The core that takes the vector (>= 32) calls handler(ctx) with interrupts off, then EOI. Start-up
+ * only. */
 void trap_set_handler(unsigned vector, void (*handler)(void *ctx), void *ctx);
 
-/* For a VM exit that an NMI caused: does what the host's NMI handler does. It returns only if the
- * NMI means nothing. */
+/* For a VM exit caused by an NMI: does what the host's NMI handler does. Returns only if the NMI
+ * means nothing. */
 static inline void trap_host_nmi(void)
 {
     __asm__ volatile("int $2" ::: "memory");
 }
 
-/* For a VM exit that a machine check caused, in the guest or during VM entry: the host's handler
- * says what the machine-check banks hold. The exit has not gone through the IDT. */
+/* For a VM exit caused by a machine check, in the guest or during VM entry: the host's handler
+ * reports the machine-check banks. The exit did not go through the IDT. */
 static inline void trap_host_machine_check(void)
 {
     __asm__ volatile("int $18" ::: "memory");

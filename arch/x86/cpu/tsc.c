@@ -22,15 +22,15 @@
 #define TRIES             5000000u
 #define PIT_TRIES         250000u /* no PC reads that port as often in 20 ms */
 
-/* IA-PC HPET specification 1.0a "Memory Map": in units of 8 bytes. The counter may have 32 bits; no
- * more are looked at. */
+/* IA-PC HPET specification 1.0a "Memory Map": in units of 8 bytes. The counter may have 32 bits;
+ * only these are used. */
 #define HPET_SIZE         1024u
 #define HPET_CAPABILITIES 0u
 #define HPET_CONFIG       2u
 #define HPET_ENABLE       1ull
 #define HPET_COUNTER      30u
 #define HPET_BITS         32u
-#define PM_TIMER_BITS     24u /* or 32, which it then has besides */
+#define PM_TIMER_BITS     24u /* or 32, of which only these are used */
 
 static uint64_t hz;
 static uint16_t pm_port;
@@ -70,7 +70,7 @@ static uint64_t elapsed(enum calibrate_clock c, uint64_t from)
                              c == CALIBRATE_PM_TIMER ? PM_TIMER_BITS : HPET_BITS);
 }
 
-/* Has each of the others that counts done so for so long? False where none does. */
+/* True if each other clock that counts has counted this long. False if none counts. */
 static bool others_counted(const uint64_t *from, unsigned runs)
 {
     bool some = false;
@@ -85,8 +85,8 @@ static bool others_counted(const uint64_t *from, unsigned runs)
     return some;
 }
 
-/* Until the PIT is at its end; or, where it never gets there (many boards stop its clock, and some
- * have none), until the others have counted. True: the PIT was it. */
+/* Waits for the PIT's end or, if that never comes (many boards stop its clock, and some have none),
+ * until the others have counted. True: the PIT ended. */
 static bool wait(const uint64_t *from)
 {
     for (unsigned i = 0; i < TRIES; i++) {

@@ -20,9 +20,9 @@
 #define LSR_THR_EMPTY    0x20u
 #define DIVISOR_115200   1u
 #define FIFO_SIZE        16u
-/* A port that never gets ready must not hold the host up for ever. */
+/* A port that never gets ready must not block the host forever. */
 #define READY_TRIES      200000u
-/* So many FIFOs are filled at once: the line of a virtual machine may take them. */
+/* FIFOs filled in one go: a virtual machine's line may accept them. */
 #define SEND_FILLS       4u
 
 static bool present;
@@ -51,7 +51,7 @@ static void put(uint8_t c)
     for (unsigned tries = READY_TRIES; room == 0 && tries; tries--)
         if (inb(UART_LSR) & LSR_THR_EMPTY)
             room = FIFO_SIZE;
-    if (room) /* else: the byte is lost, and so be it */
+    if (room) /* otherwise the byte is lost */
         room--;
     outb(UART_DATA, c);
 }

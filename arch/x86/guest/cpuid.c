@@ -48,7 +48,7 @@
 #define ONE_CPU           (1u << 16)
 #define LEAF4_EAX         0x00003fffu /* type, level, self-initialising, associativity; one core */
 /* CPUID.(0DH,1):EAX: XSAVEOPT, XGETBV with ECX = 1. Not: XSAVES, which needs IA32_XSS. Nor XSAVEC
- * without it: no system on real hardware meets that, and a Linux guest that did (in Bochs 2.7, with
+ * without it: real hardware never offers that, and a Linux guest that got it (in Bochs 2.7, with
  * AVX-512) lost vector registers between its processes. */
 #define XSAVE1_EAX        5u
 #define XSAVE_ALIGN       (1u << 1) /* subleaf's ECX: aligned to 64 in the compacted format */
@@ -140,8 +140,8 @@ static void make_basic(struct cpuid_policy *p, const struct cpuid_env *env)
     make_features(p, env);
     make_caches(p, env);
     make_xsave(p, env);
-    /* TSC = crystal * EBX / EAX: a "crystal" of the TSC's own frequency where it fits 32 bits, as
-     * measured and not as the CPU believes. */
+    /* TSC = crystal * EBX / EAX: a "crystal" of the TSC's own frequency if that fits in 32 bits.
+     * The measured value, not the CPU's. */
     p->basic[LEAF_TSC] = (struct cpuid_regs){1, ratio, (uint32_t)(hz / ratio), 0};
     p->basic[LEAF_MHZ] =
         (struct cpuid_regs){.eax = (uint32_t)(hz / MHZ), .ebx = (uint32_t)(hz / MHZ)};
@@ -149,7 +149,7 @@ static void make_basic(struct cpuid_policy *p, const struct cpuid_env *env)
     p->plain &= ~((1u << LEAF_CACHE) | (1u << LEAF_FEATURE) | (1u << LEAF_XSAVE));
 }
 
-/* Five-level paging is hidden: linear addresses have 48 bits also where the CPU has more. */
+/* Five-level paging is hidden: linear addresses have 48 bits even if the CPU has more. */
 static uint32_t address_widths(uint32_t eax)
 {
     if ((eax & LINEAR_WIDTH_MASK) > LINEAR_WIDTH_48)

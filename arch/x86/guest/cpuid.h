@@ -1,5 +1,5 @@
 /*
- * What CPUID says to a guest: computed once for each vCPU from what the hardware says, looked up at
+ * What CPUID tells a guest: computed once for each vCPU from the hardware's values, looked up at
  * each exit. Pure.
  */
 #pragma once
@@ -31,7 +31,7 @@ struct cpuid_policy {
     struct cpuid_regs hypervisor[2]; /* the first leaf and the last */
 };
 
-/* What the backend can give a guest. */
+/* What the backend can offer a guest. */
 struct cpuid_env {
     struct cpuid_regs (*host)(uint32_t leaf, uint32_t subleaf); /* answers as the hardware does */
     uint64_t tsc_hz;
@@ -42,12 +42,12 @@ struct cpuid_env {
 
 /* The state after reset: CR4.OSXSAVE clear, XCR0 = x87. */
 void cpuid_policy_make(struct cpuid_policy *p, const struct cpuid_env *env);
-/* CPUID tells of these registers: to be called when the guest changes them. */
+/* CPUID reports these registers: call when the guest changes them. */
 void cpuid_policy_osxsave(struct cpuid_policy *p, bool osxsave);
 void cpuid_policy_xcr0(struct cpuid_policy *p, uint64_t xcr0);
-/* Leaves that are not there are all zero. */
+/* Leaves that do not exist are all zero. */
 const struct cpuid_regs *cpuid_policy_lookup(const struct cpuid_policy *p, uint32_t leaf,
                                              uint32_t subleaf);
 
-/* May a guest write this to XCR0 when `allowed` components exist? SDM 2B "XSETBV". */
+/* True if a guest may write this to XCR0 when `allowed` components exist. SDM 2B "XSETBV". */
 bool xcr0_valid(uint64_t xcr0, uint64_t allowed);

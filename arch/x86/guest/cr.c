@@ -1,5 +1,5 @@
-/* Writes to control registers that reach bits which the root owns. SDM 3A "Control Registers",
- * "Paging". */
+/* Writes to control registers that touch bits the root owns. SDM 3A "Control Registers", "Paging".
+ */
 #include "arch/x86/guest/vcpu_state.h"
 
 #define PDPTES          4u
@@ -19,8 +19,7 @@
 #define CR0_TLB (CR0_PG | CR0_WP | CR0_PE)
 #define CR4_TLB (CR4_PGE | CR4_PSE | CR4_PAE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
 
-/* SDM 3A "PAE Paging": the four entries are loaded when paging starts. False when they cannot be.
- */
+/* SDM 3A "PAE Paging": loads the four entries when paging starts. False: it cannot. */
 static bool load_pdptes(struct vcpu *v)
 {
     uint64_t entries[PDPTES];
@@ -45,8 +44,8 @@ static bool enter_long_mode(struct vcpu *v, uint64_t efer)
 {
     if (!(vcpu_get_cr4(v) & CR4_PAE) || code_is_64bit(v))
         return false;
-    /* The entry wants a 64-bit TSS there, of which the CPU makes no use until the guest loads one.
-     */
+    /* VM entry requires a 64-bit TSS here, which the CPU does not use until the guest loads its
+     * own. */
     vcpu_set_tr_rights(v, (vcpu_get_tr_rights(v) & ~RIGHTS_TYPE) | RIGHTS_TSS_BUSY);
     vcpu_set_efer(v, efer | EFER_LMA);
     return true;
@@ -60,7 +59,7 @@ static bool leave_long_mode(struct vcpu *v, uint64_t efer)
     return true;
 }
 
-/* Only a write that changes CD, NW or NE comes here; it may change paging as well. */
+/* Only a write that changes CD, NW or NE exits; it may also change paging. */
 static enum exit_action write_cr0_guest(struct vcpu *v, uint64_t value)
 {
     uint64_t old = vcpu_get_cr0(v), efer = vcpu_get_efer(v);
@@ -79,7 +78,7 @@ static enum exit_action write_cr0_guest(struct vcpu *v, uint64_t value)
         if ((efer & EFER_LMA) && !leave_long_mode(v, efer))
             return x86_raise_gp(v);
     }
-    /* The caches stay on whatever the guest says: its memory is always write-back. */
+    /* The caches stay on regardless: the guest's memory is always write-back. */
     real = (value & ~(CR0_CD | CR0_NW)) | CR0_NE;
     vcpu_show_cr0(v, value);
     vcpu_set_cr0(v, real);
@@ -88,7 +87,7 @@ static enum exit_action write_cr0_guest(struct vcpu *v, uint64_t value)
     return EXIT_SKIP;
 }
 
-/* Only a write that changes a bit which the guest does not own comes here. */
+/* Only a write that changes a bit the guest does not own exits. */
 static enum exit_action write_cr4_guest(struct vcpu *v, uint64_t value)
 {
     uint64_t old = vcpu_get_cr4(v), owned = vcpu_owned_cr4(v);
@@ -96,7 +95,7 @@ static enum exit_action write_cr4_guest(struct vcpu *v, uint64_t value)
     bool long_mode = vcpu_get_efer(v) & EFER_LMA;
     uint64_t real = (value & may) | (old & owned & ~CR4_OSXSAVE);
 
-    /* A bit that CPUID does not show to the guest, or that this CPU does not have. */
+    /* A bit that CPUID does not show to the guest, or that this CPU lacks. */
     if ((value & ~may) || (value & ~vcpu_known_cr4(v)))
         return x86_raise_gp(v);
     if (long_mode && !(value & CR4_PAE))
@@ -116,7 +115,7 @@ static enum exit_action write_cr4_guest(struct vcpu *v, uint64_t value)
     return EXIT_SKIP;
 }
 
-/* Exits only when a CR3 control was changed: the guest owns CR3. SDM 3A "Control Registers". */
+/* Exits only if a CR3 control was changed: the guest owns CR3. SDM 3A "Control Registers". */
 static enum exit_action write_cr3_guest(struct vcpu *v, uint64_t value)
 {
     bool long_mode = vcpu_get_efer(v) & EFER_LMA;

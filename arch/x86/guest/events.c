@@ -2,7 +2,7 @@
  * Injection", "Information for VM Exits That Occur During Event Delivery". */
 #include "arch/x86/guest/vcpu_state.h"
 
-#define DR6_REPORTED    (DR6_BS | DR6_BD | DR6_B) /* by a #DB that exits */
+#define DR6_REPORTED    (DR6_BS | DR6_BD | DR6_B) /* reported by a #DB that exits */
 #define DEBUGCTL_CLEARS (DEBUGCTL_LBR | DEBUGCTL_BTF)
 
 /* An interrupt ends HLT: the entry itself makes the vCPU active when it injects one. */
@@ -15,8 +15,8 @@ static inline void leave_halt(struct vcpu *v, uint64_t now)
 }
 
 /* Any other event ends it too, but few of them may be injected into activity state HLT: SDM 3C
- * "Checks on Guest Non-Register State". A vCPU that runs is not halted: v->halted must never stay.
- */
+ * "Checks on Guest Non-Register State". A running vCPU is not halted: v->halted must never stay
+ * set. */
 static void leave_halt_active(struct vcpu *v)
 {
     if (!v->halted)
@@ -30,12 +30,12 @@ void x86_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32
     uint32_t event = EVENT_VALID | EVENT_EXCEPTION | vector;
 
     leave_halt_active(v);
-    /* In real-address mode exceptions push no error code, and the entry insists on that. */
+    /* In real-address mode exceptions push no error code, and VM entry requires that. */
     if (has_error && (vcpu_get_cr0(v) & CR0_PE)) {
         event |= EVENT_ERROR_CODE;
         vcpu_inject_error(v, error);
     }
-    /* The instruction's shadow ends with its fault; with TF set, the entry would refuse it. */
+    /* The fault ends the instruction's shadow; with TF set, VM entry would otherwise fail. */
     vcpu_end_shadow(v);
     vcpu_inject(v, event);
 }
@@ -44,7 +44,7 @@ void x86_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32
  */
 static void note_debug_exception(struct vcpu *v, uint64_t conditions)
 {
-    /* Each new one clears B3..B0, and leaves the rest to the guest. */
+    /* Each new #DB clears B3..B0, and leaves the rest to the guest. */
     vcpu_set_dr(v, 6, (vcpu_get_dr(v, 6) & ~DR6_B) | (conditions & DR6_REPORTED));
     vcpu_set_dr7(v, vcpu_get_dr7(v) & ~DR7_GD);
     vcpu_set_debugctl(v, vcpu_get_debugctl(v) & ~DEBUGCTL_CLEARS);
@@ -57,9 +57,9 @@ enum exit_action x86_raise_db(struct vcpu *v, uint64_t conditions)
     return EXIT_RESUME;
 }
 
-/* Only benign ones come here (#DB and #AC), so an event that they interrupted is delivered after
- * them if nobody would repeat it (SDM 3A "Double Fault Exception": "handle exceptions serially").
- */
+/* Only benign exceptions come here (#DB and #AC), so an event that they interrupted is delivered
+ * after them unless it repeats by itself (SDM 3A "Double Fault Exception": "handle exceptions
+ * serially"). */
 enum exit_action x86_reflect_exception(struct vcpu *v, uint32_t event, uint32_t error,
                                        uint64_t conditions)
 {
@@ -105,7 +105,7 @@ static bool inject_again(struct vcpu *v)
     if (type == EVENT_EXTERNAL && !can_take_irq(v))
         return false;
     leave_halt_active(v);
-    /* Its first attempt blocked NMIs already; with virtual NMIs, the entry would refuse it. */
+    /* The first attempt already blocked NMIs; with virtual NMIs, VM entry would otherwise fail. */
     if (type == EVENT_NMI)
         vcpu_block_nmi(v, false);
     if (x->reinject & EVENT_ERROR_CODE)
@@ -120,13 +120,13 @@ void x86_prepare_events(struct vcpu *v, uint64_t now)
 {
     const struct x86_vcpu *x = vcpu_x86(v);
     struct platform *p = v->platform;
-    /* One event an entry: an exception that a handler has queued goes first. */
+    /* One event per entry: an exception that a handler has queued goes first. */
     bool busy = vcpu_injects(v);
 
     if (__builtin_expect(x->reinject != 0, 0) && !busy)
         busy = inject_again(v);
     /* The trap of the last instruction comes before NMIs and interrupts (SDM 3A "Priority Among
-     * Concurrent Events"), and an entry that injects one of these would lose it (SDM 3C "Delivery
+     * Concurrent Events"), and an entry that injects one of those would lose it (SDM 3C "Delivery
      * of Pending Debug Exceptions after VM Entry"): they wait for their window. */
     busy = busy || vcpu_trap_is_due(v);
     if (__builtin_expect(v->nmi, 0) && !busy && !x->reinject && can_take_nmi(v)) {
@@ -143,8 +143,8 @@ void x86_prepare_events(struct vcpu *v, uint64_t now)
     vcpu_set_windows(v, irqchip_pending(p, v->number) || x->reinject, v->nmi);
 }
 
-/* RF ends with the instruction (SDM 3B "Resume Flag"): exits that an instruction causes save it
- * clear, an EPT violation saves it set (SDM 3C "Saving RIP, RSP, RFLAGS, and SSP"). */
+/* RF ends with the instruction (SDM 3B "Resume Flag"): an exit caused by an instruction saves it as
+ * 0, an EPT violation saves it as 1 (SDM 3C "Saving RIP, RSP, RFLAGS, and SSP"). */
 void x86_end_of_instruction(struct vcpu *v)
 {
     uint64_t flags = vcpu_get_rflags(v);

@@ -1,4 +1,4 @@
-/* Instructions that exit, as the CPU would have executed them. */
+/* Emulates instructions that exit, as the CPU would execute them. */
 #include "arch/x86/guest/vcpu_state.h"
 
 #define REGISTER_RSP     4u
@@ -118,8 +118,8 @@ enum exit_action x86_wrmsr(struct vcpu *v)
     return EXIT_SKIP;
 }
 
-/* SDM 2A "HLT": a debug exception ends it as interrupts do, and one that is due behind it lets it
- * not even begin. */
+/* SDM 2A "HLT": a debug exception ends it as interrupts do, and one already due after the
+ * instruction keeps it from starting. */
 enum exit_action x86_hlt(struct vcpu *v)
 {
     uint64_t flags = vcpu_get_rflags(v);
@@ -128,7 +128,7 @@ enum exit_action x86_hlt(struct vcpu *v)
     if (x86_steps(v, flags) || vcpu_trap_is_due(v) || vcpu_x86(v)->reinject || vcpu_takes_nmi(v))
         return EXIT_SKIP;
     if (!(flags & RFLAGS_IF)) {
-        /* Only an NMI could wake it; a guest that halts like this has come to its end. */
+        /* Only an NMI could wake it; a guest that halts like this has ended. */
         vcpu_stop(v, ABI_GUEST_STOPPED, "halted with interrupts off at RIP 0x%lx", v->exit->rip);
         return EXIT_STOP;
     }
@@ -173,14 +173,14 @@ enum exit_action x86_xsetbv(struct vcpu *v)
     return EXIT_SKIP;
 }
 
-/* More than was asked for, which is always allowed. */
+/* Flushes more than requested, which is always allowed. */
 enum exit_action x86_invlpg(struct vcpu *v)
 {
     vcpu_flush_tlb(v);
     return EXIT_SKIP;
 }
 
-/* The descriptor says what to invalidate; all of it may always be. */
+/* The descriptor says what to invalidate; invalidating everything is always allowed. */
 enum exit_action x86_invpcid(struct vcpu *v, unsigned type_register)
 {
     if (x86_read_gpr(v, type_register) > INVPCID_TYPE_MAX)

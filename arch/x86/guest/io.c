@@ -3,8 +3,8 @@
 #include "arch/x86/guest/vcpu_state.h"
 #include "hv/arch.h"
 
-/* Elements of a string instruction that one exit does at most, also where no deadline is near:
- * requests and interrupts for the core are looked at between exits. */
+/* The most elements of a string instruction that one exit does, even if no deadline is near:
+ * requests and interrupts for the core are checked between exits. */
 #define STRING_STEP 64u
 
 enum exit_action x86_port_in(struct vcpu *v, uint16_t port, unsigned size)
@@ -39,8 +39,8 @@ static void read_paging(const struct vcpu *v, struct paging *p)
     p->physical_width = vcpu_x86(v)->cpuid.extended[8].eax & 0xff;
 }
 
-/* INS always goes to ES. A CPU that says nothing of prefixes: addresses are of the code segment's
- * size. */
+/* INS always uses ES. If the CPU does not report prefixes, addresses have the code segment's size.
+ */
 static void read_operand(const struct vcpu *v, struct string_io *s, const struct string_access *a)
 {
     uint32_t cs = vcpu_get_cs_rights(v);
@@ -70,7 +70,8 @@ static enum exit_action raise_fault(struct vcpu *v, const struct guest_fault *f)
     return EXIT_RESUME;
 }
 
-/* As many elements as there is time for; the rest follows by executing the instruction again. */
+/* Does as many elements as there is time for; the guest executes the instruction again for the
+ * rest. */
 static enum exit_action do_elements(struct vcpu *v, struct string_io *s, uint64_t until)
 {
     struct guest_fault f;

@@ -16,10 +16,10 @@
 #define MISC_ENABLE_NO_BTS         (1ull << 11)
 #define MISC_ENABLE_NO_PEBS        (1ull << 12)
 #define FEATURE_CONTROL_LOCKED_OFF 1ull
-#define MICROCODE_REVISION         (1ull << 32) /* in the high half: any but none */
+#define MICROCODE_REVISION         (1ull << 32) /* in the high half: any value except 0 */
 #define APIC_BASE_RESET            0xfee00000ull
 
-/* All of them are switched: in the VMCS, or lazily when another vCPU runs on the core. */
+/* All of these are switched: in the VMCS, or lazily when another vCPU runs on the core. */
 static const uint32_t own_msrs[] = {
     MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, MSR_IA32_PAT,
     MSR_IA32_EFER,        MSR_IA32_STAR,         MSR_IA32_LSTAR,        MSR_IA32_CSTAR,
@@ -41,7 +41,7 @@ struct msr_read msr_policy_read(const struct msr_policy *p, uint32_t msr)
     case MSR_IA32_PLATFORM_ID:
         return (struct msr_read){MSR_DONE, 0};
     case MSR_IA32_APIC_BASE:
-        /* CPUID shows no local APIC; the boot processor's flag is asked for all the same. */
+        /* CPUID shows no local APIC, but guests read the boot processor's flag anyway. */
         return (struct msr_read){MSR_DONE, APIC_BASE_RESET | APIC_BASE_BSP};
     case MSR_IA32_FEATURE_CONTROL:
         return (struct msr_read){MSR_DONE, FEATURE_CONTROL_LOCKED_OFF};
@@ -64,13 +64,13 @@ enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t va
     case MSR_IA32_APIC_BASE:
         return value == (APIC_BASE_RESET | APIC_BASE_BSP) ? MSR_DONE : MSR_FAULT;
     case MSR_IA32_BIOS_UPDT_TRIG:
-        /* A microcode update: silently not taken. */
+        /* A microcode update: silently ignored. */
         return MSR_DONE;
     case MSR_IA32_BIOS_SIGN_ID:
-        /* Software writes zero, executes CPUID and reads the revision: that must be there again. */
+        /* Software writes zero, executes CPUID and reads the revision, which must then be back. */
         return MSR_DONE;
     case MSR_IA32_MISC_ENABLE:
-        /* Only fast strings can be switched; nothing depends on it. */
+        /* Only the fast-strings bit can change; nothing depends on it. */
         p->misc_enable =
             (p->misc_enable & ~MISC_ENABLE_FAST_STRINGS) | (value & MISC_ENABLE_FAST_STRINGS);
         return MSR_DONE;
@@ -81,8 +81,7 @@ enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t va
     }
 }
 
-/* The place of an MSR among the bits of one direction; BITMAP_SIZE when the bitmap does not know
- * it. */
+/* The place of an MSR among the bits for one direction; BITMAP_SIZE: not covered by the bitmap. */
 static uint32_t bitmap_byte(uint32_t msr)
 {
     if (msr < BITMAP_MSRS)
@@ -104,7 +103,7 @@ void msr_bitmap_make(uint8_t bitmap[4096])
         allow(bitmap, own_msrs[i], 0);
         allow(bitmap, own_msrs[i], BITMAP_WRITE_LOW);
     }
-    /* The offset is added by the CPU. */
+    /* The CPU adds the offset. */
     allow(bitmap, MSR_IA32_TSC, 0);
 }
 

@@ -1,7 +1,6 @@
 /*
- * What RDMSR and WRMSR do in a guest, for the MSRs that are not simply the guest's own. Pure. Those
- * that are (SYSCALL, SYSENTER, FS/GS base, PAT, EFER, TSC_AUX) pass by the MSR bitmap; an MSR that
- * is in neither place gives #GP.
+ * What RDMSR and WRMSR do in a guest for the MSRs that exit. Pure. The MSR bitmap lets the guest's
+ * own MSRs through (SYSCALL, SYSENTER, FS/GS base, PAT, EFER, TSC_AUX); any other MSR gives #GP.
  */
 #pragma once
 
@@ -22,7 +21,7 @@ enum msr_result {
 
 /* After reset. */
 void msr_policy_reset(struct msr_policy *p);
-/* MSR_DONE with the value, or MSR_FAULT; MSR_DEBUGCTL: the value is the owner's to read. */
+/* MSR_DONE with the value, or MSR_FAULT; MSR_DEBUGCTL: the owner reads the value. */
 struct msr_read {
     enum msr_result result;
     uint64_t value;
@@ -30,8 +29,8 @@ struct msr_read {
 struct msr_read msr_policy_read(const struct msr_policy *p, uint32_t msr);
 enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t value);
 
-/* Fills a VMX MSR bitmap (4096 bytes): everything exits but the guest's own MSRs and reads of the
- * TSC. SDM 3C "MSR-Bitmap Address". */
+/* Fills a VMX MSR bitmap (4096 bytes): everything exits except the guest's own MSRs and reads of
+ * the TSC. SDM 3C "MSR-Bitmap Address". */
 void msr_bitmap_make(uint8_t bitmap[4096]);
-/* The bit in such a bitmap: does the access exit? */
+/* Reads such a bitmap: true if the access exits. */
 bool msr_bitmap_exits(const uint8_t bitmap[4096], uint32_t msr, bool write);

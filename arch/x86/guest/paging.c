@@ -15,10 +15,10 @@
 #define ADDRESS_32      0xfffff000ull
 #define ADDRESS_64      0x000ffffffffff000ull
 
-/* One of the ways to translate. */
+/* The format of one paging mode. */
 struct walk {
-    unsigned levels, bits; /* of the linear address a level */
-    unsigned size;         /* bytes an entry */
+    unsigned levels, bits; /* bits of the linear address per level */
+    unsigned size;         /* bytes per entry */
     uint64_t table;        /* of the highest level */
 };
 
@@ -43,7 +43,7 @@ static int read_entry(const struct gmem *m, uint64_t at, unsigned size, uint64_t
     return rc;
 }
 
-/* PSE-36: bits 20:13 are address bits 39:32 as far as the CPU has them, bit 21 is reserved. */
+/* PSE-36: bits 20:13 are address bits 39:32 as far as the CPU supports them; bit 21 is reserved. */
 static uint64_t pse36_reserved(unsigned physical_width)
 {
     uint64_t width = min_u64(max_u64(physical_width, 32), 40);
@@ -51,7 +51,7 @@ static uint64_t pse36_reserved(unsigned physical_width)
     return PSE36_FIELD & ~((1ull << (width - 19)) - 1);
 }
 
-/* Bits that must be zero in an entry that is present. */
+/* True if a present entry has reserved bits set. */
 static bool reserved_set(const struct paging *p, const struct walk *w, uint64_t entry,
                          unsigned level, bool large)
 {

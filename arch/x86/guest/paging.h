@@ -7,7 +7,7 @@
 #include "hv/gmem.h"
 #include "hv/types.h"
 
-/* The registers that decide. PAE's four entries are registers of the CPU. */
+/* The registers that control paging. PAE's four entries are CPU registers. */
 struct paging {
     uint64_t cr0, cr3, cr4, efer;
     uint64_t pdpte[4];
@@ -22,8 +22,8 @@ struct paging {
 #define PF_USER     (1u << 2)
 #define PF_RESERVED (1u << 3)
 
-/* The guest-physical address of a linear one for a data access. 0; -E_PERM: page fault with *error;
- * -E_RANGE: what lies at *gpa, a table's entry, is outside of the guest's memory. Accessed and
- * dirty bits are set as the CPU does. The address is canonical. */
+/* Translates a canonical linear address to a guest-physical one for a data access. 0; -E_PERM: page
+ * fault with *error; -E_RANGE: a table's entry at *gpa is outside the guest's memory. Sets accessed
+ * and dirty bits as the CPU does. */
 int paging_translate(const struct paging *p, const struct gmem *m, uint64_t linear, bool write,
                      uint64_t *gpa, uint32_t *error) MUST_CHECK;

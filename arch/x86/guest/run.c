@@ -4,8 +4,8 @@
 #include "hv/virt.h"
 
 /*
- * The guest is in HLT. Where a timer will wake it, all that this takes is done before, so that
- * between the timer and the guest's interrupt handler there is one exit and one entry.
+ * The guest is in HLT. If a timer will wake it, prepares everything in advance, so that between the
+ * timer and the guest's interrupt handler there is one exit and one entry.
  */
 static enum exit_action enter_halted(struct vcpu *v, uint64_t until)
 {
@@ -18,7 +18,8 @@ static enum exit_action enter_halted(struct vcpu *v, uint64_t until)
     if (v->wake_late != NEVER)
         abi_histogram_add(&v->stats->wake_late, v->wake_late);
     v->wake_late = NEVER;
-    /* Bochs notes a vCPU that an exit took out of its HLT as active: it would go on behind it. */
+    /* Bochs saves a vCPU that an exit took out of HLT as active: it would continue after the HLT.
+     */
     if (v->waits)
         vcpu_set_halt(v, true);
     action = vcpu_enter(v);

@@ -19,7 +19,7 @@ static bool type_allows(const struct segment *s, bool write)
     return !write || (s->rights & SEGMENT_TYPE_WRITE);
 }
 
-/* What would run over the end of 32-bit offsets is beyond the limit too; CPUs may do either. */
+/* An access that wraps around 32-bit offsets is also beyond the limit; CPUs may do either. */
 static bool within_limit(const struct segment *s, uint64_t offset, unsigned size)
 {
     uint64_t last = offset + size - 1;

@@ -1,7 +1,7 @@
 /*
- * Where a memory operand lies, and whether its segment lets it be reached there: for the few
- * instructions that the root carries out for a guest. SDM 3A "Limit Checking", "Type Checking",
- * "Segmentation in IA-32e Mode". Pure.
+ * Finds a memory operand, and checks that its segment allows the access: for the few instructions
+ * that the root emulates for a guest. SDM 3A "Limit Checking", "Type Checking", "Segmentation in
+ * IA-32e Mode". Pure.
  */
 #pragma once
 
@@ -24,7 +24,7 @@ struct segment {
 #define SEGMENT_RIGHTS_DB   (1u << 14)
 #define SEGMENT_RIGHTS_NULL (1u << 16)
 
-/* How segments are looked at. */
+/* How segments are interpreted. */
 enum segment_mode {
     SEGMENT_REAL,      /* real-address and virtual-8086 mode: limits alone */
     SEGMENT_PROTECTED, /* compatibility mode too */
@@ -44,7 +44,7 @@ enum segment_mode segment_mode_of(uint64_t cr0, uint64_t efer, uint64_t rflags, 
 /* An exception for the guest. */
 struct guest_fault {
     uint8_t vector;
-    uint32_t error;   /* of a vector that has one */
+    uint32_t error;   /* if the vector has one */
     uint64_t address; /* #PF: CR2 */
 };
 

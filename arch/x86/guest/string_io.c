@@ -2,10 +2,10 @@
 
 #include "arch/x86/cpu/regs.h"
 
-/* The bytes of an element: it may lie across two pages. */
+/* The bytes of an element, which may cross a page boundary. */
 struct place {
     uint8_t *at, *rest;
-    unsigned length; /* of what is at `at`; what is left is at `rest` */
+    unsigned length; /* bytes at `at`; the others are at `rest` */
 };
 
 static uint64_t mask_of(unsigned bytes)
@@ -13,7 +13,7 @@ static uint64_t mask_of(unsigned bytes)
     return bytes >= 8 ? UINT64_MAX : (1ull << (8 * bytes)) - 1;
 }
 
-/* 32-bit registers clear their upper halves, 16-bit ones leave theirs. */
+/* A 32-bit write clears the upper half, a 16-bit write leaves it. */
 static void set_register(uint64_t *r, unsigned bytes, uint64_t v)
 {
     uint64_t mask = mask_of(bytes);
@@ -21,7 +21,7 @@ static void set_register(uint64_t *r, unsigned bytes, uint64_t v)
     *r = (bytes == 2 ? *r & ~mask : 0) | (v & mask);
 }
 
-/* Where a linear address is in the host's memory. */
+/* Finds a linear address in the host's memory. */
 static enum string_io_result find(struct string_io *s, uint64_t linear, uint8_t **at,
                                   struct guest_fault *f)
 {
@@ -52,7 +52,7 @@ static bool misaligned(const struct string_io *s, uint64_t linear)
     return s->paging.cpl == 3 && (s->paging.cr0 & CR0_AM) && s->paging.ac && linear % s->size;
 }
 
-/* All of an element, before any of it is touched. */
+/* Finds a whole element, before touching any of it. */
 static enum string_io_result reach(struct string_io *s, uint64_t offset, struct place *p,
                                    struct guest_fault *f)
 {

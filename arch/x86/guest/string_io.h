@@ -1,8 +1,8 @@
 /*
- * INS and OUTS, one element at a time: what the hypervisor has to do for a guest whose string I/O
- * exits. The CPU has checked the right to the port by then; segment, address and page are left to
- * us (SDM 3C "Relative Priority of Faults and VM Exits"; SDM 2A INS, SDM 2B OUTS). Pure; whoever
- * calls decides how many elements there is time for.
+ * INS and OUTS, one element at a time, for a guest whose string I/O exits. The CPU has checked the
+ * port permission by then; we check segment, address and page (SDM 3C "Relative Priority of Faults
+ * and VM Exits"; SDM 2A INS, SDM 2B OUTS). Pure; the caller decides how many elements there is time
+ * for.
  */
 #pragma once
 
@@ -23,8 +23,8 @@ struct string_io {
     struct paging paging;
     const struct gmem *mem;
     const struct io_bus *bus;
-    /* The last page that an element was on: its number and where it is; NULL: none yet. Guests
-     * that change a translation meanwhile have not told the TLB. */
+    /* The page of the last element: its number and its host address; NULL: none yet. May be cached
+     * like a TLB entry: a guest that changes a translation in between has not flushed its TLB. */
     uint64_t page;
     uint8_t *at;
 };
@@ -36,11 +36,11 @@ enum string_io_result {
     STRING_IO_OUTSIDE /* f->address is guest-physical and not in its memory; nothing was done */
 };
 
-/* `index`: RSI or RDI; `count`: RCX, of meaning with `rep`. They are moved on as the CPU does. */
+/* `index`: RSI or RDI; `count`: RCX, used with `rep`. Both are advanced as the CPU does. */
 enum string_io_result string_io_element(struct string_io *s, uint64_t *index, uint64_t *count,
                                         struct guest_fault *f);
 
-/* For a CPU that does not tell the segment of OUTS, only the first element's linear address: the
- * register of DS, ES, SS, CS, FS and GS whose base fits. `segments` are by enum segment_id. */
+/* For a CPU that reports only the first element's linear address of an OUTS, not its segment: the
+ * first of DS, ES, SS, CS, FS and GS whose base fits. `segments` is indexed by enum segment_id. */
 enum segment_id string_io_segment(const struct segment segments[6], uint64_t index_offset,
                                   uint64_t linear);

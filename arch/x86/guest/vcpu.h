@@ -1,6 +1,6 @@
 /*
- * An x86 vCPU whatever the vendor: what belongs to it besides what a backend keeps, and what its
- * exits mean. Over vcpu_state.h. Owning core, inside an exit or before an entry.
+ * The vendor-independent part of an x86 vCPU: the state that no backend keeps, and what its exits
+ * do. Uses vcpu_state.h. Owning core, inside an exit or before an entry.
  */
 #pragma once
 
@@ -42,17 +42,17 @@ enum vcpu_yield x86_run(struct vcpu *v, uint64_t until);
 /* Injects the exception; for `return x86_raise...`. */
 enum exit_action x86_raise_ud(struct vcpu *v);
 enum exit_action x86_raise_gp(struct vcpu *v);
-/* #DB, with what DR6 shall say: DR6_*. */
+/* #DB, with bits to report in DR6: DR6_*. */
 enum exit_action x86_raise_db(struct vcpu *v, uint64_t conditions);
 /* Stops the guest: "<what> at RIP 0x...". */
 enum exit_action x86_crash(struct vcpu *v, const char *what);
-/* Stops the guest, which `what` ("read from") an address that is not in its memory. */
+/* Stops a guest that accessed an address outside its memory; `what`: "read from". */
 enum exit_action x86_outside(struct vcpu *v, const char *what, uint64_t address);
 
-/* What these instructions do; operands are in v->regs, others as given. Registers by the number
- * that instructions encode. */
-enum exit_action x86_resume(struct vcpu *v); /* nothing, once more */
-enum exit_action x86_skip(struct vcpu *v);   /* nothing */
+/* Emulate these instructions; operands are in v->regs or passed as arguments. Registers by the
+ * number that instructions encode. */
+enum exit_action x86_resume(struct vcpu *v); /* does nothing, the instruction runs again */
+enum exit_action x86_skip(struct vcpu *v);   /* does nothing */
 enum exit_action x86_cpuid(struct vcpu *v);
 enum exit_action x86_rdmsr(struct vcpu *v);
 enum exit_action x86_wrmsr(struct vcpu *v);
@@ -73,7 +73,7 @@ void x86_write_gpr(struct vcpu *v, unsigned number, uint64_t value);
 
 /* ---- cr.c ---- */
 
-/* MOV to and from a control register that the guest does not own whole. */
+/* MOV to and from a control register that the guest does not fully own. */
 enum exit_action x86_write_cr(struct vcpu *v, unsigned cr, uint64_t value);
 enum exit_action x86_read_cr(struct vcpu *v, unsigned cr, unsigned reg);
 
@@ -88,23 +88,23 @@ struct string_access {
     uint16_t port;
     unsigned size; /* bytes an element: 1, 2 or 4 */
     bool in, rep;
-    unsigned address_bytes;  /* 2, 4 or 8; 0: the CPU says neither that nor the segment */
+    unsigned address_bytes;  /* 2, 4 or 8; 0: the CPU reports neither this nor the segment */
     enum segment_id segment; /* of OUTS */
-    uint64_t linear;         /* where the CPU says no more: of the first element */
+    uint64_t linear;         /* if the CPU reports no more: of the first element */
 };
-/* `until`: it is left by then, to go on with it later. Absolute ticks. */
+/* Stops by `until`, to be continued later. Absolute ticks. */
 enum exit_action x86_string_io(struct vcpu *v, const struct string_access *a, uint64_t until);
 
 /* ---- events.c ---- */
 
 void x86_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
-/* The guest's own exception, which the CPU gave to the root instead. `conditions`: of #DB, as for
- * DR6. */
+/* Gives the guest its own exception, which the CPU delivered to the root. `conditions`: for #DB, as
+ * in DR6. */
 enum exit_action x86_reflect_exception(struct vcpu *v, uint32_t event, uint32_t error,
                                        uint64_t conditions);
-/* After an exit that interrupted the delivery of `event`; nothing without EVENT_VALID. */
+/* After an exit that interrupted the delivery of `event`; does nothing without EVENT_VALID. */
 void x86_note_vectoring(struct vcpu *v, uint32_t event, uint32_t error, uint32_t length);
-/* Before entry: what is pending is injected, or a window is asked for. */
+/* Before entry: injects what is pending, or requests a window. */
 void x86_prepare_events(struct vcpu *v, uint64_t now);
-/* An instruction that was skipped was in a shadow, or has TF or RF set. */
+/* After a skipped instruction that was in a shadow, or had TF or RF set. */
 void x86_end_of_instruction(struct vcpu *v);

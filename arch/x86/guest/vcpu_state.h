@@ -1,8 +1,9 @@
 /*
- * The seam between what an x86 guest sees and the vendor's structure that holds it: get and set,
- * inline, so that an exit costs no more than if it were written for one vendor. A backend defines
- * these functions in a vcpu_state.h of its own; VCPU_STATE names another one (host tests: a plain
- * struct). For the core that the vCPU is loaded on. The values are the CPU's while the guest runs.
+ * The seam between what an x86 guest sees and the vendor's structure that holds it: inline getters
+ * and setters, so that an exit costs no more than code for a single vendor. A backend defines these
+ * functions in a vcpu_state.h of its own; VCPU_STATE names another one (host tests: a plain
+ * struct). Only on the core where the vCPU is loaded. The values are those of the CPU while the
+ * guest runs.
  */
 #pragma once
 
@@ -30,15 +31,15 @@ static inline uint64_t vcpu_get_dr(const struct vcpu *v, unsigned n);
 static inline void vcpu_set_dr(struct vcpu *v, unsigned n, uint64_t value);
 static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value);
 static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value);
-/* The components that guests may enable; 0: there is no XSAVE. */
+/* The components that guests may enable; 0: no XSAVE. */
 static inline uint64_t vcpu_get_xcr0_allowed(const struct vcpu *v);
 static inline uint64_t vcpu_get_tsc_aux(const struct vcpu *v);
 
-/* What the guest reads where a bit is not its own. */
+/* What the guest reads for bits that it does not own. */
 static inline void vcpu_show_cr0(struct vcpu *v, uint64_t value);
 static inline void vcpu_show_cr4(struct vcpu *v, uint64_t value);
 static inline uint64_t vcpu_shown_cr4(const struct vcpu *v);
-/* The bits of CR4 that the guest's writes do not reach, and those that this CPU has. */
+/* The bits of CR4 that the root owns, and those that this CPU has. */
 static inline uint64_t vcpu_owned_cr4(const struct vcpu *v);
 static inline uint64_t vcpu_known_cr4(const struct vcpu *v);
 
@@ -51,7 +52,7 @@ static inline unsigned vcpu_get_cpl(const struct vcpu *v);
 /* PAE's four entries, which are registers. */
 static inline void vcpu_get_pdptes(const struct vcpu *v, uint64_t pdpte[4]);
 static inline void vcpu_set_pdptes(struct vcpu *v, const uint64_t pdpte[4]);
-/* After a change that the guest's TLB does not know of. */
+/* After a change that the guest's TLB does not reflect. */
 static inline void vcpu_flush_tlb(struct vcpu *v);
 /* RDSEED or RDRAND, once. */
 static inline bool vcpu_random(const struct vcpu *v, bool seed, uint64_t *value);
@@ -68,27 +69,28 @@ static inline bool vcpu_trap_is_due(const struct vcpu *v);
 /* A single-step trap. */
 static inline void vcpu_set_trap_due(struct vcpu *v);
 
-/* The next entry delivers an event; it is there already; with an error code; behind an instruction
- * of so many bytes. */
+/* Make the next entry deliver an event; check that one is set; set its error code; set the length
+ * of the instruction that raised it. */
 static inline void vcpu_inject(struct vcpu *v, uint32_t event);
 static inline bool vcpu_injects(const struct vcpu *v);
 static inline void vcpu_inject_error(struct vcpu *v, uint32_t error);
 static inline void vcpu_inject_length(struct vcpu *v, uint32_t bytes);
-/* An exit as soon as an interrupt, or an NMI, can be delivered. */
+/* Requests an exit as soon as an interrupt, or an NMI, can be delivered. */
 static inline void vcpu_set_windows(struct vcpu *v, bool irq, bool nmi);
 static inline bool vcpu_has_windows(const struct vcpu *v);
-/* The next entry is into HLT, or into running. */
+/* Makes the next entry enter HLT, or run. */
 static inline void vcpu_set_halt(struct vcpu *v, bool halted);
 
-/* Makes the vCPU this core's. */
+/* Loads the vCPU on this core. */
 static inline void vcpu_load(struct vcpu *v);
-/* The next entries end at this time at the latest, or before where the CPU's timer does not reach
- * so far. Absolute ticks. */
+/* The next entries end by this time, or earlier if the CPU's timer does not reach that far.
+ * Absolute ticks. */
 static inline void vcpu_set_deadline(struct vcpu *v, uint64_t deadline, uint64_t now);
-/* Enters, has exits handled and enters again, until one wants more than that: what it wants, not
- * EXIT_SKIP unless a request is there. What was to be skipped is; v->exit is the last exit. */
+/* Enters, handles exits and enters again, until an exit needs more than that. Returns its action:
+ * EXIT_SKIP only if a request waits. A skipped instruction is already skipped; v->exit is the last
+ * exit. */
 static inline enum exit_action vcpu_enter(struct vcpu *v);
-/* That was the deadline. */
+/* True if the last exit was the deadline. */
 static inline bool vcpu_deadline_came(const struct vcpu *v);
 
 #ifndef VCPU_STATE
@@ -102,8 +104,8 @@ static inline bool x86_events_pending(const struct vcpu *v)
            vcpu_has_windows(v);
 }
 
-/* With these RFLAGS each instruction ends in a trap. With BTF only branches do, and nothing that
- * exits is one. */
+/* With these RFLAGS each instruction ends in a trap. With BTF only branches do, and no instruction
+ * that exits is a branch. */
 static inline bool x86_steps(const struct vcpu *v, uint64_t rflags)
 {
     return (rflags & RFLAGS_TF) && !(vcpu_get_debugctl(v) & DEBUGCTL_BTF);

@@ -30,8 +30,8 @@ static void emit_part(struct walk *w, const struct decode_part *p)
         w->emit(w->arg, p);
 }
 
-/* Bits first..end-1 have no meaning: each run of ones is a piece, those that are 1 as a rule apart
- * from those that are not. */
+/* Bits first..end-1 have no meaning: each run of ones is a piece; bits that are normally 1 are
+ * separate from the others. */
 static void walk_gap(struct walk *w, unsigned first, unsigned end)
 {
     for (unsigned low = first; low < end && !w->format->loose;) {

@@ -8,20 +8,20 @@
 
 struct abi_vmcs;
 
-/* A piece of a decoded value. All strings are never NULL; they may be valid only during the call of
- * emit(). */
+/* A piece of a decoded value. No string is NULL; each may be valid only during the call of emit().
+ */
 struct decode_part {
     uint8_t high, low;   /* bits high..low of the field, inclusive */
     uint64_t value;      /* of these bits, shifted down to bit 0 */
     const char *name;    /* "HLT_EXITING", "DPL" */
     const char *title;   /* the SDM's words: "HLT exiting" */
     const char *meaning; /* of this value: "HLT exits"; "" when it is just a number */
-    bool either;   /* a single bit that says which of two things it is, not whether it is one */
-    bool reserved; /* bits that the SDM does not define, given only when they are not 0 */
-    bool valid;    /* false: another bit of the field makes these bits meaningless */
+    bool either;         /* a single bit that selects one of two things, not on or off */
+    bool reserved;       /* bits that the SDM does not define, given only when they are not 0 */
+    bool valid;          /* false: another bit of the field makes these bits meaningless */
 };
 
-/* What the meaning of some fields depends on: the values of other fields. Zero: unknown. */
+/* The values of other fields that the meaning of some fields depends on. Zero: unknown. */
 struct decode_context {
     uint32_t exit_reason;             /* for exit qualification and instruction information */
     uint32_t exit_interruption_info;  /* for exit qualification and error code of reason 0 */
@@ -30,13 +30,13 @@ struct decode_context {
     uint64_t guest_cr4, host_cr4;     /* CR3 has a PCID when CR4.PCIDE is set */
 };
 
-/* From a snapshot; fields that it does not have count as 0. */
+/* From a snapshot; missing fields count as 0. */
 struct decode_context decode_context_of(const struct abi_vmcs *v);
 
 typedef void (*decode_emit)(void *arg, const struct decode_part *p);
 
-/* Calls emit() for each piece, low bits first; single-bit controls always, set or not. `c` may be
- * NULL, so may emit. Returns the number of pieces; 0: the field is unknown, or just a number or an
+/* Calls emit() for each piece, low bits first; single-bit controls always, set or not. `c` and
+ * `emit` may be NULL. Returns the number of pieces; 0: the field is unknown, or just a number or an
  * address. */
 unsigned vmcs_decode(uint32_t encoding, uint64_t value, const struct decode_context *c,
                      decode_emit emit, void *arg);
@@ -46,8 +46,8 @@ unsigned vmcs_decode(uint32_t encoding, uint64_t value, const struct decode_cont
 size_t vmcs_decode_line(uint32_t encoding, uint64_t value, const struct decode_context *c,
                         char *text, size_t size);
 
-/* The IA32_VMX_* capability MSRs and IA32_FEATURE_CONTROL. A control's part in IA32_VMX_*_CTLS has
- * its bit number in the control word, and as value 1 if it must be 1, plus 2 if it may be 1.
+/* The IA32_VMX_* capability MSRs and IA32_FEATURE_CONTROL. For a control in IA32_VMX_*_CTLS a part
+ * has its bit number in the control word; its value is 1 if it must be 1, plus 2 if it may be 1.
  * Returns 0 for other MSRs. */
 unsigned vmx_msr_decode(uint32_t msr, uint64_t value, decode_emit emit, void *arg);
 size_t vmx_msr_decode_line(uint32_t msr, uint64_t value, char *text, size_t size);
@@ -71,9 +71,8 @@ struct decode_bit {
     const char *clear, *set;   /* what 0 and 1 mean; NULL when it is not a single bit */
     bool either;               /* see struct decode_part */
     const char *const *values; /* what the values mean; a NULL among them is reserved */
-    unsigned value_count;      /* of `values`; beyond is reserved */
-    const char *(*say)(
-        const struct decode_say *s); /* computes the meaning where it depends on more */
+    unsigned value_count;      /* of `values`; larger values are reserved */
+    const char *(*say)(const struct decode_say *s); /* computes the meaning if it depends on more */
 };
 
 /* The defined bits of a control word (pin-based, primary, secondary and tertiary processor-based,
@@ -84,10 +83,10 @@ const struct decode_bit *vmcs_control_bits(uint32_t encoding, unsigned *count);
 const struct decode_bit *vmcs_control_bit_by_name(uint32_t encoding, const char *name);
 /* Bits that are 1 unless the TRUE capability MSR allows 0 (the default1 class). */
 uint64_t vmcs_control_default1(uint32_t encoding);
-/* The MSR that says which bits of the control word may be what; `true_controls`: IA32_VMX_BASIC bit
- * 55. 0: not a control word. */
+/* The MSR that says which bits of the control word may be 0 or 1; `true_controls`: IA32_VMX_BASIC
+ * bit 55. 0: not a control word. */
 uint32_t vmcs_control_msr(uint32_t encoding, bool true_controls);
-/* Has the control word 64 bits? Then its MSR has no half that says what must be 1. */
+/* True if the control word has 64 bits: then no half of its MSR says what must be 1. */
 bool vmcs_control_is_wide(uint32_t encoding);
 /* "IA32_VMX_TRUE_PINBASED_CTLS"; NULL for MSRs that vmx_msr_decode() does not know. */
 const char *vmx_msr_name(uint32_t msr);
@@ -109,5 +108,5 @@ struct control_provenance vmcs_control_provenance(uint32_t encoding, const struc
 const char *vmx_abort_name(uint32_t indicator);
 /* "#PF page fault"; "" for vectors above 31, "reserved" for the undefined ones below. */
 const char *exception_name(unsigned vector);
-/* "#PF": only the mnemonic; "" where there is none. */
+/* "#PF": only the mnemonic; "" if it has none. */
 const char *exception_mnemonic(unsigned vector);

@@ -14,7 +14,7 @@ static const struct named_range msrs[] = {
 #undef NAME_MSRS
 };
 
-/* A run of bits that may go on in the next bitmap. */
+/* A run of bits that may continue in the next bitmap. */
 struct run {
     bool set, open;
     uint32_t first;

@@ -17,11 +17,11 @@ typedef void (*range_emit)(void *arg, uint32_t first, uint32_t last);
  * `base`. Reads count / 8 bytes. emit may be NULL. Returns the number of runs. */
 unsigned bitmap_ranges(const uint8_t *bitmap, uint32_t base, uint32_t count, bool set,
                        range_emit emit, void *arg);
-/* Ports that exit (`exits`), or that do not. A run may go over from bitmap A to B. */
+/* Ports that exit (`exits`), or that do not. A run may extend from bitmap A into B. */
 unsigned io_bitmap_ranges(const uint8_t *a, const uint8_t *b, bool exits, range_emit emit,
                           void *arg);
 /* MSRs (0..0x1fff or 0xc0000000..0xc0001fff) whose RDMSR or WRMSR exits, or does not. All other
- * MSRs exit always. `page`: the whole page. */
+ * MSRs always exit. `page`: the whole page. */
 unsigned msr_bitmap_ranges(const uint8_t *page, enum msr_bitmap_part part, bool exits,
                            range_emit emit, void *arg);
 
@@ -30,7 +30,7 @@ struct named_range {
     const char *name;
 };
 
-/* "8259 PIC, master", "IA32_EFER"; "" where we know none. */
+/* "8259 PIC, master", "IA32_EFER"; "" if we know none. */
 const char *io_port_name(uint16_t port);
 const char *msr_name(uint32_t msr);
 /* Entry n (0, 1, ...) of the named ranges that share something with first..last, sorted; NULL

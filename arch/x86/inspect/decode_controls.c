@@ -260,7 +260,7 @@ static const struct decode_bit vm_functions[] = {
 static const struct control_word {
     uint16_t encoding;
     uint16_t msr, true_msr;
-    bool wide; /* 64 bits; the MSR has no half that says what must be 1 */
+    bool wide; /* 64 bits; no half of the MSR says what must be 1 */
     struct decode_format format;
 } words[] = {
     {VMCS_PIN_BASED_CONTROLS, 0x481, 0x48d, false, DECODE_FORMAT(pin, .ones = PIN_DEFAULT1)},
@@ -307,7 +307,7 @@ const struct decode_bit *vmcs_control_bits(uint32_t encoding, unsigned *count)
     return w ? w->format.bits : NULL;
 }
 
-/* What "IA-32e mode guest", IA_32E_MODE_GUEST and ia_32e_mode_guest have in common. */
+/* Maps "IA-32e mode guest", IA_32E_MODE_GUEST and ia_32e_mode_guest to the same text. */
 static char plain(char c)
 {
     if (c == ' ' || c == '-' || c == '/')

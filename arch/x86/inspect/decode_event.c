@@ -7,8 +7,8 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-/* What exits and what is injected: SDM 3C "Information for VM Exits Due to Vectored Events",
- * "VM-Entry Controls for Event Injection", "Basic VM-Exit Information". */
+/* Exits and injected events: SDM 3C "Information for VM Exits Due to Vectored Events", "VM-Entry
+ * Controls for Event Injection", "Basic VM-Exit Information". */
 
 static const struct {
     const char *mnemonic, *name;

@@ -205,7 +205,7 @@ PROSE(timeout);
 PROSE(wbinvd);
 PROSE(wrmsr);
 
-/* Reasons that are not here have no exit qualification: it is 0. */
+/* Reasons not listed have no exit qualification: it is 0. */
 static const struct decode_format *const qualifications[] = {
     [VMX_EXIT_STARTUP_IPI] = &vector,
     [VMX_EXIT_IO_SMI] = &io,

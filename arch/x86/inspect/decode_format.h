@@ -7,7 +7,7 @@
 struct decode_format {
     const struct decode_bit *bits; /* low bits first, without overlap */
     unsigned count;
-    uint64_t ones;           /* undefined bits that are 1 as a rule */
+    uint64_t ones;           /* undefined bits that are normally 1 */
     const char *clear, *set; /* not NULL: replace the senses of all single bits */
     uint64_t dead;           /* bits that mean nothing when bit `dead_if` is 1 */
     uint8_t dead_if;
@@ -39,7 +39,7 @@ struct decode_format {
         .high = (h), .low = (l), .name = (NAME), .title = (TITLE), .values = (VALUES),             \
         .value_count = ARRAY_LEN(VALUES), __VA_ARGS__                                              \
     }
-/* One bit that says which of two things it is, not whether it is one. */
+/* One bit that selects one of two things, not on or off. */
 #define BIT_EITHER(n, NAME, TITLE, CLEAR, SET) BIT_IF(.either = true, n, NAME, TITLE, CLEAR, SET)
 #define BITS_SAY(h, l, NAME, TITLE, SAY, ...)                                                      \
     {                                                                                              \
@@ -56,7 +56,7 @@ size_t decode_format_line(const struct decode_format *f, uint64_t value,
 /* Finds a field's format; NULL: none. `c` is not NULL. */
 const struct decode_format *decode_find(uint32_t encoding, const struct decode_context *c);
 const struct decode_format *decode_controls(uint32_t encoding); /* decode_controls.c */
-/* The control word that a capability MSR speaks about; DECODE_NO_FIELD: none. */
+/* The control word that a capability MSR describes; DECODE_NO_FIELD: none. */
 #define DECODE_NO_FIELD UINT32_MAX
 uint32_t decode_controls_of_msr(uint32_t msr);
 const struct decode_format *decode_exit(uint32_t encoding, const struct decode_context *c);
@@ -67,7 +67,7 @@ const struct decode_format *decode_memory(uint32_t encoding);
 const struct decode_format *decode_guest_msr(uint32_t encoding);
 const struct decode_format *decode_cr(uint32_t encoding, const struct decode_context *c);
 
-/* What more than one file needs. A sense replaced, the bits of CR0 and CR4 make the formats of the
+/* What more than one file needs. With other senses, the bits of CR0 and CR4 make the formats of the
  * masks, the shadows and the IA32_VMX_CR*_FIXED* MSRs. */
 extern const struct decode_format decode_fixed_cr0[2], decode_fixed_cr4[2];
 extern const char *const decode_memory_types[8];

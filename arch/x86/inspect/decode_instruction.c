@@ -89,7 +89,7 @@ static const struct decode_bit loadiwkey_bits[] = {
     BITS(31, 28, "REG2", "second XMM register"),
 };
 
-/* What describes a memory operand, for the instructions that may have a register instead. */
+/* The bits that describe a memory operand, for instructions that may have a register instead. */
 #define MEMORY_OPERAND 0x0fff8383u
 #define REGISTER_FORM  10
 

@@ -44,7 +44,7 @@ static const struct decode_format eptp = DECODE_FORMAT(eptp_bits, .prose = true)
 static const struct decode_format hlat = DECODE_FORMAT(hlat_bits, .prose = true);
 static const struct decode_format pdpte = DECODE_FORMAT(pdpte_bits, .prose = true);
 
-/* ---- EOI-exit bitmap: 64 vectors a field ---- */
+/* ---- EOI-exit bitmap: 64 vectors per field ---- */
 
 static const char *say_eoi(const struct decode_say *s, unsigned base)
 {
@@ -60,7 +60,7 @@ static const char *say_eoi(const struct decode_say *s, unsigned base)
             continue;
         while (last < 63 && (s->value >> (last + 1) & 1))
             last++;
-        /* Alternating vectors do not fit: the reader has the value, too. */
+        /* Alternating vectors do not fit: the reader also has the value. */
         if (len + 16 > s->size) {
             (void)fmt(s->buf + len, s->size - len, ", ...");
             break;

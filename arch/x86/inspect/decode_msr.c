@@ -112,7 +112,7 @@ static const struct decode_format ept_vpid = DECODE_FORMAT(ept_vpid_bits, .ones 
 
 static const struct {
     uint32_t msr;
-    const struct decode_format *format; /* NULL: says what control bits may be */
+    const struct decode_format *format; /* NULL: gives the allowed values of control bits */
 } msrs[] = {
     {0x3a, &feature_control},
     {0x480, &basic},
@@ -202,7 +202,7 @@ size_t vmx_msr_decode_line(uint32_t msr, uint64_t value, char *text, size_t size
         text[0] = 0;
     if (encoding == DECODE_NO_FIELD)
         return 0;
-    /* What may be 1, as a control word. */
+    /* The bits that may be 1, as a control word. */
     if (!vmcs_control_is_wide(encoding))
         value >>= 32;
     return vmcs_decode_line(encoding, value, NULL, text, size);

@@ -27,7 +27,7 @@ static const char *const code_or_data_types[16] = {
     "code, execute/read, conforming",
     "code, execute/read, conforming, accessed",
 };
-/* Where 32-bit and IA-32e mode differ, both. */
+/* If 32-bit and IA-32e mode differ, both. */
 static const char *const system_types[16] = {
     [0] = "reserved",
     [1] = "16-bit TSS (available); reserved in IA-32e mode",
@@ -195,7 +195,7 @@ SAY(threshold, 3, "TPR_THRESHOLD", "TPR threshold", say_threshold);
 static const struct decode_bit byte_vector_bits[] = {BITS(7, 0, "VECTOR", "vector")};
 static const struct decode_format byte_vector = DECODE_FORMAT(byte_vector_bits, .prose = true);
 
-/* ---- which field has which ---- */
+/* ---- the format of each field ---- */
 
 static const struct {
     uint16_t first, last; /* encodings */

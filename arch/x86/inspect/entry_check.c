@@ -186,7 +186,7 @@ static const uint8_t word_row[WORDS] = {
     [WORD_VMFUNC] = VMCS_ROW_VM_FUNCTION_CONTROLS,
 };
 
-/* A word that is missing counts as 0, and breaks an implication all the same. */
+/* A missing word counts as 0, and can still break an implication. */
 void entry_implications(struct entry_ctx *c, const struct entry_implication *table, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {

@@ -36,11 +36,11 @@ struct entry_rule_failure {
     const struct entry_rule *rule;
     uint32_t encoding;   /* of the field */
     uint64_t value;      /* of the field */
-    uint64_t bits;       /* the bits of it that are wrong; 0: the value as a whole is */
+    uint64_t bits;       /* the wrong bits; 0: the value as a whole is wrong */
     const char *allowed; /* "bit 1 must be 1: reserved in RFLAGS". Valid during the call only. */
 };
 
-/* What the VMCS and the capability MSRs do not say. */
+/* Facts that the VMCS and the capability MSRs do not contain. */
 struct entry_cpu {
     uint8_t physical_bits; /* CPUID.80000008H:EAX[7:0] */
     uint8_t linear_bits;   /* CPUID.80000008H:EAX[15:8]: 48 or 57 */
@@ -61,19 +61,19 @@ struct entry_cpu {
 
 /* The rule with this index; NULL beyond ENTRY_RULES. */
 const struct entry_rule *entry_rule(unsigned id);
-/* NULL when there is none. */
+/* NULL: none. */
 const struct entry_rule *entry_rule_by_name(const char *name);
 
 /*
  * Calls failed() once for each rule and field that fails, controls first, then host, then guest
- * state; returns how often. A rule about a field that `v` does not have is left out, and so is one
- * about a fact that `cpu` does not know. `failed` may be NULL.
+ * state; returns the number of failures. Skips rules about fields that `v` does not have, or facts
+ * that `cpu` does not know. `failed` may be NULL.
  */
 unsigned vmcs_entry_check(const struct abi_vmcs *v, const struct vmx_caps *caps,
                           const struct entry_cpu *cpu,
                           void (*failed)(void *arg, const struct entry_rule_failure *f), void *arg);
 
-/* The same in ENTRY_PARTS parts, 0 to ENTRY_PARTS - 1, for who has no time for all at once. */
+/* The same in ENTRY_PARTS parts, 0 to ENTRY_PARTS - 1, for callers without time for all at once. */
 #define ENTRY_PARTS 5u
 unsigned vmcs_entry_check_part(unsigned part, const struct abi_vmcs *v, const struct vmx_caps *caps,
                                const struct entry_cpu *cpu,

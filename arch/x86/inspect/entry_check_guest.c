@@ -10,7 +10,7 @@
 #define DEBUGCTL_RESERVED    (~0xffc7ull)
 #define DEBUGCTL_BTF         (1ull << 1)
 #define DEBUGCTL_BUS_LOCK    (1ull << 2)
-/* What no CPU has; CPUID leaf 14H can take away more. */
+/* Bits that no CPU has; CPUID leaf 14H can exclude more. */
 #define RTIT_CTL_RESERVED    (1ull << 18 | 1ull << 23 | 7ull << 28 | 0x7full << 48 | ~0ull << 57)
 #define LBR_CTL_RESERVED     (~0x7f000full)
 #define CR3_LAM              (3ull << 61)
@@ -120,8 +120,8 @@ static void check_msrs(struct entry_ctx *c, bool ia32e)
                       VMCS_ROW_GUEST_IA32_S_CET);
 }
 
-/* An instruction or shadow-stack pointer: the bits beyond the linear-address width need only be
- * the same, unlike those of a canonical address. */
+/* An instruction or shadow-stack pointer: the bits beyond the linear-address width only have to be
+ * equal, unlike in a canonical address. */
 static void check_pointer(struct entry_ctx *c, unsigned row, bool wide, enum entry_rule_id rule_32,
                           enum entry_rule_id rule_64)
 {
@@ -151,7 +151,7 @@ static void check_rip(struct entry_ctx *c, bool ia32e)
         entry_ones(c, ~rflags & RFLAGS_IF, ENTRY_RULE_RFLAGS_IF, row);
 }
 
-/* May an event be injected into a guest that is in HLT? */
+/* True if the event may be injected into a guest in HLT. */
 static bool hlt_takes(uint32_t type, uint32_t vector)
 {
     return type == INTR_INFO_EXTERNAL || type == INTR_INFO_NMI ||
@@ -261,7 +261,7 @@ static void check_link_pointer(struct entry_ctx *c)
         entry_require(c, link != c->cpu->current_vmcs, ENTRY_RULE_LINK_CURRENT, row);
 }
 
-/* Without EPT they are in the guest's memory, at CR3: not a matter of the VMCS. */
+/* Without EPT they are in the guest's memory, at CR3, and not in the VMCS. */
 static void check_pdptes(struct entry_ctx *c, bool ia32e)
 {
     uint64_t reserved = PDPTE_RESERVED | entry_beyond(c->cpu->physical_bits);

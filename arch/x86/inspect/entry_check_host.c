@@ -88,7 +88,7 @@ static void check_registers(struct entry_ctx *c, bool wide)
                       VMCS_ROW_HOST_IA32_S_CET);
 }
 
-/* An exit to 32-bit mode: everything must fit. */
+/* An exit to 32-bit mode: everything must fit in 32 bits. */
 static void check_narrow(struct entry_ctx *c)
 {
     uint64_t cr4 = entry_get(c, VMCS_ROW_HOST_CR4);

@@ -19,7 +19,7 @@
 
 /* The control words, as the CPU takes them: 0 where the bit that activates a word is 0. */
 enum entry_word {
-    WORD_ALWAYS, /* is 1: the gate of what is checked in any case */
+    WORD_ALWAYS, /* is 1: the gate of unconditional checks */
     WORD_PIN,
     WORD_CPU1,
     WORD_CPU2,

@@ -40,7 +40,7 @@ static bool vector_valid(const struct entry_ctx *c, uint32_t type, uint32_t vect
     }
 }
 
-/* Events of an instruction, which has a length. */
+/* True for events of an instruction, which has a length. */
 static bool has_length(uint32_t type, uint32_t vector)
 {
     switch (type) {

@@ -20,7 +20,7 @@
 #define LIMIT_LOW          0xfffu
 #define LIMIT_HIGH         0xfff00000u
 
-/* The SDM's order; the rows of the table have it too. */
+/* The SDM's order, like the rows of the table. */
 enum segment { ES, CS, SS, DS, FS, GS, LDTR, TR, SEGMENTS };
 _Static_assert(VMCS_ROW_GUEST_TR_SELECTOR - VMCS_ROW_GUEST_ES_SELECTOR == TR &&
                    VMCS_ROW_GUEST_TR_BASE - VMCS_ROW_GUEST_ES_BASE == TR &&
@@ -75,7 +75,7 @@ static void check_base(struct entry_ctx *c, enum segment i, const struct segment
         entry_zeros(c, s->base & ENTRY_UPPER_HALF, ENTRY_RULE_BASE_32, row);
 }
 
-/* Is G what the limit asks for? */
+/* Checks that G fits the limit. */
 static void check_granularity(struct entry_ctx *c, enum segment i, const struct segment_values *s,
                               enum entry_rule_id rule)
 {
@@ -139,7 +139,7 @@ static void check_data(struct entry_ctx *c, enum segment i, const struct segment
         entry_require(c, s->dpl >= s->rpl, ENTRY_RULE_DATA_DPL, row);
 }
 
-/* What CS to GS have in common outside of virtual-8086 mode. */
+/* The checks that CS to GS share outside virtual-8086 mode. */
 static void check_code_or_data(struct entry_ctx *c, enum segment i, const struct segment_values *s)
 {
     bool unrestricted = entry_on(c, WORD_CPU2, CPU2_UNRESTRICTED_GUEST);

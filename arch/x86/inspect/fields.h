@@ -67,13 +67,13 @@ struct vmcs_field {
     uint8_t group;      /* enum vmcs_group: what it really belongs to */
     uint8_t volatility; /* enum vmcs_volatility */
     const char *name;   /* "GUEST_RIP" */
-    const char *reason; /* why it really belongs elsewhere, or what else to know; "" */
+    const char *reason; /* why it really belongs elsewhere, or another remark; "" */
 };
 
 unsigned vmcs_field_count(void);
 /* Row `row`, 0..vmcs_field_count()-1; NULL beyond. */
 const struct vmcs_field *vmcs_field(unsigned row);
-/* NULL when there is none. */
+/* NULL: none. */
 const struct vmcs_field *vmcs_field_by_name(const char *name);
 const struct vmcs_field *vmcs_field_by_encoding(uint32_t encoding);
 
@@ -99,7 +99,7 @@ const char *vmcs_width_name(enum vmcs_width width);
 /* "setup", "entry", "exit", "run". */
 const char *vmcs_volatility_name(enum vmcs_volatility volatility);
 
-/* Does a CPU with these capabilities have the field? */
+/* True if a CPU with these capabilities has the field. */
 bool vmcs_field_exists(const struct vmcs_field *f, const struct vmx_caps *caps);
 /* Why a field can be absent: "no VMX-preemption timer (pin-based controls bit 6)"; "" for fields
  * that always exist. */

@@ -4,8 +4,8 @@
 
 #include "hv/types.h"
 
-/* Of the basic exit reason (bits 15:0): "EPT_VIOLATION"; "UNDEFINED" for numbers the SDM does not
- * define. */
+/* The name of the basic exit reason (bits 15:0): "EPT_VIOLATION"; "UNDEFINED" for numbers the SDM
+ * does not define. */
 const char *vmx_exit_reason_name(uint32_t reason);
 /* SDM 3C "VM Instruction Error Numbers": "VM entry with invalid control field(s)". */
 const char *vmx_instruction_error_name(uint32_t error);

@@ -12,7 +12,7 @@
 #include "hv/lib.h"
 #include "hv/log.h"
 
-static bool nx_large; /* guests' large pages wait for their first fetch */
+static bool nx_large; /* guests' large pages are split at the first fetch */
 
 static int core_on(unsigned core, void *page)
 {
@@ -167,7 +167,7 @@ struct audit {
     size_t size;
 };
 
-/* A page may lie in several ranges of the owner map: all of them count. */
+/* A page may span several ranges of the owner map: all are checked. */
 static int audit_page(void *ctx, const struct ept_mapping *m)
 {
     const struct audit *a = ctx;
@@ -204,14 +204,14 @@ static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
     return cpuid(leaf, subleaf);
 }
 
-/* The pages stay with the guest from one start to the next. One a call; false: no memory. */
+/* The guest keeps its pages from one start to the next. One per call; false: no memory. */
 static bool take_page(struct guest *g, void **page)
 {
     *page = guest_alloc_page(g);
     return *page;
 }
 
-/* 0, -E_AGAIN: more are wanted, or -E_NOMEM. */
+/* 0, -E_AGAIN (more steps), or -E_NOMEM. */
 static int make_backend(struct vcpu *v)
 {
     struct vmx_vcpu *x = v->backend;
@@ -255,20 +255,19 @@ static void reset_backend(struct vmx_vcpu *x)
     vmx_lazy_reset(&x->lazy);
 }
 
-/* What the region holds is nobody's any more. */
+/* Discards what the region holds. */
 static void clear_region(struct vmx_vcpu *x)
 {
     uint32_t revision = (uint32_t)(vmx_caps_common()->basic & VMX_BASIC_REVISION_MASK);
 
-    /* The CPU may still hold parts of it from the last life. */
+    /* The CPU may still cache parts of it from the last life. */
     vmx_unload(x);
     memset(x->vmcs, 0, PAGE_SIZE);
     memcpy(x->vmcs, &revision, sizeof(revision));
     vmx_unload(x);
 }
 
-/* What the vCPU is made of, a step at a time: all of it together is longer than others' slices may
- * be late. */
+/* The parts of the vCPU, one per step: all together would take longer than slices may be late. */
 enum make_step {
     MAKE_PAGES = 3,
     MAKE_BACKEND = MAKE_PAGES,
@@ -325,7 +324,7 @@ static void vcpu_free(struct vcpu *v)
 {
     struct vmx_vcpu *x = v->backend;
 
-    if (x->vmcs) /* else it was only being made */
+    if (x->vmcs) /* otherwise it was only being made */
         vmx_unload(x);
 }
 

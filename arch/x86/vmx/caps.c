@@ -19,7 +19,7 @@ int vmx_feature_control(const struct vmx_caps *c, uint64_t *value)
     return 1;
 }
 
-/* One thing that the hypervisor cannot do without. */
+/* A capability that the hypervisor requires. */
 struct requirement {
     size_t cap; /* offset in struct vmx_caps */
     uint64_t bit;

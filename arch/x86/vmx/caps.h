@@ -18,8 +18,8 @@ struct vmx_caps {
     uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
     uint64_t feature_control;
     bool vmx;        /* CPUID.1:ECX.VMX */
-    bool svm;        /* the CPU is another vendor's, with AMD-V */
-    bool hypervisor; /* CPUID.1:ECX bit 31: we run inside of another hypervisor */
+    bool svm;        /* the CPU has AMD-V */
+    bool hypervisor; /* CPUID.1:ECX bit 31: we run inside another hypervisor */
 };
 
 static inline bool vmx_can_set(uint64_t cap, uint32_t bits)
@@ -43,21 +43,22 @@ static inline unsigned vmx_timer_shift(const struct vmx_caps *c)
     return (unsigned)(c->misc & VMX_MISC_TIMER_SHIFT_MASK);
 }
 
-/* The control word: `wanted` where possible, all must-be-1 bits. -E_NOTSUP when a bit of `required`
- * cannot be 1. */
+/* Computes a control word: `wanted` as far as possible, plus all must-be-1 bits. -E_NOTSUP: a bit
+ * of `required` cannot be 1. */
 int vmx_adjust(uint32_t wanted, uint32_t required, uint64_t cap, uint32_t *out) MUST_CHECK;
 
-/* Can nothing happen when the size of a page changes that code is fetched from? Of CPUID.(7,0):EDX
- * and, where it says that the MSR exists, IA32_ARCH_CAPABILITIES. Not known counts as no, also on
- * CPUs that Intel lists as not affected. SDM 4 "IA32_ARCH_CAPABILITIES", PSCHANGE_MC_NO. */
+/* True if it is safe to change the size of a page while code is fetched from it: from
+ * CPUID.(7,0):EDX and, if that says the MSR exists, IA32_ARCH_CAPABILITIES. Unknown counts as
+ * unsafe, even on CPUs that Intel lists as not affected. SDM 4 "IA32_ARCH_CAPABILITIES",
+ * PSCHANGE_MC_NO. */
 static inline bool vmx_page_size_changes_are_safe(uint32_t leaf7_edx, uint64_t arch_capabilities)
 {
     return (leaf7_edx & CPUID_7_EDX_ARCH_CAPS) &&
            (arch_capabilities & ARCH_CAPABILITIES_PSCHANGE_MC_NO);
 }
 
-/* What must be written to IA32_FEATURE_CONTROL so that VMXON is allowed: 0 nothing to do, 1 write
- * *value, -E_PERM it is locked off. */
+/* What must be written to IA32_FEATURE_CONTROL so that VMXON is allowed: 0: nothing to do; 1: write
+ * *value; -E_PERM: it is locked off. */
 int vmx_feature_control(const struct vmx_caps *c, uint64_t *value);
 
 /* Calls report(core, text) for everything that is missing, then for what the user can do about it.
@@ -69,13 +70,13 @@ int vmx_caps_check(const struct vmx_caps *c, unsigned core,
 bool vmx_caps_same(const struct vmx_caps *boot, const struct vmx_caps *c, unsigned core,
                    void (*report)(unsigned core, const char *text));
 
-/* Into the control ABI's form and back, without the address widths. */
+/* Convert to the control ABI's form and back, without the address widths. */
 void vmx_caps_publish(const struct vmx_caps *c, struct abi_caps *out);
 void vmx_caps_from_abi(const struct abi_caps *a, struct vmx_caps *out);
 
-/* caps_read.c, not pure. Reads the calling core's. */
+/* caps_read.c, not pure. Reads the calling core's capabilities. */
 void vmx_caps_read(struct vmx_caps *c);
 /* struct virt_ops' core_probe(). */
 int vmx_caps_probe(unsigned core, void (*report)(unsigned core, const char *text)) MUST_CHECK;
-/* What all cores have in common: core 0's, which vmx_caps_probe() holds the others to. */
+/* The capabilities of all cores: core 0's; vmx_caps_probe() checks that the others agree. */
 const struct vmx_caps *vmx_caps_common(void);

@@ -5,7 +5,7 @@
 
 #define CPUID_EXT1_ECX_SVM (1u << 2)
 
-/* The value, or 0 where the MSR does not exist. */
+/* The value, or 0 if the MSR does not exist. */
 static uint64_t read_or_zero(uint32_t msr)
 {
     uint64_t v;
@@ -21,7 +21,7 @@ static void read_controls(struct vmx_caps *c)
     c->cpu1 = rdmsr(all ? MSR_IA32_VMX_TRUE_PROCBASED_CTLS : MSR_IA32_VMX_PROCBASED_CTLS);
     c->exit = rdmsr(all ? MSR_IA32_VMX_TRUE_EXIT_CTLS : MSR_IA32_VMX_EXIT_CTLS);
     c->entry = rdmsr(all ? MSR_IA32_VMX_TRUE_ENTRY_CTLS : MSR_IA32_VMX_ENTRY_CTLS);
-    /* Each further word exists only where a bit of an earlier one may be set. */
+    /* Each further word exists only if a bit of an earlier one may be set. */
     if (vmx_can_set(c->cpu1, CPU1_ACTIVATE_SECONDARY_CONTROLS)) {
         c->cpu2 = rdmsr(MSR_IA32_VMX_PROCBASED_CTLS2);
         if (vmx_can_set(c->cpu2, CPU2_ENABLE_EPT) || vmx_can_set(c->cpu2, CPU2_ENABLE_VPID))

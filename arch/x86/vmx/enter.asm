@@ -2,13 +2,13 @@
 ;
 ; uint32_t vmx_enter(struct vcpu *v);
 ;   RDI = the vCPU; its general registers (the first member) are loaded before and stored after.
-;   Enters, has each exit handled, and goes on until one wants more than that. Returns what that one wants (enum exit_action), VMX_EXIT_UNUSUAL for an exit
-;   that no handler was asked about (its reason is in the record), VMX_ENTER_FAILED when VMLAUNCH or VMRESUME itself failed (the VM-instruction error says why).
+;   Enters, handles exits and enters again, until an exit needs more than that. Returns its enum exit_action, VMX_EXIT_UNUSUAL for an exit
+;   without a handler (its reason is in the record), VMX_ENTER_FAILED if VMLAUNCH or VMRESUME itself failed (the VM-instruction error says why).
 ;   Needs: the vCPU's VMCS current, HOST_RIP = vmx_exit_point, vmx_vcpu.timer_end set, interrupts off.
-;   Keeps the callee-saved registers; nothing of the guest's stays in any other one.
+;   Preserves the callee-saved registers; no other register keeps a value of the guest.
 ;
 ; While a guest runs the stack holds: the vCPU, then the root's callee-saved registers. Handlers are called on top of them.
-; Between an exit and an entry RDI is the vCPU and RSI the exit's record; RAX, RCX and RDX are free. "Not above" (CF or ZF) says that VMREAD or VMWRITE failed.
+; Between an exit and an entry RDI is the vCPU and RSI the exit's record; RAX, RCX and RDX are free. "Not above" (CF or ZF) means that VMREAD or VMWRITE failed.
 
 %include "offsets.inc"
 
@@ -17,7 +17,7 @@ bits 64
 global vmx_enter, vmx_exit_point
 extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
 
-; The registers that this file does not use itself: an exit that is answered here leaves them where they are.
+; The registers that this file does not use: an exit that is handled here leaves them untouched.
 %macro EACH_OTHER 1
     %1 rbx, GPR_RBX
     %1 rbp, GPR_RBP
@@ -37,8 +37,8 @@ extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
     mov %1, [rdi + %2]
 %endmacro
 
-; What the guest left must not steer speculation in the root: before a handler, and before the return to a caller who has the other registers back. RAX, RDI and
-; RSI are ours already.
+; The guest's values must not steer speculation in the root: clears them before a handler, and before the return to a caller that has its other registers back.
+; RAX, RDI and RSI are ours already.
 %macro CLEAR_SCRATCH 0
     xor ecx, ecx
     xor edx, edx
@@ -64,8 +64,8 @@ extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
     or rax, rdx
 %endmacro
 
-; The preemption timer stops in root operation, so each entry sets it anew, from an absolute time; one that has passed meanwhile ends the entry at once. What
-; follows until the entry makes the timer late. RAX = now.
+; The preemption timer stops in root operation, so each entry sets it from an absolute time; one that has already passed ends the entry at once. Code from
+; here to the entry makes the timer late. RAX = now.
 %macro SET_TIMER 0
     mov rcx, [rdi + VCPU_BACKEND]
     NOW
@@ -82,7 +82,7 @@ extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
 %endmacro
 
 ; The next place in the flight recorder, whose ring is aligned to twice its size; counters. ECX = reason; the parameter is its row in the counters.
-; `make bench` measures the recorder against a kernel without it. What handlers go by is in the record all the same.
+; `make bench` measures the recorder against a kernel without it. Handlers need what is in the record in either case.
 %macro RECORD 1
     mov rsi, [rdi + VCPU_EXIT]
 %ifndef VMX_UNRECORDED
@@ -99,7 +99,7 @@ extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
     jna broken
 %endmacro
 
-; Where the end of this instruction asks for more: it was in a shadow of STI or MOV SS, TF wants its trap, RF ends with it.
+; The end of this instruction needs more work: it was in a shadow of STI or MOV SS, TF requires a trap, or RF ends with it.
 %macro IF_UNUSUAL_END 1
     mov eax, VMCS_GUEST_INTERRUPTIBILITY_STATE
     vmread rdx, rax
@@ -125,11 +125,11 @@ extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
     jna broken
 %endmacro
 
-; With VMLAUNCH or VMRESUME. Behind it: it has failed.
+; With VMLAUNCH or VMRESUME. If execution continues after it, it failed.
 %macro ENTER 1
     EACH_OTHER LOAD
     SET_TIMER
-    mov [rsi + EXIT_ENTRY_TSC], rax     ; the guest goes on after its last exit
+    mov [rsi + EXIT_ENTRY_TSC], rax     ; the guest continues after its last exit
     LOAD rax, GPR_RAX
     LOAD rcx, GPR_RCX
     LOAD rdx, GPR_RDX
@@ -155,11 +155,11 @@ enter:
     ENTER vmresume
 failed:
     mov rdi, [rsp]
-    EACH_OTHER STORE                    ; the rest is where it was
+    EACH_OTHER STORE                    ; the others are untouched
     mov eax, VMX_ENTER_FAILED
     jmp cleared_to_caller
 
-; The first entry, or another stack depth than at the last one.
+; The first entry, or a different stack depth than last time.
 other_stack:
     mov [rax + X_HOST_RSP], rsp
     mov ecx, VMCS_HOST_RSP
@@ -186,7 +186,7 @@ vmx_exit_point:
     cmp ecx, VMX_EXIT_CPUID
     jne .not_cpuid
 
-; CPUID is by far the commonest exit of some guests, and it needs nothing but a table: it is answered here unless something is due or unusual.
+; CPUID is by far the commonest exit of some guests, and it needs only a table: it is handled here unless something is due or unusual.
     cmp eax, CPUID_BASIC_MAX
     ja .known
     mov rdx, [rdi + VCPU_BACKEND]
@@ -301,13 +301,13 @@ unusual_end:
     mov rsi, [rdi + VCPU_EXIT]
     jmp leave
 
-; Whoever set the timer knows why.
+; The code that set the timer knows why.
 time_is_over:
     mov dword [rsi + EXIT_OUTCOME], OUTCOME_RESUME
     xor ecx, ecx
     jmp seen
 
-; A failed entry or a reason that has no row. ECX = reason.
+; A failed entry, or a reason without a row. ECX = reason.
 unusual:
     movzx edx, cx
     mov eax, EXIT_REASONS - 1
@@ -315,7 +315,7 @@ unusual:
     cmova edx, eax
     RECORD rdx
     mov ecx, VMX_EXIT_UNUSUAL
-; For the caller to see. ECX = result.
+; Returns to the caller. ECX = result.
 seen:
     NOW
     mov [rsi + EXIT_TSC], rax
@@ -330,7 +330,7 @@ cleared_to_caller:
     xor esi, esi
     jmp to_caller
 
-; _Noreturn void vmx_broken(void): VMREAD or VMWRITE of a field that is there has failed.
+; _Noreturn void vmx_broken(void): VMREAD or VMWRITE of an existing field has failed.
 broken:
     CLEAR
     call vmx_broken

@@ -9,14 +9,14 @@
 #define MEMORY_TYPE_WB  (6ull << 3)
 #define IGNORE_PAT      (1ull << 6)
 #define LARGE_PAGE      (1ull << 7)
-/* All that is mapped is RAM, which the root has write-back, too: a guest's PAT must not make it
- * anything else, or the two would see different bytes (SDM 3C "EPT and Memory Typing", SDM 3A
- * "Programming the PAT": aliases of different types). */
+/* Everything mapped is RAM, which the root maps write-back too: a guest's PAT must not change that,
+ * or the two would see different bytes (SDM 3C "EPT and Memory Typing", SDM 3A "Programming the
+ * PAT": aliases of different types). */
 #define RAM_TYPE        (MEMORY_TYPE_WB | IGNORE_PAT)
 #define ADDRESS_MASK    0x000ffffffffff000ull
-/* In an entry for a large page, of the bits that the CPU ignores: it may be executed, in parts. */
+/* In an entry for a large page, a bit that the CPU ignores: executable after a split. */
 #define WAITS_FOR_FETCH (1ull << 52)
-/* So many entries are looked at at a time. */
+/* Entries examined between two rests. */
 #define REST            64u
 #define GPA_LIMIT       (1ull << 48)
 #define EPTP_WB         6ull
@@ -62,7 +62,7 @@ static bool is_leaf(uint64_t entry, unsigned level)
     return level == 1 || (entry & LARGE_PAGE);
 }
 
-/* The level of the largest page for this place. */
+/* The level of the largest page that fits here. */
 static unsigned best_level(const struct ept *e, uint64_t gpa, uint64_t hpa, uint64_t size,
                            unsigned perm)
 {
@@ -76,7 +76,7 @@ static unsigned best_level(const struct ept *e, uint64_t gpa, uint64_t hpa, uint
     return 1;
 }
 
-/* Makes the tables down to `level` where they are missing, and finds the entry there. */
+/* Makes missing tables down to `level`, and finds the entry there. */
 static int reach(struct ept *e, uint64_t gpa, unsigned level, uint64_t **entry)
 {
     uint64_t *table = e->root;
@@ -117,8 +117,8 @@ int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
 {
     uint64_t g = gpa.v, h = hpa.v;
 
-    /* Pages that cannot be read are a misconfiguration when they can be written, and need a
-     * capability when they can only be executed. */
+    /* Unreadable pages are a misconfiguration if they are writable, and need a capability if they
+     * are only executable. */
     if ((g | h | size) % PAGE_SIZE || size == 0 || g >= GPA_LIMIT || size > GPA_LIMIT - g ||
         h > ADDRESS_MASK || size > ADDRESS_MASK - h || !(perm & EPT_READ) || perm > PERM_MASK)
         return -E_INVAL;
@@ -164,7 +164,7 @@ static uint64_t *find_leaf(const struct ept *e, uint64_t gpa, unsigned *level)
     return NULL;
 }
 
-/* ---- pages that are split at the first fetch ---- */
+/* ---- splits at the first fetch ---- */
 
 /* The entry of the page that waits for its first fetch, or NULL. */
 static uint64_t *find_waiting(const struct ept *e, uint64_t gpa)
@@ -175,13 +175,13 @@ static uint64_t *find_waiting(const struct ept *e, uint64_t gpa)
     return entry && (*entry & WAITS_FOR_FETCH) ? entry : NULL;
 }
 
-/* Of the 512 that a page becomes. */
+/* The first of the 512 entries that a page becomes. */
 static uint64_t first_part(uint64_t entry)
 {
     return (entry & ~(LARGE_PAGE | WAITS_FOR_FETCH)) | EPT_EXECUTE;
 }
 
-/* By hand in groups of eight, which takes half the time: it is done in slices of guests. */
+/* Unrolled by eight, which takes half the time: it runs in guests' slices. */
 static inline void fill8(uint64_t *entry, uint64_t part)
 {
     entry[0] = part;
@@ -194,7 +194,7 @@ static inline void fill8(uint64_t *entry, uint64_t part)
     entry[7] = part + 7 * PAGE_SIZE;
 }
 
-/* Nonzero: one is another one. */
+/* Nonzero: one of eight entries differs. */
 static inline uint64_t differ8(const uint64_t *entry, uint64_t part)
 {
     return (entry[0] ^ part) | (entry[1] ^ (part + PAGE_SIZE)) |
@@ -235,7 +235,7 @@ bool ept_split(struct ept *e, gpa_t gpa)
     uint64_t *waiting = gpa.v < GPA_LIMIT ? find_waiting(e, gpa.v) : NULL;
     const uint64_t *table = split_table(e, gpa.v);
 
-    if (!waiting || table[0] != first_part(*waiting)) /* that was never prepared */
+    if (!waiting || table[0] != first_part(*waiting)) /* it was never prepared */
         return false;
     *waiting = (uintptr_t)table | PERM_MASK;
     return true;
@@ -281,7 +281,7 @@ bool ept_lookup(const struct ept *e, gpa_t gpa, struct ept_mapping *out)
     return false;
 }
 
-/* Depth is bounded by the number of levels. */
+/* The number of levels bounds the depth. */
 static int walk(const uint64_t *table, unsigned level, uint64_t base,
                 int (*visit)(void *ctx, const struct ept_mapping *m), void *ctx)
 {

@@ -12,11 +12,11 @@
 
 struct ept {
     uint64_t *root;
-    bool page_1g;              /* may 1 GB pages be used? 2 MB pages always may */
+    bool page_1g;              /* 1 GB pages may be used; 2 MB pages always may */
     void *(*alloc)(void *ctx); /* a zeroed page, or NULL */
     void *ctx;
-    uint64_t *split_tables; /* one for each 2 MB below split_limit; NULL: large pages stay as
-                               they are */
+    uint64_t
+        *split_tables; /* one for each 2 MB below split_limit; NULL: large pages are not split */
     uint64_t split_limit;
 };
 
@@ -28,25 +28,26 @@ struct ept_mapping {
 /* -E_NOMEM. */
 int ept_init(struct ept *e, bool page_1g, void *(*alloc)(void *ctx), void *ctx) MUST_CHECK;
 /* Maps [gpa, gpa + size) write-back, whatever the guest's PAT says, with the largest pages that
- * alignment allows. For RAM alone: device registers would have to be uncacheable. -E_INVAL (not
+ * alignment allows. For RAM only: device registers would have to be uncacheable. -E_INVAL (not
  * page-aligned, above 48 bits, or without EPT_READ), -E_EXIST (overlap), -E_NOMEM; after an error
  * part of the range may be mapped. */
 int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm) MUST_CHECK;
-/* Takes mappings away again (not those that may be split): exactly whole pages as they were mapped.
- * -E_INVAL when there is none or one lies only partly inside; what comes before it is gone then.
- * Tables stay. The caller invalidates. */
+/* Removes mappings (not those that may be split): exactly whole pages as they were mapped. -E_INVAL
+ * if one is missing or lies only partly inside; those before it are then already gone. Tables stay.
+ * The caller invalidates. */
 int ept_unmap(struct ept *e, gpa_t gpa, uint64_t size) MUST_CHECK;
-/* Makes the tables with which 2 MB pages can be mapped there later without memory. -E_NOMEM,
- * -E_EXIST, -E_INVAL. */
+/* Makes the tables, so that later mappings of 2 MB pages there need no memory. -E_NOMEM, -E_EXIST,
+ * -E_INVAL. */
 int ept_prepare(struct ept *e, gpa_t gpa, uint64_t size) MUST_CHECK;
 /*
- * Large pages that guests execute only after they were split.
+ * Large pages that guests execute only after a split.
  *
  * On CPUs without IA32_ARCH_CAPABILITIES.PSCHANGE_MC_NO (SDM 4) a guest that fetches an instruction
  * from a page while it changes the page's size in its own tables can bring about a machine check
- * ("iTLB multihit", CVE-2018-12207). It cannot where the instruction TLB never holds a large
- * translation: large pages are mapped without EPT_EXECUTE, and become 512 small ones that have it
- * at the first fetch. All memory for that is there before: the split itself is one entry.
+ * ("iTLB multihit", CVE-2018-12207). It cannot if the instruction TLB never holds a large
+ * translation: so large pages are mapped without EPT_EXECUTE, and the first fetch splits them into
+ * 512 small ones that have it. The memory for that is allocated in advance: the split itself writes
+ * one entry.
  */
 
 /* Bytes of tables for `size` bytes of guest memory. */
@@ -54,16 +55,16 @@ static inline uint64_t ept_split_size(uint64_t size)
 {
     return size / PAGE_SIZE_2M * PAGE_SIZE;
 }
-/* Executable pages below guest-physical `size` (a multiple of 2 MB) are mapped like this from now
- * on: `tables` has ept_split_size(size) bytes, page-aligned, and stays the caller's. Above they are
- * small at once. Before anything is mapped. */
+/* From now on maps executable pages below guest-physical `size` (a multiple of 2 MB) like this:
+ * `tables` has ept_split_size(size) bytes, page-aligned, and stays the caller's. Above `size` they
+ * are small from the start. Before anything is mapped. */
 void ept_reserve_splits(struct ept *e, void *tables, uint64_t size);
-/* Fills the table for the 2 MB around `gpa`. 512 stores; nothing where no page waits for its first
- * fetch. Before the guest runs. */
+/* Fills the table for the 2 MB around `gpa`. 512 stores; none if no page waits for its first fetch.
+ * Before the guest runs. */
 void ept_prepare_split(struct ept *e, gpa_t gpa);
-/* For the isolation audit: where a page waits for its first fetch around `gpa`, does its table map
- * the same memory as the page, and nothing else? True also where none waits. Looks at the half of
- * the table that is for `gpa`: 1 MB. */
+/* For the isolation audit: if the page around `gpa` waits for its first fetch, true if its table
+ * maps the same memory as the page and nothing else. Also true if it does not wait. Checks the half
+ * of the table that covers `gpa`: 1 MB. */
 bool ept_split_is_good(const struct ept *e, gpa_t gpa);
 /* A fetch at `gpa` was refused. True: it is allowed now, in 4 KB pages; the caller invalidates.
  * False: it never will be. A few instructions. */

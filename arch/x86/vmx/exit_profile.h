@@ -1,14 +1,14 @@
 /*
- * Which control bits of a guest may change, and exit profiles: what its control words are between
- * the fewest exits that isolation allows and every exit there is. Pure.
+ * The control bits of a guest that may change, and exit profiles: from the fewest exits that
+ * isolation allows to the most. Pure.
  */
 #pragma once
 
 #include "arch/x86/vmx/vmx.h"
 #include "hv/abi/control.h"
 
-/* The isolation mask: all that may be changed while a guest runs. Isolation rests on none of these
- * bits, and every exit that they can cause has its handler. */
+/* The isolation mask: the bits that may change while a guest runs. Isolation depends on none of
+ * them, and every exit that they can cause has a handler. */
 #define CHANGEABLE_CPU1                                                                            \
     (CPU1_HLT_EXITING | CPU1_INVLPG_EXITING | CPU1_RDTSC_EXITING | CPU1_CR3_LOAD_EXITING |         \
      CPU1_CR3_STORE_EXITING | CPU1_MOV_DR_EXITING | CPU1_UNCONDITIONAL_IO_EXITING |                \
@@ -16,8 +16,8 @@
 #define CHANGEABLE_CPU2                                                                            \
     (CPU2_ENABLE_RDTSCP | CPU2_RDRAND_EXITING | CPU2_RDSEED_EXITING | CPU2_ENABLE_INVPCID)
 
-/* What a change makes of control words. 0; -E_PERM: it changes bits that may not be; -E_INVAL: the
- * CPU does not allow it (`caps`: the capability MSRs). Then r->control and r->bits say which. */
+/* Applies a change to control words. 0; -E_PERM: it changes protected bits; -E_INVAL: the CPU does
+ * not allow it (`caps`: the capability MSRs). After an error r->control and r->bits say which. */
 static inline int controls_apply(const uint32_t old[ABI_CONTROLS], const struct abi_controls *c,
                                  const uint64_t caps[ABI_CONTROLS], uint32_t words[ABI_CONTROLS],
                                  struct abi_controls_result *r)
@@ -49,7 +49,7 @@ static inline int controls_apply(const uint32_t old[ABI_CONTROLS], const struct 
      CPU1_CR3_STORE_EXITING | CPU1_MOV_DR_EXITING | CPU1_PAUSE_EXITING)
 #define EXIT_PROFILE_CPU2 (CPU2_RDRAND_EXITING | CPU2_RDSEED_EXITING)
 
-/* The profile as a change of control words. Bits that the CPU does not have are among them. */
+/* The profile as a change of control words. It may include bits that the CPU does not have. */
 static inline struct abi_controls exit_profile(enum abi_exit_profile p)
 {
     struct abi_controls k = {0};

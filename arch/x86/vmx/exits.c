@@ -1,5 +1,5 @@
-/* What each VM exit means, and who carries it out. SDM 3C "VM Exits", "Exit Qualification for ..."
- */
+/* Decodes each VM exit and calls the function that emulates it. SDM 3C "VM Exits", "Exit
+ * Qualification for ..." */
 #include "arch/x86/cpu/trap.h"
 #include "arch/x86/guest/vcpu_state.h"
 #include "arch/x86/inspect/names.h"
@@ -28,8 +28,8 @@
 #define INFO_SEGMENT_SHIFT   15 /* of OUTS, as in enum segment_id */
 #define INFO_SEGMENT_MASK    7u
 
-/* INT1 (0xf1) is no exception of an instruction that will be executed again: delivery has to go on
- * behind it. It leaves the debug registers alone. */
+/* INT1 (0xf1) is not a fault, so the instruction does not run again: the event's return address is
+ * after it. It leaves the debug registers alone. */
 static enum exit_action deliver_int1(struct vcpu *v)
 {
     x86_inject_exception(v, VECTOR_DB, false, 0);
@@ -38,8 +38,8 @@ static enum exit_action deliver_int1(struct vcpu *v)
     return EXIT_RESUME;
 }
 
-/* It is the host's: its handler ends all with what the banks hold. A guest has no machine-check
- * architecture. */
+/* Machine checks are the host's: its handler reports the banks and stops the machine. A guest has
+ * no machine-check architecture. */
 static enum exit_action on_machine_check(struct vcpu *v)
 {
     (void)v;
@@ -56,8 +56,7 @@ static void note_vectoring(struct vcpu *v)
                            (uint32_t)vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH));
 }
 
-/* #DB and #AC exit only so that their delivery can never loop inside the CPU: they go back to the
- * guest. */
+/* #DB and #AC exit only to prevent endless delivery loops in the CPU: they go back to the guest. */
 static enum exit_action on_exception(struct vcpu *v)
 {
     uint32_t info = (uint32_t)vmread(VMCS_VM_EXIT_INTERRUPTION_INFO), error = 0;
@@ -71,7 +70,7 @@ static enum exit_action on_exception(struct vcpu *v)
     if ((info & INTR_INFO_TYPE_MASK) == INTR_INFO_PRIVILEGED_SOFT)
         return deliver_int1(v);
     note_vectoring(v);
-    /* An IRET that faults has unblocked NMIs too early. SDM 3C "Information for VM Exits Due to
+    /* A faulting IRET has unblocked NMIs too early. SDM 3C "Information for VM Exits Due to
      * Vectored Events". */
     if ((info & INTR_INFO_NMI_UNBLOCKING) && !vcpu_x86(v)->reinject)
         vcpu_block_nmi(v, true);
@@ -139,7 +138,7 @@ static enum exit_action on_random(struct vcpu *v)
                       2u << (info >> INFO_SIZE_SHIFT & 3));
 }
 
-/* A CPU without the instruction information (IA32_VMX_BASIC bit 54) says nothing of prefixes. */
+/* A CPU without instruction information (IA32_VMX_BASIC bit 54) does not report prefixes. */
 static __attribute__((noinline)) enum exit_action string_io(struct vcpu *v, uint32_t q)
 {
     const struct vmx_vcpu *x = v->backend;
@@ -161,7 +160,7 @@ static __attribute__((noinline)) enum exit_action string_io(struct vcpu *v, uint
     return x86_string_io(v, &a, x->deadline);
 }
 
-/* enter.asm has read the qualification, and knows ports that nobody claims. */
+/* enter.asm has read the qualification, and handles unclaimed ports itself. */
 static enum exit_action on_io(struct vcpu *v)
 {
     uint32_t q = (uint32_t)v->exit->qualification;
@@ -173,7 +172,7 @@ static enum exit_action on_io(struct vcpu *v)
     return x86_port_out(v, (uint16_t)(q >> IO_PORT_SHIFT), (q & IO_SIZE_MASK) + 1);
 }
 
-/* The fetch that was refused will be made again; what it interrupted must not be lost. */
+/* The guest will repeat the refused fetch; the event that it interrupted must not be lost. */
 static enum exit_action fetch_again(struct vcpu *v, uint64_t q)
 {
     note_vectoring(v);
@@ -182,7 +181,7 @@ static enum exit_action fetch_again(struct vcpu *v, uint64_t q)
     return EXIT_RESUME;
 }
 
-/* Memory of the guest is mapped before it runs: whatever is missing does not exist. Only large
+/* All guest memory is mapped before the guest runs: an unmapped address does not exist. Only large
  * pages wait for their first fetch. */
 static enum exit_action on_ept(struct vcpu *v)
 {
@@ -200,7 +199,7 @@ static enum exit_action on_ept(struct vcpu *v)
                        at);
 }
 
-/* The tables are the root's own: nothing a guest does makes an entry that the CPU cannot read. */
+/* The tables are the root's own: no guest can cause an invalid entry. */
 static enum exit_action on_ept_misconfiguration(struct vcpu *v)
 {
     panic("EPT misconfiguration at guest-physical 0x%lx of guest %u",
@@ -230,7 +229,7 @@ static enum exit_action on_unknown(struct vcpu *v)
     return EXIT_STOP;
 }
 
-/* Every row is there: enter.asm calls what it finds. */
+/* Every row must be filled: enter.asm calls what it finds. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
 enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v) = {
@@ -252,7 +251,7 @@ enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v) = 
     [VMX_EXIT_PAUSE] = x86_skip,
     [VMX_EXIT_RDRAND] = on_random,
     [VMX_EXIT_RDSEED] = on_random,
-    [VMX_EXIT_INVD] = x86_skip, /* dirty lines must not be dropped, and nothing else is asked */
+    [VMX_EXIT_INVD] = x86_skip, /* dirty lines must not be dropped, so do nothing */
     [VMX_EXIT_RDPMC] = x86_raise_gp,
     [VMX_EXIT_VMCALL] = x86_hypercall,
     [VMX_EXIT_VMCLEAR] = x86_raise_ud,
@@ -274,8 +273,7 @@ enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v) = 
     [VMX_EXIT_EPT_MISCONFIGURATION] = on_ept_misconfiguration,
     [VMX_EXIT_INVEPT] = x86_raise_ud,
     [VMX_EXIT_INVVPID] = x86_raise_ud,
-    [VMX_EXIT_WBINVD] =
-        x86_skip, /* memory is always write-back: the caches are never out of date */
+    [VMX_EXIT_WBINVD] = x86_skip, /* memory is always write-back: the caches are coherent */
     [VMX_EXIT_XSETBV] = x86_xsetbv,
     [VMX_EXIT_INVPCID] = on_invpcid,
     [VMX_EXIT_VMFUNC] = x86_raise_ud,

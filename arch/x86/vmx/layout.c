@@ -1,7 +1,7 @@
 /*
- * Where this CPU keeps a field in the VMCS region. The SDM leaves that to the implementation, but
- * VMCLEAR writes everything to memory: a field is written with a marker and then with its
- * complement, and the bytes that differ afterwards are the field's.
+ * Finds where this CPU keeps a field in the VMCS region. The SDM leaves that to the implementation,
+ * but VMCLEAR writes everything to memory. So write the field with a marker, then with its
+ * complement: the bytes that differ are the field's.
  */
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
@@ -11,7 +11,7 @@
 
 #define MARKER       0x5ac3e19674b80fd2ull /* no two bytes alike, none a complement of another */
 #define MISC_WRITE   (1ull << 29)          /* VMWRITE can write read-only fields */
-#define REST         512u                  /* so many bytes are compared at a time */
+#define REST         512u                  /* bytes compared between two rests */
 #define FIRST_OFFSET 8u                    /* revision and VMX-abort indicator */
 
 static bool writable(const struct vmcs_field *f)
@@ -32,7 +32,7 @@ static unsigned field_bytes(const struct vmcs_field *f)
     }
 }
 
-/* A region as VMCLEAR leaves it when only this field was written. */
+/* Makes a region as VMCLEAR leaves it after a write of this field only. */
 static bool write_region(uint8_t *region, uint32_t encoding, uint64_t value)
 {
     uint32_t revision = (uint32_t)(vmx_caps_common()->basic & VMX_BASIC_REVISION_MASK);
@@ -49,7 +49,7 @@ static bool write_region(uint8_t *region, uint32_t encoding, uint64_t value)
     return vmclear((uintptr_t)region) == 0 && !failed;
 }
 
-/* Of two regions: the bytes from the first to the last that differ. */
+/* Compares two regions: the bytes from the first to the last that differ. */
 static void find_difference(const uint8_t *a, const uint8_t *b, unsigned *offset, unsigned *size)
 {
     const uint64_t *qa = (const uint64_t *)(const void *)a, *qb = (const uint64_t *)(const void *)b;
@@ -69,7 +69,8 @@ static void find_difference(const uint8_t *a, const uint8_t *b, unsigned *offset
     *size = last - first;
 }
 
-/* The core's own VMCS was never cleared: its vCPU goes on where it was. */
+/* Rests with the core's own VMCS current. It was never cleared, so its vCPU continues where it was.
+ */
 static void rest(unsigned core)
 {
     vmx_reload(core);

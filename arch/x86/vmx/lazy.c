@@ -1,7 +1,7 @@
 /*
- * Which vCPU's registers a core holds. The VMCS switches most; what it does not (FPU and vector
- * registers, SYSCALL MSRs, debug registers) stays in the core until another vCPU runs there: the
- * root itself uses none of it.
+ * Tracks which vCPU's registers a core holds. The VMCS switches most; the others (FPU and vector
+ * registers, SYSCALL MSRs, debug registers) stay in the core until another vCPU runs there: the
+ * root does not use them.
  */
 #include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/cpu/msr.h"
@@ -16,12 +16,12 @@
 #define MXCSR_OFFSET 24u
 #define XSTATE_BV    512u /* in the XSAVE header */
 #define CPUID_XSAVE  0xdu
-/* x87, SSE, AVX, and AVX-512's three: what grows beyond a page (AMX) is not offered. */
+/* x87, SSE, AVX, and AVX-512's three. State larger than a page (AMX) is not offered. */
 #define XCR0_OFFERED (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512)
 
 static struct vmx_vcpu *current[ARCH_CORES_MAX];
 
-/* All cores are alike (vmx_caps_same and the same CPU model): asked once. */
+/* All cores are alike (vmx_caps_same and the same CPU model): read once. */
 uint64_t vmx_xcr0_allowed(void)
 {
     static uint64_t allowed;
@@ -46,7 +46,7 @@ uint64_t vmx_xcr0_allowed(void)
     return allowed;
 }
 
-/* What is nobody's, see vmx_load(), has no place to be kept at. */
+/* State without an owner, see vmx_load(), has no place and is not saved. */
 static void exchange_fpu(struct vmx_lazy *held, const struct vmx_lazy *l)
 {
     uint64_t all = vmx_xcr0_allowed();
@@ -86,8 +86,8 @@ static void exchange_fpu(struct vmx_lazy *held, const struct vmx_lazy *l)
             write_dr##n(wanted);                                                                   \
     } while (0)
 
-/* What the core has goes to `held`, what `l` has into the core. WRMSR and MOV to DR are slow, and
- * few guests use what they write: only what differs is written. */
+/* Saves the core's state to `held` and loads `l`. WRMSR and MOV to DR are slow, and few guests use
+ * these registers: writes only those that differ. */
 static void exchange(struct vmx_lazy *held, const struct vmx_lazy *l)
 {
     exchange_fpu(held, l);

@@ -1,4 +1,4 @@
-/* Offsets and constants for enter.asm, from the compiler itself. Compiled to assembly only; the
+/* Offsets and constants for enter.asm, computed by the compiler. Compiled to assembly only; the
  * Makefile turns each "->NAME value" into %define. */
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/inspect/fields.h"

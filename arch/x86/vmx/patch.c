@@ -1,7 +1,7 @@
 /*
- * Changing control words of a vCPU that runs. What the isolation of guests rests on cannot be
- * changed, nor what would need structures that are not there; the rest is the guest's own affair:
- * an entry that fails ends that guest.
+ * Changes control words of a running vCPU. Bits that isolation depends on, or that need missing
+ * structures, cannot be changed. The rest affects only this guest: if an entry fails, that ends the
+ * guest.
  */
 #include "arch/x86/vmx/exit_profile.h"
 #include "arch/x86/vmx/vcpu.h"

@@ -19,8 +19,8 @@
 #define REAL_LIMIT 0xffffu
 #define FLAT_LIMIT 0xffffffffu
 
-/* What the hypervisor wants of each control word; a guest's exit profile changes some, and the
- * capability MSRs may add to it. */
+/* The bits that the hypervisor wants in each control word; a guest's exit profile changes some, and
+ * the capability MSRs may force more. */
 static const uint32_t wanted[ABI_CONTROLS] = {
     [ABI_CONTROL_PIN] =
         PIN_EXTERNAL_INTERRUPT_EXITING | PIN_NMI_EXITING | PIN_VIRTUAL_NMIS | PIN_PREEMPTION_TIMER,
@@ -35,7 +35,7 @@ static const uint32_t wanted[ABI_CONTROLS] = {
                          EXITC_SAVE_IA32_EFER | EXITC_LOAD_IA32_EFER | EXITC_SAVE_DEBUG_CONTROLS,
     [ABI_CONTROL_ENTRY] = ENTRY_LOAD_IA32_PAT | ENTRY_LOAD_IA32_EFER | ENTRY_LOAD_DEBUG_CONTROLS,
 };
-/* What of it must be there. */
+/* The bits of it that are required. */
 static const uint32_t required[ABI_CONTROLS] = {
     [ABI_CONTROL_PIN] = PIN_EXTERNAL_INTERRUPT_EXITING | PIN_NMI_EXITING | PIN_VIRTUAL_NMIS,
     [ABI_CONTROL_CPU1] = CPU1_HLT_EXITING | CPU1_CR8_LOAD_EXITING | CPU1_CR8_STORE_EXITING |
@@ -122,7 +122,7 @@ static void write_host(void)
     vmwrite(VMCS_HOST_RIP, (uintptr_t)vmx_exit_point);
 }
 
-/* The four fields of a segment register lie at the same distances for all of them. */
+/* The encodings of a segment's four fields are equally spaced for all segments. */
 static void write_segment(unsigned index, uint16_t selector, uint64_t base, uint32_t limit,
                           uint32_t rights)
 {
@@ -159,12 +159,12 @@ static void write_guest(struct vmx_vcpu *x, const struct load_result *s)
     struct vcpu_gprs *r = &x->vcpu->regs;
 
     write_segments(s);
-    /* Unrestricted guest lifts PE and PG from the bits that must be 1. CD and NW are only in the
+    /* Unrestricted guest exempts PE and PG from the bits that must be 1. CD and NW are only in the
      * shadow. */
     vmwrite(VMCS_GUEST_CR0, cr0 | (c->cr0_fixed0 & ~(CR0_PE | CR0_PG)));
     vmwrite(VMCS_CR0_READ_SHADOW, cr0);
     vmwrite(VMCS_GUEST_CR3, 0);
-    /* Machine checks must exit, not shut the core down: CR4.MCE as in the root. */
+    /* Machine checks must exit and not shut the core down: CR4.MCE as in the root. */
     vmwrite(VMCS_GUEST_CR4, c->cr4_fixed0 | (read_cr4() & CR4_MCE));
     vmwrite(VMCS_CR4_READ_SHADOW, 0);
     vmwrite(VMCS_GUEST_DR7, DR7_RESET);

@@ -4,7 +4,7 @@
 #include "hv/arch.h"
 #include "hv/lib.h"
 
-/* The rows that this machine has (all cores are alike), found out once. */
+/* The rows that this machine has (all cores are alike), determined once. */
 static struct {
     bool known;
     uint16_t row[VMCS_ROWS], encoding[VMCS_ROWS];
@@ -12,8 +12,7 @@ static struct {
     uint64_t present[ARRAY_LEN(((struct abi_vmcs *)0)->present)];
 } fields;
 
-/* The table knows what should be there; the CPU has the last word. Two cores at once write the
- * same. */
+/* The table says what should exist, but the CPU decides. Two cores at once write the same. */
 static void find_fields(void)
 {
     unsigned n = 0;
@@ -44,7 +43,7 @@ void vmx_prepare_snapshots(void)
     (void)!vmclear((uintptr_t)region);
 }
 
-/* Straight to where it belongs: see vmx_read_fields(). */
+/* Reads directly into place: see vmx_read_fields(). */
 static inline void read_field(struct abi_vmcs *out, unsigned i)
 {
     bool failed;
@@ -56,7 +55,7 @@ static inline void read_field(struct abi_vmcs *out, unsigned i)
         panic("VMREAD of a field that was there failed");
 }
 
-/* At one go, since the vCPU may be live, and others wait meanwhile: eight at a time, in half the
+/* In one go, since the vCPU may be live, while others wait: unrolled by eight, which takes half the
  * time. */
 void vmx_read_fields(struct abi_vmcs *out)
 {

@@ -1,4 +1,4 @@
-/* What changes a guest's translations while it runs, and makes the CPU forget the old ones. */
+/* Changes a guest's translations while it runs, and makes the CPU forget the old ones. */
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 
@@ -27,7 +27,7 @@ bool vmx_split(struct vmx_vcpu *x, uint64_t at)
     if (ept_split(&b->ept, gpa(at)))
         __atomic_fetch_add(&g->status->large_pages_split, 1, __ATOMIC_RELAXED);
     else if (!ept_lookup(&b->ept, gpa(at), &m) || !(m.perm & EPT_EXECUTE))
-        return false; /* else another vCPU was first, and this core did not know */
+        return false; /* otherwise another vCPU was first, and this core had a stale translation */
     vmx_flush_ept(b);
     return true;
 }

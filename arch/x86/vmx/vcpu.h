@@ -31,13 +31,13 @@ struct vmx_vcpu {
     void *vmcs;
     uint64_t host_rsp; /* HOST_RSP as it is in the VMCS; 0 before the first entry */
     bool launched;
-    uint64_t deadline;  /* the present entry ends here at the latest, absolute ticks */
+    uint64_t deadline;  /* the present entry ends by then, absolute ticks */
     uint64_t timer_end; /* the same for the timer, which counts whole units: it never fires early */
     uint32_t timer_shift; /* preemption timer ticks are TSC ticks shifted right by this */
     uint32_t cpu1;        /* primary controls as they are in the VMCS */
     struct x86_vcpu x86;
     struct vmx_lazy lazy;
-    void *scratch, *scratch_copy; /* pages for vmx_probe_field(), once it was called */
+    void *scratch, *scratch_copy; /* pages for vmx_probe_field(), after its first call */
 };
 _Static_assert(sizeof(struct vmx_vcpu) <= 4096, "allocated as one page");
 _Static_assert(sizeof(struct vmx_guest) <= 4096, "allocated as one page");
@@ -53,28 +53,28 @@ static inline uint8_t *vmx_io_bitmap(const struct guest *g, unsigned half)
     return g->bitmaps + (1 + half) * PAGE_SIZE;
 }
 
-/* enter.asm. Enters the guest with v->regs, has exits handled and enters again, until one wants
- * more than that: its enum exit_action, or one of these two. The exit is recorded in v->exit. */
+/* enter.asm. Enters the guest with v->regs, handles exits and enters again, until an exit needs
+ * more than that. Returns its enum exit_action, or one of these two. v->exit records the exit. */
 uint32_t vmx_enter(struct vcpu *v);
 #define VMX_EXIT_UNUSUAL 0x100u /* an entry that failed, or a reason beyond the handlers' table */
 #define VMX_ENTER_FAILED UINT32_MAX /* VMLAUNCH or VMRESUME itself failed */
 /* Where VM exits arrive: HOST_RIP. */
 void vmx_exit_point(void);
 
-/* tlb.c. The guest fetched at guest-physical `at`, which it may not execute. True: it may now, try
- * again. Bounded: no memory is taken, one table entry is written. */
+/* tlb.c. The guest fetched from guest-physical `at`, which is not executable. True: now it is, try
+ * again. Bounded: allocates no memory, writes one table entry. */
 bool vmx_split(struct vmx_vcpu *x, uint64_t at);
-/* After a change of the guest's that its TLB does not know of. */
+/* After a change by the guest that its TLB does not reflect. */
 void vmx_flush_tlb(const struct vmx_vcpu *x);
-/* After a change of the tables behind the guest's memory, on this core. */
+/* After a change of the guest's EPT tables, for this core. */
 void vmx_flush_ept(const struct vmx_guest *b);
 
 /* setup.c: both together write every field of the current VMCS, controls first. */
 int vmx_setup_controls(struct vmx_vcpu *x) MUST_CHECK;
 void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start);
 
-/* exits.c: who handles which exit of the current VMCS. v->exit says what there is to know, but for
- * qualification and detail: handlers whose reason defines one add it. */
+/* exits.c: the handler of each exit of the current VMCS. v->exit is filled in, except for
+ * qualification and detail: handlers whose reason defines them add them. */
 extern enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v);
 /* VMX_EXIT_UNUSUAL or VMX_ENTER_FAILED. */
 enum exit_action vmx_on_unusual(struct vcpu *v, uint32_t how);
@@ -86,7 +86,7 @@ _Noreturn void vmx_broken(void);
 #define IO_STRING     (1u << 4)
 #define IO_REP        (1u << 5)
 #define IO_PORT_SHIFT 16
-/* 0 is the root's own. */
+/* VPID 0 is the root's own. */
 static inline uint16_t vmx_vpid(const struct vcpu *v)
 {
     return (uint16_t)(1 + v->guest->number * ABI_VCPUS_MAX + v->number);
@@ -102,7 +102,7 @@ extern const uint16_t vmx_control_fields[ABI_CONTROLS];
 int64_t vmx_probe_field(struct vcpu *v, uint64_t row);
 
 /* snapshot.c */
-/* Finds out which fields this CPU has, so that the first snapshot takes no longer than the others.
+/* Finds out which fields this CPU has, so that the first snapshot takes no longer than later ones.
  * In VMX root operation, before a VMCS is current; one core, once. */
 void vmx_prepare_snapshots(void);
 /* All fields of the current VMCS. */
@@ -117,11 +117,11 @@ static inline void vmx_set_deadline(struct vmx_vcpu *x, uint64_t deadline)
 
 /* lazy.c: the state of a vCPU after reset; l->fpu is set. */
 void vmx_lazy_reset(struct vmx_lazy *l);
-/* Which components of the extended state guests may use: 0 without XSAVE. */
+/* The components of the extended state that guests may use; 0 without XSAVE. */
 uint64_t vmx_xcr0_allowed(void);
 /* Makes the vCPU's VMCS current and its lazy registers present on this core. */
 void vmx_load(struct vmx_vcpu *x);
-/* Makes the VMCS of whoever has the core so current again, after others were. */
+/* Makes the VMCS of the vCPU loaded on the core current again, after another was. */
 void vmx_reload(unsigned core);
 /* The core forgets the vCPU. */
 void vmx_unload(struct vmx_vcpu *x);

@@ -1,4 +1,4 @@
-/* arch/x86/guest/vcpu_state.h for VT-x: most of it is in the VMCS, which is current. */
+/* arch/x86/guest/vcpu_state.h for VT-x: most of it is in the current VMCS. */
 #pragma once
 
 #include "arch/x86/cpu/msr.h"
@@ -115,7 +115,7 @@ static inline uint64_t vcpu_get_xcr0_allowed(const struct vcpu *v)
     return vmx_xcr0_allowed();
 }
 
-/* The root uses none of these registers: the guest's value is the core's while it runs here. */
+/* The root does not use these registers: they hold the guest's values while it is loaded here. */
 static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value)
 {
     (void)v;
@@ -152,7 +152,7 @@ static inline uint64_t vcpu_known_cr4(const struct vcpu *v)
     return vmx_caps_common()->cr4_fixed1;
 }
 
-/* A segment register's four fields lie at the same distances for all of them. */
+/* The encodings of a segment's four fields are equally spaced for all segments. */
 static inline struct segment vcpu_get_segment(const struct vcpu *v, enum segment_id id)
 {
     (void)v;
@@ -266,7 +266,7 @@ static inline void vcpu_block_nmi(struct vcpu *v, bool blocked)
     vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, others | (blocked ? BLOCKING_BY_NMI : 0));
 }
 
-/* SDM 3C "Pending Debug Exceptions": without one of these bits nothing is delivered. */
+/* SDM 3C "Pending Debug Exceptions": nothing is delivered unless one of these bits is set. */
 static inline bool vcpu_trap_is_due(const struct vcpu *v)
 {
     (void)v;

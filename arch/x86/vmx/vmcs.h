@@ -1,6 +1,6 @@
 /*
  * VMREAD, VMWRITE and the other VMX instructions, each with its result checked (SDM 3C "VMX
- * Instruction Reference"). They reach only the VMCS that is current on the calling core.
+ * Instruction Reference"). They access only the calling core's current VMCS.
  */
 #pragma once
 

@@ -210,10 +210,9 @@ enum vmx_exit_reason {
 #define AR_G                      (1u << 15)
 #define AR_UNUSABLE               (1u << 16)
 
-/* Does an exit tell of a machine check? `reason` is the whole field, `intr` the VM-exit
- * interruption information (which counts with reason 0 alone). Either it came while the guest ran,
- * or during VM entry: then nothing of the guest is wrong. SDM 3C "Machine-Check Events During VM
- * Entry". */
+/* True if an exit reports a machine check. `reason` is the whole field, `intr` the VM-exit
+ * interruption information (used only with reason 0). It came while the guest ran, or during VM
+ * entry: then the guest is not at fault. SDM 3C "Machine-Check Events During VM Entry". */
 static inline bool vmx_is_machine_check(uint32_t reason, uint32_t intr)
 {
     const uint32_t kind = INTR_INFO_VALID | INTR_INFO_TYPE_MASK | INTR_INFO_VECTOR_MASK;
