@@ -19,20 +19,20 @@ CC      := gcc
 NASM    := nasm
 VERSION := 0.1.0
 
-# What is made is whole or not there, also when make itself was killed. With what it was made of, where -MMD or -MD asks for that.
+# A target is complete or absent, even if make itself was killed. out_d also writes its dependencies, if -MMD or -MD asks for them.
 out = -o $@.new && mv -f $@.new $@
 out_d = -MF $(@:.o=.d) -MT $@ $(out)
 
-# V=1 shows every command; otherwise a line each says what is made; make -s says nothing.
+# V=1 shows every command; otherwise one line names each target; make -s prints nothing.
 Q   := $(if $(V),,@)
 say  = $(in_dir)$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),,$(info $()  $(1)$(if $(filter NASM,$(1)),,  ) $@))
 
-# Nothing below starts a process that make can do without: a build that has nothing to do is quick.
-# The directory of what is made, once.
+# Nothing below starts a process that make can do without, so a build with nothing to do is quick.
+# Makes the target's directory, once.
 in_dir = $(if $(made/$(@D)),,$(eval made/$(@D) := 1)$(shell mkdir -p $(@D)))
-# All files below directories.
+# All files below the given directories.
 files_below = $(foreach f,$(wildcard $(1:%=%/*)),$(or $(call files_below,$(f)),$(f)))
-# renew FILE: as FILE.new, and untouched if it is that already; then the stamp that stands for it.
+# renew FILE: replaces FILE with FILE.new unless they are equal, then touches the stamp that stands for it.
 renew = { cmp -s $(1).new $(1) && rm $(1).new || mv $(1).new $(1); } && touch $@
 unless_there = $(if $(filter-out $(wildcard $(1)),$(1)),FORCE)
 differ = $(subst x$(strip $(1)),,x$(strip $(2)))$(subst x$(strip $(2)),,x$(strip $(1)))
@@ -45,7 +45,7 @@ INCLUDE := -I. -I$(BUILD)/gen -isystem $(BUILD)/include
 FREESTANDING := -std=c11 -ffreestanding -fno-pie -mno-red-zone -mgeneral-regs-only -mcmodel=small \
         -fno-asynchronous-unwind-tables -fno-strict-aliasing -O2 -g -MMD -MP \
         -ffile-prefix-map=$(CURDIR)=. $(INCLUDE)
-# UNRECORDED=1: no flight recorder and no exit counters, for `make bench` to compare with.
+# UNRECORDED=1 leaves out flight recorder and exit counters: `make bench` compares with that.
 KERNEL_DEFINES := $(if $(UNRECORDED),-DVMX_UNRECORDED)
 KERNEL_CFLAGS := $(FREESTANDING) $(KERNEL_DEFINES) $(WARN) -fstack-protector-strong -mstack-protector-guard=global
 
@@ -72,7 +72,7 @@ help:
 
 # ---- what the build needs ----
 
-# Packages are looked at before anything is built, and again when some have come or gone.
+# Packages are checked before anything is built, and again after packages were installed or removed.
 deps-build deps-test deps-check deps-run: deps-%: $(BUILD)/gen/deps-%
 deps-test deps-check deps-run: deps-build
 deps: deps-check
@@ -80,14 +80,14 @@ $(BUILD)/gen/deps-%: test/tools/deps.sh $(wildcard /var/lib/dpkg/status)
 	$(in_dir)
 	@test/tools/deps.sh $* && touch $@
 
-# Sources newer than the packages that build them would rebuild for ever: order-only.
+# Order-only: a newer stamp of the check must not rebuild anything.
 $(KERNEL_O) $(GEN): | deps-build
 
 $(BUILD)/include/jsmn.h: | deps-build
 	$(in_dir)
 	@cp /usr/include/jsmn.h $@
 
-# The build id is the hash of what the build reads; the file changes only when that does.
+# The build id is the hash of the build's inputs; the file changes only when they do.
 ID_FILES := Makefile $(call files_below,arch hv net mgmt)
 $(BUILD)/gen/version.h: $(BUILD)/gen/version.stamp ;
 $(BUILD)/gen/version.stamp: $(ID_FILES) $(BUILD)/gen/ID_FILES.list $(call unless_there,$(BUILD)/gen/version.h)
@@ -96,7 +96,7 @@ $(BUILD)/gen/version.stamp: $(ID_FILES) $(BUILD)/gen/ID_FILES.list $(call unless
 	printf '#pragma once\n#define BULKHEAD_VERSION "$(VERSION)"\n#define BULKHEAD_BUILD_ID "%s"\n' \
 	    $$id > $(@:.stamp=.h.new); $(call renew,$(@:.stamp=.h))
 
-# The page's terminal, as the browser takes it: one module, compressed.
+# The page's terminal in the form the browser loads: one compressed module.
 $(BUILD)/gen/xterm.js.gz: mgmt/tools/bundle.py $(BUILD)/gen/third_party.h
 	$(in_dir)
 	@$(PYTHON) mgmt/tools/bundle.py $(XTERM_DIR)/xterm.js $(@:.gz=)
@@ -121,12 +121,12 @@ $(BUILD)/kernel/%.o: %.c Makefile | $(GEN)
 
 $(BUILD)/kernel/hv/main.o: $(BUILD)/gen/version.h
 
-# Without line numbers: NASM would write the directory of the build into them.
+# Without line numbers: NASM would write the build directory into them.
 $(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/gen/offsets.inc Makefile
 	$(call say,NASM)
 	$(Q)$(NASM) -f elf64 $(KERNEL_DEFINES) -I./ -I$(BUILD)/gen/ -MD $@.d -MT $@ $< $(out)
 
-# A list of files, so that one that is removed also leads to a new link.
+# A list of files, so that removing one also causes a new link.
 $(BUILD)/gen/%.list: FORCE
 	$(if $(call differ,$(file <$@),$($*)),$(in_dir)$(file >$@,$($*)))
 
@@ -177,7 +177,7 @@ iso: $(OUT)
 $(OUT): $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(GUEST_IMAGES) $(BUILD)/config-check FORCE
 	@$(PYTHON) test/tools/mkiso.py --build $(BUILD) --config '$(CONFIG)' --out $@ $(if $(FORWARDED_PORT),--https-port $(FORWARDED_PORT))
 
-# One at a time in a build directory: it writes the ISO that the other has in its drive.
+# One at a time in a build directory: a second run would write the ISO that the first has in its drive.
 run: deps-run
 	@mkdir -p $(BUILD)
 	@flock --nonblock --conflict-exit-code 9 $(BUILD)/run.lock $(MAKE) --no-print-directory run-locked; status=$$?; \
@@ -199,7 +199,7 @@ include test/test.mk
 clean:
 	rm -rf $(BUILD)
 
-# Never part of `make test`: it needs root, a mirror and half an hour.
+# Not part of `make test`: it needs root, a mirror and half an hour.
 fresh:
 	@test/tools/fresh.sh "$(SUITE)" $(if $(FULL),full)
 

@@ -1,16 +1,16 @@
-# Host unit tests and fuzzers. Each file's first lines name the sources it is linked with: /* SOURCES: a.c b.c @llhttp */
+# Host unit tests and fuzzers. The first lines of each file name the sources to link with it: /* SOURCES: a.c b.c @llhttp */
 
 LLHTTP_C := $(MGMT_LLHTTP:%=$(LLHTTP_DIR)/%.c)
 MGMT_TEST_CFLAGS := -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/includes -DMBEDTLS_SHA1_C -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H
 MGMT_TEST_CFLAGS += -isystem $(LWIP_DIR)/src/include -isystem $(LWIP_DIR)/src -Itest/unit/lwip -isystem $(ZLIB_DIR) -DZ_SOLO
 LLHTTP_CFLAGS := -isystem $(LLHTTP_DIR)
-# Its server, over the lwIP that it has.
+# Its server, with the lwIP that it uses.
 MGMT_SERVER_C := mgmt/server.c mgmt/answer.c mgmt/connection.c mgmt/isn.c mgmt/listen.c mgmt/places.c
 MGMT_TEST_LWIP := mgmt/acd.c $(patsubst %,$(LWIP_DIR)/src/%.c,$(filter-out apps/mdns/% apps/altcp_tls/%,$(MGMT_LWIP)))
-# The management guest's pure part: its resources, and what they are made of.
+# The management guest's pure part: its resources, and the code they use.
 MGMT_API_C := $(filter-out mgmt/acd.c mgmt/frames.c mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c $(MGMT_SERVER_C) mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
         $(MGMT_WSLAY:%=$(WSLAY_DIR)/lib/%.c) $(MBEDTLS_DIR)/library/sha1.c $(MBEDTLS_DIR)/library/sha256.c $(MBEDTLS_DIR)/library/base64.c $(MBEDTLS_DIR)/library/constant_time.c $(MBEDTLS_DIR)/library/platform_util.c $(MGMT_ZLIB:%=$(ZLIB_DIR)/%.c)
-# All of its network: lwIP with TLS, and who uses them.
+# All of its network: lwIP with TLS, and their users.
 MGMT_STACK_C := mgmt/acd.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_suites.c mgmt/tls_x25519.c $(MGMT_SERVER_C) $(MGMT_LWIP:%=$(LWIP_DIR)/src/%.c) \
         $(filter-out $(MGMT_API_C),$(MGMT_MBEDTLS:%=$(MBEDTLS_DIR)/library/%.c))
 ENGINE_C := hv/core.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.c hv/core_requests.c hv/guest.c hv/guest_table.c hv/guest_life.c hv/vcpu_life.c hv/translations.c hv/guest_pages.c hv/image.c hv/job.c \
@@ -19,34 +19,34 @@ ENGINE_C := hv/core.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.c hv/core_
 # vmcsdump without its main().
 sources = $(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1)))))))))
 
-# What arch/x86/guest/ stands on, as a plain struct.
+# Replaces the layer below arch/x86/guest/ with a plain struct.
 FAKE_VCPU := -DVCPU_STATE='"test/unit/vcpu_state.h"'
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-# -w: third-party sources are compiled with the same command; our own are held to -Werror by `make check`.
-# -Wa: page_files.c has the assembler read generated files.
-# Several vCPUs, and a clock of the tests' own.
+# -w: third-party sources are compiled with the same command; `make check` compiles our own with -Werror.
+# -Wa: page_files.c makes the assembler read generated files.
+# Several vCPUs, and a clock that the tests control.
 ON_HOST := -DABI_VCPUS_MAX=4u -DARCH_TEST_CLOCK
-# -g1: what a sanitizer's report needs.
+# -g1: enough for a sanitizer's report.
 TEST_CFLAGS := -std=c11 -g1 $(ON_HOST) -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' $(FAKE_VCPU) -w $(SANITIZE)
 
 UNIT := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
 FUZZ := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 UNIT_RUNS := $(UNIT:%=$(BUILD)/unit/gcc/%.passed) $(UNIT:%=$(BUILD)/unit/clang/%.passed)
 FUZZ_RUNS := 20000
-# What strangers can reach.
+# Code that strangers can reach.
 fuzz_http_RUNS := 100000
 fuzz_deploy_RUNS := 100000
-# Each is a program of hundreds of frames; page tables of which each byte is compared.
+# Slow ones: each input is a program of hundreds of frames, or page tables that are compared byte by byte.
 fuzz_stack_RUNS := 3000
 fuzz_page_walk_RUNS := 5000
 
-# Each source is an object once for each compiler, whoever is linked with it: $(call objects,VARIANT,SOURCES).
+# Each source is compiled once per variant, however many programs link it: $(call objects,VARIANT,SOURCES).
 THIRD_NAMES := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) zlib=$(ZLIB_DIR)
 third_name = $(patsubst $(LWIP_DIR)/%,third/lwip/%,$(patsubst $(MBEDTLS_DIR)/%,third/mbedtls/%,$(patsubst $(WSLAY_DIR)/%,third/wslay/%,\
         $(patsubst $(LLHTTP_DIR)/%,third/llhttp/%,$(patsubst $(ZLIB_DIR)/%,third/zlib/%,$(1))))))
 objects = $(patsubst %.asm,$(BUILD)/$(1)/%.asm.o,$(patsubst %.c,$(BUILD)/$(1)/%.o,$(call third_name,$(2))))
 
-# VARIANT, compiler and its flags. Not -MMD: it leaves out what lwIP's and mbedTLS's headers include of ours.
+# VARIANT, compiler and flags. Not -MMD: it leaves out our headers that lwIP's and mbedTLS's include.
 define objects_rule
 $(BUILD)/$(1)/%.o: %.c test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
 	$$(in_dir)
@@ -63,14 +63,14 @@ $(BUILD)/$(1)/third/$(3)/%.o: test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
 	$$(in_dir)
 	@$(2) $$(TEST_CFLAGS) -MD -MP -c $(4)/$$*.c $$(out_d)
 endef
-# clang's are fuzzed too: what that asks of the compiler does unit tests no harm. gcc's are not optimised, so that both kinds are tried.
+# clang's objects are used for fuzzing too; the fuzzer's instrumentation does unit tests no harm. gcc's are not optimised, so that both kinds are tested.
 CLANG := clang -O1 -fsanitize=fuzzer-no-link
 $(eval $(call objects_rule,unit/gcc,gcc -O0))
 $(eval $(call objects_rule,unit/clang,$(CLANG)))
 $(eval $(call objects_rule,fuzz-stack,$(CLANG)))
 $(eval $(call objects_rule,coverage,gcc))
 
-# What sees lwIP's and mbedTLS's headers, and those, are compiled as in the guest for fuzz_stack.
+# For fuzz_stack, lwIP, mbedTLS and the sources that include their headers are compiled as in the guest.
 STACKED := mgmt/% test/% $(LWIP_DIR)/% $(MBEDTLS_DIR)/%
 stack_objects = $(call objects,fuzz-stack,$(filter $(STACKED),$(1))) $(call objects,unit/clang,$(filter-out $(STACKED),$(1)))
 
@@ -94,14 +94,14 @@ $(BUILD)/fuzz/$(1): $(if $(filter fuzz_stack,$(1)),$(call stack_objects,test/fuz
 	@clang $(SANITIZE) -fsanitize=fuzzer $$(filter %.o,$$^) $$(FUZZ_LIBS) $$(out)
 endef
 
-# The comments of all programs, read once: NAME_SAYS. A comment may go over several lines.
+# The SOURCES comments of all programs, read once, as NAME_SAYS. A comment may span several lines.
 TEST_PROGRAMS := $(UNIT:%=test/unit/%.c) $(FUZZ:%=test/fuzz/%.c)
 $(BUILD)/gen/sources.mk: $(TEST_PROGRAMS) $(BUILD)/gen/TEST_PROGRAMS.list test/test.mk
 	@awk 'FNR == 1 { n = split(FILENAME, path, "/"); sub(/\.c$$/, "", path[n]); printf "%s%s_SAYS :=", NR == 1 ? "" : "\n", path[n]; f = 0 } FNR > 8 { nextfile } \
 	    /SOURCES:/ { f = 1 } { end = /\*\// } f { sub(/.*SOURCES:/, ""); sub(/^ *\* /, ""); sub(/ *\*\/.*/, ""); printf " %s", $$0 } end { f = 0 } END { print "" }' $(TEST_PROGRAMS) > $@.new
 	@mv -f $@.new $@
 
-# Only for who wants some of them: thousands of lines.
+# Only if one of these programs is wanted: it is thousands of lines.
 ifneq ($(filter unit fuzz fuzz-short coverage $(BUILD)/unit/% $(BUILD)/fuzz/% $(BUILD)/coverage/%,$(MAKECMDGOALS)),)
 include $(BUILD)/gen/sources.mk
 $(foreach t,$(UNIT),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $(call unit_rule,gcc,$(t)))$(eval $(call unit_rule,clang,$(t)))$(eval $(call coverage_rule,$(t))))
@@ -109,13 +109,13 @@ $(foreach t,$(FUZZ),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $
 -include $(filter %.d,$(call files_below,$(BUILD)/unit/gcc $(BUILD)/unit/clang $(BUILD)/fuzz-stack $(BUILD)/fuzz/everest $(BUILD)/coverage))
 endif
 
-# What part of these folders' lines the unit tests reach. Sources that no test is linked with count too.
+# How much of these folders' lines the unit tests reach. Sources that no test links count too.
 COVERED := hv/ arch/x86/guest/
 COVERAGE_O := $(patsubst %.c,$(BUILD)/coverage/%.o,$(filter $(COVERED:%=%%),$(KERNEL_C)))
 UNSANITIZED := $(filter-out $(SANITIZE),$(TEST_CFLAGS)) -O0
 $(BUILD)/coverage/%: TEST_CFLAGS := $(UNSANITIZED) --coverage
 $(BUILD)/coverage/third/%: TEST_CFLAGS := $(UNSANITIZED)
-# Counts of another run go first: they would be added to.
+# Counts of an earlier run are removed first: new ones would be added to them.
 $(BUILD)/coverage.stamp: $(UNIT:%=$(BUILD)/coverage/%) $(COVERAGE_O)
 	@find $(BUILD)/coverage -name '*.gcda' -delete
 	@for t in $(UNIT); do $(BUILD)/coverage/$$t > $(BUILD)/coverage/$$t.log 2>&1 || { cat $(BUILD)/coverage/$$t.log; echo "FAIL $$t"; exit 1; }; done
@@ -134,8 +134,8 @@ $(foreach v,unit/gcc unit/clang coverage,$(BUILD)/$(v)/test/unit/test_entry_chec
 unit: $(UNIT_RUNS)
 	@echo "unit tests: $(words $(UNIT)) programs, each with gcc and clang, passed"
 
-# The configuration of the guest's own lwIP and mbedTLS, linked as it is; below 2 GB nothing of the sanitizers' is. lwIP takes addresses of members of what may be
-# NULL, and reads words of frames wherever they are: both are what x86 and our compilers do as meant. Reading through NULL still ends the program.
+# The guest's own configuration of lwIP and mbedTLS. The page is below 2 GB, where the sanitizers have nothing. lwIP takes addresses of members through pointers that
+# may be NULL, and reads unaligned words: our compilers and x86 do both as intended, so these checks are off. Reading through NULL still ends the program.
 stack_flags = $(subst -Itest/unit/lwip,-Itest/fuzz/lwip -isystem $(LWIP_DIR)/src/apps/altcp_tls,$(subst test/unit/mbedtls_config.h,mgmt/include/mbedtls_config.h,$(1))) \
         -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest -DMBEDTLS_ALLOW_PRIVATE_ACCESS -DPORT_HOST_PAGE=0x10000000ull
 STACK_EVEREST := $(MGMT_EVEREST:%=$(BUILD)/fuzz/everest/%.o)
@@ -147,7 +147,7 @@ $(STACK_EVEREST): test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
 	@$(CLANG) $(TEST_CFLAGS) -DMBEDTLS_ECDH_VARIANT_EVEREST_ENABLED -isystem $(MBEDTLS_DIR)/library -isystem $(MBEDTLS_DIR)/3rdparty/everest/include \
 	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -MD -MP -c $(MBEDTLS_DIR)/3rdparty/everest/library/$(@F:.o=.c) $(out_d)
 
-# A fixed seed and number of runs: the same every time.
+# A fixed seed and number of runs, so that every run is the same.
 $(BUILD)/fuzz/%.passed: $(BUILD)/fuzz/%
 	@rm -rf $(BUILD)/fuzz/found/$* && mkdir -p $(BUILD)/fuzz/found/$*
 	@$< -seed=1 -runs=$(or $($*_RUNS),$(FUZZ_RUNS)) -timeout=20 -artifact_prefix=$(BUILD)/fuzz/ \
@@ -164,12 +164,12 @@ fuzz: $(FUZZ:%=$(BUILD)/fuzz/%)
 	    $(BUILD)/fuzz/$$f $$(ls test/fuzz/$${f#fuzz_}.dict 2>/dev/null | sed s/^/-dict=/) -max_total_time=$(SECONDS) -artifact_prefix=$(BUILD)/fuzz/ -verbosity=0 \
 	    $(BUILD)/fuzz/corpus/$$f $$(ls -d test/fuzz/corpus/$${f#fuzz_} 2>/dev/null) || exit 1; done
 
-# The limit is many times what the longest takes: what hangs fails by its name, and the others go on.
+# The limit is many times what the longest test takes: a test that hangs fails under its name, and the others go on.
 PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider --durations=12 --timeout=1800 --timeout-method=signal
 boot-test: deps-test all iso $(GUEST_IMAGES) $(BUILD)/trials.elf
 	@$(PYTEST) test/boot -v $(ARGS)
 
-# Two at a time, which share the files: an emulator runs on one core of the host.
+# Two pytests at a time share the test files, since an emulator uses only one core of the host.
 boot-test-halves: deps-test all iso $(GUEST_IMAGES)
 	@rm -rf $(BUILD)/boot-queue && mkdir $(BUILD)/boot-queue
 	@{ $(PYTEST) -v --queue=$(BUILD)/boot-queue test/boot > $(BUILD)/boot-first.log 2>&1; echo $$? > $(BUILD)/boot-first.status; } & \
@@ -191,22 +191,22 @@ bench: deps-test all iso $(GUEST_IMAGES)
 	@$(PYTHON) test/bench/run.py --build $(BUILD) $(if $(UPDATE),--update README.md)
 
 OUR_C = $(filter %.c %.h,$(call files_below,arch hv net mgmt test))
-# What sees lwIP and mbedTLS as the management guest does.
+# Code compiled with the management guest's configuration of lwIP and mbedTLS.
 STACK_C := test/fuzz/fuzz_stack.c
-# Our own code that runs on the host, and that runs in a guest.
+# Our own code that runs on the host, and our own code that runs in a guest.
 HOST_C := test/tools/config_check.c test/tools/fields.c $(wildcard mgmt/tools/*.c mgmt/bhctl/*.c) $(filter-out $(STACK_C),$(wildcard test/unit/*.c test/fuzz/*.c))
 GUEST_C := $(GUEST_NAMES:%=test/guests/%.c) $(wildcard test/guests/lib/*.c)
-# cmocka 2 calls names of cmocka 1 deprecated, which has no others.
+# cmocka 2 deprecates the only names that cmocka 1 has.
 HOST_FLAGS = $(ON_HOST) -Wno-deprecated-declarations $(filter-out $(NO_DEPS) -O2,$(HOST_CFLAGS) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS)) $(FAKE_VCPU)
 STACK_FLAGS = $(call stack_flags,$(HOST_FLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"')
 NO_DEPS := -MMD -MP
 
-# It does not know that panic() never returns: clang-tidy does, and looks for the same.
+# cppcheck does not know that panic() never returns. clang-tidy does, and checks for the same.
 CPPCHECK := cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr -D__x86_64__ \
         --suppress=missingIncludeSystem --suppress=nullPointerRedundantCheck \
         -I. -I$(BUILD)/gen -I$(BUILD)/include
 
-# What needs no build and takes seconds.
+# Checks that need no build and take seconds.
 lint: deps-test
 	@case "$$(clang-format --version)" in \
 	*" version 14."*) clang-format --dry-run -Werror $(OUR_C) && echo "format: ok" ;; \
@@ -219,7 +219,7 @@ lint: deps-test
 circles: $(BUILD)/bulkhead.elf
 	@$(PYTHON) test/tools/circles.py $(BUILD)/gen/KERNEL_O.list
 
-# What repeats the tables of fields and of words is written from them, and lint holds it to that.
+# Documents that repeat the tables of fields and words are generated from them; lint checks that they match.
 FIELDS_C := test/tools/fields.c mgmt/config/words.c
 $(BUILD)/fields: $(FIELDS_C) $(wildcard hv/*.def hv/*.h hv/abi/*.h)
 	$(in_dir)

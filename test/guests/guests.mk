@@ -19,7 +19,7 @@ $(BUILD)/guests/%.elf: $(BUILD)/guests/test/guests/%.o $(GUEST_COMMON) test/gues
 	$(call say,LD)
 	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments --strip-all -T test/guests/lib/guest.lds $< $(GUEST_COMMON) $(GUEST_EXTRA) $(out)
 
-# They stand in for the management guest, and make the guests of the configuration with its code.
+# These two stand in for the management guest, and use its code to make the guests of the configuration.
 GUEST_BOOT := mgmt/boot mgmt/deploy hv/guest_config hv/options mgmt/offer mgmt/admission $(patsubst %.c,%,$(wildcard mgmt/config/*.c mgmt/load/*.c))
 GUEST_BOOT_O := $(BUILD)/guests/test/guests/lib/boot.o $(GUEST_BOOT:%=$(BUILD)/mgmt/%.o)
 $(BUILD)/guests/standin.elf $(BUILD)/guests/usurper.elf: GUEST_EXTRA := $(GUEST_BOOT_O)

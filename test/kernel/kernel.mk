@@ -7,7 +7,7 @@ $(BUILD)/gen/entry_trials.txt: test/entry_rules.json test/tools/entry_trials.py 
 	@mkdir -p $(@D)
 	@$(PYTHON) test/tools/entry_trials.py > $@.new && mv -f $@.new $@
 
-# The compiler does not see what the assembler reads.
+# The compiler cannot see that the assembler reads this file.
 $(BUILD)/kernel/test/kernel/trials.o: $(BUILD)/gen/entry_trials.txt
 $(BUILD)/kernel/test/kernel/trials.o: KERNEL_CFLAGS += -Wa,-I$(BUILD)/gen
 
