@@ -1,10 +1,10 @@
 #!/bin/sh
 # Bochs 2.7 (Debian 12: bochs 2.7+dfsg-4). VM entry loads "blocking by NMI" from the guest
-# interruptibility state only if the bit is 1. If it is 0, virtual NMIs stay blocked as the guest
-# before left them, and the next exit stores 1 into a VMCS that said 0. One would have guessed that
-# the field decides either way, as SDM volume 3 says in "Loading Non-Register State" and as Bochs 3.0
-# does. A hypervisor that switches guests on a CPU while one of them is in its NMI handler meets it:
-# a guest that executes no IRET then never gets an NMI.
+# interruptibility state only if the bit is 1. If it is 0, virtual NMIs stay blocked if the previous
+# guest left them blocked, and the next exit stores 1 into a VMCS that said 0. We expected the field
+# to decide either way, as SDM volume 3 says in "Loading Non-Register State" and as Bochs 3.0 does.
+# This affects a hypervisor that switches guests on a CPU while one of them is in its NMI handler:
+# another guest that executes no IRET then never gets an NMI.
 #
 # The program below enters the same guest twice, with 8 in the field and then with 0. The guest is
 # one VMCALL. It prints what each exit stored.

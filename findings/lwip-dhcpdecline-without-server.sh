@@ -1,12 +1,12 @@
 #!/bin/sh
 # lwIP 2.2.1 (Debian 13's source package 2.2.1+dfsg1-1+deb13u1; 2.1.3 does the same). Its DHCP client
-# declines an address that somebody else has, as it must, but the DHCPDECLINE has no server identifier
-# (option 54). RFC 2131, table 5 ("Fields and options used by DHCP clients"), says MUST, and its
-# DHCPREQUEST a moment before has the option. One would have guessed that both have it. A server that
-# goes by the table does not take the address out of its pool and offers it again.
+# declines an address that another host uses, as it must, but the DHCPDECLINE has no server identifier
+# (option 54). RFC 2131, table 5 ("Fields and options used by DHCP clients"), says MUST, and lwIP's
+# DHCPREQUEST a moment earlier has the option. We expected both to have it. A server that follows
+# the table does not take the address out of its pool and offers it again.
 # LWIP_HOOK_DHCP_APPEND_OPTIONS is the place to add it.
 #
-# The program is a server that grants 10.0.0.9, and a neighbour that has 10.0.0.9 already.
+# The program plays a server that grants 10.0.0.9, and a neighbour that already uses 10.0.0.9.
 set -eu
 WANTED=2.2.1+dfsg1-1+deb13u1
 

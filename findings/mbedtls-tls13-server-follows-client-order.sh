@@ -2,9 +2,9 @@
 # mbedTLS 3.6.6 (Debian 13's source package 3.6.6-0.1~deb13u1). mbedtls_ssl_conf_ciphersuites() says that
 # a server chooses its preferred ciphersuite among those that the client supports unless
 # mbedtls_ssl_conf_preference_order() is called. That holds for TLS 1.2. A TLS 1.3 server takes the first
-# of the *client's* list that it knows, whatever its own order is, and the call changes nothing. One would
-# have guessed one rule for both versions. A machine without AES instructions, whose server would rather
-# have ChaCha20, must leave AES out of its list for clients that offer both.
+# of the *client's* list that it knows, whatever its own order is, and the call changes nothing. We
+# expected the same rule for both versions. If a server prefers ChaCha20 because its machine lacks AES
+# instructions, it must leave AES out of its list for clients that offer both.
 #
 # The program connects a client and a server in one process, with a pre-shared key, once in each version.
 # The client prefers AES-128-GCM, the server ChaCha20-Poly1305.
