@@ -1,6 +1,6 @@
 /*
- * What hv/control.c needs of the rest of hv/: a table of guests, of which number SELF is the
- * management guest, and everything that a call leads to, noted down.
+ * What hv/control.c needs from the rest of hv/: a table of guests, in which number SELF is the
+ * management guest, and a record of everything that a call causes.
  */
 #pragma once
 
@@ -85,7 +85,7 @@ static void fixture_self(uint64_t memory)
     must(guests[SELF].mem.base, "no memory");
 }
 
-/* ---- what is asked of cores ---- */
+/* ---- requests to cores ---- */
 
 static unsigned requests;
 static struct guest *asked;             /* by the last of them */
@@ -130,7 +130,7 @@ bool core_reboot(uint64_t at)
     return true;
 }
 
-/* ---- what is said ---- */
+/* ---- output ---- */
 
 static char logged[1024];
 static unsigned log_lines; /* without a budget */
@@ -155,7 +155,7 @@ void log_on_behalf(const char *format, ...)
     (void)fmt_v(logged, sizeof(logged), format, ap);
     va_end(ap);
 }
-/* What makes it plain text has a test of its own, test_plain.c. */
+/* The conversion to plain text has its own test, test_plain.c. */
 int log_management(const char *text, size_t n)
 {
     must(n <= LINE_MAX, "a line that is too long");
@@ -164,7 +164,7 @@ int log_management(const char *text, size_t n)
     return management_may;
 }
 
-/* ---- deployment, which other tests look into ---- */
+/* ---- deployment, which other tests cover ---- */
 
 static struct abi_image_request begun;
 static uint8_t committed[32];

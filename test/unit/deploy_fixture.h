@@ -1,6 +1,6 @@
 /*
- * A root for uploads and deployments, and the API before it: images in heap blocks of exactly their
- * size, so that the sanitizer sees a step over either end.
+ * A root for uploads and deployments, with the API in front of it. Images are in heap blocks of
+ * exactly their size, so that the sanitizer sees an access beyond either end.
  */
 #pragma once
 
@@ -53,7 +53,7 @@ static int64_t fixture_begin(const struct abi_image_request *r)
     return -E_NOSPC;
 }
 
-/* As the root does: some of it at a time, and what is not there yet must not be touched. */
+/* As the root does it: a part at a time. Memory that does not exist yet must not be touched. */
 static int64_t fixture_extend(unsigned slot)
 {
     uint64_t size = images.images[slot].size;
@@ -96,7 +96,7 @@ static uint8_t *fixture_bytes(unsigned slot)
     return image_memory[slot];
 }
 
-/* Its header says: to 1 MB, all of it, and where it begins. */
+/* Its header: load all of it at 1 MB, and the entry point. */
 static const uint32_t multiboot1[] = {0x1badb002, 0x10000,  0u - 0x1badb002 - 0x10000,
                                       0x100000,   0x100000, 0x101000,
                                       0x101000,   0x100020};
@@ -202,7 +202,7 @@ static inline void fixture_disconnect(void)
     upload_abort(&upload);
 }
 
-/* Uploaded images and guests that a test left. */
+/* Removes uploaded images and guests that a test left behind. */
 static inline void fixture_clean(void)
 {
     (void)str_copy(config.guests[0].modules[0].file, sizeof(config.guests[0].modules[0].file),

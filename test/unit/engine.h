@@ -1,7 +1,7 @@
 /*
- * The engine on the host: cores, guests, vCPUs and the control ABI as they are, over a backend, a
- * clock and a board that are made up. Each core is one pass of its run loop at a time, in whatever
- * order a test likes, and time goes on by looking at it, by running guests and by being idle.
+ * The engine on the host: real cores, guests, vCPUs and control ABI over a fake backend, clock and
+ * board. A core makes one pass of its run loop at a time, in any order that a test chooses. Time
+ * advances when the clock is read, when guests run and when cores idle.
  */
 #pragma once
 
@@ -264,7 +264,7 @@ struct fake_guest {
     unsigned count;
 };
 struct fake_vcpu {
-    bool made;      /* it has state: on its core alone */
+    bool made;      /* it has state; only its core may touch this */
     unsigned inits; /* steps */
     uint64_t shifted;
 };
@@ -275,7 +275,7 @@ static bool no_vmx[ENGINE_CORES];
 static unsigned entries, flushes;
 static _Thread_local struct vcpu *entered; /* now */
 
-/* What a vCPU does with its time; set by the test. */
+/* What a vCPU does when it runs; set by the test. */
 enum deed { RUNS, SHORT, HALTS, CRASHES, EXITS };
 static enum deed (*behave)(struct vcpu *v);
 
@@ -284,7 +284,7 @@ static struct fake_vcpu *fake_of(const struct vcpu *v)
     return &fake_vcpus[v->guest->number][v->number];
 }
 
-/* On its own core, and not while another runs there. */
+/* Checks that the caller is the vCPU's core, and that no vCPU runs there. */
 static void at_home(const struct vcpu *v)
 {
     assert_int_equal(v->entity.core, self);
@@ -417,7 +417,7 @@ static void vcpu_free(struct vcpu *v)
     *fake_of(v) = (struct fake_vcpu){0};
 }
 
-/* As the guest writes to a port. */
+/* A guest's write to a port. */
 static void out(struct vcpu *v, uint16_t port, uint8_t value)
 {
     v->platform->clock.now = clock_now;
@@ -432,7 +432,7 @@ static bool take_events(struct vcpu *v)
 
     if (irqchip_pending(p, v->number)) {
         (void)irqchip_ack(p, v->number);
-        out(v, 0x20, 0x20); /* its handler says that it is done */
+        out(v, 0x20, 0x20); /* EOI by its handler */
     }
     v->stats->irqs += there;
     v->nmi = false;
@@ -446,7 +446,7 @@ static void look_at_devices(struct vcpu *v)
         platform_timers(v->platform);
 }
 
-/* In HLT. False: nothing has come. */
+/* HLT. False: no event came. */
 static bool wakes(struct vcpu *v, uint64_t until)
 {
     uint64_t due = irqchip_next_deadline(v->platform, v->number);
@@ -462,7 +462,7 @@ static bool wakes(struct vcpu *v, uint64_t until)
     return true;
 }
 
-/* What the run loop of a backend does, but for the instructions. */
+/* What a backend's run loop does, without executing instructions. */
 static enum vcpu_yield run(struct vcpu *v, uint64_t until)
 {
     struct guest *g = v->guest;
@@ -475,7 +475,7 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
         return VCPU_YIELD_STOP;
     if (v->entity.requests)
         return VCPU_YIELD_KICK;
-    /* Nothing that was taken away can be reached any more. */
+    /* No memory that was taken away can still be reached. */
     assert_true(threads || v->flushed == g->translations);
     assert_true(g->status->state == ABI_GUEST_RUNNING || guest_ordered(g) == VCPU_NONE ||
                 guest_ordered(g) == VCPU_LIVE);
@@ -595,7 +595,7 @@ static struct guest_config config_of(const char *name, unsigned core)
     return c;
 }
 
-/* Once a program: cores, shared pages and the management guest stay. */
+/* Once per program: cores, shared pages and the management guest stay. */
 static void engine_start(void)
 {
     struct guest_config mgmt = config_of(CONFIG_MANAGEMENT_NAME, 0);
@@ -626,7 +626,7 @@ static void pass(unsigned core)
     core_pass(core_get(core));
 }
 
-/* Is there nothing that anybody has been asked for, and nothing under way? */
+/* Whether no request is pending and nothing is under way. */
 static bool is_settled(void)
 {
     for (unsigned i = 0; i < ENGINE_CORES; i++)
@@ -676,7 +676,7 @@ static void settle(void)
 
 /* ---- calls of the management guest ---- */
 
-/* As its exit handler makes it, on its core. */
+/* As its exit handler makes the call, on its core. */
 static int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
 {
     struct guest *m = guest_get(SELF);
@@ -689,7 +689,7 @@ static int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
     do {
         v->regs = (struct vcpu_gprs){.rax = function, .rbx = b, .rcx = c, .rdx = d};
         r = control_call(v);
-        /* The others are not idle meanwhile. */
+        /* The other cores go on meanwhile. */
         for (unsigned i = 1; r == CONTROL_LATER && !threads && i < ENGINE_CORES; i++) {
             pass(i);
             if (after_pass)
@@ -708,7 +708,7 @@ static void *argument(void)
     return guest_get(SELF)->mem.base + ARGUMENT;
 }
 
-/* A request as the management guest makes it: the image goes where real mode begins. */
+/* A request as the management guest makes it: the image goes to the real-mode start address. */
 static struct abi_create *request_for(const struct guest_config *c)
 {
     struct abi_create *r = argument();
@@ -747,7 +747,7 @@ static enum deed runs(struct vcpu *v)
     return RUNS;
 }
 
-/* The management guest is alive; whoever else, as `others` says. */
+/* The management guest writes its heartbeat; all others do what `others` says. */
 static enum deed (*others)(struct vcpu *v) = runs;
 static enum deed with_heartbeat(struct vcpu *v)
 {

@@ -1,4 +1,4 @@
-/* Frames for the tests of the switch: built byte by byte, by the RFCs' figures. */
+/* Frames for the tests of the switch, built byte by byte from the RFCs' figures. */
 #pragma once
 
 #include <stdint.h>
@@ -58,7 +58,7 @@ static inline struct frame arp(const uint8_t *to, const uint8_t *from, unsigned 
     return f;
 }
 
-/* `size` bytes are to come behind the header. */
+/* `size` bytes follow the header. */
 static inline struct frame ipv4(const uint8_t *to, const uint8_t *from, unsigned protocol,
                                 uint32_t source, uint32_t target, size_t size)
 {

@@ -3,7 +3,7 @@
 
 #include "hv/exit.h"
 
-#define CONTROL_LATER INT64_MIN /* it is to be executed again */
+#define CONTROL_LATER INT64_MIN /* it must be executed again */
 
 /* The result; the registers stay as they are. */
 static inline int64_t control_call(struct vcpu *v)

@@ -1,7 +1,7 @@
 /*
- * For the tests of the guest loaders: an image that is built byte by byte, and a guest memory. Both
- * are given to the loader in heap blocks of exactly their size, so that the sanitizer sees a step
- * over either end.
+ * For the tests of the guest loaders: an image that is built byte by byte, and guest memory. The
+ * loader gets both in heap blocks of exactly their size, so that the sanitizer sees an access
+ * beyond either end.
  */
 #pragma once
 
@@ -91,7 +91,7 @@ static inline void assert_guest_filled(uint64_t at, uint64_t n, uint8_t with)
             fail_msg("0x%lx: 0x%x instead of 0x%x", at + i, mem.base[at + i], with);
 }
 
-/* What the plan says, done. Every piece must lie within its source and the guest's memory. */
+/* Carries out the plan. Every piece must lie within its source and the guest's memory. */
 static inline void carry_out(void)
 {
     struct load_sizes sizes = {{image.size}};
@@ -164,7 +164,7 @@ static inline void assert_protected_mode(uint64_t rip, uint16_t cs)
     assert_int_equal(guest64(out.gdt_base + 0x18), 0x00cf93000000ffff);
 }
 
-/* An ELF file's header at 0, its program headers behind it. */
+/* An ELF file's header at 0, followed by its program headers. */
 static inline void put_elf(bool is64, uint64_t entry, unsigned segments)
 {
     memcpy(image.bytes, "\177ELF", 4);

@@ -1,6 +1,6 @@
 /*
- * The server over the lwIP that the management guest has, on a wire of our own: clients that say
- * exactly the segments that they are told to. Time passes only in run().
+ * The server with the management guest's lwIP, on a simulated wire. Clients send exactly the
+ * segments that a test tells them to. Time passes only in run().
  */
 #pragma once
 
@@ -32,12 +32,12 @@
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
 
 struct client {
-    uint32_t ip, next, acked; /* acked: what we have of the server */
+    uint32_t ip, next, acked; /* acked: what we have received from the server */
     uint16_t port, window, mss;
     bool established, reset, ended; /* answered; by RST; by FIN */
     bool deaf;                      /* acknowledges nothing */
     bool owes;                      /* an acknowledgement */
-    unsigned probes;                /* segments without anything new */
+    unsigned probes;                /* segments that bring nothing new */
     size_t seen;                    /* bytes received in order */
     char *text;                     /* the last of them, NUL at the end */
 };
@@ -58,7 +58,7 @@ static struct abi_images images;
 static struct abi_events events;
 static struct abi_ring *log_ring, *console_ring;
 
-/* ---- what the guest has elsewhere ---- */
+/* ---- what the guest implements elsewhere ---- */
 
 uint32_t port_ms(void)
 {
@@ -197,7 +197,7 @@ static struct client *find_client(uint32_t ip, uint16_t port)
     return c->ip == ip && c->port == port ? c : NULL;
 }
 
-/* What the server sends, an IP packet. */
+/* An IP packet that the server sends. */
 static err_t on_output(struct netif *n, struct pbuf *p, const ip4_addr_t *to)
 {
     uint8_t f[2048], *tcp = f + 20;
@@ -244,7 +244,7 @@ static err_t on_init(struct netif *n)
     return ERR_OK;
 }
 
-/* A segment from a client; an option of `mss` where it is not 0. */
+/* A segment from a client, with an MSS option if `mss` is not 0. */
 static void say_with(struct client *c, unsigned flags, const void *data, size_t n, unsigned mss)
 {
     uint8_t f[2048] = {0x45}, *tcp = f + 20;
@@ -285,7 +285,7 @@ static void say(struct client *c, unsigned flags, const void *data, size_t n)
     say_with(c, flags, data, n, 0);
 }
 
-/* Time passes, in steps of 10 ms; who owes an acknowledgement sends it. */
+/* Lets time pass in steps of 10 ms; clients send the acknowledgements that they owe. */
 static void run(unsigned ms)
 {
     for (unsigned i = 0; i <= ms; i += 10) {
@@ -302,7 +302,7 @@ static void run(unsigned ms)
     }
 }
 
-/* A client that nobody has been yet. */
+/* A client with a fresh address and port. */
 static struct client *stranger(uint32_t ip)
 {
     static uint16_t ports = 1024;
@@ -339,7 +339,7 @@ static void ask(struct client *c, const char *text)
 #define HEALTHY   "GET /healthz" HEAD WITH "\r\n"
 #define TOKENLESS "GET /page/app.js" HEAD "If-None-Match: \"b\"\r\n\r\n" /* answered 304 */
 
-/* The status of the last answer's head; 0: none. */
+/* The status of the last answer, or 0 if there is none. */
 static unsigned status_of(const struct client *c)
 {
     const char *at = NULL;
@@ -349,7 +349,7 @@ static unsigned status_of(const struct client *c)
     return at ? (unsigned)strtoul(at + 9, NULL, 10) : 0;
 }
 
-/* Somebody new asks something: the status. Leaves again. */
+/* The status that a new client gets for a request; the client then leaves. */
 static unsigned ask_anew(const char *text)
 {
     struct client *c = connect();
@@ -375,7 +375,7 @@ static unsigned free_in(int pool)
     return n;
 }
 
-/* All connections are gone, one way or another. */
+/* Ends all connections. */
 static void fixture_clean(void)
 {
     for (unsigned i = 0; i < CLIENTS; i++) {

@@ -1,6 +1,6 @@
 /* SOURCES: @lwip */
-/* DHCP over the lwIP that the management guest has: what an address costs in time, and what becomes
- * of one that another machine has. */
+/* DHCP with the management guest's lwIP: how long it takes to get an address, and what happens if
+ * another machine uses it. */
 #include "lwip/dhcp.h"
 #include "lwip/etharp.h"
 #include "lwip/init.h"
@@ -25,7 +25,7 @@
 #define OFFERED      0x0a000014u /* 10.0.0.20 */
 #define OTHER        0x0a000015u
 #define SERVER       0x0a000001u
-#define BOOTP        42u /* where it begins in a frame */
+#define BOOTP        42u /* its offset in a frame */
 #define OPTIONS      (BOOTP + 240u)
 #define OPTION_IP    50u
 #define OPTION_TYPE  53u
@@ -37,7 +37,8 @@ static struct netif wire;
 static uint32_t now = 1000, offered, acknowledged_at;
 static unsigned probes, announcements, declined;
 static uint32_t declined_ip, declined_server;
-static bool is_taken, is_probed_too; /* by a machine that has `offered`; by one that asks for it */
+static bool is_taken,
+    is_probed_too; /* by a machine that uses `offered`; by one that probes for it */
 static char log_text[512];
 static struct {
     uint8_t bytes[FRAME_MAX];
@@ -45,7 +46,7 @@ static struct {
 } waiting[FRAMES];
 static unsigned n_waiting;
 
-/* ---- what the guest has elsewhere ---- */
+/* ---- what the guest implements elsewhere ---- */
 
 u32_t sys_now(void)
 {
@@ -152,7 +153,7 @@ static uint16_t ip_sum(const uint8_t *p)
     return (uint16_t)~s;
 }
 
-/* RFC 2131, section 2, and RFC 2132: an offer or an acknowledgement for what was asked. */
+/* RFC 2131, section 2, and RFC 2132: an offer or acknowledgement that answers the request. */
 static void answer_dhcp(const uint8_t *asked, unsigned type)
 {
     const size_t len = BOOTP + 300;
@@ -272,7 +273,7 @@ static uint32_t address(void)
     return lwip_ntohl(netif_ip4_addr(&wire)->addr);
 }
 
-/* Until there is an address, or so long. */
+/* Runs until there is an address, or for this long. */
 static void run(unsigned ms, bool until_bound)
 {
     for (unsigned i = 0; i <= ms && !(until_bound && address()); i += 10) {
@@ -304,7 +305,7 @@ static int teardown(void **state)
 
 /* ---- tests ---- */
 
-/* By the RFC's own times it would be 5 to 9 seconds: 2.1.1 and 2.3 there. */
+/* With the RFC's own times (2.1.1 and 2.3) it would take 5 to 9 seconds. */
 static void free_address(void **state)
 {
     (void)state;
@@ -317,8 +318,8 @@ static void free_address(void **state)
     assert_string_equal(log_text, "");
 }
 
-/* RFC 2131, 3.1 (5) and table 5: the client must decline what is already in use, and ask anew after
- * at least 10 seconds. */
+/* RFC 2131, 3.1 (5) and table 5: the client must decline an address that is already in use, and ask
+ * again after at least 10 seconds. */
 static void declines(void)
 {
     run(2000, true);
@@ -344,7 +345,7 @@ static void taken_address(void **state)
     declines();
 }
 
-/* RFC 5227, 2.1.1: two that probe for the same address at once: neither may take it. */
+/* RFC 5227, 2.1.1: if two hosts probe for the same address at once, neither may take it. */
 static void probed_address(void **state)
 {
     (void)state;
@@ -362,7 +363,7 @@ static void taken_again_and_again(void **state)
     assert_non_null(strstr(strstr(log_text, "warning") + 1, "warning"));
 }
 
-/* Whoever is on the network may say anything: it does not take the address away. */
+/* No packet from the network takes the address away. */
 static void claimed_later(void **state)
 {
     (void)state;

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-/* A little physical memory at BASE; everything else does not exist. */
+/* A little physical memory at BASE; nothing else exists. */
 #define BASE 0x7fe0000u
 #define RSDT (BASE + 0x100u)
 #define XSDT (BASE + 0x200u)
@@ -159,16 +159,16 @@ static void test_pm_timer(void **state)
     put(at(FADT) + 76, 0x608, 4);
     table(FADT, "FACP", 116);
     assert_int_equal(parse(), 0);
-    assert_int_equal(info.pm_timer_port, 0); /* without a length it is not there */
+    assert_int_equal(info.pm_timer_port, 0); /* without a length it does not exist */
     at(FADT)[91] = 4;
     table(FADT, "FACP", 116);
     assert_int_equal(parse(), 0);
     assert_int_equal(info.pm_timer_port, 0x608);
-    put(at(FADT) + 76, 0xfffd, 4); /* its last byte would be none */
+    put(at(FADT) + 76, 0xfffd, 4); /* its last port would be beyond the end */
     table(FADT, "FACP", 116);
     assert_int_equal(parse(), 0);
     assert_int_equal(info.pm_timer_port, 0);
-    /* The newer field, where it is there. */
+    /* The newer field is preferred if present. */
     put(at(FADT) + 76, 0x608, 4);
     table(FADT, "FACP", 244);
     assert_int_equal(parse(), 0);
@@ -241,7 +241,7 @@ static void test_rsdp(void **state)
     make_rsdp(2);
     assert_true(acpi_rsdp_valid(rsdp, 36));
     assert_false(acpi_rsdp_valid(rsdp, 35));
-    rsdp[33]++; /* only the second sum is wrong */
+    rsdp[33]++; /* only the second checksum is wrong */
     assert_false(acpi_rsdp_valid(rsdp, 36));
     make_rsdp(0);
     rsdp[16]++;
@@ -252,7 +252,7 @@ static void test_rsdp(void **state)
     assert_null(acpi_rsdp_search(area, 51)); /* cut off */
     memmove(area + 24, area + 32, 20);
     memset(area + 44, 0, 8);
-    assert_null(acpi_rsdp_search(area, sizeof(area))); /* not on 16 bytes */
+    assert_null(acpi_rsdp_search(area, sizeof(area))); /* not aligned to 16 bytes */
 }
 
 static void test_xsdt_is_preferred(void **state)
@@ -264,7 +264,7 @@ static void test_xsdt_is_preferred(void **state)
     cpu(1, 1);
     assert_int_equal(parse(), 0);
     assert_int_equal(info.cpu_count, 1);
-    at(XSDT)[36]++; /* wrong sum: the RSDT is left, which has no MADT */
+    at(XSDT)[36]++; /* wrong checksum: only the RSDT remains, which has no MADT */
     assert_int_equal(parse(), 0);
     assert_int_equal(info.cpu_count, 0);
     assert_int_equal(info.bad_tables, 1);
@@ -284,11 +284,11 @@ static void test_bad_tables(void **state)
         assert_int_equal(info.bad_tables, 1);
     }
     (void)begin(state);
-    at(MADT)[20]++; /* sum */
+    at(MADT)[20]++; /* checksum */
     assert_int_equal(parse(), 0);
     assert_false(info.have_madt);
     (void)begin(state);
-    put(at(RSDT) + 36, 0xffffffff, 4); /* nothing there */
+    put(at(RSDT) + 36, 0xffffffff, 4); /* nothing exists there */
     table(RSDT, "RSDT", 44);
     assert_int_equal(parse(), 0);
     assert_int_equal(info.bad_tables, 1);
@@ -305,13 +305,13 @@ static void test_bad_entries(void **state)
     assert_int_equal(parse(), 0);
     assert_int_equal(info.cpu_count, 1);
     assert_int_equal(info.dropped, 1);
-    /* An entry of length 0 must not loop; what came before counts. */
+    /* An entry of length 0 must not cause a loop; entries before it count. */
     at(MADT)[madt_length + 1] = 0;
     table(MADT, "APIC", madt_length + 8);
     assert_int_equal(parse(), 0);
     assert_int_equal(info.cpu_count, 1);
     assert_int_equal(info.dropped, 2);
-    /* Nor may one reach beyond the table. */
+    /* Nor may an entry reach beyond the table. */
     at(MADT)[madt_length + 1] = 9;
     table(MADT, "APIC", madt_length + 8);
     assert_int_equal(parse(), 0);

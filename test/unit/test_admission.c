@@ -65,13 +65,14 @@ static void no_more_than_there_is(void **state)
     assert_int_equal(choose(2, 0, 4001, 10000), -E_BUSY);
     assert_string_equal(why, "not enough core time: 4001 us of 10000 us (40.0 %) asked, core 0 has "
                              "40.0 % left of the 95 % that can be guaranteed");
-    assert_int_equal(choose(2, -1, 4000, 10000), 0); /* where it fits, though others are emptier */
+    assert_int_equal(choose(2, -1, 4000, 10000),
+                     0); /* the core where it fits, though others are emptier */
     assert_int_equal(core, 0);
     assert_int_equal(choose(2, -1, 5000, 10000), -E_BUSY);
     assert_string_equal(why, "not enough core time: 5000 us of 10000 us (50.0 %) asked, core 0 has "
                              "40.0 % left of the 95 % that can be guaranteed");
     assert_int_equal(choose(2, 1, 0, 10000), 0); /* without a guarantee there is always room */
-    cores[0].guaranteed = 1200000;               /* more than all: nothing is left */
+    cores[0].guaranteed = 1200000;               /* more than everything: nothing is left */
     assert_int_equal(choose(1, 0, 1, 10000), -E_BUSY);
 }
 

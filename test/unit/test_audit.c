@@ -1,5 +1,5 @@
 /* SOURCES: mgmt/audit.c mgmt/address.c hv/fmt.c hv/lib.c */
-/* Who was refused and who changed something: the lines, and how many of them there may be. */
+/* Audit lines for refusals and changes, and their limits. */
 #include "mgmt/address.h"
 #include "mgmt/audit.h"
 
@@ -68,7 +68,7 @@ static void texts(void **state)
     assert_string_equal(last, "(anybody) from 10.0.2.2: POST /v1/guests/hog/actions stop: 202");
 }
 
-/* What a client says forges no line, and makes none that is not whole. */
+/* A client's text can neither forge a line nor break one. */
 static void what_clients_say(void **state)
 {
     char target[300], what[300];
@@ -115,7 +115,7 @@ static void one_address_is_bounded(void **state)
     assert_int_equal(lines, AUDIT_ALL + 1);
 }
 
-/* A token that does much hides only what itself does. */
+/* A busy token hides only its own changes. */
 static void one_token_is_bounded(void **state)
 {
     struct audit_event e = refusal(1);
@@ -132,7 +132,7 @@ static void one_token_is_bounded(void **state)
     }
     assert_int_equal(lines, AUDIT_CHANGES + 2 * (AUDIT_SOURCES - 1));
     e.source = 1;
-    audit_change(&audit, &e, AUDIT_WINDOW_MS, note); /* tells first how many there were */
+    audit_change(&audit, &e, AUDIT_WINDOW_MS, note); /* first says how many there were */
     assert_int_equal(lines, AUDIT_CHANGES + 2 * (AUDIT_SOURCES - 1) + 2);
 }
 

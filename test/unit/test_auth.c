@@ -72,7 +72,7 @@ static void test_bearer(void **state)
     assert_null(auth_bearer("Bear"));
 }
 
-/* FIPS 180-4, "abc": the library does what its name says. */
+/* FIPS 180-4, "abc": the library computes SHA-256. */
 static void test_known_hash(void **state)
 {
     static const uint8_t abc[] = {0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40,
@@ -114,7 +114,7 @@ static void test_wrong_tokens(void **state)
         assert_int_equal(who.role, ABI_ROLE_NONE);
         assert_string_equal(who.name, "");
     }
-    /* What differs in one bit, the first or the last, is another. */
+    /* A hash that differs only in its first or last bit does not match. */
     for (unsigned bit = 0; bit < 256; bit += 255) {
         m.tokens[0].sha256[bit / 8] ^= (uint8_t)(1u << bit % 8);
         assert_int_equal(try("see", HERE), AUTH_WRONG);
@@ -174,7 +174,7 @@ static void test_slowed_and_doubled(void **state)
     assert_int_equal(try("guess", HERE), AUTH_SLOWED);
 }
 
-/* Somebody behind the same address fails all the time: that must lock nobody out. */
+/* Constant failures from one address must not lock out others behind it. */
 static void test_right_ones_are_always_known(void **state)
 {
     (void)state;
@@ -188,7 +188,7 @@ static void test_right_ones_are_always_known(void **state)
     assert_int_equal(try("see", HERE), AUTH_KNOWN);
     assert_int_equal(who.role, ABI_ROLE_READ);
     assert_int_equal(retry, 0);
-    guess(AUTH_FREE_FAILURES, HERE); /* it forgave them */
+    guess(AUTH_FREE_FAILURES, HERE); /* it cleared the count */
     assert_int_equal(try("guess", HERE), AUTH_SLOWED);
     assert_int_equal(try("all", HERE), AUTH_KNOWN);
     assert_int_equal(try("guess", HERE), AUTH_WRONG);
@@ -212,15 +212,15 @@ static void test_full_table(void **state)
     }
     for (unsigned i = 0; i < AUTH_CROWD_FAILURES; i++)
         guess(1, 1000 + i);
-    assert_int_equal(try("guess", 2000), AUTH_SLOWED); /* all that have no entry */
+    assert_int_equal(try("guess", 2000), AUTH_SLOWED); /* all addresses without an entry */
     assert_int_equal(retry, 1);
     assert_int_equal(try("all", 100), AUTH_KNOWN);
     assert_int_equal(try("see", 3000), AUTH_KNOWN);
     now += AUTH_SLOW_MS;
-    guess(1, 2000); /* only for a second */
+    guess(1, 2000); /* for only a second */
 }
 
-/* One host of a network has more IPv6 addresses than it needs. */
+/* One host can use any number of IPv6 addresses of its network. */
 static void test_kinds_of_addresses(void **state)
 {
     struct auth_address a = {.high = 0xfe80}, b = a;

@@ -124,7 +124,7 @@ static void test_wrong_usage(void **state)
     assert_wrong("guests --ur http://a", "no option --ur");
     assert_wrong("guests --urls http://a", "no option --urls");
     assert_wrong("guests ---url x", "no option");
-    /* Who asks for help has nothing else to say. */
+    /* With --help, nothing else is required. */
     assert_true(parse("--help"));
     assert_true(parse("status -h"));
     assert_string_equal(o.command->name, "status");
@@ -227,7 +227,7 @@ static void test_paths(void **state)
     assert_false(url_path(tight, sizeof(tight), "/abcd/%s", "%"));
     assert_false(url_path(tight, sizeof(tight), "/abc/%s", "1234"));
     assert_false(url_path(tight, sizeof(tight), "/12345678"));
-    /* libcurl would take these out of the path, and the request would be another one. */
+    /* libcurl would remove these from the path, which would change the request. */
     assert_false(url_path(path, sizeof(path), "/v1/guests/%s", ".."));
     assert_false(url_path(path, sizeof(path), "/v1/guests/%s", "."));
     assert_false(url_path(path, sizeof(path), "/v1/guests/%s/console", ".."));
@@ -430,7 +430,7 @@ static void test_sse(void **state)
     }
 }
 
-/* What is too long is left out, and what comes behind it is not. */
+/* A line that is too long is left out; those after it are not. */
 static void test_long_events(void **state)
 {
     struct sse s = {.take = hear};
@@ -450,8 +450,8 @@ static void test_long_events(void **state)
 
 /* ---- places in rings ---- */
 
-/* A ring that has had `text`, of which the first `gone` bytes are overwritten, as the appliance
- * answers for a byte on. */
+/* The appliance's answer from a byte on, for a ring to which `text` was written and whose first
+ * `gone` bytes are overwritten. */
 static enum place_found ask_ring(struct place *p, const char *text, size_t gone, const char **more,
                                  uint64_t *missing)
 {
@@ -496,7 +496,7 @@ static void test_place(void **state)
     (void)lines(text, 1, 60);
     assert_int_equal(ask_ring(&p, text, 0, &more, &missing), PLACE_GOES_ON);
     assert_ptr_equal(more, text + strlen(half));
-    /* Nothing of it, all of it and more than it is overwritten. */
+    /* None of it, all of it, and more than all of it is overwritten. */
     assert_int_equal(ask_ring(&p, text, strlen(half) - 5, &more, &missing), PLACE_GOES_ON);
     assert_ptr_equal(more, text + strlen(half));
     assert_int_equal(ask_ring(&p, text, strlen(half), &more, &missing), PLACE_GOES_ON);
@@ -516,7 +516,7 @@ static void test_place_that_lags(void **state)
     const char *more;
 
     (void)state;
-    /* A stream left the first lines out and said nothing. */
+    /* A stream left out the first lines without saying so. */
     (void)lines(half, 11, 40);
     place_take(&p, half, strlen(half));
     (void)lines(text, 1, 60);
@@ -549,7 +549,7 @@ static void test_place_in_another_ring(void **state)
     assert_ptr_equal(more, text);
     assert_int_equal(ask_ring(&p, text, 10, &more, &missing), PLACE_GAP);
     assert_int_equal(missing, 10);
-    /* Of a little nothing is known for sure. */
+    /* A short text proves nothing. */
     p = (struct place){.next = 0};
     place_take(&p, "> ", 2);
     assert_int_equal(ask_ring(&p, "ready> ", 0, &more, &missing), PLACE_ANEW);
@@ -598,7 +598,7 @@ static void test_top(void **state)
     assert_true(rows[0].cpu == 50 && rows[0].exits == 5);
     assert_string_equal(rows[1].guest->name, "new");
     assert_true(rows[1].cpu == 25 && rows[1].exits == 2000);
-    assert_true(rows[2].cpu == 10 && rows[2].exits == 50); /* it began anew */
+    assert_true(rows[2].cpu == 10 && rows[2].exits == 50); /* it started again */
     top_sort(rows, n, TOP_EXITS);
     assert_string_equal(rows[0].guest->name, "new");
     top_sort(rows, n, TOP_NAME);

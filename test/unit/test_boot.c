@@ -1,5 +1,5 @@
 /* SOURCES: @mgmt @llhttp */
-/* The configuration of the ISO, carried out by the management guest over a root that is made up. */
+/* The management guest carries out the ISO's configuration over a fake root. */
 #include "hv/lib.h"
 #include "mgmt/boot.h"
 
@@ -133,12 +133,12 @@ static int setup(void **state)
     return 0;
 }
 
-/* Numbers are the places in the list; management is not counted among the guests of its core, as
- * they come first. */
+/* Numbers are places in the list. Management does not count among its core's guests, because they
+ * come first. */
 static void guests_of_the_configuration(void **state)
 {
     (void)state;
-    again = 3; /* cores that are not there yet */
+    again = 3; /* cores that do not exist yet */
     assert_true(start("{\"guests\": [{\"name\": \"one\", \"image\": \"a.elf\"},"
                       "{\"name\": \"two\", \"image\": \"a.elf\"},"
                       "{\"name\": \"three\", \"image\": \"a.elf\", \"core\": 5}]}"));
@@ -151,7 +151,7 @@ static void guests_of_the_configuration(void **state)
     assert_int_equal(notes, 1);
     assert_string_equal(noted[0], "guest three: there is no core 5, it goes on core 1");
     assert_int_equal(host.configured, 1);
-    /* Its next lives find them, and those that others have deleted stay away. */
+    /* Later lives of management find them; guests that were deleted stay deleted. */
     guests[2].state = ABI_GUEST_EMPTY;
     assert_true(start(configuration));
     assert_int_equal(made, 3);
@@ -163,7 +163,7 @@ static void guests_of_the_configuration(void **state)
     "{\"name\": \"g2\", \"image\": \"a.elf\"}, {\"name\": \"g3\", \"image\": \"b.elf\"},"          \
     "{\"name\": \"g4\", \"image\": \"a.elf\"}]}"
 
-/* Wherever it dies, the next life goes on there. */
+/* Wherever management dies, its next life continues there. */
 static void dies_half_way(void **state)
 {
     for (unsigned first = 0; first <= 4; first++) {
@@ -182,7 +182,7 @@ static void dies_half_way(void **state)
     }
 }
 
-/* One that cannot be made is shown with the reason, and hinders nobody. */
+/* A guest that cannot be made is shown with the reason, and does not affect others. */
 static void what_is_wrong_is_shown(void **state)
 {
     static const struct {
@@ -238,7 +238,7 @@ static void mistakes_are_named(void **state)
     assert_int_equal(host.configured, 1);
 }
 
-/* The command line has its say, and that is told. */
+/* The command line overrides it, and that is logged. */
 static void another_command_line(void **state)
 {
     (void)state;

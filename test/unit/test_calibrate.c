@@ -9,11 +9,12 @@
 
 #define HPET_HZ 14318179ull
 #define GHZ     1000000000ull
-#define ANY     CALIBRATE_CLOCKS /* they differ by a rounding */
+#define ANY     CALIBRATE_CLOCKS /* they differ by rounding only */
 
 static const uint64_t clocks[] = {CALIBRATE_PIT_HZ, CALIBRATE_PM_TIMER_HZ, HPET_HZ};
 
-/* Three runs of 20 ms of which each clock would make the TSC this fast. 0: it does not count. */
+/* Three runs of 20 ms in which each clock measures this TSC frequency. 0: the clock does not
+ * count. */
 static struct calibration judge(uint64_t pit, uint64_t pm_timer, uint64_t hpet)
 {
     const uint64_t wanted[] = {pit, pm_timer, hpet};
@@ -70,7 +71,7 @@ static void alone(void **state)
     assert_int_equal(judge(0, 0, 0).hz, 0);
 }
 
-/* What two clocks share is taken, whichever the third is. */
+/* If two clocks agree, their value is taken, whatever the third says. */
 static void outvoted(void **state)
 {
     (void)state;
@@ -78,7 +79,8 @@ static void outvoted(void **state)
     expect(judge(3 * GHZ, 4 * GHZ, 3 * GHZ), CALIBRATE_OUTVOTED, 3 * GHZ, CALIBRATE_PIT);
     expect(judge(3 * GHZ, 3 * GHZ, 4 * GHZ), CALIBRATE_OUTVOTED, 3 * GHZ, CALIBRATE_PIT);
     expect(judge(3 * GHZ, 300000000, 3 * GHZ), CALIBRATE_OUTVOTED, 3 * GHZ, CALIBRATE_PIT);
-    /* The first agrees with both others, which do not agree with each other: nobody is wrong. */
+    /* The first agrees with both others, which disagree with each other: no clock is called
+     * wrong. */
     expect(judge(3000000000, 3140000000, 2870000000), CALIBRATE_AGREED, 3 * GHZ, CALIBRATE_PIT);
 }
 
@@ -95,7 +97,7 @@ static void disputed(void **state)
     assert_in_range(c.tsc_hz[CALIBRATE_HPET], 1999900000, 2000100000);
 }
 
-/* 5 % of the lower one. */
+/* They may differ by 5 % of the lower one. */
 static void tolerance(void **state)
 {
     (void)state;
@@ -105,8 +107,8 @@ static void tolerance(void **state)
     assert_int_equal(judge(1051000000, 0, 1000000000).verdict, CALIBRATE_DISPUTED);
 }
 
-/* Of three runs: the PIT's shortest, the others' middle one. One in which a clock stood still is
- * the end of it. */
+/* Of three runs, the PIT's shortest counts and the others' median. A clock that stood still in one
+ * run is not used. */
 static void runs_that_differ(void **state)
 {
     struct calibrate_run r[CALIBRATE_RUNS] = {
@@ -134,14 +136,14 @@ static void wrap(void **state)
     (void)state;
     assert_int_equal(calibrate_elapsed(10, 25, 24), 15);
     assert_int_equal(calibrate_elapsed(0xfffff0, 5, 24), 21);
-    /* A timer of 32 bits of which 24 are looked at. */
+    /* A 32-bit timer of which only 24 bits are used. */
     assert_int_equal(calibrate_elapsed(0x12fffff0, 0x13000005, 24), 21);
     assert_int_equal(calibrate_elapsed(0xfffffff0, 5, 32), 21);
     assert_int_equal(calibrate_elapsed(UINT64_MAX, 0, 64), 1);
     assert_int_equal(calibrate_elapsed(7, 7, 32), 0);
 }
 
-/* The periods of an ICH9's HPET, of QEMU's (10 ns), and what none can have. */
+/* The periods of an ICH9's HPET and of QEMU's (10 ns), and impossible ones. */
 static void hpet_periods(void **state)
 {
     (void)state;
@@ -149,13 +151,13 @@ static void hpet_periods(void **state)
     assert_int_equal(calibrate_hpet_hz(10000000ull << 32 | 0x8086a201), 100000000);
     assert_int_equal(calibrate_hpet_hz(0x8086a201), 0);
     assert_int_equal(calibrate_hpet_hz(100000001ull << 32), 0);
-    assert_int_equal(calibrate_hpet_hz(UINT64_MAX), 0); /* nobody answers */
+    assert_int_equal(calibrate_hpet_hz(UINT64_MAX), 0); /* no device answers */
 }
 
 static void promises(void **state)
 {
-    /* Denominator, numerator, crystal: a Skylake client and a CPU that does not tell the crystal.
-     */
+    /* Denominator, numerator, crystal: a Skylake client, and a CPU that does not report the
+     * crystal. */
     static const uint32_t skylake[] = {2, 216, 24000000}, silent[] = {2, 216, 0}, none[3];
 
     (void)state;

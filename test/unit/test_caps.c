@@ -34,7 +34,7 @@ static unsigned lines_with(const char *text)
     return n;
 }
 
-/* A CPU with everything that is needed and nothing else. */
+/* A CPU with exactly what is needed. */
 static struct vmx_caps good(void)
 {
     return (struct vmx_caps){
@@ -64,15 +64,15 @@ static void adjust(void **state)
         int rc;
     } rows[] = {
         {0, 0, 0, 0, 0, 0},
-        /* wanted where it may be, dropped where it may not */
+        /* wanted bits are set if allowed, dropped if not */
         {0xf0, 0, 0, 0x30, 0x30, 0},
         {0xf0, 0x10, 0, 0x30, 0x30, 0},
-        /* must be 1 without having been asked for */
+        /* must be 1, though not requested */
         {0, 0, 0x16, 0x16, 0x16, 0},
         {0x100, 0x200, 0x16, 0x316, 0x316, 0},
         {UINT32_MAX, 0, 0x16, 0x7f, 0x7f, 0},
         {UINT32_MAX, UINT32_MAX, 0, UINT32_MAX, UINT32_MAX, 0},
-        /* required and impossible: one of several bits is enough, bit 31 too */
+        /* required but impossible: one such bit is enough, also bit 31 */
         {0, 0x300, 0, 0x100, 0, -E_NOTSUP},
         {0x300, 0x300, 0, 0x200, 0, -E_NOTSUP},
         {0, 1u << 31, 0, 0x7fffffff, 0, -E_NOTSUP},
@@ -116,7 +116,7 @@ static void misc_parts(void **state)
     assert_int_equal(vmx_cr3_targets(&c), 0);
 }
 
-/* Lock (bit 0), VMX inside SMX (bit 1), VMX outside SMX (bit 2), and bits that belong to others. */
+/* Lock (bit 0), VMX inside SMX (bit 1), VMX outside SMX (bit 2), and unrelated bits. */
 static void feature_control(void **state)
 {
     static const uint64_t others[] = {0, 1ull << 20, 0xff00, 1ull << 18 | 1ull << 17};
@@ -144,10 +144,10 @@ static void all_is_there(void **state)
 
     (void)state;
     assert_int_equal(vmx_caps_check(&c, CORE, report), 0);
-    /* Not locked: the root switches it on itself. */
+    /* Not locked: the root enables VMX itself. */
     c.feature_control = 0;
     assert_int_equal(vmx_caps_check(&c, CORE, report), 0);
-    /* More than that, inside of a hypervisor. */
+    /* More than is needed, in a virtual machine: that is fine too. */
     memset(&c, 0xff, offsetof(struct vmx_caps, vmx));
     c.hypervisor = true;
     assert_int_equal(vmx_caps_check(&c, CORE, report), 0);
@@ -212,7 +212,7 @@ static void each_is_named(void **state)
         if (n->control)
             *word |= 1ull << n->bit;
         assert_int_equal(vmx_caps_check(&c, CORE, report), -E_NOTSUP);
-        /* What is missing, then the advice. */
+        /* Missing features, then the advice. */
         assert_int_equal(told.count, 2);
         assert_ptr_equal(strstr(told.line[0], "CPU 5: no "), told.line[0]);
         assert_non_null(strstr(told.line[0], n->name));
@@ -221,7 +221,7 @@ static void each_is_named(void **state)
     }
 }
 
-/* Only what the table above names is asked for. */
+/* Only bits that the table above names are requested. */
 static void nothing_else_is_needed(void **state)
 {
     struct vmx_caps c = {.vmx = true, .feature_control = 5};
@@ -280,7 +280,7 @@ static void locked_off(void **state)
         assert_int_equal(lines_with("IA32_FEATURE_CONTROL bit 2"), 1);
         assert_int_equal(lines_with("Intel Virtualization Technology"), 1);
         assert_int_equal(lines_with("Westmere"), 0);
-        /* In a virtual machine both pieces of advice. */
+        /* In a virtual machine, both pieces of advice. */
         memset(&told, 0, sizeof(told));
         c.hypervisor = true;
         assert_int_equal(vmx_caps_check(&c, CORE, report), -E_NOTSUP);
@@ -289,7 +289,7 @@ static void locked_off(void **state)
     }
 }
 
-/* The firmware's lock does not hide what else is missing. */
+/* The firmware's lock does not hide other missing features. */
 static void locked_and_missing(void **state)
 {
     struct vmx_caps c = good();
@@ -309,7 +309,7 @@ static void same(void **state)
 
     (void)state;
     assert_true(vmx_caps_same(&a, &b, CORE, report));
-    /* Cores may differ in what the root changes itself, or what it does not depend on. */
+    /* Cores may differ in bits that the root changes itself or does not depend on. */
     b.feature_control = 0;
     b.vmcs_enum = 0x2e;
     assert_true(vmx_caps_same(&a, &b, CORE, report));

@@ -24,8 +24,8 @@ static void report(void *ctx, const struct config_error *e)
     error_count++;
 }
 
-/* The text is copied to a block of just its size, so that the sanitizer sees a read past its end.
- */
+/* The text is copied to a block of exactly its size, so that the sanitizer sees a read past its
+ * end. */
 static int parse(const char *text)
 {
     size_t n = strlen(text);
@@ -230,7 +230,7 @@ static void management(void **state)
     assert_int_equal(config.management.budget_us, 5000);
 }
 
-/* What would pass, and could not work. */
+/* Values that look valid but cannot work. */
 static void cannot_work(void **state)
 {
     static const char *const servers[] = {
@@ -290,7 +290,7 @@ static void guarantees_add_up(void **state)
     assert_int_equal(parse(text), 0);
 }
 
-/* A boot loader's list of modules ends at 64. The same file is packed once. */
+/* A boot loader's list of modules ends at 64. A file named twice is packed once. */
 static void too_many_files(void **state)
 {
     static char text[16384];
@@ -373,7 +373,7 @@ static void the_service(void **state)
     assert_int_equal(m->auth, ABI_AUTH_NONE);
 }
 
-/* Whatever is wrong with it, nobody gets in without a token. */
+/* Whatever is wrong with it, no client gets in without a token. */
 static void bad_service(void **state)
 {
     static const struct {
@@ -440,7 +440,7 @@ static void one_guest(void **state)
     assert_int_equal(parse_guest("{", &g), 1);
 }
 
-/* What another guest hands over is not believed. */
+/* A configuration from another guest is not trusted. */
 static void foreign_guest(void **state)
 {
     struct guest_config good, g;
@@ -494,7 +494,7 @@ static void foreign_guest(void **state)
 static void addresses(void **state)
 {
     static const struct {
-        const char *text, *again; /* NULL: as it was */
+        const char *text, *again; /* NULL: unchanged */
     } good[] = {
         {"10.0.2.20", NULL},
         {"fe80::1", NULL},
@@ -560,7 +560,7 @@ static void networks(void **state)
     assert_int_equal(config.management.service.reachable_from_guests, 1);
 }
 
-/* In each, the second guest's. */
+/* In each, the second guest is wrong. */
 static void bad_networks(void **state)
 {
     static const struct {
@@ -605,7 +605,7 @@ static void bad_networks(void **state)
         assert_string_equal(errors[0].field, bad[i].field);
         assert_int_equal(config.guest_count, 1); /* the other remains */
     }
-    /* Also where one before it is left out, it is called what it is called in the file. */
+    /* Errors use its index in the file, even if a guest before it was left out. */
     assert_int_equal(parse("{\"guests\": [{\"name\": \"a\"}, {\"name\": \"b\", \"image\": \"i\", "
                            "\"net\": {\"addresses\": [\"10.0.2.2\"]}}],"
                            "\"management\": {\"gateway\": \"10.0.2.2\"}}"),
@@ -613,7 +613,7 @@ static void bad_networks(void **state)
     assert_string_equal(errors[1].field, "guests[1].net.addresses");
     assert_string_equal(errors[1].pointer, "/guests/1/net/addresses");
     assert_non_null(strstr(errors[1].text, "10.0.2.2 of guest \"b\" is management's"));
-    /* In a network of its own nobody minds. */
+    /* In a network of its own the address is allowed. */
     assert_int_equal(
         parse("{\"guests\": [{\"name\": \"a\", \"image\": \"i\", \"net\": {\"addresses\": "
               "[\"10.0.2.20\"]}}, {\"name\": \"b\", \"image\": \"i\", \"net\": {\"network\": "
@@ -623,7 +623,7 @@ static void bad_networks(void **state)
     assert_int_equal(config.guest_count, 2);
 }
 
-/* The parser and the check of what another guest hands over draw the same line, which is the
+/* The parser and the check of another guest's configuration enforce the same limits: the
  * table's. */
 static void limits(void **state)
 {

@@ -1,6 +1,6 @@
 /* SOURCES: hv/control.c hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm hv/lib.c
  * hv/fmt.c */
-/* The calls of the management guest, with arguments that no honest guest would pass. */
+/* The management guest's calls, with arguments that no honest guest would pass. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -96,7 +96,7 @@ static void snapshot(void **state)
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, ABI_VCPUS_MAX, 0), -E_NOENT);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 1ull << 32, 0), -E_NOENT);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, UINT64_MAX, 0), -E_NOENT);
-    /* One that is dead keeps its last one, if it has any. */
+    /* A dead one keeps its last snapshot, if it has any. */
     other->status->state = ABI_GUEST_CRASHED;
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), -E_STATE);
     other->vcpus[0].snapshots[ABI_SNAPSHOT_DEATH].sequence = 4;
@@ -119,7 +119,7 @@ static void controls(void **state)
     assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, 64), 1);
     assert_int_equal(wanted_of_vcpu, VCPU_REQ_CONTROLS);
     assert_memory_equal(&other->vcpus[0].new_controls, &c, sizeof(c));
-    /* One at a time: what the owning core may be reading stays. */
+    /* One at a time: the owning core may still be reading the last request. */
     memset(self->mem.base + 64, 0xff, sizeof(c));
     assert_int_equal(call(ABI_CALL_CONTROLS, OTHER, 0, 64), -E_STATE);
     assert_memory_equal(&other->vcpus[0].new_controls, &c, sizeof(c));
@@ -160,7 +160,7 @@ static void input_addresses(void **state)
     assert_ptr_equal(asked, other);
 }
 
-/* Never more than the queue has room for, whatever its counters are. */
+/* Never more than fits the queue, whatever its counters say. */
 static void input_amount(void **state)
 {
     (void)state;
@@ -235,7 +235,7 @@ static void actions(void **state)
     for (unsigned a = ABI_ACTION_STOP; a < ABI_ACTION_END; a++)
         assert_int_equal(call(ABI_CALL_ACTION, OTHER, a, 0),
                          a == ABI_ACTION_START || a == ABI_ACTION_RESET ? -E_NOTSUP : -E_STATE);
-    /* Nor is one that is being made. */
+    /* Nor can one that is still being made. */
     other->status->state = ABI_GUEST_STARTING;
     for (unsigned a = ABI_ACTION_STOP; a < ABI_ACTION_END; a++)
         assert_int_equal(call(ABI_CALL_ACTION, OTHER, a, 0), -E_STATE);
@@ -257,7 +257,7 @@ static void keeping(void **state)
     assert_int_equal(call(ABI_CALL_KEEP, MEMORY - ABI_KEEP_MAX, ABI_KEEP_MAX, 0), 0);
     assert_int_equal(keep.length, ABI_KEEP_MAX);
     assert_int_equal(keep.bytes[ABI_KEEP_MAX - 1], 'k');
-    /* Nothing of what was there before is left. */
+    /* Nothing of the previous contents is left. */
     assert_int_equal(call(ABI_CALL_KEEP, 1, 2, 0), 0);
     assert_int_equal(keep.length, 2);
     assert_memory_equal(keep.bytes, "kk\0", 4);
@@ -301,7 +301,7 @@ static void address(void **state)
     assert_memory_equal(host.ip, ip, 4);
     assert_memory_equal(host.netmask, netmask, 4);
     assert_string_equal(logged, "management address: http://10.0.2.15/");
-    /* It may say so again and again: hence a line with a budget. */
+    /* It may say so in a loop: hence a line with a budget. */
     assert_int_equal(budgeted_lines, 1);
     assert_int_equal(log_lines, 0);
     assert_int_equal(call(ABI_CALL_ADDRESS, 0x0f02000a, 0x00ffffff, ABI_SERVES_HTTPS), 0);
@@ -359,14 +359,14 @@ static void creation(void **state)
     assert_int_equal(call(ABI_CALL_CREATE, at, 0, 0), -E_NOMEM);
     assert_string_equal(created.config.name, "new");
     assert_int_equal(there->address, 5);
-    assert_int_equal(there->why[0], 'x'); /* nothing else of it is written */
+    assert_int_equal(there->why[0], 'x'); /* nothing else is written */
     create_result = 4;
     assert_int_equal(call(ABI_CALL_CREATE, at, 0, 0), 4);
     assert_int_equal(call(ABI_CALL_CREATE, MEMORY - sizeof(r) + 1, 0, 0), -E_RANGE);
 }
 
-/* What takes long stops while there is no time for it, and goes on when it is asked for again; what
- * is short is answered meanwhile, and another long one gets no result but its own. */
+/* Long calls stop when their time is up, and go on when they are made again. Short calls are
+ * answered meanwhile, and another long call gets only its own result. */
 static void no_time(void **state)
 {
     unsigned turns = 0;
@@ -396,13 +396,13 @@ static void deletion(void **state)
     for (size_t i = 0; i < ARRAY_LEN(no_guests); i++)
         assert_int_equal(call(ABI_CALL_DELETE, no_guests[i], 0, 0), -E_NOENT);
     assert_int_equal(requests, 0);
-    other->complete = false; /* also one that could not be made */
+    other->complete = false; /* also a guest that could not be made */
     assert_int_equal(call(ABI_CALL_DELETE, OTHER, 0, 0), 0);
     assert_ptr_equal(asked, other);
     assert_int_equal(wanted, GUEST_REQ_DELETE);
 }
 
-/* Once, whatever else is asked meanwhile; a second later, so that the answer goes out. */
+/* Once, whatever calls follow; a second later, so that the answer is sent first. */
 static void host_actions(void **state)
 {
     static const uint64_t unknown[] = {0, ABI_HOST_ACTION_END, 1ull << 32 | ABI_HOST_REBOOT,

@@ -208,7 +208,7 @@ static void control_bits_are_the_manuals(void **state)
     }
 }
 
-/* The root's constants and the explanations speak of the same bits. */
+/* The root's constants and the explanations name the same bits. */
 static void constants_agree(void **state)
 {
     static const struct {
@@ -361,7 +361,7 @@ static void provenance(void **state)
     /* May not be 1. */
     p = vmcs_control_provenance(0x4002, hlt, 0x80, ~(0x80ull << 32) & ~0x80ull, 0);
     assert_true(p.wanted && p.forced0 && !p.forced1 && !p.effective);
-    /* 64-bit words: the MSR has no must-be-1 half, and bit 33 of it is no bit 1. */
+    /* 64-bit words: the MSR has no must-be-1 half, and its bit 33 does not stand for bit 1. */
     p = vmcs_control_provenance(0x2034, bit_at(0x2034, 1), 2, 2, 2);
     assert_true(p.wanted && !p.forced0 && !p.forced1 && p.effective);
     p = vmcs_control_provenance(0x2034, bit_at(0x2034, 1), 2, 2ull << 32, 0);
@@ -437,7 +437,8 @@ static void capability_msrs(void **state)
     assert_string_equal(s.meaning[1], "must be 0 in VMX operation");
 }
 
-/* Every size gives the same length, a terminated prefix, and touches nothing beyond. */
+/* Every buffer size gives the same length and a terminated prefix, and nothing beyond it is
+ * touched. */
 static void lines_never_overrun(void **state)
 {
     static const struct {

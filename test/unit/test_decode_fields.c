@@ -77,8 +77,8 @@ static uint64_t next(uint64_t *seed)
     return *seed >> 32 | *seed << 32;
 }
 
-/* For each field, each exit reason and many values: pieces in order, without overlap, with their
- * own bits, and all bits that are 1 are told, but where the SDM calls them ignored or undefined. */
+/* For each field, each exit reason and many values: pieces are in order, do not overlap and hold
+ * their own bits; every 1 bit is reported, unless the SDM calls it ignored or undefined. */
 static void pieces_are_the_value(void **state)
 {
     uint64_t seed = 1;
@@ -138,7 +138,7 @@ static void what_is_only_a_number(void **state)
         if ((vmcs_decode(encoding, 0, NULL, NULL, NULL) == 0) != number)
             fail_msg("%s", vmcs_field(row)->name);
     }
-    /* No field at all, and the high halves of fields. */
+    /* Encodings without a field, and the high halves of fields. */
     for (uint32_t encoding = 0; encoding < 0x10000; encoding++)
         if (!vmcs_field_by_encoding(encoding))
             assert_int_equal(vmcs_decode(encoding, UINT64_MAX, NULL, NULL, NULL), 0);
@@ -613,7 +613,7 @@ static void context_from_a_snapshot(void **state)
     vmcs_set(&v, VMCS_ROW_EXIT_REASON, 28);
     vmcs_set(&v, VMCS_ROW_GUEST_CR4, 1u << 17);
     vmcs_set(&v, VMCS_ROW_IDT_VECTORING_INFO, 0x80000b0e);
-    /* Left over from another time: absent. */
+    /* Stale information: absent. */
     v.value[VMCS_ROW_VM_EXIT_INTERRUPTION_INFO] = 7;
     c = decode_context_of(&v);
     assert_int_equal(c.exit_reason, 28);

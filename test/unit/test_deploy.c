@@ -1,5 +1,5 @@
 /* SOURCES: @mgmt @llhttp */
-/* Images and guests over HTTP, before a root that is made up. */
+/* Images and guests over HTTP, with a fake root behind the API. */
 #include "test/unit/deploy_fixture.h"
 
 #include <setjmp.h>
@@ -27,7 +27,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* One request; the status of its answer, which is in `answer`. After a wait it can come again. */
+/* One request: returns the status and leaves the answer in `answer`. After a wait it can be made
+ * again. */
 static unsigned ask_and_wait(const char *text)
 {
     size_t n = strlen(text), used = http_feed(&request, text, n);
@@ -106,7 +107,7 @@ static void the_digest(void **state)
                          ":\r\nContent-Length: 3\r\n\r\nabd"),
                      400);
     said("not those of Repr-Digest");
-    assert_int_equal(deploy_find_upload(&images, "a"), 0); /* the first is still there */
+    assert_int_equal(deploy_find_upload(&images, "a"), 0); /* the first image still exists */
     assert_memory_equal(image_memory[0], "abc", 3);
     assert_int_equal(images.images[1].state, ABI_IMAGE_FREE);
 }
@@ -131,11 +132,11 @@ static void forms_of_digests(void **state)
         bool good;
     } cases[] = {
         {DIGEST LONG ", " ABC "\r\n", true},
-        {DIGEST LONG "," LONG "," LONG ",\t" ABC "\r\n", true}, /* all of it is looked at */
+        {DIGEST LONG "," LONG "," LONG ",\t" ABC "\r\n", true}, /* all of it is checked */
         {DIGEST LONG "\r\n" DIGEST ABC "\r\n", true},
         {DIGEST ABC ";a;b=1;c=\"x\\\"y\";d=:AA:, unixsum=30637, x=\"a,b\"\r\n", true},
         {DIGEST ABC " \t\r\n", true},
-        /* Others than SHA-256 are not looked at. */
+        /* Digests other than SHA-256 are ignored. */
         {DIGEST "sha-512=:AA:\r\n", true},
         {DIGEST "md5=abc, x, y;z\r\n", true},
         {DIGEST "\r\n", true},
@@ -202,7 +203,8 @@ static void broken_off(void **state)
     assert_int_equal(images.images[0].state, ABI_IMAGE_FREE);
 }
 
-/* The token counts when the image begins: others of the same address may be wrong meanwhile. */
+/* The token is checked when the upload begins; wrong tokens from the same address meanwhile do not
+ * matter. */
 static void admitted_once(void **state)
 {
     static const char head[] =
@@ -273,14 +275,14 @@ static void a_guest(void **state)
     assert_int_equal(post("{\"name\": \"m\", \"image\": \"iso.elf\"}"), 201);
     assert_string_equal(created.plan.start.kind, "multiboot1");
     assert_int_equal(created.config.core, 0); /* with the fewest guests */
-    /* Into modules it does not look: they may be uploaded. */
+    /* It does not look into modules: they may be uploaded. */
     assert_int_equal(post("{\"name\": \"o\", \"image\": \"iso.elf\", \"modules\": [{\"file\": "
                           "\"a\"}]}"),
                      201);
 }
 
-/* 4096 bytes of a multiboot1 kernel (0xf4 behind 32 bytes of header, to 1 MB), as gzip -9 has them.
- */
+/* 4096 bytes of a multiboot1 kernel (32 bytes of header, then 0xf4; loaded at 1 MB), compressed by
+ * gzip -9. */
 static const uint8_t packed_kernel[] = {
     0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xed, 0xc6, 0xc1, 0x09,
     0x00, 0x20, 0x0c, 0xc5, 0xd0, 0xaf, 0x13, 0xf4, 0xee, 0xa5, 0x1b, 0x49, 0x07, 0x15,
@@ -313,7 +315,7 @@ static int put_packed(size_t n, size_t spoiled)
     return (int)response.status;
 }
 
-/* As the server does it: the call waits, the main loop unpacks, the call comes again. */
+/* As the server does it: the call waits, the main loop unpacks, the call is repeated. */
 static int deploy_packed(const char *json)
 {
     int status = (int)post_and_wait(json);
@@ -383,14 +385,14 @@ static void broken_compressed_kernels(void **state)
         said("the image is compressed by gzip, and ");
         said(cases[i].why);
         said("\"pointer\":\"/image\"");
-        /* What was uploaded is still there, and nothing else. */
+        /* The uploaded image still exists, and nothing else does. */
         assert_int_equal(images.images[deploy_find_upload(&images, "k.gz")].size, cases[i].size);
         for (unsigned k = 0; k < ABI_IMAGES; k++)
             assert_int_not_equal(images.images[k].state, ABI_IMAGE_FILLING);
     }
 }
 
-/* While it is read nobody takes it away. */
+/* It cannot be deleted while it is read. */
 static void image_being_unpacked(void **state)
 {
     (void)state;
@@ -431,7 +433,7 @@ static void wrong_guests(void **state)
     }
 }
 
-/* What the root says is told in words. */
+/* The root's errors are put into words. */
 static void what_is_short(void **state)
 {
     static const struct {
@@ -476,7 +478,7 @@ static void exists_already(unsigned number, const char *json)
     was_created = false;
 }
 
-/* What others have is known here: the root is not asked. */
+/* What others use is known here: the root is not asked. */
 static void what_others_took(void **state)
 {
     (void)state;
@@ -496,18 +498,18 @@ static void what_others_took(void **state)
     assert_int_equal(post("{\"name\": \"b\", \"image\": \"iso.elf\", \"core\": 2}"), 409);
     said("there is no core 2: the machine has 2");
     assert_false(was_created);
-    /* Where it may choose, it does. */
+    /* If the request names no core, one that fits is chosen. */
     assert_int_equal(post("{\"name\": \"b\", \"image\": \"iso.elf\", \"guaranteed_us\": 1000}"),
                      201);
     assert_int_equal(created.config.core, 0);
-    /* One that never can be started has no share of its core. */
+    /* A guest that can never start has no share of its core. */
     guests[1].flags = ABI_GUEST_HUSK;
     assert_int_equal(
         post("{\"name\": \"c\", \"image\": \"iso.elf\", \"guaranteed_us\": 9500, \"core\": 1}"),
         201);
 }
 
-/* What another guest was given: nobody is offered it, and it is said to whom it belongs. */
+/* Another guest's module is not offered to anyone else; the error names its owner. */
 static void what_others_have(void **state)
 {
     (void)state;

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-/* A card made of C. */
+/* A simulated card. */
 static struct {
     uint32_t regs[0x8000];
     uint16_t eeprom[3];
@@ -107,7 +107,7 @@ static void start(void)
     card.rdt_writes = card.tdt_writes = 0;
 }
 
-/* The card writes one buffer, `tag` first; false: no descriptor is its own. */
+/* The card fills one buffer, `tag` first. False: it owns no descriptor. */
 static bool arrive(unsigned tag, unsigned len, unsigned status, unsigned errors)
 {
     struct e1000_rx_desc *d = &e.rx[card.rx_at];
@@ -153,7 +153,7 @@ static void test_start(void **state)
     /* MPE: frames to groups (multicast DNS, neighbour discovery) come in too. */
     assert_true(card.regs[E1000_RCTL / 4] & 0x10);
     assert_true(card.regs[E1000_TCTL / 4] & 2);
-    assert_int_equal(card.regs[E1000_IMS / 4], 0); /* whose interrupts nobody takes yet */
+    assert_int_equal(card.regs[E1000_IMS / 4], 0); /* whose interrupts no core takes yet */
     e1000_interrupts_on(&e);
     assert_true(card.regs[E1000_IMS / 4] & 0x80);
     for (unsigned i = 0; i < E1000_RX_COUNT; i++) {
@@ -203,7 +203,7 @@ static void test_interrupt(void **state)
 {
     (void)state;
     start();
-    assert_false(e1000_interrupt(&e)); /* somebody else's on a shared line */
+    assert_false(e1000_interrupt(&e)); /* another device's on a shared line */
     assert_false(e.asked);
     assert_true(arrive('x', 60, E1000_RX_EOP, 0));
     assert_true(e1000_interrupt(&e));
@@ -229,10 +229,10 @@ static void test_budget(void **state)
     assert_false(e.asked);
     assert_int_equal(frames, 100);
     assert_false(poll(64));
-    assert_int_equal(card.rdt_writes, 2); /* nothing came, nothing is written */
+    assert_int_equal(card.rdt_writes, 2); /* no frame arrived, so nothing is written */
 }
 
-/* Many times around the ring, also when it is full. */
+/* Many times around the ring, even when it is full. */
 static void test_ring(void **state)
 {
     unsigned n = 0;
@@ -269,7 +269,7 @@ static void test_bad_frames(void **state)
     assert_int_equal(last_len, E1000_BUFFER);
 }
 
-/* The rest of a frame that took several buffers is not a frame. */
+/* The rest of a frame that took several buffers is not delivered as a frame. */
 static void test_long_frame(void **state)
 {
     (void)state;
@@ -305,8 +305,8 @@ static void test_send(void **state)
     assert_int_equal(e.tx_frames, frames);
 }
 
-/* A card that is slow: nobody waits, and it goes on when it can. A full ring must not look empty.
- */
+/* A slow card: senders do not wait, and sending resumes when the card can take more. A full ring
+ * must not look empty. */
 static void test_send_full(void **state)
 {
     uint8_t bytes[60] = {0};

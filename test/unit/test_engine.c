@@ -12,7 +12,7 @@ static int begin(void **state)
     return 0;
 }
 
-/* Deletes what a test has left, and sees that all of it came back. */
+/* Deletes the guests that a test left, and checks that all memory came back. */
 static int end(void **state)
 {
     (void)state;
@@ -68,7 +68,7 @@ static void it_lives(void **state)
     assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
 }
 
-/* On four vCPUs over three cores: each has its own pages, VPID's number, and core. */
+/* Four vCPUs on three cores: each has its own pages, VPID and core. */
 static void several_vcpus(void **state)
 {
     struct guest *g = make("many", 1, 4);
@@ -90,7 +90,8 @@ static void several_vcpus(void **state)
         assert_true(v->stats->entries > seen[v->number]);
 }
 
-/* It is paused when all its vCPUs have left their runs, each on its own core, and not before. */
+/* The guest is paused once all its vCPUs have left their runs, each on its own core, and not
+ * before. */
 static void pause_waits_for_all(void **state)
 {
     struct guest *g = make("many", 1, 3);
@@ -133,7 +134,7 @@ static enum deed culprit_acts(struct vcpu *v)
     return v == culprit ? culprit_deed : RUNS;
 }
 
-/* Whichever of its vCPUs ends it, all of them leave, and the first reason counts. */
+/* Whichever vCPU ends the guest, all of them leave, and the first reason counts. */
 static void any_vcpu_ends_it(void **state)
 {
     struct guest *g = make("many", 1, 3);
@@ -162,7 +163,7 @@ static void any_vcpu_ends_it(void **state)
     }
 }
 
-/* What was taken away is not reached by any core, and who took it away knows when. */
+/* After memory is taken away no core can reach it, and the taker learns when that holds. */
 static void flushes_reach_all(void **state)
 {
     struct guest *g = make("many", 1, 3);
@@ -175,12 +176,12 @@ static void flushes_reach_all(void **state)
     n = guest_flush(g);
     assert_int_equal(kicks[1], before[1]);
     assert_true(kicks[0] > before[0] && kicks[2] > before[2]);
-    assert_false(guest_is_flushed(g, n)); /* run() sees to it that none enters meanwhile */
+    assert_false(guest_is_flushed(g, n)); /* run() checks that no vCPU enters meanwhile */
     pass(2);
     assert_false(guest_is_flushed(g, n));
     pass(0);
     assert_true(guest_is_flushed(g, n));
-    /* A newer one is not mistaken for it. */
+    /* A newer guest is not mistaken for the old one. */
     self = 1;
     n = guest_flush(g);
     (void)guest_flush(g);
@@ -189,10 +190,10 @@ static void flushes_reach_all(void **state)
     assert_true(guest_is_flushed(g, n) && guest_is_flushed(g, n + 1));
     assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
     settle();
-    assert_true(guest_is_flushed(g, n + 9)); /* none is there */
+    assert_true(guest_is_flushed(g, n + 9)); /* there is none */
 }
 
-/* A vCPU in HLT is woken by what its guest's life orders, and by an NMI, on any core. */
+/* Orders of its guest's life and NMIs wake a vCPU in HLT, on any core. */
 static enum deed halts(struct vcpu *v)
 {
     (void)v;
@@ -226,7 +227,7 @@ static void asleep(void **state)
     assert_int_equal(state_of(g), ABI_GUEST_STOPPED);
 }
 
-/* The PIT each millisecond; whatever it does, it sleeps between. */
+/* A PIT interrupt each millisecond; it sleeps in between. */
 static enum deed naps(struct vcpu *v)
 {
     static const struct {
@@ -242,7 +243,8 @@ static enum deed naps(struct vcpu *v)
     return HALTS;
 }
 
-/* Alone on its core it is waited for inside of its HLT; beside another it takes the core back. */
+/* Alone on its core, a vCPU's timer is waited for inside its HLT. Next to another, the vCPU takes
+ * the core back. */
 static void timers_wake(void **state)
 {
     struct guest *g, *hog;
@@ -257,7 +259,8 @@ static void timers_wake(void **state)
         pass(2);
     assert_in_range(g->vcpus[0].stats->irqs, 15, 21);
     assert_true(c->stats->idle_ticks - idle > HZ / 100);
-    /* Core 0's slices are longer than its period: the other is made while it is stopped. */
+    /* Core 0's slices are longer than the timer's period, so the other guest is made while this one
+     * is stopped. */
     assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
     settle();
     hog = make("hog", 2, 1);
@@ -273,7 +276,7 @@ static void timers_wake(void **state)
     for (unsigned i = 0; i < ABI_HISTOGRAM_BUCKETS; i++)
         wakes += g->vcpus[0].stats->wake_late.count[i];
     assert_true(wakes > 10);
-    /* Frames that nobody kicks for are found all the same. */
+    /* Frames are found even without a kick. */
     core_leave(&g->life.entity, GUEST_REQ_EVENT);
     pass(2);
     assert_int_equal(g->life.entity.requests, 0);
@@ -337,7 +340,7 @@ static void snapshots_and_controls(void **state)
         n = call(ABI_CALL_SNAPSHOT, g->number, 1, 1);
         settle();
     }
-    assert_int_equal(v->snapshots[ABI_SNAPSHOT_RING].sequence, n); /* over the oldest */
+    assert_int_equal(v->snapshots[ABI_SNAPSHOT_RING].sequence, n); /* overwrites the oldest */
     assert_int_equal(call(ABI_CALL_SNAPSHOT, g->number, 2, 0), -E_NOENT);
     memset(c, 0, sizeof(*c));
     n = call(ABI_CALL_CONTROLS, g->number, 1, ARGUMENT);
@@ -350,7 +353,8 @@ static void snapshots_and_controls(void **state)
     assert_int_equal(call(ABI_CALL_CONTROLS, g->number, 1, ARGUMENT), n + 1);
     settle();
     assert_int_equal(v->stats->controls.result, -E_INVAL);
-    /* Asked while it runs, and ended before it was done: told so. */
+    /* Requested while it runs, but it ends before the request is carried out: the result says
+     * so. */
     assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
     n = call(ABI_CALL_CONTROLS, g->number, 1, ARGUMENT);
     assert_true(n > 0);
@@ -363,7 +367,7 @@ static void snapshots_and_controls(void **state)
     settle();
     assert_int_equal(v->stats->controls.sequence, n);
     assert_int_equal(v->stats->controls.result, -E_STATE);
-    assert_true(call(ABI_CALL_SNAPSHOT, g->number, 1, 0) > 0); /* that of its death */
+    assert_true(call(ABI_CALL_SNAPSHOT, g->number, 1, 0) > 0); /* the snapshot of its death */
     assert_int_equal(call(ABI_CALL_SNAPSHOT, g->number, 1, 1), -E_STATE);
 }
 
@@ -414,7 +418,7 @@ static void made_in_vain(void **state)
         assert_true(n > 0);
         assert_int_equal(guest_get((unsigned)n)->status->state, ABI_GUEST_FAILED);
         assert_non_null(strstr(guest_get((unsigned)n)->status->why, texts[i]));
-        /* Nothing can start it. */
+        /* It cannot be started. */
         assert_int_equal(act((unsigned)n, ABI_ACTION_START), -E_NOTSUP);
         *failures[i] = false;
         assert_int_equal(call(ABI_CALL_DELETE, (uint64_t)n, 0, 0), 0);
@@ -424,8 +428,8 @@ static void made_in_vain(void **state)
     }
 }
 
-/* A vCPU that cannot be made is told of as a failure, the others are unmade, and it can be started
- * when there is what was missing. */
+/* A vCPU that cannot be made is reported as a failure and the others are destroyed. The guest can
+ * be started once the missing resource is available. */
 static void no_vcpu(void **state)
 {
     int64_t n;
@@ -466,7 +470,7 @@ static void refused(void **state)
     (void)make("one", 1, 1);
     c = config_of("one", 1);
     assert_int_equal(deploy(&c), -E_EXIST);
-    /* More than its core can keep. */
+    /* More than its core can guarantee. */
     c = config_of("two", 1);
     c.guaranteed_us = 9000;
     assert_true(deploy(&c) > 0);
@@ -476,7 +480,7 @@ static void refused(void **state)
     assert_int_equal(deploy(&c), -E_BUSY);
 }
 
-/* The plan is checked as a stranger's, and nothing is left of a guest whose plan is not one. */
+/* The plan is not trusted, and nothing is left of a guest with an invalid plan. */
 static void a_bad_plan(void **state)
 {
     const struct guest_config c = config_of("planned", 1);
@@ -492,15 +496,15 @@ static void a_bad_plan(void **state)
     assert_int_equal(hostmem_free_bytes(), free_at_start);
 }
 
-/* One that cannot be made is shown, takes nothing, and can be deleted. What is said of it is a
- * stranger's text. */
+/* A guest that cannot be made is shown, takes no resources, and can be deleted. The reason shown
+ * for it is untrusted text. */
 static void a_husk(void **state)
 {
     struct guest_config c = config_of("husk", 2);
     int64_t n;
 
     (void)state;
-    c.memory = 1024 * PAGE_SIZE_2M; /* there is not so much */
+    c.memory = 1024 * PAGE_SIZE_2M; /* there is not that much */
     c.guaranteed_us = 9500;
     n = show(&c, "not here:\n[0.0] core 0: \x1b[31mPANIC");
     assert_int_equal(n, 1);
@@ -512,7 +516,7 @@ static void a_husk(void **state)
     assert_int_equal(act(1, ABI_ACTION_START), -E_NOTSUP);
     assert_int_equal(act(1, ABI_ACTION_RESET), -E_NOTSUP);
     assert_int_equal(show(&c, "again"), -E_EXIST);
-    /* Its core's time is others'. */
+    /* Other guests can have its core's time. */
     c = config_of("other", 2);
     c.guaranteed_us = 9500;
     assert_int_equal(deploy(&c), 2);
@@ -523,7 +527,7 @@ static void a_husk(void **state)
     assert_null(guest_get(1));
 }
 
-/* Management's own image: where it cannot be used that is said, and tried again until it can. */
+/* Management's own image: if it cannot be used, that is logged and tried again until it can. */
 static void management_is_tried_again(void **state)
 {
     struct guest *m = guest_get(SELF);
@@ -561,7 +565,7 @@ static void configured_once(void **state)
     assert_int_equal(guest_host_page()->configured, 1);
 }
 
-/* Memory is gone in the middle of making it, wherever that is: all of it comes back. */
+/* Memory runs out at any point while a guest is made: all of it comes back. */
 static void memory_runs_out(void **state)
 {
     struct guest_config c = config_of("big", 1);
@@ -617,7 +621,7 @@ static void restarts(void **state)
     settle();
     assert_int_equal(state_of(g), ABI_GUEST_CRASHED);
     assert_int_equal(g->status->restarts, 3);
-    /* By request at once, and counted anew. */
+    /* On request it starts at once, and the count starts again. */
     others = runs;
     assert_int_equal(act(g->number, ABI_ACTION_START), 0);
     settle();
@@ -661,7 +665,7 @@ static enum deed no_heartbeat(struct vcpu *v)
     return RUNS;
 }
 
-/* The management guest is started anew, and the others do not notice. */
+/* The management guest is restarted, and the others do not notice. */
 static void management_dies(void **state)
 {
     struct guest *g = make("other", 0, 2), *m = guest_get(SELF);
@@ -686,7 +690,7 @@ static void management_dies(void **state)
     assert_int_equal(call(ABI_CALL_DELETE, SELF, 0, 0), -E_PERM);
 }
 
-/* A budget that is used up holds nobody's end up, and ending and starting give no second one. */
+/* A used-up budget does not delay the end of a guest, and a restart gives no second budget. */
 static void budgets(void **state)
 {
     struct guest_config c = config_of("poor", 1);
@@ -709,7 +713,7 @@ static void budgets(void **state)
     for (unsigned i = 0; i < 300; i++)
         pass(i % ENGINE_CORES);
     assert_int_equal(state_of(g), ABI_GUEST_STARTING); /* in the next period */
-    /* By request it goes at once all the same. */
+    /* On request it starts at once all the same. */
     assert_int_equal(call(ABI_CALL_DELETE, g->number, 0, 0), 0);
     settle();
     assert_null(guest_get(1));

@@ -1,9 +1,9 @@
 /* SOURCES: @engine */
 /*
  * Lifecycle races, as a model test: random requests for several guests with several vCPUs on
- * several cores, which crash, exit and sleep at random, while each core makes its passes in a
- * random order. Seeds are fixed. After each pass an oracle looks at states, vCPUs and memory, and
- * after each storm everything comes to rest, and a last request does what it says.
+ * several cores, which crash, exit and sleep at random, while cores make their passes in random
+ * order. Seeds are fixed. An oracle checks states, vCPUs and memory after each pass. After each
+ * storm everything must come to rest, and a last request must do what it says.
  */
 #include "test/unit/engine.h"
 
@@ -23,7 +23,7 @@ static uint32_t random_below(uint32_t n)
 
 /* ---- the oracle ---- */
 
-/* hv/README.md, "States": from each to which. */
+/* hv/README.md, "States": the allowed transitions. */
 #define TO(s) (1u << ABI_GUEST_##s)
 static const uint32_t follows[ABI_GUEST_STATES] = {
     [ABI_GUEST_EMPTY] = TO(STARTING) | TO(FAILED) | TO(STOPPED) | TO(DELETING),
@@ -36,7 +36,7 @@ static const uint32_t follows[ABI_GUEST_STATES] = {
     [ABI_GUEST_DELETING] = TO(EMPTY),
     [ABI_GUEST_RESTARTING] = TO(STARTING) | TO(STOPPED),
 };
-/* What a life may be at in each. */
+/* The allowed steps of a life in each state. */
 #define AT(p) (1u << GUEST_##p)
 static const uint32_t phases[ABI_GUEST_STATES] = {
     [ABI_GUEST_STARTING] = AT(BUILDING) | AT(CLEARING) | AT(PLANNING) | AT(COPYING) | AT(STARTING) |
@@ -71,7 +71,7 @@ static void look_at_events(void)
     }
 }
 
-/* What each guest had: clean when it is given back. */
+/* The memory of each guest: must be clean when it is given back. */
 static struct {
     const uint8_t *base;
     uint64_t size;
@@ -119,7 +119,7 @@ static void look_at_guest(const struct guest *g)
         if (v->controls_busy)
             assert_true(v->entity.asked & VCPU_REQ_CONTROLS);
     }
-    /* One of the two has their place, and it is the one that has something to do. */
+    /* One of the two has their place: the one that has something to do. */
     if (core_get(g->life.entity.core)->incoming >> g->number & 1 || phase == GUEST_GONE)
         return;
     assert_int_equal(g->life.entity.sched.present + g->life.partner->entity.sched.present, 1);
@@ -155,7 +155,7 @@ static enum deed at_random(struct vcpu *v)
     case 4:
         return HALTS;
     case 5:
-        guest_end(v->guest, ABI_GUEST_CRASHED, "from outside"); /* as a watchdog may, meanwhile */
+        guest_end(v->guest, ABI_GUEST_CRASHED, "from outside"); /* as a watchdog may do meanwhile */
         return SHORT;
     case 6:
     case 7:
@@ -207,7 +207,7 @@ static void fail_at_random(bool may)
     no_ports = may && random_below(16) == 0;
 }
 
-/* What it says is what becomes of the guest, which does nothing by itself now. */
+/* The request alone decides what the guest becomes, since it does nothing by itself now. */
 static void last_request(unsigned n)
 {
     struct guest *g = guest_get(n);

@@ -1,8 +1,8 @@
 /* SOURCES: @engine */
 /*
- * The same storms as test_engine_model.c's, with a thread for each core: what a pass of one core
- * does comes between any two steps of another's. When they are over everything comes to rest, and
- * all memory is back.
+ * The storms of test_engine_model.c, with a thread per core, so that one core's pass can fall
+ * between any two steps of another's. Afterwards everything must come to rest, and all memory be
+ * back.
  */
 #include "test/unit/engine.h"
 

@@ -49,7 +49,7 @@ struct machine {
     struct entry_cpu cpu;
 };
 
-/* A CPU that has everything the SDM defines, so that no rule is out of reach. */
+/* A CPU that has everything the SDM defines, so that every rule can be reached. */
 static const struct vmx_caps caps_all = {
     .basic = 0x0080000000000000 | 0x2b,
     .misc = 0x000401c0,

@@ -86,8 +86,8 @@ static void expect_none(uint64_t at)
     assert_false(ept_lookup(&ept, gpa(at), &m));
 }
 
-/* The raw entry that translates, found as the CPU does it: index bits 47:39, 38:30, 29:21, 20:12.
- */
+/* The raw entry that translates an address, found as the CPU finds it: index bits 47:39, 38:30,
+ * 29:21, 20:12. */
 static uint64_t raw(uint64_t at, unsigned *level)
 {
     const uint64_t *table = ept.root;
@@ -235,7 +235,7 @@ static void overlaps(void **state)
 {
     (void)state;
     assert_int_equal(map(M2, M2, M2, RWX), 0);
-    /* The same again, a small page inside, and a large page around a small one. */
+    /* Mapping the same again, a small page inside, and a large page around a small one. */
     assert_int_equal(map(M2, M2, M2, RWX), -E_EXIST);
     assert_int_equal(map(M2 + K4, 0, K4, EPT_READ), -E_EXIST);
     assert_int_equal(map(2 * M2 - K4, 0, K4, EPT_READ), -E_EXIST);
@@ -243,11 +243,11 @@ static void overlaps(void **state)
     assert_int_equal(map(4 * M2, 4 * M2, M2, RWX), -E_EXIST);
     assert_int_equal(map(0, 0, G1, RWX), -E_EXIST);
     assert_int_equal(map(4 * M2 + K4, 7 * K4, K4, EPT_READ), -E_EXIST);
-    /* What was there is as it was. */
+    /* Existing mappings are unchanged. */
     expect(M2 + K4, M2, M2, M2, RWX);
     expect(4 * M2 + K4, 4 * M2 + K4, 7 * K4, K4, EPT_READ);
     expect_none(4 * M2);
-    /* Neighbours are no overlaps. */
+    /* Adjacent ranges do not overlap. */
     assert_int_equal(map(M2 - K4, 0, K4, RWX), 0);
     assert_int_equal(map(2 * M2, 0, K4, RWX), 0);
 }
@@ -261,7 +261,7 @@ static void overlap_below_1g(void **state)
     expect(2 * G1 - 1, G1, G1, G1, RWX);
 }
 
-/* A range that runs into another maps the part before it, and nothing of the other changes. */
+/* A range that runs into another maps the part before it, and does not change the other. */
 static void overlap_in_the_middle(void **state)
 {
     (void)state;
@@ -276,7 +276,7 @@ static void permissions(void **state)
 {
     static const unsigned good[] = {EPT_READ, EPT_READ | EPT_WRITE, EPT_READ | EPT_EXECUTE, RWX};
     /* Write without read is a misconfiguration; execute alone needs a capability (bit 0 of
-     * IA32_VMX_EPT_VPID_CAP) that is not asked for. */
+     * IA32_VMX_EPT_VPID_CAP) that is not required. */
     static const unsigned bad[] = {0, EPT_WRITE, EPT_EXECUTE, EPT_WRITE | EPT_EXECUTE,
                                    8, RWX | 8,   RWX | 0x30,  0x80000001u};
 
@@ -324,7 +324,7 @@ static void arguments(void **state)
     (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(map(bad[i].gpa, bad[i].hpa, bad[i].size, RWX), -E_INVAL);
-    /* Nothing was allocated on the way, and nothing is mapped. */
+    /* Nothing was allocated, and nothing is mapped. */
     assert_int_equal(pool.used, 1);
     expect_none(0);
 }
@@ -337,7 +337,7 @@ static void highest_addresses(void **state)
     assert_int_equal(map(T256 - K4, (1ull << 52) - 2 * K4, K4, RWX), 0);
     expect(T256 - 1, T256 - K4, (1ull << 52) - 2 * K4, K4, RWX);
     assert_int_equal(raw(T256 - K4, &level), ((1ull << 52) - 2 * K4) | TYPE_WB | RWX);
-    /* An address above does not wrap to one that is mapped. */
+    /* A higher address does not wrap to a mapped one. */
     assert_int_equal(map(0, 0, K4, RWX), 0);
     expect_none(T256);
     expect_none(2 * T256);
@@ -347,7 +347,7 @@ static void highest_addresses(void **state)
 static void out_of_memory(void **state)
 {
     (void)state;
-    /* Tables of three levels are missing; each of them may be the one that is not there. */
+    /* Tables of three levels are needed; the allocation of any of them may fail. */
     for (unsigned have = 0; have < 3; have++) {
         pool.limit = pool.used + have;
         assert_int_equal(map(G512 * (have + 1), 0, K4, RWX), -E_NOMEM);
@@ -356,7 +356,7 @@ static void out_of_memory(void **state)
     }
     pool.limit = POOL;
     for (unsigned have = 0; have < 3; have++) {
-        /* Tables that are there already are used, the others made. */
+        /* Existing tables are used, the others are made. */
         assert_int_equal(map(G512 * (have + 1), K4, K4, RWX), 0);
         expect(G512 * (have + 1), G512 * (have + 1), K4, K4, RWX);
     }
@@ -413,19 +413,19 @@ static void taken_away_again(void **state)
 
     (void)state;
     assert_int_equal(map(G1, 0, 2 * M2, EPT_READ), 0);
-    assert_int_equal(ept_unmap(&ept, gpa(G1 + K4), K4), -E_INVAL); /* inside of a large page */
+    assert_int_equal(ept_unmap(&ept, gpa(G1 + K4), K4), -E_INVAL); /* inside a large page */
     assert_int_equal(ept_unmap(&ept, gpa(G1), K4), -E_INVAL);
     assert_int_equal(ept_unmap(&ept, gpa(G1), M2), 0);
     assert_false(ept_lookup(&ept, gpa(G1), &m));
     assert_true(ept_lookup(&ept, gpa(G1 + M2), &m));
-    assert_int_equal(ept_unmap(&ept, gpa(G1), M2), -E_INVAL); /* not there any more */
+    assert_int_equal(ept_unmap(&ept, gpa(G1), M2), -E_INVAL); /* not mapped any more */
     assert_int_equal(map(G1, M2, M2, RWX), 0);
     assert_int_equal(ept_unmap(&ept, gpa(G1), 2 * M2), 0);
     assert_int_equal(ept_unmap(&ept, gpa(T256), M2), -E_INVAL);
     assert_int_equal(ept_unmap(&ept, gpa(0), T256 + K4), -E_INVAL);
 }
 
-/* What was prepared needs no more memory, however often it is used. */
+/* Prepared ranges need no more memory, however often they are mapped. */
 static void prepared(void **state)
 {
     (void)state;
@@ -459,7 +459,7 @@ static uint64_t split_tables[SPLITS][512] __attribute__((aligned(4096)));
 static int setup_splits(void **state)
 {
     (void)setup(state);
-    memset(split_tables, 0x5a, sizeof(split_tables)); /* nobody has cleared them */
+    memset(split_tables, 0x5a, sizeof(split_tables)); /* they have not been cleared */
     assert_int_equal(ept_split_size(SPLITS * M2), sizeof(split_tables));
     ept_reserve_splits(&ept, split_tables, SPLITS * M2);
     assert_int_equal(map(0, 4 * G1, SPLITS * M2, RWX), 0);
@@ -472,7 +472,7 @@ static void prepare_all(void)
         ept_prepare_split(&ept, gpa(i * M2 + 0x1234));
 }
 
-/* Before its first fetch a large page is read and written as any. */
+/* Before its first fetch a large page can be read and written like any other. */
 static void waits_for_a_fetch(void **state)
 {
     unsigned level, pages = pool.used;
@@ -487,7 +487,7 @@ static void waits_for_a_fetch(void **state)
     assert_int_equal(pool.used, pages);
 }
 
-/* The same memory, in parts, which may be executed; the neighbours wait on. */
+/* The same memory in small pages, which may be executed; the neighbours still wait. */
 static void is_split(void **state)
 {
     struct visits v = {.stop_after = VISITS};
@@ -505,13 +505,13 @@ static void is_split(void **state)
     expect(3 * M2, 3 * M2, 4 * G1 + 3 * M2, M2, RW);
     assert_int_equal(pool.used, pages); /* it took no memory */
     assert_int_equal(ept_walk(&ept, visit, &v), 77);
-    assert_int_equal(v.at[1].size, M2); /* the audit sees what is in force */
+    assert_int_equal(v.at[1].size, M2); /* the audit sees the entries in force */
     assert_int_equal(v.at[2].size, K4);
     assert_int_equal(v.at[2].perm, RWX);
     assert_int_equal(v.at[3].gpa, 2 * M2 + K4);
 }
 
-/* A fetch is refused where nothing waits for one: the guest is at fault. */
+/* A fetch is refused if the page does not wait for one: the guest is at fault. */
 static void is_not_split(void **state)
 {
     (void)state;
@@ -537,7 +537,7 @@ static void is_split_only_when_prepared(void **state)
     assert_true(ept_split(&ept, gpa(M2)));
 }
 
-/* What the audit would have to find: an entry of another page, of other rights, of another type. */
+/* The audit must find an entry with another page, other rights or another type. */
 static void split_audit(void **state)
 {
     static const uint64_t wrong[] = {K4, M2, G1, EPT_EXECUTE, EPT_WRITE, 0x8, 0x40, 0x80, WAITS};
@@ -551,7 +551,7 @@ static void split_audit(void **state)
     for (unsigned i = 0; i < 512; i++) {
         for (unsigned k = 0; k < ARRAY_LEN(wrong); k++) {
             split_tables[5][i] ^= wrong[k];
-            /* Each half of the table is looked at for itself. */
+            /* Each half of the table is checked on its own. */
             assert_int_equal(ept_split_is_good(&ept, gpa(5 * M2 + 5)), i >= 256);
             assert_int_equal(ept_split_is_good(&ept, gpa(6 * M2 - 1)), i < 256);
             assert_true(ept_split_is_good(&ept, gpa(4 * M2)));
@@ -562,8 +562,8 @@ static void split_audit(void **state)
     assert_true(ept_split_is_good(&ept, gpa(G1))); /* nothing waits there */
 }
 
-/* What may be executed and cannot be split is small at once; what cannot be executed stays large.
- */
+/* Executable memory that cannot be split is mapped small at once; non-executable memory stays
+ * large. */
 static void without_tables_small(void **state)
 {
     unsigned level;

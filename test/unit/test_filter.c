@@ -1,6 +1,6 @@
 /* SOURCES: net/switch.c net/filter.c net/filter_learn.c net/facts.c hv/lib.c */
-/* What a guest may say of itself on the wire. Each case is a frame that it sends, or that comes
- * from outside, through the whole switch. */
+/* Which identities a guest may claim on the wire. Each case is a frame from the guest or from
+ * outside, through the whole switch. */
 #include "net/switch.h"
 #include "test/unit/frames.h"
 
@@ -137,7 +137,7 @@ static struct frame of_b(struct in6 source)
 
 /* ---- IPv4 ---- */
 
-/* One reply took the gateway away from management. */
+/* Without the filter, one reply would take the gateway away from management. */
 static void test_arp_of_the_gateway(void **state)
 {
     (void)state;
@@ -146,7 +146,7 @@ static void test_arp_of_the_gateway(void **state)
     SENDS(NET_DROP_ARP, arp(everybody, mac_a, 2, GATEWAY, GATEWAY));
     SENDS(NET_DROP_ARP, arp(everybody, mac_a, 1, GATEWAY, GATEWAY)); /* gratuitous */
     SENDS(NET_DROP_ARP, arp(mac_mgmt, mac_a, 2, OTHER, MGMT_IP));
-    SENDS(NET_DROP_ARP, arp(everybody, mac_a, 1, 0, GATEWAY)); /* a probe: "I am taking it" */
+    SENDS(NET_DROP_ARP, arp(everybody, mac_a, 1, 0, GATEWAY)); /* a probe, before taking it */
     assert_int_equal(got[MANAGEMENT], 0);
     assert_int_equal(s.ports[A].dropped[NET_DROP_ARP], 5);
     PASSES(arp(mac_mgmt, mac_a, 2, A_IP, MGMT_IP));
@@ -155,7 +155,7 @@ static void test_arp_of_the_gateway(void **state)
     PASSES(arp(everybody, mac_a, 1, A_IP, A_IP));
 }
 
-/* Whoever has no address yet says nothing but what gets it one. */
+/* A guest without an address may only send what gets it one. */
 static void test_before_dhcp(void **state)
 {
     (void)state;
@@ -176,7 +176,7 @@ static void test_lease(void **state)
     SENDS(NET_DROP_ADDRESS, plain4(IP(127, 0, 0, 1)));
     SENDS(NET_DROP_ADDRESS, plain4(IP(224, 0, 0, 1)));
     SENDS(NET_DROP_ADDRESS, plain4(0xffffffff));
-    /* The next answer gives another one. */
+    /* The next answer gives another address. */
     lease(mac_a, OTHER, 3600);
     PASSES(plain4(OTHER));
     SENDS(NET_DROP_ADDRESS, plain4(A_IP));
@@ -190,7 +190,7 @@ static void test_end_of_a_lease(void **state)
     PASSES(plain4(A_IP));
     now += 100 * SECOND;
     SENDS(NET_DROP_ADDRESS, plain4(A_IP));
-    /* It may still ask for it. */
+    /* The guest may still ask for it. */
     PASSES(dhcp(mac_gateway, mac_a, 1, mac_a, A_IP, 0, 3, 0));
     lease(mac_a, A_IP, UINT32_MAX);
     now = UINT64_MAX - 1;
@@ -212,7 +212,7 @@ static void test_lease_given_back(void **state)
     SENDS(NET_DROP_ADDRESS, plain4(A_IP));
 }
 
-/* What is no DHCPACK for this guest gives nothing. */
+/* Anything but a DHCPACK for this guest grants nothing. */
 static void test_what_gives_no_lease(void **state)
 {
     struct frame f;
@@ -239,7 +239,7 @@ static void test_what_gives_no_lease(void **state)
     }
 }
 
-/* Two have never the same: the server's last word counts. */
+/* Two guests never have the same address: the server's latest answer counts. */
 static void test_lease_that_moves(void **state)
 {
     (void)state;
@@ -249,8 +249,8 @@ static void test_lease_that_moves(void **state)
     assert_int_equal(send(B, udp4(mac_gateway, mac_b, A_IP, GATEWAY, 1, 2, 8)), NET_PASSED);
 }
 
-/* Not even a server's answer gives a guest the address of the gateway, the name server, management,
- * or one that the configuration names. */
+/* Not even a server's answer gives a guest the address of the gateway, the name server or
+ * management, or one that the configuration names. */
 static void test_guarded(void **state)
 {
     static const uint32_t guarded[] = {GATEWAY, DNS, MGMT_IP, IP(10, 0, 2, 200)};
@@ -263,7 +263,7 @@ static void test_guarded(void **state)
     }
 }
 
-/* Whoever had the address before it was known whose it is, has it no more. */
+/* A guest that had the address before its owner was known loses it. */
 static void test_guarded_later(void **state)
 {
     const uint32_t list[] = {OTHER, MGMT_IP};
@@ -290,7 +290,7 @@ static void test_configured(void **state)
     SENDS(NET_DROP_ADDRESS, plain4(IP(10, 0, 2, 200))); /* guarded */
     lease(mac_a, B_IP, 3600);                           /* the configuration says otherwise */
     SENDS(NET_DROP_ADDRESS, plain4(B_IP));
-    lease(mac_b, A_IP, 3600); /* nor can another guest be given what is this one's */
+    lease(mac_b, A_IP, 3600); /* nor can another guest be given this one's address */
     assert_int_equal(send(B, udp4(mac_gateway, mac_b, A_IP, GATEWAY, 1, 2, 8)), NET_DROP_ADDRESS);
 }
 
@@ -311,7 +311,7 @@ static void test_any_address(void **state)
     SENDS(NET_DROP_DHCP, dhcp(everybody, mac_a, 2, mac_b, OTHER, B_IP, 5, 60));
 }
 
-/* An ARP packet that is not what RFC 826 says for IPv4 over Ethernet, or names another card. */
+/* An ARP packet that does not follow RFC 826 for IPv4 over Ethernet, or names another card. */
 static void test_arp_that_is_odd(void **state)
 {
     struct frame f;
@@ -350,14 +350,13 @@ static void test_dhcp_server(void **state)
     PASSES(dhcp(everybody, mac_a, 2, mac_b, A_IP, B_IP, 5, 60));
     assert_int_equal(got[B], 1);
     assert_int_equal(send(B, udp4(mac_gateway, mac_b, B_IP, GATEWAY, 1, 2, 8)), NET_PASSED);
-    /* But what it says of gateways counts for nobody else. */
+    /* But what it says about gateways affects no one else. */
     PASSES(plain4(A_IP));
     assert_int_equal(s.filter.guarded_next, 1);
     SENDS(NET_DROP_DHCP, dhcp(everybody, mac_a, 2, mac_b, OTHER, B_IP, 5, 60));
 }
 
-/* In a closed network the same guest is the gateway, if it likes: there is nobody to take it from.
- */
+/* In a closed network the same guest may be the gateway: there is no other to impersonate. */
 static void test_closed_network(void **state)
 {
     const uint32_t list[] = {GATEWAY, IP(10, 0, 2, 200)};
@@ -375,7 +374,7 @@ static void test_closed_network(void **state)
     SENDS(NET_DROP_ADDRESS, udp4(mac_b, mac_a, A_IP, B_IP, 1, 2, 8));
 }
 
-/* In the name of others' cards a guest could use up what a server has. */
+/* By using other cards' addresses, a guest could exhaust a server's pool. */
 static void test_dhcp_request_of_another(void **state)
 {
     struct frame f = dhcp(everybody, mac_a, 1, mac_b, 0, 0, 1, 0);
@@ -410,7 +409,7 @@ static void test_ipv4_that_is_cut(void **state)
     f = plain4(A_IP);
     f.b[14] = 0x65;
     SENDS(NET_DROP_MALFORMED, f);
-    /* With options, ports are further on. */
+    /* With options, ports are at a later offset. */
     f = ipv4(everybody, mac_a, 17, A_IP, B_IP, 4 + 8);
     f.b[14] = 0x46;
     put32(&f, 0x01010101);
@@ -427,7 +426,7 @@ static struct frame claim(struct in6 target)
     return neighbour(group6, mac_a, 135, none6, all_nodes, target, NULL);
 }
 
-/* One advertisement gave management a global address. */
+/* Without the filter, one advertisement would give management a global address. */
 static void test_router(void **state)
 {
     struct net_config c = make(NET_ALLOW_ROUTER, 0, NULL);
@@ -450,7 +449,7 @@ static void test_router(void **state)
 static void test_link_local(void **state)
 {
     (void)state;
-    PASSES(plain6(a_link)); /* its own from the beginning */
+    PASSES(plain6(a_link)); /* its own from the start */
     PASSES(neighbour(group6, mac_a, 135, a_link, all_nodes, gateway_link, mac_a));
     PASSES(neighbour(mac_b, mac_a, 136, a_link, b_link, a_link, mac_a));
     PASSES(claim(a_link));
@@ -459,12 +458,13 @@ static void test_link_local(void **state)
     SENDS(NET_DROP_ND, neighbour(mac_b, mac_a, 136, a_link, b_link, gateway_link, mac_a));
     SENDS(NET_DROP_ND, neighbour(mac_b, mac_a, 136, gateway_link, b_link, gateway_link, mac_a));
     SENDS(NET_DROP_ND, neighbour(group6, mac_a, 135, gateway_link, all_nodes, b_link, mac_a));
-    /* In its own name, but with another's card. */
+    /* For its own address, but with another's card. */
     SENDS(NET_DROP_ND, neighbour(mac_b, mac_a, 136, a_link, b_link, a_link, mac_gateway));
     SENDS(NET_DROP_ND, neighbour(group6, mac_a, 135, a_link, all_nodes, b_link, mac_gateway));
 }
 
-/* An address by duplicate address detection: its own when nobody has answered for half a second. */
+/* An address by duplicate address detection: the guest's own once half a second passes without an
+ * answer. */
 static void test_claim(void **state)
 {
     (void)state;
@@ -474,22 +474,22 @@ static void test_claim(void **state)
     now += SECOND / 2;
     PASSES(plain6(private_a));
     PASSES(neighbour(group6, mac_a, 136, private_a, all_nodes, private_a, mac_a));
-    /* The next boot asks again; nothing is lost by it. */
+    /* The next boot asks again, and the guest keeps the address. */
     PASSES(claim(private_a));
     PASSES(plain6(private_a));
-    /* Another guest cannot have it: what it says does not even arrive. */
+    /* Another guest cannot take it: its frames do not even arrive. */
     got[A] = 0;
     assert_int_equal(send(B, neighbour(group6, mac_b, 135, none6, all_nodes, private_a, NULL)),
                      NET_DROP_ND);
     assert_int_equal(got[A], 0);
     now += SECOND;
     assert_int_equal(send(B, of_b(private_a)), NET_DROP_ADDRESS);
-    /* Nor can a guest take what is another's by its card, or management's. */
+    /* Nor can a guest take an address that follows from another's card, or from management's. */
     SENDS(NET_DROP_ND, claim(b_link));
     SENDS(NET_DROP_ND, claim(mgmt_link));
 }
 
-/* Somebody outside has it, or asks for it at the same time. */
+/* A machine outside has it, or asks for it at the same time. */
 static void test_claim_of_what_is_taken(void **state)
 {
     (void)state;
@@ -501,13 +501,13 @@ static void test_claim_of_what_is_taken(void **state)
     OUTSIDE(neighbour(group6, mac_gateway, 135, none6, all_nodes, private_a, NULL));
     now += SECOND;
     SENDS(NET_DROP_ADDRESS, plain6(private_a));
-    /* A guest cannot disturb a machine that is asking: its question does not get out. */
+    /* A guest cannot disturb a machine that is asking: its own question does not get out. */
     SENDS(NET_DROP_ND, claim(private_a));
     now += 2 * SECOND;
     PASSES(claim(private_a));
     now += SECOND;
     PASSES(plain6(private_a));
-    /* And once it has the address, nobody outside talks it out of it. */
+    /* Once the guest has the address, no machine outside can take it away. */
     OUTSIDE(neighbour(group6, mac_gateway, 136, private_a, all_nodes, private_a, mac_gateway));
     PASSES(plain6(private_a));
 }
@@ -543,7 +543,7 @@ static void test_slaac(void **state)
     PASSES(plain6(temporary));
     SENDS(NET_DROP_ND, claim(in6(prefix + 1, 5)));
     SENDS(NET_DROP_ADDRESS, plain6(in6(prefix + 1, a_eui)));
-    /* The router's address and the name server's are nobody's to take. */
+    /* No guest can take the router's address or the name server's. */
     SENDS(NET_DROP_ND, claim(gateway_link));
     SENDS(NET_DROP_ND, claim(in6(prefix, 0x53)));
     /* Nor management's, which follows from its card. */
@@ -556,7 +556,7 @@ static void test_slaac(void **state)
     SENDS(NET_DROP_ADDRESS, plain6(in6(prefix, a_eui)));
 }
 
-/* A router that was there before its advertisement was seen. */
+/* A guest has the router's address before the router's advertisement is seen. */
 static void test_router_guarded_later(void **state)
 {
     (void)state;
@@ -605,7 +605,7 @@ static void test_dhcp6_server(void **state)
     }
 }
 
-/* What stands in front of neighbour discovery, so that it is not seen. */
+/* Headers in front of neighbour discovery, to hide it. */
 static void test_hidden(void **state)
 {
     static const unsigned headers[] = {0, 43, 51, 60, 135, 139, 140, 253, 254};
@@ -639,7 +639,7 @@ static void test_hidden(void **state)
     SENDS(NET_DROP_MALFORMED, f);
 }
 
-/* What hosts need all the same. */
+/* Ordinary packets that hosts need. */
 static void test_ordinary_ipv6(void **state)
 {
     struct frame f = ipv6(group6, mac_a, 0, 1, none6, all_nodes, 8 + 8);
@@ -674,7 +674,7 @@ static void test_ordinary_ipv6(void **state)
     SENDS(NET_DROP_ADDRESS, plain6(none6));
     SENDS(NET_DROP_ADDRESS, plain6(all_nodes));
     SENDS(NET_DROP_ADDRESS, plain6(in6(0, 1)));
-    /* An IPv4 address in IPv6's dress is none of the guest's. */
+    /* The guest's IPv4 address, mapped into IPv6, is not its own. */
     lease(mac_a, A_IP, 3600);
     SENDS(NET_DROP_ADDRESS, plain6(in6(0, 0xffff00000000ull | A_IP)));
 }
@@ -763,7 +763,7 @@ static void test_others(void **state)
     PASSES(f);
 }
 
-/* Management is not filtered: it is told who it is by the network, as before. */
+/* Management is not filtered: it gets its address from the network as before. */
 static void test_management(void **state)
 {
     (void)state;

@@ -70,7 +70,7 @@ static void good(void **state)
     assert_null(plan_of(sizeof(header) + BYTES));
 }
 
-/* Every number is looked at. */
+/* Every number is checked. */
 static void bad(void **state)
 {
     (void)state;
@@ -97,7 +97,7 @@ static void bad(void **state)
     REFUSED("checksum", header.checksum++);
     for (size_t i = 0; i < BYTES; i++)
         REFUSED("checksum", bytes[i] ^= 0x10);
-    /* Two groups in each other's place. */
+    /* Two groups swapped. */
     REFUSED("checksum", (bytes[0] = bytes[FLAT_GROUP], bytes[FLAT_GROUP] = 1));
 #undef REFUSED
 }

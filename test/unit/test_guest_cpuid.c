@@ -129,7 +129,7 @@ static void leaf_7(void **state)
                               BIT(30) | BIT(31)),
                      0);
     assert_int_equal(~r.ecx & (BIT(2) | BIT(22)), 0);
-    /* Nothing whose MSR is not there: IBRS, STIBP, L1D_FLUSH, ARCH_CAPABILITIES, SSBD, PCONFIG. */
+    /* No feature whose MSR is absent: IBRS, STIBP, L1D_FLUSH, ARCH_CAPABILITIES, SSBD, PCONFIG. */
     assert_int_equal(r.edx, BIT(4));
     for (uint32_t subleaf = 1; subleaf < 5; subleaf++)
         expect(7, subleaf, 0, 0, 0, 0);
@@ -207,7 +207,7 @@ static void xsave_leaf(void **state)
     /* XSAVEOPT, XGETBV; neither XSAVEC nor XSAVES, and no supervisor components. */
     expect(0xd, 1, 5, 576, 0, 0);
     expect(0xd, 2, 256, 576, 0, 0);
-    /* MPX's components are not offered though the host has them. */
+    /* MPX's components are not offered, though the host has them. */
     expect(0xd, 3, 0, 0, 0, 0);
     expect(0xd, 4, 0, 0, 0, 0);
     expect(0xd, 5, 64, 1088, 0, 0);
@@ -257,8 +257,7 @@ static void osxsave(void **state)
     assert_int_equal(ask(1, 0).ecx, ecx);
 }
 
-/* TSC = crystal * EBX / EAX: exact to a few Hz, also where the frequency needs more than 32 bits.
- */
+/* TSC = crystal * EBX / EAX: exact to a few Hz, also if the frequency needs more than 32 bits. */
 static void tsc_leaves(void **state)
 {
     static const uint64_t hz[] = {1000000,       HZ, 4294967295ull, 4294967296ull, 5200000001ull,
@@ -375,7 +374,7 @@ static void xcr0_values(void **state)
                   !(x & ~0xe7ull);
 
         assert_int_equal(xcr0_valid(x, ALL), ok);
-        /* Never more than what is there. */
+        /* Never more than the CPU has. */
         assert_int_equal(xcr0_valid(x, 7), ok && !(x & ~7ull));
         assert_int_equal(xcr0_valid(x, 3), ok && !(x & ~3ull));
         assert_false(xcr0_valid(x, 0));

@@ -70,7 +70,7 @@ static void test_pae(void **ctx)
     state.cr3 = put_pdptes(0x2020, 0x3001);
     assert_int_equal(x86_write_cr(v, 0, BASE | CR0_PG), EXIT_SKIP);
     assert_int_equal(state.pdpte[2], 0x3001);
-    /* A change of PGE loads them anew. */
+    /* A change of PGE reloads them. */
     put_pdptes(0x2020, 0x4001);
     assert_int_equal(x86_write_cr(v, 4, CR4_PAE | CR4_PGE), EXIT_SKIP);
     assert_int_equal(state.pdpte[2], 0x4001);
@@ -79,7 +79,7 @@ static void test_pae(void **ctx)
     ASSERT_RAISES(x86_write_cr(v, 4, CR4_PAE), GP, 0);
     assert_true(state.cr4 & CR4_PGE);
     assert_int_equal(state.pdpte[2], 0x4001);
-    put_pdptes(0x3000, 0x6002); /* not present: nothing of it counts */
+    put_pdptes(0x3000, 0x6002); /* not present: its other bits do not count */
     assert_int_equal(x86_write_cr(v, 3, 0x3000), EXIT_SKIP);
     assert_int_equal(state.pdpte[2], 0x6002);
     ASSERT_RAISES(x86_write_cr(v, 3, MEMORY), GP, 0); /* no memory there */
@@ -155,7 +155,7 @@ static uint64_t some_bits(uint64_t of)
 }
 
 /* SDM 3C "Checks on Guest Control Registers, Debug Registers, and MSRs": whatever a guest writes,
- * in whatever order, the next entry is not refused for it. */
+ * in any order, must not make the CPU refuse the next entry. */
 static void test_no_write_makes_an_entry_fail(void **ctx)
 {
     const uint64_t cr0 = CR0_PE | CR0_WP | CR0_NE | CR0_CD | CR0_NW | CR0_PG;
@@ -175,7 +175,7 @@ static void test_no_write_makes_an_entry_fail(void **ctx)
                                              : 0x3fff | 3ull << 39 | 1ull << 63);
         enum exit_action action;
 
-        if (what == 7) { /* its own, without an exit: WRMSR of EFER, and far jumps */
+        if (what == 7) { /* what the guest can do without an exit: WRMSR of EFER, and far jumps */
             if (!(state.cr0 & CR0_PG))
                 state.efer = (state.efer & ~EFER_LME) | some_bits(EFER_LME);
             state.segment[SEGMENT_CS].rights =

@@ -3,8 +3,8 @@
  * arch/x86/guest/string_io.c hv/exit.c hv/pc/platform.c hv/pc/irqchip.c hv/pc/bus.c hv/pc/pic.c
  * hv/pc/pit.c hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c
  * hv/pc/virtqueue.c hv/date.c hv/fmt.c hv/lib.c */
-/* Events on their way into a guest: what a VM entry refuses must never be asked for (SDM 3C
- * "Checks on VM-Entry Control Fields", "Checks on Guest Non-Register State"). */
+/* Events on their way into a guest: never request what a VM entry would refuse (SDM 3C "Checks on
+ * VM-Entry Control Fields", "Checks on Guest Non-Register State"). */
 #include "test/unit/vcpu_fixture.h"
 
 static uint32_t seed;
@@ -42,7 +42,7 @@ static void test_reflected(void **ctx)
     assert_int_equal(state.dr[6], DR6_RESET | DR6_BS | 2);
     assert_int_equal(state.dr7, DR7_RESET);
     assert_int_equal(state.debugctl, 0);
-    assert_int_equal(state.x86.reinject & EVENT_VECTOR, 0x55); /* nobody would repeat it */
+    assert_int_equal(state.x86.reinject & EVENT_VECTOR, 0x55); /* it would not be repeated */
     x86_note_vectoring(v, EVENT_VALID | EVENT_SOFT_INTERRUPT | 0x80, 0, 2);
     state.dr[6] = DR6_RESET;
     (void)x86_reflect_exception(v, EVENT_VALID | EVENT_EXCEPTION | EVENT_ERROR_CODE | VECTOR_AC, 0,
@@ -57,7 +57,7 @@ static void test_again(void **ctx)
     (void)ctx;
     x86_note_vectoring(v, EVENT_EXCEPTION | VECTOR_PF, 7, 1); /* not valid */
     assert_int_equal(state.x86.reinject, 0);
-    /* Bit 12 of what a CPU says there has another meaning for an entry. */
+    /* Bit 12 as reported at an exit has another meaning for an entry. */
     x86_note_vectoring(v, EVENT_VALID | EVENT_EXCEPTION | EVENT_ERROR_CODE | 1u << 12 | VECTOR_PF,
                        7, 3);
     assert_true(x86_events_pending(v));
@@ -68,7 +68,7 @@ static void test_again(void **ctx)
     assert_int_equal(state.length, 3);
     assert_false(v->halted || state.in_halt);
     assert_false(x86_events_pending(v));
-    /* An NMI blocks others from the moment that its delivery begins. */
+    /* An NMI blocks others from the moment its delivery begins. */
     state.event = 0;
     state.nmi_blocked = true;
     x86_note_vectoring(v, EVENT_VALID | EVENT_NMI | VECTOR_NMI, 0, 0);
@@ -106,8 +106,8 @@ static void test_nmi_first(void **ctx)
     assert_true(state.irq_window);
 }
 
-/* SDM 3C "Event Injection" and the rest, on states of any kind: what is injected may be, nothing is
- * lost, and what waits has its window. */
+/* SDM 3C "Event Injection" and the rest, on arbitrary states: injected events are allowed, none is
+ * lost, and each that waits has its window open. */
 static void test_any_state(void **ctx)
 {
     static const uint32_t under_way[] = {

@@ -3,7 +3,7 @@
  * arch/x86/guest/string_io.c hv/exit.c hv/pc/platform.c hv/pc/irqchip.c hv/pc/bus.c hv/pc/pic.c
  * hv/pc/pit.c hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c
  * hv/pc/virtqueue.c hv/date.c hv/fmt.c hv/lib.c */
-/* Instructions that exit, held against the SDM's description of each. */
+/* Instructions that exit, checked against the SDM's descriptions. */
 #include "test/unit/vcpu_fixture.h"
 
 static void test_cpuid(void **ctx)
@@ -52,7 +52,7 @@ static void test_hlt(void **ctx)
 {
     (void)ctx;
     assert_int_equal(x86_hlt(v), EXIT_HALT);
-    state.rflags |= RFLAGS_TF; /* the trap is due behind it */
+    state.rflags |= RFLAGS_TF; /* the trap is due after it */
     assert_int_equal(x86_hlt(v), EXIT_SKIP);
     state.debugctl = DEBUGCTL_BTF; /* HLT is no branch */
     assert_int_equal(x86_hlt(v), EXIT_HALT);

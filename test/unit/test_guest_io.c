@@ -3,13 +3,13 @@
  * arch/x86/guest/string_io.c hv/exit.c hv/pc/platform.c hv/pc/irqchip.c hv/pc/bus.c hv/pc/pic.c
  * hv/pc/pit.c hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c
  * hv/pc/virtqueue.c hv/date.c hv/fmt.c hv/lib.c */
-/* IN, OUT, INS and OUTS of a guest, with the devices of its PC behind them. */
+/* A guest's IN, OUT, INS and OUTS, with the devices of its PC. */
 #include "test/unit/vcpu_fixture.h"
 
 #include "arch/x86/guest/paging.h"
 
 #define UART 0x3f8u
-#define NONE 0x300u /* a port that nobody claims */
+#define NONE 0x300u /* an unclaimed port */
 
 static void test_in(void **ctx)
 {
@@ -64,7 +64,7 @@ static void test_outs(void **ctx)
     assert_memory_equal(console + 5, "ol", 2);
 }
 
-/* One that is too long for its time is left, and goes on with the registers as they are. */
+/* A string instruction that exceeds its time is interrupted, and resumes from its registers. */
 static void test_outs_is_left(void **ctx)
 {
     struct string_access a = outs(true);
@@ -128,8 +128,8 @@ static void test_ends_the_guest(void **ctx)
     assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_STOP);
 }
 
-/* A CPU that says neither segment nor size: of the code segment's size, and the segment whose base
- * fits. */
+/* A CPU that reports neither segment nor size: the size is the code segment's, and the segment is
+ * the one whose base fits. */
 static void test_without_instruction_information(void **ctx)
 {
     struct string_access a = {.port = UART, .size = 1};

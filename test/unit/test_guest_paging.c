@@ -250,7 +250,7 @@ static void walk_64(void **state)
     regs.cr3 = ROOT | 0xfff;
     put(PT + 8, 0x8000 | P | 0xe00 | 0x7full << 52);
     good(LINEAR64, false, 0x8000);
-    /* Execute-disable is no matter for data. */
+    /* Execute-disable does not affect data. */
     put(PT + 8, 0x8000 | P | NX);
     good(LINEAR64, false, 0x8000);
 }
@@ -303,7 +303,7 @@ static void not_present_64(void **state)
     (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(entries); i++) {
         tables64(0x8000 | P | W | U);
-        /* All other bits, reserved ones too, count for nothing. */
+        /* All other bits, reserved ones too, are ignored. */
         put(entries[i], ~P);
         regs.cpl = 0;
         fault(LINEAR64, false, 0);
@@ -330,13 +330,13 @@ static void reserved_64(void **state)
     tables64(0x8000 | P | NX);
     regs.efer = LMA;
     fault(LINEAR64, false, PF_PRESENT | PF_RESERVED);
-    /* With all 52 bits nothing of the address is reserved. */
+    /* With all 52 bits no address bit is reserved. */
     tables64(0x8000 | P | 0xfull << 48);
     regs.physical_width = 52;
     good(LINEAR64, false, 0x8000 | 0xfull << 48);
 }
 
-/* Rights are what all levels agree on, for each level, mode and access. */
+/* A right is granted only if all levels grant it, for each level, mode and access. */
 static void permissions(void **state)
 {
     static const uint64_t entries[] = {ROOT + 8, PDPT + 8, PD + 8, PT + 8};
@@ -380,8 +380,7 @@ static void middle_rings(void **state)
     fault(LINEAR64, true, PF_PRESENT | PF_WRITE | PF_USER);
 }
 
-/* Tables that lie outside of the guest's memory, at each level, just behind its end and far away.
- */
+/* Tables outside the guest's memory, at each level, just past its end and far away. */
 static void hostile_64(void **state)
 {
     static const uint64_t entries[] = {ROOT + 8, PDPT + 8, PD + 8};
@@ -424,7 +423,7 @@ static void hostile_32(void **state)
     outside(0xc0000000, false);
 }
 
-/* The page itself may lie anywhere: whoever uses the address checks it. */
+/* The page itself may lie anywhere: the user of the address checks it. */
 static void page_outside(void **state)
 {
     (void)state;
@@ -432,7 +431,7 @@ static void page_outside(void **state)
     good(LINEAR64 + 8, true, 0xfffffff008ull);
 }
 
-/* A memory that ends in the middle of an entry, and none at all. */
+/* Memory that ends in the middle of an entry, and no memory at all. */
 static void short_memory(void **state)
 {
     (void)state;

@@ -28,7 +28,7 @@ static int setup(void **ctx)
     return 0;
 }
 
-/* The guest for a while: to its deadline or to what it does then. False: the deadline. */
+/* Runs the guest to its deadline, or until it does something. False: the deadline came first. */
 static bool runs(uint64_t ticks)
 {
     entries++;
@@ -54,7 +54,7 @@ static enum exit_action computes(struct vcpu *who)
     return EXIT_RESUME;
 }
 
-/* HLT, after some work; in HLT, until the deadline. */
+/* Executes HLT after some work, then stays in it until the deadline. */
 static enum exit_action sleeps(struct vcpu *who)
 {
     if (state.in_halt && !(state.event & EVENT_VALID))
@@ -111,7 +111,7 @@ static void test_what_ends_a_run(void **ctx)
     assert_int_equal(state.loads, 6);
 }
 
-/* Each period brings its interrupt, at the tick, to a guest that computes. */
+/* A guest that computes gets an interrupt in each period, at its tick. */
 static void test_timer(void **ctx)
 {
     uint64_t end = START + 50 * PERIOD + PERIOD / 2;
@@ -126,7 +126,7 @@ static void test_timer(void **ctx)
     assert_in_range(entries, 51, 102);
 }
 
-/* A guest that sleeps between its interrupts: its core waits in its HLT. */
+/* A guest that sleeps between interrupts: its core waits in the guest's HLT. */
 static void test_sleeper(void **ctx)
 {
     uint64_t end = START + 50 * PERIOD + PERIOD / 2, counted = 0;
@@ -147,7 +147,7 @@ static void test_sleeper(void **ctx)
     assert_int_equal(counted, 50);
 }
 
-/* Something else ends its HLT: what was made ready for the timer is as it was. */
+/* Something else ends its HLT: the wake prepared for the timer is undone. */
 static void test_wake_undone(void **ctx)
 {
     struct pic pic;
@@ -170,7 +170,7 @@ static void test_wake_undone(void **ctx)
     assert_int_equal(interrupts, 1);
 }
 
-/* Its slice ends before its timer: it sleeps on. */
+/* Its slice ends before its timer: it keeps sleeping. */
 static void test_slice_ends_in_halt(void **ctx)
 {
     (void)ctx;

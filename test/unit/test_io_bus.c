@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-/* A device that notes its cycles; reads give 0x10, 0x11 ... one after the other. */
+/* A device that records its cycles; reads give 0x10, 0x11 and so on. */
 struct probe {
     uint16_t port;
     unsigned size, reads, writes;
@@ -102,7 +102,7 @@ static void byte_cycles(void **state)
     assert_string_equal(b.cycles, "1@103=44 ");
     assert_true(io_in(&bus, 0x100, 4) == 0x10121110);
     assert_int_equal(io_in(&bus, 0x101, 2), 0x1413);
-    /* Ports within it that nobody has claimed. */
+    /* Unclaimed ports within the access. */
     assert_int_equal(io_in(&bus, 0xff, 2), 0x15ff);
     assert_true(io_in(&bus, 0x103, 4) == 0xffffff11);
     assert_true(io_in(&bus, 0xfe, 4) == 0x1716ffff);
@@ -110,7 +110,7 @@ static void byte_cycles(void **state)
     assert_int_equal(a.value, 0xaa);
     assert_int_equal(io_claim(&bus, 0xfff, 0xfff, &ops, &b), 0);
     assert_int_equal(io_in(&bus, 0xfff, 2), 0xff12);
-    assert_true(io_in(&bus, 0xffff, 4) == 0xffffffff); /* there is nothing behind the last one */
+    assert_true(io_in(&bus, 0xffff, 4) == 0xffffffff); /* there is nothing past the last port */
     io_out(&bus, 0xffff, 4, 0);
 }
 
@@ -122,7 +122,7 @@ static void wide_registers(void **state)
     io_out(&bus, 0x205, 2, 0x6655);
     assert_string_equal(a.cycles, "4@200=44332211 2@205=6655 ");
     a.cycles[0] = 0;
-    io_out(&bus, 0x206, 4, 0x44332211); /* it reaches beyond */
+    io_out(&bus, 0x206, 4, 0x44332211); /* it reaches past the end */
     assert_string_equal(a.cycles, "1@206=11 1@207=22 ");
     assert_int_equal(io_in(&bus, 0x204, 4), 0x10);
     assert_int_equal(a.size, 4);
@@ -163,7 +163,7 @@ static void memory(void **state)
     assert_string_equal(a.cycles, "1@1=ff 4@8=44332211 4@c=88776655 ");
     assert_true(mmio_read(&bus, 0xfec00008, 8, &v));
     assert_true(v == 0x1200000011);
-    assert_true(mmio_read(&bus, 0xfec00010, 8, &v)); /* half of it is nobody's */
+    assert_true(mmio_read(&bus, 0xfec00010, 8, &v)); /* half of it is unclaimed */
     assert_true(v == 0xffffffff00000013);
     assert_true(mmio_write(&bus, 0xfec00012, 4, 1)); /* the same */
     assert_int_equal(a.writes, 3);

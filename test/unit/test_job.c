@@ -1,5 +1,5 @@
 /* SOURCES: hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm hv/lib.c */
-/* Work that stops and goes on: on the stacks that the root has. */
+/* Work that stops and resumes, on the root's stacks. */
 #include "hv/job.h"
 
 #include "hv/arch.h"
@@ -38,7 +38,7 @@ static void count_to_three(void *ctx)
     }
 }
 
-/* With no time it gets from one rest to the next; two of them do not disturb each other. */
+/* Without time, a job gets from one rest to the next; two jobs do not disturb each other. */
 static void in_turns(void **state)
 {
     struct job a = {0}, b = {0};
@@ -61,7 +61,7 @@ static void in_turns(void **state)
     assert_true(job_go_on(&b, 0));
 }
 
-/* As long as it has time it does not rest. */
+/* A job does not rest as long as it has time. */
 static void at_one_go(void **state)
 {
     struct job a = {0};
@@ -76,7 +76,7 @@ static void at_one_go(void **state)
     assert_int_equal(done[0], 3);
 }
 
-/* One that is not needed any more is forgotten by another one on its stack. */
+/* An abandoned job is overwritten when another uses its stack. */
 static void another(void **state)
 {
     struct job a = {0};
@@ -94,12 +94,12 @@ static void rest_of_core_1(void *ctx)
 {
     (void)ctx;
     core = 1;
-    job_rest(); /* that core is at no job */
+    job_rest(); /* that core is not in a job */
     core = 0;
     done[0] = 7;
 }
 
-/* Outside of a job a rest is nothing, whatever other cores do. */
+/* Outside a job a rest does nothing, whatever other cores do. */
 static void rests_alone(void **state)
 {
     struct job a = {0};
@@ -151,7 +151,7 @@ static void long_memory(void **state)
     assert_int_equal(to[sizeof(from)], 0x5a);
 }
 
-/* In the middle of its stack each of them has what it had; and a stack begins as a call does. */
+/* Deep in its stack each job keeps its data, and a stack is aligned as after a call. */
 static void deep(void *ctx)
 {
     unsigned *n = ctx;

@@ -1,8 +1,8 @@
 /* SOURCES: hv/lib.c */
 /*
- * Registers that stay in a core until another vCPU runs there. The file is compiled in here, with
- * the instructions that only the root may execute replaced by what a core of this test holds; FPU,
- * MXCSR and XCR0's reading are the real ones of this processor.
+ * Registers that stay in a core until another vCPU runs there. The source is included here, and its
+ * privileged instructions are replaced by a simulated core. FPU, MXCSR and reading XCR0 use the
+ * real processor.
  */
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
@@ -143,7 +143,7 @@ static void as_after_reset(void **state)
     assert_ptr_equal(l->fpu, pages[0]);
 }
 
-/* What one has in the core is its own again after another was there, and only what differs is
+/* A vCPU gets its registers back after another ran on the core, and only values that differ are
  * written. */
 static void each_has_its_own(void **state)
 {
@@ -156,9 +156,9 @@ static void each_has_its_own(void **state)
     assert_int_equal(processor.vmcs, (uintptr_t)regions[0]);
     assert_int_equal(x87_control(), 0x37f);
     writes = 0;
-    vmx_load(a); /* it is there */
+    vmx_load(a); /* already loaded */
     assert_int_equal(writes, 0);
-    /* As the guest would. */
+    /* As the guest would do it. */
     processor.msr[1] = 0x1111;
     processor.dr[2] = 0x2222;
     processor.cr2 = 0x3333;
@@ -182,7 +182,7 @@ static void each_has_its_own(void **state)
     assert_int_equal(writes, 2);
 }
 
-/* Who is gone has no place to be kept at; another core does not mind. */
+/* Nothing is saved for a vCPU that is gone; other cores are not affected. */
 static void unloaded(void **state)
 {
     struct vmx_vcpu *a = &backends[0], *b = &backends[1], *elsewhere = &backends[2];
@@ -191,7 +191,7 @@ static void unloaded(void **state)
     (void)state;
     vmx_load(a);
     vmx_load(elsewhere);
-    processor.msr[0] = 0x77; /* of whoever is in the core that this test has: kept for nobody */
+    processor.msr[0] = 0x77; /* left in this test's core: not saved for any vCPU */
     vmx_unload(a);
     assert_int_equal(cleared, (uintptr_t)regions[0]);
     assert_false(a->launched);
@@ -200,7 +200,7 @@ static void unloaded(void **state)
     assert_int_equal(processor.msr[0], 0);
     assert_int_equal(a->lazy.msr[0], 0);
     assert_ptr_equal(current[1], elsewhere);
-    /* One that is not in the core is cleared all the same. */
+    /* A vCPU that is not loaded is cleared too. */
     vmx_unload(a);
     assert_ptr_equal(current[0], b);
     vmx_reload(0);

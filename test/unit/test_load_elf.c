@@ -1,6 +1,6 @@
 /* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
  * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c hv/lib.c hv/fmt.c */
-/* ELF files as such, and the list of what lies where. */
+/* ELF files as such, and the list of occupied ranges. */
 #include "test/unit/load_fixture.h"
 
 #define HEADER 0x800u /* of multiboot, in all images here */
@@ -63,7 +63,7 @@ static void parsed_fields(void **state)
     assert_int_equal(elf.segments[1].memsz, 9);
 }
 
-/* What is not PT_LOAD may hold anything. */
+/* Segments other than PT_LOAD may hold anything. */
 static void other_program_headers(void **state)
 {
     (void)state;
@@ -120,7 +120,7 @@ static void entry_outside(void **state)
         put(24, cases[i].entry, 8);
         assert_refused(-E_FORMAT, cases[i].why);
     }
-    /* The last byte of what has no bytes in the file is inside. */
+    /* The last byte of a segment's zero-filled part is inside memory. */
     begin64();
     put(24, 0x1001ff, 8);
     assert_loads("multiboot1");
@@ -132,8 +132,8 @@ static void truncated(void **state)
 
     (void)state;
     begin64();
-    /* Every length below the header and the program header is refused, and nothing behind is read:
-     * the copy ends there. */
+    /* Every file shorter than the header and program header is refused, and nothing past its end is
+     * read: the copy ends there. */
     for (size_t n = 4; n < 64 + 56; n++) {
         uint8_t *copy = malloc(n);
 
@@ -243,7 +243,7 @@ static void hostile_segments(void **state)
     assert_loads("multiboot1");
 }
 
-/* In 32 bits a sum that wraps there is still too large. */
+/* A sum that would wrap in 32 bits is still too large. */
 static void wraps_in_32_bits(void **state)
 {
     (void)state;
@@ -263,7 +263,7 @@ static void overlapping_segments(void **state)
     put_segment64(1, CODE, 0x1001ff, 0x10, 0x10);
     assert_refused(-E_FORMAT, "ELF segment: 0x1001ff+0x10 overlaps ELF segment at "
                               "0x100000..0x100200");
-    put_segment64(1, CODE, 0x100200, 0x10, 0x10); /* touching is not overlapping */
+    put_segment64(1, CODE, 0x100200, 0x10, 0x10); /* adjacent ranges do not overlap */
     assert_loads("multiboot1");
     assert_guest_filled(0x100200, 0x10, 0xaa);
 }
@@ -283,9 +283,8 @@ static void number_of_segments(void **state)
     assert_refused(-E_FORMAT, "ELF segment 64: more than 64 segments to load");
 }
 
-/* What GRUB loads too: position-independent code, where it was linked to; and segments that are
- * zeros alone, whose offset in the file means nothing (System V gABI "Program Header": p_filesz may
- * be zero). */
+/* GRUB loads these too: position-independent code, at its link address; and segments of zeros only,
+ * whose file offset means nothing (System V gABI "Program Header": p_filesz may be zero). */
 static void like_grub(void **state)
 {
     (void)state;
@@ -350,13 +349,13 @@ static void place_any_finds_gaps(void **state)
     assert_int_equal(at, 0x3fe000);
     assert_int_equal(place_any(&place, 0x1000, 0x1000, NEVER, false, "b", &at, &error), 0);
     assert_int_equal(at, 0x3fc000);
-    /* A small one still fits at the top. */
+    /* A small range still fits at the top. */
     assert_int_equal(place_any(&place, 0x100, 0x10, NEVER, false, "c", &at, &error), 0);
     assert_int_equal(at, 0x3fff00);
     /* Below a limit that is not aligned. */
     assert_int_equal(place_any(&place, 0x1000, 0x1000, 0x200fff, false, "d", &at, &error), 0);
     assert_int_equal(at, 0x1ff000);
-    /* From the bottom; nothing at all takes a byte, so that two never share an address. */
+    /* From the bottom. An empty range takes a byte, so that two never share an address. */
     assert_int_equal(place_any(&place, 0, 16, 0, true, "e", &at, &error), 0);
     assert_int_equal(at, 0x1000);
     assert_int_equal(place_any(&place, 5, 16, 0, true, "f", &at, &error), 0);

@@ -1,6 +1,6 @@
 /* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
  * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c hv/lib.c hv/fmt.c */
-/* Images that say nothing about themselves run like a boot sector. */
+/* Images without a header run like a boot sector. */
 #include "test/unit/load_fixture.h"
 
 #define MOST (512u << 10)

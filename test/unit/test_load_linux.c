@@ -3,7 +3,7 @@
 /* Linux documentation "The Linux/x86 Boot Protocol". */
 #include "test/unit/load_fixture.h"
 
-#define SETUP  0x400u /* one sector behind the boot sector */
+#define SETUP  0x400u /* one sector after the boot sector */
 #define KERNEL 0x200000u
 
 static const uint8_t initrd[6000] = {[0] = 0x1f, [5999] = 0x8b};
@@ -49,7 +49,7 @@ static void handover(void **state)
     zero = out.rsi;
     assert_int_equal(zero % 4096, 0);
     assert_true(zero >= 0x1000 && zero < LOAD_LOW_END);
-    /* What the loader fills in. */
+    /* Fields that the loader fills in. */
     assert_int_equal(guest_get_value(zero + 0x210, 1), 0xff);
     assert_int_equal(guest_get_value(zero + 0x211, 1), 0x81);
     assert_int_equal(guest32(zero + 0x214), KERNEL);
@@ -59,7 +59,7 @@ static void handover(void **state)
     assert_int_equal(guest_get_value(zero + 0x224, 2), 0xe000);
     assert_int_equal(guest_get_value(zero + 0x226, 2), 0xeeee); /* not ours */
     assert_guest_string(guest32(zero + 0x228), "console=ttyS0");
-    /* What is the kernel's own. */
+    /* The kernel's own fields. */
     assert_int_equal(guest_get_value(zero + 0x1f1, 1), 1);
     assert_int_equal(guest_get_value(zero + 0x1fe, 2), 0xaa55);
     assert_int_equal(guest32(zero + 0x202), 0x53726448);
@@ -109,7 +109,7 @@ static void initrd_below_its_limit(void **state)
     put32(0x22c, 0xffffffff); /* plus one is 4 GB, not 0 */
     assert_loads("linux");
     assert_int_equal(guest32(out.rsi + 0x218), MEMORY - 0x2000);
-    /* It avoids the room that the kernel needs for itself. */
+    /* It avoids the memory that the kernel needs for itself. */
     put32(0x260, 0x200000);
     assert_loads("linux");
     assert_int_equal(guest32(out.rsi + 0x218), 0x1fe000);
@@ -158,7 +158,7 @@ static void versions(void **state)
     assert_refused(-E_FORMAT, "Linux: the setup header ends at 0x267, before 0x268");
     put(0x201, 0x66, 1);
     assert_loads("linux");
-    /* Without either signature it is no Linux. */
+    /* Without either signature it is not a Linux image. */
     begin();
     put32(0x202, 0);
     assert_int_equal(load(), -E_FORMAT);

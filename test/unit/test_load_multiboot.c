@@ -1,7 +1,7 @@
 /* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
  * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c hv/lib.c hv/fmt.c */
-/* Headers of both versions, and what the guest is told. Multiboot Specification 0.6.96 "Boot
- * information format", Multiboot2 Specification 2.0 "Boot information format". */
+/* Headers of both versions, and the boot information for the guest. Multiboot Specification 0.6.96
+ * "Boot information format", Multiboot2 Specification 2.0 "Boot information format". */
 #include "test/unit/load_fixture.h"
 
 #define HEADER 0x200u
@@ -146,10 +146,10 @@ static void checksum1(void **state)
     begin1(0);
     put32(HEADER + 8, 0);
     assert_refused(-E_FORMAT, "multiboot1: the header at 0x200 has a wrong checksum");
-    /* A number that looks like one does not hide the header behind it. */
+    /* A number that looks like a header does not hide the real one after it. */
     put_multiboot1(HEADER + 16, 0);
     assert_loads("multiboot1");
-    /* No ELF file, but a damaged header. */
+    /* A damaged header, in a file that is not ELF. */
     fixture_begin(512);
     put32(4, 0x1badb002);
     assert_refused(-E_FORMAT, "multiboot1: the header at 0x4 has a wrong checksum");
@@ -188,7 +188,7 @@ static void begin_address1(size_t at, uint32_t header, uint32_t load_at, uint32_
 static void address_fields1(void **state)
 {
     (void)state;
-    /* From 0x100 of the file on, 0x800 bytes, with 0x800 behind them. */
+    /* 0x800 bytes from 0x100 of the file on, then 0x800 of zeros. */
     begin_address1(0x200, 0x180100, 0x180000, 0x180800, 0x181000, 0x180020);
     assert_loads("multiboot1");
     assert_protected_mode(0x180020, 0x08);
@@ -196,7 +196,7 @@ static void address_fields1(void **state)
     assert_int_equal(guest32(0x180100), 0x1badb002);
     assert_guest_filled(0x180120, 0x6e0, 0xcc);
     assert_guest_filled(0x180800, 0x800, 0);
-    /* No end: all of the file. */
+    /* No end address: all of the file. */
     begin_address1(0, 0x180000, 0x180000, 0, 0, 0x181fff);
     assert_loads("multiboot1");
     assert_guest_filled(0x181000, 0x1000, 0xcc);
@@ -259,7 +259,7 @@ static void hostile_address_fields1(void **state)
     assert_refused(-E_FORMAT, "multiboot1: neither ELF nor address fields in the header");
 }
 
-/* ---- what both do alike ---- */
+/* ---- both versions ---- */
 
 static void begin_version(unsigned version)
 {
@@ -284,7 +284,7 @@ static void modules_that_do_not_fit(void **state)
         request.modules[0].size = UINT64_MAX;
         assert_refused(-E_NOSPC, "module: no free place for 0xffffffffffffffff bytes in 0x400000 "
                                  "bytes of guest memory");
-        /* All that is above the image's last page. */
+        /* As large as all memory above the image's last page. */
         request.modules[0].size = MEMORY - 0x101000;
         assert_loads(version == 1 ? "multiboot1" : "multiboot2");
         request.module_count = 2;
@@ -457,7 +457,7 @@ static void place_of_header2(void **state)
     assert_loads("multiboot2");
     begin(true);
     image.size = 0x9000;
-    put_multiboot2(KB32 - 16, 24); /* its end tag is behind */
+    put_multiboot2(KB32 - 16, 24); /* its end tag is beyond */
     put_tag(KB32, 0, 0, 8);
     assert_refused(-E_FORMAT, "multiboot2: the header 0x7ff0+0x18 ends after the image (0x9000 "
                               "bytes) or 32 KB");
@@ -487,7 +487,7 @@ static void damaged_header2(void **state)
     put32(HEADER + 4, 4); /* MIPS */
     put32(HEADER + 12, 0u - 0xe85250d6u - 24 - 4);
     assert_refused(-E_FORMAT, "multiboot2: the header at 0x200 is not for x86");
-    /* The first of several reasons is told. */
+    /* The first of several reasons is reported. */
     put_multiboot1(HEADER + 32, 0);
     put32(HEADER + 40, 1);
     assert_refused(-E_FORMAT, "multiboot2: the header at 0x200 is not for x86");
@@ -546,11 +546,11 @@ static void optional_tags(void **state)
     (void)state;
     begin2(16 + 16 + 16 + 8 + 8);
     put_tag(HEADER + 16, 5, 1, 12); /* framebuffer */
-    put_tag(HEADER + 32, 1, 1, 16); /* information that is not there */
+    put_tag(HEADER + 32, 1, 1, 16); /* information that does not exist */
     put32(HEADER + 40, 22);
     put_tag(HEADER + 48, 6, 0, 8);
     assert_loads("multiboot2");
-    put_tag(HEADER + 32, 1, 0, 16); /* information that is there */
+    put_tag(HEADER + 32, 1, 0, 16); /* information that exists */
     put32(HEADER + 40, 6);
     put32(HEADER + 44, 3);
     assert_loads("multiboot2");
@@ -567,7 +567,7 @@ static void entry_tag(void **state)
     put32(HEADER + 24, 0x100200);
     assert_refused(-E_FORMAT,
                    "multiboot2: the entry point 0x100200 lies outside of what the image loads");
-    /* The block of information is no place to begin either. */
+    /* The block of information is no valid entry point either. */
     put32(HEADER + 24, 0x1000);
     assert_refused(-E_FORMAT,
                    "multiboot2: the entry point 0x1000 lies outside of what the image loads");
@@ -652,8 +652,8 @@ static void hostile_address_tag(void **state)
     }
 }
 
-/* Header tags that GRUB takes on a PC without EFI, and all boot information that the specification
- * knows: nobody's image is refused for them. Multiboot2 Specification 2.0, 3.1. */
+/* Header tags that GRUB accepts on a PC without EFI, and all boot information in the specification:
+ * no image is refused for them. Multiboot2 Specification 2.0, 3.1. */
 static void what_grub_takes(void **state)
 {
     static const struct {
@@ -718,8 +718,8 @@ static void begin_sections(uint16_t flags)
     memset(image.bytes + 0x1900, 0x57, 0x40);
 }
 
-/* Multiboot2 Specification 2.0, "ELF-Symbols": the headers, with the addresses of what was not
- * loaded by a segment. */
+/* Multiboot2 Specification 2.0, "ELF-Symbols": the headers, with the addresses of sections that no
+ * segment loaded. */
 static void elf_sections(void **state)
 {
     uint64_t tag, headers, symbols, strings;
@@ -747,7 +747,7 @@ static void elf_sections(void **state)
     put(40, image.size - 5 * 64 + 1, 8); /* not within the image */
     assert_loads("multiboot2");
     assert_int_equal(find_info(9), 0);
-    begin2(24); /* nobody asked */
+    begin2(24); /* not requested */
     put(40, SECTIONS, 8);
     put(58, 64, 2);
     put(60, 5, 2);
@@ -755,7 +755,7 @@ static void elf_sections(void **state)
     assert_int_equal(find_info(9), 0);
 }
 
-/* More headers than there is room for: told to who needs them, left out for who does not. */
+/* More headers than fit: an error if the image requires them, else they are left out. */
 static void too_many_sections(void **state)
 {
     (void)state;
@@ -820,7 +820,7 @@ static void relocatable(void **state)
                    "multiboot2: the relocatable tag's alignment 0x3 is not a power of two");
 }
 
-/* The header's place in the file says where the file's beginning goes. */
+/* The header's offset in the file determines where the file's start goes. */
 static void address_of_the_beginning(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SOURCES: hv/log.c hv/serial_line.c hv/plain.c hv/fmt.c hv/lib.c */
-/* What others can cause to be logged, in a loop. */
+/* Lines that others can cause in a loop. */
 #include "hv/log.h"
 
 #include "hv/arch.h"
@@ -87,7 +87,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Bytes of the log since it was last asked. */
+/* Bytes logged since the last call. */
 static uint64_t grown(void)
 {
     uint64_t before = seen;
@@ -113,7 +113,7 @@ static void pause_and_resume(unsigned guest)
     log_guest_warn(&guests[guest], "resumed");
 }
 
-/* One guest's noise costs no other its lines, nor the root its own. */
+/* One guest's noise costs neither other guests nor the root their lines. */
 static void about_a_guest(void **state)
 {
     uint64_t n;
@@ -131,14 +131,14 @@ static void about_a_guest(void **state)
     assert_true(ends_with("core 0: of the root's own\n"));
 }
 
-/* What it asks for counts as what it says. */
+/* Lines caused by its calls count like those it logs itself. */
 static void of_management(void **state)
 {
     uint64_t n;
     int rc = 0;
 
     (void)state;
-    do /* until what the test before this one owes is paid */
+    do /* until the budget has recovered from the previous test */
         log_on_behalf("management address");
     while (!grown());
     for (unsigned i = 0; i < MANY; i++)
@@ -161,7 +161,7 @@ static void say_on_behalf(void)
     log_on_behalf("address");
 }
 
-/* In the first line for which there is a budget again. */
+/* The first line after the budget recovers says how many were lost. */
 static void lost_lines_are_told(void **state)
 {
     static const struct {
@@ -172,8 +172,8 @@ static void lost_lines_are_told(void **state)
     char expected[128];
 
     (void)state;
-    hz = LOG_ABOUT_RATE * 100000; /* a line's worth of it in milliseconds */
-    guests[0].number = 3;         /* nobody's so far */
+    hz = LOG_ABOUT_RATE * 100000; /* a line's worth of budget takes milliseconds */
+    guests[0].number = 3;         /* not used so far */
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         unsigned lost;
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-/* Of two manufacturers, and with numbers that follow each other. */
+/* Two manufacturers, and consecutive numbers. */
 static const uint8_t cards[][MAC_SIZE] = {
     {0x52, 0x54, 0x00, 0x12, 0x34, 0x56}, {0x52, 0x54, 0x00, 0x12, 0x34, 0x57},
     {0x52, 0x54, 0x00, 0x13, 0x34, 0x56}, {0x00, 0x1b, 0x21, 0x12, 0x34, 0x56},
@@ -24,7 +24,7 @@ static void test_all_differ(void **state)
 
     (void)state;
     for (size_t c = 0; c < CARDS; c++) {
-        memcpy(all[n++], cards[c], MAC_SIZE); /* nor is one a card's own */
+        memcpy(all[n++], cards[c], MAC_SIZE); /* nor does any equal a card's own */
         for (unsigned i = 0; i < MAC_NUMBERS; i++)
             mac_derive(cards[c], i, all[n++]);
     }

@@ -16,8 +16,8 @@ static void add(uint64_t base, uint64_t size, enum mem_owner_kind kind)
     assert_int_equal(mem_add(&map, base, size, kind, 0), 0);
 }
 
-/* Sorted, not overlapping, no empty range, neighbours of one owner joined: whatever was done to the
- * map. */
+/* The map stays sorted, without overlaps or empty ranges, and adjacent ranges of one owner are
+ * joined. */
 static void check_invariants(void)
 {
     for (unsigned i = 0; i < map.count; i++) {
@@ -93,7 +93,7 @@ static void refusals(void **state)
     assert_int_equal(mem_alloc(&map, 0, PAGE_SIZE, NEVER, MEM_HOST, 0, &a), -E_INVAL);
     assert_int_equal(mem_alloc(&map, PAGE_SIZE, 3 * PAGE_SIZE, NEVER, MEM_HOST, 0, &a), -E_INVAL);
     assert_int_equal(mem_alloc(&map, 128 * MB, PAGE_SIZE, NEVER, MEM_HOST, 0, &a), -E_NOMEM);
-    /* Nothing is ever given out below 1 MB, where firmware and start-up code live. */
+    /* Nothing below 1 MB is ever allocated: firmware and start-up code live there. */
     assert_int_equal(mem_alloc(&map, PAGE_SIZE, PAGE_SIZE, 1 * MB, MEM_HOST, 0, &a), -E_NOMEM);
     assert_int_equal(mem_free(&map, hpa(2 * MB), PAGE_SIZE), -E_INVAL);
     assert_int_equal(mem_free(&map, hpa(0xa0000), PAGE_SIZE), -E_INVAL);
@@ -124,8 +124,8 @@ static void a_full_table(void **state)
     check_invariants();
 }
 
-/* Pieces of one owner that lie together are one range, until one in the middle is given back: with
- * the table as full as it gets, every one of them, in the orders that need most room. */
+/* Adjacent pieces of one owner are one range, until one in the middle is freed. Here all are freed
+ * from a full table, in the orders that need the most entries. */
 static void giving_back_never_fails(void **state)
 {
     static hpa_t given[MEM_RANGES_MAX];
@@ -152,7 +152,7 @@ static void giving_back_never_fails(void **state)
             assert_int_equal(mem_free(&map, given[k], PAGE_SIZE), 0);
             given[k].v = 0;
             check_invariants();
-            /* Whatever room there is now: others may have it, and the rest can still be freed. */
+            /* Others may use free entries now, and the rest can still be freed. */
             if (i % 3 == 0 && mem_alloc(&map, PAGE_SIZE, PAGE_SIZE, NEVER, MEM_HOST, 0, &kept) == 0)
                 assert_true(kept.v != 0);
         }

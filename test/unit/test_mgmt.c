@@ -22,7 +22,7 @@ static void note(const char *text)
 static struct config config = {.management.service = {.auth = ABI_AUTH_NONE, .http = ABI_HTTP_OFF}};
 static struct abi_host host = {.core_count = 1, .tsc_hz = 1000000, .guests = 3, .build_id = "0123"};
 static struct abi_guest guests[2];
-static struct abi_vcpu vcpus[2][2]; /* of guest 1 both are there where a test says so */
+static struct abi_vcpu vcpus[2][2]; /* guest 1 has both if a test says so */
 static struct abi_snapshot snapshots[2][2][ABI_SNAPSHOTS];
 static struct abi_exit exit_ring[ABI_EXITS];
 static bool kept;
@@ -175,7 +175,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* The request, a byte at a time: how it is cut must not matter. */
+/* The request a byte at a time: how it is split must not matter. */
 static enum http_state feed(const char *s)
 {
     for (size_t n = strlen(s); n > 0 && request.state == HTTP_MORE; n--, s++)
@@ -280,7 +280,7 @@ static void http_limits(void **state)
     assert_int_equal(request.status, 400);
 }
 
-/* Whether the client that said this is told to go on. */
+/* Whether a client that sent this gets 100 Continue. */
 static bool told_to_go_on(const char *text)
 {
     bool told;
@@ -300,7 +300,7 @@ static void going_on(void **state)
     assert_true(told_to_go_on("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
                               "Expect: 100-continue\r\n\r\n"));
     assert_false(told_to_go_on("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
-                               "Content-Length: 2\r\n")); /* not all has been said */
+                               "Content-Length: 2\r\n")); /* the request's head is not complete */
     assert_false(told_to_go_on("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
                                "Content-Length: 2\r\n\r\na"));
     assert_false(told_to_go_on("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n"));
@@ -361,7 +361,8 @@ static void snapshots_kept(void **state)
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/snapshots/2"), 404);
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/snapshots/x"), 404);
     assert_int_equal(GET("/v1/guests/hog/vcpus/1/vmcs/snapshots"), 404);
-    /* What appears, what changes, and with volatile=0 only what does not change by itself. */
+    /* Fields that appear and that change; with volatile=0 only those that do not change by
+     * themselves. */
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=1&to=3"), 200);
     assert_string_equal(body,
                         "{\"from\":1,\"to\":3,\"ticks_between\":2000,\"fields\":["
@@ -379,7 +380,7 @@ static void snapshots_kept(void **state)
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=1&to=3&volatile=maybe"), 400);
     assert_non_null(strstr(body, "volatile: "));
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/vmcs/diff?from=1&to=4"), 404);
-    /* Taking one to keep. */
+    /* Taking a snapshot to keep. */
     assert_int_equal(POST("/v1/guests/hog/vcpus/0/vmcs/snapshots", 0, ""), 200);
     assert_true(response.wait && kept);
     put(ABI_SNAPSHOT_RING + 1, 9);
@@ -409,7 +410,7 @@ static void flight_recorder(void **state)
     assert_non_null(strstr(body, "\"msrs\":[{\"msr\":\"0xc0000080\",\"exits\":127}]"));
     assert_non_null(strstr(body, "\"rips\":[{\"rip\":\"0x0\",\"exits\":85},{\"rip\":\"0x1\""));
     assert_non_null(strstr(body, "\"pages\":[]"));
-    /* While it runs, the oldest may be going and the newest be coming. */
+    /* While it runs, the oldest may be being overwritten and the newest be incomplete. */
     assert_null(strstr(body, "\"sequence\":44,"));
     assert_non_null(strstr(body, "\"sequence\":45,"));
     assert_null(strstr(body, "\"sequence\":299,"));
@@ -441,7 +442,7 @@ static void vmcs(void **state)
     assert_false(kept);
     snapshots[1][0][ABI_SNAPSHOT_LAUNCH] =
         (struct abi_snapshot){.sequence = 1, .kind = ABI_STATE_VMX};
-    assert_false(api_ready(&view, &response)); /* an old one does not do */
+    assert_false(api_ready(&view, &response)); /* an old one is not enough */
     put(ABI_SNAPSHOT_LIVE, 9);
     assert_true(api_ready(&view, &response));
     api_handle(&view, &request, body, sizeof(body), &response, true, false);
@@ -472,7 +473,7 @@ static void rings(void **state)
     assert_string_equal(body, "89");
     assert_int_equal(GET("/v1/guests/hog/console?from=100"), 200);
     assert_int_equal(response.body.len, 0);
-    /* A place of another boot: all that is there. */
+    /* A position from another boot: everything there is. */
     assert_int_equal(GET("/v1/guests/hog/console?from=101"), 200);
     assert_int_equal(response.body.len, 64);
     assert_int_equal(response.next, 100);
@@ -496,11 +497,11 @@ static void log_with_times(void **state)
     (void)state;
     write_ring(log_ring, "[    1.500000] core 0: one\n[   12.000007] core 1: two\nbare\n[ 13.0");
     assert_int_equal(GET("/v1/log?time=1&format=text"), 200);
-    assert_memory_equal(body, "[    1.500000] core 0: one\n", 27); /* nobody knows the time */
+    assert_memory_equal(body, "[    1.500000] core 0: one\n", 27); /* the time is unknown */
     clock_set(&wall, &host, 0, 1000000000ull * 1000000);
     assert_int_equal(GET("/v1/log?time=1&format=text"), 200);
     assert_string_equal(body, lines);
-    assert_int_equal(response.next, 59); /* before the line that is not finished */
+    assert_int_equal(response.next, 59); /* before the unfinished line */
     assert_int_equal(GET("/v1/log?time=1&from=4&format=text"), 200);
     assert_memory_equal(body, " 1.500000] core 0: one\n2001-", 28);
     assert_int_equal(GET("/v1/log?time=1"), 200);
@@ -580,7 +581,7 @@ static void host_field(void **state)
     assert_int_equal(feed("GET /healthz HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n"), HTTP_BAD);
 }
 
-/* Where nothing else is asked for, a foreign name that leads here is refused. */
+/* Without tokens, a foreign host name that resolves to this address is refused. */
 static void whose_host(void **state)
 {
     static const struct {
@@ -622,7 +623,7 @@ static void whose_host(void **state)
     config.management.service.http = ABI_HTTP_OFF;
 }
 
-/* Whoever has a token for guests cannot keep everybody from the API. */
+/* A token for guests is not enough to take the API away from others. */
 static void management_stays(void **state)
 {
     static const char as[] = "POST /v1/guests/%s/actions HTTP/1.1\r\nHost: x\r\n"
@@ -654,7 +655,7 @@ static void management_stays(void **state)
         (void)snprintf(json, sizeof(json), "{\"action\":\"%s\"}", cases[i].action);
         (void)snprintf(text, sizeof(text), as, cases[i].guest, cases[i].token, strlen(json), json);
         assert_int_equal(get(text), cases[i].status);
-        /* The audit line says who, what and how it ended. */
+        /* The audit line names the client, the request and its outcome. */
         (void)snprintf(text, sizeof(text), "%s%s from 10.0.2.2: POST /v1/guests/%s/actions %s: %u",
                        cases[i].status == 403 ? "refused: " : "", cases[i].token, cases[i].guest,
                        cases[i].action, cases[i].status);
@@ -682,7 +683,7 @@ static unsigned patch_goes_on(void)
     return response.status;
 }
 
-/* A snapshot is looked at before the root is asked, and asked is what was wanted. */
+/* A snapshot is checked before the root is asked, and the root gets what the client wanted. */
 static void patched(void **state)
 {
     (void)state;
@@ -707,7 +708,7 @@ static void patched(void **state)
     assert_int_equal(patch_goes_on(), 200);
     assert_int_equal(response.wait, API_WAIT_NONE);
     assert_non_null(strstr(body, "\"HLT_EXITING\":true"));
-    /* The root has the last word. */
+    /* The root decides. */
     vcpus[1][0].controls.result = -E_STATE;
     (void)PATCH("{\"exit_profile\": \"most\"}");
     assert_int_equal(response.status, 409);
@@ -751,11 +752,11 @@ static void what_happened(void **state)
     happen("hog", ABI_GUEST_RUNNING, "");
     assert_true(stream_on(text, sizeof(text)) > 0);
     assert_memory_equal(text, "id: 3\n", 6);
-    /* A client that comes back says what it has seen. */
+    /* A returning client says which events it has seen. */
     assert_int_equal(get("GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 2\r\n\r\n"), 200);
     assert_true(stream_on(text, sizeof(text)) > 0);
     assert_memory_equal(text, "id: 3\n", 6);
-    /* The oldest ones are gone; a part at a time where there is little room. */
+    /* The oldest ones are gone. With little room, they come in parts. */
     for (unsigned i = 0; i < ABI_EVENTS; i++)
         happen("hog", ABI_GUEST_STOPPED, "stopped by request");
     assert_int_equal(GET("/v1/events?from=1"), 200);
@@ -772,7 +773,7 @@ static void what_happened(void **state)
              n + 1);
     assert_int_equal(get(text), 200);
     assert_string_equal(body, "{\"events\":[]}\n");
-    /* Those of another boot: from the oldest on. */
+    /* An id from another boot: all from the oldest on. */
     assert_int_equal(GET("/v1/events?from=999999999999&follow=0"), 200);
     assert_non_null(strstr(body, "{\"id\":4,"));
     assert_int_equal(get("GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 99999\r\n\r\n"),
@@ -795,7 +796,7 @@ static void followed(void **state)
     assert_int_equal(stream_on(text, sizeof(text)), 3);
     assert_string_equal(text, "def");
     assert_false(response.stream.over);
-    /* What is written over before it was read: the stream ends. */
+    /* Text is overwritten before it was read: the stream ends. */
     for (int i = 0; i < 10; i++)
         write_ring(console_ring, "0123456789");
     assert_int_equal(stream_on(text, sizeof(text)), 0);
@@ -803,7 +804,7 @@ static void followed(void **state)
     assert_int_equal(GET("/v1/guests/hog/console?follow=1&from=2"), 200);
     assert_int_equal(response.next, 106 - 64);
     assert_int_equal(stream_on(text, sizeof(text)), 64);
-    /* Another guest with its number, or none. */
+    /* Another guest has its number, or none does. */
     strcpy(guests[1].config.name, "other");
     write_ring(console_ring, "secret");
     assert_int_equal(stream_on(text, sizeof(text)), 0);
@@ -821,7 +822,7 @@ static void followed(void **state)
     assert_null(response.stream.more);
 }
 
-/* Each vCPU has its own counters, exits and snapshots; what is said of the guest is their sum. */
+/* Each vCPU has its own counters, exits and snapshots; the guest's figures are their sums. */
 static void several_vcpus(void **state)
 {
     (void)state;
@@ -847,12 +848,12 @@ static void several_vcpus(void **state)
     assert_int_equal(GET("/metrics"), 200);
     assert_non_null(
         strstr(body, "vcpu_seconds_total{guest=\"hog\",vcpu=\"1\",mode=\"run\"} 0.000101"));
-    /* A dump of another kind is not taken for a VMCS. */
+    /* A dump of another kind is not mistaken for a VMCS. */
     snapshots[1][1][ABI_SNAPSHOT_LAUNCH].kind = ABI_STATE_KINDS;
     assert_int_equal(GET("/v1/guests/hog/vcpus/1/vmcs/snapshots/7"), 404);
 }
 
-/* Prometheus's text format: a family's samples together behind its HELP and TYPE; histograms are
+/* Prometheus's text format: a family's samples follow its HELP and TYPE together; histograms are
  * cumulative. */
 static void metrics(void **state)
 {

@@ -42,13 +42,13 @@ static size_t tag(uint32_t type, size_t size)
     return at;
 }
 
-/* Parses a copy of exactly that size, so that the sanitizer sees every byte read beyond it. */
+/* Parses a copy of exactly that size, so that the sanitizer sees any read beyond it. */
 static int parse_sized(size_t size)
 {
     static uint8_t *copy;
     int rc;
 
-    free(copy); /* the one before: info points into it until now */
+    free(copy); /* the previous copy: info pointed into it until now */
     copy = malloc(size ? size : 1);
     assert_non_null(copy);
     memcpy(copy, bytes, size);
@@ -202,7 +202,7 @@ static void test_broken_structure(void **state)
     put32(0, (uint32_t)length);
     assert_int_equal(parse_sized(length), -E_FORMAT); /* no end tag */
     put32(0, (uint32_t)length + 1);
-    assert_int_equal(parse_sized(length), -E_FORMAT); /* says more than there is */
+    assert_int_equal(parse_sized(length), -E_FORMAT); /* claims more than there is */
     put32(0, 8);
     assert_int_equal(parse_sized(length), -E_FORMAT);
 }
@@ -219,7 +219,7 @@ static void test_every_truncation(void **state)
     for (size_t n = 0; n < whole; n++) {
         assert_int_equal(parse_sized(n), -E_FORMAT);
         put32(0, (uint32_t)n); /* and with a total size that agrees */
-        if (n > whole - 8)     /* only the end tag's size is missing; it is not looked at */
+        if (n > whole - 8)     /* only the end tag's size is missing; it is not read */
             continue;
         assert_int_equal(parse_sized(n), -E_FORMAT);
         put32(0, (uint32_t)whole);

@@ -1,5 +1,5 @@
 /* SOURCES: mgmt/offer.c hv/lib.c */
-/* Whom the boot modules are given to. */
+/* Which guests may use a boot module. */
 #include "mgmt/offer.h"
 
 #include "hv/lib.h"
@@ -48,14 +48,14 @@ static void whose(void **state)
     assert_int_equal(offer_of(&config, true, "vmlinuz"), OFFER_ALL);
     assert_int_equal(offer_of(&config, true, "initrd"), OFFER_KEPT);
     assert_int_equal(offer_of(&config, true, "extra"), OFFER_ALL);
-    /* A guest with a mistake in it is not in the configuration that was read. */
+    /* A guest with a mistake is not in the configuration that was read. */
     assert_int_equal(offer_of(&config, false, "extra"), OFFER_KEPT);
     assert_int_equal(offer_of(&config, false, "a.elf"), OFFER_ALL);
     assert_int_equal(offer_of(&config, false, "bulkhead:configuration"), OFFER_NONE);
     /* Its own module, and another's image. */
     strcpy(config.guests[0].image, "initrd");
     assert_int_equal(offer_of(&config, true, "initrd"), OFFER_ALL);
-    /* None of these is named: an empty name is not one of them. */
+    /* Unused entries have an empty name, which must not match. */
     memset(&config, 0, sizeof(config));
     assert_int_equal(offer_of(&config, true, ""), OFFER_ALL);
     assert_int_equal(offer_of(&config, true, "bulkhead:management"), OFFER_NONE);

@@ -74,7 +74,7 @@ static void everything(void **state)
     assert_string_equal(again, line);
 }
 
-/* The longest line there can be, and what stands at its default is left out. */
+/* The longest possible line; options at their defaults are left out. */
 static void written(void **state)
 {
     char line[OPTIONS_TEXT];
@@ -93,7 +93,7 @@ static void written(void **state)
     assert_string_equal(line, "guarded=10.0.0.0");
 }
 
-/* Each is named, stays at its default, and hinders nobody. */
+/* Each bad option is named, stays at its default, and does not affect others. */
 static void wrong(void **state)
 {
     static const struct {

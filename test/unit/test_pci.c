@@ -11,7 +11,7 @@
 #define MULTI                      0x80u
 #define ALL_ON                     7u /* I/O, memory, bus master */
 
-/* The functions that are there. */
+/* The existing functions. */
 static struct function {
     uint16_t bdf;
     uint32_t id, command, class; /* class: the upper three bytes of its register */
@@ -92,7 +92,7 @@ static void nobody(void **state)
     assert_int_equal(q.functions, 0);
 }
 
-/* Of a device with one function only that one counts, whatever seems to answer behind it. */
+/* A single-function device counts once, even if it seems to answer at other function numbers. */
 static void enumeration(void **state)
 {
     static const uint16_t expected[] = {BDF(0, 0, 0), BDF(0, 1, 0),  BDF(0, 1, 3),
@@ -104,7 +104,7 @@ static void enumeration(void **state)
     add(BDF(0, 1, 0), 0x060100, MULTI, 0);
     add(BDF(0, 1, 3), 0x068000, 0, 0);
     add(BDF(0, 2, 0), 0x020000, 0, 0);
-    add(BDF(0, 2, 1), 0x020000, 0, 0); /* decoded without its number */
+    add(BDF(0, 2, 1), 0x020000, 0, 0); /* the device ignores the function number */
     add(BDF(3, 31, 0), 0x020000, 0, 0);
     add(BDF(4, 0, 5), 0x020000, 0, 0); /* without a function 0 */
     add(BDF(255, 31, 0), 0x020000, MULTI, 0)->id = 0x00018086;
@@ -142,7 +142,8 @@ static void endpoints(void **state)
     assert_int_equal(q.silenced, 0);
 }
 
-/* PCI-to-PCI and CardBus bridges by their headers, host and ISA bridges by their class. */
+/* PCI-to-PCI and CardBus bridges are known by their headers, host and ISA bridges by their
+ * class. */
 static void bridges(void **state)
 {
     (void)state;

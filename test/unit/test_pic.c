@@ -152,7 +152,7 @@ static void init_forgets(void **state)
     out(0x20, 0xc2); /* rotated */
     out(0x20, 0x68); /* special mask */
     out(0x20, 0x11);
-    assert_false(pic.intr); /* nothing is delivered half-way through */
+    assert_false(pic.intr); /* nothing is delivered during initialisation */
     assert_int_equal(in(0x21), 0);
     edge(5);
     assert_false(pic.intr);
@@ -293,8 +293,8 @@ static void spurious(void **state)
     pic_set_irq(&pic, 3, false);
     assert_false(pic.intr);
     assert_int_equal(pic_ack(&pic), 0x27);
-    assert_int_equal(isr(0x20), 0); /* no bit: must not be ended */
-    /* The slave's: its master does know one. */
+    assert_int_equal(isr(0x20), 0); /* no ISR bit: needs no EOI */
+    /* The slave's spurious interrupt: its master has an ISR bit. */
     pic_set_irq(&pic, 12, true);
     pic.chip[1].irr = 0;
     assert_int_equal(pic_ack(&pic), 0x2f);
@@ -315,7 +315,7 @@ static void cascade(void **state)
     edge(1);
     expect(0x21);
     out(0x20, EOI);
-    out(0xa0, EOI); /* ends 14: 9 asks, the master's bit 2 is still in service */
+    out(0xa0, EOI); /* ends 14: 9 requests, the master's bit 2 is still in service */
     assert_false(pic.intr);
     out(0x20, EOI);
     expect(0x29);
@@ -358,7 +358,7 @@ static void automatic_eoi(void **state)
     edge(10);
     expect(0x2a);
     assert_int_equal(isr(0x20) | isr(0xa0), 0);
-    /* Rotating: who was served goes last. */
+    /* Rotating: the input just served becomes the lowest. */
     out(0x20, 0x80);
     edge(0);
     edge(1);
@@ -416,7 +416,7 @@ static void special_mask(void **state)
     assert_false(pic.intr);
     out(0x21, 0x02);
     assert_false(pic.intr);
-    out(0x20, 0x68); /* on: 1 is masked and holds nobody back */
+    out(0x20, 0x68); /* on: 1 is masked and holds back no others */
     expect(0x25);
     out(0x20, EOI); /* does not end the masked one */
     assert_int_equal(isr(0x20), 0x02);
@@ -475,7 +475,7 @@ static void register_selection(void **state)
     assert_int_equal(in(0x20), 0);
 }
 
-/* Our order of inputs against a plain search, over all masks and rotations. */
+/* The order of inputs against a plain search, over all masks and rotations. */
 static void exhaustive_order(void **state)
 {
     (void)state;

@@ -94,7 +94,7 @@ static void power_on(void **state)
     assert_int_equal(in(0x43), 0xff);
 }
 
-/* Time that never was: the count and the next interrupt are where they were. */
+/* A shift in time: the count and the distance to the next interrupt stay the same. */
 static void shifted(void **state)
 {
     uint64_t due, away = 123456789;
@@ -118,7 +118,7 @@ static void shifted(void **state)
     clock.now++;
     pit_update(&pit);
     assert_int_equal(edges, 1);
-    /* Nothing is due: nothing becomes due. */
+    /* With no interrupt due, none becomes due. */
     pit_init(&pit, &clock, &pit.irq0);
     pit_device.shift(&pit, away);
     assert_true(pit.deadline == NEVER);
@@ -209,7 +209,7 @@ static void counting_mode_2(void **state)
     assert_int_equal(edges, 1); /* looking at the counter does not lose the edge */
     at(1001);
     assert_int_equal(read16(0), 999);
-    /* Far behind. */
+    /* Far in the past. */
     at(123456);
     assert_int_equal(latched(0), 1000 - 456);
     assert_int_equal(edges, 2);
@@ -374,7 +374,7 @@ static void latching(void **state)
     assert_true(pit.channel[1].count_latched);
     assert_true(pit.channel[2].count_latched);
     assert_false(pit.channel[2].status_latched);
-    out(0x43, 0xe0); /* status of nobody */
+    out(0x43, 0xe0); /* status of no channel */
     assert_false(pit.channel[0].status_latched);
 }
 
@@ -406,7 +406,7 @@ static void access_modes(void **state)
     assert_int_equal(pit.channel[0].mode, 3);
 }
 
-/* Linux calibrates its TSC so: gate on, speaker off, mode 0, wait for the output. */
+/* Linux calibrates its TSC this way: gate on, speaker off, mode 0, wait for the output. */
 static void speaker_calibration(void **state)
 {
     unsigned loops = 0;
@@ -422,7 +422,7 @@ static void speaker_calibration(void **state)
         loops++;
     }
     assert_in_range(clock.now - START, TSC_HZ / 100 - 5000, TSC_HZ / 100 + 5000);
-    assert_true(pit.deadline == NEVER); /* channel 2 wakes nobody */
+    assert_true(pit.deadline == NEVER); /* channel 2 causes no wake-up */
 }
 
 static void gate(void **state)
@@ -442,7 +442,7 @@ static void gate(void **state)
     assert_int_equal(in(0x61) & 0x20, 0);
     at(5601);
     assert_int_equal(in(0x61) & 0x20, 0x20);
-    /* Modes 2 and 3: low holds the output high, the rising edge starts anew. */
+    /* Modes 2 and 3: low holds the output high, the rising edge restarts the count. */
     setup(NULL);
     out(0x61, 1);
     load(2, 6, 1000);

@@ -85,7 +85,7 @@ static void sequences(void **state)
     assert_string_equal(ASCII("a\2350;title\234b\302\2350;title\302\234c"), "abc");
 }
 
-/* No sequence hides what comes in the next line, and CAN and SUB end one. */
+/* No sequence hides text of the next line; CAN and SUB end a sequence. */
 static void sequences_that_end_early(void **state)
 {
     (void)state;
@@ -123,7 +123,7 @@ static void what_is_no_utf8(void **state)
     assert_string_equal(ASCII("\303\33[1mx"), "?x");
 }
 
-/* Unicode 15.0 chapter 23: what turns or hides other text. */
+/* Unicode 15.0 chapter 23: characters that reverse or hide other text. */
 static void special_characters(void **state)
 {
     static const char *const some[] = {
@@ -148,7 +148,7 @@ static void one_line(void **state)
     assert_int_equal(plain_line(&p, "abcdef", 6, out, 3), 3);
     assert_memory_equal(out, "abc", 3);
     assert_int_equal(plain_line(&p, "abc", 0, out, 3), 0);
-    /* In parts: a sequence goes on where it stopped. */
+    /* In parts: a sequence continues where the last part ended. */
     assert_int_equal(plain_line(&p, "a\33[3", 4, out, sizeof(out)), 1);
     assert_int_equal(plain_line(&p, "1mb", 3, out, sizeof(out)), 1);
     assert_memory_equal(out, "b", 1);

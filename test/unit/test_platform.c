@@ -42,7 +42,7 @@ static void start(uint32_t devices)
 {
     const struct platform_host host = {NULL, on_console, on_reset, on_exit_port};
 
-    memset(&p, 0xa5, sizeof(p)); /* power-on does not depend on what was there */
+    memset(&p, 0xa5, sizeof(p)); /* power-on does not depend on old contents */
     memset(&p.bus, 0, sizeof(p.bus));
     console_len = resets = 0;
     exit_code = 0;
@@ -56,7 +56,7 @@ static int setup(void **state)
     return 0;
 }
 
-/* As the run loop does it. */
+/* A write as the run loop does it. */
 static void out(unsigned port, unsigned v)
 {
     io_out(&p.bus, (uint16_t)port, 1, v);
@@ -108,7 +108,7 @@ static void power_on(void **state)
     assert_int_equal(in(VIRTIO_NET_PORT), 0xff); /* not among the default devices */
 }
 
-/* Each device answers exactly where its bit is set, and no other does. */
+/* Each device answers exactly if its bit is set, and no other does. */
 static void device_mask(void **state)
 {
     static const struct {
@@ -146,14 +146,15 @@ static void timer_interrupts(void **state)
         assert_false(irqchip_pending(&p, 0));
         assert_true(p.next_event > due);
     }
-    pass(50 * TSC_HZ / 1000); /* no core for 50 ms */
+    pass(50 * TSC_HZ / 1000); /* the guest has no core for 50 ms */
     expect(0x20);
     assert_false(irqchip_pending(&p, 0));
     out(0x43, 0x34);
     assert_true(p.next_event == NEVER);
 }
 
-/* Prepared, taken back, and prepared again and let come: each time as if it had come by itself. */
+/* A wake that is prepared and taken back, then prepared again and taken: each time the state is as
+ * if it had come by itself. */
 static void a_wake_made_ready(void **state)
 {
     static struct platform before, came;
@@ -178,12 +179,12 @@ static void a_wake_made_ready(void **state)
     pass(due - p.clock.now);
     assert_int_equal(irqchip_ack(&p, 0), 0x20);
     assert_memory_equal(&p, &came, sizeof(p));
-    /* In service and not ended: the next one must wait, and nothing is ready. */
+    /* In service, without an EOI: the next one must wait, and no wake can be prepared. */
     before = p;
     assert_int_equal(irqchip_prepare_wake(&p, 0, NEVER, &w), -1);
     assert_memory_equal(&p, &before, sizeof(p));
     out(0x20, 0x20);
-    /* The clock is earlier: it is not the PIT that wakes. */
+    /* The RTC is earlier than the PIT, so the PIT is not what wakes. */
     out(0x43, 0x30);
     out(0x40, 0xff);
     out(0x40, 0xff);
@@ -229,7 +230,7 @@ static void clock_and_timer(void **state)
     expect(0x28);
 }
 
-/* What a read finds due raises its interrupt then, and next_event is late for nothing. */
+/* A read that finds an interrupt due raises it, and next_event is never late. */
 static void reads_do_not_lose_interrupts(void **state)
 {
     (void)state;
@@ -322,7 +323,7 @@ static void words(void **state)
     io_out(&p.bus, 0x20, 2, 0xa50a); /* OCW3, and the mask */
     assert_int_equal(in(0x21), 0xa5);
     assert_int_equal(io_in(&p.bus, 0x20, 2), 0xa500);
-    assert_int_equal(io_in(&p.bus, 0x3fd, 4) & 0xff0000ff, 0xff000060); /* 0x400 is nobody's */
+    assert_int_equal(io_in(&p.bus, 0x3fd, 4) & 0xff0000ff, 0xff000060); /* 0x400 is unclaimed */
     io_out(&p.bus, 0xcf8, 4, 0x80000600);                               /* PCI's, see reset.c */
     assert_int_equal(resets, 0);
     io_out(&p.bus, 0xcf8, 2, 0x0600);
@@ -331,7 +332,7 @@ static void words(void **state)
     assert_int_equal(exit_code, 0x12345678);
 }
 
-/* Ports are given back, the watchdog's too, and all can be claimed again. */
+/* Ports are released, the watchdog's too, and can all be claimed again. */
 static void put_together_again(void **state)
 {
     (void)state;
@@ -346,7 +347,7 @@ static void put_together_again(void **state)
     }
 }
 
-/* Time that never was: deadlines move by it. */
+/* A shift in time: deadlines move with it. */
 static void time_stands_still(void **state)
 {
     uint64_t due;
@@ -374,7 +375,7 @@ static void nobody_takes_messages(void **state)
     assert_true(irqchip_next_deadline(&p, 0) == p.next_event);
 }
 
-/* A timer without a PIC interrupts nobody. */
+/* A timer without a PIC causes no interrupt. */
 static void no_pic(void **state)
 {
     (void)state;

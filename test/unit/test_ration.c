@@ -30,7 +30,7 @@ static void test_all_of_it(void **state)
     assert_true(ration_open(&r, 1000));
 }
 
-/* Long ones are paid for as short ones are; who comes late has saved nothing up. */
+/* Long calls are charged like short ones, and a late caller has saved nothing up. */
 static void test_nothing_is_saved_up(void **state)
 {
     struct ration r;
@@ -45,8 +45,8 @@ static void test_nothing_is_saved_up(void **state)
     assert_true(ration_open(&r, 9000010));
 }
 
-/* Whatever is asked, and however long each takes: over every stretch of time not more than the
- * share and one piece. */
+/* Whatever the calls and their lengths, no stretch of time has more than the share plus one
+ * piece. */
 static void test_share(void **state)
 {
     const uint64_t span = 20000, longest = 1500;
@@ -76,7 +76,7 @@ static void test_share(void **state)
     assert_true(n > 1000);
 }
 
-/* Ticks of years, and of a fast clock. */
+/* Years of ticks, and a fast clock. */
 static void test_large_numbers(void **state)
 {
     const uint64_t far = 1ull << 62;

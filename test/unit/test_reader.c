@@ -22,8 +22,8 @@ static char out[1 << 20], again[1 << 20];
 
 enum kind { VMCS, LAYOUT, CAPS };
 
-/* The text is copied to a block of just its size, so that the sanitizer sees a read past its end.
- */
+/* The text is copied to a block of exactly its size, so that the sanitizer sees a read past its
+ * end. */
 static int read_as(enum kind kind, unsigned core, const char *text)
 {
     size_t n = strlen(text);
@@ -133,7 +133,7 @@ static void test_bitmaps(void **state)
     assert_int_equal(msr_bitmap_ranges(file.bitmaps, MSR_WRITE_HIGH, false, NULL, NULL), 0);
 }
 
-/* Ranges that would be written outside of the bitmaps. */
+/* Ranges that would be written outside the bitmaps. */
 static void test_ranges_outside(void **state)
 {
     static const char *const texts[] = {

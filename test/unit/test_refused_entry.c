@@ -1,5 +1,5 @@
 /* SOURCES: @mgmt @llhttp */
-/* What the management guest knows of VM entries that the CPU would refuse, or has refused. */
+/* What the management guest knows about VM entries that the CPU would refuse, or has refused. */
 #include "arch/x86/inspect/fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include "mgmt/controls.h"
@@ -91,7 +91,7 @@ static void a_change(void **state)
     memset(&vmcs, 0, sizeof(vmcs));
     vmcs.value[VMCS_ROW_PRIMARY_PROCESSOR_CONTROLS] = CPU1_CR3_LOAD_EXITING;
     assert_int_equal(judge(ABI_CONTROL_CPU1, CPU1_HLT_EXITING, CPU1_HLT_EXITING, &r, why), 0);
-    /* The isolation mask: a bit that is as it was is no change. */
+    /* The isolation mask: a bit that keeps its value is not a change. */
     assert_int_equal(judge(ABI_CONTROL_PIN, PIN_PREEMPTION_TIMER, 0, &r, why), 0);
     assert_int_equal(judge(ABI_CONTROL_PIN, PIN_PREEMPTION_TIMER, PIN_PREEMPTION_TIMER, &r, why),
                      -E_PERM);
@@ -152,7 +152,7 @@ static void a_death(void **state)
     happen(0, ABI_GUEST_RUNNING, 10, "");
     happen(1, ABI_GUEST_CRASHED, 20, failed);
     happen(0, ABI_GUEST_CRASHED, 30, "triple fault");
-    /* Its snapshot is not there yet: nobody is shown this event, nor those behind it. */
+    /* Its snapshot is not there yet: this event and those after it are not shown. */
     assert_int_equal(explain_newest(&view), 1);
     g = guests[1];
     explain_guest(&view, 1, &g);
@@ -181,7 +181,7 @@ static void a_death(void **state)
     assert_non_null(strstr(g.why, ": no check of the SDM fails"));
 }
 
-/* What a later life left behind explains nothing; nor is anything waited for that cannot come. */
+/* Snapshots of a later life explain nothing, and a snapshot that cannot come is not waited for. */
 static void another_life(void **state)
 {
     (void)state;

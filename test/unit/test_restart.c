@@ -19,8 +19,8 @@ static int setup(void **state)
     return 0;
 }
 
-/* A life of so many ticks ends at 1000 s. How long until the next one, or what else becomes of it.
- */
+/* A life of this many ticks ends at 1000 s. Returns the time until the next one, or the other
+ * outcome. */
 static int64_t end(enum config_restart policy, uint32_t limit, bool failed, uint64_t life)
 {
     const struct guest_config c = {.restart = policy, .restart_limit = limit};

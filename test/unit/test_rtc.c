@@ -82,7 +82,7 @@ static void bcd_24(void **state)
     assert_int_equal(get(2), 0x35);
 }
 
-/* Time that never was is not shown, and the next interrupt is as far away as it was. */
+/* A shift in time is not shown, and the distance to the next interrupt stays the same. */
 static void shifted(void **state)
 {
     uint64_t due;
@@ -406,7 +406,7 @@ static void alarm_fires(void **state)
     assert_int_equal(get(0x0c) & 0xb0, 0xb0);
     assert_false(level);
     assert_int_equal(alarm_in(), 86404); /* and tomorrow again */
-    /* Not lost when nobody was there to see its second. */
+    /* Not lost if the device was not updated in the alarm's second. */
     at_second(86404 + 1000);
     rtc_update(&rtc);
     assert_true(level);

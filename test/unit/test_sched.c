@@ -26,7 +26,7 @@ static int setup(void **state)
     return 0;
 }
 
-/* Lets whoever is picked run until its time ends; entities here never block. Returns the time
+/* Runs whichever entity is picked until its time ends; entities here never block. Returns the time
  * afterwards. */
 static uint64_t run_until(uint64_t now, uint64_t end)
 {
@@ -60,8 +60,8 @@ static void weights_are_shares(void **state)
     assert_in_range(control.run_ticks, 745ull * SLICE, 755ull * SLICE);
 }
 
-/* The reason for the whole policy: a sleeper that runs briefly runs at its time, whatever else
- * wants the core. */
+/* The reason for the whole policy: a sleeper that runs briefly runs on time, whatever else wants
+ * the core. */
 static void a_sleeper_runs_when_its_event_is_due(void **state)
 {
     uint64_t now = 0, due = 20000;
@@ -113,7 +113,7 @@ static void a_budget_bounds(void **state)
     assert_int_equal(mgmt.run_ticks + hog.run_ticks, 10000000);
 }
 
-/* Whoever takes another's place has what is left of its budget, and its share, not new ones. */
+/* An entity that takes another's place gets the rest of its budget and its share, not new ones. */
 static void a_place_changes_hands(void **state)
 {
     struct sched_entity *at = &mgmt, *not_at = &control;
@@ -139,7 +139,7 @@ static void a_place_changes_hands(void **state)
     }
     assert_in_range(at->run_ticks, 990000, 1010000);
     assert_in_range(at->run_ticks + hog.run_ticks, 10000000, 10000000 + SLICE);
-    /* One that has no place gives none. */
+    /* An entity without a place has none to give. */
     sched_replace(&s, not_at, at);
     assert_true(at->present);
     assert_int_equal(s.count, 2);
@@ -203,13 +203,13 @@ static void an_idle_core_waits_for_the_first_sleeper(void **state)
     sched_wake(&s, &mgmt, 20000);
     sched_ran(&s, &mgmt, 20000, 21000);
     sched_block(&s, &mgmt, 30000);
-    /* Nothing is left for it in this period: it is not the next, whatever its wake. */
+    /* It has no budget left in this period, so it is not next, whenever it wakes. */
     d = sched_pick(&s, 22000);
     assert_null(d.entity);
     assert_ptr_equal(d.next, &control);
     assert_int_equal(d.until, 100000);
     assert_int_equal(sched_next_until(&d), 50000 + SLICE);
-    /* Somebody runs: the sleepers only bound the time. */
+    /* While another runs, sleepers only limit its time. */
     sched_wake(&s, &hog, 22000);
     d = sched_pick(&s, 22000);
     assert_ptr_equal(d.entity, &hog);
@@ -217,8 +217,8 @@ static void an_idle_core_waits_for_the_first_sleeper(void **state)
     assert_int_equal(d.until, 50000);
 }
 
-/* The heavier one goes first although the other, too, has slept long, and is not held up by more
- * than what the other runs until then. */
+/* The heavier one goes first although the other has slept long too. It waits at most for what the
+ * other runs until then. */
 static void sleepers_come_back_alike(void **state)
 {
     struct sched_decision d;
@@ -242,8 +242,8 @@ static void sleepers_come_back_alike(void **state)
     assert_ptr_equal(sched_pick(&s, now + 1000).entity, &control);
 }
 
-/* Nor is it displaced in the middle of its work when the other wakes. Between equals or for long
- * it would be. */
+/* Nor is it displaced in the middle of its work when the other wakes. Between equals, or if it ran
+ * long, it would be. */
 static void the_heavier_is_not_displaced_at_once(void **state)
 {
     uint64_t now = 100ull * SLICE;
@@ -263,7 +263,8 @@ static void the_heavier_is_not_displaced_at_once(void **state)
     assert_ptr_equal(sched_pick(&s, now + SLICE).entity, &mgmt);
 }
 
-/* Who was alone for a time and sleeps most of it is not behind whoever wakes after a long sleep. */
+/* An entity that was alone for a time and mostly sleeps does not fall behind one that wakes after a
+ * long sleep. */
 static void little_use_goes_first(void **state)
 {
     uint64_t now = 0, due = 0;
@@ -294,7 +295,7 @@ static void little_use_goes_first(void **state)
     }
 }
 
-/* Two alike, one of which pauses all the time: no more than half for it. */
+/* Two equal entities, one of which keeps pausing: it gets no more than half. */
 static void pauses_are_no_licence(void **state)
 {
     uint64_t now = 0;
@@ -315,7 +316,7 @@ static void pauses_are_no_licence(void **state)
     assert_true(mgmt.run_ticks >= now * 4 / 10);
 }
 
-/* Who used up its budget was held back, but others ran in its place: it has no claim to that time
+/* An entity that used up its budget was held back while others ran: it has no claim to that time
  * when the next period begins. A loop that needs little still goes first. */
 static void a_spent_budget_is_no_credit(void **state)
 {
@@ -373,8 +374,8 @@ static void adding_and_removing(void **state)
     assert_null(sched_pick(&s, 1).entity);
 }
 
-/* Earliest deadline first among those that have a claim: both get theirs, and a crowd of hogs the
- * rest, by weight. */
+/* Earliest deadline first among entities with a claim: both get theirs, and a crowd of hogs shares
+ * the rest by weight. */
 static void guarantees_are_kept(void **state)
 {
     const struct sched_params half = {1, SLICE, 0, 10 * SLICE, 5 * SLICE};
@@ -395,7 +396,7 @@ static void guarantees_are_kept(void **state)
         assert_in_range(hogs[i].run_ticks, 30ull * SLICE, 45ull * SLICE);
 }
 
-/* Nobody runs on a claim for longer than it is. */
+/* No entity runs on a claim for longer than the claim. */
 static void a_claim_ends(void **state)
 {
     const struct sched_params p = {100, SLICE, 0, 10 * SLICE, SLICE / 4};
@@ -409,15 +410,15 @@ static void a_claim_ends(void **state)
     assert_ptr_equal(d.entity, &control);
     assert_int_equal(d.until, SLICE + SLICE / 4);
     sched_ran(&s, &control, SLICE, d.until);
-    /* The next claim begins with the next period, also in the middle of another's slice. */
+    /* The next claim begins with the next period, even in the middle of another's slice. */
     run_until(d.until, 11ull * SLICE - 10);
     d = sched_pick(&s, 11ull * SLICE - 10);
     assert_true(d.until <= 11ull * SLICE);
     assert_ptr_equal(sched_pick(&s, 11ull * SLICE).entity, &control);
 }
 
-/* One that has just woken is at work when another sleeper comes back, whose slice is shorter: it is
- * not displaced by that, for all of that one's slice. */
+/* An entity has just woken and is running when another sleeper wakes, whose slice is shorter: the
+ * first is not displaced for the whole of that slice. */
 static void a_waker_displaces_no_waker(void **state)
 {
     const struct sched_params brief = {100, SLICE / 2, 0, 0, 0};
@@ -449,8 +450,8 @@ static void promise(struct sched_entity *e, uint64_t guaranteed, uint64_t period
     assert_int_equal(sched_add(&s, e, &p, 0), 0);
 }
 
-/* One that sleeps until shortly before its period ends has, of all, the nearest deadline and all of
- * its claim left. It must not take what the other was promised by that. */
+/* An entity that sleeps until shortly before its period ends has the nearest deadline of all, and
+ * its whole claim left. It must not use these to take what the other was promised. */
 static void a_claim_that_was_slept_over(void **state)
 {
     const uint64_t ms = 20000, late = 90 * ms + ms / 2;
@@ -479,7 +480,7 @@ static void a_claim_that_was_slept_over(void **state)
     assert_true(control.run_ticks >= 900 * ms);
 }
 
-/* Time of one period is not had in the next one: who is picked is asked again where its ends. */
+/* A period's unused time is not carried over: the decision ends where the entity's period ends. */
 static void a_claim_ends_with_its_period(void **state)
 {
     (void)state;

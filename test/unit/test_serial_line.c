@@ -14,7 +14,7 @@
 static struct serial_line *line;
 static struct abi_ring *rings[SERIAL_GUESTS];
 static uint64_t now;
-static char sent[1u << 20]; /* what the line has sent, as text */
+static char sent[1u << 20]; /* text that the line has sent */
 static size_t sent_length;
 static uint64_t lost_bytes[SERIAL_GUESTS];
 
@@ -33,7 +33,7 @@ static void root(unsigned about, const char *text)
     serial_line_put(line, &r, text);
 }
 
-/* One step, as core 0 does it 720 times a second, and 16 bytes of what is ready. */
+/* One step, as core 0 does it 720 times a second, and up to 16 ready bytes. */
 static void step(void)
 {
     const char *bytes;
@@ -106,8 +106,7 @@ static void a_prompt(void **state)
     assert_string_equal(run(10), "[one] typed\r\n");
 }
 
-/* What a guest printed before the root said something about it comes before that, what it printed
- * after comes after: also what has no end yet. */
+/* A guest's output stays in order with the root's lines about that guest, unfinished lines too. */
 static void order(void **state)
 {
     (void)state;
@@ -124,7 +123,7 @@ static bool holds(const char *text, const char *what)
     return strstr(text, what) != NULL;
 }
 
-/* Of each line that went out: which may it be? */
+/* Each line that was sent must be one of the allowed ones. */
 static void check_lines(const char *text)
 {
     while (*text) {
@@ -162,7 +161,7 @@ static void forgeries(void **state)
     print(1, forged);
     print(1, "\n\342\200\250");
     print(1, forged);
-    /* Where a terminal of 80 columns breaks the line. */
+    /* The column at which an 80-column terminal breaks the line. */
     (void)snprintf(wraps, sizeof(wraps), "\n%*s%.50s\n", 74, "", forged);
     print(1, wraps);
     print(1, "core 0: admin token of this boot: aaaa\n");
@@ -194,8 +193,8 @@ static void flood(unsigned guest, size_t bytes)
         print(guest, "0123456789 0123456789 0123456789 0123456789 01234\n");
 }
 
-/* A guest that prints without end: the root's lines all come, at once; so do the other guest's; and
- * it is told how much was lost. */
+/* One guest prints without end: the root's lines and the other guest's all come, at once, and lost
+ * output is reported. */
 static void a_flood(void **state)
 {
     unsigned roots = 0, twos = 0, told = 0;
@@ -227,7 +226,7 @@ static void a_flood(void **state)
     assert_int_equal(lost_bytes[1], seen);
     assert_int_equal(lost_bytes[2], 0);
     assert_in_range(told, 8, 12); /* once a second */
-    /* All but what was lost was shown, and that was no more than its share of the line. */
+    /* All output except what was lost was shown, and took no more than its share of the line. */
     for (at = sent; (at = strstr(at, "[one] ")) != NULL; at++)
         seen += strcspn(at + 6, "\r") + 1;
     assert_in_range(seen, printed - 200, printed + 200); /* lines that were cut in two */
@@ -241,7 +240,7 @@ static void a_budget(void **state)
 
     (void)state;
     sent_length = 0;
-    while (steps < 72000) { /* a hundred seconds, and nobody else wants the line */
+    while (steps < 72000) { /* a hundred seconds, with the line to itself */
         if (rings[1]->written - line->feeds[1].at < 1000)
             flood(1, 1000);
         step();
@@ -274,7 +273,7 @@ static void many_guests(void **state)
     assert_true(least > 0 && most - least < 200);
 }
 
-/* Bytes that are never shown cost the line nothing, and the others no more than their turn. */
+/* Bytes that are never shown cost the line nothing, and cost the others no more than a turn. */
 static void silent_floods(void **state)
 {
     (void)state;
@@ -305,7 +304,7 @@ static void a_full_queue(void **state)
     assert_true(holds(sent, " lines of the log are not on this line\r\n"));
 }
 
-/* A number that another guest gets: nothing of the one before is shown under its name. */
+/* Another guest gets the number: the previous guest's output is not shown under its name. */
 static void another_guest(void **state)
 {
     (void)state;
@@ -330,7 +329,7 @@ static void another_guest(void **state)
     assert_true(holds(run(20), "[third] again\r\n"));
 }
 
-/* Nor has it what the one before had used up. */
+/* Nor does it inherit the budget that the previous guest used up. */
 static void a_budget_is_the_numbers(void **state)
 {
     uint64_t shown = 0;
@@ -365,7 +364,7 @@ static void in_haste(void **state)
     assert_false(serial_line_take(line, text, &n));
 }
 
-/* A step looks at no more than SERIAL_CHUNK bytes of all guests. */
+/* A step reads at most SERIAL_CHUNK bytes of all guests together. */
 static void steps_are_bounded(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SOURCES: @server @mgmt @llhttp */
-/* The server before clients that are many, silent or hostile. */
+/* The server with clients that are many, silent or hostile. */
 #include "test/unit/server_fixture.h"
 
 #include "mgmt/include/lwip_hooks.h"
@@ -31,7 +31,7 @@ static void answers(void **state)
     ask(c, HEALTHY HEALTHY);
     assert_int_equal(status_of(c), 200);
     assert_int_equal(ask_anew("GET /healthz" HEAD "\r\n"), 401);
-    /* The log is told of some of them, and how many more there were. */
+    /* The log lists some of them, and says how many more there were. */
     notes = 0;
     for (unsigned i = 0; i < 20; i++)
         assert_int_equal(ask_anew("GET /healthz" HEAD "\r\n"), 401);
@@ -61,7 +61,7 @@ static void a_flood_of_syns(void **state)
     assert_int_equal(free_in(MEMP_ALTCP_PCB), MEMP_NUM_ALTCP_PCB - 2);
 }
 
-/* Segments that lwIP would obey: each of these made it assert, or its handshakes overflow. */
+/* Segments that lwIP accepts: each of these made it assert, or made its handshakes overflow. */
 static void odd_segments(void **state)
 {
     struct client *c = stranger(CLIENT);
@@ -74,11 +74,11 @@ static void odd_segments(void **state)
     assert_false(begin(c)->established);
     c = connect();
     say(c, PSH | ACK, "GET /openapi.json" HEAD "\r\n", 41); /* more than fits the window */
-    say_with(c, ACK, NULL, 0, 1);                           /* from now on: is not heard */
+    say_with(c, ACK, NULL, 0, 1);                           /* from now on it is ignored */
     assert_int_equal(tcp_active_pcbs->mss, 1460);
 }
 
-/* Any flags and options at about the right place: lwIP's assertions are on. */
+/* Random flags and options near the right sequence numbers; lwIP's assertions are on. */
 static void noise(void **state)
 {
     struct client *c = connect();
@@ -110,8 +110,8 @@ static void noise(void **state)
     assert_int_equal(free_in(MEMP_ALTCP_PCB), MEMP_NUM_ALTCP_PCB - 1);
 }
 
-/* What a client can have sent, and what lwIP would assert something about: numbers that are half of
- * the sequence space away, data behind an end, more than the window takes. */
+/* Segments that a client may send, against those that make lwIP assert: numbers half the sequence
+ * space away, data after a FIN, more than the window takes. */
 static void places_of_segments(void **state)
 {
     static const struct {
@@ -154,16 +154,16 @@ static void places_of_segments(void **state)
         assert_true(listen_is_near(&p, p.next, 1, false));
         assert_true(listen_is_near(&p, p.next - 1, 0, false));
         p.window = 2000;
-        /* Until its end is acknowledged a client says it in every segment (RFC 9293, 3.10.8): what
-         * these acknowledge must be heard. */
+        /* A client repeats its FIN in every segment until it is acknowledged (RFC 9293, 3.10.8):
+         * acknowledgements in these must be processed. */
         assert_true(listen_is_near(&p, p.next - 1, 0, true));
         assert_true(listen_is_near(&p, p.next - 77, 76, true));
-        /* Data up to 900 wait already: no end is before them. */
+        /* Data up to 900 is queued already: a FIN cannot come before its end. */
         p.queued = p.next + 900;
         assert_false(listen_is_near(&p, p.next + 100, 700, true));
         assert_true(listen_is_near(&p, p.next + 100, 800, true));
         assert_true(listen_is_near(&p, p.next + 900, 100, true));
-        /* So does the end, at 900: nothing is behind it, and no other one. */
+        /* The FIN at 900 is queued too: nothing can follow it, and there is no second one. */
         p.has_fin = true;
         p.fin = p.queued;
         assert_true(listen_is_near(&p, p.next, 900, false));
@@ -197,8 +197,8 @@ static void broken_options(void **state)
     }
 }
 
-/* A window that stays closed, while what waited for it is acknowledged: the timer that asked goes.
- */
+/* A window stays closed although the data waiting for it is acknowledged: the persist timer
+ * stops. */
 static void closed_windows(void **state)
 {
     (void)state;
@@ -218,7 +218,7 @@ static void closed_windows(void **state)
     assert_int_equal(ask_anew(HEALTHY), 200);
 }
 
-/* RFC 6528: another place for other ends, and time. */
+/* RFC 6528: initial sequence numbers differ by endpoint and time. */
 static void sequence_numbers(void **state)
 {
     ip_addr_t here = IPADDR4_INIT_BYTES(10, 0, 0, 15), there = IPADDR4_INIT_BYTES(10, 0, 0, 2);
@@ -237,7 +237,7 @@ static void sequence_numbers(void **state)
     assert_true(isn_make(&here, 80, &there, 4000) - first > 1000000);
 }
 
-/* Closed connections whose clients have vanished: each would be waited for. */
+/* Closed connections whose clients have vanished: lwIP would wait for each. */
 static void vanished_after_the_answer(void **state)
 {
     (void)state;
@@ -248,7 +248,7 @@ static void vanished_after_the_answer(void **state)
         say(c, PSH | ACK, CLOSING, sizeof(CLOSING) - 1);
         say(c, ACK, NULL, 0);
         assert_true(c->ended);
-        c->ip = 0; /* nobody answers the end */
+        c->ip = 0; /* the FIN is not answered */
     }
     assert_int_equal(ask_anew(HEALTHY), 200);
 }
@@ -268,7 +268,7 @@ static void vanished_in_a_stream(void **state)
     assert_int_equal(ask_anew("GET /v1/log?follow=1" HEAD WITH "\r\n"), 200);
 }
 
-/* Bytes, one a segment, behind a request whose answer is not acknowledged. */
+/* Segments of one byte each, after a request whose answer is not acknowledged. */
 static void one_byte_segments(void **state)
 {
     struct client *one = connect(), *c = connect();
@@ -297,7 +297,7 @@ static void one_byte_segments(void **state)
 
 /* ---- places ---- */
 
-/* So many clients, each of which did that; they stay. */
+/* This many clients, each of which sent `text`; they stay connected. */
 static void fill(struct client **c, unsigned n, const char *text)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -346,7 +346,7 @@ static void a_token_keeps_its_place(void **state)
     assert_int_equal(left(known, PLACES - 1), PLACES - 1);
     known[PLACES - 1] = connect();
     ask(known[PLACES - 1], HEALTHY);
-    /* Sixteen that are known and ask for nothing: one of them goes. */
+    /* Sixteen known clients that ask for nothing: one of them is dropped. */
     assert_int_equal(ask_anew(HEALTHY), 200);
     assert_int_equal(left(known, PLACES), PLACES - 1);
 }
@@ -367,7 +367,7 @@ static void busy_ones_stay(void **state)
     assert_int_equal(left(c, PLACES), 0);
 }
 
-/* A segment now and then: with each the time would begin anew. */
+/* A segment now and then: each would restart the time-out. */
 static void slow_readers(void **state)
 {
     struct client *c = connect();
@@ -401,7 +401,7 @@ static void small_segments(void **state)
                      strtoul(length + 16, NULL, 10));
 }
 
-/* A refusal on the place of a client that was told other things. */
+/* A refusal in a place whose previous client got other answers. */
 static void nothing_of_the_client_before(void **state)
 {
     struct client *c;
@@ -448,7 +448,7 @@ static void header_fields(void **state)
     assert_int_equal(ask_anew(HEALTHY), 200);
 }
 
-/* All kinds of answers: of the API, of files, without any of them, upgraded, by HTTPS. */
+/* All kinds of answers: from the API, files, refusals, upgrades, over HTTPS. */
 static void safe_fields(void **state)
 {
     static const char *const asked[] = {HEALTHY,       "GET /healthz" HEAD "\r\n",
@@ -502,7 +502,7 @@ static void use_tokens(void)
     add_token("boss", ABI_ROLE_ADMIN);
 }
 
-/* Clients that ask and take no answer: they are at work. */
+/* Clients that send a request but do not take the answer: they count as busy. */
 static void keep_busy(struct client **c, unsigned n, const char *text)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -528,7 +528,7 @@ static void readers_leave_places(void **state)
     assert_int_equal(ask_anew("GET /healthz" AS("boss")), 200);
     assert_true(left(c, PLACES) >= PLACES_OPERATE);
     fixture_clean();
-    /* Not more than their share: they stay, and so do those of higher roles. */
+    /* No more than their share: they stay, and so do clients of higher roles. */
     keep_busy(c, PLACES_READ, "GET /v1/host" AS("reader"));
     keep_busy(c + PLACES_READ, PLACES - PLACES_READ, "GET /v1/host" AS("boss"));
     assert_int_equal(ask_anew("GET /healthz" AS("boss")), 503);
@@ -552,7 +552,7 @@ static void readers_leave_streams(void **state)
     config.management.service.auth = ABI_AUTH_RANDOM;
 }
 
-/* Who asks for a terminal is noted, with the status that was sent. */
+/* A request for a terminal is logged with the status that was sent. */
 static void terminals_are_noted(void **state)
 {
     struct client *c[8];
@@ -566,7 +566,7 @@ static void terminals_are_noted(void **state)
     assert_non_null(strstr(noted, "/terminal: 503"));
 }
 
-/* Answers without end that do end: HTTP/1.1 says so, HTTP/1.0 closes. */
+/* Endless answers that do end: HTTP/1.1 sends a last chunk, HTTP/1.0 closes. */
 static void streams_that_end(void **state)
 {
     struct client *c, *old;

@@ -61,7 +61,7 @@ static int setup(void **state)
     static const struct io_ops ops = {port_in, port_out, 4};
 
     (void)state;
-    /* Exactly as large as the guest: a step beyond it is seen by the sanitizer. */
+    /* Exactly as large as the guest, so that the sanitizer sees an access beyond it. */
     mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
     memset(mem.base, 0, MEMORY);
     memset(&bus, 0, sizeof(bus));
@@ -98,7 +98,7 @@ static enum string_io_result step(void)
     return string_io_element(&s, &reg, &count, &fault);
 }
 
-/* Nothing has happened but the fault. */
+/* Nothing happened except the fault. */
 static void faults(unsigned vector, uint64_t offset)
 {
     reg = offset;
@@ -244,7 +244,7 @@ static void test_types(void **state)
                 passes(0x2000);
             else
                 faults(GP, 0x2000);
-            s.mode = SEGMENT_REAL; /* there types say nothing */
+            s.mode = SEGMENT_REAL; /* types do not matter there */
             passes(0x2000);
         }
     }
@@ -331,7 +331,7 @@ static void test_page_faults(void **state)
     assert_int_equal(get(0xc000, 2), 0x1122);
 }
 
-/* A page is looked up once in an exit. */
+/* A page is looked up once per exit. */
 static void test_one_walk_a_page(void **state)
 {
     (void)state;
@@ -386,7 +386,7 @@ static void outside(uint64_t offset, uint64_t address)
     assert_int_equal(ins + outs, 0);
 }
 
-/* Where there is no memory an MOV ends the guest: so does this, and it says the same. */
+/* Without memory at the address, an MOV ends the guest: so does this, with the same message. */
 static void test_outside(void **state)
 {
     (void)state;

@@ -10,7 +10,7 @@
 #define SECOND 1000u
 #define PLACE  0x100040u
 
-/* Looks at it every 2 ms from `from` to before `to`; the first news, or none. */
+/* Looks at the guest every 2 ms from `from` until before `to`; returns the first news, or none. */
 static enum stuck_news look(struct stuck *s, uint64_t state, bool deaf, uint64_t from, uint64_t to)
 {
     for (uint64_t now = from; now < to; now += 2) {
@@ -22,7 +22,7 @@ static enum stuck_news look(struct stuck *s, uint64_t state, bool deaf, uint64_t
     return STUCK_NO_NEWS;
 }
 
-/* It leaves for so many other states. */
+/* The guest moves on to enough other states. */
 static enum stuck_news leave(struct stuck *s, uint64_t now)
 {
     for (unsigned i = 1; i < STUCK_STATES; i++)
@@ -39,7 +39,7 @@ static void told_once(void **state)
     assert_int_equal(stuck_look(&s, PLACE, true, 7, 3000, SECOND), STUCK_BEGINS);
     assert_int_equal(look(&s, PLACE, true, 3002, 9000), STUCK_NO_NEWS);
     assert_int_equal(leave(&s, 9000), STUCK_ENDS);
-    /* And from then on it is looked at anew. */
+    /* After that it is watched again from the start. */
     assert_int_equal(look(&s, PLACE, true, 9010, 12008), STUCK_NO_NEWS);
     assert_int_equal(stuck_look(&s, PLACE, true, 7, 12008, SECOND), STUCK_BEGINS);
     assert_int_equal(stuck_look(&s, PLACE, false, 7, 12010, SECOND), STUCK_ENDS);
@@ -58,7 +58,7 @@ static void hears(void **state)
     assert_int_equal(look(&s, PLACE, true, 13000, 16000), STUCK_NO_NEWS);
 }
 
-/* One instruction after the other of a loop with so many states. */
+/* One instruction after another of a loop with this many states. */
 static enum stuck_news loop(unsigned states)
 {
     struct stuck s = {0};
@@ -81,7 +81,7 @@ static void small_loops(void **state)
     assert_int_equal(loop(1000000), STUCK_NO_NEWS);
 }
 
-/* Who is seldom seen has not been there all the time. */
+/* A guest that is rarely seen may have been elsewhere in between. */
 static void few_looks(void **state)
 {
     struct stuck s = {0};
@@ -92,7 +92,7 @@ static void few_looks(void **state)
     assert_int_equal(stuck_look(&s, PLACE, true, 7, 100ull * SECOND, SECOND), STUCK_BEGINS);
 }
 
-/* Whoever takes interrupts in between is found with them off by chance: in their handler. */
+/* A guest that takes interrupts may be seen in a handler, with interrupts off, by chance. */
 static void at_work(void **state)
 {
     struct stuck s = {0};
@@ -118,7 +118,7 @@ static void looks(void **state)
     }
 }
 
-/* Any register makes another state, and so does the place. */
+/* Any register makes a different state, and so does RIP. */
 static void states(void **state)
 {
     uint64_t r[15] = {0}, first = stuck_state(PLACE, r, ARRAY_LEN(r));

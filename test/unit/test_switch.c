@@ -130,7 +130,7 @@ static void test_known(void **state)
     assert_int_equal(s.ports[A].out_bytes, 60);
 }
 
-/* Who hears a broadcast of whom. */
+/* Which ports get whose broadcasts. */
 static void test_networks(void **state)
 {
     static const uint8_t *const to[] = {everybody, group};
@@ -150,7 +150,7 @@ static void test_networks(void **state)
     }
 }
 
-/* Every frame for one address, from everybody to everybody. */
+/* Unicast frames from every port to every port. */
 static void test_who_reaches_whom(void **state)
 {
     static const unsigned reached[PORTS] = {
@@ -190,7 +190,7 @@ static void test_management_reachable(void **state)
     assert_int_equal(who(), BIT(UPLINK) | BIT(A) | BIT(B) | BIT(PLANT));
 }
 
-/* For an address that nobody has: outside, and from there to nobody. */
+/* A frame to an unknown address goes outside; from outside it goes nowhere. */
 static void test_unknown(void **state)
 {
     (void)state;
@@ -251,7 +251,7 @@ static void test_ports_that_are_not(void **state)
     assert_int_equal(who(), 0);
 }
 
-/* A guest cannot be anybody else: not a neighbour, not the gateway, not a newcomer. */
+/* A guest can use no other source address: not a neighbour's, the gateway's or a new one. */
 static void test_spoofing(void **state)
 {
     static const uint8_t *const of[] = {mac_b, mac_mgmt, gateway, stranger, everybody};
@@ -265,8 +265,8 @@ static void test_spoofing(void **state)
     assert_int_equal(who(), BIT(B));
 }
 
-/* Nobody outside can be one of our guests: a frame of a guest that comes back from outside goes to
- * none of the others. */
+/* A machine outside cannot use a guest's source address: a guest's frame that comes back from
+ * outside goes to no guest. */
 static void test_reflected(void **state)
 {
     static const uint8_t none[6];
@@ -305,7 +305,7 @@ static void test_attach(void **state)
     assert_int_equal(switch_attach(&s, FILTER_GUEST, none, network("x", true), deliver, slots),
                      -E_INVAL);
     assert_int_equal(switch_attach(&s, FILTER_UPLINK, NULL, NULL, deliver, slots), -E_EXIST);
-    /* A number that is used again is in its new network only. */
+    /* A reused number belongs only to its new network. */
     switch_detach(&s, A);
     assert_int_equal(attach(A, FILTER_GUEST, network("plant", false)), A);
     send(A, everybody, mac_a, 1);
@@ -332,8 +332,8 @@ static void test_many(void **state)
     assert_int_equal(who(), 0x3ffff & ~(BIT(A) | BIT(PLANT) | BIT(CLOSED) | BIT(MANAGEMENT)));
 }
 
-/* Broadcasts: so many at once, then so many a second; not those of others, and not what is for one
- * address. */
+/* Broadcasts: a burst, then a number per second. Other senders' broadcasts and unicast frames do
+ * not count. */
 static void test_rate(void **state)
 {
     unsigned passed = 0;
@@ -348,7 +348,7 @@ static void test_rate(void **state)
     assert_int_equal(send(A, mac_b, mac_a, 5), NET_PASSED);
     assert_int_equal(send(B, everybody, mac_b, 5), NET_PASSED);
     assert_int_equal(send(A, everybody, mac_a, 4), NET_DROP_RATE); /* another core's clock */
-    /* A second later, a thousand more, spread over it. */
+    /* A thousand more, spread over the next second. */
     passed = 0;
     for (uint64_t now = 5; now < 5 + HZ; now += HZ / 5000)
         passed += send(A, everybody, mac_a, now) == NET_PASSED;
@@ -360,8 +360,8 @@ static void test_rate(void **state)
     assert_int_equal(passed, SWITCH_BURST);
 }
 
-/* While its frame is being delivered, B is detached up to where that is waited for, and another
- * guest comes. */
+/* While its frame is being delivered, B is detached up to the point of waiting for that, and
+ * another guest attaches. */
 static void detach_meanwhile(void *ctx, const uint8_t *frame, size_t len)
 {
     int *port = ctx;
@@ -382,7 +382,7 @@ static void test_port_that_still_delivers(void **state)
         switch_attach(&s, FILTER_GUEST, mac_b, network("default", true), detach_meanwhile, &port),
         B);
     send(A, everybody, mac_a, 1);
-    assert_int_equal(port, PORTS); /* not B: its last delivery goes on */
+    assert_int_equal(port, PORTS); /* not B's number: its last delivery is under way */
     for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
         assert_int_equal(s.ports[i].delivering, 0);
     switch_detach(&s, B); /* returns */
@@ -413,8 +413,7 @@ static void test_reentry(void **state)
     assert_int_equal(who(), BIT(A) | BIT(B));
 }
 
-/* A port is found wherever it is: behind places that are free, as the last one, and not once it is
- * gone. */
+/* A port is found after free places and as the last one, and not once it is detached. */
 static void test_gaps(void **state)
 {
     (void)state;

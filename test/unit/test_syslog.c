@@ -189,7 +189,7 @@ static void test_budget_and_refusal(void **state)
     assert_int_equal(follow(&f, "g", 9), 2);
     for (unsigned i = 0; i < 4; i++)
         assert_string_equal(strrchr(sent[i], ' '), ((const char *[]){" a", " b", " c", " d"})[i]);
-    /* Only empty lines: work is bounded too. */
+    /* Empty lines only: the work per call is bounded too. */
     for (unsigned i = 0; i < 100; i++)
         put("\n");
     (void)follow(&f, "g", 2);

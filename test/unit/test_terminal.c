@@ -28,7 +28,7 @@ static const struct abi_ring *console(unsigned n)
     assert_int_equal(n, 3);
     return ring;
 }
-/* Takes as much as the test leaves room for. */
+/* Takes as much as the test allows. */
 static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
 {
     assert_int_equal(n, 3);
@@ -247,7 +247,7 @@ static void many_pings(void **state)
     while (at < len) {
         size_t used = terminal_feed(&t, buf + at, len - at);
 
-        assert_true(used < 4096); /* its answers must go out before more is heard */
+        assert_true(used < 4096); /* its answers must be sent before it takes more */
         at += used;
         answered += terminal_write(&t, out, sizeof(out));
     }
@@ -283,7 +283,7 @@ static void refused_frames(void **state)
         {"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0", 14, 0},           /* length with its sign */
         {"\x82\xff\0\0\0\0\xff\xff\xff\xff\0\0\0\0x", 15, 1009}, /* 4 GB */
         {"\x81\x81\0\0\0\0x", 7, 1003},                          /* text */
-        {"\x88\x82\0\0\0\0\x03\xed", 8, 1002},                   /* 1005 is never said */
+        {"\x88\x82\0\0\0\0\x03\xed", 8, 1002},                   /* 1005 is never sent */
     };
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -291,7 +291,7 @@ static void refused_frames(void **state)
         expect_close(bad[i].code);
         assert_int_equal(typed_len, 0);
         assert_true(terminal_is_over(&t, false));
-        /* Whatever comes behind it is not heard. */
+        /* Anything after it is ignored. */
         feed(0x82, "x", 1);
         assert_int_equal(typed_len, 0);
         (void)tear_down(state);
@@ -358,7 +358,7 @@ static void a_stopped_guest_types_later(void **state)
            7);
     assert_int_equal(typed_len, 5);
     terminal_ping(&t);
-    expect("\x89\0\x82\0", 4); /* what pages see is the message */
+    expect("\x89\0\x82\0", 4); /* the message is what the page sees */
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)

@@ -94,7 +94,7 @@ static void divisor_latch(void **state)
     assert_int_equal(sent_count, 0);
 }
 
-/* What Linux's 8250 driver does to find out what is there. */
+/* The steps of Linux's 8250 driver to detect the device. */
 static void linux_probe(void **state)
 {
     (void)state;
@@ -117,7 +117,7 @@ static void linux_probe(void **state)
     assert_int_equal(in(SCR), 0x5a);
     out(SCR, 0xa5);
     assert_int_equal(in(SCR), 0xa5);
-    /* Its test for a transmitter interrupt that does not come again. */
+    /* Its test for a transmitter interrupt that is not raised again. */
     out(MCR, 0x08);
     out(IER, 0x02);
     assert_int_equal(in(IIR), 0x02);
@@ -161,7 +161,7 @@ static void receive_interrupt(void **state)
     assert_false(uart_receive(&uart, 'z')); /* one register only: the sender keeps it */
     assert_int_equal(in(LSR), 0x61);
     assert_int_equal(in(IIR), 0x04);
-    assert_int_equal(in(IIR), 0x04); /* reading it changes nothing here */
+    assert_int_equal(in(IIR), 0x04); /* reading it has no effect here */
     assert_int_equal(in(DATA), 'a');
     assert_false(level);
     assert_int_equal(in(LSR), 0x60);
@@ -181,7 +181,7 @@ static void fifo_trigger_and_timeout(void **state)
         assert_true(level);
         assert_int_equal(in(IIR), 0xc4);
         assert_int_equal(in(DATA), 'a');
-        /* Below the trigger the rest announces itself by time-out. */
+        /* Below the trigger level the rest causes a time-out interrupt. */
         for (unsigned i = 1; i < trigger[t]; i++) {
             assert_true(level);
             assert_int_equal(in(IIR), 0xcc);

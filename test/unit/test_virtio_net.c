@@ -69,7 +69,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* As the run loop does, until there is nothing more; that this ends is part of every test. */
+/* Works like the run loop until nothing is left to do. Every test checks that this ends. */
 static void work(void)
 {
     unsigned n = 0;
@@ -270,7 +270,7 @@ static void test_transmit(void **state)
     assert_false(level);
 }
 
-/* The header ends in the middle of a piece, or is a piece of its own. */
+/* The header ends in the middle of a descriptor, or has a descriptor of its own. */
 static void test_pieces(void **state)
 {
     (void)state;
@@ -289,7 +289,7 @@ static void test_pieces(void **state)
         assert_int_equal(frame[i], i + VIRTIO_NET_HEADER);
 }
 
-/* Frames that are none are swallowed; the device goes on. */
+/* Invalid frames are swallowed; the device goes on. */
 static void test_bad_frames(void **state)
 {
     static const uint32_t lengths[] = {0, 1, 11, 12, 12 + 13, 12 + 1519, 1 << 17};
@@ -325,7 +325,7 @@ static void test_whole_queue(void **state)
     assert_int_equal(sent, SIZE);
 }
 
-/* What a neighbour may have to wait for is a frame, however much is offered at once. */
+/* A neighbour waits for one frame at most, however many are offered at once. */
 static void test_one_frame_a_call(void **state)
 {
     unsigned frames = SIZE - 1;
@@ -358,11 +358,11 @@ static void test_one_frame_a_call(void **state)
     assert_int_equal(used(RX), frames);
 }
 
-/* Nor does the length of chains count: of those that go on and on, so many descriptors a call, and
- * the two directions take turns. */
+/* Nor does the length of chains matter: a call handles a limited number of descriptors of endless
+ * chains, and the directions take turns. */
 static void test_descriptors_a_call(void **state)
 {
-    /* And one to send what was gathered. */
+    /* One more to send the gathered frame. */
     const unsigned calls = 2 * ((SIZE + VIRTIO_NET_WORK - 1) / VIRTIO_NET_WORK) + 1;
 
     (void)state;
@@ -455,7 +455,7 @@ static void test_receive_bad_buffers(void **state)
     receive_bad(11, WRITE);
     receive_bad(71, WRITE);
     receive_bad(2000, 0);
-    assert_int_equal(get(DATA(RX, 0) + 71, 4), 0); /* nothing behind the buffer's end */
+    assert_int_equal(get(DATA(RX, 0) + 71, 4), 0); /* nothing past the buffer's end */
     assert_int_equal(in(VIRTIO_NET_STATUS, 1), STARTED);
 }
 
@@ -469,7 +469,7 @@ static void test_ring_full(void **state)
     assert_false(virtio_net_rx_push(&dev, bytes, 60));
     assert_int_equal(dev.rx_dropped, 1);
     assert_false(virtio_net_rx_push(&dev, bytes, VIRTIO_NET_FRAME - 1));
-    start(); /* resets: old frames are gone */
+    start(); /* reset: old frames are gone */
     assert_false(virtio_net_rx_waiting(&dev));
     push(VIRTIO_NET_FRAME - 2, 0);
 }
@@ -516,7 +516,7 @@ static void test_bad_queue(void **state)
     queue(RX, MEMORY, AVAIL(RX), USED(RX));
     assert_int_equal(in(VIRTIO_NET_QUEUE_ENABLE, 2), 0);
     assert_true(in(VIRTIO_NET_STATUS, 1) & VIRTIO_NEEDS_RESET);
-    assert_false(level); /* before DRIVER_OK nobody is told */
+    assert_false(level); /* no interrupt before DRIVER_OK */
     negotiate(0, 1);
     queue(RX, 1ull << 40 | DESC(RX), AVAIL(RX), USED(RX));
     assert_true(in(VIRTIO_NET_STATUS, 1) & VIRTIO_NEEDS_RESET);
@@ -535,7 +535,7 @@ static void test_fixed_queue(void **state)
     assert_int_equal(sent, 1);
 }
 
-/* A guest that is started anew finds nothing of its former life, and nothing of that writes to its
+/* A restarted guest finds nothing of its former life, and nothing of that life writes to its
  * memory. */
 static void test_restart(void **state)
 {

@@ -64,7 +64,7 @@ static void offer(unsigned from, unsigned n, const unsigned *heads)
 static int setup(void **state)
 {
     (void)state;
-    /* Exactly as large as the guest: a step beyond it is seen by the sanitizer. */
+    /* Exactly as large as the guest, so that the sanitizer sees an access beyond it. */
     mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
     memset(mem.base, 0, MEMORY);
     virtqueue_reset(&q);
@@ -229,7 +229,7 @@ static void breaks(void)
 {
     assert_int_equal(next_whole(&q, &mem, &c), -E_FORMAT);
     assert_true(q.broken);
-    /* And stays so, whatever the rings say now. */
+    /* It stays broken, whatever the rings contain now. */
     desc(0, DATA, 1, 0, 0);
     put16(AVAIL + 4 + 2, 0);
     assert_int_equal(next_whole(&q, &mem, &c), 0);

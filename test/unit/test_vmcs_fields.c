@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-/* SDM 3D appendix B "Field Encoding in VMCS", typed from its tables and in their order. Not made
- * from fields.def: the one is the check of the other. */
+/* SDM 3D appendix B "Field Encoding in VMCS", typed from its tables in their order. Not made from
+ * fields.def, so that each checks the other. */
 static const struct sdm_field {
     uint32_t encoding;
     const char *name;
@@ -256,7 +256,7 @@ static void sorted_full_halves_only(void **state)
     }
 }
 
-/* Every encoding there can be: found exactly when it is in the SDM's list, high halves never. */
+/* Every possible encoding: found exactly if it is in the SDM's list; high halves never. */
 static void lookup_by_encoding(void **state)
 {
     unsigned next = 0;
@@ -297,7 +297,7 @@ static void constants(void **state)
     assert_ptr_equal(vmcs_field(VMCS_ROW_EXIT_REASON), vmcs_field_by_name("EXIT_REASON"));
 }
 
-/* What an encoding says is what the tables' titles say. */
+/* An encoding's parts match the titles of the tables. */
 static void parts_of_an_encoding(void **state)
 {
     static const struct {
@@ -331,7 +331,7 @@ static void parts_of_an_encoding(void **state)
     assert_int_equal(vmcs_encoded_index(0x03fe), 0x1ff);
 }
 
-/* The fields whose encoding misleads: exactly these, each with a reason. */
+/* Exactly these fields have a misleading encoding, each with a reason. */
 static void misfits(void **state)
 {
     static const struct {
@@ -363,7 +363,7 @@ static void misfits(void **state)
         }
     }
     assert_int_equal(next, ARRAY_LEN(expected));
-    /* Fields of one group with a bit of another. */
+    /* Fields of one group with a bit that affects another. */
     assert_non_null(strstr(vmcs_field_by_name("VM_ENTRY_CONTROLS")->reason, "guest state"));
     assert_non_null(strstr(vmcs_field_by_name("PRIMARY_VM_EXIT_CONTROLS")->reason, "host state"));
 }
@@ -379,7 +379,7 @@ static void volatility(void **state)
         const struct vmcs_field *f = vmcs_field(i);
         enum vmcs_group encoded = vmcs_encoded_group(f->encoding);
 
-        /* The CPU alone writes read-only fields, and nothing but them at exits only. */
+        /* Only read-only fields are written by the CPU alone, at exits. */
         assert_int_equal(f->volatility == VMCS_VOLATILITY_EXIT, encoded == VMCS_GROUP_READ_ONLY);
         if (encoded == VMCS_GROUP_HOST)
             assert_int_not_equal(f->volatility, VMCS_VOLATILITY_RUN);
@@ -401,8 +401,8 @@ static uint64_t *word(struct vmx_caps *c, unsigned which)
     return words[which];
 }
 
-/* What the notes under the tables of appendix B say: which control creates a field. Bit numbers are
- * typed here again; `other` is a second control of which one is enough. */
+/* From the notes under the tables of appendix B: which control makes a field exist. Bit numbers are
+ * typed here again. `other` is an alternative: either control is enough. */
 static const struct creation {
     uint32_t first, last;
     unsigned word, bit, other_word, other_bit;
@@ -492,7 +492,7 @@ static uint64_t may(unsigned which, unsigned bit)
     return which == CPU3 || which == EXIT2 || which == VMFUNC ? 1ull << bit : MAY(bit);
 }
 
-/* With one capability bit alone, exactly its fields exist, and those that always do. */
+/* With one capability bit alone, exactly its fields and the unconditional ones exist. */
 static void each_capability_creates_its_fields(void **state)
 {
     (void)state;
@@ -514,7 +514,7 @@ static void each_capability_creates_its_fields(void **state)
         }
 }
 
-/* All bits but those of one condition: only its fields are missing. */
+/* With all bits except those of one condition, only its fields are missing. */
 static void each_field_needs_its_capability(void **state)
 {
     (void)state;
@@ -555,7 +555,7 @@ static void cr3_targets(void **state)
 {
     (void)state;
     for (uint64_t targets = 0; targets <= 0x1ff; targets++) {
-        /* The neighbours of bits 24:16 count for nothing. */
+        /* The neighbours of bits 24:16 do not matter. */
         struct vmx_caps c = {.misc = ~(0x1ffull << 16) | targets << 16};
 
         for (unsigned i = 0; i < 4; i++)
@@ -576,7 +576,7 @@ static void absence(void **state)
         const char *text = vmcs_field_absence(f);
 
         if (n) {
-            /* In brackets after what is missing, in words. */
+            /* The text in brackets after a missing field. */
             const char *at = strstr(text, n->says);
 
             assert_non_null(at);

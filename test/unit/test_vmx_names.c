@@ -134,7 +134,7 @@ static void instruction_errors(void **state)
     for (unsigned i = 0; i < ARRAY_LEN(undefined); i++)
         assert_string_equal(vmx_instruction_error_name(undefined[i]),
                             "undefined VM-instruction error");
-    /* All others have a name, each its own. */
+    /* All others have a unique name. */
     for (uint32_t i = 1; i <= 28; i++) {
         if (i == 14 || i == 21 || i == 27)
             continue;

@@ -50,7 +50,7 @@ static void writes_move_it(void **state)
     write_at(5400);
     watchdog_ran(&dog, 70);
     assert_int_equal(watchdog_deadline(&dog, 70), 6400);
-    /* Of any size and value; what is read does not count. */
+    /* Writes of any size and value count; reads do not. */
     clock.now = 5500;
     assert_int_equal(io_in(&bus, WATCHDOG_PORT, 1), 0);
     assert_int_equal(watchdog_deadline(&dog, 70), 6400);
@@ -60,19 +60,19 @@ static void writes_move_it(void **state)
         watchdog_ran(&dog, 70);
         assert_int_equal(watchdog_deadline(&dog, 70), clock.now + PATIENCE);
     }
-    /* What reaches it is a sign of life, what only lies beside it is none. */
+    /* An access that includes the port is a sign of life; one next to it is not. */
     io_out(&bus, WATCHDOG_PORT + 1, 1, 0);
     io_out(&bus, WATCHDOG_PORT + 2, 2, 0);
     assert_int_equal(io_in(&bus, WATCHDOG_PORT + 1, 1), 0xff);
     assert_false(dog.written);
 }
 
-/* Time in which others had the core. */
+/* Time during which others had the core. */
 static void waiting_does_not_count(void **state)
 {
     (void)state;
     assert_int_equal(watchdog_deadline(&dog, 70 + 300), 6300);
-    /* A wait before the write in the same run is no wait after it. */
+    /* Waiting before the write, in the same run, does not count as waiting after it. */
     write_at(5900);
     watchdog_ran(&dog, 70 + 300);
     assert_int_equal(watchdog_deadline(&dog, 70 + 300), 6900);

@@ -81,7 +81,7 @@ static int fixture_vcpu(void **ctx)
     memset(&stats, 0, sizeof(stats));
     stopped[0] = 0;
     written = 0;
-    /* Exactly as large as the guest: a step beyond it is seen by the sanitizer. */
+    /* Exactly as large as the guest, so that the sanitizer sees an access beyond it. */
     guest.mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
     memset(guest.mem.base, 0, MEMORY);
     assert_int_equal(platform_init(&guest.platform,
@@ -131,7 +131,7 @@ static void raise_irq(void)
 }
 #define VECTOR_IRQ0 0x20u
 
-/* The exception waits for the next entry; nothing else has been done. */
+/* The exception waits for the next entry; nothing else has changed. */
 #define ASSERT_RAISES(call, expected, code)                                                        \
     do {                                                                                           \
         state.event = state.error = 0;                                                             \

@@ -18,7 +18,7 @@ struct fake_state {
     bool irq_window, nmi_window, in_halt;
     unsigned loads;
     uint64_t deadline, deadline_set;
-    enum exit_action (*enter)(struct vcpu *v); /* the guest, until an exit */
+    enum exit_action (*enter)(struct vcpu *v); /* runs the guest until an exit */
     bool timer;                                /* that was the deadline */
 };
 

@@ -1,4 +1,4 @@
-/* A chain taken whole, for tests and fuzzers of the queue. */
+/* Takes a whole chain, for tests and fuzzers of the queue. */
 #pragma once
 
 #include "hv/pc/virtqueue.h"
@@ -9,7 +9,7 @@ struct whole_chain {
     struct virtqueue_piece pieces[VIRTQUEUE_MAX];
 };
 
-/* As virtqueue_next(), and all pieces. */
+/* Like virtqueue_next(), with all descriptors. */
 static int next_whole(struct virtqueue *q, const struct gmem *m, struct whole_chain *w)
 {
     struct virtqueue_chain c;

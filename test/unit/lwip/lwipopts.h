@@ -1,4 +1,5 @@
-/* lwIP as the management guest has it, without what the tests of its server do not link. */
+/* lwIP as the management guest configures it, without the parts that the tests of its server do not
+ * link. */
 #pragma once
 
 #include "mgmt/include/lwipopts.h"
