@@ -1,4 +1,4 @@
-"""Machines for the boot tests. Nothing here waits for a time to pass: every wait is for something to be seen, with a limit that only ends a hung run."""
+"""Machines for the boot tests. No wait is a fixed delay: each waits for something to appear, with a limit that only ends a hung run."""
 import contextlib
 import http.client
 import json
@@ -18,7 +18,7 @@ import mkiso
 
 BUILD = os.environ.get("BULKHEAD_BUILD", "build")
 LIMIT = 180  # seconds of real time after which a run counts as hung
-PROMPT = re.compile(r"[/~] # (\x1b\[6n)?\Z")  # of the Linux guest's shell: BusyBox 1.37 calls / by HOME's name, and asks the terminal where its cursor is
+PROMPT = re.compile(r"[/~] # (\x1b\[6n)?\Z")  # the Linux guest's shell: BusyBox 1.37 shows / as ~ if that is HOME, and asks the terminal for the cursor position
 
 
 class Machine:
@@ -33,7 +33,7 @@ class Machine:
             return f.read().decode("utf-8", "replace").replace("\r", "")
 
     def wait_serial(self, pattern, after=0, limit=LIMIT):
-        """The match of `pattern` in the serial output from offset `after` on."""
+        """Waits for `pattern` in the serial output from offset `after` on; returns the match."""
         end = time.monotonic() + limit
         while True:
             match = re.compile(pattern).search(self.serial(), after)
@@ -57,8 +57,8 @@ class Machine:
 
 
 class Appliance(Machine):
-    """The ISO with a configuration, in Bochs. `config`: a dict, a string (written as it is), or None for the sample configuration. `files`: name -> bytes, put
-    beside the configuration. `mgmt`, `kernel`: the management guest and the kernel, in the build directory."""
+    """The ISO with a configuration, in Bochs. `config`: a dict, a string (written as it is), or None for the sample configuration. `files`: name -> bytes,
+    written next to the configuration. `mgmt`, `kernel`: the management guest and the kernel, in the build directory."""
 
     def __init__(self, directory, config=None, cpus=1, model="corei7_skylake_x", memory=256, ips=20000000, files=None, wait=True, address="10.0.2.15", mgmt="mgmt.elf", kernel="bulkhead.elf", sync="none", ignore_bad_msrs=True, rom=machine.BIOS, edit=None):
         directory = str(directory)
@@ -69,9 +69,9 @@ class Appliance(Machine):
         if config is None:
             with open("iso/guests.json", encoding="utf-8") as f:
                 config = json.load(f)
-        self.https = isinstance(config, str)  # HTTP is off unless it is switched on
+        self.https = isinstance(config, str)  # plain HTTP is off by default
         if isinstance(config, dict):
-            # Most tests speak plain HTTP: what is about HTTPS says so.
+            # Most tests use plain HTTP; those about HTTPS say so.
             config = {**config, "management": {"http": "plain", **config.get("management", {})}}
         with open(os.path.join(directory, "guests.json"), "w", encoding="utf-8") as f:
             f.write(config if isinstance(config, str) else json.dumps(config))
@@ -86,7 +86,7 @@ class Appliance(Machine):
 
     @property
     def token(self):
-        """The random one, once the console shows it; "" when there is none."""
+        """The random token, once the console shows it; "" if there is none."""
         if self.known_token is None:
             shown = re.search(r"admin token of this boot: ([a-z2-7]{32})\n", self.serial())
             self.known_token = shown.group(1) if shown else None
@@ -96,7 +96,7 @@ class Appliance(Machine):
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def screen(self):
-        """Ends the machine; the lines that its screen showed last."""
+        """Ends the machine; returns the last lines on its screen."""
         os.killpg(self.process.pid, signal.SIGINT)
         self.process.wait(LIMIT)
         with open(os.path.join(self.directory, "emulator.txt"), encoding="utf-8", errors="replace") as f:
@@ -114,7 +114,7 @@ class Appliance(Machine):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def request(self, method, path, body=None, headers=None, keep=None):
-        """(status, headers, body as text), over a connection of its own, or over `keep`, which stays open."""
+        """(status, headers, body as text), over a new connection, or over `keep`, which stays open."""
         end = time.monotonic() + LIMIT
         while True:
             connection = keep or self.http_connection()
@@ -124,7 +124,7 @@ class Appliance(Machine):
                 answer = r.status, r.headers, r.read().decode("utf-8", "replace")
                 break
             except (OSError, http.client.HTTPException):
-                # The emulator's network takes one new connection at a time, and the management guest may be starting anew.
+                # The emulator's network takes one new connection at a time, and the management guest may be restarting.
                 connection.close()
                 assert self.process.poll() is None and time.monotonic() < end, f"emulator: {self.process.poll()}\n{self.serial()[-3000:]}"
                 time.sleep(0.05)
@@ -140,7 +140,7 @@ class Appliance(Machine):
         return json.loads(body)
 
     def wait_for(self, path, condition, what):
-        """GETs until condition(answer) holds; the answer. Over one connection: libslirp keeps each for a while, and Bochs ends at its thousandth."""
+        """GETs until condition(answer) holds; returns the answer. Uses one connection: libslirp keeps each for a while, and Bochs exits at its thousandth."""
         end = time.monotonic() + LIMIT
         with contextlib.closing(self.http_connection()) as connection:
             while True:
@@ -164,14 +164,14 @@ class Appliance(Machine):
 
 
 def with_token(data, token):
-    """The bytes; each whole line of a request gets the token behind it."""
+    """Sends the bytes, with the token added after each complete request line."""
     if not token:
         return data
     return re.sub(rb"(?m)^([A-Z]+ [^\r\n ]+ HTTP/1\.[01]\r\n)", rb"\1Authorization: Bearer " + token.encode() + rb"\r\n", data)
 
 
 class Connection:
-    """A client that says exactly the bytes it is told to, and reads one answer at a time."""
+    """A client that sends exactly the given bytes, and reads one answer at a time."""
 
     def __init__(self, port, token=""):
         self.token = token
@@ -188,7 +188,7 @@ class Connection:
         self.socket.close()
 
     def send(self, data):
-        """The bytes; each whole line of a request gets the token behind it."""
+        """Sends the bytes, with the token added after each complete request line."""
         data = with_token(data, self.token)
         self.requests.add(data)
         self.socket.sendall(data)
@@ -204,7 +204,7 @@ class Connection:
         return int(line.split()[1]), headers
 
     def head(self):
-        """(status, headers with names in lower case) of an answer whose body, if any, stays unread."""
+        """(status, headers with lower-case names) of an answer; its body, if any, stays unread."""
         status, headers = self.read_head()
         if status != 100:
             openapi.check_answer(*self.requests.first(), status, headers, None)
@@ -212,7 +212,7 @@ class Connection:
         return status, headers
 
     def answer(self):
-        """(status, headers, body), as it is described."""
+        """(status, headers, body), checked against the API's description."""
         status, headers = self.read_head()
         body = self.input.read(int(headers.get("content-length", 0)))
         assert len(body) == int(headers.get("content-length", 0)) and ("content-length" in headers) == (status != 204)
@@ -221,7 +221,7 @@ class Connection:
         return status, headers, body
 
     def ended(self):
-        """Whether the other side closes now, having said nothing more."""
+        """Whether the other side closes now without sending anything more."""
         try:
             return self.input.read(1) == b""
         except ConnectionResetError:
@@ -245,13 +245,13 @@ class Qemu(Machine):
         super().__init__(directory, command + (["-bios", "/usr/share/ovmf/OVMF.fd"] if uefi else []))
 
     def screen_rows(self):
-        """For each row of pixels of the screen, how many of them are lit."""
+        """The number of lit pixels in each row of the screen."""
         path = os.path.join(self.directory, "screen.ppm")
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(os.path.join(self.directory, "monitor"))
             answers = s.makefile("rwb", buffering=0)
             answers.write(f"screendump {path}\n".encode())
-            # The prompt comes back when the command is done: one before it, one after.
+            # The prompt returns when the command is done: one before it, one after.
             seen = b""
             while seen.count(b"(qemu)") < 2:
                 seen += answers.read(1)

@@ -1,4 +1,4 @@
-"""bhctl, the command for people, as the tests run it: in pipes and in a terminal, and the servers that it is shown."""
+"""Runs bhctl for the tests, in pipes and in a terminal, and fake servers for it."""
 import http.server
 import os
 import pty
@@ -34,7 +34,7 @@ def address(m):
 
 
 def run(m, *args, token=None, patient=True, **more):
-    """The emulator's network takes one new connection at a time, and the management guest may be starting anew: who cannot reach it asks again."""
+    """Retries while bhctl cannot reach it: the emulator's network takes one new connection at a time, and the management guest may be restarting."""
     end = time.monotonic() + LIMIT
     while True:
         answer = bare(*args, **{"url": address(m), **more}, token=m.token if token is None else token)
@@ -43,21 +43,22 @@ def run(m, *args, token=None, patient=True, **more):
 
 
 def says(m, *args, **more):
-    """What it prints when all is well."""
+    """What it prints on success."""
     status, out, err = run(m, *args, **more)
     assert status == 0, (args, status, out, err)
     return out
 
 
 def refused(m, status, *args, **more):
-    """What it says on standard error, with this exit status and nothing on standard output."""
+    """What it prints on standard error; it must end with this exit status and print nothing on standard output."""
     got, out, err = run(m, *args, **more)
     assert got == status and out == "" and err.startswith("bhctl: "), (args, got, out, err)
     return err
 
 
 class Other:
-    """A server that answers everything with the same, and remembers what it was asked. `hook`, if it is set, is asked first with the handler: True when it has dealt with it."""
+    """A server that gives every request the same answer, and records requests. `hook`, if set, is called first with the handler, and returns True if it has
+    answered."""
 
     hook = None
 
@@ -110,7 +111,7 @@ def cut(handler):
 
 
 def chunk(handler, data):
-    """A part of an answer without end; b"" is its end."""
+    """A chunk of an endless answer; b"" ends it."""
     handler.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
 
@@ -123,7 +124,7 @@ def begin_stream(handler, kind="text/plain"):
 
 
 class Running:
-    """bhctl while it runs, in a terminal or with pipes. `m`: an appliance, or another server."""
+    """A running bhctl, in a terminal or with pipes. `m`: an appliance, or another server."""
 
     def __init__(self, m, *args, terminal=False, **more):
         self.m = m
@@ -150,7 +151,7 @@ class Running:
         os.write(self.input, data)
 
     def until(self, pattern, after=0):
-        """The end of the first match behind `after`."""
+        """The end of the first match from `after` on."""
         end = time.monotonic() + (20 if isinstance(self.m, Other) else LIMIT)
         while not (match := re.compile(pattern).search(self.seen, after)):
             assert time.monotonic() < end, (pattern, self.seen)
@@ -164,7 +165,7 @@ class Running:
         return match.end()
 
     def ended(self):
-        """Its exit status; what else it says is read meanwhile."""
+        """Its exit status; reads the rest of its output meanwhile."""
         end = time.monotonic() + LIMIT
         while self.process.poll() is None:
             assert time.monotonic() < end, self.seen
@@ -182,7 +183,7 @@ class Running:
 
 
 def persistently(m, *args, terminal=False, first, **more):
-    """A command that has come so far that it shows `first`."""
+    """A command that has got as far as showing `first`."""
     end = time.monotonic() + LIMIT
     while True:
         r = Running(m, *args, terminal=terminal, **more)

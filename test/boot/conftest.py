@@ -1,4 +1,4 @@
-"""Boot tests: the whole appliance in Bochs (with VMX) and QEMU (without), through serial and HTTP alone."""
+"""Boot tests: the whole appliance in Bochs (with VMX) and QEMU (without), observed only through serial line, screen and HTTP."""
 import os
 import signal
 import sys
@@ -10,14 +10,14 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from appliance import Appliance, Qemu  # noqa: E402
 
-# A shell's background job ignores these, and so would all that the tests start and then interrupt.
+# A shell's background job ignores these signals, and so would every process that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
-# ---- several pytests that share the files ----
+# ---- several pytests that share the test files ----
 
-# What takes minutes comes first, so that all end at about the same time.
+# Files that take minutes come first, so that all pytests end at about the same time.
 LONG = ("test_linux.py", "test_page_live.py", "test_tls.py", "test_flood.py")
 
 
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_runtest_protocol(item):
-    """True: nothing is done for this test here."""
+    """True: another pytest has taken the test's file."""
     queue, taken = item.config.getoption("--queue"), item.config.stash.setdefault(TAKEN, {})
     if queue and item.path not in taken:
         try:
@@ -47,7 +47,7 @@ TAKEN = pytest.StashKey()
 
 # ---- machines ----
 
-STARTED = []  # by the fixture that is being set up, or by the test that runs
+STARTED = []  # machines started by the fixture that is being set up, or by the running test
 
 
 def stop_all(machines):
@@ -55,7 +55,7 @@ def stop_all(machines):
         machine.stop()
 
 
-# A machine ends with the fixture or test that has started it: one that nobody looks at any more would take time from the others.
+# A machine ends with the fixture or test that started it: an unused one would take time from the others.
 @pytest.hookimpl(hookwrapper=True)
 def pytest_fixture_setup(fixturedef):
     yield

@@ -1,19 +1,19 @@
-"""A control loop with a guaranteed share of its core, beside one hostile neighbour after the other, then plagued by a management guest that was taken over
-(test/guests/usurper.c, which also keeps count), then beside all of them, then while that one makes calls at random, which a guest that watches its memory
-survives too."""
+"""A control loop with a guaranteed share of its core runs next to one hostile neighbour after another, then while a compromised management guest
+(test/guests/usurper.c, which also keeps count) plagues all guests, then next to all neighbours at once, then while management makes random calls, which a
+guest that watches its memory must survive too."""
 import re
 
 PESTS = ("loop", "insl", "outsl", "uart", "chains", "frames", "timers", "die")
 ROUNDS = (*PESTS, "requests", "all", "anything")
 PERIODS = 10000  # of the control loop in each round
-# (missed, worst slice end of its own) on one core and on four, before work was bounded by time.
+# (missed, worst end of its own slices) on one core and on four, before work was bounded by time.
 BEFORE = {"loop": ((0, 152), None), "insl": ((27532, 174041), None), "outsl": ((21534, 87959), None), "uart": ((18300, 36490), None), "chains": ((14657, 87929), None),
           "frames": ((0, 13903), None), "timers": ((0, 616), None), "die": ((0, 307), None), "requests": ((0, 2029), None), "all": ((6507, 4575), None), "anything": (None, None)}
 LIMIT = 1700  # seconds of real time after which a run counts as hung
 
 
 def config(cpus):
-    """On one core all share it; of four, management has one of its own and the last pest two others."""
+    """With one core, all share it. With four, management has its own core and the last pest two others."""
     core = 0 if cpus == 1 else 1
     guests = [{"name": "control", "image": "guests/control.elf", "memory": "2M", "core": core, "guaranteed_us": 300, "period_us": 1000}]
     for what in PESTS:
@@ -24,8 +24,8 @@ def config(cpus):
 
 
 def rounds(m, seen=lambda name: None):
-    """{round: (periods, missed, worst slice end in ticks)} of a machine that was started with config() and the usurper as its management guest. The worst is
-    that of all rounds so far."""
+    """{round: (periods, missed, worst slice end in ticks)} of a machine started with config() and the usurper as its management guest. The worst is that of
+    all rounds so far."""
     found, at = {}, 0
     for name in ROUNDS:
         match = m.wait_serial(rf"usurper: round {name}: periods (\d+), missed (\d+), worst slice end of its own (\d+) ticks, of all so far (\d+)\n", at, limit=LIMIT)

@@ -1,4 +1,4 @@
-"""The API's description, mgmt/openapi.json, as the tests use it: which answer it promises for a request, and whether one keeps the promise."""
+"""The API's description, mgmt/openapi.json, for the tests: which answer it describes for a request, and whether an answer conforms."""
 import functools
 import json
 import re
@@ -31,7 +31,7 @@ def templates():
 
 
 def operation(method, target):
-    """The operation of a request, or None. Empty segments do not count."""
+    """The operation of a request, or None. Empty segments are ignored."""
     path = "/" + "/".join(s for s in target.split("?")[0].split("/") if s)
     for template, pattern in templates():
         if pattern.match(path):
@@ -46,14 +46,14 @@ def validator(text):
     return jsonschema.Draft202012Validator(schema)
 
 
-# What a request is refused with before it is looked at: the response "default" of each operation.
+# Refusals before a request is looked at: the response "default" of each operation.
 EARLY = (400, 408, 411, 413, 414, 421, 431, 501, 503)
-# Of what is not described: no such resource, or not by this method.
+# Answers to requests without a description: no such resource, or not this method.
 ELSEWHERE = {401: "NoToken", 403: "Forbidden", 404: "NotFound", 405: "NoMethod", 429: "Slowed"}
 
 
 def response(method, target, status):
-    """What is described for this status."""
+    """The response described for this status."""
     if status == 308:
         return document()["components"]["responses"]["Redirect"]
     described = operation(method, target)["responses"] if operation(method, target) else {}
@@ -73,8 +73,8 @@ def check_header(name, header, value):
 
 
 def check_answer(method, target, status, headers, body):
-    """Fails when an answer is not as it is described. `headers`: whatever the case of their names; `body`: text or bytes, None when it was not read. What was no
-    request has no method."""
+    """Fails if an answer is not as described. `headers`: names in any case. `body`: text or bytes, None if it was not read. An invalid request has no
+    method."""
     what = f"{method} {target}: {status}"
     found = response(method or "", target or "", status)
     got = {k.lower(): v for k, v in headers.items()}
@@ -95,7 +95,7 @@ def check_answer(method, target, status, headers, body):
 
 
 class Requests:
-    """What a client has sent, as requests: each answer is held to the one that it is for."""
+    """The requests that a client has sent, so that each answer can be checked against its request."""
 
     LINE = re.compile(rb"(?:\r?\n)*([A-Z]+) ([^ \r\n]+) HTTP/1\.[01]\r?\n")
 
@@ -106,7 +106,7 @@ class Requests:
         self.sent += data
 
     def first(self):
-        """(method, target) of the next one that is to be answered, or (None, None) when that is none."""
+        """(method, target) of the next request to be answered, or (None, None) if it is not a valid request."""
         line = self.LINE.match(self.sent)
         return tuple(part.decode("latin-1") for part in line.groups()) if line else (None, None)
 

@@ -1,4 +1,4 @@
-"""The sample configuration on four cores: what `make run` shows."""
+"""The sample configuration on four cores, as `make run` shows it."""
 import contextlib
 import json
 import os
@@ -31,7 +31,8 @@ def test_all_cores_in_vmx_root(m):
 
 
 def test_clocks_and_cards(m):
-    """Three clocks tell the TSC's frequency, and nobody masters the bus until its driver comes. (Of Bochs's devices only the IDE controller may before.)"""
+    """Three clocks measure the TSC's frequency, and no device masters the bus until its driver enables it. (In Bochs only the IDE controller could
+    before.)"""
     log = m.get("/v1/log")["text"]
     khz = [int(n) for n in re.search(r"TSC in kHz by PIT (\d+), PM timer (\d+), HPET (\d+)\n", log).groups()]
     assert all(19980 <= n <= 20020 for n in khz), khz
@@ -48,7 +49,7 @@ def test_host_memory(m):
 
 
 def test_sizes(m):
-    """What a machine and its owner have to give for it."""
+    """What the appliance costs in disk space and memory."""
     assert os.path.getsize(os.path.join(BUILD, "bulkhead.iso")) < 8 * 2**20
     assert m.get("/v1/host")["memory"]["images"] == 0  # of which it has none
     assert m.guest("mgmt")["configuration"]["memory"] < 24 * 2**20
@@ -74,7 +75,7 @@ def test_control_keeps_its_period_beside_hog(m):
         match = m.wait_serial(rf"control: second {second}, periods 1000, missed (\d+), late max (\d+)")
         assert match.group(1) == "0"
         last = int(match.group(2))
-    assert last < 2000  # a tenth of a period: nobody else works on this core
+    assert last < 2000  # a tenth of a period: nothing else runs on this core
     assert m.guest("hog")["vcpus"][0]["run_ticks"] > 9 * m.guest("control")["vcpus"][0]["run_ticks"]
 
 
@@ -169,19 +170,19 @@ def say(m, command):
 
 
 def test_what_guests_print_is_plain(m):
-    """Cursor movements in all their forms, in front of what looks like a line of the root."""
+    """Cursor movements in all their forms, before text that looks like a line of the root."""
     for n, movement in enumerate((b"\r", b"\x1b[1G", b"\x1b[2K\x1b[G", b"\x9b1G", b"\xc2\x9b1G", b"\x1bM\r", b"\x85", b"\xc2\x85", b"\x08" * 9, b"\n")):
         say(m, b"raw " + (movement + b"[   9.000001] core 0: forged %d" % n).hex().encode())
         m.wait_serial(rf"forged {n}\n")
     with open(m.serial_path, "rb") as f:
-        lines = [line.removesuffix(b"\r") for line in f.read().split(b"isolation audit passed")[1].split(b"\n")]  # behind what GRUB shows
+        lines = [line.removesuffix(b"\r") for line in f.read().split(b"isolation audit passed")[1].split(b"\n")]  # after GRUB's output
     assert not [line for line in lines if re.search(rb"[^\t -~]", line)]
     forged = [line for line in lines if b"forged" in line]
     assert len(forged) == 10 and all(re.fullmatch(rb"\[echo\] .*\[   9\.000001\]_core 0: forged \d", line) for line in forged), forged
 
 
 def test_flood_of_output(m):
-    """The root's lines and the other guests' come, on time; the guest that floods has its share, and what it lost is told."""
+    """The lines of the root and the other guests come on time; the flooding guest gets its share, and its lost output is reported."""
     at = len(m.serial())
     say(m, b"flood 4000")
     m.wait_serial(r"\[echo\] flood: line ", at)
@@ -210,17 +211,17 @@ def test_management_guest_comes_back(m):
 
 
 def test_promised_twice(start):
-    """More guaranteed time than a core has, because the machine has fewer cores than its configuration thinks: whoever comes last does not start, and is told the
-    sum; the others run."""
+    """More guaranteed time than a core has, because the machine has fewer cores than its configuration assumes: the last guest does not start, and shows the
+    sum as the reason; the others run."""
     half = {"image": "guests/echo.elf", "memory": "4M", "core": 0, "period_us": 10000}
     m = start({"guests": [{**half, "name": "first", "guaranteed_us": 6000}, {**half, "name": "second", "core": 2, "guaranteed_us": 5000}, {**half, "name": "third"}]}, cpus=2)
     for name in ("first", "third"):
         m.wait_state(name, "running")
     second = m.guest("second")
-    # Of the rest, the hypervisor may keep some for itself.
+    # The hypervisor may keep some of the rest for itself.
     assert second["state"] == "failed" and re.search(r"not enough core time: 5000 us of 10000 us \(50\.0 %\) asked, core 0 has (40|3\d)\.0 % left", second["why"]), second["why"]
     assert second["why"] in m.serial()
-    # Room is of no use to it, since it was not made: it says so, and how to come by it.
+    # Free memory does not help it now, since the guest was not made: the answer says so, and what to do.
     m.request("DELETE", "/v1/guests/first")
     for action in ("start", "reset"):
         status, _, body = m.request("POST", "/v1/guests/second/actions", json.dumps({"action": action}))
@@ -233,13 +234,13 @@ def test_promised_twice(start):
 
 
 def test_screen(start):
-    """Whoever stands before the machine reads there how to reach it, and how to know it again."""
+    """The screen of the machine shows how to reach it, and the fingerprint to recognise it by."""
     m = start('{"guests": []}', cpus=1, wait=False)
     address = m.wait_serial(r"management address: (https://\S+)\n")[1]
     fingerprint = re.search(r"management certificate: sha256 (\S+)", m.serial())[1]
     assert m.get("/v1/whoami")["name"] == "console"
     shown = m.screen()
-    text = "".join(row[4:] if row.startswith("    ") else row for row in shown)  # so begins what goes on from the row before
+    text = "".join(row[4:] if row.startswith("    ") else row for row in shown)  # a continuation of the row before starts like this
     assert f"management address: {address}" in text and f"admin token of this boot: {m.token}" in text, "\n".join(shown)
     # It is longer than a row.
     assert f"management certificate: sha256 {fingerprint}" in text, "\n".join(shown)

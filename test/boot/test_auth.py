@@ -1,4 +1,4 @@
-"""Who may do what: the random token of a boot, configured ones of each role, none at all."""
+"""Who may do what: with the random token of a boot, with configured tokens of each role, and without any."""
 import hashlib
 import json
 import re
@@ -17,7 +17,7 @@ READ = [("GET", path) for path in (
 READ += [("POST", "/v1/vmx/decode")]
 CHANGE = [("POST", HOG + "/console"), ("POST", HOG + "/actions"), ("PATCH", VCPU + "/vmcs"), ("POST", VCPU + "/vmcs/snapshots"), ("GET", HOG + "/terminal")]
 ADMIN = [("GET", "/v1/config"), ("POST", "/v1/guests"), ("DELETE", "/v1/guests/nobody"), ("PUT", "/v1/images/none"), ("DELETE", "/v1/images/none"), ("POST", "/v1/host/actions")]
-# A token comes before everything else: also where there is nothing, or not by this method.
+# The token is checked before everything else, even if the resource or method does not exist.
 CLOSED = READ + CHANGE + ADMIN + [("GET", "/v1/nowhere"), ("GET", "/v1"), ("GET", "/v1/host?format=x"), ("HEAD", "/v1/host"), ("OPTIONS", "/v1/host"),
                           ("DELETE", HOG), ("GET", "/v1/events"), ("GET", "/v1/log?follow=1"), ("GET", HOG + "/console?follow=1")]
 
@@ -44,7 +44,7 @@ def is_challenge(method, answer):
 
 
 def test_every_route_is_in_the_list():
-    """The router's own table: what is new there must be said here."""
+    """Reads the router's own table: a new route there must be listed here."""
     with open("mgmt/route.c", encoding="utf-8") as f:
         table = f.read().split("routes[] = {", 1)[1].split("\n};", 1)[0]
     paths = {tuple(re.findall(r'"([^"]+)"', p)) for p in re.findall(r"\.path = \{([^}]*)\}", table)}
@@ -69,13 +69,13 @@ def test_closed_without_a_token(configured, method, path):
 
 
 def forgive(m):
-    """Wrong tokens are slowed by their number: a right one wipes it out."""
+    """Wrong tokens are counted and slow the client; a right one resets the count."""
     assert m.request("GET", "/v1/whoami", headers=bearer(TOKENS["admin"]))[0] == 200
 
 
 @pytest.mark.parametrize("method,path", CLOSED)
 def test_closed_with_a_wrong_token(configured, method, path):
-    """Nearly right ones, and one that no field has room for. The answer says nothing of what is there: it is that of any path."""
+    """Nearly right tokens, and one that is too long for any field. The answer reveals nothing about the path: it is the same for every path."""
     for wrong in (TOKENS["admin"] + "x", TOKENS["admin"][:-1], TOKENS["read"].upper(), "a" * 121):
         forgive(configured)
         status, headers, body = configured.request(method, path, "{}" if method in ("POST", "PATCH") else None, bearer(wrong))
@@ -122,12 +122,12 @@ def test_wrong_tokens_are_slowed(configured):
     status, headers, body = configured.request("GET", "/v1/host", headers=bearer("guess"))
     assert status == 429 and int(headers["Retry-After"]) == 1 and json.loads(body)["error"]["status"] == 429
     assert configured.request("GET", "/")[0] == 200
-    # Others behind the same address are not locked out.
+    # Other clients at the same address are not locked out.
     assert configured.request("GET", "/v1/host", headers=bearer(TOKENS["read"]))[0] == 200
 
 
 def test_refusals_are_in_the_log(configured):
-    """Those of the tests before this one; of an address only some in ten seconds."""
+    """Refusals are logged, at most a few per address in ten seconds; earlier tests' count too."""
     for _ in range(5):
         assert configured.request("GET", "/v1/host?x=secret", headers=bearer("guess"))[0] in (401, 429)
     log = configured.request("GET", "/v1/log", headers=bearer(TOKENS["read"]))[2]

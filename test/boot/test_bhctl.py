@@ -1,4 +1,4 @@
-"""bhctl without an appliance: its usage, and servers that are none."""
+"""bhctl without an appliance: its usage, and servers that are not appliances."""
 import base64
 import hashlib
 import json
@@ -27,7 +27,7 @@ def test_help():
 
 
 def test_the_default_appliance():
-    """The code, the help and the manual name the same."""
+    """The code, the help and the manual list the same commands and options."""
     with open("mgmt/bhctl/bhctl.1", encoding="utf-8") as f:
         manual = re.search(r"^without both it is\n\.BR (\S+) \.$", f.read(), re.M)[1]
     shown = re.search(r"default (\S+)\)", bare("--help")[1])[1]
@@ -103,7 +103,7 @@ def test_no_json(command):
                                   b'{"guests": [7, {"name": 5}], "name": [], "vcpus": [{"exits": [], "last_exit": 3}], "configuration": 1, "memory": -1}'])
 @pytest.mark.parametrize("command", [("guests",), ("host",), ("status", "a"), ("images",), ("events",), ("top", "-n", "1", "-d", "1")])
 def test_other_json(command, body):
-    """It may be told badly, but nothing falls over."""
+    """The message may be poor, but bhctl must not crash."""
     with Other(body=body) as s:
         assert bare(*command, url=s.url)[0] in (0, 3)
 
@@ -113,7 +113,7 @@ EVIL = "a\x1b[2J\u009b\x07"
 
 @pytest.mark.parametrize("command", [("guests",), ("status", "a"), ("images",), ("events",), ("host",), ("top", "-n", "1", "-d", "1"), ("log",), ("vmcs", "a")])
 def test_nothing_takes_the_terminal_over(command):
-    """Whatever member of an answer it is in."""
+    """Whichever member of an answer holds the control sequence."""
     guest = {"name": EVIL, "state": EVIL, "why": EVIL, "image": EVIL, "vcpus": [{"exits": {EVIL: 1}}], "configuration": {"image": EVIL, "devices": [EVIL]}, "source": EVIL, "sha256": EVIL,
              "used_by": [EVIL], "id": 1, "guest": EVIL, "time": EVIL}
     body = json.dumps({**guest, "guests": [guest], "images": [guest], "events": [guest], "cores": [guest], "network": {"nic": EVIL}, "version": EVIL}).encode()
@@ -126,7 +126,7 @@ def test_nothing_takes_the_terminal_over(command):
 
 
 def test_guests_that_are_held_back():
-    """A state that is newer than this command, and one that is not known at all."""
+    """A state that is newer than this command, and one that is unknown."""
     for state, more in (("restarting", {"short_lives": 3, "next_start_tsc": 12345}), ("frozen", {"short_lives": 0}), ("state-of-the-day-after-tomorrow", {})):
         guest = {"name": "a", "state": state, "configuration": {"restart": "always"}, "restarts": 4, "memory": 1 << 20, "core": 0, **more}
         with Other(body=json.dumps({**guest, "guests": [guest], "events": [{"id": 1, "guest": "a", "state": state, "time": ""}]}).encode()) as s:
@@ -174,7 +174,7 @@ def test_what_is_asked(tmp_path):
 
 
 def test_cut_answers_are_asked_for_again():
-    """The management guest that dies over a request is back in less than a second. What changes something is not sent twice."""
+    """If the management guest dies during a request it is back in less than a second. Requests that change something are not sent twice."""
     with socket.create_server(("127.0.0.1", 0)) as s:
         seen = []
 
@@ -203,7 +203,7 @@ def test_nobody_reads():
 
 
 def test_images_arrive_as_they_are(tmp_path):
-    """With the digest that they have."""
+    """With the digest of the files."""
     data = os.urandom(100000)
     (tmp_path / "f").write_bytes(data)
     with Other(404, b'{"error":{"message":"none"}}') as s:
@@ -211,12 +211,13 @@ def test_images_arrive_as_they_are(tmp_path):
     method, path, headers, body = s.asked[1]
     assert (method, path, body) == ("PUT", "/v1/images/g-f", data) and headers["Authorization"] == "Bearer t"
     assert headers["Repr-Digest"] == f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
-    assert len(s.asked) == 2  # what was not taken is not deleted
+    assert len(s.asked) == 2  # an upload that was refused is not deleted
 
 
 @pytest.mark.parametrize("option", ["name", "image", "module-image", "memory", "cmdline", "restart", "paused-clock", "exit-profile", "devices", "module-args"])
 def test_options_that_are_no_text(tmp_path, option):
-    """What JSON cannot say is not left out of it: a guest without its command line is another one. Nothing is uploaded for it."""
+    """An argument that JSON cannot express is an error rather than left out: without its command line it would be a different guest. Nothing is uploaded for
+    it."""
     (tmp_path / "f").write_bytes(b"image")
     name = [] if option == "name" else ["--name", "g"]
     module = ["--module", os.fsencode(tmp_path / "f")] if option == "module-args" else []

@@ -118,7 +118,7 @@ def test_deploy_and_delete(m, tmp_path):
     assert says(m, "delete", "late") == ""
     assert refused(m, 1, "status", "late")
     assert "late-echo.elf " in says(m, "images") and says(m, "images", "--delete", "late-echo.elf") == ""
-    # The rest goes with the next one.
+    # Deleting the next guest with its images also removes the module left over.
     deployed = json.loads(says(m, "deploy", ECHO, "--name", "late", "--memory", "4M", "--module", module, "--json"))
     assert deployed["name"] == "late" and deployed["configuration"]["image"] == "late-echo.elf"
     says(m, "delete", "--images", "late")
@@ -127,7 +127,7 @@ def test_deploy_and_delete(m, tmp_path):
 
 
 def test_deploy_what_is_there(m, tmp_path):
-    """Of the ISO, and uploaded before; nothing is uploaded, and nothing deleted when it is refused."""
+    """An image of the ISO, and one uploaded earlier: nothing is uploaded, and nothing is deleted if the guest is refused."""
     assert re.fullmatch(r"fromiso: (starting|running), 4 MiB on core 3\n", says(m, "deploy", "--image", "guests/echo.elf", "--name", "fromiso", "--memory", "4M", "--core", 3))
     (tmp_path / "pad").write_bytes(bytes(5000))
     says(m, "deploy", ECHO, "--name", "first", "--memory", "4M", "--core", 3, "--module", tmp_path / "pad")
@@ -151,7 +151,7 @@ def test_deploy_what_is_there(m, tmp_path):
     (("--weight", "5000"), "--weight: must be a whole number from 1 to 1000"), (("--budget", "20000"), "--budget: "), (("--devices", "uart,tape"), "--devices: "),
     (("--restart", "maybe"), "--restart: "), (("--guarantee", "600000", "--period", "500000"), "--guarantee: ")])
 def test_refused_deployments(m, options, message):
-    """Nothing remains of them."""
+    """Nothing of them remains."""
     assert message in refused(m, 1, "deploy", ECHO, "--name", "no", *options)
     assert "no-echo.elf" not in says(m, "images")
 
@@ -187,7 +187,7 @@ def test_https(m):
 
 @pytest.fixture(scope="module")
 def as_it_comes(start):
-    """An appliance whose configuration says nothing of HTTPS, nor of tokens; and what to say to reach it."""
+    """An appliance whose configuration mentions neither HTTPS nor tokens, and the options to reach it."""
     m = start(json.dumps({"guests": [{"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 0}]}), cpus=2)
     return m, {"url": f"https://127.0.0.1:{m.https_port}", "BULKHEAD_FINGERPRINT": m.wait_serial(r"management certificate: sha256 ([0-9A-F:]{95})")[1]}
 
@@ -210,12 +210,12 @@ def test_commands_over_https(as_it_comes, tmp_path):
 
 
 def test_streams_over_https(as_it_comes):
-    """They outlive the management guest, whose end cuts handshakes too."""
+    """Streams outlive a restart of the management guest, which also cuts handshakes."""
     m, trust = as_it_comes
     with persistently(m, "events", "-f", first=r"mgmt +running", **trust) as e, persistently(m, "console", "echo", terminal=True, first="echo: ready", **trust) as c:
         at = len(e.seen)
         serial = len(m.serial())
-        # Its answer dies with it.
+        # Its answer is lost with it.
         with ssl._create_unverified_context().wrap_socket(socket.create_connection(("127.0.0.1", m.https_port), timeout=LIMIT)) as other:
             other.sendall(with_token(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"action": "reset"}', m.token))
             m.wait_serial("management address", serial)

@@ -1,4 +1,4 @@
-"""bhctl's completion, in an interactive bash as people have it: only there are command lines split as they really are."""
+"""bhctl's completion in a real interactive bash: only that splits command lines the way users see it."""
 import os
 import pty
 import re
@@ -37,7 +37,7 @@ class Shell:
         return match
 
     def line(self, text, key):
-        """What is on the line after it and the key were typed."""
+        """The command line after `text` and the key were typed."""
         os.write(self.fd, text.encode() + key + SHOW)
         line = self.until(r"<(bhctl [^>]*)>\r?\n")[1]
         os.write(self.fd, CLEAR)
@@ -47,7 +47,7 @@ class Shell:
         return self.line(text, b"\t")
 
     def all(self, text):
-        """Everything that is offered for the last word."""
+        """All completions offered for the last word."""
         return sorted(self.line(text, ALL).split()[len(text.split()) - (text[-1] != " "):])
 
     def close(self):
@@ -56,7 +56,7 @@ class Shell:
         os.close(self.fd)
 
 
-# What bash splits at by itself, and what some people make of it.
+# The characters at which bash splits words by default, and a common change of them.
 @pytest.fixture(params=["$COMP_WORDBREAKS", "${COMP_WORDBREAKS//:}", "${COMP_WORDBREAKS//[:=]}"], ids=["usual", "no-colon", "neither"])
 def shell(request):
     shells = []
@@ -124,7 +124,7 @@ def test_file_names(shell, tmp_path):
 
 
 def test_a_name_is_no_command(shell, tmp_path):
-    """Whoever answers has names of his own."""
+    """Another server offers its own names."""
     body = '{"guests":[{"name":"$(touch %s)"},{"name":"`touch %s`"},{"name":"good"}]}' % (tmp_path / "one", tmp_path / "two")
     with Other(body=body.encode()) as s:
         assert shell(s.url).all("bhctl status ") == ["good"]
@@ -139,7 +139,7 @@ def test_an_appliance_that_hangs(shell):
 
 
 def test_with_bash_completion(shell, appliance):
-    """Where its function is there, that is asked."""
+    """If its function exists, that is used."""
     s = shell(appliance.url, extra="""; _get_comp_words_by_ref() { asked="$*"; cur=e prev=status cword=2 words=(bhctl status e); }""")
     assert s.tab("bhctl status zzz") == "bhctl status echo "
     s.run('[ "$asked" = "-n := cur prev words cword" ]; echo "it is $?"')

@@ -1,4 +1,4 @@
-"""bhctl's streams: what ends them, and what they say after a lost connection, with servers that do what appliances seldom do."""
+"""bhctl's streams: what ends them, and what they print after a lost connection, with servers that do what appliances rarely do."""
 import json
 import re
 import subprocess
@@ -12,7 +12,7 @@ from bhctl import BHCTL, LIMIT, Other, Running, bare, begin_stream, chunk, cut, 
 
 
 class Talking(Other):
-    """Its log and its events go on, a piece each time that `more` is set, or all the time."""
+    """A server whose log and events continue: one piece each time `more` is set, or all the time."""
 
     def __init__(self, all_the_time):
         super().__init__()
@@ -45,7 +45,7 @@ def follow(server, *args, stdout):
 @pytest.mark.parametrize("all_the_time", [True, False])
 @pytest.mark.parametrize("command", [("log", "-f"), ("log", "-f", "--json"), ("events", "-f"), ("events", "-f", "--json"), ("console", "a")])
 def test_it_ends_with_who_reads_it(command, all_the_time):
-    """As `| head -1` does: quietly, and also when nothing more is said."""
+    """As `| head -1` does: bhctl ends quietly, even if no more output comes."""
     with Talking(all_the_time) as s:
         p = follow(s, *command, stdout=subprocess.PIPE)
         assert p.stdout.readline()
@@ -73,8 +73,8 @@ def test_commands_end_so_too(command):
 # ---- after a lost connection ----
 
 class Kept(Other):
-    """A ring of `size` bytes and the events of an appliance, as it keeps them. lose() ends all streams: cut, or as a stream ends that was overrun. `beyond`: the answer to a place that is not
-    there yet begins with all (True), or with what is to come (False)."""
+    """An appliance's ring of `size` bytes and its events. lose() ends all streams, either by a cut connection or as for an overrun. `beyond`: the answer to a
+    position that does not exist yet begins with everything (True), or with new output (False)."""
 
     def __init__(self, size=4000, beyond=True):
         super().__init__()
@@ -82,8 +82,8 @@ class Kept(Other):
         self.ring, self.events = b"", []
         self.changed = threading.Condition()
         self.lives, self.ends_well = 0, False
-        self.streams = 0  # so many have begun
-        self.refusing = 0  # so many requests are answered with 503
+        self.streams = 0  # the number of streams begun
+        self.refusing = 0  # the number of requests still to be answered with 503
 
     def say(self, text):
         with self.changed:
@@ -114,7 +114,7 @@ class Kept(Other):
         return (oldest if self.beyond else end) if at > end else max(at, oldest)
 
     def news(self, at):
-        """What a stream has to say after position `at`, and where it is then."""
+        """A stream's new output after position `at`, and its position then."""
         if isinstance(at, tuple):
             events = [e for e in self.events if e["id"] >= at[0]]
             return "".join(f"id: {e['id']}\nevent: state\ndata: {json.dumps(e)}\n\n" for e in events).encode(), (max(at[0], len(self.events) + 1),)
@@ -181,7 +181,7 @@ def kept(request):
 @pytest.mark.parametrize("well", [True, False], ids=["ended", "cut"])
 @pytest.mark.parametrize("command", [("log", "-f"), ("console", "a")])
 def test_a_ring_goes_on(kept, command, well):
-    """Nothing comes twice, nothing is lost."""
+    """Nothing is repeated, nothing is lost."""
     with Running(kept, *command) as r:
         at = r.until("line 19\r?\n")
         kept.followed()
@@ -206,7 +206,7 @@ def test_a_ring_is_overrun(kept, command):
         kept.lose(meanwhile=lambda: kept.say(b"".join(map(line, range(21, 300)))))
         r.until("line 299", at)
         missing = int(re.search(r"bhctl: (\d+) bytes were overwritten before they could be read\n", r.seen[at:])[1])
-        # What is there of the first line is not whole.
+        # The first line is incomplete.
         text = re.sub(r"bhctl: .*\n", "", r.seen[at:])
         assert missing + len(text) >= len(b"".join(map(line, range(21, 300)))) - 1 and re.findall(r"line (\d+)", text)[-100:] == [str(n) for n in range(200, 300)]
 
@@ -309,7 +309,7 @@ CLEAN = "red \xe4\ufffd\nnext\n"
 
 @pytest.mark.parametrize("option, terminal, filtered", [(None, False, True), ("--filter", False, True), ("--raw", False, False), (None, True, False), ("--raw", True, False), ("--filter", True, True)])
 def test_what_a_console_may_do(kept, option, terminal, filtered):
-    """Into a pipe it is plain text; to a terminal it goes as it is, which a notice says before; and either can be chosen."""
+    """Into a pipe it is plain text; to a terminal it goes unfiltered, after a notice. Either can be chosen."""
     with Running(kept, "console", "a", *([option] if option else []), terminal=terminal) as r:
         r.until("line 19")
         kept.followed()
@@ -332,7 +332,7 @@ def test_raw_or_filtered(kept):
 
 @pytest.mark.parametrize("answer", ["nothing", "none", "503"])
 def test_a_terminal_can_always_be_left(kept, answer):
-    """However much is typed to a guest that takes nothing."""
+    """Even after much was typed to a guest that takes no input."""
     hook = kept.hook
 
     def full(handler):
@@ -360,7 +360,7 @@ def test_a_terminal_can_always_be_left(kept, answer):
 
 
 def test_a_log_as_json(kept):
-    """An object a line, with its parts where it has them."""
+    """One object per line."""
     with Running(kept, "log", "-f", "--json") as r:
         r.until('"line 19"')
         kept.followed()

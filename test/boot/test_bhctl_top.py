@@ -15,7 +15,7 @@ from bhctl import BHCTL, Other, Running, bare, cut, environment
 
 
 class Looked(Other):
-    """An appliance with two guests, as far as `top` looks. It runs: each look finds more."""
+    """The parts of an appliance with two guests that `top` reads. It is running: counters grow with each request."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +48,7 @@ def appliance():
 
 
 def test_the_last_page_stays(appliance):
-    """While the management guest starts anew, whatever comes instead of an answer."""
+    """While the management guest restarts, whatever comes instead of an answer."""
     with Running(appliance, "top", "-d", "1", terminal=True) as t:
         t.until("busy +running .* 40.0 ")
         for down in (cut, lambda handler: handler.say(503, b"{}") or True):
@@ -89,7 +89,7 @@ def order(page):
 
 
 def test_keys(appliance):
-    """Each sorts at once, without another look."""
+    """Each key sorts at once, without another request."""
     with Running(appliance, "top", "-d", "3600", "--sort", "name", terminal=True) as t:
         time.sleep(0.3)
         assert not t.seen.count("GUEST")
@@ -122,7 +122,7 @@ def test_signals_leave_the_terminal_in_order(appliance, key):
 
 
 def test_without_keys_it_is_shown_once(appliance):
-    """A terminal to show it on, but nobody who could leave it."""
+    """Output is a terminal, but input is not, so nobody could leave it."""
     output, other = pty.openpty()
     p = subprocess.Popen([BHCTL, "top", "-d", "1"], stdin=subprocess.DEVNULL, stdout=other, stderr=other, env=environment(appliance.url))
     assert p.wait(10) == 0

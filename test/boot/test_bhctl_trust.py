@@ -1,4 +1,4 @@
-"""bhctl speaks to the appliance that is meant and to nobody else: fingerprints, certificates, and what becomes of them when they cannot be checked."""
+"""bhctl talks only to the intended appliance: fingerprints, certificates, and what happens if they cannot be checked."""
 import socket
 import ssl
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 from bhctl import Other, bare
 
-# Another libcurl, as far as bhctl can see: FAKE says what is wrong with it. FAKE_CAPATH: the directory of certificates that it was built to trust.
+# Makes libcurl look like another one to bhctl: FAKE says what is wrong with it. FAKE_CAPATH: the directory of certificates that it was built to trust.
 OTHER_LIBCURL = r"""
 #define _GNU_SOURCE
 #define CURL_DISABLE_TYPECHECK
@@ -70,7 +70,7 @@ def libcurl(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """Two of 127.0.0.1: "right" and "wrong"."""
+    """Two certificates of 127.0.0.1: "right" and "wrong"."""
     directory = tmp_path_factory.mktemp("certificates")
     for name in ("right", "wrong"):
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", directory / f"{name}.key", "-out", directory / f"{name}.pem",
@@ -89,7 +89,7 @@ def right(certificates):
 
 
 def test_plain_http_has_no_certificate(certificates):
-    """Who says whom to trust is not let down silently: the token would go out in the clear."""
+    """An option that says whom to trust is not silently ignored: the token would go out in the clear."""
     pin = fingerprint(certificates / "right.pem")
     with Other(body=b'{"guests":[]}') as s:
         for options, env, named in ((("--fingerprint", pin), {}, "--fingerprint"), ((), {"BULKHEAD_FINGERPRINT": pin}, "BULKHEAD_FINGERPRINT"),
@@ -97,7 +97,7 @@ def test_plain_http_has_no_certificate(certificates):
             status, out, err = bare("guests", *options, url=s.url, token="secret", **env)
             assert status == 2 and out == "" and err.startswith(f"bhctl: {named} cannot be checked at {s.url}") and "https://" in err and "secret" not in err
         assert s.asked == []
-        # Who wants it says so.
+        # Plain HTTP must be requested explicitly.
         assert bare("guests", "-k", url=s.url, token="secret", BULKHEAD_FINGERPRINT=pin)[0] == 0
 
 
@@ -123,7 +123,7 @@ def test_fingerprint_that_cannot_be_compared(certificates, right, libcurl, fake,
 
 
 def test_cacert(certificates, right, libcurl, tmp_path):
-    """Trusts what is in it and nothing else, whatever this computer's own certificates say."""
+    """Trusts the certificates in it and no others, whatever this computer's own certificates are."""
     assert bare("guests", "--cacert", certificates / "right.pem", url=right.url)[0] == 0
     (tmp_path / "right.pem").write_bytes((certificates / "right.pem").read_bytes())
     subprocess.run(["openssl", "rehash", tmp_path], check=True)
@@ -137,7 +137,8 @@ def test_cacert(certificates, right, libcurl, tmp_path):
 
 
 def test_cut_handshakes_are_tried_again(certificates):
-    """The management guest that dies over a handshake is back in less than a second; who shows another certificate is not asked again."""
+    """If the management guest dies during a handshake it is back in less than a second, so bhctl retries. It does not retry a server with another
+    certificate."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificates / "right.pem", certificates / "right.key")
     seen = []

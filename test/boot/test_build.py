@@ -1,4 +1,4 @@
-"""What builds and packs, without a machine: the configuration on its way into the ISO, third-party source, `make run` twice, paths."""
+"""Building and packing, without a machine: the configuration on its way into the ISO, third-party source, `make run` twice, paths."""
 import hashlib
 import json
 import os
@@ -20,7 +20,7 @@ LIMIT = 120
     "{}", '{"guests": []}', '\n{\n  "guests": [ ]\n}\n', '{"management": {}}', '{\n"management" :\n{"hostname": "a"}}',
     '{"guests": [{"cmdline": "\\"management\\": {"}], "management": {"http": "plain"}}', '{"guests": [{"management": {}}], "management": {}}'])
 def test_https_port(text):
-    """It is there, all else is as it was, on the same lines."""
+    """The port is added; everything else is unchanged, on the same lines."""
     config = json.loads(text)
     changed = mkiso.with_https_port(text, 8443)
     assert json.loads(changed) == {**config, "management": {**config.get("management", {}), "https_port": 8443}}
@@ -43,7 +43,7 @@ def add(where, name, content):
 
 
 class Mirror:
-    """An archive with one binary and one source package, in which versions come and go."""
+    """An archive with one binary and one source package, whose versions come and go."""
 
     def __init__(self, directory):
         self.directory, self.packages, self.sources = str(directory), [], []
@@ -90,7 +90,7 @@ class Mirror:
         return f"code 1 source sid code=1-{version} {checksum}\n"
 
     def fetch(self, *lines, **more):
-        """What fetch.sh says, with these pins."""
+        """The output of fetch.sh with these pins."""
         indices = []
         for name, entries in (("main/binary-amd64/Packages", self.packages), ("main/source/Sources", self.sources)):
             checksum, size, _ = add(os.path.join(self.archive, "dists/sid"), name, "\n".join(entries).encode()).split()
@@ -115,7 +115,7 @@ def mirror(tmp_path):
 
 
 def test_first_that_is_left(mirror):
-    """The newest that the archive still has; nothing is fetched again until the pins change."""
+    """The newest pinned version that the archive still has is fetched, and not again until the pins change."""
     gone = "part 1 files:part.js sid node-part=0.9-1 " + "0" * 64 + "\n"
     old = mirror.add_binary("1-1")
     assert mirror.fetch(gone, old)[0] == 0
@@ -130,7 +130,7 @@ def test_first_that_is_left(mirror):
 
 
 def test_patches_of_debian(mirror):
-    """They are applied, and an update that changes nothing but them arrives."""
+    """Patches are applied, and an update that changes only patches is fetched."""
     first = mirror.add_source("1")
     assert mirror.fetch(first)[0] == 0 and mirror.got("code/code.c") == "patched 1\n"
     second = mirror.add_source("2")
@@ -144,7 +144,7 @@ def test_not_the_pinned_one(mirror):
 
 
 def test_none_left(mirror):
-    """It says which file to change, what there is instead, and how to do without."""
+    """The message says which file to change, which versions are available, and how to do without."""
     pinned = mirror.add_binary("1-1"), mirror.add_source("1")
     mirror.packages.clear()
     mirror.sources.clear()
@@ -164,7 +164,7 @@ def test_no_mirror(mirror):
 
 
 def test_offline(mirror):
-    """Each of those that the build wants is told, with what to give instead."""
+    """Each missing directory is named, with the option to give instead."""
     with open("mgmt/third_party.pins", encoding="utf-8") as f:
         lines = [line for line in f if not line.startswith("#")]
     status, _, err = mirror.fetch(*lines)
@@ -183,7 +183,7 @@ deb http://other.example/tools stable-tools main
 
 
 def test_sources_of_the_machine(mirror, tmp_path):
-    """Hosts, keys and options of one-line entries, for the suite that is wanted. Stanzas are what the mirror above has."""
+    """Hosts, keys and options of one-line entries, for the wanted suite. The mirror above covers stanzas."""
     add(mirror.etc, "sources.list", SOURCES.encode())
     script = f'. test/tools/apt.sh; private_apt {tmp_path}/state deb-src:trixie deb:own; cat {tmp_path}/state/parts/derived.list'
     r = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, timeout=LIMIT, check=True, env={**os.environ, "APT_DIRECTORY": mirror.etc})
@@ -216,7 +216,7 @@ def test_path_with_a_blank(tmp_path):
 
 
 def test_run_twice(tmp_path):
-    """The second is told at once, whatever the first is at."""
+    """The second is refused at once, whatever the first is doing."""
     holder = subprocess.Popen(["flock", str(tmp_path / "run.lock"), sys.executable, "-c", "import sys; print(1, flush=True); sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     holder.stdout.readline()
     r = make("run", f"BUILD={tmp_path}")
@@ -225,10 +225,10 @@ def test_run_twice(tmp_path):
     assert not (tmp_path / "run.iso").exists()
 
 
-# ---- what is built again ----
+# ---- incremental builds ----
 
 class Tree:
-    """A copy of the tree as it has been built."""
+    """A copy of the built tree."""
 
     def __init__(self, directory, build):
         self.directory = str(directory)
@@ -249,7 +249,7 @@ class Tree:
             f.write(text)
 
     def make(self, goal="build/bulkhead.elf"):
-        """What has been made, without the build's prefix."""
+        """The files that were made, without the build's prefix."""
         r = make(goal, "BUILD=build", *self.third_party, cwd=self.directory)
         assert r.returncode == 0, r
         return {line.split()[-1].removeprefix("build/") for line in r.stdout.splitlines() if line.split()[0] in ("CC", "LD", "NASM")}
@@ -258,7 +258,7 @@ class Tree:
         return f" {symbol}\n" in subprocess.run(["nm", self.path("build/bulkhead.elf")], capture_output=True, text=True, timeout=LIMIT, check=True).stdout
 
     def users(self, header):
-        """The objects whose compiler has read it."""
+        """The objects that depend on it."""
         return {os.path.relpath(os.path.join(at, name), self.path("build")).removesuffix(".d") + ".o" for at, _, names in os.walk(self.path("build/kernel"))
                 for name in names if name.endswith(".d") and header in open(os.path.join(at, name), encoding="utf-8").read().split()}
 
@@ -270,7 +270,7 @@ def tree(tmp_path_factory):
     return tree
 
 
-# The build id is of all that is built from, and is in these.
+# These contain the build id, which depends on all sources.
 EACH_TIME = {"kernel/hv/main.o", "bulkhead.elf"}
 
 
@@ -289,7 +289,7 @@ def test_a_header_changes(tree):
 
 
 def test_a_source_comes_and_goes(tree):
-    """Also under another name, with a time of long ago, as a checkout may give it."""
+    """Also under another name and with an old time stamp, as a checkout may produce."""
     tree.write("net/extra.c", "int extra(void);\nint extra(void)\n{\n    return 1;\n}\n")
     os.utime(tree.path("net/extra.c"), (1, 1))
     assert tree.make() == {"kernel/net/extra.o"} | EACH_TIME and tree.has("extra")
@@ -300,7 +300,7 @@ def test_a_source_comes_and_goes(tree):
 
 
 def test_a_generated_file_is_lost(tree):
-    """Without what stands for it; it comes back as it was, so that nothing else is built."""
+    """A generated file is deleted: it is made again with the same content, so nothing else is built."""
     for name in ("version.h", "third_party.h"):
         os.remove(tree.path("build/gen", name))
     tree.make()
@@ -309,7 +309,7 @@ def test_a_generated_file_is_lost(tree):
 
 
 def test_sources_of_a_test_change(tree):
-    """What the comment names is what it is linked with."""
+    """A program is linked with the sources that its comment names."""
     program, goal = "test/unit/test_these.c", "build/unit/gcc/test_these"
     tree.write(program, "/* SOURCES: hv/plain.c */\nint main(void)\n{\n    return 0;\n}\n")
     tree.make(goal)

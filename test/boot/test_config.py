@@ -1,4 +1,4 @@
-"""The management section of guests.json: what is broken is named with its place, and never makes the machine unreachable."""
+"""The management section of guests.json: errors are reported with their place, and never make the machine unreachable."""
 import gzip
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 from appliance import BUILD
 
 MANAGEMENT = [
-    # member, the field that is named, what is said
+    # member, the field that is named, the message
     ('"address": "10.0.2.77"', "address", "must be"),
     ('"address": "10.0.2.256/24"', "address", "must be"),
     ('"address": "10.0.2.77/33"', "address", "must be"),
@@ -41,7 +41,7 @@ MANAGEMENT = [
 
 
 def place(line):
-    """The column of the value (of the name, where that is what is wrong); of a string, its first character."""
+    """The column of the value, or of the name if that is wrong; for a string, of its first character."""
     name, value = line.split(": ", 1)
     at = 2 if name.strip() == '"netmask"' else len(name) + 3
     return at + (value.startswith('"') and at > 2)
@@ -58,7 +58,7 @@ def test_refused_by_config_check(tmp_path, member, field, text):
 
 def test_broken_management_section(start):
     """All errors are named in one run, the section counts as absent, and the guests start."""
-    # A name may be there only once, so one value of each.
+    # A name may occur only once, so one value of each.
     lines = ['{"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M"}],', '"management": {']
     broken = list({m[1] + m[2]: m for m in MANAGEMENT if m[2] != "no host"}.values())
     assert len(broken) >= 6
@@ -73,7 +73,7 @@ NAMES = ["with a blank.elf", "it's", 'say "x" $y.elf', "back\\slash\\x41", "mgmt
 
 
 def test_names_of_files(start):
-    """GRUB quotes what it passes on; files may be called as ours on the ISO are; and a kernel may be compressed, here and over the network."""
+    """GRUB quotes what it passes on; files may have the names of ours on the ISO; and a kernel may be compressed, here and over the network."""
     with open(os.path.join(BUILD, "guests/echo.elf"), "rb") as f:
         echo = f.read()
     guests = [{"name": f"g{i}", "image": name, "memory": "2M"} for i, name in enumerate(NAMES + ["echo.gz"])]

@@ -1,4 +1,4 @@
-"""config-check, the host tool: what it says about images that are not what they seem."""
+"""config-check, the host tool, on images that are not what they seem."""
 import gzip
 import json
 import os

@@ -52,11 +52,11 @@ def test_hangs(m, command):
     hog_advances(m)
     assert m.guest("echo")["state"] == "running"
     if command == "spin":
-        # Interrupts are off: it is told, and moves on with what others do to it.
+        # Interrupts are off: that is reported, until an action of others makes it move on.
         stuck = m.wait_for("/v1/guests/echo", lambda g: g["stuck"], "it is not stuck")
         assert stuck["state"] == "running" and re.fullmatch(r"spins at RIP 0x[0-9a-f]+, with interrupts off", stuck["stuck"])
         assert m.get("/v1/events?follow=0")["events"][-1]["why"] == stuck["stuck"]
-        assert "guest hog: spins" not in m.serial()  # it has interrupts off and is in a small loop, too, but it computes
+        assert "guest hog: spins" not in m.serial()  # it too has interrupts off and runs a small loop, but it computes
         assert '\nbulkhead_guest_stuck{guest="echo"} 1\n' in m.request("GET", "/metrics")[2]
     m.request("POST", "/v1/guests/echo/actions", '{"action": "stop"}')
     assert m.wait_state("echo", "stopped")["stuck"] == ""

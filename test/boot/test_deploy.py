@@ -1,4 +1,4 @@
-"""Images come over the network, guests are made of them and go again, while the others run and nothing is left behind."""
+"""Images are uploaded, guests are made from them and deleted, while others keep running; nothing is left behind."""
 import base64
 import hashlib
 import http.client
@@ -18,7 +18,7 @@ CONFIG = {"guests": [
     {"name": "control", "image": "guests/control.elf", "memory": "2M", "core": 0, "weight": 200},
     {"name": "keeper", "image": "guests/echo.elf", "memory": "4M", "core": 0, "modules": [{"file": "keepers.key"}]},
 ], "management": {"core": 1, "budget_us": 9000}}
-CYCLES = 80  # by each of curl and bhctl; with those of the page 200 and more
+CYCLES = 80  # by curl and by bhctl each; with the page's, more than 200
 
 
 def image(name):
@@ -36,7 +36,7 @@ def m(start):
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(m):
-    """Each test gives back what it took, and the others have run all the while."""
+    """Each test releases what it used, and the other guests keep running."""
     m.wait_state("keeper", "running")
     before = memory(m), m.guest("keeper")
     at = len(m.serial())
@@ -88,23 +88,23 @@ def test_upload_use_delete(m):
     m.type("second", "hello\r")
     assert m.wait_serial(r"\[second\] .*hello")
     assert m.get("/v1/images/echo")["used_by"] == ["second"]
-    # It is a guest as any other.
+    # It is a guest like any other.
     assert m.get("/v1/guests/second/vcpus/0/vmcs")["fields"]
     m.request("POST", "/v1/guests/second/actions", '{"action": "reset"}')
     m.wait_for("/v1/guests/second", lambda g: g["state"] == "running" and g["started_tsc"] > made["started_tsc"], "it does not come back")
-    # Neither the image nor its name goes while it is in use.
+    # Neither the image nor its name can be taken away while it is in use.
     assert error(json.loads(delete(m, "/v1/images/echo", 409))) == ("the image is in use: second", None)
     assert error(put(m, "echo", ECHO, 409)) == ('the image "echo" is in use: second', None)
     delete(m, "/v1/guests/second")
     assert m.request("GET", "/v1/guests/second")[0] == 404
-    # Another one takes the place.
+    # Another image can take the name.
     assert put(m, "echo", b"\xf4" * 512, 200)["size"] == 512
     delete(m, "/v1/images/echo")
     delete(m, "/v1/images/echo", 404)
 
 
 def test_from_the_iso(m):
-    """No upload is needed for what came with the ISO."""
+    """The ISO's images need no upload."""
     deploy(m, name="again", image="guests/echo.elf", memory="4M", core=1)
     m.wait_state("again", "running")
     delete(m, "/v1/guests/again")
@@ -115,7 +115,7 @@ MODULES = [("guests/echo.elf", "blob"), ("echo", "guests/control.elf"), ("echo",
 
 @pytest.mark.parametrize("kernel, module", MODULES)
 def test_modules_of_both_kinds(m, kernel, module):
-    """Image and module may each be the ISO's or uploaded: nobody looks into a module."""
+    """Image and module may each be the ISO's or uploaded; a module's contents are not checked."""
     put(m, "blob", b"what a guest is given " * 1000)
     put(m, "echo", ECHO)
     made = deploy(m, name="both", image=kernel, memory="4M", core=1, modules=[{"file": module, "args": "x"}])
@@ -140,7 +140,7 @@ def test_events(m):
 
 
 def test_memory_is_scrubbed(m):
-    """What a guest leaves is not what the next one finds, nor what management can read: the same memory is an image next."""
+    """Neither the next guest nor management can read a deleted guest's memory, even if it becomes an image."""
     secret = b"a secret that nobody else is to see "
     put(m, "flat", secret * 1000)
     deploy(m, name="first", image="flat", kind="flat", memory="4M", core=1)
@@ -174,7 +174,7 @@ def test_wrong_field(m, guest, pointer, why):
 
 
 def test_what_belongs_to_others(m):
-    """Another guest's module, and the appliance's own files: neither offered nor given away."""
+    """Another guest's module and the appliance's own files are neither listed nor given to others."""
     assert {i["name"] for i in m.get("/v1/images")["images"]} == {"guests/control.elf", "guests/echo.elf"}
     for field, pointer in (({"image": "guests/echo.elf", "modules": [{"file": "keepers.key"}]}, "/modules/0/file"), ({"image": "keepers.key"}, "/image")):
         assert error(deploy(m, 409, name="thief", **field)) == ('"keepers.key" is a module of another guest: upload a copy under another name', pointer)
@@ -205,12 +205,12 @@ def test_what_is_short(m):
     message, pointer = error(deploy(m, 409, name="more", image="guests/echo.elf", memory="2M", core=1, guaranteed_us=6000))
     assert pointer == "/guaranteed_us"
     assert message == "not enough core time: 6000 us of 10000 us (60.0 %) asked, core 1 has 45.0 % left of the 95 % that can be guaranteed"
-    # All that can be had; once it is given back, it can be had again.
+    # All the time that is left; once released, it can be had again.
     for name in ("more", "again"):
         deploy(m, name=name, image="guests/echo.elf", memory="2M", core=1, guaranteed_us=4500)
         delete(m, f"/v1/guests/{name}")
     delete(m, "/v1/guests/half")
-    # A number for everybody: 14 guests.
+    # There are numbers for 14 guests.
     names = [f"g{i}" for i in range(12)]
     for name in names:
         deploy(m, name=name, image="guests/echo.elf", memory="2M", core=1)
@@ -241,7 +241,7 @@ def test_uploads_that_fail(m):
         m.wait_for("/v1/host", lambda h: h["memory"]["images"] == 100 << 20, "no memory was taken")
         assert "not enough memory: 122880 KiB" not in m.request("PUT", "/v1/images/b", b"x" * 100)[2]
         delete(m, "/v1/images/b")
-    # The one that was abandoned leaves nothing.
+    # The abandoned upload leaves nothing.
     m.wait_for("/v1/host", lambda h: h["memory"]["images"] == 0, "its memory was not given back")
 
 
@@ -256,7 +256,7 @@ def test_no_memory_for_an_image(m):
 
 
 def back_after(m, at):
-    """Resets the management guest, and how long it was away by its own clock."""
+    """Resets the management guest; returns how long it was away by its own clock."""
     with m.connect() as c:  # which will not be answered
         c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"action": "reset"}')
         died = float(m.wait_serial(r"\[ *([\d.]+)\] core 1: guest mgmt: stopped", after=at).group(1))
@@ -264,7 +264,7 @@ def back_after(m, at):
 
 
 def test_killed_in_the_middle_of_an_upload(m):
-    """The management guest is back in less than a second, without the half of an image, and the others have not noticed."""
+    """The management guest is back in less than a second, the half image is gone, and other guests have not noticed."""
     with m.connect() as c:
         c.send(b"PUT /v1/images/a HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n" + bytes(100000))
         m.wait_for("/v1/host", lambda h: h["memory"]["images"] == 4 << 20, "no memory was taken")
@@ -295,7 +295,7 @@ LATE = {"name": "late", "image": "guests/echo.elf", "memory": 4 << 20, "core": 1
 
 
 def test_configuration(m, start, tmp_path):
-    """What GET /v1/config says makes the same guests again: a machine that is started with it says the same."""
+    """The configuration from GET /v1/config makes the same guests again: a machine started with it returns the same."""
     deploy(m, **LATE)
     text = m.request("GET", "/v1/config")[2]
     assert next(g for g in json.loads(text)["guests"] if g["name"] == "late") == LATE
@@ -313,7 +313,7 @@ def test_configuration(m, start, tmp_path):
 
 
 def bring_to(m, state):
-    """A guest in that state, or on its way through it: large memory takes a while to be cleared."""
+    """A guest in that state, or passing through it: clearing large memory takes a while."""
     image, memory, more = "guests/echo.elf", "2M", {}
     if state == "starting":
         memory = "64M"
@@ -336,7 +336,7 @@ def bring_to(m, state):
 
 @pytest.mark.parametrize("state", ["starting", "running", "paused", "stopped", "crashed", "restarting"])
 def test_deleted_in_any_state(m, state):
-    """All of its memory comes back, and all of the core's time: the next one can have all of it again."""
+    """All of its memory and core time is released: the next guest can have all of it again."""
     for _ in range(2):
         bring_to(m, state)
         delete(m, "/v1/guests/any")
@@ -346,7 +346,7 @@ def test_deleted_in_any_state(m, state):
 
 
 def test_processor_identifiers(m):
-    """Each guest has a VPID of its own; the next one of the same number gets the same, flushed before its first entry."""
+    """Each guest has its own VPID; the next guest with the same number gets the same one, flushed before its first entry."""
     def vpid(name):
         m.wait_state(name, "running")
         return int(m.get(f"/v1/guests/{name}/vcpus/0/vmcs?fields=VPID")["fields"][0]["value"], 16)
@@ -362,7 +362,7 @@ def test_processor_identifiers(m):
 
 
 def by_curl(m, path):
-    """(deploy, delete), as people do it."""
+    """(deploy, delete), as a user does it."""
     url = f"http://127.0.0.1:{m.port}"
 
     def curl(*args):
@@ -389,7 +389,7 @@ def by_bhctl(m, path):
 
 @pytest.mark.parametrize("how", [by_curl, by_bhctl])
 def test_again_and_again(m, how):
-    """Deployed, used, deleted; the page's turn is in test_page_live.py."""
+    """Deployed, used, deleted, again and again; test_page_live.py does it by the page."""
     come, go = how(m, os.path.join(appliance.BUILD, "guests", "echo.elf"))
     first = memory(m)
     for i in range(CYCLES):
@@ -403,7 +403,7 @@ def test_again_and_again(m, how):
 
 
 def cpio_file(name, data):
-    """An archive of one file, in cpio's "newc" format: what the kernel unpacks behind the initramfs that comes before it."""
+    """An archive of one file, in cpio's "newc" format: the kernel unpacks it after the initramfs in front of it."""
     def entry(path, mode, content):
         fields = [1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(path) + 1, 0]
         head = b"070701" + b"".join(b"%08x" % f for f in fields) + path + b"\0"

@@ -1,5 +1,5 @@
-"""The entry checks against machines: each way to break a VM entry is tried, and what the CPU refuses the checks must name. What it takes although the checks name it
-is in arch/x86/inspect/entry_check.md."""
+"""The entry checks against machines: each way to break a VM entry is tried, and the checks must name what the CPU refuses. arch/x86/inspect/entry_check.md
+lists what it accepts although the checks name it."""
 import re
 
 import pytest
@@ -15,7 +15,7 @@ LINE = re.compile(r"entry trial (\S+): ([^;\n]+)(?:; checks: (\d+) failed(?:: ([
 
 
 def documented():
-    """Of entry_check.md: the rules that this Bochs never enforces, and those that it enforces in part."""
+    """From entry_check.md: the rules that this Bochs never enforces, and those that it enforces in part."""
     with open("arch/x86/inspect/entry_check.md", encoding="utf-8") as f:
         never, part, three = re.search(r"Never enforced:(.*?)Out of reach.*?Enforced in part(.*?)Stricter.*?Never enforced besides:(.*?)\n#", f.read(), re.S).groups()
     if NEW:
@@ -24,7 +24,7 @@ def documented():
 
 
 def is_promised(mutation):
-    """Whether this Bochs refuses it."""
+    """Whether this Bochs must refuse it."""
     return mutation.get("bochs_3", mutation["bochs"]) if NEW else mutation["bochs"]
 
 
@@ -51,11 +51,11 @@ def test_refused_and_named(results):
         elif outcome.startswith("not tried"):
             assert outcome == "not tried: no such field" and re.search("control|tigerlake", mutation.get("note", "")), (name, outcome)
         elif outcome == "entered":
-            # Not refused although a check fails: only what is documented. Otherwise this CPU has the feature.
+            # Accepted although a check fails: only as documented. Without a failing check, this CPU has the feature.
             assert not is_promised(mutation) or count == 0 or rule in part, (name, outcome, rules)
             assert count == 0 or rules == [rule] and rule in never | part, (name, rules)
         else:
-            # Refused: the checks know why, and the CPU stopped where they see the first failure.
+            # Refused: the checks name the reason, and the CPU stopped where they see the first failure.
             assert count > 0 and (outcome.startswith(OUTCOME[rules[0].split(".")[0]]) or rule == REFUSED_LATE), (name, outcome, rules)
             assert rule in rules, (name, rules)
             assert rule not in never or len(rules) > 1 or rule == REFUSED_LATE, (name, "is refused")
@@ -65,7 +65,7 @@ REFUSED = set()
 
 
 def test_every_rule_is_broken_somewhere(results):
-    """What the column `bochs` promises is seen on at least one of the models."""
+    """Every refusal promised by the column `bochs` is seen on at least one model."""
     model, seen = results
     REFUSED.update(name for name, (outcome, _, _) in seen.items() if outcome.startswith(("VM-", "exit reason")))
     if model == MODELS[-1]:

@@ -1,4 +1,5 @@
-"""Interrupts and exceptions arrive in guests as on a CPU of their own: on a core that management shares, beside a busy neighbour, and alone, with every exit."""
+"""Interrupts and exceptions arrive in guests as on a real CPU: on a core shared with management, next to a busy neighbour, and alone with every exit
+enabled."""
 import pytest
 
 

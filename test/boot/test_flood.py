@@ -1,4 +1,4 @@
-"""As many requests as are answered, and more connections than there are: whose periods are short notices nothing."""
+"""Requests as fast as they are answered, and more connections than fit: a guest with short periods notices nothing."""
 import contextlib
 import re
 import socket
@@ -15,21 +15,21 @@ from test_names import PREFIX, WIRE, MGMT, US, checksum, exchange
 CONTROL = {"name": "control", "image": "guests/control.elf", "memory": "4M", "weight": 200}
 HOG = {"name": "hog", "image": "guests/hog.elf", "memory": "4M"}
 CLIENTS, AT_ONCE, SECONDS = 4, 20, 3
-# Ticks, of 20 million a second: what one exit may add. That with a snapshot is seen to take 2600, rarely 4700; those of the management guest, which sends and
-# receives frames, 3400.
+# Ticks, of 20 million a second, that one exit may add. An exit with a snapshot takes 2600, rarely 4700; one of the management guest, which sends and receives
+# frames, 3400.
 SNAPSHOT_EXIT, MGMT_EXIT = 6000, 6000
-ONE_EXIT = 400  # an OUT, with the way back to the guest
+ONE_EXIT = 400  # an OUT, including the return to the guest
 
 
 def settled(m):
-    """Management has made its certificate and its name known: no more work but what we give it."""
+    """Management has announced its certificate and its name: from now on it only does our work."""
     m.wait_serial(r"mgmt: also \S*bulkhead\.local/")
     return m
 
 
 @pytest.fixture(scope="module")
 def m(start):
-    """The loop has a core without management, and `hog` on it."""
+    """The loop shares a core with `hog`, without management."""
     return settled(start({"guests": [{**CONTROL, "core": 1}, {**HOG, "core": 1}], "management": {"core": 0, "budget_us": 9000}}, cpus=2))
 
 
@@ -49,7 +49,7 @@ def reports(m, n=SECONDS):
 
 @contextlib.contextmanager
 def clients(work):
-    """CLIENTS of them while the block runs: each calls work(stop) once. What they return, as a list that is full afterwards."""
+    """Runs CLIENTS clients during the block: each calls work(stop) once. Yields a list of their results, complete after the block."""
     stop, results, failures = threading.Event(), [], []
 
     def run():
@@ -70,7 +70,7 @@ def clients(work):
 
 
 def requests(m, target, at_once=AT_ONCE):
-    """Pipelined on one connection, so that there is always one more to be answered: how many were."""
+    """Pipelined on one connection, so that one more is always waiting; returns how many were answered."""
     def work(stop):
         answered = 0
         with m.connect() as c:
@@ -84,7 +84,7 @@ def requests(m, target, at_once=AT_ONCE):
 
 
 def handshake(m):
-    """A whole one; false: the places are taken, or the emulator's network, which takes one at a time."""
+    """A complete handshake. False: all places are taken, or the emulator's network is busy, which takes one at a time."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -95,7 +95,7 @@ def handshake(m):
 
 
 def handshakes(m):
-    """One after the other; so long do they take that most of them are under way when it is over."""
+    """One after another; they take so long that most are still under way when the block ends."""
     def work(stop):
         done = 0
         while not stop.is_set():
@@ -119,8 +119,8 @@ def means(seconds):
 
 @pytest.mark.parametrize("what", ["requests", "handshakes"])
 def test_jitter(m, capsys, what):
-    """On a core without management the loop has the same figures: what a flood does is another core's. They are the same to the tick but for the exit of `hog`, or of the
-    root's own work, that the loop's timer may fall into with or without a flood: one exit, a few hundred ticks."""
+    """On a core without management the loop's figures do not change: a flood is another core's work. They are the same to the tick, except that the loop's
+    timer may fall into an exit of `hog` or the root's own work, with or without a flood: one exit, a few hundred ticks."""
     quiet = list(reports(m))
     with clients(requests(m, "/v1/guests") if what == "requests" else handshakes(m)) as done:
         flooded = list(reports(m))
@@ -134,7 +134,7 @@ def test_jitter(m, capsys, what):
 
 
 def test_jitter_beside_snapshots(m, capsys):
-    """Who asks for the VMCS of a guest on that core takes one exit of it for each, and no period."""
+    """Each request for the VMCS of a guest on that core costs one exit of that guest, and no period."""
     quiet = list(reports(m))
     with clients(requests(m, "/v1/guests/hog/vcpus/0/vmcs?fields=GUEST_RIP", 1)) as done:
         flooded = list(reports(m))
@@ -146,7 +146,7 @@ def test_jitter_beside_snapshots(m, capsys):
 
 
 def test_jitter_beside_management(shared, capsys):
-    """With management on the loop's own core it may find that in an exit: the loop is late by as much, and misses no period."""
+    """With management on the loop's core, the timer may fall into one of its exits: the loop is late by that much, and misses no period."""
     quiet = list(reports(shared))
     with clients(requests(shared, "/v1/guests")) as done:
         flooded = list(reports(shared))
@@ -159,17 +159,18 @@ def test_jitter_beside_management(shared, capsys):
 
 
 def test_slow_clients(m):
-    """Sixteen without a token that send a byte now and then have all places. Whoever has one is not kept out: one of them goes for it."""
+    """Sixteen clients without a token, which send a byte now and then, hold all places. A client with a token is not kept out: one of them is dropped for
+    it."""
     slow = []
     for _ in range(16):
         s = socket.create_connection(("127.0.0.1", m.port), timeout=60)
-        # Answered once, it has its place: the emulator takes one connection at a time, and further ones wait for seconds.
+        # Once answered, it has its place: the emulator takes one connection at a time, and further ones wait for seconds.
         s.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
         while not s.recv(4096).endswith(b"\r\n\r\n"):
             pass
         s.sendall(b"GET /v1/gu")
         slow.append(s)
-    # All places are taken, and then somebody has to go whenever another one comes.
+    # All places are taken, so each new client displaces one.
     asked, gone, end = 0, set(), time.monotonic() + LIMIT
     while not gone:
         assert time.monotonic() < end, "nobody had to go"
@@ -194,7 +195,7 @@ def test_slow_clients(m):
 
 @pytest.fixture(scope="module")
 def wired(start):
-    """With a guest that sends the frames it is given."""
+    """A machine with a guest that sends the frames it is given."""
     return start({"guests": [WIRE, {**CONTROL, "core": 0}], "management": {"core": 1, "reachable_from_guests": True}, "mac_prefix": PREFIX}, cpus=2)
 
 
@@ -206,7 +207,7 @@ def arp_request():
 
 
 def syn(source, port):
-    """The first segment of a connection, and nothing will follow."""
+    """The first segment of a connection; nothing follows."""
     tcp = struct.pack(">HHIIBBHHH", source, port, 1000, 0, 5 << 4, 2, 8192, 0, 0)
     pseudo = STRANGER + SERVER + struct.pack(">BBH", 0, 6, len(tcp))
     tcp = tcp[:16] + struct.pack(">H", checksum(pseudo + tcp)) + tcp[18:]
@@ -220,7 +221,7 @@ def is_syn_ack(f):
 
 @pytest.mark.parametrize("port", [80, 443])
 def test_half_open(wired, port):
-    """Several times as many beginnings of connections as there can be connections, without an end: who comes after them is served, then and half a minute later."""
+    """Far more half-open connections than fit: a client that comes after them is served, at once and half a minute later."""
     exchange(wired, arp_request(), lambda f: f[12:14] == b"\x08\x06" and f[20:22] == b"\0\2")
     exchange(wired, syn(1000, port), is_syn_ack)
     for n in range(160):
@@ -234,7 +235,7 @@ def test_half_open(wired, port):
 
 
 def test_garbage(m):
-    """Broken requests, and thousands for what is not there; a hundred thousand are in test_fuzzed.py, and millions in the fuzzers."""
+    """Broken requests, and thousands for missing resources; test_fuzzed.py sends a hundred thousand, the fuzzers millions."""
     parts = [b"\x16\x03\x01\x02\x00", b"PUT /v1/images/x HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n", b"GET /" + b"%" * 300 + b" HTTP/1.1\r\n\r\n",
              b"\xff" * 200, b"POST /v1/guests HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n{{{{{", b"A: b\r\n" * 100]
     for i in range(60):

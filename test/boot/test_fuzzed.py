@@ -1,4 +1,5 @@
-"""A hundred thousand requests that are nearly right, and some that are none, by somebody who has the token: the appliance answers each, and nobody else notices."""
+"""A hundred thousand requests that are nearly right, and some invalid ones, from a client with the token: the appliance answers each, and other guests notice
+nothing."""
 import collections
 import json
 import os
@@ -20,7 +21,7 @@ CONFIG = {"guests": [
 REQUESTS, CLIENTS, AT_ONCE = int(os.environ.get("FUZZ_REQUESTS", "100000")), 4, 40
 BROKEN = 1000
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-# Of all requests; 40 where nothing is said. What is dear to answer is asked for less: a dump costs as much as ninety small answers.
+# Relative shares of requests; the default is 40. Expensive answers are requested less often: a dump costs as much as ninety small answers.
 VMCS = "/v1/guests/{guest}/vcpus/{vcpu}/vmcs"
 SHARES = {("/healthz", "GET"): 600, ("/v1/whoami", "GET"): 600, ("/", "GET"): 200, ("/page/{file}", "GET"): 100, ("/v1/images/{name}", "GET"): 400, ("/v1/images/{name}", "DELETE"): 100,
           ("/openapi.json", "GET"): 1, ("/v1/vmx/capabilities", "GET"): 1, ("/v1/vmx/layout", "GET"): 1, ("/metrics", "GET"): 1, ("/v1/log", "GET"): 2,
@@ -42,7 +43,7 @@ LOOKS = ("GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "SEARCH")
 
 
 class Fuzzer:
-    """Requests from a seed. They do not end what others need: whatever changes something names the victim."""
+    """Requests from a seed. They spare what others need: every request that changes something names the victim."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -63,7 +64,7 @@ class Fuzzer:
                 "name": lambda: self.some("scrap", "spare", "scrap2", "guests%2Fecho.elf")}[name]()
 
     def wrecked(self, text, times=3):
-        """A few characters of it are others, gone, or there twice."""
+        """The text with a few characters changed, removed or doubled."""
         for _ in range(self.random.randrange(1, times + 1)):
             at, n = self.random.randrange(len(text) + 1), self.random.randrange(1, 6)
             text = self.some(text[:at] + text[at + n:], text[:at] + text[at:at + n] * 2 + text[at + n:], text[:at] + chr(self.random.randrange(32, 127)) + text[at + 1:],
@@ -71,7 +72,7 @@ class Fuzzer:
         return text
 
     def json(self, template):
-        """A body as the route wants it, or nearly."""
+        """A body that fits the route, or nearly."""
         if template.endswith("/actions"):
             value = {"action": self.some(*ACTIONS)}
         elif template.endswith("/vmcs"):
@@ -101,20 +102,20 @@ class Fuzzer:
     def target(self, template, changes):
         path = re.sub(r"\{(\w+)\}", lambda k: self.argument(k.group(1), changes), template)
         if self.chance(8):
-            # Only where it cannot become another one's name; what changes keeps the guest it is about.
+            # Only where it cannot turn into another guest's name: a change keeps the guest it is about.
             kept = 3 if changes and path.startswith("/v1/") else 0
             parts = path.split("/")
             at = self.random.randrange(kept + 1, len(parts) + 1) if kept < len(parts) else len(parts)
             parts[at:at + self.random.randrange(2)] = [self.some("", "", "%2f", ";", *WORDS)]
             path = "/".join(parts) or "/"
         query = [f"{self.some(*QUERIES)}{self.some('=', '=', '=', '')}{self.some(*NUMBERS, *WORDS)}" for _ in range(self.random.randrange(3) if self.chance(40) else 0)]
-        # Its list, not the stream: the first one counts.
+        # The list, not the stream: the first parameter counts.
         if "events" in path:
             query.insert(0, "follow=0")
         return (path + ("?" + "&".join(query) if query else ""))[:250]
 
     def request(self, token):
-        """(method, target, bytes) of one that has a whole frame."""
+        """(method, target, bytes) of a request with intact framing."""
         template, method = self.random.choices(self.operations, self.weights)[0]
         if self.chance(8):
             method = self.some(*METHODS)
@@ -133,9 +134,9 @@ class Fuzzer:
         return method, target, head.encode("latin-1") + body
 
     def broken(self, token):
-        """Bytes that are no request, or not a whole one, or two."""
+        """Bytes that are no request, an incomplete one, or two."""
         method = "HEAD"
-        while method == "HEAD":  # whose answers we could not tell from others' without knowing it
+        while method == "HEAD":  # whose answers could not be told apart without knowing the method
             method, _, data = self.request(token)
         head, _, body = data.partition(b"\r\n\r\n")
         at = self.random.randrange(len(data))
@@ -158,9 +159,9 @@ class Fuzzer:
 
 
 class Client:
-    """Pipelines requests over one connection at a time, counts the answers and holds each to the description."""
+    """Pipelines requests over one connection at a time, counts the answers and checks each against the description."""
 
-    seen = set()  # those that were looked at before, of all clients
+    seen = set()  # answers that any client has checked already
 
     def __init__(self, m):
         self.m, self.socket, self.input, self.statuses, self.looked_at = m, None, b"", collections.Counter(), 0
@@ -181,7 +182,7 @@ class Client:
         return bool(part)
 
     def check(self, method, target, status, headers, body):
-        """Each that is small and new, and of the large ones, which are always new, some."""
+        """Checks every small new answer, and some of the large ones, which are always new."""
         self.looked_at += 1
         what = hash((method, target, status, headers, body))
         if what in self.seen or (len(body) > 1500 and self.looked_at % 16):
@@ -191,7 +192,7 @@ class Client:
         openapi.check_answer(method, target, status, fields, body)
 
     def answer(self, method, target, sure=True):
-        """Whether the other side closes behind it. None: it has, and said nothing. `sure`: we know what it is the answer to."""
+        """Whether the other side closes after it. None: it closed without an answer. `sure`: we know which request it answers."""
         while (end := self.input.find(b"\r\n\r\n")) < 0:
             if not self.more():
                 assert not self.input, self.input
@@ -211,7 +212,7 @@ class Client:
         return b"Connection: close" in headers
 
     def ask(self, requests):
-        """An answer for each. A refusal may end the connection: what was behind it has not been looked at and is asked again."""
+        """Gets an answer for each request. A refusal may end the connection: the requests after it were not read and are sent again."""
         while requests:
             if not self.socket:
                 self.connect()
@@ -230,12 +231,12 @@ class Client:
         who = ("GET", "/v1/whoami", f"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
         for i in range(0, n, AT_ONCE):
             self.ask([fuzzer.request(token) for _ in range(min(AT_ONCE, n - i) - 1)] + [who])
-            # As many answers as requests: the last one is that of the last request.
+            # As many answers as requests: the last answer belongs to the last request.
             assert json.loads(self.body) == {"name": "console", "role": "admin"}, self.body
         self.close()
 
     def break_frames(self, n, seed):
-        """Each on a connection of its own. It is answered or not, and closed."""
+        """Each on its own connection, which is answered or not, and then closed."""
         fuzzer = Fuzzer(seed)
         for _ in range(n):
             data = fuzzer.broken(self.m.token)
@@ -257,7 +258,7 @@ def memory(m):
 
 
 def unchanged(m):
-    """What must stay as it is, of everybody but the victim."""
+    """What must not change for any guest but the victim."""
     return [(g["name"], g["state"], g["restarts"], g["started_tsc"], g["configuration"]) for g in (m.guest(n) for n in ("mgmt", "control", "keeper"))]
 
 
@@ -272,7 +273,7 @@ def clean_up(m):
 
 
 class Reports(threading.Thread):
-    """The control loop's, from the first to the last: its console keeps only the latest."""
+    """All of the control loop's reports, from the first on: its console keeps only the latest."""
 
     def __init__(self, m):
         super().__init__()
@@ -328,7 +329,7 @@ def test_a_hundred_thousand(start, capsys):
               f"{statuses.total() * 1000 / virtual:.0f} requests a second of virtual time, {ticks // statuses.total()} ticks each; {len(seconds)} seconds of the control loop", end=" ")
     assert statuses.total() == REQUESTS
     assert set(statuses) >= {200, 201, 202, 204, 400, 401, 403, 404, 405, 409} and sum(n for s, n in statuses.items() if s < 400) > REQUESTS // 3, statuses
-    # Nobody has noticed.
+    # No other guest has noticed.
     assert len(seconds) > 20 and seconds == [(seconds[0][0] + i, 1000, 0) for i in range(len(seconds))], seconds
     clean_up(m)
     assert unchanged(m) == before

@@ -1,12 +1,12 @@
-"""Neighbours that want more than their slices, and a management guest that was taken over: who has a guarantee keeps it, to the tick."""
+"""Neighbours that want more than their slices, and a compromised management guest: a guest with a guarantee keeps it, to the tick."""
 import re
 
 import pytest
 
 import hostile
 
-LATE = 2000  # ticks after its end that a slice may be over: 100 us
-LATE_MAKING = 2500  # where guests are made and deleted all the time, as well: 1809 to 2090 were seen, as the build goes
+LATE = 2000  # ticks by which a slice may overrun its end: 100 us
+LATE_MAKING = 2500  # while guests are also made and deleted all the time: 1809 to 2090 were seen, depending on the build
 
 
 @pytest.mark.parametrize("cpus", [1, 4])
@@ -16,7 +16,7 @@ def test_guarantees_hold(start, cpus):
     assert all(periods == hostile.PERIODS for periods, *_ in found.values()), found
     assert {name: missed for name, (_, missed, *_) in found.items()} == dict.fromkeys(hostile.ROUNDS, 0), found
     assert max(own for _, _, own, _ in found.values()) <= LATE, found
-    assert found["all"][3] <= LATE, found  # the worst on its core, of all rounds so far and of the starts before them
+    assert found["all"][3] <= LATE, found  # the worst on its core, over all rounds so far and the starts before them
     assert found["anything"][3] <= LATE_MAKING, found
     m.wait_serial(r"usurper: done")
     calls, done, wrong, seen = map(int, re.search(r"usurper: calls made (\d+), done (\d+), wrong (\d+), seen (\d+)\n", m.serial()).groups())

@@ -1,4 +1,5 @@
-"""The HTTP server against clients that are slow, silent, rude or broken, at a static address. Whatever they do, the guests run on and others are answered."""
+"""The HTTP server against clients that are slow, silent, rude or broken, at a static address. Whatever they do, guests keep running and other clients are
+answered."""
 import contextlib
 import json
 import random
@@ -26,7 +27,7 @@ def machine(start):
 
 @pytest.fixture
 def m(machine):
-    """The machine; after the test the server answers, and no guest has been disturbed."""
+    """The machine; after the test the server must answer, and no guest may have been disturbed."""
     before = {g["name"]: g for g in machine.get("/v1/guests")["guests"]}
     yield machine
     assert machine.get("/healthz") == {"status": "ok"}
@@ -61,7 +62,7 @@ def test_one_byte_at_a_time(m):
         for i in range(len(GET)):
             c.send(GET[i:i + 1])
         status, _, body = c.answer()
-        # On this machine's clock it may have taken too long.
+        # By the machine's clock it may have taken too long.
         assert status == 200 and body == HEALTHY or status == 408 and uptime_ms(m) - begun >= REQUEST_MS
 
 
@@ -87,7 +88,7 @@ def test_request_that_never_ends(m, part):
 
 
 def fill(m, stack, n=CONNECTIONS):
-    """So many open connections, each of which was answered."""
+    """`n` open connections, each of which was answered."""
     clients = []
     while len(clients) < n:
         c = stack.enter_context(m.connect())
@@ -98,12 +99,12 @@ def fill(m, stack, n=CONNECTIONS):
 
 
 def test_silent_connections(m):
-    """All connections are taken by clients that say nothing: the next one gets the place of the first; and the server does not keep them for ever."""
+    """Silent clients take all connections: the next client gets the place of the first, and the server does not keep silent ones for ever."""
     begun = uptime_ms(m)
     with contextlib.ExitStack() as stack:
         silent = []
         for _ in range(CONNECTIONS):
-            # One after the other: the emulator's network lets a client that comes too soon wait for a second.
+            # One after another: the emulator's network makes a client that comes too soon wait for a second.
             with m.connect() as c:
                 c.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
                 assert c.answer()[0] == 200 and c.ended()
@@ -239,7 +240,7 @@ def test_wrong_target(m, path, status):
             assert c.answer()[0] == 200
         else:
             is_error(c.answer(), status)
-        c.send(GET)  # a refusal of this kind does not cost the connection
+        c.send(GET)  # a refusal of this kind does not end the connection
         assert c.answer()[2] == HEALTHY
 
 
@@ -319,7 +320,7 @@ def test_expect_continue(m):
             assert c.head() == (100, {})
             c.send(b"\r\r")
             assert json.loads(c.answer()[2]) == {"accepted": 2}
-        c.send(post % 2 + b"\r\r" + GET)  # who does not wait need not be told to go on
+        c.send(post % 2 + b"\r\r" + GET)  # a client that does not wait need not get 100 Continue
         first = c.head()
         status, headers = c.head() if first[0] == 100 else first
         assert status == 200 and json.loads(c.input.read(int(headers["content-length"]))) == {"accepted": 2}
@@ -340,7 +341,7 @@ def test_reset_in_the_middle_of_an_answer(m):
         c.send(DUMP * 3)
         assert len(c.input.read(read)) == read
         c.reset()
-    # Every connection can be had again.
+    # All connections are available again.
     with contextlib.ExitStack() as stack:
         fill(m, stack)
 
@@ -358,7 +359,7 @@ def test_reset_before_the_answer(m):
 @pytest.mark.parametrize("data,answers", [(GET, 1), (GET * 3, 3), (DUMP, 1), (DUMP + GET + DUMP, 3), (GET + GET[:10], 1)],
                          ids=["one", "three", "dump", "dumps", "one and a half"])
 def test_half_closed(m, data, answers):
-    """A client that has sent all it wants to say gets all its answers."""
+    """A client that shuts down its sending side gets all its answers."""
     with m.connect() as c:
         c.send(data)
         c.socket.shutdown(1)

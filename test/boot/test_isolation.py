@@ -7,7 +7,7 @@ import pytest
 MB = 2**20
 TB = 2**40
 MEMORY = 4 * MB
-# Of interest: what lies around each power of two; 2 MB steps (all of them would take a day: a guest dies at each); pages that exist for others.
+# Addresses of interest: around each power of two; some 2 MB steps (all of them would take a day, since a guest dies at each); pages that exist for others.
 POWERS = [2**n + d for n in range(22, 41) for d in (-4, 0) if MEMORY <= 2**n + d < TB]
 STEPS = [2 * MB * n for n in random.Random(2).sample(range(MEMORY // (2 * MB), TB // (2 * MB)), 30)]
 PAGES = {
@@ -33,7 +33,7 @@ def m(start):
 
 
 def attempt(m, way, address):
-    """One life of the guest that asks where to go: how it ended, and what it said."""
+    """One life of the guest that asks which address to try: how it ended, and its output."""
     at = 0
     if m.guest("ask")["state"] != "running":
         at = m.get("/v1/guests/ask/console?format=json")["next"]
@@ -59,7 +59,7 @@ def assert_outside(m, way, address):
 
 
 def test_string_io_faults(m):
-    """What lies within its memory and still cannot be reached by INS and OUTS is its own affair: it gets the exception and lives."""
+    """INS and OUTS that fault within the guest's memory are its own affair: it gets the exception and lives."""
     assert m.wait_serial(r"\[strings\] strings: (\d+) trials, (\d+) wrong")[2] == "0", m.request("GET", "/v1/guests/strings/console")[2]
     assert m.guest("strings")["exit_code"] == 0
 
@@ -88,7 +88,7 @@ def test_every_way(m, way):
 
 
 def test_inside_is_allowed(m):
-    """So the guest that dies does so because of the address."""
+    """So in the other tests the guest dies because of the address."""
     for way in ("read", "write", "locked", "ins", "outs"):
         guest, text = attempt(m, way, MEMORY - 4)
         assert guest["state"] == "stopped" and f"ESCAPED, {way} 0x{MEMORY - 4:x}" in text, (guest, text)

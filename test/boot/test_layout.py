@@ -1,4 +1,4 @@
-"""Where the CPU keeps each field of the VMCS, found out on three CPU models; and a raw region decoded with that."""
+"""Where the CPU keeps each field of the VMCS, probed on three CPU models; and a raw region decoded with that."""
 import json
 import re
 
@@ -19,7 +19,7 @@ def test_layout(m):
     assert layout["inside_a_hypervisor"] is False
     fields = {f["name"]: f for f in layout["fields"]}
     assert len(fields) > 130
-    # What is known of Bochs: access rights are stored transformed, everything else as it is.
+    # Known for Bochs: access rights are stored transformed, everything else verbatim.
     transformed = {n for n, f in fields.items() if f["stored"] == "transformed"}
     assert transformed == {f"GUEST_{s}_ACCESS_RIGHTS" for s in "ES CS SS DS FS GS LDTR TR".split()}
     assert all(f["stored"] == "verbatim" for n, f in fields.items() if n not in transformed), layout
@@ -28,7 +28,7 @@ def test_layout(m):
     assert len(taken) == len(set(taken)) and min(taken) >= 8 and max(taken) < 4096
     widths = {f["name"]: f["width"] for f in m.get("/v1/guests/echo/vcpus/0/vmcs")["fields"]}
     assert all(f["size"] == {"16": 2, "32": 4, "64": 8, "natural": 8}[widths[n]] for n, f in fields.items())
-    # The guest that asked goes on, and what was found is the same the next time.
+    # The guest that asked goes on, and the next probe finds the same.
     assert m.get("/v1/vmx/layout") == layout and m.get("/healthz")["status"] == "ok"
 
 

@@ -1,4 +1,4 @@
-"""Paused, resumed, given an NMI; what cannot be done in a state is refused; who dies again and again is given up."""
+"""Pause, resume, NMI; actions that a state does not allow are refused; a guest that keeps dying is given up."""
 import json
 import os
 import re
@@ -7,8 +7,8 @@ import pytest
 
 import appliance
 
-# echo, which gets NMIs, has a core to itself. In Bochs 2.7 VM entry blocks NMIs if the VMCS says so (SDM 3C "Loading Non-Register State"), but does not unblock what the
-# guest before it on this core left blocked: a guest without IRET would never get its NMI.
+# echo, which gets NMIs, has a core to itself. In Bochs 2.7 VM entry blocks NMIs if the VMCS says so (SDM 3C "Loading Non-Register State"), but does not
+# unblock them if the previous guest on the core left them blocked: a guest without IRET would never get its NMI.
 CONFIG = {"management": {"core": 1}, "guests": [
     {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0},
     {"name": "still", "image": "guests/control.elf", "memory": "2M", "core": 0, "weight": 200},
@@ -50,7 +50,7 @@ def spins(dump, where):
 
 @pytest.mark.parametrize("guest, keeps", [("still", True), ("going", False)])
 def test_pause(m, guest, keeps):
-    """While it is paused others have its time. With its clocks stopped it does not notice; with clocks that run it misses what it missed."""
+    """While it is paused others get its time. With stopped clocks it does not notice; with running clocks it counts the periods it missed."""
     _, at = report(m, guest, len(m.serial()))
     assert act(m, guest, "pause") == (202, {"guest": guest, "status": "accepted"})
     paused = m.wait_state(guest, "paused")
@@ -79,7 +79,7 @@ def test_input_waits(m):
 
 
 def test_nmi(m):
-    """Taken in HLT, in the middle of work, one after the other, and with interrupts off."""
+    """NMIs in HLT, in the middle of work, one after another, and with interrupts off."""
     for n in range(1, 4):
         at = len(m.serial())
         assert act(m, "echo", "nmi")[0] == 202
@@ -91,7 +91,7 @@ def test_nmi(m):
     for n in range(4, 7):
         assert act(m, "echo", "nmi")[0] == 202
         m.wait_serial(rf"\[echo\] NMI {n}, interrupts off", at)
-    # Nobody waits for it: without a handler it is the guest's end.
+    # Without a handler, an NMI ends the guest.
     assert act(m, "hog", "nmi")[0] == 202
     assert "100" in m.wait_state("hog", "stopped")["why"] or m.guest("hog")["exit_code"] == 102
     act(m, "hog", "start")
@@ -101,7 +101,7 @@ def test_nmi(m):
 
 
 def test_watchdog(m):
-    """Fed 100 times a second it lives, also beside a hog and over a pause that is longer than its patience; then it is not fed."""
+    """Fed 100 times a second the guest lives, even next to a hog and through a pause longer than the watchdog's time-out; then it is no longer fed."""
     guest = m.guest("watched")
     assert (guest["state"], guest["restarts"], guest["configuration"]["watchdog_ms"]) == ("running", 0, 250)
     assert act(m, "watched", "pause")[0] == 202
@@ -146,12 +146,12 @@ def test_wrong_state(m):
 
 
 def held_back(m, lives):
-    """Waits until moth has had so many lives in a row and the next one is not yet."""
+    """Waits until moth has had this many short lives in a row and the next is being held back."""
     return m.wait_for("/v1/guests/moth", lambda g: g["state"] == "restarting" and g["short_lives"] >= lives, "moth is not held back")
 
 
 def test_held_back(m):
-    """Longer each time; what can be done meanwhile is done, and what cannot is refused."""
+    """Longer each time. Meanwhile, allowed actions work and others are refused."""
     guest = held_back(m, 7)
     assert "halted" in guest["why"] and guest["next_start_tsc"] > guest["stopped_tsc"]
     for action in ("pause", "resume", "nmi"):
@@ -160,14 +160,14 @@ def test_held_back(m):
     assert act(m, "moth", "stop")[0] == 202
     guest = m.wait_state("moth", "stopped")
     assert guest["why"] == "stopped by request" and guest["next_start_tsc"] is None
-    # How long it was held back before each start: from the states' events.
+    # How long it was held back before each start, from the events.
     events = [e for e in m.get("/v1/events?follow=0")["events"] if e["guest"] == "moth"]
     waits = [b["uptime_ms"] - a["uptime_ms"] for a, b in zip(events, events[1:]) if (a["state"], b["state"]) == ("restarting", "starting")]
     assert len(waits) >= 5 and all(2 * a - 2 <= b <= 2 * a + 20 for a, b in zip(waits, waits[1:])), waits
     states = [e["state"] for e in events]
     assert all(after in {"starting": ("running", "stopped"), "running": ("stopped",), "stopped": ("starting", "restarting"), "restarting": ("starting", "stopped")}[before]
                for before, after in zip(states, states[1:])), states
-    # By hand it begins anew, and at once also where it would have waited.
+    # A manual start resets the count, and starts at once even if the guest was being held back.
     assert act(m, "moth", "start")[0] == 202
     first = held_back(m, 6)["restarts"]
     assert act(m, "moth", "start")[0] == 202
@@ -178,7 +178,7 @@ def test_held_back(m):
 
 
 def test_image_that_is_not_there(m):
-    """Not on the ISO: failed, with its name. What is uploaded later under that name is not what the configuration meant."""
+    """An image missing on the ISO: the guest fails, naming it. A later upload under that name is not the image that the configuration meant."""
     guest = m.guest("absent")
     assert guest["state"] == "failed" and guest["why"] == '"absent.elf" is not among the boot modules'
     with open(os.path.join(appliance.BUILD, "guests", "echo.elf"), "rb") as f:
@@ -195,7 +195,7 @@ def test_image_that_is_not_there(m):
 
 
 def test_exit_code_is_of_the_last_life(m):
-    """A failure of an earlier life does not make a failure of a clean end."""
+    """A failure of an earlier life does not turn a clean end into a failure."""
     m.wait_serial(r"\[mortal\] > ")
     m.type("mortal", "exit 5\r")
     m.wait_for("/v1/guests/mortal", lambda g: g["restarts"] == 1 and g["state"] == "running", "it is not started again")
@@ -220,7 +220,7 @@ def test_given_up(m):
     guest = m.wait_for("/v1/guests/mortal", lambda g: g["why"].endswith("; not started again after 3 lives of less than 10 seconds"), "it is not given up")
     assert guest["state"] == "crashed" and guest["restarts"] == restarts + 2 and guest["configuration"]["restart_limit"] == 2
     assert (guest["short_lives"], guest["next_start_tsc"]) == (3, None)
-    # Who has waited for input all that time was seen in its timer's handler now and then, and was not stuck there.
+    # A guest that waits for input may be seen in its timer's handler now and then, but is not stuck there.
     assert "guest watched: spins" not in m.serial()
     assert act(m, "mortal", "start")[0] == 202
     m.wait_state("mortal", "running")

@@ -1,4 +1,4 @@
-"""Debian's own cloud kernel, unmodified, reaches a shell that answers, and does not disturb its neighbour on the same core."""
+"""Debian's unmodified cloud kernel reaches a shell that answers, and does not disturb its neighbour on the same core."""
 import json
 import re
 
@@ -15,12 +15,12 @@ def test_linux_shell(start):
                "the shell did not answer")
     guest = m.guest("linux")
     assert guest["state"] == "running" and guest["configuration"]["kind"] == "linux"
-    # Not a period lost while Linux is loaded and boots on the same core.
+    # No period is lost while Linux is loaded and boots on the same core.
     text = m.serial()
     boot = text[:text.index("linux: ready")]
     reports = re.findall(r"control: second \d+, periods 1000, missed (\d+), .*histogram", boot)
     assert len(reports) > 20 and set(reports) == {"0"}, " ".join(reports)
-    # Nor beside a shell and the management guest at work, all three on that core. And no process loses anything of its state to another one.
+    # Nor next to a busy shell and the management guest, all three on that core. And no process loses state to another.
     at = len(m.serial())
     m.type("linux", "i=0; while [ $i -lt 40 ]; do busybox | busybox wc -l; i=$((i+1)); done; echo done $i\n")
     for _ in range(3):

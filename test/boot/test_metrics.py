@@ -1,4 +1,4 @@
-"""Metrics: clean by promtool's judgement, the same as the rest of the API says, and scraped by a real Prometheus."""
+"""Metrics: clean according to promtool, consistent with the rest of the API, and scraped by a real Prometheus."""
 import json
 import os
 import re
@@ -60,7 +60,7 @@ def test_same_as_the_api(m):
         assert after[("bulkhead_memory_bytes", f'{{owner="{owner}"}}')] == host["memory"][owner]
     assert after[("bulkhead_guest_state", '{guest="control",state="running"}')] == 1
     assert after[("bulkhead_http_requests_total", '{code="200"}')] - before[("bulkhead_http_requests_total", '{code="200"}')] == 3
-    # A loop of 1 kHz that sleeps wakes by its timer each period, and in time.
+    # A 1 kHz loop that sleeps is woken by its timer in each period, and on time.
     wakes = after[("bulkhead_vcpu_timer_wake_lateness_seconds_count", '{guest="control",vcpu="0"}')]
     assert wakes > 500
     buckets = [(float(le), n) for (name, labels), n in after.items() if name.endswith("wake_lateness_seconds_bucket")
@@ -104,7 +104,7 @@ class Prometheus:
 
 
 def test_scraped_as_in_the_readme(start, tmp_path):
-    """HTTPS with a random token and a certificate of the appliance's own: what it is by default."""
+    """The default: HTTPS with a random token and the appliance's own certificate."""
     with open("README.md", encoding="utf-8") as f:
         configuration = re.search(r"```yaml\n(.*?)```", f.read(), re.S)[1]
     default = start('{"guests": []}', cpus=1)
@@ -119,7 +119,7 @@ def test_scraped_as_in_the_readme(start, tmp_path):
 
 
 def test_scraped(m, tmp_path):
-    """A Prometheus with nothing but the address finds what it looks for."""
+    """A Prometheus that knows only the address finds the metrics."""
     with Prometheus(tmp_path, f"""
 global: {{scrape_interval: 1s}}
 scrape_configs:
@@ -135,7 +135,7 @@ scrape_configs:
         quantile = p.wait("histogram_quantile(0.5,sum(rate(bulkhead_vcpu_timer_wake_lateness_seconds_bucket{guest=%22control%22}[1m]))by(le))",
                         lambda r: r and r[0]["value"][1] != "NaN")
         assert 0 < float(quantile[0]["value"][1]) < 0.001
-        # Each panel of the dashboard for Grafana shows something.
+        # Each panel of the Grafana dashboard shows data.
         with open("mgmt/grafana.json", encoding="utf-8") as f:
             panels = json.load(f)["panels"]
         for target in (t for panel in panels for t in panel["targets"]):

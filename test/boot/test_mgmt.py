@@ -1,4 +1,4 @@
-"""The management guest is as confined as any other: it may hang, crash or lie, and is started anew while the others run on."""
+"""The management guest is as confined as any other: it may hang, crash or lie, and is restarted while the others keep running."""
 import re
 
 CONFIG = {"guests": [
@@ -9,7 +9,7 @@ CONFIG = {"guests": [
 ]}
 
 DEATHS = [
-    r"stopped: the guest exited with code 7",  # with two of four guests made: the next life goes on there
+    r"stopped: the guest exited with code 7",  # with two of four guests made: the next life continues from there
     r"crashed: no heartbeat for 2000 ms",  # it spins
     r"crashed: no heartbeat for 2000 ms",  # it sleeps
     r"crashed: wrote to guest-physical address 0xd0000000,",
@@ -24,7 +24,7 @@ def primes(text, name):
 
 
 def test_stand_in(start):
-    """Another program in its place tries all that it can reach. It shares a core with a control loop, which notices nothing of it."""
+    """Another program in its place tries everything that it can reach. It shares a core with a control loop, which does not notice."""
     m = start(CONFIG, cpus=2, wait=False, mgmt="guests/standin.elf")
     at = 0
     for why in DEATHS:
@@ -36,8 +36,8 @@ def test_stand_in(start):
     assert re.search(r"standin: \d{4,} calls done, 0 wrong, guest 1 is there", text) and "ESCAPED" not in text and "WRONG" not in text, text[-3000:]
     assert "standin: image memory: 0 words of others', commit of what was not cleared gives -" in text
     done, refused = map(int, re.search(r"standin: (\d+) controls done, (\d+) refused", text).groups())
-    assert done == 320 and 100 < refused < done, (done, refused)  # what a bit has already is accepted
-    # The others: every period was kept from first death to last, and numbers go on.
+    assert done == 320 and 100 < refused < done, (done, refused)  # setting a bit to its present value is accepted
+    # The others: no period was missed from the first death to the last, and the primes continue.
     at = m.wait_serial(r"\[control\] control: second \d+,", len(text)).end()
     missed = re.findall(r"\[control\] control: second \d+, periods 1000, missed (\d+),", m.serial())
     assert len(missed) >= 5 and set(missed[2:]) == {"0"}, missed

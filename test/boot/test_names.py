@@ -1,5 +1,5 @@
-"""How the appliance is found and what it tells by itself: multicast DNS, IPv6, the time, syslog. What the emulator's network does not carry is asked and
-answered by a guest on the virtual switch that sends the frames it is given."""
+"""How the appliance is found, and services it uses by itself: multicast DNS, IPv6, time, syslog. For what the emulator's network does not carry, a guest on
+the virtual switch sends the frames it is given."""
 import datetime
 import re
 import socket
@@ -12,7 +12,7 @@ PREFIX = "52:42:48:00:00"
 MGMT = bytes.fromhex("524248000000")
 US = bytes.fromhex("524248000001")
 MGMT_LINK_LOCAL = socket.inet_pton(socket.AF_INET6, "fe80::5042:48ff:fe00:0")
-# It may pass for the machines outside that it stands for.
+# It may impersonate machines outside.
 WIRE = {"name": "wire", "image": "guests/wire.elf", "memory": "4M", "core": 0, "net": {"allow": ["any-address", "router-advertisements", "dhcp-server"]}}
 OUR_LINK_LOCAL = socket.inet_pton(socket.AF_INET6, "fe80::99")
 NTP_EPOCH = 2208988800  # 1970 in seconds since 1900
@@ -55,7 +55,7 @@ class Server(threading.Thread):
 
 class Ntp(Server):
     def answer(self, data):
-        """RFC 5905, figure 8: a server of stratum 1 at which it is always the same time."""
+        """RFC 5905, figure 8: a stratum 1 server whose time never changes."""
         now = struct.pack(">II", NTP_EPOCH + THEN, 0)
         return bytes([4 << 3 | 4, 1, 0, 0]) + bytes(12) + now + data[40:48] + now + now
 
@@ -86,7 +86,7 @@ def ipv4_udp(destination_mac, destination, port, data):
 
 
 def ipv6(destination_mac, destination, kind, data, at):
-    """`at`: where in the data its checksum is."""
+    """`at`: the offset of the checksum in the data."""
     pseudo = OUR_LINK_LOCAL + destination + struct.pack(">II", len(data), kind)
     data = data[:at] + struct.pack(">H", checksum(pseudo + data)) + data[at + 2:]
     return destination_mac + US + b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(data), kind, 255) + OUR_LINK_LOCAL + destination + data
@@ -102,8 +102,8 @@ def frames(text):
 
 
 def exchange(m, frame, wanted):
-    """Sends a frame; the first frame from the management guest after it for which wanted() holds. It is sent again after two seconds of the machine: by multicast a record goes
-    out once a second at most (RFC 6762, section 6), so who asks may have to ask again."""
+    """Sends a frame; returns the first frame from the management guest after it for which wanted() holds. Sends again after two seconds of the machine's
+    time: a record is multicast at most once a second (RFC 6762, section 6), so a question may have to be repeated."""
     m.wait_serial(r"\[wire\] wire: ready")
     start = m.get("/v1/guests/wire/console?format=json")["next"]
     sent = None
@@ -163,7 +163,7 @@ def test_http_over_ipv6(m):
 
 
 def test_address_from_a_router(m):
-    """RFC 4862: the prefix of an advertisement and our own identifier."""
+    """RFC 4862: the prefix of an advertisement and the appliance's own identifier."""
     prefix = socket.inet_pton(socket.AF_INET6, "2001:db8:1:2::")
     option = b"\x01\x01" + US + struct.pack(">BBBBIII", 3, 4, 64, 0xc0, 86400, 14400, 0) + prefix
     advertisement = bytes([134, 0, 0, 0, 64, 0]) + struct.pack(">HII", 1800, 0, 0) + option
@@ -175,7 +175,7 @@ def test_address_from_a_router(m):
 
 
 def test_broken_frames(m):
-    """Whoever is on the switch can send anything; management goes on."""
+    """Any guest on the switch can send anything; management keeps working."""
     good = question("kettle.local", 1)
     for data in (b"", good[:11], good[:20], good[:-1], good[:12] + b"\xc0\x0c\0\1\0\1", good[:12] + b"\x3f", good[:4] + b"\xff\xff" * 4 + good[12:]):
         m.type("wire", ipv4_udp(bytes.fromhex("01005e0000fb"), [224, 0, 0, 251], 5353, data).hex() + "\n")
@@ -186,7 +186,7 @@ def test_broken_frames(m):
 
 
 def dhcp_options(f):
-    """Those of a DHCP message to a server (RFC 2131, RFC 2132), or {}."""
+    """The options of a DHCP message to a server (RFC 2131, RFC 2132), or {}."""
     at = f.find(b"\x63\x82\x53\x63")
     if f[12:14] != b"\x08\x00" or f[23] != 17 or f[34:38] != struct.pack(">HH", 68, 67) or at < 0:
         return {}
@@ -200,7 +200,7 @@ def dhcp_options(f):
 
 
 def test_dhcp_is_told_the_host_name(m):
-    """In what asks for the address: many a router's name server takes it from there."""
+    """The DHCP request carries the host name: many routers' name servers take it from there."""
     m.wait_serial(r"\[wire\] wire: ready")
     start, at = m.get("/v1/guests/wire/console?format=json")["next"], len(m.serial())
     with m.connect() as c:  # whose answer may be lost with the guest
@@ -226,11 +226,11 @@ def test_time(m):
 
 def test_syslog(m, syslog):
     stamp = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
-    # From the first line on, though it was there before the network was.
+    # From the first line on, though that is older than the network.
     syslog.wait(rb"^<134>1 " + stamp + rb" kettle bulkhead - - - core 0: Bulkhead ")
     syslog.wait(rb"^<134>1 " + stamp + rb" kettle bulkhead - - - core \d: guest wire: started .*core 0\)$")
     syslog.wait(rb"^<134>1 " + stamp + rb" kettle bulkhead wire - - wire: ready$")
-    # Each line of the log once, in their order.
+    # Each line of the log once, in order.
     m.wait_serial(r"mgmt: the time is ")
     syslog.wait(rb"mgmt: the time is ")
     log = [line.split("] ", 1)[1] for line in m.request("GET", "/v1/log?format=text")[2].splitlines()]

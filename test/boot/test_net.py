@@ -1,4 +1,4 @@
-"""Guests on the virtual switch: frames arrive, nobody speaks in another's name, and rings that make no sense hurt only their owner."""
+"""Guests on the virtual switch: frames arrive, no guest can send in another's name, and broken rings hurt only their owner."""
 import re
 import socket
 import time
@@ -39,7 +39,7 @@ def test_nobody_speaks_in_anothers_name(m):
     # Frames of one sender keep their order: when its last one is there, the others would be.
     m.wait_serial(r"\[listen\] net: E 0 from 52:42:48:00:00:03, 60 bytes\n")
     assert "net: S" not in console(m, "listen")
-    # And it has not drawn another's frames to itself.
+    # And it has not attracted another's frames.
     m.type("talk", "x")
     round_done(m, 2)
     assert "STOLEN" not in console(m, "spoof") and m.guest("spoof")["state"] == "running"
@@ -59,10 +59,10 @@ def test_rings_that_make_no_sense(m):
 
 
 def test_flood_of_broadcasts(m):
-    """It costs the other core nothing; management stays reachable; and once it ends all is as before."""
+    """It costs the other core nothing, management stays reachable, and once it ends everything is as before."""
     m.type("flood", "x")
     m.wait_serial(r"\[flood\] net: flood")
-    # The report under way is also of the time before, when the guests were started.
+    # The report under way also covers the time before, when the guests were started.
     at = m.wait_serial(r"control: second \d+, ", len(m.serial())).end()
     for _ in range(3):
         match = m.wait_serial(r"control: second \d+, periods 1000, missed (\d+),", at)
@@ -77,7 +77,8 @@ def test_flood_of_broadcasts(m):
 
 @pytest.mark.parametrize("padding", range(0, 64, 8))
 def test_clients_that_were_there_first(start, padding):
-    """Frames that come while the card is being started: its interrupts begin to be taken at some moment, and none may be lost for good. The padding moves the moment."""
+    """Frames that arrive while the card is being started: no interrupt may be lost for good, whenever handling of them begins. The padding shifts that
+    moment."""
     guests = [{"name": "echo", "image": "guests/echo.elf", "memory": "2M", "modules": [{"file": "padding.bin"}]}]
     m = start({"guests": guests, "management": {"auth": "none"}}, cpus=1, wait=False, files={"padding.bin": bytes((padding << 10) + 1)})
     early, end = [], time.monotonic() + LIMIT

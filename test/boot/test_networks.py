@@ -1,4 +1,4 @@
-"""Named networks, and a guest that says what is not so: of others, of routers, of servers. The guests send the frames that they are given, and tell those that come."""
+"""Named networks, and a guest that lies about others, routers and servers. The guests send the frames that they are given, and print those that arrive."""
 import re
 import socket
 import struct
@@ -19,7 +19,7 @@ def wire(name, core, **net):
 
 @pytest.fixture(scope="module")
 def m(start):
-    # Management can be reached: whatever protects it here is what the switch refuses.
+    # Management can be reached, so only the switch's refusals protect it here.
     guests = [wire("evil", 0), wire("peer", 0), wire("far", 1, network="plant"), wire("closed", 1, network="plant", uplink=False)]
     booted = start({"guests": guests, "management": {"auth": "none", "http": "plain", "reachable_from_guests": True}, "mac_prefix": PREFIX}, cpus=2)
     for guest in guests:
@@ -32,7 +32,7 @@ def console(m, name):
 
 
 def send(m, name, frame):
-    """And waits until it is sent: whoever gets it has it then."""
+    """Waits until the frame is sent: its receivers have it by then."""
     at = console(m, name)["next"]
     m.type(name, frame.hex() + "\n")
     m.wait_for(f"/v1/guests/{name}/console?format=json&from={at}", lambda c: f"> {len(frame)} bytes" in c["text"], "the frame was not sent")
@@ -99,11 +99,11 @@ def test_what_is_refused(m):
         send(m, "evil", frame)
     for reason, count in expected.items():
         m.wait_for("/v1/guests/evil?format=json", lambda g, r=reason, n=count: g["network"]["refused"].get(r) == n, f"{reason} was not refused {count} times")
-    # What arrives after them: nothing of them did.
+    # Only this frame arrives: none of the refused ones did.
     send(m, "evil", ours(EVIL, 9))
     got = received(m, "peer", lambda f: f[6:12] == EVIL, before["peer"])
     assert got == [ours(EVIL, 9)]
-    # Management goes on as it was: its gateway is where it was, and it has no other address.
+    # Management is unchanged: same gateway, and no other address.
     assert m.get("/v1/host")["network"]["address"] == address == "10.0.2.15"
     assert "2001:db8" not in m.serial() and m.guest("mgmt")["restarts"] == 0
     metrics = m.request("GET", "/metrics")[2]
@@ -112,7 +112,7 @@ def test_what_is_refused(m):
 
 
 def test_networks(m):
-    """Guests of a network reach each other, by one address and by all; those of another see none of it."""
+    """Guests of a network reach each other, by unicast and broadcast; those of another network see none of it."""
     before = {name: console(m, name)["next"] for name in ("evil", "peer", "far", "closed")}
     send(m, "evil", ours(EVIL, 20))
     send(m, "evil", ours(EVIL, 21, PEER))
@@ -125,7 +125,7 @@ def test_networks(m):
 
 
 def test_dhcp(m):
-    """A guest gets an address from outside, and then is who it says."""
+    """A guest gets an address from outside, and may use it from then on."""
     before, dropped = console(m, "evil")["next"], refused(m, "arp")
     send(m, "evil", ipv4_udp(bytes(4), b"\xff" * 4, 68, 67, dhcp(1, 1)))
     offer = received(m, "evil", lambda f: f[12:14] == b"\x08\x00" and f[34:38] == b"\0\x43\0\x44" and f[70:76] == EVIL, before)[0]

@@ -1,4 +1,4 @@
-"""/openapi.json describes the API: all of it, and as it is."""
+"""/openapi.json describes the API completely and correctly."""
 import json
 import re
 
@@ -48,7 +48,7 @@ def test_is_valid():
 
 
 def test_is_the_router():
-    """Every path with every method, and what each needs."""
+    """Every path and method is described, with the role that it needs."""
     with open("mgmt/route.c", encoding="utf-8") as f:
         table = f.read().split("routes[] = {", 1)[1].split("\n};", 1)[0]
     routed = {}
@@ -66,8 +66,8 @@ def test_is_the_router():
 
 
 @pytest.mark.parametrize("method,target,status,headers,body", [
-    ("GET", "/healthz", 200, {}, "{}"),                                     # without what is required
-    ("GET", "/healthz", 200, {}, '{"status":"ok","more":1}'),               # with what is not described
+    ("GET", "/healthz", 200, {}, "{}"),                                     # a required member is missing
+    ("GET", "/healthz", 200, {}, '{"status":"ok","more":1}'),               # a member is not described
     ("GET", "/healthz", 200, {"Content-Type": "text/html"}, "ok"),
     ("GET", "/healthz", 404, {}, '{"error":{"status":404,"reason":"Not Found","message":"x"}}'),
     ("GET", "/healthz", 401, {}, '{"error":{"status":401,"reason":"Unauthorized","message":"x"}}'),  # no challenge
@@ -102,7 +102,7 @@ def targets():
 
 @pytest.mark.parametrize("target", list(targets()))
 def test_answers(m, target):
-    """What each resource says, as JSON and as text, to those who may and those who may not."""
+    """Each resource's answers, as JSON and as text, with and without permission."""
     for headers in ({}, {"Accept": "text/plain"}, {"Authorization": "Bearer"}):
         status, got, body = m.request("GET", target, headers=headers)
         openapi.check_answer("GET", target, status, got, body)

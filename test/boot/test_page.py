@@ -1,4 +1,4 @@
-"""The page at / on the real appliance, in headless Chromium: what it shows is what the API says. Leaves screenshots in the build directory."""
+"""The page at / on the real appliance, in headless Chromium: it shows what the API says. Leaves screenshots in the build directory."""
 import gzip
 import http.client
 import json
@@ -20,7 +20,7 @@ from appliance import BUILD, LIMIT
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--hide-scrollbars", "--window-size=1200,850")
-# Refusals are part of the interface; the browser writes them to its console nevertheless.
+# Refusals are part of the interface, but the browser logs them as errors.
 EXPECTED = re.compile(r"the server responded with a status of 409|/v1/guests/(nobody|fresh).* a status of 404|/v1/whoami.* a status of 404|xterm\.js .*willReadFrequently")
 
 
@@ -73,7 +73,7 @@ class Page:
         return self.driver.execute_script("return " + script, *args)
 
     def text(self, selector):
-        """As it is in the document, seen or not: another read than WebDriver's, which can meet a node that has just been replaced."""
+        """The text in the document, visible or not. WebDriver's own read can fail on a node that was just replaced."""
         return self.js("document.querySelector(arguments[0])?.textContent ?? ''", selector)
 
     def hover(self, selector):
@@ -87,7 +87,7 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": n, "value": v} for n, v in features.items()]})
 
     def size(self, width, height):
-        """Of the part of the window that shows the page; Chromium's own window can be no narrower than 500."""
+        """Sets the size of the viewport; Chromium's window cannot be narrower than 500."""
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
 
     def usual(self):
@@ -95,7 +95,7 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
     def fill(self, **fields):
-        """The deploy form's."""
+        """Fills in fields of the deploy form."""
         for name, text in fields.items():
             self.one(f"#deploy-{name}").clear()
             self.one(f"#deploy-{name}").send_keys(text)
@@ -106,7 +106,7 @@ class Page:
 
 
 def limit(page, name, ms):
-    """One of the page's own, which are too long for a test."""
+    """Changes one of the page's own time limits, which are too long for a test."""
     page.driver.execute_async_script("const [name, ms, done] = arguments; import('/page/lib.js').then((lib) => { lib.limits[name] = ms; done(); })", name, ms)
 
 
@@ -117,13 +117,13 @@ def requests(driver):
 
 @pytest.fixture
 def page(browser, m):
-    """After each test: nothing went wrong in the browser, and it has asked nobody but the appliance."""
-    if m.token:  # as if it had been typed in this tab
+    """After each test: the browser logged no error, and contacted only the appliance."""
+    if m.token:  # as if typed in this tab
         browser.get(f"http://127.0.0.1:{m.port}/page/style.css")
         browser.execute_script("sessionStorage.setItem('bulkhead-token', arguments[0])", m.token)
     browser.get("about:blank")
     browser.get_log("browser")
-    requests(browser)  # those before: the browser's own start page
+    requests(browser)  # drops earlier ones: the browser's start page
     yield Page(browser, m)
     errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
     asked = [url for url in requests(browser) if url != "about:blank"]
@@ -132,7 +132,7 @@ def page(browser, m):
 
 
 def test_files(m):
-    """Sent with a policy, and a second time only when they have changed."""
+    """Files are sent with a policy, and a second time only if they changed."""
     paths = ["/"] + ["/page/" + name for name in sorted(os.listdir("mgmt/page")) if name != "index.html"]
     for path in paths:
         status, headers, body = m.request("GET", path)
@@ -144,7 +144,7 @@ def test_files(m):
         assert (status, body, again["ETag"]) == (304, "", headers["ETag"])
         assert m.request("GET", path, headers={"If-None-Match": '"old"'})[0] == 200
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", body), path
-    # Made by the build, and only compressed.
+    # Made by the build; only the compressed form exists.
     for path, words in (("/page/xterm.js", "export default module.exports.Terminal"), ("/page/xterm.css", ".xterm")):
         connection = http.client.HTTPConnection("127.0.0.1", m.port, timeout=LIMIT)
         connection.request("GET", path)
@@ -166,7 +166,7 @@ def test_overview(page, m):
     host = m.get("/v1/host")
     assert host["version"] in page.text("#host") and host["build_id"][:8] in page.text("#host")
     assert len(page.all(".cores li")) == len(host["cores"])
-    # By keyboard alone: to a guest, and to the next of its views.
+    # By keyboard alone: to a guest, and to its next view.
     page.js("document.querySelector('[data-guest=hog] a').focus()")
     page.keys(Keys.ENTER)
     page.wait(lambda: "#/guest/hog/vmcs" in page.driver.current_url, "the guest's view")
@@ -220,7 +220,7 @@ def test_decoders(page, m):
     why = {r[1]: r[4] for r in rows}
     assert why["HLT_EXITING"] == "wanted" and "by IA32_VMX_TRUE_PROCBASED_CTLS" in why["ACTIVATE_TERTIARY_CONTROLS"]
     page.screenshot("decoder")
-    # The same by keyboard: a tile is one tab stop, arrows go on from it.
+    # The same by keyboard: the map is one tab stop, arrow keys move from there.
     page.js("document.querySelector('[data-name=PRIMARY_PROCESSOR_CONTROLS]').focus()")
     page.keys(Keys.ARROW_LEFT)
     page.wait(lambda: page.text(".inspector h3") == "PIN_BASED_CONTROLS", "the field to the left")
@@ -249,7 +249,7 @@ def test_snapshots_and_check(page, m):
 
 
 def test_exits(page, m):
-    # One that stands still, so that the page and we see the same.
+    # A stopped guest, so that the page and the test see the same.
     assert m.request("POST", "/v1/guests/echo/actions", '{"action": "stop"}')[0] == 202
     m.wait_state("echo", "stopped")
     vcpu = m.guest("echo")["vcpus"][0]
@@ -336,7 +336,7 @@ def test_there_is_no_such_guest(page):
 
 
 def test_silence(page, m):
-    """It says so when nobody answers, and goes on by itself when somebody does."""
+    """The page says when it gets no answers, and resumes by itself when it does."""
     page.open()
     page.one("[data-guest=hog]")
     assert not page.one("#offline").is_displayed()

@@ -1,4 +1,5 @@
-"""Deployment by the page, against the stand-in of test_page_session.py: what is sent, what is said of refusals, and that nothing is left of what does not come to be."""
+"""Deployment by the page, against the stand-in of test_page_session.py: what is sent, how refusals are shown, and that a failed deployment leaves nothing
+behind."""
 import json
 import os
 import time
@@ -64,7 +65,7 @@ def test_deploy(page, api, tmp_path):  # noqa: F811
 
 
 def test_modules(page, api, tmp_path):  # noqa: F811
-    """Linux: a kernel, its initrd from a file, something that is there already, each with arguments; two files of one name."""
+    """Linux: a kernel, its initrd from a file, and an existing image, each with arguments; two files with the same name."""
     page.open("deploy")
     page.one("[data-image='echo.elf']")
     choose(page, "#deploy-image", tmp_path, "vmlinuz")
@@ -115,7 +116,7 @@ POINTERS = {"/memory": "deploy-memory", "/name": "deploy-name", "/image": "deplo
 
 @pytest.mark.parametrize("pointer", POINTERS)
 def test_refused(page, api, pointer):  # noqa: F811
-    """The API's words stand at the field that they are about."""
+    """The API's message appears at the field that it is about."""
     api.refusal = (409, "1:54: memory: <b>memory</b> is short: 6 MB are free", pointer)
     page.open("deploy")
     page.one("[data-image='echo.elf']")
@@ -149,7 +150,7 @@ def test_arguments_refused(page, api):  # noqa: F811
 
 
 def test_names(page, api, tmp_path):  # noqa: F811
-    """What cannot be is said before anything is sent; an image that is in use keeps its name."""
+    """Invalid input is reported before anything is sent; an image in use keeps its name."""
     page.open("deploy")
     page.one("[data-image='echo.elf']")
     submit(page)
@@ -171,7 +172,7 @@ def test_names(page, api, tmp_path):  # noqa: F811
 
 
 def test_retry(page, api, tmp_path):  # noqa: F811
-    """What was sent for a guest that is refused is not sent again."""
+    """If the guest is refused, a retry does not upload its files again."""
     api.refusal = (409, "short", "/memory")
     page.open("deploy")
     choose(page, "#deploy-image", tmp_path, "k.elf")
@@ -188,7 +189,7 @@ def test_retry(page, api, tmp_path):  # noqa: F811
 
 @pytest.mark.parametrize("way", ["button", "leave", "another file", "there before"])
 def test_nothing_is_left(page, api, tmp_path, way):  # noqa: F811
-    """What was sent in vain is removed, but not what somebody else had sent under the name."""
+    """Uploads for a refused guest are removed, but not an earlier upload of others under the same name."""
     if way == "there before":
         api.images.append({"name": "k-k.elf", "size": 1, "sha256": None, "source": "upload", "used_by": []})
     api.refusal = (409, "short", "/memory")
@@ -215,7 +216,7 @@ def test_nothing_is_left(page, api, tmp_path, way):  # noqa: F811
 
 
 def begin(page, api, tmp_path):  # noqa: F811
-    """An upload that does not get on."""
+    """An upload that makes no progress."""
     api.go.clear()
     page.open("deploy")
     choose(page, "#deploy-image", tmp_path, "large.elf", b"x" * (24 << 20))
@@ -235,7 +236,7 @@ def test_cancel(page, api, tmp_path):  # noqa: F811
 
 
 def test_leaving_while_it_is_sent(page, api, tmp_path):  # noqa: F811
-    """Asked first; whoever has gone is not pulled back."""
+    """The page asks first; a user who has left is not pulled back."""
     begin(page, api, tmp_path)
     page.js("void (location.hash = '#/log')")
     page.driver.switch_to.alert.dismiss()
@@ -251,7 +252,7 @@ def test_leaving_while_it_is_sent(page, api, tmp_path):  # noqa: F811
 def test_upload_that_stalls(page, api, tmp_path):  # noqa: F811
     begin(page, api, tmp_path)
     asks = "(() => { const e = new Event('beforeunload', {cancelable: true}); dispatchEvent(e); return e.defaultPrevented; })()"
-    assert page.js(asks)  # the browser, when its window is closed
+    assert page.js(asks)  # what the browser asks when its window is closed
     [b for b in page.all(".deploy button") if b.text == "Cancel"][0].click()
     page.wait(lambda: page.text(".status").startswith("Given up") and not page.js(asks), "the end")
     limit(page, "stallMs", 1500)
@@ -280,7 +281,7 @@ def test_drop_and_images(page, api):  # noqa: F811
 
 
 def test_drop_anywhere(page, api):  # noqa: F811
-    """A kernel and its initrd, dropped where they are not expected: the browser stays here, and the form has them."""
+    """A kernel and its initrd, dropped outside the form: the browser stays on the page, and the form gets them."""
     page.open("log")
     page.one(".ring")
     drop(page, "header", ("initrd.img", "i"), ("bzImage", "k"))

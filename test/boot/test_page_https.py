@@ -1,4 +1,4 @@
-"""The page as the appliance serves it without being told otherwise: HTTPS with the certificate that it has made, and the token of the console."""
+"""The page in the appliance's default configuration: HTTPS with its own certificate, and the token from the console."""
 import os
 import re
 import ssl
@@ -16,7 +16,7 @@ from test_page_live import terminal_text
 @pytest.fixture(scope="module")
 def m(start):
     with open("iso/guests.json", encoding="utf-8") as f:
-        return start(f.read(), cpus=3)  # as it is: nothing is put into it
+        return start(f.read(), cpus=3)  # unchanged: the defaults apply
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def page(browser, m):
 
 
 def test_token_of_the_console(page, m):
-    """Asked for, shown once; a wrong one is told from it."""
+    """The page asks for the token and clears the field; a wrong one is refused."""
     assert m.https and m.token
     with urllib.request.urlopen(page.base, context=ssl._create_unverified_context()) as answer:
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'self';")
@@ -50,10 +50,10 @@ def test_token_of_the_console(page, m):
     page.keys(m.token + Keys.ENTER)
     page.one("[data-guest=echo]")
     assert page.text("#role") == "console (admin)" and page.js("document.getElementById('token').value") == ""
-    # The policy holds: nothing is run that did not come from here.
+    # The policy holds: only the appliance's own scripts run.
     page.js("void document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.injected = 1'}))")
     assert page.js("window.injected === undefined")
-    page.driver.get_log("browser")  # it says so there
+    page.driver.get_log("browser")  # drops the browser's report of that
 
 
 @pytest.fixture

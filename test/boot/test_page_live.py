@@ -1,4 +1,4 @@
-"""What the page shows as it happens: terminal, plots, events; and all of it by keyboard."""
+"""The page's live views: terminal, plots, events; and using them by keyboard."""
 import os
 import re
 import shutil
@@ -24,7 +24,7 @@ def terminal_text(page):
 
 
 def test_terminal(page, m):  # noqa: F811
-    """By keyboard alone: what is typed reaches the guest, what it says is seen, and after its restart too."""
+    """By keyboard alone: typed text reaches the guest and its output is shown, also after a restart."""
     page.open("guest/echo/terminal")
     page.wait(lambda: page.text(".status").startswith("connected"), "the connection")
     page.wait(lambda: terminal_text(page).rstrip().endswith(">"), "what it said before")
@@ -37,7 +37,7 @@ def test_terminal(page, m):  # noqa: F811
     page.wait(lambda: terminal_text(page).count("echo: ready") > lives and terminal_text(page).rstrip().endswith(">"), "the restart")
     page.keys("echo after it" + Keys.ENTER)
     page.wait(lambda: "\nafter it\n" in terminal_text(page), "the guest's answer after its restart")
-    # Tab is the guest's; F6 leads out, and the button there ends it.
+    # Tab goes to the guest; F6 moves the focus out, and the button there disconnects.
     page.keys(Keys.F6)
     page.wait(lambda: page.js("document.activeElement.textContent") == "Disconnect", "the way out")
     page.keys(Keys.ENTER)
@@ -102,7 +102,7 @@ def test_keys(page):  # noqa: F811
     page.wait(lambda: "#/guest/hog/vmcs" in page.driver.current_url, "the view before")
     page.one("[type=search]").send_keys("d?")
     assert page.js("document.querySelector('[type=search]').value") == "d?" and "#/guest/hog/vmcs" in page.driver.current_url
-    # All that can be reached with Tab shows where it is.
+    # Everything that Tab reaches shows its focus.
     page.open()
     page.one("[data-guest=hog]")
     page.js("document.querySelector('.skip').focus()")
@@ -115,7 +115,7 @@ def test_keys(page):  # noqa: F811
 
 
 def test_deploy_and_delete(page, m, tmp_path):  # noqa: F811
-    """A file becomes a guest that answers; then both go. A refusal stands at its field."""
+    """A file becomes a guest that answers; then both are deleted. A refusal appears at its field."""
     page.open("deploy")
     page.wait(lambda: page.all("[data-image]"), "the images")
     assert [r.get_attribute("data-image") for r in page.all("[data-image]")] == [i["name"] for i in m.get("/v1/images")["images"]]
@@ -139,14 +139,14 @@ def test_deploy_and_delete(page, m, tmp_path):  # noqa: F811
 
 
 def drop(page, *paths):
-    """As the browser itself does it when files are dragged from elsewhere and let go."""
+    """Drops files as the browser does when they are dragged in from outside."""
     place = {"x": 600, "y": 300, "data": {"items": [], "files": [str(p) for p in paths], "dragOperationsMask": 1}}
     for kind in ("dragEnter", "dragOver", "drop"):
         page.driver.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, **place})
 
 
 def test_drop(page, m, tmp_path):  # noqa: F811
-    """Files that are dropped on the overview become a guest: the browser does not leave for them."""
+    """Files dropped on the overview become a guest: the browser does not open them."""
     image, module = shutil.copy(os.path.join(BUILD, "guests", "echo.elf"), tmp_path / "Dropped One.elf"), tmp_path / "initrd.img"
     module.write_bytes(b"x" * 5000)
     page.open()
@@ -157,7 +157,7 @@ def test_drop(page, m, tmp_path):  # noqa: F811
     page.fill(memory="4M", cmdline="told by the page")
     page.one(".modules [type=text]").send_keys("a=b")
     page.one("#deploy-modules > button").click()
-    Select(page.one(".modules li:nth-child(2) select")).select_by_visible_text("guests/hog.elf")  # of the ISO: both kinds go together
+    Select(page.one(".modules li:nth-child(2) select")).select_by_visible_text("guests/hog.elf")  # from the ISO: both kinds can be combined
     page.one(".advanced summary").click()
     page.fill(weight="50", budget_us="3000")
     page.media("dark")
@@ -178,7 +178,7 @@ def test_drop(page, m, tmp_path):  # noqa: F811
 
 
 def test_held_back(page, m, tmp_path):  # noqa: F811
-    """A guest that ends at once, again and again: it is said how long it is held back; it can be started before, or not at all."""
+    """A guest that keeps ending at once: the page says how long it is held back; it can be started earlier, or stopped."""
     (tmp_path / "moth.bin").write_bytes(b"\xf4")
     page.open("deploy")
     page.one("[data-image]")
@@ -208,7 +208,7 @@ def memory(m):
 
 
 def test_again_and_again_by_page(page, m):  # noqa: F811
-    """Deployed from a file, used, deleted, all by the page: nothing is left, however often. The issue's 200 rounds are by curl, bhctl and the page together."""
+    """Deployed from a file, used and deleted, all by the page: nothing is left, however often. With the rounds by curl and bhctl, there are more than 200."""
     image = os.path.abspath(os.path.join(BUILD, "guests", "echo.elf"))
     page.open("deploy")
     page.one("[data-image]")
@@ -230,10 +230,10 @@ def test_again_and_again_by_page(page, m):  # noqa: F811
 
 
 def test_management_starts_anew(page, m):  # noqa: F811
-    """Its old connections are nobody's then, and nobody says so: events and terminals are taken up again."""
+    """Its old connections are dead then, without notice: events and terminals reconnect."""
     def reset():
         at = len(m.serial())
-        with m.connect() as c:  # the answer may get lost
+        with m.connect() as c:  # the answer may be lost
             c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
             m.wait_serial(r"guest mgmt: started[^\0]*management address", at)
 

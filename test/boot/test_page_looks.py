@@ -1,15 +1,16 @@
-"""How the page looks: every view in both colour schemes, wide and narrow. Contrast is computed from the styles as they are; nothing is wider than a telephone."""
+"""How the page looks: every view in both colour schemes, wide and narrow. Contrast is computed from the actual styles; nothing may be wider than a phone's
+screen."""
 import pytest
 
 from test_page import browser, page  # noqa: F401 (fixtures)
 
-# Each view, and what is there when it has its answer.
+# Each view, and an element that exists once it has its answer.
 VIEWS = {"": "[data-guest=hog]", "deploy": "[data-image]", "events": "[data-event]", "log": ".ring:not(:empty)", "layout": ".region", "capabilities": "details",
          "guest/hog/vmcs": ".tile", "guest/hog/diff": ".snapshots td", "guest/hog/check": ".verdict:not(:empty)", "guest/hog/exits": ".exit", "guest/hog/controls": "[data-bit]",
          "guest/hog/plots": ".plot .line[d]:not([d=''])", "guest/echo/terminal": ".xterm-accessibility-tree", "guest/echo/console": ".ring:not(:empty)",
          "guest/nobody/vmcs": "main > .error:not([hidden])"}
 
-# All text that is seen, with less contrast than `least` to what is behind it. Controls that are off are left out, as WCAG 1.4.3 does; so is the canvas of the terminal.
+# All visible text with less contrast to its background than `least`. Disabled controls are left out, as in WCAG 1.4.3; so is the terminal's canvas.
 FAINT = """((least) => {
     const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true}), known = new Map();
     const colour = (text) => {

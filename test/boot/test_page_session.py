@@ -1,5 +1,5 @@
-"""The page against a stand-in for the API: what it does with tokens, roles, refusals and uploads, each answer chosen by the test. The appliance's own answers are
-test_page.py's."""
+"""The page against a stand-in for the API, whose answers each test chooses: tokens, roles, refusals and uploads. test_page.py covers the appliance's own
+answers."""
 import base64
 import gzip
 import hashlib
@@ -27,22 +27,22 @@ HOST = {"version": "0", "build_id": "0" * 16, "uptime_ms": 1000, "cpu": "stand-i
 
 
 class Api:
-    """What the stand-in knows, and what it was asked for."""
+    """The stand-in's state, and the requests it got."""
 
     def __init__(self):
         self.needs_token = False
         self.images = [{"name": "echo.elf", "size": 1 << 20, "sha256": None, "source": "iso", "used_by": ["echo"]}]
         self.guests = {"hog": GUEST}
-        self.refusal = None  # of the next POST: (status, message, pointer)
+        self.refusal = None  # refuses the next POST: (status, message, pointer)
         self.protocols = []  # offered with WebSockets
-        self.sockets = None  # a list: WebSockets are taken, and are in it as long as they are open
-        self.streams = None  # a list: /v1/events is a stream, and in it as long as it is open
+        self.sockets = None  # a list: WebSockets are accepted, and listed here while open
+        self.streams = None  # a list: /v1/events is a stream, and listed here while open
         self.last_event_ids = []
         self.begun = []  # paths of uploads
-        self.go = threading.Event()  # they are read
+        self.go = threading.Event()  # set: uploads are read
         self.go.set()
         self.missing = set()  # paths that are answered with 503
-        # "PATH" -> function of the query, "METHOD PATH" -> function of the body, that gives (status, answer) instead of what is usual
+        # "PATH" -> function of the query, "METHOD PATH" -> function of the body; returns (status, answer) in place of the usual one
         self.special = {}
         self.asked = []  # (method, path, authorization, body)
 
@@ -114,7 +114,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except ConnectionResetError:
             body = b""
         if len(body) < length:
-            self.close_connection = True  # given up: the appliance keeps nothing of it
+            self.close_connection = True  # aborted: the appliance keeps nothing of it
             return
         if self.path in self.server.api.missing:
             self.send(503, "text/plain", b"")
@@ -144,7 +144,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(status, "application/json", b"" if answer is None else json.dumps(answer).encode())
 
     def until_closed(self, them):
-        """What the client says is not listened to; the tests speak with say()."""
+        """Ignores what the client sends; the tests send with say()."""
         self.close_connection = True
         them.append(self)
         try:
@@ -191,7 +191,7 @@ def api():
 
 @pytest.fixture
 def page(browser, api):  # noqa: F811
-    """Nothing that the policy forbids was tried; other refusals are the tests'."""
+    """After each test: the page tried nothing that the policy forbids; other refusals are the tests' own."""
     browser.get("about:blank")
     browser.get_log("browser")
     yield Page(browser, api)
@@ -215,7 +215,7 @@ def test_token(page, api):
     asked = len(api.asked)
     page.wait(lambda: len(api.asked) > asked + 3, "more questions")
     assert {auth for _, _, auth, _ in api.asked[asked:]} == {"Bearer r-token"}
-    # Kept for this tab, and nowhere else.
+    # The token is kept for this tab only.
     page.driver.refresh()
     page.one("[data-guest=hog]")
     assert page.js("sessionStorage.length") == 1 and page.js("localStorage.length") == 0 and page.js("document.cookie") == ""
@@ -237,7 +237,7 @@ def test_roles(page, api, token, may):
         assert (button.get_attribute("aria-disabled") != "true") == (action in may), action
         if action not in may:
             assert f'yours is "{ROLES[token]}"' in button.get_attribute("title")
-            button.click()  # says nothing, asks nothing
+            button.click()  # no dialog, no request
     assert not [a for a in api.asked if a[0] != "GET"]
     page.driver.execute_script("sessionStorage.clear()")
 
@@ -269,7 +269,7 @@ def test_delete_guest(page, api):
 
 
 def test_reset_of_the_machine(page, api):
-    """Not without being asked."""
+    """The page asks before it resets the machine."""
     asked = []
 
     def reset(body):
@@ -286,7 +286,7 @@ def test_reset_of_the_machine(page, api):
 
 
 def test_slow_delete(page, api):
-    """A large guest's memory takes a while to be zeroed: others are asked about meanwhile, and whoever has gone elsewhere stays there."""
+    """Zeroing a large guest's memory takes a while: other guests are updated meanwhile, and a user who has moved to another view stays there."""
     go = threading.Event()
 
     def delete(_):
@@ -310,7 +310,7 @@ def test_slow_delete(page, api):
 
 
 def test_token_that_cannot_be_sent(page, api):
-    """What came along when it was copied is said before it is sent."""
+    """Extra characters copied with the token are reported before it is sent."""
     api.needs_token = True
     page.open()
     log_in(page, "a-token\u2026")
@@ -334,7 +334,7 @@ def test_snapshot_needs_a_role(page, api):
 
 
 def test_several_vcpus(page, api):
-    """A guest's row is about all its vCPUs, its views about the one that is chosen; where there is one there is no choice."""
+    """A guest's row covers all its vCPUs, its views the chosen one; with one vCPU there is no choice."""
     for n in (0, 1):
         api.special[f"/v1/guests/hog/vcpus/{n}/exits"] = lambda _: (200, {"exits": [], "top": {"rips": [], "ports": [], "msrs": [], "pages": []}})
     page.open("guest/hog/exits")
@@ -352,7 +352,7 @@ def test_several_vcpus(page, api):
 
 @pytest.mark.parametrize("reads", [True, False])
 def test_long_line(page, api, reads):
-    """A line longer than the guest's queue is sent as it makes room; what it never reads is not said to be sent."""
+    """A line longer than the guest's queue is sent as room appears; what the guest never reads is not reported as sent."""
     room = [16, 0, 0, 20, 0, 1000] if reads else [16]
     got = []
 
@@ -376,7 +376,7 @@ POSSIBLE = {"stopped": {"start"}, "crashed": {"start"}, "failed": {"start"}, "re
 
 
 def test_states(page, api):
-    """What can be done to a guest in each state, here and at a glance; one that is held back says for how long."""
+    """The actions available in each state, in the guest's view and the overview; a guest that is held back shows for how long."""
     page.open("guest/hog/console")
     for state, possible in POSSIBLE.items():
         api.guests["hog"] = {**GUEST, "state": state, "stopped_tsc": 5000, "next_start_tsc": 13000 if state == "restarting" else 0, "short_lives": 3}

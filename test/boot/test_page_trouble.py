@@ -1,4 +1,4 @@
-"""What the page does when something is wrong: a stale token, silence, an answer that nobody expects; against the stand-in of test_page_session.py."""
+"""The page when something is wrong: a stale token, silence, an unexpected answer; against the stand-in of test_page_session.py."""
 import time
 
 import pytest
@@ -6,11 +6,11 @@ import pytest
 from test_page import browser, limit  # noqa: F401 (a fixture)
 from test_page_session import CLOSE, HOST, api, log_in, page  # noqa: F401 (fixtures)
 
-LATER = 2.2  # seconds in which the page would have asked again
+LATER = 2.2  # seconds; by then the page would have asked again
 
 
 def expected(page, what):
-    """Takes what the page has said about it from the browser's console."""
+    """Takes the page's message about it from the browser's console."""
     errors = [e["message"] for e in page.driver.get_log("browser") if e["level"] == "SEVERE"]
     assert any(what in e for e in errors), errors
 
@@ -20,7 +20,7 @@ def leave(page):
 
 
 def test_stale_token(page, api):  # noqa: F811
-    """One request shows it, in each view; it is not kept, and nothing is asked while a token is asked for."""
+    """One request reveals it, in each view; the token is not kept, and the page makes no requests while it asks for one."""
     api.needs_token = True
     for view in ("", "guest/hog/terminal", "events"):
         page.open()
@@ -36,7 +36,7 @@ def test_stale_token(page, api):  # noqa: F811
 
 
 def test_token_that_becomes_stale(page, api):  # noqa: F811
-    """The appliance starts anew with another random token, under a terminal and under events."""
+    """The appliance restarts with another random token while a terminal or events are open."""
     api.needs_token, api.sockets, api.streams = True, [], []
     for view, them in (("guest/hog/terminal", api.sockets), ("events", api.streams)):
         page.open()
@@ -51,14 +51,14 @@ def test_token_that_becomes_stale(page, api):  # noqa: F811
         time.sleep(LATER)
         assert len([a for a in api.asked[asked:] if a[2] == "Bearer a-token"]) == 1 and len(api.protocols) == 1
         api.needs_token = True
-    # Logged in again, it goes on.
+    # After logging in again it goes on.
     log_in(page, "a-token")
     page.wait(lambda: api.streams and page.text(".status") == "live", "the stream")
     leave(page)
 
 
 def test_one_terminal(page, api):  # noqa: F811
-    """However often Connect is pressed there is one connection, and none when the view is left."""
+    """However often Connect is pressed there is one connection, and none after leaving the view."""
     api.sockets = []
     page.open("guest/hog/terminal")
     page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
@@ -68,7 +68,7 @@ def test_one_terminal(page, api):  # noqa: F811
     if not api.sockets:
         page.one(".tools [data-role]").click()
     page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
-    # It breaks; the button does not wait for the next try, which does not come then.
+    # The connection breaks; the button reconnects at once and cancels the next automatic try.
     api.sockets[0].say(b"\x03\xf3some reason", CLOSE)
     page.wait(lambda: "some reason; trying again" in page.text(".status"), "that it is broken")
     page.one(".tools [data-role]").click()
@@ -81,7 +81,7 @@ def test_one_terminal(page, api):  # noqa: F811
 
 
 def test_terminal_without_a_sign_of_life(page, api):  # noqa: F811
-    """The server's end is gone without a word, as when the management guest starts anew: seen by its silence. An empty frame is a sign of life, and not shown."""
+    """The server's end vanishes, as when the management guest restarts: the page detects the silence. An empty frame is a sign of life, and not shown."""
     api.sockets = []
     page.open("guest/hog/terminal")
     page.wait(lambda: api.sockets and page.text(".status").startswith("connected"), "the connection")
@@ -115,7 +115,7 @@ def test_events_without_a_sign_of_life(page, api):  # noqa: F811
 
 @pytest.mark.parametrize("path, broken", [("/v1/host", {}), ("/v1/guests", {"guests": None}), ("/v1/guests/hog", {"name": "hog"})])
 def test_unexpected_answer(page, api, path, broken):  # noqa: F811
-    """A mistake of the page is said, and does not end it."""
+    """An error in the page is shown, and does not end it."""
     page.open()
     page.one("[data-guest=hog]")
     api.special[path] = lambda _: (200, broken)
@@ -139,7 +139,7 @@ def test_terminal_that_does_not_load(page, api):  # noqa: F811
     api.sockets, api.missing = [], {"/page/xterm.js"}
     page.open("guest/hog/terminal")
     page.wait(lambda: page.one("#offline").is_displayed(), "that it is not there")
-    page.one(".tools [data-role]").click()  # nothing to be connected yet
+    page.one(".tools [data-role]").click()  # nothing to connect to yet
     api.missing = set()
     page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
 
@@ -155,7 +155,7 @@ def test_no_such_place(page, api, view, there):  # noqa: F811
 
 
 class Ring:
-    """Of the stand-in: what `from` asks for."""
+    """For the stand-in: the part of a ring that `from` asks for."""
 
     def __init__(self, text=""):
         self.text = text
@@ -172,14 +172,14 @@ def test_ring_that_starts_anew(page, api, view, path):  # noqa: F811
     page.wait(lambda: page.text(".ring") == "the first life\n", "what was said")
     api.special[path] = Ring("the second\n")
     page.wait(lambda: page.text(".ring") == "the second\n", "what is said now")
-    # A machine that has started anew may have said more than before.
+    # A restarted machine may have printed more than before.
     api.special["/v1/host"] = lambda _: (200, {**HOST, "uptime_ms": 500})
     api.special[path] = Ring("the third life says more\n")
     page.wait(lambda: page.text(".ring") == "the third life says more\n", "the third")
 
 
 def test_machine_that_starts_anew(page, api):  # noqa: F811
-    """Events are counted from 1 again, and the terminal's server knows nothing of its connection."""
+    """Events are counted from 1 again, and the server no longer knows the terminal's connection."""
     api.streams, api.sockets = [], []
     page.open("events")
     page.wait(lambda: api.streams and page.text(".status") == "live", "the stream")

@@ -1,4 +1,4 @@
-"""PATCH of control bits of guests that run: what it does, and what is refused with its reason."""
+"""PATCH of control bits of running guests: what it changes, and what is refused for which reason."""
 import json
 
 import pytest
@@ -33,7 +33,7 @@ def next_report(m, after=None):
 
 
 def test_hlt_exiting(m):
-    """The article's example: without HLT exiting there are no HLT exits any more, and the guest lives on."""
+    """Without HLT exiting there are no more HLT exits, and the guest lives on."""
     assert patch(m, "control", {"fields": {"primary_controls": {"hlt_exiting": False}}}) == (
         200, {"guest": "control", "changed": {"primary_controls": {"HLT_EXITING": False}}})
     before = exits(m, "control", "HLT")

@@ -1,5 +1,5 @@
-"""The machine is reset by request, and after a panic when the configuration says so. With more than one CPU Bochs's BIOS comes no further than to its keyboard
-after a reset, whoever asks for it: hence one."""
+"""The machine is reset on request, and after a panic if so configured. With more than one CPU Bochs's BIOS hangs at its keyboard test after any reset: hence
+one CPU."""
 import json
 import os
 import re
@@ -12,13 +12,13 @@ BANNER = r"core 0: Bulkhead "
 
 
 def wait_second_boot(m):
-    """What the serial line says from then on."""
+    """The serial output from then on."""
     first = m.wait_serial(BANNER)
     return m.wait_serial(BANNER, first.end()).start()
 
 
 def test_by_request(start):
-    """The answer still comes, and the log says who it was."""
+    """The answer still arrives, and the log says who asked for the reset."""
     m = start({"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M"}]}, cpus=1)
     m.wait_state("hog", "running")
     assert m.request("POST", "/v1/host/actions", '{"action": "reset"}')[0] == 400
@@ -36,7 +36,7 @@ def test_by_request(start):
 
 
 def broken_kernel(directory, function):
-    """The kernel with an instruction that no CPU knows at the beginning of a function."""
+    """The kernel with an undefined instruction at the start of a function."""
     path = os.path.join(BUILD, "bulkhead.elf")
     table = subprocess.run(["nm", path], capture_output=True, text=True, check=True).stdout
     address = int(re.search(rf"^([0-9a-f]+) . {function}$", table, re.M)[1], 16)

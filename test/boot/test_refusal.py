@@ -1,4 +1,4 @@
-"""A machine without VMX gets a clear message, not a fault. The same ISO starts by BIOS and by UEFI."""
+"""A machine without VMX gets a clear message, not a fault. The same ISO boots by BIOS and by UEFI."""
 import pytest
 
 
@@ -10,7 +10,7 @@ def test_no_vmx(start_qemu, uefi):
     m.wait_serial(r"Bulkhead cannot run on this machine")
     m.wait_serial(r"halted")
     assert "PANIC" not in m.serial()
-    # The same on the screen: text mode with a BIOS, GRUB's framebuffer with UEFI. The log fills some lines from the top, and nothing else is there.
+    # The same on the screen: text mode with a BIOS, GRUB's framebuffer with UEFI. The log fills some lines from the top; the rest is blank.
     for _ in range(50):
         rows = m.screen_rows()
         if any(rows[7 * 16:8 * 16]):

@@ -1,4 +1,4 @@
-"""What the VMCS does not switch (FPU and vector state, SYSCALL MSRs, debug registers, CR2) is each guest's own, also where several share a core."""
+"""State that the VMCS does not switch (FPU and vector state, SYSCALL MSRs, debug registers, CR2) stays each guest's own, even if several share a core."""
 import re
 
 import pytest
@@ -10,13 +10,13 @@ def registers(name, seed):
 
 @pytest.fixture(scope="module")
 def m(start):
-    """By their numbers they differ in XCR0."""
+    """Guests whose numbers make them differ in XCR0."""
     return start({"guests": [registers("one", 1), registers("two", 2), registers("three", 3), {"name": "hog", "image": "guests/hog.elf", "memory": "2M"},
                              {"name": "pages", "image": "guests/pages.elf", "memory": "10M", "cmdline": "5"}]}, cpus=1)
 
 
 def rounds(m, name, at):
-    """After the next ten of them: how many registers were wrong until then."""
+    """The number of wrong registers so far, after the next ten rounds."""
     return int(m.wait_serial(rf"\[{name}\] registers: \d+ rounds, (\d+) wrong", at)[1])
 
 
@@ -31,7 +31,7 @@ def test_they_stay(m, name):
 
 
 def test_nothing_is_left_of_others(m):
-    """A guest that starts on a core where others have used all of them."""
+    """A guest that starts on a core where others have used all registers."""
     at = len(m.serial())
     m.request("POST", "/v1/guests/two/actions", '{"action": "reset"}')
     assert m.wait_serial(r"\[two\] registers: as after a reset, (\d+) wrong", at)[1] == "0", text_of(m, "two")
@@ -44,11 +44,11 @@ PAGES = r"\[pages\] pages: 4 of 2 MB executed, first call (\d+) ticks, others (\
 
 
 def test_large_pages_are_split_when_they_are_executed(m):
-    """Bochs's models do not say PSCHANGE_MC_NO. Each 2 MB becomes small pages once, whatever lies in it stays, and it takes little time."""
+    """Bochs's models lack PSCHANGE_MC_NO. Each 2 MB page is split once, keeps its contents, and the split takes little time."""
     first, others, wrong = map(int, m.wait_serial(PAGES).groups())
     guest = m.guest("pages")
     assert m.get("/v1/host")["nx_large"] and wrong == 0
-    assert guest["large_pages_split"] == guest["vcpus"][0]["exits"]["EPT_VIOLATION"] == 5  # the kernel's own is one
+    assert guest["large_pages_split"] == guest["vcpus"][0]["exits"]["EPT_VIOLATION"] == 5  # including the kernel's own page
     assert others < first < 1000, (first, others)
     assert f'bulkhead_guest_large_pages_split_total{{guest="pages"}} 5\n' in m.request("GET", "/metrics")[2]
     # They stay split: its next life executes the same ones.

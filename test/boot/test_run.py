@@ -1,4 +1,4 @@
-"""`make run`: what it prints works as it stands, and Ctrl-C ends all of it."""
+"""`make run`: what it prints works as it stands, and Ctrl-C ends everything."""
 import json
 import os
 import re
@@ -15,7 +15,7 @@ from websocket_client import WebSocket
 
 
 class Run:
-    """The command as the Makefile has it, but for the ports."""
+    """The Makefile's command, except for the ports."""
 
     def __init__(self, directory):
         self.directory, self.lines, self.token = str(directory), [], ""
@@ -86,7 +86,7 @@ def test_terminal_as_in_the_readme(run):
 
 
 def test_pinned_as_in_the_readme(run, tmp_path):
-    """The certificate is taken once, compared with the console's, and then no other is."""
+    """The certificate is fetched once and compared with the console's; after that no other is accepted."""
     with open("README.md", encoding="utf-8") as f:
         commands = re.search(r"```\n(openssl s_client .*\n.*-fingerprint.*\n)(command curl .*\n)```", f.read())
     take, ask = (c.replace("127.0.0.1:8443", f"127.0.0.1:{run.https_port}") for c in commands.groups())

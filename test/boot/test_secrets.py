@@ -1,4 +1,4 @@
-"""What was secret is zeroed for real: the compiler may leave out a memset() of what nobody reads any more. Looks into the objects that the ISO is made of; nothing is booted."""
+"""Secrets are really zeroed: the compiler may drop a memset() of memory that is not read again. Inspects the objects of the ISO; nothing is booted."""
 import os
 import re
 import subprocess
@@ -9,10 +9,10 @@ from appliance import BUILD
 
 
 def code(path, function):
-    """The instructions and relocations of a function."""
+    """A function's instructions and relocations."""
     text = subprocess.run(["objdump", "-dr", "--no-show-raw-insn", os.path.join(BUILD, path)], capture_output=True, text=True, check=True).stdout
     found = re.search(rf"^[0-9a-f]+ <{function}[.\w]*>:\n(.*?)(?:\n\n|\Z)", text, re.M | re.S)
-    return found[1] if found else text  # it was made part of its caller
+    return found[1] if found else text  # it was inlined into its caller
 
 
 @pytest.mark.parametrize("path, function, times", [("kernel/hv/main.o", "make_token", 2), ("kernel/hv/log.o", "log_secret", 1)])
@@ -22,5 +22,5 @@ def test_wiped(path, function, times):
 
 @pytest.mark.parametrize("path", ["kernel/hv/lib.o", "mgmt/hv/lib.o"])
 def test_wipes(path):
-    """By storing, or by a call of the function that does."""
+    """By string stores, or by calling a function that stores."""
     assert re.search(r"rep stos|R_X86_64_\w+\s+memset\b", code(path, "memzero_explicit"))

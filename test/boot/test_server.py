@@ -1,5 +1,5 @@
-"""The server before whoever wants it to serve nobody: floods of half-open connections, odd segments, TLS that turns into noise, places that are never left; and
-what a browser can be made to do."""
+"""Denial of service against the server: floods of half-open connections, odd segments, TLS that turns into noise, connections that never end; and what a
+browser can be made to do."""
 import contextlib
 import json
 import re
@@ -53,7 +53,7 @@ def https(m):
 
 
 def answers(m):
-    """By both ports, and it is still the first management guest."""
+    """Answers on both ports, by a management guest that never restarted."""
     assert m.get("/healthz") == {"status": "ok"}
     with https(m) as s:
         s.sendall(f"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\nAuthorization: Bearer {m.token}\r\n\r\n".encode())
@@ -63,7 +63,7 @@ def answers(m):
 
 
 def test_half_open_connections(m):
-    """More than there is room for, on both ports, and nobody goes on with them. An open connection stays."""
+    """More half-open connections than fit, on both ports, none continued. An open connection stays."""
     with m.connect() as old:
         old.send(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
         assert old.answer()[0] == 200
@@ -75,7 +75,7 @@ def test_half_open_connections(m):
 
 
 def test_tiny_segments(m):
-    """Neither port takes up who wants less than any network carries: answers and handshakes would not fit the queue of what is under way."""
+    """Neither port accepts a client whose segments would be smaller than any network needs: answers and handshakes would not fit the send queue."""
     for port in (80, 443):
         for odd in (syn(port, 3000, mss=1), syn(port, 3001, mss=255), syn(port, 3002, mss=0), syn(port, 3003, window=1)):
             m.type("wire", odd.hex() + "\n")
@@ -87,7 +87,7 @@ def test_tiny_segments(m):
 
 
 class RawTls:
-    """A TLS connection into whose bytes anything can be mixed."""
+    """A TLS connection into which any bytes can be mixed."""
 
     def __init__(self, m):
         context = ssl.create_default_context()
@@ -121,7 +121,7 @@ def raw_tls(m):
 
 @pytest.mark.parametrize("noise", [b"\x17\x03\x03\x00\x20" + bytes(32), b"\x99" * 10, b"\x17\x03\x03\x7f\xff"], ids=["forged record", "no record", "too long"])
 def test_noise_in_tls(m, noise):
-    """After it nothing can be read: what comes then must not pile up, and the connection ends."""
+    """After the noise nothing can be decrypted: later bytes must not pile up, and the connection ends."""
     t = raw_tls(m)
     t.step(lambda: t.tls.write(f"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\nAuthorization: Bearer {m.token}\r\n\r\n".encode()))
     assert t.step(lambda: t.tls.read(100)).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -137,7 +137,7 @@ def test_noise_in_tls(m, noise):
 
 
 def test_places(m):
-    """Nobody without a token keeps out who has one, whether they are silent, half-way or were answered. Who has shown one stays."""
+    """Clients without a token, whether silent, half-way or answered, cannot keep out a client that has one. A client that has shown a token stays."""
     with m.connect() as known:
         known.send(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
         assert known.answer()[0] == 200
@@ -147,17 +147,17 @@ def test_places(m):
                     s = stack.enter_context(contextlib.closing(socket.create_connection(("127.0.0.1", m.port), timeout=60)))
                     s.sendall(say)
                 assert m.get("/healthz") == {"status": "ok"}
-            # Before it has said nothing for half a minute: the emulator takes a new connection a second.
+            # Within half a minute of its last request: the emulator takes one new connection a second.
             known.send(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
             assert known.answer()[0] == 200
 
 
 def test_whose_host(bare):
-    """Without tokens a page of another site could make its own name lead here (DNS rebinding)."""
+    """Without tokens a page of another site could make its own name resolve to the appliance (DNS rebinding)."""
     for host, status in (("kettle", 200), ("kettle.local", 200), ("10.0.2.15:80", 200), ("localhost:8080", 200), ("[fe80::1]", 200), ("evil.example", 421), ("kettle.evil.example", 421)):
         got, _, body = bare.request("GET", "/v1/whoami", headers={"Host": host})
         assert got == status, (host, body)
-    assert bare.request("GET", "/", headers={"Host": "evil.example"})[0] == 200  # a page that shows nothing of us
+    assert bare.request("GET", "/", headers={"Host": "evil.example"})[0] == 200  # a page without any of our data
 
 
 def test_log_with_times(m):
@@ -168,7 +168,7 @@ def test_log_with_times(m):
 
 
 def test_stream_of_a_deleted_guest(m):
-    """It ends, and does not go on with another guest of the same number."""
+    """The stream ends, and does not continue with another guest of the same number."""
     status, _, body = m.request("POST", "/v1/guests", json.dumps({"name": "first", "image": "guests/echo.elf", "memory": "2M"}))
     assert status == 201, body
     m.wait_for("/v1/guests/first/console?format=json", lambda c: c["text"].endswith("> "), "no prompt")
@@ -186,7 +186,7 @@ def test_stream_of_a_deleted_guest(m):
 
 
 def test_https_without_a_lease(start, monkeypatch):
-    """Nobody answers DHCP: what IPv6 reaches is served all the same."""
+    """Without a DHCP server, HTTPS still works over IPv6."""
     monkeypatch.setattr(machine, "BOCHSRC", machine.BOCHSRC.replace("ethmod=slirp, script={dir}/slirp.conf", "ethmod=null"))
     m = start({"guests": [], "management": {"http": "redirect"}, "mac_prefix": PREFIX}, wait=False)
     m.wait_serial(r"mgmt: also https://\[fe80::5042:48ff:fe00:0\]/\n")

@@ -1,4 +1,4 @@
-"""Streams: events with their reasons, replayed from an id; consoles as they come; other requests go on beside them."""
+"""Streams: events with their reasons, replayed from an id; live consoles; other requests are answered meanwhile."""
 import json
 import re
 import socket
@@ -21,7 +21,7 @@ def m(start):
 
 
 class Stream:
-    """A client that reads an answer without end, and takes the chunks apart."""
+    """A client that reads an endless answer and decodes its chunks."""
 
     def __init__(self, m, path, headers="", version="1.1"):
         self.s = socket.create_connection(("127.0.0.1", m.port), timeout=60)
@@ -56,7 +56,7 @@ class Stream:
             self.chunk()
 
     def events(self):
-        """Of the complete ones: their data."""
+        """The data of the complete events."""
         found = []
         for part in self.text.split("\n\n")[:-1]:
             fields = dict(line.split(": ", 1) for line in part.split("\n") if not line.startswith(":"))
@@ -88,7 +88,7 @@ def test_events(m):
     died = next(e for e in seen if e["state"] == "crashed")
     assert "triple fault at RIP 0x" in died["why"]
     s.close()
-    # What came after an event; and as a list.
+    # Events after a given one, as a stream and as a list.
     for path, headers in ((f"/v1/events?from={died['id'] + 1}", ""), ("/v1/events", f"Last-Event-ID: {died['id']}\r\n")):
         again = Stream(m, path, headers)
         again.until('"hog","state":"paused"')
@@ -119,7 +119,7 @@ def test_console(m):
 
 
 def opened(m, path):
-    """A stream, as soon as there is room: who has left may not be known yet."""
+    """A stream, as soon as there is room: the server may not know yet that others have left."""
     end = time.monotonic() + LIMIT
     while True:
         s = Stream(m, path)
@@ -130,7 +130,7 @@ def opened(m, path):
 
 
 def test_limits(m):
-    """Streams leave room for others; who leaves makes room for the next."""
+    """Streams leave room for other requests; a stream that ends makes room for the next."""
     streams = [Stream(m, "/v1/events") for _ in range(8)]
     status, _, body = m.request("GET", "/v1/events")
     assert status == 503 and "8 streams" in body
@@ -142,7 +142,7 @@ def test_limits(m):
         s.close()
     status, _, body = m.request("HEAD", "/v1/events")
     assert status == 200 and body == ""
-    # A bad request on a connection's place that had a stream gets its answer, and no stream.
+    # A bad request in a place that had a stream gets its answer, and no stream.
     with m.connect() as c:
         c.send(b"BAD\r\n\r\n")
         assert c.answer()[0] in (400, 501)

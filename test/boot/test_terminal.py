@@ -1,4 +1,4 @@
-"""The console over a WebSocket: both directions, history, a guest's restart, and clients that do not keep to the protocol."""
+"""The console over a WebSocket: both directions, history, a guest's restart, and clients that break the protocol."""
 import json
 import os
 import socket
@@ -53,7 +53,7 @@ def test_opening(m):
             assert w.status == (401 if m.token else 101)
             if m.token:
                 assert wrong in w.input.read(int(w.headers["content-length"])).decode()
-    # An upgrade that nobody here knows is a request like another.
+    # An unknown upgrade is ignored: the request is answered.
     assert m.request("GET", "/healthz", headers={"Connection": "Upgrade", "Upgrade": "h2c"})[0] == 200
 
 
@@ -85,7 +85,7 @@ def test_two_at_once(m):
 
 
 def test_nothing_is_lost(m):
-    """More than all buffers between us and the guest hold, to a guest that is paused meanwhile."""
+    """More bytes than all buffers on the way to the guest hold, while the guest is paused."""
     lines = [f"echo {n:04} {'abcdefghijklmnopqrstuvwxyz' * 2}\r".encode() for n in range(150)]
     with WebSocket(m, PATH) as w:
         w.until(rb"> $")
@@ -120,7 +120,7 @@ def test_restart_keeps_it_open(m):
 
 
 def test_wrong_frames(m):
-    """Each ends its own connection, with the right code and without a word to the guest."""
+    """Each ends only its own connection, with the right code, and the guest gets nothing."""
     before = m.get("/v1/guests/echo/console?format=json")["next"]
     wrong = [(b"\x82\x01x", 1002), (frame(0xC2, b"x"), 1002), (frame(0x83, b"x"), 1002), (frame(0x80, b"x"), 1002), (frame(0x09), 0), (frame(0x81, b"x"), 1003),
              (frame(BINARY, b"x" * 4097), 1009), (frame(BINARY, b"x", length=1 << 40), 1009), (b"\x82\xfe\x00\x05", 0), (frame(CLOSE, b"\x03\xed"), 1002),
@@ -142,7 +142,7 @@ def test_garbage(m):
     for n in range(12):
         with WebSocket(m, PATH) as w:
             try:
-                # Not in frames that reach the guest: an unmasked one ends it soon.
+                # Nothing that reaches the guest: the first, unmasked frame ends the connection.
                 w.send(bytes([0x82, 0x01]) + noise[n * 1000:])
             except ConnectionError:
                 pass
@@ -169,7 +169,7 @@ def test_half_closed_and_cut(m):
 
 
 def opened(m):
-    """One that is taken: those that a client has just left may still have their places."""
+    """An accepted WebSocket: connections just left may still hold their places."""
     end = time.monotonic() + LIMIT
     while not (w := WebSocket(m, PATH)).accepted():
         assert w.status == 503 and time.monotonic() < end

@@ -1,4 +1,4 @@
-"""HTTPS: what is agreed on, certificates, clients that mean no good, and what is left after them."""
+"""HTTPS: negotiation, certificates, hostile clients, and the state they leave behind."""
 import concurrent.futures
 import hashlib
 import http.client
@@ -16,7 +16,7 @@ from appliance import LIMIT
 
 FINGERPRINT = r"management certificate: sha256 ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})"
 NO_RANDOM = "corei7_sandy_bridge_2600k"  # VT-x, but neither RDRAND nor RDSEED
-# Who may do what is another test's.
+# Permissions are tested elsewhere.
 GUESTS = {"guests": [{"name": "control", "image": "guests/control.elf", "memory": "4M", "core": 0, "weight": 200}, {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0}],
           "management": {"auth": "none"}}
 
@@ -39,7 +39,7 @@ def nothing_missed(m):
     """The control loop loses no period from the test's first second to its last."""
     at = len(m.serial())
     yield
-    # The second that begins after the test's end is the next but one.
+    # The next report still covers part of the test: wait for one that begins after it.
     end = m.wait_serial(r"control: second \d+,[^\n]*\n", len(m.serial())).end()
     m.wait_serial(r"control: second \d+,[^\n]*\n", end)
     missed = re.findall(r"control: second \d+, periods 1000, missed (\d+),", m.serial()[at:])
@@ -66,7 +66,7 @@ each_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda v: v.name
 
 
 def anyone(version=None):
-    """A context that takes whatever the certificate is; and speaks this version alone."""
+    """A context that accepts any certificate and speaks only this version."""
     context = ssl.create_default_context()
     if version:
         context.minimum_version = context.maximum_version = version
@@ -79,7 +79,8 @@ ANYONE = anyone()
 
 
 def connect(m, context=None, name="bulkhead.local", session=None):
-    """A TLS connection. Without a context: whatever the certificate is, and with the ticket of an earlier connection if there is one, which saves the emulator much."""
+    """A TLS connection. Without a context: accepts any certificate, and uses an earlier connection's ticket if there is one, which saves the emulator much
+    work."""
     quick = context is None
     if quick:
         context, session = ANYONE, getattr(m, "session", None)
@@ -93,7 +94,7 @@ def connect(m, context=None, name="bulkhead.local", session=None):
             raise
 
     s = patiently(m, once)
-    if quick and s.session and s.session.has_ticket:  # of TLS 1.3 it comes later
+    if quick and s.session and s.session.has_ticket:  # with TLS 1.3 it comes later
         m.session = s.session
     return s
 
@@ -155,7 +156,7 @@ def until(s, what):
 
 
 def restart(m):
-    """Where the serial output was before it."""
+    """The serial output's length before it."""
     at = len(m.serial())
     with m.connect() as c:
         c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: bulkhead\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
@@ -173,10 +174,10 @@ def ended(s):
     s.close()
 
 
-# ---- what is agreed on ----
+# ---- negotiation ----
 
 @pytest.mark.parametrize("most,version,suite", [
-    (ssl.TLSVersion.MAXIMUM_SUPPORTED, "TLSv1.3", "TLS_CHACHA20_POLY1305_SHA256"),  # though OpenSSL likes AES better
+    (ssl.TLSVersion.MAXIMUM_SUPPORTED, "TLSv1.3", "TLS_CHACHA20_POLY1305_SHA256"),  # though OpenSSL prefers AES
     (ssl.TLSVersion.TLSv1_2, "TLSv1.2", "ECDHE-ECDSA-CHACHA20-POLY1305"),
 ], ids=["TLS 1.3", "TLS 1.2"])
 def test_handshake(m, pinned, most, version, suite):
@@ -216,7 +217,7 @@ def test_curl(m, tmp_path):
 @pytest.mark.parametrize("suite", ["ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"])
 @pytest.mark.parametrize("curves,key", [("P-521:P-384:P-256:X25519", "X25519"), ("P-384:P-256", "ECDH, prime256v1|ECDH, P-256")])
 def test_modern(m, suite, curves, key):
-    """The fastest curve is taken, whatever the client likes best."""
+    """The fastest curve is taken, whatever the client prefers."""
     run = s_client(m, "-tls1_2", "-cipher", suite, "-groups", curves)
     assert re.search(rf"Cipher is {suite}\n", run), run
     assert re.search(f"(Server|Peer) Temp Key: ({key})", run), run
@@ -224,9 +225,9 @@ def test_modern(m, suite, curves, key):
 
 @pytest.mark.parametrize("suite", ["TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"])
 @pytest.mark.parametrize("groups,key", [("X25519:P-256", "X25519"), ("P-256:X25519", "ECDH, prime256v1|ECDH, P-256"),
-                                        ("P-521:P-384", "ECDH, secp384r1|ECDH, P-384")])  # the last: only after a HelloRetryRequest
+                                        ("P-521:P-384", "ECDH, secp384r1|ECDH, P-384")])  # the last one: only after a HelloRetryRequest
 def test_tls_1_3(m, suite, groups, key):
-    """The key that the client sent at once is taken: no round trip more."""
+    """The key share that the client sent at once is taken: no extra round trip."""
     run = s_client(m, "-tls1_3", "-ciphersuites", suite, "-groups", groups)
     assert re.search(rf"New, TLSv1.3, Cipher is {suite}\n", run), run
     assert re.search(f"(Server|Peer) Temp Key: ({key})", run), run
@@ -250,7 +251,7 @@ def patiently_run(m, command):
     ["-tls1_3", "-ciphersuites", "TLS_AES_128_CCM_SHA256"], ["-tls1_3", "-groups", "P-521:X448"],
     *(["-tls1_2", "-cipher", f"{suite}:@SECLEVEL=0"] for suite in (
         "AES128-SHA", "AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "DHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-CCM", "NULL-SHA256",
-        "ECDHE-RSA-CHACHA20-POLY1305")),  # the last: for another kind of key than ours
+        "ECDHE-RSA-CHACHA20-POLY1305")),  # the last one: for another kind of key than ours
     ["-tls1_2", "-groups", "P-521"],
 ], ids=lambda o: " ".join(o))
 def test_refused(m, options):
@@ -258,7 +259,7 @@ def test_refused(m, options):
     if options[-1].endswith("SECLEVEL=0") or options[0] in ("-tls1", "-tls1_1"):
         options = options if "-cipher" in options else options + ["-cipher", "ALL:@SECLEVEL=0"]
     text = s_client(m, *options)
-    # Of TLS 1.3 without a common group mbedTLS just closes.
+    # With TLS 1.3 and no common group, mbedTLS just closes.
     assert re.search(r"alert|no protocols available|no cipher match|handshake failure" + ("|unexpected eof" if "P-521:X448" in options else ""), text), text
     assert re.search(r"Cipher is \(NONE\)|no cipher match", text) or "alert" in text, text
     assert "alert protocol version" in text or options[0] not in ("-tls1", "-tls1_1"), text
@@ -286,7 +287,7 @@ def test_no_renegotiation(m):
 
 @each_version
 def test_second_connection_is_cheap(m, version):
-    """It comes with a ticket: nothing is signed again, and with TLS 1.2 no keys are computed."""
+    """The client has a ticket: nothing is signed again, and with TLS 1.2 no keys are computed."""
     context = anyone(version)
     with connect(m, context) as s:
         assert get(s, "/healthz")[0] == 200
@@ -308,7 +309,7 @@ def ticks(m):
 
 @each_version
 def test_broken_ticket(m, version):
-    """A ticket that is not ours leads to a whole handshake, not to a refusal."""
+    """An invalid ticket leads to a full handshake, not to a refusal."""
     context = anyone(version)
     with connect(m, context) as s:
         get(s, "/healthz")
@@ -321,7 +322,7 @@ def test_broken_ticket(m, version):
 # ---- bytes through it ----
 
 def test_the_same_answers(m):
-    """Everything that HTTP serves; large answers take many records."""
+    """HTTPS serves everything that HTTP serves; large answers take many records."""
     with connect(m) as s:
         for path in ("/", "/app.js", "/v1/vmx/capabilities", "/v1/guests/hog/vcpus/0/vmcs/snapshots/1?decode=1", "/v1/nothing"):
             status, _, body = m.request("GET", path)
@@ -335,7 +336,7 @@ def test_many_requests_on_one_connection(m):
 
 
 def test_pipelining(m):
-    """In one record of the largest size, and each in a record of its own."""
+    """Requests in one record of the largest size, and each byte in a record of its own."""
     one = b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\nX-Long: " + b"a" * 900 + b"\r\n\r\n"
     with connect(m) as s:
         s.sendall(one * 16)
@@ -352,14 +353,14 @@ def test_pipelining(m):
 
 
 def test_goodbye(m):
-    """With close_notify: nobody can cut an answer short unseen. (A missing one would be an error here.)"""
+    """With close_notify, so that an answer cannot be cut short unnoticed. (A missing one would be an error here.)"""
     with connect(m) as s:
         assert get(s, "/healthz", "Connection: close\r\n")[0] == 200
         assert s.recv(1) == b""
 
 
 def test_refusal(m):
-    """What is no request is told so; what is still on its way then does no harm."""
+    """An invalid request gets an error; bytes still on their way then do no harm."""
     with connect(m) as s:
         s.sendall(b"BREW / HTTP/1.1\r\n\r\n")
         status, body = answer(s, None, None)
@@ -370,7 +371,8 @@ def test_refusal(m):
 
 
 def test_killed_in_the_middle(m, nothing_missed):
-    """The management guest, by its restart, while one client is in its handshake, one sends a request and one reads a stream: it is back, and nobody else has noticed."""
+    """The management guest is restarted while one client is in its handshake, one sends a request and one reads a stream: it comes back, and other guests do
+    not notice."""
     hog = m.guest("hog")
     half = plain(m)
     half.sendall(hello())
@@ -379,7 +381,7 @@ def test_killed_in_the_middle(m, nothing_missed):
         reading.sendall(b"GET /v1/log?follow=1 HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
         until(reading, b"management address")
         restart(m)
-    half.close()  # nobody is left who could end it
+    half.close()  # there is no server left to end it
     assert_healthy(m)
     assert not [i for i in m.get("/v1/images")["images"] if i["source"] == "upload"]
     after = m.guest("hog")
@@ -397,7 +399,7 @@ def test_stream(m):
 
 
 def test_slow_reader(m):
-    """Takes nothing for a while; then everything is there, in order."""
+    """The client reads nothing for a while; then everything arrives in order."""
     path = "/v1/guests/hog/vcpus/0/vmcs/snapshots/1?decode=1"
     _, _, body = m.request("GET", path)
     raw = plain(m)
@@ -414,7 +416,7 @@ def test_slow_reader(m):
                 assert f.read(len(body)) == body.encode()
 
 
-# ---- clients that mean no good ----
+# ---- hostile clients ----
 
 GARBAGE = {
     "HTTP": b"GET / HTTP/1.1\r\nHost: bulkhead\r\n\r\n",
@@ -449,7 +451,7 @@ def assert_healthy(m):
 
 @each_version
 def test_bits_of_a_hello(m, version, nothing_missed):
-    """An honest first message with each of some bytes turned: an answer or an end, and never the guest's death."""
+    """An honest first message with some bytes changed, one at a time: an answer or a closed connection, never the guest's death."""
     honest = hello(version)
     restarts = m.guest("mgmt")["restarts"]
     for at in list(range(0, 48, 3)) + list(range(76, len(honest), 23)):
@@ -463,7 +465,7 @@ def test_bits_of_a_hello(m, version, nothing_missed):
 
 @each_version
 def test_turned_bits_after_the_handshake(m, version, nothing_missed):
-    """A record that does not check ends nothing but its connection."""
+    """A record with a bad tag ends only its own connection."""
     context = anyone(version)
     read, write = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(read, write)
@@ -508,7 +510,7 @@ def test_stops_in_the_middle(m, part, nothing_missed):
 
 
 def test_sixteen_half_open(m, nothing_missed):
-    """More than there is room for. HTTP is answered at once, HTTPS when the first of them have had their time."""
+    """More handshakes than fit. HTTP is answered at once, HTTPS once the first handshakes have timed out."""
     sockets = []
     first = hello()
     for n in range(16):
@@ -526,7 +528,7 @@ def test_sixteen_half_open(m, nothing_missed):
 
 
 def test_all_connections_taken(m):
-    """A seventeenth gets the place of one that asks for nothing; when all are at work it is told so, over TLS too."""
+    """A seventeenth client gets the place of an idle one; if all are busy it gets an error, over TLS too."""
     open_ones = []
     for _ in range(16):
         c = m.connect()
@@ -548,7 +550,7 @@ def test_all_connections_taken(m):
 
 
 def test_no_slot_is_lost(m, nothing_missed):
-    """Clients that leave in every way, then fourteen that are all served."""
+    """Clients leave in every possible way; then fourteen are all served."""
     first = hello()
     for n in range(24):
         if n % 4 == 0:
@@ -579,7 +581,7 @@ def test_many_at_once(m, nothing_missed):
 # ---- the certificate ----
 
 def test_fingerprint_and_restart(m, nothing_missed):
-    """What the console says is what is served, and a management guest that starts anew has the same."""
+    """The console shows the fingerprint of the served certificate, which survives a restart of the management guest."""
     before = said(m)
     assert served(m) == before
     assert said(m, restart(m)) == before
@@ -591,7 +593,7 @@ def openssl(*command):
 
 
 def make(directory, name, kind=("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), issuer=None):
-    """NAME.pem and NAME.key; signed by `issuer`, else by itself."""
+    """NAME.pem and NAME.key; signed by `issuer`, else self-signed."""
     by = ["-CA", directory / f"{issuer}.pem", "-CAkey", directory / f"{issuer}.key"] if issuer else []
     openssl("req", "-x509", "-newkey", *kind, "-nodes", "-keyout", directory / f"{name}.key", "-out", directory / f"{name}.pem", "-days", "30", "-subj", f"/CN={name}",
             "-addext", f"subjectAltName=DNS:{name}", "-addext", "keyUsage=critical,digitalSignature,keyCertSign", *by)  # Python 3.13 asks authorities for it
@@ -620,7 +622,7 @@ def test_configured(start, tmp_path, kind):
             assert r.status == 200 and r.headers["Strict-Transport-Security"] == "max-age=15768000"
             r.read()
     assert "Strict-Transport-Security" not in m.request("GET", "/healthz")[1]  # by HTTP
-    # They are nobody's image.
+    # No guest can be made from them.
     assert not {i["name"] for i in m.get("/v1/images")["images"]} & {"tls/cert", "tls/key"}
     for name in ("tls/cert", "tls/key"):
         assert m.request("POST", "/v1/guests", json.dumps({"name": "thief", "image": name}))[0] == 400
@@ -628,7 +630,7 @@ def test_configured(start, tmp_path, kind):
 
 
 def test_configured_in_der_and_chain(start, tmp_path):
-    """A chain is sent whole. DER holds one certificate."""
+    """A chain is sent completely. DER holds one certificate."""
     root, _ = make(tmp_path, "authority")
     cert, key = make(tmp_path, "host.example", issuer="authority")
     m = configured(start, cert + root, key)
@@ -661,7 +663,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("what", BROKEN, ids=list(BROKEN))
 def test_broken(start, pair, what):
-    """Nothing is served with a certificate that nobody chose, and nothing in the clear instead."""
+    """A bad certificate is not replaced by another, nor HTTPS by plain HTTP."""
     files, why = BROKEN[what]
     m = configured(start, *files(*pair), http="plain")
     m.wait_serial(rf"no HTTPS: .*{why}")
@@ -721,7 +723,7 @@ def test_redirect_to_nowhere(redirecting, host):
 
 
 def test_redirect_changes_nothing(redirecting):
-    """No body is acted on, nothing is shown, and HTTPS serves."""
+    """No body is acted on, no data is shown, and HTTPS works."""
     restarts = said(redirecting)
     assert redirecting.request("POST", "/v1/guests/mgmt/actions", '{"action":"reset"}')[0] == 308
     with connect(redirecting) as s:

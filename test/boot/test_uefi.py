@@ -1,4 +1,4 @@
-"""UEFI leaves the lowest memory free, and GRUB puts there what it loads first: a module at address 0 is one like any other."""
+"""UEFI leaves the lowest memory free, and GRUB loads its first file there: a module at address 0 must work like any other."""
 import os
 import re
 import struct
@@ -16,7 +16,7 @@ def fnv(data):
 
 
 def first_at_zero(tree):
-    """The letter is the first module; and GRUB keeps nothing of the kernel before it. It loads sections that have no address, which here is the table of their
+    """Makes the letter the first module, with nothing of the kernel before it. GRUB would load sections without an address first, here the table of section
     names: that one gets an address."""
     path = os.path.join(tree, "boot", "grub", "grub.cfg")
     with open(path, encoding="utf-8") as f:
@@ -41,7 +41,7 @@ def first_at_zero(tree):
 
 
 def test_module_at_address_0(start):
-    """It is moved before the kernel takes page 0 away, and a guest finds all of it."""
+    """The module is moved before the kernel takes page 0, and a guest finds all of it."""
     m = start({"guests": [{"name": "reader", "image": "guests/echo.elf", "memory": "4M", "cmdline": "module", "modules": [{"file": "letter.bin"}]}]},
               cpus=1, files={"letter.bin": LETTER}, rom=machine.OVMF, edit=first_at_zero, wait=False)
     m.wait_serial(r"module letter\.bin: moved from address 0x0\n")

@@ -1,4 +1,4 @@
-"""The VMCS instrument over HTTP: dumps and what they say, kept snapshots, differences, the flight recorder."""
+"""The VMCS instrument over HTTP: dumps and their contents, kept snapshots, differences, the flight recorder."""
 import json
 
 import pytest
@@ -24,7 +24,7 @@ def test_decoded_controls(m):
     assert timer["value"] == "0x1" and timer["wanted"] is True and "exits at 0" in timer["meaning"]
     # The sum of the parts is the value.
     assert sum(int(b["value"], 16) << int(b["bits"].split(":")[-1]) for b in pin["bits"]) == int(pin["value"], 16)
-    # Bochs 2.7 has no posted interrupts, 3.0 has them: nobody wants them, and nothing forces the bit.
+    # Bochs 2.7 has no posted interrupts. 3.0 has them: there the bit is neither wanted nor forced.
     posted = bits["PROCESS_POSTED_INTERRUPTS"]
     forced = (0, "IA32_VMX_TRUE_PINBASED_CTLS") if machine.bochs_version() < (3, 0) else (None, None)
     assert posted["value"] == "0x0" and posted["wanted"] is False and (posted["forced"], posted.get("forced_by")) == forced
@@ -40,7 +40,7 @@ def test_choice_of_fields(m):
     assert list(some) == ["PRIMARY_PROCESSOR_CONTROLS", "GUEST_RIP"]
     groups = {g: fields(m.get(f"{VMCS}?group={g}")) for g in ("control", "read-only", "guest", "host")}
     assert sum(map(len, groups.values())) == len(everything)
-    # By what a field really belongs to: these are encoded elsewhere.
+    # Groups follow a field's meaning: these are encoded in other groups.
     assert "VMCS_LINK_POINTER" in groups["control"] and "TSC_OFFSET" in groups["guest"]
     odd = fields(m.get(VMCS + "?oddities=1"))
     assert 10 < len(odd) < 60 and all(f["oddity"] for f in odd.values())
@@ -64,7 +64,7 @@ def test_text(m):
 
 def test_bitmaps(m):
     bitmaps = m.get(VMCS + "?decode=1")["bitmaps"]
-    # Every port belongs to the root; the names are those that a PC has.
+    # Every port exits to the root; the names are a PC's.
     assert [(r["first"], r["last"]) for r in bitmaps["ports_that_exit"]] == [("0x0", "0xffff")]
     assert any("PIC" in n for n in bitmaps["ports_that_exit"][0]["names"])
     direct = [(int(r["first"], 16), int(r["last"], 16)) for r in bitmaps["msr_writes_without_exit"]]
@@ -88,7 +88,7 @@ def test_snapshots_and_diff(m):
     a, b = fields(kept[0]), fields(kept[1])
     assert set(diff) == {n for n in a if a[n]["value"] != b[n]["value"]}
     assert all(diff[n]["from"] == a[n]["value"] and diff[n]["to"] == b[n]["value"] for n in diff)
-    # Since its launch the guest has gone on, but nobody has changed its set-up.
+    # Since its launch the guest has run, but its set-up has not changed.
     assert "GUEST_RIP" in {f["name"] for f in m.get(f"{VMCS}/diff?from={launch['sequence']}&to={first}")["fields"]}
     assert m.get(f"{VMCS}/diff?from={launch['sequence']}&to={first}&volatile=0")["fields"] == []
     now = m.get(f"{VMCS}/diff?from={first}")
@@ -107,7 +107,7 @@ def test_flight_recorder(m):
     assert 250 <= len(numbers) <= 256 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert all(a["tsc"] < b["tsc"] for a, b in zip(exits["exits"], exits["exits"][1:]))
     assert {"HLT", "IO_INSTRUCTION"} <= {e["reason"] for e in exits["exits"]}
-    # It prints its reports and ends its interrupts: the UART and the PIC are what it exits for.
+    # It prints reports and ends its interrupts, so its exits are for the UART and the PIC.
     assert "0x20" in {p["port"] for p in exits["top"]["ports"]}
     assert sum(p["exits"] for p in exits["top"]["ports"]) <= sum(e["reason"] == "IO_INSTRUCTION" for e in exits["exits"])
     assert all(0 < e["root_ticks"] < 10**6 for e in exits["exits"] if e["reason"] == "IO_INSTRUCTION")
@@ -124,7 +124,7 @@ def test_after_death(m):
 
 
 def test_entry_check(m):
-    """All rules of a VM entry hold for guests that run: anything else is a wrong rule."""
+    """All rules of a VM entry hold for running guests: otherwise a rule is wrong."""
     for guest in ("hog", "control", "echo", "mgmt"):
         check = m.get(f"/v1/guests/{guest}/vcpus/0/vmcs/check")
         assert check["rules"] > 200 and check["enters"] is True and check["failures"] == [], (guest, check)

@@ -1,4 +1,4 @@
-"""vmcsdump, the host command: on files typed here, on hostile ones, and on answers of the appliance, of which it says what the appliance says."""
+"""vmcsdump, the host command, on files typed here, on hostile ones, and on answers of the appliance, which it must decode as the appliance does."""
 import json
 import os
 import re
@@ -64,7 +64,7 @@ def test_wrong_usage(args, message):
 def test_field():
     status, out, err = run("field", "0x4002", "0xb5a06dfa")
     assert status == 0 and err == "" and out.startswith("0x4002  PRIMARY_PROCESSOR_CONTROLS ") and max(map(len, out.splitlines())) <= 100
-    # The sum of the parts is the value, and every bit is told in words.
+    # The sum of the parts is the value, and every bit is described.
     parts = re.findall(r"^ +(?:\d+:)?(\d+)  \S+ +0x([0-9a-f]+)\n {13}\S", out, re.M)
     assert sum(int(v, 16) << int(low) for low, v in parts) == 0xB5A06DFA and "HLT exits" in out and "INVLPG does not exit" in out
     assert run("field", "primary_processor_controls", str(0xB5A06DFA))[1] == out
@@ -92,7 +92,7 @@ def test_dump(save):
     status, out, err = run("dump", a)
     assert status == 0 and err == "" and out.startswith("guest: g\nexit: null\nnote:\n  x:\n    - 1\n")
     assert re.findall(r"^(0x\w{4})  \w+ +\w+ +(\w+)$", out, re.M) == [("0x2032", "absent"), ("0x4002", "0xb5a06dfa"), ("0x681e", "0x0000000000001234")]
-    assert "HLT_EXITING" in out and "wanted" not in out  # nothing is said of what nobody knows
+    assert "HLT_EXITING" in out and "wanted" not in out  # nothing is said about unknown state
     assert run("dump", "-", stdin=a.read_bytes()) == (0, out, "")
     assert "HLT_EXITING" not in run("dump", a, "--no-decode")[1]
     for args in (("--fields", "GUEST_RIP"), ("--fields=0x681e",), ("--group", "guest")):
@@ -164,7 +164,7 @@ def test_malformed_vmcs(save, text, place, message):
 
 
 def test_too_much(save):
-    """More values than are read, nested deeper than anything is, and a file that never ends."""
+    """More values than are read, nesting deeper than in any dump, and an endless file."""
     for content in (b"[" * 200000, b'{"a":' * 200000, b'{"fields": [' + b"0," * 200000 + b"0]}"):
         status, out, err = run("dump", save("bad", content))
         assert (status, out) == (2, "") and ": too many values" in err

@@ -1,9 +1,9 @@
-"""What a build must say of the third-party source in it: one of the lines of mgmt/third_party.pins for each name."""
+"""What a build must report about its third-party source: for each name, one of the lines of mgmt/third_party.pins."""
 import re
 
 
 def pins():
-    """name -> the versions that will do, as {"version", "package"}, the newest first."""
+    """name -> the acceptable versions, as {"version", "package"}, newest first."""
     found = {}
     with open("mgmt/third_party.pins", encoding="utf-8") as f:
         for line in f:
@@ -14,6 +14,6 @@ def pins():
     return found
 
 
-# As a tool's --version ends.
+# How a tool's --version must end.
 TEXT = "third-party source of this build:\n" + "".join(
     "(" + "|".join(re.escape(f"  {name} {v['version']} ({v['package']})\n") for v in versions) + ")" for name, versions in pins().items())

@@ -1,4 +1,4 @@
-"""A small RFC 6455 client for the tests: it can also say what no honest client says."""
+"""A small RFC 6455 client for the tests, which can also send what no honest client sends."""
 import base64
 import hashlib
 import os
@@ -15,7 +15,7 @@ BINARY, CLOSE, PING, PONG = 0x82, 0x88, 0x89, 0x8A
 
 
 def frame(first, payload=b"", mask=b"\x01\x02\x03\x04", length=None):
-    """`first`: FIN, RSV and opcode. `length`: what the header says, if not the truth."""
+    """`first`: FIN, RSV and opcode. `length`: the length in the header, if it is to be wrong."""
     n = len(payload) if length is None else length
     size = struct.pack(">B", 0x80 | n) if n < 126 else struct.pack(">BH", 0xFE, n) if n < 65536 else struct.pack(">BQ", 0xFF, n)
     return bytes([first]) + size + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
@@ -23,7 +23,7 @@ def frame(first, payload=b"", mask=b"\x01\x02\x03\x04", length=None):
 
 class WebSocket:
     def __init__(self, m, path, protocols="bulkhead.console", headers="", tls=False):
-        """Shows the machine's token as browsers have to, with the subprotocols; where none are offered, as others do."""
+        """Sends the machine's token in the subprotocols, as browsers must; if none are offered, in the Authorization header."""
         if protocols and m.token:
             protocols += f", bearer.{m.token}"
         elif m.token:
@@ -64,7 +64,7 @@ class WebSocket:
         self.send(frame(BINARY, data))
 
     def read(self):
-        """(first byte, payload) of the next frame; None at the connection's end."""
+        """(first byte, payload) of the next frame; None once the connection ends."""
         try:
             head = self.input.read(2)
             if len(head) < 2:
@@ -78,7 +78,7 @@ class WebSocket:
             return None
 
     def until(self, pattern):
-        """Reads until what the console has said matches."""
+        """Reads until the console's output matches."""
         while not re.search(pattern, self.seen):
             first, payload = self.read()
             assert first in (BINARY, PONG), (hex(first), payload, self.seen[-200:])
@@ -88,7 +88,7 @@ class WebSocket:
                 self.pongs.append(payload)
 
     def closed(self):
-        """The code that the other side closes with (0: it gives none); the connection has ended then. None: it ended without a word."""
+        """Waits for the connection's end; returns the close code (0: none given). None: it ended without a close frame."""
         while (got := self.read()) is not None:
             first, payload = got
             assert first != PING, "it does not close: nothing has come for 15 seconds"
