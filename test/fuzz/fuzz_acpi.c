@@ -7,8 +7,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The input is physical memory from 0, the RSDP at its start. Checksums are made to fit on the way:
- * a fuzzer would not find them. */
+/* The input is physical memory from 0, with the RSDP at its start. Checksums are corrected first: a
+ * fuzzer would not find them. */
 struct memory {
     const uint8_t *data;
     size_t size;
@@ -33,7 +33,7 @@ static uint8_t sum(const uint8_t *p, size_t n)
     return s;
 }
 
-/* Corrects the sum of everything that looks like a table the parser knows. */
+/* Corrects the checksum of everything that looks like a table the parser knows. */
 static void correct(uint8_t *p, size_t size)
 {
     static const char *const names[] = {"RSDT", "XSDT", "APIC", "FACP", "HPET"};

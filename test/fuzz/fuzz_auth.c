@@ -1,5 +1,6 @@
 /* SOURCES: @mgmt @llhttp */
-/* Any tokens from any addresses at any times: a right one is always known, and no other ever is. */
+/* Any tokens from any addresses at any times: a right token is always accepted, and a wrong one
+ * never is. */
 #include "mgmt/audit.h"
 #include "mgmt/auth.h"
 #include "test/fuzz/sequence.h"
@@ -33,7 +34,7 @@ static void add(struct abi_management *m, unsigned i)
     must(mbedtls_sha256(bytes, sizeof(t->salt) + n, t->sha256, 0) == 0, "no hash");
 }
 
-/* One of ours, part of one, or anything; the number of the one that it is, or 3. */
+/* One of our tokens, part of one, or anything. Returns its number, or 3 for a wrong one. */
 static unsigned choose(char *out, size_t size)
 {
     uint8_t how = byte();

@@ -1,8 +1,8 @@
 /* SOURCES: mgmt/bhctl/options.c mgmt/bhctl/url.c mgmt/bhctl/format.c mgmt/bhctl/sse.c
  * mgmt/bhctl/top_rows.c mgmt/bhctl/words.c mgmt/bhctl/place.c hv/plain.c
  * mgmt/config/words.c */
-/* What bhctl makes of command lines, and of whatever answers at the other end: the first byte says
- * which part. */
+/* bhctl with any command lines and any answers from the other end: the first byte selects the
+ * part. */
 #include "mgmt/bhctl/format.h"
 #include "mgmt/bhctl/options.h"
 #include "mgmt/bhctl/place.h"
@@ -20,7 +20,7 @@ static void check_clean(const char *text, const char *kept)
     for (const unsigned char *p = (const unsigned char *)text; *p; p++)
         if ((*p < ' ' || *p == 0x7f) && !strchr(kept, *p))
             abort();
-    /* Well-formed to its end, and no C1 control in it. */
+    /* Well-formed to its end, without C1 controls. */
     for (const unsigned char *p = (const unsigned char *)text; *p;) {
         unsigned more = *p < 0x80 ? 0 : *p < 0xc2 ? 9 : *p < 0xe0 ? 1 : *p < 0xf0 ? 2 : 3;
 
@@ -40,7 +40,7 @@ static void try_clean(char *text)
     check_clean(text, "");
 }
 
-/* Arguments are what stands between newlines. */
+/* Arguments are separated by newlines. */
 static void try_options(char *text)
 {
     static const struct command_spec commands[] = {{"deploy", "[FILE]", 0, 1, ~0ull, "", NULL},
@@ -97,7 +97,7 @@ static void take_event(void *ctx, const char *data)
     (*count)++;
 }
 
-/* The same events, however the bytes arrive. */
+/* The events are the same, however the bytes are split. */
 static void try_events(const char *text, size_t n)
 {
     static struct sse whole, parts;
@@ -128,7 +128,7 @@ static void try_words(char *text)
     check_clean(buf, "");
 }
 
-/* Answers of an appliance that says what it likes about where they end. */
+/* Answers of an appliance that reports arbitrary end positions. */
 static void try_place(const char *text, size_t n)
 {
     struct place p = {0};

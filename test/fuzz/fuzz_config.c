@@ -1,8 +1,8 @@
 /* SOURCES: mgmt/config/config.c mgmt/config/fields.c mgmt/config/guest.c mgmt/config/net.c
  * mgmt/config/address.c mgmt/config/management.c mgmt/config/service.c mgmt/config/words.c
  * mgmt/config/options.c hv/options.c hv/guest_config.c mgmt/config/json.c hv/lib.c hv/fmt.c */
-/* Any bytes as guests.json, as the body of POST /v1/guests, and as what a hostile management guest
- * hands over for a configuration that was checked. */
+/* Any bytes as guests.json, as the body of POST /v1/guests, and as a "checked" configuration from a
+ * hostile management guest. */
 #include "hv/config.h"
 #include "hv/options.h"
 
@@ -50,7 +50,7 @@ static void try_guest(const uint8_t *data, size_t size)
         if (config_check_guest(&g, &field))
             abort();
     }
-    /* The bytes themselves, over one that is possible. */
+    /* The bytes themselves, over a valid configuration. */
     config_default_guest(&g);
     g.name[0] = g.image[0] = 'a';
     memcpy(&g, data, size < sizeof(g) ? size : sizeof(g));
@@ -66,7 +66,7 @@ static void complain(const char *text)
     abort();
 }
 
-/* Whatever a configuration makes of the kernel's command line, the root takes it, and as meant. */
+/* The root accepts any command line made from a configuration, with the intended meaning. */
 static void check_command_line(const struct config *c)
 {
     struct boot_options written, read;

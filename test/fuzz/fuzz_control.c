@@ -1,8 +1,8 @@
 /* SOURCES: hv/control.c hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm hv/lib.c
  * hv/fmt.c */
-/* Calls of a management guest that somebody else has taken over: any numbers in its registers,
- * memory that is exactly as large as it says, guests in any state. What a call may lead to is a
- * request that it may make of that guest, or an error. */
+/* Calls of a compromised management guest: any numbers in its registers, memory of exactly its
+ * stated size, guests in any state. A call may only cause a request that is allowed for that guest,
+ * or an error. */
 #include "test/unit/control_fixture.h"
 
 #include "test/fuzz/sequence.h"
@@ -13,7 +13,7 @@
 static uint64_t calls;
 static bool reports;
 
-/* Of numbers that mean something somewhere, around them, or any. */
+/* A number with a meaning somewhere, one near it, or any number. */
 static uint64_t any_number(void)
 {
     static const uint64_t near[] = {0,
@@ -79,7 +79,7 @@ static void check(uint64_t call, int64_t r)
     asked->input_tail += (asked->input_head - asked->input_tail) / 2;
 }
 
-/* Made again until it is done; or, where it takes long, left in its middle for another one. */
+/* Repeated until it is done; or, if it takes long, abandoned half-way for another call. */
 static int64_t call_until(struct vcpu *v, uint64_t due, bool leave)
 {
     int64_t r;

@@ -4,8 +4,8 @@
  * arch/x86/inspect/decode_memory.c arch/x86/inspect/decode_msr.c arch/x86/inspect/decode_state.c
  * arch/x86/inspect/decode_bitmap.c arch/x86/inspect/fields.c arch/x86/inspect/names.c hv/fmt.c
  * hv/lib.c */
-/* Any field, any value, any context: no piece without a name, none out of order, no byte beyond a
- * line's buffer. The buffers are allocated with their exact size, so that ASan sees it. */
+/* Any field, value and context: every piece has a name and is in order, and no byte is written
+ * beyond a line's buffer. Buffers are allocated with their exact size, so that ASan sees it. */
 #include "arch/x86/inspect/decode.h"
 
 #include "arch/x86/inspect/decode_bitmap.h"
@@ -27,7 +27,7 @@ struct walk {
     uint64_t word;
     unsigned count;
     int last;
-    bool controls; /* the value of a piece is not that of its bits */
+    bool controls; /* the piece's value is not simply its bits */
 };
 
 static void require(bool condition)
@@ -61,7 +61,7 @@ static void range(void *arg, uint32_t first, uint32_t last)
     uint64_t *next = arg;
 
     require(first <= last && first >= *next);
-    /* Runs do not touch: there is a bit of the other kind between them. */
+    /* Runs are not adjacent: a bit of the other kind lies between them. */
     *next = (uint64_t)last + 2;
 }
 

@@ -1,6 +1,6 @@
 /* SOURCES: hv/load_plan.c @mgmt @llhttp */
-/* The bytes of a connection that uploads and deploys. Whatever they are, nothing unfinished is left
- * when it ends. */
+/* The bytes of a connection that uploads and deploys. Whatever they are, nothing unfinished may be
+ * left when it ends. */
 #include "test/unit/deploy_fixture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,6 +1,6 @@
 /* SOURCES: net/e1000.c hv/lib.c */
-/* A card that writes anything into its receive descriptors: what the driver hands on lies in one of
- * its buffers, and it finds its way again whatever came. */
+/* A card that writes anything into its receive descriptors: frames that the driver passes on lie in
+ * one of its buffers, and the driver recovers from everything. */
 #include "net/e1000.h"
 
 #include <stdlib.h>
@@ -38,7 +38,7 @@ static void on_frame(void *ctx, const uint8_t *frame, size_t len)
     frames++;
 }
 
-/* The card fills the next descriptor that is its own. */
+/* The card fills the next descriptor that it owns. */
 static void arrive(uint32_t *at, const uint8_t *data)
 {
     struct e1000_rx_desc *d = &e.rx[*at];
@@ -78,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (e.rx_next >= E1000_RX_COUNT || tail >= E1000_RX_COUNT)
             abort();
     }
-    /* Then the card behaves again: a frame that is whole arrives. */
+    /* Then the card behaves again: a complete frame arrives. */
     while (e.rx[e.rx_next].status & E1000_RX_DONE)
         (void)e1000_poll(&e, 7, on_frame, NULL);
     for (; at != e.rx_next; at = (at + E1000_RX_COUNT - 1) % E1000_RX_COUNT)

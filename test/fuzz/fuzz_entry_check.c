@@ -29,7 +29,7 @@ static void on_failure(void *arg, const struct entry_rule_failure *f)
     reports++;
     if (!field || entry_rule(f->rule->id) != f->rule || length == 0 || length > 159)
         abort();
-    /* What is reported is in the snapshot. */
+    /* Everything reported must be in the snapshot. */
     for (unsigned row = 0; row < VMCS_ROWS; row++)
         if (vmcs_field(row) == field && vmcs_has(v, row) && v->value[row] != f->value)
             abort();

@@ -95,7 +95,7 @@ static uint64_t tsc(void)
     return 1;
 }
 
-/* What is changed for good is tried by fuzz_deploy: here all of it is refused. */
+/* fuzz_deploy tries lasting changes: here all of them are refused. */
 #define UPLOADED 100u
 static const struct abi_images images = {
     .module_count = 1,
@@ -125,7 +125,7 @@ static int64_t remove_guest(unsigned n)
     return -E_PERM;
 }
 
-/* The bytes of a connection: as many requests as are in them. */
+/* The bytes of a connection, with any number of requests. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct http_request r;
@@ -175,10 +175,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ring_of_exits[i].reason = i % ABI_EXIT_REASONS;
     ring->size = 64;
     ring->written = 100;
-    /* The number of bytes decides who may come in, so that all that is behind it is tried too. */
+    /* The number of bytes selects the authentication, so that the code after it is reached too. */
     config.management.service.auth = size % 4 == 0 ? ABI_AUTH_RANDOM : ABI_AUTH_NONE;
     config.management.service.http =
-        size % 8 == 1 ? ABI_HTTP_PLAIN : ABI_HTTP_REDIRECT; /* whose Host? */
+        size % 8 == 1 ? ABI_HTTP_PLAIN : ABI_HTTP_REDIRECT; /* selects the Host check */
     memset(&auth, 0, sizeof(auth));
     http_init(&r, NULL, NULL);
     while (at < size) {
@@ -191,7 +191,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         at += used;
         api_handle(&v, &r, body, sizeof(body), &out, false, false);
-        if (out.wait) /* in vain */
+        if (out.wait) /* the wait timed out */
             api_handle(&v, &r, body, sizeof(body), &out, true, true);
         if ((out.status < 200 && !out.upgrade) || out.body.len > sizeof(body) || !out.type)
             abort();

@@ -1,7 +1,7 @@
 /* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
  * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c hv/lib.c hv/fmt.c */
 /* Hostile images. Input: how many of the last bytes are modules and the command line (two bytes),
- * then the image. Everything lies in blocks of exactly its size, for the sanitizer. */
+ * then the image. Every part is in a block of exactly its size, for the sanitizer. */
 #include "mgmt/load/load.h"
 
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static void check_loaded(const struct load_result *r, uint64_t memory)
     if (r->mode != LOAD_PROT32 || r->gdt_base > memory ||
         r->gdt_limit + 1ull > memory - r->gdt_base)
         abort();
-    /* The pointers that are handed over. */
+    /* The pointers handed to the guest. */
     if (r->rbx >= memory || r->rsi >= memory || r->cs > r->gdt_limit || r->ds > r->gdt_limit)
         abort();
 }
@@ -83,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_loaded(&plan.start, MEMORY);
     if (rc == 0 && load_plan_check(&plan, &sizes, MEMORY, &what))
         abort();
-    /* A refusal has a reason, and only it; the reason is a text that ends. */
+    /* A refusal has a reason, a success has none; the reason is a terminated text. */
     if (rc > 0 || (rc == 0) != (e.text[0] == 0) || !memchr(e.text, 0, sizeof(e.text)))
         abort();
     for (unsigned i = 0; i < r.module_count; i++)

@@ -1,8 +1,8 @@
 /* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/bus.c
  * hv/lib.c */
-/* A guest's page tables and segments, any of them, as the root walks and uses them for INS and
- * OUTS: memory is exactly as large as the guest's, and only accessed and dirty bits and the
- * elements themselves may change. */
+/* Arbitrary page tables and segments of a guest, as the root uses them for INS and OUTS: memory is
+ * exactly as large as the guest's, and only accessed and dirty bits and the elements themselves may
+ * change. */
 #include "arch/x86/guest/string_io.h"
 
 #include "arch/x86/cpu/msr.h"
@@ -42,7 +42,7 @@ static void port_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     must(port == PORT && (size == 1 || size == 2 || size == 4), "another port");
 }
 
-/* Entries that lead to other entries, with a few bits as the input wants them. */
+/* Entries that point to other entries, with some bits from the input. */
 static void fill(void)
 {
     uint64_t spread = byte();
@@ -80,8 +80,7 @@ static struct paging registers(uint8_t how)
     return p;
 }
 
-/* What a walk may leave: the same entries with accessed and dirty bits, and nothing at all without
- * paging. */
+/* A walk may only set accessed and dirty bits, and change nothing without paging. */
 static void check_walk(const struct paging *p, int rc, uint64_t linear, uint64_t gpa,
                        uint32_t error, bool write)
 {

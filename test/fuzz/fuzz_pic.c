@@ -5,7 +5,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Who may interrupt, found the slow way. */
+/* The input that may interrupt, found the slow way. */
 static int search(const struct pic_chip *c, bool master)
 {
     for (unsigned i = 0; i < 8; i++) {
@@ -64,7 +64,7 @@ static void acknowledge(struct pic *p)
     }
 }
 
-/* Pairs of bytes: what to do, with which value. */
+/* Pairs of bytes: an operation and its value. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint16_t ports[8] = {0x20, 0x21, 0xa0, 0xa1, 0x20, 0xa0, 0x4d0, 0x4d1};

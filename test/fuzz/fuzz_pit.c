@@ -50,8 +50,8 @@ static void out(struct pit *p, uint16_t port, uint32_t v)
 }
 
 /*
- * Two timers get the same accesses. One is looked after at every deadline as if its guest ran all
- * the time, the other only when it is accessed. The guest must not be able to tell them apart.
+ * Two timers get the same accesses. One is updated at every deadline, as if its guest ran all the
+ * time, the other only when it is accessed. The guest must not see a difference.
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -83,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
                 pit_update(&busy);
                 if (busy.deadline <= due)
-                    abort(); /* the run loop would not come forward */
+                    abort(); /* the run loop would make no progress */
                 if (!level[0])
                     abort(); /* a deadline is an interrupt */
             }

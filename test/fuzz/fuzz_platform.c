@@ -33,7 +33,7 @@ static void on_exit_port(void *ctx, uint32_t code)
 
 static void check(const struct platform *p)
 {
-    /* Late is what must not be: early only costs a look. */
+    /* It must not be late: too early only costs a check. */
     if (p->next_event > platform_deadline(p))
         abort();
     if (!(p->devices & DEV_PIC) && p->pic.intr)
@@ -67,7 +67,7 @@ static void access(struct platform *p, const uint8_t *d)
         abort();
 }
 
-/* A byte for the devices that exist, then triples: what to do and with what. The network device is
+/* A byte selects the devices, then come triples: an operation and its values. The network device is
  * left out: it has its own fuzzer. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

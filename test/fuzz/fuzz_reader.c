@@ -40,7 +40,7 @@ static void tell(const struct vmcs_file *f)
     }
 }
 
-/* What was not listed must not be there. */
+/* Unlisted fields must be absent. */
 static void check_listed(const struct vmcs_file *f)
 {
     for (unsigned row = 0; row < ABI_SNAPSHOT_FIELDS; row++)

@@ -1,7 +1,6 @@
 /* SOURCES: hv/serial_line.c hv/plain.c hv/fmt.c hv/lib.c */
-/* Two guests that print whatever they like while the root writes, and numbers that change hands.
- * What goes out is whole lines, each of them the root's or with its guest's name before it, and
- * nothing in it that is not printable. */
+/* Two guests print anything while the root writes, and guest numbers change hands. Only whole lines
+ * go out, each the root's or preceded by its guest's name, and all of it printable. */
 #include "hv/serial_line.h"
 
 #include <stdlib.h>
@@ -93,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t n = min_u64(data[1], size - 2);
 
         switch (what) {
-        case 0: /* many times the same */
+        case 0: /* the same byte many times */
             for (unsigned i = 0; n && i < 200; i++)
                 print(rings[guest], data + 2, n);
             break;

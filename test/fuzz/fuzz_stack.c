@@ -1,8 +1,8 @@
 /* SOURCES: @stack @mgmt @llhttp */
 /* Frames of any kind for the management guest's network, from ARP up to requests over TLS. The
- * input is a program: each of its steps sends frames that are wrong in what the input says and
- * right in the rest, so that they get far. A failed assertion of lwIP is a finding: it would end
- * the guest. */
+ * input is a program: each step sends frames that are wrong where the input says so and right
+ * elsewhere, so that they get far. A failed assertion of lwIP is a finding: it would end the
+ * guest. */
 #include "test/fuzz/sequence.h"
 #include "test/fuzz/stack_peer.h"
 
@@ -13,7 +13,7 @@ static uint16_t word(void)
     return (uint16_t)number(2);
 }
 
-/* Up to `max` bytes of the input; how many is its next byte, or word. */
+/* Up to `max` bytes of the input; its next byte, or word, is their number. */
 static size_t take(uint8_t *out, size_t max)
 {
     size_t n = byte();
@@ -55,7 +55,7 @@ static void any_arp(void)
     stack_receive(f, sizeof(f));
 }
 
-/* An IP packet with a right head around what the input says. */
+/* An IP packet with a valid header and contents from the input. */
 static void any_ip(void)
 {
     static const uint8_t protocols[] = {1, 2, 6, 17, 58, 0, 44, 60};
@@ -68,7 +68,7 @@ static void any_ip(void)
     send_ip(&p, protocol, payload, n);
 }
 
-/* ICMP of both kinds, IGMP, MLD, neighbour discovery, with a right checksum. */
+/* ICMP of both versions, IGMP, MLD, neighbour discovery, with a valid checksum. */
 static void any_icmp(void)
 {
     static const uint8_t types4[] = {0, 3, 5, 8, 11, 13},
@@ -89,7 +89,7 @@ static void any_icmp(void)
     send_summed(&p, p.v6 ? 58 : how & 0x80 ? 2 : 1, m, n, 2);
 }
 
-/* To one of the ports that we listen on, as an answer to what was asked last. */
+/* To one of the ports that the appliance listens on, as an answer to its last question. */
 static void any_udp(void)
 {
     static const uint16_t ports[] = {68, 5353, 123, 53};
@@ -100,7 +100,7 @@ static void any_udp(void)
 
     put16(m, ports[how & 3] == 68 ? 67 : ports[how & 3]);
     put16(m + 2, (how & 3) == 1 ? 5353 : a->from);
-    if (how & 0x40 && a->len) { /* what was asked, and then something else */
+    if (how & 0x40 && a->len) { /* the question, then something else */
         memcpy(m + 8, a->bytes, a->len);
         n += a->len;
         if ((how & 3) == 3)
@@ -119,7 +119,7 @@ static void any_udp(void)
     send_udp(&p, m, n);
 }
 
-/* An offer or acknowledgement of DHCP that fits what was asked, with any options. */
+/* A DHCP offer or acknowledgement that answers the request, with any options. */
 static void any_dhcp(void)
 {
     uint8_t how = byte(), m[8 + 576] = {0, 67, 0, 68}, *d = m + 8;
@@ -154,7 +154,7 @@ static struct peer *some_peer(void)
     return &peers[byte() % PEERS];
 }
 
-/* Handshakes take as long as a thousand frames: few inputs have any. */
+/* A handshake takes as long as a thousand frames: few inputs have any. */
 static bool has_tls;
 
 static void open_one(void)
@@ -166,7 +166,7 @@ static void open_one(void)
               how & 8 ? word() : 1460);
 }
 
-/* A segment that is wrong in what the input says. */
+/* A segment that is wrong where the input says so. */
 static void odd_segment(void)
 {
     struct peer *p = some_peer();
@@ -191,7 +191,7 @@ static void odd_segment(void)
     else
         n = take(data, sizeof(data));
     peer_say(p, seq, ack, how & 128 ? flags : 0x10 | (flags & 1), options, k, data, n);
-    if (!(how & 5) && flags & 0x80) /* what comes next goes on behind it */
+    if (!(how & 5) && flags & 0x80) /* the next segment continues after it */
         p->next = seq + (uint32_t)n + (flags & 1);
 }
 
@@ -206,7 +206,7 @@ static void ask_something(void)
     peer_write(p, text, n, byte());
 }
 
-/* A client of TLS goes on, one of its flights or a request; the input may spoil bytes of it. */
+/* A TLS client continues with its next flight or a request; the input may corrupt bytes of it. */
 static void tls_something(void)
 {
     struct peer *p = some_peer();
@@ -218,7 +218,7 @@ static void tls_something(void)
     peer_flush(p, how & 0x20 ? byte() : 0);
 }
 
-/* A handshake as it should be, and one or more requests behind it. */
+/* A correct handshake, followed by one or more requests. */
 static void whole_handshake(void)
 {
     struct peer *p = some_peer();

@@ -1,6 +1,6 @@
 /* SOURCES: arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/bus.c
  * hv/lib.c */
-/* String I/O of a guest whose registers, segments, tables and memory are anything. Input: the
+/* String I/O of a guest with arbitrary registers, segments, tables and memory. Input: the
  * registers, then guest memory. */
 #include "arch/x86/guest/string_io.h"
 
@@ -75,7 +75,7 @@ static void run(const struct input *in, const struct gmem *m)
 
         if (r == STRING_IO_MORE)
             continue;
-        /* What faults has done nothing. */
+        /* An access that faults has changed nothing. */
         if (r != STRING_IO_DONE && (was != index || had != count || before != accesses))
             abort();
         return;

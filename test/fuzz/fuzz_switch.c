@@ -1,9 +1,8 @@
 /* SOURCES: net/switch.c net/filter.c net/filter_learn.c net/facts.c hv/lib.c */
 /*
- * Any frames from guests and from outside, over any time, through the switch. Whatever comes: no
- * frame reaches another network, and what a guest without permissions gets through says nothing
- * that is not its own. That is looked for here in another way than the switch does it: by what a
- * receiver would take the frame for.
+ * Any frames from guests and from outside, at any times, through the switch. No frame may reach
+ * another network, and frames of a guest without permissions may claim only its own addresses. This
+ * is checked differently from the switch: by how a receiver would interpret the frame.
  */
 #include "net/switch.h"
 
@@ -70,7 +69,7 @@ static bool has_lease(unsigned port, const uint8_t *ip)
     return (uint32_t)s.filter.ports[port].lease.low == facts_be32(ip) && facts_be32(ip) != 0;
 }
 
-/* Made of its card's address, or asked for. */
+/* Derived from its card's address, or claimed by duplicate address detection. */
 static bool is_own(unsigned port, const uint8_t *ip)
 {
     const uint8_t identifier[8] = {0, 0, 0, 0xff, 0xfe, 0, 0, (uint8_t)port};
@@ -82,7 +81,7 @@ static bool is_own(unsigned port, const uint8_t *ip)
     return memcmp(ip + 8, identifier, sizeof(identifier)) == 0;
 }
 
-/* What a host takes an IPv6 packet for. */
+/* How a host interprets an IPv6 packet. */
 static void look_at_ipv6(unsigned port, const uint8_t *ip, size_t len)
 {
     static const uint8_t none[16];
@@ -115,7 +114,7 @@ static void look_at_ipv4(unsigned port, const uint8_t *ip, size_t len)
         abort();
 }
 
-/* A frame of a guest without permissions, which passed. */
+/* A frame that passed, from a guest without permissions. */
 static void look_at(unsigned port, const uint8_t *frame, size_t len)
 {
     uint16_t type = be16(frame + 12);
@@ -135,7 +134,7 @@ static void look_at(unsigned port, const uint8_t *frame, size_t len)
         look_at_ipv6(port, frame + 14, len - 14);
 }
 
-/* Half of the fuzzer's work is done for it: the addresses of the cards. */
+/* Fills in card addresses, which the fuzzer would rarely find. */
 static void fix(uint8_t *frame, size_t len, unsigned port, unsigned how)
 {
     if (len < 14)

@@ -1,7 +1,7 @@
 /* SOURCES: mgmt/syslog.c mgmt/log_lines.c mgmt/clock.c mgmt/ring.c hv/fmt.c hv/lib.c */
-/* The log and a console as messages, while their writers go on and the sink takes what it likes:
+/* The log and a console as messages, while their writers go on and the sink accepts any number:
  * every message is one line of well-formed UTF-8 without control characters, and every byte of the
- * rings is sent or told as lost. */
+ * rings is sent or reported lost. */
 #include "mgmt/syslog.h"
 
 #include "hv/lib.h"

@@ -33,7 +33,8 @@ static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
 }
 static const struct api_view view = {.guest = guest, .console = console, .type = type};
 
-/* A client's bytes, in parts as long as the first byte says; the guest takes some between two. */
+/* A client's bytes, in parts whose length the first byte gives; the guest takes some between
+ * parts. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char out[TERMINAL_WRITE_MIN];
@@ -65,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!terminal_is_over(&t, true))
         abort();
     terminal_free(&t);
-    /* The same bytes as the head's fields. */
+    /* The same bytes as header fields. */
     (void)str_copy(fields, sizeof(fields), "");
     memcpy(fields, data + 2, size - 2 < sizeof(fields) ? size - 2 : sizeof(fields) - 1);
     fields[sizeof(fields) - 1] = 0;

@@ -3,7 +3,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* It comes to an end, and what it gives lies in the text. */
+/* Reading must end, and its results must lie within the text. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct trial_file f = {.text = (const char *)data, .size = size};

@@ -39,7 +39,7 @@ static void check(const struct uart *u)
         abort();
 }
 
-/* Pairs of bytes: what to do, with which value. */
+/* Pairs of bytes: an operation and its value. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct irq_line line = {on_line, NULL, 4};

@@ -29,7 +29,7 @@ static void on_transmit(void *ctx, const uint8_t *frame, size_t len)
         abort();
     memcpy(copy, frame, len);
     sent++;
-    /* What is sent comes back while the device is at work. */
+    /* Sent frames come back while the device is at work. */
     (void)virtio_net_rx_push(&dev, copy, len);
 }
 
@@ -38,7 +38,7 @@ static void out(unsigned reg, unsigned size, uint32_t v)
     virtio_net_io_ops.out(&dev, (uint16_t)(VIRTIO_NET_PORT + reg), size, v);
 }
 
-/* As a good driver does it, so that the rings are reached. */
+/* Starts the device like a good driver, so that the rings are reached. */
 static void start(void)
 {
     out(VIRTIO_NET_STATUS, 1, 0);
@@ -107,7 +107,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint64_t before = sent;
 
         step(&m, data);
-        /* Bounded work, bounded queue, and an interrupt exactly while there is a reason. */
+        /* Work and queue are bounded, and an interrupt is raised exactly while there is a
+         * reason. */
         if (sent - before > VIRTQUEUE_MAX || dev.rx_head - dev.rx_tail > VIRTIO_NET_RX_RING ||
             level != (dev.isr != 0))
             abort();

@@ -1,5 +1,5 @@
 /* SOURCES: hv/pc/virtqueue.c hv/lib.c */
-/* Rings full of anything. Input: size, three addresses, then guest memory; between two chains the
+/* Rings with any contents. Input: size, three addresses, then guest memory; between chains the
  * guest changes a byte. */
 #include "hv/pc/virtqueue.h"
 
@@ -22,7 +22,7 @@ static void check(const struct virtqueue *q, const struct gmem *m, const struct 
 
         if (!bytes)
             abort();
-        /* The sanitizer sees the ends. */
+        /* So that the sanitizer sees accesses beyond the ends. */
         if (p->length) {
             bytes[0] = bytes[0];
             bytes[p->length - 1] = bytes[p->length - 1];
@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < SETTING)
         return 0;
     virtqueue_reset(&q);
-    /* Mostly sensible, so that the rings are reached. */
+    /* Mostly valid, so that the rings are reached. */
     q.size = (uint16_t)(data[0] & 0x80 ? data[0] * 257u : 1u << (data[0] & 7));
     q.desc = (uint64_t)(data[1] | (data[2] & 0x3f) << 8) * 8;
     q.avail = (uint64_t)(data[3] | (data[4] & 0x3f) << 8);

@@ -1,6 +1,6 @@
 /*
- * A fuzzer's input as bytes and numbers. Behind its end a sequence goes on that it began, for
- * `goes_on` bytes: so short inputs go far too, and each its own way.
+ * A fuzzer's input as bytes and numbers. After its end, a pseudo-random sequence seeded by the
+ * input continues for `goes_on` bytes, so that short inputs get far too, each in its own way.
  */
 #pragma once
 
@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 static const uint8_t *in;
-static size_t left, more; /* bytes of the input, and behind it */
+static size_t left, more; /* bytes left of the input, and after it */
 static uint32_t sequence;
 
 static inline void sequence_begin(const uint8_t *data, size_t size, size_t goes_on)

@@ -1,6 +1,6 @@
 /*
- * The management guest's network as it is linked into it, on a wire of our own: lwIP, mbedTLS, its
- * HTTP and HTTPS. Only the machine is not there: time passes in stack_run(), random numbers are a
+ * The management guest's network stack as it is linked there, on a simulated wire: lwIP, mbedTLS,
+ * HTTP and HTTPS. Only the machine is replaced: time passes in stack_run(), random numbers are a
  * sequence, and the device is stack_receive() and on_frame().
  */
 #pragma once
@@ -59,7 +59,7 @@ static uint64_t frames;
 /* What the appliance sends. */
 static void on_frame(const uint8_t *frame, size_t len);
 
-/* ---- what the guest has elsewhere ---- */
+/* ---- what the guest implements elsewhere ---- */
 
 uint32_t port_ms(void)
 {
@@ -135,7 +135,7 @@ int mbedtls_hardware_poll(void *data, unsigned char *out, size_t len, size_t *go
     *got = len;
     return tls_random(data, out, len);
 }
-/* A client's, which the guest's linker leaves out with who calls them. */
+/* Client functions, which the guest's linker leaves out together with their callers. */
 int mbedtls_ssl_get_session(const mbedtls_ssl_context *ssl, mbedtls_ssl_session *session);
 int mbedtls_ssl_get_session(const mbedtls_ssl_context *ssl, mbedtls_ssl_session *session)
 {
@@ -175,7 +175,7 @@ void altcp_mbedtls_free(void *conf, altcp_mbedtls_state_t *state)
     free(state);
 }
 
-/* A key on P-256, and a certificate that it signs. */
+/* A key on P-256 and its self-signed certificate. */
 const char *tls_credentials_get(struct tls_credentials *c, const uint8_t ip[4])
 {
     static uint8_t *certificate, *key;
@@ -294,7 +294,7 @@ static err_t on_init(struct netif *n)
     return ERR_OK;
 }
 
-/* As mgmt/netif.c does. What is behind the frame in its buffer must not be looked at. */
+/* As mgmt/netif.c does it. Bytes after the frame in its buffer must not be read. */
 static void stack_receive(const uint8_t *frame, size_t len)
 {
     struct pbuf *p = frames_take(frame, len);

@@ -1,5 +1,5 @@
-/* Other hosts on the wire of stack_fixture.h: packets with right heads, clients of HTTP and HTTPS.
- */
+/* Other hosts on the wire of stack_fixture.h: packets with valid headers, clients of HTTP and
+ * HTTPS. */
 #pragma once
 
 #include "test/fuzz/stack_fixture.h"
@@ -67,7 +67,7 @@ static uint8_t *peer_ipv6(unsigned n)
 struct path {
     bool v6, to_all, hops_255;
     unsigned peer;
-    uint8_t odd; /* not 0: what is wrong with the head */
+    uint8_t odd; /* what is wrong with the header; 0: nothing */
 };
 
 static size_t put_head4(const struct path *p, uint8_t *h, uint8_t protocol, size_t n)
@@ -120,7 +120,7 @@ static void send_ip(const struct path *p, uint8_t protocol, const uint8_t *paylo
     stack_receive(f, head + n);
 }
 
-/* With the checksum of `m` at `at`, over its ends too where the protocol says so. */
+/* Sends `m` with its checksum at `at`, which covers the addresses too if the protocol says so. */
 static void send_summed(const struct path *p, uint8_t protocol, uint8_t *m, size_t n, size_t at)
 {
     uint8_t head[40];
@@ -144,7 +144,7 @@ static void send_udp(const struct path *p, uint8_t *m, size_t n)
     send_summed(p, 17, m, n, 6);
 }
 
-/* What was asked last by DHCP, multicast DNS, SNTP, DNS, and from which port. */
+/* The appliance's last question by DHCP, multicast DNS, SNTP and DNS, and its port. */
 static struct asked {
     uint16_t from;
     size_t len;
@@ -170,7 +170,7 @@ static struct peer {
     uint16_t port, to, window;
     uint32_t next, acked;
     SSL *ssl;
-    BIO *from_us, *to_us; /* records that come and go */
+    BIO *from_us, *to_us; /* incoming and outgoing records */
     uint8_t queue[QUEUED];
     size_t queued;
 } peers[PEERS];
@@ -272,7 +272,7 @@ static void peer_write(struct peer *p, const uint8_t *data, size_t n, uint8_t cu
     peer_send(p, data, n, cut);
 }
 
-/* Takes what the server said, and queues what the client of TLS says to it. */
+/* Takes the server's bytes, and queues the TLS client's answer. */
 static void peer_tls(struct peer *p, uint8_t how)
 {
     uint8_t junk[4096];
@@ -347,7 +347,7 @@ static void on_segment(bool v6, const uint8_t *t, size_t n)
     p->acked += (uint32_t)n + (t[13] & 1);
 }
 
-/* Who asks for an address is told. */
+/* Answers an ARP request. */
 static void on_question(const uint8_t *f)
 {
     uint8_t a[42] = {2, 0, 0, 0, 0, 15, 2, 0, 0, 0, 0, f[41], 8, 6, 0, 1, 8, 0, 6, 4, 0, 2};
@@ -380,7 +380,7 @@ static void peers_acknowledge(void)
 {
     if (is_question) {
         is_question = false;
-        if (question[41] & 1) /* half of the neighbours are there */
+        if (question[41] & 1) /* half of the neighbours exist */
             on_question(question);
     }
     for (struct peer *p = peers; p < peers + PEERS; p++) {
@@ -391,7 +391,7 @@ static void peers_acknowledge(void)
     }
 }
 
-/* ---- an input's begin and end ---- */
+/* ---- an input's start and end ---- */
 
 static int random_bytes(unsigned char *out, int n)
 {
@@ -427,7 +427,7 @@ static void start_once(void)
     (void)atexit(report);
 }
 
-/* The wire as it is after the boot, an address included. */
+/* The wire as after the boot, with an address. */
 static void stack_begin(bool dhcp)
 {
     ip4_addr_t ip, mask, gateway;

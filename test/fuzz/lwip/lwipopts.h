@@ -1,4 +1,4 @@
-/* lwIP as the management guest has it; what comes from its heap is the C library's, which the
+/* lwIP as the management guest configures it, except that its heap is the C library's, which the
  * sanitizers watch. */
 #pragma once
 
