@@ -1,4 +1,4 @@
-/* What exits cost, seen from inside: ticks for one operation, the loop itself subtracted. */
+/* The cost of exits, seen from inside: ticks for one operation, minus the loop itself. */
 #include "test/guests/lib/guest.h"
 
 #define N       50u
@@ -28,7 +28,7 @@ static void on_tick(void)
         result = t1_ - t0_;                                                                        \
     } while (0)
 
-/* The least of many short runs: one that another guest's slice did not fall into. */
+/* The minimum of many short runs: one without another guest's slice in it. */
 #define REPORT(name, setup, operation)                                                             \
     do {                                                                                           \
         uint64_t with_, without_, least_with_ = UINT64_MAX, least_without_ = UINT64_MAX;           \
@@ -42,8 +42,7 @@ static void on_tick(void)
         say("bench: %s %lu\n", name, (least_with_ - least_without_ + N / 2) / N);                  \
     } while (0)
 
-/* From the moment that the PIT's count ends to the handler's first look at the TSC, with the guest
- * in HLT. */
+/* From the end of the PIT's count to the handler's first read of the TSC, with the guest in HLT. */
 static void measure_wake(void)
 {
     uint64_t hz = tsc_hz(), sum = 0, worst = 0, least = UINT64_MAX;
@@ -55,7 +54,7 @@ static void measure_wake(void)
         outb(0x43, 0x30);
         outb(0x40, 0xa9);
         start = tsc();
-        outb(0x40, 0x04); /* the count is complete, and runs, within this instruction */
+        outb(0x40, 0x04); /* the count is complete, and starts, within this instruction */
         due = start + 0x4a9 * hz / PIT_HZ;
         sleep_until_irq();
         late = handler_tsc > due ? handler_tsc - due : 0;
@@ -68,7 +67,7 @@ static void measure_wake(void)
     say("bench: timer-wake-worst %lu\n", worst);
 }
 
-/* The longest OUT of a byte to the console, within lines and at their end. */
+/* The longest OUT of a byte to the console, within a line and at its end. */
 static void measure_console(void)
 {
     uint64_t within = 0, end = 0, least = UINT64_MAX;

@@ -1,7 +1,7 @@
 /*
- * A control loop of 1 kHz: a PI controller holds a first-order plant at its set point. Each period
- * is started by the PIT; the loop measures when it really ran against when it should have, and
- * reports a histogram each second.
+ * A 1 kHz control loop: a PI controller holds a first-order plant at its set point. The PIT starts
+ * each period; the loop compares the time it ran with the time it should have, and prints a
+ * histogram each second.
  */
 #include "test/guests/lib/guest.h"
 
@@ -51,7 +51,7 @@ static void note(struct report *r, uint64_t late)
         r->worst = late;
 }
 
-/* A report goes out a few bytes a period: printing must not cost one. */
+/* A report goes out a few bytes per period: printing must not cost a period. */
 #define BYTES_A_PERIOD 4u
 
 static char line[256];
@@ -102,8 +102,8 @@ void guest_main(const char *cmdline)
             r.missed += ticks - seen - 1;
         seen = ticks;
         n++;
-        /* Exact to the tick: what the division leaves is carried on, so that lateness does not add
-         * up and a lost period shows. */
+        /* Exact to the tick: the division's remainder is carried over, so that rounding does not
+         * add up and a lost period shows. */
         due += period;
         carry += rest;
         if (carry >= PIT_HZ) {

@@ -1,4 +1,4 @@
-/* A monitor on the UART, driven by its interrupt: a few commands, among them one for each way to
+/* A monitor on the UART, driven by its interrupt: a few commands, including one for each way to
  * die. */
 #include "test/guests/lib/guest.h"
 
@@ -9,11 +9,11 @@
 static volatile uint8_t ring[RING];
 static volatile uint32_t head;
 static volatile uint32_t tail;
-static volatile bool full; /* the UART has more than there is room for */
+static volatile bool full; /* the UART has more bytes than fit */
 static volatile uint64_t tick_count;
-static volatile bool starves; /* its watchdog, where it has one */
+static volatile bool starves; /* feeds its watchdog, if it has one */
 
-/* What there is no room for stays in the UART, which takes no more then. */
+/* Bytes that do not fit stay in the UART, which then accepts no more. */
 static void on_uart(void)
 {
     bool more;
@@ -47,7 +47,7 @@ static uint8_t next_byte(void)
         sleep_until_irq();
     c = ring[tail % RING];
     tail++;
-    /* The UART has said that there is more, and does not say it again. */
+    /* The UART has signalled these bytes, and does not signal them again. */
     if (full) {
         __asm__ volatile("cli" ::: "memory");
         on_uart();

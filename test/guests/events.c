@@ -1,9 +1,10 @@
 /*
- * Interrupts and exceptions arrive where and when a CPU would deliver them, also beside
- * instructions that the hypervisor emulates. Says what was right and what was wrong; its exit code
- * counts the latter. SDM 3A "Interrupt and Exception Handling", "Debug, Branch Profile, TSC ...".
+ * Interrupts and exceptions arrive where and when a CPU would deliver them, even next to
+ * instructions that the hypervisor emulates. Prints the right and wrong results; the exit code
+ * counts the wrong ones. SDM 3A "Interrupt and Exception Handling", "Debug, Branch Profile, TSC
+ * ...".
  *
- * The code under test lies in assembler blocks; each label is an address that a frame must have.
+ * The code under test is in assembler blocks; each label is an address that a frame must have.
  */
 #include "test/guests/lib/guest.h"
 
@@ -77,7 +78,7 @@ SHADOW_BLOCK(sti_wbinvd, "sti", "wbinvd", "nop")
 SHADOW_BLOCK(sti_vmcall, "xor %eax, %eax; sti", "vmcall", "nop")
 SHADOW_BLOCK(popf_nop, "pushf; orl $0x200, (%rsp)", "popf", "nop; nop")
 SHADOW_BLOCK(popf_hlt, "pushf; orl $0x200, (%rsp)", "popf", "nop")
-/* The second instruction that delays need not delay any further. */
+/* A second delaying instruction need not delay any further. */
 SHADOW_BLOCK(sti_mov_ss, "mov %ss, %eax; sti", "mov %eax, %ss", "nop; nop")
 
 static void call_block(const char *block)
@@ -119,7 +120,7 @@ static void try_shadows(void)
         }
 }
 
-/* IF is never seen set: the interrupt waits on. */
+/* IF is never seen set: the interrupt keeps waiting. */
 static void try_sti_cli(void)
 {
     make_irq_pending();
@@ -129,7 +130,7 @@ static void try_sti_cli(void)
     check("later", irqs == 1, irqs, 1);
 }
 
-/* HLT before the interrupt comes, and none is lost or doubled over many. */
+/* HLT before the interrupt comes, many times: none is lost or doubled. */
 static void try_halts(void)
 {
     irqs = 0;
@@ -174,7 +175,7 @@ FAULT_HANDLER(SS)
 FAULT_HANDLER(GP)
 FAULT_HANDLER(PF)
 
-/* The stack pointer is noted; NAME_at is the instruction, NAME_after the next one. */
+/* Records the stack pointer; NAME_at is the instruction, NAME_after the next one. */
 #define FAULT_BLOCK(name, before, code)                                                            \
     __asm__(".globl " #name "_block, " #name "_at, " #name "_after\n" #name "_block:\n" before     \
             "\nmov %rsp, fault_rsp\n" #name "_at:\n" code "\n" #name "_after:\nret\n");            \
@@ -210,7 +211,7 @@ static const struct fault_test {
     const char *name, *block, *at, *after;
     unsigned vector;
     uint64_t error, cr2;
-    bool trap; /* returns behind the instruction */
+    bool trap; /* returns after the instruction */
 } fault_tests[] = {
 #define T(name, f, vector, error, cr2, trap)                                                       \
     {                                                                                              \
@@ -263,7 +264,7 @@ static void try_faults(void)
               fault_rsp);
         check(t->name, !t->cr2 || read_cr2() == t->cr2, read_cr2(), t->cr2);
     }
-    /* A software interrupt to a vector of the PIC's: no interrupt of its is taken with it. */
+    /* A software interrupt to one of the PIC's vectors: it takes none of the PIC's interrupts. */
     irqs = 0;
     call_fault_block(f_int_2f_block);
     check("int 0x2f", irq_frame.rip == (uintptr_t)f_int_2f_after && irq_frame.rsp == fault_rsp,
@@ -350,8 +351,8 @@ static void try_steps(void)
     }
 }
 
-/* The trap of OUT and the interrupt that it lets through come at one boundary: the trap goes first
- * (SDM 3A "Priority Among Concurrent Events"). */
+/* OUT's trap and the interrupt that it unmasks come at the same boundary: the trap goes first (SDM
+ * 3A "Priority Among Concurrent Events"). */
 __asm__(".globl trap_irq_block, ti0\n"
         "trap_irq_block:\n"
         "mov $0x21, %edx\n"
@@ -377,7 +378,7 @@ static void try_trap_and_interrupt(void)
     check("trap and interrupt", irq_frame.rip == (uintptr_t)ti0, irq_frame.rip, (uintptr_t)ti0);
 }
 
-/* A trap ends HLT at once, whatever else would have. */
+/* A trap ends HLT at once, before anything else. */
 __asm__(".globl hlt_step_block, hs0, hlt_off_block, ho0\n"
         "hlt_step_block:\n"
         "pushf; orl $0x300, (%rsp); popf\n"
@@ -464,7 +465,7 @@ static void try_breakpoints(void)
     expect_debug("int1 (0xf1)", d_icebp_after, 0);
 }
 
-/* The frame of an interrupt goes over a watchpoint: the debug exception comes before the first
+/* An interrupt's frame is pushed onto a watchpoint: the debug exception comes before the first
  * instruction of the interrupt's handler, and neither is lost. */
 static void try_watched_delivery(void)
 {

@@ -1,4 +1,4 @@
-/* Computes primes and never gives the core away. */
+/* Computes primes and never yields the core. */
 #include "test/guests/lib/guest.h"
 
 #define REPORT 5000u

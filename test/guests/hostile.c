@@ -38,7 +38,7 @@ static struct long_queue {
     } used __attribute__((aligned(4)));
 } chains[2];
 
-/* Whoever is paused, stopped or hit by an NMI goes on. */
+/* Continues after a pause, a stop or an NMI. */
 static void on_nmi(struct guest_frame *f)
 {
     (void)f;
@@ -60,7 +60,7 @@ static _Noreturn void loop(void)
         __asm__ volatile("" ::: "memory");
 }
 
-/* At an odd address: one element in a thousand lies across two pages. */
+/* At an odd address: one element in a thousand crosses a page boundary. */
 static _Noreturn void insl(void)
 {
     for (;;) {

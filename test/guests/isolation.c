@@ -8,7 +8,7 @@
 #include "hv/abi/control.h"
 #include "test/guests/lib/guest.h"
 
-#define WINDOW      0x140000000ull /* linear address at which physical ones are tried */
+#define WINDOW      0x140000000ull /* linear address that maps the physical ones under test */
 #define WINDOW_SLOT 5u             /* its entry in the page-directory-pointer table */
 #define HALF_PAGE   0x800u
 #define PAGE_2M     0x200000ull
@@ -16,7 +16,7 @@
 #define PAGE_TABLE  3ull
 #define ADDRESS     0x000ffffffffff000ull
 #define LINE        64u
-#define IO_UNOWNED  0x1000u /* from here on nobody has a port */
+#define IO_UNOWNED  0x1000u /* no device has a port from here on */
 static uint64_t parse_hex(const char *s)
 {
     uint64_t v = 0;
@@ -35,7 +35,7 @@ static uint64_t parse_hex(const char *s)
 
 static uint64_t window_pd[512] __attribute__((aligned(4096)));
 
-/* Where a physical address can be reached. */
+/* Maps a physical address; returns where it can be reached. */
 static uint8_t *window(uint64_t physical)
 {
     uint64_t cr3 = read_cr3(), *pml4, *pdpt;
@@ -70,7 +70,7 @@ static void try_execute(uint64_t a)
     __asm__ volatile("call *%0" ::"r"(window(a)) : "memory");
 }
 
-/* The hypervisor moves the bytes of these two. */
+/* For these two the hypervisor moves the bytes. */
 static void try_ins(uint64_t a)
 {
     uint8_t *p = window(a);
@@ -85,13 +85,13 @@ static void try_outs(uint64_t a)
     __asm__ volatile("outsb" : "+S"(p) : "d"((uint16_t)0x80) : "memory");
 }
 
-/* Page tables that are not the guest's. */
+/* Page tables outside the guest's memory. */
 static void try_walk(uint64_t a)
 {
     write_cr3(a & ADDRESS);
 }
 
-/* Exits in the middle of the delivery of an exception: its gate, then its frame is outside. */
+/* Exits during the delivery of an exception: its gate, then its frame, is outside memory. */
 static void try_gate(uint64_t a)
 {
     struct {
@@ -107,7 +107,7 @@ static void try_stack(uint64_t a)
     __asm__ volatile("mov %0, %%rsp; ud2" ::"r"(window(a) + HALF_PAGE));
 }
 
-/* Ports that end a guest by its own wish: port and value in one number. */
+/* Ports by which a guest ends itself: port and value in one number. */
 static void try_out(uint64_t a)
 {
     outb((uint16_t)(a >> 8), (uint8_t)a);
@@ -164,8 +164,8 @@ static void ask(void)
 
 /* ---- all ports ---- */
 
-/* Reset and exit ports would end the guest by its own request, and the UART is for the result. An
- * access of several bytes reaches the ports behind its first one. */
+/* Reset and exit ports would end the guest, and the UART is needed for the result. A wider access
+ * also reaches the ports after its first one. */
 static bool is_spared(unsigned port, unsigned size)
 {
     static const uint16_t spared[] = {0x64, 0xcf9, 0xf4, UART};
@@ -176,7 +176,7 @@ static bool is_spared(unsigned port, unsigned size)
     return false;
 }
 
-/* Nobody's port reads all ones, whatever was written to it, in any way. */
+/* An unclaimed port reads all ones, whatever was written to it, with every kind of access. */
 static bool all_ones(uint16_t port)
 {
     uint32_t value = 0;
@@ -208,7 +208,7 @@ static void try_ports(void)
         if (port >= IO_UNOWNED && !all_ones((uint16_t)port))
             wrong++;
     }
-    /* What was written to the UART itself: 8 bits, no loop-back. */
+    /* Restores the UART after writes to it: 8 bits, no loop-back. */
     outb(UART + 3, 3);
     outb(UART + 4, 0x0b);
     say("isolation: ports done, %u answered, %u wrong\n", answered, wrong);
@@ -238,7 +238,7 @@ static void try_msrs(void)
     say("isolation: msrs done, %u faults\n", faults);
 }
 
-/* ---- what only the management guest may ask for ---- */
+/* ---- calls that only the management guest may make ---- */
 
 static int64_t vmcall(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
 {
@@ -264,7 +264,7 @@ static void try_calls(void)
     say("isolation: calls done, %u wrong\n", wrong);
 }
 
-/* Its memory has what it has put there, for as long as it looks. */
+/* Its memory must keep its contents for as long as it watches. */
 static void canary(void)
 {
     static uint64_t words[1u << 17];

@@ -1,8 +1,8 @@
 /*
- * Frames from guest to guest, over a small virtio-net driver. The command line says what part it
- * plays: "listen" answers and reports, "talk" checks what comes back, "spoof" sends from addresses
- * that are not its own, "break" gives the device rings that make no sense, "flood" broadcasts
- * without end once a byte was typed.
+ * Frames from guest to guest, over a small virtio-net driver. The command line gives its role:
+ * "listen" answers and reports, "talk" checks the answers, "spoof" sends from addresses that are
+ * not its own, "break" gives the device broken rings, "flood" broadcasts without end once a byte is
+ * typed.
  */
 #include "test/guests/lib/guest.h"
 #include "test/guests/lib/vnet.h"
@@ -10,8 +10,8 @@
 #define DESC_INDIRECT 4u
 #define NOWHERE       0xd0000000ull
 
-/* A frame: Ethernet header with the type for local experiments, what it means, its number, and
- * bytes that follow from the number. */
+/* A frame: Ethernet header with the type for local experiments, a tag, its number, and bytes that
+ * derive from the number. */
 #define TYPE_HIGH     0x88u
 #define TYPE_LOW      0xb5u
 #define TAG           14u
@@ -24,7 +24,7 @@
 #define TAG_END       'E'
 #define TAG_FLOOD     'F'
 #define TICK_COUNT    11932u /* PIT ticks: 100 Hz */
-#define PATIENCE      5u     /* ticks after which a frame is sent again */
+#define PATIENCE      5u     /* ticks until a frame is sent again */
 
 static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 static uint8_t peer[6];
@@ -59,7 +59,7 @@ static uint8_t *make_frame(const uint8_t *to, const uint8_t *from, uint8_t tag, 
 }
 
 /* Sends the first buffer in up to three pieces, the first two `a` and `b` bytes long, and waits
- * until the device has given them back. */
+ * until the device returns them. */
 static void send_pieces(size_t len, size_t a, size_t b)
 {
     uintptr_t at = (uintptr_t)tx.buffers[0];
@@ -98,7 +98,7 @@ static bool intact(const uint8_t *f, size_t len)
     return true;
 }
 
-/* The next of our frames that is there, copied to `frame`: its length, or 0. */
+/* Copies the next of our frames to `frame`; returns its length, or 0. */
 static size_t receive(uint8_t *frame)
 {
     size_t len;
@@ -152,7 +152,7 @@ static void listen(void)
     }
 }
 
-/* Sends a frame until it is answered; the answer's length. */
+/* Sends a frame until it is answered; returns the answer's length. */
 static size_t ask(const uint8_t *to, uint8_t tag, uint8_t number, size_t len, uint8_t *answer)
 {
     static const size_t cuts[3][2] = {{0, 0}, {12, 14}, {5, 1}};
@@ -208,7 +208,8 @@ static void talk(void)
     }
 }
 
-/* Every guest's address, a group's, nobody's; to the listener and to all. Then from its own. */
+/* Sends from every guest's address, a group's and an unused one, to the listener and to all. Then
+ * from its own. */
 static void spoof(void)
 {
     static uint8_t f[BUFFER];
@@ -247,7 +248,7 @@ static void flood(void)
         send(everybody, mac, TAG_FLOOD, 0, 1514);
 }
 
-/* ---- what makes no sense ---- */
+/* ---- broken rings ---- */
 
 static bool device_broken(void)
 {
@@ -314,7 +315,7 @@ static unsigned try_chain(const struct broken_chain *b)
     return failed(b->name, device_broken() == b->breaks && used_index(&tx) == expected);
 }
 
-/* Receive buffers; a frame for them is asked for. */
+/* Receive buffers; the test requests a frame for them. */
 static const struct broken_chain broken_buffers[] = {
     {"receive: loop", true, 0, 1, {{0, 4, DESC_WRITE | DESC_NEXT, 0}}},
     {"receive: outside", true, 0, 1, {{NOWHERE, 2048, DESC_WRITE, 0}}},

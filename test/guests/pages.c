@@ -1,13 +1,13 @@
-/* Executes code that it writes into each 2 MB of its memory, and says how long the first call into
- * one takes, and others (the least: in others a slice may have ended). Its argument is how many of
- * them there are. */
+/* Executes code that it writes into each 2 MB of its memory. Prints how long the first call into a
+ * page takes, and later ones (the minimum, since a slice may end during a call). Its argument is
+ * the number of 2 MB pages. */
 #include "test/guests/lib/guest.h"
 
 #define PAGE_2M   (2ull << 20)
 #define CODE_SIZE 6u
 #define MARK      0xb16b00b5ull
 
-/* Where code goes in each: the first and the last bytes too, and across two small pages. */
+/* Where code goes in each: at the first and last bytes, and across two small pages. */
 static const uint64_t places[] = {0x123456, 0, 0xffd, PAGE_2M - CODE_SIZE};
 
 static unsigned number(const char *s)

@@ -1,8 +1,8 @@
 /*
- * Registers that a VM exit leaves as they are: FPU and vector state, the SYSCALL MSRs, debug
- * registers, CR2. The guest finds them as after a reset, and then always as it has left them, while
- * others on its core do the same. The command line is a number: by it values and XCR0 differ, and
- * in some rounds every guest has the same.
+ * Registers that a VM exit does not change: FPU and vector state, the SYSCALL MSRs, debug
+ * registers, CR2. The guest must find them as after a reset, and later always as it left them,
+ * while others on its core do the same. The command line is a number that determines values and
+ * XCR0; in some rounds all guests use the same.
  */
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/guest/cpuid.h"
@@ -53,7 +53,7 @@ static void switch_on(void)
     write_xcr0(xcr0);
 }
 
-/* Nothing of whoever had the core before. */
+/* Nothing may be left from the core's previous guest. */
 static void expect_reset(void)
 {
     for (unsigned i = 0; i < MSR_COUNT; i++)
@@ -71,7 +71,7 @@ static void expect_reset(void)
         expect("state byte", i, seen[i], 0);
 }
 
-/* All of a round's values are this one with something small in it, canonical as an address. */
+/* All of a round's values are this one plus something small; each is a canonical address. */
 static uint64_t value(uint64_t seed, uint64_t round)
 {
     return round % 3 == 0 ? 0 : round % 3 == 1 ? 0x111100 : 0x10000 * seed + 0x100 * (round & 0x7f);

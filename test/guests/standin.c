@@ -1,7 +1,7 @@
 /*
- * Stands in for the management guest and misuses everything that one is trusted with, but for
- * making the guests of the configuration. Each life tries one thing and ends by it; the number of
- * lives so far is in the shared pages. The last life behaves.
+ * Stands in for the management guest and misuses everything that it is trusted with, except that it
+ * makes the guests of the configuration. Each life tries one thing and dies of it; the shared pages
+ * hold the number of lives so far. The last life behaves.
  */
 #include "hv/abi/deploy.h"
 #include "test/guests/lib/guest.h"
@@ -18,7 +18,7 @@ static bool inside(uint64_t at, uint64_t length)
     return at <= MEMORY && length <= MEMORY - at;
 }
 
-/* What the contract says about calls that cannot be done. */
+/* The calls that must fail according to the contract. */
 static bool must_fail(uint64_t f, uint64_t b, uint64_t c, uint64_t d)
 {
     switch (f) {
@@ -37,7 +37,7 @@ static bool must_fail(uint64_t f, uint64_t b, uint64_t c, uint64_t d)
     case ABI_CALL_PROBE:
         return b >= MEMORY - 1; /* there are fewer fields than that */
     case ABI_CALL_ACTION:
-        return true; /* those that could be done are not tried */
+        return true; /* calls that could succeed are not tried */
     case ABI_CALL_KEEP:
         return c > ABI_KEEP_MAX || !inside(b, c);
     case ABI_CALL_LOG:
@@ -47,7 +47,7 @@ static bool must_fail(uint64_t f, uint64_t b, uint64_t c, uint64_t d)
     }
 }
 
-/* Would stop, start or delete somebody, reset the machine, or make the log unreadable. */
+/* Would stop, start or delete a guest, reset the machine, or make the log unreadable. */
 static bool harmful(uint64_t f, uint64_t b, uint64_t c)
 {
     return (f == ABI_CALL_ACTION && b < ABI_GUESTS_MAX && b != NOBODY && c >= ABI_ACTION_STOP &&
@@ -95,7 +95,7 @@ static int64_t take_image(const struct abi_image_request *r)
     return n < 0 ? n : slot;
 }
 
-/* What one image held must not be seen in the next, which gets the same memory. */
+/* The contents of one image must not be visible in the next, which gets the same memory. */
 static void try_image_memory(void)
 {
     static const struct abi_image_request r = {.name = "twice", .size = 3u << 20};
@@ -129,8 +129,8 @@ static void hang(void)
         __asm__ volatile("" ::: "memory");
 }
 
-/* Every control bit of somebody's vCPU, set and cleared, one at a time. What it becomes of that
- * guest is another question; the machine must not mind. */
+/* Sets and clears every control bit of another guest's vCPU, one at a time. That guest may suffer;
+ * the machine must not. */
 static void try_controls(uint64_t victim)
 {
     const struct abi_guest *g = guest(victim);
@@ -192,7 +192,7 @@ static void triple_fault(void)
     __asm__ volatile("lidt %0; ud2" ::"m"(nothing));
 }
 
-/* The next life goes on with the guests that are not there yet. */
+/* The next life continues with the guests that do not exist yet. */
 static void die_half_way(void)
 {
     make_guests(2);

@@ -1,7 +1,7 @@
 /*
  * String I/O that the CPU would fault: past limits, through segments that are null, read-only or
- * expand down, at addresses that are not canonical or not mapped. The right vectors are those of
- * SDM 2A INS and SDM 2B OUTS. Nothing of it may end the guest.
+ * expand down, at addresses that are not canonical or not mapped. The expected vectors are those of
+ * SDM 2A INS and SDM 2B OUTS. None of it may end the guest.
  */
 #include "test/guests/lib/guest.h"
 
@@ -9,9 +9,9 @@
 #define VECTOR_GP  13u
 #define VECTOR_PF  14u
 #define NONE       255u
-#define PORT       0x80u /* nobody's */
+#define PORT       0x80u /* unclaimed */
 #define LARGE      0x200000ull
-#define HOLE       0x40000000ull /* linear; what is before it lies at the end of our memory */
+#define HOLE       0x40000000ull /* linear; the page before it maps the end of our memory */
 #define NOWHERE    0x8000000000000000ull
 #define PTE_LARGE  0x83ull
 #define TABLE_MASK 0x000ffffffffff000ull
@@ -120,7 +120,7 @@ static void try_32(const char *what, const char *code, uint32_t selector, uint32
 
 static void try_segments(void)
 {
-    /* Memory below 1 MB is nobody's but these trials'. */
+    /* Memory below 1 MB is used only by these trials. */
     *(volatile uint8_t *)(uintptr_t)0x1000 = 0x55;
     *(volatile uint8_t *)(uintptr_t)0x2000 = 0x55;
     try_32("insb up to the limit", strings_insb, SHORT, 0xfff, NONE);

@@ -1,11 +1,10 @@
 /*
- * Stands in for a management guest that was taken over, and is the judge as well. First it makes
- * the guests of the configuration. Guest 1 is a control loop; the others are pests, which are let
- * loose one at a time, then it plagues all of them with its own requests, then all do at once. Of
- * each round it says how many periods the control loop had, how many of them it missed, and how
- * late slices ended at worst. Its own calls in a loop are the round "requests"; the last round,
- * "anything", is calls that make no sense. Beside that one runs the last guest, which watches its
- * memory and is no pest.
+ * Stands in for a compromised management guest, and is the judge as well. First it makes the guests
+ * of the configuration. Guest 1 is a control loop; the others are pests. It lets them loose one at
+ * a time, then plagues all guests with its own requests (round "requests"), then does all of this
+ * at once. For each round it prints how many periods the control loop had, how many it missed, and
+ * how late slices ended at worst. In the last round, "anything", it makes calls that make no sense,
+ * while the last guest, which is no pest, watches its memory.
  */
 #include "arch/x86/vmx/vmx.h"
 #include "hv/abi/deploy.h"
@@ -13,12 +12,12 @@
 #include "test/guests/lib/management.h"
 
 #define CONTROL     1u
-#define REPORTS     10u    /* of the control loop a round, 1000 periods each */
+#define REPORTS     10u    /* of the control loop per round, 1000 periods each */
 #define TICK_COUNT  11932u /* PIT ticks: 100 Hz */
 #define LINE_SIZE   256u
 #define INPUT_BYTES 64u
 #define MEMORY      (12ull << 20) /* its own */
-#define ANYTHING    30000u        /* calls at least */
+#define ANYTHING    30000u        /* the minimum number of calls */
 #define BATCH       16u
 #define CANARY      "canary" /* its command line */
 
@@ -69,7 +68,7 @@ static void hear_line(void)
     heard.missed += number_behind(console.line, "missed ");
 }
 
-/* Its ring is longer than what it says between two looks. */
+/* Its ring holds more than it prints between two reads. */
 static void listen(void)
 {
     const struct abi_ring *r = (const struct abi_ring *)(uintptr_t)ABI_CONSOLE_GPA(CONTROL);
@@ -97,7 +96,7 @@ static void ask_for_controls(uint64_t n)
     static unsigned turn;
     struct abi_controls c = {0};
 
-    c.mask[ABI_CONTROL_CPU2] = 1u << 11; /* RDRAND exiting: nobody here executes it */
+    c.mask[ABI_CONTROL_CPU2] = 1u << 11; /* RDRAND exiting: no guest here executes it */
     c.value[ABI_CONTROL_CPU2] = turn++ % 2 ? c.mask[ABI_CONTROL_CPU2] : 0;
     (void)call(ABI_CALL_CONTROLS, n, 0, (uintptr_t)&c);
 }
@@ -109,7 +108,7 @@ static void type(uint64_t n)
     (void)call(ABI_CALL_CONSOLE_INPUT, n, (uintptr_t)bytes, sizeof(bytes));
 }
 
-/* What can be asked of one that is to stay as it is. */
+/* Requests that do not change a guest's state. */
 static void plague(uint64_t n)
 {
     ask_for_dumps(n);
@@ -171,8 +170,8 @@ static void plague_all(unsigned pests)
 static struct {
     uint64_t canary; /* a guest's number */
     uint64_t made, done, wrong;
-    uint64_t seen; /* calls of its life, by the root */
-    uint32_t last; /* enum abi_guest_state, of the guest that was made when all was over */
+    uint64_t seen; /* calls of its life, counted by the root */
+    uint32_t last; /* enum abi_guest_state of the guest that was made at the end */
 } anything;
 
 static uint64_t draw(void)
@@ -185,7 +184,7 @@ static uint64_t draw(void)
     return s;
 }
 
-/* Numbers that mean something to one call or another, what is near them, or any. */
+/* A number with a meaning for some call, one near it, or any number. */
 static uint64_t any_number(void)
 {
     static const uint64_t known[] = {0,
@@ -205,7 +204,7 @@ static uint64_t any_number(void)
     return r & 7 ? known[r / 8 % ARRAY_LEN(known)] + (r & 0x700 ? 0 : r / 4096 % 9 - 4) : r >> 8;
 }
 
-/* A new guest as it could be. */
+/* A plausible new guest. */
 static void fill_in(struct abi_create *r, const char *name)
 {
     memset(r, 0, sizeof(*r));
@@ -243,7 +242,7 @@ static void any_guest(struct abi_create *r)
         (void)plan_guest(r);
 }
 
-/* What a call reads: words of any kind, and of some calls what is nearly right. */
+/* A structure for a call to read: random words, or for some calls something nearly right. */
 static uint64_t any_structure(uint64_t f)
 {
     static union {
@@ -269,8 +268,8 @@ static uint64_t any_slot_or_guest(void)
     return draw() % 4 ? draw() % (ABI_GUESTS_MAX + 1) : any_number();
 }
 
-/* A management guest may end other guests, the machine and itself, and whoever ends is not there to
- * be looked at. */
+/* A management guest may end other guests, the machine and itself, but the test needs them. Leaves
+ * out such calls. */
 static bool spares(uint64_t f, uint64_t b, uint64_t c)
 {
     if (f == ABI_CALL_HOST_ACTION)
@@ -292,7 +291,8 @@ static void call_for_anything(void)
         f = any_number();
     if (f == ABI_CALL_IMAGE_BEGIN)
         b = draw() % 8 ? any_structure(f) : any_number();
-    /* Where its memory ends, at most: a reason is written to where this one is read from. */
+    /* Otherwise only at the end of its memory: the root writes a reason to where it reads the
+     * structure. */
     if (f == ABI_CALL_CREATE)
         b = draw() % 8 ? any_structure(f) : MEMORY - draw() % 256;
     if (f == ABI_CALL_CONTROLS && draw() % 8) {
@@ -316,7 +316,7 @@ static void do_anything(unsigned pests)
         call_for_anything();
 }
 
-/* The machine as it was before, and one more guest: it is audited as all are when they are made. */
+/* Restores the machine, then makes one more guest, which is audited like every new guest. */
 static void clean_up(void)
 {
     static struct abi_create r;
@@ -350,7 +350,7 @@ static struct result {
 } results[ABI_GUESTS_MAX + 2];
 static unsigned result_count;
 
-/* Told at the end: the line of the machine may be full before. */
+/* Printed at the end: the serial line may be saturated before. */
 static void note(const char *round, uint64_t who)
 {
     struct result *r = &results[result_count++];
@@ -366,7 +366,7 @@ static void begin_round(void)
 {
     unsigned before = heard.reports;
 
-    /* The report on its way belongs to what was before. */
+    /* The report on its way still covers the time before. */
     while (heard.reports == before) {
         listen();
         heartbeat();

@@ -1,7 +1,7 @@
 /*
  * A wire to the virtual switch: a line of hexadecimal digits typed into the console is sent as a
- * frame, and each frame that comes from the management guest is told in the same form after "< ";
- * with "all" on the command line, each frame that comes.
+ * frame, and each frame from the management guest is printed in the same form after "< "; with
+ * "all" on the command line, every frame is printed.
  */
 #include "test/guests/lib/guest.h"
 #include "test/guests/lib/vnet.h"
@@ -41,7 +41,7 @@ static int digit(uint8_t c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* A typed byte; a frame goes out at the end of a line. */
+/* Takes a typed byte; at the end of a line the frame is sent. */
 static void take(uint8_t c)
 {
     static size_t digits;

@@ -1,4 +1,4 @@
-/* The guests of the configuration, made as the management guest makes them. */
+/* Makes the guests of the configuration as the management guest does. */
 #include "mgmt/boot.h"
 #include "mgmt/deploy.h"
 #include "test/guests/lib/guest.h"

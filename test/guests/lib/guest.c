@@ -97,7 +97,7 @@ static const uint8_t *find_tag(uint32_t wanted)
     uint32_t total, at = 8;
 
     if (!boot_info)
-        return NULL; /* in the place of the management guest there is none */
+        return NULL; /* there is none in place of the management guest */
     memcpy(&total, boot_info, sizeof(total));
     while (at + 8 <= total) {
         uint32_t type, size;

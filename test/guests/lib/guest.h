@@ -1,4 +1,4 @@
-/* What the sample guests share: a small PC kernel. Start-up, interrupts through the 8259 pair, the
+/* A small PC kernel that the sample guests share: start-up, interrupts through the 8259 pair, the
  * UART, the PIT, ways to end. */
 #pragma once
 
@@ -13,7 +13,7 @@
 #define IRQ_PIT  0u
 #define IRQ_UART 4u
 
-/* Each guest's own. Interrupts are off. */
+/* Defined by each guest. Interrupts are off. */
 void guest_main(const char *cmdline);
 
 /* Its first module, or NULL. */
@@ -25,7 +25,7 @@ void put_byte(uint8_t c);
 
 /* Calls handler() on each interrupt of this line, and unmasks it. */
 void irq_handle(unsigned irq, void (*handler)(void));
-/* What the last interrupt's delivery pushed. */
+/* The frame pushed for the last interrupt. */
 extern struct guest_frame irq_frame;
 /* Calls handler(frame) on this exception instead of ending the guest with a message. */
 void exception_handle(unsigned vector, void (*handler)(struct guest_frame *f));

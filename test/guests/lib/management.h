@@ -1,4 +1,4 @@
-/* For guests that stand in for the management guest: its calls, and what it is shown. */
+/* For guests that stand in for the management guest: its calls, and the pages it can read. */
 #pragma once
 
 #include "hv/abi/deploy.h"
@@ -36,8 +36,8 @@ static inline bool exists(uint64_t number)
     return number < ABI_GUESTS_MAX && guest(number)->state != ABI_GUEST_EMPTY;
 }
 
-/* boot.c: makes the guests of the configuration, as far as they are not there; after `most` of them
- * it ends with exit code 7 before it makes another. */
+/* boot.c: makes those guests of the configuration that do not exist yet. After `most` of them it
+ * ends with exit code 7 instead of making another. */
 void make_guests(unsigned most);
-/* An honest plan for the guest that r->config says. False: there is none. */
+/* Makes an honest plan for the guest of r->config. False: there is none. */
 bool plan_guest(struct abi_create *r);

@@ -88,7 +88,7 @@ static void reset_device(void)
     outb(REG(VIRTIO_NET_STATUS), STATUS_READY);
 }
 
-/* With `fill`, all receive buffers are given to the device. */
+/* With `fill`, gives all receive buffers to the device. */
 static void start_device(bool fill)
 {
     reset_device();
@@ -106,8 +106,8 @@ static void start_device(bool fill)
         mac[i] = inb(REG(VIRTIO_NET_MAC + i));
 }
 
-/* The next frame that is there, copied to `frame` (BUFFER bytes): its length, or 0. Frames that say
- * nothing are left out. */
+/* Copies the next received frame to `frame` (BUFFER bytes); returns its length, or 0. Empty frames
+ * are skipped. */
 static size_t receive_frame(uint8_t *frame)
 {
     while (rx.seen != used_index(&rx)) {
