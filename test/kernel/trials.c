@@ -1,8 +1,8 @@
 /*
- * Entry trials: does this CPU refuse the VM entries that the entry checks say it refuses? This
- * belongs to a kernel of its own, which is the appliance's but for this file and the checks. It
- * makes the entries of test/entry_rules.json before any guest runs, with the vCPU of the management
- * guest, which then starts as always.
+ * Entry trials: does this CPU refuse the VM entries that the entry checks say it refuses? This is
+ * part of a separate kernel: the appliance's plus this file and the checks. It tries the entries of
+ * test/entry_rules.json before any guest runs, with the vCPU of the management guest, which then
+ * starts as always.
  */
 #include "arch/x86/inspect/entry_check.h"
 #include "arch/x86/vmx/vcpu.h"
@@ -14,7 +14,7 @@
 #include "hv/log.h"
 #include "test/kernel/trial_file.h"
 
-/* build/gen/entry_trials.txt: the compiler is told where by -Wa,-I. */
+/* build/gen/entry_trials.txt; -Wa,-I gives its directory. */
 __asm__(".section .rodata\n"
         "entry_trials: .incbin \"entry_trials.txt\"\n"
         "entry_trials_end:\n"
@@ -68,7 +68,8 @@ static bool write_field(const struct trial_field *f)
     if (!vmread_try(f->encoding, &value))
         return false;
     value = (value & ~f->clear) | f->set;
-    /* The guest that enters is described for every CPU: what must be 1 on this one is added. */
+    /* The description of the guest that enters fits every CPU: bits that must be 1 on this one are
+     * added. */
     if (!f->breaking)
         value |= (uint32_t)capability(f->encoding);
     __asm__ volatile("vmwrite %1, %2"
@@ -95,7 +96,7 @@ static void enter(struct vmx_vcpu *x, char *text, size_t size)
     uint32_t how;
 
     vmx_set_deadline(x, 0); /* the preemption timer ends the guest before its first instruction */
-    x->vcpu->stop = true;   /* it is nobody's guest: what its exit asks for concerns nobody */
+    x->vcpu->stop = true;   /* it is no real guest: its exit needs no handling */
     how = vmx_enter(x->vcpu);
     if (how == VMX_ENTER_FAILED)
         (void)fmt(text, size, "VM-instruction error %lu", vmread(VMCS_VM_INSTRUCTION_ERROR));
