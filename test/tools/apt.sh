@@ -1,12 +1,12 @@
-# To be sourced. A private apt state, so that packages can be fetched without changing the system's configuration or lists.
+# To be sourced. Sets up a private apt state, to fetch packages without changing the system's configuration or lists.
 
-# The machine's own entries of Debian's archive. Other people's repositories have nothing that is wanted here.
+# The machine's own entries for Debian's archive. Nothing is needed from other repositories.
 DEBIAN_SUITES='^(bookworm|trixie|forky|duke|sid|stable|testing|unstable|oldstable)(-updates|-security|/updates)?$'
-# APT_DIRECTORY: whose sources are taken; another one than the system's in tests.
+# APT_DIRECTORY: the directory of package sources; tests use one other than the system's.
 : "${APT_DIRECTORY:=/etc/apt}"
 
-# private_apt DIRECTORY TYPE:SUITE...: TYPE is deb or deb-src; SUITE one of Debian's, whichever the machine runs, or "own" for the machine's. Hosts, keys and
-# options are those of the machine's own entries, in both of apt's forms, of which only those with the component "main" count. Fails if there is none.
+# private_apt DIRECTORY TYPE:SUITE...: TYPE is deb or deb-src; SUITE is any suite of Debian's, or "own" for the machine's. Hosts, keys and options are those of the
+# machine's own entries with the component "main", in either of apt's formats. Fails if there are none.
 private_apt() {
     apt_state=$1
     shift
@@ -15,7 +15,7 @@ private_apt() {
         cat /dev/null "$APT_DIRECTORY/sources.list" "$APT_DIRECTORY"/sources.list.d/*.list 2>/dev/null | awk "$APT_ONE_LINE" SUITES="$DEBIAN_SUITES" type="${apt_wanted%%:*}" want="${apt_wanted#*:}"
     done | LC_ALL=C sort -u > "$apt_state/parts/derived.list"
     for apt_wanted in "$@"; do
-        # An empty line ends the last entry of each file, whatever its author left out.
+        # An empty line ends the last entry of each file, in case it lacks one.
         for apt_file in "$APT_DIRECTORY"/sources.list.d/*.sources; do
             [ -e "$apt_file" ] && { cat "$apt_file"; echo; echo; }
         done | awk "$APT_STANZAS" SUITES="$DEBIAN_SUITES" type="${apt_wanted%%:*}" want="${apt_wanted#*:}"
@@ -23,7 +23,7 @@ private_apt() {
     [ -s "$apt_state/parts/derived.list" ] || [ -s "$apt_state/parts/derived.sources" ]
 }
 
-# What becomes of a suite of the machine's: as it is, or the wanted one, from the archive of security updates if that is what the entry is of.
+# Maps a suite of the machine's: unchanged, or to the wanted one, from the security archive if the entry is for that.
 APT_RENAMED='
     function renamed(suite) {
         if (want == "own") return suite
@@ -65,7 +65,7 @@ APT_STANZAS=$APT_RENAMED'
     { line[++n] = first ? field ":" $0 : $0; first = 0 }
     END { done() }'
 
-# Dates are not looked at: what is fetched is pinned, or as new as the mirror is.
+# Dates are not checked: packages are pinned, or as new as the mirror.
 apt_private() {
     apt_tool=$1
     shift

@@ -9,11 +9,11 @@ import sys
 RULE = """No two sources of the root need each other over others in between: no circles of more than two files.
 Calls through a contract ({contracts}) do not count, nor do log, panic, lib and fmt, which all may use."""
 
-# Who stands on one side of one of these headers does not see the other side.
+# Code on one side of one of these headers does not know the other side.
 CONTRACTS = ("hv/arch.h", "hv/virt.h", "hv/exit.h", "hv/net.h", "hv/pc/device.h", "hv/pc/irqchip.h", "arch/x86/guest/vcpu_state.h", "net/nic.h")
 FOR_ALL = ("hv/log.h", "hv/panic.h", "hv/lib.h", "hv/fmt.h")
 
-# The circles that there may be: sources, and why.
+# Permitted circles: their sources, and why.
 LISTED = ()
 
 
@@ -31,7 +31,7 @@ def source(name):
 
 
 def needs(objects):
-    """source -> source -> the symbols for which the one needs the other."""
+    """source -> source -> the symbols that the first needs from the second."""
     free = set().union(*(declared(h) for h in CONTRACTS + FOR_ALL if os.path.exists(h)))
     home, wanted = {}, collections.defaultdict(set)
     for line in subprocess.run(["nm", "-A", "-g", *objects], capture_output=True, text=True, check=True).stdout.splitlines():
@@ -59,7 +59,7 @@ def reachable(graph, start):
 
 
 def circles(graph):
-    """Each a sorted list of those that can reach each other, the largest first."""
+    """Sorted lists of sources that can reach each other, the largest first."""
     reach = {name: reachable(graph, name) for name in graph}
     found = {tuple(sorted(other for other in reach[name] if name in reach[other])) for name in graph}
     return sorted((c for c in found if len(c) > 1), key=lambda c: (-len(c), c))

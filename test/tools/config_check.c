@@ -1,6 +1,6 @@
 /*
- * config-check: says what is wrong with a guests.json, with the same parser and the same loaders
- * that the appliance uses.
+ * config-check: reports what is wrong with a guests.json, using the appliance's own parser and
+ * loaders.
  */
 #include "hv/config.h"
 #include "hv/lib.h"
@@ -71,7 +71,7 @@ static void give_back(voidpf ctx, voidpf at)
     free(at);
 }
 
-/* As the maker of the ISO does it. What is wrong, or NULL. */
+/* Unpacks as mkiso.py does. Returns what is wrong, or NULL. */
 static const char *unpack(struct bytes *file, uint64_t most)
 {
     z_stream z = {
@@ -100,7 +100,7 @@ static const char *unpack(struct bytes *file, uint64_t most)
     return NULL;
 }
 
-/* Beside the configuration, or in the search directory. */
+/* Next to the configuration, or in the search directory. */
 static int read_named(const char *name, struct bytes *out)
 {
     char *copy = strdup(config_file), path[4096];
@@ -174,7 +174,7 @@ static int check_guest(const struct guest_config *g)
     return bad;
 }
 
-/* A file of the management service: that it is there. */
+/* Checks that a file of the management service exists. */
 static int check_named(const char *field, const char *name)
 {
     struct bytes file;
@@ -208,7 +208,8 @@ static void ignore(void *ctx, const struct config_error *e)
     (void)e;
 }
 
-/* What is wrong is the appliance's to say: of a configuration with mistakes it takes the rest. */
+/* Does not report errors: the appliance does, and it uses the rest of a configuration with
+ * mistakes. */
 static int print_command_line(const struct bytes *text)
 {
     char line[OPTIONS_TEXT];

@@ -1,5 +1,5 @@
-"""What part of the lines of folders the unit tests reach: coverage.py OBJECTS FOLDER...
-OBJECTS: the directory of objects that gcc --coverage made and that have been run. Lines are gcov's, of .c and .h; one is reached if any object's is."""
+"""How many lines of folders the unit tests reach: coverage.py OBJECTS FOLDER... OBJECTS: a directory of objects that gcc --coverage made and that have been
+run. Lines are gcov's, of .c and .h; a line is reached if it is in any object."""
 import collections
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 
 
 def reports(notes):
-    """gcov's report of each object; a few at a time, since a command line has an end."""
+    """gcov's report of each object; a few at a time, since a command line has a limit."""
     for at in range(0, len(notes), 50):
         out = subprocess.run(["gcov", "--json-format", "--stdout", *notes[at:at + 50]], capture_output=True, text=True, check=True).stdout
         yield from (json.loads(line) for line in out.splitlines() if line)
@@ -17,7 +17,7 @@ def reports(notes):
 def main():
     objects, folders = sys.argv[1], tuple(sys.argv[2:])
     notes = [os.path.join(at, name) for at, _, names in os.walk(objects) for name in names if name.endswith(".gcno")]
-    lines = collections.defaultdict(lambda: collections.defaultdict(int))  # file -> line -> how often
+    lines = collections.defaultdict(lambda: collections.defaultdict(int))  # file -> line -> execution count
     for report in reports(notes):
         for file in report["files"]:
             name = os.path.normpath(file["file"])

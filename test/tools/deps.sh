@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs the Debian packages that a part of the project needs: deps.sh build|run|test|check. Silent and quick when all are there. Elsewhere than on Debian, or
-# without root and sudo, it names what is missing and stops.
+# Installs the Debian packages that a part of the project needs: deps.sh build|run|test|check. Silent and quick if all are installed. On other systems than Debian, or
+# without root and sudo, it names the missing packages and stops.
 set -eu
 
-# A|B: what is there already, else the first that this Debian offers.
+# A|B: whichever is installed, else the first that this Debian offers.
 build="gcc libc6-dev binutils xz-utils bzip2 make nasm grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools libjsmn-dev python3 dpkg-dev cpio libcurl4-openssl-dev libssl-dev libjansson-dev"
 run="bochs bochs-term bochsbios vgabios curl openssl"
 test="$run clang llvm libclang-rt-dev|libclang-rt-14-dev libcmocka-dev python3-pytest python3-pytest-timeout clang-format qemu-system-x86 ovmf chromium chromium-driver python3-selenium prometheus python3-jsonschema"
@@ -24,12 +24,12 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
     exit 1
 fi
 
-# One question about all: each costs a look at the list of all that is installed.
+# One query for all: each query reads the list of all installed packages.
 look() { installed=$(dpkg-query -W -f='${Package}: ${Status}\n' $(echo "$want" | tr '|' ' ') 2>/dev/null | sed -n 's/: install ok installed$//p' | tr '\n' ' '); }
 is_installed() { case " $installed" in *" $1 "*) ;; *) return 1 ;; esac; }
 is_offered() { apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'; }
 
-# Of each choice that has nothing installed, the first that is offered; if none is, the first. missing: those. unknown: those that nobody offers.
+# For each choice with nothing installed: the first package offered, or the first at all if none is. missing: these packages. unknown: those not offered.
 choose() {
     look
     missing="" unknown=""
@@ -59,7 +59,7 @@ any_missing() {
 }
 
 any_missing || exit 0
-# Another make of this tree may be at it.
+# Another make of this tree may be doing the same.
 mkdir -p third_party
 exec 9>third_party/.packages.lock
 flock 9
@@ -73,7 +73,7 @@ if [ "$(id -u)" != 0 ]; then
     fi
     sudo=sudo
 fi
-# Another apt is waited for: another make, or the system's own updates.
+# Waits for another apt: another make's, or the system's own updates.
 apt="$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600"
 install() { $apt install -y --no-install-recommends $missing 9>&-; }
 update() {

@@ -1,6 +1,6 @@
-"""Writes what hv/config_fields.def, hv/words.def and hv/actions.def say into the documents that repeat it. documents.py TABLES [--check]
+"""Writes the contents of hv/config_fields.def, hv/words.def and hv/actions.def into the documents that repeat them: documents.py TABLES [--check]
 
-TABLES is the program test/tools/fields.c, built. With --check nothing is written: it fails where a document differs."""
+TABLES is the program built from test/tools/fields.c. With --check nothing is written, and a document that differs is an error."""
 import json
 import os
 import re
@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 NAME = "^[a-z0-9][a-z0-9-]*$"
-# What the rows cannot say: parts of a schema by object and field.
+# Parts of the schema that the rows cannot express, by object and field.
 MORE = {
     ("guest", "name"): {"pattern": NAME, "not": {"const": "mgmt"}},
     ("guest", "image"): {"minLength": 1},
@@ -20,7 +20,7 @@ MORE = {
 REQUIRED = {"guest": ["name", "image"], "module": ["file"], "token": ["name", "role", "salt", "sha256"], "syslog": ["server"]}
 MEMORY = {"description": "A multiple of 2 MB, 2 MB to 3 GB: bytes, or a string with K, M or G",
           "oneOf": [{"type": "integer", "minimum": 2 << 20, "maximum": 3 << 30, "multipleOf": 2 << 20}, {"type": "string", "pattern": "^[0-9]+[KMG]$"}]}
-# Where OpenAPI's schemas repeat a list of words, by the name of the property.
+# Lists of words that OpenAPI's schemas repeat, by property name.
 ENUMS = {"state": ("words_guest_state", 0), "cause": ("words_cause", 0), "role": ("words_role", 1), "stored": ("words_stored", 0)}
 
 
@@ -35,7 +35,7 @@ class Tables:
         return self.words[f["words"]][f["least"]:f["most"] + 1] if f["kind"] == "choice" else self.words[f["words"]]
 
     def preset(self, f):
-        """As in JSON; None: none that can be written."""
+        """The default as a JSON value; None if it cannot be written."""
         if f["kind"] == "choice":
             return self.words[f["words"]][f["preset"]] if f["preset"] >= f["least"] else None
         if f["kind"] == "flags":
@@ -48,7 +48,7 @@ class Tables:
 
 
 def sentences(f):
-    """All that there is to say, as text."""
+    """The complete description, as text."""
     first = f["help"][0].upper() + f["help"][1:] if not re.match(r"\w+:|dhcp", f["help"]) else f["help"]
     return (f"{first}. {f['more']}" if f["more"] else first).replace("`", "").removesuffix(".")
 
@@ -56,7 +56,7 @@ def sentences(f):
 # ---- schemas ----
 
 class Schemas:
-    """`refs`: where shared parts are. `answer`: what the API says, which is whole and of one form, rather than what may be written."""
+    """`refs`: where shared parts are. `answer`: the schema of the API's answers, which are complete and uniform, rather than of its input."""
 
     def __init__(self, tables, refs, answer=False, shared_net=False):
         self.tables, self.refs, self.answer, self.shared_net = tables, refs, answer, shared_net
@@ -135,7 +135,7 @@ class Schemas:
 
 
 def pretty(node, indent=0, spread=False):
-    """JSON with a line for each property, unless that has properties of its own."""
+    """JSON with one line per property, unless the property has properties of its own."""
     text = json.dumps(node, ensure_ascii=False)
     if not spread and '"properties"' not in text:
         return text
@@ -181,7 +181,7 @@ def openapi(tables, text):
 # ---- bhctl ----
 
 def replace(text, comment, what, lines):
-    """Between a comment that begins with `what` and one that says "end"."""
+    """Replaces the text between a comment that begins with `what` and one that says "end"."""
     pattern = rf"(^ *{re.escape(comment)} {what}:[^\n]*\n).*?(^ *{re.escape(comment)} end$)"
     after, n = re.subn(pattern, lambda m: m[1] + "".join(line + "\n" for line in lines) + m[2], text, flags=re.S | re.M)
     assert n == 1, what
@@ -197,7 +197,7 @@ def manual(tables, text):
     for f in options(tables):
         option = "\\-\\-" + f["option"].replace("-", "\\-")
         said = sentences(f)
-        if said.startswith("false: "):  # the option turns it off
+        if said.startswith("false: "):  # the option disables it
             said = said[7].upper() + said[8:]
         lines += [".TP", f'.BI {option} " {f["value"]}"' if f["value"] else f".B {option}", said + "."]
         if f["kind"] in ("choice", "flags"):
@@ -245,7 +245,7 @@ def page(tables, _):
 # ---- README.md ----
 
 def values(tables, f):
-    """Which there are, where that can be said in a word or two."""
+    """The possible values, if a word or two can list them."""
     if f["kind"] in ("choice", "flags"):
         return " ".join(f"`{w}`" for w in tables.choices(f))
     if f["kind"] in ("number", "core"):

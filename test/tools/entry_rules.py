@@ -8,7 +8,7 @@ def number(text):
 
 
 def change(target, spec):
-    """A change is a struct change: (v & ~clear) | set."""
+    """A change as a struct change: (v & ~clear) | set."""
     if "value" in spec:
         clear, bits = "~0ull", number(spec["value"])
     else:

@@ -1,6 +1,6 @@
-"""test/entry_rules.json as a file of entry trials, which test/kernel/trials.c tries: entry_trials.py > trials.txt. Its form is in test/kernel/trial_file.h.
+"""Converts test/entry_rules.json to a file of entry trials for test/kernel/trials.c: entry_trials.py > trials.txt. test/kernel/trial_file.h has its format.
 
-What cannot be tried on a machine, or could harm it, is left out; skipped() says why."""
+Trials that are impossible on a machine, or could harm it, are left out; skipped() says why."""
 import json
 import os
 import re
@@ -8,7 +8,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")
-# Of the machine that tries: the guest's tables and bitmaps, and what the CPU needs to come back.
+# Fields that belong to the machine: the guest's tables and bitmaps, and what the CPU needs to return.
 OWN = {"VPID", "EPT_POINTER", "IO_BITMAP_A", "IO_BITMAP_B", "MSR_BITMAP", "TSC_MULTIPLIER"}
 ALL = (1 << 64) - 1
 
@@ -24,7 +24,7 @@ def rules():
 
 
 def skipped(rule, mutation):
-    """Why it is not tried, or None."""
+    """Why a trial is left out, or None."""
     if mutation.get("caps") or mutation.get("cpu"):
         return "would be another CPU"
     if rule.startswith("host.") and not mutation["bochs"]:
@@ -40,7 +40,7 @@ def field(numbers, spec):
 
 
 def trials():
-    """(name, rule, mutation, line) of everything that is tried; the baselines come first, with rule None."""
+    """(name, rule, mutation, line) of each trial; the baselines come first, with rule None."""
     numbers, data = encodings(), rules()
     base = {name: " ".join(field(numbers, {"field": f, "value": v}) for f, v in fields.items() if f not in OWN and not f.startswith("HOST_"))
             for name, fields in data["baselines"].items()}

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Third-party source from Debian's archive, as mgmt/third_party.pins has it.
-#   fetch.sh get NAME=DIRECTORY...     fetches what is not there yet, or pinned otherwise now
-#   fetch.sh given NAME=DIRECTORY...   of somebody else's: only looks whether it is there
+# Third-party source from Debian's archive, in the versions of mgmt/third_party.pins.
+#   fetch.sh get NAME=DIRECTORY...     fetches what is missing, or pinned to another version now
+#   fetch.sh given NAME=DIRECTORY...   the caller's own directories: only checks that they exist
 #   fetch.sh is-current NAME=DIRECTORY...   whether all are as pinned
 #   fetch.sh header NAME=DIRECTORY...  a C header with the versions
-#   fetch.sh newest                    the line of each pin as the archive would have it now
-# A directory that was fetched has a file .pinned: the line taken, and the checksum of all lines of that name.
+#   fetch.sh newest                    the line of each pin for the archive's present version
+# A fetched directory has a file .pinned: the line used, and the checksum of all lines of that name.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,7 +20,7 @@ variable_of() { echo "$1" | tr a-z A-Z | sed 's/$/_DIR/'; }
 is_current() { [ -e "$2/.pinned" ] && [ "$(sed -n 2p "$2/.pinned")" = "$(sum_of "$1")" ]; }
 type_of() { case $1 in files:*) echo deb ;; *) echo deb-src ;; esac; }
 
-# What one can do with the package instead, by hand.
+# What the user can do with the package by hand instead.
 by_hand() {
     case $2 in
     source) echo "unpack that with dpkg-source -x" ;;
@@ -31,7 +31,7 @@ by_hand() {
     echo "      and say make $(variable_of "$1")=DIRECTORY"
 }
 
-# Into $work/got: one package's files. The mirror may have the package in its lists and yet not all of its files.
+# Fetches one package's files into $work/got. A mirror may list the package and yet lack some of its files.
 download() {
     rm -rf "$work/got"
     mkdir "$work/got"
@@ -43,7 +43,7 @@ download() {
     (cd "$work/got" && apt_private apt-get "$@") >>"$work/log" 2>&1
 }
 
-# The file of $work/got with this checksum.
+# The file in $work/got with this checksum.
 file_with() { sha256sum "$work/got"/* | sed -n "s/^$1  //p"; }
 
 # unpack HOW FILE DIRECTORY
@@ -69,7 +69,7 @@ unpack() {
     esac
 }
 
-# take NAME DIRECTORY, with a pin's line on standard input: 0 if that is there now.
+# take NAME DIRECTORY, with a pin's line on standard input: 0 if that version is in place now.
 take() {
     read -r _ version how suite package sum
     download "$how" "$package" </dev/null || return 1
@@ -89,7 +89,7 @@ take_any() {
     while read -r line; do
         echo "$line" | take "$1" "$2" && return 0
     done < "$work/pins.$1"
-    # Nothing new, but what is there may still do.
+    # Nothing could be fetched, but what exists may still do.
     [ -e "$2/.pinned" ] && [ "$(pins_of "$1" | tr -s ' ' | grep -cxF "$(sed -n 1p "$2/.pinned")")" != 0 ] && {
         echo "  $1: nothing newer can be fetched, so it stays $(sed -n '1s/^\([^ ]* [^ ]*\) .*/\1/p' "$2/.pinned")" >&2
         return 0
@@ -117,7 +117,7 @@ tell_missing() {
     exit 1
 }
 
-# What the lists have of a name's packages, that no pin names.
+# Versions of a name's packages that are in the lists but not pinned.
 on_offer() {
     pins_of "$1" | while read -r _ _ how suite package _; do
         case $how in
@@ -149,7 +149,7 @@ get() {
     wanted=$missing missing=$(for pair in $wanted; do echo "${pair%%=*}"; done)
     command -v apt-get >/dev/null 2>&1 || tell_missing "there is no apt-get"
     private_apt "$work" $suites || tell_missing "no Debian mirror is configured on this machine"
-    # One repository that cannot be read must not stop the others: only what arrives counts.
+    # One unreadable repository must not stop the others: only what arrives counts.
     apt_private apt-get update >>"$work/log" 2>&1 || true
     missing=""
     for pair in $wanted; do
@@ -158,7 +158,7 @@ get() {
     [ -z "$missing" ] || tell_missing ""
 }
 
-# One file of each, to know it by.
+# One file of each, by which to recognise it.
 known_by() {
     case $1 in
     lwip) echo src/include/lwip/init.h ;;

@@ -10,8 +10,8 @@ struct field {
     const char *object, *name, *kind, *words, *option, *value, *help, *more;
     size_t size;
     int64_t least, most;
-    int64_t preset;   /* of what is a number */
-    const char *text; /* of what is text, else NULL */
+    int64_t preset;   /* for numbers */
+    const char *text; /* for text, else NULL */
 };
 
 /* The default, by kind: a number, or text. */
@@ -61,7 +61,7 @@ static const struct field fields[] = {
 #define TOP(name, member, kind, least, most, preset, words, help, more)                            \
     FIELD("top", config, name, member, kind, least, most, preset, words, NULL, NULL, help, more)
 #include "hv/config_fields.def"
-/* Of what has parts of its own. */
+/* For fields with parts of their own. */
 #define MANAGEMENT_PART(name, member, kind, least, most, preset, words, help, more)                \
     {"management", #name, #kind, #words, NULL, NULL, help, more, 0, least, most, 0, NULL},
 #define TOP_PART(name, member, kind, least, most, preset, words, help, more)                       \

@@ -1,8 +1,8 @@
 #!/bin/sh
-# As somebody with a new Debian finds it: fresh.sh bookworm|trixie|testing [full]. Makes a minimal root of that suite with debootstrap, clones what is committed
-# into it, and there runs `make run` until the appliance answers over HTTPS, the unit tests and one boot test (full: `make test`). Says how long each took.
-# Needs root, debootstrap, git, a Debian mirror among the machine's own package sources, and 6 GB in $TMPDIR or /var/tmp. Mounts and processes are in namespaces
-# of their own, which end with this script, however it ends.
+# Tries the project on a new Debian: fresh.sh bookworm|trixie|testing [full]. Makes a minimal root of that suite with debootstrap, clones the committed tree
+# into it, and there runs `make run` until the appliance answers over HTTPS, the unit tests and one boot test (full: `make test`). Prints how long each took.
+# Needs root, debootstrap, git, a Debian mirror among the machine's own package sources, and 6 GB in $TMPDIR or /var/tmp. Mounts and processes are in their own
+# namespaces, which end with this script, however it ends.
 set -eu
 
 suite=${1:-} full=${2:-}
@@ -27,7 +27,7 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# in_root COMMAND: in the root, with its own /proc and all processes ended when the command is.
+# in_root COMMAND: runs it in the root, with its own /proc; all its processes end with the command.
 in_root() {
     unshare --mount --pid --fork --kill-child=KILL --mount-proc="$root/proc" sh -euc '
         mount --rbind /dev "$1/dev"
@@ -54,7 +54,7 @@ bootstrap() {
     wait $inside
 }
 
-# The machine's own hosts, for that suite; what is only here (keys, proxies) goes with them.
+# The machine's own hosts, for that suite, with their local settings (keys, proxies).
 private_apt "$work" "deb:$suite" || fail "no Debian mirror is configured on this machine"
 mirror=$({
     sed -n 's/^deb //p' "$work/parts/derived.list" | sed 's/^\[[^]]*\] *//'
@@ -80,7 +80,7 @@ step "package lists, and make" lists
 git clone -q --no-hardlinks . "$root/bulkhead"
 echo "$suite: $(git -C "$root/bulkhead" log -1 --format='commit %h (%s)')"
 
-# The command that it prints, as it stands.
+# Runs the printed command as it stands.
 step "make run until it answers over HTTPS" in_root '
     cd /bulkhead
     ports=$(shuf -i 20000-29999 -n 2)

@@ -3,14 +3,14 @@ import os
 import re
 import sys
 
-# What a backend, and what stands over it, knows of the hypervisor.
+# The headers of the hypervisor that a backend, and code above it, may include.
 BACKEND = ("hv/abi/", "hv/arch.h", "hv/exit.h", "hv/fmt.h", "hv/gmem.h", "hv/guest.h", "hv/job.h", "hv/lib.h", "hv/panic.h", "hv/pc/bus.h", "hv/pc/irqchip.h", "hv/types.h",
            "hv/vcpu.h", "hv/virt.h")
 
-# What all may use.
+# Headers that all may use.
 BASE = ("hv/fmt.h", "hv/lib.h", "hv/log.h", "hv/panic.h", "hv/spinlock.h", "hv/types.h")
 
-# Contracts, which their headers explain: header -> the prefixes of those on either side of it. Nobody else may include it.
+# Contracts, which their headers explain: header -> the prefixes of the files on either side. No others may include it.
 CONTRACTS = {
     "hv/virt.h": ("hv/", "arch/x86/vmx/", "arch/x86/guest/", "test/"),
     "hv/exit.h": ("hv/", "arch/x86/vmx/", "arch/x86/guest/", "test/"),
@@ -22,7 +22,7 @@ CONTRACTS = {
     "net/nic.h": ("net/", "test/"),
 }
 
-# file prefix -> allowed includes: patterns of how they begin. The first match counts.
+# file prefix -> allowed includes, as patterns of their beginnings. The first match counts.
 RULES = [
     ("arch/x86/boot/", ("arch/x86/boot/", "arch/x86/cpu/", "hv/arch.h", "hv/main.h", "hv/mem.h", *BASE)),
     ("arch/x86/cpu/", ("arch/x86/boot/multiboot2.h", "arch/x86/cpu/", "hv/arch.h", "hv/mem.h", *BASE)),
@@ -32,7 +32,7 @@ RULES = [
     ("arch/x86/guest/", ("arch/x86/guest/", "arch/x86/cpu/", *BACKEND)),
     ("hv/abi/", ("hv/abi/", "hv/config.h", "hv/load_plan.h", "hv/options.h", "hv/types.h")),
     ("hv/pc/", ("hv/pc/", "hv/abi/", "hv/config.h", "hv/date.h", "hv/gmem.h", *BASE)),
-    # Not the devices: those are rows of pc/platform.c.
+    # Not the devices: they are rows of pc/platform.c.
     ("hv/", ("hv/abi/", "hv/pc/irqchip.h", "hv/pc/platform.h", "hv/[^/]+$", "version.h", "jsmn.h")),
     # core.h: a frame's interrupt wakes the core that takes frames.
     ("net/", ("net/", "hv/abi/net.h", "hv/arch.h", "hv/core.h", "hv/net.h", *BASE)),

@@ -1,11 +1,11 @@
-"""Counts lines of code, neither blank nor comment, of all that an ELF file's objects are compiled from: lines.py DEPENDENCIES... (.d files, as compilers write them).
-Headers and .def files included, wherever they lie; neither what is generated nor what comes with the system."""
+"""Counts the lines of code, neither blank nor comment, that an ELF file's objects are compiled from: lines.py DEPENDENCIES... (.d files, as compilers write
+them). Headers and .def files are included, wherever they are; generated files and the system's are not."""
 import collections
 import os
 import re
 import sys
 
-# A string or a character stays; a comment of C or, in assembly, of NASM goes, but not its line ends.
+# Keeps strings and characters; removes comments of C or, in assembly, of NASM, but keeps their line ends.
 C_PARTS = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|//[^\n]*|/\*.*?\*/', re.S)
 ASM_PARTS = re.compile(r'"[^"\n]*"|\'[^\'\n]*\'|;[^\n]*')
 
@@ -16,7 +16,7 @@ def code_lines(name, text):
 
 
 def sources(dependencies):
-    """What the rules in these files name, in this tree."""
+    """The files of this tree that the rules in these files name."""
     names = set()
     for path in dependencies:
         with open(path, encoding="utf-8") as f:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prepares the Linux guest of iso/linux.json: linux.sh DIRECTORY. Debian's own cloud kernel, unmodified, and an initramfs of its busybox-static, both from packages
+# Prepares the Linux guest of iso/linux.json: linux.sh DIRECTORY. Uses Debian's unmodified cloud kernel and an initramfs of its busybox-static, both from packages
 # that are downloaded and unpacked but not installed. The same packages give the same bytes.
 set -eu
 
@@ -22,7 +22,7 @@ private_apt "$work" deb:own || { echo "no Debian mirror is configured on this ma
 
 echo "fetching Debian's cloud kernel and busybox"
 apt_private apt-get update >"$work/log" 2>&1 || true
-# The meta package names the kernel of today.
+# The meta package depends on the current kernel.
 kernel=$(apt_private apt-cache depends --important linux-image-cloud-amd64 2>>"$work/log" | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -1)
 [ -n "$kernel" ] || { tail -20 "$work/log" >&2; echo "the package linux-image-cloud-amd64 cannot be found" >&2; exit 1; }
 (cd "$work" && apt_private apt-get download "$kernel" busybox-static) >>"$work/log" 2>&1 || {

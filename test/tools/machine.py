@@ -48,7 +48,7 @@ def free_port():
 
 
 def nested_kvm():
-    """Is there a KVM that can nest VT-x?"""
+    """Whether there is a KVM with nested VT-x."""
     try:
         with open("/sys/module/kvm_intel/parameters/nested", encoding="ascii") as f:
             nested = f.read().strip() in ("1", "Y")
@@ -63,19 +63,19 @@ def bochs_help():
 
 
 def bochs_version():
-    """(2, 7), (3, 0): of the Bochs that is installed. The same CPU model can do more in 3.0."""
+    """The version of the installed Bochs, such as (2, 7) or (3, 0). The same CPU model has more features in 3.0."""
     return tuple(int(n) for n in re.search(r"Bochs x86 Emulator (\d+)\.(\d+)", bochs_help()).groups())
 
 
 def bochs_debugger():
-    """Bochs 3.0 has its debugger always and starts it when asked to; in 2.7 as Debian builds it, it always runs. With it a tick is an instruction whatever the
-    number of CPUs: without, 3.0 charges what halted CPUs could have done to everybody's time-stamp counter. `-rc` alone does not start it."""
+    """Bochs 3.0 includes its debugger and starts it on request; Debian's 2.7 always runs it. With the debugger a tick is an instruction for any number of
+    CPUs; without it, 3.0 adds the time of halted CPUs to all time-stamp counters. `-rc` alone does not start it."""
     return ["-debugger"] if "-debugger" in bochs_help() else []
 
 
 def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skylake_x", ips=20000000, sync="none", address="10.0.2.15", https_port=0, ignore_bad_msrs=True, rom=BIOS):
-    """Writes Bochs's files into `directory` and gives the command. Serial output goes to directory/serial.txt. `port` and `https_port` of this computer lead to
-    `address`. With `ignore_bad_msrs` an MSR that there is none of reads 0; else it is #GP, as on a real CPU."""
+    """Writes Bochs's files into `directory` and returns the command. Serial output goes to directory/serial.txt. `port` and `https_port` of this computer are
+    forwarded to `address`. With `ignore_bad_msrs` an MSR that does not exist reads 0; else it causes #GP, as on a real CPU."""
     os.makedirs(directory, exist_ok=True)
     directory = os.path.abspath(directory)
     serial = os.path.join(directory, "serial.txt")
@@ -83,7 +83,7 @@ def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skyl
     with open(os.path.join(directory, "bochsrc"), "w", encoding="ascii") as f:
         f.write(BOCHSRC.format(model=model, cpus=cpus, ips=ips, memory=memory, iso=os.path.abspath(iso), serial=serial, dir=directory, sync=sync, ignore_bad_msrs=int(ignore_bad_msrs), rom=rom))
     with open(os.path.join(directory, "rc"), "w", encoding="ascii") as f:
-        # A signal (SIGINT) ends the first command: what the screen shows then is told, as 16-bit cells of characters and their colours.
+        # A signal (SIGINT) ends the first command; the rest dump the screen, as 16-bit cells of characters and colours.
         f.write(f"c\nxp /{SCREEN_COLUMNS * SCREEN_ROWS}hx 0xb8000\nq\n")
     with open(os.path.join(directory, "slirp.conf"), "w", encoding="ascii") as f:
         f.write("# slirp config\n")

@@ -16,7 +16,7 @@ import tempfile
 import zlib
 
 MODULES = "multiboot2 serial normal boot iso9660 part_msdos part_gpt fat configfile test echo relocator mmap acpi all_video"
-STAMP = "2023111422131500"  # of SOURCE_DATE_EPOCH=1700000000, in the form that ISO 9660 wants
+STAMP = "2023111422131500"  # SOURCE_DATE_EPOCH=1700000000 in the format of ISO 9660
 
 
 def fail(text):
@@ -24,7 +24,7 @@ def fail(text):
 
 
 def read_config(config_path):
-    """What is malformed is left for the appliance (and config-check) to report."""
+    """Leaves errors for the appliance (and config-check) to report."""
     try:
         with open(config_path, encoding="utf-8") as f:
             config = json.load(f)
@@ -37,7 +37,7 @@ def read_config(config_path):
 
 
 def named_files(config):
-    """The files that a configuration names, in order, each once."""
+    """The files that a configuration names, in order, without duplicates."""
     names = []
     management = config.get("management")
     for field in ("certificate", "key") if isinstance(management, dict) else ():
@@ -53,8 +53,8 @@ def named_files(config):
 
 
 def with_https_port(text, port):
-    """The configuration with management.https_port, unless it has one; its lines stay where they are, as the appliance names them in its errors. What is malformed
-    stays as it is."""
+    """Adds management.https_port to the configuration, unless it has one. Lines stay where they are, since the appliance's errors name them. A malformed
+    configuration is not changed."""
     try:
         config = json.loads(text)
     except ValueError:
@@ -82,7 +82,7 @@ MEMORY = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def memory_of(guest):
-    """In bytes; what is malformed is left for the appliance to report."""
+    """In bytes; leaves errors for the appliance to report."""
     memory = guest.get("memory", "16M")
     try:
         return memory if isinstance(memory, int) else int(memory[:-1]) * MEMORY[memory[-1]]
@@ -91,7 +91,7 @@ def memory_of(guest):
 
 
 def images_of(config):
-    """Images of guests: name -> bytes of the largest guest that is made of it. And the names of modules."""
+    """Images of guests: name -> memory in bytes of the largest guest that uses it. And the names of modules."""
     images, modules = {}, set()
     guests = config.get("guests")
     for guest in guests if isinstance(guests, list) else []:
@@ -103,7 +103,7 @@ def images_of(config):
 
 
 def pack(name, path, to, images, modules):
-    """A kernel that is compressed by gzip is unpacked: the appliance's root does not do that. Modules stay as they are, as an initrd has to."""
+    """Unpacks a gzip-compressed kernel, since the appliance's root does not. Modules stay as they are, as an initrd must."""
     shutil.copyfile(path, to)
     with open(path, "rb") as f:
         packed = name in images and f.read(2) == b"\x1f\x8b"
@@ -147,7 +147,7 @@ def checksum(data):
 
 
 def flatten(path, to):
-    """The root's form of an ELF file that is to be the management guest (hv/flat.h)."""
+    """Converts an ELF file to the root's format for the management guest (hv/flat.h)."""
     with open(path, "rb") as f:
         elf = f.read()
     if elf[:5] != b"\x7fELF\x02":
@@ -168,7 +168,7 @@ def flatten(path, to):
 
 
 def command_line(build, config_path):
-    """What the root has to know before the management guest reads the configuration."""
+    """The options that the root needs before the management guest reads the configuration."""
     run = subprocess.run([os.path.join(build, "config-check"), "--command-line", config_path], capture_output=True, text=True, check=False)
     if run.returncode:
         fail(f"{config_path}: {run.stderr.strip()}")
@@ -176,7 +176,7 @@ def command_line(build, config_path):
 
 
 def fix_volume_serial(iso):
-    """The UEFI boot image inside the ISO is a FAT volume to which a random serial number is given. A fixed one takes its place."""
+    """The UEFI boot image inside the ISO is a FAT volume with a random serial number. Replaces it with a fixed one."""
     with open(iso, "r+b") as f:
         data = f.read()
         for at in range(0, len(data) - 512, 2048):
@@ -188,7 +188,7 @@ def fix_volume_serial(iso):
 
 
 def make(build, config_path, out, cmdline=None, missing_ok=False, mgmt="mgmt.elf", kernel="bulkhead.elf", https_port=None, edit=None):
-    """`edit`: called with the tree of files before it is packed. `cmdline`: the kernel's, instead of what the configuration makes of it."""
+    """`edit`: called with the tree of files before it is packed. `cmdline`: the kernel's, instead of the one from the configuration."""
     config = read_config(config_path)
     images, modules = images_of(config)
     files = []

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The same source gives the same bytes: builds two copies of the tree, in directories of other lengths, with another umask, time zone and job count, and compares.
-# reproducible.sh BUILD NAME_DIR=DIRECTORY...; what is named is third-party source, fetched by the caller.
+# The same source gives the same bytes: builds two copies of the tree, in directories of different lengths, with different umask, time zone and job count, and compares.
+# reproducible.sh BUILD NAME_DIR=DIRECTORY...: the directories are third-party source, fetched by the caller.
 set -eu
 
 build=$1

@@ -62,7 +62,7 @@ def main():
                     if address:
                         token = re.search(r"admin token of this boot: ([a-z2-7]+)", seen)
                         header = f'-H "Authorization: Bearer {token.group(1)}" ' if token else ""
-                        # 127.0.0.1 is no name of the certificate's: whoever wants to be sure compares the fingerprint that the console shows.
+                        # 127.0.0.1 is not in the certificate: to be sure, compare the fingerprint that the console shows.
                         url = f"-k https://127.0.0.1:{a.https_port}" if "https://" in address[1] else f"http://127.0.0.1:{a.port}"
                         sys.stdout.write(f">>> from this computer: curl {header}{url}/v1/guests\n")
                         seen = token.group(0) + "\n" if token else ""

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs clang-tidy on several sources at a time: tidy.sh "COMPILER FLAGS" FILE...
-# It counts, on standard error, the warnings of system headers that it does not show. Those lines alone are left out: what else it says there is a failure too.
+# On standard error clang-tidy counts the warnings of system headers that it does not show. Only those lines are left out: any other output there is a failure.
 set -eu
 
 flags=$1
