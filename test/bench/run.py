@@ -1,5 +1,5 @@
 """make bench: what things cost, in Bochs at 20 MHz. Ticks are those of one CPU with sync=none, where a tick is an instruction: the same figures every time.
-With --update the tables in the README are made anew."""
+With --update the tables in the README are replaced."""
 import argparse
 import os
 import re
@@ -16,7 +16,7 @@ BEGIN, END = "<!-- make bench UPDATE=1 -->\n", "<!-- end -->\n"
 
 
 def exits(directory, kernel):
-    """What the guest `bench` measured."""
+    """The measurements of the guest `bench`."""
     from appliance import Appliance
     m = Appliance(directory, {"guests": [{"name": "bench", "image": "guests/bench.elf", "memory": "4M"}]}, cpus=1, wait=False, kernel=kernel)
     try:
@@ -27,7 +27,7 @@ def exits(directory, kernel):
 
 
 def machine_rows(build):
-    """(what, figure, what is wished for)."""
+    """(what, figure, aim)."""
     from appliance import Appliance
     with tempfile.TemporaryDirectory() as d:
         t = exits(d, "bulkhead.elf")
@@ -65,7 +65,7 @@ def hostile_row(name, figures):
 
 
 def hostile_rows():
-    """What a control loop with a guarantee misses of 10,000 periods, and the worst slice end of the neighbour, before and now."""
+    """How many of 10,000 periods a control loop with a guarantee misses, and the worst slice end of its neighbour, before and now."""
     figures = {}
     for cpus in (1, 4):
         with tempfile.TemporaryDirectory() as d:

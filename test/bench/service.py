@@ -1,6 +1,6 @@
-"""What the management service does in the machine's own time, on one core and on four, and what a flood of requests does to a guest whose periods are short.
+"""The performance of the management service in the machine's own time, on one core and on four, and the effect of a flood of requests on a guest with short periods.
 
-With sync=slowdown the machine's time never runs ahead of ours: what a client takes to think counts as it would on a network."""
+With sync=slowdown the machine's time never runs ahead of real time: a client's delays count as they would on a network."""
 import concurrent.futures
 import contextlib
 import os
@@ -30,7 +30,7 @@ def connect(m, tls=None, session=None):
 
 
 def ask(s, target, n=1):
-    """Pipelined. One reader for all answers: it reads ahead."""
+    """Pipelined. One reader for all answers, since it reads ahead."""
     s.sendall(f"GET {target} HTTP/1.1\r\nHost: bulkhead\r\n\r\n".encode() * n)
     with s.makefile("rb") as f:
         for _ in range(n):
@@ -45,7 +45,7 @@ def ask(s, target, n=1):
 
 
 class Meter:
-    """Of what is done in the block: `ms` of the machine's time, `ticks` that the management guest ran."""
+    """The cost of the block: `ms` of the machine's time, `ticks` that the management guest ran."""
 
     def __init__(self, m):
         self.m = m
@@ -64,7 +64,7 @@ class Meter:
     own = (0, 0)
 
     def calibrate(self):
-        """What looking costs."""
+        """The cost of measuring."""
         seen = []
         for _ in range(4):
             with self:
@@ -90,7 +90,7 @@ def rate(m, meter, tls):
 
 
 def handshakes(m, meter, tls, session=None):
-    """(ms, ticks) of one, with a connection and a small answer; and a session to take up."""
+    """(ms, ticks) of one handshake, with a connection and a small answer; and a session to resume."""
     with meter:
         for _ in range(HANDSHAKES):
             with connect(m, tls, session) as s:
@@ -100,7 +100,7 @@ def handshakes(m, meter, tls, session=None):
 
 
 def dumps(m, meter):
-    """(ms, ticks, bytes) from the request for one until all of it is there."""
+    """(ms, ticks, bytes) from the request for a dump until all of it has arrived."""
     with connect(m) as s:
         with meter:
             for _ in range(DUMPS):
@@ -109,7 +109,7 @@ def dumps(m, meter):
 
 
 def upload(m, meter):
-    """(MB a second, ticks a byte)."""
+    """(MB per second, ticks per byte)."""
     data = bytes(range(256)) * (UPLOAD // 256)
     with meter:
         assert m.request("PUT", "/v1/images/a", data)[0] == 201
@@ -119,7 +119,7 @@ def upload(m, meter):
 # ---- a flood ----
 
 def reports(m):
-    """Of whole seconds of the control loop: periods missed, worst and mean lateness."""
+    """From whole seconds of the control loop: periods missed, worst and mean lateness."""
     at = m.wait_serial(r"control: second ([3-9]|\d\d+), [^\n]*\n", len(m.serial())).end()
     seen = []
     for _ in range(SECONDS):
@@ -130,14 +130,14 @@ def reports(m):
 
 
 def slice_ends(m, core, hz=20000000):
-    """How many slices of this core ended no more than so many ticks late."""
+    """Cumulative histogram of the core's slices by lateness in ticks."""
     text = m.request("GET", "/metrics")[2]
     return {float("inf") if le == "+Inf" else round(float(le) * hz): int(n)
             for le, n in re.findall(rf'^bulkhead_slice_end_lateness_seconds_bucket\{{core="{core}",le="([^"]+)"\}} (\d+)$', text, re.M)}
 
 
 def late(before, after):
-    """Of the slices that ended in between: "99 % below X, all below Y"."""
+    """For the slices that ended in between: "99 % below X, all below Y"."""
     between = {le: after[le] - before[le] for le in after}
     total = max(between.values())
 
@@ -166,8 +166,8 @@ def flooded(m, target, at_once):
 
 
 def flood(m, core):
-    """For each kind of it: (what, of the control loop, of the slices' ends on its core)."""
-    m.wait_serial(r"mgmt: also \S*bulkhead\.local/")  # with that it has begun
+    """For each kind of flood: (what, figures of the control loop, figures of the slices' ends on its core)."""
+    m.wait_serial(r"mgmt: also \S*bulkhead\.local/")  # it has begun by then
     for what, target, at_once in (("quiet", None, 0), ("requests", "/v1/guests", AT_ONCE), ("VMCS dumps", DUMP, 1)):
         before = slice_ends(m, core)
         with flooded(m, target, at_once):
@@ -208,7 +208,7 @@ def measure(cpus):
         finally:
             m.stop()
     with tempfile.TemporaryDirectory() as d:
-        # In the machine's own time alone: the figures of the loop are the same every time.
+        # In the machine's own time only, so the loop's figures are the same every time.
         m = Appliance(d, {"guests": guests, "management": management}, cpus=cpus)
         try:
             for what, loop, ends in flood(m, core):
