@@ -155,7 +155,7 @@ $(BUILD)/host/zlib/%.o: Makefile $(BUILD)/gen/third_party.h
 	$(call say,CC)
 	$(Q)$(CC) -O2 -w -DZ_SOLO -ffile-prefix-map=$(ZLIB_DIR)=zlib -c $(ZLIB_DIR)/$*.c $(out)
 
-$(BUILD)/host/test/tools/config_check.o: HOST_CFLAGS += -isystem $(ZLIB_DIR)
+$(BUILD)/host/test/tools/config_check.o: HOST_CFLAGS += -isystem $(ZLIB_DIR) -DZ_SOLO
 
 $(BUILD)/config-check: $(CONFIG_CHECK_C:%.c=$(BUILD)/host/%.o) $(MGMT_ZLIB:%=$(BUILD)/host/zlib/%.o) $(BUILD)/gen/CONFIG_CHECK_C.list
 	$(call say,LD)

@@ -12,7 +12,6 @@
 #include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/net.h"
-#include "hv/plain.h"
 
 #define MANAGEMENT_NUMBER 0u
 #define POOL_SIZE         (16u * PAGE_SIZE)
@@ -321,9 +320,8 @@ static int check_request(const struct abi_create *r, uint32_t *address)
 static void show_husk(struct guest *g, const char *why)
 {
     char text[ABI_TEXT_MAX];
-    struct plain p = {0};
 
-    text[plain_line(&p, why, strlen(why), text, sizeof(text) - 1)] = 0;
+    text[log_plain(why, strlen(why), text, sizeof(text) - 1)] = 0;
     register_guest(g);
     job_rest();
     guest_fail(g, text);

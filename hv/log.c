@@ -256,8 +256,7 @@ static void write_for_management(char *out, size_t n)
     write_line(&r, out, QUEUE_SIZE - NOT_FOR_ALL);
 }
 
-/* Rests now and then, before anything is written. */
-static size_t make_plain(const char *text, size_t n, char *out, size_t room)
+size_t log_plain(const char *text, size_t n, char *out, size_t room)
 {
     struct plain p = {0};
     size_t used = 0;
@@ -276,7 +275,7 @@ int log_management(const char *text, size_t n)
 
     if (is_lost(&of_management))
         return -E_AGAIN;
-    plain = make_plain(text, n, shown, sizeof(shown));
+    plain = log_plain(text, n, shown, sizeof(shown));
     used = prefix(out, sizeof(out));
     used += add(out + used, "mgmt: ");
     used += tell_lost_before(&of_management, out + used);

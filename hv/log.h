@@ -27,6 +27,9 @@ void log_guest(const struct guest *g, const char *format, ...) PRINTF(2, 3);
 void log_guest_warn(const struct guest *g, const char *format, ...) PRINTF(2, 3);
 #define LOG_ABOUT_RATE  256u
 #define LOG_ABOUT_BURST 8192u
+/* Converts untrusted text to one line of ASCII, see plain_line(); rests (hv/job.h) on the way. */
+size_t log_plain(const char *text, size_t n, char *out, size_t room);
+
 /* A line from the management guest, any n bytes, shown as plain text after "mgmt: ". Its budget is
  * LOG_MANAGEMENT_RATE bytes a second and a burst of LOG_MANAGEMENT_BURST. -E_AGAIN: beyond that,
  * the line is lost and counted. Its core. */

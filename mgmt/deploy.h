@@ -26,5 +26,5 @@ bool deploy_find_files(const struct api_view *v, const struct guest_config *g,
 /* Makes the guest that r->config describes, with the files of `l`. Returns its number, or -1. */
 int deploy_guest(const struct api_view *v, struct abi_create *r, const struct load_request *l,
                  struct deploy_refusal *f);
-/* Shows the guest as one that cannot be made, because of `why`. Returns its number, or -1. */
+/* Shows the guest as one that cannot be made, because of `why`. Returns 0, or -1. */
 int deploy_husk(const struct api_view *v, struct abi_create *r, const char *why);

@@ -104,7 +104,7 @@ static unsigned step_of(const struct mmio_region *r, unsigned size)
 
 static uint64_t ones(unsigned bytes)
 {
-    return bytes == 8 ? UINT64_MAX : (1ull << (8 * bytes)) - 1;
+    return bytes >= 8 ? UINT64_MAX : (1ull << (8 * bytes)) - 1;
 }
 
 bool mmio_read(const struct io_bus *b, uint64_t at, unsigned size, uint64_t *value)

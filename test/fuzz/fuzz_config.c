@@ -30,7 +30,8 @@ static void check_guest(const struct guest_config *g)
             !memchr(g->modules[i].args, 0, sizeof(g->modules[i].args)))
             abort();
     if (!g->name[0] || !g->image[0] || !g->memory || g->memory % PAGE_SIZE_2M || !g->period_us ||
-        g->budget_us > g->period_us || g->guaranteed_us > g->period_us || (g->devices & ~DEV_ALL))
+        g->budget_us > g->period_us || g->guaranteed_us > g->period_us ||
+        (g->devices & ~(uint32_t)DEV_ALL))
         abort();
     if (g->restart > RESTART_ALWAYS || g->paused_clock > PAUSED_CLOCK_RUNS ||
         g->exit_profile >= ABI_EXIT_PROFILES || g->kind > KIND_FLAT)

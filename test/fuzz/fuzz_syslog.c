@@ -79,6 +79,8 @@ static void follow(struct syslog_follower *f, const char *process)
         abort();
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct syslog_follower log = {0}, console = {0};

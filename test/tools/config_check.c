@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define Z_SOLO
 #include <zlib.h>
 
 #define SCRATCH_SIZE (1u << 20)

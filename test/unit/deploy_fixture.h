@@ -6,6 +6,7 @@
 
 #include "hv/lib.h"
 #include "mgmt/api.h"
+#include "mgmt/deploy.h"
 #include "mgmt/upload.h"
 
 #include <sanitizer/asan_interface.h>

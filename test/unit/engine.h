@@ -20,6 +20,7 @@
 #include "hv/net.h"
 #include "hv/panic.h"
 #include "hv/pc/irqchip.h"
+#include "hv/plain.h"
 #include "hv/virt.h"
 #include "test/unit/hypercall.h"
 
@@ -160,6 +161,13 @@ void log_on_behalf(const char *format, ...)
 {
     NOTE_LINE();
 }
+size_t log_plain(const char *text, size_t n, char *out, size_t room)
+{
+    struct plain p = {0};
+
+    return plain_line(&p, text, n, out, room);
+}
+
 int log_management(const char *text, size_t n)
 {
     (void)text;

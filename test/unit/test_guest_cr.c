@@ -145,13 +145,13 @@ static uint32_t seed;
 
 static uint64_t some_bits(uint64_t of)
 {
-    uint64_t v = 0;
+    uint64_t bits = 0;
 
     for (unsigned i = 0; i < 4; i++) {
         seed = seed * 1103515245u + 12345u;
-        v = v << 16 | seed >> 16;
+        bits = bits << 16 | seed >> 16;
     }
-    return v & of;
+    return bits & of;
 }
 
 /* SDM 3C "Checks on Guest Control Registers, Debug Registers, and MSRs": whatever a guest writes,

@@ -3,6 +3,7 @@
  * hv/pc/bus.c hv/pc/pic.c hv/pc/pit.c hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c
  * hv/pc/virtio_net.c hv/pc/virtqueue.c hv/date.c hv/fmt.c hv/lib.c */
 /* The run loop of a vCPU, over a made-up guest, its PC and a made-up clock. */
+#include "hv/arch.h"
 #include "test/unit/vcpu_fixture.h"
 
 #define START  2000u
