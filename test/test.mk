@@ -170,7 +170,7 @@ boot-test: deps-test all iso $(GUEST_IMAGES) $(BUILD)/trials.elf
 	@$(PYTEST) test/boot -v $(ARGS)
 
 # Two pytests at a time share the test files, since an emulator uses only one core of the host.
-boot-test-halves: deps-test all iso $(GUEST_IMAGES)
+boot-test-halves: deps-test all iso $(GUEST_IMAGES) $(BUILD)/trials.elf
 	@rm -rf $(BUILD)/boot-queue && mkdir $(BUILD)/boot-queue
 	@{ $(PYTEST) -v --queue=$(BUILD)/boot-queue test/boot > $(BUILD)/boot-first.log 2>&1; echo $$? > $(BUILD)/boot-first.status; } & \
 	    $(PYTEST) -v --queue=$(BUILD)/boot-queue test/boot; second=$$?; wait; cat $(BUILD)/boot-first.log; \
