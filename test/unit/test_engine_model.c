@@ -5,26 +5,17 @@
  * order. Seeds are fixed. An oracle checks states, vCPUs and memory after each pass. After each
  * storm everything must come to rest, and a last request must do what it says.
  */
-#include "test/unit/engine.h"
+#include "test/unit/engine_storm.h"
 
 #define SEEDS  48u
 #define STORMS 6u
 #define PASSES 500u
 #define GUESTS 4u
 
-static uint64_t seed;
-static uint32_t random_below(uint32_t n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)(seed >> 33) % n;
-}
-
 /* ---- the oracle ---- */
 
 /* hv/README.md, "States": the allowed transitions. */
-#define TO(s) (1u << ABI_GUEST_##s)
+#define TO(s)  (1u << ABI_GUEST_##s)
 static const uint32_t follows[ABI_GUEST_STATES] = {
     [ABI_GUEST_EMPTY] = TO(STARTING) | TO(FAILED) | TO(STOPPED) | TO(DELETING),
     [ABI_GUEST_STARTING] = TO(STARTING) | TO(RUNNING) | TO(FAILED) | TO(STOPPED),
@@ -171,26 +162,20 @@ static void request_at_random(void)
 {
     unsigned n = 1 + random_below(GUESTS + 1), what = random_below(16);
     struct guest_config c;
-    char name[16];
 
     if (what < 10) {
-        (void)act(n, (enum abi_action)(1 + random_below(ABI_ACTION_END - 1)));
+        act_at_random(n);
     } else if (what == 10) {
         (void)call(ABI_CALL_DELETE, n, 0, 0);
     } else if (what == 11) {
-        (void)call(ABI_CALL_SNAPSHOT, n, random_below(3), random_below(2));
+        ask_for_snapshot(n);
     } else if (what == 12) {
-        memset(argument(), 0, sizeof(struct abi_controls));
-        (void)call(ABI_CALL_CONTROLS, n, random_below(3), ARGUMENT);
+        ask_for_controls(n);
     } else if (what == 13 && guest_get(n)) {
         self = random_below(ENGINE_CORES);
         (void)guest_flush(guest_get(n));
     } else {
-        (void)fmt(name, sizeof(name), "g%u", deployed);
-        c = config_of(name, random_below(ENGINE_CORES));
-        c.vcpus = 1 + random_below(3);
-        c.restart = (enum config_restart)random_below(3);
-        c.paused_clock = (enum config_paused_clock)random_below(2);
+        c = config_at_random(deployed);
         c.budget_us = random_below(4) ? 0 : 5000;
         if (random_below(2))
             c.devices |= DEV_NET;

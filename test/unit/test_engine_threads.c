@@ -4,22 +4,13 @@
  * between any two steps of another's. Afterwards everything must come to rest, and all memory be
  * back.
  */
-#include "test/unit/engine.h"
+#include "test/unit/engine_storm.h"
 
 #include <pthread.h>
 
 #define STORMS 30u
 #define PASSES 1500u
 #define GUESTS 4u
-
-static _Thread_local uint64_t seed;
-static uint32_t random_below(uint32_t n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)(seed >> 33) % n;
-}
 
 static bool storm;
 static enum deed at_random(struct vcpu *v)
@@ -47,25 +38,19 @@ static void request_at_random(void)
 {
     unsigned n = 1 + random_below(GUESTS), what = random_below(16);
     struct guest_config c;
-    char name[16];
 
     if (what < 9) {
-        (void)act(n, (enum abi_action)(1 + random_below(ABI_ACTION_END - 1)));
+        act_at_random(n);
     } else if (what == 9) {
         (void)call(ABI_CALL_DELETE, n, 0, 0);
     } else if (what == 10) {
-        (void)call(ABI_CALL_SNAPSHOT, n, random_below(3), random_below(2));
+        ask_for_snapshot(n);
     } else if (what == 11) {
-        memset(argument(), 0, sizeof(struct abi_controls));
-        (void)call(ABI_CALL_CONTROLS, n, random_below(3), ARGUMENT);
+        ask_for_controls(n);
     } else if (what == 12 && guest_get(n)) {
         (void)guest_flush(guest_get(n));
     } else if (deployed < 1000) {
-        (void)fmt(name, sizeof(name), "g%u", deployed);
-        c = config_of(name, random_below(ENGINE_CORES));
-        c.vcpus = 1 + random_below(3);
-        c.restart = (enum config_restart)random_below(3);
-        c.paused_clock = (enum config_paused_clock)random_below(2);
+        c = config_at_random(deployed);
         if (deploy(&c) > 0)
             deployed++;
     }

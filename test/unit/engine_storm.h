@@ -1,0 +1,45 @@
+/*
+ * What storms of random requests have in common: a generator with a seed per thread, what
+ * management may ask of a guest, and a guest's configuration.
+ */
+#pragma once
+
+#include "test/unit/engine.h"
+
+static _Thread_local uint64_t seed;
+static uint32_t random_below(uint32_t n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 33) % n;
+}
+
+static void act_at_random(unsigned guest)
+{
+    (void)act(guest, (enum abi_action)(1 + random_below(ABI_ACTION_END - 1)));
+}
+
+static void ask_for_snapshot(unsigned guest)
+{
+    (void)call(ABI_CALL_SNAPSHOT, guest, random_below(3), random_below(2));
+}
+
+static void ask_for_controls(unsigned guest)
+{
+    memset(argument(), 0, sizeof(struct abi_controls));
+    (void)call(ABI_CALL_CONTROLS, guest, random_below(3), ARGUMENT);
+}
+
+static struct guest_config config_at_random(unsigned number)
+{
+    struct guest_config c;
+    char name[16];
+
+    (void)fmt(name, sizeof(name), "g%u", number);
+    c = config_of(name, random_below(ENGINE_CORES));
+    c.vcpus = 1 + random_below(3);
+    c.restart = (enum config_restart)random_below(3);
+    c.paused_clock = (enum config_paused_clock)random_below(2);
+    return c;
+}
