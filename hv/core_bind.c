@@ -112,22 +112,3 @@ void core_reschedule(struct core *c, struct guest *g)
     else
         sched_wake(&c->sched, life, arch_tsc());
 }
-
-/* Records how late a slice ended: from the time it was due until the core is free for others,
- * including the root's work in between. Once for each slice. */
-void core_note_slice_end(struct core *c, uint64_t now)
-{
-    uint64_t due = c->due, late = now - due;
-    struct abi_vcpu *v = c->ran ? vcpu_of(c->ran)->stats : NULL;
-
-    c->due = NEVER;
-    if (now < due)
-        return;
-    c->stats->slice_ends++;
-    abi_histogram_add(&c->stats->slice_late, late);
-    c->stats->slice_late_max = max_u64(c->stats->slice_late_max, late);
-    if (!v)
-        return;
-    v->slice_ends++;
-    v->slice_late_max = max_u64(v->slice_late_max, late);
-}

@@ -27,7 +27,6 @@ void core_take_incoming(struct core *c);
 /* Makes the core forget the entity. */
 void core_unbind(struct core *c, struct entity *e);
 void core_reschedule(struct core *c, struct guest *g);
-void core_note_slice_end(struct core *c, uint64_t now);
 void core_schedule(struct core *c, struct entity *e, uint64_t now);
 
 /* core_requests.c */
@@ -40,6 +39,8 @@ void core_serve(struct core *c, uint64_t now);
 
 /* core_chores.c */
 void core_set_up_work(struct core *c);
+/* Counts how late a slice has ended. */
+void core_note_slice_end(struct core *c, uint64_t now);
 /* Handles what other cores left here and what has come due. Most passes find neither. */
 void core_attend(struct core *c, uint64_t back);
 /* Charges for a request served in this pass: the whole way from a guest and back. */
