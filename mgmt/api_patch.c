@@ -186,6 +186,21 @@ static void refuse(struct call *c, const struct abi_controls_result *r, const ch
     call_failf(c, 409, "not changed: %s, %s: %s", f->name, bits, why);
 }
 
+/* Waits for what the root has promised. False: it has refused, and the call has failed. */
+static bool wait_for(struct call *c, struct api_vcpu id, const struct abi_guest *g,
+                     int64_t sequence, enum api_wait wait)
+{
+    if (sequence < 0) {
+        call_failf(c, 409, "not changed: the guest is %s, or another change is under way",
+                   guest_state_name(g->state));
+        return false;
+    }
+    c->out->wait_for = id;
+    c->out->wait_sequence = (uint64_t)sequence;
+    c->out->wait = wait;
+    return true;
+}
+
 /* Judges by a snapshot whether the guest could still be entered, then asks the root, which checks
  * the control words again. False: one of them refused, and the call has failed. */
 static bool ask(struct call *c, struct api_vcpu id, const struct abi_guest *g,
@@ -204,15 +219,7 @@ static bool ask(struct call *c, struct api_vcpu id, const struct abi_guest *g,
         return false;
     }
     sequence = c->v->controls(id, &p->controls);
-    if (sequence < 0) {
-        call_failf(c, 409, "not changed: the guest is %s, or another change is under way",
-                   guest_state_name(g->state));
-        return false;
-    }
-    c->out->wait_for = id;
-    c->out->wait_sequence = (uint64_t)sequence;
-    c->out->wait = API_WAIT_CONTROLS;
-    return true;
+    return wait_for(c, id, g, sequence, API_WAIT_CONTROLS);
 }
 
 /* Waits for a snapshot. False: none can be taken, and the call has failed. */
@@ -226,15 +233,7 @@ static bool take(struct call *c, struct api_vcpu id, const struct abi_guest *g)
     }
     if (g->state == ABI_GUEST_RUNNING || g->state == ABI_GUEST_PAUSED)
         sequence = c->v->take_snapshot(id, false);
-    if (sequence < 0) {
-        call_failf(c, 409, "not changed: the guest is %s, or another change is under way",
-                   guest_state_name(g->state));
-        return false;
-    }
-    c->out->wait_for = id;
-    c->out->wait_sequence = (uint64_t)sequence;
-    c->out->wait = API_WAIT_SNAPSHOT;
-    return true;
+    return wait_for(c, id, g, sequence, API_WAIT_SNAPSHOT);
 }
 
 /* True: the requested change has been made. Otherwise the call waits, or has failed. */
