@@ -37,17 +37,10 @@ bool config_memory_is_good(uint64_t bytes)
 
 /* ---- network ---- */
 
-static bool is_zero(const uint8_t *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (bytes[i])
-            return false;
-    return true;
-}
-
 bool config_net_address_is_mapped(const struct net_address *a)
 {
-    return is_zero(a->bytes, MAPPED) && a->bytes[MAPPED] == 0xff && a->bytes[MAPPED + 1] == 0xff;
+    return bytes_are_zero(a->bytes, MAPPED) && a->bytes[MAPPED] == 0xff &&
+           a->bytes[MAPPED + 1] == 0xff;
 }
 
 bool config_net_address_is_good(const struct net_address *a)
@@ -56,10 +49,10 @@ bool config_net_address_is_good(const struct net_address *a)
 
     if (config_net_address_is_mapped(a))
         return first != 0 && first != 127 && first < 224;
-    return !is_zero(a->bytes, 8) && a->bytes[0] != 0xff;
+    return !bytes_are_zero(a->bytes, 8) && a->bytes[0] != 0xff;
 }
 
-static bool is_listed(const struct net_config *c, const struct net_address *a)
+bool config_net_lists(const struct net_config *c, const struct net_address *a)
 {
     for (unsigned i = 0; i < c->address_count; i++)
         if (memcmp(&c->addresses[i], a, sizeof(*a)) == 0)
@@ -74,7 +67,7 @@ bool config_net_clashes(const struct net_config *a, const struct net_config *b,
         return false;
     for (unsigned i = 0; i < a->address_count; i++) {
         *which = a->addresses[i];
-        if (is_listed(b, which))
+        if (config_net_lists(b, which))
             return true;
     }
     return false;

@@ -51,16 +51,6 @@ void hostmem_free(void *p, uint64_t size)
         panic("memory at %p is given back that nobody had", p);
 }
 
-uint64_t hostmem_largest(uint64_t align)
-{
-    uint64_t n;
-
-    spin_lock(&lock);
-    n = mem_largest(map, align);
-    spin_unlock(&lock);
-    return n;
-}
-
 uint64_t hostmem_free_bytes(void)
 {
     uint64_t n;

@@ -14,8 +14,6 @@ void *hostmem_alloc(uint64_t size, uint64_t align, enum mem_owner_kind kind, uns
 void *hostmem_alloc_zeroed(uint64_t size, enum mem_owner_kind kind);
 /* Frees a whole allocation. NULL is ignored. */
 void hostmem_free(void *p, uint64_t size);
-/* The longest free range with this alignment, and the total that is free. */
-uint64_t hostmem_largest(uint64_t align);
 uint64_t hostmem_free_bytes(void);
 /* Counts bytes by owner. */
 void hostmem_account(struct abi_memory *m);

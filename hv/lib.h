@@ -24,6 +24,13 @@ int strncmp(const char *a, const char *b, size_t n);
 /* Zeroes secrets: unlike memset(), even if the memory is never read again. */
 void memzero_explicit(void *p, size_t n);
 
+static inline bool bytes_are_zero(const uint8_t *bytes, size_t n)
+{
+    while (n && !bytes[n - 1])
+        n--;
+    return n == 0;
+}
+
 /* Copies at most size - 1 bytes and always terminates. False if `src` was cut. size > 0. */
 bool str_copy(char *dst, size_t size, const char *src);
 

@@ -3,9 +3,6 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-/* The management guest must get time often enough, or it seems dead (ABI_HEARTBEAT_MS). */
-#define BUDGET_SHARE 20
-
 static const struct option {
     const char *name;
     size_t offset;
@@ -174,7 +171,7 @@ static void check_together(struct boot_options *o, void (*report)(const char *te
         report("command line: management.memory_mb must be even; it stays 12");
         o->memory_mb = preset.memory_mb;
     }
-    if (o->budget_us <= o->period_us && o->budget_us >= o->period_us / BUDGET_SHARE)
+    if (o->budget_us <= o->period_us && o->budget_us >= o->period_us / OPTIONS_BUDGET_SHARE)
         return;
     report("command line: management.budget_us must be a twentieth of period_us at least, and no "
            "more than it; they stay 5000 and 10000");
@@ -200,13 +197,6 @@ void options_read(const char *line, struct boot_options *o, void (*report)(const
     check_together(o, report);
 }
 
-static bool is_zero(const uint8_t *bytes, size_t n)
-{
-    while (n && !bytes[n - 1])
-        n--;
-    return n == 0;
-}
-
 void options_write(const struct boot_options *o, char out[OPTIONS_TEXT])
 {
     struct boot_options copy = *o;
@@ -218,13 +208,13 @@ void options_write(const struct boot_options *o, char out[OPTIONS_TEXT])
         if (*number_of(&copy, &numbers[i]) != numbers[i].preset)
             n += fmt(out + n, OPTIONS_TEXT - n, "%s=%d ", numbers[i].name,
                      *number_of(&copy, &numbers[i]));
-    if (!is_zero(m, sizeof(o->mac_prefix)))
+    if (!bytes_are_zero(m, sizeof(o->mac_prefix)))
         n += fmt(out + n, OPTIONS_TEXT - n, "mac_prefix=%02x:%02x:%02x:%02x:%02x ", m[0], m[1],
                  m[2], m[3], m[4]);
     for (unsigned i = 0; i < OPTIONS_GUARDED; i++) {
         const uint8_t *g = o->guarded[i];
 
-        if (is_zero(g, 4))
+        if (bytes_are_zero(g, 4))
             continue;
         n += fmt(out + n, OPTIONS_TEXT - n, "%s%u.%u.%u.%u", before, g[0], g[1], g[2], g[3]);
         before = ",";

@@ -10,8 +10,10 @@
 
 #include "hv/types.h"
 
-#define OPTIONS_GUARDED 3u
-#define OPTIONS_TEXT    512u /* the longest line that options_write() writes, with the NUL */
+#define OPTIONS_GUARDED      3u
+/* Management needs at least this part of its time, or it seems dead (ABI_HEARTBEAT_MS). */
+#define OPTIONS_BUDGET_SHARE 20
+#define OPTIONS_TEXT         512u /* the longest line that options_write() writes, with the NUL */
 
 struct boot_options {
     int32_t core;      /* management's; -1: the last one */

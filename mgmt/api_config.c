@@ -30,9 +30,7 @@ static void put_management(struct call *c, struct json_out *j, const struct abi_
 
 static void put_mac_prefix(struct json_out *j, const struct boot_options *o)
 {
-    static const uint8_t none[sizeof(o->mac_prefix)];
-
-    if (memcmp(o->mac_prefix, none, sizeof(none)) != 0)
+    if (!bytes_are_zero(o->mac_prefix, sizeof(o->mac_prefix)))
         put_mac(j, "mac_prefix", o->mac_prefix, sizeof(o->mac_prefix));
 }
 

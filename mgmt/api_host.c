@@ -2,15 +2,8 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/put_config.h"
 #include "third_party.h"
-
-static void put_ip(struct json_out *j, const char *name, const uint8_t ip[4])
-{
-    char text[16];
-
-    (void)fmt(text, sizeof(text), "%u.%u.%u.%u", ip[0], ip[1], ip[2], ip[3]);
-    json_str(j, name, text);
-}
 
 static void put_time(struct json_out *j, const char *name, uint64_t us)
 {
@@ -101,8 +94,8 @@ void get_host(struct call *c, char *const *arg)
     json_object(j, "network");
     json_str(j, "nic", h->nic);
     put_mac(j, "mac", h->mac, sizeof(h->mac));
-    put_ip(j, "address", h->ip);
-    put_ip(j, "netmask", h->netmask);
+    put_ip(j, "address", h->ip, "");
+    put_ip(j, "netmask", h->netmask, "");
     put_refused(j, "refused", h->uplink_frames);
     json_end(j);
     json_end(j);

@@ -171,7 +171,7 @@ void put_guest_fields(struct json_out *j, const struct guest_config *g, const ch
 
 /* ---- management ---- */
 
-static void put_ip(struct json_out *j, const char *name, const uint8_t ip[4], const char *tail)
+void put_ip(struct json_out *j, const char *name, const uint8_t ip[4], const char *tail)
 {
     char text[32];
 

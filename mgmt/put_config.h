@@ -8,3 +8,5 @@
 void put_guest_fields(struct json_out *j, const struct guest_config *g, const char *kind);
 /* Leaves out members whose value is the same as if they were absent. */
 void put_management_fields(struct json_out *j, const struct management_config *m);
+/* An IPv4 address as a string; `tail` follows it. */
+void put_ip(struct json_out *j, const char *name, const uint8_t ip[4], const char *tail);

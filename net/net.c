@@ -8,14 +8,6 @@
 static struct vswitch vswitch;
 static struct net_setup setup;
 
-static bool is_zero(const uint8_t *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (bytes[i])
-            return false;
-    return true;
-}
-
 void net_init(const struct net_setup *s)
 {
     setup = *s;
@@ -31,7 +23,7 @@ void net_address(unsigned number, uint8_t mac[6])
 {
     static const uint8_t without_card[MAC_PREFIX_SIZE] = {0x52, 0x42, 0x48, 0, 0};
 
-    if (!is_zero(setup.mac_prefix, sizeof(setup.mac_prefix)))
+    if (!bytes_are_zero(setup.mac_prefix, sizeof(setup.mac_prefix)))
         mac_from_prefix(setup.mac_prefix, number, mac);
     else if (nic_address())
         mac_derive(nic_address(), number, mac);

@@ -2,6 +2,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "hv/options.h"
 #include "hv/words.h"
 
 /* "10.0.2.15", and with `prefix` also "/24". */
@@ -78,9 +79,6 @@ void config_parse_gateway(struct parser *p, const struct field *f, int t, void *
         config_error_at(p, t, f->name, "must be an address such as \"10.0.2.2\"");
 }
 
-/* The management guest needs this share of its time, or it seems dead (ABI_HEARTBEAT_MS). */
-#define BUDGET_SHARE 20u
-
 static const struct field management_fields[] = {
 #define MANAGEMENT(name, member, kind, least, most, preset, words, ...)                            \
     FIELD(management_config, #name, member, kind, least, most, words)
@@ -105,7 +103,7 @@ void config_parse_management(struct parser *p, const struct field *f, int t, voi
     if (m->budget_us > m->period_us)
         config_error_at(p, t, "budget_us", "exceeds period_us");
     /* The root restarts it after two seconds of silence. */
-    if (m->budget_us * BUDGET_SHARE < m->period_us)
+    if (m->budget_us * OPTIONS_BUDGET_SHARE < m->period_us)
         config_error_at(p, t, "budget_us", "must be at least a twentieth of period_us");
     gateway = ip_number(m->gateway);
     if (m->static_ip && gateway == ip_number(m->ip))

@@ -7,14 +7,6 @@
 
 #define MAC_TEXT 15u /* "02:42:48:00:00" and its NUL */
 
-static bool is_listed(const struct net_config *c, const struct net_address *a)
-{
-    for (unsigned i = 0; i < c->address_count; i++)
-        if (memcmp(&c->addresses[i], a, sizeof(*a)) == 0)
-            return true;
-    return false;
-}
-
 void config_parse_addresses(struct parser *p, const struct field *f, int t, void *object)
 {
     struct net_config *c = object;
@@ -35,7 +27,7 @@ void config_parse_addresses(struct parser *p, const struct field *f, int t, void
                             "\"fd00::20\"");
             return;
         }
-        if (!is_listed(c, &a))
+        if (!config_net_lists(c, &a))
             c->addresses[c->address_count++] = a;
     }
 }
@@ -66,20 +58,15 @@ void config_parse_net(struct parser *p, const struct field *f, int t, void *obje
 
 /* ---- Ethernet addresses ---- */
 
-static int nibble(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Five bytes with colons between them. */
 static bool parse_prefix(const char *s, uint8_t prefix[5])
 {
     if (strlen(s) != MAC_TEXT - 1)
         return false;
     for (unsigned i = 0; i < 5; i++, s += 3) {
-        if (nibble(s[0]) < 0 || nibble(s[1]) < 0 || s[2] != (i < 4 ? ':' : 0))
+        if (config_hex_digit(s[0]) < 0 || config_hex_digit(s[1]) < 0 || s[2] != (i < 4 ? ':' : 0))
             return false;
-        prefix[i] = (uint8_t)(nibble(s[0]) << 4 | nibble(s[1]));
+        prefix[i] = (uint8_t)(config_hex_digit(s[0]) << 4 | config_hex_digit(s[1]));
     }
     return (prefix[0] & 3) == 2;
 }

@@ -37,6 +37,12 @@ struct field {
      most,                                                                                         \
      words},
 
+/* The value of a digit in lower-case hexadecimal, or -1. */
+static inline int config_hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 void config_error_at(struct parser *p, int t, const char *field, const char *text);
 
 /* A string that fits. */

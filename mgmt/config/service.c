@@ -4,11 +4,6 @@
 #include "hv/lib.h"
 #include "hv/words.h"
 
-static int nibble(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Exactly f->size bytes in hexadecimal. */
 void config_parse_bytes(struct parser *p, const struct field *f, int t, void *object)
 {
@@ -17,7 +12,7 @@ void config_parse_bytes(struct parser *p, const struct field *f, int t, void *ob
     bool good = json_string(&p->json, t, hex, sizeof(hex)) == 0 && strlen(hex) == 2 * f->size;
 
     for (size_t i = 0; good && i < f->size; i++) {
-        int high = nibble(hex[2 * i]), low = nibble(hex[2 * i + 1]);
+        int high = config_hex_digit(hex[2 * i]), low = config_hex_digit(hex[2 * i + 1]);
 
         good = high >= 0 && low >= 0;
         if (good)
@@ -35,15 +30,6 @@ static const struct field token_fields[] = {
 #include "hv/config_fields.def"
 };
 
-static bool is_zero(const uint8_t *bytes, size_t n)
-{
-    uint8_t any = 0;
-
-    for (size_t i = 0; i < n; i++)
-        any |= bytes[i];
-    return any == 0;
-}
-
 static void check_token(struct parser *p, int t, const struct abi_management *m)
 {
     const struct abi_token *k = &m->tokens[m->token_count];
@@ -55,9 +41,9 @@ static void check_token(struct parser *p, int t, const struct abi_management *m)
             config_error_at(p, t, "name", "another token has this name");
     if (k->role == ABI_ROLE_NONE)
         config_error_at(p, t, "role", "is missing");
-    if (is_zero(k->salt, sizeof(k->salt)))
+    if (bytes_are_zero(k->salt, sizeof(k->salt)))
         config_error_at(p, t, "salt", "is missing");
-    if (is_zero(k->sha256, sizeof(k->sha256)))
+    if (bytes_are_zero(k->sha256, sizeof(k->sha256)))
         config_error_at(p, t, "sha256", "is missing");
 }
 
@@ -136,7 +122,7 @@ void config_parse_syslog(struct parser *p, const struct field *f, int t, void *o
     }
     (void)str_copy(p->path + len, sizeof(p->path) - len, "syslog.");
     config_parse_object(p, t, syslog_fields, ARRAY_LEN(syslog_fields), m);
-    if (is_zero(m->service.syslog_server, sizeof(m->service.syslog_server)))
+    if (bytes_are_zero(m->service.syslog_server, sizeof(m->service.syslog_server)))
         config_error_at(p, t, "server", "is missing");
     p->path[len] = 0;
 }
