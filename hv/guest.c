@@ -1,4 +1,4 @@
-/* Guests come and go. */
+/* What a guest has: memory, tables, a port of the switch. Taken, built, scrubbed, given back. */
 #include "hv/guest.h"
 
 #include "hv/arch.h"
@@ -13,19 +13,8 @@
 #include "hv/log.h"
 #include "hv/net.h"
 
-#define MANAGEMENT_NUMBER 0u
-#define POOL_SIZE         (16u * PAGE_SIZE)
-#define RX_RING_SIZE      (VIRTIO_NET_RX_RING * sizeof(struct virtio_net_frame))
-
-/* Never freed: another core may still read a guest that has just gone. */
-static struct guest *pool;
-_Static_assert(ABI_GUESTS_MAX <= ARCH_STACKS, "each guest can have a job");
-
-int guest_setup(void)
-{
-    pool = hostmem_alloc_zeroed(ABI_GUESTS_MAX * sizeof(*pool), MEM_HOST);
-    return pool ? guest_pages_setup() : -E_NOMEM;
-}
+#define POOL_SIZE    (16u * PAGE_SIZE)
+#define RX_RING_SIZE (VIRTIO_NET_RX_RING * sizeof(struct virtio_net_frame))
 
 /* ---- pages for a guest's tables ---- */
 
@@ -65,9 +54,9 @@ void guest_free_page(struct guest *g, void *page)
     g->free_pages = page;
 }
 
-/* ---- coming ---- */
+/* ---- memory ---- */
 
-static void give_back(struct guest *g)
+void guest_give_back(struct guest *g)
 {
     hostmem_free(g->mem.base, g->mem.size);
     job_rest();
@@ -86,8 +75,7 @@ static void give_back(struct guest *g)
     g->pool_count = 0;
 }
 
-/* Takes all the memory that the guest will ever have, so that it cannot run out later. */
-static int take_memory(struct guest *g)
+int guest_take_memory(struct guest *g)
 {
     const struct guest_config *c = &g->config;
 
@@ -108,248 +96,36 @@ static int take_memory(struct guest *g)
     job_rest();
     if (!add_pool(g) || ((c->devices & DEV_NET) && !g->rx_ring) ||
         (g->split_size && !g->split_tables)) {
-        give_back(g);
+        guest_give_back(g);
         return -E_NOMEM;
     }
     return 0;
 }
 
-/* Puts the life and the first vCPU on `core`, further vCPUs on the cores after it. */
-static void place(struct guest *g, unsigned core)
+/* ---- calls from virtio-net and the switch ---- */
+
+void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len)
 {
-    g->vcpu_count = g->config.vcpus ? g->config.vcpus : 1;
-    g->life.entity = (struct entity){.guest = g, .core = core};
-    FOR_EACH_VCPU (v, g) {
-        v->guest = g;
-        v->number = (unsigned)(v - g->vcpus);
-        v->entity =
-            (struct entity){.guest = g, .vcpu = v, .core = (core + v->number) % arch_core_count()};
-        v->platform = &g->platform;
-        if (!g->life.partner && v->entity.core == core)
-            g->life.partner = v;
+    struct guest *g = ctx;
+
+    g->status->frames_sent++;
+    g->status->frames_refused[net_send((unsigned)g->switch_port, frame, len, arch_tsc())]++;
+}
+
+/* From the switch, on any core. */
+void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
+{
+    struct guest *g = ctx;
+
+    if (!virtio_net_rx_push(&g->platform.net, frame, len)) {
+        __atomic_fetch_add(&g->status->frames_dropped, 1, __ATOMIC_RELAXED);
+        return;
     }
-}
-
-static struct guest *take_number(unsigned number, const struct guest_config *c, unsigned core)
-{
-    struct guest *g = &pool[number];
-
-    job_clear(g, sizeof(*g));
-    g->number = number;
-    g->config = *c;
-    job_rest();
-    g->switch_port = -1;
-    place(g, core);
-    g->life.phase = GUEST_BUILDING;
-    guest_pages_take(g);
-    job_rest();
-    return g;
-}
-
-static void register_guest(struct guest *g)
-{
-    guest_enlist(g->number, g);
-    guest_pages_show(g, true);
-    log_source_open(g->number, g->config.name, g->console);
-    job_rest();
-    guest_account_memory();
-}
-
-/* A husk, which can never be started, takes nothing from its core. */
-static bool has_share(const struct guest *g)
-{
-    return g->complete || g->life.phase != GUEST_IDLE;
-}
-
-/* True if the core can keep one more guarantee. */
-static bool admits(unsigned core, const struct guest_config *c)
-{
-    uint64_t guaranteed = config_share(c);
-
-    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
-        const struct guest *g = guest_get(i);
-
-        job_rest();
-        if (!g || !has_share(g))
-            continue;
-        FOR_EACH_VCPU (v, g)
-            if (v->entity.core == core)
-                guaranteed += config_share(&g->config);
-    }
-    return guaranteed <= CONFIG_GUARANTEED_MOST;
-}
-
-/* The cores of its vCPUs, see place(). */
-static int check_cores(const struct guest_config *c)
-{
-    for (unsigned i = 0; i < max_u64(c->vcpus, 1); i++) {
-        unsigned core = ((unsigned)c->core + i) % arch_core_count();
-
-        if (!core_get(core)->vmx_root)
-            return -E_NOENT;
-        if (!admits(core, c))
-            return -E_BUSY;
-    }
-    return 0;
-}
-
-struct guest *guest_create_management(const struct guest_config *c, unsigned core)
-{
-    struct guest *g = take_number(MANAGEMENT_NUMBER, c, core);
-
-    g->management = true;
-    if (take_memory(g)) {
-        guest_pages_leave(g);
-        return NULL;
-    }
-    g->status->flags |= ABI_GUEST_MANAGEMENT;
-    guest_host_page()->self = g->number;
-    register_guest(g);
-    guest_build(g);
-    return g;
-}
-
-static bool name_is_taken(const char *name)
-{
-    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
-        const struct guest *g = guest_get(i);
-
-        if (g && strcmp(g->config.name, name) == 0)
-            return true;
-        job_rest();
-    }
-    return false;
-}
-
-/* Checks that no other guest has its addresses. *which: the first that another has. */
-static int check_addresses(const struct guest_config *c, uint32_t *which)
-{
-    struct net_address a;
-
-    if (!(c->devices & DEV_NET))
-        return 0;
-    for (unsigned i = 0; c->net.uplink && i < c->net.address_count; i++) {
-        job_rest();
-        *which = i;
-        if (net_is_guarded(&c->net.addresses[i]))
-            return -E_PERM;
-    }
-    *which = 0;
-    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
-        const struct guest *g = guest_get(i);
-
-        job_rest();
-        if (g && !g->management && config_net_clashes(&c->net, &g->config.net, &a))
-            return -E_PERM;
-    }
-    return 0;
-}
-
-static int free_number(void)
-{
-    for (unsigned i = 1; i <= CONFIG_GUESTS_MAX; i++)
-        if (!guest_get(i))
-            return (int)i;
-    return -E_NOSPC;
-}
-
-/* The size of each source of the plan. */
-static void measure(const struct guest *g, struct load_sizes *sizes)
-{
-    for (unsigned i = 0; i < ARRAY_LEN(sizes->size); i++)
-        sizes->size[i] = g->sources[i].size;
-}
-_Static_assert(LOAD_FROM_IMAGE == 0 && LOAD_FROM_MODULE == 1, "sources are numbered as in plans");
-
-static int take_images(struct guest *g, const struct load_plan *plan)
-{
-    struct load_sizes sizes;
-    const char *what;
-    int rc = image_take(g);
-
-    if (rc)
-        return rc;
-    measure(g, &sizes);
-    if (load_plan_check(plan, &sizes, g->config.memory, &what)) {
-        image_release(g);
-        return -E_INVAL;
-    }
-    job_copy(&g->plan, plan, sizeof(g->plan));
-    g->planned = true;
-    return 0;
-}
-
-static int take_all(struct guest *g, const struct load_plan *plan)
-{
-    int rc = take_memory(g);
-
-    job_rest();
-    if (rc == 0) {
-        rc = take_images(g, plan);
-        if (rc)
-            give_back(g);
-    }
-    if (rc)
-        guest_pages_leave(g);
-    job_rest();
-    return rc;
-}
-
-/* Checks everything possible before the guest takes anything. Returns its future number, or an
- * error. */
-static int check_request(const struct abi_create *r, uint32_t *address)
-{
-    const struct guest_config *c = &r->config;
-    const char *field;
-    int rc;
-
-    if (config_check_guest(c, &field) || r->why[sizeof(r->why) - 1])
-        return -E_INVAL;
-    if (c->core < 0 || (unsigned)c->core >= arch_core_count())
-        return -E_NOENT;
-    job_rest();
-    if (name_is_taken(c->name))
-        return -E_EXIST;
-    rc = r->why[0] ? 0 : check_addresses(c, address);
-    if (rc == 0 && !r->why[0])
-        rc = check_cores(c);
-    return rc ? rc : free_number();
-}
-
-/* Shows a guest that could not be made. `why` is untrusted text. */
-static void show_husk(struct guest *g, const char *why)
-{
-    char text[ABI_TEXT_MAX];
-
-    text[log_plain(why, strlen(why), text, sizeof(text) - 1)] = 0;
-    register_guest(g);
-    job_rest();
-    guest_fail(g, text);
-    job_rest();
-}
-
-int guest_deploy(const struct abi_create *r, uint32_t *address)
-{
-    int rc, number;
-    struct guest *g;
-
-    if (core_ready_count() < arch_core_count())
-        return -E_AGAIN;
-    number = check_request(r, address);
-    if (number < 0)
-        return number;
-    job_rest();
-    g = take_number((unsigned)number, &r->config, (unsigned)r->config.core);
-    if (r->why[0]) {
-        show_husk(g, r->why);
-    } else {
-        rc = take_all(g, &r->plan);
-        if (rc)
-            return rc;
-        register_guest(g);
-    }
-    core_adopt(g);
-    return number;
+    __atomic_fetch_add(&g->status->frames_received, 1, __ATOMIC_RELAXED);
+    if (arch_tsc() < __atomic_load_n(&g->quiet_until, __ATOMIC_RELAXED))
+        core_leave(&g->life.entity, GUEST_REQ_NET);
+    else
+        core_request(&g->life.entity, GUEST_REQ_NET);
 }
 
 /* ---- being made: a job on the owning core, or at start-up ---- */
@@ -461,7 +237,7 @@ static void scrub(void *guest)
     log_source_close(g->number);
     job_clear(g->console, GUEST_CONSOLE_SIZE);
     image_release(g);
-    give_back(g);
+    guest_give_back(g);
     job_rest();
     guest_account_memory();
     job_rest();

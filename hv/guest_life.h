@@ -1,6 +1,8 @@
 /*
  * A guest's life: created from its configuration, cleared, loaded, run, ended, started again,
- * deleted. guest.c makes and deletes guests, guest_life.c does what lies between.
+ * deleted. guest_deploy.c makes guests, guest.c builds and scrubs what they have, guest_start.c
+ * brings them to their first entry, and guest_life.c does the rest. guest_phase.c has what all of
+ * them need.
  */
 #pragma once
 
@@ -29,6 +31,11 @@ int guest_deploy(const struct abi_create *r, uint32_t *address) MUST_CHECK;
 
 /* GUEST_BUILDING, a job of the guest's; also on the boot core, from guest_create(). */
 void guest_build(void *guest);
+/* Takes all the memory that the guest will ever have, so that it cannot run out later; -E_NOMEM
+ * with nothing taken. Gives it back. Both rest, see hv/job.h. Management guest's core, or the boot
+ * core; giving back: a job of the guest's. */
+int guest_take_memory(struct guest *g) MUST_CHECK;
+void guest_give_back(struct guest *g);
 /* Marks a guest that cannot be started. */
 void guest_fail(struct guest *g, const char *why);
 
@@ -43,6 +50,14 @@ void guest_destroy(struct guest *g);
 void guest_advance(struct guest *g, uint64_t until);
 /* Begins a start. Not while live. */
 void guest_begin_start(struct guest *g);
+/* One step of a phase between being built and being live (GUEST_CLEARING to GUEST_LAUNCHING). */
+void guest_start_step(struct guest *g);
+void guest_enter_phase(struct guest *g, enum guest_phase phase);
+/* Orders what its vCPUs must become, each on its own core; true: all have obeyed. */
+void guest_order(struct guest *g, enum vcpu_phase phase);
+bool guest_all_obey(const struct guest *g);
+/* It starts again at TSC `at`. The reason for its end stays; only the state changes. */
+void guest_hold_back(struct guest *g, uint64_t at);
 /* GUEST_REQ_END: its vCPUs end, each on its own core; what follows (log, restart policy) is done in
  * steps by guest_advance(). Then it is idle, about to start again, or held back until
  * status->next_start_tsc. Does nothing if it has no vCPUs. */
