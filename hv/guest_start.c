@@ -47,6 +47,24 @@ static void on_exit_port(void *ctx, uint32_t code)
     guest_end(g, ABI_GUEST_STOPPED, "the guest exited with code %u", code);
 }
 
+/* With one vCPU only its own core calls, which looks for interrupts anyway. */
+static void on_kick(void *ctx, unsigned vcpu)
+{
+    (void)ctx;
+    (void)vcpu;
+}
+
+static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
+{
+    struct guest *g = ctx;
+
+    (void)vector;
+    if (kind == PLATFORM_NMI)
+        g->vcpus[vcpu].nmi = true;
+    else if (kind == PLATFORM_INIT)
+        on_reset(g, "INIT"); /* a running processor ignores SIPI */
+}
+
 /* ---- the steps ---- */
 
 void guest_begin_start(struct guest *g)
@@ -71,8 +89,12 @@ static struct image_source source_of(const struct guest *g, unsigned n)
 /* The devices, in steps; then the vCPUs, by themselves. */
 static void start_devices(struct guest *g)
 {
-    const struct platform_host host = {
-        .ctx = g, .console = on_console, .reset = on_reset, .exit = on_exit_port};
+    const struct platform_host host = {.ctx = g,
+                                       .console = on_console,
+                                       .reset = on_reset,
+                                       .exit = on_exit_port,
+                                       .kick = on_kick,
+                                       .ipi = on_ipi};
     uint64_t now = arch_tsc(), hz = arch_tsc_hz();
     unsigned step = g->life.step++;
 

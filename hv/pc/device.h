@@ -30,6 +30,13 @@ static inline void irq_set(const struct irq_line *l, bool level)
         l->set(l->ctx, l->irq, level);
 }
 
+/* Interrupts that go to a vCPU itself and not through its local APIC. */
+enum platform_ipi {
+    PLATFORM_NMI,
+    PLATFORM_INIT, /* SDM 3A "MP Initialization Protocol" */
+    PLATFORM_SIPI, /* the start address is the vector times 4096 */
+};
+
 /* What the PC calls in its guest's owner. */
 struct platform_host {
     void *ctx;
@@ -37,6 +44,11 @@ struct platform_host {
     void (*reset)(void *ctx,
                   const char *how); /* the guest asked for a reset (keyboard controller, 0xcf9) */
     void (*exit)(void *ctx, uint32_t code); /* the guest wrote its exit port */
+    /* From any core. The vCPU has an interrupt to take: its core must look at it, unless it is the
+     * calling one, which looks before its next entry. */
+    void (*kick)(void *ctx, unsigned vcpu);
+    /* From a core of the guest's. */
+    void (*ipi)(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector);
 };
 
 /* The environment of a device. */

@@ -31,6 +31,20 @@ static void on_exit_port(void *ctx, uint32_t code)
     calls++;
 }
 
+static void on_kick(void *ctx, unsigned vcpu)
+{
+    (void)ctx;
+    (void)vcpu;
+}
+
+static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
+{
+    (void)ctx;
+    (void)vcpu;
+    (void)kind;
+    (void)vector;
+}
+
 static void check(const struct platform *p)
 {
     /* It must not be late: too early only costs a check. */
@@ -72,7 +86,11 @@ static void access(struct platform *p, const uint8_t *d)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct platform p;
-    const struct platform_host host = {NULL, on_console, on_reset, on_exit_port};
+    const struct platform_host host = {.console = on_console,
+                                       .reset = on_reset,
+                                       .exit = on_exit_port,
+                                       .kick = on_kick,
+                                       .ipi = on_ipi};
 
     if (size < 1 ||
         platform_init(&p, data[0] & DEV_DEFAULT, 12345, 2400000123ull, 1700000000, 1u << 24, &host))

@@ -38,9 +38,27 @@ static void on_exit_port(void *ctx, uint32_t code)
     exit_code = code;
 }
 
+static void on_kick(void *ctx, unsigned vcpu)
+{
+    (void)ctx;
+    (void)vcpu;
+}
+
+static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
+{
+    (void)ctx;
+    (void)vcpu;
+    (void)kind;
+    (void)vector;
+}
+
 static void start(uint32_t devices)
 {
-    const struct platform_host host = {NULL, on_console, on_reset, on_exit_port};
+    const struct platform_host host = {.console = on_console,
+                                       .reset = on_reset,
+                                       .exit = on_exit_port,
+                                       .kick = on_kick,
+                                       .ipi = on_ipi};
 
     memset(&p, 0xa5, sizeof(p)); /* power-on does not depend on old contents */
     memset(&p.bus, 0, sizeof(p.bus));

@@ -61,6 +61,20 @@ static void on_exit_port(void *ctx, uint32_t code)
     vcpu_stop(v, ABI_GUEST_STOPPED, "exit %u", code);
 }
 
+static void on_kick(void *ctx, unsigned vcpu)
+{
+    (void)ctx;
+    (void)vcpu;
+}
+
+static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
+{
+    (void)ctx;
+    (void)vcpu;
+    (void)kind;
+    (void)vector;
+}
+
 static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
 {
     (void)subleaf;
@@ -71,7 +85,11 @@ static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
 /* Flat 32-bit protected mode at CPL 0, interrupts on. */
 static int fixture_vcpu(void **ctx)
 {
-    static const struct platform_host host = {NULL, on_console, on_reset, on_exit_port};
+    static const struct platform_host host = {.console = on_console,
+                                              .reset = on_reset,
+                                              .exit = on_exit_port,
+                                              .kick = on_kick,
+                                              .ipi = on_ipi};
     static const struct cpuid_env env = {.host = host_cpuid, .tsc_hz = TSC_HZ, .xcr0 = 7};
 
     (void)ctx;
