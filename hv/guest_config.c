@@ -5,9 +5,7 @@
 #include "hv/job.h"
 #include "hv/lib.h"
 
-#define MEMORY_MIN (2ull << 20)
-#define MEMORY_MAX (3072ull << 20)
-#define MAPPED     10u /* bytes of zero before a mapped IPv4 address's two of ones */
+#define MAPPED 10u /* bytes of zero before a mapped IPv4 address's two of ones */
 
 bool config_name_is_good(const char *s)
 {
@@ -28,11 +26,6 @@ bool config_file_is_good(const char *s)
         if ((uint8_t)*s < ' ' || *s == 0x7f)
             return false;
     return true;
-}
-
-bool config_memory_is_good(uint64_t bytes)
-{
-    return bytes >= MEMORY_MIN && bytes <= MEMORY_MAX && bytes % PAGE_SIZE_2M == 0;
 }
 
 /* ---- network ---- */
@@ -133,8 +126,7 @@ static bool memory_is_good(const struct rule *r, const void *object)
 {
     const struct guest_config *g = object;
 
-    (void)r;
-    return config_memory_is_good(g->memory);
+    return number_is_good(r, object) && g->memory % PAGE_SIZE_2M == 0;
 }
 
 static bool text_is_good(const struct rule *r, const void *object)

@@ -1,17 +1,30 @@
 #include "hv/options.h"
 
+#include "hv/config.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
+
+/* A number of the line. In boot_options a memory is in MB, and a core may be -1: the last one. */
+#define NUMBER(name, member, min, max, preset)                                                     \
+    {name, offsetof(struct boot_options, member), min, max, preset},
+#define ROW_number(prefix, name, min, max, preset) NUMBER(prefix #name, name, min, max, preset)
+#define ROW_core(prefix, name, min, max, preset)   NUMBER(prefix #name, name, -1, max, preset)
+#define ROW_memory(prefix, name, min, max, preset)                                                 \
+    NUMBER(prefix #name "_mb", name##_mb, (min) >> 20, (max) >> 20, (preset) >> 20)
 
 static const struct option {
     const char *name;
     size_t offset;
     int32_t min, max, preset;
 } numbers[] = {
-#define OPTION(name, member, min, max, preset)                                                     \
-    {name, offsetof(struct boot_options, member), min, max, preset},
+#define MANAGEMENT_RUN(name, kind, least, most, preset, ...)                                       \
+    ROW_##kind("management.", name, least, most, preset)
+#include "hv/config_fields.def"
+#define SWITCH(name, member, preset) NUMBER(name, member, 0, 1, preset)
 #include "hv/options.def"
-#undef OPTION
+#undef SWITCH
+#define TOP_RUN(name, kind, least, most, preset, ...) ROW_##kind("", name, least, most, preset)
+#include "hv/config_fields.def"
 };
 
 /* A word of the line: `name`, then '=' and the value. */
@@ -171,7 +184,8 @@ static void check_together(struct boot_options *o, void (*report)(const char *te
         report("command line: management.memory_mb must be even; it stays 12");
         o->memory_mb = preset.memory_mb;
     }
-    if (o->budget_us <= o->period_us && o->budget_us >= o->period_us / OPTIONS_BUDGET_SHARE)
+    if (o->budget_us <= o->period_us &&
+        options_budget_is_enough((uint32_t)o->budget_us, (uint32_t)o->period_us))
         return;
     report("command line: management.budget_us must be a twentieth of period_us at least, and no "
            "more than it; they stay 5000 and 10000");

@@ -2,7 +2,8 @@
  * The kernel's command line: what the root must know before the management guest runs and reads the
  * configuration. test/tools/mkiso.py writes it from the same configuration. Pure.
  *
- * "name=value" words with blanks between them: the numbers of hv/options.def, and
+ * "name=value" words with blanks between them: the numbers of hv/options.def and those of
+ * hv/config_fields.def that are named _RUN, and
  *   mac_prefix=02:42:48:00:00            as in the configuration
  *   guarded=10.0.2.15,10.0.2.2           addresses that no guest with the uplink may have
  */
@@ -10,10 +11,8 @@
 
 #include "hv/types.h"
 
-#define OPTIONS_GUARDED      3u
-/* Management needs at least this part of its time, or it seems dead (ABI_HEARTBEAT_MS). */
-#define OPTIONS_BUDGET_SHARE 20
-#define OPTIONS_TEXT         512u /* the longest line that options_write() writes, with the NUL */
+#define OPTIONS_GUARDED 3u
+#define OPTIONS_TEXT    512u /* the longest line that options_write() writes, with the NUL */
 
 struct boot_options {
     int32_t core;      /* management's; -1: the last one */
@@ -27,6 +26,12 @@ struct boot_options {
     uint8_t mac_prefix[5];               /* all 0: none */
     uint8_t guarded[OPTIONS_GUARDED][4]; /* 0.0.0.0: none */
 };
+
+/* Management needs at least a twentieth of its period, or it seems dead (ABI_HEARTBEAT_MS). */
+static inline bool options_budget_is_enough(uint32_t budget_us, uint32_t period_us)
+{
+    return (uint64_t)budget_us * 20 >= period_us;
+}
 
 void options_default(struct boot_options *o);
 /* Reads a command line. Reports each wrong word as a sentence, and uses its default. */

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "hv/config.h"
+#include "mgmt/config/config.h"
 
 struct admission_core {
     uint32_t vcpus;

@@ -28,9 +28,8 @@ static void open_stream(struct connection *c)
 
     if (places_are_streams_taken(c->role))
         api_error(r, c->body, sizeof(c->body), false, 503,
-                  c->role == ABI_ROLE_ADMIN
-                      ? "8 streams are open"
-                      : "all streams that the token's role may have are open");
+                  c->role == ROLE_ADMIN ? "8 streams are open"
+                                        : "all streams that the token's role may have are open");
     c->upgraded = r->upgrade && upgrade(c);
     if (r->upgrade && !c->upgraded)
         api_error(r, c->body, sizeof(c->body), false, 503, "no memory for a terminal");

@@ -2,7 +2,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 #include "mgmt/api_call.h"
 #include "mgmt/explain.h"
 #include "mgmt/route.h"

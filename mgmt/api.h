@@ -9,6 +9,7 @@
 #include "mgmt/audit.h"
 #include "mgmt/auth.h"
 #include "mgmt/clock.h"
+#include "mgmt/config/config.h"
 #include "mgmt/http.h"
 #include "mgmt/json.h"
 #include "mgmt/unpack.h"

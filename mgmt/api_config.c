@@ -11,27 +11,18 @@ static void put_guest(struct json_out *j, struct abi_guest *g)
     json_end(j);
 }
 
-/* Writes what is in force: the kernel's command line overrides guests.json. */
-static void put_management(struct call *c, struct json_out *j, const struct abi_guest *g)
+static void put_management(struct call *c, struct json_out *j)
 {
     struct management_config m = c->v->config->management;
+    struct abi_guest g;
 
-    m.core = (int)g->core;
-    m.memory = g->config.memory;
-    m.weight = g->config.weight;
-    m.slice_us = g->config.slice_us;
-    m.budget_us = g->config.budget_us;
-    m.period_us = g->config.period_us;
-    m.requests_us = (uint32_t)c->v->host->options.requests_us;
+    if (!call_copy_guest(c, c->v->host->self, &g))
+        return;
+    m.core = (int)g.core; /* the root may have chosen others */
+    m.memory = g.config.memory;
     json_object(j, "management");
     put_management_fields(j, &m);
     json_end(j);
-}
-
-static void put_mac_prefix(struct json_out *j, const struct boot_options *o)
-{
-    if (!bytes_are_zero(o->mac_prefix, sizeof(o->mac_prefix)))
-        put_mac(j, "mac_prefix", o->mac_prefix, sizeof(o->mac_prefix));
 }
 
 void get_config(struct call *c, char *const *arg)
@@ -47,10 +38,9 @@ void get_config(struct call *c, char *const *arg)
             g.state != ABI_GUEST_DELETING)
             put_guest(j, &g);
     json_end(j);
-    if (call_copy_guest(c, c->v->host->self, &g))
-        put_management(c, j, &g);
-    json_str(j, "nx_large", c->v->host->options.nx_large ? "auto" : "off");
-    json_u64(j, "panic_reboot_s", (uint64_t)c->v->host->options.panic_reboot_s);
-    put_mac_prefix(j, &c->v->host->options);
+    put_management(c, j);
+    put_top_fields(j, c->v->config);
+    if (!bytes_are_zero(c->v->config->mac_prefix, sizeof(c->v->config->mac_prefix)))
+        put_mac(j, "mac_prefix", c->v->config->mac_prefix, sizeof(c->v->config->mac_prefix));
     json_end(j);
 }

@@ -2,7 +2,7 @@
 #include "arch/x86/inspect/names.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 #include "mgmt/api_call.h"
 
 #define TOP_MAX    8u

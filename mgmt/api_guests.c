@@ -155,7 +155,7 @@ static bool may_act(struct call *c, const struct abi_guest *g, int action)
 {
     bool own = g->flags & ABI_GUEST_MANAGEMENT;
 
-    if (!own || action != ABI_ACTION_RESET || c->who.role >= ABI_ROLE_ADMIN)
+    if (!own || action != ABI_ACTION_RESET || c->who.role >= ROLE_ADMIN)
         return true;
     call_failf(c, 403, "reset of the management guest needs the role admin; the token's is %s",
                auth_role_name(c->who.role));

@@ -74,6 +74,8 @@ void get_host(struct call *c, char *const *arg)
     json_str(j, "time_source", c->v->clock->synchronised ? "ntp" : "rtc");
     json_u64(j, "boot_to_first_entry_ticks",
              h->first_entry_tsc ? h->first_entry_tsc - h->boot_tsc : 0);
+    json_u64(j, "boot_to_first_guest_ticks",
+             h->first_guest_tsc ? h->first_guest_tsc - h->boot_tsc : 0);
     json_array(j, "cores");
     for (uint32_t i = 0; i < h->core_count && i < ABI_CORES_MAX; i++)
         put_core(j, h, &h->cores[i]);

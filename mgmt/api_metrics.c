@@ -6,7 +6,7 @@
 #include "arch/x86/inspect/names.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 #include "mgmt/api_call.h"
 
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"

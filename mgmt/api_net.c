@@ -1,7 +1,7 @@
 /* A guest's network card: its configuration, and what happened to its frames. */
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 #include "mgmt/api_call.h"
 
 void put_mac(struct json_out *j, const char *name, const uint8_t *mac, size_t bytes)

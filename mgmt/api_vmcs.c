@@ -2,7 +2,7 @@
 #include "arch/x86/inspect/fields.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 #include "mgmt/api_call.h"
 #include "mgmt/dump.h"
 #include "mgmt/report.h"

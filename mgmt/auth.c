@@ -1,7 +1,7 @@
 #include "mgmt/auth.h"
 
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 #include <mbedtls/sha256.h>
 
 #define RANDOM_NAME "console" /* where that token can be read */
@@ -44,7 +44,7 @@ static uint32_t same_mask(const uint8_t *a, const uint8_t *b)
 {
     uint32_t differ = 0;
 
-    for (size_t i = 0; i < ABI_SHA256_SIZE; i++)
+    for (size_t i = 0; i < TOKEN_SHA256_SIZE; i++)
         differ |= (uint32_t)(a[i] ^ b[i]);
     /* The compiler must not see that it could stop earlier. */
     __asm__("" : "+r"(differ));
@@ -52,12 +52,12 @@ static uint32_t same_mask(const uint8_t *a, const uint8_t *b)
 }
 
 /* The number of the configured token, from 1; 0: none of them. Checks all of them. */
-static uint32_t find_configured(const struct abi_management *m, const char *token)
+static uint32_t find_configured(const struct service_config *m, const char *token)
 {
     uint32_t found = 0;
 
-    for (uint32_t i = 0; i < m->token_count && i < ABI_TOKENS_MAX; i++) {
-        uint8_t h[ABI_SHA256_SIZE];
+    for (uint32_t i = 0; i < m->token_count && i < SERVICE_TOKENS_MAX; i++) {
+        uint8_t h[TOKEN_SHA256_SIZE];
 
         if (!hash(m->tokens[i].salt, sizeof(m->tokens[i].salt), token, h))
             continue;
@@ -69,22 +69,22 @@ static uint32_t find_configured(const struct abi_management *m, const char *toke
 /* Compares hashes: the time reveals nothing about the token or its length. */
 static bool is_random(struct auth_table *t, const char *random, const char *token)
 {
-    uint8_t shown[ABI_SHA256_SIZE];
+    uint8_t shown[TOKEN_SHA256_SIZE];
 
     if (!t->has_hash)
         t->has_hash = hash(NULL, 0, random, t->hash);
     return t->has_hash && hash(NULL, 0, token, shown) && same_mask(shown, t->hash) != 0;
 }
 
-static bool identify(struct auth_table *t, const struct abi_management *m, const char *random,
+static bool identify(struct auth_table *t, const struct service_config *m, const char *random,
                      const char *token, struct auth_identity *who)
 {
     uint32_t n;
 
     if (strlen(token) > AUTH_TOKEN_MAX)
         return false;
-    if (m->auth == ABI_AUTH_RANDOM) {
-        *who = (struct auth_identity){.name = RANDOM_NAME, .role = ABI_ROLE_ADMIN};
+    if (m->auth == AUTH_RANDOM) {
+        *who = (struct auth_identity){.name = RANDOM_NAME, .role = ROLE_ADMIN};
         return is_random(t, random, token);
     }
     n = find_configured(m, token);
@@ -197,20 +197,20 @@ static void note_success(struct auth_table *t, const struct auth_address *a, uin
         own->failures = 0;
 }
 
-enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *m,
+enum auth_verdict auth_check(struct auth_table *t, const struct service_config *m,
                              const char *random, const char *token,
                              const struct auth_address *client, uint64_t now_ms,
                              struct auth_identity *who, unsigned *retry_s)
 {
     uint64_t slowed;
 
-    *who = (struct auth_identity){.role = ABI_ROLE_NONE};
+    *who = (struct auth_identity){.role = ROLE_NONE};
     *retry_s = 0;
-    if (m->auth == ABI_AUTH_NONE) {
-        who->role = ABI_ROLE_ADMIN;
+    if (m->auth == AUTH_NONE) {
+        who->role = ROLE_ADMIN;
         return AUTH_KNOWN;
     }
-    if (m->auth == ABI_AUTH_RANDOM && !random[0])
+    if (m->auth == AUTH_RANDOM && !random[0])
         return AUTH_NO_KEY;
     if (!token)
         return AUTH_ABSENT;
@@ -219,7 +219,7 @@ enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *
         note_success(t, client, now_ms);
         return AUTH_KNOWN;
     }
-    *who = (struct auth_identity){.role = ABI_ROLE_NONE};
+    *who = (struct auth_identity){.role = ROLE_NONE};
     slowed = slowed_ms(t, client, now_ms);
     if (slowed) {
         *retry_s = (unsigned)((slowed + 999) / 1000);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hv/abi/control.h"
+#include "mgmt/service.h"
 
 #define AUTH_TOKEN_MAX      120u /* bytes of a token; longer ones are wrong */
 #define AUTH_CLIENTS_MAX    32u
@@ -37,7 +38,7 @@ struct auth_table {
     uint64_t last_ms; /* of the last failure; if that was long ago, there is nothing to search */
     bool has_failed;
     bool has_hash; /* of the random token, which does not change while the table lives */
-    uint8_t hash[ABI_SHA256_SIZE];
+    uint8_t hash[TOKEN_SHA256_SIZE];
     struct auth_client clients[AUTH_CLIENTS_MAX];
     struct auth_crowd
         crowds[2]; /* IPv4, IPv6: a client with many of one may have none of the other */
@@ -53,7 +54,7 @@ enum auth_verdict {
 
 struct auth_identity {
     char name[32]; /* "": no particular client ("auth": "none") */
-    uint32_t role; /* enum abi_role */
+    uint32_t role; /* enum role */
 };
 
 /* The token of "Authorization: Bearer TOKEN", or NULL. RFC 9110 "Authorization": the scheme's case
@@ -63,10 +64,10 @@ const char *auth_bearer(const char *header);
 /* `address` in any byte order. */
 struct auth_address auth_ipv4(uint32_t address);
 
-/* `random`: the token of this boot, used with ABI_AUTH_RANDOM; "": none. `token`: NULL if none was
+/* `random`: the token of this boot, used with AUTH_RANDOM; "": none. `token`: NULL if none was
  * shown. Takes the same time whichever token is right, and whether or not one is. A right token is
  * always accepted, however many wrong ones preceded it, and forgives them. */
-enum auth_verdict auth_check(struct auth_table *t, const struct abi_management *m,
+enum auth_verdict auth_check(struct auth_table *t, const struct service_config *m,
                              const char *random, const char *token,
                              const struct auth_address *client, uint64_t now_ms,
                              struct auth_identity *who, unsigned *retry_s);

@@ -30,7 +30,7 @@ static void compare(const struct api_view *v)
         return;
     (void)fmt(line, sizeof(line),
               "the kernel's command line says \"%s\", which is in force; guests.json says \"%s\": "
-              "make the ISO anew",
+              "make the ISO again",
               theirs, ours);
     v->note(line);
 }
@@ -42,12 +42,14 @@ bool boot_read(const struct api_view *v, void *scratch, size_t scratch_size)
 
     config_default(&boot_config);
     if (!m) {
+        config_obey(&boot_config, &v->host->options);
         v->note("no boot module \"" CONFIG_MODULE "\": no guests but the management guest");
         return true;
     }
     errors = config_parse((const char *)v->module_bytes(m), m->size, scratch, scratch_size,
                           &boot_config, report, (void *)(uintptr_t)v);
     compare(v);
+    config_obey(&boot_config, &v->host->options);
     return errors == 0;
 }
 

@@ -269,7 +269,7 @@ static void redirect(struct connection *c)
 bool connection_is_shut_out(const struct connection *c)
 {
     return tls_refusal() ||
-           (!c->tls && c->view->config->management.service.http == ABI_HTTP_REDIRECT);
+           (!c->tls && c->view->config->management.service.http == PORT80_REDIRECT);
 }
 
 void connection_answer_without_api(struct connection *c)

@@ -31,7 +31,7 @@ struct connection {
     uint32_t until;       /* by then everything being sent must be acknowledged */
     uint8_t unread;       /* polls in a row in which TLS left something unread */
     bool known;           /* its last request showed a right token */
-    uint32_t role;        /* that token's: enum abi_role */
+    uint32_t role;        /* that token's: enum role */
     bool tls;             /* TLS copied what was written: how much is acknowledged is unknown */
     bool close, started;  /* close after this answer; the request has begun to arrive */
     bool ended;           /* the client will send no more */

@@ -2,7 +2,7 @@
 
 #include "arch/x86/inspect/decode.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 
 #define REVISION_MASK 0x7fffffffu
 #define SHADOW_SHIFT  31

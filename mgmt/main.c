@@ -179,10 +179,9 @@ static void take_address(void)
     if (!address_changed)
         return;
     address_changed = false;
-    (void)abi_call(
-        ABI_CALL_ADDRESS, ip, netif_ip4_netmask(&netif)->addr,
-        (tls_works() ? ABI_SERVES_HTTPS : 0) |
-            (boot_config.management.service.http == ABI_HTTP_PLAIN ? ABI_SERVES_HTTP : 0));
+    (void)abi_call(ABI_CALL_ADDRESS, ip, netif_ip4_netmask(&netif)->addr,
+                   (tls_works() ? ABI_SERVES_HTTPS : 0) |
+                       (boot_config.management.service.http == PORT80_PLAIN ? ABI_SERVES_HTTP : 0));
 }
 
 static void start_network(void)

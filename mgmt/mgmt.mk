@@ -62,7 +62,7 @@ MGMT_ZLIB := adler32 crc32 inffast inflate inftrees zutil
 MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffunction-sections -fdata-sections -ffile-prefix-map=$(LWIP_DIR)=lwip -ffile-prefix-map=$(MBEDTLS_DIR)=mbedtls \
         -ffile-prefix-map=$(WSLAY_DIR)=wslay -ffile-prefix-map=$(LLHTTP_DIR)=llhttp -Imgmt/include -isystem $(LWIP_DIR)/src/include -isystem $(LWIP_DIR)/src \
         -isystem $(LWIP_DIR)/src/apps/altcp_tls \
-        -isystem $(MBEDTLS_DIR)/include -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest -DMBEDTLS_CONFIG_FILE='"mgmt/include/mbedtls_config.h"' -isystem $(WSLAY_DIR)/lib/includes \
+        -isystem $(MBEDTLS_DIR)/include -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest -DMBEDTLS_CONFIG_FILE='<mgmt/include/mbedtls_config.h>' -isystem $(WSLAY_DIR)/lib/includes \
         -isystem $(LLHTTP_DIR) -isystem $(ZLIB_DIR) -ffile-prefix-map=$(ZLIB_DIR)=zlib
 MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(BUILD)/mgmt/start.asm.o \
         $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_MBEDTLS:%=$(BUILD)/mgmt/mbedtls/%.o) $(MGMT_EVEREST:%=$(BUILD)/mgmt/everest/%.o) \

@@ -1,7 +1,7 @@
 #include "mgmt/names.h"
 
 #include "hv/fmt.h"
-#include "hv/config.h"
+#include "mgmt/config/config.h"
 #include "hv/lib.h"
 #include "lwip/apps/mdns.h"
 #include "lwip/apps/sntp.h"
@@ -17,7 +17,7 @@
 
 static struct netif *netif;
 static struct clock *wall;
-static char ntp_server[sizeof(((struct abi_management *)NULL)->ntp)];
+static char ntp_server[sizeof(((struct service_config *)NULL)->ntp)];
 static uint16_t ntp_port = NTP_PORT;
 static s8_t https_service = -1;
 static bool has_ipv6;
@@ -59,7 +59,7 @@ static void take_ntp_server(void)
 static void say_also(const char *host)
 {
     bool https = tls_works();
-    bool http = boot_config.management.service.http == ABI_HTTP_PLAIN && !tls_refusal();
+    bool http = boot_config.management.service.http == PORT80_PLAIN && !tls_refusal();
 
     if (https || http)
         port_log("also %s%s%s%s%s%s", https ? "https://" : "", https ? host : "",
@@ -92,7 +92,7 @@ static void start_mdns(void)
         port_log("warning: multicast DNS does not start");
         return;
     }
-    if (boot_config.management.service.http != ABI_HTTP_OFF)
+    if (boot_config.management.service.http != PORT80_OFF)
         (void)mdns_resp_add_service(netif, name, "_http", DNSSD_PROTO_TCP, HTTP_PORT, NULL, NULL);
     if (tls_works())
         https_service =

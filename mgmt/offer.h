@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "hv/config.h"
+#include "mgmt/config/config.h"
 #include "hv/types.h"
 
 enum offer {

@@ -135,7 +135,7 @@ static bool is_streaming(const struct connection *c)
 /* The number that tokens of this role and of lesser ones may hold. */
 static unsigned share(uint32_t role, unsigned read, unsigned operate, unsigned all)
 {
-    return role >= ABI_ROLE_ADMIN ? all : role == ABI_ROLE_OPERATE ? operate : read;
+    return role >= ROLE_ADMIN ? all : role == ROLE_OPERATE ? operate : read;
 }
 
 bool places_are_streams_taken(uint32_t role)
@@ -208,7 +208,7 @@ static struct connection *find_least(uint32_t role)
 /* If all are busy: the one to drop from the roles that together hold more than their share. */
 static struct connection *find_greedy(void)
 {
-    for (uint32_t role = ABI_ROLE_READ; role < ABI_ROLE_ADMIN; role++) {
+    for (uint32_t role = ROLE_READ; role < ROLE_ADMIN; role++) {
         unsigned n = 0;
 
         for (unsigned i = 0; i < SERVER_CONNECTIONS; i++)

@@ -2,7 +2,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 
 /* A row of hv/config_fields.def: writes that member of an object. */
 struct row {
@@ -94,9 +94,9 @@ static void put_host(struct json_out *j, const struct row *r, const void *object
 
 static void put_bytes(struct json_out *j, const struct row *r, const void *object)
 {
-    char text[2 * ABI_SHA256_SIZE + 1] = "";
+    char text[2 * TOKEN_SHA256_SIZE + 1] = "";
 
-    for (size_t i = 0; i < r->size && i < ABI_SHA256_SIZE; i++)
+    for (size_t i = 0; i < r->size && i < TOKEN_SHA256_SIZE; i++)
         (void)fmt(text + 2 * i, 3, "%02x", ((const uint8_t *)at(r, object))[i]);
     json_str(j, r->name, text);
 }
@@ -204,21 +204,22 @@ static void put_gateway(struct json_out *j, const struct row *r, const void *obj
 }
 
 static const struct row token_rows[] = {
-#define TOKEN(name, kind, least, most, preset, words, ...) ROW(abi_token, #name, name, kind, words)
+#define TOKEN(name, kind, least, most, preset, words, ...)                                         \
+    ROW(service_token, #name, name, kind, words)
 #include "hv/config_fields.def"
 };
 
 static void put_auth(struct json_out *j, const struct row *r, const void *object)
 {
-    const struct abi_management *m = &((const struct management_config *)object)->service;
+    const struct service_config *m = &((const struct management_config *)object)->service;
 
-    if (m->auth == ABI_AUTH_NONE)
+    if (m->auth == AUTH_NONE)
         json_str(j, r->name, "none");
-    if (m->auth != ABI_AUTH_TOKENS)
+    if (m->auth != AUTH_TOKENS)
         return;
     json_object(j, r->name);
     json_array(j, "tokens");
-    for (unsigned i = 0; i < m->token_count && i < ABI_TOKENS_MAX; i++) {
+    for (unsigned i = 0; i < m->token_count && i < SERVICE_TOKENS_MAX; i++) {
         json_object(j, NULL);
         put_rows(j, token_rows, ARRAY_LEN(token_rows), &m->tokens[i]);
         json_end(j);
@@ -260,4 +261,15 @@ static const struct row management_rows[] = {
 void put_management_fields(struct json_out *j, const struct management_config *m)
 {
     put_rows(j, management_rows, ARRAY_LEN(management_rows), m);
+}
+
+static const struct row top_rows[] = {
+#define TOP(name, member, kind, least, most, preset, words, ...)                                   \
+    ROW(config, #name, member, kind, words)
+#include "hv/config_fields.def"
+};
+
+void put_top_fields(struct json_out *j, const struct config *c)
+{
+    put_rows(j, top_rows, ARRAY_LEN(top_rows), c);
 }

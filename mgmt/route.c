@@ -10,7 +10,7 @@
 
 typedef void handler(struct call *c, char *const *arg);
 
-/* "*" stands for a segment that is passed on. Roles: what reading and changing need; ABI_ROLE_READ
+/* "*" stands for a segment that is passed on. Roles: what reading and changing need; ROLE_READ
  * if not given. */
 static const struct route {
     const char *path[SEGMENTS_MAX];
@@ -24,37 +24,34 @@ static const struct route {
     {.path = {"healthz"}, .get = get_healthz},
     {.path = {"metrics"}, .get = get_metrics},
     {.path = {"v1", "whoami"}, .get = get_whoami},
-    {.path = {"v1", "config"}, .get = get_config, .look = ABI_ROLE_ADMIN},
+    {.path = {"v1", "config"}, .get = get_config, .look = ROLE_ADMIN},
     {.path = {"v1", "events"}, .get = get_events},
     {.path = {"v1", "host"}, .get = get_host},
-    {.path = {"v1", "host", "actions"}, .post = post_host_action, .change = ABI_ROLE_ADMIN},
+    {.path = {"v1", "host", "actions"}, .post = post_host_action, .change = ROLE_ADMIN},
     {.path = {"v1", "log"}, .get = get_log},
     {.path = {"v1", "images"}, .get = get_images},
     {.path = {"v1", "images", "*"},
      .get = get_image,
      .put = put_image,
      .delete = delete_image,
-     .change = ABI_ROLE_ADMIN},
-    {.path = {"v1", "guests"}, .get = get_guests, .post = post_guests, .change = ABI_ROLE_ADMIN},
-    {.path = {"v1", "guests", "*"},
-     .get = get_guest,
-     .delete = delete_guest,
-     .change = ABI_ROLE_ADMIN},
+     .change = ROLE_ADMIN},
+    {.path = {"v1", "guests"}, .get = get_guests, .post = post_guests, .change = ROLE_ADMIN},
+    {.path = {"v1", "guests", "*"}, .get = get_guest, .delete = delete_guest, .change = ROLE_ADMIN},
     {.path = {"v1", "guests", "*", "console"},
      .get = get_console,
      .post = post_console,
-     .change = ABI_ROLE_OPERATE},
-    {.path = {"v1", "guests", "*", "terminal"}, .get = get_terminal, .look = ABI_ROLE_OPERATE},
-    {.path = {"v1", "guests", "*", "actions"}, .post = post_action, .change = ABI_ROLE_OPERATE},
+     .change = ROLE_OPERATE},
+    {.path = {"v1", "guests", "*", "terminal"}, .get = get_terminal, .look = ROLE_OPERATE},
+    {.path = {"v1", "guests", "*", "actions"}, .post = post_action, .change = ROLE_OPERATE},
     {.path = {"v1", "guests", "*", "vcpus", "*", "exits"}, .get = get_exits},
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs"},
      .get = get_vmcs,
      .patch = patch_vmcs,
-     .change = ABI_ROLE_OPERATE},
+     .change = ROLE_OPERATE},
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots"},
      .get = get_snapshots,
      .post = post_snapshot,
-     .change = ABI_ROLE_OPERATE},
+     .change = ROLE_OPERATE},
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots", "*"}, .get = get_snapshot},
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"}, .get = get_diff},
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, .get = get_check},
@@ -170,7 +167,7 @@ void route_note_refusal(const struct api_view *v, const struct http_request *r,
         .source = r->client.high ^ r->client.low,
         .from = r->from,
         .name = who->name,
-        .role = who->role == ABI_ROLE_NONE ? NULL : auth_role_name(who->role),
+        .role = who->role == ROLE_NONE ? NULL : auth_role_name(who->role),
         .method = llhttp_method_name(r->method),
         .target = r->target,
         .what = "",
@@ -208,7 +205,7 @@ static bool is_name(const char *s, size_t n, const char *name, const char *suffi
 
 /* A host, perhaps with a port, that a browser sends only if its user really asked for us: an
  * address, or a name that no foreign name server answers for. */
-static bool is_our_host(const struct abi_management *m, const char *host)
+static bool is_our_host(const struct service_config *m, const char *host)
 {
     bool digits = true;
     size_t n = 0;
@@ -224,12 +221,12 @@ static bool is_our_host(const struct abi_management *m, const char *host)
 static bool admit(const struct api_view *v, const struct http_request *r, uint32_t role,
                   struct route_guard *g)
 {
-    const struct abi_management *m = &v->config->management.service;
+    const struct service_config *m = &v->config->management.service;
 
     *g = (struct route_guard){.status = 401};
     /* Without tokens and certificates, a page of another site whose name resolves to us would count
      * as our own (DNS rebinding). */
-    if (m->auth == ABI_AUTH_NONE && m->http == ABI_HTTP_PLAIN && !is_our_host(m, r->host)) {
+    if (m->auth == AUTH_NONE && m->http == PORT80_PLAIN && !is_our_host(m, r->host)) {
         g->status = 421;
         (void)fmt(g->why, sizeof(g->why), "without tokens Host must be an address, %s or %s.local",
                   m->hostname, m->hostname);
@@ -294,7 +291,7 @@ static bool is_admitted(struct call *c, const struct route *t)
         c->out->who = c->who;
         return true;
     }
-    if (route_admit(c->v, c->r, role ? role : (uint32_t)ABI_ROLE_READ, &g)) {
+    if (route_admit(c->v, c->r, role ? role : (uint32_t)ROLE_READ, &g)) {
         c->who = g.who;
         c->out->known = true;
         c->out->who = c->who;

@@ -250,7 +250,7 @@ bool server_adopt(struct altcp_pcb *pcb, bool tls)
     c->pcb = pcb;
     c->tls = tls;
     c->close = c->started = c->ended = c->known = false;
-    c->role = ABI_ROLE_NONE;
+    c->role = ROLE_NONE;
     c->interim = 0;
     c->unread = 0;
     c->begun = port_ms();
@@ -312,7 +312,7 @@ void server_start(const struct api_view *v)
     struct altcp_pcb *pcb;
 
     view = v;
-    if (v->config->management.service.http == ABI_HTTP_OFF)
+    if (v->config->management.service.http == PORT80_OFF)
         return;
     pcb = altcp_tcp_new_ip_type(IPADDR_TYPE_ANY);
     if (!pcb || altcp_bind(pcb, IP_ANY_TYPE, PORT) != ERR_OK)

@@ -83,7 +83,7 @@ static void follow_console(unsigned number, const struct syslog_sink *sink)
 void syslog_poll(void)
 {
     const struct abi_host *h = view->host;
-    const struct abi_management *m = &view->config->management.service;
+    const struct service_config *m = &view->config->management.service;
     struct syslog_sink sink = {.hostname = m->hostname, .send = send};
 
     if (!pcb || !way_is_known())

@@ -132,7 +132,7 @@ static const char *take_file(const char *name, uint8_t *copy, size_t size, size_
 static const char *take_configured(struct tls_credentials *c)
 {
     static uint8_t certificate[CERTIFICATE_SIZE], key[KEY_SIZE];
-    const struct abi_management *m = &boot_config.management.service;
+    const struct service_config *m = &boot_config.management.service;
     const char *why;
 
     c->configured = true;

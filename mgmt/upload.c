@@ -103,7 +103,7 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
     upload_abort(u);
     if (strncmp(r->target, IMAGES_PATH, sizeof(IMAGES_PATH) - 1) != 0)
         return HTTP_NOT_MINE;
-    if (!route_admit(u->view, r, ABI_ROLE_ADMIN, &guard)) {
+    if (!route_admit(u->view, r, ROLE_ADMIN, &guard)) {
         (void)str_copy(r->why, sizeof(r->why), guard.why);
         r->retry_s = guard.retry_s;
         return guard.status;

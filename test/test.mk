@@ -20,14 +20,14 @@ ENGINE_C := hv/core.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.c hv/core_
 sources = $(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1)))))))))
 
 # Replaces the layer below arch/x86/guest/ with a plain struct.
-FAKE_VCPU := -DVCPU_STATE='"test/unit/vcpu_state.h"'
+FAKE_VCPU := -DVCPU_STATE='<test/unit/vcpu_state.h>'
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # -w: third-party sources are compiled with the same command; `make check` compiles our own with -Werror.
 # -Wa: page_files.c makes the assembler read generated files.
 # Several vCPUs, and a clock that the tests control.
 ON_HOST := -DABI_VCPUS_MAX=4u -DARCH_TEST_CLOCK
 # -g1: enough for a sanitizer's report.
-TEST_CFLAGS := -std=c11 -g1 $(ON_HOST) -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"' $(FAKE_VCPU) -w $(SANITIZE)
+TEST_CFLAGS := -std=c11 -g1 $(ON_HOST) -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='<test/unit/mbedtls_config.h>' $(FAKE_VCPU) -w $(SANITIZE)
 
 UNIT := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
 FUZZ := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
@@ -198,8 +198,10 @@ HOST_C := test/tools/config_check.c test/tools/fields.c $(wildcard mgmt/tools/*.
 GUEST_C := $(GUEST_NAMES:%=test/guests/%.c) $(wildcard test/guests/lib/*.c)
 # cmocka 2 deprecates the only names that cmocka 1 has.
 HOST_FLAGS = $(ON_HOST) -Wno-deprecated-declarations $(filter-out $(NO_DEPS) -O2,$(HOST_CFLAGS) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS)) $(FAKE_VCPU)
-STACK_FLAGS = $(call stack_flags,$(HOST_FLAGS) -DMBEDTLS_CONFIG_FILE='"test/unit/mbedtls_config.h"')
+STACK_FLAGS = $(call stack_flags,$(HOST_FLAGS) -DMBEDTLS_CONFIG_FILE='<test/unit/mbedtls_config.h>')
 NO_DEPS := -MMD -MP
+# tidy.sh gets the flags as one word, in which quotes would be part of them.
+unquoted = $(subst ',,$(1))
 
 # cppcheck does not know that panic() never returns. clang-tidy does, and checks for the same.
 CPPCHECK := cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr -D__x86_64__ \
@@ -221,7 +223,7 @@ circles: $(BUILD)/bulkhead.elf
 
 # Documents that repeat the tables of fields and words are generated from them; lint checks that they match.
 FIELDS_C := test/tools/fields.c mgmt/config/words.c
-$(BUILD)/fields: $(FIELDS_C) $(wildcard hv/*.def hv/*.h hv/abi/*.h)
+$(BUILD)/fields: $(FIELDS_C) $(wildcard hv/*.def hv/*.h hv/abi/*.h mgmt/config/*.h) mgmt/service.h mgmt/words.h
 	$(in_dir)
 	@$(CC) -std=gnu11 -O0 $(INCLUDE) $(WARN) $(FIELDS_C) -o $@
 
@@ -242,8 +244,8 @@ check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h
 	@$(CPPCHECK) hv net arch/x86 mgmt/tools mgmt/bhctl test/tools test/guests
 	@$(CPPCHECK) -Imgmt/include -imgmt/tools -imgmt/bhctl mgmt
 	@echo "cppcheck: ok"
-	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(KERNEL_CFLAGS)) -Wa,-I$(BUILD)/gen" $(KERNEL_C) $(TRIALS_C)
-	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(MGMT_CFLAGS) $(WARN))" $(MGMT_C) $(DECODE_C)
-	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(FREESTANDING) $(WARN))" $(GUEST_C)
-	@test/tools/tidy.sh "$(HOST_FLAGS)" $(HOST_C)
+	@test/tools/tidy.sh "$(call unquoted,$(filter-out $(NO_DEPS),$(KERNEL_CFLAGS)) -Wa,-I$(BUILD)/gen)" $(KERNEL_C) $(TRIALS_C)
+	@test/tools/tidy.sh "$(call unquoted,$(filter-out $(NO_DEPS),$(MGMT_CFLAGS) $(WARN)))" $(MGMT_C) $(DECODE_C)
+	@test/tools/tidy.sh "$(call unquoted,$(filter-out $(NO_DEPS),$(FREESTANDING) $(WARN)))" $(GUEST_C)
+	@test/tools/tidy.sh "$(call unquoted,$(HOST_FLAGS))" $(HOST_C)
 	@echo "clang-tidy: ok"

@@ -15,7 +15,6 @@
 #pragma once
 
 #include "hv/abi/guest_config.h"
-#include "hv/abi/management.h"
 #include "hv/options.h"
 #include "hv/types.h"
 
@@ -44,11 +43,11 @@
 #define ABI_EVENTS_SIZE        0x4000u
 #define ABI_IMAGES_PAGE_GPA    (ABI_BASE + 0x2c000) /* struct abi_images, see hv/abi/deploy.h */
 #define ABI_IMAGES_SIZE        0x4000u
-/* The random token of this boot (ABI_AUTH_RANDOM), ends with NUL; a page of its own. Empty: none.
+/* The random token of this boot (AUTH_RANDOM), ends with NUL; a page of its own. Empty: none.
  */
 #define ABI_TOKEN_GPA          (ABI_BASE + 0x30000)
 #define ABI_TOKEN_SIZE         0x1000u
-/* What the management guest asked the root to keep: struct abi_keep, see hv/abi/management.h. */
+/* What the management guest asked the root to keep: struct abi_keep. */
 #define ABI_KEEP_GPA           (ABI_BASE + 0x80000)
 /* The pages of each guest: its own, then those of each of its vCPUs. */
 #define ABI_VCPU_STRIDE        0x20000ull
@@ -369,6 +368,16 @@ _Static_assert(sizeof(struct abi_snapshot) == 4096, "one page a snapshot");
 #define ABI_SNAPSHOT_RING   3u
 #define ABI_SNAPSHOTS_KEPT  8u
 #define ABI_SNAPSHOTS       (ABI_SNAPSHOT_RING + ABI_SNAPSHOTS_KEPT)
+
+/* Bytes that outlive the management guest: the root keeps them as they are, for this guest alone
+ * and only until the machine is reset, and never looks at them. */
+#define ABI_KEEP_SIZE       0x1000u
+#define ABI_KEEP_MAX        (ABI_KEEP_SIZE - 8)
+struct abi_keep {
+    uint32_t length; /* of the kept bytes; 0: nothing yet */
+    uint32_t reserved;
+    uint8_t bytes[ABI_KEEP_MAX];
+};
 
 enum abi_call {
     /* Returns ABI_VERSION. */

@@ -1,6 +1,6 @@
 #include "mgmt/bhctl/options.h"
 
-#include "hv/words.h"
+#include "mgmt/words.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,8 +1,8 @@
-/* Makes a new token and its entry for guests.json (hv/abi/management.h: struct abi_token). */
+/* Makes a new token and its entry for guests.json (mgmt/service.h: struct service_token). */
 #include "mgmt/bhctl/bhctl.h"
 
-#include "hv/abi/management.h"
-#include "hv/words.h"
+#include "mgmt/service.h"
+#include "mgmt/words.h"
 
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -31,7 +31,7 @@ static bool name_is_good(const char *name)
 {
     size_t n = strlen(name);
 
-    return n > 0 && n < sizeof(((struct abi_token *)0)->name) && name[0] != '-' &&
+    return n > 0 && n < sizeof(((struct service_token *)0)->name) && name[0] != '-' &&
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
 }
 
@@ -55,8 +55,8 @@ static int say(const struct options *o, const char *token, const char *salt, con
 int command_hash_token(struct api *a)
 {
     const struct options *o = a->options;
-    uint8_t random[TOKEN_SIZE], both[ABI_SALT_SIZE + TOKEN_LENGTH], hash[ABI_SHA256_SIZE];
-    char token[TOKEN_LENGTH + 1], salt[2 * ABI_SALT_SIZE + 1], sha256[2 * ABI_SHA256_SIZE + 1];
+    uint8_t random[TOKEN_SIZE], both[TOKEN_SALT_SIZE + TOKEN_LENGTH], hash[TOKEN_SHA256_SIZE];
+    char token[TOKEN_LENGTH + 1], salt[2 * TOKEN_SALT_SIZE + 1], sha256[2 * TOKEN_SHA256_SIZE + 1];
     bool known = false;
 
     if (!o->value[OPTION_NAME] || !o->value[OPTION_ROLE])
@@ -66,18 +66,18 @@ int command_hash_token(struct api *a)
                         "--name: \"%s\": a token's name has 1 to 31 of a-z, 0-9 and "
                         "'-', and does not begin with '-'",
                         o->value[OPTION_NAME]);
-    for (size_t i = ABI_ROLE_READ; i < ABI_ROLES; i++)
+    for (size_t i = ROLE_READ; i < ROLES; i++)
         known = known || strcmp(o->value[OPTION_ROLE], words_role[i]) == 0;
     if (!known)
         return complain(EXIT_USAGE, "--role: \"%s\" must be read, operate or admin",
                         o->value[OPTION_ROLE]);
-    if (RAND_bytes(random, sizeof(random)) != 1 || RAND_bytes(both, ABI_SALT_SIZE) != 1)
+    if (RAND_bytes(random, sizeof(random)) != 1 || RAND_bytes(both, TOKEN_SALT_SIZE) != 1)
         return complain(EXIT_USAGE, "there are no random bytes to be had");
     base32(random, sizeof(random), token);
-    memcpy(both + ABI_SALT_SIZE, token, TOKEN_LENGTH);
+    memcpy(both + TOKEN_SALT_SIZE, token, TOKEN_LENGTH);
     if (!EVP_Digest(both, sizeof(both), hash, NULL, EVP_sha256(), NULL))
         return complain(EXIT_USAGE, "SHA-256 cannot be computed");
-    url_hex(both, ABI_SALT_SIZE, salt);
+    url_hex(both, TOKEN_SALT_SIZE, salt);
     url_hex(hash, sizeof(hash), sha256);
     return say(o, token, salt, sha256);
 }

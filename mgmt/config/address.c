@@ -1,5 +1,5 @@
 /* IP addresses as text: RFC 4291, section 2.2, and RFC 5952, section 4. */
-#include "hv/config.h"
+#include "mgmt/config/config.h"
 
 #include "mgmt/config/parse.h"
 #include "hv/fmt.h"

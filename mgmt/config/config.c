@@ -1,9 +1,9 @@
-#include "hv/config.h"
+#include "mgmt/config/config.h"
 
 #include "mgmt/config/parse.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 
 static const struct field top_fields[] = {
 #define TOP_PART(name, member, kind, least, most, preset, words, ...)                              \

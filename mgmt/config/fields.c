@@ -3,8 +3,6 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-#define MEMORY_MAX (3072 * MB)
-
 /* "guests[1]." and "memory" become "/guests/1/memory"; RFC 6901 escapes '~' and '/'. */
 static void make_pointer(const char *path, const char *field, char *out, size_t size)
 {
@@ -85,10 +83,8 @@ void config_parse_core(struct parser *p, const struct field *f, int t, void *obj
 
 void config_parse_memory(struct parser *p, const struct field *f, int t, void *object)
 {
-    static const char *const allowed =
-        "must be 2M to 3G, a multiple of 2 MB: a number of bytes, or a string such as \"16M\"";
-    char text[24];
-    uint64_t v = 0, unit = 1;
+    uint64_t v = 0, unit = 1, most = (uint64_t)f->max;
+    char text[24], allowed[96];
     int64_t plain;
 
     if (json_integer(&p->json, t, 0, INT64_MAX, &plain) == 0) {
@@ -103,7 +99,11 @@ void config_parse_memory(struct parser *p, const struct field *f, int t, void *o
         else
             unit = 0;
     }
-    if (v == 0 || unit == 0 || v > MEMORY_MAX / unit || !config_memory_is_good(v * unit)) {
+    if (unit == 0 || v > most / unit || v * unit < (uint64_t)f->min || v * unit % (2 * MB)) {
+        (void)fmt(allowed, sizeof(allowed),
+                  "must be 2M to %luG, a multiple of 2 MB: a number of bytes, or a string such as "
+                  "\"16M\"",
+                  most >> 30);
         config_error_at(p, t, f->name, allowed);
         return;
     }

@@ -2,7 +2,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 
 static const struct field module_fields[] = {
 #define MODULE(name, kind, least, most, preset, words, ...)                                        \

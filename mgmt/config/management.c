@@ -3,7 +3,7 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "hv/options.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 
 /* "10.0.2.15", and with `prefix` also "/24". */
 bool config_parse_ip(const char *s, uint8_t ip[4], unsigned *prefix)
@@ -103,7 +103,7 @@ void config_parse_management(struct parser *p, const struct field *f, int t, voi
     if (m->budget_us > m->period_us)
         config_error_at(p, t, "budget_us", "exceeds period_us");
     /* The root restarts it after two seconds of silence. */
-    if (m->budget_us * OPTIONS_BUDGET_SHARE < m->period_us)
+    if (!options_budget_is_enough(m->budget_us, m->period_us))
         config_error_at(p, t, "budget_us", "must be at least a twentieth of period_us");
     gateway = ip_number(m->gateway);
     if (m->static_ip && gateway == ip_number(m->ip))

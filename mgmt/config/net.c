@@ -3,7 +3,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 
 #define MAC_TEXT 15u /* "02:42:48:00:00" and its NUL */
 

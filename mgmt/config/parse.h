@@ -1,7 +1,7 @@
 /* Shared by the parts of the configuration's parser. */
 #pragma once
 
-#include "hv/config.h"
+#include "mgmt/config/config.h"
 #include "mgmt/config/json.h"
 
 #define MB (1ull << 20)
@@ -24,7 +24,7 @@ struct field {
     field_parse *parse;
     size_t offset, size;
     int64_t min, max;
-    const char *const *words; /* for a choice or flags, see hv/words.h */
+    const char *const *words; /* for a choice or flags, see mgmt/words.h */
 };
 
 /* `member` of struct `type`. */
@@ -65,7 +65,7 @@ void config_parse_object(struct parser *p, int t, const struct field *fields, si
                          void *object);
 
 /* Checks, after all of "management" was read, that its members go together. */
-void config_check_service(struct parser *p, int t, const struct abi_management *m);
+void config_check_service(struct parser *p, int t, const struct service_config *m);
 /* "10.0.2.15", and with `prefix` also "/24". */
 bool config_parse_ip(const char *s, uint8_t ip[4], unsigned *prefix);
 

@@ -2,12 +2,12 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 
 /* Exactly f->size bytes in hexadecimal. */
 void config_parse_bytes(struct parser *p, const struct field *f, int t, void *object)
 {
-    char hex[2 * ABI_SHA256_SIZE + 1], text[64];
+    char hex[2 * TOKEN_SHA256_SIZE + 1], text[64];
     uint8_t *out = (uint8_t *)object + f->offset;
     bool good = json_string(&p->json, t, hex, sizeof(hex)) == 0 && strlen(hex) == 2 * f->size;
 
@@ -26,20 +26,20 @@ void config_parse_bytes(struct parser *p, const struct field *f, int t, void *ob
 
 static const struct field token_fields[] = {
 #define TOKEN(name, kind, least, most, preset, words, ...)                                         \
-    FIELD(abi_token, #name, name, kind, least, most, words)
+    FIELD(service_token, #name, name, kind, least, most, words)
 #include "hv/config_fields.def"
 };
 
-static void check_token(struct parser *p, int t, const struct abi_management *m)
+static void check_token(struct parser *p, int t, const struct service_config *m)
 {
-    const struct abi_token *k = &m->tokens[m->token_count];
+    const struct service_token *k = &m->tokens[m->token_count];
 
     if (!config_name_is_good(k->name))
         config_error_at(p, t, "name", "must be there, of a-z, 0-9 and '-'");
     for (unsigned i = 0; i < m->token_count; i++)
         if (strcmp(m->tokens[i].name, k->name) == 0)
             config_error_at(p, t, "name", "another token has this name");
-    if (k->role == ABI_ROLE_NONE)
+    if (k->role == ROLE_NONE)
         config_error_at(p, t, "role", "is missing");
     if (bytes_are_zero(k->salt, sizeof(k->salt)))
         config_error_at(p, t, "salt", "is missing");
@@ -49,11 +49,11 @@ static void check_token(struct parser *p, int t, const struct abi_management *m)
 
 static void parse_tokens(struct parser *p, const struct field *f, int t, void *object)
 {
-    struct abi_management *m = object;
+    struct service_config *m = object;
     const jsmntok_t *k = &p->json.tokens[t];
     size_t len = strlen(p->path);
 
-    if (k->type != JSMN_ARRAY || k->size == 0 || k->size > (int)ABI_TOKENS_MAX) {
+    if (k->type != JSMN_ARRAY || k->size == 0 || k->size > (int)SERVICE_TOKENS_MAX) {
         config_error_at(p, t, f->name, "must be a list of 1 to 16 tokens");
         return;
     }
@@ -70,7 +70,7 @@ static void parse_tokens(struct parser *p, const struct field *f, int t, void *o
         m->token_count++;
         p->path[len] = 0;
     }
-    m->auth = ABI_AUTH_TOKENS;
+    m->auth = AUTH_TOKENS;
 }
 
 static const struct field auth_fields[] = {
@@ -83,7 +83,7 @@ void config_parse_auth(struct parser *p, const struct field *f, int t, void *obj
     size_t len = strlen(p->path);
 
     if (json_is(&p->json, t, "none")) {
-        m->service.auth = ABI_AUTH_NONE;
+        m->service.auth = AUTH_NONE;
         return;
     }
     if (p->json.tokens[t].type != JSMN_OBJECT) {
@@ -194,7 +194,7 @@ bool config_split_server(const char *s, char *host, size_t size, uint16_t *port)
 void config_parse_host(struct parser *p, const struct field *f, int t, void *object)
 {
     const char *text = (const char *)object + f->offset;
-    char host[sizeof(((struct abi_management *)0)->ntp)];
+    char host[sizeof(((struct service_config *)0)->ntp)];
     int before = p->errors;
     uint16_t port;
 
@@ -204,7 +204,7 @@ void config_parse_host(struct parser *p, const struct field *f, int t, void *obj
                         "must be a name or an address, or HOST:PORT with a port from 1 to 65535");
 }
 
-void config_check_service(struct parser *p, int t, const struct abi_management *m)
+void config_check_service(struct parser *p, int t, const struct service_config *m)
 {
     size_t n = strlen(m->hostname);
 

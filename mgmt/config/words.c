@@ -1,4 +1,4 @@
-#include "hv/words.h"
+#include "mgmt/words.h"
 
 #define WORDS(name, count, ...) const char *const words_##name[(count) + 1] = {__VA_ARGS__};
 #include "hv/words.def"

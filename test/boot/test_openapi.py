@@ -54,7 +54,7 @@ def test_is_the_router():
     routed = {}
     for entry in re.findall(r"\{\.path = \{([^}]*)\}(.*?)\},?\s*(?:/\*.*?\*/)?\s*(?=\{\.path|$)", table, re.S):
         path = "/" + "/".join(re.findall(r'"([^"]+)"', entry[0]))
-        roles = {k: v.lower() for k, v in re.findall(r"\.(look|change) = ABI_ROLE_(\w+)", entry[1])}
+        roles = {k: v.lower() for k, v in re.findall(r"\.(look|change) = ROLE_(\w+)", entry[1])}
         for method in re.findall(r"\.(get|post|put|patch|delete) =", entry[1]):
             routed[re.sub(r"\*", "{}", path), method] = "open" if ".open = true" in entry[1] else roles.get("look" if method == "get" else "change", "read")
     described = {}

@@ -20,13 +20,13 @@ static void must(bool is, const char *what)
 
 static const char *const texts[] = {"see", "do", "all"};
 
-static void add(struct abi_management *m, unsigned i)
+static void add(struct service_config *m, unsigned i)
 {
-    struct abi_token *t = &m->tokens[m->token_count++];
-    uint8_t bytes[ABI_SALT_SIZE + 8];
+    struct service_token *t = &m->tokens[m->token_count++];
+    uint8_t bytes[TOKEN_SALT_SIZE + 8];
     size_t n = strlen(texts[i]);
 
-    t->role = ABI_ROLE_READ + i;
+    t->role = ROLE_READ + i;
     strcpy(t->name, texts[i]);
     memset(t->salt, (int)i + 1, sizeof(t->salt));
     memcpy(bytes, t->salt, sizeof(t->salt));
@@ -65,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct auth_table table;
     static struct audit audit;
-    struct abi_management m = {.auth = ABI_AUTH_TOKENS};
+    struct service_config m = {.auth = AUTH_TOKENS};
     uint64_t now = 1000, begun = now, events = 0;
 
     memset(&table, 0, sizeof(table));
@@ -98,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(!shown || strstr(text, shown), "another token than was shown");
         must((v == AUTH_KNOWN) == (which < 3),
              which < 3 ? "a right token is refused" : "a wrong token is known");
-        must(who.role == (which < 3 ? ABI_ROLE_READ + which : ABI_ROLE_NONE), "another role");
+        must(who.role == (which < 3 ? ROLE_READ + which : ROLE_NONE), "another role");
         must(v != AUTH_SLOWED || (retry >= 1 && retry <= AUTH_SLOW_MAX_MS / 1000),
              "another time to wait");
         e.source = a.low;

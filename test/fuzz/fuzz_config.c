@@ -3,7 +3,7 @@
  * mgmt/config/options.c hv/options.c hv/guest_config.c mgmt/config/json.c hv/lib.c hv/fmt.c */
 /* Any bytes as guests.json, as the body of POST /v1/guests, and as a "checked" configuration from a
  * hostile management guest. */
-#include "hv/config.h"
+#include "mgmt/config/config.h"
 #include "hv/options.h"
 
 #include <stdlib.h>

@@ -176,9 +176,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ring->size = 64;
     ring->written = 100;
     /* The number of bytes selects the authentication, so that the code after it is reached too. */
-    config.management.service.auth = size % 4 == 0 ? ABI_AUTH_RANDOM : ABI_AUTH_NONE;
+    config.management.service.auth = size % 4 == 0 ? AUTH_RANDOM : AUTH_NONE;
     config.management.service.http =
-        size % 8 == 1 ? ABI_HTTP_PLAIN : ABI_HTTP_REDIRECT; /* selects the Host check */
+        size % 8 == 1 ? PORT80_PLAIN : PORT80_REDIRECT; /* selects the Host check */
     memset(&auth, 0, sizeof(auth));
     http_init(&r, NULL, NULL);
     while (at < size) {

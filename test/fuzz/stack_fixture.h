@@ -366,8 +366,8 @@ static void stack_start(void)
     strcpy(host->build_id, "b");
     strcpy(boot_config.management.service.hostname, "bulkhead");
     strcpy(boot_config.management.service.ntp, "ntp.example");
-    boot_config.management.service.auth = ABI_AUTH_RANDOM;
-    boot_config.management.service.http = ABI_HTTP_PLAIN;
+    boot_config.management.service.auth = AUTH_RANDOM;
+    boot_config.management.service.http = PORT80_PLAIN;
     view.host = host;
     view.config = &boot_config;
     view.log = log_ring = make_ring(ABI_LOG_RING_SIZE);

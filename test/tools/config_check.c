@@ -2,7 +2,7 @@
  * config-check: reports what is wrong with a guests.json, using the appliance's own parser and
  * loaders.
  */
-#include "hv/config.h"
+#include "mgmt/config/config.h"
 #include "hv/lib.h"
 #include "mgmt/load/load.h"
 #include "hv/options.h"

@@ -1,7 +1,7 @@
 /* Prints the tables hv/config_fields.def, hv/words.def and hv/actions.def as JSON, for
  * test/tools/documents.py. */
-#include "hv/config.h"
-#include "hv/words.h"
+#include "mgmt/config/config.h"
+#include "mgmt/words.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -57,7 +57,8 @@ static const struct field fields[] = {
     FIELD("syslog", management_config, name, member, kind, least, most, preset, words, NULL, NULL, \
           help, more)
 #define TOKEN(name, kind, least, most, preset, words, help, more)                                  \
-    FIELD("token", abi_token, name, name, kind, least, most, preset, words, NULL, NULL, help, more)
+    FIELD("token", service_token, name, name, kind, least, most, preset, words, NULL, NULL, help,  \
+          more)
 #define TOP(name, member, kind, least, most, preset, words, help, more)                            \
     FIELD("top", config, name, member, kind, least, most, preset, words, NULL, NULL, help, more)
 #include "hv/config_fields.def"

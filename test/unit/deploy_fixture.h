@@ -18,7 +18,7 @@ static struct abi_images images = {
 static uint8_t *image_memory[ABI_IMAGES];
 static uint64_t image_extended[ABI_IMAGES];
 static struct config config = {
-    .management.service = {.auth = ABI_AUTH_NONE},
+    .management.service = {.auth = AUTH_NONE},
     .guests = {{.name = "linux", .image = "iso.elf", .module_count = 1}},
     .guest_count = 1,
 };
@@ -217,7 +217,7 @@ static inline void fixture_clean(void)
     }
     memset(guests, 0, sizeof(guests));
     host.guests = 0;
-    config.management.service.auth = ABI_AUTH_NONE;
+    config.management.service.auth = AUTH_NONE;
     create_result = 1;
     removed = -1;
 }

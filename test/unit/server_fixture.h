@@ -46,9 +46,8 @@ static struct client clients[CLIENTS];
 static uint32_t now = 1000;
 static struct netif wire;
 static struct abi_host host = {.tsc_hz = 1000000, .build_id = "b"};
-static struct config config = {.management.service = {.auth = ABI_AUTH_RANDOM,
-                                                      .http = ABI_HTTP_PLAIN,
-                                                      .hostname = "bulkhead"}};
+static struct config config = {
+    .management.service = {.auth = AUTH_RANDOM, .http = PORT80_PLAIN, .hostname = "bulkhead"}};
 static struct auth_table auth;
 static struct audit audit;
 static struct api_answered answered[API_STATUSES_MAX];

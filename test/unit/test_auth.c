@@ -14,15 +14,15 @@
 #define THERE 2u
 
 static struct auth_table table;
-static struct abi_management m;
+static struct service_config m;
 static struct auth_identity who;
 static unsigned retry;
 static uint64_t now;
 
-static void add(const char *name, enum abi_role role, uint8_t salt, const char *token)
+static void add(const char *name, enum role role, uint8_t salt, const char *token)
 {
-    struct abi_token *t = &m.tokens[m.token_count++];
-    uint8_t text[ABI_SALT_SIZE + 64];
+    struct service_token *t = &m.tokens[m.token_count++];
+    uint8_t text[TOKEN_SALT_SIZE + 64];
     size_t n = strlen(token);
 
     strcpy(t->name, name);
@@ -38,10 +38,10 @@ static int setup(void **state)
     (void)state;
     memset(&table, 0, sizeof(table));
     memset(&m, 0, sizeof(m));
-    m.auth = ABI_AUTH_TOKENS;
-    add("view", ABI_ROLE_READ, 1, "see");
-    add("ops", ABI_ROLE_OPERATE, 2, "do");
-    add("root", ABI_ROLE_ADMIN, 3, "all");
+    m.auth = AUTH_TOKENS;
+    add("view", ROLE_READ, 1, "see");
+    add("ops", ROLE_OPERATE, 2, "do");
+    add("root", ROLE_ADMIN, 3, "all");
     now = 1000000;
     return 0;
 }
@@ -90,13 +90,13 @@ static void test_each_token(void **state)
     (void)state;
     assert_int_equal(try("see", HERE), AUTH_KNOWN);
     assert_string_equal(who.name, "view");
-    assert_int_equal(who.role, ABI_ROLE_READ);
+    assert_int_equal(who.role, ROLE_READ);
     assert_int_equal(try("do", HERE), AUTH_KNOWN);
     assert_string_equal(who.name, "ops");
-    assert_int_equal(who.role, ABI_ROLE_OPERATE);
+    assert_int_equal(who.role, ROLE_OPERATE);
     assert_int_equal(try("all", HERE), AUTH_KNOWN);
     assert_string_equal(who.name, "root");
-    assert_int_equal(who.role, ABI_ROLE_ADMIN);
+    assert_int_equal(who.role, ROLE_ADMIN);
 }
 
 static void test_wrong_tokens(void **state)
@@ -111,7 +111,7 @@ static void test_wrong_tokens(void **state)
          *t; t++) {
         memset(&table, 0, sizeof(table));
         assert_int_equal(try(*t, HERE), AUTH_WRONG);
-        assert_int_equal(who.role, ABI_ROLE_NONE);
+        assert_int_equal(who.role, ROLE_NONE);
         assert_string_equal(who.name, "");
     }
     /* A hash that differs only in its first or last bit does not match. */
@@ -127,22 +127,22 @@ static void test_random(void **state)
     const struct auth_address nobody = {0};
 
     (void)state;
-    m.auth = ABI_AUTH_RANDOM;
+    m.auth = AUTH_RANDOM;
     m.token_count = 0;
     assert_int_equal(try("RANDOM", HERE), AUTH_KNOWN);
-    assert_int_equal(who.role, ABI_ROLE_ADMIN);
+    assert_int_equal(who.role, ROLE_ADMIN);
     assert_int_equal(try("RANDO", HERE), AUTH_WRONG);
-    assert_int_equal(who.role, ABI_ROLE_NONE);
+    assert_int_equal(who.role, ROLE_NONE);
     assert_int_equal(auth_check(&table, &m, "", "", &nobody, now, &who, &retry), AUTH_NO_KEY);
-    assert_int_equal(who.role, ABI_ROLE_NONE);
+    assert_int_equal(who.role, ROLE_NONE);
 }
 
 static void test_none(void **state)
 {
     (void)state;
-    m.auth = ABI_AUTH_NONE;
+    m.auth = AUTH_NONE;
     assert_int_equal(try(NULL, HERE), AUTH_KNOWN);
-    assert_int_equal(who.role, ABI_ROLE_ADMIN);
+    assert_int_equal(who.role, ROLE_ADMIN);
     assert_string_equal(who.name, "");
 }
 
@@ -186,7 +186,7 @@ static void test_right_ones_are_always_known(void **state)
     }
     assert_int_equal(try("guess", HERE), AUTH_SLOWED);
     assert_int_equal(try("see", HERE), AUTH_KNOWN);
-    assert_int_equal(who.role, ABI_ROLE_READ);
+    assert_int_equal(who.role, ROLE_READ);
     assert_int_equal(retry, 0);
     guess(AUTH_FREE_FAILURES, HERE); /* it cleared the count */
     assert_int_equal(try("guess", HERE), AUTH_SLOWED);

@@ -249,6 +249,7 @@ static void another_command_line(void **state)
     assert_int_equal(notes, 1);
     assert_non_null(strstr(noted[0], "\"management.core=1\", which is in force; guests.json says "
                                      "\"management.core=2\""));
+    assert_int_equal(boot_config.management.core, 1);
 }
 
 int main(void)

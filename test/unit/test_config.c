@@ -1,7 +1,7 @@
 /* SOURCES: mgmt/config/config.c mgmt/config/fields.c mgmt/config/guest.c mgmt/config/net.c
  * mgmt/config/address.c mgmt/config/management.c mgmt/config/service.c mgmt/config/words.c
  * mgmt/config/options.c hv/options.c hv/guest_config.c mgmt/config/json.c hv/lib.c hv/fmt.c */
-#include "hv/config.h"
+#include "mgmt/config/config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -336,13 +336,13 @@ static const char hex32[] = "000102030405060708090a0b0c0d0e0f0001020304050607080
 
 static void the_service(void **state)
 {
-    const struct abi_management *m = &config.management.service;
+    const struct service_config *m = &config.management.service;
     char text[1024];
 
     (void)state;
     assert_int_equal(parse("{}"), 0);
-    assert_int_equal(m->auth, ABI_AUTH_RANDOM);
-    assert_int_equal(m->http, ABI_HTTP_REDIRECT);
+    assert_int_equal(m->auth, AUTH_RANDOM);
+    assert_int_equal(m->http, PORT80_REDIRECT);
     assert_string_equal(m->hostname, "bulkhead");
     assert_int_equal(m->syslog_port, 514);
     assert_int_equal(m->https_port, 443);
@@ -354,13 +354,13 @@ static void the_service(void **state)
              "{\"server\": \"10.0.2.3\", \"port\": 1514, \"consoles\": true}}}",
              hex16, hex32);
     assert_int_equal(parse(text), 0);
-    assert_int_equal(m->auth, ABI_AUTH_TOKENS);
+    assert_int_equal(m->auth, AUTH_TOKENS);
     assert_int_equal(m->token_count, 1);
     assert_string_equal(m->tokens[0].name, "ops");
-    assert_int_equal(m->tokens[0].role, ABI_ROLE_OPERATE);
+    assert_int_equal(m->tokens[0].role, ROLE_OPERATE);
     assert_int_equal(m->tokens[0].salt[15], 15);
     assert_int_equal(m->tokens[0].sha256[31], 255);
-    assert_int_equal(m->http, ABI_HTTP_PLAIN);
+    assert_int_equal(m->http, PORT80_PLAIN);
     assert_int_equal(m->https_port, 65535);
     assert_string_equal(m->certificate, "c");
     assert_string_equal(m->key, "k");
@@ -370,7 +370,7 @@ static void the_service(void **state)
     assert_int_equal(m->syslog_port, 1514);
     assert_int_equal(m->syslog_consoles, 1);
     assert_int_equal(parse("{\"management\": {\"auth\": \"none\"}}"), 0);
-    assert_int_equal(m->auth, ABI_AUTH_NONE);
+    assert_int_equal(m->auth, AUTH_NONE);
 }
 
 /* Whatever is wrong with it, no client gets in without a token. */
@@ -408,7 +408,7 @@ static void bad_service(void **state)
         snprintf(text, sizeof(text), "{\"management\": {%s}}", cases[i].text);
         assert_int_not_equal(parse(text), 0);
         assert_string_equal(errors[0].field, cases[i].field);
-        assert_int_equal(config.management.service.auth, ABI_AUTH_RANDOM);
+        assert_int_equal(config.management.service.auth, AUTH_RANDOM);
     }
 }
 

@@ -185,7 +185,7 @@ static void refused_at_once(void **state)
                      403);
     assert_int_equal(ask("PUT /v1/host" HEAD "Content-Length: 1\r\n\r\nx"), 405);
     assert_string_equal(response.allow, "GET, HEAD");
-    config.management.service.auth = ABI_AUTH_RANDOM;
+    config.management.service.auth = AUTH_RANDOM;
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 1\r\n\r\n"), 401);
     for (unsigned i = 0; i < ABI_IMAGES; i++)
         assert_int_equal(images.images[i].state, ABI_IMAGE_FREE);
@@ -213,7 +213,7 @@ static void admitted_once(void **state)
         "PUT /v1/images/a" HEAD "Authorization: Bearer guess\r\nContent-Length: 3\r\n\r\na";
 
     (void)state;
-    config.management.service.auth = ABI_AUTH_RANDOM;
+    config.management.service.auth = AUTH_RANDOM;
     assert_int_equal(http_feed(&request, head, sizeof(head) - 1), sizeof(head) - 1);
     for (unsigned i = 0; i < AUTH_FREE_FAILURES; i++) {
         struct auth_identity who;

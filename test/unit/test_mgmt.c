@@ -19,7 +19,7 @@ static void note(const char *text)
 {
     strcpy(noted, text);
 }
-static struct config config = {.management.service = {.auth = ABI_AUTH_NONE, .http = ABI_HTTP_OFF}};
+static struct config config = {.management.service = {.auth = AUTH_NONE, .http = PORT80_OFF}};
 static struct abi_host host = {.core_count = 1, .tsc_hz = 1000000, .guests = 3, .build_id = "0123"};
 static struct abi_guest guests[2];
 static struct abi_vcpu vcpus[2][2]; /* guest 1 has both if a test says so */
@@ -605,22 +605,22 @@ static void whose_host(void **state)
 
     (void)state;
     strcpy(config.management.service.hostname, "kettle");
-    config.management.service.http = ABI_HTTP_PLAIN;
+    config.management.service.http = PORT80_PLAIN;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         snprintf(text, sizeof(text), "GET /healthz HTTP/1.1\r\nHost: %s\r\n\r\n", cases[i].host);
         assert_int_equal(get(text), cases[i].ours ? 200 : 421);
         snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", cases[i].host);
         assert_int_equal(get(text), 200);
     }
-    config.management.service.http = ABI_HTTP_OFF;
+    config.management.service.http = PORT80_OFF;
     assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 200);
-    config.management.service.http = ABI_HTTP_PLAIN;
-    config.management.service.auth = ABI_AUTH_RANDOM;
+    config.management.service.http = PORT80_PLAIN;
+    config.management.service.auth = AUTH_RANDOM;
     assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n"
                          "Authorization: Bearer secret\r\n\r\n"),
                      200);
-    config.management.service.auth = ABI_AUTH_NONE;
-    config.management.service.http = ABI_HTTP_OFF;
+    config.management.service.auth = AUTH_NONE;
+    config.management.service.http = PORT80_OFF;
 }
 
 /* A token for guests is not enough to take the API away from others. */
@@ -639,16 +639,16 @@ static void management_stays(void **state)
     char text[400], json[40];
 
     (void)state;
-    config.management.service.auth = ABI_AUTH_TOKENS;
+    config.management.service.auth = AUTH_TOKENS;
     config.management.service.token_count = 2;
     for (unsigned i = 0; i < 2; i++) {
-        struct abi_token *t = &config.management.service.tokens[i];
-        uint8_t bytes[ABI_SALT_SIZE + 8] = {0};
+        struct service_token *t = &config.management.service.tokens[i];
+        uint8_t bytes[TOKEN_SALT_SIZE + 8] = {0};
 
-        t->role = ABI_ROLE_OPERATE + i;
+        t->role = ROLE_OPERATE + i;
         strcpy(t->name, tokens[i]);
-        strcpy((char *)bytes + ABI_SALT_SIZE, tokens[i]);
-        (void)mbedtls_sha256(bytes, ABI_SALT_SIZE + strlen(tokens[i]), t->sha256, 0);
+        strcpy((char *)bytes + TOKEN_SALT_SIZE, tokens[i]);
+        (void)mbedtls_sha256(bytes, TOKEN_SALT_SIZE + strlen(tokens[i]), t->sha256, 0);
     }
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         memset(&audit, 0, sizeof(audit));
@@ -669,7 +669,7 @@ static void management_stays(void **state)
                      409);
     guests[0].flags = 0;
     assert_non_null(strstr(body, "management guest"));
-    config.management.service.auth = ABI_AUTH_NONE;
+    config.management.service.auth = AUTH_NONE;
 }
 
 #define PATCH(body)                                                                                \

@@ -463,11 +463,11 @@ static void safe_fields(void **state)
     for (unsigned i = 0; i <= sizeof(asked) / sizeof(asked[0]); i++) {
         bool redirected = i == sizeof(asked) / sizeof(asked[0]);
 
-        config.management.service.http = redirected ? ABI_HTTP_REDIRECT : ABI_HTTP_PLAIN;
+        config.management.service.http = redirected ? PORT80_REDIRECT : PORT80_PLAIN;
         https = redirected;
         c = connect();
         ask(c, redirected ? HEALTHY : asked[i]);
-        config.management.service.http = ABI_HTTP_PLAIN;
+        config.management.service.http = PORT80_PLAIN;
         https = false;
         assert_true(status_of(c) > 0);
         assert_non_null(strstr(c->text, sniff));
@@ -482,9 +482,9 @@ static void safe_fields(void **state)
 
 static void add_token(const char *text, uint32_t role)
 {
-    struct abi_token *t =
+    struct service_token *t =
         &config.management.service.tokens[config.management.service.token_count++];
-    uint8_t bytes[ABI_SALT_SIZE + 32] = {0};
+    uint8_t bytes[TOKEN_SALT_SIZE + 32] = {0};
 
     strcpy(t->name, text);
     t->role = role;
@@ -495,11 +495,11 @@ static void add_token(const char *text, uint32_t role)
 
 static void use_tokens(void)
 {
-    config.management.service.auth = ABI_AUTH_TOKENS;
+    config.management.service.auth = AUTH_TOKENS;
     config.management.service.token_count = 0;
-    add_token("reader", ABI_ROLE_READ);
-    add_token("worker", ABI_ROLE_OPERATE);
-    add_token("boss", ABI_ROLE_ADMIN);
+    add_token("reader", ROLE_READ);
+    add_token("worker", ROLE_OPERATE);
+    add_token("boss", ROLE_ADMIN);
 }
 
 /* Clients that send a request but do not take the answer: they count as busy. */
@@ -533,7 +533,7 @@ static void readers_leave_places(void **state)
     keep_busy(c + PLACES_READ, PLACES - PLACES_READ, "GET /v1/host" AS("boss"));
     assert_int_equal(ask_anew("GET /healthz" AS("boss")), 503);
     assert_int_equal(left(c, PLACES), PLACES);
-    config.management.service.auth = ABI_AUTH_RANDOM;
+    config.management.service.auth = AUTH_RANDOM;
 }
 
 static void readers_leave_streams(void **state)
@@ -549,7 +549,7 @@ static void readers_leave_streams(void **state)
     assert_int_equal(status_of(c[6]), 200);
     assert_int_equal(ask_anew("GET /v1/log?follow=1" AS("worker")), 503);
     assert_int_equal(ask_anew("GET /v1/log?follow=1" AS("boss")), 200);
-    config.management.service.auth = ABI_AUTH_RANDOM;
+    config.management.service.auth = AUTH_RANDOM;
 }
 
 /* A request for a terminal is logged with the status that was sent. */

@@ -1,7 +1,7 @@
 /* Names of values that are stored as numbers: hv/words.def. Not part of the root. */
 #pragma once
 
-#include "hv/config.h"
+#include "mgmt/config/config.h"
 
 #define WORDS(name, count, ...) extern const char *const words_##name[(count) + 1];
 #include "hv/words.def"
