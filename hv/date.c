@@ -7,9 +7,32 @@ static bool leap(uint32_t y)
     return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
 }
 
+static uint32_t days_in(uint32_t year, uint32_t month)
+{
+    static const uint8_t days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+
+    return days[month - 1] + (month == 2 && leap(year) ? 1u : 0u);
+}
+
+/* Leap days in all years before this one. */
+static uint64_t leap_days(uint32_t year)
+{
+    uint64_t y = year - 1;
+
+    return y / 4 - y / 100 + y / 400;
+}
+
+uint64_t date_seconds(const struct date *d)
+{
+    uint64_t days = 365ull * (d->year - 1970) + leap_days(d->year) - leap_days(1970) + d->day - 1;
+
+    for (uint32_t m = 1; m < d->month; m++)
+        days += days_in(d->year, m);
+    return days * DAY_SECONDS + d->hour * 3600ull + d->minute * 60ull + d->second;
+}
+
 struct date date_of(uint64_t epoch)
 {
-    static const uint8_t month_days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     uint64_t days = epoch / DAY_SECONDS;
     uint32_t rest = (uint32_t)(epoch % DAY_SECONDS);
     struct date d = {.year = 1970, .weekday = (uint32_t)((days + 4) % 7) + 1};
@@ -24,15 +47,8 @@ struct date date_of(uint64_t epoch)
         days -= leap(d.year) ? 366 : 365;
         d.year++;
     }
-    for (;;) {
-        uint32_t n = month_days[d.month] + (d.month == 1 && leap(d.year) ? 1u : 0u);
-
-        if (days < n)
-            break;
-        days -= n;
-        d.month++;
-    }
-    d.month++;
+    for (d.month = 1; days >= days_in(d.year, d.month); d.month++)
+        days -= days_in(d.year, d.month);
     d.day = (uint32_t)days + 1;
     return d;
 }

@@ -68,7 +68,33 @@ static uint8_t encode_hour(const struct rtc *r, uint32_t hour)
     return (uint8_t)(encode(r, hour % 12 ? hour % 12 : 12) | (hour >= 12 ? HOUR_PM : 0));
 }
 
-static uint8_t read_time(struct rtc *r, unsigned index)
+/* ---- the time ---- */
+
+static const uint8_t times[RTC_TIMES] = {REG_SECONDS, REG_MINUTES, REG_HOURS, REG_WEEKDAY,
+                                         REG_DAY,     REG_MONTH,   REG_YEAR,  REG_CENTURY};
+
+/* The number of a register in `times`, or RTC_TIMES. */
+static unsigned time_number(unsigned index)
+{
+    unsigned i = 0;
+
+    while (i < RTC_TIMES && times[i] != index)
+        i++;
+    return i;
+}
+
+static bool running(const struct rtc *r)
+{
+    return (r->reg_a & A_DIVIDER) == A_32768_HZ;
+}
+
+static bool updating(const struct rtc *r)
+{
+    return running(r) && !(r->reg_b & B_SET);
+}
+
+/* What the counting clock shows. */
+static uint8_t shown(struct rtc *r, unsigned index)
 {
     uint64_t second = ticks_run(r) >> SECOND_BITS;
     struct date d;
@@ -86,7 +112,7 @@ static uint8_t read_time(struct rtc *r, unsigned index)
     case REG_HOURS:
         return encode_hour(r, d.hour);
     case REG_WEEKDAY:
-        return encode(r, d.weekday);
+        return encode(r, (d.weekday - 1 + r->weekday) % 7 + 1);
     case REG_DAY:
         return encode(r, d.day);
     case REG_MONTH:
@@ -94,8 +120,19 @@ static uint8_t read_time(struct rtc *r, unsigned index)
     case REG_YEAR:
         return encode(r, d.year % 100);
     default:
-        return encode(r, d.year / 100);
+        return encode(r, (d.year - RTC_BIAS_YEARS) / 100 % 100);
     }
+}
+
+static uint8_t read_time(struct rtc *r, unsigned index)
+{
+    return updating(r) ? shown(r, index) : r->held[time_number(index)];
+}
+
+static void hold_time(struct rtc *r)
+{
+    for (unsigned i = 0; i < RTC_TIMES; i++)
+        r->held[i] = shown(r, times[i]);
 }
 
 /* ---- alarm ---- */
@@ -123,6 +160,33 @@ static int decode_hour(const struct rtc *r, unsigned v)
         return decode(r, v, 24);
     n = decode(r, v & ~HOUR_PM, 13);
     return n < 1 ? INVALID : n % 12 + (v & HOUR_PM ? 12 : 0);
+}
+
+/* One of the held registers, below `limit`; `least` if it holds no such number. */
+static uint32_t held(const struct rtc *r, unsigned index, int least, int limit)
+{
+    unsigned v = r->held[time_number(index)];
+    int n = index == REG_HOURS ? decode_hour(r, v) : decode(r, v, limit);
+
+    return (uint32_t)(n < least ? least : n);
+}
+
+/* The clock goes on from the held registers. */
+static void release_time(struct rtc *r)
+{
+    struct date d = {
+        .year = RTC_BIAS_YEARS + 100 * held(r, REG_CENTURY, 0, 100) + held(r, REG_YEAR, 0, 100),
+        .month = held(r, REG_MONTH, 1, 13),
+        .day = held(r, REG_DAY, 1, 32),
+        .hour = held(r, REG_HOURS, 0, 24),
+        .minute = held(r, REG_MINUTES, 0, 60),
+        .second = held(r, REG_SECONDS, 0, 60),
+    };
+    uint64_t now = date_seconds(&d);
+
+    r->epoch = now - (ticks_run(r) >> SECOND_BITS);
+    r->date_of = NEVER;
+    r->weekday = (uint8_t)((held(r, REG_WEEKDAY, 1, 8) + 7 - date_of(now).weekday) % 7);
 }
 
 static uint64_t ahead(int from, int to, int modulus)
@@ -173,16 +237,6 @@ static unsigned period_shift(const struct rtc *r)
         return 0;
     /* Rates 1 and 2 are those of 8 and 9. MC146818A data sheet, "Periodic Interrupt Rate". */
     return rate < 3 ? rate + 6 : rate - 1;
-}
-
-static bool running(const struct rtc *r)
-{
-    return (r->reg_a & A_DIVIDER) == A_32768_HZ;
-}
-
-static bool updating(const struct rtc *r)
-{
-    return running(r) && !(r->reg_b & B_SET);
 }
 
 /* Sets the flags of what happened since the last look. */
@@ -275,7 +329,7 @@ void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_lin
     r->irq = *irq;
     r->to_clock = ratio_make_up(1u << SECOND_BITS, clock->tsc_hz);
     r->to_tsc = ratio_make(clock->tsc_hz, 1u << SECOND_BITS);
-    r->epoch = epoch;
+    r->epoch = epoch + RTC_BIAS;
     r->start = clock->now;
     r->deadline = r->date_of = NEVER;
     r->reg_a = A_32768_HZ | 6; /* 1024 Hz */
@@ -317,28 +371,67 @@ static uint8_t rtc_read(struct rtc *r)
         return read_reg_c(r);
     case REG_D:
         return D_VALID;
-    case REG_CENTURY:
-        return read_time(r, REG_CENTURY);
     default:
-        return r->index <= REG_YEAR ? read_time(r, r->index) : r->cmos[r->index];
+        return time_number(r->index) < RTC_TIMES ? read_time(r, r->index) : r->cmos[r->index];
     }
+}
+
+/* The first update comes half a second after the divider leaves its reset. MC146818A data sheet,
+ * "Divider Control". */
+static void start_divider(struct rtc *r)
+{
+    r->start = r->clock->now - ratio_apply(r->to_tsc, 1u << (SECOND_BITS - 1)) - 1;
+    r->seconds_seen = 0;
+}
+
+/* New registers A and B. */
+static void set_control(struct rtc *r, uint8_t a, uint8_t b)
+{
+    bool ran = running(r), updated = updating(r);
+
+    if (updated)
+        hold_time(r); /* in the old form */
+    r->reg_a = a;
+    r->reg_b = b;
+    if (running(r) && !ran)
+        start_divider(r);
+    if (updating(r) && !updated)
+        release_time(r);
 }
 
 static void write_reg_a(struct rtc *r, uint8_t value)
 {
     unsigned shift;
 
-    r->reg_a = (uint8_t)(value & ~A_UIP);
+    set_control(r, (uint8_t)(value & ~A_UIP), r->reg_b);
     shift = period_shift(r);
     if (shift) /* the new period's first edge is still to come */
         r->periods_seen = ticks_run(r) >> shift;
 }
 
+/* SET going high clears UIE. MC146818A data sheet, "SET". */
+static void write_reg_b(struct rtc *r, uint8_t value)
+{
+    if (value & B_SET)
+        value = (uint8_t)(value & ~B_UPDATE);
+    set_control(r, r->reg_a, value);
+}
+
+static void write_time(struct rtc *r, unsigned index, uint8_t value)
+{
+    bool counts = updating(r);
+
+    if (counts)
+        hold_time(r);
+    r->held[time_number(index)] = value;
+    if (counts)
+        release_time(r);
+}
+
 static void rtc_write(struct rtc *r, uint8_t value)
 {
-    if (r->index > REG_D) {
-        if (r->index != REG_CENTURY)
-            r->cmos[r->index] = value;
+    if (time_number(r->index) == RTC_TIMES && r->index > REG_D) {
+        r->cmos[r->index] = value;
         return;
     }
     catch_up(r); /* what was due happened under the old settings */
@@ -352,10 +445,14 @@ static void rtc_write(struct rtc *r, uint8_t value)
         write_reg_a(r, value);
         break;
     case REG_B:
-        r->reg_b = value;
+        write_reg_b(r, value);
         break;
-    default: /* the time, C and D */
+    case REG_C: /* cannot be written */
+    case REG_D:
         return;
+    default:
+        write_time(r, r->index, value);
+        break;
     }
     plan_alarm(r);
     update_line(r);

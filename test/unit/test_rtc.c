@@ -140,16 +140,134 @@ static void calendar(void **state)
     }
 }
 
-static void time_is_not_the_guests(void **state)
+static void put_date(const unsigned v[8])
+{
+    static const uint8_t at_[8] = {0, 2, 4, 6, 7, 8, 9, 0x32};
+
+    for (unsigned i = 0; i < 8; i++)
+        put(at_[i], v[i]);
+}
+
+static void expect_date(const unsigned v[8])
+{
+    static const uint8_t at_[8] = {0, 2, 4, 6, 7, 8, 9, 0x32};
+
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(get(at_[i]), v[i]);
+}
+
+/* MC146818A data sheet, "SET": no updates, and the time can be initialised. */
+static void set_stops_the_clock(void **state)
+{
+    (void)state;
+    put(0x0b, 0x92);
+    assert_int_equal(get(0x0b), 0x82); /* SET clears UIE */
+    at_second(3);
+    assert_int_equal(get(0), 0x56);
+    put(0, 0x42);
+    assert_int_equal(get(0), 0x42);
+    put(0x0b, 0x02);
+    assert_int_equal(get(0), 0x42);
+    at_second(4);
+    assert_int_equal(get(0), 0x43);
+    assert_int_equal(get(2), 0x34);
+}
+
+/* What is written stays, in each form, far from today, and with the guest's own days of the week.
+ */
+static void time_is_kept(void **state)
+{
+    static const unsigned old[8] = {0x59, 0x59, 0x23, 3, 0x31, 0x12, 0x99, 0x18},
+                          old_next[8] = {0x00, 0x00, 0x00, 4, 0x01, 0x01, 0x00, 0x19},
+                          far[8] = {59, 59, 0x8b, 7, 28, 2, 96, 99},
+                          far_next[8] = {0, 0, 12, 1, 29, 2, 96, 99};
+
+    (void)state;
+    put(0x0b, 0x82);
+    put_date(old);
+    expect_date(old);
+    put(0x0b, 0x02);
+    expect_date(old);
+    at_second(1);
+    expect_date(old_next);
+    put(0x0b, 0x84); /* binary, 12 hours */
+    put_date(far);
+    put(0x0b, 0x04);
+    expect_date(far);
+    at_second(2);
+    expect_date(far_next);
+    /* As Linux does it: the divider is in reset meanwhile, and the first second is half as long. */
+    put(0x0b, 0x82);
+    put(0x0a, 0x76);
+    put_date(old);
+    put(0x0b, 0x02);
+    at_second(3);
+    put(0x0a, 0x26);
+    at(3 * 32768 + 16384 - 1);
+    expect_date(old);
+    at(3 * 32768 + 16384 + 1);
+    expect_date(old_next);
+    assert_int_equal(get(0x0c) & 0x10, 0x10);
+    /* While it runs a value counts at once. */
+    put(4, 0x07);
+    put(2, 0x08);
+    assert_int_equal(get(4), 0x07);
+    assert_int_equal(get(2), 0x08);
+    assert_int_equal(get(0), 0x00);
+}
+
+/* No such values: the least ones count. No such day: one of the next month. */
+static void impossible_times(void **state)
+{
+    static const unsigned none[8] = {0x7a, 0x60, 0x24, 0, 0x00, 0x13, 0xff, 0xff},
+                          least[8] = {0, 0, 0, 1, 1, 1, 0, 0},
+                          february[8] = {0, 0, 0, 1, 0x30, 0x02, 0x24, 0x20},
+                          march[8] = {0, 0, 0, 1, 0x01, 0x03, 0x24, 0x20};
+
+    (void)state;
+    put(0x0b, 0x82);
+    put_date(none);
+    expect_date(none);
+    put(0x0b, 0x02);
+    expect_date(least);
+    put(0x0b, 0x82);
+    put_date(february);
+    put(0x0b, 0x02);
+    expect_date(march);
+}
+
+/* An alarm at a time that was written. */
+static void alarm_of_the_written_time(void **state)
 {
     (void)state;
     put(0x0b, 0x82);
-    for (unsigned i = 0; i < 10; i++)
-        if (i != 1 && i != 3 && i != 5)
-            put(i, 0x01);
-    put(0x32, 0x19);
-    put(0x0b, 0x02);
-    bcd_24(state);
+    put(4, 0x23);
+    put(2, 0x59);
+    put(0, 0x58);
+    put(5, 0);
+    put(3, 0);
+    put(1, 0);
+    put(0x0b, 0x22);
+    at_second(1);
+    rtc_update(&rtc);
+    assert_false(level);
+    at_second(2);
+    clock_.now++;
+    rtc_update(&rtc);
+    assert_true(level);
+    assert_int_equal(get(0x0c) & 0x20, 0x20);
+    assert_int_equal(get(4), 0);
+}
+
+/* There and back. */
+static void dates(void **state)
+{
+    (void)state;
+    for (uint64_t e = 0; e < 400000000000ull; e += 86400 * 1234 + 4321) {
+        struct date d = date_of(e);
+
+        assert_true(date_seconds(&d) == e);
+    }
 }
 
 static void cmos_memory(void **state)
@@ -426,7 +544,11 @@ int main(void)
         cmocka_unit_test_setup(shifted, setup),
         cmocka_unit_test_setup(binary_and_12_hours, setup),
         cmocka_unit_test_setup(calendar, setup),
-        cmocka_unit_test_setup(time_is_not_the_guests, setup),
+        cmocka_unit_test_setup(set_stops_the_clock, setup),
+        cmocka_unit_test_setup(time_is_kept, setup),
+        cmocka_unit_test_setup(impossible_times, setup),
+        cmocka_unit_test_setup(alarm_of_the_written_time, setup),
+        cmocka_unit_test(dates),
         cmocka_unit_test_setup(cmos_memory, setup),
         cmocka_unit_test_setup(quiet_at_first, setup),
         cmocka_unit_test_setup(periodic, setup),
