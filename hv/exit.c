@@ -21,7 +21,11 @@ uint32_t exit_port_in(struct vcpu *v, uint16_t port, unsigned size)
 /* A write may set a timer, end the guest or raise an interrupt. */
 enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value)
 {
-    io_out(exit_ports(v), port, size, value);
+    const struct io_bus *bus = exit_ports(v);
+
+    if (size == 1 && !io_region(bus, port))
+        return EXIT_DONE; /* nobody's: nothing has changed */
+    io_out(bus, port, size, value);
     platform_timers(v->platform);
     return v->stop ? EXIT_STOP : EXIT_DONE;
 }

@@ -39,6 +39,13 @@ static void on_reset(void *ctx, const char *how)
     guest_end(g, ABI_GUEST_STOPPED, "the guest reset itself (%s)", how);
 }
 
+static void on_power_off(void *ctx, const char *how)
+{
+    struct guest *g = ctx;
+
+    guest_end(g, ABI_GUEST_STOPPED, "the guest powered itself off (%s)", how);
+}
+
 static void on_exit_port(void *ctx, uint32_t code)
 {
     struct guest *g = ctx;
@@ -92,6 +99,7 @@ static void start_devices(struct guest *g)
     const struct platform_host host = {.ctx = g,
                                        .console = on_console,
                                        .reset = on_reset,
+                                       .power_off = on_power_off,
                                        .exit = on_exit_port,
                                        .kick = on_kick,
                                        .ipi = on_ipi};

@@ -21,12 +21,13 @@ enum config_device {
     DEV_PIC = 1u << 1,   /* 8259 pair */
     DEV_PIT = 1u << 2,   /* 8254, IRQ 0, and port 0x61 */
     DEV_RTC = 1u << 3,   /* CMOS RTC, IRQ 8 */
-    DEV_RESET = 1u << 4, /* ports 0x64 and 0xcf9 */
+    DEV_RESET = 1u << 4, /* an empty keyboard controller, ports 0x92 and 0xcf9 */
     DEV_EXIT =
         1u << 5, /* port 0xf4: a byte or word written stops the guest, the value is its exit code */
-    DEV_NET = 1u << 6, /* virtio-net on the virtual switch, IRQ 11 */
+    DEV_NET = 1u << 6,  /* virtio-net on the virtual switch, IRQ 11 */
+    DEV_ACPI = 1u << 7, /* power management: PM1a block, PM timer, IRQ 9 */
 };
-#define DEV_DEFAULT (DEV_UART | DEV_PIC | DEV_PIT | DEV_RTC | DEV_RESET | DEV_EXIT)
+#define DEV_DEFAULT (DEV_UART | DEV_PIC | DEV_PIT | DEV_RTC | DEV_RESET | DEV_EXIT | DEV_ACPI)
 #define DEV_ALL     (DEV_DEFAULT | DEV_NET)
 
 /* What a guest's clocks do while it is paused: TSC, PIT and RTC stand still, or go on. */
@@ -64,7 +65,7 @@ struct guest_config {
                                watchdog */
     enum config_paused_clock paused_clock; /* JSON: "stops" (default) or "runs" */
     uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
-                         "reset", "exit", "net" */
+                         "reset", "exit", "net", "acpi" */
     enum abi_exit_profile exit_profile; /* JSON: "least", "default" or "most" */
     struct net_config net; /* with DEV_NET. JSON: an object, which adds "net" to the devices */
     uint32_t net_given;    /* 1: the object was given */

@@ -43,7 +43,8 @@ struct platform_host {
     void (*console)(void *ctx, uint8_t byte); /* the UART sent a byte */
     void (*reset)(void *ctx,
                   const char *how); /* the guest asked for a reset (keyboard controller, 0xcf9) */
-    void (*exit)(void *ctx, uint32_t code); /* the guest wrote its exit port */
+    void (*power_off)(void *ctx, const char *how); /* the guest switched itself off */
+    void (*exit)(void *ctx, uint32_t code);        /* the guest wrote its exit port */
     /* From any core. The vCPU has an interrupt to take: its core must look at it, unless it is the
      * calling one, which looks before its next entry. */
     void (*kick)(void *ctx, unsigned vcpu);

@@ -13,6 +13,8 @@ static const struct slot {
     {&pit_device, offsetof(struct platform, pit)},
     {&rtc_device, offsetof(struct platform, rtc)},
     {&uart_device, offsetof(struct platform, uart)},
+    {&i8042_device, offsetof(struct platform, i8042)},
+    {&acpi_pm_device, offsetof(struct platform, acpi_pm)},
     {&reset_device, offsetof(struct platform, reset)},
     {&exit_device, offsetof(struct platform, reset)},
     {&watchdog_device, offsetof(struct platform, watchdog)},

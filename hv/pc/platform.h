@@ -6,7 +6,9 @@
 #pragma once
 
 #include "hv/config.h"
+#include "hv/pc/acpi_pm.h"
 #include "hv/pc/device.h"
+#include "hv/pc/i8042.h"
 #include "hv/pc/pic.h"
 #include "hv/pc/pit.h"
 #include "hv/pc/reset.h"
@@ -15,7 +17,7 @@
 #include "hv/pc/virtio_net.h"
 #include "hv/pc/watchdog.h"
 
-#define PLATFORM_TIMERS 3u
+#define PLATFORM_TIMERS 4u
 
 struct platform {
     struct io_bus bus;
@@ -25,6 +27,8 @@ struct platform {
     struct pit pit;
     struct rtc rtc;
     struct uart uart;
+    struct i8042 i8042;
+    struct acpi_pm acpi_pm;
     struct reset reset;
     struct virtio_net net;
     struct watchdog watchdog;

@@ -2,31 +2,31 @@
 
 #include "hv/config.h"
 
-#define KBD_PULSE_RESET 0xfeu
-#define CONTROL_RESET   0x04u /* a rising edge of this bit resets */
-#define CONTROL_FULL    0x02u
+#define CONTROL_RESET 0x04u /* a rising edge of this bit resets */
+#define CONTROL_FULL  0x02u
+#define PORT_A_RESET  0x01u /* so does one of this */
+#define PORT_A_A20    0x02u /* address line 20, which is always on, whatever is written */
 
-/* There is no keyboard controller. Its output buffer always seems full, so a driver that drains it
- * gives up after a few reads; its input buffer seems empty, because much software waits for that
- * forever before it sends the reset pulse. */
-#define KBD_STATUS      0xfdu
-
-static uint32_t kbd_in(void *dev, uint16_t port, unsigned size)
+static uint32_t port_a_in(void *dev, uint16_t port, unsigned size)
 {
-    (void)dev;
+    const struct reset *r = dev;
+
     (void)port;
     (void)size;
-    return KBD_STATUS;
+    return r->port_a;
 }
 
-static void kbd_out(void *dev, uint16_t port, unsigned size, uint32_t value)
+/* 82371AB (PIIX4) "Port 92 Register". */
+static void port_a_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 {
     struct reset *r = dev;
+    bool edge = (value & PORT_A_RESET) && !(r->port_a & PORT_A_RESET);
 
     (void)port;
     (void)size;
-    if ((uint8_t)value == KBD_PULSE_RESET)
-        r->on_reset(r->ctx, "keyboard controller, port 0x64");
+    r->port_a = (uint8_t)(value & (PORT_A_RESET | PORT_A_A20));
+    if (edge)
+        r->on_reset(r->ctx, "system control port A, port 0x92");
 }
 
 static void write_control(struct reset *r, uint32_t value)
@@ -73,19 +73,20 @@ static void exit_out(void *dev, uint16_t port, unsigned size, uint32_t value)
         r->on_exit(r->ctx, value & UINT32_MAX >> (32 - 8 * size));
 }
 
-const struct io_ops reset_kbd_ops = {kbd_in, kbd_out, 1};
+const struct io_ops reset_port_a_ops = {port_a_in, port_a_out, 1};
 const struct io_ops reset_control_ops = {control_in, control_out, 4};
 const struct io_ops exit_ops = {exit_in, exit_out, 4};
 
 static void reset(void *dev, const struct device_env *env)
 {
-    *(struct reset *)dev = (struct reset){env->host->ctx, env->host->reset, env->host->exit, 0};
+    *(struct reset *)dev =
+        (struct reset){env->host->ctx, env->host->reset, env->host->exit, 0, PORT_A_A20};
 }
 
 const struct device reset_device = {
     .name = "reset",
     .bit = DEV_RESET,
-    .ports = {{RESET_KBD_PORT, RESET_KBD_PORT, &reset_kbd_ops},
+    .ports = {{SYSTEM_PORT_A, SYSTEM_PORT_A, &reset_port_a_ops},
               {CONFADD_PORT, CONFADD_PORT + 3, &reset_control_ops}},
     .reset = reset,
 };

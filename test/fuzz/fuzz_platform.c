@@ -1,6 +1,4 @@
-/* SOURCES: hv/pc/platform.c hv/pc/irqchip.c hv/pc/bus.c hv/pc/pic.c hv/pc/pit.c hv/pc/rtc.c
- * hv/date.c hv/pc/uart.c */
-/* SOURCES: hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c hv/pc/virtqueue.c hv/lib.c */
+/* SOURCES: @pc hv/lib.c */
 #include "hv/pc/irqchip.h"
 
 #include <stdlib.h>
@@ -52,7 +50,7 @@ static void check(const struct platform *p)
         abort();
     if (!(p->devices & DEV_PIC) && p->pic.intr)
         abort();
-    if (!(p->devices & (DEV_PIT | DEV_RTC)) && p->next_event != NEVER)
+    if (!(p->devices & (DEV_PIT | DEV_RTC | DEV_ACPI)) && p->next_event != NEVER)
         abort();
     if (p->rtc.reg_c & 0x0f)
         abort();
@@ -64,7 +62,9 @@ static void access(struct platform *p, const uint8_t *d)
                                        0x42,  0x43,  0x61,  0x70,  0x71,  0x71,   0x3f8, 0x3f9,
                                        0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x3ff,  0x64,  0xcf9,
                                        0xf4,  0x80,  0x60,  0xcf8, 0xfff, 0x1000, 0x70,  0xffff};
-    uint16_t port = ports[d[0] & 31];
+    static const uint16_t more[16] = {0x600, 0x601, 0x602, 0x603, 0x604, 0x605, 0x606, 0x608,
+                                      0x609, 0x60b, 0x60c, 0x92,  0x90,  0x60,  0x64,  0x5fe};
+    uint16_t port = d[1] & 0x80 ? more[d[0] & 15] : ports[d[0] & 31];
     unsigned width = 1u << (d[1] % 3);
     uint32_t v = d[2] * 0x01010101u;
 
@@ -88,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct platform p;
     const struct platform_host host = {.console = on_console,
                                        .reset = on_reset,
+                                       .power_off = on_reset,
                                        .exit = on_exit_port,
                                        .kick = on_kick,
                                        .ipi = on_ipi};

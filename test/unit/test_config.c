@@ -475,7 +475,7 @@ static void foreign_guest(void **state)
     REFUSED("image", strcpy(g.image, "bulkhead:configuration"));
     REFUSED("image", strcpy(g.image, "a\nb"));
     REFUSED("exit_profile", memset(&g.exit_profile, 1, sizeof(g.exit_profile)));
-    REFUSED("devices", g.devices = 0x80);
+    REFUSED("devices", g.devices = DEV_ALL + 1);
     good.devices |= DEV_NET;
     REFUSED("net", memset(g.net.network, 'a', sizeof(g.net.network)));
     REFUSED("net", g.net.network[0] = 0);

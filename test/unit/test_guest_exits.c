@@ -1,8 +1,6 @@
 /* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c arch/x86/guest/io.c
  * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c
- * arch/x86/guest/string_io.c hv/exit.c hv/pc/platform.c hv/pc/irqchip.c hv/pc/bus.c hv/pc/pic.c
- * hv/pc/pit.c hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c
- * hv/pc/virtqueue.c hv/date.c hv/fmt.c hv/lib.c */
+ * arch/x86/guest/string_io.c hv/exit.c @pc hv/fmt.c hv/lib.c */
 /* Instructions that exit, checked against the SDM's descriptions. */
 #include "test/unit/vcpu_fixture.h"
 

@@ -1,7 +1,5 @@
 /* SOURCES: arch/x86/guest/run.c arch/x86/guest/exits.c arch/x86/guest/events.c
- * arch/x86/guest/cpuid.c arch/x86/guest/msr.c hv/exit.c hv/pc/platform.c hv/pc/irqchip.c
- * hv/pc/bus.c hv/pc/pic.c hv/pc/pit.c hv/pc/rtc.c hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c
- * hv/pc/virtio_net.c hv/pc/virtqueue.c hv/date.c hv/fmt.c hv/lib.c */
+ * arch/x86/guest/cpuid.c arch/x86/guest/msr.c hv/exit.c @pc hv/fmt.c hv/lib.c */
 /* The run loop of a vCPU, over a made-up guest, its PC and a made-up clock. */
 #include "hv/arch.h"
 #include "test/unit/vcpu_fixture.h"

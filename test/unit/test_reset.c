@@ -1,7 +1,8 @@
-/* SOURCES: hv/pc/reset.c hv/lib.c */
+/* SOURCES: hv/pc/reset.c hv/pc/i8042.c hv/lib.c */
 #include "hv/pc/reset.h"
 
 #include "hv/lib.h"
+#include "hv/pc/i8042.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,8 @@
 #include <cmocka.h>
 
 static struct reset dev;
+static struct i8042 kbd;
+static bool lines[16];
 static unsigned resets, exits;
 static uint32_t code;
 static const char *how;
@@ -28,26 +31,147 @@ static void on_exit_port(void *ctx, uint32_t value)
     code = value;
 }
 
+static void on_line(void *ctx, unsigned irq, bool level)
+{
+    assert_ptr_equal(ctx, &kbd);
+    lines[irq] = level;
+}
+
 static int setup(void **state)
 {
+    static const struct platform_host host = {
+        .ctx = &code, .reset = on_reset, .exit = on_exit_port};
+    const struct device_env env = {.irq = {on_line, &kbd, I8042_IRQ}, .host = &host};
+
     (void)state;
     resets = exits = 0;
-    dev = (struct reset){&code, on_reset, on_exit_port, 0};
+    memset(lines, 0, sizeof(lines));
+    reset_device.reset(&dev, &env);
+    i8042_device.reset(&kbd, &env);
     return 0;
 }
 
-static void keyboard_controller(void **state)
+static unsigned status(void)
+{
+    return i8042_io_ops.in(&kbd, 0x64, 1);
+}
+
+static unsigned read_data(void)
+{
+    return i8042_io_ops.in(&kbd, 0x60, 1);
+}
+
+static void command(unsigned v)
+{
+    i8042_io_ops.out(&kbd, 0x64, 1, v);
+}
+
+static void data(unsigned v)
+{
+    i8042_io_ops.out(&kbd, 0x60, 1, v);
+}
+
+static void keyboard_controller_resets(void **state)
 {
     (void)state;
-    /* Software that waits for the input buffer goes on, a driver that drains gives up. */
-    assert_int_equal(reset_kbd_ops.in(&dev, 0x64, 1), 0xfd);
     for (unsigned i = 0; i < 256; i++)
-        if (i != 0xfe)
-            reset_kbd_ops.out(&dev, 0x64, 1, i);
+        if (i < 0xf0 || (i & 1))
+            command(i);
     assert_int_equal(resets, 0);
-    reset_kbd_ops.out(&dev, 0x64, 1, 0xfe);
+    command(0xfe);
     assert_int_equal(resets, 1);
     assert_non_null(strstr(how, "0x64"));
+    command(0xd1);
+    data(0xdf); /* A20 on */
+    data(0xfe); /* goes to the keyboard */
+    assert_int_equal(resets, 1);
+    command(0xd1);
+    data(0xfe);
+    assert_int_equal(resets, 2);
+}
+
+/* It is empty and says so: a driver that drains it ends at once, one that waits to send goes on. */
+static void keyboard_controller_is_empty(void **state)
+{
+    (void)state;
+    assert_int_equal(status(), 0x14);
+    assert_int_equal(read_data(), 0);
+    assert_int_equal(status() & 3, 0);
+    command(0xaa);
+    assert_int_equal(status() & 0x7f, 0x1d);
+    assert_int_equal(read_data(), 0x55);
+    assert_int_equal(status() & 3, 0);
+    command(0xab);
+    assert_int_equal(read_data(), 0);
+    command(0xa9);
+    assert_int_equal(read_data(), 0);
+    command(0xd0);
+    assert_int_equal(read_data() & 3, 3);
+    command(0xc0);
+    assert_int_equal(read_data(), 0x80);
+    command(0x20);
+    assert_int_equal(read_data(), 0x34);
+    command(0xae);
+    command(0xa8);
+    command(0x20);
+    assert_int_equal(read_data(), 0x04);
+    command(0xad);
+    command(0xa7);
+    command(0x20);
+    assert_int_equal(read_data(), 0x34);
+}
+
+/* No keyboard and no mouse: "time-out" and 0xfe, with the interrupts that are enabled. */
+static void nothing_is_plugged_in(void **state)
+{
+    (void)state;
+    data(0xed);
+    assert_int_equal(status(), 0x55);
+    assert_false(lines[1]);
+    assert_int_equal(read_data(), 0xfe);
+    command(0x60);
+    data(0x47);
+    command(0x20);
+    assert_true(lines[1]);
+    assert_int_equal(read_data(), 0x47);
+    assert_false(lines[1]);
+    data(0xff);
+    assert_true(lines[1]);
+    assert_int_equal(read_data(), 0xfe);
+    command(0xd4);
+    data(0xf2);
+    assert_int_equal(status(), 0x75);
+    assert_true(lines[12]);
+    assert_false(lines[1]);
+    assert_int_equal(read_data(), 0xfe);
+    assert_false(lines[12]);
+    command(0xd3); /* the way drivers look for a second port */
+    data(0x5a);
+    assert_int_equal(status() & 0x61, 0x21);
+    assert_int_equal(read_data(), 0x5a);
+    command(0xd2);
+    data(0xa5);
+    assert_int_equal(status() & 0x61, 0x01);
+    command(0x60);
+    data(0x04);
+    assert_false(lines[1]);
+    assert_int_equal(read_data(), 0xa5);
+}
+
+static void system_port_a(void **state)
+{
+    (void)state;
+    assert_int_equal(reset_port_a_ops.in(&dev, 0x92, 1), 0x02);
+    reset_port_a_ops.out(&dev, 0x92, 1, 0x00);
+    assert_int_equal(reset_port_a_ops.in(&dev, 0x92, 1), 0x00);
+    reset_port_a_ops.out(&dev, 0x92, 1, 0xfe);
+    assert_int_equal(reset_port_a_ops.in(&dev, 0x92, 1), 0x02);
+    assert_int_equal(resets, 0);
+    reset_port_a_ops.out(&dev, 0x92, 1, 0x03);
+    assert_int_equal(resets, 1);
+    assert_non_null(strstr(how, "0x92"));
+    reset_port_a_ops.out(&dev, 0x92, 1, 0x03); /* no edge */
+    assert_int_equal(resets, 1);
 }
 
 static void control_register(void **state)
@@ -112,7 +236,10 @@ static void exit_port(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(keyboard_controller, setup),
+        cmocka_unit_test_setup(keyboard_controller_resets, setup),
+        cmocka_unit_test_setup(keyboard_controller_is_empty, setup),
+        cmocka_unit_test_setup(nothing_is_plugged_in, setup),
+        cmocka_unit_test_setup(system_port_a, setup),
         cmocka_unit_test_setup(control_register, setup),
         cmocka_unit_test_setup(configuration_address, setup),
         cmocka_unit_test_setup(exit_port, setup),

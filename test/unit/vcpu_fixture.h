@@ -87,6 +87,7 @@ static int fixture_vcpu(void **ctx)
 {
     static const struct platform_host host = {.console = on_console,
                                               .reset = on_reset,
+                                              .power_off = on_reset,
                                               .exit = on_exit_port,
                                               .kick = on_kick,
                                               .ipi = on_ipi};

@@ -1,0 +1,33 @@
+/*
+ * Where the devices of a guest's PC are: what the device models claim, and what management writes
+ * into the guest's firmware tables. Numbers only: the source of the DSDT includes this too.
+ */
+#pragma once
+
+/* ACPI 6.4, 4.8.3 "PM1 Event Grouping" and on. ACPI mode is always on, and there is no SMI. */
+#define PC_PM1A_EVENT     0x600 /* status and enable, a word each */
+#define PC_PM1A_CONTROL   0x604 /* a word */
+#define PC_PM_TIMER       0x608 /* 32 bits at 3.579545 MHz */
+#define PC_SCI            9     /* IRQ, level-triggered, active high */
+/* SLP_TYP of S5, as QEMU has it: kernels that know no tables write 0x2000 to port 0x604. */
+#define PC_S5_TYPE        0
+#define PC_RESET_PORT     0xcf9
+#define PC_RESET_VALUE    0x06
+
+#define PC_LOCAL_APIC     0xfee00000
+#define PC_IO_APIC        0xfec00000
+#define PC_HPET           0xfed00000
+#define PC_HPET_SIZE      0x400
+/* Of one bus. */
+#define PC_ECAM           0xe0000000
+#define PC_ECAM_SIZE      0x100000
+/* For BARs: two ranges of memory and one of ports. */
+#define PC_PCI_LOW        0xc0000000
+#define PC_PCI_LOW_SIZE   0x20000000
+#define PC_PCI_HIGH       0xe0100000
+#define PC_PCI_HIGH_SIZE  0x1eb00000
+#define PC_PCI_PORTS      0xc000
+#define PC_PCI_PORTS_SIZE 0x4000
+/* The lines of PCI devices: IRQs, level-triggered, active high. */
+#define PC_PCI_IRQ_A      10
+#define PC_PCI_IRQ_B      11
