@@ -29,3 +29,26 @@ enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uin
     platform_timers(v->platform);
     return v->stop ? EXIT_STOP : EXIT_DONE;
 }
+
+static bool nobody(struct vcpu *v, const char *what, uint64_t gpa)
+{
+    v->exit->detail = gpa;
+    vcpu_stop(v, ABI_GUEST_CRASHED,
+              "%s guest-physical address 0x%lx, outside of its memory, at RIP 0x%lx", what, gpa,
+              v->exit->rip);
+    return false;
+}
+
+bool exit_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t *value)
+{
+    return mmio_read(exit_ports(v), gpa, size, value) || nobody(v, "read from", gpa);
+}
+
+/* Like exit_port_out(). */
+bool exit_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value)
+{
+    if (!mmio_write(exit_ports(v), gpa, size, value))
+        return nobody(v, "wrote to", gpa);
+    platform_timers(v->platform);
+    return !v->stop;
+}

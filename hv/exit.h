@@ -16,12 +16,22 @@ enum exit_action {
     EXIT_HALT = ABI_OUTCOME_HALT,     /* the instruction is done: HLT, nothing to wake for */
     EXIT_KICK = ABI_OUTCOME_KICK,     /* let the scheduler decide again; the RIP stays */
     EXIT_STOP = ABI_OUTCOME_STOP,     /* v->stop is set */
+    /* For an instruction whose length the CPU does not report: v->exit->instruction_length has been
+     * set. Recorded without this. */
+    EXIT_DECODED = 8,
+    EXIT_SKIP_DECODED = EXIT_DECODED + EXIT_SKIP,
+    EXIT_DONE_DECODED = EXIT_DECODED + EXIT_DONE,
 };
 
 /* A port access of 1, 2 or 4 bytes. */
 uint32_t exit_port_in(struct vcpu *v, uint16_t port, unsigned size);
 /* EXIT_DONE, or EXIT_STOP when the write has ended the guest. */
 enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value);
+
+/* An access of 1, 2, 4 or 8 bytes to memory-mapped registers at a guest-physical address outside
+ * the guest's RAM. False: the guest has been ended. */
+bool exit_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t *value) MUST_CHECK;
+bool exit_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value) MUST_CHECK;
 
 /* For a string instruction, which makes many accesses: the guest's ports, as of the time of the
  * exit. Call exit_timers() after the accesses. */

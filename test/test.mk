@@ -40,6 +40,9 @@ fuzz_deploy_RUNS := 100000
 fuzz_stack_RUNS := 3000
 fuzz_page_walk_RUNS := 5000
 
+fuzz_instruction_RUNS := 500000
+$(BUILD)/fuzz/fuzz_instruction: FUZZ_LIBS := -lZydis
+
 # Each source is compiled once per variant, however many programs link it: $(call objects,VARIANT,SOURCES).
 THIRD_NAMES := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) zlib=$(ZLIB_DIR)
 third_name = $(patsubst $(LWIP_DIR)/%,third/lwip/%,$(patsubst $(MBEDTLS_DIR)/%,third/mbedtls/%,$(patsubst $(WSLAY_DIR)/%,third/wslay/%,\

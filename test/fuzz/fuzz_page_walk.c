@@ -116,7 +116,7 @@ static void walk(const struct gmem *mem)
     if (!(p.efer & EFER_LMA))
         linear = (uint32_t)linear;
     memcpy(before, memory, MEMORY);
-    rc = paging_translate(&p, mem, linear, write, &gpa, &error);
+    rc = paging_translate(&p, mem, linear, write ? PF_WRITE : 0, &gpa, &error);
     walks++;
     check_walk(&p, rc, linear, gpa, error, write);
 }

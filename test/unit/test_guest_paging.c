@@ -84,7 +84,8 @@ static void good(uint64_t linear, bool write, uint64_t expected)
     uint64_t address = CLEAN;
     uint32_t error;
 
-    assert_int_equal(paging_translate(&regs, &gmem, linear, write, &address, &error), 0);
+    assert_int_equal(paging_translate(&regs, &gmem, linear, write ? PF_WRITE : 0, &address, &error),
+                     0);
     assert_int_equal(address, expected);
 }
 
@@ -93,7 +94,8 @@ static void fault(uint64_t linear, bool write, uint32_t expected)
     uint64_t address = CLEAN;
     uint32_t error = 0xdead;
 
-    assert_int_equal(paging_translate(&regs, &gmem, linear, write, &address, &error), -E_PERM);
+    assert_int_equal(paging_translate(&regs, &gmem, linear, write ? PF_WRITE : 0, &address, &error),
+                     -E_PERM);
     assert_int_equal(error, expected);
     assert_int_equal(address, CLEAN);
 }
@@ -103,7 +105,8 @@ static void outside(uint64_t linear, bool write)
     uint64_t address = CLEAN;
     uint32_t error;
 
-    assert_int_equal(paging_translate(&regs, &gmem, linear, write, &address, &error), -E_RANGE);
+    assert_int_equal(paging_translate(&regs, &gmem, linear, write ? PF_WRITE : 0, &address, &error),
+                     -E_RANGE);
 }
 
 static void long_mode(void)

@@ -80,15 +80,32 @@ static bool is_large(const struct paging *p, const struct walk *w, uint64_t entr
     return level < 4;
 }
 
-static bool allowed(const struct paging *p, uint64_t rights, bool write)
+/* `rights`: ENTRY_W and ENTRY_U if all levels have them, ENTRY_NX if one has it. SDM 3A
+ * "Determination of Access Rights". Without NXE, NX is a reserved bit. */
+static bool allowed(const struct paging *p, uint64_t rights, uint32_t access)
 {
-    bool user = rights & ENTRY_U;
+    bool user = rights & ENTRY_U, write = access & PF_WRITE;
 
+    if (access & PF_FETCH) {
+        if (rights & ENTRY_NX)
+            return false;
+        return p->cpl == 3 ? user : !user || !(p->cr4 & CR4_SMEP);
+    }
     if (p->cpl == 3)
         return user && (!write || (rights & ENTRY_W));
     if (user && (p->cr4 & CR4_SMAP) && !p->ac)
         return false;
     return !write || (rights & ENTRY_W) || !(p->cr0 & CR0_WP);
+}
+
+/* SDM 3A "Page-Fault Exceptions": a fetch is reported only if it may fault for being one. */
+static uint32_t first_error(const struct paging *p, uint32_t access)
+{
+    bool fetch = (p->cr4 & CR4_SMEP) || ((p->cr4 & CR4_PAE) && (p->efer & EFER_NXE));
+
+    if (!fetch)
+        access &= ~PF_FETCH;
+    return access | (p->cpl == 3 ? PF_USER : 0);
 }
 
 static uint64_t page_address(const struct walk *w, uint64_t entry, uint64_t linear, unsigned level)
@@ -101,13 +118,13 @@ static uint64_t page_address(const struct walk *w, uint64_t entry, uint64_t line
     return base | (linear & offset);
 }
 
-int paging_translate(const struct paging *p, const struct gmem *m, uint64_t linear, bool write,
+int paging_translate(const struct paging *p, const struct gmem *m, uint64_t linear, uint32_t access,
                      uint64_t *gpa_out, uint32_t *error)
 {
     uint64_t rights = ENTRY_W | ENTRY_U, entry, at;
     struct walk w;
 
-    *error = (write ? PF_WRITE : 0) | (p->cpl == 3 ? PF_USER : 0);
+    *error = first_error(p, access);
     if (!(p->cr0 & CR0_PG)) {
         *gpa_out = linear & UINT32_MAX;
         return 0;
@@ -131,11 +148,11 @@ int paging_translate(const struct paging *p, const struct gmem *m, uint64_t line
             *error |= PF_PRESENT | PF_RESERVED;
             return -E_PERM;
         }
-        rights &= entry;
+        rights = (rights & (entry | ENTRY_NX)) | (entry & ENTRY_NX);
         if (level == 1 || large) {
-            uint64_t used = entry | ENTRY_A | (write ? ENTRY_D : 0);
+            uint64_t used = entry | ENTRY_A | (access & PF_WRITE ? ENTRY_D : 0);
 
-            if (!allowed(p, rights, write)) {
+            if (!allowed(p, rights, access)) {
                 *error |= PF_PRESENT;
                 return -E_PERM;
             }

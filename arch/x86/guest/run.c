@@ -62,6 +62,9 @@ enum vcpu_yield x86_run(struct vcpu *v, uint64_t until)
         case EXIT_RESUME:
         case EXIT_SKIP:
         case EXIT_DONE:
+        case EXIT_DECODED: /* the backend gives these two as EXIT_SKIP and EXIT_DONE */
+        case EXIT_SKIP_DECODED:
+        case EXIT_DONE_DECODED:
             break;
         case EXIT_HALT:
             v->halted = true;

@@ -30,7 +30,7 @@ static enum string_io_result find(struct string_io *s, uint64_t linear, uint8_t 
     int rc = 0;
 
     if (!s->at || s->page != page) {
-        rc = paging_translate(&s->paging, s->mem, linear, s->in, &address, &error);
+        rc = paging_translate(&s->paging, s->mem, linear, s->in ? PF_WRITE : 0, &address, &error);
         if (rc == -E_PERM) {
             *f = (struct guest_fault){.vector = VECTOR_PF, .error = error, .address = linear};
             return STRING_IO_FAULT;

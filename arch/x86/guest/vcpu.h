@@ -95,6 +95,18 @@ struct string_access {
 /* Stops by `until`, to be continued later. Absolute ticks. */
 enum exit_action x86_string_io(struct vcpu *v, const struct string_access *a, uint64_t until);
 
+/* ---- mmio.c ---- */
+
+/* An access outside the guest's RAM, as the CPU reports it. */
+struct memory_access {
+    uint64_t gpa, linear; /* of one byte of it */
+    bool linear_known;    /* `gpa` is the translation of `linear` */
+    bool write;           /* a write, or a read-modify-write */
+};
+/* Emulates the instruction. One with REP stops by `until`, to be continued later. Absolute ticks.
+ */
+enum exit_action x86_mmio(struct vcpu *v, const struct memory_access *m, uint64_t until);
+
 /* ---- events.c ---- */
 
 void x86_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);

@@ -113,16 +113,24 @@ extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
     jnz %1
 %endmacro
 
-; The instruction is done. Nothing else moves a guest's RIP.
-%macro SKIP 0
+; RCX = the instruction's length, as the CPU reports it.
+%macro READ_LENGTH 0
     mov eax, VMCS_VM_EXIT_INSTRUCTION_LENGTH
     vmread rcx, rax
     jna broken
+%endmacro
+
+; The instruction, RCX bytes long, is done. Nothing else moves a guest's RIP.
+%macro SKIP_LENGTH 0
     mov [rsi + EXIT_LENGTH], rcx
     add rcx, [rsi + EXIT_RIP]
     mov eax, VMCS_GUEST_RIP
     vmwrite rax, rcx
     jna broken
+%endmacro
+%macro SKIP 0
+    READ_LENGTH
+    SKIP_LENGTH
 %endmacro
 
 ; With VMLAUNCH or VMRESUME. If execution continues after it, it failed.
@@ -242,14 +250,24 @@ general:
     lea edx, [rax - OUTCOME_SKIP]
     cmp edx, OUTCOME_HALT - OUTCOME_SKIP ; SKIP, DONE, HALT
     ja stay
-    SKIP
+    READ_LENGTH
+skip_length:
+    SKIP_LENGTH
     IF_UNUSUAL_END unusual_end
     cmp dword [rsi + EXIT_OUTCOME], OUTCOME_SKIP
     jne leave
     cmp dword [rdi + VCPU_REQUESTS], 0
     je enter
+    jmp leave
 
+; The handler has found the length itself, or RIP stays.
 stay:
+    sub eax, DECODED
+    jb .stay
+    mov [rsi + EXIT_OUTCOME], eax
+    mov rcx, [rsi + EXIT_LENGTH]
+    jmp skip_length
+.stay:
     mov qword [rsi + EXIT_LENGTH], 0
 leave:
     mov eax, [rsi + EXIT_OUTCOME]

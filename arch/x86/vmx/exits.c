@@ -6,6 +6,9 @@
 #include "hv/arch.h"
 
 /* SDM 3C "Exit Qualification for EPT Violations" */
+#define EPT_MAPPED           (7ull << 3) /* readable, writable or executable by its entry */
+#define EPT_LINEAR_VALID     (1ull << 7)
+#define EPT_TRANSLATED       (1ull << 8) /* the access itself, not a walk of page tables */
 #define EPT_NMI_UNBLOCKING   (1ull << 12)
 
 /* Exit qualification for control-register accesses. */
@@ -181,8 +184,17 @@ static enum exit_action fetch_again(struct vcpu *v, uint64_t q)
     return EXIT_RESUME;
 }
 
-/* All guest memory is mapped before the guest runs: an unmapped address does not exist. Only large
- * pages wait for their first fetch. */
+/* True if an instruction's own operand is where nothing is mapped. Not: the access rights of a
+ * mapping, the guest's page tables, the delivery of an event. */
+static bool is_operand(uint64_t q)
+{
+    return (q & (EPT_EXECUTE | EPT_MAPPED | EPT_LINEAR_VALID | EPT_TRANSLATED)) ==
+               (EPT_LINEAR_VALID | EPT_TRANSLATED) &&
+           !(vmread(VMCS_IDT_VECTORING_INFO) & EVENT_VALID);
+}
+
+/* All guest memory is mapped before the guest runs: at an unmapped address there are device
+ * registers, or nothing. Only large pages wait for their first fetch. */
 static enum exit_action on_ept(struct vcpu *v)
 {
     uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
@@ -190,6 +202,12 @@ static enum exit_action on_ept(struct vcpu *v)
 
     v->exit->qualification = q;
     v->exit->detail = at;
+    if (is_operand(q)) {
+        const struct vmx_vcpu *x = v->backend;
+        struct memory_access m = {at, vmread(VMCS_GUEST_LINEAR_ADDRESS), true, q & EPT_WRITE};
+
+        return x86_mmio(v, &m, x->deadline);
+    }
     if ((q & EPT_EXECUTE) && vmx_split(v->backend, at))
         return fetch_again(v, q);
     return x86_outside(v,

@@ -1,0 +1,467 @@
+/* Accesses of a guest outside its RAM: fetches and decodes the instruction, and does what it does.
+ * SDM 2, each instruction's page; SDM 3A "Protection". */
+#include "arch/x86/guest/emulate.h"
+#include "arch/x86/guest/operand.h"
+#include "arch/x86/guest/vcpu_state.h"
+#include "hv/arch.h"
+#include "hv/fmt.h"
+#include "hv/lib.h"
+
+/* The most elements of a string instruction that one exit does: see io.c. */
+#define STRING_STEP 64u
+#define FIRST_HIGH  4u /* without REX, byte registers from here on are AH, CH, DH and BH */
+#define HIGH_SHIFT  8
+
+/* One instruction under way. A function that returns EXIT_SKIP has done its part. */
+struct work {
+    struct vcpu *v;
+    struct instruction in;
+    struct emulation e;
+    struct operand_space space;
+    struct operand_page page, source_page;
+    uint64_t rflags;               /* of the guest; with the flags that the instruction sets */
+    uint8_t window[DECODE_WINDOW]; /* bytes at RIP; the guest may change its own meanwhile */
+    unsigned have;
+};
+
+static enum exit_action raise_fault(struct vcpu *v, const struct guest_fault *f)
+{
+    if (f->vector == VECTOR_PF)
+        vcpu_set_cr2(v, f->address);
+    x86_inject_exception(v, f->vector, true, f->error);
+    return EXIT_RESUME;
+}
+
+static enum exit_action fail(struct vcpu *v, enum operand_result r, const struct guest_fault *f)
+{
+    return r == OPERAND_FAULT ? raise_fault(v, f) : x86_outside(v, "read from", f->address);
+}
+
+/* ---- the instruction ---- */
+
+/* Adds the bytes of one page. */
+static enum exit_action fetch_page(struct work *w, uint64_t linear)
+{
+    struct operand_part part;
+    struct guest_fault f;
+    enum operand_result r;
+
+    r = operand_fetch(&w->space, w->space.mode == SEGMENT_LONG ? linear : (uint32_t)linear, &part,
+                      &f);
+    if (r != OPERAND_REACHED)
+        return fail(w->v, r, &f);
+    if (!part.at)
+        return x86_outside(w->v, "executed", part.gpa);
+    if (__builtin_expect(part.bytes >= DECODE_MAX && w->have == 0, 1)) {
+        memcpy(w->window, part.at, DECODE_MAX);
+        w->have = DECODE_MAX;
+    }
+    while (w->have < DECODE_MAX && part.bytes--)
+        w->window[w->have++] = *part.at++;
+    return EXIT_SKIP;
+}
+
+static enum exit_action not_emulated(const struct work *w, const char *what, uint64_t gpa)
+{
+    char text[2 * DECODE_MAX + 1] = "";
+
+    for (unsigned i = 0; i < w->in.length; i++)
+        (void)fmt(text + 2 * i, 3, "%02x", w->window[i]);
+    vcpu_stop(w->v, ABI_GUEST_CRASHED,
+              "%s guest-physical address 0x%lx, outside of its memory, at RIP 0x%lx (instruction "
+              "not emulated: %s)",
+              what, gpa, w->v->exit->rip, text);
+    return EXIT_STOP;
+}
+
+static enum exit_action fetch(struct work *w)
+{
+    struct segment cs = vcpu_get_segment(w->v, SEGMENT_CS);
+    bool long_mode = w->space.mode == SEGMENT_LONG;
+    unsigned code = long_mode ? 8 : cs.rights & SEGMENT_RIGHTS_DB ? 4 : 2;
+    uint64_t rip = w->v->exit->rip, linear = rip + (long_mode ? 0 : cs.base);
+    enum exit_action a = fetch_page(w, linear);
+    int rc;
+
+    if (a != EXIT_SKIP)
+        return a;
+    rc = decode(&w->in, w->window, w->have, code);
+    if (__builtin_expect(rc == -E_AGAIN, 0)) {
+        a = fetch_page(w, linear + w->have);
+        if (a != EXIT_SKIP)
+            return a;
+        rc = decode(&w->in, w->window, w->have, code);
+    }
+    /* SDM 3A "Limit Checking"; SDM 2A "Instruction Format" */
+    if (rc == -E_RANGE || (rc == 0 && !long_mode && rip + w->in.length - 1 > cs.limit))
+        return x86_raise_gp(w->v);
+    if (rc) /* all bytes are shown */
+        w->in = (struct instruction){.length = DECODE_MAX, .map = DECODE_VECTOR};
+    w->v->exit->instruction_length = w->in.length;
+    return EXIT_SKIP;
+}
+
+/* ---- registers ---- */
+
+static bool is_high(const struct work *w, unsigned number, unsigned bytes)
+{
+    return bytes == 1 && !w->in.rex && number >= FIRST_HIGH;
+}
+
+static uint64_t read_register(const struct work *w, unsigned number, unsigned bytes)
+{
+    if (is_high(w, number, bytes))
+        return x86_read_gpr(w->v, number - FIRST_HIGH) >> HIGH_SHIFT & 0xff;
+    return x86_read_gpr(w->v, number) & alu_mask(bytes);
+}
+
+/* A 32-bit result clears the upper half, a smaller one leaves the rest alone. */
+static void write_register(struct work *w, unsigned number, unsigned bytes, uint64_t value)
+{
+    bool high = is_high(w, number, bytes);
+    uint64_t mask = alu_mask(bytes) << (high ? HIGH_SHIFT : 0);
+
+    if (high) {
+        number -= FIRST_HIGH;
+        value <<= HIGH_SHIFT;
+    }
+    if (bytes < 4)
+        value = (x86_read_gpr(w->v, number) & ~mask) | (value & mask);
+    x86_write_gpr(w->v, number, value & (bytes == 4 ? UINT32_MAX : UINT64_MAX));
+}
+
+/* ---- memory ---- */
+
+/* Bytes of RAM at once if they are a power of two, as the CPU accesses them. */
+static uint64_t load_ram(const uint8_t *at, unsigned bytes)
+{
+    uint64_t v = 0;
+
+    switch (bytes) {
+    case 1:
+        return *at;
+    case 2:
+        memcpy(&v, at, 2);
+        return v;
+    case 4:
+        memcpy(&v, at, 4);
+        return v;
+    case 8:
+        memcpy(&v, at, 8);
+        return v;
+    default:
+        for (unsigned i = 0; i < bytes; i++)
+            v |= (uint64_t)at[i] << (8 * i);
+        return v;
+    }
+}
+
+static void store_ram(uint8_t *at, unsigned bytes, uint64_t v)
+{
+    switch (bytes) {
+    case 1:
+        *at = (uint8_t)v;
+        break;
+    case 2:
+        memcpy(at, &v, 2);
+        break;
+    case 4:
+        memcpy(at, &v, 4);
+        break;
+    case 8:
+        memcpy(at, &v, 8);
+        break;
+    default:
+        for (unsigned i = 0; i < bytes; i++)
+            at[i] = (uint8_t)(v >> (8 * i));
+    }
+}
+
+/* Registers take powers of two: what a page boundary cuts off goes byte by byte. */
+static unsigned cycle(unsigned bytes)
+{
+    return bytes & (bytes - 1) ? 1 : bytes;
+}
+
+static enum exit_action load_part(struct vcpu *v, const struct operand_part *p, uint64_t *value)
+{
+    unsigned step = cycle(p->bytes);
+
+    if (p->at) {
+        *value = load_ram(p->at, p->bytes);
+        return EXIT_SKIP;
+    }
+    *value = 0;
+    for (unsigned i = 0; i < p->bytes; i += step) {
+        uint64_t part;
+
+        if (!exit_mmio_read(v, p->gpa + i, step, &part))
+            return EXIT_STOP;
+        *value |= (part & alu_mask(step)) << (8 * i);
+    }
+    return EXIT_SKIP;
+}
+
+static enum exit_action store_part(struct vcpu *v, const struct operand_part *p, uint64_t value)
+{
+    unsigned step = cycle(p->bytes);
+
+    if (p->at) {
+        store_ram(p->at, p->bytes, value);
+        return EXIT_SKIP;
+    }
+    for (unsigned i = 0; i < p->bytes; i += step)
+        if (!exit_mmio_write(v, p->gpa + i, step, value >> (8 * i) & alu_mask(step)))
+            return EXIT_STOP;
+    return EXIT_SKIP;
+}
+
+static enum exit_action load(struct vcpu *v, const struct operand *o, uint64_t *value)
+{
+    enum exit_action a = load_part(v, &o->part[0], value);
+
+    if (__builtin_expect(a == EXIT_SKIP && o->part[1].bytes != 0, 0)) {
+        uint64_t rest = 0;
+
+        a = load_part(v, &o->part[1], &rest);
+        *value |= rest << (8 * o->part[0].bytes);
+    }
+    return a;
+}
+
+static enum exit_action store(struct vcpu *v, const struct operand *o, uint64_t value)
+{
+    enum exit_action a = store_part(v, &o->part[0], value);
+
+    if (__builtin_expect(a == EXIT_SKIP && o->part[1].bytes != 0, 0))
+        a = store_part(v, &o->part[1], value >> (8 * o->part[0].bytes));
+    return a;
+}
+
+static enum exit_action reach(struct work *w, struct operand *o, enum segment_id id,
+                              uint64_t offset, bool write, struct operand_page *page)
+{
+    struct segment segment = {0};
+    struct guest_fault f;
+    enum operand_result r;
+
+    if (w->space.mode != SEGMENT_LONG || id >= SEGMENT_FS) /* all others are flat */
+        segment = vcpu_get_segment(w->v, id);
+    r = operand_reach(o, &w->space, &segment, id, offset, w->e.bytes, write, page, &f);
+    return r == OPERAND_REACHED ? EXIT_SKIP : fail(w->v, r, &f);
+}
+
+/* ---- what it does ---- */
+
+static uint64_t offset_of(const struct work *w)
+{
+    const struct instruction *in = &w->in;
+    uint64_t offset = in->displacement;
+
+    if (in->base == DECODE_RIP)
+        offset += w->v->exit->rip + in->length;
+    else if (in->base != DECODE_NO_REGISTER)
+        offset += x86_read_gpr(w->v, in->base);
+    if (in->index != DECODE_NO_REGISTER)
+        offset += x86_read_gpr(w->v, in->index) << in->scale;
+    return offset & alu_mask(in->address_bytes);
+}
+
+static uint64_t sign_extend(uint64_t value, unsigned bytes)
+{
+    unsigned shift = 64 - 8 * bytes;
+
+    return (uint64_t)((int64_t)(value << shift) >> shift);
+}
+
+/* SDM 2A "BT": a bit number in a register is signed and reaches other words of memory. */
+static uint64_t offset_of_bit(const struct work *w, uint64_t number)
+{
+    unsigned bytes = w->e.bytes;
+    int64_t word = (int64_t)sign_extend(number, bytes) >> (__builtin_ctz(bytes) + 3);
+
+    return (offset_of(w) + (uint64_t)word * bytes) & alu_mask(w->in.address_bytes);
+}
+
+static enum exit_action do_alu(struct work *w, const struct operand *o, uint64_t old,
+                               uint64_t other)
+{
+    const struct emulation *e = &w->e;
+    uint64_t a = e->to_register ? other : old, b = e->to_register ? old : other;
+    uint64_t result = alu(e->operation, a, b, e->bytes, &w->rflags);
+
+    if (e->writes)
+        return store(w->v, o, result);
+    if (e->to_register && e->operation != ALU_CMP)
+        write_register(w, e->reg, e->bytes, result);
+    return EXIT_SKIP;
+}
+
+/* XCHG, XADD and CMPXCHG: `new` is what goes to memory; the register has the old value then. */
+static enum exit_action do_exchange(struct work *w, const struct operand *o, uint64_t old,
+                                    uint64_t new)
+{
+    enum exit_action a = store(w->v, o, new);
+
+    if (a == EXIT_SKIP)
+        write_register(w, w->e.reg, w->e.bytes, old);
+    return a;
+}
+
+static enum exit_action do_cmpxchg(struct work *w, const struct operand *o, uint64_t old)
+{
+    unsigned bytes = w->e.bytes;
+    uint64_t new = read_register(w, w->e.reg, bytes);
+
+    (void)alu(ALU_CMP, w->v->regs.rax, old, bytes, &w->rflags);
+    if (w->rflags & RFLAGS_ZF)
+        return store(w->v, o, new);
+    w->e.reg = 0;
+    return do_exchange(w, o, old, old);
+}
+
+static enum exit_action do_operand(struct work *w)
+{
+    const struct emulation *e = &w->e;
+    uint64_t other = e->immediate ? w->in.immediate : read_register(w, e->reg, e->reg_bytes);
+    bool far_bit = e->kind == EMULATE_BIT && !e->immediate;
+    uint64_t offset = far_bit ? offset_of_bit(w, other) : offset_of(w), old = 0;
+    struct operand o;
+    enum exit_action a = reach(w, &o, w->in.segment, offset, e->writes, &w->page);
+
+    if (a == EXIT_SKIP && e->kind != EMULATE_STORE)
+        a = load(w->v, &o, &old);
+    if (a != EXIT_SKIP)
+        return a;
+    switch (e->kind) {
+    case EMULATE_STORE:
+        return store(w->v, &o, other);
+    case EMULATE_LOAD_SX:
+        old = sign_extend(old, e->bytes);
+        /* fall through */
+    case EMULATE_LOAD:
+        write_register(w, e->reg, e->reg_bytes, old);
+        return EXIT_SKIP;
+    case EMULATE_XCHG:
+        return do_exchange(w, &o, old, other);
+    case EMULATE_XADD:
+        return do_exchange(w, &o, old, alu(ALU_ADD, old, other, e->bytes, &w->rflags));
+    case EMULATE_CMPXCHG:
+        return do_cmpxchg(w, &o, old);
+    default:
+        return do_alu(w, &o, old, other);
+    }
+}
+
+static enum exit_action do_element(struct work *w)
+{
+    struct vcpu_gprs *r = &w->v->regs;
+    unsigned address = w->in.address_bytes, bytes = w->e.bytes;
+    uint64_t value = r->rax, step = w->rflags & RFLAGS_DF ? 0 - (uint64_t)bytes : bytes;
+    struct operand from, to;
+    enum exit_action a = EXIT_SKIP;
+
+    if (w->e.kind == EMULATE_MOVS)
+        a = reach(w, &from, w->in.segment, r->rsi & alu_mask(address), false, &w->source_page);
+    if (a == EXIT_SKIP)
+        a = reach(w, &to, SEGMENT_ES, r->rdi & alu_mask(address), true, &w->page);
+    if (a == EXIT_SKIP && w->e.kind == EMULATE_MOVS)
+        a = load(w->v, &from, &value);
+    if (a == EXIT_SKIP)
+        a = store(w->v, &to, value);
+    if (a != EXIT_SKIP)
+        return a;
+    if (w->e.kind == EMULATE_MOVS)
+        write_register(w, 6, address, r->rsi + step);
+    write_register(w, 7, address, r->rdi + step);
+    return EXIT_SKIP;
+}
+
+/* Between two iterations the vCPU takes what it would take between two instructions, with RF set:
+ * SDM 3B "Resume Flag"; SDM 2B "REP". */
+static enum exit_action rest(struct work *w)
+{
+    vcpu_end_shadow(w->v);
+    vcpu_set_rflags(w->v, w->rflags | RFLAGS_RF);
+    if (x86_steps(w->v, w->rflags))
+        vcpu_set_trap_due(w->v);
+    return EXIT_RESUME;
+}
+
+static enum exit_action do_string(struct work *w, uint64_t until)
+{
+    unsigned address = w->in.address_bytes;
+    uint64_t left = w->v->regs.rcx & alu_mask(address);
+
+    if (!w->in.rep && !w->in.repne)
+        return do_element(w);
+    for (unsigned i = 0; left > 0; i++) {
+        enum exit_action a;
+
+        if (i == STRING_STEP || (i > 0 && (x86_steps(w->v, w->rflags) || x86_events_pending(w->v) ||
+                                           arch_tsc() >= until)))
+            return rest(w);
+        a = do_element(w);
+        if (a != EXIT_SKIP)
+            return a;
+        left--;
+        write_register(w, 1, address, left);
+    }
+    return EXIT_SKIP;
+}
+
+/* ---- the exit ---- */
+
+static void begin(struct work *w, struct vcpu *v, const struct memory_access *m)
+{
+    struct paging *p = &w->space.paging;
+    bool wide;
+
+    w->v = v;
+    w->have = 0;
+    w->rflags = vcpu_get_rflags(v);
+    *p = (struct paging){
+        .cr0 = vcpu_get_cr0(v),
+        .cr3 = vcpu_get_cr3(v),
+        .cr4 = vcpu_get_cr4(v),
+        .efer = vcpu_get_efer(v),
+        .cpl = vcpu_get_cpl(v),
+        .ac = w->rflags & RFLAGS_AC,
+        .physical_width = vcpu_x86(v)->cpuid.extended[8].eax & 0xff,
+    };
+    wide = p->efer & EFER_LMA;
+    if (!wide && (p->cr4 & CR4_PAE))
+        vcpu_get_pdptes(v, p->pdpte);
+    w->space.mode = segment_mode_of(p->cr0, p->efer, w->rflags, vcpu_get_cs_rights(v));
+    w->space.mem = &v->guest->mem;
+    w->page = (struct operand_page){m->linear_known, m->write, align_down(m->linear, PAGE_SIZE),
+                                    align_down(m->gpa, PAGE_SIZE)};
+    w->source_page = w->page;
+}
+
+enum exit_action x86_mmio(struct vcpu *v, const struct memory_access *m, uint64_t until)
+{
+    struct work w;
+    enum exit_action a;
+
+    begin(&w, v, m);
+    memset(w.window, 0, sizeof(w.window));
+    a = fetch(&w);
+    if (a != EXIT_SKIP)
+        return a;
+    if (!emulate_choose(&w.in, &w.e))
+        return not_emulated(&w, m->write ? "wrote to" : "read from", m->gpa);
+    if (w.e.kind == EMULATE_STOS || w.e.kind == EMULATE_MOVS)
+        a = do_string(&w, until);
+    else
+        a = do_operand(&w);
+    if (a != EXIT_SKIP)
+        return a;
+    /* The CPU saves RF as 1 for an EPT violation: SDM 3C "Saving RIP, RSP, RFLAGS, and SSP". */
+    w.rflags &= ~(uint64_t)RFLAGS_RF;
+    vcpu_set_rflags(v, w.rflags);
+    if (v->stop)
+        return EXIT_STOP;
+    return w.e.writes || irqchip_pending(v->platform, v->number) ? EXIT_DONE_DECODED
+                                                                 : EXIT_SKIP_DECODED;
+}

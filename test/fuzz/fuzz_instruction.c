@@ -1,0 +1,116 @@
+/* SOURCES: arch/x86/guest/decode.c arch/x86/guest/emulate.c arch/x86/guest/alu.c hv/lib.c */
+/* The decoder of guests' instructions beside Zydis. Input: the mode, then instruction bytes. */
+#include "arch/x86/guest/emulate.h"
+#include "hv/lib.h"
+
+#include <Zydis/Zydis.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(bool good, const char *what, const uint8_t *window, unsigned have)
+{
+    if (good)
+        return;
+    fprintf(stderr, "%s:", what);
+    for (unsigned i = 0; i < have; i++)
+        fprintf(stderr, " %02x", window[i]);
+    fputc('\n', stderr);
+    abort();
+}
+
+static uint8_t number_of(ZydisRegister r)
+{
+    if (r == ZYDIS_REGISTER_NONE)
+        return DECODE_NO_REGISTER;
+    if (r == ZYDIS_REGISTER_RIP || r == ZYDIS_REGISTER_EIP)
+        return DECODE_RIP;
+    return (uint8_t)ZydisRegisterGetId(r);
+}
+
+static const ZydisDecodedOperand *memory_of(const ZydisDecodedInstruction *z,
+                                            const ZydisDecodedOperand *operands)
+{
+    for (unsigned i = 0; i < z->operand_count; i++)
+        if (operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && operands[i].visibility != 2)
+            return &operands[i];
+    return NULL;
+}
+
+/* The operands, of instructions that are emulated. */
+static const char *compare(const struct instruction *in, const struct emulation *e,
+                           const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands,
+                           bool long_mode)
+{
+    const ZydisDecodedOperand *m = memory_of(z, operands);
+    bool string = e->kind == EMULATE_STOS || e->kind == EMULATE_MOVS;
+
+    if (z->address_width != 8u * in->address_bytes)
+        return "another address size";
+    if (string)
+        return z->mnemonic >= ZYDIS_MNEMONIC_STOSB || z->mnemonic >= ZYDIS_MNEMONIC_MOVSB
+                   ? NULL
+                   : "another instruction";
+    if (!m)
+        return "no memory operand";
+    if (m->size != 8u * e->bytes)
+        return "another operand size";
+    if (number_of(m->mem.base) != in->base || number_of(m->mem.index) != in->index)
+        return "another register";
+    if (in->index != DECODE_NO_REGISTER && m->mem.scale != 1u << in->scale)
+        return "another scale";
+    if (((uint64_t)m->mem.disp.value ^ in->displacement) & alu_mask(in->address_bytes))
+        return "another displacement";
+    if (!long_mode && (unsigned)(m->mem.segment - ZYDIS_REGISTER_ES) != in->segment)
+        return "another segment";
+    if (long_mode && (in->segment >= SEGMENT_FS || m->mem.segment >= ZYDIS_REGISTER_FS) &&
+        (unsigned)(m->mem.segment - ZYDIS_REGISTER_ES) != in->segment)
+        return "another segment";
+    if (!!(m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != e->writes)
+        return "memory is written or not";
+    return NULL;
+}
+
+static void check(const uint8_t *window, unsigned have, unsigned code)
+{
+    static const ZydisMachineMode modes[] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16,
+                                             ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
+                                             ZYDIS_MACHINE_MODE_LONG_64};
+    static const ZydisStackWidth widths[] = {ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32,
+                                             ZYDIS_STACK_WIDTH_64};
+    ZydisDecoder decoder;
+    ZydisDecodedInstruction z;
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    struct instruction in;
+    struct emulation e;
+    int rc = decode(&in, window, have, code);
+    ZyanStatus status;
+    const char *wrong;
+
+    must(rc || (in.length > 0 && in.length <= have), "a length that cannot be", window, have);
+    ZydisDecoderInit(&decoder, modes[code >> 2], widths[code >> 2]);
+    status = ZydisDecoderDecodeFull(&decoder, window, have, &z, operands);
+    if (status == ZYDIS_STATUS_NO_MORE_DATA && rc != -E_NOTSUP)
+        must(rc == -E_AGAIN || rc == -E_RANGE, "longer for Zydis", window, have);
+    if (status != ZYAN_STATUS_SUCCESS)
+        return;
+    must(rc == 0, "valid for Zydis", window, have);
+    must(in.length == z.length, "another length", window, have);
+    if (!emulate_choose(&in, &e))
+        return;
+    wrong = compare(&in, &e, &z, operands, code == 8);
+    must(!wrong, wrong, window, have);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint8_t window[DECODE_WINDOW] = {0};
+
+    if (size < 2)
+        return 0;
+    size = min_u64(size - 1, DECODE_MAX);
+    memcpy(window, data + 1, size);
+    check(window, (unsigned)size, 2u << data[0] % 3);
+    return 0;
+}
