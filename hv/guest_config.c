@@ -202,6 +202,8 @@ int config_check_guest(const struct guest_config *g, const char **field)
         *field = broken->name;
     else if (!config_name_is_good(g->name) || strcmp(g->name, CONFIG_MANAGEMENT_NAME) == 0)
         *field = "name";
+    else if ((g->devices & (DEV_NET | DEV_PCI)) == DEV_NET)
+        *field = "devices";
     else if (g->vcpus > ABI_VCPUS_MAX)
         *field = "vcpus";
     else if (g->budget_us > g->period_us)

@@ -121,8 +121,6 @@ static void start_devices(struct guest *g)
         guest_fail(g, "its watchdog's port is taken");
         return;
     }
-    if (g->config.devices & DEV_NET)
-        virtio_net_reset(&g->platform.net);
     guest_enter_phase(g, GUEST_MAKING);
     guest_order(g, VCPU_HELD);
 }

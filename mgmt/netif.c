@@ -19,7 +19,9 @@
 #define FEATURES           (VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS | VIRTIO_F_VERSION_1)
 #define DESC_WRITE         2u
 #define AVAIL_NO_INTERRUPT 1u
-#define REG(offset)        ((uint16_t)(VIRTIO_NET_PORT + (offset)))
+#define REG(offset)        ((uint16_t)(ports + (offset)))
+
+static uint16_t ports; /* the device's; 0: not found yet */
 
 struct desc {
     uint64_t address;
@@ -68,32 +70,35 @@ static void start_queue(unsigned n)
     }
     if (n == TX)
         q->avail.flags = AVAIL_NO_INTERRUPT; /* sent buffers are reclaimed at the next send */
-    outw(REG(VIRTIO_NET_QUEUE_SELECT), (uint16_t)n);
-    outw(REG(VIRTIO_NET_QUEUE_SIZE), QUEUE);
-    set_address(VIRTIO_NET_QUEUE_DESC, q->desc);
-    set_address(VIRTIO_NET_QUEUE_DRIVER, &q->avail);
-    set_address(VIRTIO_NET_QUEUE_DEVICE, &q->used);
-    outw(REG(VIRTIO_NET_QUEUE_ENABLE), 1);
+    outw(REG(VIRTIO_QUEUE_SELECT), (uint16_t)n);
+    outw(REG(VIRTIO_QUEUE_SIZE), QUEUE);
+    set_address(VIRTIO_QUEUE_DESC, q->desc);
+    set_address(VIRTIO_QUEUE_DRIVER, &q->avail);
+    set_address(VIRTIO_QUEUE_DEVICE, &q->used);
+    outw(REG(VIRTIO_QUEUE_ENABLE), 1);
 }
 
 static err_t start_device(struct netif *n)
 {
-    outb(REG(VIRTIO_NET_STATUS), 0);
-    outb(REG(VIRTIO_NET_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE_SELECT), 0);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE), (uint32_t)FEATURES);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE_SELECT), 1);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE), (uint32_t)(FEATURES >> 32));
-    outb(REG(VIRTIO_NET_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
-    if (!(inb(REG(VIRTIO_NET_STATUS)) & VIRTIO_FEATURES_OK))
+    ports = pc_pci_ports(VIRTIO_PCI_VENDOR, VIRTIO_NET_DEVICE);
+    if (!ports)
+        return ERR_IF;
+    outb(REG(VIRTIO_STATUS), 0);
+    outb(REG(VIRTIO_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
+    outl(REG(VIRTIO_DRIVER_FEATURE_SELECT), 0);
+    outl(REG(VIRTIO_DRIVER_FEATURE), (uint32_t)FEATURES);
+    outl(REG(VIRTIO_DRIVER_FEATURE_SELECT), 1);
+    outl(REG(VIRTIO_DRIVER_FEATURE), (uint32_t)(FEATURES >> 32));
+    outb(REG(VIRTIO_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
+    if (!(inb(REG(VIRTIO_STATUS)) & VIRTIO_FEATURES_OK))
         return ERR_IF;
     start_queue(RX);
     start_queue(TX);
-    outb(REG(VIRTIO_NET_STATUS),
+    outb(REG(VIRTIO_STATUS),
          VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
-    outw(REG(VIRTIO_NET_NOTIFY), RX);
+    outw(REG(VIRTIO_NOTIFY), RX);
     for (unsigned i = 0; i < sizeof(n->hwaddr); i++)
-        n->hwaddr[i] = inb(REG(VIRTIO_NET_MAC + i));
+        n->hwaddr[i] = inb(REG(VIRTIO_CONFIG + i));
     return ERR_OK;
 }
 
@@ -111,7 +116,7 @@ static err_t send(struct netif *n, struct pbuf *p)
     pbuf_copy_partial(p, q->buffers[i] + VIRTIO_NET_HEADER, p->tot_len, 0);
     q->desc[i].length = VIRTIO_NET_HEADER + p->tot_len;
     publish(q, i);
-    outw(REG(VIRTIO_NET_NOTIFY), TX);
+    outw(REG(VIRTIO_NOTIFY), TX);
     return ERR_OK;
 }
 
@@ -130,12 +135,17 @@ static void receive(struct netif *n, const uint8_t *frame, size_t len)
         pbuf_free(p);
 }
 
+void vnet_quiet(void)
+{
+    if (ports)
+        (void)inb(REG(VIRTIO_ISR));
+}
+
 bool vnet_poll(struct netif *n)
 {
     struct queue *q = &queues[RX];
     unsigned done = 0;
 
-    (void)inb(REG(VIRTIO_NET_ISR)); /* lowers the interrupt, before the ring is read */
     while (done < ROUND && q->seen != __atomic_load_n(&q->used.index, __ATOMIC_ACQUIRE)) {
         uint32_t id = q->used.ring[q->seen % QUEUE].id;
         uint32_t length = q->used.ring[q->seen % QUEUE].length;
@@ -147,7 +157,7 @@ bool vnet_poll(struct netif *n)
         done++;
     }
     if (done)
-        outw(REG(VIRTIO_NET_NOTIFY), RX);
+        outw(REG(VIRTIO_NOTIFY), RX);
     return done > 0;
 }
 

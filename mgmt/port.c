@@ -4,6 +4,7 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "lwip/sys.h"
+#include "mgmt/netif.h"
 #include "mgmt/tls_port.h"
 
 #define IRQ_PIT      0u
@@ -56,6 +57,8 @@ void guest_interrupt(uint64_t vector, struct guest_frame *f)
     char text[64];
 
     if (vector >= PC_EXCEPTIONS) {
+        if (vector == PC_EXCEPTIONS + VIRTIO_NET_IRQ)
+            vnet_quiet();
         pc_eoi((unsigned)vector - PC_EXCEPTIONS);
         interrupted = true;
         if (work_until && (int32_t)(work_until - port_ms()) > 0)

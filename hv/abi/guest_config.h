@@ -24,11 +24,13 @@ enum config_device {
     DEV_RESET = 1u << 4, /* an empty keyboard controller, ports 0x92 and 0xcf9 */
     DEV_EXIT =
         1u << 5, /* port 0xf4: a byte or word written stops the guest, the value is its exit code */
-    DEV_NET = 1u << 6,  /* virtio-net on the virtual switch, IRQ 11 */
+    DEV_NET = 1u << 6,  /* virtio-net on the virtual switch, on the PCI bus */
     DEV_ACPI = 1u << 7, /* power management: PM1a block, PM timer, IRQ 9 */
+    DEV_PCI = 1u << 8,  /* the PCI bus: ports 0xcf8 and 0xcfc, ECAM */
 };
-#define DEV_DEFAULT (DEV_UART | DEV_PIC | DEV_PIT | DEV_RTC | DEV_RESET | DEV_EXIT | DEV_ACPI)
-#define DEV_ALL     (DEV_DEFAULT | DEV_NET)
+#define DEV_DEFAULT                                                                                \
+    (DEV_UART | DEV_PIC | DEV_PIT | DEV_RTC | DEV_RESET | DEV_EXIT | DEV_ACPI | DEV_PCI)
+#define DEV_ALL (DEV_DEFAULT | DEV_NET)
 
 /* What a guest's clocks do while it is paused: TSC, PIT and RTC stand still, or go on. */
 enum config_paused_clock { PAUSED_CLOCK_STOPS, PAUSED_CLOCK_RUNS };
@@ -65,7 +67,7 @@ struct guest_config {
                                watchdog */
     enum config_paused_clock paused_clock; /* JSON: "stops" (default) or "runs" */
     uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
-                         "reset", "exit", "net", "acpi" */
+                         "reset", "exit", "net", "acpi", "pci" */
     enum abi_exit_profile exit_profile; /* JSON: "least", "default" or "most" */
     struct net_config net; /* with DEV_NET. JSON: an object, which adds "net" to the devices */
     uint32_t net_given;    /* 1: the object was given */

@@ -4,21 +4,38 @@
 
 #define PORTS 0x10000u
 
+/* Where the region's number stands for these ports, and how many bytes it takes. NULL: they cannot
+ * be claimed. */
+static uint8_t *entries(struct io_bus *b, uint16_t first, uint16_t last, unsigned *count)
+{
+    unsigned ports = last - first + 1u;
+
+    if (first > last)
+        return NULL;
+    *count = last < IO_DIRECT ? ports : ports / IO_BLOCK;
+    if (last < IO_DIRECT)
+        return &b->index[first];
+    if (first < IO_DIRECT || first % IO_BLOCK || ports % IO_BLOCK)
+        return NULL;
+    return &b->blocks[(first - IO_DIRECT) / IO_BLOCK];
+}
+
 int io_claim(struct io_bus *b, uint16_t first, uint16_t last, const struct io_ops *ops, void *dev)
 {
-    unsigned n = 0;
+    unsigned n = 0, count = 0;
+    uint8_t *e = entries(b, first, last, &count);
 
-    if (first > last || last >= IO_DIRECT)
+    if (!e)
         return -E_RANGE;
     while (n < IO_REGIONS_MAX && b->regions[n].ops)
         n++;
     if (n == IO_REGIONS_MAX)
         return -E_NOSPC;
-    for (unsigned p = first; p <= last; p++)
-        if (b->index[p])
+    for (unsigned i = 0; i < count; i++)
+        if (e[i])
             return -E_EXIST;
     b->regions[n] = (struct io_region){ops, dev, first, last};
-    memset(&b->index[first], (int)n + 1, last - first + 1u);
+    memset(e, (int)n + 1, count);
     return 0;
 }
 
@@ -47,10 +64,13 @@ void bus_release(struct io_bus *b, const void *dev)
 {
     for (unsigned i = 0; i < IO_REGIONS_MAX; i++) {
         struct io_region *r = &b->regions[i];
+        unsigned count = 0;
+        uint8_t *e;
 
         if (!r->ops || r->dev != dev)
             continue;
-        memset(&b->index[r->first], 0, r->last - r->first + 1u);
+        e = entries(b, r->first, r->last, &count);
+        memset(e, 0, count);
         *r = (struct io_region){0};
     }
     for (unsigned i = 0; i < MMIO_REGIONS_MAX; i++)

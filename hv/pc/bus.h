@@ -21,13 +21,16 @@ struct mmio_ops {
     unsigned width;
 };
 
-#define IO_REGIONS_MAX   24
+#define IO_REGIONS_MAX   48
 #define IO_DIRECT        0x1000u
-#define MMIO_REGIONS_MAX 8u
+#define IO_BLOCK         64u
+#define MMIO_REGIONS_MAX 16u
 
-/* O(1) for ports below IO_DIRECT; ports above cannot be claimed. All zero: nothing is claimed. */
+/* O(1). Ports below IO_DIRECT are claimed one by one, those above in aligned blocks of IO_BLOCK.
+ * All zero: nothing is claimed. */
 struct io_bus {
     uint8_t index[IO_DIRECT]; /* region number + 1; 0: unclaimed */
+    uint8_t blocks[(0x10000 - IO_DIRECT) / IO_BLOCK];
     struct io_region {
         const struct io_ops *ops; /* NULL: free */
         void *dev;
@@ -40,7 +43,8 @@ struct io_bus {
     } mmio[MMIO_REGIONS_MAX];
 };
 
-/* -E_EXIST when a port is taken, -E_RANGE, -E_NOSPC. */
+/* -E_EXIST when a port is taken, -E_RANGE (also above IO_DIRECT if these are not whole blocks),
+ * -E_NOSPC. */
 int io_claim(struct io_bus *b, uint16_t first, uint16_t last, const struct io_ops *ops,
              void *dev) MUST_CHECK;
 /* The same for [base, base + size). */
@@ -60,7 +64,7 @@ void io_out_wide(const struct io_bus *b, uint16_t port, unsigned size, uint32_t 
 /* NULL: unclaimed. */
 static inline const struct io_region *io_region(const struct io_bus *b, uint16_t port)
 {
-    unsigned n = port < IO_DIRECT ? b->index[port] : 0;
+    unsigned n = port < IO_DIRECT ? b->index[port] : b->blocks[(port - IO_DIRECT) / IO_BLOCK];
 
     return n ? &b->regions[n - 1] : NULL;
 }

@@ -52,9 +52,16 @@ struct platform_host {
     void (*ipi)(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector);
 };
 
+struct pci;
+
 /* The environment of a device. */
 struct device_env {
     const struct dev_clock *clock;
+    uint32_t devices; /* DEV_*: those that exist */
+    struct io_bus *bus;
+    struct pci *pci; /* with DEV_PCI. Its `reset` comes before those of its functions */
+    /* Sends a message-signalled interrupt, with the line's `ctx`; NULL: no one takes them. */
+    int (*msi)(void *ctx, uint64_t address, uint32_t data);
     uint64_t epoch;      /* the wall clock now: seconds since 1970 */
     uint64_t memory;     /* the guest's RAM, bytes */
     struct irq_line irq; /* the device's own; not connected if it has none, or no PIC exists */
@@ -66,13 +73,19 @@ struct device_env {
 /* One for each device model; `dev` is its struct. A NULL member does not apply. */
 struct device {
     const char *name;
-    uint32_t bit; /* DEV_*: its bit in the configuration; 0: claimed by another call */
+    uint32_t bit; /* DEV_*: its bits in the configuration, any of which connects it; 0: claimed by
+                     another call */
     unsigned irq; /* input of the PICs */
     /* Claimed when the device is connected; entries without `ops` are unused. */
     struct device_ports {
         uint16_t first, last;
         const struct io_ops *ops;
     } ports[DEVICE_PORTS];
+    /* Claimed likewise; unused without `ops`. */
+    struct device_memory {
+        uint64_t base, size;
+        const struct mmio_ops *ops;
+    } memory;
     /* Sets the power-on state, even if the device is not connected. */
     void (*reset)(void *dev, const struct device_env *env);
     /* Where it keeps the time at which update() must be called. */

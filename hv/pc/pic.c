@@ -2,6 +2,7 @@
 
 #include "hv/config.h"
 #include "hv/lib.h"
+#include "hv/pc/pci.h"
 
 #define ICW1_ICW4     0x01u
 #define ICW1_SINGLE   0x02u
@@ -287,15 +288,25 @@ static uint32_t elcr_in(void *dev, uint16_t port, unsigned size)
     return p->chip[port & 1].elcr;
 }
 
-static void elcr_out(void *dev, uint16_t port, unsigned size, uint32_t value)
+static void set_levels(struct pic *p, unsigned chip, uint32_t value)
 {
-    struct pic *p = dev;
-    struct pic_chip *c = &p->chip[port & 1];
+    struct pic_chip *c = &p->chip[chip];
 
-    (void)size;
-    c->elcr = (uint8_t)(value & elcr_writable[port & 1]);
+    c->elcr = (uint8_t)(value & elcr_writable[chip]);
     c->irr = (uint8_t)((c->irr & ~c->elcr) | (c->lines & c->elcr));
     update(p);
+}
+
+void pic_set_levels(struct pic *p, uint16_t irqs)
+{
+    set_levels(p, 0, irqs & 0xff);
+    set_levels(p, 1, irqs >> 8);
+}
+
+static void elcr_out(void *dev, uint16_t port, unsigned size, uint32_t value)
+{
+    (void)size;
+    set_levels(dev, port & 1, value);
 }
 
 const struct io_ops pic_io_ops = {pic_in, pic_out, 1};
@@ -303,8 +314,9 @@ const struct io_ops pic_elcr_ops = {elcr_in, elcr_out, 1};
 
 static void reset(void *dev, const struct device_env *env)
 {
-    (void)env;
     pic_init(dev);
+    if (env->devices & DEV_PCI)
+        pic_set_levels(dev, PCI_GSI_MASK);
 }
 
 const struct device pic_device = {

@@ -9,6 +9,7 @@ static const struct slot {
     size_t at; /* in struct platform */
 } slots[] = {
     {&pic_device, offsetof(struct platform, pic)},
+    {&pci_device, offsetof(struct platform, pci)},
     {&virtio_net_device, offsetof(struct platform, net)},
     {&pit_device, offsetof(struct platform, pit)},
     {&rtc_device, offsetof(struct platform, rtc)},
@@ -16,6 +17,7 @@ static const struct slot {
     {&i8042_device, offsetof(struct platform, i8042)},
     {&acpi_pm_device, offsetof(struct platform, acpi_pm)},
     {&reset_device, offsetof(struct platform, reset)},
+    {&control_device, offsetof(struct platform, reset)},
     {&exit_device, offsetof(struct platform, reset)},
     {&watchdog_device, offsetof(struct platform, watchdog)},
 };
@@ -33,8 +35,13 @@ static void raise_line(void *ctx, unsigned irq, bool level)
 void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                     uint64_t epoch, uint64_t memory, const struct platform_host *host)
 {
-    struct device_env env = {
-        .clock = &p->clock, .epoch = epoch, .memory = memory, .host = &p->host};
+    struct device_env env = {.clock = &p->clock,
+                             .devices = devices,
+                             .bus = &p->bus,
+                             .pci = &p->pci,
+                             .epoch = epoch,
+                             .memory = memory,
+                             .host = &p->host};
     unsigned timers = 0;
 
     p->clock = (struct dev_clock){now, tsc_hz};
@@ -55,8 +62,7 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
 
 void platform_disconnect(struct platform *p)
 {
-    for (size_t i = 0; i < ARRAY_LEN(slots); i++)
-        bus_release(&p->bus, dev_of(p, &slots[i]));
+    memset(&p->bus, 0, sizeof(p->bus));
 }
 
 static int connect(struct platform *p, const struct slot *s)
@@ -66,6 +72,8 @@ static int connect(struct platform *p, const struct slot *s)
 
     for (unsigned i = 0; i < DEVICE_PORTS && d->ports[i].ops && rc == 0; i++)
         rc = io_claim(&p->bus, d->ports[i].first, d->ports[i].last, d->ports[i].ops, dev_of(p, s));
+    if (rc == 0 && d->memory.ops)
+        rc = mmio_claim(&p->bus, d->memory.base, d->memory.size, d->memory.ops, dev_of(p, s));
     return rc;
 }
 
@@ -83,9 +91,12 @@ int platform_connect(struct platform *p, uint32_t devices)
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host)
 {
-    platform_reset(p, devices, now, tsc_hz, epoch, memory, host);
+    int rc;
+
     platform_disconnect(p);
-    return platform_connect(p, devices);
+    rc = platform_connect(p, devices);
+    platform_reset(p, devices, now, tsc_hz, epoch, memory, host);
+    return rc;
 }
 
 int platform_watch(struct platform *p, uint64_t patience)

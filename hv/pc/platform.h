@@ -9,6 +9,7 @@
 #include "hv/pc/acpi_pm.h"
 #include "hv/pc/device.h"
 #include "hv/pc/i8042.h"
+#include "hv/pc/pci.h"
 #include "hv/pc/pic.h"
 #include "hv/pc/pit.h"
 #include "hv/pc/reset.h"
@@ -30,6 +31,7 @@ struct platform {
     struct i8042 i8042;
     struct acpi_pm acpi_pm;
     struct reset reset;
+    struct pci pci;
     struct virtio_net net;
     struct watchdog watchdog;
     struct platform_host host;
@@ -49,12 +51,12 @@ struct platform {
  * clash. */
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;
-/* Its three parts, for a caller without time for all at once: reset the devices; release all ports;
- * then claim the devices' ports. */
-void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
-                    uint64_t epoch, uint64_t memory, const struct platform_host *host);
+/* Its three parts, for a caller without time for all at once: release all ports; claim the devices'
+ * ports; then reset the devices, which also puts those on the PCI bus where firmware would. */
 void platform_disconnect(struct platform *p);
 int platform_connect(struct platform *p, uint32_t devices) MUST_CHECK;
+void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
+                    uint64_t epoch, uint64_t memory, const struct platform_host *host);
 
 /* Adds a watchdog with `patience` ticks, after platform_init(). -E_* if ports clash. */
 int platform_watch(struct platform *p, uint64_t patience) MUST_CHECK;
@@ -89,7 +91,7 @@ void platform_shift(struct platform *p, uint64_t ticks);
 /* Frames wait for the guest: its device takes them in the guest's own time. */
 static inline void platform_frames_wait(struct platform *p)
 {
-    p->net.deadline = 0;
+    pci_work_now(&p->net.virtio.pci);
     p->next_event = 0;
 }
 

@@ -1,6 +1,7 @@
 #include "hv/pc/reset.h"
 
 #include "hv/config.h"
+#include "hv/pc/pci.h"
 
 #define CONTROL_RESET 0x04u /* a rising edge of this bit resets */
 #define CONTROL_FULL  0x02u
@@ -34,28 +35,33 @@ static void write_control(struct reset *r, uint32_t value)
     bool edge = (value & CONTROL_RESET) && !(r->control & CONTROL_RESET);
 
     r->control = (uint8_t)(value & (CONTROL_RESET | CONTROL_FULL));
-    if (edge)
+    if (edge && r->on_reset)
         r->on_reset(r->ctx, "reset control register, port 0xcf9");
 }
 
-/* A doubleword at 0xcf8 is an address in PCI configuration space, which does not exist; only bytes
- * and words reach the register behind it. 82441FX "CONFADD - Configuration Address Register" */
+/* A doubleword at 0xcf8 is an address in PCI configuration space; only bytes and words reach the
+ * register behind it. 82441FX "CONFADD - Configuration Address Register" */
 static uint32_t control_in(void *dev, uint16_t port, unsigned size)
 {
     const struct reset *r = dev;
     uint32_t value = UINT32_MAX, shift = 8 * (RESET_CONTROL_PORT - (unsigned)port);
 
-    if (size < 4 && port <= RESET_CONTROL_PORT)
+    if (size == 4)
+        return r->pci_address ? *r->pci_address : UINT32_MAX;
+    if (port <= RESET_CONTROL_PORT && r->on_reset)
         value = (value & ~(0xffu << shift)) | (uint32_t)r->control << shift;
     return value & UINT32_MAX >> (32 - 8 * size);
 }
 
 static void control_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 {
+    const struct reset *r = dev;
     unsigned at = RESET_CONTROL_PORT - (unsigned)port;
 
     if (size < 4 && port <= RESET_CONTROL_PORT && at < size)
         write_control(dev, value >> (8 * at));
+    else if (size == 4 && r->pci_address)
+        *r->pci_address = value & PCI_ADDRESS_BITS;
 }
 
 static uint32_t exit_in(void *dev, uint16_t port, unsigned size)
@@ -79,16 +85,26 @@ const struct io_ops exit_ops = {exit_in, exit_out, 4};
 
 static void reset(void *dev, const struct device_env *env)
 {
-    *(struct reset *)dev =
-        (struct reset){env->host->ctx, env->host->reset, env->host->exit, 0, PORT_A_A20};
+    *(struct reset *)dev = (struct reset){
+        .ctx = env->host->ctx,
+        .on_reset = env->devices & DEV_RESET ? env->host->reset : NULL,
+        .on_exit = env->host->exit,
+        .port_a = PORT_A_A20,
+        .pci_address = env->devices & DEV_PCI ? &env->pci->address : NULL,
+    };
 }
 
 const struct device reset_device = {
     .name = "reset",
     .bit = DEV_RESET,
-    .ports = {{SYSTEM_PORT_A, SYSTEM_PORT_A, &reset_port_a_ops},
-              {CONFADD_PORT, CONFADD_PORT + 3, &reset_control_ops}},
+    .ports = {{SYSTEM_PORT_A, SYSTEM_PORT_A, &reset_port_a_ops}},
     .reset = reset,
+};
+
+const struct device control_device = {
+    .name = "reset control and PCI address",
+    .bit = DEV_RESET | DEV_PCI,
+    .ports = {{CONFADD_PORT, CONFADD_PORT + 3, &reset_control_ops}},
 };
 
 const struct device exit_device = {

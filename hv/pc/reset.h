@@ -16,8 +16,9 @@ struct reset {
     void (*on_exit)(void *ctx, uint32_t code);
     uint8_t control;
     uint8_t port_a;
+    uint32_t *pci_address; /* the host bridge's address register; NULL: no PCI bus */
 };
 
 extern const struct io_ops reset_port_a_ops, reset_control_ops, exit_ops;
-/* Both use struct reset; the first one resets it. */
-extern const struct device reset_device, exit_device;
+/* All use struct reset; the first one resets it. */
+extern const struct device reset_device, control_device, exit_device;

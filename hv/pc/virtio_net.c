@@ -3,63 +3,32 @@
 #include "hv/config.h"
 #include "hv/lib.h"
 
-#define STATUS_WRITABLE                                                                            \
-    (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK | VIRTIO_FAILED)
-#define ISR_QUEUE          1u
-#define ISR_CONFIG         2u
-#define FEATURES           (VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS | VIRTIO_F_VERSION_1)
-#define NO_VECTOR          0xffffu
+#define FEATURES           (VIRTIO_NET_F_MAC | VIRTIO_NET_F_MTU | VIRTIO_NET_F_STATUS)
 #define LINK_UP            1u
 #define HEADER_NUM_BUFFERS 10u
-#define QUEUE_RX           0u
-#define QUEUE_TX           1u
-#define HIGH_HALF          4u /* of a 64-bit register, in its offset */
+#define CLASS_ETHERNET     0x020000u
+#define TYPE_NET           1u
 
-static void interrupt(struct virtio_net *d, uint8_t why)
+static struct virtio_net *net_of(struct virtio *v)
 {
-    d->isr |= why;
-    irq_set(&d->irq, true);
+    return (struct virtio_net *)v; /* its first member */
+}
+_Static_assert(offsetof(struct virtio_net, virtio) == 0, "net_of() and the rows of platform.c");
+
+static struct virtqueue *rx_of(struct virtio_net *d)
+{
+    return &d->virtio.queues[VIRTIO_NET_RX];
+}
+
+static struct virtqueue *tx_of(struct virtio_net *d)
+{
+    return &d->virtio.queues[VIRTIO_NET_TX];
 }
 
 static void fail(struct virtio_net *d)
 {
     d->errors++;
-    d->status |= VIRTIO_NEEDS_RESET;
-    if (d->status & VIRTIO_DRIVER_OK)
-        interrupt(d, ISR_CONFIG);
-}
-
-static bool running(const struct virtio_net *d)
-{
-    return (d->status & VIRTIO_DRIVER_OK) && !(d->status & VIRTIO_NEEDS_RESET);
-}
-
-/* Also for "write 0 to device_status". The device's identity stays. */
-void virtio_net_reset(struct virtio_net *d)
-{
-    virtqueue_reset(&d->rx);
-    virtqueue_reset(&d->tx);
-    d->rx_chain.open = d->tx_chain.open = false;
-    d->status = d->isr = 0;
-    d->queue_select = 0;
-    d->feature_select = d->driver_feature_select = 0;
-    d->driver_features = 0;
-    d->deadline = NEVER;
-    irq_set(&d->irq, false);
-    spin_lock(&d->rx_lock);
-    d->rx_tail = d->rx_head; /* frames for the former driver are dropped */
-    spin_unlock(&d->rx_lock);
-}
-
-void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t mac[6],
-                     struct virtio_net_frame *rx_ring, const struct virtio_net_host *host)
-{
-    memset(d, 0, sizeof(*d));
-    d->mem = *mem;
-    d->host = *host;
-    d->rx_ring = rx_ring;
-    memcpy(d->mac, mac, sizeof(d->mac));
-    virtio_net_reset(d);
+    virtio_fail(&d->virtio);
 }
 
 /* ---- frames ---- */
@@ -80,7 +49,7 @@ static void gather(struct virtio_net *d, struct virtio_net_chain *w,
     if (n == 0)
         return;
     if (n > sizeof(d->tx_buf) - len ||
-        gmem_read(&d->mem, gpa(p->address.v + cut), d->tx_buf + len, n)) {
+        gmem_read(d->virtio.mem, gpa(p->address.v + cut), d->tx_buf + len, n)) {
         w->bad = true;
         return;
     }
@@ -100,7 +69,7 @@ static int open_chain(struct virtio_net *d, struct virtqueue *q, struct virtio_n
 
     if (w->open)
         return 1;
-    rc = virtqueue_next(q, &d->mem, &w->chain);
+    rc = virtqueue_next(q, d->virtio.mem, &w->chain);
     if (rc == 1)
         *w = (struct virtio_net_chain){.open = true, .chain = w->chain};
     return rc;
@@ -110,7 +79,7 @@ static void close_chain(struct virtio_net *d, struct virtqueue *q, struct virtio
                         uint32_t written)
 {
     w->open = false;
-    virtqueue_done(q, &d->mem, w->chain.head, written);
+    virtqueue_done(q, d->virtio.mem, w->chain.head, written);
 }
 
 static void finish_sending(struct virtio_net *d, struct virtio_net_chain *w)
@@ -121,14 +90,14 @@ static void finish_sending(struct virtio_net *d, struct virtio_net_chain *w)
     } else {
         d->errors++;
     }
-    close_chain(d, &d->tx, w, 0);
-    if (virtqueue_wants_irq(&d->tx, &d->mem))
-        interrupt(d, ISR_QUEUE);
+    close_chain(d, tx_of(d), w, 0);
+    virtio_used(&d->virtio, VIRTIO_NET_TX);
 }
 
-static bool can_transmit(const struct virtio_net *d)
+static bool can_transmit(struct virtio_net *d)
 {
-    return running(d) && (d->tx_chain.open || virtqueue_waits(&d->tx, &d->mem));
+    return virtio_is_running(&d->virtio) &&
+           (d->tx_chain.open || virtqueue_waits(tx_of(d), d->virtio.mem));
 }
 
 /* Gathering a frame and sending it are two calls. */
@@ -142,9 +111,9 @@ static void transmit(struct virtio_net *d)
         finish_sending(d, w);
         return;
     }
-    rc = open_chain(d, &d->tx, w);
+    rc = open_chain(d, tx_of(d), w);
     for (unsigned i = 0; rc == 1 && i < VIRTIO_NET_WORK; i++) {
-        rc = virtqueue_piece(&d->tx, &d->mem, &w->chain, &p);
+        rc = virtqueue_piece(tx_of(d), d->virtio.mem, &w->chain, &p);
         if (rc == 1)
             gather(d, w, &p);
     }
@@ -188,7 +157,7 @@ static void scatter(struct virtio_net *d, struct virtio_net_chain *w,
         size_t n = min_u64(left, room - at);
         const uint8_t *from = in_header ? header + w->done : f->data + (w->done - sizeof(header));
 
-        w->bad = gmem_write(&d->mem, gpa(p->address.v + at), from, n);
+        w->bad = gmem_write(d->virtio.mem, gpa(p->address.v + at), from, n);
         at += n;
         w->done += n;
     }
@@ -197,7 +166,7 @@ static void scatter(struct virtio_net *d, struct virtio_net_chain *w,
 /* The chain has taken its frame, or turned out not to fit. */
 static void finish_receiving(struct virtio_net *d, struct virtio_net_chain *w, bool fits)
 {
-    close_chain(d, &d->rx, w, fits ? (uint32_t)w->done : 0);
+    close_chain(d, rx_of(d), w, fits ? (uint32_t)w->done : 0);
     if (fits)
         d->rx_frames++;
     else
@@ -205,14 +174,13 @@ static void finish_receiving(struct virtio_net *d, struct virtio_net_chain *w, b
     spin_lock(&d->rx_lock);
     __atomic_store_n(&d->rx_tail, d->rx_tail + 1, __ATOMIC_RELEASE);
     spin_unlock(&d->rx_lock);
-    if (virtqueue_wants_irq(&d->rx, &d->mem))
-        interrupt(d, ISR_QUEUE);
+    virtio_used(&d->virtio, VIRTIO_NET_RX);
 }
 
-static bool can_receive(const struct virtio_net *d)
+static bool can_receive(struct virtio_net *d)
 {
-    return running(d) && virtio_net_rx_waiting(d) &&
-           (d->rx_chain.open || virtqueue_waits(&d->rx, &d->mem));
+    return virtio_is_running(&d->virtio) && virtio_net_rx_waiting(d) &&
+           (d->rx_chain.open || virtqueue_waits(rx_of(d), d->virtio.mem));
 }
 
 static void receive(struct virtio_net *d)
@@ -224,9 +192,9 @@ static void receive(struct virtio_net *d)
     bool full = false;
     int rc;
 
-    rc = open_chain(d, &d->rx, w);
+    rc = open_chain(d, rx_of(d), w);
     for (unsigned i = 0; rc == 1 && i < VIRTIO_NET_WORK && !full && !w->bad; i++) {
-        rc = virtqueue_piece(&d->rx, &d->mem, &w->chain, &p);
+        rc = virtqueue_piece(rx_of(d), d->virtio.mem, &w->chain, &p);
         if (rc == 1)
             scatter(d, w, f, &p);
         full = w->done == VIRTIO_NET_HEADER + f->len;
@@ -247,255 +215,49 @@ void virtio_net_work(struct virtio_net *d)
         transmit(d);
     else if (receives)
         receive(d);
-    d->deadline = can_transmit(d) || can_receive(d) ? 0 : NEVER;
+    d->virtio.pci.due = can_transmit(d) || can_receive(d) ? 0 : NEVER;
 }
 
-/* ---- registers ---- */
-
-static struct virtqueue *selected(struct virtio_net *d)
+static void work(struct virtio *v)
 {
-    return d->queue_select == QUEUE_RX ? &d->rx : d->queue_select == QUEUE_TX ? &d->tx : NULL;
+    virtio_net_work(net_of(v));
 }
 
-static uint32_t half(uint64_t v, unsigned reg)
+/* The device's identity stays. */
+static void forget(struct virtio *v)
 {
-    return (uint32_t)(reg & HIGH_HALF ? v >> 32 : v);
+    struct virtio_net *d = net_of(v);
+
+    d->rx_chain.open = d->tx_chain.open = false;
+    spin_lock(&d->rx_lock);
+    d->rx_tail = d->rx_head; /* frames for the former driver are dropped */
+    spin_unlock(&d->rx_lock);
 }
 
-static void set_half(uint64_t *v, unsigned reg, uint32_t value)
+static const struct virtio_model model = {
+    .type = TYPE_NET, .class = CLASS_ETHERNET, .queues = 2, .reset = forget, .work = work};
+
+void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t mac[6],
+                     struct virtio_net_frame *rx_ring, const struct virtio_net_host *host)
 {
-    if (reg & HIGH_HALF)
-        *v = (*v & 0xffffffffull) | (uint64_t)value << 32;
-    else
-        *v = (*v & ~0xffffffffull) | value;
+    memset(d, 0, sizeof(*d));
+    d->host = *host;
+    d->rx_ring = rx_ring;
+    d->config = (struct virtio_net_config){.link = LINK_UP, .queue_pairs = 1, .mtu = 1500};
+    memcpy(d->config.mac, mac, sizeof(d->config.mac));
+    virtio_init(&d->virtio, &model, mem, FEATURES, &d->config, sizeof(d->config));
 }
 
-static uint32_t read_config(const struct virtio_net *d, unsigned offset, unsigned size)
-{
-    uint8_t config[16] = {0};
-    uint32_t v = 0;
-
-    memcpy(config, d->mac, sizeof(d->mac));
-    config[VIRTIO_NET_LINK - VIRTIO_NET_MAC] = LINK_UP;
-    if (offset + size <= sizeof(config)) /* not across the window's end */
-        memcpy(&v, config + offset, size);
-    return v;
-}
-
-static uint32_t read_queue(struct virtio_net *d, unsigned reg)
-{
-    const struct virtqueue *q = selected(d);
-
-    if (!q)
-        return 0;
-    switch (reg) {
-    case VIRTIO_NET_QUEUE_SIZE:
-        return q->size;
-    case VIRTIO_NET_QUEUE_ENABLE:
-        return q->ready;
-    case VIRTIO_NET_QUEUE_DESC:
-    case VIRTIO_NET_QUEUE_DESC + HIGH_HALF:
-        return half(q->desc, reg);
-    case VIRTIO_NET_QUEUE_DRIVER:
-    case VIRTIO_NET_QUEUE_DRIVER + HIGH_HALF:
-        return half(q->avail, reg);
-    case VIRTIO_NET_QUEUE_DEVICE:
-    case VIRTIO_NET_QUEUE_DEVICE + HIGH_HALF:
-        return half(q->used, reg);
-    default:
-        return 0;
-    }
-}
-
-static uint32_t read_isr(struct virtio_net *d)
-{
-    uint8_t v = d->isr;
-
-    d->isr = 0;
-    irq_set(&d->irq, false);
-    return v;
-}
-
-/* In bytes; 0: no register begins there. */
-static unsigned width(unsigned reg)
-{
-    switch (reg) {
-    case VIRTIO_NET_STATUS:
-    case VIRTIO_NET_GENERATION:
-    case VIRTIO_NET_ISR:
-        return 1;
-    case VIRTIO_NET_MSIX_CONFIG:
-    case VIRTIO_NET_NUM_QUEUES:
-    case VIRTIO_NET_QUEUE_SELECT:
-    case VIRTIO_NET_QUEUE_SIZE:
-    case VIRTIO_NET_QUEUE_MSIX:
-    case VIRTIO_NET_QUEUE_ENABLE:
-    case VIRTIO_NET_QUEUE_NOTIFY_OFF:
-    case VIRTIO_NET_NOTIFY:
-        return 2;
-    default:
-        return reg < VIRTIO_NET_ISR && reg % 4 == 0 ? 4 : 0;
-    }
-}
-
-static uint32_t read_register(struct virtio_net *d, unsigned reg)
-{
-    switch (reg) {
-    case VIRTIO_NET_DEVICE_FEATURE_SELECT:
-        return d->feature_select;
-    case VIRTIO_NET_DEVICE_FEATURE:
-        return d->feature_select < 2 ? (uint32_t)(FEATURES >> (32 * d->feature_select)) : 0;
-    case VIRTIO_NET_DRIVER_FEATURE_SELECT:
-        return d->driver_feature_select;
-    case VIRTIO_NET_DRIVER_FEATURE:
-        return d->driver_feature_select < 2
-                   ? (uint32_t)(d->driver_features >> (32 * d->driver_feature_select))
-                   : 0;
-    case VIRTIO_NET_MSIX_CONFIG:
-    case VIRTIO_NET_QUEUE_MSIX:
-        return NO_VECTOR;
-    case VIRTIO_NET_NUM_QUEUES:
-        return 2;
-    case VIRTIO_NET_STATUS:
-        return d->status;
-    case VIRTIO_NET_GENERATION:
-        return 0; /* the configuration never changes */
-    case VIRTIO_NET_QUEUE_SELECT:
-        return d->queue_select;
-    case VIRTIO_NET_ISR:
-        return read_isr(d);
-    default:
-        return read_queue(d, reg);
-    }
-}
-
-static uint32_t virtio_net_in(void *dev, uint16_t port, unsigned size)
-{
-    unsigned reg = port - VIRTIO_NET_PORT;
-
-    if (reg >= VIRTIO_NET_MAC)
-        return read_config(dev, reg - VIRTIO_NET_MAC, size);
-    if (width(reg) != size)
-        return UINT32_MAX >> (32 - 8 * size);
-    return read_register(dev, reg);
-}
-
-static void write_status(struct virtio_net *d, uint32_t value)
-{
-    uint8_t s = value & STATUS_WRITABLE;
-
-    if (value == 0) {
-        virtio_net_reset(d);
-        return;
-    }
-    /* FEATURES_OK stays clear if we do not support the choice; the driver reads it back. Otherwise
-     * a driver only adds bits. */
-    s |= d->status;
-    if ((d->driver_features & ~FEATURES) || !(d->driver_features & VIRTIO_F_VERSION_1))
-        s &= (uint8_t)~VIRTIO_FEATURES_OK;
-    if (!(s & VIRTIO_FEATURES_OK))
-        s &= (uint8_t)~VIRTIO_DRIVER_OK;
-    d->status = s;
-    d->deadline = 0;
-}
-
-static void write_queue(struct virtio_net *d, unsigned reg, uint32_t value)
-{
-    struct virtqueue *q = selected(d);
-
-    if (!q || q->ready)
-        return; /* an enabled queue cannot be changed until reset */
-    switch (reg) {
-    case VIRTIO_NET_QUEUE_SIZE:
-        q->size = (uint16_t)value;
-        break;
-    case VIRTIO_NET_QUEUE_ENABLE:
-        if (value == 1 && virtqueue_enable(q, &d->mem))
-            fail(d);
-        break;
-    case VIRTIO_NET_QUEUE_DESC:
-    case VIRTIO_NET_QUEUE_DESC + HIGH_HALF:
-        set_half(&q->desc, reg, value);
-        break;
-    case VIRTIO_NET_QUEUE_DRIVER:
-    case VIRTIO_NET_QUEUE_DRIVER + HIGH_HALF:
-        set_half(&q->avail, reg, value);
-        break;
-    case VIRTIO_NET_QUEUE_DEVICE:
-    case VIRTIO_NET_QUEUE_DEVICE + HIGH_HALF:
-        set_half(&q->used, reg, value);
-        break;
-    default:
-        break;
-    }
-}
-
-static void notify(struct virtio_net *d, uint32_t queue)
-{
-    if (queue == QUEUE_RX || queue == QUEUE_TX)
-        d->deadline = 0;
-}
-
-static void virtio_net_out(void *dev, uint16_t port, unsigned size, uint32_t value)
-{
-    struct virtio_net *d = dev;
-    unsigned reg = port - VIRTIO_NET_PORT;
-
-    if (reg >= VIRTIO_NET_MAC || width(reg) != size)
-        return;
-    switch (reg) {
-    case VIRTIO_NET_DEVICE_FEATURE_SELECT:
-        d->feature_select = value;
-        break;
-    case VIRTIO_NET_DRIVER_FEATURE_SELECT:
-        d->driver_feature_select = value;
-        break;
-    case VIRTIO_NET_DRIVER_FEATURE:
-        if (d->driver_feature_select < 2 && !(d->status & VIRTIO_FEATURES_OK))
-            set_half(&d->driver_features, d->driver_feature_select ? HIGH_HALF : 0, value);
-        break;
-    case VIRTIO_NET_STATUS:
-        write_status(d, value);
-        break;
-    case VIRTIO_NET_QUEUE_SELECT:
-        d->queue_select = (uint16_t)value;
-        break;
-    case VIRTIO_NET_NOTIFY:
-        notify(d, value);
-        break;
-    default:
-        write_queue(d, reg, value);
-        break;
-    }
-}
-
-const struct io_ops virtio_net_io_ops = {virtio_net_in, virtio_net_out, 4};
-
-/* Registers and rings: virtio_net_reset(). */
 static void reset(void *dev, const struct device_env *env)
 {
     struct virtio_net *d = dev;
 
-    d->irq = env->irq;
-    d->deadline = NEVER;
-}
-
-static uint64_t *deadline(void *dev)
-{
-    return &((struct virtio_net *)dev)->deadline;
-}
-
-static void update(void *dev)
-{
-    virtio_net_work(dev);
+    if (env->devices & DEV_NET)
+        virtio_plug(&d->virtio, env->pci, VIRTIO_NET_SLOT);
 }
 
 const struct device virtio_net_device = {
     .name = "virtio-net",
     .bit = DEV_NET,
-    .irq = VIRTIO_NET_IRQ,
-    .ports = {{VIRTIO_NET_PORT, VIRTIO_NET_PORT + VIRTIO_NET_PORTS - 1, &virtio_net_io_ops}},
     .reset = reset,
-    .deadline = deadline,
-    .update = update,
 };

@@ -1,11 +1,17 @@
 #include "mgmt/pc/pc.h"
 
-#define PIC1    0x20u
-#define PIC2    0xa0u
-#define PIC_EOI 0x20u
-#define CASCADE 2u
-#define CODE    0x08u   /* of start.asm's GDT */
-#define GATE    0x8e00u /* present, interrupt gate */
+#include "hv/pc/pci.h"
+#include "hv/pc/pci_registers.h"
+
+#define PCI_ADDRESS 0xcf8u
+#define PCI_DATA    0xcfcu
+#define PCI_ENABLE  0x80000000u
+#define PIC1        0x20u
+#define PIC2        0xa0u
+#define PIC_EOI     0x20u
+#define CASCADE     2u
+#define CODE        0x08u   /* of start.asm's GDT */
+#define GATE        0x8e00u /* present, interrupt gate */
 
 struct gate {
     uint16_t low, selector, flags, middle;
@@ -27,6 +33,24 @@ void pc_eoi(unsigned irq)
     if (irq >= 8)
         outb(PIC2, PIC_EOI);
     outb(PIC1, PIC_EOI);
+}
+
+static uint32_t read_pci(unsigned slot, unsigned at)
+{
+    outl(PCI_ADDRESS, PCI_ENABLE | slot << 11 | at);
+    return inl(PCI_DATA);
+}
+
+uint16_t pc_pci_ports(uint16_t vendor, uint16_t device)
+{
+    unsigned slot = 0;
+
+    while (slot < PCI_SLOTS && read_pci(slot, PCI_VENDOR) != ((uint32_t)device << 16 | vendor))
+        slot++;
+    if (slot == PCI_SLOTS)
+        return 0;
+    outl(PCI_DATA, read_pci(slot, PCI_COMMAND) | PCI_COMMAND_MASTER);
+    return (uint16_t)(read_pci(slot, PCI_BAR) & ~3u);
 }
 
 void pc_start(void)

@@ -1,7 +1,7 @@
 /*
  * The small PC that our own guests (the management guest and the samples) run on: ports, exception
- * and interrupt entries, the 8259 pair. start.asm calls guest_run() in 64-bit mode with the first 8
- * GB identity-mapped and interrupts off.
+ * and interrupt entries, the 8259 pair, the PCI bus. start.asm calls guest_run() in 64-bit mode
+ * with the first 8 GB identity-mapped and interrupts off.
  */
 #pragma once
 
@@ -24,5 +24,8 @@ void guest_interrupt(uint64_t vector, struct guest_frame *f);
 void pc_start(void);
 /* The line interrupts from now on. */
 void pc_unmask(unsigned irq);
+/* The PCI function 0 with this identity whose slot is lowest: makes it a bus master, and returns
+ * the first port of its BAR 0. 0: there is none. */
+uint16_t pc_pci_ports(uint16_t vendor, uint16_t device);
 /* End of interrupt, at the PICs that handle the line. */
 void pc_eoi(unsigned irq);

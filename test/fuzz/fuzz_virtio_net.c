@@ -1,24 +1,20 @@
-/* SOURCES: hv/pc/virtio_net.c hv/pc/virtqueue.c hv/lib.c */
+/* SOURCES: hv/pc/virtio_net.c hv/pc/virtio.c hv/pc/virtqueue.c hv/pc/msix.c hv/pc/pci.c hv/pc/bus.c
+ * hv/lib.c */
 /* A driver that does anything: register accesses, memory writes, frames from the wire. */
 #include "hv/pc/virtio_net.h"
+
+#include "test/unit/pci_fixture.h"
 
 #include <stdlib.h>
 
 #define MEMORY 0x4000u
+#define WINDOW (PCI_PORTS + VIRTIO_NET_SLOT * PCI_SLOT_PORTS)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct virtio_net dev;
 static struct virtio_net_frame ring[VIRTIO_NET_RX_RING];
-static bool level;
 static uint64_t sent;
-
-static void on_line(void *ctx, unsigned irq, bool l)
-{
-    (void)ctx;
-    (void)irq;
-    level = l;
-}
 
 static void on_transmit(void *ctx, const uint8_t *frame, size_t len)
 {
@@ -35,32 +31,32 @@ static void on_transmit(void *ctx, const uint8_t *frame, size_t len)
 
 static void out(unsigned reg, unsigned size, uint32_t v)
 {
-    virtio_net_io_ops.out(&dev, (uint16_t)(VIRTIO_NET_PORT + reg), size, v);
+    io_out(&pci_io, (uint16_t)(WINDOW + reg), size, v);
 }
 
 /* Starts the device like a good driver, so that the rings are reached. */
 static void start(void)
 {
-    out(VIRTIO_NET_STATUS, 1, 0);
-    out(VIRTIO_NET_DRIVER_FEATURE_SELECT, 4, 1);
-    out(VIRTIO_NET_DRIVER_FEATURE, 4, 1);
-    out(VIRTIO_NET_STATUS, 1, 3 | VIRTIO_FEATURES_OK);
+    out(VIRTIO_STATUS, 1, 0);
+    out(VIRTIO_DRIVER_FEATURE_SELECT, 4, 1);
+    out(VIRTIO_DRIVER_FEATURE, 4, 1);
+    out(VIRTIO_STATUS, 1, 3 | VIRTIO_FEATURES_OK);
     for (unsigned n = 0; n < 2; n++) {
-        out(VIRTIO_NET_QUEUE_SELECT, 2, n);
-        out(VIRTIO_NET_QUEUE_SIZE, 2, 8);
-        out(VIRTIO_NET_QUEUE_DESC, 4, 0x400 * n);
-        out(VIRTIO_NET_QUEUE_DRIVER, 4, 0x400 * n + 0x100);
-        out(VIRTIO_NET_QUEUE_DEVICE, 4, 0x400 * n + 0x200);
-        out(VIRTIO_NET_QUEUE_ENABLE, 2, 1);
+        out(VIRTIO_QUEUE_SELECT, 2, n);
+        out(VIRTIO_QUEUE_SIZE, 2, 8);
+        out(VIRTIO_QUEUE_DESC, 4, 0x400 * n);
+        out(VIRTIO_QUEUE_DRIVER, 4, 0x400 * n + 0x100);
+        out(VIRTIO_QUEUE_DEVICE, 4, 0x400 * n + 0x200);
+        out(VIRTIO_QUEUE_ENABLE, 2, 1);
     }
-    out(VIRTIO_NET_STATUS, 1, 3 | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+    out(VIRTIO_STATUS, 1, 3 | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
 }
 
 static void step(struct gmem *m, const uint8_t op[8])
 {
     uint32_t v = op[4] | (uint32_t)op[5] << 8 | (uint32_t)op[6] << 16 | (uint32_t)op[7] << 24;
     unsigned at = (op[2] | (unsigned)op[3] << 8) % (MEMORY - 4), sizes[4] = {1, 2, 4, 4};
-    unsigned reg = op[1] % VIRTIO_NET_PORTS;
+    unsigned reg = op[1] % VIRTIO_WINDOW;
     uint8_t frame[VIRTIO_NET_FRAME] = {0};
 
     switch (op[0] % 8) {
@@ -71,8 +67,8 @@ static void step(struct gmem *m, const uint8_t op[8])
         out(reg, sizes[op[0] >> 6], v);
         break;
     case 2:
-        (void)virtio_net_io_ops.in(&dev, (uint16_t)(VIRTIO_NET_PORT + reg), sizes[op[0] >> 6]);
-        if (reg == VIRTIO_NET_ISR && op[0] >> 6 == 0 && level)
+        (void)io_in(&pci_io, (uint16_t)(WINDOW + reg), sizes[op[0] >> 6]);
+        if (reg == VIRTIO_ISR && op[0] >> 6 == 0 && pci_level(VIRTIO_NET_IRQ))
             abort();
         break;
     case 3:
@@ -82,10 +78,10 @@ static void step(struct gmem *m, const uint8_t op[8])
         break;
     case 6:
         (void)virtio_net_rx_push(&dev, frame, (size_t)v % (VIRTIO_NET_FRAME + 4));
-        virtio_net_work(&dev);
+        pci_work_now(&dev.virtio.pci);
         break;
     default:
-        out(VIRTIO_NET_NOTIFY, 2, op[1] & 1);
+        out(VIRTIO_NOTIFY, 2, op[1] & 1);
         break;
     }
 }
@@ -100,17 +96,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memset(m.base, 0, MEMORY);
     virtio_net_init(&dev, &m, mac, ring, &host);
-    dev.irq.set = on_line;
-    level = false;
+    pci_fixture_start(DEV_NET, NULL);
+    virtio_net_device.reset(&dev, &pci_env);
+    pci_fixture_master(VIRTIO_NET_SLOT);
     sent = 0;
     for (; size >= 8; data += 8, size -= 8) {
         uint64_t before = sent;
 
         step(&m, data);
+        if (pci_bus.deadline == 0)
+            pci_device.update(&pci_bus);
         /* Work and queue are bounded, and an interrupt is raised exactly while there is a
          * reason. */
         if (sent - before > VIRTQUEUE_MAX || dev.rx_head - dev.rx_tail > VIRTIO_NET_RX_RING ||
-            level != (dev.isr != 0))
+            pci_level(VIRTIO_NET_IRQ) != (dev.virtio.isr != 0))
             abort();
     }
     if (sent != dev.tx_frames)

@@ -110,14 +110,14 @@ static _Noreturn void long_chains(void)
     reset_device();
     start_long_queue(0);
     start_long_queue(1);
-    outb(REG(VIRTIO_NET_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
+    outb(REG(VIRTIO_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
     for (;;) {
         for (unsigned i = 0; i < ARRAY_LEN(chains); i++) {
             struct long_queue *q = &chains[i];
             uint16_t used = __atomic_load_n(&q->used.index, __ATOMIC_ACQUIRE);
 
             __atomic_store_n(&q->avail.index, (uint16_t)(used + ENTRIES), __ATOMIC_RELEASE);
-            outw(REG(VIRTIO_NET_NOTIFY), (uint16_t)i);
+            outw(REG(VIRTIO_NOTIFY), (uint16_t)i);
         }
     }
 }
@@ -144,7 +144,7 @@ static _Noreturn void frames(void)
         for (uint16_t i = 0; i < QUEUE; i++)
             tx.avail.ring[i] = i;
         __atomic_store_n(&tx.avail.index, (uint16_t)(used + QUEUE), __ATOMIC_RELEASE);
-        outw(REG(VIRTIO_NET_NOTIFY), 1);
+        outw(REG(VIRTIO_NOTIFY), 1);
         while (receive_frame(frame))
             ;
     }

@@ -74,7 +74,7 @@ static void send_pieces(size_t len, size_t a, size_t b)
         tx.desc[3] = (struct desc){at + a + b, (uint32_t)(total - a - b), 0, 0};
     }
     publish(&tx, 0);
-    outw(REG(VIRTIO_NET_NOTIFY), 1);
+    outw(REG(VIRTIO_NOTIFY), 1);
     while (used_index(&tx) == used)
         ;
 }
@@ -252,7 +252,7 @@ static void flood(void)
 
 static bool device_broken(void)
 {
-    return inb(REG(VIRTIO_NET_STATUS)) & VIRTIO_NEEDS_RESET;
+    return inb(REG(VIRTIO_STATUS)) & VIRTIO_NEEDS_RESET;
 }
 
 /* Chains: descriptors from 0 on, the head, by how much the index moves. */
@@ -311,7 +311,7 @@ static unsigned try_chain(const struct broken_chain *b)
         tx.desc[i] = placed(b->desc[i], &tx);
     tx.avail.ring[0] = b->head;
     __atomic_store_n(&tx.avail.index, b->publish, __ATOMIC_RELEASE);
-    outw(REG(VIRTIO_NET_NOTIFY), 1);
+    outw(REG(VIRTIO_NOTIFY), 1);
     return failed(b->name, device_broken() == b->breaks && used_index(&tx) == expected);
 }
 
@@ -343,8 +343,8 @@ static unsigned try_place(const char *name, uint16_t size, uint64_t desc, uint64
 {
     reset_device();
     set_queue(1, size, desc, avail, used);
-    outb(REG(VIRTIO_NET_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
-    outw(REG(VIRTIO_NET_NOTIFY), 1);
+    outb(REG(VIRTIO_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
+    outw(REG(VIRTIO_NOTIFY), 1);
     return failed(name, device_broken());
 }
 

@@ -30,7 +30,7 @@ static void send(size_t len)
 
     tx.desc[0] = (struct desc){(uintptr_t)tx.buffers[0], (uint32_t)(VIRTIO_NET_HEADER + len), 0, 0};
     publish(&tx, 0);
-    outw(REG(VIRTIO_NET_NOTIFY), 1);
+    outw(REG(VIRTIO_NOTIFY), 1);
     while (used_index(&tx) == used)
         ;
     say("> %zu bytes\n", len);

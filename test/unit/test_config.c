@@ -102,7 +102,7 @@ static void everything(void **state)
     assert_int_equal(g->paused_clock, PAUSED_CLOCK_RUNS);
     assert_int_equal(config.nx_large, NX_LARGE_OFF);
     assert_int_equal(config.panic_reboot_s, 0);
-    assert_int_equal(g->devices, DEV_UART | DEV_NET);
+    assert_int_equal(g->devices, DEV_UART | DEV_NET | DEV_PCI);
     assert_int_equal(g->module_count, 2);
     assert_string_equal(g->modules[0].args, "x y");
     assert_string_equal(g->modules[1].file, "z");
@@ -476,6 +476,7 @@ static void foreign_guest(void **state)
     REFUSED("image", strcpy(g.image, "a\nb"));
     REFUSED("exit_profile", memset(&g.exit_profile, 1, sizeof(g.exit_profile)));
     REFUSED("devices", g.devices = DEV_ALL + 1);
+    REFUSED("devices", g.devices = DEV_NET); /* it needs the bus */
     good.devices |= DEV_NET;
     REFUSED("net", memset(g.net.network, 'a', sizeof(g.net.network)));
     REFUSED("net", g.net.network[0] = 0);
@@ -555,7 +556,7 @@ static void networks(void **state)
         assert_int_equal(g[i].net.allow | g[i].net.address_count, 0);
         assert_int_equal(g[i].net.broadcasts_per_second, 500);
     }
-    assert_int_equal(g[1].devices, DEV_NET);
+    assert_int_equal(g[1].devices, DEV_NET | DEV_PCI); /* the bus comes with it */
     assert_memory_equal(config.mac_prefix, "\x02\x42\x48\x0a\xff", 5);
     assert_int_equal(config.management.service.reachable_from_guests, 1);
 }

@@ -185,7 +185,7 @@ static void refusals(void **state)
     (void)state;
     assert_int_equal(io_claim(&bus, 0x10, 0x0f, &ops, &a), -E_RANGE);
     assert_int_equal(io_claim(&bus, 0xfff, 0x1000, &ops, &a), -E_RANGE);
-    assert_int_equal(io_claim(&bus, 0xffff, 0xffff, &ops, &a), -E_RANGE);
+    assert_int_equal(io_claim(&bus, 0xffff, 0xffff, &ops, &a), -E_RANGE); /* not a block */
     assert_int_equal(io_claim(&bus, 0x20, 0x2f, &ops, &a), 0);
     assert_int_equal(io_claim(&bus, 0x2f, 0x2f, &ops, &b), -E_EXIST);
     assert_int_equal(io_claim(&bus, 0x18, 0x20, &ops, &b), -E_EXIST);
@@ -195,6 +195,30 @@ static void refusals(void **state)
     assert_int_equal(io_claim(&bus, 0xfff, 0xfff, &ops, &b), 0);
     io_out(&bus, 0xfff, 1, 3);
     assert_int_equal(b.value, 3);
+}
+
+/* Above the direct ports, in blocks. */
+static void blocks(void **state)
+{
+    (void)state;
+    assert_int_equal(io_claim(&bus, 0xc000, 0xc07f, &wide, &a), 0);
+    assert_int_equal(io_claim(&bus, 0xffc0, 0xffff, &ops, &b), 0);
+    assert_int_equal(io_claim(&bus, 0x1000, 0x103f, &ops, &b), 0);
+    assert_int_equal(io_in(&bus, 0xc07c, 4), 0x10);
+    assert_true(io_in(&bus, 0xbfff, 1) == 0xff && io_in(&bus, 0xc080, 1) == 0xff);
+    io_out(&bus, 0xffff, 1, 7);
+    assert_string_equal(b.cycles, "1@ffff=7 ");
+    io_out(&bus, 0x1000, 1, 8);
+    assert_int_equal(b.port, 0x1000);
+    assert_int_equal(io_claim(&bus, 0xc040, 0xc07f, &ops, &b), -E_EXIST);
+    assert_int_equal(io_claim(&bus, 0xbfc0, 0xc03f, &ops, &b), -E_EXIST);
+    assert_int_equal(io_claim(&bus, 0xd000, 0xd01f, &ops, &b), -E_RANGE);
+    assert_int_equal(io_claim(&bus, 0xd020, 0xd05f, &ops, &b), -E_RANGE);
+    assert_int_equal(io_claim(&bus, 0xfc0, 0x103f, &ops, &b), -E_RANGE);
+    bus_release(&bus, &b);
+    assert_true(io_in(&bus, 0xffff, 1) == 0xff && io_in(&bus, 0x1000, 1) == 0xff);
+    assert_int_equal(io_in(&bus, 0xc000, 1), 0x11);
+    assert_int_equal(io_claim(&bus, 0x1000, 0xbfff, &ops, &b), 0);
 }
 
 static void a_full_table(void **state)
@@ -218,6 +242,7 @@ int main(void)
         cmocka_unit_test_setup(memory, setup),
         cmocka_unit_test_setup(memory_refusals, setup),
         cmocka_unit_test_setup(refusals, setup),
+        cmocka_unit_test_setup(blocks, setup),
         cmocka_unit_test_setup(a_full_table, setup),
     };
 

@@ -128,8 +128,13 @@ static void power_on(void **state)
     assert_int_equal(in(0x80), 0xff);
     out(0x80, 1);
     assert_int_equal(in(0x60), 0);
-    assert_true(io_in(&p.bus, 0xcf8, 4) == 0xffffffff);
-    assert_int_equal(in(VIRTIO_NET_PORT), 0xff); /* not among the default devices */
+    /* The PCI bus has its host bridge alone: no card is among the default devices. */
+    for (uint32_t slot = 0; slot < PCI_SLOTS; slot++) {
+        io_out(&p.bus, 0xcf8, 4, 0x80000000 | slot << 11);
+        assert_true(io_in(&p.bus, 0xcf8, 4) == (0x80000000 | slot << 11));
+        assert_true((io_in(&p.bus, 0xcfc, 4) == 0xffffffff) == (slot > 0));
+    }
+    assert_int_equal(in(0x4d0) | in(0x4d1) << 8, PCI_GSI_MASK);
 }
 
 /* Each device answers exactly if its bit is set, and no other does. */
@@ -140,8 +145,9 @@ static void device_mask(void **state)
         uint16_t port;
     } at[] = {{DEV_PIC, 0x21},   {DEV_PIC, 0xa1},   {DEV_PIC, 0x4d0},  {DEV_PIT, 0x40},
               {DEV_PIT, 0x61},   {DEV_RTC, 0x71},   {DEV_UART, 0x3f8}, {DEV_UART, 0x3ff},
-              {DEV_RESET, 0x60}, {DEV_RESET, 0x64}, {DEV_RESET, 0x92}, {DEV_RESET, 0xcf9},
-              {DEV_EXIT, 0xf4},  {DEV_ACPI, 0x600}, {DEV_ACPI, 0x605}, {DEV_ACPI, 0x60b}};
+              {DEV_RESET, 0x60}, {DEV_RESET, 0x64}, {DEV_RESET, 0x92}, {DEV_RESET | DEV_PCI, 0xcf9},
+              {DEV_EXIT, 0xf4},  {DEV_ACPI, 0x600}, {DEV_ACPI, 0x605}, {DEV_ACPI, 0x60b},
+              {DEV_PCI, 0xcfc}};
 
     (void)state;
     for (uint32_t mask = 0; mask <= DEV_DEFAULT; mask++) {
@@ -150,6 +156,11 @@ static void device_mask(void **state)
         start(mask);
         for (unsigned i = 0; i < ARRAY_LEN(at); i++)
             assert_int_equal(p.bus.index[at[i].port] != 0, (mask & at[i].device) != 0);
+        assert_int_equal(p.bus.mmio[0].ops != NULL, (mask & DEV_PCI) != 0);
+        out(0xcf9, 6);
+        assert_int_equal(resets, (mask & DEV_RESET) != 0);
+        io_out(&p.bus, 0xcf8, 4, 0x80000000);
+        assert_true((io_in(&p.bus, 0xcfc, 4) != 0xffffffff) == ((mask & DEV_PCI) != 0));
         assert_int_equal(platform_console_input(&p, 'x'), (mask & DEV_UART) != 0);
     }
 }
@@ -314,19 +325,40 @@ static void pulses(void **state)
     assert_false(irqchip_pending(&p, 0));
 }
 
+static void add_card(struct platform *to)
+{
+    static struct virtio_net_frame ring[VIRTIO_NET_RX_RING];
+    static const uint8_t mac[6] = {2};
+    static const struct virtio_net_host host;
+    static struct gmem mem;
+
+    virtio_net_init(&to->net, &mem, mac, ring, &host);
+}
+
+/* On the PCI bus, with a level-triggered line, and again in each life. */
 static void network_line(void **state)
 {
+    const struct platform_host host = {NULL, on_console, on_reset, on_exit_port};
+
     (void)state;
-    start(DEV_DEFAULT | DEV_NET);
-    init_pics();
-    out(0x4d1, 0x08);
-    irq_set(&p.net.irq, true);
-    expect(0x2b);
-    expect(0x2b);
-    irq_set(&p.net.irq, false);
-    assert_false(irqchip_pending(&p, 0));
-    assert_true(p.bus.index[VIRTIO_NET_PORT] &&
-                p.bus.index[VIRTIO_NET_PORT + VIRTIO_NET_PORTS - 1]);
+    for (unsigned life = 0; life < 2; life++) {
+        add_card(&p);
+        assert_int_equal(
+            platform_init(&p, DEV_DEFAULT | DEV_NET, START, TSC_HZ, 0, 16ull << 20, &host), 0);
+        init_pics();
+        io_out(&p.bus, 0xcf8, 4, 0x80000000 | VIRTIO_NET_SLOT << 11);
+        assert_true(io_in(&p.bus, 0xcfc, 4) == 0x10411af4);
+        assert_int_equal(in(PCI_PORTS + VIRTIO_NET_SLOT * PCI_SLOT_PORTS + VIRTIO_CONFIG), 2);
+        pci_intx(&p.net.virtio.pci, true);
+        expect(0x2b);
+        expect(0x2b);
+        pci_intx(&p.net.virtio.pci, false);
+        assert_false(irqchip_pending(&p, 0));
+        assert_true(p.next_event == NEVER);
+        platform_frames_wait(&p);
+        platform_timers(&p);
+        assert_true(p.next_event == NEVER); /* there is no driver */
+    }
 }
 
 static void ways_out(void **state)
@@ -372,6 +404,7 @@ static void put_together_again(void **state)
         platform_disconnect(&p);
         for (unsigned port = 0; port < IO_DIRECT; port++)
             assert_int_equal(p.bus.index[port], 0);
+        assert_null(p.bus.mmio[0].ops);
         assert_int_equal(platform_connect(&p, DEV_DEFAULT | DEV_NET), 0);
     }
 }

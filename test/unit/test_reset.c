@@ -1,6 +1,7 @@
 /* SOURCES: hv/pc/reset.c hv/pc/i8042.c hv/lib.c */
 #include "hv/pc/reset.h"
 
+#include "hv/config.h"
 #include "hv/lib.h"
 #include "hv/pc/i8042.h"
 
@@ -41,7 +42,8 @@ static int setup(void **state)
 {
     static const struct platform_host host = {
         .ctx = &code, .reset = on_reset, .exit = on_exit_port};
-    const struct device_env env = {.irq = {on_line, &kbd, I8042_IRQ}, .host = &host};
+    const struct device_env env = {
+        .devices = DEV_RESET, .irq = {on_line, &kbd, I8042_IRQ}, .host = &host};
 
     (void)state;
     resets = exits = 0;
@@ -197,6 +199,8 @@ static void control_register(void **state)
  * through. A search for PCI devices must not reset the guest. */
 static void configuration_address(void **state)
 {
+    uint32_t address = 0;
+
     (void)state;
     for (uint32_t function = 0; function < 256; function++)
         reset_control_ops.out(&dev, 0xcf8, 4, 0x80000000 | function << 8);
@@ -211,6 +215,17 @@ static void configuration_address(void **state)
     assert_int_equal(reset_control_ops.in(&dev, 0xcf9, 1), 0x02);
     assert_int_equal(reset_control_ops.in(&dev, 0xcfb, 1), 0xff);
     reset_control_ops.out(&dev, 0xcf9, 2, 0xff06);
+    assert_int_equal(resets, 1);
+    dev.pci_address = &address;
+    reset_control_ops.out(&dev, 0xcf8, 4, 0xffffffff);
+    assert_true(address == 0x80fffffc);
+    assert_true(reset_control_ops.in(&dev, 0xcf8, 4) == 0x80fffffc);
+    assert_int_equal(reset_control_ops.in(&dev, 0xcf9, 1), 0x06);
+    reset_control_ops.out(&dev, 0xcf8, 2, 0);
+    assert_true(address == 0x80fffffc);
+    dev.on_reset = NULL; /* the address alone exists */
+    assert_int_equal(reset_control_ops.in(&dev, 0xcf9, 1), 0xff);
+    reset_control_ops.out(&dev, 0xcf9, 1, 0x06);
     assert_int_equal(resets, 1);
 }
 

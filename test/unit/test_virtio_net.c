@@ -1,5 +1,9 @@
-/* SOURCES: hv/pc/virtio_net.c hv/pc/virtqueue.c hv/lib.c */
+/* SOURCES: hv/pc/virtio_net.c hv/pc/virtio.c hv/pc/virtqueue.c hv/pc/msix.c hv/pc/pci.c hv/pc/bus.c
+ * hv/lib.c */
 #include "hv/pc/virtio_net.h"
+
+#include "hv/config.h"
+#include "test/unit/pci_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +13,7 @@
 #include <cmocka.h>
 
 #define MEMORY     0x40000u
+#define WINDOW     (PCI_PORTS + VIRTIO_NET_SLOT * PCI_SLOT_PORTS)
 #define SIZE       16u
 #define RX         0u
 #define TX         1u
@@ -25,17 +30,9 @@ static const uint8_t mac[6] = {0x52, 0x42, 0x48, 1, 2, 3};
 static struct virtio_net dev;
 static struct virtio_net_frame *ring;
 static struct gmem mem;
-static bool level;
 static unsigned sent;
 static uint8_t frame[VIRTIO_NET_FRAME];
 static size_t frame_len;
-
-static void on_line(void *ctx, unsigned irq, bool l)
-{
-    assert_ptr_equal(ctx, &dev);
-    assert_int_equal(irq, VIRTIO_NET_IRQ);
-    level = l;
-}
 
 static void on_transmit(void *ctx, const uint8_t *bytes, size_t len)
 {
@@ -55,8 +52,9 @@ static int setup(void **state)
     memset(mem.base, 0, MEMORY);
     ring = calloc(VIRTIO_NET_RX_RING, sizeof(*ring));
     virtio_net_init(&dev, &mem, mac, ring, &host);
-    dev.irq = (struct irq_line){on_line, &dev, VIRTIO_NET_IRQ};
-    level = false;
+    pci_fixture_start(DEV_NET, NULL);
+    virtio_net_device.reset(&dev, &pci_env);
+    pci_fixture_master(VIRTIO_NET_SLOT);
     sent = 0;
     return 0;
 }
@@ -69,32 +67,39 @@ static int teardown(void **state)
     return 0;
 }
 
+/* As after a notification, or when a sender has left frames. */
+static void step(void)
+{
+    pci_work_now(&dev.virtio.pci);
+    pci_device.update(&pci_bus);
+}
+
 /* Works like the run loop until nothing is left to do. Every test checks that this ends. */
 static void work(void)
 {
     unsigned n = 0;
 
     do {
-        virtio_net_work(&dev);
+        step();
         assert_true(n++ < 2 * VIRTIO_NET_RX_RING);
-    } while (dev.deadline == 0);
+    } while (pci_bus.deadline == 0);
 }
 
 static void write_only(unsigned reg, unsigned size, uint32_t v)
 {
-    virtio_net_io_ops.out(&dev, (uint16_t)(VIRTIO_NET_PORT + reg), size, v);
+    io_out(&pci_io, (uint16_t)(WINDOW + reg), size, v);
 }
 
 static void out(unsigned reg, unsigned size, uint32_t v)
 {
     write_only(reg, size, v);
-    if (dev.deadline == 0)
+    if (pci_bus.deadline == 0)
         work();
 }
 
 static uint32_t in(unsigned reg, unsigned size)
 {
-    return virtio_net_io_ops.in(&dev, (uint16_t)(VIRTIO_NET_PORT + reg), size);
+    return io_in(&pci_io, (uint16_t)(WINDOW + reg), size);
 }
 
 static void put(uint64_t at, uint64_t v, size_t n)
@@ -134,26 +139,26 @@ static unsigned used(unsigned n)
 
 static void negotiate(uint32_t low, uint32_t high)
 {
-    out(VIRTIO_NET_STATUS, 1, 0);
-    out(VIRTIO_NET_STATUS, 1, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-    out(VIRTIO_NET_DRIVER_FEATURE_SELECT, 4, 0);
-    out(VIRTIO_NET_DRIVER_FEATURE, 4, low);
-    out(VIRTIO_NET_DRIVER_FEATURE_SELECT, 4, 1);
-    out(VIRTIO_NET_DRIVER_FEATURE, 4, high);
-    out(VIRTIO_NET_STATUS, 1, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
+    out(VIRTIO_STATUS, 1, 0);
+    out(VIRTIO_STATUS, 1, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
+    out(VIRTIO_DRIVER_FEATURE_SELECT, 4, 0);
+    out(VIRTIO_DRIVER_FEATURE, 4, low);
+    out(VIRTIO_DRIVER_FEATURE_SELECT, 4, 1);
+    out(VIRTIO_DRIVER_FEATURE, 4, high);
+    out(VIRTIO_STATUS, 1, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
 }
 
 static void queue(unsigned n, uint64_t d, uint64_t a, uint64_t u)
 {
-    out(VIRTIO_NET_QUEUE_SELECT, 2, n);
-    out(VIRTIO_NET_QUEUE_SIZE, 2, SIZE);
-    out(VIRTIO_NET_QUEUE_DESC, 4, (uint32_t)d);
-    out(VIRTIO_NET_QUEUE_DESC + 4, 4, (uint32_t)(d >> 32));
-    out(VIRTIO_NET_QUEUE_DRIVER, 4, (uint32_t)a);
-    out(VIRTIO_NET_QUEUE_DRIVER + 4, 4, (uint32_t)(a >> 32));
-    out(VIRTIO_NET_QUEUE_DEVICE, 4, (uint32_t)u);
-    out(VIRTIO_NET_QUEUE_DEVICE + 4, 4, (uint32_t)(u >> 32));
-    out(VIRTIO_NET_QUEUE_ENABLE, 2, 1);
+    out(VIRTIO_QUEUE_SELECT, 2, n);
+    out(VIRTIO_QUEUE_SIZE, 2, SIZE);
+    out(VIRTIO_QUEUE_DESC, 4, (uint32_t)d);
+    out(VIRTIO_QUEUE_DESC + 4, 4, (uint32_t)(d >> 32));
+    out(VIRTIO_QUEUE_DRIVER, 4, (uint32_t)a);
+    out(VIRTIO_QUEUE_DRIVER + 4, 4, (uint32_t)(a >> 32));
+    out(VIRTIO_QUEUE_DEVICE, 4, (uint32_t)u);
+    out(VIRTIO_QUEUE_DEVICE + 4, 4, (uint32_t)(u >> 32));
+    out(VIRTIO_QUEUE_ENABLE, 2, 1);
 }
 
 static void start(void)
@@ -161,15 +166,15 @@ static void start(void)
     negotiate(0, 1);
     for (unsigned n = RX; n <= TX; n++)
         queue(n, DESC(n), AVAIL(n), USED(n));
-    out(VIRTIO_NET_STATUS, 1, STARTED);
-    assert_int_equal(in(VIRTIO_NET_STATUS, 1), STARTED);
+    out(VIRTIO_STATUS, 1, STARTED);
+    assert_int_equal(in(VIRTIO_STATUS, 1), STARTED);
 }
 
 static void send_one(uint32_t total)
 {
     desc(TX, 0, DATA(TX, 0), total, 0, 0);
     offer(TX, 0);
-    out(VIRTIO_NET_NOTIFY, 2, TX);
+    out(VIRTIO_NOTIFY, 2, TX);
 }
 
 static void push(size_t len, uint8_t fill)
@@ -183,68 +188,69 @@ static void push(size_t len, uint8_t fill)
 static void test_registers(void **state)
 {
     (void)state;
-    out(VIRTIO_NET_DEVICE_FEATURE_SELECT, 4, 0);
-    assert_int_equal(in(VIRTIO_NET_DEVICE_FEATURE, 4), 1u << 5 | 1u << 16);
-    out(VIRTIO_NET_DEVICE_FEATURE_SELECT, 4, 1);
-    assert_int_equal(in(VIRTIO_NET_DEVICE_FEATURE, 4), 1);
-    out(VIRTIO_NET_DEVICE_FEATURE_SELECT, 4, 2);
-    assert_int_equal(in(VIRTIO_NET_DEVICE_FEATURE, 4), 0);
-    out(VIRTIO_NET_DEVICE_FEATURE_SELECT, 4, UINT32_MAX);
-    assert_int_equal(in(VIRTIO_NET_DEVICE_FEATURE, 4), 0);
-    assert_int_equal(in(VIRTIO_NET_NUM_QUEUES, 2), 2);
-    assert_int_equal(in(VIRTIO_NET_MSIX_CONFIG, 2), 0xffff);
-    assert_int_equal(in(VIRTIO_NET_QUEUE_MSIX, 2), 0xffff);
-    assert_int_equal(in(VIRTIO_NET_QUEUE_SIZE, 2), VIRTQUEUE_MAX);
-    out(VIRTIO_NET_QUEUE_SELECT, 2, 2);
-    assert_int_equal(in(VIRTIO_NET_QUEUE_SIZE, 2), 0);
+    out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 0);
+    assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 1u << 3 | 1u << 5 | 1u << 16);
+    out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 1);
+    assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 1);
+    out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 2);
+    assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 0);
+    out(VIRTIO_DEVICE_FEATURE_SELECT, 4, UINT32_MAX);
+    assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 0);
+    assert_int_equal(in(VIRTIO_NUM_QUEUES, 2), 2);
+    assert_int_equal(in(VIRTIO_CONFIG_VECTOR, 2), 0xffff);
+    assert_int_equal(in(VIRTIO_QUEUE_VECTOR, 2), 0xffff);
+    assert_int_equal(in(VIRTIO_QUEUE_SIZE, 2), VIRTQUEUE_MAX);
+    out(VIRTIO_QUEUE_SELECT, 2, 2);
+    assert_int_equal(in(VIRTIO_QUEUE_SIZE, 2), 0);
     for (unsigned i = 0; i < 6; i++)
-        assert_int_equal(in(VIRTIO_NET_MAC + i, 1), mac[i]);
-    assert_int_equal(in(VIRTIO_NET_MAC, 4), 0x01484252);
-    assert_int_equal(in(VIRTIO_NET_LINK, 2), 1);
-    assert_int_equal(in(VIRTIO_NET_MAC + 15, 4), 0);
-    out(VIRTIO_NET_MAC, 1, 0xff);
-    assert_int_equal(in(VIRTIO_NET_MAC, 1), mac[0]);
+        assert_int_equal(in(VIRTIO_CONFIG + i, 1), mac[i]);
+    assert_int_equal(in(VIRTIO_CONFIG, 4), 0x01484252);
+    assert_int_equal(in(VIRTIO_CONFIG + 6, 2), 1);
+    assert_int_equal(in(VIRTIO_CONFIG + 8, 4), 1500u << 16 | 1); /* MTU, pairs of queues */
+    assert_true(in(VIRTIO_CONFIG + 61, 4) == 0xff000000); /* the last byte is past the window */
+    out(VIRTIO_CONFIG, 1, 0xff);
+    assert_int_equal(in(VIRTIO_CONFIG, 1), mac[0]);
 }
 
 static void test_widths(void **state)
 {
     (void)state;
-    assert_int_equal(in(VIRTIO_NET_STATUS, 4), 0xffffffff);
-    assert_int_equal(in(VIRTIO_NET_NUM_QUEUES, 1), 0xff);
-    assert_int_equal(in(VIRTIO_NET_DEVICE_FEATURE, 2), 0xffff);
-    assert_int_equal(in(VIRTIO_NET_STATUS + 0x25, 1), 0xff);
-    out(VIRTIO_NET_STATUS, 2, VIRTIO_ACKNOWLEDGE);
-    assert_int_equal(in(VIRTIO_NET_STATUS, 1), 0);
-    out(VIRTIO_NET_QUEUE_SELECT, 4, 1);
-    assert_int_equal(in(VIRTIO_NET_QUEUE_SELECT, 2), 0);
+    assert_int_equal(in(VIRTIO_STATUS, 4), 0xffffffff);
+    assert_int_equal(in(VIRTIO_NUM_QUEUES, 1), 0xff);
+    assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 2), 0xffff);
+    assert_int_equal(in(VIRTIO_ISR + 1, 1), 0xff);
+    out(VIRTIO_STATUS, 2, VIRTIO_ACKNOWLEDGE);
+    assert_int_equal(in(VIRTIO_STATUS, 1), 0);
+    out(VIRTIO_QUEUE_SELECT, 4, 1);
+    assert_int_equal(in(VIRTIO_QUEUE_SELECT, 2), 0);
 }
 
 static void test_features(void **state)
 {
     (void)state;
     negotiate(0, 0); /* VERSION_1 is required */
-    assert_false(in(VIRTIO_NET_STATUS, 1) & VIRTIO_FEATURES_OK);
+    assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_FEATURES_OK);
     negotiate(1u << 15, 1); /* not offered */
-    assert_false(in(VIRTIO_NET_STATUS, 1) & VIRTIO_FEATURES_OK);
-    out(VIRTIO_NET_STATUS, 1, STARTED);
-    assert_false(in(VIRTIO_NET_STATUS, 1) & VIRTIO_DRIVER_OK);
+    assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_FEATURES_OK);
+    out(VIRTIO_STATUS, 1, STARTED);
+    assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_DRIVER_OK);
     negotiate(1u << 5 | 1u << 16, 1);
-    assert_true(in(VIRTIO_NET_STATUS, 1) & VIRTIO_FEATURES_OK);
-    out(VIRTIO_NET_DRIVER_FEATURE, 4, 0xffffffff); /* too late */
-    assert_int_equal(in(VIRTIO_NET_DRIVER_FEATURE, 4), 1);
+    assert_true(in(VIRTIO_STATUS, 1) & VIRTIO_FEATURES_OK);
+    out(VIRTIO_DRIVER_FEATURE, 4, 0xffffffff); /* too late */
+    assert_int_equal(in(VIRTIO_DRIVER_FEATURE, 4), 1);
 }
 
 static void test_status(void **state)
 {
     (void)state;
     start();
-    out(VIRTIO_NET_STATUS, 1, VIRTIO_ACKNOWLEDGE);
-    assert_int_equal(in(VIRTIO_NET_STATUS, 1), STARTED);
-    out(VIRTIO_NET_STATUS, 1, VIRTIO_NEEDS_RESET); /* not the driver's to set, and no reset */
-    assert_int_equal(in(VIRTIO_NET_STATUS, 1), STARTED);
-    out(VIRTIO_NET_STATUS, 1, 0);
-    assert_int_equal(in(VIRTIO_NET_STATUS, 1), 0);
-    assert_int_equal(in(VIRTIO_NET_QUEUE_ENABLE, 2), 0);
+    out(VIRTIO_STATUS, 1, VIRTIO_ACKNOWLEDGE);
+    assert_int_equal(in(VIRTIO_STATUS, 1), STARTED);
+    out(VIRTIO_STATUS, 1, VIRTIO_NEEDS_RESET); /* not the driver's to set, and no reset */
+    assert_int_equal(in(VIRTIO_STATUS, 1), STARTED);
+    out(VIRTIO_STATUS, 1, 0);
+    assert_int_equal(in(VIRTIO_STATUS, 1), 0);
+    assert_int_equal(in(VIRTIO_QUEUE_ENABLE, 2), 0);
 }
 
 static void test_transmit(void **state)
@@ -260,14 +266,14 @@ static void test_transmit(void **state)
         assert_int_equal(frame[i], i);
     assert_int_equal(used(TX), 1);
     assert_int_equal(get(USED(TX) + 8, 4), 0);
-    assert_true(level);
-    assert_int_equal(in(VIRTIO_NET_ISR, 1), 1);
-    assert_false(level);
-    assert_int_equal(in(VIRTIO_NET_ISR, 1), 0);
+    assert_true(pci_level(VIRTIO_NET_IRQ));
+    assert_int_equal(in(VIRTIO_ISR, 1), 1);
+    assert_false(pci_level(VIRTIO_NET_IRQ));
+    assert_int_equal(in(VIRTIO_ISR, 1), 0);
     put(AVAIL(TX), 1, 2); /* no interrupt, please */
     send_one(VIRTIO_NET_HEADER + 100);
     assert_int_equal(sent, 2);
-    assert_false(level);
+    assert_false(pci_level(VIRTIO_NET_IRQ));
 }
 
 /* The header ends in the middle of a descriptor, or has a descriptor of its own. */
@@ -282,7 +288,7 @@ static void test_pieces(void **state)
     desc(TX, 2, DATA(TX, 0) + 5, 27, NEXT, 3);
     desc(TX, 3, DATA(TX, 0) + 32, 40, 0, 0);
     offer(TX, 0);
-    out(VIRTIO_NET_NOTIFY, 2, TX);
+    out(VIRTIO_NOTIFY, 2, TX);
     assert_int_equal(sent, 1);
     assert_int_equal(frame_len, 60);
     for (unsigned i = 0; i < 60; i++)
@@ -301,14 +307,14 @@ static void test_bad_frames(void **state)
         send_one(lengths[n]);
     desc(TX, 0, DATA(TX, 0), 100, WRITE, 0);
     offer(TX, 0);
-    out(VIRTIO_NET_NOTIFY, 2, TX);
+    out(VIRTIO_NOTIFY, 2, TX);
     assert_int_equal(sent, 0);
     assert_int_equal(dev.errors, n + 1);
     assert_int_equal(used(TX), n + 1);
     send_one(12 + 14);
     send_one(12 + 1518);
     assert_int_equal(sent, 2);
-    assert_int_equal(in(VIRTIO_NET_STATUS, 1), STARTED);
+    assert_int_equal(in(VIRTIO_STATUS, 1), STARTED);
 }
 
 static void test_whole_queue(void **state)
@@ -318,10 +324,10 @@ static void test_whole_queue(void **state)
     desc(TX, 0, DATA(TX, 0), 72, 0, 0);
     for (unsigned i = 0; i < SIZE; i++)
         offer(TX, 0);
-    out(VIRTIO_NET_NOTIFY, 2, TX);
+    out(VIRTIO_NOTIFY, 2, TX);
     assert_int_equal(sent, SIZE);
-    out(VIRTIO_NET_NOTIFY, 2, 7);
-    out(VIRTIO_NET_NOTIFY, 2, 0xffff);
+    out(VIRTIO_NOTIFY, 2, 7);
+    out(VIRTIO_NOTIFY, 2, 0xffff);
     assert_int_equal(sent, SIZE);
 }
 
@@ -336,24 +342,24 @@ static void test_one_frame_a_call(void **state)
         desc(TX, i, DATA(TX, 0), VIRTIO_NET_HEADER + 60, 0, 0);
         offer(TX, i);
     }
-    write_only(VIRTIO_NET_NOTIFY, 2, TX);
+    write_only(VIRTIO_NOTIFY, 2, TX);
     assert_int_equal(sent, 0);
     for (unsigned n = 1; n <= frames; n++) {
-        assert_int_equal(dev.deadline, 0);
-        virtio_net_work(&dev); /* it is gathered */
+        assert_int_equal(dev.virtio.pci.due, 0);
+        step(); /* it is gathered */
         assert_int_equal(sent, n - 1);
-        virtio_net_work(&dev);
+        step();
         assert_int_equal(sent, n);
     }
-    assert_true(dev.deadline == NEVER);
+    assert_true(dev.virtio.pci.due == NEVER);
     for (unsigned i = 0; i < frames; i++) {
         desc(RX, i, DATA(RX, 0), 2000, WRITE, 0);
         offer(RX, i);
         push(60, (uint8_t)i);
     }
-    virtio_net_work(&dev);
+    step();
     assert_int_equal(used(RX), 1);
-    assert_int_equal(dev.deadline, 0);
+    assert_int_equal(dev.virtio.pci.due, 0);
     work();
     assert_int_equal(used(RX), frames);
 }
@@ -375,28 +381,28 @@ static void test_descriptors_a_call(void **state)
     offer(TX, 0);
     offer(RX, 0);
     push(60, 1);
-    dev.deadline = 0;
+    dev.virtio.pci.due = 0;
     for (unsigned n = 1; n < calls; n++) {
-        virtio_net_work(&dev);
-        assert_int_equal(dev.deadline, 0);
+        step();
+        assert_int_equal(dev.virtio.pci.due, 0);
         assert_int_equal(used(TX), 0);
         assert_int_equal(used(RX), n == calls - 1);
         if (n < calls - 1)
             assert_int_equal(dev.tx_chain.chain.count + dev.rx_chain.chain.count,
                              n * VIRTIO_NET_WORK);
     }
-    virtio_net_work(&dev);
+    step();
     assert_int_equal(used(TX), 1);
     assert_int_equal(used(RX), 1);
     assert_int_equal(dev.rx_frames, 1);
     assert_int_equal(dev.errors, 1); /* nothing at all is no frame */
-    assert_true(dev.deadline == NEVER);
+    assert_true(dev.virtio.pci.due == NEVER);
     /* A reset between two calls forgets the chain. */
     offer(TX, 0);
-    write_only(VIRTIO_NET_NOTIFY, 2, TX);
-    virtio_net_work(&dev);
+    write_only(VIRTIO_NOTIFY, 2, TX);
+    step();
     assert_true(dev.tx_chain.open || calls == 3);
-    write_only(VIRTIO_NET_STATUS, 1, 0);
+    write_only(VIRTIO_STATUS, 1, 0);
     assert_false(dev.tx_chain.open);
 }
 
@@ -416,7 +422,7 @@ static void test_receive(void **state)
     assert_int_equal(get(DATA(RX, 1), 4), 0xabab0001); /* num_buffers, then the frame */
     assert_int_equal(get(DATA(RX, 1) + 58, 4), 0xabababab);
     assert_int_equal(get(DATA(RX, 1) + 62, 4), 0);
-    assert_true(level);
+    assert_true(pci_level(VIRTIO_NET_IRQ));
     assert_false(virtio_net_rx_waiting(&dev));
 }
 
@@ -427,12 +433,12 @@ static void test_receive_later(void **state)
     push(60, 1);
     work(); /* no buffer yet: it waits */
     assert_true(virtio_net_rx_waiting(&dev));
-    assert_false(level);
+    assert_false(pci_level(VIRTIO_NET_IRQ));
     desc(RX, 0, DATA(RX, 0), 2000, WRITE, 0);
     offer(RX, 0);
-    out(VIRTIO_NET_NOTIFY, 2, RX);
+    out(VIRTIO_NOTIFY, 2, RX);
     assert_int_equal(used(RX), 1);
-    assert_true(level);
+    assert_true(pci_level(VIRTIO_NET_IRQ));
 }
 
 static void receive_bad(uint32_t length, unsigned flags)
@@ -456,7 +462,7 @@ static void test_receive_bad_buffers(void **state)
     receive_bad(71, WRITE);
     receive_bad(2000, 0);
     assert_int_equal(get(DATA(RX, 0) + 71, 4), 0); /* nothing past the buffer's end */
-    assert_int_equal(in(VIRTIO_NET_STATUS, 1), STARTED);
+    assert_int_equal(in(VIRTIO_STATUS, 1), STARTED);
 }
 
 static void test_ring_full(void **state)
@@ -476,12 +482,12 @@ static void test_ring_full(void **state)
 
 static void expect_broken(void)
 {
-    assert_true(in(VIRTIO_NET_STATUS, 1) & VIRTIO_NEEDS_RESET);
-    assert_true(level);
-    assert_int_equal(in(VIRTIO_NET_ISR, 1) & 2, 2);
+    assert_true(in(VIRTIO_STATUS, 1) & VIRTIO_NEEDS_RESET);
+    assert_true(pci_level(VIRTIO_NET_IRQ));
+    assert_int_equal(in(VIRTIO_ISR, 1) & 2, 2);
     sent = 0;
     send_one(72);
-    out(VIRTIO_NET_STATUS, 1, STARTED);
+    out(VIRTIO_STATUS, 1, STARTED);
     send_one(72);
     assert_int_equal(sent, 0);
     memset(mem.base, 0, MEMORY);
@@ -495,7 +501,7 @@ static void test_broken_tx(void **state)
     (void)state;
     start();
     offer(TX, SIZE);
-    out(VIRTIO_NET_NOTIFY, 2, TX);
+    out(VIRTIO_NOTIFY, 2, TX);
     expect_broken();
 }
 
@@ -514,12 +520,12 @@ static void test_bad_queue(void **state)
     (void)state;
     negotiate(0, 1);
     queue(RX, MEMORY, AVAIL(RX), USED(RX));
-    assert_int_equal(in(VIRTIO_NET_QUEUE_ENABLE, 2), 0);
-    assert_true(in(VIRTIO_NET_STATUS, 1) & VIRTIO_NEEDS_RESET);
-    assert_false(level); /* no interrupt before DRIVER_OK */
+    assert_int_equal(in(VIRTIO_QUEUE_ENABLE, 2), 0);
+    assert_true(in(VIRTIO_STATUS, 1) & VIRTIO_NEEDS_RESET);
+    assert_false(pci_level(VIRTIO_NET_IRQ)); /* no interrupt before DRIVER_OK */
     negotiate(0, 1);
     queue(RX, 1ull << 40 | DESC(RX), AVAIL(RX), USED(RX));
-    assert_true(in(VIRTIO_NET_STATUS, 1) & VIRTIO_NEEDS_RESET);
+    assert_true(in(VIRTIO_STATUS, 1) & VIRTIO_NEEDS_RESET);
 }
 
 /* An enabled queue cannot be moved under the device's feet. */
@@ -528,9 +534,9 @@ static void test_fixed_queue(void **state)
     (void)state;
     start();
     queue(TX, MEMORY - 16, MEMORY, MEMORY);
-    assert_int_equal(in(VIRTIO_NET_QUEUE_DESC, 4), DESC(TX));
-    out(VIRTIO_NET_QUEUE_SIZE, 2, 256);
-    assert_int_equal(in(VIRTIO_NET_QUEUE_SIZE, 2), SIZE);
+    assert_int_equal(in(VIRTIO_QUEUE_DESC, 4), DESC(TX));
+    out(VIRTIO_QUEUE_SIZE, 2, 256);
+    assert_int_equal(in(VIRTIO_QUEUE_SIZE, 2), SIZE);
     send_one(72);
     assert_int_equal(sent, 1);
 }
@@ -546,14 +552,16 @@ static void test_restart(void **state)
     desc(RX, 0, DATA(RX, 0), 2000, WRITE, 0);
     offer(RX, 0);
     push(60, 0xab);
-    virtio_net_reset(&dev);
+    pci_device.reset(&pci_bus, &pci_env);
+    virtio_net_device.reset(&dev, &pci_env);
+    pci_fixture_master(VIRTIO_NET_SLOT);
     push(60, 0xcd);
     work();
-    out(VIRTIO_NET_NOTIFY, 2, RX);
+    out(VIRTIO_NOTIFY, 2, RX);
     assert_int_equal(used(RX), 0);
     assert_memory_equal(mem.base + DATA(RX, 0), zero, sizeof(zero));
-    assert_int_equal(in(VIRTIO_NET_STATUS, 1), 0);
-    assert_false(level);
+    assert_int_equal(in(VIRTIO_STATUS, 1), 0);
+    assert_false(pci_level(VIRTIO_NET_IRQ));
 }
 
 int main(void)

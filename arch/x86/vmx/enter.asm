@@ -281,7 +281,7 @@ to_caller:
     pop rbp
     ret
 
-; OUT of a byte to a port that no device has claimed: nothing happens.
+; OUT of a byte to a port below IO_DIRECT that no device has claimed: nothing happens.
 io:
     mov eax, VMCS_EXIT_QUALIFICATION
     vmread rdx, rax
@@ -291,11 +291,10 @@ io:
     jnz general.qualified
     shr edx, IO_PORT_SHIFT
     cmp edx, IO_DIRECT
-    jae .nobody
+    jae general.qualified
     mov rax, [rdi + VCPU_PLATFORM]
     cmp byte [rax + PLATFORM_PORTS + rdx], 0
     jne general.qualified
-.nobody:
     cmp dword [rdi + VCPU_REQUESTS], 0
     jne general.qualified
     IF_UNUSUAL_END general.qualified

@@ -9,7 +9,7 @@
 #define DESC_NEXT          1u
 #define DESC_WRITE         2u
 #define AVAIL_NO_INTERRUPT 1u
-#define REG(r)             ((uint16_t)(VIRTIO_NET_PORT + (r)))
+#define REG(r)             ((uint16_t)(ports + (r)))
 #define STATUS_READY       (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
 
 struct desc {
@@ -34,10 +34,11 @@ static struct queue {
 } rx, tx;
 
 static uint8_t mac[6];
+static uint16_t ports; /* the device's */
 
 static void on_net(void)
 {
-    (void)inb(REG(VIRTIO_NET_ISR));
+    (void)inb(REG(VIRTIO_ISR));
 }
 
 static void publish(struct queue *q, uint16_t head)
@@ -59,12 +60,12 @@ static void set_address(uint16_t reg, uint64_t a)
 
 static void set_queue(uint16_t number, uint16_t size, uint64_t desc, uint64_t avail, uint64_t used)
 {
-    outw(REG(VIRTIO_NET_QUEUE_SELECT), number);
-    outw(REG(VIRTIO_NET_QUEUE_SIZE), size);
-    set_address(VIRTIO_NET_QUEUE_DESC, desc);
-    set_address(VIRTIO_NET_QUEUE_DRIVER, avail);
-    set_address(VIRTIO_NET_QUEUE_DEVICE, used);
-    outw(REG(VIRTIO_NET_QUEUE_ENABLE), 1);
+    outw(REG(VIRTIO_QUEUE_SELECT), number);
+    outw(REG(VIRTIO_QUEUE_SIZE), size);
+    set_address(VIRTIO_QUEUE_DESC, desc);
+    set_address(VIRTIO_QUEUE_DRIVER, avail);
+    set_address(VIRTIO_QUEUE_DEVICE, used);
+    outw(REG(VIRTIO_QUEUE_ENABLE), 1);
 }
 
 static void start_queue(uint16_t number, struct queue *q)
@@ -79,13 +80,18 @@ static void start_queue(uint16_t number, struct queue *q)
 
 static void reset_device(void)
 {
-    outb(REG(VIRTIO_NET_STATUS), 0);
-    outb(REG(VIRTIO_NET_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE_SELECT), 0);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE), VIRTIO_NET_F_MAC);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE_SELECT), 1);
-    outl(REG(VIRTIO_NET_DRIVER_FEATURE), VIRTIO_F_VERSION_1 >> 32);
-    outb(REG(VIRTIO_NET_STATUS), STATUS_READY);
+    ports = pc_pci_ports(VIRTIO_PCI_VENDOR, VIRTIO_NET_DEVICE);
+    if (!ports) {
+        say("net: there is no device\n");
+        guest_exit(1);
+    }
+    outb(REG(VIRTIO_STATUS), 0);
+    outb(REG(VIRTIO_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
+    outl(REG(VIRTIO_DRIVER_FEATURE_SELECT), 0);
+    outl(REG(VIRTIO_DRIVER_FEATURE), VIRTIO_NET_F_MAC);
+    outl(REG(VIRTIO_DRIVER_FEATURE_SELECT), 1);
+    outl(REG(VIRTIO_DRIVER_FEATURE), VIRTIO_F_VERSION_1 >> 32);
+    outb(REG(VIRTIO_STATUS), STATUS_READY);
 }
 
 /* With `fill`, gives all receive buffers to the device. */
@@ -96,14 +102,14 @@ static void start_device(bool fill)
     start_queue(1, &tx);
     for (uint16_t i = 0; fill && i < QUEUE; i++)
         publish(&rx, i);
-    outb(REG(VIRTIO_NET_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
-    outw(REG(VIRTIO_NET_NOTIFY), 0);
-    if (inb(REG(VIRTIO_NET_STATUS)) != (STATUS_READY | VIRTIO_DRIVER_OK)) {
+    outb(REG(VIRTIO_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
+    outw(REG(VIRTIO_NOTIFY), 0);
+    if (inb(REG(VIRTIO_STATUS)) != (STATUS_READY | VIRTIO_DRIVER_OK)) {
         say("net: the device does not start\n");
         guest_exit(1);
     }
     for (unsigned i = 0; i < sizeof(mac); i++)
-        mac[i] = inb(REG(VIRTIO_NET_MAC + i));
+        mac[i] = inb(REG(VIRTIO_CONFIG + i));
 }
 
 /* Copies the next received frame to `frame` (BUFFER bytes); returns its length, or 0. Empty frames
@@ -118,7 +124,7 @@ static size_t receive_frame(uint8_t *frame)
         len = len > VIRTIO_NET_HEADER ? len - VIRTIO_NET_HEADER : 0;
         memcpy(frame, rx.buffers[id] + VIRTIO_NET_HEADER, len);
         publish(&rx, id);
-        outw(REG(VIRTIO_NET_NOTIFY), 0);
+        outw(REG(VIRTIO_NOTIFY), 0);
         if (len)
             return len;
     }
