@@ -84,6 +84,7 @@ struct vcpu {
     bool halted;        /* in HLT: waits for an interrupt */
     bool nmi;           /* an NMI waits to be injected */
     bool nmi_blocked;   /* in HLT: it waits until the previous one has been handled */
+    uint32_t end_flags; /* the backend's: what makes the end of an instruction unusual */
     bool waits;         /* the CPU can wait in the guest's HLT: run() takes a halted vCPU */
     uint64_t woke_at;   /* when it last left HLT inside run() */
     uint64_t wake_late; /* for that, not counted yet: ticks after its timer was due; NEVER */

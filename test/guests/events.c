@@ -15,6 +15,9 @@
 #define DR7_WRITE_8  0x90001ull
 #define UNMAPPED     0x280000000ull /* start.asm maps 8 GB */
 #define NONCANONICAL 0x8000000000000000ull
+#define LARGE_PAGE   0x200000ul
+#define DR7_PORT_1   0x20001ull
+#define DR7_READ_1   0x30001ull
 #define VECTOR_DE    0u
 #define VECTOR_DB    1u
 #define VECTOR_BP    3u
@@ -203,6 +206,14 @@ FAULT_BLOCK(f_pf_read, "mov $0x280000000, %rax", "mov (%rax), %ecx")
 FAULT_BLOCK(f_pf_write, "mov $0x280000008, %rax", "mov %ecx, (%rax)")
 FAULT_BLOCK(f_pf_ins, "mov $0x280000010, %rdi; mov $0x80, %edx", "insb")
 FAULT_BLOCK(f_pf_outs, "mov $0x280000018, %rsi; mov $0x80, %edx", "outsb")
+FAULT_BLOCK(f_gp_ins, "mov $0x8000000000000000, %rdi; mov $0x80, %edx", "insb")
+FAULT_BLOCK(f_gp_outs, "mov $0x8000000000000000, %rsi; mov $0x80, %edx", "outsb")
+FAULT_BLOCK(f_invpcid_type, "mov $4, %eax", "invpcid zeros, %rax")
+FAULT_BLOCK(f_invpcid_bits, "mov $2, %eax", "invpcid bits, %rax")
+FAULT_BLOCK(f_invpcid_pcid, "mov $1, %eax", "invpcid pcid, %rax")
+FAULT_BLOCK(f_invpcid_address, "xor %eax, %eax", "invpcid noncanonical, %rax")
+FAULT_BLOCK(f_invpcid_pf, "mov $2, %eax; mov $0x100000000, %rcx; mov $0x80000020, %rbx",
+            "invpcid -32(%rbx, %rcx, 2), %rax")
 FAULT_BLOCK(f_int3, "", "int3")
 FAULT_BLOCK(f_int_3, "", "int $3")
 FAULT_BLOCK(f_int_2f, "", "int $0x2f")
@@ -236,10 +247,20 @@ static const struct fault_test {
     T("page fault, write", f_pf_write, PF, 2, UNMAPPED + 8, false),
     T("page fault, ins", f_pf_ins, PF, 2, UNMAPPED + 16, false),
     T("page fault, outs", f_pf_outs, PF, 0, UNMAPPED + 24, false),
+    T("non-canonical, ins", f_gp_ins, GP, 0, 0, false),
+    T("non-canonical, outs", f_gp_outs, GP, 0, 0, false),
+    T("invpcid, type", f_invpcid_type, GP, 0, 0, false),
+    T("invpcid, reserved bits", f_invpcid_bits, GP, 0, 0, false),
+    T("invpcid, PCID without PCIDE", f_invpcid_pcid, GP, 0, 0, false),
+    T("invpcid, non-canonical", f_invpcid_address, GP, 0, 0, false),
+    T("invpcid, page fault", f_invpcid_pf, PF, 0, UNMAPPED, false),
     T("int3", f_int3, BP, 0, 0, true),
     T("int 3", f_int_3, BP, 0, 0, true),
 #undef T
 };
+
+const uint64_t zeros[2], bits[2] = {1ull << 12, 0}, pcid[2] = {5, 0},
+                         noncanonical[2] = {0, 1ull << 47};
 
 static void call_fault_block(const char *block)
 {
@@ -263,6 +284,8 @@ static void try_faults(void)
         check(t->name, fault.rsp == fault_rsp && fault.ss == 0x10 && fault.cs == 8, fault.rsp,
               fault_rsp);
         check(t->name, !t->cr2 || read_cr2() == t->cr2, read_cr2(), t->cr2);
+        /* SDM 3A "Resume Flag": 1 in the image of a fault, 0 in a trap's. */
+        check(t->name, !(fault.rflags & RFLAGS_RF) == t->trap, fault.rflags, t->trap);
     }
     /* A software interrupt to one of the PIC's vectors: it takes none of the PIC's interrupts. */
     irqs = 0;
@@ -274,7 +297,7 @@ static void try_faults(void)
 /* ---- debug exceptions ---- */
 
 static struct {
-    uint64_t rip, dr6;
+    uint64_t rip, dr6, rf;
 } steps[STEPS_MAX];
 static unsigned step_count;
 static const char *step_end;
@@ -298,6 +321,7 @@ static void on_debug(struct guest_frame *f)
         guest_exit(98);
     }
     steps[step_count].rip = f->rip;
+    steps[step_count].rf = f->rflags & RFLAGS_RF;
     steps[step_count++].dr6 = dr6;
     if (f->rip == (uintptr_t)step_end)
         f->rflags &= ~RFLAGS_TF;
@@ -364,6 +388,30 @@ __asm__(".globl trap_irq_block, ti0\n"
         "cli\n"
         "ret\n");
 extern const char trap_irq_block[], ti0[];
+
+/* A step ends behind each iteration (SDM 2B "REP"). */
+__asm__(".globl rep_block, rep_at, rep_end\n"
+        "rep_block:\n"
+        "mov $0x80, %edx; mov $3, %ecx; lea zeros(%rip), %rsi\n"
+        "pushf; orl $0x100, (%rsp); popf\n"
+        "rep_at: rep outsb\n"
+        "rep_end: ret\n");
+extern const char rep_block[], rep_at[], rep_end[];
+
+static void try_string_steps(void)
+{
+    step_count = 0;
+    step_end = rep_end;
+    __asm__ volatile("call *%0" : : "r"(rep_block) : "rcx", "rdx", "rsi", "memory", "cc");
+    check("rep outsb in steps", step_count == 3, step_count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        const char *at = i < 2 ? rep_at : rep_end;
+
+        check("rep outsb in steps", steps[i].rip == (uintptr_t)at, steps[i].rip, (uintptr_t)at);
+        /* RF is in the image between two iterations: SDM 3A "Resume Flag". */
+        check("rep outsb in steps", !steps[i].rf == (i == 2), i, steps[i].rf);
+    }
+}
 
 static void try_trap_and_interrupt(void)
 {
@@ -434,6 +482,20 @@ static void expect_debug(const char *name, const char *at, uint64_t conditions)
     check(name, (steps[0].dr6 & (DR6_BS | DR6_B0)) == conditions, steps[0].dr6, conditions);
 }
 
+FAULT_BLOCK(d_in, "mov $0x84, %edx", "in %dx, %al")
+FAULT_BLOCK(d_out, "mov $0x84, %edx", "out %al, %dx")
+FAULT_BLOCK(d_outs, "mov $0x84, %edx; lea zeros(%rip), %rsi", "outsb")
+
+static void try_port_breakpoint(const char *name, const char *block, const char *after)
+{
+    step_count = 0;
+    write_cr4(read_cr4() | CR4_DE);
+    set_breakpoint((const void *)0x84, DR7_PORT_1);
+    __asm__ volatile("call *%0" : : "r"(block) : "rax", "rdx", "rsi", "memory", "cc");
+    write_cr4(read_cr4() & ~CR4_DE);
+    expect_debug(name, after, DR6_B0);
+}
+
 static void try_breakpoints(void)
 {
     step_end = NULL;
@@ -455,6 +517,20 @@ static void try_breakpoints(void)
     check("guarded debug register",
           step_count == 1 && steps[0].rip == (uintptr_t)d_guarded_at && (steps[0].dr6 & DR6_BD),
           steps[0].rip, steps[0].dr6);
+
+    try_port_breakpoint("breakpoint on a port, in", d_in_block, d_in_after);
+    try_port_breakpoint("breakpoint on a port, out", d_out_block, d_out_after);
+    try_port_breakpoint("breakpoint on a port, outs", d_outs_block, d_outs_after);
+    step_count = 0;
+    call_block(d_in_block); /* without CR4.DE it is none */
+    clear_breakpoint();
+    check("breakpoint on a port without DE", step_count == 0, step_count, 0);
+
+    step_count = 0;
+    set_breakpoint(zeros, DR7_READ_1);
+    call_block(d_outs_block);
+    clear_breakpoint();
+    expect_debug("watchpoint, outs", d_outs_after, DR6_B0);
 
     step_count = 0;
     call_block(d_int_1_block);
@@ -484,6 +560,79 @@ static void try_watched_delivery(void)
     check("watched delivery", steps[0].rip - guest_stubs[32] <= 2, steps[0].rip, guest_stubs[32]);
 }
 
+/* ---- compatibility mode ---- */
+
+static const uint64_t descriptors[] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff,
+                                       0x00cf9b000000ffff};
+
+/* Executes one instruction in 32-bit code, with all 64 bits of RAX set to the argument. */
+#define COMPAT_BLOCK(name, code)                                                                   \
+    __asm__(#name ":\n"                                                                            \
+                  "push %rbx; mov %rdi, %rax; lea 1f(%rip), %rbx\n"                                \
+                  "push $0x18; push %rbx; lretq\n"                                                 \
+                  ".code32\n"                                                                      \
+                  "1: " code "\n"                                                                  \
+                  "ljmp $8, $2f\n"                                                                 \
+                  ".code64\n"                                                                      \
+                  "2: pop %rbx; ret\n");                                                           \
+    extern void name(uint64_t rax);
+
+COMPAT_BLOCK(c_cr0, "mov %eax, %cr0")
+COMPAT_BLOCK(c_cr3, "mov %eax, %cr3")
+COMPAT_BLOCK(c_cr4, "mov %eax, %cr4")
+COMPAT_BLOCK(c_dr7, "mov %eax, %dr7")
+COMPAT_BLOCK(c_invpcid, "invpcid zeros, %eax")
+
+/* CPUID in the last two bytes below 4 GB: EIP goes on at 0. */
+COMPAT_BLOCK(c_wrap, "mov $1f, %esi; xor %eax, %eax; mov $0xfffffffe, %edi; jmp *%edi; 1:")
+
+static void try_wrap(void)
+{
+    static const uint8_t cpuid_code[2] = {0x0f, 0xa2}, jmp_esi[2] = {0xff, 0xe6};
+    uint64_t *pml4 = (uint64_t *)read_cr3(), *pdpt = (uint64_t *)(pml4[0] & ~0xfffull);
+    uint64_t *last = (uint64_t *)(pdpt[3] & ~0xfffull) + 511, old = *last;
+    uint64_t to = 0, length = sizeof(jmp_esi);
+    const uint8_t *from = jmp_esi;
+
+    *last = 0x83; /* the guest's first 2 MB */
+    write_cr3(read_cr3());
+    memcpy((void *)(LARGE_PAGE - sizeof(cpuid_code)), cpuid_code, sizeof(cpuid_code));
+    /* The compiler must not know that it is address 0. */
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length)::"memory");
+    c_wrap(0);
+    *last = old;
+    write_cr3(read_cr3());
+    right++; /* it came back */
+}
+
+/* Operands have 32 bits there (SDM 2B "MOV - Move to/from Control Registers"): the rest of the
+ * register does not count. */
+static void try_compatibility_mode(void)
+{
+    const struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) table = {sizeof(descriptors) - 1, (uintptr_t)descriptors};
+    const uint64_t upper = 0xdeadbeef00000000ull;
+
+    __asm__ volatile("lgdt %0" ::"m"(table));
+    faults = 0;
+    fault_resume = NULL; /* a fault ends the guest */
+    c_cr4(upper | read_cr4() | CR4_DE);
+    check("CR4 in compatibility mode", read_cr4() & CR4_DE, read_cr4(), 0);
+    c_cr4(upper | (read_cr4() & ~CR4_DE));
+    c_cr0(upper | read_cr0() | CR0_CD);
+    check("CR0 in compatibility mode", read_cr0() & CR0_CD, read_cr0(), 0);
+    c_cr0(upper | (read_cr0() & ~CR0_CD));
+    c_cr3(upper | read_cr3());
+    c_dr7(upper | DR7_RESET | 1);
+    check("DR7 in compatibility mode", read_dr7() == (DR7_RESET | 1), read_dr7(), 1);
+    clear_breakpoint();
+    c_invpcid(upper | 2);
+    try_wrap();
+    check("compatibility mode", faults == 0, faults, 0);
+}
+
 void guest_main(const char *cmdline)
 {
     (void)cmdline;
@@ -502,10 +651,12 @@ void guest_main(const char *cmdline)
     try_faults();
     say("events: exceptions done\n");
     try_steps();
+    try_string_steps();
     try_trap_and_interrupt();
     try_halts_with_traps();
     try_breakpoints();
     try_watched_delivery();
+    try_compatibility_mode();
     say("events: debug exceptions done, %u right, %u wrong\n", right, wrong);
     guest_exit(wrong);
 }

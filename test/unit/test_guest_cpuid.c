@@ -117,21 +117,25 @@ static void leaf_7(void **state)
     struct cpuid_regs r = ask(7, 0);
 
     (void)state;
-    assert_int_equal(r.eax, 0);
+    assert_int_equal(r.eax, 1);
     /* Hidden: TSC_ADJUST, SGX, HLE, PQM, MPX, RTM, PQE, PT. */
     assert_int_equal(
         r.ebx & (BIT(1) | BIT(2) | BIT(4) | BIT(11) | BIT(12) | BIT(14) | BIT(15) | BIT(25)), 0);
-    /* Shown: FSGSBASE, BMI1, AVX2, SMEP, BMI2, ERMS, INVPCID, SMAP. */
-    assert_int_equal(
-        ~r.ebx & (BIT(0) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(10) | BIT(20)), 0);
-    /* Hidden: PKU, OSPKE, WAITPKG, CET_SS, LA57, KL, ENQCMD, SGX_LC, PKS. Shown: UMIP, RDPID. */
+    /* Shown: FSGSBASE, BMI1, AVX2, SMEP, BMI2, ERMS, INVPCID, SMAP, CLFLUSHOPT, CLWB. */
+    assert_int_equal(~r.ebx & (BIT(0) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(10) |
+                               BIT(20) | BIT(23) | BIT(24)),
+                     0);
+    /* Hidden: PKU, OSPKE, WAITPKG, CET_SS, LA57, KL, ENQCMD, SGX_LC, PKS. Shown: UMIP, GFNI,
+     * RDPID, CLDEMOTE, MOVDIRI, MOVDIR64B. */
     assert_int_equal(r.ecx & (BIT(3) | BIT(4) | BIT(5) | BIT(7) | BIT(16) | BIT(23) | BIT(29) |
                               BIT(30) | BIT(31)),
                      0);
-    assert_int_equal(~r.ecx & (BIT(2) | BIT(22)), 0);
+    assert_int_equal(~r.ecx & (BIT(2) | BIT(8) | BIT(22) | BIT(25) | BIT(27) | BIT(28)), 0);
     /* No feature whose MSR is absent: IBRS, STIBP, L1D_FLUSH, ARCH_CAPABILITIES, SSBD, PCONFIG. */
-    assert_int_equal(r.edx, BIT(4));
-    for (uint32_t subleaf = 1; subleaf < 5; subleaf++)
+    assert_int_equal(r.edx, BIT(2) | BIT(3) | BIT(4) | BIT(8) | BIT(14));
+    /* AVX-VNNI, AVX512_BF16, fast string forms, AVX-IFMA. Not: FRED, LKGS, WRMSRNS, LAM. */
+    expect(7, 1, BIT(4) | BIT(5) | BIT(10) | BIT(11) | BIT(12) | BIT(23), 0, 0, 0);
+    for (uint32_t subleaf = 2; subleaf < 5; subleaf++)
         expect(7, subleaf, 0, 0, 0, 0);
 }
 
@@ -301,8 +305,9 @@ static void hypervisor_leaves(void **state)
 static void extended_leaves(void **state)
 {
     (void)state;
-    /* LAHF64, LZCNT; SYSCALL, NX, 1 GB pages, RDTSCP, long mode. Not SVM, not PREFETCHW. */
-    expect(0x80000001, 0, 0, 0, BIT(0) | BIT(5), BIT(11) | BIT(20) | BIT(26) | BIT(27) | BIT(29));
+    /* LAHF64, LZCNT, PREFETCHW; SYSCALL, NX, 1 GB pages, RDTSCP, long mode. Not SVM. */
+    expect(0x80000001, 0, 0, 0, BIT(0) | BIT(5) | BIT(8),
+           BIT(11) | BIT(20) | BIT(26) | BIT(27) | BIT(29));
     for (uint32_t leaf = 0x80000002; leaf <= 0x80000004; leaf++)
         expect(leaf, 0, leaf, 2, 3, 4);
     expect(0x80000005, 0, 0, 0, 0, 0);
@@ -340,17 +345,42 @@ static void hidden_leaves(void **state)
             expect(basic[i], subleaf, 0, 0, 0, 0);
 }
 
+/* SDM 2A "CPUID": "the data for the highest basic information leaf is returned". The APM: zero. */
 static void out_of_range(void **state)
 {
     static const uint32_t leaves[] = {0x17,       0x18,       0x1f,       0x20,       0x3fffffff,
-                                      0x40000011, 0x40010000, 0x7fffffff, 0x80000009, 0x80000021,
-                                      0x8fffffff, 0xc0000000, 0xc0000001, 0xffffffff};
+                                      0x50000000, 0x7fffffff, 0x80000009, 0x80000021, 0x8fffffff,
+                                      0xc0000000, 0xc0000001, 0xffffffff};
 
     (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(leaves); i++) {
-        expect(leaves[i], 0, 0, 0, 0, 0);
-        expect(leaves[i], UINT32_MAX, 0, 0, 0, 0);
+        expect(leaves[i], 0, HZ / 1000000, HZ / 1000000, 0, 0);
+        expect(leaves[i], UINT32_MAX, HZ / 1000000, HZ / 1000000, 0, 0);
     }
+    expect(0x40000011, 0, 0, 0, 0, 0); /* no CPU answers there */
+    expect(0x4fffffff, 0, 0, 0, 0, 0);
+    env.host = poor_host; /* not Intel's */
+    cpuid_policy_make(&policy, &env);
+    for (unsigned i = 0; i < ARRAY_LEN(leaves); i++)
+        expect(leaves[i], 0, 0, 0, 0, 0);
+}
+
+/* SDM 4 "IA-32 Architectural MSRs", IA32_MISC_ENABLE bits 22 and 34. */
+static void limits(void **state)
+{
+    const uint32_t edx = ask(0x80000001, 0).edx;
+
+    (void)state;
+    cpuid_policy_limit(&policy, true, true);
+    assert_int_equal(ask(0, 0).eax, 2);
+    assert_int_equal(ask(0x80000001, 0).edx, edx & ~BIT(20));
+    cpuid_policy_limit(&policy, false, false);
+    assert_int_equal(ask(0, 0).eax, 0x16);
+    assert_int_equal(ask(0x80000001, 0).edx, edx);
+    env.host = poor_host; /* without XD */
+    cpuid_policy_make(&policy, &env);
+    cpuid_policy_limit(&policy, false, false);
+    assert_int_equal(ask(0x80000001, 0).edx, 0);
 }
 
 /* Leaves without subleaves look the same for any value of ECX. */
@@ -405,6 +435,7 @@ int main(void)
         TEST(linear_width),
         TEST(hidden_leaves),
         TEST(out_of_range),
+        TEST(limits),
         TEST(subleaf_does_not_matter),
         TEST(xcr0_values),
     };

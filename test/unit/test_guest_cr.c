@@ -1,6 +1,7 @@
 /* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c arch/x86/guest/io.c
  * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c
- * arch/x86/guest/string_io.c hv/exit.c @pc hv/fmt.c hv/lib.c */
+ * arch/x86/guest/linear.c arch/x86/guest/breakpoints.c arch/x86/guest/string_io.c hv/exit.c @pc
+ * hv/fmt.c hv/lib.c */
 /* Writes to control registers: SDM 2B "MOV - Move to/from Control Registers", SDM 3A "Paging". */
 #include "test/unit/vcpu_fixture.h"
 
@@ -82,6 +83,20 @@ static void test_pae(void **ctx)
     assert_int_equal(state.pdpte[2], 0x6002);
     ASSERT_RAISES(x86_write_cr(v, 3, MEMORY), GP, 0); /* no memory there */
     assert_int_equal(state.cr3, 0x3000);
+    /* So does one of CD, NW or PG: SDM 3A "PDPTE Registers". */
+    put_pdptes(0x3000, 0x7001);
+    assert_int_equal(x86_write_cr(v, 0, BASE | CR0_PG | CR0_CD), EXIT_SKIP);
+    assert_int_equal(state.pdpte[2], 0x7001);
+    put_pdptes(0x3000, 0x8001);
+    assert_int_equal(x86_write_cr(v, 0, BASE | CR0_PG | CR0_CD | CR0_WP), EXIT_SKIP);
+    assert_int_equal(state.pdpte[2], 0x7001); /* none of them */
+    assert_int_equal(x86_write_cr(v, 0, BASE | CR0_PG | CR0_CD | CR0_NW), EXIT_SKIP);
+    assert_int_equal(state.pdpte[2], 0x8001);
+    put_pdptes(0x3000, 1ull << 40 | 1); /* the CPU has 40 bits */
+    ASSERT_RAISES(x86_write_cr(v, 0, BASE | CR0_PG), GP, 0);
+    ASSERT_RAISES(x86_write_cr(v, 3, 0x3000), GP, 0);
+    assert_int_equal(state.pdpte[2], 0x8001);
+    assert_int_equal(state.shown_cr0, BASE | CR0_PG | CR0_CD | CR0_NW);
     state.cr0 &= ~CR0_PG;
     state.cr3 = MEMORY;
     ASSERT_RAISES(x86_write_cr(v, 0, BASE | CR0_PG), GP, 0);
@@ -97,6 +112,12 @@ static void test_cr4(void **ctx)
     assert_int_equal(state.flushes, 1);
     ASSERT_RAISES(x86_write_cr(v, 4, CR4_VMXE), GP, 0);
     ASSERT_RAISES(x86_write_cr(v, 4, CR4_CET), GP, 0); /* not on this CPU */
+    /* With DE, breakpoints on ports are looked for. */
+    assert_false(state.watches_ends);
+    assert_int_equal(x86_write_cr(v, 4, CR4_DE), EXIT_SKIP);
+    assert_true(state.watches_ends && (state.cr4 & CR4_DE) && state.shown_cr4 == CR4_DE);
+    assert_int_equal(x86_write_cr(v, 4, 0), EXIT_SKIP);
+    assert_false(state.watches_ends || (state.cr4 & CR4_DE));
     state.xcr0_allowed = 0;
     ASSERT_RAISES(x86_write_cr(v, 4, CR4_OSXSAVE), GP, 0);
     ASSERT_RAISES(x86_write_cr(v, 4, CR4_PCIDE | CR4_PAE), GP, 0); /* long mode only */
@@ -158,7 +179,7 @@ static void test_no_write_makes_an_entry_fail(void **ctx)
 {
     const uint64_t cr0 = CR0_PE | CR0_WP | CR0_NE | CR0_CD | CR0_NW | CR0_PG;
     const uint64_t cr4 =
-        CR4_PAE | CR4_PGE | CR4_PSE | CR4_PCIDE | CR4_OSXSAVE | CR4_VMXE | CR4_SMEP;
+        CR4_PAE | CR4_PGE | CR4_PSE | CR4_PCIDE | CR4_OSXSAVE | CR4_VMXE | CR4_SMEP | CR4_DE;
     unsigned long_mode = 0, pae = 0, refused = 0;
 
     (void)ctx;

@@ -1,6 +1,7 @@
 /* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c arch/x86/guest/io.c
  * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c
- * arch/x86/guest/string_io.c hv/exit.c @pc hv/fmt.c hv/lib.c */
+ * arch/x86/guest/linear.c arch/x86/guest/breakpoints.c arch/x86/guest/string_io.c hv/exit.c @pc
+ * hv/fmt.c hv/lib.c */
 /* Events on their way into a guest: never request what a VM entry would refuse (SDM 3C "Checks on
  * VM-Entry Control Fields", "Checks on Guest Non-Register State"). */
 #include "test/unit/vcpu_fixture.h"
@@ -168,10 +169,80 @@ static void test_end_of_instruction(void **ctx)
     x86_end_of_instruction(v);
     assert_false((state.rflags & RFLAGS_RF) || state.shadow);
     assert_true(state.trap_due);
-    state.trap_due = false;
+    assert_int_equal(state.trap_due, DR6_BS);
+    state.trap_due = 0;
     state.debugctl = DEBUGCTL_BTF; /* only branches trap */
     x86_end_of_instruction(v);
     assert_false(state.trap_due);
+}
+
+/* R/W and length fields of breakpoint n in DR7, and its L bit. */
+#define WATCH(n, on, length)                                                                       \
+    (1ull << (2 * (n)) | ((on) | (uint64_t)(length) << 2) << (16 + 4 * (n)))
+
+/* SDM 3B "Debug Control Register (DR7)". */
+static void test_watch_memory(void **ctx)
+{
+    static const struct {
+        uint64_t at;
+        unsigned size;
+        bool write;
+        uint64_t conditions;
+    } rows[] = {
+        {0x1003, 1, true, 1},  {0x1004, 4, true, 0},      {0x0fff, 2, true, 1},
+        {0x1000, 4, false, 0}, {0x2001, 1, false, 2},     {0x2000, 8, true, 2},
+        {0x2002, 1, false, 0}, {0x1fff, 1, false, 0},     {0x0ffe, 0x1010, true, 3},
+        {0x3004, 1, true, 4},  {0x3004, 1, false, 4},     {0x2ff9, 16, false, 4},
+        {0x2ff8, 8, false, 0}, {UINT64_MAX, 1, false, 0},
+    };
+
+    (void)ctx;
+    state.dr7 = WATCH(0, 1, 3) | WATCH(1, 3, 1) | WATCH(2, 3, 2) | WATCH(3, 0, 0);
+    state.dr[0] = 0x1002; /* four bytes: the low bits do not count */
+    state.dr[1] = 0x2000;
+    state.dr[2] = 0x3000;
+    state.dr[3] = 0x1003; /* execution */
+    assert_true(x86_watches(v));
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        state.trap_due = 0;
+        x86_watch_memory(v, rows[i].at, rows[i].size, rows[i].write);
+        assert_int_equal(state.trap_due, rows[i].conditions);
+    }
+    /* One that is off reports its condition beside another's trap, and causes none. */
+    state.trap_due = 0;
+    state.dr7 &= ~1ull;
+    x86_watch_memory(v, 0x1000, 4, true);
+    assert_int_equal(state.trap_due, 0);
+    x86_watch_memory(v, 0x1000, 0x1004, true);
+    assert_int_equal(state.trap_due, 3);
+}
+
+/* With CR4.DE the R/W field 2 means ports. */
+static void test_watch_port(void **ctx)
+{
+    (void)ctx;
+    state.dr7 = WATCH(1, 2, 1);
+    state.dr[1] = 0x3f8;
+    state.port = 0x3f9;
+    state.port_size = 1;
+    state.last_was_port = true;
+    x86_end_of_instruction(v);
+    assert_int_equal(state.trap_due, 0);
+    state.cr4 |= CR4_DE;
+    x86_end_of_instruction(v);
+    assert_int_equal(state.trap_due, 2);
+    state.trap_due = 0;
+    state.port = 0x3f6;
+    state.port_size = 2;
+    x86_end_of_instruction(v);
+    assert_int_equal(state.trap_due, 0);
+    state.port_size = 4;
+    x86_end_of_instruction(v);
+    assert_int_equal(state.trap_due, 2);
+    state.trap_due = 0;
+    state.last_was_port = false; /* CPUID, say */
+    x86_end_of_instruction(v);
+    assert_int_equal(state.trap_due, 0);
 }
 
 int main(void)
@@ -184,6 +255,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nmi_first, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_any_state, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_end_of_instruction, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_watch_memory, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_watch_port, fixture_vcpu, fixture_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

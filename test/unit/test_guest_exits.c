@@ -1,6 +1,7 @@
 /* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c arch/x86/guest/io.c
  * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c
- * arch/x86/guest/string_io.c hv/exit.c @pc hv/fmt.c hv/lib.c */
+ * arch/x86/guest/linear.c arch/x86/guest/breakpoints.c arch/x86/guest/string_io.c hv/exit.c @pc
+ * hv/fmt.c hv/lib.c */
 /* Instructions that exit, checked against the SDM's descriptions. */
 #include "test/unit/vcpu_fixture.h"
 
@@ -42,7 +43,12 @@ static void test_msrs(void **ctx)
     ASSERT_RAISES(x86_wrmsr(v), GP, 0);
     assert_int_equal(v->regs.rax, 3);
     v->regs.rcx = MSR_IA32_MISC_ENABLE;
+    v->regs.rax = 1u << 22 | 1u << 11 | 1u << 12; /* SDM 4: limit CPUID's maximum */
+    v->regs.rdx = 0;
     assert_int_equal(x86_wrmsr(v), EXIT_SKIP);
+    v->regs.rax = 0;
+    assert_int_equal(x86_cpuid(v), EXIT_SKIP);
+    assert_int_equal(v->regs.rax, 2);
 }
 
 /* SDM 2A "HLT". */
@@ -136,14 +142,95 @@ static void test_invalidations(void **ctx)
 {
     (void)ctx;
     assert_int_equal(x86_invlpg(v), EXIT_SKIP);
-    v->regs.rbx = 3;
-    assert_int_equal(x86_invpcid(v, 3), EXIT_SKIP);
-    assert_int_equal(state.flushes, 2);
-    v->regs.rbx = 4; /* SDM 2A "INVPCID": types are 0 to 3 */
-    ASSERT_RAISES(x86_invpcid(v, 3), GP, 0);
-    assert_int_equal(state.flushes, 2);
+    assert_int_equal(state.flushes, 1);
     assert_int_equal(x86_skip(v), EXIT_SKIP);
     assert_int_equal(x86_resume(v), EXIT_RESUME);
+}
+
+static enum exit_action invpcid(uint64_t type, uint64_t pcid, uint64_t linear)
+{
+    memcpy(guest.mem.base + 0x500, &pcid, sizeof(pcid));
+    memcpy(guest.mem.base + 0x508, &linear, sizeof(linear));
+    v->regs.rbx = type;
+    return x86_invpcid(v, 3, SEGMENT_DS, 0x500);
+}
+
+/* SDM 2A "INVPCID": its table of exceptions. */
+static void test_invpcid(void **ctx)
+{
+    const uint64_t bad = 1ull << 47;
+
+    (void)ctx;
+    for (uint64_t type = 0; type <= 3; type++)
+        assert_int_equal(invpcid(type, 0, 0x1000), EXIT_SKIP);
+    assert_int_equal(state.flushes, 4);
+    ASSERT_RAISES(invpcid(4, 0, 0), GP, 0);
+    ASSERT_RAISES(invpcid(2, 1ull << 12, 0), GP, 0); /* reserved, whatever the type */
+    ASSERT_RAISES(invpcid(3, 1ull << 63, 0), GP, 0);
+    ASSERT_RAISES(invpcid(0, 0, bad), GP, 0);
+    assert_int_equal(invpcid(1, 0, bad), EXIT_SKIP); /* no address is used */
+    ASSERT_RAISES(invpcid(0, 5, 0), GP, 0);          /* CR4.PCIDE is clear */
+    ASSERT_RAISES(invpcid(1, 5, 0), GP, 0);
+    assert_int_equal(invpcid(2, 5, 0), EXIT_SKIP); /* all of them */
+    state.cr4 |= CR4_PCIDE;
+    assert_int_equal(invpcid(0, 0xfff, ~0ull), EXIT_SKIP);
+    assert_int_equal(invpcid(1, 5, 0), EXIT_SKIP);
+    /* Outside of 64-bit mode the register has 32 bits. */
+    assert_int_equal(invpcid(1ull << 40 | 1, 0, 0), EXIT_SKIP);
+    state.efer = EFER_LMA;
+    state.segment[SEGMENT_CS].rights |= SEGMENT_RIGHTS_L;
+    ASSERT_RAISES(invpcid(1ull << 40 | 1, 0, 0), GP, 0);
+    state.efer = 0;
+    /* Its descriptor is an operand like others. */
+    memset(guest.mem.base + 0xff8, 0, 8);
+    memset(guest.mem.base + 0x1000, 0xff, 8); /* the address is in the next page */
+    v->regs.rbx = 0;
+    assert_int_equal(x86_invpcid(v, 3, SEGMENT_DS, 0xff8), EXIT_SKIP);
+    memset(guest.mem.base + 0x1000, 0x7f, 8);
+    ASSERT_RAISES(x86_invpcid(v, 3, SEGMENT_DS, 0xff8), GP, 0);
+    state.segment[SEGMENT_DS].limit = 0x50e;
+    ASSERT_RAISES(invpcid(2, 0, 0), GP, 0);
+    state.segment[SEGMENT_DS].limit = UINT32_MAX;
+    state.cr0 |= CR0_PG;
+    ASSERT_RAISES(invpcid(2, 0, 0), EVENT_VALID | EVENT_EXCEPTION | EVENT_ERROR_CODE | VECTOR_PF,
+                  0);
+    assert_int_equal(state.cr2, 0x500);
+    state.cr0 &= ~CR0_PG;
+    v->regs.rbx = 2;
+    assert_int_equal(x86_invpcid(v, 3, SEGMENT_DS, MEMORY - 8), EXIT_STOP);
+}
+
+/* SDM 2B "MOV - Move to/from Control Registers": operands have 32 bits outside of 64-bit mode. */
+static void test_operands(void **ctx)
+{
+    const uint64_t value = 0xdeadbeef00000011ull;
+
+    (void)ctx;
+    v->regs.rax = value;
+    assert_int_equal(x86_read_operand(v, 0), 0x11);
+    assert_int_equal(x86_mov_dr(v, 7, false, 0), EXIT_SKIP);
+    assert_int_equal(state.dr7, 0x411);
+    state.efer = EFER_LMA;
+    assert_int_equal(x86_read_operand(v, 0), 0x11); /* compatibility mode */
+    state.segment[SEGMENT_CS].rights |= SEGMENT_RIGHTS_L;
+    assert_true(x86_read_operand(v, 0) == value);
+    ASSERT_RAISES(x86_mov_dr(v, 7, false, 0), GP, 0);
+}
+
+/* SDM 3A "Resume Flag": 1 in the image of a fault, whose instruction will be executed again. */
+static void test_faults_set_rf(void **ctx)
+{
+    (void)ctx;
+    ASSERT_RAISES(x86_raise_ud(v), UD, 0);
+    assert_true(state.rflags & RFLAGS_RF);
+    state.rflags &= ~RFLAGS_RF;
+    state.dr7 |= DR7_GD;
+    ASSERT_RAISES(x86_mov_dr(v, 0, true, 0), DB, 0);
+    assert_true(state.rflags & RFLAGS_RF);
+    /* One that the CPU delivered to the root has its RF already. */
+    state.rflags &= ~RFLAGS_RF;
+    (void)x86_reflect_exception(v, DB, 0, 1);
+    assert_false(state.rflags & RFLAGS_RF);
 }
 
 /* SDM 2B "MOV - Move to/from Debug Registers", SDM 3B "Debug Registers". */
@@ -165,6 +252,8 @@ static void test_debug_registers(void **ctx)
     assert_int_equal(state.dr7, 0xffff0fff);
     assert_int_equal(x86_mov_dr(v, 5, true, 1), EXIT_SKIP); /* the same without CR4.DE */
     assert_int_equal(v->regs.rcx, 0xffff0fff);
+    state.efer = EFER_LMA;
+    state.segment[SEGMENT_CS].rights |= SEGMENT_RIGHTS_L;
     v->regs.rax = 1ull << 32;
     ASSERT_RAISES(x86_mov_dr(v, 4, false, 0), GP, 0);
     ASSERT_RAISES(x86_mov_dr(v, 7, false, 0), GP, 0);
@@ -177,6 +266,7 @@ static void test_debug_registers(void **ctx)
     assert_false(state.dr7 & DR7_GD); /* its handler may */
     state.cpl = 3;
     ASSERT_RAISES(x86_mov_dr(v, 0, true, 0), GP, 0);
+    ASSERT_RAISES(x86_mov_dr(v, 4, true, 0), UD, 0); /* decoding comes first */
 }
 
 /* SDM 2B "RDRAND", "RDSEED": CF tells; the other arithmetic flags are cleared. */
@@ -226,6 +316,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_xsetbv, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_registers_by_number, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_invalidations, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_invpcid, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_operands, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_faults_set_rf, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_debug_registers, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_random, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_ends, fixture_vcpu, fixture_end),

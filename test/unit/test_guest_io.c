@@ -1,6 +1,7 @@
 /* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c arch/x86/guest/io.c
  * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c
- * arch/x86/guest/string_io.c hv/exit.c @pc hv/fmt.c hv/lib.c */
+ * arch/x86/guest/linear.c arch/x86/guest/breakpoints.c arch/x86/guest/string_io.c hv/exit.c @pc
+ * hv/fmt.c hv/lib.c */
 /* A guest's IN, OUT, INS and OUTS, with the devices of its PC. */
 #include "test/unit/vcpu_fixture.h"
 
@@ -76,6 +77,80 @@ static void test_outs_is_left(void **ctx)
     assert_int_equal(v->regs.rcx, 99 - 64);
     assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
     assert_int_equal(written, 100);
+}
+
+/* SDM 3B "Single-Step Exception Condition", SDM 2B "REP": a trap behind each iteration, with RF set
+ * in its image as long as another one follows (SDM 3A "Resume Flag"). */
+static void test_outs_in_single_steps(void **ctx)
+{
+    struct string_access a = outs(true);
+
+    (void)ctx;
+    state.rflags |= RFLAGS_TF;
+    state.shadow = true;
+    v->regs.rcx = 2;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_RESUME);
+    assert_int_equal(v->regs.rcx, 1);
+    assert_int_equal(state.trap_due, DR6_BS);
+    assert_true((state.rflags & RFLAGS_RF) && !state.shadow);
+    state.trap_due = 0;
+    state.rflags &= ~RFLAGS_RF;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE); /* x86_end_of_instruction() follows */
+    assert_false(state.rflags & RFLAGS_RF);
+    assert_int_equal(written, 2);
+    state.debugctl = DEBUGCTL_BTF;
+    v->regs.rcx = 4;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_int_equal(state.trap_due, 0);
+}
+
+/* An interrupt or NMI comes between two iterations. */
+static void test_outs_is_interrupted(void **ctx)
+{
+    struct string_access a = outs(true);
+
+    (void)ctx;
+    raise_irq();
+    v->regs.rcx = 10;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_RESUME);
+    assert_int_equal(v->regs.rcx, 9);
+    assert_true(state.rflags & RFLAGS_RF);
+    state.rflags = RFLAGS_FIXED;
+    v->nmi = true;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_RESUME);
+    assert_int_equal(v->regs.rcx, 8);
+    state.nmi_blocked = true; /* neither can be taken */
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_int_equal(v->regs.rcx, 0);
+}
+
+/* SDM 3B "Data Memory and I/O Breakpoint Exception Conditions". */
+static void test_outs_is_watched(void **ctx)
+{
+    struct string_access a = outs(true);
+
+    (void)ctx;
+    v->regs.rsi = 0x100;
+    v->regs.rcx = 4;
+    state.dr7 = 1 | 3ull << 16; /* one byte at 0x102 */
+    state.dr[0] = 0x102;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_RESUME);
+    assert_int_equal(v->regs.rcx, 1);
+    assert_int_equal(state.trap_due, DR6_B0);
+    assert_true(state.rflags & RFLAGS_RF);
+    state.trap_due = 0;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_int_equal(state.trap_due, 0);
+    state.cr4 |= CR4_DE;
+    state.dr7 = 1 | 2ull << 16;
+    state.dr[0] = UART;
+    v->regs.rcx = 0; /* no iteration, no access */
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_int_equal(state.trap_due, 0);
+    v->regs.rcx = 2;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_RESUME);
+    assert_int_equal(state.trap_due, DR6_B0);
+    assert_int_equal(v->regs.rcx, 1);
 }
 
 static void test_ins(void **ctx)
@@ -159,6 +234,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_out, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_outs, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_outs_is_left, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_outs_in_single_steps, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_outs_is_interrupted, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_outs_is_watched, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_ins, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_faults, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_ends_the_guest, fixture_vcpu, fixture_end),

@@ -1,9 +1,8 @@
 /* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c arch/x86/guest/mmio.c
  * arch/x86/guest/decode.c arch/x86/guest/emulate.c arch/x86/guest/alu.c arch/x86/guest/operand.c
- * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c
- * hv/exit.c hv/pc/platform.c hv/pc/irqchip.c hv/pc/bus.c hv/pc/pic.c hv/pc/pit.c hv/pc/rtc.c
- * hv/pc/uart.c hv/pc/reset.c hv/pc/watchdog.c hv/pc/virtio_net.c hv/pc/virtqueue.c hv/date.c
- * hv/fmt.c hv/lib.c */
+ * arch/x86/guest/linear.c arch/x86/guest/breakpoints.c arch/x86/guest/cpuid.c
+ * arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/exit.c @pc hv/fmt.c
+ * hv/lib.c */
 /* Accesses of a guest outside its RAM, from the instruction's bytes to the device's registers. */
 #include "test/unit/vcpu_fixture.h"
 
@@ -214,9 +213,30 @@ static void test_nobody_there(void **ctx)
         "read from guest-physical address 0xfed01000, outside of its memory, at RIP 0x1234");
 }
 
+/* SDM 3B "Data Memory and I/O Breakpoint Exception Conditions": a trap behind the instruction, or
+ * behind an iteration. */
+static void test_watched(void **ctx)
+{
+    (void)ctx;
+    state.dr7 = 1 | 0xdull << 16; /* four bytes written */
+    state.dr[0] = REGISTERS + 4;
+    writes("89 05 04 00 d0 fe", 4, 4);
+    assert_int_equal(state.trap_due, DR6_B0);
+    state.trap_due = 0;
+    assert_int_equal(execute("8b 05 04 00 d0 fe", 4, false), EXIT_SKIP_DECODED);
+    assert_int_equal(state.trap_due, 0);
+    v->regs.rdi = REGISTERS;
+    v->regs.rcx = 4;
+    assert_int_equal(execute("f3 ab", 0, true), EXIT_RESUME);
+    assert_int_equal(v->regs.rcx, 2);
+    assert_int_equal(state.trap_due, DR6_B0);
+    assert_true(state.rflags & RFLAGS_RF);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_watched, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_loads, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_loads_64, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_stores, setup, fixture_end),

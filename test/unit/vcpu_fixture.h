@@ -120,11 +120,11 @@ static int fixture_vcpu(void **ctx)
     state.cr0 = CR0_PE | CR0_NE | CR0_ET;
     state.shown_cr0 = CR0_PE | CR0_ET;
     state.known_cr4 = CR4_VMXE | 0x7fffff;
-    state.owned_cr4 = CR4_VMXE | CR4_MCE | CR4_OSXSAVE;
+    state.owned_cr4 = CR4_VMXE | CR4_MCE | CR4_OSXSAVE | CR4_DE;
     state.cr4 = CR4_VMXE | CR4_MCE;
     state.dr[6] = DR6_RESET;
     state.dr7 = DR7_RESET;
-    for (unsigned i = 0; i < 6; i++)
+    for (unsigned i = 0; i <= SEGMENT_GS; i++)
         state.segment[i] = (struct segment){0, UINT32_MAX, 0x93 | SEGMENT_RIGHTS_DB};
     state.segment[SEGMENT_CS].rights = 0x9b | SEGMENT_RIGHTS_DB;
     return 0;

@@ -3,17 +3,20 @@
 
 struct fake_state {
     struct x86_vcpu x86;
-    uint64_t rsp, rflags, cr0, cr3, cr4, efer, dr7, debugctl, tsc;
+    uint64_t rip, rsp, rflags, cr0, cr3, cr4, efer, dr7, debugctl, tsc;
     uint64_t dr[7], cr2, xcr0, xcr0_allowed, tsc_aux;
     uint64_t shown_cr0, shown_cr4, owned_cr4, known_cr4;
-    struct segment segment[6];
+    struct segment segment[SEGMENTS];
     uint32_t tr_rights;
     unsigned cpl;
     uint64_t pdpte[4];
     unsigned flushes;
     uint64_t random;
     bool random_there, random_seed;
-    bool shadow, nmi_blocked, trap_due;
+    bool shadow, nmi_blocked, watches_ends, last_was_port;
+    uint64_t trap_due; /* as in DR6 */
+    uint16_t port;     /* of the last exit */
+    unsigned port_size;
     uint32_t event, error, length;
     bool irq_window, nmi_window, in_halt;
     unsigned loads;
@@ -43,6 +46,7 @@ static inline struct x86_vcpu *vcpu_x86(const struct vcpu *v)
         fake_of(v)->field = value;                                                                 \
     }
 #define FAKE_STATE(name) FAKE_GET(name, uint64_t) FAKE_SET(set_##name, name, uint64_t)
+FAKE_STATE(rip)
 FAKE_STATE(rsp)
 FAKE_STATE(rflags)
 FAKE_STATE(cr0)
@@ -62,6 +66,7 @@ FAKE_GET(tr_rights, uint32_t)
 FAKE_SET(set_tr_rights, tr_rights, uint32_t)
 FAKE_GET(cpl, unsigned)
 FAKE_SET(block_nmi, nmi_blocked, bool)
+FAKE_SET(watch_ends, watches_ends, bool)
 FAKE_SET(inject, event, uint32_t)
 FAKE_SET(inject_error, error, uint32_t)
 FAKE_SET(inject_length, length, uint32_t)
@@ -73,6 +78,10 @@ static inline uint64_t vcpu_get_dr(const struct vcpu *v, unsigned n)
 static inline void vcpu_set_dr(struct vcpu *v, unsigned n, uint64_t value)
 {
     fake_of(v)->dr[n] = value;
+}
+static inline uint64_t vcpu_shown_cr0(const struct vcpu *v)
+{
+    return fake_of(v)->shown_cr0;
 }
 static inline uint64_t vcpu_shown_cr4(const struct vcpu *v)
 {
@@ -130,9 +139,15 @@ static inline bool vcpu_trap_is_due(const struct vcpu *v)
 {
     return fake_of(v)->trap_due;
 }
-static inline void vcpu_set_trap_due(struct vcpu *v)
+static inline void vcpu_set_trap_due(struct vcpu *v, uint64_t conditions)
 {
-    fake_of(v)->trap_due = true;
+    fake_of(v)->trap_due |= conditions;
+}
+static inline bool vcpu_exit_port(const struct vcpu *v, uint16_t *port, unsigned *size)
+{
+    *port = fake_of(v)->port;
+    *size = fake_of(v)->port_size;
+    return fake_of(v)->last_was_port;
 }
 static inline bool vcpu_injects(const struct vcpu *v)
 {

@@ -63,6 +63,8 @@
 #define DR6_BS         (1ull << 14)
 #define DR6_BT         (1ull << 15)
 #define DR7_RESET      0x400ull /* this bit is always 1 */
+#define DR7_ENABLED    0xffull  /* L0 to G3 */
+#define DR7_LOCAL      0x155ull /* L0 to L3, LE */
 #define DR7_GD         (1ull << 13)
 
 #define DEFINE_REGISTER(name)                                                                      \

@@ -18,27 +18,34 @@
     ((1u << 0) | (1u << 1) | (1u << 2) | (1u << 3) | (1u << 4) | (1u << 5) | (1u << 6) |           \
      (1u << 8) | (1u << 11) | (1u << 13) | (1u << 15) | (1u << 16) | (1u << 17) | (1u << 19) |     \
      (1u << 23) | (1u << 24) | (1u << 25) | (1u << 26))
-/* CPUID.7:EBX: FSGSBASE, BMI1, SMEP, BMI2, ERMS, RDSEED, ADX, SMAP, CLFLUSHOPT, SHA. Not: SGX, HLE,
- * RTM, MPX, PT, TSC_ADJUST. */
+/* CPUID.7:EBX: FSGSBASE, BMI1, FDP_EXCPTN_ONLY, SMEP, BMI2, ERMS, FPU CS and DS deprecated, RDSEED,
+ * ADX, SMAP, CLFLUSHOPT, CLWB, SHA. Not: SGX, HLE, RTM, MPX, PT, TSC_ADJUST. */
 #define LEAF7_EBX                                                                                  \
-    ((1u << 0) | (1u << 3) | (1u << 7) | (1u << 8) | (1u << 9) | (1u << 18) | (1u << 19) |         \
-     (1u << 20) | (1u << 23) | (1u << 29))
+    ((1u << 0) | (1u << 3) | (1u << 6) | (1u << 7) | (1u << 8) | (1u << 9) | (1u << 13) |          \
+     (1u << 18) | (1u << 19) | (1u << 20) | (1u << 23) | (1u << 24) | (1u << 29))
 #define LEAF7_EBX_INVPCID (1u << 10)
 #define LEAF7_EBX_AVX     (1u << 5)
 /* F, DQ, IFMA, PF, ER, CD, BW, VL. */
 #define LEAF7_EBX_AVX512                                                                           \
     ((1u << 16) | (1u << 17) | (1u << 21) | (1u << 26) | (1u << 27) | (1u << 28) | (1u << 30) |    \
      (1u << 31))
-/* CPUID.7:ECX: UMIP. With AVX: VAES, VPCLMULQDQ. With AVX-512: VBMI, VBMI2, VNNI, BITALG,
- * VPOPCNTDQ. Not: PKU, OSPKE, WAITPKG, CET, LA57. */
-#define LEAF7_ECX         (1u << 2)
+/* CPUID.7:ECX: UMIP, GFNI, CLDEMOTE, MOVDIRI, MOVDIR64B. With AVX: VAES, VPCLMULQDQ. With AVX-512:
+ * VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ. Not: PKU, OSPKE, WAITPKG, CET, LA57, ENQCMD. */
+#define LEAF7_ECX         ((1u << 2) | (1u << 8) | (1u << 25) | (1u << 27) | (1u << 28))
 #define LEAF7_ECX_AVX     ((1u << 9) | (1u << 10))
 #define LEAF7_ECX_AVX512  ((1u << 1) | (1u << 6) | (1u << 11) | (1u << 12) | (1u << 14))
 #define LEAF7_ECX_RDPID   (1u << 22)
-/* CPUID.7:EDX: fast short REP MOV. */
-#define LEAF7_EDX         (1u << 4)
-/* CPUID.80000001H:ECX: LAHF64, LZCNT. EDX: SYSCALL, NX, 1 GB pages, long mode. */
-#define EXT1_ECX          ((1u << 0) | (1u << 5))
+/* CPUID.7:EDX: fast short REP MOV, SERIALIZE. With AVX-512: 4VNNIW, 4FMAPS, VP2INTERSECT. */
+#define LEAF7_EDX         ((1u << 4) | (1u << 14))
+#define LEAF7_EDX_AVX512  ((1u << 2) | (1u << 3) | (1u << 8))
+/* CPUID.(7,1):EAX: fast zero-length and short REP MOVS, STOS, CMPS. With AVX: VNNI, IFMA. With
+ * AVX-512: BF16. */
+#define LEAF71_EAX        ((1u << 10) | (1u << 11) | (1u << 12))
+#define LEAF71_EAX_AVX    ((1u << 4) | (1u << 23))
+#define LEAF71_EAX_AVX512 (1u << 5)
+/* CPUID.80000001H:ECX: LAHF64, LZCNT, PREFETCHW. EDX: SYSCALL, NX, 1 GB pages, long mode. */
+#define EXT1_ECX          ((1u << 0) | (1u << 5) | (1u << 8))
+#define EXT1_EDX_XD       (1u << 20)
 #define EXT1_EDX          ((1u << 11) | (1u << 20) | (1u << 26) | (1u << 29))
 #define EXT1_EDX_RDTSCP   (1u << 27)
 #define EXT7_EDX          (1u << 8) /* invariant TSC */
@@ -51,8 +58,10 @@
  * without it: real hardware never offers that, and a Linux guest that got it (in Bochs 2.7, with
  * AVX-512) lost vector registers between its processes. */
 #define XSAVE1_EAX        5u
-#define XSAVE_ALIGN       (1u << 1) /* subleaf's ECX: aligned to 64 in the compacted format */
-#define XSAVE_LEGACY      576u      /* FXSAVE area and header */
+#define XSAVE_ALIGN       (1u << 1)   /* subleaf's ECX: aligned to 64 in the compacted format */
+#define XSAVE_LEGACY      576u        /* FXSAVE area and header */
+#define GENU              0x756e6547u /* the first four letters of GenuineIntel */
+#define MAX_LIMITED       2u          /* "Limit CPUID Maxval" */
 #define KHZ               1000u
 #define MHZ               1000000u
 
@@ -67,7 +76,8 @@ static const struct cpuid_regs zeros;
 static void make_features(struct cpuid_policy *p, const struct cpuid_env *env)
 {
     struct cpuid_regs r = env->host(1, 0);
-    uint32_t ecx = LEAF1_ECX, ebx7 = LEAF7_EBX, ecx7 = LEAF7_ECX;
+    uint32_t ecx = LEAF1_ECX, ebx7 = LEAF7_EBX, ecx7 = LEAF7_ECX, edx7 = LEAF7_EDX;
+    uint32_t eax71 = LEAF71_EAX;
 
     if (env->xcr0)
         ecx |= CPUID_1_ECX_XSAVE;
@@ -75,10 +85,13 @@ static void make_features(struct cpuid_policy *p, const struct cpuid_env *env)
         ecx |= LEAF1_ECX_AVX | LEAF1_ECX_FMA | LEAF1_ECX_F16C;
         ebx7 |= LEAF7_EBX_AVX;
         ecx7 |= LEAF7_ECX_AVX;
+        eax71 |= LEAF71_EAX_AVX;
     }
     if (env->xcr0 & XCR0_AVX512) {
         ebx7 |= LEAF7_EBX_AVX512;
         ecx7 |= LEAF7_ECX_AVX512;
+        edx7 |= LEAF7_EDX_AVX512;
+        eax71 |= LEAF71_EAX_AVX512;
     }
     if (env->invpcid) {
         ecx |= LEAF1_ECX_PCID;
@@ -94,7 +107,11 @@ static void make_features(struct cpuid_policy *p, const struct cpuid_env *env)
     };
     r = env->host(LEAF_FEATURE, 0);
     p->basic[LEAF_FEATURE] =
-        (struct cpuid_regs){.ebx = r.ebx & ebx7, .ecx = r.ecx & ecx7, .edx = r.edx & LEAF7_EDX};
+        (struct cpuid_regs){.ebx = r.ebx & ebx7, .ecx = r.ecx & ecx7, .edx = r.edx & edx7};
+    if (r.eax == 0) /* its highest subleaf */
+        return;
+    p->features1.eax = env->host(LEAF_FEATURE, 1).eax & eax71;
+    p->basic[LEAF_FEATURE].eax = 1;
 }
 
 static void make_caches(struct cpuid_policy *p, const struct cpuid_env *env)
@@ -136,6 +153,7 @@ static void make_basic(struct cpuid_policy *p, const struct cpuid_env *env)
 
     p->basic[0] = env->host(0, 0);
     p->basic[0].eax = CPUID_BASIC_MAX;
+    p->intel = p->basic[0].ebx == GENU;
     p->basic[2] = env->host(2, 0);
     make_features(p, env);
     make_caches(p, env);
@@ -164,6 +182,7 @@ static void make_extended(struct cpuid_policy *p, const struct cpuid_env *env)
 
     p->extended[0].eax = CPUID_EXTENDED + CPUID_EXTENDED_MAX;
     p->extended[1] = (struct cpuid_regs){.ecx = r.ecx & EXT1_ECX, .edx = r.edx & edx};
+    p->xd = p->extended[1].edx & EXT1_EDX_XD;
     for (uint32_t i = 2; i <= 4; i++)
         p->extended[i] = env->host(CPUID_EXTENDED + i, 0);
     p->extended[6] = env->host(CPUID_EXTENDED + 6, 0);
@@ -218,7 +237,7 @@ const struct cpuid_regs *cpuid_policy_lookup(const struct cpuid_policy *p, uint3
         if (p->plain >> leaf & 1)
             return &p->basic[leaf];
         if (leaf == LEAF_FEATURE)
-            return subleaf ? &zeros : &p->basic[leaf];
+            return subleaf == 0 ? &p->basic[leaf] : subleaf == 1 ? &p->features1 : &zeros;
         if (leaf == LEAF_CACHE)
             return subleaf < CPUID_CACHE_LEVELS ? &p->cache[subleaf] : &zeros;
         return subleaf < CPUID_XSAVE_SUBLEAFS ? &p->xsave[subleaf] : &zeros;
@@ -229,7 +248,14 @@ const struct cpuid_regs *cpuid_policy_lookup(const struct cpuid_policy *p, uint3
         return &p->hypervisor[0];
     if (leaf == CPUID_HYPERVISOR + CPUID_HYPERVISOR_MAX)
         return &p->hypervisor[1];
-    return &zeros;
+    return p->intel && leaf - CPUID_HYPERVISOR >= CPUID_HYPERVISORS ? &p->basic[CPUID_BASIC_MAX]
+                                                                    : &zeros;
+}
+
+void cpuid_policy_limit(struct cpuid_policy *p, bool limit, bool no_xd)
+{
+    p->basic[0].eax = limit ? MAX_LIMITED : CPUID_BASIC_MAX;
+    p->extended[1].edx = no_xd ? p->extended[1].edx & ~EXT1_EDX_XD : p->extended[1].edx | p->xd;
 }
 
 bool xcr0_valid(uint64_t xcr0, uint64_t allowed)

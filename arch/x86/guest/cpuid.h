@@ -13,6 +13,7 @@
 #define CPUID_EXTENDED       0x80000000u
 #define CPUID_EXTENDED_MAX   8u
 #define CPUID_HYPERVISOR     0x40000000u
+#define CPUID_HYPERVISORS    0x10000000u /* this many leaves are theirs */
 #define CPUID_HYPERVISOR_MAX 0x10u
 
 /* Components of the extended state. SDM 1 "XSAVE-Supported Features and State-Component Bitmaps" */
@@ -23,10 +24,13 @@
 #define XCR0_LAST_AVX512     7u
 
 struct cpuid_policy {
+    uint32_t xd;    /* execute-disable in leaf 80000001H, if it exists */
+    bool intel;     /* above the highest leaf the CPU answers with the highest basic one */
     uint32_t plain; /* bit n: basic leaf n looks the same for all subleaves */
     struct cpuid_regs basic[CPUID_BASIC_MAX + 1];
     struct cpuid_regs cache[CPUID_CACHE_LEVELS];   /* leaf 4 */
     struct cpuid_regs xsave[CPUID_XSAVE_SUBLEAFS]; /* leaf 0xd */
+    struct cpuid_regs features1;                   /* leaf 7, subleaf 1 */
     struct cpuid_regs extended[CPUID_EXTENDED_MAX + 1];
     struct cpuid_regs hypervisor[2]; /* the first leaf and the last */
 };
@@ -45,7 +49,10 @@ void cpuid_policy_make(struct cpuid_policy *p, const struct cpuid_env *env);
 /* CPUID reports these registers: call when the guest changes them. */
 void cpuid_policy_osxsave(struct cpuid_policy *p, bool osxsave);
 void cpuid_policy_xcr0(struct cpuid_policy *p, uint64_t xcr0);
-/* Leaves that do not exist are all zero. */
+/* IA32_MISC_ENABLE has "Limit CPUID Maxval" or "XD Bit Disable" set. */
+void cpuid_policy_limit(struct cpuid_policy *p, bool limit, bool no_xd);
+/* SDM 2A "CPUID": a leaf above the maximum of its range reads as the highest basic one (Intel), or
+ * as zero, as leaves below the maximum and those of hypervisors do that do not exist. */
 const struct cpuid_regs *cpuid_policy_lookup(const struct cpuid_policy *p, uint32_t leaf,
                                              uint32_t subleaf);
 

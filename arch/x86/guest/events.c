@@ -50,11 +50,28 @@ static void note_debug_exception(struct vcpu *v, uint64_t conditions)
     vcpu_set_debugctl(v, vcpu_get_debugctl(v) & ~DEBUGCTL_CLEARS);
 }
 
+/* The exceptions that push an error code. SDM 3A "Exception and Interrupt Reference". */
+static bool has_error_code(uint8_t vector)
+{
+    return vector == VECTOR_AC || vector == VECTOR_DF ||
+           (vector >= VECTOR_TS && vector <= VECTOR_PF);
+}
+
+/* SDM 3A "Resume Flag": set in the image of a fault, so that a breakpoint on the instruction does
+ * not come twice. */
+enum exit_action x86_raise_fault(struct vcpu *v, const struct guest_fault *f)
+{
+    if (f->vector == VECTOR_PF)
+        vcpu_set_cr2(v, f->address);
+    vcpu_set_rflags(v, vcpu_get_rflags(v) | RFLAGS_RF);
+    x86_inject_exception(v, f->vector, has_error_code(f->vector), f->error);
+    return EXIT_RESUME;
+}
+
 enum exit_action x86_raise_db(struct vcpu *v, uint64_t conditions)
 {
     note_debug_exception(v, conditions);
-    x86_inject_exception(v, VECTOR_DB, false, 0);
-    return EXIT_RESUME;
+    return x86_raise_fault(v, &(struct guest_fault){.vector = VECTOR_DB});
 }
 
 /* Only benign exceptions come here (#DB and #AC), so an event that they interrupted is delivered
@@ -148,10 +165,14 @@ void x86_prepare_events(struct vcpu *v, uint64_t now)
 void x86_end_of_instruction(struct vcpu *v)
 {
     uint64_t flags = vcpu_get_rflags(v);
+    uint16_t port;
+    unsigned size;
 
     vcpu_end_shadow(v);
     if (flags & RFLAGS_RF)
         vcpu_set_rflags(v, flags & ~RFLAGS_RF);
     if (x86_steps(v, flags))
-        vcpu_set_trap_due(v);
+        vcpu_set_trap_due(v, DR6_BS);
+    if (vcpu_exit_port(v, &port, &size))
+        x86_watch_port(v, port, size);
 }

@@ -1,10 +1,14 @@
 /* Emulates instructions that exit, as the CPU would execute them. */
+#include "arch/x86/guest/linear.h"
 #include "arch/x86/guest/vcpu_state.h"
 
 #define REGISTER_RSP     4u
 #define DR6_WRITABLE     (DR6_BT | DR6_BS | DR6_BD | DR6_B)
 #define DR7_WRITABLE     0xffff2bffull
+#define INVPCID_ADDRESS  0u
+#define INVPCID_CONTEXT  1u
 #define INVPCID_TYPE_MAX 3u
+#define INVPCID_PCID     0xfffull
 #define ARITHMETIC_FLAGS (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 
 void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env)
@@ -65,6 +69,25 @@ void x86_write_gpr(struct vcpu *v, unsigned number, uint64_t value)
         *gpr(v, number) = value;
 }
 
+uint64_t x86_read_operand(const struct vcpu *v, unsigned number)
+{
+    uint64_t value = x86_read_gpr(v, number);
+
+    return x86_in_64bit_mode(v) ? value : (uint32_t)value;
+}
+
+void x86_read_paging(const struct vcpu *v, struct paging *p)
+{
+    p->cr0 = vcpu_get_cr0(v);
+    p->cr3 = vcpu_get_cr3(v);
+    p->cr4 = vcpu_get_cr4(v);
+    p->efer = vcpu_get_efer(v);
+    vcpu_get_pdptes(v, p->pdpte);
+    p->cpl = vcpu_get_cpl(v);
+    p->ac = vcpu_get_rflags(v) & RFLAGS_AC;
+    p->physical_width = x86_physical_width(v);
+}
+
 enum exit_action x86_cpuid(struct vcpu *v)
 {
     struct vcpu_gprs *r = &v->regs;
@@ -101,9 +124,10 @@ enum exit_action x86_wrmsr(struct vcpu *v)
 {
     const struct vcpu_gprs *r = &v->regs;
     uint64_t value = (r->rdx & UINT32_MAX) << 32 | (r->rax & UINT32_MAX);
+    struct x86_vcpu *x = vcpu_x86(v);
 
     v->exit->detail = (uint32_t)r->rcx;
-    switch (msr_policy_write(&vcpu_x86(v)->msr, (uint32_t)r->rcx, value)) {
+    switch (msr_policy_write(&x->msr, (uint32_t)r->rcx, value)) {
     case MSR_DONE:
         break;
     case MSR_TSC:
@@ -111,6 +135,10 @@ enum exit_action x86_wrmsr(struct vcpu *v)
         break;
     case MSR_DEBUGCTL:
         vcpu_set_debugctl(v, value);
+        break;
+    case MSR_CPUID:
+        cpuid_policy_limit(&x->cpuid, x->msr.misc_enable & MISC_ENABLE_LIMIT_CPUID,
+                           x->msr.misc_enable & MISC_ENABLE_NO_XD);
         break;
     case MSR_FAULT:
         return x86_raise_gp(v);
@@ -180,11 +208,44 @@ enum exit_action x86_invlpg(struct vcpu *v)
     return EXIT_SKIP;
 }
 
-/* The descriptor says what to invalidate; invalidating everything is always allowed. */
-enum exit_action x86_invpcid(struct vcpu *v, unsigned type_register)
+/* The descriptor: a PCID, then a linear address. SDM 2A "INVPCID". */
+static bool invpcid_accepts(const struct vcpu *v, uint64_t type, const uint64_t d[2])
 {
-    if (x86_read_gpr(v, type_register) > INVPCID_TYPE_MAX)
+    bool names_pcid = type == INVPCID_ADDRESS || type == INVPCID_CONTEXT;
+
+    if ((d[0] & ~INVPCID_PCID) || (type == INVPCID_ADDRESS && !address_is_canonical(d[1])))
+        return false;
+    return !names_pcid || d[0] == 0 || (vcpu_get_cr4(v) & CR4_PCIDE);
+}
+
+/* Invalidating everything is always allowed. */
+enum exit_action x86_invpcid(struct vcpu *v, unsigned type_register, enum segment_id segment,
+                             uint64_t offset)
+{
+    uint64_t type = x86_read_operand(v, type_register), linear, descriptor[2];
+    const struct segment s = vcpu_get_segment(v, segment);
+    struct guest_fault f;
+    struct paging p;
+
+    if (type > INVPCID_TYPE_MAX)
         return x86_raise_gp(v);
+    x86_read_paging(v, &p);
+    if (!segment_reach(&s, segment,
+                       segment_mode_of(p.cr0, p.efer, vcpu_get_rflags(v), vcpu_get_cs_rights(v)),
+                       offset, sizeof(descriptor), false, &linear, &f))
+        return x86_raise_fault(v, &f);
+    switch (linear_read(&p, &v->guest->mem, linear, descriptor, sizeof(descriptor), &f)) {
+    case LINEAR_FAULT:
+        return x86_raise_fault(v, &f);
+    case LINEAR_OUTSIDE:
+        return x86_outside(v, "read from", f.address);
+    case LINEAR_DONE:
+        break;
+    }
+    if (!invpcid_accepts(v, type, descriptor))
+        return x86_raise_gp(v);
+    if (x86_watches(v))
+        x86_watch_memory(v, linear, sizeof(descriptor), false);
     return x86_invlpg(v);
 }
 
@@ -195,17 +256,17 @@ enum exit_action x86_mov_dr(struct vcpu *v, unsigned number, bool read, unsigned
     unsigned n = number == 4 ? 6 : number == 5 ? 7 : number;
     uint64_t value;
 
-    if (vcpu_get_cpl(v) != 0)
-        return x86_raise_gp(v);
     if (n != number && (vcpu_get_cr4(v) & CR4_DE))
         return x86_raise_ud(v);
+    if (vcpu_get_cpl(v) != 0)
+        return x86_raise_gp(v);
     if (vcpu_get_dr7(v) & DR7_GD)
         return x86_raise_db(v, DR6_BD);
     if (read) {
         x86_write_gpr(v, reg, n == 7 ? vcpu_get_dr7(v) : vcpu_get_dr(v, n));
         return EXIT_SKIP;
     }
-    value = x86_read_gpr(v, reg);
+    value = x86_read_operand(v, reg);
     if (n >= 6 && value >> 32)
         return x86_raise_gp(v);
     if (n == 7)
@@ -233,12 +294,10 @@ enum exit_action x86_random(struct vcpu *v, bool seed, unsigned reg, unsigned si
 
 enum exit_action x86_raise_ud(struct vcpu *v)
 {
-    x86_inject_exception(v, VECTOR_UD, false, 0);
-    return EXIT_RESUME;
+    return x86_raise_fault(v, &(struct guest_fault){.vector = VECTOR_UD});
 }
 
 enum exit_action x86_raise_gp(struct vcpu *v)
 {
-    x86_inject_exception(v, VECTOR_GP, true, 0);
-    return EXIT_RESUME;
+    return x86_raise_fault(v, &(struct guest_fault){.vector = VECTOR_GP});
 }

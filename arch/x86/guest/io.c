@@ -27,18 +27,6 @@ enum exit_action x86_port_out(struct vcpu *v, uint16_t port, unsigned size)
     return exit_port_out(v, port, size, (uint32_t)v->regs.rax & mask);
 }
 
-static void read_paging(const struct vcpu *v, struct paging *p)
-{
-    p->cr0 = vcpu_get_cr0(v);
-    p->cr3 = vcpu_get_cr3(v);
-    p->cr4 = vcpu_get_cr4(v);
-    p->efer = vcpu_get_efer(v);
-    vcpu_get_pdptes(v, p->pdpte);
-    p->cpl = vcpu_get_cpl(v);
-    p->ac = vcpu_get_rflags(v) & RFLAGS_AC;
-    p->physical_width = vcpu_x86(v)->cpuid.extended[8].eax & 0xff;
-}
-
 /* INS always uses ES. If the CPU does not report prefixes, addresses have the code segment's size.
  */
 static void read_operand(const struct vcpu *v, struct string_io *s, const struct string_access *a)
@@ -62,37 +50,61 @@ static void read_operand(const struct vcpu *v, struct string_io *s, const struct
     s->segment = vcpu_get_segment(v, s->segment_id);
 }
 
-static enum exit_action raise_fault(struct vcpu *v, const struct guest_fault *f)
+/* Between two iterations an interrupt is taken like between two instructions. */
+static bool takes_event(const struct vcpu *v, uint64_t flags)
 {
-    if (f->vector == VECTOR_PF)
-        vcpu_set_cr2(v, f->address);
-    x86_inject_exception(v, f->vector, true, f->error);
+    return (v->nmi && !vcpu_nmi_blocked(v)) ||
+           ((flags & RFLAGS_IF) && irqchip_pending(v->platform, v->number));
+}
+
+static void watch_element(struct vcpu *v, const struct string_io *s)
+{
+    x86_watch_memory(v, s->linear, s->size, s->in);
+    x86_watch_port(v, s->port, s->size);
+}
+
+/* The guest executes the instruction again for the rest. SDM 3A "Resume Flag": RF is set in the
+ * image of what comes between two iterations. */
+static enum exit_action leave_rest(struct vcpu *v, uint64_t flags)
+{
+    vcpu_set_rflags(v, flags | RFLAGS_RF);
+    if (vcpu_trap_is_due(v))
+        vcpu_end_shadow(v);
     return EXIT_RESUME;
 }
 
-/* Does as many elements as there is time for; the guest executes the instruction again for the
- * rest. */
+/* Does as many elements as there is time for, or one if something comes behind it. */
 static enum exit_action do_elements(struct vcpu *v, struct string_io *s, uint64_t until)
 {
+    uint64_t flags = vcpu_get_rflags(v), *index = s->in ? &v->regs.rdi : &v->regs.rsi;
+    bool steps = x86_steps(v, flags), watches = x86_watches(v);
     struct guest_fault f;
 
     for (unsigned i = 0; i < STRING_STEP; i++) {
-        switch (string_io_element(s, s->in ? &v->regs.rdi : &v->regs.rsi, &v->regs.rcx, &f)) {
+        uint64_t before = *index;
+        enum string_io_result r = string_io_element(s, index, &v->regs.rcx, &f);
+
+        if (watches && *index != before)
+            watch_element(v, s);
+        switch (r) {
         case STRING_IO_MORE:
             break;
         case STRING_IO_DONE:
             return v->stop ? EXIT_STOP : EXIT_DONE;
         case STRING_IO_FAULT:
-            return raise_fault(v, &f);
+            return x86_raise_fault(v, &f);
         case STRING_IO_OUTSIDE:
             return x86_outside(v, s->in ? "wrote to" : "read from", f.address);
         }
         if (v->stop)
             return EXIT_STOP;
-        if (arch_tsc() >= until)
+        if (steps)
+            vcpu_set_trap_due(v, DR6_BS);
+        if (steps || (watches && vcpu_trap_is_due(v)) || takes_event(v, flags) ||
+            arch_tsc() >= until)
             break;
     }
-    return EXIT_RESUME;
+    return leave_rest(v, flags);
 }
 
 enum exit_action x86_string_io(struct vcpu *v, const struct string_access *a, uint64_t until)
@@ -108,7 +120,7 @@ enum exit_action x86_string_io(struct vcpu *v, const struct string_access *a, ui
     };
     enum exit_action action;
 
-    read_paging(v, &s.paging);
+    x86_read_paging(v, &s.paging);
     read_operand(v, &s, a);
     action = do_elements(v, &s, until);
     exit_timers(v, v->exit->tsc);

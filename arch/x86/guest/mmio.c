@@ -22,19 +22,12 @@ struct work {
     uint64_t rflags;               /* of the guest; with the flags that the instruction sets */
     uint8_t window[DECODE_WINDOW]; /* bytes at RIP; the guest may change its own meanwhile */
     unsigned have;
+    bool watches; /* breakpoints are on */
 };
-
-static enum exit_action raise_fault(struct vcpu *v, const struct guest_fault *f)
-{
-    if (f->vector == VECTOR_PF)
-        vcpu_set_cr2(v, f->address);
-    x86_inject_exception(v, f->vector, true, f->error);
-    return EXIT_RESUME;
-}
 
 static enum exit_action fail(struct vcpu *v, enum operand_result r, const struct guest_fault *f)
 {
-    return r == OPERAND_FAULT ? raise_fault(v, f) : x86_outside(v, "read from", f->address);
+    return r == OPERAND_FAULT ? x86_raise_fault(v, f) : x86_outside(v, "read from", f->address);
 }
 
 /* ---- the instruction ---- */
@@ -329,6 +322,8 @@ static enum exit_action do_operand(struct work *w)
     struct operand o;
     enum exit_action a = reach(w, &o, w->in.segment, offset, e->writes, &w->page);
 
+    if (a == EXIT_SKIP && w->watches)
+        x86_watch_memory(w->v, o.linear, o.size, e->writes);
     if (a == EXIT_SKIP && e->kind != EMULATE_STORE)
         a = load(w->v, &o, &old);
     if (a != EXIT_SKIP)
@@ -365,6 +360,11 @@ static enum exit_action do_element(struct work *w)
         a = reach(w, &from, w->in.segment, r->rsi & alu_mask(address), false, &w->source_page);
     if (a == EXIT_SKIP)
         a = reach(w, &to, SEGMENT_ES, r->rdi & alu_mask(address), true, &w->page);
+    if (a == EXIT_SKIP && w->watches) {
+        x86_watch_memory(w->v, to.linear, to.size, true);
+        if (w->e.kind == EMULATE_MOVS)
+            x86_watch_memory(w->v, from.linear, from.size, false);
+    }
     if (a == EXIT_SKIP && w->e.kind == EMULATE_MOVS)
         a = load(w->v, &from, &value);
     if (a == EXIT_SKIP)
@@ -384,8 +384,15 @@ static enum exit_action rest(struct work *w)
     vcpu_end_shadow(w->v);
     vcpu_set_rflags(w->v, w->rflags | RFLAGS_RF);
     if (x86_steps(w->v, w->rflags))
-        vcpu_set_trap_due(w->v);
+        vcpu_set_trap_due(w->v, DR6_BS);
     return EXIT_RESUME;
+}
+
+/* Something comes between this iteration and the next one. */
+static bool ends_here(const struct work *w, uint64_t until)
+{
+    return x86_steps(w->v, w->rflags) || (w->watches && vcpu_trap_is_due(w->v)) ||
+           x86_events_pending(w->v) || arch_tsc() >= until;
 }
 
 static enum exit_action do_string(struct work *w, uint64_t until)
@@ -398,8 +405,7 @@ static enum exit_action do_string(struct work *w, uint64_t until)
     for (unsigned i = 0; left > 0; i++) {
         enum exit_action a;
 
-        if (i == STRING_STEP || (i > 0 && (x86_steps(w->v, w->rflags) || x86_events_pending(w->v) ||
-                                           arch_tsc() >= until)))
+        if (i == STRING_STEP || (i > 0 && ends_here(w, until)))
             return rest(w);
         a = do_element(w);
         if (a != EXIT_SKIP)
@@ -420,6 +426,7 @@ static void begin(struct work *w, struct vcpu *v, const struct memory_access *m)
     w->v = v;
     w->have = 0;
     w->rflags = vcpu_get_rflags(v);
+    w->watches = x86_watches(v);
     *p = (struct paging){
         .cr0 = vcpu_get_cr0(v),
         .cr3 = vcpu_get_cr3(v),
@@ -427,7 +434,7 @@ static void begin(struct work *w, struct vcpu *v, const struct memory_access *m)
         .efer = vcpu_get_efer(v),
         .cpl = vcpu_get_cpl(v),
         .ac = w->rflags & RFLAGS_AC,
-        .physical_width = vcpu_x86(v)->cpuid.extended[8].eax & 0xff,
+        .physical_width = x86_physical_width(v),
     };
     wide = p->efer & EFER_LMA;
     if (!wide && (p->cr4 & CR4_PAE))

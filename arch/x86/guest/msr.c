@@ -3,18 +3,19 @@
 #include "arch/x86/cpu/msr.h"
 #include "hv/lib.h"
 
-#define BITMAP_SIZE                4096u
-#define BITMAP_READ_HIGH           1024u
-#define BITMAP_WRITE_LOW           2048u
-#define BITMAP_WRITE_HIGH          3072u
-#define BITMAP_MSRS                0x2000u
-#define MSR_HIGH                   0xc0000000u
+#define BITMAP_SIZE             4096u
+#define BITMAP_READ_HIGH        1024u
+#define BITMAP_WRITE_LOW        2048u
+#define BITMAP_WRITE_HIGH       3072u
+#define BITMAP_MSRS             0x2000u
+#define MSR_HIGH                0xc0000000u
 
-#define MSR_IA32_TSC               0x010u
-#define MSR_IA32_BIOS_UPDT_TRIG    0x079u
-#define MISC_ENABLE_FAST_STRINGS   (1ull << 0)
-#define MISC_ENABLE_NO_BTS         (1ull << 11)
-#define MISC_ENABLE_NO_PEBS        (1ull << 12)
+#define MSR_IA32_TSC            0x010u
+#define MSR_IA32_BIOS_UPDT_TRIG 0x079u
+#define MISC_ENABLE_NO_BTS      (1ull << 11) /* read-only, as the next */
+#define MISC_ENABLE_NO_PEBS     (1ull << 12)
+#define MISC_ENABLE_WRITABLE                                                                       \
+    (MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_NO_XD)
 #define FEATURE_CONTROL_LOCKED_OFF 1ull
 #define MICROCODE_REVISION         (1ull << 32) /* in the high half: any value except 0 */
 #define APIC_BASE_RESET            0xfee00000ull
@@ -70,10 +71,12 @@ enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t va
         /* Software writes zero, executes CPUID and reads the revision, which must then be back. */
         return MSR_DONE;
     case MSR_IA32_MISC_ENABLE:
-        /* Only the fast-strings bit can change; nothing depends on it. */
-        p->misc_enable =
-            (p->misc_enable & ~MISC_ENABLE_FAST_STRINGS) | (value & MISC_ENABLE_FAST_STRINGS);
-        return MSR_DONE;
+        /* Of the others some are read-only, and some belong to features that CPUID does not show:
+         * SDM 4 "IA-32 Architectural MSRs". */
+        if ((value ^ p->misc_enable) & ~MISC_ENABLE_WRITABLE)
+            return MSR_FAULT;
+        p->misc_enable = value;
+        return MSR_CPUID;
     case MSR_IA32_DEBUGCTL:
         return value & ~(DEBUGCTL_LBR | DEBUGCTL_BTF) ? MSR_FAULT : MSR_DEBUGCTL;
     default:

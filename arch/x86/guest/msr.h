@@ -6,6 +6,10 @@
 
 #include "hv/types.h"
 
+#define MISC_ENABLE_FAST_STRINGS (1ull << 0)
+#define MISC_ENABLE_LIMIT_CPUID  (1ull << 22)
+#define MISC_ENABLE_NO_XD        (1ull << 34)
+
 struct msr_policy {
     uint64_t misc_enable;
     uint64_t bios_sign_id;
@@ -17,6 +21,7 @@ enum msr_result {
     MSR_FAULT,    /* inject #GP(0) */
     MSR_TSC,      /* the guest's time-stamp counter becomes this value */
     MSR_DEBUGCTL, /* the guest's IA32_DEBUGCTL becomes this value */
+    MSR_CPUID,    /* CPUID changes: cpuid_policy_limit() with p->misc_enable */
 };
 
 /* After reset. */

@@ -30,13 +30,6 @@ static bool within_limit(const struct segment *s, uint64_t offset, unsigned size
     return last <= s->limit;
 }
 
-static bool canonical(uint64_t linear)
-{
-    uint64_t top = linear >> 47;
-
-    return top == 0 || top == 0x1ffff;
-}
-
 bool segment_reach(const struct segment *s, enum segment_id id, enum segment_mode mode,
                    uint64_t offset, unsigned size, bool write, uint64_t *linear,
                    struct guest_fault *f)
@@ -45,7 +38,7 @@ bool segment_reach(const struct segment *s, enum segment_id id, enum segment_mod
 
     if (mode == SEGMENT_LONG) {
         *linear = offset + (id == SEGMENT_FS || id == SEGMENT_GS ? s->base : 0);
-        good = canonical(*linear) && canonical(*linear + size - 1);
+        good = address_is_canonical(*linear) && address_is_canonical(*linear + size - 1);
     } else {
         *linear = (uint32_t)(s->base + offset);
         good = within_limit(s, offset, size) && (mode == SEGMENT_REAL || type_allows(s, write));

@@ -7,7 +7,17 @@
 
 #include "hv/types.h"
 
-enum segment_id { SEGMENT_ES, SEGMENT_CS, SEGMENT_SS, SEGMENT_DS, SEGMENT_FS, SEGMENT_GS };
+enum segment_id {
+    SEGMENT_ES,
+    SEGMENT_CS,
+    SEGMENT_SS,
+    SEGMENT_DS,
+    SEGMENT_FS,
+    SEGMENT_GS,
+    SEGMENT_LDTR, /* has no part in finding an operand */
+    SEGMENT_TR,
+};
+#define SEGMENTS 8u
 
 /* A segment register's hidden part. `rights` as in bytes 5 and 6 of a descriptor, and bit 16:
  * unusable (the null selector was loaded). */
@@ -36,10 +46,21 @@ enum segment_mode segment_mode_of(uint64_t cr0, uint64_t efer, uint64_t rflags, 
 #define VECTOR_DB  1u
 #define VECTOR_NMI 2u
 #define VECTOR_UD  6u
+#define VECTOR_DF  8u
+#define VECTOR_TS  10u
+#define VECTOR_NP  11u
 #define VECTOR_SS  12u
 #define VECTOR_GP  13u
 #define VECTOR_PF  14u
 #define VECTOR_AC  17u
+
+/* SDM 3A "Canonical Addressing", with 48 bits. */
+static inline bool address_is_canonical(uint64_t linear)
+{
+    uint64_t top = linear >> 47;
+
+    return top == 0 || top == 0x1ffff;
+}
 
 /* An exception for the guest. */
 struct guest_fault {

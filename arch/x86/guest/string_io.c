@@ -61,6 +61,7 @@ static enum string_io_result reach(struct string_io *s, uint64_t offset, struct 
 
     if (!segment_reach(&s->segment, s->segment_id, s->mode, offset, s->size, s->in, &linear, f))
         return STRING_IO_FAULT;
+    s->linear = linear;
     left = PAGE_SIZE - linear % PAGE_SIZE;
     p->length = (unsigned)min_u64(s->size, left);
     r = find(s, linear, &p->at, f);

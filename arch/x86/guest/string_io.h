@@ -27,6 +27,7 @@ struct string_io {
      * like a TLB entry: a guest that changes a translation in between has not flushed its TLB. */
     uint64_t page;
     uint8_t *at;
+    uint64_t linear; /* of the last element */
 };
 
 enum string_io_result {

@@ -6,6 +6,7 @@
 
 #include "arch/x86/guest/cpuid.h"
 #include "arch/x86/guest/msr.h"
+#include "arch/x86/guest/paging.h"
 #include "arch/x86/guest/segment.h"
 #include "hv/exit.h"
 #include "hv/guest.h"
@@ -39,10 +40,11 @@ enum vcpu_yield x86_run(struct vcpu *v, uint64_t until);
 
 /* ---- exits.c ---- */
 
-/* Injects the exception; for `return x86_raise...`. */
+/* The instruction faults: injects the exception; for `return x86_raise...`. */
 enum exit_action x86_raise_ud(struct vcpu *v);
 enum exit_action x86_raise_gp(struct vcpu *v);
-/* #DB, with bits to report in DR6: DR6_*. */
+enum exit_action x86_raise_fault(struct vcpu *v, const struct guest_fault *f);
+/* #DB as a fault, with bits to report in DR6: DR6_*. */
 enum exit_action x86_raise_db(struct vcpu *v, uint64_t conditions);
 /* Stops the guest: "<what> at RIP 0x...". */
 enum exit_action x86_crash(struct vcpu *v, const char *what);
@@ -62,7 +64,9 @@ enum exit_action x86_rdtsc(struct vcpu *v);
 enum exit_action x86_rdtscp(struct vcpu *v);
 enum exit_action x86_xsetbv(struct vcpu *v);
 enum exit_action x86_invlpg(struct vcpu *v);
-enum exit_action x86_invpcid(struct vcpu *v, unsigned type_register);
+/* Its descriptor is in memory. */
+enum exit_action x86_invpcid(struct vcpu *v, unsigned type_register, enum segment_id segment,
+                             uint64_t offset);
 enum exit_action x86_mov_dr(struct vcpu *v, unsigned number, bool read, unsigned reg);
 /* RDRAND or RDSEED of `size` bytes. */
 enum exit_action x86_random(struct vcpu *v, bool seed, unsigned reg, unsigned size);
@@ -70,6 +74,10 @@ enum exit_action x86_random(struct vcpu *v, bool seed, unsigned reg, unsigned si
 /* A general register by its number; RSP is the backend's. */
 uint64_t x86_read_gpr(const struct vcpu *v, unsigned number);
 void x86_write_gpr(struct vcpu *v, unsigned number, uint64_t value);
+/* The same as an operand: outside of 64-bit mode registers have 32 bits. */
+uint64_t x86_read_operand(const struct vcpu *v, unsigned number);
+/* The registers that control paging, for an access by the instruction. */
+void x86_read_paging(const struct vcpu *v, struct paging *p);
 
 /* ---- cr.c ---- */
 
@@ -109,6 +117,8 @@ enum exit_action x86_mmio(struct vcpu *v, const struct memory_access *m, uint64_
 
 /* ---- events.c ---- */
 
+/* RFLAGS.RF in the handler's stack image is the guest's RF: a fault of an instruction sets it, see
+ * x86_raise_fault(). */
 void x86_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 /* Gives the guest its own exception, which the CPU delivered to the root. `conditions`: for #DB, as
  * in DR6. */
@@ -118,5 +128,14 @@ enum exit_action x86_reflect_exception(struct vcpu *v, uint32_t event, uint32_t 
 void x86_note_vectoring(struct vcpu *v, uint32_t event, uint32_t error, uint32_t length);
 /* Before entry: injects what is pending, or requests a window. */
 void x86_prepare_events(struct vcpu *v, uint64_t now);
-/* After a skipped instruction that was in a shadow, or had TF or RF set. */
+/* After a skipped instruction that was in a shadow, had TF or RF set, or see vcpu_watch_ends(). */
 void x86_end_of_instruction(struct vcpu *v);
+
+/* ---- breakpoints.c ---- */
+
+/* The instruction has accessed memory or a port (1 to 16 bytes, aligned or not): a breakpoint there
+ * traps behind the instruction. */
+void x86_watch_memory(struct vcpu *v, uint64_t linear, unsigned size, bool write);
+void x86_watch_port(struct vcpu *v, uint16_t port, unsigned size);
+/* True if any breakpoint is on. */
+bool x86_watches(const struct vcpu *v);

@@ -17,6 +17,7 @@ static inline struct x86_vcpu *vcpu_x86(const struct vcpu *v);
 #define DECLARE_STATE(name)                                                                        \
     static inline uint64_t vcpu_get_##name(const struct vcpu *v);                                  \
     static inline void vcpu_set_##name(struct vcpu *v, uint64_t value);
+DECLARE_STATE(rip)
 DECLARE_STATE(rsp)
 DECLARE_STATE(rflags)
 DECLARE_STATE(cr0)
@@ -38,6 +39,7 @@ static inline uint64_t vcpu_get_tsc_aux(const struct vcpu *v);
 /* What the guest reads for bits that it does not own. */
 static inline void vcpu_show_cr0(struct vcpu *v, uint64_t value);
 static inline void vcpu_show_cr4(struct vcpu *v, uint64_t value);
+static inline uint64_t vcpu_shown_cr0(const struct vcpu *v);
 static inline uint64_t vcpu_shown_cr4(const struct vcpu *v);
 /* The bits of CR4 that the root owns, and those that this CPU has. */
 static inline uint64_t vcpu_owned_cr4(const struct vcpu *v);
@@ -66,8 +68,13 @@ static inline bool vcpu_nmi_blocked(const struct vcpu *v);
 static inline void vcpu_block_nmi(struct vcpu *v, bool blocked);
 /* A debug exception follows the next entry, before the guest executes anything. */
 static inline bool vcpu_trap_is_due(const struct vcpu *v);
-/* A single-step trap. */
-static inline void vcpu_set_trap_due(struct vcpu *v);
+/* A trap, with what DR6 will report: DR6_BS, DR6_B. Adds to one that is due already. */
+static inline void vcpu_set_trap_due(struct vcpu *v, uint64_t conditions);
+/* True if the last exit was IN or OUT (with string forms): its port, and bytes per access. */
+static inline bool vcpu_exit_port(const struct vcpu *v, uint16_t *port, unsigned *size);
+/* Whether each instruction that exits goes through x86_end_of_instruction(). Otherwise only those
+ * that end in a shadow, or with TF or RF set. */
+static inline void vcpu_watch_ends(struct vcpu *v, bool all);
 
 /* Make the next entry deliver an event; check that one is set; set its error code; set the length
  * of the instruction that raised it. */
@@ -98,10 +105,21 @@ static inline bool vcpu_deadline_came(const struct vcpu *v);
 #endif
 #include VCPU_STATE
 
+static inline unsigned x86_physical_width(const struct vcpu *v)
+{
+    return vcpu_x86(v)->cpuid.extended[8].eax & 0xff;
+}
+
 static inline bool x86_events_pending(const struct vcpu *v)
 {
     return irqchip_pending(v->platform, v->number) || vcpu_x86(v)->reinject || v->nmi ||
            vcpu_has_windows(v);
+}
+
+/* Code has 64 bits: otherwise only the low halves of registers are operands. */
+static inline bool x86_in_64bit_mode(const struct vcpu *v)
+{
+    return (vcpu_get_efer(v) & EFER_LMA) && (vcpu_get_cs_rights(v) & SEGMENT_RIGHTS_L);
 }
 
 /* With these RFLAGS each instruction ends in a trap. With BTF only branches do, and no instruction

@@ -99,7 +99,7 @@ extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
     jna broken
 %endmacro
 
-; The end of this instruction needs more work: it was in a shadow of STI or MOV SS, TF requires a trap, or RF ends with it.
+; The end of this instruction needs more work: it was in a shadow of STI or MOV SS, TF requires a trap, RF ends with it, or vcpu_watch_ends() requested it.
 %macro IF_UNUSUAL_END 1
     mov eax, VMCS_GUEST_INTERRUPTIBILITY_STATE
     vmread rdx, rax
@@ -109,7 +109,7 @@ extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
     mov eax, VMCS_GUEST_RFLAGS
     vmread rdx, rax
     jna broken
-    test edx, RFLAGS_TF_OR_RF
+    test [rdi + VCPU_END_FLAGS], edx
     jnz %1
 %endmacro
 

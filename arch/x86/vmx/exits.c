@@ -30,6 +30,11 @@
 #define INFO_ADDRESS_MASK    3u
 #define INFO_SEGMENT_SHIFT   15 /* of OUTS, as in enum segment_id */
 #define INFO_SEGMENT_MASK    7u
+#define INFO_SCALE_MASK      3u /* for INVPCID, from here */
+#define INFO_INDEX_SHIFT     18
+#define INFO_NO_INDEX        (1u << 22)
+#define INFO_BASE_SHIFT      23
+#define INFO_NO_BASE         (1u << 27)
 
 /* INT1 (0xf1) is not a fault, so the instruction does not run again: the event's return address is
  * after it. It leaves the debug registers alone. */
@@ -106,7 +111,7 @@ static enum exit_action on_cr_access(struct vcpu *v)
 
     v->exit->qualification = q;
     if (type == CR_MOV_TO && (cr == 0 || cr == 3 || cr == 4 || cr == 8))
-        return x86_write_cr(v, cr, x86_read_gpr(v, reg));
+        return x86_write_cr(v, cr, x86_read_operand(v, reg));
     if (type == CR_MOV_FROM && (cr == 3 || cr == 8))
         return x86_read_cr(v, cr, reg);
     return x86_crash(v, "an access to a control register that is not emulated");
@@ -126,11 +131,30 @@ static enum exit_action on_invlpg(struct vcpu *v)
     return x86_invlpg(v);
 }
 
+/* The offset in its segment. SDM 3C "VM-Exit Instruction-Information Field as Used for ...
+ * INVPCID": base, index and scale; the exit qualification has the displacement, and the next RIP if
+ * that is the base. */
+static uint64_t memory_operand(struct vcpu *v, uint32_t info)
+{
+    uint64_t offset = vmread(VMCS_EXIT_QUALIFICATION);
+    unsigned size = info >> INFO_ADDRESS_SHIFT & INFO_ADDRESS_MASK;
+
+    v->exit->qualification = offset;
+    if (!(info & INFO_NO_BASE))
+        offset += x86_read_gpr(v, info >> INFO_BASE_SHIFT & 0xf);
+    if (!(info & INFO_NO_INDEX))
+        offset += x86_read_gpr(v, info >> INFO_INDEX_SHIFT & 0xf) << (info & INFO_SCALE_MASK);
+    return size == 2 ? offset : size == 1 ? (uint32_t)offset : (uint16_t)offset;
+}
+
 /* Exits with INVLPG exiting. */
 static enum exit_action on_invpcid(struct vcpu *v)
 {
-    return x86_invpcid(
-        v, (unsigned)(vmread(VMCS_VM_EXIT_INSTRUCTION_INFO) >> INFO_REGISTER2_SHIFT & 0xf));
+    uint32_t info = (uint32_t)vmread(VMCS_VM_EXIT_INSTRUCTION_INFO);
+
+    return x86_invpcid(v, info >> INFO_REGISTER2_SHIFT & 0xf,
+                       (enum segment_id)(info >> INFO_SEGMENT_SHIFT & INFO_SEGMENT_MASK),
+                       memory_operand(v, info));
 }
 
 static enum exit_action on_random(struct vcpu *v)
@@ -224,10 +248,23 @@ static enum exit_action on_ept_misconfiguration(struct vcpu *v)
           vmread(VMCS_GUEST_PHYSICAL_ADDRESS), v->guest->number);
 }
 
+/* enter.asm adds an instruction's length to RIP whatever the code's width. Outside of 64-bit mode
+ * EIP goes on at 0, and VM entry requires that: the entry that fails is cheaper than a comparison
+ * at each exit. Nothing of the guest has changed. */
+static bool rip_wraps(const struct vcpu *v)
+{
+    return (v->exit->reason & VMX_EXIT_BASIC_MASK) == VMX_EXIT_ENTRY_FAILURE_GUEST_STATE &&
+           vcpu_get_rip(v) >> 32 && !x86_in_64bit_mode(v);
+}
+
 static enum exit_action on_bad_entry(struct vcpu *v)
 {
     struct abi_exit *e = v->exit;
 
+    if (rip_wraps(v)) {
+        vcpu_set_rip(v, (uint32_t)vcpu_get_rip(v));
+        return EXIT_RESUME;
+    }
     e->qualification = vmread(VMCS_EXIT_QUALIFICATION);
     vcpu_stop(v, ABI_GUEST_CRASHED, ABI_WHY_ENTRY_FAILED ": %s (qualification %lu)",
               vmx_exit_reason_name(e->reason), e->qualification);

@@ -3,16 +3,18 @@
 #include "arch/x86/cpu/desc.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/vcpu_state.h"
 #include "arch/x86/vmx/exit_profile.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 
 /* CR0 bits that the root keeps, and the only CR4 bits that it leaves to the guest: the others are
- * fixed, reach beyond the guest, or belong to features that CPUID hides. */
+ * fixed, reach beyond the guest, or belong to features that CPUID hides; DE decides what the end of
+ * an emulated IN or OUT looks for. */
 #define CR0_OWNED (CR0_NE | CR0_NW | CR0_CD)
 #define CR4_GUESTS                                                                                 \
-    (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR |   \
+    (CR4_VME | CR4_PVI | CR4_TSD | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR |            \
      CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
 #define EXCEPTIONS                                                                                 \
     ((1u << 1) | (1u << 17) | (1u << 18)) /* #DB, #AC: endless delivery loops; #MC: the host's */
@@ -70,6 +72,7 @@ int vmx_setup_controls(struct vmx_vcpu *x)
         x->vcpu->stats->wanted[i] = want;
     }
     x->cpu1 = value[ABI_CONTROL_CPU1];
+    vcpu_watch_ends(x->vcpu, false);
     cpu2 = value[ABI_CONTROL_CPU2];
     vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS);
     vmwrite(VMCS_PAGE_FAULT_ERROR_CODE_MASK, 0);

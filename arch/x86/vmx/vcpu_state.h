@@ -40,6 +40,7 @@ static inline struct x86_vcpu *vcpu_x86(const struct vcpu *v)
         (void)v;                                                                                   \
         vmwrite(field, value);                                                                     \
     }
+DEFINE_STATE(rip, VMCS_GUEST_RIP)
 DEFINE_STATE(rsp, VMCS_GUEST_RSP)
 DEFINE_STATE(rflags, VMCS_GUEST_RFLAGS)
 DEFINE_STATE(cr0, VMCS_GUEST_CR0)
@@ -132,6 +133,12 @@ static inline void vcpu_show_cr4(struct vcpu *v, uint64_t value)
 {
     (void)v;
     vmwrite(VMCS_CR4_READ_SHADOW, value);
+}
+
+static inline uint64_t vcpu_shown_cr0(const struct vcpu *v)
+{
+    (void)v;
+    return vmread(VMCS_CR0_READ_SHADOW);
 }
 
 static inline uint64_t vcpu_shown_cr4(const struct vcpu *v)
@@ -274,11 +281,30 @@ static inline bool vcpu_trap_is_due(const struct vcpu *v)
            (PENDING_DEBUG_BUS_LOCK | PENDING_DEBUG_ENABLED | PENDING_DEBUG_BS | PENDING_DEBUG_RTM);
 }
 
-static inline void vcpu_set_trap_due(struct vcpu *v)
+/* The bits are where DR6 has them. */
+static inline void vcpu_set_trap_due(struct vcpu *v, uint64_t conditions)
 {
+    uint64_t due = vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | conditions;
+
     (void)v;
-    vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
-            vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
+    if (conditions & DR6_B)
+        due |= PENDING_DEBUG_ENABLED;
+    vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, due);
+}
+
+static inline bool vcpu_exit_port(const struct vcpu *v, uint16_t *port, unsigned *size)
+{
+    uint64_t q = v->exit->qualification;
+
+    *port = (uint16_t)(q >> IO_PORT_SHIFT);
+    *size = (unsigned)(q & IO_SIZE_MASK) + 1;
+    return v->exit->reason == VMX_EXIT_IO_INSTRUCTION;
+}
+
+/* enter.asm tests these bits of RFLAGS; the fixed one is always set. */
+static inline void vcpu_watch_ends(struct vcpu *v, bool all)
+{
+    v->end_flags = (uint32_t)(RFLAGS_TF | RFLAGS_RF | (all ? RFLAGS_FIXED : 0));
 }
 
 static inline bool vcpu_injects(const struct vcpu *v)
