@@ -25,7 +25,14 @@
 #define CONFIG_MEMORY_MOST       (3ull << 30)
 #define CONFIG_TEXT_MAX          (256u << 10) /* bytes of JSON; more is refused */
 
-/* The share of the core that the guest's guarantee takes, in parts per million, rounded up. */
+/* The core of a vCPU, as configured. */
+static inline unsigned config_core(const struct guest_config *g, unsigned vcpu)
+{
+    return g->core_count ? g->cores[vcpu] : (unsigned)g->core;
+}
+
+/* The share of a core that the guarantee of one of the guest's vCPUs takes, in parts per million,
+ * rounded up. */
 static inline uint32_t config_share(const struct guest_config *g)
 {
     return g->period_us

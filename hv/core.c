@@ -3,11 +3,11 @@
 
 #include "hv/arch.h"
 #include "hv/core_work.h"
+#include "hv/exit.h"
 #include "hv/fmt.h"
 #include "hv/guest_life.h"
 #include "hv/lib.h"
 #include "hv/log.h"
-#include "hv/pc/irqchip.h"
 
 /* No chore interrupts a turn this soon after it begins: most guests that wake are asleep again by
  * then. */
@@ -20,17 +20,15 @@
  * sleeps on. */
 static bool wake_from_halt(struct core *c, struct vcpu *v)
 {
-    struct platform *p = v->platform;
+    const struct platform *p = v->platform;
+    uint64_t now = arch_tsc(), due = irqchip_next_deadline(p, v->number);
 
-    p->clock.now = arch_tsc();
-    if (p->clock.now >= irqchip_next_deadline(p, v->number)) {
-        uint64_t late = p->clock.now - p->next_event;
-
-        platform_timers(p);
+    if (now >= due) {
+        exit_timers(v, now);
         if (irqchip_pending(p, v->number))
-            abi_histogram_add(&v->stats->wake_late, late);
+            abi_histogram_add(&v->stats->wake_late, now - due);
     }
-    if (irqchip_pending(p, v->number) || vcpu_takes_nmi(v))
+    if (vcpu_wakes(v))
         return true;
     sched_block(&c->sched, &v->entity.sched, irqchip_next_deadline(p, v->number));
     return false;
@@ -38,8 +36,6 @@ static bool wake_from_halt(struct core *c, struct vcpu *v)
 
 /* ---- turns ---- */
 
-/* Puts the life or its partner into the scheduler, whichever has work now, and makes it runnable or
- * not. Required after each change of the life's phase. */
 /* Reports a guest that is stuck, and when it moves again. */
 static void look_whether_stuck(struct vcpu *v, uint64_t now)
 {
@@ -84,13 +80,24 @@ static void after_run(struct core *c, struct vcpu *v, enum vcpu_yield y)
     case VCPU_YIELD_HALT:
         c->alone_until = 0;
         feed_input(v);
-        if (!irqchip_pending(v->platform, v->number))
+        if (!vcpu_wakes(v))
             sched_block(&c->sched, &v->entity.sched, irqchip_next_deadline(v->platform, v->number));
         break;
     case VCPU_YIELD_STOP:
         sched_block(&c->sched, &v->entity.sched, NEVER); /* its guest's life has been notified */
         break;
     }
+}
+
+/* Another vCPU may write to the watchdog meanwhile. */
+static void note_watchdog(struct vcpu *v, uint64_t waited)
+{
+    struct platform *p = v->platform;
+
+    if (platform_is_shared(p))
+        platform_lock(p, 0);
+    watchdog_ran(&p->watchdog, waited);
+    platform_leave(p, v->number);
 }
 
 static void account(struct core *c, struct entity *e, uint64_t start)
@@ -103,9 +110,10 @@ static void account(struct core *c, struct entity *e, uint64_t start)
     c->stats->busy_ticks += now - start;
     v->stats->run_ticks = s->run_ticks;
     v->stats->wait_ticks = s->wait_ticks;
-    v->stats->halted = v->halted;
+    if (!v->parked)
+        v->stats->activity = v->halted ? ABI_HALTED : ABI_ACTIVE;
     if (v == v->guest->life.partner)
-        watchdog_ran(&v->platform->watchdog, s->wait_ticks);
+        note_watchdog(v, s->wait_ticks);
 }
 
 /* The check can wait for a slice that is long enough, but at most a second. */
@@ -127,11 +135,11 @@ static void run_live(struct core *c, struct vcpu *v, uint64_t start, uint64_t un
 
 static void run_vcpu(struct core *c, struct vcpu *v, uint64_t start, uint64_t until)
 {
-    if (v->phase == VCPU_LIVE)
+    if (v->phase == VCPU_LIVE && !v->parked)
         run_live(c, v, start, until);
     else
         vcpu_advance(v, until);
-    if (v->phase == VCPU_NONE || v->phase == VCPU_HELD)
+    if (vcpu_has_no_work(v))
         sched_block(&c->sched, &v->entity.sched, NEVER);
     account(c, &v->entity, start);
 }

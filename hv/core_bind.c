@@ -6,6 +6,9 @@
 #include "hv/lib.h"
 #include "hv/log.h"
 
+_Static_assert(SCHED_ENTITIES_MAX >= ABI_GUESTS_MAX * ABI_VCPUS_MAX,
+               "one core can have them all: a life shares its place with a vCPU");
+
 static void bind(struct entity *e)
 {
     struct core *c = core_get(e->core);

@@ -62,8 +62,10 @@ static uint64_t watch_guests(struct core *c)
 
         if (c->entities[i]->vcpu || g->life.phase != GUEST_LIVE)
             continue;
+        platform_enter(&g->platform, now);
         end = watchdog_deadline(&g->platform.watchdog,
                                 sched_waited(&g->life.partner->entity.sched, now));
+        platform_leave(&g->platform, 0);
         if (now >= end) {
             guest_end(g, ABI_GUEST_CRASHED, "watchdog: nothing written to port 0x%x for %u ms",
                       WATCHDOG_PORT, g->config.watchdog_ms);

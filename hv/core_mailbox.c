@@ -77,6 +77,15 @@ void core_request(struct entity *e, uint32_t request)
         core_wake(id);
 }
 
+void core_kick_vcpu(struct vcpu *v)
+{
+    const struct core *c = core_get(v->entity.core);
+
+    if (c->id == arch_core_self() && c->ran == &v->entity && !v->halted)
+        return;
+    core_request(&v->entity, VCPU_REQ_EVENT);
+}
+
 void core_leave(struct entity *e, uint32_t request)
 {
     (void)post(e, request);

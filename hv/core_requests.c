@@ -60,7 +60,8 @@ static bool take_vcpu(struct vcpu *v, enum vcpu_request r)
             take_snapshot(v, ABI_SNAPSHOT_RING + v->snapshots_kept++ % ABI_SNAPSHOTS_KEPT);
         return true;
     default:
-        v->nmi |= v->phase == VCPU_LIVE;
+        if (v->phase == VCPU_LIVE)
+            vcpu_take_nmi(v);
         return true;
     }
 }
@@ -121,10 +122,14 @@ static bool take_guest(struct core *c, struct guest *g, enum guest_request r)
 /* An event that a vCPU in HLT waits for may have happened. */
 static void wake_if_due(struct core *c, struct vcpu *v)
 {
-    if (v->halted && v->phase == VCPU_LIVE &&
-        (irqchip_pending(v->platform, v->number) || vcpu_takes_nmi(v) ||
-         irqchip_next_deadline(v->platform, v->number) == 0))
+    uint64_t due = irqchip_next_deadline(v->platform, v->number);
+
+    if (!v->halted || v->phase != VCPU_LIVE)
+        return;
+    if (vcpu_wakes(v) || due == 0)
         sched_wake(&c->sched, &v->entity.sched, arch_tsc());
+    else if (!v->entity.sched.runnable)
+        sched_block(&c->sched, &v->entity.sched, due); /* it may be earlier now */
 }
 
 /* The next entity, in turn, with a request in `asked`. NULL: none. */
@@ -175,8 +180,6 @@ bool core_serve_asked(struct core *c)
     r &= 0 - r;
     /* Cleared before it is served: a request that comes meanwhile is served once more. */
     __atomic_fetch_and(&e->asked, ~r, __ATOMIC_ACQ_REL);
-    if (!e->vcpu && e->guest->life.phase == GUEST_LIVE)
-        e->guest->platform.clock.now = arch_tsc();
     if (!take(c, e, r))
         __atomic_fetch_or(&e->asked, r, __ATOMIC_RELEASE);
     return true;
@@ -190,19 +193,27 @@ static void take_frames(struct core *c, struct guest *g)
 {
     uint64_t quiet = arch_tsc() + micros_to_ticks(QUIET_US);
 
+    platform_enter(&g->platform, arch_tsc());
     platform_frames_wait(&g->platform);
+    platform_leave(&g->platform, 0);
     __atomic_store_n(&g->quiet_until, quiet, __ATOMIC_RELAXED);
     c->look_at_frames = min_u64(c->look_at_frames, quiet);
+}
+
+static void raise_event(struct guest *g)
+{
+    platform_enter(&g->platform, arch_tsc());
+    irqchip_pulse(&g->platform, ABI_EVENT_IRQ);
+    platform_leave(&g->platform, 0);
 }
 
 static void serve_guest(struct core *c, struct guest *g, uint32_t r)
 {
     if (g->life.phase == GUEST_LIVE) {
-        g->platform.clock.now = arch_tsc();
         if (r & GUEST_REQ_NET)
             take_frames(c, g);
         if (r & GUEST_REQ_EVENT)
-            irqchip_pulse(&g->platform, ABI_EVENT_IRQ);
+            raise_event(g);
     }
     if (r & GUEST_REQ_END)
         guest_begin_ending(g);
@@ -218,10 +229,22 @@ static void obey(struct core *c, struct vcpu *v)
     enum vcpu_phase before = v->phase;
 
     vcpu_obey(v);
-    if (v->phase == VCPU_NONE || v->phase == VCPU_HELD)
+    if (vcpu_has_no_work(v))
         sched_block(&c->sched, &v->entity.sched, NEVER);
     else if (v->phase != before)
         sched_wake(&c->sched, &v->entity.sched, arch_tsc()); /* it may have been asleep */
+}
+
+/* INIT takes its turns away, SIPI gives them back. */
+static void take_ipis(struct core *c, struct vcpu *v)
+{
+    bool parked = v->parked;
+
+    vcpu_take_ipis(v);
+    if (vcpu_has_no_work(v))
+        sched_block(&c->sched, &v->entity.sched, NEVER);
+    else if (parked && !v->parked)
+        sched_wake(&c->sched, &v->entity.sched, arch_tsc());
 }
 
 /* False: it is not bound to this core any more. */
@@ -236,6 +259,8 @@ static bool serve_vcpu(struct core *c, struct vcpu *v, uint32_t r)
     }
     if (r & VCPU_REQ_OBEY)
         obey(c, v);
+    if (r & VCPU_REQ_IPI)
+        take_ipis(c, v);
     wake_if_due(c, v);
     return true;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "hv/core.h"
+#include "hv/pc/irqchip.h"
 
 static inline uint64_t micros_to_ticks(uint64_t us)
 {
@@ -13,6 +14,18 @@ static inline uint64_t micros_to_ticks(uint64_t us)
 static inline struct vcpu *vcpu_of(const struct entity *e)
 {
     return e->vcpu ? e->vcpu : e->guest->life.partner;
+}
+
+/* Until an order or a SIPI comes. */
+static inline bool vcpu_has_no_work(const struct vcpu *v)
+{
+    return v->phase == VCPU_NONE || v->phase == VCPU_HELD || (v->phase == VCPU_LIVE && v->parked);
+}
+
+/* In HLT: something has come that ends it. */
+static inline bool vcpu_wakes(const struct vcpu *v)
+{
+    return (irqchip_pending(v->platform, v->number) && !v->deaf) || vcpu_takes_nmi(v);
 }
 
 /* core_mailbox.c. Like core_has_time(); `wanted`: another entity needs the core. */
@@ -26,6 +39,8 @@ void core_count_ready(void);
 void core_take_incoming(struct core *c);
 /* Makes the core forget the entity. */
 void core_unbind(struct core *c, struct entity *e);
+/* Puts the life or its partner into the scheduler, whichever has work now, and makes it runnable or
+ * not. Required after each change of the life's phase. */
 void core_reschedule(struct core *c, struct guest *g);
 void core_schedule(struct core *c, struct entity *e, uint64_t now);
 

@@ -2,31 +2,65 @@
 
 const struct io_bus *exit_ports(struct vcpu *v)
 {
-    v->platform->clock.now = v->exit->tsc;
+    platform_enter(v->platform, v->exit->tsc);
     return &v->platform->bus;
+}
+
+void exit_ports_done(struct vcpu *v)
+{
+    platform_timers(v->platform);
+    platform_leave(v->platform, v->number);
 }
 
 void exit_timers(struct vcpu *v, uint64_t now)
 {
-    v->platform->clock.now = now;
+    platform_enter(v->platform, now);
     platform_timers(v->platform);
+    platform_leave(v->platform, v->number);
+}
+
+static __attribute__((noinline)) uint32_t shared_port_in(struct vcpu *v, uint16_t port,
+                                                         unsigned size)
+{
+    uint32_t value;
+
+    platform_lock(v->platform, v->exit->tsc);
+    value = io_in(&v->platform->bus, port, size);
+    platform_unlock(v->platform, v->number);
+    return value;
+}
+
+static __attribute__((noinline)) void shared_port_out(struct vcpu *v, uint16_t port, unsigned size,
+                                                      uint32_t value)
+{
+    platform_lock(v->platform, v->exit->tsc);
+    io_out(&v->platform->bus, port, size, value);
+    exit_ports_done(v);
 }
 
 /* A read may raise an interrupt that has just fallen due, but makes no deadline earlier. */
 uint32_t exit_port_in(struct vcpu *v, uint16_t port, unsigned size)
 {
-    return io_in(exit_ports(v), port, size);
+    struct platform *p = v->platform;
+
+    if (platform_is_shared(p))
+        return shared_port_in(v, port, size);
+    p->clock.now = v->exit->tsc;
+    return io_in(&p->bus, port, size);
 }
 
 /* A write may set a timer, end the guest or raise an interrupt. */
 enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value)
 {
-    const struct io_bus *bus = exit_ports(v);
+    struct platform *p = v->platform;
 
-    if (size == 1 && !io_region(bus, port))
-        return EXIT_DONE; /* nobody's: nothing has changed */
-    io_out(bus, port, size, value);
-    platform_timers(v->platform);
+    if (platform_is_shared(p)) {
+        shared_port_out(v, port, size, value);
+    } else if (size != 1 || io_region(&p->bus, port)) { /* otherwise nothing has changed */
+        p->clock.now = v->exit->tsc;
+        io_out(&p->bus, port, size, value);
+        platform_timers(p);
+    }
     return v->stop ? EXIT_STOP : EXIT_DONE;
 }
 
@@ -41,14 +75,23 @@ static bool nobody(struct vcpu *v, const char *what, uint64_t gpa)
 
 bool exit_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t *value)
 {
-    return mmio_read(exit_ports(v), gpa, size, value) || nobody(v, "read from", gpa);
+    bool there;
+
+    platform_enter(v->platform, v->exit->tsc);
+    there = mmio_read(&v->platform->bus, gpa, size, value);
+    platform_leave(v->platform, v->number);
+    return there || nobody(v, "read from", gpa);
 }
 
 /* Like exit_port_out(). */
 bool exit_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value)
 {
-    if (!mmio_write(exit_ports(v), gpa, size, value))
+    bool there;
+
+    platform_enter(v->platform, v->exit->tsc);
+    there = mmio_write(&v->platform->bus, gpa, size, value);
+    exit_ports_done(v);
+    if (!there)
         return nobody(v, "wrote to", gpa);
-    platform_timers(v->platform);
     return !v->stop;
 }

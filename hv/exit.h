@@ -34,8 +34,10 @@ bool exit_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t *value
 bool exit_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value) MUST_CHECK;
 
 /* For a string instruction, which makes many accesses: the guest's ports, as of the time of the
- * exit. Call exit_timers() after the accesses. */
+ * exit. No other vCPU of the guest has them before exit_ports_done(), which follows the accesses.
+ */
 const struct io_bus *exit_ports(struct vcpu *v);
+void exit_ports_done(struct vcpu *v);
 /* Brings the devices and the next deadline up to date as of `now`. Also called before an entry when
  * that deadline has passed. */
 void exit_timers(struct vcpu *v, uint64_t now);

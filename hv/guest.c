@@ -18,6 +18,13 @@
 
 /* ---- pages for a guest's tables ---- */
 
+static void put_page(struct guest *g, void *page)
+{
+    memcpy(page, &g->free_pages, sizeof(void *));
+    g->free_pages = page;
+}
+
+/* With the lock held, or before another core knows the guest. */
 static bool add_pool(struct guest *g)
 {
     uint8_t *p;
@@ -29,7 +36,7 @@ static bool add_pool(struct guest *g)
         return false;
     g->pools[g->pool_count++] = p;
     for (unsigned i = 0; i < POOL_SIZE / PAGE_SIZE; i++)
-        guest_free_page(g, p + i * PAGE_SIZE);
+        put_page(g, p + i * PAGE_SIZE);
     return true;
 }
 
@@ -40,18 +47,21 @@ void *guest_alloc_page(struct guest *g)
     void *page;
 
     job_rest();
-    if (!g->free_pages && !add_pool(g))
-        return NULL;
-    page = g->free_pages;
-    memcpy(&g->free_pages, page, sizeof(void *));
-    memset(page, 0, PAGE_SIZE);
+    spin_lock(&g->pages_lock);
+    page = g->free_pages || add_pool(g) ? g->free_pages : NULL;
+    if (page)
+        memcpy(&g->free_pages, page, sizeof(void *));
+    spin_unlock(&g->pages_lock);
+    if (page)
+        memset(page, 0, PAGE_SIZE);
     return page;
 }
 
 void guest_free_page(struct guest *g, void *page)
 {
-    memcpy(page, &g->free_pages, sizeof(void *));
-    g->free_pages = page;
+    spin_lock(&g->pages_lock);
+    put_page(g, page);
+    spin_unlock(&g->pages_lock);
 }
 
 /* ---- memory ---- */
@@ -201,7 +211,7 @@ void guest_build(void *guest)
     job_rest();
     if (!why && !passes_audit(g))
         why = "its memory is not its own: see the log";
-    g->complete = !why;
+    __atomic_store_n(&g->complete, !why, __ATOMIC_RELAXED);
     if (why)
         guest_fail(g, why);
 }
@@ -244,14 +254,14 @@ static void scrub(void *guest)
     guest_set_state(g, ABI_GUEST_EMPTY, "deleted by request");
     job_rest();
     log_guest(g, "deleted, its memory is scrubbed and free");
-    g->life.phase = GUEST_GONE;
+    guest_set_phase(g, GUEST_GONE);
 }
 
 void guest_begin_scrub(struct guest *g)
 {
     guest_set_state(g, ABI_GUEST_DELETING, "deleted by request");
-    g->complete = false;
-    g->life.phase = GUEST_SCRUBBING;
+    __atomic_store_n(&g->complete, false, __ATOMIC_RELAXED);
+    guest_set_phase(g, GUEST_SCRUBBING);
     g->life.put_off = 0;                          /* nothing of this life waits any more */
     job_begin(&g->life.job, g->number, scrub, g); /* an earlier job is not needed any more */
 }

@@ -62,9 +62,9 @@ struct guest_life {
     struct entity entity;
     struct vcpu
         *partner; /* the vCPU on the same core, which shares the life's place in the scheduler */
-    enum guest_phase phase;
-    unsigned step;    /* steps done in the present phase */
-    uint64_t put_off; /* since when a step has waited for enough time; 0: none waits */
+    enum guest_phase phase; /* atomic */
+    unsigned step;          /* steps done in the present phase */
+    uint64_t put_off;       /* since when a step has waited for enough time; 0: none waits */
     struct job job;   /* making the guest, its plan, scrubbing it; a call of the management guest */
     uint64_t cleared; /* GUEST_CLEARING: bytes done */
     unsigned copied_pieces; /* GUEST_COPYING: pieces of the plan that are done */
@@ -94,7 +94,7 @@ struct guest {
     unsigned number;
     struct guest_config config;
     bool management;
-    bool complete;   /* everything it needs was made: it can be started */
+    bool complete;   /* everything it needs was made: it can be started. Atomic */
     struct gmem mem; /* RAM */
     /* Tables for splitting its large pages, one for each 2 MB of RAM; the backend's. NULL and 0 if
      * pages are not split. */
@@ -107,7 +107,8 @@ struct guest {
     const char
         *unplanned; /* the management guest: why its plan cannot be made; NULL: not yet tried */
     struct load_plan plan;
-    void *free_pages; /* guest_alloc_page's list */
+    struct spinlock pages_lock; /* for these three: its vCPUs are made on several cores at once */
+    void *free_pages;           /* guest_alloc_page's list */
     uint8_t *pools[GUEST_POOLS_MAX];
     unsigned pool_count;
     struct platform platform;
@@ -134,6 +135,12 @@ struct guest {
 static inline enum vcpu_phase guest_ordered(const struct guest *g)
 {
     return (enum vcpu_phase)(__atomic_load_n(&g->life.order, __ATOMIC_ACQUIRE) & ORDER_PHASE);
+}
+
+/* On the core of its life; others read it, see has_share() in guest_deploy.c. */
+static inline void guest_set_phase(struct guest *g, enum guest_phase phase)
+{
+    __atomic_store_n(&g->life.phase, phase, __ATOMIC_RELAXED);
 }
 
 #define FOR_EACH_VCPU(v, g) for (__auto_type v = (g)->vcpus; v < (g)->vcpus + (g)->vcpu_count; v++)

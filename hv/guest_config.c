@@ -122,6 +122,21 @@ static bool core_is_good(const struct rule *r, const void *object)
     return g->core == -1 || number_is_good(r, object);
 }
 
+/* All or none of its vCPUs' are named; `core` names one. */
+static bool cores_is_good(const struct rule *r, const void *object)
+{
+    const struct guest_config *g = object;
+
+    if (g->core_count == 0)
+        return g->core == -1 || g->vcpus == 1;
+    if (g->core_count > CONFIG_VCPUS_MAX || g->core_count < g->vcpus || g->cores[0] != g->core)
+        return false;
+    for (unsigned i = 0; i < g->core_count; i++)
+        if (g->cores[i] > r->most)
+            return false;
+    return true;
+}
+
 static bool memory_is_good(const struct rule *r, const void *object)
 {
     const struct guest_config *g = object;
@@ -204,8 +219,6 @@ int config_check_guest(const struct guest_config *g, const char **field)
         *field = "name";
     else if ((g->devices & (DEV_NET | DEV_PCI)) == DEV_NET)
         *field = "devices";
-    else if (g->vcpus > ABI_VCPUS_MAX)
-        *field = "vcpus";
     else if (g->budget_us > g->period_us)
         *field = "budget_us";
     else if (g->guaranteed_us > config_guarantee_most(g))

@@ -22,32 +22,35 @@ int guest_setup(void)
     return pool ? guest_pages_setup() : -E_NOMEM;
 }
 
-/* Puts the life and the first vCPU on `core`, further vCPUs on the cores after it. */
-static void place(struct guest *g, unsigned core)
+/* Puts the life on the core of vCPU 0, its partner. */
+static void place(struct guest *g)
 {
-    g->vcpu_count = g->config.vcpus ? g->config.vcpus : 1;
-    g->life.entity = (struct entity){.guest = g, .core = core};
+    g->vcpu_count = g->config.vcpus;
+    g->life.partner = &g->vcpus[0];
     FOR_EACH_VCPU (v, g) {
         v->guest = g;
         v->number = (unsigned)(v - g->vcpus);
-        v->entity =
-            (struct entity){.guest = g, .vcpu = v, .core = (core + v->number) % arch_core_count()};
+        /* Only a husk can name a core that the machine does not have. */
+        v->entity = (struct entity){
+            .guest = g, .vcpu = v, .core = config_core(&g->config, v->number) % arch_core_count()};
         v->platform = &g->platform;
-        if (!g->life.partner && v->entity.core == core)
-            g->life.partner = v;
     }
+    g->life.entity = (struct entity){.guest = g, .core = g->vcpus[0].entity.core};
 }
 
-static struct guest *take_number(unsigned number, const struct guest_config *c, unsigned core)
+/* NULL: no memory for its pages. */
+static struct guest *take_number(unsigned number, const struct guest_config *c)
 {
     struct guest *g = &pool[number];
 
+    if (guest_pages_make(number, c->vcpus))
+        return NULL;
     job_clear(g, sizeof(*g));
     g->number = number;
     g->config = *c;
     job_rest();
     g->switch_port = -1;
-    place(g, core);
+    place(g);
     g->life.phase = GUEST_BUILDING;
     guest_pages_take(g);
     job_rest();
@@ -66,13 +69,18 @@ static void register_guest(struct guest *g)
 /* A husk, which can never be started, takes nothing from its core. */
 static bool has_share(const struct guest *g)
 {
-    return g->complete || g->life.phase != GUEST_IDLE;
+    return __atomic_load_n(&g->complete, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&g->life.phase, __ATOMIC_RELAXED) != GUEST_IDLE;
 }
 
-/* True if the core can keep one more guarantee. */
+/* True if the core can keep the guarantees of those of its vCPUs that would be on it, too. */
 static bool admits(unsigned core, const struct guest_config *c)
 {
-    uint64_t guaranteed = config_share(c);
+    uint64_t guaranteed = 0;
+
+    for (unsigned i = 0; i < c->vcpus; i++)
+        if (config_core(c, i) == core)
+            guaranteed += config_share(c);
 
     for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
         const struct guest *g = guest_get(i);
@@ -87,13 +95,12 @@ static bool admits(unsigned core, const struct guest_config *c)
     return guaranteed <= CONFIG_GUARANTEED_MOST;
 }
 
-/* The cores of its vCPUs, see place(). */
 static int check_cores(const struct guest_config *c)
 {
-    for (unsigned i = 0; i < max_u64(c->vcpus, 1); i++) {
-        unsigned core = ((unsigned)c->core + i) % arch_core_count();
+    for (unsigned i = 0; i < c->vcpus; i++) {
+        unsigned core = config_core(c, i);
 
-        if (!core_get(core)->vmx_root)
+        if (core >= arch_core_count() || !core_get(core)->vmx_root)
             return -E_NOENT;
         if (!admits(core, c))
             return -E_BUSY;
@@ -101,10 +108,12 @@ static int check_cores(const struct guest_config *c)
     return 0;
 }
 
-struct guest *guest_create_management(const struct guest_config *c, unsigned core)
+struct guest *guest_create_management(const struct guest_config *c)
 {
-    struct guest *g = take_number(MANAGEMENT_NUMBER, c, core);
+    struct guest *g = take_number(MANAGEMENT_NUMBER, c);
 
+    if (!g)
+        return NULL;
     g->management = true;
     if (guest_take_memory(g)) {
         guest_pages_leave(g);
@@ -247,7 +256,9 @@ int guest_deploy(const struct abi_create *r, uint32_t *address)
     if (number < 0)
         return number;
     job_rest();
-    g = take_number((unsigned)number, &r->config, (unsigned)r->config.core);
+    g = take_number((unsigned)number, &r->config);
+    if (!g)
+        return -E_NOMEM;
     if (r->why[0]) {
         show_husk(g, r->why);
     } else {

@@ -283,8 +283,10 @@ void guest_feed_uart(struct guest *g)
 
     if (g->life.phase != GUEST_LIVE)
         return;
+    platform_enter(&g->platform, arch_tsc());
     while (tail != __atomic_load_n(&g->input_head, __ATOMIC_ACQUIRE) &&
            platform_console_input(&g->platform, g->input[tail % GUEST_INPUT_SIZE]))
         tail++;
+    platform_leave(&g->platform, 0);
     __atomic_store_n(&g->input_tail, tail, __ATOMIC_RELEASE);
 }

@@ -17,9 +17,10 @@ int guest_setup(void) MUST_CHECK;
 /* The wall clock at TSC `boot_tsc`, for the guests' CMOS clocks. */
 void guest_life_init(uint64_t boot_epoch, uint64_t boot_tsc);
 
-/* Makes the management guest, number 0: memory, tables, a port of the switch. NULL, with a line in
- * the log, if memory is short. Boot core, before core_run(); the caller binds it. */
-struct guest *guest_create_management(const struct guest_config *c, unsigned core) MUST_CHECK;
+/* Makes the management guest, number 0, with one vCPU on c->core: memory, tables, a port of the
+ * switch. NULL, with a line in the log, if memory is short. Boot core, before core_run(); the
+ * caller binds it. */
+struct guest *guest_create_management(const struct guest_config *c) MUST_CHECK;
 /* Clears its memory and copies its image in one go, as far as possible. Boot core, before
  * core_run(). */
 void guest_make_ready(struct guest *g);

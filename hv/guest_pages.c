@@ -25,6 +25,7 @@ static struct {
             struct abi_exit *exits;
             struct abi_snapshot *snapshots;
         } vcpus[ABI_VCPUS_MAX];
+        unsigned vcpu_count; /* the first ones, which exist and are mapped */
     } numbers[ABI_GUESTS_MAX];
 } pages;
 
@@ -53,30 +54,41 @@ struct abi_images *guest_images_page(void)
     return pages.images;
 }
 
+/* Cleared memory, unless *p exists already. */
+static int take_shared(void *p, uint64_t size, uint64_t align)
+{
+    void *page;
+
+    memcpy(&page, p, sizeof(page));
+    if (page)
+        return 0;
+    page = hostmem_alloc(size, align, MEM_SHARED, 0);
+    if (!page)
+        return -E_NOMEM;
+    job_clear(page, size);
+    memcpy(p, &page, sizeof(page));
+    return 0;
+}
+
 static int set_up_vcpu(struct vcpu_pages *v)
 {
-    v->stats = hostmem_alloc_zeroed(ABI_VCPU_SIZE, MEM_SHARED);
-    v->snapshots = hostmem_alloc_zeroed(VCPU_SNAPSHOTS_SIZE, MEM_SHARED);
+    int rc = take_shared(&v->stats, ABI_VCPU_SIZE, PAGE_SIZE);
+
+    if (rc == 0)
+        rc = take_shared(&v->snapshots, VCPU_SNAPSHOTS_SIZE, PAGE_SIZE);
     /* enter.asm finds the ring's end by its alignment. */
-    v->exits = hostmem_alloc(VCPU_EXITS_SIZE, 2 * VCPU_EXITS_SIZE, MEM_SHARED, 0);
-    if (!v->stats || !v->snapshots || !v->exits)
-        return -E_NOMEM;
-    memset(v->exits, 0, VCPU_EXITS_SIZE);
-    return 0;
+    return rc ? rc : take_shared(&v->exits, VCPU_EXITS_SIZE, 2 * VCPU_EXITS_SIZE);
 }
 
 static int set_up_number(struct number_pages *n)
 {
-    int rc = 0;
-
     n->status = hostmem_alloc_zeroed(ABI_GUEST_SIZE, MEM_SHARED);
     n->bitmaps = hostmem_alloc_zeroed(ABI_BITMAPS_SIZE, MEM_SHARED);
     n->console = hostmem_alloc_zeroed(GUEST_CONSOLE_SIZE, MEM_SHARED);
     if (!n->status || !n->bitmaps || !n->console)
         return -E_NOMEM;
-    for (unsigned i = 0; rc == 0 && i < ABI_VCPUS_MAX; i++)
-        rc = set_up_vcpu(&n->vcpus[i]);
-    return rc;
+    n->vcpu_count = 1;
+    return set_up_vcpu(&n->vcpus[0]);
 }
 
 static void list_boot_modules(void)
@@ -115,6 +127,31 @@ static int map_shared(struct guest *m, const struct virt_ops *ops, uint64_t at, 
     return ops->map(m, gpa(at), arch_hpa(p), align_up(size, PAGE_SIZE), MAP_R);
 }
 
+/* Continues where an earlier call ran out of memory. */
+static int map_vcpu(struct guest *m, const struct virt_ops *ops, unsigned i, unsigned k)
+{
+    const struct vcpu_pages *v = &pages.numbers[i].vcpus[k];
+    const struct {
+        uint64_t at;
+        const void *page;
+        uint64_t size;
+    } parts[] = {
+        {ABI_VCPU_GPA(i, k), v->stats, ABI_VCPU_SIZE},
+        {ABI_EXITS_GPA(i, k), v->exits, VCPU_EXITS_SIZE},
+        {ABI_SNAPSHOT_GPA(i, k), v->snapshots, VCPU_SNAPSHOTS_SIZE},
+    };
+    int rc = 0;
+
+    for (unsigned p = 0; rc == 0 && p < ARRAY_LEN(parts); p++)
+        for (uint64_t at = 0; rc == 0 && at < parts[p].size; at += PAGE_SIZE) {
+            rc = map_shared(m, ops, parts[p].at + at, (const uint8_t *)parts[p].page + at,
+                            PAGE_SIZE);
+            if (rc == -E_EXIST)
+                rc = 0;
+        }
+    return rc;
+}
+
 static int map_number(struct guest *m, const struct virt_ops *ops, unsigned i)
 {
     const struct number_pages *n = &pages.numbers[i];
@@ -124,16 +161,7 @@ static int map_number(struct guest *m, const struct virt_ops *ops, unsigned i)
         rc = map_shared(m, ops, ABI_BITMAPS_GPA(i), n->bitmaps, ABI_BITMAPS_SIZE);
     if (rc == 0)
         rc = map_shared(m, ops, ABI_CONSOLE_GPA(i), n->console, GUEST_CONSOLE_SIZE);
-    for (unsigned k = 0; rc == 0 && k < ABI_VCPUS_MAX; k++) {
-        const struct vcpu_pages *v = &n->vcpus[k];
-
-        rc = map_shared(m, ops, ABI_VCPU_GPA(i, k), v->stats, ABI_VCPU_SIZE);
-        if (rc == 0)
-            rc = map_shared(m, ops, ABI_EXITS_GPA(i, k), v->exits, VCPU_EXITS_SIZE);
-        if (rc == 0)
-            rc = map_shared(m, ops, ABI_SNAPSHOT_GPA(i, k), v->snapshots, VCPU_SNAPSHOTS_SIZE);
-    }
-    return rc;
+    return rc ? rc : map_vcpu(m, ops, i, 0);
 }
 
 /* In whole pages; the last one holds nothing else. */
@@ -167,6 +195,20 @@ int guest_pages_map(struct guest *m, const struct virt_ops *ops)
         rc = map_number(m, ops, i);
     for (unsigned i = 0; rc == 0 && i < arch_module_count(); i++)
         rc = map_module(m, ops, arch_module(i));
+    return rc;
+}
+
+int guest_pages_make(unsigned number, unsigned vcpus)
+{
+    struct number_pages *n = &pages.numbers[number];
+    struct guest *m = guest_management();
+    int rc = 0;
+
+    for (; rc == 0 && n->vcpu_count < vcpus; n->vcpu_count += rc == 0) {
+        rc = set_up_vcpu(&n->vcpus[n->vcpu_count]);
+        if (rc == 0)
+            rc = map_vcpu(m, virt_backend(), number, n->vcpu_count);
+    }
     return rc;
 }
 

@@ -1,7 +1,7 @@
 /*
  * What the management guest sees of the machine: the shared pages of hv/abi/control.h. A guest's
- * pages belong to its number and exist from the start, so that guests can come and go while the
- * management guest runs.
+ * pages belong to its number, so that guests can come and go while the management guest runs: once
+ * mapped there, they stay.
  */
 #pragma once
 
@@ -13,10 +13,13 @@
 #define VCPU_SNAPSHOTS_SIZE (ABI_SNAPSHOTS * sizeof(struct abi_snapshot))
 #define GUEST_CONSOLE_SIZE  (sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE)
 
-/* Allocates all of them. Boot core; -E_NOMEM. */
+/* Allocates those of all numbers, with one vCPU each. Boot core; -E_NOMEM. */
 int guest_pages_setup(void) MUST_CHECK;
 /* Maps all of them, and the boot modules, into the management guest, read-only. */
 int guest_pages_map(struct guest *m, const struct virt_ops *ops) MUST_CHECK;
+/* Makes the pages of the number's first `vcpus` vCPUs exist, and the management guest see them.
+ * They are not freed again. Management's core, in a job; -E_NOMEM. */
+int guest_pages_make(unsigned number, unsigned vcpus) MUST_CHECK;
 /* Gives the guest its number's pages and fills in what it is (state ABI_GUEST_STARTING). The pages
  * are clean: new, or scrubbed. */
 void guest_pages_take(struct guest *g);

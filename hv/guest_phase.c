@@ -9,7 +9,7 @@
 
 void guest_enter_phase(struct guest *g, enum guest_phase phase)
 {
-    g->life.phase = phase;
+    guest_set_phase(g, phase);
     g->life.step = 0;
 }
 
@@ -36,7 +36,7 @@ void guest_fail(struct guest *g, const char *why)
     if (!g->complete)
         g->status->flags |= ABI_GUEST_HUSK;
     guest_set_state(g, ABI_GUEST_FAILED, why);
-    g->life.phase = GUEST_IDLE;
+    guest_set_phase(g, GUEST_IDLE);
     log_guest_warn(g, "not started: %s", why);
 }
 
@@ -46,7 +46,7 @@ void guest_hold_back(struct guest *g, uint64_t at)
 
     (void)str_copy(why, sizeof(why), g->status->why);
     g->status->next_start_tsc = at;
-    g->life.phase = GUEST_HELD_BACK;
+    guest_set_phase(g, GUEST_HELD_BACK);
     guest_set_state(g, ABI_GUEST_RESTARTING, why);
 }
 

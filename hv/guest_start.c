@@ -1,4 +1,5 @@
 #include "hv/arch.h"
+#include "hv/core.h"
 #include "hv/flat.h"
 #include "hv/fmt.h"
 #include "hv/guest_life.h"
@@ -54,29 +55,29 @@ static void on_exit_port(void *ctx, uint32_t code)
     guest_end(g, ABI_GUEST_STOPPED, "the guest exited with code %u", code);
 }
 
-/* With one vCPU only its own core calls, which looks for interrupts anyway. */
 static void on_kick(void *ctx, unsigned vcpu)
 {
-    (void)ctx;
-    (void)vcpu;
+    struct guest *g = ctx;
+
+    core_kick_vcpu(&g->vcpus[vcpu]);
 }
 
+/* After INIT vCPU 0 would start its firmware, and with it the whole PC. */
 static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
 {
     struct guest *g = ctx;
 
-    (void)vector;
-    if (kind == PLATFORM_NMI)
-        g->vcpus[vcpu].nmi = true;
-    else if (kind == PLATFORM_INIT)
-        on_reset(g, "INIT"); /* a running processor ignores SIPI */
+    if (kind == PLATFORM_INIT && vcpu == 0)
+        on_reset(g, "INIT of vCPU 0");
+    else
+        vcpu_post(&g->vcpus[vcpu], kind, vector);
 }
 
 /* ---- the steps ---- */
 
 void guest_begin_start(struct guest *g)
 {
-    g->life.phase = GUEST_CLEARING;
+    guest_set_phase(g, GUEST_CLEARING);
     g->life.cleared = 0;
     g->life.shift = 0;
     g->life.by_request = false;
@@ -106,6 +107,7 @@ static void start_devices(struct guest *g)
     uint64_t now = arch_tsc(), hz = arch_tsc_hz();
     unsigned step = g->life.step++;
 
+    g->platform.vcpus = g->vcpu_count;
     if (step == 0) {
         platform_disconnect(&g->platform);
         return;
@@ -230,7 +232,7 @@ void guest_start_step(struct guest *g)
     switch (g->life.phase) {
     case GUEST_CLEARING:
         if (clear_step(g))
-            g->life.phase = GUEST_PLANNING;
+            guest_set_phase(g, GUEST_PLANNING);
         break;
     case GUEST_PLANNING:
         planning_step(g);

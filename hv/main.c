@@ -67,6 +67,8 @@ static unsigned choose_core(const struct boot_options *o)
 static struct guest_config management_config(const struct boot_options *o)
 {
     struct guest_config c = {
+        .core = (int)choose_core(o),
+        .vcpus = 1,
         .memory = (uint64_t)o->memory_mb << 20,
         .weight = (uint32_t)o->weight,
         .slice_us = (uint32_t)o->slice_us,
@@ -84,13 +86,13 @@ static struct guest_config management_config(const struct boot_options *o)
 static struct guest *create_management(const struct boot_options *o)
 {
     struct guest_config c = management_config(o);
-    struct guest *m = guest_create_management(&c, choose_core(o));
+    struct guest *m = guest_create_management(&c);
 
     if (!m && o->memory_mb != preset.memory_mb) {
         log_warn("command line: there is no memory for a management guest of %d MB, it gets %d",
                  o->memory_mb, preset.memory_mb);
         c.memory = (uint64_t)preset.memory_mb << 20;
-        m = guest_create_management(&c, choose_core(o));
+        m = guest_create_management(&c);
     }
     if (!m)
         refuse("it has no memory for the management guest");

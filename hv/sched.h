@@ -20,7 +20,7 @@
 
 #include "hv/types.h"
 
-#define SCHED_ENTITIES_MAX 64
+#define SCHED_ENTITIES_MAX 128
 
 struct sched_params {
     uint32_t weight;         /* 1..1000 */

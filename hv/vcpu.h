@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hv/abi/control.h"
+#include "hv/pc/platform.h"
 #include "hv/sched.h"
 #include "hv/stuck.h"
 #include "hv/types.h"
@@ -24,6 +25,8 @@ enum vcpu_request {
     VCPU_REQ_OBEY = 1u << 5,  /* become what guest->life.order says */
     VCPU_REQ_FLUSH = 1u << 6, /* forget the guest's cached translations */
     VCPU_REQ_GUEST = 1u << 7, /* work is left for the guest whose life is on this core */
+    VCPU_REQ_EVENT = 1u << 8, /* an interrupt or a deadline may have come: look */
+    VCPU_REQ_IPI = 1u << 9,   /* v->ipi */
 };
 
 /*
@@ -82,6 +85,9 @@ struct vcpu {
     uint64_t shift;     /* how much of guest->life.shift has been taken from its TSC */
     uint32_t flushed;   /* guest->translations as of its last flush. Atomic */
     bool halted;        /* in HLT: waits for an interrupt */
+    bool deaf;          /* in HLT with interrupts off: waits for an NMI or INIT. Atomic */
+    bool parked;        /* waits for SIPI and gets no time. Atomic */
+    uint32_t ipi;       /* what vcpu_post() left: VCPU_IPI_*. Atomic */
     bool nmi;           /* an NMI waits to be injected */
     bool nmi_blocked;   /* in HLT: it waits until the previous one has been handled */
     uint32_t end_flags; /* the backend's: what makes the end of an instruction unusual */
@@ -91,6 +97,12 @@ struct vcpu {
     bool stop;          /* leave the run loop, never enter again. Atomic */
     struct stuck stuck;
 };
+
+#define VCPU_IPI_VECTOR 0xffu
+#define VCPU_IPI_SIPI   (1u << 8)
+#define VCPU_IPI_INIT   (1u << 9) /* comes before the others */
+#define VCPU_IPI_NMI    (1u << 10)
+#define VCPU_IPI_TAKING (1u << 11) /* its core is about to act on them */
 
 /* In HLT: a waiting NMI ends it. */
 static inline bool vcpu_takes_nmi(const struct vcpu *v)
@@ -104,7 +116,23 @@ static inline bool vcpu_is_there(const struct vcpu *v)
     return v->ran && (v->phase == VCPU_LIVE || v->phase == VCPU_HELD);
 }
 
-/* ---- vcpu_life.c. All on the owning core ---- */
+/* ---- vcpu_life.c. On the owning core, unless said otherwise ---- */
+
+/* INIT, SIPI or NMI from a vCPU of the same guest. Any core. */
+void vcpu_post(struct vcpu *v, enum platform_ipi kind, uint8_t vector);
+/* VCPU_REQ_IPI: takes what was posted. Waits until it is live. */
+void vcpu_take_ipis(struct vcpu *v);
+/* An NMI comes. */
+void vcpu_take_nmi(struct vcpu *v);
+/* It enters HLT with interrupts off. False: no vCPU of the guest can go on any more. */
+bool vcpu_halt_deaf(struct vcpu *v) MUST_CHECK;
+/* An event has ended its HLT. */
+static inline void vcpu_leave_halt(struct vcpu *v)
+{
+    v->halted = false;
+    if (__builtin_expect(v->deaf, 0))
+        __atomic_store_n(&v->deaf, false, __ATOMIC_RELAXED);
+}
 
 /* VCPU_REQ_OBEY: begins to carry out its guest's order, or does so at once. GUEST_REQ_VCPU tells
  * the life when it is done. */

@@ -37,12 +37,92 @@ static void catch_up(struct vcpu *v)
     v->shift = shift;
 }
 
+/* ---- what other vCPUs send. SDM 3A "Multiple-Processor (MP) Initialization" ---- */
+
+/* INIT discards what came before it; a second SIPI is ignored, as the first has started the vCPU by
+ * then. */
+void vcpu_post(struct vcpu *v, enum platform_ipi kind, uint8_t vector)
+{
+    uint32_t was = __atomic_load_n(&v->ipi, __ATOMIC_RELAXED), next;
+
+    do {
+        if (kind == PLATFORM_INIT)
+            next = VCPU_IPI_INIT | (was & VCPU_IPI_TAKING);
+        else if (kind == PLATFORM_NMI)
+            next = was | VCPU_IPI_NMI;
+        else
+            next = was & VCPU_IPI_SIPI ? was : was | VCPU_IPI_SIPI | vector;
+    } while (!__atomic_compare_exchange_n(&v->ipi, &was, next, false, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_RELAXED));
+    core_request(&v->entity, VCPU_REQ_IPI);
+}
+
+static void park(struct vcpu *v, bool parked)
+{
+    __atomic_store_n(&v->parked, parked, __ATOMIC_SEQ_CST);
+    v->stats->activity = parked ? ABI_WAITS_FOR_SIPI : ABI_ACTIVE;
+}
+
+static void init(struct vcpu *v)
+{
+    virt_backend()->vcpu_reset(v);
+    vcpu_leave_halt(v);
+    v->nmi = false;
+    park(v, true);
+}
+
+void vcpu_take_nmi(struct vcpu *v)
+{
+    if (v->parked)
+        return; /* it has no handler */
+    v->nmi = true;
+    if (!v->nmi_blocked)
+        __atomic_store_n(&v->deaf, false, __ATOMIC_SEQ_CST);
+}
+
+void vcpu_take_ipis(struct vcpu *v)
+{
+    uint32_t ipi;
+
+    if (v->phase != VCPU_LIVE)
+        return;
+    ipi = __atomic_exchange_n(&v->ipi, VCPU_IPI_TAKING, __ATOMIC_SEQ_CST);
+    if (ipi & VCPU_IPI_INIT)
+        init(v);
+    if ((ipi & VCPU_IPI_SIPI) && v->parked) {
+        virt_backend()->vcpu_start(v, ipi & VCPU_IPI_VECTOR);
+        park(v, false);
+    }
+    if (ipi & VCPU_IPI_NMI)
+        vcpu_take_nmi(v);
+    __atomic_fetch_and(&v->ipi, ~VCPU_IPI_TAKING, __ATOMIC_SEQ_CST);
+}
+
+/* It can never go on by itself. What was posted counts as life, until its core has acted on it. */
+static bool is_dead(const struct vcpu *v)
+{
+    return !__atomic_load_n(&v->ipi, __ATOMIC_SEQ_CST) &&
+           (__atomic_load_n(&v->deaf, __ATOMIC_SEQ_CST) ||
+            __atomic_load_n(&v->parked, __ATOMIC_SEQ_CST));
+}
+
+/* If two do this at once, at least one of them sees both. */
+bool vcpu_halt_deaf(struct vcpu *v)
+{
+    __atomic_store_n(&v->deaf, true, __ATOMIC_SEQ_CST);
+    FOR_EACH_VCPU (other, v->guest)
+        if (!is_dead(other))
+            return true;
+    return false;
+}
+
 static void go(struct vcpu *v)
 {
     catch_up(v);
     v->ran = true;
     v->put_off = 0;
     become(v, VCPU_LIVE);
+    vcpu_take_ipis(v); /* that came while it was held */
 }
 
 void vcpu_obey(struct vcpu *v)
@@ -66,12 +146,14 @@ void vcpu_obey(struct vcpu *v)
 static void begin_making(struct vcpu *v)
 {
     memset(&v->regs, 0, sizeof(v->regs));
-    v->halted = false;
+    vcpu_leave_halt(v);
     v->nmi = false;
     v->wake_late = NEVER;
     v->stuck = (struct stuck){0};
     v->shift = 0;
     v->ran = false;
+    park(v, v->number > 0);
+    __atomic_store_n(&v->ipi, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&v->stop, false, __ATOMIC_RELAXED);
 }
 
@@ -108,7 +190,8 @@ static void end_step(struct vcpu *v)
     if (v->backend)
         virt_backend()->vcpu_free(v);
     v->ran = false;
-    v->halted = false;
+    vcpu_leave_halt(v);
+    park(v, false);
     become(v, VCPU_NONE);
 }
 

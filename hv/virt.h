@@ -67,10 +67,16 @@ struct virt_ops {
      * -E_PERM with the offending mapping in text. */
     int (*audit)(const struct guest *g, char *text, size_t text_size);
 
-    /* Creates the vCPU's control structure in the state `start`, in short steps: called with `step`
-     * 0, 1, 2 ... as long as it returns -E_AGAIN. Owning core. */
+    /* Creates the vCPU's control structure, vCPU 0's in the state `start`, in short steps: called
+     * with `step` 0, 1, 2 ... as long as it returns -E_AGAIN. Owning core. */
     int (*vcpu_init)(struct vcpu *v, const struct load_result *start, unsigned step);
     void (*vcpu_free)(struct vcpu *v);
+    /* INIT: its registers become those of SDM 3A "IA-32 and Intel 64 Processor States Following
+     * Power-up, Reset, or INIT". A vCPU other than 0 is in this state, too, when it has been
+     * created. Owning core, vCPU live. */
+    void (*vcpu_reset)(struct vcpu *v);
+    /* SIPI, after that: it begins in real mode at vector * 4096. */
+    void (*vcpu_start)(struct vcpu *v, uint8_t vector);
     /* Runs the vCPU until `until` (absolute ticks) at the latest. Owning core, interrupts off.
      * Handles device timers (platform.next_event), injection, all exits. Counts in v->stats. A
      * halted vCPU (with v->waits, or an interrupt pending) waits in its HLT; when an interrupt ends

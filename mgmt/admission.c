@@ -1,6 +1,7 @@
 #include "mgmt/admission.h"
 
 #include "hv/fmt.h"
+#include "hv/lib.h"
 
 static bool fits(const struct admission_core *k, uint32_t share)
 {
@@ -24,34 +25,107 @@ static void refuse(const struct admission_core *k, unsigned core, const struct g
               CONFIG_GUARANTEED_MOST / (CONFIG_CORE_WHOLE / 100));
 }
 
-int admission_choose(const struct admission_core *cores, unsigned count,
-                     const struct guest_config *c, unsigned *core, char *why, size_t size)
+/* What the guest's vCPUs before `vcpu` take from a core is no longer left. */
+static struct admission_core left_by(const struct admission_core *cores,
+                                     const struct guest_config *c, const uint8_t *chosen,
+                                     unsigned vcpu, unsigned core)
 {
-    uint32_t share = config_share(c);
-    unsigned best = count, roomiest = 0;
+    struct admission_core k = cores[core];
 
-    if (c->core >= 0) {
-        *core = (unsigned)c->core;
-        if (*core >= count) {
-            (void)fmt(why, size, "there is no core %u: the machine has %u, numbered from 0", *core,
+    for (unsigned i = 0; i < vcpu; i++) {
+        if (chosen[i] != core)
+            continue;
+        k.vcpus++;
+        k.guaranteed += config_share(c);
+    }
+    return k;
+}
+
+static int check_named(const struct admission_core *cores, unsigned count,
+                       const struct guest_config *c, uint8_t *chosen, char *why, size_t size)
+{
+    for (unsigned i = 0; i < c->vcpus; i++) {
+        unsigned core = config_core(c, i);
+        struct admission_core k;
+
+        if (core >= count) {
+            (void)fmt(why, size, "there is no core %u: the machine has %u, numbered from 0", core,
                       count);
             return -E_NOENT;
         }
-        if (fits(&cores[*core], share))
-            return 0;
-        refuse(&cores[*core], *core, c, why, size);
-        return -E_BUSY;
+        k = left_by(cores, c, chosen, i, core);
+        if (!fits(&k, config_share(c))) {
+            refuse(&k, core, c, why, size);
+            return -E_BUSY;
+        }
+        chosen[i] = (uint8_t)core;
     }
+    return 0;
+}
+
+static bool is_among(unsigned core, const uint8_t *chosen, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (chosen[i] == core)
+            return true;
+    return false;
+}
+
+/* The best core for vCPU n, none of those chosen before it; `count`: none. *roomiest: where most is
+ * left. */
+static unsigned best_core(const struct admission_core *cores, unsigned count, uint32_t share,
+                          const uint8_t *chosen, unsigned n, unsigned *roomiest)
+{
+    unsigned best = count;
+
+    *roomiest = count;
     for (unsigned i = 0; i < count; i++) {
-        if (cores[i].guaranteed < cores[roomiest].guaranteed)
-            roomiest = i;
+        if (is_among(i, chosen, n))
+            continue;
+        if (*roomiest == count || cores[i].guaranteed < cores[*roomiest].guaranteed)
+            *roomiest = i;
         if (fits(&cores[i], share) && (best == count || cores[i].vcpus < cores[best].vcpus))
             best = i;
     }
-    if (best == count) {
-        refuse(&cores[roomiest], roomiest, c, why, size);
-        return -E_BUSY;
+    return best;
+}
+
+static int choose_all(const struct admission_core *cores, unsigned count,
+                      const struct guest_config *c, uint8_t *chosen, char *why, size_t size)
+{
+    unsigned roomiest;
+
+    if (c->vcpus > count) {
+        (void)fmt(
+            why, size,
+            "the machine has %u core%s for %u vCPUs: name one for each in \"cores\"; they may "
+            "repeat",
+            count, count == 1 ? "" : "s", c->vcpus);
+        return -E_NOSPC;
     }
-    *core = best;
+    for (unsigned i = 0; i < c->vcpus; i++) {
+        unsigned core = best_core(cores, count, config_share(c), chosen, i, &roomiest);
+
+        if (core == count) {
+            refuse(&cores[roomiest], roomiest, c, why, size);
+            return -E_BUSY;
+        }
+        chosen[i] = (uint8_t)core;
+    }
+    return 0;
+}
+
+int admission_choose(const struct admission_core *cores, unsigned count, struct guest_config *c,
+                     char *why, size_t size)
+{
+    uint8_t chosen[CONFIG_VCPUS_MAX];
+    int rc = c->core >= 0 ? check_named(cores, count, c, chosen, why, size)
+                          : choose_all(cores, count, c, chosen, why, size);
+
+    if (rc)
+        return rc;
+    memcpy(c->cores, chosen, c->vcpus);
+    c->core_count = c->vcpus;
+    c->core = c->cores[0];
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * Does another guest fit on a core? Pure. Guaranteed time is never promised twice. Guests without a
- * guarantee always fit: they share what is left by weight.
+ * Do another guest's vCPUs fit on the cores? Pure. Guaranteed time is never promised twice. Guests
+ * without a guarantee always fit: they share what is left by weight.
  */
 #pragma once
 
@@ -8,11 +8,12 @@
 
 struct admission_core {
     uint32_t vcpus;
-    uint32_t guaranteed; /* parts per million of its time, for all its guests */
+    uint32_t guaranteed; /* parts per million of its time, for all its vCPUs */
 };
 
-/* The core the guest asks for, or the core with the fewest vCPUs among those where its guarantee
- * fits. -E_NOENT: no such core. -E_BUSY: not enough time left; *why has the sum. */
-int admission_choose(const struct admission_core *cores, unsigned count,
-                     const struct guest_config *c, unsigned *core, char *why,
-                     size_t size) MUST_CHECK;
+/* Fills in c->core and c->cores, one for each vCPU: the cores that the configuration names, or
+ * different ones, those with the fewest vCPUs among those where the guarantee fits. Errors leave *c
+ * alone. -E_NOENT: it names a core that does not exist. -E_NOSPC: it names none, and the machine
+ * has fewer cores than it has vCPUs. -E_BUSY: not enough time left; *why has the sum. */
+int admission_choose(const struct admission_core *cores, unsigned count, struct guest_config *c,
+                     char *why, size_t size) MUST_CHECK;

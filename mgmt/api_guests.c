@@ -3,6 +3,7 @@
 #include "hv/fmt.h"
 #include "mgmt/config/json.h"
 #include "hv/lib.h"
+#include "hv/words.h"
 #include "mgmt/api_call.h"
 #include "mgmt/put_config.h"
 #include "mgmt/route.h"
@@ -67,7 +68,8 @@ static void put_vcpu(const struct call *c, struct json_out *j, struct api_vcpu i
     json_object(j, NULL);
     json_u64(j, "id", id.vcpu);
     json_u64(j, "core", v->core);
-    json_bool(j, "halted", v->halted);
+    json_bool(j, "halted", v->activity == ABI_HALTED);
+    json_str(j, "activity", words_say(words_activity, v->activity));
     json_u64(j, "run_ticks", v->run_ticks);
     json_u64(j, "wait_ticks", v->wait_ticks);
     json_u64(j, "entries", v->entries);

@@ -61,18 +61,28 @@ static bool exists(const struct api_view *v, const char *name)
     return false;
 }
 
-/* Fits the core that a guest asked for: a machine may have fewer than its configuration assumes. */
-static void fit_core(const struct api_view *v, struct guest_config *g)
+/* Fits a core that a guest asked for: a machine may have fewer than its configuration assumes. */
+static unsigned fit_core(const struct api_view *v, const struct guest_config *g, unsigned core)
 {
-    int count = (int)v->host->core_count, core = g->core;
+    unsigned there = core % v->host->core_count;
     char line[LINE_MAX];
 
-    if (core < count)
-        return;
-    g->core = core % count;
-    (void)fmt(line, sizeof(line), "guest %s: there is no core %d, it goes on core %d", g->name,
-              core, g->core);
+    if (there == core)
+        return core;
+    (void)fmt(line, sizeof(line), "guest %s: there is no core %u, it goes on core %u", g->name,
+              core, there);
     v->note(line);
+    return there;
+}
+
+static void fit_cores(const struct api_view *v, struct guest_config *g)
+{
+    for (unsigned i = 0; i < g->core_count; i++)
+        g->cores[i] = (uint8_t)fit_core(v, g, g->cores[i]);
+    if (g->core_count)
+        g->core = g->cores[0];
+    else if (g->core >= 0)
+        g->core = (int)fit_core(v, g, (unsigned)g->core);
 }
 
 static void make(const struct api_view *v, const struct guest_config *g, struct abi_create *r)
@@ -82,11 +92,9 @@ static void make(const struct api_view *v, const struct guest_config *g, struct 
     char line[LINE_MAX];
 
     r->config = *g;
-    fit_core(v, &r->config);
+    fit_cores(v, &r->config);
     if (deploy_find_files(v, &r->config, &l, &f) && deploy_guest(v, r, &l, &f) >= 0)
         return;
-    if (r->config.core < 0)
-        r->config.core = 0; /* the guest does not run: it only shows why */
     if (deploy_husk(v, r, f.text) == 0)
         return;
     (void)fmt(line, sizeof(line), "guest %s: %s", g->name, f.text);

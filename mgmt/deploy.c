@@ -148,21 +148,21 @@ static void sum_up(const struct api_view *v, struct admission_core *cores)
     }
 }
 
-static int choose_core(const struct api_view *v, struct guest_config *g, struct deploy_refusal *f)
+static int choose_cores(const struct api_view *v, struct guest_config *g, struct deploy_refusal *f)
 {
     struct admission_core cores[ABI_CORES_MAX] = {{0}};
-    unsigned core;
-    int rc;
 
     sum_up(v, cores);
-    rc = admission_choose(cores, v->host->core_count, g, &core, f->text, sizeof(f->text));
-    if (rc == 0) {
-        g->core = (int)core;
+    switch (admission_choose(cores, v->host->core_count, g, f->text, sizeof(f->text))) {
+    case 0:
         return 0;
+    case -E_BUSY:
+        return refuse(f, 409, "/guaranteed_us");
+    case -E_NOSPC:
+        return refuse(f, 409, "/vcpus");
+    default:
+        return refuse(f, 409, g->core_count ? "/cores" : "/core");
     }
-    if (g->core < 0 || (unsigned)g->core >= v->host->core_count)
-        g->core = 0; /* for callers that show it anyway */
-    return refuse(f, 409, rc == -E_BUSY ? "/guaranteed_us" : "/core");
 }
 
 /* ---- the root's answer ---- */
@@ -204,10 +204,14 @@ static int say_why(const struct api_view *v, const struct abi_create *r, int64_t
         (void)fmt(f->text, sizeof(f->text), "there are %u guests: no more fit", CONFIG_GUESTS_MAX);
         return refuse(f, 409, "");
     case -E_NOENT:
-        (void)fmt(f->text, sizeof(f->text), "core %d is not in VMX root operation", r->config.core);
-        return refuse(f, 409, "/core");
+        if (r->config.vcpus == 1)
+            (void)fmt(f->text, sizeof(f->text), "core %d is not in VMX root operation",
+                      r->config.core);
+        else
+            (void)fmt(f->text, sizeof(f->text), "one of its cores is not in VMX root operation");
+        return refuse(f, 409, r->config.vcpus == 1 ? "/core" : "/cores");
     case -E_BUSY:
-        (void)fmt(f->text, sizeof(f->text), "not enough core time on a core of its further vCPUs");
+        (void)fmt(f->text, sizeof(f->text), "not enough core time on one of its cores");
         return refuse(f, 409, "/guaranteed_us");
     default:
         (void)fmt(f->text, sizeof(f->text), "the hypervisor refuses it (error %d)", (int)-rc);
@@ -237,7 +241,7 @@ int deploy_guest(const struct api_view *v, struct abi_create *r, const struct lo
                   r->config.name);
         return refuse(f, 409, "/name");
     }
-    if (check_addresses(v, &r->config, f) || choose_core(v, &r->config, f))
+    if (check_addresses(v, &r->config, f) || choose_cores(v, &r->config, f))
         return -1;
     if (load_guest(l, &r->plan, &e)) {
         (void)str_copy(f->text, sizeof(f->text), e.text);
@@ -248,8 +252,18 @@ int deploy_guest(const struct api_view *v, struct abi_create *r, const struct lo
     return rc < 0 ? say_why(v, r, rc, f) : (int)rc;
 }
 
+/* A husk takes nothing from its cores, but must name one for each vCPU. */
+static void name_cores(struct guest_config *g)
+{
+    if (g->core < 0)
+        g->core = 0;
+    for (; g->core_count < g->vcpus; g->core_count++)
+        g->cores[g->core_count] = (uint8_t)g->core;
+}
+
 int deploy_husk(const struct api_view *v, struct abi_create *r, const char *why)
 {
+    name_cores(&r->config);
     memset(r->why, 0, sizeof(r->why));
     (void)str_copy(r->why, sizeof(r->why), why);
     return create(v, r) < 0 ? -1 : 0;

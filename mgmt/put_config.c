@@ -53,6 +53,16 @@ static void put_core(struct json_out *j, const struct row *r, const void *object
         put_number(j, r, object);
 }
 
+static void put_cores(struct json_out *j, const struct row *r, const void *object)
+{
+    const struct guest_config *g = object;
+
+    json_array(j, r->name);
+    for (unsigned i = 0; i < g->core_count && i < ARRAY_LEN(g->cores); i++)
+        json_u64(j, NULL, g->cores[i]);
+    json_end(j);
+}
+
 static void put_switch(struct json_out *j, const struct row *r, const void *object)
 {
     json_bool(j, r->name, number_at(r, object));

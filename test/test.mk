@@ -13,7 +13,7 @@ MGMT_API_C := $(filter-out mgmt/acd.c mgmt/frames.c mgmt/main.c mgmt/port.c mgmt
 # All of its network: lwIP with TLS, and their users.
 MGMT_STACK_C := mgmt/acd.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_suites.c mgmt/tls_x25519.c $(MGMT_SERVER_C) $(MGMT_LWIP:%=$(LWIP_DIR)/src/%.c) \
         $(filter-out $(MGMT_API_C),$(MGMT_MBEDTLS:%=$(MBEDTLS_DIR)/library/%.c))
-ENGINE_C := hv/core.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.c hv/core_requests.c hv/guest.c hv/guest_deploy.c hv/guest_start.c hv/guest_phase.c hv/guest_table.c hv/guest_life.c hv/vcpu_life.c hv/translations.c hv/guest_pages.c hv/image.c hv/job.c \
+ENGINE_C := hv/core.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.c hv/core_requests.c hv/guest.c hv/guest_deploy.c hv/guest_start.c hv/guest_phase.c hv/guest_table.c hv/guest_life.c hv/vcpu_life.c hv/exit.c hv/translations.c hv/guest_pages.c hv/image.c hv/job.c \
         hv/sched.c hv/ration.c hv/stuck.c hv/restart.c hv/control.c hv/hostmem.c hv/mem.c hv/lib.c hv/fmt.c hv/date.c \
         hv/flat.c hv/guest_config.c hv/plain.c hv/load_plan.c $(wildcard hv/pc/*.c) arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
 # vmcsdump without its main().
@@ -24,8 +24,8 @@ FAKE_VCPU := -DVCPU_STATE='<test/unit/vcpu_state.h>'
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # -w: third-party sources are compiled with the same command; `make check` compiles our own with -Werror.
 # -Wa: page_files.c makes the assembler read generated files.
-# Several vCPUs, and a clock that the tests control.
-ON_HOST := -DABI_VCPUS_MAX=4u -DARCH_TEST_CLOCK
+# A clock that the tests control.
+ON_HOST := -DARCH_TEST_CLOCK
 # -g1: enough for a sanitizer's report.
 TEST_CFLAGS := -std=c11 -g1 $(ON_HOST) -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CFLAGS) $(MGMT_TEST_CFLAGS) -DMBEDTLS_CONFIG_FILE='<test/unit/mbedtls_config.h>' $(FAKE_VCPU) -w $(SANITIZE)
 

@@ -18,14 +18,11 @@
 #include "hv/options.h"
 #include "hv/types.h"
 
-#define ABI_VERSION    5u
-#define ABI_MAGIC      0x646165686b6c7562ull /* "bulkhead" */
+#define ABI_VERSION            6u
+#define ABI_MAGIC              0x646165686b6c7562ull /* "bulkhead" */
 
-#define ABI_GUESTS_MAX 16u
-/* Per guest. One for now; the host's tests are built with more. */
-#ifndef ABI_VCPUS_MAX
-#define ABI_VCPUS_MAX 1u
-#endif
+#define ABI_GUESTS_MAX         16u
+#define ABI_VCPUS_MAX          CONFIG_VCPUS_MAX /* per guest */
 #define ABI_CORES_MAX          64u
 #define ABI_NAME_MAX           32u /* with the NUL */
 #define ABI_TEXT_MAX           160u
@@ -61,7 +58,8 @@
 #define ABI_CONSOLE_GPA(g)     (ABI_GUEST_GPA(g) + 0x8000)
 #define ABI_CONSOLE_RING_SIZE  0x4000u
 /* The pages of vCPU `v` of guest `g`. Each contains both numbers, so that it cannot be mistaken for
- * another's. */
+ * another's. Those of vCPU 0 always exist; those of further vCPUs from the first time on that a
+ * guest of this number has so many. */
 #define ABI_VCPU_GPA(g, v)     (ABI_GUEST_GPA(g) + (1 + (v)) * ABI_VCPU_STRIDE) /* struct abi_vcpu */
 #define ABI_VCPU_SIZE          0x1000u
 /* struct abi_exit[ABI_EXITS]: its last exits. */
@@ -245,11 +243,19 @@ struct abi_controls_result {
     uint32_t bits;     /* the refused bits of it; 0: none */
 };
 
+/* What a vCPU does with its turns. */
+enum abi_activity {
+    ABI_ACTIVE,
+    ABI_HALTED,         /* in HLT */
+    ABI_WAITS_FOR_SIPI, /* not started yet, or stopped by INIT: it gets no time */
+    ABI_ACTIVITIES
+};
+
 /* Written by the owning core only. Each counter is read on its own. */
 struct abi_vcpu {
     uint32_t guest, vcpu; /* whose page this is */
     uint32_t core;
-    uint32_t halted; /* 1: in HLT */
+    uint32_t activity; /* enum abi_activity */
     uint64_t run_ticks;
     uint64_t wait_ticks; /* runnable, but another vCPU had the core */
     uint64_t entries;
@@ -303,7 +309,7 @@ struct abi_guest {
     uint32_t short_lives; /* in a row; sets the back-off, see hv/restart.h */
     uint32_t exit_code;   /* written to its exit port in its last life; 0: nothing */
     uint32_t number;      /* whose page this is */
-    uint32_t core;        /* that makes, clears and scrubs it */
+    uint32_t core;        /* of vCPU 0, which also makes, clears and scrubs the guest */
     uint8_t mac[6];
     uint8_t pad[6];
     char why[ABI_TEXT_MAX]; /* empty while running */

@@ -61,7 +61,7 @@ struct abi_image_request {
 /* ABI_CALL_CREATE's argument. The plan says how the guest's memory is filled from its image and its
  * modules, each of which is a boot module or an uploaded one. */
 struct abi_create {
-    struct guest_config config; /* core: one of the machine's */
+    struct guest_config config; /* `core` and `cores`: of the machine's, one for each vCPU */
     /* Not empty: why the guest cannot be made. It gets its number, no memory and no share of a
      * core, and is shown in state ABI_GUEST_FAILED until it is deleted; there is no plan. */
     char why[ABI_TEXT_MAX];

@@ -7,6 +7,7 @@
 #include "hv/abi/net.h"
 
 #define CONFIG_MODULES_MAX 8
+#define CONFIG_VCPUS_MAX   8u
 
 /* Which exits a guest starts with. */
 enum abi_exit_profile {
@@ -54,7 +55,7 @@ struct guest_config {
     char cmdline[512];
     uint64_t memory; /* bytes, multiple of 2 MB, 2 MB .. 3 GB; default 16 MB. JSON: number of bytes
                         or "16M", "512K", "1G" */
-    int core;        /* -1: the root chooses the least loaded */
+    int core;        /* of vCPU 0; -1: management chooses */
     uint32_t weight; /* 1..1000, default 100: share of the core against others on it */
     uint32_t slice_us;      /* 100..1000000, default 2000 */
     uint32_t budget_us;     /* 0: unbounded; else at most this much run time in each period_us */
@@ -73,7 +74,11 @@ struct guest_config {
     uint32_t net_given;    /* 1: the object was given */
     struct config_module modules[CONFIG_MODULES_MAX];
     uint32_t module_count;
-    uint32_t vcpus; /* not configurable yet: 0 means one */
+    uint32_t vcpus; /* 1..CONFIG_VCPUS_MAX, default 1; each has the share, budget and guarantee */
+    /* The core of each vCPU; one may be named more than once. core_count 0: management chooses;
+     * otherwise at least `vcpus`, and the first is `core`. */
+    uint8_t cores[CONFIG_VCPUS_MAX];
+    uint32_t core_count;
     uint32_t line;  /* of the guest's `{` in the file */
     uint32_t index; /* in the file's list, from 0, counting those that were left out */
 };

@@ -1,6 +1,6 @@
 /*
  * The ports and the memory-mapped registers of a guest's PC, and which device claims which. Pure.
- * Only the PC's core calls this; no locks.
+ * Calls do not overlap, see platform.h.
  */
 #pragma once
 

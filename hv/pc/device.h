@@ -1,7 +1,7 @@
 /*
  * What all device models of a PC share. A device model is pure: registers in a struct, port
- * accesses and time come in as calls, interrupt lines and deadlines go out. A PC belongs to a
- * guest. Only the core that runs the guest's vCPU 0, which gets its interrupts, calls it; no locks.
+ * accesses and time come in as calls, interrupt lines and deadlines go out. Calls never overlap:
+ * the PC that a model is part of belongs to one core, or its callers hold its lock (platform.h).
  *
  * Time: `clock->now` is the host TSC, refreshed before any device is called. Deadlines are absolute
  * TSC values, NEVER for none. Frequencies are converted by a precomputed 64.64 ratio (no division

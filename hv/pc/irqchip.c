@@ -6,8 +6,14 @@ _Static_assert(sizeof(struct pit) <= IRQCHIP_WAKE_STATE, "a timer that wakes qui
 
 uint8_t irqchip_ack(struct platform *p, unsigned vcpu)
 {
-    (void)vcpu;
-    return pic_ack(&p->pic);
+    uint8_t vector;
+
+    if (!platform_is_shared(p))
+        return pic_ack(&p->pic);
+    platform_lock(p, 0);
+    vector = pic_ack(&p->pic);
+    platform_unlock(p, vcpu);
+    return vector;
 }
 
 void irqchip_raise(struct platform *p, unsigned gsi, bool level)
@@ -54,7 +60,9 @@ int irqchip_prepare_wake(struct platform *p, unsigned vcpu, uint64_t until, stru
 {
     const struct platform_timer *t;
 
-    if (irqchip_next_deadline(p, vcpu) >= until || irqchip_pending(p, vcpu))
+    /* The other vCPUs must not see a PC that is ahead of time. */
+    if (platform_is_shared(p) || irqchip_next_deadline(p, vcpu) >= until ||
+        irqchip_pending(p, vcpu))
         return -1;
     t = first_timer(p);
     if (!t || t->device->state == 0 || t->device->state > sizeof(w->state))
@@ -81,5 +89,5 @@ void irqchip_undo_wake(struct platform *p, const struct irqchip_wake *w)
     p->clock.now = w->now;
     p->pic = w->pic;
     memcpy(w->timer->dev, w->state, w->timer->device->state);
-    p->next_event = platform_deadline(p);
+    platform_set_event(p, platform_deadline(p));
 }

@@ -1,6 +1,6 @@
 /*
  * The interrupt controller between the devices of a PC and its vCPUs: today the pair of 8259s,
- * whose output goes to vCPU 0, as on a PC that starts (MP specification "PIC Mode"). The PC's core.
+ * whose output goes to vCPU 0, as on a PC that starts (MP specification "PIC Mode").
  */
 #pragma once
 
@@ -10,10 +10,11 @@
 /* True if an interrupt is pending for this vCPU. Cheap: used at each entry. */
 static inline bool irqchip_pending(const struct platform *p, unsigned vcpu)
 {
-    return (ABI_VCPUS_MAX == 1 || vcpu == 0) && p->pic.intr;
+    return vcpu == 0 && __atomic_load_n(&p->pic.intr, __ATOMIC_RELAXED);
 }
 
-/* Acknowledges the interrupt and returns its vector. Only when pending. */
+/* Acknowledges the interrupt and returns its vector. Only when pending; it may have been withdrawn
+ * since, and is then spurious. The caller does not hold the PC's lock. */
 uint8_t irqchip_ack(struct platform *p, unsigned vcpu);
 
 /* A global system interrupt: 0 to 15 are the PC's IRQs. Others have no input here. */
@@ -27,7 +28,7 @@ int irqchip_msi(struct platform *p, uint64_t address, uint32_t data) MUST_CHECK;
 /* The latest time to check the vCPU again: absolute ticks, NEVER. */
 static inline uint64_t irqchip_next_deadline(const struct platform *p, unsigned vcpu)
 {
-    return ABI_VCPUS_MAX == 1 || vcpu == 0 ? p->next_event : NEVER;
+    return vcpu == 0 ? __atomic_load_n(&p->next_event, __ATOMIC_RELAXED) : NEVER;
 }
 
 #define IRQCHIP_WAKE_STATE 400u

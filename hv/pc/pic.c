@@ -84,7 +84,7 @@ static bool set_line(struct pic_chip *c, unsigned n, bool level)
 /* The master's requests or services changed, the slave's did not. */
 static void update_master(struct pic *p)
 {
-    p->intr = request(&p->chip[0], true) != NONE;
+    __atomic_store_n(&p->intr, request(&p->chip[0], true) != NONE, __ATOMIC_RELAXED);
 }
 
 static void update(struct pic *p)

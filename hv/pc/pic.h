@@ -24,7 +24,7 @@ struct pic_chip {
 
 struct pic {
     struct pic_chip chip[2]; /* master, slave */
-    bool intr;               /* the output to the CPU */
+    bool intr;               /* the output to the CPU. Atomic: its core reads it at any time */
 };
 
 extern const struct io_ops pic_io_ops, pic_elcr_ops;

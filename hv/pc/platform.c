@@ -57,7 +57,7 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
         if (d->deadline)
             p->timers[timers++] = (struct platform_timer){d->deadline(dev), dev, d};
     }
-    p->next_event = NEVER;
+    platform_set_event(p, NEVER);
 }
 
 void platform_disconnect(struct platform *p)
@@ -107,12 +107,29 @@ int platform_watch(struct platform *p, uint64_t patience)
     return connect(p, &watchdog);
 }
 
+void platform_lock(struct platform *p, uint64_t now)
+{
+    spin_lock(&p->lock);
+    p->clock.now = max_u64(p->clock.now, now);
+    p->before.next_event = p->next_event;
+    p->before.intr = p->pic.intr;
+}
+
+void platform_unlock(struct platform *p, unsigned vcpu)
+{
+    bool earlier = p->next_event < p->before.next_event || (p->pic.intr && !p->before.intr);
+
+    spin_unlock(&p->lock);
+    if (earlier && vcpu != 0)
+        p->host.kick(p->host.ctx, 0);
+}
+
 void platform_shift(struct platform *p, uint64_t ticks)
 {
     for (size_t i = 0; i < ARRAY_LEN(slots); i++)
         if (slots[i].device->shift)
             slots[i].device->shift(dev_of(p, &slots[i]), ticks);
-    p->next_event = platform_deadline(p);
+    platform_set_event(p, platform_deadline(p));
 }
 
 void platform_timers(struct platform *p)
@@ -122,7 +139,7 @@ void platform_timers(struct platform *p)
     for (unsigned i = 0; i < PLATFORM_TIMERS; i++)
         if (now >= *p->timers[i].deadline)
             p->timers[i].device->update(p->timers[i].dev);
-    p->next_event = platform_deadline(p);
+    platform_set_event(p, platform_deadline(p));
 }
 
 bool platform_console_input(struct platform *p, uint8_t byte)

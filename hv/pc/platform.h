@@ -1,7 +1,10 @@
 /*
- * The PC that a guest sees: its devices put together on one bus. Pure. Owned by the core of the
- * guest's vCPU 0. It reaches everything outside through struct platform_host, and interrupts
- * through irqchip.h.
+ * The PC that a guest sees: its devices put together on one bus. Pure. It reaches everything
+ * outside through struct platform_host, and interrupts through irqchip.h.
+ *
+ * The core of the guest's vCPU 0 owns it, and looks after its deadlines. With several vCPUs every
+ * access is between platform_enter() and platform_leave(), on any of their cores; only `next_event`
+ * and the output of the 8259s are read without (atomic). With one vCPU no lock is taken.
  */
 #pragma once
 
@@ -17,10 +20,17 @@
 #include "hv/pc/uart.h"
 #include "hv/pc/virtio_net.h"
 #include "hv/pc/watchdog.h"
+#include "hv/spinlock.h"
 
 #define PLATFORM_TIMERS 4u
 
 struct platform {
+    unsigned vcpus; /* that share it; set before the first call */
+    struct spinlock lock;
+    struct {
+        uint64_t next_event;
+        bool intr;
+    } before; /* while the lock is held: as it was taken */
     struct io_bus bus;
     struct dev_clock clock;
     uint32_t devices; /* DEV_* that exist */
@@ -42,7 +52,7 @@ struct platform {
         const struct device *device;
     } timers[PLATFORM_TIMERS];
     uint64_t next_event; /* earliest device deadline, kept up to date by platform_timers() and the
-                            devices' writes: read by the run loop */
+                            devices' writes: read by the run loop. Atomic */
 };
 
 /* Power-on state at TSC `now`; `epoch` is the wall clock then (seconds since 1970), `memory` the
@@ -71,6 +81,11 @@ int platform_watch(struct platform *p, uint64_t patience) MUST_CHECK;
  *  - by next_event the vCPU must have been checked again, halted or not.
  */
 
+static inline void platform_set_event(struct platform *p, uint64_t at)
+{
+    __atomic_store_n(&p->next_event, at, __ATOMIC_RELAXED);
+}
+
 /* The earliest deadline of all devices. Each device keeps its own up to date. */
 static inline uint64_t platform_deadline(const struct platform *p)
 {
@@ -79,6 +94,32 @@ static inline uint64_t platform_deadline(const struct platform *p)
     for (unsigned i = 1; i < PLATFORM_TIMERS; i++)
         first = min_u64(first, *p->timers[i].deadline);
     return first;
+}
+
+static inline bool platform_is_shared(const struct platform *p)
+{
+    return __builtin_expect(p->vcpus > 1, 0);
+}
+
+/* For a guest with several vCPUs: takes the lock; time in the PC does not go back, whichever core
+ * was first. leave: `vcpu` has had the access; if vCPU 0 must look earlier now, its core is kicked.
+ * Its own core and the core of the guest's life say 0. */
+void platform_lock(struct platform *p, uint64_t now);
+void platform_unlock(struct platform *p, unsigned vcpu);
+
+/* Begins an access to the PC at TSC `now`, and ends it. */
+static inline void platform_enter(struct platform *p, uint64_t now)
+{
+    if (platform_is_shared(p))
+        platform_lock(p, now);
+    else
+        p->clock.now = now;
+}
+
+static inline void platform_leave(struct platform *p, unsigned vcpu)
+{
+    if (platform_is_shared(p))
+        platform_unlock(p, vcpu);
 }
 
 /* Brings all timers up to clock.now (raising their interrupt lines) and recomputes next_event.
@@ -92,8 +133,8 @@ void platform_shift(struct platform *p, uint64_t ticks);
 static inline void platform_frames_wait(struct platform *p)
 {
     pci_work_now(&p->net.virtio.pci);
-    p->next_event = 0;
+    platform_set_event(p, 0);
 }
 
-/* Types a byte into the UART; false: no room. Owning core. */
+/* Types a byte into the UART; false: no room. */
 bool platform_console_input(struct platform *p, uint8_t byte);

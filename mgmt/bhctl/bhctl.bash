@@ -1,7 +1,7 @@
 # Completion of bhctl for bash: commands, options, names of guests and images.
 
 # fields of deploy: "make documents" writes them from hv/config_fields.def
-_bhctl_fields="--kind --cmdline --memory --core --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --exit-profile --devices --network --no-uplink --addresses --allow --broadcasts"
+_bhctl_fields="--kind --cmdline --memory --core --vcpus --cores --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --exit-profile --devices --network --no-uplink --addresses --allow --broadcasts"
 # end
 
 # bash also splits words at ":" and "=", as in --url=https://127.0.0.1:8443. Sets words (up to the cursor), cword, cur and prev of the caller.
@@ -69,7 +69,7 @@ _bhctl_value() {
     --exit-profile) _bhctl_offer "default least most" ;;
     --devices) _bhctl_offer "uart pic pit rtc reset exit net acpi pci" ;;
     --allow) _bhctl_offer "any-address router-advertisements dhcp-server vlan-tags" ;;
-    --cmdline | --memory | --core | --weight | --slice | --budget | --period | --guarantee | --restart-limit | --watchdog | --network | --addresses | --broadcasts) ;;
+    --cmdline | --memory | --core | --vcpus | --cores | --weight | --slice | --budget | --period | --guarantee | --restart-limit | --watchdog | --network | --addresses | --broadcasts) ;;
     # end
     --role) _bhctl_offer "read operate admin" ;;
     --group) _bhctl_offer "control read-only guest host" ;;

@@ -52,6 +52,29 @@ static json_t *make_number(const char *value)
     return options_number(value, 0, INT32_MAX, &number) ? json_integer((json_int_t)number) : NULL;
 }
 
+/* NULL: it cannot be converted. */
+static json_t *make_cores(const char *text)
+{
+    json_t *list = json_array();
+
+    while (list && *text) {
+        size_t n = strcspn(text, ", ");
+        char one[FORMAT_MAX];
+        uint64_t core;
+
+        if (n) {
+            (void)snprintf(one, sizeof(one), "%.*s", (int)n, text);
+            if (!options_number(one, 0, INT32_MAX, &core) ||
+                json_array_append_new(list, json_integer((json_int_t)core))) {
+                json_decref(list);
+                return NULL;
+            }
+        }
+        text += n + (text[n] != 0);
+    }
+    return list;
+}
+
 /* The option turns the default off. */
 static json_t *make_off(const char *value)
 {
@@ -104,6 +127,9 @@ static int set_members(json_t *object, const struct options *o, const struct mem
 
         if (value && !made && m->make == make_number)
             rc = complain(EXIT_USAGE, "--%s: \"%s\" is not a whole number",
+                          option_spec(m->option)->name, value);
+        else if (value && !made && m->make == make_cores)
+            rc = complain(EXIT_USAGE, "--%s: \"%s\" is not a list of cores, such as 0,2",
                           option_spec(m->option)->name, value);
         else if (value)
             rc = set(object, m->name, made, m->option);

@@ -79,10 +79,15 @@ static void say_exits(json_t *exits)
         say_field(i ? "" : "exits", "%12" PRIu64 " %s", counts[i].n, counts[i].name);
 }
 
-static void say_vcpu(const json_t *v)
+static void say_vcpu(const json_t *v, bool several)
 {
-    say_field("core", "%" PRIu64 "%s", number_of(v, "core"),
-              json_is_true(json_object_get(v, "halted")) ? ", halted" : "");
+    const char *activity = text_of(v, "activity");
+    bool active = strcmp(activity, "active") == 0 || !*activity;
+
+    if (several)
+        say_field("vCPU", "%" PRIu64, number_of(v, "id"));
+    say_field("core", "%" PRIu64 "%s%s", number_of(v, "core"), active ? "" : ", ",
+              active ? "" : activity);
     say_field("ran", "%" PRIu64 " ticks, waited %" PRIu64 " for the core",
               number_of(v, "run_ticks"), number_of(v, "wait_ticks"));
     say_field("entries", "%" PRIu64 ", interrupts %" PRIu64, number_of(v, "entries"),
@@ -165,7 +170,7 @@ static void say_guest(const json_t *g)
     say_network(g);
     json_array_foreach(json_object_get(g, "vcpus"), i, v)
     {
-        say_vcpu(v);
+        say_vcpu(v, json_array_size(json_object_get(g, "vcpus")) > 1);
     }
 }
 

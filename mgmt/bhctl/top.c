@@ -47,17 +47,14 @@ static void take_guest(struct top_guest *g, const json_t *from)
     (void)snprintf(g->state, sizeof(g->state), "%s", text_of(from, "state"));
     g->memory = number_of(json_object_get(from, "configuration"), "memory");
     g->restarts = number_of(from, "restarts");
-    g->core = UINT64_MAX;
+    g->core = number_of(json_array_get(json_object_get(from, "vcpus"), 0), "core");
+    g->vcpus = json_array_size(json_object_get(from, "vcpus"));
     g->run_ticks = g->exits = 0;
     json_array_foreach(json_object_get(from, "vcpus"), i, v)
     {
-        if (number_of(v, "core") < g->core)
-            g->core = number_of(v, "core");
         g->run_ticks += number_of(v, "run_ticks");
         g->exits += sum(json_object_get(v, "exits"));
     }
-    if (i == 0)
-        g->core = 0;
 }
 
 static void take_host(struct top_sample *s, const json_t *h)
@@ -175,10 +172,10 @@ static int show_json(const struct top *t)
         const struct top_guest *g = rows[i].guest;
 
         (void)json_array_append_new(
-            list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:I, s:I}", "name", g->name, "state",
-                            g->state, "core", (json_int_t)g->core, "cpu_percent", rows[i].cpu,
-                            "exits_per_second", rows[i].exits, "memory", (json_int_t)g->memory,
-                            "restarts", (json_int_t)g->restarts));
+            list, json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:I, s:I}", "name", g->name, "state",
+                            g->state, "core", (json_int_t)g->core, "vcpus", (json_int_t)g->vcpus,
+                            "cpu_percent", rows[i].cpu, "exits_per_second", rows[i].exits, "memory",
+                            (json_int_t)g->memory, "restarts", (json_int_t)g->restarts));
     }
     (void)json_dumpf(list, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     (void)putchar('\n');

@@ -154,6 +154,15 @@ static void tell_cores(struct page *p, const struct top_sample *before,
     }
 }
 
+/* "2", or "2+3" if it has three more vCPUs, wherever they are. */
+static void say_place(char core[FORMAT_MAX], const struct top_guest *g)
+{
+    if (g->vcpus > 1)
+        (void)snprintf(core, FORMAT_MAX, "%" PRIu64 "+%" PRIu64, g->core, g->vcpus - 1);
+    else
+        (void)snprintf(core, FORMAT_MAX, "%" PRIu64, g->core);
+}
+
 void top_tell(char *buf, size_t size, const struct top_sample *before, const struct top_sample *now,
               const struct top_row *rows, unsigned n, enum top_key key, unsigned width,
               unsigned height)
@@ -175,10 +184,11 @@ void top_tell(char *buf, size_t size, const struct top_sample *before, const str
          "MEMORY", "RESTARTS");
     for (unsigned i = 0; i < n; i++) {
         const struct top_guest *g = rows[i].guest;
-        char memory[FORMAT_MAX];
+        char memory[FORMAT_MAX], core[FORMAT_MAX];
 
         format_bytes(memory, g->memory);
-        line(&p, "%-16s %-10s %5" PRIu64 " %8.1f %11.0f %10s %9" PRIu64, g->name, g->state, g->core,
+        say_place(core, g);
+        line(&p, "%-16s %-10s %5s %8.1f %11.0f %10s %9" PRIu64, g->name, g->state, core,
              rows[i].cpu, rows[i].exits, memory, g->restarts);
     }
 }

@@ -8,7 +8,8 @@
 
 struct top_guest {
     char name[33], state[24];
-    uint64_t memory, core; /* bytes; the lowest number, if its vCPUs are on several cores */
+    uint64_t memory, core; /* bytes; of its first vCPU */
+    uint64_t vcpus;
     uint64_t run_ticks, exits, restarts;
 };
 

@@ -81,6 +81,30 @@ void config_parse_core(struct parser *p, const struct field *f, int t, void *obj
     config_parse_number(p, f, t, object);
 }
 
+void config_parse_cores(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct guest_config *g = object;
+    const jsmntok_t *k = &p->json.tokens[t];
+    char text[80];
+    int64_t core;
+
+    g->core_count = 0;
+    if (k->type != JSMN_ARRAY || k->size > (int)CONFIG_VCPUS_MAX) {
+        (void)fmt(text, sizeof(text), "must be a list of at most %u cores", CONFIG_VCPUS_MAX);
+        config_error_at(p, t, f->name, text);
+        return;
+    }
+    for (int i = 0, at = t + 1; i < k->size; i++, at = json_skip(&p->json, at)) {
+        if (json_integer(&p->json, at, f->min, f->max, &core)) {
+            (void)fmt(text, sizeof(text), "a core is a whole number from %ld to %ld", (long)f->min,
+                      (long)f->max);
+            config_error_at(p, at, f->name, text);
+            return;
+        }
+        g->cores[g->core_count++] = (uint8_t)core;
+    }
+}
+
 void config_parse_memory(struct parser *p, const struct field *f, int t, void *object)
 {
     uint64_t v = 0, unit = 1, most = (uint64_t)f->max;

@@ -59,7 +59,24 @@ static void check_addresses(struct parser *p, int t, const struct guest_config *
     }
 }
 
-static void check_guest(struct parser *p, int t, const struct guest_config *g)
+/* `core` is short for a list of one. */
+static void check_cores(struct parser *p, int t, struct guest_config *g)
+{
+    char text[128];
+
+    if (g->core_count && g->core >= 0 && g->core != g->cores[0])
+        config_error_at(p, t, "core", "is not the first of cores");
+    if (g->core_count)
+        g->core = g->cores[0];
+    if (g->core < 0 || g->vcpus <= max_u64(g->core_count, 1))
+        return;
+    (void)fmt(text, sizeof(text), "%u, but %s %u core%s: name one for each vCPU; they may repeat",
+              g->vcpus, g->core_count ? "cores names" : "core names",
+              g->core_count ? g->core_count : 1, g->core_count > 1 ? "s" : "");
+    config_error_at(p, t, "vcpus", text);
+}
+
+static void check_guest(struct parser *p, int t, struct guest_config *g)
 {
     if (!config_name_is_good(g->name))
         config_error_at(p, t, "name",
@@ -73,6 +90,7 @@ static void check_guest(struct parser *p, int t, const struct guest_config *g)
     if (!g->image[0])
         config_error_at(p, t, "image", "is missing");
     check_addresses(p, t, g);
+    check_cores(p, t, g);
     if (g->budget_us && g->budget_us > g->period_us)
         config_error_at(p, t, "budget_us", "exceeds period_us");
     if (g->guaranteed_us > config_guarantee_most(g))
@@ -92,22 +110,42 @@ void config_default_guest(struct guest_config *g)
     };
 }
 
-/* mgmt/admission.h decides; this reports it early. */
-static void check_core(struct parser *p, int t, const struct guest_config *g)
+/* What a guest's vCPUs on a core are guaranteed of it. */
+static uint64_t share_of(const struct guest_config *g, unsigned core)
 {
-    uint64_t sum = config_share(g);
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; g->core >= 0 && i < g->vcpus; i++)
+        if (config_core(g, i) == core)
+            sum += config_share(g);
+    return sum;
+}
+
+/* mgmt/admission.h decides; this reports it early. False: too much of the core is guaranteed. */
+static bool check_share(struct parser *p, int t, const struct guest_config *g, unsigned core)
+{
+    uint64_t sum = share_of(g, core);
     char text[128];
 
     for (unsigned i = 0; i < p->config->guest_count; i++)
-        if (p->config->guests[i].core == g->core)
-            sum += config_share(&p->config->guests[i]);
-    if (g->core < 0 || !g->guaranteed_us || sum <= CONFIG_GUARANTEED_MOST)
-        return;
+        sum += share_of(&p->config->guests[i], core);
+    if (sum <= CONFIG_GUARANTEED_MOST)
+        return true;
     (void)fmt(text, sizeof(text),
-              "with the guests before it %lu.%lu %% of core %d are guaranteed; %u %% can be",
-              sum * 100 / CONFIG_CORE_WHOLE, sum * 1000 / CONFIG_CORE_WHOLE % 10, g->core,
+              "with the guests before it %lu.%lu %% of core %u are guaranteed; %u %% can be",
+              sum * 100 / CONFIG_CORE_WHOLE, sum * 1000 / CONFIG_CORE_WHOLE % 10, core,
               CONFIG_GUARANTEED_MOST / (CONFIG_CORE_WHOLE / 100));
     config_error_at(p, t, "guaranteed_us", text);
+    return false;
+}
+
+static void check_shares(struct parser *p, int t, const struct guest_config *g)
+{
+    if (g->core < 0 || !g->guaranteed_us)
+        return;
+    for (unsigned i = 0; i < g->vcpus; i++)
+        if (!check_share(p, t, g, config_core(g, i)))
+            return;
 }
 
 static const char *file_of(const struct guest_config *g, unsigned n)
@@ -165,7 +203,7 @@ bool config_parse_guest_object(struct parser *p, int t, struct guest_config *g)
         g->devices |= DEV_PCI;
     check_guest(p, t, g);
     if (p->config && p->errors == before)
-        check_core(p, t, g);
+        check_shares(p, t, g);
     if (p->config && p->errors == before)
         check_files(p, t, g);
     return p->errors == before;

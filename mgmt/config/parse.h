@@ -51,6 +51,8 @@ field_parse config_parse_text;
 field_parse config_parse_file;
 /* A whole number from min to max, into 16 or 32 bits. */
 field_parse config_parse_number, config_parse_core;
+/* A list of them, into `cores` and `core_count` of a guest. */
+field_parse config_parse_cores;
 /* A multiple of 2 MB. */
 field_parse config_parse_memory;
 /* One of words[min..max], stored as its index in 32 bits. */

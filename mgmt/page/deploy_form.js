@@ -4,7 +4,7 @@ import {el, field, Refusal} from "./lib.js";
 import {isGuestName, suggestedName} from "./upload.js";
 
 // Shown at once, before and after the modules; all other fields are folded away.
-const PLAIN = ["memory", "core", "cmdline"], BEHIND = ["restart", "devices"];
+const PLAIN = ["memory", "vcpus", "core", "cmdline"], BEHIND = ["restart", "devices"];
 const RAMDISK = /initr|ramdisk|ramfs|cpio/i; // of several files, the one that is not the kernel
 
 const choice = (options) => el("select", null, options.map(([value, text]) => el("option", {value}, text)));
@@ -42,7 +42,8 @@ function numberAt(text, pointer) {
 const KINDS = {
     number: (f) => ({control: line({inputmode: "numeric", placeholder: String(f.preset)}), read: (text, pointer) => (text ? numberAt(text, pointer) : undefined)}),
     memory: (f) => ({control: line({value: f.preset, required: true}), read: (text) => text}),
-    core: () => ({control: choice([["", "the one with the fewest guests"]]), read: (text) => (text ? Number(text) : undefined)}),
+    core: () => ({control: choice([["", "the one with the fewest vCPUs"]]), read: (text) => (text ? Number(text) : undefined)}),
+    cores: () => ({control: line({placeholder: "0, 2, ..."}), read: (text, pointer) => (text ? text.split(/[\s,]+/).filter((a) => a).map((a) => numberAt(a, pointer)) : undefined)}),
     choice: (f) => ({control: choice(f.words.map((w) => [w, w.replaceAll("-", " ")])), read: (text) => (text === f.preset ? undefined : text)}),
     switch: (f) => ({control: choice((f.preset ? ["yes", "no"] : ["no", "yes"]).map((w, i) => [i ? w : "", w])), read: (text) => (text ? !f.preset : undefined)}),
     text: (f) => ({control: line({placeholder: f.preset ?? ""}), read: (text, pointer, control) => control.value || undefined}),

@@ -21,7 +21,8 @@ REQUIRED = {"guest": ["name", "image"], "module": ["file"], "token": ["name", "r
 MEMORY = {"description": "A multiple of 2 MB, 2 MB to 3 GB: bytes, or a string with K, M or G",
           "oneOf": [{"type": "integer", "minimum": 2 << 20, "maximum": 3 << 30, "multipleOf": 2 << 20}, {"type": "string", "pattern": "^[0-9]+[KMG]$"}]}
 # Lists of words that OpenAPI's schemas repeat, by property name.
-ENUMS = {"state": ("words_guest_state", 0), "cause": ("words_cause", 0), "role": ("words_role", 1), "stored": ("words_stored", 0)}
+ENUMS = {"state": ("words_guest_state", 0), "cause": ("words_cause", 0), "role": ("words_role", 1), "stored": ("words_stored", 0),
+         "activity": ("words_activity", 0)}
 
 
 class Tables:
@@ -70,6 +71,9 @@ class Schemas:
         return {"type": "integer", "minimum": f["least"], "maximum": f["most"]}
 
     core = number
+
+    def cores(self, f):
+        return {"type": "array", "maxItems": f["size"], "items": self.number(f)}
 
     def memory(self, _):
         return MEMORY["oneOf"][0] if self.answer else {"$ref": self.refs + "memory"}
@@ -248,7 +252,7 @@ def values(tables, f):
     """The possible values, if a word or two can list them."""
     if f["kind"] in ("choice", "flags"):
         return " ".join(f"`{w}`" for w in tables.choices(f))
-    if f["kind"] in ("number", "core"):
+    if f["kind"] in ("number", "core", "cores"):
         return f"{f['least']} to {f['most']}"
     return {"memory": '`"2M"` to `"3G"`', "switch": "`true` `false`"}.get(f["kind"], "")
 

@@ -17,6 +17,7 @@ struct field {
 /* The default, by kind: a number, or text. */
 #define PRESET_number(preset)    preset, NULL
 #define PRESET_core(preset)      preset, NULL
+#define PRESET_cores(...)        0, NULL
 #define PRESET_memory(preset)    preset, NULL
 #define PRESET_choice(preset)    preset, NULL
 #define PRESET_switch(preset)    preset, NULL

@@ -262,7 +262,7 @@ bool net_poll(void)
 
 /* ---- a backend ---- */
 
-#define MAPS_MAX (16u * 16u * ABI_VCPUS_MAX)
+#define MAPS_MAX (16u * 20u * ABI_VCPUS_MAX)
 struct fake_guest {
     struct fake_map {
         uint64_t gpa, size;
@@ -273,8 +273,11 @@ struct fake_guest {
 };
 struct fake_vcpu {
     bool made;      /* it has state; only its core may touch this */
+    bool began;     /* vCPU 0: it has started the others */
     unsigned inits; /* steps */
     uint64_t shifted;
+    unsigned resets, starts;
+    uint8_t vector;
 };
 static struct fake_guest fake_guests[ABI_GUESTS_MAX];
 static struct fake_vcpu fake_vcpus[ABI_GUESTS_MAX][ABI_VCPUS_MAX];
@@ -284,7 +287,7 @@ static unsigned entries, flushes;
 static _Thread_local struct vcpu *entered; /* now */
 
 /* What a vCPU does when it runs; set by the test. */
-enum deed { RUNS, SHORT, HALTS, CRASHES, EXITS };
+enum deed { RUNS, SHORT, HALTS, DEAF, CRASHES, EXITS };
 static enum deed (*behave)(struct vcpu *v);
 
 static struct fake_vcpu *fake_of(const struct vcpu *v)
@@ -411,6 +414,13 @@ static int vcpu_init(struct vcpu *v, const struct load_result *start, unsigned s
     }
     v->backend = f;
     f->made = true;
+    if (step == 1) { /* like a backend, on its own core */
+        void *page = guest_alloc_page(v->guest);
+
+        if (!page)
+            return -E_NOMEM;
+        guest_free_page(v->guest, page);
+    }
     f->inits++;
     if (step < 3)
         return -E_AGAIN;
@@ -418,6 +428,19 @@ static int vcpu_init(struct vcpu *v, const struct load_result *start, unsigned s
     v->waits = true;
     v->flushed = v->guest->translations;
     return 0;
+}
+static void vcpu_reset(struct vcpu *v)
+{
+    at_home(v);
+    assert_true(fake_of(v)->made);
+    fake_of(v)->resets++;
+}
+static void vcpu_start(struct vcpu *v, uint8_t vector)
+{
+    at_home(v);
+    assert_true(v->parked);
+    fake_of(v)->vector = vector;
+    fake_of(v)->starts++;
 }
 static void vcpu_free(struct vcpu *v)
 {
@@ -428,17 +451,20 @@ static void vcpu_free(struct vcpu *v)
 /* A guest's write to a port. */
 static void out(struct vcpu *v, uint16_t port, uint8_t value)
 {
-    v->platform->clock.now = clock_now;
-    io_out(&v->platform->bus, port, 1, value);
-    v->platform->next_event = platform_deadline(v->platform);
+    struct platform *p = v->platform;
+
+    platform_enter(p, clock_now);
+    io_out(&p->bus, port, 1, value);
+    platform_set_event(p, platform_deadline(p));
+    platform_leave(p, v->number);
 }
 
 static bool take_events(struct vcpu *v)
 {
     struct platform *p = v->platform;
-    bool there = v->nmi || irqchip_pending(p, v->number);
+    bool irq = irqchip_pending(p, v->number) && !v->deaf, there = v->nmi || irq;
 
-    if (irqchip_pending(p, v->number)) {
+    if (irq) {
         (void)irqchip_ack(p, v->number);
         out(v, 0x20, 0x20); /* EOI by its handler */
     }
@@ -449,9 +475,11 @@ static bool take_events(struct vcpu *v)
 
 static void look_at_devices(struct vcpu *v)
 {
-    v->platform->clock.now = clock_now;
-    if (clock_now >= irqchip_next_deadline(v->platform, v->number))
-        platform_timers(v->platform);
+    if (clock_now < irqchip_next_deadline(v->platform, v->number))
+        return;
+    platform_enter(v->platform, clock_now);
+    platform_timers(v->platform);
+    platform_leave(v->platform, v->number);
 }
 
 /* HLT. False: no event came. */
@@ -465,9 +493,22 @@ static bool wakes(struct vcpu *v, uint64_t until)
         if (!take_events(v))
             return false;
     }
-    v->halted = false;
+    vcpu_leave_halt(v);
     v->woke_at = clock_now;
     return true;
+}
+
+/* As kernels do: INIT, SIPI, SIPI. */
+static void start_others(struct vcpu *v)
+{
+    const struct platform_host *h = &v->platform->host;
+
+    for (unsigned i = 1; i < v->guest->vcpu_count; i++) {
+        h->ipi(h->ctx, i, PLATFORM_INIT, 0);
+        h->ipi(h->ctx, i, PLATFORM_SIPI, 0x9a);
+        h->ipi(h->ctx, i, PLATFORM_SIPI, 0x9a);
+    }
+    fake_of(v)->began = true;
 }
 
 /* What a backend's run loop does, without executing instructions. */
@@ -479,6 +520,7 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
     at_home(v);
     assert_true(fake_of(v)->made);
     assert_int_equal(v->phase, VCPU_LIVE);
+    assert_false(v->parked);
     if (v->stop)
         return VCPU_YIELD_STOP;
     if (v->entity.requests)
@@ -493,10 +535,19 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
     if (v->halted && !wakes(v, until))
         return VCPU_YIELD_SLICE;
     (void)take_events(v);
+    if (v->number == 0 && !fake_of(v)->began)
+        start_others(v);
     entered = v;
     deed = behave(v);
     entered = NULL;
     switch (deed) {
+    case DEAF:
+        if (!vcpu_halt_deaf(v)) {
+            vcpu_stop(v, ABI_GUEST_STOPPED, "halted with interrupts off");
+            return VCPU_YIELD_STOP;
+        }
+        v->halted = true;
+        return VCPU_YIELD_HALT;
     case HALTS:
         v->halted = true;
         return VCPU_YIELD_HALT;
@@ -567,6 +618,8 @@ static const struct virt_ops fake = {
     .audit = audit,
     .vcpu_init = vcpu_init,
     .vcpu_free = vcpu_free,
+    .vcpu_reset = vcpu_reset,
+    .vcpu_start = vcpu_start,
     .run = run,
     .controls = controls,
     .where = where,
@@ -590,6 +643,7 @@ static struct guest_config config_of(const char *name, unsigned core)
         .kind = KIND_FLAT,
         .memory = PAGE_SIZE_2M,
         .core = (int)core,
+        .vcpus = 1,
         .weight = 100,
         .slice_us = 2000,
         .period_us = 10000,
@@ -601,6 +655,28 @@ static struct guest_config config_of(const char *name, unsigned core)
     (void)str_copy(c.name, sizeof(c.name), name);
     (void)str_copy(c.image, sizeof(c.image), "app.bin");
     return c;
+}
+
+static uint64_t shared_bytes(void)
+{
+    struct abi_memory m;
+
+    hostmem_account(&m);
+    return m.shared;
+}
+
+/* Shared pages stay with the numbers of their guests. */
+static uint64_t free_or_shared(void)
+{
+    return hostmem_free_bytes() + shared_bytes();
+}
+
+/* Several vCPUs, on the cores from `core` on. */
+static void spread(struct guest_config *c, unsigned vcpus)
+{
+    c->vcpus = c->core_count = vcpus;
+    for (unsigned i = 0; i < vcpus; i++)
+        c->cores[i] = (uint8_t)(((unsigned)c->core + i) % ENGINE_CORES);
 }
 
 /* Once per program: cores, shared pages and the management guest stay. */
@@ -617,7 +693,7 @@ static void engine_start(void)
     assert_int_equal(guest_setup(), 0);
     (void)str_copy(mgmt.image, sizeof(mgmt.image), CONFIG_MANAGEMENT_MODULE);
     mgmt.devices |= DEV_NET;
-    m = guest_create_management(&mgmt, 0);
+    m = guest_create_management(&mgmt);
     assert_true(m && m->complete);
     core_bind(m);
     guest_make_ready(m);
@@ -625,7 +701,7 @@ static void engine_start(void)
     for (self = 0; self < ENGINE_CORES; self++)
         core_set_up(self);
     self = 0;
-    free_at_start = hostmem_free_bytes();
+    free_at_start = free_or_shared();
 }
 
 static void pass(unsigned core)

@@ -31,6 +31,31 @@ static void ask_for_controls(unsigned guest)
     (void)call(ABI_CALL_CONTROLS, guest, random_below(3), ARGUMENT);
 }
 
+/* What the vCPU that runs does to others of its guest. */
+static void disturb_others(struct vcpu *v)
+{
+    const struct platform_host *h = &v->platform->host;
+    unsigned to = random_below(v->guest->vcpu_count);
+
+    switch (random_below(8)) {
+    case 0:
+    case 1:
+        h->ipi(h->ctx, to, (enum platform_ipi)random_below(3), (uint8_t)random_below(256));
+        break;
+    case 2:
+    case 3:
+        h->kick(h->ctx, to);
+        break;
+    case 4: /* a timer, which concerns vCPU 0 */
+        out(v, 0x43, 0x34);
+        out(v, 0x40, 0);
+        out(v, 0x40, (uint8_t)(16 + random_below(240))); /* every 3 ms or more */
+        break;
+    default:
+        break;
+    }
+}
+
 static struct guest_config config_at_random(unsigned number)
 {
     struct guest_config c;
@@ -38,7 +63,7 @@ static struct guest_config config_at_random(unsigned number)
 
     (void)fmt(name, sizeof(name), "g%u", number);
     c = config_of(name, random_below(ENGINE_CORES));
-    c.vcpus = 1 + random_below(3);
+    spread(&c, 1 + random_below(random_below(4) ? 3 : ABI_VCPUS_MAX));
     c.restart = (enum config_restart)random_below(3);
     c.paused_clock = (enum config_paused_clock)random_below(2);
     return c;

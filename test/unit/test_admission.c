@@ -13,11 +13,28 @@ static char why[160];
 
 static int choose(unsigned count, int wanted, uint32_t guaranteed, uint32_t period)
 {
-    const struct guest_config c = {
-        .core = wanted, .guaranteed_us = guaranteed, .period_us = period};
+    struct guest_config c = {
+        .core = wanted, .vcpus = 1, .guaranteed_us = guaranteed, .period_us = period};
+    int rc;
 
     why[0] = 0;
-    return admission_choose(cores, count, &c, &core, why, sizeof(why));
+    rc = admission_choose(cores, count, &c, why, sizeof(why));
+    core = (unsigned)c.core;
+    assert_int_equal(c.core_count, rc == 0);
+    return rc;
+}
+
+/* Several vCPUs; no list: the appliance chooses. */
+static int choose_for(struct guest_config *c, unsigned count, unsigned vcpus, unsigned listed,
+                      const uint8_t *list)
+{
+    c->vcpus = vcpus;
+    c->core_count = listed;
+    for (unsigned i = 0; i < listed; i++)
+        c->cores[i] = list[i];
+    c->core = listed ? list[0] : -1;
+    why[0] = 0;
+    return admission_choose(cores, count, c, why, sizeof(why));
 }
 
 static int setup(void **state)
@@ -83,6 +100,48 @@ static void no_such_core(void **state)
     assert_string_equal(why, "there is no core 2: the machine has 2, numbered from 0");
 }
 
+static void one_core_each(void **state)
+{
+    struct guest_config c = {.period_us = 10000};
+
+    (void)state;
+    cores[0].vcpus = 2;
+    cores[2].vcpus = 1;
+    assert_int_equal(choose_for(&c, 4, 3, 0, NULL), 0);
+    assert_memory_equal(c.cores, ((uint8_t[]){1, 3, 2}), 3);
+    assert_int_equal(c.core_count, 3);
+    assert_int_equal(c.core, 1);
+    assert_int_equal(choose_for(&c, 2, 3, 0, NULL), -E_NOSPC);
+    assert_string_equal(
+        why,
+        "the machine has 2 cores for 3 vCPUs: name one for each in \"cores\"; they may repeat");
+    assert_int_equal(choose_for(&c, 2, 3, 3, (uint8_t[]){1, 1, 0}), 0);
+    assert_memory_equal(c.cores, ((uint8_t[]){1, 1, 0}), 3);
+    assert_int_equal(choose_for(&c, 2, 2, 2, (uint8_t[]){1, 2}), -E_NOENT);
+    assert_string_equal(why, "there is no core 2: the machine has 2, numbered from 0");
+    /* A list may be longer. */
+    assert_int_equal(choose_for(&c, 2, 1, 2, (uint8_t[]){0, 1}), 0);
+    assert_int_equal(c.core_count, 1);
+}
+
+/* Each vCPU has the guarantee. */
+static void guarantees_of_several(void **state)
+{
+    struct guest_config c = {.guaranteed_us = 4000, .period_us = 10000};
+
+    (void)state;
+    cores[1].guaranteed = 200000;
+    assert_int_equal(choose_for(&c, 2, 2, 2, (uint8_t[]){0, 0}), 0);
+    assert_int_equal(choose_for(&c, 2, 2, 2, (uint8_t[]){1, 1}), -E_BUSY);
+    assert_string_equal(why, "not enough core time: 4000 us of 10000 us (40.0 %) asked, core 1 has "
+                             "35.0 % left of the 95 % that can be guaranteed");
+    assert_int_equal(choose_for(&c, 2, 3, 3, (uint8_t[]){0, 1, 0}), 0);
+    cores[1].guaranteed = 560000;
+    assert_int_equal(choose_for(&c, 3, 2, 0, NULL), 0);
+    assert_memory_equal(c.cores, ((uint8_t[]){0, 2}), 2);
+    assert_int_equal(choose_for(&c, 2, 2, 0, NULL), -E_BUSY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -90,6 +149,8 @@ int main(void)
         cmocka_unit_test_setup(the_fewest_guests, setup),
         cmocka_unit_test_setup(no_more_than_there_is, setup),
         cmocka_unit_test_setup(no_such_core, setup),
+        cmocka_unit_test_setup(one_core_each, setup),
+        cmocka_unit_test_setup(guarantees_of_several, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -440,6 +440,45 @@ static void one_guest(void **state)
     assert_int_equal(parse_guest("{", &g), 1);
 }
 
+static void vcpus_and_cores(void **state)
+{
+    struct guest_config g;
+
+    (void)state;
+#define PARSE(members) parse_guest("{\"name\": \"a\", \"image\": \"i\"" members "}", &g)
+    assert_int_equal(PARSE(""), 0);
+    assert_int_equal(g.vcpus, 1);
+    assert_int_equal(g.core_count, 0);
+    assert_int_equal(PARSE(", \"vcpus\": 4"), 0);
+    assert_int_equal(g.vcpus, 4);
+    assert_int_equal(g.core, -1);
+    assert_int_equal(PARSE(", \"vcpus\": 3, \"cores\": [2, 0, 2]"), 0);
+    assert_int_equal(g.core, 2);
+    assert_int_equal(g.core_count, 3);
+    assert_memory_equal(g.cores, ((uint8_t[]){2, 0, 2}), 3);
+    assert_int_equal(PARSE(", \"cores\": []"), 0);
+    assert_int_equal(g.core, -1);
+    /* As the API shows them. */
+    assert_int_equal(PARSE(", \"core\": 1, \"vcpus\": 1, \"cores\": [1]"), 0);
+    assert_int_equal(PARSE(", \"core\": 2, \"cores\": [1]"), 1);
+    assert_string_equal(errors[0].field, "core");
+    assert_int_equal(PARSE(",\n\"vcpus\": 3, \"cores\": [0, 1]"), 1);
+    assert_string_equal(errors[0].field, "vcpus");
+    assert_string_equal(errors[0].text,
+                        "3, but cores names 2 cores: name one for each vCPU; they may repeat");
+    assert_int_equal(PARSE(", \"vcpus\": 2, \"core\": 1"), 1);
+    assert_string_equal(errors[0].text,
+                        "2, but core names 1 core: name one for each vCPU; they may repeat");
+    assert_int_equal(PARSE(", \"vcpus\": 9"), 1);
+    assert_string_equal(errors[0].text, "must be a whole number from 1 to 8");
+    assert_int_equal(PARSE(", \"cores\": [0,1,2,3,4,5,6,7,8]"), 1);
+    assert_string_equal(errors[0].text, "must be a list of at most 8 cores");
+    assert_int_equal(PARSE(", \"cores\": [64]"), 1);
+    assert_string_equal(errors[0].text, "a core is a whole number from 0 to 63");
+    assert_int_equal(PARSE(", \"cores\": 1"), 1);
+#undef PARSE
+}
+
 /* A configuration from another guest is not trusted. */
 static void foreign_guest(void **state)
 {
@@ -465,6 +504,13 @@ static void foreign_guest(void **state)
     REFUSED("memory", g.memory = 1ull << 40);
     REFUSED("core", g.core = -2);
     REFUSED("core", g.core = 64);
+    REFUSED("vcpus", g.vcpus = 0);
+    REFUSED("vcpus", g.vcpus = CONFIG_VCPUS_MAX + 1);
+    REFUSED("cores", (g.vcpus = 2, g.core = 0));
+    REFUSED("cores", g.core_count = CONFIG_VCPUS_MAX + 1);
+    REFUSED("cores", (g.vcpus = 2, g.core = 0, g.core_count = 1));
+    REFUSED("cores", (g.core = 0, g.core_count = 2, g.cores[1] = 64));
+    REFUSED("cores", g.core_count = 1); /* not what `core` says */
     REFUSED("weight", g.weight = 0);
     REFUSED("weight", g.weight = UINT32_MAX);
     REFUSED("slice_us", g.slice_us = 99);
@@ -633,6 +679,7 @@ static void limits(void **state)
 #define LIMIT_choice(...)
 #define LIMIT_memory(...)
 #define LIMIT_core(...)
+#define LIMIT_cores(...)
 #define LIMIT_flags(...)
 #define LIMIT_net(...)
 #define LIMIT_modules(...)
@@ -700,16 +747,17 @@ static void bad_mac_prefixes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_least),        cmocka_unit_test(everything),
-        cmocka_unit_test(of_the_machine),   cmocka_unit_test(the_others_remain),
-        cmocka_unit_test(bad_fields),       cmocka_unit_test(not_json),
-        cmocka_unit_test(management),       cmocka_unit_test(too_many),
-        cmocka_unit_test(cannot_work),      cmocka_unit_test(guarantees_add_up),
-        cmocka_unit_test(too_many_files),   cmocka_unit_test(the_service),
-        cmocka_unit_test(bad_service),      cmocka_unit_test(one_guest),
-        cmocka_unit_test(foreign_guest),    cmocka_unit_test(addresses),
-        cmocka_unit_test(networks),         cmocka_unit_test(bad_networks),
-        cmocka_unit_test(bad_mac_prefixes), cmocka_unit_test(limits),
+        cmocka_unit_test(the_least),       cmocka_unit_test(everything),
+        cmocka_unit_test(of_the_machine),  cmocka_unit_test(the_others_remain),
+        cmocka_unit_test(bad_fields),      cmocka_unit_test(not_json),
+        cmocka_unit_test(management),      cmocka_unit_test(too_many),
+        cmocka_unit_test(cannot_work),     cmocka_unit_test(guarantees_add_up),
+        cmocka_unit_test(too_many_files),  cmocka_unit_test(the_service),
+        cmocka_unit_test(bad_service),     cmocka_unit_test(one_guest),
+        cmocka_unit_test(vcpus_and_cores), cmocka_unit_test(foreign_guest),
+        cmocka_unit_test(addresses),       cmocka_unit_test(networks),
+        cmocka_unit_test(bad_networks),    cmocka_unit_test(bad_mac_prefixes),
+        cmocka_unit_test(limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,7 @@ static int end(void **state)
     settle();
     for (unsigned i = 1; i < ABI_GUESTS_MAX; i++)
         assert_null(guest_get(i));
-    assert_int_equal(hostmem_free_bytes(), free_at_start);
+    assert_int_equal(free_or_shared(), free_at_start);
     assert_int_equal(ports & ~1u, 0);
     return 0;
 }
@@ -33,7 +33,7 @@ static struct guest *make(const char *name, unsigned core, unsigned vcpus)
     struct guest_config c = config_of(name, core);
     int64_t number;
 
-    c.vcpus = vcpus;
+    spread(&c, vcpus);
     number = deploy(&c);
     assert_true(number > 0);
     settle();
@@ -88,6 +88,140 @@ static void several_vcpus(void **state)
         pass(i % ENGINE_CORES);
     FOR_EACH_VCPU (v, g)
         assert_true(v->stats->entries > seen[v->number]);
+}
+
+static void send(struct guest *g, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
+{
+    g->platform.host.ipi(g->platform.host.ctx, vcpu, kind, vector);
+    for (unsigned i = 0; i < 4 * ENGINE_CORES; i++)
+        pass(i % ENGINE_CORES);
+}
+
+/* SDM 3A "MP Initialization Protocol": vCPU 0 runs, the others wait for SIPI and use no time. */
+static void init_and_sipi(void **state)
+{
+    struct guest *g = make("many", 1, 3);
+    struct vcpu *v = &g->vcpus[1];
+    struct fake_vcpu *f = fake_of(v);
+    uint64_t ran;
+
+    (void)state;
+    assert_int_equal(f->starts, 1);
+    assert_int_equal(f->vector, 0x9a);
+    assert_int_equal(f->resets, 1);
+    send(g, 1, PLATFORM_SIPI, 0x11); /* it runs: ignored */
+    assert_int_equal(f->starts, 1);
+    send(g, 1, PLATFORM_INIT, 0);
+    assert_int_equal(f->resets, 2);
+    assert_true(v->parked);
+    assert_int_equal(v->stats->activity, ABI_WAITS_FOR_SIPI);
+    ran = v->stats->run_ticks;
+    for (unsigned i = 0; i < 100; i++)
+        pass(i % ENGINE_CORES);
+    assert_int_equal(v->stats->run_ticks, ran);
+    send(g, 1, PLATFORM_NMI, 0); /* it has no handler yet */
+    assert_int_equal(act(g->number, ABI_ACTION_NMI), 0);
+    settle();
+    assert_false(v->nmi);
+    assert_true(v->parked);
+    /* What comes during a pause is not lost. */
+    assert_int_equal(act(g->number, ABI_ACTION_PAUSE), 0);
+    settle();
+    send(g, 1, PLATFORM_SIPI, 0x12);
+    send(g, 1, PLATFORM_SIPI, 0x13);
+    assert_true(v->parked);
+    assert_int_equal(act(g->number, ABI_ACTION_RESUME), 0);
+    settle();
+    assert_false(v->parked);
+    assert_int_equal(f->starts, 2);
+    assert_int_equal(f->vector, 0x12);
+    for (unsigned i = 0; i < 100; i++)
+        pass(i % ENGINE_CORES);
+    assert_true(v->stats->run_ticks > ran);
+    assert_int_equal(v->stats->activity, ABI_ACTIVE);
+    /* vCPU 0 is the PC's. */
+    send(g, 0, PLATFORM_INIT, 0);
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_STOPPED);
+    assert_string_equal(g->status->why, "the guest reset itself (INIT of vCPU 0)");
+    assert_int_equal(act(g->number, ABI_ACTION_START), 0);
+    settle();
+    assert_int_equal(f->starts, 1); /* of its new life */
+}
+
+static enum deed halts(struct vcpu *v)
+{
+    (void)v;
+    return HALTS;
+}
+
+/* A vCPU in HLT wakes for what another one does, on whichever core. */
+static void kicked(void **state)
+{
+    struct guest *g;
+
+    (void)state;
+    others = halts;
+    g = make("many", 1, 3);
+    for (unsigned i = 0; i < 100; i++)
+        pass(i % ENGINE_CORES);
+    FOR_EACH_VCPU (v, g) {
+        assert_true(v->halted);
+        assert_false(v->entity.sched.runnable);
+    }
+    /* vCPU 2 starts a timer: the core of vCPU 0, asleep without end, must look in time. */
+    out(&g->vcpus[2], 0x20, 0x11);
+    out(&g->vcpus[2], 0x21, 0x20);
+    out(&g->vcpus[2], 0x21, 0x04);
+    out(&g->vcpus[2], 0x21, 0x01);
+    out(&g->vcpus[2], 0x21, 0x00);
+    assert_int_equal(g->vcpus[0].entity.sched.wake, NEVER);
+    out(&g->vcpus[2], 0x43, 0x34);
+    out(&g->vcpus[2], 0x40, 0x00);
+    out(&g->vcpus[2], 0x40, 0x10);
+    pass(1);
+    assert_true(g->vcpus[0].entity.sched.wake <= g->platform.next_event);
+    for (unsigned i = 0; i < 1000 && g->vcpus[0].stats->irqs == 0; i++)
+        pass(i % ENGINE_CORES);
+    assert_int_equal(g->vcpus[0].stats->irqs, 1);
+}
+
+static struct vcpu *hearing; /* this one goes on */
+static enum deed deaf_but_one(struct vcpu *v)
+{
+    return v == hearing ? RUNS : DEAF;
+}
+
+/* CLI and HLT stop a vCPU until an NMI or INIT; the guest has ended when none is left. */
+static void deaf_vcpus(void **state)
+{
+    struct guest *g = make("many", 1, 3);
+
+    (void)state;
+    hearing = &g->vcpus[1];
+    others = deaf_but_one;
+    for (unsigned i = 0; i < 100; i++)
+        pass(i % ENGINE_CORES);
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    assert_true(g->vcpus[0].deaf && g->vcpus[2].deaf);
+    /* An interrupt does not wake it. */
+    irqchip_pulse(&g->platform, 1);
+    g->platform.host.kick(g->platform.host.ctx, 0);
+    settle();
+    assert_false(g->vcpus[0].entity.sched.runnable);
+    others = runs;
+    send(g, 2, PLATFORM_NMI, 0);
+    assert_false(g->vcpus[2].deaf);
+    assert_false(g->vcpus[2].halted);
+    send(g, 2, PLATFORM_INIT, 0);
+    assert_true(g->vcpus[2].parked);
+    others = deaf_but_one;
+    hearing = NULL;
+    for (unsigned i = 0; i < 100 && state_of(g) == ABI_GUEST_RUNNING; i++)
+        pass(i % ENGINE_CORES);
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_STOPPED);
+    assert_string_equal(g->status->why, "halted with interrupts off");
 }
 
 /* The guest is paused once all its vCPUs have left their runs, each on its own core, and not
@@ -194,11 +328,6 @@ static void flushes_reach_all(void **state)
 }
 
 /* Orders of its guest's life and NMIs wake a vCPU in HLT, on any core. */
-static enum deed halts(struct vcpu *v)
-{
-    (void)v;
-    return HALTS;
-}
 static void asleep(void **state)
 {
     struct guest *g;
@@ -394,7 +523,7 @@ static int64_t try_to_deploy(unsigned vcpus, bool net)
     struct guest_config c = config_of("hapless", 1);
     int64_t number;
 
-    c.vcpus = vcpus;
+    spread(&c, vcpus);
     if (net)
         c.devices |= DEV_NET;
     number = deploy(&c);
@@ -424,7 +553,7 @@ static void made_in_vain(void **state)
         assert_int_equal(call(ABI_CALL_DELETE, (uint64_t)n, 0, 0), 0);
         settle();
         assert_null(guest_get((unsigned)n));
-        assert_int_equal(hostmem_free_bytes(), free_at_start);
+        assert_int_equal(free_or_shared(), free_at_start);
     }
 }
 
@@ -466,7 +595,7 @@ static void refused(void **state)
     c = config_of("one", 1);
     c.memory = 2 * HOST_BYTES;
     assert_int_equal(deploy(&c), -E_NOMEM);
-    assert_int_equal(hostmem_free_bytes(), free_at_start);
+    assert_int_equal(free_or_shared(), free_at_start);
     (void)make("one", 1, 1);
     c = config_of("one", 1);
     assert_int_equal(deploy(&c), -E_EXIST);
@@ -475,9 +604,44 @@ static void refused(void **state)
     c.guaranteed_us = 9000;
     assert_true(deploy(&c) > 0);
     c = config_of("three", 0);
-    c.vcpus = 2; /* the second on core 1 */
+    spread(&c, 2); /* the second on core 1 */
     c.guaranteed_us = 1000;
     assert_int_equal(deploy(&c), -E_BUSY);
+    /* Each of its vCPUs has the guarantee. */
+    c = config_of("four", 2);
+    spread(&c, 2);
+    c.cores[1] = 2;
+    c.guaranteed_us = 4800;
+    assert_int_equal(deploy(&c), -E_BUSY);
+    c.guaranteed_us = 4700;
+    assert_true(deploy(&c) > 0);
+    c = config_of("five", 2);
+    spread(&c, 2);
+    c.cores[1] = ENGINE_CORES;
+    assert_int_equal(deploy(&c), -E_NOENT);
+    c.core_count = 1;
+    assert_int_equal(deploy(&c), -E_INVAL);
+}
+
+/* Pages of further vCPUs exist only once they are needed, and are then the same for later guests of
+ * that number. */
+static void pages_of_vcpus(void **state)
+{
+    uint64_t shared, before = shared_bytes();
+    int64_t n;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        n = try_to_deploy(ABI_VCPUS_MAX, false);
+        assert_int_equal(n, 1);
+        assert_int_equal(guest_get(1)->vcpu_count, ABI_VCPUS_MAX);
+        shared = shared_bytes() - before;
+        assert_true(shared <=
+                    (ABI_VCPUS_MAX - 1) * (ABI_VCPU_SIZE + VCPU_EXITS_SIZE + VCPU_SNAPSHOTS_SIZE));
+        assert_int_equal(call(ABI_CALL_DELETE, 1, 0, 0), 0);
+        settle();
+    }
+    assert_int_equal(shared_bytes() - before, shared);
 }
 
 /* The plan is not trusted, and nothing is left of a guest with an invalid plan. */
@@ -493,7 +657,7 @@ static void a_bad_plan(void **state)
     request_for(&c)->plan.pieces[0].source = LOAD_FROM_MODULE;
     assert_int_equal(call(ABI_CALL_CREATE, ARGUMENT, 0, 0), -E_INVAL);
     assert_null(guest_get(1));
-    assert_int_equal(hostmem_free_bytes(), free_at_start);
+    assert_int_equal(free_or_shared(), free_at_start);
 }
 
 /* A guest that cannot be made is shown, takes no resources, and can be deleted. The reason shown
@@ -512,7 +676,7 @@ static void a_husk(void **state)
     assert_int_equal(guest_get(1)->status->state, ABI_GUEST_FAILED);
     assert_string_equal(guest_get(1)->status->why, "not here: [0.0] core 0: PANIC");
     assert_true(guest_get(1)->status->flags & ABI_GUEST_HUSK);
-    assert_int_equal(hostmem_free_bytes(), free_at_start);
+    assert_int_equal(free_or_shared(), free_at_start);
     assert_int_equal(act(1, ABI_ACTION_START), -E_NOTSUP);
     assert_int_equal(act(1, ABI_ACTION_RESET), -E_NOTSUP);
     assert_int_equal(show(&c, "again"), -E_EXIST);
@@ -609,7 +773,7 @@ static void restarts(void **state)
     others = crashes_at_once;
     c.restart = RESTART_ON_FAILURE;
     c.restart_limit = 3;
-    c.vcpus = 2;
+    spread(&c, 2);
     g = guest_get((unsigned)deploy(&c));
     for (unsigned i = 0; i < 100000 && state_of(g) != ABI_GUEST_RESTARTING; i++)
         pass(i % ENGINE_CORES);
@@ -800,7 +964,7 @@ static void images(void **state)
     assert_int_equal(call(ABI_CALL_IMAGE_COMMIT, (uint64_t)slot, ARGUMENT, 0), -E_NOENT);
     assert_int_equal(call(ABI_CALL_IMAGE_DROP, (uint64_t)slot, 0, 0), 0);
     assert_int_equal(call(ABI_CALL_IMAGE_DROP, (uint64_t)slot, 0, 0), -E_NOENT);
-    assert_int_equal(hostmem_free_bytes(), free_at_start);
+    assert_int_equal(free_or_shared(), free_at_start);
 }
 
 static void reboot(void **state)
@@ -819,6 +983,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(it_lives),
+        TEST(pages_of_vcpus),
+        TEST(init_and_sipi),
+        TEST(kicked),
+        TEST(deaf_vcpus),
         TEST(several_vcpus),
         TEST(pause_waits_for_all),
         TEST(any_vcpu_ends_it),

@@ -43,10 +43,12 @@ static void on_exit_port(void *ctx, uint32_t code)
     exit_code = code;
 }
 
+static unsigned kicks;
 static void on_kick(void *ctx, unsigned vcpu)
 {
     (void)ctx;
-    (void)vcpu;
+    assert_int_equal(vcpu, 0);
+    kicks++;
 }
 
 static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
@@ -68,7 +70,8 @@ static void start(uint32_t devices)
 
     memset(&p, 0xa5, sizeof(p)); /* power-on does not depend on old contents */
     memset(&p.bus, 0, sizeof(p.bus));
-    console_len = resets = power_offs = 0;
+    p.vcpus = 1;
+    console_len = resets = power_offs = kicks = 0;
     exit_code = 0;
     assert_int_equal(platform_init(&p, devices, START, TSC_HZ, 0, 16ull << 20, &host), 0);
 }
@@ -453,6 +456,56 @@ static void no_pic(void **state)
     assert_false(irqchip_pending(&p, 0));
 }
 
+static void shared_out(unsigned vcpu, uint64_t now, uint16_t port, uint32_t value)
+{
+    platform_enter(&p, now);
+    io_out(&p.bus, port, 1, value);
+    platform_timers(&p);
+    platform_leave(&p, vcpu);
+}
+
+/* With several vCPUs the core of vCPU 0 looks after deadlines, and gets the interrupts of the
+ * 8259s: it is kicked if another vCPU's access makes it look earlier. */
+static void several_vcpus(void **state)
+{
+    static struct platform before;
+    struct irqchip_wake w;
+
+    (void)state;
+    p.vcpus = 2;
+    init_pics();
+    shared_out(1, START, 0x43, 0x34); /* a timer, begun by vCPU 1 */
+    shared_out(1, START, 0x40, 0);
+    assert_int_equal(kicks, 0);
+    shared_out(1, START, 0x40, 0x10);
+    assert_int_equal(kicks, 1);
+    shared_out(1, START + 10, 0x40, 0xff); /* later: that core comes in vain */
+    shared_out(1, START + 10, 0x40, 0xff);
+    assert_int_equal(kicks, 1);
+    shared_out(0, START + 20, 0x40, 0); /* vCPU 0 looks anyway */
+    shared_out(0, START + 20, 0x40, 0x08);
+    assert_int_equal(kicks, 1);
+    /* A PC that is ahead of time is not for others' eyes. */
+    before = p;
+    assert_int_equal(irqchip_prepare_wake(&p, 0, NEVER, &w), -1);
+    assert_memory_equal(&p, &before, sizeof(p));
+    /* An interrupt that vCPU 1 raises, once. */
+    shared_out(1, START + 30, 0x3fc, 0x08);
+    shared_out(1, START + 30, 0x3f9, 0x02);
+    assert_true(irqchip_pending(&p, 0));
+    assert_false(irqchip_pending(&p, 1));
+    assert_int_equal(kicks, 2);
+    assert_int_equal(irqchip_next_deadline(&p, 1), NEVER);
+    assert_int_equal(irqchip_ack(&p, 0), 0x24);
+    /* Time does not go back, whichever core was first. */
+    platform_enter(&p, START + 100);
+    platform_leave(&p, 0);
+    platform_enter(&p, START + 90);
+    assert_int_equal(p.clock.now, START + 100);
+    platform_leave(&p, 1);
+    assert_int_equal(p.lock.next, p.lock.served);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -471,6 +524,7 @@ int main(void)
         cmocka_unit_test_setup(put_together_again, setup),
         cmocka_unit_test_setup(time_stands_still, setup),
         cmocka_unit_test_setup(nobody_takes_messages, setup),
+        cmocka_unit_test_setup(several_vcpus, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

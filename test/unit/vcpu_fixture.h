@@ -37,6 +37,13 @@ void vcpu_stop(struct vcpu *who, enum abi_guest_state as, const char *format, ..
     who->stop = true;
 }
 
+static bool others_go_on; /* the other vCPUs of the guest */
+bool vcpu_halt_deaf(struct vcpu *who)
+{
+    who->deaf = true;
+    return others_go_on;
+}
+
 enum exit_action exit_hypercall(struct vcpu *who)
 {
     who->regs.rax++;

@@ -10,7 +10,7 @@ static inline void leave_halt(struct vcpu *v, uint64_t now)
 {
     if (!v->halted)
         return;
-    v->halted = false;
+    vcpu_leave_halt(v);
     v->woke_at = now;
 }
 

@@ -19,6 +19,18 @@ void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env)
     x->reinject = 0;
 }
 
+/* SDM 3A "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT": EDX is the
+ * signature. */
+void x86_init(struct vcpu *v)
+{
+    struct x86_vcpu *x = vcpu_x86(v);
+
+    v->regs = (struct vcpu_gprs){.rdx = x->cpuid.basic[1].eax};
+    cpuid_policy_osxsave(&x->cpuid, false);
+    x->cr8 = 0;
+    x->reinject = 0;
+}
+
 enum exit_action x86_crash(struct vcpu *v, const char *what)
 {
     vcpu_stop(v, ABI_GUEST_CRASHED, "%s at RIP 0x%lx", what, v->exit->rip);
@@ -156,7 +168,9 @@ enum exit_action x86_hlt(struct vcpu *v)
     if (x86_steps(v, flags) || vcpu_trap_is_due(v) || vcpu_x86(v)->reinject || vcpu_takes_nmi(v))
         return EXIT_SKIP;
     if (!(flags & RFLAGS_IF)) {
-        /* Only an NMI could wake it; a guest that halts like this has ended. */
+        /* Only an NMI or INIT could wake it; a guest whose vCPUs all halt like this has ended. */
+        if (vcpu_halt_deaf(v))
+            return EXIT_HALT;
         vcpu_stop(v, ABI_GUEST_STOPPED, "halted with interrupts off at RIP 0x%lx", v->exit->rip);
         return EXIT_STOP;
     }

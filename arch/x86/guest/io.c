@@ -116,13 +116,13 @@ enum exit_action x86_string_io(struct vcpu *v, const struct string_access *a, ui
         .rep = a->rep,
         .down = vcpu_get_rflags(v) & RFLAGS_DF,
         .mem = &v->guest->mem,
-        .bus = exit_ports(v),
     };
     enum exit_action action;
 
     x86_read_paging(v, &s.paging);
     read_operand(v, &s, a);
+    s.bus = exit_ports(v);
     action = do_elements(v, &s, until);
-    exit_timers(v, v->exit->tsc);
+    exit_ports_done(v);
     return action;
 }

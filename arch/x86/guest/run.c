@@ -28,7 +28,7 @@ static enum exit_action enter_halted(struct vcpu *v, uint64_t until)
     if (vcpu_deadline_came(v) && v->exit->tsc >= wake.due) {
         vcpu_inject(v, EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector);
         vcpu_set_deadline(v, min_u64(until, irqchip_next_deadline(p, v->number)), v->exit->tsc);
-        v->halted = false;
+        vcpu_leave_halt(v);
         v->woke_at = v->exit->tsc;
         v->stats->irqs++;
         v->wake_late = v->exit->tsc - wake.due;

@@ -34,6 +34,8 @@ struct x86_vcpu {
 };
 
 void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env);
+/* INIT: general registers, and what else of its state is not in the backend's structure. */
+void x86_init(struct vcpu *v);
 
 /* run.c: struct virt_ops' run(). */
 enum vcpu_yield x86_run(struct vcpu *v, uint64_t until);

@@ -328,6 +328,18 @@ static void vcpu_free(struct vcpu *v)
         vmx_unload(x);
 }
 
+static void vcpu_reset(struct vcpu *v)
+{
+    vmx_load(v->backend);
+    vmx_reset_state(v->backend);
+}
+
+static void vcpu_start(struct vcpu *v, uint8_t vector)
+{
+    vmx_load(v->backend);
+    vmx_start_at(vector);
+}
+
 static void shift_tsc(struct vcpu *v, uint64_t ticks)
 {
     vmx_load(v->backend);
@@ -362,6 +374,8 @@ static const struct virt_ops ops = {
     .audit = audit,
     .vcpu_init = vcpu_init,
     .vcpu_free = vcpu_free,
+    .vcpu_reset = vcpu_reset,
+    .vcpu_start = vcpu_start,
     .run = x86_run,
     .controls = vmx_change_controls,
     .where = where,

@@ -5,7 +5,7 @@
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/vcpu_state.h"
 #include "arch/x86/vmx/exit_profile.h"
-#include "arch/x86/vmx/vcpu.h"
+#include "arch/x86/guest/vcpu_state.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 
@@ -18,8 +18,12 @@
      CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
 #define EXCEPTIONS                                                                                 \
     ((1u << 1) | (1u << 17) | (1u << 18)) /* #DB, #AC: endless delivery loops; #MC: the host's */
-#define REAL_LIMIT 0xffffu
-#define FLAT_LIMIT 0xffffffffu
+#define REAL_LIMIT    0xffffu
+/* Where INIT leaves CS and RIP. */
+#define RESET_CS      0xf000u
+#define RESET_CS_BASE 0xffff0000u
+#define RESET_RIP     0xfff0u
+#define FLAT_LIMIT    0xffffffffu
 
 /* The bits that the hypervisor wants in each control word; a guest's exit profile changes some, and
  * the capability MSRs may force more. */
@@ -154,6 +158,16 @@ static void write_segments(const struct load_result *s)
     vmwrite(VMCS_GUEST_IDTR_LIMIT, real ? 0x3ff : 0);
 }
 
+/* What INIT leaves alone. */
+static void write_msrs(void)
+{
+    vmwrite(VMCS_GUEST_IA32_SYSENTER_CS, 0);
+    vmwrite(VMCS_GUEST_IA32_SYSENTER_ESP, 0);
+    vmwrite(VMCS_GUEST_IA32_SYSENTER_EIP, 0);
+    vmwrite(VMCS_GUEST_IA32_DEBUGCTL, 0);
+    vmwrite(VMCS_GUEST_IA32_PAT, PAT_RESET_VALUE);
+}
+
 static void write_guest(struct vmx_vcpu *x, const struct load_result *s)
 {
     const struct vmx_caps *c = vmx_caps_common();
@@ -177,11 +191,6 @@ static void write_guest(struct vmx_vcpu *x, const struct load_result *s)
     vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, 0);
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
     vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, 0);
-    vmwrite(VMCS_GUEST_IA32_SYSENTER_CS, 0);
-    vmwrite(VMCS_GUEST_IA32_SYSENTER_ESP, 0);
-    vmwrite(VMCS_GUEST_IA32_SYSENTER_EIP, 0);
-    vmwrite(VMCS_GUEST_IA32_DEBUGCTL, 0);
-    vmwrite(VMCS_GUEST_IA32_PAT, PAT_RESET_VALUE);
     vmwrite(VMCS_GUEST_IA32_EFER, 0);
     vmwrite(VMCS_VMCS_LINK_POINTER, UINT64_MAX);
     *r = (struct vcpu_gprs){
@@ -195,8 +204,43 @@ static void write_guest(struct vmx_vcpu *x, const struct load_result *s)
     };
 }
 
+/* SDM 3A "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT". FPU and vector
+ * registers, XCR0, the TSC and all MSRs but EFER stay, and so do CR0.CD and NW. */
+void vmx_reset_state(struct vmx_vcpu *x)
+{
+    static const struct load_result real = {.mode = LOAD_REAL16, .rip = RESET_RIP};
+    uint64_t caches = vmread(VMCS_CR0_READ_SHADOW) & (CR0_CD | CR0_NW);
+    struct vcpu *v = x->vcpu;
+
+    vcpu_set_efer(v, 0);
+    vcpu_set_windows(v, false, false);
+    vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO, 0);
+    write_guest(x, &real);
+    vcpu_show_cr0(v, CR0_ET | caches);
+    write_segment(SEG_CS, RESET_CS, RESET_CS_BASE, REAL_LIMIT, AR_CODE | AR_S | AR_P);
+    vmwrite(VMCS_GUEST_GDTR_LIMIT, REAL_LIMIT);
+    vmwrite(VMCS_GUEST_IDTR_LIMIT, REAL_LIMIT);
+    for (unsigned n = 0; n < 4; n++)
+        vcpu_set_dr(v, n, 0);
+    vcpu_set_dr(v, 6, DR6_RESET);
+    vcpu_set_cr2(v, 0);
+    x86_init(v);
+    vmx_flush_tlb(x);
+}
+
+void vmx_start_at(uint8_t vector)
+{
+    write_segment(SEG_CS, (uint16_t)(vector << 8), (uint64_t)vector << 12, REAL_LIMIT,
+                  AR_CODE | AR_S | AR_P);
+    vmwrite(VMCS_GUEST_RIP, 0);
+}
+
 void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start)
 {
     write_host();
-    write_guest(x, start);
+    write_msrs();
+    if (x->vcpu->number == 0)
+        write_guest(x, start);
+    else
+        vmx_reset_state(x);
 }

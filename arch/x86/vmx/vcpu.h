@@ -72,6 +72,9 @@ void vmx_flush_ept(const struct vmx_guest *b);
 /* setup.c: both together write every field of the current VMCS, controls first. */
 int vmx_setup_controls(struct vmx_vcpu *x) MUST_CHECK;
 void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start);
+/* The state after INIT, and what SIPI changes in it, in the current VMCS. */
+void vmx_reset_state(struct vmx_vcpu *x);
+void vmx_start_at(uint8_t vector);
 
 /* exits.c: the handler of each exit of the current VMCS. v->exit is filled in, except for
  * qualification and detail: handlers whose reason defines them add them. */
