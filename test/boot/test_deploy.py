@@ -51,7 +51,9 @@ def nothing_is_left(m):
 
 
 def memory(m):
-    return {k: v for k, v in m.get("/v1/host")["memory"].items() if k in ("free", "guests", "tables", "images", "largest_free")}
+    """Shared pages for further vCPUs stay with a guest's number."""
+    now = m.get("/v1/host")["memory"]
+    return {"free": now["free"] + now["shared"], **{k: now[k] for k in ("guests", "tables", "images", "largest_free")}}
 
 
 def put(m, name, data, status=201, **headers):
@@ -291,7 +293,7 @@ def test_killed_in_the_middle_of_a_handshake(m):
 
 LATE = {"name": "late", "image": "guests/echo.elf", "memory": 4 << 20, "core": 1, "weight": 7, "slice_us": 900, "budget_us": 4000, "period_us": 9000,
         "guaranteed_us": 1000, "restart": "always", "restart_limit": 3, "watchdog_ms": 3600000, "paused_clock": "runs", "exit_profile": "least", "kind": "auto",
-        "devices": ["uart", "pic", "pit"], "cmdline": "a \"b\"", "modules": [{"file": "guests/control.elf", "args": "c d"}]}
+        "devices": ["uart", "pic", "pit"], "vcpus": 3, "cores": [1, 0, 1], "cmdline": "a \"b\"", "modules": [{"file": "guests/control.elf", "args": "c d"}]}
 
 
 def test_configuration(m, start, tmp_path):
@@ -310,6 +312,30 @@ def test_configuration(m, start, tmp_path):
     again.wait_state("late", "running")
     assert json.loads(again.request("GET", "/v1/config")[2]) == json.loads(text)
     again.stop()
+
+
+def test_several_vcpus(m):
+    """Cores as listed, or one each; vCPUs that the guest's kernel has not started use no time, but have a VMCS like any other."""
+    body = {"name": "many", "image": "guests/echo.elf", "memory": "2M"}
+    for more, status, pointer, said in (({"vcpus": 3, "cores": [0, 1]}, 400, "/vcpus", "cores names 2 cores"), ({"vcpus": 2, "core": 0}, 400, "/vcpus", "core names 1 core"),
+                                        ({"vcpus": 9}, 400, "/vcpus", "from 1 to 8"), ({"cores": [0, 99]}, 400, "/cores", "from 0 to 63"),
+                                        ({"vcpus": 3}, 409, "/vcpus", "the machine has 2 cores for 3 vCPUs"), ({"vcpus": 2, "cores": [0, 5]}, 409, "/cores", "there is no core 5")):
+        got, _, text = m.request("POST", "/v1/guests", json.dumps(body | more))
+        assert got == status and said in text and pointer in text, text
+    deploy(m, **body, vcpus=2)
+    assert m.wait_state("many", "running")
+    assert sorted(v["core"] for v in m.guest("many")["vcpus"]) == [0, 1]
+    delete(m, "/v1/guests/many")
+    deploy(m, **body, vcpus=8, cores=[1, 0, 1, 1, 0, 0, 1, 0])
+    m.wait_state("many", "running")
+    vcpus = m.guest("many")["vcpus"]
+    assert [v["core"] for v in vcpus] == [1, 0, 1, 1, 0, 0, 1, 0]
+    assert [v["activity"] for v in vcpus[1:]] == ["wait-for-SIPI"] * 7 and all(v["entries"] == 0 for v in vcpus[1:])
+    assert '"guest_rip"' in m.request("GET", "/v1/guests/many/vcpus/7/vmcs")[2] and m.request("GET", "/v1/guests/many/vcpus/8/vmcs")[0] == 404
+    for action, state in (("pause", "paused"), ("resume", "running"), ("reset", "running"), ("stop", "stopped")):
+        assert m.request("POST", "/v1/guests/many/actions", json.dumps({"action": action}))[0] == 202
+        m.wait_state("many", state)
+    delete(m, "/v1/guests/many")
 
 
 def bring_to(m, state):
