@@ -3,7 +3,7 @@
 #include "hv/fmt.h"
 #include "mgmt/config/json.h"
 #include "hv/lib.h"
-#include "hv/words.h"
+#include "mgmt/words.h"
 #include "mgmt/api_call.h"
 #include "mgmt/put_config.h"
 #include "mgmt/route.h"

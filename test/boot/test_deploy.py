@@ -331,7 +331,7 @@ def test_several_vcpus(m):
     vcpus = m.guest("many")["vcpus"]
     assert [v["core"] for v in vcpus] == [1, 0, 1, 1, 0, 0, 1, 0]
     assert [v["activity"] for v in vcpus[1:]] == ["wait-for-SIPI"] * 7 and all(v["entries"] == 0 for v in vcpus[1:])
-    assert '"guest_rip"' in m.request("GET", "/v1/guests/many/vcpus/7/vmcs")[2] and m.request("GET", "/v1/guests/many/vcpus/8/vmcs")[0] == 404
+    assert '"value"' in m.request("GET", "/v1/guests/many/vcpus/7/vmcs")[2] and m.request("GET", "/v1/guests/many/vcpus/8/vmcs")[0] == 404
     for action, state in (("pause", "paused"), ("resume", "running"), ("reset", "running"), ("stop", "stopped")):
         assert m.request("POST", "/v1/guests/many/actions", json.dumps({"action": action}))[0] == 202
         m.wait_state("many", state)
