@@ -10,6 +10,7 @@ def m(start, request):
         {"name": "beside", "image": "guests/events.elf", "memory": "2M", "core": 1, "slice_us": 100},
         {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 1, "slice_us": 100},
         {"name": "alone", "image": "guests/events.elf", "memory": "2M", "core": 2, "exit_profile": "most"},
+        {"name": "tasks", "image": "guests/tasks.elf", "memory": "8M", "core": 2},
     ], "management": {"core": 0}}, cpus=3, model=request.param)
     yield machine
     machine.stop()
@@ -22,3 +23,11 @@ def test_events(m, name):
     assert guest["state"] == "stopped" and guest["exit_code"] == 0 and "WRONG" not in text, (guest["why"], text)
     assert "debug exceptions done" in text and ", 0 wrong" in text
     assert m.guest("hog")["state"] == "running"
+
+
+def test_hardware_task_switches(m):
+    """And PAE, in 32-bit protected mode."""
+    guest = m.wait_for("/v1/guests/tasks", lambda g: g["state"] != "running", "tasks hangs")
+    text = m.request("GET", "/v1/guests/tasks/console")[2]
+    assert guest["state"] == "stopped" and guest["exit_code"] == 0 and "tasks: all right" in text, (guest["why"], text)
+    assert guest["vcpus"][0]["exits"]["TASK_SWITCH"] > 50

@@ -1,7 +1,7 @@
 # The sample guests: build/guests/*.elf and flat.bin.
 
 GUEST_NAMES := control echo hog bench isolation net events registers pages standin wire strings hostile usurper
-GUEST_IMAGES := $(GUEST_NAMES:%=$(BUILD)/guests/%.elf) $(BUILD)/guests/flat.bin
+GUEST_IMAGES := $(GUEST_NAMES:%=$(BUILD)/guests/%.elf) $(BUILD)/guests/flat.bin $(BUILD)/guests/tasks.elf
 GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/test/guests/lib/guest.o $(BUILD)/guests/mgmt/pc/pc.o \
         $(BUILD)/guests/hv/fmt.o $(BUILD)/guests/hv/lib.o
 
@@ -30,4 +30,10 @@ $(BUILD)/guests/flat.bin: test/guests/flat.asm | deps-build
 	$(call say,NASM)
 	$(Q)$(NASM) -f bin $< $(out)
 
--include $(GUEST_NAMES:%=$(BUILD)/guests/test/guests/%.d) $(BUILD)/guests/test/guests/lib/guest.d $(BUILD)/guests/mgmt/pc/pc.d
+# 32-bit code, without the library.
+$(BUILD)/guests/test/guests/tasks.o: FREESTANDING := -m32 $(filter-out -mcmodel=% -mno-red-zone,$(FREESTANDING))
+$(BUILD)/guests/tasks.elf: $(BUILD)/guests/test/guests/tasks.o test/guests/lib/guest.lds
+	$(call say,LD)
+	$(Q)ld -n -m elf_i386 --oformat elf32-i386 -nostdlib -z noexecstack --no-warn-rwx-segments --strip-all -T test/guests/lib/guest.lds $< $(out)
+
+-include $(BUILD)/guests/test/guests/tasks.d $(GUEST_NAMES:%=$(BUILD)/guests/test/guests/%.d) $(BUILD)/guests/test/guests/lib/guest.d $(BUILD)/guests/mgmt/pc/pc.d

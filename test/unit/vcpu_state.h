@@ -6,7 +6,8 @@ struct fake_state {
     uint64_t rip, rsp, rflags, cr0, cr3, cr4, efer, dr7, debugctl, tsc;
     uint64_t dr[7], cr2, xcr0, xcr0_allowed, tsc_aux;
     uint64_t shown_cr0, shown_cr4, owned_cr4, known_cr4;
-    struct segment segment[SEGMENTS];
+    struct segment segment[SEGMENTS], gdtr;
+    uint16_t selector[SEGMENTS];
     uint32_t tr_rights;
     unsigned cpl;
     uint64_t pdpte[4];
@@ -98,6 +99,22 @@ static inline uint64_t vcpu_known_cr4(const struct vcpu *v)
 static inline struct segment vcpu_get_segment(const struct vcpu *v, enum segment_id id)
 {
     return fake_of(v)->segment[id];
+}
+static inline uint16_t vcpu_get_selector(const struct vcpu *v, enum segment_id id)
+{
+    return fake_of(v)->selector[id];
+}
+static inline void vcpu_set_segment(struct vcpu *v, enum segment_id id, uint16_t selector,
+                                    const struct segment *s)
+{
+    fake_of(v)->selector[id] = selector;
+    fake_of(v)->segment[id] = *s;
+    if (id == SEGMENT_SS)
+        fake_of(v)->cpl = s->rights >> 5 & 3;
+}
+static inline struct segment vcpu_get_gdtr(const struct vcpu *v)
+{
+    return fake_of(v)->gdtr;
 }
 static inline uint32_t vcpu_get_cs_rights(const struct vcpu *v)
 {

@@ -125,21 +125,27 @@ static enum exit_action write_cr4_guest(struct vcpu *v, uint64_t value)
     return EXIT_SKIP;
 }
 
+bool x86_load_cr3(struct vcpu *v, uint32_t value)
+{
+    uint64_t old = vcpu_get_cr3(v);
+
+    vcpu_set_cr3(v, value);
+    if (paging_is_pae(v, vcpu_get_cr0(v), vcpu_get_cr4(v)) && !load_pdptes(v)) {
+        vcpu_set_cr3(v, old);
+        return false;
+    }
+    vcpu_flush_tlb(v);
+    return true;
+}
+
 /* Exits only if a CR3 control was changed: the guest owns CR3. SDM 3A "Control Registers". */
 static enum exit_action write_cr3_guest(struct vcpu *v, uint64_t value)
 {
     bool long_mode = vcpu_get_efer(v) & EFER_LMA;
-    uint64_t cr4 = vcpu_get_cr4(v), old = vcpu_get_cr3(v);
+    uint64_t cr4 = vcpu_get_cr4(v);
 
-    if (!long_mode) {
-        vcpu_set_cr3(v, (uint32_t)value);
-        if (paging_is_pae(v, vcpu_get_cr0(v), cr4) && !load_pdptes(v)) {
-            vcpu_set_cr3(v, old);
-            return x86_raise_gp(v);
-        }
-        vcpu_flush_tlb(v);
-        return EXIT_SKIP;
-    }
+    if (!long_mode)
+        return x86_load_cr3(v, (uint32_t)value) ? EXIT_SKIP : x86_raise_gp(v);
     if (value & ~(cr4 & CR4_PCIDE ? CR3_NO_FLUSH : 0) & ~((1ull << x86_physical_width(v)) - 1))
         return x86_raise_gp(v);
     vcpu_set_cr3(v, value & ~CR3_NO_FLUSH);

@@ -2,7 +2,7 @@
  * Injection", "Information for VM Exits That Occur During Event Delivery". */
 #include "arch/x86/guest/vcpu_state.h"
 
-#define DR6_REPORTED    (DR6_BS | DR6_BD | DR6_B) /* reported by a #DB that exits */
+#define DR6_REPORTED    (DR6_BT | DR6_BS | DR6_BD | DR6_B)
 #define DEBUGCTL_CLEARS (DEBUGCTL_LBR | DEBUGCTL_BTF)
 
 /* An interrupt ends HLT: the entry itself makes the vCPU active when it injects one. */
@@ -17,7 +17,7 @@ static inline void leave_halt(struct vcpu *v, uint64_t now)
 /* Any other event ends it too, but few of them may be injected into activity state HLT: SDM 3C
  * "Checks on Guest Non-Register State". A running vCPU is not halted: v->halted must never stay
  * set. */
-static void leave_halt_active(struct vcpu *v)
+void x86_leave_halt(struct vcpu *v)
 {
     if (!v->halted)
         return;
@@ -29,7 +29,7 @@ void x86_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32
 {
     uint32_t event = EVENT_VALID | EVENT_EXCEPTION | vector;
 
-    leave_halt_active(v);
+    x86_leave_halt(v);
     /* In real-address mode exceptions push no error code, and VM entry requires that. */
     if (has_error && (vcpu_get_cr0(v) & CR0_PE)) {
         event |= EVENT_ERROR_CODE;
@@ -65,6 +65,35 @@ enum exit_action x86_raise_fault(struct vcpu *v, const struct guest_fault *f)
         vcpu_set_cr2(v, f->address);
     vcpu_set_rflags(v, vcpu_get_rflags(v) | RFLAGS_RF);
     x86_inject_exception(v, f->vector, has_error_code(f->vector), f->error);
+    return EXIT_RESUME;
+}
+
+/* SDM 3A "Double Fault Exception". */
+static bool is_contributory(uint8_t vector)
+{
+    return vector == VECTOR_DE || (vector >= VECTOR_TS && vector <= VECTOR_GP);
+}
+
+enum exit_action x86_raise_during(struct vcpu *v, uint32_t event, const struct guest_fault *f)
+{
+    const uint32_t exception = EVENT_VALID | EVENT_EXCEPTION;
+    uint8_t first = event & EVENT_VECTOR;
+    bool second = is_contributory(f->vector);
+
+    if ((event & (EVENT_VALID | EVENT_TYPE)) != exception)
+        return x86_raise_fault(v, f);
+    if (first == VECTOR_DF && (second || f->vector == VECTOR_PF))
+        return x86_crash(v, "triple fault");
+    if ((second && (is_contributory(first) || first == VECTOR_PF)) ||
+        (f->vector == VECTOR_PF && first == VECTOR_PF))
+        return x86_raise_fault(v, &(struct guest_fault){.vector = VECTOR_DF});
+    return x86_raise_fault(v, f);
+}
+
+enum exit_action x86_trap_db(struct vcpu *v, uint64_t conditions)
+{
+    note_debug_exception(v, conditions);
+    x86_inject_exception(v, VECTOR_DB, false, 0);
     return EXIT_RESUME;
 }
 
@@ -121,7 +150,7 @@ static bool inject_again(struct vcpu *v)
 
     if (type == EVENT_EXTERNAL && !can_take_irq(v))
         return false;
-    leave_halt_active(v);
+    x86_leave_halt(v);
     /* The first attempt already blocked NMIs; with virtual NMIs, VM entry would otherwise fail. */
     if (type == EVENT_NMI)
         vcpu_block_nmi(v, false);

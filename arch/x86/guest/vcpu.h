@@ -46,6 +46,10 @@ enum vcpu_yield x86_run(struct vcpu *v, uint64_t until);
 enum exit_action x86_raise_ud(struct vcpu *v);
 enum exit_action x86_raise_gp(struct vcpu *v);
 enum exit_action x86_raise_fault(struct vcpu *v, const struct guest_fault *f);
+/* The same while `event` (EVENT_*; 0: none) was being delivered: #DF, or the guest's end. */
+enum exit_action x86_raise_during(struct vcpu *v, uint32_t event, const struct guest_fault *f);
+/* #DB as a trap, before the next instruction. */
+enum exit_action x86_trap_db(struct vcpu *v, uint64_t conditions);
 /* #DB as a fault, with bits to report in DR6: DR6_*. */
 enum exit_action x86_raise_db(struct vcpu *v, uint64_t conditions);
 /* Stops the guest: "<what> at RIP 0x...". */
@@ -86,6 +90,9 @@ void x86_read_paging(const struct vcpu *v, struct paging *p);
 /* MOV to and from a control register that the guest does not fully own. */
 enum exit_action x86_write_cr(struct vcpu *v, unsigned cr, uint64_t value);
 enum exit_action x86_read_cr(struct vcpu *v, unsigned cr, unsigned reg);
+/* Loads CR3 outside of long mode. False: its entries with PAE are not acceptable, nothing changed.
+ */
+bool x86_load_cr3(struct vcpu *v, uint32_t value);
 
 /* ---- io.c ---- */
 
@@ -128,6 +135,8 @@ enum exit_action x86_reflect_exception(struct vcpu *v, uint32_t event, uint32_t 
                                        uint64_t conditions);
 /* After an exit that interrupted the delivery of `event`; does nothing without EVENT_VALID. */
 void x86_note_vectoring(struct vcpu *v, uint32_t event, uint32_t error, uint32_t length);
+/* If it is in HLT: whatever comes, it is not any more. */
+void x86_leave_halt(struct vcpu *v);
 /* Before entry: injects what is pending, or requests a window. */
 void x86_prepare_events(struct vcpu *v, uint64_t now);
 /* After a skipped instruction that was in a shadow, had TF or RF set, or see vcpu_watch_ends(). */

@@ -46,6 +46,12 @@ static inline uint64_t vcpu_owned_cr4(const struct vcpu *v);
 static inline uint64_t vcpu_known_cr4(const struct vcpu *v);
 
 static inline struct segment vcpu_get_segment(const struct vcpu *v, enum segment_id id);
+static inline uint16_t vcpu_get_selector(const struct vcpu *v, enum segment_id id);
+/* The register's visible and hidden part. */
+static inline void vcpu_set_segment(struct vcpu *v, enum segment_id id, uint16_t selector,
+                                    const struct segment *s);
+/* Its base and limit. */
+static inline struct segment vcpu_get_gdtr(const struct vcpu *v);
 /* As in struct segment. */
 static inline uint32_t vcpu_get_cs_rights(const struct vcpu *v);
 static inline uint32_t vcpu_get_tr_rights(const struct vcpu *v);

@@ -1,6 +1,7 @@
 /* Decodes each VM exit and calls the function that emulates it. SDM 3C "VM Exits", "Exit
  * Qualification for ..." */
 #include "arch/x86/cpu/trap.h"
+#include "arch/x86/guest/task_switch.h"
 #include "arch/x86/guest/vcpu_state.h"
 #include "arch/x86/inspect/names.h"
 #include "hv/arch.h"
@@ -22,6 +23,9 @@
 #define DR_NUMBER_MASK       7u /* exit qualification for MOV DR */
 #define DR_READ              (1u << 4)
 #define DR_REGISTER_SHIFT    8
+
+#define TASK_SOURCE_SHIFT    30 /* exit qualification for task switches */
+#define TASK_SOURCE_MASK     3u
 
 #define INFO_REGISTER_SHIFT  3 /* instruction information for RDRAND and RDSEED */
 #define INFO_SIZE_SHIFT      11
@@ -273,8 +277,24 @@ static enum exit_action on_bad_entry(struct vcpu *v)
 
 static enum exit_action on_task_switch(struct vcpu *v)
 {
-    v->exit->qualification = vmread(VMCS_EXIT_QUALIFICATION);
-    return x86_crash(v, "a hardware task switch, which is not emulated,");
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+    struct task_switch t = {
+        .by = (enum task_source)(q >> TASK_SOURCE_SHIFT & TASK_SOURCE_MASK),
+        .selector = (uint16_t)q,
+    };
+    uint32_t type;
+
+    v->exit->qualification = q;
+    if (t.by == TASK_GATE)
+        t.event = (uint32_t)vmread(VMCS_IDT_VECTORING_INFO);
+    type = t.event & EVENT_TYPE;
+    if (t.event & EVENT_ERROR_CODE)
+        t.error = (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR_CODE);
+    /* An event that no instruction caused returns to where it came. */
+    if (t.by != TASK_GATE ||
+        (type != EVENT_EXTERNAL && type != EVENT_NMI && type != EVENT_EXCEPTION))
+        t.length = (uint32_t)vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH);
+    return x86_task_switch(v, &t);
 }
 
 static enum exit_action on_unknown(struct vcpu *v)

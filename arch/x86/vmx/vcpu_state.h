@@ -170,6 +170,31 @@ static inline struct segment vcpu_get_segment(const struct vcpu *v, enum segment
     };
 }
 
+static inline uint16_t vcpu_get_selector(const struct vcpu *v, enum segment_id id)
+{
+    (void)v;
+    return (uint16_t)vmread(VMCS_GUEST_ES_SELECTOR + 2 * id);
+}
+
+static inline void vcpu_set_segment(struct vcpu *v, enum segment_id id, uint16_t selector,
+                                    const struct segment *s)
+{
+    (void)v;
+    vmwrite(VMCS_GUEST_ES_SELECTOR + 2 * id, selector);
+    vmwrite(VMCS_GUEST_ES_BASE + 2 * id, s->base);
+    vmwrite(VMCS_GUEST_ES_LIMIT + 2 * id, s->limit);
+    vmwrite(VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * id, s->rights);
+}
+
+static inline struct segment vcpu_get_gdtr(const struct vcpu *v)
+{
+    (void)v;
+    return (struct segment){
+        .base = vmread(VMCS_GUEST_GDTR_BASE),
+        .limit = (uint32_t)vmread(VMCS_GUEST_GDTR_LIMIT),
+    };
+}
+
 static inline uint32_t vcpu_get_cs_rights(const struct vcpu *v)
 {
     (void)v;
