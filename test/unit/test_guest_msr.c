@@ -8,17 +8,19 @@
 
 #include <cmocka.h>
 
-#define TSC         0x10u
-#define PLATFORM_ID 0x17u
-#define APIC_BASE   0x1bu
-#define FEATURE_CTL 0x3au
-#define UPDT_TRIG   0x79u
-#define SIGN_ID     0x8bu
-#define MISC_ENABLE 0x1a0u
-#define DEBUGCTL    0x1d9u
+#define TSC           0x10u
+#define PLATFORM_ID   0x17u
+#define APIC_BASE     0x1bu
+#define FEATURE_CTL   0x3au
+#define UPDT_TRIG     0x79u
+#define SIGN_ID       0x8bu
+#define MISC_ENABLE   0x1a0u
+#define DEBUGCTL      0x1d9u
+#define MTRRCAP       0x0feu
+#define MTRR_DEF_TYPE 0x2ffu
 
-#define BITMAP      4096u
-#define GUARD       0xa5u
+#define BITMAP        4096u
+#define GUARD         0xa5u
 
 /* SYSENTER_CS, _ESP, _EIP, PAT, EFER, STAR, LSTAR, CSTAR, FMASK, FS_BASE, GS_BASE, KERNEL_GS_BASE,
  * TSC_AUX: their numbers typed from SDM 4. */
@@ -118,7 +120,7 @@ static void after_reset(void **state)
 static bool readable(uint32_t msr)
 {
     return msr == PLATFORM_ID || msr == APIC_BASE || msr == FEATURE_CTL || msr == SIGN_ID ||
-           msr == MISC_ENABLE || msr == DEBUGCTL;
+           msr == MISC_ENABLE || msr == DEBUGCTL || msr == MTRRCAP || msr == MTRR_DEF_TYPE;
 }
 
 static bool writable(uint32_t msr)
@@ -133,8 +135,8 @@ static void check_unknown(uint32_t msr)
 
     if (!readable(msr))
         assert_int_equal(msr_policy_read(&policy, msr).result, MSR_FAULT);
-    /* IA32_APIC_BASE takes one value only. */
-    if (!writable(msr)) {
+    /* IA32_APIC_BASE takes one value only; the default memory type is tried on its own. */
+    if (!writable(msr) && msr != MTRR_DEF_TYPE) {
         assert_int_equal(msr_policy_write(&policy, msr, 0), MSR_FAULT);
         assert_int_equal(msr_policy_write(&policy, msr, UINT64_MAX), MSR_FAULT);
     }
@@ -191,6 +193,23 @@ static void misc_enable(void **state)
     assert_int_equal(msr_policy_write(&policy, MISC_ENABLE, 0), MSR_FAULT);
 }
 
+static void mtrr(void **state)
+{
+    (void)state;
+    expect(MTRRCAP, 0); /* neither fixed nor variable ranges */
+    expect(MTRR_DEF_TYPE, 0x806);
+    /* SDM 3A table "Memory Types That Can Be Encoded in MTRRs". */
+    for (unsigned type = 0; type < 256; type++)
+        assert_int_equal(msr_policy_write(&policy, MTRR_DEF_TYPE, 0x800 | type),
+                         type == 0 || type == 1 || (type >= 4 && type <= 6) ? MSR_DONE : MSR_FAULT);
+    expect(MTRR_DEF_TYPE, 0x806);
+    for (unsigned bit = 8; bit < 64; bit++)
+        assert_int_equal(msr_policy_write(&policy, MTRR_DEF_TYPE, 1ull << bit),
+                         bit == 10 || bit == 11 ? MSR_DONE : MSR_FAULT);
+    expect(MTRR_DEF_TYPE, 0x800);
+    assert_int_equal(msr_policy_write(&policy, MTRRCAP, 0), MSR_FAULT);
+}
+
 static void microcode(void **state)
 {
     (void)state;
@@ -220,6 +239,7 @@ int main(void)
         TEST(apic_base),
         TEST(debugctl),
         TEST(misc_enable),
+        TEST(mtrr),
         TEST(microcode),
         TEST(tsc),
     };

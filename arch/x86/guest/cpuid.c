@@ -12,12 +12,12 @@
 #define LEAF1_ECX_OSXSAVE (1u << 27)
 #define LEAF1_ECX_AVX     (1u << 28)
 #define LEAF1_ECX_F16C    (1u << 29)
-/* CPUID.1:EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, PGE, CMOV, PAT, PSE36, CLFSH, MMX, FXSR,
- * SSE, SSE2. Not: MCE, APIC, MTRR, MCA, DS, ACPI. */
+/* CPUID.1:EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, MTRR, PGE, CMOV, PAT, PSE36, CLFSH, MMX,
+ * FXSR, SSE, SSE2. Not: MCE, APIC, MCA, DS, ACPI. */
 #define LEAF1_EDX                                                                                  \
     ((1u << 0) | (1u << 1) | (1u << 2) | (1u << 3) | (1u << 4) | (1u << 5) | (1u << 6) |           \
-     (1u << 8) | (1u << 11) | (1u << 13) | (1u << 15) | (1u << 16) | (1u << 17) | (1u << 19) |     \
-     (1u << 23) | (1u << 24) | (1u << 25) | (1u << 26))
+     (1u << 8) | (1u << 11) | (1u << 12) | (1u << 13) | (1u << 15) | (1u << 16) | (1u << 17) |     \
+     (1u << 19) | (1u << 23) | (1u << 24) | (1u << 25) | (1u << 26))
 /* CPUID.7:EBX: FSGSBASE, BMI1, FDP_EXCPTN_ONLY, SMEP, BMI2, ERMS, FPU CS and DS deprecated, RDSEED,
  * ADX, SMAP, CLFLUSHOPT, CLWB, SHA. Not: SGX, HLE, RTM, MPX, PT, TSC_ADJUST. */
 #define LEAF7_EBX                                                                                  \

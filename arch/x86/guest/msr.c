@@ -18,6 +18,13 @@
     (MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_NO_XD)
 #define FEATURE_CONTROL_LOCKED_OFF 1ull
 #define MICROCODE_REVISION         (1ull << 32) /* in the high half: any value except 0 */
+/* No MTRR but the default type, which counts for nothing where EPT gives the type of memory;
+ * kernels turn it on all the same, some without asking CPUID. At first as firmware leaves it:
+ * write-back. */
+#define MTRRCAP_NONE               0ull
+#define MTRR_DEF_TYPE_VALID        0xcffull
+#define MTRR_DEF_TYPE_RESET        0x806ull
+#define MTRR_TYPES                 0x73u /* UC, WC, WT, WP, WB; the others are reserved */
 #define APIC_BASE_RESET            0xfee00000ull
 
 /* All of these are switched: in the VMCS, or lazily when another vCPU runs on the core. */
@@ -33,6 +40,7 @@ void msr_policy_reset(struct msr_policy *p)
     *p = (struct msr_policy){
         .misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_NO_BTS | MISC_ENABLE_NO_PEBS,
         .bios_sign_id = MICROCODE_REVISION,
+        .mtrr_def_type = MTRR_DEF_TYPE_RESET,
     };
 }
 
@@ -50,11 +58,26 @@ struct msr_read msr_policy_read(const struct msr_policy *p, uint32_t msr)
         return (struct msr_read){MSR_DONE, p->bios_sign_id};
     case MSR_IA32_MISC_ENABLE:
         return (struct msr_read){MSR_DONE, p->misc_enable};
+    case MSR_IA32_MTRRCAP:
+        return (struct msr_read){MSR_DONE, MTRRCAP_NONE};
+    case MSR_IA32_MTRR_DEF_TYPE:
+        return (struct msr_read){MSR_DONE, p->mtrr_def_type};
     case MSR_IA32_DEBUGCTL:
         return (struct msr_read){MSR_DEBUGCTL, 0};
     default:
         return (struct msr_read){MSR_FAULT, 0};
     }
+}
+
+/* SDM 3A "IA32_MTRR_DEF_TYPE MSR": reserved bits and types cause #GP. */
+static enum msr_result write_mtrr_def_type(struct msr_policy *p, uint64_t value)
+{
+    uint32_t type = (uint32_t)value & 0xff;
+
+    if (value & ~MTRR_DEF_TYPE_VALID || type > 6 || !(MTRR_TYPES >> type & 1))
+        return MSR_FAULT;
+    p->mtrr_def_type = value;
+    return MSR_DONE;
 }
 
 enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t value)
@@ -77,6 +100,8 @@ enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t va
             return MSR_FAULT;
         p->misc_enable = value;
         return MSR_CPUID;
+    case MSR_IA32_MTRR_DEF_TYPE:
+        return write_mtrr_def_type(p, value);
     case MSR_IA32_DEBUGCTL:
         return value & ~(DEBUGCTL_LBR | DEBUGCTL_BTF) ? MSR_FAULT : MSR_DEBUGCTL;
     default:

@@ -13,6 +13,7 @@
 struct msr_policy {
     uint64_t misc_enable;
     uint64_t bios_sign_id;
+    uint64_t mtrr_def_type;
 };
 
 /* What the owner must do after a write. */
