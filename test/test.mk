@@ -193,6 +193,10 @@ bench: deps-test all iso $(GUEST_IMAGES)
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/unrecorded UNRECORDED=1 $(BUILD)/unrecorded/bulkhead.elf > $(BUILD)/unrecorded.log
 	@$(PYTHON) test/bench/run.py --build $(BUILD) $(if $(UPDATE),--update README.md)
 
+# Outside CI: each try boots an emulator, for minutes.
+systems: deps-test all
+	@$(PYTHON) test/systems/run.py --build $(BUILD) --only "$(ONLY)" $(if $(UPDATE),--update README.md)
+
 OUR_C = $(filter %.c %.h,$(call files_below,arch hv net mgmt test))
 # Code compiled with the management guest's configuration of lwIP and mbedTLS.
 STACK_C := test/fuzz/fuzz_stack.c
