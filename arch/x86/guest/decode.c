@@ -2,544 +2,72 @@
 
 #include "hv/lib.h"
 
-/* What follows an opcode. */
-#define IMMEDIATE 0x0fu
-enum immediate {
-    B = 1, /* one byte */
-    W,     /* two */
-    Z,     /* two or four, by operand size */
-    V,     /* two, four or eight */
-    J,     /* a near branch: like Z, but always four in 64-bit code */
-    F,     /* a far pointer */
-    O,     /* an address */
-    E,     /* ENTER: two and one */
-    G,     /* group 3: like B or Z, TEST only */
-    D,     /* four */
-};
-#define M 0x10u /* ModRM */
-#define R 0x20u /* which always names a register: MOV CR and DR */
-#define X 0x40u /* not in 64-bit code */
-#define U 0x80u /* undefined */
+/*
+ * What follows an opcode, one letter each; a capital letter: ModRM first.
+ *   . nothing   b one byte   w two bytes   d four bytes   z two or four, by operand size
+ *   v two, four or eight   j a near branch: like z, but always four in 64-bit code
+ *   f a far pointer   o an address   e two bytes and one (ENTER)   ? undefined
+ *   M ModRM alone   R ModRM that always names a register   G like B or Z, for TEST only (group 3)
+ * Not in 64-bit code: f, x and X like . and M, y and Y like b and B
+ */
+/* SDM 2D "One-Byte Opcode Map". Prefixes never get here. */
+static const char one_byte[] = "MMMMbzxxMMMMbzx." /* 00 */
+                               "MMMMbzxxMMMMbzxx" /* 10 */
+                               "MMMMbz.xMMMMbz.x" /* 20 */
+                               "MMMMbz.xMMMMbz.x" /* 30 */
+                               "................" /* 40 */
+                               "................" /* 50 */
+                               "xxXM....zZbB...." /* 60 */
+                               "bbbbbbbbbbbbbbbb" /* 70 */
+                               "BZYBMMMMMMMMMMMM" /* 80 */
+                               "..........f....." /* 90 */
+                               "oooo....bz......" /* a0 */
+                               "bbbbbbbbvvvvvvvv" /* b0 */
+                               "BBw.XXBZe.w..bx." /* c0 */
+                               "MMMMyyx.MMMMMMMM" /* d0 */
+                               "bbbbbbbbjjfb...." /* e0 */
+                               "......GG......MM" /* f0 */;
 
-/* SDM 2D "One-Byte Opcode Map". Prefixes and escapes never get here. */
-static const uint8_t one_byte[256] = {
-    /* 00 */ M,
-    M,
-    M,
-    M,
-    B,
-    Z,
-    X,
-    X,
-    M,
-    M,
-    M,
-    M,
-    B,
-    Z,
-    X,
-    0,
-    /* 10 */ M,
-    M,
-    M,
-    M,
-    B,
-    Z,
-    X,
-    X,
-    M,
-    M,
-    M,
-    M,
-    B,
-    Z,
-    X,
-    X,
-    /* 20 */ M,
-    M,
-    M,
-    M,
-    B,
-    Z,
-    0,
-    X,
-    M,
-    M,
-    M,
-    M,
-    B,
-    Z,
-    0,
-    X,
-    /* 30 */ M,
-    M,
-    M,
-    M,
-    B,
-    Z,
-    0,
-    X,
-    M,
-    M,
-    M,
-    M,
-    B,
-    Z,
-    0,
-    X,
-    /* 40 */ 0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    /* 50 */ 0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    /* 60 */ X,
-    X,
-    M | X,
-    M,
-    0,
-    0,
-    0,
-    0,
-    Z,
-    M | Z,
-    B,
-    M | B,
-    0,
-    0,
-    0,
-    0,
-    /* 70 */ B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    /* 80 */ M | B,
-    M | Z,
-    M | B | X,
-    M | B,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    /* 90 */ 0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    F | X,
-    0,
-    0,
-    0,
-    0,
-    0,
-    /* a0 */ O,
-    O,
-    O,
-    O,
-    0,
-    0,
-    0,
-    0,
-    B,
-    Z,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    /* b0 */ B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    V,
-    V,
-    V,
-    V,
-    V,
-    V,
-    V,
-    V,
-    /* c0 */ M | B,
-    M | B,
-    W,
-    0,
-    M | X,
-    M | X,
-    M | B,
-    M | Z,
-    E,
-    0,
-    W,
-    0,
-    0,
-    B,
-    X,
-    0,
-    /* d0 */ M,
-    M,
-    M,
-    M,
-    B | X,
-    B | X,
-    X,
-    0,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    /* e0 */ B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    B,
-    J,
-    J,
-    F | X,
-    B,
-    0,
-    0,
-    0,
-    0,
-    /* f0 */ 0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    M | G,
-    M | G,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    M,
-    M,
-};
+/* SDM 2D "Two-Byte Opcode Map". 0f is AMD's 3DNow!, whose opcode stands where others have an
+ * immediate. */
+static const char two_byte[] = "MMMM?.....?.?M.B" /* 00 */
+                               "MMMMMMMMMMMMMMMM" /* 10 */
+                               "RRRR????MMMMMMMM" /* 20 */
+                               "......?.????????" /* 30 */
+                               "MMMMMMMMMMMMMMMM" /* 40 */
+                               "MMMMMMMMMMMMMMMM" /* 50 */
+                               "MMMMMMMMMMMMMMMM" /* 60 */
+                               "BBBBMMM.MM??MMMM" /* 70 */
+                               "jjjjjjjjjjjjjjjj" /* 80 */
+                               "MMMMMMMMMMMMMMMM" /* 90 */
+                               "...MBMMM...MBMMM" /* a0 */
+                               "MMMMMMMMMMBMMMMM" /* b0 */
+                               "MMBMBBBM........" /* c0 */
+                               "MMMMMMMMMMMMMMMM" /* d0 */
+                               "MMMMMMMMMMMMMMMM" /* e0 */
+                               "MMMMMMMMMMMMMMMM" /* f0 */;
+_Static_assert(sizeof(one_byte) == 257 && sizeof(two_byte) == 257, "a letter for each opcode");
 
-/* SDM 2D "Two-Byte Opcode Map"; 0f is 3DNow!, whose opcode is where others have an immediate. */
-static const uint8_t two_byte[256] = {
-    /* 00 */ M,
-    M,
-    M,
-    M,
-    U,
-    0,
-    0,
-    0,
-    0,
-    0,
-    U,
-    0,
-    U,
-    M,
-    0,
-    M | B,
-    /* 10 */ M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    /* 20 */ M | R,
-    M | R,
-    M | R,
-    M | R,
-    U,
-    U,
-    U,
-    U,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    /* 30 */ 0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    U,
-    0,
-    U,
-    U,
-    U,
-    U,
-    U,
-    U,
-    U,
-    U,
-    /* 40 */ M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    /* 50 */ M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    /* 60 */ M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    /* 70 */ M | B,
-    M | B,
-    M | B,
-    M | B,
-    M,
-    M,
-    M,
-    0,
-    M,
-    M,
-    U,
-    U,
-    M,
-    M,
-    M,
-    M,
-    /* 80 */ J,
-    J,
-    J,
-    J,
-    J,
-    J,
-    J,
-    J,
-    J,
-    J,
-    J,
-    J,
-    J,
-    J,
-    J,
-    J,
-    /* 90 */ M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    /* a0 */ 0,
-    0,
-    0,
-    M,
-    M | B,
-    M,
-    M,
-    M,
-    0,
-    0,
-    0,
-    M,
-    M | B,
-    M,
-    M,
-    M,
-    /* b0 */ M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M | B,
-    M,
-    M,
-    M,
-    M,
-    M,
-    /* c0 */ M,
-    M,
-    M | B,
-    M,
-    M | B,
-    M | B,
-    M | B,
-    M,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    /* d0 */ M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    /* e0 */ M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    /* f0 */ M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-    M,
-};
+static bool has_modrm(char follows)
+{
+    return follows >= 'A' && follows <= 'Z';
+}
+
+static bool exists(char follows, bool long_mode)
+{
+    switch (follows) {
+    case '?':
+        return false;
+    case 'f':
+    case 'x':
+    case 'X':
+    case 'y':
+    case 'Y':
+        return !long_mode;
+    default:
+        return true;
+    }
+}
 
 /* One decoding. */
 struct decoder {
@@ -710,40 +238,45 @@ static void take_modrm(struct decoder *d, bool is_register)
         in->segment = SEGMENT_SS;
 }
 
-static void take_immediate(struct decoder *d, unsigned kind)
+static void take_immediate(struct decoder *d, char follows)
 {
     struct instruction *in = d->in;
     unsigned z = in->operand_bytes == 2 ? 2 : 4;
 
-    if (kind == G)
-        kind = (in->reg & 7) > 1 ? 0 : in->opcode & 1 ? Z : B;
-    switch (kind) {
-    case B:
+    if (follows == 'G')
+        follows = (in->reg & 7) > 1 ? '.' : in->opcode & 1 ? 'Z' : 'B';
+    switch (follows) {
+    case 'b':
+    case 'B':
+    case 'y':
+    case 'Y':
         in->immediate = take(d, 1);
         break;
-    case W:
+    case 'w':
+    case 'W':
         in->immediate = take(d, 2);
         break;
-    case Z:
-        in->immediate = take(d, z);
-        break;
-    case D:
+    case 'D':
         in->immediate = take(d, 4);
         break;
-    case V:
+    case 'z':
+    case 'Z':
+        in->immediate = take(d, z);
+        break;
+    case 'v':
         in->immediate = take(d, in->operand_bytes);
         break;
-    case J:
-        in->immediate = take(d, d->in->long_mode ? 4 : z);
+    case 'j':
+        in->immediate = take(d, in->long_mode ? 4 : z);
         break;
-    case O:
+    case 'o':
         in->memory = true;
         in->displacement = take(d, in->address_bytes);
         break;
-    case F:
+    case 'f':
         d->at += z + 2;
         break;
-    case E:
+    case 'e':
         d->at += 3;
         break;
     default:
@@ -762,7 +295,7 @@ static bool is_vector(const struct decoder *d, uint8_t byte)
 
 /* VEX, EVEX and XOP, which in other places are BOUND, LES, LDS and POP: SDM 2A "Intel AVX",
  * "Intel AVX-512 Encoding"; APM 3 "XOP". Returns what follows the opcode. */
-static unsigned take_vector(struct decoder *d, uint8_t byte)
+static char take_vector(struct decoder *d, uint8_t byte)
 {
     uint8_t payload = d->window[d->at];
     unsigned map = byte == 0xc5 ? 1 : payload & (byte == 0x62 ? 7 : 0x1f);
@@ -771,14 +304,14 @@ static unsigned take_vector(struct decoder *d, uint8_t byte)
     d->in->map = DECODE_VECTOR;
     d->in->opcode = take_byte(d);
     if (byte == 0x8f)
-        return map == 8 ? M | B : map == 10 ? M | D : M;
+        return map == 8 ? 'B' : map == 10 ? 'D' : 'M';
     if (map == 1)
-        return d->in->opcode == 0x77 ? 0 : M | (two_byte[d->in->opcode] & IMMEDIATE);
-    return map == 3 ? M | B : M;
+        return d->in->opcode == 0x77 ? '.' : two_byte[d->in->opcode] == 'B' ? 'B' : 'M';
+    return map == 3 ? 'B' : 'M';
 }
 
 /* Returns what follows the opcode. */
-static unsigned take_opcode(struct decoder *d)
+static char take_opcode(struct decoder *d)
 {
     struct instruction *in = d->in;
     uint8_t byte = take_prefixes(d);
@@ -793,10 +326,10 @@ static unsigned take_opcode(struct decoder *d)
     if (byte == 0x38 || byte == 0x3a) {
         in->map = byte == 0x38 ? DECODE_0F38 : DECODE_0F3A;
         in->opcode = take_byte(d);
-        return byte == 0x38 ? M : M | B;
+        return byte == 0x38 ? 'M' : 'B';
     }
     if (byte == 0x78 && (d->operand || in->repne))
-        return M | W; /* AMD's EXTRQ and INSERTQ: two bytes */
+        return 'W'; /* AMD's EXTRQ and INSERTQ: two bytes */
     return two_byte[byte];
 }
 
@@ -804,7 +337,7 @@ int decode(struct instruction *in, const uint8_t window[DECODE_WINDOW], unsigned
            unsigned code_bytes)
 {
     struct decoder d = {.in = in, .window = window};
-    unsigned follows;
+    char follows;
 
     *in = (struct instruction){.long_mode = code_bytes == 8,
                                .segment = SEGMENT_DS,
@@ -812,12 +345,12 @@ int decode(struct instruction *in, const uint8_t window[DECODE_WINDOW], unsigned
                                .index = DECODE_NO_REGISTER};
     follows = take_opcode(&d);
     set_sizes(&d, code_bytes);
-    if (follows & M)
-        take_modrm(&d, follows & R);
-    take_immediate(&d, follows & IMMEDIATE);
+    if (has_modrm(follows))
+        take_modrm(&d, follows == 'R');
+    take_immediate(&d, follows);
     if (d.at > have)
         return have < DECODE_MAX ? -E_AGAIN : -E_RANGE;
-    if (follows & U || (follows & X && in->long_mode))
+    if (!exists(follows, in->long_mode))
         return -E_NOTSUP;
     in->length = (uint8_t)d.at;
     return 0;
