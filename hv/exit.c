@@ -64,13 +64,17 @@ enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uin
     return v->stop ? EXIT_STOP : EXIT_DONE;
 }
 
-static bool nobody(struct vcpu *v, const char *what, uint64_t gpa)
+/* Nobody claims the address: on a PC reads give all ones there, and writes are lost. */
+static bool ends_strict(struct vcpu *v, const char *what, uint64_t gpa)
 {
+    v->stats->unclaimed_address = gpa;
+    if (!v->guest->config.strict_memory)
+        return false;
     v->exit->detail = gpa;
     vcpu_stop(v, ABI_GUEST_CRASHED,
               "%s guest-physical address 0x%lx, outside of its memory, at RIP 0x%lx", what, gpa,
               v->exit->rip);
-    return false;
+    return true;
 }
 
 bool exit_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t *value)
@@ -80,7 +84,11 @@ bool exit_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t *value
     platform_enter(v->platform, v->exit->tsc);
     there = mmio_read(&v->platform->bus, gpa, size, value);
     platform_leave(v->platform, v->number);
-    return there || nobody(v, "read from", gpa);
+    if (__builtin_expect(there, 1))
+        return true;
+    *value = UINT64_MAX;
+    v->stats->unclaimed_reads++;
+    return !ends_strict(v, "read from", gpa);
 }
 
 /* Like exit_port_out(). */
@@ -91,7 +99,9 @@ bool exit_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value
     platform_enter(v->platform, v->exit->tsc);
     there = mmio_write(&v->platform->bus, gpa, size, value);
     exit_ports_done(v);
-    if (!there)
-        return nobody(v, "wrote to", gpa);
+    if (!there) {
+        v->stats->unclaimed_writes++;
+        return !ends_strict(v, "wrote to", gpa);
+    }
     return !v->stop;
 }

@@ -29,7 +29,8 @@ uint32_t exit_port_in(struct vcpu *v, uint16_t port, unsigned size);
 enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value);
 
 /* An access of 1, 2, 4 or 8 bytes to memory-mapped registers at a guest-physical address outside
- * the guest's RAM. False: the guest has been ended. */
+ * the guest's RAM. An address that nobody claims reads all ones and swallows writes; a guest with
+ * strict_memory ends. False: the guest has been ended. */
 bool exit_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t *value) MUST_CHECK;
 bool exit_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value) MUST_CHECK;
 

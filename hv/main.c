@@ -75,6 +75,7 @@ static struct guest_config management_config(const struct boot_options *o)
         .budget_us = (uint32_t)o->budget_us,
         .period_us = (uint32_t)o->period_us,
         .restart = RESTART_ALWAYS,
+        .strict_memory = true,
         .devices = DEV_DEFAULT | DEV_NET,
     };
 

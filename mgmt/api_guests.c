@@ -60,6 +60,19 @@ static void put_configuration(struct json_out *j, struct abi_guest *g)
     json_end(j);
 }
 
+/* The address is null as long as there was no access. */
+static void put_unclaimed(struct json_out *j, const struct abi_vcpu *v)
+{
+    json_object(j, "unclaimed_memory");
+    json_u64(j, "reads", v->unclaimed_reads);
+    json_u64(j, "writes", v->unclaimed_writes);
+    if (v->unclaimed_reads || v->unclaimed_writes)
+        json_hex(j, "address", v->unclaimed_address, 0);
+    else
+        json_null(j, "address");
+    json_end(j);
+}
+
 static void put_vcpu(const struct call *c, struct json_out *j, struct api_vcpu id)
 {
     const struct abi_vcpu *v = c->v->vcpu(id);
@@ -76,6 +89,7 @@ static void put_vcpu(const struct call *c, struct json_out *j, struct api_vcpu i
     json_u64(j, "interrupts", v->irqs);
     json_u64(j, "slice_ends", v->slice_ends);
     json_u64(j, "slice_late_max_ticks", v->slice_late_max);
+    put_unclaimed(j, v);
     json_object(j, "exits");
     for (unsigned i = 0; i < ABI_EXIT_REASONS; i++)
         if (v->exits[i])

@@ -207,6 +207,16 @@ static void put_interrupts(struct metrics *m, const char *labels, const struct a
     one(m, "vcpu_interrupts_total", labels, v->irqs);
 }
 
+static void put_unclaimed(struct metrics *m, const char *labels, const struct abi_vcpu *v)
+{
+    char all[112];
+
+    (void)fmt(all, sizeof(all), "{%s,what=\"read\"}", labels);
+    sample(m, "vcpu_unclaimed_memory_accesses_total", all, v->unclaimed_reads);
+    (void)fmt(all, sizeof(all), "{%s,what=\"write\"}", labels);
+    sample(m, "vcpu_unclaimed_memory_accesses_total", all, v->unclaimed_writes);
+}
+
 static void put_wakes(struct metrics *m, const char *labels, const struct abi_vcpu *v)
 {
     histogram(m, "vcpu_timer_wake_lateness_seconds", labels, &v->wake_late);
@@ -272,6 +282,8 @@ static const struct guest_family {
      PUT_VCPU(put_time)},
     {"vcpu_exits_total", "counter", "VM exits by basic exit reason.", PUT_VCPU(put_exits)},
     {"vcpu_interrupts_total", "counter", "External interrupts injected.", PUT_VCPU(put_interrupts)},
+    {"vcpu_unclaimed_memory_accesses_total", "counter",
+     "Accesses to addresses where there is neither memory nor a device.", PUT_VCPU(put_unclaimed)},
     {"vcpu_timer_wake_lateness_seconds", "histogram",
      "From the moment at which a timer was due to the end of the guest's HLT.",
      PUT_VCPU(put_wakes)},

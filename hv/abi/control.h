@@ -268,6 +268,9 @@ struct abi_vcpu {
     uint64_t wanted[ABI_CONTROLS];
     struct abi_controls_result controls;
     struct abi_histogram wake_late; /* from a timer's due time to the end of HLT */
+    /* Accesses to guest-physical addresses where there is neither RAM nor a device; the address of
+     * the newest. */
+    uint64_t unclaimed_reads, unclaimed_writes, unclaimed_address;
 };
 _Static_assert(sizeof(struct abi_vcpu) <= ABI_VCPU_SIZE, "abi_vcpu must fit its page");
 

@@ -67,6 +67,8 @@ struct guest_config {
     uint32_t watchdog_ms;   /* 0..3600000: the longest time without a write to WATCHDOG_PORT; 0: no
                                watchdog */
     enum config_paused_clock paused_clock; /* JSON: "stops" (default) or "runs" */
+    uint16_t strict_memory; /* 1: an access where there is neither RAM nor a device ends it */
+    uint16_t pad;
     uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
                          "reset", "exit", "net", "acpi", "pci" */
     enum abi_exit_profile exit_profile; /* JSON: "least", "default" or "most" */

@@ -1,7 +1,7 @@
 # Completion of bhctl for bash: commands, options, names of guests and images.
 
 # fields of deploy: "make documents" writes them from hv/config_fields.def
-_bhctl_fields="--kind --cmdline --memory --core --vcpus --cores --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --exit-profile --devices --network --no-uplink --addresses --allow --broadcasts"
+_bhctl_fields="--kind --cmdline --memory --core --vcpus --cores --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --exit-profile --strict-memory --devices --network --no-uplink --addresses --allow --broadcasts"
 # end
 
 # bash also splits words at ":" and "=", as in --url=https://127.0.0.1:8443. Sets words (up to the cursor), cword, cur and prev of the caller.

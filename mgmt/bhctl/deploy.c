@@ -75,11 +75,11 @@ static json_t *make_cores(const char *text)
     return list;
 }
 
-/* The option turns the default off. */
-static json_t *make_off(const char *value)
+/* An option turns its switch on, "no-..." off. */
+static json_t *make_switch(const char *value)
 {
     (void)value;
-    return json_false();
+    return json_true();
 }
 
 #define make_core      make_number
@@ -88,7 +88,6 @@ static json_t *make_off(const char *value)
 #define make_file      make_text
 #define make_flags     word_list
 #define make_addresses word_list
-#define make_switch    make_off
 /* Fields without an option of their own. */
 #define make_net       make_text
 #define make_modules   make_text
@@ -125,6 +124,8 @@ static int set_members(json_t *object, const struct options *o, const struct mem
         const char *value = o->value[m->option];
         json_t *made = value ? m->make(value) : NULL;
 
+        if (m->make == make_switch && strncmp(option_spec(m->option)->name, "no-", 3) == 0)
+            made = json_false();
         if (value && !made && m->make == make_number)
             rc = complain(EXIT_USAGE, "--%s: \"%s\" is not a whole number",
                           option_spec(m->option)->name, value);

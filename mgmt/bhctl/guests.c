@@ -81,6 +81,7 @@ static void say_exits(json_t *exits)
 
 static void say_vcpu(const json_t *v, bool several)
 {
+    const json_t *unclaimed = json_object_get(v, "unclaimed_memory");
     const char *activity = text_of(v, "activity");
     bool active = strcmp(activity, "active") == 0 || !*activity;
 
@@ -92,6 +93,10 @@ static void say_vcpu(const json_t *v, bool several)
               number_of(v, "run_ticks"), number_of(v, "wait_ticks"));
     say_field("entries", "%" PRIu64 ", interrupts %" PRIu64, number_of(v, "entries"),
               number_of(v, "interrupts"));
+    if (number_of(unclaimed, "reads") || number_of(unclaimed, "writes"))
+        say_field("no memory", "%" PRIu64 " reads, %" PRIu64 " writes, the last at %s",
+                  number_of(unclaimed, "reads"), number_of(unclaimed, "writes"),
+                  text_of(unclaimed, "address"));
     say_exits(json_object_get(v, "exits"));
     say_exit(json_object_get(v, "last_exit"));
 }

@@ -17,6 +17,7 @@ export const GUEST = [
     {name: "watchdog_ms", kind: "number", preset: 0, help: "crashed when it does not write to port 0xf8 for so many milliseconds; 0: it need not"},
     {name: "paused_clock", kind: "choice", preset: "stops", words: ["stops", "runs"], help: "what its TSC, PIT and RTC do while it is paused"},
     {name: "exit_profile", kind: "choice", preset: "default", words: ["default", "least", "most"], help: "which VM exits it starts with"},
+    {name: "strict_memory", kind: "switch", preset: false, help: "an access where there is neither memory nor a device ends it"},
     {name: "devices", kind: "flags", preset: ["uart", "pic", "pit", "rtc", "reset", "exit", "acpi", "pci"], words: ["uart", "pic", "pit", "rtc", "reset", "exit", "net", "acpi", "pci"], help: "its devices; else all but net"},
 ];
 

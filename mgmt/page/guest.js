@@ -137,15 +137,18 @@ const TOPS = {rips: ["RIPs", "rip"], ports: ["ports", "port"], msrs: ["MSRs", "m
 const topTables = (top) => Object.entries(TOPS).filter(([name]) => top[name].length).map(([name, [title, what]]) =>
     table(`Top ${title}`, [what, "exits"], top[name].map((entry) => [entry[what], String(entry.exits)])));
 
+const describeUnclaimed = ({reads, writes, address}) => (reads || writes
+    ? `Where there is neither memory nor a device: ${reads} reads, ${writes} writes, the last at ${address}.` : "");
+
 function exitsView(guest, vcpu) {
     const bars = el("tbody"), tops = el("div", {class: "tops"}), total = el("p"), legend = el("p", {class: "legend"});
     const still = el("input", {type: "checkbox"}), colour = palette();
     const readout = el("output", {class: "readout", "aria-live": "off"}), tip = el("div", {class: "tip", role: "tooltip", hidden: true});
-    const line = timeline(readout, tip, colour);
+    const line = timeline(readout, tip, colour), unclaimed = el("p", {class: "unclaimed"});
 
     return {
         node: el("div", null, el("p", {class: "tools"}, field("hold still", still)),
-            el("div", {class: "scroll"}, el("table", {class: "bars"}, el("caption", null, "Exits since the guest's start, by reason"), bars)),
+            el("div", {class: "scroll"}, el("table", {class: "bars"}, el("caption", null, "Exits since the guest's start, by reason"), bars)), unclaimed,
             el("h3", null, "The last exits"), total, el("p", {class: "note"}, "One column an exit: up, the time in the " +
                "guest before it; down, the time until the guest went on. Each line is ten times the one before; the first are 100 ticks."),
             legend, el("div", {class: "scroll"}, line.chart), readout, tip, tops),
@@ -153,6 +156,7 @@ function exitsView(guest, vcpu) {
             if (still.checked && bars.children.length)
                 return;
             bars.replaceChildren(...barChart(answer.vcpus[vcpu].exits, colour));
+            setText(unclaimed, describeUnclaimed(answer.vcpus[vcpu].unclaimed_memory));
             const {exits, top} = await api(`${vcpuPath(guest, vcpu)}/exits`);
 
             // Keeps the exit that the user looks at.

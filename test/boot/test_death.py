@@ -5,7 +5,7 @@ import pytest
 
 CONFIG = {"guests": [
     {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0},
-    {"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 0},
+    {"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 0, "strict_memory": True},
 ]}
 
 DEATHS = [

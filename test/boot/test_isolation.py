@@ -20,7 +20,7 @@ WAYS = ["read", "write", "locked", "execute", "ins", "outs", "walk", "gate", "st
 
 
 def isolation(name, cmdline, core=1):
-    return {"name": name, "image": "guests/isolation.elf", "memory": "4M", "cmdline": cmdline, "core": core}
+    return {"name": name, "image": "guests/isolation.elf", "memory": "4M", "cmdline": cmdline, "core": core, "strict_memory": True}
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,7 @@ def m(start):
     guests = [isolation(name, name) for name in ("ports", "msrs", "calls", "ask")]
     guests += [isolation("canary", "canary", 0), {"name": "flat", "image": "guests/flat.bin", "kind": "flat", "memory": "2M", "core": 1},
                {"name": "strings", "image": "guests/strings.elf", "memory": "4M", "core": 1},
+               {"name": "unclaimed", "image": "guests/unclaimed.elf", "memory": "4M", "core": 1},
                {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0}]
     return start({"guests": guests}, cpus=2)
 
@@ -62,6 +63,18 @@ def test_string_io_faults(m):
     """INS and OUTS that fault within the guest's memory are its own affair: it gets the exception and lives."""
     assert m.wait_serial(r"\[strings\] strings: (\d+) trials, (\d+) wrong")[2] == "0", m.request("GET", "/v1/guests/strings/console")[2]
     assert m.guest("strings")["exit_code"] == 0
+
+
+def test_unclaimed_memory(m):
+    """Without strict_memory it reads all ones, by all instructions that the root emulates as by those that the CPU executes, and is counted."""
+    assert m.wait_state("unclaimed", "stopped")["exit_code"] == 0, m.request("GET", "/v1/guests/unclaimed/console")[2]
+    assert re.search(r"unclaimed: (\d+) forms, 0 wrong", m.request("GET", "/v1/guests/unclaimed/console")[2])
+    count = m.guest("unclaimed")["vcpus"][0]["unclaimed_memory"]
+    assert count["reads"] > 600 and count["writes"] > 450 and count["address"] == "0xd8000002", count
+    metrics = m.request("GET", "/metrics")[2]
+    for what in ("read", "write"):
+        assert f'bulkhead_vcpu_unclaimed_memory_accesses_total{{guest="unclaimed",vcpu="0",what="{what}"}} {count[what + "s"]}\n' in metrics
+    assert m.guest("ask")["vcpus"][0]["unclaimed_memory"]["address"] is None
 
 
 @pytest.mark.parametrize("way", ["read", "write"])

@@ -213,7 +213,7 @@ static const struct command {
     {"exit", "N: ends with this exit code", do_exit},
     {"reset", "reset control register, port 0xcf9", die_reset},
     {"triple", "dies: triple fault", die_triple},
-    {"bad", "[ADDRESS]: dies: reads outside of its memory", die_bad},
+    {"bad", "[ADDRESS]: dies, if its memory is strict: reads outside of it", die_bad},
     {"ud", "hangs: undefined instruction in a loop", die_ud},
     {"spin", "hangs: endless loop, interrupts off", die_spin},
     {"starve", "writes to its watchdog no more, and goes on", starve},

@@ -149,7 +149,8 @@ static void test_every_option(void **state)
 static void test_fields(void **state)
 {
     (void)state;
-    assert_true(parse("deploy f --kind=flat --weight 7 --no-uplink --allow a,b"));
+    assert_true(parse("deploy f --kind=flat --weight 7 --no-uplink --allow a,b --strict-memory"));
+    assert_true(options_have(&o, OPTION_GUEST_strict_memory));
     assert_string_equal(o.value[OPTION_GUEST_kind], "flat");
     assert_string_equal(o.value[OPTION_GUEST_weight], "7");
     assert_string_equal(o.value[OPTION_NET_allow], "a,b");

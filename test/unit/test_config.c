@@ -517,6 +517,7 @@ static void foreign_guest(void **state)
     REFUSED("budget_us", (g.budget_us = 5000, g.period_us = 1000));
     REFUSED("restart", memset(&g.restart, 0xff, sizeof(g.restart)));
     REFUSED("paused_clock", memset(&g.paused_clock, 0x7f, sizeof(g.paused_clock)));
+    REFUSED("strict_memory", g.strict_memory = 2);
     REFUSED("kind", memset(&g.kind, 1, sizeof(g.kind)));
     REFUSED("image", strcpy(g.image, "bulkhead:configuration"));
     REFUSED("image", strcpy(g.image, "a\nb"));
@@ -681,6 +682,7 @@ static void limits(void **state)
 #define LIMIT_core(...)
 #define LIMIT_cores(...)
 #define LIMIT_flags(...)
+#define LIMIT_switch(...)
 #define LIMIT_net(...)
 #define LIMIT_modules(...)
 #define LIMIT_number(name, least, most) {#name, offsetof(struct guest_config, name), least, most},

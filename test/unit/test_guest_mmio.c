@@ -11,6 +11,7 @@
 #define REGISTERS 0xfed00000ull
 #define SIZE      0x1000u
 #define CODE      RIP
+#define PF        (EVENT_VALID | EVENT_EXCEPTION | EVENT_ERROR_CODE | VECTOR_PF)
 
 /* A device of plain memory, which records its last access. */
 static struct probe {
@@ -188,6 +189,282 @@ static void test_16_bit_code(void **ctx)
     ASSERT_RAISES(execute("66 67 8b 03", 0, false), EVENT_VALID | EVENT_EXCEPTION | VECTOR_GP, 0);
 }
 
+static void test_read_modify_write(void **ctx)
+{
+    (void)ctx;
+    v->regs.rbx = REGISTERS;
+    v->regs.rax = 0xf0000001;
+    put(8, 0x10000000);
+    writes("f0 01 43 08", 8, 4); /* lock add [ebx+8], eax */
+    assert_true(get(8) == 1);
+    assert_true(state.rflags == (RFLAGS_FIXED | RFLAGS_CF));
+    assert_int_equal(device.reads, 1);
+    writes("66 83 53 08 ff", 8, 2); /* adc word [ebx+8], -1 */
+    assert_true(get(8) == 1);
+    assert_true(state.rflags == (RFLAGS_FIXED | RFLAGS_CF | RFLAGS_AF));
+    writes("f6 5b 08", 8, 1); /* neg byte [ebx+8] */
+    assert_true(get(8) == 0xff);
+    writes("0f ba 73 08 04", 8, 4); /* btr dword [ebx+8], 4 */
+    assert_true(get(8) == 0xef);
+    v->regs.rcx = 0x77;
+    writes("86 4b 08", 8, 1); /* xchg [ebx+8], cl */
+    assert_true(get(8) == 0x77 && v->regs.rcx == 0xef);
+    v->regs.rdx = 2;
+    writes("0f c1 53 08", 8, 4); /* xadd [ebx+8], edx */
+    assert_true(get(8) == 0x79 && v->regs.rdx == 0x77);
+    v->regs.rax = 0x79;
+    writes("0f b1 53 08", 8, 4); /* cmpxchg [ebx+8], edx: equal */
+    assert_true(get(8) == 0x77 && (state.rflags & RFLAGS_ZF));
+    writes("0f b1 4b 08", 8, 4); /* not equal: written back */
+    assert_true(get(8) == 0x77 && v->regs.rax == 0x77 && !(state.rflags & RFLAGS_ZF));
+    device.writes = 0;
+    state.rflags |= RFLAGS_RF;
+    reads("39 43 08", 8, 4); /* cmp [ebx+8], eax */
+    assert_true(state.rflags == (RFLAGS_FIXED | RFLAGS_ZF | RFLAGS_PF));
+    reads("03 43 08", 8, 4); /* add eax, [ebx+8] */
+    assert_true(v->regs.rax == 0xee);
+}
+
+/* SDM 2A "BT": the number in a register is signed. */
+static void test_far_bits(void **ctx)
+{
+    (void)ctx;
+    v->regs.rbx = REGISTERS + 0x100;
+    v->regs.rcx = 0xffffffffffffff7full; /* -129 */
+    writes("0f ab 0b", 0x100 - 20, 4);   /* bts [ebx], ecx */
+    assert_true(get(0x100 - 20) == 0x80000000);
+    v->regs.rcx = 0x8000; /* as a word: -32768 */
+    v->regs.rbx = REGISTERS + 0x1800;
+    device.writes = 0;
+    reads("66 0f a3 0b", 0x800, 2); /* bt [ebx], cx */
+    v->regs.rcx = 0xff;
+    v->regs.rbx = REGISTERS;
+    reads("0f ba 23 ff", 0, 4); /* bt dword [ebx], 0xff: within the operand */
+}
+
+/* Two bytes of RAM, two where nothing is. */
+static void test_crosses_a_page(void **ctx)
+{
+    struct memory_access m = {MEMORY, MEMORY, true, false};
+
+    (void)ctx;
+    v->regs.rbx = MEMORY - 2;
+    memcpy(guest.mem.base + MEMORY - 2, "\x11\x22", 2);
+    memcpy(guest.mem.base + CODE, "\x8b\x03\x87\x03", 4); /* mov eax, [ebx]; xchg */
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_SKIP_DECODED);
+    assert_true(v->regs.rax == 0xffff2211);
+    record.rip += 2;
+    m.write = true;
+    v->regs.rax = 0x44332244;
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_DONE_DECODED);
+    assert_true(v->regs.rax == 0xffff2211);
+    assert_memory_equal(guest.mem.base + MEMORY - 2, "\x44\x22", 2);
+    assert_true(stats.unclaimed_reads == 2 && stats.unclaimed_writes == 1);
+}
+
+static void test_moves(void **ctx)
+{
+    (void)ctx;
+    put(0x10, 0x8877665544332211);
+    v->regs.rsi = REGISTERS + 0x10;
+    v->regs.rdi = 0x300;
+    assert_int_equal(execute("a5", 0x10, false), EXIT_DONE_DECODED); /* movsd, from a register */
+    assert_memory_equal(guest.mem.base + 0x300, "\x11\x22\x33\x44", 5);
+    assert_true(v->regs.rsi == REGISTERS + 0x14 && v->regs.rdi == 0x304);
+    v->regs.rsi = 0x302;
+    v->regs.rdi = REGISTERS + 0x20;
+    v->regs.rcx = 2;
+    state.rflags |= RFLAGS_DF;
+    writes("f3 66 a5", 0x1e, 2); /* rep movsw, to registers, downwards */
+    assert_true(get(0x1e) == 0x44332211);
+    assert_true(v->regs.rsi == 0x2fe && v->regs.rdi == REGISTERS + 0x1c && v->regs.rcx == 0);
+    state.rflags &= ~RFLAGS_DF;
+    v->regs.rsi = REGISTERS + 0x10;
+    v->regs.rdi = REGISTERS + 0x40;
+    v->regs.rcx = 8;
+    writes("f3 a4", 0x47, 1); /* rep movsb, from and to registers */
+    assert_true(get(0x40) == 0x8877665544332211);
+    v->regs.rcx = 0;
+    device.reads = device.writes = 0;
+    assert_int_equal(execute("f3 a4", 0x40, true), EXIT_DONE_DECODED);
+    assert_int_equal(device.reads + device.writes, 0);
+}
+
+/* SDM 2B "REP": between two iterations the vCPU takes interrupts and traps, and goes on later. */
+static void test_rests(void **ctx)
+{
+    struct memory_access m = {REGISTERS, REGISTERS, true, true};
+
+    (void)ctx;
+    v->regs.rdi = REGISTERS;
+    v->regs.rcx = 100;
+    assert_int_equal(execute("f3 aa", 0, true), EXIT_RESUME); /* rep stosb */
+    assert_int_equal(v->regs.rcx, 100 - 64);
+    assert_true(state.rflags & RFLAGS_RF);
+    assert_int_equal(x86_mmio(v, &m, 0), EXIT_RESUME); /* the time is over */
+    assert_int_equal(v->regs.rcx, 100 - 65);
+    state.rflags |= RFLAGS_TF;
+    state.shadow = true;
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_RESUME);
+    assert_int_equal(v->regs.rcx, 100 - 66);
+    assert_true(state.trap_due && !state.shadow);
+    state.rflags &= ~RFLAGS_TF;
+    v->nmi = true;
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_RESUME);
+    assert_int_equal(v->regs.rcx, 100 - 67);
+    v->nmi = false;
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_DONE_DECODED);
+    assert_int_equal(device.writes, 100);
+    assert_false(state.rflags & RFLAGS_RF);
+}
+
+/* Each iteration is checked before it is done; those before it stay done. */
+static void test_string_faults(void **ctx)
+{
+    (void)ctx;
+    state.segment[SEGMENT_ES].limit = REGISTERS + 2;
+    v->regs.rdi = REGISTERS;
+    v->regs.rcx = 9;
+    ASSERT_RAISES(execute("f3 aa", 0, true), GP, 0);
+    assert_int_equal(v->regs.rcx, 6);
+    assert_int_equal(device.writes, 3);
+    /* The destination in RAM is checked before the source is read. */
+    device.reads = 0;
+    state.segment[SEGMENT_ES] = (struct segment){0, UINT32_MAX, 0x91 | SEGMENT_RIGHTS_DB};
+    v->regs.rsi = REGISTERS;
+    v->regs.rdi = 0x100;
+    ASSERT_RAISES(execute("a4", 0, false), GP, 0);
+    assert_int_equal(device.reads, 0);
+}
+
+#define TABLE 0x4000u /* a page directory of 4 MB pages and 4 KB ones for the first */
+
+static void page(unsigned number, uint32_t entry)
+{
+    memcpy(guest.mem.base + TABLE + 0x1000 + 4 * number, &entry, 4);
+}
+
+/* The first 64 KB mapped one to one, the registers behind them. */
+static void with_paging(void)
+{
+    const uint32_t first = TABLE + 0x1007;
+
+    state.cr0 |= CR0_PG | CR0_WP;
+    state.cr3 = TABLE;
+    memcpy(guest.mem.base + TABLE, &first, 4);
+    for (unsigned i = 0; i < MEMORY / PAGE_SIZE; i++)
+        page(i, (uint32_t)(i * PAGE_SIZE) | 7);
+    page(MEMORY / PAGE_SIZE, REGISTERS | 7);
+}
+
+static void test_page_faults(void **ctx)
+{
+    struct memory_access m = {REGISTERS, MEMORY, true, false};
+
+    (void)ctx;
+    with_paging();
+    memcpy(guest.mem.base + CODE, "\xa4", 1); /* movsb */
+    v->regs.rsi = MEMORY;
+    v->regs.rdi = 0x6000;
+    put(0, 0x5a);
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_DONE_DECODED);
+    assert_int_equal(guest.mem.base[0x6000], 0x5a);
+    page(6, 0x6005); /* read-only */
+    ASSERT_RAISES(x86_mmio(v, &m, NEVER), PF, PF_PRESENT | PF_WRITE);
+    assert_int_equal(state.cr2, 0x6001);
+    assert_int_equal(device.reads, 1);
+    /* A read that the CPU has reported does not allow the write of another instruction. */
+    memcpy(guest.mem.base + CODE, "\x88\x06", 2); /* mov [esi], al */
+    page(MEMORY / PAGE_SIZE, REGISTERS | 5);
+    ASSERT_RAISES(x86_mmio(v, &m, NEVER), PF, PF_PRESENT | PF_WRITE);
+    assert_int_equal(state.cr2, MEMORY + 1);
+}
+
+/* The instruction is fetched with the checks of a fetch, and only as far as it goes. */
+static void test_fetches(void **ctx)
+{
+    struct memory_access m = {REGISTERS, MEMORY, true, false};
+
+    (void)ctx;
+    with_paging();
+    v->regs.rbx = MEMORY;
+    record.rip = 0x2fff;
+    memcpy(guest.mem.base + 0x2fff, "\x8b\x03", 2);
+    page(3, 0);
+    ASSERT_RAISES(x86_mmio(v, &m, NEVER), PF, 0);
+    assert_int_equal(state.cr2, 0x3000);
+    record.rip = 0x2ffe;
+    memcpy(guest.mem.base + 0x2ffe, "\x8b\x03", 2);
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_SKIP_DECODED);
+    page(3, 0x3007);
+    memcpy(guest.mem.base + 0x2fff, "\x43\x04", 2);
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_SKIP_DECODED);
+    assert_int_equal(record.instruction_length, 3);
+    assert_int_equal(device.offset, 4);
+    /* SDM 2A "Instruction Format": at most 15 bytes. */
+    memset(guest.mem.base + 0x2ffe, 0x3e, 14);
+    memcpy(guest.mem.base + 0x2ffe + 13, "\x8b\x03", 2);
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_SKIP_DECODED);
+    assert_int_equal(record.instruction_length, 15);
+    memcpy(guest.mem.base + 0x2ffe + 13, "\x3e\x8b\x03", 3);
+    ASSERT_RAISES(x86_mmio(v, &m, NEVER), GP, 0);
+    /* The guest has unmapped its code, or put it where there is none, meanwhile. */
+    page(2, 0x2000);
+    ASSERT_RAISES(x86_mmio(v, &m, NEVER), PF, 0);
+    page(2, 0x800000 | 7);
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_STOP);
+    assert_string_equal(
+        stopped, "executed guest-physical address 0x800ffe, outside of its memory, at RIP 0x2ffe");
+}
+
+static void test_alignment(void **ctx)
+{
+    (void)ctx;
+    v->regs.rbx = REGISTERS + 1;
+    state.cr0 |= CR0_AM;
+    state.rflags |= RFLAGS_AC;
+    reads("8b 03", 1, 4);
+    state.cpl = 3;
+    ASSERT_RAISES(execute("8b 03", 1, false),
+                  EVENT_VALID | EVENT_EXCEPTION | EVENT_ERROR_CODE | VECTOR_AC, 0);
+    v->regs.rbx = REGISTERS;
+    reads("8b 03", 0, 4);
+}
+
+/* What a device does with a write counts at once. */
+static void end_it(void *dev, uint64_t offset, unsigned size, uint64_t value)
+{
+    (void)dev;
+    (void)offset;
+    (void)size;
+    (void)value;
+    vcpu_stop(v, ABI_GUEST_STOPPED, "by a register");
+}
+
+static void test_ends_the_guest(void **ctx)
+{
+    static const struct mmio_ops ops = {probe_read, end_it, 4};
+
+    (void)ctx;
+    assert_int_equal(mmio_claim(&guest.platform.bus, REGISTERS + SIZE, 4, &ops, &device), 0);
+    v->regs.rbx = REGISTERS + SIZE;
+    assert_int_equal(execute("89 03", SIZE, true), EXIT_STOP);
+    v->stop = false;
+    v->regs.rdi = REGISTERS + SIZE;
+    v->regs.rcx = 4;
+    assert_int_equal(execute("f3 ab", SIZE, true), EXIT_STOP);
+    assert_int_equal(v->regs.rcx, 4);
+}
+
+/* An interrupt that the access raises is looked at before the next instruction. */
+static void test_interrupts(void **ctx)
+{
+    (void)ctx;
+    raise_irq();
+    v->regs.rbx = REGISTERS;
+    assert_int_equal(execute("8b 03", 0, false), EXIT_DONE_DECODED);
+}
+
 static void test_not_emulated(void **ctx)
 {
     (void)ctx;
@@ -207,6 +484,13 @@ static void test_nobody_there(void **ctx)
 {
     (void)ctx;
     v->regs.rbx = REGISTERS;
+    assert_int_equal(execute("8b 83 00 10 00 00", SIZE, false), EXIT_SKIP_DECODED);
+    assert_int_equal(v->regs.rax, UINT32_MAX);
+    assert_int_equal(execute("01 83 04 10 00 00", SIZE, true), EXIT_DONE_DECODED);
+    assert_int_equal(stats.unclaimed_reads, 2);
+    assert_int_equal(stats.unclaimed_writes, 1);
+    assert_true(stats.unclaimed_address == REGISTERS + SIZE + 4);
+    guest.config.strict_memory = true;
     assert_int_equal(execute("8b 83 00 10 00 00", SIZE, false), EXIT_STOP);
     assert_string_equal(
         stopped,
@@ -241,6 +525,17 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_loads_64, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_stores, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_16_bit_code, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_read_modify_write, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_far_bits, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_crosses_a_page, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_moves, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_rests, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_string_faults, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_page_faults, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_fetches, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_alignment, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_ends_the_guest, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_interrupts, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_not_emulated, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_nobody_there, setup, fixture_end),
     };

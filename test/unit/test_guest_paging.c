@@ -28,6 +28,7 @@
 #define PSE    0x10ull
 #define PAE    0x20ull
 #define SMAP   0x200000ull
+#define SMEP   0x100000ull
 #define LMA    0x400ull
 #define NXE    0x800ull
 
@@ -125,6 +126,58 @@ static void tables64(uint64_t page)
     put(PDPT + 8, PD | P | W | U);
     put(PD + 8, PT | P | W | U);
     put(PT + 8, page);
+}
+
+static int fetch(uint64_t linear, uint32_t *error)
+{
+    uint64_t address = CLEAN;
+    int rc;
+
+    *error = 0;
+    rc = paging_translate(&regs, &gmem, linear, PF_FETCH, &address, error);
+    assert_int_equal(address, rc ? CLEAN : 0x7000 + linear % 4096);
+    return rc;
+}
+
+/* SDM 3A "Determination of Access Rights", "Page-Fault Exceptions" */
+static void fetches(void **state)
+{
+    uint32_t error;
+
+    (void)state;
+    tables64(0x7000 | P | U);
+    assert_int_equal(fetch(LINEAR64 + 5, &error), 0);
+    assert_int_equal(get(PT + 8), 0x7000 | P | U | A);
+    /* Any level may forbid it; without NXE the bit is reserved. */
+    put(PD + 8, PT | P | W | U | NX);
+    assert_int_equal(fetch(LINEAR64, &error), -E_PERM);
+    assert_int_equal(error, PF_PRESENT | PF_FETCH);
+    good(LINEAR64, false, 0x7000);
+    regs.efer = LMA;
+    assert_int_equal(fetch(LINEAR64, &error), -E_PERM);
+    assert_int_equal(error, PF_PRESENT | PF_RESERVED);
+    put(PD + 8, PT | P | W | U);
+    put(PT + 8, 0);
+    assert_int_equal(fetch(LINEAR64, &error), -E_PERM);
+    assert_int_equal(error, 0); /* neither NXE nor SMEP: not told apart */
+}
+
+static void fetches_of_users(void **state)
+{
+    uint32_t error;
+
+    (void)state;
+    tables64(0x7000 | P | U);
+    regs.cr4 |= SMEP | SMAP; /* SMAP is about data */
+    assert_int_equal(fetch(LINEAR64, &error), -E_PERM);
+    assert_int_equal(error, PF_PRESENT | PF_FETCH);
+    regs.cpl = 3;
+    assert_int_equal(fetch(LINEAR64, &error), 0);
+    put(PT + 8, 0x7000 | P);
+    assert_int_equal(fetch(LINEAR64, &error), -E_PERM);
+    assert_int_equal(error, PF_PRESENT | PF_USER | PF_FETCH);
+    regs.cpl = 0;
+    assert_int_equal(fetch(LINEAR64, &error), 0);
 }
 
 static void no_paging(void **state)
@@ -463,15 +516,13 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(no_paging),    TEST(walk_32),
-        TEST(large_32),     TEST(large_32_beyond_the_width),
-        TEST(walk_pae),     TEST(reserved_pae),
-        TEST(walk_64),      TEST(upper_half_64),
-        TEST(large_64),     TEST(not_present_64),
-        TEST(reserved_64),  TEST(permissions),
-        TEST(middle_rings), TEST(hostile_64),
-        TEST(hostile_32),   TEST(page_outside),
-        TEST(short_memory), TEST(own_table),
+        TEST(fetches),       TEST(fetches_of_users), TEST(no_paging),
+        TEST(walk_32),       TEST(large_32),         TEST(large_32_beyond_the_width),
+        TEST(walk_pae),      TEST(reserved_pae),     TEST(walk_64),
+        TEST(upper_half_64), TEST(large_64),         TEST(not_present_64),
+        TEST(reserved_64),   TEST(permissions),      TEST(middle_rings),
+        TEST(hostile_64),    TEST(hostile_32),       TEST(page_outside),
+        TEST(short_memory),  TEST(own_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
