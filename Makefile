@@ -214,22 +214,22 @@ distclean: clean
 ##                     CONFIG=their/guests.json OUT=their.iso packs your own guests
 ## make config-check   check a configuration and its images: CONFIG=their/guests.json
 ## make vmcsdump       build/vmcsdump: explains saved VMCSs, raw regions and single values
-## make bhctl          build/bhctl: looks after an appliance, see mgmt/bhctl/bhctl.1
-## make test           everything that proves it: lint, unit tests, fuzzers (short), boot tests
+## make bhctl          build/bhctl: the command-line client, see mgmt/bhctl/bhctl.1
+## make test           everything: lint, unit tests, fuzzers (short), boot tests
 ## make unit           host unit tests under ASan and UBSan, with gcc and clang
-## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a moment each
+## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a few seconds each
 ## make boot-test      boot tests in Bochs and QEMU; ARGS="-k deploy" for some of them
-## make bench          costs in Bochs; UPDATE=1 puts them into the README
-## make systems        boots systems of others in guests: test/systems/systems.toml; ONLY=xv6,debian12-cloud:2 some of them, UPDATE=1 updates
-##                     the README's table, SYSTEMS_IMAGES=their/directory names one with images that you built
+## make bench          costs in Bochs; UPDATE=1 writes them into the README
+## make systems        boot other people's systems in guests: test/systems/systems.toml; ONLY=xv6,debian12-cloud:2 for some of them, UPDATE=1 updates
+##                     the README's table, SYSTEMS_IMAGES=their/directory for images that you built
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
-## make lint           formatting, layer rules, documents that repeat tables and, of what has been built, circles: seconds
-## make documents      writes what documents repeat of the tables of configuration fields
-## make lines          how many lines of code the root has, by folder
-## make coverage       what part of the lines of hv/ and arch/x86/guest/ the unit tests reach, by file
+## make lint           formatting, layer rules, documents made from tables, circles between built files: takes seconds
+## make documents      write the parts of documents that come from the tables
+## make lines          the number of code lines in the root, by folder
+## make coverage       the share of the lines of hv/ and arch/x86/guest/ that unit tests reach, by file
 ## make reproducible   two builds, in two places, give the same bytes
 ## make fresh SUITE=bookworm|trixie|testing
 ##                     `make run`, unit tests and a boot test in a new root of that Debian; FULL=1: `make test`
-## make third-party-pins  what Debian's archive has now, for mgmt/third_party.pins
-## make clean          remove build/; make distclean: and third_party/, which was fetched
-## Each takes V=1: show the commands as they are
+## make third-party-pins  the versions in Debian's archive now, for mgmt/third_party.pins
+## make clean          remove build/; make distclean: and the fetched third_party/
+## Each takes V=1: show the whole commands

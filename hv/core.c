@@ -299,7 +299,7 @@ void core_set_up(unsigned id)
         log_info("in VMX root operation");
         core_is_on(c);
     } else {
-        log_warn("core %u: not in VMX root operation, it stays idle", id);
+        log_warn("core %u: not in VMX root operation: the core stays idle", id);
         give_management_away(c);
     }
     for (unsigned i = 0; i < c->entity_count; i++)

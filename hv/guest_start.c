@@ -114,7 +114,7 @@ static void start_devices(struct guest *g)
     }
     if (step == 1) {
         if (platform_connect(&g->platform, g->config.devices))
-            guest_fail(g, "its devices cannot be put together");
+            guest_fail(g, "its devices cannot be set up");
         return;
     }
     platform_reset(&g->platform, g->config.devices, now, hz, boot_epoch + (now - boot_tsc) / hz,

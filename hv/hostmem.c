@@ -48,7 +48,7 @@ void hostmem_free(void *p, uint64_t size)
     rc = mem_free(map, arch_hpa(p), align_up(size, PAGE_SIZE));
     spin_unlock(&lock);
     if (rc)
-        panic("memory at %p is given back that nobody had", p);
+        panic("memory at %p is given back but was not allocated", p);
 }
 
 uint64_t hostmem_free_bytes(void)

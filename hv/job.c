@@ -14,7 +14,7 @@ static _Noreturn void run(void)
     j->work(j->ctx);
     j->work = NULL;
     arch_stack_switch(&j->here, j->there);
-    panic("a job goes on behind its end");
+    panic("a job continues after its end");
 }
 
 void job_begin(struct job *j, unsigned stack, void (*work)(void *ctx), void *ctx)

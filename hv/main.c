@@ -59,7 +59,7 @@ static unsigned choose_core(const struct boot_options *o)
     int32_t count = (int32_t)arch_core_count();
 
     if (o->core >= count)
-        log_warn("command line: there is no core %d, management goes on core %d", o->core,
+        log_warn("command line: no core %d exists: management runs on core %d", o->core,
                  o->core % count);
     return (unsigned)(o->core < 0 ? count - 1 : o->core % count);
 }
@@ -90,7 +90,7 @@ static struct guest *create_management(const struct boot_options *o)
     struct guest *m = guest_create_management(&c);
 
     if (!m && o->memory_mb != preset.memory_mb) {
-        log_warn("command line: there is no memory for a management guest of %d MB, it gets %d",
+        log_warn("command line: no memory for a management guest of %d MB: it gets %d MB",
                  o->memory_mb, preset.memory_mb);
         c.memory = (uint64_t)preset.memory_mb << 20;
         m = guest_create_management(&c);

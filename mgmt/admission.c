@@ -49,7 +49,7 @@ static int check_named(const struct admission_core *cores, unsigned count,
         struct admission_core k;
 
         if (core >= count) {
-            (void)fmt(why, size, "there is no core %u: the machine has %u, numbered from 0", core,
+            (void)fmt(why, size, "no core %u exists: the machine has %u, numbered from 0", core,
                       count);
             return -E_NOENT;
         }

@@ -129,7 +129,7 @@ void delete_guest(struct call *c, char *const *arg)
     if (number < 0)
         return;
     if (c->v->remove((unsigned)number)) {
-        call_fail(c, 409, "the management guest cannot be deleted: nobody could undo it");
+        call_fail(c, 409, "the management guest cannot be deleted: nothing could undo that");
         return;
     }
     c->out->wait = API_WAIT_GONE;

@@ -129,7 +129,7 @@ static bool parse_members(struct patch *p)
             continue;
         }
         if (!json_is(&p->json, key, "fields"))
-            return fail_at(p, key, "body", "has a member that is neither fields nor exit_profile");
+            return fail_at(p, key, "body", "has a member other than fields and exit_profile");
         if (value->type != JSMN_OBJECT)
             return fail_at(p, key + 1, "fields", "must be an object");
         for (int k = 0; k < value->size; k++, word = json_skip(&p->json, word + 1))

@@ -86,7 +86,7 @@ void audit_refusal(struct audit *a, const struct audit_event *e, uint64_t now_ms
     if (e->name[0] && e->role)
         (void)fmt(who, sizeof(who), "refused: %s (%s)", e->name, e->role);
     else
-        (void)fmt(who, sizeof(who), "refused: nobody known");
+        (void)fmt(who, sizeof(who), "refused: unknown client");
     say(e, who, note);
 }
 

@@ -69,8 +69,8 @@ static unsigned fit_core(const struct api_view *v, const struct guest_config *g,
 
     if (there == core)
         return core;
-    (void)fmt(line, sizeof(line), "guest %s: there is no core %u, it goes on core %u", g->name,
-              core, there);
+    (void)fmt(line, sizeof(line), "guest %s: no core %u exists: it runs on core %u", g->name, core,
+              there);
     v->note(line);
     return there;
 }

@@ -48,7 +48,7 @@ static const char *why_kept(uint32_t control, uint32_t bits)
         if (reasons[i].control == control && (reasons[i].bits & bits))
             return reasons[i].text;
     return control == ABI_CONTROL_EXIT || control == ABI_CONTROL_ENTRY
-               ? "it decides how the root and the guest are told apart"
+               ? "it decides how root and guest are kept apart"
                : "it needs a structure that the root does not set up";
 }
 

@@ -36,7 +36,7 @@ static void say_missing(const struct api_view *v, const char *name, bool own,
                         struct deploy_refusal *f)
 {
     if (v->host->configured)
-        (void)fmt(f->text, sizeof(f->text), "there is no image \"%s\"; GET /v1/images lists them",
+        (void)fmt(f->text, sizeof(f->text), "no image \"%s\" exists; GET /v1/images lists them",
                   name);
     else
         (void)fmt(f->text, sizeof(f->text), "\"%s\" is %s", name,
@@ -76,7 +76,7 @@ bool deploy_find_files(const struct api_view *v, const struct guest_config *g,
 {
     *r = (struct load_request){
         .module_count = g->module_count,
-        .flat = g->kind == KIND_FLAT,
+        .kind = g->kind,
         .tsc_hz = v->host->tsc_hz,
         .memory = g->memory,
     };
@@ -84,11 +84,13 @@ bool deploy_find_files(const struct api_view *v, const struct guest_config *g,
     if (!find_file(v, g, g->image, &r->image, f))
         return false;
     r->image.args = g->cmdline;
+    r->image.name = g->argv0 ? g->image : NULL;
     for (unsigned i = 0; i < g->module_count; i++) {
         (void)fmt(f->pointer, sizeof(f->pointer), "/modules/%u/file", i);
         if (!find_file(v, g, g->modules[i].file, &r->modules[i], f))
             return false;
         r->modules[i].args = g->modules[i].args;
+        r->modules[i].name = g->argv0 ? g->modules[i].file : NULL;
     }
     return true;
 }
@@ -176,10 +178,11 @@ static int say_no_memory(const struct api_view *v, uint64_t asked, struct deploy
                   "not enough memory: %lu KiB asked, largest free piece %lu KiB of %lu KiB free",
                   asked >> 10, m->largest_free >> 10, m->free >> 10);
     else
-        (void)fmt(f->text, sizeof(f->text),
-                  "not enough memory for translation tables and network buffers beside the guest's "
-                  "%lu KiB: %lu KiB free",
-                  asked >> 10, m->free >> 10);
+        (void)fmt(
+            f->text, sizeof(f->text),
+            "not enough memory for translation tables and network buffers besides the guest's "
+            "%lu KiB: %lu KiB free",
+            asked >> 10, m->free >> 10);
     return refuse(f, 409, "/memory");
 }
 
@@ -237,7 +240,7 @@ int deploy_guest(const struct api_view *v, struct abi_create *r, const struct lo
     int64_t rc;
 
     if (find_name(v, r->config.name)) {
-        (void)fmt(f->text, sizeof(f->text), "there is a guest with the name \"%s\"",
+        (void)fmt(f->text, sizeof(f->text), "a guest with the name \"%s\" exists already",
                   r->config.name);
         return refuse(f, 409, "/name");
     }

@@ -99,7 +99,7 @@ unsigned unpack_begin(const struct api_view *v, unsigned slot, uint64_t most, ch
         .avail_in = (uInt)k->size,
     };
     if (inflateInit2(&stream, GZIP_ALONE) != Z_OK)
-        fail(v, "there is no memory to unpack it");
+        fail(v, "not enough memory to unpack it");
     return 0;
 }
 
@@ -123,7 +123,7 @@ static void finish(const struct api_view *v)
     if (u->done != v->images->images[u->to].size)
         fail(v, "its size is not the one that its end says");
     else if (v->image_commit(u->to, sha256))
-        fail(v, "it is in use as it is; unpack it and upload it under another name");
+        fail(v, "a guest uses it compressed; unpack it and upload it under another name");
     else
         u->state = UNPACK_IDLE;
 }

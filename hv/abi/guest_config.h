@@ -38,8 +38,8 @@ enum config_paused_clock { PAUSED_CLOCK_STOPS, PAUSED_CLOCK_RUNS };
 
 enum config_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
 
-/* What an image is: its headers tell, or it is a flat binary. */
-enum config_kind { KIND_AUTO, KIND_FLAT };
+/* What an image is: its headers say, or one of the kinds that they can say, or a flat binary. */
+enum config_kind { KIND_AUTO, KIND_FLAT, KIND_LINUX, KIND_MULTIBOOT1, KIND_MULTIBOOT2, KIND_PVH };
 
 struct config_module {
     char file[96];
@@ -51,7 +51,7 @@ struct guest_config {
     char name[32];  /* [a-z0-9][a-z0-9-]*, unique; "mgmt" is taken */
     char image[96]; /* the boot module's name (the path as written in the configuration), or that of
                        an uploaded image */
-    enum config_kind kind; /* JSON: "auto" (default) or "flat" */
+    enum config_kind kind; /* JSON: "auto" (default), "flat" and so on */
     char cmdline[512];
     uint64_t memory; /* bytes, multiple of 2 MB, 2 MB .. 3 GB; default 16 MB. JSON: number of bytes
                         or "16M", "512K", "1G" */
@@ -81,6 +81,7 @@ struct guest_config {
      * otherwise at least `vcpus`, and the first is `core`. */
     uint8_t cores[CONFIG_VCPUS_MAX];
     uint32_t core_count;
+    uint32_t argv0; /* 1: a multiboot command line begins with the file's name */
     uint32_t line;  /* of the guest's `{` in the file */
     uint32_t index; /* in the file's list, from 0, counting those that were left out */
 };

@@ -1,7 +1,7 @@
 # Completion of bhctl for bash: commands, options, names of guests and images.
 
 # fields of deploy: "make documents" writes them from hv/config_fields.def
-_bhctl_fields="--kind --cmdline --memory --core --vcpus --cores --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --exit-profile --strict-memory --devices --network --no-uplink --addresses --allow --broadcasts"
+_bhctl_fields="--kind --cmdline --argv0 --memory --core --vcpus --cores --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --exit-profile --strict-memory --devices --network --no-uplink --addresses --allow --broadcasts"
 # end
 
 # bash also splits words at ":" and "=", as in --url=https://127.0.0.1:8443. Sets words (up to the cursor), cword, cur and prev of the caller.
@@ -63,7 +63,7 @@ _bhctl_value() {
     --token-file | --cacert | --module) _bhctl_files ;;
     --url) compopt -o nospace; _bhctl_offer "http:// https://" ;;
     # values of deploy: "make documents" writes them from hv/config_fields.def
-    --kind) _bhctl_offer "auto flat" ;;
+    --kind) _bhctl_offer "auto flat linux multiboot1 multiboot2 pvh" ;;
     --restart) _bhctl_offer "never on-failure always" ;;
     --paused-clock) _bhctl_offer "stops runs" ;;
     --exit-profile) _bhctl_offer "default least most" ;;

@@ -226,7 +226,7 @@ static void warn(const struct options *o, bool filtered)
 {
     if (!filtered && isatty(STDOUT_FILENO))
         (void)fprintf(stderr,
-                      "[what %s prints goes to this terminal as it is, and can control it; "
+                      "[what %s prints goes to this terminal unfiltered and can control it; "
                       "--filter shows plain text]\n",
                       o->arg[0]);
 }

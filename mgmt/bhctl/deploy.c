@@ -233,7 +233,7 @@ static int check_name(struct api *a, const char *name)
     rc = api_send(a, "GET", path, NULL, 0, &r);
     if (rc == EXIT_OK && r.status == 200)
         rc = complain(EXIT_REFUSED,
-                      "there is a guest %s already: choose another --name, or "
+                      "a guest %s exists already: choose another --name, or "
                       "\"bhctl delete --images %s\" first",
                       name, name);
     else if (rc == EXIT_OK && r.status != 404)

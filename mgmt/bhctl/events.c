@@ -104,7 +104,7 @@ static int answer(void *ctx, const struct reply *r)
     if (!all)
         return EXIT_UNREACHABLE;
     if (!goes_on(f, json_array_get(list, 0))) {
-        say_note("the appliance has started anew, and counts its events from 1");
+        say_note("the appliance has restarted, and counts its events from 1 again");
         json_decref(f->last);
         f->last = NULL;
         f->next = 1;

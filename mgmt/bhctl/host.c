@@ -97,7 +97,7 @@ static int confirm_reboot(const struct api *a)
     if (options_have(a->options, OPTION_YES))
         return EXIT_OK;
     if (!isatty(STDIN_FILENO))
-        return complain(EXIT_USAGE, "reboot: there is no terminal to ask on: say --yes");
+        return complain(EXIT_USAGE, "reboot: no terminal to ask on: give --yes");
     (void)fprintf(stderr, "Reset the machine, and all guests with it? [y/N] ");
     if (fgets(line, sizeof(line), stdin) &&
         (strcmp(line, "y\n") == 0 || strcmp(line, "yes\n") == 0))

@@ -12,55 +12,52 @@
 
 static const struct command_spec commands[] = {
     {"guests", "", 0, 0, 0, "all guests", NULL},
-    {"status", "NAME", 1, 1, 0, "what a guest is, does and waits for", NULL},
+    {"status", "NAME", 1, 1, 0, "a guest's state, configuration and exits", NULL},
     {"deploy", "[FILE]", 0, 1,
      B(NAME) | B(IMAGE) | B(MODULE) | B(MODULE_IMAGE) | B(MODULE_ARGS) | B(FIELDS_OF_GUESTS),
-     "upload an image and start a guest of it",
-     "FILE and modules are uploaded as images that are named after the guest and the file; when "
-     "the\n"
-     "guest is refused they are deleted again. With --image and --module-image nothing is "
+     "upload an image and start a guest from it",
+     "FILE and modules are uploaded as images named after the guest and the file; if the "
+     "guest\n"
+     "is refused, they are deleted again. With --image and --module-image nothing is "
      "uploaded:\n"
-     "\"bhctl images\" lists what is there. The image is a multiboot1 or multiboot2 ELF, a Linux "
-     "bzImage\n"
-     "or, with --kind flat, a flat binary. --name is needed."},
+     "\"bhctl images\" lists what exists. The image is a Linux bzImage, a multiboot "
+     "image,\n"
+     "an ELF with a PVH note or, with --kind flat, a flat binary. --name is required."},
     {"delete", "NAME", 1, 1, B(IMAGES), "delete a guest, running or not",
-     "Returns when its memory is scrubbed and given back."},
+     "Returns once its memory is scrubbed and freed."},
     {"start", "NAME", 1, 1, 0, "start a guest that has stopped", NULL},
     {"stop", "NAME", 1, 1, 0, "stop a guest", NULL},
-    {"pause", "NAME", 1, 1, 0, "let a guest stand still", NULL},
-    {"resume", "NAME", 1, 1, 0, "let a paused guest go on", NULL},
-    {"reset", "NAME", 1, 1, 0, "start a guest anew", NULL},
+    {"pause", "NAME", 1, 1, 0, "pause a guest", NULL},
+    {"resume", "NAME", 1, 1, 0, "resume a paused guest", NULL},
+    {"reset", "NAME", 1, 1, 0, "restart a guest", NULL},
     {"nmi", "NAME", 1, 1, 0, "send a guest an NMI", NULL},
     {"console", "NAME", 1, 1, B(NEW) | B(QUIET) | B(RAW) | B(FILTER), "a guest's console",
-     "On a terminal: what it said and says, and keys go to it; Ctrl-] leaves. From a pipe or a "
-     "file:\n"
-     "what is read is typed, a newline as Return. With --json: what it said, once.\n"
-     "A guest can do to a terminal whatever the terminal obeys. Into a pipe or a file, and with\n"
-     "--filter, its output is plain text: no control characters, no escape sequences."},
-    {"images", "", 0, 0, B(DELETE), "images that guests can be made of", NULL},
+     "On a terminal: its output, and keys go to it; Ctrl-] leaves. Input from a pipe or a file is\n"
+     "typed, a newline as Return. With --json: its output so far, once.\n"
+     "A guest can control the terminal that shows its output. A pipe or a file, and --filter, get\n"
+     "plain text: no control characters, no escape sequences."},
+    {"images", "", 0, 0, B(DELETE), "images that guests can be made from", NULL},
     {"vmcs", "NAME", 1, 1,
      B(VCPU) | B(FIELDS) | B(GROUP) | B(ODDITIES) | B(NO_DECODE) | B(SNAPSHOT) | B(SNAPSHOTS) |
          B(KEEP) | B(DIFF) | B(TO) | B(VOLATILE) | B(CHECK) | B(EXITS) | B(FORMAT),
-     "the VMCS of a guest, explained",
-     "Of the running guest, unless --snapshot says of which kept moment."},
+     "the VMCS of a guest, explained", "Its present state, or with --snapshot a kept one."},
     {"top", "", 0, 0, B(COUNT) | B(DELAY) | B(SORT), "guests by load, live",
      "Keys: c, e, m, n sort by CPU, exits, memory, name; q leaves. Without a terminal it is shown\n"
-     "once, or as often as -n says. Each time is about what happened since the one before: the "
-     "first\n"
-     "is there after one delay."},
-    {"events", "", 0, 0, B(FOLLOW) | B(FROM), "what became of guests",
-     "With --follow and --json an object a line."},
+     "once, or N times with -n N. Each table covers the time since the one before; the first\n"
+     "appears after one delay."},
+    {"events", "", 0, 0, B(FOLLOW) | B(FROM), "what happened to guests",
+     "With --follow and --json one object per line."},
     {"log", "", 0, 0, B(FOLLOW), "the hypervisor's log",
-     "With --follow and --json an object a line: seconds since power-on, core, text."},
+     "With --follow and --json one object per line: seconds since power-on, core, text."},
     {"config", "", 0, 0, 0, "a guests.json for the present state", "Needs the role admin."},
     {"host", "", 0, 0, 0, "the machine: cores, memory, network", NULL},
     {"reboot", "", 0, 0, B(YES), "reset the machine",
-     "To guests, and to images that were uploaded, it is a power cut: asks before, unless --yes "
-     "says\n"
-     "so. Needs the role admin. Returns when the appliance has taken the wish, a second before."},
+     "For guests and uploaded images this is a power cut: asks first, unless --yes is given.\n"
+     "Needs the role admin. Returns once the appliance has accepted it, a second before the "
+     "reset."},
     {"hash-token", "", 0, 0, B(NAME) | B(ROLE), "make a token, and its entry for guests.json",
-     "Asks no appliance. Needs --name and --role. The token itself is shown once and kept "
-     "nowhere."},
+     "Contacts no appliance. Needs --name and --role. The token itself is shown once and never\n"
+     "stored."},
 };
 
 static int (*const run[ARRAY_LEN(commands)])(struct api *a) = {
@@ -116,20 +113,19 @@ static void print_option(enum option_id id)
 static int help_all(void)
 {
     puts("usage: bhctl [OPTION...] COMMAND ...\n"
-         "Looks after a Bulkhead appliance and its guests.\n");
+         "Manages a Bulkhead appliance and its guests.\n");
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
         char left[40];
 
         (void)snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].args);
         printf("  %-18s %s\n", left, commands[i].summary);
     }
-    puts("\nOptions of all commands, before or after them:");
+    puts("\nOptions for all commands, before or after them:");
     for (unsigned i = 0; i < OPTIONS_GLOBAL; i++)
         print_option(i);
-    puts(
-        "\n\"bhctl COMMAND --help\" says more about one.\n"
-        "Exit status: 0 done; 1 the appliance refused; 2 wrong usage, or a file of this computer;\n"
-        "3 the appliance cannot be reached or trusted; 4 the token does not allow it.");
+    puts("\n\"bhctl COMMAND --help\" explains a command.\n"
+         "Exit status: 0 success; 1 the appliance refused; 2 wrong usage, or a local file;\n"
+         "3 the appliance cannot be reached or trusted; 4 the token does not allow it.");
     return say_end();
 }
 
@@ -160,7 +156,7 @@ static int wrong_usage(const struct options *o, const char *why)
         return EXIT_USAGE;
     }
     options_usage(o->command, usage, sizeof(usage));
-    (void)fprintf(stderr, "usage: %s\n\"bhctl %s --help\" says more.\n", usage, o->command->name);
+    (void)fprintf(stderr, "usage: %s\n\"bhctl %s --help\" explains it.\n", usage, o->command->name);
     return EXIT_USAGE;
 }
 

@@ -71,7 +71,7 @@ static int answer(void *ctx, const struct reply *r)
             say_note("bytes were overwritten before they could be read");
         break;
     case PLACE_ANEW:
-        say_note("it begins anew, and so does what follows");
+        say_note("it starts from the beginning, and so does what follows");
         g->place = (struct place){.next = 0};
         g->stream.lost = true; /* the ring's beginning may be missing from this answer */
         return EXIT_OK;

@@ -72,7 +72,7 @@ int command_hash_token(struct api *a)
         return complain(EXIT_USAGE, "--role: \"%s\" must be read, operate or admin",
                         o->value[OPTION_ROLE]);
     if (RAND_bytes(random, sizeof(random)) != 1 || RAND_bytes(both, TOKEN_SALT_SIZE) != 1)
-        return complain(EXIT_USAGE, "there are no random bytes to be had");
+        return complain(EXIT_USAGE, "no random bytes are available");
     base32(random, sizeof(random), token);
     memcpy(both + TOKEN_SALT_SIZE, token, TOKEN_LENGTH);
     if (!EVP_Digest(both, sizeof(both), hash, NULL, EVP_sha256(), NULL))

@@ -68,10 +68,9 @@ int trust_find(struct api *a)
     if (from && strncmp(a->base, "https://", 8) != 0)
         return complain(EXIT_USAGE,
                         "%s cannot be checked at %s: over plain HTTP there is no certificate, and "
-                        "whoever listens has the token\n"
+                        "anyone who listens gets the token\n"
                         "Say --url https://HOST[:PORT]%s.",
-                        from, a->base,
-                        from[0] == 'B' ? ", or --insecure if that is what you want" : "");
+                        from, a->base, from[0] == 'B' ? ", or --insecure if you accept that" : "");
     if (a->pinned && (!library || strncmp(library, "OpenSSL", 7) != 0))
         return complain(EXIT_USAGE, "%s needs a libcurl with OpenSSL; this one has %s", a->pinned,
                         library ? library : "no TLS");
@@ -138,7 +137,7 @@ int trust_set(struct api *a, CURL *c)
     /* Without a directory: otherwise every CA that this computer trusts would be trusted too. */
     if (cacert && (curl_easy_setopt(c, CURLOPT_CAINFO, cacert) != CURLE_OK ||
                    curl_easy_setopt(c, CURLOPT_CAPATH, NULL) != CURLE_OK))
-        return complain(EXIT_USAGE, "--cacert: this libcurl cannot be told whom to trust");
+        return complain(EXIT_USAGE, "--cacert: this libcurl cannot be given certificates to trust");
     if (options_have(a->options, OPTION_INSECURE)) {
         (void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
         (void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);

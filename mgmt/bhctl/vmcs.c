@@ -46,7 +46,7 @@ static const struct view *find_view(const struct options *o, int *status)
         if (i == OPTION_TO || i == OPTION_VOLATILE)
             *status = complain(EXIT_USAGE, "--%s needs --diff", option_spec(i)->name);
         else
-            *status = complain(EXIT_USAGE, "--%s says nothing beside --%s", option_spec(i)->name,
+            *status = complain(EXIT_USAGE, "--%s has no meaning with --%s", option_spec(i)->name,
                                option_spec(found->option)->name);
         return NULL;
     }

@@ -180,7 +180,7 @@ static void check_files(struct parser *p, int t, const struct guest_config *g)
         c->file_count += added;
         return;
     }
-    (void)fmt(text, sizeof(text), "with its files there are %u; a boot loader passes %u on",
+    (void)fmt(text, sizeof(text), "its files make %u in all; a boot loader passes on at most %u",
               c->file_count + added, CONFIG_FILES_MAX);
     config_error_at(p, t, "modules", text);
 }

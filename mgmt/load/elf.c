@@ -4,6 +4,7 @@
 #include "hv/lib.h"
 
 #define PT_LOAD   1u
+#define PT_NOTE   4u
 #define CLASS32   1u
 #define CLASS64   2u
 #define DATA_LSB  1u
@@ -154,6 +155,19 @@ static int add_segment(const struct load_blob *b, struct elf_image *out, unsigne
     return 0;
 }
 
+/* Notes outside of the image are ignored: most programs have none that matter here. */
+static void add_note(const struct load_blob *b, struct elf_image *out, const struct elf_segment *s,
+                     uint64_t alignment)
+{
+    if (out->note_count == ARRAY_LEN(out->notes) || s->offset > b->size ||
+        s->filesz > b->size - s->offset)
+        return;
+    out->notes[out->note_count].offset = s->offset;
+    out->notes[out->note_count].size = s->filesz;
+    out->notes[out->note_count].align = alignment == 8 ? 8 : 4;
+    out->note_count++;
+}
+
 /* The header has a virtual address, but the guest starts without paging. */
 static void find_entry(struct elf_image *out)
 {
@@ -188,6 +202,7 @@ int elf_parse(const struct load_blob *b, struct elf_image *out, struct load_erro
     for (unsigned i = 0; i < t.count; i++) {
         const uint8_t *at = b->data + t.offset + (size_t)i * t.entry_size;
         struct elf_segment s;
+        uint64_t alignment;
         uint32_t type;
 
         if (out->is64) {
@@ -195,20 +210,81 @@ int elf_parse(const struct load_blob *b, struct elf_image *out, struct load_erro
 
             memcpy(&h, at, sizeof(h));
             type = h.type;
+            alignment = h.align;
             s = (struct elf_segment){h.offset, h.filesz, h.paddr, h.vaddr, h.memsz};
         } else {
             struct phdr32 h;
 
             memcpy(&h, at, sizeof(h));
             type = h.type;
+            alignment = h.align;
             s = (struct elf_segment){h.offset, h.filesz, h.paddr, h.vaddr, h.memsz};
         }
+        if (type == PT_NOTE)
+            add_note(b, out, &s, alignment);
         rc = type == PT_LOAD ? add_segment(b, out, i, &s, e) : 0;
         if (rc)
             return rc;
     }
     find_entry(out);
     return out->count ? 0 : bad(e, "nothing to load");
+}
+
+uint64_t elf_base(const struct elf_image *elf, uint64_t *size)
+{
+    uint64_t base = UINT64_MAX, end = 0;
+
+    for (unsigned i = 0; i < elf->count; i++) {
+        base = min_u64(base, elf->segments[i].paddr);
+        end = max_u64(end, elf->segments[i].paddr + elf->segments[i].memsz);
+    }
+    *size = end - base;
+    return base;
+}
+
+/* System V gABI "Note Section". */
+struct note {
+    uint32_t name_size, size, type;
+};
+
+static const uint8_t *find_note(const uint8_t *at, uint64_t left, uint64_t align, const char *name,
+                                uint32_t type, uint32_t *size)
+{
+    size_t name_size = strlen(name) + 1;
+    struct note n;
+
+    while (left >= sizeof(n)) {
+        uint64_t start, next;
+
+        memcpy(&n, at, sizeof(n));
+        start = align_up(sizeof(n) + (uint64_t)n.name_size, align);
+        next = align_up(start + n.size, align);
+        if (start > left || n.size > left - start)
+            return NULL;
+        if (n.type == type && n.name_size == name_size &&
+            memcmp(at + sizeof(n), name, name_size) == 0) {
+            *size = n.size;
+            return at + start;
+        }
+        if (next > left)
+            return NULL;
+        at += next;
+        left -= next;
+    }
+    return NULL;
+}
+
+const uint8_t *elf_note(const struct load_blob *b, const struct elf_image *elf, const char *name,
+                        uint32_t type, uint32_t *size)
+{
+    for (unsigned i = 0; i < elf->note_count; i++) {
+        const uint8_t *found = find_note(b->data + elf->notes[i].offset, elf->notes[i].size,
+                                         elf->notes[i].align, name, type, size);
+
+        if (found)
+            return found;
+    }
+    return NULL;
 }
 
 void elf_section(const struct load_blob *b, const struct elf_image *elf, unsigned n,

@@ -1,8 +1,11 @@
 /* The Linux/x86 boot protocol, 2.12 or later, entered at the 32-bit entry point. Linux
- * documentation "The Linux/x86 Boot Protocol", "32-bit Boot Protocol". */
+ * documentation "The Linux/x86 Boot Protocol", "32-bit Boot Protocol". Every bzImage has this entry
+ * point, and needs no page tables of ours. The 64-bit one does the same for kernels that are loaded
+ * above 4 GB, and all that is loaded here lies below 3 GB. */
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/load/loader.h"
+#include "mgmt/load/map.h"
 
 /* Offsets in the zero page, and in the image (the setup header has the same place in both). */
 #define SETUP_SECTS      0x1f1u
@@ -128,14 +131,15 @@ static int put_initrd(struct loader *l, uint8_t *zero)
 
 static void put_e820(const struct loader *l, uint8_t *zero)
 {
-    const struct e820 map[3] = {
-        {0, LOAD_LOW_END, 1},
-        {LOAD_LOW_END, 0x100000 - LOAD_LOW_END, 2},
-        {0x100000, l->request->memory - 0x100000, 1},
-    };
+    struct load_area areas[LOAD_AREAS_MAX];
+    unsigned n = load_map(l->request->memory, areas);
 
-    zero[E820_ENTRIES] = ARRAY_LEN(map);
-    memcpy(zero + E820_TABLE, map, sizeof(map));
+    zero[E820_ENTRIES] = (uint8_t)n;
+    for (unsigned i = 0; i < n; i++) {
+        const struct e820 e = {areas[i].base, areas[i].size, areas[i].type};
+
+        memcpy(zero + E820_TABLE + i * sizeof(e), &e, sizeof(e));
+    }
 }
 
 static int put_cmdline(struct loader *l, uint8_t *zero)

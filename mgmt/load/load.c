@@ -1,5 +1,6 @@
 #include "mgmt/load/load.h"
 
+#include "hv/abi/memory.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/load/loader.h"
@@ -46,13 +47,17 @@ int loader_put_bytes(struct loader *l, uint64_t address, size_t n)
     return add_piece(l, &piece);
 }
 
+static int say_no_room(const struct loader *l)
+{
+    (void)fmt(l->error->text, sizeof(l->error->text),
+              "command lines and boot information exceed %u bytes", LOAD_BYTES_MAX);
+    return -E_NOSPC;
+}
+
 int loader_write(struct loader *l, uint64_t address, const void *bytes, size_t n)
 {
-    if (n > loader_room(l)) {
-        (void)fmt(l->error->text, sizeof(l->error->text),
-                  "command lines and boot information exceed %u bytes", LOAD_BYTES_MAX);
-        return -E_NOSPC;
-    }
+    if (n > loader_room(l))
+        return say_no_room(l);
     memcpy(loader_bytes(l), bytes, n);
     return loader_put_bytes(l, address, n);
 }
@@ -106,6 +111,37 @@ int loader_put_elf(struct loader *l, const struct elf_image *elf, uint64_t delta
         rc = loader_put(l, s->paddr + delta, s->offset, s->filesz, s->memsz, "ELF segment");
     }
     return rc;
+}
+
+bool loader_choose(const struct loader *l, const struct loader_limits *to, uint64_t base,
+                   uint64_t size, uint64_t *delta)
+{
+    uint64_t start;
+
+    if (base < to->min || base + size > to->max || base % to->align ||
+        !place_find(&l->place, size, 1, base, base + size, true, &start)) {
+        if (!place_find(&l->place, size, to->align, to->min, to->max, to->low, &start))
+            return false;
+    }
+    *delta = start - base;
+    return true;
+}
+
+int loader_put_args(struct loader *l, const struct load_blob *b, uint32_t *address)
+{
+    const char *name = b->name ? b->name : "", *args = b->args ? b->args : "";
+    size_t n = load_args_size(b);
+    char *to = (char *)loader_bytes(l);
+    uint64_t at;
+    int rc = place_any(&l->place, n, 16, 0, true, "command line", &at, l->error);
+
+    if (rc)
+        return rc;
+    if (n > loader_room(l))
+        return say_no_room(l);
+    (void)fmt(to, n, "%s%s%s", name, name[0] && args[0] ? " " : "", args);
+    *address = (uint32_t)at;
+    return loader_put_bytes(l, at, n);
 }
 
 int loader_put_module(struct loader *l, unsigned i, uint64_t limit, uint64_t *start)
@@ -183,7 +219,8 @@ static int refuse(const struct loader *l)
     if (elf_is(b)) {
         (void)fmt(
             e->text, sizeof(e->text),
-            "ELF without a multiboot1 header (first 8 KB) or multiboot2 header (first 32 KB)");
+            "ELF without a multiboot1 header (first 8 KB), multiboot2 header (first 32 KB) or PVH "
+            "note");
         return -E_FORMAT;
     }
     for (size_t i = 0; i < ARRAY_LEN(foreign); i++) {
@@ -192,10 +229,10 @@ static int refuse(const struct loader *l)
         (void)fmt(e->text, sizeof(e->text), "the image is %s: unpack it first", foreign[i].what);
         return -E_FORMAT;
     }
-    (void)fmt(
-        e->text, sizeof(e->text),
-        "neither a multiboot image nor a Linux kernel; if it is a flat binary for real mode at "
-        "0x7c00, say \"kind\": \"flat\"");
+    (void)fmt(e->text, sizeof(e->text),
+              "neither a Linux kernel nor a multiboot or PVH image; if it is a flat binary for "
+              "real mode at "
+              "0x7c00, say \"kind\": \"flat\"");
     return -E_FORMAT;
 }
 
@@ -212,6 +249,64 @@ static int check_request(const struct load_request *r, struct load_error *e)
     return -E_INVAL;
 }
 
+/* In the order in which they are tried. Linux first: its header is at a fixed place, while the
+ * others' must be searched for. Then as GRUB's users know them, the newer one first. */
+static const struct {
+    enum config_kind kind;
+    const char *name;
+    int (*load)(struct loader *l);
+} loaders[] = {
+    {KIND_LINUX, "linux", load_linux},
+    {KIND_MULTIBOOT2, "multiboot2", load_multiboot2},
+    {KIND_MULTIBOOT1, "multiboot1", load_multiboot1},
+    {KIND_PVH, "pvh", load_pvh},
+    {KIND_FLAT, "flat", load_flat},
+};
+
+/* From the beginning: an earlier loader may have placed something before it gave up. */
+static int try_loader(struct loader *l, int (*load)(struct loader *l))
+{
+    memset(&l->plan->start, 0, sizeof(l->plan->start));
+    l->plan->piece_count = l->plan->byte_count = 0;
+    place_init(&l->place, memory_below(l->request->memory));
+    return load(l);
+}
+
+/* If several loaders recognise the image, the first that can load it does. 1; or the first one's
+ * error; or 0: none recognises it. */
+static int try_loaders(struct loader *l)
+{
+    enum config_kind wanted = l->request->kind;
+    struct load_error first;
+    int failed = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(loaders); i++) {
+        int rc;
+
+        if (wanted == KIND_AUTO ? loaders[i].kind == KIND_FLAT : loaders[i].kind != wanted)
+            continue;
+        rc = try_loader(l, loaders[i].load);
+        if (rc > 0)
+            return rc;
+        if (rc < 0 && !failed) {
+            first = *l->error;
+            failed = rc;
+        }
+    }
+    if (failed)
+        *l->error = first;
+    return failed;
+}
+
+static int refuse_kind(const struct loader *l)
+{
+    for (size_t i = 0; i < ARRAY_LEN(loaders) && !l->damaged; i++)
+        if (loaders[i].kind == l->request->kind)
+            (void)fmt(l->error->text, sizeof(l->error->text),
+                      "the image is not of \"kind\": \"%s\"", loaders[i].name);
+    return -E_FORMAT;
+}
+
 int load_guest(const struct load_request *r, struct load_plan *plan, struct load_error *e)
 {
     struct loader l = {.request = r, .plan = plan, .out = &plan->start, .error = e};
@@ -220,19 +315,11 @@ int load_guest(const struct load_request *r, struct load_plan *plan, struct load
     memset(&plan->start, 0, sizeof(plan->start));
     plan->piece_count = plan->byte_count = 0;
     memset(e, 0, sizeof(*e));
-    place_init(&l.place, r->memory);
     rc = check_request(r, e);
-    if (rc == 0 && r->flat)
-        rc = load_flat(&l);
-    /* Linux first: its header is at a fixed place, while the others' must be searched for. */
     if (rc == 0)
-        rc = load_linux(&l);
+        rc = try_loaders(&l);
     if (rc == 0)
-        rc = load_multiboot2(&l);
-    if (rc == 0)
-        rc = load_multiboot1(&l);
-    if (rc == 0)
-        rc = refuse(&l);
+        rc = r->kind == KIND_AUTO ? refuse(&l) : refuse_kind(&l);
     if (rc < 0 && !e->text[0])
         (void)fmt(e->text, sizeof(e->text), "the image does not fit the guest's memory");
     if (rc < 0)

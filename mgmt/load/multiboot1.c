@@ -1,7 +1,9 @@
 /* Multiboot Specification version 0.6.96, the boot loader's side. */
+#include "hv/abi/memory.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/load/loader.h"
+#include "mgmt/load/map.h"
 
 #define MAGIC         0x1badb002u
 #define BOOT_MAGIC    0x2badb002u
@@ -36,7 +38,7 @@ struct mmap {
 /* Everything that the loader writes for the guest, in one low block. */
 struct block {
     struct info info;
-    struct mmap mmap[3];
+    struct mmap mmap[LOAD_AREAS_MAX];
     struct module modules[LOAD_MODULES_MAX];
     char name[12];
 };
@@ -96,16 +98,16 @@ static int put_by_address(struct loader *l, const struct header *h, size_t at)
     return loader_put(l, h->load_addr, offset, filesz, memsz, "multiboot1 image");
 }
 
-static int put_string(struct loader *l, const char *s, uint32_t *address)
+/* Returns its length in bytes. */
+static uint32_t fill_map(uint64_t memory, struct mmap *map)
 {
-    size_t n = strlen(s ? s : "") + 1;
-    uint64_t at;
-    int rc = place_any(&l->place, n, 16, 0, true, "command line", &at, l->error);
+    struct load_area areas[LOAD_AREAS_MAX];
+    unsigned n = load_map(memory, areas);
 
-    if (rc)
-        return rc;
-    *address = (uint32_t)at;
-    return loader_write(l, at, s ? s : "", n);
+    for (unsigned i = 0; i < n; i++)
+        map[i] = (struct mmap){sizeof(*map) - sizeof(map->size), areas[i].base, areas[i].size,
+                               areas[i].type};
+    return (uint32_t)(n * sizeof(*map));
 }
 
 static int put_info(struct loader *l)
@@ -116,7 +118,7 @@ static int put_info(struct loader *l)
     int rc = place_any(&l->place, sizeof(b), 16, 0, true, "multiboot1 information", &at, l->error);
 
     if (rc == 0)
-        rc = put_string(l, r->image.args, &b.info.cmdline);
+        rc = loader_put_args(l, &r->image, &b.info.cmdline);
     for (unsigned i = 0; rc == 0 && i < r->module_count; i++) {
         uint64_t start;
 
@@ -125,21 +127,18 @@ static int put_info(struct loader *l)
             break;
         b.modules[i].start = (uint32_t)start;
         b.modules[i].end = (uint32_t)(start + r->modules[i].size);
-        rc = put_string(l, r->modules[i].args, &b.modules[i].string);
+        rc = loader_put_args(l, &r->modules[i], &b.modules[i].string);
     }
     if (rc)
         return rc;
     b.info.flags = INFO_MEMORY | INFO_CMDLINE | INFO_MODULES | INFO_MMAP | INFO_NAME;
     b.info.mem_lower = LOAD_LOW_END >> 10;
-    b.info.mem_upper = (uint32_t)((l->request->memory >> 10) - 1024);
+    b.info.mem_upper = (uint32_t)((memory_below(r->memory) >> 10) - 1024);
     b.info.mods_count = r->module_count;
     b.info.mods_addr = (uint32_t)(at + offsetof(struct block, modules));
-    b.info.mmap_length = sizeof(b.mmap);
+    b.info.mmap_length = fill_map(r->memory, b.mmap);
     b.info.mmap_addr = (uint32_t)(at + offsetof(struct block, mmap));
     b.info.name = (uint32_t)(at + offsetof(struct block, name));
-    b.mmap[0] = (struct mmap){20, 0, LOAD_LOW_END, 1};
-    b.mmap[1] = (struct mmap){20, LOAD_LOW_END, 0x100000 - LOAD_LOW_END, 2};
-    b.mmap[2] = (struct mmap){20, 0x100000, l->request->memory - 0x100000, 1};
     l->out->rax = BOOT_MAGIC;
     l->out->rbx = at;
     return loader_write(l, at, &b, sizeof(b));

@@ -189,21 +189,15 @@ static int parse_header(struct loader *l, size_t at, uint32_t length, struct hea
 /* The address that the image was built for, if allowed and free; otherwise any that is. */
 static int choose_position(struct loader *l, const struct header_tags *t, struct position *p)
 {
-    uint64_t max = t->max, start;
+    const struct loader_limits limits = {t->min, t->max, t->align, t->preference == PREFER_LOW};
 
     p->delta = 0;
-    if (!t->relocatable)
+    if (!t->relocatable || loader_choose(l, &limits, p->base, p->size, &p->delta))
         return 0;
-    if (p->base >= t->min && p->base + p->size <= max && p->base % t->align == 0 &&
-        place_find(&l->place, p->size, 1, p->base, p->base + p->size, true, &start))
-        return 0;
-    if (!place_find(&l->place, p->size, t->align, t->min, max, t->preference == PREFER_LOW, &start))
-        return refuse(l,
-                      "no free place for the 0x%lx bytes of the image between 0x%x and 0x%x, where "
-                      "its relocatable tag wants it",
-                      p->size, t->min, t->max);
-    p->delta = start - p->base;
-    return 0;
+    return refuse(l,
+                  "no free place for the 0x%lx bytes of the image between 0x%x and 0x%x, where its "
+                  "relocatable tag wants it",
+                  p->size, t->min, t->max);
 }
 
 /* A load address of all ones means that the file is loaded from its beginning. */
@@ -236,17 +230,11 @@ static int put_by_address(struct loader *l, const struct header_tags *t, size_t 
 static int put_by_elf(struct loader *l, const struct header_tags *t, struct elf_image *elf,
                       struct position *p)
 {
-    uint64_t end = 0;
     int rc = elf_parse(&l->request->image, elf, l->error);
 
     if (rc)
         return rc;
-    *p = (struct position){.base = UINT64_MAX};
-    for (unsigned i = 0; i < elf->count; i++) {
-        p->base = min_u64(p->base, elf->segments[i].paddr);
-        end = max_u64(end, elf->segments[i].paddr + elf->segments[i].memsz);
-    }
-    p->size = end - p->base;
+    p->base = elf_base(elf, &p->size);
     rc = choose_position(l, t, p);
     return rc ? rc : loader_put_elf(l, elf, p->delta);
 }

@@ -1,6 +1,8 @@
 /* Builds the multiboot2 boot information. */
+#include "hv/abi/memory.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "mgmt/load/map.h"
 #include "mgmt/load/multiboot2.h"
 
 #define LOAD_LIMIT 0xfffff000ull
@@ -40,48 +42,46 @@ static void align(struct builder *i)
     add(i, zeros, (8 - i->len % 8) % 8);
 }
 
-/* A tag of fixed words followed by a string or nothing. */
+/* A tag of fixed words, followed by a command line or nothing. */
 static void add_tag(struct builder *i, uint32_t type, const uint32_t *words, size_t count,
-                    const char *string)
+                    const struct load_blob *args)
 {
-    size_t tail = string ? strlen(string) + 1 : 0;
+    size_t name = args && args->name ? strlen(args->name) : 0;
+    size_t tail = args ? load_args_size(args) : 0;
     const uint32_t head[2] = {type, (uint32_t)(8 + 4 * count + tail)};
 
     add(i, head, sizeof(head));
     add(i, words, 4 * count);
-    add(i, string ? string : "", tail);
+    add(i, name ? args->name : "", name);
+    if (name && args->args && args->args[0])
+        add(i, " ", 1);
+    if (args)
+        add(i, args->args ? args->args : "", args->args ? strlen(args->args) + 1 : 1);
     align(i);
 }
 
-static void add_memory(struct builder *i, uint64_t size)
+struct map_entry {
+    uint64_t base, size;
+    uint32_t type, reserved;
+};
+
+static void add_memory(struct builder *i, uint64_t memory)
 {
-    const uint64_t above = size - 0x100000;
-    const uint32_t basic[2] = {LOAD_LOW_END >> 10, (uint32_t)(above >> 10)};
-    const uint32_t map[2 + 18] = {
-        24,
-        0, /* entry size, version */
-        0,
-        0,
-        LOAD_LOW_END,
-        0,
-        1,
-        0,
-        LOAD_LOW_END,
-        0,
-        0x100000 - LOAD_LOW_END,
-        0,
-        2,
-        0,
-        0x100000,
-        0,
-        (uint32_t)above,
-        (uint32_t)(above >> 32),
-        1,
-        0,
-    };
+    const uint32_t basic[2] = {LOAD_LOW_END >> 10,
+                               (uint32_t)((memory_below(memory) - 0x100000) >> 10)};
+    struct load_area areas[LOAD_AREAS_MAX];
+    unsigned n = load_map(memory, areas);
+    const uint32_t head[4] = {MULTIBOOT2_INFO_MMAP,
+                              (uint32_t)(sizeof(head) + n * sizeof(struct map_entry)),
+                              sizeof(struct map_entry), 0};
 
     add_tag(i, MULTIBOOT2_INFO_BASIC_MEMORY, basic, 2, NULL);
-    add_tag(i, MULTIBOOT2_INFO_MMAP, map, ARRAY_LEN(map), NULL);
+    add(i, head, sizeof(head));
+    for (unsigned k = 0; k < n; k++) {
+        const struct map_entry e = {areas[k].base, areas[k].size, areas[k].type, 0};
+
+        add(i, &e, sizeof(e));
+    }
 }
 
 /* Symbols and the like: bytes in the file that no segment loads. */
@@ -152,10 +152,12 @@ static int add_modules(struct loader *l, struct builder *i)
             return rc;
         range[0] = (uint32_t)start;
         range[1] = (uint32_t)(start + r->modules[k].size);
-        add_tag(i, MULTIBOOT2_INFO_MODULE, range, 2, r->modules[k].args ? r->modules[k].args : "");
+        add_tag(i, MULTIBOOT2_INFO_MODULE, range, 2, &r->modules[k]);
     }
     return 0;
 }
+
+static const struct load_blob loader_name = {.args = "Bulkhead"};
 
 int multiboot2_put_info(struct loader *l, const struct elf_image *elf, uint64_t load_base,
                         uint32_t wanted, uint32_t needed)
@@ -168,8 +170,8 @@ int multiboot2_put_info(struct loader *l, const struct elf_image *elf, uint64_t 
     int rc;
 
     add(&i, total, sizeof(total));
-    add_tag(&i, MULTIBOOT2_INFO_CMDLINE, NULL, 0, r->image.args ? r->image.args : "");
-    add_tag(&i, MULTIBOOT2_INFO_NAME, NULL, 0, "Bulkhead");
+    add_tag(&i, MULTIBOOT2_INFO_CMDLINE, NULL, 0, &r->image);
+    add_tag(&i, MULTIBOOT2_INFO_NAME, NULL, 0, &loader_name);
     add_memory(&i, r->memory);
     rc = add_modules(l, &i);
     if (rc)

@@ -1,5 +1,6 @@
 #include "mgmt/load/place.h"
 
+#include "hv/abi/memory.h"
 #include "hv/fmt.h"
 
 #define LOW_START  0x1000u
@@ -48,6 +49,13 @@ int place_fixed(struct place *p, uint64_t start, uint64_t size, const char *what
     if (size == 0)
         return 0;
     usable = end > start && end <= p->memory && (end <= LOAD_LOW_END || start >= HIGH_START);
+    if (end > start && start >= HIGH_START && end > p->memory && end <= MEMORY_HOLE) {
+        (void)fmt(e->text, sizeof(e->text),
+                  "%s: 0x%lx+0x%lx does not fit: the guest has %lu MB of memory and needs at least "
+                  "%lu",
+                  what, start, size, p->memory >> 20, align_up(end, PAGE_SIZE_2M) >> 20);
+        return -E_NOSPC;
+    }
     if (!usable) {
         (void)fmt(e->text, sizeof(e->text),
                   "%s: 0x%lx+0x%lx is not usable memory (0..0x%x, 0x%lx..0x%lx)", what, start, size,

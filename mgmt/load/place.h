@@ -9,7 +9,7 @@
 #define PLACE_MAX 88
 
 struct place {
-    uint64_t memory; /* bytes of the guest's RAM */
+    uint64_t memory; /* bytes of the guest's RAM below the hole */
     unsigned count;
     struct {
         uint64_t start, end;

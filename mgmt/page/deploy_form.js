@@ -153,7 +153,7 @@ export function makeForm() {
     const modules = moduleList(), fields = [...GUEST.map((f) => fieldRow(f, "")), ...NET.map((f) => fieldRow(f, "/net"))];
     const some = (names) => names.map((name) => fields.find((r) => r.name === name));
     const plain = [
-        row("Image", "image", image.input, "or drop it anywhere on this page: multiboot ELF, Linux bzImage"),
+        row("Image", "image", image.input, "or drop it anywhere on this page: Linux bzImage, multiboot or PVH image"),
         row("or stored image", "stored", image.stored),
         row("Name", "name", name), ...some(PLAIN)];
     const after = some(BEHIND), advanced = fields.filter((r) => !plain.includes(r) && !after.includes(r));

@@ -31,7 +31,7 @@ export function imageTable(refresh, say) {
             restrict(button, "admin");
         }
         return el("tr", {"data-image": image.name}, el("th", {scope: "row"}, image.name), el("td", {class: "number"}, size(image.size)),
-            el("td", {class: "minor"}, image.source === "iso" ? "ISO" : image.source), el("td", null, image.used_by.join(", ") || "nobody"),
+            el("td", {class: "minor"}, image.source === "iso" ? "ISO" : image.source), el("td", null, image.used_by.join(", ") || "none"),
             el("td", {class: "minor"}, el("code", {title: image.sha256 ?? ""}, image.sha256?.slice(0, 16) ?? "")), el("td", null, button));
     }
     return {

@@ -178,7 +178,7 @@ export function terminalView(guest) {
             else
                 to.poll();
         },
-        restarted: () => to.isThere() && to.lost("the machine has started anew"),
+        restarted: () => to.isThere() && to.lost("the machine has restarted"),
         close() {
             closed = true;
             to.end("closed");

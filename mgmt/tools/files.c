@@ -135,7 +135,7 @@ int output_end(struct json_out *j)
 
     json_end(j);
     if (j->overflow)
-        return complain("there is more to say than fits %u bytes", OUTPUT_BYTES);
+        return complain("the output exceeds %u bytes", OUTPUT_BYTES);
     /* Lists begin with an empty line, to separate them from a heading. */
     while (lead < j->len && j->buf[lead] == '\n')
         lead++;

@@ -251,8 +251,7 @@ int reader_caps(const struct json *j, unsigned core, struct abi_caps *out, struc
     if (array < 0)
         return array;
     if (core >= (unsigned)j->tokens[array].size)
-        return reader_fail(&r, array, "cores: there is no core %u, only %d", core,
-                           j->tokens[array].size);
+        return reader_fail(&r, array, "cores: no core %u, only %d", core, j->tokens[array].size);
     t = array + 1;
     for (unsigned i = 0; i < core; i++)
         t = json_skip(j, t);

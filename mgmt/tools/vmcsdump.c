@@ -69,7 +69,7 @@ static int help(void)
          "  msr    a capability MSR, by number or name\n"
          "\n"
          "FILE may be - for standard input. --group is control, read-only, guest or host;\n"
-         "--oddities shows the fields about which there is something odd to say; numbers are\n"
+         "--oddities shows the fields with an unusual value; numbers are\n"
          "decimal, or hexadecimal with 0x.\n"
          "Exit status: 0 all well, 1 something differs or fails a check, 2 wrong usage or input.");
     return EXIT_OK;

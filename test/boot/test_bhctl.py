@@ -48,7 +48,7 @@ def test_manual_and_completion_know_everything():
 
 
 @pytest.mark.parametrize("args, message", [
-    ((), "a command is missing"), (("reboot",), "say --yes"), (("reboot", "now"), '"now" is one argument too many'), (("frob",), 'no command "frob"'), (("status",), "status needs NAME"), (("status", "a", "b"), '"b" is one argument too many'),
+    ((), "a command is missing"), (("reboot",), "give --yes"), (("reboot", "now"), '"now" is one argument too many'), (("frob",), 'no command "frob"'), (("status",), "status needs NAME"), (("status", "a", "b"), '"b" is one argument too many'),
     (("status", "a", "--memory", "4M"), "status has no option --memory"), (("guests", "--url"), "--url needs a value"), (("guests", "--json=1"), "takes no value"),
     (("guests", "--url", "127.0.0.1"), "must begin with http://"), (("guests", "--url", "http://"), "names no host"), (("guests", "--token", ""), "a token has 1 to"),
     (("guests", "--token", "a b"), "no blanks"), (("guests", "--token-file", "/nonexistent/t"), "No such file"), (("guests", "--token", "a", "--token-file", "b"), "exclude"),
@@ -61,7 +61,7 @@ def test_manual_and_completion_know_everything():
     (("deploy", "--name", "a"), "needs FILE, or --image"), (("deploy", ECHO, "--name", "a", "--image", "b"), "needs FILE, or --image"),
     (("deploy", ECHO, "--name", ".."), "cannot be a guest's name"),
     (("vmcs", "a", "--format", "xml"), "text or json"), (("vmcs", "a", "--diff", "x"), "number of a snapshot"), (("vmcs", "a", "--check", "--exits"), "exclude"),
-    (("vmcs", "a", "--to", "3"), "needs --diff"), (("vmcs", "a", "--check", "--group", "guest"), "says nothing"), (("vmcs", "a", "--fields", "A," * 200), "too long"),
+    (("vmcs", "a", "--to", "3"), "needs --diff"), (("vmcs", "a", "--check", "--group", "guest"), "has no meaning"), (("vmcs", "a", "--fields", "A," * 200), "too long"),
     (("top", "-n", "0"), "number of times"), (("top", "-d", "0"), "1 to 3600"), (("top", "--sort", "age"), "cpu, exits, memory or name"),
     (("events", "--from", "0"), "number of an event"),
     (("hash-token",), "needs --name"), (("hash-token", "--name", "A", "--role", "read"), "a-z, 0-9"), (("hash-token", "--name", "a" * 32, "--role", "read"), "1 to 31"),

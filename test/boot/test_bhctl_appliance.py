@@ -113,7 +113,7 @@ def test_deploy_and_delete(m, tmp_path):
     assert entry["modules"] == [{"file": "late-a_module.txt", "args": "one two"}, {"file": "late-echo.elf-2", "args": ""}]
     images = {i["name"]: i for i in json.loads(says(m, "images", "--json"))["images"]}
     assert images["late-a_module.txt"]["sha256"] == hashlib.sha256(module.read_bytes()).hexdigest()
-    assert "there is a guest late already" in refused(m, 1, "deploy", ECHO, "--name", "late")
+    assert "a guest late exists already" in refused(m, 1, "deploy", ECHO, "--name", "late")
     assert "in use: late" in refused(m, 1, "images", "--delete", "late-echo.elf")
     assert says(m, "delete", "late") == ""
     assert refused(m, 1, "status", "late")
@@ -135,8 +135,8 @@ def test_deploy_what_is_there(m, tmp_path):
     says(m, "deploy", "--image=first-echo.elf", "--name", "second", "--memory", "4M", "--core", 3, "--module-image", "first-pad", "--module-args", "x", "--module-image=first-pad")
     entry = next(g for g in json.loads(says(m, "config"))["guests"] if g["name"] == "second")
     assert entry["image"] == "first-echo.elf" and entry["modules"] == [{"file": "first-pad", "args": "x"}, {"file": "first-pad", "args": ""}]
-    assert 'there is no image "second-pad"' in refused(m, 1, "deploy", "--image", "guests/echo.elf", "--name", "third", "--module-image", "second-pad")
-    assert 'there is no image "nothing"; "bhctl images" lists them' in refused(m, 1, "deploy", "--image", "nothing", "--name", "third")
+    assert 'no image "second-pad" exists' in refused(m, 1, "deploy", "--image", "guests/echo.elf", "--name", "third", "--module-image", "second-pad")
+    assert 'no image "nothing" exists; "bhctl images" lists them' in refused(m, 1, "deploy", "--image", "nothing", "--name", "third")
     assert "--memory: " in refused(m, 1, "deploy", "--image", "first-echo.elf", "--name", "third", "--memory", "5M", "--module", tmp_path / "pad")
     assert [i["name"] for i in json.loads(says(m, "images", "--json"))["images"]] == [i["name"] for i in json.loads(images)["images"]]
     says(m, "delete", "fromiso")
@@ -147,7 +147,7 @@ def test_deploy_what_is_there(m, tmp_path):
 
 
 @pytest.mark.parametrize("options, message", [
-    (("--memory", "5M"), "--memory: must be 2M"), (("--memory", "3G"), "--memory: not enough memory: 3145728 KiB asked"), (("--core", "17"), "--core: there is no core 17"),
+    (("--memory", "5M"), "--memory: must be 2M"), (("--memory", "3G"), "--memory: not enough memory: 3145728 KiB asked"), (("--core", "17"), "--core: no core 17 exists"),
     (("--weight", "5000"), "--weight: must be a whole number from 1 to 1000"), (("--budget", "20000"), "--budget: "), (("--devices", "uart,tape"), "--devices: "),
     (("--restart", "maybe"), "--restart: "), (("--guarantee", "600000", "--period", "500000"), "--guarantee: ")])
 def test_refused_deployments(m, options, message):

@@ -160,7 +160,7 @@ def test_memory_is_scrubbed(m):
 BAD = [
     ({}, "/name", "is missing"),
     ({"name": "Big"}, "/name", "must consist"),
-    ({"name": "a", "image": "nothing"}, "/image", 'there is no image "nothing"'),
+    ({"name": "a", "image": "nothing"}, "/image", 'no image "nothing" exists'),
     ({"name": "a", "image": "guests/echo.elf", "memory": "3M"}, "/memory", "multiple of 2 MB"),
     ({"name": "a", "image": "guests/echo.elf", "weight": 0}, "/weight", "from 1 to 1000"),
     ({"name": "a", "image": "guests/echo.elf", "modules": [{"file": "x"}]}, "/modules/0/file", 'no image "x"'),
@@ -201,7 +201,7 @@ def test_what_is_short(m):
     assert pointer == "/memory" and f"3145728 KiB asked, largest free piece {host['largest_free'] >> 10} KiB of {host['free'] >> 10} KiB free" in message
     assert [g["name"] for g in m.get("/v1/guests")["guests"]] == ["mgmt", "control", "keeper"]
     message, pointer = error(deploy(m, 409, name="a", image="guests/echo.elf", core=2))
-    assert pointer == "/core" and message == "there is no core 2: the machine has 2, numbered from 0"
+    assert pointer == "/core" and message == "no core 2 exists: the machine has 2, numbered from 0"
     assert error(deploy(m, 409, name="keeper", image="guests/echo.elf"))[1] == "/name"
     deploy(m, name="half", image="guests/echo.elf", memory="2M", core=1, guaranteed_us=5000)
     message, pointer = error(deploy(m, 409, name="more", image="guests/echo.elf", memory="2M", core=1, guaranteed_us=6000))
@@ -319,7 +319,7 @@ def test_several_vcpus(m):
     body = {"name": "many", "image": "guests/echo.elf", "memory": "2M"}
     for more, status, pointer, said in (({"vcpus": 3, "cores": [0, 1]}, 400, "/vcpus", "cores names 2 cores"), ({"vcpus": 2, "core": 0}, 400, "/vcpus", "core names 1 core"),
                                         ({"vcpus": 9}, 400, "/vcpus", "from 1 to 8"), ({"cores": [0, 99]}, 400, "/cores", "from 0 to 63"),
-                                        ({"vcpus": 3}, 409, "/vcpus", "the machine has 2 cores for 3 vCPUs"), ({"vcpus": 2, "cores": [0, 5]}, 409, "/cores", "there is no core 5")):
+                                        ({"vcpus": 3}, 409, "/vcpus", "the machine has 2 cores for 3 vCPUs"), ({"vcpus": 2, "cores": [0, 5]}, 409, "/cores", "no core 5 exists")):
         got, _, text = m.request("POST", "/v1/guests", json.dumps(body | more))
         assert got == status and said in text and pointer in text, text
     deploy(m, **body, vcpus=2)

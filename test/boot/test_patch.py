@@ -85,8 +85,8 @@ def test_configured_profiles(m):
     ("secondary_controls", "enable_ept", False, "memory"),
     ("secondary_controls", "wbinvd_exiting", False, "caches"),
     ("secondary_controls", "vmcs_shadowing", True, "structure"),
-    ("exit_controls", "host_address_space_size", False, "told apart"),
-    ("entry_controls", "ia_32e_mode_guest", False, "told apart"),
+    ("exit_controls", "host_address_space_size", False, "kept apart"),
+    ("entry_controls", "ia_32e_mode_guest", False, "kept apart"),
 ])
 def test_isolation_stays(m, word, bit, value, reason):
     before = m.get("/v1/guests/control/vcpus/0/vmcs?group=control&decode=0")["fields"]

@@ -1,5 +1,6 @@
 /* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
- * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c hv/lib.c hv/fmt.c */
+ * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c mgmt/load/map.c
+ * mgmt/load/pvh.c hv/lib.c hv/fmt.c */
 /* Hostile images. Input: how many of the last bytes are modules and the command line (two bytes),
  * then the image. Every part is in a block of exactly its size, for the sanitizer. */
 #include "mgmt/load/load.h"
@@ -62,13 +63,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < SETTING)
         return 0;
     r.module_count = data[0] % (LOAD_MODULES_MAX + 1);
-    r.flat = data[0] & 0x80;
+    r.kind = data[0] >> 4 <= KIND_PVH ? data[0] >> 4 : KIND_AUTO;
     tail = min_u64(data[1], size - SETTING);
     data += SETTING;
     size -= SETTING + tail;
     args = string_of(data + size, tail);
     image = exact_copy(data, size);
-    r.image = (struct load_blob){image, size, (const char *)args};
+    r.image = (struct load_blob){image, size, (const char *)args, data[-1] & 1 ? "name" : NULL};
     each = r.module_count ? tail / r.module_count : 0;
     for (unsigned i = 0; i < r.module_count; i++) {
         modules[i] = exact_copy(data + size + i * each, each);

@@ -1,8 +1,8 @@
 # The sample guests: build/guests/*.elf and flat.bin.
 
-GUEST_NAMES := control echo hog bench isolation net events registers pages standin wire strings hostile usurper unclaimed
+GUEST_NAMES := control echo hog memory bench isolation net events registers pages standin wire strings hostile usurper unclaimed
 GUEST_IMAGES := $(GUEST_NAMES:%=$(BUILD)/guests/%.elf) $(BUILD)/guests/flat.bin $(BUILD)/guests/tasks.elf
-GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/test/guests/lib/guest.o $(BUILD)/guests/mgmt/pc/pc.o \
+GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/pvh.asm.o $(BUILD)/guests/test/guests/lib/guest.o $(BUILD)/guests/mgmt/pc/pc.o \
         $(BUILD)/guests/hv/fmt.o $(BUILD)/guests/hv/lib.o
 
 guests: $(GUEST_IMAGES)
@@ -12,6 +12,10 @@ $(BUILD)/guests/%.o: %.c Makefile test/guests/guests.mk | $(GEN)
 	$(Q)$(CC) $(FREESTANDING) $(WARN) -fno-stack-protector -c $< $(out_d)
 
 $(BUILD)/guests/start.asm.o: mgmt/pc/start.asm | deps-build
+	$(call say,NASM)
+	$(Q)$(NASM) -f elf64 $< $(out)
+
+$(BUILD)/guests/pvh.asm.o: test/guests/lib/pvh.asm | deps-build
 	$(call say,NASM)
 	$(Q)$(NASM) -f elf64 $< $(out)
 

@@ -91,7 +91,7 @@ static const char *unpack(struct bytes *file, uint64_t most)
     if (rc != Z_STREAM_END) {
         free(out);
         return rc == Z_MEM_ERROR ? "no memory to unpack it"
-               : z.avail_out     ? "begins as gzip has it, but cannot be unpacked"
+               : z.avail_out     ? "begins like a gzip file, but cannot be unpacked"
                                  : "unpacked it has more bytes than the guest has memory";
     }
     free(file->data);
@@ -141,7 +141,7 @@ static int check_guest(const struct guest_config *g)
 {
     struct load_request r = {
         .module_count = g->module_count,
-        .flat = g->kind == KIND_FLAT,
+        .kind = g->kind,
         .tsc_hz = 1000000000,
         .memory = g->memory,
     };
@@ -158,13 +158,15 @@ static int check_guest(const struct guest_config *g)
             return complain(g, "image", g->image, why);
         }
     }
-    r.image = (struct load_blob){files[0].data, files[0].size, g->cmdline};
+    r.image =
+        (struct load_blob){files[0].data, files[0].size, g->cmdline, g->argv0 ? g->image : NULL};
     for (unsigned i = 0; i < g->module_count; i++) {
         const struct config_module *m = &g->modules[i];
 
         if (read_named(m->file, &files[1 + i]))
             bad += complain(g, "module", m->file, "no such file");
-        r.modules[i] = (struct load_blob){files[1 + i].data, files[1 + i].size, m->args};
+        r.modules[i] = (struct load_blob){files[1 + i].data, files[1 + i].size, m->args,
+                                          g->argv0 ? m->file : NULL};
     }
     if (!bad)
         bad = check_load(g, &r);
@@ -195,7 +197,7 @@ static int usage(FILE *to)
         "       config-check --version\n"
         "Checks a Bulkhead configuration and every image and module that it names.\n"
         "Paths are relative to the configuration; DIR is searched after that.\n"
-        "--command-line: instead prints what of it the kernel's command line has to say.\n"
+        "--command-line: instead prints the part that belongs on the kernel's command line.\n"
         "Exit status: 0 all well, 1 errors (on standard error), 2 usage or unreadable file.\n",
         to);
     return to == stdout ? 0 : 2;

@@ -116,7 +116,7 @@ def pack(name, path, to, images, modules):
         with gzip.open(path) as f:
             data = f.read(most + 1)
     except (OSError, EOFError, zlib.error) as e:
-        fail(f"{name} begins as gzip has it, but cannot be unpacked: {e}")
+        fail(f"{name} begins like a gzip file, but cannot be unpacked: {e}")
     if len(data) > most:
         fail(f"{name}: unpacked it has more than the {most} bytes of its guest's memory")
     with open(to, "wb") as f:

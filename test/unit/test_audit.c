@@ -50,7 +50,7 @@ static void texts(void **state)
 
     (void)state;
     audit_refusal(&audit, &e, 0, note);
-    assert_string_equal(last, "refused: nobody known from 10.0.2.2: GET /v1/host: 401");
+    assert_string_equal(last, "refused: unknown client from 10.0.2.2: GET /v1/host: 401");
     e.name = "viewer";
     e.role = "read";
     e.method = "POST";
@@ -78,7 +78,7 @@ static void what_clients_say(void **state)
     e.target = "/a\r\nmgmt: root from 10.0.0.1\x1b[2J\x9b\xff ?secret";
     e.what = "{\"a\":\n\t1}";
     audit_refusal(&audit, &e, 0, note);
-    assert_string_equal(last, "refused: nobody known from 10.0.2.2: GET "
+    assert_string_equal(last, "refused: unknown client from 10.0.2.2: GET "
                               "/a??mgmt:?root?from?10.0.0.1?[2J??? {\"a\":??1}: 401");
     memset(target, '/', sizeof(target) - 1);
     memset(what, 'w', sizeof(what) - 1);

@@ -149,7 +149,7 @@ static void guests_of_the_configuration(void **state)
     assert_int_equal(guests[2].config.core, 1);
     assert_int_equal(guests[3].config.core, 1);
     assert_int_equal(notes, 1);
-    assert_string_equal(noted[0], "guest three: there is no core 5, it goes on core 1");
+    assert_string_equal(noted[0], "guest three: no core 5 exists: it runs on core 1");
     assert_int_equal(host.configured, 1);
     /* Later lives of management find them; guests that were deleted stay deleted. */
     guests[2].state = ABI_GUEST_EMPTY;
@@ -192,7 +192,7 @@ static void what_is_wrong_is_shown(void **state)
         {"\"image\": \"cert\"", "\"cert\" is one of the appliance's own files"},
         {"\"image\": \"a.elf\", \"modules\": [{\"file\": \"c\"}]",
          "\"c\" is not among the boot modules"},
-        {"\"image\": \"secret\"", "neither a multiboot image nor a Linux kernel"},
+        {"\"image\": \"secret\"", "neither a Linux kernel nor a multiboot or PVH image"},
         {"\"image\": \"a.elf\", \"memory\": \"2G\"",
          "not enough memory: 2097152 KiB asked, largest free piece 65536 KiB of 81920 KiB free"},
         {"\"image\": \"a.elf\", \"guaranteed_us\": 9000, \"core\": 0",

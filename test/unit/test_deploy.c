@@ -485,7 +485,7 @@ static void what_others_took(void **state)
     exists_already(1, "{\"name\": \"a\", \"image\": \"iso.elf\", \"guaranteed_us\": 9000, "
                       "\"core\": 1, \"net\": {\"addresses\": [\"10.0.0.7\"]}}");
     assert_int_equal(post("{\"name\": \"a\", \"image\": \"iso.elf\"}"), 409);
-    said("there is a guest with the name \\\"a\\\"");
+    said("a guest with the name \\\"a\\\" exists already");
     said("\"pointer\":\"/name\"");
     assert_int_equal(post("{\"name\": \"b\", \"image\": \"iso.elf\", "
                           "\"net\": {\"addresses\": [\"10.0.0.7\"]}}"),
@@ -496,7 +496,7 @@ static void what_others_took(void **state)
         409);
     said("core 1 has 5.0 % left");
     assert_int_equal(post("{\"name\": \"b\", \"image\": \"iso.elf\", \"core\": 2}"), 409);
-    said("there is no core 2: the machine has 2");
+    said("no core 2 exists: the machine has 2");
     assert_false(was_created);
     /* If the request names no core, one that fits is chosen. */
     assert_int_equal(post("{\"name\": \"b\", \"image\": \"iso.elf\", \"guaranteed_us\": 1000}"),

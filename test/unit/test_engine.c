@@ -567,7 +567,7 @@ static void no_vcpu(void **state)
     fail_vcpu_init = true;
     n = try_to_deploy(3, false);
     assert_int_equal(guest_get((unsigned)n)->status->state, ABI_GUEST_FAILED);
-    assert_string_equal(guest_get((unsigned)n)->status->why, "its virtual CPU cannot be set up");
+    assert_string_equal(guest_get((unsigned)n)->status->why, "its vCPU cannot be set up");
     FOR_EACH_VCPU (v, guest_get((unsigned)n)) {
         assert_int_equal(v->phase, VCPU_NONE);
         assert_false(fake_of(v)->made);

@@ -1,5 +1,6 @@
 /* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
- * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c hv/lib.c hv/fmt.c */
+ * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c mgmt/load/map.c
+ * mgmt/load/pvh.c hv/lib.c hv/fmt.c */
 /* ELF files as such, and the list of occupied ranges. */
 #include "test/unit/load_fixture.h"
 
@@ -213,12 +214,14 @@ static void hostile_segments(void **state)
         {CODE, 0x100000, UINT64_MAX - CODE + 1, UINT64_MAX, E_FORMAT,
          "ELF segment 0: file range 0x1000+0xfffffffffffff000 ends after the image (0x2000 bytes)"},
         {CODE, 0x100000, 0x10, 0x300001, E_NOSPC,
-         "ELF segment: 0x100000+0x300001 is not usable memory (0..0x9f000, 0x100000..0x400000)"},
+         "ELF segment: 0x100000+0x300001 does not fit: the guest has 4 MB of memory and needs at "
+         "least 6"},
         {CODE, 0x100000, 0x10, UINT64_MAX, E_NOSPC,
          "ELF segment: 0x100000+0xffffffffffffffff is not usable memory (0..0x9f000, "
          "0x100000..0x400000)"},
         {CODE, 0x3ffff1, 0x10, 0x10, E_NOSPC,
-         "ELF segment: 0x3ffff1+0x10 is not usable memory (0..0x9f000, 0x100000..0x400000)"},
+         "ELF segment: 0x3ffff1+0x10 does not fit: the guest has 4 MB of memory and needs at least "
+         "6"},
         {CODE, 0xfffffffffffff000, 0x10, 0x1000, E_NOSPC,
          "ELF segment: 0xfffffffffffff000+0x1000 is not usable memory (0..0x9f000, "
          "0x100000..0x400000)"},
@@ -303,8 +306,8 @@ static void without_multiboot(void **state)
     (void)state;
     begin64();
     put32(HEADER, 0);
-    assert_refused(-E_FORMAT, "ELF without a multiboot1 header (first 8 KB) or multiboot2 header "
-                              "(first 32 KB)");
+    assert_refused(-E_FORMAT, "ELF without a multiboot1 header (first 8 KB), multiboot2 header "
+                              "(first 32 KB) or PVH note");
 }
 
 /* ---- place.c ---- */

@@ -1,5 +1,6 @@
 /* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
- * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c hv/lib.c hv/fmt.c */
+ * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c mgmt/load/map.c
+ * mgmt/load/pvh.c hv/lib.c hv/fmt.c */
 /* Images without a header run like a boot sector. */
 #include "test/unit/load_fixture.h"
 
@@ -13,7 +14,7 @@ static void like_a_boot_sector(void **state)
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         fixture_begin(sizes[i]);
         memset(image.bytes, 0xf4, image.size);
-        request.flat = true;
+        request.kind = KIND_FLAT;
         request.image.args = "not for it";
         assert_loads("flat");
         assert_int_equal(out.mode, LOAD_REAL16);
@@ -33,10 +34,10 @@ static void impossible_sizes(void **state)
 {
     (void)state;
     fixture_begin(0);
-    request.flat = true;
+    request.kind = KIND_FLAT;
     assert_refused(-E_FORMAT, "flat: a flat binary has 1 to 524288 bytes, not 0");
     fixture_begin(MOST + 1);
-    request.flat = true;
+    request.kind = KIND_FLAT;
     assert_refused(-E_FORMAT, "flat: a flat binary has 1 to 524288 bytes, not 524289");
 }
 
@@ -70,10 +71,10 @@ static void only_when_asked_for(void **state)
         assert_refused(-E_FORMAT,
                        cases[i].why
                            ? cases[i].why
-                           : "neither a multiboot image nor a Linux kernel; if it is a "
+                           : "neither a Linux kernel nor a multiboot or PVH image; if it is a "
                              "flat binary for real mode at 0x7c00, say \"kind\": \"flat\"");
         if (cases[i].size) {
-            request.flat = true;
+            request.kind = KIND_FLAT;
             assert_loads("flat");
         }
     }
@@ -85,7 +86,7 @@ static void no_modules(void **state)
 
     (void)state;
     fixture_begin(512);
-    request.flat = true;
+    request.kind = KIND_FLAT;
     request.modules[0] = (struct load_blob){module, sizeof(module), NULL};
     request.module_count = 1;
     assert_refused(-E_NOTSUP, "flat: a flat binary cannot be given modules (1 are)");

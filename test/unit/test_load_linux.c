@@ -1,5 +1,6 @@
 /* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
- * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c hv/lib.c hv/fmt.c */
+ * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c mgmt/load/map.c
+ * mgmt/load/pvh.c hv/lib.c hv/fmt.c */
 /* Linux documentation "The Linux/x86 Boot Protocol". */
 #include "test/unit/load_fixture.h"
 
@@ -162,10 +163,10 @@ static void versions(void **state)
     begin();
     put32(0x202, 0);
     assert_int_equal(load(), -E_FORMAT);
-    assert_non_null(strstr(error.text, "neither a multiboot image nor a Linux kernel"));
+    assert_non_null(strstr(error.text, "neither a Linux kernel nor a multiboot or PVH image"));
     begin();
     put(0x1fe, 0, 2);
-    request.flat = true;
+    request.kind = KIND_FLAT;
     assert_loads("flat");
 }
 
@@ -201,13 +202,16 @@ static void hostile_addresses(void **state)
         const char *why;
     } cases[] = {
         {0x1000000, 0x10000,
-         "Linux kernel: 0x1000000+0x10000 is not usable memory (0..0x9f000, 0x100000..0x400000)"},
+         "Linux kernel: 0x1000000+0x10000 does not fit: the guest has 4 MB of memory and needs at "
+         "least 18"},
         {KERNEL, 0x200001,
-         "Linux kernel: 0x200000+0x200001 is not usable memory (0..0x9f000, 0x100000..0x400000)"},
+         "Linux kernel: 0x200000+0x200001 does not fit: the guest has 4 MB of memory and needs at "
+         "least 6"},
         {KERNEL, UINT32_MAX,
          "Linux kernel: 0x200000+0xffffffff is not usable memory (0..0x9f000, 0x100000..0x400000)"},
         {MEMORY - 0x5ff, 0,
-         "Linux kernel: 0x3ffa01+0x600 is not usable memory (0..0x9f000, 0x100000..0x400000)"},
+         "Linux kernel: 0x3ffa01+0x600 does not fit: the guest has 4 MB of memory and needs at "
+         "least 6"},
         {UINT64_MAX, 0x10000,
          "Linux kernel: 0xffffffffffffffff+0x10000 is not usable memory (0..0x9f000, "
          "0x100000..0x400000)"},

@@ -1,5 +1,6 @@
 /* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
- * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c hv/lib.c hv/fmt.c */
+ * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c mgmt/load/map.c
+ * mgmt/load/pvh.c hv/lib.c hv/fmt.c */
 /* Headers of both versions, and the boot information for the guest. Multiboot Specification 0.6.96
  * "Boot information format", Multiboot2 Specification 2.0 "Boot information format". */
 #include "test/unit/load_fixture.h"
@@ -119,7 +120,7 @@ static void elf64_in_version1(void **state)
 static void place_of_header1(void **state)
 {
     static const char *const none =
-        "ELF without a multiboot1 header (first 8 KB) or multiboot2 header (first 32 KB)";
+        "ELF without a multiboot1 header (first 8 KB), multiboot2 header (first 32 KB) or PVH note";
 
     (void)state;
     begin(false);
@@ -154,7 +155,7 @@ static void checksum1(void **state)
     put32(4, 0x1badb002);
     assert_refused(-E_FORMAT, "multiboot1: the header at 0x4 has a wrong checksum");
     /* A flat binary may have the number as a constant. */
-    request.flat = true;
+    request.kind = KIND_FLAT;
     assert_loads("flat");
 }
 
@@ -447,7 +448,7 @@ static void version2_goes_first(void **state)
 static void place_of_header2(void **state)
 {
     static const char *const none =
-        "ELF without a multiboot1 header (first 8 KB) or multiboot2 header (first 32 KB)";
+        "ELF without a multiboot1 header (first 8 KB), multiboot2 header (first 32 KB) or PVH note";
 
     (void)state;
     begin(true);

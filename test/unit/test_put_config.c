@@ -51,7 +51,8 @@ static void write_again(void)
 
 /* No two fields have the same value, so that none can stand in for another. */
 #define ALL                                                                                        \
-    "{\"guests\": [{\"name\": \"a\", \"image\": \"i\", \"kind\": \"flat\", \"cmdline\": \"c d\","  \
+    "{\"guests\": [{\"name\": \"a\", \"image\": \"i\", \"kind\": \"flat\", \"cmdline\": \"c d\", " \
+    "\"argv0\": true,"                                                                             \
     "\"memory\": \"32M\", \"core\": 3, \"vcpus\": 2, \"cores\": [3, 9], \"weight\": 101, "         \
     "\"slice_us\": 102, \"budget_us\": 9003,"                                                      \
     "\"period_us\": 10004, \"guaranteed_us\": 5005, \"restart\": \"on-failure\","                  \

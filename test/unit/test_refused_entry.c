@@ -99,7 +99,7 @@ static void a_change(void **state)
     assert_int_equal(r.bits, PIN_PREEMPTION_TIMER);
     assert_string_equal(why, "nothing else ends the guest's slice");
     assert_int_equal(judge(ABI_CONTROL_EXIT, 1u << 9, 1u << 9, &r, why), -E_PERM);
-    assert_non_null(strstr(why, "told apart"));
+    assert_non_null(strstr(why, "kept apart"));
     assert_int_equal(judge(ABI_CONTROL_CPU2, 1u << 14, 1u << 14, &r, why), -E_PERM);
     assert_non_null(strstr(why, "structure"));
     /* The CPU: must be 0, must be 1. */

@@ -55,5 +55,5 @@ void clock_init(void)
     }
     epoch = clock_epoch(&a);
     if (epoch == 0)
-        log_warn("the real-time clock makes no sense: time starts at 1970");
+        log_warn("the real-time clock is invalid: time starts at 1970");
 }

@@ -105,7 +105,7 @@ static bool start_core(struct core_block *b, uint32_t apic_id, uint8_t page)
             return true;
         tsc_wait_us(100);
     }
-    panic("the core with APIC id %u came half-way up and stopped", apic_id);
+    panic("the core with APIC id %u stopped half-way through its start", apic_id);
 }
 
 static struct core_block *new_block(struct mem_map *m)

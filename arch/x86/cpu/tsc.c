@@ -172,15 +172,15 @@ static void say(const struct calibration *c)
             n += fmt(by + n, sizeof(by) - n, "%s%s %lu", n ? ", " : "", names[i],
                      c->tsc_hz[i] / 1000);
     if (c->verdict == CALIBRATE_OUTVOTED)
-        log_warn("the clocks differ on the TSC, in kHz: %s; the one that two share is taken", by);
+        log_warn("the clocks disagree on the TSC, in kHz: %s; using the value that two share", by);
     else if (c->verdict == CALIBRATE_DISPUTED)
-        log_warn("the clocks differ on the TSC, in kHz: %s; the %s's is taken, unchecked", by,
+        log_warn("the clocks disagree on the TSC, in kHz: %s; using the %s's, unchecked", by,
                  names[c->taken]);
     else
         log_info("TSC in kHz by %s%s", by,
                  c->verdict == CALIBRATE_ALONE ? "; no second clock to check it" : "");
     if (promised)
-        log_info("TSC by CPUID, which is not gone by: %lu kHz", promised / 1000);
+        log_info("CPUID gives %lu kHz for the TSC: not used", promised / 1000);
 }
 
 void tsc_calibrate(const struct acpi_info *a)

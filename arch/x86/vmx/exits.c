@@ -118,7 +118,7 @@ static enum exit_action on_cr_access(struct vcpu *v)
         return x86_write_cr(v, cr, x86_read_operand(v, reg));
     if (type == CR_MOV_FROM && (cr == 3 || cr == 8))
         return x86_read_cr(v, cr, reg);
-    return x86_crash(v, "an access to a control register that is not emulated");
+    return x86_crash(v, "unsupported access to a control register");
 }
 
 static enum exit_action on_mov_dr(struct vcpu *v)
@@ -299,7 +299,7 @@ static enum exit_action on_task_switch(struct vcpu *v)
 
 static enum exit_action on_unknown(struct vcpu *v)
 {
-    vcpu_stop(v, ABI_GUEST_CRASHED, "VM exit that is not handled: %s at RIP 0x%lx",
+    vcpu_stop(v, ABI_GUEST_CRASHED, "unhandled VM exit: %s at RIP 0x%lx",
               vmx_exit_reason_name(v->exit->reason), v->exit->rip);
     return EXIT_STOP;
 }

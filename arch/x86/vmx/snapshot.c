@@ -52,7 +52,7 @@ static inline void read_field(struct abi_vmcs *out, unsigned i)
                      : "=m"(out->value[fields.row[i]]), "=@ccna"(failed)
                      : "r"((uint64_t)fields.encoding[i]));
     if (__builtin_expect(failed, 0))
-        panic("VMREAD of a field that was there failed");
+        panic("VMREAD of an existing field failed");
 }
 
 /* In one go, since the vCPU may be live, while others wait: unrolled by eight, which takes half the

@@ -113,18 +113,36 @@ static const uint8_t *find_tag(uint32_t wanted)
     return NULL;
 }
 
+const struct pvh_info *guest_pvh_info(void)
+{
+    const struct pvh_info *info = (const void *)boot_info;
+
+    return info && info->magic == PVH_MAGIC ? info : NULL;
+}
+
 static const char *find_cmdline(void)
 {
-    const uint8_t *tag = find_tag(MB2_TAG_CMDLINE);
+    const struct pvh_info *pvh = guest_pvh_info();
+    const uint8_t *tag = pvh ? NULL : find_tag(MB2_TAG_CMDLINE);
+
+    if (pvh)
+        return (const char *)(uintptr_t)pvh->cmdline;
 
     return tag ? (const char *)tag + 8 : "";
 }
 
 const uint8_t *guest_module(uint32_t *size)
 {
-    const uint8_t *tag = find_tag(MB2_TAG_MODULE);
+    const struct pvh_info *pvh = guest_pvh_info();
+    const uint8_t *tag = pvh ? NULL : find_tag(MB2_TAG_MODULE);
     uint32_t start, end;
 
+    if (pvh && pvh->module_count) {
+        const struct pvh_module *m = (const void *)(uintptr_t)pvh->modules;
+
+        *size = (uint32_t)m->size;
+        return (const uint8_t *)(uintptr_t)m->start;
+    }
     if (!tag)
         return NULL;
     memcpy(&start, tag + 8, sizeof(start));

@@ -16,6 +16,23 @@
 /* Defined by each guest. Interrupts are off. */
 void guest_main(const char *cmdline);
 
+/* What it finds if it was started by PVH. Xen "HVM start info structure". */
+#define PVH_MAGIC 0x336ec578u
+struct pvh_info {
+    uint32_t magic, version, flags, module_count;
+    uint64_t modules, cmdline, rsdp, map;
+    uint32_t map_count, reserved;
+};
+struct pvh_module {
+    uint64_t start, size, cmdline, reserved;
+};
+struct pvh_area {
+    uint64_t base, size;
+    uint32_t type, reserved;
+};
+/* NULL: it was started by multiboot2. */
+const struct pvh_info *guest_pvh_info(void);
+
 /* Its first module, or NULL. */
 const uint8_t *guest_module(uint32_t *size);
 
