@@ -45,6 +45,8 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
     unsigned timers = 0;
 
     p->clock = (struct dev_clock){now, tsc_hz};
+    p->power_on.tsc = now;
+    p->power_on.epoch = epoch;
     p->devices = devices;
     p->host = *host;
     for (size_t i = 0; i < ARRAY_LEN(slots); i++) {
@@ -126,6 +128,7 @@ void platform_unlock(struct platform *p, unsigned vcpu)
 
 void platform_shift(struct platform *p, uint64_t ticks)
 {
+    p->power_on.tsc += ticks;
     for (size_t i = 0; i < ARRAY_LEN(slots); i++)
         if (slots[i].device->shift)
             slots[i].device->shift(dev_of(p, &slots[i]), ticks);

@@ -33,6 +33,10 @@ struct platform {
     } before; /* while the lock is held: as it was taken */
     struct io_bus bus;
     struct dev_clock clock;
+    struct {
+        uint64_t tsc;   /* the host's, later by the pauses that stop the guest's clocks */
+        uint64_t epoch; /* seconds since 1970 */
+    } power_on;
     uint32_t devices; /* DEV_* that exist */
     struct pic pic;
     struct pit pit;

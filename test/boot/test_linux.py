@@ -18,6 +18,9 @@ def test_linux_shell(start):
     # No period is lost while Linux is loaded and boots on the same core.
     text = m.serial()
     boot = text[:text.index("linux: ready")]
+    # It has a clock and the TSC's frequency at once, without the PIT.
+    assert "kvm-clock: Using msrs 4b564d01 and 4b564d00" in boot and re.search(r"tsc: Detected (19\.99|20\.00)\d MHz processor", boot)
+    assert "calibration" not in boot
     reports = re.findall(r"control: second \d+, periods 1000, missed (\d+), .*histogram", boot)
     assert len(reports) > 20 and set(reports) == {"0"}, " ".join(reports)
     # Nor next to a busy shell and the management guest, all three on that core. And no process loses state to another.

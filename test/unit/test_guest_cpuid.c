@@ -282,24 +282,32 @@ static void tsc_leaves(void **state)
         told = (uint64_t)r.ecx * r.ebx / r.eax;
         assert_true(told <= hz[i] && hz[i] - told < 8);
         expect(0x16, 0, (uint32_t)(hz[i] / 1000000), (uint32_t)(hz[i] / 1000000), 0, 0);
-        expect(0x40000010, 0, (uint32_t)(hz[i] / 1000), (uint32_t)(hz[i] / 1000), 0, 0);
+        expect(0x40000010, 0, (uint32_t)(hz[i] / 1000), r.ecx / 1000, 0, 0);
     }
 }
 
-static void hypervisor_leaves(void **state)
+static void expect_signature(uint32_t leaf, uint32_t highest, const char *name)
 {
-    struct cpuid_regs r = ask(0x40000000, 0);
+    struct cpuid_regs r = ask(leaf, 0);
     char signature[13] = "";
 
-    (void)state;
-    assert_int_equal(r.eax, 0x40000010);
+    assert_int_equal(r.eax, highest);
     memcpy(signature, &r.ebx, 4);
     memcpy(signature + 4, &r.ecx, 4);
     memcpy(signature + 8, &r.edx, 4);
-    assert_string_equal(signature, "BulkheadHV");
+    assert_string_equal(signature, name);
+}
+
+/* Linux kernel documentation "KVM CPUID bits". */
+static void hypervisor_leaves(void **state)
+{
+    (void)state;
+    expect_signature(0x40000000, 0x40000010, "KVMKVMKVM");
+    expect_signature(0x40000100, 0x40000100, "BulkheadHV");
+    expect(0x40000001, 0, BIT(1) | BIT(3) | BIT(24), 0, 0, 0);
     expect(0x40000010, 7, HZ / 1000, HZ / 1000, 0, 0);
-    for (uint32_t leaf = 0x40000001; leaf < 0x40000200; leaf++)
-        if (leaf != 0x40000010)
+    for (uint32_t leaf = 0x40000002; leaf < 0x40000200; leaf++)
+        if (leaf != 0x40000010 && leaf != 0x40000100)
             expect(leaf, 0, 0, 0, 0, 0);
 }
 

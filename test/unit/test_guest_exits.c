@@ -1,7 +1,7 @@
-/* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c arch/x86/guest/io.c
- * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/segment.c arch/x86/guest/paging.c
- * arch/x86/guest/linear.c arch/x86/guest/breakpoints.c arch/x86/guest/string_io.c hv/exit.c @pc
- * hv/fmt.c hv/lib.c */
+/* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c
+ * arch/x86/guest/io.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c
+ * arch/x86/guest/segment.c arch/x86/guest/paging.c arch/x86/guest/linear.c
+ * arch/x86/guest/breakpoints.c arch/x86/guest/string_io.c hv/exit.c @pc hv/fmt.c hv/lib.c */
 /* Instructions that exit, checked against the SDM's descriptions. */
 #include "test/unit/vcpu_fixture.h"
 
@@ -11,7 +11,7 @@ static void test_cpuid(void **ctx)
     v->regs.rax = 0xffffffff00000000ull | CPUID_HYPERVISOR;
     v->regs.rbx = UINT64_MAX;
     assert_int_equal(x86_cpuid(v), EXIT_SKIP);
-    assert_memory_equal(&v->regs.rbx, "Bulk\0\0\0\0", 8); /* the upper halves are cleared */
+    assert_memory_equal(&v->regs.rbx, "KVMK\0\0\0\0", 8); /* the upper halves are cleared */
     assert_int_equal(record.detail, 0xffffffff00000000ull | CPUID_HYPERVISOR);
 }
 
@@ -49,6 +49,45 @@ static void test_msrs(void **ctx)
     v->regs.rax = 0;
     assert_int_equal(x86_cpuid(v), EXIT_SKIP);
     assert_int_equal(v->regs.rax, 2);
+}
+
+/* Through the MSRs, and as of the guest's TSC. */
+static void test_kvm_clock(void **ctx)
+{
+    struct kvm_system_time t;
+
+    (void)ctx;
+    guest.platform.power_on.tsc = 700;
+    guest.platform.power_on.epoch = 42;
+    state.tsc_offset = 50;
+    v->regs.rcx = MSR_KVM_SYSTEM_TIME;
+    v->regs.rax = 0x1000 | 1;
+    v->regs.rdx = 0;
+    assert_int_equal(x86_wrmsr(v), EXIT_SKIP);
+    memcpy(&t, guest.mem.base + 0x1000, sizeof(t));
+    assert_int_equal(t.tsc, 750);
+    assert_int_equal(t.time, 0);
+    v->regs.rax = 0;
+    assert_int_equal(x86_rdmsr(v), EXIT_SKIP);
+    assert_int_equal(v->regs.rax, 0x1001);
+    v->regs.rax = MEMORY | 1;
+    ASSERT_RAISES(x86_wrmsr(v), GP, 0);
+    /* A pause that its TSC does not see: nothing has to be written. */
+    platform_shift(&guest.platform, 1000);
+    state.tsc_offset -= 1000;
+    v->regs.rax = 0x1040 | 1;
+    assert_int_equal(x86_wrmsr(v), EXIT_SKIP);
+    memcpy(&t, guest.mem.base + 0x1040, sizeof(t));
+    assert_int_equal(t.tsc, 750);
+    state.tsc_offset = 0; /* the guest writes its TSC */
+    v->regs.rcx = 0x10;
+    assert_int_equal(x86_wrmsr(v), EXIT_SKIP);
+    memcpy(&t, guest.mem.base + 0x1040, sizeof(t));
+    assert_int_equal(t.tsc, 1700);
+    v->regs.rcx = MSR_KVM_WALL_CLOCK;
+    v->regs.rax = 0x1080;
+    assert_int_equal(x86_wrmsr(v), EXIT_SKIP);
+    assert_int_equal(guest.mem.base[0x1084], 42);
 }
 
 /* SDM 2A "HLT". */
@@ -310,6 +349,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_cpuid, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_msrs, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_kvm_clock, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_hlt, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_hypercall, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_tsc, fixture_vcpu, fixture_end),

@@ -1,7 +1,7 @@
 /* SOURCES: arch/x86/guest/run.c arch/x86/guest/exits.c arch/x86/guest/events.c
  * arch/x86/guest/breakpoints.c arch/x86/guest/linear.c arch/x86/guest/segment.c
- * arch/x86/guest/paging.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c hv/exit.c @pc hv/fmt.c
- * hv/lib.c */
+ * arch/x86/guest/paging.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c
+ * hv/exit.c @pc hv/fmt.c hv/lib.c */
 /* The run loop of a vCPU, over a made-up guest, its PC and a made-up clock. */
 #include "hv/arch.h"
 #include "test/unit/vcpu_fixture.h"

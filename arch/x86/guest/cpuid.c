@@ -1,5 +1,6 @@
 #include "arch/x86/guest/cpuid.h"
 
+#include "arch/x86/guest/kvm_clock.h"
 #include "hv/lib.h"
 
 /* CPUID.1:ECX. What a guest may see: SSE3, PCLMULQDQ, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT,
@@ -190,18 +191,33 @@ static void make_extended(struct cpuid_policy *p, const struct cpuid_env *env)
     p->extended[8].eax = address_widths(env->host(CPUID_EXTENDED + 8, 0).eax);
 }
 
+/* Systems that know KVM's clock look for its name at the first of these leaves, some at each 256th.
+ */
+static void set_signature(struct cpuid_regs *r, const char *name)
+{
+    char text[12] = "";
+
+    for (unsigned i = 0; name[i]; i++)
+        text[i] = name[i];
+    memcpy(&r->ebx, text, 4);
+    memcpy(&r->ecx, text + 4, 4);
+    memcpy(&r->edx, text + 8, 4);
+}
+
 void cpuid_policy_make(struct cpuid_policy *p, const struct cpuid_env *env)
 {
     memset(p, 0, sizeof(*p));
     make_basic(p, env);
     make_extended(p, env);
     p->hypervisor[0].eax = CPUID_HYPERVISOR + CPUID_HYPERVISOR_MAX;
-    memcpy(&p->hypervisor[0].ebx, "Bulk", 4);
-    memcpy(&p->hypervisor[0].ecx, "head", 4);
-    memcpy(&p->hypervisor[0].edx, "HV\0\0", 4);
-    /* The convention of other hypervisors: TSC and bus frequency in kHz. */
-    p->hypervisor[1].eax = (uint32_t)(env->tsc_hz / KHZ);
-    p->hypervisor[1].ebx = (uint32_t)(env->tsc_hz / KHZ);
+    set_signature(&p->hypervisor[0], "KVMKVMKVM");
+    p->hypervisor[1].eax = KVM_NO_IO_DELAY | KVM_CLOCKSOURCE2 | KVM_CLOCKSOURCE_SAME;
+    /* The convention of several hypervisors: the frequencies of the TSC and of the local APIC's
+     * timer, in kHz. */
+    p->hypervisor[CPUID_HYPERVISOR_MAX].eax = (uint32_t)(env->tsc_hz / KHZ);
+    p->hypervisor[CPUID_HYPERVISOR_MAX].ebx = p->basic[LEAF_TSC].ecx / KHZ;
+    p->own.eax = CPUID_HYPERVISOR_OWN;
+    set_signature(&p->own, "BulkheadHV");
 }
 
 void cpuid_policy_osxsave(struct cpuid_policy *p, bool osxsave)
@@ -244,10 +260,10 @@ const struct cpuid_regs *cpuid_policy_lookup(const struct cpuid_policy *p, uint3
     }
     if (leaf - CPUID_EXTENDED <= CPUID_EXTENDED_MAX)
         return &p->extended[leaf - CPUID_EXTENDED];
-    if (leaf == CPUID_HYPERVISOR)
-        return &p->hypervisor[0];
-    if (leaf == CPUID_HYPERVISOR + CPUID_HYPERVISOR_MAX)
-        return &p->hypervisor[1];
+    if (leaf - CPUID_HYPERVISOR <= CPUID_HYPERVISOR_MAX)
+        return &p->hypervisor[leaf - CPUID_HYPERVISOR];
+    if (leaf == CPUID_HYPERVISOR_OWN)
+        return &p->own;
     return p->intel && leaf - CPUID_HYPERVISOR >= CPUID_HYPERVISORS ? &p->basic[CPUID_BASIC_MAX]
                                                                     : &zeros;
 }

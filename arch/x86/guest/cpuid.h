@@ -15,6 +15,7 @@
 #define CPUID_HYPERVISOR     0x40000000u
 #define CPUID_HYPERVISORS    0x10000000u /* this many leaves are theirs */
 #define CPUID_HYPERVISOR_MAX 0x10u
+#define CPUID_HYPERVISOR_OWN (CPUID_HYPERVISOR + 0x100)
 
 /* Components of the extended state. SDM 1 "XSAVE-Supported Features and State-Component Bitmaps" */
 #define XCR0_X87             (1ull << 0)
@@ -32,7 +33,7 @@ struct cpuid_policy {
     struct cpuid_regs xsave[CPUID_XSAVE_SUBLEAFS]; /* leaf 0xd */
     struct cpuid_regs features1;                   /* leaf 7, subleaf 1 */
     struct cpuid_regs extended[CPUID_EXTENDED_MAX + 1];
-    struct cpuid_regs hypervisor[2]; /* the first leaf and the last */
+    struct cpuid_regs hypervisor[CPUID_HYPERVISOR_MAX + 1], own; /* KVM's, and our name */
 };
 
 /* What the backend can offer a guest. */

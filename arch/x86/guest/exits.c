@@ -13,6 +13,7 @@
 
 void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env)
 {
+    x->clock = (struct kvm_clock){0, 0};
     msr_policy_reset(&x->msr);
     cpuid_policy_make(&x->cpuid, env);
     x->cr8 = 0;
@@ -123,13 +124,25 @@ enum exit_action x86_rdmsr(struct vcpu *v)
     v->exit->detail = msr;
     m = msr_policy_read(&vcpu_x86(v)->msr, msr);
     if (__builtin_expect(m.result != MSR_DONE, 0)) {
-        if (m.result != MSR_DEBUGCTL)
+        if (m.result == MSR_FAULT)
             return x86_raise_gp(v);
-        m.value = vcpu_get_debugctl(v);
+        m.value =
+            m.result == MSR_CLOCK ? kvm_clock_read(&vcpu_x86(v)->clock, msr) : vcpu_get_debugctl(v);
     }
     r->rax = (uint32_t)m.value;
     r->rdx = m.value >> 32;
     return EXIT_SKIP;
+}
+
+static struct kvm_clock_env clock_env(const struct vcpu *v)
+{
+    const struct platform *p = v->platform;
+
+    return (struct kvm_clock_env){
+        .tsc_hz = p->clock.tsc_hz,
+        .power_on = p->power_on.tsc + vcpu_get_tsc_offset(v),
+        .epoch = p->power_on.epoch,
+    };
 }
 
 enum exit_action x86_wrmsr(struct vcpu *v)
@@ -137,6 +150,7 @@ enum exit_action x86_wrmsr(struct vcpu *v)
     const struct vcpu_gprs *r = &v->regs;
     uint64_t value = (r->rdx & UINT32_MAX) << 32 | (r->rax & UINT32_MAX);
     struct x86_vcpu *x = vcpu_x86(v);
+    struct kvm_clock_env env;
 
     v->exit->detail = (uint32_t)r->rcx;
     switch (msr_policy_write(&x->msr, (uint32_t)r->rcx, value)) {
@@ -144,6 +158,13 @@ enum exit_action x86_wrmsr(struct vcpu *v)
         break;
     case MSR_TSC:
         vcpu_set_tsc(v, value);
+        env = clock_env(v);
+        kvm_clock_update(&x->clock, &v->guest->mem, &env);
+        break;
+    case MSR_CLOCK:
+        env = clock_env(v);
+        if (!kvm_clock_write(&x->clock, &v->guest->mem, (uint32_t)r->rcx, value, &env))
+            return x86_raise_gp(v);
         break;
     case MSR_DEBUGCTL:
         vcpu_set_debugctl(v, value);

@@ -1,6 +1,7 @@
 #include "arch/x86/guest/msr.h"
 
 #include "arch/x86/cpu/msr.h"
+#include "arch/x86/guest/kvm_clock.h"
 #include "hv/lib.h"
 
 #define BITMAP_SIZE             4096u
@@ -64,6 +65,9 @@ struct msr_read msr_policy_read(const struct msr_policy *p, uint32_t msr)
         return (struct msr_read){MSR_DONE, p->mtrr_def_type};
     case MSR_IA32_DEBUGCTL:
         return (struct msr_read){MSR_DEBUGCTL, 0};
+    case MSR_KVM_WALL_CLOCK:
+    case MSR_KVM_SYSTEM_TIME:
+        return (struct msr_read){MSR_CLOCK, 0};
     default:
         return (struct msr_read){MSR_FAULT, 0};
     }
@@ -104,6 +108,9 @@ enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t va
         return write_mtrr_def_type(p, value);
     case MSR_IA32_DEBUGCTL:
         return value & ~(DEBUGCTL_LBR | DEBUGCTL_BTF) ? MSR_FAULT : MSR_DEBUGCTL;
+    case MSR_KVM_WALL_CLOCK:
+    case MSR_KVM_SYSTEM_TIME:
+        return MSR_CLOCK;
     default:
         return MSR_FAULT;
     }

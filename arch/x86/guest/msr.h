@@ -22,12 +22,13 @@ enum msr_result {
     MSR_FAULT,    /* inject #GP(0) */
     MSR_TSC,      /* the guest's time-stamp counter becomes this value */
     MSR_DEBUGCTL, /* the guest's IA32_DEBUGCTL becomes this value */
+    MSR_CLOCK,    /* kvm_clock_read(), kvm_clock_write() */
     MSR_CPUID,    /* CPUID changes: cpuid_policy_limit() with p->misc_enable */
 };
 
 /* After reset. */
 void msr_policy_reset(struct msr_policy *p);
-/* MSR_DONE with the value, or MSR_FAULT; MSR_DEBUGCTL: the owner reads the value. */
+/* MSR_DONE with the value, or MSR_FAULT; MSR_DEBUGCTL, MSR_CLOCK: the owner reads the value. */
 struct msr_read {
     enum msr_result result;
     uint64_t value;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "arch/x86/guest/cpuid.h"
+#include "arch/x86/guest/kvm_clock.h"
 #include "arch/x86/guest/msr.h"
 #include "arch/x86/guest/paging.h"
 #include "arch/x86/guest/segment.h"
@@ -27,6 +28,7 @@
 struct x86_vcpu {
     struct cpuid_policy cpuid;
     struct msr_policy msr;
+    struct kvm_clock clock;
     uint64_t cr8;
     /* An event whose delivery an exit interrupted: EVENT_*, 0: none; its error code, and the length
      * of the instruction that raised it. */

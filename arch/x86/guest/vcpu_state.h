@@ -27,6 +27,8 @@ DECLARE_STATE(efer) /* LMA also decides whether the next entry is into IA-32e mo
 DECLARE_STATE(dr7)
 DECLARE_STATE(debugctl)
 DECLARE_STATE(tsc) /* as RDTSC reads it */
+/* The guest's TSC minus the host's. */
+static inline uint64_t vcpu_get_tsc_offset(const struct vcpu *v);
 /* DR0 to DR3 and DR6. */
 static inline uint64_t vcpu_get_dr(const struct vcpu *v, unsigned n);
 static inline void vcpu_set_dr(struct vcpu *v, unsigned n, uint64_t value);

@@ -233,11 +233,16 @@ static inline void vcpu_set_pdptes(struct vcpu *v, const uint64_t pdpte[4])
         vmwrite(VMCS_GUEST_PDPTE0 + 2 * i, pdpte[i]);
 }
 
-static inline uint64_t vcpu_get_tsc(const struct vcpu *v)
+static inline uint64_t vcpu_get_tsc_offset(const struct vcpu *v)
 {
     const struct vmx_vcpu *x = v->backend;
 
-    return arch_tsc() + (x->cpu1 & CPU1_USE_TSC_OFFSETTING ? vmread(VMCS_TSC_OFFSET) : 0);
+    return x->cpu1 & CPU1_USE_TSC_OFFSETTING ? vmread(VMCS_TSC_OFFSET) : 0;
+}
+
+static inline uint64_t vcpu_get_tsc(const struct vcpu *v)
+{
+    return arch_tsc() + vcpu_get_tsc_offset(v);
 }
 
 static inline void vcpu_set_tsc(struct vcpu *v, uint64_t value)
