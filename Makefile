@@ -58,7 +58,7 @@ KERNEL_ASM := $(wildcard arch/x86/boot/*.asm arch/x86/cpu/*.asm arch/x86/vmx/*.a
 KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
 KERNEL_D := $(KERNEL_C:%.c=$(BUILD)/kernel/%.d) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o.d) $(BUILD)/gen/offsets.d
 
-GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
+GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz $(BUILD)/gen/dsdt.h
 
 .PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench systems check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
@@ -105,6 +105,13 @@ $(BUILD)/gen/xterm.js.gz: mgmt/tools/bundle.py $(BUILD)/gen/third_party.h
 $(BUILD)/gen/xterm.css.gz: $(BUILD)/gen/third_party.h
 	$(in_dir)
 	@gzip -9nc $(XTERM_DIR)/xterm.css > $@.new && mv -f $@.new $@
+
+# Guests' DSDT, compiled and turned into an array.
+$(BUILD)/gen/dsdt.h: mgmt/load/dsdt.asl hv/abi/pc.h
+	$(in_dir)
+	@$(CC) -E -P -std=c11 -x c -I. $< -o $(@:.h=.asl)
+	@iasl -vs -we -p $(@:.h=) $(@:.h=.asl) > $(@:.h=.log) || { cat $(@:.h=.log); exit 1; }
+	@{ echo 'static const uint8_t dsdt_aml[] = {'; od -An -v -tx1 $(@:.h=.aml) | sed 's/ / 0x/g; s/\([0-9a-f]\) /\1, /g; s/$$/,/'; echo '};'; } > $@.new && mv -f $@.new $@
 
 # Structure offsets for the assembler, from the compiler itself.
 $(BUILD)/gen/offsets.inc: $(BUILD)/gen/offsets.stamp ;

@@ -13,7 +13,7 @@
 #define LOAD_FROM_MODULE 1u /* + number of the module */
 #define LOAD_FROM_BYTES  (LOAD_FROM_MODULE + LOAD_MODULES_MAX)
 #define LOAD_PIECES_MAX  80u
-#define LOAD_BYTES_MAX   8192u
+#define LOAD_BYTES_MAX   12288u
 
 /* The state in which the first instruction runs. Paging is off in LOAD_PROT32; LOAD_REAL16 is cs:ip
  * = 0:entry with segments 0. */

@@ -79,6 +79,9 @@ bool deploy_find_files(const struct api_view *v, const struct guest_config *g,
         .kind = g->kind,
         .tsc_hz = v->host->tsc_hz,
         .memory = g->memory,
+        .devices = g->devices,
+        .vcpus = g->vcpus,
+        .name = g->name,
     };
     (void)str_copy(f->pointer, sizeof(f->pointer), "/image");
     if (!find_file(v, g, g->image, &r->image, f))

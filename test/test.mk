@@ -17,7 +17,7 @@ ENGINE_C := hv/core.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.c hv/core_
         hv/sched.c hv/ration.c hv/stuck.c hv/restart.c hv/control.c hv/hostmem.c hv/mem.c hv/lib.c hv/fmt.c hv/date.c \
         hv/flat.c hv/guest_config.c hv/plain.c hv/load_plan.c $(wildcard hv/pc/*.c) arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
 # vmcsdump without its main().
-sources = $(subst @pc,$(wildcard hv/pc/*.c) hv/date.c,$(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1))))))))))
+sources = $(subst @load,$(wildcard mgmt/load/*.c) hv/load_plan.c,$(subst @pc,$(wildcard hv/pc/*.c) hv/date.c,$(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1)))))))))))
 
 # Replaces the layer below arch/x86/guest/ with a plain struct.
 FAKE_VCPU := -DVCPU_STATE='<test/unit/vcpu_state.h>'

@@ -23,11 +23,22 @@
 #define PC_ECAM_SIZE      0x100000
 /* For BARs: two ranges of memory and one of ports. */
 #define PC_PCI_LOW        0xc0000000
+#define PC_PCI_LOW_LAST   0xdfffffff
 #define PC_PCI_LOW_SIZE   0x20000000
 #define PC_PCI_HIGH       0xe0100000
+#define PC_PCI_HIGH_LAST  0xfebfffff
 #define PC_PCI_HIGH_SIZE  0x1eb00000
 #define PC_PCI_PORTS      0xc000
+#define PC_PCI_PORTS_LAST 0xffff
 #define PC_PCI_PORTS_SIZE 0x4000
 /* The lines of PCI devices: IRQs, level-triggered, active high. */
 #define PC_PCI_IRQ_A      10
 #define PC_PCI_IRQ_B      11
+
+/* Bits of HAVE in the DSDT. */
+#define HAVE_UART         0x01
+#define HAVE_PIC          0x02
+#define HAVE_PIT          0x04
+#define HAVE_RTC          0x08
+#define HAVE_HPET         0x10
+#define HAVE_PCI          0x20

@@ -4,10 +4,11 @@
  * above 4 GB, and all that is loaded here lies below 3 GB. */
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "mgmt/load/loader.h"
+#include "mgmt/load/firmware.h"
 #include "mgmt/load/map.h"
 
 /* Offsets in the zero page, and in the image (the setup header has the same place in both). */
+#define ACPI_RSDP_ADDR   0x070u
 #define SETUP_SECTS      0x1f1u
 #define BOOT_FLAG        0x1feu
 #define JUMP             0x200u
@@ -174,6 +175,8 @@ int load_linux(struct loader *l)
     set32(zero, HEAP_END_PTR, (get(zero, HEAP_END_PTR, 4) & 0xffff0000u) | HEAP_END);
     set32(zero, CODE32_START, (uint32_t)kernel);
     put_e820(l, zero);
+    if (l->request->devices & DEV_ACPI)
+        set32(zero, ACPI_RSDP_ADDR, FIRMWARE_RSDP);
     rc = put_initrd(l, zero);
     if (rc == 0)
         rc = put_cmdline(l, zero);

@@ -3,7 +3,7 @@
 #include "hv/abi/memory.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "mgmt/load/loader.h"
+#include "mgmt/load/firmware.h"
 
 #define FLAT_ADDRESS 0x7c00u
 #define FLAT_MAX     (512u << 10)
@@ -266,10 +266,13 @@ static const struct {
 /* From the beginning: an earlier loader may have placed something before it gave up. */
 static int try_loader(struct loader *l, int (*load)(struct loader *l))
 {
+    int rc;
+
     memset(&l->plan->start, 0, sizeof(l->plan->start));
     l->plan->piece_count = l->plan->byte_count = 0;
     place_init(&l->place, memory_below(l->request->memory));
-    return load(l);
+    rc = firmware_put(l);
+    return rc ? rc : load(l);
 }
 
 /* If several loaders recognise the image, the first that can load it does. 1; or the first one's

@@ -31,6 +31,10 @@ struct load_request {
     enum config_kind kind; /* KIND_AUTO: what the image's headers say */
     uint64_t tsc_hz;       /* for loaders that pass it on */
     uint64_t memory;       /* bytes of the guest's RAM, all zero when the plan is carried out */
+    /* For firmware's tables. */
+    uint32_t devices; /* DEV_* */
+    unsigned vcpus;   /* 0: one */
+    const char *name; /* the guest's; NULL: none */
 };
 
 struct load_error {

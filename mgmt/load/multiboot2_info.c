@@ -2,6 +2,7 @@
 #include "hv/abi/memory.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "mgmt/load/firmware.h"
 #include "mgmt/load/map.h"
 #include "mgmt/load/multiboot2.h"
 
@@ -82,6 +83,17 @@ static void add_memory(struct builder *i, uint64_t memory)
 
         add(i, &e, sizeof(e));
     }
+}
+
+/* Copies of the root pointer, in the form of ACPI 1.0 and in the present one. */
+static void add_acpi(struct builder *i, const struct loader *l)
+{
+    uint32_t rsdp[FIRMWARE_RSDP_SIZE / 4];
+
+    if (!firmware_rsdp(l, rsdp))
+        return;
+    add_tag(i, MULTIBOOT2_INFO_ACPI_OLD, rsdp, FIRMWARE_RSDP_OLD_SIZE / 4, NULL);
+    add_tag(i, MULTIBOOT2_INFO_ACPI_NEW, rsdp, ARRAY_LEN(rsdp), NULL);
 }
 
 /* Symbols and the like: bytes in the file that no segment loads. */
@@ -173,6 +185,7 @@ int multiboot2_put_info(struct loader *l, const struct elf_image *elf, uint64_t 
     add_tag(&i, MULTIBOOT2_INFO_CMDLINE, NULL, 0, &r->image);
     add_tag(&i, MULTIBOOT2_INFO_NAME, NULL, 0, &loader_name);
     add_memory(&i, r->memory);
+    add_acpi(&i, l);
     rc = add_modules(l, &i);
     if (rc)
         return rc;

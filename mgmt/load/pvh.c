@@ -3,7 +3,7 @@
 #include "hv/abi/memory.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
-#include "mgmt/load/loader.h"
+#include "mgmt/load/firmware.h"
 #include "mgmt/load/map.h"
 
 /* Xen "ELF notes". */
@@ -111,6 +111,8 @@ static int put_info(struct loader *l)
     b.info.cmdline = cmdline;
     b.info.module_count = l->request->module_count;
     b.info.modules = at + offsetof(struct block, modules);
+    if (l->request->devices & DEV_ACPI)
+        b.info.rsdp = FIRMWARE_RSDP;
     b.info.map = at + offsetof(struct block, map);
     b.info.map_count = fill_map(l, b.map);
     l->out->rbx = at;

@@ -1,6 +1,4 @@
-/* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
- * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c mgmt/load/map.c
- * mgmt/load/pvh.c hv/lib.c hv/fmt.c */
+/* SOURCES: @load hv/lib.c hv/fmt.c */
 /* Hostile images. Input: how many of the last bytes are modules and the command line (two bytes),
  * then the image. Every part is in a block of exactly its size, for the sanitizer. */
 #include "mgmt/load/load.h"
@@ -64,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     r.module_count = data[0] % (LOAD_MODULES_MAX + 1);
     r.kind = data[0] >> 4 <= KIND_PVH ? data[0] >> 4 : KIND_AUTO;
+    r.devices = data[1] & 1 ? DEV_ALL : 0;
     tail = min_u64(data[1], size - SETTING);
     data += SETTING;
     size -= SETTING + tail;

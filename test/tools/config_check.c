@@ -144,6 +144,9 @@ static int check_guest(const struct guest_config *g)
         .kind = g->kind,
         .tsc_hz = 1000000000,
         .memory = g->memory,
+        .devices = g->devices,
+        .vcpus = g->vcpus,
+        .name = g->name,
     };
     struct bytes files[1 + CONFIG_MODULES_MAX] = {{0}};
     int bad = 0;

@@ -4,7 +4,7 @@
 set -eu
 
 # A|B: whichever is installed, else the first that this Debian offers.
-build="gcc libc6-dev binutils xz-utils bzip2 make nasm grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools libjsmn-dev python3 dpkg-dev cpio libcurl4-openssl-dev libssl-dev libjansson-dev"
+build="gcc libc6-dev binutils xz-utils bzip2 make nasm grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools libjsmn-dev python3 acpica-tools dpkg-dev cpio libcurl4-openssl-dev libssl-dev libjansson-dev"
 run="bochs bochs-term bochsbios vgabios curl openssl"
 test="$run clang llvm libclang-rt-dev|libclang-rt-14-dev libcmocka-dev libzydis-dev python3-pytest python3-pytest-timeout clang-format qemu-system-x86 ovmf chromium chromium-driver python3-selenium prometheus python3-jsonschema"
 check="$test clang-tidy cppcheck"

@@ -147,6 +147,16 @@ static inline void assert_refused(int rc, const char *why)
     assert_int_equal(got, rc);
 }
 
+/* The bytes of the plan that are left behind what firmware has, which is the same for the same
+ * request. Other loaders' bytes come later. */
+static inline size_t room_for_loaders(void)
+{
+    const struct load_piece *last = &plan.pieces[2];
+
+    (void)load();
+    return LOAD_BYTES_MAX - (last->offset + last->size);
+}
+
 /* All other general registers must be zero. */
 static inline void assert_protected_mode(uint64_t rip, uint16_t cs)
 {

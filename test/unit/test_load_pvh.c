@@ -1,6 +1,4 @@
-/* SOURCES: mgmt/load/load.c mgmt/load/place.c hv/load_plan.c mgmt/load/elf.c mgmt/load/multiboot1.c
- * mgmt/load/multiboot2.c mgmt/load/multiboot2_info.c mgmt/load/linux.c mgmt/load/map.c
- * mgmt/load/pvh.c hv/lib.c hv/fmt.c */
+/* SOURCES: @load hv/lib.c hv/fmt.c */
 /* PVH (Xen "x86/HVM direct boot ABI"), images of several kinds, and what all kinds share: the
  * memory map and command lines. */
 #include "test/unit/load_fixture.h"

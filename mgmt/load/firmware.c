@@ -1,0 +1,84 @@
+#include "mgmt/load/firmware.h"
+
+#include "mgmt/load/rom.h"
+
+#define ALIGN         16u
+/* BIOS data area: IBM PC/AT Technical Reference, "ROM BIOS Data Areas". */
+#define BDA           0x400u
+#define BDA_SIZE      0x100u
+#define BDA_COM1      0x00u
+#define BDA_EBDA      0x0eu /* segment */
+#define BDA_EQUIPMENT 0x10u
+#define BDA_MEMORY    0x13u /* KB */
+#define HAS_FPU       0x0002u
+#define HAS_ONE_COM   0x0200u
+#define UART          0x3f8u
+/* Its first byte is its size in KB. */
+#define EBDA          0x9fc00u
+#define EBDA_KB       1u
+
+uint8_t *rom_add(struct rom *r, size_t n, size_t align)
+{
+    size_t at = align_up(r->len, align);
+
+    if (at > FIRMWARE_MAX || n > FIRMWARE_MAX - at) {
+        r->full = true;
+        return NULL;
+    }
+    r->len = at + n;
+    return r->bytes + at;
+}
+
+void rom_sum(const uint8_t *bytes, size_t n, uint8_t *sum)
+{
+    uint8_t all = 0;
+
+    *sum = 0;
+    for (size_t i = 0; i < n; i++)
+        all = (uint8_t)(all + bytes[i]);
+    *sum = (uint8_t)-all;
+}
+
+bool firmware_make_rom(struct rom *r, const struct load_request *q)
+{
+    uint8_t *rsdp = q->devices & DEV_ACPI ? rom_add(r, FIRMWARE_RSDP_SIZE, ALIGN) : NULL;
+
+    smbios_make(r, q);
+    if (rsdp)
+        acpi_make(r, q, rsdp);
+    return !r->full;
+}
+
+bool firmware_rsdp(const struct loader *l, uint32_t rsdp[FIRMWARE_RSDP_SIZE / 4])
+{
+    if (!(l->request->devices & DEV_ACPI))
+        return false;
+    memcpy(rsdp, l->plan->bytes + l->plan->pieces[0].offset, FIRMWARE_RSDP_SIZE);
+    return true;
+}
+
+static int put_data_area(struct loader *l)
+{
+    uint8_t bda[BDA_SIZE] = {0}, ebda = EBDA_KB;
+    bool uart = l->request->devices & DEV_UART;
+    int rc;
+
+    put16(bda + BDA_COM1, uart ? UART : 0);
+    put16(bda + BDA_EBDA, EBDA >> 4);
+    put16(bda + BDA_EQUIPMENT, HAS_FPU | (uart ? HAS_ONE_COM : 0));
+    put16(bda + BDA_MEMORY, LOAD_LOW_END >> 10);
+    rc = loader_write(l, BDA, bda, sizeof(bda));
+    return rc ? rc : loader_write(l, EBDA, &ebda, sizeof(ebda));
+}
+
+int firmware_put(struct loader *l)
+{
+    struct rom r = {.bytes = loader_bytes(l)};
+    int rc;
+
+    memset(r.bytes, 0, FIRMWARE_MAX);
+    if (!firmware_make_rom(&r, l->request))
+        return -E_NOSPC;
+    rc = loader_put_bytes(l, FIRMWARE_ROM, r.len);
+    return rc ? rc : put_data_area(l);
+}
