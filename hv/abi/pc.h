@@ -18,6 +18,8 @@
 #define PC_IO_APIC        0xfec00000
 #define PC_HPET           0xfed00000
 #define PC_HPET_SIZE      0x400
+/* The lower half of its capabilities: Intel, legacy replacement route, 64 bits, 3 timers. */
+#define PC_HPET_ID        0x8086a201
 /* Of one bus. */
 #define PC_ECAM           0xe0000000
 #define PC_ECAM_SIZE      0x100000

@@ -5,7 +5,8 @@
 #define TMR_STS    0x0001u
 #define GBL_STS    0x0020u
 #define PWRBTN_STS 0x0100u
-#define EVENTS     (TMR_STS | GBL_STS | PWRBTN_STS)
+#define RTC_STS    0x0400u /* never happens: the clock wakes nobody from S5 */
+#define EVENTS     (TMR_STS | GBL_STS | PWRBTN_STS | RTC_STS)
 #define SCI_EN     0x0001u
 #define BM_RLD     0x0002u
 #define SLP_TYP    0x1c00u

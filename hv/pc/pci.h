@@ -12,18 +12,19 @@
  */
 #pragma once
 
+#include "hv/abi/pc.h"
 #include "hv/pc/device.h"
 #include "hv/types.h"
 
 /* CONFIG_ADDRESS, at port 0xcf8, is reset.c's, because other widths reach the register behind. */
 #define PCI_ADDRESS_BITS  0x80fffffcu /* those that exist */
 #define PCI_DATA_PORT     0xcfcu
-#define PCI_ECAM          0xe0000000ull
-#define PCI_ECAM_SIZE     0x100000ull
+#define PCI_ECAM          ((uint64_t)PC_ECAM)
+#define PCI_ECAM_SIZE     ((uint64_t)PC_ECAM_SIZE)
 /* What the host bridge forwards to the bus, beside the ECAM within. */
-#define PCI_MEMORY        0xc0000000ull
-#define PCI_MEMORY_END    0xfec00000ull
-#define PCI_PORTS         0xc000u
+#define PCI_MEMORY        ((uint64_t)PC_PCI_LOW)
+#define PCI_MEMORY_END    (PC_PCI_HIGH_LAST + 1ull)
+#define PCI_PORTS         ((uint32_t)PC_PCI_PORTS)
 /* Where functions are at power-on: their slot's share of the windows. */
 #define PCI_SLOT_MEMORY   0xfe000000ull
 #define PCI_SLOT_SIZE     0x4000u
@@ -35,7 +36,7 @@
 #define PCI_CONFIG_SIZE   256u
 
 /* The interrupt line of a slot, level-triggered: the same number at the PICs and as a GSI. */
-#define PCI_GSI_FIRST     10u
+#define PCI_GSI_FIRST     ((unsigned)PC_PCI_IRQ_A) /* and the next one */
 #define PCI_GSI(slot)     (PCI_GSI_FIRST + ((slot)&1u))
 #define PCI_GSI_MASK      0x0c00u /* of all of them */
 

@@ -1,5 +1,6 @@
 #include "hv/pc/pic.h"
 
+#include "hv/abi/pc.h"
 #include "hv/config.h"
 #include "hv/lib.h"
 #include "hv/pc/pci.h"
@@ -315,8 +316,8 @@ const struct io_ops pic_elcr_ops = {elcr_in, elcr_out, 1};
 static void reset(void *dev, const struct device_env *env)
 {
     pic_init(dev);
-    if (env->devices & DEV_PCI)
-        pic_set_levels(dev, PCI_GSI_MASK);
+    pic_set_levels(dev, (uint16_t)((env->devices & DEV_PCI ? PCI_GSI_MASK : 0) |
+                                   (env->devices & DEV_ACPI ? 1u << PC_SCI : 0)));
 }
 
 const struct device pic_device = {

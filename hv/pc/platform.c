@@ -15,6 +15,7 @@ static const struct slot {
     {&rtc_device, offsetof(struct platform, rtc)},
     {&uart_device, offsetof(struct platform, uart)},
     {&i8042_device, offsetof(struct platform, i8042)},
+    {&hpet_device, offsetof(struct platform, hpet)},
     {&acpi_pm_device, offsetof(struct platform, acpi_pm)},
     {&reset_device, offsetof(struct platform, reset)},
     {&control_device, offsetof(struct platform, reset)},
@@ -32,6 +33,15 @@ static void raise_line(void *ctx, unsigned irq, bool level)
     irqchip_raise(ctx, irq, level);
 }
 
+/* From those whose interrupts the HPET can replace. */
+static void raise_legacy(void *ctx, unsigned irq, bool level)
+{
+    const struct platform *p = ctx;
+
+    if (!hpet_is_legacy(&p->hpet))
+        raise_line(ctx, irq, level);
+}
+
 void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                     uint64_t epoch, uint64_t memory, const struct platform_host *host)
 {
@@ -42,6 +52,7 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
                              .epoch = epoch,
                              .memory = memory,
                              .host = &p->host};
+    void (*raise)(void *, unsigned, bool) = devices & DEV_PIC ? raise_line : NULL;
     unsigned timers = 0;
 
     p->clock = (struct dev_clock){now, tsc_hz};
@@ -53,7 +64,9 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
         const struct device *d = slots[i].device;
         void *dev = dev_of(p, &slots[i]);
 
-        env.irq = (struct irq_line){devices & DEV_PIC ? raise_line : NULL, p, d->irq};
+        env.irq = (struct irq_line){raise, p, d->irq};
+        if (d == &pit_device || d == &rtc_device)
+            env.irq.set = raise ? raise_legacy : NULL;
         if (d->reset)
             d->reset(dev, &env);
         if (d->deadline)

@@ -11,6 +11,7 @@
 #include "hv/config.h"
 #include "hv/pc/acpi_pm.h"
 #include "hv/pc/device.h"
+#include "hv/pc/hpet.h"
 #include "hv/pc/i8042.h"
 #include "hv/pc/pci.h"
 #include "hv/pc/pic.h"
@@ -22,7 +23,7 @@
 #include "hv/pc/watchdog.h"
 #include "hv/spinlock.h"
 
-#define PLATFORM_TIMERS 4u
+#define PLATFORM_TIMERS 5u
 
 struct platform {
     unsigned vcpus; /* that share it; set before the first call */
@@ -44,6 +45,7 @@ struct platform {
     struct uart uart;
     struct i8042 i8042;
     struct acpi_pm acpi_pm;
+    struct hpet hpet;
     struct reset reset;
     struct pci pci;
     struct virtio_net net;

@@ -8,6 +8,9 @@
 #define FACS_SIZE       64u
 #define FACS_ALIGN      64u
 #define FADT_SIZE       268u /* revision 5 */
+#define MCFG_SIZE       60u
+#define HPET_SIZE       56u
+#define HPET_MIN_TICK   1000u /* 10 us: below that ticks may be merged */
 #define TABLES_MAX      6u
 #define CMOS_CENTURY    0x32u
 #define NO_C_STATE      0xffffu
@@ -71,8 +74,9 @@ static void list_add(struct list *l, const struct rom *r, uint8_t *t)
 
 static uint32_t have(uint32_t devices)
 {
-    static const uint32_t bits[][2] = {
-        {DEV_UART, HAVE_UART}, {DEV_PIC, HAVE_PIC}, {DEV_PIT, HAVE_PIT}, {DEV_RTC, HAVE_RTC}};
+    static const uint32_t bits[][2] = {{DEV_UART, HAVE_UART}, {DEV_PIC, HAVE_PIC},
+                                       {DEV_PIT, HAVE_PIT},   {DEV_RTC, HAVE_RTC},
+                                       {DEV_HPET, HAVE_HPET}, {DEV_PCI, HAVE_PCI}};
     uint32_t have = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(bits); i++)
@@ -164,6 +168,32 @@ static void add_fadt(struct rom *r, struct list *l, uint32_t devices)
     list_add(l, r, t);
 }
 
+/* IA-PC HPET Specification 1.0a, "The ACPI 2.0 HPET Description Table". */
+static void add_hpet(struct rom *r, struct list *l)
+{
+    uint8_t *t = begin(r, "HPET", 1, HPET_SIZE);
+
+    if (!t)
+        return;
+    put32(t + 36, PC_HPET_ID);
+    t[41] = 64; /* bits, in memory */
+    put64(t + 44, PC_HPET);
+    put16(t + 53, HPET_MIN_TICK);
+    list_add(l, r, t);
+}
+
+/* PCI Firmware Specification 3.0, "MCFG Table Description". It has the one bus that exists: Linux
+ * asks each of those that it lists. */
+static void add_mcfg(struct rom *r, struct list *l)
+{
+    uint8_t *t = begin(r, "MCFG", 1, MCFG_SIZE);
+
+    if (!t)
+        return;
+    put64(t + 44, PC_ECAM);
+    list_add(l, r, t);
+}
+
 /* ---- roots ---- */
 
 static uint32_t add_root(struct rom *r, const struct list *l, const char *signature, size_t each)
@@ -182,6 +212,10 @@ void acpi_make(struct rom *r, const struct load_request *q, uint8_t *rsdp)
     struct list l = {.count = 0};
 
     add_fadt(r, &l, q->devices);
+    if (q->devices & DEV_HPET)
+        add_hpet(r, &l);
+    if (q->devices & DEV_PCI)
+        add_mcfg(r, &l);
     memcpy(rsdp, "RSD PTR ", 8);
     memcpy(rsdp + 9, "BLKHED", 6);
     rsdp[15] = 2;

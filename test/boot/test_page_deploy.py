@@ -10,7 +10,9 @@ from selenium.webdriver.support.ui import Select
 from test_page import browser, limit  # noqa: F401 (a fixture)
 from test_page_session import api, page  # noqa: F401 (fixtures)
 
-USUAL = ["uart", "pic", "pit", "rtc", "reset", "exit", "acpi"]
+with open("iso/guests.schema.json", encoding="utf-8") as schema:
+    DEVICES = json.load(schema)["properties"]["guests"]["items"]["properties"]["devices"]
+USUAL = DEVICES["default"]
 
 
 def choose(page, selector, tmp_path, name, data=b"x" * 5000):
@@ -61,7 +63,7 @@ def test_deploy(page, api, tmp_path):  # noqa: F811
     put = [a for a in api.asked if a[0] == "PUT"]
     assert changes(api) == [("PUT", "images/rtos-My_kernel__1_.ELF"), ("POST", "guests")] and put[0][3] == data
     assert posted(api) == [{"name": "rtos", "image": "rtos-My_kernel__1_.ELF", "memory": "32M", "restart": "on-failure", "core": 1, "cmdline": "a=b 'c d'",
-                            "devices": [*USUAL[:6], "net", *USUAL[6:]]}]
+                            "devices": [d for d in DEVICES["items"]["enum"] if d in [*USUAL, "net"]]}]
 
 
 def test_modules(page, api, tmp_path):  # noqa: F811

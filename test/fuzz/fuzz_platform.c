@@ -50,10 +50,26 @@ static void check(const struct platform *p)
         abort();
     if (!(p->devices & DEV_PIC) && p->pic.intr)
         abort();
-    if (!(p->devices & (DEV_PIT | DEV_RTC | DEV_ACPI)) && p->next_event != NEVER)
+    if (!(p->devices & (DEV_PIT | DEV_RTC | DEV_ACPI | DEV_HPET)) && p->next_event != NEVER)
         abort();
     if (p->rtc.reg_c & 0x0f)
         abort();
+}
+
+static void access_memory(struct platform *p, const uint8_t *d)
+{
+    static const uint16_t at[16] = {0x000, 0x010, 0x020, 0x0f0, 0x0f4, 0x100, 0x104, 0x108,
+                                    0x10c, 0x120, 0x128, 0x140, 0x148, 0x012, 0x3fc, 0x2a};
+    unsigned width = 1u << (d[1] >> 2 & 3);
+    uint64_t v = d[2] * 0x01010101u, where = PC_HPET + at[d[0] & 15];
+
+    if (!(p->devices & DEV_HPET))
+        return;
+    if (d[1] & 0x10)
+        v &= 0xff0f;
+    if (d[0] & 0x10 ? !mmio_read(&p->bus, where, width, &v) : !mmio_write(&p->bus, where, width, v))
+        abort();
+    p->next_event = platform_deadline(p);
 }
 
 static void access(struct platform *p, const uint8_t *d)
@@ -93,8 +109,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                        .kick = on_kick,
                                        .ipi = on_ipi};
 
-    if (size < 1 ||
-        platform_init(&p, data[0] & DEV_DEFAULT, 12345, 2400000123ull, 1700000000, 1u << 24, &host))
+    if (size < 1 || platform_init(&p, (data[0] | ~0xffu) & DEV_DEFAULT, 12345, 2400000123ull,
+                                  1700000000, 1u << 24, &host))
         return 0;
     for (size_t i = 1; i + 2 < size; i += 3) {
         switch (data[i] >> 6) {
@@ -110,7 +126,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 abort(); /* the run loop would spin */
             break;
         default:
-            if (data[i] & 1)
+            if (data[i] & 0x20)
+                access_memory(&p, data + i);
+            else if (data[i] & 1)
                 irqchip_pulse(&p, data[i + 1]);
             else if (data[i] & 2)
                 (void)platform_console_input(&p, data[i + 1]);

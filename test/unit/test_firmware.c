@@ -108,6 +108,37 @@ static void fixed_hardware(void **state)
     assert_int_equal(guest32(t + 116) | mem.base[t + 128], 0);
 }
 
+static void event_timers(void **state)
+{
+    uint64_t t;
+
+    (void)state;
+    start(DEV_ACPI | DEV_HPET, 0, "");
+    t = find("HPET");
+    assert_true(t);
+    assert_int_equal(guest32(t + 4), 56);
+    assert_true(guest32(t + 36) == 0x8086a201);
+    assert_int_equal(guest32(t + 40), 0x4000); /* memory, 64 bits */
+    assert_true(guest64(t + 44) == 0xfed00000);
+    start(DEV_ACPI, 0, "");
+    assert_int_equal(find("HPET"), 0);
+}
+
+static void ecam(void **state)
+{
+    uint64_t t;
+
+    (void)state;
+    start(DEV_ACPI | DEV_PCI, 0, "");
+    t = find("MCFG");
+    assert_true(t);
+    assert_int_equal(guest32(t + 4), 60);
+    assert_true(guest64(t + 44) == 0xe0000000);
+    assert_int_equal(guest64(t + 52), 0); /* segment 0, from bus 0 to bus 0 */
+    start(DEV_ACPI, 0, "");
+    assert_int_equal(find("MCFG"), 0);
+}
+
 /* The value of a name of four letters in the AML: a double word. */
 static uint32_t aml_value(uint64_t t, const char *name)
 {
@@ -133,8 +164,8 @@ static void dsdt(void **state)
 {
     static const struct {
         uint32_t device, have;
-    } bits[] = {
-        {DEV_UART, HAVE_UART}, {DEV_PIC, HAVE_PIC}, {DEV_PIT, HAVE_PIT}, {DEV_RTC, HAVE_RTC}};
+    } bits[] = {{DEV_UART, HAVE_UART}, {DEV_PIC, HAVE_PIC},   {DEV_PIT, HAVE_PIT},
+                {DEV_RTC, HAVE_RTC},   {DEV_HPET, HAVE_HPET}, {DEV_PCI, HAVE_PCI}};
     uint64_t t;
 
     (void)state;
@@ -228,7 +259,7 @@ static void an_image_comes_first(void **state)
  * compiles to a table again, without a warning. */
 static void iasl_reads_them(void **state)
 {
-    static const char *const tables[] = {"FACP"};
+    static const char *const tables[] = {"FACP", "HPET", "MCFG"};
     char dir[] = "/tmp/bulkhead-acpi-XXXXXX", command[512];
     uint64_t t;
 
@@ -261,6 +292,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(fixed_hardware, fixture_end),
+        cmocka_unit_test_teardown(event_timers, fixture_end),
+        cmocka_unit_test_teardown(ecam, fixture_end),
         cmocka_unit_test_teardown(dsdt, fixture_end),
         cmocka_unit_test_teardown(data_areas, fixture_end),
         cmocka_unit_test_teardown(smbios, fixture_end),

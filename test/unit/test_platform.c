@@ -137,7 +137,7 @@ static void power_on(void **state)
         assert_true(io_in(&p.bus, 0xcf8, 4) == (0x80000000 | slot << 11));
         assert_true((io_in(&p.bus, 0xcfc, 4) == 0xffffffff) == (slot > 0));
     }
-    assert_int_equal(in(0x4d0) | in(0x4d1) << 8, PCI_GSI_MASK);
+    assert_int_equal(in(0x4d0) | in(0x4d1) << 8, PCI_GSI_MASK | 1u << PC_SCI);
 }
 
 /* Each device answers exactly if its bit is set, and no other does. */
@@ -152,6 +152,8 @@ static void device_mask(void **state)
               {DEV_EXIT, 0xf4},  {DEV_ACPI, 0x600}, {DEV_ACPI, 0x605}, {DEV_ACPI, 0x60b},
               {DEV_PCI, 0xcfc}};
 
+    uint64_t value;
+
     (void)state;
     for (uint32_t mask = 0; mask <= DEV_DEFAULT; mask++) {
         if (mask & ~DEV_DEFAULT)
@@ -159,7 +161,8 @@ static void device_mask(void **state)
         start(mask);
         for (unsigned i = 0; i < ARRAY_LEN(at); i++)
             assert_int_equal(p.bus.index[at[i].port] != 0, (mask & at[i].device) != 0);
-        assert_int_equal(p.bus.mmio[0].ops != NULL, (mask & DEV_PCI) != 0);
+        assert_int_equal(mmio_read(&p.bus, PC_ECAM, 4, &value), (mask & DEV_PCI) != 0);
+        assert_int_equal(mmio_read(&p.bus, PC_HPET, 8, &value), (mask & DEV_HPET) != 0);
         out(0xcf9, 6);
         assert_int_equal(resets, (mask & DEV_RESET) != 0);
         io_out(&p.bus, 0xcf8, 4, 0x80000000);
@@ -440,6 +443,29 @@ static void nobody_takes_messages(void **state)
     assert_true(irqchip_next_deadline(&p, 0) == p.next_event);
 }
 
+/* HPET Specification, "LegacyReplacement Route": the PIT and the RTC are cut off. */
+static void legacy_replacement(void **state)
+{
+    (void)state;
+    init_pics();
+    assert_true(mmio_write(&p.bus, PC_HPET + 0x10, 4, 3));
+    out(0x43, 0x34);
+    out(0x40, 100);
+    out(0x40, 0);
+    out(0x70, 0x0b);
+    out(0x71, 0x42);
+    pass(TSC_HZ / 100);
+    assert_false(irqchip_pending(&p, 0));
+    assert_true(mmio_write(&p.bus, PC_HPET + 0x100, 4, 4));
+    assert_true(mmio_write(&p.bus, PC_HPET + 0x108, 8, 2000000)); /* 20 ms */
+    p.next_event = platform_deadline(&p);
+    pass(TSC_HZ / 50);
+    expect(0x20);
+    assert_true(mmio_write(&p.bus, PC_HPET + 0x10, 4, 1));
+    pass(TSC_HZ / 100);
+    expect(0x20); /* the PIT's again */
+}
+
 /* A timer without a PIC causes no interrupt. */
 static void no_pic(void **state)
 {
@@ -520,6 +546,7 @@ int main(void)
         cmocka_unit_test_setup(network_line, setup),
         cmocka_unit_test_setup(ways_out, setup),
         cmocka_unit_test_setup(no_pic, setup),
+        cmocka_unit_test_setup(legacy_replacement, setup),
         cmocka_unit_test_setup(words, setup),
         cmocka_unit_test_setup(put_together_again, setup),
         cmocka_unit_test_setup(time_stands_still, setup),
