@@ -10,8 +10,12 @@ struct load_area {
     uint64_t base, size;
     uint32_t type; /* AREA_* */
 };
-#define LOAD_AREAS_MAX 4u
+#define LOAD_AREAS_MAX 5u
 
-/* Fills in the map of a guest with `memory` bytes of RAM, in ascending order. Returns the number of
+/* As on a PC: the extended BIOS data area up to 640 KB and the BIOS's segment below 1 MB, where
+ * firmware's tables are, are reserved, and the map does not mention what lies between them. There
+ * is RAM, where a PC has video memory and ROMs of cards.
+ *
+ * Fills in the map of a guest with `memory` bytes of RAM, in ascending order. Returns the number of
  * areas. */
 unsigned load_map(uint64_t memory, struct load_area areas[LOAD_AREAS_MAX]);

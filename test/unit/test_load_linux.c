@@ -70,20 +70,20 @@ static void handover(void **state)
     assert_guest_filled(zero, 0x1e8, 0);
     assert_guest_filled(zero + 0x1e9, 8, 0);
     assert_guest_filled(zero + 0x268, 0x2d0 - 0x268, 0);
-    assert_guest_filled(zero + 0x2d0 + 60, 4096 - 0x2d0 - 60, 0);
+    assert_guest_filled(zero + 0x2d0 + 80, 4096 - 0x2d0 - 80, 0);
 }
 
 static void e820(void **state)
 {
-    static const uint64_t base[] = {0, 0x9f000, 0x100000};
-    static const uint64_t size[] = {0x9f000, 0x61000, MEMORY - 0x100000};
-    static const uint32_t type[] = {1, 2, 1};
+    static const uint64_t base[] = {0, 0x9f000, 0xf0000, 0x100000};
+    static const uint64_t size[] = {0x9f000, 0x1000, 0x10000, MEMORY - 0x100000};
+    static const uint32_t type[] = {1, 2, 2, 1};
 
     (void)state;
     begin();
     assert_loads("linux");
-    assert_int_equal(guest_get_value(out.rsi + 0x1e8, 1), 3);
-    for (unsigned i = 0; i < 3; i++) {
+    assert_int_equal(guest_get_value(out.rsi + 0x1e8, 1), 4);
+    for (unsigned i = 0; i < 4; i++) {
         uint64_t at = out.rsi + 0x2d0 + 20ull * i;
 
         assert_int_equal(guest64(at), base[i]);

@@ -83,14 +83,14 @@ static void info1(void **state)
     assert_int_equal(guest32(info + 20), 3);
     modules = guest32(info + 24);
     assert_guest_filled(info + 28, 16, 0); /* no symbols */
-    assert_int_equal(guest32(info + 44), 3 * 24);
+    assert_int_equal(guest32(info + 44), 4 * 24);
     map = guest32(info + 48);
     assert_guest_filled(info + 52, 12, 0); /* no drives, no configuration table */
     assert_guest_string(guest32(info + 64), "Bulkhead");
-    for (unsigned i = 0; i < 3; i++) {
-        static const uint64_t base[] = {0, 0x9f000, 0x100000};
-        static const uint64_t length[] = {0x9f000, 0x61000, MEMORY - 0x100000};
-        static const uint32_t type[] = {1, 2, 1};
+    for (unsigned i = 0; i < 4; i++) {
+        static const uint64_t base[] = {0, 0x9f000, 0xf0000, 0x100000};
+        static const uint64_t length[] = {0x9f000, 0x1000, 0x10000, MEMORY - 0x100000};
+        static const uint32_t type[] = {1, 2, 2, 1};
 
         assert_int_equal(guest32(map + 24ull * i), 20); /* the size field does not count itself */
         assert_int_equal(guest64(map + 24ull * i + 4), base[i]);
@@ -402,20 +402,20 @@ static void info2(void **state)
     assert_int_equal(guest32(at + 12), (MEMORY - 0x100000) / 1024);
     at += 16;
     assert_int_equal(guest32(at), 6);
-    assert_int_equal(guest32(at + 4), 16 + 3 * 24);
+    assert_int_equal(guest32(at + 4), 16 + 4 * 24);
     assert_int_equal(guest32(at + 8), 24);
     assert_int_equal(guest32(at + 12), 0);
-    for (unsigned i = 0; i < 3; i++) {
-        static const uint64_t base[] = {0, 0x9f000, 0x100000};
-        static const uint64_t length[] = {0x9f000, 0x61000, MEMORY - 0x100000};
-        static const uint32_t type[] = {1, 2, 1};
+    for (unsigned i = 0; i < 4; i++) {
+        static const uint64_t base[] = {0, 0x9f000, 0xf0000, 0x100000};
+        static const uint64_t length[] = {0x9f000, 0x1000, 0x10000, MEMORY - 0x100000};
+        static const uint32_t type[] = {1, 2, 2, 1};
 
         assert_int_equal(guest64(at + 16 + 24ull * i), base[i]);
         assert_int_equal(guest64(at + 24 + 24ull * i), length[i]);
         assert_int_equal(guest32(at + 32 + 24ull * i), type[i]);
         assert_int_equal(guest32(at + 36 + 24ull * i), 0);
     }
-    at += 16 + 3 * 24;
+    at += 16 + 4 * 24;
     assert_int_equal(guest32(at), 3);
     assert_int_equal(guest32(at + 4), 16 + 13);
     assert_int_equal(guest32(at + 8), MEMORY - 0x2000);

@@ -99,7 +99,7 @@ static void start_info(void **state)
         assert_guest_string(guest64(info + 24), "console=ttyS0");
         assert_int_equal(guest64(info + 32), 0); /* no ACPI tables */
         map = guest64(info + 40);
-        assert_int_equal(guest32(info + 48), 3);
+        assert_int_equal(guest32(info + 48), 4);
         assert_int_equal(guest32(info + 52), 0);
         assert_int_equal(guest64(modules + 8), sizeof(module_a));
         assert_memory_equal(mem.base + guest64(modules), module_a, sizeof(module_a));
@@ -112,9 +112,11 @@ static void start_info(void **state)
         assert_int_equal(guest32(map + 16), 1);
         assert_int_equal(guest64(map + 24), LOAD_LOW_END);
         assert_int_equal(guest32(map + 24 + 16), 2);
-        assert_int_equal(guest64(map + 48), 0x100000);
-        assert_int_equal(guest64(map + 48 + 8), MEMORY - 0x100000);
-        assert_int_equal(guest32(map + 48 + 16), 1);
+        assert_int_equal(guest64(map + 48), 0xf0000);
+        assert_int_equal(guest32(map + 48 + 16), 2);
+        assert_int_equal(guest64(map + 72), 0x100000);
+        assert_int_equal(guest64(map + 72 + 8), MEMORY - 0x100000);
+        assert_int_equal(guest32(map + 72 + 16), 1);
     }
 }
 
@@ -293,15 +295,15 @@ static void map_with_hole(void **state)
     struct load_area a[LOAD_AREAS_MAX];
 
     (void)state;
-    assert_int_equal(load_map(3 * GB, a), 3);
-    assert_int_equal(a[2].base + a[2].size, 3 * GB);
-    assert_int_equal(load_map(3 * GB + PAGE_SIZE_2M, a), 4);
-    assert_int_equal(a[2].base + a[2].size, 3 * GB);
-    assert_int_equal(a[3].base, 4 * GB);
-    assert_int_equal(a[3].size, PAGE_SIZE_2M);
-    assert_int_equal(a[3].type, 1);
-    assert_int_equal(load_map(64 * GB, a), 4);
-    assert_int_equal(a[3].base + a[3].size, 65 * GB);
+    assert_int_equal(load_map(3 * GB, a), 4);
+    assert_int_equal(a[3].base + a[3].size, 3 * GB);
+    assert_int_equal(load_map(3 * GB + PAGE_SIZE_2M, a), 5);
+    assert_int_equal(a[3].base + a[3].size, 3 * GB);
+    assert_int_equal(a[4].base, 4 * GB);
+    assert_int_equal(a[4].size, PAGE_SIZE_2M);
+    assert_int_equal(a[4].type, 1);
+    assert_int_equal(load_map(64 * GB, a), 5);
+    assert_int_equal(a[4].base + a[4].size, 65 * GB);
 }
 
 /* Every kind describes it, and loads nothing there. */
@@ -317,8 +319,8 @@ static void above_the_hole(void **state)
     load_large(6 * GB);
     memcpy(&at, planned(out.rbx + 40), 8);
     memcpy(&w, planned(out.rbx + 48), 4);
-    assert_int_equal(w, 4);
-    memcpy(v, planned(at + 72), 16);
+    assert_int_equal(w, 5);
+    memcpy(v, planned(at + 96), 16);
     assert_int_equal(v[0], 4 * GB);
     assert_int_equal(v[1], 3 * GB);
     for (unsigned i = 0; i < plan.piece_count; i++)
@@ -329,9 +331,9 @@ static void above_the_hole(void **state)
     memcpy(&w, planned(out.rbx + 8), 4);
     assert_int_equal(w, (3 * GB - 0x100000) >> 10); /* up to the first hole */
     memcpy(&w, planned(out.rbx + 44), 4);
-    assert_int_equal(w, 4 * 24);
+    assert_int_equal(w, 5 * 24);
     memcpy(&w, planned(out.rbx + 48), 4);
-    memcpy(v, planned(w + 72ull + 4), 16);
+    memcpy(v, planned(w + 96ull + 4), 16);
     assert_int_equal(v[0], 4 * GB);
     assert_int_equal(v[1], 3 * GB);
 
@@ -343,8 +345,8 @@ static void above_the_hole(void **state)
         at += align_up(w, 8);
     }
     memcpy(&w, planned(at + 4), 4);
-    assert_int_equal(w, 16 + 4 * 24);
-    memcpy(v, planned(at + 16 + 72), 16);
+    assert_int_equal(w, 16 + 5 * 24);
+    memcpy(v, planned(at + 16 + 96), 16);
     assert_int_equal(v[0], 4 * GB);
     assert_int_equal(v[1], 3 * GB);
 }
