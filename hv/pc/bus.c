@@ -110,10 +110,16 @@ void io_out_wide(const struct io_bus *b, uint16_t port, unsigned size, uint32_t 
 
 static const struct mmio_region *find_mmio(const struct io_bus *b, uint64_t at)
 {
-    for (unsigned i = 0; i < MMIO_REGIONS_MAX; i++)
-        if (b->mmio[i].ops && at >= b->mmio[i].base && at - b->mmio[i].base < b->mmio[i].size)
+    for (unsigned i = 0; i < MMIO_REGIONS_MAX; i++) /* a free one has size 0 */
+        if (at - b->mmio[i].base < b->mmio[i].size)
             return &b->mmio[i];
     return NULL;
+}
+
+/* The device takes the access at once. */
+static bool is_whole_mmio(const struct mmio_region *r, uint64_t at, unsigned size)
+{
+    return size <= max_u64(r->ops->width, 1) && at - r->base + size <= r->size;
 }
 
 /* Bytes per cycle. */
@@ -127,20 +133,31 @@ static uint64_t ones(unsigned bytes)
     return bytes >= 8 ? UINT64_MAX : (1ull << (8 * bytes)) - 1;
 }
 
-bool mmio_read(const struct io_bus *b, uint64_t at, unsigned size, uint64_t *value)
+static __attribute__((noinline)) uint64_t read_split(const struct mmio_region *r, uint64_t at,
+                                                     unsigned size)
 {
-    const struct mmio_region *r = find_mmio(b, at);
+    uint64_t value = 0;
 
-    if (!r)
-        return false;
-    *value = 0;
     for (unsigned i = 0, step = step_of(r, size); i < size; i += step) {
         uint64_t offset = at - r->base + i, part = ones(step);
 
         if (offset + step <= r->size)
             part &= r->ops->read(r->dev, offset, step);
-        *value |= part << (8 * i);
+        value |= part << (8 * i);
     }
+    return value;
+}
+
+bool mmio_read(const struct io_bus *b, uint64_t at, unsigned size, uint64_t *value)
+{
+    const struct mmio_region *r = find_mmio(b, at);
+
+    if (__builtin_expect(!r, 0))
+        return false;
+    if (__builtin_expect(is_whole_mmio(r, at, size), 1))
+        *value = r->ops->read(r->dev, at - r->base, size) & ones(size);
+    else
+        *value = read_split(r, at, size);
     return true;
 }
 

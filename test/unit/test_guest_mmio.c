@@ -1,8 +1,9 @@
 /* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c
- * arch/x86/guest/mmio.c arch/x86/guest/decode.c arch/x86/guest/emulate.c arch/x86/guest/alu.c
- * arch/x86/guest/operand.c arch/x86/guest/linear.c arch/x86/guest/breakpoints.c
- * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c
- * arch/x86/guest/segment.c arch/x86/guest/paging.c hv/exit.c @pc hv/fmt.c hv/lib.c */
+ * arch/x86/guest/mmio.c arch/x86/guest/fetch.c arch/x86/guest/decode.c arch/x86/guest/emulate.c
+ * arch/x86/guest/alu.c arch/x86/guest/operand.c arch/x86/guest/linear.c
+ * arch/x86/guest/breakpoints.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c
+ * arch/x86/guest/kvm_clock.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/exit.c @pc
+ * hv/fmt.c hv/lib.c */
 /* Accesses of a guest outside its RAM, from the instruction's bytes to the device's registers. */
 #include "test/unit/vcpu_fixture.h"
 
@@ -417,6 +418,67 @@ static void test_fetches(void **ctx)
         stopped, "executed guest-physical address 0x800ffe, outside of its memory, at RIP 0x2ffe");
 }
 
+static void entry_64(unsigned level, unsigned number, uint64_t entry)
+{
+    memcpy(guest.mem.base + TABLE + 0x1000 * (4 - level) + 8 * number, &entry, 8);
+}
+
+/* The instruction is known from the last time, but all that its place and its bytes rest on is
+ * looked at again. */
+static void test_known_instruction(void **ctx)
+{
+    struct memory_access m = {REGISTERS, MEMORY, true, false};
+
+    (void)ctx;
+    code_64();
+    state.efer |= EFER_NXE;
+    state.cr0 |= CR0_PG | CR0_WP;
+    state.cr4 |= CR4_PAE | CR4_SMEP;
+    state.cr3 = TABLE;
+    for (unsigned level = 4; level > 1; level--)
+        entry_64(level, 0, (TABLE + 0x1000 * (5 - level)) | 7);
+    for (unsigned i = 0; i < MEMORY / PAGE_SIZE; i++)
+        entry_64(1, i, (i * PAGE_SIZE) | 3);
+    entry_64(1, MEMORY / PAGE_SIZE, REGISTERS | 3);
+    v->regs.rbx = MEMORY;
+    memcpy(guest.mem.base + CODE, "\x8b\x43\x04", 3);
+    memcpy(guest.mem.base + 0x9000 + CODE % PAGE_SIZE, "\x8a\x43\x08", 3);
+    for (unsigned i = 0; i < 3; i++) {
+        device.offset = 0;
+        assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_SKIP_DECODED);
+        assert_int_equal(device.offset, 4);
+        assert_ptr_equal(state.x86.decoded.at, guest.mem.base + CODE);
+    }
+    guest.mem.base[CODE + 2] = 0x14; /* other bytes */
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_SKIP_DECODED);
+    assert_int_equal(device.offset, 0x14);
+    entry_64(1, CODE / PAGE_SIZE, 0x9023); /* another page */
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_SKIP_DECODED);
+    assert_int_equal(device.offset, 8);
+    assert_int_equal(device.size, 1);
+    entry_64(1, CODE / PAGE_SIZE, 0x9027); /* a user's: SMEP */
+    ASSERT_RAISES(x86_mmio(v, &m, NEVER), PF, PF_PRESENT | PF_FETCH);
+    state.cpl = 3;
+    entry_64(1, MEMORY / PAGE_SIZE, REGISTERS | 7);
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_SKIP_DECODED);
+    state.cpl = 0;
+    ASSERT_RAISES(x86_mmio(v, &m, NEVER), PF, PF_PRESENT | PF_FETCH);
+    state.cr4 &= ~CR4_SMEP;
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_SKIP_DECODED);
+    entry_64(2, 0, (TABLE + 0x3000) | 7 | 1ull << 63); /* no-execute */
+    ASSERT_RAISES(x86_mmio(v, &m, NEVER), PF, PF_PRESENT | PF_FETCH);
+    state.cr3 = 0x8000; /* other tables: none */
+    ASSERT_RAISES(x86_mmio(v, &m, NEVER), PF, PF_FETCH);
+    /* In other code the same bytes are another instruction: dec eax; mov eax, [ebx]. */
+    state.cr0 &= ~CR0_PG;
+    v->regs.rbx = REGISTERS;
+    reads("48 8b 03", 0, 8);
+    state.efer = 0;
+    state.segment[SEGMENT_CS].rights = 0x9b | SEGMENT_RIGHTS_DB;
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_STOP);
+    assert_non_null(strstr(stopped, "(instruction not emulated: 48)"));
+}
+
 static void test_alignment(void **ctx)
 {
     (void)ctx;
@@ -486,8 +548,10 @@ static void test_nobody_there(void **ctx)
     v->regs.rbx = REGISTERS;
     assert_int_equal(execute("8b 83 00 10 00 00", SIZE, false), EXIT_SKIP_DECODED);
     assert_int_equal(v->regs.rax, UINT32_MAX);
+    assert_int_equal(execute("0f b6 83 00 10 00 00", SIZE, false), EXIT_SKIP_DECODED);
+    assert_int_equal(v->regs.rax, 0xff);
     assert_int_equal(execute("01 83 04 10 00 00", SIZE, true), EXIT_DONE_DECODED);
-    assert_int_equal(stats.unclaimed_reads, 2);
+    assert_int_equal(stats.unclaimed_reads, 3);
     assert_int_equal(stats.unclaimed_writes, 1);
     assert_true(stats.unclaimed_address == REGISTERS + SIZE + 4);
     guest.config.strict_memory = true;
@@ -533,6 +597,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_string_faults, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_page_faults, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_fetches, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_known_instruction, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_alignment, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_ends_the_guest, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_interrupts, setup, fixture_end),

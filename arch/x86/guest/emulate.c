@@ -1,7 +1,5 @@
 #include "arch/x86/guest/emulate.h"
 
-#define ACCUMULATOR 0u
-
 static bool choose_alu(struct emulation *e, enum alu_operation operation)
 {
     e->kind = EMULATE_ALU;
@@ -29,7 +27,7 @@ static bool choose_group_3(struct emulation *e, unsigned number)
 /* MOV between the accumulator and an absolute address. */
 static bool choose_absolute(struct emulation *e, bool store)
 {
-    e->reg = ACCUMULATOR;
+    e->reg = EMULATE_ACCUMULATOR;
     return choose(e, store ? EMULATE_STORE : EMULATE_LOAD, store);
 }
 

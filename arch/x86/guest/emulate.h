@@ -8,6 +8,8 @@
 #include "arch/x86/guest/decode.h"
 #include "hv/types.h"
 
+#define EMULATE_ACCUMULATOR 0u /* the register's number */
+
 enum emulate_kind {
     EMULATE_NONE,
     EMULATE_ALU,     /* memory is the first operand; or the second, with to_register */

@@ -18,6 +18,7 @@ void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env)
     cpuid_policy_make(&x->cpuid, env);
     x->cr8 = 0;
     x->reinject = 0;
+    x->decoded.at = NULL;
 }
 
 /* SDM 3A "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT": EDX is the
@@ -61,12 +62,13 @@ enum exit_action x86_skip(struct vcpu *v)
 
 static uint64_t *gpr(const struct vcpu *v, unsigned number)
 {
-    struct vcpu_gprs *r = (struct vcpu_gprs *)&v->regs;
-    uint64_t *const values[16] = {&r->rax, &r->rcx, &r->rdx, &r->rbx, NULL,    &r->rbp,
-                                  &r->rsi, &r->rdi, &r->r8,  &r->r9,  &r->r10, &r->r11,
-                                  &r->r12, &r->r13, &r->r14, &r->r15};
+#define PLACE(name) offsetof(struct vcpu_gprs, name)
+    static const uint8_t places[16] = {PLACE(rax), PLACE(rcx), PLACE(rdx), PLACE(rbx),
+                                       0,          PLACE(rbp), PLACE(rsi), PLACE(rdi),
+                                       PLACE(r8),  PLACE(r9),  PLACE(r10), PLACE(r11),
+                                       PLACE(r12), PLACE(r13), PLACE(r14), PLACE(r15)};
 
-    return values[number & 15];
+    return (uint64_t *)(void *)((char *)&v->regs + places[number & 15]);
 }
 
 uint64_t x86_read_gpr(const struct vcpu *v, unsigned number)

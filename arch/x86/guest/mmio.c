@@ -15,14 +15,11 @@
 /* One instruction under way. A function that returns EXIT_SKIP has done its part. */
 struct work {
     struct vcpu *v;
-    struct instruction in;
-    struct emulation e;
+    const struct x86_decoded *d;
     struct operand_space space;
     struct operand_page page, source_page;
-    uint64_t rflags;               /* of the guest; with the flags that the instruction sets */
-    uint8_t window[DECODE_WINDOW]; /* bytes at RIP; the guest may change its own meanwhile */
-    unsigned have;
-    bool watches; /* breakpoints are on */
+    uint64_t rflags; /* of the guest; with the flags that the instruction sets */
+    bool watches;    /* breakpoints are on */
 };
 
 static enum exit_action fail(struct vcpu *v, enum operand_result r, const struct guest_fault *f)
@@ -30,36 +27,13 @@ static enum exit_action fail(struct vcpu *v, enum operand_result r, const struct
     return r == OPERAND_FAULT ? x86_raise_fault(v, f) : x86_outside(v, "read from", f->address);
 }
 
-/* ---- the instruction ---- */
-
-/* Adds the bytes of one page. */
-static enum exit_action fetch_page(struct work *w, uint64_t linear)
-{
-    struct operand_part part;
-    struct guest_fault f;
-    enum operand_result r;
-
-    r = operand_fetch(&w->space, w->space.mode == SEGMENT_LONG ? linear : (uint32_t)linear, &part,
-                      &f);
-    if (r != OPERAND_REACHED)
-        return fail(w->v, r, &f);
-    if (!part.at)
-        return x86_outside(w->v, "executed", part.gpa);
-    if (__builtin_expect(part.bytes >= DECODE_MAX && w->have == 0, 1)) {
-        memcpy(w->window, part.at, DECODE_MAX);
-        w->have = DECODE_MAX;
-    }
-    while (w->have < DECODE_MAX && part.bytes--)
-        w->window[w->have++] = *part.at++;
-    return EXIT_SKIP;
-}
-
 static enum exit_action not_emulated(const struct work *w, const char *what, uint64_t gpa)
 {
+    const uint8_t *bytes = (const uint8_t *)w->d->window;
     char text[2 * DECODE_MAX + 1] = "";
 
-    for (unsigned i = 0; i < w->in.length; i++)
-        (void)fmt(text + 2 * i, 3, "%02x", w->window[i]);
+    for (unsigned i = 0; i < w->d->in.length; i++)
+        (void)fmt(text + 2 * i, 3, "%02x", bytes[i]);
     vcpu_stop(w->v, ABI_GUEST_CRASHED,
               "%s guest-physical address 0x%lx, outside of its memory, at RIP 0x%lx (instruction "
               "not emulated: %s)",
@@ -67,38 +41,11 @@ static enum exit_action not_emulated(const struct work *w, const char *what, uin
     return EXIT_STOP;
 }
 
-static enum exit_action fetch(struct work *w)
-{
-    struct segment cs = vcpu_get_segment(w->v, SEGMENT_CS);
-    bool long_mode = w->space.mode == SEGMENT_LONG;
-    unsigned code = long_mode ? 8 : cs.rights & SEGMENT_RIGHTS_DB ? 4 : 2;
-    uint64_t rip = w->v->exit->rip, linear = rip + (long_mode ? 0 : cs.base);
-    enum exit_action a = fetch_page(w, linear);
-    int rc;
-
-    if (a != EXIT_SKIP)
-        return a;
-    rc = decode(&w->in, w->window, w->have, code);
-    if (__builtin_expect(rc == -E_AGAIN, 0)) {
-        a = fetch_page(w, linear + w->have);
-        if (a != EXIT_SKIP)
-            return a;
-        rc = decode(&w->in, w->window, w->have, code);
-    }
-    /* SDM 3A "Limit Checking"; SDM 2A "Instruction Format" */
-    if (rc == -E_RANGE || (rc == 0 && !long_mode && rip + w->in.length - 1 > cs.limit))
-        return x86_raise_gp(w->v);
-    if (rc) /* all bytes are shown */
-        w->in = (struct instruction){.length = DECODE_MAX, .map = DECODE_VECTOR};
-    w->v->exit->instruction_length = w->in.length;
-    return EXIT_SKIP;
-}
-
 /* ---- registers ---- */
 
 static bool is_high(const struct work *w, unsigned number, unsigned bytes)
 {
-    return bytes == 1 && !w->in.rex && number >= FIRST_HIGH;
+    return bytes == 1 && !w->d->in.rex && number >= FIRST_HIGH;
 }
 
 static uint64_t read_register(const struct work *w, unsigned number, unsigned bytes)
@@ -108,8 +55,8 @@ static uint64_t read_register(const struct work *w, unsigned number, unsigned by
     return x86_read_gpr(w->v, number) & alu_mask(bytes);
 }
 
-/* A 32-bit result clears the upper half, a smaller one leaves the rest alone. */
-static void write_register(struct work *w, unsigned number, unsigned bytes, uint64_t value)
+static __attribute__((noinline)) void write_part(struct work *w, unsigned number, unsigned bytes,
+                                                 uint64_t value)
 {
     bool high = is_high(w, number, bytes);
     uint64_t mask = alu_mask(bytes) << (high ? HIGH_SHIFT : 0);
@@ -118,9 +65,17 @@ static void write_register(struct work *w, unsigned number, unsigned bytes, uint
         number -= FIRST_HIGH;
         value <<= HIGH_SHIFT;
     }
+    value = (x86_read_gpr(w->v, number) & ~mask) | (value & mask);
+    x86_write_gpr(w->v, number, value);
+}
+
+/* A 32-bit result clears the upper half, a smaller one leaves the rest alone. */
+static inline void write_register(struct work *w, unsigned number, unsigned bytes, uint64_t value)
+{
     if (bytes < 4)
-        value = (x86_read_gpr(w->v, number) & ~mask) | (value & mask);
-    x86_write_gpr(w->v, number, value & (bytes == 4 ? UINT32_MAX : UINT64_MAX));
+        write_part(w, number, bytes, value);
+    else
+        x86_write_gpr(w->v, number, bytes == 4 ? (uint32_t)value : value);
 }
 
 /* ---- memory ---- */
@@ -209,11 +164,13 @@ static enum exit_action store_part(struct vcpu *v, const struct operand_part *p,
     return EXIT_SKIP;
 }
 
-static enum exit_action load(struct vcpu *v, const struct operand *o, uint64_t *value)
+static __attribute__((noinline)) enum exit_action load_parts(struct vcpu *v,
+                                                             const struct operand *o,
+                                                             uint64_t *value)
 {
     enum exit_action a = load_part(v, &o->part[0], value);
 
-    if (__builtin_expect(a == EXIT_SKIP && o->part[1].bytes != 0, 0)) {
+    if (a == EXIT_SKIP && o->part[1].bytes != 0) {
         uint64_t rest = 0;
 
         a = load_part(v, &o->part[1], &rest);
@@ -222,17 +179,43 @@ static enum exit_action load(struct vcpu *v, const struct operand *o, uint64_t *
     return a;
 }
 
-static enum exit_action store(struct vcpu *v, const struct operand *o, uint64_t value)
+static __attribute__((noinline)) enum exit_action store_parts(struct vcpu *v,
+                                                              const struct operand *o,
+                                                              uint64_t value)
 {
     enum exit_action a = store_part(v, &o->part[0], value);
 
-    if (__builtin_expect(a == EXIT_SKIP && o->part[1].bytes != 0, 0))
+    if (a == EXIT_SKIP && o->part[1].bytes != 0)
         a = store_part(v, &o->part[1], value >> (8 * o->part[0].bytes));
     return a;
 }
 
-static enum exit_action reach(struct work *w, struct operand *o, enum segment_id id,
-                              uint64_t offset, bool write, struct operand_page *page)
+static bool is_one_register(const struct operand *o)
+{
+    return __builtin_expect(!o->part[0].at && o->part[1].bytes == 0, 1);
+}
+
+static enum exit_action load(struct vcpu *v, const struct operand *o, uint64_t *value)
+{
+    if (!is_one_register(o))
+        return load_parts(v, o, value);
+    if (!exit_mmio_read(v, o->part[0].gpa, o->size, value))
+        return EXIT_STOP;
+    *value &= alu_mask(o->size);
+    return EXIT_SKIP;
+}
+
+static enum exit_action store(struct vcpu *v, const struct operand *o, uint64_t value)
+{
+    if (!is_one_register(o))
+        return store_parts(v, o, value);
+    return exit_mmio_write(v, o->part[0].gpa, o->size, value) ? EXIT_SKIP : EXIT_STOP;
+}
+
+static __attribute__((noinline)) enum exit_action reach_slowly(struct work *w, struct operand *o,
+                                                               enum segment_id id, uint64_t offset,
+                                                               bool write,
+                                                               struct operand_page *page)
 {
     struct segment segment = {0};
     struct guest_fault f;
@@ -240,15 +223,23 @@ static enum exit_action reach(struct work *w, struct operand *o, enum segment_id
 
     if (w->space.mode != SEGMENT_LONG || id >= SEGMENT_FS) /* all others are flat */
         segment = vcpu_get_segment(w->v, id);
-    r = operand_reach(o, &w->space, &segment, id, offset, w->e.bytes, write, page, &f);
+    r = operand_reach(o, &w->space, &segment, id, offset, w->d->e.bytes, write, page, &f);
     return r == OPERAND_REACHED ? EXIT_SKIP : fail(w->v, r, &f);
+}
+
+static inline enum exit_action reach(struct work *w, struct operand *o, enum segment_id id,
+                                     uint64_t offset, bool write, struct operand_page *page)
+{
+    if (id < SEGMENT_FS && operand_reach_known(o, &w->space, offset, w->d->e.bytes, write, page))
+        return EXIT_SKIP;
+    return reach_slowly(w, o, id, offset, write, page);
 }
 
 /* ---- what it does ---- */
 
 static uint64_t offset_of(const struct work *w)
 {
-    const struct instruction *in = &w->in;
+    const struct instruction *in = &w->d->in;
     uint64_t offset = in->displacement;
 
     if (in->base == DECODE_RIP)
@@ -270,16 +261,16 @@ static uint64_t sign_extend(uint64_t value, unsigned bytes)
 /* SDM 2A "BT": a bit number in a register is signed and reaches other words of memory. */
 static uint64_t offset_of_bit(const struct work *w, uint64_t number)
 {
-    unsigned bytes = w->e.bytes;
+    unsigned bytes = w->d->e.bytes;
     int64_t word = (int64_t)sign_extend(number, bytes) >> (__builtin_ctz(bytes) + 3);
 
-    return (offset_of(w) + (uint64_t)word * bytes) & alu_mask(w->in.address_bytes);
+    return (offset_of(w) + (uint64_t)word * bytes) & alu_mask(w->d->in.address_bytes);
 }
 
 static enum exit_action do_alu(struct work *w, const struct operand *o, uint64_t old,
                                uint64_t other)
 {
-    const struct emulation *e = &w->e;
+    const struct emulation *e = &w->d->e;
     uint64_t a = e->to_register ? other : old, b = e->to_register ? old : other;
     uint64_t result = alu(e->operation, a, b, e->bytes, &w->rflags);
 
@@ -291,39 +282,64 @@ static enum exit_action do_alu(struct work *w, const struct operand *o, uint64_t
 }
 
 /* XCHG, XADD and CMPXCHG: `new` is what goes to memory; the register has the old value then. */
-static enum exit_action do_exchange(struct work *w, const struct operand *o, uint64_t old,
-                                    uint64_t new)
+static enum exit_action do_exchange(struct work *w, const struct operand *o, unsigned reg,
+                                    uint64_t old, uint64_t new)
 {
     enum exit_action a = store(w->v, o, new);
 
     if (a == EXIT_SKIP)
-        write_register(w, w->e.reg, w->e.bytes, old);
+        write_register(w, reg, w->d->e.bytes, old);
     return a;
 }
 
 static enum exit_action do_cmpxchg(struct work *w, const struct operand *o, uint64_t old)
 {
-    unsigned bytes = w->e.bytes;
-    uint64_t new = read_register(w, w->e.reg, bytes);
+    unsigned bytes = w->d->e.bytes;
+    uint64_t new = read_register(w, w->d->e.reg, bytes);
 
     (void)alu(ALU_CMP, w->v->regs.rax, old, bytes, &w->rflags);
     if (w->rflags & RFLAGS_ZF)
         return store(w->v, o, new);
-    w->e.reg = 0;
-    return do_exchange(w, o, old, old);
+    return do_exchange(w, o, EMULATE_ACCUMULATOR, old, old);
+}
+
+static void watch(const struct work *w, const struct operand *o, bool write)
+{
+    if (__builtin_expect(w->watches, 0))
+        x86_watch_memory(w->v, o->linear, o->size, write);
+}
+
+static enum exit_action do_load(struct work *w)
+{
+    const struct emulation *e = &w->d->e;
+    uint64_t value = 0;
+    struct operand o;
+    enum exit_action a = reach(w, &o, w->d->in.segment, offset_of(w), false, &w->page);
+
+    if (a == EXIT_SKIP) {
+        watch(w, &o, false);
+        a = load(w->v, &o, &value);
+    }
+    if (a != EXIT_SKIP)
+        return a;
+    if (e->kind == EMULATE_LOAD_SX)
+        value = sign_extend(value, e->bytes);
+    write_register(w, e->reg, e->reg_bytes, value);
+    return EXIT_SKIP;
 }
 
 static enum exit_action do_operand(struct work *w)
 {
-    const struct emulation *e = &w->e;
-    uint64_t other = e->immediate ? w->in.immediate : read_register(w, e->reg, e->reg_bytes);
+    const struct emulation *e = &w->d->e;
+    uint64_t old = 0,
+             other = e->immediate ? w->d->in.immediate : read_register(w, e->reg, e->reg_bytes);
     bool far_bit = e->kind == EMULATE_BIT && !e->immediate;
-    uint64_t offset = far_bit ? offset_of_bit(w, other) : offset_of(w), old = 0;
+    uint64_t offset = far_bit ? offset_of_bit(w, other) : offset_of(w);
     struct operand o;
-    enum exit_action a = reach(w, &o, w->in.segment, offset, e->writes, &w->page);
+    enum exit_action a = reach(w, &o, w->d->in.segment, offset, e->writes, &w->page);
 
-    if (a == EXIT_SKIP && w->watches)
-        x86_watch_memory(w->v, o.linear, o.size, e->writes);
+    if (a == EXIT_SKIP)
+        watch(w, &o, e->writes);
     if (a == EXIT_SKIP && e->kind != EMULATE_STORE)
         a = load(w->v, &o, &old);
     if (a != EXIT_SKIP)
@@ -331,16 +347,10 @@ static enum exit_action do_operand(struct work *w)
     switch (e->kind) {
     case EMULATE_STORE:
         return store(w->v, &o, other);
-    case EMULATE_LOAD_SX:
-        old = sign_extend(old, e->bytes);
-        /* fall through */
-    case EMULATE_LOAD:
-        write_register(w, e->reg, e->reg_bytes, old);
-        return EXIT_SKIP;
     case EMULATE_XCHG:
-        return do_exchange(w, &o, old, other);
+        return do_exchange(w, &o, e->reg, old, other);
     case EMULATE_XADD:
-        return do_exchange(w, &o, old, alu(ALU_ADD, old, other, e->bytes, &w->rflags));
+        return do_exchange(w, &o, e->reg, old, alu(ALU_ADD, old, other, e->bytes, &w->rflags));
     case EMULATE_CMPXCHG:
         return do_cmpxchg(w, &o, old);
     default:
@@ -351,27 +361,27 @@ static enum exit_action do_operand(struct work *w)
 static enum exit_action do_element(struct work *w)
 {
     struct vcpu_gprs *r = &w->v->regs;
-    unsigned address = w->in.address_bytes, bytes = w->e.bytes;
+    unsigned address = w->d->in.address_bytes, bytes = w->d->e.bytes;
     uint64_t value = r->rax, step = w->rflags & RFLAGS_DF ? 0 - (uint64_t)bytes : bytes;
     struct operand from, to;
     enum exit_action a = EXIT_SKIP;
 
-    if (w->e.kind == EMULATE_MOVS)
-        a = reach(w, &from, w->in.segment, r->rsi & alu_mask(address), false, &w->source_page);
+    if (w->d->e.kind == EMULATE_MOVS)
+        a = reach(w, &from, w->d->in.segment, r->rsi & alu_mask(address), false, &w->source_page);
     if (a == EXIT_SKIP)
         a = reach(w, &to, SEGMENT_ES, r->rdi & alu_mask(address), true, &w->page);
-    if (a == EXIT_SKIP && w->watches) {
-        x86_watch_memory(w->v, to.linear, to.size, true);
-        if (w->e.kind == EMULATE_MOVS)
-            x86_watch_memory(w->v, from.linear, from.size, false);
+    if (a == EXIT_SKIP) {
+        watch(w, &to, true);
+        if (w->d->e.kind == EMULATE_MOVS)
+            watch(w, &from, false);
     }
-    if (a == EXIT_SKIP && w->e.kind == EMULATE_MOVS)
+    if (a == EXIT_SKIP && w->d->e.kind == EMULATE_MOVS)
         a = load(w->v, &from, &value);
     if (a == EXIT_SKIP)
         a = store(w->v, &to, value);
     if (a != EXIT_SKIP)
         return a;
-    if (w->e.kind == EMULATE_MOVS)
+    if (w->d->e.kind == EMULATE_MOVS)
         write_register(w, 6, address, r->rsi + step);
     write_register(w, 7, address, r->rdi + step);
     return EXIT_SKIP;
@@ -397,10 +407,11 @@ static bool ends_here(const struct work *w, uint64_t until)
 
 static enum exit_action do_string(struct work *w, uint64_t until)
 {
-    unsigned address = w->in.address_bytes;
+    unsigned address = w->d->in.address_bytes;
     uint64_t left = w->v->regs.rcx & alu_mask(address);
 
-    if (!w->in.rep && !w->in.repne)
+    w->source_page = w->page;
+    if (!w->d->in.rep && !w->d->in.repne)
         return do_element(w);
     for (unsigned i = 0; left > 0; i++) {
         enum exit_action a;
@@ -421,54 +432,70 @@ static enum exit_action do_string(struct work *w, uint64_t until)
 static void begin(struct work *w, struct vcpu *v, const struct memory_access *m)
 {
     struct paging *p = &w->space.paging;
-    bool wide;
 
     w->v = v;
-    w->have = 0;
+    w->d = &vcpu_x86(v)->decoded;
     w->rflags = vcpu_get_rflags(v);
     w->watches = x86_watches(v);
-    *p = (struct paging){
-        .cr0 = vcpu_get_cr0(v),
-        .cr3 = vcpu_get_cr3(v),
-        .cr4 = vcpu_get_cr4(v),
-        .efer = vcpu_get_efer(v),
-        .cpl = vcpu_get_cpl(v),
-        .ac = w->rflags & RFLAGS_AC,
-        .physical_width = x86_physical_width(v),
-    };
-    wide = p->efer & EFER_LMA;
-    if (!wide && (p->cr4 & CR4_PAE))
+    p->cr0 = vcpu_get_cr0(v);
+    p->cr3 = vcpu_get_cr3(v);
+    p->cr4 = vcpu_get_cr4(v);
+    p->efer = vcpu_get_efer(v);
+    p->cpl = vcpu_get_cpl(v);
+    p->ac = w->rflags & RFLAGS_AC;
+    p->physical_width = x86_physical_width(v);
+    if (!(p->efer & EFER_LMA) && (p->cr4 & CR4_PAE)) /* otherwise nothing reads them */
         vcpu_get_pdptes(v, p->pdpte);
     w->space.mode = segment_mode_of(p->cr0, p->efer, w->rflags, vcpu_get_cs_rights(v));
     w->space.mem = &v->guest->mem;
-    w->page = (struct operand_page){m->linear_known, m->write, align_down(m->linear, PAGE_SIZE),
-                                    align_down(m->gpa, PAGE_SIZE)};
-    w->source_page = w->page;
+    w->page.known = m->linear_known;
+    w->page.writable = m->write;
+    w->page.linear = align_down(m->linear, PAGE_SIZE);
+    w->page.gpa = align_down(m->gpa, PAGE_SIZE);
+}
+
+/* The CPU saves RF as 1 for an EPT violation: SDM 3C "Saving RIP, RSP, RFLAGS, and SSP". */
+static void end(const struct work *w, uint64_t rflags)
+{
+    uint64_t now = w->rflags & ~(uint64_t)RFLAGS_RF;
+
+    if (now != rflags)
+        vcpu_set_rflags(w->v, now);
+}
+
+static enum exit_action emulate(struct work *w, uint64_t until)
+{
+    switch (w->d->e.kind) {
+    case EMULATE_LOAD:
+    case EMULATE_LOAD_SX:
+        return do_load(w);
+    case EMULATE_STOS:
+    case EMULATE_MOVS:
+        return do_string(w, until);
+    default:
+        return do_operand(w);
+    }
 }
 
 enum exit_action x86_mmio(struct vcpu *v, const struct memory_access *m, uint64_t until)
 {
     struct work w;
+    uint64_t rflags;
     enum exit_action a;
 
     begin(&w, v, m);
-    memset(w.window, 0, sizeof(w.window));
-    a = fetch(&w);
+    rflags = w.rflags;
+    a = x86_fetch(v, &w.space);
     if (a != EXIT_SKIP)
         return a;
-    if (!emulate_choose(&w.in, &w.e))
+    if (!w.d->emulated)
         return not_emulated(&w, m->write ? "wrote to" : "read from", m->gpa);
-    if (w.e.kind == EMULATE_STOS || w.e.kind == EMULATE_MOVS)
-        a = do_string(&w, until);
-    else
-        a = do_operand(&w);
+    a = emulate(&w, until);
     if (a != EXIT_SKIP)
         return a;
-    /* The CPU saves RF as 1 for an EPT violation: SDM 3C "Saving RIP, RSP, RFLAGS, and SSP". */
-    w.rflags &= ~(uint64_t)RFLAGS_RF;
-    vcpu_set_rflags(v, w.rflags);
+    end(&w, rflags);
     if (v->stop)
         return EXIT_STOP;
-    return w.e.writes || irqchip_pending(v->platform, v->number) ? EXIT_DONE_DECODED
-                                                                 : EXIT_SKIP_DECODED;
+    return w.d->e.writes || irqchip_pending(v->platform, v->number) ? EXIT_DONE_DECODED
+                                                                    : EXIT_SKIP_DECODED;
 }

@@ -47,18 +47,19 @@ enum operand_result operand_reach(struct operand *o, const struct operand_space 
                                   uint64_t offset, unsigned size, bool write,
                                   struct operand_page *page, struct guest_fault *f)
 {
-    enum operand_result r;
+    enum operand_result r = OPERAND_REACHED;
+    uint64_t linear, left;
 
-    if (!segment_reach(segment, id, s->mode, offset, size, write, &o->linear, f))
+    if (!segment_reach(segment, id, s->mode, offset, size, write, &linear, f))
         return OPERAND_FAULT;
+    left = PAGE_SIZE - linear % PAGE_SIZE;
+    o->linear = linear;
     o->size = size;
-    o->part[0].bytes = (unsigned)min_u64(size, PAGE_SIZE - o->linear % PAGE_SIZE);
+    o->part[0].bytes = (unsigned)min_u64(size, left);
     o->part[1].bytes = size - o->part[0].bytes;
-    r = find(s, o->linear, write, page, &o->part[0], f);
-    if (r == OPERAND_REACHED && __builtin_expect(o->part[1].bytes != 0, 0)) {
-        uint64_t next = o->linear + o->part[0].bytes;
-
-        r = find(s, s->mode == SEGMENT_LONG ? next : (uint32_t)next, write, page, &o->part[1], f);
+    for (unsigned i = 0; i < 2 && o->part[i].bytes && r == OPERAND_REACHED; i++) {
+        r = find(s, linear, write, page, &o->part[i], f);
+        linear = s->mode == SEGMENT_LONG ? linear + left : (uint32_t)(linear + left);
     }
     if (r == OPERAND_REACHED && __builtin_expect(misaligned(s, o->linear, size), 0)) {
         *f = (struct guest_fault){.vector = VECTOR_AC};

@@ -44,6 +44,21 @@ enum operand_result operand_reach(struct operand *o, const struct operand_space 
                                   const struct segment *segment, enum segment_id id,
                                   uint64_t offset, unsigned size, bool write,
                                   struct operand_page *page, struct guest_fault *f) MUST_CHECK;
+/* The same in few steps, for a flat segment and a page that is known. False: see operand_reach().
+ */
+static inline bool operand_reach_known(struct operand *o, const struct operand_space *s,
+                                       uint64_t linear, unsigned size, bool write,
+                                       const struct operand_page *page)
+{
+    uint64_t offset = linear - page->linear;
+
+    if (s->mode != SEGMENT_LONG || !page->known || offset > PAGE_SIZE - size ||
+        (write && !page->writable) || s->paging.cpl == 3)
+        return false;
+    *o = (struct operand){linear, size, {{.bytes = size, .gpa = page->gpa + offset}}};
+    o->part[0].at = gmem_ptr(s->mem, gpa(o->part[0].gpa), size);
+    return true;
+}
 /* The same for instruction bytes at a linear address, in one page. */
 enum operand_result operand_fetch(const struct operand_space *s, uint64_t linear,
                                   struct operand_part *part, struct guest_fault *f) MUST_CHECK;

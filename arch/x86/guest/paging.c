@@ -51,6 +51,24 @@ static uint64_t pse36_reserved(unsigned physical_width)
     return PSE36_FIELD & ~((1ull << (width - 19)) - 1);
 }
 
+/* Bits that no entry with 8 bytes may have set. */
+static uint64_t always_reserved(const struct paging *p)
+{
+    uint64_t reserved = ADDRESS_64 & ~((1ull << p->physical_width) - 1);
+
+    if (!(p->efer & EFER_NXE))
+        reserved |= ENTRY_NX;
+    if (!(p->efer & EFER_LMA))
+        reserved |= 0x7ff0000000000000ull;
+    return reserved;
+}
+
+/* Address bits that are within a large page. */
+static uint64_t large_reserved(unsigned shift)
+{
+    return ((1ull << shift) - 1) & ADDRESS_64 & ~ENTRY_LARGE_PAT;
+}
+
 /* True if a present entry has reserved bits set. */
 static bool reserved_set(const struct paging *p, const struct walk *w, uint64_t entry,
                          unsigned level, bool large)
@@ -59,13 +77,9 @@ static bool reserved_set(const struct paging *p, const struct walk *w, uint64_t 
 
     if (w->size == 4)
         return large && (entry & pse36_reserved(p->physical_width));
-    reserved = ADDRESS_64 & ~((1ull << p->physical_width) - 1);
-    if (!(p->efer & EFER_NXE))
-        reserved |= ENTRY_NX;
-    if (!(p->efer & EFER_LMA))
-        reserved |= 0x7ff0000000000000ull;
+    reserved = always_reserved(p);
     if (large)
-        reserved |= ((1ull << (12 + w->bits * (level - 1))) - 1) & ADDRESS_64 & ~ENTRY_LARGE_PAT;
+        reserved |= large_reserved(12 + w->bits * (level - 1));
     if (level == 4)
         reserved |= ENTRY_LARGE;
     return entry & reserved;
@@ -116,6 +130,39 @@ static uint64_t page_address(const struct walk *w, uint64_t entry, uint64_t line
     if (w->size == 4 && level == 2)
         base = (entry & 0xffc00000ull) | (entry >> 13 & 0xff) << 32;
     return base | (linear & offset);
+}
+
+bool paging_trace(const struct paging *p, const struct gmem *m, uint64_t linear,
+                  struct paging_trail *t)
+{
+    const uint64_t used = ENTRY_P | ENTRY_A, wanted = used | always_reserved(p);
+    uint64_t entry = p->cr3, all = ENTRY_W | ENTRY_U, any = 0;
+    unsigned shift = 39;
+
+    t->p = *p;
+    t->levels = 0;
+    if (!(p->cr0 & CR0_PG))
+        return true;
+    if (!(p->efer & EFER_LMA))
+        return false;
+    for (;; shift -= 9) {
+        const uint64_t *table = gmem_ptr(m, gpa(entry & ADDRESS_64), PAGE_SIZE);
+
+        if (!table)
+            return false;
+        table += linear >> shift & 511;
+        entry = __atomic_load_n(table, __ATOMIC_RELAXED);
+        if ((entry & wanted) != used)
+            return false;
+        t->at[t->levels] = table;
+        t->entry[t->levels++] = entry;
+        all &= entry;
+        any |= entry;
+        if (shift == 12 || (entry & ENTRY_LARGE))
+            break;
+    }
+    return shift < 39 && (shift == 12 || !(entry & large_reserved(shift))) &&
+           allowed(p, all | (any & ENTRY_NX), PF_FETCH);
 }
 
 int paging_translate(const struct paging *p, const struct gmem *m, uint64_t linear, uint32_t access,

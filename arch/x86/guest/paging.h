@@ -28,3 +28,29 @@ struct paging {
  * guest's memory. Sets accessed and dirty bits as the CPU does. */
 int paging_translate(const struct paging *p, const struct gmem *m, uint64_t linear, uint32_t access,
                      uint64_t *gpa, uint32_t *error) MUST_CHECK;
+
+/* What the translation of a fetch rests on. */
+struct paging_trail {
+    struct paging p;
+    unsigned levels;       /* of the tables; 0: no paging */
+    const uint64_t *at[4]; /* host addresses of the entries */
+    uint64_t entry[4];     /* what they were */
+};
+
+/* Finds the trail of the translation of a fetch that has just succeeded. False: there is none,
+ * since the tables have other than four levels, or have changed since. */
+bool paging_trace(const struct paging *p, const struct gmem *m, uint64_t linear,
+                  struct paging_trail *t) MUST_CHECK;
+
+/* The same translation still has the same result: a walk would read the same entries. While the
+ * guest's RAM stays where it is. */
+static inline bool paging_holds(const struct paging_trail *t, const struct paging *p)
+{
+    if (p->cr3 != t->p.cr3 || p->cr0 != t->p.cr0 || p->cr4 != t->p.cr4 || p->efer != t->p.efer ||
+        p->cpl != t->p.cpl)
+        return false;
+    for (unsigned i = 0; i < t->levels; i++)
+        if (__atomic_load_n(t->at[i], __ATOMIC_RELAXED) != t->entry[i])
+            return false;
+    return true;
+}

@@ -1,15 +1,5 @@
 #include "arch/x86/guest/segment.h"
 
-#include "arch/x86/cpu/msr.h"
-#include "arch/x86/cpu/regs.h"
-
-enum segment_mode segment_mode_of(uint64_t cr0, uint64_t efer, uint64_t rflags, uint32_t cs_rights)
-{
-    if (!(cr0 & CR0_PE) || (rflags & RFLAGS_VM))
-        return SEGMENT_REAL;
-    return (efer & EFER_LMA) && (cs_rights & SEGMENT_RIGHTS_L) ? SEGMENT_LONG : SEGMENT_PROTECTED;
-}
-
 static bool type_allows(const struct segment *s, bool write)
 {
     if (s->rights & SEGMENT_RIGHTS_NULL)

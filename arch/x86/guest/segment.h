@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/cpu/regs.h"
 #include "hv/types.h"
 
 enum segment_id {
@@ -40,7 +42,13 @@ enum segment_mode {
     SEGMENT_PROTECTED, /* compatibility mode too */
     SEGMENT_LONG       /* 64-bit mode */
 };
-enum segment_mode segment_mode_of(uint64_t cr0, uint64_t efer, uint64_t rflags, uint32_t cs_rights);
+static inline enum segment_mode segment_mode_of(uint64_t cr0, uint64_t efer, uint64_t rflags,
+                                                uint32_t cs_rights)
+{
+    if (!(cr0 & CR0_PE) || (rflags & RFLAGS_VM))
+        return SEGMENT_REAL;
+    return (efer & EFER_LMA) && (cs_rights & SEGMENT_RIGHTS_L) ? SEGMENT_LONG : SEGMENT_PROTECTED;
+}
 
 #define VECTOR_DE  0u
 #define VECTOR_DB  1u

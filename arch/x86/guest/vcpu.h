@@ -5,8 +5,10 @@
 #pragma once
 
 #include "arch/x86/guest/cpuid.h"
+#include "arch/x86/guest/emulate.h"
 #include "arch/x86/guest/kvm_clock.h"
 #include "arch/x86/guest/msr.h"
+#include "arch/x86/guest/operand.h"
 #include "arch/x86/guest/paging.h"
 #include "arch/x86/guest/segment.h"
 #include "hv/exit.h"
@@ -25,6 +27,20 @@
 #define EVENT_ERROR_CODE      (1u << 11)
 #define EVENT_VALID           (1u << 31)
 
+/* The instruction that x86_fetch() has decoded last. */
+struct x86_decoded {
+    uint64_t window[DECODE_WINDOW / 8]; /* its bytes and what follows them, as they were then */
+    /* Where it was found, if it can be found again in few steps: its linear address and that of all
+     * its bytes in the host's memory (NULL: it cannot). */
+    uint64_t linear;
+    const uint8_t *at;
+    struct paging_trail trail;
+    unsigned code_bytes;
+    bool emulated;
+    struct instruction in;
+    struct emulation e; /* if it is emulated */
+};
+
 struct x86_vcpu {
     struct cpuid_policy cpuid;
     struct msr_policy msr;
@@ -33,6 +49,7 @@ struct x86_vcpu {
     /* An event whose delivery an exit interrupted: EVENT_*, 0: none; its error code, and the length
      * of the instruction that raised it. */
     uint32_t reinject, reinject_error, reinject_length;
+    struct x86_decoded decoded;
 };
 
 void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env);
@@ -113,6 +130,13 @@ struct string_access {
 };
 /* Stops by `until`, to be continued later. Absolute ticks. */
 enum exit_action x86_string_io(struct vcpu *v, const struct string_access *a, uint64_t until);
+
+/* ---- fetch.c ---- */
+
+/* Fetches and decodes the instruction at RIP into vcpu_x86(v)->decoded; v->exit has its length
+ * then. The guest may change its bytes meanwhile: those in `decoded` count. EXIT_SKIP; otherwise
+ * the exit's action: the fetch faults, or is outside of RAM. */
+enum exit_action x86_fetch(struct vcpu *v, const struct operand_space *s);
 
 /* ---- mmio.c ---- */
 
