@@ -1,6 +1,9 @@
 /* SOURCES: arch/x86/guest/paging.c hv/lib.c */
 #include "arch/x86/guest/paging.h"
 
+#include "arch/x86/cpu/regs.h"
+
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -512,6 +515,50 @@ static void own_table(void **state)
     assert_int_equal(get(ROOT + 8), ROOT | P | W | U | A | D);
 }
 
+/* Another vCPU changes another bit of the same entry, as kernels do, by locked instructions. */
+#define CHANGES 1000000u
+#define AVL     0x200u /* in the lowest four bytes of either format */
+static uint32_t *contended;
+static unsigned lost;
+static void *another_vcpu(void *unused)
+{
+    uint32_t expected = 0;
+
+    (void)unused;
+    for (unsigned i = 0; i < CHANGES; i++, expected ^= AVL)
+        lost += (__atomic_fetch_xor(contended, AVL, __ATOMIC_SEQ_CST) & AVL) != expected;
+    return NULL;
+}
+
+/* None of these changes is lost, whatever the walk marks at the same time. */
+static void marks_atomically(void **state)
+{
+    uint32_t error;
+    uint64_t at;
+
+    (void)state;
+    for (unsigned size = 4; size <= 8; size += 4) {
+        pthread_t other;
+
+        put(ROOT, (size == 8 ? PDPT : PD) | P | W);
+        put(PDPT, PD | P | W);
+        put(PD, (size == 8 ? PT : 0) | P | W);
+        put(PT, P | W);
+        regs.efer = size == 8 ? LMA : 0;
+        regs.cr4 = size == 8 ? PAE : 0;
+        contended = (uint32_t *)(memory + (size == 8 ? PT : PD));
+        lost = 0;
+        assert_int_equal(pthread_create(&other, NULL, another_vcpu, NULL), 0);
+        for (unsigned i = 0; i < CHANGES; i++) {
+            __atomic_and_fetch(contended, ~(uint32_t)(A | D), __ATOMIC_SEQ_CST);
+            assert_int_equal(paging_translate(&regs, &gmem, 0, PF_WRITE, &at, &error), 0);
+            assert_int_equal(at, 0);
+        }
+        assert_int_equal(pthread_join(other, NULL), 0);
+        assert_int_equal(lost, 0);
+    }
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -522,7 +569,7 @@ int main(void)
         TEST(upper_half_64), TEST(large_64),         TEST(not_present_64),
         TEST(reserved_64),   TEST(permissions),      TEST(middle_rings),
         TEST(hostile_64),    TEST(hostile_32),       TEST(page_outside),
-        TEST(short_memory),  TEST(own_table),
+        TEST(short_memory),  TEST(own_table),        TEST(marks_atomically),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #define ENTRY_LARGE_PAT (1ull << 12)
 #define PSE36_FIELD     0x003fe000ull /* bits 21:13 */
 #define ADDRESS_32      0xfffff000ull
+#define WALKS_MAX       16u /* other vCPUs of a guest must not keep the root here */
 #define ADDRESS_64      0x000ffffffffff000ull
 
 /* The format of one paging mode. */
@@ -31,16 +32,32 @@ static struct walk choose(const struct paging *p, uint64_t linear)
     return (struct walk){2, 10, 4, p->cr3 & ADDRESS_32};
 }
 
+/* Entries are aligned, and so is the guest's memory. Other vCPUs may change them at any time. */
 static int read_entry(const struct gmem *m, uint64_t at, unsigned size, uint64_t *entry)
 {
-    uint32_t v;
-    int rc;
+    const void *p = gmem_ptr(m, gpa(at), size);
 
-    if (size == 8)
-        return gmem_read(m, gpa(at), entry, 8);
-    rc = gmem_read(m, gpa(at), &v, 4);
-    *entry = rc ? 0 : v;
-    return rc;
+    if (!p)
+        return -E_RANGE;
+    *entry = size == 8 ? __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED)
+                       : __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED);
+    return 0;
+}
+
+/* Sets accessed and dirty flags as the CPU does, by a locked access (SDM 3A "Bus Locking"). False:
+ * the entry is not what was read any more. */
+static bool mark(const struct gmem *m, uint64_t at, unsigned size, uint64_t entry, uint64_t used)
+{
+    void *p = gmem_ptr(m, gpa(at), size);
+    uint32_t entry32 = (uint32_t)entry;
+
+    if (used == entry || !p)
+        return true;
+    if (size == 4)
+        return __atomic_compare_exchange_n((uint32_t *)p, &entry32, (uint32_t)used, false,
+                                           __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n((uint64_t *)p, &entry, used, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED);
 }
 
 /* PSE-36: bits 20:13 are address bits 39:32 as far as the CPU supports them; bit 21 is reserved. */
@@ -165,8 +182,10 @@ bool paging_trace(const struct paging *p, const struct gmem *m, uint64_t linear,
            allowed(p, all | (any & ENTRY_NX), PF_FETCH);
 }
 
-int paging_translate(const struct paging *p, const struct gmem *m, uint64_t linear, uint32_t access,
-                     uint64_t *gpa_out, uint32_t *error)
+/* One walk. -E_AGAIN, unless it is the `last`: another vCPU has changed an entry that was about to
+ * be marked. */
+static int translate(const struct paging *p, const struct gmem *m, uint64_t linear, uint32_t access,
+                     bool last, uint64_t *gpa_out, uint32_t *error)
 {
     uint64_t rights = ENTRY_W | ENTRY_U, entry, at;
     struct walk w;
@@ -204,15 +223,24 @@ int paging_translate(const struct paging *p, const struct gmem *m, uint64_t line
                 return -E_PERM;
             }
             *gpa_out = page_address(&w, entry, linear, level);
-            if (used != entry)
-                (void)!gmem_write(m, gpa(at), &used, w.size); /* it was read from there */
-            return 0;
+            return mark(m, at, w.size, entry, used) || last ? 0 : -E_AGAIN;
         }
-        if (!(entry & ENTRY_A)) {
-            uint64_t used = entry | ENTRY_A;
-
-            (void)!gmem_write(m, gpa(at), &used, w.size); /* it was read from there */
-        }
+        if (!mark(m, at, w.size, entry, entry | ENTRY_A) && !last)
+            return -E_AGAIN;
         w.table = entry & (w.size == 4 ? ADDRESS_32 : ADDRESS_64);
     }
+}
+
+int paging_translate(const struct paging *p, const struct gmem *m, uint64_t linear, uint32_t access,
+                     uint64_t *gpa_out, uint32_t *error)
+{
+    int rc;
+
+    for (unsigned i = 1; i < WALKS_MAX; i++) {
+        rc = translate(p, m, linear, access, false, gpa_out, error);
+        if (__builtin_expect(rc != -E_AGAIN, 1))
+            return rc;
+    }
+    /* A guest that keeps changing its tables: what is read now is valid now. */
+    return translate(p, m, linear, access, true, gpa_out, error);
 }

@@ -234,11 +234,13 @@ bool ept_split(struct ept *e, gpa_t gpa)
 {
     uint64_t *waiting = gpa.v < GPA_LIMIT ? find_waiting(e, gpa.v) : NULL;
     const uint64_t *table = split_table(e, gpa.v);
+    uint64_t was = waiting ? __atomic_load_n(waiting, __ATOMIC_RELAXED) : 0;
 
-    if (!waiting || table[0] != first_part(*waiting)) /* it was never prepared */
+    /* It was never prepared, or another vCPU is just doing it. */
+    if (!(was & WAITS_FOR_FETCH) || table[0] != first_part(was))
         return false;
-    *waiting = (uintptr_t)table | PERM_MASK;
-    return true;
+    return __atomic_compare_exchange_n(waiting, &was, (uintptr_t)table | PERM_MASK, false,
+                                       __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
 int ept_unmap(struct ept *e, gpa_t gpa, uint64_t size)
