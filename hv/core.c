@@ -56,10 +56,10 @@ static void look_whether_stuck(struct vcpu *v, uint64_t now)
                   at.halted ? "halted with interrupts off at RIP 0x%lx"
                             : "spins at RIP 0x%lx, with interrupts off",
                   at.rip);
-        guest_set_stuck(v->guest, how);
+        guest_set_stuck(v, how);
         break;
     case STUCK_ENDS:
-        guest_set_stuck(v->guest, how);
+        guest_set_stuck(v, how);
         break;
     }
 }
@@ -70,12 +70,34 @@ static void feed_input(struct vcpu *v)
         guest_feed_input(v->guest);
 }
 
+/* It waits for another vCPU of its guest: lets the one on this core that has waited longest go
+ * first.
+ */
+static void give_turn(struct core *c, struct vcpu *v)
+{
+    struct sched_entity *to = NULL;
+
+    v->spins = false;
+    for (unsigned i = 0; i < c->entity_count; i++) {
+        struct entity *e = c->entities[i];
+
+        if (e->vcpu && e->guest == v->guest && e->vcpu != v && e->sched.present &&
+            e->sched.runnable && (!to || e->sched.vtime < to->vtime))
+            to = &e->sched;
+    }
+    if (to)
+        sched_give_turn(&v->entity.sched, to);
+}
+
 /* Handles the end of a run. */
 static void after_run(struct core *c, struct vcpu *v, enum vcpu_yield y)
 {
     switch (y) {
     case VCPU_YIELD_SLICE:
+        break;
     case VCPU_YIELD_KICK:
+        if (__builtin_expect(v->spins, 0))
+            give_turn(c, v);
         break;
     case VCPU_YIELD_HALT:
         c->alone_until = 0;

@@ -118,6 +118,7 @@ struct guest {
     void *backend;            /* EPT: struct vmx_guest */
     uint32_t translations;    /* how often mappings were taken away. Atomic */
     struct abi_guest *status; /* shared pages, root's view */
+    unsigned stuck_vcpu;      /* whose status->stuck it is; under its lock */
     uint8_t *bitmaps;         /* MSR, I/O A, I/O B: a page each */
     struct abi_ring *console;
     /* Typed bytes on their way to the UART: the management guest's core advances the head, the core

@@ -2,6 +2,7 @@
 
 #include "hv/arch.h"
 #include "hv/core.h"
+#include "hv/fmt.h"
 #include "hv/guest_life.h"
 #include "hv/hostmem.h"
 #include "hv/job.h"
@@ -341,13 +342,22 @@ void guest_set_state(struct guest *g, enum abi_guest_state state, const char *wh
     note_event(g, g->status->why);
 }
 
-void guest_set_stuck(struct guest *g, const char *how)
+void guest_set_stuck(struct vcpu *v, const char *how)
 {
+    struct guest *g = v->guest;
+    char text[ABI_TEXT_MAX], of[16] = "";
+
+    if (g->vcpu_count > 1)
+        (void)fmt(of, sizeof(of), "vCPU %u ", v->number);
+    (void)fmt(text, sizeof(text), "%s%s", of, how[0] ? how : "moves on");
     status_begin(g);
-    (void)str_copy(g->status->stuck, sizeof(g->status->stuck), how);
+    if (how[0] || g->stuck_vcpu == v->number)
+        (void)str_copy(g->status->stuck, sizeof(g->status->stuck), how[0] ? text : "");
+    if (how[0])
+        g->stuck_vcpu = v->number;
     status_end(g);
-    log_guest(g, "%s", how[0] ? how : "moves on");
-    note_event(g, how[0] ? how : "moves on");
+    log_guest(g, "%s", text);
+    note_event(g, text);
 }
 
 void guest_set_paused(struct guest *g, bool paused)

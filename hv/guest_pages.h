@@ -33,8 +33,8 @@ void guest_set_state(struct guest *g, enum abi_guest_state state, const char *wh
 /* For a guest that lives on: the times of its start and end stay. */
 void guest_set_paused(struct guest *g, bool paused);
 /* Reports with an event that the guest is stuck, and how; "": it moves again. Its state does not
- * change. Owning core. */
-void guest_set_stuck(struct guest *g, const char *how);
+ * change. Of several vCPUs the last one that got stuck is shown. The vCPU's core. */
+void guest_set_stuck(struct vcpu *v, const char *how);
 void guest_set_image_kind(struct guest *g, const char *kind);
 /* Tells the management guest that something changed. */
 void guest_tell_management(const struct guest *g);

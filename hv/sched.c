@@ -230,6 +230,16 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
     return d;
 }
 
+void sched_give_turn(struct sched_entity *from, struct sched_entity *to)
+{
+    uint64_t vtime = from->vtime;
+
+    if (to->vtime < vtime)
+        return;
+    from->vtime = to->vtime + 1;
+    to->vtime = vtime;
+}
+
 uint64_t sched_waited(const struct sched_entity *e, uint64_t now)
 {
     return e->wait_ticks + (e->runnable ? now - e->ready_since : 0);

@@ -67,6 +67,9 @@ void sched_replace(struct sched *s, struct sched_entity *from, struct sched_enti
 struct sched_decision sched_pick(struct sched *s, uint64_t now);
 /* When idle and `next` runs from its wake-up on: until when it may run to keep everything fair. */
 uint64_t sched_next_until(const struct sched_decision *d);
+/* `from` waits for `to`, both of which are runnable and have the same parameters: `to` goes before
+ * it, and nothing changes for others. */
+void sched_give_turn(struct sched_entity *from, struct sched_entity *to);
 /* The picked entity ran from `start` to `now`. */
 void sched_ran(struct sched *s, struct sched_entity *e, uint64_t start, uint64_t now);
 /* The entity sleeps until `wake` (NEVER: until sched_wake). */

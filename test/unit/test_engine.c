@@ -810,12 +810,15 @@ static void watched(void **state)
 static void told_when_stuck(void **state)
 {
     struct guest *g = make("stuck", 1, 2);
+    char text[ABI_TEXT_MAX];
 
     (void)state;
     place = (struct vcpu_place){.rip = 0x1234, .interrupts_off = true};
     for (unsigned i = 0; i < 100000 && !g->status->stuck[0]; i++)
         pass(i % ENGINE_CORES);
-    assert_string_equal(g->status->stuck, "spins at RIP 0x1234, with interrupts off");
+    (void)fmt(text, sizeof(text), "vCPU %u spins at RIP 0x1234, with interrupts off",
+              g->stuck_vcpu);
+    assert_string_equal(g->status->stuck, text);
     assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
     place = (struct vcpu_place){.rip = 0x1000};
     for (unsigned i = 0; i < 100000 && g->status->stuck[0]; i++)

@@ -115,6 +115,13 @@ static void test_hlt(void **ctx)
     state.rflags = RFLAGS_FIXED;
     assert_int_equal(x86_hlt(v), EXIT_STOP);
     assert_string_equal(stopped, "halted with interrupts off at RIP 0x1234");
+    /* With other vCPUs that go on it waits for an NMI or INIT. */
+    v->stop = false;
+    others_go_on = true;
+    assert_int_equal(x86_hlt(v), EXIT_HALT);
+    assert_true(v->deaf);
+    others_go_on = false;
+    v->deaf = false;
 }
 
 static void test_hypercall(void **ctx)

@@ -491,9 +491,40 @@ static void a_claim_ends_with_its_period(void **state)
     assert_int_equal(sched_pick(&s, 20000).until, 30000);
 }
 
+/* A vCPU that spins gives its turn to another of its guest, at no cost to others. */
+static void a_turn_given_away(void **state)
+{
+    static struct sched_entity spinner;
+    struct sched_decision d;
+    uint64_t now = 0, first = 0;
+
+    (void)state;
+    spinner = (struct sched_entity){.present = false};
+    add(&spinner, 100, 0, 0);
+    add(&hog, 100, 0, 0);
+    add(&control, 100, 0, 0);
+    hog.vtime += SLICE / 4;     /* the one that it waits for */
+    control.vtime += SLICE / 2; /* another guest's */
+    d = sched_pick(&s, now);
+    assert_ptr_equal(d.entity, &spinner);
+    sched_give_turn(&spinner, &hog);
+    sched_ran(&s, &spinner, now, now + 1000);
+    now += 1000;
+    d = sched_pick(&s, now);
+    assert_ptr_equal(d.entity, &hog);
+    /* What is already before it keeps its place. */
+    first = hog.vtime;
+    sched_give_turn(&spinner, &hog);
+    assert_int_equal(hog.vtime, first);
+    run_until(now, 900ull * SLICE);
+    assert_in_range(control.run_ticks, 297ull * SLICE, 303ull * SLICE);
+    assert_in_range(spinner.run_ticks + hog.run_ticks, 597ull * SLICE, 603ull * SLICE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_turn_given_away, setup),
         cmocka_unit_test_setup(nobody, setup),
         cmocka_unit_test_setup(weights_are_shares, setup),
         cmocka_unit_test_setup(a_sleeper_runs_when_its_event_is_due, setup),

@@ -103,6 +103,12 @@ void x86_read_paging(const struct vcpu *v, struct paging *p)
     p->physical_width = x86_physical_width(v);
 }
 
+enum exit_action x86_spins(struct vcpu *v)
+{
+    v->spins = true;
+    return EXIT_KICK;
+}
+
 enum exit_action x86_cpuid(struct vcpu *v)
 {
     struct vcpu_gprs *r = &v->regs;

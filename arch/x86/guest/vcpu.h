@@ -80,6 +80,7 @@ enum exit_action x86_outside(struct vcpu *v, const char *what, uint64_t address)
  * number that instructions encode. */
 enum exit_action x86_resume(struct vcpu *v); /* does nothing, the instruction runs again */
 enum exit_action x86_skip(struct vcpu *v);   /* does nothing */
+enum exit_action x86_spins(struct vcpu *v);  /* PAUSE in a loop, which goes on later */
 enum exit_action x86_cpuid(struct vcpu *v);
 enum exit_action x86_rdmsr(struct vcpu *v);
 enum exit_action x86_wrmsr(struct vcpu *v);

@@ -151,6 +151,14 @@ static uint64_t memory_operand(struct vcpu *v, uint32_t info)
     return size == 2 ? offset : size == 1 ? (uint32_t)offset : (uint16_t)offset;
 }
 
+/* With PAUSE exiting every PAUSE exits, else only a loop of them. */
+static enum exit_action on_pause(struct vcpu *v)
+{
+    const struct vmx_vcpu *x = v->backend;
+
+    return x->cpu1 & CPU1_PAUSE_EXITING ? x86_skip(v) : x86_spins(v);
+}
+
 /* Exits with INVLPG exiting. */
 static enum exit_action on_invpcid(struct vcpu *v)
 {
@@ -323,7 +331,7 @@ enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v) = 
     [VMX_EXIT_RDTSCP] = x86_rdtscp,
     [VMX_EXIT_MOV_DR] = on_mov_dr,
     [VMX_EXIT_MONITOR_TRAP_FLAG] = x86_resume,
-    [VMX_EXIT_PAUSE] = x86_skip,
+    [VMX_EXIT_PAUSE] = on_pause,
     [VMX_EXIT_RDRAND] = on_random,
     [VMX_EXIT_RDSEED] = on_random,
     [VMX_EXIT_INVD] = x86_skip, /* dirty lines must not be dropped, so do nothing */

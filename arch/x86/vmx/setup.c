@@ -19,6 +19,10 @@
 #define EXCEPTIONS                                                                                 \
     ((1u << 1) | (1u << 17) | (1u << 18)) /* #DB, #AC: endless delivery loops; #MC: the host's */
 #define REAL_LIMIT    0xffffu
+/* A loop of PAUSEs no further apart than this exits after this long: ticks. SDM 3C "Controls for
+ * PAUSE-Loop Exiting"; most locks are free again sooner. */
+#define PLE_GAP       128u
+#define PLE_WINDOW    4096u
 /* Where INIT leaves CS and RIP. */
 #define RESET_CS      0xf000u
 #define RESET_CS_BASE 0xffff0000u
@@ -57,6 +61,15 @@ const uint16_t vmx_control_fields[ABI_CONTROLS] = {
     VMCS_VM_ENTRY_CONTROLS,
 };
 
+/* Another vCPU of the guest waits while this one spins. */
+static bool shares_core(const struct vcpu *v)
+{
+    FOR_EACH_VCPU (other, v->guest)
+        if (other != v && other->entity.core == v->entity.core)
+            return true;
+    return false;
+}
+
 int vmx_setup_controls(struct vmx_vcpu *x)
 {
     const struct vmx_caps *c = vmx_caps_common();
@@ -67,7 +80,8 @@ int vmx_setup_controls(struct vmx_vcpu *x)
     uint32_t cpu2;
 
     for (unsigned i = 0; i < ABI_CONTROLS; i++) {
-        uint32_t want = (wanted[i] & ~p.mask[i]) | p.value[i];
+        uint32_t more = i == ABI_CONTROL_CPU2 && shares_core(x->vcpu) ? CPU2_PAUSE_LOOP_EXITING : 0;
+        uint32_t want = ((wanted[i] | more) & ~p.mask[i]) | p.value[i];
         int rc = vmx_adjust(want, required[i] & (want | ~p.mask[i]), caps[i], &value[i]);
 
         if (rc)
@@ -94,6 +108,10 @@ int vmx_setup_controls(struct vmx_vcpu *x)
     vmwrite(VMCS_VPID, vmx_vpid(x->vcpu));
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, CR0_OWNED);
     vmwrite(VMCS_CR4_GUEST_HOST_MASK, ~CR4_GUESTS | c->cr4_fixed0);
+    if (cpu2 & CPU2_PAUSE_LOOP_EXITING) {
+        vmwrite(VMCS_PLE_GAP, PLE_GAP);
+        vmwrite(VMCS_PLE_WINDOW, PLE_WINDOW);
+    }
     if (cpu2 & CPU2_ENABLE_ENCLS_EXITING)
         vmwrite(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);
     if (cpu2 & CPU2_ENABLE_ENCLV_EXITING)
