@@ -156,7 +156,7 @@ static int64_t call_action(uint64_t number, uint64_t action)
     if (!(actions[action].states >> state & 1))
         return -E_STATE;
     /* It can only be deleted and made again. */
-    if (!g->complete)
+    if (!__atomic_load_n(&g->complete, __ATOMIC_RELAXED))
         return state == ABI_GUEST_FAILED ? -E_NOTSUP : -E_STATE;
     if (action == ABI_ACTION_NMI)
         send_nmi(g);

@@ -21,6 +21,7 @@ sources = $(subst @load,$(wildcard mgmt/load/*.c) hv/load_plan.c,$(subst @pc,$(w
 
 # Replaces the layer below arch/x86/guest/ with a plain struct.
 FAKE_VCPU := -DVCPU_STATE='<test/unit/vcpu_state.h>'
+SANITIZE_THREADS := -fsanitize=thread -fno-omit-frame-pointer
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # -w: third-party sources are compiled with the same command; `make check` compiles our own with -Werror.
 # -Wa: page_files.c makes the assembler read generated files.
@@ -31,7 +32,9 @@ TEST_CFLAGS := -std=c11 -g1 $(ON_HOST) -Wa,-I$(BUILD)/gen $(INCLUDE) $(LLHTTP_CF
 
 UNIT := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
 FUZZ := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
-UNIT_RUNS := $(UNIT:%=$(BUILD)/unit/gcc/%.passed) $(UNIT:%=$(BUILD)/unit/clang/%.passed)
+# These have a thread for each core: they run with the thread sanitizer, too.
+THREADED := test_engine_threads
+UNIT_RUNS := $(UNIT:%=$(BUILD)/unit/gcc/%.passed) $(UNIT:%=$(BUILD)/unit/clang/%.passed) $(THREADED:%=$(BUILD)/unit/threads/%.passed)
 FUZZ_RUNS := 20000
 # Code that strangers can reach.
 fuzz_http_RUNS := 100000
@@ -70,6 +73,7 @@ endef
 CLANG := clang -O1 -fsanitize=fuzzer-no-link
 $(eval $(call objects_rule,unit/gcc,gcc -O0))
 $(eval $(call objects_rule,unit/clang,$(CLANG)))
+$(eval $(call objects_rule,unit/threads,gcc -O1))
 $(eval $(call objects_rule,fuzz-stack,$(CLANG)))
 $(eval $(call objects_rule,coverage,gcc))
 
@@ -77,10 +81,11 @@ $(eval $(call objects_rule,coverage,gcc))
 STACKED := mgmt/% test/% $(LWIP_DIR)/% $(MBEDTLS_DIR)/%
 stack_objects = $(call objects,fuzz-stack,$(filter $(STACKED),$(1))) $(call objects,unit/clang,$(filter-out $(STACKED),$(1)))
 
+# Folder, program, compiler and flags.
 define unit_rule
 $(BUILD)/unit/$(1)/$(2): $(call objects,unit/$(1),test/unit/$(2).c $($(2)_SOURCES))
 	$$(in_dir)
-	@$(1) $(SANITIZE) $$(filter %.o,$$^) -lcmocka $$(out)
+	@$(3) $$(filter %.o,$$^) -lcmocka $$(out)
 $(BUILD)/unit/$(1)/$(2).passed: $(BUILD)/unit/$(1)/$(2)
 	@$$< > $$@.log 2>&1 && echo "ok   $(2) ($(1)) $$$$(sed -n 's/.*PASSED  \] //p' $$@.log)" || \
 	    { cat $$@.log; echo "FAIL $(2) ($(1))"; exit 1; }
@@ -107,15 +112,17 @@ $(BUILD)/gen/sources.mk: $(TEST_PROGRAMS) $(BUILD)/gen/TEST_PROGRAMS.list test/t
 # Only if one of these programs is wanted: it is thousands of lines.
 ifneq ($(filter unit fuzz fuzz-short coverage $(BUILD)/unit/% $(BUILD)/fuzz/% $(BUILD)/coverage/%,$(MAKECMDGOALS)),)
 include $(BUILD)/gen/sources.mk
-$(foreach t,$(UNIT),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $(call unit_rule,gcc,$(t)))$(eval $(call unit_rule,clang,$(t)))$(eval $(call coverage_rule,$(t))))
+$(foreach t,$(UNIT),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $(call unit_rule,gcc,$(t),gcc $(SANITIZE)))$(eval $(call unit_rule,clang,$(t),clang $(SANITIZE)))$(eval $(call coverage_rule,$(t))))
+$(foreach t,$(THREADED),$(eval $(call unit_rule,threads,$(t),gcc $(SANITIZE_THREADS))))
 $(foreach t,$(FUZZ),$(eval $(t)_SOURCES := $(call sources,$($(t)_SAYS)))$(eval $(call fuzz_rule,$(t))))
--include $(filter %.d,$(call files_below,$(BUILD)/unit/gcc $(BUILD)/unit/clang $(BUILD)/fuzz-stack $(BUILD)/fuzz/everest $(BUILD)/coverage))
+-include $(filter %.d,$(call files_below,$(BUILD)/unit/gcc $(BUILD)/unit/clang $(BUILD)/unit/threads $(BUILD)/fuzz-stack $(BUILD)/fuzz/everest $(BUILD)/coverage))
 endif
 
 # How much of these folders' lines the unit tests reach. Sources that no test links count too.
 COVERED := hv/ arch/x86/guest/
 COVERAGE_O := $(patsubst %.c,$(BUILD)/coverage/%.o,$(filter $(COVERED:%=%%),$(KERNEL_C)))
 UNSANITIZED := $(filter-out $(SANITIZE),$(TEST_CFLAGS)) -O0
+$(BUILD)/unit/threads/%: TEST_CFLAGS := $(filter-out $(SANITIZE),$(TEST_CFLAGS)) $(SANITIZE_THREADS)
 $(BUILD)/coverage/%: TEST_CFLAGS := $(UNSANITIZED) --coverage
 $(BUILD)/coverage/third/%: TEST_CFLAGS := $(UNSANITIZED)
 # Counts of an earlier run are removed first: new ones would be added to them.

@@ -50,6 +50,11 @@ uint64_t arch_test_clock(void)
     return __atomic_add_fetch(&clock_now, READ_TICKS, __ATOMIC_RELAXED);
 }
 
+static uint64_t present(void)
+{
+    return __atomic_load_n(&clock_now, __ATOMIC_RELAXED);
+}
+
 static void time_goes_to(uint64_t at)
 {
     uint64_t now = __atomic_load_n(&clock_now, __ATOMIC_RELAXED);
@@ -76,12 +81,12 @@ uint32_t arch_core_apic_id(unsigned core)
 }
 void arch_kick(unsigned core)
 {
-    kicks[core]++;
+    (void)__atomic_add_fetch(&kicks[core], 1, __ATOMIC_RELAXED);
 }
 void arch_idle(uint64_t deadline, const uint32_t *wake)
 {
     if (!__atomic_load_n(wake, __ATOMIC_ACQUIRE))
-        time_goes_to(min_u64(deadline, clock_now + IDLE_TICKS));
+        time_goes_to(min_u64(deadline, present() + IDLE_TICKS));
 }
 static unsigned reboots;
 static jmp_buf rebooted;
@@ -134,7 +139,7 @@ static unsigned lines, warnings;
         va_start(ap, format);                                                                      \
         (void)fmt_v(last_line, sizeof(last_line), format, ap);                                     \
         va_end(ap);                                                                                \
-        lines++;                                                                                   \
+        (void)__atomic_add_fetch(&lines, 1, __ATOMIC_RELAXED);                                     \
     } while (0)
 
 void log_info(const char *format, ...)
@@ -144,7 +149,7 @@ void log_info(const char *format, ...)
 void log_warn(const char *format, ...)
 {
     NOTE_LINE();
-    warnings++;
+    (void)__atomic_add_fetch(&warnings, 1, __ATOMIC_RELAXED);
 }
 void log_guest(const struct guest *g, const char *format, ...)
 {
@@ -155,7 +160,7 @@ void log_guest_warn(const struct guest *g, const char *format, ...)
 {
     (void)g;
     NOTE_LINE();
-    warnings++;
+    (void)__atomic_add_fetch(&warnings, 1, __ATOMIC_RELAXED);
 }
 void log_on_behalf(const char *format, ...)
 {
@@ -363,7 +368,7 @@ static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
 static void flush(struct vcpu *v)
 {
     at_home(v);
-    flushes++;
+    (void)__atomic_add_fetch(&flushes, 1, __ATOMIC_RELAXED);
 }
 static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
 {
@@ -426,7 +431,8 @@ static int vcpu_init(struct vcpu *v, const struct load_result *start, unsigned s
         return -E_AGAIN;
     f->shifted = 0;
     v->waits = true;
-    v->flushed = v->guest->translations;
+    __atomic_store_n(&v->flushed, __atomic_load_n(&v->guest->translations, __ATOMIC_ACQUIRE),
+                     __ATOMIC_RELEASE);
     return 0;
 }
 static void vcpu_reset(struct vcpu *v)
@@ -453,7 +459,7 @@ static void out(struct vcpu *v, uint16_t port, uint8_t value)
 {
     struct platform *p = v->platform;
 
-    platform_enter(p, clock_now);
+    platform_enter(p, present());
     io_out(&p->bus, port, 1, value);
     platform_set_event(p, platform_deadline(p));
     platform_leave(p, v->number);
@@ -475,9 +481,9 @@ static bool take_events(struct vcpu *v)
 
 static void look_at_devices(struct vcpu *v)
 {
-    if (clock_now < irqchip_next_deadline(v->platform, v->number))
+    if (present() < irqchip_next_deadline(v->platform, v->number))
         return;
-    platform_enter(v->platform, clock_now);
+    platform_enter(v->platform, present());
     platform_timers(v->platform);
     platform_leave(v->platform, v->number);
 }
@@ -488,13 +494,13 @@ static bool wakes(struct vcpu *v, uint64_t until)
     uint64_t due = irqchip_next_deadline(v->platform, v->number);
 
     if (!take_events(v)) {
-        time_goes_to(min_u64(min_u64(until, due), clock_now + IDLE_TICKS));
+        time_goes_to(min_u64(min_u64(until, due), present() + IDLE_TICKS));
         look_at_devices(v);
         if (!take_events(v))
             return false;
     }
     vcpu_leave_halt(v);
-    v->woke_at = clock_now;
+    v->woke_at = present();
     return true;
 }
 
@@ -521,15 +527,15 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
     assert_true(fake_of(v)->made);
     assert_int_equal(v->phase, VCPU_LIVE);
     assert_false(v->parked);
-    if (v->stop)
+    if (__atomic_load_n(&v->stop, __ATOMIC_RELAXED))
         return VCPU_YIELD_STOP;
-    if (v->entity.requests)
+    if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED))
         return VCPU_YIELD_KICK;
     /* No memory that was taken away can still be reached. */
     assert_true(threads || v->flushed == g->translations);
-    assert_true(g->status->state == ABI_GUEST_RUNNING || guest_ordered(g) == VCPU_NONE ||
-                guest_ordered(g) == VCPU_LIVE);
-    entries++;
+    assert_true(__atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE) == ABI_GUEST_RUNNING ||
+                guest_ordered(g) == VCPU_NONE || guest_ordered(g) == VCPU_LIVE);
+    (void)__atomic_add_fetch(&entries, 1, __ATOMIC_RELAXED);
     v->stats->entries++;
     look_at_devices(v);
     if (v->halted && !wakes(v, until))
@@ -552,8 +558,8 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
         v->halted = true;
         return VCPU_YIELD_HALT;
     case SHORT:
-        time_goes_to(clock_now + 1000);
-        return v->stop ? VCPU_YIELD_STOP : VCPU_YIELD_KICK;
+        time_goes_to(present() + 1000);
+        return __atomic_load_n(&v->stop, __ATOMIC_RELAXED) ? VCPU_YIELD_STOP : VCPU_YIELD_KICK;
     case CRASHES:
         vcpu_stop(v, ABI_GUEST_CRASHED, "triple fault of vCPU %u", v->number);
         return VCPU_YIELD_STOP;
@@ -564,7 +570,7 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
         break;
     }
     time_goes_to(until);
-    return v->stop ? VCPU_YIELD_STOP : VCPU_YIELD_SLICE;
+    return __atomic_load_n(&v->stop, __ATOMIC_RELAXED) ? VCPU_YIELD_STOP : VCPU_YIELD_SLICE;
 }
 static void controls(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r)
 {
@@ -837,7 +843,7 @@ static enum deed with_heartbeat(struct vcpu *v)
 {
     if (!v->guest->management)
         return others(v);
-    v->guest->life.heartbeat = clock_now;
+    v->guest->life.heartbeat = present();
     return RUNS;
 }
 
