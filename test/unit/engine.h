@@ -604,7 +604,8 @@ static void snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
     assert_int_equal(s->vcpu, v->number);
     s->kind = ABI_STATE_VMX;
     s->cause = cause;
-    s->sequence = ++v->snapshot_sequence;
+    __atomic_store_n(&s->sequence, __atomic_add_fetch(&v->snapshot_sequence, 1, __ATOMIC_RELEASE),
+                     __ATOMIC_RELEASE);
 }
 
 static const struct virt_ops fake = {
