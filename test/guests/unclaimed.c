@@ -135,6 +135,13 @@ static void try_strings(void)
     count = STRING;
     __asm__ volatile("rep stosl" : "+D"(to), "+c"(count) : "a"(5) : "memory");
     check("stos, RDI", (uintptr_t)to, UNCLAIMED + 4 * STRING);
+    to = from = (void *)(uintptr_t)UNCLAIMED;
+    count = 9;
+    __asm__ volatile("rep insw" : "+D"(to), "+c"(count) : "d"((uint16_t)0x80) : "memory");
+    check("ins, RDI", (uintptr_t)to, UNCLAIMED + 18);
+    count = 9;
+    __asm__ volatile("rep outsw" : "+S"(from), "+c"(count) : "d"((uint16_t)0x80) : "memory");
+    check("outs, RSI", (uintptr_t)from, UNCLAIMED + 18);
 }
 
 static uint32_t steps;

@@ -1,7 +1,8 @@
 /* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c
- * arch/x86/guest/io.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c
- * arch/x86/guest/segment.c arch/x86/guest/paging.c arch/x86/guest/linear.c
- * arch/x86/guest/breakpoints.c arch/x86/guest/string_io.c hv/exit.c @pc hv/fmt.c hv/lib.c */
+ * arch/x86/guest/io.c arch/x86/guest/access.c arch/x86/guest/operand.c arch/x86/guest/cpuid.c
+ * arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c arch/x86/guest/segment.c arch/x86/guest/paging.c
+ * arch/x86/guest/linear.c arch/x86/guest/breakpoints.c arch/x86/guest/string_io.c hv/exit.c @pc
+ * hv/fmt.c hv/lib.c */
 /* A guest's IN, OUT, INS and OUTS, with the devices of its PC. */
 #include "test/unit/vcpu_fixture.h"
 
@@ -182,9 +183,38 @@ static void test_faults(void **ctx)
     assert_int_equal(state.cr2, 0x1000);
     state.cr0 &= ~CR0_PG;
     v->regs.rsi = MEMORY + 5;
+    guest.config.strict_memory = true;
     assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_STOP);
     assert_string_equal(
         stopped, "read from guest-physical address 0x10005, outside of its memory, at RIP 0x1234");
+}
+
+/* Where there is no RAM, in whole or in part. */
+static void test_outside(void **ctx)
+{
+    struct string_access a = outs(true);
+
+    (void)ctx;
+    memcpy(guest.mem.base + MEMORY - 2, "AB", 2);
+    v->regs.rsi = MEMORY - 2;
+    v->regs.rcx = 4;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_memory_equal(console, "AB\xff\xff", 4);
+    assert_true(v->regs.rsi == MEMORY + 2 && v->regs.rcx == 0);
+    assert_int_equal(stats.unclaimed_reads, 2);
+    a = (struct string_access){.port = NONE, .size = 4, .in = true, .address_bytes = 4};
+    v->regs.rdi = MEMORY - 1;
+    guest.mem.base[MEMORY - 1] = 0;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_int_equal(guest.mem.base[MEMORY - 1], 0xff);
+    assert_int_equal(stats.unclaimed_writes, 3);
+    assert_true(v->regs.rdi == MEMORY + 3);
+    /* Page tables outside of it end any guest. */
+    state.cr0 |= CR0_PG;
+    state.cr3 = MEMORY;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_STOP);
+    assert_string_equal(
+        stopped, "wrote to guest-physical address 0x10000, outside of its memory, at RIP 0x1234");
 }
 
 static void test_ends_the_guest(void **ctx)
@@ -239,6 +269,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_outs_is_watched, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_ins, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_faults, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_outside, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_ends_the_guest, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_without_instruction_information, fixture_vcpu,
                                         fixture_end),

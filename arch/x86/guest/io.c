@@ -1,4 +1,5 @@
 /* IN, OUT and their string forms. */
+#include "arch/x86/guest/alu.h"
 #include "arch/x86/guest/string_io.h"
 #include "arch/x86/guest/vcpu_state.h"
 #include "hv/arch.h"
@@ -73,6 +74,36 @@ static enum exit_action leave_rest(struct vcpu *v, uint64_t flags)
     return EXIT_RESUME;
 }
 
+/* An element that is not, or not all, in RAM. The PC is left meanwhile: its memory-mapped registers
+ * are entered by themselves. EXIT_SKIP: it is done. */
+static enum exit_action move_outside(struct vcpu *v, const struct string_io *s, uint64_t offset)
+{
+    const struct operand_space space = {s->paging, s->mode, s->mem};
+    struct operand_page page = {0};
+    uint64_t value = 0;
+    struct guest_fault f;
+    struct operand o;
+    enum exit_action a;
+
+    switch (
+        operand_reach(&o, &space, &s->segment, s->segment_id, offset, s->size, s->in, &page, &f)) {
+    case OPERAND_FAULT:
+        return x86_raise_fault(v, &f);
+    case OPERAND_TABLE:
+        return x86_outside(v, s->in ? "wrote to" : "read from", f.address);
+    case OPERAND_REACHED:
+        break;
+    }
+    if (s->in)
+        value = io_in(s->bus, s->port, s->size);
+    exit_ports_done(v);
+    a = s->in ? x86_store(v, &o, value) : x86_load(v, &o, &value);
+    (void)exit_ports(v);
+    if (a == EXIT_SKIP && !s->in)
+        io_out(s->bus, s->port, s->size, (uint32_t)value);
+    return a;
+}
+
 /* Does as many elements as there is time for, or one if something comes behind it. */
 static enum exit_action do_elements(struct vcpu *v, struct string_io *s, uint64_t until)
 {
@@ -84,6 +115,13 @@ static enum exit_action do_elements(struct vcpu *v, struct string_io *s, uint64_
         uint64_t before = *index;
         enum string_io_result r = string_io_element(s, index, &v->regs.rcx, &f);
 
+        if (r == STRING_IO_OUTSIDE) {
+            enum exit_action a = move_outside(v, s, *index & alu_mask(s->address_bytes));
+
+            if (a != EXIT_SKIP)
+                return a;
+            r = string_io_advance(s, index, &v->regs.rcx);
+        }
         if (watches && *index != before)
             watch_element(v, s);
         switch (r) {
@@ -91,10 +129,9 @@ static enum exit_action do_elements(struct vcpu *v, struct string_io *s, uint64_
             break;
         case STRING_IO_DONE:
             return v->stop ? EXIT_STOP : EXIT_DONE;
+        case STRING_IO_OUTSIDE: /* done by now */
         case STRING_IO_FAULT:
             return x86_raise_fault(v, &f);
-        case STRING_IO_OUTSIDE:
-            return x86_outside(v, s->in ? "wrote to" : "read from", f.address);
         }
         if (v->stop)
             return EXIT_STOP;

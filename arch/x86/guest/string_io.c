@@ -110,6 +110,13 @@ enum string_io_result string_io_element(struct string_io *s, uint64_t *index, ui
     if (r != STRING_IO_MORE)
         return r;
     transfer(s, &p);
+    return string_io_advance(s, index, count);
+}
+
+enum string_io_result string_io_advance(const struct string_io *s, uint64_t *index, uint64_t *count)
+{
+    uint64_t left = *count & mask_of(s->address_bytes);
+
     set_register(index, s->address_bytes, s->down ? *index - s->size : *index + s->size);
     if (!s->rep)
         return STRING_IO_DONE;

@@ -41,6 +41,10 @@ enum string_io_result {
 enum string_io_result string_io_element(struct string_io *s, uint64_t *index, uint64_t *count,
                                         struct guest_fault *f);
 
+/* Ends an element that was done in another way: advances both, and returns MORE or DONE. */
+enum string_io_result string_io_advance(const struct string_io *s, uint64_t *index,
+                                        uint64_t *count);
+
 /* For a CPU that reports only the first element's linear address of an OUTS, not its segment: the
  * first of DS, ES, SS, CS, FS and GS whose base fits. `segments` is indexed by enum segment_id. */
 enum segment_id string_io_segment(const struct segment segments[6], uint64_t index_offset,

@@ -139,6 +139,13 @@ enum exit_action x86_string_io(struct vcpu *v, const struct string_access *a, ui
  * the exit's action: the fetch faults, or is outside of RAM. */
 enum exit_action x86_fetch(struct vcpu *v, const struct operand_space *s);
 
+/* ---- access.c ---- */
+
+/* Load and store the bytes of an operand that was reached. EXIT_SKIP, or EXIT_STOP: they have ended
+ * the guest. */
+enum exit_action x86_load(struct vcpu *v, const struct operand *o, uint64_t *value);
+enum exit_action x86_store(struct vcpu *v, const struct operand *o, uint64_t value);
+
 /* ---- mmio.c ---- */
 
 /* An access outside the guest's RAM, as the CPU reports it. */
