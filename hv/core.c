@@ -20,7 +20,7 @@
  * sleeps on. */
 static bool wake_from_halt(struct core *c, struct vcpu *v)
 {
-    const struct platform *p = v->platform;
+    struct platform *p = v->platform;
     uint64_t now = arch_tsc(), due = irqchip_next_deadline(p, v->number);
 
     if (now >= due) {

@@ -1,5 +1,7 @@
 #include "hv/exit.h"
 
+#include "hv/pc/irqchip.h"
+
 const struct io_bus *exit_ports(struct vcpu *v)
 {
     platform_enter(v->platform, v->exit->tsc);
@@ -17,6 +19,7 @@ void exit_timers(struct vcpu *v, uint64_t now)
     platform_enter(v->platform, now);
     platform_timers(v->platform);
     platform_leave(v->platform, v->number);
+    irqchip_timers(v->platform, v->number, now);
 }
 
 static __attribute__((noinline)) uint32_t shared_port_in(struct vcpu *v, uint16_t port,
@@ -79,8 +82,13 @@ static bool ends_strict(struct vcpu *v, const char *what, uint64_t gpa)
 
 bool exit_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t *value)
 {
+    struct lapic *l = irqchip_lapic_at(v->platform, v->number, gpa);
     bool there;
 
+    if (l) {
+        *value = lapic_mmio_read(l, gpa % LAPIC_PAGE, size, v->exit->tsc);
+        return true;
+    }
     platform_enter(v->platform, v->exit->tsc);
     there = mmio_read(&v->platform->bus, gpa, size, value);
     platform_leave(v->platform, v->number);
@@ -94,8 +102,13 @@ bool exit_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t *value
 /* Like exit_port_out(). */
 bool exit_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value)
 {
+    struct lapic *l = irqchip_lapic_at(v->platform, v->number, gpa);
     bool there;
 
+    if (l) {
+        lapic_mmio_write(l, gpa % LAPIC_PAGE, size, (uint32_t)value, v->exit->tsc);
+        return !v->stop;
+    }
     platform_enter(v->platform, v->exit->tsc);
     there = mmio_write(&v->platform->bus, gpa, size, value);
     exit_ports_done(v);

@@ -154,6 +154,20 @@ static const char *map_memory(struct guest *g)
     return NULL;
 }
 
+/* A page of registers for the local APIC of each vCPU. */
+static const char *make_apics(struct guest *g)
+{
+    struct platform *p = &g->platform;
+
+    p->vcpus = g->vcpu_count;
+    for (unsigned i = 0; (g->config.devices & DEV_APIC) && i < g->vcpu_count; i++) {
+        p->lapic[i].regs = guest_alloc_page(g);
+        if (!p->lapic[i].regs)
+            return "out of host memory for local APICs";
+    }
+    return NULL;
+}
+
 static const char *attach_net(struct guest *g)
 {
     const struct virtio_net_host host = {.ctx = g, .transmit = guest_on_transmit};
@@ -206,6 +220,8 @@ void guest_build(void *guest)
     job_rest();
     if (!why)
         why = prepare_splits(g);
+    if (!why)
+        why = make_apics(g);
     if (!why)
         why = attach_net(g);
     job_rest();

@@ -76,7 +76,7 @@ static struct guest_config management_config(const struct boot_options *o)
         .period_us = (uint32_t)o->period_us,
         .restart = RESTART_ALWAYS,
         .strict_memory = true,
-        .devices = DEV_DEFAULT | DEV_NET,
+        .devices = (DEV_DEFAULT & ~(uint32_t)DEV_APIC) | DEV_NET,
     };
 
     (void)str_copy(c.name, sizeof(c.name), CONFIG_MANAGEMENT_NAME);

@@ -6,6 +6,7 @@
 #include "hv/guest_life.h"
 #include "hv/job.h"
 #include "hv/lib.h"
+#include "hv/pc/irqchip.h"
 #include "hv/virt.h"
 
 /* Measured, in ticks: the longest step. */
@@ -65,6 +66,7 @@ static void park(struct vcpu *v, bool parked)
 
 static void init(struct vcpu *v)
 {
+    irqchip_init(v->platform, v->number);
     virt_backend()->vcpu_reset(v);
     vcpu_leave_halt(v);
     v->nmi = false;

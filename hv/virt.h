@@ -12,7 +12,7 @@
 enum vcpu_yield {
     VCPU_YIELD_SLICE, /* `until` is reached */
     VCPU_YIELD_KICK,  /* an external interrupt or a request: decide again */
-    VCPU_YIELD_HALT,  /* v->halted: waits for platform.next_event or a request */
+    VCPU_YIELD_HALT,  /* v->halted: waits for irqchip_next_deadline() or a request */
     VCPU_YIELD_STOP,  /* v->stop is set */
 };
 
@@ -78,7 +78,7 @@ struct virt_ops {
     /* SIPI, after that: it begins in real mode at vector * 4096. */
     void (*vcpu_start)(struct vcpu *v, uint8_t vector);
     /* Runs the vCPU until `until` (absolute ticks) at the latest. Owning core, interrupts off.
-     * Handles device timers (platform.next_event), injection, all exits. Counts in v->stats. A
+     * Handles timers (irqchip_next_deadline()), injection, all exits. Counts in v->stats. A
      * halted vCPU (with v->waits, or an interrupt pending) waits in its HLT; when an interrupt ends
      * it, v->halted becomes false and v->woke_at is set. A later HLT yields the core
      * (VCPU_YIELD_HALT). */

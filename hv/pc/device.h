@@ -64,7 +64,8 @@ struct device_env {
     int (*msi)(void *ctx, uint64_t address, uint32_t data);
     uint64_t epoch;      /* the wall clock now: seconds since 1970 */
     uint64_t memory;     /* the guest's RAM, bytes */
-    struct irq_line irq; /* the device's own; not connected if it has none, or no PIC exists */
+    struct irq_line irq; /* the device's own; not connected if it has none, or no interrupt
+                            controller exists */
     const struct platform_host *host;
 };
 
@@ -75,7 +76,7 @@ struct device {
     const char *name;
     uint32_t bit; /* DEV_*: its bits in the configuration, any of which connects it; 0: claimed by
                      another call */
-    unsigned irq; /* input of the PICs */
+    unsigned irq; /* see irqchip_raise() */
     /* Claimed when the device is connected; entries without `ops` are unused. */
     struct device_ports {
         uint16_t first, last;

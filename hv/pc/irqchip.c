@@ -2,24 +2,161 @@
 
 #include "hv/lib.h"
 
+#define ISA_IRQS        16u
+#define PIT_PIN         2u
+#define EXTINT_PIN      0u
+#define ICR_MODE_SHIFT  8
+#define ICR_LOGICAL     (1u << 11)
+#define ICR_ASSERT      (1u << 14)
+#define ICR_LEVEL       (1u << 15)
+#define ICR_SHORT_SHIFT 18
+#define MSI_BASE        0xfeeu
+#define MSI_BASE_SHIFT  20
+#define MSI_DEST_SHIFT  12
+#define MSI_LOGICAL     (1u << 2)
+#define MSI_MODE_SHIFT  8
+#define MSI_LEVEL       (1u << 15)
+
+enum { SHORT_NONE, SHORT_SELF, SHORT_ALL, SHORT_OTHERS };
+
 _Static_assert(sizeof(struct pit) <= IRQCHIP_WAKE_STATE, "a timer that wakes quickly");
 
-uint8_t irqchip_ack(struct platform *p, unsigned vcpu)
-{
-    uint8_t vector;
+/* What travels from an IOAPIC, a device or a local APIC to local APICs. */
+struct message {
+    uint32_t dest;
+    bool logical, wide, level;
+    uint8_t mode, vector; /* enum lapic_mode */
+};
 
-    if (!platform_is_shared(p))
-        return pic_ack(&p->pic);
-    platform_lock(p, 0);
-    vector = pic_ack(&p->pic);
-    platform_unlock(p, vcpu);
-    return vector;
+static void kick(struct platform *p, unsigned vcpu)
+{
+    if (platform_is_shared(p))
+        p->host.kick(p->host.ctx, vcpu);
+}
+
+/* False: the local APIC does not take it. ExtINT messages have no effect: vCPU 0 looks at pin 0
+ * itself. */
+static bool send_to(struct platform *p, unsigned vcpu, const struct message *m)
+{
+    static const uint8_t kinds[8] = {
+        [LAPIC_NMI] = PLATFORM_NMI, [LAPIC_INIT] = PLATFORM_INIT, [LAPIC_SIPI] = PLATFORM_SIPI};
+
+    switch (m->mode) {
+    case LAPIC_FIXED:
+    case LAPIC_LOWEST:
+        if (!lapic_takes(&p->lapic[vcpu]))
+            return false;
+        if (lapic_post(&p->lapic[vcpu], m->vector, m->level))
+            kick(p, vcpu);
+        return true;
+    case LAPIC_NMI:
+    case LAPIC_INIT:
+    case LAPIC_SIPI:
+        p->host.ipi(p->host.ctx, vcpu, (enum platform_ipi)kinds[m->mode], m->vector);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Of those addressed, the one whose task priority is lowest; if equal, they take turns. */
+static int lowest(struct platform *p, const struct message *m)
+{
+    unsigned from = __atomic_fetch_add(&p->turn, 1, __ATOMIC_RELAXED), best = UINT32_MAX;
+    int found = -1;
+
+    for (unsigned i = 0; i < p->vcpus; i++) {
+        unsigned n = (from + i) % p->vcpus;
+        const struct lapic *l = &p->lapic[n];
+
+        if (!lapic_is_at(l, m->dest, m->logical, m->wide) || !lapic_takes(l) ||
+            lapic_reg(l, LAPIC_TPR) >> 4 >= best)
+            continue;
+        best = lapic_reg(l, LAPIC_TPR) >> 4;
+        found = (int)n;
+    }
+    return found;
+}
+
+/* False: no local APIC takes it. */
+static bool deliver(struct platform *p, const struct message *m)
+{
+    bool taken = false;
+
+    if (m->mode == LAPIC_LOWEST) {
+        int n = lowest(p, m);
+
+        return n >= 0 && send_to(p, (unsigned)n, m);
+    }
+    for (unsigned i = 0; i < p->vcpus; i++)
+        if (lapic_is_at(&p->lapic[i], m->dest, m->logical, m->wide))
+            taken |= send_to(p, i, m);
+    return taken;
+}
+
+/* ---- from local APICs ---- */
+
+static void on_ipi(void *ctx, unsigned vcpu, uint32_t icr, uint32_t dest, bool wide)
+{
+    struct platform *p = ctx;
+    unsigned which = icr >> ICR_SHORT_SHIFT & 3;
+    const struct message m = {
+        .dest = dest,
+        .logical = icr & ICR_LOGICAL,
+        .wide = wide,
+        .mode = icr >> ICR_MODE_SHIFT & 7,
+        .vector = (uint8_t)icr,
+    };
+
+    /* INIT level de-assert, which did something on the Pentium only. */
+    if (m.mode == LAPIC_INIT && (icr & (ICR_ASSERT | ICR_LEVEL)) == ICR_LEVEL)
+        return;
+    if (which == SHORT_NONE) {
+        (void)deliver(p, &m);
+        return;
+    }
+    if (which == SHORT_SELF) {
+        (void)send_to(p, vcpu, &m);
+        return;
+    }
+    for (unsigned i = 0; i < p->vcpus; i++)
+        if (which == SHORT_ALL || i != vcpu)
+            (void)send_to(p, i, &m);
+}
+
+static void on_eoi(void *ctx, unsigned vcpu, uint8_t vector)
+{
+    struct platform *p = ctx;
+
+    if (platform_is_shared(p))
+        platform_lock(p, 0);
+    ioapic_eoi(&p->ioapic, vector);
+    platform_leave(p, vcpu);
+}
+
+static const struct lapic_bus lapic_bus = {on_ipi, on_eoi};
+
+/* ---- from devices ---- */
+
+static bool send_entry(void *ctx, uint64_t entry)
+{
+    const struct message m = {
+        .dest = (uint32_t)(entry >> IOAPIC_DEST_SHIFT),
+        .logical = entry & IOAPIC_LOGICAL,
+        .level = entry & IOAPIC_LEVEL,
+        .mode = (entry & IOAPIC_MODE) >> IOAPIC_MODE_SHIFT,
+        .vector = (uint8_t)entry,
+    };
+
+    return deliver(ctx, &m);
 }
 
 void irqchip_raise(struct platform *p, unsigned gsi, bool level)
 {
     if (p->devices & DEV_PIC)
         pic_set_irq(&p->pic, gsi, level);
+    if (p->devices & DEV_APIC && gsi < IOAPIC_PINS && gsi != PIT_PIN)
+        ioapic_set(&p->ioapic, gsi == 0 ? PIT_PIN : gsi, level);
 }
 
 void irqchip_pulse(struct platform *p, unsigned gsi)
@@ -32,11 +169,75 @@ void irqchip_pulse(struct platform *p, unsigned gsi)
 
 int irqchip_msi(struct platform *p, uint64_t address, uint32_t data)
 {
-    (void)p;
-    (void)address;
-    (void)data;
-    return -E_NOTSUP;
+    const struct message m = {
+        .dest = (uint32_t)(address >> MSI_DEST_SHIFT & 0xff),
+        .logical = address & MSI_LOGICAL,
+        .level = data & MSI_LEVEL,
+        .mode = data >> MSI_MODE_SHIFT & 7,
+        .vector = (uint8_t)data,
+    };
+
+    if (!(p->devices & DEV_APIC) || address >> MSI_BASE_SHIFT != MSI_BASE)
+        return -E_NOTSUP;
+    (void)deliver(p, &m);
+    return 0;
 }
+
+/* ---- to vCPUs ---- */
+
+bool irqchip_takes_pic(const struct platform *p)
+{
+    const uint64_t extint = (uint64_t)LAPIC_EXTINT << IOAPIC_MODE_SHIFT;
+
+    return p->lapic[0].extint ||
+           (p->ioapic.entry[EXTINT_PIN] & (IOAPIC_MASKED | IOAPIC_MODE)) == extint;
+}
+
+bool irqchip_look(struct platform *p, unsigned vcpu)
+{
+    struct lapic *l = &p->lapic[vcpu];
+
+    if (__atomic_load_n(&l->signals, __ATOMIC_RELAXED) & LAPIC_POSTED)
+        lapic_take_posted(l);
+    return __atomic_load_n(&l->signals, __ATOMIC_RELAXED) & LAPIC_INTERRUPT;
+}
+
+uint8_t irqchip_ack(struct platform *p, unsigned vcpu)
+{
+    uint8_t vector;
+
+    if (vcpu != 0 || !p->pic.intr || !irqchip_takes_pic(p))
+        return lapic_ack(&p->lapic[vcpu]);
+    if (!platform_is_shared(p))
+        return pic_ack(&p->pic);
+    platform_lock(p, 0);
+    vector = pic_ack(&p->pic);
+    platform_unlock(p, vcpu);
+    return vector;
+}
+
+void irqchip_reset(struct platform *p)
+{
+    ioapic_reset(&p->ioapic, p->vcpus, send_entry, p);
+    p->turn = 0;
+    for (unsigned i = 0; i < ABI_VCPUS_MAX; i++) {
+        struct lapic *l = &p->lapic[i];
+
+        lapic_connect(l, i, l->regs, &lapic_bus, p);
+        if ((p->devices & DEV_APIC) && i < p->vcpus)
+            lapic_reset(l, p->clock.tsc_hz, false);
+        else
+            l->extint = true;
+    }
+}
+
+void irqchip_init(struct platform *p, unsigned vcpu)
+{
+    if (p->devices & DEV_APIC)
+        lapic_reset(&p->lapic[vcpu], p->clock.tsc_hz, true);
+}
+
+/* ---- a vCPU in HLT ---- */
 
 /* The timer with the single earliest deadline; NULL: there is none, or a tie. */
 static const struct platform_timer *first_timer(const struct platform *p)
@@ -56,21 +257,41 @@ static const struct platform_timer *first_timer(const struct platform *p)
     return first;
 }
 
+/* A device's line leads to the 8259s alone. */
+static bool is_pic_line(const struct platform *p, unsigned irq)
+{
+    unsigned pin = irq == 0 ? PIT_PIN : irq;
+
+    return pin < IOAPIC_PINS && (p->ioapic.entry[pin] & IOAPIC_MASKED);
+}
+
+static int prepare_lapic(struct lapic *l, struct irqchip_wake *w)
+{
+    w->timer = NULL;
+    w->due = l->deadline;
+    return lapic_prepare_wake(l, &w->lapic);
+}
+
 int irqchip_prepare_wake(struct platform *p, unsigned vcpu, uint64_t until, struct irqchip_wake *w)
 {
     const struct platform_timer *t;
+    uint64_t due = irqchip_next_deadline(p, vcpu), devices = vcpu == 0 ? p->next_event : NEVER;
 
-    /* The other vCPUs must not see a PC that is ahead of time. */
-    if (platform_is_shared(p) || irqchip_next_deadline(p, vcpu) >= until ||
-        irqchip_pending(p, vcpu))
+    if (due >= until || irqchip_pending(p, vcpu))
         return -1;
+    if (devices > due)
+        return prepare_lapic(&p->lapic[vcpu], w);
     t = first_timer(p);
-    if (!t || t->device->state == 0 || t->device->state > sizeof(w->state))
+    /* The other vCPUs must not see a PC that is ahead of time. */
+    if (platform_is_shared(p) || !t || t->device->state == 0 ||
+        t->device->state > sizeof(w->state) || p->lapic[vcpu].deadline <= due ||
+        !is_pic_line(p, t->device->irq))
         return -1;
     w->timer = t;
     w->due = *t->deadline;
     w->now = p->clock.now;
     w->pic = p->pic;
+    w->lines = p->ioapic.lines;
     memcpy(w->state, t->dev, t->device->state);
     p->clock.now = w->due;
     platform_timers(p);
@@ -80,14 +301,19 @@ int irqchip_prepare_wake(struct platform *p, unsigned vcpu, uint64_t until, stru
         if (!irqchip_pending(p, vcpu))
             return vector;
     }
-    irqchip_undo_wake(p, w);
+    irqchip_undo_wake(p, vcpu, w);
     return -1;
 }
 
-void irqchip_undo_wake(struct platform *p, const struct irqchip_wake *w)
+void irqchip_undo_wake(struct platform *p, unsigned vcpu, const struct irqchip_wake *w)
 {
+    if (!w->timer) {
+        lapic_undo_wake(&p->lapic[vcpu], &w->lapic);
+        return;
+    }
     p->clock.now = w->now;
     p->pic = w->pic;
+    p->ioapic.lines = w->lines;
     memcpy(w->timer->dev, w->state, w->timer->device->state);
     platform_set_event(p, platform_deadline(p));
 }

@@ -10,6 +10,7 @@ static const struct slot {
 } slots[] = {
     {&pic_device, offsetof(struct platform, pic)},
     {&pci_device, offsetof(struct platform, pci)},
+    {&ioapic_device, offsetof(struct platform, ioapic)},
     {&virtio_net_device, offsetof(struct platform, net)},
     {&pit_device, offsetof(struct platform, pit)},
     {&rtc_device, offsetof(struct platform, rtc)},
@@ -42,6 +43,11 @@ static void raise_legacy(void *ctx, unsigned irq, bool level)
         raise_line(ctx, irq, level);
 }
 
+static int send_message(void *ctx, uint64_t address, uint32_t data)
+{
+    return irqchip_msi(ctx, address, data);
+}
+
 void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                     uint64_t epoch, uint64_t memory, const struct platform_host *host)
 {
@@ -49,10 +55,11 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
                              .devices = devices,
                              .bus = &p->bus,
                              .pci = &p->pci,
+                             .msi = devices & DEV_APIC ? send_message : NULL,
                              .epoch = epoch,
                              .memory = memory,
                              .host = &p->host};
-    void (*raise)(void *, unsigned, bool) = devices & DEV_PIC ? raise_line : NULL;
+    void (*raise)(void *, unsigned, bool) = devices & (DEV_PIC | DEV_APIC) ? raise_line : NULL;
     unsigned timers = 0;
 
     p->clock = (struct dev_clock){now, tsc_hz};
@@ -73,6 +80,7 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
             p->timers[timers++] = (struct platform_timer){d->deadline(dev), dev, d};
     }
     platform_set_event(p, NEVER);
+    irqchip_reset(p);
 }
 
 void platform_disconnect(struct platform *p)
@@ -145,6 +153,8 @@ void platform_shift(struct platform *p, uint64_t ticks)
     for (size_t i = 0; i < ARRAY_LEN(slots); i++)
         if (slots[i].device->shift)
             slots[i].device->shift(dev_of(p, &slots[i]), ticks);
+    for (unsigned i = 0; i < p->vcpus; i++)
+        lapic_shift(&p->lapic[i], ticks);
     platform_set_event(p, platform_deadline(p));
 }
 

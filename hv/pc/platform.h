@@ -8,11 +8,14 @@
  */
 #pragma once
 
+#include "hv/abi/control.h"
 #include "hv/config.h"
 #include "hv/pc/acpi_pm.h"
 #include "hv/pc/device.h"
 #include "hv/pc/hpet.h"
 #include "hv/pc/i8042.h"
+#include "hv/pc/ioapic.h"
+#include "hv/pc/lapic.h"
 #include "hv/pc/pci.h"
 #include "hv/pc/pic.h"
 #include "hv/pc/pit.h"
@@ -39,6 +42,9 @@ struct platform {
         uint64_t epoch; /* seconds since 1970 */
     } power_on;
     uint32_t devices; /* DEV_* that exist */
+    struct lapic lapic[ABI_VCPUS_MAX];
+    struct ioapic ioapic;
+    unsigned turn; /* for lowest-priority interrupts. Atomic */
     struct pic pic;
     struct pit pit;
     struct rtc rtc;
@@ -62,8 +68,9 @@ struct platform {
 };
 
 /* Power-on state at TSC `now`; `epoch` is the wall clock then (seconds since 1970), `memory` the
- * guest's RAM in bytes. The bus is all zero before the first call. With DEV_NET the caller has
- * already initialised p->net (virtio_net_init); this initialises everything else. -E_* if ports
+ * guest's RAM in bytes. The bus is all zero before the first call. The caller has set
+ * p->vcpus before; with DEV_APIC the page of each vCPU's local APIC (lapic.regs), and with
+ * DEV_NET p->net (virtio_net_init). This initialises everything else. -E_* if ports
  * clash. */
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;

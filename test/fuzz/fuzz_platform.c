@@ -102,6 +102,7 @@ static void access(struct platform *p, const uint8_t *d)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct platform p;
+    static uint32_t apic_registers[LAPIC_PAGE / 4];
     const struct platform_host host = {.console = on_console,
                                        .reset = on_reset,
                                        .power_off = on_reset,
@@ -109,6 +110,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                        .kick = on_kick,
                                        .ipi = on_ipi};
 
+    p.vcpus = 1;
+    p.lapic[0].regs = apic_registers;
     if (size < 1 || platform_init(&p, (data[0] | ~0xffu) & DEV_DEFAULT, 12345, 2400000123ull,
                                   1700000000, 1u << 24, &host))
         return 0;

@@ -1,8 +1,8 @@
 # The sample guests: build/guests/*.elf and flat.bin.
 
-GUEST_NAMES := control echo hog memory bench isolation net events registers pages standin wire strings hostile usurper unclaimed smp
+GUEST_NAMES := apic control echo hog memory bench isolation net events registers pages standin wire strings hostile usurper unclaimed smp
 GUEST_IMAGES := $(GUEST_NAMES:%=$(BUILD)/guests/%.elf) $(BUILD)/guests/flat.bin $(BUILD)/guests/tasks.elf
-GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/pvh.asm.o $(BUILD)/guests/test/guests/lib/guest.o $(BUILD)/guests/mgmt/pc/pc.o \
+GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/pvh.asm.o $(BUILD)/guests/test/guests/lib/guest.o $(BUILD)/guests/test/guests/lib/apic.o $(BUILD)/guests/mgmt/pc/pc.o \
         $(BUILD)/guests/hv/fmt.o $(BUILD)/guests/hv/lib.o
 
 guests: $(GUEST_IMAGES)
@@ -40,4 +40,4 @@ $(BUILD)/guests/tasks.elf: $(BUILD)/guests/test/guests/tasks.o test/guests/lib/g
 	$(call say,LD)
 	$(Q)ld -n -m elf_i386 --oformat elf32-i386 -nostdlib -z noexecstack --no-warn-rwx-segments --strip-all -T test/guests/lib/guest.lds $< $(out)
 
--include $(BUILD)/guests/test/guests/tasks.d $(GUEST_NAMES:%=$(BUILD)/guests/test/guests/%.d) $(BUILD)/guests/test/guests/lib/guest.d $(BUILD)/guests/mgmt/pc/pc.d
+-include $(BUILD)/guests/test/guests/tasks.d $(GUEST_NAMES:%=$(BUILD)/guests/test/guests/%.d) $(BUILD)/guests/test/guests/lib/guest.d $(BUILD)/guests/test/guests/lib/apic.d $(BUILD)/guests/mgmt/pc/pc.d

@@ -15,7 +15,7 @@ CONTRACTS = {
     "hv/virt.h": ("hv/", "arch/x86/vmx/", "arch/x86/guest/", "test/"),
     "hv/exit.h": ("hv/", "arch/x86/vmx/", "arch/x86/guest/", "test/"),
     "arch/x86/guest/vcpu_state.h": ("arch/x86/guest/", "arch/x86/vmx/", "test/"),
-    "hv/pc/irqchip.h": ("hv/core", "hv/pc/", "arch/x86/guest/vcpu_state.h", "test/"),
+    "hv/pc/irqchip.h": ("hv/core", "hv/exit.c", "hv/vcpu_life.c", "hv/pc/", "arch/x86/guest/vcpu_state.h", "test/"),
     "hv/pc/device.h": ("hv/pc/", "test/"),
     "hv/core_work.h": ("hv/core", "test/"),
     "hv/net.h": ("hv/", "net/net.c", "test/"),

@@ -65,7 +65,8 @@ static int setup(void **state)
 {
     (void)state;
     memset(&policy, 0xa5, sizeof(policy));
-    env = (struct cpuid_env){rich_host, HZ, ALL, true, true};
+    env = (struct cpuid_env){
+        .host = rich_host, .tsc_hz = HZ, .xcr0 = ALL, .invpcid = true, .rdtscp = true, .vcpus = 1};
     cpuid_policy_make(&policy, &env);
     return 0;
 }
@@ -111,6 +112,36 @@ static void leaf_1(void **state)
      */
     assert_int_equal(c & (BIT(3) | BIT(5) | BIT(6) | BIT(7) | BIT(21) | BIT(24) | BIT(27)), 0);
     assert_int_equal(d & (BIT(7) | BIT(9) | BIT(14) | BIT(28)), 0);
+}
+
+/* SDM 2A "CPUID": the local APIC's bits, its id, the topology; each vCPU is a core. */
+static void local_apic(void **state)
+{
+    struct cpuid_regs without = ask(1, 0);
+
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++)
+        expect(0xb, i, 0, 0, 0, 0);
+    expect(6, 0, 0, 0, 0, 0);
+    env.apic = true;
+    env.vcpu = 2;
+    env.vcpus = 3;
+    cpuid_policy_make(&policy, &env);
+    /* x2APIC and TSC deadline; APIC and HTT. */
+    expect(1, 0, without.eax, 0x0203ff00, without.ecx | BIT(21) | BIT(24),
+           without.edx | BIT(9) | BIT(28));
+    expect(0xb, 0, 0, 1, 0x100, 2);
+    expect(0xb, 1, 2, 3, 0x201, 2);
+    expect(0xb, 2, 0, 0, 2, 2);
+    expect(6, 0, BIT(2), 0, 0, 0); /* ARAT */
+    cpuid_policy_apic(&policy, false);
+    assert_int_equal(ask(1, 0).edx, without.edx | BIT(28));
+    cpuid_policy_apic(&policy, true);
+    assert_int_equal(ask(1, 0).edx, without.edx | BIT(9) | BIT(28));
+    env.vcpus = 1;
+    env.vcpu = 0;
+    cpuid_policy_make(&policy, &env);
+    expect(0xb, 1, 0, 1, 0x201, 0);
 }
 
 static void leaf_7(void **state)
@@ -430,6 +461,7 @@ int main(void)
         TEST(highest_leaves),
         TEST(leaf_1),
         TEST(leaf_7),
+        TEST(local_apic),
         TEST(what_the_host_lacks),
         TEST(without_xsave),
         TEST(without_avx),

@@ -1,9 +1,15 @@
-/* SOURCES: arch/x86/guest/exits.c arch/x86/guest/cr.c arch/x86/guest/events.c
+/* SOURCES: arch/x86/guest/exits.c arch/x86/guest/apic.c arch/x86/guest/cr.c arch/x86/guest/events.c
  * arch/x86/guest/io.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c
  * arch/x86/guest/segment.c arch/x86/guest/paging.c arch/x86/guest/linear.c
  * arch/x86/guest/breakpoints.c arch/x86/guest/string_io.c hv/exit.c @pc hv/fmt.c hv/lib.c */
 /* Instructions that exit, checked against the SDM's descriptions. */
+#include "hv/arch.h"
 #include "test/unit/vcpu_fixture.h"
+
+uint64_t arch_test_clock(void)
+{
+    return 50000;
+}
 
 static void test_cpuid(void **ctx)
 {
@@ -88,6 +94,86 @@ static void test_kvm_clock(void **ctx)
     v->regs.rax = 0x1080;
     assert_int_equal(x86_wrmsr(v), EXIT_SKIP);
     assert_int_equal(guest.mem.base[0x1084], 42);
+}
+
+static uint64_t rdmsr_of(uint32_t msr)
+{
+    v->regs.rcx = msr;
+    assert_int_equal(x86_rdmsr(v), EXIT_SKIP);
+    return v->regs.rdx << 32 | v->regs.rax;
+}
+
+static enum exit_action wrmsr_of(uint32_t msr, uint64_t value)
+{
+    v->regs.rcx = msr;
+    v->regs.rax = (uint32_t)value;
+    v->regs.rdx = value >> 32;
+    return x86_wrmsr(v);
+}
+
+/* SDM 3A "x2APIC Register Address Space", "TSC-Deadline Mode". */
+static void test_apic(void **ctx)
+{
+    struct lapic *l = &guest.platform.lapic[0];
+
+    (void)ctx;
+    assert_int_equal(rdmsr_of(MSR_IA32_APIC_BASE), 0xfee00900);
+    ASSERT_RAISES(wrmsr_of(MSR_IA32_APIC_BASE, 0xfee00500), GP, 0);
+    ASSERT_RAISES(wrmsr_of(0x808, 0), GP, 0);
+    assert_int_equal(wrmsr_of(MSR_IA32_APIC_BASE, 0xfee00d00), EXIT_SKIP);
+    assert_int_equal(wrmsr_of(0x80f, 0x1ff), EXIT_SKIP);
+    ASSERT_RAISES(wrmsr_of(0x80b, 1), GP, 0);
+    v->regs.rcx = 0x80b;
+    ASSERT_RAISES(x86_rdmsr(v), GP, 0);
+    assert_int_equal(wrmsr_of(0x83f, 0x55), EXIT_DONE); /* to itself: there is work */
+    assert_int_equal(rdmsr_of(0x808), 0);
+    assert_int_equal(x86_write_cr(v, 8, 5), EXIT_SKIP);
+    assert_int_equal(rdmsr_of(0x808), 0x50);
+    assert_int_equal(x86_write_cr(v, 8, 4), EXIT_DONE);
+    assert_int_equal(x86_read_cr(v, 8, 3), EXIT_SKIP);
+    assert_int_equal(v->regs.rbx, 4);
+    assert_int_equal(irqchip_ack(&guest.platform, 0), 0x55);
+    assert_int_equal(wrmsr_of(0x80b, 0), EXIT_SKIP);
+    /* The guest's TSC is 1000; host time does not matter. */
+    state.tsc = 1000;
+    assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, 5000), EXIT_SKIP); /* another mode */
+    assert_int_equal(rdmsr_of(MSR_IA32_TSC_DEADLINE), 0);
+    assert_int_equal(wrmsr_of(0x832, 0x40061), EXIT_SKIP);
+    assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, 5000), EXIT_DONE);
+    assert_int_equal(rdmsr_of(MSR_IA32_TSC_DEADLINE), 5000);
+    assert_int_equal(l->deadline, arch_tsc() + 4000);
+    assert_int_equal(wrmsr_of(0x10, 2000), EXIT_SKIP); /* the TSC itself */
+    assert_int_equal(l->deadline, arch_tsc() + 3000);
+    record.tsc = l->deadline;
+    v->regs.rcx = MSR_IA32_TSC_DEADLINE;
+    assert_int_equal(x86_rdmsr(v), EXIT_SKIP); /* over */
+    assert_int_equal(v->regs.rax, 0);
+    assert_int_equal(irqchip_ack(&guest.platform, 0), 0x61);
+    assert_int_equal(wrmsr_of(0x80b, 0), EXIT_SKIP);
+    assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, UINT64_MAX), EXIT_DONE);
+    assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, 1), EXIT_DONE); /* long past */
+    assert_int_equal(l->deadline, arch_tsc());
+    /* Off: CPUID says so. */
+    assert_int_equal(wrmsr_of(MSR_IA32_APIC_BASE, 0xfee00100), EXIT_DONE);
+    v->regs.rax = 1;
+    assert_int_equal(x86_cpuid(v), EXIT_SKIP);
+    assert_false(v->regs.rdx >> 9 & 1);
+}
+
+/* A guest without: CPUID shows none, and some look for the boot processor's flag anyway. */
+static void test_no_apic(void **ctx)
+{
+    (void)ctx;
+    guest.platform.devices &= ~(uint32_t)DEV_APIC;
+    assert_int_equal(rdmsr_of(MSR_IA32_APIC_BASE), 0xfee00100);
+    assert_int_equal(wrmsr_of(MSR_IA32_APIC_BASE, 0xfee00100), EXIT_SKIP);
+    for (unsigned bit = 0; bit < 64; bit++)
+        ASSERT_RAISES(wrmsr_of(MSR_IA32_APIC_BASE, 0xfee00100 ^ 1ull << bit), GP, 0);
+    ASSERT_RAISES(wrmsr_of(MSR_IA32_TSC_DEADLINE, 0), GP, 0);
+    ASSERT_RAISES(wrmsr_of(0x808, 0), GP, 0);
+    assert_int_equal(x86_write_cr(v, 8, 7), EXIT_SKIP);
+    assert_int_equal(x86_read_cr(v, 8, 3), EXIT_SKIP);
+    assert_int_equal(v->regs.rbx, 7);
 }
 
 /* SDM 2A "HLT". */
@@ -357,6 +443,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cpuid, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_msrs, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_kvm_clock, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_apic, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_no_apic, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_hlt, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_hypercall, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_tsc, fixture_vcpu, fixture_end),

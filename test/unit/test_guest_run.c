@@ -1,7 +1,7 @@
-/* SOURCES: arch/x86/guest/run.c arch/x86/guest/exits.c arch/x86/guest/events.c
- * arch/x86/guest/breakpoints.c arch/x86/guest/linear.c arch/x86/guest/segment.c
- * arch/x86/guest/paging.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c
- * hv/exit.c @pc hv/fmt.c hv/lib.c */
+/* SOURCES: arch/x86/guest/run.c arch/x86/guest/exits.c arch/x86/guest/apic.c
+ * arch/x86/guest/events.c arch/x86/guest/breakpoints.c arch/x86/guest/linear.c
+ * arch/x86/guest/segment.c arch/x86/guest/paging.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c
+ * arch/x86/guest/kvm_clock.c hv/exit.c @pc hv/fmt.c hv/lib.c */
 /* The run loop of a vCPU, over a made-up guest, its PC and a made-up clock. */
 #include "hv/arch.h"
 #include "test/unit/vcpu_fixture.h"
@@ -40,6 +40,7 @@ static bool runs(uint64_t ticks)
         interrupts++;
         state.in_halt = false;
         io_out(&guest.platform.bus, 0x20, 1, 0x20);
+        lapic_mmio_write(&guest.platform.lapic[0], LAPIC_EOI, 4, 0, clock_now);
     }
     assert_false(v->halted && !state.in_halt);
     state.timer = clock_now + ticks >= state.deadline;
@@ -53,6 +54,18 @@ static enum exit_action computes(struct vcpu *who)
     (void)who;
     (void)runs(NEVER / 2);
     return EXIT_RESUME;
+}
+
+/* The timer of the local APIC instead of the PIT's: in periodic mode, at the same vector. */
+static void start_apic_timer(void)
+{
+    struct lapic *l = &guest.platform.lapic[0];
+
+    lapic_mmio_write(l, LAPIC_SVR, 4, 0x1ff, clock_now);
+    lapic_mmio_write(l, LAPIC_LVT_LINT0, 4, LAPIC_LVT_MASKED, clock_now);
+    lapic_mmio_write(l, LAPIC_DIVIDE, 4, 0xb, clock_now);
+    lapic_mmio_write(l, LAPIC_LVT_TIMER, 4, 0x20000 | VECTOR_IRQ0, clock_now);
+    lapic_mmio_write(l, LAPIC_INITIAL_COUNT, 4, PERIOD, clock_now);
 }
 
 /* Executes HLT after some work, then stays in it until the deadline. */
@@ -128,12 +141,11 @@ static void test_timer(void **ctx)
 }
 
 /* A guest that sleeps between interrupts: its core waits in the guest's HLT. */
-static void test_sleeper(void **ctx)
+static void sleep_for_50(void (*start)(void))
 {
     uint64_t end = START + 50 * PERIOD + PERIOD / 2, counted = 0;
 
-    (void)ctx;
-    start_pit();
+    start();
     state.enter = sleeps;
     while (clock_now < end) {
         enum vcpu_yield y = x86_run(v, end);
@@ -146,6 +158,41 @@ static void test_sleeper(void **ctx)
     for (unsigned i = 0; i < ARRAY_LEN(stats.wake_late.count); i++)
         counted += stats.wake_late.count[i];
     assert_int_equal(counted, 50);
+}
+
+static void test_sleeper(void **ctx)
+{
+    (void)ctx;
+    sleep_for_50(start_pit);
+}
+
+static void test_sleeper_with_apic(void **ctx)
+{
+    (void)ctx;
+    sleep_for_50(start_apic_timer);
+}
+
+/* A device's interrupt comes first: what was prepared for the timer is undone, and comes later. */
+static void test_apic_wake_undone(void **ctx)
+{
+    static uint32_t before[LAPIC_PAGE / 4];
+
+    (void)ctx;
+    start_apic_timer();
+    v->halted = state.in_halt = true;
+    memcpy(before, apic_registers, sizeof(before));
+    state.enter = is_kicked;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_KICK);
+        assert_memory_equal(before, apic_registers, sizeof(before));
+        assert_true(v->halted && state.in_halt);
+    }
+    assert_int_equal(irqchip_msi(&guest.platform, LAPIC_BASE, VECTOR_IRQ0), 0);
+    state.enter = sleeps;
+    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_HALT);
+    assert_int_equal(interrupts, 1);
+    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_HALT);
+    assert_int_equal(interrupts, 2);
 }
 
 /* Something else ends its HLT: the wake prepared for the timer is undone. */
@@ -204,6 +251,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_ends_a_run, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_timer, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_sleeper, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_sleeper_with_apic, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_apic_wake_undone, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_wake_undone, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_slice_ends_in_halt, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_no_halt_state, setup, fixture_end),

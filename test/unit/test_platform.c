@@ -13,6 +13,7 @@
 #define START  5000000000ull
 
 static struct platform p;
+static uint32_t apic_registers[LAPIC_PAGE / 4];
 static char console[32];
 static unsigned console_len, resets, power_offs;
 static uint32_t exit_code;
@@ -72,6 +73,7 @@ static void start(uint32_t devices)
     memset(&p.bus, 0, sizeof(p.bus));
     p.vcpus = 1;
     console_len = resets = power_offs = kicks = 0;
+    p.lapic[0].regs = apic_registers;
     exit_code = 0;
     assert_int_equal(platform_init(&p, devices, START, TSC_HZ, 0, 16ull << 20, &host), 0);
 }
@@ -163,6 +165,7 @@ static void device_mask(void **state)
             assert_int_equal(p.bus.index[at[i].port] != 0, (mask & at[i].device) != 0);
         assert_int_equal(mmio_read(&p.bus, PC_ECAM, 4, &value), (mask & DEV_PCI) != 0);
         assert_int_equal(mmio_read(&p.bus, PC_HPET, 8, &value), (mask & DEV_HPET) != 0);
+        assert_int_equal(mmio_read(&p.bus, IOAPIC_BASE, 4, &value), (mask & DEV_APIC) != 0);
         out(0xcf9, 6);
         assert_int_equal(resets, (mask & DEV_RESET) != 0);
         io_out(&p.bus, 0xcf8, 4, 0x80000000);
@@ -218,7 +221,7 @@ static void a_wake_made_ready(void **state)
     assert_true(p.next_event > due);
     assert_false(irqchip_pending(&p, 0));
     came = p;
-    irqchip_undo_wake(&p, &w);
+    irqchip_undo_wake(&p, 0, &w);
     assert_memory_equal(&p, &before, sizeof(p));
     pass(due - p.clock.now);
     assert_int_equal(irqchip_ack(&p, 0), 0x20);
@@ -433,6 +436,7 @@ static void time_stands_still(void **state)
 static void nobody_takes_messages(void **state)
 {
     (void)state;
+    start(DEV_DEFAULT & ~(uint32_t)DEV_APIC);
     init_pics();
     assert_int_equal(irqchip_msi(&p, 0xfee00000, 0x4041), -E_NOTSUP);
     assert_false(irqchip_pending(&p, 0));

@@ -21,6 +21,7 @@ static struct guest guest;
 static struct vcpu *const v = &guest.vcpus[0];
 static struct fake_state state;
 static struct abi_exit record;
+static uint32_t apic_registers[LAPIC_PAGE / 4];
 static struct abi_vcpu stats;
 static char stopped[ABI_TEXT_MAX];
 static char console[16];
@@ -98,7 +99,8 @@ static int fixture_vcpu(void **ctx)
                                               .exit = on_exit_port,
                                               .kick = on_kick,
                                               .ipi = on_ipi};
-    static const struct cpuid_env env = {.host = host_cpuid, .tsc_hz = TSC_HZ, .xcr0 = 7};
+    static const struct cpuid_env env = {
+        .host = host_cpuid, .tsc_hz = TSC_HZ, .xcr0 = 7, .apic = true, .vcpus = 1};
 
     (void)ctx;
     memset(&guest, 0, sizeof(guest));
@@ -110,9 +112,9 @@ static int fixture_vcpu(void **ctx)
     /* Exactly as large as the guest, so that the sanitizer sees an access beyond it. */
     guest.mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
     memset(guest.mem.base, 0, MEMORY);
-    assert_int_equal(platform_init(&guest.platform,
-                                   DEV_PIC | DEV_PIT | DEV_RTC | DEV_UART | DEV_RESET | DEV_EXIT,
-                                   1000, TSC_HZ, 0, MEMORY, &host),
+    guest.platform.vcpus = 1;
+    guest.platform.lapic[0].regs = apic_registers;
+    assert_int_equal(platform_init(&guest.platform, DEV_DEFAULT, 1000, TSC_HZ, 0, MEMORY, &host),
                      0);
     v->guest = &guest;
     v->platform = &guest.platform;

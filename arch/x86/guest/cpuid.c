@@ -4,17 +4,19 @@
 #include "hv/lib.h"
 
 /* CPUID.1:ECX. What a guest may see: SSE3, PCLMULQDQ, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT,
- * AES, RDRAND. Not: DTES64, MONITOR, VMX, SMX, EIST, PDCM, x2APIC, TSC deadline. */
+ * AES, RDRAND. Not: DTES64, MONITOR, VMX, SMX, EIST, PDCM. x2APIC and TSC deadline: not the CPU's.
+ */
 #define LEAF1_ECX                                                                                  \
     ((1u << 0) | (1u << 1) | (1u << 9) | (1u << 13) | (1u << 19) | (1u << 20) | (1u << 22) |       \
      (1u << 23) | (1u << 25) | (1u << 30))
 #define LEAF1_ECX_FMA     (1u << 12)
 #define LEAF1_ECX_PCID    (1u << 17)
+#define LEAF1_ECX_APIC    ((1u << 21) | (1u << 24))
 #define LEAF1_ECX_OSXSAVE (1u << 27)
 #define LEAF1_ECX_AVX     (1u << 28)
 #define LEAF1_ECX_F16C    (1u << 29)
 /* CPUID.1:EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, MTRR, PGE, CMOV, PAT, PSE36, CLFSH, MMX,
- * FXSR, SSE, SSE2. Not: MCE, APIC, MCA, DS, ACPI. */
+ * FXSR, SSE, SSE2. Not: MCE, MCA, DS, ACPI. APIC: not the CPU's. */
 #define LEAF1_EDX                                                                                  \
     ((1u << 0) | (1u << 1) | (1u << 2) | (1u << 3) | (1u << 4) | (1u << 5) | (1u << 6) |           \
      (1u << 8) | (1u << 11) | (1u << 12) | (1u << 13) | (1u << 15) | (1u << 16) | (1u << 17) |     \
@@ -53,7 +55,11 @@
 #define LINEAR_WIDTH_MASK 0xff00u   /* CPUID.80000008H:EAX */
 #define LINEAR_WIDTH_48   (48u << 8)
 #define LEAF1_EBX_CLFLUSH 0x0000ff00u
-#define ONE_CPU           (1u << 16)
+#define LEAF1_EDX_APIC    (1u << 9)
+#define LEAF1_EDX_HTT     (1u << 28) /* the count of logical processors is meaningful */
+#define LEAF1_CPUS_SHIFT  16
+#define LEAF1_ID_SHIFT    24
+#define LEAF6_EAX_ARAT    (1u << 2)   /* the APIC timer always runs */
 #define LEAF4_EAX         0x00003fffu /* type, level, self-initialising, associativity; one core */
 /* CPUID.(0DH,1):EAX: XSAVEOPT, XGETBV with ECX = 1. Not: XSAVES, which needs IA32_XSS. Nor XSAVEC
  * without it: real hardware never offers that, and a Linux guest that got it (in Bochs 2.7, with
@@ -68,6 +74,8 @@
 
 #define LEAF_CACHE        4u
 #define LEAF_FEATURE      7u
+#define LEAF_POWER        6u
+#define LEAF_TOPOLOGY     0xbu
 #define LEAF_XSAVE        0xdu
 #define LEAF_TSC          0x15u
 #define LEAF_MHZ          0x16u
@@ -102,9 +110,10 @@ static void make_features(struct cpuid_policy *p, const struct cpuid_env *env)
         ecx7 |= LEAF7_ECX_RDPID;
     p->basic[1] = (struct cpuid_regs){
         .eax = r.eax,
-        .ebx = (r.ebx & LEAF1_EBX_CLFLUSH) | ONE_CPU,
+        .ebx = (r.ebx & LEAF1_EBX_CLFLUSH) | env->vcpus << LEAF1_CPUS_SHIFT |
+               env->vcpu << LEAF1_ID_SHIFT,
         .ecx = (r.ecx & ecx) | CPUID_1_ECX_HYPERVISOR,
-        .edx = r.edx & LEAF1_EDX,
+        .edx = (r.edx & LEAF1_EDX) | (env->vcpus > 1 ? LEAF1_EDX_HTT : 0),
     };
     r = env->host(LEAF_FEATURE, 0);
     p->basic[LEAF_FEATURE] =
@@ -113,6 +122,21 @@ static void make_features(struct cpuid_policy *p, const struct cpuid_env *env)
         return;
     p->features1.eax = env->host(LEAF_FEATURE, 1).eax & eax71;
     p->basic[LEAF_FEATURE].eax = 1;
+}
+
+/* SDM 2A "CPUID", leaf 0BH: each vCPU is a core with one thread. */
+static void make_topology(struct cpuid_policy *p, const struct cpuid_env *env)
+{
+    uint32_t width = env->vcpus > 1 ? 32 - (uint32_t)__builtin_clz(env->vcpus - 1) : 0;
+
+    if (!env->apic)
+        return;
+    p->topology[0] = (struct cpuid_regs){0, 1, 1 << 8, env->vcpu};
+    p->topology[1] = (struct cpuid_regs){width, env->vcpus, 1 | 2 << 8, env->vcpu};
+    p->topology[2] = (struct cpuid_regs){0, 0, 2, env->vcpu};
+    p->basic[LEAF_POWER].eax = LEAF6_EAX_ARAT;
+    p->basic[1].ecx |= LEAF1_ECX_APIC;
+    cpuid_policy_apic(p, true);
 }
 
 static void make_caches(struct cpuid_policy *p, const struct cpuid_env *env)
@@ -159,13 +183,15 @@ static void make_basic(struct cpuid_policy *p, const struct cpuid_env *env)
     make_features(p, env);
     make_caches(p, env);
     make_xsave(p, env);
+    make_topology(p, env);
     /* TSC = crystal * EBX / EAX: a "crystal" of the TSC's own frequency if that fits in 32 bits.
      * The measured value, not the CPU's. */
     p->basic[LEAF_TSC] = (struct cpuid_regs){1, ratio, (uint32_t)(hz / ratio), 0};
     p->basic[LEAF_MHZ] =
         (struct cpuid_regs){.eax = (uint32_t)(hz / MHZ), .ebx = (uint32_t)(hz / MHZ)};
     p->plain = (2u << CPUID_BASIC_MAX) - 1;
-    p->plain &= ~((1u << LEAF_CACHE) | (1u << LEAF_FEATURE) | (1u << LEAF_XSAVE));
+    p->plain &=
+        ~((1u << LEAF_CACHE) | (1u << LEAF_FEATURE) | (1u << LEAF_TOPOLOGY) | (1u << LEAF_XSAVE));
 }
 
 /* Five-level paging is hidden: linear addresses have 48 bits even if the CPU has more. */
@@ -227,6 +253,13 @@ void cpuid_policy_osxsave(struct cpuid_policy *p, bool osxsave)
         p->basic[1].ecx |= LEAF1_ECX_OSXSAVE;
 }
 
+void cpuid_policy_apic(struct cpuid_policy *p, bool enabled)
+{
+    p->basic[1].edx &= ~LEAF1_EDX_APIC;
+    if (enabled)
+        p->basic[1].edx |= LEAF1_EDX_APIC;
+}
+
 void cpuid_policy_xcr0(struct cpuid_policy *p, uint64_t xcr0)
 {
     uint32_t standard = XSAVE_LEGACY, compacted = XSAVE_LEGACY;
@@ -254,6 +287,8 @@ const struct cpuid_regs *cpuid_policy_lookup(const struct cpuid_policy *p, uint3
             return &p->basic[leaf];
         if (leaf == LEAF_FEATURE)
             return subleaf == 0 ? &p->basic[leaf] : subleaf == 1 ? &p->features1 : &zeros;
+        if (leaf == LEAF_TOPOLOGY)
+            return &p->topology[min_u64(subleaf, CPUID_TOPOLOGY_LEVELS - 1)];
         if (leaf == LEAF_CACHE)
             return subleaf < CPUID_CACHE_LEVELS ? &p->cache[subleaf] : &zeros;
         return subleaf < CPUID_XSAVE_SUBLEAFS ? &p->xsave[subleaf] : &zeros;

@@ -164,11 +164,7 @@ enum exit_action x86_write_cr(struct vcpu *v, unsigned cr, uint64_t value)
     case 4:
         return write_cr4_guest(v, value);
     default:
-        /* CR8. There is no local APIC behind it, but the CPU's own TPR must not be touched. */
-        if (value & CR8_RESERVED)
-            return x86_raise_gp(v);
-        vcpu_x86(v)->cr8 = value;
-        return EXIT_SKIP;
+        return value & CR8_RESERVED ? x86_raise_gp(v) : x86_set_cr8(v, value);
     }
 }
 
@@ -177,7 +173,7 @@ enum exit_action x86_read_cr(struct vcpu *v, unsigned cr, unsigned reg)
     uint64_t cr3;
 
     if (cr == 8) {
-        x86_write_gpr(v, reg, vcpu_x86(v)->cr8);
+        x86_write_gpr(v, reg, x86_get_cr8(v));
         return EXIT_SKIP;
     }
     cr3 = vcpu_get_cr3(v);

@@ -132,10 +132,12 @@ enum exit_action x86_rdmsr(struct vcpu *v)
     v->exit->detail = msr;
     m = msr_policy_read(&vcpu_x86(v)->msr, msr);
     if (__builtin_expect(m.result != MSR_DONE, 0)) {
-        if (m.result == MSR_FAULT)
+        if (m.result == MSR_FAULT || (m.result == MSR_APIC && !x86_apic_read(v, msr, &m.value)))
             return x86_raise_gp(v);
-        m.value =
-            m.result == MSR_CLOCK ? kvm_clock_read(&vcpu_x86(v)->clock, msr) : vcpu_get_debugctl(v);
+        if (m.result == MSR_CLOCK)
+            m.value = kvm_clock_read(&vcpu_x86(v)->clock, msr);
+        else if (m.result == MSR_DEBUGCTL)
+            m.value = vcpu_get_debugctl(v);
     }
     r->rax = (uint32_t)m.value;
     r->rdx = m.value >> 32;
@@ -159,13 +161,14 @@ enum exit_action x86_wrmsr(struct vcpu *v)
     uint64_t value = (r->rdx & UINT32_MAX) << 32 | (r->rax & UINT32_MAX);
     struct x86_vcpu *x = vcpu_x86(v);
     struct kvm_clock_env env;
+    enum exit_action action;
 
     v->exit->detail = (uint32_t)r->rcx;
     switch (msr_policy_write(&x->msr, (uint32_t)r->rcx, value)) {
     case MSR_DONE:
         break;
     case MSR_TSC:
-        vcpu_set_tsc(v, value);
+        x86_set_tsc(v, value);
         env = clock_env(v);
         kvm_clock_update(&x->clock, &v->guest->mem, &env);
         break;
@@ -174,6 +177,8 @@ enum exit_action x86_wrmsr(struct vcpu *v)
         if (!kvm_clock_write(&x->clock, &v->guest->mem, (uint32_t)r->rcx, value, &env))
             return x86_raise_gp(v);
         break;
+    case MSR_APIC:
+        return x86_apic_write(v, (uint32_t)r->rcx, value, &action) ? action : x86_raise_gp(v);
     case MSR_DEBUGCTL:
         vcpu_set_debugctl(v, value);
         break;

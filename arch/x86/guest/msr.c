@@ -26,7 +26,7 @@
 #define MTRR_DEF_TYPE_VALID        0xcffull
 #define MTRR_DEF_TYPE_RESET        0x806ull
 #define MTRR_TYPES                 0x73u /* UC, WC, WT, WP, WB; the others are reserved */
-#define APIC_BASE_RESET            0xfee00000ull
+#define X2APIC_MSRS                0x100u
 
 /* All of these are switched: in the VMCS, or lazily when another vCPU runs on the core. */
 static const uint32_t own_msrs[] = {
@@ -45,14 +45,17 @@ void msr_policy_reset(struct msr_policy *p)
     };
 }
 
+static bool is_apic(uint32_t msr)
+{
+    return msr == MSR_IA32_APIC_BASE || msr == MSR_IA32_TSC_DEADLINE ||
+           msr - MSR_IA32_X2APIC_BASE < X2APIC_MSRS;
+}
+
 struct msr_read msr_policy_read(const struct msr_policy *p, uint32_t msr)
 {
     switch (msr) {
     case MSR_IA32_PLATFORM_ID:
         return (struct msr_read){MSR_DONE, 0};
-    case MSR_IA32_APIC_BASE:
-        /* CPUID shows no local APIC, but guests read the boot processor's flag anyway. */
-        return (struct msr_read){MSR_DONE, APIC_BASE_RESET | APIC_BASE_BSP};
     case MSR_IA32_FEATURE_CONTROL:
         return (struct msr_read){MSR_DONE, FEATURE_CONTROL_LOCKED_OFF};
     case MSR_IA32_BIOS_SIGN_ID:
@@ -69,7 +72,7 @@ struct msr_read msr_policy_read(const struct msr_policy *p, uint32_t msr)
     case MSR_KVM_SYSTEM_TIME:
         return (struct msr_read){MSR_CLOCK, 0};
     default:
-        return (struct msr_read){MSR_FAULT, 0};
+        return (struct msr_read){is_apic(msr) ? MSR_APIC : MSR_FAULT, 0};
     }
 }
 
@@ -89,8 +92,6 @@ enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t va
     switch (msr) {
     case MSR_IA32_TSC:
         return MSR_TSC;
-    case MSR_IA32_APIC_BASE:
-        return value == (APIC_BASE_RESET | APIC_BASE_BSP) ? MSR_DONE : MSR_FAULT;
     case MSR_IA32_BIOS_UPDT_TRIG:
         /* A microcode update: silently ignored. */
         return MSR_DONE;
@@ -112,7 +113,7 @@ enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t va
     case MSR_KVM_SYSTEM_TIME:
         return MSR_CLOCK;
     default:
-        return MSR_FAULT;
+        return is_apic(msr) ? MSR_APIC : MSR_FAULT;
     }
 }
 

@@ -21,6 +21,7 @@ enum msr_result {
     MSR_DONE,
     MSR_FAULT,    /* inject #GP(0) */
     MSR_TSC,      /* the guest's time-stamp counter becomes this value */
+    MSR_APIC,     /* it is of the local APIC: x86_apic_read(), x86_apic_write() */
     MSR_DEBUGCTL, /* the guest's IA32_DEBUGCTL becomes this value */
     MSR_CLOCK,    /* kvm_clock_read(), kvm_clock_write() */
     MSR_CPUID,    /* CPUID changes: cpuid_policy_limit() with p->misc_enable */
@@ -28,7 +29,8 @@ enum msr_result {
 
 /* After reset. */
 void msr_policy_reset(struct msr_policy *p);
-/* MSR_DONE with the value, or MSR_FAULT; MSR_DEBUGCTL, MSR_CLOCK: the owner reads the value. */
+/* MSR_DONE with the value, or MSR_FAULT; MSR_DEBUGCTL, MSR_CLOCK, MSR_APIC: the owner reads the
+ * value. */
 struct msr_read {
     enum msr_result result;
     uint64_t value;

@@ -34,7 +34,7 @@ static enum exit_action enter_halted(struct vcpu *v, uint64_t until)
         v->wake_late = v->exit->tsc - wake.due;
         return vcpu_enter(v);
     }
-    irqchip_undo_wake(p, &wake);
+    irqchip_undo_wake(p, v->number, &wake);
     return action;
 }
 

@@ -45,7 +45,7 @@ struct x86_vcpu {
     struct cpuid_policy cpuid;
     struct msr_policy msr;
     struct kvm_clock clock;
-    uint64_t cr8;
+    uint64_t cr8; /* without a local APIC */
     /* An event whose delivery an exit interrupted: EVENT_*, 0: none; its error code, and the length
      * of the instruction that raised it. */
     uint32_t reinject, reinject_error, reinject_length;
@@ -104,6 +104,18 @@ void x86_write_gpr(struct vcpu *v, unsigned number, uint64_t value);
 uint64_t x86_read_operand(const struct vcpu *v, unsigned number);
 /* The registers that control paging, for an access by the instruction. */
 void x86_read_paging(const struct vcpu *v, struct paging *p);
+
+/* ---- apic.c ---- */
+
+/* RDMSR and WRMSR of a local APIC's MSRs; a guest without one has IA32_APIC_BASE, which says so.
+ * False: #GP. */
+bool x86_apic_read(struct vcpu *v, uint32_t msr, uint64_t *value);
+bool x86_apic_write(struct vcpu *v, uint32_t msr, uint64_t value, enum exit_action *action);
+/* CR8, the local APIC's task priority. */
+uint64_t x86_get_cr8(const struct vcpu *v);
+enum exit_action x86_set_cr8(struct vcpu *v, uint64_t value);
+/* The TSC that the guest reads, and with it the time of its TSC deadline. */
+void x86_set_tsc(struct vcpu *v, uint64_t value);
 
 /* ---- cr.c ---- */
 

@@ -242,6 +242,9 @@ static void reset_policies(struct vmx_vcpu *x)
         .xcr0 = vmx_xcr0_allowed(),
         .invpcid = vmx_can_set(vmx_caps_common()->cpu2, CPU2_ENABLE_INVPCID),
         .rdtscp = vmx_can_set(vmx_caps_common()->cpu2, CPU2_ENABLE_RDTSCP),
+        .apic = x->vcpu->guest->config.devices & DEV_APIC,
+        .vcpu = x->vcpu->number,
+        .vcpus = x->vcpu->guest->vcpu_count,
     };
 
     x86_reset(&x->x86, &env);
