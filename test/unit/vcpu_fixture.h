@@ -114,8 +114,11 @@ static int fixture_vcpu(void **ctx)
     memset(guest.mem.base, 0, MEMORY);
     guest.platform.vcpus = 1;
     guest.platform.lapic[0].regs = apic_registers;
-    assert_int_equal(platform_init(&guest.platform, DEV_DEFAULT, 1000, TSC_HZ, 0, MEMORY, &host),
-                     0);
+    assert_int_equal(
+        platform_init(&guest.platform,
+                      DEV_PIC | DEV_PIT | DEV_RTC | DEV_UART | DEV_RESET | DEV_EXIT | DEV_APIC,
+                      1000, TSC_HZ, 0, MEMORY, &host),
+        0);
     v->guest = &guest;
     v->platform = &guest.platform;
     v->backend = &state;
