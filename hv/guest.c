@@ -216,6 +216,7 @@ void guest_build(void *guest)
 
     if (g->rx_ring)
         job_clear(g->rx_ring, RX_RING_SIZE);
+    guest_make_disks(g);
     why = map_memory(g);
     job_rest();
     if (!why)
@@ -258,12 +259,14 @@ static void scrub(void *guest)
         job_clear(g->split_tables, g->split_size);
     if (g->rx_ring)
         job_clear(g->rx_ring, RX_RING_SIZE);
+    guest_scrub_disks(g);
     if (g->mem.base)
         job_clear(g->mem.base, g->mem.size);
     log_source_close(g->number);
     job_clear(g->console, GUEST_CONSOLE_SIZE);
     image_release(g);
     guest_give_back(g);
+    guest_give_back_disks(g);
     job_rest();
     guest_account_memory();
     job_rest();

@@ -102,6 +102,13 @@ struct guest {
     uint64_t split_size;
     /* Its image, then its modules; they exist as long as the guest uses them. */
     struct image_source sources[1 + LOAD_MODULES_MAX];
+    struct image_source disk_images[CONFIG_DISKS_MAX]; /* likewise */
+    /* What it writes to its disks; then, from blocks_size on, a bit for each block that it has
+     * written. NULL: read-only. */
+    struct guest_disk {
+        uint8_t *memory;
+        uint64_t size, blocks_size;
+    } disks[CONFIG_DISKS_MAX];
     bool planned; /* the plan exists and is checked: from the management guest, or the management
                      guest's own */
     const char

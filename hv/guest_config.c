@@ -204,6 +204,23 @@ static bool modules_is_good(const struct rule *r, const void *object)
     return true;
 }
 
+static const struct rule disk_rules[] = {
+#define DISK(name, kind, least, most, ...) RULE(config_disk, name, kind, least, most)
+#include "hv/config_fields.def"
+};
+
+static bool disks_is_good(const struct rule *r, const void *object)
+{
+    const struct guest_config *g = object;
+
+    if (g->disk_count > r->most || (g->disk_count && !(g->devices & DEV_PCI)))
+        return false;
+    for (unsigned i = 0; i < g->disk_count; i++)
+        if (find_broken(disk_rules, ARRAY_LEN(disk_rules), &g->disks[i]))
+            return false;
+    return true;
+}
+
 static const struct rule guest_rules[] = {
 #define GUEST(name, kind, least, most, ...) RULE(guest_config, name, kind, least, most)
 #include "hv/config_fields.def"

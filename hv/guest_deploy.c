@@ -203,6 +203,11 @@ static int take_all(struct guest *g, const struct load_plan *plan)
     job_rest();
     if (rc == 0) {
         rc = take_images(g, plan);
+        if (rc == 0) {
+            rc = guest_take_disks(g);
+            if (rc)
+                image_release(g);
+        }
         if (rc)
             guest_give_back(g);
     }

@@ -37,6 +37,14 @@ void guest_build(void *guest);
  * core; giving back: a job of the guest's. */
 int guest_take_memory(struct guest *g) MUST_CHECK;
 void guest_give_back(struct guest *g);
+
+/* The same for the memory that its disks need, once g->disk_images is set. All of these rest. */
+int guest_take_disks(struct guest *g) MUST_CHECK;
+void guest_give_back_disks(struct guest *g);
+/* Makes the disks of its PC, which keep what is written to them until the guest is deleted. A job
+ * of the guest's. */
+void guest_make_disks(struct guest *g);
+void guest_scrub_disks(struct guest *g);
 /* Marks a guest that cannot be started. */
 void guest_fail(struct guest *g, const char *why);
 

@@ -105,20 +105,27 @@ static void start_devices(struct guest *g)
                                        .kick = on_kick,
                                        .ipi = on_ipi};
     uint64_t now = arch_tsc(), hz = arch_tsc_hz();
-    unsigned step = g->life.step++;
+    unsigned step = g->life.step++, slots = platform_slots();
 
     g->platform.vcpus = g->vcpu_count;
     if (step == 0) {
         platform_disconnect(&g->platform);
         return;
     }
-    if (step == 1) {
-        if (platform_connect(&g->platform, g->config.devices))
+    if (step <= slots) {
+        if (platform_connect(&g->platform, g->config.devices, step - 1))
             guest_fail(g, "its devices cannot be set up");
         return;
     }
-    platform_reset(&g->platform, g->config.devices, now, hz, boot_epoch + (now - boot_tsc) / hz,
-                   g->mem.size, &host);
+    if (step == slots + 1) {
+        platform_reset(&g->platform, g->config.devices, now, hz, boot_epoch + (now - boot_tsc) / hz,
+                       g->mem.size, &host);
+        return;
+    }
+    if (step < 2 * slots + 2) {
+        platform_plug(&g->platform, step - slots - 2);
+        return;
+    }
     if (g->config.watchdog_ms && platform_watch(&g->platform, hz / 1000 * g->config.watchdog_ms)) {
         guest_fail(g, "its watchdog's port is taken");
         return;

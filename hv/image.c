@@ -169,10 +169,24 @@ bool image_drop_unfinished(struct guest *m)
     return false;
 }
 
-/* The name of image n of a guest: 0 is its image, then come its modules. */
+/* A guest's files: its image, then its modules, then its disks. */
+static unsigned files_of(const struct guest_config *c)
+{
+    return 1 + c->module_count + c->disk_count;
+}
+
 static const char *name_of(const struct guest_config *c, unsigned n)
 {
+    if (n > c->module_count)
+        return c->disks[n - 1 - c->module_count].file;
     return n == 0 ? c->image : c->modules[n - 1].file;
+}
+
+static struct image_source *place_of(struct guest *g, unsigned n)
+{
+    if (n > g->config.module_count)
+        return &g->disk_images[n - 1 - g->config.module_count];
+    return &g->sources[n];
 }
 
 struct image_source image_of_management(void)
@@ -210,15 +224,15 @@ static void add_user(const char *name, unsigned guest)
 
 int image_take(struct guest *g)
 {
-    for (unsigned i = 0; i <= g->config.module_count; i++) {
+    for (unsigned i = 0; i < files_of(&g->config); i++) {
         int rc;
 
         job_rest();
-        rc = look_up(name_of(&g->config, i), &g->sources[i]);
+        rc = look_up(name_of(&g->config, i), place_of(g, i));
         if (rc)
             return rc;
     }
-    for (unsigned i = 0; i <= g->config.module_count; i++)
+    for (unsigned i = 0; i < files_of(&g->config); i++)
         add_user(name_of(&g->config, i), g->number);
     job_rest();
     return 0;
@@ -229,6 +243,7 @@ void image_release(struct guest *g)
     struct abi_images *p = guest_images_page();
 
     memset(g->sources, 0, sizeof(g->sources));
+    memset(g->disk_images, 0, sizeof(g->disk_images));
     for (unsigned i = 0; i < ABI_IMAGES; i++)
         __atomic_fetch_and(&p->images[i].users, ~(1u << g->number), __ATOMIC_RELEASE);
     job_rest();

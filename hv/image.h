@@ -19,8 +19,8 @@ bool image_drop_unfinished(struct guest *m);
 /* The management guest's own image; NULL: there is none. */
 struct image_source image_of_management(void);
 
-/* Makes the guest a user of its image and modules: g->sources. -E_NOENT: one does not exist, and
- * nothing was taken. */
+/* Makes the guest a user of its image, modules and disks: g->sources, g->disk_images. -E_NOENT: one
+ * does not exist, and nothing was taken. */
 int image_take(struct guest *g) MUST_CHECK;
 /* Ends the guest's use of them. Its owning core. */
 void image_release(struct guest *g);

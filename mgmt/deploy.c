@@ -52,7 +52,8 @@ static bool find_file(const struct api_view *v, const struct guest_config *g, co
 
     if (m && o == OFFER_KEPT && !offer_is_same_guest(v->config, g)) {
         (void)fmt(f->text, sizeof(f->text),
-                  "\"%s\" is a module of another guest: upload a copy under another name", name);
+                  "\"%s\" is a module or disk of another guest: upload a copy under another name",
+                  name);
         f->status = 409;
         return false;
     }
@@ -94,6 +95,13 @@ bool deploy_find_files(const struct api_view *v, const struct guest_config *g,
             return false;
         r->modules[i].args = g->modules[i].args;
         r->modules[i].name = g->argv0 ? g->modules[i].file : NULL;
+    }
+    for (unsigned i = 0; i < g->disk_count; i++) {
+        struct load_blob found; /* the root looks it up by its name */
+
+        (void)fmt(f->pointer, sizeof(f->pointer), "/disks/%u/file", i);
+        if (!find_file(v, g, g->disks[i].file, &found, f))
+            return false;
     }
     return true;
 }
@@ -183,8 +191,8 @@ static int say_no_memory(const struct api_view *v, uint64_t asked, struct deploy
     else
         (void)fmt(
             f->text, sizeof(f->text),
-            "not enough memory for translation tables and network buffers besides the guest's "
-            "%lu KiB: %lu KiB free",
+            "not enough memory for translation tables, network buffers and what is written to "
+            "disks besides the guest's %lu KiB: %lu KiB free",
             asked >> 10, m->free >> 10);
     return refuse(f, 409, "/memory");
 }

@@ -80,7 +80,7 @@ static void start_queue(unsigned n)
 
 static err_t start_device(struct netif *n)
 {
-    ports = pc_pci_ports(VIRTIO_PCI_VENDOR, VIRTIO_NET_DEVICE);
+    ports = pc_pci_ports(VIRTIO_PCI_VENDOR, VIRTIO_NET_DEVICE, 0);
     if (!ports)
         return ERR_IF;
     outb(REG(VIRTIO_STATUS), 0);

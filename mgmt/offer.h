@@ -21,6 +21,6 @@ enum offer {
  * be named in the missing part, so it is kept. */
 enum offer offer_of(const struct config *c, bool whole, const char *name);
 
-/* The configuration has this guest: the same name, image and modules with the same arguments, so
- * its files do what they did before. */
+/* The configuration has this guest: the same name, image, disks and modules with the same
+ * arguments, so its files do what they did before. */
 bool offer_is_same_guest(const struct config *c, const struct guest_config *g);

@@ -161,6 +161,24 @@ static void put_modules(struct json_out *j, const struct row *r, const void *obj
     json_end(j);
 }
 
+static const struct row disk_rows[] = {
+#define DISK(name, kind, least, most, preset, words, ...) ROW(config_disk, #name, name, kind, words)
+#include "hv/config_fields.def"
+};
+
+static void put_disks(struct json_out *j, const struct row *r, const void *object)
+{
+    const struct guest_config *g = object;
+
+    json_array(j, r->name);
+    for (unsigned i = 0; i < g->disk_count && i < ARRAY_LEN(g->disks); i++) {
+        json_object(j, NULL);
+        put_rows(j, disk_rows, ARRAY_LEN(disk_rows), &g->disks[i]);
+        json_end(j);
+    }
+    json_end(j);
+}
+
 static const struct row guest_rows[] = {
 #define GUEST(name, kind, least, most, preset, words, ...)                                         \
     ROW(guest_config, #name, name, kind, words)

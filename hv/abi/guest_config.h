@@ -8,6 +8,7 @@
 
 #define CONFIG_MODULES_MAX 8
 #define CONFIG_VCPUS_MAX   8u
+#define CONFIG_DISKS_MAX   4
 
 /* Which exits a guest starts with. */
 enum abi_exit_profile {
@@ -49,6 +50,13 @@ struct config_module {
     char args[256];
 };
 
+struct config_disk {
+    char file[96];
+    uint32_t readonly; /* 1: without it the guest's writes go to memory of its own */
+    uint32_t size_mb;  /* 0..CONFIG_DISK_MB_MAX: its size in MB, if that is more than the file's */
+};
+#define CONFIG_DISK_MB_MAX 65536
+
 /* Also the argument of ABI_CALL_CREATE. */
 struct guest_config {
     char name[32];  /* [a-z0-9][a-z0-9-]*, unique; "mgmt" is taken */
@@ -79,6 +87,8 @@ struct guest_config {
     uint32_t net_given;    /* 1: the object was given */
     struct config_module modules[CONFIG_MODULES_MAX];
     uint32_t module_count;
+    struct config_disk disks[CONFIG_DISKS_MAX];
+    uint32_t disk_count;
     uint32_t vcpus; /* 1..CONFIG_VCPUS_MAX, default 1; each has the share, budget and guarantee */
     /* The core of each vCPU; one may be named more than once. core_count 0: management chooses;
      * otherwise at least `vcpus`, and the first is `core`. */

@@ -22,18 +22,18 @@ static uint8_t *entries(struct io_bus *b, uint16_t first, uint16_t last, unsigne
 
 int io_claim(struct io_bus *b, uint16_t first, uint16_t last, const struct io_ops *ops, void *dev)
 {
-    unsigned n = 0, count = 0;
+    unsigned n, count = 0;
     uint8_t *e = entries(b, first, last, &count);
 
     if (!e)
         return -E_RANGE;
-    while (n < IO_REGIONS_MAX && b->regions[n].ops)
-        n++;
-    if (n == IO_REGIONS_MAX)
+    n = (unsigned)__builtin_ctzll(~b->used);
+    if (n >= IO_REGIONS_MAX)
         return -E_NOSPC;
     for (unsigned i = 0; i < count; i++)
         if (e[i])
             return -E_EXIST;
+    b->used |= 1ull << n;
     b->regions[n] = (struct io_region){ops, dev, first, last};
     memset(e, (int)n + 1, count);
     return 0;
@@ -62,13 +62,14 @@ int mmio_claim(struct io_bus *b, uint64_t base, uint64_t size, const struct mmio
 
 void bus_release(struct io_bus *b, const void *dev)
 {
-    for (unsigned i = 0; i < IO_REGIONS_MAX; i++) {
-        struct io_region *r = &b->regions[i];
+    for (uint64_t left = b->used; left; left &= left - 1) {
+        struct io_region *r = &b->regions[__builtin_ctzll(left)];
         unsigned count = 0;
         uint8_t *e;
 
-        if (!r->ops || r->dev != dev)
+        if (r->dev != dev)
             continue;
+        b->used &= ~(left & -left);
         e = entries(b, r->first, r->last, &count);
         memset(e, 0, count);
         *r = (struct io_region){0};

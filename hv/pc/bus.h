@@ -21,7 +21,7 @@ struct mmio_ops {
     unsigned width;
 };
 
-#define IO_REGIONS_MAX   48
+#define IO_REGIONS_MAX   48 /* at most 64 */
 #define IO_DIRECT        0x1000u
 #define IO_BLOCK         64u
 #define MMIO_REGIONS_MAX 16u
@@ -31,6 +31,7 @@ struct mmio_ops {
 struct io_bus {
     uint8_t index[IO_DIRECT]; /* region number + 1; 0: unclaimed */
     uint8_t blocks[(0x10000 - IO_DIRECT) / IO_BLOCK];
+    uint64_t used; /* bits: regions */
     struct io_region {
         const struct io_ops *ops; /* NULL: free */
         void *dev;

@@ -59,7 +59,7 @@ struct device_env {
     const struct dev_clock *clock;
     uint32_t devices; /* DEV_*: those that exist */
     struct io_bus *bus;
-    struct pci *pci; /* with DEV_PCI. Its `reset` comes before those of its functions */
+    struct pci *pci; /* with DEV_PCI */
     /* Sends a message-signalled interrupt, with the line's `ctx`; NULL: no one takes them. */
     int (*msi)(void *ctx, uint64_t address, uint32_t data);
     uint64_t epoch;      /* the wall clock now: seconds since 1970 */
@@ -89,6 +89,9 @@ struct device {
     } memory;
     /* Sets the power-on state, even if the device is not connected. */
     void (*reset)(void *dev, const struct device_env *env);
+    /* Instead of `reset` and `ports`, for what is on the PCI bus: puts it there in that state, if
+     * it exists. */
+    void (*plug)(void *dev, const struct device_env *env);
     /* Where it keeps the time at which update() must be called. */
     uint64_t *(*deadline)(void *dev);
     /* Brings the device up to clock->now, and raises its line for what has fallen due. */

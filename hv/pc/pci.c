@@ -58,7 +58,6 @@ bool pci_is_master(const struct pci_function *f)
 
 void pci_function_init(struct pci_function *f, const struct pci_identity *id, void *dev)
 {
-    memset(f, 0, sizeof(*f));
     f->dev = dev;
     f->due = NEVER;
     f->caps_end = FIRST_CAP;
@@ -297,8 +296,15 @@ static void reset(void *dev, const struct device_env *env)
     p->irq = env->irq;
     p->msi = env->msi;
     p->messages = env->msi != NULL;
+}
+
+static void plug_bridge(void *dev, const struct device_env *env)
+{
+    struct pci *p = dev;
+
     if (!(env->devices & DEV_PCI))
         return;
+    memset(&p->bridge, 0, sizeof(p->bridge));
     pci_function_init(&p->bridge, &bridge_identity, &p->bridge);
     pci_plug(p, &p->bridge, 0);
 }
@@ -346,6 +352,7 @@ const struct device pci_device = {
     .ports = {{PCI_DATA_PORT, PCI_DATA_PORT + 3, &data_ops}},
     .memory = {PCI_ECAM, PCI_ECAM_SIZE, &ecam_ops},
     .reset = reset,
+    .plug = plug_bridge,
     .deadline = deadline,
     .update = update,
     .shift = shift,

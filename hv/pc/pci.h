@@ -86,13 +86,14 @@ struct pci {
 
 extern const struct device pci_device;
 
-/* Makes a function, all of whose BARs and capabilities follow. Once, before it is plugged. */
+/* Makes a function, all of whose BARs and capabilities follow; *f is all zero. Once, before it is
+ * plugged. */
 void pci_function_init(struct pci_function *f, const struct pci_identity *id, void *dev);
 void pci_add_bar(struct pci_function *f, unsigned number, const struct pci_bar *bar);
 /* The capability's offset; `body` follows its two first bytes. There must be room. */
 unsigned pci_add_capability(struct pci_function *f, uint8_t id, const void *body, size_t size);
 
-/* Puts it into a slot, in its power-on state. Once a life, after pci_device.reset; what it claimed
+/* Puts it into a slot, in its power-on state. Once a life, after pci_device.plug; what it claimed
  * in an earlier life has been released. */
 void pci_plug(struct pci *p, struct pci_function *f, unsigned slot);
 

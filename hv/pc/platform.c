@@ -12,6 +12,10 @@ static const struct slot {
     {&pci_device, offsetof(struct platform, pci)},
     {&ioapic_device, offsetof(struct platform, ioapic)},
     {&virtio_net_device, offsetof(struct platform, net)},
+    {&virtio_blk_device, offsetof(struct platform, disks[0])},
+    {&virtio_blk_device, offsetof(struct platform, disks[1])},
+    {&virtio_blk_device, offsetof(struct platform, disks[2])},
+    {&virtio_blk_device, offsetof(struct platform, disks[3])},
     {&pit_device, offsetof(struct platform, pit)},
     {&rtc_device, offsetof(struct platform, rtc)},
     {&uart_device, offsetof(struct platform, uart)},
@@ -100,25 +104,36 @@ static int connect(struct platform *p, const struct slot *s)
     return rc;
 }
 
-int platform_connect(struct platform *p, uint32_t devices)
+unsigned platform_slots(void)
 {
-    int rc = 0;
+    return ARRAY_LEN(slots);
+}
 
-    p->devices = devices;
-    for (size_t i = 0; i < ARRAY_LEN(slots) && rc == 0; i++)
-        if (slots[i].device->bit & devices)
-            rc = connect(p, &slots[i]);
-    return rc;
+int platform_connect(struct platform *p, uint32_t devices, unsigned slot)
+{
+    return slots[slot].device->bit & devices ? connect(p, &slots[slot]) : 0;
+}
+
+void platform_plug(struct platform *p, unsigned slot)
+{
+    const struct slot *s = &slots[slot];
+    const struct device_env env = {.devices = p->devices, .pci = &p->pci};
+
+    if (s->device->plug)
+        s->device->plug(dev_of(p, s), &env);
 }
 
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host)
 {
-    int rc;
+    int rc = 0;
 
     platform_disconnect(p);
-    rc = platform_connect(p, devices);
+    for (unsigned i = 0; i < ARRAY_LEN(slots) && rc == 0; i++)
+        rc = platform_connect(p, devices, i);
     platform_reset(p, devices, now, tsc_hz, epoch, memory, host);
+    for (unsigned i = 0; i < ARRAY_LEN(slots) && rc == 0; i++)
+        platform_plug(p, i);
     return rc;
 }
 

@@ -22,6 +22,7 @@
 #include "hv/pc/reset.h"
 #include "hv/pc/rtc.h"
 #include "hv/pc/uart.h"
+#include "hv/pc/virtio_blk.h"
 #include "hv/pc/virtio_net.h"
 #include "hv/pc/watchdog.h"
 #include "hv/spinlock.h"
@@ -55,6 +56,7 @@ struct platform {
     struct reset reset;
     struct pci pci;
     struct virtio_net net;
+    struct virtio_blk disks[VIRTIO_BLK_MAX];
     struct watchdog watchdog;
     struct platform_host host;
     /* Devices with a deadline. */
@@ -69,17 +71,21 @@ struct platform {
 
 /* Power-on state at TSC `now`; `epoch` is the wall clock then (seconds since 1970), `memory` the
  * guest's RAM in bytes. The bus is all zero before the first call. The caller has set
- * p->vcpus before; with DEV_APIC the page of each vCPU's local APIC (lapic.regs), and with
- * DEV_NET p->net (virtio_net_init). This initialises everything else. -E_* if ports
+ * p->vcpus before; with DEV_APIC the page of each vCPU's local APIC (lapic.regs), with DEV_NET
+ * p->net (virtio_net_init), and with DEV_PCI those of p->disks that exist (virtio_blk_init; the
+ * others are all zero). This initialises everything else. -E_* if ports
  * clash. */
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;
-/* Its three parts, for a caller without time for all at once: release all ports; claim the devices'
- * ports; then reset the devices, which also puts those on the PCI bus where firmware would. */
+/* Its four parts, in their order, for a caller without time for all at once: release all ports;
+ * claim the ports of each of platform_slots() devices; reset them; put each of those on the PCI bus
+ * where firmware would. */
 void platform_disconnect(struct platform *p);
-int platform_connect(struct platform *p, uint32_t devices) MUST_CHECK;
+unsigned platform_slots(void);
+int platform_connect(struct platform *p, uint32_t devices, unsigned slot) MUST_CHECK;
 void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                     uint64_t epoch, uint64_t memory, const struct platform_host *host);
+void platform_plug(struct platform *p, unsigned slot);
 
 /* Adds a watchdog with `patience` ticks, after platform_init(). -E_* if ports clash. */
 int platform_watch(struct platform *p, uint64_t patience) MUST_CHECK;

@@ -421,7 +421,6 @@ void virtio_init(struct virtio *v, const struct virtio_model *model, const struc
                                     .class = model->class,
                                     .revision = REVISION_MODERN};
 
-    memset(v, 0, sizeof(*v));
     v->model = model;
     v->mem = mem;
     v->features = features | VIRTIO_F_VERSION_1;

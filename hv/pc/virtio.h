@@ -99,7 +99,7 @@ struct virtio {
 };
 
 /* Makes a device with these features, beside VERSION_1; `mem` and `config` (`size` bytes, at most
- * VIRTIO_CONFIG_MAX) stay the caller's. Once, before any other call. */
+ * VIRTIO_CONFIG_MAX) stay the caller's. *v is all zero. Once, before any other call. */
 void virtio_init(struct virtio *v, const struct virtio_model *model, const struct gmem *mem,
                  uint64_t features, const void *config, unsigned size);
 /* Puts it into a slot of the bus, in its power-on state. */

@@ -240,7 +240,7 @@ static const struct virtio_model model = {
 void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t mac[6],
                      struct virtio_net_frame *rx_ring, const struct virtio_net_host *host)
 {
-    memset(d, 0, sizeof(*d));
+    memset(d, 0, offsetof(struct virtio_net, tx_buf));
     d->host = *host;
     d->rx_ring = rx_ring;
     d->config = (struct virtio_net_config){.link = LINK_UP, .queue_pairs = 1, .mtu = 1500};
@@ -248,7 +248,7 @@ void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t
     virtio_init(&d->virtio, &model, mem, FEATURES, &d->config, sizeof(d->config));
 }
 
-static void reset(void *dev, const struct device_env *env)
+static void plug(void *dev, const struct device_env *env)
 {
     struct virtio_net *d = dev;
 
@@ -259,5 +259,5 @@ static void reset(void *dev, const struct device_env *env)
 const struct device virtio_net_device = {
     .name = "virtio-net",
     .bit = DEV_NET,
-    .reset = reset,
+    .plug = plug,
 };

@@ -69,7 +69,7 @@ struct virtio_net {
     uint64_t rx_frames, tx_frames, rx_dropped, errors;
     bool sent_last; /* receiving is next */
     struct virtio_net_chain tx_chain, rx_chain;
-    uint8_t tx_buf[VIRTIO_NET_FRAME];
+    uint8_t tx_buf[VIRTIO_NET_FRAME]; /* the last member, see virtio_net_init() */
 };
 
 /* The most descriptors that one virtio_net_work() handles; it stops after a frame. A neighbour on
@@ -79,7 +79,7 @@ struct virtio_net {
 extern const struct device virtio_net_device;
 
 /* Makes the device; `mem` and `rx_ring` stay the caller's. Once, before any other core knows it,
- * and before virtio_net_device.reset, which each life needs: it forgets the former driver's rings
+ * and before virtio_net_device.plug, which each life needs: it forgets the former driver's rings
  * and drops waiting frames. */
 void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t mac[6],
                      struct virtio_net_frame *rx_ring, const struct virtio_net_host *host);

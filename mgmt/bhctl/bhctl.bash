@@ -60,7 +60,7 @@ _bhctl_files() {
 # The value of an option. False: it has none.
 _bhctl_value() {
     case $prev in
-    --token-file | --cacert | --module) _bhctl_files ;;
+    --token-file | --cacert | --module | --disk) _bhctl_files ;;
     --url) compopt -o nospace; _bhctl_offer "http:// https://" ;;
     # values of deploy: "make documents" writes them from hv/config_fields.def
     --kind) _bhctl_offer "auto flat linux multiboot1 multiboot2 pvh" ;;
@@ -75,8 +75,8 @@ _bhctl_value() {
     --group) _bhctl_offer "control read-only guest host" ;;
     --format) _bhctl_offer "text json" ;;
     --sort) _bhctl_offer "cpu exits memory name" ;;
-    --delete | --image | --module-image) _bhctl_offer "$(_bhctl_names images)" ;;
-    --token | --fingerprint | --name | --module-args) ;;
+    --delete | --image | --module-image | --disk-image) _bhctl_offer "$(_bhctl_names images)" ;;
+    --token | --fingerprint | --name | --module-args | --disk-mb) ;;
     --vcpu | --fields | --snapshot | --diff | --to | --quiet | --count | -n | --delay | -d | --from) ;;
     *) return 1 ;;
     esac
@@ -85,7 +85,7 @@ _bhctl_value() {
 _bhctl_argument() {
     local options
     case $command in
-    deploy) options="--name --image --module --module-image --module-args $_bhctl_fields" ;;
+    deploy) options="--name --image --module --module-image --module-args --disk --disk-image --disk-readonly --disk-mb $_bhctl_fields" ;;
     delete) options="--images" ;;
     console) options="--new --quiet --raw --filter" ;;
     images) options="--delete" ;;

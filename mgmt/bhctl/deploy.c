@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILES_MAX (1u + OPTIONS_MODULES_MAX)
+#define FILES_MAX (1u + OPTIONS_MODULES_MAX + OPTIONS_DISKS_MAX)
 
 /* A file that becomes an image, or an existing image. */
 struct part {
@@ -18,7 +18,7 @@ struct part {
 };
 
 struct deployment {
-    struct part parts[FILES_MAX]; /* the image, then the modules */
+    struct part parts[FILES_MAX]; /* the image, then the modules, then the disks */
     unsigned count;
 };
 
@@ -91,6 +91,7 @@ static json_t *make_switch(const char *value)
 /* Fields without an option of their own. */
 #define make_net       make_text
 #define make_modules   make_text
+#define make_disks     make_text
 
 /* Options that are members of the guest's entry or of its network card's. */
 static const struct member {
@@ -143,7 +144,7 @@ static int set_modules(json_t *g, const struct options *o, const struct deployme
     json_t *modules = json_array();
     int rc = EXIT_OK;
 
-    for (unsigned i = 1; i < d->count && rc == EXIT_OK; i++) {
+    for (unsigned i = 1; i <= o->module_count && rc == EXIT_OK; i++) {
         const struct part *p = &d->parts[i];
         const char *args = o->modules[i - 1].args;
         json_t *one = json_object();
@@ -160,6 +161,31 @@ static int set_modules(json_t *g, const struct options *o, const struct deployme
     return rc;
 }
 
+static int set_disks(json_t *g, const struct options *o, const struct deployment *d)
+{
+    json_t *disks = json_array();
+    int rc = EXIT_OK;
+
+    for (unsigned i = 0; i < o->disk_count && rc == EXIT_OK; i++) {
+        const struct part *p = &d->parts[1 + o->module_count + i];
+        const struct attached_option *k = &o->disks[i];
+        json_t *one = json_object(), *mb = k->mb ? make_number(k->mb) : NULL;
+
+        rc = set(one, "file", json_string(p->image), p->uploaded ? OPTION_DISK : OPTION_DISK_IMAGE);
+        if (k->readonly)
+            (void)json_object_set_new(one, "readonly", json_true());
+        if (mb)
+            (void)json_object_set_new(one, "size_mb", mb);
+        else if (k->mb)
+            rc = complain(EXIT_USAGE, "--disk-mb: \"%s\" is not a whole number", k->mb);
+        (void)json_array_append_new(disks, one);
+    }
+    if (rc == EXIT_OK && json_array_size(disks))
+        (void)json_object_set(g, "disks", disks);
+    json_decref(disks);
+    return rc;
+}
+
 /* The guest's entry, or NULL and *status. The appliance checks the values. */
 static json_t *guest_entry(const struct options *o, const struct deployment *d, int *status)
 {
@@ -172,6 +198,8 @@ static json_t *guest_entry(const struct options *o, const struct deployment *d, 
         *status = set_members(g, o, members, ARRAY_LEN(members));
     if (*status == EXIT_OK)
         *status = set_modules(g, o, d);
+    if (*status == EXIT_OK)
+        *status = set_disks(g, o, d);
     if (*status == EXIT_OK)
         *status = set_members(net, o, net_members, ARRAY_LEN(net_members));
     if (*status == EXIT_OK && json_object_size(net))
@@ -203,6 +231,12 @@ static int find_file(struct deployment *d, unsigned i, const char *guest, const 
     return upload_measure(&p->upload);
 }
 
+/* Part i, which is not the image. */
+static const struct attached_option *attached(const struct options *o, unsigned i)
+{
+    return i > o->module_count ? &o->disks[i - 1 - o->module_count] : &o->modules[i - 1];
+}
+
 static int find_parts(struct deployment *d, const struct options *o)
 {
     const char *image = o->value[OPTION_IMAGE];
@@ -210,14 +244,14 @@ static int find_parts(struct deployment *d, const struct options *o)
 
     if (!image == !o->arg_count)
         return complain(EXIT_USAGE, "deploy needs FILE, or --image IMAGE instead");
-    d->count = 1 + o->module_count;
+    d->count = 1 + o->module_count + o->disk_count;
     /* First the parts that already have a name. */
     d->parts[0].image = image;
     for (unsigned i = 1; i < d->count; i++)
-        d->parts[i].image = o->modules[i - 1].image;
+        d->parts[i].image = attached(o, i)->image;
     for (unsigned i = 0; i < d->count && rc == EXIT_OK; i++)
         if (!d->parts[i].image)
-            rc = find_file(d, i, o->value[OPTION_NAME], i ? o->modules[i - 1].file : o->arg[0]);
+            rc = find_file(d, i, o->value[OPTION_NAME], i ? attached(o, i)->file : o->arg[0]);
     return rc;
 }
 

@@ -13,13 +13,12 @@
 static const struct command_spec commands[] = {
     {"guests", "", 0, 0, 0, "all guests", NULL},
     {"status", "NAME", 1, 1, 0, "a guest's state, configuration and exits", NULL},
-    {"deploy", "[FILE]", 0, 1,
-     B(NAME) | B(IMAGE) | B(MODULE) | B(MODULE_IMAGE) | B(MODULE_ARGS) | B(FIELDS_OF_GUESTS),
+    {"deploy", "[FILE]", 0, 1, B(NAME) | B(IMAGE) | OPTIONS_ATTACHED | B(FIELDS_OF_GUESTS),
      "upload an image and start a guest from it",
-     "FILE and modules are uploaded as images named after the guest and the file; if the "
+     "FILE, modules and disks are uploaded as images named after the guest and the file; if the "
      "guest\n"
-     "is refused, they are deleted again. With --image and --module-image nothing is "
-     "uploaded:\n"
+     "is refused, they are deleted again. With --image, --module-image and --disk-image nothing "
+     "is uploaded:\n"
      "\"bhctl images\" lists what exists. The image is a Linux bzImage, a multiboot "
      "image,\n"
      "an ELF with a PVH note or, with --kind flat, a flat binary. --name is required."},

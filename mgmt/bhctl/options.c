@@ -32,6 +32,13 @@ static const struct option_spec specs[OPTIONS] = {
         TOLD("image", 0, "IMAGE", "instead of FILE: an existing image, uploaded or on the ISO"),
     [OPTION_MODULE_IMAGE] =
         TOLD("module-image", 0, "IMAGE", "an existing image as a module, like --image"),
+    [OPTION_DISK] = TOLD("disk", 0, "FILE", "a virtio disk with the file's contents; up to 4"),
+    [OPTION_DISK_IMAGE] =
+        TOLD("disk-image", 0, "IMAGE", "an existing image as a disk, like --image"),
+    [OPTION_DISK_READONLY] =
+        TOLD("disk-readonly", 0, NULL, "the guest cannot write the disk before it"),
+    [OPTION_DISK_MB] =
+        TOLD("disk-mb", 0, "N", "the size of the disk before it in MB, if its file is smaller"),
     [OPTION_ROLE] = TOLD("role", 0, "ROLE", "read, operate or admin"),
     [OPTION_VCPU] = TOLD("vcpu", 0, "N", "of this vCPU, numbered from 0; by default 0"),
     [OPTION_FIELDS] =
@@ -99,25 +106,46 @@ static enum option_id find(uint64_t allowed, const char *text, size_t n)
     return OPTIONS;
 }
 
-static bool note_module(struct options *o, enum option_id id, const char *value, char *why)
+/* A module or a disk, by its file or as an image. */
+static bool attach(struct attached_option *list, unsigned *count, unsigned most, const char *what,
+                   struct attached_option given, char *why)
 {
-    if (id == OPTION_MODULE_ARGS) {
-        if (o->module_count == 0) {
-            (void)snprintf(why, OPTIONS_WHY_MAX,
-                           "--module-args comes after its --module or --module-image");
-            return false;
-        }
-        o->modules[o->module_count - 1].args = value;
-        return true;
-    }
-    if (o->module_count == OPTIONS_MODULES_MAX) {
-        (void)snprintf(why, OPTIONS_WHY_MAX, "a guest has at most %u modules", OPTIONS_MODULES_MAX);
+    if (*count == most) {
+        (void)snprintf(why, OPTIONS_WHY_MAX, "a guest has at most %u %s", most, what);
         return false;
     }
-    o->modules[o->module_count] = (struct module_option){.file = value};
-    if (id == OPTION_MODULE_IMAGE)
-        o->modules[o->module_count] = (struct module_option){.image = value};
-    o->module_count++;
+    list[(*count)++] = given;
+    return true;
+}
+
+static bool note_attached(struct options *o, enum option_id id, const char *value, char *why)
+{
+    const struct attached_option file = {.file = value}, image = {.image = value};
+    bool of_disk = id == OPTION_DISK_READONLY || id == OPTION_DISK_MB;
+
+    switch (id) {
+    case OPTION_MODULE:
+    case OPTION_MODULE_IMAGE:
+        return attach(o->modules, &o->module_count, OPTIONS_MODULES_MAX, "modules",
+                      id == OPTION_MODULE ? file : image, why);
+    case OPTION_DISK:
+    case OPTION_DISK_IMAGE:
+        return attach(o->disks, &o->disk_count, OPTIONS_DISKS_MAX, "disks",
+                      id == OPTION_DISK ? file : image, why);
+    default:
+        break;
+    }
+    if (of_disk ? !o->disk_count : !o->module_count) {
+        (void)snprintf(why, OPTIONS_WHY_MAX, "--%s comes after its --%s or --%s-image",
+                       specs[id].name, of_disk ? "disk" : "module", of_disk ? "disk" : "module");
+        return false;
+    }
+    if (id == OPTION_MODULE_ARGS)
+        o->modules[o->module_count - 1].args = value;
+    else if (id == OPTION_DISK_MB)
+        o->disks[o->disk_count - 1].mb = value;
+    else
+        o->disks[o->disk_count - 1].readonly = value;
     return true;
 }
 
@@ -161,8 +189,8 @@ static bool parse_option(struct options *o, int argc, char *const *argv, int *i,
     else if (!value)
         value = "";
     o->value[id] = value;
-    if (id == OPTION_MODULE || id == OPTION_MODULE_IMAGE || id == OPTION_MODULE_ARGS)
-        return note_module(o, id, value, why);
+    if (id < OPTION_FIELDS_OF_GUESTS && (OPTIONS_ATTACHED & OPTION_BIT(id)))
+        return note_attached(o, id, value ? value : "", why);
     return true;
 }
 

@@ -5,6 +5,7 @@
 
 #define OPTIONS_ARGS_MAX    2u
 #define OPTIONS_MODULES_MAX 8u
+#define OPTIONS_DISKS_MAX   4u
 #define OPTIONS_WHY_MAX     200u
 
 enum option_id {
@@ -25,6 +26,10 @@ enum option_id {
     OPTION_MODULE_ARGS,
     OPTION_IMAGE,
     OPTION_MODULE_IMAGE,
+    OPTION_DISK,
+    OPTION_DISK_IMAGE,
+    OPTION_DISK_READONLY,
+    OPTION_DISK_MB,
     OPTION_ROLE,
     /* vmcs */
     OPTION_VCPU,
@@ -66,6 +71,12 @@ enum option_id {
 #define OPTION_BIT(o) (1ull << (o))
 _Static_assert(OPTION_FIELDS_OF_GUESTS < 64, "a bit each");
 
+/* Those for modules and disks, which may be repeated. */
+#define OPTIONS_ATTACHED                                                                           \
+    (OPTION_BIT(OPTION_MODULE) | OPTION_BIT(OPTION_MODULE_IMAGE) |                                 \
+     OPTION_BIT(OPTION_MODULE_ARGS) | OPTION_BIT(OPTION_DISK) | OPTION_BIT(OPTION_DISK_IMAGE) |    \
+     OPTION_BIT(OPTION_DISK_READONLY) | OPTION_BIT(OPTION_DISK_MB))
+
 struct option_spec {
     const char *name;  /* without "--"; NULL: there is no such option */
     char letter;       /* of the short form, or 0 */
@@ -84,9 +95,11 @@ struct command_spec {
     const char *help; /* more sentences, or NULL */
 };
 
-/* One of `file` and `image` is NULL, and so may be `args`. */
-struct module_option {
-    const char *file, *image, *args;
+/* A module or a disk: one of `file` and `image` is NULL, and so may be the others. */
+struct attached_option {
+    const char *file, *image;
+    const char *args;          /* a module's */
+    const char *readonly, *mb; /* a disk's */
 };
 
 /* Points into argv. */
@@ -97,8 +110,8 @@ struct options {
     const char *value[OPTIONS];
     const char *arg[OPTIONS_ARGS_MAX];
     unsigned arg_count;
-    struct module_option modules[OPTIONS_MODULES_MAX];
-    unsigned module_count;
+    struct attached_option modules[OPTIONS_MODULES_MAX], disks[OPTIONS_DISKS_MAX];
+    unsigned module_count, disk_count;
 };
 
 static inline bool options_have(const struct options *o, enum option_id id)

@@ -29,6 +29,8 @@ const char *words_option(const char *pointer)
             return option_spec(i)->name;
     if (is_in(pointer, "/modules"))
         return option_spec(OPTION_MODULE)->name;
+    if (is_in(pointer, "/disks"))
+        return option_spec(OPTION_DISK)->name;
     /* The image may also come from a file. */
     return is_in(pointer, "/name") ? option_spec(OPTION_NAME)->name : NULL;
 }

@@ -36,6 +36,36 @@ void config_parse_modules(struct parser *p, const struct field *f, int t, void *
     g->module_count = (unsigned)k->size;
 }
 
+static const struct field disk_fields[] = {
+#define DISK(name, kind, least, most, preset, words, ...)                                          \
+    FIELD(config_disk, #name, name, kind, least, most, words)
+#include "hv/config_fields.def"
+};
+
+void config_parse_disks(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct guest_config *g = object;
+    const jsmntok_t *k = &p->json.tokens[t];
+    size_t len = strlen(p->path);
+
+    if (k->type != JSMN_ARRAY || k->size > CONFIG_DISKS_MAX) {
+        config_error_at(p, t, f->name, "must be a list of at most 4 disks");
+        return;
+    }
+    for (int i = 0, at = t + 1; i < k->size; i++, at = json_skip(&p->json, at)) {
+        if (p->json.tokens[at].type != JSMN_OBJECT) {
+            config_error_at(p, at, f->name, "a disk is {\"file\": ..., \"readonly\": ...}");
+            return;
+        }
+        (void)fmt(p->path + len, sizeof(p->path) - len, "disks[%d].", i);
+        config_parse_object(p, at, disk_fields, ARRAY_LEN(disk_fields), &g->disks[i]);
+        if (!g->disks[i].file[0])
+            config_error_at(p, at, "file", "is missing");
+        p->path[len] = 0;
+    }
+    g->disk_count = (unsigned)k->size;
+}
+
 static const struct field guest_fields[] = {
 #define GUEST(name, kind, least, most, preset, words, ...)                                         \
     FIELD(guest_config, #name, name, kind, least, most, words)
@@ -148,8 +178,16 @@ static void check_shares(struct parser *p, int t, const struct guest_config *g)
             return;
 }
 
+/* Its image, modules and disks: so many files. */
+static unsigned files_of(const struct guest_config *g)
+{
+    return 1 + g->module_count + g->disk_count;
+}
+
 static const char *file_of(const struct guest_config *g, unsigned n)
 {
+    if (n > g->module_count)
+        return g->disks[n - 1 - g->module_count].file;
     return n == 0 ? g->image : g->modules[n - 1].file;
 }
 
@@ -162,7 +200,7 @@ static bool is_new_file(const struct config *c, const struct guest_config *g, un
         if (strcmp(file_of(g, k), name) == 0)
             return false;
     for (unsigned i = 0; i < c->guest_count && &c->guests[i] != g; i++)
-        for (unsigned k = 0; k <= c->guests[i].module_count; k++)
+        for (unsigned k = 0; k < files_of(&c->guests[i]); k++)
             if (strcmp(file_of(&c->guests[i], k), name) == 0)
                 return false;
     return true;
@@ -174,7 +212,7 @@ static void check_files(struct parser *p, int t, const struct guest_config *g)
     unsigned added = 0;
     char text[128];
 
-    for (unsigned k = 0; k <= g->module_count; k++)
+    for (unsigned k = 0; k < files_of(g); k++)
         added += is_new_file(c, g, k);
     if (c->file_count + added <= CONFIG_FILES_MAX) {
         c->file_count += added;
@@ -199,7 +237,7 @@ bool config_parse_guest_object(struct parser *p, int t, struct guest_config *g)
     config_parse_object(p, t, guest_fields, ARRAY_LEN(guest_fields), g);
     if (g->net_given)
         g->devices |= DEV_NET;
-    if (g->devices & DEV_NET)
+    if ((g->devices & DEV_NET) || g->disk_count)
         g->devices |= DEV_PCI;
     check_guest(p, t, g);
     if (p->config && p->errors == before)

@@ -73,7 +73,7 @@ bool config_parse_ip(const char *s, uint8_t ip[4], unsigned *prefix);
 
 /* Each parses one particular field and does more than store its value. */
 field_parse config_parse_guests, config_parse_management, config_parse_mac_prefix;
-field_parse config_parse_net, config_parse_addresses, config_parse_modules;
+field_parse config_parse_net, config_parse_addresses, config_parse_modules, config_parse_disks;
 field_parse config_parse_address, config_parse_gateway, config_parse_auth, config_parse_bytes;
 field_parse config_parse_syslog, config_parse_server, config_parse_host;
 bool config_net_address_is_ipv4(const struct net_address *a, const uint8_t ip[4]);

@@ -1,5 +1,5 @@
 // The form for a new guest: an entry of guests.json, its images from files or existing ones.
-import {GUEST, MODULES_MAX, NET} from "./fields.js";
+import {DISKS_MAX, GUEST, MODULES_MAX, NET} from "./fields.js";
 import {el, field, Refusal} from "./lib.js";
 import {isGuestName, suggestedName} from "./upload.js";
 
@@ -101,45 +101,59 @@ function source(onPick) {
     };
 }
 
-function moduleList() {
-    const list = el("ol", {class: "modules"}), problem = el("small", {class: "error", id: "modules-error", role: "alert", hidden: true});
-    const add = el("button", {type: "button", onclick: () => append()?.from.input.focus()}, "Add a module");
-    const node = el("fieldset", {id: "deploy-modules", tabindex: "-1", "aria-labelledby": "modules-label", "aria-describedby": problem.id}, list, add);
-    let modules = [], images = [], made = 0;
+// What is given beside its file: a module's arguments, and whether a disk can be written.
+function moduleArgs() {
+    const control = el("input", {type: "text", "aria-label": "Arguments of the module", placeholder: "arguments"});
+
+    return {control, node: control, read: () => ({args: control.value})};
+}
+
+function diskReadonly() {
+    const control = el("input", {type: "checkbox", "aria-label": "The disk cannot be written"});
+
+    return {control, node: el("label", null, control, " read-only"), read: () => (control.checked ? {readonly: true} : {})};
+}
+
+// A list of files: modules or disks.
+function fileList(word, label, most, note, makeMore) {
+    const field = `${word}s`, list = el("ol", {class: "modules"}), problem = el("small", {class: "error", id: `${field}-error`, role: "alert", hidden: true});
+    const add = el("button", {type: "button", onclick: () => append()?.from.input.focus()}, `Add a ${word}`);
+    const node = el("fieldset", {id: `deploy-${field}`, tabindex: "-1", "aria-labelledby": `${field}-label`, "aria-describedby": problem.id}, list, add);
+    let entries = [], images = [], made = 0;
 
     function append() {
-        if (modules.length === MODULES_MAX)
+        if (entries.length === most)
             return null;
-        const id = `module-${++made}`, from = source(() => {}), args = el("input", {type: "text", "aria-label": "Arguments of the module", placeholder: "arguments"});
+        const id = `${word}-${++made}`, from = source(() => {}), more = makeMore();
         const file = {control: from.input, problem: el("small", {class: "error", id: `${id}-error`, role: "alert", hidden: true})};
-        const module = {from, args, file, node: null};
+        const entry = {from, more, file, node: null};
 
         from.input.id = `deploy-${id}`;
-        from.input.setAttribute("aria-label", "Module");
+        from.input.setAttribute("aria-label", word[0].toUpperCase() + word.slice(1));
         from.input.setAttribute("aria-describedby", file.problem.id);
         from.stored.setAttribute("aria-label", "or stored image");
-        args.setAttribute("aria-describedby", file.problem.id);
+        more.control.setAttribute("aria-describedby", file.problem.id);
         from.show(images);
-        module.node = el("li", null, el("div", {class: "module"}, from.input, from.stored, args, el("button", {type: "button", "aria-label": "Remove the module", onclick: () => {
-            modules = modules.filter((m) => m !== module);
-            module.node.remove();
+        entry.node = el("li", null, el("div", {class: "module"}, from.input, from.stored, more.node, el("button", {type: "button", "aria-label": `Remove the ${word}`, onclick: () => {
+            entries = entries.filter((m) => m !== entry);
+            entry.node.remove();
             add.disabled = false;
             add.focus();
         }}, "Remove")), file.problem);
-        modules.push(module);
-        list.append(module.node);
-        add.disabled = modules.length === MODULES_MAX;
-        return module;
+        entries.push(entry);
+        list.append(entry.node);
+        add.disabled = entries.length === most;
+        return entry;
     }
     return {
-        node: el("div", {class: "row"}, el("span", {id: "modules-label"}, "Modules"), el("div", null, node,
-            el("small", {class: "note"}, "more files for the kernel; for Linux one, the initrd"), problem)),
+        field,
+        node: el("div", {class: "row"}, el("span", {id: `${field}-label`}, label), el("div", null, node, el("small", {class: "note"}, note), problem)),
         append,
-        all: () => modules,
+        all: () => entries,
         whole: {control: node, problem},
         show(now) {
             images = now;
-            modules.forEach((m) => m.from.show(now));
+            entries.forEach((m) => m.from.show(now));
         },
     };
 }
@@ -150,7 +164,9 @@ export function makeForm() {
         if (!name.value)
             name.value = suggestedName(file);
     });
-    const modules = moduleList(), fields = [...GUEST.map((f) => fieldRow(f, "")), ...NET.map((f) => fieldRow(f, "/net"))];
+    const modules = fileList("module", "Modules", MODULES_MAX, "more files for the kernel; for Linux one, the initrd", moduleArgs);
+    const disks = fileList("disk", "Disks", DISKS_MAX, "virtio disks; what is written to them is gone when the guest is deleted", diskReadonly);
+    const lists = [modules, disks], fields = [...GUEST.map((f) => fieldRow(f, "")), ...NET.map((f) => fieldRow(f, "/net"))];
     const some = (names) => names.map((name) => fields.find((r) => r.name === name));
     const plain = [
         row("Image", "image", image.input, "or drop it anywhere on this page: Linux bzImage, multiboot or PVH image"),
@@ -164,20 +180,20 @@ export function makeForm() {
 
     // The element that a refusal's JSON pointer is about, or undefined.
     function placeOf(pointer) {
-        const [, first, n, part] = (pointer ?? "").split("/"), module = modules.all()[n];
+        const [, first, n, part] = (pointer ?? "").split("/"), list = lists.find((l) => l.field === first), entry = list?.all()[n];
 
-        if (first !== "modules")
+        if (!list)
             return by.get(first === "net" ? n ?? "network" : first);
-        return !module ? modules.whole : part === "args" ? {...module.file, control: module.args} : module.file;
+        return !entry ? list.whole : part && part !== "file" ? {...entry.file, control: entry.more.control} : entry.file;
     }
-    const places = () => [...rows, modules.whole, ...modules.all().flatMap((m) => [m.file, {...m.file, control: m.args}])];
+    const places = () => [...rows, ...lists.flatMap((l) => [l.whole, ...l.all().flatMap((m) => [m.file, {...m.file, control: m.more.control}])])];
 
     return {
-        nodes: [...plain.map((r) => r.node), modules.node, ...after.map((r) => r.node), more],
+        nodes: [...plain.map((r) => r.node), modules.node, disks.node, ...after.map((r) => r.node), more],
         name: () => text("name"),
-        // {file} or {image} of the image and of each module. Throws a Refusal if something is missing.
+        // {file} or {image} of the image, of each module and of each disk. Throws a Refusal if something is missing.
         sources() {
-            const all = [["/image", image], ...modules.all().map((m, i) => [`/modules/${i}/file`, m.from])];
+            const all = [["/image", image], ...lists.flatMap((l) => l.all().map((m, i) => [`/${l.field}/${i}/file`, m.from]))];
 
             if (!isGuestName(text("name")))
                 throw new Refusal("a name has lower-case letters, digits and -, and begins with a letter or digit", "/name");
@@ -193,8 +209,9 @@ export function makeForm() {
         entry([first, ...others]) {
             const guest = {name: text("name"), image: first}, net = {};
 
-            if (others.length)
-                guest.modules = others.map((file, i) => ({file, args: modules.all()[i].args.value}));
+            for (const l of lists)
+                if (l.all().length)
+                    guest[l.field] = l.all().map((m) => ({file: others.shift(), ...m.more.read()}));
             for (const r of fields) {
                 const value = r.read();
 
@@ -223,7 +240,7 @@ export function makeForm() {
         },
         // Dropped files: to the control under them, otherwise the kernel to the image and others to modules.
         take(files, target) {
-            const on = modules.all().find((m) => m.node.contains(target));
+            const on = lists.flatMap((l) => l.all()).find((m) => m.node.contains(target));
             const [kernels, others] = [files.filter((f) => !RAMDISK.test(f.name)), files.filter((f) => RAMDISK.test(f.name))];
             const toImage = target !== image.input && (modules.node.contains(target) || (kernels.length === 0 && image.get())) ? [] : [...kernels, ...others].slice(0, 1);
 
@@ -236,7 +253,7 @@ export function makeForm() {
         },
         showImages(images) {
             image.show(images);
-            modules.show(images);
+            lists.forEach((l) => l.show(images));
         },
         showCores(cores) {
             const core = by.get("core").control;

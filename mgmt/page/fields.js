@@ -31,6 +31,7 @@ export const NET = [
 ];
 
 export const MODULES_MAX = 8;
+export const DISKS_MAX = 4;
 
 // What can be done to a guest, and in which states; null: in all.
 export const ACTIONS = {

@@ -41,16 +41,15 @@ static uint32_t read_pci(unsigned slot, unsigned at)
     return inl(PCI_DATA);
 }
 
-uint16_t pc_pci_ports(uint16_t vendor, uint16_t device)
+uint16_t pc_pci_ports(uint16_t vendor, uint16_t device, unsigned n)
 {
-    unsigned slot = 0;
-
-    while (slot < PCI_SLOTS && read_pci(slot, PCI_VENDOR) != ((uint32_t)device << 16 | vendor))
-        slot++;
-    if (slot == PCI_SLOTS)
-        return 0;
-    outl(PCI_DATA, read_pci(slot, PCI_COMMAND) | PCI_COMMAND_MASTER);
-    return (uint16_t)(read_pci(slot, PCI_BAR) & ~3u);
+    for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
+        if (read_pci(slot, PCI_VENDOR) != ((uint32_t)device << 16 | vendor) || n--)
+            continue;
+        outl(PCI_DATA, read_pci(slot, PCI_COMMAND) | PCI_COMMAND_MASTER);
+        return (uint16_t)(read_pci(slot, PCI_BAR) & ~3u);
+    }
+    return 0;
 }
 
 void pc_start(void)

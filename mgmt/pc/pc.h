@@ -24,8 +24,8 @@ void guest_interrupt(uint64_t vector, struct guest_frame *f);
 void pc_start(void);
 /* The line interrupts from now on. */
 void pc_unmask(unsigned irq);
-/* The PCI function 0 with this identity whose slot is lowest: makes it a bus master, and returns
+/* Number `n`, from 0, of the PCI functions with this identity: makes it a bus master, and returns
  * the first port of its BAR 0. 0: there is none. */
-uint16_t pc_pci_ports(uint16_t vendor, uint16_t device);
+uint16_t pc_pci_ports(uint16_t vendor, uint16_t device, unsigned n);
 /* End of interrupt, at the PICs that handle the line. */
 void pc_eoi(unsigned irq);

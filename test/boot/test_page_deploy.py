@@ -81,11 +81,17 @@ def test_modules(page, api, tmp_path):  # noqa: F811
     page.wait(lambda: page.text(".modules li:nth-child(2) .error:not([hidden])").startswith("choose a file"), "that one is not chosen")
     assert page.js("document.activeElement.closest('li') === document.querySelector('.modules li:nth-child(2)')") and changes(api) == []
     page.one(".modules li:nth-child(2) button").click()
+    page.one("#deploy-disks > button").click()
+    choose(page, "#deploy-disks li:nth-child(1) [type=file]", tmp_path / "b", "root.img", b"disk")
+    page.one("#deploy-disks > button").click()
+    Select(page.one("#deploy-disks li:nth-child(2) select")).select_by_value("echo.elf")
+    page.one("#deploy-disks li:nth-child(2) [type=checkbox]").click()
     fill(page, name="linux")
     submit(page)
     page.wait(lambda: "#/guest/linux/terminal" in page.driver.current_url, "the new guest's terminal")
-    assert changes(api) == [("PUT", "images/linux-vmlinuz"), ("PUT", "images/linux-vmlinuz-2"), ("POST", "guests")]
+    assert changes(api) == [("PUT", "images/linux-vmlinuz"), ("PUT", "images/linux-vmlinuz-2"), ("PUT", "images/linux-root.img"), ("POST", "guests")]
     assert posted(api)[0]["modules"] == [{"file": "linux-vmlinuz-2", "args": "a 1"}, {"file": "echo.elf", "args": ""}]
+    assert posted(api)[0]["disks"] == [{"file": "linux-root.img"}, {"file": "echo.elf", "readonly": True}]
 
 
 def test_advanced(page, api):  # noqa: F811

@@ -59,7 +59,8 @@ static void try_options(char *text)
     if (!options_parse(&o, commands, ARRAY_LEN(commands), argc, argv, why)) {
         if (!why[0] || !memchr(why, 0, sizeof(why)))
             abort();
-    } else if (o.arg_count > OPTIONS_ARGS_MAX || o.module_count > OPTIONS_MODULES_MAX) {
+    } else if (o.arg_count > OPTIONS_ARGS_MAX || o.module_count > OPTIONS_MODULES_MAX ||
+               o.disk_count > OPTIONS_DISKS_MAX) {
         abort();
     }
     for (int i = 1; i < argc; i++)

@@ -97,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(m.base, 0, MEMORY);
     virtio_net_init(&dev, &m, mac, ring, &host);
     pci_fixture_start(DEV_NET, NULL);
-    virtio_net_device.reset(&dev, &pci_env);
+    virtio_net_device.plug(&dev, &pci_env);
     pci_fixture_master(VIRTIO_NET_SLOT);
     sent = 0;
     for (; size >= 8; data += 8, size -= 8) {

@@ -124,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(mem.base, 0, MEMORY);
     virtio_net_init(&dev, &mem, mac, ring, &host);
     pci_fixture_start(DEV_NET, data[0] & 1 ? on_message : NULL);
-    virtio_net_device.reset(&dev, &pci_env);
+    virtio_net_device.plug(&dev, &pci_env);
     if (data[0] & 2)
         pci_fixture_master(VIRTIO_NET_SLOT);
     for (data++, size--; size >= 8; data += 8, size -= 8) {

@@ -215,7 +215,8 @@ static void fill_in(struct abi_create *r, const char *name)
                                       .weight = 1,
                                       .slice_us = 100,
                                       .period_us = 10000,
-                                      .devices = DEV_DEFAULT};
+                                      .devices = DEV_DEFAULT,
+                                      .vcpus = 1};
     (void)str_copy(r->config.name, sizeof(r->config.name), name);
 }
 

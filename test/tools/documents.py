@@ -13,11 +13,12 @@ MORE = {
     ("guest", "name"): {"pattern": NAME, "not": {"const": "mgmt"}},
     ("guest", "image"): {"minLength": 1},
     ("module", "file"): {"minLength": 1},
+    ("disk", "file"): {"minLength": 1},
     ("net", "network"): {"pattern": NAME},
     ("token", "name"): {"pattern": "^[a-z0-9][a-z0-9-]{0,30}$"},
     ("management", "hostname"): {"pattern": "^[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?$"},
 }
-REQUIRED = {"guest": ["name", "image"], "module": ["file"], "token": ["name", "role", "salt", "sha256"], "syslog": ["server"]}
+REQUIRED = {"guest": ["name", "image"], "module": ["file"], "disk": ["file"], "token": ["name", "role", "salt", "sha256"], "syslog": ["server"]}
 MEMORY = {"description": "A multiple of 2 MB, 2 MB to 3 GB: bytes, or a string with K, M or G",
           "oneOf": [{"type": "integer", "minimum": 2 << 20, "maximum": 3 << 30, "multipleOf": 2 << 20}, {"type": "string", "pattern": "^[0-9]+[KMG]$"}]}
 # Lists of words that OpenAPI's schemas repeat, by property name.
@@ -110,6 +111,9 @@ class Schemas:
 
     def modules(self, f):
         return {"type": "array", "maxItems": f["most"], "items": self.object("module")}
+
+    def disks(self, f):
+        return {"type": "array", "maxItems": f["most"], "items": self.object("disk")}
 
     def syslog(self, _):
         return self.object("syslog")
@@ -237,8 +241,8 @@ def page(tables, _):
                 said = {"name": f["name"], "kind": f["kind"], "preset": tables.preset(f), **({"words": tables.choices(f)} if f["kind"] in ("choice", "flags") else {}), "help": f["help"]}
                 lines.append("    {" + ", ".join(f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in said.items() if v is not None) + "},")
         lines.append("];")
-    modules = next(f for f in tables.objects["guest"] if f["name"] == "modules")
-    lines += ["", f"export const MODULES_MAX = {modules['most']};", "", "// What can be done to a guest, and in which states; null: in all.", "export const ACTIONS = {"]
+    modules, disks = (next(f for f in tables.objects["guest"] if f["name"] == name) for name in ("modules", "disks"))
+    lines += ["", f"export const MODULES_MAX = {modules['most']};", f"export const DISKS_MAX = {disks['most']};", "", "// What can be done to a guest, and in which states; null: in all.", "export const ACTIONS = {"]
     states = tables.words["words_guest_state"]
     for a in tables.actions:
         some = [s for i, s in enumerate(states) if a["states"] >> i & 1]

@@ -36,6 +36,12 @@ def read_config(config_path):
     return config if isinstance(config, dict) else {}
 
 
+def attached(guest):
+    """Its modules and disks."""
+    lists = [guest.get(field) for field in ("modules", "disks")]
+    return [m for entries in lists if isinstance(entries, list) for m in entries if isinstance(m, dict)]
+
+
 def named_files(config):
     """The files that a configuration names, in order, without duplicates."""
     names = []
@@ -46,8 +52,7 @@ def named_files(config):
     for guest in guests if isinstance(guests, list) else []:
         if not isinstance(guest, dict):
             continue
-        modules = guest.get("modules")
-        entries = [guest.get("image")] + [m.get("file") for m in modules if isinstance(m, dict)] if isinstance(modules, list) else [guest.get("image")]
+        entries = [guest.get("image")] + [m.get("file") for m in attached(guest)]
         names += [n for n in entries if isinstance(n, str) and n]
     return list(dict.fromkeys(names))
 
@@ -91,26 +96,26 @@ def memory_of(guest):
 
 
 def images_of(config):
-    """Images of guests: name -> memory in bytes of the largest guest that uses it. And the names of modules."""
+    """Images of guests: name -> memory in bytes of the largest guest that uses it. And the names of modules and disks."""
     images, modules = {}, set()
     guests = config.get("guests")
     for guest in guests if isinstance(guests, list) else []:
         if isinstance(guest, dict) and isinstance(guest.get("image"), str) and guest.get("kind") != "flat":
             images[guest["image"]] = max(images.get(guest["image"], 0), memory_of(guest))
-        if isinstance(guest, dict) and isinstance(guest.get("modules"), list):
-            modules.update(m["file"] for m in guest["modules"] if isinstance(m, dict) and isinstance(m.get("file"), str))
+        if isinstance(guest, dict):
+            modules.update(m["file"] for m in attached(guest) if isinstance(m.get("file"), str))
     return images, modules
 
 
 def pack(name, path, to, images, modules):
-    """Unpacks a gzip-compressed kernel, since the appliance's root does not. Modules stay as they are, as an initrd must."""
+    """Unpacks a gzip-compressed kernel, since the appliance's root does not. Modules and disks stay as they are, as an initrd must."""
     shutil.copyfile(path, to)
     with open(path, "rb") as f:
         packed = name in images and f.read(2) == b"\x1f\x8b"
     if not packed:
         return
     if name in modules:
-        fail(f"{name} is compressed by gzip, and both an image, which is unpacked, and a module, which is not: give the module a file of its own")
+        fail(f"{name} is compressed by gzip, and both an image, which is unpacked, and a module or disk, which is not: give that a file of its own")
     most = images[name]
     try:
         with gzip.open(path) as f:

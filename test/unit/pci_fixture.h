@@ -25,10 +25,17 @@ static inline bool pci_level(unsigned gsi)
     return pci_levels >> gsi & 1;
 }
 
+/* The beginning of a life: the PICs' inputs fall as well. */
+static inline void pci_fixture_reset(void)
+{
+    pci_levels = 0;
+    pci_device.reset(&pci_bus, &pci_env);
+    pci_device.plug(&pci_bus, &pci_env);
+}
+
 static inline void pci_fixture_start(uint32_t devices, int (*msi)(void *, uint64_t, uint32_t))
 {
     memset(&pci_io, 0, sizeof(pci_io));
-    pci_levels = 0;
     pci_env = (struct device_env){.clock = &pci_clock,
                                   .devices = devices | DEV_PCI,
                                   .bus = &pci_io,
@@ -36,7 +43,7 @@ static inline void pci_fixture_start(uint32_t devices, int (*msi)(void *, uint64
                                   .msi = msi,
                                   .irq = {pci_on_line, &pci_levels, 0},
                                   .host = &pci_host};
-    pci_device.reset(&pci_bus, &pci_env);
+    pci_fixture_reset();
     if (io_claim(&pci_io, pci_device.ports[0].first, pci_device.ports[0].last,
                  pci_device.ports[0].ops, &pci_bus) ||
         mmio_claim(&pci_io, pci_device.memory.base, pci_device.memory.size, pci_device.memory.ops,

@@ -23,9 +23,7 @@ static const struct command_spec commands[] = {
     {"guests", "", 0, 0, 0, "", NULL},
     {"status", "NAME", 1, 1, 0, "", NULL},
     {"deploy", "FILE", 1, 1,
-     OPTION_BIT(OPTION_NAME) | OPTION_BIT(OPTION_MODULE) | OPTION_BIT(OPTION_MODULE_ARGS) |
-         OPTION_BIT(OPTION_MODULE_IMAGE) | OPTION_BIT(OPTION_FIELDS_OF_GUESTS),
-     "", NULL},
+     OPTION_BIT(OPTION_NAME) | OPTIONS_ATTACHED | OPTION_BIT(OPTION_FIELDS_OF_GUESTS), "", NULL},
     {"top", "", 0, 0, OPTION_BIT(OPTION_COUNT), "", NULL},
 };
 
@@ -96,6 +94,18 @@ static void test_modules(void **state)
     assert_string_equal(o.modules[0].args, "x");
     assert_string_equal(o.modules[1].file, "f");
     assert_null(o.modules[1].image);
+    assert_true(parse("deploy f --disk a --disk-readonly --disk-image=b --disk-mb 3 --module c"));
+    assert_int_equal(o.disk_count, 2);
+    assert_string_equal(o.disks[0].file, "a");
+    assert_true(o.disks[0].readonly && !o.disks[0].mb && !o.disks[0].image);
+    assert_string_equal(o.disks[1].image, "b");
+    assert_string_equal(o.disks[1].mb, "3");
+    assert_true(!o.disks[1].readonly && !o.disks[1].file);
+    assert_int_equal(o.module_count, 1);
+    assert_false(parse("deploy f --disk-readonly"));
+    assert_non_null(strstr(why, "after its --disk"));
+    assert_false(parse("deploy f --disk 1 --disk 2 --disk 3 --disk 4 --disk 5"));
+    assert_non_null(strstr(why, "at most 4 disks"));
     assert_wrong("deploy k --module-args x --module a", "comes after");
     assert_true(parse("deploy k --module 1 --module 2 --module 3 --module 4 --module 5 --module 6 "
                       "--module 7 --module 8"));
@@ -382,6 +392,7 @@ static void test_words(void **state)
     assert_words("1:2: x", "/restart_limit", "--restart-limit: x");
     assert_words("1:2: x", "/watchdog_ms", "--watchdog: x");
     assert_words("1:2: modules[0].file: x", "/modules/0/file", "--module: x");
+    assert_words("1:2: disks[0].file: x", "/disks/0/file", "--disk: x");
     assert_words("no ELF", "/image", "image: no ELF");
     assert_words("1:2: x", "/net/allow", "--allow: x");
     assert_words("1:2: x", "/net/uplink", "--no-uplink: x");

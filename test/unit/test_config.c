@@ -85,7 +85,9 @@ static void everything(void **state)
               "\"restart_limit\": 3, \"watchdog_ms\": 250, \"paused_clock\": \"runs\", "
               "\"exit_profile\": \"most\",\n"
               "  \"devices\": [\"uart\", \"net\"],\n"
-              "  \"modules\": [{\"file\": \"l/initrd\", \"args\": \"x y\"}, {\"file\": \"z\"}]}],\n"
+              "  \"modules\": [{\"file\": \"l/initrd\", \"args\": \"x y\"}, {\"file\": \"z\"}],\n"
+              "  \"disks\": [{\"file\": \"d\"}, {\"file\": \"e\", \"readonly\": true, \"size_mb\": "
+              "9}]}],\n"
               " \"management\": {\"address\": \"192.168.1.9/20\", \"gateway\": \"192.168.0.1\",\n"
               "  \"core\": 1, \"memory\": 12582912, \"budget_us\": 700, \"period_us\": 2000,\n"
               "  \"requests_us\": 50},\n"
@@ -106,6 +108,12 @@ static void everything(void **state)
     assert_int_equal(g->module_count, 2);
     assert_string_equal(g->modules[0].args, "x y");
     assert_string_equal(g->modules[1].file, "z");
+    assert_int_equal(g->disk_count, 2);
+    assert_string_equal(g->disks[0].file, "d");
+    assert_int_equal(g->disks[0].readonly | g->disks[0].size_mb, 0);
+    assert_string_equal(g->disks[1].file, "e");
+    assert_int_equal(g->disks[1].readonly, 1);
+    assert_int_equal(g->disks[1].size_mb, 9);
     assert_int_equal(g->line, 2);
     assert_true(m->static_ip);
     assert_memory_equal(m->ip, ((uint8_t[]){192, 168, 1, 9}), 4);
@@ -187,6 +195,14 @@ static void bad_fields(void **state)
     guest("\"name\": \"a\", \"image\": \"a\", \"devices\": [\"gpu\"]", "guests[0].devices");
     guest("\"name\": \"a\", \"image\": \"a\", \"modules\": [{}]", "guests[0].modules[0].file");
     guest("\"name\": \"a\", \"image\": \"a\", \"modules\": [1]", "guests[0].modules");
+    guest("\"name\": \"a\", \"image\": \"a\", \"disks\": {}", "guests[0].disks");
+    guest("\"name\": \"a\", \"image\": \"a\", \"disks\": [1]", "guests[0].disks");
+    guest("\"name\": \"a\", \"image\": \"a\", \"disks\": [{}]", "guests[0].disks[0].file");
+    guest("\"name\": \"a\", \"image\": \"a\", \"disks\": [{\"file\": \"f\", \"size_mb\": 65537}]",
+          "guests[0].disks[0].size_mb");
+    guest("\"name\": \"a\", \"image\": \"a\", \"disks\": [{\"file\": \"f\"}, {\"file\": \"f\"}, "
+          "{\"file\": \"f\"}, {\"file\": \"f\"}, {\"file\": \"f\"}]",
+          "guests[0].disks");
     guest("\"name\": \"a\", \"image\": \"a\", \"budget_us\": 20000", "guests[0].budget_us");
     guest("\"name\": \"a\\u0000b\", \"image\": \"a\"", "guests[0].name");
 }
@@ -533,6 +549,10 @@ static void foreign_guest(void **state)
     REFUSED("net", g.net.broadcasts_per_second = NET_BROADCASTS_MAX + 1);
     REFUSED("net", g.net.address_count = NET_ADDRESSES_MAX + 1);
     REFUSED("net", g.net.address_count = 1); /* of zeros */
+    REFUSED("disks", g.disk_count = 5);
+    REFUSED("disks", g.disk_count = 1); /* without a name */
+    REFUSED("disks", (g.disk_count = 1, g.disks[0].file[0] = 'f', g.disks[0].readonly = 2));
+    REFUSED("disks", (g.disk_count = 1, g.disks[0].file[0] = 'f', g.disks[0].size_mb = 65537));
     REFUSED("modules", g.module_count = 9);
     REFUSED("modules", g.module_count = 1);
     REFUSED("modules", (g.module_count = 1, memset(g.modules[0].file, 'x', 96)));
@@ -685,6 +705,7 @@ static void limits(void **state)
 #define LIMIT_switch(...)
 #define LIMIT_net(...)
 #define LIMIT_modules(...)
+#define LIMIT_disks(...)
 #define LIMIT_number(name, least, most) {#name, offsetof(struct guest_config, name), least, most},
     static const struct {
         const char *name;

@@ -451,7 +451,7 @@ static void again(void **state)
     for (unsigned i = 0; i < 3; i++)
         bus_release(&pci_io, &probes[i]);
     pci_levels = 0; /* the PICs are reset as well */
-    pci_device.reset(&pci_bus, &pci_env);
+    pci_fixture_reset();
     pci_plug(&pci_bus, &probes[0].pci, SLOT);
     pci_plug(&pci_bus, &probes[2].pci, THIRD);
     msix_reset(&probes[0].msix);

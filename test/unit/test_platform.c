@@ -72,6 +72,7 @@ static void start(uint32_t devices)
     memset(&p, 0xa5, sizeof(p)); /* power-on does not depend on old contents */
     memset(&p.bus, 0, sizeof(p.bus));
     p.vcpus = 1;
+    memset(p.disks, 0, sizeof(p.disks));
     console_len = resets = power_offs = kicks = 0;
     p.lapic[0].regs = apic_registers;
     exit_code = 0;
@@ -414,7 +415,8 @@ static void put_together_again(void **state)
         for (unsigned port = 0; port < IO_DIRECT; port++)
             assert_int_equal(p.bus.index[port], 0);
         assert_null(p.bus.mmio[0].ops);
-        assert_int_equal(platform_connect(&p, DEV_DEFAULT | DEV_NET), 0);
+        for (unsigned slot = 0; slot < platform_slots(); slot++)
+            assert_int_equal(platform_connect(&p, DEV_DEFAULT | DEV_NET, slot), 0);
     }
 }
 

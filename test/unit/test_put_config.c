@@ -60,7 +60,8 @@ static void write_again(void)
     "\"strict_memory\": true,"                                                                     \
     "\"exit_profile\": \"most\", \"devices\": [\"uart\", \"rtc\"], \"net\": {\"network\": \"n\","  \
     "\"uplink\": false, \"addresses\": [\"10.0.2.20\", \"fd00::20\"], \"allow\": [\"vlan-tags\","  \
-    "\"any-address\"], \"broadcasts_per_second\": 8}, \"modules\": [{\"file\": \"f\","             \
+    "\"any-address\"], \"broadcasts_per_second\": 8}, \"disks\": [{\"file\": \"d\", "              \
+    "\"readonly\": true, \"size_mb\": 7}], \"modules\": [{\"file\": \"f\","                        \
     "\"args\": \"g h\"}, {\"file\": \"k\"}]}, {\"name\": \"b\", \"image\": \"i\"}],"               \
     "\"management\": {\"address\": \"10.0.2.15/24\", \"gateway\": \"10.0.2.2\", \"core\": 1,"      \
     "\"memory\": \"14M\", \"weight\": 201, \"slice_us\": 202, \"budget_us\": 2003,"                \
@@ -98,6 +99,7 @@ static void all_is_all(void **state)
 #define GUEST(name, ...)           #name,
 #define NET(name, ...)             #name,
 #define MODULE(name, ...)          #name,
+#define DISK(name, ...)            #name,
 #define MANAGEMENT(name, ...)      #name,
 #define MANAGEMENT_PART(name, ...) #name,
 #define SYSLOG(name, ...)          #name,

@@ -49,7 +49,7 @@ static void start(int (*msi)(void *, uint64_t, uint32_t))
 
     virtio_net_init(&dev, &mem, mac, ring, &host);
     pci_fixture_start(DEV_NET, msi);
-    virtio_net_device.reset(&dev, &pci_env);
+    virtio_net_device.plug(&dev, &pci_env);
     sent = messages = 0;
 }
 
@@ -247,8 +247,8 @@ static void messages_for_queues(void **state)
     assert_true(messages == 2 && message == 0x41);
     assert_false(pci_level(VIRTIO_NET_IRQ));
     /* The next life begins without messages. */
-    pci_device.reset(&pci_bus, &pci_env);
-    virtio_net_device.reset(&dev, &pci_env);
+    pci_fixture_reset();
+    virtio_net_device.plug(&dev, &pci_env);
     assert_int_equal(pci_get(SLOT, cap + 2, 2), 2);
     assert_int_equal(read_memory(0x100c, 4), 1);
     assert_int_equal(io_in(&pci_io, WINDOW + VIRTIO_CONFIG_VECTOR, 2), 0xffff);

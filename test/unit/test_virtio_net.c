@@ -53,7 +53,7 @@ static int setup(void **state)
     ring = calloc(VIRTIO_NET_RX_RING, sizeof(*ring));
     virtio_net_init(&dev, &mem, mac, ring, &host);
     pci_fixture_start(DEV_NET, NULL);
-    virtio_net_device.reset(&dev, &pci_env);
+    virtio_net_device.plug(&dev, &pci_env);
     pci_fixture_master(VIRTIO_NET_SLOT);
     sent = 0;
     return 0;
@@ -552,8 +552,8 @@ static void test_restart(void **state)
     desc(RX, 0, DATA(RX, 0), 2000, WRITE, 0);
     offer(RX, 0);
     push(60, 0xab);
-    pci_device.reset(&pci_bus, &pci_env);
-    virtio_net_device.reset(&dev, &pci_env);
+    pci_fixture_reset();
+    virtio_net_device.plug(&dev, &pci_env);
     pci_fixture_master(VIRTIO_NET_SLOT);
     push(60, 0xcd);
     work();

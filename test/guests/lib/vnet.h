@@ -80,7 +80,7 @@ static void start_queue(uint16_t number, struct queue *q)
 
 static void reset_device(void)
 {
-    ports = pc_pci_ports(VIRTIO_PCI_VENDOR, VIRTIO_NET_DEVICE);
+    ports = pc_pci_ports(VIRTIO_PCI_VENDOR, VIRTIO_NET_DEVICE, 0);
     if (!ports) {
         say("net: there is no device\n");
         guest_exit(1);
