@@ -44,7 +44,9 @@ fuzz_stack_RUNS := 3000
 fuzz_page_walk_RUNS := 5000
 
 fuzz_instruction_RUNS := 500000
+fuzz_mmio_RUNS := 50000
 $(BUILD)/fuzz/fuzz_instruction: FUZZ_LIBS := -lZydis
+$(BUILD)/fuzz/fuzz_mmio: FUZZ_LIBS := -lcmocka
 
 # Each source is compiled once per variant, however many programs link it: $(call objects,VARIANT,SOURCES).
 THIRD_NAMES := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) zlib=$(ZLIB_DIR)
