@@ -165,6 +165,9 @@ static void test_stores(void **ctx)
     v->regs.rax = 0xa5;
     writes("a2 10 00 d0 fe", 0x10, 1); /* mov [0xfed00010], al */
     assert_true(get(0x10) == 0x556612a5);
+    state.selector[SEGMENT_GS] = 0x1234;
+    writes("8c 6b 10", 0x10, 2); /* mov [ebx+0x10], gs */
+    assert_int_equal(get(0x10) & 0xffff, 0x1234);
     code_64();
     writes("48 c7 43 10 fe ff ff ff", 0x10, 8); /* mov qword [rbx+0x10], -2 */
     assert_true(get(0x10) == UINT64_MAX - 1);

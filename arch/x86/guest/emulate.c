@@ -57,6 +57,10 @@ static bool choose_one_byte(const struct instruction *in, struct emulation *e)
     case 0x8a:
     case 0x8b:
         return choose(e, EMULATE_LOAD, false);
+    case 0x8c:
+        e->bytes = 2;
+        e->selector = true;
+        return group <= SEGMENT_GS && choose(e, EMULATE_STORE, true);
     case 0xa0:
     case 0xa1:
         return choose_absolute(e, false);

@@ -29,6 +29,7 @@ struct emulation {
     enum alu_operation operation;
     bool to_register; /* the destination is the register, the source is memory */
     bool immediate;   /* the other operand is the immediate, else the register */
+    bool selector;    /* the register is a segment register (enum segment_id) */
     bool writes;      /* memory is written */
     uint8_t reg;      /* the register operand's number */
     uint8_t bytes;    /* of the memory operand */

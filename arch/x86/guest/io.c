@@ -51,13 +51,6 @@ static void read_operand(const struct vcpu *v, struct string_io *s, const struct
     s->segment = vcpu_get_segment(v, s->segment_id);
 }
 
-/* Between two iterations an interrupt is taken like between two instructions. */
-static bool takes_event(const struct vcpu *v, uint64_t flags)
-{
-    return (v->nmi && !vcpu_nmi_blocked(v)) ||
-           ((flags & RFLAGS_IF) && irqchip_pending(v->platform, v->number));
-}
-
 static void watch_element(struct vcpu *v, const struct string_io *s)
 {
     x86_watch_memory(v, s->linear, s->size, s->in);
@@ -137,7 +130,7 @@ static enum exit_action do_elements(struct vcpu *v, struct string_io *s, uint64_
             return EXIT_STOP;
         if (steps)
             vcpu_set_trap_due(v, DR6_BS);
-        if (steps || (watches && vcpu_trap_is_due(v)) || takes_event(v, flags) ||
+        if (steps || (watches && vcpu_trap_is_due(v)) || x86_takes_event(v, flags) ||
             arch_tsc() >= until)
             break;
     }

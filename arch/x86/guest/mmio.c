@@ -218,11 +218,22 @@ static enum exit_action do_load(struct work *w)
     return EXIT_SKIP;
 }
 
+/* The operand that is not memory. */
+static uint64_t other_of(const struct work *w)
+{
+    const struct emulation *e = &w->d->e;
+
+    if (e->immediate)
+        return w->d->in.immediate;
+    if (e->selector)
+        return vcpu_get_selector(w->v, (enum segment_id)(e->reg & 7));
+    return read_register(w, e->reg, e->reg_bytes);
+}
+
 static enum exit_action do_operand(struct work *w)
 {
     const struct emulation *e = &w->d->e;
-    uint64_t old = 0,
-             other = e->immediate ? w->d->in.immediate : read_register(w, e->reg, e->reg_bytes);
+    uint64_t old = 0, other = other_of(w);
     bool far_bit = e->kind == EMULATE_BIT && !e->immediate;
     uint64_t offset = far_bit ? offset_of_bit(w, other) : offset_of(w);
     struct operand o;
@@ -292,7 +303,7 @@ static enum exit_action rest(struct work *w)
 static bool ends_here(const struct work *w, uint64_t until)
 {
     return x86_steps(w->v, w->rflags) || (w->watches && vcpu_trap_is_due(w->v)) ||
-           x86_events_pending(w->v) || arch_tsc() >= until;
+           x86_takes_event(w->v, w->rflags) || arch_tsc() >= until;
 }
 
 static enum exit_action do_string(struct work *w, uint64_t until)

@@ -124,6 +124,14 @@ static inline bool x86_events_pending(const struct vcpu *v)
            vcpu_has_windows(v);
 }
 
+/* Between two iterations of a string instruction an event is taken like between two instructions.
+ */
+static inline bool x86_takes_event(const struct vcpu *v, uint64_t rflags)
+{
+    return (v->nmi && !vcpu_nmi_blocked(v)) ||
+           ((rflags & RFLAGS_IF) && irqchip_pending(v->platform, v->number));
+}
+
 /* Code has 64 bits: otherwise only the low halves of registers are operands. */
 static inline bool x86_in_64bit_mode(const struct vcpu *v)
 {
