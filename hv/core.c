@@ -138,6 +138,19 @@ static void account(struct core *c, struct entity *e, uint64_t start)
         note_watchdog(v, s->wait_ticks);
 }
 
+/* Meanwhile core_kick_vcpu() does not wake the core; a kick that came too late for the run does. */
+static enum vcpu_yield enter(struct core *c, struct vcpu *v, uint64_t until)
+{
+    enum vcpu_yield y;
+
+    __atomic_store_n(&c->inside, v, __ATOMIC_SEQ_CST);
+    y = virt_backend()->run(v, until);
+    __atomic_store_n(&c->inside, NULL, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&v->entity.requests, __ATOMIC_SEQ_CST) & VCPU_REQ_EVENT)
+        __atomic_store_n(&c->wake, 1, __ATOMIC_RELEASE);
+    return y;
+}
+
 /* The check can wait for a slice that is long enough, but at most a second. */
 static bool has_time_for_stuck(const struct core *c, const struct vcpu *v, uint64_t now)
 {
@@ -152,7 +165,7 @@ static void run_live(struct core *c, struct vcpu *v, uint64_t start, uint64_t un
     if (!v->halted && stuck_is_due(&v->stuck, start) && has_time_for_stuck(c, v, start))
         look_whether_stuck(v, start);
     if (!v->halted || wake_from_halt(c, v))
-        after_run(c, v, virt_backend()->run(v, until));
+        after_run(c, v, enter(c, v, until));
 }
 
 static void run_vcpu(struct core *c, struct vcpu *v, uint64_t start, uint64_t until)
@@ -215,7 +228,7 @@ static void wait_inside(struct core *c, struct vcpu *v, const struct sched_decis
     feed_input(v);
     c->due = sched_next_until(d);
     c->ran = &v->entity;
-    y = virt_backend()->run(v, until);
+    y = enter(c, v, until);
     if (v->halted && y != VCPU_YIELD_HALT && y != VCPU_YIELD_STOP) {
         c->due = NEVER;
         c->stats->idle_ticks += arch_tsc() - start;

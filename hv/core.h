@@ -27,6 +27,7 @@ struct core {
     uint64_t put_off;        /* since when a chore has waited for enough time; 0: none waits */
     uint64_t due;            /* when the present slice should end; NEVER: no slice runs */
     struct entity *ran;      /* the entity that runs in it */
+    struct vcpu *inside;     /* in virt_ops.run() of this vCPU now. Atomic: see core_kick_vcpu() */
     uint64_t alone;          /* ticks at the start of a turn in which no chore interrupts it */
     uint64_t alone_until;    /* absolute: when that ends for the present turn; 0: it has ended */
     struct entity *entities[ABI_GUESTS_MAX * (1 + ABI_VCPUS_MAX)]; /* bound to this core */

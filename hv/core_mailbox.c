@@ -3,6 +3,7 @@
 #include "hv/arch.h"
 #include "hv/core.h"
 #include "hv/core_work.h"
+#include "hv/exit.h"
 
 /* Longer work waits until no other entity needs the core, but at most this long: with short slices
  * that time may never come. */
@@ -80,10 +81,24 @@ void core_request(struct entity *e, uint32_t request)
 void core_kick_vcpu(struct vcpu *v)
 {
     const struct core *c = core_get(v->entity.core);
+    bool here = c->id == arch_core_self();
 
-    if (c->id == arch_core_self() && c->ran == &v->entity && !v->halted)
+    if (here && c->ran == &v->entity && !v->halted)
         return;
+    /* Its run takes an event without returning to the core's loop. What the caller has posted is
+     * visible before this: a core that leaves the run meanwhile looks at it, see leave(). */
+    if (!here && __atomic_load_n(&c->inside, __ATOMIC_SEQ_CST) == v) {
+        if (!(__atomic_fetch_or(&v->entity.requests, VCPU_REQ_EVENT, __ATOMIC_SEQ_CST) &
+              VCPU_REQ_EVENT))
+            arch_kick(c->id);
+        return;
+    }
     core_request(&v->entity, VCPU_REQ_EVENT);
+}
+
+bool exit_core_is_wanted(const struct vcpu *v)
+{
+    return __atomic_load_n(&core_get(v->entity.core)->wake, __ATOMIC_ACQUIRE);
 }
 
 void core_leave(struct entity *e, uint32_t request)

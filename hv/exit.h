@@ -43,6 +43,10 @@ void exit_ports_done(struct vcpu *v);
  * that deadline has passed. */
 void exit_timers(struct vcpu *v, uint64_t now);
 
+/* After an exit for the core's sake, such as an interrupt: true if its run loop has something to
+ * do. Otherwise it was about the vCPU alone (VCPU_REQ_EVENT), or came in vain. */
+bool exit_core_is_wanted(const struct vcpu *v);
+
 /* The hypercall instruction, at CPL 0; the call's number is in RAX, see hv/abi/control.h. EXIT_SKIP
  * with the result in RAX; EXIT_RESUME: not done yet, the guest executes it again; EXIT_STOP. */
 enum exit_action exit_hypercall(struct vcpu *v);

@@ -111,8 +111,10 @@ static void init_and_sipi(void **state)
     assert_int_equal(f->resets, 1);
     send(g, 1, PLATFORM_SIPI, 0x11); /* it runs: ignored */
     assert_int_equal(f->starts, 1);
+    lapic_set_tpr(&g->platform.lapic[1], 0x50);
     send(g, 1, PLATFORM_INIT, 0);
     assert_int_equal(f->resets, 2);
+    assert_int_equal(lapic_reg(&g->platform.lapic[1], LAPIC_TPR), 0);
     assert_true(v->parked);
     assert_int_equal(v->stats->activity, ABI_WAITS_FOR_SIPI);
     ran = v->stats->run_ticks;

@@ -45,6 +45,13 @@ bool vcpu_halt_deaf(struct vcpu *who)
     return others_go_on;
 }
 
+static bool core_is_wanted = true;
+bool exit_core_is_wanted(const struct vcpu *who)
+{
+    (void)who;
+    return core_is_wanted;
+}
+
 enum exit_action exit_hypercall(struct vcpu *who)
 {
     who->regs.rax++;

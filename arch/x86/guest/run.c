@@ -38,6 +38,15 @@ static enum exit_action enter_halted(struct vcpu *v, uint64_t until)
     return action;
 }
 
+/* Another vCPU has posted an interrupt: the loop looks at it next, after the request is gone. */
+static bool only_an_event(struct vcpu *v)
+{
+    if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED) != VCPU_REQ_EVENT)
+        return false;
+    __atomic_fetch_and(&v->entity.requests, ~VCPU_REQ_EVENT, __ATOMIC_SEQ_CST);
+    return true;
+}
+
 enum vcpu_yield x86_run(struct vcpu *v, uint64_t until)
 {
     struct platform *p = v->platform;
@@ -48,7 +57,8 @@ enum vcpu_yield x86_run(struct vcpu *v, uint64_t until)
 
         if (now >= until)
             return VCPU_YIELD_SLICE;
-        if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED))
+        if (__builtin_expect(__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED), 0) &&
+            !only_an_event(v))
             return VCPU_YIELD_KICK;
         if (now >= irqchip_next_deadline(p, v->number)) {
             exit_timers(v, now);
@@ -71,7 +81,9 @@ enum vcpu_yield x86_run(struct vcpu *v, uint64_t until)
             vcpu_set_halt(v, v->waits);
             return VCPU_YIELD_HALT;
         case EXIT_KICK:
-            return VCPU_YIELD_KICK;
+            if (v->spins || exit_core_is_wanted(v))
+                return VCPU_YIELD_KICK;
+            break;
         case EXIT_STOP:
             return VCPU_YIELD_STOP;
         }
