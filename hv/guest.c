@@ -183,6 +183,20 @@ static const char *attach_net(struct guest *g)
     return g->switch_port < 0 ? "no free port on the virtual switch" : NULL;
 }
 
+static void make_rng(struct guest *g)
+{
+    uint8_t probe[8];
+
+    if (!(g->config.devices & DEV_RNG))
+        return;
+    if (arch_random_key(probe, sizeof(probe)))
+        log_guest_warn(g, "it gets no random numbers: this CPU has neither RDSEED nor RDRAND");
+    else
+        virtio_rng_init(&g->platform.rng, &g->mem, arch_random_key);
+    memzero_explicit(probe, sizeof(probe));
+    job_rest();
+}
+
 static bool passes_audit(const struct guest *g)
 {
     char text[ABI_TEXT_MAX];
@@ -217,6 +231,7 @@ void guest_build(void *guest)
     if (g->rx_ring)
         job_clear(g->rx_ring, RX_RING_SIZE);
     guest_make_disks(g);
+    make_rng(g);
     why = map_memory(g);
     job_rest();
     if (!why)

@@ -31,11 +31,12 @@ enum config_device {
     DEV_PCI = 1u << 8,   /* the PCI bus: ports 0xcf8 and 0xcfc, ECAM */
     DEV_HPET = 1u << 9,  /* event timers at 0xfed00000 */
     DEV_APIC = 1u << 10, /* a local APIC for each vCPU, IOAPIC at 0xfec00000 */
+    DEV_RNG = 1u << 11,  /* virtio-rng, on the PCI bus */
 };
 #define DEV_DEFAULT                                                                                \
     (DEV_UART | DEV_PIC | DEV_PIT | DEV_RTC | DEV_RESET | DEV_EXIT | DEV_ACPI | DEV_PCI |          \
      DEV_HPET | DEV_APIC)
-#define DEV_ALL (DEV_DEFAULT | DEV_NET)
+#define DEV_ALL (DEV_DEFAULT | DEV_NET | DEV_RNG)
 
 /* What a guest's clocks do while it is paused: TSC, PIT and RTC stand still, or go on. */
 enum config_paused_clock { PAUSED_CLOCK_STOPS, PAUSED_CLOCK_RUNS };

@@ -16,6 +16,7 @@ static const struct slot {
     {&virtio_blk_device, offsetof(struct platform, disks[1])},
     {&virtio_blk_device, offsetof(struct platform, disks[2])},
     {&virtio_blk_device, offsetof(struct platform, disks[3])},
+    {&virtio_rng_device, offsetof(struct platform, rng)},
     {&pit_device, offsetof(struct platform, pit)},
     {&rtc_device, offsetof(struct platform, rtc)},
     {&uart_device, offsetof(struct platform, uart)},

@@ -24,6 +24,7 @@
 #include "hv/pc/uart.h"
 #include "hv/pc/virtio_blk.h"
 #include "hv/pc/virtio_net.h"
+#include "hv/pc/virtio_rng.h"
 #include "hv/pc/watchdog.h"
 #include "hv/spinlock.h"
 
@@ -57,6 +58,7 @@ struct platform {
     struct pci pci;
     struct virtio_net net;
     struct virtio_blk disks[VIRTIO_BLK_MAX];
+    struct virtio_rng rng;
     struct watchdog watchdog;
     struct platform_host host;
     /* Devices with a deadline. */
@@ -72,8 +74,8 @@ struct platform {
 /* Power-on state at TSC `now`; `epoch` is the wall clock then (seconds since 1970), `memory` the
  * guest's RAM in bytes. The bus is all zero before the first call. The caller has set
  * p->vcpus before; with DEV_APIC the page of each vCPU's local APIC (lapic.regs), with DEV_NET
- * p->net (virtio_net_init), and with DEV_PCI those of p->disks that exist (virtio_blk_init; the
- * others are all zero). This initialises everything else. -E_* if ports
+ * p->net (virtio_net_init), with DEV_RNG p->rng, and with DEV_PCI those of p->disks that exist
+ * (virtio_blk_init; the others are all zero). This initialises everything else. -E_* if ports
  * clash. */
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;

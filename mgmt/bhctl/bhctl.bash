@@ -67,7 +67,7 @@ _bhctl_value() {
     --restart) _bhctl_offer "never on-failure always" ;;
     --paused-clock) _bhctl_offer "stops runs" ;;
     --exit-profile) _bhctl_offer "default least most" ;;
-    --devices) _bhctl_offer "uart pic pit rtc reset exit net acpi pci hpet apic" ;;
+    --devices) _bhctl_offer "uart pic pit rtc reset exit net acpi pci hpet apic rng" ;;
     --allow) _bhctl_offer "any-address router-advertisements dhcp-server vlan-tags" ;;
     --cmdline | --memory | --core | --vcpus | --cores | --weight | --slice | --budget | --period | --guarantee | --restart-limit | --watchdog | --network | --addresses | --broadcasts) ;;
     # end

@@ -19,7 +19,7 @@ export const GUEST = [
     {name: "paused_clock", kind: "choice", preset: "stops", words: ["stops", "runs"], help: "what its TSC, PIT and RTC do while it is paused"},
     {name: "exit_profile", kind: "choice", preset: "default", words: ["default", "least", "most"], help: "which VM exits it starts with"},
     {name: "strict_memory", kind: "switch", preset: false, help: "whether an access to an address without memory or device ends it"},
-    {name: "devices", kind: "flags", preset: ["uart", "pic", "pit", "rtc", "reset", "exit", "acpi", "pci", "hpet", "apic"], words: ["uart", "pic", "pit", "rtc", "reset", "exit", "net", "acpi", "pci", "hpet", "apic"], help: "its devices; by default all but net"},
+    {name: "devices", kind: "flags", preset: ["uart", "pic", "pit", "rtc", "reset", "exit", "acpi", "pci", "hpet", "apic"], words: ["uart", "pic", "pit", "rtc", "reset", "exit", "net", "acpi", "pci", "hpet", "apic", "rng"], help: "its devices; by default all but net and rng"},
 ];
 
 export const NET = [

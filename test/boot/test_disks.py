@@ -1,4 +1,4 @@
-"""Disks: what the file has, what a guest has written, and what is left of it afterwards."""
+"""Disks: what the file has, what a guest has written, and what is left of it afterwards. And random numbers."""
 import json
 import re
 
@@ -17,7 +17,7 @@ def disk(name, cmdline, *disks):
 @pytest.fixture(scope="module")
 def m(start):
     guests = [disk("writer", "write mine", {"file": "first.img"}, {"file": "second.img", "readonly": True}, {"file": "second.img", "size_mb": 1}),
-              disk("reader", "read", {"file": "first.img", "readonly": True})]
+              {**disk("reader", "read", {"file": "first.img", "readonly": True}), "devices": ["uart", "exit", "rng"]}]
     return start({"guests": guests}, files={"first.img": FIRST, "second.img": SECOND})
 
 
@@ -27,7 +27,8 @@ def lines(m, name, disks):
 
 
 def test_contents(m):
-    assert lines(m, "reader", 1) == ['disk 0: 4 sectors, status 0, "what the file has"', "disk 0: last sector: status 0, byte 0; past it: status 1"]
+    assert lines(m, "reader", 1) == ['disk 0: 4 sectors, status 0, "what the file has"', "disk 0: last sector: status 0, byte 0; past it: status 1",
+                                     "disk: 200 random bytes, all sorts, then 0"]
     assert lines(m, "writer", 3) == [
         'disk 0: 4 sectors, status 0, "what the file has"', "disk 0: last sector: status 0, byte 0; past it: status 1",
         'disk 0: wrote: status 0 and 0, "mine"',

@@ -1,10 +1,12 @@
 /*
  * A small virtio-blk driver, polled. Its command line names what it does with each of its disks, in
  * order: "read" shows the first sector's text and the size; "write" also writes the text of the
- * second word there, flushes and reads it back; "time" measures reads. After all of them it says
- * "disk: done", waits for a byte and exits with 0.
+ * second word there, flushes and reads it back; "time" measures reads. Then it draws bytes from a
+ * virtio-rng, if there is one. After all of that it says "disk: done", waits for a byte and exits
+ * with 0.
  */
 #include "hv/pc/virtio_blk.h"
+#include "hv/pc/virtio_rng.h"
 #include "test/guests/lib/guest.h"
 
 #define QUEUE      8u
@@ -15,6 +17,7 @@
 #define SMALL      4096u
 #define RUNS       20u
 #define TEXT       32u
+#define RANDOM     200u
 #define REG(reg)   ((uint16_t)(ports + (reg)))
 #define READY      (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
 
@@ -136,6 +139,27 @@ static void measure(void)
     say("bench: disk-1m %lu\n", least(LARGE));
 }
 
+static void draw(void)
+{
+    unsigned other = 0;
+
+    ports = pc_pci_ports(VIRTIO_PCI_VENDOR, VIRTIO_RNG_DEVICE, 0);
+    if (!ports || !start())
+        return;
+    memset(data, 0, RANDOM + 1);
+    queue.desc[0].address = (uintptr_t)data;
+    queue.desc[0].length = RANDOM;
+    queue.desc[0].flags = DESC_WRITE;
+    __atomic_store_n(&queue.avail.index, 1, __ATOMIC_RELEASE);
+    outw(REG(VIRTIO_NOTIFY), 0);
+    while (!__atomic_load_n(&queue.used.index, __ATOMIC_ACQUIRE))
+        ;
+    for (unsigned i = 1; i < RANDOM; i++)
+        other += data[i] != data[i - 1];
+    say("disk: %u random bytes, %s, then %u\n", queue.used.ring[0].length,
+        other > RANDOM / 2 ? "all sorts" : "ALL ALIKE", data[RANDOM]);
+}
+
 static void wait_for_byte(void)
 {
     while (!(inb(UART + 5) & 1))
@@ -164,6 +188,7 @@ void guest_main(const char *cmdline)
         else if (strcmp(word, "time") == 0)
             measure();
     }
+    draw();
     say("disk: done, %u disks\n", n);
     wait_for_byte();
     guest_exit(0);

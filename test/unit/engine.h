@@ -67,6 +67,11 @@ uint64_t arch_tsc_hz(void)
 {
     return HZ;
 }
+int arch_random_key(uint8_t *out, size_t size)
+{
+    memset(out, 0, size);
+    return 0;
+}
 unsigned arch_core_count(void)
 {
     return ENGINE_CORES;

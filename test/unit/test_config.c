@@ -540,6 +540,7 @@ static void foreign_guest(void **state)
     REFUSED("exit_profile", memset(&g.exit_profile, 1, sizeof(g.exit_profile)));
     REFUSED("devices", g.devices = DEV_ALL + 1);
     REFUSED("devices", g.devices = DEV_NET); /* it needs the bus */
+    REFUSED("devices", g.devices = DEV_RNG);
     good.devices |= DEV_NET;
     REFUSED("net", memset(g.net.network, 'a', sizeof(g.net.network)));
     REFUSED("net", g.net.network[0] = 0);

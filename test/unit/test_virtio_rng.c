@@ -1,0 +1,221 @@
+/* SOURCES: hv/pc/virtio_rng.c hv/pc/virtio.c hv/pc/virtqueue.c hv/pc/msix.c hv/pc/pci.c hv/pc/bus.c
+ * hv/lib.c */
+#include "hv/pc/virtio_rng.h"
+
+#include "hv/config.h"
+#include "test/unit/pci_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define MEMORY 0x8000u
+#define SIZE   64u
+#define DESC   0x0u
+#define AVAIL  0x1000u
+#define USED   0x2000u
+#define DATA   0x3000u
+#define WINDOW (PCI_PORTS + VIRTIO_RNG_SLOT * PCI_SLOT_PORTS)
+#define READY  (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK)
+#define PAUSE  (VIRTIO_RNG_PAUSE_US * 1000u) /* ticks of the fixture's clock */
+
+static struct virtio_rng dev;
+static struct gmem mem;
+static unsigned drawn, bytes;
+static bool exhausted;
+
+/* 1, 2, 3 and so on. */
+static int draw(uint8_t *to, size_t size)
+{
+    assert_in_range(size, 1, VIRTIO_RNG_WORK);
+    drawn++;
+    if (exhausted)
+        return -E_NOENT;
+    for (size_t i = 0; i < size; i++)
+        to[i] = (uint8_t)++bytes;
+    return 0;
+}
+
+static void out(unsigned reg, unsigned size, uint32_t v)
+{
+    io_out(&pci_io, (uint16_t)(WINDOW + reg), size, v);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    drawn = bytes = 0;
+    exhausted = false;
+    pci_clock.now = 1000;
+    mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
+    memset(mem.base, 0, MEMORY);
+    virtio_rng_init(&dev, &mem, draw);
+    pci_fixture_start(DEV_RNG, NULL);
+    virtio_rng_device.plug(&dev, &pci_env);
+    pci_fixture_master(VIRTIO_RNG_SLOT);
+    out(VIRTIO_DRIVER_FEATURE_SELECT, 4, 1);
+    out(VIRTIO_DRIVER_FEATURE, 4, 1);
+    out(VIRTIO_STATUS, 1, READY & ~VIRTIO_DRIVER_OK);
+    out(VIRTIO_QUEUE_SIZE, 2, SIZE);
+    out(VIRTIO_QUEUE_DESC, 4, DESC);
+    out(VIRTIO_QUEUE_DRIVER, 4, AVAIL);
+    out(VIRTIO_QUEUE_DEVICE, 4, USED);
+    out(VIRTIO_QUEUE_ENABLE, 2, 1);
+    out(VIRTIO_STATUS, 1, READY);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    free(mem.base);
+    return 0;
+}
+
+static void desc(unsigned i, uint64_t address, uint32_t length, unsigned flags)
+{
+    const struct {
+        uint64_t address;
+        uint32_t length;
+        uint16_t flags, next;
+    } d = {address, length, (uint16_t)flags, (uint16_t)(i + 1)};
+
+    memcpy(mem.base + DESC + 16 * i, &d, sizeof(d));
+}
+
+static uint16_t get16(uint64_t at)
+{
+    uint16_t v;
+
+    memcpy(&v, mem.base + at, 2);
+    return v;
+}
+
+static void offer(unsigned head)
+{
+    uint16_t index = get16(AVAIL + 2), entry = (uint16_t)head;
+
+    memcpy(mem.base + AVAIL + 4 + 2 * (index % SIZE), &entry, 2);
+    index++;
+    memcpy(mem.base + AVAIL + 2, &index, 2);
+    out(VIRTIO_NOTIFY, 2, 0);
+}
+
+/* One call when it is due; false: none is. */
+static bool step(void)
+{
+    if (pci_bus.deadline == NEVER)
+        return false;
+    pci_clock.now = pci_bus.deadline > pci_clock.now ? pci_bus.deadline : pci_clock.now;
+    pci_device.update(&pci_bus);
+    return true;
+}
+
+static uint32_t written(void)
+{
+    uint32_t v;
+
+    memcpy(&v, mem.base + USED + 8 + 8 * ((get16(USED + 2) - 1u) % SIZE), 4);
+    return v;
+}
+
+static void fills(void **state)
+{
+    unsigned calls = 0;
+
+    (void)state;
+    desc(0, DATA, 10, 3);
+    desc(1, DATA + 10, 0, 3);
+    desc(2, DATA + 10, 80, 2);
+    offer(0);
+    while (step())
+        assert_true(calls++ < 100);
+    assert_int_equal(get16(USED + 2), 1);
+    assert_int_equal(written(), 90);
+    for (unsigned i = 0; i < 90; i++)
+        assert_int_equal(mem.base[DATA + i], i + 1);
+    assert_int_equal(mem.base[DATA + 90], 0);
+    assert_true(pci_level(PCI_GSI(VIRTIO_RNG_SLOT)));
+}
+
+/* However much is asked for: so many bytes in so much time. */
+static void rate(void **state)
+{
+    uint64_t before = pci_clock.now;
+
+    (void)state;
+    desc(0, DATA, 1024, 2);
+    offer(0);
+    for (unsigned n = 0; n < 100; n++) {
+        out(VIRTIO_NOTIFY, 2, 0); /* asking again does not help */
+        pci_device.update(&pci_bus);
+    }
+    assert_int_equal(drawn, 1);
+    while (get16(USED + 2) == 0)
+        assert_true(step());
+    assert_int_equal(drawn, 1024 / VIRTIO_RNG_WORK);
+    assert_int_equal(pci_clock.now - before, (drawn - 1) * PAUSE);
+}
+
+static void exhaustion(void **state)
+{
+    (void)state;
+    exhausted = true;
+    desc(0, DATA, 8, 2);
+    offer(0);
+    for (unsigned n = 0; n < 5; n++)
+        assert_true(step());
+    assert_int_equal(get16(USED + 2), 0);
+    exhausted = false;
+    assert_true(step());
+    assert_int_equal(get16(USED + 2), 1);
+    assert_int_equal(written(), 8);
+}
+
+static void bad_buffers(void **state)
+{
+    (void)state;
+    desc(0, DATA, 8, 0); /* not for the device to write */
+    offer(0);
+    while (step())
+        ;
+    assert_int_equal(get16(USED + 2), 1);
+    assert_int_equal(written(), 0);
+    assert_int_equal(drawn, 0);
+    for (unsigned i = 0; i < SIZE; i++)
+        desc(i, DATA, 0, i + 1 < SIZE ? 3 : 2);
+    offer(0);
+    while (step())
+        ;
+    assert_int_equal(get16(USED + 2), 2);
+    desc(0, MEMORY, 8, 2);
+    offer(0);
+    while (step())
+        ;
+    assert_true(io_in(&pci_io, WINDOW + VIRTIO_STATUS, 1) & VIRTIO_NEEDS_RESET);
+}
+
+static void absent(void **state)
+{
+    (void)state;
+    pci_fixture_start(0, NULL);
+    virtio_rng_device.plug(&dev, &pci_env);
+    assert_int_equal(pci_get(VIRTIO_RNG_SLOT, PCI_VENDOR, 2), 0xffff);
+    dev.draw = NULL;
+    pci_fixture_start(DEV_RNG, NULL);
+    virtio_rng_device.plug(&dev, &pci_env);
+    assert_int_equal(pci_get(VIRTIO_RNG_SLOT, PCI_VENDOR, 2), 0xffff);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(fills), TEST(rate), TEST(exhaustion), TEST(bad_buffers), TEST(absent),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
