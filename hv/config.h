@@ -22,7 +22,7 @@
 #define CONFIG_MANAGEMENT_MODULE CONFIG_OWN_FILES "management"
 #define CONFIG_CORE_MOST         63           /* the highest number of a core */
 #define CONFIG_MEMORY_LEAST      (2ull << 20) /* a memory is a multiple of this */
-#define CONFIG_MEMORY_MOST       (3ull << 30)
+#define CONFIG_MEMORY_MOST       (256ull << 30)
 #define CONFIG_TEXT_MAX          (256u << 10) /* bytes of JSON; more is refused */
 
 /* The core of a vCPU, as configured. */

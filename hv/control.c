@@ -104,7 +104,7 @@ static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t addres
         return -E_NOENT;
     if (!is_there(g) || !(g->config.devices & DEV_UART))
         return -E_STATE;
-    if (!gmem_ptr(&v->guest->mem, gpa(address), length))
+    if (!gmem_has(&v->guest->mem, gpa(address), length))
         return -E_RANGE;
     length = min_u64(length, GUEST_INPUT_SIZE);
     while ((uint64_t)total < length) {
@@ -183,7 +183,7 @@ static int64_t call_keep(const struct vcpu *v, uint64_t address, uint64_t length
 
     if (length > ABI_KEEP_MAX)
         return -E_INVAL;
-    if (!gmem_ptr(&v->guest->mem, gpa(address), length))
+    if (!gmem_has(&v->guest->mem, gpa(address), length))
         return -E_RANGE;
     memset(k, 0, sizeof(*k));
     job_rest();

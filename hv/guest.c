@@ -1,6 +1,7 @@
 /* What a guest has: memory, tables, a port of the switch. Taken, built, scrubbed, given back. */
 #include "hv/guest.h"
 
+#include "hv/abi/memory.h"
 #include "hv/arch.h"
 #include "hv/core.h"
 #include "hv/exit.h"
@@ -68,8 +69,12 @@ void guest_free_page(struct guest *g, void *page)
 
 void guest_give_back(struct guest *g)
 {
-    hostmem_free(g->mem.base, g->mem.size);
-    job_rest();
+    for (unsigned i = 0; i < gmem_range_count(&g->mem); i++) {
+        const struct gmem_range r = gmem_range(&g->mem, i);
+
+        hostmem_free(r.base, r.size);
+        job_rest();
+    }
     hostmem_free(g->rx_ring, RX_RING_SIZE);
     job_rest();
     hostmem_free(g->split_tables, g->split_size);
@@ -78,25 +83,72 @@ void guest_give_back(struct guest *g)
         hostmem_free(g->pools[i], POOL_SIZE);
     }
     job_rest();
-    g->mem.base = NULL;
+    g->mem = (struct gmem){0};
     g->rx_ring = NULL;
     g->split_tables = NULL;
     g->split_size = 0;
     g->pool_count = 0;
 }
 
+static void *alloc_ram(const struct guest *g, uint64_t size)
+{
+    void *p = NULL;
+
+    if (size >= PAGE_SIZE_1G)
+        p = hostmem_alloc(size, PAGE_SIZE_1G, MEM_GUEST, g->number);
+    job_rest();
+    return p ? p : hostmem_alloc(size, PAGE_SIZE_2M, MEM_GUEST, g->number);
+}
+
+/* Takes a range for the RAM at `at`: `size` bytes, or less if host memory is in pieces. Returns its
+ * size; 0: there is no memory, or the guest has too many ranges. The management guest has one. */
+static uint64_t take_range(struct guest *g, uint64_t at, uint64_t size)
+{
+    struct gmem *m = &g->mem;
+    void *p;
+
+    if (m->more_count == GMEM_MORE_MAX)
+        return 0;
+    p = alloc_ram(g, size);
+    if (!p && !g->management) {
+        size = min_u64(size, align_down(hostmem_largest(), PAGE_SIZE_2M));
+        p = size ? alloc_ram(g, size) : NULL;
+    }
+    if (!p)
+        return 0;
+    if (m->base)
+        m->more[m->more_count++] = (struct gmem_range){at, size, p};
+    else
+        *m = (struct gmem){.base = p, .size = size};
+    return size;
+}
+
+static int take_ram(struct guest *g)
+{
+    uint64_t at = 0, left = g->config.memory;
+
+    if (left > hostmem_free_bytes())
+        return -E_NOMEM;
+    while (left) {
+        uint64_t n = take_range(g, at, at < MEMORY_HOLE ? min_u64(left, MEMORY_HOLE - at) : left);
+
+        if (n == 0)
+            return -E_NOMEM;
+        left -= n;
+        at = at + n == MEMORY_HOLE ? MEMORY_ABOVE : at + n;
+        job_rest();
+    }
+    return 0;
+}
+
 int guest_take_memory(struct guest *g)
 {
     const struct guest_config *c = &g->config;
 
-    if (c->memory >= PAGE_SIZE_1G)
-        g->mem.base = hostmem_alloc(c->memory, PAGE_SIZE_1G, MEM_GUEST, g->number);
-    if (!g->mem.base)
-        g->mem.base = hostmem_alloc(c->memory, PAGE_SIZE_2M, MEM_GUEST, g->number);
-    if (!g->mem.base)
+    if (take_ram(g)) {
+        guest_give_back(g);
         return -E_NOMEM;
-    job_rest();
-    g->mem.size = c->memory;
+    }
     g->split_size = virt_backend()->split_size(c->memory);
     if (c->devices & DEV_NET)
         g->rx_ring = hostmem_alloc(RX_RING_SIZE, PAGE_SIZE, MEM_FOR_GUEST, g->number);
@@ -140,11 +192,23 @@ void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
 
 /* ---- being made: a job on the owning core, or at start-up ---- */
 
+static int map_ram(struct guest *g, const struct virt_ops *ops)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < gmem_range_count(&g->mem); i++) {
+        const struct gmem_range r = gmem_range(&g->mem, i);
+
+        rc = ops->map(g, gpa(r.gpa), arch_hpa(r.base), r.size, MAP_RWX);
+    }
+    return rc;
+}
+
 static const char *map_memory(struct guest *g)
 {
     const struct virt_ops *ops = virt_backend();
 
-    if (ops->guest_init(g) || ops->map(g, gpa(0), arch_hpa(g->mem.base), g->mem.size, MAP_RWX))
+    if (ops->guest_init(g) || map_ram(g, ops))
         return "out of host memory for translation tables";
     if (!g->management)
         return NULL;
@@ -207,18 +271,29 @@ static bool passes_audit(const struct guest *g)
     return false;
 }
 
-/* The tables for each 2 MB of RAM, and the isolation audit of mappings that take effect only after
- * a split. */
-static const char *prepare_splits(struct guest *g)
+/* The tables for each 2 MB of a range, and the isolation audit of mappings that take effect only
+ * after a split. */
+static bool prepare_range(struct guest *g, const struct gmem_range *r)
 {
-    for (uint64_t at = 0; g->split_size && at < g->mem.size; at += PAGE_SIZE_2M) {
-        virt_backend()->prepare_split(g, gpa(at));
+    for (uint64_t at = 0; at < r->size; at += PAGE_SIZE_2M) {
+        virt_backend()->prepare_split(g, gpa(r->gpa + at));
         job_rest();
     }
-    for (uint64_t at = 0; g->split_size && at < g->mem.size; at += PAGE_SIZE_2M / 2) {
-        if (!virt_backend()->audit_split(g, gpa(at)))
-            return "the tables to split its pages with are wrong";
+    for (uint64_t at = 0; at < r->size; at += PAGE_SIZE_2M / 2) {
+        if (!virt_backend()->audit_split(g, gpa(r->gpa + at)))
+            return false;
         job_rest();
+    }
+    return true;
+}
+
+static const char *prepare_splits(struct guest *g)
+{
+    for (unsigned i = 0; g->split_size && i < gmem_range_count(&g->mem); i++) {
+        const struct gmem_range r = gmem_range(&g->mem, i);
+
+        if (!prepare_range(g, &r))
+            return "the tables to split its pages with are wrong";
     }
     return NULL;
 }
@@ -275,8 +350,8 @@ static void scrub(void *guest)
     if (g->rx_ring)
         job_clear(g->rx_ring, RX_RING_SIZE);
     guest_scrub_disks(g);
-    if (g->mem.base)
-        job_clear(g->mem.base, g->mem.size);
+    for (unsigned i = 0; i < gmem_range_count(&g->mem); i++)
+        job_clear(gmem_range(&g->mem, i).base, gmem_range(&g->mem, i).size);
     log_source_close(g->number);
     job_clear(g->console, GUEST_CONSOLE_SIZE);
     image_release(g);

@@ -65,16 +65,17 @@ struct guest_life {
     enum guest_phase phase; /* atomic */
     unsigned step;          /* steps done in the present phase */
     uint64_t put_off;       /* since when a step has waited for enough time; 0: none waits */
-    struct job job;   /* making the guest, its plan, scrubbing it; a call of the management guest */
-    uint64_t cleared; /* GUEST_CLEARING: bytes done */
-    unsigned copied_pieces; /* GUEST_COPYING: pieces of the plan that are done */
-    uint64_t copied;        /* bytes of the next piece */
-    uint32_t order;         /* what its vCPUs must become, see guest_ordered(). Atomic */
-    uint64_t paused_at;     /* GUEST_PAUSED: since when */
-    uint64_t shift;         /* ticks to take from its vCPUs' TSCs in this life, for pauses */
-    uint64_t heartbeat;     /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
-    bool by_request;        /* its end was requested: its restart policy does not apply */
-    uint32_t end;           /* END_*, atomic; what follows was written before it became END_SAID */
+    struct job job; /* making the guest, its plan, scrubbing it; a call of the management guest */
+    unsigned cleared_ranges; /* GUEST_CLEARING: ranges of memory that are done */
+    uint64_t cleared;        /* bytes of the next one */
+    unsigned copied_pieces;  /* GUEST_COPYING: pieces of the plan that are done */
+    uint64_t copied;         /* bytes of the next piece */
+    uint32_t order;          /* what its vCPUs must become, see guest_ordered(). Atomic */
+    uint64_t paused_at;      /* GUEST_PAUSED: since when */
+    uint64_t shift;          /* ticks to take from its vCPUs' TSCs in this life, for pauses */
+    uint64_t heartbeat;      /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
+    bool by_request;         /* its end was requested: its restart policy does not apply */
+    uint32_t end;            /* END_*, atomic; what follows was written before it became END_SAID */
     enum abi_guest_state end_state;
     char end_why[ABI_TEXT_MAX];
 };
@@ -82,7 +83,7 @@ struct guest_life {
 /* Clearing and copying go in steps of this many bytes, so that slices end on time even while a
  * guest is being prepared. */
 #define GUEST_STEP      (4u << 10)
-#define GUEST_POOLS_MAX 10u
+#define GUEST_POOLS_MAX 32u /* the tables of CONFIG_MEMORY_MOST in 2 MB pages need 17 */
 
 /* The bytes of an image. They are not the guest's, and are only read. */
 struct image_source {

@@ -78,6 +78,7 @@ static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vec
 void guest_begin_start(struct guest *g)
 {
     guest_set_phase(g, GUEST_CLEARING);
+    g->life.cleared_ranges = 0;
     g->life.cleared = 0;
     g->life.shift = 0;
     g->life.by_request = false;
@@ -119,7 +120,7 @@ static void start_devices(struct guest *g)
     }
     if (step == slots + 1) {
         platform_reset(&g->platform, g->config.devices, now, hz, boot_epoch + (now - boot_tsc) / hz,
-                       g->mem.size, &host);
+                       g->config.memory, &host);
         return;
     }
     if (step < 2 * slots + 2) {
@@ -149,7 +150,7 @@ static void go_live(struct guest *g)
     struct guest_life *l = &g->life;
 
     if (l->step++ == 0) {
-        log_guest(g, "started (%s, %lu KiB, core %u)", g->plan.start.kind, g->mem.size >> 10,
+        log_guest(g, "started (%s, %lu KiB, core %u)", g->plan.start.kind, g->config.memory >> 10,
                   l->entity.core);
         return;
     }
@@ -167,11 +168,16 @@ static void go_live(struct guest *g)
 /* One step; true when all of it is done. */
 static bool clear_step(struct guest *g)
 {
-    uint64_t n = min_u64(GUEST_STEP, g->mem.size - g->life.cleared);
+    const struct gmem_range r = gmem_range(&g->mem, g->life.cleared_ranges);
+    uint64_t n = min_u64(GUEST_STEP, r.size - g->life.cleared);
 
-    memset(g->mem.base + g->life.cleared, 0, n);
+    memset(r.base + g->life.cleared, 0, n);
     g->life.cleared += n;
-    return g->life.cleared == g->mem.size;
+    if (g->life.cleared < r.size)
+        return false;
+    g->life.cleared = 0;
+    g->life.cleared_ranges++;
+    return g->life.cleared_ranges == gmem_range_count(&g->mem);
 }
 
 /* A piece of the plan, or a part of it. */

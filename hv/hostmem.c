@@ -61,6 +61,16 @@ uint64_t hostmem_free_bytes(void)
     return n;
 }
 
+uint64_t hostmem_largest(void)
+{
+    uint64_t n;
+
+    spin_lock(&lock);
+    n = mem_largest(map, PAGE_SIZE_2M);
+    spin_unlock(&lock);
+    return n;
+}
+
 void hostmem_account(struct abi_memory *m)
 {
     uint64_t bytes[MEM_KINDS];

@@ -15,6 +15,8 @@ void *hostmem_alloc_zeroed(uint64_t size, enum mem_owner_kind kind);
 /* Frees a whole allocation. NULL is ignored. */
 void hostmem_free(void *p, uint64_t size);
 uint64_t hostmem_free_bytes(void);
+/* The longest free range for a guest's RAM, in bytes. Another core may take it meanwhile. */
+uint64_t hostmem_largest(void);
 /* Counts bytes by owner. */
 void hostmem_account(struct abi_memory *m);
 /* Finds the owner of this address. False: the map does not know it. */

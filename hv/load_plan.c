@@ -1,5 +1,6 @@
 #include "hv/load_plan.h"
 
+#include "hv/abi/memory.h"
 #include "hv/job.h"
 #include "hv/lib.h"
 
@@ -55,6 +56,7 @@ static const char *state_fault(const struct load_result *s, uint64_t memory)
 int load_plan_check(const struct load_plan *p, const struct load_sizes *sizes, uint64_t memory,
                     const char **what)
 {
+    memory = memory_below(memory);
     *what = "the number of pieces";
     if (p->piece_count > LOAD_PIECES_MAX)
         return -E_INVAL;

@@ -48,7 +48,8 @@ struct load_sizes {
     uint64_t size[LOAD_FROM_BYTES];
 };
 
-/* Checks that every piece lies within its source and within `memory` bytes of guest memory, and
+/* Checks that every piece lies within its source and within that part of `memory` bytes of guest
+ * memory that is below the hole, and
  * that a loader could have made the state. 0, or -E_INVAL with the reason in *what. */
 int load_plan_check(const struct load_plan *p, const struct load_sizes *sizes, uint64_t memory,
                     const char **what) MUST_CHECK;

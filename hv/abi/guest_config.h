@@ -65,13 +65,13 @@ struct guest_config {
                        an uploaded image */
     enum config_kind kind; /* JSON: "auto" (default), "flat" and so on */
     char cmdline[512];
-    uint64_t memory; /* bytes, multiple of 2 MB, 2 MB .. 3 GB; default 16 MB. JSON: number of bytes
-                        or "16M", "512K", "1G" */
-    int core;        /* of vCPU 0; -1: management chooses */
-    uint32_t weight; /* 1..1000, default 100: share of the core against others on it */
-    uint32_t slice_us;      /* 100..1000000, default 2000 */
-    uint32_t budget_us;     /* 0: unbounded; else at most this much run time in each period_us */
-    uint32_t period_us;     /* with a budget or a guarantee; 1000..10000000 */
+    uint64_t memory;    /* bytes, multiple of 2 MB, 2 MB .. 256 GB; default 16 MB. JSON: number of
+                           bytes    or "16M", "512K", "1G" */
+    int core;           /* of vCPU 0; -1: management chooses */
+    uint32_t weight;    /* 1..1000, default 100: share of the core against others on it */
+    uint32_t slice_us;  /* 100..1000000, default 2000 */
+    uint32_t budget_us; /* 0: unbounded; else at most this much run time in each period_us */
+    uint32_t period_us; /* with a budget or a guarantee; 1000..10000000 */
     uint32_t guaranteed_us; /* this much run time in each period_us before others get any; 0: by
                                weight alone. The guarantees of all guests on a core must fit */
     enum config_restart restart; /* default never */

@@ -1,3 +1,4 @@
+#include "hv/abi/memory.h"
 #include "hv/pc/rtc.h"
 
 #include "hv/config.h"
@@ -27,6 +28,10 @@ enum {
     REG_CENTURY,
     REG_16M_LOW = 0x34,
     REG_16M_HIGH,
+    /* QEMU's firmware interface: memory above 4 GB, in 64 KB. */
+    REG_4G_LOW = 0x5b,
+    REG_4G_MIDDLE,
+    REG_4G_HIGH,
 };
 
 #define A_UIP       0x80u
@@ -301,15 +306,18 @@ void rtc_update(struct rtc *r)
 static void init_cmos(struct rtc *r, uint64_t memory)
 {
     uint64_t extended = memory > (1ull << 20) ? (min_u64(memory, 64ull << 20) >> 10) - 1024 : 0;
-    uint64_t above_16m = memory > (16ull << 20) ? (memory - (16ull << 20)) >> 16 : 0;
+    uint64_t below = memory_below(memory), above_hole = (memory - below) >> 16;
+    uint64_t above_16m = below > (16ull << 20) ? (below - (16ull << 20)) >> 16 : 0;
 
-    above_16m = min_u64(above_16m, 0xffff);
     r->cmos[REG_BASE_LOW] = 640 & 0xff;
     r->cmos[REG_BASE_HIGH] = 640 >> 8;
     r->cmos[REG_EXTENDED_LOW] = r->cmos[REG_EXTENDED2_LOW] = (uint8_t)extended;
     r->cmos[REG_EXTENDED_HIGH] = r->cmos[REG_EXTENDED2_HIGH] = (uint8_t)(extended >> 8);
     r->cmos[REG_16M_LOW] = (uint8_t)above_16m;
     r->cmos[REG_16M_HIGH] = (uint8_t)(above_16m >> 8);
+    r->cmos[REG_4G_LOW] = (uint8_t)above_hole;
+    r->cmos[REG_4G_MIDDLE] = (uint8_t)(above_hole >> 8);
+    r->cmos[REG_4G_HIGH] = (uint8_t)(above_hole >> 16);
 }
 
 static void shift(void *dev, uint64_t ticks)

@@ -28,9 +28,9 @@ int virtqueue_enable(struct virtqueue *q, const struct gmem *m)
         return -E_INVAL;
     if (q->desc % 16 || q->avail % 2 || q->used % 4)
         return -E_INVAL;
-    if (!gmem_ptr(m, gpa(q->desc), n * DESC_SIZE) ||
-        !gmem_ptr(m, gpa(q->avail), RING_START + 2 * n) ||
-        !gmem_ptr(m, gpa(q->used), RING_START + 8 * n))
+    if (!gmem_has(m, gpa(q->desc), n * DESC_SIZE) ||
+        !gmem_has(m, gpa(q->avail), RING_START + 2 * n) ||
+        !gmem_has(m, gpa(q->used), RING_START + 8 * n))
         return -E_INVAL;
     q->ready = true;
     return 0;
@@ -77,7 +77,7 @@ int virtqueue_piece(struct virtqueue *q, const struct gmem *m, struct virtqueue_
         return broken(q);
     if (gmem_read(m, gpa(q->desc + (uint64_t)c->next * DESC_SIZE), &d, sizeof(d)))
         return broken(q);
-    if ((d.flags & DESC_INDIRECT) || !gmem_ptr(m, gpa(d.address), d.length))
+    if ((d.flags & DESC_INDIRECT) || !gmem_has(m, gpa(d.address), d.length))
         return broken(q);
     *p = (struct virtqueue_piece){gpa(d.address), d.length, d.flags & DESC_WRITE};
     c->count++;

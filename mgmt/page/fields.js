@@ -4,7 +4,7 @@ export const GUEST = [
     {name: "kind", kind: "choice", preset: "auto", words: ["auto", "flat", "linux", "multiboot1", "multiboot2", "pvh"], help: "auto: the image's headers decide; flat: an image without a header, which starts in real mode at 0x7c00"},
     {name: "cmdline", kind: "text", help: "its kernel's command line"},
     {name: "argv0", kind: "switch", preset: false, help: "whether multiboot command lines begin with the name of the file, as QEMU writes them"},
-    {name: "memory", kind: "memory", preset: "16M", help: "2M to 3G, a multiple of 2M"},
+    {name: "memory", kind: "memory", preset: "16M", help: "2M to 256G, a multiple of 2M"},
     {name: "core", kind: "core", help: "the core that runs it; by default the one with the fewest vCPUs"},
     {name: "vcpus", kind: "number", preset: 1, help: "the number of its vCPUs"},
     {name: "cores", kind: "cores", help: "the core of each vCPU, in order; by default as many different cores, those with the fewest vCPUs"},

@@ -1,4 +1,4 @@
-/* SOURCES: @load hv/lib.c hv/fmt.c */
+/* SOURCES: hv/gmem.c @load hv/lib.c hv/fmt.c */
 /* Hostile images. Input: how many of the last bytes are modules and the command line (two bytes),
  * then the image. Every part is in a block of exactly its size, for the sanitizer. */
 #include "mgmt/load/load.h"

@@ -1,4 +1,4 @@
-/* SOURCES: hv/pc/virtqueue.c hv/lib.c */
+/* SOURCES: hv/gmem.c hv/pc/virtqueue.c hv/lib.c */
 /* Rings with any contents. Input: size, three addresses, then guest memory; between chains the
  * guest changes a byte. */
 #include "hv/pc/virtqueue.h"

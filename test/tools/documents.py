@@ -19,8 +19,14 @@ MORE = {
     ("management", "hostname"): {"pattern": "^[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?$"},
 }
 REQUIRED = {"guest": ["name", "image"], "module": ["file"], "disk": ["file"], "token": ["name", "role", "salt", "sha256"], "syslog": ["server"]}
-MEMORY = {"description": "A multiple of 2 MB, 2 MB to 3 GB: bytes, or a string with K, M or G",
-          "oneOf": [{"type": "integer", "minimum": 2 << 20, "maximum": 3 << 30, "multipleOf": 2 << 20}, {"type": "string", "pattern": "^[0-9]+[KMG]$"}]}
+MEMORY_MOST = 256 << 30  # a guest's
+
+
+def memory_schema(most=MEMORY_MOST):
+    return {"description": f"A multiple of 2 MB, 2 MB to {most >> 30} GB: bytes, or a string with K, M or G",
+            "oneOf": [{"type": "integer", "minimum": 2 << 20, "maximum": most, "multipleOf": 2 << 20}, {"type": "string", "pattern": "^[0-9]+[KMG]$"}]}
+
+
 # Lists of words that OpenAPI's schemas repeat, by property name.
 ENUMS = {"state": ("words_guest_state", 0), "cause": ("words_cause", 0), "role": ("words_role", 1), "stored": ("words_stored", 0),
          "activity": ("words_activity", 0)}
@@ -76,8 +82,11 @@ class Schemas:
     def cores(self, f):
         return {"type": "array", "maxItems": f["size"], "items": self.number(f)}
 
-    def memory(self, _):
-        return MEMORY["oneOf"][0] if self.answer else {"$ref": self.refs + "memory"}
+    def memory(self, f):
+        own = memory_schema(f["most"])
+        if self.answer:
+            return own["oneOf"][0]
+        return {"$ref": self.refs + "memory"} if f["most"] == MEMORY_MOST else {"oneOf": own["oneOf"]}
 
     def choice(self, f):
         return {"enum": self.tables.choices(f)}
@@ -155,7 +164,7 @@ def pretty(node, indent=0, spread=False):
 
 def guests_schema(tables, _):
     top = Schemas(tables, "#/$defs/").object("top")
-    return pretty({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Bulkhead configuration", "$defs": {"memory": MEMORY}, **top}) + "\n"
+    return pretty({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Bulkhead configuration", "$defs": {"memory": memory_schema()}, **top}) + "\n"
 
 
 def set_enums(tables, node):
@@ -176,7 +185,7 @@ def openapi(tables, text):
     set_enums(tables, document)
     schemas["Action"]["properties"]["action"]["enum"] = [a["word"] for a in tables.actions]
     schemas["Refused_frames"]["propertyNames"]["enum"] = tables.words["words_net_drop"][1:]
-    schemas["config_memory"] = MEMORY
+    schemas["config_memory"] = memory_schema()
     schemas["config_net"] = {**written.object("net"), "description": sentences(next(f for f in tables.objects["guest"] if f["name"] == "net"))}
     schemas["GuestConfiguration"] = written.object("guest")
     schemas["Guest"]["properties"]["configuration"] = whole.object("guest")
@@ -258,7 +267,7 @@ def values(tables, f):
         return " ".join(f"`{w}`" for w in tables.choices(f))
     if f["kind"] in ("number", "core", "cores"):
         return f"{f['least']} to {f['most']}"
-    return {"memory": '`"2M"` to `"3G"`', "switch": "`true` `false`"}.get(f["kind"], "")
+    return {"memory": f'`"2M"` to `"{f["most"] >> 30}G"`', "switch": "`true` `false`"}.get(f["kind"], "")
 
 
 def table(tables, name):

@@ -8,7 +8,7 @@ import subprocess
 
 BOCHSRC = """plugin_ctrl: unmapped=1, e1000=1
 cpu: model={model}, count={cpus}, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs={ignore_bad_msrs}
-memory: guest={memory}, host={memory}
+memory: guest={memory}, host={host_memory}
 romimage: file={rom}
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 ata0-master: type=cdrom, path={iso}, status=inserted
@@ -73,7 +73,7 @@ def bochs_debugger():
     return ["-debugger"] if "-debugger" in bochs_help() else []
 
 
-def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skylake_x", ips=20000000, sync="none", address="10.0.2.15", https_port=0, ignore_bad_msrs=True, rom=BIOS):
+def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skylake_x", ips=20000000, sync="none", address="10.0.2.15", https_port=0, ignore_bad_msrs=True, rom=BIOS, host_memory=None):
     """Writes Bochs's files into `directory` and returns the command. Serial output goes to directory/serial.txt. `port` and `https_port` of this computer are
     forwarded to `address`. With `ignore_bad_msrs` an MSR that does not exist reads 0; else it causes #GP, as on a real CPU."""
     os.makedirs(directory, exist_ok=True)
@@ -81,7 +81,7 @@ def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skyl
     serial = os.path.join(directory, "serial.txt")
     open(serial, "wb").close()
     with open(os.path.join(directory, "bochsrc"), "w", encoding="ascii") as f:
-        f.write(BOCHSRC.format(model=model, cpus=cpus, ips=ips, memory=memory, iso=os.path.abspath(iso), serial=serial, dir=directory, sync=sync, ignore_bad_msrs=int(ignore_bad_msrs), rom=rom))
+        f.write(BOCHSRC.format(model=model, cpus=cpus, ips=ips, memory=memory, host_memory=host_memory or memory, iso=os.path.abspath(iso), serial=serial, dir=directory, sync=sync, ignore_bad_msrs=int(ignore_bad_msrs), rom=rom))
     with open(os.path.join(directory, "rc"), "w", encoding="ascii") as f:
         # A signal (SIGINT) ends the first command; the rest dump the screen, as 16-bit cells of characters and colours.
         f.write(f"c\nxp /{SCREEN_COLUMNS * SCREEN_ROWS}hx 0xb8000\nq\n")

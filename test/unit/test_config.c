@@ -184,7 +184,7 @@ static void bad_fields(void **state)
     guest("\"name\": \"a\", \"image\": \"a\", \"core\": 1.5", "guests[0].core");
     guest("\"name\": \"a\", \"image\": \"a\", \"core\": \"1\"", "guests[0].core");
     guest("\"name\": \"a\", \"image\": \"a\", \"weight\": 0", "guests[0].weight");
-    guest("\"name\": \"a\", \"image\": \"a\", \"memory\": \"4G\"", "guests[0].memory");
+    guest("\"name\": \"a\", \"image\": \"a\", \"memory\": \"257G\"", "guests[0].memory");
     guest("\"name\": \"a\", \"image\": \"a\", \"memory\": \"99999999999999999999M\"",
           "guests[0].memory");
     guest("\"name\": \"a\", \"image\": \"a\", \"memory\": \"3M\"", "guests[0].memory");

@@ -1,4 +1,4 @@
-/* SOURCES: hv/control.c hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm hv/lib.c
+/* SOURCES: hv/gmem.c hv/control.c hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm hv/lib.c
  * hv/fmt.c */
 /* The management guest's calls, with arguments that no honest guest would pass. */
 #include <setjmp.h>

@@ -972,6 +972,60 @@ static void images(void **state)
     assert_int_equal(free_or_shared(), free_at_start);
 }
 
+/* Host memory in pieces of 4, 2 and 2 MB: the guest's RAM is in as many, and all of it is cleared,
+ * mapped, loaded, scrubbed and given back. */
+static void memory_in_pieces(void **state)
+{
+    static uint8_t *blocks[HOST_BYTES / PAGE_SIZE_2M];
+    struct guest_config c = config_of("pieces", 1);
+    unsigned n = 0, places[] = {1, 2, 4, 6, 8};
+    struct guest *g;
+    int64_t number;
+
+    (void)state;
+    while ((blocks[n] = hostmem_alloc(PAGE_SIZE_2M, PAGE_SIZE_2M, MEM_HOST, 0)))
+        n++;
+    assert_true(n > 10);
+    for (unsigned i = 0; i < ARRAY_LEN(places); i++) {
+        memset(blocks[places[i]], 0xcc, PAGE_SIZE_2M);
+        hostmem_free(blocks[places[i]], PAGE_SIZE_2M);
+        if (i < 4)
+            assert_ptr_equal(blocks[places[i]], blocks[0] - places[i] * PAGE_SIZE_2M);
+    }
+    c.memory = 12 * PAGE_SIZE_2M;
+    assert_int_equal(deploy(&c), -E_NOMEM);
+    assert_int_equal(hostmem_largest(), 2 * PAGE_SIZE_2M);
+    c.memory = 4 * PAGE_SIZE_2M;
+    split = true;
+    number = deploy(&c);
+    assert_true(number > 0);
+    settle();
+    g = guest_get((unsigned)number);
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    assert_int_equal(gmem_range_count(&g->mem), 3);
+    assert_ptr_equal(g->mem.base, blocks[2]);
+    assert_int_equal(g->mem.size, 2 * PAGE_SIZE_2M);
+    assert_memory_equal(g->mem.base + 0x7c00, app, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        const struct gmem_range r = gmem_range(&g->mem, i);
+
+        assert_int_equal(r.gpa, i ? (i + 1) * PAGE_SIZE_2M : 0);
+        assert_int_equal(r.base[r.size - 1], 0);
+        if (i) {
+            assert_int_equal(r.base[0], 0);
+            assert_memory_equal(r.base, r.base + 1, r.size - 1);
+        }
+        memset(r.base + r.size / 2, 'x', PAGE_SIZE);
+    }
+    assert_int_equal(call(ABI_CALL_DELETE, (uint64_t)number, 0, 0), 0);
+    settle();
+    for (unsigned i = 0; i < 4; i++)
+        assert_memory_equal(blocks[places[i]], blocks[places[i]] + 1, PAGE_SIZE_2M - 1);
+    for (unsigned i = 0; i < n; i++)
+        if (i != 1 && i != 2 && i != 4 && i != 6 && i != 8)
+            hostmem_free(blocks[i], PAGE_SIZE_2M);
+}
+
 static void reboot(void **state)
 {
     (void)state;
@@ -1009,6 +1063,7 @@ int main(void)
         TEST(management_is_tried_again),
         TEST(configured_once),
         TEST(memory_runs_out),
+        TEST(memory_in_pieces),
         TEST(restarts),
         TEST(watched),
         TEST(told_when_stuck),

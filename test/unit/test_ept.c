@@ -576,6 +576,33 @@ static void without_tables_small(void **state)
     assert_int_equal(level, 3);
 }
 
+/* The tables are counted in RAM: those for 4 GB follow those for the last page below the hole. */
+static void splits_above_the_hole(void **state)
+{
+    const uint64_t size = 3 * G1 + M2;
+    uint64_t(*tables)[512] = aligned_alloc(K4, ept_split_size(size));
+
+    (void)state;
+    assert_non_null(tables);
+    ept_reserve_splits(&ept, tables, size);
+    assert_int_equal(map(3 * G1 - M2, 8 * G1, M2, RWX), 0);
+    assert_int_equal(map(4 * G1, 9 * G1, M2, RWX), 0);
+    ept_prepare_split(&ept, gpa(3 * G1 - M2));
+    ept_prepare_split(&ept, gpa(4 * G1));
+    assert_int_equal(tables[3 * G1 / M2 - 1][0], 8 * G1 | TYPE_WB | RWX);
+    assert_int_equal(tables[3 * G1 / M2][0], 9 * G1 | TYPE_WB | RWX);
+    assert_true(ept_split_is_good(&ept, gpa(4 * G1)));
+    assert_true(ept_split(&ept, gpa(4 * G1 + K4)));
+    expect(4 * G1 + K4, 4 * G1 + K4, 9 * G1 + K4, K4, RWX);
+    /* In the hole and above the RAM there are none: pages are small from the start. */
+    assert_int_equal(map(3 * G1, 0, M2, RWX), 0);
+    assert_int_equal(map(4 * G1 + M2, M2, M2, RWX), 0);
+    expect(3 * G1, 3 * G1, 0, K4, RWX);
+    expect(4 * G1 + M2, 4 * G1 + M2, M2, K4, RWX);
+    assert_false(ept_split(&ept, gpa(3 * G1)));
+    free(tables);
+}
+
 int main(void)
 {
 #define TEST(f)       cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -606,6 +633,7 @@ int main(void)
         SPLIT_TEST(is_split_only_when_prepared),
         SPLIT_TEST(split_audit),
         SPLIT_TEST(without_tables_small),
+        TEST(splits_above_the_hole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

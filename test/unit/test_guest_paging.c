@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/guest/paging.c hv/lib.c */
+/* SOURCES: hv/gmem.c arch/x86/guest/paging.c hv/lib.c */
 #include "arch/x86/guest/paging.h"
 
 #include "arch/x86/cpu/regs.h"

@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/guest/run.c arch/x86/guest/exits.c arch/x86/guest/apic.c
+/* SOURCES: hv/gmem.c arch/x86/guest/run.c arch/x86/guest/exits.c arch/x86/guest/apic.c
  * arch/x86/guest/events.c arch/x86/guest/breakpoints.c arch/x86/guest/linear.c
  * arch/x86/guest/segment.c arch/x86/guest/paging.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c
  * arch/x86/guest/kvm_clock.c hv/exit.c @pc hv/fmt.c hv/lib.c */

@@ -1,4 +1,4 @@
-/* SOURCES: @load hv/lib.c hv/fmt.c */
+/* SOURCES: hv/gmem.c @load hv/lib.c hv/fmt.c */
 /* ELF files as such, and the list of occupied ranges. */
 #include "test/unit/load_fixture.h"
 

@@ -1,4 +1,4 @@
-/* SOURCES: @load hv/lib.c hv/fmt.c */
+/* SOURCES: hv/gmem.c @load hv/lib.c hv/fmt.c */
 /* Linux documentation "The Linux/x86 Boot Protocol". */
 #include "test/unit/load_fixture.h"
 

@@ -1,4 +1,4 @@
-/* SOURCES: @load hv/lib.c hv/fmt.c */
+/* SOURCES: hv/gmem.c @load hv/lib.c hv/fmt.c */
 /* Headers of both versions, and the boot information for the guest. Multiboot Specification 0.6.96
  * "Boot information format", Multiboot2 Specification 2.0 "Boot information format". */
 #include "test/unit/load_fixture.h"

@@ -1,4 +1,4 @@
-/* SOURCES: @load hv/lib.c hv/fmt.c */
+/* SOURCES: hv/gmem.c @load hv/lib.c hv/fmt.c */
 /* PVH (Xen "x86/HVM direct boot ABI"), images of several kinds, and what all kinds share: the
  * memory map and command lines. */
 #include "test/unit/load_fixture.h"

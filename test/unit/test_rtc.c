@@ -274,14 +274,15 @@ static void cmos_memory(void **state)
 {
     static const struct {
         uint64_t memory;
-        unsigned extended, above_16m;
+        unsigned extended, above_16m, above_4g;
     } cases[] = {
-        {0, 0, 0},
-        {2ull << 20, 1024, 0},
-        {16ull << 20, 15360, 0},
-        {64ull << 20, 64512, 768},
-        {3ull << 30, 64512, 0xbf00},
-        {1ull << 40, 64512, 0xffff},
+        {0, 0, 0, 0},
+        {2ull << 20, 1024, 0, 0},
+        {16ull << 20, 15360, 0, 0},
+        {64ull << 20, 64512, 768, 0},
+        {3ull << 30, 64512, 0xbf00, 0},
+        {(3ull << 30) + (2 << 20), 64512, 0xbf00, 32},
+        {256ull << 30, 64512, 0xbf00, 253 << 14},
     };
 
     (void)state;
@@ -291,6 +292,7 @@ static void cmos_memory(void **state)
         assert_int_equal(get(0x17) | get(0x18) << 8, cases[i].extended);
         assert_int_equal(get(0x30) | get(0x31) << 8, cases[i].extended);
         assert_int_equal(get(0x34) | get(0x35) << 8, cases[i].above_16m);
+        assert_int_equal(get(0x5b) | get(0x5c) << 8 | get(0x5d) << 16, cases[i].above_4g);
     }
     for (unsigned i = 0x0e; i < 128; i++)
         if (i != 0x32)

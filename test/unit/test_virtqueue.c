@@ -1,4 +1,4 @@
-/* SOURCES: hv/pc/virtqueue.c hv/lib.c */
+/* SOURCES: hv/gmem.c hv/pc/virtqueue.c hv/lib.c */
 #include "hv/pc/virtqueue.h"
 
 #include <setjmp.h>

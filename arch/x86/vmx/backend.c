@@ -106,7 +106,7 @@ static int guest_init(struct guest *g)
     if (ept_init(&b->ept, vmx_caps_common()->ept_vpid & EPT_CAP_PAGE_1G, alloc_table, g))
         return -E_NOMEM;
     if (g->split_size)
-        ept_reserve_splits(&b->ept, g->split_tables, g->mem.size);
+        ept_reserve_splits(&b->ept, g->split_tables, g->config.memory);
     job_rest();
     msr_bitmap_make(vmx_msr_bitmap(g));
     job_rest();

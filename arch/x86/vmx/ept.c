@@ -1,5 +1,6 @@
 #include "arch/x86/vmx/ept.h"
 
+#include "hv/abi/memory.h"
 #include "hv/job.h"
 
 #define HALF            256u
@@ -53,8 +54,11 @@ void ept_reserve_splits(struct ept *e, void *tables, uint64_t size)
 /* The table for the 2 MB around `gpa`, or NULL. */
 static uint64_t *split_table(const struct ept *e, uint64_t gpa)
 {
-    return e->split_tables && gpa < e->split_limit ? e->split_tables + gpa / PAGE_SIZE_2M * ENTRIES
-                                                   : NULL;
+    uint64_t offset = memory_offset(gpa);
+
+    return e->split_tables && offset < e->split_limit
+               ? e->split_tables + offset / PAGE_SIZE_2M * ENTRIES
+               : NULL;
 }
 
 static bool is_leaf(uint64_t entry, unsigned level)

@@ -15,9 +15,8 @@ struct ept {
     bool page_1g;              /* 1 GB pages may be used; 2 MB pages always may */
     void *(*alloc)(void *ctx); /* a zeroed page, or NULL */
     void *ctx;
-    uint64_t
-        *split_tables; /* one for each 2 MB below split_limit; NULL: large pages are not split */
-    uint64_t split_limit;
+    uint64_t *split_tables; /* one for each 2 MB of RAM; NULL: large pages are not split */
+    uint64_t split_limit;   /* bytes of RAM */
 };
 
 struct ept_mapping {
@@ -55,9 +54,9 @@ static inline uint64_t ept_split_size(uint64_t size)
 {
     return size / PAGE_SIZE_2M * PAGE_SIZE;
 }
-/* From now on maps executable pages below guest-physical `size` (a multiple of 2 MB) like this:
- * `tables` has ept_split_size(size) bytes, page-aligned, and stays the caller's. Above `size` they
- * are small from the start. Before anything is mapped. */
+/* From now on maps executable pages in the first `size` bytes of RAM (a multiple of 2 MB,
+ * hv/abi/memory.h) like this: `tables` has ept_split_size(size) bytes, page-aligned, and stays the
+ * caller's. Elsewhere they are small from the start. Before anything is mapped. */
 void ept_reserve_splits(struct ept *e, void *tables, uint64_t size);
 /* Fills the table for the 2 MB around `gpa`. 512 stores; none if no page waits for its first fetch.
  * Before the guest runs. */
