@@ -1,12 +1,14 @@
 /* SOURCES: hv/gmem.c @load hv/lib.c hv/fmt.c */
 /* Hostile images. Input: how many of the last bytes are modules and the command line (two bytes),
  * then the image. Every part is in a block of exactly its size, for the sanitizer. */
+#include "hv/abi/memory.h"
 #include "mgmt/load/load.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define MEMORY  (2u << 20)
+#define MEMORY  (2ull << 20)
+#define LARGE   (6ull << 30) /* some above the hole */
 #define SETTING 2u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -74,14 +76,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         modules[i] = exact_copy(data + size + i * each, each);
         r.modules[i] = (struct load_blob){modules[i], each, i & 1 ? (const char *)args : NULL};
     }
-    r.memory = MEMORY;
+    r.memory = size & 1 ? MEMORY : LARGE;
     sizes.size[LOAD_FROM_IMAGE] = size;
     for (unsigned i = 0; i < r.module_count; i++)
         sizes.size[LOAD_FROM_MODULE + i] = each;
     rc = load_guest(&r, &plan, &e);
     if (rc == 0)
-        check_loaded(&plan.start, MEMORY);
-    if (rc == 0 && load_plan_check(&plan, &sizes, MEMORY, &what))
+        check_loaded(&plan.start, memory_below(r.memory));
+    if (rc == 0 && load_plan_check(&plan, &sizes, r.memory, &what))
         abort();
     /* A refusal has a reason, a success has none; the reason is a terminated text. */
     if (rc > 0 || (rc == 0) != (e.text[0] == 0) || !memchr(e.text, 0, sizeof(e.text)))
