@@ -1,5 +1,5 @@
-/* SOURCES: hv/gmem.c hv/control.c hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm hv/lib.c
- * hv/fmt.c */
+/* SOURCES: hv/gmem.c hv/control.c hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
+ * hv/lib.c hv/fmt.c */
 /* Calls of a compromised management guest: any numbers in its registers, memory of exactly its
  * stated size, guests in any state. A call may only cause a request that is allowed for that guest,
  * or an error. */

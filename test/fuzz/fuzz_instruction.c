@@ -1,4 +1,5 @@
-/* SOURCES: hv/gmem.c arch/x86/guest/decode.c arch/x86/guest/emulate.c arch/x86/guest/alu.c hv/lib.c */
+/* SOURCES: hv/gmem.c arch/x86/guest/decode.c arch/x86/guest/emulate.c arch/x86/guest/alu.c hv/lib.c
+ */
 /* The decoder of guests' instructions beside Zydis. Input: the mode, then instruction bytes. */
 #include "arch/x86/guest/emulate.h"
 #include "hv/lib.h"

@@ -1,5 +1,5 @@
-/* SOURCES: hv/gmem.c arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/bus.c
- * hv/lib.c */
+/* SOURCES: hv/gmem.c arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c
+ * hv/pc/bus.c hv/lib.c */
 /* Arbitrary page tables and segments of a guest, as the root uses them for INS and OUTS: memory is
  * exactly as large as the guest's, and only accessed and dirty bits and the elements themselves may
  * change. */

@@ -1,5 +1,5 @@
-/* SOURCES: hv/gmem.c arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/bus.c
- * hv/lib.c */
+/* SOURCES: hv/gmem.c arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c
+ * hv/pc/bus.c hv/lib.c */
 /* String I/O of a guest with arbitrary registers, segments, tables and memory. Input: the
  * registers, then guest memory. */
 #include "arch/x86/guest/string_io.h"

@@ -1,5 +1,5 @@
-/* SOURCES: hv/gmem.c hv/pc/virtio_net.c hv/pc/virtio.c hv/pc/virtqueue.c hv/pc/msix.c hv/pc/pci.c hv/pc/bus.c
- * hv/lib.c */
+/* SOURCES: hv/gmem.c hv/pc/virtio_net.c hv/pc/virtio.c hv/pc/virtqueue.c hv/pc/msix.c hv/pc/pci.c
+ * hv/pc/bus.c hv/lib.c */
 /* A guest that does anything with the configuration space of its bus, and with what it finds there:
  * ports, memory, messages. */
 #include "hv/pc/virtio_net.h"

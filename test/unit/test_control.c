@@ -1,5 +1,5 @@
-/* SOURCES: hv/gmem.c hv/control.c hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm hv/lib.c
- * hv/fmt.c */
+/* SOURCES: hv/gmem.c hv/control.c hv/job.c arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
+ * hv/lib.c hv/fmt.c */
 /* The management guest's calls, with arguments that no honest guest would pass. */
 #include <setjmp.h>
 #include <stdarg.h>

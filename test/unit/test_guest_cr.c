@@ -1,7 +1,7 @@
-/* SOURCES: hv/gmem.c arch/x86/guest/exits.c arch/x86/guest/apic.c arch/x86/guest/cr.c arch/x86/guest/events.c
- * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c arch/x86/guest/segment.c
- * arch/x86/guest/paging.c arch/x86/guest/linear.c arch/x86/guest/breakpoints.c hv/exit.c @pc
- * hv/fmt.c hv/lib.c */
+/* SOURCES: hv/gmem.c arch/x86/guest/exits.c arch/x86/guest/apic.c arch/x86/guest/cr.c
+ * arch/x86/guest/events.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c
+ * arch/x86/guest/segment.c arch/x86/guest/paging.c arch/x86/guest/linear.c
+ * arch/x86/guest/breakpoints.c hv/exit.c @pc hv/fmt.c hv/lib.c */
 /* Writes to control registers: SDM 2B "MOV - Move to/from Control Registers", SDM 3A "Paging". */
 #include "test/unit/vcpu_fixture.h"
 

@@ -1,8 +1,8 @@
-/* SOURCES: hv/gmem.c arch/x86/guest/exits.c arch/x86/guest/apic.c arch/x86/guest/cr.c arch/x86/guest/events.c
- * arch/x86/guest/io.c arch/x86/guest/access.c arch/x86/guest/operand.c arch/x86/guest/cpuid.c
- * arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c arch/x86/guest/segment.c arch/x86/guest/paging.c
- * arch/x86/guest/linear.c arch/x86/guest/breakpoints.c arch/x86/guest/string_io.c hv/exit.c @pc
- * hv/fmt.c hv/lib.c */
+/* SOURCES: hv/gmem.c arch/x86/guest/exits.c arch/x86/guest/apic.c arch/x86/guest/cr.c
+ * arch/x86/guest/events.c arch/x86/guest/io.c arch/x86/guest/access.c arch/x86/guest/operand.c
+ * arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c arch/x86/guest/segment.c
+ * arch/x86/guest/paging.c arch/x86/guest/linear.c arch/x86/guest/breakpoints.c
+ * arch/x86/guest/string_io.c hv/exit.c @pc hv/fmt.c hv/lib.c */
 /* A guest's IN, OUT, INS and OUTS, with the devices of its PC. */
 #include "test/unit/vcpu_fixture.h"
 

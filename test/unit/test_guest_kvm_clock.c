@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/guest/kvm_clock.c hv/lib.c */
+/* SOURCES: hv/gmem.c arch/x86/guest/kvm_clock.c hv/lib.c */
 /* KVM's clock, read as a guest reads it: Linux kernel documentation "KVM-specific MSRs". */
 #include "arch/x86/guest/kvm_clock.h"
 

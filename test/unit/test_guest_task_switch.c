@@ -1,7 +1,7 @@
 /* SOURCES: hv/gmem.c arch/x86/guest/task_switch.c arch/x86/guest/exits.c arch/x86/guest/cr.c
  * arch/x86/guest/events.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c arch/x86/guest/kvm_clock.c
  * arch/x86/guest/segment.c arch/x86/guest/paging.c arch/x86/guest/linear.c
- * arch/x86/guest/breakpoints.c hv/exit.c @pc hv/fmt.c hv/lib.c */
+ * arch/x86/guest/breakpoints.c arch/x86/guest/apic.c hv/exit.c @pc hv/fmt.c hv/lib.c */
 /* SDM 3A "Task Management": what a switch saves, loads, checks and raises. */
 #include "arch/x86/guest/task_switch.h"
 #include "test/unit/vcpu_fixture.h"

@@ -1,5 +1,5 @@
-/* SOURCES: hv/gmem.c arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/pc/bus.c
- * hv/lib.c */
+/* SOURCES: hv/gmem.c arch/x86/guest/string_io.c arch/x86/guest/segment.c arch/x86/guest/paging.c
+ * hv/pc/bus.c hv/lib.c */
 #include "arch/x86/guest/string_io.h"
 
 #include <setjmp.h>

@@ -27,7 +27,7 @@ static int publish(const struct gmem *m, uint64_t at, uint32_t *s, size_t size)
     uint32_t version;
     int rc = gmem_read(m, gpa(at), s, sizeof(*s));
 
-    if (rc || !gmem_ptr(m, gpa(at), size))
+    if (rc || !gmem_has(m, gpa(at), size))
         return -E_RANGE;
     version = (*s | 1) + 2;
     *s = version;
