@@ -192,7 +192,8 @@ static uint64_t give(struct virtio_blk *d, gpa_t to, uint64_t most)
     }
     if (d->status != VIRTIO_BLK_OK || d->header.type != VIRTIO_BLK_IN)
         return most; /* the rest is only the way to the status */
-    n = step_size(d, n);
+    /* Not beyond what gmem_ptr() finds in one piece. */
+    n = min_u64(step_size(d, n), PAGE_SIZE_2M - to.v % PAGE_SIZE_2M);
     p = gmem_ptr(d->virtio.mem, to, n);
     if (!p || !fits(d, 0, d->at + n)) {
         refuse(d, VIRTIO_BLK_IOERR);

@@ -1,4 +1,4 @@
-/* SOURCES: @pc hv/lib.c */
+/* SOURCES: hv/gmem.c @pc hv/lib.c */
 /* Random accesses to local APICs, the IOAPIC and their inputs, by four vCPUs. */
 #include "hv/pc/irqchip.h"
 

@@ -1,7 +1,7 @@
-/* SOURCES: arch/x86/guest/exits.c arch/x86/guest/apic.c arch/x86/guest/cr.c arch/x86/guest/events.c
- * arch/x86/guest/mmio.c arch/x86/guest/access.c arch/x86/guest/fetch.c arch/x86/guest/decode.c
- * arch/x86/guest/emulate.c arch/x86/guest/alu.c arch/x86/guest/operand.c arch/x86/guest/linear.c
- * arch/x86/guest/breakpoints.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c
+/* SOURCES: hv/gmem.c arch/x86/guest/exits.c arch/x86/guest/apic.c arch/x86/guest/cr.c
+ * arch/x86/guest/events.c arch/x86/guest/mmio.c arch/x86/guest/access.c arch/x86/guest/fetch.c
+ * arch/x86/guest/decode.c arch/x86/guest/emulate.c arch/x86/guest/alu.c arch/x86/guest/operand.c
+ * arch/x86/guest/linear.c arch/x86/guest/breakpoints.c arch/x86/guest/cpuid.c arch/x86/guest/msr.c
  * arch/x86/guest/kvm_clock.c arch/x86/guest/segment.c arch/x86/guest/paging.c hv/exit.c @pc
  * hv/fmt.c hv/lib.c */
 /*

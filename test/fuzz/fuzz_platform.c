@@ -1,4 +1,4 @@
-/* SOURCES: @pc hv/lib.c */
+/* SOURCES: hv/gmem.c @pc hv/lib.c */
 #include "hv/pc/irqchip.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* SOURCES: @pc hv/lib.c */
+/* SOURCES: hv/gmem.c @pc hv/lib.c */
 /* Local APICs, the IOAPIC and MSIs of a PC with four vCPUs. SDM 3A "Advanced Programmable Interrupt
  * Controller (APIC)"; 82093AA data sheet. */
 #include "hv/pc/irqchip.h"
