@@ -15,8 +15,10 @@
 #define MSR_IA32_BIOS_UPDT_TRIG 0x079u
 #define MISC_ENABLE_NO_BTS      (1ull << 11) /* read-only, as the next */
 #define MISC_ENABLE_NO_PEBS     (1ull << 12)
+/* Thermal control, SpeedStep, MONITOR, xTPR messages: kept as written, without effect. */
+#define MISC_ENABLE_KEPT        (1ull << 3 | 1ull << 16 | 1ull << 18 | 1ull << 23)
 #define MISC_ENABLE_WRITABLE                                                                       \
-    (MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_NO_XD)
+    (MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_NO_XD | MISC_ENABLE_KEPT)
 #define FEATURE_CONTROL_LOCKED_OFF 1ull
 #define MICROCODE_REVISION         (1ull << 32) /* in the high half: any value except 0 */
 /* No MTRR but the default type, which counts for nothing where EPT gives the type of memory;
@@ -99,8 +101,7 @@ enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t va
         /* Software writes zero, executes CPUID and reads the revision, which must then be back. */
         return MSR_DONE;
     case MSR_IA32_MISC_ENABLE:
-        /* Of the others some are read-only, and some belong to features that CPUID does not show:
-         * SDM 4 "IA-32 Architectural MSRs". */
+        /* The others are read-only or reserved: SDM 4 "IA-32 Architectural MSRs". */
         if ((value ^ p->misc_enable) & ~MISC_ENABLE_WRITABLE)
             return MSR_FAULT;
         p->misc_enable = value;
