@@ -40,6 +40,23 @@ static const ZydisDecodedOperand *memory_of(const ZydisDecodedInstruction *z,
     return NULL;
 }
 
+/* A string instruction's destination is its first operand, the source of MOVS its second. */
+static const char *compare_string(const struct instruction *in, const struct emulation *e,
+                                  const ZydisDecodedOperand *operands, bool long_mode)
+{
+    const ZydisDecodedOperand *from = &operands[1];
+
+    if (operands[0].type != ZYDIS_OPERAND_TYPE_MEMORY || operands[0].size != 8u * e->bytes ||
+        number_of(operands[0].mem.base) != 7)
+        return "another destination";
+    if ((from->type == ZYDIS_OPERAND_TYPE_MEMORY) != (e->kind == EMULATE_MOVS))
+        return "another source";
+    if (e->kind == EMULATE_MOVS && (!long_mode || in->segment >= SEGMENT_FS) &&
+        (unsigned)(from->mem.segment - ZYDIS_REGISTER_ES) != in->segment)
+        return "another segment";
+    return NULL;
+}
+
 /* The operands, of instructions that are emulated. */
 static const char *compare(const struct instruction *in, const struct emulation *e,
                            const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands,
@@ -51,9 +68,7 @@ static const char *compare(const struct instruction *in, const struct emulation 
     if (z->address_width != 8u * in->address_bytes)
         return "another address size";
     if (string)
-        return z->mnemonic >= ZYDIS_MNEMONIC_STOSB || z->mnemonic >= ZYDIS_MNEMONIC_MOVSB
-                   ? NULL
-                   : "another instruction";
+        return compare_string(in, e, operands, long_mode);
     if (!m)
         return "no memory operand";
     if (m->size != 8u * e->bytes)

@@ -87,15 +87,22 @@ static enum exit_action store_part(struct vcpu *v, const struct operand_part *p,
     return EXIT_SKIP;
 }
 
+/* The bits of the first part; 64: there is no other. */
+static unsigned first_bits(const struct operand *o)
+{
+    return o->part[1].bytes ? 8 * o->part[0].bytes : 64;
+}
+
 enum exit_action x86_load(struct vcpu *v, const struct operand *o, uint64_t *value)
 {
     enum exit_action a = load_part(v, &o->part[0], value);
+    unsigned bits = first_bits(o);
 
-    if (a == EXIT_SKIP && o->part[1].bytes != 0) {
+    if (a == EXIT_SKIP && bits < 64) {
         uint64_t rest = 0;
 
         a = load_part(v, &o->part[1], &rest);
-        *value |= rest << (8 * o->part[0].bytes);
+        *value |= rest << bits;
     }
     return a;
 }
@@ -103,8 +110,7 @@ enum exit_action x86_load(struct vcpu *v, const struct operand *o, uint64_t *val
 enum exit_action x86_store(struct vcpu *v, const struct operand *o, uint64_t value)
 {
     enum exit_action a = store_part(v, &o->part[0], value);
+    unsigned bits = first_bits(o);
 
-    if (a == EXIT_SKIP && o->part[1].bytes != 0)
-        a = store_part(v, &o->part[1], value >> (8 * o->part[0].bytes));
-    return a;
+    return a == EXIT_SKIP && bits < 64 ? store_part(v, &o->part[1], value >> bits) : a;
 }

@@ -264,25 +264,26 @@ static enum exit_action do_element(struct work *w)
     struct vcpu_gprs *r = &w->v->regs;
     unsigned address = w->d->in.address_bytes, bytes = w->d->e.bytes;
     uint64_t value = r->rax, step = w->rflags & RFLAGS_DF ? 0 - (uint64_t)bytes : bytes;
+    bool moves = w->d->e.kind == EMULATE_MOVS;
     struct operand from, to;
     enum exit_action a = EXIT_SKIP;
 
-    if (w->d->e.kind == EMULATE_MOVS)
+    if (moves)
         a = reach(w, &from, w->d->in.segment, r->rsi & alu_mask(address), false, &w->source_page);
     if (a == EXIT_SKIP)
         a = reach(w, &to, SEGMENT_ES, r->rdi & alu_mask(address), true, &w->page);
-    if (a == EXIT_SKIP) {
-        watch(w, &to, true);
-        if (w->d->e.kind == EMULATE_MOVS)
-            watch(w, &from, false);
-    }
-    if (a == EXIT_SKIP && w->d->e.kind == EMULATE_MOVS)
+    if (a != EXIT_SKIP)
+        return a;
+    watch(w, &to, true);
+    if (moves) {
+        watch(w, &from, false);
         a = load(w->v, &from, &value);
+    }
     if (a == EXIT_SKIP)
         a = store(w->v, &to, value);
     if (a != EXIT_SKIP)
         return a;
-    if (w->d->e.kind == EMULATE_MOVS)
+    if (moves)
         write_register(w, 6, address, r->rsi + step);
     write_register(w, 7, address, r->rdi + step);
     return EXIT_SKIP;

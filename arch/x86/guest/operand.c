@@ -39,7 +39,7 @@ static enum operand_result find(const struct operand_space *s, uint64_t linear, 
 /* SDM 3A "Alignment Check Exception". */
 static bool misaligned(const struct operand_space *s, uint64_t linear, unsigned size)
 {
-    return s->paging.cpl == 3 && (s->paging.cr0 & CR0_AM) && s->paging.ac && linear % size;
+    return s->paging.cpl == 3 && (s->paging.cr0 & CR0_AM) && s->paging.ac && (linear & (size - 1));
 }
 
 enum operand_result operand_reach(struct operand *o, const struct operand_space *s,
