@@ -20,7 +20,8 @@ from websocket_client import BINARY, CLOSE, GUID
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
 ROLES = {"r-token": "read", "o-token": "operate", "a-token": "admin"}
-VCPU = {"id": 0, "core": 0, "halted": False, "run_ticks": 0, "entries": 0, "exits": {}, "last_exit": None}
+VCPU = {"id": 0, "core": 0, "halted": False, "run_ticks": 0, "entries": 0, "exits": {}, "last_exit": None,
+        "unclaimed_memory": {"reads": 0, "writes": 0, "address": None}}
 GUEST = {"name": "hog", "state": "running", "management": False, "why": "", "restarts": 0, "configuration": {"memory": 1 << 21}, "vcpus": [VCPU]}
 HOST = {"version": "0", "build_id": "0" * 16, "uptime_ms": 1000, "cpu": "stand-in", "memory": {"free": 1, "total": 2}, "network": {"nic": "", "address": ""},
         "cores": [{"id": i, "busy_ticks": 0, "idle_ticks": 0, "tsc_hz": 1000, "vcpus": 1} for i in range(2)]}
@@ -340,11 +341,12 @@ def test_several_vcpus(page, api):
     page.open("guest/hog/exits")
     page.wait(lambda: [a for a in api.asked if a[1] == "/v1/guests/hog/vcpus/0/exits"], "its only vCPU")
     assert page.js("document.querySelector('nav[aria-label=\"vCPUs of hog\"]').hidden")
-    api.guests["hog"] = {**GUEST, "vcpus": [{**VCPU, "entries": 40}, {**VCPU, "id": 1, "core": 1, "entries": 2, "exits": {"HLT": 7}}]}
+    api.guests["hog"] = {**GUEST, "vcpus": [{**VCPU, "entries": 40}, {**VCPU, "id": 1, "core": 1, "entries": 2, "exits": {"HLT": 7}, "unclaimed_memory": {"reads": 3, "writes": 1, "address": "0xfed40000"}}]}
     page.wait(lambda: page.js("document.querySelectorAll('nav[aria-label=\"vCPUs of hog\"] a').length") == 2, "the choice")
     page.js("void document.querySelectorAll('nav[aria-label=\"vCPUs of hog\"] a')[1].click()")
     page.wait(lambda: [a for a in api.asked if a[1] == "/v1/guests/hog/vcpus/1/exits"], "the other vCPU")
     page.wait(lambda: page.js("document.querySelector('[data-reason=HLT]')?.dataset.count") == "7", "its exits")
+    page.wait(lambda: "3 reads, 1 writes, the last at 0xfed40000" in page.text(".unclaimed"), "where it reached nothing")
     assert page.js("document.querySelector('nav[aria-label=\"vCPUs of hog\"] [aria-current]').textContent") == "vCPU 1"
     page.open("")
     page.wait(lambda: "0, 1" in page.text("[data-guest=hog]") and "42" in page.text("[data-guest=hog]"), "both of them")
