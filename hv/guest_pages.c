@@ -81,15 +81,14 @@ static int set_up_vcpu(struct vcpu_pages *v)
     return rc ? rc : take_shared(&v->exits, VCPU_EXITS_SIZE, 2 * VCPU_EXITS_SIZE);
 }
 
-static int set_up_number(struct number_pages *n)
+/* What a number has besides its status page, for a guest with this vCPU. */
+static int set_up_pages(struct number_pages *n, unsigned vcpu)
 {
-    n->status = hostmem_alloc_zeroed(ABI_GUEST_SIZE, MEM_SHARED);
-    n->bitmaps = hostmem_alloc_zeroed(ABI_BITMAPS_SIZE, MEM_SHARED);
-    n->console = hostmem_alloc_zeroed(GUEST_CONSOLE_SIZE, MEM_SHARED);
-    if (!n->status || !n->bitmaps || !n->console)
-        return -E_NOMEM;
-    n->vcpu_count = 1;
-    return set_up_vcpu(&n->vcpus[0]);
+    int rc = take_shared(&n->bitmaps, ABI_BITMAPS_SIZE, PAGE_SIZE);
+
+    if (rc == 0)
+        rc = take_shared(&n->console, GUEST_CONSOLE_SIZE, PAGE_SIZE);
+    return rc ? rc : set_up_vcpu(&n->vcpus[vcpu]);
 }
 
 static void list_boot_modules(void)
@@ -118,7 +117,7 @@ int guest_pages_setup(void)
         return -E_NOMEM;
     list_boot_modules();
     for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++)
-        rc = set_up_number(&pages.numbers[i]);
+        rc = take_shared(&pages.numbers[i].status, ABI_GUEST_SIZE, PAGE_SIZE);
     return rc;
 }
 
@@ -128,15 +127,18 @@ static int map_shared(struct guest *m, const struct virt_ops *ops, uint64_t at, 
     return ops->map(m, gpa(at), arch_hpa(p), align_up(size, PAGE_SIZE), MAP_R);
 }
 
-/* Continues where an earlier call ran out of memory. */
-static int map_vcpu(struct guest *m, const struct virt_ops *ops, unsigned i, unsigned k)
+/* What set_up_pages() has made. Continues where an earlier call ran out of memory. */
+static int map_pages(struct guest *m, const struct virt_ops *ops, unsigned i, unsigned k)
 {
-    const struct vcpu_pages *v = &pages.numbers[i].vcpus[k];
+    const struct number_pages *n = &pages.numbers[i];
+    const struct vcpu_pages *v = &n->vcpus[k];
     const struct {
         uint64_t at;
         const void *page;
         uint64_t size;
     } parts[] = {
+        {ABI_BITMAPS_GPA(i), n->bitmaps, ABI_BITMAPS_SIZE},
+        {ABI_CONSOLE_GPA(i), n->console, GUEST_CONSOLE_SIZE},
         {ABI_VCPU_GPA(i, k), v->stats, ABI_VCPU_SIZE},
         {ABI_EXITS_GPA(i, k), v->exits, VCPU_EXITS_SIZE},
         {ABI_SNAPSHOT_GPA(i, k), v->snapshots, VCPU_SNAPSHOTS_SIZE},
@@ -151,18 +153,6 @@ static int map_vcpu(struct guest *m, const struct virt_ops *ops, unsigned i, uns
                 rc = 0;
         }
     return rc;
-}
-
-static int map_number(struct guest *m, const struct virt_ops *ops, unsigned i)
-{
-    const struct number_pages *n = &pages.numbers[i];
-    int rc = map_shared(m, ops, ABI_GUEST_GPA(i), n->status, ABI_GUEST_SIZE);
-
-    if (rc == 0)
-        rc = map_shared(m, ops, ABI_BITMAPS_GPA(i), n->bitmaps, ABI_BITMAPS_SIZE);
-    if (rc == 0)
-        rc = map_shared(m, ops, ABI_CONSOLE_GPA(i), n->console, GUEST_CONSOLE_SIZE);
-    return rc ? rc : map_vcpu(m, ops, i, 0);
 }
 
 /* In whole pages; the last one holds nothing else. */
@@ -193,7 +183,9 @@ int guest_pages_map(struct guest *m, const struct virt_ops *ops)
     for (unsigned i = 0; rc == 0 && i < ARRAY_LEN(common); i++)
         rc = map_shared(m, ops, common[i].at, common[i].page, common[i].size);
     for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++)
-        rc = map_number(m, ops, i);
+        rc = map_shared(m, ops, ABI_GUEST_GPA(i), pages.numbers[i].status, ABI_GUEST_SIZE);
+    if (rc == 0)
+        rc = map_pages(m, ops, m->number, 0);
     for (unsigned i = 0; rc == 0 && i < arch_module_count(); i++)
         rc = map_module(m, ops, arch_module(i));
     return rc;
@@ -206,9 +198,9 @@ int guest_pages_make(unsigned number, unsigned vcpus)
     int rc = 0;
 
     for (; rc == 0 && n->vcpu_count < vcpus; n->vcpu_count += rc == 0) {
-        rc = set_up_vcpu(&n->vcpus[n->vcpu_count]);
-        if (rc == 0)
-            rc = map_vcpu(m, virt_backend(), number, n->vcpu_count);
+        rc = set_up_pages(n, n->vcpu_count);
+        if (rc == 0 && m) /* management's own are mapped when it is made */
+            rc = map_pages(m, virt_backend(), number, n->vcpu_count);
     }
     return rc;
 }

@@ -13,12 +13,13 @@
 #define VCPU_SNAPSHOTS_SIZE (ABI_SNAPSHOTS * sizeof(struct abi_snapshot))
 #define GUEST_CONSOLE_SIZE  (sizeof(struct abi_ring) + ABI_CONSOLE_RING_SIZE)
 
-/* Allocates those of all numbers, with one vCPU each. Boot core; -E_NOMEM. */
+/* Allocates those of the host and the status page of each number. Boot core; -E_NOMEM. */
 int guest_pages_setup(void) MUST_CHECK;
-/* Maps all of them, and the boot modules, into the management guest, read-only. */
+/* Maps these, its own, and the boot modules into the management guest, read-only. */
 int guest_pages_map(struct guest *m, const struct virt_ops *ops) MUST_CHECK;
-/* Makes the pages of the number's first `vcpus` vCPUs exist, and the management guest see them.
- * They are not freed again. Management's core, in a job; -E_NOMEM. */
+/* Makes the other pages of the number exist, with those of its first `vcpus` vCPUs, and the
+ * management guest see them. They are not freed again. Management's core, in a job, or start-up;
+ * -E_NOMEM. */
 int guest_pages_make(unsigned number, unsigned vcpus) MUST_CHECK;
 /* Gives the guest its number's pages and fills in what it is (state ABI_GUEST_STARTING). The pages
  * are clean: new, or scrubbed. */

@@ -72,6 +72,10 @@ static void follow_console(unsigned number, const struct syslog_sink *sink)
 
     if (!g || number == view->host->self)
         return;
+    if (g->vcpu_count == 0) { /* nobody's, and without pages if it never was anybody's */
+        guest_name[number][0] = 0;
+        return;
+    }
     if (strcmp(guest_name[number], g->config.name) != 0) {
         (void)str_copy(guest_name[number], sizeof(guest_name[number]), g->config.name);
         console_at[number] = (struct syslog_follower){0};

@@ -46,7 +46,8 @@
 #define ABI_TOKEN_SIZE         0x1000u
 /* What the management guest asked the root to keep: struct abi_keep. */
 #define ABI_KEEP_GPA           (ABI_BASE + 0x80000)
-/* The pages of each guest: its own, then those of each of its vCPUs. */
+/* The pages of each guest: its own, then those of each of its vCPUs. The status page of each number
+ * always exists; the others from the first time on that a guest of this number has them. */
 #define ABI_VCPU_STRIDE        0x20000ull
 #define ABI_GUEST_STRIDE       ((1 + ABI_VCPUS_MAX) * ABI_VCPU_STRIDE)
 #define ABI_GUEST_GPA(g)       (ABI_BASE + 0x100000 + (g)*ABI_GUEST_STRIDE) /* struct abi_guest */
@@ -58,8 +59,7 @@
 #define ABI_CONSOLE_GPA(g)     (ABI_GUEST_GPA(g) + 0x8000)
 #define ABI_CONSOLE_RING_SIZE  0x4000u
 /* The pages of vCPU `v` of guest `g`. Each contains both numbers, so that it cannot be mistaken for
- * another's. Those of vCPU 0 always exist; those of further vCPUs from the first time on that a
- * guest of this number has so many. */
+ * another's. */
 #define ABI_VCPU_GPA(g, v)     (ABI_GUEST_GPA(g) + (1 + (v)) * ABI_VCPU_STRIDE) /* struct abi_vcpu */
 #define ABI_VCPU_SIZE          0x1000u
 /* struct abi_exit[ABI_EXITS]: its last exits. */
