@@ -12,7 +12,7 @@ POWERS = [2**n + d for n in range(22, 41) for d in (-4, 0) if MEMORY <= 2**n + d
 STEPS = [2 * MB * n for n in random.Random(2).sample(range(MEMORY // (2 * MB), TB // (2 * MB)), 30)]
 PAGES = {
     "control ABI: host": 0xd0000000, "control ABI: log": 0xd0010000, "control ABI: guest 0": 0xd0100000, "control ABI: vCPU 0": 0xd0120000, "control ABI: snapshots": 0xd0130000,
-    "control ABI: consoles": 0xd0108000, "control ABI: last guest": 0xd0100000 + 15 * 0x40000, "local APIC": 0xfee00000, "local APIC EOI": 0xfee000b0,
+    "control ABI: consoles": 0xd0108000, "control ABI: last guest": 0xd0100000 + 15 * 0x120000, "local APIC": 0xfee00000, "local APIC EOI": 0xfee000b0,
     "IOAPIC": 0xfec00000, "IOAPIC data": 0xfec00010, "HPET": 0xfed00000, "network card": 0xf0000000, "PCI hole": 0xb8000000, "firmware": 0xfffffff0,
     "behind its memory": MEMORY, "end of RAM": 256 * MB - 4, "end of the physical addresses": TB - 4,
 }
