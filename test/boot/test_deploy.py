@@ -179,7 +179,7 @@ def test_what_belongs_to_others(m):
     """Another guest's module and the appliance's own files are neither listed nor given to others."""
     assert {i["name"] for i in m.get("/v1/images")["images"]} == {"guests/control.elf", "guests/echo.elf"}
     for field, pointer in (({"image": "guests/echo.elf", "modules": [{"file": "keepers.key"}]}, "/modules/0/file"), ({"image": "keepers.key"}, "/image")):
-        assert error(deploy(m, 409, name="thief", **field)) == ('"keepers.key" is a module of another guest: upload a copy under another name', pointer)
+        assert error(deploy(m, 409, name="thief", **field)) == ('"keepers.key" is a module or disk of another guest: upload a copy under another name', pointer)
     for name in ("guests.json", "mgmt.elf", "bulkhead:configuration", "bulkhead:management"):
         assert error(deploy(m, 400, name="thief", image=name))[1] == "/image"
         assert error(deploy(m, 400, name="thief", image="guests/echo.elf", modules=[{"file": name}]))[1] == "/modules/0/file"
