@@ -197,9 +197,9 @@ bool irqchip_look(struct platform *p, unsigned vcpu)
 {
     struct lapic *l = &p->lapic[vcpu];
 
-    if (__atomic_load_n(&l->signals, __ATOMIC_RELAXED) & LAPIC_POSTED)
+    if (__atomic_load_n(&p->signals[vcpu], __ATOMIC_RELAXED) & LAPIC_POSTED)
         lapic_take_posted(l);
-    return __atomic_load_n(&l->signals, __ATOMIC_RELAXED) & LAPIC_INTERRUPT;
+    return __atomic_load_n(&p->signals[vcpu], __ATOMIC_RELAXED) & LAPIC_INTERRUPT;
 }
 
 uint8_t irqchip_ack(struct platform *p, unsigned vcpu)
@@ -223,7 +223,7 @@ void irqchip_reset(struct platform *p)
     for (unsigned i = 0; i < ABI_VCPUS_MAX; i++) {
         struct lapic *l = &p->lapic[i];
 
-        lapic_connect(l, i, l->regs, &lapic_bus, p);
+        lapic_connect(l, i, l->regs, &p->signals[i], &lapic_bus, p);
         if ((p->devices & DEV_APIC) && i < p->vcpus)
             lapic_reset(l, p->clock.tsc_hz, false);
         else

@@ -19,7 +19,7 @@ bool irqchip_look(struct platform *p, unsigned vcpu);
 static inline bool irqchip_pending(struct platform *p, unsigned vcpu)
 {
     return (vcpu == 0 && __atomic_load_n(&p->pic.intr, __ATOMIC_RELAXED) && irqchip_takes_pic(p)) ||
-           (p->lapic[vcpu].signals && irqchip_look(p, vcpu));
+           (p->signals[vcpu] && irqchip_look(p, vcpu));
 }
 
 /* Acknowledges the interrupt and returns its vector. Only when pending; it may have been withdrawn

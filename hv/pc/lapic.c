@@ -83,8 +83,7 @@ static void set(struct lapic *l, unsigned bits, uint8_t vector, bool value)
     put(l, word_of(bits, vector), value ? old | bit : old & ~bit);
 }
 
-/* -1: none. */
-static int highest(const struct lapic *l, unsigned bits)
+int lapic_highest(const struct lapic *l, unsigned bits)
 {
     for (unsigned i = WORDS; i-- > 0;) {
         uint32_t word = lapic_reg(l, bits + i * 16);
@@ -105,7 +104,7 @@ static bool is_enabled(const struct lapic *l)
 
 int lapic_update(struct lapic *l)
 {
-    int request = highest(l, LAPIC_IRR), service = highest(l, LAPIC_ISR);
+    int request = lapic_highest(l, LAPIC_IRR), service = lapic_highest(l, LAPIC_ISR);
     uint32_t ppr = lapic_reg(l, LAPIC_TPR), class = service < 0 ? 0 : (uint32_t)service & 0xf0;
     uint32_t now;
 
@@ -113,9 +112,18 @@ int lapic_update(struct lapic *l)
         ppr = class;
     put(l, LAPIC_PPR, ppr);
     now = request >> 4 > (int)(ppr >> 4) ? LAPIC_INTERRUPT : 0;
-    if ((__atomic_load_n(&l->signals, __ATOMIC_RELAXED) & LAPIC_INTERRUPT) != now)
-        __atomic_fetch_xor(&l->signals, LAPIC_INTERRUPT, __ATOMIC_RELAXED);
+    if ((__atomic_load_n(l->signals, __ATOMIC_RELAXED) & LAPIC_INTERRUPT) != now)
+        __atomic_fetch_xor(l->signals, LAPIC_INTERRUPT, __ATOMIC_RELAXED);
+    if (l->apicv)
+        __atomic_fetch_or(l->signals, LAPIC_CHANGED, __ATOMIC_RELAXED);
     return request;
+}
+
+void lapic_hand_over(struct lapic *l)
+{
+    uint32_t done = LAPIC_CHANGED | (l->by_cpu ? LAPIC_INTERRUPT : 0);
+
+    __atomic_fetch_and(l->signals, ~done, __ATOMIC_RELAXED);
 }
 
 static void set_level(struct lapic *l, uint8_t vector, bool level)
@@ -165,7 +173,7 @@ bool lapic_post(struct lapic *l, uint8_t vector, bool level)
     else if (__atomic_load_n(&l->posted_level[vector >> 6], __ATOMIC_RELAXED) & bit)
         __atomic_fetch_and(&l->posted_level[vector >> 6], ~bit, __ATOMIC_RELAXED);
     __atomic_fetch_or(&l->posted[vector >> 6], bit, __ATOMIC_RELEASE);
-    return !(__atomic_fetch_or(&l->signals, LAPIC_POSTED, __ATOMIC_ACQ_REL) & LAPIC_POSTED);
+    return !(__atomic_fetch_or(l->signals, LAPIC_POSTED, __ATOMIC_ACQ_REL) & LAPIC_POSTED);
 }
 
 static void take_word(struct lapic *l, unsigned i, uint32_t posted, uint32_t levels)
@@ -185,7 +193,7 @@ static void take_word(struct lapic *l, unsigned i, uint32_t posted, uint32_t lev
 
 void lapic_take_posted(struct lapic *l)
 {
-    __atomic_fetch_and(&l->signals, ~LAPIC_POSTED, __ATOMIC_ACQ_REL);
+    __atomic_fetch_and(l->signals, ~LAPIC_POSTED, __ATOMIC_ACQ_REL);
     for (unsigned i = 0; i < WORDS / 2; i++) {
         uint64_t posted, levels;
 
@@ -203,7 +211,7 @@ uint8_t lapic_ack(struct lapic *l)
 {
     int vector = lapic_update(l);
 
-    if (!(l->signals & LAPIC_INTERRUPT))
+    if (!(*l->signals & LAPIC_INTERRUPT))
         return (uint8_t)lapic_reg(l, LAPIC_SVR);
     set(l, LAPIC_IRR, (uint8_t)vector, false);
     set(l, LAPIC_ISR, (uint8_t)vector, true);
@@ -219,7 +227,7 @@ void lapic_note_eoi(struct lapic *l, uint8_t vector)
 
 static void end_of_interrupt(struct lapic *l)
 {
-    int vector = highest(l, LAPIC_ISR);
+    int vector = lapic_highest(l, LAPIC_ISR);
 
     if (vector < 0)
         return;
@@ -379,7 +387,7 @@ int lapic_prepare_wake(struct lapic *l, struct lapic_wake *w)
     uint8_t vector = (uint8_t)entry;
 
     if ((entry & LAPIC_LVT_MASKED) || vector < LAPIC_VECTORS_RESERVED || !is_enabled(l) ||
-        (l->signals & (LAPIC_INTERRUPT | LAPIC_POSTED)))
+        (*l->signals & (LAPIC_INTERRUPT | LAPIC_POSTED)))
         return -1;
     *w = (struct lapic_wake){l->deadline, l->tsc_deadline,
                              l->period,   lapic_reg(l, LAPIC_PPR),
@@ -415,6 +423,7 @@ static void set_extint(struct lapic *l)
 static void write_svr(struct lapic *l, uint32_t value)
 {
     put(l, LAPIC_SVR, value);
+    (void)lapic_update(l);
     if (value & SVR_ENABLE)
         return;
     for (unsigned lvt = LAPIC_LVT_TIMER; lvt <= LAPIC_LVT_ERROR; lvt += 16)
@@ -536,7 +545,8 @@ void lapic_mmio_write(struct lapic *l, unsigned offset, unsigned size, uint32_t 
 
 void lapic_written(struct lapic *l, unsigned offset, uint64_t now)
 {
-    lapic_mmio_write(l, offset, 4, lapic_reg(l, offset), now);
+    if (allows(offset, lapic_is_x2apic(l) ? X_W : W))
+        write_register(l, offset, lapic_reg(l, offset) & rules[offset >> 4].bits, now);
 }
 
 bool lapic_msr_read(struct lapic *l, unsigned reg, uint64_t now, uint64_t *value)
@@ -591,15 +601,17 @@ static void reset_registers(struct lapic *l)
     stop_timer(l);
     set_shift(l);
     memset(l->posted, 0, sizeof(l->posted));
-    __atomic_store_n(&l->signals, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(l->signals, 0, __ATOMIC_RELAXED);
 }
 
-void lapic_connect(struct lapic *l, unsigned vcpu, uint32_t *regs, const struct lapic_bus *bus,
-                   void *ctx)
+void lapic_connect(struct lapic *l, unsigned vcpu, uint32_t *regs, uint32_t *signals,
+                   const struct lapic_bus *bus, void *ctx)
 {
     memset(l, 0, sizeof(*l));
+    *signals = 0;
     l->vcpu = vcpu;
     l->regs = regs;
+    l->signals = signals;
     l->bus = bus;
     l->ctx = ctx;
     l->deadline = NEVER;
@@ -616,6 +628,7 @@ void lapic_reset(struct lapic *l, uint64_t tsc_hz, bool init)
     if (first && !init)
         put(l, LAPIC_LVT_LINT0, LAPIC_EXTINT << LVT_MODE_SHIFT);
     set_extint(l);
+    (void)lapic_update(l);
 }
 
 bool lapic_set_base(struct lapic *l, uint64_t value, unsigned address_bits)
@@ -636,6 +649,7 @@ bool lapic_set_base(struct lapic *l, uint64_t value, unsigned address_bits)
         enter_x2apic(l);
     else
         reset_registers(l);
+    (void)lapic_update(l);
     set_extint(l);
     return true;
 }

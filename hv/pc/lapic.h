@@ -82,15 +82,17 @@ struct lapic_bus {
     void (*eoi)(void *ctx, unsigned vcpu, uint8_t vector);
 };
 
-/* struct lapic.signals. */
+/* *lapic.signals: apart from the rest, because it is looked at before each entry. */
 #define LAPIC_INTERRUPT 1u /* an interrupt can be delivered */
 #define LAPIC_POSTED    2u /* interrupts were posted since the last lapic_take_posted() */
+#define LAPIC_CHANGED   4u /* with apicv: something may have changed */
 
 struct lapic {
     uint32_t *regs; /* LAPIC_PAGE bytes, page-aligned. The owner of struct lapic provides it */
     const struct lapic_bus *bus;
     void *ctx;
-    uint32_t signals;      /* LAPIC_*. Atomic */
+    uint32_t *signals;     /* LAPIC_*. Atomic */
+    bool apicv, by_cpu;    /* the CPU can work on the registers; it does now. The backend's */
     bool extint;           /* LINT0 lets the 8259s' interrupts through */
     bool level_changed;    /* TMR has changed: for VT-x's EOI-exit bitmap. The backend clears it */
     bool tsc_mode;         /* the timer is in TSC-deadline mode */
@@ -107,8 +109,8 @@ struct lapic {
 };
 
 /* Once, before lapic_reset(). */
-void lapic_connect(struct lapic *l, unsigned vcpu, uint32_t *regs, const struct lapic_bus *bus,
-                   void *ctx);
+void lapic_connect(struct lapic *l, unsigned vcpu, uint32_t *regs, uint32_t *signals,
+                   const struct lapic_bus *bus, void *ctx);
 /*
  * Power-on as a BIOS leaves it: vCPU 0 has LINT0 set to ExtINT and unmasked, so a guest that never
  * touches its local APIC gets the interrupts of the 8259s (MP specification "Virtual Wire Mode").
@@ -150,6 +152,10 @@ void lapic_take_posted(struct lapic *l);
 /* Computes PPR and LAPIC_INTERRUPT from TPR, ISR and IRR. Returns the highest vector in IRR, or -1.
  */
 int lapic_update(struct lapic *l);
+/* The highest vector in LAPIC_ISR or LAPIC_IRR; -1: none. */
+int lapic_highest(const struct lapic *l, unsigned registers);
+/* The CPU knows of all changes; with by_cpu it delivers the interrupts. */
+void lapic_hand_over(struct lapic *l);
 /* Acknowledges the interrupt with the highest priority: its vector, or the spurious vector. */
 uint8_t lapic_ack(struct lapic *l);
 

@@ -43,7 +43,8 @@ struct platform {
         uint64_t tsc;   /* the host's, later by the pauses that stop the guest's clocks */
         uint64_t epoch; /* seconds since 1970 */
     } power_on;
-    uint32_t devices; /* DEV_* that exist */
+    uint32_t devices;                /* DEV_* that exist */
+    uint32_t signals[ABI_VCPUS_MAX]; /* of the local APICs. Atomic */
     struct lapic lapic[ABI_VCPUS_MAX];
     struct ioapic ioapic;
     unsigned turn; /* for lowest-priority interrupts. Atomic */

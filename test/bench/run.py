@@ -11,7 +11,8 @@ sys.path[:0] = [os.path.join(HERE, "..", "tools"), os.path.join(HERE, "..", "boo
 
 import hostile  # noqa: E402
 
-AIMS = {"cpuid": 100, "vmcall": None, "rdmsr": None, "in-pic": 200, "out-unclaimed": 150, "mmio-read": 600, "timer-wake": 300, "timer-wake-mean": None, "timer-wake-worst": None}
+AIMS = {"cpuid": 100, "vmcall": None, "rdmsr": None, "in-pic": 200, "out-unclaimed": 150, "mmio-read": 600, "timer-wake": 300, "timer-wake-mean": None, "timer-wake-worst": None,
+        "self-ipi": 18, "apic-eoi": None, "apic-tpr": None, "apic-wake": 300, "apic-wake-mean": None, "apic-wake-worst": None}
 BEGIN, END = "<!-- make bench UPDATE=1 -->\n", "<!-- end -->\n"
 
 
@@ -41,6 +42,8 @@ def machine_rows(build):
     yield "of an exit: flight recorder and exit counters", f"{min(cost)} to {max(cost)} ticks", "40"
     yield ("from the end of a timer to the handler of a guest in HLT; mean and worst while the management guest makes its certificate on the same core",
            f"{t['timer-wake']}; {t['timer-wake-mean']}; {t['timer-wake-worst']} ticks", f"{AIMS['timer-wake']}")
+    yield "self-IPI to its handler; EOI of an edge interrupt and TPR, in memory", f"{t['self-ipi']}; {t['apic-eoi']}; {t['apic-tpr']} ticks", f"{AIMS['self-ipi']}"
+    yield ("the same with the local APIC's timer; mean; worst", f"{t['apic-wake']}; {t['apic-wake-mean']}; {t['apic-wake-worst']} ticks", f"{AIMS['apic-wake']}")
     with tempfile.TemporaryDirectory() as d:
         m = Appliance(d, {"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "4M"}]}, cpus=1)
         try:

@@ -89,7 +89,7 @@ static void check_lapic(const struct lapic *l)
     if (ppr >> 4 !=
         (uint32_t)(service >= 0 && service >> 4 > (int)(tpr >> 4) ? service >> 4 : (int)(tpr >> 4)))
         abort();
-    if (((l->signals & LAPIC_INTERRUPT) != 0) != (request >> 4 > (int)(ppr >> 4)))
+    if (((*l->signals & LAPIC_INTERRUPT) != 0) != (request >> 4 > (int)(ppr >> 4)))
         abort();
     for (unsigned lvt = LAPIC_LVT_TIMER; lvt <= LAPIC_LVT_ERROR; lvt += 16)
         if (!(l->regs[LAPIC_SVR / 4] & 0x100) && !(l->regs[lvt / 4] & LAPIC_LVT_MASKED) &&
@@ -148,10 +148,12 @@ static void wake(unsigned n)
     static uint32_t page[LAPIC_PAGE / 4];
     struct lapic before = p.lapic[n];
     struct irqchip_wake w;
+    uint32_t signals;
     int vector;
 
     (void)irqchip_pending(&p, n);
     before = p.lapic[n];
+    signals = p.signals[n];
     memcpy(page, pages[n], sizeof(page));
     vector = irqchip_prepare_wake(&p, n, NEVER, &w);
     if (vector >= 0) {
@@ -160,7 +162,7 @@ static void wake(unsigned n)
         irqchip_undo_wake(&p, n, &w);
     }
     if (memcmp(page, pages[n], sizeof(page)) || before.deadline != p.lapic[n].deadline ||
-        before.signals != p.lapic[n].signals)
+        signals != p.signals[n])
         abort();
 }
 

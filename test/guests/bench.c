@@ -1,11 +1,13 @@
 /* The cost of exits, seen from inside: ticks for one operation, minus the loop itself. */
+#include "test/guests/lib/apic.h"
 #include "test/guests/lib/guest.h"
 
-#define N       50u
-#define RUNS    100u
-#define WAKES   100u
-#define LINES   20u
-#define COLUMNS 60u
+#define N           50u
+#define RUNS        100u
+#define WAKES       100u
+#define APIC_VECTOR 0x41u /* as in the code below */
+#define LINES       20u
+#define COLUMNS     60u
 
 static volatile uint64_t handler_tsc;
 
@@ -67,6 +69,58 @@ static void measure_wake(void)
     say("bench: timer-wake-worst %lu\n", worst);
 }
 
+/* Interrupt handlers: RDTSC and EOI alone, and one that keeps the time of its first instruction. */
+__asm__("bench_handler:\n"
+        "rdtsc\n"
+        "movl $0xfee000b0, %eax\n"
+        "movl %eax, (%rax)\n"
+        "iretq\n"
+        "bench_timer:\n"
+        "rdtsc\n"
+        "shl $32, %rdx\n"
+        "or %rdx, %rax\n"
+        "mov %rax, bench_tsc\n"
+        "movl $0xfee000b0, %eax\n"
+        "movl %eax, (%rax)\n"
+        "iretq\n");
+extern const char bench_handler[], bench_timer[];
+volatile uint64_t bench_tsc;
+
+/* As measure_wake(), with the local APIC's timer. */
+static void measure_apic_wake(void)
+{
+    uint64_t sum = 0, worst = 0, least = UINT64_MAX;
+
+    apic_write(0x320, 0x40000 | APIC_VECTOR);
+    for (unsigned i = 0; i < WAKES; i++) {
+        uint64_t due = tsc() + 20000, late;
+
+        wrmsr(MSR_IA32_TSC_DEADLINE, due);
+        __asm__ volatile("sti; hlt; cli" ::: "rax", "rdx", "memory");
+        late = bench_tsc - due;
+        sum += late;
+        worst = late > worst ? late : worst;
+        least = late < least ? late : least;
+    }
+    say("bench: apic-wake %lu\n", least);
+    say("bench: apic-wake-mean %lu\n", sum / WAKES);
+    say("bench: apic-wake-worst %lu\n", worst);
+}
+
+static void measure_apic(void)
+{
+    apic_vectors();
+    apic_write(0xf0, 0x1ff);
+    apic_write(0x350, 0x10700);
+    apic_gate(APIC_VECTOR, bench_handler);
+    REPORT("self-ipi", "movl $0xfee00300, %%edx", "movl $0x40041, (%%rdx); sti; nop; cli");
+    REPORT("apic-eoi", "movl $0xfee000b0, %%edx", "movl $0, (%%rdx)");
+    REPORT("apic-tpr", "movl $0xfee00080, %%edx", "movl $0, (%%rdx)");
+    REPORT("cr8", "xorl %%eax, %%eax", "mov %%rax, %%cr8");
+    apic_gate(APIC_VECTOR, bench_timer);
+    measure_apic_wake();
+}
+
 /* The longest OUT of a byte to the console, within a line and at its end. */
 static void measure_console(void)
 {
@@ -96,5 +150,6 @@ void guest_main(const char *cmdline)
     REPORT("mmio-read", "movl $0xfee00030, %%ebx", "movl (%%rbx), %%eax"); /* local APIC: version */
     measure_wake();
     measure_console();
+    measure_apic();
     say("bench: done\n");
 }

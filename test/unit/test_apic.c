@@ -105,8 +105,7 @@ static int setup(void **state)
                                        .ipi = on_ipi};
 
     (void)state;
-    memset(&p, 0xa5, sizeof(p));
-    memset(&p.bus, 0, sizeof(p.bus));
+    memset(&p, 0, sizeof(p));
     memset(pages, 0, sizeof(pages));
     memset(kicks, 0, sizeof(kicks));
     memset(&sent, 0, sizeof(sent));
@@ -577,6 +576,38 @@ static void disabled(void **state)
     assert_int_equal(get(0, TIMER), 0x30040);
 }
 
+/* VT-x writes a register's new value to the page first. */
+static void written(unsigned n, unsigned offset, uint32_t value)
+{
+    pages[n][offset / 4] = value;
+    lapic_written(at(n), offset, p.clock.now);
+}
+
+static void written_by_cpu(void **state)
+{
+    (void)state;
+    written(1, 0x20, 0x77000000);
+    assert_int_equal(get(1, 0x20), 0x01000000);
+    written(1, 0xe0, 0);
+    assert_int_equal(get(1, 0xe0), 0x0fffffff);
+    written(1, TIMER, 0xffffffff & ~0x60000u);
+    assert_int_equal(get(1, TIMER), 0x100ff);
+    written(1, TIMER, 0x40);
+    written(1, DIVIDE, 0xb);
+    written(1, COUNT, 1000);
+    pass(1000);
+    assert_int_equal(who_gets(0x40), 2);
+    written(1, 0x310, 2u << 24);
+    written(1, 0x300, 0x63);
+    assert_int_equal(who_gets(0x63), 4);
+    written(1, 0xf0, 0xff);
+    assert_int_equal(get(1, TIMER), 0x10040);
+    assert_true(base(2, 0xc00));
+    written(2, 0x3f0, 5); /* an illegal vector */
+    assert_true(wrmsr(2, 0x28, 0));
+    assert_int_equal(rdmsr(2, 0x28), 0x20);
+}
+
 /* ---- timer ---- */
 
 static void one_shot(void **state)
@@ -943,14 +974,31 @@ int main(void)
 #define ENABLED(f) cmocka_unit_test_setup(f, setup_enabled)
 #define X2APIC(f)  cmocka_unit_test_setup(f, setup_x2apic)
     const struct CMUnitTest tests[] = {
-        TEST(after_reset),        TEST(states),          TEST(init),
-        TEST(x2apic_registers),   TEST(xapic_registers), ENABLED(priorities),
-        ENABLED(shorthands),      ENABLED(destinations), X2APIC(x2apic_destinations),
-        ENABLED(lowest_priority), ENABLED(other_ipis),   ENABLED(errors),
-        ENABLED(disabled),        ENABLED(one_shot),     ENABLED(periodic),
-        ENABLED(tsc_deadline),    TEST(fast_clock),      ENABLED(wakes),
-        TEST(ioapic_registers),   ENABLED(edges),        ENABLED(levels),
-        ENABLED(trigger_mode),    ENABLED(messages),     TEST(virtual_wire),
+        TEST(after_reset),
+        TEST(states),
+        TEST(init),
+        TEST(x2apic_registers),
+        TEST(xapic_registers),
+        ENABLED(priorities),
+        ENABLED(shorthands),
+        ENABLED(destinations),
+        X2APIC(x2apic_destinations),
+        ENABLED(lowest_priority),
+        ENABLED(other_ipis),
+        ENABLED(errors),
+        ENABLED(disabled),
+        ENABLED(one_shot),
+        ENABLED(periodic),
+        ENABLED(tsc_deadline),
+        ENABLED(written_by_cpu),
+        TEST(fast_clock),
+        ENABLED(wakes),
+        TEST(ioapic_registers),
+        ENABLED(edges),
+        ENABLED(levels),
+        ENABLED(trigger_mode),
+        ENABLED(messages),
+        TEST(virtual_wire),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,6 +245,51 @@ static void test_watch_port(void **ctx)
     assert_int_equal(state.trap_due, 0);
 }
 
+/* With APIC virtualization the CPU delivers the local APIC's interrupts; it is told of changes, and
+ * what waits in HLT becomes active. */
+static void test_by_cpu(void **ctx)
+{
+    struct lapic *l = &guest.platform.lapic[0];
+
+    (void)ctx;
+    l->apicv = true;
+    lapic_mmio_write(l, LAPIC_SVR, 4, 0x1ff, 0);
+    assert_true(x86_events_pending(v));
+    x86_prepare_events(v, 3000);
+    assert_true(l->by_cpu);
+    assert_false(x86_events_pending(v));
+    assert_int_equal(irqchip_msi(&guest.platform, LAPIC_BASE, 0x55), 0);
+    state.rflags = RFLAGS_FIXED; /* no window is needed */
+    x86_prepare_events(v, 3000);
+    assert_false(state.irq_window || x86_events_pending(v));
+    assert_int_equal(state.event, 0);
+    assert_int_equal(state.rvi, 0x55);
+    assert_int_equal(stats.irqs, 1);
+    /* HLT: what the CPU could not deliver in STI's shadow keeps it from starting. */
+    state.rflags = RFLAGS_FIXED | RFLAGS_IF;
+    assert_int_equal(x86_hlt(v), EXIT_SKIP);
+    lapic_set_tpr(l, 0xff);
+    assert_int_equal(x86_hlt(v), EXIT_HALT);
+    v->halted = state.in_halt = true;
+    x86_prepare_events(v, 4000);
+    assert_true(v->halted && state.in_halt);
+    lapic_set_tpr(l, 0);
+    x86_prepare_events(v, 5000);
+    assert_false(v->halted || state.in_halt);
+    assert_int_equal(v->woke_at, 5000);
+    assert_int_equal(state.event, 0);
+    /* The 8259s' interrupts are injected as before. */
+    raise_irq();
+    x86_prepare_events(v, 6000);
+    assert_int_equal(state.event, EVENT_VALID | EVENT_EXTERNAL | VECTOR_IRQ0);
+    state.event = 0;
+    /* Disabled by software: the root delivers what is pending. */
+    lapic_mmio_write(l, LAPIC_SVR, 4, 0xff, 0);
+    x86_prepare_events(v, 7000);
+    assert_false(l->by_cpu);
+    assert_int_equal(state.event, EVENT_VALID | EVENT_EXTERNAL | 0x55);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +297,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reflected, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_again, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_interrupt, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_by_cpu, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_nmi_first, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_any_state, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_end_of_instruction, fixture_vcpu, fixture_end),

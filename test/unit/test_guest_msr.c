@@ -79,6 +79,20 @@ static void every_bit_of_the_bitmap(void **state)
         assert_int_equal(memory[i], GUARD);
 }
 
+static void one_more_msr(void **state)
+{
+    static uint8_t memory[BITMAP];
+
+    (void)state;
+    msr_bitmap_make(memory);
+    msr_bitmap_allow(memory, 0x808, false);
+    msr_bitmap_allow(memory, 0x80b, true);
+    for (uint32_t msr = 0x800; msr < 0x900; msr++) {
+        assert_int_equal(msr_bitmap_exits(memory, msr, false), msr != 0x808);
+        assert_int_equal(msr_bitmap_exits(memory, msr, true), msr != 0x80b);
+    }
+}
+
 /* MSRs that the bitmap does not cover always exit, whatever it holds. */
 static void beyond_the_bitmap(void **state)
 {
@@ -232,6 +246,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup(f, setup)
     const struct CMUnitTest tests[] = {
         TEST(every_bit_of_the_bitmap),
+        TEST(one_more_msr),
         TEST(beyond_the_bitmap),
         TEST(after_reset),
         TEST(everything_else_faults),

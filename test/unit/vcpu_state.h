@@ -20,6 +20,7 @@ struct fake_state {
     unsigned port_size;
     uint32_t event, error, length;
     bool irq_window, nmi_window, in_halt;
+    int rvi, svi; /* as it was told last */
     unsigned loads;
     uint64_t deadline, deadline_set;
     enum exit_action (*enter)(struct vcpu *v); /* runs the guest until an exit */
@@ -183,6 +184,15 @@ static inline bool vcpu_has_windows(const struct vcpu *v)
 static inline void vcpu_set_halt(struct vcpu *v, bool halted)
 {
     fake_of(v)->in_halt = halted;
+}
+static inline void vcpu_sync_apic(struct vcpu *v)
+{
+    struct lapic *l = irqchip_lapic(v->platform, v->number);
+
+    l->by_cpu = lapic_takes(l);
+    fake_of(v)->rvi = lapic_highest(l, LAPIC_IRR);
+    fake_of(v)->svi = lapic_highest(l, LAPIC_ISR);
+    lapic_hand_over(l);
 }
 static inline void vcpu_load(struct vcpu *v)
 {

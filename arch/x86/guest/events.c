@@ -162,6 +162,22 @@ static bool inject_again(struct vcpu *v)
     return true;
 }
 
+/* The CPU delivers the local APIC's interrupts. In HLT it does not (Bochs), so one that can be
+ * delivered makes the vCPU active. */
+static void hand_over(struct vcpu *v, uint64_t now)
+{
+    bool comes = irqchip_look(v->platform, v->number);
+
+    vcpu_sync_apic(v);
+    if (!comes || !v->platform->lapic[v->number].by_cpu)
+        return;
+    v->stats->irqs++;
+    if (!v->halted || !can_take_irq(v))
+        return;
+    leave_halt(v, now);
+    vcpu_set_halt(v, false);
+}
+
 void x86_prepare_events(struct vcpu *v, uint64_t now)
 {
     const struct x86_vcpu *x = vcpu_x86(v);
@@ -169,6 +185,8 @@ void x86_prepare_events(struct vcpu *v, uint64_t now)
     /* One event per entry: an exception that a handler has queued goes first. */
     bool busy = vcpu_injects(v);
 
+    if (p->signals[v->number] && p->lapic[v->number].apicv)
+        hand_over(v, now);
     if (__builtin_expect(x->reinject != 0, 0) && !busy)
         busy = inject_again(v);
     /* The trap of the last instruction comes before NMIs and interrupts (SDM 3A "Priority Among

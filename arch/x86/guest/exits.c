@@ -123,6 +123,23 @@ enum exit_action x86_cpuid(struct vcpu *v)
     return EXIT_SKIP;
 }
 
+/* An MSR whose value is not the policy's. False: #GP. */
+static __attribute__((noinline)) bool read_other(struct vcpu *v, uint32_t msr,
+                                                 enum msr_result result)
+{
+    uint64_t value;
+
+    if (result == MSR_DEBUGCTL)
+        value = vcpu_get_debugctl(v);
+    else if (result == MSR_CLOCK)
+        value = kvm_clock_read(&vcpu_x86(v)->clock, msr);
+    else if (result != MSR_APIC || !x86_apic_read(v, msr, &value))
+        return false;
+    v->regs.rax = (uint32_t)value;
+    v->regs.rdx = value >> 32;
+    return true;
+}
+
 enum exit_action x86_rdmsr(struct vcpu *v)
 {
     struct vcpu_gprs *r = &v->regs;
@@ -131,14 +148,8 @@ enum exit_action x86_rdmsr(struct vcpu *v)
 
     v->exit->detail = msr;
     m = msr_policy_read(&vcpu_x86(v)->msr, msr);
-    if (__builtin_expect(m.result != MSR_DONE, 0)) {
-        if (m.result == MSR_FAULT || (m.result == MSR_APIC && !x86_apic_read(v, msr, &m.value)))
-            return x86_raise_gp(v);
-        if (m.result == MSR_CLOCK)
-            m.value = kvm_clock_read(&vcpu_x86(v)->clock, msr);
-        else if (m.result == MSR_DEBUGCTL)
-            m.value = vcpu_get_debugctl(v);
-    }
+    if (__builtin_expect(m.result != MSR_DONE, 0))
+        return read_other(v, msr, m.result) ? EXIT_SKIP : x86_raise_gp(v);
     r->rax = (uint32_t)m.value;
     r->rdx = m.value >> 32;
     return EXIT_SKIP;
@@ -208,6 +219,8 @@ enum exit_action x86_hlt(struct vcpu *v)
         vcpu_stop(v, ABI_GUEST_STOPPED, "halted with interrupts off at RIP 0x%lx", v->exit->rip);
         return EXIT_STOP;
     }
+    if (v->platform->lapic[v->number].by_cpu) /* it has an interrupt in STI's shadow? */
+        (void)lapic_update(&v->platform->lapic[v->number]);
     return irqchip_pending(v->platform, v->number) ? EXIT_SKIP : EXIT_HALT;
 }
 

@@ -144,6 +144,11 @@ void msr_bitmap_make(uint8_t bitmap[4096])
     allow(bitmap, MSR_IA32_TSC, 0);
 }
 
+void msr_bitmap_allow(uint8_t bitmap[4096], uint32_t msr, bool write)
+{
+    allow(bitmap, msr, write ? BITMAP_WRITE_LOW : 0);
+}
+
 bool msr_bitmap_exits(const uint8_t bitmap[4096], uint32_t msr, bool write)
 {
     uint32_t byte = bitmap_byte(msr);

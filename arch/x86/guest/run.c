@@ -13,6 +13,10 @@ static enum exit_action enter_halted(struct vcpu *v, uint64_t until)
     struct irqchip_wake wake;
     enum exit_action action;
     int vector = irqchip_prepare_wake(p, v->number, until, &wake);
+    if (vector >= 0 && p->lapic[v->number].by_cpu)
+        vcpu_sync_apic(v);
+    /* Whoever makes it earlier kicks this core. */
+    uint64_t next = min_u64(until, irqchip_next_deadline(p, v->number));
 
     /* Counted when there is time for it again. */
     if (v->wake_late != NEVER)
@@ -27,7 +31,7 @@ static enum exit_action enter_halted(struct vcpu *v, uint64_t until)
         return action;
     if (vcpu_deadline_came(v) && v->exit->tsc >= wake.due) {
         vcpu_inject(v, EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector);
-        vcpu_set_deadline(v, min_u64(until, irqchip_next_deadline(p, v->number)), v->exit->tsc);
+        vcpu_set_deadline(v, next, v->exit->tsc);
         vcpu_leave_halt(v);
         v->woke_at = v->exit->tsc;
         v->stats->irqs++;

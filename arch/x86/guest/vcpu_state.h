@@ -96,6 +96,10 @@ static inline bool vcpu_has_windows(const struct vcpu *v);
 /* Makes the next entry enter HLT, or run. */
 static inline void vcpu_set_halt(struct vcpu *v, bool halted);
 
+/* With lapic.apicv: the root has changed the local APIC. Sets lapic.by_cpu: the CPU works on its
+ * registers and delivers its interrupts by itself. */
+static inline void vcpu_sync_apic(struct vcpu *v);
+
 /* Loads the vCPU on this core. */
 static inline void vcpu_load(struct vcpu *v);
 /* The next entries end by this time, or earlier if the CPU's timer does not reach that far.
@@ -120,8 +124,8 @@ static inline unsigned x86_physical_width(const struct vcpu *v)
 
 static inline bool x86_events_pending(const struct vcpu *v)
 {
-    return irqchip_pending(v->platform, v->number) || vcpu_x86(v)->reinject || v->nmi ||
-           vcpu_has_windows(v);
+    return irqchip_pending(v->platform, v->number) || v->platform->signals[v->number] ||
+           vcpu_x86(v)->reinject || v->nmi || vcpu_has_windows(v);
 }
 
 /* Between two iterations of a string instruction an event is taken like between two instructions.

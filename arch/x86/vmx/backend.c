@@ -108,10 +108,13 @@ static int guest_init(struct guest *g)
     if (g->split_size)
         ept_reserve_splits(&b->ept, g->split_tables, g->config.memory);
     job_rest();
+    g->backend = b;
+    if (vmx_apicv_init_guest(g))
+        return -E_NOMEM;
+    job_rest();
     msr_bitmap_make(vmx_msr_bitmap(g));
     job_rest();
     memset(vmx_io_bitmap(g, 0), 0xff, 2 * PAGE_SIZE);
-    g->backend = b;
     job_rest();
     return 0;
 }
@@ -167,6 +170,14 @@ struct audit {
     size_t size;
 };
 
+static bool is_apic_page(const struct guest *g, const struct ept_mapping *m)
+{
+    const struct vmx_guest *b = g->backend;
+
+    return m->gpa == LAPIC_BASE && m->size == PAGE_SIZE && m->hpa == (uintptr_t)b->apic_page &&
+           !(m->perm & EPT_EXECUTE);
+}
+
 /* A page may span several ranges of the owner map: all are checked. */
 static int audit_page(void *ctx, const struct ept_mapping *m)
 {
@@ -176,7 +187,9 @@ static int audit_page(void *ctx, const struct ept_mapping *m)
     while (at < end) {
         struct mem_range r = {0};
         bool known = hostmem_find(hpa(at), &r);
-        bool own = r.kind == MEM_GUEST && r.guest == a->guest->number;
+        bool own =
+            (r.kind == MEM_GUEST || (r.kind == MEM_FOR_GUEST && is_apic_page(a->guest, m))) &&
+            r.guest == a->guest->number;
         bool shared = r.kind == MEM_SHARED && a->guest->management && m->perm == EPT_READ;
         bool module = r.kind == MEM_MODULE && a->guest->management && m->perm == EPT_READ;
         bool image = r.kind == MEM_IMAGE && a->guest->management && !(m->perm & EPT_EXECUTE);

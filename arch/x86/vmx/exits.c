@@ -6,6 +6,13 @@
 #include "arch/x86/inspect/names.h"
 #include "hv/arch.h"
 
+/* SDM 3C "Exit Qualification for APIC-Access VM Exits from Linear Accesses and Guest-Physical
+ * Accesses" */
+#define APIC_OFFSET     0xfffu
+#define APIC_TYPE_SHIFT 12
+#define APIC_TYPE_MASK  0xfu
+enum { APIC_READ, APIC_WRITE, APIC_FETCH };
+
 /* SDM 3C "Exit Qualification for EPT Violations" */
 #define EPT_MAPPED           (7ull << 3) /* readable, writable or executable by its entry */
 #define EPT_LINEAR_VALID     (1ull << 7)
@@ -253,6 +260,41 @@ static enum exit_action on_ept(struct vcpu *v)
                        at);
 }
 
+/* An access to the registers of the local APIC that the CPU does not do by itself. */
+static enum exit_action on_apic_access(struct vcpu *v)
+{
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION), at = LAPIC_BASE + (q & APIC_OFFSET);
+    unsigned type = q >> APIC_TYPE_SHIFT & APIC_TYPE_MASK;
+    const struct vmx_vcpu *x = v->backend;
+    struct memory_access m = {.gpa = at, .write = type == APIC_WRITE};
+
+    v->exit->qualification = q;
+    v->exit->detail = at;
+    if (type > APIC_WRITE)
+        return x86_outside(v, type == APIC_FETCH ? "executed" : "wrote to", at);
+    return x86_mmio(v, &m, x->deadline);
+}
+
+/* The guest has written a register. */
+static enum exit_action on_apic_write(struct vcpu *v)
+{
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+
+    v->exit->qualification = q;
+    lapic_written(irqchip_lapic(v->platform, v->number), q & APIC_OFFSET, v->exit->tsc);
+    return v->stop ? EXIT_STOP : EXIT_RESUME;
+}
+
+/* The guest has ended an interrupt that the IOAPIC waits for. */
+static enum exit_action on_virtualized_eoi(struct vcpu *v)
+{
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+
+    v->exit->qualification = q;
+    lapic_note_eoi(irqchip_lapic(v->platform, v->number), (uint8_t)q);
+    return EXIT_RESUME;
+}
+
 /* The tables are the root's own: no guest can cause an invalid entry. */
 static enum exit_action on_ept_misconfiguration(struct vcpu *v)
 {
@@ -353,6 +395,9 @@ enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v) = 
     [VMX_EXIT_MWAIT] = x86_raise_ud,
     [VMX_EXIT_MONITOR] = x86_raise_ud,
     [VMX_EXIT_EPT_VIOLATION] = on_ept,
+    [VMX_EXIT_APIC_ACCESS] = on_apic_access,
+    [VMX_EXIT_VIRTUALIZED_EOI] = on_virtualized_eoi,
+    [VMX_EXIT_APIC_WRITE] = on_apic_write,
     [VMX_EXIT_EPT_MISCONFIGURATION] = on_ept_misconfiguration,
     [VMX_EXIT_INVEPT] = x86_raise_ud,
     [VMX_EXIT_INVVPID] = x86_raise_ud,

@@ -116,6 +116,7 @@ int vmx_setup_controls(struct vmx_vcpu *x)
         vmwrite(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);
     if (cpu2 & CPU2_ENABLE_ENCLV_EXITING)
         vmwrite(VMCS_ENCLV_EXITING_BITMAP, UINT64_MAX);
+    vmx_apicv_init(x);
     return 0;
 }
 

@@ -13,6 +13,11 @@
 
 struct vmx_guest {
     struct ept ept;
+    /* With APIC virtualization (apicv.c); else NULL. The guest's page at LAPIC_BASE, which is never
+     * accessed in xAPIC mode; and the MSR bitmap of vCPUs in x2APIC mode, like vmx_msr_bitmap() for
+     * all other MSRs. */
+    void *apic_page;
+    uint8_t *x2apic_bitmap;
 };
 
 #define VMX_LAZY_MSRS 6u
@@ -35,6 +40,7 @@ struct vmx_vcpu {
     uint64_t timer_end; /* the same for the timer, which counts whole units: it never fires early */
     uint32_t timer_shift; /* preemption timer ticks are TSC ticks shifted right by this */
     uint32_t cpu1;        /* primary controls as they are in the VMCS */
+    uint32_t apic_mode;   /* APIC virtualization: secondary controls as they are in the VMCS */
     struct x86_vcpu x86;
     struct vmx_lazy lazy;
     void *scratch, *scratch_copy; /* pages for vmx_probe_field(), after its first call */
@@ -75,6 +81,16 @@ void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start);
 /* The state after INIT, and what SIPI changes in it, in the current VMCS. */
 void vmx_reset_state(struct vmx_vcpu *x);
 void vmx_start_at(uint8_t vector);
+
+/* ---- apicv.c ---- */
+
+/* Makes what the guest's vCPUs share, if the CPU has APIC virtualization and the guest a local
+ * APIC; only with the default exit profile. -E_NOMEM. */
+int vmx_apicv_init_guest(struct guest *g) MUST_CHECK;
+/* For the current VMCS, after vmx_setup_controls()'s other fields. */
+void vmx_apicv_init(struct vmx_vcpu *x);
+/* The root has changed the local APIC. Only with lapic.apicv, which vmx_apicv_init() sets. */
+void vmx_apicv_sync(struct vmx_vcpu *x);
 
 /* exits.c: the handler of each exit of the current VMCS. v->exit is filled in, except for
  * qualification and detail: handlers whose reason defines them add them. */

@@ -386,6 +386,11 @@ static inline void vcpu_set_halt(struct vcpu *v, bool halted)
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, halted ? ACTIVITY_HLT : ACTIVITY_ACTIVE);
 }
 
+static inline void vcpu_sync_apic(struct vcpu *v)
+{
+    vmx_apicv_sync(v->backend);
+}
+
 static inline void vcpu_load(struct vcpu *v)
 {
     vmx_load(v->backend);
