@@ -119,6 +119,7 @@ static void start_devices(struct guest *g)
         return;
     }
     if (step == slots + 1) {
+        g->platform.timer_ticks = g->config.timer_ticks;
         platform_reset(&g->platform, g->config.devices, now, hz, boot_epoch + (now - boot_tsc) / hz,
                        g->config.memory, &host);
         return;

@@ -41,6 +41,9 @@ enum config_device {
 /* What a guest's clocks do while it is paused: TSC, PIT and RTC stand still, or go on. */
 enum config_paused_clock { PAUSED_CLOCK_STOPS, PAUSED_CLOCK_RUNS };
 
+/* What becomes of timer ticks that a guest could not take in time, see hv/pc/ticks.h. */
+enum config_timer_ticks { TICKS_CATCH_UP, TICKS_MERGE };
+
 enum config_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
 
 /* What an image is: its headers say, or one of the kinds that they can say, or a flat binary. */
@@ -78,6 +81,7 @@ struct guest_config {
     uint32_t restart_limit; /* 0..1000: most restarts after short lives in a row; 0: no limit */
     uint32_t watchdog_ms;   /* 0..3600000: the longest time without a write to WATCHDOG_PORT; 0: no
                                watchdog */
+    enum config_timer_ticks timer_ticks;   /* JSON: "catch-up" (default) or "merge" */
     enum config_paused_clock paused_clock; /* JSON: "stops" (default) or "runs" */
     uint16_t strict_memory; /* 1: an access where there is neither RAM nor a device ends it */
     uint16_t pad;

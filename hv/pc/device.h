@@ -17,12 +17,25 @@ struct dev_clock {
     uint64_t tsc_hz; /* ticks per second, constant */
 };
 
+/* What has become of an interrupt's last edge. */
+enum irq_state {
+    IRQ_TAKEN,  /* a vCPU has begun to handle it, or there was none */
+    IRQ_WAITS,  /* it is still to be taken */
+    IRQ_MASKED, /* nobody will take it */
+};
+
 /* An interrupt input: irq_set(l, true) raises it. `set` NULL: not connected. */
 struct irq_line {
     void (*set)(void *ctx, unsigned irq, bool level);
     void *ctx;
     unsigned irq;
+    enum irq_state (*state)(void *ctx, unsigned irq); /* NULL: always taken */
 };
+
+static inline enum irq_state irq_look(const struct irq_line *l)
+{
+    return l->state ? l->state(l->ctx, l->irq) : IRQ_TAKEN;
+}
 
 static inline void irq_set(const struct irq_line *l, bool level)
 {
@@ -62,6 +75,7 @@ struct device_env {
     struct pci *pci; /* with DEV_PCI */
     /* Sends a message-signalled interrupt, with the line's `ctx`; NULL: no one takes them. */
     int (*msi)(void *ctx, uint64_t address, uint32_t data);
+    bool merge_ticks;    /* see ticks.h */
     uint64_t epoch;      /* the wall clock now: seconds since 1970 */
     uint64_t memory;     /* the guest's RAM, bytes */
     struct irq_line irq; /* the device's own; not connected if it has none, or no interrupt

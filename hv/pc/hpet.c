@@ -54,6 +54,7 @@ static void arm(const struct hpet *h, struct hpet_timer *t)
     uint64_t now = counts(h) ? ticks(h) : 0;
     uint64_t ahead = ((t->comparator - (h->base + now) - 1) & mask(t)) + 1;
 
+    t->ticks.owed = 0;
     t->due = counts(h) && ahead - 1 < HPET_FAR ? now + ahead : NEVER;
 }
 
@@ -65,9 +66,17 @@ static unsigned route(const struct hpet *h, unsigned n)
                                       : (h->timer[n].config & TIMER_ROUTE) >> ROUTE_SHIFT;
 }
 
+static struct irq_line line_of(const struct hpet *h, unsigned n)
+{
+    struct irq_line line = h->irq;
+
+    line.irq = route(h, n);
+    return line;
+}
+
 static void drive(const struct hpet *h, unsigned n, bool level)
 {
-    const struct irq_line line = {h->irq.set, h->irq.ctx, route(h, n)};
+    const struct irq_line line = line_of(h, n);
 
     if ((hpet_is_legacy(h) && n < 2) || ROUTES >> line.irq & 1)
         irq_set(&line, level);
@@ -116,13 +125,29 @@ static uint64_t advance(struct hpet_timer *t, uint64_t now)
     return times;
 }
 
+static enum irq_state state_of(const struct hpet *h, unsigned n)
+{
+    const struct irq_line line = line_of(h, n);
+
+    if (!(h->timer[n].config & TIMER_ON))
+        return IRQ_MASKED;
+    if (h->timer[n].config & TIMER_LEVEL)
+        return h->status >> n & 1 ? IRQ_WAITS : IRQ_TAKEN;
+    return irq_look(&line);
+}
+
 static void plan(struct hpet *h)
 {
     uint64_t first = NEVER;
 
-    for (unsigned n = 0; n < HPET_TIMERS; n++)
-        if (h->timer[n].config & TIMER_ON)
-            first = min_u64(first, h->timer[n].due);
+    for (unsigned n = 0; n < HPET_TIMERS; n++) {
+        const struct hpet_timer *t = &h->timer[n];
+
+        if (t->config & TIMER_ON)
+            first = min_u64(first, t->due);
+        if (t->ticks.owed)
+            first = ticks_next(&t->ticks, ticks(h), first, t->period & mask(t));
+    }
     /* Rounded up: the counter has got there by then. */
     h->deadline = first == NEVER ? NEVER : h->start + ratio_apply(h->to_tsc, first) + 1;
 }
@@ -131,9 +156,13 @@ static void update(void *dev)
 {
     struct hpet *h = dev;
 
-    for (unsigned n = 0; counts(h) && n < HPET_TIMERS; n++)
-        if (advance(&h->timer[n], ticks(h)))
+    for (unsigned n = 0; counts(h) && n < HPET_TIMERS; n++) {
+        struct hpet_timer *t = &h->timer[n];
+        uint64_t times = advance(t, ticks(h));
+
+        if (t->config & TIMER_PERIODIC ? ticks_due(&t->ticks, times, state_of(h, n)) : times > 0)
             interrupt(h, n);
+    }
     plan(h);
 }
 
@@ -200,6 +229,7 @@ static void set_timer_config(struct hpet *h, unsigned n, uint32_t value)
     if (old & TIMER_LEVEL)
         drive(h, n, false);
     t->config = value & WRITABLE;
+    t->ticks.owed = 0;
     if ((t->config ^ old) & (TIMER_32 | TIMER_PERIODIC)) {
         t->comparator &= mask(t);
         arm(h, t);
@@ -285,7 +315,8 @@ static void reset(void *dev, const struct device_env *env)
         .deadline = NEVER,
     };
     for (unsigned n = 0; n < HPET_TIMERS; n++)
-        h->timer[n] = (struct hpet_timer){.comparator = UINT64_MAX, .due = NEVER};
+        h->timer[n] = (struct hpet_timer){
+            .comparator = UINT64_MAX, .due = NEVER, .ticks = {.merge = env->merge_ticks}};
 }
 
 static uint64_t *deadline(void *dev)

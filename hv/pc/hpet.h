@@ -14,6 +14,7 @@
 #include "hv/abi/pc.h"
 #include "hv/pc/device.h"
 #include "hv/pc/ratio.h"
+#include "hv/pc/ticks.h"
 
 #define HPET_HZ     100000000u
 #define HPET_TIMERS 3u
@@ -24,6 +25,7 @@ struct hpet_timer {
     uint64_t comparator; /* as read */
     uint64_t period;
     uint64_t due; /* ticks since `start`; NEVER */
+    struct ticks ticks;
 };
 
 struct hpet {

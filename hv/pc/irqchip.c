@@ -159,6 +159,31 @@ void irqchip_raise(struct platform *p, unsigned gsi, bool level)
         ioapic_set(&p->ioapic, gsi == 0 ? PIT_PIN : gsi, level);
 }
 
+/* Does the entry's vector still wait in a local APIC that it goes to? */
+static bool vector_waits(const struct platform *p, uint64_t entry)
+{
+    uint32_t dest = (uint32_t)(entry >> IOAPIC_DEST_SHIFT);
+
+    for (unsigned i = 0; i < p->vcpus; i++)
+        if (lapic_is_at(&p->lapic[i], dest, entry & IOAPIC_LOGICAL, false) &&
+            lapic_waits(&p->lapic[i], (uint8_t)entry))
+            return true;
+    return false;
+}
+
+enum irq_state irqchip_state(const struct platform *p, unsigned gsi)
+{
+    if (p->devices & DEV_APIC && gsi < IOAPIC_PINS && gsi != PIT_PIN) {
+        uint64_t entry = p->ioapic.entry[gsi == 0 ? PIT_PIN : gsi];
+
+        if (!(entry & IOAPIC_MASKED))
+            return vector_waits(p, entry) ? IRQ_WAITS : IRQ_TAKEN;
+    }
+    if (!(p->devices & DEV_PIC) || gsi >= ISA_IRQS || !irqchip_takes_pic(p))
+        return IRQ_MASKED;
+    return pic_irq_state(&p->pic, gsi);
+}
+
 void irqchip_pulse(struct platform *p, unsigned gsi)
 {
     /* The line stays high afterwards: a falling edge would withdraw the request. (A guest that

@@ -29,6 +29,8 @@ uint8_t irqchip_ack(struct platform *p, unsigned vcpu);
 /* A line of the PC: 0 to 15 are the ISA IRQs, which go to the 8259s and to the pin of the same
  * number (IRQ 0: pin 2); from 16 on the IOAPIC's pins. Shared. */
 void irqchip_raise(struct platform *p, unsigned gsi, bool level);
+/* What has become of its last edge. Shared. */
+enum irq_state irqchip_state(const struct platform *p, unsigned gsi);
 /* An edge on an input that no device drives. Shared. */
 void irqchip_pulse(struct platform *p, unsigned gsi);
 /* A message-signalled interrupt. Any core. -E_NOTSUP: there is no local APIC to take it, or the

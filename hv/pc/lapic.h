@@ -142,6 +142,13 @@ static inline bool lapic_is_mapped_at(const struct lapic *l, uint64_t gpa)
 bool lapic_post(struct lapic *l, uint8_t vector, bool level) MUST_CHECK;
 /* True if the message's destination includes this APIC. */
 bool lapic_is_at(const struct lapic *l, uint32_t dest, bool logical, bool wide);
+/* True if this vector was posted, or is in IRR: its handler has not begun. */
+static inline bool lapic_waits(const struct lapic *l, uint8_t vector)
+{
+    return (__atomic_load_n(&l->posted[vector >> 6], __ATOMIC_RELAXED) >> (vector & 63) |
+            lapic_reg(l, LAPIC_IRR + (vector >> 5) * 16u) >> (vector & 31)) &
+           1;
+}
 /* True if it is enabled, so that it takes interrupts with vectors. */
 bool lapic_takes(const struct lapic *l);
 

@@ -122,6 +122,15 @@ void pic_set_irq(struct pic *p, unsigned irq, bool level)
         update(p);
 }
 
+enum irq_state pic_irq_state(const struct pic *p, unsigned irq)
+{
+    const struct pic_chip *c = &p->chip[irq >> 3 & 1];
+
+    if ((c->imr & bit(irq & 7)) || (irq >= 8 && (p->chip[0].imr & bit(PIC_CASCADE))))
+        return IRQ_MASKED;
+    return c->irr & bit(irq & 7) ? IRQ_WAITS : IRQ_TAKEN;
+}
+
 static void eoi(struct pic_chip *c, unsigned n, bool rotate)
 {
     if (n == NONE)

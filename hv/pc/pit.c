@@ -52,13 +52,18 @@ static void take_next_count(struct pit_channel *c)
     c->null_count = false;
 }
 
-/* The period is over, nearly always by less than another period: then this takes no division. */
-static void next_period(struct pit_channel *c, uint64_t t)
+/* The period is over, nearly always by less than another period: then this takes no division.
+ * Returns how many are over. */
+static uint64_t next_period(struct pit_channel *c, uint64_t t)
 {
+    uint64_t more = 0;
+
     c->base += c->count;
     take_next_count(c);
     if (t > c->base && t - c->base >= c->count)
-        c->base += (t - c->base) / c->count * c->count;
+        more = (t - c->base) / c->count;
+    c->base += more * c->count;
+    return 1 + more;
 }
 
 /* Before a channel is read or changed: first does what was due. */
@@ -71,7 +76,7 @@ static void settle(struct pit *p, struct pit_channel *c)
     } else if (c->started && periodic(c) && c->gate) {
         t = pit_ticks(p, c);
         if (t >= c->base + c->count)
-            next_period(c, t);
+            (void)next_period(c, t);
     }
 }
 
@@ -146,31 +151,47 @@ static bool output(const struct pit *p, const struct pit_channel *c)
 static void plan(struct pit *p)
 {
     const struct pit_channel *c = &p->channel[0];
+    uint64_t end = c->base + c->count;
 
+    if (p->ticks.owed)
+        end = ticks_next(&p->ticks, pit_ticks(p, c), end, c->count);
     if (!c->started || c->done)
         p->deadline = NEVER;
     else /* rounded up: at that TSC value the PIT tick has been reached */
-        p->deadline = c->start + ratio_apply(p->to_tsc, c->base + c->count) + 1;
+        p->deadline = c->start + ratio_apply(p->to_tsc, end) + 1;
+}
+
+/* Is there a tick to be taken now? */
+static bool end_periods(struct pit *p, struct pit_channel *c)
+{
+    uint64_t t = pit_ticks(p, c);
+
+    return ticks_due(&p->ticks, t >= c->base + c->count ? next_period(c, t) : 0,
+                     p->ticks.merge ? IRQ_TAKEN : irq_look(&p->irq0));
 }
 
 void pit_update(struct pit *p)
 {
     struct pit_channel *c = &p->channel[0];
+    bool due = true;
 
     if (p->clock->now < p->deadline)
         return;
     if (periodic(c))
-        next_period(c, pit_ticks(p, c));
+        due = end_periods(p, c);
     else
         c->done = true;
-    /* The output is low for a moment before the edge; in mode 0 since the load. */
-    irq_set(&p->irq0, false);
-    irq_set(&p->irq0, true);
+    if (due) { /* the output is low for a moment before the edge; in mode 0 since the load */
+        irq_set(&p->irq0, false);
+        irq_set(&p->irq0, true);
+    }
     plan(p);
 }
 
 static void begin(struct pit *p, struct pit_channel *c)
 {
+    if (is_channel_0(p, c))
+        p->ticks.owed = 0;
     take_next_count(c);
     c->start = p->clock->now;
     c->base = c->stopped_at = 0;
@@ -183,6 +204,7 @@ static void stop(struct pit *p, struct pit_channel *c)
     c->started = false;
     if (!is_channel_0(p, c))
         return;
+    p->ticks.owed = 0;
     /* Only mode 0 stops with the output low. Elsewhere an interrupt that waits in the PIC stays. */
     if (c->mode == MODE_TERMINAL_COUNT)
         irq_set(&p->irq0, false);
@@ -387,6 +409,7 @@ void pit_init(struct pit *p, const struct dev_clock *clock, const struct irq_lin
     p->to_pit = ratio_make_up(PIT_HZ, clock->tsc_hz);
     p->to_tsc = ratio_make(clock->tsc_hz, PIT_HZ);
     p->deadline = NEVER;
+    p->ticks.merge = true;
     for (unsigned i = 0; i < 3; i++) {
         p->channel[i].access = 3;
         p->channel[i].mode = 3;
@@ -399,7 +422,10 @@ const struct io_ops pit_port_b_ops = {port_b_in, port_b_out, 1};
 
 static void reset(void *dev, const struct device_env *env)
 {
-    pit_init(dev, env->clock, &env->irq);
+    struct pit *p = dev;
+
+    pit_init(p, env->clock, &env->irq);
+    p->ticks.merge = env->merge_ticks;
 }
 
 static uint64_t *deadline(void *dev)

@@ -4,8 +4,8 @@
  *
  * Nothing is counted step by step: a channel remembers when its count was loaded, and everything
  * else follows from the time. Periods are counted in PIT ticks from the load and only then turned
- * into TSC ticks, so that they never drift. A guest that was not running for several periods sees
- * one interrupt, in phase.
+ * into TSC ticks, so that they never drift. For a guest that was not running for several periods
+ * see ticks.h.
  *
  * Differences from the real part: a count is loaded at once and not with the next PIT tick; in mode
  * 3 a count written while counting waits for the end of the period, not of the half.
@@ -14,6 +14,7 @@
 
 #include "hv/pc/device.h"
 #include "hv/pc/ratio.h"
+#include "hv/pc/ticks.h"
 
 #define PIT_HZ         1193182u
 #define PIT_PORT       0x40u
@@ -43,13 +44,15 @@ struct pit {
     struct irq_line irq0;
     struct ratio to_pit, to_tsc; /* TSC ticks to PIT ticks and back */
     struct pit_channel channel[3];
-    uint64_t deadline; /* TSC of the next IRQ 0, NEVER */
+    uint64_t deadline;  /* TSC of the next IRQ 0, NEVER */
+    struct ticks ticks; /* of channel 0 */
     uint8_t port_b;
 };
 
 extern const struct io_ops pit_io_ops, pit_port_b_ops;
 extern const struct device pit_device;
 
+/* Merges ticks. */
 void pit_init(struct pit *p, const struct dev_clock *clock, const struct irq_line *irq0);
 /* Raises IRQ 0 for what has fallen due by clock->now. */
 void pit_update(struct pit *p);

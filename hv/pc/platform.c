@@ -39,6 +39,11 @@ static void raise_line(void *ctx, unsigned irq, bool level)
     irqchip_raise(ctx, irq, level);
 }
 
+static enum irq_state line_state(void *ctx, unsigned irq)
+{
+    return irqchip_state(ctx, irq);
+}
+
 /* From those whose interrupts the HPET can replace. */
 static void raise_legacy(void *ctx, unsigned irq, bool level)
 {
@@ -61,6 +66,7 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
                              .bus = &p->bus,
                              .pci = &p->pci,
                              .msi = devices & DEV_APIC ? send_message : NULL,
+                             .merge_ticks = p->timer_ticks == TICKS_MERGE,
                              .epoch = epoch,
                              .memory = memory,
                              .host = &p->host};
@@ -76,7 +82,7 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
         const struct device *d = slots[i].device;
         void *dev = dev_of(p, &slots[i]);
 
-        env.irq = (struct irq_line){raise, p, d->irq};
+        env.irq = (struct irq_line){raise, p, d->irq, line_state};
         if (d == &pit_device || d == &rtc_device)
             env.irq.set = raise ? raise_legacy : NULL;
         if (d->reset)

@@ -244,15 +244,25 @@ static unsigned period_shift(const struct rtc *r)
     return rate < 3 ? rate + 6 : rate - 1;
 }
 
+/* Register C says whether its last tick was taken. */
+static enum irq_state periodic_state(const struct rtc *r)
+{
+    if (!(r->reg_b & B_PERIODIC))
+        return IRQ_MASKED;
+    return r->reg_c & C_PERIODIC ? IRQ_WAITS : IRQ_TAKEN;
+}
+
 /* Sets the flags of what happened since the last look. */
 static void catch_up(struct rtc *r)
 {
     uint64_t ticks = ticks_run(r), seconds = ticks >> SECOND_BITS;
     unsigned shift = period_shift(r);
 
-    if (shift && ticks >> shift > r->periods_seen) {
-        r->periods_seen = ticks >> shift;
-        if (running(r))
+    if (shift) {
+        uint64_t periods = (ticks >> shift) - r->periods_seen;
+
+        r->periods_seen += periods;
+        if (running(r) && ticks_due(&r->ticks, periods, periodic_state(r)))
             r->reg_c |= C_PERIODIC;
     }
     if (seconds > r->seconds_seen) {
@@ -288,7 +298,8 @@ static void plan(struct rtc *r)
     uint64_t d = NEVER;
 
     if (running(r) && shift && (r->reg_b & B_PERIODIC))
-        d = when(r, (r->periods_seen + 1) << shift);
+        d = when(
+            r, ticks_next(&r->ticks, ticks_run(r), (r->periods_seen + 1) << shift, 1ull << shift));
     if (updating(r) && (r->reg_b & B_UPDATE))
         d = min_u64(d, when(r, (r->seconds_seen + 1) << SECOND_BITS));
     if (updating(r) && (r->reg_b & B_ALARM) && r->alarm_at != NEVER)
@@ -340,6 +351,7 @@ void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_lin
     r->epoch = epoch + RTC_BIAS;
     r->start = clock->now;
     r->deadline = r->date_of = NEVER;
+    r->ticks.merge = true;
     r->reg_a = A_32768_HZ | 6; /* 1024 Hz */
     r->reg_b = B_24_HOURS;
     plan_alarm(r);
@@ -413,6 +425,7 @@ static void write_reg_a(struct rtc *r, uint8_t value)
 
     set_control(r, (uint8_t)(value & ~A_UIP), r->reg_b);
     shift = period_shift(r);
+    r->ticks.owed = 0;
     if (shift) /* the new period's first edge is still to come */
         r->periods_seen = ticks_run(r) >> shift;
 }
@@ -490,7 +503,10 @@ const struct io_ops rtc_io_ops = {rtc_in, rtc_out, 1};
 
 static void reset(void *dev, const struct device_env *env)
 {
-    rtc_init(dev, env->clock, &env->irq, env->epoch, env->memory);
+    struct rtc *r = dev;
+
+    rtc_init(r, env->clock, &env->irq, env->epoch, env->memory);
+    r->ticks.merge = env->merge_ticks;
 }
 
 static uint64_t *deadline(void *dev)

@@ -16,6 +16,7 @@
 #include "hv/date.h"
 #include "hv/pc/device.h"
 #include "hv/pc/ratio.h"
+#include "hv/pc/ticks.h"
 
 #define RTC_IRQ        8u
 #define RTC_PORT       0x70u
@@ -34,9 +35,10 @@ struct rtc {
     uint64_t epoch;                /* what it showed then: seconds since 1970, and RTC_BIAS */
     uint64_t deadline;             /* TSC of the next IRQ 8, NEVER */
     uint64_t periods_seen,
-        seconds_seen;  /* since `start`; register C already has the earlier ones */
-    uint64_t alarm_at; /* seconds since `start`; NEVER */
-    struct date date;  /* of second `date_of`, cached */
+        seconds_seen;   /* since `start`; register C already has the earlier ones */
+    struct ticks ticks; /* periodic interrupts */
+    uint64_t alarm_at;  /* seconds since `start`; NEVER */
+    struct date date;   /* of second `date_of`, cached */
     uint64_t date_of;
     uint8_t weekday;         /* days by which the guest's week is ahead of the calendar's */
     uint8_t held[RTC_TIMES]; /* while the time stands still: its registers */
@@ -49,7 +51,7 @@ struct rtc {
 extern const struct io_ops rtc_io_ops;
 extern const struct device rtc_device;
 
-/* `memory`: bytes of RAM, for the sizes that old software reads here. */
+/* Merges ticks. `memory`: bytes of RAM, for the sizes that old software reads here. */
 void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_line *irq,
               uint64_t epoch, uint64_t memory);
 /* Raises IRQ 8 for what has fallen due by clock->now. */

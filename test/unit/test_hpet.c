@@ -27,12 +27,23 @@ static void on_line(void *ctx, unsigned irq, bool l)
     level[irq] = l;
 }
 
+static enum irq_state line_state;
+
+static enum irq_state on_look(void *ctx, unsigned irq)
+{
+    assert_ptr_equal(ctx, &hpet);
+    assert_true(irq < 32);
+    return line_state;
+}
+
 static int setup(void **state)
 {
-    const struct device_env env = {.clock = &clock_, .irq = {on_line, &hpet, 0}};
+    const struct device_env env = {
+        .clock = &clock_, .merge_ticks = true, .irq = {on_line, &hpet, 0, on_look}};
 
     (void)state;
     clock_ = (struct dev_clock){START, TSC_HZ};
+    line_state = IRQ_TAKEN;
     memset(level, 0, sizeof(level));
     memset(edges, 0, sizeof(edges));
     memset(&bus, 0, sizeof(bus));
@@ -165,6 +176,52 @@ static void periodic(void **state)
     assert_true(hpet.deadline > clock_.now);
 }
 
+/* Interrupts that come by tick n, in steps of a tenth of the period of 1000. */
+static unsigned come_by(uint64_t from, uint64_t n, unsigned line)
+{
+    unsigned before = edges[line];
+
+    for (uint64_t i = from; i <= n; i += 50) {
+        at(i);
+        hpet_device.update(&hpet);
+    }
+    return edges[line] - before;
+}
+
+/* Periods that went by unseen are made up for, at sixteen times the rate and no faster. */
+static void catching_up(void **state)
+{
+    (void)state;
+    hpet.timer[2].ticks.merge = false;
+    put(0x10, 4, 1);
+    put(0x140, 4, 23u << 9 | 0x4c);
+    put(0x148, 8, 1000);
+    assert_int_equal(come_by(0, 5000, 23), 5);
+    at(25010); /* twenty periods later */
+    hpet_device.update(&hpet);
+    assert_int_equal(edges[23], 6);
+    assert_int_equal(hpet.timer[2].ticks.owed, 19);
+    assert_true(hpet.deadline > clock_.now &&
+                hpet.deadline - clock_.now <= TSC_HZ / 100000000 * 63 + 63);
+    line_state = IRQ_WAITS; /* it has not taken that one */
+    assert_int_equal(come_by(25010, 25900, 23), 0);
+    line_state = IRQ_TAKEN;
+    assert_int_equal(come_by(25910, 29960, 23), 23); /* 19 owed, and 26000 to 29000 */
+    assert_int_equal(hpet.timer[2].ticks.owed, 0);
+    at(130005);
+    hpet_device.update(&hpet);
+    put(0x140, 4, 23u << 9 | 0x0c); /* programmed again: nothing is owed */
+    assert_int_equal(hpet.timer[2].ticks.owed, 0);
+    at(230005);
+    line_state = IRQ_MASKED;
+    hpet_device.update(&hpet);
+    assert_int_equal(hpet.timer[2].ticks.owed, 0);
+    line_state = IRQ_TAKEN;
+    at(1000ull * 1000000); /* long ago: what is too much is merged */
+    hpet_device.update(&hpet);
+    assert_int_equal(hpet.timer[2].ticks.owed, 9999);
+}
+
 static void levels(void **state)
 {
     (void)state;
@@ -216,7 +273,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(capabilities, setup), cmocka_unit_test_setup(counter_counts, setup),
         cmocka_unit_test_setup(one_shot, setup),     cmocka_unit_test_setup(periodic, setup),
-        cmocka_unit_test_setup(levels, setup),       cmocka_unit_test_setup(legacy_route, setup),
+        cmocka_unit_test_setup(catching_up, setup),  cmocka_unit_test_setup(levels, setup),
+        cmocka_unit_test_setup(legacy_route, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

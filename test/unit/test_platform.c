@@ -70,6 +70,7 @@ static void start(uint32_t devices)
                                        .ipi = on_ipi};
 
     memset(&p, 0xa5, sizeof(p)); /* power-on does not depend on old contents */
+    p.timer_ticks = TICKS_MERGE;
     memset(&p.bus, 0, sizeof(p.bus));
     p.vcpus = 1;
     memset(p.disks, 0, sizeof(p.disks));
@@ -199,6 +200,82 @@ static void timer_interrupts(void **state)
     assert_false(irqchip_pending(&p, 0));
     out(0x43, 0x34);
     assert_true(p.next_event == NEVER);
+}
+
+/* A guest that has no core for 50 of its ticks gets them all, each after it has taken the one
+ * before; with IRQ 0 masked, or after the PIT is programmed again, none. */
+static void ticks_are_made_up(void **state)
+{
+    unsigned n = 0;
+
+    (void)state;
+    p.timer_ticks = TICKS_CATCH_UP;
+    platform_reset(&p, DEV_DEFAULT, START, TSC_HZ, 0, 16ull << 20, &p.host);
+    init_pics();
+    out(0x43, 0x34);
+    out(0x40, 1193 & 0xff);
+    out(0x40, 1193 >> 8);
+    pass(50 * TSC_HZ / 1000 + TSC_HZ / 10000);
+    for (; irqchip_pending(&p, 0) && p.clock.now < START + 54 * TSC_HZ / 1000; n++) {
+        expect(0x20);
+        pass(p.next_event - p.clock.now);
+    }
+    assert_int_equal(n, 54); /* a period is 0.99985 ms */
+    /* While it does not take one, no more come, and none is lost. */
+    pass(TSC_HZ / 100);
+    pass(TSC_HZ / 100);
+    n = 0;
+    while (p.clock.now < START + 80 * TSC_HZ / 1000) {
+        if (irqchip_pending(&p, 0)) {
+            expect(0x20);
+            n++;
+        }
+        pass(p.next_event - p.clock.now);
+    }
+    assert_in_range(n, 26, 27);
+    out(0x21, 0xff);
+    pass(TSC_HZ / 20);
+    out(0x21, 0);
+    expect(0x20);
+    pass(TSC_HZ / 10000);
+    assert_false(irqchip_pending(&p, 0));
+    pass(TSC_HZ / 20);
+    out(0x43, 0x34);
+    expect(0x20);
+    pass(TSC_HZ);
+    assert_false(irqchip_pending(&p, 0));
+}
+
+/* The RTC's periodic interrupt likewise, by its register C. */
+static void ticks_of_the_clock(void **state)
+{
+    unsigned n = 0;
+
+    (void)state;
+    p.timer_ticks = TICKS_CATCH_UP;
+    platform_reset(&p, DEV_DEFAULT, START, TSC_HZ, 0, 16ull << 20, &p.host);
+    init_pics();
+    out(0x70, 0x0b);
+    out(0x71, 0x42); /* 1024 Hz */
+    out(0x70, 0x0c);
+    pass(TSC_HZ / 8); /* 128 of them */
+    while (p.clock.now < START + TSC_HZ / 4) {
+        if (irqchip_pending(&p, 0)) {
+            expect(0x28);
+            assert_int_equal(in(0x71) & 0xc0, 0xc0);
+            n++;
+        }
+        pass(p.next_event - p.clock.now);
+    }
+    assert_in_range(n, 255, 257);
+    pass(TSC_HZ);
+    out(0x70, 0x0b);
+    out(0x71, 0x02); /* nobody asks any more */
+    assert_int_equal(p.rtc.deadline, NEVER);
+    out(0x70, 0x0c);
+    (void)in(0x71);
+    pass(TSC_HZ);
+    assert_int_equal(p.rtc.ticks.owed, 0);
 }
 
 /* A wake that is prepared and taken back, then prepared again and taken: each time the state is as
@@ -544,6 +621,8 @@ int main(void)
         cmocka_unit_test_setup(power_on, setup),
         cmocka_unit_test_setup(device_mask, setup),
         cmocka_unit_test_setup(timer_interrupts, setup),
+        cmocka_unit_test_setup(ticks_are_made_up, setup),
+        cmocka_unit_test_setup(ticks_of_the_clock, setup),
         cmocka_unit_test_setup(a_wake_made_ready, setup),
         cmocka_unit_test_setup(clock_and_timer, setup),
         cmocka_unit_test_setup(reads_do_not_lose_interrupts, setup),
