@@ -1,0 +1,33 @@
+"""Timer ticks of guests that do not always have their core: made up for, or merged (`timer_ticks`). And S5 stops a guest."""
+import re
+
+import pytest
+
+# A fifth of the core by a budget, half of it beside busy guests, and asleep between ticks beside a busy guest; each with its ticks made up for and merged.
+LESS = {"budget_us": 2000, "period_us": 10000}
+CASES = {"fifth": (0, "busy", LESS), "half": (1, "busy", {}), "sleeper": (1, "asleep", {})}
+POLICIES = ["catch-up", "merge"]
+
+
+@pytest.fixture(scope="module")
+def m(start):
+    guests = [{"name": f"{case}-{policy}", "image": "guests/ticks.elf", "memory": "2M", "core": core, "cmdline": how, "timer_ticks": policy, **more}
+              for case, (core, how, more) in CASES.items() for policy in POLICIES]
+    guests.append({"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 1})
+    return start({"guests": guests}, cpus=3)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ticks(m, case):
+    counted = {}
+    for policy in POLICIES:
+        found = m.wait_serial(rf"\[{case}-{policy}\] ticks: \w+, (\d+) of (\d+)", limit=600)
+        counted[policy], wanted = int(found[1]), int(found[2])
+    # At either end some ticks of a turn are owed.
+    assert wanted - 20 <= counted["catch-up"] <= wanted + 20, counted
+    assert counted["merge"] < wanted * 0.95, counted
+
+
+def test_s5_stops_a_guest(m):
+    guest = m.wait_state("fifth-merge", "stopped")
+    assert guest["why"] == "the guest powered itself off (ACPI S5, port 0x604)" and guest["exit_code"] == 0
