@@ -168,6 +168,64 @@ static void add_fadt(struct rom *r, struct list *l, uint32_t devices)
     list_add(l, r, t);
 }
 
+/* ---- interrupts ---- */
+
+/* "Multiple APIC Flags", "Interrupt Controller Structure" types, "MPS INTI Flags". */
+#define HAS_8259   1u
+#define ENABLED    1u
+#define LEVEL_HIGH 0x0du
+enum { LOCAL_APIC = 0, IO_APIC = 1, OVERRIDE = 2, LOCAL_NMI = 4 };
+
+static uint8_t *put_structure(uint8_t *at, uint8_t type, uint8_t size)
+{
+    at[0] = type;
+    at[1] = size;
+    return at + size;
+}
+
+static uint8_t *put_override(uint8_t *at, uint8_t irq, uint32_t gsi, uint16_t flags)
+{
+    at[3] = irq;
+    put32(at + 4, gsi);
+    put16(at + 8, flags);
+    return put_structure(at, OVERRIDE, 10);
+}
+
+static uint8_t *put_lapics(uint8_t *at, unsigned vcpus)
+{
+    for (unsigned i = 0; i < vcpus; i++) {
+        at[2] = at[3] = (uint8_t)i;
+        put32(at + 4, ENABLED);
+        at = put_structure(at, LOCAL_APIC, 8);
+    }
+    at[2] = 0xff; /* NMI: LINT1 of all */
+    at[5] = 1;
+    return put_structure(at, LOCAL_NMI, 6);
+}
+
+static void add_madt(struct rom *r, struct list *l, const struct load_request *q)
+{
+    bool pci = q->devices & DEV_PCI;
+    unsigned vcpus = load_vcpus(q);
+    uint8_t *t = begin(r, "APIC", 4, 44 + 8 * vcpus + 6 + 12 + (pci ? 4u : 2u) * 10), *at;
+
+    if (!t)
+        return;
+    put32(t + 36, PC_LOCAL_APIC);
+    put32(t + 40, q->devices & DEV_PIC ? HAS_8259 : 0);
+    at = put_lapics(t + 44, vcpus);
+    at[2] = (uint8_t)vcpus; /* its id */
+    put32(at + 4, PC_IO_APIC);
+    at = put_structure(at, IO_APIC, 12);
+    at = put_override(at, 0, 2, 0);
+    at = put_override(at, PC_SCI, PC_SCI, LEVEL_HIGH);
+    if (pci) {
+        at = put_override(at, PC_PCI_IRQ_A, PC_PCI_IRQ_A, LEVEL_HIGH);
+        (void)put_override(at, PC_PCI_IRQ_B, PC_PCI_IRQ_B, LEVEL_HIGH);
+    }
+    list_add(l, r, t);
+}
+
 /* IA-PC HPET Specification 1.0a, "The ACPI 2.0 HPET Description Table". */
 static void add_hpet(struct rom *r, struct list *l)
 {
@@ -212,6 +270,8 @@ void acpi_make(struct rom *r, const struct load_request *q, uint8_t *rsdp)
     struct list l = {.count = 0};
 
     add_fadt(r, &l, q->devices);
+    if (q->devices & DEV_APIC)
+        add_madt(r, &l, q);
     if (q->devices & DEV_HPET)
         add_hpet(r, &l);
     if (q->devices & DEV_PCI)

@@ -44,6 +44,8 @@ bool firmware_make_rom(struct rom *r, const struct load_request *q)
     uint8_t *rsdp = q->devices & DEV_ACPI ? rom_add(r, FIRMWARE_RSDP_SIZE, ALIGN) : NULL;
 
     smbios_make(r, q);
+    if (q->devices & DEV_APIC)
+        mp_make(r, q);
     if (rsdp)
         acpi_make(r, q, rsdp);
     return !r->full;

@@ -39,6 +39,13 @@ static inline void put64(uint8_t *at, uint64_t v)
     memcpy(at, &v, sizeof(v));
 }
 
+static inline unsigned load_vcpus(const struct load_request *q)
+{
+    return q->vcpus ? q->vcpus : 1;
+}
+
 /* Makes the tables of ACPI; `rsdp` are the FIRMWARE_RSDP_SIZE bytes of the root pointer. */
 void acpi_make(struct rom *r, const struct load_request *q, uint8_t *rsdp);
+/* With DEV_APIC. */
+void mp_make(struct rom *r, const struct load_request *q);
 void smbios_make(struct rom *r, const struct load_request *q);

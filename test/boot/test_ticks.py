@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-# A fifth of the core by a budget, half of it beside busy guests, and asleep between ticks beside a busy guest; each with its ticks made up for and merged.
+# A fifth of the core by a budget, and a share of it beside busy guests; each with its ticks made up for and merged. A guest that sleeps between ticks gets its core for each.
 LESS = {"budget_us": 2000, "period_us": 10000}
 CASES = {"fifth": (0, "busy", LESS), "half": (1, "busy", {}), "sleeper": (1, "asleep", {})}
 POLICIES = ["catch-up", "merge"]
@@ -25,7 +25,10 @@ def test_ticks(m, case):
         counted[policy], wanted = int(found[1]), int(found[2])
     # At either end some ticks of a turn are owed.
     assert wanted - 20 <= counted["catch-up"] <= wanted + 20, counted
-    assert counted["merge"] < wanted * 0.95, counted
+    if case == "sleeper":
+        assert max(counted.values()) - min(counted.values()) <= 2, counted
+    else:
+        assert counted["merge"] < wanted * 0.8, counted
 
 
 def test_s5_stops_a_guest(m):

@@ -884,6 +884,36 @@ static void levels(void **state)
     expect(2, 0xb1);
 }
 
+/* Whether a timer's last edge was taken: hv/pc/ticks.h. */
+static void states_of_a_line(void **state)
+{
+    (void)state;
+    irqchip_raise(&p, 0, true);
+    assert_int_equal(irqchip_state(&p, 0), IRQ_MASKED); /* at both controllers */
+    irqchip_raise(&p, 0, false);
+    entry(2, 0x31, 0xff); /* the PIT's pin, to all */
+    assert_int_equal(irqchip_state(&p, 0), IRQ_TAKEN);
+    irqchip_pulse(&p, 0);
+    assert_int_equal(irqchip_state(&p, 0), IRQ_WAITS); /* posted */
+    for (unsigned i = 0; i < VCPUS; i++)
+        assert_true(irqchip_look(&p, i));
+    assert_int_equal(irqchip_state(&p, 0), IRQ_WAITS); /* in IRR */
+    for (unsigned i = 0; i < VCPUS; i++) {
+        assert_int_equal(irqchip_state(&p, 0), IRQ_WAITS);
+        assert_int_equal(irqchip_ack(&p, i), 0x31);
+    }
+    assert_int_equal(irqchip_state(&p, 0), IRQ_TAKEN);
+    entry(2, 1u << 16 | 0x31, 0xff);
+    assert_int_equal(irqchip_state(&p, 0), IRQ_MASKED);
+    assert_int_equal(irqchip_state(&p, 2), IRQ_MASKED); /* nobody's */
+    assert_int_equal(irqchip_state(&p, 99), IRQ_MASKED);
+    io_out(&p.bus, 0x21, 1, 0); /* the 8259s, through LINT0 */
+    irqchip_pulse(&p, 0);
+    assert_int_equal(irqchip_state(&p, 0), IRQ_WAITS);
+    put(0, LINT0, 0x10700);
+    assert_int_equal(irqchip_state(&p, 0), IRQ_MASKED);
+}
+
 /* An edge with the vector of a level-triggered interrupt: TMR says what came last. */
 static void trigger_mode(void **state)
 {
@@ -975,6 +1005,7 @@ int main(void)
 #define X2APIC(f)  cmocka_unit_test_setup(f, setup_x2apic)
     const struct CMUnitTest tests[] = {
         TEST(after_reset),
+        ENABLED(states_of_a_line),
         TEST(states),
         TEST(init),
         TEST(x2apic_registers),

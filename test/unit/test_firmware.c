@@ -124,6 +124,88 @@ static void event_timers(void **state)
     assert_int_equal(find("HPET"), 0);
 }
 
+/* For each vCPU, local APIC and IOAPIC with the overrides of IRQ 0 and of what is level-triggered.
+ */
+static void interrupt_controllers(void **state)
+{
+    static const uint8_t overrides[] = {2,    10, 0, 0,  2,    0,  0,  0,  0, 0,  2,    10, 0, 9,
+                                        9,    0,  0, 0,  0x0d, 0,  2,  10, 0, 10, 10,   0,  0, 0,
+                                        0x0d, 0,  2, 10, 0,    11, 11, 0,  0, 0,  0x0d, 0};
+    uint64_t t, at;
+
+    (void)state;
+    for (unsigned n = 1; n <= 8; n++) {
+        start(DEV_ACPI | DEV_APIC | DEV_PIC | DEV_PCI, n, "");
+        t = find("APIC");
+        assert_true(t);
+        assert_true(guest32(t + 36) == 0xfee00000);
+        assert_int_equal(guest32(t + 40), 1);
+        for (unsigned i = 0; i < n; i++) {
+            at = t + 44 + 8ull * i;
+            assert_int_equal(guest32(at), 0x0800 | i << 16 | i << 24);
+            assert_int_equal(guest32(at + 4), 1);
+        }
+        at = t + 44 + 8ull * n;
+        assert_memory_equal(mem.base + at, "\4\6\xff\0\0\1", 6);
+        at += 6;
+        assert_int_equal(guest32(at), 0x0c01 | n << 16);
+        assert_true(guest32(at + 4) == 0xfec00000);
+        assert_int_equal(guest32(at + 8), 0);
+        assert_memory_equal(mem.base + at + 12, overrides, sizeof(overrides));
+        assert_int_equal(guest32(t + 4), at + 12 + sizeof(overrides) - t);
+    }
+    start(DEV_ACPI | DEV_APIC, 0, "");
+    t = find("APIC");
+    assert_int_equal(guest32(t + 40), 0);
+    assert_int_equal(guest32(t + 4), 44 + 8 + 6 + 12 + 20);
+    start(DEV_ACPI, 0, "");
+    assert_int_equal(find("APIC"), 0);
+    assert_int_equal(scan("_MP_"), 0);
+}
+
+/* MultiProcessor Specification 1.4, chapter 4. */
+static void mp_table(void **state)
+{
+    static const uint8_t sizes[] = {20, 8, 8, 8, 8};
+    unsigned counts[5] = {0}, entries;
+    uint64_t p, h, at;
+
+    (void)state;
+    start(DEV_APIC | DEV_PCI, 16, ""); /* without ACPI too */
+    p = scan("_MP_");
+    assert_true(p);
+    assert_int_equal(sum(p, 16), 0);
+    h = guest32(p + 4);
+    assert_memory_equal(mem.base + h, "PCMP", 4);
+    assert_int_equal(sum(h, guest_get_value(h + 4, 2)), 0);
+    assert_true(guest32(h + 36) == 0xfee00000);
+    entries = (unsigned)guest_get_value(h + 34, 2);
+    at = h + 44;
+    for (unsigned i = 0; i < entries; i++) {
+        uint8_t type = mem.base[at];
+
+        assert_true(type < 5);
+        if (type == 0) {
+            assert_int_equal(mem.base[at + 1], counts[0]);
+            assert_int_equal(mem.base[at + 3], counts[0] ? 1 : 3);
+        } else if (type == 3) {
+            assert_int_equal(mem.base[at + 6], 16); /* the IOAPIC's id */
+            if (mem.base[at + 4] == 0 && mem.base[at + 1] == 0)
+                assert_int_equal(mem.base[at + 7], mem.base[at + 5] ? mem.base[at + 5] : 2);
+            else if (mem.base[at + 4] == 1)
+                assert_int_equal(mem.base[at + 7], 10 + (mem.base[at + 5] >> 2 & 1));
+        }
+        counts[type]++;
+        at += sizes[type];
+    }
+    assert_int_equal(at, h + guest_get_value(h + 4, 2));
+    assert_int_equal(counts[0], 16);
+    assert_int_equal(counts[1], 2);
+    assert_int_equal(counts[2], 1);
+    assert_int_equal(counts[3], 1 + 13 + 32); /* IRQs 2, 10 and 11 are not ISA's */
+    assert_int_equal(counts[4], 2);
+}
+
 static void ecam(void **state)
 {
     uint64_t t;
@@ -259,7 +341,7 @@ static void an_image_comes_first(void **state)
  * compiles to a table again, without a warning. */
 static void iasl_reads_them(void **state)
 {
-    static const char *const tables[] = {"FACP", "HPET", "MCFG"};
+    static const char *const tables[] = {"FACP", "HPET", "MCFG", "APIC"};
     char dir[] = "/tmp/bulkhead-acpi-XXXXXX", command[512];
     uint64_t t;
 
@@ -294,6 +376,8 @@ int main(void)
         cmocka_unit_test_teardown(fixed_hardware, fixture_end),
         cmocka_unit_test_teardown(event_timers, fixture_end),
         cmocka_unit_test_teardown(ecam, fixture_end),
+        cmocka_unit_test_teardown(interrupt_controllers, fixture_end),
+        cmocka_unit_test_teardown(mp_table, fixture_end),
         cmocka_unit_test_teardown(dsdt, fixture_end),
         cmocka_unit_test_teardown(data_areas, fixture_end),
         cmocka_unit_test_teardown(smbios, fixture_end),
