@@ -38,7 +38,7 @@ def machine_rows(build):
     yield "CPUID, from guest to guest", f"{t['cpuid']} ticks", f"{AIMS['cpuid']}"
     yield "VMCALL; intercepted RDMSR", f"{t['vmcall']}; {t['rdmsr']} ticks", ""
     yield "IN from the PIC; OUT to an unclaimed port", f"{t['in-pic']}; {t['out-unclaimed']} ticks", f"{AIMS['in-pic']}; {AIMS['out-unclaimed']}"
-    yield "read of an emulated memory-mapped register (local APIC)", f"{t['mmio-read']} ticks", f"{AIMS['mmio-read']}"
+    yield "read of an emulated memory-mapped register (IOAPIC)", f"{t['mmio-read']} ticks", f"{AIMS['mmio-read']}"
     yield "of an exit: flight recorder and exit counters", f"{min(cost)} to {max(cost)} ticks", "40"
     yield ("from the end of a timer to the handler of a guest in HLT; mean and worst while the management guest makes its certificate on the same core",
            f"{t['timer-wake']}; {t['timer-wake-mean']}; {t['timer-wake-worst']} ticks", f"{AIMS['timer-wake']}")

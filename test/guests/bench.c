@@ -147,7 +147,7 @@ void guest_main(const char *cmdline)
     REPORT("rdmsr", "movl $0x8b, %%ecx", "rdmsr");
     REPORT("in-pic", "", "inb $0x21, %%al");
     REPORT("out-unclaimed", "", "outb %%al, $0x80");
-    REPORT("mmio-read", "movl $0xfee00030, %%ebx", "movl (%%rbx), %%eax"); /* local APIC: version */
+    REPORT("mmio-read", "movl $0xfec00000, %%ebx", "movl (%%rbx), %%eax"); /* IOAPIC: IOREGSEL */
     measure_wake();
     measure_console();
     measure_apic();
