@@ -27,6 +27,29 @@ def exits(directory, kernel):
         m.stop()
 
 
+def said(directory, config, last, files=None):
+    """The figures that guests have said when `last` is there."""
+    from appliance import Appliance
+    m = Appliance(directory, config, cpus=1, wait=False, files=files)
+    try:
+        m.wait_serial(rf"bench: {last} \d+")
+        return {name: int(value) for name, value in re.findall(r"bench: (\S+) (\d+)", m.serial())}
+    finally:
+        m.stop()
+
+
+def device_rows():
+    """Virtio, polled by guests of ours on one core."""
+    with tempfile.TemporaryDirectory() as directory:
+        disk = {"name": "disk", "image": "guests/disk.elf", "memory": "4M", "cmdline": "time", "disks": [{"file": "disk.img", "readonly": True}]}
+        t = said(directory, {"guests": [disk]}, "disk-1m", {"disk.img": bytes(2 << 20)})
+        yield "a read from a virtio disk, 4 KB; 1 MB", f"{t['disk-4k'] / 4096:.2f}; {t['disk-1m'] / 2**20:.2f} ticks a byte", ""
+    with tempfile.TemporaryDirectory() as directory:
+        cards = [{"name": role, "image": "guests/net.elf", "memory": "4M", "cmdline": role, "net": {}} for role in ("sink", "stream")]
+        t = said(directory, {"guests": cards}, "net-batch")
+        yield "frames of 1,514 bytes from guest to guest, 16 at once and an answer", f"{t['net-batch'] / (16 * 1514):.2f} ticks a byte", ""
+
+
 def machine_rows(build):
     """(what, figure, aim)."""
     from appliance import Appliance
@@ -44,6 +67,7 @@ def machine_rows(build):
            f"{t['timer-wake']}; {t['timer-wake-mean']}; {t['timer-wake-worst']} ticks", f"{AIMS['timer-wake']}")
     yield "self-IPI to its handler; EOI of an edge interrupt and TPR, in memory", f"{t['self-ipi']}; {t['apic-eoi']}; {t['apic-tpr']} ticks", f"{AIMS['self-ipi']}"
     yield ("the same with the local APIC's timer; mean; worst", f"{t['apic-wake']}; {t['apic-wake-mean']}; {t['apic-wake-worst']} ticks", f"{AIMS['apic-wake']}")
+    yield from device_rows()
     with tempfile.TemporaryDirectory() as d:
         m = Appliance(d, {"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "4M"}]}, cpus=1)
         try:
