@@ -241,19 +241,19 @@ uint8_t irqchip_ack(struct platform *p, unsigned vcpu)
     return vector;
 }
 
-void irqchip_reset(struct platform *p)
+void irqchip_reset(struct platform *p, unsigned vcpu)
 {
-    ioapic_reset(&p->ioapic, p->vcpus, send_entry, p);
-    p->turn = 0;
-    for (unsigned i = 0; i < ABI_VCPUS_MAX; i++) {
-        struct lapic *l = &p->lapic[i];
+    struct lapic *l = &p->lapic[vcpu];
 
-        lapic_connect(l, i, l->regs, &p->signals[i], &lapic_bus, p);
-        if ((p->devices & DEV_APIC) && i < p->vcpus)
-            lapic_reset(l, p->clock.tsc_hz, false);
-        else
-            l->extint = true;
+    if (vcpu == 0) {
+        ioapic_reset(&p->ioapic, p->vcpus, send_entry, p);
+        p->turn = 0;
     }
+    lapic_connect(l, vcpu, l->regs, &p->signals[vcpu], &lapic_bus, p);
+    if ((p->devices & DEV_APIC) && vcpu < p->vcpus)
+        lapic_reset(l, p->clock.tsc_hz, false);
+    else
+        l->extint = true;
 }
 
 void irqchip_init(struct platform *p, unsigned vcpu)

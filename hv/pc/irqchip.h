@@ -67,8 +67,9 @@ static inline void irqchip_timers(struct platform *p, unsigned vcpu, uint64_t no
         lapic_timer(&p->lapic[vcpu], now);
 }
 
-/* Power-on, and without DEV_APIC: nothing there. Part of platform_reset(). */
-void irqchip_reset(struct platform *p);
+/* Power-on of the vCPU's local APIC, and with vCPU 0's of the rest; without DEV_APIC: nothing
+ * there. Part of platform_plug(). */
+void irqchip_reset(struct platform *p, unsigned vcpu);
 
 /* The vCPU gets INIT. Its core. */
 void irqchip_init(struct platform *p, unsigned vcpu);

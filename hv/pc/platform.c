@@ -91,7 +91,6 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
             p->timers[timers++] = (struct platform_timer){d->deadline(dev), dev, d};
     }
     platform_set_event(p, NEVER);
-    irqchip_reset(p);
 }
 
 void platform_disconnect(struct platform *p)
@@ -111,6 +110,8 @@ static int connect(struct platform *p, const struct slot *s)
     return rc;
 }
 
+_Static_assert(ARRAY_LEN(slots) >= ABI_VCPUS_MAX, "each vCPU's local APIC has a step");
+
 unsigned platform_slots(void)
 {
     return ARRAY_LEN(slots);
@@ -126,6 +127,8 @@ void platform_plug(struct platform *p, unsigned slot)
     const struct slot *s = &slots[slot];
     const struct device_env env = {.devices = p->devices, .pci = &p->pci};
 
+    if (slot < ABI_VCPUS_MAX)
+        irqchip_reset(p, slot);
     if (s->device->plug)
         s->device->plug(dev_of(p, s), &env);
 }

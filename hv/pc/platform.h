@@ -83,7 +83,7 @@ int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t t
                   uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;
 /* Its four parts, in their order, for a caller without time for all at once: release all ports;
  * claim the ports of each of platform_slots() devices; reset them; put each of those on the PCI bus
- * where firmware would. */
+ * where firmware would, which also resets a vCPU's local APIC. */
 void platform_disconnect(struct platform *p);
 unsigned platform_slots(void);
 int platform_connect(struct platform *p, uint32_t devices, unsigned slot) MUST_CHECK;
