@@ -123,9 +123,9 @@ enum exit_action x86_cpuid(struct vcpu *v)
     return EXIT_SKIP;
 }
 
-/* An MSR whose value is not the policy's. False: #GP. */
-static __attribute__((noinline)) bool read_other(struct vcpu *v, uint32_t msr,
-                                                 enum msr_result result)
+/* An MSR whose value is not the policy's. */
+static __attribute__((noinline)) enum exit_action read_other(struct vcpu *v, uint32_t msr,
+                                                             enum msr_result result)
 {
     uint64_t value;
 
@@ -134,10 +134,10 @@ static __attribute__((noinline)) bool read_other(struct vcpu *v, uint32_t msr,
     else if (result == MSR_CLOCK)
         value = kvm_clock_read(&vcpu_x86(v)->clock, msr);
     else if (result != MSR_APIC || !x86_apic_read(v, msr, &value))
-        return false;
+        return x86_raise_gp(v);
     v->regs.rax = (uint32_t)value;
     v->regs.rdx = value >> 32;
-    return true;
+    return EXIT_SKIP;
 }
 
 enum exit_action x86_rdmsr(struct vcpu *v)
@@ -149,7 +149,7 @@ enum exit_action x86_rdmsr(struct vcpu *v)
     v->exit->detail = msr;
     m = msr_policy_read(&vcpu_x86(v)->msr, msr);
     if (__builtin_expect(m.result != MSR_DONE, 0))
-        return read_other(v, msr, m.result) ? EXIT_SKIP : x86_raise_gp(v);
+        return read_other(v, msr, m.result);
     r->rax = (uint32_t)m.value;
     r->rdx = m.value >> 32;
     return EXIT_SKIP;
@@ -353,12 +353,13 @@ enum exit_action x86_random(struct vcpu *v, bool seed, unsigned reg, unsigned si
     return EXIT_SKIP;
 }
 
-enum exit_action x86_raise_ud(struct vcpu *v)
+/* Not inlined: the frame they need would cost all exits that might raise one. */
+__attribute__((noinline)) enum exit_action x86_raise_ud(struct vcpu *v)
 {
     return x86_raise_fault(v, &(struct guest_fault){.vector = VECTOR_UD});
 }
 
-enum exit_action x86_raise_gp(struct vcpu *v)
+__attribute__((noinline)) enum exit_action x86_raise_gp(struct vcpu *v)
 {
     return x86_raise_fault(v, &(struct guest_fault){.vector = VECTOR_GP});
 }
