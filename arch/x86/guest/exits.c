@@ -31,6 +31,7 @@ void x86_init(struct vcpu *v)
     cpuid_policy_osxsave(&x->cpuid, false);
     x->cr8 = 0;
     x->reinject = 0;
+    x->decoded.at = NULL;
 }
 
 enum exit_action x86_crash(struct vcpu *v, const char *what)
