@@ -260,7 +260,7 @@ check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h
 	@$(CPPCHECK) hv net arch/x86 mgmt/tools mgmt/bhctl test/tools test/guests
 	@$(CPPCHECK) -Imgmt/include -imgmt/tools -imgmt/bhctl mgmt
 	@echo "cppcheck: ok"
-	@test/tools/tidy.sh "$(call unquoted,$(filter-out $(NO_DEPS),$(KERNEL_CFLAGS)) -Wa,-I$(BUILD)/gen)" $(KERNEL_C) $(TRIALS_C)
+	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(KERNEL_CFLAGS)) -Wa,-I$(BUILD)/gen" $(KERNEL_C) $(TRIALS_C)
 	@test/tools/tidy.sh "$(call unquoted,$(filter-out $(NO_DEPS),$(MGMT_CFLAGS) $(WARN)))" $(MGMT_C) $(DECODE_C)
 	@test/tools/tidy.sh "$(call unquoted,$(filter-out $(NO_DEPS),$(FREESTANDING) $(WARN)))" $(GUEST_C)
 	@test/tools/tidy.sh "$(call unquoted,$(HOST_FLAGS))" $(HOST_C)
