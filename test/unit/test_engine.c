@@ -1033,6 +1033,47 @@ static void memory_in_pieces(void **state)
     }
 }
 
+/* What a guest writes to a disk has memory of its own, which is scrubbed and given back. */
+static void disks(void **state)
+{
+    struct guest_config c = config_of("disks", 1);
+    int64_t number;
+    struct guest *g;
+    uint8_t *memory;
+
+    (void)state;
+    c.disk_count = 2;
+    for (unsigned i = 0; i < c.disk_count; i++)
+        (void)str_copy(c.disks[i].file, sizeof(c.disks[i].file), c.image);
+    c.disks[0].readonly = 1;
+    c.disks[1].size_mb = CONFIG_DISK_MB_MAX;
+    assert_int_equal(deploy(&c), -E_NOMEM);
+    c.disks[1].size_mb = 1;
+    (void)str_copy(c.disks[0].file, sizeof(c.disks[0].file), "nothing");
+    assert_int_equal(deploy(&c), -E_NOENT);
+    (void)str_copy(c.disks[0].file, sizeof(c.disks[0].file), c.image);
+    number = deploy(&c);
+    assert_true(number > 0);
+    settle();
+    g = guest_get((unsigned)number);
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    assert_null(g->disks[0].memory);
+    memory = g->disks[1].memory;
+    assert_int_equal(g->platform.disks[1].config.capacity, 2048);
+    assert_true(g->platform.disks[0].disk.size > 0 && !g->platform.disks[0].disk.blocks);
+    assert_int_equal(memory[1 << 20], 0); /* nothing has been written */
+    memset(memory, 'x', (1 << 20) + 1);
+    assert_int_equal(call(ABI_CALL_ACTION, (uint64_t)number, ABI_ACTION_STOP, 0), 0);
+    settle();
+    assert_int_equal(call(ABI_CALL_ACTION, (uint64_t)number, ABI_ACTION_START, 0), 0);
+    settle();
+    assert_int_equal(memory[1 << 20], 'x');
+    assert_int_equal(call(ABI_CALL_DELETE, (uint64_t)number, 0, 0), 0);
+    settle();
+    for (unsigned i = 0; i <= 1 << 20; i += 4096)
+        assert_int_equal(memory[i], 0);
+}
+
 static void reboot(void **state)
 {
     (void)state;
@@ -1071,6 +1112,7 @@ int main(void)
         TEST(configured_once),
         TEST(memory_runs_out),
         TEST(memory_in_pieces),
+        TEST(disks),
         TEST(restarts),
         TEST(watched),
         TEST(told_when_stuck),
