@@ -19,6 +19,7 @@ enum { RBR_THR_DLL, IER_DLM, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
 #define FCR_ENABLE   0x01u
 #define FCR_CLEAR_RX 0x02u
 #define FCR_KEPT     0xc9u
+#define LCR_BREAK    0x40u
 #define LCR_DLAB     0x80u
 #define MCR_DTR      0x01u
 #define MCR_RTS      0x02u
@@ -28,6 +29,7 @@ enum { RBR_THR_DLL, IER_DLM, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
 #define MCR_MASK     0x1fu
 #define LSR_DR       0x01u
 #define LSR_OE       0x02u
+#define LSR_BI       0x10u
 #define LSR_ERRORS   0x1eu
 #define LSR_THRE     0x20u
 #define LSR_TEMT     0x40u
@@ -127,10 +129,13 @@ static uint8_t pop(struct uart *u)
     byte = u->fifo[u->head];
     u->head = (uint8_t)((u->head + 1) % UART_FIFO);
     u->count--;
-    if (u->count == 0) {
+    /* Reading a byte restarts the time-out, and its interrupt falls. PC16550D data sheet, "FIFO
+     * Interrupt Mode Operation". */
+    u->timeout = false;
+    update(u);
+    u->timeout = fifo_on(u) && u->count > 0;
+    if (u->count == 0)
         u->lsr = (uint8_t)(u->lsr & ~LSR_DR);
-        u->timeout = false;
-    }
     return byte;
 }
 
@@ -144,6 +149,8 @@ static void overrun(struct uart *u, uint8_t byte)
 
 static void send(struct uart *u, uint8_t byte)
 {
+    u->thre_pending = false; /* by the write: PC16550D data sheet, "Interrupt Control Functions" */
+    update(u);
     if (u->mcr & MCR_LOOP) {
         if (!accept(u, byte))
             overrun(u, byte);
@@ -167,11 +174,26 @@ static void write_mcr(struct uart *u, uint8_t value)
     u->msr = (uint8_t)(now | (u->msr & MSR_DELTAS) | changed >> 4);
 }
 
+/* In loop-back a break is received at once: one zero, with BI. Outside, nobody sees it. */
+static void write_lcr(struct uart *u, uint8_t value)
+{
+    bool begins = (value & LCR_BREAK) && !(u->lcr & LCR_BREAK);
+
+    u->lcr = value;
+    if (!begins || !(u->mcr & MCR_LOOP))
+        return;
+    if (!accept(u, 0))
+        overrun(u, 0);
+    u->lsr |= LSR_BI;
+}
+
+/* Without the enable bit the others are not programmed. PC16550D data sheet, "FIFO Control
+ * Register".
+ */
 static void write_fcr(struct uart *u, uint8_t value)
 {
-    if ((value ^ u->fcr) & FCR_ENABLE)
-        clear_fifo(u);
-    if (value & FCR_CLEAR_RX)
+    if (((value ^ u->fcr) & FCR_ENABLE) ||
+        (value & (FCR_ENABLE | FCR_CLEAR_RX)) == (FCR_ENABLE | FCR_CLEAR_RX))
         clear_fifo(u);
     u->fcr = value & FCR_ENABLE ? value & FCR_KEPT : 0;
 }
@@ -207,7 +229,7 @@ static void uart_out(void *dev, uint16_t port, unsigned size, uint32_t value)
         write_fcr(u, byte);
         break;
     case LCR:
-        u->lcr = byte;
+        write_lcr(u, byte);
         break;
     case MCR:
         write_mcr(u, byte);

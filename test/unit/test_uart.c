@@ -323,9 +323,82 @@ static void read_only_registers(void **state)
     assert_int_equal(in(MSR), 0xb0);
 }
 
+/* A handler that does not read IIR: writing THR resets the interrupt, and each byte is a new edge.
+ * PC16550D data sheet, "Interrupt Control Functions". */
+static void output_without_iir(void **state)
+{
+    (void)state;
+    out(MCR, 0x0b);
+    for (unsigned fifo = 0; fifo < 2; fifo++) {
+        out(FCR, fifo ? 7 : 0);
+        out(IER, 2);
+        edges = 0;
+        assert_true(level);
+        for (unsigned i = 1; i <= 20; i++) {
+            out(DATA, '.');
+            assert_true(level);
+            assert_int_equal(edges, i);
+        }
+        out(IER, 0);
+    }
+}
+
+/* A handler that takes one byte an interrupt: reading it restarts the time-out. */
+static void input_one_at_a_time(void **state)
+{
+    (void)state;
+    out(MCR, 0x0b);
+    out(FCR, 0xc7); /* 14 bytes */
+    out(IER, 1);
+    receive(6);
+    edges = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        assert_true(level);
+        assert_int_equal(in(IIR), 0xcc);
+        assert_int_equal(in(DATA), 'a' + i);
+    }
+    assert_int_equal(edges, 5);
+    assert_false(level);
+    receive(16); /* above the trigger it is a level */
+    edges = 0;
+    assert_int_equal(in(DATA), 'a');
+    assert_int_equal(in(DATA), 'b');
+    assert_int_equal(edges, 0);
+    assert_int_equal(in(IIR), 0xc4);
+}
+
+/* PC16550D data sheet, "FIFO Control Register": bit 0 must be set, or the others do nothing. */
+static void fifo_bits_need_the_first(void **state)
+{
+    (void)state;
+    receive(1);
+    out(FCR, 0x02);
+    assert_int_equal(in(LSR), 0x61);
+    assert_int_equal(in(DATA), 'a');
+}
+
+static void break_in_loop_back(void **state)
+{
+    (void)state;
+    out(LCR, 0x43); /* on the line nobody sees it */
+    assert_int_equal(in(LSR), 0x60);
+    out(LCR, 0x03);
+    out(MCR, 0x1b);
+    out(LCR, 0x43);
+    out(LCR, 0x43);
+    assert_int_equal(in(LSR), 0x71);
+    assert_int_equal(in(LSR), 0x61);
+    assert_int_equal(in(DATA), 0);
+    assert_int_equal(in(LSR), 0x60);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(output_without_iir, setup),
+        cmocka_unit_test_setup(input_one_at_a_time, setup),
+        cmocka_unit_test_setup(fifo_bits_need_the_first, setup),
+        cmocka_unit_test_setup(break_in_loop_back, setup),
         cmocka_unit_test_setup(power_on, setup),
         cmocka_unit_test_setup(plain_output, setup),
         cmocka_unit_test_setup(divisor_latch, setup),
