@@ -74,7 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     each = r.module_count ? tail / r.module_count : 0;
     for (unsigned i = 0; i < r.module_count; i++) {
         modules[i] = exact_copy(data + size + i * each, each);
-        r.modules[i] = (struct load_blob){modules[i], each, i & 1 ? (const char *)args : NULL};
+        r.modules[i] =
+            (struct load_blob){modules[i], each, i & 1 ? (const char *)args : NULL, NULL};
     }
     r.memory = size & 1 ? MEMORY : LARGE;
     sizes.size[LOAD_FROM_IMAGE] = size;

@@ -178,7 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(memory && io_claim(&bus, PORT, PORT + 3, &ops, NULL) == 0, "no memory");
         (void)atexit(report);
     }
-    mem = (struct gmem){memory, MEMORY};
+    mem = (struct gmem){.base = memory, .size = MEMORY};
     sequence_begin(data, size, GOES_ON);
     fill();
     do {

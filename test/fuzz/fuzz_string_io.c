@@ -84,7 +84,7 @@ static void run(const struct input *in, const struct gmem *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct gmem m = {NULL, MEMORY};
+    struct gmem m = {.base = NULL, .size = MEMORY};
     struct input in;
 
     if (size < sizeof(in))

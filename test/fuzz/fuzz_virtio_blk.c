@@ -97,7 +97,7 @@ static void step(struct gmem *m, const uint8_t op[8])
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t image[IMAGE], blocks[3 * VIRTIO_BLK_BLOCK], written[1];
-    struct gmem m = {aligned_alloc(4096, MEMORY), MEMORY};
+    struct gmem m = {.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
     struct virtio_blk_backing disk = {.image = image, .image_size = IMAGE, .size = DISK};
 
     if (size == 0 || !m.base) {

@@ -90,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
     const struct virtio_net_host host = {NULL, on_transmit};
-    struct gmem m = {aligned_alloc(4096, MEMORY), MEMORY};
+    struct gmem m = {.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
 
     if (!m.base)
         return 0;

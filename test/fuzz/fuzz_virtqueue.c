@@ -32,7 +32,7 @@ static void check(const struct virtqueue *q, const struct gmem *m, const struct 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct gmem m = {NULL, MEMORY};
+    struct gmem m = {.base = NULL, .size = MEMORY};
     struct virtqueue q;
     struct whole_chain c;
     unsigned chains = 0;

@@ -81,7 +81,7 @@ static void fixture_guest(unsigned number, uint32_t state)
 static void fixture_self(uint64_t memory)
 {
     fixture_guest(SELF, ABI_GUEST_RUNNING);
-    guests[SELF].mem = (struct gmem){calloc(1, memory), memory};
+    guests[SELF].mem = (struct gmem){.base = calloc(1, memory), .size = memory};
     must(guests[SELF].mem.base, "no memory");
 }
 

@@ -534,7 +534,7 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
     assert_false(v->parked);
     if (__atomic_load_n(&v->stop, __ATOMIC_RELAXED))
         return VCPU_YIELD_STOP;
-    if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED) & ~VCPU_REQ_EVENT)
+    if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED) & ~(uint32_t)VCPU_REQ_EVENT)
         return VCPU_YIELD_KICK;
     (void)__atomic_fetch_and(&v->entity.requests, ~VCPU_REQ_EVENT, __ATOMIC_SEQ_CST);
     /* No memory that was taken away can still be reached. */

@@ -35,7 +35,7 @@ static inline void fixture_begin(size_t size)
     image.size = size;
     memset(&request, 0, sizeof(request));
     free(mem.base);
-    mem = (struct gmem){calloc(1, MEMORY), MEMORY};
+    mem = (struct gmem){.base = calloc(1, MEMORY), .size = MEMORY};
     assert_non_null(mem.base);
 }
 

@@ -21,7 +21,7 @@ static int setup(void **state)
 {
     (void)state;
     /* Exactly as large as the guest, so that the sanitizer sees an access beyond it. */
-    mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
+    mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
     memset(mem.base, 0, MEMORY);
     clock_of_vcpu = (struct kvm_clock){0, 0};
     env = (struct kvm_clock_env){HZ, 5000, EPOCH};

@@ -45,7 +45,7 @@ static int setup(void **state)
 {
     (void)state;
     memory = calloc(1, MEMORY);
-    gmem = (struct gmem){memory, MEMORY};
+    gmem = (struct gmem){.base = memory, .size = MEMORY};
     regs = (struct paging){.cr0 = CR0_ON, .cr3 = ROOT, .physical_width = 40};
     return 0;
 }

@@ -47,7 +47,7 @@ static void parsed_fields(void **state)
     begin(true, 3);
     put_segment64(1, 0x20, 0x200000, 0, 0); /* nothing to load */
     put_segment64(2, CODE + 1, 0x300000, 7, 9);
-    b = (struct load_blob){image.bytes, image.size, NULL};
+    b = (struct load_blob){image.bytes, image.size, NULL, NULL};
     assert_true(elf_is(&b));
     assert_int_equal(elf_parse(&b, &elf, &error), 0);
     assert_true(elf.is64);
@@ -138,13 +138,13 @@ static void truncated(void **state)
 
         assert_non_null(copy);
         memcpy(copy, image.bytes, n);
-        b = (struct load_blob){copy, n, NULL};
+        b = (struct load_blob){copy, n, NULL, NULL};
         error.text[0] = 0;
         assert_int_equal(elf_parse(&b, &elf, &error), -E_FORMAT);
         assert_non_null(strstr(error.text, "not within the image"));
         free(copy);
     }
-    b = (struct load_blob){image.bytes, 63, NULL};
+    b = (struct load_blob){image.bytes, 63, NULL, NULL};
     assert_int_equal(elf_parse(&b, &elf, &error), -E_FORMAT);
     assert_string_equal(error.text, "ELF: header 0x0+0x40 not within the image (0x3f bytes)");
     b.size = 119;

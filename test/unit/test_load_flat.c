@@ -86,7 +86,7 @@ static void no_modules(void **state)
     (void)state;
     fixture_begin(512);
     request.kind = KIND_FLAT;
-    request.modules[0] = (struct load_blob){module, sizeof(module), NULL};
+    request.modules[0] = (struct load_blob){module, sizeof(module), NULL, NULL};
     request.module_count = 1;
     assert_refused(-E_NOTSUP, "flat: a flat binary cannot be given modules (1 are)");
 }

@@ -35,7 +35,7 @@ static void handover(void **state)
     (void)state;
     begin();
     request.image.args = "console=ttyS0";
-    request.modules[0] = (struct load_blob){initrd, sizeof(initrd), NULL};
+    request.modules[0] = (struct load_blob){initrd, sizeof(initrd), NULL, NULL};
     request.module_count = 1;
     assert_loads("linux");
     /* "32-bit Boot Protocol": __BOOT_CS, __BOOT_DS, esi = boot_params, ebp = edi = ebx = 0. */
@@ -101,7 +101,7 @@ static void initrd_below_its_limit(void **state)
     (void)state;
     begin();
     put32(0x22c, 0x37ffff);
-    request.modules[0] = (struct load_blob){initrd, sizeof(initrd), NULL};
+    request.modules[0] = (struct load_blob){initrd, sizeof(initrd), NULL, NULL};
     request.module_count = 1;
     assert_loads("linux");
     assert_int_equal(guest32(out.rsi + 0x218), 0x37e000);

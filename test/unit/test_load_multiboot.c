@@ -40,9 +40,9 @@ static void begin2(uint32_t length)
 
 static void add_modules(void)
 {
-    request.modules[0] = (struct load_blob){module_a, sizeof(module_a), "first module"};
-    request.modules[1] = (struct load_blob){module_b, sizeof(module_b), NULL};
-    request.modules[2] = (struct load_blob){NULL, 0, ""};
+    request.modules[0] = (struct load_blob){module_a, sizeof(module_a), "first module", NULL};
+    request.modules[1] = (struct load_blob){module_b, sizeof(module_b), NULL, NULL};
+    request.modules[2] = (struct load_blob){NULL, 0, "", NULL};
     request.module_count = 3;
 }
 
@@ -290,7 +290,7 @@ static void modules_that_do_not_fit(void **state)
     assert_non_null(large);
     for (unsigned version = 1; version <= 2; version++) {
         begin_version(version);
-        request.modules[0] = (struct load_blob){large, MEMORY - 0x100000, NULL};
+        request.modules[0] = (struct load_blob){large, MEMORY - 0x100000, NULL, NULL};
         request.module_count = 1;
         assert_refused(
             -E_NOSPC, "module: no free place for 0x300000 bytes in 0x400000 bytes of guest memory");
@@ -301,7 +301,7 @@ static void modules_that_do_not_fit(void **state)
         request.modules[0].size = MEMORY - 0x101000;
         assert_loads(version == 1 ? "multiboot1" : "multiboot2");
         request.module_count = 2;
-        request.modules[1] = (struct load_blob){module_b, 1, NULL};
+        request.modules[1] = (struct load_blob){module_b, 1, NULL, NULL};
         fixture_end(NULL);
         mem.base = calloc(1, MEMORY);
         assert_refused(-E_NOSPC,
@@ -321,7 +321,7 @@ static void most_modules(void **state)
         begin_version(version);
         request.module_count = LOAD_MODULES_MAX;
         for (unsigned i = 0; i < LOAD_MODULES_MAX; i++)
-            request.modules[i] = (struct load_blob){module_a, sizeof(module_a), "x"};
+            request.modules[i] = (struct load_blob){module_a, sizeof(module_a), "x", NULL};
         assert_loads(version == 1 ? "multiboot1" : "multiboot2");
         for (unsigned i = 1; i <= LOAD_MODULES_MAX; i++)
             assert_memory_equal(mem.base + MEMORY - 0x2000ull * i, module_a, sizeof(module_a));
@@ -345,7 +345,8 @@ static void long_command_lines(void **state)
     request.image.args = args;
     assert_refused(-E_FORMAT, too_long());
     request.image.args = "";
-    request.modules[0] = (struct load_blob){module_b, 1, args + 0x9f000 - room_for_loaders() + 92};
+    request.modules[0] =
+        (struct load_blob){module_b, 1, args + 0x9f000 - room_for_loaders() + 92, NULL};
     request.module_count = 1;
     assert_refused(-E_FORMAT, too_long());
     request.modules[0].args = args + 0x9f000 - 7800;

@@ -62,7 +62,7 @@ static int setup(void **state)
 
     (void)state;
     /* Exactly as large as the guest, so that the sanitizer sees an access beyond it. */
-    mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
+    mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
     memset(mem.base, 0, MEMORY);
     memset(&bus, 0, sizeof(bus));
     assert_int_equal(io_claim(&bus, PORT, PORT + 3, &ops, NULL), 0);

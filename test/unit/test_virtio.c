@@ -56,7 +56,7 @@ static void start(int (*msi)(void *, uint64_t, uint32_t))
 static int setup(void **state)
 {
     (void)state;
-    mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
+    mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
     memset(mem.base, 0, MEMORY);
     ring = calloc(VIRTIO_NET_RX_RING, sizeof(*ring));
     start(NULL);

@@ -84,7 +84,7 @@ static int setup(void **state)
 {
     (void)state;
     seed = 1;
-    mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
+    mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
     memset(mem.base, 0, MEMORY);
     blocks = malloc(virtio_blk_blocks_size(DISK)); /* what it holds at first does not matter */
     memset(blocks, 0xa5, virtio_blk_blocks_size(DISK));

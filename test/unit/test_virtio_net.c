@@ -48,7 +48,7 @@ static int setup(void **state)
     const struct virtio_net_host host = {&sent, on_transmit};
 
     (void)state;
-    mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
+    mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
     memset(mem.base, 0, MEMORY);
     ring = calloc(VIRTIO_NET_RX_RING, sizeof(*ring));
     virtio_net_init(&dev, &mem, mac, ring, &host);

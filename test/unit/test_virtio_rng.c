@@ -50,7 +50,7 @@ static int setup(void **state)
     drawn = bytes = 0;
     exhausted = false;
     pci_clock.now = 1000;
-    mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
+    mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
     memset(mem.base, 0, MEMORY);
     virtio_rng_init(&dev, &mem, draw);
     pci_fixture_start(DEV_RNG, NULL);

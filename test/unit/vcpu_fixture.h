@@ -117,7 +117,7 @@ static int fixture_vcpu(void **ctx)
     stopped[0] = 0;
     written = 0;
     /* Exactly as large as the guest, so that the sanitizer sees an access beyond it. */
-    guest.mem = (struct gmem){aligned_alloc(4096, MEMORY), MEMORY};
+    guest.mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
     memset(guest.mem.base, 0, MEMORY);
     guest.platform.vcpus = 1;
     guest.platform.lapic[0].regs = apic_registers;
