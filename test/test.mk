@@ -202,6 +202,14 @@ bench: deps-test all iso $(GUEST_IMAGES)
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/unrecorded UNRECORDED=1 $(BUILD)/unrecorded/bulkhead.elf > $(BUILD)/unrecorded.log
 	@$(PYTHON) test/bench/run.py --build $(BUILD) $(if $(UPDATE),--update README.md)
 
+# The same guest under KVM, for comparison. Not part of `make test`.
+bench-peers: deps-test $(BUILD)/guests/bench.elf $(BUILD)/peers/kvm
+	@$(PYTHON) test/bench/peers.py --build $(BUILD) --cpus $(or $(CPUS),2)
+
+$(BUILD)/peers/kvm: test/bench/peers/kvm.c
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 -O2 -Wall -Wextra -Werror -static -pthread $< $(out)
+
 # Outside CI: each try boots an emulator, for minutes.
 systems: deps-test all
 	@$(PYTHON) test/systems/run.py --build $(BUILD) --only "$(ONLY)" $(if $(UPDATE),--update README.md)
