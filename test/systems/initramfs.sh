@@ -25,7 +25,8 @@ add() {
     *.xz) xz -dc "$path" > "$root/lib/modules/$1.ko" ;;
     *) cp "$path" "$root/lib/modules/$1.ko" ;;
     esac
-    for needed in $(modinfo -F depends "$root/lib/modules/$1.ko" | tr ',' ' '); do
+    # As modinfo -F depends would print it, which not every machine has.
+    for needed in $(tr '\0' '\n' < "$root/lib/modules/$1.ko" | sed -n 's/^depends=//p' | tr ',' ' '); do
         add "$needed"
     done
     # The path was the caller's: a module that it needs has changed it.
