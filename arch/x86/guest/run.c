@@ -47,7 +47,7 @@ static bool only_an_event(struct vcpu *v)
 {
     if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED) != VCPU_REQ_EVENT)
         return false;
-    __atomic_fetch_and(&v->entity.requests, ~VCPU_REQ_EVENT, __ATOMIC_SEQ_CST);
+    __atomic_fetch_and(&v->entity.requests, ~(uint32_t)VCPU_REQ_EVENT, __ATOMIC_SEQ_CST);
     return true;
 }
 
