@@ -5,6 +5,8 @@ GUEST_IMAGES := $(GUEST_NAMES:%=$(BUILD)/guests/%.elf) $(BUILD)/guests/flat.bin 
 GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/pvh.asm.o $(BUILD)/guests/test/guests/lib/guest.o $(BUILD)/guests/test/guests/lib/apic.o $(BUILD)/guests/mgmt/pc/pc.o \
         $(BUILD)/guests/hv/fmt.o $(BUILD)/guests/hv/lib.o
 
+GUEST_IMAGES += $(BUILD)/guests/mach_task.elf
+
 guests: $(GUEST_IMAGES)
 
 $(BUILD)/guests/%.o: %.c Makefile test/guests/guests.mk | $(GEN)
@@ -33,6 +35,11 @@ $(BUILD)/guests/test/guests/lib/boot.o: FREESTANDING := $(filter-out -MMD,$(MGMT
 $(BUILD)/guests/flat.bin: test/guests/flat.asm | deps-build
 	$(call say,NASM)
 	$(Q)$(NASM) -f bin $< $(out)
+
+# A program that a guest's kernel starts, where that kernel puts programs.
+$(BUILD)/guests/mach_task.elf: test/guests/mach_task.asm | deps-build
+	$(call say,NASM)
+	$(Q)$(NASM) -f elf64 $< -o $@.o && ld -Ttext=0x400000 -z noexecstack --strip-all $@.o $(out)
 
 # 32-bit code, without the library.
 $(BUILD)/guests/test/guests/tasks.o: FREESTANDING := -m32 $(filter-out -mcmodel=% -mno-red-zone,$(FREESTANDING))
