@@ -21,6 +21,10 @@ def test_linux_shell(start):
     # It has a clock and the TSC's frequency at once, without the PIT.
     assert "kvm-clock: Using msrs 4b564d01 and 4b564d00" in boot and re.search(r"tsc: Detected (19\.99|20\.00)\d MHz processor", boot)
     assert "calibration" not in boot
+    # And what its firmware's tables say: its interrupt controllers, its PCI bus, its timers.
+    for line in ("DMI: Bulkhead Guest", r"IOAPIC\[0\]: apic_id 1, version \d+, address 0xfec00000, GSI 0-23", "ACPI: Using IOAPIC for interrupt routing", "hpet0: 3 comparators",
+                 r"ACPI: PCI Root Bridge \[PCI0\]", r"MMCONFIG at \[mem 0xe0000000-0xe00fffff\] reserved"):
+        assert re.search(line, boot), line
     reports = re.findall(r"control: second \d+, periods 1000, missed (\d+), .*histogram", boot)
     assert len(reports) > 20 and set(reports) == {"0"}, " ".join(reports)
     # Nor next to a busy shell and the management guest, all three on that core. And no process loses state to another.
@@ -33,3 +37,6 @@ def test_linux_shell(start):
     assert "segfault" not in m.serial() and len(re.findall(r"^\[linux\] +47$", m.serial(), re.M)) == 40, m.serial()[-3000:]
     missed = re.findall(r"control: second \d+, periods 1000, missed (\d+),", m.serial()[text.index("linux: ready"):])
     assert len(missed) >= 3 and set(missed) == {"0"}, " ".join(missed)
+    m.type("linux", "poweroff -f\n")
+    guest = m.wait_state("linux", "stopped")
+    assert guest["why"] == "the guest powered itself off (ACPI S5, port 0x604)" and guest["exit_code"] == 0
