@@ -18,7 +18,7 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 # ---- several pytests that share the test files ----
 
 # Files that take minutes come first, so that all pytests end at about the same time.
-LONG = ("test_linux.py", "test_page_live.py", "test_tls.py", "test_flood.py")
+LONG = ("test_kernels.py", "test_linux.py", "test_page_live.py", "test_tls.py", "test_flood.py")
 
 
 def pytest_addoption(parser):

@@ -1,0 +1,69 @@
+"""Kernels of others, unmodified and with nothing taken from them by parameters, in one machine: two Linuxes that talk to each other."""
+import hashlib
+import os
+import subprocess
+
+import pytest
+
+import kernels
+
+MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "isofs")
+# name, suite, address, core
+LINUXES = (("deb12", "bookworm", "10.9.0.1", 0), ("deb13", "trixie", "10.9.0.2", 1))
+DISK_FILE = bytes(i * i % 251 for i in range(300000))
+
+
+def iso9660(directory):
+    """A disk with one file."""
+    os.makedirs(directory / "disk")
+    (directory / "disk" / "numbers").write_bytes(DISK_FILE)
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", directory / "disk.iso", directory / "disk"], check=True, stderr=subprocess.DEVNULL)
+    return (directory / "disk.iso").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def m(start, tmp_path_factory):
+    guests, files = [], {"disk.iso": iso9660(tmp_path_factory.mktemp("iso"))}
+    for name, suite, address, core in LINUXES:
+        files[f"{name}/vmlinuz"], files[f"{name}/initramfs"] = kernels.linux(suite, "linux-image-cloud-amd64", MODULES)
+        guests.append({"name": name, "image": f"{name}/vmlinuz", "cmdline": "console=ttyS0", "memory": "160M", "core": core, "modules": [{"file": f"{name}/initramfs"}],
+                       "net": {"network": "lab", "uplink": False, "addresses": [address]}, "disks": [{"file": "disk.iso"}]})
+    m = start({"guests": guests}, cpus=2, memory=768, files=files)
+    for name, *_ in LINUXES:
+        m.wait_serial(rf"\[{name}\] linux: ready, ", limit=1200)
+    return m
+
+
+def run(m, name, command, pattern, limit=300):
+    """Types a command and waits for its answer; the match."""
+    at = len(m.serial())
+    m.type(name, command + "\n")
+    return m.wait_serial(rf"(?m)^\[{name}\] {pattern}", after=at, limit=limit)
+
+
+def test_clock(m):
+    for name, *_ in LINUXES:
+        assert run(m, name, "cat /sys/devices/system/clocksource/*/current_clocksource; echo seen $?", r"(\S+)\n(?:.*\n)*?\[\w+\] seen 0").group(1) in ("tsc", "kvm-clock")
+
+
+def test_network(m):
+    for name, _, address, _ in LINUXES:
+        run(m, name, f"ifconfig eth0 {address} netmask 255.255.255.0 up && echo set $?", "set 0")
+    for (name, *_), (_, _, other, _) in zip(LINUXES, LINUXES[::-1]):
+        run(m, name, f"ping -c 3 {other}", "3 packets transmitted, 3 packets received")
+
+
+def test_download(m):
+    """Each gets the file that the other serves: a megabyte or two by TCP, complete."""
+    for name, *_ in LINUXES:
+        run(m, name, "httpd -h /bin && echo serves $?", "serves 0")
+    for (name, *_), (_, suite, other, _) in zip(LINUXES, LINUXES[::-1]):
+        with open(kernels.busybox(suite), "rb") as f:
+            want = hashlib.sha256(f.read()).hexdigest()
+        assert run(m, name, f"wget -q -O - http://{other}/busybox | sha256sum", r"([0-9a-f]{64}) ").group(1) == want
+
+
+def test_disk(m):
+    for name, *_ in LINUXES:
+        got = run(m, name, "mount -t iso9660 -o ro /dev/vda /mnt && sha256sum /mnt/numbers", r"([0-9a-f]{64}) ").group(1)
+        assert got == hashlib.sha256(DISK_FILE).hexdigest()
