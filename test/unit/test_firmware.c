@@ -1,4 +1,4 @@
-/* SOURCES: @load hv/lib.c hv/fmt.c */
+/* SOURCES: hv/gmem.c @load hv/lib.c hv/fmt.c */
 /* Firmware's tables as an operating system finds and reads them: ACPI Specification 6.4, chapter 5;
  * SMBIOS Reference Specification 2.8. */
 #include "mgmt/load/firmware.h"
