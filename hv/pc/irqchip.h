@@ -22,6 +22,13 @@ static inline bool irqchip_pending(struct platform *p, unsigned vcpu)
            (p->signals[vcpu] && irqchip_look(p, vcpu));
 }
 
+/* Cheaper than irqchip_pending(), and true whenever that is; it may be true when that is not. Its
+ * core. */
+static inline bool irqchip_may_be_pending(const struct platform *p, unsigned vcpu)
+{
+    return __atomic_load_n(&p->pic.intr, __ATOMIC_RELAXED) | p->signals[vcpu];
+}
+
 /* Acknowledges the interrupt and returns its vector. Only when pending; it may have been withdrawn
  * since, and is then spurious. Its core; the caller does not hold the PC's lock. */
 uint8_t irqchip_ack(struct platform *p, unsigned vcpu);

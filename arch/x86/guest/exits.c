@@ -125,9 +125,10 @@ enum exit_action x86_cpuid(struct vcpu *v)
 }
 
 /* An MSR whose value is not the policy's. */
-static __attribute__((noinline)) enum exit_action read_other(struct vcpu *v, uint32_t msr,
-                                                             enum msr_result result)
+/* Takes the MSR's number from the vCPU, so that x86_rdmsr() need not keep it. */
+static __attribute__((noinline)) enum exit_action read_other(struct vcpu *v, enum msr_result result)
 {
+    uint32_t msr = (uint32_t)v->regs.rcx;
     uint64_t value;
 
     if (result == MSR_DEBUGCTL)
@@ -144,13 +145,12 @@ static __attribute__((noinline)) enum exit_action read_other(struct vcpu *v, uin
 enum exit_action x86_rdmsr(struct vcpu *v)
 {
     struct vcpu_gprs *r = &v->regs;
-    uint32_t msr = (uint32_t)r->rcx;
     struct msr_read m;
 
-    v->exit->detail = msr;
-    m = msr_policy_read(&vcpu_x86(v)->msr, msr);
+    v->exit->detail = (uint32_t)r->rcx;
+    m = msr_policy_read(&vcpu_x86(v)->msr, (uint32_t)r->rcx);
     if (__builtin_expect(m.result != MSR_DONE, 0))
-        return read_other(v, msr, m.result);
+        return read_other(v, m.result);
     r->rax = (uint32_t)m.value;
     r->rdx = m.value >> 32;
     return EXIT_SKIP;

@@ -18,7 +18,7 @@ enum exit_action x86_port_in(struct vcpu *v, uint16_t port, unsigned size)
         v->regs.rax = (v->regs.rax & ~0xffffull) | (uint16_t)value;
     else
         v->regs.rax = value; /* a 32-bit result clears the upper half */
-    return irqchip_pending(v->platform, v->number) ? EXIT_DONE : EXIT_SKIP;
+    return irqchip_may_be_pending(v->platform, v->number) ? EXIT_DONE : EXIT_SKIP;
 }
 
 enum exit_action x86_port_out(struct vcpu *v, uint16_t port, unsigned size)

@@ -53,17 +53,9 @@ static bool is_apic(uint32_t msr)
            msr - MSR_IA32_X2APIC_BASE < X2APIC_MSRS;
 }
 
-struct msr_read msr_policy_read(const struct msr_policy *p, uint32_t msr)
+static __attribute__((noinline)) struct msr_read read_rare(const struct msr_policy *p, uint32_t msr)
 {
     switch (msr) {
-    case MSR_IA32_PLATFORM_ID:
-        return (struct msr_read){MSR_DONE, 0};
-    case MSR_IA32_FEATURE_CONTROL:
-        return (struct msr_read){MSR_DONE, FEATURE_CONTROL_LOCKED_OFF};
-    case MSR_IA32_BIOS_SIGN_ID:
-        return (struct msr_read){MSR_DONE, p->bios_sign_id};
-    case MSR_IA32_MISC_ENABLE:
-        return (struct msr_read){MSR_DONE, p->misc_enable};
     case MSR_IA32_MTRRCAP:
         return (struct msr_read){MSR_DONE, MTRRCAP_NONE};
     case MSR_IA32_MTRR_DEF_TYPE:
@@ -75,6 +67,22 @@ struct msr_read msr_policy_read(const struct msr_policy *p, uint32_t msr)
         return (struct msr_read){MSR_CLOCK, 0};
     default:
         return (struct msr_read){is_apic(msr) ? MSR_APIC : MSR_FAULT, 0};
+    }
+}
+
+struct msr_read msr_policy_read(const struct msr_policy *p, uint32_t msr)
+{
+    switch (msr) {
+    case MSR_IA32_PLATFORM_ID:
+        return (struct msr_read){MSR_DONE, 0};
+    case MSR_IA32_FEATURE_CONTROL:
+        return (struct msr_read){MSR_DONE, FEATURE_CONTROL_LOCKED_OFF};
+    case MSR_IA32_BIOS_SIGN_ID:
+        return (struct msr_read){MSR_DONE, p->bios_sign_id};
+    case MSR_IA32_MISC_ENABLE:
+        return (struct msr_read){MSR_DONE, p->misc_enable};
+    default:
+        return read_rare(p, msr);
     }
 }
 
