@@ -18,10 +18,10 @@ static const struct command_spec commands[] = {
      "FILE, modules and disks are uploaded as images named after the guest and the file; if the "
      "guest\n"
      "is refused, they are deleted again. With --image, --module-image and --disk-image nothing "
-     "is uploaded:\n"
-     "\"bhctl images\" lists what exists. The image is a Linux bzImage, a multiboot "
-     "image,\n"
-     "an ELF with a PVH note or, with --kind flat, a flat binary. --name is required."},
+     "is\n"
+     "uploaded: \"bhctl images\" lists what exists. The image is a Linux bzImage, a multiboot "
+     "image, an\n"
+     "ELF with a PVH note or, with --kind flat, a flat binary. --name is required."},
     {"delete", "NAME", 1, 1, B(IMAGES), "delete a guest, running or not",
      "Returns once its memory is scrubbed and freed."},
     {"start", "NAME", 1, 1, 0, "start a guest that has stopped", NULL},

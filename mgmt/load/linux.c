@@ -124,7 +124,7 @@ static int put_initrd(struct loader *l, uint8_t *zero)
     set32(zero, RAMDISK_SIZE, 0);
     if (l->request->module_count == 0)
         return 0;
-    rc = loader_put_module(l, 0, limit, &start);
+    rc = loader_put_module(l, 0, limit, true, &start);
     set32(zero, RAMDISK_IMAGE, (uint32_t)start);
     set32(zero, RAMDISK_SIZE, (uint32_t)l->request->modules[0].size);
     return rc;

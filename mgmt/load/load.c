@@ -144,10 +144,12 @@ int loader_put_args(struct loader *l, const struct load_blob *b, uint32_t *addre
     return loader_put_bytes(l, at, n);
 }
 
-int loader_put_module(struct loader *l, unsigned i, uint64_t limit, uint64_t *start)
+int loader_put_module(struct loader *l, unsigned i, uint64_t limit, bool high, uint64_t *start)
 {
     const struct load_blob *m = &l->request->modules[i];
-    int rc = place_any(&l->place, m->size, PAGE_SIZE, limit, false, "module", start, l->error);
+    int rc = high
+                 ? place_any(&l->place, m->size, PAGE_SIZE, limit, false, "module", start, l->error)
+                 : place_behind(&l->place, m->size, PAGE_SIZE, limit, "module", start, l->error);
 
     if (rc)
         return rc;

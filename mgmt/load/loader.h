@@ -41,8 +41,11 @@ bool loader_choose(const struct loader *l, const struct loader_limits *to, uint6
                    uint64_t size, uint64_t *delta);
 /* Refuses an entry point outside of what has been placed. */
 int loader_check_entry(struct loader *l, uint64_t entry) MUST_CHECK;
-/* Places module i at a page boundary below `limit`. */
-int loader_put_module(struct loader *l, unsigned i, uint64_t limit, uint64_t *start) MUST_CHECK;
+/* Places module i at a page boundary below `limit`: as high as possible, where Linux wants its
+ * initrd, or else as low as possible, where GRUB puts modules (seL4 uses the memory behind the last
+ * one). */
+int loader_put_module(struct loader *l, unsigned i, uint64_t limit, bool high,
+                      uint64_t *start) MUST_CHECK;
 /* Writes a command line to low memory: the name if one is wanted, then the arguments. */
 int loader_put_args(struct loader *l, const struct load_blob *b, uint32_t *address) MUST_CHECK;
 /* Starts the guest in flat protected mode with the GDT in the reserved page at LOAD_LOW_END. */

@@ -122,7 +122,7 @@ static int put_info(struct loader *l)
     for (unsigned i = 0; rc == 0 && i < r->module_count; i++) {
         uint64_t start;
 
-        rc = loader_put_module(l, i, LOAD_LIMIT, &start);
+        rc = loader_put_module(l, i, LOAD_LIMIT, false, &start);
         if (rc)
             break;
         b.modules[i].start = (uint32_t)start;

@@ -158,7 +158,7 @@ static int add_modules(struct loader *l, struct builder *i)
     for (unsigned k = 0; k < r->module_count; k++) {
         uint64_t start = 0;
         uint32_t range[2];
-        int rc = loader_put_module(l, k, LOAD_LIMIT, &start);
+        int rc = loader_put_module(l, k, LOAD_LIMIT, false, &start);
 
         if (rc)
             return rc;

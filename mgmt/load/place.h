@@ -32,3 +32,6 @@ bool place_find(const struct place *p, uint64_t size, uint64_t align, uint64_t m
  * below 0x9f000 (low = true). `align` is a power of two. */
 int place_any(struct place *p, uint64_t size, uint64_t align, uint64_t limit, bool low,
               const char *what, uint64_t *start, struct load_error *e) MUST_CHECK;
+/* Finds and takes the lowest free place from 1 MB on and below `limit`. */
+int place_behind(struct place *p, uint64_t size, uint64_t align, uint64_t limit, const char *what,
+                 uint64_t *start, struct load_error *e) MUST_CHECK;

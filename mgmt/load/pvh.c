@@ -76,7 +76,7 @@ static int put_image(struct loader *l, const struct elf_image *elf, uint64_t *de
 static int put_module(struct loader *l, unsigned i, struct module *m)
 {
     uint32_t args = 0;
-    int rc = loader_put_module(l, i, LOAD_LIMIT, &m->start);
+    int rc = loader_put_module(l, i, LOAD_LIMIT, false, &m->start);
 
     if (rc == 0)
         rc = loader_put_args(l, &l->request->modules[i], &args);

@@ -76,7 +76,7 @@ def test_control_keeps_its_period_beside_hog(m):
         assert match.group(1) == "0"
         last = int(match.group(2))
     assert last < 2000  # a tenth of a period: nothing else runs on this core
-    assert m.guest("hog")["vcpus"][0]["run_ticks"] > 9 * m.guest("control")["vcpus"][0]["run_ticks"]
+    assert m.guest("hog")["vcpus"][0]["run_ticks"] > 7 * m.guest("control")["vcpus"][0]["run_ticks"]
 
 
 def test_vmcs_of_a_running_guest(m):
@@ -90,7 +90,7 @@ def test_vmcs_of_a_running_guest(m):
     assert fields["GUEST_RIP"] == {"encoding": "0x681e", "name": "GUEST_RIP", "group": "guest", "width": "natural",
                                    "value": fields["GUEST_RIP"]["value"]}
     assert fields["VMCS_LINK_POINTER"]["value"] == "0xffffffffffffffff"
-    assert int(fields["VPID"]["value"], 16) == 3
+    assert int(fields["VPID"]["value"], 16) == 1 + 8 * 2  # a number for each vCPU that a guest may have; hog is guest 2
     absent = [f for f in dump["fields"] if f["value"] is None]
     assert absent and all(f["reason"] for f in absent)
     again = m.get("/v1/guests/hog/vcpus/0/vmcs")

@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 import appliance
+from appliance import memory
 
 CONFIG = {"guests": [
     {"name": "control", "image": "guests/control.elf", "memory": "2M", "core": 0, "weight": 200},
@@ -48,12 +49,6 @@ def nothing_is_left(m):
     assert memory(m) == before[0]
     assert [g["name"] for g in m.get("/v1/guests")["guests"]] == ["mgmt", "control", "keeper"]
     assert not [i for i in m.get("/v1/images")["images"] if i["source"] == "upload"]
-
-
-def memory(m):
-    """Shared pages for further vCPUs stay with a guest's number."""
-    now = m.get("/v1/host")["memory"]
-    return {"free": now["free"] + now["shared"], **{k: now[k] for k in ("guests", "tables", "images", "largest_free")}}
 
 
 def put(m, name, data, status=201, **headers):

@@ -10,7 +10,7 @@ import threading
 import time
 
 import openapi
-from appliance import LIMIT
+from appliance import LIMIT, memory
 
 VICTIM = {"name": "victim", "image": "guests/echo.elf", "memory": "2M", "core": 0}
 CONFIG = {"guests": [
@@ -251,12 +251,6 @@ class Client:
             except (ConnectionError, TimeoutError) as e:
                 self.statuses[type(e).__name__] += 1
             self.close()
-
-
-def memory(m):
-    """Shared pages for further vCPUs stay with a guest's number."""
-    now = m.get("/v1/host")["memory"]
-    return {"free": now["free"] + now["shared"], **{k: now[k] for k in ("guests", "tables", "images", "largest_free")}}
 
 
 def unchanged(m):

@@ -8,7 +8,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from appliance import BUILD
+from appliance import BUILD, memory
 from test_page import browser, limit, page  # noqa: F401 (fixtures)
 
 
@@ -201,10 +201,6 @@ def test_held_back(page, m, tmp_path):  # noqa: F811
 
 
 ROUNDS = 45  # a round takes about 1.3 s
-
-
-def memory(m):
-    return {k: v for k, v in m.get("/v1/host")["memory"].items() if k in ("free", "guests", "tables", "images", "largest_free")}
 
 
 def test_again_and_again_by_page(page, m):  # noqa: F811

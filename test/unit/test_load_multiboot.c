@@ -97,18 +97,18 @@ static void info1(void **state)
         assert_int_equal(guest64(map + 24ull * i + 12), length[i]);
         assert_int_equal(guest32(map + 24ull * i + 20), type[i]);
     }
-    /* The highest pages, one below the other. */
-    assert_int_equal(guest32(modules), MEMORY - 0x2000);
-    assert_int_equal(guest32(modules + 4), MEMORY - 0x2000 + 5000);
+    /* Behind the image, one after the other, as GRUB puts them. */
+    assert_int_equal(guest32(modules), 0x101000);
+    assert_int_equal(guest32(modules + 4), 0x101000 + 5000);
     assert_guest_string(guest32(modules + 8), "first module");
     assert_int_equal(guest32(modules + 12), 0);
     assert_memory_equal(mem.base + guest32(modules), module_a, sizeof(module_a));
-    assert_int_equal(guest32(modules + 16), MEMORY - 0x3000);
-    assert_int_equal(guest32(modules + 20), MEMORY - 0x3000 + 1);
+    assert_int_equal(guest32(modules + 16), 0x103000);
+    assert_int_equal(guest32(modules + 20), 0x103000 + 1);
     assert_guest_string(guest32(modules + 24), "");
-    assert_int_equal(mem.base[MEMORY - 0x3000], 0xb1);
-    assert_int_equal(guest32(modules + 32), MEMORY - 0x4000);
-    assert_int_equal(guest32(modules + 36), MEMORY - 0x4000);
+    assert_int_equal(mem.base[0x103000], 0xb1);
+    assert_int_equal(guest32(modules + 32), 0x104000);
+    assert_int_equal(guest32(modules + 36), 0x104000);
 }
 
 static void without_arguments1(void **state)
@@ -324,7 +324,8 @@ static void most_modules(void **state)
             request.modules[i] = (struct load_blob){module_a, sizeof(module_a), "x", NULL};
         assert_loads(version == 1 ? "multiboot1" : "multiboot2");
         for (unsigned i = 1; i <= LOAD_MODULES_MAX; i++)
-            assert_memory_equal(mem.base + MEMORY - 0x2000ull * i, module_a, sizeof(module_a));
+            assert_memory_equal(mem.base + 0x101000 + 0x2000ull * (i - 1), module_a,
+                                sizeof(module_a));
     }
 }
 
@@ -419,20 +420,20 @@ static void info2(void **state)
     at += 16 + 4 * 24;
     assert_int_equal(guest32(at), 3);
     assert_int_equal(guest32(at + 4), 16 + 13);
-    assert_int_equal(guest32(at + 8), MEMORY - 0x2000);
-    assert_int_equal(guest32(at + 12), MEMORY - 0x2000 + 5000);
+    assert_int_equal(guest32(at + 8), 0x101000);
+    assert_int_equal(guest32(at + 12), 0x101000 + 5000);
     assert_guest_string(at + 16, "first module");
     assert_memory_equal(mem.base + guest32(at + 8), module_a, sizeof(module_a));
     at += 32;
     assert_int_equal(guest32(at), 3);
     assert_int_equal(guest32(at + 4), 16 + 1);
-    assert_int_equal(guest32(at + 8), MEMORY - 0x3000);
-    assert_int_equal(guest32(at + 12), MEMORY - 0x3000 + 1);
-    assert_int_equal(mem.base[MEMORY - 0x3000], 0xb1);
+    assert_int_equal(guest32(at + 8), 0x103000);
+    assert_int_equal(guest32(at + 12), 0x103000 + 1);
+    assert_int_equal(mem.base[0x103000], 0xb1);
     at += 24;
     assert_int_equal(guest32(at), 3);
-    assert_int_equal(guest32(at + 8), MEMORY - 0x4000);
-    assert_int_equal(guest32(at + 12), MEMORY - 0x4000);
+    assert_int_equal(guest32(at + 8), 0x104000);
+    assert_int_equal(guest32(at + 12), 0x104000);
     at += 24;
     assert_int_equal(guest64(at), 8ull << 32); /* the end */
     assert_int_equal(at + 8, end);
