@@ -183,14 +183,18 @@ void platform_shift(struct platform *p, uint64_t ticks)
     platform_set_event(p, platform_deadline(p));
 }
 
+/* After nearly every access nothing is due: then the deadlines are read once. */
 void platform_timers(struct platform *p)
 {
-    uint64_t now = p->clock.now;
+    uint64_t now = p->clock.now, next = platform_deadline(p);
 
-    for (unsigned i = 0; i < PLATFORM_TIMERS; i++)
-        if (now >= *p->timers[i].deadline)
-            p->timers[i].device->update(p->timers[i].dev);
-    platform_set_event(p, platform_deadline(p));
+    if (now >= next) {
+        for (unsigned i = 0; i < PLATFORM_TIMERS; i++)
+            if (now >= *p->timers[i].deadline)
+                p->timers[i].device->update(p->timers[i].dev);
+        next = platform_deadline(p);
+    }
+    platform_set_event(p, next);
 }
 
 void platform_init_vcpu(struct platform *p, unsigned vcpu)
