@@ -57,6 +57,13 @@ static const char *compare_string(const struct instruction *in, const struct emu
     return NULL;
 }
 
+/* Zydis up to 4.1.1 takes [disp32] for [r13d] if there are REX.B and a 67 prefix (its issue 592).
+ * SDM 2A "REX Prefixes", "Special Cases of REX Encodings": REX.B does not count there. */
+static bool is_no_base_for_r13d(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *m)
+{
+    return m->mem.base == ZYDIS_REGISTER_R13D && z->raw.modrm.mod == 0;
+}
+
 /* The operands, of instructions that are emulated. */
 static const char *compare(const struct instruction *in, const struct emulation *e,
                            const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands,
@@ -73,8 +80,12 @@ static const char *compare(const struct instruction *in, const struct emulation 
         return "no memory operand";
     if (m->size != 8u * e->bytes)
         return "another operand size";
-    if (number_of(m->mem.base) != in->base || number_of(m->mem.index) != in->index)
-        return "another register";
+    if (number_of(m->mem.index) != in->index)
+        return "another index";
+    if (is_no_base_for_r13d(z, m))
+        return in->base == DECODE_NO_REGISTER ? NULL : "a base where there is none";
+    if (number_of(m->mem.base) != in->base)
+        return "another base";
     if (in->index != DECODE_NO_REGISTER && m->mem.scale != 1u << in->scale)
         return "another scale";
     if (((uint64_t)m->mem.disp.value ^ in->displacement) & alu_mask(in->address_bytes))
