@@ -187,6 +187,7 @@ int api_prepare(struct api *a, CURL *c, const char *path, struct reply *r)
     (void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
     (void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
     (void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, SILENCE_SECONDS);
+    (void)curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, a->limit_ms);
     (void)curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
     (void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, reply_take);
     (void)curl_easy_setopt(c, CURLOPT_WRITEDATA, r);

@@ -78,7 +78,7 @@ _bhctl_value() {
     --sort) _bhctl_offer "cpu exits memory name" ;;
     --delete | --image | --module-image | --disk-image) _bhctl_offer "$(_bhctl_names images)" ;;
     --token | --fingerprint | --name | --module-args | --disk-mb) ;;
-    --vcpu | --fields | --snapshot | --diff | --to | --quiet | --count | -n | --delay | -d | --from) ;;
+    --vcpu | --fields | --snapshot | --diff | --to | --quiet | --patience | --count | -n | --delay | -d | --from) ;;
     *) return 1 ;;
     esac
 }
@@ -87,6 +87,7 @@ _bhctl_argument() {
     local options
     case $command in
     deploy) options="--name --image --module --module-image --module-args --disk --disk-image --disk-readonly --disk-mb $_bhctl_fields" ;;
+    run) options="--name --image --keep --detach --patience --raw --filter --module --module-image --module-args --disk --disk-image --disk-readonly --disk-mb $_bhctl_fields" ;;
     delete) options="--images" ;;
     console) options="--new --quiet --raw --filter" ;;
     images) options="--delete" ;;
@@ -104,14 +105,14 @@ _bhctl_argument() {
     fi
     case $command in
     "") _bhctl_offer "$commands $global" ;;
-    deploy) _bhctl_files ;;
+    deploy | run) _bhctl_files ;;
     status | delete | start | stop | pause | resume | reset | nmi | console | vmcs) _bhctl_offer "$(_bhctl_names guests)" ;;
     esac
 }
 
 _bhctl() {
     local cur prev words cword command="" option="" i
-    local commands="guests status deploy delete start stop pause resume reset nmi console images vmcs top events log config host reboot hash-token"
+    local commands="guests status deploy run delete start stop pause resume reset nmi console images vmcs top events log config host reboot hash-token"
     local global="--url --token --token-file --cacert --fingerprint --insecure --json --help --version"
 
     COMPREPLY=()

@@ -17,7 +17,7 @@ enum {
     EXIT_UNAUTHORISED, /* no token, a wrong one, or one of a lesser role */
     /* Internal only, EXIT_OK to the outside: the reader of standard output, or the user, has had
      * enough. */
-    EXIT_ENOUGH,
+    EXIT_ENOUGH = 1000,
 };
 
 #define PATH_MAX_BYTES 384u
@@ -38,6 +38,7 @@ struct api {
     bool pin_seen;   /* a connection showed the right certificate */
     bool pin_failed; /* the last connection's certificate was a different one: */
     uint8_t shown[SHA256_SIZE];
+    long limit_ms; /* for each request in all; 0: as long as it makes progress */
 };
 
 /* An answer. */
@@ -117,6 +118,8 @@ struct stream {
     void *ctx;
     int status;                  /* what take() returned */
     int silence_ms;              /* after this much silence: is the other side still there? */
+    int patience_ms;             /* how long to try without an answer; 0: 15 s */
+    bool polls;                  /* without a place for a stream, ask() again and again will do */
     bool under_way, established; /* now; at any time */
     bool lost, asking, flowed;   /* interrupted; ask() is under way; part of that has come */
     int64_t begun_ms;
@@ -150,6 +153,11 @@ struct ring {
 
 /* Prints the ring's content, unless `only_new`, and follows it. */
 int ring_open(struct ring *g, struct api *a, const char *path, bool only_new) MUST_CHECK;
+/* The same with all of its content, and without a first request that could fail: the ring may not
+ * exist yet. */
+int ring_begin(struct ring *g, struct api *a, const char *path) MUST_CHECK;
+/* Prints what has come since. EXIT_OK, or it has complained. */
+int ring_finish(struct ring *g) MUST_CHECK;
 /* Prints the ring's content. */
 int ring_print(struct api *a, const char *path) MUST_CHECK;
 
@@ -166,6 +174,10 @@ void term_page_begin(void);
 /* From now on SIGINT, SIGTERM, SIGHUP and SIGQUIT only make term_stopped() true. */
 void term_catch(void);
 bool term_stopped(void);
+/* The last of those signals; 0: none. */
+int term_signal(void);
+/* From now on those signals are ignored, and term_stopped() is false. */
+void term_ignore(void);
 void term_size(unsigned *columns, unsigned *rows);
 
 /* ---- small things (say.c) ---- */
@@ -189,10 +201,15 @@ void say_field(const char *name, const char *format, ...) PRINTF(2, 3);
 /* ---- commands; each returns the exit status ---- */
 
 int command_guests(struct api *a);
+/* The table of guests, from GET /v1/guests. */
+void say_guests(const json_t *all);
+/* The machine in a few lines, then the guests. */
+int command_overview(struct api *a);
 int command_status(struct api *a);
 int command_action(struct api *a);
 int command_delete(struct api *a);
 int command_deploy(struct api *a);
+int command_run(struct api *a);
 int command_images(struct api *a);
 int command_console(struct api *a);
 int command_log(struct api *a);

@@ -1,6 +1,5 @@
 /* A guest's console: its output goes to standard output, typed keys go to the guest. */
-#include "hv/plain.h"
-#include "mgmt/bhctl/bhctl.h"
+#include "mgmt/bhctl/console.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -16,20 +15,6 @@
 #define QUIET_S    2
 #define LEAVE      0x1d /* Ctrl-] */
 
-struct console {
-    struct ring ring;
-    CURL *post;
-    struct reply answer;
-    char path[PATH_MAX_BYTES];
-    char typed[4096]; /* not yet accepted */
-    size_t count, sent;
-    bool posting, terminal, at_end, leave;
-    struct plain plain; /* with ring.show: the filter of the output */
-    int64_t again_ms, give_up_ms, heard_ms, quiet_ms;
-    uint64_t heard; /* ring.place.next when heard_ms was set */
-    int status;
-};
-
 /* What was sent so far, if anything, is done with. */
 static void forget(struct console *k, size_t n)
 {
@@ -41,6 +26,14 @@ static void refused(struct console *k)
 {
     int status;
 
+    if (k->answer.status == 409 && k->starting) {
+        k->again_ms = clock_ms() + LOOK_MS;
+        return;
+    }
+    if (k->answer.status == 409 && k->follows && !k->terminal) {
+        forget(k, k->count); /* it ends, or has no UART */
+        return;
+    }
     if (k->terminal && k->answer.status == 409) {
         (void)fputs("\r\n[not running, or without a UART: Ctrl-] leaves]\r\n", stderr);
         forget(k, k->count);
@@ -65,6 +58,10 @@ static void ended(void *ctx, CURL *c, CURLcode rc)
 {
     struct console *k = container_of(ctx, struct console, ring);
 
+    if (c != k->post) {
+        k->other(k, c, rc);
+        return;
+    }
     (void)curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &k->answer.status);
     (void)curl_multi_remove_handle(k->ring.stream.multi, c);
     k->posting = false;
@@ -84,7 +81,7 @@ static void ended(void *ctx, CURL *c, CURLcode rc)
         /* Without an answer it has most likely not arrived: the management guest is restarting, or
          * the connection was refused. */
         if (!k->give_up_ms)
-            k->give_up_ms = clock_ms() + GIVE_UP_MS;
+            k->give_up_ms = clock_ms() + (k->follows ? k->ring.stream.patience_ms : GIVE_UP_MS);
         k->again_ms = clock_ms() + AGAIN_MS;
     }
 }
@@ -133,7 +130,7 @@ static void take_lines(struct console *k, const char *text, size_t n)
 
 static bool is_read(const struct console *k)
 {
-    return !k->at_end && (k->terminal || k->count < sizeof(k->typed));
+    return k->reads && !k->at_end && (k->terminal || k->count < sizeof(k->typed));
 }
 
 static void read_typed(struct console *k)
@@ -161,12 +158,12 @@ static bool is_done(struct console *k)
         k->heard = k->ring.place.next;
         k->heard_ms = clock_ms();
     }
-    if (!k->at_end || k->count || k->posting)
+    if (k->follows || !k->at_end || k->count || k->posting)
         return false;
     return k->terminal || clock_ms() - k->heard_ms >= k->quiet_ms;
 }
 
-static int converse(struct console *k)
+int console_converse(struct console *k)
 {
     int rc = EXIT_OK;
 
@@ -177,6 +174,8 @@ static int converse(struct console *k)
         bool waits = k->count && !k->posting;
 
         send_typed(k);
+        if (k->look && !k->look(k))
+            break;
         rc = stream_wait(&k->ring.stream, &in, reads ? 1 : 0, waits ? AGAIN_MS / 2 : LOOK_MS);
         /* Pipes with a closed end, and files, need a look of their own. */
         if (rc == EXIT_OK && reads && poll(&look, 1, 0) > 0)
@@ -185,13 +184,14 @@ static int converse(struct console *k)
     return rc == EXIT_OK ? k->status : rc;
 }
 
-static int print_json(struct api *a, const char *path)
+static int print_json(struct api *a)
 {
-    char once[PATH_MAX_BYTES + 16];
+    char once[PATH_MAX_BYTES];
     json_t *all;
     int rc;
 
-    (void)snprintf(once, sizeof(once), "%s?format=json", path);
+    if (!url_path(once, sizeof(once), "/v1/guests/%s/console?format=json", a->options->arg[0]))
+        return complain(EXIT_USAGE, "\"%s\" cannot be a guest's name", a->options->arg[0]);
     all = api_get(a, once, &rc);
     json_decref(all);
     return rc;
@@ -222,24 +222,27 @@ static bool is_filtered(const struct options *o)
 }
 
 /* Before its first byte is shown. */
-static void warn(const struct options *o, bool filtered)
+static void warn(const struct console *k, bool filtered)
 {
     if (!filtered && isatty(STDOUT_FILENO))
         (void)fprintf(stderr,
                       "[what %s prints goes to this terminal unfiltered and can control it; "
                       "--filter shows plain text]\n",
-                      o->arg[0]);
+                      k->name);
 }
 
-static int talk(struct console *k, struct api *a)
+int console_open(struct console *k, struct api *a)
 {
     bool filtered = is_filtered(a->options);
     int rc;
 
+    if (!url_path(k->path, sizeof(k->path), "/v1/guests/%s/console", k->name))
+        return complain(EXIT_USAGE, "\"%s\" cannot be a guest's name", k->name);
+    k->reads = true;
     k->ring.show = filtered ? show_plain : NULL;
-    warn(a->options, filtered);
-    rc = ring_open(&k->ring, a, k->path, options_have(a->options, OPTION_NEW));
-
+    warn(k, filtered);
+    rc = k->follows ? ring_begin(&k->ring, a, k->path)
+                    : ring_open(&k->ring, a, k->path, options_have(a->options, OPTION_NEW));
     if (rc != EXIT_OK)
         return rc;
     k->ring.stream.ended = ended;
@@ -247,15 +250,38 @@ static int talk(struct console *k, struct api *a)
     if (!k->post)
         return complain(EXIT_USAGE, "out of memory");
     term_catch();
-    if (isatty(STDIN_FILENO)) {
-        (void)fprintf(stderr, "[console of %s: Ctrl-] leaves]\n", a->options->arg[0]);
+    if (k->follows && isatty(STDIN_FILENO) && !isatty(STDOUT_FILENO)) {
+        k->reads = false; /* Ctrl-C remains a signal */
+    } else if (isatty(STDIN_FILENO)) {
+        (void)fprintf(stderr, "[console of %s: Ctrl-] %s]\n", k->name,
+                      k->follows ? "ends the guest" : "leaves");
         k->terminal = term_raw(false);
     }
-    rc = converse(k);
+    return EXIT_OK;
+}
+
+void console_leave_terminal(const struct console *k)
+{
     term_restore();
     if (k->terminal)
         (void)fputc('\n', stderr);
-    return rc;
+}
+
+void console_close(struct console *k)
+{
+    if (k->posting)
+        (void)curl_multi_remove_handle(k->ring.stream.multi, k->post);
+    if (k->post)
+        curl_easy_cleanup(k->post);
+    stream_close(&k->ring.stream);
+    reply_clear(&k->answer);
+}
+
+int console_options(const struct options *o)
+{
+    if (options_have(o, OPTION_RAW) && options_have(o, OPTION_FILTER))
+        return complain(EXIT_USAGE, "--raw and --filter exclude each other");
+    return EXIT_OK;
 }
 
 int command_console(struct api *a)
@@ -265,21 +291,20 @@ int command_console(struct api *a)
     uint64_t seconds = QUIET_S;
     int rc;
 
-    if (options_have(a->options, OPTION_RAW) && options_have(a->options, OPTION_FILTER))
-        return complain(EXIT_USAGE, "--raw and --filter exclude each other");
+    k.name = a->options->arg[0];
+    rc = console_options(a->options);
+    if (rc != EXIT_OK)
+        return rc;
     if (quiet && !options_number(quiet, 0, 86400, &seconds))
         return complain(EXIT_USAGE, "--quiet: \"%s\" is not a number of seconds", quiet);
     k.quiet_ms = (int64_t)seconds * 1000;
-    if (!url_path(k.path, sizeof(k.path), "/v1/guests/%s/console", a->options->arg[0]))
-        return complain(EXIT_USAGE, "\"%s\" cannot be a guest's name", a->options->arg[0]);
     if (options_have(a->options, OPTION_JSON))
-        return print_json(a, k.path);
-    rc = talk(&k, a);
-    if (k.posting)
-        (void)curl_multi_remove_handle(k.ring.stream.multi, k.post);
-    if (k.post)
-        curl_easy_cleanup(k.post);
-    stream_close(&k.ring.stream);
-    reply_clear(&k.answer);
+        return print_json(a);
+    rc = console_open(&k, a);
+    if (rc == EXIT_OK) {
+        rc = console_converse(&k);
+        console_leave_terminal(&k);
+    }
+    console_close(&k);
     return rc;
 }

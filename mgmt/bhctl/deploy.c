@@ -1,26 +1,13 @@
 /* Creates a guest from local files or from existing images: missing images by PUT, then the guest
  * by POST. */
+#include "mgmt/bhctl/deploy.h"
+
 #include "mgmt/bhctl/format.h"
-#include "mgmt/bhctl/upload.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FILES_MAX (1u + OPTIONS_MODULES_MAX + OPTIONS_DISKS_MAX)
-
-/* A file that becomes an image, or an existing image. */
-struct part {
-    const char *image;
-    bool uploaded;
-    struct upload upload;
-};
-
-struct deployment {
-    struct part parts[FILES_MAX]; /* the image, then the modules, then the disks */
-    unsigned count;
-};
 
 /* NULL: it is not UTF-8. */
 static json_t *word_list(const char *text)
@@ -186,8 +173,7 @@ static int set_disks(json_t *g, const struct options *o, const struct deployment
     return rc;
 }
 
-/* The guest's entry, or NULL and *status. The appliance checks the values. */
-static json_t *guest_entry(const struct options *o, const struct deployment *d, int *status)
+json_t *deploy_entry(const struct options *o, const struct deployment *d, int *status)
 {
     json_t *g = json_object(), *net = json_object();
 
@@ -237,13 +223,14 @@ static const struct attached_option *attached(const struct options *o, unsigned 
     return i > o->module_count ? &o->disks[i - 1 - o->module_count] : &o->modules[i - 1];
 }
 
-static int find_parts(struct deployment *d, const struct options *o)
+int deploy_find_parts(struct deployment *d, const struct options *o)
 {
     const char *image = o->value[OPTION_IMAGE];
     int rc = EXIT_OK;
 
     if (!image == !o->arg_count)
-        return complain(EXIT_USAGE, "deploy needs FILE, or --image IMAGE instead");
+        return complain(EXIT_USAGE, "%s needs %s, or --image IMAGE instead", o->command->name,
+                        options_take_line(o->command) ? "IMAGE" : "FILE");
     d->count = 1 + o->module_count + o->disk_count;
     /* First the parts that already have a name. */
     d->parts[0].image = image;
@@ -255,8 +242,7 @@ static int find_parts(struct deployment *d, const struct options *o)
     return rc;
 }
 
-/* Before megabytes are sent: is the name already taken? */
-static int check_name(struct api *a, const char *name)
+int deploy_check_name(struct api *a, const char *name)
 {
     char path[PATH_MAX_BYTES];
     struct reply r;
@@ -343,11 +329,11 @@ int command_deploy(struct api *a)
 
     if (!options_have(o, OPTION_NAME))
         return complain(EXIT_USAGE, "deploy needs --name NAME");
-    rc = find_parts(&d, o);
+    rc = deploy_find_parts(&d, o);
     if (rc == EXIT_OK)
-        entry = guest_entry(o, &d, &rc);
+        entry = deploy_entry(o, &d, &rc);
     if (rc == EXIT_OK)
-        rc = check_name(a, o->value[OPTION_NAME]);
+        rc = deploy_check_name(a, o->value[OPTION_NAME]);
     if (rc == EXIT_OK)
         rc = upload_all(a, &d, &sent);
     if (rc == EXIT_OK)

@@ -12,19 +12,11 @@
          ? EXIT_OK                                                                                 \
          : complain(EXIT_USAGE, "\"%s\" cannot be a name", (a)->options->arg[0]))
 
-int command_guests(struct api *a)
+void say_guests(const json_t *all)
 {
-    int rc;
-    json_t *all = api_get(a, "/v1/guests", &rc);
     const json_t *g;
     size_t i;
 
-    if (!all)
-        return rc;
-    if (options_have(a->options, OPTION_JSON)) {
-        json_decref(all);
-        return rc;
-    }
     printf("%-16s %-10s %10s %5s  %s\n", "NAME", "STATE", "MEMORY", "CORE", "WHY");
     json_array_foreach(json_object_get(all, "guests"), i, g)
     {
@@ -38,8 +30,19 @@ int command_guests(struct api *a)
         say_text(text_of(g, *text_of(g, "why") ? "why" : "stuck"), 0);
         (void)putchar('\n');
     }
+}
+
+int command_guests(struct api *a)
+{
+    int rc;
+    json_t *all = api_get(a, "/v1/guests", &rc);
+
+    if (all && !options_have(a->options, OPTION_JSON)) {
+        say_guests(all);
+        rc = say_end();
+    }
     json_decref(all);
-    return say_end();
+    return rc;
 }
 
 static void say_exit(const json_t *e)
@@ -182,8 +185,13 @@ static void say_guest(const json_t *g)
 int command_status(struct api *a)
 {
     char path[PATH_MAX_BYTES];
-    int rc = PATH(a, path, "/v1/guests/%s", a->options->arg[0]);
-    json_t *g = rc == EXIT_OK ? api_get(a, path, &rc) : NULL;
+    json_t *g;
+    int rc;
+
+    if (!a->options->arg_count)
+        return command_overview(a);
+    rc = PATH(a, path, "/v1/guests/%s", a->options->arg[0]);
+    g = rc == EXIT_OK ? api_get(a, path, &rc) : NULL;
 
     if (g && !options_have(a->options, OPTION_JSON)) {
         say_guest(g);

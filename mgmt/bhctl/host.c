@@ -61,6 +61,61 @@ static void say_host(const json_t *h)
               text_of(network, "netmask"));
 }
 
+static void say_summary(const json_t *h)
+{
+    const json_t *memory = json_object_get(h, "memory"), *cores = json_object_get(h, "cores"),
+                 *core;
+    char up[FORMAT_MAX], free[FORMAT_MAX], total[FORMAT_MAX], busy[FORMAT_MAX];
+    uint64_t run = 0, idle = 0;
+    size_t i;
+
+    json_array_foreach(cores, i, core)
+    {
+        run += number_of(core, "busy_ticks");
+        idle += number_of(core, "idle_ticks");
+    }
+    format_seconds(up, number_of(h, "uptime_ms") / 1000);
+    format_bytes(free, number_of(memory, "free"));
+    format_bytes(total, number_of(memory, "total"));
+    format_percent(busy, run, run + idle);
+    say_field("up", "%s", up);
+    say_field("cores", "%zu, %s busy since the boot", json_array_size(cores), busy);
+    say_field("memory", "%s of %s free", free, total);
+    say_field("address", "%s", text_of(json_object_get(h, "network"), "address"));
+    (void)putchar('\n');
+}
+
+/* With --json both answers, as the members of one object. */
+int command_overview(struct api *a)
+{
+    const char *const paths[] = {"/v1/host", "/v1/guests"};
+    json_t *both[ARRAY_LEN(paths)] = {NULL};
+    int rc = EXIT_OK;
+
+    for (size_t i = 0; i < ARRAY_LEN(paths) && rc == EXIT_OK; i++) {
+        struct reply r = {.body = NULL};
+
+        rc = api_call(a, "GET", paths[i], NULL, 0, &r);
+        if (rc == EXIT_OK && !(both[i] = api_json(&r)))
+            rc = EXIT_UNREACHABLE;
+        reply_clear(&r);
+    }
+    if (rc == EXIT_OK && options_have(a->options, OPTION_JSON)) {
+        json_t *all =
+            json_pack("{s:O, s:O}", "host", both[0], "guests", json_object_get(both[1], "guests"));
+
+        (void)json_dumpf(all, stdout, JSON_COMPACT);
+        (void)putchar('\n');
+        json_decref(all);
+    } else if (rc == EXIT_OK) {
+        say_summary(both[0]);
+        say_guests(both[1]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+        json_decref(both[i]);
+    return rc == EXIT_OK ? say_end() : rc;
+}
+
 int command_host(struct api *a)
 {
     int rc;

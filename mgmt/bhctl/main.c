@@ -12,7 +12,8 @@
 
 static const struct command_spec commands[] = {
     {"guests", "", 0, 0, 0, "all guests", NULL},
-    {"status", "NAME", 1, 1, 0, "a guest's state, configuration and exits", NULL},
+    {"status", "[NAME]", 0, 1, 0, "a guest's state, configuration and exits",
+     "Without a name: the overview, which is the machine and all guests."},
     {"deploy", "[FILE]", 0, 1, B(NAME) | B(IMAGE) | OPTIONS_ATTACHED | B(FIELDS_OF_GUESTS),
      "upload an image and start a guest from it",
      "FILE, modules and disks are uploaded as images named after the guest and the file; if the "
@@ -22,6 +23,17 @@ static const struct command_spec commands[] = {
      "uploaded: \"bhctl images\" lists what exists. The image is a Linux bzImage, a multiboot "
      "image, an\n"
      "ELF with a PVH note or, with --kind flat, a flat binary. --name is required."},
+    {"run", "[IMAGE] [-- COMMAND LINE]", 0, 1,
+     B(NAME) | B(IMAGE) | B(KEEP_GUEST) | B(PATIENCE) | B(DETACH) | B(RAW) | B(FILTER) | B(LINE) |
+         OPTIONS_ATTACHED | B(FIELDS_OF_GUESTS),
+     "run a guest like a program",
+     "IMAGE is a file, or else an image on the appliance. The guest's console goes to standard\n"
+     "output and standard input to its console. At its end, and on a signal, the guest and the\n"
+     "images that it brought are deleted.\n"
+     "Exit status: the low 8 bits of the guest's exit code; 125 the appliance refused, or gave no\n"
+     "answer for long; 126 the guest crashed; 127 there is no such image; 128 and a "
+     "signal's\n"
+     "number after that signal; 2 wrong usage."},
     {"delete", "NAME", 1, 1, B(IMAGES), "delete a guest, running or not",
      "Returns once its memory is scrubbed and freed."},
     {"start", "NAME", 1, 1, 0, "start a guest that has stopped", NULL},
@@ -60,10 +72,11 @@ static const struct command_spec commands[] = {
 };
 
 static int (*const run[ARRAY_LEN(commands)])(struct api *a) = {
-    command_guests,  command_status, command_deploy, command_delete, command_action,
-    command_action,  command_action, command_action, command_action, command_action,
-    command_console, command_images, command_vmcs,   command_top,    command_events,
-    command_log,     command_config, command_host,   command_reboot, command_hash_token,
+    command_guests,     command_status,  command_deploy, command_run,    command_delete,
+    command_action,     command_action,  command_action, command_action, command_action,
+    command_action,     command_console, command_images, command_vmcs,   command_top,
+    command_events,     command_log,     command_config, command_host,   command_reboot,
+    command_hash_token,
 };
 
 #define HELP_INDENT 30

@@ -70,6 +70,11 @@ static const struct option_spec specs[OPTIONS] = {
         TOLD("images", 0, NULL, "also delete the uploaded images that no other guest uses"),
     [OPTION_DELETE] = TOLD("delete", 0, "IMAGE", "delete an uploaded image instead"),
     [OPTION_YES] = TOLD("yes", 'y', NULL, "do not ask"),
+    [OPTION_KEEP_GUEST] =
+        TOLD("keep", 0, NULL, "stop the guest at the end, but keep it and its images"),
+    [OPTION_PATIENCE] =
+        TOLD("patience", 0, "S", "how long the appliance may give no answer; by default 30"),
+    [OPTION_DETACH] = TOLD("detach", 0, NULL, "print its name once it has started, and leave it"),
 #define GUEST(name, kind, least, most, preset, words, option, value, help, more)                   \
     [OPTION_GUEST_##name] = {option, 0, value, help, words, "/" #name},
 #define NET(name, kind, least, most, preset, words, option, value, help, more)                     \
@@ -229,6 +234,11 @@ bool options_parse(struct options *o, const struct command_spec *commands, unsig
     for (int i = 1; i < argc; i++) {
         if (!ended && strcmp(argv[i], "--") == 0) {
             ended = true;
+            if (o->command && options_take_line(o->command)) {
+                o->line = argv + i + 1;
+                o->line_count = (unsigned)(argc - i - 1);
+                break;
+            }
         } else if (!ended && argv[i][0] == '-' && argv[i][1]) {
             if (!parse_option(o, argc, argv, &i, why))
                 return false;

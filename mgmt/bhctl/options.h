@@ -59,6 +59,10 @@ enum option_id {
     OPTION_IMAGES,
     OPTION_DELETE,
     OPTION_YES,
+    OPTION_KEEP_GUEST,
+    OPTION_DETACH,
+    OPTION_PATIENCE,
+    OPTION_LINE,             /* no option: what follows "--" is a command line */
     OPTION_FIELDS_OF_GUESTS, /* stands for all that follow, which are allowed together */
 /* The fields of a guest's entry: rows of hv/config_fields.def, including those without an option.
  */
@@ -110,9 +114,17 @@ struct options {
     const char *value[OPTIONS];
     const char *arg[OPTIONS_ARGS_MAX];
     unsigned arg_count;
+    char *const *line; /* the words after "--", with OPTION_LINE */
+    unsigned line_count;
     struct attached_option modules[OPTIONS_MODULES_MAX], disks[OPTIONS_DISKS_MAX];
     unsigned module_count, disk_count;
 };
+
+/* Does a command line follow "--"? */
+static inline bool options_take_line(const struct command_spec *k)
+{
+    return k->options & OPTION_BIT(OPTION_LINE);
+}
 
 static inline bool options_have(const struct options *o, enum option_id id)
 {

@@ -98,11 +98,8 @@ int ring_print(struct api *a, const char *path)
     return rc;
 }
 
-int ring_open(struct ring *g, struct api *a, const char *path, bool only_new)
+static void set_up(struct ring *g, struct api *a, const char *path)
 {
-    struct reply r;
-    int rc = read_all(a, path, &r);
-
     g->path = path;
     g->stream.api = a;
     g->stream.where = where;
@@ -111,8 +108,37 @@ int ring_open(struct ring *g, struct api *a, const char *path, bool only_new)
     g->stream.take = take;
     g->stream.ctx = g;
     g->stream.silence_ms = SILENCE_MS;
-    /* It existed a moment ago, so any failure now is worth a retry. */
+    /* It exists, so any failure is worth a retry. */
     g->stream.established = true;
+}
+
+int ring_begin(struct ring *g, struct api *a, const char *path)
+{
+    set_up(g, a, path);
+    g->stream.lost = true; /* begins by asking for what is there */
+    return stream_open(&g->stream);
+}
+
+int ring_finish(struct ring *g)
+{
+    char path[PATH_MAX_BYTES];
+    struct reply r;
+    int rc;
+
+    (void)ask(g, path);
+    rc = api_call(g->stream.api, "GET", path, NULL, 0, &r);
+    if (rc == EXIT_OK)
+        rc = answer(g, &r);
+    reply_clear(&r);
+    return rc;
+}
+
+int ring_open(struct ring *g, struct api *a, const char *path, bool only_new)
+{
+    struct reply r;
+    int rc = read_all(a, path, &r);
+
+    set_up(g, a, path);
     if (rc == EXIT_OK) {
         g->place.next = r.next - r.length;
         if (only_new)

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #define AGAIN_MS   300
+#define POLL_MS    1000
 #define GIVE_UP_MS 15000 /* the management guest restarts in less than a second */
 #define ANSWER_MS  10000 /* for the answer to ask() */
 
@@ -115,6 +116,8 @@ static int end(struct stream *s, CURLcode rc)
     s->established = s->established || (!asked && status == 200 && !has_length(s->curl));
     if (asked && answered) {
         s->lost = false;
+        if (s->polls)
+            s->give_up_ms = 0;
         return s->answer(s->ctx, &s->reply);
     }
     if (s->api->pin_failed || !s->established || (rc == CURLE_OK && status != 503 && !endless))
@@ -123,10 +126,10 @@ static int end(struct stream *s, CURLcode rc)
     /* Counts from the first failure in a row. */
     if (!s->give_up_ms ||
         (!asked && status == 200 && (s->flowed || clock_ms() >= s->begun_ms + AGAIN_MS)))
-        s->give_up_ms = clock_ms() + GIVE_UP_MS;
+        s->give_up_ms = clock_ms() + (s->patience_ms ? s->patience_ms : GIVE_UP_MS);
     if (clock_ms() >= s->give_up_ms)
         return fail(s, rc);
-    s->again_ms = (endless ? s->begun_ms : clock_ms()) + AGAIN_MS;
+    s->again_ms = (endless ? s->begun_ms : clock_ms()) + (s->polls ? POLL_MS : AGAIN_MS);
     return EXIT_OK;
 }
 

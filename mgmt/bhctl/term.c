@@ -14,22 +14,37 @@ static volatile sig_atomic_t stopped;
 
 static void note(int number)
 {
-    (void)number;
-    stopped = 1;
+    stopped = number;
 }
 
-void term_catch(void)
+static void catch_with(void (*handler)(int))
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-    struct sigaction action = {.sa_handler = note};
+    struct sigaction action = {.sa_handler = handler};
 
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         (void)sigaction(numbers[i], &action, NULL);
 }
 
+void term_catch(void)
+{
+    catch_with(note);
+}
+
 bool term_stopped(void)
 {
+    return stopped != 0;
+}
+
+int term_signal(void)
+{
     return stopped;
+}
+
+void term_ignore(void)
+{
+    catch_with(SIG_IGN);
+    stopped = 0;
 }
 
 void term_page_begin(void)

@@ -13,20 +13,6 @@
 #define TOKEN_SIZE   20u                    /* random bytes */
 #define TOKEN_LENGTH (TOKEN_SIZE * 8u / 5u) /* characters of base32 */
 
-/* Lower case and without padding (RFC 4648): 5 bytes make 8 characters. */
-static void base32(const uint8_t *bytes, size_t n, char *text)
-{
-    static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
-    unsigned bits = 0, value = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        value = value << 8 | bytes[i];
-        for (bits += 8; bits >= 5; bits -= 5)
-            *text++ = digits[value >> (bits - 5) & 31];
-    }
-    *text = 0;
-}
-
 static bool name_is_good(const char *name)
 {
     size_t n = strlen(name);
@@ -73,7 +59,7 @@ int command_hash_token(struct api *a)
                         o->value[OPTION_ROLE]);
     if (RAND_bytes(random, sizeof(random)) != 1 || RAND_bytes(both, TOKEN_SALT_SIZE) != 1)
         return complain(EXIT_USAGE, "no random bytes are available");
-    base32(random, sizeof(random), token);
+    url_base32(random, sizeof(random), token);
     memcpy(both + TOKEN_SALT_SIZE, token, TOKEN_LENGTH);
     if (!EVP_Digest(both, sizeof(both), hash, NULL, EVP_sha256(), NULL))
         return complain(EXIT_USAGE, "SHA-256 cannot be computed");

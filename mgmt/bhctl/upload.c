@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,12 +81,12 @@ static int show_progress(void *ctx, curl_off_t download, curl_off_t downloaded, 
     (void)download;
     (void)downloaded;
     if (total <= 0)
-        return 0;
+        return term_stopped();
     term_size(&columns, &rows);
     format_progress(line, sizeof(line), u->name, (uint64_t)done, (uint64_t)total,
                     (columns < 100 ? columns : 100) - 1);
     (void)fprintf(stderr, "\r%s", line);
-    return 0;
+    return term_stopped();
 }
 
 /* "Repr-Digest: sha-256=:...:" (RFC 9530). */
@@ -107,15 +108,14 @@ static struct curl_slist *add_digest(const struct api *a, const struct upload *u
     return more;
 }
 
-int upload_send(struct api *a, const struct upload *u)
+int upload_try(struct api *a, const struct upload *u, struct reply *r, CURLcode *transfer)
 {
     bool shown = isatty(STDERR_FILENO) && !options_have(a->options, OPTION_JSON);
-    struct reply r = {.body = NULL};
     struct curl_slist *headers;
     char path[PATH_MAX_BYTES];
     FILE *f = open_file(u->path);
-    CURLcode transfer;
-    int rc;
+
+    *r = (struct reply){.body = calloc(1, 1)};
 
     if (!f)
         return EXIT_USAGE;
@@ -123,7 +123,7 @@ int upload_send(struct api *a, const struct upload *u)
         (void)fclose(f);
         return complain(EXIT_USAGE, "%s: makes no name of an image", u->path);
     }
-    if (api_prepare(a, a->curl, path, &r) != EXIT_OK) {
+    if (!r->body || api_prepare(a, a->curl, path, r) != EXIT_OK) {
         (void)fclose(f);
         return EXIT_USAGE;
     }
@@ -140,14 +140,24 @@ int upload_send(struct api *a, const struct upload *u)
         (void)curl_easy_setopt(a->curl, CURLOPT_XFERINFOFUNCTION, show_progress);
         (void)curl_easy_setopt(a->curl, CURLOPT_XFERINFODATA, u);
     }
-    transfer = curl_easy_perform(a->curl);
+    *transfer = curl_easy_perform(a->curl);
     if (shown)
         (void)fputc('\n', stderr);
-    (void)curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &r.status);
-    rc = transfer == CURLE_OK ? api_reply(a, &r) : api_transfer(a, transfer);
-    reply_clear(&r);
+    (void)curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &r->status);
     curl_slist_free_all(headers);
     (void)fclose(f);
+    return EXIT_OK;
+}
+
+int upload_send(struct api *a, const struct upload *u)
+{
+    CURLcode transfer = CURLE_OK;
+    struct reply r;
+    int rc = upload_try(a, u, &r, &transfer);
+
+    if (rc == EXIT_OK)
+        rc = transfer == CURLE_OK ? api_reply(a, &r) : api_transfer(a, transfer);
+    reply_clear(&r);
     return rc;
 }
 

@@ -96,6 +96,37 @@ void url_image_name(const char *guest, const char *file, unsigned n, char name[I
     (void)snprintf(name + strlen(name), IMAGE_NAME_SIZE - strlen(name), "%s", suffix);
 }
 
+void url_base32(const uint8_t *bytes, size_t n, char *text)
+{
+    static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
+    unsigned bits = 0, value = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        value = value << 8 | bytes[i];
+        for (bits += 8; bits >= 5; bits -= 5)
+            *text++ = digits[value >> (bits - 5) & 31];
+    }
+    *text = 0;
+}
+
+void url_guest_name(const char *file, const uint8_t random[5], char name[GUEST_NAME_SIZE])
+{
+    const char *slash = strrchr(file, '/');
+    char end[9];
+    size_t n = 0;
+
+    url_base32(random, 5, end);
+    for (file = slash ? slash + 1 : file; *file && *file != '.' && n < 16; file++) {
+        char c = *file >= 'A' && *file <= 'Z' ? (char)(*file | 0x20) : *file;
+
+        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+            name[n++] = c;
+        else if (n && name[n - 1] != '-')
+            name[n++] = '-';
+    }
+    (void)snprintf(name + n, GUEST_NAME_SIZE - n, "%s%s", n && name[n - 1] != '-' ? "-" : "", end);
+}
+
 static int nibble(char c)
 {
     if (c >= '0' && c <= '9')

@@ -20,6 +20,12 @@ bool url_path(char *buf, size_t size, const char *format, ...) MUST_CHECK;
  * that are not allowed, cut to fit. `n` distinguishes files of the same name: 0 for the first. */
 void url_image_name(const char *guest, const char *file, unsigned n, char name[IMAGE_NAME_SIZE]);
 
+/* A guest's name for `run`: what it is made from, and 40 random bits. */
+#define GUEST_NAME_SIZE 32u
+void url_guest_name(const char *file, const uint8_t random[5], char name[GUEST_NAME_SIZE]);
+/* Lower case and without padding (RFC 4648), of a multiple of 5 bytes: 8 characters for each 5. */
+void url_base32(const uint8_t *bytes, size_t n, char *text);
+
 /* Parses 64 hexadecimal digits, in upper or lower case, with or without colons between bytes and
  * "sha256" before them. */
 bool url_fingerprint(const char *text, uint8_t sha256[SHA256_SIZE]) MUST_CHECK;

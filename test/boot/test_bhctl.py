@@ -48,7 +48,7 @@ def test_manual_and_completion_know_everything():
 
 
 @pytest.mark.parametrize("args, message", [
-    ((), "a command is missing"), (("reboot",), "give --yes"), (("reboot", "now"), '"now" is one argument too many'), (("frob",), 'no command "frob"'), (("status",), "status needs NAME"), (("status", "a", "b"), '"b" is one argument too many'),
+    ((), "a command is missing"), (("reboot",), "give --yes"), (("reboot", "now"), '"now" is one argument too many'), (("frob",), 'no command "frob"'), (("console",), "console needs NAME"), (("status", "a", "b"), '"b" is one argument too many'),
     (("status", "a", "--memory", "4M"), "status has no option --memory"), (("guests", "--url"), "--url needs a value"), (("guests", "--json=1"), "takes no value"),
     (("guests", "--url", "127.0.0.1"), "must begin with http://"), (("guests", "--url", "http://"), "names no host"), (("guests", "--token", ""), "a token has 1 to"),
     (("guests", "--token", "a b"), "no blanks"), (("guests", "--token-file", "/nonexistent/t"), "No such file"), (("guests", "--token", "a", "--token-file", "b"), "exclude"),
@@ -92,7 +92,7 @@ def test_nobody_there():
     assert status == 3 and "nowhere.invalid" in err
 
 
-@pytest.mark.parametrize("command", [("guests",), ("host",), ("status", "a"), ("config",), ("images",), ("events",), ("top", "-n", "1"), ("status", "a", "--json")])
+@pytest.mark.parametrize("command", [("guests",), ("host",), ("status", "a"), ("config",), ("images",), ("events",), ("top", "-n", "1"), ("status", "a", "--json"), ("status",)])
 def test_no_json(command):
     with Other(body=b"<html>a router</html>") as s:
         status, out, err = bare(*command, url=s.url)
@@ -101,7 +101,7 @@ def test_no_json(command):
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'{"guests": 7, "images": {}, "events": [1, null], "cores": "x", "vcpus": [[]]}',
                                   b'{"guests": [7, {"name": 5}], "name": [], "vcpus": [{"exits": [], "last_exit": 3}], "configuration": 1, "memory": -1}'])
-@pytest.mark.parametrize("command", [("guests",), ("host",), ("status", "a"), ("images",), ("events",), ("top", "-n", "1", "-d", "1")])
+@pytest.mark.parametrize("command", [("guests",), ("host",), ("status",), ("status", "a"), ("images",), ("events",), ("top", "-n", "1", "-d", "1")])
 def test_other_json(command, body):
     """The message may be poor, but bhctl must not crash."""
     with Other(body=body) as s:
@@ -111,7 +111,7 @@ def test_other_json(command, body):
 EVIL = "a\x1b[2J\u009b\x07"
 
 
-@pytest.mark.parametrize("command", [("guests",), ("status", "a"), ("images",), ("events",), ("host",), ("top", "-n", "1", "-d", "1"), ("log",), ("vmcs", "a")])
+@pytest.mark.parametrize("command", [("guests",), ("status",), ("status", "a"), ("images",), ("events",), ("host",), ("top", "-n", "1", "-d", "1"), ("log",), ("vmcs", "a")])
 def test_nothing_takes_the_terminal_over(command):
     """Whichever member of an answer holds the control sequence."""
     guest = {"name": EVIL, "state": EVIL, "why": EVIL, "image": EVIL, "vcpus": [{"exits": {EVIL: 1}}], "configuration": {"image": EVIL, "devices": [EVIL]}, "source": EVIL, "sha256": EVIL,

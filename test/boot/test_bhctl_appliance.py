@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from appliance import with_token
-from bhctl import ECHO, LIMIT, Other, bare, persistently, refused, run, says
+from bhctl import ECHO, LIMIT, Other, Running, bare, persistently, refused, run, says
 
 GUESTS = [
     {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0},
@@ -47,6 +48,9 @@ def test_guests_and_host(m):
     assert {g["name"] for g in json.loads(says(m, "guests", "--json"))["guests"]} == {"mgmt", "hog", "echo", "idle"}
     status = says(m, "status", "hog")
     assert re.search(r"^state: +running$", status, re.M) and re.search(r"^image: +guests/hog.elf \(multiboot2\)$", status, re.M) and "PREEMPTION_TIMER" in status
+    overview = says(m, "status")
+    assert re.search(r"^address: +10\.0\.2\.15$", overview, re.M) and re.search(r"^memory: +\d+ MiB of \d+ MiB free$", overview, re.M) and overview.endswith("\n\n" + "\n".join(table) + "\n")
+    assert set(json.loads(says(m, "status", "--json"))) == {"host", "guests"}
     assert json.loads(says(m, "--json", "status", "hog"))["configuration"]["image"] == "guests/hog.elf"
     host = says(m, "host")
     assert re.search(r"^core: +3: .* % busy, 0 guests", host, re.M) and re.search(r"^network: +82540EM, 10\.0\.2\.15", host, re.M)
@@ -144,6 +148,38 @@ def test_deploy_what_is_there(m, tmp_path):
     assert "first-echo.elf " in says(m, "images")
     says(m, "delete", "--images", "second")
     assert "first-" not in says(m, "images")
+
+
+def test_run(m):
+    """Like a program: what it printed, its exit status, and nothing left of it. Two at once share the image."""
+    def names(what):
+        return [x["name"] for x in json.loads(says(m, what, "--json"))[what]]
+
+    before = names("guests"), names("images")
+    with Running(m, "run", "--memory", "4M", "--core", "3", ECHO) as first:
+        first.until("> ")
+        first.send(b"echo one\n")
+        first.until("one\r?\n(.*\n)*?.*one")
+        name = re.search(r"^(echo-[a-z2-7]{8}) ", says(m, "guests"), re.M)[1]
+        uploaded, = set(names("images")) - set(before[1])
+        assert uploaded == "run-" + hashlib.sha256(pathlib.Path(ECHO).read_bytes()).hexdigest()[:32]
+        status, out, err = run(m, "run", "--memory=4M", "--core=3", "--name", "second", ECHO, "--", "some words", stdin=b"echo two\nexit 0x1ab\n")
+        assert (status, err) == (0xab, "") and "two\n" in out and "\r" not in out.replace("\r\n", "")
+        assert sorted(names("guests")) == sorted([*before[0], name]) and uploaded in names("images")
+        first.send(b"triple\n")
+        assert first.ended() == 126 and "crashed: " in first.seen
+    assert (names("guests"), names("images")) == before
+
+
+def test_a_run_that_is_interrupted(m):
+    images = says(m, "images")
+    with Running(m, "run", "--memory", "4M", "guests/echo.elf") as r:
+        r.until("echo: ready")
+        r.process.send_signal(signal.SIGTERM)
+        assert r.ended() == 128 + signal.SIGTERM
+    assert says(m, "images") == images and not re.search("^echo-", says(m, "guests"), re.M)
+    assert "not enough memory" in refused(m, 125, "run", "--memory", "3G", "guests/echo.elf")
+    assert "neither a file nor" in refused(m, 127, "run", "guests/nothing.elf")
 
 
 @pytest.mark.parametrize("options, message", [

@@ -25,6 +25,7 @@ static const struct command_spec commands[] = {
     {"deploy", "FILE", 1, 1,
      OPTION_BIT(OPTION_NAME) | OPTIONS_ATTACHED | OPTION_BIT(OPTION_FIELDS_OF_GUESTS), "", NULL},
     {"top", "", 0, 0, OPTION_BIT(OPTION_COUNT), "", NULL},
+    {"run", "", 0, 1, OPTION_BIT(OPTION_LINE) | OPTION_BIT(OPTION_NAME), "", NULL},
 };
 
 static struct options o;
@@ -33,7 +34,7 @@ static char why[OPTIONS_WHY_MAX];
 static bool parse(const char *line)
 {
     static char text[512];
-    char *argv[40] = {"bhctl"};
+    static char *argv[40] = {"bhctl"}; /* o.line points into it */
     int argc = 1;
 
     (void)snprintf(text, sizeof(text), "%s", line);
@@ -76,6 +77,23 @@ static void test_options(void **state)
     }
     assert_true(parse("--token= guests"));
     assert_string_equal(o.value[OPTION_TOKEN], "");
+}
+
+static void test_command_lines(void **state)
+{
+    (void)state;
+    assert_true(parse("run --name a image -- -x --json y"));
+    assert_string_equal(o.arg[0], "image");
+    assert_int_equal(o.line_count, 3);
+    assert_string_equal(o.line[0], "-x");
+    assert_string_equal(o.line[2], "y");
+    assert_false(options_have(&o, OPTION_JSON));
+    assert_true(parse("run -- --") && o.line_count == 1 && o.arg_count == 0);
+    assert_true(parse("run image --") && o.line && o.line_count == 0);
+    assert_true(parse("run image") && !o.line);
+    /* For other commands and before a command it only ends the options. */
+    assert_true(parse("status -- a") && !o.line && o.arg_count == 1);
+    assert_true(parse("-- run a") && !o.line && o.arg_count == 1);
 }
 
 static void test_modules(void **state)
@@ -151,7 +169,8 @@ static void test_every_option(void **state)
         if (!s->name)
             continue;
         assert_true(s->help && strlen(s->name) > 1);
-        for (unsigned k = 0; k < i; k++)
+        /* "--keep" of vmcs is another than that of run. */
+        for (unsigned k = 0; k < i && i != OPTION_KEEP_GUEST; k++)
             assert_true(!option_spec(k)->name || strcmp(s->name, option_spec(k)->name) != 0);
     }
 }
@@ -247,6 +266,28 @@ static void test_paths(void **state)
     assert_false(url_path(path, sizeof(path), "/v1/guests/%s/console", ""));
     assert_true(url_path(path, sizeof(path), "/v1/guests/%s", "..a"));
     assert_true(url_path(path, sizeof(path), "x=%s&", "1"));
+}
+
+static void assert_guest_name(const char *file, const char *expected)
+{
+    static const uint8_t random[5] = {0xff, 0, 0x44, 0x32, 0x14};
+    char name[GUEST_NAME_SIZE];
+
+    url_guest_name(file, random, name);
+    assert_string_equal(name, expected);
+}
+
+static void test_guest_names(void **state)
+{
+    (void)state;
+    assert_guest_name("build/My Kernel.elf", "my-kernel-74aeimqu");
+    assert_guest_name("bzImage", "bzimage-74aeimqu");
+    assert_guest_name("", "74aeimqu");
+    assert_guest_name("dir/", "74aeimqu");
+    assert_guest_name("--_\xc3\xa4", "74aeimqu");
+    assert_guest_name("a..b", "a-74aeimqu");
+    assert_guest_name("a__", "a-74aeimqu");
+    assert_guest_name("a-kernel-with-a-very-long-name-of-its-own", "a-kernel-with-a-74aeimqu");
 }
 
 static void test_image_names(void **state)
@@ -663,7 +704,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options),
+        cmocka_unit_test(test_command_lines),
         cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_guest_names),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_every_option),
         cmocka_unit_test(test_fields),
