@@ -207,7 +207,6 @@ void core_note_slice_end(struct core *c, uint64_t now)
     v->slice_late_max = max_u64(v->slice_late_max, late);
 }
 
-/* Handles what other cores left here and what has come due. Most passes find neither. */
 void core_attend(struct core *c, uint64_t back)
 {
     uint64_t again, now;

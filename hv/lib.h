@@ -24,6 +24,46 @@ int strncmp(const char *a, const char *b, size_t n);
 /* Zeroes secrets: unlike memset(), even if the memory is never read again. */
 void memzero_explicit(void *p, size_t n);
 
+/* Little-endian numbers in bytes, aligned or not. (All that this is built for is little-endian.) */
+static inline uint16_t get_le16(const void *at)
+{
+    uint16_t v;
+
+    memcpy(&v, at, sizeof(v));
+    return v;
+}
+
+static inline uint32_t get_le32(const void *at)
+{
+    uint32_t v;
+
+    memcpy(&v, at, sizeof(v));
+    return v;
+}
+
+static inline uint64_t get_le64(const void *at)
+{
+    uint64_t v;
+
+    memcpy(&v, at, sizeof(v));
+    return v;
+}
+
+static inline void put_le16(void *at, uint16_t v)
+{
+    memcpy(at, &v, sizeof(v));
+}
+
+static inline void put_le32(void *at, uint32_t v)
+{
+    memcpy(at, &v, sizeof(v));
+}
+
+static inline void put_le64(void *at, uint64_t v)
+{
+    memcpy(at, &v, sizeof(v));
+}
+
 static inline bool bytes_are_zero(const uint8_t *bytes, size_t n)
 {
     while (n && !bytes[n - 1])

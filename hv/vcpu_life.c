@@ -68,7 +68,6 @@ static void init(struct vcpu *v)
 {
     irqchip_init(v->platform, v->number);
     virt_backend()->vcpu_reset(v);
-    platform_init_vcpu(v->platform, v->number);
     vcpu_leave_halt(v);
     v->nmi = false;
     park(v, true);

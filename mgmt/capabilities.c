@@ -30,10 +30,7 @@ const unsigned capability_count = ARRAY_LEN(capabilities);
 
 uint64_t capability_value(const struct abi_caps *caps, const struct capability *k)
 {
-    uint64_t v;
-
-    memcpy(&v, (const uint8_t *)caps + k->offset, sizeof(v));
-    return v;
+    return get_le64((const uint8_t *)caps + k->offset);
 }
 
 uint32_t capability_msr(const struct abi_caps *caps, const struct capability *k)

@@ -13,17 +13,9 @@ const char *layout_stored_name(unsigned stored)
     return words_say(words_stored, stored);
 }
 
-static uint32_t word_of(const uint8_t *region, unsigned offset)
-{
-    uint32_t v;
-
-    memcpy(&v, region + offset, sizeof(v));
-    return v;
-}
-
 uint32_t layout_revision(const uint8_t *region)
 {
-    return word_of(region, 0) & REVISION_MASK;
+    return get_le32(region) & REVISION_MASK;
 }
 
 void layout_put_region(struct json_out *j, const struct vmcs_layout *layout, const uint8_t *region,
@@ -32,7 +24,7 @@ void layout_put_region(struct json_out *j, const struct vmcs_layout *layout, con
     static struct abi_vmcs values; /* too large for the stack */
     uint64_t unreadable[ABI_SNAPSHOT_FIELDS / 64 + 1] = {0};
     struct dump d = {.options = o, .vmcs = &values, .unreadable = unreadable};
-    uint32_t abort = word_of(region, ABORT_OFFSET);
+    uint32_t abort = get_le32(region + ABORT_OFFSET);
 
     memset(&values, 0, sizeof(values));
     for (unsigned row = 0; row < VMCS_ROWS; row++) {
@@ -47,7 +39,7 @@ void layout_put_region(struct json_out *j, const struct vmcs_layout *layout, con
         }
     }
     json_hex(j, "revision", layout_revision(region), 1);
-    json_bool(j, "shadow", word_of(region, 0) >> SHADOW_SHIFT);
+    json_bool(j, "shadow", get_le32(region) >> SHADOW_SHIFT);
     json_hex(j, "vmx_abort", abort, 1);
     if (abort)
         json_str(j, "vmx_abort_meaning", vmx_abort_name(abort));

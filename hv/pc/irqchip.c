@@ -138,6 +138,13 @@ static const struct lapic_bus lapic_bus = {on_ipi, on_eoi};
 
 /* ---- from devices ---- */
 
+/* The IOAPIC's pin of a line; IOAPIC_PINS and above: none. IRQ 0 is on pin 2, so IRQ 2, by which
+ * the 8259s are cascaded, has none. */
+static unsigned pin_of(unsigned gsi)
+{
+    return gsi == 0 ? PIT_PIN : gsi == PIT_PIN ? IOAPIC_PINS : gsi;
+}
+
 static bool send_entry(void *ctx, uint64_t entry)
 {
     const struct message m = {
@@ -153,10 +160,12 @@ static bool send_entry(void *ctx, uint64_t entry)
 
 void irqchip_raise(struct platform *p, unsigned gsi, bool level)
 {
+    unsigned pin = pin_of(gsi);
+
     if (p->devices & DEV_PIC)
         pic_set_irq(&p->pic, gsi, level);
-    if (p->devices & DEV_APIC && gsi < IOAPIC_PINS && gsi != PIT_PIN)
-        ioapic_set(&p->ioapic, gsi == 0 ? PIT_PIN : gsi, level);
+    if ((p->devices & DEV_APIC) && pin < IOAPIC_PINS)
+        ioapic_set(&p->ioapic, pin, level);
 }
 
 /* Does the entry's vector still wait in a local APIC that it goes to? */
@@ -173,8 +182,10 @@ static bool vector_waits(const struct platform *p, uint64_t entry)
 
 enum irq_state irqchip_state(const struct platform *p, unsigned gsi)
 {
-    if (p->devices & DEV_APIC && gsi < IOAPIC_PINS && gsi != PIT_PIN) {
-        uint64_t entry = p->ioapic.entry[gsi == 0 ? PIT_PIN : gsi];
+    unsigned pin = pin_of(gsi);
+
+    if ((p->devices & DEV_APIC) && pin < IOAPIC_PINS) {
+        uint64_t entry = p->ioapic.entry[pin];
 
         if (!(entry & IOAPIC_MASKED))
             return vector_waits(p, entry) ? IRQ_WAITS : IRQ_TAKEN;
@@ -285,7 +296,7 @@ static const struct platform_timer *first_timer(const struct platform *p)
 /* A device's line leads to the 8259s alone. */
 static bool is_pic_line(const struct platform *p, unsigned irq)
 {
-    unsigned pin = irq == 0 ? PIT_PIN : irq;
+    unsigned pin = pin_of(irq);
 
     return pin < IOAPIC_PINS && (p->ioapic.entry[pin] & IOAPIC_MASKED);
 }

@@ -20,8 +20,6 @@
 #define LAPIC_BASE         0xfee00000u
 #define LAPIC_PAGE         4096u
 #define LAPIC_PERIOD_LEAST 1024u
-#define LAPIC_MSR          0x800u
-#define LAPIC_MSRS         0x100u
 
 static inline unsigned lapic_clock_shift(uint64_t tsc_hz)
 {

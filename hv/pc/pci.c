@@ -16,37 +16,9 @@
 #define COMMAND_WRITABLE                                                                           \
     (PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_NO_INTX)
 
-static uint16_t get16(const uint8_t *at)
-{
-    uint16_t v;
-
-    memcpy(&v, at, sizeof(v));
-    return v;
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    uint32_t v;
-
-    memcpy(&v, at, sizeof(v));
-    return v;
-}
-
-static void put16(uint8_t *at, unsigned v)
-{
-    const uint16_t half = (uint16_t)v;
-
-    memcpy(at, &half, sizeof(half));
-}
-
-static void put32(uint8_t *at, uint32_t v)
-{
-    memcpy(at, &v, sizeof(v));
-}
-
 static unsigned command(const struct pci_function *f)
 {
-    return get16(&f->config[PCI_COMMAND]);
+    return get_le16(&f->config[PCI_COMMAND]);
 }
 
 bool pci_is_master(const struct pci_function *f)
@@ -62,12 +34,12 @@ void pci_function_init(struct pci_function *f, const struct pci_identity *id, vo
     f->due = NEVER;
     f->caps_end = FIRST_CAP;
     f->last_cap = PCI_CAPABILITIES;
-    put16(&f->config[PCI_VENDOR], id->vendor);
-    put16(&f->config[PCI_DEVICE], id->device);
-    put32(&f->config[PCI_REVISION], id->class << 8 | id->revision);
-    put16(&f->config[PCI_SUBSYSTEM_VENDOR], id->subsystem_vendor);
-    put16(&f->config[PCI_SUBSYSTEM], id->subsystem);
-    put16(&f->writable[PCI_COMMAND], COMMAND_WRITABLE);
+    put_le16(&f->config[PCI_VENDOR], id->vendor);
+    put_le16(&f->config[PCI_DEVICE], id->device);
+    put_le32(&f->config[PCI_REVISION], id->class << 8 | id->revision);
+    put_le16(&f->config[PCI_SUBSYSTEM_VENDOR], id->subsystem_vendor);
+    put_le16(&f->config[PCI_SUBSYSTEM], id->subsystem);
+    put_le16(&f->writable[PCI_COMMAND], COMMAND_WRITABLE);
     f->writable[PCI_INTERRUPT_LINE] = 0xff;
 }
 
@@ -76,10 +48,10 @@ void pci_add_bar(struct pci_function *f, unsigned number, const struct pci_bar *
     unsigned at = PCI_BAR + 4 * number;
 
     f->bars[number] = *bar;
-    put32(&f->config[at], bar->ports ? PCI_BAR_IO : PCI_BAR_64);
-    put32(&f->writable[at], ~(bar->size - 1));
+    put_le32(&f->config[at], bar->ports ? PCI_BAR_IO : PCI_BAR_64);
+    put_le32(&f->writable[at], ~(bar->size - 1));
     if (bar->memory)
-        put32(&f->writable[at + 4], UINT32_MAX);
+        put_le32(&f->writable[at + 4], UINT32_MAX);
 }
 
 unsigned pci_add_capability(struct pci_function *f, uint8_t id, const void *body, size_t size)
@@ -116,12 +88,12 @@ static void claim(struct pci_function *f)
     for (unsigned i = 0; i < PCI_BARS; i++) {
         const struct pci_bar *bar = &f->bars[i];
         const uint8_t *at = &f->config[PCI_BAR + 4 * i];
-        uint32_t low = get32(at) & ~BAR_FLAGS;
+        uint32_t low = get_le32(at) & ~BAR_FLAGS;
 
         if (bar->ports && (command(f) & PCI_COMMAND_IO))
             claim_ports(f, bar, low);
         if (bar->memory && (command(f) & PCI_COMMAND_MEMORY))
-            claim_memory(f, bar, (uint64_t)get32(at + 4) << 32 | low);
+            claim_memory(f, bar, (uint64_t)get_le32(at + 4) << 32 | low);
     }
 }
 
@@ -138,11 +110,11 @@ static void power_on(struct pci_function *f)
         if (!bar->size)
             continue;
         decodes = true;
-        put32(at, (get32(at) & BAR_FLAGS) | (bar->ports ? ports : (uint32_t)memory));
+        put_le32(at, (get_le32(at) & BAR_FLAGS) | (bar->ports ? ports : (uint32_t)memory));
         if (bar->memory)
-            put32(at + 4, (uint32_t)(memory >> 32));
+            put_le32(at + 4, (uint32_t)(memory >> 32));
     }
-    put16(&f->config[PCI_COMMAND], decodes ? POWER_ON_COMMAND : 0);
+    put_le16(&f->config[PCI_COMMAND], decodes ? POWER_ON_COMMAND : 0);
     f->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTX;
     f->config[PCI_INTERRUPT_PIN] = decodes ? PIN_A : 0;
     f->config[PCI_INTERRUPT_LINE] = decodes ? (uint8_t)PCI_GSI(f->slot) : 0;

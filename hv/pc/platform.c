@@ -197,12 +197,6 @@ void platform_timers(struct platform *p)
     platform_set_event(p, next);
 }
 
-void platform_init_vcpu(struct platform *p, unsigned vcpu)
-{
-    if (p->devices & DEV_APIC)
-        lapic_reset(&p->lapic[vcpu], p->clock.tsc_hz, true);
-}
-
 bool platform_console_input(struct platform *p, uint8_t byte)
 {
     return (p->devices & DEV_UART) && uart_receive(&p->uart, byte);

@@ -159,8 +159,5 @@ static inline void platform_frames_wait(struct platform *p)
     platform_set_event(p, 0);
 }
 
-/* INIT of a vCPU: its local APIC, if it has one. Its core; without the lock. */
-void platform_init_vcpu(struct platform *p, unsigned vcpu);
-
 /* Types a byte into the UART; false: no room. */
 bool platform_console_input(struct platform *p, uint8_t byte);

@@ -142,16 +142,25 @@ static uint64_t zero_step(struct virtio_blk *d)
     return n;
 }
 
+/* Takes bytes of a structure of `size`, of which there are *have. Returns how many. */
+static uint64_t collect(struct virtio_blk *d, gpa_t from, uint64_t most, uint8_t *bytes,
+                        unsigned *have, unsigned size)
+{
+    uint64_t n = min_u64(most, size - *have);
+
+    if (gmem_read(d->virtio.mem, from, bytes + *have, n))
+        refuse(d, VIRTIO_BLK_IOERR);
+    *have += (unsigned)n;
+    return n;
+}
+
 /* Takes bytes of the driver's: of the header, of a range, or for the disk. Returns how many. */
 static uint64_t take(struct virtio_blk *d, gpa_t from, uint64_t most)
 {
     uint64_t n = most;
 
     if (d->header_size < sizeof(d->header)) {
-        n = min_u64(n, sizeof(d->header) - d->header_size);
-        if (gmem_read(d->virtio.mem, from, d->header_bytes + d->header_size, n))
-            refuse(d, VIRTIO_BLK_IOERR);
-        d->header_size += (unsigned)n;
+        n = collect(d, from, n, d->header_bytes, &d->header_size, sizeof(d->header));
         if (d->header_size == sizeof(d->header))
             begin(d);
     } else if (d->status == VIRTIO_BLK_OK && d->header.type == VIRTIO_BLK_OUT) {
@@ -162,10 +171,7 @@ static uint64_t take(struct virtio_blk *d, gpa_t from, uint64_t most)
         d->at += n;
     } else if (d->status == VIRTIO_BLK_OK && changes(d->header.type) &&
                d->range_size < sizeof(d->range)) {
-        n = min_u64(n, sizeof(d->range) - d->range_size);
-        if (gmem_read(d->virtio.mem, from, d->range_bytes + d->range_size, n))
-            refuse(d, VIRTIO_BLK_IOERR);
-        d->range_size += (unsigned)n;
+        n = collect(d, from, n, d->range_bytes, &d->range_size, sizeof(d->range));
         if (d->range_size == sizeof(d->range))
             begin_range(d);
     } else {

@@ -44,22 +44,19 @@ static uint8_t *begin(struct rom *r, const char *signature, uint8_t revision, si
     if (!t)
         return NULL;
     memcpy(t, signature, 4);
-    put32(t + 4, (uint32_t)size);
+    put_le32(t + 4, (uint32_t)size);
     t[8] = revision;
     memcpy(t + 10, "BLKHED", 6);
     memcpy(t + 16, "BULKHEAD", 8);
-    put32(t + 24, 1);
+    put_le32(t + 24, 1);
     memcpy(t + 28, "BLKH", 4);
-    put32(t + 32, 1);
+    put_le32(t + 32, 1);
     return t;
 }
 
 static void finish(uint8_t *t)
 {
-    uint32_t size;
-
-    memcpy(&size, t + 4, sizeof(size));
-    rom_sum(t, size, t + 9);
+    rom_sum(t, get_le32(t + 4), t + 9);
 }
 
 static void list_add(struct list *l, const struct rom *r, uint8_t *t)
@@ -96,10 +93,10 @@ static uint32_t add_dsdt(struct rom *r, uint32_t devices)
         return 0;
     memcpy(t, dsdt_aml, sizeof(dsdt_aml));
     memcpy(t + 28, "BLKH", 4); /* and not the compiler and its version */
-    put32(t + 32, 1);
+    put_le32(t + 32, 1);
     for (at = t + HEADER; memcmp(at, name_have, sizeof(name_have)) != 0;)
         at++;
-    put32(at + sizeof(name_have), have(devices));
+    put_le32(at + sizeof(name_have), have(devices));
     finish(t);
     return rom_address(r, t);
 }
@@ -113,7 +110,7 @@ static uint32_t add_facs(struct rom *r)
     if (!t)
         return 0;
     memcpy(t, "FACS", 4);
-    put32(t + 4, FACS_SIZE);
+    put_le32(t + 4, FACS_SIZE);
     t[32] = 2;
     return rom_address(r, t);
 }
@@ -124,15 +121,15 @@ static void put_port(uint8_t *at, uint8_t bits, uint8_t access, uint16_t port)
     at[0] = SPACE_PORTS;
     at[1] = bits;
     at[3] = access;
-    put64(at + 4, port);
+    put_le64(at + 4, port);
 }
 
 /* The registers of power management, in the old form and in the new one. */
 static void put_pm(uint8_t *t)
 {
-    put32(t + 56, PC_PM1A_EVENT);
-    put32(t + 64, PC_PM1A_CONTROL);
-    put32(t + 76, PC_PM_TIMER);
+    put_le32(t + 56, PC_PM1A_EVENT);
+    put_le32(t + 64, PC_PM1A_CONTROL);
+    put_le32(t + 76, PC_PM_TIMER);
     t[88] = 4;
     t[89] = 2;
     t[91] = 4;
@@ -150,21 +147,21 @@ static void add_fadt(struct rom *r, struct list *l, uint32_t devices)
 
     if (!t)
         return;
-    put32(t + 36, facs);
-    put32(t + 40, dsdt);
-    put16(t + 46, PC_SCI);
+    put_le32(t + 36, facs);
+    put_le32(t + 40, dsdt);
+    put_le16(t + 46, PC_SCI);
     put_pm(t);
-    put16(t + 96, NO_C_STATE);
-    put16(t + 98, NO_C_STATE);
+    put_le16(t + 96, NO_C_STATE);
+    put_le16(t + 98, NO_C_STATE);
     t[108] = devices & DEV_RTC ? CMOS_CENTURY : 0;
-    put16(t + 109, (uint16_t)boot);
-    put32(t + 112, WBINVD | PROC_C1 | NO_SLEEP_BUTTON | NO_RTC_WAKE | TIMER_32 |
-                       (devices & DEV_RESET ? RESET_REGISTER : 0));
+    put_le16(t + 109, (uint16_t)boot);
+    put_le32(t + 112, WBINVD | PROC_C1 | NO_SLEEP_BUTTON | NO_RTC_WAKE | TIMER_32 |
+                          (devices & DEV_RESET ? RESET_REGISTER : 0));
     if (devices & DEV_RESET) {
         put_port(t + 116, 8, 1, PC_RESET_PORT);
         t[128] = PC_RESET_VALUE;
     }
-    put64(t + 140, dsdt);
+    put_le64(t + 140, dsdt);
     list_add(l, r, t);
 }
 
@@ -186,8 +183,8 @@ static uint8_t *put_structure(uint8_t *at, uint8_t type, uint8_t size)
 static uint8_t *put_override(uint8_t *at, uint8_t irq, uint32_t gsi, uint16_t flags)
 {
     at[3] = irq;
-    put32(at + 4, gsi);
-    put16(at + 8, flags);
+    put_le32(at + 4, gsi);
+    put_le16(at + 8, flags);
     return put_structure(at, OVERRIDE, 10);
 }
 
@@ -195,7 +192,7 @@ static uint8_t *put_lapics(uint8_t *at, unsigned vcpus)
 {
     for (unsigned i = 0; i < vcpus; i++) {
         at[2] = at[3] = (uint8_t)i;
-        put32(at + 4, ENABLED);
+        put_le32(at + 4, ENABLED);
         at = put_structure(at, LOCAL_APIC, 8);
     }
     at[2] = 0xff; /* NMI: LINT1 of all */
@@ -211,11 +208,11 @@ static void add_madt(struct rom *r, struct list *l, const struct load_request *q
 
     if (!t)
         return;
-    put32(t + 36, PC_LOCAL_APIC);
-    put32(t + 40, q->devices & DEV_PIC ? HAS_8259 : 0);
+    put_le32(t + 36, PC_LOCAL_APIC);
+    put_le32(t + 40, q->devices & DEV_PIC ? HAS_8259 : 0);
     at = put_lapics(t + 44, vcpus);
     at[2] = (uint8_t)vcpus; /* its id */
-    put32(at + 4, PC_IO_APIC);
+    put_le32(at + 4, PC_IO_APIC);
     at = put_structure(at, IO_APIC, 12);
     at = put_override(at, 0, 2, 0);
     at = put_override(at, PC_SCI, PC_SCI, LEVEL_HIGH);
@@ -233,10 +230,10 @@ static void add_hpet(struct rom *r, struct list *l)
 
     if (!t)
         return;
-    put32(t + 36, PC_HPET_ID);
+    put_le32(t + 36, PC_HPET_ID);
     t[41] = 64; /* bits, in memory */
-    put64(t + 44, PC_HPET);
-    put16(t + 53, HPET_MIN_TICK);
+    put_le64(t + 44, PC_HPET);
+    put_le16(t + 53, HPET_MIN_TICK);
     list_add(l, r, t);
 }
 
@@ -248,7 +245,7 @@ static void add_mcfg(struct rom *r, struct list *l)
 
     if (!t)
         return;
-    put64(t + 44, PC_ECAM);
+    put_le64(t + 44, PC_ECAM);
     list_add(l, r, t);
 }
 
@@ -259,7 +256,7 @@ static uint32_t add_root(struct rom *r, const struct list *l, const char *signat
     uint8_t *t = begin(r, signature, 1, HEADER + each * l->count);
 
     for (unsigned i = 0; t && i < l->count; i++)
-        put32(t + HEADER + each * i, l->address[i]);
+        put_le32(t + HEADER + each * i, l->address[i]);
     if (t)
         finish(t);
     return t ? rom_address(r, t) : 0;
@@ -279,9 +276,9 @@ void acpi_make(struct rom *r, const struct load_request *q, uint8_t *rsdp)
     memcpy(rsdp, "RSD PTR ", 8);
     memcpy(rsdp + 9, "BLKHED", 6);
     rsdp[15] = 2;
-    put32(rsdp + 16, add_root(r, &l, "RSDT", 4));
-    put32(rsdp + 20, FIRMWARE_RSDP_SIZE);
-    put64(rsdp + 24, add_root(r, &l, "XSDT", 8));
+    put_le32(rsdp + 16, add_root(r, &l, "RSDT", 4));
+    put_le32(rsdp + 20, FIRMWARE_RSDP_SIZE);
+    put_le64(rsdp + 24, add_root(r, &l, "XSDT", 8));
     rom_sum(rsdp, 20, rsdp + 8); /* of version 1 */
     rom_sum(rsdp, FIRMWARE_RSDP_SIZE, rsdp + 32);
 }

@@ -65,10 +65,10 @@ static int put_data_area(struct loader *l)
     bool uart = l->request->devices & DEV_UART;
     int rc;
 
-    put16(bda + BDA_COM1, uart ? UART : 0);
-    put16(bda + BDA_EBDA, EBDA >> 4);
-    put16(bda + BDA_EQUIPMENT, HAS_FPU | (uart ? HAS_ONE_COM : 0));
-    put16(bda + BDA_MEMORY, LOAD_LOW_END >> 10);
+    put_le16(bda + BDA_COM1, uart ? UART : 0);
+    put_le16(bda + BDA_EBDA, EBDA >> 4);
+    put_le16(bda + BDA_EQUIPMENT, HAS_FPU | (uart ? HAS_ONE_COM : 0));
+    put_le16(bda + BDA_MEMORY, LOAD_LOW_END >> 10);
     rc = loader_write(l, BDA, bda, sizeof(bda));
     return rc ? rc : loader_write(l, EBDA, &ebda, sizeof(ebda));
 }

@@ -45,8 +45,8 @@ static void add_processor(struct table *t, uint8_t id)
     e[1] = id;
     e[2] = LAPIC_VERSION;
     e[3] = id == 0 ? 3 : 1; /* enabled; the boot processor */
-    put32(e + 4, CPU_SIGNATURE);
-    put32(e + 8, CPU_FEATURES);
+    put_le32(e + 4, CPU_SIGNATURE);
+    put_le32(e + 8, CPU_FEATURES);
 }
 
 static void add_bus(struct table *t, uint8_t id, const char *name)
@@ -68,7 +68,7 @@ static void add_io_apic(struct table *t)
     e[1] = t->ioapic;
     e[2] = IOAPIC_VERSION;
     e[3] = 1; /* enabled */
-    put32(e + 4, PC_IO_APIC);
+    put_le32(e + 4, PC_IO_APIC);
 }
 
 /* From a bus's interrupt to an input of an IOAPIC or of local APICs. */
@@ -80,7 +80,7 @@ static void add_interrupt(struct table *t, uint8_t entry, uint8_t type, uint16_t
     if (!e)
         return;
     e[1] = type;
-    put16(e + 2, flags);
+    put_le16(e + 2, flags);
     e[4] = bus;
     e[5] = irq;
     e[6] = apic;
@@ -128,14 +128,14 @@ void mp_make(struct rom *r, const struct load_request *q)
     if (!p || !h || r->full)
         return;
     memcpy(h, "PCMP", 4);
-    put16(h + 4, (uint16_t)(r->bytes + r->len - h));
+    put_le16(h + 4, (uint16_t)(r->bytes + r->len - h));
     h[6] = REVISION;
     memcpy(h + 8, "BLKHED  Bulkhead    ", 20);
-    put16(h + 34, (uint16_t)t.count);
-    put32(h + 36, PC_LOCAL_APIC);
+    put_le16(h + 34, (uint16_t)t.count);
+    put_le32(h + 36, PC_LOCAL_APIC);
     rom_sum(h, (size_t)(r->bytes + r->len - h), h + 7);
     memcpy(p, "_MP_", 4);
-    put32(p + 4, rom_address(r, h));
+    put_le32(p + 4, rom_address(r, h));
     p[8] = POINTER_SIZE / 16;
     p[9] = REVISION;
     rom_sum(p, POINTER_SIZE, p + 10);

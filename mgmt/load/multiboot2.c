@@ -38,14 +38,6 @@ struct position {
     uint64_t base, size, delta;
 };
 
-static uint32_t get32(const uint8_t *p)
-{
-    uint32_t v;
-
-    memcpy(&v, p, sizeof(v));
-    return v;
-}
-
 static bool find_header(struct loader *l, size_t *at, uint32_t *length)
 {
     const struct load_blob *b = &l->request->image;
@@ -85,7 +77,7 @@ static int parse_request(struct loader *l, const uint8_t *tag, uint32_t size, bo
                          struct header_tags *t)
 {
     for (uint32_t at = 8; at + 4 <= size; at += 4) {
-        uint32_t want = get32(tag + at);
+        uint32_t want = get_le32(tag + at);
 
         if (want <= MULTIBOOT2_INFO_LAST) {
             t->wanted |= 1u << want;
@@ -103,10 +95,10 @@ static int parse_address(struct loader *l, const uint8_t *tag, uint32_t size, st
     if (size < 24)
         return refuse(l, "the address tag has %u bytes instead of 24", size);
     t->address = true;
-    t->header_addr = get32(tag + 8);
-    t->load_addr = get32(tag + 12);
-    t->load_end = get32(tag + 16);
-    t->bss_end = get32(tag + 20);
+    t->header_addr = get_le32(tag + 8);
+    t->load_addr = get_le32(tag + 12);
+    t->load_end = get_le32(tag + 16);
+    t->bss_end = get_le32(tag + 20);
     return 0;
 }
 
@@ -116,10 +108,10 @@ static int parse_relocatable(struct loader *l, const uint8_t *tag, uint32_t size
     if (size < 24)
         return refuse(l, "the relocatable tag has %u bytes instead of 24", size);
     t->relocatable = true;
-    t->min = get32(tag + 8);
-    t->max = get32(tag + 12);
-    t->align = get32(tag + 16) ? get32(tag + 16) : 1;
-    t->preference = get32(tag + 20);
+    t->min = get_le32(tag + 8);
+    t->max = get_le32(tag + 12);
+    t->align = get_le32(tag + 16) ? get_le32(tag + 16) : 1;
+    t->preference = get_le32(tag + 20);
     if (t->align & (t->align - 1))
         return refuse(l, "the relocatable tag's alignment 0x%x is not a power of two", t->align);
     return 0;
@@ -136,7 +128,7 @@ static int parse_tag(struct loader *l, const uint8_t *tag, uint32_t size, struct
         if (size < 12)
             return refuse(l, "the entry address tag has %u bytes instead of 12", size);
         t->entry = true;
-        t->entry_addr = get32(tag + 8);
+        t->entry_addr = get_le32(tag + 8);
         return 0;
     case HEADER_INFORMATION:
         return parse_request(l, tag, size, flags & HEADER_OPTIONAL, t);
@@ -168,10 +160,10 @@ static int parse_header(struct loader *l, size_t at, uint32_t length, struct hea
                       length, b->size);
     while (length - pos >= 8) {
         const uint8_t *tag = b->data + at + pos;
-        uint32_t size = get32(tag + 4);
+        uint32_t size = get_le32(tag + 4);
         int rc;
 
-        if (get32(tag) << 16 == HEADER_END && size == 8)
+        if (get_le32(tag) << 16 == HEADER_END && size == 8)
             return 0;
         if (size < 8 || size > length - pos)
             return refuse(l, "the header tag at 0x%zx has an impossible size, 0x%x", at + pos,

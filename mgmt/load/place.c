@@ -124,10 +124,12 @@ bool place_find(const struct place *p, uint64_t size, uint64_t align, uint64_t m
            find_down(p, size, align, low_min, low_max, start);
 }
 
-static int take_found(struct place *p, bool found, uint64_t size, const char *what,
-                      const uint64_t *start, struct load_error *e)
+/* place_find(), and takes it. */
+static int take_any(struct place *p, uint64_t size, uint64_t align, uint64_t min, uint64_t max,
+                    bool low, const char *what, uint64_t *start, struct load_error *e)
 {
-    if (!found) {
+    size = max_u64(size, 1);
+    if (!place_find(p, size, align, min, max, low, start)) {
         (void)fmt(e->text, sizeof(e->text),
                   "%s: no free place for 0x%lx bytes in 0x%lx bytes of guest memory", what, size,
                   p->memory);
@@ -139,20 +141,13 @@ static int take_found(struct place *p, bool found, uint64_t size, const char *wh
 int place_any(struct place *p, uint64_t size, uint64_t align, uint64_t limit, bool low,
               const char *what, uint64_t *start, struct load_error *e)
 {
-    bool found;
-
-    size = max_u64(size, 1);
-    found = low ? find_up(p, size, align, LOW_START, LOAD_LOW_END, start)
-                : find_down(p, size, align, HIGH_START, min_u64(limit, p->memory), start);
-    return take_found(p, found, size, what, start, e);
+    if (low)
+        return take_any(p, size, align, 0, LOAD_LOW_END, true, what, start, e);
+    return take_any(p, size, align, HIGH_START, limit, false, what, start, e);
 }
 
 int place_behind(struct place *p, uint64_t size, uint64_t align, uint64_t limit, const char *what,
                  uint64_t *start, struct load_error *e)
 {
-    bool found;
-
-    size = max_u64(size, 1);
-    found = find_up(p, size, align, HIGH_START, min_u64(limit, p->memory), start);
-    return take_found(p, found, size, what, start, e);
+    return take_any(p, size, align, HIGH_START, limit, true, what, start, e);
 }

@@ -24,21 +24,6 @@ static inline uint32_t rom_address(const struct rom *r, const uint8_t *at)
 /* Makes the sum of n bytes zero by changing *sum, which is one of them. */
 void rom_sum(const uint8_t *bytes, size_t n, uint8_t *sum);
 
-static inline void put16(uint8_t *at, uint16_t v)
-{
-    memcpy(at, &v, sizeof(v));
-}
-
-static inline void put32(uint8_t *at, uint32_t v)
-{
-    memcpy(at, &v, sizeof(v));
-}
-
-static inline void put64(uint8_t *at, uint64_t v)
-{
-    memcpy(at, &v, sizeof(v));
-}
-
 static inline unsigned load_vcpus(const struct load_request *q)
 {
     return q->vcpus ? q->vcpus : 1;

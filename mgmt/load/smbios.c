@@ -28,7 +28,7 @@ static uint8_t *add(struct table *t, uint8_t type, uint8_t size, const char *con
         return NULL;
     at[0] = type;
     at[1] = size;
-    put16(at + 2, (uint16_t)(FIRST_HANDLE + t->count));
+    put_le16(at + 2, (uint16_t)(FIRST_HANDLE + t->count));
     to = at + size;
     for (unsigned i = 0; strings[i]; i++) {
         memcpy(to, strings[i], strlen(strings[i]) + 1);
@@ -51,9 +51,9 @@ static void add_bios(struct table *t)
         return;
     s[0x04] = 1; /* vendor */
     s[0x05] = 2; /* version */
-    put16(s + 0x06, FIRMWARE_ROM >> 4);
+    put_le16(s + 0x06, FIRMWARE_ROM >> 4);
     s[0x09] = FIRMWARE_ROM_SIZE / 0x10000 - 1;
-    put64(s + 0x0a, 1u << 3);                     /* characteristics are not supported */
+    put_le64(s + 0x0a, 1u << 3);                  /* characteristics are not supported */
     s[0x13] = 1u << 3 | 1u << 4;                  /* UEFI is not; this is a virtual machine */
     s[0x14] = s[0x15] = s[0x16] = s[0x17] = 0xff; /* no releases */
 }
@@ -102,11 +102,11 @@ void smbios_make(struct rom *r, const struct load_request *q)
     e[0x05] = ENTRY_SIZE;
     e[0x06] = 2;
     e[0x07] = 8;
-    put16(e + 0x08, (uint16_t)t.longest);
+    put_le16(e + 0x08, (uint16_t)t.longest);
     memcpy(e + MIDDLE, "_DMI_", 5);
-    put16(e + 0x16, (uint16_t)(r->len - from));
-    put32(e + 0x18, rom_address(r, t.first));
-    put16(e + 0x1c, (uint16_t)t.count);
+    put_le16(e + 0x16, (uint16_t)(r->len - from));
+    put_le32(e + 0x18, rom_address(r, t.first));
+    put_le16(e + 0x1c, (uint16_t)t.count);
     e[0x1e] = 0x28;
     rom_sum(e + MIDDLE, ENTRY_SIZE - MIDDLE, e + 0x15);
     rom_sum(e, ENTRY_SIZE, e + 0x04);

@@ -19,22 +19,6 @@
 #define FRAMEBUFFER_MIN 30u
 #define RSDP1_SIZE      20u
 
-static uint32_t get32(const uint8_t *p)
-{
-    uint32_t v;
-
-    memcpy(&v, p, sizeof(v));
-    return v;
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-    uint64_t v;
-
-    memcpy(&v, p, sizeof(v));
-    return v;
-}
-
 /* The string in [p, p + n), or NULL if it does not end there. */
 static const char *get_string(const uint8_t *p, size_t n)
 {
@@ -48,7 +32,7 @@ static void parse_mmap(const uint8_t *tag, size_t size, struct mb2_info *out)
 {
     size_t entry;
 
-    if (size < MMAP_HEADER || (entry = get32(tag + 8)) < MMAP_ENTRY_MIN) {
+    if (size < MMAP_HEADER || (entry = get_le32(tag + 8)) < MMAP_ENTRY_MIN) {
         out->dropped++;
         return;
     }
@@ -57,8 +41,8 @@ static void parse_mmap(const uint8_t *tag, size_t size, struct mb2_info *out)
             out->dropped++;
             continue;
         }
-        out->ranges[out->range_count++] =
-            (struct mb2_range){get64(tag + at), get64(tag + at + 8), get32(tag + at + 16) == 1};
+        out->ranges[out->range_count++] = (struct mb2_range){
+            get_le64(tag + at), get_le64(tag + at + 8), get_le32(tag + at + 16) == 1};
     }
 }
 
@@ -67,8 +51,8 @@ static void parse_module(const uint8_t *tag, size_t size, struct mb2_info *out)
     struct mb2_module m = {0};
 
     if (size > MODULE_HEADER) {
-        m.start = get32(tag + 8);
-        m.end = get32(tag + 12);
+        m.start = get_le32(tag + 8);
+        m.end = get_le32(tag + 12);
         m.string = get_string(tag + MODULE_HEADER, size - MODULE_HEADER);
     }
     if (!m.string || m.end < m.start || out->module_count == MB2_MODULES_MAX)
@@ -84,10 +68,10 @@ static void parse_framebuffer(const uint8_t *tag, size_t size, struct mb2_info *
         return;
     }
     out->framebuffer = (struct mb2_framebuffer){
-        .address = get64(tag + 8),
-        .pitch = get32(tag + 16),
-        .width = get32(tag + 20),
-        .height = get32(tag + 24),
+        .address = get_le64(tag + 8),
+        .pitch = get_le32(tag + 16),
+        .width = get_le32(tag + 20),
+        .height = get_le32(tag + 24),
         .bpp = tag[28],
         .type = tag[29],
     };
@@ -138,10 +122,10 @@ int mb2_parse(const uint8_t *info, size_t size, struct mb2_info *out)
 
     memset(out, 0, sizeof(*out));
     out->cmdline = "";
-    if (size < 16 || (total = get32(info)) < 16 || total > size)
+    if (size < 16 || (total = get_le32(info)) < 16 || total > size)
         return -E_FORMAT;
     while (total - at >= TAG_HEADER) {
-        uint32_t type = get32(info + at), length = get32(info + at + 4);
+        uint32_t type = get_le32(info + at), length = get_le32(info + at + 4);
 
         if (type == TAG_END)
             return 0;

@@ -36,21 +36,6 @@
 #define HPET_ADDRESS         40u
 #define HPET_ADDRESS_END     52u
 
-static uint16_t get16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)get16(p) | (uint32_t)get16(p + 2) << 16;
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-    return get32(p) | (uint64_t)get32(p + 4) << 32;
-}
-
 static uint8_t sum(const uint8_t *p, size_t n)
 {
     uint8_t s = 0;
@@ -70,7 +55,7 @@ bool acpi_rsdp_valid(const uint8_t *p, size_t size)
         return true;
     if (size < ACPI_RSDP_SIZE)
         return false;
-    length = get32(p + RSDP_LENGTH);
+    length = get_le32(p + RSDP_LENGTH);
     return length >= ACPI_RSDP_SIZE && length <= RSDP_LENGTH_MAX && length <= size &&
            sum(p, length) == 0;
 }
@@ -107,7 +92,7 @@ static int table_open(const struct acpi_reader *r, uint64_t address, struct tabl
         table_read(t, 0, chunk, HEADER_SIZE))
         return -E_FORMAT;
     memcpy(t->signature, chunk, sizeof(t->signature));
-    t->length = get32(chunk + HEADER_LENGTH);
+    t->length = get_le32(chunk + HEADER_LENGTH);
     if (t->length < HEADER_SIZE || t->length > TABLE_LENGTH_MAX)
         return -E_FORMAT;
     for (uint32_t at = 0; at < t->length;) {
@@ -142,7 +127,8 @@ static void add_ioapic(struct acpi_info *out, const uint8_t *e)
     if (out->ioapic_count == ACPI_IOAPICS_MAX)
         out->dropped++;
     else
-        out->ioapics[out->ioapic_count++] = (struct acpi_ioapic){e[2], get32(e + 4), get32(e + 8)};
+        out->ioapics[out->ioapic_count++] =
+            (struct acpi_ioapic){e[2], get_le32(e + 4), get_le32(e + 8)};
 }
 
 static void add_override(struct acpi_info *out, const uint8_t *e)
@@ -151,7 +137,7 @@ static void add_override(struct acpi_info *out, const uint8_t *e)
         out->dropped++;
     else
         out->overrides[out->override_count++] =
-            (struct acpi_override){e[3], get32(e + 4), get16(e + 8)};
+            (struct acpi_override){e[3], get_le32(e + 4), get_le16(e + 8)};
 }
 
 static void parse_madt_entry(const uint8_t *e, uint8_t length, struct acpi_info *out)
@@ -171,7 +157,7 @@ static void parse_madt_entry(const uint8_t *e, uint8_t length, struct acpi_info 
     switch (e[0]) {
     case MADT_LAPIC:
         if (e[3] != UINT8_MAX) /* that is the broadcast address */
-            add_cpu(out, e[3], get32(e + 4));
+            add_cpu(out, e[3], get_le32(e + 4));
         break;
     case MADT_IOAPIC:
         add_ioapic(out, e);
@@ -180,11 +166,11 @@ static void parse_madt_entry(const uint8_t *e, uint8_t length, struct acpi_info 
         add_override(out, e);
         break;
     case MADT_LAPIC_ADDRESS64:
-        out->lapic_address = get64(e + 4);
+        out->lapic_address = get_le64(e + 4);
         break;
     default:
-        if (get32(e + 4) != UINT32_MAX)
-            add_cpu(out, get32(e + 4), get32(e + 8));
+        if (get_le32(e + 4) != UINT32_MAX)
+            add_cpu(out, get_le32(e + 4), get_le32(e + 8));
         break;
     }
 }
@@ -199,7 +185,7 @@ static void parse_madt(const struct table *t, struct acpi_info *out)
         return;
     }
     out->have_madt = true;
-    out->lapic_address = get32(e);
+    out->lapic_address = get_le32(e);
     while (table_read(t, at, e, 2) == 0) {
         uint8_t length = e[1];
 
@@ -218,10 +204,10 @@ static void parse_reset(const struct table *t, const uint8_t *b, struct acpi_inf
 {
     const uint8_t *reg = b + FADT_RESET_REGISTER;
 
-    if (t->length < FADT_RESET_END || !(get32(b + FADT_FLAGS) & FADT_FLAG_RESET))
+    if (t->length < FADT_RESET_END || !(get_le32(b + FADT_FLAGS) & FADT_FLAG_RESET))
         return;
     out->reset_space = reg[0];
-    out->reset_address = get64(reg + 4);
+    out->reset_address = get_le64(reg + 4);
     out->reset_value = b[FADT_RESET_VALUE];
     out->have_reset = reg[0] <= ACPI_SPACE_PCI && out->reset_address != 0;
 }
@@ -230,12 +216,12 @@ static void parse_reset(const struct table *t, const uint8_t *b, struct acpi_inf
 static void parse_pm_timer(const struct table *t, const uint8_t *b, struct acpi_info *out)
 {
     const uint8_t *reg = b + FADT_X_PM_TIMER;
-    uint64_t port = get32(b + FADT_PM_TIMER);
+    uint64_t port = get_le32(b + FADT_PM_TIMER);
 
-    if (t->length >= FADT_X_PM_TIMER_END && get64(reg + 4) != 0) {
+    if (t->length >= FADT_X_PM_TIMER_END && get_le64(reg + 4) != 0) {
         if (reg[0] != ACPI_SPACE_IO)
             return;
-        port = get64(reg + 4);
+        port = get_le64(reg + 4);
     }
     if (b[FADT_PM_TIMER_LENGTH] == 4 && port <= UINT16_MAX - 3)
         out->pm_timer_port = (uint16_t)port;
@@ -257,7 +243,7 @@ static void parse_hpet(const struct table *t, struct acpi_info *out)
 
     if (out->hpet_address == 0 && t->length >= HPET_ADDRESS_END &&
         table_read(t, HPET_ADDRESS, reg, sizeof(reg)) == 0 && reg[0] == ACPI_SPACE_MEMORY)
-        out->hpet_address = get64(reg + 4);
+        out->hpet_address = get_le64(reg + 4);
 }
 
 static void parse_root(const struct table *root, uint32_t width, struct acpi_info *out)
@@ -273,7 +259,7 @@ static void parse_root(const struct table *root, uint32_t width, struct acpi_inf
         struct table t;
 
         if (table_read(root, HEADER_SIZE + i * width, p, width) ||
-            table_open(root->r, get64(p), &t))
+            table_open(root->r, get_le64(p), &t))
             out->bad_tables++;
         else if (memcmp(t.signature, "APIC", 4) == 0)
             parse_madt(&t, out);
@@ -291,12 +277,13 @@ int acpi_parse(const struct acpi_reader *r, const uint8_t *rsdp, size_t size, st
     memset(out, 0, sizeof(*out));
     if (!acpi_rsdp_valid(rsdp, size))
         return -E_FORMAT;
-    if (rsdp[RSDP_REVISION] >= 2 && !table_open(r, get64(rsdp + RSDP_XSDT), &root) &&
+    if (rsdp[RSDP_REVISION] >= 2 && !table_open(r, get_le64(rsdp + RSDP_XSDT), &root) &&
         memcmp(root.signature, "XSDT", 4) == 0) {
         parse_root(&root, 8, out);
         return 0;
     }
-    if (!table_open(r, get32(rsdp + RSDP_RSDT), &root) && memcmp(root.signature, "RSDT", 4) == 0) {
+    if (!table_open(r, get_le32(rsdp + RSDP_RSDT), &root) &&
+        memcmp(root.signature, "RSDT", 4) == 0) {
         parse_root(&root, 4, out);
         return 0;
     }

@@ -144,11 +144,7 @@ void screen_write(const char *s, size_t n)
 
 static bool are_alike(const uint8_t a[ALIKE], const uint8_t b[ALIKE])
 {
-    uint64_t eight, other;
-
-    memcpy(&eight, a, sizeof(eight));
-    memcpy(&other, b, sizeof(other));
-    return eight == other;
+    return get_le64(a) == get_le64(b);
 }
 
 /* Draws a limited number of changed characters, all in one row. */

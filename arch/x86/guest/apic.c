@@ -72,7 +72,7 @@ static enum exit_action action_after(struct vcpu *v, uint64_t deadline)
 {
     if (v->stop)
         return EXIT_STOP;
-    return v->nmi || irqchip_pending(v->platform, v->number) || v->platform->signals[v->number] ||
+    return v->nmi || irqchip_may_be_pending(v->platform, v->number) ||
                    irqchip_next_deadline(v->platform, v->number) != deadline
                ? EXIT_DONE
                : EXIT_SKIP;

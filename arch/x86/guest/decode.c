@@ -85,9 +85,8 @@ static uint8_t take_byte(struct decoder *d)
 /* Sign-extended. */
 static uint64_t take(struct decoder *d, unsigned bytes)
 {
-    uint64_t v;
+    uint64_t v = get_le64(d->window + d->at);
 
-    memcpy(&v, d->window + d->at, sizeof(v));
     d->at += bytes;
     switch (bytes) {
     case 1:

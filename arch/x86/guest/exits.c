@@ -92,15 +92,16 @@ uint64_t x86_read_operand(const struct vcpu *v, unsigned number)
     return x86_in_64bit_mode(v) ? value : (uint32_t)value;
 }
 
-void x86_read_paging(const struct vcpu *v, struct paging *p)
+void x86_read_paging(const struct vcpu *v, uint64_t rflags, struct paging *p)
 {
     p->cr0 = vcpu_get_cr0(v);
     p->cr3 = vcpu_get_cr3(v);
     p->cr4 = vcpu_get_cr4(v);
     p->efer = vcpu_get_efer(v);
-    vcpu_get_pdptes(v, p->pdpte);
+    if (!(p->efer & EFER_LMA) && (p->cr4 & CR4_PAE)) /* otherwise nothing reads them */
+        vcpu_get_pdptes(v, p->pdpte);
     p->cpl = vcpu_get_cpl(v);
-    p->ac = vcpu_get_rflags(v) & RFLAGS_AC;
+    p->ac = rflags & RFLAGS_AC;
     p->physical_width = x86_physical_width(v);
 }
 
@@ -124,8 +125,8 @@ enum exit_action x86_cpuid(struct vcpu *v)
     return EXIT_SKIP;
 }
 
-/* An MSR whose value is not the policy's. */
-/* Takes the MSR's number from the vCPU, so that x86_rdmsr() need not keep it. */
+/* An MSR whose value is not the policy's. Takes its number from the vCPU, so that x86_rdmsr() need
+ * not keep it. */
 static __attribute__((noinline)) enum exit_action read_other(struct vcpu *v, enum msr_result result)
 {
     uint32_t msr = (uint32_t)v->regs.rcx;
@@ -287,13 +288,13 @@ enum exit_action x86_invpcid(struct vcpu *v, unsigned type_register, enum segmen
     uint64_t type = x86_read_operand(v, type_register), linear, descriptor[2];
     const struct segment s = vcpu_get_segment(v, segment);
     struct guest_fault f;
+    uint64_t rflags = vcpu_get_rflags(v);
     struct paging p;
 
     if (type > INVPCID_TYPE_MAX)
         return x86_raise_gp(v);
-    x86_read_paging(v, &p);
-    if (!segment_reach(&s, segment,
-                       segment_mode_of(p.cr0, p.efer, vcpu_get_rflags(v), vcpu_get_cs_rights(v)),
+    x86_read_paging(v, rflags, &p);
+    if (!segment_reach(&s, segment, segment_mode_of(p.cr0, p.efer, rflags, vcpu_get_cs_rights(v)),
                        offset, sizeof(descriptor), false, &linear, &f))
         return x86_raise_fault(v, &f);
     switch (linear_read(&p, &v->guest->mem, linear, descriptor, sizeof(descriptor), &f)) {

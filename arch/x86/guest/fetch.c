@@ -8,14 +8,6 @@ struct fetch {
 };
 _Static_assert(DECODE_MAX == 8 + 7, "two words, which overlap, have all that is fetched");
 
-static uint64_t load_64(const uint8_t *at)
-{
-    uint64_t v;
-
-    memcpy(&v, at, sizeof(v));
-    return v;
-}
-
 /* Loops that wait for a device fetch the same instruction again and again. */
 static bool is_same(const struct x86_decoded *d, const struct operand_space *s, uint64_t linear,
                     unsigned code)
@@ -23,8 +15,8 @@ static bool is_same(const struct x86_decoded *d, const struct operand_space *s, 
     const uint8_t *known = (const uint8_t *)d->window;
 
     return d->at && d->linear == linear && d->code_bytes == code &&
-           paging_holds(&d->trail, &s->paging) && load_64(d->at) == load_64(known) &&
-           load_64(d->at + 7) == load_64(known + 7);
+           paging_holds(&d->trail, &s->paging) && get_le64(d->at) == get_le64(known) &&
+           get_le64(d->at + 7) == get_le64(known + 7);
 }
 
 /* All of it is in one page. */

@@ -4,10 +4,6 @@
 #include "arch/x86/guest/vcpu_state.h"
 #include "hv/arch.h"
 
-/* The most elements of a string instruction that one exit does, even if no deadline is near:
- * requests and interrupts for the core are checked between exits. */
-#define STRING_STEP 64u
-
 enum exit_action x86_port_in(struct vcpu *v, uint16_t port, unsigned size)
 {
     uint32_t value = exit_port_in(v, port, size);
@@ -30,11 +26,12 @@ enum exit_action x86_port_out(struct vcpu *v, uint16_t port, unsigned size)
 
 /* INS always uses ES. If the CPU does not report prefixes, addresses have the code segment's size.
  */
-static void read_operand(const struct vcpu *v, struct string_io *s, const struct string_access *a)
+static void read_operand(const struct vcpu *v, uint64_t rflags, struct string_io *s,
+                         const struct string_access *a)
 {
     uint32_t cs = vcpu_get_cs_rights(v);
 
-    s->mode = segment_mode_of(s->paging.cr0, s->paging.efer, vcpu_get_rflags(v), cs);
+    s->mode = segment_mode_of(s->paging.cr0, s->paging.efer, rflags, cs);
     s->segment_id = a->in ? SEGMENT_ES : a->segment;
     s->address_bytes = a->address_bytes;
     if (!a->address_bytes) {
@@ -59,9 +56,11 @@ static void watch_element(struct vcpu *v, const struct string_io *s)
 
 /* The guest executes the instruction again for the rest. SDM 3A "Resume Flag": RF is set in the
  * image of what comes between two iterations. */
-static enum exit_action leave_rest(struct vcpu *v, uint64_t flags)
+static enum exit_action leave_rest(struct vcpu *v, uint64_t rflags)
 {
-    vcpu_set_rflags(v, flags | RFLAGS_RF);
+    vcpu_set_rflags(v, rflags | RFLAGS_RF);
+    if (x86_steps(v, rflags))
+        vcpu_set_trap_due(v, DR6_BS);
     if (vcpu_trap_is_due(v))
         vcpu_end_shadow(v);
     return EXIT_RESUME;
@@ -98,13 +97,14 @@ static enum exit_action move_outside(struct vcpu *v, const struct string_io *s, 
 }
 
 /* Does as many elements as there is time for, or one if something comes behind it. */
-static enum exit_action do_elements(struct vcpu *v, struct string_io *s, uint64_t until)
+static enum exit_action do_elements(struct vcpu *v, uint64_t rflags, struct string_io *s,
+                                    uint64_t until)
 {
-    uint64_t flags = vcpu_get_rflags(v), *index = s->in ? &v->regs.rdi : &v->regs.rsi;
-    bool steps = x86_steps(v, flags), watches = x86_watches(v);
+    uint64_t *index = s->in ? &v->regs.rdi : &v->regs.rsi;
+    bool watches = x86_watches(v);
     struct guest_fault f;
 
-    for (unsigned i = 0; i < STRING_STEP; i++) {
+    for (unsigned i = 0; i < X86_STRING_STEP; i++) {
         uint64_t before = *index;
         enum string_io_result r = string_io_element(s, index, &v->regs.rcx, &f);
 
@@ -128,31 +128,29 @@ static enum exit_action do_elements(struct vcpu *v, struct string_io *s, uint64_
         }
         if (v->stop)
             return EXIT_STOP;
-        if (steps)
-            vcpu_set_trap_due(v, DR6_BS);
-        if (steps || (watches && vcpu_trap_is_due(v)) || x86_takes_event(v, flags) ||
-            arch_tsc() >= until)
+        if (x86_string_ends(v, rflags, watches, until))
             break;
     }
-    return leave_rest(v, flags);
+    return leave_rest(v, rflags);
 }
 
 enum exit_action x86_string_io(struct vcpu *v, const struct string_access *a, uint64_t until)
 {
+    uint64_t rflags = vcpu_get_rflags(v);
     struct string_io s = {
         .port = a->port,
         .size = a->size,
         .in = a->in,
         .rep = a->rep,
-        .down = vcpu_get_rflags(v) & RFLAGS_DF,
+        .down = rflags & RFLAGS_DF,
         .mem = &v->guest->mem,
     };
     enum exit_action action;
 
-    x86_read_paging(v, &s.paging);
-    read_operand(v, &s, a);
+    x86_read_paging(v, rflags, &s.paging);
+    read_operand(v, rflags, &s, a);
     s.bus = exit_ports(v);
-    action = do_elements(v, &s, until);
+    action = do_elements(v, rflags, &s, until);
     exit_ports_done(v);
     return action;
 }

@@ -7,10 +7,8 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-/* The most elements of a string instruction that one exit does: see io.c. */
-#define STRING_STEP 64u
-#define FIRST_HIGH  4u /* without REX, byte registers from here on are AH, CH, DH and BH */
-#define HIGH_SHIFT  8
+#define FIRST_HIGH 4u /* without REX, byte registers from here on are AH, CH, DH and BH */
+#define HIGH_SHIFT 8
 
 /* One instruction under way. A function that returns EXIT_SKIP has done its part. */
 struct work {
@@ -300,13 +298,6 @@ static enum exit_action rest(struct work *w)
     return EXIT_RESUME;
 }
 
-/* Something comes between this iteration and the next one. */
-static bool ends_here(const struct work *w, uint64_t until)
-{
-    return x86_steps(w->v, w->rflags) || (w->watches && vcpu_trap_is_due(w->v)) ||
-           x86_takes_event(w->v, w->rflags) || arch_tsc() >= until;
-}
-
 static enum exit_action do_string(struct work *w, uint64_t until)
 {
     unsigned address = w->d->in.address_bytes;
@@ -318,7 +309,7 @@ static enum exit_action do_string(struct work *w, uint64_t until)
     for (unsigned i = 0; left > 0; i++) {
         enum exit_action a;
 
-        if (i == STRING_STEP || (i > 0 && ends_here(w, until)))
+        if (i == X86_STRING_STEP || (i > 0 && x86_string_ends(w->v, w->rflags, w->watches, until)))
             return rest(w);
         a = do_element(w);
         if (a != EXIT_SKIP)
@@ -339,15 +330,7 @@ static void begin(struct work *w, struct vcpu *v, const struct memory_access *m)
     w->d = &vcpu_x86(v)->decoded;
     w->rflags = vcpu_get_rflags(v);
     w->watches = x86_watches(v);
-    p->cr0 = vcpu_get_cr0(v);
-    p->cr3 = vcpu_get_cr3(v);
-    p->cr4 = vcpu_get_cr4(v);
-    p->efer = vcpu_get_efer(v);
-    p->cpl = vcpu_get_cpl(v);
-    p->ac = w->rflags & RFLAGS_AC;
-    p->physical_width = x86_physical_width(v);
-    if (!(p->efer & EFER_LMA) && (p->cr4 & CR4_PAE)) /* otherwise nothing reads them */
-        vcpu_get_pdptes(v, p->pdpte);
+    x86_read_paging(v, w->rflags, p);
     w->space.mode = segment_mode_of(p->cr0, p->efer, w->rflags, vcpu_get_cs_rights(v));
     w->space.mem = &v->guest->mem;
     w->page.known = m->linear_known;
@@ -398,6 +381,6 @@ enum exit_action x86_mmio(struct vcpu *v, const struct memory_access *m, uint64_
     end(&w, rflags);
     if (v->stop)
         return EXIT_STOP;
-    return w.d->e.writes || irqchip_pending(v->platform, v->number) ? EXIT_DONE_DECODED
-                                                                    : EXIT_SKIP_DECODED;
+    return w.d->e.writes || irqchip_may_be_pending(v->platform, v->number) ? EXIT_DONE_DECODED
+                                                                           : EXIT_SKIP_DECODED;
 }

@@ -1,6 +1,7 @@
 #include "arch/x86/guest/string_io.h"
 
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/alu.h"
 
 /* The bytes of an element, which may cross a page boundary. */
 struct place {
@@ -8,15 +9,10 @@ struct place {
     unsigned length; /* bytes at `at`; the others are at `rest` */
 };
 
-static uint64_t mask_of(unsigned bytes)
-{
-    return bytes >= 8 ? UINT64_MAX : (1ull << (8 * bytes)) - 1;
-}
-
 /* A 32-bit write clears the upper half, a 16-bit write leaves it. */
 static void set_register(uint64_t *r, unsigned bytes, uint64_t v)
 {
-    uint64_t mask = mask_of(bytes);
+    uint64_t mask = alu_mask(bytes);
 
     *r = (bytes == 2 ? *r & ~mask : 0) | (v & mask);
 }
@@ -100,7 +96,7 @@ static void transfer(const struct string_io *s, const struct place *p)
 enum string_io_result string_io_element(struct string_io *s, uint64_t *index, uint64_t *count,
                                         struct guest_fault *f)
 {
-    uint64_t mask = mask_of(s->address_bytes), left = *count & mask;
+    uint64_t mask = alu_mask(s->address_bytes), left = *count & mask;
     enum string_io_result r;
     struct place p;
 
@@ -115,7 +111,7 @@ enum string_io_result string_io_element(struct string_io *s, uint64_t *index, ui
 
 enum string_io_result string_io_advance(const struct string_io *s, uint64_t *index, uint64_t *count)
 {
-    uint64_t left = *count & mask_of(s->address_bytes);
+    uint64_t left = *count & alu_mask(s->address_bytes);
 
     set_register(index, s->address_bytes, s->down ? *index - s->size : *index + s->size);
     if (!s->rep)

@@ -57,9 +57,8 @@ struct descriptor {
 
 static void read_paging(struct switching *w)
 {
-    x86_read_paging(w->v, &w->paging);
+    x86_read_paging(w->v, 0, &w->paging);
     w->paging.cpl = 0;
-    w->paging.ac = false;
 }
 
 static enum linear_result refuse(struct switching *w, uint8_t vector, uint16_t selector)
@@ -385,7 +384,7 @@ static enum linear_result push_error(struct switching *w, bool wide)
         return LINEAR_FAULT;
     }
     vcpu_set_rsp(v, (old & ~mask) | to);
-    x86_read_paging(v, &p);
+    x86_read_paging(v, vcpu_get_rflags(v), &p);
     return linear_write(&p, &v->guest->mem, linear, &w->t->error, size, &w->fault);
 }
 

@@ -102,8 +102,8 @@ uint64_t x86_read_gpr(const struct vcpu *v, unsigned number);
 void x86_write_gpr(struct vcpu *v, unsigned number, uint64_t value);
 /* The same as an operand: outside of 64-bit mode registers have 32 bits. */
 uint64_t x86_read_operand(const struct vcpu *v, unsigned number);
-/* The registers that control paging, for an access by the instruction. */
-void x86_read_paging(const struct vcpu *v, struct paging *p);
+/* The registers that control paging, for an access by the instruction, and its RFLAGS. */
+void x86_read_paging(const struct vcpu *v, uint64_t rflags, struct paging *p);
 
 /* ---- apic.c ---- */
 
@@ -126,7 +126,11 @@ enum exit_action x86_read_cr(struct vcpu *v, unsigned cr, unsigned reg);
  */
 bool x86_load_cr3(struct vcpu *v, uint32_t value);
 
-/* ---- io.c ---- */
+/* ---- io.c, mmio.c ---- */
+
+/* The most elements of a string instruction that one exit does, even if no deadline is near:
+ * requests and interrupts for the core are checked between exits. */
+#define X86_STRING_STEP 64u
 
 /* IN and OUT of 1, 2 or 4 bytes. */
 enum exit_action x86_port_in(struct vcpu *v, uint16_t port, unsigned size);

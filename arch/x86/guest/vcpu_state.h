@@ -10,6 +10,7 @@
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/vcpu.h"
+#include "hv/arch.h"
 #include "hv/pc/irqchip.h"
 
 static inline struct x86_vcpu *vcpu_x86(const struct vcpu *v);
@@ -124,8 +125,8 @@ static inline unsigned x86_physical_width(const struct vcpu *v)
 
 static inline bool x86_events_pending(const struct vcpu *v)
 {
-    return irqchip_pending(v->platform, v->number) || v->platform->signals[v->number] ||
-           vcpu_x86(v)->reinject || v->nmi || vcpu_has_windows(v);
+    return irqchip_may_be_pending(v->platform, v->number) || vcpu_x86(v)->reinject || v->nmi ||
+           vcpu_has_windows(v);
 }
 
 /* Between two iterations of a string instruction an event is taken like between two instructions.
@@ -147,4 +148,13 @@ static inline bool x86_in_64bit_mode(const struct vcpu *v)
 static inline bool x86_steps(const struct vcpu *v, uint64_t rflags)
 {
     return (rflags & RFLAGS_TF) && !(vcpu_get_debugctl(v) & DEBUGCTL_BTF);
+}
+
+/* Something comes between this iteration of a string instruction and the next one, or its time is
+ * up. `watches`: x86_watches(). */
+static inline bool x86_string_ends(const struct vcpu *v, uint64_t rflags, bool watches,
+                                   uint64_t until)
+{
+    return x86_steps(v, rflags) || (watches && vcpu_trap_is_due(v)) || x86_takes_event(v, rflags) ||
+           arch_tsc() >= until;
 }

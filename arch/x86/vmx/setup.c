@@ -148,7 +148,6 @@ static void write_host(void)
     vmwrite(VMCS_HOST_RIP, (uintptr_t)vmx_exit_point);
 }
 
-/* The encodings of a segment's four fields are equally spaced for all segments. */
 static void write_segment(unsigned index, uint16_t selector, uint64_t base, uint32_t limit,
                           uint32_t rights)
 {
