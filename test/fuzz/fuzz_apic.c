@@ -2,9 +2,10 @@
 /* Random accesses to local APICs, the IOAPIC and their inputs, by four vCPUs. */
 #include "hv/pc/irqchip.h"
 
-#include <stdlib.h>
-
 #include "test/fuzz/sequence.h"
+#include "test/unit/pc_host.h"
+
+#include <stdlib.h>
 
 #define VCPUS     4u
 #define TSC_HZ    2400000123ull
@@ -14,24 +15,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct platform p;
 static uint32_t pages[VCPUS][LAPIC_PAGE / 4] __attribute__((aligned(4096)));
-
-static void on_console(void *ctx, uint8_t b)
-{
-    (void)ctx;
-    (void)b;
-}
-
-static void on_reset(void *ctx, const char *how)
-{
-    (void)ctx;
-    (void)how;
-}
-
-static void on_exit_port(void *ctx, uint32_t code)
-{
-    (void)ctx;
-    (void)code;
-}
 
 static void on_kick(void *ctx, unsigned vcpu)
 {
@@ -52,13 +35,10 @@ static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vec
 
 static void start(void)
 {
-    const struct platform_host host = {.console = on_console,
-                                       .reset = on_reset,
-                                       .power_off = on_reset,
-                                       .exit = on_exit_port,
-                                       .kick = on_kick,
-                                       .ipi = on_ipi};
+    struct platform_host host = pc_host;
 
+    host.kick = on_kick;
+    host.ipi = on_ipi;
     memset(&p, 0, sizeof(p));
     p.vcpus = VCPUS;
     for (unsigned i = 0; i < VCPUS; i++)

@@ -1,6 +1,8 @@
 /* SOURCES: hv/gmem.c @pc hv/lib.c */
 #include "hv/pc/irqchip.h"
 
+#include "test/unit/pc_host.h"
+
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -27,20 +29,6 @@ static void on_exit_port(void *ctx, uint32_t code)
     (void)ctx;
     (void)code;
     calls++;
-}
-
-static void on_kick(void *ctx, unsigned vcpu)
-{
-    (void)ctx;
-    (void)vcpu;
-}
-
-static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
-{
-    (void)ctx;
-    (void)vcpu;
-    (void)kind;
-    (void)vector;
 }
 
 static void check(const struct platform *p)
@@ -103,13 +91,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct platform p;
     static uint32_t apic_registers[LAPIC_PAGE / 4];
-    const struct platform_host host = {.console = on_console,
-                                       .reset = on_reset,
-                                       .power_off = on_reset,
-                                       .exit = on_exit_port,
-                                       .kick = on_kick,
-                                       .ipi = on_ipi};
+    struct platform_host host = pc_host;
 
+    host.console = on_console;
+    host.reset = host.power_off = on_reset;
+    host.exit = on_exit_port;
     p.vcpus = 1;
     p.lapic[0].regs = apic_registers;
     if (size < 1 || platform_init(&p, (data[0] | ~0xffu) & DEV_DEFAULT, 12345, 2400000123ull,

@@ -3,12 +3,9 @@
 /* A driver that does anything: register accesses, memory writes, frames from the wire. */
 #include "hv/pc/virtio_net.h"
 
-#include "test/unit/pci_fixture.h"
-
-#include <stdlib.h>
+#include "test/unit/virtio_fixture.h"
 
 #define MEMORY 0x4000u
-#define WINDOW (PCI_PORTS + VIRTIO_NET_SLOT * PCI_SLOT_PORTS)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,30 +26,16 @@ static void on_transmit(void *ctx, const uint8_t *frame, size_t len)
     (void)virtio_net_rx_push(&dev, copy, len);
 }
 
-static void out(unsigned reg, unsigned size, uint32_t v)
-{
-    io_out(&pci_io, (uint16_t)(WINDOW + reg), size, v);
-}
-
 /* Starts the device like a good driver, so that the rings are reached. */
 static void start(void)
 {
-    out(VIRTIO_STATUS, 1, 0);
-    out(VIRTIO_DRIVER_FEATURE_SELECT, 4, 1);
-    out(VIRTIO_DRIVER_FEATURE, 4, 1);
-    out(VIRTIO_STATUS, 1, 3 | VIRTIO_FEATURES_OK);
-    for (unsigned n = 0; n < 2; n++) {
-        out(VIRTIO_QUEUE_SELECT, 2, n);
-        out(VIRTIO_QUEUE_SIZE, 2, 8);
-        out(VIRTIO_QUEUE_DESC, 4, 0x400 * n);
-        out(VIRTIO_QUEUE_DRIVER, 4, 0x400 * n + 0x100);
-        out(VIRTIO_QUEUE_DEVICE, 4, 0x400 * n + 0x200);
-        out(VIRTIO_QUEUE_ENABLE, 2, 1);
-    }
-    out(VIRTIO_STATUS, 1, 3 | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+    negotiate(0, 1);
+    for (unsigned n = 0; n < 2; n++)
+        set_queue(n, 8, 0x400 * n, 0x400 * n + 0x100, 0x400 * n + 0x200);
+    out(VIRTIO_STATUS, 1, VIRTIO_READY);
 }
 
-static void step(struct gmem *m, const uint8_t op[8])
+static void step(const uint8_t op[8])
 {
     uint32_t v = op[4] | (uint32_t)op[5] << 8 | (uint32_t)op[6] << 16 | (uint32_t)op[7] << 24;
     unsigned at = (op[2] | (unsigned)op[3] << 8) % (MEMORY - 4), sizes[4] = {1, 2, 4, 4};
@@ -67,14 +50,14 @@ static void step(struct gmem *m, const uint8_t op[8])
         out(reg, sizes[op[0] >> 6], v);
         break;
     case 2:
-        (void)io_in(&pci_io, (uint16_t)(WINDOW + reg), sizes[op[0] >> 6]);
+        (void)in(reg, sizes[op[0] >> 6]);
         if (reg == VIRTIO_ISR && op[0] >> 6 == 0 && pci_level(VIRTIO_NET_IRQ))
             abort();
         break;
     case 3:
     case 4:
     case 5:
-        memcpy(m->base + (op[0] & 0x80 ? at % 0x800 : at), &v, 4);
+        put(op[0] & 0x80 ? at % 0x800 : at, v, 4);
         break;
     case 6:
         (void)virtio_net_rx_push(&dev, frame, (size_t)v % (VIRTIO_NET_FRAME + 4));
@@ -90,20 +73,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
     const struct virtio_net_host host = {NULL, on_transmit};
-    struct gmem m = {.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
 
-    if (!m.base)
-        return 0;
-    memset(m.base, 0, MEMORY);
-    virtio_net_init(&dev, &m, mac, ring, &host);
-    pci_fixture_start(DEV_NET, NULL);
-    virtio_net_device.plug(&dev, &pci_env);
-    pci_fixture_master(VIRTIO_NET_SLOT);
+    virtio_fixture_memory(MEMORY);
+    virtio_net_init(&dev, &mem, mac, ring, &host);
+    virtio_fixture_plug(&virtio_net_device, &dev, VIRTIO_NET_SLOT, DEV_NET);
     sent = 0;
     for (; size >= 8; data += 8, size -= 8) {
         uint64_t before = sent;
 
-        step(&m, data);
+        step(data);
         if (pci_bus.deadline == 0)
             pci_device.update(&pci_bus);
         /* Work and queue are bounded, and an interrupt is raised exactly while there is a
@@ -114,6 +92,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (sent != dev.tx_frames)
         abort();
-    free(m.base);
+    free(mem.base);
     return 0;
 }

@@ -7,63 +7,32 @@
  */
 #include "hv/pc/virtio_blk.h"
 #include "hv/pc/virtio_rng.h"
-#include "test/guests/lib/guest.h"
+#include "test/guests/lib/virtio.h"
 
-#define QUEUE      8u
-#define DESC_NEXT  1u
-#define DESC_WRITE 2u
-#define SECTOR     VIRTIO_BLK_SECTOR
-#define LARGE      (1u << 20)
-#define SMALL      4096u
-#define RUNS       20u
-#define TEXT       32u
-#define RANDOM     200u
-#define REG(reg)   ((uint16_t)(ports + (reg)))
-#define READY      (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
+#define QUEUE  8u
+#define SECTOR VIRTIO_BLK_SECTOR
+#define LARGE  (1u << 20)
+#define SMALL  4096u
+#define RUNS   20u
+#define TEXT   32u
+#define RANDOM 200u
 
-static uint16_t ports;
 static struct {
-    struct {
-        uint64_t address;
-        uint32_t length;
-        uint16_t flags, next;
-    } desc[QUEUE] __attribute__((aligned(16)));
-    struct {
-        uint16_t flags, index, ring[QUEUE];
-    } avail;
-    struct {
-        uint16_t flags, index;
-        struct {
-            uint32_t id, length;
-        } ring[QUEUE];
-    } used __attribute__((aligned(4)));
+    VIRTQUEUE(QUEUE);
 } queue;
 static struct virtio_blk_header header;
 static uint8_t status;
 static uint8_t data[LARGE] __attribute__((aligned(4096)));
 
-static void set_address(uint16_t reg, const void *p)
+/* False: there is no such device, or it does not start. */
+static bool start(uint16_t device, unsigned n)
 {
-    outl(REG(reg), (uint32_t)(uintptr_t)p);
-    outl(REG(reg + 4), (uint32_t)((uintptr_t)p >> 32));
-}
-
-static bool start(void)
-{
+    if (!find_device(device, n, 0))
+        return false;
     memset(&queue, 0, sizeof(queue));
-    queue.avail.flags = 1; /* no interrupts */
-    outb(REG(VIRTIO_STATUS), 0);
-    outb(REG(VIRTIO_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-    outl(REG(VIRTIO_DRIVER_FEATURE_SELECT), 1);
-    outl(REG(VIRTIO_DRIVER_FEATURE), VIRTIO_F_VERSION_1 >> 32);
-    outb(REG(VIRTIO_STATUS), READY);
-    outw(REG(VIRTIO_QUEUE_SIZE), QUEUE);
-    set_address(VIRTIO_QUEUE_DESC, queue.desc);
-    set_address(VIRTIO_QUEUE_DRIVER, &queue.avail);
-    set_address(VIRTIO_QUEUE_DEVICE, &queue.used);
-    outw(REG(VIRTIO_QUEUE_ENABLE), 1);
-    outb(REG(VIRTIO_STATUS), READY | VIRTIO_DRIVER_OK);
-    return inb(REG(VIRTIO_STATUS)) == (READY | VIRTIO_DRIVER_OK);
+    queue.avail.flags = AVAIL_NO_INTERRUPT;
+    set_queue(0, QUEUE, (uintptr_t)queue.desc, (uintptr_t)&queue.avail, (uintptr_t)&queue.used);
+    return device_starts();
 }
 
 static uint8_t request(uint32_t type, uint64_t sector, uint32_t length)
@@ -143,8 +112,7 @@ static void draw(void)
 {
     unsigned other = 0;
 
-    ports = pc_pci_ports(VIRTIO_PCI_VENDOR, VIRTIO_RNG_DEVICE, 0);
-    if (!ports || !start())
+    if (!start(VIRTIO_RNG_DEVICE, 0))
         return;
     memset(data, 0, RANDOM + 1);
     queue.desc[0].address = (uintptr_t)data;
@@ -177,8 +145,8 @@ void guest_main(const char *cmdline)
         text++;
     if (*text)
         *text++ = 0;
-    for (; (ports = pc_pci_ports(VIRTIO_PCI_VENDOR, VIRTIO_BLK_DEVICE, n)); n++) {
-        if (!start()) {
+    for (; pc_pci_ports(VIRTIO_PCI_VENDOR, VIRTIO_BLK_DEVICE, n); n++) {
+        if (!start(VIRTIO_BLK_DEVICE, n)) {
             say("disk %u: does not start\n", n);
             continue;
         }

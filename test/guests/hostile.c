@@ -26,16 +26,7 @@
 static uint8_t text[STRING_BYTES + 4096] __attribute__((aligned(4096)));
 
 static struct long_queue {
-    struct desc desc[ENTRIES] __attribute__((aligned(16)));
-    struct {
-        uint16_t flags, index, ring[ENTRIES];
-    } avail;
-    struct {
-        uint16_t flags, index;
-        struct {
-            uint32_t id, length;
-        } ring[ENTRIES];
-    } used __attribute__((aligned(4)));
+    VIRTQUEUE(ENTRIES);
 } chains[2];
 
 /* Continues after a pause, a stop or an NMI. */

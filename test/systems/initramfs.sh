@@ -40,7 +40,7 @@ done
 
 cat > "$root/init" <<'END'
 #!/bin/busybox sh
-# The first process: a shell on the console, and nothing else.
+# The first process: /start if there is one, and a shell on the console.
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc
@@ -51,6 +51,8 @@ while read -r module; do
 done < /lib/modules/order
 echo "linux: ready, $(uname -r), $(nproc) CPU(s), clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
 cd /
+# An archive behind this one may bring what is to be done first.
+[ -x /start ] && /start
 while :; do
     setsid sh -c 'exec sh -i </dev/console >/dev/console 2>&1'
 done

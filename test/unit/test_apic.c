@@ -4,6 +4,7 @@
 #include "hv/pc/irqchip.h"
 
 #include "hv/lib.h"
+#include "test/unit/pc_host.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,24 +30,6 @@ static struct {
     unsigned vcpu, vector, count;
     enum platform_ipi kind;
 } sent;
-
-static void on_console(void *ctx, uint8_t byte)
-{
-    (void)ctx;
-    (void)byte;
-}
-
-static void on_reset(void *ctx, const char *how)
-{
-    (void)ctx;
-    (void)how;
-}
-
-static void on_exit_port(void *ctx, uint32_t code)
-{
-    (void)ctx;
-    (void)code;
-}
 
 static void on_kick(void *ctx, unsigned vcpu)
 {
@@ -98,13 +81,11 @@ static bool base(unsigned n, uint64_t flags)
 
 static int setup(void **state)
 {
-    const struct platform_host host = {.console = on_console,
-                                       .reset = on_reset,
-                                       .exit = on_exit_port,
-                                       .kick = on_kick,
-                                       .ipi = on_ipi};
+    struct platform_host host = pc_host;
 
     (void)state;
+    host.kick = on_kick;
+    host.ipi = on_ipi;
     memset(&p, 0, sizeof(p));
     memset(pages, 0, sizeof(pages));
     memset(kicks, 0, sizeof(kicks));

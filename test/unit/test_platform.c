@@ -2,6 +2,7 @@
 #include "hv/pc/irqchip.h"
 
 #include "hv/lib.h"
+#include "test/unit/pc_host.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,23 +53,15 @@ static void on_kick(void *ctx, unsigned vcpu)
     kicks++;
 }
 
-static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
-{
-    (void)ctx;
-    (void)vcpu;
-    (void)kind;
-    (void)vector;
-}
-
 static void start(uint32_t devices)
 {
-    const struct platform_host host = {.console = on_console,
-                                       .reset = on_reset,
-                                       .power_off = on_power_off,
-                                       .exit = on_exit_port,
-                                       .kick = on_kick,
-                                       .ipi = on_ipi};
+    struct platform_host host = pc_host;
 
+    host.console = on_console;
+    host.reset = on_reset;
+    host.power_off = on_power_off;
+    host.exit = on_exit_port;
+    host.kick = on_kick;
     memset(&p, 0xa5, sizeof(p)); /* power-on does not depend on old contents */
     p.timer_ticks = TICKS_MERGE;
     memset(&p.bus, 0, sizeof(p.bus));

@@ -4,25 +4,22 @@
 #include "hv/pc/virtio_net.h"
 
 #include "hv/config.h"
-#include "test/unit/pci_fixture.h"
+#include "test/unit/virtio_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #define MEMORY 0x4000u
 #define SLOT   VIRTIO_NET_SLOT
-#define WINDOW (PCI_PORTS + SLOT * PCI_SLOT_PORTS)
 #define PAGE   (PCI_SLOT_MEMORY + SLOT * PCI_SLOT_SIZE)
 #define READY  (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
 
 static const uint8_t mac[6] = {0x52, 0x42, 0x48, 1, 2, 3};
 static struct virtio_net dev;
 static struct virtio_net_frame *ring;
-static struct gmem mem;
 static unsigned sent, messages;
 static uint32_t message;
 
@@ -50,14 +47,14 @@ static void start(int (*msi)(void *, uint64_t, uint32_t))
     virtio_net_init(&dev, &mem, mac, ring, &host);
     pci_fixture_start(DEV_NET, msi);
     virtio_net_device.plug(&dev, &pci_env);
+    virtio_window = PCI_PORTS + SLOT * PCI_SLOT_PORTS;
     sent = messages = 0;
 }
 
 static int setup(void **state)
 {
     (void)state;
-    mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
-    memset(mem.base, 0, MEMORY);
+    virtio_fixture_memory(MEMORY);
     ring = calloc(VIRTIO_NET_RX_RING, sizeof(*ring));
     start(NULL);
     pci_fixture_master(SLOT);
@@ -83,11 +80,6 @@ static uint32_t read_memory(unsigned at, unsigned size)
 static void write_memory(unsigned at, unsigned size, uint64_t v)
 {
     assert_true(mmio_write(&pci_io, PAGE + at, size, v));
-}
-
-static void out(unsigned reg, unsigned size, uint32_t v)
-{
-    io_out(&pci_io, (uint16_t)(WINDOW + reg), size, v);
 }
 
 /* "Virtio Structure PCI Capabilities": the walk that every driver does. Memory comes first. */
@@ -125,9 +117,9 @@ static void both_bars(void **state)
 {
     (void)state;
     write_memory(VIRTIO_STATUS, 1, VIRTIO_ACKNOWLEDGE);
-    assert_int_equal(io_in(&pci_io, WINDOW + VIRTIO_STATUS, 1), VIRTIO_ACKNOWLEDGE);
+    assert_int_equal(in(VIRTIO_STATUS, 1), VIRTIO_ACKNOWLEDGE);
     write_memory(VIRTIO_QUEUE_DESC, 8, 0x123456780);
-    assert_true(io_in(&pci_io, WINDOW + VIRTIO_QUEUE_DESC, 4) == 0x23456780);
+    assert_true(in(VIRTIO_QUEUE_DESC, 4) == 0x23456780);
     assert_int_equal(read_memory(VIRTIO_QUEUE_DESC + 4, 4), 1);
     assert_int_equal(read_memory(VIRTIO_CONFIG, 1), mac[0]);
     assert_int_equal(read_memory(VIRTIO_NUM_QUEUES, 2), 2);
@@ -218,7 +210,7 @@ static void messages_for_queues(void **state)
 
     (void)state;
     out(VIRTIO_QUEUE_VECTOR, 2, 0); /* without MSI-X there is none to choose */
-    assert_int_equal(io_in(&pci_io, WINDOW + VIRTIO_QUEUE_VECTOR, 2), 0xffff);
+    assert_int_equal(in(VIRTIO_QUEUE_VECTOR, 2), 0xffff);
     start(on_message);
     pci_fixture_master(SLOT);
     cap = dev.virtio.msix.cap;
@@ -232,14 +224,14 @@ static void messages_for_queues(void **state)
     }
     pci_put(SLOT, cap + 2, 2, 0x8000);
     start_driver(3);
-    assert_int_equal(io_in(&pci_io, WINDOW + VIRTIO_QUEUE_VECTOR, 2), 0xffff); /* refused */
+    assert_int_equal(in(VIRTIO_QUEUE_VECTOR, 2), 0xffff); /* refused */
     offer_frame();
     assert_true(sent == 1 && messages == 0);
     start_driver(2);
-    assert_int_equal(io_in(&pci_io, WINDOW + VIRTIO_QUEUE_VECTOR, 2), 2);
+    assert_int_equal(in(VIRTIO_QUEUE_VECTOR, 2), 2);
     offer_frame();
     assert_true(sent == 2 && messages == 1 && message == 0x42);
-    assert_int_equal(io_in(&pci_io, WINDOW + VIRTIO_ISR, 1), 0);
+    assert_int_equal(in(VIRTIO_ISR, 1), 0);
     out(VIRTIO_CONFIG_VECTOR, 2, 1);
     memset(mem.base + 0x100, 0xff, 8); /* breaks the ring */
     out(VIRTIO_NOTIFY, 2, 1);
@@ -251,7 +243,7 @@ static void messages_for_queues(void **state)
     virtio_net_device.plug(&dev, &pci_env);
     assert_int_equal(pci_get(SLOT, cap + 2, 2), 2);
     assert_int_equal(read_memory(0x100c, 4), 1);
-    assert_int_equal(io_in(&pci_io, WINDOW + VIRTIO_CONFIG_VECTOR, 2), 0xffff);
+    assert_int_equal(in(VIRTIO_CONFIG_VECTOR, 2), 0xffff);
 }
 
 int main(void)

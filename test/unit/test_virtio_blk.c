@@ -3,19 +3,16 @@
 #include "hv/pc/virtio_blk.h"
 
 #include "hv/config.h"
-#include "test/unit/pci_fixture.h"
+#include "test/unit/virtio_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #define MEMORY  0x80000u
 #define SIZE    64u
-#define NEXT    1u
-#define WRITE   2u
 #define DESC    0x1000u
 #define AVAIL   0x2000u
 #define USED    0x3000u
@@ -23,14 +20,11 @@
 #define STATUS  0x5000u
 #define RANGE   0x6000u
 #define DATA    0x10000u
-#define WINDOW  (PCI_PORTS + (VIRTIO_BLK_SLOT + 1) * PCI_SLOT_PORTS)
 #define IMAGE   70001u /* bytes: ends within a sector */
 #define DISK    (160u * VIRTIO_BLK_SECTOR)
 #define SECTORS (DISK / VIRTIO_BLK_SECTOR)
-#define READY   (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK)
 
 static struct virtio_blk dev;
-static struct gmem mem;
 static uint8_t image[IMAGE], image_before[IMAGE];
 static uint8_t *blocks, *written;
 static uint8_t expected[DISK];
@@ -51,41 +45,21 @@ static void start(bool readonly)
                                             .written = readonly ? NULL : written};
 
     virtio_blk_init(&dev, &mem, 1, &disk);
-    pci_fixture_start(0, NULL);
-    virtio_blk_device.plug(&dev, &pci_env);
-    pci_fixture_master(VIRTIO_BLK_SLOT + 1);
-}
-
-static void out(unsigned reg, unsigned size, uint32_t v)
-{
-    io_out(&pci_io, (uint16_t)(WINDOW + reg), size, v);
-}
-
-static uint32_t in(unsigned reg, unsigned size)
-{
-    return io_in(&pci_io, (uint16_t)(WINDOW + reg), size);
+    virtio_fixture_plug(&virtio_blk_device, &dev, VIRTIO_BLK_SLOT + 1, 0);
 }
 
 static void start_driver(void)
 {
-    out(VIRTIO_STATUS, 1, 0);
-    out(VIRTIO_DRIVER_FEATURE_SELECT, 4, 1);
-    out(VIRTIO_DRIVER_FEATURE, 4, 1);
-    out(VIRTIO_STATUS, 1, READY & ~VIRTIO_DRIVER_OK);
-    out(VIRTIO_QUEUE_SIZE, 2, SIZE);
-    out(VIRTIO_QUEUE_DESC, 4, DESC);
-    out(VIRTIO_QUEUE_DRIVER, 4, AVAIL);
-    out(VIRTIO_QUEUE_DEVICE, 4, USED);
-    out(VIRTIO_QUEUE_ENABLE, 2, 1);
-    out(VIRTIO_STATUS, 1, READY);
+    negotiate(0, 1);
+    set_queue(0, SIZE, DESC, AVAIL, USED);
+    out(VIRTIO_STATUS, 1, VIRTIO_READY);
 }
 
 static int setup(void **state)
 {
     (void)state;
     seed = 1;
-    mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
-    memset(mem.base, 0, MEMORY);
+    virtio_fixture_memory(MEMORY);
     blocks = malloc(virtio_blk_blocks_size(DISK)); /* what it holds at first does not matter */
     memset(blocks, 0xa5, virtio_blk_blocks_size(DISK));
     written = calloc(virtio_blk_written_size(DISK), 1);
@@ -113,13 +87,8 @@ static unsigned descs;
 
 static void add(uint64_t address, uint32_t length, unsigned flags)
 {
-    const struct {
-        uint64_t address;
-        uint32_t length;
-        uint16_t flags, next;
-    } d = {address, length, (uint16_t)(flags | NEXT), (uint16_t)(descs + 1)};
-
-    memcpy(mem.base + DESC + 16 * descs++, &d, sizeof(d));
+    put_desc(DESC + 16 * descs, address, length, flags | NEXT, descs + 1);
+    descs++;
 }
 
 /* In pieces of random lengths, some of them empty. */
@@ -137,36 +106,23 @@ static void add_cut(uint64_t address, uint32_t length, unsigned flags)
         add(address, length, flags);
 }
 
-static uint16_t get16(uint64_t at)
-{
-    uint16_t v;
-
-    memcpy(&v, mem.base + at, 2);
-    return v;
-}
-
 /* Ends the chain, and lets the device work; returns how many bytes it says it has written. */
 static unsigned calls;
 static uint32_t submit(void)
 {
-    uint16_t flags = (uint16_t)(get16(DESC + 16 * (descs - 1) + 12) & ~NEXT),
-             index = get16(AVAIL + 2);
-    uint16_t used = get16(USED + 2), zero = 0;
-    uint32_t length;
+    uint64_t last = DESC + 16 * (descs - 1);
+    unsigned used = get(USED + 2, 2);
 
-    memcpy(mem.base + DESC + 16 * (descs - 1) + 12, &flags, 2);
-    memcpy(mem.base + AVAIL + 4 + 2 * (index % SIZE), &zero, 2);
-    index++;
-    memcpy(mem.base + AVAIL + 2, &index, 2);
+    put(last + 12, get(last + 12, 2) & ~NEXT, 2);
+    put_avail(AVAIL, SIZE, 0);
     out(VIRTIO_NOTIFY, 2, 0);
     for (calls = 0; pci_bus.deadline == 0; calls++) {
         pci_device.update(&pci_bus);
         assert_true(calls < 1000);
     }
-    assert_int_equal(get16(USED + 2), (uint16_t)(used + 1));
-    memcpy(&length, mem.base + USED + 8 + 8 * (used % SIZE), 4);
+    assert_int_equal(get(USED + 2, 2), (uint16_t)(used + 1));
     descs = 0;
-    return length;
+    return get(USED + 8 + 8ull * (used % SIZE), 4);
 }
 
 static void header(uint32_t type, uint64_t sector)

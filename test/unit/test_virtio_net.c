@@ -3,33 +3,27 @@
 #include "hv/pc/virtio_net.h"
 
 #include "hv/config.h"
-#include "test/unit/pci_fixture.h"
+#include "test/unit/virtio_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #define MEMORY     0x40000u
-#define WINDOW     (PCI_PORTS + VIRTIO_NET_SLOT * PCI_SLOT_PORTS)
 #define SIZE       16u
 #define RX         0u
 #define TX         1u
-#define WRITE      2u
-#define NEXT       1u
 #define QUEUE(n)   (0x10000ull * (n))
 #define DESC(n)    (QUEUE(n) + 0x1000)
 #define AVAIL(n)   (QUEUE(n) + 0x2000)
 #define USED(n)    (QUEUE(n) + 0x3000)
 #define DATA(n, i) (QUEUE(n) + 0x4000 + 0x800ull * (i))
-#define STARTED    (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK)
 
 static const uint8_t mac[6] = {0x52, 0x42, 0x48, 1, 2, 3};
 static struct virtio_net dev;
 static struct virtio_net_frame *ring;
-static struct gmem mem;
 static unsigned sent;
 static uint8_t frame[VIRTIO_NET_FRAME];
 static size_t frame_len;
@@ -41,30 +35,6 @@ static void on_transmit(void *ctx, const uint8_t *bytes, size_t len)
     memcpy(frame, bytes, len);
     frame_len = len;
     sent++;
-}
-
-static int setup(void **state)
-{
-    const struct virtio_net_host host = {&sent, on_transmit};
-
-    (void)state;
-    mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
-    memset(mem.base, 0, MEMORY);
-    ring = calloc(VIRTIO_NET_RX_RING, sizeof(*ring));
-    virtio_net_init(&dev, &mem, mac, ring, &host);
-    pci_fixture_start(DEV_NET, NULL);
-    virtio_net_device.plug(&dev, &pci_env);
-    pci_fixture_master(VIRTIO_NET_SLOT);
-    sent = 0;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    free(mem.base);
-    free(ring);
-    return 0;
 }
 
 /* As after a notification, or when a sender has left frames. */
@@ -85,51 +55,49 @@ static void work(void)
     } while (pci_bus.deadline == 0);
 }
 
-static void write_only(unsigned reg, unsigned size, uint32_t v)
+static void work_if_due(void)
 {
-    io_out(&pci_io, (uint16_t)(WINDOW + reg), size, v);
-}
-
-static void out(unsigned reg, unsigned size, uint32_t v)
-{
-    write_only(reg, size, v);
     if (pci_bus.deadline == 0)
         work();
 }
 
-static uint32_t in(unsigned reg, unsigned size)
+static int setup(void **state)
 {
-    return io_in(&pci_io, (uint16_t)(WINDOW + reg), size);
+    const struct virtio_net_host host = {&sent, on_transmit};
+
+    (void)state;
+    virtio_fixture_memory(MEMORY);
+    ring = calloc(VIRTIO_NET_RX_RING, sizeof(*ring));
+    virtio_net_init(&dev, &mem, mac, ring, &host);
+    virtio_fixture_plug(&virtio_net_device, &dev, VIRTIO_NET_SLOT, DEV_NET);
+    virtio_after_write = work_if_due;
+    sent = 0;
+    return 0;
 }
 
-static void put(uint64_t at, uint64_t v, size_t n)
+static int teardown(void **state)
 {
-    memcpy(mem.base + at, &v, n);
+    (void)state;
+    free(mem.base);
+    free(ring);
+    return 0;
 }
 
-static uint32_t get(uint64_t at, size_t n)
+/* A write after which the device has not worked yet. */
+static void write_only(unsigned reg, unsigned size, uint32_t v)
 {
-    uint32_t v = 0;
-
-    memcpy(&v, mem.base + at, n);
-    return v;
+    io_out(&pci_io, (uint16_t)(virtio_window + reg), size, v);
 }
 
 static void desc(unsigned n, unsigned i, uint64_t address, uint32_t length, unsigned flags,
                  unsigned next)
 {
-    put(DESC(n) + 16ull * i, address, 8);
-    put(DESC(n) + 16ull * i + 8, length, 4);
-    put(DESC(n) + 16ull * i + 12, flags, 2);
-    put(DESC(n) + 16ull * i + 14, next, 2);
+    put_desc(DESC(n) + 16ull * i, address, length, flags, next);
 }
 
 static void offer(unsigned n, unsigned head)
 {
-    unsigned index = get(AVAIL(n) + 2, 2);
-
-    put(AVAIL(n) + 4 + 2ull * (index % SIZE), head, 2);
-    put(AVAIL(n) + 2, index + 1, 2);
+    put_avail(AVAIL(n), SIZE, head);
 }
 
 static unsigned used(unsigned n)
@@ -137,37 +105,13 @@ static unsigned used(unsigned n)
     return get(USED(n) + 2, 2);
 }
 
-static void negotiate(uint32_t low, uint32_t high)
-{
-    out(VIRTIO_STATUS, 1, 0);
-    out(VIRTIO_STATUS, 1, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-    out(VIRTIO_DRIVER_FEATURE_SELECT, 4, 0);
-    out(VIRTIO_DRIVER_FEATURE, 4, low);
-    out(VIRTIO_DRIVER_FEATURE_SELECT, 4, 1);
-    out(VIRTIO_DRIVER_FEATURE, 4, high);
-    out(VIRTIO_STATUS, 1, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
-}
-
-static void queue(unsigned n, uint64_t d, uint64_t a, uint64_t u)
-{
-    out(VIRTIO_QUEUE_SELECT, 2, n);
-    out(VIRTIO_QUEUE_SIZE, 2, SIZE);
-    out(VIRTIO_QUEUE_DESC, 4, (uint32_t)d);
-    out(VIRTIO_QUEUE_DESC + 4, 4, (uint32_t)(d >> 32));
-    out(VIRTIO_QUEUE_DRIVER, 4, (uint32_t)a);
-    out(VIRTIO_QUEUE_DRIVER + 4, 4, (uint32_t)(a >> 32));
-    out(VIRTIO_QUEUE_DEVICE, 4, (uint32_t)u);
-    out(VIRTIO_QUEUE_DEVICE + 4, 4, (uint32_t)(u >> 32));
-    out(VIRTIO_QUEUE_ENABLE, 2, 1);
-}
-
 static void start(void)
 {
     negotiate(0, 1);
     for (unsigned n = RX; n <= TX; n++)
-        queue(n, DESC(n), AVAIL(n), USED(n));
-    out(VIRTIO_STATUS, 1, STARTED);
-    assert_int_equal(in(VIRTIO_STATUS, 1), STARTED);
+        set_queue(n, SIZE, DESC(n), AVAIL(n), USED(n));
+    out(VIRTIO_STATUS, 1, VIRTIO_READY);
+    assert_int_equal(in(VIRTIO_STATUS, 1), VIRTIO_READY);
 }
 
 static void send_one(uint32_t total)
@@ -232,7 +176,7 @@ static void test_features(void **state)
     assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_FEATURES_OK);
     negotiate(1u << 15, 1); /* not offered */
     assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_FEATURES_OK);
-    out(VIRTIO_STATUS, 1, STARTED);
+    out(VIRTIO_STATUS, 1, VIRTIO_READY);
     assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_DRIVER_OK);
     negotiate(1u << 5 | 1u << 16, 1);
     assert_true(in(VIRTIO_STATUS, 1) & VIRTIO_FEATURES_OK);
@@ -245,9 +189,9 @@ static void test_status(void **state)
     (void)state;
     start();
     out(VIRTIO_STATUS, 1, VIRTIO_ACKNOWLEDGE);
-    assert_int_equal(in(VIRTIO_STATUS, 1), STARTED);
+    assert_int_equal(in(VIRTIO_STATUS, 1), VIRTIO_READY);
     out(VIRTIO_STATUS, 1, VIRTIO_NEEDS_RESET); /* not the driver's to set, and no reset */
-    assert_int_equal(in(VIRTIO_STATUS, 1), STARTED);
+    assert_int_equal(in(VIRTIO_STATUS, 1), VIRTIO_READY);
     out(VIRTIO_STATUS, 1, 0);
     assert_int_equal(in(VIRTIO_STATUS, 1), 0);
     assert_int_equal(in(VIRTIO_QUEUE_ENABLE, 2), 0);
@@ -314,7 +258,7 @@ static void test_bad_frames(void **state)
     send_one(12 + 14);
     send_one(12 + 1518);
     assert_int_equal(sent, 2);
-    assert_int_equal(in(VIRTIO_STATUS, 1), STARTED);
+    assert_int_equal(in(VIRTIO_STATUS, 1), VIRTIO_READY);
 }
 
 static void test_whole_queue(void **state)
@@ -462,7 +406,7 @@ static void test_receive_bad_buffers(void **state)
     receive_bad(71, WRITE);
     receive_bad(2000, 0);
     assert_int_equal(get(DATA(RX, 0) + 71, 4), 0); /* nothing past the buffer's end */
-    assert_int_equal(in(VIRTIO_STATUS, 1), STARTED);
+    assert_int_equal(in(VIRTIO_STATUS, 1), VIRTIO_READY);
 }
 
 static void test_ring_full(void **state)
@@ -487,7 +431,7 @@ static void expect_broken(void)
     assert_int_equal(in(VIRTIO_ISR, 1) & 2, 2);
     sent = 0;
     send_one(72);
-    out(VIRTIO_STATUS, 1, STARTED);
+    out(VIRTIO_STATUS, 1, VIRTIO_READY);
     send_one(72);
     assert_int_equal(sent, 0);
     memset(mem.base, 0, MEMORY);
@@ -519,12 +463,12 @@ static void test_bad_queue(void **state)
 {
     (void)state;
     negotiate(0, 1);
-    queue(RX, MEMORY, AVAIL(RX), USED(RX));
+    set_queue(RX, SIZE, MEMORY, AVAIL(RX), USED(RX));
     assert_int_equal(in(VIRTIO_QUEUE_ENABLE, 2), 0);
     assert_true(in(VIRTIO_STATUS, 1) & VIRTIO_NEEDS_RESET);
     assert_false(pci_level(VIRTIO_NET_IRQ)); /* no interrupt before DRIVER_OK */
     negotiate(0, 1);
-    queue(RX, 1ull << 40 | DESC(RX), AVAIL(RX), USED(RX));
+    set_queue(RX, SIZE, 1ull << 40 | DESC(RX), AVAIL(RX), USED(RX));
     assert_true(in(VIRTIO_STATUS, 1) & VIRTIO_NEEDS_RESET);
 }
 
@@ -533,7 +477,7 @@ static void test_fixed_queue(void **state)
 {
     (void)state;
     start();
-    queue(TX, MEMORY - 16, MEMORY, MEMORY);
+    set_queue(TX, SIZE, MEMORY - 16, MEMORY, MEMORY);
     assert_int_equal(in(VIRTIO_QUEUE_DESC, 4), DESC(TX));
     out(VIRTIO_QUEUE_SIZE, 2, 256);
     assert_int_equal(in(VIRTIO_QUEUE_SIZE, 2), SIZE);

@@ -3,12 +3,11 @@
 #include "hv/pc/virtio_rng.h"
 
 #include "hv/config.h"
-#include "test/unit/pci_fixture.h"
+#include "test/unit/virtio_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -18,12 +17,9 @@
 #define AVAIL  0x1000u
 #define USED   0x2000u
 #define DATA   0x3000u
-#define WINDOW (PCI_PORTS + VIRTIO_RNG_SLOT * PCI_SLOT_PORTS)
-#define READY  (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK)
 #define PAUSE  (VIRTIO_RNG_PAUSE_US * 1000u) /* ticks of the fixture's clock */
 
 static struct virtio_rng dev;
-static struct gmem mem;
 static unsigned drawn, bytes;
 static bool exhausted;
 
@@ -39,32 +35,18 @@ static int draw(uint8_t *to, size_t size)
     return 0;
 }
 
-static void out(unsigned reg, unsigned size, uint32_t v)
-{
-    io_out(&pci_io, (uint16_t)(WINDOW + reg), size, v);
-}
-
 static int setup(void **state)
 {
     (void)state;
     drawn = bytes = 0;
     exhausted = false;
     pci_clock.now = 1000;
-    mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
-    memset(mem.base, 0, MEMORY);
+    virtio_fixture_memory(MEMORY);
     virtio_rng_init(&dev, &mem, draw);
-    pci_fixture_start(DEV_RNG, NULL);
-    virtio_rng_device.plug(&dev, &pci_env);
-    pci_fixture_master(VIRTIO_RNG_SLOT);
-    out(VIRTIO_DRIVER_FEATURE_SELECT, 4, 1);
-    out(VIRTIO_DRIVER_FEATURE, 4, 1);
-    out(VIRTIO_STATUS, 1, READY & ~VIRTIO_DRIVER_OK);
-    out(VIRTIO_QUEUE_SIZE, 2, SIZE);
-    out(VIRTIO_QUEUE_DESC, 4, DESC);
-    out(VIRTIO_QUEUE_DRIVER, 4, AVAIL);
-    out(VIRTIO_QUEUE_DEVICE, 4, USED);
-    out(VIRTIO_QUEUE_ENABLE, 2, 1);
-    out(VIRTIO_STATUS, 1, READY);
+    virtio_fixture_plug(&virtio_rng_device, &dev, VIRTIO_RNG_SLOT, DEV_RNG);
+    negotiate(0, 1);
+    set_queue(0, SIZE, DESC, AVAIL, USED);
+    out(VIRTIO_STATUS, 1, VIRTIO_READY);
     return 0;
 }
 
@@ -77,30 +59,12 @@ static int teardown(void **state)
 
 static void desc(unsigned i, uint64_t address, uint32_t length, unsigned flags)
 {
-    const struct {
-        uint64_t address;
-        uint32_t length;
-        uint16_t flags, next;
-    } d = {address, length, (uint16_t)flags, (uint16_t)(i + 1)};
-
-    memcpy(mem.base + DESC + 16 * i, &d, sizeof(d));
-}
-
-static uint16_t get16(uint64_t at)
-{
-    uint16_t v;
-
-    memcpy(&v, mem.base + at, 2);
-    return v;
+    put_desc(DESC + 16ull * i, address, length, flags, i + 1);
 }
 
 static void offer(unsigned head)
 {
-    uint16_t index = get16(AVAIL + 2), entry = (uint16_t)head;
-
-    memcpy(mem.base + AVAIL + 4 + 2 * (index % SIZE), &entry, 2);
-    index++;
-    memcpy(mem.base + AVAIL + 2, &index, 2);
+    put_avail(AVAIL, SIZE, head);
     out(VIRTIO_NOTIFY, 2, 0);
 }
 
@@ -116,10 +80,7 @@ static bool step(void)
 
 static uint32_t written(void)
 {
-    uint32_t v;
-
-    memcpy(&v, mem.base + USED + 8 + 8 * ((get16(USED + 2) - 1u) % SIZE), 4);
-    return v;
+    return get(USED + 8 + 8ull * ((get(USED + 2, 2) - 1) % SIZE), 4);
 }
 
 static void fills(void **state)
@@ -133,7 +94,7 @@ static void fills(void **state)
     offer(0);
     while (step())
         assert_true(calls++ < 100);
-    assert_int_equal(get16(USED + 2), 1);
+    assert_int_equal(get(USED + 2, 2), 1);
     assert_int_equal(written(), 90);
     for (unsigned i = 0; i < 90; i++)
         assert_int_equal(mem.base[DATA + i], i + 1);
@@ -154,7 +115,7 @@ static void rate(void **state)
         pci_device.update(&pci_bus);
     }
     assert_int_equal(drawn, 1);
-    while (get16(USED + 2) == 0)
+    while (get(USED + 2, 2) == 0)
         assert_true(step());
     assert_int_equal(drawn, 1024 / VIRTIO_RNG_WORK);
     assert_int_equal(pci_clock.now - before, (drawn - 1) * PAUSE);
@@ -168,10 +129,10 @@ static void exhaustion(void **state)
     offer(0);
     for (unsigned n = 0; n < 5; n++)
         assert_true(step());
-    assert_int_equal(get16(USED + 2), 0);
+    assert_int_equal(get(USED + 2, 2), 0);
     exhausted = false;
     assert_true(step());
-    assert_int_equal(get16(USED + 2), 1);
+    assert_int_equal(get(USED + 2, 2), 1);
     assert_int_equal(written(), 8);
 }
 
@@ -182,7 +143,7 @@ static void bad_buffers(void **state)
     offer(0);
     while (step())
         ;
-    assert_int_equal(get16(USED + 2), 1);
+    assert_int_equal(get(USED + 2, 2), 1);
     assert_int_equal(written(), 0);
     assert_int_equal(drawn, 0);
     for (unsigned i = 0; i < SIZE; i++)
@@ -190,12 +151,12 @@ static void bad_buffers(void **state)
     offer(0);
     while (step())
         ;
-    assert_int_equal(get16(USED + 2), 2);
+    assert_int_equal(get(USED + 2, 2), 2);
     desc(0, MEMORY, 8, 2);
     offer(0);
     while (step())
         ;
-    assert_true(io_in(&pci_io, WINDOW + VIRTIO_STATUS, 1) & VIRTIO_NEEDS_RESET);
+    assert_true(in(VIRTIO_STATUS, 1) & VIRTIO_NEEDS_RESET);
 }
 
 static void absent(void **state)

@@ -5,6 +5,7 @@
 #include "hv/exit.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "test/unit/pc_host.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -76,20 +77,6 @@ static void on_exit_port(void *ctx, uint32_t code)
     vcpu_stop(v, ABI_GUEST_STOPPED, "exit %u", code);
 }
 
-static void on_kick(void *ctx, unsigned vcpu)
-{
-    (void)ctx;
-    (void)vcpu;
-}
-
-static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
-{
-    (void)ctx;
-    (void)vcpu;
-    (void)kind;
-    (void)vector;
-}
-
 static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
 {
     (void)subleaf;
@@ -100,16 +87,14 @@ static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
 /* Flat 32-bit protected mode at CPL 0, interrupts on. */
 static int fixture_vcpu(void **ctx)
 {
-    static const struct platform_host host = {.console = on_console,
-                                              .reset = on_reset,
-                                              .power_off = on_reset,
-                                              .exit = on_exit_port,
-                                              .kick = on_kick,
-                                              .ipi = on_ipi};
+    struct platform_host host = pc_host;
     static const struct cpuid_env env = {
         .host = host_cpuid, .tsc_hz = TSC_HZ, .xcr0 = 7, .apic = true, .vcpus = 1};
 
     (void)ctx;
+    host.console = on_console;
+    host.reset = host.power_off = on_reset;
+    host.exit = on_exit_port;
     memset(&guest, 0, sizeof(guest));
     memset(&state, 0, sizeof(state));
     memset(&record, 0, sizeof(record));

@@ -2,39 +2,18 @@
 #pragma once
 
 #include "hv/pc/virtio_net.h"
-#include "test/guests/lib/guest.h"
+#include "test/guests/lib/virtio.h"
 
-#define QUEUE              16u
-#define BUFFER             2048u
-#define DESC_NEXT          1u
-#define DESC_WRITE         2u
-#define AVAIL_NO_INTERRUPT 1u
-#define REG(r)             ((uint16_t)(ports + (r)))
-#define STATUS_READY       (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
-
-struct desc {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags, next;
-};
+#define QUEUE  16u
+#define BUFFER 2048u
 
 static struct queue {
-    struct desc desc[QUEUE] __attribute__((aligned(16)));
-    struct {
-        uint16_t flags, index, ring[QUEUE];
-    } avail;
-    struct {
-        uint16_t flags, index;
-        struct {
-            uint32_t id, length;
-        } ring[QUEUE];
-    } used __attribute__((aligned(4)));
+    VIRTQUEUE(QUEUE);
     uint16_t seen; /* of used.index */
     uint8_t buffers[QUEUE][BUFFER];
 } rx, tx;
 
 static uint8_t mac[6];
-static uint16_t ports; /* the device's */
 
 static void on_net(void)
 {
@@ -52,22 +31,6 @@ static uint16_t used_index(const struct queue *q)
     return __atomic_load_n(&q->used.index, __ATOMIC_ACQUIRE);
 }
 
-static void set_address(uint16_t reg, uint64_t a)
-{
-    outl(REG(reg), (uint32_t)a);
-    outl(REG(reg + 4), (uint32_t)(a >> 32));
-}
-
-static void set_queue(uint16_t number, uint16_t size, uint64_t desc, uint64_t avail, uint64_t used)
-{
-    outw(REG(VIRTIO_QUEUE_SELECT), number);
-    outw(REG(VIRTIO_QUEUE_SIZE), size);
-    set_address(VIRTIO_QUEUE_DESC, desc);
-    set_address(VIRTIO_QUEUE_DRIVER, avail);
-    set_address(VIRTIO_QUEUE_DEVICE, used);
-    outw(REG(VIRTIO_QUEUE_ENABLE), 1);
-}
-
 static void start_queue(uint16_t number, struct queue *q)
 {
     q->avail.flags = number == 1 ? AVAIL_NO_INTERRUPT : 0;
@@ -80,18 +43,10 @@ static void start_queue(uint16_t number, struct queue *q)
 
 static void reset_device(void)
 {
-    ports = pc_pci_ports(VIRTIO_PCI_VENDOR, VIRTIO_NET_DEVICE, 0);
-    if (!ports) {
+    if (!find_device(VIRTIO_NET_DEVICE, 0, VIRTIO_NET_F_MAC)) {
         say("net: there is no device\n");
         guest_exit(1);
     }
-    outb(REG(VIRTIO_STATUS), 0);
-    outb(REG(VIRTIO_STATUS), VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-    outl(REG(VIRTIO_DRIVER_FEATURE_SELECT), 0);
-    outl(REG(VIRTIO_DRIVER_FEATURE), VIRTIO_NET_F_MAC);
-    outl(REG(VIRTIO_DRIVER_FEATURE_SELECT), 1);
-    outl(REG(VIRTIO_DRIVER_FEATURE), VIRTIO_F_VERSION_1 >> 32);
-    outb(REG(VIRTIO_STATUS), STATUS_READY);
 }
 
 /* With `fill`, gives all receive buffers to the device. */
@@ -102,12 +57,11 @@ static void start_device(bool fill)
     start_queue(1, &tx);
     for (uint16_t i = 0; fill && i < QUEUE; i++)
         publish(&rx, i);
-    outb(REG(VIRTIO_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
-    outw(REG(VIRTIO_NOTIFY), 0);
-    if (inb(REG(VIRTIO_STATUS)) != (STATUS_READY | VIRTIO_DRIVER_OK)) {
+    if (!device_starts()) {
         say("net: the device does not start\n");
         guest_exit(1);
     }
+    outw(REG(VIRTIO_NOTIFY), 0);
     for (unsigned i = 0; i < sizeof(mac); i++)
         mac[i] = inb(REG(VIRTIO_CONFIG + i));
 }
