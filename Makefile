@@ -58,7 +58,7 @@ KERNEL_ASM := $(wildcard arch/x86/boot/*.asm arch/x86/cpu/*.asm arch/x86/vmx/*.a
 KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
 KERNEL_D := $(KERNEL_C:%.c=$(BUILD)/kernel/%.d) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o.d) $(BUILD)/gen/offsets.d
 
-GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz $(BUILD)/gen/dsdt.h
+GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h
 
 .PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench bench-peers systems check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
@@ -102,9 +102,15 @@ $(BUILD)/gen/xterm.js.gz: mgmt/tools/bundle.py $(BUILD)/gen/third_party.h
 	@$(PYTHON) mgmt/tools/bundle.py $(XTERM_DIR)/xterm.js $(@:.gz=)
 	@gzip -9nc $(@:.gz=) > $@.new && mv -f $@.new $@
 
-$(BUILD)/gen/xterm.css.gz: $(BUILD)/gen/third_party.h
+# The page's modules and styles likewise: each one answer, compressed.
+$(BUILD)/gen/page.js.gz: mgmt/tools/page.py $(wildcard mgmt/page/*.js)
 	$(in_dir)
-	@gzip -9nc $(XTERM_DIR)/xterm.css > $@.new && mv -f $@.new $@
+	@$(PYTHON) mgmt/tools/page.py mgmt/page/app.js $(@:.gz=)
+	@gzip -9nc $(@:.gz=) > $@.new && mv -f $@.new $@
+
+$(BUILD)/gen/page.css.gz: mgmt/page/style.css $(BUILD)/gen/third_party.h
+	$(in_dir)
+	@cat $(XTERM_DIR)/xterm.css mgmt/page/style.css | gzip -9nc > $@.new && mv -f $@.new $@
 
 # Guests' DSDT, compiled and turned into an array.
 $(BUILD)/gen/dsdt.h: mgmt/load/dsdt.asl hv/abi/pc.h

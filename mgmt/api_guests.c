@@ -102,6 +102,17 @@ static void put_vcpu(const struct call *c, struct json_out *j, struct api_vcpu i
     json_end(j);
 }
 
+/* Since its last start; null: it does not run. */
+static void put_uptime(const struct call *c, struct json_out *j, const struct abi_guest *g)
+{
+    uint64_t now = c->v->tsc(), ticks_per_ms = c->v->host->tsc_hz / 1000;
+
+    if ((g->state == ABI_GUEST_RUNNING || g->state == ABI_GUEST_PAUSED) && ticks_per_ms)
+        json_u64(j, "uptime_ms", now > g->started_tsc ? (now - g->started_tsc) / ticks_per_ms : 0);
+    else
+        json_null(j, "uptime_ms");
+}
+
 void get_guest(struct call *c, char *const *arg)
 {
     struct json_out *j;
@@ -113,6 +124,7 @@ void get_guest(struct call *c, char *const *arg)
     j = call_begin(c);
     json_object(j, NULL);
     put_summary(j, &g);
+    put_uptime(c, j, &g);
     json_u64(j, "exit_code", g.exit_code);
     json_u64(j, "restarts", g.restarts);
     json_u64(j, "started_tsc", g.started_tsc);

@@ -4,6 +4,7 @@
 #include "hv/lib.h"
 #include "mgmt/words.h"
 #include "mgmt/api_call.h"
+#include "mgmt/controls.h"
 #include "mgmt/dump.h"
 #include "mgmt/report.h"
 
@@ -100,6 +101,17 @@ static const struct abi_caps *caps_of(const struct call *c, struct api_vcpu id)
     return &c->v->caps[core < ABI_CORES_MAX ? core : 0];
 }
 
+static void put_profile(struct json_out *j, const struct abi_snapshot *s,
+                        const struct abi_caps *caps)
+{
+    int profile = controls_profile(&s->vmcs, caps);
+
+    if (profile >= 0)
+        json_str(j, "exit_profile", words_exit_profile[profile]);
+    else
+        json_null(j, "exit_profile");
+}
+
 static void put_snapshot(struct call *c, char *const *arg, struct api_vcpu id,
                          const struct dump_options *o, const struct abi_snapshot *s)
 {
@@ -112,6 +124,8 @@ static void put_snapshot(struct call *c, char *const *arg, struct api_vcpu id,
 
     json_object(j, NULL);
     put_heading(j, arg[0], s);
+    if (!j->text)
+        put_profile(j, s, caps_of(c, id));
     dump_fields(j, &d);
     json_end(j);
 }

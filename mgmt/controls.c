@@ -64,6 +64,32 @@ const char *controls_why(const struct abi_controls_result *r)
     }
 }
 
+static bool is_profile(const struct abi_vmcs *v, const struct abi_caps *caps,
+                       const struct abi_controls *k)
+{
+    const uint64_t allowed[ABI_CONTROLS] = {caps->pin, caps->cpu1, caps->cpu2, caps->exit,
+                                            caps->entry};
+
+    for (unsigned i = 0; i < ABI_CONTROLS; i++) {
+        uint64_t open = (allowed[i] >> 32) & ~allowed[i]; /* may be 1, and may be 0 */
+
+        if ((v->value[rows[i]] ^ k->value[i]) & k->mask[i] & open)
+            return false;
+    }
+    return true;
+}
+
+int controls_profile(const struct abi_vmcs *v, const struct abi_caps *caps)
+{
+    for (int n = 0; n < ABI_EXIT_PROFILES; n++) {
+        const struct abi_controls k = exit_profile((enum abi_exit_profile)n);
+
+        if (is_profile(v, caps, &k))
+            return n;
+    }
+    return -1;
+}
+
 int controls_judge(const struct abi_vmcs *v, const struct abi_caps *caps,
                    const struct abi_controls *c, struct abi_controls_result *r, char *why,
                    size_t size)

@@ -12,5 +12,8 @@
 int controls_judge(const struct abi_vmcs *v, const struct abi_caps *caps,
                    const struct abi_controls *c, struct abi_controls_result *r, char *why,
                    size_t size) MUST_CHECK;
+/* The exit profile that the control words amount to: an enum abi_exit_profile, or -1 if none. Bits
+ * that the CPU does not leave open do not count. */
+int controls_profile(const struct abi_vmcs *v, const struct abi_caps *caps);
 /* Only the reason, from the root's answer. */
 const char *controls_why(const struct abi_controls_result *r);

@@ -2,6 +2,7 @@
 
 #include "arch/x86/inspect/decode.h"
 #include "arch/x86/inspect/decode_bitmap.h"
+#include "arch/x86/vmx/exit_profile.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
@@ -124,6 +125,9 @@ static void put_provenance(const struct piece *p, const struct decode_part *part
         json_null(p->j, "forced");
     if (o.forced0 || o.forced1)
         json_str(p->j, "forced_by", vmx_msr_name(vmcs_control_msr(p->encoding, true)));
+    json_bool(p->j, "changeable",
+              !o.forced0 && !o.forced1 &&
+                  (controls_changeable((unsigned)dump_control(p->encoding)) >> bit->low & 1));
 }
 
 static void put_part(void *arg, const struct decode_part *part)

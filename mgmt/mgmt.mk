@@ -73,7 +73,7 @@ $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	$(Q)$(CC) $(MGMT_CFLAGS) $(WARN) -c $< $(out_d)
 
 # The compiler does not see the files that the assembler reads.
-$(BUILD)/mgmt/mgmt/page_files.o: $(wildcard mgmt/page/*) mgmt/openapi.json $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/xterm.css.gz
+$(BUILD)/mgmt/mgmt/page_files.o: mgmt/page/index.html mgmt/page/icon.svg mgmt/openapi.json $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz
 $(BUILD)/mgmt/mgmt/page_files.o: MGMT_CFLAGS += -Wa,-I$(BUILD)/gen
 
 $(BUILD)/mgmt/start.asm.o: mgmt/pc/start.asm Makefile | deps-build

@@ -63,7 +63,7 @@ $(BUILD)/$(1)/%.asm.o: %.asm test/test.mk
 	$$(in_dir)
 	@$(NASM) -f elf64 $$< $$(out)
 $(foreach t,$(THIRD_NAMES),$(call third_rule,$(1),$(2),$(firstword $(subst =, ,$(t))),$(lastword $(subst =, ,$(t)))))
-$(BUILD)/$(1)/mgmt/page_files.o: $(wildcard mgmt/page/*) mgmt/openapi.json
+$(BUILD)/$(1)/mgmt/page_files.o: mgmt/page/index.html mgmt/page/icon.svg mgmt/openapi.json $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz
 endef
 define third_rule
 

@@ -1,15 +1,17 @@
 // The frame around the views: where we are, the poll, whether the appliance answers.
 import "./help.js";
-import {api, clock, el, percent, Refusal, setText, Silence, uptime} from "./lib.js";
-import {capabilitiesView, layoutView, logView, overviewView} from "./host.js";
+import {api, clock, el, limits, percent, Refusal, setText, Silence, uptime} from "./lib.js";
 import {deployView} from "./deploy.js";
 import {eventsView} from "./events.js";
 import {guestView} from "./guest.js";
+import {logView} from "./ring.js";
+import {overviewView} from "./overview.js";
+import {capabilitiesView, layoutView} from "./vmx.js";
 import {isLoggingIn, logOut, session, setRole, token} from "./session.js";
 
 const POLL_MS = 1000;
 const HOST_EVERY = 5; // polls
-const VIEWS = {"": ["Guests", overviewView], deploy: ["Deploy", deployView], events: ["Events", eventsView], log: ["Log", logView],
+const VIEWS = {"": ["Guests", overviewView], deploy: ["New guest", deployView], events: ["Events", eventsView], log: ["Log", logView],
                layout: ["VMCS layout", layoutView], capabilities: ["Capabilities", capabilitiesView]};
 
 const main = document.getElementById("main");
@@ -198,14 +200,20 @@ document.addEventListener("drop", (e) => {
     location.hash = "#/deploy";
 });
 
+export const settings = limits; // for tests
+
+async function run() {
+    for (let round = 0; ; round++) {
+        const now = view;
+
+        if (!document.hidden && !isLoggingIn())
+            await poll(round, now);
+        if (now === view)
+            await pause();
+    }
+}
+
 window.addEventListener("hashchange", () => route(true));
 document.addEventListener("visibilitychange", () => wake());
 route(false);
-for (let round = 0; ; round++) {
-    const now = view;
-
-    if (!document.hidden && !isLoggingIn())
-        await poll(round, now);
-    if (now === view)
-        await pause();
-}
+run();

@@ -99,7 +99,7 @@ export function deployView() {
         await api("v1/guests", {method: "POST", body: JSON.stringify(guest), type: "application/json", slow: true});
         sent.used();
         if (!closed)
-            location.hash = `#/guest/${encodeURIComponent(name)}/terminal`;
+            location.hash = `#/guest/${encodeURIComponent(name)}/console`;
     }
     async function failed(e) {
         setText(status, "");
@@ -146,17 +146,25 @@ export function deployView() {
         form.showImages(answer);
     }
 
-    const node = el("form", {class: "deploy", novalidate: true, "aria-label": "Deploy a guest"}, form.nodes,
+    const node = el("form", {class: "deploy", novalidate: true, "aria-label": "New guest"}, form.nodes,
         el("p", {class: "tools"}, submit, cancel, progress), general, el("p", {class: "tools outcome"}, status, forget));
 
+    // An error is about what was there before.
+    for (const kind of ["input", "change"])
+        node.addEventListener(kind, () => {
+            if (busy)
+                return;
+            form.showProblem(null);
+            say(null);
+        });
     node.addEventListener("submit", (e) => {
         e.preventDefault();
         if (!refusal("admin"))
             deploy();
     });
     return {
-        title: "Deploy",
-        node: el("section", null, el("h2", null, "Deploy a guest"), node, images.node),
+        title: "New guest",
+        node: el("section", null, el("h2", null, "New guest"), node, images.node),
         host: (answer) => form.showCores(answer.cores),
         poll: refresh,
         take(files, target) {

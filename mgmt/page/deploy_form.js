@@ -1,6 +1,6 @@
 // The form for a new guest: an entry of guests.json, its images from files or existing ones.
 import {DISKS_MAX, GUEST, MODULES_MAX, NET} from "./fields.js";
-import {el, field, Refusal} from "./lib.js";
+import {el, field, labelOf, Refusal} from "./lib.js";
 import {isGuestName, suggestedName} from "./upload.js";
 
 // Shown at once, before and after the modules; all other fields are folded away.
@@ -18,16 +18,6 @@ function row(label, name, control, note) {
     control.setAttribute("aria-describedby", problem.id);
     return {name, control, problem, node: el("div", {class: "row"}, el("label", {for: control.id}, label),
         el("div", null, control, note ? el("small", {class: "note"}, note) : null, problem))};
-}
-
-const UNITS = {us: ", µs", ms: ", ms"};
-
-// "slice_us" is "Slice, µs".
-function labelOf(name) {
-    const words = name === "cmdline" ? ["command", "line"] : name.split("_"), unit = words.length > 1 ? UNITS[words.at(-1)] : undefined;
-    const text = (unit ? words.slice(0, -1) : words).join(" ");
-
-    return text[0].toUpperCase() + text.slice(1) + (unit ?? "");
 }
 
 const line = (more) => el("input", {type: "text", autocomplete: "off", spellcheck: "false", ...more});
@@ -58,7 +48,7 @@ const KINDS = {
 
 // A row of the form for a field of `path`, "" or "/net".
 function fieldRow(f, path) {
-    const {control, read} = KINDS[f.kind](f), r = row(labelOf(f.name), f.name, control, f.help);
+    const {control, read} = KINDS[f.kind](f), r = row(labelOf(f.name, true), f.name, control, f.help);
 
     return {...r, path, read: () => read((control.value ?? "").trim(), `${path}/${f.name}`, control)};
 }

@@ -58,7 +58,7 @@ export function eventsView() {
         last = Number(fields.id);
         body.prepend(el("tr", {"data-event": String(e.id)}, el("td", {class: "number"}, String(e.id)), el("td", {class: "number"}, uptime(e.uptime_ms)),
             el("td", {class: "minor"}, (e.time ?? "").slice(0, 19).replace("T", " ")),
-            el("th", {scope: "row"}, el("a", {href: `#/guest/${encodeURIComponent(e.guest)}/terminal`}, e.guest)),
+            el("th", {scope: "row"}, el("a", {href: `#/guest/${encodeURIComponent(e.guest)}`}, e.guest)),
             el("td", {class: `state ${e.state}`}, e.state), el("td", null, e.why), el("td", {class: "number"}, String(e.restarts))));
         while (body.children.length > KEPT)
             body.lastChild.remove();

@@ -2,9 +2,9 @@
 import {el} from "./lib.js";
 
 const OFF = "bulkhead-no-shortcuts";
-const WAYS = {g: ["#/", "guests"], d: ["#/deploy", "deploy, images"], e: ["#/events", "events"], l: ["#/log", "log"],
+const WAYS = {g: ["#/", "guests"], d: ["#/deploy", "new guest, images"], e: ["#/events", "events"], l: ["#/log", "log"],
               v: ["#/layout", "VMCS layout"], c: ["#/capabilities", "capabilities"]};
-const OTHERS = {"[ ]": "the view before or behind, of a guest", t: "a guest's terminal", "F6": "out of the terminal",
+const OTHERS = {"[ ]": "the view before or behind, of a guest", t: "a guest's console", "F6": "out of its terminal",
                 "arrows, Home, End": "in maps, time lines and tables of fields", "Enter": "keep the field that is shown", "?": "this list"};
 
 const dialog = document.getElementById("help");
@@ -39,7 +39,7 @@ document.addEventListener("keydown", (e) => {
     else if (e.key === "[" || e.key === "]")
         tabs(e.key === "]" ? 1 : -1);
     else if (e.key === "t")
-        document.querySelector('.tabs a[href$="/terminal"]')?.click();
+        document.querySelector('.tabs a[href*="/console"]')?.click();
     else
         return;
     e.preventDefault();

@@ -1,6 +1,6 @@
 // A guest's console as a terminal: xterm.js over a WebSocket.
 import {el, limits, setText, Silence} from "./lib.js";
-import {refusal, restrict, token} from "./session.js";
+import {restrict, token} from "./session.js";
 
 const AGAIN_MS = 2000, FRAME_MAX = 4096, COLUMNS_MIN = 20, COLUMNS_MAX = 132, ROWS = 25;
 const GONE = 1001; // the guest is deleted
@@ -160,12 +160,6 @@ export function terminalView(guest) {
         fit();
         addEventListener("resize", fit);
         dark.addEventListener("change", recolour);
-        const why = refusal("operate");
-
-        if (why) {
-            say(why, false);
-            return;
-        }
         to.connect();
         terminal.focus();
     }

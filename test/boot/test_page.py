@@ -55,6 +55,14 @@ class Page:
         self.driver.get("about:blank")
         self.driver.get(f"{self.base}#/{view}")
 
+    def plain(self, guest):
+        """A guest's console as plain text; kept for this address, as localStorage is."""
+        self.open(f"guest/{guest}/console")
+        self.wait(lambda: self.one(".plain-text").is_displayed(), "the console")
+        if not self.one(".plain-text").is_selected():
+            self.one(".plain-text").click()
+        self.one(".ring")
+
     def all(self, selector):
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
@@ -107,7 +115,7 @@ class Page:
 
 def limit(page, name, ms):
     """Changes one of the page's own time limits, which are too long for a test."""
-    page.driver.execute_async_script("const [name, ms, done] = arguments; import('/page/lib.js').then((lib) => { lib.limits[name] = ms; done(); })", name, ms)
+    page.driver.execute_async_script("const [name, ms, done] = arguments; import('/page/app.js').then((app) => { app.settings[name] = ms; done(); })", name, ms)
 
 
 def requests(driver):
@@ -133,24 +141,30 @@ def page(browser, m):
 
 def test_files(m):
     """Files are sent with a policy, and a second time only if they changed."""
-    paths = ["/"] + ["/page/" + name for name in sorted(os.listdir("mgmt/page")) if name != "index.html"]
-    for path in paths:
-        status, headers, body = m.request("GET", path)
-        with open("mgmt/page/" + (os.path.basename(path) or "index.html"), encoding="utf-8") as f:
-            assert status == 200 and body == f.read(), path
+    # What the build makes of the sources exists only compressed.
+    made = {"/": None, "/page/icon.svg": None, "/page/app.js": "page.js.gz", "/page/style.css": "page.css.gz", "/page/xterm.js": "xterm.js.gz"}
+    paths = list(made)
+    for path, source in made.items():
+        connection = http.client.HTTPConnection("127.0.0.1", m.port, timeout=LIMIT)
+        connection.request("GET", path)
+        r = connection.getresponse()
+        headers, body = r.headers, r.read()
+        connection.close()
+        with open(os.path.join(BUILD, "gen", source) if source else "mgmt/page/" + (os.path.basename(path) or "index.html"), "rb") as f:
+            assert r.status == 200 and body == f.read(), path
+        assert headers["Content-Encoding"] == ("gzip" if source else None)
         assert headers["Content-Security-Policy"].startswith("default-src 'self';") and headers["X-Content-Type-Options"] == "nosniff"
         assert headers["ETag"] == '"%s"' % m.get("/v1/host")["build_id"] and headers["Cache-Control"] == "no-cache"
         status, again, body = m.request("GET", path, headers={"If-None-Match": '"old", ' + headers["ETag"]})
         assert (status, body, again["ETag"]) == (304, "", headers["ETag"])
-        assert m.request("GET", path, headers={"If-None-Match": '"old"'})[0] == 200
-        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", body), path
-    # Made by the build; only the compressed form exists.
-    for path, words in (("/page/xterm.js", "export default module.exports.Terminal"), ("/page/xterm.css", ".xterm")):
-        connection = http.client.HTTPConnection("127.0.0.1", m.port, timeout=LIMIT)
-        connection.request("GET", path)
-        r = connection.getresponse()
-        assert r.status == 200 and r.headers["Content-Encoding"] == "gzip" and words in gzip.decompress(r.read()).decode()
-        connection.close()
+        if not source:
+            assert m.request("GET", path, headers={"If-None-Match": '"old"'})[0] == 200
+    for name in os.listdir("mgmt/page"):
+        with open("mgmt/page/" + name, encoding="utf-8") as f:
+            assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", f.read()), name
+    for name, words in (("xterm.js.gz", "export default module.exports.Terminal"), ("page.css.gz", ".xterm-screen"), ("page.js.gz", "export const {")):
+        with gzip.open(os.path.join(BUILD, "gen", name), "rt", encoding="utf-8") as f:
+            assert words in f.read()
     types = {path: m.request("HEAD", path)[1]["Content-Type"].split(";")[0] for path in paths}
     assert types["/"] == "text/html" and types["/page/style.css"] == "text/css" and types["/page/app.js"] == "text/javascript"
     for path in ("/page", "/page/", "/page/nothing.js", "/page/index.html", "/page/app.js/x", "/page/../v1/host"):
@@ -169,8 +183,32 @@ def test_overview(page, m):
     # By keyboard alone: to a guest, and to its next view.
     page.js("document.querySelector('[data-guest=hog] a').focus()")
     page.keys(Keys.ENTER)
-    page.wait(lambda: "#/guest/hog/vmcs" in page.driver.current_url, "the guest's view")
-    assert page.one(".tabs [aria-current=page]").text == "VMCS"
+    page.wait(lambda: page.driver.current_url.endswith("#/guest/hog"), "the guest's view")
+    page.wait(lambda: page.one(".tabs [aria-current=page]").text == "Summary", "its summary")
+
+
+def facts(page):
+    return page.js("Object.fromEntries([...document.querySelectorAll('[data-fact]')].map(f => [f.dataset.fact, f.querySelector('dd').textContent.trim()]))")
+
+
+def test_summary(page, m):
+    """What a guest is and does, from one answer and its last exits."""
+    page.open("guest/control")
+    page.wait(lambda: re.fullmatch(r"[1-9][0-9,]*", facts(page).get("Exits a second", "")), "rates, of two answers")
+    c, seen = m.guest("control")["configuration"], facts(page)
+    assert seen["Image"] == f"{c['image']} ({c['kind']})" and seen["Memory"] == "4 MB" and seen["Devices"] == ", ".join(c["devices"])
+    assert (seen["Weight"], seen["Restart"], seen["Slice"], seen["Command line"], seen["Card"]) == ("200", "on failure", "2 ms", "none", "none")
+    assert re.fullmatch(r"\d+:\d\d:\d\d", seen["Up"]) and seen["Of its core"].endswith("%")
+    page.one(".cards .card:last-child td")
+    assert {r.get_attribute("data-sum") for r in page.all("[data-sum]")} >= {"HLT"} and "Exits" in seen
+    page.screenshot("summary")
+    page.media("dark")
+    page.screenshot("summary-dark")
+    page.usual()
+    # The management guest has a card; a stopped guest says so.
+    page.open("guest/mgmt")
+    page.wait(lambda: "Received" in facts(page), "its card")
+    assert facts(page)["Address"] == m.guest("mgmt")["network"]["mac"]
 
 
 def misfits(dump):
@@ -286,15 +324,18 @@ def test_controls(page, m):
     assert bit("PRIMARY_PROCESSOR_CONTROLS", "RDTSC_EXITING") == "0x1"
     page.one("[data-profile=default]").click()
     page.wait(lambda: page.text(".result") == "Done: exit profile default.", "the profile")
+    page.one("[data-profile=default][aria-pressed=true]")
+    assert len(page.all("[data-profile][aria-pressed=true]")) == 1
     assert bit("PRIMARY_PROCESSOR_CONTROLS", "RDTSC_EXITING") == "0x0"
+    page.js("void (document.querySelector('[data-bit=ACTIVATE_VMX_PREEMPTION_TIMER]').disabled = false)")  # as if the page did not know
     page.one("[data-bit=ACTIVATE_VMX_PREEMPTION_TIMER]").click()
     page.wait(lambda: page.text(".result.error").startswith("not changed: PIN_BASED_CONTROLS"), "the refusal")
     page.wait(lambda: page.js("document.querySelector('[data-bit=ACTIVATE_VMX_PREEMPTION_TIMER]').checked"), "the box as the bit is")
     bits = [b for f in m.get("/v1/guests/hog/vcpus/0/vmcs?decode=1&fields=PIN_BASED_CONTROLS,PRIMARY_PROCESSOR_CONTROLS")["fields"] for b in f["bits"]]
-    forced = {b["name"]: b.get("forced") is not None for b in bits if b["name"] != "RESERVED"}
-    assert set(forced.values()) == {False, True}
-    for name, cannot in forced.items():
-        assert (page.one(f"[data-bit={name}]").get_attribute("disabled") is not None) == cannot, name
+    can = {b["name"]: b["changeable"] for b in bits if b["name"] != "RESERVED"}
+    assert set(can.values()) == {False, True} and not [b for b in bits if b.get("forced") is not None and b["changeable"]]
+    for name, changeable in can.items():
+        assert (page.one(f"[data-bit={name}]").get_attribute("disabled") is None) == changeable, name
 
 
 def test_actions(page, m):
@@ -310,10 +351,11 @@ def test_actions(page, m):
 
 
 def test_console_is_text(page):
-    page.open("guest/echo/console")
+    page.plain("echo")
     page.one("form input").send_keys("echo <b>bold</b><img src=x onerror=alert(1)>" + Keys.ENTER)
     page.wait(lambda: "\n<b>bold</b><img src=x onerror=alert(1)>" in page.text(".ring"), "what the guest said")
     assert not page.all("main b, main img")
+    page.js("localStorage.clear()")
 
 
 def test_log_and_machine(page, m):
@@ -332,7 +374,8 @@ def test_log_and_machine(page, m):
 
 def test_there_is_no_such_guest(page):
     page.open("guest/nobody/vmcs")
-    page.wait(lambda: "there is no guest of this name" in page.text(".error:not([hidden])"), "the API's own words")
+    page.wait(lambda: "There is no guest \u201cnobody\u201d" in page.text("main h2"), "that it does not exist")
+    assert not page.all("main button, main .tabs, main .error:not([hidden])")
 
 
 def test_silence(page, m):

@@ -59,7 +59,7 @@ def test_deploy(page, api, tmp_path):  # noqa: F811
     fill(page, name="rtos", memory="32M", cmdline="a=b 'c d'", restart="on failure", core="core 1")
     page.one(".deploy [value=net]").click()
     submit(page)
-    page.wait(lambda: "#/guest/rtos/terminal" in page.driver.current_url, "the new guest's terminal")
+    page.wait(lambda: "#/guest/rtos/console" in page.driver.current_url, "the new guest's console")
     put = [a for a in api.asked if a[0] == "PUT"]
     assert changes(api) == [("PUT", "images/rtos-My_kernel__1_.ELF"), ("POST", "guests")] and put[0][3] == data
     assert posted(api) == [{"name": "rtos", "image": "rtos-My_kernel__1_.ELF", "memory": "32M", "restart": "on-failure", "core": 1, "cmdline": "a=b 'c d'",
@@ -88,7 +88,7 @@ def test_modules(page, api, tmp_path):  # noqa: F811
     page.one("#deploy-disks li:nth-child(2) [type=checkbox]").click()
     fill(page, name="linux")
     submit(page)
-    page.wait(lambda: "#/guest/linux/terminal" in page.driver.current_url, "the new guest's terminal")
+    page.wait(lambda: "#/guest/linux/console" in page.driver.current_url, "the new guest's console")
     assert changes(api) == [("PUT", "images/linux-vmlinuz"), ("PUT", "images/linux-vmlinuz-2"), ("PUT", "images/linux-root.img"), ("POST", "guests")]
     assert posted(api)[0]["modules"] == [{"file": "linux-vmlinuz-2", "args": "a 1"}, {"file": "echo.elf", "args": ""}]
     assert posted(api)[0]["disks"] == [{"file": "linux-root.img"}, {"file": "echo.elf", "readonly": True}]
@@ -110,7 +110,7 @@ def test_advanced(page, api):  # noqa: F811
     page.wait(lambda: page.one("#weight-error").text == "must be a whole number", "that it is none")
     fill(page, weight="250")
     submit(page)
-    page.wait(lambda: "#/guest/echo/terminal" in page.driver.current_url, "the new guest's terminal")
+    page.wait(lambda: "#/guest/echo/console" in page.driver.current_url, "the new guest's console")
     assert posted(api) == [{"name": "echo", "image": "echo.elf", "memory": "16M", **numbers, "paused_clock": "runs", "exit_profile": "least", "kind": "flat",
                             "net": {"network": "plant", "uplink": False, "addresses": ["10.1.0.5", "fd00::5"], "allow": ["router-advertisements"], "broadcasts_per_second": 9}}]
 
@@ -142,7 +142,7 @@ def test_refused(page, api, pointer):  # noqa: F811
     else:
         assert invalid == []
     submit(page)
-    page.wait(lambda: "#/guest/echo/terminal" in page.driver.current_url, "the second try")
+    page.wait(lambda: "#/guest/echo/console" in page.driver.current_url, "the second try")
 
 
 def test_arguments_refused(page, api):  # noqa: F811
@@ -175,7 +175,7 @@ def test_names(page, api, tmp_path):  # noqa: F811
     choose(page, "#deploy-image", tmp_path, "k" * 80)
     fill(page, name="a" * 31)
     submit(page)
-    page.wait(lambda: "/terminal" in page.driver.current_url, "the new guest's terminal")
+    page.wait(lambda: "/console" in page.driver.current_url, "the new guest's console")
     assert changes(api)[0] == ("PUT", "images/" + "a" * 31 + "-" + "k" * 29 + "-2")  # 63 characters
 
 
@@ -189,7 +189,7 @@ def test_retry(page, api, tmp_path):  # noqa: F811
     assert page.text(".status") == "Kept for the next try: k-k.elf"
     fill(page, name="other")
     submit(page)
-    page.wait(lambda: "#/guest/other/terminal" in page.driver.current_url, "the second try")
+    page.wait(lambda: "#/guest/other/console" in page.driver.current_url, "the second try")
     assert changes(api) == [("PUT", "images/k-k.elf"), ("POST", "guests"), ("POST", "guests")] and posted(api)[-1]["image"] == "k-k.elf"
     page.open("deploy")
     page.one("[data-image='k-k.elf']")
@@ -210,7 +210,7 @@ def test_nothing_is_left(page, api, tmp_path, way):  # noqa: F811
     elif way == "another file":
         choose(page, "#deploy-image", tmp_path, "other.elf")
         submit(page)
-        page.wait(lambda: "#/guest/k/terminal" in page.driver.current_url, "the new guest's terminal")
+        page.wait(lambda: "#/guest/k/console" in page.driver.current_url, "the new guest's console")
         assert changes(api)[2:] == [("DELETE", "images/k-k.elf"), ("PUT", "images/k-other.elf"), ("POST", "guests")]
         return
     else:
@@ -239,7 +239,7 @@ def test_cancel(page, api, tmp_path):  # noqa: F811
     page.wait(lambda: page.text(".status").startswith("Given up"), "the end")
     api.go.set()
     submit(page)
-    page.wait(lambda: "#/guest/large/terminal" in page.driver.current_url, "the second try")
+    page.wait(lambda: "#/guest/large/console" in page.driver.current_url, "the second try")
     assert changes(api) == [("PUT", "images/large-large.elf"), ("POST", "guests")] and len(api.begun) == 2
 
 
@@ -280,7 +280,7 @@ def test_drop_and_images(page, api):  # noqa: F811
     assert page.js("document.getElementById('deploy-name').value") == "dropped"
     assert page.js("document.getElementById('deploy-image').files[0].name") == "dropped.bin"
     submit(page)
-    page.wait(lambda: "#/guest/dropped/terminal" in page.driver.current_url, "the new guest")
+    page.wait(lambda: "#/guest/dropped/console" in page.driver.current_url, "the new guest")
     api.images[-1]["used_by"] = []
     page.open("deploy")
     page.asks("[data-delete='dropped-dropped.bin']").accept()

@@ -68,7 +68,7 @@ def signed_in(page, m):
 
 def test_terminal(signed_in):
     page = signed_in
-    page.open("guest/echo/terminal")
+    page.open("guest/echo/console")
     page.wait(lambda: page.text(".status").startswith("connected"), "the connection")
     page.wait(lambda: terminal_text(page).rstrip().endswith(">"), "what it said before")
     page.keys("echo over TLS" + Keys.ENTER)
@@ -82,7 +82,7 @@ def test_deploy_and_events(signed_in, m):
     page.one("#deploy-image").send_keys(os.path.abspath(os.path.join(BUILD, "guests", "echo.elf")))
     page.fill(name="fresh", memory="4M")
     page.one(".deploy [type=submit]").click()
-    page.wait(lambda: "#/guest/fresh/terminal" in page.driver.current_url, "the new guest's terminal")
+    page.wait(lambda: "#/guest/fresh/console" in page.driver.current_url, "the new guest's console")
     page.wait(lambda: "echo: ready" in terminal_text(page), "its first words")
     page.js("void (location.hash = '#/events')")
     page.wait(lambda: page.text(".status") == "live" and "freshrunning" in page.text(".events"), "the event")

@@ -25,7 +25,7 @@ def terminal_text(page):
 
 def test_terminal(page, m):  # noqa: F811
     """By keyboard alone: typed text reaches the guest and its output is shown, also after a restart."""
-    page.open("guest/echo/terminal")
+    page.open("guest/echo/console")
     page.wait(lambda: page.text(".status").startswith("connected"), "the connection")
     page.wait(lambda: terminal_text(page).rstrip().endswith(">"), "what it said before")
     page.keys("echo over a socket" + Keys.ENTER)
@@ -111,7 +111,7 @@ def test_keys(page):  # noqa: F811
         page.keys(Keys.TAB)
         seen.add(page.js("document.activeElement.textContent.trim()"))
         assert page.js("getComputedStyle(document.activeElement).outlineStyle") != "none"
-    assert {"Bulkhead", "Guests", "Deploy", "Events", "Log"} <= seen
+    assert {"Bulkhead", "Guests", "New guest", "Events", "Log"} <= seen
 
 
 def test_deploy_and_delete(page, m, tmp_path):  # noqa: F811
@@ -127,7 +127,7 @@ def test_deploy_and_delete(page, m, tmp_path):  # noqa: F811
     assert page.js("document.activeElement.id") == "deploy-memory"
     page.fill(memory="4M")
     page.one(".deploy [type=submit]").click()
-    page.wait(lambda: "#/guest/fresh/terminal" in page.driver.current_url, "the new guest's terminal")
+    page.wait(lambda: "#/guest/fresh/console" in page.driver.current_url, "the new guest's console")
     page.wait(lambda: "echo: ready" in terminal_text(page), "its first words")
     assert m.guest("fresh")["configuration"]["memory"] == 4 << 20
     page.asks("[data-action=delete]").accept()
@@ -166,7 +166,7 @@ def test_drop(page, m, tmp_path):  # noqa: F811
     page.screenshot("deploy")
     page.usual()
     page.one(".deploy [type=submit]").click()
-    page.wait(lambda: "#/guest/dropped-one/terminal" in page.driver.current_url, "the new guest's terminal")
+    page.wait(lambda: "#/guest/dropped-one/console" in page.driver.current_url, "the new guest's console")
     page.wait(lambda: "echo: ready" in terminal_text(page), "its first words")
     made = m.guest("dropped-one")["configuration"]
     assert (made["image"], made["weight"], made["budget_us"], made["cmdline"]) == ("dropped-one-Dropped_One.elf", 50, 3000, "told by the page")
@@ -241,7 +241,7 @@ def test_management_starts_anew(page, m):  # noqa: F811
     page.wait(lambda: int(page.js("document.querySelector('[data-event]').dataset.event")) > newest and "mgmt" in page.text("[data-event]"), "the event of its start")
     ids = page.js("[...document.querySelectorAll('[data-event]')].map((r) => Number(r.dataset.event))")
     assert len(set(ids)) == len(ids), "each once"
-    page.open("guest/echo/terminal")
+    page.open("guest/echo/console")
     page.wait(lambda: page.text(".status").startswith("connected") and terminal_text(page).rstrip().endswith(">"), "the connection")
     limit(page, "quietMs", 3000)
     limit(page, "answerMs", 3000)

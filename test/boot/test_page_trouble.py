@@ -22,7 +22,7 @@ def leave(page):
 def test_stale_token(page, api):  # noqa: F811
     """One request reveals it, in each view; the token is not kept, and the page makes no requests while it asks for one."""
     api.needs_token = True
-    for view in ("", "guest/hog/terminal", "events"):
+    for view in ("", "guest/hog/console", "events"):
         page.open()
         page.driver.execute_script("sessionStorage.setItem('bulkhead-token', 'wrong')")
         api.asked.clear()
@@ -38,7 +38,7 @@ def test_stale_token(page, api):  # noqa: F811
 def test_token_that_becomes_stale(page, api):  # noqa: F811
     """The appliance restarts with another random token while a terminal or events are open."""
     api.needs_token, api.sockets, api.streams = True, [], []
-    for view, them in (("guest/hog/terminal", api.sockets), ("events", api.streams)):
+    for view, them in (("guest/hog/console", api.sockets), ("events", api.streams)):
         page.open()
         page.driver.execute_script("sessionStorage.setItem('bulkhead-token', 'a-token')")
         page.open(view)
@@ -60,7 +60,7 @@ def test_token_that_becomes_stale(page, api):  # noqa: F811
 def test_one_terminal(page, api):  # noqa: F811
     """However often Connect is pressed there is one connection, and none after leaving the view."""
     api.sockets = []
-    page.open("guest/hog/terminal")
+    page.open("guest/hog/console")
     page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
     for _ in range(3):
         page.js("(() => { const b = document.querySelector('.tools [data-role]'); for (let i = 0; i < 5; i++) b.click(); })()")
@@ -83,7 +83,7 @@ def test_one_terminal(page, api):  # noqa: F811
 def test_terminal_without_a_sign_of_life(page, api):  # noqa: F811
     """The server's end vanishes, as when the management guest restarts: the page detects the silence. An empty frame is a sign of life, and not shown."""
     api.sockets = []
-    page.open("guest/hog/terminal")
+    page.open("guest/hog/console")
     page.wait(lambda: api.sockets and page.text(".status").startswith("connected"), "the connection")
     limit(page, "quietMs", 3000)
     end = time.monotonic() + 5
@@ -137,14 +137,14 @@ def test_no_json(page, api):  # noqa: F811
 
 def test_terminal_that_does_not_load(page, api):  # noqa: F811
     api.sockets, api.missing = [], {"/page/xterm.js"}
-    page.open("guest/hog/terminal")
+    page.open("guest/hog/console")
     page.wait(lambda: page.one("#offline").is_displayed(), "that it is not there")
     page.one(".tools [data-role]").click()  # nothing to connect to yet
     api.missing = set()
     page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
 
 
-@pytest.mark.parametrize("view, there", [("guest/%", ".guests"), ("constructor", ".guests"), ("guest/hog/constructor", ".vmcs"), ("nothing", ".guests")])
+@pytest.mark.parametrize("view, there", [("guest/%", ".guests"), ("constructor", ".guests"), ("guest/hog/constructor", ".cards"), ("nothing", ".guests")])
 def test_no_such_place(page, api, view, there):  # noqa: F811
     page.open("log")
     page.one(".ring")
@@ -168,7 +168,10 @@ class Ring:
 @pytest.mark.parametrize("view, path", [("log", "/v1/log"), ("guest/hog/console", "/v1/guests/hog/console")])
 def test_ring_that_starts_anew(page, api, view, path):  # noqa: F811
     api.special[path] = Ring("the first life\n")
-    page.open(view)
+    if "console" in view:
+        page.plain("hog")
+    else:
+        page.open(view)
     page.wait(lambda: page.text(".ring") == "the first life\n", "what was said")
     api.special[path] = Ring("the second\n")
     page.wait(lambda: page.text(".ring") == "the second\n", "what is said now")
@@ -188,7 +191,7 @@ def test_machine_that_starts_anew(page, api):  # noqa: F811
     api.special["/v1/host"] = lambda _: (200, {**HOST, "uptime_ms": 500})
     page.wait(lambda: len(api.last_event_ids) == 2 and not page.all("[data-event]"), "that it begins again")
     assert api.last_event_ids == ["0", "0"]
-    page.open("guest/hog/terminal")
+    page.open("guest/hog/console")
     page.wait(lambda: len(api.sockets) == 1 and page.text(".status").startswith("connected"), "the connection")
     api.special["/v1/host"] = lambda _: (200, {**HOST, "uptime_ms": 100})
     page.wait(lambda: len(api.protocols) == 2 and page.text(".status").startswith("connected"), "another connection")

@@ -117,6 +117,25 @@ static void a_change(void **state)
     assert_memory_equal(why, "guest.activity", 14);
 }
 
+/* Which profile the words amount to. What the CPU forces does not count: CR3 loads exit in each,
+ * and INVLPG in none. */
+static void a_profile(void **state)
+{
+    const uint32_t most = CPU1_HLT_EXITING | CPU1_RDTSC_EXITING | CPU1_CR3_LOAD_EXITING |
+                          CPU1_CR3_STORE_EXITING | CPU1_MOV_DR_EXITING | CPU1_PAUSE_EXITING;
+
+    (void)state;
+    memset(&vmcs, 0, sizeof(vmcs));
+    vmcs.value[VMCS_ROW_PRIMARY_PROCESSOR_CONTROLS] = CPU1_CR3_LOAD_EXITING;
+    assert_int_equal(controls_profile(&vmcs, &caps[0]), ABI_EXITS_LEAST);
+    vmcs.value[VMCS_ROW_PRIMARY_PROCESSOR_CONTROLS] |= CPU1_HLT_EXITING | CPU1_USE_IO_BITMAPS;
+    assert_int_equal(controls_profile(&vmcs, &caps[0]), ABI_EXITS_DEFAULT);
+    vmcs.value[VMCS_ROW_PRIMARY_PROCESSOR_CONTROLS] = most;
+    assert_int_equal(controls_profile(&vmcs, &caps[0]), -1);
+    vmcs.value[VMCS_ROW_SECONDARY_PROCESSOR_CONTROLS] = CPU2_RDRAND_EXITING | CPU2_RDSEED_EXITING;
+    assert_int_equal(controls_profile(&vmcs, &caps[0]), ABI_EXITS_MOST);
+}
+
 /* ---- after a death ---- */
 
 static void happen(unsigned number, uint32_t state, uint64_t tsc, const char *why)
@@ -208,7 +227,8 @@ static void another_life(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(a_change), TEST(a_death), TEST(another_life)};
+    const struct CMUnitTest tests[] = {TEST(a_change), TEST(a_profile), TEST(a_death),
+                                       TEST(another_life)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

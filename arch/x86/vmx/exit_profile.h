@@ -16,21 +16,23 @@
 #define CHANGEABLE_CPU2                                                                            \
     (CPU2_ENABLE_RDTSCP | CPU2_RDRAND_EXITING | CPU2_RDSEED_EXITING | CPU2_ENABLE_INVPCID)
 
+static inline uint32_t controls_changeable(unsigned control)
+{
+    return control == ABI_CONTROL_CPU1   ? CHANGEABLE_CPU1
+           : control == ABI_CONTROL_CPU2 ? CHANGEABLE_CPU2
+                                         : 0;
+}
+
 /* Applies a change to control words. 0; -E_PERM: it changes protected bits; -E_INVAL: the CPU does
  * not allow it (`caps`: the capability MSRs). After an error r->control and r->bits say which. */
 static inline int controls_apply(const uint32_t old[ABI_CONTROLS], const struct abi_controls *c,
                                  const uint64_t caps[ABI_CONTROLS], uint32_t words[ABI_CONTROLS],
                                  struct abi_controls_result *r)
 {
-    static const uint32_t changeable[ABI_CONTROLS] = {
-        [ABI_CONTROL_CPU1] = CHANGEABLE_CPU1,
-        [ABI_CONTROL_CPU2] = CHANGEABLE_CPU2,
-    };
-
     r->control = r->bits = 0;
     for (unsigned i = 0; i < ABI_CONTROLS; i++) {
         uint32_t word = (old[i] & ~c->mask[i]) | (c->value[i] & c->mask[i]);
-        uint32_t changed = word ^ old[i], kept = changed & ~changeable[i];
+        uint32_t changed = word ^ old[i], kept = changed & ~controls_changeable(i);
         uint32_t cannot =
             changed & ((word & ~(uint32_t)(caps[i] >> 32)) | (~word & (uint32_t)caps[i]));
 

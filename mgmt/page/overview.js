@@ -1,0 +1,101 @@
+// The guests and the machine at a glance.
+import {act, isPossible, reason, roleOf} from "./actions.js";
+import {api, bar, clock, count, el, megabytes, percent, setText} from "./lib.js";
+import {rates, total} from "./rates.js";
+import {factCard} from "./facts.js";
+import {restrict} from "./session.js";
+
+const SHORT = ["start", "pause", "resume", "stop"]; // the others are in the guest's own view
+
+function guestRow(guest, now, host, old, click) {
+    const {share, exits} = rates(now, old), {memory} = guest.configuration;
+    const href = `#/guest/${encodeURIComponent(guest.name)}`, why = reason(guest);
+
+    return el("tr", {"data-guest": guest.name},
+        el("th", {scope: "row"}, el("a", {href}, guest.name), guest.management ? " (management)" : ""),
+        el("td", null, el("span", {class: `state ${guest.state}`}, guest.state),
+           now.halted && guest.state === "running" ? " waiting" : "", why ? `: ${why}` : ""),
+        el("td", {class: "minor"}, now.cores),
+        el("td", null, bar(share ?? 0), " ", share === null ? "..." : percent(share)),
+        el("td", {class: "number minor"}, exits === null ? "..." : count(exits)),
+        el("td", {class: "number minor"}, count(now.entries)),
+        el("td", {class: "number minor"}, String(guest.restarts)),
+        el("td", {class: "minor"}, bar(memory / host.memory.total), " ", megabytes(memory)),
+        el("td", {class: "actions"}, guest.management ? null : SHORT.filter((action) => isPossible(action, guest.state)).map((action) =>
+            restrict(el("button", {type: "button", "data-do": action, "aria-label": `${action} ${guest.name}`, onclick: () => click(guest.name, action)},
+                action), roleOf(action)))));
+}
+
+export function overviewView() {
+    const machine = factCard("Machine"), cores = el("ul", {class: "cores", "aria-label": "Cores"});
+    const coreCard = el("section", {class: "card", "aria-label": "Cores"}, el("h3", null, "Cores"), cores);
+    const fresh = restrict(el("a", {href: "#/deploy", class: "button main"}, "New guest"), "admin");
+    const body = el("tbody");
+    const head = (text, kind) => el("th", {scope: "col", class: kind}, text);
+    const heads = [head("guest"), head("state"), head("core", "minor"), head("run share"), head("exits/s", "number minor"), head("exits", "number minor"),
+                   head("restarts", "number minor"), head("memory", "minor"), head("actions")];
+    const old = new Map();
+    const error = el("p", {class: "error", role: "alert", hidden: true});
+    const reset = restrict(el("button", {type: "button", "data-do": "reboot", onclick: reboot}, "Reset the machine"), "admin");
+    const done = el("span", {class: "status", role: "status"});
+    let host = null;
+
+    async function reboot() {
+        if (!confirm("Reset the machine? To all guests, and to images that were uploaded, it is a power cut."))
+            return;
+        try {
+            await api("v1/host/actions", {method: "POST", body: JSON.stringify({action: "reboot"}), type: "application/json"});
+            setText(done, "The machine is being reset.");
+            error.hidden = true;
+        } catch (e) {
+            setText(error, e.message);
+            error.hidden = false;
+        }
+    }
+
+    async function click(guest, action) {
+        try {
+            await act(guest, action);
+            error.hidden = true;
+        } catch (e) {
+            setText(error, e.message);
+            error.hidden = false;
+        }
+    }
+
+    return {
+        title: "Guests",
+        node: el("section", null, el("div", {class: "guest-head"}, el("h2", null, "Guests"), fresh), error,
+                 el("div", {class: "scroll"}, el("table", {class: "guests", "aria-label": "Guests"}, el("thead", null, el("tr", null, heads)), body)),
+                 el("div", {class: "cards"}, coreCard, machine.node), el("p", {class: "actions"}, reset, " ", done)),
+        host(answer) {
+            host = answer;
+            const {total: all, free, guests} = host.memory;
+
+            machine.show(["Processor", host.cpu], ["TSC", `${count(clock.hz / 1000)} kHz`],
+                         ["Memory", `${megabytes(all - free)} of ${megabytes(all)} in use`, bar((all - free) / all)],
+                         ["Guests' memory", megabytes(guests)], ["Network", `${host.network.nic}, ${host.network.address}`]);
+            cores.replaceChildren(...host.cores.map((c) => el("li", null, el("span", null, `core ${c.id}`), bar(c.load),
+                el("span", null, `${percent(c.load)}, ${c.vcpus} ${c.vcpus === 1 ? "vCPU" : "vCPUs"}`))));
+        },
+        async poll() {
+            const rows = [];
+
+            for (const {name} of (await api("v1/guests")).guests) {
+                const guest = await api(`v1/guests/${encodeURIComponent(name)}`);
+                const now = {...total(guest), uptime_ms: host.uptime_ms};
+
+                rows.push(guestRow(guest, now, host, old.get(name), click));
+                old.set(name, now);
+            }
+            // Keeps the keyboard focus in the table.
+            const at = document.activeElement, focused = at?.closest("tr")?.dataset.guest, button = at?.dataset.do;
+            body.replaceChildren(...rows);
+            if (focused) {
+                const again = rows.find((r) => r.dataset.guest === focused);
+
+                (again?.querySelector(`[data-do="${button}"]`) ?? again?.querySelector(button ? "button, a" : "a"))?.focus();
+            }
+        },
+    };
+}
