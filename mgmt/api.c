@@ -77,27 +77,9 @@ void call_failf(struct call *c, unsigned status, const char *format, ...)
     call_fail(c, status, text);
 }
 
-bool call_query(const struct call *c, const char *name, char *value, size_t size)
+const char *call_query(const struct call *c, const char *name)
 {
-    size_t n = strlen(name);
-
-    for (const char *q = c->query; *q;) {
-        const char *end = q;
-
-        while (*end && *end != '&')
-            end++;
-        if (strncmp(q, name, n) == 0 && q[n] == '=') {
-            size_t len = (size_t)(end - q) - n - 1;
-
-            if (len >= size)
-                len = size - 1;
-            memcpy(value, q + n + 1, len);
-            value[len] = 0;
-            return true;
-        }
-        q = *end ? end + 1 : end;
-    }
-    return false;
+    return target_value(&c->target, name);
 }
 
 bool parse_u64(const char *s, uint64_t *v)
@@ -115,9 +97,9 @@ bool parse_u64(const char *s, uint64_t *v)
 
 bool call_query_u64(struct call *c, const char *name, uint64_t *v)
 {
-    char value[24];
+    const char *value = call_query(c, name);
 
-    if (!call_query(c, name, value, sizeof(value)) || parse_u64(value, v))
+    if (!value || parse_u64(value, v))
         return true;
     call_failf(c, 400, "%s: must be a whole number", name);
     return false;
@@ -125,9 +107,9 @@ bool call_query_u64(struct call *c, const char *name, uint64_t *v)
 
 bool call_query_bool(struct call *c, const char *name, bool *v)
 {
-    char value[4];
+    const char *value = call_query(c, name);
 
-    if (!call_query(c, name, value, sizeof(value)))
+    if (!value)
         return true;
     *v = value[0] == '1';
     if ((value[0] == '0' || value[0] == '1') && value[1] == 0)
@@ -208,22 +190,18 @@ void api_handle(const struct api_view *v, const struct http_request *r, char *bu
                      .waited = waited,
                      .timed_out = timed_out,
                      .came = waited ? out->wait : API_WAIT_NONE,
-                     .text = r->accept_text};
-    char format[8], *q;
+                     .text = accept_is_text(&r->accept)};
+    const char *format, *wrong = target_parse(&c.target, r->target);
 
     *out = (struct api_response){
         .status = 200, .wait_for = out->wait_for, .wait_sequence = out->wait_sequence};
-    (void)str_copy(c.path, sizeof(c.path), r->target);
-    for (q = c.path; *q && *q != '?'; q++)
-        ;
-    c.query = *q ? q + 1 : q;
-    *q = 0;
-    if (call_query(&c, "format", format, sizeof(format))) {
+    format = call_query(&c, "format");
+    if (format) {
         c.text = strcmp(format, "text") == 0;
         c.bad_format = !c.text && strcmp(format, "json") != 0;
     }
-    if (c.path[0] != '/')
-        call_fail(&c, 400, "the request target must be a path");
+    if (wrong)
+        call_fail(&c, 400, wrong);
     else
         route_call(&c);
     if (out->body.overflow)

@@ -15,8 +15,7 @@ struct call {
     size_t size;
     bool text, timed_out, waited, bad_format;
     enum api_wait came; /* with `waited`: what it waited for */
-    char path[HTTP_TARGET_MAX + 1];
-    const char *query;
+    struct target target;
     struct auth_identity who;
     char what[48]; /* for the log: what the path does not say about a change */
 };
@@ -31,9 +30,8 @@ void call_fail(struct call *c, unsigned status, const char *message);
 void call_fail_at(struct call *c, unsigned status, const char *pointer, const char *message);
 void call_failf(struct call *c, unsigned status, const char *format, ...) PRINTF(3, 4);
 
-/* The value of a query parameter, cut to `size`; false if it is absent. None of ours needs
- * percent-decoding. */
-bool call_query(const struct call *c, const char *name, char *value, size_t size);
+/* The value of a query parameter, decoded, or NULL. */
+const char *call_query(const struct call *c, const char *name);
 /* A parameter that is a whole number or 0 or 1; *v stays as it is if the parameter is absent.
  * False: it is malformed, and the call has failed with 400 and the parameter's name. */
 bool call_query_u64(struct call *c, const char *name, uint64_t *v);

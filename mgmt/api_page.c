@@ -3,14 +3,30 @@
 #include "mgmt/api_call.h"
 #include "mgmt/page_files.h"
 
-/* Does the client already have the file of this build? If-None-Match may list several tags. */
+/* Does the client already have the file of this build? If-None-Match is "*", or a list of entity
+ * tags, and W/ before one does not matter (RFC 9110, section 13.1.2). */
 static bool is_known(const struct http_request *r, const char *tag)
 {
+    const char *s = r->if_none_match;
     size_t n = strlen(tag);
 
-    for (const char *s = r->if_none_match; n && *s; s++)
-        if (strncmp(s, tag, n) == 0)
+    if (strcmp(s, "*") == 0)
+        return true;
+    while (*s) {
+        size_t length = 0;
+
+        while (*s == ' ' || *s == '\t' || *s == ',')
+            s++;
+        if (s[0] == 'W' && s[1] == '/')
+            s += 2;
+        if (*s++ != '"')
+            return false;
+        while (s[length] && s[length] != '"')
+            length++;
+        if (s[length] && length == n && memcmp(s, tag, n) == 0)
             return true;
+        s += length + (s[length] == '"');
+    }
     return false;
 }
 

@@ -14,13 +14,12 @@ static void get_ring(struct call *c, const struct abi_ring *r, bool text_by_defa
 {
     const uint8_t *text = bytes;
     struct json_out *j;
-    char value[8];
     uint64_t from = 0;
     size_t n, used;
 
     if (!call_query_u64(c, "from", &from))
         return;
-    if (text_by_default && !(call_query(c, "format", value, sizeof(value))))
+    if (text_by_default && !call_query(c, "format"))
         c->text = true;
     n = used = ring_copy(r, &from, bytes, sizeof(bytes));
     if (timed) {

@@ -13,18 +13,19 @@ static struct abi_snapshot first, second;
 
 bool call_dump_options(struct call *c, struct dump_options *o)
 {
-    char value[HTTP_TARGET_MAX];
-    const char *bad;
+    const char *value, *bad;
     size_t n;
 
     *o = (struct dump_options){.decode = c->text, .group = -1};
     if (!call_query_bool(c, "decode", &o->decode) || !call_query_bool(c, "oddities", &o->oddities))
         return false;
-    if (call_query(c, "group", value, sizeof(value)) && !dump_choose_group(o, value)) {
+    value = call_query(c, "group");
+    if (value && !dump_choose_group(o, value)) {
         call_fail(c, 400, "group: must be control, read-only, guest or host");
         return false;
     }
-    if (call_query(c, "fields", value, sizeof(value)) && !dump_choose_fields(o, value, &bad, &n)) {
+    value = call_query(c, "fields");
+    if (value && !dump_choose_fields(o, value, &bad, &n)) {
         call_failf(c, 400, "fields: \"%.*s\" is neither a field's name nor its encoding", (int)n,
                    bad);
         return false;

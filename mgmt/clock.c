@@ -59,3 +59,16 @@ void clock_text(char out[CLOCK_TEXT], uint64_t us)
     (void)fmt(out, CLOCK_TEXT, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ", year, month, day, rest / 3600,
               rest / 60 % 60, rest % 60, (unsigned)(us % SECOND_US));
 }
+
+void clock_http(char out[CLOCK_HTTP], uint64_t seconds)
+{
+    static const char days[] = "ThuFriSatSunMonTueWed"; /* 1970 began with a Thursday */
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    uint64_t s = seconds < LAST_SECOND ? seconds : LAST_SECOND, day_number = s / DAY_SECONDS;
+    unsigned year, month, day, rest = (unsigned)(s % DAY_SECONDS);
+
+    put_date(day_number, &year, &month, &day);
+    (void)fmt(out, CLOCK_HTTP, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
+              days + 3 * (day_number % 7), day, months + 3 * (month - 1), year, rest / 3600,
+              rest / 60 % 60, rest % 60);
+}

@@ -145,10 +145,29 @@ static void add_file_fields(struct connection *c, const struct api_response *r)
         add_field(c, "Content-Encoding: ", r->encoding);
 }
 
+/* RFC 9110, section 6.6.1: only with a clock that has been set. The text of a second is kept. */
+static void add_date(struct connection *c)
+{
+    static char text[CLOCK_HTTP];
+    static uint64_t second;
+    const struct api_view *v = c->view;
+    uint64_t now;
+
+    if (!clock_is_known(v->clock, v->host))
+        return;
+    now = clock_us(v->clock, v->host, v->tsc()) / 1000000;
+    if (now != second || !text[0]) {
+        clock_http(text, now);
+        second = now;
+    }
+    add_field(c, "Date: ", text);
+}
+
 /* RFC 6797 "HTTP Strict Transport Security", half a year. Not with the certificate that we made:
  * browsers would then lock out users who trust it by hand. */
-static void add_safe_fields(struct connection *c)
+static void add_common_fields(struct connection *c)
 {
+    add_date(c);
     add(c, CONNECTION_SAFE_FIELDS);
     if (c->tls && tls_is_configured())
         add(c, "Strict-Transport-Security: max-age=15768000\r\n");
@@ -172,6 +191,8 @@ static void add_rare_fields(struct connection *c, const struct api_response *r)
         add(c, "WWW-Authenticate: Bearer realm=\"bulkhead\"\r\n");
     if (r->retry_s)
         add_number(c, "Retry-After: ", r->retry_s);
+    if (r->status == 415)
+        add(c, "Accept-Encoding: identity\r\n");
     if (r->allow[0])
         add_field(c, "Allow: ", r->allow);
     if (r->location[0])
@@ -189,7 +210,7 @@ static void put_head(struct connection *c, const struct api_response *r, size_t 
     reason = fmt_digits(c->head + sizeof(version) - 1, r->status, 3, '0');
     c->head_len = (size_t)(reason - c->head);
     add_field(c, " ", http_reason(r->status));
-    add_safe_fields(c);
+    add_common_fields(c);
     if (r->upgrade) {
         add_upgrade(c);
     } else {
@@ -256,11 +277,12 @@ static void redirect(struct connection *c)
     if (https_port && https_port != 443)
         (void)fmt(port, sizeof(port), ":%u", https_port);
     memset(&c->response, 0, sizeof(c->response));
-    c->head_len =
-        fmt(c->head, sizeof(c->head),
-            "HTTP/1.1 308 %s\r\nLocation: https://%.*s%s%s\r\nContent-Length: 0\r\n"
-            "Cache-Control: no-store\r\n" CONNECTION_SAFE_FIELDS "Connection: %s\r\n\r\n",
-            http_reason(308), (int)n, r->host, port, target, c->close ? "close" : "keep-alive");
+    c->head_len = fmt(c->head, sizeof(c->head),
+                      "HTTP/1.1 308 %s\r\nLocation: https://%.*s%s%s\r\nContent-Length: 0\r\n"
+                      "Cache-Control: no-store\r\n",
+                      http_reason(308), (int)n, r->host, port, target);
+    add_common_fields(c);
+    add(c, c->close ? "Connection: close\r\n\r\n" : "Connection: keep-alive\r\n\r\n");
     count_answer(c->view, 308);
     connection_begin_sending(c, 0);
 }

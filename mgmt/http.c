@@ -18,7 +18,7 @@ static int on_url(llhttp_t *p, const char *at, size_t n)
 {
     struct http_request *r = of(p);
 
-    if (n > HTTP_TARGET_MAX - r->target_len)
+    if (n > TARGET_MAX - r->target_len)
         return refuse(r, 414);
     memcpy(r->target + r->target_len, at, n);
     r->target_len += n;
@@ -60,16 +60,6 @@ static int on_value(llhttp_t *p, const char *at, size_t n)
     return count_header(r, n);
 }
 
-static bool contains(const char *s, const char *what)
-{
-    size_t n = strlen(what);
-
-    for (; *s; s++)
-        if (strncmp(s, what, n) == 0)
-            return true;
-    return false;
-}
-
 static bool same_name(const char *a, const char *b)
 {
     for (; *a && *b; a++, b++)
@@ -94,20 +84,39 @@ static void take_host(struct http_request *r)
     (void)str_copy(r->host, sizeof(r->host), r->value);
 }
 
-/* Lines of the same name are one field (RFC 9110, section 5.2). */
-static void take_digest(struct http_request *r)
+/* Lines of the same name are one field (RFC 9110, section 5.2). True: part of it did not fit. */
+static bool append(const struct http_request *r, char *field, size_t size)
 {
-    size_t n = strlen(r->repr_digest), room = sizeof(r->repr_digest) - n;
+    size_t n = strlen(field), room = size - n;
 
-    if (r->value_len == sizeof(r->value) - 1 || r->value_len + 3 > room) {
-        r->digest_cut = true;
-        return;
-    }
+    if (r->value_len == sizeof(r->value) - 1 || r->value_len + 3 > room)
+        return true;
     if (n) {
-        memcpy(r->repr_digest + n, ", ", 2);
+        memcpy(field + n, ", ", 2);
         n += 2;
     }
-    memcpy(r->repr_digest + n, r->value, r->value_len + 1);
+    memcpy(field + n, r->value, r->value_len + 1);
+    return false;
+}
+
+/* The end of a list that was cut is not what the client sent. */
+static void take_accept(struct http_request *r)
+{
+    if (r->value_len == sizeof(r->value) - 1)
+        while (r->value_len && r->value[r->value_len - 1] != ',')
+            r->value[--r->value_len] = 0;
+    accept_take(&r->accept, r->value);
+}
+
+/* What says how the body must be understood. */
+static void take_content(struct http_request *r)
+{
+    if (same_name(r->field, "content-range"))
+        r->content_range = true;
+    if (same_name(r->field, "content-encoding") && !same_name(r->value, "identity"))
+        r->coded = true;
+    if (same_name(r->field, "transfer-encoding") && !same_name(r->value, "chunked"))
+        r->strange_transfer = true;
 }
 
 static int on_value_complete(llhttp_t *p)
@@ -115,14 +124,15 @@ static int on_value_complete(llhttp_t *p)
     struct http_request *r = of(p);
 
     trim(r);
-    if (same_name(r->field, "accept") && contains(r->value, "text/plain"))
-        r->accept_text = true;
+    take_content(r);
+    if (same_name(r->field, "accept"))
+        take_accept(r);
     if (same_name(r->field, "if-none-match"))
-        (void)str_copy(r->if_none_match, sizeof(r->if_none_match), r->value);
+        r->if_none_match_cut |= append(r, r->if_none_match, sizeof(r->if_none_match));
     if (same_name(r->field, "last-event-id"))
         (void)str_copy(r->last_event_id, sizeof(r->last_event_id), r->value);
     if (same_name(r->field, "repr-digest"))
-        take_digest(r);
+        r->digest_cut |= append(r, r->repr_digest, sizeof(r->repr_digest));
     if (same_name(r->field, "host"))
         take_host(r);
     if (same_name(r->field, "origin")) {
@@ -171,9 +181,30 @@ static int offer_to_sink(struct http_request *r, const llhttp_t *p)
     return status ? refuse(r, status) : 0;
 }
 
+static int refuse_why(struct http_request *r, unsigned status, const char *why)
+{
+    (void)str_copy(r->why, sizeof(r->why), why);
+    return refuse(r, status);
+}
+
+/* A body that is not what it stands for: it would be stored or typed as it is. */
+static int check_body(struct http_request *r, const llhttp_t *p)
+{
+    if (r->strange_transfer)
+        return refuse_why(r, 501, "Transfer-Encoding: only chunked is understood");
+    if (p->method != HTTP_PUT && p->method != HTTP_POST && p->method != HTTP_PATCH)
+        return 0;
+    if (r->content_range)
+        return refuse_why(r, 400, "Content-Range: a part cannot be taken, only the whole");
+    if (r->coded)
+        return refuse_why(r, 415, "Content-Encoding: the body must not be encoded");
+    return 0;
+}
+
 static int on_headers_complete(llhttp_t *p)
 {
     struct http_request *r = of(p);
+    const char *why = target_resolve(r->target, r->host, sizeof(r->host));
 
     r->cross_origin = r->origin[0] && !is_own(r->origin, "http://", r->host) &&
                       !is_own(r->origin, "https://", r->host);
@@ -182,12 +213,14 @@ static int on_headers_complete(llhttp_t *p)
     if (p->http_major != 1)
         return refuse(r, 400);
     /* RFC 9112, section 3.2. */
-    if (r->hosts > 1 || (r->hosts == 0 && p->http_minor >= 1)) {
-        (void)str_copy(r->why, sizeof(r->why), "Host: must be there, once");
-        return refuse(r, 400);
-    }
+    if (r->hosts > 1 || (r->hosts == 0 && p->http_minor >= 1))
+        return refuse_why(r, 400, "Host: must be there, once");
     r->head_done = true;
     r->method = p->method;
+    if (why)
+        return refuse_why(r, 400, why);
+    if (check_body(r, p))
+        return HPE_USER;
     if (r->sink && p->method == HTTP_PUT && offer_to_sink(r, p))
         return HPE_USER;
     if (!r->streaming && length_is_known(p) && p->content_length > HTTP_BODY_MAX)
@@ -229,11 +262,13 @@ static void clear(struct http_request *r)
     r->target_len = r->header_bytes = r->body_len = r->field_len = r->value_len = 0;
     r->target[0] = r->field[0] = r->value[0] = r->if_none_match[0] = 0;
     r->why[0] = r->repr_digest[0] = 0;
-    r->digest_cut = r->streaming = false;
+    r->if_none_match_cut = r->digest_cut = r->streaming = false;
+    r->accept = (struct accept){0};
+    r->content_range = r->coded = r->strange_transfer = false;
     r->hosts = 0;
     memset(r->authorization, 0, sizeof(r->authorization));
     r->last_event_id[0] = r->host[0] = r->origin[0] = 0;
-    r->accept_text = r->keep_alive = r->cross_origin = false;
+    r->keep_alive = r->cross_origin = false;
     r->expects_continue = r->told_to_go_on = r->head_done = false;
     r->websocket = (struct websocket_offer){0};
 }
@@ -328,10 +363,14 @@ const char *http_reason(unsigned status)
         return "Conflict";
     case 411:
         return "Length Required";
+    case 412:
+        return "Precondition Failed";
     case 413:
         return "Content Too Large";
     case 414:
         return "URI Too Long";
+    case 415:
+        return "Unsupported Media Type";
     case 421:
         return "Misdirected Request";
     case 426:

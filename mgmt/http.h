@@ -5,12 +5,13 @@
 #pragma once
 
 #include "hv/types.h"
+#include "mgmt/accept.h"
 #include "mgmt/address.h"
 #include "mgmt/auth.h"
+#include "mgmt/target.h"
 #include "mgmt/websocket.h"
 #include <llhttp.h>
 
-#define HTTP_TARGET_MAX  256u  /* bytes of the request target; 414 beyond */
 #define HTTP_HEADERS_MAX 4096u /* bytes of all header fields; 431 beyond */
 #define HTTP_BODY_MAX    8192u /* 413 beyond; the body of a PUT goes to the sink instead */
 
@@ -43,22 +44,27 @@ struct http_request {
     unsigned retry_s;             /* with HTTP_BAD: Retry-After, or 0 */
     const struct http_sink *sink; /* NULL: PUT is like any other method */
     void *sink_ctx;
-    bool streaming; /* the body goes to the sink */
-    char target[HTTP_TARGET_MAX + 1];
+    bool streaming;              /* the body goes to the sink */
+    char target[TARGET_MAX + 1]; /* 414 beyond */
     size_t target_len, header_bytes, body_len;
     char field[24], value[512];
     size_t field_len, value_len;
-    char if_none_match[64]; /* cut */
-    char last_event_id[24]; /* cut */
-    char repr_digest[512];  /* all lines */
-    bool digest_cut;        /* part of it did not fit */
-    unsigned hosts;         /* number of Host fields; one that is too long counts as two */
+    char if_none_match[256]; /* all lines */
+    bool if_none_match_cut;  /* part of it did not fit */
+    char last_event_id[24];  /* cut */
+    char repr_digest[512];   /* all lines */
+    bool digest_cut;         /* part of it did not fit */
+    unsigned hosts;          /* number of Host fields; one that is too long counts as two */
     char host[128];
     /* A browser sent it for a page of another site: its Origin is not our Host. */
     bool cross_origin;
     char origin[128];
     char authorization[128]; /* "?" if too long or repeated */
-    bool accept_text, keep_alive;
+    struct accept accept;
+    bool content_range;    /* the body is a part of something */
+    bool coded;            /* the body has a Content-Encoding */
+    bool strange_transfer; /* a Transfer-Encoding other than "chunked" */
+    bool keep_alive;
     bool expects_continue, told_to_go_on, head_done;
     struct websocket_offer websocket;
     struct auth_address client; /* set by the owner of the connection */

@@ -42,7 +42,7 @@ MGMT_LWIP := core/altcp core/altcp_alloc core/altcp_tcp core/def core/inet_chksu
         core/stats core/sys core/tcp core/tcp_in core/tcp_out core/timeouts core/udp core/ipv4/dhcp \
         core/ipv4/etharp core/ipv4/icmp core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag core/ipv4/igmp \
         core/ipv6/ethip6 core/ipv6/icmp6 core/ipv6/inet6 core/ipv6/ip6 core/ipv6/ip6_addr core/ipv6/ip6_frag core/ipv6/mld6 core/ipv6/nd6 \
-        core/dns netif/ethernet apps/mdns/mdns apps/mdns/mdns_domain apps/mdns/mdns_out apps/sntp/sntp apps/altcp_tls/altcp_tls_mbedtls
+        core/dns netif/ethernet apps/mdns/mdns apps/mdns/mdns_domain apps/mdns/mdns_out apps/altcp_tls/altcp_tls_mbedtls
 MGMT_MBEDTLS := aes asn1parse asn1write base64 bignum bignum_core chacha20 chachapoly cipher cipher_wrap constant_time ctr_drbg \
         ecdh ecdsa ecp ecp_curves entropy gcm hkdf hmac_drbg md memory_buffer_alloc oid pem pk pk_ecc pk_wrap pkparse pkwrite platform \
         platform_util poly1305 psa_crypto psa_crypto_aead psa_crypto_cipher psa_crypto_client psa_crypto_driver_wrappers_no_static \

@@ -5,78 +5,77 @@
 #include "hv/lib.h"
 #include "mgmt/upload.h"
 
-#define SEGMENTS_MAX 8
+#define SEGMENTS_MAX TARGET_SEGMENTS
 #define ARGS_MAX     3
 
 typedef void handler(struct call *c, char *const *arg);
+
+#define DUMP_QUERY "decode oddities group fields format"
+
+struct method {
+    handler *handler;
+    const char *query; /* the parameters that it knows, as words; NULL: none; "*": any */
+};
 
 /* "*" stands for a segment that is passed on. Roles: what reading and changing need; ROLE_READ
  * if not given. */
 static const struct route {
     const char *path[SEGMENTS_MAX];
-    handler *get, *post, *put, *patch, *delete;
+    struct method get, post, put, patch, delete;
     uint32_t look, change;
     bool open; /* reading needs no token */
 } routes[] = {
-    {.path = {NULL}, .get = get_page, .open = true},
-    {.path = {"page", "*"}, .get = get_page_file, .open = true},
-    {.path = {"openapi.json"}, .get = get_openapi, .open = true},
-    {.path = {"healthz"}, .get = get_healthz},
-    {.path = {"metrics"}, .get = get_metrics},
-    {.path = {"v1", "whoami"}, .get = get_whoami},
-    {.path = {"v1", "config"}, .get = get_config, .look = ROLE_ADMIN},
-    {.path = {"v1", "events"}, .get = get_events},
-    {.path = {"v1", "host"}, .get = get_host},
-    {.path = {"v1", "host", "actions"}, .post = post_host_action, .change = ROLE_ADMIN},
-    {.path = {"v1", "log"}, .get = get_log},
-    {.path = {"v1", "images"}, .get = get_images},
+    {.path = {NULL}, .get = {get_page, "*"}, .open = true},
+    {.path = {"page", "*"}, .get = {get_page_file, "*"}, .open = true},
+    {.path = {"openapi.json"}, .get = {get_openapi}, .open = true},
+    {.path = {"healthz"}, .get = {get_healthz, "format"}},
+    {.path = {"metrics"}, .get = {get_metrics}},
+    {.path = {"v1", "whoami"}, .get = {get_whoami, "format"}},
+    {.path = {"v1", "config"}, .get = {get_config, "format"}, .look = ROLE_ADMIN},
+    {.path = {"v1", "events"}, .get = {get_events, "from follow format"}},
+    {.path = {"v1", "host"}, .get = {get_host, "format"}},
+    {.path = {"v1", "host", "actions"}, .post = {post_host_action, "format"}, .change = ROLE_ADMIN},
+    {.path = {"v1", "log"}, .get = {get_log, "from follow time format"}},
+    {.path = {"v1", "images"}, .get = {get_images, "format"}},
     {.path = {"v1", "images", "*"},
-     .get = get_image,
-     .put = put_image,
-     .delete = delete_image,
+     .get = {get_image, "format"},
+     .put = {put_image, "format"},
+     .delete = {delete_image, "format"},
      .change = ROLE_ADMIN},
-    {.path = {"v1", "guests"}, .get = get_guests, .post = post_guests, .change = ROLE_ADMIN},
-    {.path = {"v1", "guests", "*"}, .get = get_guest, .delete = delete_guest, .change = ROLE_ADMIN},
+    {.path = {"v1", "guests"},
+     .get = {get_guests, "format"},
+     .post = {post_guests, "format"},
+     .change = ROLE_ADMIN},
+    {.path = {"v1", "guests", "*"},
+     .get = {get_guest, "format"},
+     .delete = {delete_guest, "format"},
+     .change = ROLE_ADMIN},
     {.path = {"v1", "guests", "*", "console"},
-     .get = get_console,
-     .post = post_console,
+     .get = {get_console, "from follow format"},
+     .post = {post_console, "format"},
      .change = ROLE_OPERATE},
-    {.path = {"v1", "guests", "*", "terminal"}, .get = get_terminal, .look = ROLE_OPERATE},
-    {.path = {"v1", "guests", "*", "actions"}, .post = post_action, .change = ROLE_OPERATE},
-    {.path = {"v1", "guests", "*", "vcpus", "*", "exits"}, .get = get_exits},
+    {.path = {"v1", "guests", "*", "terminal"}, .get = {get_terminal}, .look = ROLE_OPERATE},
+    {.path = {"v1", "guests", "*", "actions"},
+     .post = {post_action, "format"},
+     .change = ROLE_OPERATE},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "exits"}, .get = {get_exits, "n reason format"}},
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs"},
-     .get = get_vmcs,
-     .patch = patch_vmcs,
+     .get = {get_vmcs, DUMP_QUERY},
+     .patch = {patch_vmcs, "format"},
      .change = ROLE_OPERATE},
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots"},
-     .get = get_snapshots,
-     .post = post_snapshot,
+     .get = {get_snapshots, "format"},
+     .post = {post_snapshot, DUMP_QUERY},
      .change = ROLE_OPERATE},
-    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots", "*"}, .get = get_snapshot},
-    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"}, .get = get_diff},
-    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, .get = get_check},
-    {.path = {"v1", "vmx", "capabilities"}, .get = get_capabilities},
-    {.path = {"v1", "vmx", "layout"}, .get = get_layout},
-    {.path = {"v1", "vmx", "decode"}, .post = post_decode}, /* changes nothing */
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots", "*"},
+     .get = {get_snapshot, DUMP_QUERY}},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"},
+     .get = {get_diff, "from to volatile format"}},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, .get = {get_check, "format"}},
+    {.path = {"v1", "vmx", "capabilities"}, .get = {get_capabilities, "decode format"}},
+    {.path = {"v1", "vmx", "layout"}, .get = {get_layout, "format"}},
+    {.path = {"v1", "vmx", "decode"}, .post = {post_decode, DUMP_QUERY}}, /* changes nothing */
 };
-
-static unsigned split(char *path, char *segments[SEGMENTS_MAX])
-{
-    unsigned n = 0;
-
-    for (char *p = path; *p;) {
-        if (*p == '/') {
-            *p++ = 0;
-            continue;
-        }
-        if (n == SEGMENTS_MAX)
-            return SEGMENTS_MAX + 1;
-        segments[n++] = p;
-        while (*p && *p != '/')
-            p++;
-    }
-    return n;
-}
 
 static bool matches(const struct route *t, char *const *segments, unsigned n, char **arg)
 {
@@ -91,20 +90,20 @@ static bool matches(const struct route *t, char *const *segments, unsigned n, ch
     return n == SEGMENTS_MAX;
 }
 
-static handler *handler_of(const struct route *t, unsigned method)
+static const struct method *method_of(const struct route *t, unsigned method)
 {
     switch (method) {
     case HTTP_GET:
     case HTTP_HEAD:
-        return t->get;
+        return &t->get;
     case HTTP_POST:
-        return t->post;
+        return &t->post;
     case HTTP_PUT:
-        return t->put;
+        return &t->put;
     case HTTP_PATCH:
-        return t->patch;
+        return &t->patch;
     case HTTP_DELETE:
-        return t->delete;
+        return &t->delete;
     default:
         return NULL;
     }
@@ -115,11 +114,11 @@ static void say_allowed(const struct route *t, char *buf, size_t size)
     const struct {
         handler *handler;
         const char *names;
-    } methods[] = {{t->get, "GET, HEAD"},
-                   {t->post, "POST"},
-                   {t->put, "PUT"},
-                   {t->patch, "PATCH"},
-                   {t->delete, "DELETE"}};
+    } methods[] = {{t->get.handler, "GET, HEAD"},
+                   {t->post.handler, "POST"},
+                   {t->put.handler, "PUT"},
+                   {t->patch.handler, "PATCH"},
+                   {t->delete.handler, "DELETE"}};
     size_t n = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(methods); i++)
@@ -305,16 +304,23 @@ static bool is_admitted(struct call *c, const struct route *t)
 
 static void call_handler(struct call *c, const struct route *t, char *const *arg)
 {
-    handler *h = handler_of(t, c->r->method);
+    const struct method *m = method_of(t, c->r->method);
+    const char *stranger = m && m->query && m->query[0] == '*'
+                               ? NULL
+                               : target_stranger(&c->target, m && m->query ? m->query : "");
 
-    if (!h) {
+    if (!m || !m->handler) {
         call_fail(c, 405, "this resource does not take this method");
         say_allowed(t, c->out->allow, sizeof(c->out->allow));
     } else if (c->r->cross_origin && !is_look(c)) {
         route_note_refusal(c->v, c->r, &c->who, 403);
         call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
+    } else if (stranger) {
+        call_failf(c, 400, "%s: this resource has no such parameter", stranger);
+    } else if (c->bad_format) {
+        call_fail(c, 400, "format: must be json or text");
     } else {
-        h(c, arg);
+        m->handler(c, arg);
         /* 202 if the answer still waits for the requested change */
         if (!is_look(c) && t->change && !c->waited)
             route_note_change(c->v, c->r, &c->who, c->what, c->out->wait ? 202 : c->out->status);
@@ -323,18 +329,15 @@ static void call_handler(struct call *c, const struct route *t, char *const *arg
 
 void route_call(struct call *c)
 {
-    char *segments[SEGMENTS_MAX], *arg[ARGS_MAX];
-    unsigned n = split(c->path, segments);
+    char *arg[ARGS_MAX];
     const struct route *found = NULL;
 
     for (unsigned i = 0; !found && i < ARRAY_LEN(routes); i++)
-        if (matches(&routes[i], segments, n, arg))
+        if (matches(&routes[i], c->target.segments, c->target.segment_count, arg))
             found = &routes[i];
     if (!is_admitted(c, found))
         return;
-    if (c->bad_format)
-        call_fail(c, 400, "format: must be json or text");
-    else if (found)
+    if (found)
         call_handler(c, found, arg);
     else
         call_fail(c, 404, "there is no such resource");

@@ -56,14 +56,10 @@ static ssize_t on_receive(wslay_event_context_ptr frames, uint8_t *buf, size_t s
 static void on_frame(wslay_event_context_ptr frames,
                      const struct wslay_event_on_frame_recv_start_arg *f, void *arg)
 {
-    static const uint8_t text[] = "the console takes binary frames";
     struct terminal *t = arg;
 
-    if (f->opcode == WSLAY_TEXT_FRAME) {
-        wslay_event_shutdown_read(frames);
-        (void)wslay_event_queue_close(frames, WSLAY_CODE_UNSUPPORTED_DATA, text, sizeof(text) - 1);
-    }
-    t->binary = f->opcode == WSLAY_BINARY_FRAME || f->opcode == WSLAY_CONTINUATION_FRAME;
+    (void)frames;
+    t->typed = !wslay_is_ctrl_frame(f->opcode); /* binary or text: typed as it is */
 }
 
 /* At most PART_MAX bytes, and only after has_room(). */
@@ -72,7 +68,7 @@ static void on_part(wslay_event_context_ptr frames,
 {
     struct terminal *t = arg;
 
-    if (!t->binary || !wslay_event_get_read_enabled(frames))
+    if (!t->typed || !wslay_event_get_read_enabled(frames))
         return;
     memcpy(t->held + t->held_len, part->data, part->data_length);
     t->held_len += part->data_length;

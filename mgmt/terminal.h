@@ -21,7 +21,7 @@ struct terminal {
     const uint8_t *input;    /* of the terminal_feed() call that is under way */
     size_t input_len;
     size_t held_len;
-    bool binary;  /* the frame that is being received carries console bytes */
+    bool typed;   /* the frame that is being received carries console bytes */
     bool closing; /* nothing more will be received */
     uint8_t held[TERMINAL_HELD_MAX];
 };

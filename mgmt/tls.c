@@ -60,6 +60,8 @@ static void on_error(void *arg, err_t err)
     (void)err;
     if (!h->refused)
         counters->handshake_failures++;
+    /* After a failure its last words are still on their way: not at others' expense. */
+    altcp_setprio(h->pcb, TCP_PRIO_MIN);
     h->pcb = NULL; /* lwIP has freed it, or is about to */
 }
 

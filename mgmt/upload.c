@@ -6,8 +6,6 @@
 #include "mgmt/digest.h"
 #include "mgmt/route.h"
 
-#define IMAGES_PATH "/v1/images/"
-
 bool upload_name_is_good(const char *name)
 {
     size_t i = 0;
@@ -32,23 +30,34 @@ void upload_users(const struct api_view *v, uint64_t users, char *buf, size_t si
             n += fmt(buf + n, size - n, "%s%s", n ? ", " : "", v->guest(i)->config.name);
 }
 
-/* The image name in the target, or NULL with a refusal. */
-static const char *name_in(struct http_request *r, unsigned *status)
+/* Is the target that of an image? */
+static bool is_image(const struct target *t)
 {
-    const char *name = r->target + sizeof(IMAGES_PATH) - 1;
+    return t->segment_count == 3 && strcmp(t->segments[0], "v1") == 0 &&
+           strcmp(t->segments[1], "images") == 0;
+}
 
-    *status = 0;
+/* 0, or the status of a refusal. */
+static unsigned check_target(struct http_request *r, const struct target *t)
+{
+    const char *stranger = target_stranger(t, "format"), *format = target_value(t, "format");
+
     if (r->cross_origin) {
-        *status = 403;
         (void)str_copy(r->why, sizeof(r->why),
                        "sent by a page of another site (Origin is not Host)");
-    } else if (!upload_name_is_good(name)) {
-        *status = 400;
+        return 403;
+    }
+    if (!upload_name_is_good(t->segments[2]))
         (void)str_copy(r->why, sizeof(r->why),
                        "an image's name has 1 to 63 of A-Z, a-z, 0-9, '.', '_' and '-', and begins "
                        "with a letter or a digit");
-    }
-    return *status ? NULL : name;
+    else if (stranger)
+        (void)fmt(r->why, sizeof(r->why), "%s: this resource has no such parameter", stranger);
+    else if (format && strcmp(format, "json") != 0 && strcmp(format, "text") != 0)
+        (void)str_copy(r->why, sizeof(r->why), "format: must be json or text");
+    else
+        return 0;
+    return 400;
 }
 
 unsigned upload_refuse_memory(const struct api_view *v, const char *name, uint64_t asked,
@@ -83,6 +92,10 @@ static unsigned check_old(const struct upload *u, char *why, size_t size)
         (void)fmt(why, size, "the image \"%s\" is being unpacked", u->name);
         return 409;
     }
+    if (old >= 0 && u->must_be_new) {
+        (void)fmt(why, size, "the image \"%s\" exists (If-None-Match)", u->name);
+        return 412;
+    }
     if (old < 0 || !u->view->images->images[old].users)
         return 0;
     upload_users(u->view, u->view->images->images[old].users, users, sizeof(users));
@@ -90,33 +103,14 @@ static unsigned check_old(const struct upload *u, char *why, size_t size)
     return 409;
 }
 
-static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
+/* Takes what the head says about the image. 0, or the status of a refusal. */
+static unsigned take_head(struct upload *u, struct http_request *r, const char *name,
+                          uint64_t length)
 {
-    struct upload *u = ctx;
-    struct abi_image_request request = {.size = length};
-    struct route_guard guard;
-    const char *name;
-    unsigned status;
-    int64_t slot;
-    int digest;
+    int digest = r->digest_cut ? -E_NOSPC : digest_sha256(r->repr_digest, u->digest);
 
-    upload_abort(u);
-    if (strncmp(r->target, IMAGES_PATH, sizeof(IMAGES_PATH) - 1) != 0)
-        return HTTP_NOT_MINE;
-    if (!route_admit(u->view, r, ROLE_ADMIN, &guard)) {
-        (void)str_copy(r->why, sizeof(r->why), guard.why);
-        r->retry_s = guard.retry_s;
-        return guard.status;
-    }
-    u->who = guard.who;
-    name = name_in(r, &status);
-    if (status == 403)
-        route_note_refusal(u->view, r, &u->who, status);
-    if (!name)
-        return status;
     if (length == UINT64_MAX)
         return 411;
-    digest = r->digest_cut ? -E_NOSPC : digest_sha256(r->repr_digest, u->digest);
     if (digest < 0) {
         (void)str_copy(r->why, sizeof(r->why),
                        digest == -E_NOSPC
@@ -131,13 +125,21 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
         return length ? 413 : 400;
     }
     u->has_digest = digest;
+    /* Images have no entity tags: a list of them matches nothing. */
+    u->must_be_new = strcmp(r->if_none_match, "*") == 0;
     u->size = length;
     u->done = u->writable = 0;
     (void)str_copy(u->name, sizeof(u->name), name);
-    status = check_old(u, r->why, sizeof(r->why));
-    if (status)
-        return status;
-    (void)str_copy(request.name, sizeof(request.name), name);
+    return check_old(u, r->why, sizeof(r->why));
+}
+
+/* Gets memory for the image. 0, or the status of a refusal. */
+static unsigned open_slot(struct upload *u, struct http_request *r)
+{
+    struct abi_image_request request = {.size = u->size};
+    int64_t slot;
+
+    (void)str_copy(request.name, sizeof(request.name), u->name);
     slot = u->view->image_begin(&request);
     if (slot < 0)
         return upload_refuse_memory(u->view, u->name, u->size, slot, r->why, sizeof(r->why));
@@ -147,6 +149,30 @@ static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
     mbedtls_sha256_init(&u->sha);
     (void)mbedtls_sha256_starts(&u->sha, 0);
     return 0;
+}
+
+static unsigned begin(void *ctx, struct http_request *r, uint64_t length)
+{
+    struct upload *u = ctx;
+    struct route_guard guard;
+    struct target target;
+    unsigned status;
+
+    upload_abort(u);
+    if (target_parse(&target, r->target) || !is_image(&target))
+        return HTTP_NOT_MINE;
+    if (!route_admit(u->view, r, ROLE_ADMIN, &guard)) {
+        (void)str_copy(r->why, sizeof(r->why), guard.why);
+        r->retry_s = guard.retry_s;
+        return guard.status;
+    }
+    u->who = guard.who;
+    status = check_target(r, &target);
+    if (status == 403)
+        route_note_refusal(u->view, r, &u->who, status);
+    if (!status)
+        status = take_head(u, r, target.segments[2], length);
+    return status ? status : open_slot(u, r);
 }
 
 /* The root clears memory before it can be written, a part at a time. */
@@ -183,7 +209,7 @@ const struct http_sink upload_sink = {.begin = begin, .data = data};
 unsigned upload_finish(struct upload *u, char *why, size_t size)
 {
     uint8_t sha256[32];
-    int64_t rc;
+    unsigned status;
 
     if (!u->active || u->done != u->size) {
         upload_abort(u);
@@ -196,10 +222,14 @@ unsigned upload_finish(struct upload *u, char *why, size_t size)
         (void)str_copy(why, size, "the bytes that arrived are not those of Repr-Digest");
         return 400;
     }
-    rc = check_old(u, why, size) ? -E_BUSY : u->view->image_commit(u->slot, sha256);
-    if (rc < 0) {
+    status = check_old(u, why, size);
+    if (!status && u->view->image_commit(u->slot, sha256) < 0) {
+        (void)str_copy(why, size, "the hypervisor refuses the image");
+        status = 409;
+    }
+    if (status) {
         upload_abort(u);
-        return 409;
+        return status;
     }
     u->active = false;
     return 0;

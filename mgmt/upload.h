@@ -19,6 +19,7 @@ struct upload {
     mbedtls_sha256_context sha;
     char name[UPLOAD_NAME_MAX];
     struct auth_identity who; /* admitted when the upload began */
+    bool must_be_new;         /* If-None-Match: * */
     bool has_digest;
     uint8_t digest[32]; /* of Repr-Digest */
 };

@@ -2,6 +2,7 @@
 import functools
 import json
 import re
+import urllib.parse
 
 import jsonschema
 
@@ -31,8 +32,9 @@ def templates():
 
 
 def operation(method, target):
-    """The operation of a request, or None. Empty segments are ignored."""
-    path = "/" + "/".join(s for s in target.split("?")[0].split("/") if s)
+    """The operation of a request, or None. Escapes are decoded, and empty segments ignored."""
+    path = re.sub(r"(?i)^https?://[^/?]*", "", target).split("?")[0]
+    path = "/" + "/".join(urllib.parse.unquote(s).replace("/", "%2F") for s in path.split("/") if s)
     for template, pattern in templates():
         if pattern.match(path):
             return document()["paths"][template].get({"HEAD": "get"}.get(method, method.lower()))
@@ -47,7 +49,7 @@ def validator(text):
 
 
 # Refusals before a request is looked at: the response "default" of each operation.
-EARLY = (400, 408, 411, 413, 414, 421, 431, 501, 503)
+EARLY = (400, 408, 411, 413, 414, 415, 421, 431, 501, 503)
 # Answers to requests without a description: no such resource, or not this method.
 ELSEWHERE = {401: "NoToken", 403: "Forbidden", 404: "NotFound", 405: "NoMethod", 429: "Slowed"}
 

@@ -1,6 +1,8 @@
 """The HTTP server against clients that are slow, silent, rude or broken, at a static address. Whatever they do, guests keep running and other clients are
 answered."""
 import contextlib
+import datetime
+import email.utils
 import json
 import random
 
@@ -229,7 +231,8 @@ def test_wrong_method(m, method, path, allowed):
 
 @pytest.mark.parametrize("path,status", [
     ("/nowhere", 404), ("//", 200), ("/v1", 404), ("/v1/guests/hog/vcpus/0/vmcs/snapshots/1/2/3", 404), ("/v1/guests/hog/vcpus/18446744073709551616/vmcs", 404),
-    ("/v1/guests/%68og", 404), ("/../../v1/host", 404), ("/v1/guests/" + "h" * 200, 404),
+    ("/v1/guests/%68og", 200), ("/v1/guests/h%2Fg", 404), ("/v1/%67uests?%66ormat=json", 200), ("/v1/guests/%6", 400), ("/v1/guests/hog%00", 400), ("/v1/guests?format=%zz", 400),
+    ("http://x/v1/guests/hog", 200), ("http://y/v1/guests/hog", 421), ("HTTP://y", 200), ("/v1/guests?fromat=text", 400), ("/v1/log?from=1&from=1", 400), ("/healthz?from=1", 400), ("/?x", 200), ("/../../v1/host", 404), ("/v1/guests/" + "h" * 200, 404),
     ("/v1/log?from=-1", 400), ("/v1/log?from=18446744073709551616", 400), ("/v1/log?from=", 400), ("/v1/log?from=1x", 400), ("/v1/log?from=1&format=yaml", 400),
     ("/v1/log?from=99999999999999999999999999999999", 400), ("/v1/guests/echo/console?from=x", 400),
 ])
@@ -242,6 +245,48 @@ def test_wrong_target(m, path, status):
             is_error(c.answer(), status)
         c.send(GET)  # a refusal of this kind does not end the connection
         assert c.answer()[2] == HEALTHY
+
+
+@pytest.mark.parametrize("accept,kind", [
+    ("application/json, text/plain, */*", "application/json"), ("text/plain;q=0, application/json", "application/json"), ("*/*", "application/json"),
+    ("text/plain", "text/plain; charset=utf-8"), ("application/json;q=0.5, text/*", "text/plain; charset=utf-8"), ("image/png", "application/json"),
+])
+def test_accept(m, accept, kind):
+    assert m.request("GET", "/v1/host", headers={"Accept": accept})[1]["Content-Type"] == kind
+
+
+def test_fields_in_escapes(m):
+    fields = m.get("/v1/guests/hog/vcpus/0/vmcs?fields=GUEST_RIP%2C0x681C")["fields"]
+    assert [f["name"] for f in fields] == ["GUEST_RSP", "GUEST_RIP"]
+
+
+@pytest.mark.parametrize("field,status", [(b"Content-Range: bytes 0-0/2", 400), (b"Content-Encoding: gzip", 415), (b"Transfer-Encoding: gzip, chunked", 501)])
+def test_body_that_stands_for_another(m, field, status):
+    for line in (b"PUT /v1/images/part", b"POST /v1/guests/echo/console"):
+        with m.connect() as c:
+            c.send(line + b" HTTP/1.1\r\nHost: x\r\n" + field + (b"" if status == 501 else b"\r\nContent-Length: 1") + b"\r\n\r\nx")
+            is_error(answer := c.answer(), status)
+            assert answer[1].get("accept-encoding") == ("identity" if status == 415 else None)
+            assert c.ended()
+    assert m.request("GET", "/v1/images/part")[0] == 404
+
+
+def test_conditions(m):
+    tag = m.request("GET", "/openapi.json")[1]["ETag"]
+    for condition, status in (("*", 304), (tag, 304), (f'"a", W/{tag}', 304), ('"' + tag, 200), ('"other"', 200)):
+        got, headers, body = m.request("GET", "/openapi.json", headers={"If-None-Match": condition})
+        assert (got, headers["ETag"], not body) == (status, tag, status == 304)
+    for status in (201, 412):
+        assert m.request("PUT", "/v1/images/new", b"x", {"If-None-Match": "*"})[0] == status
+    assert m.request("DELETE", "/v1/images/new")[0] == 204
+
+
+def test_date(m):
+    """Each answer has one: the machine has a clock."""
+    now = datetime.datetime.fromisoformat(m.get("/v1/host")["time"].replace("Z", "+00:00"))
+    for target in ("/healthz", "/", "/nowhere", "/v1/guests?x"):
+        date = email.utils.parsedate_to_datetime(m.request("GET", target)[1]["Date"])
+        assert datetime.timedelta(seconds=-1) <= date - now < datetime.timedelta(minutes=10), (date, now)
 
 
 @pytest.mark.parametrize("body", ["", "{", "{}", '{"action":"explode"}', '{"action":1}', "[]", "\0\0\0", '{"action": "stop"' + " " * 3000], ids=range(8))

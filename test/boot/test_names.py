@@ -31,8 +31,8 @@ class Server(threading.Thread):
         self.received = []
         self.start()
 
-    def answer(self, data):
-        return None
+    def answers(self, data):
+        return ()
 
     def run(self):
         while True:
@@ -40,8 +40,7 @@ class Server(threading.Thread):
             with self.change:
                 self.received.append(data)
                 self.change.notify_all()
-            answer = self.answer(data)
-            if answer:
+            for answer in self.answers(data):
                 self.socket.sendto(answer, client)
 
     def wait(self, pattern):
@@ -54,10 +53,12 @@ class Server(threading.Thread):
 
 
 class Ntp(Server):
-    def answer(self, data):
-        """RFC 5905, figure 8: a stratum 1 server whose time never changes."""
-        now = struct.pack(">II", NTP_EPOCH + THEN, 0)
-        return bytes([4 << 3 | 4, 1, 0, 0]) + bytes(12) + now + data[40:48] + now + now
+    def answers(self, data):
+        """RFC 5905, figure 8: a stratum 1 server whose time never changes. Before it, one that is not synchronised, one that is in a wrong stratum, and one
+        that does not say when it answers."""
+        for leap, stratum, then, sent in ((3, 1, 1, 1), (0, 16, 2, 2), (0, 255, 3, 3), (0, 1, 4, 0), (0, 1, 0, 0)):
+            now = struct.pack(">II", NTP_EPOCH + THEN + 1000000 * then, 0)
+            yield bytes([leap << 6 | 4 << 3 | 4, stratum, 0, 0]) + bytes(12) + now + data[40:48] + now + (now if sent == then else bytes(8))
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +216,7 @@ def test_dhcp_is_told_the_host_name(m):
 
 def test_time(m):
     m.wait_serial(r"mgmt: the time is 2033-05-18T03:33:20\.\d{6}Z")
+    assert "mgmt: warning: the time server says that it does not know the time: not used\n" in m.serial()
     host = m.get("/v1/host")
     now, boot = (datetime.datetime.fromisoformat(host[k].replace("Z", "+00:00")) for k in ("time", "boot_time"))
     assert host["time_source"] == "ntp" and abs((now - boot).total_seconds() - host["uptime_ms"] / 1000) < 0.1

@@ -76,6 +76,14 @@ def test_both_ways_and_history(m):
         assert w.seen.decode() == m.get("/v1/guests/echo/console?format=json")["text"]
 
 
+def test_text_frames(m):
+    """Many clients send nothing else."""
+    with WebSocket(m, PATH) as w:
+        w.until(rb"> $")
+        w.send(frame(0x81, b"echo three\r"))
+        w.until(rb"\r\nthree\r\n> $")
+
+
 def test_two_at_once(m):
     with WebSocket(m, PATH) as a, WebSocket(m, PATH) as b:
         a.type(b"echo from a\r")
@@ -122,7 +130,7 @@ def test_restart_keeps_it_open(m):
 def test_wrong_frames(m):
     """Each ends only its own connection, with the right code, and the guest gets nothing."""
     before = m.get("/v1/guests/echo/console?format=json")["next"]
-    wrong = [(b"\x82\x01x", 1002), (frame(0xC2, b"x"), 1002), (frame(0x83, b"x"), 1002), (frame(0x80, b"x"), 1002), (frame(0x09), 0), (frame(0x81, b"x"), 1003),
+    wrong = [(b"\x82\x01x", 1002), (frame(0xC2, b"x"), 1002), (frame(0x83, b"x"), 1002), (frame(0x80, b"x"), 1002), (frame(0x09), 0), (frame(0x81, b"\xff"), 1007),
              (frame(BINARY, b"x" * 4097), 1009), (frame(BINARY, b"x", length=1 << 40), 1009), (b"\x82\xfe\x00\x05", 0), (frame(CLOSE, b"\x03\xed"), 1002),
              (b"\xff" * 2000, 0), (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1002)]
     for data, code in wrong:

@@ -84,6 +84,39 @@ static void an_image(void **state)
     assert_int_equal(ask("DELETE /v1/images/a" HEAD "\r\n"), 404);
 }
 
+/* The same parts of a target count for an upload as for other requests. */
+static void targets_of_images(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        ask("PUT //v1//images/%61%2Eelf?format=text" HEAD "Content-Length: 3\r\n\r\nabc"), 201);
+    said("name: a.elf");
+    assert_string_equal(response.location, "/v1/images/a.elf");
+    assert_int_equal(ask("PUT /v1/images/a%2Fb" HEAD "Content-Length: 3\r\n\r\nabc"), 400);
+    assert_int_equal(ask("PUT /v1/images/b?x=1" HEAD "Content-Length: 3\r\n\r\nabc"), 400);
+    said("x: this resource has no such parameter");
+    assert_int_equal(ask("PUT /v1/images/b?format=xml" HEAD "Content-Length: 3\r\n\r\nabc"), 400);
+    assert_int_equal(ask("PUT http://y/v1/images/b" HEAD "Content-Length: 3\r\n\r\nabc"), 201);
+    assert_int_equal(
+        ask("PUT /v1/images/c" HEAD "Content-Length: 3\r\nContent-Range: bytes 3-5/6\r\n\r\nabc"),
+        400);
+    assert_int_equal(
+        ask("PUT /v1/images/c" HEAD "Content-Length: 3\r\nContent-Encoding: gzip\r\n\r\nabc"), 415);
+    assert_int_equal(deploy_find_upload(&images, "c"), -1);
+}
+
+static void only_if_new(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        ask("PUT /v1/images/a" HEAD "If-None-Match: *\r\nContent-Length: 3\r\n\r\nabc"), 201);
+    assert_int_equal(
+        ask("PUT /v1/images/a" HEAD "If-None-Match: *\r\nContent-Length: 3\r\n\r\nxyz"), 412);
+    assert_memory_equal(image_memory[0], "abc", 3);
+    assert_int_equal(
+        ask("PUT /v1/images/a" HEAD "If-None-Match: \"x\"\r\nContent-Length: 3\r\n\r\nxyz"), 200);
+}
+
 static void in_pieces(void **state)
 {
     static const char head[] = "PUT /v1/images/a" HEAD "Content-Length: 3\r\n\r\n";
@@ -172,7 +205,7 @@ static void refused_at_once(void **state)
 {
     (void)state;
     assert_int_equal(ask("PUT /v1/images/.a" HEAD "Content-Length: 1\r\n\r\n"), 400);
-    assert_int_equal(ask("PUT /v1/images/" HEAD "Content-Length: 1\r\n\r\n"), 400);
+    assert_int_equal(ask("PUT /v1/images/" HEAD "Content-Length: 1\r\n\r\nx"), 405);
     assert_int_equal(ask("PUT /v1/images/a?b" HEAD "Content-Length: 1\r\n\r\n"), 400);
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 0\r\n\r\n"), 400);
     assert_int_equal(ask("PUT /v1/images/a" HEAD "\r\n"), 411);
@@ -550,6 +583,8 @@ int main(void)
         TEST(image_being_unpacked),
         TEST(an_image),
         TEST(in_pieces),
+        TEST(targets_of_images),
+        TEST(only_if_new),
         TEST(the_digest),
         TEST(refused_at_once),
         TEST(broken_off),

@@ -219,6 +219,18 @@ static void resources(void **state)
     assert_string_equal(response.etag, "0123");
     assert_int_equal(get("GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"01\"\r\n\r\n"), 200);
     assert_int_equal(get("GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"0123\"\r\n\r\n"), 304);
+    assert_int_equal(get("GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n"), 304);
+    assert_int_equal(get("GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"a,\" , \"b\"\r\n"
+                         "If-None-Match: W/\"0123\"\r\n\r\n"),
+                     304);
+    for (unsigned i = 0; i < 5; i++) {
+        static const char *const other[] = {"\"a0123\"", "\"0123", "0123", "W/0123", "\"*\""};
+        char text[100];
+
+        (void)snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: %s\r\n\r\n",
+                       other[i]);
+        assert_int_equal(get(text), 200);
+    }
     assert_int_equal(GET("/page/none.js"), 404);
     assert_null(response.file);
 }
@@ -233,6 +245,102 @@ static void text_form(void **state)
     assert_string_equal(response.type, "text/plain; charset=utf-8");
     assert_int_equal(GET("/v1/guests?format=json"), 200);
     assert_string_equal(response.type, "application/json");
+    get("GET /v1/guests HTTP/1.1\r\nHost: x\r\n"
+        "Accept: application/json, text/plain, */*\r\n\r\n");
+    assert_string_equal(response.type, "application/json");
+    /* Several lines are one field. */
+    get("GET /v1/guests HTTP/1.1\r\nHost: x\r\nAccept: application/json;q=0.5\r\n"
+        "Accept: text/plain\r\n\r\n");
+    assert_string_equal(response.type, "text/plain; charset=utf-8");
+}
+
+/* What does not fit is ignored, with all of the range that was cut. */
+static void long_accept(void **state)
+{
+    char text[1024] = "GET /v1/guests HTTP/1.1\r\nHost: x\r\nAccept: text/plain;q=0.5,";
+
+    (void)state;
+    for (unsigned i = 0; i < 29; i++)
+        strcat(text, "image/png;q=0.1,");
+    strcat(text, "application/json;q=0.12345678\r\n\r\n");
+    (void)get(text);
+    assert_string_equal(response.type, "text/plain; charset=utf-8");
+}
+
+/* Escapes are decoded, in the path and in the query, after these have been taken apart. */
+static void percent_encoding(void **state)
+{
+    (void)state;
+    assert_int_equal(GET("/v1/guests/%68og"), 200);
+    assert_non_null(strstr(body, "\"name\":\"hog\""));
+    assert_int_equal(GET("/v1/guests/hog%2Fvcpus"), 404);
+    assert_int_equal(GET("/v1/%67uests?%66ormat=t%65xt"), 200);
+    assert_string_equal(response.type, "text/plain; charset=utf-8");
+    assert_int_equal(GET("/v1/guests/%6"), 400);
+    assert_int_equal(GET("/v1/guests/hog%00"), 400);
+    assert_int_equal(GET("/v1/guests?format=%zz"), 400);
+}
+
+static void unknown_parameters(void **state)
+{
+    (void)state;
+    typed_len = 0;
+    assert_int_equal(GET("/v1/guests?fromat=text"), 400);
+    assert_non_null(strstr(body, "\"message\":\"fromat: this resource has no such parameter\""));
+    assert_int_equal(GET("/v1/host?from=1"), 400);
+    assert_int_equal(GET("/metrics?format=json"), 400);
+    assert_int_equal(GET("/v1/log?from=0&from=0"), 400);
+    assert_int_equal(POST("/v1/guests/hog/console?x=1", 1, "a"), 400);
+    assert_int_equal(typed_len, 0);
+    assert_int_equal(GET("/nowhere?x"), 404);
+    assert_int_equal(POST("/v1/host?x", 0, ""), 405);
+    assert_int_equal(GET("/?anything"), 200); /* files have no parameters to mistake */
+    assert_int_equal(GET("/page/app.js?v=1"), 200);
+}
+
+static void absolute_target(void **state)
+{
+    (void)state;
+    assert_int_equal(get("GET http://y/v1/guests/hog?format=text HTTP/1.1\r\nHost: x\r\n\r\n"),
+                     200);
+    assert_string_equal(request.target, "/v1/guests/hog?format=text");
+    assert_string_equal(request.host, "y");
+    /* Its host counts, not Host. */
+    (void)get("GET http://y:8/ HTTP/1.1\r\nHost: x\r\nOrigin: http://y:8\r\n\r\n");
+    assert_false(request.cross_origin);
+    (void)get("GET http://y:8/ HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n\r\n");
+    assert_true(request.cross_origin);
+    http_next(&request);
+    assert_int_equal(feed("GET http://u@y/ HTTP/1.1\r\nHost: x\r\n\r\n"), HTTP_BAD);
+    assert_int_equal(request.status, 400);
+    http_next(&request);
+    assert_int_equal(feed("GET http://y/ HTTP/1.1\r\n\r\n"), HTTP_BAD); /* Host is needed anyway */
+}
+
+/* A body that is not what it stands for is not taken for it. */
+static void coded_bodies(void **state)
+{
+    static const struct {
+        const char *field;
+        unsigned status;
+    } bodies[] = {{"Content-Range: bytes 0-1/2", 400},
+                  {"Content-Encoding: gzip", 415},
+                  {"content-encoding: br", 415},
+                  {"Content-Encoding: identity", 0},
+                  {"Transfer-Encoding: gzip, chunked", 501}};
+    static const char *const methods[] = {"PUT", "POST", "PATCH"};
+    char text[200];
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+        for (unsigned b = 0; b < sizeof(bodies) / sizeof(bodies[0]); b++) {
+            (void)snprintf(text, sizeof(text), "%s / HTTP/1.1\r\nHost: x\r\n%s\r\n%s\r\n",
+                           methods[i], bodies[b].field, b < 4 ? "Content-Length: 0\r\n" : "");
+            http_next(&request);
+            assert_int_equal(feed(text), bodies[b].status ? HTTP_BAD : HTTP_READY);
+            assert_int_equal(request.status, bodies[b].status);
+        }
+    assert_int_equal(get("GET / HTTP/1.1\r\nHost: x\r\nContent-Range: bytes 0-1/2\r\n\r\n"), 200);
 }
 
 static void errors(void **state)
@@ -924,12 +1032,33 @@ static void host_actions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(resources),        TEST(text_form),    TEST(errors),         TEST(http_limits),
-        TEST(going_on),         TEST(pipelining),   TEST(snapshots_kept), TEST(several_vcpus),
-        TEST(flight_recorder),  TEST(vmcs),         TEST(rings),          TEST(typing_and_actions),
-        TEST(management_stays), TEST(host_actions), TEST(other_sites),    TEST(metrics),
-        TEST(what_happened),    TEST(followed),     TEST(host_field),     TEST(whose_host),
-        TEST(log_with_times),   TEST(patched),
+        TEST(resources),
+        TEST(text_form),
+        TEST(errors),
+        TEST(http_limits),
+        TEST(going_on),
+        TEST(pipelining),
+        TEST(snapshots_kept),
+        TEST(several_vcpus),
+        TEST(flight_recorder),
+        TEST(vmcs),
+        TEST(rings),
+        TEST(typing_and_actions),
+        TEST(management_stays),
+        TEST(host_actions),
+        TEST(other_sites),
+        TEST(metrics),
+        TEST(what_happened),
+        TEST(followed),
+        TEST(host_field),
+        TEST(whose_host),
+        TEST(log_with_times),
+        TEST(patched),
+        TEST(long_accept),
+        TEST(percent_encoding),
+        TEST(unknown_parameters),
+        TEST(absolute_target),
+        TEST(coded_bodies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

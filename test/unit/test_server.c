@@ -473,7 +473,32 @@ static void safe_fields(void **state)
         assert_non_null(strstr(c->text, sniff));
         assert_non_null(strstr(c->text, referrer));
         assert_null(strstr(c->text, "Strict-Transport-Security"));
+        assert_null(strstr(c->text, "\r\nDate: "));
     }
+}
+
+/* Only once the time is known; on redirects, too. */
+static void dates(void **state)
+{
+    struct client *c = connect();
+
+    (void)state;
+    host.boot_tsc = fixture_tsc();
+    host.boot_epoch = 784111777;
+    clock_init(&wall, &host);
+    ask(c, HEALTHY);
+    assert_non_null(strstr(c->text, "\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
+    run(1000);
+    config.management.service.http = PORT80_REDIRECT;
+    https = true;
+    ask(c, "GET http://elsewhere:80/a?b" HEAD "\r\n");
+    config.management.service.http = PORT80_PLAIN;
+    https = false;
+    assert_int_equal(status_of(c), 308);
+    assert_non_null(strstr(c->text, "\r\nDate: Sun, 06 Nov 1994 08:49:3"));
+    assert_non_null(strstr(c->text, "\r\nLocation: https://elsewhere/a?b\r\n"));
+    host.boot_epoch = host.boot_tsc = 0;
+    clock_init(&wall, &host);
 }
 
 /* ---- tokens of different roles ---- */
@@ -613,6 +638,7 @@ int main(void)
         TEST(header_fields),
         TEST(streams_that_end),
         TEST(safe_fields),
+        TEST(dates),
         TEST(readers_leave_places),
         TEST(readers_leave_streams),
         TEST(terminals_are_noted),

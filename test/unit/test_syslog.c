@@ -253,7 +253,7 @@ static void test_clock(void **state)
                  {4107542399999999, "2100-02-28T23:59:59.999999Z"},
                  {4107542400000000, "2100-03-01T00:00:00.000000Z"},
                  {UINT64_MAX, "9999-12-31T23:59:59.551615Z"}};
-    char text[CLOCK_TEXT];
+    char text[CLOCK_TEXT], http[CLOCK_HTTP];
     struct clock c;
 
     (void)state;
@@ -261,6 +261,12 @@ static void test_clock(void **state)
         clock_text(text, dates[i].us);
         assert_string_equal(text, dates[i].text);
     }
+    clock_http(http, 784111777); /* RFC 9110's example */
+    assert_string_equal(http, "Sun, 06 Nov 1994 08:49:37 GMT");
+    clock_http(http, 951782400);
+    assert_string_equal(http, "Tue, 29 Feb 2000 00:00:00 GMT");
+    clock_http(http, UINT64_MAX);
+    assert_string_equal(http, "Fri, 31 Dec 9999 23:59:59 GMT");
     clock_init(&c, &h);
     assert_false(c.synchronised);
     assert_int_equal(clock_us(&c, &h, 7000000000), 1000000000);

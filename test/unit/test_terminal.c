@@ -267,6 +267,18 @@ static void limits(void **state)
     assert_true(terminal_is_over(&t, false));
 }
 
+static void text_is_typed(void **state)
+{
+    (void)state;
+    feed(0x81, "ls\r", 3);
+    feed(0x01, "caf\xc3", 4); /* a character in two frames, with a ping between them */
+    feed(0x89, "?", 1);
+    feed(0x80, "\xa9", 1);
+    assert_int_equal(typed_len, 8);
+    assert_memory_equal(typed, "ls\rcaf\xc3\xa9", 8);
+    expect("\x8a\x01?", 3);
+}
+
 static void refused_frames(void **state)
 {
     static const struct {
@@ -282,7 +294,7 @@ static void refused_frames(void **state)
         {"\x82\xfe\0\x05\0\0\0\0abcde", 13, 0},                  /* length in a longer form */
         {"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0", 14, 0},           /* length with its sign */
         {"\x82\xff\0\0\0\0\xff\xff\xff\xff\0\0\0\0x", 15, 1009}, /* 4 GB */
-        {"\x81\x81\0\0\0\0x", 7, 1003},                          /* text */
+        {"\x81\x81\0\0\0\0\xff", 7, 1007},                       /* text, but not UTF-8 */
         {"\x88\x82\0\0\0\0\x03\xed", 8, 1002},                   /* 1005 is never sent */
     };
 
@@ -374,6 +386,7 @@ int main(void)
         TEST(back_pressure),
         TEST(many_pings),
         TEST(limits),
+        TEST(text_is_typed),
         TEST(refused_frames),
         TEST(the_client_leaves),
         TEST(the_client_is_cut_off),

@@ -7,6 +7,7 @@
 
 #include "mbedtls/pk.h"
 #include "mbedtls/ssl.h"
+#include "mgmt/tls_alert.h"
 #include "mgmt/tls_port.h"
 
 #define MBEDTLS_SSL_MAX_CONTENT_LEN MBEDTLS_SSL_IN_CONTENT_LEN
@@ -14,6 +15,9 @@
 /* Blinds the computation of the public key if the file has none. */
 #define mbedtls_pk_parse_key(key, bytes, len, password, password_len)                              \
     mbedtls_pk_parse_key(key, bytes, len, password, password_len, tls_random, NULL)
+
+/* Says why it failed. */
+#define mbedtls_ssl_handshake(ssl)        tls_handshake(ssl)
 
 #define mbedtls_ssl_get_max_frag_len(ssl) ((size_t)mbedtls_ssl_get_max_out_record_payload(ssl))
 
