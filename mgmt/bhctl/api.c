@@ -1,5 +1,6 @@
 /* Requests to the appliance, and how their failures are reported. */
 #include "mgmt/bhctl/bhctl.h"
+#include "mgmt/bhctl/contexts.h"
 #include "mgmt/bhctl/format.h"
 
 #include "version.h"
@@ -56,6 +57,7 @@ static int read_token(struct api *a, const char *path)
 static int find_token(struct api *a)
 {
     const char *known = getenv("BULKHEAD_TOKEN");
+    const char *file = text_of(a->context, "token_file"), *kept = text_of(a->context, "token");
 
     if (options_have(a->options, OPTION_TOKEN) && options_have(a->options, OPTION_TOKEN_FILE))
         return complain(EXIT_USAGE, "--token and --token-file exclude each other");
@@ -63,18 +65,61 @@ static int find_token(struct api *a)
         return take_token(a, a->options->value[OPTION_TOKEN], "--token");
     if (options_have(a->options, OPTION_TOKEN_FILE))
         return read_token(a, a->options->value[OPTION_TOKEN_FILE]);
+    if (a->context && *kept)
+        return take_token(a, kept, "the context's token");
+    if (a->context && *file)
+        return contexts_check_private(file) == EXIT_OK ? read_token(a, file) : EXIT_USAGE;
+    if (a->context) /* the variable's is for another appliance */
+        return EXIT_OK;
     return known && *known ? take_token(a, known, "BULKHEAD_TOKEN") : EXIT_OK;
 }
 
 /* ---- set-up ---- */
 
+/* --host names a context or, like --url, an address. Without both, and without the variable, the
+ * current context counts. *address: made from --host, or "". */
+static int find_context(struct api *a, char address[URL_MAX])
+{
+    const char *host = a->options->value[OPTION_HOST], *known = getenv("BULKHEAD_URL");
+    bool bare;
+    json_t *all;
+
+    address[0] = 0;
+    if (host && options_have(a->options, OPTION_URL))
+        return complain(EXIT_USAGE, "--host and --url exclude each other");
+    if (!host && (options_have(a->options, OPTION_URL) || (known && *known)))
+        return EXIT_OK;
+    all = contexts_load();
+    if (!all)
+        return EXIT_USAGE;
+    a->context = json_incref(contexts_find(all, host ? host : text_of(all, "current")));
+    json_decref(all);
+    if (!host || a->context)
+        return EXIT_OK;
+    bare = *host != '[' && strchr(host, ':') != strrchr(host, ':'); /* of IPv6 */
+    (void)snprintf(address, URL_MAX, "%s%s%s%s", strstr(host, "://") ? "" : "https://",
+                   bare && !strstr(host, "://") ? "[" : "", host,
+                   bare && !strstr(host, "://") ? "]" : "");
+    return EXIT_OK;
+}
+
 static int find_url(struct api *a)
 {
     const char *known = getenv("BULKHEAD_URL"), *from = "BULKHEAD_URL", *wrong;
+    char address[URL_MAX];
+    int rc = find_context(a, address);
 
+    if (rc != EXIT_OK)
+        return rc;
     if (options_have(a->options, OPTION_URL)) {
         known = a->options->value[OPTION_URL];
         from = "--url";
+    } else if (*address) {
+        known = address;
+        from = "--host";
+    } else if (a->context) {
+        known = text_of(a->context, "url");
+        from = "the context's url";
     }
     if (!known || (!*known && from[0] == 'B'))
         known = "https://127.0.0.1:8443";
@@ -102,6 +147,7 @@ void api_close(struct api *a)
     if (a->curl)
         curl_easy_cleanup(a->curl);
     curl_slist_free_all(a->headers);
+    json_decref(a->context);
     curl_global_cleanup();
 }
 

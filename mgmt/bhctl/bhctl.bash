@@ -40,8 +40,8 @@ _bhctl_names() {
             continue
         fi
         case $word in
-        --url | --token | --token-file | --cacert | --fingerprint) ask+=("$word=${words[++i]//[\"\'\\]/}") ;;
-        --url=* | --token=* | --token-file=* | --cacert=* | --fingerprint=* | -k | --insecure) ask+=("$word") ;;
+        --host | --url | --token | --token-file | --cacert | --fingerprint) ask+=("$word=${words[++i]//[\"\'\\]/}") ;;
+        --host=* | --url=* | --token=* | --token-file=* | --cacert=* | --fingerprint=* | -k | --insecure) ask+=("$word") ;;
         esac
     done
     timeout 2 "${ask[@]}" "$1" --json 2>/dev/null </dev/null | grep -o '"name":"[A-Za-z0-9._/-]*"' | cut -d '"' -f 4
@@ -61,6 +61,8 @@ _bhctl_files() {
 _bhctl_value() {
     case $prev in
     --token-file | --cacert | --module | --disk) _bhctl_files ;;
+    --prometheus) _bhctl_files ;;
+    --host) _bhctl_offer "$(_bhctl_names contexts)" ;;
     --url) compopt -o nospace; _bhctl_offer "http:// https://" ;;
     # values of deploy: "make documents" writes them from hv/config_fields.def
     --kind) _bhctl_offer "auto flat linux multiboot1 multiboot2 pvh" ;;
@@ -92,7 +94,8 @@ _bhctl_argument() {
     console) options="--new --quiet --raw --filter" ;;
     images) options="--delete" ;;
     vmcs) options="--vcpu --fields --group --oddities --no-decode --snapshot --snapshots --keep --diff --to --volatile --check --exits --format" ;;
-    top) options="--count --delay --sort" ;;
+    top) options="--count --delay --sort --all" ;;
+    contexts) options="--prometheus" ;;
     events) options="--follow --from" ;;
     log) options="--follow" ;;
     reboot) options="--yes" ;;
@@ -106,20 +109,26 @@ _bhctl_argument() {
     case $command in
     "") _bhctl_offer "$commands $global" ;;
     deploy | run) _bhctl_files ;;
+    contexts)
+        case $prev in
+        contexts) _bhctl_offer "list add use remove" ;;
+        use | remove) _bhctl_offer "$(_bhctl_names contexts)" ;;
+        esac
+        ;;
     status | delete | start | stop | pause | resume | reset | nmi | console | vmcs) _bhctl_offer "$(_bhctl_names guests)" ;;
     esac
 }
 
 _bhctl() {
     local cur prev words cword command="" option="" i
-    local commands="guests status deploy run delete start stop pause resume reset nmi console images vmcs top events log config host reboot hash-token"
-    local global="--url --token --token-file --cacert --fingerprint --insecure --json --help --version"
+    local commands="guests status deploy run delete start stop pause resume reset nmi console images vmcs top events log config host reboot contexts hash-token"
+    local global="--host --url --token --token-file --cacert --fingerprint --insecure --json --help --version"
 
     COMPREPLY=()
     _bhctl_words
     for ((i = 1; i < cword; i++)); do
         case ${words[i]} in
-        --url | --token | --token-file | --cacert | --fingerprint) i=$((i + 1)) ;;
+        --host | --url | --token | --token-file | --cacert | --fingerprint) i=$((i + 1)) ;;
         -*) ;;
         *) command=${words[i]}; break ;;
         esac

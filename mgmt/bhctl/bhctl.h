@@ -33,7 +33,9 @@ struct api {
     struct curl_slist *headers;
     char base[URL_MAX];
     char error[CURL_ERROR_SIZE];
-    const char *pinned; /* its source: "--fingerprint" or the variable; or NULL */
+    json_t *context;    /* its name, URL, token and trust, if it is known by name; or NULL */
+    const char *cacert; /* whose certificates it trusts; or NULL */
+    const char *pinned; /* its source: "--fingerprint", the variable, the context; or NULL */
     uint8_t pin[SHA256_SIZE];
     bool pin_seen;   /* a connection showed the right certificate */
     bool pin_failed; /* the last connection's certificate was a different one: */
@@ -215,9 +217,10 @@ int command_console(struct api *a);
 int command_log(struct api *a);
 int command_events(struct api *a);
 int command_vmcs(struct api *a);
-int command_top(struct api *a);
 int command_host(struct api *a);
 int command_reboot(struct api *a);
 int command_config(struct api *a);
-/* Needs no appliance: only the options in `a` are set. */
+/* These need no appliance, or several: only the options in `a` are set. */
 int command_hash_token(struct api *a);
+int command_contexts(struct api *a);
+int command_top(struct api *a);

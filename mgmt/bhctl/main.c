@@ -52,10 +52,10 @@ static const struct command_spec commands[] = {
      B(VCPU) | B(FIELDS) | B(GROUP) | B(ODDITIES) | B(NO_DECODE) | B(SNAPSHOT) | B(SNAPSHOTS) |
          B(KEEP) | B(DIFF) | B(TO) | B(VOLATILE) | B(CHECK) | B(EXITS) | B(FORMAT),
      "the VMCS of a guest, explained", "Its present state, or with --snapshot a kept one."},
-    {"top", "", 0, 0, B(COUNT) | B(DELAY) | B(SORT), "guests by load, live",
+    {"top", "", 0, 0, B(COUNT) | B(DELAY) | B(SORT) | B(ALL), "guests by load, live",
      "Keys: c, e, m, n sort by CPU, exits, memory, name; q leaves. Without a terminal it is shown\n"
      "once, or N times with -n N. Each table covers the time since the one before; the first\n"
-     "appears after one delay."},
+     "appears after one delay. --host A,B or --all shows several appliances in one table."},
     {"events", "", 0, 0, B(FOLLOW) | B(FROM), "what happened to guests",
      "With --follow and --json one object per line."},
     {"log", "", 0, 0, B(FOLLOW), "the hypervisor's log",
@@ -66,17 +66,23 @@ static const struct command_spec commands[] = {
      "For guests and uploaded images this is a power cut: asks first, unless --yes is given.\n"
      "Needs the role admin. Returns once the appliance has accepted it, a second before the "
      "reset."},
+    {"contexts", "[list|add NAME|use NAME|remove NAME]", 0, 2, B(PROMETHEUS),
+     "appliances by name, for --host",
+     "add takes --url, --token or --token-file, and --fingerprint or --cacert; the first context "
+     "is\n"
+     "also the current one, which counts without --host, --url and BULKHEAD_URL. use chooses\n"
+     "another. They are kept in ~/.config/bulkhead/contexts.json, which only you may read."},
     {"hash-token", "", 0, 0, B(NAME) | B(ROLE), "make a token, and its entry for guests.json",
      "Contacts no appliance. Needs --name and --role. The token itself is shown once and never\n"
      "stored."},
 };
 
 static int (*const run[ARRAY_LEN(commands)])(struct api *a) = {
-    command_guests,     command_status,  command_deploy, command_run,    command_delete,
-    command_action,     command_action,  command_action, command_action, command_action,
-    command_action,     command_console, command_images, command_vmcs,   command_top,
-    command_events,     command_log,     command_config, command_host,   command_reboot,
-    command_hash_token,
+    command_guests,   command_status,     command_deploy, command_run,    command_delete,
+    command_action,   command_action,     command_action, command_action, command_action,
+    command_action,   command_console,    command_images, command_vmcs,   command_top,
+    command_events,   command_log,        command_config, command_host,   command_reboot,
+    command_contexts, command_hash_token,
 };
 
 #define HELP_INDENT 30
@@ -183,8 +189,9 @@ static int command(const struct options *o)
         printf("bhctl %s (%s)\n%s", BULKHEAD_VERSION, BULKHEAD_BUILD_ID, THIRD_PARTY_TEXT);
         return say_end();
     }
-    if (run[o->command - commands] == command_hash_token)
-        return command_hash_token(&a);
+    if (run[o->command - commands] == command_hash_token ||
+        run[o->command - commands] == command_contexts || run[o->command - commands] == command_top)
+        return run[o->command - commands](&a);
     rc = api_open(&a, o);
     if (rc == EXIT_OK)
         rc = run[o->command - commands](&a);

@@ -12,8 +12,11 @@
     }
 
 static const struct option_spec specs[OPTIONS] = {
-    [OPTION_URL] =
-        TOLD("url", 0, "URL", "the appliance (BULKHEAD_URL; default https://127.0.0.1:8443)"),
+    [OPTION_HOST] =
+        TOLD("host", 0, "A", "the appliance: a context (see contexts), or HOST[:PORT] over HTTPS"),
+    [OPTION_URL] = TOLD(
+        "url", 0, "URL",
+        "the appliance (BULKHEAD_URL, or the current context; default https://127.0.0.1:8443)"),
     [OPTION_TOKEN] =
         TOLD("token", 0, "T", "the token (BULKHEAD_TOKEN keeps it off the command line)"),
     [OPTION_TOKEN_FILE] = TOLD("token-file", 0, "FILE", "the token is the first line of FILE"),
@@ -72,6 +75,9 @@ static const struct option_spec specs[OPTIONS] = {
     [OPTION_YES] = TOLD("yes", 'y', NULL, "do not ask"),
     [OPTION_KEEP_GUEST] =
         TOLD("keep", 0, NULL, "stop the guest at the end, but keep it and its images"),
+    [OPTION_PROMETHEUS] = TOLD("prometheus", 0, "FILE",
+                               "write all of them to FILE as targets (file_sd); -: print them"),
+    [OPTION_ALL] = TOLD("all", 'a', NULL, "all appliances that have a context"),
     [OPTION_PATIENCE] =
         TOLD("patience", 0, "S", "how long the appliance may give no answer; by default 30"),
     [OPTION_DETACH] = TOLD("detach", 0, NULL, "print its name once it has started, and leave it"),

@@ -10,6 +10,7 @@
 
 enum option_id {
     /* for all commands */
+    OPTION_HOST,
     OPTION_URL,
     OPTION_TOKEN,
     OPTION_TOKEN_FILE,
@@ -62,6 +63,8 @@ enum option_id {
     OPTION_KEEP_GUEST,
     OPTION_DETACH,
     OPTION_PATIENCE,
+    OPTION_PROMETHEUS,
+    OPTION_ALL,
     OPTION_LINE,             /* no option: what follows "--" is a command line */
     OPTION_FIELDS_OF_GUESTS, /* stands for all that follow, which are allowed together */
 /* The fields of a guest's entry: rows of hv/config_fields.def, including those without an option.

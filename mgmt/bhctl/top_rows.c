@@ -60,7 +60,9 @@ static int by_name(const void *a, const void *b)
 {
     const struct top_row *x = a, *y = b;
 
-    return strcmp(x->guest->name, y->guest->name);
+    int order = strcmp(x->guest->name, y->guest->name);
+
+    return order || !x->host ? order : strcmp(x->host, y->host);
 }
 
 static int descending(double x, double y, const void *a, const void *b)
@@ -163,32 +165,79 @@ static void say_place(char core[FORMAT_MAX], const struct top_guest *g)
         (void)snprintf(core, FORMAT_MAX, "%" PRIu64, g->core);
 }
 
-void top_tell(char *buf, size_t size, const struct top_sample *before, const struct top_sample *now,
-              const struct top_row *rows, unsigned n, enum top_key key, unsigned width,
-              unsigned height)
+/* An appliance on its own: memory, and each core. */
+static void tell_one(struct page *p, const struct top_host *h, enum top_key key)
 {
-    struct page p = {
-        .buf = buf, .size = size, .width = width, .height = height ? height : UINT32_MAX};
+    const struct top_sample *before = h->before, *now = h->now;
     char up[FORMAT_MAX], total[FORMAT_MAX], free_memory[FORMAT_MAX];
 
-    buf[0] = 0;
     if (before && before->uptime_ms > now->uptime_ms)
         before = NULL;
     format_seconds(up, now->uptime_ms / 1000);
     format_bytes(total, now->memory_total);
     format_bytes(free_memory, now->memory_free);
-    line(&p, "up %s, %s of %s free, by %s", up, free_memory, total, key_names[key]);
-    tell_cores(&p, before, now);
-    line(&p, "%s", "");
-    line(&p, "%-16s %-10s %5s %8s %11s %10s %9s", "GUEST", "STATE", "CORE", "CPU %", "EXITS/S",
-         "MEMORY", "RESTARTS");
-    for (unsigned i = 0; i < n; i++) {
-        const struct top_guest *g = rows[i].guest;
-        char memory[FORMAT_MAX], core[FORMAT_MAX];
+    line(p, "up %s, %s of %s free, by %s", up, free_memory, total, key_names[key]);
+    tell_cores(p, before, now);
+    line(p, "%s", "");
+}
 
-        format_bytes(memory, g->memory);
-        say_place(core, g);
-        line(&p, "%-16s %-10s %5s %8.1f %11.0f %10s %9" PRIu64, g->name, g->state, core,
-             rows[i].cpu, rows[i].exits, memory, g->restarts);
+/* One of several: a line. */
+static void tell_host(struct page *p, const struct top_host *h)
+{
+    char up[FORMAT_MAX], total[FORMAT_MAX], free_memory[FORMAT_MAX], load[FORMAT_MAX];
+    const struct top_sample *now = h->now, *before = h->before;
+    uint64_t busy = 0, idle = 0;
+
+    if (h->lost || !now) {
+        line(p, "%-16s no answer", h->name);
+        return;
     }
+    if (before && before->uptime_ms > now->uptime_ms)
+        before = NULL;
+    for (unsigned i = 0; i < now->core_count; i++) {
+        bool known = before && i < before->core_count;
+
+        busy += since(known ? before->cores[i].busy : 0, now->cores[i].busy);
+        idle += since(known ? before->cores[i].idle : 0, now->cores[i].idle);
+    }
+    format_seconds(up, now->uptime_ms / 1000);
+    format_bytes(total, now->memory_total);
+    format_bytes(free_memory, now->memory_free);
+    format_percent(load, busy, busy + idle);
+    line(p, "%-16s up %s, %s of %s free, %u cores %s busy", h->name, up, free_memory, total,
+         now->core_count, load);
+}
+
+static void tell_guest(struct page *p, const struct top_row *row)
+{
+    const struct top_guest *g = row->guest;
+    char memory[FORMAT_MAX], core[FORMAT_MAX], host[40] = "";
+
+    format_bytes(memory, g->memory);
+    say_place(core, g);
+    if (row->host)
+        (void)snprintf(host, sizeof(host), "%-16s ", row->host);
+    line(p, "%s%-16s %-10s %5s %8.1f %11.0f %10s %9" PRIu64, host, g->name, g->state, core,
+         row->cpu, row->exits, memory, g->restarts);
+}
+
+void top_tell(char *buf, size_t size, const struct top_host *hosts, unsigned host_count,
+              const struct top_row *rows, unsigned n, enum top_key key, unsigned width,
+              unsigned height)
+{
+    struct page p = {
+        .buf = buf, .size = size, .width = width, .height = height ? height : UINT32_MAX};
+    bool several = hosts[0].name != NULL;
+
+    buf[0] = 0;
+    for (unsigned i = 0; i < host_count && several; i++)
+        tell_host(&p, &hosts[i]);
+    if (several)
+        line(&p, "by %s", key_names[key]);
+    else
+        tell_one(&p, &hosts[0], key);
+    line(&p, "%s%-16s %-10s %5s %8s %11s %10s %9s", several ? "HOST             " : "", "GUEST",
+         "STATE", "CORE", "CPU %", "EXITS/S", "MEMORY", "RESTARTS");
+    for (unsigned i = 0; i < n; i++)
+        tell_guest(&p, &rows[i]);
 }

@@ -5,6 +5,7 @@
 
 #define TOP_GUESTS_MAX 16u
 #define TOP_CORES_MAX  64u
+#define TOP_HOSTS_MAX  16u
 
 struct top_guest {
     char name[33], state[24];
@@ -26,10 +27,18 @@ struct top_sample {
     struct top_guest guests[TOP_GUESTS_MAX];
 };
 
+/* An appliance, in a table of several. */
+struct top_host {
+    const char *name;                      /* NULL: there is only one */
+    const struct top_sample *before, *now; /* NULL: not yet */
+    bool lost;                             /* no answer to the last look */
+};
+
 struct top_row {
     const struct top_guest *guest;
-    double cpu;   /* percent of its core */
-    double exits; /* per second */
+    const char *host; /* its appliance's name, or NULL */
+    double cpu;       /* percent of its core */
+    double exits;     /* per second */
 };
 
 enum top_key { TOP_CPU, TOP_EXITS, TOP_MEMORY, TOP_NAME, TOP_KEYS };
@@ -45,6 +54,6 @@ unsigned top_compare(const struct top_sample *before, const struct top_sample *n
 void top_sort(struct top_row *rows, unsigned n, enum top_key key);
 /* At most `height` lines of at most `width` columns (0: no limit). Cut if `size` is
  * too small. */
-void top_tell(char *buf, size_t size, const struct top_sample *before, const struct top_sample *now,
+void top_tell(char *buf, size_t size, const struct top_host *hosts, unsigned host_count,
               const struct top_row *rows, unsigned n, enum top_key key, unsigned width,
               unsigned height);

@@ -18,6 +18,10 @@ static int find_fingerprint(struct api *a)
 {
     const char *known = getenv("BULKHEAD_FINGERPRINT"), *from = "BULKHEAD_FINGERPRINT";
 
+    if (a->context) { /* the variable is for another appliance */
+        known = json_string_value(json_object_get(a->context, "fingerprint"));
+        from = "the context's fingerprint";
+    }
     /* Another way to trust on the command line overrides it. */
     if (options_have(a->options, OPTION_CACERT) || options_have(a->options, OPTION_INSECURE))
         known = NULL;
@@ -39,11 +43,14 @@ static int find_fingerprint(struct api *a)
     return EXIT_OK;
 }
 
-static int check_cacert(const struct api *a)
+static int check_cacert(struct api *a)
 {
     const char *path = a->options->value[OPTION_CACERT];
     FILE *f;
 
+    if (!path && !a->pinned && !options_have(a->options, OPTION_INSECURE))
+        path = json_string_value(json_object_get(a->context, "cacert"));
+    a->cacert = path;
     if (!path)
         return EXIT_OK;
     if (options_have(a->options, OPTION_INSECURE))
@@ -64,7 +71,7 @@ int trust_find(struct api *a)
         rc = check_cacert(a);
     if (rc != EXIT_OK)
         return rc;
-    from = a->pinned ? a->pinned : options_have(a->options, OPTION_CACERT) ? "--cacert" : NULL;
+    from = a->pinned ? a->pinned : a->cacert ? "--cacert" : NULL;
     if (from && strncmp(a->base, "https://", 8) != 0)
         return complain(EXIT_USAGE,
                         "%s cannot be checked at %s: over plain HTTP there is no certificate, and "
@@ -129,7 +136,7 @@ static bool pin(struct api *a, CURL *c)
 
 int trust_set(struct api *a, CURL *c)
 {
-    const char *cacert = a->options->value[OPTION_CACERT];
+    const char *cacert = a->cacert;
 
     if (a->pinned)
         return pin(a, c) ? EXIT_OK

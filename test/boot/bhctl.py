@@ -15,12 +15,12 @@ BHCTL = os.path.abspath(f"{BUILD}/bhctl")
 ECHO = f"{BUILD}/guests/echo.elf"
 LIMIT = 60
 COMMANDS = ("guests", "status", "deploy", "run", "delete", "start", "stop", "pause", "resume", "reset", "nmi", "console", "images", "vmcs", "top", "events", "log", "config", "host", "reboot",
-            "hash-token")
+            "contexts", "hash-token")
 
 
 def environment(url="http://127.0.0.1:9", token="", **more):
     kept = {k: v for k, v in os.environ.items() if not k.startswith("BULKHEAD_")}
-    return {**kept, "BULKHEAD_URL": url, "BULKHEAD_TOKEN": token, "TERM": "xterm", **more}
+    return {**kept, "BULKHEAD_URL": url, "BULKHEAD_TOKEN": token, "TERM": "xterm", "XDG_CONFIG_HOME": "/nonexistent", **more}
 
 
 def bare(*args, stdin=b"", **env):

@@ -29,8 +29,8 @@ def test_help():
 def test_the_default_appliance():
     """The code, the help and the manual list the same commands and options."""
     with open("mgmt/bhctl/bhctl.1", encoding="utf-8") as f:
-        manual = re.search(r"^without both it is\n\.BR (\S+) \.$", f.read(), re.M)[1]
-    shown = re.search(r"default (\S+)\)", bare("--help")[1])[1]
+        manual = re.search(r"^without both, and without a current context, it is\n\.BR (\S+) \.$", f.read(), re.M)[1]
+    shown = re.search(r"default\s+(\S+)\)", bare("--help")[1])[1]
     with open("mgmt/bhctl/api.c", encoding="utf-8") as f:
         code = re.search(r'known = "(https?://\S+)";', f.read())[1]
     assert manual == shown == code

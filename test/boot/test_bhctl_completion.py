@@ -84,7 +84,7 @@ def appliance():
 
 def test_commands_and_options(shell):
     s = shell()
-    assert s.all("bhctl ") == sorted([*COMMANDS, "--url", "--token", "--token-file", "--cacert", "--fingerprint", "--insecure", "--json", "--help", "--version"])
+    assert s.all("bhctl ") == sorted([*COMMANDS, "--host", "--url", "--token", "--token-file", "--cacert", "--fingerprint", "--insecure", "--json", "--help", "--version"])
     assert s.all("bhctl sta") == ["start", "status"] and s.tab("bhctl --js") == "bhctl --json " and s.tab("bhctl statu") == "bhctl status "
     assert s.all("bhctl deploy f --mod") == ["--module", "--module-args", "--module-image"] and s.all("bhctl deploy f --restart ") == ["always", "never", "on-failure"]
     assert s.tab("bhctl deploy f --restart=on") == "bhctl deploy f --restart=on-failure " and s.all("bhctl top --sort ") == ["cpu", "exits", "memory", "name"]

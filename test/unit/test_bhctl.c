@@ -631,6 +631,7 @@ static void test_top(void **state)
                            .core_count = 2,
                            .memory_total = 64 << 20,
                            .memory_free = 32 << 20};
+    const struct top_host h = {.before = &a, .now = &b};
     struct top_row rows[TOP_GUESTS_MAX];
     char page[4000];
     unsigned n;
@@ -660,7 +661,7 @@ static void test_top(void **state)
     top_sort(rows, n, TOP_MEMORY);
     assert_string_equal(rows[0].guest->name, "new");
     assert_string_equal(rows[1].guest->name, "again");
-    top_tell(page, sizeof(page), &a, &b, rows, n, TOP_MEMORY, 0, 0);
+    top_tell(page, sizeof(page), &h, 1, rows, n, TOP_MEMORY, 0, 0);
     assert_string_equal(
         page, "up 3 s, 32 MiB of 64 MiB free, by memory\n"
               "cores  0  75.0 %   1   0.0 %\n"
@@ -670,14 +671,14 @@ static void test_top(void **state)
               "again            running        1     10.0          50      4 MiB         0\n"
               "hog              running        1     50.0           5      4 MiB         0\n");
     (void)snprintf(b.guests[0].state, sizeof(b.guests[0].state), "\033[2Jstate of tomorrow");
-    top_tell(page, sizeof(page), &a, &b, rows, n, TOP_MEMORY, 0, 0);
+    top_tell(page, sizeof(page), &h, 1, rows, n, TOP_MEMORY, 0, 0);
     assert_non_null(strstr(page, "again            ?[2Jstate of tomorrow "));
-    top_tell(page, sizeof(page), &a, &b, rows, n, TOP_MEMORY, 10, 2);
+    top_tell(page, sizeof(page), &h, 1, rows, n, TOP_MEMORY, 10, 2);
     assert_string_equal(page, "up 3 s, 32\ncores  0\n");
     for (size_t size = 1; size < 400; size++) {
         char *tight = malloc(size);
 
-        top_tell(tight, size, &a, &b, rows, n, TOP_CPU, 0, 0);
+        top_tell(tight, size, &h, 1, rows, n, TOP_CPU, 0, 0);
         assert_true(strlen(tight) < size);
         free(tight);
     }
@@ -698,6 +699,41 @@ static void test_top_without_time(void **state)
     assert_true(rows[0].cpu == 0);
     assert_true(top_key_named("memory", &key) && key == TOP_MEMORY);
     assert_false(top_key_named("frob", &key));
+}
+
+static void test_several_tops(void **state)
+{
+    static struct top_sample a = {.uptime_ms = 1000, .tsc_hz = 1000000, .core_count = 1},
+                             b = {.uptime_ms = 3000, .tsc_hz = 1000000, .core_count = 1};
+    const struct top_host hosts[] = {
+        {"lab", &a, &b, false}, {"plant", &b, &a, false}, {"far", &a, &b, true}, {.name = "new"}};
+    struct top_row rows[2 * TOP_GUESTS_MAX];
+    char page[4000];
+
+    (void)state;
+    a.cores[0] = (struct top_core){.busy = 100, .idle = 900};
+    b.cores[0] = (struct top_core){.busy = 200, .idle = 1200};
+    add(&a, "same", 0, 0, 1 << 20);
+    add(&b, "same", 1000000, 10, 1 << 20);
+    assert_int_equal(top_compare(&a, &b, rows), 1);
+    assert_int_equal(top_compare(&b, &a, rows + 1), 1);
+    rows[0].host = "lab";
+    rows[1].host = "plant";
+    top_sort(rows, 2, TOP_NAME);
+    assert_string_equal(rows[0].host, "lab");
+    top_sort(rows, 2, TOP_CPU);
+    top_tell(page, sizeof(page), hosts, ARRAY_LEN(hosts), rows, 2, TOP_CPU, 0, 0);
+    assert_string_equal(page, "lab              up 3 s, 0 B of 0 B free, 1 cores 25.0 % busy\n"
+                              "plant            up 1 s, 0 B of 0 B free, 1 cores 10.0 % busy\n"
+                              "far              no answer\n"
+                              "new              no answer\n"
+                              "by cpu\n"
+                              "HOST             GUEST            STATE       CORE    CPU %     "
+                              "EXITS/S     MEMORY  RESTARTS\n"
+                              "lab              same             running        1     50.0         "
+                              "  5      1 MiB         0\n"
+                              "plant            same             running        1      0.0         "
+                              "  0      1 MiB         0\n");
 }
 
 int main(void)
@@ -725,6 +761,7 @@ int main(void)
         cmocka_unit_test(test_place_in_another_ring),
         cmocka_unit_test(test_top),
         cmocka_unit_test(test_top_without_time),
+        cmocka_unit_test(test_several_tops),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
