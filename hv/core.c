@@ -17,16 +17,21 @@
 #define STUCK_TICKS  2500u
 
 /* A halted vCPU whose turn has come: its timers may have raised an interrupt. False: none has, it
- * sleeps on. */
-static bool wake_from_halt(struct core *c, struct vcpu *v)
+ * sleeps on, or its time is over. */
+static bool wake_from_halt(struct core *c, struct vcpu *v, uint64_t until)
 {
     struct platform *p = v->platform;
-    uint64_t now = arch_tsc(), due = irqchip_next_deadline(p, v->number);
+    uint64_t now = arch_tsc(), due = irqchip_next_deadline(p, v->number), next = due;
 
-    if (now >= due) {
+    /* Devices do long work in steps. */
+    while (now >= next && now < until && !v->stop) {
         exit_timers(v, now);
-        if (irqchip_pending(p, v->number))
+        if (irqchip_pending(p, v->number)) {
             abi_histogram_add(&v->stats->wake_late, now - due);
+            break;
+        }
+        next = irqchip_next_deadline(p, v->number);
+        now = arch_tsc();
     }
     if (vcpu_wakes(v))
         return true;
@@ -164,7 +169,7 @@ static void run_live(struct core *c, struct vcpu *v, uint64_t start, uint64_t un
     feed_input(v);
     if (!v->halted && stuck_is_due(&v->stuck, start) && has_time_for_stuck(c, v, start))
         look_whether_stuck(v, start);
-    if (!v->halted || wake_from_halt(c, v))
+    if (!v->halted || wake_from_halt(c, v, until))
         after_run(c, v, enter(c, v, until));
 }
 

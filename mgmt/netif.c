@@ -19,6 +19,7 @@
 #define FEATURES           (VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS | VIRTIO_F_VERSION_1)
 #define DESC_WRITE         2u
 #define AVAIL_NO_INTERRUPT 1u
+#define USED_NO_NOTIFY     1u
 #define REG(offset)        ((uint16_t)(ports + (offset)))
 
 static uint16_t ports; /* the device's; 0: not found yet */
@@ -156,7 +157,9 @@ bool vnet_poll(struct netif *n)
         publish(q, (uint16_t)id);
         done++;
     }
-    if (done)
+    /* Published before: the device looks at its index after it has asked for notifications. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (done && !(__atomic_load_n(&q->used.flags, __ATOMIC_RELAXED) & USED_NO_NOTIFY))
         outw(REG(VIRTIO_NOTIFY), RX);
     return done > 0;
 }

@@ -232,6 +232,7 @@ static void write_queue(struct virtio *v, unsigned reg, uint32_t value)
         q->size = (uint16_t)value;
         break;
     case VIRTIO_QUEUE_ENABLE:
+        q->event_index = virtio_has(v, VIRTIO_F_EVENT_IDX);
         if (value == 1 && virtqueue_enable(q, v->mem))
             virtio_fail(v);
         break;

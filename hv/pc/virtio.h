@@ -67,8 +67,9 @@ enum virtio_status {
     VIRTIO_FAILED = 128,
 };
 
-/* Required. */
+/* Required of drivers; and for devices that call virtqueue_listen(). */
 #define VIRTIO_F_VERSION_1 (1ull << 32)
+#define VIRTIO_F_EVENT_IDX (1ull << 29)
 
 struct virtio;
 

@@ -3,7 +3,7 @@
 #include "hv/config.h"
 #include "hv/lib.h"
 
-#define FEATURES           (VIRTIO_NET_F_MAC | VIRTIO_NET_F_MTU | VIRTIO_NET_F_STATUS)
+#define FEATURES           (VIRTIO_NET_F_MAC | VIRTIO_NET_F_MTU | VIRTIO_NET_F_STATUS | VIRTIO_F_EVENT_IDX)
 #define LINK_UP            1u
 #define HEADER_NUM_BUFFERS 10u
 #define CLASS_ETHERNET     0x020000u
@@ -48,11 +48,14 @@ static void gather(struct virtio_net *d, struct virtio_net_chain *w,
     w->done += cut;
     if (n == 0)
         return;
-    if (n > sizeof(d->tx_buf) - len ||
-        gmem_read(d->virtio.mem, gpa(p->address.v + cut), d->tx_buf + len, n)) {
+    if (n > sizeof(d->tx_buf) - len) {
         w->bad = true;
         return;
     }
+    if (p->at)
+        memcpy(d->tx_buf + len, p->at + cut, n);
+    else
+        w->bad = gmem_read(d->virtio.mem, gpa(p->address.v + cut), d->tx_buf + len, n) != 0;
     w->done += n;
 }
 
@@ -91,34 +94,29 @@ static void finish_sending(struct virtio_net *d, struct virtio_net_chain *w)
         d->errors++;
     }
     close_chain(d, tx_of(d), w, 0);
-    virtio_used(&d->virtio, VIRTIO_NET_TX);
+    d->sent++;
 }
 
-static bool can_transmit(struct virtio_net *d)
+static bool tx_waits(struct virtio_net *d)
 {
-    return virtio_is_running(&d->virtio) &&
-           (d->tx_chain.open || virtqueue_waits(tx_of(d), d->virtio.mem));
+    return d->tx_chain.open || virtqueue_waits(tx_of(d), d->virtio.mem);
 }
 
-/* Gathering a frame and sending it are two calls. */
 static void transmit(struct virtio_net *d)
 {
     struct virtio_net_chain *w = &d->tx_chain;
     struct virtqueue_piece p;
-    int rc;
+    int rc = open_chain(d, tx_of(d), w);
 
-    if (w->open && !w->chain.more) {
-        finish_sending(d, w);
-        return;
-    }
-    rc = open_chain(d, tx_of(d), w);
-    for (unsigned i = 0; rc == 1 && i < VIRTIO_NET_WORK; i++) {
+    for (unsigned i = 0; rc == 1 && w->chain.more && i < VIRTIO_NET_WORK; i++) {
         rc = virtqueue_piece(tx_of(d), d->virtio.mem, &w->chain, &p);
         if (rc == 1)
             gather(d, w, &p);
     }
     if (rc < 0)
         fail(d);
+    else if (rc == 1 && !w->chain.more)
+        finish_sending(d, w);
 }
 
 bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len)
@@ -142,25 +140,35 @@ bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len)
     return room;
 }
 
+/* Into a piece, from `at` on. */
+static void put(struct virtio_net *d, struct virtio_net_chain *w, const struct virtqueue_piece *p,
+                size_t at, const uint8_t *from, size_t n)
+{
+    if (p->at)
+        memcpy(p->at + at, from, n);
+    else
+        w->bad |= gmem_write(d->virtio.mem, gpa(p->address.v + at), from, n) != 0;
+}
+
 /* A piece of a receive chain takes what it has room for of header and frame. */
 static void scatter(struct virtio_net *d, struct virtio_net_chain *w,
                     const struct virtio_net_frame *f, const struct virtqueue_piece *p)
 {
     static const uint8_t header[VIRTIO_NET_HEADER] = {[HEADER_NUM_BUFFERS] = 1};
-    size_t room = p->length, at = 0;
+    size_t at = 0, n;
 
-    if (!p->writable)
-        w->bad = true;
-    while (!w->bad && at < room && w->done < sizeof(header) + f->len) {
-        bool in_header = w->done < sizeof(header);
-        size_t left = in_header ? sizeof(header) - w->done : sizeof(header) + f->len - w->done;
-        size_t n = min_u64(left, room - at);
-        const uint8_t *from = in_header ? header + w->done : f->data + (w->done - sizeof(header));
-
-        w->bad = gmem_write(d->virtio.mem, gpa(p->address.v + at), from, n);
-        at += n;
-        w->done += n;
+    w->bad |= !p->writable;
+    if (w->bad)
+        return;
+    if (w->done < sizeof(header)) {
+        at = min_u64(sizeof(header) - w->done, p->length);
+        put(d, w, p, 0, header + w->done, at);
+        w->done += at;
     }
+    n = min_u64(sizeof(header) + f->len - w->done, p->length - at);
+    if (n)
+        put(d, w, p, at, f->data + (w->done - sizeof(header)), n);
+    w->done += n;
 }
 
 /* The chain has taken its frame, or turned out not to fit. */
@@ -174,16 +182,17 @@ static void finish_receiving(struct virtio_net *d, struct virtio_net_chain *w, b
     spin_lock(&d->rx_lock);
     __atomic_store_n(&d->rx_tail, d->rx_tail + 1, __ATOMIC_RELEASE);
     spin_unlock(&d->rx_lock);
-    virtio_used(&d->virtio, VIRTIO_NET_RX);
+    d->received++;
 }
 
-static bool can_receive(struct virtio_net *d)
+static bool rx_waits(struct virtio_net *d)
 {
-    return virtio_is_running(&d->virtio) && virtio_net_rx_waiting(d) &&
+    return virtio_net_rx_waiting(d) &&
            (d->rx_chain.open || virtqueue_waits(rx_of(d), d->virtio.mem));
 }
 
-static void receive(struct virtio_net *d)
+/* Moves the next frame, or a part; `pieces` is how many descriptors may still be handled. */
+static void receive(struct virtio_net *d, unsigned *pieces)
 {
     /* Only this core takes frames out, and this one stays ours until rx_tail has passed it. */
     const struct virtio_net_frame *f = &d->rx_ring[d->rx_tail % VIRTIO_NET_RX_RING];
@@ -193,7 +202,7 @@ static void receive(struct virtio_net *d)
     int rc;
 
     rc = open_chain(d, rx_of(d), w);
-    for (unsigned i = 0; rc == 1 && i < VIRTIO_NET_WORK && !full && !w->bad; i++) {
+    for (; rc == 1 && *pieces && !full && !w->bad; --*pieces) {
         rc = virtqueue_piece(rx_of(d), d->virtio.mem, &w->chain, &p);
         if (rc == 1)
             scatter(d, w, f, &p);
@@ -205,22 +214,52 @@ static void receive(struct virtio_net *d)
         finish_receiving(d, w, full && !w->bad);
 }
 
-/* If both directions have work, the one that did not run last time. */
-void virtio_net_work(struct virtio_net *d)
+static void receive_some(struct virtio_net *d)
 {
-    bool receives = can_receive(d), sends = can_transmit(d) && !(receives && d->sent_last);
+    unsigned pieces = VIRTIO_NET_WORK;
+
+    for (unsigned i = 0; i < VIRTIO_NET_RECEIVE && pieces && rx_waits(d); i++)
+        receive(d, &pieces);
+}
+
+/* The driver learns what was done, and is to say when there is more to send, or to receive into.
+ * True: there already is. */
+static bool tell_driver(struct virtio_net *d)
+{
+    bool more = false;
+
+    if (d->sent) {
+        more = virtqueue_listen(tx_of(d), d->virtio.mem);
+        virtio_used(&d->virtio, VIRTIO_NET_TX);
+    }
+    if (rx_of(d)->ready && virtio_net_rx_waiting(d))
+        more |= virtqueue_listen(rx_of(d), d->virtio.mem);
+    else if (rx_of(d)->ready)
+        virtqueue_ignore(rx_of(d), d->virtio.mem);
+    if (d->received)
+        virtio_used(&d->virtio, VIRTIO_NET_RX);
+    d->sent = d->received = 0;
+    return more;
+}
+
+/* Moves a frame or two, or as much of one as VIRTIO_NET_WORK allows. If both directions have work,
+ * the one that did not run last time. */
+static void work(struct virtio *v)
+{
+    struct virtio_net *d = net_of(v);
+    bool receives = rx_waits(d), sends = tx_waits(d) && !(receives && d->sent_last), more;
 
     d->sent_last = sends;
     if (sends)
         transmit(d);
     else if (receives)
-        receive(d);
-    d->virtio.pci.due = can_transmit(d) || can_receive(d) ? 0 : NEVER;
-}
-
-static void work(struct virtio *v)
-{
-    virtio_net_work(net_of(v));
+        receive_some(d);
+    more = tx_waits(d) || rx_waits(d);
+    if (!virtio_is_running(v))
+        more = false;
+    else if (!more || d->sent + d->received >= VIRTIO_NET_UNTOLD)
+        more |= tell_driver(d);
+    v->pci.due = more ? 0 : NEVER;
 }
 
 /* The device's identity stays. */
@@ -229,6 +268,7 @@ static void forget(struct virtio *v)
     struct virtio_net *d = net_of(v);
 
     d->rx_chain.open = d->tx_chain.open = false;
+    d->sent = d->received = 0;
     spin_lock(&d->rx_lock);
     d->rx_tail = d->rx_head; /* frames for the former driver are dropped */
     spin_unlock(&d->rx_lock);

@@ -3,8 +3,9 @@
  * has its registers. Pure.
  *
  * Ownership: all functions except virtio_net_rx_push() run on the guest's owning core. Frames for
- * the guest wait in a bounded ring (lock: rx_lock) until virtio_net_work() copies them into receive
- * buffers. An invalid ring or register breaks the device (DEVICE_NEEDS_RESET), never the host.
+ * the guest wait in a bounded ring (lock: rx_lock) until the device's work (virtio.pci.due) copies
+ * them into receive buffers, in the guest's own time. An invalid ring or register breaks the device
+ * (DEVICE_NEEDS_RESET), never the host.
  */
 #pragma once
 
@@ -67,14 +68,18 @@ struct virtio_net {
     uint32_t rx_head, rx_tail;        /* written under rx_lock */
     /* Frames moved; dropped for lack of room (under rx_lock); malformed or too large. */
     uint64_t rx_frames, tx_frames, rx_dropped, errors;
-    bool sent_last; /* receiving is next */
+    bool sent_last;          /* receiving is next */
+    unsigned sent, received; /* frames since the driver was last told */
     struct virtio_net_chain tx_chain, rx_chain;
     uint8_t tx_buf[VIRTIO_NET_FRAME]; /* the last member, see virtio_net_init() */
 };
 
-/* The most descriptors that one virtio_net_work() handles; it stops after a frame. A neighbour on
- * the core may have to wait this long. */
-#define VIRTIO_NET_WORK 8u
+/* The most descriptors that one call of the device's work handles; it stops after a frame sent, or
+ * this many received. A neighbour on the core may have to wait this long. */
+#define VIRTIO_NET_WORK    8u
+#define VIRTIO_NET_RECEIVE 2u
+/* The driver gets its interrupts once nothing is left to do, or after this many frames. */
+#define VIRTIO_NET_UNTOLD  64u
 
 extern const struct device virtio_net_device;
 
@@ -92,7 +97,3 @@ static inline bool virtio_net_rx_waiting(const struct virtio_net *d)
     return __atomic_load_n(&d->rx_head, __ATOMIC_ACQUIRE) !=
            __atomic_load_n(&d->rx_tail, __ATOMIC_RELAXED);
 }
-/* Moves a frame, or as much of one as VIRTIO_NET_WORK allows, and raises the interrupt: the two
- * directions take turns. virtio.pci.due says whether there is more to do. Owning core, in the
- * guest's own time. */
-void virtio_net_work(struct virtio_net *d);

@@ -4,9 +4,11 @@
 #define DESC_WRITE         2u
 #define DESC_INDIRECT      4u
 #define AVAIL_NO_INTERRUPT 1u
+#define USED_NO_NOTIFY     1u
 #define DESC_SIZE          16u
-#define RING_INDEX         2u /* both rings begin with 16 bits of flags and a 16-bit index */
+#define RING_INDEX         VIRTQUEUE_INDEX
 #define RING_START         4u
+#define RING_EVENT         2u /* with event indices both end with a 16-bit index */
 
 struct desc {
     uint64_t address;
@@ -22,42 +24,59 @@ void virtqueue_reset(struct virtqueue *q)
 
 int virtqueue_enable(struct virtqueue *q, const struct gmem *m)
 {
-    uint64_t n = q->size;
+    uint64_t n = q->size, event = q->event_index ? RING_EVENT : 0;
 
     if (n == 0 || n > VIRTQUEUE_MAX || (n & (n - 1)))
         return -E_INVAL;
     if (q->desc % 16 || q->avail % 2 || q->used % 4)
         return -E_INVAL;
     if (!gmem_has(m, gpa(q->desc), n * DESC_SIZE) ||
-        !gmem_has(m, gpa(q->avail), RING_START + 2 * n) ||
-        !gmem_has(m, gpa(q->used), RING_START + 8 * n))
+        !gmem_has(m, gpa(q->avail), RING_START + 2 * n + event) ||
+        !gmem_has(m, gpa(q->used), RING_START + 8 * n + event))
         return -E_INVAL;
+    q->desc_at = gmem_ptr(m, gpa(q->desc), n * DESC_SIZE);
+    q->avail_at = gmem_ptr(m, gpa(q->avail), RING_START + 2 * n + event);
+    q->used_at = gmem_ptr(m, gpa(q->used), RING_START + 8 * n + event);
     q->ready = true;
     return 0;
 }
 
 /* The parts were checked by virtqueue_enable(), and a ready queue's addresses cannot change: the
- * pointer is never NULL here. They are aligned, and so is the guest's memory. */
-static uint16_t *field16(const struct gmem *m, uint64_t a)
+ * pointers are never NULL here. What they point to is aligned, and so is the guest's memory. */
+static inline void *place(const struct gmem *m, uint8_t *part, uint64_t start, uint64_t offset,
+                          size_t size)
 {
-    return gmem_ptr(m, gpa(a), sizeof(uint16_t));
+    return __builtin_expect(part != NULL, 1) ? part + offset
+                                             : gmem_ptr(m, gpa(start + offset), size);
 }
 
-static uint16_t load16(const struct gmem *m, uint64_t a)
+static inline uint16_t *avail16(const struct virtqueue *q, const struct gmem *m, uint64_t offset)
 {
-    const uint16_t *p = field16(m, a);
+    return place(m, q->avail_at, q->avail, offset, sizeof(uint16_t));
+}
 
+static inline uint16_t *used16(const struct virtqueue *q, const struct gmem *m, uint64_t offset)
+{
+    return place(m, q->used_at, q->used, offset, sizeof(uint16_t));
+}
+
+static uint16_t load16(const uint16_t *p)
+{
     /* Acquire: reads an index before the entries it announces. */
     return p ? __atomic_load_n(p, __ATOMIC_ACQUIRE) : 0;
 }
 
-static void store16(const struct gmem *m, uint64_t a, uint16_t v)
+static void store16(uint16_t *p, uint16_t v)
 {
-    uint16_t *p = field16(m, a);
-
     /* Release: writes the entries before the index that announces them. */
     if (p)
         __atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+
+static void store32(uint32_t *p, uint32_t v)
+{
+    if (p)
+        __atomic_store_n(p, v, __ATOMIC_RELAXED);
 }
 
 static int broken(struct virtqueue *q)
@@ -69,17 +88,23 @@ static int broken(struct virtqueue *q)
 int virtqueue_piece(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c,
                     struct virtqueue_piece *p)
 {
+    const struct desc *there;
     struct desc d;
+    uint8_t *at;
 
     if (!c->more)
         return 0;
     if (c->next >= q->size || c->count == q->size)
         return broken(q);
-    if (gmem_read(m, gpa(q->desc + (uint64_t)c->next * DESC_SIZE), &d, sizeof(d)))
+    there = place(m, q->desc_at, q->desc, (uint64_t)c->next * DESC_SIZE, sizeof(d));
+    if (!there)
         return broken(q);
-    if ((d.flags & DESC_INDIRECT) || !gmem_has(m, gpa(d.address), d.length))
+    memcpy(&d, there, sizeof(d));
+    __asm__ volatile("" ::: "memory"); /* it is read once: the guest may write meanwhile */
+    at = gmem_ptr(m, gpa(d.address), d.length);
+    if ((d.flags & DESC_INDIRECT) || (!at && !gmem_has(m, gpa(d.address), d.length)))
         return broken(q);
-    *p = (struct virtqueue_piece){gpa(d.address), d.length, d.flags & DESC_WRITE};
+    *p = (struct virtqueue_piece){gpa(d.address), at, d.length, d.flags & DESC_WRITE};
     c->count++;
     c->more = d.flags & DESC_NEXT;
     c->next = d.next;
@@ -92,13 +117,13 @@ int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_c
 
     if (!q->ready || q->broken)
         return 0;
-    index = load16(m, q->avail + RING_INDEX);
+    index = load16(avail16(q, m, RING_INDEX));
     waiting = (uint16_t)(index - q->last_avail);
     if (waiting == 0)
         return 0;
     if (waiting > q->size)
         return broken(q);
-    c->head = load16(m, q->avail + RING_START + 2ull * (q->last_avail & (q->size - 1u)));
+    c->head = load16(avail16(q, m, RING_START + 2ull * (q->last_avail & (q->size - 1u))));
     q->last_avail++;
     c->next = c->head;
     c->count = 0;
@@ -106,25 +131,49 @@ int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_c
     return 1;
 }
 
-bool virtqueue_waits(const struct virtqueue *q, const struct gmem *m)
-{
-    return q->ready && !q->broken && load16(m, q->avail + RING_INDEX) != q->last_avail;
-}
-
 void virtqueue_done(struct virtqueue *q, const struct gmem *m, uint16_t head, uint32_t written)
 {
-    const uint32_t element[2] = {head, written};
-    uint64_t at = q->used + RING_START + sizeof(element) * (q->used_index & (q->size - 1u));
+    uint64_t at = RING_START + 8ull * (q->used_index & (q->size - 1u));
 
-    (void)!gmem_write(m, gpa(at), element, sizeof(element));
+    store32(place(m, q->used_at, q->used, at, sizeof(uint32_t)), head);
+    store32(place(m, q->used_at, q->used, at + 4, sizeof(uint32_t)), written);
     q->used_index++;
-    store16(m, q->used + RING_INDEX, q->used_index);
+    store16(used16(q, m, RING_INDEX), q->used_index);
 }
 
-bool virtqueue_wants_irq(const struct virtqueue *q, const struct gmem *m)
+bool virtqueue_wants_irq(struct virtqueue *q, const struct gmem *m)
 {
+    uint16_t fresh = (uint16_t)(q->used_index - q->told), beyond;
+
     /* Our index must be visible before the driver's flag is read: a driver sets the flag and then
      * looks at the index once more. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return !(load16(m, q->avail) & AVAIL_NO_INTERRUPT);
+    q->told = q->used_index;
+    if (!q->event_index)
+        return !(load16(avail16(q, m, 0)) & AVAIL_NO_INTERRUPT);
+    /* Virtio 1.2, "Used Buffer Notification Suppression": the entry with that index is new. */
+    beyond = (uint16_t)(q->used_index - load16(avail16(q, m, RING_START + 2ull * q->size)) - 1);
+    return beyond < fresh;
+}
+
+void virtqueue_ignore(struct virtqueue *q, const struct gmem *m)
+{
+    if (q->deaf)
+        return;
+    q->deaf = true;
+    /* With event indices it is enough that ours is not moved on. */
+    if (!q->event_index)
+        store16(used16(q, m, 0), USED_NO_NOTIFY);
+}
+
+bool virtqueue_listen(struct virtqueue *q, const struct gmem *m)
+{
+    if (q->event_index)
+        store16(used16(q, m, RING_START + 8ull * q->size), q->last_avail);
+    else if (q->deaf)
+        store16(used16(q, m, 0), 0);
+    q->deaf = false;
+    /* A driver moves its index and then looks whether to notify; here it is the other way round. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return virtqueue_waits(q, m);
 }

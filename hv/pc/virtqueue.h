@@ -1,8 +1,8 @@
 /*
  * The device's side of a split virtqueue (OASIS virtio v1.1 "Split Virtqueues"). Pure. Whatever the
  * guest wrote is copied and checked before use, each call's work is bounded regardless of it, and
- * an invalid ring breaks the queue (`broken`) and nothing else. Indirect descriptors and event
- * index are not offered.
+ * an invalid ring breaks the queue (`broken`) and nothing else. Indirect descriptors are not
+ * offered.
  *
  * Ownership: the core that owns the device. The guest may write its rings at any time: values are
  * read once. Both ring indices are loaded and stored whole, with acquire and release order.
@@ -12,18 +12,25 @@
 #include "hv/gmem.h"
 #include "hv/types.h"
 
-#define VIRTQUEUE_MAX 256u /* entries */
+#define VIRTQUEUE_MAX   256u /* entries */
+#define VIRTQUEUE_INDEX 2u   /* both rings begin with 16 bits of flags and a 16-bit index */
 
 struct virtqueue {
     uint16_t size; /* a power of two, <= VIRTQUEUE_MAX; set by the guest while not ready */
     bool ready, broken;
     uint64_t desc, avail, used; /* guest-physical addresses */
+    /* The same on the host, while ready; NULL: not all of it in one range. */
+    uint8_t *desc_at, *avail_at, *used_at;
+    bool event_index; /* VIRTIO_F_EVENT_IDX was taken: event fields count instead of flags */
+    bool deaf;        /* the driver was told that it need not notify */
     uint16_t last_avail, used_index;
+    uint16_t told; /* used_index when it was last decided whether to interrupt */
 };
 
 /* One piece of a buffer. */
 struct virtqueue_piece {
     gpa_t address;
+    uint8_t *at;     /* on the host; NULL: not all of it in one range (gmem_read() reaches it) */
     uint32_t length; /* 0 is possible */
     bool writable;   /* by the device */
 };
@@ -47,9 +54,25 @@ int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_c
 int virtqueue_piece(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c,
                     struct virtqueue_piece *p) MUST_CHECK;
 /* True if another chain exists, or something that breaks the ring. */
-bool virtqueue_waits(const struct virtqueue *q, const struct gmem *m);
+static inline bool virtqueue_waits(const struct virtqueue *q, const struct gmem *m)
+{
+    const uint16_t *index;
+
+    if (!q->ready || q->broken)
+        return false;
+    index = __builtin_expect(q->avail_at != NULL, 1)
+                ? (const uint16_t *)(q->avail_at + VIRTQUEUE_INDEX)
+                : gmem_ptr(m, gpa(q->avail + VIRTQUEUE_INDEX), sizeof(*index));
+    return __atomic_load_n(index, __ATOMIC_ACQUIRE) != q->last_avail;
+}
 /* Returns a chain from virtqueue_next() to the driver, with the number of bytes written into it.
  * Once each. */
 void virtqueue_done(struct virtqueue *q, const struct gmem *m, uint16_t head, uint32_t written);
-/* True if the driver wants an interrupt. Only on a ready queue. */
-bool virtqueue_wants_irq(const struct virtqueue *q, const struct gmem *m);
+/* True if the driver wants an interrupt for what was returned since the last call. Only on a ready
+ * queue, like the next two. */
+bool virtqueue_wants_irq(struct virtqueue *q, const struct gmem *m);
+/* From now on the driver need not notify the device of new chains; a notification may still come.
+ */
+void virtqueue_ignore(struct virtqueue *q, const struct gmem *m);
+/* The driver must notify the device of the next chain. True: it already exists. */
+bool virtqueue_listen(struct virtqueue *q, const struct gmem *m);

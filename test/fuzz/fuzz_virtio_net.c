@@ -27,9 +27,9 @@ static void on_transmit(void *ctx, const uint8_t *frame, size_t len)
 }
 
 /* Starts the device like a good driver, so that the rings are reached. */
-static void start(void)
+static void start(uint32_t low)
 {
-    negotiate(0, 1);
+    negotiate(low & (uint32_t)dev.virtio.features, 1);
     for (unsigned n = 0; n < 2; n++)
         set_queue(n, 8, 0x400 * n, 0x400 * n + 0x100, 0x400 * n + 0x200);
     out(VIRTIO_STATUS, 1, VIRTIO_READY);
@@ -44,7 +44,7 @@ static void step(const uint8_t op[8])
 
     switch (op[0] % 8) {
     case 0:
-        start();
+        start(v);
         break;
     case 1:
         out(reg, sizes[op[0] >> 6], v);

@@ -44,6 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     q.size = (uint16_t)(data[0] & 0x80 ? data[0] * 257u : 1u << (data[0] & 7));
     q.desc = (uint64_t)(data[1] | (data[2] & 0x3f) << 8) * 8;
     q.avail = (uint64_t)(data[3] | (data[4] & 0x3f) << 8);
+    q.event_index = data[0] & 0x40;
     q.used = (uint64_t)(data[5] | (data[6] & 0x3f) << 8) * 2;
     data += SETTING;
     size -= SETTING;
@@ -57,6 +58,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check(&q, &m, &c);
             virtqueue_done(&q, &m, c.head, chains);
             (void)virtqueue_wants_irq(&q, &m);
+            if (chains % 3)
+                (void)virtqueue_listen(&q, &m);
+            else
+                virtqueue_ignore(&q, &m);
             if (size)
                 m.base[(data[chains % size] * 31u + chains) % MEMORY] ^= data[chains % size];
             chains++;

@@ -254,15 +254,19 @@ static void flood(void)
 /* Answers the last frame of each batch. */
 static void sink(void)
 {
-    static uint8_t f[BUFFER];
+    size_t len = 0;
 
     for (;;) {
-        size_t len = receive(f);
+        const uint8_t *f = next_frame(&len);
 
-        if (!len)
+        if (!f) {
             sleep_until_irq();
-        else if (f[TAG] == TAG_HELLO || (f[TAG] == TAG_BATCH && f[NUMBER] == QUEUE - 1))
+            continue;
+        }
+        if (ours(f, len) &&
+            (f[TAG] == TAG_HELLO || (f[TAG] == TAG_BATCH && f[NUMBER] == QUEUE - 1)))
             send(f + 6, mac, TAG_REPLY, f[NUMBER], 60);
+        give_back(f);
     }
 }
 

@@ -128,6 +128,10 @@ static void test_enable(void **state)
     refused(DESC, UINT64_MAX - 1, USED, SIZE);
     refused(DESC, AVAIL, UINT64_MAX - 3, SIZE);
     refused(1ull << 63, AVAIL, USED, SIZE);
+    q.event_index = true; /* 16 bits more at the end */
+    refused(DESC, MEMORY - 4 - 2 * SIZE, USED, SIZE);
+    refused(DESC, AVAIL, MEMORY - 4 - 8 * SIZE, SIZE);
+    q.event_index = false;
     /* The last places that fit. */
     q.desc = MEMORY - 16 * SIZE;
     q.avail = 0x2000;

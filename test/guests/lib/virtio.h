@@ -8,6 +8,7 @@
 #define DESC_NEXT          1u
 #define DESC_WRITE         2u
 #define AVAIL_NO_INTERRUPT 1u
+#define USED_NO_NOTIFY     1u
 #define REG(r)             ((uint16_t)(ports + (r)))
 #define STATUS_READY       (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
 

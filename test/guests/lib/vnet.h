@@ -31,10 +31,18 @@ static uint16_t used_index(const struct queue *q)
     return __atomic_load_n(&q->used.index, __ATOMIC_ACQUIRE);
 }
 
+/* Published before: the device looks at its index after it has asked for notifications. */
+static void notify(const struct queue *q, uint16_t number)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!(__atomic_load_n(&q->used.flags, __ATOMIC_RELAXED) & USED_NO_NOTIFY))
+        outw(REG(VIRTIO_NOTIFY), number);
+}
+
 static void start_queue(uint16_t number, struct queue *q)
 {
     q->avail.flags = number == 1 ? AVAIL_NO_INTERRUPT : 0;
-    q->avail.index = q->used.index = q->seen = 0;
+    q->avail.index = q->used.flags = q->used.index = q->seen = 0;
     for (uint16_t i = 0; i < QUEUE; i++)
         q->desc[i] =
             (struct desc){(uintptr_t)q->buffers[i], BUFFER, number == 0 ? DESC_WRITE : 0, 0};
@@ -66,21 +74,40 @@ static void start_device(bool fill)
         mac[i] = inb(REG(VIRTIO_CONFIG + i));
 }
 
-/* Copies the next received frame to `frame` (BUFFER bytes); returns its length, or 0. Empty frames
- * are skipped. */
-static size_t receive_frame(uint8_t *frame)
+/* The next received frame, in its buffer, which give_back() returns to the device; NULL: none.
+ * Empty frames are skipped. */
+static const uint8_t *next_frame(size_t *len)
 {
     while (rx.seen != used_index(&rx)) {
         uint16_t id = (uint16_t)rx.used.ring[rx.seen % QUEUE].id;
-        size_t len = rx.used.ring[rx.seen % QUEUE].length;
+        size_t n = rx.used.ring[rx.seen % QUEUE].length;
 
         rx.seen++;
-        len = len > VIRTIO_NET_HEADER ? len - VIRTIO_NET_HEADER : 0;
-        memcpy(frame, rx.buffers[id] + VIRTIO_NET_HEADER, len);
+        if (n > VIRTIO_NET_HEADER) {
+            *len = n - VIRTIO_NET_HEADER;
+            return rx.buffers[id] + VIRTIO_NET_HEADER;
+        }
         publish(&rx, id);
-        outw(REG(VIRTIO_NOTIFY), 0);
-        if (len)
-            return len;
+        notify(&rx, 0);
     }
-    return 0;
+    return NULL;
+}
+
+static void give_back(const uint8_t *frame)
+{
+    publish(&rx, (uint16_t)((size_t)(frame - rx.buffers[0]) / BUFFER));
+    notify(&rx, 0);
+}
+
+/* Copies the next received frame to `frame` (BUFFER bytes); returns its length, or 0. */
+static size_t receive_frame(uint8_t *frame)
+{
+    size_t len = 0;
+    const uint8_t *f = next_frame(&len);
+
+    if (!f)
+        return 0;
+    memcpy(frame, f, len);
+    give_back(f);
+    return len;
 }
