@@ -406,8 +406,8 @@ static void test_notifications_by_index(void **state)
     (void)state;
     negotiate(1u << 29, 1);
     for (unsigned n = RX; n <= TX; n++)
-        queue(n, DESC(n), AVAIL(n), USED(n));
-    out(VIRTIO_STATUS, 1, STARTED);
+        set_queue(n, SIZE, DESC(n), AVAIL(n), USED(n));
+    out(VIRTIO_STATUS, 1, VIRTIO_READY);
     put(AVAIL(TX), 1, 2); /* the flag does not count */
     put(AVAIL(TX) + 4 + 2 * SIZE, 1, 2);
     send_one(72);
