@@ -60,7 +60,7 @@ KERNEL_D := $(KERNEL_C:%.c=$(BUILD)/kernel/%.d) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h
 
-.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench bench-peers systems check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl clean distclean fresh help \
+.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench bench-peers systems slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -236,6 +236,7 @@ distclean: clean
 ## make bench-peers    the same guest under KVM, in the same emulator, for comparison
 ## make systems        boot other people's systems in guests: test/systems/systems.toml; ONLY=xv6,debian12-cloud:2 for some of them, UPDATE=1 updates
 ##                     the README's table, SYSTEMS_IMAGES=their/directory for images that you built
+## make slurm          Slurm places jobs on two appliances, and one is killed; skipped where Slurm is not installed
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
 ## make lint           formatting, layer rules, documents made from tables, circles between built files: takes seconds
 ## make documents      write the parts of documents that come from the tables

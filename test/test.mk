@@ -216,6 +216,10 @@ $(BUILD)/peers/kvm: test/bench/peers/kvm.c
 systems: deps-test all
 	@$(PYTHON) test/systems/run.py --build $(BUILD) --only "$(ONLY)" $(if $(UPDATE),--update README.md)
 
+# Outside CI: Slurm runs as root, and wants /sys/fs/cgroup.
+slurm: deps-test all $(BUILD)/guests/echo.elf
+	@$(PYTHON) test/slurm/run.py --build $(BUILD)
+
 OUR_C = $(filter %.c %.h,$(call files_below,arch hv net mgmt test))
 # Code compiled with the management guest's configuration of lwIP and mbedTLS.
 STACK_C := test/fuzz/fuzz_stack.c
