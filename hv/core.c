@@ -26,9 +26,9 @@ static bool wake_from_halt(struct core *c, struct vcpu *v, uint64_t until)
     /* Devices do long work in steps. */
     while (now >= next && now < until && !v->stop) {
         exit_timers(v, now);
-        if (irqchip_pending(p, v->number)) {
+        if (vcpu_wakes(v)) {
             abi_histogram_add(&v->stats->wake_late, now - due);
-            break;
+            return true;
         }
         next = irqchip_next_deadline(p, v->number);
         now = arch_tsc();
@@ -42,7 +42,7 @@ static bool wake_from_halt(struct core *c, struct vcpu *v, uint64_t until)
 /* ---- turns ---- */
 
 /* Reports a guest that is stuck, and when it moves again. */
-static void look_whether_stuck(struct vcpu *v, uint64_t now)
+static __attribute__((noinline)) void look_whether_stuck(struct vcpu *v, uint64_t now)
 {
     const struct vcpu_gprs *r = &v->regs;
     struct vcpu_place at;

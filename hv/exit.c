@@ -56,6 +56,7 @@ uint32_t exit_port_in(struct vcpu *v, uint16_t port, unsigned size)
 enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value)
 {
     struct platform *p = v->platform;
+    uint64_t before = p->next_event;
 
     if (platform_is_shared(p)) {
         shared_port_out(v, port, size, value);
@@ -64,7 +65,9 @@ enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uin
         io_out(&p->bus, port, size, value);
         platform_timers(p);
     }
-    return v->stop ? EXIT_STOP : EXIT_DONE;
+    if (v->stop)
+        return EXIT_STOP;
+    return irqchip_may_be_pending(p, v->number) || p->next_event < before ? EXIT_DONE : EXIT_SKIP;
 }
 
 /* Nobody claims the address: on a PC reads give all ones there, and writes are lost. */
@@ -80,21 +83,27 @@ static bool ends_strict(struct vcpu *v, const char *what, uint64_t gpa)
     return true;
 }
 
+static uint64_t ones(unsigned bytes)
+{
+    return bytes < 8 ? (1ull << (8 * bytes)) - 1 : UINT64_MAX;
+}
+
 bool exit_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t *value)
 {
-    struct lapic *l = irqchip_lapic_at(v->platform, v->number, gpa);
+    struct platform *p = v->platform;
+    struct lapic *l = irqchip_lapic_at(p, v->number, gpa);
     bool there;
 
     if (l) {
-        *value = lapic_mmio_read(l, gpa % LAPIC_PAGE, size, v->exit->tsc);
+        *value = lapic_mmio_read(l, gpa % LAPIC_PAGE, size, v->exit->tsc) & ones(size);
         return true;
     }
-    platform_enter(v->platform, v->exit->tsc);
-    there = mmio_read(&v->platform->bus, gpa, size, value);
-    platform_leave(v->platform, v->number);
+    platform_enter(p, v->exit->tsc);
+    there = mmio_read(&p->bus, gpa, size, value);
+    platform_leave(p, v->number);
     if (__builtin_expect(there, 1))
         return true;
-    *value = UINT64_MAX;
+    *value = ones(size);
     v->stats->unclaimed_reads++;
     return !ends_strict(v, "read from", gpa);
 }

@@ -25,12 +25,14 @@ enum exit_action {
 
 /* A port access of 1, 2 or 4 bytes. */
 uint32_t exit_port_in(struct vcpu *v, uint16_t port, unsigned size);
-/* EXIT_DONE, or EXIT_STOP when the write has ended the guest. */
+/* EXIT_DONE if the write has made an interrupt pending or a deadline earlier, else EXIT_SKIP;
+ * EXIT_STOP when it has ended the guest. */
 enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value);
 
 /* An access of 1, 2, 4 or 8 bytes to memory-mapped registers at a guest-physical address outside
  * the guest's RAM. An address that nobody claims reads all ones and swallows writes; a guest with
- * strict_memory ends. False: the guest has been ended. */
+ * strict_memory ends. False: the guest has been ended. A value that was read has no bits beyond
+ * `size`. */
 bool exit_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t *value) MUST_CHECK;
 bool exit_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value) MUST_CHECK;
 

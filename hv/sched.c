@@ -49,7 +49,7 @@ int sched_add(struct sched *s, struct sched_entity *e, const struct sched_params
         .wake = NEVER,
         .vtime = s->min_vtime,
         .vscale = (REAL_TIME_WEIGHT << 32) / p->weight,
-        .period_end = now + p->period,
+        .period_end = p->budget || p->guaranteed ? now + p->period : NEVER,
         .ready_since = now,
     };
     s->entities[s->count++] = e;
@@ -101,13 +101,13 @@ static bool has_claim(const struct sched_entity *e)
 
 static void replenish(const struct sched *s, struct sched_entity *e, uint64_t now)
 {
-    if (!(e->params.budget || e->params.guaranteed) || now < e->period_end)
+    if (now < e->period_end)
         return;
     if (sched_exhausted(e))
         e->vtime = max_u64(e->vtime, oldest_vtime(s));
     e->used = 0;
-    e->period_end += e->params.period;
-    if (e->period_end <= now) /* slept through periods: the next one begins now */
+    e->period_end += e->params.period; /* not NEVER: there is a budget or a guarantee */
+    if (e->period_end <= now)          /* slept through periods: the next one begins now */
         e->period_end = now + e->params.period;
 }
 

@@ -43,6 +43,15 @@ void ioapic_set(struct ioapic *io, unsigned pin, bool level)
         send(io, pin);
 }
 
+void ioapic_pulse(struct ioapic *io, unsigned pin)
+{
+    io->lines |= 1u << pin;
+    if (io->entry[pin] & IOAPIC_LEVEL)
+        check_level(io, pin);
+    else if (!(io->entry[pin] & IOAPIC_MASKED))
+        send(io, pin);
+}
+
 void ioapic_eoi(struct ioapic *io, uint8_t vector)
 {
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {

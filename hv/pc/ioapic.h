@@ -38,5 +38,7 @@ void ioapic_reset(struct ioapic *io, unsigned id, bool (*send)(void *ctx, uint64
                   void *ctx);
 /* A pin's line changes. */
 void ioapic_set(struct ioapic *io, unsigned pin, bool level);
+/* The same as low, then high. */
+void ioapic_pulse(struct ioapic *io, unsigned pin);
 /* A broadcast EOI. */
 void ioapic_eoi(struct ioapic *io, uint8_t vector);

@@ -4,7 +4,6 @@
 
 #define ISA_IRQS        16u
 #define PIT_PIN         2u
-#define EXTINT_PIN      0u
 #define ICR_MODE_SHIFT  8
 #define ICR_LOGICAL     (1u << 11)
 #define ICR_ASSERT      (1u << 14)
@@ -88,6 +87,8 @@ static bool deliver(struct platform *p, const struct message *m)
 
         return n >= 0 && send_to(p, (unsigned)n, m);
     }
+    if (!m->logical && m->dest < p->vcpus) /* an id is the vCPU's number */
+        return send_to(p, m->dest, m);
     for (unsigned i = 0; i < p->vcpus; i++)
         if (lapic_is_at(&p->lapic[i], m->dest, m->logical, m->wide))
             taken |= send_to(p, i, m);
@@ -169,7 +170,7 @@ void irqchip_raise(struct platform *p, unsigned gsi, bool level)
 }
 
 /* Does the entry's vector still wait in a local APIC that it goes to? */
-static bool vector_waits(const struct platform *p, uint64_t entry)
+static __attribute__((noinline)) bool vector_waits(const struct platform *p, uint64_t entry)
 {
     uint32_t dest = (uint32_t)(entry >> IOAPIC_DEST_SHIFT);
 
@@ -199,8 +200,10 @@ void irqchip_pulse(struct platform *p, unsigned gsi)
 {
     /* The line stays high afterwards: a falling edge would withdraw the request. (A guest that
      * makes this input level-triggered is interrupted forever.) */
-    irqchip_raise(p, gsi, false);
-    irqchip_raise(p, gsi, true);
+    if (p->devices & DEV_PIC)
+        pic_pulse(&p->pic, gsi);
+    if (p->devices & DEV_APIC && gsi < IOAPIC_PINS && gsi != PIT_PIN)
+        ioapic_pulse(&p->ioapic, gsi == 0 ? PIT_PIN : gsi);
 }
 
 int irqchip_msi(struct platform *p, uint64_t address, uint32_t data)
@@ -220,14 +223,6 @@ int irqchip_msi(struct platform *p, uint64_t address, uint32_t data)
 }
 
 /* ---- to vCPUs ---- */
-
-bool irqchip_takes_pic(const struct platform *p)
-{
-    const uint64_t extint = (uint64_t)LAPIC_EXTINT << IOAPIC_MODE_SHIFT;
-
-    return p->lapic[0].extint ||
-           (p->ioapic.entry[EXTINT_PIN] & (IOAPIC_MASKED | IOAPIC_MODE)) == extint;
-}
 
 bool irqchip_look(struct platform *p, unsigned vcpu)
 {

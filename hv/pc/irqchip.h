@@ -11,8 +11,18 @@
 #include "hv/abi/control.h"
 #include "hv/pc/platform.h"
 
+#define IRQCHIP_EXTINT_PIN 0u /* of the IOAPIC: the 8259s' output */
+
+/* Does the 8259s' output reach vCPU 0? */
+static inline bool irqchip_takes_pic(const struct platform *p)
+{
+    const uint64_t extint = (uint64_t)LAPIC_EXTINT << IOAPIC_MODE_SHIFT;
+
+    return p->lapic[0].extint ||
+           (p->ioapic.entry[IRQCHIP_EXTINT_PIN] & (IOAPIC_MASKED | IOAPIC_MODE)) == extint;
+}
+
 /* The rest of irqchip_pending(). */
-bool irqchip_takes_pic(const struct platform *p);
 bool irqchip_look(struct platform *p, unsigned vcpu);
 
 /* True if an interrupt can be delivered to this vCPU. Its core. Cheap: used at each entry. */

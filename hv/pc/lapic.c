@@ -83,14 +83,26 @@ static void set(struct lapic *l, unsigned bits, uint8_t vector, bool value)
     put(l, word_of(bits, vector), value ? old | bit : old & ~bit);
 }
 
+/* Written out: it is called several times for each interrupt, and most words are 0. */
 int lapic_highest(const struct lapic *l, unsigned bits)
 {
-    for (unsigned i = WORDS; i-- > 0;) {
-        uint32_t word = lapic_reg(l, bits + i * 16);
+    const uint32_t *first = &l->regs[bits / 4];
+    uint32_t word;
 
-        if (word)
-            return (int)(i * 32 + 31 - (unsigned)__builtin_clz(word));
-    }
+#define LOOK_AT(i)                                                                                 \
+    do {                                                                                           \
+        word = __atomic_load_n(&first[(i)*4], __ATOMIC_RELAXED);                                   \
+        if (word)                                                                                  \
+            return (i)*32 + 31 - __builtin_clz(word);                                              \
+    } while (0)
+    LOOK_AT(7);
+    LOOK_AT(6);
+    LOOK_AT(5);
+    LOOK_AT(4);
+    LOOK_AT(3);
+    LOOK_AT(2);
+    LOOK_AT(1);
+    LOOK_AT(0);
     return -1;
 }
 
@@ -180,6 +192,8 @@ static void take_word(struct lapic *l, unsigned i, uint32_t posted, uint32_t lev
 {
     uint32_t level = lapic_reg(l, LAPIC_TMR + i * 16), now = (level & ~posted) | (levels & posted);
 
+    if (!posted)
+        return;
     if (i == 0 && (posted & 0xffff)) {
         posted &= ~0xffffu;
         note_error(l, ESR_RECEIVE_ILLEGAL);

@@ -122,6 +122,24 @@ void pic_set_irq(struct pic *p, unsigned irq, bool level)
         update(p);
 }
 
+/* A request that waits is withdrawn and made again: nothing has changed. */
+void pic_pulse(struct pic *p, unsigned irq)
+{
+    struct pic_chip *c = &p->chip[irq >> 3 & 1];
+    uint8_t b = (uint8_t)bit(irq & 7);
+
+    if (irq > 15 || irq == PIC_CASCADE)
+        return;
+    c->lines |= b;
+    if (c->irr & b)
+        return;
+    c->irr |= b;
+    if (irq < 8)
+        update_master(p);
+    else
+        update(p);
+}
+
 enum irq_state pic_irq_state(const struct pic *p, unsigned irq)
 {
     const struct pic_chip *c = &p->chip[irq >> 3 & 1];

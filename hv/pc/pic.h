@@ -37,6 +37,8 @@ void pic_set_levels(struct pic *p, uint16_t irqs);
 enum irq_state pic_irq_state(const struct pic *p, unsigned irq);
 /* Input `irq` goes to `level`. 2 and numbers above 15 do nothing: no device is wired there. */
 void pic_set_irq(struct pic *p, unsigned irq, bool level);
+/* The same as low, then high. */
+void pic_pulse(struct pic *p, unsigned irq);
 /* The CPU's interrupt acknowledge cycle: returns the vector; a spurious 7 or 15 if the request is
  * gone by then. */
 uint8_t pic_ack(struct pic *p);

@@ -181,10 +181,8 @@ void pit_update(struct pit *p)
         due = end_periods(p, c);
     else
         c->done = true;
-    if (due) { /* the output is low for a moment before the edge; in mode 0 since the load */
-        irq_set(&p->irq0, false);
-        irq_set(&p->irq0, true);
-    }
+    if (due) /* the output is low for a moment before the edge; in mode 0 since the load */
+        irq_pulse(&p->irq0);
     plan(p);
 }
 

@@ -39,6 +39,11 @@ static void raise_line(void *ctx, unsigned irq, bool level)
     irqchip_raise(ctx, irq, level);
 }
 
+static void pulse_line(void *ctx, unsigned irq)
+{
+    irqchip_pulse(ctx, irq);
+}
+
 static enum irq_state line_state(void *ctx, unsigned irq)
 {
     return irqchip_state(ctx, irq);
@@ -51,6 +56,14 @@ static void raise_legacy(void *ctx, unsigned irq, bool level)
 
     if (!hpet_is_legacy(&p->hpet))
         raise_line(ctx, irq, level);
+}
+
+static void pulse_legacy(void *ctx, unsigned irq)
+{
+    const struct platform *p = ctx;
+
+    if (!hpet_is_legacy(&p->hpet))
+        pulse_line(ctx, irq);
 }
 
 static int send_message(void *ctx, uint64_t address, uint32_t data)
@@ -82,9 +95,11 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
         const struct device *d = slots[i].device;
         void *dev = dev_of(p, &slots[i]);
 
-        env.irq = (struct irq_line){raise, p, d->irq, line_state};
-        if (d == &pit_device || d == &rtc_device)
+        env.irq = (struct irq_line){raise, p, d->irq, line_state, pulse_line};
+        if (d == &pit_device || d == &rtc_device) {
             env.irq.set = raise ? raise_legacy : NULL;
+            env.irq.pulse = pulse_legacy;
+        }
         if (d->reset)
             d->reset(dev, &env);
         if (d->deadline)
@@ -183,18 +198,14 @@ void platform_shift(struct platform *p, uint64_t ticks)
     platform_set_event(p, platform_deadline(p));
 }
 
-/* After nearly every access nothing is due: then the deadlines are read once. */
-void platform_timers(struct platform *p)
+void platform_update(struct platform *p)
 {
-    uint64_t now = p->clock.now, next = platform_deadline(p);
+    uint64_t now = p->clock.now;
 
-    if (now >= next) {
-        for (unsigned i = 0; i < PLATFORM_TIMERS; i++)
-            if (now >= *p->timers[i].deadline)
-                p->timers[i].device->update(p->timers[i].dev);
-        next = platform_deadline(p);
-    }
-    platform_set_event(p, next);
+    for (unsigned i = 0; i < PLATFORM_TIMERS; i++)
+        if (now >= *p->timers[i].deadline)
+            p->timers[i].device->update(p->timers[i].dev);
+    platform_set_event(p, platform_deadline(p));
 }
 
 bool platform_console_input(struct platform *p, uint8_t byte)

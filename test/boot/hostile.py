@@ -15,7 +15,7 @@ LIMIT = 1700  # seconds of real time after which a run counts as hung
 def config(cpus):
     """With one core, all share it. With four, management has its own core and the last pest two others."""
     core = 0 if cpus == 1 else 1
-    guests = [{"name": "control", "image": "guests/control.elf", "memory": "2M", "core": core, "guaranteed_us": 350, "period_us": 1000}]
+    guests = [{"name": "control", "image": "guests/control.elf", "memory": "2M", "core": core, "guaranteed_us": 300, "period_us": 1000}]
     for what in PESTS:
         guests.append({"name": what, "image": "guests/hostile.elf", "memory": "2M", "core": core, "cmdline": what, "restart": "always",
                        "devices": ["uart", "pic", "pit", "rtc", "reset", "exit"] + ["net"] * (what in ("chains", "frames"))})

@@ -783,6 +783,37 @@ static void ioapic_registers(void **state)
     assert_int_equal(io_get(0), 0x0f000000);
 }
 
+static bool count_messages(void *ctx, uint64_t e)
+{
+    (void)e;
+    ++*(unsigned *)ctx;
+    return true;
+}
+
+/* In any state of a pin a pulse is a low line, then a high one. */
+static void pin_pulses(void **state)
+{
+    static const uint64_t bits[] = {IOAPIC_MASKED, IOAPIC_LEVEL, IOAPIC_REMOTE_IRR};
+
+    (void)state;
+    for (unsigned n = 0; n < 16; n++) {
+        unsigned sent_by[2] = {0, 0};
+        struct ioapic io[2] = {{.send = count_messages, .lines = n & 8 ? 1u << 7 : 0}};
+
+        for (unsigned i = 0; i < ARRAY_LEN(bits); i++)
+            io[0].entry[7] |= n >> i & 1 ? bits[i] : 0;
+        io[1] = io[0];
+        io[0].ctx = &sent_by[0];
+        io[1].ctx = &sent_by[1];
+        ioapic_pulse(&io[0], 7);
+        ioapic_set(&io[1], 7, false);
+        ioapic_set(&io[1], 7, true);
+        assert_int_equal(sent_by[0], sent_by[1]);
+        assert_int_equal(io[0].lines, io[1].lines);
+        assert_memory_equal(io[0].entry, io[1].entry, sizeof(io[0].entry));
+    }
+}
+
 static void edges(void **state)
 {
     (void)state;
@@ -1006,6 +1037,7 @@ int main(void)
         TEST(fast_clock),
         ENABLED(wakes),
         TEST(ioapic_registers),
+        TEST(pin_pulses),
         ENABLED(edges),
         ENABLED(levels),
         ENABLED(trigger_mode),

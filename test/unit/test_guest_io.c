@@ -31,9 +31,16 @@ static void test_out(void **ctx)
 {
     (void)ctx;
     v->regs.rax = 0x4142;
-    assert_int_equal(x86_port_out(v, UART, 1), EXIT_DONE);
+    assert_int_equal(x86_port_out(v, UART, 1), EXIT_SKIP);
     assert_int_equal(written, 1);
     assert_int_equal(console[0], 0x42);
+    /* A deadline that was not there; an interrupt. */
+    assert_int_equal(x86_port_out(v, PIT_PORT, 1), EXIT_SKIP);
+    assert_int_equal(x86_port_out(v, PIT_PORT, 1), EXIT_DONE);
+    assert_true(guest.platform.next_event != NEVER);
+    assert_int_equal(x86_port_out(v, PIT_PORT, 1), EXIT_SKIP);
+    raise_irq();
+    assert_int_equal(x86_port_out(v, UART, 1), EXIT_DONE);
     v->regs.rax = 0x500000003ull;
     assert_int_equal(x86_port_out(v, 0xf4, 4), EXIT_STOP);
     assert_string_equal(stopped, "exit 3");

@@ -496,6 +496,32 @@ static void exhaustive_order(void **state)
     }
 }
 
+/* In any state of a chip a pulse is a low line, then a high one. */
+static void pulses(void **state)
+{
+    unsigned seed = 1;
+
+    (void)state;
+    for (unsigned n = 0; n < 20000; n++) {
+        struct pic expected;
+        uint8_t *bytes = (uint8_t *)&pic.chip;
+        unsigned irq = n % 18;
+
+        for (unsigned i = 0; i < offsetof(struct pic_chip, base); i++) {
+            bytes[i] = (uint8_t)((seed = seed * 1103515245 + 12345) >> 16);
+            bytes[sizeof(struct pic_chip) + i] = (uint8_t)(seed >> 24);
+        }
+        edge(3);
+        edge(12); /* cascade and output follow that state */
+        pic_set_irq(&pic, 12, n % 2 == 0);
+        expected = pic;
+        pic_set_irq(&expected, irq, false);
+        pic_set_irq(&expected, irq, true);
+        pic_pulse(&pic, irq);
+        assert_memory_equal(&pic, &expected, sizeof(pic));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +544,7 @@ int main(void)
         cmocka_unit_test_setup(polling, setup),
         cmocka_unit_test_setup(register_selection, setup),
         cmocka_unit_test_setup(exhaustive_order, setup),
+        cmocka_unit_test_setup(pulses, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,6 +169,19 @@ static void device_mask(void **state)
     }
 }
 
+/* platform_deadline() names the devices of `timers`. */
+static void deadlines(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < PLATFORM_TIMERS; i++) {
+        assert_non_null(p.timers[i].device);
+        assert_true(platform_deadline(&p) == NEVER);
+        *p.timers[i].deadline = 5 + i;
+        assert_int_equal(platform_deadline(&p), 5 + i);
+        *p.timers[i].deadline = NEVER;
+    }
+}
+
 static void timer_interrupts(void **state)
 {
     (void)state;
@@ -613,6 +626,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(power_on, setup),
         cmocka_unit_test_setup(device_mask, setup),
+        cmocka_unit_test_setup(deadlines, setup),
         cmocka_unit_test_setup(timer_interrupts, setup),
         cmocka_unit_test_setup(ticks_are_made_up, setup),
         cmocka_unit_test_setup(ticks_of_the_clock, setup),

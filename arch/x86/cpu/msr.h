@@ -47,7 +47,8 @@
 #define MSR_IA32_VMX_PROCBASED_CTLS3     0x492u
 #define MSR_IA32_VMX_EXIT_CTLS2          0x493u
 #define MSR_IA32_TSC_DEADLINE            0x6e0u
-#define MSR_IA32_X2APIC_BASE             0x800u
+#define MSR_IA32_X2APIC_BASE             0x800u /* X2APIC_MSRS from here on */
+#define X2APIC_MSRS                      0x100u
 #define MSR_IA32_XSS                     0xda0u
 #define MSR_IA32_EFER                    0xc0000080u
 #define MSR_IA32_STAR                    0xc0000081u

@@ -68,7 +68,7 @@ static enum exit_action load_part(struct vcpu *v, const struct operand_part *p, 
 
         if (!exit_mmio_read(v, p->gpa + i, step, &part))
             return EXIT_STOP;
-        *value |= (part & alu_mask(step)) << (8 * i);
+        *value |= part << (8 * i);
     }
     return EXIT_SKIP;
 }

@@ -68,23 +68,23 @@ static bool write(struct vcpu *v, struct lapic *l, uint32_t msr, uint64_t value)
 }
 
 /* What the write has done: ended the guest, made something pending, set the timer. */
-static enum exit_action action_after(struct vcpu *v, uint64_t deadline)
+static enum exit_action action_after(const struct vcpu *v, const struct lapic *l, uint64_t deadline)
 {
     if (v->stop)
         return EXIT_STOP;
-    return v->nmi || irqchip_may_be_pending(v->platform, v->number) ||
-                   irqchip_next_deadline(v->platform, v->number) != deadline
+    return v->nmi || irqchip_may_be_pending(v->platform, v->number) || l->deadline != deadline
                ? EXIT_DONE
                : EXIT_SKIP;
 }
 
 bool x86_apic_write(struct vcpu *v, uint32_t msr, uint64_t value, enum exit_action *action)
 {
-    uint64_t deadline = irqchip_next_deadline(v->platform, v->number);
+    struct lapic *l = &v->platform->lapic[v->number]; /* without DEV_APIC its timer stands still */
+    uint64_t deadline = l->deadline;
 
     if (!write(v, lapic_of(v), msr, value))
         return false;
-    *action = action_after(v, deadline);
+    *action = action_after(v, l, deadline);
     return true;
 }
 

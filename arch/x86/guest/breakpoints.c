@@ -50,8 +50,3 @@ void x86_watch_port(struct vcpu *v, uint16_t port, unsigned size)
     if (vcpu_get_cr4(v) & CR4_DE)
         match(v, port, size, ON_IO);
 }
-
-bool x86_watches(const struct vcpu *v)
-{
-    return vcpu_get_dr7(v) & DR7_ENABLED;
-}

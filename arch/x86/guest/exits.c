@@ -177,6 +177,8 @@ enum exit_action x86_wrmsr(struct vcpu *v)
     enum exit_action action;
 
     v->exit->detail = (uint32_t)r->rcx;
+    if ((uint32_t)r->rcx - MSR_IA32_X2APIC_BASE < X2APIC_MSRS) /* the most frequent ones */
+        return x86_apic_write(v, (uint32_t)r->rcx, value, &action) ? action : x86_raise_gp(v);
     switch (msr_policy_write(&x->msr, (uint32_t)r->rcx, value)) {
     case MSR_DONE:
         break;

@@ -25,7 +25,8 @@ static enum exit_action fail(struct vcpu *v, enum operand_result r, const struct
     return r == OPERAND_FAULT ? x86_raise_fault(v, f) : x86_outside(v, "read from", f->address);
 }
 
-static enum exit_action not_emulated(const struct work *w, const char *what, uint64_t gpa)
+static __attribute__((noinline)) enum exit_action not_emulated(const struct work *w,
+                                                               const char *what, uint64_t gpa)
 {
     const uint8_t *bytes = (const uint8_t *)w->d->window;
     char text[2 * DECODE_MAX + 1] = "";
@@ -83,14 +84,13 @@ static bool is_one_register(const struct operand *o)
     return __builtin_expect(!o->part[0].at && o->part[1].bytes == 0, 1);
 }
 
-static enum exit_action load(struct vcpu *v, const struct operand *o, uint64_t *value)
+static inline __attribute__((always_inline)) enum exit_action load(struct vcpu *v,
+                                                                   const struct operand *o,
+                                                                   uint64_t *value)
 {
     if (!is_one_register(o))
         return x86_load(v, o, value);
-    if (!exit_mmio_read(v, o->part[0].gpa, o->size, value))
-        return EXIT_STOP;
-    *value &= alu_mask(o->size);
-    return EXIT_SKIP;
+    return exit_mmio_read(v, o->part[0].gpa, o->size, value) ? EXIT_SKIP : EXIT_STOP;
 }
 
 static enum exit_action store(struct vcpu *v, const struct operand *o, uint64_t value)
@@ -125,7 +125,7 @@ static inline enum exit_action reach(struct work *w, struct operand *o, enum seg
 
 /* ---- what it does ---- */
 
-static uint64_t offset_of(const struct work *w)
+static inline __attribute__((always_inline)) uint64_t offset_of(const struct work *w)
 {
     const struct instruction *in = &w->d->in;
     uint64_t offset = in->displacement;

@@ -28,7 +28,6 @@
 #define MTRR_DEF_TYPE_VALID        0xcffull
 #define MTRR_DEF_TYPE_RESET        0x806ull
 #define MTRR_TYPES                 0x73u /* UC, WC, WT, WP, WB; the others are reserved */
-#define X2APIC_MSRS                0x100u
 
 /* All of these are switched: in the VMCS, or lazily when another vCPU runs on the core. */
 static const uint32_t own_msrs[] = {

@@ -57,21 +57,23 @@ enum vcpu_yield x86_run(struct vcpu *v, uint64_t until)
 
     vcpu_load(v);
     while (!v->stop) {
-        uint64_t now = arch_tsc();
+        uint64_t now = arch_tsc(), next;
 
         if (now >= until)
             return VCPU_YIELD_SLICE;
         if (__builtin_expect(__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED), 0) &&
             !only_an_event(v))
             return VCPU_YIELD_KICK;
-        if (now >= irqchip_next_deadline(p, v->number)) {
+        next = irqchip_next_deadline(p, v->number); /* whoever makes it earlier kicks this core */
+        if (now >= next) {
             exit_timers(v, now);
-            if (irqchip_next_deadline(p, v->number) <= now)
+            next = irqchip_next_deadline(p, v->number);
+            if (next <= now)
                 continue; /* more of it, unless the time is over */
         }
         if (x86_events_pending(v))
             x86_prepare_events(v, now);
-        vcpu_set_deadline(v, min_u64(until, irqchip_next_deadline(p, v->number)), now);
+        vcpu_set_deadline(v, min_u64(until, next), now);
         switch (v->halted ? enter_halted(v, until) : vcpu_enter(v)) {
         case EXIT_RESUME:
         case EXIT_SKIP:

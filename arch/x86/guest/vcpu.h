@@ -198,5 +198,3 @@ void x86_end_of_instruction(struct vcpu *v);
  * traps behind the instruction. */
 void x86_watch_memory(struct vcpu *v, uint64_t linear, unsigned size, bool write);
 void x86_watch_port(struct vcpu *v, uint16_t port, unsigned size);
-/* True if any breakpoint is on. */
-bool x86_watches(const struct vcpu *v);

@@ -137,6 +137,12 @@ static inline bool x86_takes_event(const struct vcpu *v, uint64_t rflags)
            ((rflags & RFLAGS_IF) && irqchip_pending(v->platform, v->number));
 }
 
+/* True if any breakpoint is on. */
+static inline bool x86_watches(const struct vcpu *v)
+{
+    return vcpu_get_dr7(v) & DR7_ENABLED;
+}
+
 /* Code has 64 bits: otherwise only the low halves of registers are operands. */
 static inline bool x86_in_64bit_mode(const struct vcpu *v)
 {

@@ -242,9 +242,10 @@ static enum exit_action on_ept(struct vcpu *v)
 {
     uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
     uint64_t at = vmread(VMCS_GUEST_PHYSICAL_ADDRESS);
+    struct abi_exit *record = v->exit;
 
-    v->exit->qualification = q;
-    v->exit->detail = at;
+    record->qualification = q;
+    record->detail = at;
     if (is_operand(q)) {
         const struct vmx_vcpu *x = v->backend;
         struct memory_access m = {at, vmread(VMCS_GUEST_LINEAR_ADDRESS), true, q & EPT_WRITE};
