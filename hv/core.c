@@ -6,6 +6,7 @@
 #include "hv/exit.h"
 #include "hv/fmt.h"
 #include "hv/guest_life.h"
+#include "hv/hostmem.h"
 #include "hv/lib.h"
 #include "hv/log.h"
 
@@ -288,12 +289,13 @@ static void report(unsigned id, const char *text)
 
 static int enter_root(struct core *c)
 {
-    static uint8_t pages[ARCH_CORES_MAX][PAGE_SIZE] __attribute__((aligned(4096)));
+    void *page;
 
     virt_backend()->core_caps(&guest_caps_page()[c->id]);
     if (virt_backend()->core_probe(c->id, report))
         return -E_NOTSUP;
-    return virt_backend()->core_on(c->id, pages[c->id]);
+    page = hostmem_alloc_zeroed(PAGE_SIZE, MEM_HOST);
+    return page ? virt_backend()->core_on(c->id, page) : -E_NOMEM;
 }
 
 /* The machine is useless without management: if its core cannot run it, the boot core does. */

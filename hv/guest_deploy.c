@@ -12,15 +12,10 @@
 
 #define MANAGEMENT_NUMBER 0u
 
-/* Never freed: another core may still read a guest that has just gone. */
-static struct guest *pool;
+/* Made when a number is first used, and never freed: another core may still read a guest that has
+ * just gone. */
+static struct guest *pool[ABI_GUESTS_MAX];
 _Static_assert(ABI_GUESTS_MAX <= ARCH_STACKS, "each guest can have a job");
-
-int guest_setup(void)
-{
-    pool = hostmem_alloc_zeroed(ABI_GUESTS_MAX * sizeof(*pool), MEM_HOST);
-    return pool ? guest_pages_setup() : -E_NOMEM;
-}
 
 /* Puts the life on the core of vCPU 0, its partner. */
 static void place(struct guest *g)
@@ -41,10 +36,15 @@ static void place(struct guest *g)
 /* NULL: no memory for its pages. */
 static struct guest *take_number(unsigned number, const struct guest_config *c)
 {
-    struct guest *g = &pool[number];
+    struct guest *g = pool[number];
 
     if (guest_pages_make(number, c->vcpus))
         return NULL;
+    if (!g)
+        g = hostmem_alloc(sizeof(*g), PAGE_SIZE, MEM_HOST, 0);
+    if (!g)
+        return NULL;
+    pool[number] = g;
     job_clear(g, sizeof(*g));
     g->number = number;
     g->config = *c;

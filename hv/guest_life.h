@@ -12,8 +12,6 @@
 #include "hv/guest_pages.h"
 #include "hv/virt.h"
 
-/* Sets up what guests are made from. Once, after hostmem_init(). Boot core. */
-int guest_setup(void) MUST_CHECK;
 /* The wall clock at TSC `boot_tsc`, for the guests' CMOS clocks. */
 void guest_life_init(uint64_t boot_epoch, uint64_t boot_tsc);
 

@@ -184,8 +184,8 @@ static void start_network(unsigned core)
 static void start_pages_and_log(const struct boot_options *o)
 {
     /* The log ring lies in the kernel's own image; its pages become shared ones. */
-    if (guest_setup() || mem_add(memory, arch_hpa(log_ring()).v,
-                                 sizeof(struct abi_ring) + ABI_LOG_RING_SIZE, MEM_SHARED, 0))
+    if (guest_pages_setup() || mem_add(memory, arch_hpa(log_ring()).v,
+                                       sizeof(struct abi_ring) + ABI_LOG_RING_SIZE, MEM_SHARED, 0))
         panic("no memory for the shared pages");
     make_token(o);
     if (log_start(guest_host_page()->console_lost))

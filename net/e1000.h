@@ -8,9 +8,10 @@
 #include "hv/spinlock.h"
 #include "hv/types.h"
 
-/* With 128, parallel transfers in Bochs stalled connections for good. */
-#define E1000_RX_COUNT 1024u
-#define E1000_TX_COUNT 256u
+/* Twice what management's connections have in flight. With 128, parallel transfers in Bochs stalled
+ * connections for good. */
+#define E1000_RX_COUNT 512u
+#define E1000_TX_COUNT 128u
 #define E1000_BUFFER   2048u
 
 /* Register offsets, in bytes. */

@@ -57,9 +57,9 @@ class Machine:
 
 
 def memory(m):
-    """What deleted guests and images must give back. Shared pages stay with a guest's number once it has had them, and may lie between free pieces."""
+    """What deleted guests and images must give back. A guest's number keeps its shared pages and what the root knows of it once it has had them."""
     now = m.get("/v1/host")["memory"]
-    return {"free": now["free"] + now["shared"], **{k: now[k] for k in ("guests", "tables", "images")}}
+    return {"free": now["free"] + now["shared"] + now["host"], **{k: now[k] for k in ("guests", "tables", "images")}}
 
 
 class Appliance(Machine):

@@ -44,7 +44,7 @@ def test_clocks_and_cards(m):
 def test_host_memory(m):
     memory = m.get("/v1/host")["memory"]
     own = memory["host"] + memory["shared"] + memory["tables"] + m.guest("mgmt")["configuration"]["memory"]
-    assert own < 20 * 2**20, memory
+    assert own < 16 * 2**20, memory
     assert memory["total"] == sum(memory[k] for k in ("free", "host", "modules", "shared", "guests", "tables"))
 
 

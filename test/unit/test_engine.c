@@ -23,7 +23,7 @@ static int end(void **state)
     settle();
     for (unsigned i = 1; i < ABI_GUESTS_MAX; i++)
         assert_null(guest_get(i));
-    assert_int_equal(free_or_shared(), free_at_start);
+    assert_int_equal(free_or_kept(), free_at_start);
     assert_int_equal(ports & ~1u, 0);
     return 0;
 }
@@ -555,7 +555,7 @@ static void made_in_vain(void **state)
         assert_int_equal(call(ABI_CALL_DELETE, (uint64_t)n, 0, 0), 0);
         settle();
         assert_null(guest_get((unsigned)n));
-        assert_int_equal(free_or_shared(), free_at_start);
+        assert_int_equal(free_or_kept(), free_at_start);
     }
 }
 
@@ -597,7 +597,7 @@ static void refused(void **state)
     c = config_of("one", 1);
     c.memory = 2 * HOST_BYTES;
     assert_int_equal(deploy(&c), -E_NOMEM);
-    assert_int_equal(free_or_shared(), free_at_start);
+    assert_int_equal(free_or_kept(), free_at_start);
     (void)make("one", 1, 1);
     c = config_of("one", 1);
     assert_int_equal(deploy(&c), -E_EXIST);
@@ -659,7 +659,7 @@ static void a_bad_plan(void **state)
     request_for(&c)->plan.pieces[0].source = LOAD_FROM_MODULE;
     assert_int_equal(call(ABI_CALL_CREATE, ARGUMENT, 0, 0), -E_INVAL);
     assert_null(guest_get(1));
-    assert_int_equal(free_or_shared(), free_at_start);
+    assert_int_equal(free_or_kept(), free_at_start);
 }
 
 /* A guest that cannot be made is shown, takes no resources, and can be deleted. The reason shown
@@ -678,7 +678,7 @@ static void a_husk(void **state)
     assert_int_equal(guest_get(1)->status->state, ABI_GUEST_FAILED);
     assert_string_equal(guest_get(1)->status->why, "not here: [0.0] core 0: PANIC");
     assert_true(guest_get(1)->status->flags & ABI_GUEST_HUSK);
-    assert_int_equal(free_or_shared(), free_at_start);
+    assert_int_equal(free_or_kept(), free_at_start);
     assert_int_equal(act(1, ABI_ACTION_START), -E_NOTSUP);
     assert_int_equal(act(1, ABI_ACTION_RESET), -E_NOTSUP);
     assert_int_equal(show(&c, "again"), -E_EXIST);
@@ -969,7 +969,7 @@ static void images(void **state)
     assert_int_equal(call(ABI_CALL_IMAGE_COMMIT, (uint64_t)slot, ARGUMENT, 0), -E_NOENT);
     assert_int_equal(call(ABI_CALL_IMAGE_DROP, (uint64_t)slot, 0, 0), 0);
     assert_int_equal(call(ABI_CALL_IMAGE_DROP, (uint64_t)slot, 0, 0), -E_NOENT);
-    assert_int_equal(free_or_shared(), free_at_start);
+    assert_int_equal(free_or_kept(), free_at_start);
 }
 
 /* Host memory in pieces of 4, 2 and 2 MB: the guest's RAM is in as many, and all of it is cleared,

@@ -251,7 +251,7 @@ static void storms_of(uint64_t n)
     look();
     for (unsigned g = 1; g < ABI_GUESTS_MAX; g++)
         assert_null(guest_get(g));
-    assert_int_equal(free_or_shared(), free_at_start);
+    assert_int_equal(free_or_kept(), free_at_start);
     assert_int_equal(ports & ~1u, 0);
     for (unsigned c = 0; c < ENGINE_CORES; c++)
         assert_int_equal(core_get(c)->entity_count, c == 0 ? 2 : 0);
