@@ -2,6 +2,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "mgmt/utf8.h"
 
 #define COLUMNS 100u
 
@@ -37,24 +38,40 @@ void json_printf(struct json_out *j, const char *format, ...)
     json_raw(j, line, n < sizeof(line) ? n : sizeof(line) - 1);
 }
 
+/* A character of `len` bytes that cannot be written as it is; 0: a byte that belongs to none. */
+static void put_special(struct json_out *j, const uint8_t *s, size_t len)
+{
+    if (len == 0)
+        put(j, "\xef\xbf\xbd"); /* U+FFFD */
+    else if (s[0] == '"' || s[0] == '\\')
+        json_printf(j, "\\%c", s[0]);
+    else if (s[0] == '\n')
+        put(j, "\\n");
+    else if (s[0] == '\r')
+        put(j, "\\r");
+    else if (s[0] == '\t')
+        put(j, "\\t");
+    else
+        json_printf(j, "\\u%04x", s[len - 1]); /* C1's second byte is its code */
+}
+
 static void put_escaped(struct json_out *j, const uint8_t *s, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint8_t c = s[i];
+    size_t begin = 0, i = 0;
 
-        if (c == '"' || c == '\\')
-            json_printf(j, "\\%c", c);
-        else if (c == '\n')
-            put(j, "\\n");
-        else if (c == '\r')
-            put(j, "\\r");
-        else if (c == '\t')
-            put(j, "\\t");
-        else if (c < ' ' || c >= 0x7f)
-            json_printf(j, "\\u%04x", c);
-        else
-            json_raw(j, (const char *)&s[i], 1);
+    while (i < n) {
+        size_t len = utf8_length(s + i, n - i);
+
+        if (len && s[i] != '"' && s[i] != '\\' && !utf8_is_control(s + i, len)) {
+            i += len;
+            continue;
+        }
+        json_raw(j, (const char *)s + begin, i - begin);
+        put_special(j, s + i, len);
+        i += len ? len : 1;
+        begin = i;
     }
+    json_raw(j, (const char *)s + begin, n - begin);
 }
 
 /* Writes everything before a value: comma or line break, indentation, name. */

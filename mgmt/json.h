@@ -25,7 +25,7 @@ void json_object(struct json_out *j, const char *name);
 void json_array(struct json_out *j, const char *name);
 void json_end(struct json_out *j);
 void json_str(struct json_out *j, const char *name, const char *value);
-/* Arbitrary bytes: control characters are escaped, bytes above 0x7e shown as Latin-1. */
+/* Arbitrary bytes: those that are not UTF-8 become U+FFFD, and control characters are escaped. */
 void json_bytes(struct json_out *j, const char *name, const uint8_t *bytes, size_t n);
 void json_u64(struct json_out *j, const char *name, uint64_t value);
 /* "0x1f", at least `digits` digits. */

@@ -5,42 +5,13 @@
 #include "mgmt/clock.h"
 #include "mgmt/log_lines.h"
 #include "mgmt/ring.h"
+#include "mgmt/utf8.h"
 
 #define FACILITY_LOCAL0 16u
 #define ESCAPED         4u    /* "\xHH" */
 #define LINE_MAX_BYTES  1024u /* longer lines come in parts */
 
 static const char bom[] = "\xef\xbb\xbf";
-
-/* The length of the UTF-8 sequence (RFC 3629, section 4) that begins here; 0: none. */
-static size_t utf8_length(const uint8_t *s, size_t n)
-{
-    uint8_t low = 0x80, high = 0xbf;
-    size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-
-    if (s[0] > 0xf4 || len == 0 || len > n)
-        return 0;
-    if (s[0] == 0xe0)
-        low = 0xa0; /* lower values would be overlong */
-    else if (s[0] == 0xf0)
-        low = 0x90;
-    else if (s[0] == 0xed)
-        high = 0x9f; /* surrogates */
-    else if (s[0] == 0xf4)
-        high = 0x8f; /* above U+10FFFF */
-    if (len > 1 && (s[1] < low || s[1] > high))
-        return 0;
-    for (size_t i = 2; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    return len;
-}
-
-/* C0, DEL and C1: a terminal that displays the server's file would obey them. */
-static bool is_control(const uint8_t *s, size_t len)
-{
-    return s[0] < 0x20 || s[0] == 0x7f || (len == 2 && s[0] == 0xc2 && s[1] < 0xa0);
-}
 
 /* RFC 5424, section 6: RFC 5424's names are printable ASCII without spaces. */
 static const char *name_or_nil(const char *name, char *out, size_t size)
@@ -78,7 +49,7 @@ size_t syslog_format(char out[SYSLOG_MESSAGE_MAX], const struct syslog_message *
     }
     while (i < m->len) {
         size_t len = utf8_length(m->text + i, m->len - i);
-        bool plain = len && (m->text[i] == '\t' || !is_control(m->text + i, len));
+        bool plain = len && (m->text[i] == '\t' || !utf8_is_control(m->text + i, len));
         size_t room = SYSLOG_MESSAGE_MAX - n;
 
         if (room < (plain ? len : ESCAPED + 1))

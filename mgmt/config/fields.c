@@ -45,9 +45,14 @@ void config_parse_text(struct parser *p, const struct field *f, int t, void *obj
 {
     char text[64];
 
-    if (json_string(&p->json, t, (char *)object + f->offset, f->size) == 0)
+    int rc = json_string(&p->json, t, (char *)object + f->offset, f->size);
+
+    if (rc == 0)
         return;
-    (void)fmt(text, sizeof(text), "must be a string of at most %zu bytes", f->size - 1);
+    if (rc == -E_INVAL)
+        (void)str_copy(text, sizeof(text), "must not have a NUL (\\u0000)");
+    else
+        (void)fmt(text, sizeof(text), "must be a string of at most %zu bytes", f->size - 1);
     config_error_at(p, t, f->name, text);
 }
 
@@ -220,8 +225,9 @@ void config_parse_object(struct parser *p, int t, const struct field *fields, si
             fields[n].parse(p, &fields[n], key + 1, object);
             continue;
         }
-        if (json_string(&p->json, key, name, sizeof(name)))
-            (void)str_copy(name, sizeof(name), "?");
-        config_error_at(p, key, name, "there is no such field");
+        /* Of a name that is too long, its beginning tells which. */
+        config_error_at(p, key,
+                        json_string(&p->json, key, name, sizeof(name)) == -E_FORMAT ? "?" : name,
+                        "there is no such field");
     }
 }

@@ -2,6 +2,7 @@
 #include "mgmt/config/json.h"
 
 #include "hv/lib.h"
+#include "mgmt/utf8.h"
 
 #define DEPTH_MAX 16
 
@@ -77,10 +78,196 @@ static bool is_literal(const char *s, size_t n)
            (n == 5 && memcmp(s, "false", 5) == 0);
 }
 
+/* ---- strings ---- */
+
+static int hex(char c)
+{
+    if (digit(c))
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* The four digits of \uXXXX, or -1. */
+static int32_t four_digits(const char *s, size_t n)
+{
+    int32_t v = 0;
+
+    if (n < 4)
+        return -1;
+    for (unsigned i = 0; i < 4; i++) {
+        int h = hex(s[i]);
+
+        if (h < 0)
+            return -1;
+        v = v * 16 + h;
+    }
+    return v;
+}
+
+static bool is_surrogate(int32_t v, int32_t first)
+{
+    return v >= first && v < first + 0x400;
+}
+
+#define HIGH_SURROGATE 0xd800
+#define LOW_SURROGATE  0xdc00
+
+/* What follows \u at *s, of `n` bytes: a character, or the first half of one and the escape of the
+ * second. Returns the number of bytes, or 0 if it is neither (RFC 8259, section 7). */
+static size_t take_unicode(const char *s, size_t n, uint32_t *code)
+{
+    int32_t high = four_digits(s, n), low;
+
+    if (high < 0 || is_surrogate(high, LOW_SURROGATE))
+        return 0;
+    *code = (uint32_t)high;
+    if (!is_surrogate(high, HIGH_SURROGATE))
+        return 4;
+    if (n < 10 || s[4] != '\\' || s[5] != 'u')
+        return 0;
+    low = four_digits(s + 6, n - 6);
+    if (!is_surrogate(low, LOW_SURROGATE))
+        return 0;
+    *code = 0x10000 + ((uint32_t)(high - HIGH_SURROGATE) << 10) + (uint32_t)(low - LOW_SURROGATE);
+    return 10;
+}
+
+static char escaped(char c)
+{
+    switch (c) {
+    case 'b':
+        return '\b';
+    case 'f':
+        return '\f';
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    default:
+        return c; /* jsmn lets only " \ and / pass besides */
+    }
+}
+
+/* One character of a string as UTF-8. */
+struct piece {
+    char bytes[UTF8_MAX];
+    size_t len;
+    size_t used;     /* bytes of the text; 0: malformed */
+    const char *why; /* if malformed */
+};
+
+static struct piece piece_at(const char *s, size_t n)
+{
+    struct piece p = {.len = 1, .used = 1};
+    uint32_t code;
+
+    if (s[0] != '\\') {
+        p.len = p.used = utf8_length((const uint8_t *)s, n);
+        memcpy(p.bytes, s, p.len);
+        if (p.used == 1 && (uint8_t)s[0] < ' ') {
+            p.used = 0;
+            p.why = "a control character in a string: write an escape";
+        } else if (!p.used) {
+            p.why = "a string is not UTF-8";
+        }
+        return p;
+    }
+    p.used = 2;
+    p.bytes[0] = n > 1 ? escaped(s[1]) : 0;
+    if (n > 1 && s[1] == 'u') {
+        size_t digits = take_unicode(s + 2, n - 2, &code);
+
+        p.used = digits ? 2 + digits : 0;
+        p.why = "half of a character: \\ud800 to \\udfff come in pairs";
+        if (digits)
+            p.len = utf8_put(code, p.bytes);
+    }
+    return p;
+}
+
 static bool same_string(const struct json *j, int a, int b)
 {
-    return size_of(j, a) == size_of(j, b) && memcmp(bytes(j, a), bytes(j, b), size_of(j, a)) == 0;
+    const char *s = bytes(j, a), *t = bytes(j, b);
+    size_t n = size_of(j, a), m = size_of(j, b);
+
+    while (n > 0 && m > 0) {
+        struct piece p = piece_at(s, n), q = piece_at(t, m);
+
+        if (!p.used || !q.used || p.len != q.len || memcmp(p.bytes, q.bytes, p.len) != 0)
+            return false;
+        s += p.used;
+        n -= p.used;
+        t += q.used;
+        m -= q.used;
+    }
+    return n == m;
 }
+
+bool json_is(const struct json *j, int t, const char *s)
+{
+    const char *at = bytes(j, t);
+    size_t n = size_of(j, t), left = strlen(s);
+
+    if (j->tokens[t].type != JSMN_STRING)
+        return false;
+    while (n > 0) {
+        struct piece p = piece_at(at, n);
+
+        if (!p.used || p.len > left || memcmp(p.bytes, s, p.len) != 0)
+            return false;
+        at += p.used;
+        n -= p.used;
+        s += p.len;
+        left -= p.len;
+    }
+    return left == 0;
+}
+
+int json_string(const struct json *j, int t, char *out, size_t size)
+{
+    const char *s = bytes(j, t);
+    size_t n = size_of(j, t), len = 0;
+    int rc = j->tokens[t].type == JSMN_STRING ? 0 : -E_FORMAT;
+
+    while (rc == 0 && n > 0) {
+        struct piece p = piece_at(s, n);
+
+        if (!p.used)
+            rc = -E_FORMAT;
+        else if (p.bytes[0] == 0)
+            rc = -E_INVAL;
+        else if (p.len >= size - len)
+            rc = -E_NOSPC;
+        if (rc)
+            break;
+        memcpy(out + len, p.bytes, p.len);
+        len += p.len;
+        s += p.used;
+        n -= p.used;
+    }
+    out[len] = 0;
+    return rc;
+}
+
+static int check_string(const struct json *j, int t, struct json_error *e)
+{
+    size_t n = size_of(j, t);
+
+    for (size_t i = 0; i < n;) {
+        struct piece p = piece_at(bytes(j, t) + i, n - i);
+
+        if (!p.used)
+            return fail(j, e, j->tokens[t].start + (int)i, p.why);
+        i += p.used;
+    }
+    return 0;
+}
+
+/* ---- structure ---- */
 
 int json_skip(const struct json *j, int t)
 {
@@ -121,10 +308,7 @@ static int check_token(const struct json *j, int t, struct json_error *e)
             return 0;
         return fail(j, e, k->start, "neither a number nor true, false or null");
     case JSMN_STRING:
-        for (size_t i = 0; i < size_of(j, t); i++)
-            if ((unsigned char)bytes(j, t)[i] < ' ')
-                return fail(j, e, k->start, "a control character in a string");
-        return 0;
+        return check_string(j, t, e);
     case JSMN_OBJECT:
         return check_object(j, t, e);
     default:
@@ -213,104 +397,6 @@ int json_parse(struct json *j, const char *text, size_t length, jsmntok_t *token
     for (int t = 0; rc == 0 && t < n; t++)
         rc = check_token(j, t, e);
     return rc ? rc : n;
-}
-
-bool json_is(const struct json *j, int t, const char *s)
-{
-    return j->tokens[t].type == JSMN_STRING && strlen(s) == size_of(j, t) &&
-           memcmp(bytes(j, t), s, size_of(j, t)) == 0;
-}
-
-static int hex(char c)
-{
-    if (digit(c))
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* \uXXXX at s[0..4): the code, or -1. Surrogates are refused: no name here needs them. */
-static int unicode(const char *s, size_t n)
-{
-    int v = 0;
-
-    if (n < 4)
-        return -1;
-    for (unsigned i = 0; i < 4; i++) {
-        int h = hex(s[i]);
-
-        if (h < 0)
-            return -1;
-        v = v * 16 + h;
-    }
-    return v >= 0xd800 && v <= 0xdfff ? -1 : v;
-}
-
-static size_t encode_utf8(int code, char out[3])
-{
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    if (code < 0x800) {
-        out[0] = (char)(0xc0 | code >> 6);
-        out[1] = (char)(0x80 | (code & 0x3f));
-        return 2;
-    }
-    out[0] = (char)(0xe0 | code >> 12);
-    out[1] = (char)(0x80 | (code >> 6 & 0x3f));
-    out[2] = (char)(0x80 | (code & 0x3f));
-    return 3;
-}
-
-static char escaped(char c)
-{
-    switch (c) {
-    case 'b':
-        return '\b';
-    case 'f':
-        return '\f';
-    case 'n':
-        return '\n';
-    case 'r':
-        return '\r';
-    case 't':
-        return '\t';
-    default:
-        return c; /* jsmn lets only " \ and / pass besides */
-    }
-}
-
-int json_string(const struct json *j, int t, char *out, size_t size)
-{
-    const char *s = bytes(j, t);
-    size_t n = size_of(j, t), len = 0;
-
-    if (j->tokens[t].type != JSMN_STRING)
-        return -E_FORMAT;
-    for (size_t i = 0; i < n; i++) {
-        char piece[3] = {s[i]};
-        size_t k = 1;
-
-        if (s[i] == '\\' && ++i < n) {
-            piece[0] = escaped(s[i]);
-            if (s[i] == 'u') {
-                int code = unicode(s + i + 1, n - i - 1);
-
-                if (code <= 0)
-                    return -E_FORMAT;
-                k = encode_utf8(code, piece);
-                i += 4;
-            }
-        }
-        if (k >= size - len)
-            return -E_NOSPC;
-        memcpy(out + len, piece, k);
-        len += k;
-    }
-    out[len] = 0;
-    return 0;
 }
 
 int json_integer(const struct json *j, int t, int64_t min, int64_t max, int64_t *out)

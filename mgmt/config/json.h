@@ -36,10 +36,10 @@ int json_parse(struct json *j, const char *text, size_t length, jsmntok_t *token
 void json_place(const struct json *j, int offset, uint32_t *line, uint32_t *column);
 /* The token after `t` and all that it contains. */
 int json_skip(const struct json *j, int t);
-/* Does the string token have this value? (Escapes never match.) */
+/* Does the string token have this value? */
 bool json_is(const struct json *j, int t, const char *s);
-/* Unescapes a string token into `out`. -E_NOSPC: it does not fit. -E_FORMAT: it is not a string or
- * has a NUL. */
+/* The value of a string token, in UTF-8. -E_FORMAT: it is not a string. -E_NOSPC: it does not fit.
+ * -E_INVAL: it has a NUL. `out` then holds what comes before. */
 int json_string(const struct json *j, int t, char *out, size_t size) MUST_CHECK;
 /* A whole number from `min` to `max`. -E_FORMAT: it is not a whole number. -E_RANGE. */
 int json_integer(const struct json *j, int t, int64_t min, int64_t max, int64_t *out) MUST_CHECK;

@@ -22,16 +22,13 @@ int reader_fail(struct reader *r, int t, const char *format, ...)
 void reader_show(const struct json *j, int t, char *out, size_t size)
 {
     const jsmntok_t *k = &j->tokens[t];
-    size_t n = (size_t)(k->end - k->start);
 
-    if (n >= size)
-        n = size - 1;
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)j->text[k->start + (int)i];
-
-        out[i] = c < ' ' || c >= 0x7f ? '?' : (char)c;
-    }
-    out[n] = 0;
+    if (json_string(j, t, out, size) ==
+        -E_FORMAT) /* a number, or more than that: as it is written */
+        (void)snprintf(out, size, "%.*s", (int)(k->end - k->start), j->text + k->start);
+    for (; *out; out++)
+        if ((unsigned char)*out < ' ' || (unsigned char)*out >= 0x7f)
+            *out = '?';
 }
 
 /* ---- values ---- */
@@ -100,14 +97,13 @@ static int hex_digit(char c)
 
 int reader_hex(struct reader *r, int t, const char *name, unsigned bits, uint64_t *v)
 {
-    const jsmntok_t *k = &r->j->tokens[t];
-    const char *s = r->j->text + k->start;
-    size_t n = (size_t)(k->end - k->start);
-    char shown[32];
+    char s[80], shown[32];
+    int rc = json_string(r->j, t, s, sizeof(s));
+    size_t n = strlen(s);
 
     *v = 0;
     reader_show(r->j, t, shown, sizeof(shown));
-    if (k->type != JSMN_STRING || n < 3 || s[0] != '0' || (s[1] | 0x20) != 'x')
+    if (rc || n < 3 || s[0] != '0' || (s[1] | 0x20) != 'x')
         return reader_fail(r, t, "%s: must be a string like \"0x1f\", not %s", name, shown);
     for (size_t i = 2; i < n; i++) {
         int digit = hex_digit(s[i]);

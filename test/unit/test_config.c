@@ -207,6 +207,7 @@ static void bad_fields(void **state)
           "guests[0].disks");
     guest("\"name\": \"a\", \"image\": \"a\", \"budget_us\": 20000", "guests[0].budget_us");
     guest("\"name\": \"a\\u0000b\", \"image\": \"a\"", "guests[0].name");
+    assert_string_equal(errors[0].text, "must not have a NUL (\\u0000)");
 }
 
 static void not_json(void **state)

@@ -317,6 +317,17 @@ static void absolute_target(void **state)
     assert_int_equal(feed("GET http://y/ HTTP/1.1\r\n\r\n"), HTTP_BAD); /* Host is needed anyway */
 }
 
+/* Strings of a body are decoded; what is none of an action is refused. */
+static void escaped_actions(void **state)
+{
+    (void)state;
+    assert_int_equal(POST("/v1/guests/hog/actions", 21, "{\"action\":\"n\\u006di\"}"), 202);
+    assert_int_equal(POST("/v1/guests/hog/actions", 26, "{\"\\u0061ction\":\"\\u006emi\"}"), 202);
+    assert_int_equal(POST("/v1/guests/hog/actions", 23, "{\"action\":\"nmi\\u0000\"} "), 400);
+    assert_int_equal(POST("/v1/guests/hog/actions", 15, "{\"action\":\"n\xff\"}"), 400);
+    assert_non_null(strstr(body, "1:13: the body is not JSON: a string is not UTF-8"));
+}
+
 /* A body that is not what it stands for is not taken for it. */
 static void coded_bodies(void **state)
 {
@@ -1059,6 +1070,7 @@ int main(void)
         TEST(unknown_parameters),
         TEST(absolute_target),
         TEST(coded_bodies),
+        TEST(escaped_actions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
