@@ -44,6 +44,9 @@ def test_choice_of_fields(m):
     assert "VMCS_LINK_POINTER" in groups["control"] and "TSC_OFFSET" in groups["guest"]
     odd = fields(m.get(VMCS + "?oddities=1"))
     assert 10 < len(odd) < 60 and all(f["oddity"] for f in odd.values())
+    # Bits whose 0 is an exit, among others whose 1 is.
+    for name, bits in (("PIN_BASED", "bit 7,"), ("PRIMARY_PROCESSOR", "bits 25 and 28,"), ("SECONDARY_PROCESSOR", "bits 8, 14 and 18,"), ("TERTIARY_PROCESSOR", "bit 4,")):
+        assert odd[name + "_CONTROLS"]["oddity"].startswith(bits) and "opposite sense" in odd[name + "_CONTROLS"]["oddity"]
 
 
 @pytest.mark.parametrize("query, name", [("fields=GUEST_RAX", "fields"), ("fields=0x9999", "fields"), ("group=all", "group"), ("decode=yes", "decode"),
