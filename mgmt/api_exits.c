@@ -90,6 +90,72 @@ static void copy_exits(const struct call *c, struct api_vcpu id, struct abi_exit
         *from = *end;
 }
 
+/* ---- which exits ---- */
+
+#define ANY_REASON UINT32_MAX
+
+struct choice {
+    uint64_t n;      /* the last n */
+    uint32_t reason; /* of this reason, or ANY_REASON */
+};
+
+static bool is_chosen(const struct choice *k, const struct abi_exit *e)
+{
+    return k->reason == ANY_REASON || basic(e) == k->reason;
+}
+
+/* The first exit to show: behind it are all that are asked for. */
+static uint64_t first_chosen(const struct choice *k, const struct abi_exit *ring, uint64_t from,
+                             uint64_t end)
+{
+    uint64_t left = k->n;
+
+    while (end > from && left > 0)
+        left -= is_chosen(k, &ring[--end % ABI_EXITS]);
+    return end;
+}
+
+/* `name` is in upper case. */
+static bool same_name(const char *text, const char *name)
+{
+    for (; *text && *name; text++, name++)
+        if ((*text >= 'a' && *text <= 'z' ? *text - 'a' + 'A' : *text) != *name)
+            return false;
+    return *text == *name;
+}
+
+/* A reason by its name or its number. */
+static bool find_reason(const char *text, uint32_t *reason)
+{
+    uint64_t number = ABI_EXIT_REASONS;
+
+    if (!parse_u64(text, &number))
+        for (number = 0; number < ABI_EXIT_REASONS; number++)
+            if (same_name(text, vmx_exit_reason_name((uint32_t)number)))
+                break;
+    *reason = (uint32_t)number;
+    return number < ABI_EXIT_REASONS &&
+           strcmp(vmx_exit_reason_name(*reason), vmx_exit_reason_name(UINT16_MAX)) != 0;
+}
+
+/* ?n=, ?reason=. False: the call has failed with 400. */
+static bool choose(struct call *c, struct choice *k)
+{
+    const char *reason = call_query(c, "reason");
+
+    *k = (struct choice){ABI_EXITS, ANY_REASON};
+    if (!call_query_u64(c, "n", &k->n))
+        return false;
+    if (k->n < 1 || k->n > ABI_EXITS) {
+        call_failf(c, 400, "n: must be 1 to %u", ABI_EXITS);
+        return false;
+    }
+    if (!reason || find_reason(reason, &k->reason))
+        return true;
+    call_fail(c, 400, "reason: must be the name of an exit reason, such as CPUID, or its number");
+    return false;
+}
+
 /* ---- the most frequent exits ---- */
 
 struct top {
@@ -156,7 +222,8 @@ static bool page_of(const struct abi_exit *e, uint64_t *v)
     return basic(e) == VMX_EXIT_EPT_VIOLATION || basic(e) == VMX_EXIT_EPT_MISCONFIGURATION;
 }
 
-static void put_tops(struct json_out *j, const struct abi_exit *ring, uint64_t from, uint64_t end)
+static void put_tops(struct json_out *j, const struct choice *k, const struct abi_exit *ring,
+                     uint64_t from, uint64_t end)
 {
     static const struct {
         const char *name, *what;
@@ -173,7 +240,7 @@ static void put_tops(struct json_out *j, const struct abi_exit *ring, uint64_t f
         for (uint64_t n = from; n < end; n++) {
             uint64_t value;
 
-            if (lists[i].of(&ring[n % ABI_EXITS], &value))
+            if (is_chosen(k, &ring[n % ABI_EXITS]) && lists[i].of(&ring[n % ABI_EXITS], &value))
                 top_add(&t, value);
         }
         put_top(j, lists[i].name, lists[i].what, &t);
@@ -197,21 +264,25 @@ void get_exits(struct call *c, char *const *arg)
     static struct abi_exit ring[ABI_EXITS];
     struct abi_guest g;
     struct api_vcpu id;
+    struct choice k;
     uint64_t from, end;
     struct json_out *j;
 
-    if (!call_vcpu(c, arg, &g, &id))
+    if (!call_vcpu(c, arg, &g, &id) || !choose(c, &k))
         return;
     copy_exits(c, id, ring, &from, &end);
+    from = first_chosen(&k, ring, from, end);
     j = call_begin(c);
     json_object(j, NULL);
     json_str(j, "guest", arg[0]);
     json_u64(j, "recorded", end);
-    put_tops(j, ring, from, end);
+    put_tops(j, &k, ring, from, end);
     json_array(j, "exits");
     for (uint64_t n = from; n < end; n++) {
         const struct abi_exit *e = &ring[n % ABI_EXITS];
 
+        if (!is_chosen(&k, e))
+            continue;
         if (j->text) {
             put_line(j, n, e);
             continue;

@@ -28,7 +28,7 @@ static const struct route {
     {.path = {NULL}, .get = {get_page, "*"}, .open = true},
     {.path = {"page", "*"}, .get = {get_page_file, "*"}, .open = true},
     {.path = {"openapi.json"}, .get = {get_openapi}, .open = true},
-    {.path = {"healthz"}, .get = {get_healthz, "format"}},
+    {.path = {"healthz"}, .get = {get_healthz, "format"}, .open = true}, /* says nothing else */
     {.path = {"metrics"}, .get = {get_metrics}},
     {.path = {"v1", "whoami"}, .get = {get_whoami, "format"}},
     {.path = {"v1", "config"}, .get = {get_config, "format"}, .look = ROLE_ADMIN},
@@ -282,7 +282,12 @@ static bool is_admitted(struct call *c, const struct route *t)
     uint32_t role = !t ? 0 : is_look(c) ? t->look : t->change;
     struct route_guard g;
 
-    if ((t && t->open && is_look(c)) || c->waited) /* it was admitted before it waited */
+    if (t && t->open && is_look(c)) {
+        c->out->known = c->v->config->management.service.auth == AUTH_NONE; /* none is needed */
+        c->out->who.role = c->out->known ? ROLE_ADMIN : ROLE_NONE;
+        return true;
+    }
+    if (c->waited) /* it was admitted before it waited */
         return true;
     if (c->r->streaming) { /* the upload was admitted when it began, however long it took */
         c->who = ((const struct upload *)c->r->sink_ctx)->who;

@@ -48,20 +48,25 @@ def test_is_valid():
 
 
 def test_is_the_router():
-    """Every path and method is described, with the role that it needs."""
+    """Every path and method is described, with the role that it needs and the parameters that it takes."""
     with open("mgmt/route.c", encoding="utf-8") as f:
-        table = f.read().split("routes[] = {", 1)[1].split("\n};", 1)[0]
-    routed = {}
+        text = f.read()
+    words = dict(re.findall(r'#define (\w+_QUERY) +("[^"]*")', text))
+    table = text.split("routes[] = {", 1)[1].split("\n};", 1)[0]
+    routed, queries = {}, {}
     for entry in re.findall(r"\{\.path = \{([^}]*)\}(.*?)\},?\s*(?:/\*.*?\*/)?\s*(?=\{\.path|$)", table, re.S):
         path = "/" + "/".join(re.findall(r'"([^"]+)"', entry[0]))
         roles = {k: v.lower() for k, v in re.findall(r"\.(look|change) = ROLE_(\w+)", entry[1])}
-        for method in re.findall(r"\.(get|post|put|patch|delete) =", entry[1]):
-            routed[re.sub(r"\*", "{}", path), method] = "open" if ".open = true" in entry[1] else roles.get("look" if method == "get" else "change", "read")
+        for method, query in re.findall(r"\.(get|post|put|patch|delete) = \{\w+(?:, ([^}]+))?\}", entry[1]):
+            queries[path.replace("*", "{}"), method] = set(words.get(query, query).strip('"').split())
+            routed[path.replace("*", "{}"), method] = "open" if ".open = true" in entry[1] else roles.get("look" if method == "get" else "change", "read")
     described = {}
     for path, item in openapi.document()["paths"].items():
         for method, o in item.items():
             if method != "parameters":
                 described[re.sub(r"\{\w+\}", "{}", path), method] = "open" if o.get("security") == [] else re.search(r"role `(\w+)`", o["description"]).group(1)
+                names = {p["name"] for p in o.get("parameters", []) if p["in"] == "query"}
+                assert queries[re.sub(r"\{\w+\}", "{}", path), method] in (names, {"*"})
     assert described == routed
 
 
@@ -117,9 +122,28 @@ def test_answers(m, target):
     ("POST", "/v1/guests", '{"name":"new","image":"guests/hog.elf","memory":"2M"}', 201), ("DELETE", "/v1/guests/new", None, 204), ("DELETE", "/v1/guests/mgmt", None, 409),
     ("PUT", "/v1/images/image", b"xy", 200), ("PUT", "/v1/images/.x", b"xy", 400), ("DELETE", "/v1/images/image", None, 204), ("DELETE", "/v1/images/image", None, 404),
     ("POST", "/v1/vmx/decode", "x", 400),
+    ("GET", "/v1/guests/hog/vcpus/0/exits?n=3&reason=external_interrupt", None, 200), ("GET", "/v1/guests/hog/vcpus/0/exits?reason=none", None, 400),
+    ("GET", "/v1/guests?x=1", None, 400), ("POST", "/healthz", None, 405), ("POST", "/v1/guests/echo/actions", '{"action":"re\\u0073et"}', 202),
+    ("POST", "/v1/guests", '{"name":"caf\\u00e9"}', 400), ("POST", "/v1/guests", '{"name":"\\ud83d"}', 400),
+    ("POST", "/v1/guests", json.dumps({"name": "text", "image": "guests/hog.elf", "memory": "2M", "cmdline": "caf\u00e9 \U0001f600"}), 201),
+    ("POST", "/v1/guests", '{"name":"nul","image":"guests/hog.elf","memory":"2M","cmdline":"a\\u0000b"}', 400),
     ("POST", "/v1/guests/hog/actions", "x" * 9000, 413),
 ])
 def test_changes(m, method, target, body, expected):
     status, headers, text = m.request(method, target, body)
     assert status == expected, text
     openapi.check_answer(method, target, status, headers, text)
+
+
+def test_text_comes_back(m):
+    """As it was sent: not encoded twice, and not cut."""
+    assert m.guest("text")["configuration"]["cmdline"] == "caf\u00e9 \U0001f600"
+    assert m.request("GET", "/v1/guests/text?format=text")[2].count("cmdline: caf\u00e9 \U0001f600\n") == 1
+
+
+def test_last_exits(m):
+    exits = m.get("/v1/guests/hog/vcpus/0/exits?n=5")
+    assert len(exits["exits"]) == 5 and exits["exits"][-1]["sequence"] == exits["recorded"] - 1
+    reason = exits["exits"][0]["reason"]
+    some = m.get(f"/v1/guests/hog/vcpus/0/exits?reason={reason.lower()}")["exits"]
+    assert some and {e["reason"] for e in some} == {reason}

@@ -89,21 +89,24 @@ class Schemas:
         return {"$ref": self.refs + "memory"} if f["most"] == MEMORY_MOST else {"oneOf": own["oneOf"]}
 
     def choice(self, f):
-        return {"enum": self.tables.choices(f)}
+        return {"type": "string", "enum": self.tables.choices(f)}
 
     def switch(self, _):
         return {"type": "boolean"}
 
     def flags(self, f):
-        return {"type": "array", "items": {"enum": self.tables.words[f["words"]]}}
+        return {"type": "array", "items": {"type": "string", "enum": self.tables.words[f["words"]]}}
 
     def bytes(self, f):
         return {"type": "string", "pattern": f"^[0-9a-f]{{{2 * f['size']}}}$"}
 
     def address(self, _):
-        return {"type": "string"}
+        return {"type": "string", "pattern": r"^(dhcp|[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2})$"}
 
-    gateway = server = address
+    def server(self, _):
+        return {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$"}
+
+    gateway = server
 
     def addresses(self, f):
         return {"type": "array", "maxItems": f["most"], "items": {"type": "string", "maxLength": 39}}
@@ -113,7 +116,7 @@ class Schemas:
 
     def auth(self, _):
         tokens = {"type": "array", "minItems": 1, "maxItems": 16, "items": self.object("token")}
-        return {"oneOf": [{"const": "none"}, {"type": "object", "additionalProperties": False, "required": ["tokens"], "properties": {"tokens": tokens}}]}
+        return {"oneOf": [{"type": "string", "const": "none"}, {"type": "object", "additionalProperties": False, "required": ["tokens"], "properties": {"tokens": tokens}}]}
 
     def net(self, _):
         return self.object("net")
@@ -183,13 +186,14 @@ def openapi(tables, text):
     written = Schemas(tables, refs + "config_", shared_net=True)
     whole = Schemas(tables, refs + "config_", answer=True, shared_net=True)
     set_enums(tables, document)
+    schemas["Exit"]["properties"]["outcome"]["enum"] = tables.words["words_outcome"]
     schemas["Action"]["properties"]["action"]["enum"] = [a["word"] for a in tables.actions]
     schemas["Refused_frames"]["propertyNames"]["enum"] = tables.words["words_net_drop"][1:]
     schemas["config_memory"] = memory_schema()
     schemas["config_net"] = {**written.object("net"), "description": sentences(next(f for f in tables.objects["guest"] if f["name"] == "net"))}
     schemas["GuestConfiguration"] = written.object("guest")
     schemas["Guest"]["properties"]["configuration"] = whole.object("guest")
-    schemas["Guest"]["properties"]["configuration"]["properties"]["kind"] = {"type": "string", "description": "What the image was found to be"}
+    schemas["Guest"]["properties"]["configuration"]["properties"]["kind"] = {"type": "string", "enum": ["", *tables.words["words_kind"]], "description": "What the image was found to be; empty until then"}
     schemas["Configuration"] = {**written.object("top"), "required": ["guests", "management"]}
     schemas["Configuration"]["properties"]["guests"]["items"] = {"$ref": refs + "GuestConfiguration"}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

@@ -335,7 +335,7 @@ static void ask(struct client *c, const char *text)
 
 #define HEAD      " HTTP/1.1\r\nHost: bulkhead\r\n"
 #define WITH      "Authorization: Bearer " TOKEN "\r\n"
-#define HEALTHY   "GET /healthz" HEAD WITH "\r\n"
+#define HEALTHY   "GET /v1/whoami" HEAD WITH "\r\n"
 #define TOKENLESS "GET /page/app.js" HEAD "If-None-Match: \"b\"\r\n\r\n" /* answered 304 */
 
 /* The status of the last answer, or 0 if there is none. */

@@ -542,6 +542,26 @@ static void flight_recorder(void **state)
     assert_non_null(strstr(body, "\"root_ticks\":null"));
     assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?format=text"), 200);
     assert_non_null(strstr(body, "IO_INSTRUCTION"));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?n=2"), 200);
+    assert_null(strstr(body, "\"sequence\":297,"));
+    assert_non_null(strstr(body, "\"sequence\":298,"));
+    assert_non_null(strstr(body, "\"sequence\":299,"));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?reason=rdmsr&n=2"), 200);
+    assert_non_null(strstr(body, "\"ports\":[],\"msrs\":[{\"msr\":\"0xc0000080\",\"exits\":2}]"));
+    assert_non_null(strstr(body, "\"exits\":[{\"sequence\":296,"));
+    assert_null(strstr(body, "\"sequence\":297,"));
+    assert_non_null(strstr(body, "\"sequence\":298,"));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?reason=30"), 200);
+    assert_null(strstr(body, "\"reason\":\"RDMSR\""));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?reason=CPUID"), 200);
+    assert_non_null(strstr(body, "\"exits\":[]"));
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?reason=UNDEFINED"), 400);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?reason=35"), 400);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?reason=4294967326"), 400);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?reason="), 400);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?n=0"), 400);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?n=257"), 400);
+    assert_int_equal(GET("/v1/guests/hog/vcpus/0/exits?n=x"), 400);
     assert_int_equal(GET("/v1/guests/hog"), 200);
     assert_non_null(strstr(body, "\"last_exit\":{\"reason\":\"IO_INSTRUCTION\""));
     vcpus[1][0].entries = 0;
@@ -726,16 +746,16 @@ static void whose_host(void **state)
     strcpy(config.management.service.hostname, "kettle");
     config.management.service.http = PORT80_PLAIN;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        snprintf(text, sizeof(text), "GET /healthz HTTP/1.1\r\nHost: %s\r\n\r\n", cases[i].host);
+        snprintf(text, sizeof(text), "GET /v1/whoami HTTP/1.1\r\nHost: %s\r\n\r\n", cases[i].host);
         assert_int_equal(get(text), cases[i].ours ? 200 : 421);
         snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", cases[i].host);
         assert_int_equal(get(text), 200);
     }
     config.management.service.http = PORT80_OFF;
-    assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 200);
+    assert_int_equal(get("GET /v1/whoami HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 200);
     config.management.service.http = PORT80_PLAIN;
     config.management.service.auth = AUTH_RANDOM;
-    assert_int_equal(get("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n"
+    assert_int_equal(get("GET /v1/whoami HTTP/1.1\r\nHost: evil.example\r\n"
                          "Authorization: Bearer secret\r\n\r\n"),
                      200);
     config.management.service.auth = AUTH_NONE;

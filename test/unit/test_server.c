@@ -12,7 +12,7 @@
     "GET /v1/guests/echo/terminal" HEAD WITH                                                       \
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"                   \
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-#define CLOSING "GET /healthz" HEAD WITH "Connection: close\r\n\r\n"
+#define CLOSING "GET /v1/whoami" HEAD WITH "Connection: close\r\n\r\n"
 
 static int teardown(void **state)
 {
@@ -30,11 +30,11 @@ static void answers(void **state)
     assert_int_equal(status_of(c), 200);
     ask(c, HEALTHY HEALTHY);
     assert_int_equal(status_of(c), 200);
-    assert_int_equal(ask_anew("GET /healthz" HEAD "\r\n"), 401);
+    assert_int_equal(ask_anew("GET /v1/whoami" HEAD "\r\n"), 401);
     /* The log lists some of them, and says how many more there were. */
     notes = 0;
     for (unsigned i = 0; i < 20; i++)
-        assert_int_equal(ask_anew("GET /healthz" HEAD "\r\n"), 401);
+        assert_int_equal(ask_anew("GET /v1/whoami" HEAD "\r\n"), 401);
     assert_true(notes <= AUDIT_EACH);
     run(AUDIT_WINDOW_MS);
     assert_true(notes >= 1 && notes <= AUDIT_EACH + 1);
@@ -408,7 +408,7 @@ static void nothing_of_the_client_before(void **state)
 
     (void)state;
     assert_int_equal(ask_anew("POST /healthz" HEAD WITH "Content-Length: 0\r\n\r\n"), 405);
-    assert_int_equal(ask_anew("GET /healthz" HEAD "\r\n"), 401);
+    assert_int_equal(ask_anew("GET /v1/whoami" HEAD "\r\n"), 401);
     refusal = "no certificate";
     c = connect();
     ask(c, HEALTHY);
@@ -440,7 +440,7 @@ static void header_fields(void **state)
     assert_int_equal(status_of(c), 101);
     assert_null(strstr(strstr(c->text, "HTTP/1.1 101"), "\r\nContent-Type"));
     for (unsigned i = 0; i < AUTH_FREE_FAILURES; i++)
-        assert_int_equal(ask_anew("GET /healthz" HEAD "Authorization: Bearer x\r\n\r\n"), 401);
+        assert_int_equal(ask_anew("GET /v1/whoami" HEAD "Authorization: Bearer x\r\n\r\n"), 401);
     c = connect();
     ask(c, "PUT /v1/images/a" HEAD "Authorization: Bearer x\r\nContent-Length: 3\r\n\r\n");
     assert_int_equal(status_of(c), 429);
@@ -451,7 +451,7 @@ static void header_fields(void **state)
 /* All kinds of answers: from the API, files, refusals, upgrades, over HTTPS. */
 static void safe_fields(void **state)
 {
-    static const char *const asked[] = {HEALTHY,       "GET /healthz" HEAD "\r\n",
+    static const char *const asked[] = {HEALTHY,       "GET /v1/whoami" HEAD "\r\n",
                                         TOKENLESS,     "GET /" HEAD "\r\n",
                                         "BAD\r\n\r\n", UPGRADE};
     const char sniff[] = "\r\nX-Content-Type-Options: nosniff\r\n";
@@ -475,6 +475,19 @@ static void safe_fields(void **state)
         assert_null(strstr(c->text, "Strict-Transport-Security"));
         assert_null(strstr(c->text, "\r\nDate: "));
     }
+}
+
+/* Needs no token, and says nothing else. */
+static void alive(void **state)
+{
+    struct client *c = connect();
+
+    (void)state;
+    ask(c, "GET /healthz" HEAD "\r\n");
+    assert_int_equal(status_of(c), 200);
+    assert_non_null(strstr(c->text, "\r\n\r\n{\"status\":\"ok\"}\n"));
+    assert_int_equal(ask_anew("GET /healthz" HEAD "Authorization: Bearer wrong\r\n\r\n"), 200);
+    assert_int_equal(ask_anew("POST /healthz" HEAD "Content-Length: 0\r\n\r\n"), 401);
 }
 
 /* Only once the time is known; on redirects, too. */
@@ -545,18 +558,18 @@ static void readers_leave_places(void **state)
     use_tokens();
     keep_busy(c, PLACES, "GET /v1/host" AS("reader"));
     for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(ask_anew("GET /healthz" AS("boss")), 200);
+        assert_int_equal(ask_anew("GET /v1/whoami" AS("boss")), 200);
     assert_true(left(c, PLACES) >= PLACES_READ);
     assert_true(c[0]->reset); /* the oldest */
     fixture_clean();
     keep_busy(c, PLACES, "GET /v1/host" AS("worker"));
-    assert_int_equal(ask_anew("GET /healthz" AS("boss")), 200);
+    assert_int_equal(ask_anew("GET /v1/whoami" AS("boss")), 200);
     assert_true(left(c, PLACES) >= PLACES_OPERATE);
     fixture_clean();
     /* No more than their share: they stay, and so do clients of higher roles. */
     keep_busy(c, PLACES_READ, "GET /v1/host" AS("reader"));
     keep_busy(c + PLACES_READ, PLACES - PLACES_READ, "GET /v1/host" AS("boss"));
-    assert_int_equal(ask_anew("GET /healthz" AS("boss")), 503);
+    assert_int_equal(ask_anew("GET /v1/whoami" AS("boss")), 503);
     assert_int_equal(left(c, PLACES), PLACES);
     config.management.service.auth = AUTH_RANDOM;
 }
@@ -638,6 +651,7 @@ int main(void)
         TEST(header_fields),
         TEST(streams_that_end),
         TEST(safe_fields),
+        TEST(alive),
         TEST(dates),
         TEST(readers_leave_places),
         TEST(readers_leave_streams),
