@@ -75,6 +75,7 @@ struct guest_life {
     uint64_t shift;          /* ticks to take from its vCPUs' TSCs in this life, for pauses */
     uint64_t heartbeat;      /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
     bool by_request;         /* its end was requested: its restart policy does not apply */
+    bool deleted;            /* so was its deletion: one event tells of it, the last */
     uint32_t end;            /* END_*, atomic; what follows was written before it became END_SAID */
     enum abi_guest_state end_state;
     char end_why[ABI_TEXT_MAX];

@@ -303,6 +303,10 @@ static void note_event(const struct guest *g, const char *why)
     struct abi_event *e;
     uint64_t n;
 
+    if (g->life.deleted && g->status->state != ABI_GUEST_EMPTY) {
+        guest_tell_management(g);
+        return;
+    }
     spin_lock(&pages.events_lock);
     n = pages.events->newest + 1;
     e = &pages.events->ring[(n - 1) % ABI_EVENTS];

@@ -29,7 +29,8 @@ void guest_pages_leave(struct guest *g);
 /* Shows whether the number is in use. Any core. */
 void guest_pages_show(const struct guest *g, bool in_use);
 
-/* Publishes a new state with its reason, and an event. Owning core. */
+/* Publishes a new state with its reason, and an event; from the request for its deletion on, only
+ * the last. Owning core. */
 void guest_set_state(struct guest *g, enum abi_guest_state state, const char *why);
 /* For a guest that lives on: the times of its start and end stay. */
 void guest_set_paused(struct guest *g, bool paused);

@@ -32,6 +32,8 @@ struct api_tls {
 struct api_vcpu {
     unsigned guest, vcpu;
 };
+struct actors;
+struct history;
 struct explain;
 
 struct api_view {
@@ -75,6 +77,8 @@ struct api_view {
     void (*note)(const char *text);
     struct api_answered *answered; /* API_STATUSES_MAX; counted by the sender of answers */
     const struct api_tls *tls;     /* NULL: no HTTPS */
+    struct actors *actors;         /* NULL: nobody remembers who asked for what */
+    struct history *history;       /* NULL: none is kept */
     struct explain *explain; /* NULL: refused VM entries are reported as the root reports them */
 };
 

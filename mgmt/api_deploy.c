@@ -2,6 +2,7 @@
 #include "hv/fmt.h"
 #include "mgmt/config/json.h"
 #include "hv/lib.h"
+#include "mgmt/actors.h"
 #include "mgmt/api_call.h"
 #include "mgmt/deploy.h"
 
@@ -85,6 +86,7 @@ void post_guests(struct call *c, char *const *arg)
     struct load_request files;
     char name[ABI_NAME_MAX];
     char *args[1] = {name};
+    int number;
 
     (void)arg;
     if (!parse(c))
@@ -96,10 +98,13 @@ void post_guests(struct call *c, char *const *arg)
     }
     if (unpacks(c, &files.image))
         return;
-    if (deploy_guest(c->v, &request, &files, &f) < 0) {
+    actors_poll(c->v);
+    number = deploy_guest(c->v, &request, &files, &f);
+    if (number < 0) {
         refuse(c, &f);
         return;
     }
+    actors_asked(c->v, (unsigned)number, ACTOR_CREATE, &c->who, c->r->from);
     (void)str_copy(name, sizeof(name), request.config.name);
     get_guest(c, args);
     c->out->status = 201;
@@ -128,10 +133,12 @@ void delete_guest(struct call *c, char *const *arg)
     number = call_guest(c, arg[0], &g);
     if (number < 0)
         return;
+    actors_poll(c->v);
     if (c->v->remove((unsigned)number)) {
         call_fail(c, 409, "the management guest cannot be deleted: nothing could undo that");
         return;
     }
+    actors_asked(c->v, (unsigned)number, ACTOR_DELETE, &c->who, c->r->from);
     c->out->wait = API_WAIT_GONE;
     c->out->wait_for.guest = (unsigned)number;
     if (!api_ready(c->v, c->out))

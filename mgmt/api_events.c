@@ -2,11 +2,12 @@
  * events"). */
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "mgmt/actors.h"
 #include "mgmt/api_call.h"
 #include "mgmt/explain.h"
 #include "mgmt/json.h"
 
-#define EVENT_TEXT_MAX 768u /* per event; names and reasons are bounded */
+#define EVENT_TEXT_MAX 896u /* per event; names and reasons are bounded */
 
 /* The first event still kept with a sequence of at least `from`. */
 static bool find_event(const struct api_view *v, uint64_t from, struct abi_event *out)
@@ -46,6 +47,7 @@ static void put_event(struct json_out *j, const struct api_view *v, const struct
     json_str(j, "state", guest_state_name(e->state));
     json_str(j, "why", e->why);
     json_u64(j, "restarts", e->restarts);
+    actors_put(j, v, e);
     json_end(j);
 }
 

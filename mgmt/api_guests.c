@@ -4,6 +4,7 @@
 #include "mgmt/config/json.h"
 #include "hv/lib.h"
 #include "mgmt/words.h"
+#include "mgmt/actors.h"
 #include "mgmt/api_call.h"
 #include "mgmt/put_config.h"
 #include "mgmt/route.h"
@@ -200,6 +201,7 @@ void post_action(struct call *c, char *const *arg)
 
     if (action < 0 || !may_act(c, &g, action))
         return;
+    actors_poll(c->v); /* what happened before this */
     rc = c->v->act((unsigned)number, (unsigned)action);
     if (rc < 0) {
         call_failf(c, 409, "not possible: the guest is %s%s", guest_state_name(g.state),
@@ -209,6 +211,7 @@ void post_action(struct call *c, char *const *arg)
                                      : "");
         return;
     }
+    actors_asked(c->v, (unsigned)number, (unsigned)action, &c->who, c->r->from);
     j = call_begin(c);
     c->out->status = 202;
     json_object(j, NULL);

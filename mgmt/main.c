@@ -4,8 +4,10 @@
 #include "lwip/init.h"
 #include "lwip/timeouts.h"
 #include "mgmt/acd.h"
+#include "mgmt/actors.h"
 #include "mgmt/boot.h"
 #include "mgmt/explain.h"
+#include "mgmt/history.h"
 #include "mgmt/isn.h"
 #include "mgmt/listen.h"
 #include "mgmt/names.h"
@@ -136,6 +138,8 @@ static struct audit audit;
 static struct api_answered answered[API_STATUSES_MAX];
 static struct api_tls tls_counters;
 static struct explain explain;
+static struct actors actors;
+static struct history history;
 
 static bool address_changed;
 
@@ -267,6 +271,8 @@ void guest_run(const uint8_t *info)
         .tsc = port_tsc,
         .tls = &tls_counters,
         .explain = &explain,
+        .actors = &actors,
+        .history = &history,
     };
     clock_init(&wall, abi_host());
     port_start();
@@ -291,6 +297,8 @@ void guest_run(const uint8_t *info)
         take_address();
         names_poll();
         explain_poll(&view);
+        actors_poll(&view);
+        history_poll(&view);
         syslog_poll();
         server_poll();
         tls_poll();

@@ -54,6 +54,7 @@ static const struct route {
      .get = {get_console, "from follow format"},
      .post = {post_console, "format"},
      .change = ROLE_OPERATE},
+    {.path = {"v1", "guests", "*", "history"}, .get = {get_history, "format"}},
     {.path = {"v1", "guests", "*", "terminal"}, .get = {get_terminal}, .look = ROLE_OPERATE},
     {.path = {"v1", "guests", "*", "actions"},
      .post = {post_action, "format"},

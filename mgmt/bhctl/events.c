@@ -26,6 +26,8 @@ static void say_event(const json_t *e)
     (void)fputs("  ", stdout);
     say_text(text_of(e, "state"), 10);
     (void)fputs("  ", stdout);
+    say_text(text_of(e, "by"), 10);
+    (void)fputs("  ", stdout);
     say_text(text_of(e, "why"), 0);
     (void)putchar('\n');
 }

@@ -2,7 +2,10 @@
 import {el, limits, openStream, setText, uptime} from "./lib.js";
 
 const KEPT = 200, AGAIN_MS = 2000;
-const HEADS = [["number", "number"], ["uptime", "number"], ["time (UTC)", "minor"], ["guest"], ["state"], ["why"], ["restarts", "number"]];
+const HEADS = [["number", "number"], ["uptime", "number"], ["time (UTC)", "minor"], ["guest"], ["state"], ["by"], ["why"], ["restarts", "number minor"]];
+
+// More about "by": the role and the address behind a request.
+const byWhom = ({by, role, from}) => (role ? `${by} (${role}), from ${from}` : by ? null : "not known: management has restarted since");
 
 // One event's text ("field: value" lines) as an object.
 function parse(text) {
@@ -59,7 +62,7 @@ export function eventsView() {
         body.prepend(el("tr", {"data-event": String(e.id)}, el("td", {class: "number"}, String(e.id)), el("td", {class: "number"}, uptime(e.uptime_ms)),
             el("td", {class: "minor"}, (e.time ?? "").slice(0, 19).replace("T", " ")),
             el("th", {scope: "row"}, el("a", {href: `#/guest/${encodeURIComponent(e.guest)}`}, e.guest)),
-            el("td", {class: `state ${e.state}`}, e.state), el("td", null, e.why), el("td", {class: "number"}, String(e.restarts))));
+            el("td", {class: `state ${e.state}`}, e.state), el("td", {title: byWhom(e)}, e.by ?? "?"), el("td", null, e.why), el("td", {class: "number minor"}, String(e.restarts))));
         while (body.children.length > KEPT)
             body.lastChild.remove();
     }

@@ -133,7 +133,8 @@ def test_events(m):
     m.wait_state("told", "running")
     delete(m, "/v1/guests/told")
     events = [e for e in m.get("/v1/events?follow=0")["events"] if e["id"] > first]
-    assert [(e["guest"], e["state"]) for e in events] == [("told", s) for s in ("starting", "running", "stopped", "deleting", "deleted")]
+    assert [(e["guest"], e["state"]) for e in events] == [("told", s) for s in ("starting", "running", "deleted")]
+    assert {(e["by"], e["role"], e["from"]) for e in events} == {("console", "admin", "10.0.2.2")}
 
 
 def test_memory_is_scrubbed(m):

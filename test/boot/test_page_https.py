@@ -88,6 +88,8 @@ def test_deploy_and_events(signed_in, m):
     page.wait(lambda: page.text(".status") == "live" and "freshrunning" in page.text(".events"), "the event")
     m.request("POST", "/v1/guests/fresh/actions", '{"action": "pause"}')
     page.wait(lambda: "freshpaused" in page.text("[data-event]"), "the pause, as it happens")
+    told = [e for e in m.get("/v1/events?follow=0")["events"] if e["guest"] == "fresh"]
+    assert [e["state"] for e in told] == ["starting", "running", "paused"] and {(e["by"], e["role"]) for e in told} == {("console", "admin")}
     page.open("guest/fresh/console")
     page.asks("[data-action=delete]").accept()
     page.wait(lambda: page.driver.current_url.endswith("#/") and not page.all("[data-guest=fresh]"), "that it is deleted")

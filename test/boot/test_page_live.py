@@ -47,14 +47,30 @@ def test_terminal(page, m):  # noqa: F811
     page.wait(lambda: "\nafter it\n" in terminal_text(page), "the history")
 
 
-def test_plots(page):  # noqa: F811
+def curve(page, plot):
+    """The points of a plot's first curve."""
+    return len(re.findall("[ML]", page.js(f"document.querySelector(`[data-plot='{plot}'] .line`).getAttribute('d') ?? ''")))
+
+
+def test_plots(page, m):  # noqa: F811
+    """The last hour, as the appliance has kept it, and the last minutes, as the page sees them; both with axes."""
+    plots = ("Exits a second", "Share of a core", "Lateness of its timers", "Lateness of slice ends on its core")
     page.open("guest/control/plots")
-    page.wait(lambda: all("L" in (line.get_attribute("d") or "") for line in page.all("[data-plot='Exits a second'] .line")), "a line")
+    page.wait(lambda: all(curve(page, name) for name in plots), "a sample of each")
+    kept = m.get("/v1/guests/control/history")
+    n = len(kept["exits_per_second"])
+    assert kept["interval_ms"] == 15000 and 0 < n <= 240 and {len(v) for v in kept.values() if isinstance(v, list)} == {n}
+    assert kept["exits_per_second"][-1] > 500 and 0 < kept["run_permille"][-1] < 1000 and 0 < kept["timer_late_mean_ns"][-1] <= kept["timer_late_most_ns"][-1]
+    assert page.js("[...document.querySelectorAll('[data-plot=\"Exits a second\"] .axis.x span')].map(s => s.textContent)") in (["4 min ago", "3", "2", "1", "now"], ["20 min ago", "15", "10", "5", "now"])
+    top, middle, bottom = (float(v.removesuffix("/s").replace(",", "")) for v in page.js("[...document.querySelectorAll('[data-plot=\"Exits a second\"] .axis.y span')].map(s => s.textContent)"))
+    assert top >= max(v for v in kept["exits_per_second"] if v is not None) and (middle, bottom) == (top / 2, 0)
+    page.one("[data-range=live]").click()
     page.wait(lambda: re.search(r"[1-9][0-9,]*/s", page.text("[data-plot='Exits a second'] .now")), "exits")
-    for name in ("Lateness of its timers", "Lateness of slice ends on its core"):
+    for name in plots[2:]:
         page.wait(lambda name=name: re.search(r"mean [0-9.]+ (µs|ms), at most [0-9.]+ (µs|ms)", page.text(f"[data-plot='{name}'] .now")), name)
-    page.wait(lambda: page.js("document.querySelector('[data-plot=\"Exits a second\"] .line').getAttribute('d').split('L').length") > 8, "some time")
+    page.wait(lambda: curve(page, plots[0]) > 8, "some time")
     page.screenshot("plots")
+    assert m.request("GET", "/v1/guests/nobody/history")[0] == 404
 
 
 def test_events(page, m):  # noqa: F811
@@ -66,6 +82,9 @@ def test_events(page, m):  # noqa: F811
     page.wait(lambda: "hogpaused" in page.text("[data-event]"), "the pause")
     m.request("POST", "/v1/guests/hog/actions", '{"action": "resume"}')
     page.wait(lambda: "hogrunning" in page.text("[data-event]"), "that it goes on")
+    by = {(e["guest"], e["state"]): (e["by"], e["role"], e["from"]) for e in m.get("/v1/events?follow=0")["events"]}
+    assert by["hog", "paused"] == by["hog", "running"] == ("console", "admin", "10.0.2.2") and by["echo", "starting"] == by["mgmt", "running"] == ("appliance", None, None)
+    assert "hogpausedconsole" in page.text(".events")
     page.size(1200, 580)
     page.screenshot("events")
     page.usual()

@@ -7,7 +7,7 @@ from test_page import browser, page  # noqa: F401 (fixtures)
 # Each view, and an element that exists once it has its answer.
 VIEWS = {"": "[data-guest=hog]", "deploy": "[data-image]", "events": "[data-event]", "log": ".ring:not(:empty)", "layout": ".region", "capabilities": "details",
          "guest/hog/vmcs": ".tile", "guest/hog/diff": ".snapshots td", "guest/hog/check": ".verdict:not(:empty)", "guest/hog/exits": ".exit", "guest/hog/controls": "[data-bit]",
-         "guest/hog/plots": ".plot .line[d]:not([d=''])", "guest/echo/console": ".xterm-accessibility-tree", "guest/echo": ".cards td", "guest/nobody": ".nobody"}
+         "guest/hog/plots": ".axis.y span", "guest/echo/console": ".xterm-accessibility-tree", "guest/echo": ".cards td", "guest/nobody": ".nobody"}
 
 # All visible text with less contrast to its background than `least`. Disabled controls are left out, as in WCAG 1.4.3; so is the terminal's canvas.
 FAINT = """((least) => {

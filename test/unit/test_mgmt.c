@@ -879,14 +879,15 @@ static void what_happened(void **state)
     assert_int_equal(GET("/v1/events?follow=0"), 200);
     assert_non_null(strstr(body, "{\"events\":[{\"id\":1,\"uptime_ms\":1,"
                                  "\"time\":\"1970-01-01T00:00:00.001000Z\",\"guest\":\"hog\","
-                                 "\"state\":\"running\",\"why\":\"\",\"restarts\":0},{\"id\":2,"));
+                                 "\"state\":\"running\",\"why\":\"\",\"restarts\":0,"
+                                 "\"by\":null,\"role\":null,\"from\":null},{\"id\":2,"));
     assert_int_equal(GET("/v1/events?from=2"), 200);
     assert_string_equal(response.type, "text/event-stream");
     assert_true(stream_on(text, sizeof(text)) > 0);
     assert_string_equal(text, "id: 2\nevent: state\ndata: {\"id\":2,\"uptime_ms\":2,"
                               "\"time\":\"1970-01-01T00:00:00.002000Z\",\"guest\":\"hog\","
                               "\"state\":\"crashed\",\"why\":\"triple \\\"fault\\\"\\n\","
-                              "\"restarts\":0}\n\n");
+                              "\"restarts\":0,\"by\":null,\"role\":null,\"from\":null}\n\n");
     assert_int_equal(stream_on(text, sizeof(text)), 0);
     happen("hog", ABI_GUEST_RUNNING, "");
     assert_true(stream_on(text, sizeof(text)) > 0);
