@@ -259,12 +259,16 @@ static void test_by_cpu(void **ctx)
     assert_true(l->by_cpu);
     assert_false(x86_events_pending(v));
     assert_int_equal(irqchip_msi(&guest.platform, LAPIC_BASE, 0x55), 0);
-    state.rflags = RFLAGS_FIXED; /* no window is needed */
+    state.rflags = RFLAGS_FIXED; /* the CPU recognizes it in the window, see wait_for_window() */
     x86_prepare_events(v, 3000);
-    assert_false(state.irq_window || x86_events_pending(v));
+    assert_true(state.irq_window);
     assert_int_equal(state.event, 0);
     assert_int_equal(state.rvi, 0x55);
     assert_int_equal(stats.irqs, 1);
+    state.rflags |= RFLAGS_IF;
+    x86_prepare_events(v, 3000);
+    assert_false(state.irq_window || x86_events_pending(v));
+    assert_int_equal(state.event, 0);
     /* HLT: what the CPU could not deliver in STI's shadow keeps it from starting. */
     state.rflags = RFLAGS_FIXED | RFLAGS_IF;
     assert_int_equal(x86_hlt(v), EXIT_SKIP);
@@ -290,6 +294,45 @@ static void test_by_cpu(void **ctx)
     assert_int_equal(state.event, EVENT_VALID | EVENT_EXTERNAL | 0x55);
 }
 
+/* Of several interrupts the root injects the first; no other comes before its handler has
+ * interrupts on, even after its EOI. */
+static void test_several_by_cpu(void **ctx)
+{
+    struct lapic *l = &guest.platform.lapic[0];
+
+    (void)ctx;
+    l->apicv = true;
+    lapic_mmio_write(l, LAPIC_SVR, 4, 0x1ff, 0);
+    assert_int_equal(irqchip_msi(&guest.platform, LAPIC_BASE, 0x55), 0);
+    assert_int_equal(irqchip_msi(&guest.platform, LAPIC_BASE, 0x56), 0);
+    assert_int_equal(irqchip_msi(&guest.platform, LAPIC_BASE, 0x93), 0);
+    v->halted = state.in_halt = true;
+    x86_prepare_events(v, 3000);
+    assert_int_equal(state.event, EVENT_VALID | EVENT_EXTERNAL | 0x93);
+    assert_false(v->halted || state.in_halt);
+    assert_int_equal(state.svi, 0x93);
+    assert_int_equal(state.rvi, 0x56);
+    assert_true(state.irq_window);
+    /* In the handler, with interrupts off; then after IRET. */
+    state.event = 0;
+    state.rflags = RFLAGS_FIXED;
+    x86_prepare_events(v, 3100);
+    assert_true(state.event == 0 && state.irq_window);
+    lapic_mmio_write(l, LAPIC_EOI, 4, 0, 0);
+    x86_prepare_events(v, 3200);
+    assert_true(state.event == 0 && state.irq_window);
+    state.rflags |= RFLAGS_IF;
+    x86_prepare_events(v, 3300);
+    assert_int_equal(state.event, EVENT_VALID | EVENT_EXTERNAL | 0x56);
+    /* An exception on its way goes first. */
+    state.event = GP;
+    assert_int_equal(irqchip_msi(&guest.platform, LAPIC_BASE, 0xa1), 0);
+    x86_prepare_events(v, 3400);
+    assert_int_equal(state.event, GP);
+    assert_int_equal(state.rvi, 0xa1);
+    assert_true(state.irq_window);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +341,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_again, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_interrupt, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_by_cpu, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_several_by_cpu, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_nmi_first, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_any_state, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_end_of_instruction, fixture_vcpu, fixture_end),

@@ -178,12 +178,51 @@ static void hand_over(struct vcpu *v, uint64_t now)
     vcpu_set_halt(v, false);
 }
 
+/* The interrupts that wait in a local APIC that the CPU works on: 0, 1, or more. A loop of few
+ * steps: each IPI comes here. */
+static unsigned count_waiting(const struct lapic *l)
+{
+    uint64_t any = 0, sum = 0;
+
+    if (!l->by_cpu)
+        return 0;
+#pragma GCC unroll 8
+    for (unsigned at = LAPIC_IRR; at < LAPIC_ESR; at += 16) {
+        any |= lapic_reg(l, at);
+        sum += lapic_reg(l, at);
+    }
+    return !any ? 0 : (any & (any - 1)) || sum != any ? 2 : 1;
+}
+
+/* The CPU must not recognize an interrupt while the guest has interrupts off: Bochs (2.7, 3.0)
+ * delivers it as soon as the core itself is interrupted, whatever the guest's IF. So interrupts
+ * that wait at such an entry wait for the window, with which the CPU recognizes none. Of several
+ * the root injects the first: otherwise the CPU would recognize the next one at the EOI, in a
+ * handler that has interrupts off. True: the window is needed. */
+static bool wait_for_window(struct vcpu *v, bool busy)
+{
+    struct lapic *l = &v->platform->lapic[v->number];
+    unsigned waiting = count_waiting(l);
+
+    if (waiting == 0)
+        return false;
+    if (!can_take_irq(v) || vcpu_injects(v))
+        return true;
+    if (waiting == 1 || busy)
+        return false;
+    (void)lapic_update(l);
+    if (*l->signals & LAPIC_INTERRUPT)
+        vcpu_inject(v, EVENT_VALID | EVENT_EXTERNAL | lapic_ack(l));
+    vcpu_sync_apic(v);
+    return vcpu_injects(v);
+}
+
 void x86_prepare_events(struct vcpu *v, uint64_t now)
 {
     const struct x86_vcpu *x = vcpu_x86(v);
     struct platform *p = v->platform;
     /* One event per entry: an exception that a handler has queued goes first. */
-    bool busy = vcpu_injects(v);
+    bool busy = vcpu_injects(v), window;
 
     if (p->signals[v->number] && p->lapic[v->number].apicv)
         hand_over(v, now);
@@ -204,7 +243,8 @@ void x86_prepare_events(struct vcpu *v, uint64_t now)
         v->stats->irqs++;
         leave_halt(v, now);
     }
-    vcpu_set_windows(v, irqchip_pending(p, v->number) || x->reinject, v->nmi);
+    window = wait_for_window(v, busy || x->reinject);
+    vcpu_set_windows(v, window || irqchip_pending(p, v->number) || x->reinject, v->nmi);
 }
 
 /* RF ends with the instruction (SDM 3B "Resume Flag"): an exit caused by an instruction saves it as

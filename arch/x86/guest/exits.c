@@ -92,19 +92,6 @@ uint64_t x86_read_operand(const struct vcpu *v, unsigned number)
     return x86_in_64bit_mode(v) ? value : (uint32_t)value;
 }
 
-void x86_read_paging(const struct vcpu *v, uint64_t rflags, struct paging *p)
-{
-    p->cr0 = vcpu_get_cr0(v);
-    p->cr3 = vcpu_get_cr3(v);
-    p->cr4 = vcpu_get_cr4(v);
-    p->efer = vcpu_get_efer(v);
-    if (!(p->efer & EFER_LMA) && (p->cr4 & CR4_PAE)) /* otherwise nothing reads them */
-        vcpu_get_pdptes(v, p->pdpte);
-    p->cpl = vcpu_get_cpl(v);
-    p->ac = rflags & RFLAGS_AC;
-    p->physical_width = x86_physical_width(v);
-}
-
 enum exit_action x86_spins(struct vcpu *v)
 {
     v->spins = true;

@@ -102,8 +102,6 @@ uint64_t x86_read_gpr(const struct vcpu *v, unsigned number);
 void x86_write_gpr(struct vcpu *v, unsigned number, uint64_t value);
 /* The same as an operand: outside of 64-bit mode registers have 32 bits. */
 uint64_t x86_read_operand(const struct vcpu *v, unsigned number);
-/* The registers that control paging, for an access by the instruction, and its RFLAGS. */
-void x86_read_paging(const struct vcpu *v, uint64_t rflags, struct paging *p);
 
 /* ---- apic.c ---- */
 

@@ -123,6 +123,20 @@ static inline unsigned x86_physical_width(const struct vcpu *v)
     return vcpu_x86(v)->cpuid.extended[8].eax & 0xff;
 }
 
+/* The registers that control paging, for an access by the instruction; with its RFLAGS. */
+static inline void x86_read_paging(const struct vcpu *v, uint64_t rflags, struct paging *p)
+{
+    p->cr0 = vcpu_get_cr0(v);
+    p->cr3 = vcpu_get_cr3(v);
+    p->cr4 = vcpu_get_cr4(v);
+    p->efer = vcpu_get_efer(v);
+    if (!(p->efer & EFER_LMA) && (p->cr4 & CR4_PAE)) /* otherwise nothing reads them */
+        vcpu_get_pdptes(v, p->pdpte);
+    p->cpl = vcpu_get_cpl(v);
+    p->ac = rflags & RFLAGS_AC;
+    p->physical_width = x86_physical_width(v);
+}
+
 static inline bool x86_events_pending(const struct vcpu *v)
 {
     return irqchip_may_be_pending(v->platform, v->number) || vcpu_x86(v)->reinject || v->nmi ||
