@@ -60,7 +60,7 @@ KERNEL_D := $(KERNEL_C:%.c=$(BUILD)/kernel/%.d) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h
 
-.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench bench-peers systems slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl clean distclean fresh help \
+.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench bench-peers systems slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl sdk clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -182,6 +182,14 @@ $(BUILD)/bhctl: $(BHCTL_C:%.c=$(BUILD)/host/%.o) $(BUILD)/gen/BHCTL_C.list
 	$(call say,LD)
 	$(Q)$(CC) $(filter %.o,$^) -lcurl -ljansson -lssl -lcrypto $(out)
 
+# What guests see of the hypervisor's own headers goes with the SDK's.
+SDK_HEADERS := arch/x86/cpu/io.h hv/pc/pci_registers.h hv/pc/virtio_registers.h arch/x86/guest/kvm_clock_abi.h
+$(BUILD)/bulkhead-sdk.tar.gz: $(call files_below,iso/sdk) $(SDK_HEADERS) LICENSE Makefile
+	$(in_dir)
+	@rm -rf $(@D)/bulkhead-sdk && cp -R iso/sdk $(@D)/bulkhead-sdk && cp $(SDK_HEADERS) $(@D)/bulkhead-sdk/include/bulkhead && cp LICENSE $(@D)/bulkhead-sdk
+	@tar --sort=name --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -C $(@D) -cf - bulkhead-sdk | gzip -9n > $@.new && mv -f $@.new $@
+
+sdk: $(BUILD)/bulkhead-sdk.tar.gz
 vmcsdump: $(BUILD)/vmcsdump
 bhctl: $(BUILD)/bhctl
 
@@ -228,6 +236,7 @@ distclean: clean
 ## make config-check   check a configuration and its images: CONFIG=their/guests.json
 ## make vmcsdump       build/vmcsdump: explains saved VMCSs, raw regions and single values
 ## make bhctl          build/bhctl: the command-line client, see mgmt/bhctl/bhctl.1
+## make sdk            build/bulkhead-sdk.tar.gz: headers, linker script and samples for guests of your own
 ## make test           everything: lint, unit tests, fuzzers (short), boot tests
 ## make unit           host unit tests under ASan and UBSan, with gcc and clang
 ## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a few seconds each

@@ -7,13 +7,15 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
+import tarfile
 import termios
 import time
 
 import pytest
 
 from appliance import with_token
-from bhctl import ECHO, LIMIT, Other, Running, bare, persistently, refused, run, says
+from bhctl import BUILD, ECHO, LIMIT, Other, Running, bare, persistently, refused, run, says
 
 GUESTS = [
     {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0},
@@ -169,6 +171,22 @@ def test_run(m):
         first.send(b"triple\n")
         assert first.ended() == 126 and "crashed: " in first.seen
     assert (names("guests"), names("images")) == before
+
+
+def test_the_sdk(m, tmp_path):
+    """Both samples are built with nothing but the tarball, and start here by either multiboot, and in plain QEMU."""
+    with tarfile.open(f"{BUILD}/bulkhead-sdk.tar.gz") as t:
+        t.extractall(tmp_path)
+    sdk = tmp_path / "bulkhead-sdk"
+    subprocess.run(["make", "-s", "-C", sdk], env={"PATH": os.environ["PATH"]}, check=True)
+    for kind, version in (("multiboot1", 1), ("auto", 2)):
+        status, out, err = run(m, "run", "--memory", "2M", "--core", "3", "--kind", kind, sdk / "hello.elf", "--", "some words exit=7")
+        assert (status, err) == (7, "") and re.fullmatch(rf"hello from C, by multiboot{version}: some words exit=7\n1000 ns pass, clock version \d+\n", out), out
+        assert run(m, "run", "--memory", "2M", "--core", "3", "--kind", kind, sdk / "hello_asm.elf") == (0, "hello from assembly\n", "")
+    for sample, shown, code in (("hello", "hello from C, by multiboot1: .*some words exit=7\r\nthere is no KVM clock\r\n", 7), ("hello_asm", "hello from assembly\r\n", 0)):
+        r = subprocess.run(["qemu-system-i386", "-kernel", sdk / f"{sample}.elf", "-append", "some words exit=7", "-display", "none", "-serial", "stdio", "-no-reboot",
+                            "-device", "isa-debug-exit,iobase=0xf4,iosize=4"], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=False)
+        assert r.returncode == 2 * code + 1 and re.search(shown, r.stdout.decode()), r
 
 
 def test_a_run_that_is_interrupted(m):

@@ -130,7 +130,7 @@ static void draw(void)
 
 static void wait_for_byte(void)
 {
-    while (!(inb(UART + 5) & 1))
+    while (!(inb(UART + UART_LSR) & UART_DATA_READY))
         ;
     (void)inb(UART);
 }

@@ -2,9 +2,8 @@
  * die. */
 #include "test/guests/lib/guest.h"
 
-#define LINE          128u
-#define RING          256u
-#define WATCHDOG_PORT 0xf8u
+#define LINE 128u
+#define RING 256u
 
 static volatile uint8_t ring[RING];
 static volatile uint32_t head;
@@ -18,7 +17,7 @@ static void on_uart(void)
 {
     bool more;
 
-    while ((more = inb(UART + 5) & 1) && head - tail < RING) {
+    while ((more = inb(UART + UART_LSR) & UART_DATA_READY) && head - tail < RING) {
         ring[head % RING] = inb(UART);
         head++;
     }

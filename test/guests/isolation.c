@@ -128,7 +128,7 @@ static volatile bool complete;
 
 static void on_uart(void)
 {
-    while (inb(UART + 5) & 1) {
+    while (inb(UART + UART_LSR) & UART_DATA_READY) {
         char c = (char)inb(UART);
 
         if (c == '\r')

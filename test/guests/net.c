@@ -197,7 +197,7 @@ static void wait_for_byte(void)
 {
     irq_handle(IRQ_UART, on_uart);
     outb(UART + 1, 1);
-    while (!(inb(UART + 5) & 1))
+    while (!(inb(UART + UART_LSR) & UART_DATA_READY))
         sleep_until_irq();
     (void)inb(UART);
 }

@@ -6,22 +6,21 @@
  */
 #include "arch/x86/cpu/io.h"
 #include "hv/types.h"
+#include "iso/sdk/include/bulkhead/pc.h"
 
-#define UART      0x3f8u
-#define EXIT_PORT 0xf4u
-#define PIC1      0x20u
-#define STACK     1024u
-#define LARGE     0x400000u /* a page of 4 MB */
-#define VECTORS   64u
-#define FLAG_TF   0x100u
-#define FLAG_NT   0x4000u
-#define FLAG_RF   0x10000u
-#define CR0_TS    8u
-#define CR0_CD    0x40000000u
-#define CR0_PG    0x80000000u
-#define CR4_PSE   0x10u
-#define CR4_PAE   0x20u
-#define DR6_BT    0x8000u
+#define PIC1    0x20u
+#define STACK   1024u
+#define LARGE   0x400000u /* a page of 4 MB */
+#define VECTORS 64u
+#define FLAG_TF 0x100u
+#define FLAG_NT 0x4000u
+#define FLAG_RF 0x10000u
+#define CR0_TS  8u
+#define CR0_CD  0x40000000u
+#define CR0_PG  0x80000000u
+#define CR4_PSE 0x10u
+#define CR4_PAE 0x20u
+#define DR6_BT  0x8000u
 
 /* Selectors. */
 enum {
@@ -138,7 +137,7 @@ __asm__(".section .multiboot2, \"a\"\n"
 static void print(const char *s)
 {
     for (; *s; s++) {
-        while (!(inb(UART + 5) & 0x20))
+        while (!(inb(UART + UART_LSR) & UART_THR_EMPTY))
             ;
         outb(UART, (uint8_t)*s);
     }

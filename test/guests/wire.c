@@ -72,7 +72,7 @@ void guest_main(const char *cmdline)
     for (;;) {
         while ((len = receive_frame(f)) > 0)
             tell(f, len);
-        while (inb(UART + 5) & 1)
+        while (inb(UART + UART_LSR) & UART_DATA_READY)
             take(inb(UART));
         sleep_until_irq();
     }

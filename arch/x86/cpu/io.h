@@ -1,8 +1,8 @@
-/* The instructions that reach I/O ports (SDM 2 "IN", "OUT"). Depends on nothing else here: our own
- * guests use it too. */
+/* The instructions that reach I/O ports (SDM 2 "IN", "OUT"). Depends on nothing else here: guests
+ * use it too (iso/sdk/). */
 #pragma once
 
-#include "hv/types.h"
+#include <stdint.h>
 
 #define DEFINE_IO(suffix, type)                                                                    \
     static inline void out##suffix(uint16_t port, type v)                                          \

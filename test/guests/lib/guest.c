@@ -1,7 +1,6 @@
 #include "test/guests/lib/guest.h"
 #include "arch/x86/cpu/cpuid.h"
 
-#define EXIT_PORT       0xf4u
 #define MB2_TAG_CMDLINE 1u
 #define MB2_TAG_MODULE  3u
 
@@ -12,7 +11,7 @@ static void (*exception_handlers[PC_EXCEPTIONS])(struct guest_frame *f);
 /* The stack protector is off for guests; panics of shared code end here. */
 void put_byte(uint8_t c)
 {
-    while (!(inb(UART + 5) & 0x20))
+    while (!(inb(UART + UART_LSR) & UART_THR_EMPTY))
         ;
     outb(UART, c);
 }
@@ -155,8 +154,8 @@ void guest_run(const uint8_t *info)
 {
     boot_info = info;
     pc_start();
-    outb(UART + 2, 0x07); /* FIFOs on and empty */
-    outb(UART + 4, 0x0b); /* DTR, RTS, OUT2 */
+    outb(UART + UART_FCR, 0x07); /* FIFOs on and empty */
+    outb(UART + UART_MCR, 0x0b); /* DTR, RTS, OUT2 */
     guest_main(find_cmdline());
     guest_exit(0);
 }

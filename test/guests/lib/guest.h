@@ -6,9 +6,9 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "hv/types.h"
+#include "iso/sdk/include/bulkhead/pc.h"
 #include "mgmt/pc/pc.h"
 
-#define UART     0x3f8u
 #define PIT_HZ   1193182u
 #define IRQ_PIT  0u
 #define IRQ_UART 4u

@@ -3,33 +3,11 @@
 #pragma once
 
 #include "hv/pc/virtio.h"
+#include "iso/sdk/include/bulkhead/virtqueue.h"
 #include "test/guests/lib/guest.h"
 
-#define DESC_NEXT          1u
-#define DESC_WRITE         2u
-#define AVAIL_NO_INTERRUPT 1u
-#define USED_NO_NOTIFY     1u
-#define REG(r)             ((uint16_t)(ports + (r)))
-#define STATUS_READY       (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
-
-struct desc {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags, next;
-};
-
-/* The parts of a queue of `size` descriptors, as members of a structure. */
-#define VIRTQUEUE(size)                                                                            \
-    struct desc desc[size] __attribute__((aligned(16)));                                           \
-    struct {                                                                                       \
-        uint16_t flags, index, ring[size];                                                         \
-    } avail;                                                                                       \
-    struct {                                                                                       \
-        uint16_t flags, index;                                                                     \
-        struct {                                                                                   \
-            uint32_t id, length;                                                                   \
-        } ring[size];                                                                              \
-    } used __attribute__((aligned(4)))
+#define REG(r)       ((uint16_t)(ports + (r)))
+#define STATUS_READY (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
 
 static uint16_t ports; /* the device's */
 
