@@ -4,7 +4,7 @@
  *
  * Host address space: all physical memory is identity-mapped read-write, never executable; only the
  * kernel's text is executable and it is read-only. Interrupts are off in root operation, except
- * inside arch_idle().
+ * inside arch_idle() and arch_irq_window().
  */
 #pragma once
 

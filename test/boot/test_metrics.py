@@ -12,6 +12,7 @@ import pytest
 
 import machine
 from appliance import LIMIT
+from bhctl import bare
 
 CONFIG = {"guests": [
     {"name": "control", "image": "guests/control.elf", "memory": "2M", "core": 0, "weight": 200},
@@ -104,14 +105,16 @@ class Prometheus:
 
 
 def test_scraped_as_in_the_readme(start, tmp_path):
-    """The default: HTTPS with a random token and the appliance's own certificate."""
+    """The default: HTTPS with a random token and the appliance's own certificate. Behind a port forward the certificate's name must be given; bhctl writes the targets."""
     with open("README.md", encoding="utf-8") as f:
         configuration = re.search(r"```yaml\n(.*?)```", f.read(), re.S)[1]
     default = start('{"guests": []}', cpus=1)
     (tmp_path / "bulkhead.pem").write_text(ssl.get_server_certificate(("127.0.0.1", default.https_port), timeout=LIMIT))
-    for old, new in (("TOKEN", default.token), ("bulkhead.pem", str(tmp_path / "bulkhead.pem")), ("127.0.0.1:8443", f"127.0.0.1:{default.https_port}")):
-        assert configuration.count(old) == 1
-        configuration = configuration.replace(old, new)
+    (tmp_path / "bulkhead.token").write_text(default.token)
+    for command in (("add", "default", "--url", f"https://127.0.0.1:{default.https_port}"), ("--prometheus", tmp_path / "bulkhead.json")):
+        assert bare("contexts", *command, XDG_CONFIG_HOME=str(tmp_path))[0] == 0
+    assert configuration.count("{ca_file: bulkhead.pem}") == 1
+    configuration = configuration.replace("{ca_file: bulkhead.pem}", "{ca_file: bulkhead.pem, server_name: bulkhead.local}")
     with Prometheus(tmp_path, "global: {scrape_interval: 2s}\n" + configuration) as p:
         assert p.wait("up", lambda r: r and r[0]["value"][1] == "1")[0]["metric"]["job"] == "bulkhead"
         p.wait("bulkhead_guest_memory_bytes", lambda r: [s["metric"]["guest"] for s in r] == ["mgmt"])
