@@ -241,10 +241,10 @@ distclean: clean
 ## make unit           host unit tests under ASan and UBSan, with gcc and clang
 ## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a few seconds each
 ## make boot-test      boot tests in Bochs and QEMU; ARGS="-k deploy" for some of them
-## make bench          costs in Bochs; UPDATE=1 writes them into the README
+## make bench          costs in Bochs; UPDATE=1 writes them into mgmt/MANUAL.md
 ## make bench-peers    the same guest under KVM, in the same emulator, for comparison
 ## make systems        boot other people's systems in guests: test/systems/systems.toml; ONLY=xv6,debian12-cloud:2 for some of them, UPDATE=1 updates
-##                     the README's table, SYSTEMS_IMAGES=their/directory for images that you built
+##                     the manual's table, SYSTEMS_IMAGES=their/directory for images that you built
 ## make slurm          Slurm places jobs on two appliances, and one is killed; skipped where Slurm is not installed
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
 ## make lint           formatting, layer rules, documents made from tables, circles between built files: takes seconds

@@ -202,7 +202,7 @@ test: deps-test
 
 bench: deps-test all iso $(GUEST_IMAGES)
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/unrecorded UNRECORDED=1 $(BUILD)/unrecorded/bulkhead.elf > $(BUILD)/unrecorded.log
-	@$(PYTHON) test/bench/run.py --build $(BUILD) $(if $(UPDATE),--update README.md)
+	@$(PYTHON) test/bench/run.py --build $(BUILD) $(if $(UPDATE),--update mgmt/MANUAL.md)
 
 # The same guest under KVM, for comparison. Not part of `make test`.
 bench-peers: deps-test $(BUILD)/guests/bench.elf $(BUILD)/peers/kvm
@@ -214,7 +214,7 @@ $(BUILD)/peers/kvm: test/bench/peers/kvm.c
 
 # Outside CI: each try boots an emulator, for minutes.
 systems: deps-test all
-	@$(PYTHON) test/systems/run.py --build $(BUILD) --only "$(ONLY)" $(if $(UPDATE),--update README.md)
+	@$(PYTHON) test/systems/run.py --build $(BUILD) --only "$(ONLY)" $(if $(UPDATE),--update mgmt/MANUAL.md)
 
 # Outside CI: Slurm runs as root, and wants /sys/fs/cgroup.
 slurm: deps-test all $(BUILD)/guests/echo.elf

@@ -1,5 +1,5 @@
 """make bench: what things cost, in Bochs at 20 MHz. Ticks are those of one CPU with sync=none, where a tick is an instruction: the same figures every time.
-With --update the tables in the README are replaced."""
+With --update the tables in the manual are replaced."""
 import argparse
 import os
 import re

@@ -130,21 +130,17 @@ def test_several_in_one_table(config):
 
 
 def test_prometheus(config, tmp_path, certificate):
-    """A real Prometheus takes the file and the README's job."""
+    """A real Prometheus takes the file and the manual's job."""
     for name, url in (("lab", "https://10.0.0.5"), ("plant", "http://[fe80::1]"), ("far", "https://bulkhead.local:8443/")):
         done(config("contexts", "add", name, "--url", url))
     groups = [{"targets": [t], "labels": {"context": c, "__scheme__": s}} for t, c, s in (("10.0.0.5:443", "lab", "https"), ("[fe80::1]:80", "plant", "http"), ("bulkhead.local:8443", "far", "https"))]
     assert json.loads(done(config("contexts", "--prometheus", "-"))) == groups
     done(config("contexts", "--prometheus", tmp_path / "bulkhead.json"))
     assert json.loads((tmp_path / "bulkhead.json").read_text()) == groups
-    for name in ("README.md", "mgmt/MANUAL.md"):
-        if os.path.exists(name):
-            with open(name, encoding="utf-8") as f:
-                jobs = re.findall(r"```yaml\n(scrape_configs:.*?)```", f.read(), re.S)
-            if jobs:
-                break
-    (tmp_path / "prometheus.yml").write_text(jobs[0])
+    with open("mgmt/MANUAL.md", encoding="utf-8") as f:
+        job = re.search(r"```yaml\n(scrape_configs:.*?)```", f.read(), re.S)[1]
+    (tmp_path / "prometheus.yml").write_text(job)
     (tmp_path / "bulkhead.token").write_text("t")
     os.symlink(certificate[0].with_suffix(".pem"), tmp_path / "bulkhead.pem")
     r = subprocess.run(["promtool", "check", "config", tmp_path / "prometheus.yml"], capture_output=True, text=True, check=False)
-    assert "bulkhead.json" in jobs[0] and r.returncode == 0, r.stdout + r.stderr
+    assert "bulkhead.json" in job and r.returncode == 0, r.stdout + r.stderr

@@ -104,9 +104,9 @@ class Prometheus:
             time.sleep(0.2)
 
 
-def test_scraped_as_in_the_readme(start, tmp_path):
+def test_scraped_as_in_the_manual(start, tmp_path):
     """The default: HTTPS with a random token and the appliance's own certificate. Behind a port forward the certificate's name must be given; bhctl writes the targets."""
-    with open("README.md", encoding="utf-8") as f:
+    with open("mgmt/MANUAL.md", encoding="utf-8") as f:
         configuration = re.search(r"```yaml\n(.*?)```", f.read(), re.S)[1]
     default = start('{"guests": []}', cpus=1)
     (tmp_path / "bulkhead.pem").write_text(ssl.get_server_certificate(("127.0.0.1", default.https_port), timeout=LIMIT))

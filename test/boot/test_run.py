@@ -75,9 +75,9 @@ def test_http_leads_to_https(run):
     assert answer.stdout == f"https://127.0.0.1:{run.https_port}/ 200"
 
 
-def test_terminal_as_in_the_readme(run):
+def test_terminal_as_in_the_manual(run):
     """A WebSocket over TLS, with the token among the subprotocols."""
-    with open("README.md", encoding="utf-8") as f:
+    with open("mgmt/MANUAL.md", encoding="utf-8") as f:
         protocols, path = re.search(r'^websocat -k --protocol "(.*), bearer\.\$TOKEN" wss://127\.0\.0\.1:8443(\S+)', f.read(), re.M).groups()
     with WebSocket(run, path, protocols, tls=True) as w:
         assert w.accepted() and w.headers["sec-websocket-protocol"] == "bulkhead.console"
@@ -85,9 +85,9 @@ def test_terminal_as_in_the_readme(run):
         w.until(rb"\r\nover TLS\r\n")
 
 
-def test_pinned_as_in_the_readme(run, tmp_path):
+def test_pinned_as_in_the_manual(run, tmp_path):
     """The certificate is fetched once and compared with the console's; after that no other is accepted."""
-    with open("README.md", encoding="utf-8") as f:
+    with open("mgmt/MANUAL.md", encoding="utf-8") as f:
         commands = re.search(r"```\n(openssl s_client .*\n.*-fingerprint.*\n)(command curl .*\n)```", f.read())
     take, ask = (c.replace("127.0.0.1:8443", f"127.0.0.1:{run.https_port}") for c in commands.groups())
     environment = {**os.environ, "TOKEN": run.token}

@@ -1,5 +1,5 @@
 """make systems: boots what others make, as they ship it, in a guest each, and says what became of it. Each try is an appliance of its own in Bochs: the images are
-uploaded and the guest is made over the API. Reads systems.toml. With --update the README's table is brought up to date with the results."""
+uploaded and the guest is made over the API. Reads systems.toml. With --update the manual's table is brought up to date with the results."""
 import argparse
 import contextlib
 import glob
@@ -188,7 +188,7 @@ class Try:
 # ---- all of them ----
 
 def table_rows(text):
-    """The rows of the README's table, by system and number of vCPUs."""
+    """The rows of the manual's table, by system and number of vCPUs."""
     rows = {}
     for line in text.splitlines()[2:]:
         cells = [c.strip() for c in line.strip("|").split("|")]
@@ -215,7 +215,7 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--images", default=os.environ.get("SYSTEMS_IMAGES"), help="a directory with images that were built by hand")
     parser.add_argument("--only", default="", help="ids of systems.toml, with commas; an id may be followed by :N, a number of vCPUs")
-    parser.add_argument("--update", metavar="README")
+    parser.add_argument("--update", metavar="MANUAL")
     options = parser.parse_args()
     with open(os.path.join(HERE, "systems.toml"), "rb") as f:
         systems = tomllib.load(f)["system"]

@@ -263,7 +263,7 @@ def page(tables, _):
     return "\n".join([*lines, "};"]) + "\n"
 
 
-# ---- README.md ----
+# ---- the manual ----
 
 def values(tables, f):
     """The possible values, if a word or two can list them."""
@@ -285,13 +285,22 @@ def table(tables, name):
     return "\n".join(lines)
 
 
-def readme(tables, text):
+def markdown(tables, text):
     for name in re.findall(r"<!-- fields of (\w+):", text):
         text = re.sub(rf"(<!-- fields of {name}:.*?-->\n).*?(<!-- end -->)", lambda m: m[1] + "\n" + table(tables, name) + "\n\n" + m[2], text, flags=re.S)
     return text
 
 
-DOCUMENTS = {"iso/guests.schema.json": guests_schema, "mgmt/openapi.json": openapi, "README.md": readme,
+# ---- README.md ----
+
+def front(_, text):
+    """The example in assembly is the sample's core."""
+    with open("iso/sdk/samples/hello_asm.asm", encoding="utf-8") as f:
+        core = re.search(r"^    cld\n.*?out EXIT_PORT, eax\n", f.read(), re.S | re.M)[0]
+    return re.sub(r"(```nasm\n).*?(```)", lambda m: m[1] + core + m[2], text, flags=re.S)
+
+
+DOCUMENTS = {"README.md": front, "iso/guests.schema.json": guests_schema, "mgmt/openapi.json": openapi, "mgmt/MANUAL.md": markdown,
              "mgmt/bhctl/bhctl.1": manual, "mgmt/bhctl/bhctl.bash": completion, "mgmt/page/fields.js": page, "test/fuzz/config.dict": dictionary}
 
 
