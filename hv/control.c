@@ -102,7 +102,7 @@ static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t addres
 
     if (!g)
         return -E_NOENT;
-    if (!is_there(g) || !(g->config.devices & DEV_UART))
+    if (!is_there(g) || !(g->config.devices & (DEV_UART | DEV_CONSOLE)))
         return -E_STATE;
     if (!gmem_has(&v->guest->mem, gpa(address), length))
         return -E_RANGE;

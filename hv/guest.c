@@ -261,6 +261,13 @@ static void make_rng(struct guest *g)
     job_rest();
 }
 
+static void make_console(struct guest *g)
+{
+    if (g->config.devices & DEV_CONSOLE)
+        virtio_console_init(&g->platform.console, &g->mem);
+    job_rest();
+}
+
 static bool passes_audit(const struct guest *g)
 {
     char text[ABI_TEXT_MAX];
@@ -307,6 +314,7 @@ void guest_build(void *guest)
         job_clear(g->rx_ring, RX_RING_SIZE);
     guest_make_disks(g);
     make_rng(g);
+    make_console(g);
     why = map_memory(g);
     job_rest();
     if (!why)

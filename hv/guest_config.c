@@ -234,7 +234,7 @@ int config_check_guest(const struct guest_config *g, const char **field)
         *field = broken->name;
     else if (!config_name_is_good(g->name) || strcmp(g->name, CONFIG_MANAGEMENT_NAME) == 0)
         *field = "name";
-    else if ((g->devices & (DEV_NET | DEV_RNG)) && !(g->devices & DEV_PCI))
+    else if ((g->devices & DEV_ON_PCI) && !(g->devices & DEV_PCI))
         *field = "devices";
     else if (g->budget_us > g->period_us)
         *field = "budget_us";

@@ -142,7 +142,7 @@ void post_console(struct call *c, char *const *arg)
         return;
     taken = c->v->type((unsigned)number, c->r->body, c->r->body_len);
     if (taken < 0) {
-        call_fail(c, 409, "the guest is not running, or has no UART");
+        call_fail(c, 409, "the guest is not running, or has no UART or console");
         return;
     }
     j = call_begin(c);

@@ -24,8 +24,8 @@ void get_terminal(struct call *c, char *const *arg)
         call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
         return;
     }
-    if (!(g.config.devices & DEV_UART)) {
-        call_fail(c, 409, "the guest has no UART");
+    if (!(g.config.devices & (DEV_UART | DEV_CONSOLE))) {
+        call_fail(c, 409, "the guest has no UART or console");
         return;
     }
     (void)call_begin(c);

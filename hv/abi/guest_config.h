@@ -26,17 +26,20 @@ enum config_device {
     DEV_RESET = 1u << 4, /* an empty keyboard controller, ports 0x92 and 0xcf9 */
     DEV_EXIT =
         1u << 5, /* port 0xf4: a byte or word written stops the guest, the value is its exit code */
-    DEV_NET = 1u << 6,   /* virtio-net on the virtual switch, on the PCI bus */
-    DEV_ACPI = 1u << 7,  /* power management: PM1a block, PM timer, IRQ 9; ACPI's tables */
-    DEV_PCI = 1u << 8,   /* the PCI bus: ports 0xcf8 and 0xcfc, ECAM */
-    DEV_HPET = 1u << 9,  /* event timers at 0xfed00000 */
-    DEV_APIC = 1u << 10, /* a local APIC for each vCPU, IOAPIC at 0xfec00000 */
-    DEV_RNG = 1u << 11,  /* virtio-rng, on the PCI bus */
+    DEV_NET = 1u << 6,      /* virtio-net on the virtual switch, on the PCI bus */
+    DEV_ACPI = 1u << 7,     /* power management: PM1a block, PM timer, IRQ 9; ACPI's tables */
+    DEV_PCI = 1u << 8,      /* the PCI bus: ports 0xcf8 and 0xcfc, ECAM */
+    DEV_HPET = 1u << 9,     /* event timers at 0xfed00000 */
+    DEV_APIC = 1u << 10,    /* a local APIC for each vCPU, IOAPIC at 0xfec00000 */
+    DEV_RNG = 1u << 11,     /* virtio-rng, on the PCI bus */
+    DEV_CONSOLE = 1u << 12, /* virtio-console, on the PCI bus */
 };
 #define DEV_DEFAULT                                                                                \
     (DEV_UART | DEV_PIC | DEV_PIT | DEV_RTC | DEV_RESET | DEV_EXIT | DEV_ACPI | DEV_PCI |          \
      DEV_HPET | DEV_APIC)
-#define DEV_ALL (DEV_DEFAULT | DEV_NET | DEV_RNG)
+/* Those that are on the PCI bus. */
+#define DEV_ON_PCI (DEV_NET | DEV_RNG | DEV_CONSOLE)
+#define DEV_ALL    (DEV_DEFAULT | DEV_ON_PCI)
 
 /* What a guest's clocks do while it is paused: TSC, PIT and RTC stand still, or go on. */
 enum config_paused_clock { PAUSED_CLOCK_STOPS, PAUSED_CLOCK_RUNS };
@@ -86,7 +89,7 @@ struct guest_config {
     uint16_t strict_memory; /* 1: an access where there is neither RAM nor a device ends it */
     uint16_t pad;
     uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
-                         "reset", "exit", "net", "acpi", "pci", "hpet", "apic" */
+                         "reset", "exit", "net", "acpi", "pci", "hpet", "apic", "rng", "console" */
     enum abi_exit_profile exit_profile; /* JSON: "least", "default" or "most" */
     struct net_config net; /* with DEV_NET. JSON: an object, which adds "net" to the devices */
     uint32_t net_given;    /* 1: the object was given */

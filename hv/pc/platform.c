@@ -17,6 +17,7 @@ static const struct slot {
     {&virtio_blk_device, offsetof(struct platform, disks[2])},
     {&virtio_blk_device, offsetof(struct platform, disks[3])},
     {&virtio_rng_device, offsetof(struct platform, rng)},
+    {&virtio_console_device, offsetof(struct platform, console)},
     {&pit_device, offsetof(struct platform, pit)},
     {&rtc_device, offsetof(struct platform, rtc)},
     {&uart_device, offsetof(struct platform, uart)},
@@ -140,7 +141,7 @@ int platform_connect(struct platform *p, uint32_t devices, unsigned slot)
 void platform_plug(struct platform *p, unsigned slot)
 {
     const struct slot *s = &slots[slot];
-    const struct device_env env = {.devices = p->devices, .pci = &p->pci};
+    const struct device_env env = {.devices = p->devices, .pci = &p->pci, .host = &p->host};
 
     if (slot < ABI_VCPUS_MAX)
         irqchip_reset(p, slot);
@@ -210,5 +211,11 @@ void platform_update(struct platform *p)
 
 bool platform_console_input(struct platform *p, uint8_t byte)
 {
-    return (p->devices & DEV_UART) && uart_receive(&p->uart, byte);
+    bool room;
+
+    if (!virtio_console_is_open(&p->console))
+        return (p->devices & DEV_UART) && uart_receive(&p->uart, byte);
+    room = virtio_console_type(&p->console, byte);
+    platform_set_event(p, 0);
+    return room;
 }

@@ -23,6 +23,7 @@
 #include "hv/pc/rtc.h"
 #include "hv/pc/uart.h"
 #include "hv/pc/virtio_blk.h"
+#include "hv/pc/virtio_console.h"
 #include "hv/pc/virtio_net.h"
 #include "hv/pc/virtio_rng.h"
 #include "hv/pc/watchdog.h"
@@ -61,6 +62,7 @@ struct platform {
     struct virtio_net net;
     struct virtio_blk disks[VIRTIO_BLK_MAX];
     struct virtio_rng rng;
+    struct virtio_console console;
     struct watchdog watchdog;
     struct platform_host host;
     /* Devices with a deadline. */
@@ -76,9 +78,9 @@ struct platform {
 /* Power-on state at TSC `now`; `epoch` is the wall clock then (seconds since 1970), `memory` the
  * guest's RAM in bytes. The bus is all zero before the first call. The caller has set
  * p->vcpus before; with DEV_APIC the page of each vCPU's local APIC (lapic.regs), with DEV_NET
- * p->net (virtio_net_init), with DEV_RNG p->rng, and with DEV_PCI those of p->disks that exist
- * (virtio_blk_init; the others are all zero). This initialises everything else. -E_* if ports
- * clash. */
+ * p->net (virtio_net_init), with DEV_RNG p->rng, with DEV_CONSOLE p->console, and with DEV_PCI
+ * those of p->disks that exist (virtio_blk_init; the others are all zero). This initialises
+ * everything else. -E_* if ports clash. */
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;
 /* Its four parts, in their order, for a caller without time for all at once: release all ports;
@@ -170,5 +172,6 @@ static inline void platform_frames_wait(struct platform *p)
     platform_set_event(p, 0);
 }
 
-/* Types a byte into the UART; false: no room. */
+/* Types a byte: into the virtio console once the guest has opened it, until then into the UART.
+ * False: no room. */
 bool platform_console_input(struct platform *p, uint8_t byte);

@@ -255,6 +255,8 @@ static void write_queue(struct virtio *v, unsigned reg, uint32_t value)
 
 static void write_window(struct virtio *v, unsigned reg, unsigned size, uint32_t value)
 {
+    if (reg >= VIRTIO_CONFIG && v->model->write_config)
+        v->model->write_config(v, reg - VIRTIO_CONFIG, value);
     if (reg >= VIRTIO_CONFIG || width(reg) != size)
         return;
     switch (reg) {

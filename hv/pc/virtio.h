@@ -32,6 +32,8 @@ struct virtio_model {
     void (*reset)(struct virtio *v);
     /* Moves a bounded amount while virtio_is_running(); v->pci.due says whether there is more. */
     void (*work)(struct virtio *v);
+    /* A register of the device's configuration is written; NULL: all are read-only. */
+    void (*write_config)(struct virtio *v, unsigned offset, uint32_t value);
 };
 
 struct virtio {

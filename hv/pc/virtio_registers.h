@@ -36,7 +36,7 @@ enum virtio_reg {
     VIRTIO_ISR = 0x38,                   /* [8] RO, 1: used buffers, 2: NEEDS_RESET was set;
                                             reading clears it and lowers the interrupt */
     VIRTIO_NOTIFY = 0x3c,                /* [16] write a queue's number: look at it now */
-    VIRTIO_CONFIG = 0x40,                /* RO, the device's configuration, any width */
+    VIRTIO_CONFIG = 0x40,                /* the device's configuration, any width; mostly RO */
 };
 
 enum virtio_status {

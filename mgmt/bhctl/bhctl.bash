@@ -70,7 +70,7 @@ _bhctl_value() {
     --paused-clock) _bhctl_offer "stops runs" ;;
     --timer-ticks) _bhctl_offer "catch-up merge" ;;
     --exit-profile) _bhctl_offer "default least most" ;;
-    --devices) _bhctl_offer "uart pic pit rtc reset exit net acpi pci hpet apic rng" ;;
+    --devices) _bhctl_offer "uart pic pit rtc reset exit net acpi pci hpet apic rng console" ;;
     --allow) _bhctl_offer "any-address router-advertisements dhcp-server vlan-tags" ;;
     --cmdline | --memory | --core | --vcpus | --cores | --weight | --slice | --budget | --period | --guarantee | --restart-limit | --watchdog | --network | --addresses | --broadcasts) ;;
     # end

@@ -35,7 +35,7 @@ static void refused(struct console *k)
         return;
     }
     if (k->terminal && k->answer.status == 409) {
-        (void)fputs("\r\n[not running, or without a UART: Ctrl-] leaves]\r\n", stderr);
+        (void)fputs("\r\n[not running, or without a console: Ctrl-] leaves]\r\n", stderr);
         forget(k, k->count);
         return;
     }

@@ -237,7 +237,7 @@ bool config_parse_guest_object(struct parser *p, int t, struct guest_config *g)
     config_parse_object(p, t, guest_fields, ARRAY_LEN(guest_fields), g);
     if (g->net_given)
         g->devices |= DEV_NET;
-    if ((g->devices & (DEV_NET | DEV_RNG)) || g->disk_count)
+    if ((g->devices & DEV_ON_PCI) || g->disk_count)
         g->devices |= DEV_PCI;
     check_guest(p, t, g);
     if (p->config && p->errors == before)

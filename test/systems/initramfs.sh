@@ -49,6 +49,11 @@ mount -t devtmpfs dev /dev
 while read -r module; do
     insmod "/lib/modules/$module.ko"
 done < /lib/modules/order
+# The console's driver may have been among them, and makes the console a little later.
+until true </dev/console; do
+    sleep 0.1
+done 2>/dev/null
+exec </dev/console >/dev/console 2>&1
 echo "linux: ready, $(uname -r), $(nproc) CPU(s), clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
 cd /
 # An archive behind this one may bring what is to be done first.

@@ -400,6 +400,38 @@ static void console_both_ways(void **state)
     assert_false(platform_console_input(&p, 'y'));
 }
 
+/* What is typed goes to the virtio console while its driver is ready. */
+static void console_by_virtio(void **state)
+{
+    const uint16_t window = PCI_PORTS + VIRTIO_CONSOLE_SLOT * PCI_SLOT_PORTS;
+    uint8_t memory[64];
+    const struct gmem mem = {.base = memory, .size = sizeof(memory)};
+
+    (void)state;
+    virtio_console_init(&p.console, &mem);
+    assert_int_equal(platform_init(&p, DEV_DEFAULT | DEV_CONSOLE, START, TSC_HZ, 0, 16ull << 20,
+                                   &(const struct platform_host){.console = on_console}),
+                     0);
+    assert_true(platform_console_input(&p, 'a'));
+    assert_int_equal(p.uart.count, 1);
+    io_out(&p.bus, 0xcf8, 4, 0x80000004u | VIRTIO_CONSOLE_SLOT << 11);
+    io_out(&p.bus, 0xcfc, 2, 7); /* it may use memory */
+    io_out(&p.bus, window + VIRTIO_DRIVER_FEATURE_SELECT, 4, 1);
+    io_out(&p.bus, window + VIRTIO_DRIVER_FEATURE, 4, 1);
+    io_out(&p.bus, window + VIRTIO_STATUS, 1, 11);
+    io_out(&p.bus, window + VIRTIO_STATUS, 1, 15);
+    p.next_event = NEVER;
+    assert_true(platform_console_input(&p, 'b'));
+    assert_int_equal(p.uart.count, 1);
+    assert_true(p.next_event == 0 && p.console.typed_head == 1);
+    platform_timers(&p); /* nothing to do: the driver has no buffers */
+    assert_true(p.next_event != 0);
+    io_out(&p.bus, window + VIRTIO_CONFIG + 8, 4, '!');
+    assert_int_equal(console[console_len - 1], '!');
+    io_out(&p.bus, window + VIRTIO_STATUS, 1, 0);
+    assert_false(platform_console_input(&p, 'c')); /* the UART has one byte, without its FIFO */
+}
+
 static void pulses(void **state)
 {
     (void)state;
@@ -634,6 +666,7 @@ int main(void)
         cmocka_unit_test_setup(clock_and_timer, setup),
         cmocka_unit_test_setup(reads_do_not_lose_interrupts, setup),
         cmocka_unit_test_setup(console_both_ways, setup),
+        cmocka_unit_test_setup(console_by_virtio, setup),
         cmocka_unit_test_setup(pulses, setup),
         cmocka_unit_test_setup(network_line, setup),
         cmocka_unit_test_setup(ways_out, setup),
