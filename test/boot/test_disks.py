@@ -1,4 +1,4 @@
-"""Disks: what the file has, what a guest has written, and what is left of it afterwards. And random numbers."""
+"""Disks: what the file has, what a guest has written, and what is left of it afterwards. Random numbers; messages as interrupts (MSI-X)."""
 import json
 import re
 
@@ -17,7 +17,8 @@ def disk(name, cmdline, *disks):
 @pytest.fixture(scope="module")
 def m(start):
     guests = [disk("writer", "write mine", {"file": "first.img"}, {"file": "second.img", "readonly": True}, {"file": "second.img", "size_mb": 1}),
-              {**disk("reader", "read", {"file": "first.img", "readonly": True}), "devices": ["uart", "exit", "rng"]}]
+              {**disk("reader", "read", {"file": "first.img", "readonly": True}), "devices": ["uart", "exit", "rng"]},
+              {"name": "virtio", "image": "guests/virtio.elf", "memory": "4M", "devices": ["uart", "exit", "apic", "console"]}]
     return start({"guests": guests}, files={"first.img": FIRST, "second.img": SECOND})
 
 
@@ -63,3 +64,11 @@ def test_no_such_file(m):
     assert status == 409 and "is a module or disk of another guest" in body and "/disks/0/file" in body, body
     status, _, body = m.request("POST", "/v1/guests", '{"name": "none", "image": "guests/disk.elf", "disks": [{"file": "nothing"}]}')
     assert status == 400 and 'no image \\"nothing\\" exists' in body and "/disks/0/file" in body, body
+
+
+def test_messages(m):
+    """A virtio console's, in a local APIC. What goes out there is part of the guest's console."""
+    guest = m.wait_for("/v1/guests/virtio", lambda g: g["state"] != "running", "it hangs")
+    text = m.request("GET", "/v1/guests/virtio/console")[2]
+    assert guest["state"] == "stopped" and guest["exit_code"] == 0 and "WRONG" not in text and ", 0 wrong" in text, (guest["why"], text)
+    assert "virtio: a line on the virtio console\n.....\nvirtio: by its line\nvirtio: by messages again\n" in text.replace("\r", ""), text
