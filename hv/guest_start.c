@@ -120,6 +120,7 @@ static void start_devices(struct guest *g)
     }
     if (step == slots + 1) {
         g->platform.timer_ticks = g->config.timer_ticks;
+        g->platform.virtio = g->config.virtio;
         platform_reset(&g->platform, g->config.devices, now, hz, boot_epoch + (now - boot_tsc) / hz,
                        g->config.memory, &host);
         return;

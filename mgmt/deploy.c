@@ -81,6 +81,7 @@ bool deploy_find_files(const struct api_view *v, const struct guest_config *g,
         .tsc_hz = v->host->tsc_hz,
         .memory = g->memory,
         .devices = g->devices,
+        .mmio_slots = load_mmio_slots(g),
         .vcpus = g->vcpus,
         .name = g->name,
     };

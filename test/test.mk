@@ -16,8 +16,10 @@ MGMT_STACK_C := mgmt/acd.c mgmt/sntp.c mgmt/ntp.c mgmt/frames.c mgmt/names.c mgm
 ENGINE_C := hv/core.c hv/gmem.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.c hv/core_requests.c hv/guest.c hv/guest_deploy.c hv/guest_disks.c hv/guest_start.c hv/guest_phase.c hv/guest_table.c hv/guest_life.c hv/vcpu_life.c hv/exit.c hv/translations.c hv/guest_pages.c hv/image.c hv/job.c \
         hv/sched.c hv/ration.c hv/stuck.c hv/restart.c hv/control.c hv/hostmem.c hv/mem.c hv/lib.c hv/fmt.c hv/date.c \
         hv/flat.c hv/guest_config.c hv/plain.c hv/load_plan.c $(wildcard hv/pc/*.c) arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
+# A virtio device's registers and transports, and what is below them.
+VIRTIO_C := hv/gmem.c $(patsubst %,hv/pc/%.c,virtio virtio_plug virtio_pci virtio_legacy virtio_mmio virtqueue msix pci bus) hv/lib.c
 # vmcsdump without its main().
-sources = $(subst @load,$(wildcard mgmt/load/*.c) hv/load_plan.c,$(subst @pc,$(wildcard hv/pc/*.c) hv/date.c,$(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1)))))))))))
+sources = $(subst @virtio,$(VIRTIO_C),$(subst @load,$(wildcard mgmt/load/*.c) hv/load_plan.c,$(subst @pc,$(wildcard hv/pc/*.c) hv/date.c,$(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1))))))))))))
 
 # Replaces the layer below arch/x86/guest/ with a plain struct.
 FAKE_VCPU := -DVCPU_STATE='<test/unit/vcpu_state.h>'

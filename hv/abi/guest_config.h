@@ -47,6 +47,10 @@ enum config_paused_clock { PAUSED_CLOCK_STOPS, PAUSED_CLOCK_RUNS };
 /* What becomes of timer ticks that a guest could not take in time, see hv/pc/ticks.h. */
 enum config_timer_ticks { TICKS_CATCH_UP, TICKS_MERGE };
 
+/* How a guest finds its virtio devices: as PCI functions, as such that older drivers know too, or
+ * as memory-mapped devices in ACPI's tables. */
+enum config_virtio { VIRTIO_MODERN, VIRTIO_TRANSITIONAL, VIRTIO_MMIO };
+
 enum config_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
 
 /* What an image is: its headers say, or one of the kinds that they can say, or a flat binary. */
@@ -85,6 +89,7 @@ struct guest_config {
     uint32_t watchdog_ms;   /* 0..3600000: the longest time without a write to WATCHDOG_PORT; 0: no
                                watchdog */
     enum config_timer_ticks timer_ticks;   /* JSON: "catch-up" (default) or "merge" */
+    enum config_virtio virtio;             /* JSON: "modern" (default), "transitional" or "mmio" */
     enum config_paused_clock paused_clock; /* JSON: "stops" (default) or "runs" */
     uint16_t strict_memory; /* 1: an access where there is neither RAM nor a device ends it */
     uint16_t pad;

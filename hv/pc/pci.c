@@ -120,17 +120,31 @@ static void power_on(struct pci_function *f)
     f->config[PCI_INTERRUPT_LINE] = decodes ? (uint8_t)PCI_GSI(f->slot) : 0;
 }
 
-void pci_plug(struct pci *p, struct pci_function *f, unsigned slot)
+static bool add(struct pci *p, struct pci_function *f, unsigned slot)
 {
     if (p->count == PCI_FUNCTIONS_MAX)
-        return;
+        return false;
     p->functions[p->count++] = f;
     f->bus = p;
     f->slot = slot;
     f->due = NEVER;
     f->intx = f->no_intx = false;
+    return true;
+}
+
+void pci_plug(struct pci *p, struct pci_function *f, unsigned slot)
+{
+    if (!add(p, f, slot))
+        return;
     power_on(f);
     claim(f);
+}
+
+void pci_join(struct pci *p, struct pci_function *f, unsigned slot)
+{
+    f->apart = true;
+    f->config[PCI_COMMAND] = PCI_COMMAND_MASTER;
+    (void)add(p, f, slot);
 }
 
 /* ---- interrupts ---- */
@@ -162,7 +176,7 @@ static struct pci_function *find(const struct pci *p, unsigned bus, unsigned slo
                                  unsigned function)
 {
     for (unsigned i = 0; bus == 0 && function == 0 && i < p->count; i++)
-        if (p->functions[i]->slot == slot)
+        if (p->functions[i]->slot == slot && !p->functions[i]->apart)
             return p->functions[i];
     return NULL;
 }

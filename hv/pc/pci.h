@@ -68,6 +68,7 @@ struct pci_function {
     unsigned slot;
     bool intx;    /* the function asks for its interrupt */
     bool no_intx; /* it uses messages instead */
+    bool apart;   /* it has no configuration space: pci_join() */
 };
 
 struct pci {
@@ -96,6 +97,10 @@ unsigned pci_add_capability(struct pci_function *f, uint8_t id, const void *body
 /* Puts it into a slot, in its power-on state. Once a life, after pci_device.plug; what it claimed
  * in an earlier life has been released. */
 void pci_plug(struct pci *p, struct pci_function *f, unsigned slot);
+
+/* A device that is not on the bus, but has a slot's line and works in turn with the functions; *f
+ * is all zero but for `dev` and `work`. */
+void pci_join(struct pci *p, struct pci_function *f, unsigned slot);
 
 /* Raises or lowers INTx. */
 void pci_intx(struct pci_function *f, bool level);

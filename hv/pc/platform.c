@@ -141,7 +141,8 @@ int platform_connect(struct platform *p, uint32_t devices, unsigned slot)
 void platform_plug(struct platform *p, unsigned slot)
 {
     const struct slot *s = &slots[slot];
-    const struct device_env env = {.devices = p->devices, .pci = &p->pci, .host = &p->host};
+    const struct device_env env = {
+        .devices = p->devices, .pci = &p->pci, .virtio = p->virtio, .host = &p->host};
 
     if (slot < ABI_VCPUS_MAX)
         irqchip_reset(p, slot);

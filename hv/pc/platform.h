@@ -47,6 +47,7 @@ struct platform {
     uint32_t devices;                /* DEV_* that exist */
     uint32_t signals[ABI_VCPUS_MAX]; /* of the local APICs. Atomic */
     uint32_t timer_ticks; /* enum config_timer_ticks; set by the caller of platform_reset() */
+    uint32_t virtio;      /* enum config_virtio, likewise */
     struct lapic lapic[ABI_VCPUS_MAX];
     struct ioapic ioapic;
     unsigned turn; /* for lowest-priority interrupts. Atomic */

@@ -1,11 +1,8 @@
 /*
- * virtio over PCI (OASIS virtio v1.2, "Virtio Over PCI Bus"): the registers that all devices have.
- * Pure. A device is a struct virtio_model: features, configuration space, queues, and the work on
- * them. Its class of interrupts is INTx, and MSI-X where the PC has a local APIC to take messages.
- *
- * The registers lie in one window, see enum virtio_reg in virtio_registers.h. It is shown twice: as
- * memory (BAR 2, which the capabilities list first because some drivers know no other) and as I/O
- * ports (BAR 0, whose accesses cost less).
+ * virtio (OASIS virtio v1.2): the registers that all devices have. Pure. A device is a struct
+ * virtio_model: features, configuration space, queues, and the work on them. It does not know its
+ * transport, of which there are three: virtio_pci.h, virtio_legacy.h, virtio_mmio.h. These show the
+ * registers of enum virtio_reg (virtio_registers.h) to the driver, each at its own places.
  *
  * Ownership: the platform's core. An invalid ring or register breaks the device
  * (DEVICE_NEEDS_RESET), never the host. A device touches guest memory only while it is a bus
@@ -25,9 +22,10 @@
 struct virtio;
 
 struct virtio_model {
-    uint16_t type;   /* virtio's device number */
-    uint32_t class;  /* PCI's */
-    unsigned queues; /* 1..VIRTIO_QUEUES_MAX */
+    uint16_t type;          /* virtio's device number */
+    uint16_t legacy_device; /* PCI's number for a transitional one */
+    uint32_t class;         /* PCI's */
+    unsigned queues;        /* 1..VIRTIO_QUEUES_MAX */
     /* Forgets what the driver began. */
     void (*reset)(struct virtio *v);
     /* Moves a bounded amount while virtio_is_running(); v->pci.due says whether there is more. */
@@ -46,7 +44,9 @@ struct virtio {
     uint64_t features, driver_features;
     uint32_t feature_select, driver_feature_select;
     uint16_t queue_select, config_vector;
+    unsigned vector_count; /* the messages that exist; 0: only an interrupt line does */
     uint8_t status, isr;
+    bool legacy;         /* the driver uses the legacy registers */
     unsigned window_cap; /* offset of the capability for accesses through configuration space */
     struct virtqueue queues[VIRTIO_QUEUES_MAX];
     uint16_t vectors[VIRTIO_QUEUES_MAX];
@@ -56,16 +56,16 @@ struct virtio {
  * VIRTIO_CONFIG_MAX) stay the caller's. *v is all zero. Once, before any other call. */
 void virtio_init(struct virtio *v, const struct virtio_model *model, const struct gmem *mem,
                  uint64_t features, const void *config, unsigned size);
-/* Puts it into a slot of the bus, in its power-on state. */
-void virtio_plug(struct virtio *v, struct pci *p, unsigned slot);
 /* What writing 0 to STATUS does. */
 void virtio_reset(struct virtio *v);
 
-/* The driver is ready, and the device may use its memory. */
+/* The driver is ready, and the device may use its memory. A legacy driver may use queues before it
+ * says that it is. */
 static inline bool virtio_is_running(const struct virtio *v)
 {
-    return (v->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) == VIRTIO_DRIVER_OK &&
-           pci_is_master(&v->pci);
+    uint8_t ready = v->legacy ? VIRTIO_DRIVER : VIRTIO_DRIVER_OK;
+
+    return (v->status & (ready | VIRTIO_NEEDS_RESET)) == ready && pci_is_master(&v->pci);
 }
 
 static inline bool virtio_has(const struct virtio *v, uint64_t feature)
@@ -77,3 +77,17 @@ static inline bool virtio_has(const struct virtio *v, uint64_t feature)
 void virtio_used(struct virtio *v, unsigned queue);
 /* The driver has broken a ring: the device stops. */
 void virtio_fail(struct virtio *v);
+
+/* ---- for transports ---- */
+
+/* Of a register, in bytes; 0: none begins there. */
+unsigned virtio_width(unsigned reg);
+/* Accesses to registers and, from VIRTIO_CONFIG on, to the device's configuration. */
+uint32_t virtio_read(struct virtio *v, unsigned reg, unsigned size);
+void virtio_write(struct virtio *v, unsigned reg, unsigned size, uint32_t value);
+/* The queue that VIRTIO_QUEUE_SELECT names, or NULL. */
+struct virtqueue *virtio_selected(struct virtio *v);
+/* Begins to use that queue, whose addresses are set; or stops it, and forgets what the driver began
+ * with any. */
+void virtio_enable_queue(struct virtio *v);
+void virtio_stop_queue(struct virtio *v);

@@ -2,9 +2,11 @@
 
 #include "hv/config.h"
 #include "hv/lib.h"
+#include "hv/pc/virtio_plug.h"
 
 #define CLASS_STORAGE 0x018000u
 #define TYPE_BLK      2u
+#define LEGACY_DEVICE 0x1001u
 #define SEG_MAX       126u
 #define RANGE_MAX     0x3fffffu /* sectors at once */
 #define PIECES        8u        /* descriptors in a call */
@@ -328,8 +330,12 @@ static void forget(struct virtio *v)
     blk_of(v)->open = false;
 }
 
-static const struct virtio_model model = {
-    .type = TYPE_BLK, .class = CLASS_STORAGE, .queues = 1, .reset = forget, .work = work};
+static const struct virtio_model model = {.type = TYPE_BLK,
+                                          .legacy_device = LEGACY_DEVICE,
+                                          .class = CLASS_STORAGE,
+                                          .queues = 1,
+                                          .reset = forget,
+                                          .work = work};
 
 void virtio_blk_init(struct virtio_blk *d, const struct gmem *mem, unsigned number,
                      const struct virtio_blk_backing *disk)
@@ -359,7 +365,7 @@ static void plug(void *dev, const struct device_env *env)
     struct virtio_blk *d = dev;
 
     if ((env->devices & DEV_PCI) && d->disk.size)
-        virtio_plug(&d->virtio, env->pci, VIRTIO_BLK_SLOT + d->number);
+        virtio_plug(&d->virtio, env, VIRTIO_BLK_SLOT + d->number);
 }
 
 const struct device virtio_blk_device = {.name = "virtio-blk", .plug = plug};

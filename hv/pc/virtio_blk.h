@@ -10,8 +10,8 @@
 
 #include "hv/pc/virtio.h"
 
-#define VIRTIO_BLK_MAX            4u /* of a guest */
-#define VIRTIO_BLK_SLOT           4u /* of the first */
+#define VIRTIO_BLK_MAX            4u                       /* of a guest */
+#define VIRTIO_BLK_SLOT           ((unsigned)PC_SLOT_DISK) /* of the first */
 #define VIRTIO_BLK_DEVICE         (VIRTIO_PCI_DEVICE + 2)
 #define VIRTIO_BLK_SECTOR         512u
 #define VIRTIO_BLK_BLOCK          4096u

@@ -2,12 +2,14 @@
 
 #include "hv/config.h"
 #include "hv/lib.h"
+#include "hv/pc/virtio_plug.h"
 
-#define CLASS_OTHER  0x078000u
-#define TYPE_CONSOLE 3u
-#define FEATURES     (VIRTIO_CONSOLE_F_MULTIPORT | VIRTIO_CONSOLE_F_EMERG_WRITE)
-#define PIECES       8u /* descriptors in a call */
-#define PORTS        1u
+#define CLASS_OTHER   0x078000u
+#define TYPE_CONSOLE  3u
+#define LEGACY_DEVICE 0x1003u
+#define FEATURES      (VIRTIO_CONSOLE_F_MULTIPORT | VIRTIO_CONSOLE_F_EMERG_WRITE)
+#define PIECES        8u /* descriptors in a call */
+#define PORTS         1u
 
 static struct virtio_console *console_of(struct virtio *v)
 {
@@ -273,6 +275,7 @@ bool virtio_console_type(struct virtio_console *d, uint8_t byte)
 }
 
 static const struct virtio_model model = {.type = TYPE_CONSOLE,
+                                          .legacy_device = LEGACY_DEVICE,
                                           .class = CLASS_OTHER,
                                           .queues = VIRTIO_CONSOLE_QUEUES,
                                           .reset = forget,
@@ -294,7 +297,7 @@ static void plug(void *dev, const struct device_env *env)
     d->host = env->host;
     d->typed_head = d->typed_tail = 0;
     if (d->exists)
-        virtio_plug(&d->virtio, env->pci, VIRTIO_CONSOLE_SLOT);
+        virtio_plug(&d->virtio, env, VIRTIO_CONSOLE_SLOT);
 }
 
 const struct device virtio_console_device = {

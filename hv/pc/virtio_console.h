@@ -11,7 +11,7 @@
 #include "hv/pc/device.h"
 #include "hv/pc/virtio.h"
 
-#define VIRTIO_CONSOLE_SLOT        9u
+#define VIRTIO_CONSOLE_SLOT        ((unsigned)PC_SLOT_CONSOLE)
 #define VIRTIO_CONSOLE_DEVICE      (VIRTIO_PCI_DEVICE + 3)
 #define VIRTIO_CONSOLE_WORK        32u /* bytes */
 #define VIRTIO_CONSOLE_TYPED       64u /* bytes that wait for the driver; a power of two */

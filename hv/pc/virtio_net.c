@@ -2,12 +2,14 @@
 
 #include "hv/config.h"
 #include "hv/lib.h"
+#include "hv/pc/virtio_plug.h"
 
 #define FEATURES           (VIRTIO_NET_F_MAC | VIRTIO_NET_F_MTU | VIRTIO_NET_F_STATUS | VIRTIO_F_EVENT_IDX)
 #define LINK_UP            1u
 #define HEADER_NUM_BUFFERS 10u
 #define CLASS_ETHERNET     0x020000u
 #define TYPE_NET           1u
+#define LEGACY_DEVICE      0x1000u
 
 static struct virtio_net *net_of(struct virtio *v)
 {
@@ -33,13 +35,18 @@ static void fail(struct virtio_net *d)
 
 /* ---- frames ---- */
 
+static size_t header_size(const struct virtio_net *d)
+{
+    return virtio_has(&d->virtio, VIRTIO_F_VERSION_1) ? VIRTIO_NET_HEADER : VIRTIO_NET_OLD_HEADER;
+}
+
 /* A piece of a transmit chain: header cut off, the rest to tx_buf. */
 static void gather(struct virtio_net *d, struct virtio_net_chain *w,
                    const struct virtqueue_piece *p)
 {
-    size_t header = w->done < VIRTIO_NET_HEADER ? VIRTIO_NET_HEADER - w->done : 0;
+    size_t all = header_size(d), header = w->done < all ? all - w->done : 0;
     size_t cut = min_u64(header, p->length), n = p->length - cut;
-    size_t len = w->done + cut - VIRTIO_NET_HEADER; /* meaningless before the header's end */
+    size_t len = w->done + cut - all; /* meaningless before the header's end */
 
     if (p->writable)
         w->bad = true;
@@ -59,10 +66,12 @@ static void gather(struct virtio_net *d, struct virtio_net_chain *w,
     w->done += n;
 }
 
-static bool is_frame(const struct virtio_net_chain *w)
+static bool is_frame(const struct virtio_net *d, const struct virtio_net_chain *w)
 {
-    return !w->bad && w->done >= VIRTIO_NET_HEADER + VIRTIO_NET_FRAME_MIN &&
-           w->done <= VIRTIO_NET_HEADER + VIRTIO_NET_FRAME_MAX;
+    size_t header = header_size(d);
+
+    return !w->bad && w->done >= header + VIRTIO_NET_FRAME_MIN &&
+           w->done <= header + VIRTIO_NET_FRAME_MAX;
 }
 
 /* Continues where it stopped, or with the next chain: 1, 0 if there is none, or -E_FORMAT. */
@@ -87,9 +96,9 @@ static void close_chain(struct virtio_net *d, struct virtqueue *q, struct virtio
 
 static void finish_sending(struct virtio_net *d, struct virtio_net_chain *w)
 {
-    if (is_frame(w)) {
+    if (is_frame(d, w)) {
         d->tx_frames++;
-        d->host.transmit(d->host.ctx, d->tx_buf, w->done - VIRTIO_NET_HEADER);
+        d->host.transmit(d->host.ctx, d->tx_buf, w->done - header_size(d));
     } else {
         d->errors++;
     }
@@ -155,19 +164,19 @@ static void scatter(struct virtio_net *d, struct virtio_net_chain *w,
                     const struct virtio_net_frame *f, const struct virtqueue_piece *p)
 {
     static const uint8_t header[VIRTIO_NET_HEADER] = {[HEADER_NUM_BUFFERS] = 1};
-    size_t at = 0, n;
+    size_t at = 0, all = header_size(d), n;
 
     w->bad |= !p->writable;
     if (w->bad)
         return;
-    if (w->done < sizeof(header)) {
-        at = min_u64(sizeof(header) - w->done, p->length);
+    if (w->done < all) {
+        at = min_u64(all - w->done, p->length);
         put(d, w, p, 0, header + w->done, at);
         w->done += at;
     }
-    n = min_u64(sizeof(header) + f->len - w->done, p->length - at);
+    n = min_u64(all + f->len - w->done, p->length - at);
     if (n)
-        put(d, w, p, at, f->data + (w->done - sizeof(header)), n);
+        put(d, w, p, at, f->data + (w->done - all), n);
     w->done += n;
 }
 
@@ -206,7 +215,7 @@ static void receive(struct virtio_net *d, unsigned *pieces)
         rc = virtqueue_piece(rx_of(d), d->virtio.mem, &w->chain, &p);
         if (rc == 1)
             scatter(d, w, f, &p);
-        full = w->done == VIRTIO_NET_HEADER + f->len;
+        full = w->done == header_size(d) + f->len;
     }
     if (rc < 0)
         fail(d);
@@ -274,8 +283,12 @@ static void forget(struct virtio *v)
     spin_unlock(&d->rx_lock);
 }
 
-static const struct virtio_model model = {
-    .type = TYPE_NET, .class = CLASS_ETHERNET, .queues = 2, .reset = forget, .work = work};
+static const struct virtio_model model = {.type = TYPE_NET,
+                                          .legacy_device = LEGACY_DEVICE,
+                                          .class = CLASS_ETHERNET,
+                                          .queues = 2,
+                                          .reset = forget,
+                                          .work = work};
 
 void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t mac[6],
                      struct virtio_net_frame *rx_ring, const struct virtio_net_host *host)
@@ -293,7 +306,7 @@ static void plug(void *dev, const struct device_env *env)
     struct virtio_net *d = dev;
 
     if (env->devices & DEV_NET)
-        virtio_plug(&d->virtio, env->pci, VIRTIO_NET_SLOT);
+        virtio_plug(&d->virtio, env, VIRTIO_NET_SLOT);
 }
 
 const struct device virtio_net_device = {

@@ -15,7 +15,7 @@
 #include "hv/spinlock.h"
 #include "hv/types.h"
 
-#define VIRTIO_NET_SLOT     3u
+#define VIRTIO_NET_SLOT     ((unsigned)PC_SLOT_NET)
 #define VIRTIO_NET_DEVICE   (VIRTIO_PCI_DEVICE + 1)
 #define VIRTIO_NET_IRQ      PCI_GSI(VIRTIO_NET_SLOT)
 #define VIRTIO_NET_RX       0u /* queues */
@@ -37,9 +37,10 @@ struct virtio_net_config {
 
 /* Each buffer begins with struct virtio_net_hdr: all zero from the driver (no negotiated feature
  * needs it), and from the device zero except num_buffers = 1. */
-#define VIRTIO_NET_HEADER    12u
-#define VIRTIO_NET_FRAME_MIN 14u
-#define VIRTIO_NET_FRAME_MAX 1518u
+#define VIRTIO_NET_HEADER     12u
+#define VIRTIO_NET_OLD_HEADER 10u /* without num_buffers, for a legacy driver */
+#define VIRTIO_NET_FRAME_MIN  14u
+#define VIRTIO_NET_FRAME_MAX  1518u
 
 struct virtio_net_host {
     void *ctx;

@@ -48,6 +48,9 @@ enum virtio_status {
     VIRTIO_FAILED = 128,
 };
 
-/* Required of drivers; and for devices that call virtqueue_listen(). */
-#define VIRTIO_F_VERSION_1 (1ull << 32)
-#define VIRTIO_F_EVENT_IDX (1ull << 29)
+/* Required, but not of a driver that uses the legacy registers. */
+#define VIRTIO_F_VERSION_1  (1ull << 32)
+/* For devices that call virtqueue_listen(). */
+#define VIRTIO_F_EVENT_IDX  (1ull << 29)
+/* For legacy drivers: the parts of a request may be in any descriptors. */
+#define VIRTIO_F_ANY_LAYOUT (1ull << 27)

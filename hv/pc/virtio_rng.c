@@ -2,10 +2,12 @@
 
 #include "hv/config.h"
 #include "hv/lib.h"
+#include "hv/pc/virtio_plug.h"
 
-#define CLASS_OTHER 0xff0000u
-#define TYPE_RNG    4u
-#define PIECES      8u /* descriptors in a call */
+#define CLASS_OTHER   0xff0000u
+#define TYPE_RNG      4u
+#define LEGACY_DEVICE 0x1005u
+#define PIECES        8u /* descriptors in a call */
 
 static struct virtio_rng *rng_of(struct virtio *v)
 {
@@ -90,8 +92,12 @@ static void forget(struct virtio *v)
     rng_of(v)->open = false;
 }
 
-static const struct virtio_model model = {
-    .type = TYPE_RNG, .class = CLASS_OTHER, .queues = 1, .reset = forget, .work = work};
+static const struct virtio_model model = {.type = TYPE_RNG,
+                                          .legacy_device = LEGACY_DEVICE,
+                                          .class = CLASS_OTHER,
+                                          .queues = 1,
+                                          .reset = forget,
+                                          .work = work};
 
 void virtio_rng_init(struct virtio_rng *d, const struct gmem *mem,
                      int (*draw)(uint8_t *to, size_t size))
@@ -107,7 +113,7 @@ static void plug(void *dev, const struct device_env *env)
 
     d->next = 0;
     if ((env->devices & DEV_RNG) && d->draw)
-        virtio_plug(&d->virtio, env->pci, VIRTIO_RNG_SLOT);
+        virtio_plug(&d->virtio, env, VIRTIO_RNG_SLOT);
 }
 
 const struct device virtio_rng_device = {.name = "virtio-rng", .bit = DEV_RNG, .plug = plug};

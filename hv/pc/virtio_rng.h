@@ -10,7 +10,7 @@
 
 #include "hv/pc/virtio.h"
 
-#define VIRTIO_RNG_SLOT     8u
+#define VIRTIO_RNG_SLOT     ((unsigned)PC_SLOT_RNG)
 #define VIRTIO_RNG_DEVICE   (VIRTIO_PCI_DEVICE + 4)
 #define VIRTIO_RNG_WORK     32u /* bytes */
 #define VIRTIO_RNG_PAUSE_US 1000u

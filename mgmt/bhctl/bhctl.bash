@@ -1,7 +1,7 @@
 # Completion of bhctl for bash: commands, options, names of guests and images.
 
 # fields of deploy: "make documents" writes them from hv/config_fields.def
-_bhctl_fields="--kind --cmdline --argv0 --memory --core --vcpus --cores --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --timer-ticks --exit-profile --strict-memory --devices --network --no-uplink --addresses --allow --broadcasts"
+_bhctl_fields="--kind --cmdline --argv0 --memory --core --vcpus --cores --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --timer-ticks --exit-profile --strict-memory --devices --virtio --network --no-uplink --addresses --allow --broadcasts"
 # end
 
 # bash also splits words at ":" and "=", as in --url=https://127.0.0.1:8443. Sets words (up to the cursor), cword, cur and prev of the caller.
@@ -71,6 +71,7 @@ _bhctl_value() {
     --timer-ticks) _bhctl_offer "catch-up merge" ;;
     --exit-profile) _bhctl_offer "default least most" ;;
     --devices) _bhctl_offer "uart pic pit rtc reset exit net acpi pci hpet apic rng console" ;;
+    --virtio) _bhctl_offer "modern transitional mmio" ;;
     --allow) _bhctl_offer "any-address router-advertisements dhcp-server vlan-tags" ;;
     --cmdline | --memory | --core | --vcpus | --cores | --weight | --slice | --budget | --period | --guarantee | --restart-limit | --watchdog | --network | --addresses | --broadcasts) ;;
     # end

@@ -69,15 +69,15 @@ static void list_add(struct list *l, const struct rom *r, uint8_t *t)
 
 /* ---- the DSDT ---- */
 
-static uint32_t have(uint32_t devices)
+static uint32_t have(const struct load_request *q)
 {
     static const uint32_t bits[][2] = {{DEV_UART, HAVE_UART}, {DEV_PIC, HAVE_PIC},
                                        {DEV_PIT, HAVE_PIT},   {DEV_RTC, HAVE_RTC},
                                        {DEV_HPET, HAVE_HPET}, {DEV_PCI, HAVE_PCI}};
-    uint32_t have = 0;
+    uint32_t have = (q->mmio_slots >> PC_SLOT_NET) * HAVE_VIRTIO_3;
 
     for (size_t i = 0; i < ARRAY_LEN(bits); i++)
-        if (devices & bits[i][0])
+        if (q->devices & bits[i][0])
             have |= bits[i][1];
     return have;
 }
@@ -85,7 +85,7 @@ static uint32_t have(uint32_t devices)
 /* AML of `Name (HAVE, ...)` with a double word. ACPI 6.4, 20.2 "AML Grammar Definition". */
 static const uint8_t name_have[] = {0x08, 'H', 'A', 'V', 'E', 0x0c};
 
-static uint32_t add_dsdt(struct rom *r, uint32_t devices)
+static uint32_t add_dsdt(struct rom *r, const struct load_request *q)
 {
     uint8_t *t = rom_add(r, sizeof(dsdt_aml), 16), *at;
 
@@ -96,7 +96,7 @@ static uint32_t add_dsdt(struct rom *r, uint32_t devices)
     put_le32(t + 32, 1);
     for (at = t + HEADER; memcmp(at, name_have, sizeof(name_have)) != 0;)
         at++;
-    put_le32(at + sizeof(name_have), have(devices));
+    put_le32(at + sizeof(name_have), have(q));
     finish(t);
     return rom_address(r, t);
 }
@@ -138,9 +138,9 @@ static void put_pm(uint8_t *t)
     put_port(t + 208, 32, 3, PC_PM_TIMER);
 }
 
-static void add_fadt(struct rom *r, struct list *l, uint32_t devices)
+static void add_fadt(struct rom *r, struct list *l, const struct load_request *q)
 {
-    uint32_t dsdt = add_dsdt(r, devices), facs = add_facs(r);
+    uint32_t devices = q->devices, dsdt = add_dsdt(r, q), facs = add_facs(r);
     uint8_t *t = begin(r, "FACP", 5, FADT_SIZE);
     unsigned boot = NO_VGA | NO_ASPM | (devices & DEV_UART ? LEGACY_DEVICES : 0) |
                     (devices & DEV_RTC ? 0 : NO_RTC);
@@ -266,7 +266,7 @@ void acpi_make(struct rom *r, const struct load_request *q, uint8_t *rsdp)
 {
     struct list l = {.count = 0};
 
-    add_fadt(r, &l, q->devices);
+    add_fadt(r, &l, q);
     if (q->devices & DEV_APIC)
         add_madt(r, &l, q);
     if (q->devices & DEV_HPET)

@@ -4,6 +4,20 @@
  */
 #include "hv/abi/pc.h"
 
+/* A memory-mapped virtio device; its slot has this address and this interrupt. */
+#define VIRTIO(name, slot, at, irq, have)                                                          \
+    Device (name)                                                                                  \
+    {                                                                                              \
+        Name (_HID, "LNRO0005")                                                                    \
+        Name (_UID, slot)                                                                          \
+        Method (_STA) {Return (STA (have))}                                                        \
+        Name (_CRS, ResourceTemplate ()                                                            \
+        {                                                                                          \
+            Memory32Fixed (ReadWrite, at, PC_VIRTIO_MMIO_SIZE)                                     \
+            Interrupt (ResourceConsumer, Level, ActiveHigh, Shared) {irq}                          \
+        })                                                                                         \
+    }
+
 DefinitionBlock ("", "DSDT", 2, "BLKHED", "BULKHEAD", 1)
 {
     Name (HAVE, 0x12345678)
@@ -143,5 +157,14 @@ DefinitionBlock ("", "DSDT", 2, "BLKHED", "BULKHEAD", 1)
                 Memory32Fixed (ReadOnly, PC_HPET, PC_HPET_SIZE)
             })
         }
+
+        /* From PC_VIRTIO_MMIO on, by slot; the lines are those of the slots on the bus. */
+        VIRTIO (VIO3, 3, 0xfef00600, PC_PCI_IRQ_B, HAVE_VIRTIO_3)
+        VIRTIO (VIO4, 4, 0xfef00800, PC_PCI_IRQ_A, HAVE_VIRTIO_4)
+        VIRTIO (VIO5, 5, 0xfef00a00, PC_PCI_IRQ_B, HAVE_VIRTIO_5)
+        VIRTIO (VIO6, 6, 0xfef00c00, PC_PCI_IRQ_A, HAVE_VIRTIO_6)
+        VIRTIO (VIO7, 7, 0xfef00e00, PC_PCI_IRQ_B, HAVE_VIRTIO_7)
+        VIRTIO (VIO8, 8, 0xfef01000, PC_PCI_IRQ_A, HAVE_VIRTIO_8)
+        VIRTIO (VIO9, 9, 0xfef01200, PC_PCI_IRQ_B, HAVE_VIRTIO_9)
     }
 }

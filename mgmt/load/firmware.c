@@ -1,5 +1,6 @@
 #include "mgmt/load/firmware.h"
 
+#include "hv/abi/pc.h"
 #include "mgmt/load/rom.h"
 
 #define ALIGN         16u
@@ -16,6 +17,17 @@
 /* Its first byte is its size in KB. */
 #define EBDA          0x9fc00u
 #define EBDA_KB       1u
+
+uint32_t load_mmio_slots(const struct guest_config *g)
+{
+    uint32_t slots = ((1u << g->disk_count) - 1) << PC_SLOT_DISK;
+
+    if (g->virtio != VIRTIO_MMIO)
+        return 0;
+    return slots | (g->devices & DEV_NET ? 1u << PC_SLOT_NET : 0) |
+           (g->devices & DEV_RNG ? 1u << PC_SLOT_RNG : 0) |
+           (g->devices & DEV_CONSOLE ? 1u << PC_SLOT_CONSOLE : 0);
+}
 
 uint8_t *rom_add(struct rom *r, size_t n, size_t align)
 {

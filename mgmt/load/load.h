@@ -32,10 +32,14 @@ struct load_request {
     uint64_t tsc_hz;       /* for loaders that pass it on */
     uint64_t memory;       /* bytes of the guest's RAM, all zero when the plan is carried out */
     /* For firmware's tables. */
-    uint32_t devices; /* DEV_* */
-    unsigned vcpus;   /* 0: one */
-    const char *name; /* the guest's; NULL: none */
+    uint32_t devices;    /* DEV_* */
+    uint32_t mmio_slots; /* bits: slots of virtio devices that are memory-mapped */
+    unsigned vcpus;      /* 0: one */
+    const char *name;    /* the guest's; NULL: none */
 };
+
+/* The slots of a guest's virtio devices, if these are memory-mapped. */
+uint32_t load_mmio_slots(const struct guest_config *g);
 
 struct load_error {
     char text[160]; /* "ELF segment 2: file range 0x1000+0x9000 ends after the image (0x8000 bytes)"

@@ -21,6 +21,7 @@ export const GUEST = [
     {name: "exit_profile", kind: "choice", preset: "default", words: ["default", "least", "most"], help: "which VM exits it starts with"},
     {name: "strict_memory", kind: "switch", preset: false, help: "whether an access to an address without memory or device ends it"},
     {name: "devices", kind: "flags", preset: ["uart", "pic", "pit", "rtc", "reset", "exit", "acpi", "pci", "hpet", "apic"], words: ["uart", "pic", "pit", "rtc", "reset", "exit", "net", "acpi", "pci", "hpet", "apic", "rng", "console"], help: "its devices; by default all but net, rng and console"},
+    {name: "virtio", kind: "choice", preset: "modern", words: ["modern", "transitional", "mmio"], help: "how it finds its virtio devices"},
 ];
 
 export const NET = [

@@ -14,11 +14,17 @@ def disk(name, cmdline, *disks):
     return {"name": name, "image": "guests/disk.elf", "memory": "4M", "cmdline": cmdline, "disks": list(disks)}
 
 
+def transports(name, kind):
+    return {"name": name, "image": "guests/transports.elf", "memory": "4M", "cmdline": name, "virtio": kind, "devices": ["uart", "pic", "exit", "console"],
+            "disks": [{"file": "first.img"}]}
+
+
 @pytest.fixture(scope="module")
 def m(start):
     guests = [disk("writer", "write mine", {"file": "first.img"}, {"file": "second.img", "readonly": True}, {"file": "second.img", "size_mb": 1}),
               {**disk("reader", "read", {"file": "first.img", "readonly": True}), "devices": ["uart", "exit", "rng"]},
-              {"name": "virtio", "image": "guests/virtio.elf", "memory": "4M", "devices": ["uart", "exit", "apic", "console"]}]
+              {"name": "virtio", "image": "guests/virtio.elf", "memory": "4M", "devices": ["uart", "exit", "apic", "console"]},
+              transports("legacy", "transitional"), transports("mmio", "mmio")]
     return start({"guests": guests}, files={"first.img": FIRST, "second.img": SECOND})
 
 
@@ -72,3 +78,13 @@ def test_messages(m):
     text = m.request("GET", "/v1/guests/virtio/console")[2]
     assert guest["state"] == "stopped" and guest["exit_code"] == 0 and "WRONG" not in text and ", 0 wrong" in text, (guest["why"], text)
     assert "virtio: a line on the virtio console\n.....\nvirtio: by its line\nvirtio: by messages again\n" in text.replace("\r", ""), text
+
+
+@pytest.mark.parametrize("name", ["legacy", "mmio"])
+def test_transports(m, name):
+    """The same devices by the registers of old drivers, and memory-mapped."""
+    guest = m.wait_for(f"/v1/guests/{name}", lambda g: g["state"] != "running", "it hangs")
+    text = m.request("GET", f"/v1/guests/{name}/console")[2].replace("\r", "")
+    assert guest["state"] == "stopped" and guest["exit_code"] == 0, (guest["why"], text)
+    assert text == ('transports: 4 sectors, status 0, 513 bytes, "what the file has"\ntransports: this is the virtio console\n'
+                    "transports: 2 interrupts\n"), text

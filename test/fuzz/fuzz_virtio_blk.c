@@ -1,5 +1,4 @@
-/* SOURCES: hv/gmem.c hv/pc/virtio_blk.c hv/pc/virtio.c hv/pc/virtqueue.c hv/pc/msix.c hv/pc/pci.c
- * hv/pc/bus.c hv/lib.c */
+/* SOURCES: @virtio hv/pc/virtio_blk.c */
 /* A driver that puts anything into its queue. The image never changes, and each call's work is
  * bounded. */
 #include "hv/pc/virtio_blk.h"

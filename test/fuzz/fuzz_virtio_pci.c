@@ -1,7 +1,7 @@
-/* SOURCES: hv/gmem.c hv/pc/virtio_net.c hv/pc/virtio.c hv/pc/virtqueue.c hv/pc/msix.c hv/pc/pci.c
- * hv/pc/bus.c hv/lib.c */
+/* SOURCES: @virtio hv/pc/virtio_net.c */
 /* A guest that does anything with the configuration space of its bus, and with what it finds there:
- * ports, memory, messages. */
+ * ports, memory, messages; transitional and memory-mapped devices too. */
+#include "hv/pc/virtio_mmio.h"
 #include "hv/pc/virtio_net.h"
 
 #include "hv/lib.h"
@@ -51,7 +51,7 @@ static uint64_t place(unsigned what, uint32_t v)
     case 2:
         return PCI_ECAM + (v & (PCI_ECAM_SIZE - 1));
     default:
-        return v;
+        return pci_env.virtio == VIRTIO_MMIO ? VIRTIO_MMIO_AT(VIRTIO_NET_SLOT) + v % 0x200 : v;
     }
 }
 
@@ -100,8 +100,9 @@ static void check(void)
     uint8_t intx = (uint8_t)(f->config[PCI_STATUS] & PCI_STATUS_INTX);
     unsigned regions = 0;
 
-    if (f->config[PCI_VENDOR] != 0xf4 || f->config[PCI_INTERRUPT_PIN] != 1 ||
-        (intx != 0) != f->intx || (f->intx && !dev.virtio.isr))
+    if (!f->apart && (f->config[PCI_VENDOR] != 0xf4 || f->config[PCI_INTERRUPT_PIN] != 1))
+        abort();
+    if ((intx != 0) != f->intx || (f->intx && !dev.virtio.isr))
         abort();
     if (pci_level(VIRTIO_NET_IRQ) &&
         (!f->intx || (f->config[PCI_COMMAND + 1] & 4) || msix_is_enabled(&dev.virtio.msix)))
@@ -112,7 +113,7 @@ static void check(void)
         abort();
 }
 
-/* The first byte: whether messages exist. Then steps. */
+/* The first byte: whether messages exist, and the transport. Then steps. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
@@ -124,6 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(mem.base, 0, MEMORY);
     virtio_net_init(&dev, &mem, mac, ring, &host);
     pci_fixture_start(DEV_NET, data[0] & 1 ? on_message : NULL);
+    pci_env.virtio = data[0] >> 2 & 3;
     virtio_net_device.plug(&dev, &pci_env);
     if (data[0] & 2)
         pci_fixture_master(VIRTIO_NET_SLOT);

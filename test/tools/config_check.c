@@ -145,6 +145,7 @@ static int check_guest(const struct guest_config *g)
         .tsc_hz = 1000000000,
         .memory = g->memory,
         .devices = g->devices,
+        .mmio_slots = load_mmio_slots(g),
         .vcpus = g->vcpus,
         .name = g->name,
     };

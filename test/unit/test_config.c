@@ -82,7 +82,8 @@ static void everything(void **state)
               "\\u00e9\",\n"
               "  \"memory\": \"256M\", \"core\": 3, \"weight\": 200, \"slice_us\": 500,\n"
               "  \"budget_us\": 1000, \"period_us\": 5000, \"restart\": \"on-failure\", "
-              "\"restart_limit\": 3, \"watchdog_ms\": 250, \"timer_ticks\": \"merge\", "
+              "\"restart_limit\": 3, \"watchdog_ms\": 250, \"timer_ticks\": \"merge\", \"virtio\": "
+              "\"transitional\", "
               "\"paused_clock\": \"runs\", "
               "\"exit_profile\": \"most\",\n"
               "  \"devices\": [\"uart\", \"net\"],\n"
@@ -103,6 +104,7 @@ static void everything(void **state)
     assert_int_equal(g->restart_limit, 3);
     assert_int_equal(g->watchdog_ms, 250);
     assert_int_equal(g->timer_ticks, TICKS_MERGE);
+    assert_int_equal(g->virtio, VIRTIO_TRANSITIONAL);
     assert_int_equal(g->paused_clock, PAUSED_CLOCK_RUNS);
     assert_int_equal(config.nx_large, NX_LARGE_OFF);
     assert_int_equal(config.panic_reboot_s, 0);
@@ -535,6 +537,7 @@ static void foreign_guest(void **state)
     REFUSED("slice_us", g.slice_us = 99);
     REFUSED("budget_us", (g.budget_us = 5000, g.period_us = 1000));
     REFUSED("restart", memset(&g.restart, 0xff, sizeof(g.restart)));
+    REFUSED("virtio", memset(&g.virtio, 0x7f, sizeof(g.virtio)));
     REFUSED("timer_ticks", memset(&g.timer_ticks, 0x7f, sizeof(g.timer_ticks)));
     REFUSED("paused_clock", memset(&g.paused_clock, 0x7f, sizeof(g.paused_clock)));
     REFUSED("strict_memory", g.strict_memory = 2);

@@ -7,6 +7,8 @@
 #include "hv/lib.h"
 #include "test/unit/load_fixture.h"
 
+static uint32_t mmio_slots;
+
 static void start(uint32_t devices, unsigned vcpus, const char *name)
 {
     fixture_begin(512);
@@ -14,6 +16,7 @@ static void start(uint32_t devices, unsigned vcpus, const char *name)
     request.devices = devices;
     request.vcpus = vcpus;
     request.name = name;
+    request.mmio_slots = mmio_slots;
     assert_loads("flat");
 }
 
@@ -258,6 +261,14 @@ static void dsdt(void **state)
         assert_int_equal(sum(t, guest32(t + 4)), 0);
         assert_int_equal(aml_value(t, "HAVE"), bits[i].have);
     }
+    /* Virtio devices that are memory-mapped: a card, two disks, a console. */
+    mmio_slots = 1u << 3 | 3u << 4 | 1u << 9;
+    start(DEV_ACPI, 0, "a");
+    t = guest64(find("FACP") + 140);
+    assert_int_equal(aml_value(t, "HAVE"),
+                     HAVE_VIRTIO_3 | HAVE_VIRTIO_4 | HAVE_VIRTIO_5 | HAVE_VIRTIO_9);
+    assert_true(holds(t, "LNRO0005", 9));
+    mmio_slots = 0;
     /* As kernels without an interpreter look for it: a package of four, S5's sleep type first. */
     assert_true(holds(t, "\x08_S5_\x12\x06\x04\0\0\0\0", 12));
     /* The compiler's version would make a build differ from another. */

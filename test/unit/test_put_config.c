@@ -56,7 +56,8 @@ static void write_again(void)
     "\"memory\": \"32M\", \"core\": 3, \"vcpus\": 2, \"cores\": [3, 9], \"weight\": 101, "         \
     "\"slice_us\": 102, \"budget_us\": 9003,"                                                      \
     "\"period_us\": 10004, \"guaranteed_us\": 5005, \"restart\": \"on-failure\","                  \
-    "\"restart_limit\": 6, \"watchdog_ms\": 107, \"timer_ticks\": \"merge\", \"paused_clock\": "   \
+    "\"restart_limit\": 6, \"watchdog_ms\": 107, \"timer_ticks\": \"merge\", \"virtio\": "         \
+    "\"mmio\", \"paused_clock\": "                                                                 \
     "\"runs\","                                                                                    \
     "\"strict_memory\": true,"                                                                     \
     "\"exit_profile\": \"most\", \"devices\": [\"uart\", \"rtc\"], \"net\": {\"network\": \"n\","  \

@@ -1,5 +1,4 @@
-/* SOURCES: hv/gmem.c hv/pc/virtio_net.c hv/pc/virtio.c hv/pc/virtqueue.c hv/pc/msix.c hv/pc/pci.c
- * hv/pc/bus.c hv/lib.c */
+/* SOURCES: @virtio hv/pc/virtio_net.c */
 /* How a driver finds virtio's registers and gets its interrupts; test_virtio_net.c has the rest. */
 #include "hv/pc/virtio_net.h"
 

@@ -1,6 +1,7 @@
-/* SOURCES: hv/gmem.c hv/pc/virtio_net.c hv/pc/virtio.c hv/pc/virtqueue.c hv/pc/msix.c hv/pc/pci.c
- * hv/pc/bus.c hv/lib.c */
+/* SOURCES: @virtio hv/pc/virtio_net.c */
 #include "hv/pc/virtio_net.h"
+
+#include "hv/pc/virtio_legacy.h"
 
 #include "hv/config.h"
 #include "test/unit/virtio_fixture.h"
@@ -577,6 +578,43 @@ static void test_restart(void **state)
     assert_false(pci_level(VIRTIO_NET_IRQ));
 }
 
+/* A driver from before virtio 1.0: its header has no num_buffers. */
+static void test_legacy(void **state)
+{
+    static const uint8_t bytes[60] = {1, 2, 3};
+    const struct virtio_net_host host = {&sent, on_transmit};
+
+    (void)state;
+    free(mem.base);
+    virtio_fixture_memory(0x8000);
+    virtio_net_init(&dev, &mem, mac, ring, &host);
+    pci_fixture_start(DEV_NET, NULL);
+    pci_env.virtio = VIRTIO_TRANSITIONAL;
+    virtio_net_device.plug(&dev, &pci_env);
+    assert_true(pci_get(VIRTIO_NET_SLOT, PCI_VENDOR, 4) == 0x10001af4);
+    out(LEGACY_STATUS, 1, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
+    out(LEGACY_DRIVER_FEATURES, 4, (uint32_t)VIRTIO_NET_F_MAC);
+    for (unsigned q = 0; q < 2; q++) { /* pages 1 to 3 and 4 to 6 */
+        out(LEGACY_QUEUE_SELECT, 2, q);
+        out(LEGACY_QUEUE_PAGE, 4, 1 + 3 * q);
+    }
+    out(LEGACY_STATUS, 1, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_DRIVER_OK);
+    assert_int_equal(in(LEGACY_CONFIG, 4), 0x01484252); /* of its address */
+    memcpy(mem.base + 0x7000 + VIRTIO_NET_OLD_HEADER, bytes, sizeof(bytes));
+    put_desc(0x4000, 0x7000, VIRTIO_NET_OLD_HEADER + sizeof(bytes), 0, 0);
+    put_avail(0x5000, 256, 0);
+    out(LEGACY_NOTIFY, 2, VIRTIO_NET_TX);
+    assert_int_equal(sent, 1);
+    assert_int_equal(frame_len, sizeof(bytes));
+    assert_memory_equal(frame, bytes, sizeof(bytes));
+    put_desc(0x1000, 0x7800, 100, WRITE, 0);
+    put_avail(0x2000, 256, 0);
+    assert_true(virtio_net_rx_push(&dev, bytes, sizeof(bytes)));
+    work();
+    assert_int_equal(get(0x3000 + 8, 4), VIRTIO_NET_OLD_HEADER + sizeof(bytes));
+    assert_memory_equal(mem.base + 0x7800 + VIRTIO_NET_OLD_HEADER, bytes, sizeof(bytes));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -603,6 +641,7 @@ int main(void)
         TEST(test_bad_queue),
         TEST(test_fixed_queue),
         TEST(test_restart),
+        TEST(test_legacy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,4 @@
-/* SOURCES: hv/gmem.c hv/pc/virtio_rng.c hv/pc/virtio.c hv/pc/virtqueue.c hv/pc/msix.c hv/pc/pci.c
- * hv/pc/bus.c hv/lib.c */
+/* SOURCES: @virtio hv/pc/virtio_rng.c */
 #include "hv/pc/virtio_rng.h"
 
 #include "hv/config.h"

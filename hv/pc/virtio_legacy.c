@@ -1,0 +1,98 @@
+#include "hv/pc/virtio_legacy.h"
+
+#include "hv/lib.h"
+#include "hv/pc/pci_registers.h"
+
+#define NONE       UINT32_MAX
+#define DESC_SIZE  16u
+#define AVAIL_SIZE 6u /* and two bytes for each descriptor */
+
+static unsigned config_at(const struct virtio *v)
+{
+    return msix_is_enabled(&v->msix) ? LEGACY_CONFIG_MSIX : LEGACY_CONFIG;
+}
+
+/* The register of virtio.h that means the same. */
+static unsigned same(const struct virtio *v, unsigned at)
+{
+    if (at >= config_at(v))
+        return VIRTIO_CONFIG + at - config_at(v);
+    switch (at) {
+    case LEGACY_QUEUE_SIZE:
+        return VIRTIO_QUEUE_SIZE;
+    case LEGACY_QUEUE_SELECT:
+        return VIRTIO_QUEUE_SELECT;
+    case LEGACY_NOTIFY:
+        return VIRTIO_NOTIFY;
+    case LEGACY_STATUS:
+        return VIRTIO_STATUS;
+    case LEGACY_ISR:
+        return VIRTIO_ISR;
+    case LEGACY_CONFIG_VECTOR:
+        return VIRTIO_CONFIG_VECTOR;
+    case LEGACY_QUEUE_VECTOR:
+        return VIRTIO_QUEUE_VECTOR;
+    default:
+        return NONE;
+    }
+}
+
+static uint32_t read_wide(struct virtio *v, unsigned at)
+{
+    const struct virtqueue *q = virtio_selected(v);
+
+    switch (at) {
+    case LEGACY_DEVICE_FEATURES:
+        return (uint32_t)v->features;
+    case LEGACY_DRIVER_FEATURES:
+        return (uint32_t)v->driver_features;
+    case LEGACY_QUEUE_PAGE:
+        return q && q->ready ? (uint32_t)(q->desc / LEGACY_PAGE) : 0;
+    default:
+        return NONE;
+    }
+}
+
+static uint32_t port_in(void *dev, uint16_t port, unsigned size)
+{
+    struct virtio *v = dev;
+    unsigned at = port % VIRTIO_WINDOW;
+
+    if (at < LEGACY_QUEUE_SIZE)
+        return size == 4 ? read_wide(v, at) : NONE >> (32 - 8 * size);
+    return same(v, at) == NONE ? NONE >> (32 - 8 * size) : virtio_read(v, same(v, at), size);
+}
+
+/* "Legacy Interfaces: A Note on Virtqueue Layout" */
+static void set_queue(struct virtio *v, uint32_t page)
+{
+    struct virtqueue *q = virtio_selected(v);
+
+    if (page == 0)
+        virtio_stop_queue(v);
+    if (page == 0 || !q || q->ready)
+        return;
+    q->desc = (uint64_t)page * LEGACY_PAGE;
+    q->avail = q->desc + DESC_SIZE * (uint64_t)q->size;
+    q->used = align_up(q->avail + AVAIL_SIZE + 2ull * q->size, LEGACY_PAGE);
+    virtio_enable_queue(v);
+    v->pci.config[PCI_COMMAND] |= PCI_COMMAND_MASTER;
+    pci_work_now(&v->pci);
+}
+
+static void port_out(void *dev, uint16_t port, unsigned size, uint32_t value)
+{
+    struct virtio *v = dev;
+    unsigned at = port % VIRTIO_WINDOW, reg = same(v, at);
+
+    if (at == LEGACY_STATUS && value)
+        v->legacy = true;
+    if (at == LEGACY_DRIVER_FEATURES && size == 4 && v->legacy)
+        v->driver_features = value & v->features;
+    else if (at == LEGACY_QUEUE_PAGE && size == 4 && v->legacy)
+        set_queue(v, value);
+    else if (reg != NONE && reg != VIRTIO_QUEUE_SIZE)
+        virtio_write(v, reg, size, value);
+}
+
+const struct io_ops virtio_legacy_ports = {port_in, port_out, 4};
