@@ -60,7 +60,7 @@ KERNEL_D := $(KERNEL_C:%.c=$(BUILD)/kernel/%.d) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h
 
-.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench bench-peers systems slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl sdk clean distclean fresh help \
+.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench bench-boots bench-peers systems slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl sdk clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -242,6 +242,7 @@ distclean: clean
 ## make fuzz           fuzzers for SECONDS=600 each; make fuzz-short for a few seconds each
 ## make boot-test      boot tests in Bochs and QEMU; ARGS="-k deploy" for some of them
 ## make bench          costs in Bochs; UPDATE=1 writes them into mgmt/MANUAL.md
+## make bench-boots    which exits a boot of Debian's cloud kernels causes; UPDATE=1 updates the manual's table
 ## make bench-peers    the same guest under KVM, in the same emulator, for comparison
 ## make systems        boot other people's systems in guests: test/systems/systems.toml; ONLY=xv6,debian12-cloud:2 for some of them, UPDATE=1 updates
 ##                     the manual's table, SYSTEMS_IMAGES=their/directory for images that you built

@@ -214,6 +214,15 @@ $(BUILD)/peers/kvm: test/bench/peers/kvm.c
 	$(call say,CC)
 	$(Q)$(CC) -std=c11 -O2 -Wall -Wextra -Werror -static -pthread $< $(out)
 
+# Which exits a boot of Debian's cloud kernels causes, by a hypervisor that counts accesses by device. Not part of `make test`.
+bench-boots: deps-test all $(BUILD)/counted.elf
+	@$(PYTHON) test/bench/boots.py --build $(BUILD) $(if $(UPDATE),--update mgmt/MANUAL.md)
+
+COUNTED := exit_port_in exit_port_out exit_mmio_read exit_mmio_write
+$(BUILD)/counted.elf: $(KERNEL_O) $(BUILD)/kernel/test/bench/count.o arch/x86/kernel.lds
+	$(call say,LD)
+	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds $(COUNTED:%=--wrap=%) $(filter %.o,$^) $(out)
+
 # Outside CI: each try boots an emulator, for minutes.
 systems: deps-test all
 	@$(PYTHON) test/systems/run.py --build $(BUILD) --only "$(ONLY)" $(if $(UPDATE),--update mgmt/MANUAL.md)
