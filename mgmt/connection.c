@@ -122,13 +122,19 @@ static inline __attribute__((always_inline)) void add_field(struct connection *c
     add(c, "\r\n");
 }
 
-static inline __attribute__((always_inline)) void add_number(struct connection *c, const char *name,
+static inline __attribute__((always_inline)) void add_digits(struct connection *c, const char *name,
                                                              uint64_t value)
 {
     char text[20];
 
     add(c, name);
     add_bytes(c, text, (size_t)(fmt_digits(text, value, 1, ' ') - text));
+}
+
+static inline __attribute__((always_inline)) void add_number(struct connection *c, const char *name,
+                                                             uint64_t value)
+{
+    add_digits(c, name, value);
     add(c, "\r\n");
 }
 
@@ -201,14 +207,20 @@ static void add_rare_fields(struct connection *c, const struct api_response *r)
         add_number(c, "Bulkhead-Next: ", r->next);
 }
 
+/* In HTTP/1.1 a connection is kept unless this says otherwise. */
+static void add_connection(struct connection *c, const struct api_response *r)
+{
+    if (r->status == 426)
+        add(c, c->close ? "Connection: Upgrade, close\r\n" : "Connection: Upgrade\r\n");
+    else if (c->close)
+        add(c, "Connection: close\r\n");
+    else if (c->request.parser.http_minor == 0)
+        add(c, "Connection: keep-alive\r\n");
+}
+
 static void put_head(struct connection *c, const struct api_response *r, size_t len)
 {
-    static const char version[] = "HTTP/1.1 ";
-    char *reason;
-
-    memcpy(c->head, version, sizeof(version) - 1);
-    reason = fmt_digits(c->head + sizeof(version) - 1, r->status, 3, '0');
-    c->head_len = (size_t)(reason - c->head);
+    add_digits(c, "HTTP/1.1 ", r->status);
     add_field(c, " ", http_reason(r->status));
     add_common_fields(c);
     if (r->upgrade) {
@@ -224,16 +236,39 @@ static void put_head(struct connection *c, const struct api_response *r, size_t 
         else
             add(c, "Cache-Control: no-store\r\n");
         add_rare_fields(c, r);
-        add(c, r->status == 426 ? "Connection: Upgrade, " : "Connection: ");
-        add(c, c->close ? "close\r\n" : "keep-alive\r\n");
+        add_connection(c, r);
     }
     add(c, "\r\n");
+}
+
+bool connection_flush(struct connection *c)
+{
+    if (c->head_len == 0)
+        return false;
+    c->owed = true;
+    connection_begin_sending(c, 0);
+    return true;
+}
+
+void connection_next(struct connection *c)
+{
+    http_next(&c->request);
+    c->started = false;
+    connection_enter(c, PHASE_READING);
+}
+
+/* Further requests are here, and there is room for the answer to the next one. */
+static bool may_collect(const struct connection *c)
+{
+    return c->phase == PHASE_READING && c->pending && !c->close &&
+           c->head_len + HEAD_ROOM <= HEAD_SIZE;
 }
 
 void connection_send(struct connection *c)
 {
     struct api_response *r = &c->response;
     size_t len = r->file ? r->file_len : r->body.len;
+    bool whole = !connection_is_stream(r);
 
     if (r->stream.more)
         c->close = true;
@@ -241,7 +276,17 @@ void connection_send(struct connection *c)
     put_head(c, r, len);
     count_answer(c->view, r->status);
     c->content = r->file ? r->file : c->body;
-    connection_begin_sending(c, c->request.method == HTTP_HEAD || r->status == 304 ? 0 : len);
+    if (c->request.method == HTTP_HEAD || r->status == 304)
+        len = 0;
+    /* In one piece, which costs one record of TLS. */
+    if (whole && len <= HEAD_SIZE - c->head_len) {
+        add_bytes(c, c->content, len);
+        len = 0;
+    }
+    if (whole && len == 0 && may_collect(c))
+        connection_next(c);
+    else
+        connection_begin_sending(c, len);
 }
 
 /* The length of a name or address as it may appear in a URL, without the port. */
@@ -277,12 +322,13 @@ static void redirect(struct connection *c)
     if (https_port && https_port != 443)
         (void)fmt(port, sizeof(port), ":%u", https_port);
     memset(&c->response, 0, sizeof(c->response));
-    c->head_len = fmt(c->head, sizeof(c->head),
-                      "HTTP/1.1 308 %s\r\nLocation: https://%.*s%s%s\r\nContent-Length: 0\r\n"
-                      "Cache-Control: no-store\r\n",
-                      http_reason(308), (int)n, r->host, port, target);
+    c->head_len += fmt(c->head + c->head_len, HEAD_ROOM,
+                       "HTTP/1.1 308 %s\r\nLocation: https://%.*s%s%s\r\nContent-Length: 0\r\n"
+                       "Cache-Control: no-store\r\n",
+                       http_reason(308), (int)n, r->host, port, target);
     add_common_fields(c);
-    add(c, c->close ? "Connection: close\r\n\r\n" : "Connection: keep-alive\r\n\r\n");
+    add_connection(c, &c->response);
+    add(c, "\r\n");
     count_answer(c->view, 308);
     connection_begin_sending(c, 0);
 }

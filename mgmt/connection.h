@@ -8,7 +8,9 @@
 #include "mgmt/upload.h"
 
 #define BODY_SIZE (256u << 10)
-#define HEAD_SIZE 1024u
+/* Of one answer's head; of a head with the small answers before it. */
+#define HEAD_ROOM 1024u
+#define HEAD_SIZE 8192u
 
 enum phase {
     PHASE_FREE,
@@ -37,12 +39,13 @@ struct connection {
     bool ended;           /* the client will send no more */
     bool chunked;         /* the stream is sent in chunks: not to clients of HTTP/1.0 */
     bool upgraded;        /* speaks frames: `terminal` is open */
+    bool owed;            /* what is being sent does not answer `request` */
     u16_t interim;        /* bytes of "100 Continue" that are not acknowledged yet */
     struct http_request request;
     struct upload upload;
     struct api_response response;
-    char head[HEAD_SIZE];
-    const char *content; /* the body, or a file */
+    char head[HEAD_SIZE]; /* small answers whole, then the head of a larger one */
+    const char *content;  /* the body, or a file */
     size_t head_len, body_len, queued, acked;
     struct terminal terminal;
     char body[BODY_SIZE];
@@ -65,8 +68,13 @@ err_t connection_close(struct altcp_pcb *pcb);
 void connection_push(struct connection *c);
 /* Head and content are set: starts sending. */
 void connection_begin_sending(struct connection *c, size_t body_len);
-/* Sends c->response as a head and a body. */
+/* Answers with c->response. A small answer is collected if further requests have arrived: phase
+ * and request are then those of the next one. */
 void connection_send(struct connection *c);
+/* The next request may arrive. */
+void connection_next(struct connection *c);
+/* Sends what was collected before the request in hand, if anything. */
+bool connection_flush(struct connection *c);
 /* Sends an error instead and ends the connection. */
 void connection_refuse(struct connection *c, unsigned status, const char *message);
 /* The same for a request that never became one. */

@@ -13,17 +13,23 @@ void json_begin(struct json_out *j, char *buf, size_t size, bool text)
 
 void json_raw(struct json_out *j, const char *s, size_t n)
 {
+    char *to = j->buf + j->len;
+
     if (n > j->size - j->len) {
         j->overflow = true;
         return;
     }
-    memcpy(j->buf + j->len, s, n);
     j->len += n;
+    if (n == 1)
+        *to = *s;
+    else
+        memcpy(to, s, n);
 }
 
-static void put(struct json_out *j, const char *s)
+/* Inlined, so that the compiler knows a literal's length. */
+static inline __attribute__((always_inline)) void put(struct json_out *j, const char *s)
 {
-    json_raw(j, s, strlen(s));
+    json_raw(j, s, __builtin_strlen(s));
 }
 
 void json_printf(struct json_out *j, const char *format, ...)
@@ -55,11 +61,41 @@ static void put_special(struct json_out *j, const uint8_t *s, size_t len)
         json_printf(j, "\\u%04x", s[len - 1]); /* C1's second byte is its code */
 }
 
+static bool is_plain(uint8_t c)
+{
+    return c >= ' ' && c < 0x7f && c != '"' && c != '\\';
+}
+
+#define EACH(byte) (0x0101010101010101ull * (byte))
+
+/* 0: none of the eight bytes is 0, provided that none exceeds 0x80. */
+static uint64_t zeros(uint64_t v)
+{
+    return (v - EACH(1)) & EACH(0x80);
+}
+
+/* How many bytes at `s` need no escape. Eight at a time: most of an answer is such text. */
+static size_t plain_run(const uint8_t *s, size_t n)
+{
+    size_t i = 0;
+    uint64_t v;
+
+    for (; n - i >= sizeof(v); i += sizeof(v)) {
+        memcpy(&v, s + i, sizeof(v));
+        if (((v | (v - EACH(' ')) | (v + EACH(1))) & EACH(0x80)) | zeros(v ^ EACH('"')) |
+            zeros(v ^ EACH('\\')))
+            break;
+    }
+    while (i < n && is_plain(s[i]))
+        i++;
+    return i;
+}
+
 static void put_escaped(struct json_out *j, const uint8_t *s, size_t n)
 {
     size_t begin = 0, i = 0;
 
-    while (i < n) {
+    while ((i += plain_run(s + i, n - i)) < n) {
         size_t len = utf8_length(s + i, n - i);
 
         if (len && s[i] != '"' && s[i] != '\\' && !utf8_is_control(s + i, len)) {
@@ -74,19 +110,44 @@ static void put_escaped(struct json_out *j, const uint8_t *s, size_t n)
     json_raw(j, (const char *)s + begin, n - begin);
 }
 
+static void lead_text(struct json_out *j, const char *name)
+{
+    unsigned d = j->depth;
+
+    if (d > 0 && !j->same_line)
+        json_printf(j, "%s%*s", j->len ? "\n" : "", (int)(2 * (d - 1)), "");
+    j->same_line = false;
+    if (name)
+        json_printf(j, "%s:", name);
+    else if (d > 0)
+        put(j, "-");
+}
+
+/* Names are short and need no escapes. */
+static void put_name(struct json_out *j, const char *name)
+{
+    char *to = j->buf + j->len, *end = j->buf + j->size;
+
+    if (end - to < 3) {
+        j->overflow = true;
+        return;
+    }
+    *to++ = '"';
+    while (*name && end - to > 2)
+        *to++ = *name++;
+    j->overflow |= *name != 0;
+    *to++ = '"';
+    *to++ = ':';
+    j->len = (size_t)(to - j->buf);
+}
+
 /* Writes everything before a value: comma or line break, indentation, name. */
 static void lead(struct json_out *j, const char *name)
 {
     unsigned d = j->depth;
 
     if (j->text) {
-        if (d > 0 && !j->same_line)
-            json_printf(j, "%s%*s", j->len ? "\n" : "", (int)(2 * (d - 1)), "");
-        j->same_line = false;
-        if (name)
-            json_printf(j, "%s:", name);
-        else if (d > 0)
-            put(j, "-");
+        lead_text(j, name);
         return;
     }
     if (d > 0 && j->some[d - 1])
@@ -94,7 +155,7 @@ static void lead(struct json_out *j, const char *name)
     if (d > 0)
         j->some[d - 1] = true;
     if (name)
-        json_printf(j, "\"%s\":", name);
+        put_name(j, name);
 }
 
 /* The same for a value on the same line. */
@@ -167,23 +228,30 @@ void json_str(struct json_out *j, const char *name, const char *value)
 
 void json_u64(struct json_out *j, const char *name, uint64_t value)
 {
+    char text[20];
+
     lead_value(j, name);
-    json_printf(j, "%lu", value);
+    json_raw(j, text, (size_t)(fmt_digits(text, value, 1, ' ') - text));
 }
 
 void json_hex(struct json_out *j, const char *name, uint64_t value, unsigned digits)
 {
-    char text[24];
-    char digits_only[20];
-    size_t n = fmt(digits_only, sizeof(digits_only), "%lx", value);
+    char text[1 + 2 + 16 + 1], *at = text + sizeof(text), *least;
 
+    *--at = '"';
+    least = at - (digits < 16 ? digits : 16);
+    do {
+        *--at = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    } while (value || at > least);
+    *--at = 'x';
+    *--at = '0';
+    *--at = '"';
     lead_value(j, name);
-    (void)fmt(text, sizeof(text), "%s0x", j->text ? "" : "\"");
-    put(j, text);
-    for (size_t i = n; i < digits; i++)
-        put(j, "0");
-    put(j, digits_only);
-    put(j, j->text ? "" : "\"");
+    if (j->text)
+        json_raw(j, at + 1, (size_t)(text + sizeof(text) - at) - 2);
+    else
+        json_raw(j, at, (size_t)(text + sizeof(text) - at));
 }
 
 void json_bool(struct json_out *j, const char *name, bool value)

@@ -48,29 +48,44 @@ static void go_on(struct connection *c)
     (void)altcp_output(c->pcb);
 }
 
-/* Feeds received data to the parser until a request is complete. */
+static void feed(struct connection *c)
+{
+    struct pbuf *p = c->pending;
+    size_t n =
+        http_feed(&c->request, (const char *)p->payload + c->used, (size_t)(p->len - c->used));
+
+    if (!c->started)
+        c->begun = port_ms();
+    if (!c->started || c->request.streaming)
+        connection_enter(c, PHASE_READING); /* an upload lasts while it progresses */
+    c->started = true;
+    connection_use(c, n);
+}
+
+/* Answers to what only looks are collected. What changes something may take long: the answers
+ * before it go out first. */
+static bool is_next(struct connection *c)
+{
+    bool look = c->request.method == HTTP_GET || c->request.method == HTTP_HEAD;
+
+    return look || !connection_flush(c);
+}
+
+/* Feeds received data to the parser until a request is complete and its answer on its way. */
 static void parse_pending(struct connection *c)
 {
-    while (c->phase == PHASE_READING && c->pending) {
-        struct pbuf *p = c->pending;
-        size_t n =
-            http_feed(&c->request, (const char *)p->payload + c->used, (size_t)(p->len - c->used));
-
-        if (!c->started)
-            c->begun = port_ms();
-        if (!c->started || c->request.streaming)
-            connection_enter(c, PHASE_READING); /* an upload lasts while it progresses */
-        c->started = true;
-        connection_use(c, n);
-        if (c->request.state == HTTP_READY) {
+    while (c->phase == PHASE_READING && (c->pending || c->request.state == HTTP_READY)) {
+        if (c->request.state != HTTP_READY)
+            feed(c);
+        if (c->request.state == HTTP_READY && is_next(c)) {
             c->close = !c->request.keep_alive;
             answer(c, false, false);
         } else if (c->request.state == HTTP_BAD) {
             connection_refuse_request(c);
-        } else if (!c->pending && http_take_continue(&c->request)) {
-            go_on(c);
         }
     }
+    if (c->phase == PHASE_READING && !connection_flush(c) && http_take_continue(&c->request))
+        go_on(c);
 }
 
 static void advance(struct connection *c)
@@ -119,17 +134,19 @@ static err_t on_sent(void *arg, struct altcp_pcb *pcb, u16_t len)
         connection_push(c);
         return ERR_OK;
     }
-    if (c->upgraded || (c->response.stream.more && c->request.method != HTTP_HEAD && !c->ended)) {
+    c->head_len = 0;
+    if (!c->owed &&
+        (c->upgraded || (c->response.stream.more && c->request.method != HTTP_HEAD && !c->ended))) {
         connection_enter(c, PHASE_STREAMING);
         return answer_go_on(c);
     }
-    if (c->close && c->request.state == HTTP_BAD && !c->ended)
-        return linger(c);
-    if (c->close)
-        return places_finish(c);
-    http_next(&c->request);
-    c->started = false;
-    connection_enter(c, PHASE_READING);
+    if (!c->owed && c->close)
+        return c->request.state == HTTP_BAD && !c->ended ? linger(c) : places_finish(c);
+    if (c->owed)
+        connection_enter(c, PHASE_READING);
+    else
+        connection_next(c);
+    c->owed = false;
     advance(c);
     return c->phase == PHASE_READING && c->ended ? places_finish(c) : ERR_OK;
 }
@@ -249,7 +266,8 @@ bool server_adopt(struct altcp_pcb *pcb, bool tls)
         return false;
     c->pcb = pcb;
     c->tls = tls;
-    c->close = c->started = c->ended = c->known = false;
+    c->close = c->started = c->ended = c->known = c->owed = false;
+    c->head_len = 0;
     c->role = ROLE_NONE;
     c->interim = 0;
     c->unread = 0;

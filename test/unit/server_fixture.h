@@ -38,6 +38,7 @@ struct client {
     bool deaf;                      /* acknowledges nothing */
     bool owes;                      /* an acknowledgement */
     unsigned probes;                /* segments that bring nothing new */
+    unsigned segments;              /* with data, in order */
     size_t seen;                    /* bytes received in order */
     char *text;                     /* the last of them, NUL at the end */
 };
@@ -227,6 +228,7 @@ static err_t on_output(struct netif *n, struct pbuf *p, const ip4_addr_t *to)
         c->text[c->seen] = 0;
     }
     c->acked += (uint32_t)size;
+    c->segments += size > 0;
     c->owes |= size > 0;
     if (tcp[13] & FIN) {
         c->acked++;

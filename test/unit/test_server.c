@@ -40,6 +40,91 @@ static void answers(void **state)
     assert_true(notes >= 1 && notes <= AUDIT_EACH + 1);
 }
 
+static void be_echo(void)
+{
+    strcpy(guests[1].config.name, "echo");
+    guests[1].state = ABI_GUEST_RUNNING;
+    guests[1].config.devices = 1;
+    host.guests = 2;
+}
+
+/* The statuses of all answers, one after another. */
+static const char *statuses(const struct client *c)
+{
+    static char text[256];
+    size_t n = 0;
+
+    text[0] = 0;
+    for (const char *s = c->text; (s = strstr(s, "HTTP/1.1 ")) != NULL && n + 5 < 256; s += 9)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.3s", n ? " " : "", s + 9);
+    return text;
+}
+
+/* Requests that arrive together are answered together, in their order. */
+static void answers_together(void **state)
+{
+    struct client *c = connect();
+
+    (void)state;
+    be_echo();
+    ask(c, HEALTHY "GET /nowhere" HEAD WITH "\r\n"
+                   "HEAD /healthz" HEAD WITH "\r\n" HEALTHY);
+    assert_string_equal(statuses(c), "200 404 200 200");
+    assert_int_equal(c->segments, 1);
+
+    /* Half a request waits for its rest, but nothing waits for it. */
+    c = connect();
+    ask(c, HEALTHY "GET /hea");
+    assert_string_equal(statuses(c), "200");
+    ask(c, "lthz" HEAD WITH "\r\n");
+    assert_string_equal(statuses(c), "200 200");
+    ask(c, HEALTHY "POST /v1/guests/echo/console" HEAD WITH
+                   "Content-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    assert_string_equal(statuses(c), "200 200 200 100");
+
+    /* What changes something is answered after the answers before it have gone out. */
+    c = connect();
+    ask(c, HEALTHY "POST /v1/guests/nobody/actions" HEAD WITH
+                   "Content-Length: 18\r\n\r\n{\"action\":\"reset\"}" HEALTHY HEALTHY);
+    assert_string_equal(statuses(c), "200 404 200 200");
+    assert_int_equal(c->segments, 2);
+
+    /* A large answer comes behind small ones, and small ones behind it. */
+    c = connect();
+    ask(c, HEALTHY "GET /openapi.json" HEAD "\r\n" HEALTHY);
+    run(2000);
+    assert_string_equal(statuses(c), "200 200 200");
+    assert_true(c->seen > 20000 && status_of(c) == 200);
+
+    /* The end of a connection. */
+    c = connect();
+    ask(c, HEALTHY CLOSING);
+    assert_string_equal(statuses(c), "200 200");
+    assert_true(c->ended);
+    c = connect();
+    ask(c, HEALTHY "BAD\r\n\r\n");
+    assert_string_equal(statuses(c), "200 501");
+    assert_true(c->ended);
+}
+
+/* More answers than a connection collects at a time. */
+static void many_answers_together(void **state)
+{
+    static const char least[] = "GET /x HTTP/1.1\r\nHost:x\r\n\r\n";
+    char text[1460] = "";
+    struct client *c = connect();
+    unsigned asked = 0, answered = 0;
+
+    (void)state;
+    for (; (asked + 1) * sizeof(least) < sizeof(text); asked++)
+        strcat(text, least);
+    ask(c, text);
+    run(2000);
+    for (const char *s = c->text; (s = strstr(s, "HTTP/1.1 401")) != NULL; s++)
+        answered++;
+    assert_int_equal(answered, asked);
+}
+
 /* ---- memory for connections ---- */
 
 static void a_flood_of_syns(void **state)
@@ -418,14 +503,6 @@ static void nothing_of_the_client_before(void **state)
     assert_null(strstr(c->text, "WWW-Authenticate"));
 }
 
-static void be_echo(void)
-{
-    strcpy(guests[1].config.name, "echo");
-    guests[1].state = ABI_GUEST_RUNNING;
-    guests[1].config.devices = 1;
-    host.guests = 2;
-}
-
 static void header_fields(void **state)
 {
     struct client *c = connect();
@@ -434,7 +511,7 @@ static void header_fields(void **state)
     be_echo();
     ask(c, "GET /v1/guests/echo/terminal" HEAD WITH "\r\n");
     assert_int_equal(status_of(c), 426);
-    assert_non_null(strstr(c->text, "\r\nConnection: Upgrade, keep-alive\r\n"));
+    assert_non_null(strstr(c->text, "\r\nConnection: Upgrade\r\n"));
     assert_non_null(strstr(c->text, "\r\nUpgrade: websocket\r\n"));
     ask(c, UPGRADE);
     assert_int_equal(status_of(c), 101);
@@ -632,6 +709,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_teardown(f, teardown)
     const struct CMUnitTest tests[] = {
         TEST(answers),
+        TEST(answers_together),
+        TEST(many_answers_together),
         TEST(a_flood_of_syns),
         TEST(odd_segments),
         TEST(noise),
