@@ -144,6 +144,66 @@ static void output(void **state)
 }
 
 /* Every character comes back, as it is or as an escape. */
+/* Every byte at every place, since text is written in groups of eight. */
+static void each_byte(void **state)
+{
+    uint8_t s[20];
+    char out[200], expected[200];
+    struct json_out j;
+
+    (void)state;
+    for (unsigned i = 0; i < 0x80 * sizeof(s); i++) {
+        unsigned c = i % 0x80, at = i / 0x80;
+
+        memset(s, 'x', sizeof(s));
+        s[at] = (uint8_t)c;
+        (void)snprintf(expected, sizeof(expected), "\"%.*s", (int)at, "xxxxxxxxxxxxxxxxxxxx");
+        (void)snprintf(expected + 1 + at, 10,
+                       c == '"' || c == '\\'  ? "\\%c"
+                       : c == '\n'            ? "\\n"
+                       : c == '\r'            ? "\\r"
+                       : c == '\t'            ? "\\t"
+                       : c < ' ' || c == 0x7f ? "\\u%04x"
+                                              : "%c",
+                       c);
+        strncat(expected, "xxxxxxxxxxxxxxxxxxxx", sizeof(s) - at - 1);
+        strcat(expected, "\"");
+        json_begin(&j, out, sizeof(out), false);
+        json_bytes(&j, NULL, s, sizeof(s));
+        out[j.len] = 0;
+        assert_string_equal(out, expected);
+    }
+}
+
+/* Numbers, and names for which there is just no room. */
+static void numbers(void **state)
+{
+    char out[80];
+    struct json_out j;
+
+    (void)state;
+    json_begin(&j, out, sizeof(out), false);
+    json_object(&j, NULL);
+    json_hex(&j, "a", 0, 1);
+    json_hex(&j, "b", 0x1f, 4);
+    json_hex(&j, "c", UINT64_MAX, 16);
+    json_u64(&j, "d", UINT64_MAX);
+    out[j.len] = 0;
+    assert_string_equal(out, "{\"a\":\"0x0\",\"b\":\"0x001f\",\"c\":\"0xffffffffffffffff\","
+                             "\"d\":18446744073709551615");
+    assert_true(j.len <= sizeof(out));
+    for (size_t room = 0; room < 12; room++) {
+        json_begin(&j, out, room, false);
+        json_object(&j, NULL);
+        json_bool(&j, "name", true);
+        assert_true(j.overflow == (room < 12) && j.len <= room);
+    }
+    json_begin(&j, out, 12, false);
+    json_object(&j, NULL);
+    json_bool(&j, "name", true);
+    assert_false(j.overflow);
+}
+
 static void round_trip(void **state)
 {
     (void)state;
@@ -164,8 +224,14 @@ static void round_trip(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strings), cmocka_unit_test(malformed), cmocka_unit_test(what_does_not_fit),
-        cmocka_unit_test(names),   cmocka_unit_test(output),    cmocka_unit_test(round_trip),
+        cmocka_unit_test(strings),
+        cmocka_unit_test(malformed),
+        cmocka_unit_test(what_does_not_fit),
+        cmocka_unit_test(names),
+        cmocka_unit_test(output),
+        cmocka_unit_test(each_byte),
+        cmocka_unit_test(numbers),
+        cmocka_unit_test(round_trip),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
