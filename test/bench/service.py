@@ -10,7 +10,7 @@ import ssl
 import tempfile
 import threading
 
-CLIENTS, AT_ONCE, ROUNDS = 4, 20, 5
+CLIENTS, AT_ONCE, ROUNDS = 4, 20, 20
 HANDSHAKES, DUMPS, UPLOAD, SECONDS = 4, 12, 1 << 20, 3
 DUMP = "/v1/guests/hog/vcpus/0/vmcs"
 
