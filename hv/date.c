@@ -22,9 +22,15 @@ static uint64_t leap_days(uint32_t year)
     return y / 4 - y / 100 + y / 400;
 }
 
+/* From 1970 to the beginning of this year. */
+static uint64_t days_before(uint32_t year)
+{
+    return 365ull * (year - 1970) + leap_days(year) - leap_days(1970);
+}
+
 uint64_t date_seconds(const struct date *d)
 {
-    uint64_t days = 365ull * (d->year - 1970) + leap_days(d->year) - leap_days(1970) + d->day - 1;
+    uint64_t days = days_before(d->year) + d->day - 1;
 
     for (uint32_t m = 1; m < d->month; m++)
         days += days_in(d->year, m);
@@ -35,18 +41,19 @@ struct date date_of(uint64_t epoch)
 {
     uint64_t days = epoch / DAY_SECONDS;
     uint32_t rest = (uint32_t)(epoch % DAY_SECONDS);
-    struct date d = {.year = 1970, .weekday = (uint32_t)((days + 4) % 7) + 1};
+    struct date d = {.weekday = (uint32_t)((days + 4) % 7) + 1};
 
     d.hour = rest / 3600;
     d.minute = rest / 60 % 60;
     d.second = rest % 60;
-    /* 400 years are 146097 days: this bounds the loop. */
-    d.year += (uint32_t)(days / 146097 * 400);
-    days %= 146097;
-    while (days >= (leap(d.year) ? 366u : 365u)) {
-        days -= leap(d.year) ? 366 : 365;
+    /* 400 years are 146097 days. Leap days are nearly even among them: the year is at most one off.
+     * A guest chooses the year, so nothing here takes longer for some than for others. */
+    d.year = 1970 + (uint32_t)(days * 400 / 146097);
+    if (days < days_before(d.year))
+        d.year--;
+    else if (days >= days_before(d.year + 1))
         d.year++;
-    }
+    days -= days_before(d.year);
     for (d.month = 1; days >= days_in(d.year, d.month); d.month++)
         days -= days_in(d.year, d.month);
     d.day = (uint32_t)days + 1;

@@ -53,8 +53,10 @@ void *guest_alloc_page(struct guest *g)
     if (page)
         memcpy(&g->free_pages, page, sizeof(void *));
     spin_unlock(&g->pages_lock);
-    if (page)
-        memset(page, 0, PAGE_SIZE);
+    if (!page)
+        return NULL;
+    job_rest(); /* a new pool takes as long as clearing a page */
+    memset(page, 0, PAGE_SIZE);
     return page;
 }
 

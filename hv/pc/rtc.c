@@ -93,9 +93,14 @@ static bool running(const struct rtc *r)
     return (r->reg_a & A_DIVIDER) == A_32768_HZ;
 }
 
+static bool would_update(uint8_t a, uint8_t b)
+{
+    return (a & A_DIVIDER) == A_32768_HZ && !(b & B_SET);
+}
+
 static bool updating(const struct rtc *r)
 {
-    return running(r) && !(r->reg_b & B_SET);
+    return would_update(r->reg_a, r->reg_b);
 }
 
 /* What the counting clock shows. */
@@ -407,15 +412,15 @@ static void start_divider(struct rtc *r)
 /* New registers A and B. */
 static void set_control(struct rtc *r, uint8_t a, uint8_t b)
 {
-    bool ran = running(r), updated = updating(r);
+    bool ran = running(r), updated = updating(r), updates = would_update(a, b);
 
-    if (updated)
+    if (updated && !updates)
         hold_time(r); /* in the old form */
     r->reg_a = a;
     r->reg_b = b;
     if (running(r) && !ran)
         start_divider(r);
-    if (updating(r) && !updated)
+    if (updates && !updated)
         release_time(r);
 }
 

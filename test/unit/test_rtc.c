@@ -259,6 +259,25 @@ static void alarm_of_the_written_time(void **state)
     assert_int_equal(get(4), 0);
 }
 
+/* The first and the last second of each year, against a sum of their days. */
+static void years(void **state)
+{
+    uint64_t days = 0;
+
+    (void)state;
+    for (uint32_t year = 1970; year < 20000; year++) {
+        bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+        struct date d = date_of(days * 86400);
+
+        assert_true(d.year == year && d.month == 1 && d.day == 1 && d.second == 0);
+        assert_int_equal(date_seconds(&d), days * 86400);
+        days += leap ? 366 : 365;
+        d = date_of(days * 86400 - 1);
+        assert_true(d.year == year && d.month == 12 && d.day == 31 && d.second == 59);
+        assert_int_equal(date_seconds(&d), days * 86400 - 1);
+    }
+}
+
 /* There and back. */
 static void dates(void **state)
 {
@@ -550,6 +569,7 @@ int main(void)
         cmocka_unit_test_setup(time_is_kept, setup),
         cmocka_unit_test_setup(impossible_times, setup),
         cmocka_unit_test_setup(alarm_of_the_written_time, setup),
+        cmocka_unit_test(years),
         cmocka_unit_test(dates),
         cmocka_unit_test_setup(cmos_memory, setup),
         cmocka_unit_test_setup(quiet_at_first, setup),

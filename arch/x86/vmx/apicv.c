@@ -6,6 +6,7 @@
  */
 #include "arch/x86/guest/vcpu_state.h"
 #include "hv/exit.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 
 #define CR8_EXITS               (CPU1_CR8_LOAD_EXITING | CPU1_CR8_STORE_EXITING)
@@ -40,7 +41,9 @@ int vmx_apicv_init_guest(struct guest *g)
     b->x2apic_bitmap = guest_alloc_page(g);
     if (!b->apic_page || !b->x2apic_bitmap)
         return -E_NOMEM;
+    job_rest();
     msr_bitmap_make(b->x2apic_bitmap);
+    job_rest();
     for (unsigned i = 0; i < ARRAY_LEN(readable); i++)
         msr_bitmap_allow(b->x2apic_bitmap, X2APIC_REGISTER(readable[i]), false);
     for (unsigned at = LAPIC_ISR; at < LAPIC_ESR; at += 16)
