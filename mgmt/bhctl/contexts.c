@@ -244,36 +244,53 @@ static void set_file(json_t *c, const char *member, const char *file)
     free(whole);
 }
 
+/* What is wrong with the options of a new context; NULL: nothing. */
+static const char *check_options(const struct options *o, const json_t *c)
+{
+    const char *token = o->value[OPTION_TOKEN_FILE], *cacert = o->value[OPTION_CACERT];
+
+    if (!c)
+        return "is not UTF-8";
+    if (token && access(token, R_OK))
+        return "its token file cannot be read";
+    if (cacert && access(cacert, R_OK))
+        return "its certificate cannot be read";
+    return o->value[OPTION_URL] ? check(c) : "it needs --url";
+}
+
+static json_t *make(const struct options *o, const char *name)
+{
+    const char *url = o->value[OPTION_URL];
+    json_t *c = json_pack("{s:s, s:s}", "name", name, "url", url ? url : "");
+
+    if (o->value[OPTION_TOKEN])
+        (void)json_object_set_new(c, "token", json_string(o->value[OPTION_TOKEN]));
+    if (o->value[OPTION_FINGERPRINT])
+        (void)json_object_set_new(c, "fingerprint", json_string(o->value[OPTION_FINGERPRINT]));
+    set_file(c, "token_file", o->value[OPTION_TOKEN_FILE]);
+    set_file(c, "cacert", o->value[OPTION_CACERT]);
+    return c;
+}
+
 static int add(json_t *all, const struct options *o, const char *name)
 {
-    const char *const *v = o->value, *wrong;
-    json_t *c = json_pack("{s:s, s:s}", "name", name, "url", v[OPTION_URL] ? v[OPTION_URL] : "");
+    const char *file = o->value[OPTION_TOKEN_FILE], *wrong;
+    json_t *c;
+    int rc = EXIT_OK;
 
-    if (contexts_find(all, name)) {
-        json_decref(c);
+    if (contexts_find(all, name))
         return complain(EXIT_USAGE, "a context \"%s\" exists already: remove it first", name);
-    }
-    if (v[OPTION_TOKEN])
-        (void)json_object_set_new(c, "token", json_string(v[OPTION_TOKEN]));
-    if (v[OPTION_FINGERPRINT])
-        (void)json_object_set_new(c, "fingerprint", json_string(v[OPTION_FINGERPRINT]));
-    set_file(c, "token_file", v[OPTION_TOKEN_FILE]);
-    set_file(c, "cacert", v[OPTION_CACERT]);
-    wrong = !c ? "is not UTF-8"
-            : v[OPTION_TOKEN_FILE] && access(v[OPTION_TOKEN_FILE], R_OK)
-                ? "its token file cannot be read"
-            : v[OPTION_CACERT] && access(v[OPTION_CACERT], R_OK) ? "its certificate cannot be read"
-            : !v[OPTION_URL]                                     ? "it needs --url"
-                                                                 : check(c);
-    if (wrong) {
-        json_decref(c);
-        return complain(EXIT_USAGE, "context \"%s\": %s", name, wrong);
-    }
-    if (v[OPTION_TOKEN_FILE] && contexts_check_private(v[OPTION_TOKEN_FILE]) != EXIT_OK) {
-        json_decref(c);
-        return EXIT_USAGE;
-    }
-    (void)json_array_append_new(json_object_get(all, "contexts"), c);
+    c = make(o, name);
+    wrong = check_options(o, c);
+    if (wrong)
+        rc = complain(EXIT_USAGE, "context \"%s\": %s", name, wrong);
+    else if (file)
+        rc = contexts_check_private(file);
+    if (rc == EXIT_OK && json_array_append(json_object_get(all, "contexts"), c))
+        rc = complain(EXIT_USAGE, "out of memory");
+    json_decref(c);
+    if (rc != EXIT_OK)
+        return rc;
     if (!*text_of(all, "current"))
         (void)json_object_set_new(all, "current", json_string(name));
     return save(all);

@@ -242,7 +242,8 @@ int deploy_find_parts(struct deployment *d, const struct options *o)
     return rc;
 }
 
-int deploy_check_name(struct api *a, const char *name)
+/* Before megabytes are sent: is the name already taken? */
+static int check_name(struct api *a, const char *name)
 {
     char path[PATH_MAX_BYTES];
     struct reply r;
@@ -333,7 +334,7 @@ int command_deploy(struct api *a)
     if (rc == EXIT_OK)
         entry = deploy_entry(o, &d, &rc);
     if (rc == EXIT_OK)
-        rc = deploy_check_name(a, o->value[OPTION_NAME]);
+        rc = check_name(a, o->value[OPTION_NAME]);
     if (rc == EXIT_OK)
         rc = upload_all(a, &d, &sent);
     if (rc == EXIT_OK)

@@ -22,5 +22,3 @@ struct deployment {
 int deploy_find_parts(struct deployment *d, const struct options *o) MUST_CHECK;
 /* The guest's entry, or NULL and *status. The appliance checks the values. */
 json_t *deploy_entry(const struct options *o, const struct deployment *d, int *status) MUST_CHECK;
-/* Before megabytes are sent: is the name already taken? EXIT_OK, or it has complained. */
-int deploy_check_name(struct api *a, const char *name) MUST_CHECK;

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -92,7 +93,6 @@ static int prepare(struct run *u)
     u->patience_ms = (int)seconds * 1000;
     if (rc == EXIT_OK)
         rc = console_options(&u->options);
-
     find_image(&u->options);
     if (rc == EXIT_OK && !u->options.arg_count && !u->options.value[OPTION_IMAGE])
         rc = complain(EXIT_USAGE, "run needs IMAGE");
@@ -190,7 +190,8 @@ static bool look(struct console *k)
     if (w->asking || clock_ms() < w->next_ms)
         return true;
     reply_clear(&w->reply);
-    if (api_prepare(w->run->api, w->curl, w->run->path, &w->reply) != EXIT_OK) {
+    w->reply.body = calloc(1, 1);
+    if (!w->reply.body || api_prepare(w->run->api, w->curl, w->run->path, &w->reply) != EXIT_OK) {
         end_watch(w, RUN_LOST);
         return false;
     }
@@ -227,6 +228,7 @@ static int follow(struct run *u)
     rc = w.curl ? console_open(&w.console, u->api) : complain(EXIT_USAGE, "out of memory");
     if (rc == EXIT_OK)
         rc = console_converse(&w.console);
+    u->lost = rc == EXIT_UNREACHABLE;
     /* What it printed last. */
     if (rc == EXIT_OK && w.over && w.status != RUN_LOST)
         rc = ring_finish(&w.console.ring);
@@ -264,10 +266,10 @@ static int end(struct run *u, int rc)
     bool kept = u->asked && options_have(&u->options, OPTION_KEEP_GUEST);
 
     term_ignore();
-    if (kept && rc != RUN_LOST)
+    if (kept && !u->lost)
         stop(u);
     if (!detached && !kept)
-        run_delete(u, rc == RUN_LOST || rc == EXIT_UNREACHABLE);
+        run_delete(u);
     return rc;
 }
 
@@ -296,10 +298,8 @@ int command_run(struct api *a)
     if (rc != EXIT_OK)
         return rc;
     term_catch();
-    if (options_have(a->options, OPTION_NAME))
-        rc = deploy_check_name(a, u.name);
-    if (rc == EXIT_OK)
-        rc = run_make(&u);
+    rc = run_make(&u);
+    u.lost = rc == EXIT_UNREACHABLE;
     if (rc != EXIT_OK)
         return end(&u, told(rc));
     if (!options_have(a->options, OPTION_DETACH))

@@ -19,6 +19,7 @@ struct run {
     char name[GUEST_NAME_SIZE], path[PATH_MAX_BYTES]; /* the guest's */
     char line[4096];
     int patience_ms; /* how long the appliance may give no answer */
+    bool lost;       /* it has given none for that long */
     bool asked;      /* to make the guest: it may exist */
 };
 
@@ -29,6 +30,6 @@ int run_insist(struct run *u, const char *method, const char *path, int64_t give
 /* Uploads what is missing and makes the guest (run_make.c). EXIT_OK; RUN_NO_IMAGE; or what went
  * wrong. It has complained. */
 int run_make(struct run *u) MUST_CHECK;
-/* Deletes the guest and the images that it brought (run_make.c). `lost`: the appliance has given no
- * answer for long, so it tries only once. */
-void run_delete(struct run *u, bool lost);
+/* Deletes the guest and the images that it brought (run_make.c). It tries only once if the
+ * appliance is lost. */
+void run_delete(struct run *u);

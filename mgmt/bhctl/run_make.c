@@ -80,18 +80,16 @@ static int list_images(struct run *u, json_t **all)
     return rc;
 }
 
-/* The name of the image with this name or, if it is NULL, with this hash; or NULL. */
-static const char *find_image(const json_t *all, const char *name, const char *hash)
+/* The name of the image whose member `what` is this; or NULL. */
+static const char *find_image(const json_t *all, const char *what, const char *value)
 {
     const json_t *image;
     size_t i;
 
     json_array_foreach(json_object_get(all, "images"), i, image)
     {
-        const char *known = text_of(image, "name");
-
-        if (name ? strcmp(known, name) == 0 : strcmp(text_of(image, "sha256"), hash) == 0)
-            return known;
+        if (strcmp(text_of(image, what), value) == 0)
+            return text_of(image, "name");
     }
     return NULL;
 }
@@ -99,7 +97,7 @@ static const char *find_image(const json_t *all, const char *name, const char *h
 static bool is_there(struct run *u, const char *image)
 {
     json_t *all = NULL;
-    bool there = list_images(u, &all) == EXIT_OK && find_image(all, image, NULL);
+    bool there = list_images(u, &all) == EXIT_OK && find_image(all, "name", image);
 
     json_decref(all);
     return there;
@@ -136,7 +134,7 @@ static int supply(struct run *u)
     json_t *all;
     int rc = list_images(u, &all);
 
-    if (rc == EXIT_OK && !d->parts[0].uploaded && !find_image(all, d->parts[0].image, NULL))
+    if (rc == EXIT_OK && !d->parts[0].uploaded && !find_image(all, "name", d->parts[0].image))
         rc = complain(RUN_NO_IMAGE,
                       "%s: there is neither a file nor an image on the appliance of this name",
                       d->parts[0].image);
@@ -148,7 +146,7 @@ static int supply(struct run *u)
         if (!p->uploaded)
             continue;
         url_hex(p->upload.sha256, SHA256_SIZE, hash);
-        known = find_image(all, NULL, hash);
+        known = find_image(all, "sha256", hash);
         if (known)
             (void)snprintf(p->upload.name, sizeof(p->upload.name), "%s", known);
         else
@@ -172,7 +170,7 @@ static bool are_missing(struct run *u)
         return false;
     for (unsigned i = 0; i < u->deployment.count; i++)
         missing = missing || (u->deployment.parts[i].uploaded &&
-                              !find_image(all, u->deployment.parts[i].image, NULL));
+                              !find_image(all, "name", u->deployment.parts[i].image));
     json_decref(all);
     return missing;
 }
@@ -232,8 +230,28 @@ static int make_once(struct run *u, struct reply *answer)
     return rc;
 }
 
+/* Before megabytes are sent: is the name that the user chose taken? */
+static int check_name(struct run *u)
+{
+    struct reply r;
+    int rc = run_insist(u, "GET", u->path, clock_ms() + u->patience_ms, false, &r);
+
+    if (rc == EXIT_OK && r.status == 200)
+        rc = complain(EXIT_REFUSED, "a guest %s exists already: choose another --name", u->name);
+    else if (rc == EXIT_OK && r.status != 404)
+        rc = api_reply(u->api, &r);
+    reply_clear(&r);
+    return rc;
+}
+
 int run_make(struct run *u)
 {
+    if (options_have(u->api->options, OPTION_NAME)) {
+        int rc = check_name(u);
+
+        if (rc != EXIT_OK)
+            return rc;
+    }
     for (unsigned i = 1;; i++) {
         struct reply r = {.body = NULL};
         int rc = supply(u);
@@ -272,13 +290,13 @@ static bool delete_guest(struct run *u, int64_t give_up_ms)
     return gone;
 }
 
-void run_delete(struct run *u, bool lost)
+void run_delete(struct run *u)
 {
-    int64_t give_up_ms = clock_ms() + (lost ? 0 : DELETE_MS);
+    int64_t give_up_ms = clock_ms() + (u->lost ? 0 : DELETE_MS);
     char path[PATH_MAX_BYTES];
     struct reply r;
 
-    u->api->limit_ms = lost ? LOST_MS : DELETE_MS;
+    u->api->limit_ms = u->lost ? LOST_MS : DELETE_MS;
     if (u->asked && !delete_guest(u, give_up_ms)) {
         (void)complain(EXIT_REFUSED,
                        "%s could not be deleted: \"bhctl delete --images %s\" does, once the "

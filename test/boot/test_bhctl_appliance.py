@@ -152,54 +152,6 @@ def test_deploy_what_is_there(m, tmp_path):
     assert "first-" not in says(m, "images")
 
 
-def test_run(m):
-    """Like a program: what it printed, its exit status, and nothing left of it. Two at once share the image."""
-    def names(what):
-        return [x["name"] for x in json.loads(says(m, what, "--json"))[what]]
-
-    before = names("guests"), names("images")
-    with Running(m, "run", "--memory", "4M", "--core", "3", ECHO) as first:
-        first.until("> ")
-        first.send(b"echo one\n")
-        first.until("one\r?\n(.*\n)*?.*one")
-        name = re.search(r"^(echo-[a-z2-7]{8}) ", says(m, "guests"), re.M)[1]
-        uploaded, = set(names("images")) - set(before[1])
-        assert uploaded == "run-" + hashlib.sha256(pathlib.Path(ECHO).read_bytes()).hexdigest()[:32]
-        status, out, err = run(m, "run", "--memory=4M", "--core=3", "--name", "second", ECHO, "--", "some words", stdin=b"echo two\nexit 0x1ab\n")
-        assert (status, err) == (0xab, "") and "two\n" in out and "\r" not in out.replace("\r\n", "")
-        assert sorted(names("guests")) == sorted([*before[0], name]) and uploaded in names("images")
-        first.send(b"triple\n")
-        assert first.ended() == 126 and "crashed: " in first.seen
-    assert (names("guests"), names("images")) == before
-
-
-def test_the_sdk(m, tmp_path):
-    """Both samples are built with nothing but the tarball, and start here by either multiboot, and in plain QEMU."""
-    with tarfile.open(f"{BUILD}/bulkhead-sdk.tar.gz") as t:
-        t.extractall(tmp_path)
-    sdk = tmp_path / "bulkhead-sdk"
-    subprocess.run(["make", "-s", "-C", sdk], env={"PATH": os.environ["PATH"]}, check=True)
-    for kind, version in (("multiboot1", 1), ("auto", 2)):
-        status, out, err = run(m, "run", "--memory", "2M", "--core", "3", "--kind", kind, sdk / "hello.elf", "--", "some words exit=7")
-        assert (status, err) == (7, "") and re.fullmatch(rf"hello from C, by multiboot{version}: some words exit=7\n1000 ns have passed\n", out), out
-        assert run(m, "run", "--memory", "2M", "--core", "3", "--kind", kind, sdk / "hello_asm.elf") == (0, "hello from assembly\n", "")
-    for sample, shown, code in (("hello", "hello from C, by multiboot1: .*some words exit=7\r\nthere is no KVM clock\r\n", 7), ("hello_asm", "hello from assembly\r\n", 0)):
-        r = subprocess.run(["qemu-system-i386", "-kernel", sdk / f"{sample}.elf", "-append", "some words exit=7", "-display", "none", "-serial", "stdio", "-no-reboot",
-                            "-device", "isa-debug-exit,iobase=0xf4,iosize=4"], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=False)
-        assert r.returncode == 2 * code + 1 and re.search(shown, r.stdout.decode()), r
-
-
-def test_a_run_that_is_interrupted(m):
-    images = says(m, "images")
-    with Running(m, "run", "--memory", "4M", "guests/echo.elf") as r:
-        r.until("echo: ready")
-        r.process.send_signal(signal.SIGTERM)
-        assert r.ended() == 128 + signal.SIGTERM
-    assert says(m, "images") == images and not re.search("^echo-", says(m, "guests"), re.M)
-    assert "not enough memory" in refused(m, 125, "run", "--memory", "3G", "guests/echo.elf")
-    assert "neither a file nor" in refused(m, 127, "run", "guests/nothing.elf")
-
-
 @pytest.mark.parametrize("options, message", [
     (("--memory", "5M"), "--memory: must be 2M"), (("--memory", "3G"), "--memory: not enough memory: 3145728 KiB asked"), (("--core", "17"), "--core: no core 17 exists"),
     (("--weight", "5000"), "--weight: must be a whole number from 1 to 1000"), (("--budget", "20000"), "--budget: "), (("--devices", "uart,tape"), "--devices: "),
@@ -412,3 +364,53 @@ def test_progress_in_a_terminal(m, tmp_path):
         d.ended()
         assert re.search(r"\rseen-pad \[#+\] 100 %  390 KiB", d.seen), d.seen
     says(m, "delete", "--images", "seen")
+
+
+# ---- guests that are run like programs ----
+
+def test_run(m):
+    """Like a program: what it printed, its exit status, and nothing left of it. Two at once share the image."""
+    def names(what):
+        return [x["name"] for x in json.loads(says(m, what, "--json"))[what]]
+
+    before = names("guests"), names("images")
+    with Running(m, "run", "--memory", "4M", "--core", "3", ECHO) as first:
+        first.until("> ")
+        first.send(b"echo one\n")
+        first.until("one\r?\n(.*\n)*?.*one")
+        name = re.search(r"^(echo-[a-z2-7]{8}) ", says(m, "guests"), re.M)[1]
+        uploaded, = set(names("images")) - set(before[1])
+        assert uploaded == "run-" + hashlib.sha256(pathlib.Path(ECHO).read_bytes()).hexdigest()[:32]
+        status, out, err = run(m, "run", "--memory=4M", "--core=3", "--name", "second", ECHO, "--", "some words", stdin=b"echo two\nexit 0x1ab\n")
+        assert (status, err) == (0xab, "") and "two\n" in out and "\r" not in out.replace("\r\n", "")
+        assert sorted(names("guests")) == sorted([*before[0], name]) and uploaded in names("images")
+        first.send(b"triple\n")
+        assert first.ended() == 126 and "crashed: " in first.seen
+    assert (names("guests"), names("images")) == before
+
+
+def test_the_sdk(m, tmp_path):
+    """Both samples are built with nothing but the tarball, and start here by either multiboot, and in plain QEMU."""
+    with tarfile.open(f"{BUILD}/bulkhead-sdk.tar.gz") as t:
+        t.extractall(tmp_path)
+    sdk = tmp_path / "bulkhead-sdk"
+    subprocess.run(["make", "-s", "-C", sdk], env={"PATH": os.environ["PATH"]}, check=True)
+    for kind, version in (("multiboot1", 1), ("auto", 2)):
+        status, out, err = run(m, "run", "--memory", "2M", "--core", "3", "--kind", kind, sdk / "hello.elf", "--", "some words exit=7")
+        assert (status, err) == (7, "") and re.fullmatch(rf"hello from C, by multiboot{version}: some words exit=7\n1000 ns have passed\n", out), out
+        assert run(m, "run", "--memory", "2M", "--core", "3", "--kind", kind, sdk / "hello_asm.elf") == (0, "hello from assembly\n", "")
+    for sample, shown, code in (("hello", "hello from C, by multiboot1: .*some words exit=7\r\nthere is no KVM clock\r\n", 7), ("hello_asm", "hello from assembly\r\n", 0)):
+        r = subprocess.run(["qemu-system-i386", "-kernel", sdk / f"{sample}.elf", "-append", "some words exit=7", "-display", "none", "-serial", "stdio", "-no-reboot",
+                            "-device", "isa-debug-exit,iobase=0xf4,iosize=4"], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=False)
+        assert r.returncode == 2 * code + 1 and re.search(shown, r.stdout.decode()), r
+
+
+def test_a_run_that_is_interrupted(m):
+    images = says(m, "images")
+    with Running(m, "run", "--memory", "4M", "guests/echo.elf") as r:
+        r.until("echo: ready")
+        r.process.send_signal(signal.SIGTERM)
+        assert r.ended() == 128 + signal.SIGTERM
+    assert says(m, "images") == images and not re.search("^echo-", says(m, "guests"), re.M)
+    assert "not enough memory" in refused(m, 125, "run", "--memory", "3G", "guests/echo.elf")
+    assert "neither a file nor" in refused(m, 127, "run", "guests/nothing.elf")

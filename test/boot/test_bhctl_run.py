@@ -17,8 +17,8 @@ ENDED = {"state": "stopped", "why": "the guest exited with code 0"}
 
 
 class Host(Other):
-    """Images, guests and a console. `states`: the answers about a new guest, one after the other; the last one stays. A number: that status instead, None: no
-    answer."""
+    """Images, guests and a console. `states`: the answers about a new guest, one after the other; the last one stays. A number: that status instead; or what
+    answers."""
 
     def __init__(self, *states, console=b"hello\n", streams=True):
         super().__init__()
@@ -78,8 +78,8 @@ class Host(Other):
         if path.endswith("/console"):
             return self.stream(handler) if "follow" in handler.path else self.ring(handler)
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        if state is None:
-            return cut(handler)
+        if callable(state):
+            return state(handler)
         if isinstance(state, int):
             return self.give(handler, state, {"error": {"message": "not now"}})
         return self.give(handler, 200, {"name": name, "configuration": {"restart": "never"}, "why": "", "exit_code": 0, **state})
@@ -202,6 +202,18 @@ def test_refusals(image):
     assert run(s, image)[0] == 125  # there is no server any more
 
 
+def test_a_guest_that_is_scrubbed_for_long(image):
+    """202: its memory is still being scrubbed, and its image in use. Whatever its exit code: 3 is not bhctl's own."""
+    with Host(RUNS, {**ENDED, "exit_code": 3}) as s:
+        s.refuse["DELETE", "/v1/guests/long"] = [202, 202]
+        assert run(s, image, "--name", "long")[0] == 3 and s.guests == {} and s.images == {}
+
+
+def test_refusals_without_words(image):
+    with Host(RUNS, lambda handler: handler.say(401, b"") or True) as s:
+        assert run(s, image)[0] == 125
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals(image, number):
     with Host(RUNS) as s:
@@ -230,7 +242,7 @@ def test_nobody_reads(image):
 
 def test_lost_connections(image):
     """They are made again, and the console goes on where it stood."""
-    with Host(RUNS, None, 503, None, ENDED) as s:
+    with Host(RUNS, cut, 503, cut, ENDED) as s:
         s.refuse = {("POST", "/v1/guests"): [cut, 503], ("PUT", "/v1/images/" + SHARED): [cut], ("DELETE", "/v1/images/" + SHARED): [cut, 503]}
         status, out, _ = run(s, image)
         assert (status, out) == (0, "hello\n") and s.guests == {} and s.images == {}
