@@ -231,6 +231,13 @@ systems: deps-test all
 slurm: deps-test all $(BUILD)/guests/echo.elf
 	@$(PYTHON) test/slurm/run.py --build $(BUILD)
 
+# What other projects' tools say about the page. Packages from the npm registry, by version and checksum: no part of the build or of CI.
+AXE := axe-core 4.14.1 sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==
+$(BUILD)/clients/axe.min.js: test/tools/npm.sh test/test.mk
+	@sh test/tools/npm.sh $(@D) $(AXE) axe.min.js
+clients-page: deps-test all iso $(GUEST_IMAGES) $(BUILD)/clients/axe.min.js
+	@$(PYTEST) test/boot/clients_axe.py $(ARGS)
+
 OUR_C = $(filter %.c %.h,$(call files_below,arch hv iso net mgmt test))
 # Code compiled with the management guest's configuration of lwIP and mbedTLS.
 STACK_C := test/fuzz/fuzz_stack.c

@@ -2,7 +2,7 @@
 import {api, el, size} from "./lib.js";
 import {restrict} from "./session.js";
 
-const HEADS = [["name"], ["size", "number"], ["from", "minor"], ["used by"], ["SHA-256", "minor"], [""]];
+const HEADS = [["name"], ["size", "number"], ["from", "minor"], ["used by"], ["SHA-256", "minor"], ["actions"]];
 
 // say(message): the result; null: success.
 export function imageTable(refresh, say) {

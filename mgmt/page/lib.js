@@ -150,10 +150,10 @@ const UNITS = {us: ", µs", ms: ", ms"};
 
 // The name of a configuration's field as words: "slice_us" is "Slice", or with its unit "Slice, µs".
 export function labelOf(name, withUnit) {
-    const words = name === "cmdline" ? ["command", "line"] : name.split("_"), unit = words.length > 1 ? UNITS[words.at(-1)] : undefined;
+    const words = {cmdline: ["command", "line"], vcpus: ["vCPUs"]}[name] ?? name.split("_"), unit = words.length > 1 ? UNITS[words.at(-1)] : undefined;
     const text = (unit ? words.slice(0, -1) : words).join(" ");
 
-    return text[0].toUpperCase() + text.slice(1) + (withUnit && unit ? unit : "");
+    return (text.startsWith("vCPU") ? text : text[0].toUpperCase() + text.slice(1)) + (withUnit && unit ? unit : "");
 }
 
 export const count = (n) => Math.round(n).toLocaleString("en");

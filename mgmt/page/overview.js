@@ -74,7 +74,7 @@ export function overviewView() {
 
             machine.show(["Processor", host.cpu], ["TSC", `${count(clock.hz / 1000)} kHz`],
                          ["Memory", `${megabytes(all - free)} of ${megabytes(all)} in use`, bar((all - free) / all)],
-                         ["Guests' memory", megabytes(guests)], ["Network", `${host.network.nic}, ${host.network.address}`]);
+                         ["For guests", megabytes(guests)], ["Network", `${host.network.nic}, ${host.network.address}`]);
             cores.replaceChildren(...host.cores.map((c) => el("li", null, el("span", null, `core ${c.id}`), bar(c.load),
                 el("span", null, `${percent(c.load)}, ${c.vcpus} ${c.vcpus === 1 ? "vCPU" : "vCPUs"}`))));
         },

@@ -86,7 +86,7 @@ export function between(old, now) {
 
 const perSecond = (n) => `${count(n)}/s`;
 const share = (x) => `${(x * 100).toFixed(x > 0 && x < 0.1 ? 1 : 0)} %`;
-const lateness = (s) => (s < 1e-3 ? `${(s * 1e6).toFixed(s < 1e-5 ? 1 : 0)} µs` : `${(s * 1e3).toFixed(1)} ms`);
+const lateness = (s) => (s < 1e-3 ? `${(s * 1e6).toFixed(s > 0 && s < 1e-5 ? 1 : 0)} µs` : `${(s * 1e3).toFixed(1)} ms`);
 const scaled = (list, by) => list.map((n) => (n === null ? null : n / by));
 
 const SPANS = [4, 20, 60]; // minutes; the shortest that has all samples is shown

@@ -57,11 +57,8 @@ function inspect(panel, f, bitmaps, pinned) {
 
 // ---- the map ----
 
-function tileLabel(f) {
-    const misfit = f.belongs_to === f.group ? "" : `, misfit: encoded as ${f.group}, ${f.oddity ?? ""}`;
-
-    return `${f.name}, ${f.value ?? "absent"}${misfit}`;
-}
+// What colour and sign say, for those who do not see them.
+const misfitText = (f) => (f.belongs_to === f.group ? "" : `, misfit: encoded as ${f.group}, ${f.oddity ?? ""}`);
 
 function shortName(f) {
     const [first, ...rest] = f.name.split("_");
@@ -75,8 +72,8 @@ function makeTile(f) {
     const classes = ["tile", f.group, f.belongs_to === f.group ? "" : "misfit", f.value === null ? "absent" : ""];
     const value = el("span", {class: "value"}, shortValue(f.value));
     const node = el("button", {type: "button", class: classes.filter(Boolean).join(" "), tabindex: "-1",
-                               "data-name": f.name, "aria-label": tileLabel(f)},
-                    el("span", {class: "name"}, breakable(shortName(f))), value);
+                               "data-name": f.name, title: f.name},
+                    el("span", {class: "name"}, breakable(shortName(f))), value, f.belongs_to === f.group ? null : el("span", {class: "unseen"}, misfitText(f)));
 
     return {node, value, f};
 }
@@ -153,7 +150,6 @@ export function mapView(guest, vcpu) {
             changes++;
             t.f.value = value;
             setText(t.value, shortValue(value));
-            t.node.setAttribute("aria-label", tileLabel(t.f));
         }
         return changes;
     }

@@ -56,11 +56,10 @@ class Page:
         self.driver.get(f"{self.base}#/{view}")
 
     def plain(self, guest):
-        """A guest's console as plain text; kept for this address, as localStorage is."""
+        """A guest's console as plain text, as if chosen before; kept for this address, as localStorage is."""
+        self.driver.get(f"{self.base}page/style.css")
+        self.driver.execute_script("localStorage.setItem('bulkhead-plain-console', '1')")
         self.open(f"guest/{guest}/console")
-        self.wait(lambda: self.one(".plain-text").is_displayed(), "the console")
-        if not self.one(".plain-text").is_selected():
-            self.one(".plain-text").click()
         self.one(".ring")
 
     def all(self, selector):
@@ -220,7 +219,7 @@ def test_map(page, m):
     page.open("guest/hog/vmcs")
     page.wait(lambda: len(page.all(".tile")) == len(dump["fields"]), "a tile for each field")
     tiles = {t["name"]: t for t in page.js("[...document.querySelectorAll('.tile')].map(t => ({name: t.dataset.name, classes: [...t.classList], "
-                                          "label: t.getAttribute('aria-label'), section: t.closest('section').getAttribute('aria-label')}))")}
+                                          "label: t.textContent, section: t.closest('section').getAttribute('aria-label')}))")}
     sections = {"guest": "Guest state", "host": "Host state", "control": "Controls", "read-only": "Read-only data"}
     for f in dump["fields"]:
         tile = tiles[f["name"]]

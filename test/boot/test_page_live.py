@@ -95,7 +95,7 @@ def test_actions_at_a_glance(page, m):  # noqa: F811
     page.one("[data-guest=hog] [data-do=pause]").click()
     page.wait(lambda: "paused" in page.text("[data-guest=hog] .state"), "the pause")
     page.wait(lambda: " 0 %" in page.text("[data-guest=hog]"), "that it does not run")
-    page.size(1200, 420)
+    page.size(1200, 470)
     page.screenshot("overview")
     page.usual()
     page.one("[data-guest=hog] [data-do=resume]").click()

@@ -1,4 +1,4 @@
-"""How the page looks: every view in both colour schemes, wide and narrow. Contrast is computed from the actual styles; nothing may be wider than a phone's
+"""How the page looks, and what it says to those who do not see it: every view in both colour schemes, wide and narrow. Contrast is computed from the actual styles; nothing may be wider than a phone's
 screen."""
 import pytest
 
@@ -58,6 +58,30 @@ FAINT = """((least) => {
 })(arguments[0])"""
 
 
+# What axe would find, of the kinds that are easily made wrong: "make clients-page" runs all its rules. Things without a name, names that do not contain what is
+# shown, empty headings, ids that are there twice, and landmarks.
+NAMELESS = """(() => {
+    const found = [], text = (n) => n.textContent.trim(), ids = [...document.querySelectorAll("[id]")].map((n) => n.id);
+    for (const n of document.querySelectorAll("button, a, input, select, textarea, summary, dialog, [role=img], [role=application], [role=log]")) {
+        if (!n.checkVisibility() || n.closest(".xterm"))
+            continue;
+        const label = n.getAttribute("aria-label") ?? document.getElementById(n.getAttribute("aria-labelledby"))?.textContent, shown = text(n);
+        const own = n.matches("input, select, textarea") ? [...n.labels].map(text).join(" ") : n.matches("[role], dialog") ? "" : shown;
+        if (!(label || own || n.title))
+            found.push(`no name: ${n.outerHTML.slice(0, 80)}`);
+        if (label && n.matches("button, a") && /[a-z]/i.test(shown) && !label.includes(shown))
+            found.push(`"${label}" is not what is shown: "${shown}"`);
+    }
+    for (const n of document.querySelectorAll("th, h1, h2, h3, h4, caption, legend"))
+        if (!text(n) && n.checkVisibility())
+            found.push(`empty: ${n.outerHTML.slice(0, 80)}`);
+    for (const [what, n, selector] of [["language", 1, "html[lang=en]"], ["main", 1, "main"], ["h1", 1, "h1"], ["title", 1, "title:not(:empty)"]])
+        if (document.querySelectorAll(selector).length !== n)
+            found.push(`not one ${what}`);
+    return [...found, ...ids.filter((id, i) => ids.indexOf(id) !== i).map((id) => `twice: ${id}`)];
+})()"""
+
+
 @pytest.fixture(scope="module")
 def m(start):
     return start(cpus=2)
@@ -71,6 +95,7 @@ def test_view(page, view):  # noqa: F811
         page.one(VIEWS[view])
         for node in page.all("details"):
             page.js("void (arguments[0].open = true)", node)
+        assert page.js(NAMELESS) == []
         seen = set()
         for width in (1200, 360):
             page.size(width, 780)

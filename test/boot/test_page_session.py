@@ -368,7 +368,10 @@ def test_long_line(page, api, reads):
         return 200, {"accepted": n}
 
     api.special["POST /v1/guests/hog/console"] = take
-    page.plain("hog")
+    page.open("guest/hog/console")
+    page.wait(lambda: page.one(".plain-text").is_displayed(), "the choice")
+    page.one(".plain-text").click()
+    page.one(".ring")
     page.one("form input").send_keys("x" * 100 + Keys.ENTER)
     if reads:
         page.wait(lambda: b"".join(got) == b"x" * 100 + b"\r", "the line")
