@@ -16,6 +16,7 @@
 #include "mgmt/server.h"
 #include "mgmt/syslog_udp.h"
 #include "mgmt/tls.h"
+#include "mgmt/tls_handshakes.h"
 #include "mgmt/tls_port.h"
 
 static struct netif netif;
@@ -301,7 +302,7 @@ void guest_run(const uint8_t *info)
         history_poll(&view);
         syslog_poll();
         server_poll();
-        tls_poll();
+        more = tls_handshakes_poll() || more;
         more = unpack_poll(&view) || more;
         if (!more)
             port_sleep();

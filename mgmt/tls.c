@@ -10,15 +10,11 @@
 #include "mgmt/port.h"
 #include "mgmt/server.h"
 #include "mgmt/tls_credentials.h"
+#include "mgmt/tls_handshakes.h"
 #include "mgmt/tls_port.h"
 #include "mgmt/tls_suites.h"
 
 #include <string.h>
-
-#define HANDSHAKE_MS      10000u
-/* When all places are taken, a handshake this old gives its place to the next. */
-#define HANDSHAKE_FAIR_MS 2000u
-#define POLL_HALF_SECONDS 2
 
 /* lwIP's altcp_tls continues a handshake even if TCP did not take its last message: mbedTLS would
  * then write beyond its buffer. So TCP must always take one: there is memory for everything that
@@ -33,141 +29,9 @@ _Static_assert(TCP_SND_BUF >= 2 * MBEDTLS_SSL_OUT_CONTENT_LEN &&
 /* A record is acknowledged only when all of it has arrived. */
 _Static_assert(TCP_WND > MBEDTLS_SSL_IN_CONTENT_LEN + 1024, "a record must fit the window");
 
-static struct handshake {
-    struct altcp_pcb *pcb; /* NULL: free */
-    uint32_t since;
-    bool refused; /* done, but no connection is free */
-} handshakes[TLS_HANDSHAKES_MAX];
-
-static struct api_tls *counters;
 static bool has_random;
 static const char *refusal;
 static bool is_configured;
-
-static void detach(struct altcp_pcb *pcb)
-{
-    altcp_arg(pcb, NULL);
-    altcp_recv(pcb, NULL);
-    altcp_err(pcb, NULL);
-    altcp_poll(pcb, NULL, 0);
-    pcb->connected = NULL;
-}
-
-static void on_error(void *arg, err_t err)
-{
-    struct handshake *h = arg;
-
-    (void)err;
-    if (!h->refused)
-        counters->handshake_failures++;
-    /* After a failure its last words are still on their way: not at others' expense. */
-    altcp_setprio(h->pcb, TCP_PRIO_MIN);
-    h->pcb = NULL; /* lwIP has freed it, or is about to */
-}
-
-static void drop(struct handshake *h)
-{
-    struct altcp_pcb *pcb = h->pcb;
-
-    detach(pcb);
-    counters->handshake_failures++;
-    h->pcb = NULL;
-    altcp_abort(pcb);
-}
-
-static err_t on_poll(void *arg, struct altcp_pcb *pcb)
-{
-    struct handshake *h = arg;
-
-    (void)pcb;
-    if (h->refused || port_ms() - h->since <= HANDSHAKE_MS)
-        return ERR_OK;
-    drop(h);
-    return ERR_ABRT;
-}
-
-/* Discards data for a refused connection. */
-static err_t on_recv(void *arg, struct altcp_pcb *pcb, struct pbuf *p, err_t err)
-{
-    (void)arg;
-    (void)err;
-    if (p) {
-        altcp_recved(pcb, p->tot_len);
-        pbuf_free(p);
-    }
-    return ERR_OK;
-}
-
-/* The handshake is done; altcp_tls calls this for a server too. The connection must not be closed
- * here. */
-static err_t on_connected(void *arg, struct altcp_pcb *pcb, err_t err)
-{
-    struct handshake *h = arg;
-
-    (void)err;
-    counters->handshakes++;
-    pcb->connected = NULL;
-    if (server_adopt(pcb, true))
-        h->pcb = NULL;
-    else
-        h->refused = true;
-    return ERR_OK;
-}
-
-static struct handshake *oldest(void)
-{
-    struct handshake *o = &handshakes[0];
-    uint32_t now = port_ms();
-
-    for (unsigned i = 0; i < TLS_HANDSHAKES_MAX; i++) {
-        struct handshake *h = &handshakes[i];
-
-        if (!h->pcb)
-            return h;
-        if (now - h->since > now - o->since)
-            o = h;
-    }
-    return o;
-}
-
-static err_t on_accept(void *arg, struct altcp_pcb *pcb, err_t err)
-{
-    struct handshake *h = oldest();
-
-    (void)arg;
-    (void)err;
-    if (h->pcb && port_ms() - h->since <= HANDSHAKE_FAIR_MS) {
-        counters->handshake_failures++;
-        altcp_abort(pcb);
-        return ERR_ABRT;
-    }
-    if (h->pcb)
-        drop(h);
-    *h = (struct handshake){.pcb = pcb, .since = port_ms()};
-    altcp_arg(pcb, h);
-    altcp_recv(pcb, on_recv);
-    altcp_err(pcb, on_error);
-    altcp_poll(pcb, on_poll, POLL_HALF_SECONDS);
-    altcp_nagle_disable(pcb);
-    pcb->connected = on_connected;
-    return ERR_OK;
-}
-
-void tls_poll(void)
-{
-    for (unsigned i = 0; i < TLS_HANDSHAKES_MAX; i++) {
-        struct handshake *h = &handshakes[i];
-        struct altcp_pcb *pcb = h->pcb;
-
-        if (!pcb || !h->refused)
-            continue;
-        h->pcb = NULL;
-        detach(pcb);
-        server_refuse(pcb);
-        tls_close_notify(pcb);
-        (void)connection_close(pcb);
-    }
-}
 
 size_t tls_unsent(struct altcp_pcb *pcb)
 {
@@ -242,7 +106,7 @@ static struct altcp_pcb *new_listener(const struct tls_credentials *c)
     set_preferences(pcb);
     if (altcp_bind(pcb, IP_ANY_TYPE, TLS_PORT) != ERR_OK)
         return NULL;
-    return listen_start(pcb, on_accept);
+    return listen_start(pcb, tls_handshakes_accept);
 }
 
 void tls_listen(const uint8_t ip[4])
@@ -264,9 +128,9 @@ void tls_listen(const uint8_t ip[4])
     say_fingerprint(&c);
 }
 
-void tls_start(struct api_tls *c)
+void tls_start(struct api_tls *counters)
 {
-    counters = c;
+    tls_handshakes_start(counters);
     has_random = tls_port_start();
     if (!has_random)
         port_log("no HTTPS: this CPU has neither RDSEED nor RDRAND, so no keys can be made");

@@ -1,23 +1,19 @@
 /*
  * HTTPS: TLS 1.3 and 1.2 on port 443 by mbedTLS under lwIP's altcp_tls. The server gets a
- * connection once its handshake is done; until then it only has a place in a short list, and a time
- * limit.
+ * connection once its handshake is done (tls_handshakes.h).
  */
 #pragma once
 
 #include "lwip/altcp.h"
 #include "mgmt/api.h"
 
-#define TLS_PORT           443u
-#define TLS_HANDSHAKES_MAX 8u
+#define TLS_PORT 443u
 
 /* Checks whether this CPU can make keys; logs it if not. */
 void tls_start(struct api_tls *counters);
 /* Called once an address is known: gets the certificate, logs its fingerprint, listens. `ip`: NULL
  * while there is no IPv4 address. */
 void tls_listen(const uint8_t ip[4]);
-/* Ends handshakes that found no free connection. From the main loop. */
-void tls_poll(void);
 /* Why nothing may be served at all, or NULL: the configured certificate or key is unusable. */
 const char *tls_refusal(void);
 /* HTTPS is served, or will be once the address is known. */

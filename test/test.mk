@@ -11,7 +11,7 @@ MGMT_TEST_LWIP := mgmt/acd.c mgmt/sntp.c mgmt/ntp.c $(patsubst %,$(LWIP_DIR)/src
 MGMT_API_C := $(filter-out mgmt/acd.c mgmt/sntp.c mgmt/ntp.c mgmt/frames.c mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c $(MGMT_SERVER_C) mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
         $(MGMT_WSLAY:%=$(WSLAY_DIR)/lib/%.c) $(MBEDTLS_DIR)/library/sha1.c $(MBEDTLS_DIR)/library/sha256.c $(MBEDTLS_DIR)/library/base64.c $(MBEDTLS_DIR)/library/constant_time.c $(MBEDTLS_DIR)/library/platform_util.c $(MGMT_ZLIB:%=$(ZLIB_DIR)/%.c)
 # All of its network: lwIP with TLS, and their users.
-MGMT_STACK_C := mgmt/acd.c mgmt/sntp.c mgmt/ntp.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_alert.c mgmt/tls_suites.c mgmt/tls_x25519.c $(MGMT_SERVER_C) $(MGMT_LWIP:%=$(LWIP_DIR)/src/%.c) \
+MGMT_STACK_C := mgmt/acd.c mgmt/sntp.c mgmt/ntp.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_alert.c mgmt/tls_handshakes.c mgmt/tls_suites.c mgmt/tls_x25519.c $(MGMT_SERVER_C) $(MGMT_LWIP:%=$(LWIP_DIR)/src/%.c) \
         $(filter-out $(MGMT_API_C),$(MGMT_MBEDTLS:%=$(MBEDTLS_DIR)/library/%.c))
 ENGINE_C := hv/core.c hv/gmem.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.c hv/core_requests.c hv/guest.c hv/guest_deploy.c hv/guest_disks.c hv/guest_start.c hv/guest_phase.c hv/guest_table.c hv/guest_life.c hv/vcpu_life.c hv/exit.c hv/translations.c hv/guest_pages.c hv/image.c hv/job.c \
         hv/sched.c hv/ration.c hv/stuck.c hv/restart.c hv/control.c hv/hostmem.c hv/mem.c hv/lib.c hv/fmt.c hv/date.c \

@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -592,6 +593,54 @@ def test_many_at_once(m, nothing_missed):
             return [get(s, "/healthz")[0] for _ in range(n % 3 + 1)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert all(set(r) == {200} for r in pool.map(one, range(16)))
+
+
+def second(m):
+    """The machine's time, in whole seconds, without asking management."""
+    return int(re.findall(r"control: second (\d+),", m.serial())[-1])
+
+
+@each_version
+def test_twenty_at_once(m, version, nothing_missed):
+    """Far more handshakes than can be computed soon. Each client is answered, or refused within two seconds; none hears nothing for ten, and what has begun
+    is finished."""
+    turn = threading.Lock()
+
+    def one(_):
+        tls = anyone(version).wrap_bio(read := ssl.MemoryBIO(), write := ssl.MemoryBIO())
+        with turn:  # the emulator's network takes one new connection at a time
+            s = plain(m)
+        begun, heard = second(m), None
+        with s:
+            try:
+                while True:
+                    try:
+                        tls.do_handshake()
+                        break
+                    except ssl.SSLWantReadError:
+                        s.sendall(write.read())
+                        read.write(came := s.recv(65536))
+                        heard = heard or second(m)
+                        if not came:
+                            return begun, heard, second(m), None
+                tls.write(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
+                s.sendall(write.read())
+                while True:
+                    try:
+                        return begun, heard, second(m), tls.read(15)
+                    except ssl.SSLWantReadError:
+                        read.write(came := s.recv(65536))
+                        if not came:
+                            return begun, heard, second(m), None
+            except ConnectionError:
+                return begun, heard or second(m), second(m), None
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        clients = list(pool.map(one, range(20)))
+    for begun, heard, end, answered in clients:
+        # A second more, as the clock has only whole ones.
+        assert end - begun <= 2 + 1 and heard == end if answered is None else heard - begun < 10 and answered == b"HTTP/1.1 200 OK", clients
+    assert 4 <= sum(c[3] is not None for c in clients) < 20, clients
+    assert_healthy(m)
 
 
 # ---- the certificate ----

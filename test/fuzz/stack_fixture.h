@@ -26,6 +26,7 @@
 #include "mgmt/port.h"
 #include "mgmt/server.h"
 #include "mgmt/tls.h"
+#include "mgmt/tls_handshakes.h"
 #include "mgmt/tls_credentials.h"
 #include "mgmt/tls_port.h"
 #include "netif/ethernet.h"
@@ -322,7 +323,7 @@ static void stack_run(uint32_t ms)
     acd_poll(&wire);
     names_poll();
     server_poll();
-    tls_poll();
+    (void)tls_handshakes_poll();
 }
 
 static void on_status(struct netif *n)
