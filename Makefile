@@ -60,7 +60,7 @@ KERNEL_D := $(KERNEL_C:%.c=$(BUILD)/kernel/%.d) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h
 
-.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench bench-boots bench-peers systems slurm clients-page check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl sdk clean distclean fresh help \
+.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench bench-boots bench-peers systems clients clients-page slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl sdk clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -247,6 +247,8 @@ distclean: clean
 ## make systems        boot other people's systems in guests: test/systems/systems.toml; ONLY=xv6,debian12-cloud:2 for some of them, UPDATE=1 updates
 ##                     the manual's table, SYSTEMS_IMAGES=their/directory for images that you built
 ## make clients-page   axe-core looks at every view of the page; takes it from the npm registry
+## make clients        other people's clients and checkers with the API: axios, a generated client, redocly, spectral, promtool, and REQUESTS=10000 requests made
+##                     from its description; ONLY=axios,requests for some of them; npm packages are pinned in test/clients/package-lock.json
 ## make slurm          Slurm places jobs on two appliances, and one is killed; skipped where Slurm is not installed
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
 ## make lint           formatting, layer rules, documents made from tables, circles between built files: takes seconds

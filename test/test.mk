@@ -227,6 +227,10 @@ $(BUILD)/counted.elf: $(KERNEL_O) $(BUILD)/kernel/test/bench/count.o arch/x86/ke
 systems: deps-test all
 	@$(PYTHON) test/systems/run.py --build $(BUILD) --only "$(ONLY)" $(if $(UPDATE),--update mgmt/MANUAL.md)
 
+# Outside CI: it fetches npm packages, and sends thousands of requests to an emulator.
+clients: deps-test all
+	@REQUESTS=$(or $(REQUESTS),10000) $(PYTHON) test/clients/run.py --build $(BUILD) --only "$(ONLY)"
+
 # Outside CI: Slurm runs as root, and wants /sys/fs/cgroup.
 slurm: deps-test all $(BUILD)/guests/echo.elf
 	@$(PYTHON) test/slurm/run.py --build $(BUILD)
