@@ -28,10 +28,8 @@ def test_ticks(m, case):
     assert wanted - 20 <= counted["catch-up"] <= wanted + 20, counted
     if case == "sleeper":
         assert max(counted.values()) - min(counted.values()) <= 2, counted
-    elif case == "fifth":
+    else:
         assert counted["merge"] < wanted * 0.8, counted
-    else:  # how many are lost depends on how the slices of its neighbours fall
-        assert counted["merge"] <= counted["catch-up"], counted
 
 
 def test_s5_stops_a_guest(m):

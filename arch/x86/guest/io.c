@@ -3,15 +3,16 @@
 #include "arch/x86/guest/string_io.h"
 #include "arch/x86/guest/vcpu_state.h"
 #include "hv/arch.h"
+#include "hv/lib.h"
 
 enum exit_action x86_port_in(struct vcpu *v, uint16_t port, unsigned size)
 {
     uint32_t value = exit_port_in(v, port, size);
 
-    if (size == 1)
-        v->regs.rax = (v->regs.rax & ~0xffull) | (uint8_t)value;
+    if (size == 1) /* AL and AX are its first bytes */
+        memcpy(&v->regs.rax, &value, 1);
     else if (size == 2)
-        v->regs.rax = (v->regs.rax & ~0xffffull) | (uint16_t)value;
+        memcpy(&v->regs.rax, &value, 2);
     else
         v->regs.rax = value; /* a 32-bit result clears the upper half */
     return irqchip_may_be_pending(v->platform, v->number) ? EXIT_DONE : EXIT_SKIP;
