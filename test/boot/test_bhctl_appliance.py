@@ -395,6 +395,8 @@ def test_the_sdk(m, tmp_path):
         t.extractall(tmp_path)
     sdk = tmp_path / "bulkhead-sdk"
     subprocess.run(["make", "-s", "-C", sdk], env={"PATH": os.environ["PATH"]}, check=True)
+    for header in (sdk / "include" / "bulkhead").iterdir():  # each needs nothing else
+        subprocess.run(["gcc", "-m32", "-std=c11", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fsyntax-only", "-x", "c", "-include", header, "/dev/null"], check=True)
     for kind, version in (("multiboot1", 1), ("auto", 2)):
         status, out, err = run(m, "run", "--memory", "2M", "--core", "3", "--kind", kind, sdk / "hello.elf", "--", "some words exit=7")
         assert (status, err) == (7, "") and re.fullmatch(rf"hello from C, by multiboot{version}: some words exit=7\n1000 ns have passed\n", out), out
