@@ -65,8 +65,8 @@ static bool post(struct entity *e, uint32_t request)
     bool there = __atomic_fetch_or(&e->requests, request, __ATOMIC_ACQ_REL) & request;
 
     if (partner)
-        there &= __atomic_fetch_or(&partner->entity.requests, VCPU_REQ_GUEST, __ATOMIC_ACQ_REL) &
-                 VCPU_REQ_GUEST;
+        there &= (__atomic_fetch_or(&partner->entity.requests, VCPU_REQ_GUEST, __ATOMIC_ACQ_REL) &
+                  VCPU_REQ_GUEST) != 0;
     return there;
 }
 

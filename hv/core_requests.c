@@ -8,7 +8,9 @@
 #include "hv/pc/irqchip.h"
 
 /* For this long no core kicks this one again for frames of the same guest. */
-#define QUIET_US 50u
+#define QUIET_US        50u
+/* It looks this long after that: another core may just have decided not to kick it. */
+#define QUIET_MARGIN_US 5u
 
 /* ---- requests from management ---- */
 
@@ -198,7 +200,7 @@ static void take_frames(struct core *c, struct guest *g)
     platform_frames_wait(&g->platform);
     platform_leave(&g->platform, 0);
     __atomic_store_n(&g->quiet_until, quiet, __ATOMIC_RELAXED);
-    c->look_at_frames = min_u64(c->look_at_frames, quiet);
+    c->look_at_frames = min_u64(c->look_at_frames, quiet + micros_to_ticks(QUIET_MARGIN_US));
 }
 
 static void raise_event(struct guest *g)
@@ -266,12 +268,26 @@ static bool serve_vcpu(struct core *c, struct vcpu *v, uint32_t r)
     return true;
 }
 
+/* When it must look at the next guest for which something may have come without a kick. */
+static uint64_t next_arrivals(const struct core *c, uint64_t now)
+{
+    uint64_t first = NEVER;
+
+    for (unsigned i = 0; i < c->entity_count; i++) {
+        uint64_t quiet = __atomic_load_n(&c->entities[i]->guest->quiet_until, __ATOMIC_RELAXED);
+
+        if (quiet + micros_to_ticks(QUIET_MARGIN_US) > now)
+            first = min_u64(first, quiet + micros_to_ticks(QUIET_MARGIN_US));
+    }
+    return first;
+}
+
 /* Each is bounded. */
 void core_serve(struct core *c, uint64_t now)
 {
     /* A promise to look again is kept, whatever brought the core here before. */
     if (now >= c->look_at_frames)
-        c->look_at_frames = NEVER;
+        c->look_at_frames = next_arrivals(c, now);
     if (__atomic_load_n(&c->incoming, __ATOMIC_RELAXED))
         core_take_incoming(c);
     for (unsigned i = 0; i < c->entity_count;) {
