@@ -23,6 +23,7 @@
 #define CONFIG_CORE_MOST         63           /* the highest number of a core */
 #define CONFIG_MEMORY_LEAST      (2ull << 20) /* a memory is a multiple of this */
 #define CONFIG_MEMORY_MOST       (256ull << 30)
+#define CONFIG_SHARED_MAX        8
 #define CONFIG_TEXT_MAX          (256u << 10) /* bytes of JSON; more is refused */
 
 /* The core of a vCPU, as configured. */
@@ -50,6 +51,12 @@ static inline uint32_t config_guarantee_most(const struct guest_config *g)
 /* Checks that every value in *g is one that the parser could have produced: for bytes that another
  * guest wrote. 0, or -E_INVAL with the field's name in *field. */
 int config_check_guest(const struct guest_config *g, const char **field) MUST_CHECK;
+/* The guest's ID among the peers; -1: it is none. */
+int config_shared_id(const struct config_shared *s, const char *guest);
+/* Whether a region can be as it is, and whether a guest can have all of its regions. A peer need
+ * not exist. NULL, or what is wrong, with the name of the field. */
+const char *config_shared_fault(const struct config_shared *s, const char **field);
+const char *config_shared_fault_of(const struct guest_config *g);
 /* [a-z0-9][a-z0-9-]* */
 bool config_name_is_good(const char *s);
 /* No control characters, and not one of the appliance's own files. */

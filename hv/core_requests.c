@@ -7,7 +7,7 @@
 #include "hv/net.h"
 #include "hv/pc/irqchip.h"
 
-/* For this long no core kicks this one again for frames of the same guest. */
+/* For this long no core kicks this one again for frames or doorbells of the same guest. */
 #define QUIET_US        50u
 /* It looks this long after that: another core may just have decided not to kick it. */
 #define QUIET_MARGIN_US 5u
@@ -70,7 +70,6 @@ static bool take_vcpu(struct vcpu *v, enum vcpu_request r)
 
 static bool take_delete(struct guest *g)
 {
-    g->life.deleted = true;
     if (g->life.phase != GUEST_IDLE) {
         (void)guest_end_by_request(g, "deleted by request");
         return false;
@@ -190,14 +189,18 @@ bool core_serve_asked(struct core *c)
 
 /* ---- requests from the root itself ---- */
 
-/* For a while other cores do not kick this one for the same guest again; it looks by itself after
- * that. This bounds the rate at which a flood of frames costs the neighbours. */
-static void take_frames(struct core *c, struct guest *g)
+/* Frames and doorbells. For a while other cores do not kick this one for the same guest again; it
+ * looks by itself after that. This bounds the rate at which a flood of them costs the neighbours.
+ */
+static void take_arrivals(struct core *c, struct guest *g, uint32_t r)
 {
     uint64_t quiet = arch_tsc() + micros_to_ticks(QUIET_US);
 
     platform_enter(&g->platform, arch_tsc());
-    platform_frames_wait(&g->platform);
+    if (r & GUEST_REQ_NET)
+        platform_frames_wait(&g->platform);
+    if (r & GUEST_REQ_RING)
+        platform_bells_ring(&g->platform);
     platform_leave(&g->platform, 0);
     __atomic_store_n(&g->quiet_until, quiet, __ATOMIC_RELAXED);
     c->look_at_frames = min_u64(c->look_at_frames, quiet + micros_to_ticks(QUIET_MARGIN_US));
@@ -213,8 +216,8 @@ static void raise_event(struct guest *g)
 static void serve_guest(struct core *c, struct guest *g, uint32_t r)
 {
     if (g->life.phase == GUEST_LIVE) {
-        if (r & GUEST_REQ_NET)
-            take_frames(c, g);
+        if (r & (GUEST_REQ_NET | GUEST_REQ_RING))
+            take_arrivals(c, g, r);
         if (r & GUEST_REQ_EVENT)
             raise_event(g);
     }

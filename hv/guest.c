@@ -176,6 +176,14 @@ void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len)
     g->status->frames_refused[net_send((unsigned)g->switch_port, frame, len, arch_tsc())]++;
 }
 
+void guest_tell(struct guest *g, enum guest_request request)
+{
+    if (arch_tsc() < __atomic_load_n(&g->quiet_until, __ATOMIC_RELAXED))
+        core_leave(&g->life.entity, request);
+    else
+        core_request(&g->life.entity, request);
+}
+
 /* From the switch, on any core. */
 void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
 {
@@ -186,10 +194,7 @@ void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
         return;
     }
     __atomic_fetch_add(&g->status->frames_received, 1, __ATOMIC_RELAXED);
-    if (arch_tsc() < __atomic_load_n(&g->quiet_until, __ATOMIC_RELAXED))
-        core_leave(&g->life.entity, GUEST_REQ_NET);
-    else
-        core_request(&g->life.entity, GUEST_REQ_NET);
+    guest_tell(g, GUEST_REQ_NET);
 }
 
 /* ---- being made: a job on the owning core, or at start-up ---- */
@@ -322,6 +327,8 @@ void guest_build(void *guest)
     if (!why)
         why = prepare_splits(g);
     if (!why)
+        why = guest_make_shared(g);
+    if (!why)
         why = make_apics(g);
     if (!why)
         why = attach_net(g);
@@ -360,6 +367,7 @@ static void scrub(void *guest)
     if (g->rx_ring)
         job_clear(g->rx_ring, RX_RING_SIZE);
     guest_scrub_disks(g);
+    guest_leave_shared(g);
     for (unsigned i = 0; i < gmem_range_count(&g->mem); i++)
         job_clear(gmem_range(&g->mem, i).base, gmem_range(&g->mem, i).size);
     log_source_close(g->number);

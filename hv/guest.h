@@ -28,6 +28,7 @@ enum guest_request {
     GUEST_REQ_EVENT = 1u << 7, /* management guest: raise ABI_EVENT_IRQ */
     GUEST_REQ_END = 1u << 8,   /* guest_end() was called */
     GUEST_REQ_VCPU = 1u << 9,  /* a vCPU has obeyed an order */
+    GUEST_REQ_RING = 1u << 10, /* peers have rung: see guest_shared.c */
 };
 
 #define GUEST_INPUT_SIZE 256u /* power of two */
@@ -111,6 +112,7 @@ struct guest {
         uint8_t *memory;
         uint64_t size, blocks_size;
     } disks[CONFIG_DISKS_MAX];
+    struct shared_region *shared[CONFIG_GUEST_SHARED_MAX]; /* that it has joined; NULL: none */
     bool planned; /* the plan exists and is checked: from the management guest, or the management
                      guest's own */
     const char
@@ -136,7 +138,7 @@ struct guest {
     uint32_t input_head, input_tail;
     struct virtio_net_frame *rx_ring; /* with DEV_NET */
     int switch_port;                  /* -1: none */
-    uint64_t quiet_until;             /* no kick for frames before this; atomic */
+    uint64_t quiet_until;             /* no kick for frames or doorbells before this; atomic */
 };
 
 /* What the vCPUs must become: NONE, HELD, LIVE or GONE. The other bits of life.order number the

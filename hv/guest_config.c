@@ -221,6 +221,84 @@ static bool disks_is_good(const struct rule *r, const void *object)
     return true;
 }
 
+/* ---- shared memory ---- */
+
+int config_shared_id(const struct config_shared *s, const char *guest)
+{
+    for (unsigned i = 0; i < s->peer_count; i++)
+        if (strcmp(s->peers[i], guest) == 0)
+            return (int)i;
+    return -1;
+}
+
+static bool ends(const char *s, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!s[i])
+            return true;
+    return false;
+}
+
+static const char *peers_fault(const struct config_shared *s)
+{
+    if (s->peer_count < 2 || s->peer_count > CONFIG_PEERS_MAX)
+        return "must be a list of 2 to 14 guests' names";
+    for (unsigned i = 0; i < s->peer_count; i++) {
+        job_rest();
+        if (!ends(s->peers[i], sizeof(s->peers[i])) || !config_name_is_good(s->peers[i]))
+            return "a peer is the name of a guest";
+        if (strcmp(s->peers[i], CONFIG_MANAGEMENT_NAME) == 0)
+            return "\"mgmt\" is the management guest, which shares no memory";
+        if (config_shared_id(s, s->peers[i]) != (int)i)
+            return "names a guest twice";
+    }
+    return NULL;
+}
+
+const char *config_shared_fault(const struct config_shared *s, const char **field)
+{
+    *field = "name";
+    if (!ends(s->name, sizeof(s->name)) || !config_name_is_good(s->name))
+        return s->name[0] ? "must consist of a-z, 0-9 and '-', and not begin with '-'"
+                          : "is missing";
+    *field = "size";
+    if (s->size < CONFIG_SHARED_LEAST || s->size > CONFIG_SHARED_MOST || (s->size & (s->size - 1)))
+        return "must be a power of two from 2M to 256M";
+    *field = "peers";
+    return peers_fault(s);
+}
+
+const char *config_shared_fault_of(const struct guest_config *g)
+{
+    uint64_t all = 0;
+
+    if (g->shared_count > CONFIG_GUEST_SHARED_MAX)
+        return "a guest is a peer of at most 4 regions";
+    for (unsigned i = 0; i < g->shared_count; i++)
+        all += g->shared[i].size;
+    return all > CONFIG_SHARED_ALL ? "a guest's regions have at most 512 MB together" : NULL;
+}
+
+static bool shared_is_good(const struct guest_config *g)
+{
+    const char *field;
+
+    if (config_shared_fault_of(g) || (g->shared_count && !(g->devices & DEV_PCI)))
+        return false;
+    for (unsigned i = 0; i < g->shared_count; i++) {
+        if (config_shared_fault(&g->shared[i], &field) ||
+            config_shared_id(&g->shared[i], g->name) < 0)
+            return false;
+        for (unsigned k = 0; k < i; k++)
+            if (strcmp(g->shared[k].name, g->shared[i].name) == 0)
+                return false;
+        job_rest();
+    }
+    return true;
+}
+
+/* ---- a guest ---- */
+
 static const struct rule guest_rules[] = {
 #define GUEST(name, kind, least, most, ...) RULE(guest_config, name, kind, least, most)
 #include "hv/config_fields.def"
@@ -240,6 +318,8 @@ int config_check_guest(const struct guest_config *g, const char **field)
         *field = "budget_us";
     else if (g->guaranteed_us > config_guarantee_most(g))
         *field = "guaranteed_us";
+    else if (!shared_is_good(g))
+        *field = "shared";
     else
         return 0;
     return -E_INVAL;

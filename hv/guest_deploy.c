@@ -196,17 +196,29 @@ static int take_images(struct guest *g, const struct load_plan *plan)
     return 0;
 }
 
+static int take_files(struct guest *g, const struct load_plan *plan)
+{
+    int rc = take_images(g, plan);
+
+    if (rc)
+        return rc;
+    rc = guest_take_disks(g);
+    if (rc)
+        image_release(g);
+    return rc;
+}
+
 static int take_all(struct guest *g, const struct load_plan *plan)
 {
     int rc = guest_take_memory(g);
 
     job_rest();
     if (rc == 0) {
-        rc = take_images(g, plan);
+        rc = guest_take_shared(g);
         if (rc == 0) {
-            rc = guest_take_disks(g);
+            rc = take_files(g, plan);
             if (rc)
-                image_release(g);
+                guest_leave_shared(g);
         }
         if (rc)
             guest_give_back(g);

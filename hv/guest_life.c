@@ -210,6 +210,8 @@ void guest_resume(struct guest *g)
     watchdog_go_on(&g->platform.watchdog, now, waited(g, now));
     if (g->config.devices & DEV_NET)
         platform_frames_wait(&g->platform); /* some may have come meanwhile */
+    if (g->config.shared_count)
+        platform_bells_ring(&g->platform);
     guest_enter_phase(g, GUEST_LIVE);
     guest_set_paused(g, false);
     guest_order(g, VCPU_LIVE);

@@ -43,6 +43,16 @@ void guest_give_back_disks(struct guest *g);
  * of the guest's. */
 void guest_make_disks(struct guest *g);
 void guest_scrub_disks(struct guest *g);
+/* Joins the regions that it shares, or makes them: -E_NOMEM; -E_INVAL, if one exists and is not
+ * what this guest says; with nothing taken. Leaves them: the last guest scrubs them. Both rest;
+ * cores as above. Then makes their devices, and maps them; NULL, or why not. A job of the guest's.
+ */
+int guest_take_shared(struct guest *g) MUST_CHECK;
+void guest_leave_shared(struct guest *g);
+const char *guest_make_shared(struct guest *g);
+/* Tells a guest's core of frames or doorbells (GUEST_REQ_NET, GUEST_REQ_RING). It is kicked only
+ * once in a while; meanwhile it looks by itself. Any core. */
+void guest_tell(struct guest *g, enum guest_request request);
 /* Marks a guest that cannot be started. */
 void guest_fail(struct guest *g, const char *why);
 

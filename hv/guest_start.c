@@ -160,6 +160,8 @@ static void go_live(struct guest *g)
     /* This runs in its own turn: the wait for that turn is counted when the turn is over. */
     watchdog_start(&g->platform.watchdog, l->heartbeat, 0);
     g->platform.watchdog.written = true;
+    if (g->config.shared_count)
+        platform_bells_ring(&g->platform); /* some may have come since its devices were reset */
     guest_enter_phase(g, GUEST_LIVE);
     guest_set_image_kind(g, g->plan.start.kind);
     guest_set_state(g, ABI_GUEST_RUNNING, "");

@@ -51,6 +51,17 @@ void hostmem_free(void *p, uint64_t size)
         panic("memory at %p is given back but was not allocated", p);
 }
 
+void hostmem_set_owners(void *p, uint64_t size, unsigned guests)
+{
+    int rc;
+
+    spin_lock(&lock);
+    rc = mem_set_owners(map, arch_hpa(p), size, guests);
+    spin_unlock(&lock);
+    if (rc)
+        panic("memory at %p is not a region that guests share", p);
+}
+
 uint64_t hostmem_free_bytes(void)
 {
     uint64_t n;
@@ -86,8 +97,10 @@ void hostmem_account(struct abi_memory *m)
     m->guests = bytes[MEM_GUEST];
     m->tables = bytes[MEM_FOR_GUEST];
     m->images = bytes[MEM_IMAGE];
+    m->regions = bytes[MEM_REGION];
     m->reserved = bytes[MEM_RESERVED];
-    m->total = m->free + m->host + m->modules + m->shared + m->guests + m->tables + m->images;
+    m->total =
+        m->free + m->host + m->modules + m->shared + m->guests + m->tables + m->images + m->regions;
 }
 
 bool hostmem_find(hpa_t a, struct mem_range *out)

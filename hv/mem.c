@@ -7,9 +7,10 @@ static uint64_t range_end(const struct mem_range *r)
     return r->base + r->size;
 }
 
+/* Ranges that are one if they touch. The owners of a region may change: it stays one range. */
 static bool same_owner(const struct mem_range *a, const struct mem_range *b)
 {
-    return a->kind == b->kind && a->guest == b->guest;
+    return a->kind == b->kind && a->guest == b->guest && a->kind != MEM_REGION;
 }
 
 /* A free slot exists. */
@@ -86,7 +87,7 @@ static void join_neighbours(struct mem_map *m, unsigned at)
 /* Kinds that may be freed later, when they may lie in the middle of a merged range. */
 static bool is_loose(enum mem_owner_kind kind)
 {
-    return kind == MEM_GUEST || kind == MEM_FOR_GUEST || kind == MEM_IMAGE;
+    return kind == MEM_GUEST || kind == MEM_FOR_GUEST || kind == MEM_REGION || kind == MEM_IMAGE;
 }
 
 /* A change takes at most two more slots. Each allocation that may be freed reserves two, so that
@@ -198,6 +199,17 @@ int mem_free(struct mem_map *m, hpa_t base, uint64_t size)
         return -E_INVAL;
     m->loose -= is_loose(r->kind);
     set_range(m, &(struct mem_range){.base = base.v, .size = size, .kind = MEM_FREE});
+    return 0;
+}
+
+int mem_set_owners(struct mem_map *m, hpa_t base, uint64_t size, unsigned guests)
+{
+    unsigned i = first_after(m, base.v);
+    struct mem_range *r = &m->ranges[i];
+
+    if (i == m->count || r->base != base.v || r->size != size || r->kind != MEM_REGION)
+        return -E_INVAL;
+    r->guest = guests;
     return 0;
 }
 

@@ -18,6 +18,7 @@ enum mem_owner_kind {
     MEM_SHARED,    /* host pages that the management guest may read (control ABI) */
     MEM_GUEST,     /* RAM of guest number `guest` */
     MEM_IMAGE,     /* uploaded images: the management guest has them mapped */
+    MEM_REGION,    /* memory that guests share: `guest` has a bit for each that may map it */
     MEM_FOR_GUEST, /* the root's memory for guest number `guest`: tables, control structures, frames
                     */
     MEM_KINDS
@@ -26,14 +27,14 @@ enum mem_owner_kind {
 struct mem_range {
     uint64_t base, size; /* bytes, page-aligned */
     enum mem_owner_kind kind;
-    unsigned guest; /* with MEM_GUEST and MEM_FOR_GUEST */
+    unsigned guest; /* with MEM_GUEST and MEM_FOR_GUEST: its number; with MEM_REGION: bits */
 };
 
 /* Sorted by base, no overlaps; addresses in no range do not exist. */
 struct mem_map {
     struct mem_range ranges[MEM_RANGES_MAX];
     unsigned count;
-    unsigned loose; /* allocations of MEM_GUEST, MEM_FOR_GUEST and MEM_IMAGE */
+    unsigned loose; /* allocations of MEM_GUEST, MEM_FOR_GUEST, MEM_REGION and MEM_IMAGE */
 };
 
 /* Adds a range of the firmware's map (later calls override the overlapped part of earlier ones: add
@@ -51,6 +52,15 @@ int mem_alloc(struct mem_map *m, uint64_t size, uint64_t align, uint64_t limit,
 /* Frees a whole allocation. Never fails for lack of room. -E_INVAL, only by the caller's fault:
  * [base, base + size) is not one owner's. */
 int mem_free(struct mem_map *m, hpa_t base, uint64_t size) MUST_CHECK;
+
+/* From now on these guests, a bit each, may map an allocation of MEM_REGION. -E_INVAL, only by the
+ * caller's fault: it is none. */
+int mem_set_owners(struct mem_map *m, hpa_t base, uint64_t size, unsigned guests) MUST_CHECK;
+/* True if the guest may map this range of MEM_REGION. */
+static inline bool mem_is_owner(const struct mem_range *r, unsigned guest)
+{
+    return r->guest >> guest & 1;
+}
 
 /* The range that holds `a`, or NULL. */
 const struct mem_range *mem_find(const struct mem_map *m, hpa_t a);

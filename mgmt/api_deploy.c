@@ -32,8 +32,10 @@ static bool parse(struct call *c)
 
     memset(&request, 0, sizeof(request));
     if (config_parse_guest((const char *)c->r->body, c->r->body_len, tokens, sizeof(tokens),
-                           &request.config, report, &k) == 0)
+                           &request.config, report, &k) == 0) {
+        config_join(c->v->config, &request.config);
         return true;
+    }
     (void)fmt(text, sizeof(text), "%u:%u: %s%s%s", k.error.line, k.error.column, k.error.field,
               k.error.field[0] ? ": " : "", k.error.text);
     call_fail_at(c, 400, k.error.pointer, text);

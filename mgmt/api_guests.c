@@ -61,6 +61,18 @@ static void put_configuration(struct json_out *j, struct abi_guest *g)
     json_end(j);
 }
 
+static void put_shared(struct json_out *j, const struct guest_config *c)
+{
+    json_array(j, "shared");
+    for (unsigned i = 0; i < c->shared_count && i < ARRAY_LEN(c->shared); i++) {
+        json_object(j, NULL);
+        put_shared_fields(j, &c->shared[i]);
+        json_u64(j, "id", (uint64_t)config_shared_id(&c->shared[i], c->name));
+        json_end(j);
+    }
+    json_end(j);
+}
+
 /* The address is null as long as there was no access. */
 static void put_unclaimed(struct json_out *j, const struct abi_vcpu *v)
 {
@@ -139,6 +151,7 @@ void get_guest(struct call *c, char *const *arg)
         json_null(j, "next_start_tsc");
     put_configuration(j, &g);
     put_card(j, &g);
+    put_shared(j, &g.config);
     json_array(j, "vcpus");
     for (unsigned i = 0; i < g.vcpu_count; i++)
         put_vcpu(c, j, (struct api_vcpu){(unsigned)number, i});

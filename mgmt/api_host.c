@@ -87,6 +87,7 @@ void get_host(struct call *c, char *const *arg)
     json_u64(j, "modules", m->modules);
     json_u64(j, "shared", m->shared);
     json_u64(j, "guests", m->guests);
+    json_u64(j, "regions", m->regions);
     json_u64(j, "tables", m->tables);
     json_u64(j, "images", m->images);
     json_u64(j, "reserved", m->reserved);

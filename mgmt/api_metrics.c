@@ -77,9 +77,9 @@ static void put_host(struct metrics *m)
     const struct {
         const char *owner;
         uint64_t bytes;
-    } owners[] = {{"free", mem->free},     {"host", mem->host},     {"modules", mem->modules},
-                  {"shared", mem->shared}, {"guests", mem->guests}, {"tables", mem->tables},
-                  {"images", mem->images}};
+    } owners[] = {{"free", mem->free},     {"host", mem->host},      {"modules", mem->modules},
+                  {"shared", mem->shared}, {"guests", mem->guests},  {"tables", mem->tables},
+                  {"images", mem->images}, {"regions", mem->regions}};
     char labels[160];
 
     family(m, "build_info", "gauge", "Always 1; what is running.");

@@ -190,12 +190,13 @@ static int say_no_memory(const struct api_view *v, uint64_t asked, struct deploy
                   "not enough memory: %lu KiB asked, largest free piece %lu KiB of %lu KiB free",
                   asked >> 10, m->largest_free >> 10, m->free >> 10);
     else
-        (void)fmt(
-            f->text, sizeof(f->text),
-            "not enough memory for translation tables, network buffers and what is written to "
-            "disks besides the guest's %lu KiB, or in too many pieces: %lu KiB free, largest piece "
-            "%lu KiB",
-            asked >> 10, m->free >> 10, m->largest_free >> 10);
+        (void)fmt(f->text, sizeof(f->text),
+                  "not enough memory for translation tables, network buffers, what is written to "
+                  "disks and "
+                  "what it shares, besides the guest's %lu KiB, or in too many pieces: %lu KiB "
+                  "free, largest piece "
+                  "%lu KiB",
+                  asked >> 10, m->free >> 10, m->largest_free >> 10);
     return refuse(f, 409, "/memory");
 }
 

@@ -197,6 +197,34 @@ void put_guest_fields(struct json_out *j, const struct guest_config *g, const ch
     }
 }
 
+/* ---- memory between guests ---- */
+
+static void put_size(struct json_out *j, const struct row *r, const void *object)
+{
+    put_number(j, r, object);
+}
+
+static void put_peers(struct json_out *j, const struct row *r, const void *object)
+{
+    const struct config_shared *s = object;
+
+    json_array(j, r->name);
+    for (unsigned i = 0; i < s->peer_count && i < CONFIG_PEERS_MAX; i++)
+        json_str(j, NULL, s->peers[i]);
+    json_end(j);
+}
+
+static const struct row shared_rows[] = {
+#define SHARED(name, kind, least, most, preset, words, ...)                                        \
+    ROW(config_shared, #name, name, kind, words)
+#include "hv/config_fields.def"
+};
+
+void put_shared_fields(struct json_out *j, const struct config_shared *s)
+{
+    put_rows(j, shared_rows, ARRAY_LEN(shared_rows), s);
+}
+
 /* ---- management ---- */
 
 void put_ip(struct json_out *j, const char *name, const uint8_t ip[4], const char *tail)

@@ -6,6 +6,8 @@
 
 /* All fields of a guest. `kind`: what its image was found to be; NULL: as configured. */
 void put_guest_fields(struct json_out *j, const struct guest_config *g, const char *kind);
+/* A region, within an object. */
+void put_shared_fields(struct json_out *j, const struct config_shared *s);
 /* Leaves out members whose value is the same as if they were absent. */
 void put_management_fields(struct json_out *j, const struct management_config *m);
 /* Those with neither parts nor a form of their own. */

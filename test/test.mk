@@ -13,7 +13,7 @@ MGMT_API_C := $(filter-out mgmt/acd.c mgmt/sntp.c mgmt/ntp.c mgmt/frames.c mgmt/
 # All of its network: lwIP with TLS, and their users.
 MGMT_STACK_C := mgmt/acd.c mgmt/sntp.c mgmt/ntp.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_alert.c mgmt/tls_handshakes.c mgmt/tls_suites.c mgmt/tls_x25519.c $(MGMT_SERVER_C) $(MGMT_LWIP:%=$(LWIP_DIR)/src/%.c) \
         $(filter-out $(MGMT_API_C),$(MGMT_MBEDTLS:%=$(MBEDTLS_DIR)/library/%.c))
-ENGINE_C := hv/core.c hv/gmem.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.c hv/core_requests.c hv/guest.c hv/guest_deploy.c hv/guest_disks.c hv/guest_start.c hv/guest_phase.c hv/guest_table.c hv/guest_life.c hv/vcpu_life.c hv/exit.c hv/translations.c hv/guest_pages.c hv/image.c hv/job.c \
+ENGINE_C := hv/core.c hv/gmem.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.c hv/core_requests.c hv/guest.c hv/guest_deploy.c hv/guest_disks.c hv/guest_shared.c hv/guest_start.c hv/guest_phase.c hv/guest_table.c hv/guest_life.c hv/vcpu_life.c hv/exit.c hv/translations.c hv/guest_pages.c hv/image.c hv/job.c \
         hv/sched.c hv/ration.c hv/stuck.c hv/restart.c hv/control.c hv/hostmem.c hv/mem.c hv/lib.c hv/fmt.c hv/date.c \
         hv/flat.c hv/guest_config.c hv/plain.c hv/load_plan.c $(wildcard hv/pc/*.c) arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
 # A virtio device's registers and transports, and what is below them.

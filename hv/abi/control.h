@@ -18,7 +18,7 @@
 #include "hv/options.h"
 #include "hv/types.h"
 
-#define ABI_VERSION            6u
+#define ABI_VERSION            7u
 #define ABI_MAGIC              0x646165686b6c7562ull /* "bulkhead" */
 
 #define ABI_GUESTS_MAX         16u
@@ -120,6 +120,7 @@ struct abi_core {
 /* Bytes of host memory, by owner. */
 struct abi_memory {
     uint64_t total, free, host, modules, shared, guests, tables, reserved, images;
+    uint64_t regions;      /* that guests share */
     uint64_t largest_free; /* the longest free range for a guest's RAM or an image */
 };
 

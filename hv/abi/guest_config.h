@@ -66,7 +66,21 @@ struct config_disk {
     uint32_t readonly; /* 1: without it the guest's writes go to memory of its own */
     uint32_t size_mb;  /* 0..CONFIG_DISK_MB_MAX: its size in MB, if that is more than the file's */
 };
-#define CONFIG_DISK_MB_MAX 65536
+#define CONFIG_DISK_MB_MAX      65536
+
+/* Memory that guests share, as each of its peers knows it. A peer's place in the list is its ID. */
+#define CONFIG_PEERS_MAX        14u
+#define CONFIG_GUEST_SHARED_MAX 4
+#define CONFIG_SHARED_LEAST     (2ull << 20) /* bytes; a power of two */
+#define CONFIG_SHARED_MOST      (256ull << 20)
+#define CONFIG_SHARED_ALL       (512ull << 20) /* of a guest */
+struct config_shared {
+    char name[32];
+    uint64_t size;
+    char peers[CONFIG_PEERS_MAX][32]; /* names of guests */
+    uint32_t peer_count;              /* at least 2 */
+    uint32_t pad;
+};
 
 /* Also the argument of ABI_CALL_CREATE. */
 struct guest_config {
@@ -102,6 +116,8 @@ struct guest_config {
     uint32_t module_count;
     struct config_disk disks[CONFIG_DISKS_MAX];
     uint32_t disk_count;
+    struct config_shared shared[CONFIG_GUEST_SHARED_MAX]; /* those that name it */
+    uint32_t shared_count;
     uint32_t vcpus; /* 1..CONFIG_VCPUS_MAX, default 1; each has the share, budget and guarantee */
     /* The core of each vCPU; one may be named more than once. core_count 0: management chooses;
      * otherwise at least `vcpus`, and the first is `core`. */

@@ -42,41 +42,47 @@ int io_claim(struct io_bus *b, uint16_t first, uint16_t last, const struct io_op
 int mmio_claim(struct io_bus *b, uint64_t base, uint64_t size, const struct mmio_ops *ops,
                void *dev)
 {
-    struct mmio_region *free = NULL;
+    struct mmio_region *free = &b->mmio[b->mmio_end];
 
     if (size == 0 || base > UINT64_MAX - size)
         return -E_RANGE;
-    for (unsigned i = 0; i < MMIO_REGIONS_MAX; i++) {
+    for (unsigned i = 0; i < b->mmio_end; i++) {
         struct mmio_region *r = &b->mmio[i];
 
         if (!r->ops)
-            free = free ? free : r;
+            free = r;
         else if (base < r->base + r->size && r->base < base + size)
             return -E_EXIST;
     }
-    if (!free)
+    if (free == b->mmio + MMIO_REGIONS_MAX)
         return -E_NOSPC;
+    if (free == &b->mmio[b->mmio_end])
+        b->mmio_end++;
     *free = (struct mmio_region){ops, dev, base, size};
     return 0;
 }
 
-void bus_release(struct io_bus *b, const void *dev)
+void io_release(struct io_bus *b, uint16_t port)
 {
-    for (uint64_t left = b->used; left; left &= left - 1) {
-        struct io_region *r = &b->regions[__builtin_ctzll(left)];
-        unsigned count = 0;
-        uint8_t *e;
+    const struct io_region *r = io_region(b, port);
+    unsigned count = 0;
+    uint8_t *e;
 
-        if (r->dev != dev)
-            continue;
-        b->used &= ~(left & -left);
-        e = entries(b, r->first, r->last, &count);
-        memset(e, 0, count);
-        *r = (struct io_region){0};
-    }
-    for (unsigned i = 0; i < MMIO_REGIONS_MAX; i++)
-        if (b->mmio[i].dev == dev)
+    if (!r)
+        return;
+    e = entries(b, r->first, r->last, &count);
+    memset(e, 0, count);
+    b->used &= ~(1ull << (r - b->regions));
+    b->regions[r - b->regions] = (struct io_region){0};
+}
+
+void mmio_release(struct io_bus *b, uint64_t base)
+{
+    for (unsigned i = 0; i < b->mmio_end; i++)
+        if (b->mmio[i].size && b->mmio[i].base == base)
             b->mmio[i] = (struct mmio_region){0};
+    while (b->mmio_end && !b->mmio[b->mmio_end - 1].ops)
+        b->mmio_end--;
 }
 
 /* True if the device takes the whole access at once. */
@@ -111,7 +117,7 @@ void io_out_wide(const struct io_bus *b, uint16_t port, unsigned size, uint32_t 
 
 static const struct mmio_region *find_mmio(const struct io_bus *b, uint64_t at)
 {
-    for (unsigned i = 0; i < MMIO_REGIONS_MAX; i++) /* a free one has size 0 */
+    for (unsigned i = 0; i < b->mmio_end; i++) /* a free one has size 0 */
         if (at - b->mmio[i].base < b->mmio[i].size)
             return &b->mmio[i];
     return NULL;

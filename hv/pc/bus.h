@@ -24,7 +24,7 @@ struct mmio_ops {
 #define IO_REGIONS_MAX   48 /* at most 64 */
 #define IO_DIRECT        0x1000u
 #define IO_BLOCK         64u
-#define MMIO_REGIONS_MAX 16u
+#define MMIO_REGIONS_MAX 32u
 
 /* O(1). Ports below IO_DIRECT are claimed one by one, those above in aligned blocks of IO_BLOCK.
  * All zero: nothing is claimed. */
@@ -42,6 +42,7 @@ struct io_bus {
         void *dev;
         uint64_t base, size; /* guest-physical, bytes */
     } mmio[MMIO_REGIONS_MAX];
+    unsigned mmio_end; /* those in use are before this one */
 };
 
 /* -E_EXIST when a port is taken, -E_RANGE (also above IO_DIRECT if these are not whole blocks),
@@ -51,8 +52,10 @@ int io_claim(struct io_bus *b, uint16_t first, uint16_t last, const struct io_op
 /* The same for [base, base + size). */
 int mmio_claim(struct io_bus *b, uint64_t base, uint64_t size, const struct mmio_ops *ops,
                void *dev) MUST_CHECK;
-/* Releases everything that `dev` has claimed. */
-void bus_release(struct io_bus *b, const void *dev);
+/* Releases the whole range that has this port, and the one that begins at this address. Nothing
+ * happens if there is none. */
+void io_release(struct io_bus *b, uint16_t port);
+void mmio_release(struct io_bus *b, uint64_t base);
 
 /*
  * An unclaimed port reads ones and swallows writes. Accesses wider than a device's registers, or

@@ -117,8 +117,8 @@ struct device {
     } memory;
     /* Sets the power-on state, even if the device is not connected. */
     void (*reset)(void *dev, const struct device_env *env);
-    /* Instead of `reset` and `ports`, for what is on the PCI bus: puts it there in that state, if
-     * it exists. */
+    /* Instead of `ports`, and in most cases of `reset`, for what is on the PCI bus: puts it there
+     * in that state, if it exists. */
     void (*plug)(void *dev, const struct device_env *env);
     /* Where it keeps the time at which update() must be called. */
     uint64_t *(*deadline)(void *dev);

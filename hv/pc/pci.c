@@ -48,9 +48,11 @@ void pci_add_bar(struct pci_function *f, unsigned number, const struct pci_bar *
     unsigned at = PCI_BAR + 4 * number;
 
     f->bars[number] = *bar;
-    put_le32(&f->config[at], bar->ports ? PCI_BAR_IO : PCI_BAR_64);
+    put_le32(&f->config[at], bar->ports ? PCI_BAR_IO
+                                        : (bar->narrow ? 0 : PCI_BAR_64) |
+                                              (bar->prefetchable ? PCI_BAR_PREFETCH : 0));
     put_le32(&f->writable[at], ~(bar->size - 1));
-    if (bar->memory)
+    if (bar->memory && !bar->narrow)
         put_le32(&f->writable[at + 4], UINT32_MAX);
 }
 
@@ -69,50 +71,92 @@ unsigned pci_add_capability(struct pci_function *f, uint8_t id, const void *body
 
 /* ---- what the functions decode ---- */
 
-static void claim_ports(struct pci_function *f, const struct pci_bar *bar, uint32_t base)
+/* Where a BAR is to be decoded; 0: nowhere. */
+static uint64_t wanted(const struct pci_function *f, unsigned n)
 {
-    if (base && base + bar->size - 1 <= UINT16_MAX)
-        (void)!io_claim(f->bus->ports, (uint16_t)base, (uint16_t)(base + bar->size - 1), bar->ports,
-                        f->dev);
+    const struct pci_bar *bar = &f->bars[n];
+    const uint8_t *at = &f->config[PCI_BAR + 4 * n];
+    uint64_t base = get_le32(at) & ~BAR_FLAGS;
+
+    if (bar->ports)
+        return (command(f) & PCI_COMMAND_IO) && base + bar->size - 1 <= UINT16_MAX ? base : 0;
+    if (!bar->narrow)
+        base |= (uint64_t)get_le32(at + 4) << 32;
+    return (command(f) & PCI_COMMAND_MEMORY) && base >= PCI_MEMORY &&
+                   base <= PCI_MEMORY_END - bar->size
+               ? base
+               : 0;
 }
 
-static void claim_memory(struct pci_function *f, const struct pci_bar *bar, uint64_t base)
+static void release(struct pci_function *f, struct pci_bar *bar)
 {
-    if (base >= PCI_MEMORY && base + bar->size <= PCI_MEMORY_END)
-        (void)!mmio_claim(f->bus->ports, base, bar->size, bar->memory, f->dev);
+    if (bar->at && bar->ports)
+        io_release(f->bus->ports, (uint16_t)bar->at);
+    else if (bar->at)
+        mmio_release(f->bus->ports, bar->at);
+    bar->at = 0;
 }
 
 /* The bus refuses what overlaps with other devices: then the function does not decode it. */
-static void claim(struct pci_function *f)
+static void claim(struct pci_function *f, struct pci_bar *bar, uint64_t base)
 {
-    for (unsigned i = 0; i < PCI_BARS; i++) {
-        const struct pci_bar *bar = &f->bars[i];
-        const uint8_t *at = &f->config[PCI_BAR + 4 * i];
-        uint32_t low = get_le32(at) & ~BAR_FLAGS;
+    int rc = bar->ports ? io_claim(f->bus->ports, (uint16_t)base, (uint16_t)(base + bar->size - 1),
+                                   bar->ports, f->dev)
+                        : mmio_claim(f->bus->ports, base, bar->size, bar->memory, f->dev);
 
-        if (bar->ports && (command(f) & PCI_COMMAND_IO))
-            claim_ports(f, bar, low);
-        if (bar->memory && (command(f) & PCI_COMMAND_MEMORY))
-            claim_memory(f, bar, (uint64_t)get_le32(at + 4) << 32 | low);
+    if (rc == 0)
+        bar->at = base;
+}
+
+/* Its registers have changed. What they leave as it was costs nothing here: a guest may write them
+ * without end. */
+static void decode(struct pci_function *f)
+{
+    uint64_t base[PCI_BARS];
+
+    for (unsigned i = 0; i < PCI_BARS; i++) {
+        base[i] = f->bars[i].size ? wanted(f, i) : 0;
+        if (base[i] != f->bars[i].at)
+            release(f, &f->bars[i]);
     }
+    for (unsigned i = 0; i < PCI_BARS; i++)
+        if (base[i] && !f->bars[i].at)
+            claim(f, &f->bars[i], base[i]);
+    if (f->moved)
+        f->moved(f->dev);
+}
+
+/* Where a BAR is at power-on. `memory`: where the slot's share of the window is still free. */
+static uint64_t home_of(const struct pci_function *f, const struct pci_bar *bar, uint64_t *memory)
+{
+    uint64_t base;
+
+    if (bar->ports)
+        return PCI_PORTS + f->slot * PCI_SLOT_PORTS;
+    if (bar->home)
+        return bar->home;
+    base = align_up(*memory, bar->size);
+    *memory = base + bar->size;
+    return base;
 }
 
 static void power_on(struct pci_function *f)
 {
     uint64_t memory = PCI_SLOT_MEMORY + (uint64_t)f->slot * PCI_SLOT_SIZE;
-    uint32_t ports = PCI_PORTS + f->slot * PCI_SLOT_PORTS;
     bool decodes = false;
 
     for (unsigned i = 0; i < PCI_BARS; i++) {
         const struct pci_bar *bar = &f->bars[i];
         uint8_t *at = &f->config[PCI_BAR + 4 * i];
+        uint64_t base;
 
         if (!bar->size)
             continue;
         decodes = true;
-        put_le32(at, (get_le32(at) & BAR_FLAGS) | (bar->ports ? ports : (uint32_t)memory));
-        if (bar->memory)
-            put_le32(at + 4, (uint32_t)(memory >> 32));
+        base = home_of(f, bar, &memory);
+        put_le32(at, (get_le32(at) & BAR_FLAGS) | (uint32_t)base);
+        if (bar->memory && !bar->narrow)
+            put_le32(at + 4, (uint32_t)(base >> 32));
     }
     put_le16(&f->config[PCI_COMMAND], decodes ? POWER_ON_COMMAND : 0);
     f->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTX;
@@ -129,6 +173,8 @@ static bool add(struct pci *p, struct pci_function *f, unsigned slot)
     f->slot = slot;
     f->due = NEVER;
     f->intx = f->no_intx = false;
+    for (unsigned i = 0; i < PCI_BARS; i++)
+        f->bars[i].at = 0;
     return true;
 }
 
@@ -137,7 +183,7 @@ void pci_plug(struct pci *p, struct pci_function *f, unsigned slot)
     if (!add(p, f, slot))
         return;
     power_on(f);
-    claim(f);
+    decode(f);
 }
 
 void pci_join(struct pci *p, struct pci_function *f, unsigned slot)
@@ -211,8 +257,7 @@ static void write_config(struct pci_function *f, unsigned at, unsigned size, uin
         if (f->after_write)
             f->after_write(f->dev, at, size);
     } else if (at < PCI_BAR + 4 * PCI_BARS && at + size > PCI_COMMAND) {
-        bus_release(f->bus->ports, f->dev);
-        claim(f);
+        decode(f);
         pci_update_intx(f);
         if (f->work)
             pci_work_now(f); /* it may have become a master */

@@ -31,7 +31,7 @@
 #define PCI_SLOT_PORTS    0x80u
 
 #define PCI_SLOTS         32u
-#define PCI_FUNCTIONS_MAX 12u
+#define PCI_FUNCTIONS_MAX 16u
 #define PCI_BARS          6u
 #define PCI_CONFIG_SIZE   256u
 
@@ -51,9 +51,13 @@ struct pci_function {
         writable[PCI_CONFIG_SIZE]; /* the bits that a guest can write */
     struct pci_bar {
         uint32_t size; /* a power of two; 0: none */
-        /* One of the two; a memory BAR has 64 bits, and takes the next BAR as well. */
+        /* One of the two; a memory BAR has 64 bits, and takes the next BAR as well, unless it is
+         * narrow. */
         const struct io_ops *ports;
         const struct mmio_ops *memory;
+        bool narrow, prefetchable;
+        uint64_t home; /* where it is at power-on; 0: in its slot's share of the window */
+        uint64_t at;   /* where it is decoded; 0: nowhere */
     } bars[PCI_BARS];
     unsigned caps_end; /* where the next capability goes */
     unsigned last_cap; /* where the pointer to it goes */
@@ -61,6 +65,8 @@ struct pci_function {
     /* A capability is read, or has been written: [at, at + size). NULL: nothing happens. */
     void (*before_read)(void *dev, unsigned at, unsigned size);
     void (*after_write)(void *dev, unsigned at, unsigned size);
+    /* `at` of its BARs may have changed. NULL: nothing happens. */
+    void (*moved)(void *dev);
     /* Called in the guest's own time once `due` has come; bounded; sets `due` again. */
     void (*work)(void *dev);
     uint64_t due; /* absolute ticks, 0: now, NEVER */

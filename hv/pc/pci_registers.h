@@ -24,5 +24,6 @@ enum pci_register {
 #define PCI_STATUS_CAPS     0x0010u
 #define PCI_BAR_IO          0x1u
 #define PCI_BAR_64          0x4u
+#define PCI_BAR_PREFETCH    0x8u
 #define PCI_CAP_VENDOR      0x09u
 #define PCI_CAP_MSIX        0x11u

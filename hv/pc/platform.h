@@ -15,6 +15,7 @@
 #include "hv/pc/hpet.h"
 #include "hv/pc/i8042.h"
 #include "hv/pc/ioapic.h"
+#include "hv/pc/ivshmem.h"
 #include "hv/pc/lapic.h"
 #include "hv/pc/pci.h"
 #include "hv/pc/pic.h"
@@ -64,6 +65,7 @@ struct platform {
     struct virtio_blk disks[VIRTIO_BLK_MAX];
     struct virtio_rng rng;
     struct virtio_console console;
+    struct ivshmem shared[IVSHMEM_MAX];
     struct watchdog watchdog;
     struct platform_host host;
     /* Devices with a deadline. */
@@ -80,8 +82,8 @@ struct platform {
  * guest's RAM in bytes. The bus is all zero before the first call. The caller has set
  * p->vcpus before; with DEV_APIC the page of each vCPU's local APIC (lapic.regs), with DEV_NET
  * p->net (virtio_net_init), with DEV_RNG p->rng, with DEV_CONSOLE p->console, and with DEV_PCI
- * those of p->disks that exist (virtio_blk_init; the others are all zero). This initialises
- * everything else. -E_* if ports clash. */
+ * those of p->disks and p->shared that exist (virtio_blk_init, ivshmem_init; the others are all
+ * zero). This initialises everything else. -E_* if ports clash. */
 int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
                   uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;
 /* Its four parts, in their order, for a caller without time for all at once: release all ports;
@@ -170,6 +172,15 @@ void platform_shift(struct platform *p, uint64_t ticks);
 static inline void platform_frames_wait(struct platform *p)
 {
     pci_work_now(&p->net.virtio.pci);
+    platform_set_event(p, 0);
+}
+
+/* Peers may have rung: its devices look in the guest's own time. */
+static inline void platform_bells_ring(struct platform *p)
+{
+    for (unsigned i = 0; i < IVSHMEM_MAX; i++)
+        if (ivshmem_is_there(&p->shared[i]))
+            pci_work_now(&p->shared[i].pci);
     platform_set_event(p, 0);
 }
 

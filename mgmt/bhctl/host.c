@@ -22,8 +22,8 @@ static void say_core(const json_t *k)
 
 static void say_memory(const json_t *m)
 {
-    static const char *const parts[] = {"guests", "images", "modules",  "host",
-                                        "shared", "tables", "reserved", "largest_free"};
+    static const char *const parts[] = {"guests", "regions", "images",   "modules",     "host",
+                                        "shared", "tables",  "reserved", "largest_free"};
     char total[FORMAT_MAX], part[FORMAT_MAX];
 
     format_bytes(total, number_of(m, "total"));

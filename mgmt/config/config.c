@@ -102,6 +102,7 @@ int config_parse(const char *text, size_t len, void *scratch, size_t scratch_siz
     else
         config_parse_object(&p, 0, top_fields, ARRAY_LEN(top_fields), c);
     check_addresses(&p, c);
+    config_parse_shared(&p);
     return p.errors;
 }
 

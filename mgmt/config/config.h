@@ -34,6 +34,9 @@ struct config {
     uint8_t mac_prefix[5];
     struct guest_config guests[CONFIG_GUESTS_MAX];
     unsigned guest_count;
+    /* Memory between guests. Each guest has copies of those that name it. */
+    struct config_shared shared[CONFIG_SHARED_MAX];
+    unsigned shared_count;
     unsigned file_count; /* files that the guests name, each counted once; the appliance's own three
                             are extra */
     struct management_config management;
@@ -62,6 +65,9 @@ int config_parse(const char *text, size_t len, void *scratch, size_t scratch_siz
 /* The same for one guest's object alone. */
 int config_parse_guest(const char *text, size_t len, void *scratch, size_t scratch_size,
                        struct guest_config *g, config_report *report, void *ctx);
+
+/* Gives a guest the regions that name it, and `pci` with them. */
+void config_join(const struct config *c, struct guest_config *g);
 
 /* Extracts what goes on the kernel's command line. */
 struct boot_options;

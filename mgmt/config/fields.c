@@ -110,10 +110,10 @@ void config_parse_cores(struct parser *p, const struct field *f, int t, void *ob
     }
 }
 
-void config_parse_memory(struct parser *p, const struct field *f, int t, void *object)
+bool config_read_bytes(struct parser *p, int t, uint64_t most, uint64_t *bytes)
 {
-    uint64_t v = 0, unit = 1, most = (uint64_t)f->max;
-    char text[24], allowed[96];
+    uint64_t v = 0, unit = 1;
+    char text[24];
     int64_t plain;
 
     if (json_integer(&p->json, t, 0, INT64_MAX, &plain) == 0) {
@@ -127,8 +127,21 @@ void config_parse_memory(struct parser *p, const struct field *f, int t, void *o
             unit = text[i] == 'K' ? 1024 : text[i] == 'M' ? MB : text[i] == 'G' ? 1024 * MB : 0;
         else
             unit = 0;
+    } else {
+        unit = 0;
     }
-    if (unit == 0 || v > most / unit || v * unit < (uint64_t)f->min || v * unit % (2 * MB)) {
+    if (unit == 0 || v > most / unit)
+        return false;
+    *bytes = v * unit;
+    return true;
+}
+
+void config_parse_memory(struct parser *p, const struct field *f, int t, void *object)
+{
+    uint64_t v, most = (uint64_t)f->max;
+    char allowed[96];
+
+    if (!config_read_bytes(p, t, most, &v) || v < (uint64_t)f->min || v % (2 * MB)) {
         (void)fmt(allowed, sizeof(allowed),
                   "must be 2M to %luG, a multiple of 2 MB: a number of bytes, or a string such as "
                   "\"16M\"",
@@ -136,7 +149,6 @@ void config_parse_memory(struct parser *p, const struct field *f, int t, void *o
         config_error_at(p, t, f->name, allowed);
         return;
     }
-    v *= unit;
     memcpy((char *)object + f->offset, &v, sizeof(v));
 }
 

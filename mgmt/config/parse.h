@@ -13,6 +13,7 @@ struct parser {
     void *ctx;
     int errors;
     char path[48]; /* "guests[1].", the prefix of a field's name */
+    int shared;    /* the token of "shared"; 0: it has not come */
 };
 
 struct field;
@@ -77,5 +78,10 @@ field_parse config_parse_net, config_parse_addresses, config_parse_modules, conf
 field_parse config_parse_address, config_parse_gateway, config_parse_auth, config_parse_bytes;
 field_parse config_parse_syslog, config_parse_server, config_parse_host;
 bool config_net_address_is_ipv4(const struct net_address *a, const uint8_t ip[4]);
+field_parse config_parse_regions, config_parse_size, config_parse_peers;
+/* Reads "shared", once all else was read. */
+void config_parse_shared(struct parser *p);
+/* A number of bytes, or a string such as "16M"; at most `most`. */
+bool config_read_bytes(struct parser *p, int t, uint64_t most, uint64_t *bytes);
 /* One entry of "guests"; p->path is set. True: no errors. */
 bool config_parse_guest_object(struct parser *p, int t, struct guest_config *g);

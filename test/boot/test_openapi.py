@@ -7,7 +7,8 @@ import pytest
 
 import openapi
 
-CONFIG = {"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M"}, {"name": "echo", "image": "guests/echo.elf", "memory": "4M"}, {"name": "bad", "image": "nothing", "memory": "2M"}]}
+CONFIG = {"guests": [{"name": "hog", "image": "guests/hog.elf", "memory": "2M"}, {"name": "echo", "image": "guests/echo.elf", "memory": "4M"}, {"name": "bad", "image": "nothing", "memory": "2M"}],
+          "shared": [{"name": "notes", "size": "2M", "peers": ["hog", "echo"]}]}
 ARGUMENTS = {"guest": "hog", "vcpu": "0", "sequence": "2", "file": "app.js", "name": "image"}
 
 

@@ -1,6 +1,7 @@
 /* SOURCES: mgmt/config/config.c mgmt/config/fields.c mgmt/config/guest.c mgmt/config/net.c
- * mgmt/config/address.c mgmt/config/management.c mgmt/config/service.c mgmt/config/words.c
- * mgmt/config/options.c hv/options.c hv/guest_config.c mgmt/config/json.c hv/lib.c hv/fmt.c */
+ * mgmt/config/shared.c mgmt/config/address.c mgmt/config/management.c mgmt/config/service.c
+ * mgmt/config/words.c mgmt/config/options.c hv/options.c hv/guest_config.c mgmt/config/json.c
+ * hv/lib.c hv/fmt.c */
 /* Any bytes as guests.json, as the body of POST /v1/guests, and as a "checked" configuration from a
  * hostile management guest. */
 #include "mgmt/config/config.h"

@@ -15,10 +15,12 @@ MORE = {
     ("module", "file"): {"minLength": 1},
     ("disk", "file"): {"minLength": 1},
     ("net", "network"): {"pattern": NAME},
+    ("shared", "name"): {"pattern": NAME},
     ("token", "name"): {"pattern": "^[a-z0-9][a-z0-9-]{0,30}$"},
     ("management", "hostname"): {"pattern": "^[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?$"},
 }
-REQUIRED = {"guest": ["name", "image"], "module": ["file"], "disk": ["file"], "token": ["name", "role", "salt", "sha256"], "syslog": ["server"]}
+REQUIRED = {"guest": ["name", "image"], "module": ["file"], "disk": ["file"], "token": ["name", "role", "salt", "sha256"], "syslog": ["server"],
+            "shared": ["name", "size", "peers"]}
 MEMORY_MOST = 256 << 30  # a guest's
 
 
@@ -127,6 +129,17 @@ class Schemas:
     def disks(self, f):
         return {"type": "array", "maxItems": f["most"], "items": self.object("disk")}
 
+    def size(self, f):
+        sizes = [f["least"] << i for i in range((f["most"] // f["least"]).bit_length())]
+        whole = {"type": "integer", "enum": sizes}
+        return whole if self.answer else {"oneOf": [whole, {"enum": [f"{n >> 20}M" for n in sizes]}]}
+
+    def peers(self, f):
+        return {"type": "array", "minItems": f["least"], "maxItems": f["most"], "uniqueItems": True, "items": {"type": "string", "maxLength": 31, "pattern": NAME}}
+
+    def regions(self, f):
+        return {"type": "array", "maxItems": f["most"], "items": self.object("shared")}
+
     def syslog(self, _):
         return self.object("syslog")
 
@@ -194,6 +207,9 @@ def openapi(tables, text):
     schemas["GuestConfiguration"] = written.object("guest")
     schemas["Guest"]["properties"]["configuration"] = whole.object("guest")
     schemas["Guest"]["properties"]["configuration"]["properties"]["kind"] = {"type": "string", "enum": ["", *tables.words["words_kind"]], "description": "What the image was found to be; empty until then"}
+    schemas["Shared"] = whole.object("shared")
+    schemas["Shared"]["properties"]["id"] = {"type": "integer", "minimum": 0, "maximum": 13, "description": "The guest's place in the list of peers"}
+    schemas["Shared"]["required"].append("id")
     schemas["Configuration"] = {**written.object("top"), "required": ["guests", "management"]}
     schemas["Configuration"]["properties"]["guests"]["items"] = {"$ref": refs + "GuestConfiguration"}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
@@ -277,7 +293,7 @@ def values(tables, f):
 def table(tables, name):
     lines = [f"| field{'' if name in ('top', 'guest') else f' of `{name}`'} | values | meaning | default |", "|---|---|---|---|"]
     for f in tables.objects[name]:
-        if f["kind"] in ("guests", "management"):
+        if f["kind"] in ("guests", "management", "regions"):
             continue
         preset, meaning = tables.preset(f), f"{f['help']}. {f['more']}".removesuffix(".") if f["more"] else f["help"]
         said = "" if preset in (None, []) else " ".join(preset) if isinstance(preset, list) else json.dumps(preset).strip('"')

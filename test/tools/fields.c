@@ -29,6 +29,8 @@ struct field {
 #define PRESET_net(preset)       0, NULL
 #define PRESET_modules(preset)   0, NULL
 #define PRESET_disks(preset)     0, NULL
+#define PRESET_size(preset)      0, NULL
+#define PRESET_peers(...)        0, NULL
 #define PRESET_addresses(preset) 0, NULL
 #define PRESET_address(preset)   0, "dhcp"
 #define PRESET_gateway(preset)   0, NULL
@@ -54,6 +56,9 @@ static const struct field fields[] = {
           help, more)
 #define DISK(name, kind, least, most, preset, words, option, value, help, more)                    \
     FIELD("disk", config_disk, name, name, kind, least, most, preset, words, option, value, help,  \
+          more)
+#define SHARED(name, kind, least, most, preset, words, help, more)                                 \
+    FIELD("shared", config_shared, name, name, kind, least, most, preset, words, NULL, NULL, help, \
           more)
 #define MANAGEMENT(name, member, kind, least, most, preset, words, help, more)                     \
     FIELD("management", management_config, name, member, kind, least, most, preset, words, NULL,   \

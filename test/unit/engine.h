@@ -382,6 +382,16 @@ static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
     (void)size;
     return 0;
 }
+static int place_region(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, bool mapped)
+{
+    const bool failed = fail_map;
+    int rc;
+
+    fail_map = false;
+    rc = mapped ? map(g, gpa, hpa, size, MAP_RW) : unmap(g, gpa, size);
+    fail_map = failed;
+    return rc;
+}
 static bool split;
 static uint64_t split_size(uint64_t memory)
 {
@@ -404,7 +414,10 @@ static int audit(const struct guest *g, char *text, size_t size)
         bool known = hostmem_find(arch_hpa(f->maps[i].host), &r);
         bool own = r.kind == MEM_GUEST && r.guest == g->number;
 
-        if (fail_audit || (f->maps[i].perm == MAP_RWX && !(known && own))) {
+        bool region = r.kind == MEM_REGION && mem_is_owner(&r, g->number);
+
+        if (fail_audit || (f->maps[i].perm == MAP_RWX && !(known && own)) ||
+            (f->maps[i].perm == MAP_RW && !g->management && !(known && region))) {
             (void)str_copy(text, size, "a page that is another's");
             return -E_PERM;
         }
@@ -625,6 +638,7 @@ static const struct virt_ops fake = {
     .unmap = unmap,
     .flush = flush,
     .prepare = prepare,
+    .place = place_region,
     .split_size = split_size,
     .prepare_split = prepare_split,
     .audit_split = audit_split,

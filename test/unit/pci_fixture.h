@@ -51,6 +51,17 @@ static inline void pci_fixture_start(uint32_t devices, int (*msi)(void *, uint64
         __builtin_trap();
 }
 
+/* What a device has claimed in an earlier life. */
+static inline void pci_fixture_release(const void *dev)
+{
+    for (unsigned i = 0; i < IO_REGIONS_MAX; i++)
+        if (pci_io.regions[i].dev == dev)
+            io_release(&pci_io, pci_io.regions[i].first);
+    for (unsigned i = pci_io.mmio_end; i-- > 0;)
+        if (pci_io.mmio[i].dev == dev)
+            mmio_release(&pci_io, pci_io.mmio[i].base);
+}
+
 static inline void pci_select(unsigned slot, unsigned at)
 {
     pci_bus.address = 0x80000000u | slot << 11 | (at & 0xfcu);

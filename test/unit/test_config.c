@@ -1,6 +1,7 @@
 /* SOURCES: mgmt/config/config.c mgmt/config/fields.c mgmt/config/guest.c mgmt/config/net.c
- * mgmt/config/address.c mgmt/config/management.c mgmt/config/service.c mgmt/config/words.c
- * mgmt/config/options.c hv/options.c hv/guest_config.c mgmt/config/json.c hv/lib.c hv/fmt.c */
+ * mgmt/config/shared.c mgmt/config/address.c mgmt/config/management.c mgmt/config/service.c
+ * mgmt/config/words.c mgmt/config/options.c hv/options.c hv/guest_config.c mgmt/config/json.c
+ * hv/lib.c hv/fmt.c */
 #include "mgmt/config/config.h"
 
 #include <setjmp.h>
@@ -775,6 +776,153 @@ static void bad_mac_prefixes(void **state)
     }
 }
 
+/* ---- memory between guests ---- */
+
+#define ABC                                                                                        \
+    "\"guests\": [{\"name\": \"a\", \"image\": \"i\"},"                                            \
+    "{\"name\": \"b\", \"image\": \"i\", \"devices\": [\"uart\"]},"                                \
+    "{\"name\": \"c\", \"image\": \"i\"}]"
+#define SHARE(name, size, peers)                                                                   \
+    "{\"name\": \"" name "\", \"size\": " size ", \"peers\": [" peers "]}"
+
+static void shared(void **state)
+{
+    const struct guest_config *a = &config.guests[0], *b = &config.guests[1],
+                              *c = &config.guests[2];
+    struct guest_config later = {.name = "b"};
+
+    (void)state;
+    /* Before the guests, too. */
+    assert_int_equal(parse("{\"shared\": [" SHARE("one", "\"4M\"", "\"b\", \"a\"") ", " SHARE(
+                         "two", "2097152", "\"b\", \"c\", \"a\"") "]," ABC "}"),
+                     0);
+    assert_int_equal(config.shared_count, 2);
+    assert_int_equal(a->shared_count, 2);
+    assert_int_equal(b->shared_count, 2);
+    assert_int_equal(c->shared_count, 1);
+    assert_string_equal(c->shared[0].name, "two");
+    assert_int_equal(a->shared[0].size, 4 << 20);
+    assert_int_equal(a->shared[1].size, 2 << 20);
+    assert_int_equal(config_shared_id(&a->shared[0], "a"), 1);
+    assert_int_equal(config_shared_id(&b->shared[0], "b"), 0);
+    assert_int_equal(config_shared_id(&a->shared[1], "c"), 1);
+    assert_int_equal(config_shared_id(&a->shared[0], "c"), -1);
+    assert_int_equal(b->devices, DEV_UART | DEV_PCI);
+    config_join(&config, &later);
+    assert_memory_equal(later.shared, b->shared, sizeof(later.shared));
+    assert_int_equal(later.devices, DEV_PCI);
+    (void)strcpy(later.name, "d");
+    config_join(&config, &later);
+    assert_int_equal(later.shared_count, 0);
+}
+
+/* Each is left out, and the guests remain. */
+static void bad_shared(void **state)
+{
+    static const struct {
+        const char *shared, *field, *text;
+    } cases[] = {
+        {SHARE("", "\"2M\"", "\"a\", \"b\""), "shared[0].name", "is missing"},
+        {SHARE("-x", "\"2M\"", "\"a\", \"b\""), "shared[0].name",
+         "must consist of a-z, 0-9 and '-', and not begin with '-'"},
+        {SHARE("x", "\"3M\"", "\"a\", \"b\""), "shared[0].size",
+         "must be a power of two from 2M to 256M"},
+        {SHARE("x", "\"1M\"", "\"a\", \"b\""), "shared[0].size",
+         "must be a power of two from 2M to 256M"},
+        {SHARE("x", "\"512M\"", "\"a\", \"b\""), "shared[0].size",
+         "must be a power of two from 2M to 256M"},
+        {SHARE("x", "-1", "\"a\", \"b\""), "shared[0].size",
+         "must be a power of two from 2M to 256M"},
+        {SHARE("x", "\"M\"", "\"a\", \"b\""), "shared[0].size",
+         "must be a power of two from 2M to 256M"},
+        {SHARE("x", "null", "\"a\", \"b\""), "shared[0].size",
+         "must be a power of two from 2M to 256M"},
+        {"{\"name\": \"x\", \"peers\": [\"a\", \"b\"]}", "shared[0].size",
+         "must be a power of two from 2M to 256M"},
+        {SHARE("x", "\"2M\"", "\"a\""), "shared[0].peers",
+         "must be a list of 2 to 14 guests' names"},
+        {"{\"name\": \"x\", \"size\": \"2M\"}", "shared[0].peers",
+         "must be a list of 2 to 14 guests' names"},
+        {"{\"name\": \"x\", \"size\": \"2M\", \"peers\": \"a\"}", "shared[0].peers",
+         "must be a list of 2 to 14 guests' names"},
+        {SHARE("x", "\"2M\"", "\"a\", 7"), "shared[0].peers", "a peer is the name of a guest"},
+        {SHARE("x", "\"2M\"", "\"a\", \"B\""), "shared[0].peers", "a peer is the name of a guest"},
+        {SHARE("x", "\"2M\"", "\"a\", \"mgmt\""), "shared[0].peers",
+         "\"mgmt\" is the management guest, which shares no memory"},
+        {SHARE("x", "\"2M\"", "\"a\", \"b\", \"a\""), "shared[0].peers", "names a guest twice"},
+        {SHARE("x", "\"2M\"", "\"a\", \"plc\""), "shared[0].peers",
+         "no guest \"plc\" is in \"guests\", or it has an error"},
+        {SHARE("x", "\"2M\"", "\"a\", \"b\"") ", " SHARE("x", "\"2M\"", "\"b\", \"c\""),
+         "shared[1].name", "another region has this name"},
+        {SHARE("x", "\"256M\"", "\"a\", \"b\"") ", " SHARE(
+             "y", "\"256M\"", "\"a\", \"c\"") ", " SHARE("z", "\"2M\"", "\"c\", \"a\""),
+         "shared[2].peers", "\"a\": a guest's regions have at most 512 MB together"},
+        {SHARE("p", "\"2M\"", "\"a\", \"b\"") ", " SHARE("q", "\"2M\"", "\"a\", \"b\"") ", " SHARE(
+             "r", "\"2M\"", "\"a\", \"b\"") ", " SHARE("s", "\"2M\"",
+                                                       "\"a\", \"b\"") ", " SHARE("t", "\"2M\"",
+                                                                                  "\"c\", \"b\""),
+         "shared[4].peers", "\"b\": a guest is a peer of at most 4 regions"},
+        {"7", "shared[0].", "a region is {\"name\": ..., \"size\": ..., \"peers\": [...]}"},
+        {"7,7,7,7,7,7,7,7,7", "shared", "must be a list of at most 8 regions"},
+        {"{\"name\": \"x\", \"size\": \"2M\", \"peers\": [\"a\", \"b\"], \"id\": 1}",
+         "shared[0].id", "there is no such field"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[1024];
+        unsigned good = 0;
+
+        (void)snprintf(text, sizeof(text), "{" ABC ", \"shared\": [%s]}", cases[i].shared);
+        assert_int_equal(parse(text), 1);
+        assert_string_equal(errors[0].field, cases[i].field);
+        assert_true(errors[0].line == 1 && errors[0].column > 1);
+        assert_string_equal(errors[0].text, cases[i].text);
+        assert_int_equal(config.guest_count, 3);
+        for (unsigned g = 0; g < 3; g++)
+            good += config.guests[g].shared_count;
+        /* The regions before it are there for each of their peers. */
+        assert_int_equal(good, 2 * config.shared_count);
+    }
+    assert_int_equal(parse("{" ABC ", \"shared\": 7}"), 1);
+}
+
+/* What the root checks. */
+static void foreign_shared(void **state)
+{
+    static struct guest_config g, bad;
+    const char *field = "";
+
+    (void)state;
+    assert_int_equal(
+        parse("{" ABC ", \"shared\": [" SHARE("x", "\"2M\"", "\"a\", \"b\"") ", " SHARE(
+            "y", "\"4M\"", "\"c\", \"a\"") "]}"),
+        0);
+    g = config.guests[0];
+    g.core = 0;
+    assert_int_equal(config_check_guest(&g, &field), 0);
+#define BAD(change)                                                                                \
+    bad = g;                                                                                       \
+    change;                                                                                        \
+    assert_int_equal(config_check_guest(&bad, &field), -E_INVAL);                                  \
+    assert_string_equal(field, "shared")
+    BAD(bad.shared_count = UINT32_MAX);
+    BAD(bad.shared_count = 3);
+    BAD(bad.devices &= ~(uint32_t)DEV_PCI);
+    BAD((void)strcpy(bad.name, "d"));
+    BAD(bad.shared[1] = bad.shared[0]);
+    BAD(bad.shared[1].size = 0);
+    BAD(bad.shared[1].size = 1ull << 63);
+    BAD(bad.shared[0].size = 0x300000);
+    BAD(bad.shared[0].peer_count = UINT32_MAX);
+    BAD(bad.shared[0].peer_count = 1);
+    BAD(memset(bad.shared[0].name, 'n', sizeof(bad.shared[0].name)));
+    BAD(memset(bad.shared[0].peers[1], 'n', sizeof(bad.shared[0].peers[1])));
+    BAD((void)strcpy(bad.shared[0].peers[1], "a"));
+    BAD((void)strcpy(bad.shared[0].peers[1], CONFIG_MANAGEMENT_NAME));
+    BAD(bad.shared[0].peers[1][0] = 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -788,7 +936,8 @@ int main(void)
         cmocka_unit_test(vcpus_and_cores), cmocka_unit_test(foreign_guest),
         cmocka_unit_test(addresses),       cmocka_unit_test(networks),
         cmocka_unit_test(bad_networks),    cmocka_unit_test(bad_mac_prefixes),
-        cmocka_unit_test(limits),
+        cmocka_unit_test(shared),          cmocka_unit_test(bad_shared),
+        cmocka_unit_test(foreign_shared),  cmocka_unit_test(limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1074,6 +1074,325 @@ static void disks(void **state)
         assert_int_equal(memory[i], 0);
 }
 
+/* ---- memory between guests ---- */
+
+#define REGION   (4u << 20)
+#define HOME     PCI_MEMORY
+#define SLOT_BAR 0x8000c018u /* CONFIG_ADDRESS: slot 24, BAR 2 */
+
+static struct guest_config peer(const char *name, unsigned core)
+{
+    struct guest_config c = config_of(name, core);
+    struct config_shared *s = &c.shared[c.shared_count++];
+
+    (void)str_copy(s->name, sizeof(s->name), "region");
+    s->size = REGION;
+    s->peer_count = 3;
+    (void)str_copy(s->peers[0], sizeof(s->peers[0]), "left");
+    (void)str_copy(s->peers[1], sizeof(s->peers[1]), "right");
+    (void)str_copy(s->peers[2], sizeof(s->peers[2]), "absent");
+    return c;
+}
+
+static struct guest *make_peer(const char *name, unsigned core)
+{
+    struct guest_config c = peer(name, core);
+    int64_t number = deploy(&c);
+
+    assert_true(number > 0);
+    settle();
+    assert_int_equal(guest_get((unsigned)number)->status->state, ABI_GUEST_RUNNING);
+    return guest_get((unsigned)number);
+}
+
+/* Where the guest sees the memory that it shares; 0: nowhere. */
+static uint64_t place_of(const struct guest *g, void **host)
+{
+    const struct fake_guest *f = &fake_guests[g->number];
+
+    for (unsigned i = 0; i < f->count; i++)
+        if (f->maps[i].perm == MAP_RW) {
+            *host = f->maps[i].host;
+            return f->maps[i].gpa;
+        }
+    return 0;
+}
+
+static uint64_t region_bytes(void)
+{
+    struct abi_memory m;
+
+    hostmem_account(&m);
+    return m.regions;
+}
+
+static uint32_t owners_of(void *memory)
+{
+    struct mem_range r;
+
+    assert_true(hostmem_find(arch_hpa(memory), &r));
+    return r.kind == MEM_REGION ? r.guest : 0;
+}
+
+static uint32_t bit_of(const struct guest *g)
+{
+    return 1u << g->number;
+}
+
+/* The guest's access to a register of its PC, on its core. */
+static void write32(struct guest *g, uint64_t at, uint32_t value)
+{
+    self = g->life.entity.core;
+    platform_enter(&g->platform, present());
+    if (at <= UINT16_MAX)
+        io_out(&g->platform.bus, (uint16_t)at, 4, value);
+    else
+        assert_true(mmio_write(&g->platform.bus, at, 4, value));
+    platform_leave(&g->platform, 0);
+}
+
+static void ring(struct guest *g, unsigned id, unsigned vector)
+{
+    write32(g, g->platform.shared[0].pci.bars[0].at + IVSHMEM_DOORBELL, id << 16 | vector);
+}
+
+static unsigned messages[IVSHMEM_VECTORS];
+static int on_message(void *ctx, uint64_t address, uint32_t data)
+{
+    (void)ctx;
+    assert_int_equal(address, 0xfee00000);
+    assert_true(data - 0x40 < IVSHMEM_VECTORS);
+    messages[data - 0x40]++;
+    return 0;
+}
+
+/* As its driver does: all messages, to its only local APIC, whose place the test takes. */
+static void hear(struct guest *g)
+{
+    struct ivshmem *d = &g->platform.shared[0];
+
+    for (unsigned i = 0; i < IVSHMEM_VECTORS; i++) {
+        write32(g, d->pci.bars[1].at + 16 * i, 0xfee00000);
+        write32(g, d->pci.bars[1].at + 16 * i + 8, 0x40 + i);
+        write32(g, d->pci.bars[1].at + 16 * i + 12, 0);
+    }
+    write32(g, 0xcf8, 0x8000c004);
+    write32(g, 0xcfc, 6);
+    write32(g, 0xcf8, 0x8000c000 | d->msix.cap);
+    write32(g, 0xcfc, 0x80000000);
+    assert_true(msix_is_enabled(&d->msix));
+    g->platform.pci.msi = on_message;
+}
+
+/* How many messages for this vector it gets in its next turns; no other comes. */
+static unsigned heard(const struct guest *g, unsigned vector)
+{
+    unsigned n, all = 0;
+
+    memset(messages, 0, sizeof(messages));
+    settle();
+    for (unsigned i = 0; i < 10; i++)
+        pass(g->life.entity.core);
+    n = messages[vector];
+    for (unsigned i = 0; i < IVSHMEM_VECTORS; i++)
+        all += messages[i];
+    assert_int_equal(all, n);
+    return n;
+}
+
+static void shared_life(void **state)
+{
+    struct guest *left = make_peer("left", 1), *right;
+    void *a = NULL, *b = NULL;
+    struct guest_config c = peer("right", 2);
+
+    (void)state;
+    assert_int_equal(place_of(left, &a), HOME);
+    assert_int_equal(region_bytes(), REGION);
+    assert_int_equal(owners_of(a), bit_of(left));
+    for (unsigned i = 0; i < REGION; i += 4096)
+        assert_int_equal(((uint8_t *)a)[i], 0);
+    memset(a, 'x', REGION);
+
+    /* Another guest is no peer; a peer cannot change what the region is. */
+    c.shared[0].size *= 2;
+    assert_int_equal(deploy(&c), -E_INVAL);
+    c = peer("right", 2);
+    (void)str_copy(c.shared[0].peers[2], sizeof(c.shared[0].peers[2]), "spy");
+    assert_int_equal(deploy(&c), -E_INVAL);
+    c = peer("spy", 2);
+    assert_int_equal(deploy(&c), -E_INVAL);
+    assert_int_equal(owners_of(a), bit_of(left));
+
+    right = make_peer("right", 2);
+    assert_int_equal(place_of(right, &b), HOME);
+    assert_ptr_equal(a, b);
+    assert_int_equal(((uint8_t *)a)[5], 'x');
+    assert_int_equal(owners_of(a), bit_of(left) | bit_of(right));
+    assert_int_equal(region_bytes(), REGION);
+
+    /* It ends and starts again: the mapping and the contents stay. */
+    assert_int_equal(act(left->number, ABI_ACTION_RESET), 0);
+    settle();
+    assert_int_equal(state_of(left), ABI_GUEST_RUNNING);
+    assert_int_equal(place_of(left, &b), HOME);
+    assert_int_equal(((uint8_t *)a)[REGION - 1], 'x');
+
+    /* The other keeps it. */
+    assert_int_equal(call(ABI_CALL_DELETE, left->number, 0, 0), 0);
+    settle();
+    assert_int_equal(owners_of(a), bit_of(right));
+    assert_int_equal(((uint8_t *)a)[5], 'x');
+    left = make_peer("left", 1); /* under the same name again */
+    assert_int_equal(owners_of(a), bit_of(left) | bit_of(right));
+    assert_int_equal(((uint8_t *)a)[5], 'x');
+    assert_int_equal(call(ABI_CALL_DELETE, right->number, 0, 0), 0);
+    assert_int_equal(call(ABI_CALL_DELETE, left->number, 0, 0), 0);
+    settle();
+    assert_int_equal(region_bytes(), 0);
+    for (unsigned i = 0; i < REGION; i++)
+        assert_int_equal(((uint8_t *)a)[i], 0);
+}
+
+/* The BAR moves: what was mapped is not any more, and no core remembers it. */
+static void shared_moves(void **state)
+{
+    struct guest_config c = peer("left", 1);
+    unsigned before;
+    struct guest *g;
+    void *host;
+
+    (void)state;
+    spread(&c, 2);
+    g = guest_get((unsigned)deploy(&c));
+    settle();
+    assert_int_equal(place_of(g, &host), HOME);
+    before = flushes;
+    write32(g, 0xcf8, SLOT_BAR);
+    write32(g, 0xcfc, 0xd0000000);
+    assert_int_equal(place_of(g, &host), 0xd0000000);
+    assert_true(g->vcpus[1].flushed != g->translations); /* it has been asked to */
+    assert_true(g->vcpus[1].entity.requests & VCPU_REQ_FLUSH);
+    settle();
+    assert_true(guest_is_flushed(g, g->translations));
+    assert_int_equal(flushes, before + 2);
+    write32(g, 0xcfc, 0); /* over its RAM */
+    assert_int_equal(place_of(g, &host), 0);
+    settle();
+    assert_int_equal(act(g->number, ABI_ACTION_RESET), 0);
+    settle();
+    assert_int_equal(place_of(g, &host), HOME);
+}
+
+static void doorbells(void **state)
+{
+    struct guest *left = make_peer("left", 1), *right = make_peer("right", 2);
+
+    (void)state;
+    hear(right);
+    ring(left, 1, 3);
+    assert_int_equal(heard(right, 3), 1);
+    ring(left, 2, 3); /* is not there */
+    ring(left, 77, 3);
+    assert_int_equal(heard(right, 3), 0);
+    ring(right, 1, 0); /* itself */
+    assert_int_equal(heard(right, 0), 1);
+
+    /* While it is paused it hears nothing; afterwards once. */
+    assert_int_equal(act(right->number, ABI_ACTION_PAUSE), 0);
+    settle();
+    ring(left, 1, 3);
+    ring(left, 1, 3);
+    assert_int_equal(heard(right, 3), 0);
+    assert_int_equal(act(right->number, ABI_ACTION_RESUME), 0);
+    assert_int_equal(heard(right, 3), 1);
+
+    /* What it did not hear before its reset is forgotten. */
+    assert_int_equal(act(right->number, ABI_ACTION_STOP), 0);
+    settle();
+    ring(left, 1, 4);
+    settle();
+    assert_int_equal(act(right->number, ABI_ACTION_START), 0);
+    settle();
+    hear(right);
+    assert_int_equal(heard(right, 4), 0);
+    ring(left, 1, 4);
+    assert_int_equal(heard(right, 4), 1);
+
+    assert_int_equal(call(ABI_CALL_DELETE, right->number, 0, 0), 0);
+    settle();
+    ring(left, 1, 3);
+    settle();
+}
+
+/* A peer that does nothing but ring: its victim's core is not kicked more often than for frames,
+ * and the victim takes each vector once, however often it was rung. */
+static void rung_without_end(void **state)
+{
+    struct guest *left = make_peer("left", 1), *right = make_peer("right", 2);
+    const unsigned rings = 100000;
+    uint64_t from, most;
+    unsigned before;
+
+    (void)state;
+    hear(right);
+    memset(messages, 0, sizeof(messages));
+    from = present();
+    before = kicks[2];
+    for (unsigned i = 0; i < rings; i++) {
+        ring(left, 1, i % IVSHMEM_VECTORS);
+        if (i % 16 == 0)
+            pass(2);
+    }
+    most = (present() - from) / (50 * (HZ / 1000000)) + 2;
+    print_message("%u rings: %u kicks, at most %lu\n", rings, kicks[2] - before, most);
+    assert_true(kicks[2] - before <= most && most < rings / 4);
+    for (unsigned i = 0; i < 20; i++)
+        pass(2);
+    assert_int_equal(*right->platform.shared[0].setup.rung, 0);
+    assert_true(right->platform.shared[0].pci.due == NEVER);
+    for (unsigned i = 0; i < IVSHMEM_VECTORS; i++)
+        assert_in_range(messages[i], 1, rings / IVSHMEM_VECTORS);
+}
+
+static void shared_without_memory(void **state)
+{
+    struct guest_config c = peer("left", 1);
+    struct guest *g;
+
+    (void)state;
+    c.shared[0].size = CONFIG_SHARED_MOST; /* more than the host has */
+    assert_int_equal(deploy(&c), -E_NOMEM);
+    assert_int_equal(region_bytes(), 0);
+    c.shared[0].size = REGION;
+    (void)str_copy(c.image, sizeof(c.image), "nothing");
+    assert_int_equal(deploy(&c), -E_NOENT); /* after the region was made */
+    assert_int_equal(region_bytes(), 0);
+    fail_guest_init = true;
+    c = peer("left", 1);
+    g = guest_get((unsigned)deploy(&c));
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_FAILED);
+    fail_guest_init = false;
+}
+
+/* One that clears it is deleted in the middle of that; another waits for it. */
+static void cleared_by_another(void **state)
+{
+    struct guest_config c = peer("left", 1);
+    struct guest *left = guest_get((unsigned)deploy(&c)), *right;
+    void *host = NULL;
+
+    (void)state;
+    c = peer("right", 2);
+    right = guest_get((unsigned)deploy(&c));
+    assert_int_equal(call(ABI_CALL_DELETE, left->number, 0, 0), 0);
+    settle();
+    assert_int_equal(state_of(right), ABI_GUEST_RUNNING);
+    assert_int_equal(place_of(right, &host), HOME);
+    assert_int_equal(owners_of(host), bit_of(right));
+}
+
 static void reboot(void **state)
 {
     (void)state;
@@ -1113,6 +1432,12 @@ int main(void)
         TEST(memory_runs_out),
         TEST(memory_in_pieces),
         TEST(disks),
+        TEST(shared_life),
+        TEST(shared_moves),
+        TEST(doorbells),
+        TEST(rung_without_end),
+        TEST(shared_without_memory),
+        TEST(cleared_by_another),
         TEST(restarts),
         TEST(watched),
         TEST(told_when_stuck),

@@ -603,6 +603,49 @@ static void splits_above_the_hole(void **state)
     free(tables);
 }
 
+static int place(uint64_t g, uint64_t h, uint64_t size, unsigned perm)
+{
+    return ept_place(&ept, gpa(g), hpa(h), size, perm);
+}
+
+/* Memory that guests share: it is put somewhere, and moved, without memory for tables. */
+static void placed(void **state)
+{
+    struct ept_mapping m;
+
+    (void)state;
+    assert_int_equal(place(3 * G1, 0x40000000, M2, EPT_READ | EPT_WRITE), -E_INVAL); /* no table */
+    assert_int_equal(ept_prepare(&ept, gpa(3 * G1), G1), 0);
+    pool.limit = pool.used;
+    assert_int_equal(place(3 * G1, 0x40000000, 4 * M2, EPT_READ | EPT_WRITE), 0);
+    expect(3 * G1, 3 * G1, 0x40000000, M2, EPT_READ | EPT_WRITE);
+    expect(3 * G1 + 4 * M2 - 1, 3 * G1 + 3 * M2, 0x40000000 + 3 * M2, M2, EPT_READ | EPT_WRITE);
+    assert_false(ept_lookup(&ept, gpa(3 * G1 + 4 * M2), &m));
+    assert_int_equal(place(3 * G1 + 3 * M2, 0x50000000, M2, EPT_READ), -E_EXIST);
+    assert_int_equal(place(3 * G1, 0x40000000, 4 * M2, 0), 0);
+    for (unsigned i = 0; i < 4; i++)
+        assert_false(ept_lookup(&ept, gpa(3 * G1 + i * M2), &m));
+    assert_int_equal(place(4 * G1 - 2 * M2, 0x40000000, 2 * M2, EPT_READ), 0);
+    expect(4 * G1 - 1, 4 * G1 - M2, 0x40000000 + M2, M2, EPT_READ);
+}
+
+static void placed_wrongly(void **state)
+{
+    (void)state;
+    assert_int_equal(ept_prepare(&ept, gpa(3 * G1), 2 * G1), 0);
+    assert_int_equal(place(3 * G1 + K4, 0, M2, EPT_READ), -E_INVAL);
+    assert_int_equal(place(3 * G1, K4, M2, EPT_READ), -E_INVAL);
+    assert_int_equal(place(3 * G1, 0, M2 + K4, EPT_READ), -E_INVAL);
+    assert_int_equal(place(3 * G1, 0, 0, EPT_READ), -E_INVAL);
+    assert_int_equal(place(3 * G1, 0, M2, RWX), -E_INVAL);
+    assert_int_equal(place(3 * G1, 0, M2, EPT_WRITE), -E_INVAL);
+    assert_int_equal(place(4 * G1 - M2, 0, 2 * M2, EPT_READ), -E_INVAL); /* two tables */
+    assert_int_equal(place(T256, 0, M2, EPT_READ), -E_INVAL);
+    assert_int_equal(place(3 * G1, UINT64_MAX - M2 + 1, M2, EPT_READ), -E_INVAL);
+    assert_int_equal(map(8 * G1, 0, G1, RWX), 0); /* a page of 1 GB is no table */
+    assert_int_equal(place(8 * G1, 0, M2, 0), -E_INVAL);
+}
+
 int main(void)
 {
 #define TEST(f)       cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -627,6 +670,8 @@ int main(void)
         TEST(walk_in_order),
         TEST(taken_away_again),
         TEST(prepared),
+        TEST(placed),
+        TEST(placed_wrongly),
         SPLIT_TEST(waits_for_a_fetch),
         SPLIT_TEST(is_split),
         SPLIT_TEST(is_not_split),

@@ -449,7 +449,7 @@ static void again(void **state)
     put(CONTROL, 2, 0xc000);
     pci_intx(&probes[0].pci, true);
     for (unsigned i = 0; i < 3; i++)
-        bus_release(&pci_io, &probes[i]);
+        pci_fixture_release(&probes[i]);
     pci_levels = 0; /* the PICs are reset as well */
     pci_fixture_reset();
     pci_plug(&pci_bus, &probes[0].pci, SLOT);

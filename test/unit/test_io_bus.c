@@ -135,17 +135,22 @@ static void released(void **state)
     assert_int_equal(io_claim(&bus, 0x22, 0x22, &ops, &b), 0);
     assert_int_equal(io_claim(&bus, 0xa0, 0xa1, &ops, &a), 0);
     assert_int_equal(mmio_claim(&bus, 0xfee00000, 0x1000, &registers, &a), 0);
-    bus_release(&bus, &a);
+    io_release(&bus, 0x21);
+    io_release(&bus, 0xa0);
+    mmio_release(&bus, 0xfee00800); /* not its beginning */
+    assert_int_equal(mmio_claim(&bus, 0xfee00800, 1, &registers, &b), -E_EXIST);
+    mmio_release(&bus, 0xfee00000);
     assert_true(io_in(&bus, 0x20, 1) == 0xff && io_in(&bus, 0xa1, 1) == 0xff);
     assert_int_equal(io_in(&bus, 0x22, 1), 0x10);
     assert_int_equal(io_claim(&bus, 0x20, 0x21, &ops, &b), 0);
     assert_int_equal(mmio_claim(&bus, 0xfee00800, 0x1000, &registers, &b), 0);
-    bus_release(&bus, &a); /* has nothing left */
+    io_release(&bus, 0xa0); /* there is nothing */
+    mmio_release(&bus, 0);
     assert_int_equal(io_in(&bus, 0x21, 1), 0x11);
     /* Any number of times. */
     for (unsigned i = 0; i < 3 * IO_REGIONS_MAX; i++) {
         assert_int_equal(io_claim(&bus, 0x80, 0x8f, &ops, &a), 0);
-        bus_release(&bus, &a);
+        io_release(&bus, 0x87);
     }
 }
 
@@ -215,7 +220,8 @@ static void blocks(void **state)
     assert_int_equal(io_claim(&bus, 0xd000, 0xd01f, &ops, &b), -E_RANGE);
     assert_int_equal(io_claim(&bus, 0xd020, 0xd05f, &ops, &b), -E_RANGE);
     assert_int_equal(io_claim(&bus, 0xfc0, 0x103f, &ops, &b), -E_RANGE);
-    bus_release(&bus, &b);
+    io_release(&bus, 0xffc0);
+    io_release(&bus, 0x103f);
     assert_true(io_in(&bus, 0xffff, 1) == 0xff && io_in(&bus, 0x1000, 1) == 0xff);
     assert_int_equal(io_in(&bus, 0xc000, 1), 0x11);
     assert_int_equal(io_claim(&bus, 0x1000, 0xbfff, &ops, &b), 0);

@@ -173,6 +173,36 @@ static void totals(void **state)
     assert_int_equal(bytes[MEM_HOST], PAGE_SIZE);
 }
 
+/* Memory with several owners: one range, however it is surrounded, and exactly they have it. */
+static void regions(void **state)
+{
+    uint64_t before = mem_total(&map, MEM_FREE);
+    unsigned count = map.count;
+    hpa_t a, b;
+
+    (void)state;
+    assert_int_equal(mem_alloc(&map, MB, MB, NEVER, MEM_REGION, 0, &a), 0);
+    assert_int_equal(mem_alloc(&map, MB, MB, NEVER, MEM_REGION, 0, &b), 0);
+    assert_int_equal(a.v, b.v + MB); /* side by side, and not merged */
+    assert_int_equal(mem_set_owners(&map, a, MB, 1u << 3 | 1u << 15), 0);
+    assert_int_equal(mem_set_owners(&map, b, MB, 1u << 3 | 1u << 15), 0);
+    for (unsigned g = 0; g < 32; g++)
+        assert_int_equal(mem_is_owner(mem_find(&map, a), g), g == 3 || g == 15);
+    assert_int_equal(mem_set_owners(&map, b, MB, 1u << 3), 0);
+    assert_false(mem_is_owner(mem_find(&map, b), 15));
+    assert_true(mem_is_owner(mem_find(&map, a), 15));
+    assert_int_equal(mem_find(&map, a)->size, MB);
+    assert_int_equal(mem_set_owners(&map, b, 2 * MB, 0), -E_INVAL);
+    assert_int_equal(mem_set_owners(&map, hpa(b.v + PAGE_SIZE), MB, 0), -E_INVAL);
+    assert_int_equal(mem_set_owners(&map, hpa(MB), MB, 0), -E_INVAL);
+    assert_int_equal(mem_set_owners(&map, hpa(256 * MB), MB, 0), -E_INVAL);
+    assert_int_equal(mem_total(&map, MEM_REGION), 2 * MB);
+    assert_int_equal(mem_free(&map, a, MB), 0);
+    assert_int_equal(mem_free(&map, b, MB), 0);
+    assert_int_equal(mem_total(&map, MEM_FREE), before);
+    assert_int_equal(map.count, count);
+}
+
 static void largest(void **state)
 {
     (void)state;
@@ -192,6 +222,7 @@ int main(void)
         cmocka_unit_test_setup(a_full_table, setup),
         cmocka_unit_test_setup(giving_back_never_fails, setup),
         cmocka_unit_test_setup(totals, setup),
+        cmocka_unit_test_setup(regions, setup),
         cmocka_unit_test_setup(largest, setup),
     };
 

@@ -67,6 +67,7 @@ static void start(uint32_t devices)
     memset(&p.bus, 0, sizeof(p.bus));
     p.vcpus = 1;
     memset(p.disks, 0, sizeof(p.disks));
+    memset(p.shared, 0, sizeof(p.shared));
     console_len = resets = power_offs = kicks = 0;
     p.lapic[0].regs = apic_registers;
     exit_code = 0;

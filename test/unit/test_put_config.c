@@ -1,6 +1,7 @@
 /* SOURCES: mgmt/put_config.c mgmt/json.c mgmt/config/config.c mgmt/config/fields.c
- * mgmt/config/guest.c mgmt/config/net.c mgmt/config/address.c mgmt/config/management.c
- * mgmt/config/service.c mgmt/config/words.c hv/guest_config.c mgmt/config/json.c hv/lib.c hv/fmt.c
+ * mgmt/config/guest.c mgmt/config/net.c mgmt/config/shared.c mgmt/config/address.c
+ * mgmt/config/management.c mgmt/config/service.c mgmt/config/words.c hv/guest_config.c
+ * mgmt/config/json.c hv/lib.c hv/fmt.c
  */
 #include "mgmt/put_config.h"
 
@@ -41,6 +42,13 @@ static void write_again(void)
         json_end(&j);
     }
     json_end(&j);
+    json_array(&j, "shared");
+    for (unsigned i = 0; i < first.shared_count; i++) {
+        json_object(&j, NULL);
+        put_shared_fields(&j, &first.shared[i]);
+        json_end(&j);
+    }
+    json_end(&j);
     json_object(&j, "management");
     put_management_fields(&j, &first.management);
     json_end(&j);
@@ -65,6 +73,7 @@ static void write_again(void)
     "\"any-address\"], \"broadcasts_per_second\": 8}, \"disks\": [{\"file\": \"d\", "              \
     "\"readonly\": true, \"size_mb\": 7}], \"modules\": [{\"file\": \"f\","                        \
     "\"args\": \"g h\"}, {\"file\": \"k\"}]}, {\"name\": \"b\", \"image\": \"i\"}],"               \
+    "\"shared\": [{\"name\": \"r\", \"size\": \"8M\", \"peers\": [\"b\", \"a\"]}],"                \
     "\"management\": {\"address\": \"10.0.2.15/24\", \"gateway\": \"10.0.2.2\", \"core\": 1,"      \
     "\"memory\": \"14M\", \"weight\": 201, \"slice_us\": 202, \"budget_us\": 2003,"                \
     "\"period_us\": 20004, \"requests_us\": 25, \"auth\": {\"tokens\": [{\"name\": \"t\","         \
@@ -89,6 +98,8 @@ static void nothing_is_lost(void **state)
         for (unsigned k = 0; k < first.guest_count; k++)
             second.guests[k].line = first.guests[k].line;
         assert_int_equal(second.guest_count, first.guest_count);
+        assert_int_equal(second.shared_count, first.shared_count);
+        assert_memory_equal(second.shared, first.shared, sizeof(first.shared));
         assert_memory_equal(second.guests, first.guests, sizeof(first.guests));
         assert_memory_equal(&second.management, &first.management, sizeof(first.management));
     }
@@ -102,6 +113,7 @@ static void all_is_all(void **state)
 #define NET(name, ...)             #name,
 #define MODULE(name, ...)          #name,
 #define DISK(name, ...)            #name,
+#define SHARED(name, ...)          #name,
 #define MANAGEMENT(name, ...)      #name,
 #define MANAGEMENT_PART(name, ...) #name,
 #define SYSLOG(name, ...)          #name,

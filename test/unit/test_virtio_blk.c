@@ -359,7 +359,7 @@ static void again(void **state)
     add(STATUS, 1, WRITE);
     out(VIRTIO_NOTIFY, 2, 0);
     pci_fixture_reset();
-    bus_release(&pci_io, &dev);
+    pci_fixture_release(&dev);
     virtio_blk_device.plug(&dev, &pci_env);
     pci_fixture_master(VIRTIO_BLK_SLOT + 1);
     descs = 0;

@@ -150,6 +150,13 @@ static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
     return ept_prepare(&b->ept, gpa, size);
 }
 
+static int place(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, bool mapped)
+{
+    struct vmx_guest *b = g->backend;
+
+    return ept_place(&b->ept, gpa, hpa, size, mapped ? EPT_READ | EPT_WRITE : 0);
+}
+
 static void prepare_split(struct guest *g, gpa_t gpa)
 {
     struct vmx_guest *b = g->backend;
@@ -192,9 +199,11 @@ static int audit_page(void *ctx, const struct ept_mapping *m)
             r.guest == a->guest->number;
         bool shared = r.kind == MEM_SHARED && a->guest->management && m->perm == EPT_READ;
         bool module = r.kind == MEM_MODULE && a->guest->management && m->perm == EPT_READ;
+        bool region =
+            r.kind == MEM_REGION && mem_is_owner(&r, a->guest->number) && !(m->perm & EPT_EXECUTE);
         bool image = r.kind == MEM_IMAGE && a->guest->management && !(m->perm & EPT_EXECUTE);
 
-        if (!known || (!own && !shared && !module && !image)) {
+        if (!known || (!own && !shared && !module && !region && !image)) {
             (void)fmt(a->text, a->size, "0x%lx maps to host 0x%lx, which is not the guest's",
                       m->gpa, at);
             return -E_PERM;
@@ -383,6 +392,7 @@ static const struct virt_ops ops = {
     .unmap = unmap,
     .flush = flush,
     .prepare = prepare,
+    .place = place,
     .set_nx_large = set_nx_large,
     .split_size = split_size,
     .prepare_split = prepare_split,

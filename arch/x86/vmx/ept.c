@@ -152,6 +152,39 @@ int ept_prepare(struct ept *e, gpa_t gpa, uint64_t size)
     return rc;
 }
 
+/* The table of 2 MB pages around `gpa`; NULL: there is none. */
+static uint64_t *large_table(const struct ept *e, uint64_t gpa)
+{
+    uint64_t *table = e->root;
+
+    for (unsigned level = LEVELS; level > 2; level--) {
+        uint64_t entry = *entry_of(table, gpa, level);
+
+        if (!(entry & PERM_MASK) || is_leaf(entry, level))
+            return NULL;
+        table = table_of(entry);
+    }
+    return table;
+}
+
+int ept_place(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
+{
+    uint64_t *table = gpa.v < GPA_LIMIT ? large_table(e, gpa.v) : NULL;
+    uint64_t new = perm ? hpa.v | perm | RAM_TYPE | LARGE_PAGE : 0, was = 0;
+    uint64_t step = perm ? PAGE_SIZE_2M : 0;
+
+    if (!table || (gpa.v | hpa.v | size) % PAGE_SIZE_2M || size == 0 ||
+        size > span(3) - gpa.v % span(3) || hpa.v > ADDRESS_MASK - size || perm >= EPT_EXECUTE ||
+        (perm && !(perm & EPT_READ)))
+        return -E_INVAL;
+    table = entry_of(table, gpa.v, 2);
+    for (uint64_t i = 0; i < size / PAGE_SIZE_2M; i++, new += step) {
+        was |= table[i];
+        table[i] = new;
+    }
+    return perm && was ? -E_EXIST : 0;
+}
+
 static uint64_t *find_leaf(const struct ept *e, uint64_t gpa, unsigned *level)
 {
     uint64_t *table = e->root;

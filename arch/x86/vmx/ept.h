@@ -38,6 +38,11 @@ int ept_unmap(struct ept *e, gpa_t gpa, uint64_t size) MUST_CHECK;
 /* Makes the tables, so that later mappings of 2 MB pages there need no memory. -E_NOMEM, -E_EXIST,
  * -E_INVAL. */
 int ept_prepare(struct ept *e, gpa_t gpa, uint64_t size) MUST_CHECK;
+/* Maps [gpa, gpa + size) with `perm`, which does not contain EPT_EXECUTE, or removes what is mapped
+ * there (`perm` 0): whole 2 MB pages within 1 GB for which ept_prepare() has made the tables. Takes
+ * no memory, and 3 instructions a page. -E_INVAL; -E_EXIST: something else is mapped there, and
+ * part of the range may be mapped now. */
+int ept_place(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm) MUST_CHECK;
 /*
  * Large pages that guests execute only after a split.
  *
