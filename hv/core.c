@@ -25,7 +25,7 @@ static bool wake_from_halt(struct core *c, struct vcpu *v, uint64_t until)
     uint64_t now = arch_tsc(), due = irqchip_next_deadline(p, v->number), next = due;
 
     /* Devices do long work in steps. */
-    while (now >= next && now < until && !v->stop) {
+    while (now >= next && now < until && !__atomic_load_n(&v->stop, __ATOMIC_RELAXED)) {
         exit_timers(v, now);
         if (vcpu_wakes(v)) {
             abi_histogram_add(&v->stats->wake_late, now - due);
