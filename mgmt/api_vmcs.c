@@ -125,8 +125,7 @@ static void put_snapshot(struct call *c, char *const *arg, struct api_vcpu id,
 
     json_object(j, NULL);
     put_heading(j, arg[0], s);
-    if (!j->text)
-        put_profile(j, s, caps_of(c, id));
+    put_profile(j, s, caps_of(c, id));
     dump_fields(j, &d);
     json_end(j);
 }
