@@ -57,7 +57,7 @@ class Page:
 
     def plain(self, guest):
         """A guest's console as plain text, as if chosen before; kept for this address, as localStorage is."""
-        self.driver.get(f"{self.base}page/style.css")
+        self.open()
         self.driver.execute_script("localStorage.setItem('bulkhead-plain-console', '1')")
         self.open(f"guest/{guest}/console")
         self.one(".ring")
