@@ -65,12 +65,12 @@ def answers(m):
 def test_half_open_connections(m):
     """More half-open connections than fit, on both ports, none continued. An open connection stays."""
     with m.connect() as old:
-        old.send(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
+        old.send(b"GET /v1/whoami HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
         assert old.answer()[0] == 200
         frames = [syn(port, 2000 + i).hex() for i in range(60) for port in (80, 443)]
         m.type("wire", "".join(f + "\n" for f in frames))
         assert answers(m)
-        old.send(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
+        old.send(b"GET /v1/whoami HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
         assert old.answer()[0] == 200
 
 
@@ -139,16 +139,16 @@ def test_noise_in_tls(m, noise):
 def test_places(m):
     """Clients without a token, whether silent, half-way or answered, cannot keep out a client that has one. A client that has shown a token stays."""
     with m.connect() as known:
-        known.send(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
+        known.send(b"GET /v1/whoami HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
         assert known.answer()[0] == 200
         for say in (b"", b"GET /hea", PAGE_FILE):
             with contextlib.ExitStack() as stack:
                 for _ in range(PLACES):
                     s = stack.enter_context(contextlib.closing(socket.create_connection(("127.0.0.1", m.port), timeout=60)))
                     s.sendall(say)
-                assert m.get("/healthz") == {"status": "ok"}
+                assert m.get("/v1/whoami")["role"] == "admin"
             # Within half a minute of its last request: the emulator takes one new connection a second.
-            known.send(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
+            known.send(b"GET /v1/whoami HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
             assert known.answer()[0] == 200
 
 
