@@ -14,8 +14,9 @@
 #include "hv/log.h"
 #include "hv/net.h"
 
-#define POOL_SIZE    (16u * PAGE_SIZE)
-#define RX_RING_SIZE (VIRTIO_NET_RX_RING * sizeof(struct virtio_net_frame))
+#define POOL_SIZE     (16u * PAGE_SIZE)
+#define RX_RING_SIZE  (VIRTIO_NET_RX_RING * sizeof(struct virtio_net_frame))
+#define SEGMENTS_SIZE ((1 + VIRTIO_NET_SEGMENTS) * VIRTIO_NET_SEGMENT)
 
 /* ---- pages for a guest's tables ---- */
 
@@ -79,6 +80,8 @@ void guest_give_back(struct guest *g)
     }
     hostmem_free(g->rx_ring, RX_RING_SIZE);
     job_rest();
+    hostmem_free(g->segments, SEGMENTS_SIZE);
+    job_rest();
     hostmem_free(g->split_tables, g->split_size);
     for (unsigned i = 0; i < g->pool_count; i++) {
         job_rest();
@@ -87,6 +90,7 @@ void guest_give_back(struct guest *g)
     job_rest();
     g->mem = (struct gmem){0};
     g->rx_ring = NULL;
+    g->segments = NULL;
     g->split_tables = NULL;
     g->split_size = 0;
     g->pool_count = 0;
@@ -143,23 +147,32 @@ static int take_ram(struct guest *g)
     return 0;
 }
 
+static bool take_frames(struct guest *g)
+{
+    if (!(g->config.devices & DEV_NET))
+        return true;
+    g->rx_ring = hostmem_alloc(RX_RING_SIZE, PAGE_SIZE, MEM_FOR_GUEST, g->number);
+    job_rest();
+    if (!g->management)
+        g->segments = hostmem_alloc(SEGMENTS_SIZE, PAGE_SIZE, MEM_FOR_GUEST, g->number);
+    return g->rx_ring && (g->management || g->segments);
+}
+
 int guest_take_memory(struct guest *g)
 {
-    const struct guest_config *c = &g->config;
+    bool frames;
 
     if (take_ram(g)) {
         guest_give_back(g);
         return -E_NOMEM;
     }
-    g->split_size = virt_backend()->split_size(c->memory);
-    if (c->devices & DEV_NET)
-        g->rx_ring = hostmem_alloc(RX_RING_SIZE, PAGE_SIZE, MEM_FOR_GUEST, g->number);
+    g->split_size = virt_backend()->split_size(g->config.memory);
+    frames = take_frames(g);
     job_rest();
     if (g->split_size)
         g->split_tables = hostmem_alloc(g->split_size, PAGE_SIZE, MEM_FOR_GUEST, g->number);
     job_rest();
-    if (!add_pool(g) || ((c->devices & DEV_NET) && !g->rx_ring) ||
-        (g->split_size && !g->split_tables)) {
+    if (!add_pool(g) || !frames || (g->split_size && !g->split_tables)) {
         guest_give_back(g);
         return -E_NOMEM;
     }
@@ -168,12 +181,16 @@ int guest_take_memory(struct guest *g)
 
 /* ---- calls from virtio-net and the switch ---- */
 
-void guest_on_transmit(void *ctx, const uint8_t *frame, size_t len)
+bool guest_on_transmit(void *ctx, uint8_t *frame, size_t len, const struct net_offload *o)
 {
     struct guest *g = ctx;
+    enum net_drop why = net_send((unsigned)g->switch_port, frame, len, o, arch_tsc(), &g->transfer);
 
+    if (g->transfer.state)
+        return true;
     g->status->frames_sent++;
-    g->status->frames_refused[net_send((unsigned)g->switch_port, frame, len, arch_tsc())]++;
+    g->status->frames_refused[why]++;
+    return false;
 }
 
 void guest_tell(struct guest *g, enum guest_request request)
@@ -184,17 +201,54 @@ void guest_tell(struct guest *g, enum guest_request request)
         core_request(&g->life.entity, request);
 }
 
-/* From the switch, on any core. */
-void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
+static void on_cancel(void *ctx)
 {
-    struct guest *g = ctx;
+    net_cancel(&((struct guest *)ctx)->transfer);
+}
 
-    if (!virtio_net_rx_push(&g->platform.net, frame, len)) {
+/* The ring of the guest has a frame more, or dropped it. Any core. */
+static void note_frame(struct guest *g, bool taken)
+{
+    if (!taken) {
         __atomic_fetch_add(&g->status->frames_dropped, 1, __ATOMIC_RELAXED);
         return;
     }
     __atomic_fetch_add(&g->status->frames_received, 1, __ATOMIC_RELAXED);
     guest_tell(g, GUEST_REQ_NET);
+}
+
+/* From the switch, on any core. */
+void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
+{
+    struct guest *g = ctx;
+
+    note_frame(g, virtio_net_rx_push(&g->platform.net, frame, len, NULL));
+}
+
+static uint32_t takes(void *ctx)
+{
+    return virtio_net_takes(&((struct guest *)ctx)->platform.net);
+}
+
+static void on_partial(void *ctx, const uint8_t *frame, size_t len, const struct net_offload *o)
+{
+    struct guest *g = ctx;
+
+    note_frame(g, virtio_net_rx_push(&g->platform.net, frame, len, o));
+}
+
+static uint8_t *lend(void *ctx)
+{
+    return virtio_net_rx_borrow(&((struct guest *)ctx)->platform.net);
+}
+
+static void take_back(void *ctx, uint8_t *segment, size_t len, const struct net_offload *o)
+{
+    struct guest *g = ctx;
+    bool taken = virtio_net_rx_give(&g->platform.net, segment, len, o);
+
+    if (len)
+        note_frame(g, taken);
 }
 
 /* ---- being made: a job on the owning core, or at start-up ---- */
@@ -241,17 +295,26 @@ static const char *make_apics(struct guest *g)
 
 static const char *attach_net(struct guest *g)
 {
-    const struct virtio_net_host host = {.ctx = g, .transmit = guest_on_transmit};
+    static const struct net_offloads offloads = {takes, on_partial, lend, take_back};
+    const struct virtio_net_host host = {
+        .ctx = g, .transmit = guest_on_transmit, .cancel = on_cancel};
+    const struct virtio_net_memory memory = {.rx_ring = g->rx_ring, .segments = g->segments};
     uint8_t mac[6];
 
     if (!(g->config.devices & DEV_NET))
         return NULL;
     net_address(g->number, mac);
     memcpy(g->status->mac, mac, sizeof(mac));
-    virtio_net_init(&g->platform.net, &g->mem, mac, g->rx_ring, &host);
+    if (g->segments) /* behind the frame that is being sent */
+        g->transfer.scratch = g->segments + VIRTIO_NET_SEGMENT - VIRTIO_NET_FRAME;
+    virtio_net_init(&g->platform.net, &g->mem, mac, &memory, &host);
     job_rest();
     g->switch_port = net_attach(g->number, g->management, &g->config.net, guest_on_frame, g);
-    return g->switch_port < 0 ? "no free port on the virtual switch" : NULL;
+    if (g->switch_port < 0)
+        return "no free port on the virtual switch";
+    if (g->segments)
+        net_set_offloads((unsigned)g->switch_port, &offloads);
+    return NULL;
 }
 
 static void make_rng(struct guest *g)
@@ -319,6 +382,8 @@ void guest_build(void *guest)
 
     if (g->rx_ring)
         job_clear(g->rx_ring, RX_RING_SIZE);
+    if (g->segments)
+        job_clear(g->segments, SEGMENTS_SIZE);
     guest_make_disks(g);
     make_rng(g);
     make_console(g);
@@ -366,6 +431,8 @@ static void scrub(void *guest)
         job_clear(g->split_tables, g->split_size);
     if (g->rx_ring)
         job_clear(g->rx_ring, RX_RING_SIZE);
+    if (g->segments)
+        job_clear(g->segments, SEGMENTS_SIZE);
     guest_scrub_disks(g);
     guest_leave_shared(g);
     for (unsigned i = 0; i < gmem_range_count(&g->mem); i++)

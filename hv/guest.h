@@ -137,6 +137,8 @@ struct guest {
     uint8_t input[GUEST_INPUT_SIZE];
     uint32_t input_head, input_tail;
     struct virtio_net_frame *rx_ring; /* with DEV_NET */
+    uint8_t *segments;                /* likewise, but management has none */
+    struct net_transfer transfer;     /* of the frame that it sends */
     int switch_port;                  /* -1: none */
     uint64_t quiet_until;             /* no kick for frames or doorbells before this; atomic */
 };

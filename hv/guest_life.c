@@ -8,6 +8,7 @@
 #include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/log.h"
+#include "hv/net.h"
 #include "hv/restart.h"
 
 /* Measured, in ticks: the longest step towards a start or an end. */
@@ -90,6 +91,7 @@ static bool end_step(struct guest *g)
 
     switch (g->life.step) {
     case 0:
+        net_cancel(&g->transfer);
         if (g->management)
             job_begin(&g->life.job, g->number, drop_unfinished_images, g);
         break;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hv/abi/net.h"
+#include "hv/offload.h"
 #include "hv/types.h"
 
 /* What the configuration says about the whole network. */
@@ -33,8 +34,14 @@ int net_attach(unsigned number, bool management, const struct net_config *config
                void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx) MUST_CHECK;
 /* Takes the port away; returns when no frame is on its way to `deliver` any more. Any core. */
 void net_detach(unsigned port);
-/* A frame from a guest: NET_PASSED, or why it was dropped. Any core. */
-enum net_drop net_send(unsigned port, const uint8_t *frame, size_t len, uint64_t now);
+/* From now on the port also takes unfinished frames. Once. Any core. */
+void net_set_offloads(unsigned port, const struct net_offloads *ops);
+/* A frame from a guest: NET_PASSED, or why it was dropped. If t->state is not 0 afterwards, it
+ * is on its way: the same call must be made again, with the frame as it is now. Any core. */
+enum net_drop net_send(unsigned port, uint8_t *frame, size_t len, const struct net_offload *o,
+                       uint64_t now, struct net_transfer *t);
+/* Forgets a frame that is on its way. Any core. */
+void net_cancel(struct net_transfer *t);
 /* Makes the card from net_find_card() the switch's uplink, with its interrupt on `core`. `alloc`
  * returns zeroed, page-aligned host memory below 4 GB or NULL. Boot core. -E_NOENT when there is
  * none. */

@@ -4,6 +4,7 @@
 #include "net/mac.h"
 #include "net/nic.h"
 #include "net/switch.h"
+#include "net/transfer.h"
 
 static struct vswitch vswitch;
 static struct net_setup setup;
@@ -53,9 +54,20 @@ void net_detach(unsigned port)
     switch_detach(&vswitch, port);
 }
 
-enum net_drop net_send(unsigned port, const uint8_t *frame, size_t len, uint64_t now)
+void net_set_offloads(unsigned port, const struct net_offloads *ops)
 {
-    return switch_input(&vswitch, port, frame, len, now);
+    switch_set_offloads(&vswitch, port, ops);
+}
+
+enum net_drop net_send(unsigned port, uint8_t *frame, size_t len, const struct net_offload *o,
+                       uint64_t now, struct net_transfer *t)
+{
+    return transfer_step(&vswitch, port, frame, len, o, now, t);
+}
+
+void net_cancel(struct net_transfer *t)
+{
+    transfer_cancel(&vswitch, t);
 }
 
 int net_find_card(void)

@@ -171,7 +171,7 @@ int switch_attach(struct vswitch *s, enum filter_role role, const uint8_t mac[SW
     spin_lock(&s->lock);
     port = find(s, address) < 0 ? free_port(s) : -E_EXIST;
     if (port >= 0) {
-        s->ports[port] = (struct switch_port){.deliver = deliver, .ctx = ctx};
+        s->ports[port] = (struct switch_port){.life = ++s->lives, .deliver = deliver, .ctx = ctx};
         set_up(s, (unsigned)port, role, mac, config);
     }
     spin_unlock(&s->lock);
@@ -270,35 +270,128 @@ static enum net_drop route(struct vswitch *s, unsigned port, const uint8_t *fram
     return NET_PASSED;
 }
 
-static void deliver(struct targets *t, const uint8_t *frame, size_t len)
+static void deliver(struct targets *t, const uint8_t *frame, size_t len,
+                    const struct net_offload *o)
 {
     for (unsigned i = 0; i < t->count; i++) {
-        t->to[i].deliver(t->to[i].ctx, frame, len);
-        __atomic_fetch_sub(&t->to[i].port->delivering, 1, __ATOMIC_RELEASE);
+        const struct net_offloads *offloads = o ? t->to[i].port->offloads : NULL;
+
+        if (offloads)
+            offloads->deliver(t->to[i].ctx, frame, len, o);
+        else
+            t->to[i].deliver(t->to[i].ctx, frame, len);
+        switch_let_go(t->to[i].port);
     }
 }
 
-enum net_drop switch_input(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
-                           uint64_t now)
+/* Finds where a frame of `SWITCH_FRAME_MIN` to `most` bytes goes. */
+static enum net_drop find_targets(struct vswitch *s, unsigned port, const uint8_t *frame,
+                                  size_t len, size_t most, uint64_t now, struct targets *t)
 {
     enum net_drop why = NET_DROP_MALFORMED;
-    struct targets t;
+    bool fits = len >= SWITCH_FRAME_MIN && len <= most;
     struct facts k;
-    bool fits = len >= SWITCH_FRAME_MIN && len <= SWITCH_FRAME_MAX;
 
     if (port >= SWITCH_PORTS_MAX)
         return NET_DROP_SOURCE;
-    t.count = 0;
+    t->count = 0;
     if (fits)
         facts_take(frame, len, &k);
     spin_lock(&s->lock);
     if (s->ports[port].deliver) {
         if (fits)
-            why = route(s, port, frame, len, &k, now, &t);
+            why = route(s, port, frame, len, &k, now, t);
         if (why)
             s->ports[port].dropped[why]++;
     }
     spin_unlock(&s->lock);
-    deliver(&t, frame, len);
     return why;
+}
+
+enum net_drop switch_input_partial(struct vswitch *s, unsigned port, const uint8_t *frame,
+                                   size_t len, const struct net_offload *o, uint64_t now)
+{
+    struct targets t;
+    enum net_drop why = find_targets(s, port, frame, len, SWITCH_FRAME_MAX, now, &t);
+
+    if (!why)
+        deliver(&t, frame, len, o);
+    return why;
+}
+
+enum net_drop switch_input(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
+                           uint64_t now)
+{
+    return switch_input_partial(s, port, frame, len, NULL, now);
+}
+
+/* ---- unfinished frames ---- */
+
+void switch_set_offloads(struct vswitch *s, unsigned port, const struct net_offloads *o)
+{
+    spin_lock(&s->lock);
+    s->ports[port].offloads = o;
+    spin_unlock(&s->lock);
+}
+
+uint32_t switch_takes(struct vswitch *s, unsigned port, const uint8_t *frame)
+{
+    uint32_t takes = 0, to;
+
+    if (port >= SWITCH_PORTS_MAX || is_group(frame))
+        return 0;
+    spin_lock(&s->lock);
+    to = locate(s, &s->ports[port], frame);
+    if (to) {
+        const struct switch_port *p = &s->ports[__builtin_ctz(to)];
+
+        takes = p->offloads ? p->offloads->takes(p->ctx) : 0;
+    }
+    spin_unlock(&s->lock);
+    return takes;
+}
+
+enum net_drop switch_refuse(struct vswitch *s, unsigned port, enum net_drop why)
+{
+    if (port >= SWITCH_PORTS_MAX)
+        return NET_DROP_SOURCE;
+    spin_lock(&s->lock);
+    s->ports[port].dropped[why]++;
+    spin_unlock(&s->lock);
+    return why;
+}
+
+enum net_drop switch_aim(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
+                         uint64_t now, unsigned *to, uint32_t *life)
+{
+    struct targets t;
+    enum net_drop why;
+
+    if (is_group(frame))
+        return switch_refuse(s, port, NET_DROP_MALFORMED);
+    why = find_targets(s, port, frame, len, NET_SEGMENT_MAX, now, &t);
+    if (!why) {
+        *to = (unsigned)(t.to[0].port - s->ports);
+        *life = t.to[0].port->life;
+        switch_let_go(t.to[0].port);
+    }
+    return why;
+}
+
+struct switch_port *switch_hold(struct vswitch *s, unsigned port, uint32_t life)
+{
+    struct switch_port *p = &s->ports[port];
+    bool there;
+
+    spin_lock(&s->lock);
+    there = p->deliver && p->life == life;
+    if (there)
+        __atomic_fetch_add(&p->delivering, 1, __ATOMIC_RELAXED); /* the lock orders it */
+    spin_unlock(&s->lock);
+    return there ? p : NULL;
+}
+
+void switch_let_go(struct switch_port *p)
+{
+    __atomic_fetch_sub(&p->delivering, 1, __ATOMIC_RELEASE);
 }

@@ -21,13 +21,14 @@
 #pragma once
 
 #include "hv/abi/net.h"
+#include "hv/offload.h"
 #include "hv/spinlock.h"
 #include "net/bucket.h"
 #include "net/filter.h"
 
 #define SWITCH_PORTS_MAX  FILTER_PORTS
 #define SWITCH_FRAME_MIN  14u
-#define SWITCH_FRAME_MAX  1518u
+#define SWITCH_FRAME_MAX  NET_FRAME_MAX
 #define SWITCH_MAC_SIZE   6u
 /* Broadcasts and multicasts per second: of all machines outside, of management; burst size. */
 #define SWITCH_OUTSIDE    2000u
@@ -39,8 +40,10 @@
 typedef void switch_deliver(void *ctx, const uint8_t *frame, size_t len);
 
 struct switch_port {
-    uint32_t delivering;     /* frames on their way to it. Atomic */
-    switch_deliver *deliver; /* NULL: port not in use */
+    uint32_t life;                       /* a number that no other port has had */
+    const struct net_offloads *offloads; /* NULL: it takes finished frames only */
+    uint32_t delivering;                 /* frames on their way to it. Atomic */
+    switch_deliver *deliver;             /* NULL: port not in use */
     void *ctx;
     enum filter_role role;
     uint32_t reached, beside;   /* bits of ports */
@@ -58,6 +61,7 @@ struct vswitch {
     bool guests_reach_management;
     int uplink;        /* its port, or -1 */
     unsigned port_end; /* no port from here on is in use */
+    uint32_t lives;
     struct switch_port ports[SWITCH_PORTS_MAX];
     struct filter filter;
 };
@@ -77,3 +81,21 @@ void switch_detach(struct vswitch *s, unsigned port);
 /* Takes a frame from `port`. `now` = TSC. Returns NET_PASSED, or why it was dropped and counted. */
 enum net_drop switch_input(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
                            uint64_t now);
+
+/* ---- for unfinished frames: transfer.h ---- */
+
+/* The port takes them from now on. Once. */
+void switch_set_offloads(struct vswitch *s, unsigned port, const struct net_offloads *o);
+/* What the port that the frame goes to takes; 0 for groups. */
+uint32_t switch_takes(struct vswitch *s, unsigned port, const uint8_t *frame);
+/* Like switch_input(), for a frame without its checksum: every receiver takes that. */
+enum net_drop switch_input_partial(struct vswitch *s, unsigned port, const uint8_t *frame,
+                                   size_t len, const struct net_offload *o, uint64_t now);
+/* Like switch_input(), for a long segment, but delivers nothing: the port that it goes to. */
+enum net_drop switch_aim(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
+                         uint64_t now, unsigned *to, uint32_t *life);
+/* Counts a frame as dropped. */
+enum net_drop switch_refuse(struct vswitch *s, unsigned port, enum net_drop why);
+/* A port for the time of one delivery, unless it has gone. NULL: it has. */
+struct switch_port *switch_hold(struct vswitch *s, unsigned port, uint32_t life);
+void switch_let_go(struct switch_port *p);

@@ -4,12 +4,14 @@
 #include "hv/lib.h"
 #include "hv/pc/virtio_plug.h"
 
-#define FEATURES           (VIRTIO_NET_F_MAC | VIRTIO_NET_F_MTU | VIRTIO_NET_F_STATUS | VIRTIO_F_EVENT_IDX)
-#define LINK_UP            1u
-#define HEADER_NUM_BUFFERS 10u
-#define CLASS_ETHERNET     0x020000u
-#define TYPE_NET           1u
-#define LEGACY_DEVICE      0x1000u
+#define FEATURES                                                                                   \
+    (VIRTIO_NET_F_MAC | VIRTIO_NET_F_MTU | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_MRG_RXBUF |          \
+     VIRTIO_F_EVENT_IDX)
+#define LINK_UP        1u
+#define CLASS_ETHERNET 0x020000u
+#define TYPE_NET       1u
+#define LEGACY_DEVICE  0x1000u
+#define HEADER_ROOM    16u /* VIRTIO_NET_HEADER, aligned */
 
 static struct virtio_net *net_of(struct virtio *v)
 {
@@ -27,82 +29,119 @@ static struct virtqueue *tx_of(struct virtio_net *d)
     return &d->virtio.queues[VIRTIO_NET_TX];
 }
 
-static void fail(struct virtio_net *d)
+void virtio_net_fail(struct virtio_net *d)
 {
     d->errors++;
     virtio_fail(&d->virtio);
 }
 
-/* ---- frames ---- */
+/* ---- chains ---- */
 
-static size_t header_size(const struct virtio_net *d)
-{
-    return virtio_has(&d->virtio, VIRTIO_F_VERSION_1) ? VIRTIO_NET_HEADER : VIRTIO_NET_OLD_HEADER;
-}
-
-/* A piece of a transmit chain: header cut off, the rest to tx_buf. */
-static void gather(struct virtio_net *d, struct virtio_net_chain *w,
-                   const struct virtqueue_piece *p)
-{
-    size_t all = header_size(d), header = w->done < all ? all - w->done : 0;
-    size_t cut = min_u64(header, p->length), n = p->length - cut;
-    size_t len = w->done + cut - all; /* meaningless before the header's end */
-
-    if (p->writable)
-        w->bad = true;
-    if (w->bad)
-        return;
-    w->done += cut;
-    if (n == 0)
-        return;
-    if (n > sizeof(d->tx_buf) - len) {
-        w->bad = true;
-        return;
-    }
-    if (p->at)
-        memcpy(d->tx_buf + len, p->at + cut, n);
-    else
-        w->bad = gmem_read(d->virtio.mem, gpa(p->address.v + cut), d->tx_buf + len, n) != 0;
-    w->done += n;
-}
-
-static bool is_frame(const struct virtio_net *d, const struct virtio_net_chain *w)
-{
-    size_t header = header_size(d);
-
-    return !w->bad && w->done >= header + VIRTIO_NET_FRAME_MIN &&
-           w->done <= header + VIRTIO_NET_FRAME_MAX;
-}
-
-/* Continues where it stopped, or with the next chain: 1, 0 if there is none, or -E_FORMAT. */
-static int open_chain(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w)
+int virtio_net_open(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w)
 {
     int rc;
 
     if (w->open)
         return 1;
     rc = virtqueue_next(q, d->virtio.mem, &w->chain);
-    if (rc == 1)
-        *w = (struct virtio_net_chain){.open = true, .chain = w->chain};
+    if (rc == 1) {
+        w->open = true;
+        w->bad = false;
+        w->at = w->piece.length = 0;
+        w->done = 0;
+    }
     return rc;
 }
 
-static void close_chain(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w,
-                        uint32_t written)
+int virtio_net_piece(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w,
+                     struct virtio_net_budget *b)
 {
-    w->open = false;
-    virtqueue_done(q, d->virtio.mem, w->chain.head, written);
+    int rc = 1;
+
+    while (rc == 1 && w->at == w->piece.length) {
+        if (!w->chain.more || b->pieces == 0)
+            return 0;
+        rc = virtqueue_piece(q, d->virtio.mem, &w->chain, &w->piece);
+        w->at = 0;
+        b->pieces--;
+    }
+    return rc;
+}
+
+/* ---- sending ---- */
+
+static void copy_out(struct virtio_net *d, struct virtio_net_chain *w, void *to, size_t n)
+{
+    if (w->piece.at)
+        memcpy(to, w->piece.at + w->at, n);
+    else
+        w->bad |= gmem_read(d->virtio.mem, gpa(w->piece.address.v + w->at), to, n) != 0;
+    w->at += (uint32_t)n;
+    w->done += n;
+}
+
+/* Some of a piece. */
+static void gather(struct virtio_net *d, struct virtio_net_chain *w, struct virtio_net_budget *b)
+{
+    size_t n = w->piece.length - w->at;
+
+    w->bad |= w->piece.writable || n > d->tx_size - w->done;
+    if (w->bad) {
+        w->at = w->piece.length;
+        return;
+    }
+    n = min_u64(n, b->bytes);
+    b->bytes -= n;
+    copy_out(d, w, d->tx - virtio_net_header(d) + w->done, n);
+}
+
+/* What the driver may leave to us. False: it has not said that it would. */
+static bool judge_header(const struct virtio_net *d, struct net_offload *o)
+{
+    const struct virtio *v = &d->virtio;
+
+    if (!virtio_has(v, VIRTIO_NET_F_CSUM))
+        *o = (struct net_offload){0};
+    o->num_buffers = 1;
+    switch (o->gso_type & ~(unsigned)NET_GSO_ECN) {
+    case NET_GSO_NONE:
+        return o->gso_type == NET_GSO_NONE;
+    case NET_GSO_TCPV4:
+        return virtio_has(v, VIRTIO_NET_F_HOST_TSO4);
+    case NET_GSO_TCPV6:
+        return virtio_has(v, VIRTIO_NET_F_HOST_TSO6);
+    default:
+        return false;
+    }
+}
+
+static bool is_frame(struct virtio_net *d, const struct virtio_net_chain *w)
+{
+    size_t header = virtio_net_header(d), most = VIRTIO_NET_FRAME_MAX;
+
+    if (w->bad || w->done < header + VIRTIO_NET_FRAME_MIN)
+        return false;
+    memcpy(&d->tx_header, d->tx - header, header);
+    if (!judge_header(d, &d->tx_header))
+        return false;
+    if (d->tx_header.gso_type != NET_GSO_NONE)
+        most = NET_SEGMENT_MAX;
+    return w->done <= header + most;
 }
 
 static void finish_sending(struct virtio_net *d, struct virtio_net_chain *w)
 {
     if (is_frame(d, w)) {
+        size_t len = w->done - virtio_net_header(d);
+
+        if (d->host.transmit(d->host.ctx, d->tx, len, &d->tx_header))
+            return; /* again, in the next step */
         d->tx_frames++;
-        d->host.transmit(d->host.ctx, d->tx_buf, w->done - header_size(d));
     } else {
         d->errors++;
     }
-    close_chain(d, tx_of(d), w, 0);
+    w->open = false;
+    virtqueue_done(tx_of(d), d->virtio.mem, w->chain.head, 0);
     d->sent++;
 }
 
@@ -114,122 +153,21 @@ static bool tx_waits(struct virtio_net *d)
 static void transmit(struct virtio_net *d)
 {
     struct virtio_net_chain *w = &d->tx_chain;
-    struct virtqueue_piece p;
-    int rc = open_chain(d, tx_of(d), w);
+    struct virtio_net_budget b = {VIRTIO_NET_WORK, VIRTIO_NET_BYTES};
+    int rc = virtio_net_open(d, tx_of(d), w), more = rc;
 
-    for (unsigned i = 0; rc == 1 && w->chain.more && i < VIRTIO_NET_WORK; i++) {
-        rc = virtqueue_piece(tx_of(d), d->virtio.mem, &w->chain, &p);
-        if (rc == 1)
-            gather(d, w, &p);
+    while (more == 1 && b.bytes) {
+        more = virtio_net_piece(d, tx_of(d), w, &b);
+        if (more == 1)
+            gather(d, w, &b);
     }
-    if (rc < 0)
-        fail(d);
-    else if (rc == 1 && !w->chain.more)
+    if (rc < 0 || more < 0)
+        virtio_net_fail(d);
+    else if (rc == 1 && virtio_net_ends(w))
         finish_sending(d, w);
 }
 
-bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len)
-{
-    bool room;
-
-    if (len > sizeof(d->rx_ring[0].data))
-        return false;
-    spin_lock(&d->rx_lock);
-    room = d->rx_head - d->rx_tail < VIRTIO_NET_RX_RING;
-    if (room) {
-        struct virtio_net_frame *f = &d->rx_ring[d->rx_head % VIRTIO_NET_RX_RING];
-
-        memcpy(f->data, frame, len);
-        f->len = (uint16_t)len;
-        __atomic_store_n(&d->rx_head, d->rx_head + 1, __ATOMIC_RELEASE);
-    } else {
-        d->rx_dropped++;
-    }
-    spin_unlock(&d->rx_lock);
-    return room;
-}
-
-/* Into a piece, from `at` on. */
-static void put(struct virtio_net *d, struct virtio_net_chain *w, const struct virtqueue_piece *p,
-                size_t at, const uint8_t *from, size_t n)
-{
-    if (p->at)
-        memcpy(p->at + at, from, n);
-    else
-        w->bad |= gmem_write(d->virtio.mem, gpa(p->address.v + at), from, n) != 0;
-}
-
-/* A piece of a receive chain takes what it has room for of header and frame. */
-static void scatter(struct virtio_net *d, struct virtio_net_chain *w,
-                    const struct virtio_net_frame *f, const struct virtqueue_piece *p)
-{
-    static const uint8_t header[VIRTIO_NET_HEADER] = {[HEADER_NUM_BUFFERS] = 1};
-    size_t at = 0, all = header_size(d), n;
-
-    w->bad |= !p->writable;
-    if (w->bad)
-        return;
-    if (w->done < all) {
-        at = min_u64(all - w->done, p->length);
-        put(d, w, p, 0, header + w->done, at);
-        w->done += at;
-    }
-    n = min_u64(all + f->len - w->done, p->length - at);
-    if (n)
-        put(d, w, p, at, f->data + (w->done - all), n);
-    w->done += n;
-}
-
-/* The chain has taken its frame, or turned out not to fit. */
-static void finish_receiving(struct virtio_net *d, struct virtio_net_chain *w, bool fits)
-{
-    close_chain(d, rx_of(d), w, fits ? (uint32_t)w->done : 0);
-    if (fits)
-        d->rx_frames++;
-    else
-        d->errors++;
-    spin_lock(&d->rx_lock);
-    __atomic_store_n(&d->rx_tail, d->rx_tail + 1, __ATOMIC_RELEASE);
-    spin_unlock(&d->rx_lock);
-    d->received++;
-}
-
-static bool rx_waits(struct virtio_net *d)
-{
-    return virtio_net_rx_waiting(d) &&
-           (d->rx_chain.open || virtqueue_waits(rx_of(d), d->virtio.mem));
-}
-
-/* Moves the next frame, or a part; `pieces` is how many descriptors may still be handled. */
-static void receive(struct virtio_net *d, unsigned *pieces)
-{
-    /* Only this core takes frames out, and this one stays ours until rx_tail has passed it. */
-    const struct virtio_net_frame *f = &d->rx_ring[d->rx_tail % VIRTIO_NET_RX_RING];
-    struct virtio_net_chain *w = &d->rx_chain;
-    struct virtqueue_piece p;
-    bool full = false;
-    int rc;
-
-    rc = open_chain(d, rx_of(d), w);
-    for (; rc == 1 && *pieces && !full && !w->bad; --*pieces) {
-        rc = virtqueue_piece(rx_of(d), d->virtio.mem, &w->chain, &p);
-        if (rc == 1)
-            scatter(d, w, f, &p);
-        full = w->done == header_size(d) + f->len;
-    }
-    if (rc < 0)
-        fail(d);
-    else if (w->open && (full || w->bad || !w->chain.more))
-        finish_receiving(d, w, full && !w->bad);
-}
-
-static void receive_some(struct virtio_net *d)
-{
-    unsigned pieces = VIRTIO_NET_WORK;
-
-    for (unsigned i = 0; i < VIRTIO_NET_RECEIVE && pieces && rx_waits(d); i++)
-        receive(d, &pieces);
-}
+/* ---- both ---- */
 
 /* The driver learns what was done, and is to say when there is more to send, or to receive into.
  * True: there already is. */
@@ -256,14 +194,16 @@ static bool tell_driver(struct virtio_net *d)
 static void work(struct virtio *v)
 {
     struct virtio_net *d = net_of(v);
-    bool receives = rx_waits(d), sends = tx_waits(d) && !(receives && d->sent_last), more;
+    bool receives = virtio_net_rx_can(d), sends = tx_waits(d) && !(receives && d->sent_last), more;
 
+    if (d->known != v->driver_features)
+        virtio_net_rx_learn(d);
     d->sent_last = sends;
     if (sends)
         transmit(d);
     else if (receives)
-        receive_some(d);
-    more = tx_waits(d) || rx_waits(d);
+        virtio_net_rx_work(d);
+    more = tx_waits(d) || virtio_net_rx_can(d);
     if (!virtio_is_running(v))
         more = false;
     else if (!more || d->sent + d->received >= VIRTIO_NET_UNTOLD)
@@ -276,11 +216,12 @@ static void forget(struct virtio *v)
 {
     struct virtio_net *d = net_of(v);
 
-    d->rx_chain.open = d->tx_chain.open = false;
+    if (d->host.cancel)
+        d->host.cancel(d->host.ctx);
+    d->tx_chain.open = false;
+    d->known = 0;
     d->sent = d->received = 0;
-    spin_lock(&d->rx_lock);
-    d->rx_tail = d->rx_head; /* frames for the former driver are dropped */
-    spin_unlock(&d->rx_lock);
+    virtio_net_rx_forget(d);
 }
 
 static const struct virtio_model model = {.type = TYPE_NET,
@@ -291,14 +232,19 @@ static const struct virtio_model model = {.type = TYPE_NET,
                                           .work = work};
 
 void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t mac[6],
-                     struct virtio_net_frame *rx_ring, const struct virtio_net_host *host)
+                     const struct virtio_net_memory *memory, const struct virtio_net_host *host)
 {
+    uint64_t features = FEATURES | (memory->segments ? VIRTIO_NET_F_OFFLOADS : 0);
+
     memset(d, 0, offsetof(struct virtio_net, tx_buf));
     d->host = *host;
-    d->rx_ring = rx_ring;
+    d->memory = *memory;
+    d->tx = (memory->segments ? memory->segments : d->tx_buf) + HEADER_ROOM;
+    d->tx_size = memory->segments ? VIRTIO_NET_HEADER + NET_SEGMENT_MAX
+                                  : VIRTIO_NET_HEADER + sizeof(d->tx_buf) - HEADER_ROOM;
     d->config = (struct virtio_net_config){.link = LINK_UP, .queue_pairs = 1, .mtu = 1500};
     memcpy(d->config.mac, mac, sizeof(d->config.mac));
-    virtio_init(&d->virtio, &model, mem, FEATURES, &d->config, sizeof(d->config));
+    virtio_init(&d->virtio, &model, mem, features, &d->config, sizeof(d->config));
 }
 
 static void plug(void *dev, const struct device_env *env)

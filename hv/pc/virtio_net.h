@@ -12,21 +12,38 @@
 #include "hv/pc/device.h"
 #include "hv/pc/virtio.h"
 #include "hv/gmem.h"
+#include "hv/offload.h"
 #include "hv/spinlock.h"
 #include "hv/types.h"
 
-#define VIRTIO_NET_SLOT     ((unsigned)PC_SLOT_NET)
-#define VIRTIO_NET_DEVICE   (VIRTIO_PCI_DEVICE + 1)
-#define VIRTIO_NET_IRQ      PCI_GSI(VIRTIO_NET_SLOT)
-#define VIRTIO_NET_RX       0u /* queues */
-#define VIRTIO_NET_TX       1u
-#define VIRTIO_NET_RX_RING  128u /* frames, power of two */
-#define VIRTIO_NET_FRAME    1536u
+#define VIRTIO_NET_SLOT         ((unsigned)PC_SLOT_NET)
+#define VIRTIO_NET_DEVICE       (VIRTIO_PCI_DEVICE + 1)
+#define VIRTIO_NET_IRQ          PCI_GSI(VIRTIO_NET_SLOT)
+#define VIRTIO_NET_RX           0u /* queues */
+#define VIRTIO_NET_TX           1u
+#define VIRTIO_NET_RX_RING      128u /* frames, power of two */
+#define VIRTIO_NET_FRAME        1536u
+#define VIRTIO_NET_SEGMENTS     4u       /* that wait, at most */
+#define VIRTIO_NET_SEGMENT      0x11000u /* bytes for each */
 
 /* Features offered. */
-#define VIRTIO_NET_F_MTU    (1ull << 3)
-#define VIRTIO_NET_F_MAC    (1ull << 5)
-#define VIRTIO_NET_F_STATUS (1ull << 16)
+#define VIRTIO_NET_F_CSUM       (1ull << 0)
+#define VIRTIO_NET_F_GUEST_CSUM (1ull << 1)
+#define VIRTIO_NET_F_MTU        (1ull << 3)
+#define VIRTIO_NET_F_MAC        (1ull << 5)
+#define VIRTIO_NET_F_GUEST_TSO4 (1ull << 7)
+#define VIRTIO_NET_F_GUEST_TSO6 (1ull << 8)
+#define VIRTIO_NET_F_GUEST_ECN  (1ull << 9)
+#define VIRTIO_NET_F_HOST_TSO4  (1ull << 11)
+#define VIRTIO_NET_F_HOST_TSO6  (1ull << 12)
+#define VIRTIO_NET_F_HOST_ECN   (1ull << 13)
+#define VIRTIO_NET_F_MRG_RXBUF  (1ull << 15)
+#define VIRTIO_NET_F_STATUS     (1ull << 16)
+/* With virtio_net_memory.segments. */
+#define VIRTIO_NET_F_OFFLOADS                                                                      \
+    (VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_GUEST_TSO4 |                       \
+     VIRTIO_NET_F_GUEST_TSO6 | VIRTIO_NET_F_GUEST_ECN | VIRTIO_NET_F_HOST_TSO4 |                   \
+     VIRTIO_NET_F_HOST_TSO6 | VIRTIO_NET_F_HOST_ECN)
 
 /* The device's configuration. */
 struct virtio_net_config {
@@ -35,66 +52,140 @@ struct virtio_net_config {
     uint16_t queue_pairs, mtu;
 } __attribute__((packed));
 
-/* Each buffer begins with struct virtio_net_hdr: all zero from the driver (no negotiated feature
- * needs it), and from the device zero except num_buffers = 1. */
+/* Each buffer begins with struct virtio_net_hdr, which is struct net_offload. */
 #define VIRTIO_NET_HEADER     12u
-#define VIRTIO_NET_OLD_HEADER 10u /* without num_buffers, for a legacy driver */
+#define VIRTIO_NET_OLD_HEADER 10u /* without num_buffers: legacy, without mergeable buffers */
 #define VIRTIO_NET_FRAME_MIN  14u
-#define VIRTIO_NET_FRAME_MAX  1518u
+#define VIRTIO_NET_FRAME_MAX  NET_FRAME_MAX
 
 struct virtio_net_host {
     void *ctx;
-    /* A frame from the guest, copied out of its memory; VIRTIO_NET_FRAME_MIN..MAX bytes. */
-    void (*transmit)(void *ctx, const uint8_t *frame, size_t len);
+    /* A frame from the guest, copied out of its memory; VIRTIO_NET_FRAME_MIN..MAX bytes, or up to
+     * NET_SEGMENT_MAX if o->gso_type is not 0. True: not finished, call again with the same. */
+    bool (*transmit)(void *ctx, uint8_t *frame, size_t len, const struct net_offload *o);
+    /* A frame that is not finished will not be. NULL: all are, at once. */
+    void (*cancel)(void *ctx);
 };
 
 struct virtio_net_frame {
-    uint16_t len;
-    uint8_t data[VIRTIO_NET_FRAME - 2];
+    uint32_t len : 24, segment : 8; /* segment 0: `data` has the frame; n: segment n - 1 does */
+    struct net_offload offload;
+    uint8_t data[VIRTIO_NET_FRAME - 16]; /* right behind the header, as the driver gets it */
 };
+_Static_assert(sizeof(struct net_offload) == VIRTIO_NET_HEADER, "virtio's layout");
+_Static_assert(VIRTIO_NET_FRAME - 16 >= NET_FRAME_MAX, "a frame has room, in either direction");
 
-/* A chain in progress: it may have more descriptors than one call can handle. */
+/* A chain in progress: it may have more descriptors or bytes than one call can handle. */
 struct virtio_net_chain {
     bool open, bad; /* bad: useless as a frame, but still walked to its end */
     struct virtqueue_chain chain;
-    size_t done; /* bytes, including the header */
+    struct virtqueue_piece piece;
+    uint32_t at; /* bytes of the piece that are done */
+    size_t done; /* of the chain, including the header */
+};
+
+struct virtio_net_memory {
+    struct virtio_net_frame *rx_ring; /* VIRTIO_NET_RX_RING frames */
+    /* For frames that are sent, then for those that wait: 1 + VIRTIO_NET_SEGMENTS times
+     * VIRTIO_NET_SEGMENT bytes. NULL: the device has frames of the wire's size alone. */
+    uint8_t *segments;
 };
 
 struct virtio_net {
     struct virtio virtio; /* virtio.pci.due is 0 while frames may wait, in either direction */
     struct virtio_net_config config;
     struct virtio_net_host host;
+    struct virtio_net_memory memory;
     struct spinlock rx_lock;
-    struct virtio_net_frame *rx_ring; /* VIRTIO_NET_RX_RING frames, from the caller */
-    uint32_t rx_head, rx_tail;        /* written under rx_lock */
+    uint32_t rx_head, rx_tail; /* written under rx_lock */
+    uint32_t lent;             /* bits of segments. Under rx_lock */
+    uint32_t takes;            /* enum net_takes. Written under rx_lock, atomic */
     /* Frames moved; dropped for lack of room (under rx_lock); malformed or too large. */
     uint64_t rx_frames, tx_frames, rx_dropped, errors;
+    uint64_t known;          /* the driver's choice of features, as `takes` has it */
     bool sent_last;          /* receiving is next */
     unsigned sent, received; /* frames since the driver was last told */
     struct virtio_net_chain tx_chain, rx_chain;
+    /* A received frame that several chains share: chains before the present one, their bytes, and
+     * where the bytes of the header are that say how many chains it takes. */
+    unsigned rx_chains;
+    size_t rx_done;
+    gpa_t rx_count_at[2];
+    struct net_offload tx_header;
+    uint8_t *tx;                      /* the frame that is being sent, right behind its header */
+    size_t tx_size;                   /* at most, with it */
     uint8_t tx_buf[VIRTIO_NET_FRAME]; /* the last member, see virtio_net_init() */
 };
 
 /* The most descriptors that one call of the device's work handles; it stops after a frame sent, or
  * this many received. A neighbour on the core may have to wait this long. */
 #define VIRTIO_NET_WORK    8u
+#define VIRTIO_NET_BYTES   4096u /* and the most bytes, but for the last frame received */
 #define VIRTIO_NET_RECEIVE 2u
 /* The driver gets its interrupts once nothing is left to do, or after this many frames. */
 #define VIRTIO_NET_UNTOLD  64u
 
 extern const struct device virtio_net_device;
 
-/* Makes the device; `mem` and `rx_ring` stay the caller's. Once, before any other core knows it,
- * and before virtio_net_device.plug, which each life needs: it forgets the former driver's rings
- * and drops waiting frames. */
+/* Makes the device; what is passed stays the caller's. Once, before any other core knows it, and
+ * before virtio_net_device.plug, which each life needs: it forgets the former driver's rings and
+ * drops waiting frames. */
 void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t mac[6],
-                     struct virtio_net_frame *rx_ring, const struct virtio_net_host *host);
-/* A frame for the guest. Any core. False: the ring is full (counted). The caller kicks the owning
- * core, which calls pci_work_now(). */
-bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len);
+                     const struct virtio_net_memory *memory, const struct virtio_net_host *host);
+
+/* ---- virtio_net_rx.c ---- */
+
+/* A frame for the guest; `o` NULL: it is finished. Any core. False: the ring is full (counted), or
+ * the driver does not take it as it is. The caller kicks the owning core, which calls
+ * pci_work_now(). */
+bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len,
+                        const struct net_offload *o);
+/* What the driver takes unfinished, see enum net_takes. Any core. */
+static inline uint32_t virtio_net_takes(const struct virtio_net *d)
+{
+    return __atomic_load_n(&d->takes, __ATOMIC_RELAXED);
+}
+/* Room for a long segment, or NULL; give returns it: with `len` > 0 filled, and then like
+ * virtio_net_rx_push(). Any core. */
+uint8_t *virtio_net_rx_borrow(struct virtio_net *d);
+bool virtio_net_rx_give(struct virtio_net *d, const uint8_t *segment, size_t len,
+                        const struct net_offload *o);
 /* True if frames wait. Any core; one load. */
 static inline bool virtio_net_rx_waiting(const struct virtio_net *d)
 {
     return __atomic_load_n(&d->rx_head, __ATOMIC_ACQUIRE) !=
            __atomic_load_n(&d->rx_tail, __ATOMIC_RELAXED);
 }
+/* Owning core: can some of a frame be moved? Moves a bounded part. Nothing of the former driver is
+ * left; takes what the new one wants. */
+bool virtio_net_rx_can(struct virtio_net *d);
+void virtio_net_rx_work(struct virtio_net *d);
+void virtio_net_rx_forget(struct virtio_net *d);
+void virtio_net_rx_learn(struct virtio_net *d);
+
+/* ---- what both directions need ---- */
+
+static inline size_t virtio_net_header(const struct virtio_net *d)
+{
+    return virtio_has(&d->virtio, VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF)
+               ? VIRTIO_NET_HEADER
+               : VIRTIO_NET_OLD_HEADER;
+}
+
+/* What one call may still do. */
+struct virtio_net_budget {
+    unsigned pieces;
+    size_t bytes;
+};
+
+/* Continues a chain where it stopped, or with the next one: 1, 0 if there is none, -E_FORMAT. */
+int virtio_net_open(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w);
+/* Some of w->piece is left to move: 1; 0: there is no more, or not now; -E_FORMAT. */
+int virtio_net_piece(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w,
+                     struct virtio_net_budget *b);
+static inline bool virtio_net_ends(const struct virtio_net_chain *w)
+{
+    return w->at == w->piece.length && !w->chain.more;
+}
+/* The driver has broken a ring. */
+void virtio_net_fail(struct virtio_net *d);

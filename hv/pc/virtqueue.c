@@ -131,14 +131,36 @@ int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_c
     return 1;
 }
 
+/* Of the nth element that is not published yet. */
+static uint64_t element(const struct virtqueue *q, unsigned n)
+{
+    return RING_START + 8ull * ((q->used_index + n) & (q->size - 1u));
+}
+
+static void put_length(struct virtqueue *q, const struct gmem *m, unsigned n, uint32_t length)
+{
+    store32(place(m, q->used_at, q->used, element(q, n) + 4, sizeof(uint32_t)), length);
+}
+
+void virtqueue_put(struct virtqueue *q, const struct gmem *m, unsigned n, uint16_t head,
+                   uint32_t written)
+{
+    store32(place(m, q->used_at, q->used, element(q, n), sizeof(uint32_t)), head);
+    put_length(q, m, n, written);
+}
+
+void virtqueue_publish(struct virtqueue *q, const struct gmem *m, unsigned count, bool useful)
+{
+    for (unsigned i = 0; !useful && i < count; i++)
+        put_length(q, m, i, 0);
+    q->used_index = (uint16_t)(q->used_index + count);
+    store16(used16(q, m, RING_INDEX), q->used_index);
+}
+
 void virtqueue_done(struct virtqueue *q, const struct gmem *m, uint16_t head, uint32_t written)
 {
-    uint64_t at = RING_START + 8ull * (q->used_index & (q->size - 1u));
-
-    store32(place(m, q->used_at, q->used, at, sizeof(uint32_t)), head);
-    store32(place(m, q->used_at, q->used, at + 4, sizeof(uint32_t)), written);
-    q->used_index++;
-    store16(used16(q, m, RING_INDEX), q->used_index);
+    virtqueue_put(q, m, 0, head, written);
+    virtqueue_publish(q, m, 1, true);
 }
 
 bool virtqueue_wants_irq(struct virtqueue *q, const struct gmem *m)

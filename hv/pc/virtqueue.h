@@ -68,6 +68,11 @@ static inline bool virtqueue_waits(const struct virtqueue *q, const struct gmem 
 /* Returns a chain from virtqueue_next() to the driver, with the number of bytes written into it.
  * Once each. */
 void virtqueue_done(struct virtqueue *q, const struct gmem *m, uint16_t head, uint32_t written);
+/* The same for a buffer made of several chains: all are put (n: 0, 1, ...), and then published at
+ * once, or if they turned out to be of no use, with no bytes in them. */
+void virtqueue_put(struct virtqueue *q, const struct gmem *m, unsigned n, uint16_t head,
+                   uint32_t written);
+void virtqueue_publish(struct virtqueue *q, const struct gmem *m, unsigned count, bool useful);
 /* True if the driver wants an interrupt for what was returned since the last call. Only on a ready
  * queue, like the next two. */
 bool virtqueue_wants_irq(struct virtqueue *q, const struct gmem *m);

@@ -57,8 +57,15 @@ def test_network(m):
         run(m, name, f"ping -c 3 {other}", "3 packets transmitted, 3 packets received")
 
 
+def test_offloads(m):
+    """The drivers take what the cards offer: checksums, TCP segmentation, mergeable buffers."""
+    for name in NEXT:
+        features = run(m, name, "cat /sys/class/net/eth0/device/features", "([01]{64})").group(1)
+        assert [features[n] for n in (0, 1, 7, 8, 11, 12, 15, 29)] == ["1"] * 8, features
+
+
 def test_download(m):
-    """Each gets the file that the next one serves: a megabyte or two by TCP, complete."""
+    """Each gets the file that the next one serves: a megabyte or two by TCP, complete, most of it in segments longer than a frame."""
     for name in NEXT:
         run(m, name, "httpd -h /bin && echo serves $?", "serves 0")
     for name, (_, suite, other, _) in NEXT.items():

@@ -13,10 +13,15 @@ def net(name, core):
             "devices": ["uart", "pic", "pit", "rtc", "reset", "exit", "net"]}
 
 
+def segments(role, core, address):
+    return {"name": role, "image": "guests/segments.elf", "memory": "4M", "cmdline": role, "core": core, "net": {"network": "segments", "uplink": False, "addresses": [address]}}
+
+
 @pytest.fixture(scope="module")
 def m(start):
     guests = [net("listen", 0), net("talk", 1), net("spoof", 0), net("break", 1), net("flood", 0),
-              {"name": "control", "image": "guests/control.elf", "memory": "2M", "core": 1, "weight": 200}]
+              {"name": "control", "image": "guests/control.elf", "memory": "2M", "core": 1, "weight": 200},
+              segments("whole", 0, "10.9.0.3"), segments("cut", 1, "10.9.0.4"), segments("send", 0, "10.9.0.1")]
     return start({"guests": guests, "mac_prefix": "52:42:48:00:00"}, cpus=2, model="corei7_icelake_u")
 
 
@@ -33,6 +38,15 @@ def test_frames_of_every_length(m):
     round_done(m, 1)
     heard = re.findall(r"net: T (\d+) from 52:42:48:00:00:02, (\d+) bytes$", console(m, "listen"), re.M)
     assert [int(length) for _, length in dict(heard).items()] == [16, 17, 60, 64, 511, 512, 1000, 1513, 1514, 1518]
+
+
+def test_segments(m):
+    """64 KB of TCP at once: whole for a receiver that takes that, finished frames for one that does not."""
+    m.wait_serial(r"\[send\] bench: net-segments \d+")
+    m.wait_serial(r"\[cut\] segments: cut: good")
+    m.wait_serial(r"\[whole\] segments: whole: good")
+    received = {name: m.guest(name)["network"]["received"] for name in ("whole", "cut")}
+    assert received["cut"] == 45 + 2 and received["whole"] == 1 + 4 * 20 + 2, received
 
 
 def test_nobody_speaks_in_anothers_name(m):

@@ -1,4 +1,4 @@
-/* SOURCES: @virtio hv/pc/virtio_net.c */
+/* SOURCES: @virtio hv/pc/virtio_net.c hv/pc/virtio_net_rx.c */
 /* A driver that does anything: register accesses, memory writes, frames from the wire. */
 #include "hv/pc/virtio_net.h"
 
@@ -10,19 +10,40 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct virtio_net dev;
 static struct virtio_net_frame ring[VIRTIO_NET_RX_RING];
+static uint8_t segments[(1 + VIRTIO_NET_SEGMENTS) * VIRTIO_NET_SEGMENT];
 static uint64_t sent;
+static uint8_t *borrowed;
+static unsigned again;
 
-static void on_transmit(void *ctx, const uint8_t *frame, size_t len)
+static bool on_transmit(void *ctx, uint8_t *frame, size_t len, const struct net_offload *o)
 {
-    uint8_t copy[VIRTIO_NET_FRAME_MAX];
+    static uint8_t copy[NET_SEGMENT_MAX];
 
     (void)ctx;
-    if (len < VIRTIO_NET_FRAME_MIN || len > VIRTIO_NET_FRAME_MAX)
+    if (len < VIRTIO_NET_FRAME_MIN || len > (o->gso_type ? NET_SEGMENT_MAX : NET_FRAME_MAX) ||
+        (net_needed(o) && !virtio_has(&dev.virtio, VIRTIO_NET_F_CSUM)))
         abort();
     memcpy(copy, frame, len);
+    if (again++ % 3 == 0)
+        return true;
     sent++;
     /* Sent frames come back while the device is at work. */
-    (void)virtio_net_rx_push(&dev, copy, len);
+    if (o->gso_type && !borrowed)
+        borrowed = virtio_net_rx_borrow(&dev);
+    if (o->gso_type && borrowed) {
+        memcpy(borrowed, copy, len);
+        (void)virtio_net_rx_give(&dev, borrowed, len, o);
+        borrowed = NULL;
+    } else {
+        (void)virtio_net_rx_push(&dev, copy, len, net_needed(o) ? o : NULL);
+    }
+    return false;
+}
+
+static void on_cancel(void *ctx)
+{
+    (void)ctx;
+    again = 1;
 }
 
 /* Starts the device like a good driver, so that the rings are reached. */
@@ -59,7 +80,15 @@ static void step(const uint8_t op[8])
         put(op[0] & 0x80 ? at % 0x800 : at, v, 4);
         break;
     case 6:
-        (void)virtio_net_rx_push(&dev, frame, (size_t)v % (VIRTIO_NET_FRAME + 4));
+        if (op[1] & 1)
+            (void)virtio_net_rx_push(&dev, frame, (size_t)v % (VIRTIO_NET_FRAME + 4), NULL);
+        else if (!borrowed)
+            borrowed = virtio_net_rx_borrow(&dev);
+        else if (virtio_net_rx_give(
+                     &dev, borrowed, v % NET_SEGMENT_MAX,
+                     &(struct net_offload){op[1] & 2 ? 1 : 0, op[2], 0, 0, 0, 0, 0}) ||
+                 true)
+            borrowed = NULL;
         pci_work_now(&dev.virtio.pci);
         break;
     default:
@@ -71,12 +100,14 @@ static void step(const uint8_t op[8])
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
-    const struct virtio_net_host host = {NULL, on_transmit};
+    const struct virtio_net_host host = {NULL, on_transmit, on_cancel};
+    const struct virtio_net_memory memory = {ring, segments};
 
     virtio_fixture_memory(MEMORY);
-    virtio_net_init(&dev, &mem, mac, ring, &host);
+    virtio_net_init(&dev, &mem, mac, &memory, &host);
     virtio_fixture_plug(&virtio_net_device, &dev, VIRTIO_NET_SLOT, DEV_NET);
-    sent = 0;
+    sent = again = 0;
+    borrowed = NULL;
     for (; size >= 8; data += 8, size -= 8) {
         uint64_t before = sent;
 

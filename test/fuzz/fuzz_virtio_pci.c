@@ -1,4 +1,4 @@
-/* SOURCES: @virtio hv/pc/virtio_net.c */
+/* SOURCES: @virtio hv/pc/virtio_net.c hv/pc/virtio_net_rx.c */
 /* A guest that does anything with the configuration space of its bus, and with what it finds there:
  * ports, memory, messages; transitional and memory-mapped devices too. */
 #include "hv/pc/virtio_mmio.h"
@@ -17,11 +17,13 @@ static struct virtio_net dev;
 static struct virtio_net_frame ring[VIRTIO_NET_RX_RING];
 static struct gmem mem;
 
-static void on_transmit(void *ctx, const uint8_t *frame, size_t len)
+static bool on_transmit(void *ctx, uint8_t *frame, size_t len, const struct net_offload *o)
 {
+    (void)o;
     (void)ctx;
     (void)frame;
     (void)len;
+    return false;
 }
 
 /* Only a bus master sends. */
@@ -88,7 +90,7 @@ static void step(const uint8_t op[8])
         break;
     default:
         memcpy(mem.base + where % (MEMORY - 4), &v, 4);
-        (void)virtio_net_rx_push(&dev, mem.base, v % 100);
+        (void)virtio_net_rx_push(&dev, mem.base, v % 100, NULL);
         pci_work_now(&dev.virtio.pci);
         break;
     }
@@ -117,13 +119,14 @@ static void check(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
-    const struct virtio_net_host host = {NULL, on_transmit};
+    const struct virtio_net_host host = {NULL, on_transmit, NULL};
+    const struct virtio_net_memory memory = {ring, NULL};
 
     if (size == 0)
         return 0;
     mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
     memset(mem.base, 0, MEMORY);
-    virtio_net_init(&dev, &mem, mac, ring, &host);
+    virtio_net_init(&dev, &mem, mac, &memory, &host);
     pci_fixture_start(DEV_NET, data[0] & 1 ? on_message : NULL);
     pci_env.virtio = data[0] >> 2 & 3;
     virtio_net_device.plug(&dev, &pci_env);

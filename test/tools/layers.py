@@ -31,11 +31,11 @@ RULES = [
     ("arch/x86/vmx/", ("arch/x86/vmx/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", "hv/log.h", *BACKEND)),
     ("arch/x86/guest/", ("arch/x86/guest/", "arch/x86/cpu/", *BACKEND)),
     ("hv/abi/", ("hv/abi/", "hv/config.h", "hv/load_plan.h", "hv/options.h", "hv/types.h")),
-    ("hv/pc/", ("hv/pc/", "hv/abi/", "hv/config.h", "hv/date.h", "hv/gmem.h", *BASE)),
+    ("hv/pc/", ("hv/pc/", "hv/abi/", "hv/config.h", "hv/date.h", "hv/gmem.h", "hv/offload.h", *BASE)),
     # Not the devices: they are rows of pc/platform.c.
     ("hv/", ("hv/abi/", "hv/pc/irqchip.h", "hv/pc/platform.h", "hv/[^/]+$", "version.h", "jsmn.h")),
     # core.h: a frame's interrupt wakes the core that takes frames.
-    ("net/", ("net/", "hv/abi/net.h", "hv/arch.h", "hv/core.h", "hv/net.h", *BASE)),
+    ("net/", ("net/", "hv/abi/net.h", "hv/offload.h", "hv/arch.h", "hv/core.h", "hv/net.h", *BASE)),
     ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/inspect/", "arch/x86/vmx/")),
     ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/config_fields.def", "mgmt/service.h", "mgmt/words.h")),
     ("mgmt/pc/", ("mgmt/pc/", "arch/x86/cpu/io.h", "hv/pc/pci.h", "hv/pc/pci_registers.h", "hv/types.h")),

@@ -221,6 +221,7 @@ struct abi_ring *log_ring(void)
 
 static uint32_t ports; /* bits: taken */
 static bool no_ports;
+static unsigned sends_take; /* calls that a frame takes, after the first */
 static bool frames_wait;
 static unsigned polls;
 void net_address(unsigned number, uint8_t mac[6])
@@ -251,13 +252,25 @@ void net_detach(unsigned port)
     assert_true(ports >> port & 1);
     ports &= ~(1u << port);
 }
-enum net_drop net_send(unsigned port, const uint8_t *frame, size_t len, uint64_t now)
+void net_set_offloads(unsigned port, const struct net_offloads *o)
+{
+    assert_true(ports >> port & 1);
+    assert_non_null(o);
+}
+enum net_drop net_send(unsigned port, uint8_t *frame, size_t len, const struct net_offload *o,
+                       uint64_t now, struct net_transfer *t)
 {
     (void)port;
     (void)frame;
     (void)len;
+    (void)o;
     (void)now;
+    t->state = t->state ? t->state - 1 : (uint8_t)sends_take;
     return NET_PASSED;
+}
+void net_cancel(struct net_transfer *t)
+{
+    t->state = 0;
 }
 bool net_pending(void)
 {

@@ -931,7 +931,8 @@ static void chores(void **state)
 static void frames(void **state)
 {
     struct guest_config c = config_of("net", 1);
-    static const uint8_t frame[64];
+    static const struct net_offload finished;
+    static uint8_t frame[64];
     struct guest *g;
 
     (void)state;
@@ -945,9 +946,20 @@ static void frames(void **state)
                      2 * VIRTIO_NET_RX_RING);
     assert_true(g->status->frames_dropped > 0);
     settle();
-    guest_on_transmit(g, frame, sizeof(frame));
+    assert_false(guest_on_transmit(g, frame, sizeof(frame), &finished));
     assert_int_equal(g->status->frames_sent, 1);
     assert_int_equal(g->status->frames_refused[NET_PASSED], 1);
+    /* One that takes three calls, and one that its sender does not live to see sent. */
+    sends_take = 2;
+    assert_true(guest_on_transmit(g, frame, sizeof(frame), &finished));
+    assert_true(guest_on_transmit(g, frame, sizeof(frame), &finished));
+    assert_false(guest_on_transmit(g, frame, sizeof(frame), &finished));
+    assert_int_equal(g->status->frames_sent, 2);
+    assert_true(guest_on_transmit(g, frame, sizeof(frame), &finished));
+    sends_take = 0;
+    assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
+    settle();
+    assert_int_equal(g->transfer.state, 0);
 }
 
 static void images(void **state)

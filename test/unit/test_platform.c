@@ -456,9 +456,10 @@ static void add_card(struct platform *to)
     static struct virtio_net_frame ring[VIRTIO_NET_RX_RING];
     static const uint8_t mac[6] = {2};
     static const struct virtio_net_host host;
+    const struct virtio_net_memory memory = {ring, NULL};
     static struct gmem mem;
 
-    virtio_net_init(&to->net, &mem, mac, ring, &host);
+    virtio_net_init(&to->net, &mem, mac, &memory, &host);
 }
 
 /* On the PCI bus, with a level-triggered line, and again in each life. */

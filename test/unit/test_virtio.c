@@ -1,4 +1,4 @@
-/* SOURCES: @virtio hv/pc/virtio_net.c */
+/* SOURCES: @virtio hv/pc/virtio_net.c hv/pc/virtio_net_rx.c */
 /* How a driver finds virtio's registers and gets its interrupts; test_virtio_net.c has the rest. */
 #include "hv/pc/virtio_net.h"
 
@@ -22,12 +22,14 @@ static struct virtio_net_frame *ring;
 static unsigned sent, messages;
 static uint32_t message;
 
-static void on_transmit(void *ctx, const uint8_t *bytes, size_t len)
+static bool on_transmit(void *ctx, uint8_t *bytes, size_t len, const struct net_offload *o)
 {
+    (void)o;
     (void)ctx;
     (void)bytes;
     (void)len;
     sent++;
+    return false;
 }
 
 static int on_message(void *ctx, uint64_t address, uint32_t data)
@@ -41,9 +43,10 @@ static int on_message(void *ctx, uint64_t address, uint32_t data)
 
 static void start(int (*msi)(void *, uint64_t, uint32_t))
 {
-    const struct virtio_net_host host = {NULL, on_transmit};
+    const struct virtio_net_host host = {NULL, on_transmit, NULL};
+    const struct virtio_net_memory memory = {ring, NULL};
 
-    virtio_net_init(&dev, &mem, mac, ring, &host);
+    virtio_net_init(&dev, &mem, mac, &memory, &host);
     pci_fixture_start(DEV_NET, msi);
     virtio_net_device.plug(&dev, &pci_env);
     virtio_window = PCI_PORTS + SLOT * PCI_SLOT_PORTS;

@@ -1,4 +1,4 @@
-/* SOURCES: @virtio hv/pc/virtio_net.c */
+/* SOURCES: @virtio hv/pc/virtio_net.c hv/pc/virtio_net_rx.c */
 #include "hv/pc/virtio_net.h"
 
 #include "hv/pc/virtio_legacy.h"
@@ -26,16 +26,32 @@ static const uint8_t mac[6] = {0x52, 0x42, 0x48, 1, 2, 3};
 static struct virtio_net dev;
 static struct virtio_net_frame *ring;
 static unsigned sent;
-static uint8_t frame[VIRTIO_NET_FRAME];
+static uint8_t frame[NET_SEGMENT_MAX];
 static size_t frame_len;
+static uint8_t *segments;
+static struct net_offload offload;
+static unsigned again, cancelled;
 
-static void on_transmit(void *ctx, const uint8_t *bytes, size_t len)
+static bool on_transmit(void *ctx, uint8_t *bytes, size_t len, const struct net_offload *o)
 {
     assert_ptr_equal(ctx, &sent);
-    assert_in_range(len, VIRTIO_NET_FRAME_MIN, VIRTIO_NET_FRAME_MAX);
+    assert_in_range(len, VIRTIO_NET_FRAME_MIN,
+                    o->gso_type ? NET_SEGMENT_MAX : VIRTIO_NET_FRAME_MAX);
     memcpy(frame, bytes, len);
     frame_len = len;
+    offload = *o;
+    if (again) {
+        again--;
+        return true;
+    }
     sent++;
+    return false;
+}
+
+static void on_cancel(void *ctx)
+{
+    assert_ptr_equal(ctx, &sent);
+    cancelled++;
 }
 
 /* As after a notification, or when a sender has left frames. */
@@ -64,15 +80,18 @@ static void work_if_due(void)
 
 static int setup(void **state)
 {
-    const struct virtio_net_host host = {&sent, on_transmit};
+    const struct virtio_net_host host = {&sent, on_transmit, on_cancel};
+    struct virtio_net_memory memory;
 
     (void)state;
     virtio_fixture_memory(MEMORY);
     ring = calloc(VIRTIO_NET_RX_RING, sizeof(*ring));
-    virtio_net_init(&dev, &mem, mac, ring, &host);
+    segments = calloc(1 + VIRTIO_NET_SEGMENTS, VIRTIO_NET_SEGMENT);
+    memory = (struct virtio_net_memory){ring, segments};
+    virtio_net_init(&dev, &mem, mac, &memory, &host);
     virtio_fixture_plug(&virtio_net_device, &dev, VIRTIO_NET_SLOT, DEV_NET);
     virtio_after_write = work_if_due;
-    sent = 0;
+    sent = again = cancelled = 0;
     return 0;
 }
 
@@ -81,6 +100,7 @@ static int teardown(void **state)
     (void)state;
     free(mem.base);
     free(ring);
+    free(segments);
     return 0;
 }
 
@@ -106,13 +126,21 @@ static unsigned used(unsigned n)
     return get(USED(n) + 2, 2);
 }
 
-static void start(void)
+static void start_with(uint64_t features)
 {
-    negotiate(0, 1);
-    for (unsigned n = RX; n <= TX; n++)
+    negotiate((uint32_t)features, 1);
+    for (unsigned n = RX; n <= TX; n++) {
+        put(AVAIL(n), 0, 4);
+        put(USED(n), 0, 4);
         set_queue(n, SIZE, DESC(n), AVAIL(n), USED(n));
+    }
     out(VIRTIO_STATUS, 1, VIRTIO_READY);
     assert_int_equal(in(VIRTIO_STATUS, 1), VIRTIO_READY);
+}
+
+static void start(void)
+{
+    start_with(0);
 }
 
 static void send_one(uint32_t total)
@@ -127,14 +155,14 @@ static void push(size_t len, uint8_t fill)
     uint8_t bytes[VIRTIO_NET_FRAME];
 
     memset(bytes, fill, sizeof(bytes));
-    assert_true(virtio_net_rx_push(&dev, bytes, len));
+    assert_true(virtio_net_rx_push(&dev, bytes, len, NULL));
 }
 
 static void test_registers(void **state)
 {
     (void)state;
     out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 0);
-    assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 1u << 3 | 1u << 5 | 1u << 16 | 1u << 29);
+    assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 0x2001bbab); /* see VIRTIO_NET_F_* */
     out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 1);
     assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 1);
     out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 2);
@@ -175,7 +203,7 @@ static void test_features(void **state)
     (void)state;
     negotiate(0, 0); /* VERSION_1 is required */
     assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_FEATURES_OK);
-    negotiate(1u << 15, 1); /* not offered */
+    negotiate(1u << 17, 1); /* not offered */
     assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_FEATURES_OK);
     out(VIRTIO_STATUS, 1, VIRTIO_READY);
     assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_DRIVER_OK);
@@ -368,6 +396,18 @@ static void test_receive(void **state)
     assert_false(virtio_net_rx_waiting(&dev));
 }
 
+static void test_receive_longest(void **state)
+{
+    (void)state;
+    start();
+    desc(RX, 0, DATA(RX, 0), 2000, WRITE, 0);
+    offer(RX, 0);
+    push(VIRTIO_NET_FRAME_MAX, 0x5a);
+    work();
+    assert_int_equal(get(USED(RX) + 8, 4), VIRTIO_NET_HEADER + VIRTIO_NET_FRAME_MAX);
+    assert_int_equal(get(DATA(RX, 0) + VIRTIO_NET_HEADER + VIRTIO_NET_FRAME_MAX - 2, 4), 0x5a5a);
+}
+
 static void test_receive_later(void **state)
 {
     (void)state;
@@ -481,17 +521,244 @@ static void test_receive_bad_buffers(void **state)
 
 static void test_ring_full(void **state)
 {
-    uint8_t bytes[VIRTIO_NET_FRAME] = {0};
+    static uint8_t bytes[VIRTIO_NET_FRAME];
 
     (void)state;
     for (unsigned i = 0; i < VIRTIO_NET_RX_RING; i++)
         push(60, 0);
-    assert_false(virtio_net_rx_push(&dev, bytes, 60));
+    assert_false(virtio_net_rx_push(&dev, bytes, 60, NULL));
     assert_int_equal(dev.rx_dropped, 1);
-    assert_false(virtio_net_rx_push(&dev, bytes, VIRTIO_NET_FRAME - 1));
+    assert_false(virtio_net_rx_push(&dev, bytes, VIRTIO_NET_FRAME - 15, NULL));
     start(); /* reset: old frames are gone */
     assert_false(virtio_net_rx_waiting(&dev));
-    push(VIRTIO_NET_FRAME - 2, 0);
+    push(VIRTIO_NET_FRAME - 16, 0);
+}
+
+/* ---- unfinished frames ---- */
+
+#define BIG      0x20000u /* 64 KB of the guest's memory */
+#define BIG_SIZE 0xfff0u
+
+static const struct net_offload of_segment = {NET_NEEDS_CSUM, NET_GSO_TCPV4, 54, 1460, 34, 16, 0};
+
+static void put_header(uint64_t at, const struct net_offload *o)
+{
+    memcpy(mem.base + at, o, sizeof(*o));
+}
+
+static void send_with(const struct net_offload *o, uint32_t total)
+{
+    put_header(DATA(TX, 0), o);
+    send_one(total);
+}
+
+/* What a driver has not taken, it cannot ask for; and what its header says is not believed. */
+static void test_offloads_taken(void **state)
+{
+    struct net_offload o = of_segment;
+
+    (void)state;
+    start();
+    send_with(&of_segment, 12 + 100);
+    assert_int_equal(sent, 1);
+    assert_int_equal(offload.flags | offload.gso_type | offload.csum_start, 0);
+    start_with(VIRTIO_NET_F_CSUM);
+    send_with(&of_segment, 12 + 100);
+    assert_int_equal(sent, 1);
+    o.gso_type = NET_GSO_NONE;
+    send_with(&o, 12 + 100);
+    assert_int_equal(sent, 2);
+    assert_int_equal(offload.flags, NET_NEEDS_CSUM);
+    assert_int_equal(offload.csum_start, 34);
+    start_with(VIRTIO_NET_F_CSUM | VIRTIO_NET_F_HOST_TSO4);
+    send_with(&of_segment, 12 + 100);
+    assert_int_equal(sent, 3);
+    assert_int_equal(offload.gso_type, NET_GSO_TCPV4);
+    for (unsigned type = 0; type < 256; type++) {
+        unsigned before = sent;
+
+        o.gso_type = (uint8_t)type;
+        send_with(&o, 12 + 100);
+        assert_int_equal(sent - before, (type & 0x7f) == NET_GSO_TCPV4 || type == 0);
+    }
+    assert_int_equal(used(TX), 1 + 256);
+}
+
+/* A long segment is gathered in steps, and kept while the switch is at work on it. */
+static void test_send_segment(void **state)
+{
+    unsigned steps = 0;
+
+    (void)state;
+    start_with(VIRTIO_NET_F_CSUM | VIRTIO_NET_F_HOST_TSO4);
+    for (unsigned i = 0; i < BIG_SIZE; i++)
+        put(BIG + i, i * 7, 1);
+    put_header(DATA(TX, 0), &of_segment);
+    desc(TX, 0, DATA(TX, 0), 12, NEXT, 1);
+    desc(TX, 1, BIG, BIG_SIZE, 0, 0);
+    offer(TX, 0);
+    again = 3;
+    write_only(VIRTIO_NOTIFY, 2, TX);
+    for (; !sent; steps++) {
+        assert_int_equal(used(TX), 0);
+        step();
+    }
+    assert_in_range(steps, BIG_SIZE / VIRTIO_NET_BYTES + 3, BIG_SIZE / VIRTIO_NET_BYTES + 5);
+    assert_int_equal(used(TX), 1);
+    assert_int_equal(frame_len, BIG_SIZE);
+    assert_memory_equal(frame, mem.base + BIG, BIG_SIZE);
+    /* Without that description it is too long for a frame. */
+    desc(TX, 0, DATA(TX, 0), 12, NEXT, 1);
+    desc(TX, 1, BIG, 1519, 0, 0);
+    put_header(DATA(TX, 0), &(struct net_offload){0});
+    offer(TX, 0);
+    out(VIRTIO_NOTIFY, 2, TX);
+    assert_int_equal(sent, 1);
+    /* Nor can a segment be longer than any. */
+    put_header(DATA(TX, 0), &of_segment);
+    desc(TX, 1, BIG, BIG_SIZE, NEXT, 2);
+    desc(TX, 2, BIG, NET_SEGMENT_MAX + 1 - BIG_SIZE, 0, 0);
+    offer(TX, 0);
+    out(VIRTIO_NOTIFY, 2, TX);
+    assert_int_equal(sent, 1);
+    assert_int_equal(used(TX), 3);
+    /* A reset in between: the switch is told. */
+    desc(TX, 1, BIG, BIG_SIZE, 0, 0);
+    offer(TX, 0);
+    again = 100;
+    write_only(VIRTIO_NOTIFY, 2, TX);
+    for (unsigned i = 0; i < 20; i++)
+        step();
+    assert_in_range(again, 1, 99);
+    cancelled = 0;
+    write_only(VIRTIO_STATUS, 1, 0);
+    assert_int_equal(cancelled, 1);
+}
+
+static const uint64_t takes_segments =
+    VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_GUEST_TSO4 | VIRTIO_NET_F_MRG_RXBUF;
+
+static uint8_t *borrow_filled(void)
+{
+    uint8_t *s = virtio_net_rx_borrow(&dev);
+
+    for (unsigned i = 0; s && i < BIG_SIZE; i++)
+        s[i] = (uint8_t)(i * 3 + (i >> 8));
+    return s;
+}
+
+static void expect_filled(uint64_t at, unsigned from, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(get(at + i, 1), (uint8_t)((from + i) * 3 + ((from + i) >> 8)));
+}
+
+/* Into several buffers, which the driver gets all at once. */
+static void test_mergeable_buffers(void **state)
+{
+    const unsigned size = 5000, buffers = (12 + BIG_SIZE + size - 1) / size;
+
+    (void)state;
+    start_with(takes_segments);
+    assert_int_equal(virtio_net_takes(&dev), NET_TAKES_CSUM | NET_TAKES_TSO4);
+    assert_true(virtio_net_rx_give(&dev, borrow_filled(), BIG_SIZE, &of_segment));
+    work();
+    for (unsigned i = 0; i < buffers; i++) {
+        desc(RX, i, BIG + size * i, size, WRITE, 0);
+        assert_int_equal(used(RX), 0);
+        offer(RX, i);
+        out(VIRTIO_NOTIFY, 2, RX);
+    }
+    assert_int_equal(used(RX), buffers);
+    assert_int_equal(get(BIG, 2), NET_NEEDS_CSUM | NET_GSO_TCPV4 << 8);
+    assert_int_equal(get(BIG + 4, 2), 1460);
+    assert_int_equal(get(BIG + 10, 2), buffers);
+    for (unsigned i = 0, done = 0; i < buffers; i++) {
+        unsigned n = get(USED(RX) + 8 + 8ull * i, 4), head = i ? 0 : 12;
+
+        assert_int_equal(get(USED(RX) + 4 + 8ull * i, 4), i);
+        expect_filled(BIG + size * i + head, done, n - head);
+        done += n - head;
+        assert_true(i + 1 < buffers || done == BIG_SIZE);
+    }
+    assert_int_equal(dev.rx_frames, 1);
+    assert_int_equal(dev.lent, 0);
+}
+
+/* A ring that can never hold the frame gets its buffers back empty. */
+static void test_too_few_buffers(void **state)
+{
+    (void)state;
+    start_with(takes_segments);
+    assert_true(virtio_net_rx_give(&dev, borrow_filled(), BIG_SIZE, &of_segment));
+    for (unsigned i = 0; i < SIZE; i++) {
+        desc(RX, i, BIG + 100 * i, 100, WRITE, 0);
+        offer(RX, i);
+    }
+    out(VIRTIO_NOTIFY, 2, RX);
+    assert_int_equal(used(RX), SIZE);
+    for (unsigned i = 0; i < SIZE; i++)
+        assert_int_equal(get(USED(RX) + 8 + 8ull * i, 4), 0);
+    assert_int_equal(dev.errors, 1);
+    assert_int_equal(dev.lent, 0);
+    push(60, 1);
+    desc(RX, 0, DATA(RX, 0), 2000, WRITE, 0);
+    offer(RX, 0);
+    out(VIRTIO_NOTIFY, 2, RX);
+    assert_int_equal(get(DATA(RX, 0) + 10, 4), 0x01010001);
+}
+
+/* Without mergeable buffers one chain has room for all, or none has. */
+static void test_segment_into_chain(void **state)
+{
+    (void)state;
+    start_with(takes_segments & ~VIRTIO_NET_F_MRG_RXBUF);
+    assert_true(virtio_net_rx_give(&dev, borrow_filled(), 0x8000, &of_segment));
+    desc(RX, 0, BIG, 7, WRITE | NEXT, 1);
+    desc(RX, 1, BIG + 7, 0x9000, WRITE, 0);
+    offer(RX, 0);
+    out(VIRTIO_NOTIFY, 2, RX);
+    assert_int_equal(used(RX), 1);
+    assert_int_equal(get(USED(RX) + 8, 4), 12 + 0x8000);
+    assert_int_equal(get(BIG + 10, 2), 0); /* as it was given */
+    expect_filled(BIG + 12, 0, 0x8000);
+    assert_true(virtio_net_rx_give(&dev, borrow_filled(), BIG_SIZE, &of_segment));
+    desc(RX, 0, BIG, 2000, WRITE, 0);
+    offer(RX, 0);
+    out(VIRTIO_NOTIFY, 2, RX);
+    assert_int_equal(get(USED(RX) + 8 + 8, 4), 0);
+    assert_int_equal(dev.errors, 1);
+}
+
+/* Frames that the driver does not take as they are, and room for segments. */
+static void test_lending(void **state)
+{
+    uint8_t bytes[60] = {0}, *all[VIRTIO_NET_SEGMENTS];
+    struct net_offload partial = {.flags = NET_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16};
+
+    (void)state;
+    start();
+    assert_int_equal(virtio_net_takes(&dev), 0);
+    assert_false(virtio_net_rx_push(&dev, bytes, 60, &partial));
+    start_with(VIRTIO_NET_F_GUEST_TSO4); /* useless alone */
+    assert_int_equal(virtio_net_takes(&dev), 0);
+    start_with(VIRTIO_NET_F_GUEST_CSUM);
+    assert_true(virtio_net_rx_push(&dev, bytes, 60, &partial));
+    assert_false(virtio_net_rx_give(&dev, virtio_net_rx_borrow(&dev), 100, &of_segment));
+    for (unsigned i = 0; i < VIRTIO_NET_SEGMENTS; i++) {
+        all[i] = virtio_net_rx_borrow(&dev);
+        assert_ptr_equal(all[i], segments + (i + 1) * VIRTIO_NET_SEGMENT);
+    }
+    assert_null(virtio_net_rx_borrow(&dev));
+    assert_false(virtio_net_rx_give(&dev, all[2], 0, NULL));
+    assert_ptr_equal(virtio_net_rx_borrow(&dev), all[2]);
+    /* What waits is dropped with its driver, what is lent is not. */
+    start_with(takes_segments);
+    assert_true(virtio_net_rx_give(&dev, all[1], 100, &of_segment));
+    start_with(takes_segments);
+    assert_int_equal(dev.lent, 0xf & ~(1u << 1));
+    assert_true(virtio_net_rx_give(&dev, all[3], 100, &of_segment));
+    assert_int_equal(dev.rx_head - dev.rx_tail, 1);
 }
 
 static void expect_broken(void)
@@ -582,12 +849,13 @@ static void test_restart(void **state)
 static void test_legacy(void **state)
 {
     static const uint8_t bytes[60] = {1, 2, 3};
-    const struct virtio_net_host host = {&sent, on_transmit};
+    const struct virtio_net_host host = {&sent, on_transmit, on_cancel};
+    const struct virtio_net_memory memory = {ring, segments};
 
     (void)state;
     free(mem.base);
     virtio_fixture_memory(0x8000);
-    virtio_net_init(&dev, &mem, mac, ring, &host);
+    virtio_net_init(&dev, &mem, mac, &memory, &host);
     pci_fixture_start(DEV_NET, NULL);
     pci_env.virtio = VIRTIO_TRANSITIONAL;
     virtio_net_device.plug(&dev, &pci_env);
@@ -609,7 +877,7 @@ static void test_legacy(void **state)
     assert_memory_equal(frame, bytes, sizeof(bytes));
     put_desc(0x1000, 0x7800, 100, WRITE, 0);
     put_avail(0x2000, 256, 0);
-    assert_true(virtio_net_rx_push(&dev, bytes, sizeof(bytes)));
+    assert_true(virtio_net_rx_push(&dev, bytes, sizeof(bytes), NULL));
     work();
     assert_int_equal(get(0x3000 + 8, 4), VIRTIO_NET_OLD_HEADER + sizeof(bytes));
     assert_memory_equal(mem.base + 0x7800 + VIRTIO_NET_OLD_HEADER, bytes, sizeof(bytes));
@@ -630,11 +898,18 @@ int main(void)
         TEST(test_frames_a_call),
         TEST(test_descriptors_a_call),
         TEST(test_receive),
+        TEST(test_receive_longest),
         TEST(test_receive_later),
         TEST(test_notifications_by_flags),
         TEST(test_notifications_by_index),
         TEST(test_endless_sending),
         TEST(test_receive_bad_buffers),
+        TEST(test_offloads_taken),
+        TEST(test_send_segment),
+        TEST(test_mergeable_buffers),
+        TEST(test_too_few_buffers),
+        TEST(test_segment_into_chain),
+        TEST(test_lending),
         TEST(test_ring_full),
         TEST(test_broken_tx),
         TEST(test_broken_rx),
