@@ -337,6 +337,27 @@ static void test_frames_a_call(void **state)
     assert_int_equal(used(RX), frames);
 }
 
+/* A long frame to a group is gathered, and delivered in another step. */
+static void test_groups(void **state)
+{
+    (void)state;
+    start();
+    put(DATA(TX, 0) + VIRTIO_NET_HEADER, 1, 1);
+    desc(TX, 0, DATA(TX, 0), VIRTIO_NET_HEADER + 1000, 0, 0);
+    offer(TX, 0);
+    write_only(VIRTIO_NOTIFY, 2, TX);
+    step();
+    assert_int_equal(sent, 0);
+    assert_int_equal(dev.virtio.pci.due, 0);
+    step();
+    assert_int_equal(sent, 1);
+    desc(TX, 0, DATA(TX, 0), VIRTIO_NET_HEADER + 60, 0, 0);
+    offer(TX, 0);
+    write_only(VIRTIO_NOTIFY, 2, TX);
+    step();
+    assert_int_equal(sent, 2);
+}
+
 /* Nor does the length of chains matter: a call handles a limited number of descriptors of endless
  * chains, and the directions take turns. */
 static void test_descriptors_a_call(void **state)
@@ -896,6 +917,7 @@ int main(void)
         TEST(test_bad_frames),
         TEST(test_whole_queue),
         TEST(test_frames_a_call),
+        TEST(test_groups),
         TEST(test_descriptors_a_call),
         TEST(test_receive),
         TEST(test_receive_longest),
