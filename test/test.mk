@@ -207,7 +207,7 @@ bench: deps-test all iso $(GUEST_IMAGES)
 	@$(PYTHON) test/bench/run.py --build $(BUILD) $(if $(UPDATE),--update mgmt/MANUAL.md)
 
 # The same guest under KVM, for comparison. Not part of `make test`.
-bench-peers: deps-test $(BUILD)/guests/bench.elf $(BUILD)/peers/kvm
+bench-peers: deps-test $(BUILD)/guests/bench.elf $(BUILD)/guests/smp.elf $(BUILD)/peers/kvm
 	@$(PYTHON) test/bench/peers.py --build $(BUILD) --cpus $(or $(CPUS),2)
 
 $(BUILD)/peers/kvm: test/bench/peers/kvm.c

@@ -1,5 +1,6 @@
-"""make bench-peers: what KVM costs on the machine that `make bench` measures us on: the same guest, the same Bochs. Debian's kernel boots from an ISO of its
-own with KVM's modules, and test/bench/peers/kvm.c runs build/guests/bench.elf on all its CPUs. Takes three to five minutes; downloads 30 MB the first time."""
+"""make bench-peers: what KVM costs on the machine that `make bench` measures us on: the same guests, the same Bochs. Debian's kernel boots from an ISO of
+its own with KVM's modules, and test/bench/peers/kvm.c runs build/guests/bench.elf on all its CPUs, then build/guests/smp.elf on two. Takes three to five minutes;
+downloads 30 MB the first time."""
 import argparse
 import os
 import re
@@ -24,7 +25,7 @@ menuentry kvm {{
 """
 START = """#!/bin/sh
 echo "peers: $(uname -r), $(nproc) CPUs"
-kvm /bin/bench.elf "$(nproc)"
+kvm /bin/bench.elf "$(nproc)" && { [ "$(nproc)" -lt 2 ] || kvm /bin/smp.elf 2 2; }
 echo "peers: end $?"
 """
 IPS, LIMIT = 20000000, 1800
@@ -45,7 +46,7 @@ def make_initramfs(build, packages, out):
     subprocess.run(["gzip", "-df", out + ".gz"], check=True)
     with tempfile.TemporaryDirectory() as tree:
         os.mkdir(os.path.join(tree, "bin"))
-        for name in ("peers/kvm", "guests/bench.elf"):
+        for name in ("peers/kvm", "guests/bench.elf", "guests/smp.elf"):
             subprocess.run(["cp", os.path.join(build, name), os.path.join(tree, "bin")], check=True)
         with open(os.path.join(tree, "start"), "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o755)) as f:
             f.write(START)
@@ -94,7 +95,7 @@ def main():
     a = p.parse_args()
     with tempfile.TemporaryDirectory() as d:
         text = run(make_iso(a.build, d), d, a.cpus)
-    for line in re.findall(r"^(?:peers|bench): .*", text, re.M):
+    for line in re.findall(r"^(?:peers|bench|smp): .*", text, re.M):
         print(line.rstrip())
     if not re.search(r"^peers: end 0", text, re.M):
         sys.exit("bench-peers: the guest failed")

@@ -1,12 +1,14 @@
 /*
  * Runs one of our sample guests under KVM, so that `make bench-peers` can measure the same binary
- * there: kvm IMAGE VCPUS. The guest gets KVM's own APICs, PIC and PIT (KVM_CREATE_IRQCHIP), a UART
- * that only sends, and the exit port. Linux, Documentation/virt/kvm/api.rst; Multiboot2
- * Specification "I386 machine state". Errors end the program.
+ * there: kvm IMAGE VCPUS [CMDLINE]. The guest gets KVM's own APICs, PIC and PIT
+ * (KVM_CREATE_IRQCHIP), a UART that only sends, and the exit port. Linux,
+ * Documentation/virt/kvm/api.rst; Multiboot2 Specification "I386 machine state". Errors end the
+ * program.
  */
 #define _GNU_SOURCE
 #include <elf.h>
 #include <err.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <pthread.h>
@@ -64,12 +66,24 @@ static uint32_t load(const char *path)
     return (uint32_t)e->e_entry;
 }
 
-/* An empty command line, and the end. */
-static void write_information(void)
-{
-    const uint32_t tags[] = {40, 0, 1, 9, 0, 0, 0, 8, 0, 0};
+#define CMDLINE_MAX 64u
 
-    memcpy(memory + INFORMATION, tags, sizeof(tags));
+/* The command line, and the end. */
+static void write_information(const char *cmdline)
+{
+    struct {
+        uint32_t size, reserved;
+        uint32_t type, tag_size;
+        char text[CMDLINE_MAX];
+        uint32_t end, end_size;
+    } info = {sizeof(info), 0, 1, 8, "", 0, 8};
+    size_t length = strlen(cmdline);
+
+    if (length >= CMDLINE_MAX)
+        errx(2, "the command line is too long");
+    info.tag_size += CMDLINE_MAX;
+    memcpy(info.text, cmdline, length + 1);
+    memcpy(memory + INFORMATION, &info, sizeof(info));
 }
 
 static void make_vm(void)
@@ -167,7 +181,11 @@ static void *run_vcpu(void *arg)
     CPU_SET(v->number % (unsigned)sysconf(_SC_NPROCESSORS_ONLN), &set);
     must(sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity");
     for (;;) {
-        must(ioctl(v->fd, KVM_RUN, 0), "KVM_RUN");
+        int rc = ioctl(v->fd, KVM_RUN, 0);
+
+        if (rc < 0 && errno == EAGAIN) /* INIT or SIPI came for a vCPU that waited for it */
+            continue;
+        must(rc, "KVM_RUN");
         if (v->run->exit_reason == KVM_EXIT_IO)
             serve_port(v->run);
         else
@@ -192,14 +210,14 @@ static void make_vcpu(struct vcpu *v, unsigned number, uint32_t entry)
 int main(int argc, char **argv)
 {
     static struct vcpu vcpus[VCPUS_MAX];
-    unsigned n = argc == 3 ? (unsigned)atoi(argv[2]) : 0;
+    unsigned n = argc == 3 || argc == 4 ? (unsigned)atoi(argv[2]) : 0;
     uint32_t entry;
 
     if (n < 1 || n > VCPUS_MAX)
-        errx(2, "usage: kvm IMAGE VCPUS");
+        errx(2, "usage: kvm IMAGE VCPUS [CMDLINE]");
     make_vm();
     entry = load(argv[1]);
-    write_information();
+    write_information(argc == 4 ? argv[3] : "");
     for (unsigned i = 0; i < n; i++)
         make_vcpu(&vcpus[i], i, entry);
     for (unsigned i = 0; i < n; i++)
