@@ -70,6 +70,7 @@ static bool take_vcpu(struct vcpu *v, enum vcpu_request r)
 
 static bool take_delete(struct guest *g)
 {
+    g->life.deleted = true;
     if (g->life.phase != GUEST_IDLE) {
         (void)guest_end_by_request(g, "deleted by request");
         return false;
