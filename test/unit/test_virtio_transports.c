@@ -354,7 +354,7 @@ static void mmio_queue(void **state)
     store(0x044, 4, 0);
     /* The next life. */
     pci_fixture_reset();
-    bus_release(&pci_io, &dev.virtio);
+    pci_fixture_release(&dev.virtio);
     plug();
     assert_int_equal(load(0x070, 4), 0);
     mmio_begin();
