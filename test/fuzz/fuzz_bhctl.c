@@ -159,12 +159,31 @@ static void try_place(const char *text, size_t n)
     }
 }
 
+/* One appliance on its own, and as one of three. */
+static void tell(const struct top_sample *before, const struct top_sample *now,
+                 struct top_row *rows, unsigned count, enum top_key key, unsigned width)
+{
+    struct top_host hosts[] = {{.before = before, .now = now},
+                               {.name = "rack-2", .lost = true},
+                               {.name = "rack-3", .now = before}};
+    char buf[2000];
+
+    for (unsigned several = 0; several < 2; several++) {
+        hosts[0].name = several ? "rack-1" : NULL;
+        for (unsigned i = 0; i < count; i++)
+            rows[i].host = hosts[0].name;
+        top_tell(buf, sizeof(buf), hosts, several ? 3 : 1, rows, count, key, width, 20);
+        if (!memchr(buf, 0, sizeof(buf)))
+            abort();
+        check_clean(buf, "\n");
+    }
+}
+
 /* Two looks of any content. */
 static void try_top(const char *text, size_t n)
 {
     static struct top_sample looks[2];
     struct top_row rows[TOP_GUESTS_MAX];
-    char buf[2000];
     unsigned count;
 
     memset(looks, 0, sizeof(looks));
@@ -180,10 +199,7 @@ static void try_top(const char *text, size_t n)
         abort();
     for (unsigned key = 0; key < TOP_KEYS; key++) {
         top_sort(rows, count, key);
-        top_tell(buf, sizeof(buf), &looks[0], &looks[1], rows, count, key, (uint8_t)text[0], 20);
-        if (!memchr(buf, 0, sizeof(buf)))
-            abort();
-        check_clean(buf, "\n");
+        tell(&looks[0], &looks[1], rows, count, key, (uint8_t)text[0]);
     }
 }
 
