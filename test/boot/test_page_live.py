@@ -116,9 +116,10 @@ def test_keys(page):  # noqa: F811
     page.open("guest/hog/vmcs")
     page.one(".tabs")
     page.keys("]")
-    page.wait(lambda: "#/guest/hog/diff" in page.driver.current_url, "the next view")
+    page.wait(lambda: "#/guest/hog/diff" in page.driver.current_url and not page.all("[type=search]"), "the next view")
     page.keys("[")
     page.wait(lambda: "#/guest/hog/vmcs" in page.driver.current_url, "the view before")
+    page.wait(lambda: page.js("(s => !!s && s.getClientRects().length > 0)(document.querySelector('[type=search]'))"), "its search")
     page.one("[type=search]").send_keys("d?")
     assert page.js("document.querySelector('[type=search]').value") == "d?" and "#/guest/hog/vmcs" in page.driver.current_url
     # Everything that Tab reaches shows its focus.
