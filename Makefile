@@ -60,7 +60,7 @@ KERNEL_D := $(KERNEL_C:%.c=$(BUILD)/kernel/%.d) $(KERNEL_ASM:%.asm=$(BUILD)/kern
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h
 
-.PHONY: all run run-locked iso test unit fuzz fuzz-short boot-test boot-test-halves bench bench-boots bench-peers systems clients clients-page slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl sdk clean distclean fresh help \
+.PHONY: all run run-locked iso netboot test unit fuzz fuzz-short boot-test boot-test-halves bench bench-boots bench-peers systems clients clients-page slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl sdk clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -198,6 +198,11 @@ iso: $(OUT)
 $(OUT): $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(GUEST_IMAGES) $(BUILD)/config-check FORCE
 	@$(PYTHON) test/tools/mkiso.py --build $(BUILD) --config '$(CONFIG)' --out $@ $(if $(FORWARDED_PORT),--https-port $(FORWARDED_PORT))
 
+NETBOOT ?= $(BUILD)/netboot
+$(if $(filter-out 0 1,$(words $(NETBOOT))),$(error NETBOOT=$(NETBOOT) has a blank, which make cannot cope with: give one without))
+netboot: $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(GUEST_IMAGES) $(BUILD)/config-check
+	@$(PYTHON) test/tools/mknetboot.py --build $(BUILD) --config '$(CONFIG)' --out $(NETBOOT)
+
 # One at a time in a build directory: a second run would write the ISO that the first has in its drive.
 run: deps-run
 	@mkdir -p $(BUILD)
@@ -233,6 +238,8 @@ distclean: clean
 ##                     CPUS=4 MEM=512 PORT=8080 HTTPS_PORT=8443 MACHINE=auto|bochs|kvm CONFIG=iso/guests.json
 ## make iso            write build/bulkhead.iso (BIOS and UEFI, CD and USB stick)
 ##                     CONFIG=their/guests.json OUT=their.iso packs your own guests
+## make netboot        write build/netboot/ for a TFTP or HTTP server: PXE on BIOS and UEFI, UEFI HTTP boot
+##                     CONFIG=their/guests.json NETBOOT=their/directory
 ## make config-check   check a configuration and its images: CONFIG=their/guests.json
 ## make vmcsdump       build/vmcsdump: explains saved VMCSs, raw regions and single values
 ## make bhctl          build/bhctl: the command-line client, see mgmt/bhctl/bhctl.1

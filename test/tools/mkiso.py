@@ -16,7 +16,9 @@ import tempfile
 import zlib
 
 MODULES = "multiboot2 serial normal boot iso9660 part_msdos part_gpt fat configfile test echo relocator mmap acpi all_video"
-STAMP = "2023111422131500"  # SOURCE_DATE_EPOCH=1700000000 in the format of ISO 9660
+EPOCH = 1700000000  # SOURCE_DATE_EPOCH
+STAMP = "2023111422131500"  # the same in the format of ISO 9660
+GRUB_ENVIRONMENT = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), "TZ": "UTC", "LC_ALL": "C"}
 
 
 def fail(text):
@@ -192,10 +194,8 @@ def fix_volume_serial(iso):
     fail("the UEFI boot image is not where it is expected")
 
 
-def make(build, config_path, out, cmdline=None, missing_ok=False, mgmt="mgmt.elf", kernel="bulkhead.elf", https_port=None, edit=None):
-    """`edit`: called with the tree of files before it is packed. `cmdline`: the kernel's, instead of the one from the configuration."""
-    config = read_config(config_path)
-    images, modules = images_of(config)
+def files_of(config, config_path, build, missing_ok):
+    """What the configuration names: (name, path) of each file."""
     files = []
     for name in named_files(config):
         if name.startswith("linux/") and not locate(name, config_path, build):
@@ -208,38 +208,52 @@ def make(build, config_path, out, cmdline=None, missing_ok=False, mgmt="mgmt.elf
             print(f"mkiso: warning: {name} is not there", file=sys.stderr)
         else:
             fail(f"{config_path}: {name}: no such file (looked beside the configuration and in {build}/)")
+    return files
+
+
+def write_tree(tree, build, config_path, cmdline=None, missing_ok=False, mgmt="mgmt.elf", kernel="bulkhead.elf", https_port=None, edit=None):
+    """The files that GRUB loads, and its configuration, in `tree`/boot. `edit`: called with the tree once it is whole. `cmdline`: the kernel's, instead of the
+    one from the configuration."""
+    config = read_config(config_path)
+    images, modules = images_of(config)
+    files = files_of(config, config_path, build, missing_ok)
+    boot = os.path.join(tree, "boot")
+    os.makedirs(os.path.join(boot, "grub"))
+    os.makedirs(os.path.join(boot, "m"))
+    subprocess.run(["strip", "--strip-all", "-o", os.path.join(boot, "bulkhead.elf"), os.path.join(build, kernel)], check=True)
+    flatten(os.path.join(build, mgmt), os.path.join(boot, "mgmt.img"))
+    shutil.copyfile(config_path, os.path.join(boot, "guests.json"))
+    if https_port:
+        with open(os.path.join(boot, "guests.json"), "r+", encoding="utf-8", newline="", errors="surrogateescape") as f:
+            text = with_https_port(f.read(), https_port)
+            f.seek(0)
+            f.write(text)
+    with open(os.path.join(os.path.dirname(__file__), "../../iso/grub.cfg"), encoding="utf-8") as f:
+        cfg = f.read()
+    lines = ["    module2 $top/boot/mgmt.img bulkhead:management", "    module2 $top/boot/guests.json bulkhead:configuration"]
+    for i, (name, path) in enumerate(files):
+        pack(name, path, os.path.join(boot, "m", str(i)), images, modules)
+        lines.append(f"    module2 $top/boot/m/{i} {grub_string(name)}")
+    with open(os.path.join(boot, "grub", "grub.cfg"), "w", encoding="utf-8") as f:
+        f.write(cfg.replace("@CMDLINE@", command_line(build, config_path) if cmdline is None else cmdline).replace("    @MODULES@", "\n".join(lines)))
+    if edit:
+        edit(tree)
+    for root, dirs, names in os.walk(tree):
+        for n in dirs + names:
+            os.chmod(os.path.join(root, n), 0o755 if n in dirs else 0o644)
+            os.utime(os.path.join(root, n), (EPOCH, EPOCH))
+
+
+def make(build, config_path, out, **how):
+    """`how`: see write_tree()."""
     with tempfile.TemporaryDirectory(dir=build) as tree:
-        boot = os.path.join(tree, "boot")
-        os.makedirs(os.path.join(boot, "grub"))
-        os.makedirs(os.path.join(boot, "m"))
-        subprocess.run(["strip", "--strip-all", "-o", os.path.join(boot, "bulkhead.elf"), os.path.join(build, kernel)], check=True)
-        flatten(os.path.join(build, mgmt), os.path.join(boot, "mgmt.img"))
-        shutil.copyfile(config_path, os.path.join(boot, "guests.json"))
-        if https_port:
-            with open(os.path.join(boot, "guests.json"), "r+", encoding="utf-8", newline="", errors="surrogateescape") as f:
-                text = with_https_port(f.read(), https_port)
-                f.seek(0)
-                f.write(text)
-        with open(os.path.join(os.path.dirname(__file__), "../../iso/grub.cfg"), encoding="utf-8") as f:
-            cfg = f.read()
-        lines = ["    module2 /boot/mgmt.img bulkhead:management", "    module2 /boot/guests.json bulkhead:configuration"]
-        for i, (name, path) in enumerate(files):
-            pack(name, path, os.path.join(boot, "m", str(i)), images, modules)
-            lines.append(f"    module2 /boot/m/{i} {grub_string(name)}")
-        with open(os.path.join(boot, "grub", "grub.cfg"), "w", encoding="utf-8") as f:
-            f.write(cfg.replace("@CMDLINE@", command_line(build, config_path) if cmdline is None else cmdline).replace("    @MODULES@", "\n".join(lines)))
-        if edit:
-            edit(tree)
-        for root, dirs, names in os.walk(tree):
-            for n in dirs + names:
-                os.chmod(os.path.join(root, n), 0o755 if n in dirs else 0o644)
-                os.utime(os.path.join(root, n), (1700000000, 1700000000))
+        write_tree(tree, build, config_path, **how)
         part = out + ".part"
         os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
         r = subprocess.run(
             ["grub-mkrescue", f"--install-modules={MODULES}", "--fonts=", "--locales=", "--themes=", "-o", part, tree,
              "--", "-volid", "BULKHEAD", "-volume_date", "uuid", STAMP, "-volume_date", "all_file_dates", STAMP, "-padding", "0"],
-            umask=0o022, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "TZ": "UTC", "LC_ALL": "C"})
+            umask=0o022, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=GRUB_ENVIRONMENT)
         if r.returncode or not os.path.exists(part):
             fail("grub-mkrescue failed:\n" + r.stdout)
         fix_volume_serial(part)
