@@ -37,8 +37,21 @@ static inline uint64_t arch_tsc(void)
 }
 #endif
 
-/* Ticks per second, measured at start-up (never taken from CPUID unmeasured). */
+/* Ticks per second, determined at start-up. What was measured beats what the CPU tells. */
 uint64_t arch_tsc_hz(void);
+
+/* Where that figure comes from: each source's own value. */
+#define ARCH_TSC_SOURCES_MAX 12
+struct arch_tsc_source {
+    const char *name;
+    uint64_t hz; /* 0: it says nothing */
+    bool measured, taken, agrees;
+};
+
+/* False: there are no more. */
+bool arch_tsc_source(unsigned i, struct arch_tsc_source *out);
+/* "agreed", "alone", "outvoted" or "disputed". */
+const char *arch_tsc_verdict(void);
 
 /* Cores are numbered 0..arch_core_count()-1 in the order of the MADT, the boot core first. Cores
  * that did not answer have no number. */

@@ -53,6 +53,30 @@ static void put_core(struct json_out *j, const struct abi_host *h, const struct 
     json_end(j);
 }
 
+/* Where the TSC's frequency comes from, and what the other sources say. */
+static void put_tsc(struct json_out *j, const struct abi_host *h)
+{
+    json_object(j, "tsc");
+    json_u64(j, "hz", h->tsc_hz);
+    json_str(j, "verdict", h->tsc_verdict);
+    json_array(j, "sources");
+    for (unsigned i = 0; i < ABI_TSC_SOURCES_MAX && h->tsc_sources[i].name[0]; i++) {
+        const struct abi_tsc_source *s = &h->tsc_sources[i];
+
+        if (!s->hz)
+            continue;
+        json_object(j, NULL);
+        json_str(j, "name", s->name);
+        json_u64(j, "hz", s->hz);
+        json_bool(j, "measured", s->flags & ABI_TSC_MEASURED);
+        json_bool(j, "taken", s->flags & ABI_TSC_TAKEN);
+        json_bool(j, "agrees", s->flags & ABI_TSC_AGREES);
+        json_end(j);
+    }
+    json_end(j);
+    json_end(j);
+}
+
 void get_host(struct call *c, char *const *arg)
 {
     const struct abi_host *h = c->v->host;
@@ -76,6 +100,7 @@ void get_host(struct call *c, char *const *arg)
              h->first_entry_tsc ? h->first_entry_tsc - h->boot_tsc : 0);
     json_u64(j, "boot_to_first_guest_ticks",
              h->first_guest_tsc ? h->first_guest_tsc - h->boot_tsc : 0);
+    put_tsc(j, h);
     json_array(j, "cores");
     for (uint32_t i = 0; i < h->core_count && i < ABI_CORES_MAX; i++)
         put_core(j, h, &h->cores[i]);

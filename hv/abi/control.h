@@ -18,7 +18,7 @@
 #include "hv/options.h"
 #include "hv/types.h"
 
-#define ABI_VERSION            7u
+#define ABI_VERSION            8u
 #define ABI_MAGIC              0x646165686b6c7562ull /* "bulkhead" */
 
 #define ABI_GUESTS_MAX         16u
@@ -139,6 +139,19 @@ struct abi_caps {
 };
 _Static_assert(sizeof(struct abi_caps) * ABI_CORES_MAX <= ABI_CAPS_SIZE, "abi_caps must fit");
 
+/* What one source says about the TSC's frequency. */
+enum abi_tsc_flags {
+    ABI_TSC_MEASURED = 1u << 0, /* against a clock; otherwise told by the CPU */
+    ABI_TSC_TAKEN = 1u << 1,
+    ABI_TSC_AGREES = 1u << 2, /* with the one taken */
+};
+#define ABI_TSC_SOURCES_MAX 12
+struct abi_tsc_source {
+    char name[24]; /* "PIT", "CPUID 0x15"; empty: no more */
+    uint64_t hz;   /* 0: it says nothing */
+    uint32_t flags, pad;
+};
+
 struct abi_host {
     uint64_t magic;
     uint32_t abi_version;
@@ -163,6 +176,8 @@ struct abi_host {
     uint32_t nx_large;         /* 1: guests' large pages are split at the first fetch */
     uint32_t configured;       /* 1: since ABI_CALL_CONFIGURED */
     uint32_t pad1;
+    char tsc_verdict[16]; /* of the sources: "agreed", "alone", "outvoted", "disputed" */
+    struct abi_tsc_source tsc_sources[ABI_TSC_SOURCES_MAX];
     struct boot_options options;       /* from the kernel's command line, in force */
     uint64_t uplink_frames[NET_DROPS]; /* frames that came in from outside, by enum net_drop */
     /* Bytes of each guest's console that never reached the host's serial line, since the guest was

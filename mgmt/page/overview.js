@@ -1,6 +1,6 @@
 // The guests and the machine at a glance.
 import {act, isPossible, reason, roleOf} from "./actions.js";
-import {api, bar, clock, count, el, megabytes, percent, setText} from "./lib.js";
+import {api, bar, count, el, megabytes, percent, setText} from "./lib.js";
 import {rates, total} from "./rates.js";
 import {factCard} from "./facts.js";
 import {restrict} from "./session.js";
@@ -24,6 +24,13 @@ function guestRow(guest, now, host, old, click) {
         el("td", {class: "actions"}, guest.management ? null : SHORT.filter((action) => isPossible(action, guest.state)).map((action) =>
             restrict(el("button", {type: "button", "data-do": action, "aria-label": `${action} ${guest.name}`, onclick: () => click(guest.name, action)},
                 action), roleOf(action)))));
+}
+
+// The sources that agree, and measurements that contradict them.
+function saidBy(tsc) {
+    const sources = tsc.sources.filter((s) => s.agrees), against = tsc.sources.filter((s) => s.measured && !s.agrees);
+
+    return sources.map((s) => s.name).join(", ") + against.map((s) => `; ${s.name}: ${count(s.hz / 1000)} kHz`).join("");
 }
 
 export function overviewView() {
@@ -72,7 +79,7 @@ export function overviewView() {
             host = answer;
             const {total: all, free, guests} = host.memory;
 
-            machine.show(["Processor", host.cpu], ["TSC", `${count(clock.hz / 1000)} kHz`],
+            machine.show(["Processor", host.cpu], ["TSC", `${count(host.tsc.hz / 1000)} kHz by ${saidBy(host.tsc)}`],
                          ["Memory", `${megabytes(all - free)} of ${megabytes(all)} in use`, bar((all - free) / all)],
                          ["For guests", megabytes(guests)], ["Network", `${host.network.nic}, ${host.network.address}`]);
             cores.replaceChildren(...host.cores.map((c) => el("li", null, el("span", null, `core ${c.id}`), bar(c.load),

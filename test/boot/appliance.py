@@ -243,13 +243,13 @@ class Connection:
 class Qemu(Machine):
     """The sample ISO in QEMU without VMX."""
 
-    def __init__(self, directory, uefi=False, cpus=1):
+    def __init__(self, directory, uefi=False, cpus=1, more=()):
         iso = os.path.abspath(os.path.join(BUILD, "bulkhead.iso"))
         serial = os.path.join(str(directory), "serial.txt")
         open(serial, "wb").close()
         command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-smp", str(cpus), "-cdrom", iso, "-display", "none",
                    "-serial", "file:" + serial, "-no-reboot", "-nic", "none", "-monitor", "unix:monitor,server,nowait"]
-        super().__init__(directory, command + (["-bios", "/usr/share/ovmf/OVMF.fd"] if uefi else []))
+        super().__init__(directory, command + (["-bios", "/usr/share/ovmf/OVMF.fd"] if uefi else []) + list(more))
 
     def screen_rows(self):
         """The number of lit pixels in each row of the screen."""

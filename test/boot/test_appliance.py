@@ -31,14 +31,19 @@ def test_all_cores_in_vmx_root(m):
 
 
 def test_clocks_and_cards(m):
-    """Three clocks measure the TSC's frequency, and no device masters the bus until its driver enables it. (In Bochs only the IDE controller could
-    before.)"""
+    """Three clocks measure the TSC's frequency, which beats what CPUID tells. No device masters the bus until its driver enables it. (In Bochs only the IDE
+    controller could before.)"""
     log = m.get("/v1/log")["text"]
-    khz = [int(n) for n in re.search(r"TSC in kHz by PIT (\d+), PM timer (\d+), HPET (\d+)\n", log).groups()]
+    khz = [int(n) for n in re.search(r"TSC in kHz by PIT (\d+), PM timer (\d+), HPET (\d+); using the .*'s\n", log).groups()]
     assert all(19980 <= n <= 20020 for n in khz), khz
-    assert "CPUID gives 3500000 kHz for the TSC: not used\n" in log
+    assert re.search(r"told otherwise, in kHz: .*CPUID 0x16 3500000; measurements win\n", log)
     assert re.search(r"PCI: \d+ functions, bus mastering off on [1-9]", log), log
-    assert m.get("/v1/host")["cores"][0]["tsc_hz"] // 1000 in khz
+    host = m.get("/v1/host")
+    tsc = host["tsc"]
+    assert host["cores"][0]["tsc_hz"] == tsc["hz"] and tsc["hz"] // 1000 in khz and tsc["verdict"] == "agreed"
+    assert [(s["name"], s["hz"] // 1000) for s in tsc["sources"] if s["measured"]] == list(zip(("PIT", "PM timer", "HPET"), khz))
+    assert all(s["agrees"] == s["measured"] for s in tsc["sources"]) and ("CPUID 0x16", 3500000000) in [(s["name"], s["hz"]) for s in tsc["sources"]]
+    assert [s["hz"] for s in tsc["sources"] if s["taken"]] == [tsc["hz"]]
 
 
 def test_host_memory(m):

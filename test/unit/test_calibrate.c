@@ -9,32 +9,29 @@
 
 #define HPET_HZ 14318179ull
 #define GHZ     1000000000ull
-#define ANY     CALIBRATE_CLOCKS /* they differ by rounding only */
+#define ANY     CALIBRATE_SOURCES /* they say the same */
 
 static const uint64_t clocks[] = {CALIBRATE_PIT_HZ, CALIBRATE_PM_TIMER_HZ, HPET_HZ};
 
-/* Three runs of 20 ms in which each clock measures this TSC frequency. 0: the clock does not
- * count. */
+static uint64_t hz[CALIBRATE_SOURCES];
+
+/* Three clocks that measure this TSC frequency; 0: the clock does not count. Nothing is told. */
 static struct calibration judge(uint64_t pit, uint64_t pm_timer, uint64_t hpet)
 {
-    const uint64_t wanted[] = {pit, pm_timer, hpet};
-    struct calibrate_run runs[CALIBRATE_RUNS] = {{.tsc = {0}}};
-
-    for (unsigned r = 0; r < CALIBRATE_RUNS; r++)
-        for (unsigned i = 0; i < CALIBRATE_CLOCKS; i++)
-            if (wanted[i]) {
-                runs[r].count[i] = clocks[i] / 50;
-                runs[r].tsc[i] = wanted[i] * runs[r].count[i] / clocks[i];
-            }
-    return calibrate_judge(runs, clocks);
+    for (unsigned i = 0; i < CALIBRATE_SOURCES; i++)
+        hz[i] = 0;
+    hz[CALIBRATE_PIT] = pit;
+    hz[CALIBRATE_PM_TIMER] = pm_timer;
+    hz[CALIBRATE_HPET] = hpet;
+    return calibrate_judge(hz);
 }
 
-static void expect(struct calibration c, enum calibrate_verdict verdict, uint64_t hz,
-                   enum calibrate_clock taken)
+static void expect(struct calibration c, enum calibrate_verdict verdict, uint64_t value,
+                   enum calibrate_source taken)
 {
     assert_int_equal(c.verdict, verdict);
-    assert_in_range(c.hz, hz - hz / 10000, hz + hz / 10000);
-    assert_int_equal(c.hz, c.tsc_hz[c.taken]);
+    assert_int_equal(c.hz, value);
+    assert_int_equal(c.hz, hz[c.taken]);
     if (taken != ANY)
         assert_int_equal(c.taken, taken);
 }
@@ -93,8 +90,9 @@ static void disputed(void **state)
     expect(judge(3 * GHZ, 2 * GHZ, 0), CALIBRATE_DISPUTED, 3 * GHZ, CALIBRATE_PIT);
     c = judge(3 * GHZ, 0, 2 * GHZ);
     expect(c, CALIBRATE_DISPUTED, 3 * GHZ, CALIBRATE_PIT);
-    assert_int_equal(c.tsc_hz[CALIBRATE_PM_TIMER], 0);
-    assert_in_range(c.tsc_hz[CALIBRATE_HPET], 1999900000, 2000100000);
+    assert_true(calibrate_agrees(&c, hz, CALIBRATE_PIT));
+    assert_false(calibrate_agrees(&c, hz, CALIBRATE_PM_TIMER));
+    assert_false(calibrate_agrees(&c, hz, CALIBRATE_HPET));
 }
 
 /* They may differ by 5 % of the lower one. */
@@ -116,19 +114,80 @@ static void runs_that_differ(void **state)
         {{60000000, 60000000, 30000000}, {23864, 71591, 286364}},
         {{60100000, 90000000, 60000000}, {23864, 71591, 286364}},
     };
-    struct calibration c = calibrate_judge(r, clocks);
+    uint64_t by[CALIBRATE_CLOCKS];
 
     (void)state;
-    expect(c, CALIBRATE_AGREED, 3 * GHZ, ANY);
+    calibrate_by_clocks(r, clocks, by);
     for (unsigned i = 0; i < CALIBRATE_CLOCKS; i++)
-        assert_in_range(c.tsc_hz[i], 2999700000, 3000300000);
+        assert_in_range(by[i], 2999700000, 3000300000);
     r[0].count[CALIBRATE_PIT] = 0;
     r[2].count[CALIBRATE_HPET] = 0;
-    c = calibrate_judge(r, clocks);
-    assert_int_equal(c.tsc_hz[CALIBRATE_PIT], 0);
-    assert_int_equal(c.tsc_hz[CALIBRATE_HPET], 0);
-    assert_int_equal(c.verdict, CALIBRATE_ALONE);
-    assert_int_equal(c.taken, CALIBRATE_PM_TIMER);
+    calibrate_by_clocks(r, clocks, by);
+    assert_int_equal(by[CALIBRATE_PIT], 0);
+    assert_int_equal(by[CALIBRATE_HPET], 0);
+    expect(judge(by[0], by[1], by[2]), CALIBRATE_ALONE, by[CALIBRATE_PM_TIMER], CALIBRATE_PM_TIMER);
+}
+
+/* What is told decides between measurements, but never beats them. */
+static void measured_beats_told(void **state)
+{
+    struct calibration c;
+
+    (void)state;
+    (void)judge(20000000, 20000000, 20000000); /* an emulator that tells of another CPU */
+    hz[CALIBRATE_CPUID_15] = hz[CALIBRATE_CPUID_16] = 3500000000;
+    c = calibrate_judge(hz);
+    expect(c, CALIBRATE_AGREED, 20000000, ANY);
+    assert_false(calibrate_agrees(&c, hz, CALIBRATE_CPUID_15));
+
+    (void)judge(0, 20000000, 0);
+    hz[CALIBRATE_CPUID_15] = hz[CALIBRATE_CPUID_16] = 3500000000;
+    expect(calibrate_judge(hz), CALIBRATE_DISPUTED, 20000000, CALIBRATE_PM_TIMER);
+    hz[CALIBRATE_PLATFORM_INFO] = 20500000;
+    expect(calibrate_judge(hz), CALIBRATE_AGREED, 20000000, CALIBRATE_PM_TIMER);
+
+    (void)judge(GHZ, 2 * GHZ, 3 * GHZ);
+    hz[CALIBRATE_HYPERVISOR] = 2001000000;
+    c = calibrate_judge(hz);
+    expect(c, CALIBRATE_OUTVOTED, 2 * GHZ, CALIBRATE_PM_TIMER);
+    assert_true(calibrate_agrees(&c, hz, CALIBRATE_HYPERVISOR));
+
+    (void)judge(GHZ, 2 * GHZ, 2 * GHZ);
+    hz[CALIBRATE_HYPERVISOR] = hz[CALIBRATE_CPUID_15] = hz[CALIBRATE_CPUID_16] = GHZ;
+    expect(calibrate_judge(hz), CALIBRATE_OUTVOTED, 2 * GHZ, CALIBRATE_PM_TIMER);
+
+    (void)judge(0, 0, 0);
+    hz[CALIBRATE_RTC] = 1010000000;
+    hz[CALIBRATE_HYPERVISOR] = GHZ;
+    expect(calibrate_judge(hz), CALIBRATE_AGREED, 1010000000, CALIBRATE_RTC);
+}
+
+static void only_told(void **state)
+{
+    (void)state;
+    (void)judge(0, 0, 0);
+    hz[CALIBRATE_CPUID_16] = 2600000000;
+    expect(calibrate_judge(hz), CALIBRATE_ALONE, 2600000000, CALIBRATE_CPUID_16);
+    hz[CALIBRATE_CPUID_15] = 2592000000;
+    expect(calibrate_judge(hz), CALIBRATE_AGREED, 2592000000, CALIBRATE_CPUID_15);
+    /* Model 0x55 with a crystal of 24 MHz, taken for one of 25: ratio 146. */
+    hz[CALIBRATE_CPUID_15] = 3650000000;
+    hz[CALIBRATE_CPUID_16] = hz[CALIBRATE_PLATFORM_INFO] = 3500000000;
+    expect(calibrate_judge(hz), CALIBRATE_OUTVOTED, 3500000000, CALIBRATE_PLATFORM_INFO);
+    hz[CALIBRATE_PLATFORM_INFO] = 0;
+    expect(calibrate_judge(hz), CALIBRATE_DISPUTED, 3650000000, CALIBRATE_CPUID_15);
+    hz[CALIBRATE_HYPERVISOR] = 3500000000;
+    expect(calibrate_judge(hz), CALIBRATE_OUTVOTED, 3500000000, CALIBRATE_HYPERVISOR);
+}
+
+static void names(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < CALIBRATE_SOURCES; i++)
+        for (unsigned k = 0; k < i; k++)
+            assert_string_not_equal(calibrate_source_name((enum calibrate_source)i),
+                                    calibrate_source_name((enum calibrate_source)k));
+    assert_string_equal(calibrate_verdict_name(CALIBRATE_DISPUTED), "disputed");
 }
 
 static void wrap(void **state)
@@ -154,18 +213,6 @@ static void hpet_periods(void **state)
     assert_int_equal(calibrate_hpet_hz(UINT64_MAX), 0); /* no device answers */
 }
 
-static void promises(void **state)
-{
-    /* Denominator, numerator, crystal: a Skylake client, and a CPU that does not report the
-     * crystal. */
-    static const uint32_t skylake[] = {2, 216, 24000000}, silent[] = {2, 216, 0}, none[3];
-
-    (void)state;
-    assert_int_equal(calibrate_cpuid_hz(skylake, 2600), 2592000000);
-    assert_int_equal(calibrate_cpuid_hz(silent, 2600), 2600000000);
-    assert_int_equal(calibrate_cpuid_hz(none, 0), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,7 +225,9 @@ int main(void)
         cmocka_unit_test(runs_that_differ),
         cmocka_unit_test(wrap),
         cmocka_unit_test(hpet_periods),
-        cmocka_unit_test(promises),
+        cmocka_unit_test(measured_beats_told),
+        cmocka_unit_test(only_told),
+        cmocka_unit_test(names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

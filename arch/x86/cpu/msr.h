@@ -9,6 +9,7 @@
 #define MSR_IA32_FEATURE_CONTROL         0x03au
 #define MSR_IA32_TSC_ADJUST              0x03bu
 #define MSR_IA32_BIOS_SIGN_ID            0x08bu
+#define MSR_PLATFORM_INFO                0x0ceu
 #define MSR_IA32_MTRRCAP                 0x0feu
 #define MSR_IA32_ARCH_CAPABILITIES       0x10au
 #define MSR_IA32_SYSENTER_CS             0x174u
@@ -59,6 +60,11 @@
 #define MSR_IA32_GS_BASE                 0xc0000101u
 #define MSR_IA32_KERNEL_GS_BASE          0xc0000102u
 #define MSR_IA32_TSC_AUX                 0xc0000103u
+
+#define MSR_AMD_HWCR                     0xc0010015u
+#define HWCR_TSC_FREQ_SEL                (1ull << 24)
+#define MSR_AMD_PSTATE_DEF0              0xc0010064u
+#define PSTATE_EN                        (1ull << 63)
 
 #define ARCH_CAPABILITIES_PSCHANGE_MC_NO (1ull << 6)
 

@@ -1,215 +1,175 @@
 #include "arch/x86/cpu/tsc.h"
 
 #include "arch/x86/cpu/calibrate.h"
-#include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/clocks.h"
 #include "arch/x86/cpu/io.h"
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/cpu/told.h"
 #include "hv/arch.h"
 #include "hv/fmt.h"
 #include "hv/log.h"
 #include "hv/panic.h"
 
-/* Intel 8254 "Programmable Interval Timer"; channel 2's gate and output are in port 0x61. */
-#define PIT_CHANNEL2      0x42u
-#define PIT_COMMAND       0x43u
-#define PIT_MODE0         0xb0u /* channel 2, both bytes, mode 0 */
-#define PORT_SPEAKER      0x61u
-#define SPEAKER_GATE      0x01u
-#define SPEAKER_DATA      0x02u
-#define SPEAKER_OUTPUT    0x20u
-
-#define COUNT             23864u /* 20 ms */
-#define RUN_PER_SECOND    50u    /* the same */
-#define TRIES             5000000u
-#define PIT_TRIES         250000u /* no PC reads that port as often in 20 ms */
-
-/* IA-PC HPET specification 1.0a "Memory Map": in units of 8 bytes. The counter may have 32 bits;
- * only these are used. */
-#define HPET_SIZE         1024u
-#define HPET_CAPABILITIES 0u
-#define HPET_CONFIG       2u
-#define HPET_ENABLE       1ull
-#define HPET_COUNTER      30u
-#define HPET_BITS         32u
-#define PM_TIMER_BITS     24u /* or 32, of which only these are used */
-
-static uint64_t hz;
-static uint16_t pm_port;
-static volatile uint64_t *hpet;
-static uint64_t clock_hz[CALIBRATE_CLOCKS] = {[CALIBRATE_PIT] = CALIBRATE_PIT_HZ};
-static bool pit_counts = true;
+static uint64_t source_hz[CALIBRATE_SOURCES];
+static struct calibration result;
+static volatile uint8_t *hpet;
 
 uint64_t arch_tsc_hz(void)
 {
-    return hz;
+    return result.hz;
 }
 
-/* Some chipsets change it while it is read: three values in a row must be in order (Intel's errata
- * for the PIIX4 and ICH4). */
-static uint32_t read_pm_timer(void)
+const char *arch_tsc_verdict(void)
 {
-    uint32_t a = inl(pm_port), b = inl(pm_port), c = inl(pm_port);
-
-    for (unsigned i = 0; i < 10 && (a > b || b > c); i++) {
-        a = b;
-        b = c;
-        c = inl(pm_port);
-    }
-    return b;
+    return calibrate_verdict_name(result.verdict);
 }
 
-static uint64_t read_clock(enum calibrate_clock c)
+bool arch_tsc_source(unsigned i, struct arch_tsc_source *out)
 {
-    if (c == CALIBRATE_PM_TIMER)
-        return read_pm_timer();
-    return *(const volatile uint32_t *)(const volatile void *)&hpet[HPET_COUNTER];
+    enum calibrate_source s = (enum calibrate_source)i;
+
+    if (i >= CALIBRATE_SOURCES)
+        return false;
+    *out = (struct arch_tsc_source){
+        .name = calibrate_source_name(s),
+        .hz = source_hz[i],
+        .measured = i < CALIBRATE_TOLD,
+        .taken = s == result.taken,
+        .agrees = calibrate_agrees(&result, source_hz, s),
+    };
+    return true;
+}
+_Static_assert(CALIBRATE_SOURCES <= ARCH_TSC_SOURCES_MAX, "arch_tsc_source()");
+
+static uint64_t read_tsc(void *ctx)
+{
+    (void)ctx;
+    return arch_tsc();
 }
 
-static uint64_t elapsed(enum calibrate_clock c, uint64_t from)
+static uint8_t read_port(void *ctx, uint16_t port)
 {
-    return calibrate_elapsed(from, read_clock(c),
-                             c == CALIBRATE_PM_TIMER ? PM_TIMER_BITS : HPET_BITS);
+    (void)ctx;
+    return inb(port);
 }
 
-/* True if each other clock that counts has counted this long. False if none counts. */
-static bool others_counted(const uint64_t *from, unsigned runs)
+static void write_port(void *ctx, uint16_t port, uint8_t v)
 {
-    bool some = false;
-
-    for (unsigned i = CALIBRATE_PM_TIMER; i < CALIBRATE_CLOCKS; i++) {
-        uint64_t n = clock_hz[i] ? elapsed((enum calibrate_clock)i, from[i]) : 0;
-
-        if (n && n < clock_hz[i] / RUN_PER_SECOND * runs)
-            return false;
-        some |= n != 0;
-    }
-    return some;
+    (void)ctx;
+    outb(port, v);
 }
 
-/* Waits for the PIT's end or, if that never comes (many boards stop its clock, and some have none),
- * until the others have counted. True: the PIT ended. */
-static bool wait(const uint64_t *from)
+static uint32_t read_port32(void *ctx, uint16_t port)
 {
-    for (unsigned i = 0; i < TRIES; i++) {
-        if (pit_counts && (inb(PORT_SPEAKER) & SPEAKER_OUTPUT))
-            return true;
-        if (!pit_counts ? others_counted(from, 1)
-                        : i > PIT_TRIES && i % 256 == 0 && others_counted(from, 5))
-            return false;
-    }
-    return false;
+    (void)ctx;
+    return inl(port);
 }
 
-/* False: its output does not even go low. */
-static bool start_pit(void)
+static uint32_t hpet_read(void *ctx, uint32_t offset)
 {
-    uint8_t control = (uint8_t)((inb(PORT_SPEAKER) & ~SPEAKER_DATA) | SPEAKER_GATE);
-
-    outb(PORT_SPEAKER, control);
-    outb(PIT_COMMAND, PIT_MODE0);
-    outb(PIT_CHANNEL2, COUNT & 0xff);
-    outb(PIT_CHANNEL2, COUNT >> 8);
-    return !(inb(PORT_SPEAKER) & SPEAKER_OUTPUT);
+    (void)ctx;
+    return *(volatile uint32_t *)(volatile void *)(hpet + offset);
 }
 
-static void measure(struct calibrate_run *r)
+static void hpet_write(void *ctx, uint32_t offset, uint32_t v)
 {
-    uint64_t from[CALIBRATE_CLOCKS] = {0}, tsc[CALIBRATE_CLOCKS] = {0};
-    bool end;
-
-    *r = (struct calibrate_run){.tsc = {0}};
-    pit_counts = pit_counts && start_pit();
-    tsc[CALIBRATE_PIT] = arch_tsc();
-    for (unsigned i = CALIBRATE_PM_TIMER; i < CALIBRATE_CLOCKS; i++)
-        if (clock_hz[i]) {
-            from[i] = read_clock((enum calibrate_clock)i);
-            tsc[i] = arch_tsc();
-        }
-    end = wait(from);
-    if (end) {
-        r->tsc[CALIBRATE_PIT] = arch_tsc() - tsc[CALIBRATE_PIT];
-        r->count[CALIBRATE_PIT] = COUNT;
-    }
-    pit_counts = end;
-    for (unsigned i = CALIBRATE_PM_TIMER; i < CALIBRATE_CLOCKS; i++)
-        if (clock_hz[i]) {
-            r->count[i] = elapsed((enum calibrate_clock)i, from[i]);
-            r->tsc[i] = arch_tsc() - tsc[i];
-        }
+    (void)ctx;
+    *(volatile uint32_t *)(volatile void *)(hpet + offset) = v;
 }
 
-static struct calibration measure_all(void)
+static struct cpuid_regs read_cpuid(void *ctx, uint32_t leaf)
 {
-    struct calibrate_run runs[CALIBRATE_RUNS];
-
-    for (unsigned i = 0; i < CALIBRATE_RUNS; i++)
-        measure(&runs[i]);
-    return calibrate_judge(runs, clock_hz);
+    (void)ctx;
+    return cpuid(leaf, 0);
 }
 
-static uint64_t cpuid_hz(void)
+static int read_msr(void *ctx, uint32_t msr, uint64_t *v)
 {
-    uint32_t highest = cpuid(0, 0).eax, leaf15[3] = {0};
-
-    if (highest >= 0x15) {
-        struct cpuid_regs r = cpuid(0x15, 0);
-
-        leaf15[0] = r.eax;
-        leaf15[1] = r.ebx;
-        leaf15[2] = r.ecx;
-    }
-    return calibrate_cpuid_hz(leaf15, highest >= 0x16 ? cpuid(0x16, 0).eax & 0xffff : 0);
+    (void)ctx;
+    return msr_read_safe(msr, v);
 }
 
-static void say(const struct calibration *c)
+/* The sources [from, end) that say something: "PIT 20000, HPET 20001". */
+static void list(char *text, size_t size, unsigned from, unsigned end, bool only_wrong)
 {
-    static const char *const names[] = {"PIT", "PM timer", "HPET"};
-    char by[96] = "";
-    uint64_t promised = cpuid_hz();
     size_t n = 0;
 
-    for (unsigned i = 0; i < CALIBRATE_CLOCKS; i++)
-        if (c->tsc_hz[i])
-            n += fmt(by + n, sizeof(by) - n, "%s%s %lu", n ? ", " : "", names[i],
-                     c->tsc_hz[i] / 1000);
-    if (c->verdict == CALIBRATE_OUTVOTED)
-        log_warn("the clocks disagree on the TSC, in kHz: %s; using the value that two share", by);
-    else if (c->verdict == CALIBRATE_DISPUTED)
+    text[0] = 0;
+    for (; from < end; from++) {
+        enum calibrate_source s = (enum calibrate_source)from;
+
+        if (source_hz[from] && !(only_wrong && calibrate_agrees(&result, source_hz, s)))
+            n += fmt(text + n, size - n, "%s%s %lu", n ? ", " : "", calibrate_source_name(s),
+                     source_hz[from] / 1000);
+    }
+}
+
+static void say(void)
+{
+    const char *taken = calibrate_source_name(result.taken);
+    bool measured = result.taken < CALIBRATE_TOLD;
+    char by[160], wrong[160];
+
+    list(by, sizeof(by), measured ? 0 : CALIBRATE_TOLD,
+         measured ? CALIBRATE_TOLD : CALIBRATE_SOURCES, false);
+    list(wrong, sizeof(wrong), measured ? CALIBRATE_TOLD : CALIBRATE_SOURCES, CALIBRATE_SOURCES,
+         true);
+    if (!measured)
+        log_warn("no clock counts: the TSC's frequency is what the CPU tells, unmeasured");
+    if (result.verdict == CALIBRATE_OUTVOTED)
+        log_warn("the clocks disagree on the TSC, in kHz: %s; using the %s's, which another shares",
+                 by, taken);
+    else if (result.verdict == CALIBRATE_DISPUTED)
         log_warn("the clocks disagree on the TSC, in kHz: %s; using the %s's, unchecked", by,
-                 names[c->taken]);
+                 taken);
     else
-        log_info("TSC in kHz by %s%s", by,
-                 c->verdict == CALIBRATE_ALONE ? "; no second clock to check it" : "");
-    if (promised)
-        log_info("CPUID gives %lu kHz for the TSC: not used", promised / 1000);
+        log_info("TSC in kHz by %s; using the %s's%s", by, taken,
+                 result.verdict == CALIBRATE_ALONE ? ", which nothing confirms" : "");
+    if (wrong[0])
+        log_info("told otherwise, in kHz: %s; measurements win", wrong);
+}
+
+/* One second for a machine without anything better. */
+static void try_rtc(const struct clocks *c)
+{
+    if (result.verdict == CALIBRATE_NONE || result.taken >= CALIBRATE_TOLD)
+        source_hz[CALIBRATE_RTC] = clocks_measure_rtc(c);
+    result = calibrate_judge(source_hz);
 }
 
 void tsc_calibrate(const struct acpi_info *a)
 {
-    struct calibration c;
-    uint64_t config = HPET_ENABLE;
+    static const struct clocks_ops ops = {.tsc = read_tsc,
+                                          .in8 = read_port,
+                                          .out8 = write_port,
+                                          .in32 = read_port32,
+                                          .hpet_read = hpet_read,
+                                          .hpet_write = hpet_write};
+    static const struct told_ops told = {.cpuid = read_cpuid, .rdmsr = read_msr};
+    struct clocks c = {.ops = &ops, .pm_port = a->pm_timer_port};
 
-    pm_port = a->pm_timer_port;
-    clock_hz[CALIBRATE_PM_TIMER] = pm_port ? CALIBRATE_PM_TIMER_HZ : 0;
-    hpet = a->hpet_address ? arch_map_mmio(hpa(a->hpet_address), HPET_SIZE) : NULL;
-    if (hpet) {
-        clock_hz[CALIBRATE_HPET] = calibrate_hpet_hz(hpet[HPET_CAPABILITIES]);
-        config = hpet[HPET_CONFIG];
-        hpet[HPET_CONFIG] = config | HPET_ENABLE;
+    hpet = a->hpet_address ? arch_map_mmio(hpa(a->hpet_address), CLOCKS_HPET_SIZE) : NULL;
+    c.hpet = hpet != NULL;
+    told_tsc_hz(&told, source_hz);
+    clocks_begin(&c);
+    clocks_measure(&c, source_hz);
+    result = calibrate_judge(source_hz);
+    if (result.verdict == CALIBRATE_OUTVOTED || result.verdict == CALIBRATE_DISPUTED) {
+        clocks_measure(&c, source_hz);
+        result = calibrate_judge(source_hz);
     }
-    c = measure_all();
-    if (c.verdict == CALIBRATE_OUTVOTED || c.verdict == CALIBRATE_DISPUTED)
-        c = measure_all();
-    if (hpet && !(config & HPET_ENABLE))
-        hpet[HPET_CONFIG] = config;
-    if (c.verdict == CALIBRATE_NONE)
-        panic("neither PIT nor ACPI PM timer nor HPET counts: no way to measure time");
-    hz = c.hz;
-    say(&c);
+    clocks_end(&c);
+    try_rtc(&c);
+    if (result.verdict == CALIBRATE_NONE)
+        panic(
+            "neither PIT nor ACPI PM timer nor HPET nor RTC counts, and the CPU does not tell its "
+            "TSC's frequency: no way to measure time");
+    say();
 }
 
 void tsc_wait_us(uint64_t us)
 {
-    uint64_t from = arch_tsc(), ticks = hz / 1000 * us / 1000 + 1;
+    uint64_t from = arch_tsc(), ticks = result.hz / 1000 * us / 1000 + 1;
 
     while (arch_tsc() - from < ticks)
         __builtin_ia32_pause();

@@ -4,8 +4,8 @@
 #include "arch/x86/cpu/acpi.h"
 #include "hv/types.h"
 
-/* Measures against channel 2 of the PIT, and at the same time against the ACPI PM timer and the
- * HPET if the tables name them. Panics if no clock counts. Boot core. */
+/* Measures, asks the CPU, decides and logs (calibrate.h has the rule). Panics if there is no source
+ * at all. Boot core. */
 void tsc_calibrate(const struct acpi_info *a);
 /* Busy-waits. Start-up only. */
 void tsc_wait_us(uint64_t us);
