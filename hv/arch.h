@@ -110,22 +110,32 @@ uint64_t arch_random(void);
  * not answer. */
 int arch_random_key(uint8_t *out, size_t size) MUST_CHECK;
 
-/* PCI configuration space by mechanism 1. `bdf` is bus << 8 | device << 3 | function. Since
- * start-up no endpoint masters the bus or asks for a legacy interrupt: its driver switches that on.
- */
-uint32_t arch_pci_read(uint16_t bdf, uint16_t offset);
-void arch_pci_write(uint16_t bdf, uint16_t offset, uint32_t value);
+/* PCI configuration space, by aligned doublewords. `bdf` is segment << 16 | bus << 8 | device << 3
+ * | function. Since start-up no endpoint masters the bus or asks for a legacy interrupt: its driver
+ * switches that on. */
+uint32_t arch_pci_read(uint32_t bdf, uint16_t offset);
+void arch_pci_write(uint32_t bdf, uint16_t offset, uint32_t value);
 /* Advances *bdf to the first function at or after it. Returns device << 16 | vendor; all ones:
  * none. */
 uint32_t arch_pci_next(uint32_t *bdf);
+/* Sets bits of the command register. */
+void arch_pci_enable(uint32_t bdf, uint32_t bits);
+/* The address of a memory BAR of 32 or 64 bits. -E_RANGE: it has no such BAR, -E_NOTSUP: it is in
+ * I/O space, -E_IO: firmware gave it no address. */
+int arch_pci_bar(uint32_t bdf, unsigned bar, uint64_t *base) MUST_CHECK;
+
+/* How a PCI function interrupts. */
+enum arch_irq { ARCH_IRQ_NONE, ARCH_IRQ_LINE, ARCH_IRQ_MSI, ARCH_IRQ_MSIX };
+
+/* Has the function's interrupt call handler(ctx) on `core`, with interrupts off: by MSI-X (entry 0
+ * of its table), else MSI, else its interrupt line. Returns which. ARCH_IRQ_NONE: by none of them;
+ * it must be polled. Start-up only, after arch_pci_enable() of memory access and bus mastering. */
+enum arch_irq arch_pci_interrupt(uint32_t bdf, unsigned core, void (*handler)(void *ctx),
+                                 void *ctx) MUST_CHECK;
 
 /* Maps device registers uncacheable into the identity map. Start-up only, boot core. NULL if it
  * cannot. */
 void *arch_map_mmio(hpa_t base, size_t length) MUST_CHECK;
-
-/* Routes a legacy PCI interrupt line to `core` (level, active low unless the MADT says otherwise)
- * and calls handler(ctx) on it with interrupts off. Start-up only. */
-int arch_irq_route(unsigned line, unsigned core, void (*handler)(void *ctx), void *ctx) MUST_CHECK;
 
 /* Firmware's memory map and boot modules, as found in the multiboot2 information (copied out of it
  * at start-up). */

@@ -90,15 +90,14 @@ static struct sched_entity *guest_time(struct guest *g)
 static uint64_t serve_nic(void)
 {
     struct sched_entity *e = guest_time(guest_management());
-    uint64_t start = arch_tsc(), now;
-    bool more;
+    uint64_t start = arch_tsc(), now, next;
 
     if (sched_exhausted(e) && start < e->period_end)
         return e->period_end;
-    more = net_poll();
+    next = net_poll(start);
     now = arch_tsc();
     sched_charge(e, now - start);
-    return more ? now + micros_to_ticks(FRAMES_PAUSE_US) : NEVER;
+    return next == start ? now + micros_to_ticks(FRAMES_PAUSE_US) : next;
 }
 
 /* Resets the machine if a requested reset is due. Returns when it will be. */

@@ -50,6 +50,6 @@ int net_start_uplink(unsigned core, void *(*alloc)(size_t bytes)) MUST_CHECK;
 const char *net_uplink_name(void);
 /* True if net_poll() has work. One load. */
 bool net_pending(void);
-/* Moves a bounded number of frames from the card to the switch; true when more wait. The uplink's
- * core only. */
-bool net_poll(void);
+/* Moves a bounded number of frames from the card to the switch. Returns when it must be called
+ * again: `now` if more wait, NEVER if net_pending() tells. The uplink's core only. */
+uint64_t net_poll(uint64_t now);

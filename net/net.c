@@ -2,9 +2,9 @@
 
 #include "hv/lib.h"
 #include "net/mac.h"
-#include "net/nic.h"
 #include "net/switch.h"
 #include "net/transfer.h"
+#include "net/uplink.h"
 
 static struct vswitch vswitch;
 static struct net_setup setup;
@@ -26,8 +26,8 @@ void net_address(unsigned number, uint8_t mac[6])
 
     if (!bytes_are_zero(setup.mac_prefix, sizeof(setup.mac_prefix)))
         mac_from_prefix(setup.mac_prefix, number, mac);
-    else if (nic_address())
-        mac_derive(nic_address(), number, mac);
+    else if (uplink_address())
+        mac_derive(uplink_address(), number, mac);
     else
         mac_from_prefix(without_card, number, mac);
 }
@@ -72,27 +72,25 @@ void net_cancel(struct net_transfer *t)
 
 int net_find_card(void)
 {
-    return nic_find();
+    return uplink_find();
 }
 
 int net_start_uplink(unsigned core, void *(*alloc)(size_t bytes))
 {
-    return nic_start(&vswitch, setup.uplink_frames, core, alloc);
+    return uplink_start(&vswitch, setup.uplink_frames, core, alloc, net_address);
 }
 
 const char *net_uplink_name(void)
 {
-    const struct nic_info *info = nic_info();
-
-    return info ? info->name : "";
+    return uplink_name();
 }
 
 bool net_pending(void)
 {
-    return nic_pending();
+    return uplink_pending();
 }
 
-bool net_poll(void)
+uint64_t net_poll(uint64_t now)
 {
-    return nic_poll();
+    return uplink_poll(now);
 }

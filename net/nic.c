@@ -4,43 +4,85 @@
 #include "hv/core.h"
 #include "hv/lib.h"
 #include "hv/log.h"
-#include "net/e1000.h"
+#include "hv/spinlock.h"
+#include "net/uplink.h"
 
-#define PCI_COMMAND         0x04u
-#define PCI_BAR0            0x10u
-#define PCI_INTERRUPT       0x3cu
-#define PCI_COMMAND_MEMORY  (1u << 1)
-#define PCI_COMMAND_MASTER  (1u << 2)
-#define PCI_COMMAND_NO_INTX (1u << 10)
-#define PCI_BAR_IO          1u
-#define PCI_BAR_64          4u
-#define PCI_BAR_MASK        (~0xfull)
-#define PCI_NOBODY          0xffffffffu
-#define E1000_REGISTERS     0x20000u
-#define POLL_BUDGET         2u
+#define PCI_COMMAND_MEMORY (1u << 1)
+#define PCI_COMMAND_MASTER (1u << 2)
+#define PCI_NOBODY         0xffffffffu
+#define POLL_BUDGET        2u
+#define POLLS_PER_SECOND   1000u /* until an interrupt was seen */
+#define BARS               6u
 
-static const struct {
-    uint32_t id; /* device << 16 | vendor */
-    const char *name;
-} known[] = {
-    {0x100e8086, "82540EM"},
-    {0x100f8086, "82545EM"},
-    {0x10048086, "82543GC"},
-};
+static const struct nic_driver *const drivers[] = {&e1000_driver};
 
-static struct e1000 card;
-static struct e1000_bus card_bus;
-static uint16_t card_bdf;
-static struct nic_info nic;
+static struct card {
+    struct nic nic;
+    struct spinlock tx_lock;
+    uint32_t bdf;
+    uint8_t *bars[BARS];
+    bool found, present;
+    /* Set by the interrupt handler, cleared by uplink_poll(). */
+    bool asked, link_changed;
+    bool interrupts; /* one was seen */
+    struct nic_link link;
+} card;
 static struct vswitch *vswitch;
 static uint64_t *became; /* counters of what happened to received frames */
 static unsigned port;
-static bool found, present;
 
+static int map(void *ctx, unsigned bar, size_t length)
+{
+    struct card *c = ctx;
+    uint64_t base;
+    int rc = arch_pci_bar(c->bdf, bar, &base);
+
+    if (rc)
+        return rc;
+    c->bars[bar] = arch_map_mmio(hpa(base), length);
+    if (!c->bars[bar])
+        return -E_NOMEM;
+    arch_pci_enable(c->bdf, PCI_COMMAND_MEMORY);
+    return 0;
+}
+
+static uint32_t read(void *ctx, unsigned bar, uint32_t at, unsigned size)
+{
+    volatile void *p = ((struct card *)ctx)->bars[bar] + at;
+
+    return size == 4   ? *(volatile uint32_t *)p
+           : size == 2 ? *(volatile uint16_t *)p
+                       : *(volatile uint8_t *)p;
+}
+
+static void write(void *ctx, unsigned bar, uint32_t at, unsigned size, uint32_t value)
+{
+    volatile void *p = ((struct card *)ctx)->bars[bar] + at;
+
+    if (size == 4)
+        *(volatile uint32_t *)p = value;
+    else if (size == 2)
+        *(volatile uint16_t *)p = (uint16_t)value;
+    else
+        *(volatile uint8_t *)p = (uint8_t)value;
+}
+
+static uint32_t config(void *ctx, uint16_t at)
+{
+    return arch_pci_read(((struct card *)ctx)->bdf, at);
+}
+
+/* Never waits: if the ring is full, the frame is dropped and counted. */
 static void send(void *ctx, const uint8_t *frame, size_t len)
 {
-    (void)ctx;
-    e1000_send(&card, frame, len);
+    struct card *c = ctx;
+
+    spin_lock(&c->tx_lock);
+    if (len > 0 && len <= NET_FRAME_MAX && c->nic.driver->send(&c->nic, frame, len))
+        c->nic.tx_frames++;
+    else
+        c->nic.tx_dropped++;
+    spin_unlock(&c->tx_lock);
 }
 
 static void input(void *ctx, const uint8_t *frame, size_t len)
@@ -49,161 +91,154 @@ static void input(void *ctx, const uint8_t *frame, size_t len)
     became[switch_input(vswitch, port, frame, len, arch_tsc())]++;
 }
 
-static uint32_t read_reg(void *ctx, uint32_t reg)
-{
-    return *(volatile uint32_t *)((uintptr_t)ctx + reg);
-}
-
-static void write_reg(void *ctx, uint32_t reg, uint32_t value)
-{
-    *(volatile uint32_t *)((uintptr_t)ctx + reg) = value;
-}
-
 static void on_interrupt(void *ctx)
 {
-    (void)ctx;
-    if (e1000_interrupt(&card))
-        core_wake(arch_core_self());
+    struct card *c = ctx;
+    uint32_t events = c->nic.driver->interrupt(&c->nic);
+
+    if (!events)
+        return;
+    c->interrupts = true;
+    if (events & NIC_EVENT_LINK)
+        c->link_changed = true;
+    __atomic_store_n(&c->asked, true, __ATOMIC_RELEASE);
+    core_wake(arch_core_self());
 }
 
-static const char *identify(uint32_t id)
+static bool identify(struct nic *n, uint32_t id)
 {
-    for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        if (known[i].id == id)
-            return known[i].name;
-    return NULL;
+    for (size_t d = 0; d < ARRAY_LEN(drivers); d++)
+        for (const struct nic_id *known = drivers[d]->ids; known->id; known++)
+            if (known->id == id) {
+                *n = (struct nic){.driver = drivers[d], .name = known->name, .id = id};
+                return true;
+            }
+    return false;
 }
 
-static const char *find_card(uint16_t *bdf)
+static bool find_card(struct card *c)
 {
     uint32_t id;
 
     for (uint32_t at = 0; (id = arch_pci_next(&at)) != PCI_NOBODY; at++) {
-        *bdf = (uint16_t)at;
-        if (identify(id))
-            return identify(id);
+        if (!identify(&c->nic, id))
+            continue;
+        c->bdf = at;
+        c->nic.bus =
+            (struct nic_bus){.map = map, .read = read, .write = write, .config = config, .ctx = c};
+        return true;
     }
-    return NULL;
+    return false;
 }
 
-static void complain(int rc)
+static void complain(const struct card *c, int rc)
 {
-    log_warn("network card %s at %02x:%02x.%u does not start (error %d)", nic.name, card_bdf >> 8,
-             card_bdf >> 3 & 31, card_bdf & 7u, -rc);
+    log_warn("network card %s at %04x:%02x:%02x.%u does not start (error %d)", c->nic.name,
+             c->bdf >> 16, c->bdf >> 8 & 0xff, c->bdf >> 3 & 31, c->bdf & 7u, -rc);
 }
 
-static void allow(uint32_t what)
+int uplink_find(void)
 {
-    /* The upper half is the status register: writing ones would clear bits in it. */
-    uint32_t command = arch_pci_read(card_bdf, PCI_COMMAND) & 0xffffu & ~PCI_COMMAND_NO_INTX;
-
-    arch_pci_write(card_bdf, PCI_COMMAND, command | what);
-}
-
-/* Enables access to its registers. */
-static int enable(void)
-{
-    uint32_t bar = arch_pci_read(card_bdf, PCI_BAR0);
-    uint64_t base = bar & PCI_BAR_MASK;
-
-    if (bar & PCI_BAR_IO)
-        return -E_NOTSUP;
-    if (bar & PCI_BAR_64)
-        base |= (uint64_t)arch_pci_read(card_bdf, PCI_BAR0 + 4) << 32;
-    if (!base)
-        return -E_IO; /* firmware assigned no address */
-    card_bus = (struct e1000_bus){.read = read_reg, .write = write_reg};
-    card_bus.ctx = arch_map_mmio(hpa(base), E1000_REGISTERS);
-    if (!card_bus.ctx)
-        return -E_NOMEM;
-    allow(PCI_COMMAND_MEMORY);
-    return 0;
-}
-
-int nic_find(void)
-{
-    const char *name = find_card(&card_bdf);
     int rc;
 
-    if (!name)
+    if (!find_card(&card))
         return -E_NOENT;
-    (void)str_copy(nic.name, sizeof(nic.name), name);
-    rc = enable();
-    if (rc == 0)
-        rc = e1000_read_address(&card_bus, nic.mac);
+    rc = card.nic.driver->probe(&card.nic);
     if (rc)
-        complain(rc);
-    found = rc == 0;
+        complain(&card, rc);
+    card.found = rc == 0;
     return rc;
 }
 
-const uint8_t *nic_address(void)
+const uint8_t *uplink_address(void)
 {
-    return found ? nic.mac : NULL;
+    return card.found ? card.nic.mac : NULL;
 }
 
-static int start(unsigned core, void *(*alloc)(size_t bytes))
+static int start(struct card *c, unsigned core, void *(*alloc)(size_t bytes))
 {
-    void *memory = alloc(E1000_MEMORY);
+    const struct nic_driver *d = c->nic.driver;
+    void *memory = alloc(d->memory);
     int rc;
 
     if (!memory)
         return -E_NOMEM;
-    allow(PCI_COMMAND_MASTER);
-    rc = e1000_start(&card, &card_bus, memory);
+    c->nic.input = input;
+    arch_pci_enable(c->bdf, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    c->nic.irq = arch_pci_interrupt(c->bdf, core, on_interrupt, c);
+    rc = d->start(&c->nic, memory);
     if (rc)
         return rc;
-    rc = arch_irq_route(arch_pci_read(card_bdf, PCI_INTERRUPT) & 0xff, core, on_interrupt, NULL);
-    if (rc) {
-        e1000_stop(&card);
-        return rc;
-    }
     /* Only now: an interrupt controller may forget a line that rose while it was masked (Bochs's
      * does), and the line then never falls again. */
-    e1000_interrupts_on(&card);
+    d->listen(&c->nic);
+    c->link = d->link(&c->nic);
     return 0;
 }
 
-int nic_start(struct vswitch *s, uint64_t *frames, unsigned core, void *(*alloc)(size_t bytes))
+int uplink_start(struct vswitch *s, uint64_t *frames, unsigned core, void *(*alloc)(size_t bytes),
+                 void (*address)(unsigned number, uint8_t mac[6]))
 {
     int rc;
 
-    if (!found)
+    if (!card.found)
         return -E_NOENT;
     vswitch = s;
     became = frames;
+    for (unsigned i = 0; i < NIC_HEARS_MAX; i++)
+        address(i, card.nic.hears[i]);
+    card.nic.hear_count = NIC_HEARS_MAX;
     /* The port first: frames may arrive as soon as the card runs. */
-    rc = switch_attach(s, FILTER_UPLINK, NULL, NULL, send, NULL);
+    rc = switch_attach(s, FILTER_UPLINK, NULL, NULL, send, &card);
     if (rc < 0)
         return rc;
     port = (unsigned)rc;
-    rc = start(core, alloc);
+    rc = start(&card, core, alloc);
     if (rc) {
         switch_detach(s, port);
-        complain(rc);
+        complain(&card, rc);
         return rc;
     }
-    present = true;
+    card.present = true;
     return 0;
 }
 
-bool nic_poll(void)
+static void look_at_link(struct card *c)
 {
-    bool more = present && e1000_poll(&card, POLL_BUDGET, input, NULL);
+    struct nic_link l = c->nic.driver->link(&c->nic);
 
-    nic.rx_frames = card.rx_frames;
-    nic.tx_frames = card.tx_frames;
-    nic.rx_dropped = card.rx_dropped;
-    nic.tx_dropped = card.tx_dropped;
-    return more;
+    if (l.up != c->link.up)
+        log_info("network card %s: link %s", c->nic.name, l.up ? "up" : "down");
+    c->link = l;
 }
 
-bool nic_pending(void)
+uint64_t uplink_poll(uint64_t now)
 {
-    return __atomic_load_n(&card.asked, __ATOMIC_ACQUIRE);
+    struct card *c = &card;
+    unsigned done;
+
+    if (!c->present)
+        return NEVER;
+    /* Before looking at the ring: later arrivals set it again. */
+    __atomic_store_n(&c->asked, false, __ATOMIC_SEQ_CST);
+    if (c->link_changed) {
+        c->link_changed = false;
+        look_at_link(c);
+    }
+    done = c->nic.driver->receive(&c->nic, POLL_BUDGET);
+    if (done == POLL_BUDGET) {
+        __atomic_store_n(&c->asked, true, __ATOMIC_RELEASE);
+        return now;
+    }
+    return c->interrupts ? NEVER : now + arch_tsc_hz() / POLLS_PER_SECOND;
 }
 
-const struct nic_info *nic_info(void)
+bool uplink_pending(void)
 {
-    return present ? &nic : NULL;
+    return __atomic_load_n(&card.asked, __ATOMIC_ACQUIRE) || (card.present && !card.interrupts);
+}
+
+const char *uplink_name(void)
+{
+    return card.present ? card.nic.name : "";
 }

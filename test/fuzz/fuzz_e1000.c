@@ -1,38 +1,45 @@
-/* SOURCES: net/e1000.c hv/lib.c */
+/* SOURCES: net/e1000.c net/intel.c hv/lib.c */
 /* A card that writes anything into its receive descriptors: frames that the driver passes on lie in
  * one of its buffers, and the driver recovers from everything. */
-#include "net/e1000.h"
+#include "net/intel.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct e1000 e;
+static struct nic nic;
+static struct intel *rings;
 static uint8_t *memory;
 static unsigned frames;
 static uint32_t tail;
 
-static uint32_t reg_read(void *ctx, uint32_t reg)
+static int map(void *ctx, unsigned bar, size_t length)
 {
-    (void)ctx;
-    return reg == E1000_EERD ? E1000_EERD_DONE | 0x1202u << 16 : 0;
+    (void)ctx, (void)bar, (void)length;
+    return 0;
 }
 
-static void reg_write(void *ctx, uint32_t reg, uint32_t v)
+static uint32_t reg_read(void *ctx, unsigned bar, uint32_t reg, unsigned size)
 {
-    (void)ctx;
-    if (reg == E1000_RDT)
+    (void)ctx, (void)bar, (void)size;
+    return reg == INTEL_RAL0 ? 0x12005452 : 0;
+}
+
+static void reg_write(void *ctx, unsigned bar, uint32_t reg, unsigned size, uint32_t v)
+{
+    (void)ctx, (void)bar, (void)size;
+    if (reg == INTEL_RDT)
         tail = v;
 }
 
 static void on_frame(void *ctx, const uint8_t *frame, size_t len)
 {
-    static uint8_t copy[E1000_BUFFER];
+    static uint8_t copy[NIC_BUFFER];
 
     (void)ctx;
-    if (len == 0 || len > E1000_BUFFER || frame < e.rx_buffers ||
-        frame + len > e.rx_buffers + (size_t)E1000_BUFFER * E1000_RX_COUNT)
+    if (len == 0 || len > NIC_BUFFER || frame < rings->rx_buffers ||
+        frame + len > rings->rx_buffers + (size_t)NIC_BUFFER * INTEL_RX_COUNT)
         abort();
     memcpy(copy, frame, len);
     frames++;
@@ -41,7 +48,7 @@ static void on_frame(void *ctx, const uint8_t *frame, size_t len)
 /* The card fills the next descriptor that it owns. */
 static void arrive(uint32_t *at, const uint8_t *data)
 {
-    struct e1000_rx_desc *d = &e.rx[*at];
+    struct intel_rx_desc *d = &rings->rx[*at];
 
     if (*at == tail)
         return;
@@ -49,18 +56,18 @@ static void arrive(uint32_t *at, const uint8_t *data)
     d->errors = data[2] & 0x80 ? data[2] : 0;
     d->checksum = d->special = d->length;
     d->status = data[3];
-    *at = (*at + 1) % E1000_RX_COUNT;
+    *at = (*at + 1) % INTEL_RX_COUNT;
 }
 
 static void start(void)
 {
-    static const struct e1000_bus bus = {reg_read, reg_write, NULL};
-
-    memory = aligned_alloc(4096, (E1000_MEMORY + 4095) & ~4095u);
+    memory = aligned_alloc(4096, (INTEL_MEMORY + 4095) & ~4095u);
     if (!memory)
         abort();
-    memset(memory, 0, E1000_MEMORY);
-    if (e1000_start(&e, &bus, memory))
+    memset(memory, 0, INTEL_MEMORY);
+    nic = (struct nic){.bus = {map, reg_read, reg_write, NULL, NULL}, .input = on_frame};
+    rings = (struct intel *)(void *)nic.state;
+    if (e1000_driver.probe(&nic) || e1000_driver.start(&nic, memory))
         abort();
 }
 
@@ -70,25 +77,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!memory)
         start();
-    at = e.rx_next;
+    at = rings->rx_next;
     for (; size >= 4; data += 4, size -= 4) {
         arrive(&at, data);
         if (data[2] & 1)
-            (void)e1000_poll(&e, data[2] >> 1 & 7, on_frame, NULL);
-        if (e.rx_next >= E1000_RX_COUNT || tail >= E1000_RX_COUNT)
+            (void)e1000_driver.receive(&nic, data[2] >> 1 & 7);
+        if (rings->rx_next >= INTEL_RX_COUNT || tail >= INTEL_RX_COUNT)
             abort();
     }
     /* Then the card behaves again: a complete frame arrives. */
-    while (e.rx[e.rx_next].status & E1000_RX_DONE)
-        (void)e1000_poll(&e, 7, on_frame, NULL);
-    for (; at != e.rx_next; at = (at + E1000_RX_COUNT - 1) % E1000_RX_COUNT)
-        e.rx[(at + E1000_RX_COUNT - 1) % E1000_RX_COUNT].status = 0;
-    e.rx_skip = false;
-    e.rx[e.rx_next].length = 60;
-    e.rx[e.rx_next].errors = 0;
-    e.rx[e.rx_next].status = E1000_RX_DONE | E1000_RX_EOP;
+    while (rings->rx[rings->rx_next].status & INTEL_RX_DONE)
+        (void)e1000_driver.receive(&nic, 7);
+    for (; at != rings->rx_next; at = (at + INTEL_RX_COUNT - 1) % INTEL_RX_COUNT)
+        rings->rx[(at + INTEL_RX_COUNT - 1) % INTEL_RX_COUNT].status = 0;
+    rings->rx_skip = false;
+    rings->rx[rings->rx_next].length = 60;
+    rings->rx[rings->rx_next].errors = 0;
+    rings->rx[rings->rx_next].status = INTEL_RX_DONE | INTEL_RX_EOP;
     frames = 0;
-    (void)e1000_poll(&e, 1, on_frame, NULL);
+    (void)e1000_driver.receive(&nic, 1);
     if (frames != 1)
         abort();
     return 0;

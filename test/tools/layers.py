@@ -20,6 +20,7 @@ CONTRACTS = {
     "hv/core_work.h": ("hv/core", "test/"),
     "hv/net.h": ("hv/", "net/net.c", "test/"),
     "net/nic.h": ("net/", "test/"),
+    "net/uplink.h": ("net/net.c", "net/nic.c", "test/"),
 }
 
 # file prefix -> allowed includes, as patterns of their beginnings. The first match counts.

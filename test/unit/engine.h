@@ -276,11 +276,12 @@ bool net_pending(void)
 {
     return frames_wait;
 }
-bool net_poll(void)
+uint64_t net_poll(uint64_t now)
 {
+    (void)now;
     polls++;
     frames_wait = false;
-    return false;
+    return NEVER;
 }
 
 /* ---- a backend ---- */

@@ -29,7 +29,7 @@ static struct function *add(uint16_t bdf, uint32_t class, uint8_t header, uint32
     return f;
 }
 
-static struct function *find(uint16_t bdf)
+static struct function *find(uint32_t bdf)
 {
     for (unsigned i = 0; i < functions; i++)
         if (machine[i].bdf == bdf)
@@ -37,7 +37,7 @@ static struct function *find(uint16_t bdf)
     return NULL;
 }
 
-static uint32_t read_config(void *ctx, uint16_t bdf, uint16_t offset)
+static uint32_t read_config(void *ctx, uint32_t bdf, uint16_t offset)
 {
     const struct function *f = find(bdf);
 
@@ -60,7 +60,7 @@ static uint32_t read_config(void *ctx, uint16_t bdf, uint16_t offset)
 }
 
 /* Nothing but the command register is written, and nothing is cleared in the status register. */
-static void write_config(void *ctx, uint16_t bdf, uint16_t offset, uint32_t value)
+static void write_config(void *ctx, uint32_t bdf, uint16_t offset, uint32_t value)
 {
     struct function *f = find(bdf);
 

@@ -22,3 +22,6 @@ void apic_nmi_others(void);
 
 /* Finds the I/O APICs and masks all their inputs. Boot core. */
 void ioapic_init(const struct acpi_info *a);
+/* Routes a legacy PCI interrupt line to `core` (level, active low unless the MADT says otherwise)
+ * and calls handler(ctx) on it with interrupts off. Start-up only. */
+int ioapic_route(unsigned line, unsigned core, void (*handler)(void *ctx), void *ctx) MUST_CHECK;

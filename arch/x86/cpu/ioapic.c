@@ -67,7 +67,7 @@ void ioapic_init(const struct acpi_info *a)
         overrides[override_count++] = a->overrides[i];
 }
 
-int arch_irq_route(unsigned line, unsigned core, void (*handler)(void *ctx), void *ctx)
+int ioapic_route(unsigned line, unsigned core, void (*handler)(void *ctx), void *ctx)
 {
     uint32_t gsi = line, entry = ENTRY_LOW | ENTRY_LEVEL, id = arch_core_apic_id(core);
 

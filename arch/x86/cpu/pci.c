@@ -6,7 +6,7 @@
 uint32_t pci_next(const struct pci_config *c, uint32_t *bdf)
 {
     for (uint32_t at = *bdf; at < PCI_ALL; at++) {
-        uint16_t first = (uint16_t)(at & ~FUNCTION_MASK);
+        uint32_t first = at & ~FUNCTION_MASK;
         uint32_t id;
 
         /* Functions 1 to 7 exist only if function 0 says so. */
@@ -14,7 +14,7 @@ uint32_t pci_next(const struct pci_config *c, uint32_t *bdf)
             at |= FUNCTION_MASK;
             continue;
         }
-        id = c->read(c->ctx, (uint16_t)at, PCI_ID);
+        id = c->read(c->ctx, at, PCI_ID);
         if (id != PCI_NOBODY) {
             *bdf = at;
             return id;
@@ -25,9 +25,35 @@ uint32_t pci_next(const struct pci_config *c, uint32_t *bdf)
     return PCI_NOBODY;
 }
 
-static bool is_endpoint(const struct pci_config *c, uint16_t bdf, uint32_t class)
+static bool is_endpoint(const struct pci_config *c, uint32_t bdf, uint32_t class)
 {
     return (c->read(c->ctx, bdf, PCI_HEADER) & PCI_HEADER_TYPE) == 0 && class != PCI_CLASS_BRIDGE;
+}
+
+void pci_enable(const struct pci_config *c, uint32_t bdf, uint32_t bits)
+{
+    uint32_t command = c->read(c->ctx, bdf, PCI_COMMAND) & ~STATUS_MASK;
+
+    c->write(c->ctx, bdf, PCI_COMMAND, command | bits);
+}
+
+int pci_bar(const struct pci_config *c, uint32_t bdf, unsigned bar, uint64_t *base)
+{
+    uint16_t at = (uint16_t)(PCI_BAR0 + 4 * bar);
+    uint32_t low;
+
+    if (bar >= PCI_BARS)
+        return -E_RANGE;
+    low = c->read(c->ctx, bdf, at);
+    if (low & PCI_BAR_IO)
+        return -E_NOTSUP;
+    *base = low & PCI_BAR_ADDRESS;
+    if ((low & PCI_BAR_TYPE) == PCI_BAR_64) {
+        if (bar + 1 == PCI_BARS)
+            return -E_RANGE;
+        *base |= (uint64_t)c->read(c->ctx, bdf, (uint16_t)(at + 4)) << 32;
+    }
+    return *base ? 0 : -E_IO;
 }
 
 struct pci_quiet pci_quieten(const struct pci_config *c)
@@ -35,14 +61,13 @@ struct pci_quiet pci_quieten(const struct pci_config *c)
     struct pci_quiet q = {.functions = 0};
 
     for (uint32_t at = 0; pci_next(c, &at) != PCI_NOBODY; at++) {
-        uint16_t bdf = (uint16_t)at;
-        uint32_t command = c->read(c->ctx, bdf, PCI_COMMAND) & ~STATUS_MASK;
-        uint32_t class = c->read(c->ctx, bdf, PCI_CLASS) >> 24;
+        uint32_t command = c->read(c->ctx, at, PCI_COMMAND) & ~STATUS_MASK;
+        uint32_t class = c->read(c->ctx, at, PCI_CLASS) >> 24;
         bool master = command & PCI_COMMAND_MASTER;
 
         q.functions++;
         command |= PCI_COMMAND_NO_INTX;
-        if (is_endpoint(c, bdf, class) && master) {
+        if (is_endpoint(c, at, class) && master) {
             if (class == PCI_CLASS_DISPLAY && (command & PCI_COMMAND_MEMORY)) {
                 q.screens++;
             } else {
@@ -50,7 +75,7 @@ struct pci_quiet pci_quieten(const struct pci_config *c)
                 q.silenced++;
             }
         }
-        c->write(c->ctx, bdf, PCI_COMMAND, command);
+        c->write(c->ctx, at, PCI_COMMAND, command);
     }
     return q;
 }

@@ -15,6 +15,13 @@
 #define PCI_COMMAND_NO_INTX (1u << 10)
 #define PCI_HEADER_TYPE     (0x7fu << 16)
 #define PCI_HEADER_MULTI    (1u << 23)
+#define PCI_BAR0            0x10u
+#define PCI_BARS            6u
+#define PCI_BAR_IO          (1u << 0)
+#define PCI_BAR_TYPE        (3u << 1)
+#define PCI_BAR_64          (2u << 1)
+#define PCI_BAR_ADDRESS     (~0xfu)
+#define PCI_INTERRUPT       0x3cu
 #define PCI_CLASS_DISPLAY   0x03u
 #define PCI_CLASS_BRIDGE    0x06u
 #define PCI_NOBODY          0xffffffffu
@@ -22,13 +29,17 @@
 
 /* Access to aligned doublewords. `bdf` is bus << 8 | device << 3 | function. */
 struct pci_config {
-    uint32_t (*read)(void *ctx, uint16_t bdf, uint16_t offset);
-    void (*write)(void *ctx, uint16_t bdf, uint16_t offset, uint32_t value);
+    uint32_t (*read)(void *ctx, uint32_t bdf, uint16_t offset);
+    void (*write)(void *ctx, uint32_t bdf, uint16_t offset, uint32_t value);
     void *ctx;
 };
 
 /* Advances *bdf to the first function at or after it. Returns its PCI_ID; PCI_NOBODY: none. */
 uint32_t pci_next(const struct pci_config *c, uint32_t *bdf);
+
+/* As arch_pci_enable() and arch_pci_bar(). */
+void pci_enable(const struct pci_config *c, uint32_t bdf, uint32_t bits);
+int pci_bar(const struct pci_config *c, uint32_t bdf, unsigned bar, uint64_t *base) MUST_CHECK;
 
 struct pci_quiet {
     unsigned functions;

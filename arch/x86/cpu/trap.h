@@ -12,7 +12,7 @@
 
 /* Interrupt vectors. The PICs are masked, but can still send a spurious interrupt. */
 #define VECTOR_PIC         0x20u
-#define VECTOR_IRQ         0x40u /* arch_irq_route(): from here on */
+#define VECTOR_IRQ         0x40u /* devices': from here on */
 #define VECTOR_TIMER       0xf0u
 #define VECTOR_KICK        0xf1u
 #define VECTOR_APIC_ERROR  0xfeu
