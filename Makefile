@@ -52,11 +52,19 @@ KERNEL_CFLAGS := $(FREESTANDING) $(KERNEL_DEFINES) $(WARN) -fstack-protector-str
 # Explains the VMCS to people: for the management guest and host tools, not for the root.
 ENTRY_CHECK_C := $(wildcard arch/x86/inspect/entry_check*.c)
 DECODE_C := $(wildcard arch/x86/inspect/decode*.c)
-KERNEL_C := $(filter-out arch/x86/vmx/offsets.c $(DECODE_C) $(ENTRY_CHECK_C),$(wildcard arch/x86/boot/*.c arch/x86/cpu/*.c \
+KERNEL_C := $(filter-out arch/x86/vmx/offsets.c $(DECODE_C) $(ENTRY_CHECK_C),$(wildcard arch/x86/*.c arch/x86/boot/*.c arch/x86/cpu/*.c \
         arch/x86/vmx/*.c arch/x86/inspect/*.c arch/x86/guest/*.c hv/*.c hv/pc/*.c net/*.c))
 KERNEL_ASM := $(wildcard arch/x86/boot/*.asm arch/x86/cpu/*.asm arch/x86/vmx/*.asm)
-KERNEL_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
-KERNEL_D := $(KERNEL_C:%.c=$(BUILD)/kernel/%.d) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o.d) $(BUILD)/gen/offsets.d
+# The second backend is one object: arch/x86/guest/ is compiled again, over its VCPU_STATE, and only its struct virt_ops is seen from outside.
+SVM_C := $(filter-out arch/x86/svm/offsets.c,$(wildcard arch/x86/svm/*.c))
+SVM_O := $(SVM_C:%.c=$(BUILD)/kernel/%.o) $(BUILD)/kernel/arch/x86/svm/enter.asm.o
+SVM_GUEST_O := $(patsubst %.c,$(BUILD)/kernel/svm/%.o,$(wildcard arch/x86/guest/*.c))
+SVM_STATE := -DVCPU_STATE='"arch/x86/svm/vcpu_state.h"'
+VMX_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
+KERNEL_O := $(VMX_O) $(BUILD)/kernel/svm.o
+# Those that circles are looked for in.
+ROOT_O := $(VMX_O) $(SVM_O)
+KERNEL_D := $(ROOT_O:.o=.d) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o.d) $(SVM_GUEST_O:.o=.d) $(BUILD)/gen/offsets.d $(BUILD)/gen/svm_offsets.d
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h
 
@@ -81,7 +89,7 @@ $(BUILD)/gen/deps-%: test/tools/deps.sh $(wildcard /var/lib/dpkg/status)
 	@test/tools/deps.sh $* && touch $@
 
 # Order-only: a newer stamp of the check must not rebuild anything.
-$(KERNEL_O) $(GEN): | deps-build
+$(ROOT_O) $(SVM_GUEST_O) $(GEN): | deps-build
 
 $(BUILD)/include/jsmn.h: | deps-build
 	$(in_dir)
@@ -120,10 +128,13 @@ $(BUILD)/gen/dsdt.h: mgmt/load/dsdt.asl hv/abi/pc.h
 	@{ echo 'static const uint8_t dsdt_aml[] = {'; od -An -v -tx1 $(@:.h=.aml) | sed 's/ / 0x/g; s/\([0-9a-f]\) /\1, /g; s/$$/,/'; echo '};'; } > $@.new && mv -f $@.new $@
 
 # Structure offsets for the assembler, from the compiler itself.
-$(BUILD)/gen/offsets.inc: $(BUILD)/gen/offsets.stamp ;
-$(BUILD)/gen/offsets.stamp: arch/x86/vmx/offsets.c Makefile $(call unless_there,$(BUILD)/gen/offsets.inc) | $(GEN)
+OFFSETS := $(BUILD)/gen/offsets $(BUILD)/gen/svm_offsets
+$(BUILD)/gen/offsets.stamp: arch/x86/vmx/offsets.c
+$(BUILD)/gen/svm_offsets.stamp: arch/x86/svm/offsets.c
+$(OFFSETS:%=%.inc): %.inc: %.stamp ;
+$(OFFSETS:%=%.stamp): %.stamp: Makefile $(call unless_there,$(OFFSETS:%=%.inc)) | $(GEN)
 	$(call say,CC)
-	$(Q)$(CC) $(KERNEL_CFLAGS) $(if $(findstring clang,$(CC)),-fno-integrated-as) -MF $(@:.stamp=.d) -MT $@ -S -o $(@:.stamp=.s) $<
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(if $(findstring clang,$(CC)),-fno-integrated-as) -MF $(@:.stamp=.d) -MT $@ -S -o $(@:.stamp=.s) $(filter %/offsets.c,$^)
 	$(Q)sed -n 's/^->\([A-Za-z0-9_]*\) \$$*\(.*\)/%define \1 \2/p' $(@:.stamp=.s) > $(@:.stamp=.inc.new) && $(call renew,$(@:.stamp=.inc))
 
 # ---- kernel ----
@@ -132,10 +143,19 @@ $(BUILD)/kernel/%.o: %.c Makefile | $(GEN)
 	$(call say,CC)
 	$(Q)$(CC) $(KERNEL_CFLAGS) -c $< $(out_d)
 
+$(BUILD)/kernel/svm/%.o: %.c Makefile | $(GEN)
+	$(call say,CC)
+	$(Q)$(CC) $(KERNEL_CFLAGS) -c $< $(out_d)
+
+$(SVM_O) $(SVM_GUEST_O): KERNEL_CFLAGS += $(SVM_STATE)
+$(BUILD)/kernel/svm.o: $(SVM_O) $(SVM_GUEST_O) $(BUILD)/gen/SVM_O.list
+	$(call say,LD)
+	$(Q)ld -r -z noexecstack -o $@.whole $(SVM_O) $(SVM_GUEST_O) && objcopy --keep-global-symbol=svm_ops $@.whole $@.new && mv -f $@.new $@ && rm $@.whole
+
 $(BUILD)/kernel/hv/main.o: $(BUILD)/gen/version.h
 
 # Without line numbers: NASM would write the build directory into them.
-$(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/gen/offsets.inc Makefile
+$(BUILD)/kernel/%.asm.o: %.asm $(OFFSETS:%=%.inc) Makefile
 	$(call say,NASM)
 	$(Q)$(NASM) -f elf64 $(KERNEL_DEFINES) -I./ -I$(BUILD)/gen/ -MD $@.d -MT $@ $< $(out)
 
@@ -235,7 +255,7 @@ distclean: clean
 -include $(KERNEL_D) $(HOST_O:.o=.d)
 
 ## make run            build, boot in an emulator with the sample guests, print the address
-##                     CPUS=4 MEM=512 PORT=8080 HTTPS_PORT=8443 MACHINE=auto|bochs|kvm CONFIG=iso/guests.json
+##                     CPUS=4 MEM=512 PORT=8080 HTTPS_PORT=8443 MACHINE=auto|bochs|kvm|qemu CONFIG=iso/guests.json
 ## make iso            write build/bulkhead.iso (BIOS and UEFI, CD and USB stick)
 ##                     CONFIG=their/guests.json OUT=their.iso packs your own guests
 ## make netboot        write build/netboot/ for a TFTP or HTTP server: PXE on BIOS and UEFI, UEFI HTTP boot

@@ -338,10 +338,10 @@ void core_set_up(unsigned id)
     c->vmx_root = enter_root(c) == 0;
     if (c->vmx_root) {
         c->stats->flags |= ABI_CORE_VMX_ROOT;
-        log_info("in VMX root operation");
+        log_info("in %s", virt_backend()->root);
         core_is_on(c);
     } else {
-        log_warn("core %u: not in VMX root operation: the core stays idle", id);
+        log_warn("core %u: not in %s: the core stays idle", id, virt_backend()->root);
         give_management_away(c);
     }
     for (unsigned i = 0; i < c->entity_count; i++)

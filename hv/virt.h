@@ -1,6 +1,6 @@
 /*
  * The seam between hv/ and a vendor's virtualisation extension. arch/x86/vmx implements it for
- * VT-x; another backend can be added.
+ * VT-x, arch/x86/svm for AMD-V.
  */
 #pragma once
 
@@ -26,11 +26,16 @@ struct vcpu_place {
 
 struct virt_ops {
     const char *name; /* "VT-x" */
+    const char *root; /* the mode of a core that runs guests: "VMX root operation" */
+
+    /* The CPU has this extension at all. Boot core, before everything else. */
+    bool (*present)(void);
 
     /* Checks that this core has what Bulkhead needs. Calls report(text) for everything missing, by
      * its SDM name, with advice. Any core, for itself only. 0 or -E_NOTSUP. */
     int (*core_probe)(unsigned core, void (*report)(unsigned core, const char *text));
-    /* VMXON on the calling core. `core_page` is a zeroed page that stays the backend's. */
+    /* Switches it on, on the calling core. `core_page` is a zeroed page that stays the backend's.
+     */
     int (*core_on)(unsigned core, void *core_page);
     /* Facts for the control ABI: fills cpu_signature, vmcs_revision, cpu_brand. Boot core, after
      * core_on. */
@@ -105,7 +110,7 @@ struct virt_ops {
     void (*snapshot)(struct vcpu *v, unsigned slot, enum abi_cause cause);
 };
 
-/* The backend for this CPU, or NULL (report says why: no VMX). Boot core. */
+/* The backend for this CPU, or NULL (report says why). Boot core. */
 const struct virt_ops *virt_select(void (*report)(unsigned core, const char *text));
 
 /* What virt_select() chose; constant from then on. */

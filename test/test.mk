@@ -266,12 +266,12 @@ lint: deps-test
 	*" version 14."*) clang-format --dry-run -Werror $(OUR_C) && echo "format: ok" ;; \
 	*) echo "format: not looked at: version 14 of clang-format has the say, and this is another" ;; esac
 	@$(PYTHON) test/tools/layers.py
-	@$(PYTHON) test/tools/circles.py $(BUILD)/gen/KERNEL_O.list
+	@$(PYTHON) test/tools/circles.py $(BUILD)/gen/ROOT_O.list
 	@$(MAKE) -s --no-print-directory $(BUILD)/fields
 	@$(PYTHON) test/tools/documents.py $(BUILD)/fields --check
 
-circles: $(BUILD)/bulkhead.elf
-	@$(PYTHON) test/tools/circles.py $(BUILD)/gen/KERNEL_O.list
+circles: $(BUILD)/bulkhead.elf $(BUILD)/gen/ROOT_O.list
+	@$(PYTHON) test/tools/circles.py $(BUILD)/gen/ROOT_O.list
 
 # Documents that repeat the tables of fields and words are generated from them; lint checks that they match.
 FIELDS_C := test/tools/fields.c mgmt/config/words.c

@@ -201,7 +201,8 @@ enum abi_guest_state {
     ABI_GUEST_STATES
 };
 
-#define ABI_EXIT_REASONS 80u /* basic exit reasons of the SDM, 0..79 */
+/* VT-x: basic exit reasons of the SDM, 0..79. AMD-V: arch/x86/svm/exit_rows.h. */
+#define ABI_EXIT_REASONS 176u
 
 /* What the root did about an exit. */
 enum abi_outcome {

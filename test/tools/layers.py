@@ -12,9 +12,9 @@ BASE = ("hv/fmt.h", "hv/lib.h", "hv/log.h", "hv/panic.h", "hv/spinlock.h", "hv/t
 
 # Contracts, which their headers explain: header -> the prefixes of the files on either side. No others may include it.
 CONTRACTS = {
-    "hv/virt.h": ("hv/", "arch/x86/vmx/", "arch/x86/guest/", "test/"),
-    "hv/exit.h": ("hv/", "arch/x86/vmx/", "arch/x86/guest/", "test/"),
-    "arch/x86/guest/vcpu_state.h": ("arch/x86/guest/", "arch/x86/vmx/", "test/"),
+    "hv/virt.h": ("hv/", "arch/x86/virt", "arch/x86/vmx/", "arch/x86/svm/", "arch/x86/guest/", "test/"),
+    "hv/exit.h": ("hv/", "arch/x86/vmx/", "arch/x86/svm/", "arch/x86/guest/", "test/"),
+    "arch/x86/guest/vcpu_state.h": ("arch/x86/guest/", "arch/x86/vmx/", "arch/x86/svm/", "test/"),
     "hv/pc/irqchip.h": ("hv/core", "hv/exit.c", "hv/vcpu_life.c", "hv/pc/", "arch/x86/guest/vcpu_state.h", "test/"),
     "hv/pc/device.h": ("hv/pc/", "test/"),
     "hv/core_work.h": ("hv/core", "test/"),
@@ -29,7 +29,9 @@ RULES = [
     ("arch/x86/cpu/", ("arch/x86/boot/multiboot2.h", "arch/x86/cpu/", "hv/arch.h", "hv/mem.h", *BASE)),
     ("arch/x86/inspect/", ("arch/x86/inspect/", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h", "arch/x86/cpu/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h")),
     # hostmem.h: the audit of translations.
-    ("arch/x86/vmx/", ("arch/x86/vmx/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", "hv/log.h", *BACKEND)),
+    ("arch/x86/vmx/", ("arch/x86/virt.h", "arch/x86/vmx/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", "hv/log.h", *BACKEND)),
+    ("arch/x86/svm/", ("arch/x86/virt.h", "arch/x86/svm/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", *BACKEND)),
+    ("arch/x86/virt", ("arch/x86/virt.h", "hv/virt.h", *BASE)),
     ("arch/x86/guest/", ("arch/x86/guest/", "arch/x86/cpu/", *BACKEND)),
     ("hv/abi/", ("hv/abi/", "hv/config.h", "hv/load_plan.h", "hv/options.h", "hv/types.h")),
     ("hv/pc/", ("hv/pc/", "hv/abi/", "hv/config.h", "hv/date.h", "hv/gmem.h", "hv/offload.h", *BASE)),

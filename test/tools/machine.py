@@ -1,4 +1,4 @@
-"""The machines that can boot the ISO: Bochs (with VMX), QEMU with KVM. Shared by `make run`, the boot tests and the benchmarks."""
+"""The machines that can boot the ISO: Bochs (with VMX or SVM), QEMU with KVM, QEMU alone (with SVM). Shared by `make run`, the boot tests and the benchmarks."""
 import functools
 import os
 import re
@@ -94,11 +94,12 @@ def bochs_command(directory, iso, cpus=1, memory=256, port=0, model="corei7_skyl
     return ["bochs", "-q", *bochs_debugger(), "-f", os.path.join(directory, "bochsrc"), "-rc", os.path.join(directory, "rc")]
 
 
-def kvm_command(directory, iso, cpus=1, memory=256, port=0, https_port=0):
+def qemu_command(directory, iso, cpus=1, memory=256, port=0, https_port=0, accel=("kvm", "host"), board="pc", nic="e1000", more=()):
+    """`accel`: the accelerator and its CPU model, such as ("tcg", "EPYC"), which has SVM. Serial output goes to directory/serial.txt."""
     os.makedirs(directory, exist_ok=True)
     serial = os.path.join(directory, "serial.txt")
     open(serial, "wb").close()
     forward = f",hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:80" if port else ""
     forward += f",hostfwd=tcp:127.0.0.1:{https_port}-10.0.2.15:443" if https_port else ""
-    return ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-smp", str(cpus), "-m", str(memory), "-cdrom", iso,
-            "-display", "none", "-serial", "file:" + serial, "-no-reboot", "-nic", "user,model=e1000" + forward]
+    return ["qemu-system-x86_64", "-M", board, "-accel", accel[0], "-cpu", accel[1], "-smp", str(cpus), "-m", str(memory), "-cdrom", iso,
+            "-display", "none", "-serial", "file:" + serial, "-no-reboot", "-nic", f"user,model={nic}" + forward, *more]

@@ -21,7 +21,7 @@ def main():
     p.add_argument("--memory", type=int, default=512, help="MB")
     p.add_argument("--port", type=int, default=8080, help="of this computer, for the management page")
     p.add_argument("--https-port", type=int, default=8443, help="of this computer, for the same over HTTPS")
-    p.add_argument("--machine", choices=("auto", "bochs", "kvm"), default="auto")
+    p.add_argument("--machine", choices=("auto", "bochs", "kvm", "qemu"), default="auto")
     a = p.parse_args()
     if a.cpus not in (1, 2, 4, 8):
         sys.exit("run: CPUS must be 1, 2, 4 or 8")
@@ -35,7 +35,7 @@ def main():
     if not shutil.which(emulator):
         sys.exit(f"run: {emulator} is not installed")
     if kind == "kvm" and not machine.nested_kvm():
-        sys.exit("run: this computer has no KVM with nested VT-x (/sys/module/kvm_intel/parameters/nested); use MACHINE=bochs")
+        sys.exit("run: this computer has no KVM with nested VT-x (/sys/module/kvm_intel/parameters/nested); use MACHINE=bochs or MACHINE=qemu")
     if a.check:
         return
     directory = os.path.join(a.build, "run")
@@ -43,7 +43,8 @@ def main():
     if kind == "bochs":
         command = machine.bochs_command(directory, a.iso, a.cpus, a.memory, a.port, sync="slowdown", https_port=a.https_port)
     else:
-        command = machine.kvm_command(directory, a.iso, a.cpus, a.memory, a.port, a.https_port)
+        accel, board = (("kvm", "host"), "pc") if kind == "kvm" else (("tcg", "EPYC"), "q35")
+        command = machine.qemu_command(directory, a.iso, a.cpus, a.memory, a.port, a.https_port, accel, board)
     print(f"{kind}, {a.cpus} cores, {a.memory} MB. When the console says so, open https://127.0.0.1:{a.https_port}/   (Ctrl-C ends)", flush=True)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if kind == "kvm" else subprocess.DEVNULL,
                                start_new_session=True)

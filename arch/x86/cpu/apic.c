@@ -46,7 +46,8 @@
 
 static volatile uint8_t *registers; /* xAPIC */
 static bool ready, x2apic, tsc_deadline;
-static uint64_t timer_hz; /* without TSC-deadline mode */
+static uint64_t timer_hz;              /* without TSC-deadline mode */
+static uint64_t armed[ARCH_CORES_MAX]; /* when apic_timer_set()'s interrupt comes; 0: not at all */
 
 static uint32_t reg_read(uint32_t reg)
 {
@@ -160,6 +161,13 @@ void apic_init_core(void)
     }
 }
 
+/* It may come early: timer_arm(). */
+void apic_timer_came(void *ctx)
+{
+    (void)ctx;
+    armed[arch_core_self()] = 0;
+}
+
 void apic_init(const struct acpi_info *a)
 {
     uint32_t features = cpuid(1, 0).ecx;
@@ -225,6 +233,16 @@ static void timer_disarm(void)
         reg_write(REG_TIMER_INITIAL, 0);
 }
 
+void apic_timer_set(uint64_t deadline)
+{
+    uint64_t *a = &armed[arch_core_self()];
+
+    if (*a == deadline)
+        return;
+    *a = deadline;
+    timer_arm(deadline);
+}
+
 void arch_idle(uint64_t deadline, const uint32_t *wake)
 {
     if (__atomic_load_n(wake, __ATOMIC_ACQUIRE) || deadline <= arch_tsc())
@@ -235,6 +253,7 @@ void arch_idle(uint64_t deadline, const uint32_t *wake)
     __asm__ volatile("sti; hlt; cli" ::: "memory");
     if (deadline != NEVER)
         timer_disarm();
+    armed[arch_core_self()] = 0;
 }
 
 void arch_irq_window(void)

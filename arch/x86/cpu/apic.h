@@ -11,6 +11,11 @@ void apic_init(const struct acpi_info *a);
 void apic_init_core(void);
 /* Chooses how the timer of arch_idle() counts. Boot core, after TSC calibration. */
 void apic_timer_init(void);
+/* The timer's interrupt comes at `deadline` (absolute ticks) at the latest. Cheap if it was set for
+ * the same time before. The calling core. */
+void apic_timer_set(uint64_t deadline);
+/* For trap_set_handler(): the handler of VECTOR_TIMER that this needs. */
+void apic_timer_came(void *ctx);
 uint32_t apic_id_self(void);
 void apic_eoi(void);
 

@@ -2,6 +2,7 @@
 #include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/virt.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
@@ -13,6 +14,14 @@
 #include "hv/log.h"
 
 static bool nx_large; /* guests' large pages are split at the first fetch */
+
+static bool present(void)
+{
+    struct vmx_caps c;
+
+    vmx_caps_read(&c);
+    return c.vmx;
+}
 
 static int core_on(unsigned core, void *page)
 {
@@ -381,8 +390,10 @@ static void where(struct vcpu *v, struct vcpu_place *out)
     };
 }
 
-static const struct virt_ops ops = {
+const struct virt_ops vmx_ops = {
     .name = "VT-x",
+    .root = "VMX root operation",
+    .present = present,
     .core_probe = vmx_caps_probe,
     .core_on = core_on,
     .describe = describe,
@@ -410,15 +421,3 @@ static const struct virt_ops ops = {
     .core_caps = core_caps,
     .snapshot = vmx_snapshot,
 };
-
-const struct virt_ops *virt_select(void (*report)(unsigned core, const char *text))
-{
-    struct vmx_caps c;
-
-    vmx_caps_read(&c);
-    if (!c.vmx) {
-        (void)vmx_caps_check(&c, 0, report);
-        return NULL;
-    }
-    return &ops;
-}

@@ -76,10 +76,11 @@ static void advise(const struct vmx_caps *c, unsigned core, bool locked,
                      "setup, then switch the machine off and on.");
     if (c->hypervisor)
         report(core, "This is a virtual machine: QEMU/KVM needs -accel kvm -cpu host, and its host "
-                     "kvm_intel nested=1. QEMU's TCG has no VT-x; Bochs has.");
+                     "kvm_intel nested=1. Without KVM, -cpu EPYC has AMD-V.");
     else if (!locked)
         report(core, "Bulkhead needs an Intel CPU of the Westmere generation (2010) or later with "
-                     "VT-x, EPT and unrestricted guest; see also the firmware's setup.");
+                     "VT-x, EPT and unrestricted guest, or AMD-V with nested paging; see also the "
+                     "firmware's setup.");
 }
 
 int vmx_caps_check(const struct vmx_caps *c, unsigned core,
@@ -91,8 +92,7 @@ int vmx_caps_check(const struct vmx_caps *c, unsigned core,
     bool locked = false;
 
     if (!c->vmx) {
-        fmt(text, sizeof(text), "CPU %u: no VMX (CPUID.1:ECX bit 5)%s", core,
-            c->svm ? "; AMD-V is not supported yet" : "");
+        fmt(text, sizeof(text), "CPU %u: no VMX (CPUID.1:ECX bit 5), and no SVM", core);
         report(core, text);
         advise(c, core, false, report);
         return -E_NOTSUP;

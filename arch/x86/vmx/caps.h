@@ -18,7 +18,6 @@ struct vmx_caps {
     uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
     uint64_t feature_control;
     bool vmx;        /* CPUID.1:ECX.VMX */
-    bool svm;        /* the CPU has AMD-V */
     bool hypervisor; /* CPUID.1:ECX bit 31: we run inside another hypervisor */
 };
 

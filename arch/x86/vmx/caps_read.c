@@ -3,8 +3,6 @@
 #include "arch/x86/vmx/caps.h"
 #include "hv/lib.h"
 
-#define CPUID_EXT1_ECX_SVM (1u << 2)
-
 /* The value, or 0 if the MSR does not exist. */
 static uint64_t read_or_zero(uint32_t msr)
 {
@@ -42,8 +40,6 @@ void vmx_caps_read(struct vmx_caps *c)
     memset(c, 0, sizeof(*c));
     c->vmx = ecx & CPUID_1_ECX_VMX;
     c->hypervisor = ecx & CPUID_1_ECX_HYPERVISOR;
-    c->svm =
-        cpuid(0x80000000u, 0).eax > 0x80000000u && (cpuid(0x80000001u, 0).ecx & CPUID_EXT1_ECX_SVM);
     if (!c->vmx)
         return;
     c->feature_control = read_or_zero(MSR_IA32_FEATURE_CONTROL);

@@ -1,0 +1,368 @@
+/* struct virt_ops for AMD-V. */
+#include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/guest/vcpu_state.h"
+#include "arch/x86/virt.h"
+#include "hv/arch.h"
+#include "hv/exit.h"
+#include "hv/fmt.h"
+#include "hv/hostmem.h"
+#include "hv/job.h"
+#include "hv/lib.h"
+
+static bool present(void)
+{
+    struct svm_caps c;
+
+    svm_caps_read(&c);
+    return c.svm;
+}
+
+static int core_on(unsigned core, void *page)
+{
+    if (core == 0)
+        svm_make_maps();
+    return svm_core_on(core, page);
+}
+
+static void core_caps(struct abi_caps *out)
+{
+    struct svm_caps c;
+
+    svm_caps_read(&c);
+    *out = (struct abi_caps){.hypervisor = c.hypervisor};
+    if (cpuid(CPUID_EXTENDED, 0).eax >= CPUID_EXTENDED + 8)
+        out->address_widths = cpuid(CPUID_EXTENDED + 8, 0).eax;
+}
+
+static void describe(struct abi_host *h)
+{
+    uint32_t brand[12];
+
+    for (uint32_t i = 0; i < 3; i++) {
+        struct cpuid_regs r = cpuid(0x80000002u + i, 0);
+
+        memcpy(&brand[4 * i], &r, sizeof(r));
+    }
+    memcpy(h->cpu_brand, brand, sizeof(brand));
+    h->cpu_brand[sizeof(brand)] = 0;
+    h->cpu_signature = cpuid(1, 0).eax;
+}
+
+/* AMD's CPUs do not have the fault that it is for. */
+static bool set_nx_large(bool wanted)
+{
+    (void)wanted;
+    return false;
+}
+
+static uint64_t split_size(uint64_t memory)
+{
+    (void)memory;
+    return 0;
+}
+
+static void prepare_split(struct guest *g, gpa_t gpa)
+{
+    (void)g;
+    (void)gpa;
+}
+
+static bool audit_split(const struct guest *g, gpa_t gpa)
+{
+    (void)g;
+    (void)gpa;
+    return true;
+}
+
+static void *alloc_table(void *ctx)
+{
+    return guest_alloc_page(ctx);
+}
+
+static int guest_init(struct guest *g)
+{
+    struct svm_guest *b = guest_alloc_page(g);
+
+    if (!b || npt_init(&b->npt, svm_caps_common()->page_1g, alloc_table, g))
+        return -E_NOMEM;
+    g->backend = b;
+    return 0;
+}
+
+static void guest_free(struct guest *g)
+{
+    g->backend = NULL;
+}
+
+static int map(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_perm perm)
+{
+    struct svm_guest *b = g->backend;
+
+    return npt_map(&b->npt, gpa, hpa, size, (unsigned)perm);
+}
+
+static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
+{
+    struct svm_guest *b = g->backend;
+
+    return npt_unmap(&b->npt, gpa, size);
+}
+
+/* The translations of a guest's vCPUs have ASIDs of their own. */
+static void flush(struct vcpu *v)
+{
+    struct svm_vcpu *x = v->backend;
+
+    if (x)
+        asid_flush(&x->asid);
+}
+
+static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
+{
+    struct svm_guest *b = g->backend;
+
+    return npt_prepare(&b->npt, gpa, size);
+}
+
+static int place(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, bool mapped)
+{
+    struct svm_guest *b = g->backend;
+
+    return npt_place(&b->npt, gpa, hpa, size, mapped ? NPT_READ | NPT_WRITE : 0);
+}
+
+struct audit {
+    const struct guest *guest;
+    char *text;
+    size_t size;
+};
+
+/* A page may span several ranges of the owner map: all are checked. */
+static int audit_page(void *ctx, const struct npt_mapping *m)
+{
+    const struct audit *a = ctx;
+    uint64_t at = m->hpa, end = m->hpa + m->size;
+    bool management = a->guest->management;
+
+    while (at < end) {
+        struct mem_range r = {0};
+        bool known = hostmem_find(hpa(at), &r);
+        bool own = r.kind == MEM_GUEST && r.guest == a->guest->number;
+        bool read =
+            (r.kind == MEM_SHARED || r.kind == MEM_MODULE) && management && m->perm == NPT_READ;
+        bool region =
+            r.kind == MEM_REGION && mem_is_owner(&r, a->guest->number) && !(m->perm & NPT_EXECUTE);
+        bool image = r.kind == MEM_IMAGE && management && !(m->perm & NPT_EXECUTE);
+
+        if (!known || (!own && !read && !region && !image)) {
+            (void)fmt(a->text, a->size, "0x%lx maps to host 0x%lx, which is not the guest's",
+                      m->gpa, at);
+            return -E_PERM;
+        }
+        at = r.base + r.size;
+    }
+    return 0;
+}
+
+static int audit(const struct guest *g, char *text, size_t text_size)
+{
+    struct audit a = {g, text, text_size};
+    const struct svm_guest *b = g->backend;
+
+    return npt_walk(&b->npt, audit_page, &a);
+}
+
+static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
+{
+    return cpuid(leaf, subleaf);
+}
+
+/* The guest keeps its pages from one start to the next. One per call. 0, -E_AGAIN (more steps), or
+ * -E_NOMEM. */
+static int make_backend(struct vcpu *v)
+{
+    struct svm_vcpu *x = v->backend;
+
+    if (!x) {
+        v->backend = x = guest_alloc_page(v->guest);
+        if (!x)
+            return -E_NOMEM;
+        x->vcpu = v;
+        return -E_AGAIN;
+    }
+    if (!x->vmcb) {
+        x->vmcb = guest_alloc_page(v->guest);
+        return x->vmcb ? -E_AGAIN : -E_NOMEM;
+    }
+    if (!x->lazy.fpu)
+        x->lazy.fpu = guest_alloc_page(v->guest);
+    return x->lazy.fpu ? 0 : -E_NOMEM;
+}
+
+static void reset_policies(struct svm_vcpu *x)
+{
+    const struct cpuid_env env = {
+        .host = host_cpuid,
+        .tsc_hz = arch_tsc_hz(),
+        .xcr0 = svm_xcr0_allowed(),
+        .invpcid = true,
+        .rdtscp = true,
+        .apic = x->vcpu->guest->config.devices & DEV_APIC,
+        .vcpu = x->vcpu->number,
+        .vcpus = x->vcpu->guest->vcpu_count,
+    };
+
+    x86_reset(&x->x86, &env);
+}
+
+static void reset_backend(struct svm_vcpu *x)
+{
+    x->nrips = svm_caps_common()->features & CPUID_SVM_NRIPS ? 1 : 0;
+    x->handlers = x->nrips ? svm_exit_handlers : svm_decoding_handlers;
+    svm_unload(x);
+    svm_lazy_reset(&x->lazy);
+    asid_flush(&x->asid);
+}
+
+/* The parts of the vCPU, one per step: all together would take longer than slices may be late. */
+enum make_step {
+    MAKE_PAGES = 3,
+    MAKE_BACKEND = MAKE_PAGES,
+    MAKE_POLICIES,
+    MAKE_REGION,
+    MAKE_STATE,
+    MADE
+};
+
+static void make_step(struct svm_vcpu *x, const struct load_result *start, enum make_step step)
+{
+    switch (step) {
+    case MAKE_BACKEND:
+        reset_backend(x);
+        break;
+    case MAKE_POLICIES:
+        reset_policies(x);
+        break;
+    case MAKE_REGION:
+        memset(x->vmcb, 0, PAGE_SIZE);
+        break;
+    default:
+        svm_load(x);
+        svm_setup_controls(x);
+        svm_setup_state(x, start);
+        break;
+    }
+}
+
+static int vcpu_init(struct vcpu *v, const struct load_result *start, unsigned step)
+{
+    int rc;
+
+    if (step < MAKE_PAGES) {
+        rc = make_backend(v);
+        v->waits = true;
+        return rc ? rc : -E_AGAIN;
+    }
+    make_step(v->backend, start, (enum make_step)step);
+    return step + 1 < MADE ? -E_AGAIN : 0;
+}
+
+static void vcpu_free(struct vcpu *v)
+{
+    svm_unload(v->backend);
+}
+
+static void vcpu_reset(struct vcpu *v)
+{
+    svm_load(v->backend);
+    svm_reset_state(v->backend);
+}
+
+static void vcpu_start(struct vcpu *v, uint8_t vector)
+{
+    svm_start_at(v->backend, vector);
+}
+
+static void shift_tsc(struct vcpu *v, uint64_t ticks)
+{
+    svm_control(v)->tsc_offset -= ticks;
+}
+
+static void where(struct vcpu *v, struct vcpu_place *out)
+{
+    const struct vmcb_save *s = svm_save(v);
+
+    *out = (struct vcpu_place){
+        .rip = s->rip,
+        .interrupts_off = !(s->rflags & RFLAGS_IF),
+        .halted = svm_of(v)->halted,
+    };
+}
+
+/* Control words are VT-x's. */
+static void controls(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r)
+{
+    (void)v;
+    (void)c;
+    r->control = r->bits = 0;
+    r->result = -E_NOTSUP;
+}
+
+/* The VMCB's layout is the APM's: there is nothing to find. */
+static int64_t probe_field(struct vcpu *v, uint64_t row)
+{
+    (void)v;
+    (void)row;
+    return -E_NOTSUP;
+}
+
+/* Without rows so far: the record of the last exit alone. */
+static void snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
+{
+    struct abi_snapshot *s = &v->snapshots[slot];
+
+    if (!v->backend)
+        return;
+    __atomic_fetch_add(&s->lock, 1, __ATOMIC_ACQ_REL);
+    s->count = 0;
+    s->cause = cause;
+    s->kind = ABI_STATE_NONE;
+    s->exit = *v->exit;
+    s->tsc = arch_tsc();
+    s->ticks = 0;
+    __atomic_store_n(&s->sequence, v->snapshot_sequence + 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&s->lock, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&v->snapshot_sequence, s->sequence, __ATOMIC_RELEASE);
+}
+
+const struct virt_ops svm_ops = {
+    .name = "AMD-V",
+    .root = "SVM host mode",
+    .present = present,
+    .core_probe = svm_caps_probe,
+    .core_on = core_on,
+    .describe = describe,
+    .guest_init = guest_init,
+    .guest_free = guest_free,
+    .map = map,
+    .unmap = unmap,
+    .flush = flush,
+    .prepare = prepare,
+    .place = place,
+    .set_nx_large = set_nx_large,
+    .split_size = split_size,
+    .prepare_split = prepare_split,
+    .audit_split = audit_split,
+    .audit = audit,
+    .vcpu_init = vcpu_init,
+    .vcpu_free = vcpu_free,
+    .vcpu_reset = vcpu_reset,
+    .vcpu_start = vcpu_start,
+    .run = x86_run,
+    .controls = controls,
+    .where = where,
+    .shift_tsc = shift_tsc,
+    .probe_field = probe_field,
+    .core_caps = core_caps,
+    .snapshot = snapshot,
+};

@@ -1,0 +1,30 @@
+/* What a core's AMD-V can do, and what Bulkhead needs of it. APM vol. 2 "Enabling SVM", vol. 3
+ * "CPUID Fn8000_000A". Pure, except svm_caps_read(). */
+#pragma once
+
+#include "arch/x86/svm/svm.h"
+#include "hv/types.h"
+
+struct svm_caps {
+    bool svm;          /* CPUID Fn8000_0001 ECX bit 2 */
+    bool hypervisor;   /* CPUID.1:ECX bit 31: we run inside another hypervisor */
+    uint32_t revision; /* Fn8000_000A EAX, EBX, EDX */
+    uint32_t asids;
+    uint32_t features;
+    uint64_t vm_cr;
+    bool page_1g;
+    uint64_t cr4; /* the bits that this CPU has */
+};
+
+void svm_caps_read(struct svm_caps *c);
+/* Calls report(core, text) for everything that is missing, then for what the user can do about it.
+ * 0, or -E_NOTSUP. */
+int svm_caps_check(const struct svm_caps *c, unsigned core,
+                   void (*report)(unsigned core, const char *text));
+/* Reports in what `c` differs from the boot core's. True when they agree. */
+bool svm_caps_same(const struct svm_caps *boot, const struct svm_caps *c, unsigned core,
+                   void (*report)(unsigned core, const char *text));
+
+/* caps_read.c: what all cores have, as of the boot core's probe; and struct virt_ops' probe. */
+const struct svm_caps *svm_caps_common(void);
+int svm_caps_probe(unsigned core, void (*report)(unsigned core, const char *text));

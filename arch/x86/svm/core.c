@@ -1,0 +1,177 @@
+/*
+ * What a core needs for SVM, and which vCPU's registers it holds. The VMCB switches most; the
+ * others (FPU and vector registers, debug registers) stay in the core until another vCPU runs
+ * there: the root does not use them.
+ */
+#include "arch/x86/cpu/apic.h"
+#include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/cpu/regs.h"
+#include "arch/x86/cpu/trap.h"
+#include "arch/x86/guest/vcpu_state.h"
+#include "hv/arch.h"
+#include "hv/hostmem.h"
+#include "hv/lib.h"
+
+static struct core {
+    struct asid_pool asids;
+    void *host; /* a page in the layout of a VMCB: what VMLOAD loads for the root */
+    struct svm_vcpu *current;
+} cores[ARCH_CORES_MAX];
+
+int svm_core_on(unsigned core, void *core_page)
+{
+    const struct svm_caps *k = svm_caps_common();
+    struct core *c = &cores[core];
+
+    if (core == 0)
+        trap_set_handler(VECTOR_TIMER, apic_timer_came, NULL);
+    c->host = hostmem_alloc_zeroed(PAGE_SIZE, MEM_HOST);
+    if (!c->host)
+        return -E_NOMEM;
+    asid_pool_init(&c->asids, k->asids, k->features & CPUID_SVM_FLUSH_BY_ASID);
+    wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) | EFER_SVME);
+    wrmsr(MSR_VM_HSAVE_PA, (uintptr_t)core_page);
+    __asm__ volatile("vmsave %0" ::"a"(c->host) : "memory");
+    return 0;
+}
+
+void svm_prepare_entry(struct svm_vcpu *x)
+{
+    struct core *c = &cores[x->vcpu->entity.core];
+
+    if (!asid_is_current(&c->asids, &x->asid)) {
+        x->vmcb->control.tlb_control = asid_take(&c->asids, &x->asid);
+        x->vmcb->control.guest_asid = x->asid.id;
+    }
+    apic_timer_set(x->deadline);
+}
+
+void svm_wait(struct svm_vcpu *x)
+{
+    struct vcpu *v = x->vcpu;
+    struct abi_exit *next = v->exit + 1 < v->exits + ABI_EXITS ? v->exit + 1 : v->exits;
+
+    v->exit->entry_tsc = arch_tsc();
+    arch_idle(x->deadline, &v->entity.requests);
+    v->exit = next;
+    *next = (struct abi_exit){
+        .tsc = arch_tsc(),
+        .rip = x->vmcb->save.rip,
+        .reason = SVM_EXIT_INTR,
+        .outcome = EXIT_KICK,
+        .guest = next->guest,
+        .vcpu = next->vcpu,
+    };
+    v->stats->entries++;
+    v->stats->exits[SVM_EXIT_INTR]++;
+}
+
+/* ---- lazy registers ---- */
+
+#define FCW_RESET    0x037fu
+#define MXCSR_RESET  0x1f80u
+#define MXCSR_OFFSET 24u
+#define XSTATE_BV    512u /* in the XSAVE header */
+#define CPUID_XSAVE  0xdu
+/* x87, SSE, AVX: state larger than a page is not offered. */
+#define XCR0_OFFERED (XCR0_X87 | XCR0_SSE | XCR0_AVX)
+
+/* All cores are alike: read once. */
+uint64_t svm_xcr0_allowed(void)
+{
+    static uint64_t allowed;
+    static bool known;
+
+    if (__atomic_load_n(&known, __ATOMIC_ACQUIRE))
+        return allowed;
+    if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE)
+        allowed = cpuid(CPUID_XSAVE, 0).eax & XCR0_OFFERED;
+    __atomic_store_n(&known, true, __ATOMIC_RELEASE);
+    return allowed;
+}
+
+/* State without an owner, see svm_load(), has no place and is not saved. */
+static void exchange_fpu(struct svm_lazy *held, const struct svm_lazy *l)
+{
+    uint64_t all = svm_xcr0_allowed();
+
+    if (!all) {
+        if (held->fpu)
+            __asm__ volatile("fxsave64 %0" : "=m"(*(uint8_t(*)[512])held->fpu));
+        __asm__ volatile("fxrstor64 %0" ::"m"(*(const uint8_t(*)[512])l->fpu));
+        return;
+    }
+    held->xcr0 = read_xcr0();
+    if (held->xcr0 != all)
+        write_xcr0(all);
+    if (held->fpu)
+        __asm__ volatile("xsave64 %0"
+                         : "=m"(*(uint8_t(*)[PAGE_SIZE])held->fpu)
+                         : "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
+                         : "memory");
+    __asm__ volatile("xrstor64 %0" ::"m"(*(const uint8_t(*)[PAGE_SIZE])l->fpu), "a"((uint32_t)all),
+                     "d"((uint32_t)(all >> 32))
+                     : "memory");
+    if (l->xcr0 != all)
+        write_xcr0(l->xcr0);
+}
+
+#define EXCHANGE_DR(n)                                                                             \
+    do {                                                                                           \
+        held->dr[n] = read_dr##n();                                                                \
+        if (held->dr[n] != l->dr[n])                                                               \
+            write_dr##n(l->dr[n]);                                                                 \
+    } while (0)
+
+/* Saves the core's state to `held` and loads `l`; writes only what differs. */
+static void exchange(struct svm_lazy *held, const struct svm_lazy *l)
+{
+    exchange_fpu(held, l);
+    held->tsc_aux = rdmsr(MSR_IA32_TSC_AUX);
+    if (held->tsc_aux != l->tsc_aux)
+        wrmsr(MSR_IA32_TSC_AUX, l->tsc_aux);
+    EXCHANGE_DR(0);
+    EXCHANGE_DR(1);
+    EXCHANGE_DR(2);
+    EXCHANGE_DR(3);
+}
+
+void svm_lazy_reset(struct svm_lazy *l)
+{
+    const uint16_t fcw = FCW_RESET;
+    const uint32_t mxcsr = MXCSR_RESET;
+    const uint64_t present = XCR0_X87 | XCR0_SSE;
+    uint8_t *fpu = l->fpu;
+
+    memset(l, 0, sizeof(*l));
+    l->fpu = fpu;
+    memset(fpu, 0, PAGE_SIZE);
+    memcpy(fpu, &fcw, sizeof(fcw));
+    memcpy(fpu + MXCSR_OFFSET, &mxcsr, sizeof(mxcsr));
+    memcpy(fpu + XSTATE_BV, &present, sizeof(present));
+    l->xcr0 = XCR0_X87;
+}
+
+void svm_load(struct svm_vcpu *x)
+{
+    struct core *c = &cores[x->vcpu->entity.core];
+    struct svm_lazy nobody;
+
+    if (__builtin_expect(c->current == x, 1))
+        return;
+    x->host = (uintptr_t)c->host;
+    nobody.fpu = NULL;
+    exchange(c->current ? &c->current->lazy : &nobody, &x->lazy);
+    /* VMRUN loads it from the VMCB, but for Bochs, which leaves the core's. */
+    write_cr2(x->vmcb->save.cr2);
+    c->current = x;
+}
+
+void svm_unload(struct svm_vcpu *x)
+{
+    struct core *c = &cores[x->vcpu->entity.core];
+
+    if (c->current == x)
+        c->current = NULL;
+}

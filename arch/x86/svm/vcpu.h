@@ -1,0 +1,83 @@
+/* The backend's part of a guest, of a vCPU and of a core. Owned by the vCPU's core. */
+#pragma once
+
+#include "arch/x86/guest/vcpu.h"
+#include "arch/x86/svm/asid.h"
+#include "arch/x86/svm/caps.h"
+#include "arch/x86/svm/npt.h"
+#include "arch/x86/svm/vmcb.h"
+#include "hv/arch.h"
+#include "hv/guest.h"
+#include "hv/virt.h"
+
+struct svm_guest {
+    struct npt npt;
+};
+_Static_assert(sizeof(struct svm_guest) <= 4096, "allocated as one page");
+
+/* Registers that the guest reaches directly and that no field of the VMCB holds: switched only when
+ * another vCPU runs on the core. */
+struct svm_lazy {
+    uint8_t *fpu;  /* one page: XSAVE or FXSAVE area */
+    uint64_t xcr0; /* the guest's; used with XSAVE alone */
+    uint64_t tsc_aux;
+    uint64_t dr[4];
+};
+
+typedef enum exit_action svm_handler(struct vcpu *v);
+
+struct svm_vcpu {
+    struct vcpu *vcpu;
+    struct vmcb *vmcb;
+    uint64_t host;                /* where VMLOAD finds what the root has there: its core's */
+    svm_handler *const *handlers; /* by svm_exit_row() */
+    uint64_t deadline;            /* the present entry ends by then, absolute ticks */
+    uint64_t shown_cr0, shown_cr4;
+    uint64_t pat;      /* as the guest wrote it: without effect */
+    uint64_t trap_due; /* DR6's bits of a debug exception before the next instruction */
+    struct asid asid;
+    uint8_t nrips;    /* the CPU reports the next RIP */
+    bool halted;      /* the next entry waits in HLT instead */
+    bool nmi_blocked; /* from an NMI's injection to its IRET */
+    bool nmi_returns; /* that IRET, at nmi_iret, is executed next */
+    uint64_t nmi_iret;
+    bool irq_window, nmi_window;
+    struct x86_vcpu x86;
+    struct svm_lazy lazy;
+};
+_Static_assert(sizeof(struct svm_vcpu) <= 4096, "allocated as one page");
+
+/* enter.asm. Enters the guest with v->regs, handles exits and enters again, until an exit needs
+ * more than that. Returns its enum exit_action. v->exit records the exit. */
+uint32_t svm_enter(struct vcpu *v);
+
+/* exits.c: the handler of each exit, by svm_exit_row(). v->exit is filled in, except for
+ * qualification and detail: handlers whose reason defines them add them. The second table is for
+ * CPUs that do not report the next RIP. */
+extern svm_handler *const svm_exit_handlers[ABI_EXIT_REASONS];
+extern svm_handler *const svm_decoding_handlers[ABI_EXIT_REASONS];
+
+/* setup.c: both together write the whole VMCB, controls first. */
+void svm_setup_controls(struct svm_vcpu *x);
+void svm_setup_state(struct svm_vcpu *x, const struct load_result *start);
+/* The state after INIT, and what SIPI changes in it. */
+void svm_reset_state(struct svm_vcpu *x);
+void svm_start_at(struct svm_vcpu *x, uint8_t vector);
+/* The permission maps, which all guests share. Boot core, before any guest. */
+void svm_make_maps(void);
+
+/* core.c: SVM on the calling core. -E_NOMEM. */
+int svm_core_on(unsigned core, void *core_page) MUST_CHECK;
+/* Before an entry: the vCPU has an ASID, its translations are flushed as needed, the timer will end
+ * its slice. */
+void svm_prepare_entry(struct svm_vcpu *x);
+/* Instead of an entry: waits in HLT until an interrupt or the deadline comes. */
+void svm_wait(struct svm_vcpu *x);
+/* Makes the vCPU's lazy registers present on this core. */
+void svm_load(struct svm_vcpu *x);
+/* The core forgets the vCPU. */
+void svm_unload(struct svm_vcpu *x);
+/* The state of a vCPU after reset; l->fpu is set. */
+void svm_lazy_reset(struct svm_lazy *l);
+/* The components of the extended state that guests may use; 0 without XSAVE. */
+uint64_t svm_xcr0_allowed(void);

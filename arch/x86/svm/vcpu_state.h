@@ -1,0 +1,472 @@
+/* arch/x86/guest/vcpu_state.h for AMD-V: most of it is in the VMCB. */
+#pragma once
+
+#include "arch/x86/cpu/msr.h"
+#include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/vcpu.h"
+#include "arch/x86/svm/svm.h"
+#include "arch/x86/svm/vcpu.h"
+#include "hv/arch.h"
+
+/* An attribute's bits 11:8 are bits 15:12 of the rights. */
+#define ATTRIB_LOW  0xffu
+#define ATTRIB_HIGH 0xf00u
+#define ATTRIB_P    (1u << 7)
+
+static inline struct svm_vcpu *svm_of(const struct vcpu *v)
+{
+    return v->backend;
+}
+
+static inline struct vmcb_control *svm_control(const struct vcpu *v)
+{
+    return &svm_of(v)->vmcb->control;
+}
+
+static inline struct vmcb_save *svm_save(const struct vcpu *v)
+{
+    return &svm_of(v)->vmcb->save;
+}
+
+static inline struct x86_vcpu *vcpu_x86(const struct vcpu *v)
+{
+    return &svm_of(v)->x86;
+}
+
+#define DEFINE_STATE(name, field)                                                                  \
+    static inline uint64_t vcpu_get_##name(const struct vcpu *v)                                   \
+    {                                                                                              \
+        return svm_save(v)->field;                                                                 \
+    }                                                                                              \
+    static inline void vcpu_set_##name(struct vcpu *v, uint64_t value)                             \
+    {                                                                                              \
+        svm_save(v)->field = value;                                                                \
+    }
+DEFINE_STATE(rip, rip)
+DEFINE_STATE(rsp, rsp)
+DEFINE_STATE(rflags, rflags)
+DEFINE_STATE(cr3, cr3)
+DEFINE_STATE(dr7, dr7)
+DEFINE_STATE(debugctl, dbgctl)
+
+static inline uint64_t vcpu_get_cr0(const struct vcpu *v)
+{
+    return svm_save(v)->cr0;
+}
+
+static inline uint64_t vcpu_get_cr4(const struct vcpu *v)
+{
+    return svm_save(v)->cr4;
+}
+
+/* The guest reads the register itself unless it must see something else. */
+static inline void svm_intercept_cr_read(struct vcpu *v, unsigned cr, bool differs)
+{
+    uint16_t bit = (uint16_t)(1u << cr);
+    struct vmcb_control *c = svm_control(v);
+
+    c->intercept_cr_read =
+        (uint16_t)(differs ? c->intercept_cr_read | bit : c->intercept_cr_read & ~bit);
+}
+
+static inline void vcpu_set_cr0(struct vcpu *v, uint64_t value)
+{
+    svm_save(v)->cr0 = value;
+    svm_intercept_cr_read(v, 0, value != svm_of(v)->shown_cr0);
+}
+
+static inline void vcpu_set_cr4(struct vcpu *v, uint64_t value)
+{
+    svm_save(v)->cr4 = value;
+    svm_intercept_cr_read(v, 4, value != svm_of(v)->shown_cr4);
+}
+
+static inline void vcpu_show_cr0(struct vcpu *v, uint64_t value)
+{
+    svm_of(v)->shown_cr0 = value;
+    vcpu_set_cr0(v, svm_save(v)->cr0);
+}
+
+static inline void vcpu_show_cr4(struct vcpu *v, uint64_t value)
+{
+    svm_of(v)->shown_cr4 = value;
+    vcpu_set_cr4(v, svm_save(v)->cr4);
+}
+
+static inline uint64_t vcpu_shown_cr0(const struct vcpu *v)
+{
+    return svm_of(v)->shown_cr0;
+}
+
+static inline uint64_t vcpu_shown_cr4(const struct vcpu *v)
+{
+    return svm_of(v)->shown_cr4;
+}
+
+/* VMRUN requires SVME. */
+static inline uint64_t vcpu_get_efer(const struct vcpu *v)
+{
+    return svm_save(v)->efer & ~EFER_SVME;
+}
+
+static inline void vcpu_set_efer(struct vcpu *v, uint64_t value)
+{
+    svm_save(v)->efer = value | EFER_SVME;
+}
+
+/* DR6 is in the VMCB; the others stay in the core while the vCPU is loaded (core.c). */
+static inline uint64_t vcpu_get_dr(const struct vcpu *v, unsigned n)
+{
+    switch (n) {
+    case 0:
+        return read_dr0();
+    case 1:
+        return read_dr1();
+    case 2:
+        return read_dr2();
+    case 3:
+        return read_dr3();
+    default:
+        return svm_save(v)->dr6;
+    }
+}
+
+static inline void vcpu_set_dr(struct vcpu *v, unsigned n, uint64_t value)
+{
+    switch (n) {
+    case 0:
+        write_dr0(value);
+        break;
+    case 1:
+        write_dr1(value);
+        break;
+    case 2:
+        write_dr2(value);
+        break;
+    case 3:
+        write_dr3(value);
+        break;
+    default:
+        svm_save(v)->dr6 = value;
+        break;
+    }
+}
+
+/* In both places: see svm_load(). */
+static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
+{
+    svm_save(v)->cr2 = value;
+    write_cr2(value);
+}
+
+static inline uint64_t vcpu_get_xcr0_allowed(const struct vcpu *v)
+{
+    (void)v;
+    return svm_xcr0_allowed();
+}
+
+/* The root does not use these registers: they hold the guest's values while it is loaded here. */
+static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value)
+{
+    (void)v;
+    write_xcr0(value);
+}
+
+static inline uint64_t vcpu_get_tsc_aux(const struct vcpu *v)
+{
+    (void)v;
+    return rdmsr(MSR_IA32_TSC_AUX);
+}
+
+/* The other bits are fixed, reach beyond the guest, or belong to features that CPUID hides; DE
+ * decides what the end of an emulated IN or OUT looks for. */
+static inline uint64_t vcpu_owned_cr4(const struct vcpu *v)
+{
+    (void)v;
+    return ~(CR4_VME | CR4_PVI | CR4_TSD | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
+             CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP);
+}
+
+static inline uint64_t vcpu_known_cr4(const struct vcpu *v)
+{
+    (void)v;
+    return svm_caps_common()->cr4;
+}
+
+static inline struct vmcb_segment *svm_segment(const struct vcpu *v, enum segment_id id)
+{
+    struct vmcb_save *s = svm_save(v);
+
+    switch (id) {
+    case SEGMENT_LDTR:
+        return &s->ldtr;
+    case SEGMENT_TR:
+        return &s->tr;
+    default:
+        return &s->es + id;
+    }
+}
+
+static inline uint32_t svm_rights(const struct vmcb_segment *s)
+{
+    return (s->attrib & ATTRIB_LOW) | (uint32_t)(s->attrib & ATTRIB_HIGH) << 4 |
+           (s->attrib & ATTRIB_P ? 0 : SEGMENT_RIGHTS_NULL);
+}
+
+static inline uint16_t svm_attrib(uint32_t rights)
+{
+    return rights & SEGMENT_RIGHTS_NULL
+               ? 0
+               : (uint16_t)((rights & ATTRIB_LOW) | (rights >> 4 & ATTRIB_HIGH));
+}
+
+static inline struct segment vcpu_get_segment(const struct vcpu *v, enum segment_id id)
+{
+    const struct vmcb_segment *s = svm_segment(v, id);
+
+    return (struct segment){.base = s->base, .limit = s->limit, .rights = svm_rights(s)};
+}
+
+static inline uint16_t vcpu_get_selector(const struct vcpu *v, enum segment_id id)
+{
+    return svm_segment(v, id)->selector;
+}
+
+static inline void vcpu_set_segment(struct vcpu *v, enum segment_id id, uint16_t selector,
+                                    const struct segment *s)
+{
+    *svm_segment(v, id) = (struct vmcb_segment){selector, svm_attrib(s->rights), s->limit, s->base};
+    if (id == SEGMENT_SS)
+        svm_save(v)->cpl = s->rights >> 5 & 3;
+}
+
+static inline struct segment vcpu_get_gdtr(const struct vcpu *v)
+{
+    const struct vmcb_segment *s = &svm_save(v)->gdtr;
+
+    return (struct segment){.base = s->base, .limit = s->limit};
+}
+
+static inline uint32_t vcpu_get_cs_rights(const struct vcpu *v)
+{
+    return svm_rights(&svm_save(v)->cs);
+}
+
+static inline uint32_t vcpu_get_tr_rights(const struct vcpu *v)
+{
+    return svm_rights(&svm_save(v)->tr);
+}
+
+static inline void vcpu_set_tr_rights(struct vcpu *v, uint32_t rights)
+{
+    svm_save(v)->tr.attrib = svm_attrib(rights);
+}
+
+static inline unsigned vcpu_get_cpl(const struct vcpu *v)
+{
+    return svm_save(v)->cpl;
+}
+
+/* With nested paging they are no registers: a walk reads them from memory. */
+static inline void vcpu_get_pdptes(const struct vcpu *v, uint64_t pdpte[4])
+{
+    uint64_t at = svm_save(v)->cr3 & 0xffffffe0ull;
+
+    if (gmem_read(&v->guest->mem, gpa(at), pdpte, 4 * sizeof(pdpte[0])))
+        for (unsigned i = 0; i < 4; i++)
+            pdpte[i] = 0;
+}
+
+static inline void vcpu_set_pdptes(struct vcpu *v, const uint64_t pdpte[4])
+{
+    (void)v;
+    (void)pdpte;
+}
+
+static inline uint64_t vcpu_get_tsc_offset(const struct vcpu *v)
+{
+    return svm_control(v)->tsc_offset;
+}
+
+static inline uint64_t vcpu_get_tsc(const struct vcpu *v)
+{
+    return arch_tsc() + vcpu_get_tsc_offset(v);
+}
+
+static inline void vcpu_set_tsc(struct vcpu *v, uint64_t value)
+{
+    svm_control(v)->tsc_offset = value - arch_tsc();
+}
+
+static inline void vcpu_flush_tlb(struct vcpu *v)
+{
+    asid_flush(&svm_of(v)->asid);
+}
+
+static inline bool vcpu_random(const struct vcpu *v, bool seed, uint64_t *value)
+{
+    bool there;
+
+    (void)v;
+    if (seed)
+        __asm__ volatile("rdseed %0" : "=r"(*value), "=@ccc"(there));
+    else
+        __asm__ volatile("rdrand %0" : "=r"(*value), "=@ccc"(there));
+    return there;
+}
+
+static inline bool vcpu_in_shadow(const struct vcpu *v)
+{
+    return svm_control(v)->interrupt_shadow & INTERRUPT_SHADOW;
+}
+
+static inline void vcpu_end_shadow(struct vcpu *v)
+{
+    svm_control(v)->interrupt_shadow &= ~INTERRUPT_SHADOW;
+}
+
+/* The VMCB has no place for this: an IRET exits while it is so. */
+static inline bool vcpu_nmi_blocked(const struct vcpu *v)
+{
+    const struct svm_vcpu *x = svm_of(v);
+
+    return x->nmi_blocked && (!x->nmi_returns || x->vmcb->save.rip == x->nmi_iret);
+}
+
+static inline void vcpu_block_nmi(struct vcpu *v, bool blocked)
+{
+    struct vmcb_control *c = svm_control(v);
+
+    svm_of(v)->nmi_blocked = blocked;
+    svm_of(v)->nmi_returns = false;
+    c->intercept_misc1 =
+        blocked ? c->intercept_misc1 | INTERCEPT_IRET : c->intercept_misc1 & ~INTERCEPT_IRET;
+}
+
+static inline bool vcpu_trap_is_due(const struct vcpu *v)
+{
+    return svm_of(v)->trap_due;
+}
+
+static inline void vcpu_set_trap_due(struct vcpu *v, uint64_t conditions)
+{
+    svm_of(v)->trap_due |= conditions;
+}
+
+static inline bool vcpu_exit_port(const struct vcpu *v, uint16_t *port, unsigned *size)
+{
+    uint64_t q = v->exit->qualification;
+
+    *port = (uint16_t)(q >> IOIO_PORT_SHIFT);
+    *size = (unsigned)(q >> IOIO_SIZE_SHIFT & IOIO_SIZE_MASK);
+    return v->exit->reason == SVM_EXIT_IOIO;
+}
+
+/* enter.asm tests these bits of RFLAGS; the fixed one is always set. */
+static inline void vcpu_watch_ends(struct vcpu *v, bool all)
+{
+    v->end_flags = (uint32_t)(RFLAGS_TF | RFLAGS_RF | (all ? RFLAGS_FIXED : 0));
+}
+
+static inline bool vcpu_injects(const struct vcpu *v)
+{
+    return svm_control(v)->eventinj & EVENT_VALID;
+}
+
+static inline void vcpu_inject(struct vcpu *v, uint32_t event)
+{
+    struct vmcb_control *c = svm_control(v);
+
+    c->eventinj = (c->eventinj & ~(uint64_t)UINT32_MAX) | event;
+    svm_of(v)->halted = false;
+    if ((event & EVENT_TYPE) == EVENT_NMI)
+        vcpu_block_nmi(v, true);
+}
+
+static inline void vcpu_inject_error(struct vcpu *v, uint32_t error)
+{
+    svm_control(v)->eventinj = (uint64_t)error << EVENT_ERROR_SHIFT;
+}
+
+/* Software interrupts and exceptions are not injected: the guest executes the instruction again. */
+static inline void vcpu_inject_length(struct vcpu *v, uint32_t bytes)
+{
+    (void)v;
+    (void)bytes;
+}
+
+static inline bool vcpu_has_windows(const struct vcpu *v)
+{
+    return svm_of(v)->irq_window || svm_of(v)->nmi_window;
+}
+
+/* A virtual interrupt that is intercepted shows that an interrupt can be delivered, so also that
+ * the IRET of an NMI's handler is done, if it was executed with interrupts off. Otherwise an NMI
+ * that waits comes after the next exit. */
+static inline bool svm_needs_vintr(const struct vcpu *v, bool irq, bool nmi)
+{
+    return irq || (nmi && (!vcpu_nmi_blocked(v) ||
+                           (svm_of(v)->nmi_returns && !(vcpu_get_rflags(v) & RFLAGS_IF))));
+}
+
+static inline void vcpu_set_windows(struct vcpu *v, bool irq, bool nmi)
+{
+    struct svm_vcpu *x = svm_of(v);
+    struct vmcb_control *c = &x->vmcb->control;
+    const uint64_t request = VINTR_IRQ | VINTR_PRIO | VINTR_IGN_TPR;
+
+    if (!irq && !nmi && !vcpu_has_windows(v))
+        return;
+    x->irq_window = irq;
+    x->nmi_window = nmi;
+    if (svm_needs_vintr(v, irq, nmi)) {
+        c->vintr |= request;
+        c->intercept_misc1 |= INTERCEPT_VINTR;
+    } else {
+        c->vintr &= ~request;
+        c->intercept_misc1 &= ~INTERCEPT_VINTR;
+    }
+}
+
+static inline void vcpu_set_halt(struct vcpu *v, bool halted)
+{
+    svm_of(v)->halted = halted;
+}
+
+/* No CPU that this backend knows works on the APIC by itself. */
+static inline void vcpu_sync_apic(struct vcpu *v)
+{
+    (void)v;
+}
+
+static inline void vcpu_load(struct vcpu *v)
+{
+    svm_load(v->backend);
+}
+
+static inline void vcpu_set_deadline(struct vcpu *v, uint64_t deadline, uint64_t now)
+{
+    (void)now;
+    svm_of(v)->deadline = deadline;
+}
+
+static inline enum exit_action vcpu_enter(struct vcpu *v)
+{
+    struct svm_vcpu *x = svm_of(v);
+
+    if (__builtin_expect(x->halted, 0)) {
+        svm_wait(x);
+        return EXIT_KICK;
+    }
+    if (__builtin_expect(x->trap_due != 0, 0) && !vcpu_injects(v)) {
+        (void)x86_trap_db(v, x->trap_due);
+        x->trap_due = 0;
+    }
+    svm_prepare_entry(x);
+    return (enum exit_action)svm_enter(v);
+}
+
+static inline bool vcpu_deadline_came(const struct vcpu *v)
+{
+    return v->exit->reason == SVM_EXIT_INTR && v->exit->tsc >= svm_of(v)->deadline;
+}
