@@ -6,6 +6,7 @@
 #define SEQLOCK_TRIES 1000
 
 struct dump_options;
+struct state_table;
 
 struct call {
     const struct api_view *v;
@@ -37,6 +38,8 @@ const char *call_query(const struct call *c, const char *name);
 bool call_query_u64(struct call *c, const char *name, uint64_t *v);
 bool call_query_bool(struct call *c, const char *name, bool *v);
 bool parse_u64(const char *s, uint64_t *v);
+/* What this machine's snapshots and exits are of. */
+const struct state_table *call_table(const struct call *c);
 /* ?decode=, ?oddities=, ?group=, ?fields=. False: the call has failed with 400. */
 bool call_dump_options(struct call *c, struct dump_options *o);
 
@@ -102,6 +105,8 @@ void get_check(struct call *c, char *const *arg);
 void get_layout(struct call *c, char *const *arg);
 void post_decode(struct call *c, char *const *arg);
 void get_capabilities(struct call *c, char *const *arg);
+void get_svm_capabilities(struct call *c, char *const *arg);
+void get_compare(struct call *c, char *const *arg);
 
 /* The first `bytes` of an Ethernet address: "52:42:48:00:00". */
 void put_mac(struct json_out *j, const char *name, const uint8_t *mac, size_t bytes);
@@ -111,6 +116,7 @@ void put_refused(struct json_out *j, const char *name, const uint64_t frames[NET
 void put_card(struct json_out *j, const struct abi_guest *g);
 
 /* One exit as an object of the array that is open. */
-void put_exit(struct json_out *j, const char *name, const struct abi_exit *e);
+void put_exit(struct json_out *j, const char *name, const struct state_table *t,
+              const struct abi_exit *e);
 /* The newest exit of a vCPU; false if it has had none. */
 bool copy_last_exit(const struct call *c, struct api_vcpu id, struct abi_exit *e);

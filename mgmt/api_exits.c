@@ -1,20 +1,24 @@
 /* The flight recorder: the last exits of a vCPU, and what causes most of them. */
-#include "arch/x86/inspect/names.h"
+#include "arch/x86/svm/svm.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"
 #include "mgmt/words.h"
 #include "mgmt/api_call.h"
+#include "mgmt/state.h"
 
 #define TOP_MAX    8u
 #define PAGE_SHIFT 12
 
-static uint32_t basic(const struct abi_exit *e)
-{
-    return e->reason & VMX_EXIT_BASIC_MASK;
-}
+/* What the kinds of exits have in common; NULL in `detail`: the exit has no detail. */
+struct kind {
+    uint32_t mask; /* bits of abi_exit.reason that make the reason */
+    const char *qualification;
+    const char *(*detail)(uint32_t reason);
+    bool (*port)(const struct abi_exit *e, uint64_t *v);
+    uint32_t msr[2], page[2]; /* exits whose detail is an MSR's number or an address */
+};
 
-/* The name of `detail`, by reason; NULL: it has none. */
-static const char *detail_name(uint32_t reason)
+static const char *vmx_detail(uint32_t reason)
 {
     switch (reason) {
     case VMX_EXIT_EPT_VIOLATION:
@@ -32,14 +36,71 @@ static const char *detail_name(uint32_t reason)
     }
 }
 
-static void put_members(struct json_out *j, const struct abi_exit *e)
+static const char *svm_detail(uint32_t reason)
 {
-    const char *detail = detail_name(basic(e));
+    switch (reason) {
+    case SVM_EXIT_NPF:
+        return "guest_physical";
+    case SVM_EXIT_MSR:
+        return "msr";
+    case SVM_EXIT_CPUID:
+        return "leaf";
+    case SVM_EXIT_VMMCALL:
+        return "function";
+    default:
+        return NULL;
+    }
+}
 
-    json_str(j, "reason", vmx_exit_reason_name(basic(e)));
-    json_u64(j, "number", basic(e));
+/* SDM 3C "Exit Qualification for I/O Instructions", APM 2 "IOIO Intercepts": bits 31:16. */
+static bool vmx_port(const struct abi_exit *e, uint64_t *v)
+{
+    *v = e->qualification >> 16 & 0xffff;
+    return (e->reason & VMX_EXIT_BASIC_MASK) == VMX_EXIT_IO_INSTRUCTION;
+}
+
+static bool svm_port(const struct abi_exit *e, uint64_t *v)
+{
+    *v = e->qualification >> 16 & 0xffff;
+    return e->reason == SVM_EXIT_IOIO;
+}
+
+static const struct kind *kind_of(const struct state_table *t)
+{
+    static const struct kind vmx = {
+        VMX_EXIT_BASIC_MASK,
+        "qualification",
+        vmx_detail,
+        vmx_port,
+        {VMX_EXIT_RDMSR, VMX_EXIT_WRMSR},
+        {VMX_EXIT_EPT_VIOLATION, VMX_EXIT_EPT_MISCONFIGURATION},
+    };
+    static const struct kind svm = {
+        UINT32_MAX,
+        "exitinfo1",
+        svm_detail,
+        svm_port,
+        {SVM_EXIT_MSR, SVM_EXIT_MSR},
+        {SVM_EXIT_NPF, SVM_EXIT_NPF},
+    };
+
+    return t->kind == ABI_STATE_SVM ? &svm : &vmx;
+}
+
+static uint32_t reason_of(const struct state_table *t, const struct abi_exit *e)
+{
+    return e->reason & kind_of(t)->mask;
+}
+
+static void put_members(struct json_out *j, const struct state_table *t, const struct abi_exit *e)
+{
+    uint32_t reason = reason_of(t, e);
+    const char *detail = kind_of(t)->detail(reason);
+
+    json_str(j, "reason", t->exit_name(reason));
+    json_u64(j, "number", reason);
     json_hex(j, "rip", e->rip, 1);
-    json_hex(j, "qualification", e->qualification, 1);
+    json_hex(j, kind_of(t)->qualification, e->qualification, 1);
     if (detail)
         json_hex(j, detail, e->detail, 1);
     json_u64(j, "instruction_length", e->instruction_length);
@@ -51,10 +112,11 @@ static void put_members(struct json_out *j, const struct abi_exit *e)
         json_null(j, "root_ticks"); /* the guest has not continued */
 }
 
-void put_exit(struct json_out *j, const char *name, const struct abi_exit *e)
+void put_exit(struct json_out *j, const char *name, const struct state_table *t,
+              const struct abi_exit *e)
 {
     json_object(j, name);
-    put_members(j, e);
+    put_members(j, t, e);
     json_end(j);
 }
 
@@ -95,13 +157,14 @@ static void copy_exits(const struct call *c, struct api_vcpu id, struct abi_exit
 #define ANY_REASON UINT32_MAX
 
 struct choice {
+    const struct state_table *table;
     uint64_t n;      /* the last n */
     uint32_t reason; /* of this reason, or ANY_REASON */
 };
 
 static bool is_chosen(const struct choice *k, const struct abi_exit *e)
 {
-    return k->reason == ANY_REASON || basic(e) == k->reason;
+    return k->reason == ANY_REASON || reason_of(k->table, e) == k->reason;
 }
 
 /* The first exit to show: behind it are all that are asked for. */
@@ -125,17 +188,20 @@ static bool same_name(const char *text, const char *name)
 }
 
 /* A reason by its name or its number. */
-static bool find_reason(const char *text, uint32_t *reason)
+static bool find_reason(const struct state_table *t, const char *text, uint32_t *reason)
 {
-    uint64_t number = ABI_EXIT_REASONS;
+    const char *undefined = state_vmcs.exit_name(UINT16_MAX);
+    uint64_t number;
 
-    if (!parse_u64(text, &number))
-        for (number = 0; number < ABI_EXIT_REASONS; number++)
-            if (same_name(text, vmx_exit_reason_name((uint32_t)number)))
-                break;
-    *reason = (uint32_t)number;
-    return number < ABI_EXIT_REASONS &&
-           strcmp(vmx_exit_reason_name(*reason), vmx_exit_reason_name(UINT16_MAX)) != 0;
+    if (parse_u64(text, &number)) {
+        *reason = (uint32_t)number;
+        return number <= UINT32_MAX && strcmp(t->exit_name(*reason), undefined) != 0;
+    }
+    for (uint32_t i = 0; i < ABI_EXIT_REASONS; i++)
+        if (t->exit_of_counter(i, reason) && strcmp(t->exit_name(*reason), undefined) != 0 &&
+            same_name(text, t->exit_name(*reason)))
+            return true;
+    return false;
 }
 
 /* ?n=, ?reason=. False: the call has failed with 400. */
@@ -143,14 +209,14 @@ static bool choose(struct call *c, struct choice *k)
 {
     const char *reason = call_query(c, "reason");
 
-    *k = (struct choice){ABI_EXITS, ANY_REASON};
+    *k = (struct choice){call_table(c), ABI_EXITS, ANY_REASON};
     if (!call_query_u64(c, "n", &k->n))
         return false;
     if (k->n < 1 || k->n > ABI_EXITS) {
         call_failf(c, 400, "n: must be 1 to %u", ABI_EXITS);
         return false;
     }
-    if (!reason || find_reason(reason, &k->reason))
+    if (!reason || find_reason(k->table, reason, &k->reason))
         return true;
     call_fail(c, 400, "reason: must be the name of an exit reason, such as CPUID, or its number");
     return false;
@@ -198,28 +264,28 @@ static void put_top(struct json_out *j, const char *name, const char *what, stru
 }
 
 /* The value that an exit counts for in each list. */
-static bool rip_of(const struct abi_exit *e, uint64_t *v)
+static bool rip_of(const struct state_table *t, const struct abi_exit *e, uint64_t *v)
 {
+    (void)t;
     *v = e->rip;
     return true;
 }
 
-static bool port_of(const struct abi_exit *e, uint64_t *v)
+static bool port_of(const struct state_table *t, const struct abi_exit *e, uint64_t *v)
 {
-    *v = e->qualification >> 16 & 0xffff; /* SDM 3C "Exit Qualification for I/O Instructions" */
-    return basic(e) == VMX_EXIT_IO_INSTRUCTION;
+    return kind_of(t)->port(e, v);
 }
 
-static bool msr_of(const struct abi_exit *e, uint64_t *v)
+static bool msr_of(const struct state_table *t, const struct abi_exit *e, uint64_t *v)
 {
     *v = e->detail;
-    return basic(e) == VMX_EXIT_RDMSR || basic(e) == VMX_EXIT_WRMSR;
+    return reason_of(t, e) == kind_of(t)->msr[0] || reason_of(t, e) == kind_of(t)->msr[1];
 }
 
-static bool page_of(const struct abi_exit *e, uint64_t *v)
+static bool page_of(const struct state_table *t, const struct abi_exit *e, uint64_t *v)
 {
     *v = e->detail >> PAGE_SHIFT << PAGE_SHIFT;
-    return basic(e) == VMX_EXIT_EPT_VIOLATION || basic(e) == VMX_EXIT_EPT_MISCONFIGURATION;
+    return reason_of(t, e) == kind_of(t)->page[0] || reason_of(t, e) == kind_of(t)->page[1];
 }
 
 static void put_tops(struct json_out *j, const struct choice *k, const struct abi_exit *ring,
@@ -227,7 +293,7 @@ static void put_tops(struct json_out *j, const struct choice *k, const struct ab
 {
     static const struct {
         const char *name, *what;
-        bool (*of)(const struct abi_exit *e, uint64_t *v);
+        bool (*of)(const struct state_table *t, const struct abi_exit *e, uint64_t *v);
     } lists[] = {{"rips", "rip", rip_of},
                  {"ports", "port", port_of},
                  {"msrs", "msr", msr_of},
@@ -240,7 +306,8 @@ static void put_tops(struct json_out *j, const struct choice *k, const struct ab
         for (uint64_t n = from; n < end; n++) {
             uint64_t value;
 
-            if (is_chosen(k, &ring[n % ABI_EXITS]) && lists[i].of(&ring[n % ABI_EXITS], &value))
+            if (is_chosen(k, &ring[n % ABI_EXITS]) &&
+                lists[i].of(k->table, &ring[n % ABI_EXITS], &value))
                 top_add(&t, value);
         }
         put_top(j, lists[i].name, lists[i].what, &t);
@@ -248,12 +315,16 @@ static void put_tops(struct json_out *j, const struct choice *k, const struct ab
     json_end(j);
 }
 
-static void put_line(struct json_out *j, uint64_t n, const struct abi_exit *e)
+static void put_line(struct json_out *j, const struct state_table *t, uint64_t n,
+                     const struct abi_exit *e)
 {
-    json_printf(j, "\n%8lu %14lu %-28s rip 0x%-16lx q 0x%-8lx", n, e->tsc,
-                vmx_exit_reason_name(basic(e)), e->rip, e->qualification);
-    if (detail_name(basic(e)))
-        json_printf(j, " %s 0x%lx", detail_name(basic(e)), e->detail);
+    uint32_t reason = reason_of(t, e);
+    const char *detail = kind_of(t)->detail(reason);
+
+    json_printf(j, "\n%8lu %14lu %-28s rip 0x%-16lx q 0x%-8lx", n, e->tsc, t->exit_name(reason),
+                e->rip, e->qualification);
+    if (detail)
+        json_printf(j, " %s 0x%lx", detail, e->detail);
     json_printf(j, " %s", words_say(words_outcome, e->outcome));
     if (e->entry_tsc >= e->tsc)
         json_printf(j, " +%lu", e->entry_tsc - e->tsc);
@@ -284,12 +355,12 @@ void get_exits(struct call *c, char *const *arg)
         if (!is_chosen(&k, e))
             continue;
         if (j->text) {
-            put_line(j, n, e);
+            put_line(j, k.table, n, e);
             continue;
         }
         json_object(j, NULL);
         json_u64(j, "sequence", n);
-        put_members(j, e);
+        put_members(j, k.table, e);
         json_end(j);
     }
     json_end(j);

@@ -1,11 +1,11 @@
 /* Guests: their state, and the actions on them. */
-#include "arch/x86/inspect/names.h"
 #include "hv/fmt.h"
 #include "mgmt/config/json.h"
 #include "hv/lib.h"
 #include "mgmt/words.h"
 #include "mgmt/actors.h"
 #include "mgmt/api_call.h"
+#include "mgmt/state.h"
 #include "mgmt/put_config.h"
 #include "mgmt/route.h"
 
@@ -106,10 +106,10 @@ static void put_vcpu(const struct call *c, struct json_out *j, struct api_vcpu i
     json_object(j, "exits");
     for (unsigned i = 0; i < ABI_EXIT_REASONS; i++)
         if (v->exits[i])
-            json_u64(j, vmx_exit_reason_name(i), v->exits[i]);
+            json_u64(j, state_counter_name(call_table(c), i), v->exits[i]);
     json_end(j);
     if (copy_last_exit(c, id, &last))
-        put_exit(j, "last_exit", &last);
+        put_exit(j, "last_exit", call_table(c), &last);
     else
         json_null(j, "last_exit");
     json_end(j);

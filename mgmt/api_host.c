@@ -2,6 +2,7 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/state.h"
 #include "mgmt/put_config.h"
 #include "third_party.h"
 
@@ -91,7 +92,11 @@ void get_host(struct call *c, char *const *arg)
     put_third_party(j);
     json_str(j, "cpu", h->cpu_brand);
     json_hex(j, "cpu_signature", h->cpu_signature, 1);
-    json_hex(j, "vmcs_revision", h->vmcs_revision, 1);
+    json_str(j, "virtualization", call_table(c)->extension);
+    if (call_table(c) == &state_vmcs)
+        json_hex(j, "vmcs_revision", h->vmcs_revision, 1);
+    else
+        json_null(j, "vmcs_revision");
     json_u64(j, "uptime_ms", h->tsc_hz >= 1000 ? ran / (h->tsc_hz / 1000) : 0);
     put_time(j, "time", clock_us(c->v->clock, h, c->v->tsc()));
     put_time(j, "boot_time", clock_us(c->v->clock, h, h->boot_tsc));

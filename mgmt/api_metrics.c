@@ -3,11 +3,11 @@
  * 0.0.4), named by its conventions. A guest's counters restart when the appliance does, not when
  * the guest does. Times are in seconds, computed from ticks without floating point.
  */
-#include "arch/x86/inspect/names.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/words.h"
 #include "mgmt/api_call.h"
+#include "mgmt/state.h"
 
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 #define NANO         1000000000ull
@@ -190,14 +190,10 @@ static void put_exits(struct metrics *m, const char *labels, const struct abi_vc
     char all[160];
 
     for (uint32_t r = 0; r < ABI_EXIT_REASONS; r++) {
-        const char *name = vmx_exit_reason_name(r);
-
         if (!v->exits[r])
             continue;
-        if (name)
-            (void)fmt(all, sizeof(all), "{%s,reason=\"%s\"}", labels, name);
-        else
-            (void)fmt(all, sizeof(all), "{%s,reason=\"%u\"}", labels, r);
+        (void)fmt(all, sizeof(all), "{%s,reason=\"%s\"}", labels,
+                  state_counter_name(call_table(m->c), r));
         sample(m, "vcpu_exits_total", all, v->exits[r]);
     }
 }
@@ -280,7 +276,8 @@ static const struct guest_family {
     {"vcpu_seconds_total", "counter",
      "Time on its core, and time in which it could have run but another one had the core.",
      PUT_VCPU(put_time)},
-    {"vcpu_exits_total", "counter", "VM exits by basic exit reason.", PUT_VCPU(put_exits)},
+    {"vcpu_exits_total", "counter", "VM exits by basic exit reason, or by exit code of SVM.",
+     PUT_VCPU(put_exits)},
     {"vcpu_interrupts_total", "counter", "External interrupts injected.", PUT_VCPU(put_interrupts)},
     {"vcpu_unclaimed_memory_accesses_total", "counter",
      "Accesses to addresses where there is neither memory nor a device.", PUT_VCPU(put_unclaimed)},

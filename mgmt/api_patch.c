@@ -1,8 +1,4 @@
-/* PATCH of a VMCS: sets control bits of a running vCPU, by their names. */
-#include "arch/x86/inspect/decode.h"
-#include "arch/x86/vmx/exit_profile.h"
-#include "arch/x86/inspect/fields.h"
-#include "arch/x86/vmx/vmx.h"
+/* PATCH of a VMCS or VMCB: sets control bits of a running vCPU, by their names. */
 #include "hv/fmt.h"
 #include "mgmt/config/json.h"
 #include "hv/lib.h"
@@ -13,19 +9,9 @@
 #define TOKENS_MAX 512u
 #define NAME_MAX   48u
 
-static const struct word {
-    const char *name; /* the API's name */
-    uint16_t encoding;
-} words[ABI_CONTROLS] = {
-    [ABI_CONTROL_PIN] = {"pin_controls", VMCS_PIN_BASED_CONTROLS},
-    [ABI_CONTROL_CPU1] = {"primary_controls", VMCS_PRIMARY_PROCESSOR_CONTROLS},
-    [ABI_CONTROL_CPU2] = {"secondary_controls", VMCS_SECONDARY_PROCESSOR_CONTROLS},
-    [ABI_CONTROL_EXIT] = {"exit_controls", VMCS_PRIMARY_VM_EXIT_CONTROLS},
-    [ABI_CONTROL_ENTRY] = {"entry_controls", VMCS_VM_ENTRY_CONTROLS},
-};
-
 struct patch {
     struct call *c;
+    const struct state_table *table;
     struct json json;
     struct abi_controls controls;
 };
@@ -41,10 +27,12 @@ static bool fail_at(struct patch *p, int token, const char *name, const char *te
 
 static int find_word(const struct patch *p, int token)
 {
-    for (int i = 0; i < ABI_CONTROLS; i++)
-        if (json_is(&p->json, token, words[i].name) ||
-            json_is(&p->json, token, vmcs_field_by_encoding(words[i].encoding)->name))
-            return i;
+    const struct state_table *t = p->table;
+
+    for (unsigned i = 0; i < t->controls; i++)
+        if (json_is(&p->json, token, t->control_names[i]) ||
+            json_is(&p->json, token, t->row(t->control_row(i)).name))
+            return (int)i;
     return -1;
 }
 
@@ -59,16 +47,17 @@ static bool is_literal(const struct patch *p, int token, const char *text)
 
 static bool set_bit(struct patch *p, int word, int key)
 {
+    const struct state_table *t = p->table;
     char name[NAME_MAX];
-    const struct decode_bit *bit;
     uint32_t mask;
+    int bit;
 
     if (json_string(&p->json, key, name, sizeof(name)))
-        return fail_at(p, key, words[word].name, "the name of a control is too long");
-    bit = vmcs_control_bit_by_name(words[word].encoding, name);
-    if (!bit || bit->high != bit->low || bit->low > 31)
+        return fail_at(p, key, t->control_names[word], "the name of a control is too long");
+    bit = t->control_bit(t->control_row((unsigned)word), name);
+    if (bit < 0)
         return fail_at(p, key, name, "this control word has no such bit");
-    mask = 1u << bit->low;
+    mask = 1u << bit;
     p->controls.mask[word] |= mask;
     if (is_literal(p, key + 1, "true"))
         p->controls.value[word] |= mask;
@@ -79,16 +68,27 @@ static bool set_bit(struct patch *p, int word, int key)
     return true;
 }
 
+static bool fail_word(struct patch *p, int key)
+{
+    const struct state_table *t = p->table;
+    char text[160] = "only control words can be changed";
+
+    for (unsigned i = 0; i < t->controls; i++) {
+        size_t n = strlen(text);
+
+        (void)fmt(text + n, sizeof(text) - n, "%s %s", i ? "," : ":", t->control_names[i]);
+    }
+    return fail_at(p, key, "fields", text);
+}
+
 static bool set_word(struct patch *p, int key)
 {
     int word = find_word(p, key), value = key + 1, bit = key + 2;
 
     if (word < 0)
-        return fail_at(p, key, "fields",
-                       "only control words can be changed: pin_controls, primary_controls, "
-                       "secondary_controls, exit_controls, entry_controls");
+        return fail_word(p, key);
     if (p->json.tokens[value].type != JSMN_OBJECT)
-        return fail_at(p, value, words[word].name,
+        return fail_at(p, value, p->table->control_names[word],
                        "must be an object of bits, as {\"hlt_exiting\": false}");
     for (int i = 0; i < p->json.tokens[value].size; i++, bit = json_skip(&p->json, bit + 1))
         if (!set_bit(p, word, bit))
@@ -99,11 +99,11 @@ static bool set_word(struct patch *p, int key)
 static bool set_profile(struct patch *p, int token)
 {
     for (unsigned n = 0; n < ABI_EXIT_PROFILES; n++) {
-        struct abi_controls k = exit_profile((enum abi_exit_profile)n);
+        struct abi_controls k = controls_of_profile(p->table, (enum abi_exit_profile)n);
 
         if (!json_is(&p->json, token, words_exit_profile[n]))
             continue;
-        for (unsigned i = 0; i < ABI_CONTROLS; i++) {
+        for (unsigned i = 0; i < p->table->controls; i++) {
             p->controls.mask[i] |= k.mask[i];
             p->controls.value[i] |= k.value[i];
         }
@@ -152,38 +152,40 @@ static bool parse(struct patch *p)
     return parse_members(p);
 }
 
-static void put_words(struct json_out *j, const struct abi_controls *k)
+static void put_words(struct json_out *j, const struct state_table *t, const struct abi_controls *k)
 {
     json_object(j, "changed");
-    for (unsigned i = 0; i < ABI_CONTROLS; i++) {
-        unsigned count = 0;
-        const struct decode_bit *bits = vmcs_control_bits(words[i].encoding, &count);
-
+    for (unsigned i = 0; i < t->controls; i++) {
         if (!k->mask[i])
             continue;
-        json_object(j, words[i].name);
-        for (unsigned n = 0; n < count; n++)
-            if (bits[n].high == bits[n].low && bits[n].low < 32 && (k->mask[i] >> bits[n].low & 1))
-                json_bool(j, bits[n].name, k->value[i] >> bits[n].low & 1);
+        json_object(j, t->control_names[i]);
+        for (unsigned bit = 0; bit < 32; bit++) {
+            const char *name = t->control_bit_name(t->control_row(i), bit);
+
+            if (name && (k->mask[i] >> bit & 1))
+                json_bool(j, name, k->value[i] >> bit & 1);
+        }
         json_end(j);
     }
     json_end(j);
 }
 
-/* "PIN_BASED_CONTROLS ACTIVATE_VMX_PREEMPTION_TIMER: nothing else ends the guest's slice" */
+/* "PIN_BASED_CONTROLS, ACTIVATE_VMX_PREEMPTION_TIMER: nothing else ends the guest's slice" */
 static void refuse(struct call *c, const struct abi_controls_result *r, const char *why)
 {
-    uint32_t encoding = r->control < ABI_CONTROLS ? words[r->control].encoding : 0;
-    const struct vmcs_field *f = vmcs_field_by_encoding(encoding);
+    static const struct abi_vmcs nothing;
+    const struct state_table *t = call_table(c);
     char bits[128];
+    unsigned row;
 
-    if (!r->bits || !f) {
+    if (!r->bits || r->control >= t->controls) {
         call_failf(c, 409, "not changed: %s%s",
                    r->result == -E_INVAL ? "VM entry would fail: " : "", why);
         return;
     }
-    (void)vmcs_decode_line(encoding, r->bits, NULL, bits, sizeof(bits));
-    call_failf(c, 409, "not changed: %s, %s: %s", f->name, bits, why);
+    row = t->control_row(r->control);
+    (void)t->line(row, r->bits, &nothing, bits, sizeof(bits));
+    call_failf(c, 409, "not changed: %s, %s: %s", t->row(row).name, bits, why);
 }
 
 /* Waits for what the root has promised. False: it has refused, and the call has failed. */
@@ -214,7 +216,8 @@ static bool ask(struct call *c, struct api_vcpu id, const struct abi_guest *g,
     v = call_snapshot(c, id);
     if (!v)
         return false;
-    if (controls_judge(v, &c->v->caps[c->v->vcpu(id)->core], &p->controls, &r, why, sizeof(why))) {
+    if (controls_judge(p->table, v, &c->v->caps[c->v->vcpu(id)->core], &p->controls, &r, why,
+                       sizeof(why))) {
         refuse(c, &r, why);
         return false;
     }
@@ -256,7 +259,7 @@ static bool change(struct call *c, struct api_vcpu id, const struct abi_guest *g
 void patch_vmcs(struct call *c, char *const *arg)
 {
     struct abi_guest g;
-    struct patch p = {.c = c};
+    struct patch p = {.c = c, .table = call_table(c)};
     struct api_vcpu id;
     const struct abi_controls_result *r;
     struct json_out *j;
@@ -272,12 +275,12 @@ void patch_vmcs(struct call *c, char *const *arg)
         return;
     r = &c->v->vcpu(id)->controls;
     if (r->result) {
-        refuse(c, r, controls_why(r));
+        refuse(c, r, controls_why(p.table, r));
         return;
     }
     j = call_begin(c);
     json_object(j, NULL);
     json_str(j, "guest", arg[0]);
-    put_words(j, &p.controls);
+    put_words(j, p.table, &p.controls);
     json_end(j);
 }

@@ -1,5 +1,4 @@
-/* VMCS dumps, kept snapshots and their differences. */
-#include "arch/x86/inspect/fields.h"
+/* Dumps of a VMCS or VMCB, kept snapshots and their differences. */
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/words.h"
@@ -11,12 +10,17 @@
 /* Too large for the stack; one request is answered at a time. */
 static struct abi_snapshot first, second;
 
+const struct state_table *call_table(const struct call *c)
+{
+    return state_of(c->v->host->state_kind);
+}
+
 bool call_dump_options(struct call *c, struct dump_options *o)
 {
     const char *value, *bad;
     size_t n;
 
-    *o = (struct dump_options){.decode = c->text, .group = -1};
+    *o = (struct dump_options){.table = call_table(c), .decode = c->text, .group = -1};
     if (!call_query_bool(c, "decode", &o->decode) || !call_query_bool(c, "oddities", &o->oddities))
         return false;
     value = call_query(c, "group");
@@ -26,8 +30,8 @@ bool call_dump_options(struct call *c, struct dump_options *o)
     }
     value = call_query(c, "fields");
     if (value && !dump_choose_fields(o, value, &bad, &n)) {
-        call_failf(c, 400, "fields: \"%.*s\" is neither a field's name nor its encoding", (int)n,
-                   bad);
+        call_failf(c, 400, "fields: \"%.*s\" is neither a field's name nor its %s", (int)n, bad,
+                   o->table->key);
         return false;
     }
     return true;
@@ -45,7 +49,7 @@ static void copy_snapshot(const struct abi_snapshot *live, struct abi_snapshot *
     }
 }
 
-/* The earliest snapshot of a VMCS with a sequence number of at least `from`, or NULL. */
+/* The earliest snapshot with a sequence number of at least `from`, or NULL. */
 static const struct abi_snapshot *find_from(const struct api_view *v, struct api_vcpu id,
                                             uint64_t from)
 {
@@ -56,7 +60,8 @@ static const struct abi_snapshot *find_from(const struct api_view *v, struct api
         const struct abi_snapshot *s = v->snapshot(id, i);
         uint64_t sequence = __atomic_load_n(&s->sequence, __ATOMIC_ACQUIRE);
 
-        if (sequence && sequence >= from && sequence < best_sequence && s->kind == ABI_STATE_VMX) {
+        if (sequence && sequence >= from && sequence < best_sequence &&
+            s->kind == state_of(v->host->state_kind)->kind) {
             best = s;
             best_sequence = sequence;
         }
@@ -75,8 +80,8 @@ static bool copy_numbered(struct call *c, struct api_vcpu id, uint64_t sequence,
         copy_snapshot(live, s);
     if (live && s->sequence == sequence)
         return true;
-    call_failf(c, 404, "there is no snapshot %lu (any more); GET .../vmcs/snapshots lists them",
-               sequence);
+    call_failf(c, 404, "there is no snapshot %lu (any more); GET .../%s/snapshots lists them",
+               sequence, call_table(c)->path);
     return false;
 }
 
@@ -89,7 +94,7 @@ static void put_heading(struct json_out *j, const char *guest, const struct abi_
     json_u64(j, "tsc", s->tsc);
     json_u64(j, "snapshot_ticks", s->ticks);
     if (s->exit.tsc)
-        put_exit(j, "exit", &s->exit);
+        put_exit(j, "exit", state_of(s->kind), &s->exit);
     else
         json_null(j, "exit");
 }
@@ -105,7 +110,7 @@ static const struct abi_caps *caps_of(const struct call *c, struct api_vcpu id)
 static void put_profile(struct json_out *j, const struct abi_snapshot *s,
                         const struct abi_caps *caps)
 {
-    int profile = controls_profile(&s->vmcs, caps);
+    int profile = controls_profile(state_of(s->kind), &s->vmcs, caps);
 
     if (profile >= 0)
         json_str(j, "exit_profile", words_exit_profile[profile]);
@@ -174,8 +179,8 @@ static bool take(struct call *c, struct api_vcpu id, bool keep)
         sequence = c->v->take_snapshot(id, keep);
         if (sequence < 0) {
             call_fail(c, 409,
-                      keep ? "the guest is not running: its last VMCS is kept anyway"
-                           : "the guest has never run: there is no VMCS to show");
+                      keep ? "the guest is not running: its last state is kept anyway"
+                           : "the guest has never run: there is no state to show");
             return false;
         }
         c->out->wait_for = id;
@@ -208,8 +213,8 @@ void post_snapshot(struct call *c, char *const *arg)
         return;
     put_snapshot(c, arg, id, &o, &first);
     c->out->status = 201;
-    (void)fmt(c->out->location, sizeof(c->out->location),
-              "/v1/guests/%s/vcpus/%u/vmcs/snapshots/%lu", g.config.name, id.vcpu, first.sequence);
+    (void)fmt(c->out->location, sizeof(c->out->location), "/v1/guests/%s/vcpus/%u/%s/snapshots/%lu",
+              g.config.name, id.vcpu, call_table(c)->path, first.sequence);
 }
 
 void get_snapshots(struct call *c, char *const *arg)
@@ -284,7 +289,7 @@ void get_diff(struct call *c, char *const *arg)
     json_u64(j, "to", to);
     json_u64(j, "ticks_between",
              second.tsc > first.tsc ? second.tsc - first.tsc : first.tsc - second.tsc);
-    (void)report_diff(j, &first.vmcs, &second.vmcs, NULL, all);
+    (void)report_diff(j, call_table(c), &first.vmcs, &second.vmcs, NULL, all);
     json_end(j);
 }
 
@@ -299,6 +304,6 @@ void get_check(struct call *c, char *const *arg)
     j = call_begin(c);
     json_object(j, NULL);
     put_heading(j, arg[0], &first);
-    (void)report_check(j, &first.vmcs, caps_of(c, id));
+    (void)report_check(j, call_table(c), &first.vmcs, caps_of(c, id));
     json_end(j);
 }

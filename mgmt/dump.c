@@ -2,8 +2,6 @@
 
 #include "arch/x86/inspect/decode.h"
 #include "arch/x86/inspect/decode_bitmap.h"
-#include "arch/x86/vmx/exit_profile.h"
-#include "arch/x86/vmx/vmx.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
@@ -11,11 +9,6 @@
 #define LINE_MAX 1024u
 
 /* ---- which fields ---- */
-
-static bool is_odd(const struct vmcs_field *f)
-{
-    return f->reason[0] || f->group != vmcs_encoded_group(f->encoding);
-}
 
 static bool has_row(const uint64_t *rows, unsigned row)
 {
@@ -25,79 +18,38 @@ static bool has_row(const uint64_t *rows, unsigned row)
 static bool shown(const struct dump *d, unsigned row)
 {
     const struct dump_options *o = d->options;
-    const struct vmcs_field *f = vmcs_field(row);
+    const struct state_row r = dump_table(o)->row(row);
 
     return (!d->rows || has_row(d->rows, row)) && (!o->some || has_row(o->chosen, row)) &&
-           (o->group < 0 || f->group == o->group) && (!o->oddities || is_odd(f));
+           (o->group < 0 || (int)r.belongs == o->group) &&
+           (!o->oddities || r.reason[0] || r.place != r.belongs);
 }
 
 unsigned dump_digits(const struct vmcs_field *f)
 {
-    switch (vmcs_encoded_width(f->encoding)) {
-    case VMCS_WIDTH_16:
-        return 4;
-    case VMCS_WIDTH_32:
-        return 8;
-    default:
-        return 16;
-    }
+    const struct state_row r = state_vmcs.row((unsigned)state_row_by_key(&state_vmcs, f->encoding));
+
+    return state_digits(&r);
 }
 
 /* ---- what a value means ---- */
 
-int dump_control(uint32_t encoding)
-{
-    switch (encoding) {
-    case VMCS_PIN_BASED_CONTROLS:
-        return ABI_CONTROL_PIN;
-    case VMCS_PRIMARY_PROCESSOR_CONTROLS:
-        return ABI_CONTROL_CPU1;
-    case VMCS_SECONDARY_PROCESSOR_CONTROLS:
-        return ABI_CONTROL_CPU2;
-    case VMCS_PRIMARY_VM_EXIT_CONTROLS:
-        return ABI_CONTROL_EXIT;
-    case VMCS_VM_ENTRY_CONTROLS:
-        return ABI_CONTROL_ENTRY;
-    default:
-        return -1;
-    }
-}
-
-/* For control words whose provenance is known: dump_control(), and the capability MSR's value. */
-static int control_of(const struct dump *d, uint32_t encoding, uint64_t *capability)
-{
-    int control = dump_control(encoding);
-
-    if (control < 0 || !d->caps || !d->wanted || !d->caps->present ||
-        (d->settled && !d->settled[control]))
-        return -1;
-    *capability = ((const uint64_t[ABI_CONTROLS]){
-        [ABI_CONTROL_PIN] = d->caps->pin,
-        [ABI_CONTROL_CPU1] = d->caps->cpu1,
-        [ABI_CONTROL_CPU2] = d->caps->cpu2,
-        [ABI_CONTROL_EXIT] = d->caps->exit,
-        [ABI_CONTROL_ENTRY] = d->caps->entry,
-    })[control];
-    return control;
-}
-
 struct piece {
     struct json_out *j;
-    uint32_t encoding;
-    uint64_t word, wanted, capability;
-    uint64_t settled; /* bits that `wanted` and `capability` cover */
-    bool control;
+    const struct state_table *table;
+    unsigned row;
+    uint64_t word, wanted;
+    uint64_t settled;            /* bits that `wanted` and `caps` cover */
+    const struct abi_caps *caps; /* NULL: not a control word, or its provenance is not known */
 };
 
 /* "wanted", "not wanted, 1 by IA32_VMX_TRUE_PINBASED_CTLS", ... */
-static const char *explain(const struct piece *p, const struct control_provenance *o, char *buf,
-                           size_t size)
+static const char *explain(const struct state_origin *o, char *buf, size_t size)
 {
-    const char *msr = vmx_msr_name(vmcs_control_msr(p->encoding, true));
     const char *wanted = o->wanted ? "wanted" : "not wanted";
 
-    if (o->forced0 || o->forced1)
-        (void)fmt(buf, size, "%s, %u by %s", wanted, o->forced1, msr ? msr : "");
+    if (o->forced_by)
+        (void)fmt(buf, size, "%s, %u by %s", wanted, o->effective, o->forced_by);
     else if (o->effective != o->wanted)
         (void)fmt(buf, size, "%s, changed since", wanted);
     else
@@ -107,27 +59,24 @@ static const char *explain(const struct piece *p, const struct control_provenanc
 
 static void put_provenance(const struct piece *p, const struct decode_part *part)
 {
-    const struct decode_bit *bit = vmcs_control_bit_by_name(p->encoding, part->name);
-    struct control_provenance o;
+    struct state_origin o;
     char why[96];
 
-    if (!bit || !(p->settled >> bit->low & 1))
+    if (part->reserved || !(p->settled >> part->low & 1))
         return;
-    o = vmcs_control_provenance(p->encoding, bit, p->wanted, p->capability, p->word);
+    o = p->table->origin(p->row, part->low, p->word, p->wanted, p->caps);
     if (p->j->text) {
-        json_printf(p->j, "  [%s]", explain(p, &o, why, sizeof(why)));
+        json_printf(p->j, "  [%s]", explain(&o, why, sizeof(why)));
         return;
     }
     json_bool(p->j, "wanted", o.wanted);
-    if (o.forced0 || o.forced1)
-        json_u64(p->j, "forced", o.forced1);
-    else
+    if (o.forced_by) {
+        json_u64(p->j, "forced", o.effective);
+        json_str(p->j, "forced_by", o.forced_by);
+    } else {
         json_null(p->j, "forced");
-    if (o.forced0 || o.forced1)
-        json_str(p->j, "forced_by", vmx_msr_name(vmcs_control_msr(p->encoding, true)));
-    json_bool(p->j, "changeable",
-              !o.forced0 && !o.forced1 &&
-                  (controls_changeable((unsigned)dump_control(p->encoding)) >> bit->low & 1));
+    }
+    json_bool(p->j, "changeable", o.changeable);
 }
 
 static void put_part(void *arg, const struct decode_part *part)
@@ -142,7 +91,7 @@ static void put_part(void *arg, const struct decode_part *part)
     if (p->j->text) {
         json_printf(p->j, "\n%*s%5s  %-32s 0x%lx", (int)INDENT - 4, "", bits, part->name,
                     part->value);
-        if (p->control)
+        if (p->caps)
             put_provenance(p, part);
         if (part->valid && part->meaning[0])
             json_wrapped(p->j, INDENT + 5, part->meaning);
@@ -153,53 +102,60 @@ static void put_part(void *arg, const struct decode_part *part)
     json_str(p->j, "name", part->name);
     json_hex(p->j, "value", part->value, 1);
     json_str(p->j, "meaning", part->valid ? part->meaning : "not valid");
-    if (p->control)
+    if (p->caps)
         put_provenance(p, part);
     json_end(p->j);
 }
 
-static void put_decoded(struct json_out *j, const struct dump *d, const struct vmcs_field *f,
-                        uint64_t value)
+/* For control words whose provenance is known. */
+static void add_provenance(struct piece *p, const struct dump *d)
 {
-    const struct decode_context context = decode_context_of(d->vmcs);
-    struct piece p = {.j = j, .encoding = f->encoding, .word = value};
-    int control = control_of(d, f->encoding, &p.capability);
+    int control = p->table->control(p->row);
+
+    if (control < 0 || !d->caps || !d->wanted || !d->caps->present ||
+        (d->settled && !d->settled[control]))
+        return;
+    p->caps = d->caps;
+    p->wanted = d->wanted[control];
+    p->settled = d->settled ? d->settled[control] : UINT64_MAX;
+}
+
+static void put_decoded(struct json_out *j, const struct dump *d, unsigned row)
+{
+    const struct state_table *t = dump_table(d->options);
+    uint64_t value = d->vmcs->value[row];
+    struct piece p = {.j = j, .table = t, .row = row, .word = value};
     char line[LINE_MAX];
 
-    if (control >= 0) {
-        p.control = true;
-        p.wanted = d->wanted[control];
-        p.settled = d->settled ? d->settled[control] : UINT64_MAX;
-    }
-    if (vmcs_decode(f->encoding, value, &context, NULL, NULL) == 0)
+    add_provenance(&p, d);
+    if (t->decode(row, value, d->vmcs, NULL, NULL) == 0)
         return;
-    if (j->text && !p.control) {
-        if (vmcs_decode_line(f->encoding, value, &context, line, sizeof(line)))
+    if (j->text && !p.caps) {
+        if (t->line(row, value, d->vmcs, line, sizeof(line)))
             json_wrapped(j, INDENT, line);
         return;
     }
     if (!j->text)
         json_array(j, "bits");
-    (void)vmcs_decode(f->encoding, value, &context, put_part, &p);
+    (void)t->decode(row, value, d->vmcs, put_part, &p);
     if (!j->text)
         json_end(j);
 }
 
 /* ---- fields ---- */
 
-static void put_name(struct json_out *j, const struct vmcs_field *f)
+static void put_name(struct json_out *j, const struct state_table *t, const struct state_row *r)
 {
-    json_printf(j, "\n0x%04x  %-38s %-7s  ", f->encoding, f->name,
-                vmcs_width_name(vmcs_encoded_width(f->encoding)));
+    json_printf(j, "\n0x%0*x  %-38s %-7s  ", t->key_digits, r->key, r->name, r->width);
 }
 
-static void put_oddity(struct json_out *j, const struct vmcs_field *f)
+static void put_oddity(struct json_out *j, const struct state_table *t, const struct state_row *r)
 {
-    if (f->group != vmcs_encoded_group(f->encoding))
-        json_printf(j, "\n%*sencoded as a %s field:", (int)INDENT, "",
-                    vmcs_group_name(vmcs_encoded_group(f->encoding)));
-    if (f->reason[0])
-        json_wrapped(j, INDENT, f->reason);
+    if (r->place != r->belongs)
+        json_printf(j, "\n%*s%s%s%s", (int)INDENT, "", t->misfit[0],
+                    vmcs_group_name((enum vmcs_group)r->place), t->misfit[1]);
+    if (r->reason[0])
+        json_wrapped(j, INDENT, r->reason);
 }
 
 /* Why there is no value; "": nothing to report. */
@@ -207,61 +163,63 @@ static const char *missing(const struct dump *d, unsigned row)
 {
     if (d->unreadable && has_row(d->unreadable, row))
         return "the CPU keeps it in a form of its own, which is not known";
-    return vmcs_field_absence(vmcs_field(row));
+    return dump_table(d->options)->row(row).absence;
 }
 
 static void put_text(struct json_out *j, const struct dump *d, unsigned row)
 {
-    const struct vmcs_field *f = vmcs_field(row);
-    uint64_t value = d->vmcs->value[row];
+    const struct state_table *t = dump_table(d->options);
+    const struct state_row r = t->row(row);
 
-    put_name(j, f);
+    put_name(j, t, &r);
     if (vmcs_has(d->vmcs, row)) {
-        json_printf(j, "0x%0*lx", (int)dump_digits(f), value);
+        json_printf(j, "0x%0*lx", (int)state_digits(&r), d->vmcs->value[row]);
     } else {
         json_printf(j, d->unreadable && has_row(d->unreadable, row) ? "unreadable" : "absent");
         json_wrapped(j, INDENT, missing(d, row));
     }
-    put_oddity(j, f);
+    put_oddity(j, t, &r);
     if (d->options->decode && vmcs_has(d->vmcs, row))
-        put_decoded(j, d, f, value);
+        put_decoded(j, d, row);
 }
 
 bool dump_value(struct json_out *j, const struct vmcs_field *f, uint64_t value,
                 const struct decode_context *c)
 {
-    struct piece p = {.j = j, .encoding = f->encoding, .word = value};
+    struct piece p = {.j = j, .word = value};
+    const struct state_row r = state_vmcs.row((unsigned)state_row_by_key(&state_vmcs, f->encoding));
 
-    put_name(j, f);
-    json_printf(j, "0x%0*lx", (int)dump_digits(f), value);
-    put_oddity(j, f);
+    put_name(j, &state_vmcs, &r);
+    json_printf(j, "0x%0*lx", (int)state_digits(&r), value);
+    put_oddity(j, &state_vmcs, &r);
     return vmcs_decode(f->encoding, value, c, put_part, &p) > 0;
 }
 
 static void put_json(struct json_out *j, const struct dump *d, unsigned row)
 {
-    const struct vmcs_field *f = vmcs_field(row);
+    const struct state_table *t = dump_table(d->options);
+    const struct state_row r = t->row(row);
     const char *absence = missing(d, row);
 
     json_object(j, NULL);
-    json_hex(j, "encoding", f->encoding, 4);
-    json_str(j, "name", f->name);
-    json_str(j, "group", vmcs_group_name(vmcs_encoded_group(f->encoding)));
-    json_str(j, "width", vmcs_width_name(vmcs_encoded_width(f->encoding)));
+    json_hex(j, t->key, r.key, (unsigned)t->key_digits);
+    json_str(j, "name", r.name);
+    json_str(j, "group", vmcs_group_name((enum vmcs_group)r.place));
+    json_str(j, "width", r.width);
     if (vmcs_has(d->vmcs, row)) {
-        json_hex(j, "value", d->vmcs->value[row], dump_digits(f));
+        json_hex(j, "value", d->vmcs->value[row], state_digits(&r));
     } else {
         json_null(j, "value");
         json_str(j, "reason", *absence ? absence : "this CPU does not have the field");
     }
     if (d->options->decode || d->options->oddities) {
-        json_str(j, "belongs_to", vmcs_group_name((enum vmcs_group)f->group));
-        json_str(j, "volatility", vmcs_volatility_name((enum vmcs_volatility)f->volatility));
-        if (f->reason[0])
-            json_str(j, "oddity", f->reason);
+        json_str(j, "belongs_to", vmcs_group_name((enum vmcs_group)r.belongs));
+        json_str(j, "volatility", vmcs_volatility_name((enum vmcs_volatility)r.volatility));
+        if (r.reason[0])
+            json_str(j, "oddity", r.reason);
     }
     if (d->options->decode && vmcs_has(d->vmcs, row))
-        put_decoded(j, d, f, d->vmcs->value[row]);
+        put_decoded(j, d, row);
     json_end(j);
 }
 
@@ -341,26 +299,22 @@ static void put_bitmaps(struct json_out *j, const uint8_t *bitmaps)
 /* The content of a bitmap is shown with the field that points at it. */
 static bool bitmaps_shown(const struct dump *d)
 {
-    for (unsigned row = 0; row < VMCS_ROWS; row++) {
-        uint32_t encoding = vmcs_field(row)->encoding;
-
-        if ((encoding == VMCS_IO_BITMAP_A || encoding == VMCS_IO_BITMAP_B ||
-             encoding == VMCS_MSR_BITMAP) &&
-            shown(d, row))
-            return true;
-    }
-    return false;
+    return dump_table(d->options) == &state_vmcs &&
+           (shown(d, VMCS_ROW_IO_BITMAP_A) || shown(d, VMCS_ROW_IO_BITMAP_B) ||
+            shown(d, VMCS_ROW_MSR_BITMAP));
 }
 
-/* In text: sections by the fields' real groups. In JSON: by encoding. */
+/* In text: sections by the fields' real groups. In JSON: by key. */
 void dump_fields(struct json_out *j, const struct dump *d)
 {
+    const struct state_table *t = dump_table(d->options);
+
     json_array(j, "fields");
     for (int g = j->text ? VMCS_GROUP_CONTROL : -1; g <= (j->text ? VMCS_GROUP_HOST : -1); g++) {
         bool heading = false;
 
-        for (unsigned row = 0; row < VMCS_ROWS; row++) {
-            if (!shown(d, row) || (g >= 0 && vmcs_field(row)->group != g))
+        for (unsigned row = 0; row < t->rows; row++) {
+            if (!shown(d, row) || (g >= 0 && (int)t->row(row).belongs != g))
                 continue;
             if (j->text && !heading)
                 json_printf(j, "\n\n== %s ==", vmcs_group_name((enum vmcs_group)g));

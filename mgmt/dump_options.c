@@ -2,7 +2,7 @@
 
 #include "hv/lib.h"
 
-static bool parse_encoding(const char *s, size_t n, uint32_t *v)
+static bool parse_key(const char *s, size_t n, uint32_t *v)
 {
     *v = 0;
     if (n < 3 || n > 6 || s[0] != '0' || (s[1] | 0x20) != 'x')
@@ -18,15 +18,16 @@ static bool parse_encoding(const char *s, size_t n, uint32_t *v)
     return true;
 }
 
-int dump_find_row(const char *s, size_t n)
+int dump_find_row(const struct state_table *t, const char *s, size_t n)
 {
-    uint32_t encoding;
-    bool number = parse_encoding(s, n, &encoding);
+    uint32_t key;
 
-    for (unsigned row = 0; n && row < VMCS_ROWS; row++) {
-        const struct vmcs_field *f = vmcs_field(row);
+    if (parse_key(s, n, &key))
+        return state_row_by_key(t, key);
+    for (unsigned row = 0; n && row < t->rows; row++) {
+        const char *name = t->row(row).name;
 
-        if (number ? f->encoding == encoding : strncmp(f->name, s, n) == 0 && !f->name[n])
+        if (strncmp(name, s, n) == 0 && !name[n])
             return (int)row;
     }
     return -E_NOENT;
@@ -41,7 +42,7 @@ bool dump_choose_fields(struct dump_options *o, const char *list, const char **b
 
         while (s[n] && s[n] != ',')
             n++;
-        row = dump_find_row(s, n);
+        row = dump_find_row(dump_table(o), s, n);
         if (row < 0) {
             *bad = s;
             *length = n;

@@ -3,6 +3,7 @@
 
 #include "hv/fmt.h"
 #include "hv/lib.h"
+#include "mgmt/state.h"
 #include "mgmt/upload.h"
 
 #define SEGMENTS_MAX TARGET_SEGMENTS
@@ -10,7 +11,10 @@
 
 typedef void handler(struct call *c, char *const *arg);
 
-#define DUMP_QUERY "decode oddities group fields format"
+#define DUMP_QUERY      "decode oddities group fields format"
+
+#define OF_VMX(INSTEAD) .kind = ABI_STATE_VMX, .instead = (INSTEAD)
+#define OF_SVM(INSTEAD) .kind = ABI_STATE_SVM, .instead = (INSTEAD)
 
 struct method {
     handler *handler;
@@ -24,6 +28,9 @@ static const struct route {
     struct method get, post, put, patch, delete;
     uint32_t look, change;
     bool open; /* reading needs no token */
+    /* On machines of another kind: 501, with what to use instead. ABI_STATE_NONE: of all. */
+    enum abi_state_kind kind;
+    const char *instead;
 } routes[] = {
     {.path = {NULL}, .get = {get_page, "*"}, .open = true},
     {.path = {"page", "*"}, .get = {get_page_file, "*"}, .open = true},
@@ -63,19 +70,54 @@ static const struct route {
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs"},
      .get = {get_vmcs, DUMP_QUERY},
      .patch = {patch_vmcs, "format"},
-     .change = ROLE_OPERATE},
+     .change = ROLE_OPERATE,
+     OF_VMX(".../vmcb")},
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots"},
      .get = {get_snapshots, "format"},
      .post = {post_snapshot, DUMP_QUERY},
-     .change = ROLE_OPERATE},
+     .change = ROLE_OPERATE,
+     OF_VMX(".../vmcb")},
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "snapshots", "*"},
-     .get = {get_snapshot, DUMP_QUERY}},
+     .get = {get_snapshot, DUMP_QUERY},
+     OF_VMX(".../vmcb")},
     {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "diff"},
-     .get = {get_diff, "from to volatile format"}},
-    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "check"}, .get = {get_check, "format"}},
-    {.path = {"v1", "vmx", "capabilities"}, .get = {get_capabilities, "decode format"}},
-    {.path = {"v1", "vmx", "layout"}, .get = {get_layout, "format"}},
-    {.path = {"v1", "vmx", "decode"}, .post = {post_decode, DUMP_QUERY}}, /* changes nothing */
+     .get = {get_diff, "from to volatile format"},
+     OF_VMX(".../vmcb")},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcs", "check"},
+     .get = {get_check, "format"},
+     OF_VMX(".../vmcb")},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcb"},
+     .get = {get_vmcs, DUMP_QUERY},
+     .patch = {patch_vmcs, "format"},
+     .change = ROLE_OPERATE,
+     OF_SVM(".../vmcs")},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcb", "snapshots"},
+     .get = {get_snapshots, "format"},
+     .post = {post_snapshot, DUMP_QUERY},
+     .change = ROLE_OPERATE,
+     OF_SVM(".../vmcs")},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcb", "snapshots", "*"},
+     .get = {get_snapshot, DUMP_QUERY},
+     OF_SVM(".../vmcs")},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcb", "diff"},
+     .get = {get_diff, "from to volatile format"},
+     OF_SVM(".../vmcs")},
+    {.path = {"v1", "guests", "*", "vcpus", "*", "vmcb", "check"},
+     .get = {get_check, "format"},
+     OF_SVM(".../vmcs")},
+    {.path = {"v1", "vmx", "capabilities"},
+     .get = {get_capabilities, "decode format"},
+     OF_VMX("/v1/svm/capabilities")},
+    {.path = {"v1", "vmx", "layout"},
+     .get = {get_layout, "format"},
+     OF_VMX("/v1/compare: a VMCB's layout is public")},
+    {.path = {"v1", "vmx", "decode"}, /* changes nothing */
+     .post = {post_decode, DUMP_QUERY},
+     OF_VMX(".../vmcb: a VMCB needs no layout to be found")},
+    {.path = {"v1", "svm", "capabilities"},
+     .get = {get_svm_capabilities, "decode format"},
+     OF_SVM("/v1/vmx/capabilities")},
+    {.path = {"v1", "compare"}, .get = {get_compare, "format"}},
 };
 
 static bool matches(const struct route *t, char *const *segments, unsigned n, char **arg)
@@ -325,6 +367,9 @@ static void call_handler(struct call *c, const struct route *t, char *const *arg
         call_failf(c, 400, "%s: this resource has no such parameter", stranger);
     } else if (c->bad_format) {
         call_fail(c, 400, "format: must be json or text");
+    } else if (t->kind && t->kind != call_table(c)->kind) {
+        call_failf(c, 501, "this machine has %s: there is no such resource; use %s",
+                   call_table(c)->extension, t->instead);
     } else {
         m->handler(c, arg);
         /* 202 if the answer still waits for the requested change */

@@ -18,7 +18,7 @@
 #include "hv/options.h"
 #include "hv/types.h"
 
-#define ABI_VERSION            8u
+#define ABI_VERSION            9u
 #define ABI_MAGIC              0x646165686b6c7562ull /* "bulkhead" */
 
 #define ABI_GUESTS_MAX         16u
@@ -124,7 +124,8 @@ struct abi_memory {
     uint64_t largest_free; /* the longest free range for a guest's RAM or an image */
 };
 
-/* What a core's VT-x can do: the capability MSRs as they were read. SDM 3D appendix A. */
+/* What a core's virtualisation extension can do. VT-x: the capability MSRs as they were read, SDM
+ * 3D appendix A. SVM: CPUID, APM 3 appendix E, in the members whose names begin with svm_. */
 struct abi_caps {
     uint64_t present; /* 1: the core reported */
     uint64_t basic, misc, ept_vpid, vmfunc, vmcs_enum;
@@ -135,7 +136,13 @@ struct abi_caps {
     uint64_t feature_control;
     uint64_t hypervisor;     /* CPUID.1:ECX bit 31 */
     uint64_t address_widths; /* CPUID.80000008H:EAX */
-    uint64_t reserved[12];
+    uint64_t svm_revision;   /* CPUID.8000000AH:EAX bits 7:0 */
+    uint64_t svm_asids;      /* CPUID.8000000AH:EBX */
+    uint64_t svm_features;   /* CPUID.8000000AH:EDX */
+    uint64_t svm_memory;     /* CPUID.8000001FH:EAX, encrypted memory; 0: no such leaf */
+    uint64_t svm_branches;   /* CPUID.80000022H:EAX, performance monitoring; 0: no such leaf */
+    uint64_t svm_vm_cr;      /* MSR VM_CR */
+    uint64_t reserved[6];
 };
 _Static_assert(sizeof(struct abi_caps) * ABI_CORES_MAX <= ABI_CAPS_SIZE, "abi_caps must fit");
 
@@ -175,8 +182,8 @@ struct abi_host {
     char nic[32];              /* "82540EM", or empty */
     uint32_t nx_large;         /* 1: guests' large pages are split at the first fetch */
     uint32_t configured;       /* 1: since ABI_CALL_CONFIGURED */
-    uint32_t pad1;
-    char tsc_verdict[16]; /* of the sources: "agreed", "alone", "outvoted", "disputed" */
+    uint32_t state_kind;       /* enum abi_state_kind: of all guests' snapshots and exits */
+    char tsc_verdict[16];      /* of the sources: "agreed", "alone", "outvoted", "disputed" */
     struct abi_tsc_source tsc_sources[ABI_TSC_SOURCES_MAX];
     struct boot_options options;       /* from the kernel's command line, in force */
     uint64_t uplink_frames[NET_DROPS]; /* frames that came in from outside, by enum net_drop */
@@ -201,8 +208,26 @@ enum abi_guest_state {
     ABI_GUEST_STATES
 };
 
-/* VT-x: basic exit reasons of the SDM, 0..79. AMD-V: arch/x86/svm/exit_rows.h. */
+/* Exits are counted by basic exit reason (VT-x: 0 to 79 so far), or by abi_svm_exit() of the exit
+ * code. */
 #define ABI_EXIT_REASONS 176u
+
+#define ABI_SVM_LOW_END  0xa8u  /* exit codes below it are counted as they are */
+#define ABI_SVM_NPF      0x400u /* VMEXIT_NPF */
+enum {
+    ABI_SVM_EXIT_NPF = ABI_SVM_LOW_END,
+    ABI_SVM_EXIT_OTHER = ABI_EXIT_REASONS - 1, /* any other code */
+};
+
+/* The counter of an exit code. Only its low 32 bits count: some CPUs leave the others 0. */
+static inline uint32_t abi_svm_exit(uint64_t exit_code)
+{
+    uint32_t code = (uint32_t)exit_code;
+
+    if (code < ABI_SVM_LOW_END)
+        return code;
+    return code == ABI_SVM_NPF ? ABI_SVM_EXIT_NPF : ABI_SVM_EXIT_OTHER;
+}
 
 /* What the root did about an exit. */
 enum abi_outcome {
@@ -216,19 +241,19 @@ enum abi_outcome {
 };
 
 /*
- * A recorded exit. SDM 3C "Basic VM-Exit Information". The flight recorder keeps the last ABI_EXITS
- * of a vCPU: exit number n (abi_vcpu.entries counts them from 0) is at n % ABI_EXITS. The owning
- * core overwrites the oldest: a reader copies, then drops what was overwritten meanwhile, and
- * always the newest (which may be half written).
+ * A recorded exit. SDM 3C "Basic VM-Exit Information", APM 2 "SVM Intercept Codes". The flight
+ * recorder keeps the last ABI_EXITS of a vCPU: exit number n (abi_vcpu.entries counts them from 0)
+ * is at n % ABI_EXITS. The owning core overwrites the oldest: a reader copies, then drops what was
+ * overwritten meanwhile, and always the newest (which may be half written).
  */
 struct abi_exit {
     uint64_t tsc;       /* when the root took over */
     uint64_t entry_tsc; /* when the guest went on; less than tsc: it has not yet */
     uint64_t rip;
-    uint64_t qualification; /* if the reason defines one; else 0 */
+    uint64_t qualification; /* if the reason defines one; else 0. SVM: EXITINFO1 */
     uint64_t detail;        /* EPT violation: guest-physical address; RDMSR, WRMSR: ECX; CPUID: EAX;
-                               VMCALL: RAX; else 0 */
-    uint32_t reason;        /* the whole exit-reason field */
+                               VMCALL: RAX; else 0. SVM: the same, with NPF, MSR, CPUID, VMMCALL */
+    uint32_t reason;        /* the whole exit-reason field; SVM: EXITCODE bits 31:0 */
     uint32_t outcome;       /* enum abi_outcome */
     uint64_t instruction_length; /* of emulated instructions; else 0 */
     uint32_t guest, vcpu;        /* whose exit: the same in the whole ring */
@@ -247,16 +272,33 @@ enum abi_control {
     ABI_CONTROLS
 };
 
+/* Those of SVM: the intercept vectors of the VMCB's control area, one after the other from offset
+ * 0.
+ */
+enum abi_svm_control {
+    ABI_SVM_INTERCEPT_CR,
+    ABI_SVM_INTERCEPT_DR,
+    ABI_SVM_INTERCEPT_EXCEPTIONS,
+    ABI_SVM_INTERCEPT_MISC1,
+    ABI_SVM_INTERCEPT_MISC2,
+    ABI_SVM_INTERCEPT_MISC3,
+    ABI_SVM_CONTROLS
+};
+
+#define ABI_CONTROL_WORDS 6u /* of whichever kind has more */
+_Static_assert(ABI_CONTROLS <= ABI_CONTROL_WORDS && ABI_SVM_CONTROLS <= ABI_CONTROL_WORDS,
+               "a word for every control");
+
 /* A change of a vCPU's control words: the bits in `mask` take their values from `value`. */
 struct abi_controls {
-    uint32_t mask[ABI_CONTROLS], value[ABI_CONTROLS];
+    uint32_t mask[ABI_CONTROL_WORDS], value[ABI_CONTROL_WORDS];
 };
 
 /* The result of the newest change. */
 struct abi_controls_result {
     uint64_t sequence; /* counts requested changes, from 1; written last */
     int32_t result;    /* 0; -E_PERM: may not be changed; -E_INVAL: not possible; -E_STATE */
-    uint32_t control;  /* enum abi_control that was refused */
+    uint32_t control;  /* enum abi_control or abi_svm_control that was refused */
     uint32_t bits;     /* the refused bits of it; 0: none */
 };
 
@@ -281,8 +323,8 @@ struct abi_vcpu {
     uint64_t irqs;           /* external interrupts injected */
     uint64_t exits[ABI_EXIT_REASONS];
     /* Control words: what the hypervisor wanted, before the capability MSRs forced bits. In the
-     * order of enum abi_control. */
-    uint64_t wanted[ABI_CONTROLS];
+     * order of enum abi_control or abi_svm_control. */
+    uint64_t wanted[ABI_CONTROL_WORDS];
     struct abi_controls_result controls;
     struct abi_histogram wake_late; /* from a timer's due time to the end of HLT */
     /* Accesses to guest-physical addresses where there is neither RAM nor a device; the address of
@@ -346,8 +388,8 @@ struct abi_guest {
 };
 _Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit its pages");
 
-/* A VMCS as its owning core read it: one entry for each row of arch/x86/inspect/fields.def, in that
- * file's order. */
+/* A VMCS or a VMCB as its owning core read it: one entry for each row of
+ * arch/x86/inspect/fields.def or vmcb_fields.def, in that file's order. */
 #define ABI_SNAPSHOT_FIELDS 224u
 
 /* Values by row: the input for decoding, comparing and checking. */
@@ -369,6 +411,7 @@ enum abi_cause {
 enum abi_state_kind {
     ABI_STATE_NONE, /* never taken */
     ABI_STATE_VMX,  /* a VMCS, by the table of VMX */
+    ABI_STATE_SVM,  /* a VMCB, by the table of SVM */
     ABI_STATE_KINDS
 };
 

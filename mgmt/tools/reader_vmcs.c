@@ -62,7 +62,7 @@ static int read_control_bit(struct reader *r, struct vmcs_file *f, int control, 
 
 static int read_provenance(struct reader *r, struct vmcs_file *f, uint32_t encoding, int object)
 {
-    int control = dump_control(encoding);
+    int control = state_vmcs.control((unsigned)state_row_by_key(&state_vmcs, encoding));
     int bits, t;
 
     if (control < 0 || reader_member(r->j, object, "bits") < 0)

@@ -97,7 +97,7 @@ int command_diff(const struct arguments *a)
     note_only(&in[1], files[1].listed, files[0].listed);
     j = output_begin();
     put_both(j, in);
-    count = report_diff(j, &files[0].vmcs, &files[1].vmcs, both, a->all);
+    count = report_diff(j, &state_vmcs, &files[0].vmcs, &files[1].vmcs, both, a->all);
     if (output_end(j))
         return EXIT_WRONG;
     return count ? EXIT_DIFFERS : EXIT_OK;
@@ -177,7 +177,7 @@ int command_check(const struct arguments *a)
     output_heading(j, &in.json);
     if (a->count == 1)
         json_str(j, "capabilities", "not given: only what every CPU refuses is looked for");
-    failures = report_check(j, &files[0].vmcs, caps);
+    failures = report_check(j, &state_vmcs, &files[0].vmcs, caps);
     if (output_end(j))
         return EXIT_WRONG;
     return failures ? EXIT_DIFFERS : EXIT_OK;

@@ -59,8 +59,8 @@ int command_field(const struct arguments *a)
     int row;
 
     capitals(a->arg[0], name);
-    row =
-        by_number ? dump_find_row(a->arg[0], strlen(a->arg[0])) : dump_find_row(name, strlen(name));
+    row = by_number ? dump_find_row(&state_vmcs, a->arg[0], strlen(a->arg[0]))
+                    : dump_find_row(&state_vmcs, name, strlen(name));
     if (row < 0)
         return suggest_fields(a->arg[0], name);
     f = vmcs_field((unsigned)row);

@@ -2,6 +2,8 @@
  * arch/x86/inspect/decode_cr.c arch/x86/inspect/decode_event.c arch/x86/inspect/decode_exit.c
  * arch/x86/inspect/decode_guest_msr.c arch/x86/inspect/decode_instruction.c
  * arch/x86/inspect/decode_memory.c arch/x86/inspect/decode_msr.c arch/x86/inspect/decode_state.c
+ * arch/x86/inspect/decode_vmcb.c arch/x86/inspect/decode_vmcb_exit.c
+ * arch/x86/inspect/decode_vmcb_state.c arch/x86/inspect/vmcb_fields.c arch/x86/inspect/vmexit.c
  * arch/x86/inspect/decode_bitmap.c arch/x86/inspect/fields.c arch/x86/inspect/names.c hv/fmt.c
  * hv/lib.c */
 /* Any field, value and context: every piece has a name and is in order, and no byte is written
@@ -9,7 +11,9 @@
 #include "arch/x86/inspect/decode.h"
 
 #include "arch/x86/inspect/decode_bitmap.h"
+#include "arch/x86/inspect/decode_vmcb.h"
 #include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/vmcb_fields.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +85,29 @@ static void check_bitmap(const uint8_t *data, size_t size)
     free(copy);
 }
 
+/* Any VMCB, from its bytes, and any value in place of one of its fields. */
+static void check_vmcb(const uint8_t *data, size_t size, const struct input *in, char *text,
+                       size_t room)
+{
+    static uint8_t page[VMCB_SIZE];
+    static struct abi_vmcs all;
+    const struct abi_caps caps = {
+        .svm_features = in->value, .svm_memory = in->msr, .svm_branches = in->encoding};
+    unsigned row = in->encoding % VMCB_ROWS;
+    struct walk w = {.word = in->value, .last = -1};
+
+    memset(page, 0, sizeof(page));
+    memcpy(page, data, size < sizeof(page) ? size : sizeof(page));
+    vmcb_read_fields(page, &caps, &all);
+    require(vmcb_decode(row, in->value, &all, piece, &w) == w.count);
+    check_line(vmcb_decode_line(row, in->value, in->known & 4 ? &all : NULL, text, room), text,
+               room);
+    for (row = 0; row < VMCB_ROWS; row++) {
+        w = (struct walk){.word = all.value[row], .last = -1};
+        require(vmcb_decode(row, all.value[row], &all, piece, &w) == w.count);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in;
@@ -108,6 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(vmx_msr_decode(in.msr, in.value, piece, &w) == w.count);
     check_line(vmx_msr_decode_line(in.msr, in.value, text, room), text, room);
     require((vmx_msr_name(in.msr) != NULL) == (w.count > 0));
+    check_vmcb(data, size, &in, text, room);
     require(*exception_name((unsigned)in.value & 31) && *vmx_abort_name((uint32_t)in.value));
     free(text);
     return 0;

@@ -1,10 +1,13 @@
 /* SOURCES: arch/x86/inspect/entry_check.c arch/x86/inspect/entry_check_controls.c
  * arch/x86/inspect/entry_check_injection.c arch/x86/inspect/entry_check_host.c
  * arch/x86/inspect/entry_check_guest.c arch/x86/inspect/entry_check_segments.c
- * arch/x86/inspect/fields.c hv/lib.c */
+ * arch/x86/inspect/entry_check_vmrun.c arch/x86/inspect/vmcb_fields.c arch/x86/inspect/fields.c
+ * hv/lib.c */
 #include "arch/x86/inspect/entry_check.h"
 
+#include "arch/x86/inspect/entry_check_vmrun.h"
 #include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/vmcb_fields.h"
 #include "hv/lib.h"
 
 #include <stdlib.h>
@@ -33,6 +36,30 @@ static void on_failure(void *arg, const struct entry_rule_failure *f)
     for (unsigned row = 0; row < VMCS_ROWS; row++)
         if (vmcs_field(row) == field && vmcs_has(v, row) && v->value[row] != f->value)
             abort();
+}
+
+static void on_vmrun_failure(void *arg, const struct entry_rule_failure *f)
+{
+    const struct abi_vmcs *v = arg;
+    const struct vmcb_field *field = vmcb_field_by_offset(f->encoding);
+    size_t length = strlen(f->allowed);
+
+    reports++;
+    if (!field || vmrun_rule(f->rule->id) != f->rule || length == 0 || length > 159)
+        abort();
+    for (unsigned row = 0; row < VMCB_ROWS; row++)
+        if (vmcb_field(row) == field && (!vmcs_has(v, row) || v->value[row] != f->value))
+            abort();
+}
+
+/* The same values as a VMCB. */
+static void check_vmrun(struct abi_vmcs *v, const uint64_t facts[28])
+{
+    const struct abi_caps caps = {.address_widths = facts[20], .svm_asids = facts[21] % 64};
+
+    reports = 0;
+    if (vmrun_check(v, &caps, on_vmrun_failure, v) != reports)
+        abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -74,5 +101,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     reports = 0;
     if (vmcs_entry_check(&v, &in.caps, &in.cpu, on_failure, &v) != reports)
         abort();
+    check_vmrun(&v, facts);
     return 0;
 }

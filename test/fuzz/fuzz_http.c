@@ -164,9 +164,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .tsc = tsc};
     size_t at = 0;
 
+    /* So does it select the kind of the machine. */
+    host.state_kind = size % 3 == 0 ? ABI_STATE_SVM : ABI_STATE_VMX;
     for (unsigned i = 0; i < 3; i++) {
         snaps[i].sequence = i + 1;
-        snaps[i].kind = ABI_STATE_VMX;
+        snaps[i].kind = host.state_kind;
         snaps[i].count = ABI_SNAPSHOT_FIELDS;
         memset(&snaps[i].vmcs, (int)(0x55u << i), sizeof(snaps[i].vmcs));
     }

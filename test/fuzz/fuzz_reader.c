@@ -33,7 +33,7 @@ static void tell(const struct vmcs_file *f)
         json_begin(&j, out, sizeof(out), text);
         json_object(&j, NULL);
         dump_fields(&j, &d);
-        (void)report_check(&j, &f->vmcs, &f->caps);
+        (void)report_check(&j, &state_vmcs, &f->vmcs, &f->caps);
         json_end(&j);
         if (j.overflow || j.depth)
             abort();

@@ -27,7 +27,7 @@ CONTRACTS = {
 RULES = [
     ("arch/x86/boot/", ("arch/x86/boot/", "arch/x86/cpu/", "hv/arch.h", "hv/main.h", "hv/mem.h", *BASE)),
     ("arch/x86/cpu/", ("arch/x86/boot/multiboot2.h", "arch/x86/cpu/", "hv/arch.h", "hv/mem.h", *BASE)),
-    ("arch/x86/inspect/", ("arch/x86/inspect/", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h", "arch/x86/cpu/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h")),
+    ("arch/x86/inspect/", ("arch/x86/inspect/", "arch/x86/svm/svm.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h", "arch/x86/cpu/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h")),
     # hostmem.h: the audit of translations.
     ("arch/x86/vmx/", ("arch/x86/virt.h", "arch/x86/vmx/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", "hv/log.h", *BACKEND)),
     ("arch/x86/svm/", ("arch/x86/virt.h", "arch/x86/svm/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", *BACKEND)),
@@ -43,7 +43,7 @@ RULES = [
     ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/config_fields.def", "mgmt/service.h", "mgmt/words.h")),
     ("mgmt/pc/", ("mgmt/pc/", "arch/x86/cpu/io.h", "hv/pc/pci.h", "hv/pc/pci_registers.h", "hv/types.h")),
     ("mgmt/", ("mgmt/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/date.h", "hv/config.h", "hv/actions.def", "hv/config_fields.def", "hv/words.def", "hv/options.h", "hv/load_plan.h", "hv/pc/virtio_net.h",
-               "arch/x86/inspect/", "arch/x86/vmx/exit_profile.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h")),
+               "arch/x86/inspect/", "arch/x86/svm/exit_profile.h", "arch/x86/svm/svm.h", "arch/x86/vmx/exit_profile.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h")),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 PATHS = re.compile(r"(?<![\w.])/(work|tmp/w|root)/")

@@ -310,11 +310,11 @@ static void test_report_absent(void **state)
     (void)state;
     vmcs_set(&b, VMCS_ROW_VPID, 0);
     json_begin(&j, out, sizeof(out), true);
-    assert_int_equal(report_diff(&j, &a, &b, NULL, true), 1);
+    assert_int_equal(report_diff(&j, &state_vmcs, &a, &b, NULL, true), 1);
     out[j.len] = 0;
     assert_non_null(strstr(out, "absent -> 0x0000"));
     json_begin(&j, out, sizeof(out), true);
-    assert_int_equal(report_diff(&j, &a, &b, (const uint64_t[ROW_WORDS]){0}, true), 0);
+    assert_int_equal(report_diff(&j, &state_vmcs, &a, &b, (const uint64_t[ROW_WORDS]){0}, true), 0);
 }
 
 int main(void)

@@ -79,7 +79,7 @@ static int judge(unsigned word, uint32_t mask, uint32_t value, struct abi_contro
 
     c.mask[word] = mask;
     c.value[word] = value;
-    return controls_judge(&vmcs, &caps[0], &c, r, why, ABI_TEXT_MAX);
+    return controls_judge(&state_vmcs, &vmcs, &caps[0], &c, r, why, ABI_TEXT_MAX);
 }
 
 static void a_change(void **state)
@@ -127,13 +127,13 @@ static void a_profile(void **state)
     (void)state;
     memset(&vmcs, 0, sizeof(vmcs));
     vmcs.value[VMCS_ROW_PRIMARY_PROCESSOR_CONTROLS] = CPU1_CR3_LOAD_EXITING;
-    assert_int_equal(controls_profile(&vmcs, &caps[0]), ABI_EXITS_LEAST);
+    assert_int_equal(controls_profile(&state_vmcs, &vmcs, &caps[0]), ABI_EXITS_LEAST);
     vmcs.value[VMCS_ROW_PRIMARY_PROCESSOR_CONTROLS] |= CPU1_HLT_EXITING | CPU1_USE_IO_BITMAPS;
-    assert_int_equal(controls_profile(&vmcs, &caps[0]), ABI_EXITS_DEFAULT);
+    assert_int_equal(controls_profile(&state_vmcs, &vmcs, &caps[0]), ABI_EXITS_DEFAULT);
     vmcs.value[VMCS_ROW_PRIMARY_PROCESSOR_CONTROLS] = most;
-    assert_int_equal(controls_profile(&vmcs, &caps[0]), -1);
+    assert_int_equal(controls_profile(&state_vmcs, &vmcs, &caps[0]), -1);
     vmcs.value[VMCS_ROW_SECONDARY_PROCESSOR_CONTROLS] = CPU2_RDRAND_EXITING | CPU2_RDSEED_EXITING;
-    assert_int_equal(controls_profile(&vmcs, &caps[0]), ABI_EXITS_MOST);
+    assert_int_equal(controls_profile(&state_vmcs, &vmcs, &caps[0]), ABI_EXITS_MOST);
 }
 
 /* ---- after a death ---- */

@@ -315,7 +315,7 @@ static char plain(char c)
     return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
 }
 
-static bool same_name(const char *a, const char *b)
+bool decode_same_name(const char *a, const char *b)
 {
     for (; *a && plain(*a) == plain(*b); a++)
         b++;
@@ -327,7 +327,8 @@ const struct decode_bit *vmcs_control_bit_by_name(uint32_t encoding, const char 
     const struct control_word *w = find(encoding);
 
     for (unsigned i = 0; w && i < w->format.count; i++)
-        if (same_name(w->format.bits[i].name, name) || same_name(w->format.bits[i].title, name))
+        if (decode_same_name(w->format.bits[i].name, name) ||
+            decode_same_name(w->format.bits[i].title, name))
             return &w->format.bits[i];
     return NULL;
 }

@@ -72,3 +72,8 @@ const struct decode_format *decode_cr(uint32_t encoding, const struct decode_con
 extern const struct decode_format decode_fixed_cr0[2], decode_fixed_cr4[2];
 extern const char *const decode_memory_types[8];
 extern const char *const decode_registers[16];
+/* True if both are the same name of a control: "HLT exiting", "HLT_EXITING" and "hlt_exiting" are.
+ */
+bool decode_same_name(const char *a, const char *b);
+/* The type of a segment, of access rights or attributes: bits 3:0 of the word, with S in bit 4. */
+const char *decode_say_segment_type(const struct decode_say *s);

@@ -47,13 +47,13 @@ static const char *const system_types[16] = {
     [15] = "32-bit or 64-bit trap gate",
 };
 
-static const char *say_type(const struct decode_say *s)
+const char *decode_say_segment_type(const struct decode_say *s)
 {
     return s->word & AR_S ? code_or_data_types[s->value & 15] : system_types[s->value & 15];
 }
 
 static const struct decode_bit access_rights_bits[] = {
-    BITS_SAY(3, 0, "TYPE", "type", say_type),
+    BITS_SAY(3, 0, "TYPE", "type", decode_say_segment_type),
     BIT(4, "S", "code or data", "system segment", "code or data segment"),
     BITS(6, 5, "DPL", "DPL"),
     BIT(7, "P", "present", "not present", "present"),

@@ -3,8 +3,6 @@
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"
 
-#define TEXT_SIZE                       160
-
 #define ENTRY_SECTION(id, stage, title) static const char title_##id[] = title;
 #include "arch/x86/inspect/entry_rules.def"
 #undef ENTRY_SECTION
@@ -42,7 +40,7 @@ static void append(char *text, const char *more)
 {
     size_t used = strlen(text);
 
-    (void)str_copy(text + used, TEXT_SIZE - used, more);
+    (void)str_copy(text + used, ENTRY_SENTENCE_MAX - used, more);
 }
 
 static void append_number(char *text, uint64_t v, unsigned base)
@@ -77,10 +75,20 @@ static void append_bits(char *text, uint64_t bits)
     }
 }
 
+void entry_sentence(char *text, uint64_t bits, const char *must, const char *allowed)
+{
+    text[0] = 0;
+    if (bits) {
+        append_bits(text, bits);
+        append(text, must);
+    }
+    append(text, allowed);
+}
+
 static void fail(struct entry_ctx *c, enum entry_rule_id rule, unsigned row, uint64_t bits,
                  const char *must)
 {
-    char text[TEXT_SIZE] = "";
+    char text[ENTRY_SENTENCE_MAX];
     struct entry_rule_failure f = {
         .rule = &rules[rule],
         .encoding = vmcs_field(row)->encoding,
@@ -92,11 +100,7 @@ static void fail(struct entry_ctx *c, enum entry_rule_id rule, unsigned row, uin
     c->count++;
     if (!c->failed)
         return;
-    if (bits) {
-        append_bits(text, bits);
-        append(text, must);
-    }
-    append(text, rules[rule].allowed);
+    entry_sentence(text, bits, must, rules[rule].allowed);
     c->failed(c->arg, &f);
 }
 
@@ -133,7 +137,7 @@ unsigned entry_address_bits(const struct entry_ctx *c)
 }
 
 /* The memory types 2 and 3 do not exist, nor do those above 7. */
-static bool pat_valid(uint64_t pat)
+bool entry_pat_valid(uint64_t pat)
 {
     for (unsigned i = 0; i < 8; i++) {
         uint8_t type = (uint8_t)(pat >> 8 * i);
@@ -163,7 +167,7 @@ static void check_row(struct entry_ctx *c, const struct entry_row_check *k)
         entry_require(c, value != 0, rule, k->row);
         break;
     case KIND_PAT:
-        entry_require(c, pat_valid(value), rule, k->row);
+        entry_require(c, entry_pat_valid(value), rule, k->row);
         break;
     }
 }

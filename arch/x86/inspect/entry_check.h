@@ -14,6 +14,7 @@ enum entry_stage {
     ENTRY_STAGE_CONTROLS, /* VMfailValid, VM-instruction error 7 */
     ENTRY_STAGE_HOST,     /* VMfailValid, VM-instruction error 8 */
     ENTRY_STAGE_GUEST,    /* VM exit, basic exit reason 33, bit 31 set */
+    ENTRY_STAGE_VMRUN,    /* SVM: exit code -1, VMEXIT_INVALID */
 };
 
 /* ENTRY_RULE_<ID>: the index of each rule, and its `id`. */
@@ -28,13 +29,13 @@ struct entry_rule {
     uint16_t id;
     uint8_t stage;       /* enum entry_stage */
     const char *name;    /* "guest.rflags.reserved": stable */
-    const char *section; /* the SDM's title: "Checks on Guest RIP, RFLAGS, and SSP" */
+    const char *section; /* the manual's title: "Checks on Guest RIP, RFLAGS, and SSP" */
     const char *allowed; /* what is allowed, without the particulars of one failure */
 };
 
 struct entry_rule_failure {
     const struct entry_rule *rule;
-    uint32_t encoding;   /* of the field */
+    uint32_t encoding;   /* of the field; SVM: its offset */
     uint64_t value;      /* of the field */
     uint64_t bits;       /* the wrong bits; 0: the value as a whole is wrong */
     const char *allowed; /* "bit 1 must be 1: reserved in RFLAGS". Valid during the call only. */

@@ -85,6 +85,12 @@ static inline uint64_t entry_beyond(unsigned width)
     return width < 64 ? ~0ull << width : 0;
 }
 
+/* Writes the sentence of a failure to text[ENTRY_SENTENCE_MAX]: "bit 5 must be 0: reserved". `bits`
+ * 0: only `allowed`. */
+#define ENTRY_SENTENCE_MAX 160
+void entry_sentence(char *text, uint64_t bits, const char *must, const char *allowed);
+
+bool entry_pat_valid(uint64_t pat);
 bool entry_canonical(const struct entry_ctx *c, uint64_t address);
 /* Width of the addresses that a VMCS holds. */
 unsigned entry_address_bits(const struct entry_ctx *c);

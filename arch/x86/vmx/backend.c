@@ -76,6 +76,7 @@ static void describe(struct abi_host *h)
     memcpy(h->cpu_brand, brand, sizeof(brand));
     h->cpu_brand[sizeof(brand)] = 0;
     h->cpu_signature = cpuid(1, 0).eax;
+    h->state_kind = ABI_STATE_VMX;
     h->vmcs_revision = (uint32_t)(vmx_caps_common()->basic & VMX_BASIC_REVISION_MASK);
 }
 

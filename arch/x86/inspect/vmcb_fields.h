@@ -1,0 +1,67 @@
+/*
+ * The table of all VMCB fields (vmcb_fields.def). The layout is public: a field is bytes at an
+ * offset, so a VMCB is read as memory. Pure, and linked into the management guest too.
+ */
+#pragma once
+
+#include "arch/x86/inspect/fields.h"
+#include "hv/abi/control.h"
+#include "hv/types.h"
+
+#define VMCB_SIZE      4096u
+#define VMCB_SAVE_AREA 0x400u /* the control area is below */
+
+/* VMCB_AT_<NAME>: the offset of each field. */
+enum vmcb_offset {
+#define VMCB_FIELD(offset, bytes, name, exists, group, volatility, reason) VMCB_AT_##name = offset,
+#include "arch/x86/inspect/vmcb_fields.def"
+#undef VMCB_FIELD
+    VMCB_AT_END = VMCB_SIZE
+};
+
+/* VMCB_ROW_<NAME>: the row of each field, its index in struct abi_vmcs. */
+enum vmcb_row {
+#define VMCB_FIELD(offset, bytes, name, exists, group, volatility, reason) VMCB_ROW_##name,
+#include "arch/x86/inspect/vmcb_fields.def"
+#undef VMCB_FIELD
+    VMCB_ROWS
+};
+_Static_assert(VMCB_ROWS <= ABI_SNAPSHOT_FIELDS, "every field has its place in a snapshot");
+
+enum vmcb_condition {
+#define VMCB_CONDITION(name, word, bits, missing) VMCB_IF_##name,
+#include "arch/x86/inspect/vmcb_fields.def"
+#undef VMCB_CONDITION
+    VMCB_CONDITIONS
+};
+
+struct vmcb_field {
+    uint16_t offset;
+    uint8_t bytes;      /* 1 to 8 */
+    uint8_t condition;  /* enum vmcb_condition */
+    uint8_t group;      /* enum vmcs_group: what it really belongs to; never VMCS_GROUP_HOST */
+    uint8_t volatility; /* enum vmcs_volatility */
+    const char *name;   /* "EXITINFO1" */
+    const char *reason; /* why it really belongs elsewhere, or another remark; "" */
+};
+
+/* Row `row`, 0..VMCB_ROWS-1; NULL beyond. */
+const struct vmcb_field *vmcb_field(unsigned row);
+/* NULL: no field begins there. */
+const struct vmcb_field *vmcb_field_by_offset(uint32_t offset);
+
+/* The group that its area stands for: the control area for VMCS_GROUP_CONTROL, the save area for
+ * VMCS_GROUP_GUEST. */
+static inline enum vmcs_group vmcb_area(uint32_t offset)
+{
+    return offset < VMCB_SAVE_AREA ? VMCS_GROUP_CONTROL : VMCS_GROUP_GUEST;
+}
+
+/* True if a CPU with these capabilities has the field. */
+bool vmcb_field_exists(const struct vmcb_field *f, const struct abi_caps *caps);
+/* Why a field can be absent: "no AVIC (CPUID 8000000A EDX bit 13)"; "" for fields that always
+ * exist.
+ */
+const char *vmcb_field_absence(const struct vmcb_field *f);
+/* Reads the fields that a CPU with these capabilities has from the VMCB_SIZE bytes at `vmcb`. */
+void vmcb_read_fields(const void *vmcb, const struct abi_caps *caps, struct abi_vmcs *out);
