@@ -90,6 +90,8 @@ void arch_console_write(const char *s, size_t n);
 /* Sends what the serial port accepts now, without waiting. Returns the number of bytes (all of them
  * if there is no port). Bounded. One core. */
 size_t arch_serial_send(const char *s, size_t n);
+/* Where it is: "COM1", "port 0x2f8 (SPCR)", or "" if there is none. */
+const char *arch_serial_name(void);
 /* Queues text for the screen. arch_screen_poll() draws a bounded part of it; false: all of it is
  * shown. One core. */
 void arch_screen_write(const char *s, size_t n);

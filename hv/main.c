@@ -132,6 +132,7 @@ static void describe_host(const struct boot_info *b, const struct boot_options *
     h->boot_epoch = arch_boot_epoch();
     (void)str_copy(h->version, sizeof(h->version), BULKHEAD_VERSION);
     (void)str_copy(h->build_id, sizeof(h->build_id), BULKHEAD_BUILD_ID);
+    (void)str_copy(h->serial, sizeof(h->serial), arch_serial_name());
     h->nx_large = nx_large;
     h->options = *o;
     net_address(MGMT_NUMBER, h->mac);

@@ -106,6 +106,7 @@ void get_host(struct call *c, char *const *arg)
     json_u64(j, "boot_to_first_guest_ticks",
              h->first_guest_tsc ? h->first_guest_tsc - h->boot_tsc : 0);
     put_tsc(j, h);
+    json_str(j, "serial_console", h->serial);
     json_array(j, "cores");
     for (uint32_t i = 0; i < h->core_count && i < ABI_CORES_MAX; i++)
         put_core(j, h, &h->cores[i]);

@@ -185,6 +185,7 @@ struct abi_host {
     uint32_t state_kind;       /* enum abi_state_kind: of all guests' snapshots and exits */
     char tsc_verdict[16];      /* of the sources: "agreed", "alone", "outvoted", "disputed" */
     struct abi_tsc_source tsc_sources[ABI_TSC_SOURCES_MAX];
+    char serial[32];                   /* the console's port, or empty */
     struct boot_options options;       /* from the kernel's command line, in force */
     uint64_t uplink_frames[NET_DROPS]; /* frames that came in from outside, by enum net_drop */
     /* Bytes of each guest's console that never reached the host's serial line, since the guest was

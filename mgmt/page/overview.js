@@ -79,7 +79,7 @@ export function overviewView() {
             host = answer;
             const {total: all, free, guests} = host.memory;
 
-            machine.show(["Processor", host.cpu], ["TSC", `${count(host.tsc.hz / 1000)} kHz by ${saidBy(host.tsc)}`],
+            machine.show(["Processor", host.cpu], ["TSC", `${count(host.tsc.hz / 1000)} kHz by ${saidBy(host.tsc)}`], ["Serial console", host.serial_console],
                          ["Memory", `${megabytes(all - free)} of ${megabytes(all)} in use`, bar((all - free) / all)],
                          ["For guests", megabytes(guests)], ["Network", `${host.network.nic}, ${host.network.address}`]);
             cores.replaceChildren(...host.cores.map((c) => el("li", null, el("span", null, `core ${c.id}`), bar(c.load),

@@ -241,27 +241,39 @@ class Connection:
 
 
 class Qemu(Machine):
-    """The sample ISO in QEMU without VMX."""
+    """The sample ISO in QEMU without VMX. `port`: the only serial port, as a device (default: COM1)."""
 
-    def __init__(self, directory, uefi=False, cpus=1, more=()):
+    def __init__(self, directory, uefi=False, cpus=1, more=(), port=None):
         iso = os.path.abspath(os.path.join(BUILD, "bulkhead.iso"))
         serial = os.path.join(str(directory), "serial.txt")
         open(serial, "wb").close()
-        command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-smp", str(cpus), "-cdrom", iso, "-display", "none",
-                   "-serial", "file:" + serial, "-no-reboot", "-nic", "none", "-monitor", "unix:monitor,server,nowait"]
+        line = ["-serial", "file:" + serial] if port is None else ["-serial", "none", "-chardev", "file,id=line,path=" + serial, "-device", port + ",chardev=line"]
+        command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-smp", str(cpus), "-cdrom", iso, "-display", "none", *line, "-no-reboot", "-nic", "none", "-monitor", "unix:monitor,server,nowait"]
         super().__init__(directory, command + (["-bios", "/usr/share/ovmf/OVMF.fd"] if uefi else []) + list(more))
 
-    def screen_rows(self):
-        """The number of lit pixels in each row of the screen."""
-        path = os.path.join(self.directory, "screen.ppm")
+    def monitor(self, command):
+        """What QEMU's monitor answers to a command."""
+        while not os.path.exists(os.path.join(self.directory, "monitor")):
+            time.sleep(0.01)  # QEMU is starting
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(os.path.join(self.directory, "monitor"))
             answers = s.makefile("rwb", buffering=0)
-            answers.write(f"screendump {path}\n".encode())
+            answers.write(command.encode() + b"\n")
             # The prompt returns when the command is done: one before it, one after.
             seen = b""
             while seen.count(b"(qemu)") < 2:
                 seen += answers.read(1)
+        return seen.decode(errors="replace")
+
+    def screen_text(self):
+        """The characters in text mode."""
+        cells = re.findall(r"0x([0-9a-f]{2})", "".join(re.findall(r"^[0-9a-f]{16}:(.*)", self.monitor("xp /4000xb 0xb8000"), re.M)))
+        return "".join(chr(int(c, 16)) for c in cells[::2])
+
+    def screen_rows(self):
+        """The number of lit pixels in each row of the screen."""
+        path = os.path.join(self.directory, "screen.ppm")
+        self.monitor(f"screendump {path}")
         with open(path, "rb") as f:
             data = f.read().split(b"\n", 3)
         width, height = map(int, data[1].split())

@@ -44,6 +44,7 @@ def test_clocks_and_cards(m):
     assert [(s["name"], s["hz"] // 1000) for s in tsc["sources"] if s["measured"]] == list(zip(("PIT", "PM timer", "HPET"), khz))
     assert all(s["agrees"] == s["measured"] for s in tsc["sources"]) and ("CPUID 0x16", 3500000000) in [(s["name"], s["hz"]) for s in tsc["sources"]]
     assert [s["hz"] for s in tsc["sources"] if s["taken"]] == [tsc["hz"]]
+    assert host["serial_console"] == "COM1"
 
 
 def test_host_memory(m):

@@ -1,5 +1,7 @@
 """Machines of today, which lack what a PC used to have, in QEMU without VMX: the kernel refuses them in the end, after it has found clocks, consoles and tables."""
 import re
+import struct
+import time
 
 import pytest
 
@@ -36,3 +38,34 @@ def test_only_the_rtc(start_qemu):
     """A second of the RTC is measured if nothing better counts. (Without -icount, so the figure is the host's affair.)"""
     khz, taken = tsc_khz(boot(start_qemu, "-M", "pc,acpi=off,pit=off,hpet=off"))
     assert list(khz) == [taken] == ["RTC"] and khz["RTC"] > 1000
+
+
+def spcr(port):
+    """What follows the header of a Serial Port Console Redirection Table that names a 16550 at an I/O port."""
+    return struct.pack("<B3x BBBBQ 28x", 0, 1, 8, 0, 1, port)
+
+
+def test_console_of_the_firmware(start_qemu, tmp_path):
+    """ACPI's SPCR names the console: here COM2, beside COM1."""
+    table = tmp_path / "spcr"
+    table.write_bytes(spcr(0x2f8))
+    log = boot(start_qemu, "-M", "q35", "-serial", f"file:{tmp_path}/com1.txt", "-acpitable", f"sig=SPCR,data={table}", port="isa-serial,iobase=0x2f8,irq=3")
+    assert "serial console: port 0x2f8 (SPCR)\n" in log
+    assert "Bulkhead 0." not in (tmp_path / "com1.txt").read_text()
+
+
+def test_console_on_pci(start_qemu):
+    """Without COM1, a serial card on PCI is the console."""
+    log = boot(start_qemu, "-M", LEGACY_FREE, port="pci-serial")
+    assert re.search(r"serial console: port 0x[0-9a-f]+ \(PCI\)\n", log)
+
+
+def test_no_serial_console(start_qemu):
+    """COM2, which neither a table nor PCI tells of, is not used. The screen shows that the kernel got on."""
+    m = start_qemu(more=("-M", LEGACY_FREE), port="isa-serial,iobase=0x2f8,irq=3")
+    for _ in range(600):
+        if "Bulkhead cannot run on this machine" in m.screen_text():
+            break
+        time.sleep(0.1)
+    assert "no serial console" in m.screen_text()
+    assert "core 0" not in m.serial()  # GRUB calls the first port it finds COM1

@@ -28,7 +28,7 @@ GUEST = {"name": "hog", "state": "running", "management": False, "why": "", "res
          "configuration": {"image": "hog.elf", "memory": 1 << 21, "vcpus": 1, "devices": ["uart"]}, "vcpus": [VCPU]}
 NO_EXITS = {"exits": [], "top": {"rips": [], "ports": [], "msrs": [], "pages": []}}
 HOST = {"version": "0", "build_id": "0" * 16, "uptime_ms": 1000, "cpu": "stand-in", "memory": {"free": 1, "total": 2}, "network": {"nic": "", "address": ""},
-        "tsc": {"hz": 1000, "verdict": "alone", "sources": [{"name": "PIT", "hz": 1000, "measured": True, "taken": True, "agrees": True}]},
+        "serial_console": "COM1", "tsc": {"hz": 1000, "verdict": "alone", "sources": [{"name": "PIT", "hz": 1000, "measured": True, "taken": True, "agrees": True}]},
         "cores": [{"id": i, "busy_ticks": 0, "idle_ticks": 0, "tsc_hz": 1000, "vcpus": 1} for i in range(2)]}
 
 

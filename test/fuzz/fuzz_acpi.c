@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/cpu/acpi.c hv/lib.c */
+/* SOURCES: arch/x86/cpu/acpi.c arch/x86/cpu/acpi_serial.c hv/lib.c */
 #include "arch/x86/cpu/acpi.h"
 
 #include "hv/lib.h"
@@ -36,7 +36,7 @@ static uint8_t sum(const uint8_t *p, size_t n)
 /* Corrects the checksum of everything that looks like a table the parser knows. */
 static void correct(uint8_t *p, size_t size)
 {
-    static const char *const names[] = {"RSDT", "XSDT", "APIC", "FACP", "HPET"};
+    static const char *const names[] = {"RSDT", "XSDT", "APIC", "FACP", "HPET", "SPCR", "DBG2"};
 
     for (size_t at = 0; at + 36 <= size; at++)
         for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
@@ -51,6 +51,16 @@ static void correct(uint8_t *p, size_t size)
         p[8] = (uint8_t)(p[8] - sum(p, 20));
         p[32] = (uint8_t)(p[32] - sum(p, 36));
     }
+}
+
+static bool is_impossible(const struct acpi_serial *s)
+{
+    if (s->address == 0)
+        return false;
+    if (s->space == ACPI_SPACE_IO && s->address > UINT16_MAX - 7)
+        return true;
+    return s->space > ACPI_SPACE_IO || s->shift > 2 || s->width != 1u << s->shift ||
+           s->address % s->width != 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -68,7 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)acpi_rsdp_search(copy, size);
     if (!acpi_parse(&reader, copy, size, &info) &&
         (info.cpu_count > ACPI_CPUS_MAX || info.ioapic_count > ACPI_IOAPICS_MAX ||
-         info.override_count > ACPI_OVERRIDES_MAX))
+         info.override_count > ACPI_OVERRIDES_MAX || is_impossible(&info.spcr) ||
+         is_impossible(&info.dbg2)))
         abort();
     free(copy);
     return 0;

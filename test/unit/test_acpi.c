@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/cpu/acpi.c hv/lib.c */
+/* SOURCES: arch/x86/cpu/acpi.c arch/x86/cpu/acpi_serial.c hv/lib.c */
 #include "arch/x86/cpu/acpi.h"
 
 #include "hv/lib.h"
@@ -15,6 +15,7 @@
 #define MADT (BASE + 0x400u)
 #define FADT (BASE + 0x2000u)
 #define HPET (BASE + 0x2800u)
+#define SPCR (BASE + 0x2c00u)
 
 static uint8_t memory[0x4000], rsdp[ACPI_RSDP_SIZE];
 static unsigned reads;
@@ -207,6 +208,116 @@ static void test_hpet(void **state)
     assert_int_equal(info.hpet_address, 0);
 }
 
+static void gas(uint8_t *p, uint8_t space, uint8_t bits, uint8_t access, uint64_t address)
+{
+    p[0] = space;
+    p[1] = bits;
+    p[2] = 0;
+    p[3] = access;
+    put(p + 4, address, 8);
+}
+
+static void list_serial(const char *signature, uint32_t length)
+{
+    put(at(RSDT) + 44, SPCR, 4);
+    table(RSDT, "RSDT", 48);
+    table(SPCR, signature, length);
+    assert_int_equal(parse(), 0);
+}
+
+static void serial_is(const struct acpi_serial *s, uint8_t space, uint64_t address, uint8_t shift)
+{
+    assert_int_equal(s->address, address);
+    assert_int_equal(s->space, space);
+    assert_int_equal(s->shift, shift);
+    assert_int_equal(s->width, 1 << shift);
+}
+
+static void test_spcr(void **state)
+{
+    static const struct {
+        uint8_t type, space, bits, access;
+        uint64_t address;
+        bool taken;
+        uint8_t shift;
+    } rows[] = {
+        {0, ACPI_SPACE_IO, 8, 0, 0x2f8, true, 0},
+        {1, ACPI_SPACE_IO, 8, 1, 0x3f8, true, 0},
+        {0, ACPI_SPACE_IO, 32, 3, 0xfff8, true, 0}, /* ports lie side by side */
+        {0, ACPI_SPACE_IO, 8, 0, 0xfff9, false, 0},
+        {0, ACPI_SPACE_MEMORY, 8, 0, 0xfe032000, true, 0},
+        {0x12, ACPI_SPACE_MEMORY, 32, 0, 0xfe032000, true, 2},
+        {0x12, ACPI_SPACE_MEMORY, 32, 1, 0xfe032000, true, 0},
+        {0, ACPI_SPACE_MEMORY, 8, 3, 0x1fe032000, true, 2},
+        {0, ACPI_SPACE_MEMORY, 16, 0, 0xfe032000, true, 1},
+        {0, ACPI_SPACE_MEMORY, 8, 4, 0xfe032000, true, 0}, /* no UART has 64-bit accesses */
+        {0, ACPI_SPACE_MEMORY, 32, 3, 0xfe032002, false, 0},
+        {0, ACPI_SPACE_PCI, 8, 0, 0x3f8, false, 0},
+        {3, ACPI_SPACE_MEMORY, 32, 3, 0xfe032000, false, 0}, /* ARM's PL011 */
+        {0, ACPI_SPACE_IO, 8, 0, 0, false, 0},               /* no console */
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        at(SPCR)[36] = rows[i].type;
+        gas(at(SPCR) + 40, rows[i].space, rows[i].bits, rows[i].access, rows[i].address);
+        list_serial("SPCR", 80);
+        if (rows[i].taken)
+            serial_is(&info.spcr, rows[i].space, rows[i].address, rows[i].shift);
+        else
+            assert_int_equal(info.spcr.address, 0);
+        if (rows[i].taken)
+            assert_int_equal(info.spcr.fifo, rows[i].type != 1);
+        assert_int_equal(info.dbg2.address, 0);
+    }
+    at(SPCR)[36] = 0;
+    gas(at(SPCR) + 40, ACPI_SPACE_IO, 8, 0, 0x3f8);
+    list_serial("SPCR", 51); /* cut in the address */
+    assert_int_equal(info.spcr.address, 0);
+}
+
+/* A device of DBG2: its address follows its fixed part. */
+static void debug_port(uint8_t *p, uint16_t type, uint16_t subtype, uint64_t address)
+{
+    put(p + 1, 0x30, 2);
+    put(p + 12, type, 2);
+    put(p + 14, subtype, 2);
+    put(p + 18, 0x16, 2);
+    gas(p + 0x16, ACPI_SPACE_MEMORY, 32, 3, address);
+}
+
+static void test_dbg2(void **state)
+{
+    uint8_t *t = at(SPCR);
+
+    (void)state;
+    put(t + 36, 44, 4);
+    put(t + 40, 3, 4);
+    debug_port(t + 44, 0x8003, 0, 0x1000); /* a network card */
+    debug_port(t + 44 + 0x30, 0x8000, 0x12, 0xfe032000);
+    debug_port(t + 44 + 0x60, 0x8000, 0, 0xfe034000);
+    list_serial("DBG2", 44 + 0x90);
+    serial_is(&info.dbg2, ACPI_SPACE_MEMORY, 0xfe032000, 2); /* the first counts */
+    assert_int_equal(info.spcr.address, 0);
+    put(t + 40, 1, 4); /* it lists one device only */
+    list_serial("DBG2", 44 + 0x90);
+    assert_int_equal(info.dbg2.address, 0);
+    /* Wrong: where the devices begin, the address's offset, the length. */
+    put(t + 40, UINT32_MAX, 4);
+    put(t + 36, 0xffffffe0, 4);
+    list_serial("DBG2", 44 + 0x90);
+    assert_int_equal(info.dbg2.address, 0);
+    put(t + 36, 44 + 0x30, 4);
+    put(t + 44 + 0x30 + 18, 0x25, 2);
+    put(t + 44 + 0x60 + 18, 0xffff, 2);
+    list_serial("DBG2", 44 + 0x90);
+    assert_int_equal(info.dbg2.address, 0);
+    put(t + 44 + 0x30 + 1, 0, 2); /* would be the same device again for ever */
+    list_serial("DBG2", 44 + 0x90);
+    assert_int_equal(info.dbg2.address, 0);
+    assert_true(reads < 1000);
+}
+
 static void test_reset_register(void **state)
 {
     (void)state;
@@ -270,6 +381,13 @@ static void test_xsdt_is_preferred(void **state)
     assert_int_equal(info.bad_tables, 1);
     at(RSDT)[36]++;
     assert_int_equal(parse(), -E_FORMAT);
+    /* Firmware without an RSDT. */
+    at(XSDT)[36]--;
+    put(rsdp + 16, 0, 4);
+    fix_sum(rsdp, 20, 8);
+    fix_sum(rsdp, 36, 32);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.cpu_count, 1);
 }
 
 static void test_bad_tables(void **state)
@@ -349,6 +467,8 @@ int main(void)
         cmocka_unit_test_setup(test_madt, begin),
         cmocka_unit_test_setup(test_pm_timer, begin),
         cmocka_unit_test_setup(test_hpet, begin),
+        cmocka_unit_test_setup(test_spcr, begin),
+        cmocka_unit_test_setup(test_dbg2, begin),
         cmocka_unit_test_setup(test_reset_register, begin),
         cmocka_unit_test_setup(test_rsdp, begin),
         cmocka_unit_test_setup(test_xsdt_is_preferred, begin),

@@ -248,6 +248,7 @@ _Noreturn __attribute__((no_stack_protector)) void boot_main(uint32_t info_addre
     paging_init(&memory);
     start_screen();
     read_acpi();
+    uart_choose(&acpi);
     board_init(&acpi);
     clock_init();
     tsc_calibrate(&acpi);

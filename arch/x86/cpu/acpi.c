@@ -1,5 +1,6 @@
 #include "arch/x86/cpu/acpi.h"
 
+#include "arch/x86/cpu/acpi_table.h"
 #include "hv/lib.h"
 
 #define RSDP1_SIZE           20u
@@ -9,7 +10,7 @@
 #define RSDP_XSDT            24u
 #define RSDP_LENGTH_MAX      256u
 
-#define HEADER_SIZE          36u
+#define HEADER_SIZE          ACPI_HEADER_SIZE
 #define HEADER_LENGTH        4u
 #define TABLE_LENGTH_MAX     (1u << 20)
 #define TABLES_MAX           256u
@@ -68,28 +69,13 @@ const uint8_t *acpi_rsdp_search(const uint8_t *p, size_t size)
     return NULL;
 }
 
-/* A table that exists, with a possible length and a correct checksum. */
-struct table {
-    const struct acpi_reader *r;
-    uint64_t address;
-    uint32_t length;
-    uint8_t signature[4];
-};
-
-static int table_read(const struct table *t, uint32_t offset, void *buf, uint32_t size)
-{
-    if (offset > t->length || size > t->length - offset)
-        return -E_RANGE;
-    return t->r->read(t->r->ctx, t->address + offset, buf, size);
-}
-
-static int table_open(const struct acpi_reader *r, uint64_t address, struct table *t)
+static int table_open(const struct acpi_reader *r, uint64_t address, struct acpi_table *t)
 {
     uint8_t chunk[256], s = 0;
 
-    *t = (struct table){.r = r, .address = address, .length = HEADER_SIZE};
+    *t = (struct acpi_table){.r = r, .address = address, .length = HEADER_SIZE};
     if (address == 0 || address > UINT64_MAX - TABLE_LENGTH_MAX ||
-        table_read(t, 0, chunk, HEADER_SIZE))
+        acpi_table_read(t, 0, chunk, HEADER_SIZE))
         return -E_FORMAT;
     memcpy(t->signature, chunk, sizeof(t->signature));
     t->length = get_le32(chunk + HEADER_LENGTH);
@@ -98,7 +84,7 @@ static int table_open(const struct acpi_reader *r, uint64_t address, struct tabl
     for (uint32_t at = 0; at < t->length;) {
         uint32_t n = (uint32_t)min_u64(sizeof(chunk), t->length - at);
 
-        if (table_read(t, at, chunk, n))
+        if (acpi_table_read(t, at, chunk, n))
             return -E_FORMAT;
         s = (uint8_t)(s + sum(chunk, n));
         at += n;
@@ -175,21 +161,21 @@ static void parse_madt_entry(const uint8_t *e, uint8_t length, struct acpi_info 
     }
 }
 
-static void parse_madt(const struct table *t, struct acpi_info *out)
+static void parse_madt(const struct acpi_table *t, struct acpi_info *out)
 {
     uint8_t e[MADT_ENTRY_MAX];
     uint32_t at = MADT_ENTRIES;
 
-    if (out->have_madt || table_read(t, MADT_LAPIC_ADDRESS, e, 4)) {
+    if (out->have_madt || acpi_table_read(t, MADT_LAPIC_ADDRESS, e, 4)) {
         out->bad_tables++;
         return;
     }
     out->have_madt = true;
     out->lapic_address = get_le32(e);
-    while (table_read(t, at, e, 2) == 0) {
+    while (acpi_table_read(t, at, e, 2) == 0) {
         uint8_t length = e[1];
 
-        if (length < 2 || table_read(t, at, e, (uint32_t)min_u64(length, sizeof(e))) ||
+        if (length < 2 || acpi_table_read(t, at, e, (uint32_t)min_u64(length, sizeof(e))) ||
             length > t->length - at) {
             out->dropped++;
             return;
@@ -200,7 +186,7 @@ static void parse_madt(const struct table *t, struct acpi_info *out)
 }
 
 /* Revision 1 ends before the reset register. */
-static void parse_reset(const struct table *t, const uint8_t *b, struct acpi_info *out)
+static void parse_reset(const struct acpi_table *t, const uint8_t *b, struct acpi_info *out)
 {
     const uint8_t *reg = b + FADT_RESET_REGISTER;
 
@@ -213,7 +199,7 @@ static void parse_reset(const struct table *t, const uint8_t *b, struct acpi_inf
 }
 
 /* The newer field goes before the older one, if it is set. Only a port is usable. */
-static void parse_pm_timer(const struct table *t, const uint8_t *b, struct acpi_info *out)
+static void parse_pm_timer(const struct acpi_table *t, const uint8_t *b, struct acpi_info *out)
 {
     const uint8_t *reg = b + FADT_X_PM_TIMER;
     uint64_t port = get_le32(b + FADT_PM_TIMER);
@@ -227,26 +213,26 @@ static void parse_pm_timer(const struct table *t, const uint8_t *b, struct acpi_
         out->pm_timer_port = (uint16_t)port;
 }
 
-static void parse_fadt(const struct table *t, struct acpi_info *out)
+static void parse_fadt(const struct acpi_table *t, struct acpi_info *out)
 {
     uint8_t b[FADT_X_PM_TIMER_END] = {0};
 
-    if (table_read(t, 0, b, (uint32_t)min_u64(sizeof(b), t->length)))
+    if (acpi_table_read(t, 0, b, (uint32_t)min_u64(sizeof(b), t->length)))
         return;
     parse_reset(t, b, out);
     parse_pm_timer(t, b, out);
 }
 
-static void parse_hpet(const struct table *t, struct acpi_info *out)
+static void parse_hpet(const struct acpi_table *t, struct acpi_info *out)
 {
     uint8_t reg[HPET_ADDRESS_END - HPET_ADDRESS];
 
     if (out->hpet_address == 0 && t->length >= HPET_ADDRESS_END &&
-        table_read(t, HPET_ADDRESS, reg, sizeof(reg)) == 0 && reg[0] == ACPI_SPACE_MEMORY)
+        acpi_table_read(t, HPET_ADDRESS, reg, sizeof(reg)) == 0 && reg[0] == ACPI_SPACE_MEMORY)
         out->hpet_address = get_le64(reg + 4);
 }
 
-static void parse_root(const struct table *root, uint32_t width, struct acpi_info *out)
+static void parse_root(const struct acpi_table *root, uint32_t width, struct acpi_info *out)
 {
     uint32_t count = (root->length - HEADER_SIZE) / width;
 
@@ -256,9 +242,9 @@ static void parse_root(const struct table *root, uint32_t width, struct acpi_inf
     }
     for (uint32_t i = 0; i < count; i++) {
         uint8_t p[8] = {0};
-        struct table t;
+        struct acpi_table t;
 
-        if (table_read(root, HEADER_SIZE + i * width, p, width) ||
+        if (acpi_table_read(root, HEADER_SIZE + i * width, p, width) ||
             table_open(root->r, get_le64(p), &t))
             out->bad_tables++;
         else if (memcmp(t.signature, "APIC", 4) == 0)
@@ -267,12 +253,16 @@ static void parse_root(const struct table *root, uint32_t width, struct acpi_inf
             parse_fadt(&t, out);
         else if (memcmp(t.signature, "HPET", 4) == 0)
             parse_hpet(&t, out);
+        else if (memcmp(t.signature, "SPCR", 4) == 0)
+            acpi_parse_spcr(&t, &out->spcr);
+        else if (memcmp(t.signature, "DBG2", 4) == 0)
+            acpi_parse_dbg2(&t, &out->dbg2);
     }
 }
 
 int acpi_parse(const struct acpi_reader *r, const uint8_t *rsdp, size_t size, struct acpi_info *out)
 {
-    struct table root;
+    struct acpi_table root;
 
     memset(out, 0, sizeof(*out));
     if (!acpi_rsdp_valid(rsdp, size))

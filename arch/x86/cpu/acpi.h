@@ -38,6 +38,15 @@ struct acpi_override {
 
 enum acpi_space { ACPI_SPACE_MEMORY = 0, ACPI_SPACE_IO = 1, ACPI_SPACE_PCI = 2 };
 
+/* A 16550 or 16450 that a table names. */
+struct acpi_serial {
+    uint64_t address; /* 0: none */
+    uint8_t space;    /* enum acpi_space: a port or memory */
+    uint8_t shift;    /* registers are 1 << shift bytes apart */
+    uint8_t width;    /* and accessed by this many bytes: 1, 2 or 4 */
+    bool fifo;
+};
+
 struct acpi_info {
     bool have_madt;
     uint64_t lapic_address;
@@ -51,10 +60,11 @@ struct acpi_info {
     uint8_t reset_space; /* enum acpi_space */
     uint64_t reset_address;
     uint8_t reset_value;
-    uint16_t pm_timer_port; /* 0: no timer at a port */
-    uint64_t hpet_address;  /* 0: no HPET in memory */
-    unsigned bad_tables;    /* unreadable, wrong checksum, impossible length */
-    unsigned dropped;       /* entries beyond the limits, or malformed */
+    uint16_t pm_timer_port;        /* 0: no timer at a port */
+    uint64_t hpet_address;         /* 0: no HPET in memory */
+    struct acpi_serial spcr, dbg2; /* the firmware's console, and the first port for debuggers */
+    unsigned bad_tables;           /* unreadable, wrong checksum, impossible length */
+    unsigned dropped;              /* entries beyond the limits, or malformed */
 };
 
 /* Checks an RSDP's signature and checksums. `size` bytes are readable. */

@@ -12,6 +12,7 @@
 #define KEYBOARD_STATUS 0x64u /* and command */
 #define KEYBOARD_FULL   0x02u
 #define KEYBOARD_RESET  0xfeu
+#define NOBODY          0xffu /* no controller answers */
 #define KEYBOARD_TRIES  100000u
 #define RDRAND_TRIES    10u
 #define RDSEED_TRIES    100u
@@ -76,6 +77,8 @@ static void reset_by_keyboard(void)
 {
     if (read_cr4() & CR4_VMXE)
         __asm__ volatile("vmxoff" ::: "memory", "cc");
+    if (inb(KEYBOARD_STATUS) == NOBODY)
+        return;
     for (unsigned i = 0; i < KEYBOARD_TRIES && inb(KEYBOARD_STATUS) & KEYBOARD_FULL; i++)
         __builtin_ia32_pause();
     outb(KEYBOARD_STATUS, KEYBOARD_RESET);

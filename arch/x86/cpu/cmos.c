@@ -11,6 +11,7 @@
 #define CMOS_DATA       0x71u
 #define CMOS_STATUS_A   0x0au
 #define STATUS_A_UPDATE 0x80u
+#define NOBODY          0xffu /* no device answers */
 #define READ_TRIES      100000u
 
 static uint64_t epoch;
@@ -45,6 +46,10 @@ void clock_init(void)
 {
     struct clock_registers a, b;
 
+    if (cmos_read(CMOS_STATUS_A) == NOBODY) {
+        log_warn("no real-time clock: time starts at 1970");
+        return;
+    }
     /* The same twice: no update in between. */
     read_registers(&a);
     for (unsigned i = 0; i < 10; i++) {

@@ -1,10 +1,14 @@
-/* The host's console: COM1 and the screen, behind the console functions of hv/arch.h. */
+/* The host's console: a serial port and the screen, behind the console functions of hv/arch.h. */
 #pragma once
 
+#include "arch/x86/cpu/acpi.h"
 #include "hv/types.h"
 
-/* Finds the serial port. Boot core, before anything else. */
+/* Starts COM1, if there is one. Boot core, before anything else. */
 void uart_init(void);
+/* Goes over to the firmware's own console (SPCR); without that and without COM1, to the first UART
+ * of DBG2, or on PCI. Boot core, when ACPI's tables are read. */
+void uart_choose(const struct acpi_info *a);
 void uart_write(const char *s, size_t n);
 
 /* Text mode at 0xb8000. */
