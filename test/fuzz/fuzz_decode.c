@@ -3,9 +3,9 @@
  * arch/x86/inspect/decode_guest_msr.c arch/x86/inspect/decode_instruction.c
  * arch/x86/inspect/decode_memory.c arch/x86/inspect/decode_msr.c arch/x86/inspect/decode_state.c
  * arch/x86/inspect/decode_vmcb.c arch/x86/inspect/decode_vmcb_exit.c
- * arch/x86/inspect/decode_vmcb_state.c arch/x86/inspect/vmcb_fields.c arch/x86/inspect/vmexit.c
- * arch/x86/inspect/decode_bitmap.c arch/x86/inspect/fields.c arch/x86/inspect/names.c hv/fmt.c
- * hv/lib.c */
+ * arch/x86/inspect/decode_vmcb_state.c arch/x86/inspect/vmcb_fields.c
+ * arch/x86/inspect/decode_vmexit.c arch/x86/inspect/decode_bitmap.c arch/x86/inspect/fields.c
+ * arch/x86/inspect/names.c hv/fmt.c hv/lib.c */
 /* Any field, value and context: every piece has a name and is in order, and no byte is written
  * beyond a line's buffer. Buffers are allocated with their exact size, so that ASan sees it. */
 #include "arch/x86/inspect/decode.h"

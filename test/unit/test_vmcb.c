@@ -1,15 +1,15 @@
-/* SOURCES: arch/x86/inspect/vmcb_fields.c arch/x86/inspect/vmexit.c arch/x86/inspect/decode_vmcb.c
- * arch/x86/inspect/decode_vmcb_exit.c arch/x86/inspect/decode_vmcb_state.c
- * arch/x86/inspect/decode_compare.c arch/x86/inspect/decode.c arch/x86/inspect/decode_controls.c
- * arch/x86/inspect/decode_cr.c arch/x86/inspect/decode_event.c arch/x86/inspect/decode_exit.c
- * arch/x86/inspect/decode_guest_msr.c arch/x86/inspect/decode_instruction.c
- * arch/x86/inspect/decode_memory.c arch/x86/inspect/decode_msr.c arch/x86/inspect/decode_state.c
- * arch/x86/inspect/decode_bitmap.c arch/x86/inspect/fields.c arch/x86/inspect/names.c hv/fmt.c
- * hv/lib.c */
+/* SOURCES: arch/x86/inspect/vmcb_fields.c arch/x86/inspect/decode_vmexit.c
+ * arch/x86/inspect/decode_vmcb.c arch/x86/inspect/decode_vmcb_exit.c
+ * arch/x86/inspect/decode_vmcb_state.c arch/x86/inspect/decode_compare.c arch/x86/inspect/decode.c
+ * arch/x86/inspect/decode_controls.c arch/x86/inspect/decode_cr.c arch/x86/inspect/decode_event.c
+ * arch/x86/inspect/decode_exit.c arch/x86/inspect/decode_guest_msr.c
+ * arch/x86/inspect/decode_instruction.c arch/x86/inspect/decode_memory.c
+ * arch/x86/inspect/decode_msr.c arch/x86/inspect/decode_state.c arch/x86/inspect/decode_bitmap.c
+ * arch/x86/inspect/fields.c arch/x86/inspect/names.c hv/fmt.c hv/lib.c */
 #include "arch/x86/inspect/decode_compare.h"
 #include "arch/x86/inspect/decode_vmcb.h"
 #include "arch/x86/inspect/vmcb_fields.h"
-#include "arch/x86/inspect/vmexit.h"
+#include "arch/x86/inspect/decode_vmexit.h"
 #include "arch/x86/svm/exit_profile.h"
 #include "arch/x86/svm/vmcb.h"
 

@@ -2,7 +2,7 @@
 
 #include "arch/x86/inspect/fields.h"
 #include "arch/x86/inspect/vmcb_fields.h"
-#include "arch/x86/inspect/vmexit.h"
+#include "arch/x86/inspect/decode_vmexit.h"
 #include "arch/x86/svm/svm.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"

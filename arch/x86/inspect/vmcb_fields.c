@@ -62,15 +62,37 @@ const char *vmcb_field_absence(const struct vmcb_field *f)
     return conditions[f->condition].missing;
 }
 
-void vmcb_read_fields(const void *vmcb, const struct abi_caps *caps, struct abi_vmcs *out)
+void vmcb_make_plan(struct vmcb_plan *p, const struct abi_caps *caps)
 {
-    memset(out, 0, sizeof(*out));
+    memset(p, 0, sizeof(*p));
     for (unsigned row = 0; row < VMCB_ROWS; row++) {
+        const struct vmcb_field *f = &table[row];
+
+        if (!vmcb_field_exists(f, caps))
+            continue;
+        p->present[row / 64] |= 1ull << (row % 64);
+        p->field[p->count].row = (uint16_t)row;
+        p->field[p->count].offset = f->offset;
+        p->field[p->count++].mask = ~0ull >> (64 - 8 * f->bytes);
+    }
+}
+
+void vmcb_read_planned(const struct vmcb_plan *p, const void *vmcb, struct abi_vmcs *out)
+{
+    memcpy(out->present, p->present, sizeof(out->present));
+    for (unsigned i = 0; i < p->count; i++) {
         uint64_t value;
 
-        if (!vmcb_field_exists(&table[row], caps))
-            continue;
-        memcpy(&value, (const uint8_t *)vmcb + table[row].offset, sizeof(value));
-        vmcs_set(out, row, value & ~0ull >> (64 - 8 * table[row].bytes));
+        memcpy(&value, (const uint8_t *)vmcb + p->field[i].offset, sizeof(value));
+        out->value[p->field[i].row] = value & p->field[i].mask;
     }
+}
+
+void vmcb_read_fields(const void *vmcb, const struct abi_caps *caps, struct abi_vmcs *out)
+{
+    struct vmcb_plan plan;
+
+    vmcb_make_plan(&plan, caps);
+    memset(out, 0, sizeof(*out));
+    vmcb_read_planned(&plan, vmcb, out);
 }

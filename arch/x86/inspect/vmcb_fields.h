@@ -63,5 +63,19 @@ bool vmcb_field_exists(const struct vmcb_field *f, const struct abi_caps *caps);
  * exist.
  */
 const char *vmcb_field_absence(const struct vmcb_field *f);
-/* Reads the fields that a CPU with these capabilities has from the VMCB_SIZE bytes at `vmcb`. */
+
+/* The fields that a CPU has, so that reading them takes a few instructions each. */
+struct vmcb_plan {
+    uint64_t present[ARRAY_LEN(((struct abi_vmcs *)0)->present)];
+    unsigned count;
+    struct {
+        uint16_t row, offset;
+        uint64_t mask; /* of the eight bytes from there on */
+    } field[VMCB_ROWS];
+};
+
+void vmcb_make_plan(struct vmcb_plan *p, const struct abi_caps *caps);
+/* Reads the VMCB_SIZE bytes at `vmcb`. Values of absent fields stay as they are. */
+void vmcb_read_planned(const struct vmcb_plan *p, const void *vmcb, struct abi_vmcs *out);
+/* Both at once. */
 void vmcb_read_fields(const void *vmcb, const struct abi_caps *caps, struct abi_vmcs *out);

@@ -24,16 +24,6 @@ static int core_on(unsigned core, void *page)
     return svm_core_on(core, page);
 }
 
-static void core_caps(struct abi_caps *out)
-{
-    struct svm_caps c;
-
-    svm_caps_read(&c);
-    *out = (struct abi_caps){.hypervisor = c.hypervisor};
-    if (cpuid(CPUID_EXTENDED, 0).eax >= CPUID_EXTENDED + 8)
-        out->address_widths = cpuid(CPUID_EXTENDED + 8, 0).eax;
-}
-
 static void describe(struct abi_host *h)
 {
     uint32_t brand[12];
@@ -46,6 +36,7 @@ static void describe(struct abi_host *h)
     memcpy(h->cpu_brand, brand, sizeof(brand));
     h->cpu_brand[sizeof(brand)] = 0;
     h->cpu_signature = cpuid(1, 0).eax;
+    h->state_kind = ABI_STATE_SVM;
 }
 
 /* AMD's CPUs do not have the fault that it is for. */
@@ -299,40 +290,12 @@ static void where(struct vcpu *v, struct vcpu_place *out)
     };
 }
 
-/* Control words are VT-x's. */
-static void controls(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r)
-{
-    (void)v;
-    (void)c;
-    r->control = r->bits = 0;
-    r->result = -E_NOTSUP;
-}
-
 /* The VMCB's layout is the APM's: there is nothing to find. */
 static int64_t probe_field(struct vcpu *v, uint64_t row)
 {
     (void)v;
     (void)row;
     return -E_NOTSUP;
-}
-
-/* Without rows so far: the record of the last exit alone. */
-static void snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
-{
-    struct abi_snapshot *s = &v->snapshots[slot];
-
-    if (!v->backend)
-        return;
-    __atomic_fetch_add(&s->lock, 1, __ATOMIC_ACQ_REL);
-    s->count = 0;
-    s->cause = cause;
-    s->kind = ABI_STATE_NONE;
-    s->exit = *v->exit;
-    s->tsc = arch_tsc();
-    s->ticks = 0;
-    __atomic_store_n(&s->sequence, v->snapshot_sequence + 1, __ATOMIC_RELEASE);
-    __atomic_fetch_add(&s->lock, 1, __ATOMIC_RELEASE);
-    __atomic_store_n(&v->snapshot_sequence, s->sequence, __ATOMIC_RELEASE);
 }
 
 const struct virt_ops svm_ops = {
@@ -359,10 +322,10 @@ const struct virt_ops svm_ops = {
     .vcpu_reset = vcpu_reset,
     .vcpu_start = vcpu_start,
     .run = x86_run,
-    .controls = controls,
+    .controls = svm_change_controls,
     .where = where,
     .shift_tsc = shift_tsc,
     .probe_field = probe_field,
-    .core_caps = core_caps,
-    .snapshot = snapshot,
+    .core_caps = svm_core_caps,
+    .snapshot = svm_snapshot,
 };

@@ -66,6 +66,12 @@ void svm_start_at(struct svm_vcpu *x, uint8_t vector);
 /* The permission maps, which all guests share. Boot core, before any guest. */
 void svm_make_maps(void);
 
+/* snapshot.c, patch.c: see struct virt_ops. */
+void svm_core_caps(struct abi_caps *out);
+void svm_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
+void svm_change_controls(struct vcpu *v, const struct abi_controls *c,
+                         struct abi_controls_result *r);
+
 /* core.c: SVM on the calling core. -E_NOMEM. */
 int svm_core_on(unsigned core, void *core_page) MUST_CHECK;
 /* Before an entry: the vCPU has an ASID, its translations are flushed as needed, the timer will end

@@ -1,4 +1,4 @@
-#include "arch/x86/inspect/vmexit.h"
+#include "arch/x86/inspect/decode_vmexit.h"
 
 #include "hv/abi/control.h"
 #include "hv/lib.h"
