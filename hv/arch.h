@@ -129,7 +129,8 @@ int arch_pci_bar(uint32_t bdf, unsigned bar, uint64_t *base) MUST_CHECK;
 /* How a PCI function interrupts. */
 enum arch_irq { ARCH_IRQ_NONE, ARCH_IRQ_LINE, ARCH_IRQ_MSI, ARCH_IRQ_MSIX };
 
-/* Has the function's interrupt call handler(ctx) on `core`, with interrupts off: by MSI-X (entry 0
+/* Has the function's interrupt call handler(ctx) on `core` (on another, if a device cannot reach
+ * that), with interrupts off: by MSI-X (entry 0
  * of its table), else MSI, else its interrupt line. Returns which. ARCH_IRQ_NONE: by none of them;
  * it must be polled. Start-up only, after arch_pci_enable() of memory access and bus mastering. */
 enum arch_irq arch_pci_interrupt(uint32_t bdf, unsigned core, void (*handler)(void *ctx),

@@ -10,7 +10,7 @@
 #define MTA_WORDS      128u
 #define VLAN_ETHERTYPE 0x8100u
 
-static void quieten(const struct nic *n)
+void intel_quieten(const struct nic *n)
 {
     intel_put(n, INTEL_IMC, UINT32_MAX);
     intel_put(n, INTEL_RCTL, 0);
@@ -19,14 +19,14 @@ static void quieten(const struct nic *n)
 
 int intel_reset(struct nic *n)
 {
-    quieten(n);
+    intel_quieten(n);
     intel_put(n, INTEL_CTRL, intel_get(n, INTEL_CTRL) | INTEL_CTRL_RST);
     for (unsigned i = 0; i < SETTLE_LOOPS; i++)
         __builtin_ia32_pause();
     for (unsigned i = 0; i < INTEL_WAIT_LOOPS; i++) {
         if (intel_get(n, INTEL_CTRL) & INTEL_CTRL_RST)
             continue;
-        quieten(n); /* some cards keep their registers */
+        intel_quieten(n); /* some cards keep their registers */
         (void)intel_get(n, INTEL_ICR);
         return 0;
     }
@@ -199,7 +199,7 @@ bool intel_send(struct nic *n, struct intel *i, const uint8_t *frame, size_t len
 
 void intel_stop(struct nic *n)
 {
-    quieten(n);
+    intel_quieten(n);
     /* Ends DMA that is under way. No read back: the caller does not use a stopped card. */
     intel_put(n, INTEL_CTRL, INTEL_CTRL_RST);
 }

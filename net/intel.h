@@ -114,7 +114,9 @@ static inline void intel_put(const struct nic *n, uint32_t reg, uint32_t value)
     nic_write(n, 0, reg, 4, value);
 }
 
-/* Masks all interrupts, ends sending and receiving, and resets the card. -E_IO if it does not come
+/* Masks all interrupts, ends sending and receiving. */
+void intel_quieten(const struct nic *n);
+/* The same, and resets the card. -E_IO if it does not come
  * out of the reset. */
 int intel_reset(struct nic *n) MUST_CHECK;
 /* The card's address by RAL0 and RAH0; if that is none, by the EEPROM, if `eerd` is not NULL.

@@ -14,12 +14,13 @@
 #define POLLS_PER_SECOND   1000u /* until an interrupt was seen */
 #define BARS               6u
 
-static const struct nic_driver *const drivers[] = {&e1000_driver};
+static const struct nic_driver *const drivers[] = {&e1000_driver, &e1000e_driver};
 
 static struct card {
     struct nic nic;
     struct spinlock tx_lock;
     uint32_t bdf;
+    unsigned core; /* that takes its frames */
     uint8_t *bars[BARS];
     bool found, present;
     /* Set by the interrupt handler, cleared by uplink_poll(). */
@@ -98,11 +99,11 @@ static void on_interrupt(void *ctx)
 
     if (!events)
         return;
-    c->interrupts = true;
+    __atomic_store_n(&c->interrupts, true, __ATOMIC_RELAXED);
     if (events & NIC_EVENT_LINK)
-        c->link_changed = true;
+        __atomic_store_n(&c->link_changed, true, __ATOMIC_RELAXED);
     __atomic_store_n(&c->asked, true, __ATOMIC_RELEASE);
-    core_wake(arch_core_self());
+    core_wake(c->core); /* mostly this one */
 }
 
 static bool identify(struct nic *n, uint32_t id)
@@ -164,6 +165,7 @@ static int start(struct card *c, unsigned core, void *(*alloc)(size_t bytes))
     if (!memory)
         return -E_NOMEM;
     c->nic.input = input;
+    c->core = core;
     arch_pci_enable(c->bdf, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     c->nic.irq = arch_pci_interrupt(c->bdf, core, on_interrupt, c);
     rc = d->start(&c->nic, memory);
@@ -221,21 +223,22 @@ uint64_t uplink_poll(uint64_t now)
         return NEVER;
     /* Before looking at the ring: later arrivals set it again. */
     __atomic_store_n(&c->asked, false, __ATOMIC_SEQ_CST);
-    if (c->link_changed) {
-        c->link_changed = false;
+    if (__atomic_exchange_n(&c->link_changed, false, __ATOMIC_ACQUIRE))
         look_at_link(c);
-    }
     done = c->nic.driver->receive(&c->nic, POLL_BUDGET);
     if (done == POLL_BUDGET) {
         __atomic_store_n(&c->asked, true, __ATOMIC_RELEASE);
         return now;
     }
-    return c->interrupts ? NEVER : now + arch_tsc_hz() / POLLS_PER_SECOND;
+    return __atomic_load_n(&c->interrupts, __ATOMIC_RELAXED)
+               ? NEVER
+               : now + arch_tsc_hz() / POLLS_PER_SECOND;
 }
 
 bool uplink_pending(void)
 {
-    return __atomic_load_n(&card.asked, __ATOMIC_ACQUIRE) || (card.present && !card.interrupts);
+    return __atomic_load_n(&card.asked, __ATOMIC_ACQUIRE) ||
+           (card.present && !__atomic_load_n(&card.interrupts, __ATOMIC_RELAXED));
 }
 
 const char *uplink_name(void)

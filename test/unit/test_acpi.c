@@ -16,6 +16,7 @@
 #define FADT (BASE + 0x2000u)
 #define HPET (BASE + 0x2800u)
 #define SPCR (BASE + 0x2c00u)
+#define MCFG (BASE + 0x3000u)
 
 static uint8_t memory[0x4000], rsdp[ACPI_RSDP_SIZE];
 static unsigned reads;
@@ -186,6 +187,47 @@ static void test_pm_timer(void **state)
     table(FADT, "FACP", 219); /* cut in the middle of it */
     assert_int_equal(parse(), 0);
     assert_int_equal(info.pm_timer_port, 0x608);
+}
+
+static void mcfg_entry(unsigned i, uint64_t base, unsigned number, unsigned first, unsigned last)
+{
+    uint8_t *e = at(MCFG) + 44 + (size_t)16 * i;
+
+    put(e, base, 8);
+    put(e + 8, number, 2);
+    put(e + 10, first, 1);
+    put(e + 11, last, 1);
+}
+
+/* PCI Firmware specification 3.0, "MCFG Table Description". */
+static void test_mcfg(void **state)
+{
+    (void)state;
+    put(at(RSDT) + 44, MCFG, 4);
+    table(RSDT, "RSDT", 48);
+    mcfg_entry(0, 0xb0000000, 0, 0, 255);
+    mcfg_entry(1, 0xc000000000, 3, 0x80, 0x8f);
+    mcfg_entry(2, 0, 4, 0, 255);               /* nowhere */
+    mcfg_entry(3, 0xe0000000, 5, 9, 8);        /* backwards */
+    mcfg_entry(4, UINT64_MAX - 4095, 6, 0, 0); /* beyond all memory */
+    mcfg_entry(5, 0xe0000010, 7, 0, 0);
+    table(MCFG, "MCFG", 44 + 6 * 16 + 15); /* a piece of a seventh */
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.segment_count, 2);
+    assert_int_equal(info.dropped, 4);
+    assert_int_equal(info.segments[0].base, 0xb0000000);
+    assert_int_equal(info.segments[0].number, 0);
+    assert_int_equal(info.segments[0].last_bus, 255);
+    assert_true(info.segments[1].base == 0xc000000000);
+    assert_int_equal(info.segments[1].number, 3);
+    assert_int_equal(info.segments[1].first_bus, 0x80);
+    assert_int_equal(info.segments[1].last_bus, 0x8f);
+    for (unsigned i = 0; i < 40; i++)
+        mcfg_entry(i, 0xb0000000, i, 0, 0);
+    table(MCFG, "MCFG", 44 + 40 * 16);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.segment_count, ACPI_SEGMENTS_MAX);
+    assert_int_equal(info.dropped, 40 - ACPI_SEGMENTS_MAX);
 }
 
 /* IA-PC HPET specification 1.0a "The ACPI 2.0 HPET Description Table". */
@@ -469,6 +511,7 @@ int main(void)
         cmocka_unit_test_setup(test_hpet, begin),
         cmocka_unit_test_setup(test_spcr, begin),
         cmocka_unit_test_setup(test_dbg2, begin),
+        cmocka_unit_test_setup(test_mcfg, begin),
         cmocka_unit_test_setup(test_reset_register, begin),
         cmocka_unit_test_setup(test_rsdp, begin),
         cmocka_unit_test_setup(test_xsdt_is_preferred, begin),

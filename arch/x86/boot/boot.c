@@ -191,6 +191,18 @@ static void read_acpi(void)
                  acpi.dropped);
 }
 
+/* `q`: what was done before the MCFG was known. Devices of further segments were not reached then.
+ */
+static void use_pci(struct pci_quiet *q)
+{
+    unsigned buses = pci_use_memory(&acpi);
+    struct pci_quiet more = pci_quieten_segments();
+
+    log_info("PCI: %u functions, bus mastering off on %u%s; %u buses by memory",
+             q->functions + more.functions, q->silenced + more.silenced,
+             q->screens + more.screens ? ", left on for the screen" : "", buses);
+}
+
 static void start_screen(void)
 {
     const struct mb2_framebuffer *f = &info.framebuffer;
@@ -249,11 +261,10 @@ _Noreturn __attribute__((no_stack_protector)) void boot_main(uint32_t info_addre
     start_screen();
     read_acpi();
     uart_choose(&acpi);
+    use_pci(&pci);
     board_init(&acpi);
     clock_init();
     tsc_calibrate(&acpi);
-    log_info("PCI: %u functions, bus mastering off on %u%s", pci.functions, pci.silenced,
-             pci.screens ? ", left on for the screen" : "");
     apic_init(&acpi);
     boot_core_block.cpu.apic_id = apic_id_self();
     boot_core_block.cpu.online = 1;

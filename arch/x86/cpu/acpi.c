@@ -34,6 +34,9 @@
 #define FADT_RESET_END       129u
 #define FADT_X_PM_TIMER      208u
 #define FADT_X_PM_TIMER_END  220u
+#define MCFG_ENTRIES         44u
+#define MCFG_ENTRY           16u
+#define MCFG_SPACE           (256ull << 20) /* of 256 buses */
 #define HPET_ADDRESS         40u
 #define HPET_ADDRESS_END     52u
 
@@ -232,6 +235,22 @@ static void parse_hpet(const struct acpi_table *t, struct acpi_info *out)
         out->hpet_address = get_le64(reg + 4);
 }
 
+static void parse_mcfg(const struct acpi_table *t, struct acpi_info *out)
+{
+    uint8_t e[MCFG_ENTRY];
+
+    for (uint32_t at = MCFG_ENTRIES; acpi_table_read(t, at, e, sizeof(e)) == 0; at += MCFG_ENTRY) {
+        struct acpi_segment s = {get_le64(e), get_le16(e + 8), e[10], e[11]};
+
+        if (s.base == 0 || s.base % PAGE_SIZE || s.base > UINT64_MAX - MCFG_SPACE ||
+            s.first_bus > s.last_bus || s.number == UINT16_MAX ||
+            out->segment_count == ACPI_SEGMENTS_MAX)
+            out->dropped++;
+        else
+            out->segments[out->segment_count++] = s;
+    }
+}
+
 static void parse_root(const struct acpi_table *root, uint32_t width, struct acpi_info *out)
 {
     uint32_t count = (root->length - HEADER_SIZE) / width;
@@ -257,6 +276,8 @@ static void parse_root(const struct acpi_table *root, uint32_t width, struct acp
             acpi_parse_spcr(&t, &out->spcr);
         else if (memcmp(t.signature, "DBG2", 4) == 0)
             acpi_parse_dbg2(&t, &out->dbg2);
+        else if (memcmp(t.signature, "MCFG", 4) == 0)
+            parse_mcfg(&t, out);
     }
 }
 

@@ -9,6 +9,7 @@
 #define ACPI_CPUS_MAX      256
 #define ACPI_IOAPICS_MAX   16
 #define ACPI_OVERRIDES_MAX 32
+#define ACPI_SEGMENTS_MAX  16
 #define ACPI_RSDP_SIZE     36 /* revision 2; revision 0 has 20 */
 
 /* Copies physical memory. 0 or negative. */
@@ -27,6 +28,13 @@ struct acpi_override {
     uint8_t source;
     uint32_t gsi;
     uint16_t flags;
+};
+
+/* Configuration space of PCI buses in memory. */
+struct acpi_segment {
+    uint64_t base; /* of bus 0, even if first_bus is another */
+    uint16_t number;
+    uint8_t first_bus, last_bus;
 };
 
 #define ACPI_POLARITY_MASK 0x3u
@@ -63,8 +71,10 @@ struct acpi_info {
     uint16_t pm_timer_port;        /* 0: no timer at a port */
     uint64_t hpet_address;         /* 0: no HPET in memory */
     struct acpi_serial spcr, dbg2; /* the firmware's console, and the first port for debuggers */
-    unsigned bad_tables;           /* unreadable, wrong checksum, impossible length */
-    unsigned dropped;              /* entries beyond the limits, or malformed */
+    struct acpi_segment segments[ACPI_SEGMENTS_MAX];
+    unsigned segment_count;
+    unsigned bad_tables; /* unreadable, wrong checksum, impossible length */
+    unsigned dropped;    /* entries beyond the limits, or malformed */
 };
 
 /* Checks an RSDP's signature and checksums. `size` bytes are readable. */

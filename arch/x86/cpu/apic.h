@@ -27,6 +27,8 @@ void apic_nmi_others(void);
 
 /* Finds the I/O APICs and masks all their inputs. Boot core. */
 void ioapic_init(const struct acpi_info *a);
-/* Routes a legacy PCI interrupt line to `core` (level, active low unless the MADT says otherwise)
- * and calls handler(ctx) on it with interrupts off. Start-up only. */
-int ioapic_route(unsigned line, unsigned core, void (*handler)(void *ctx), void *ctx) MUST_CHECK;
+/* The highest id that a device's interrupt reaches; 255 means all cores. */
+#define APIC_ID_MAX 254u
+/* Routes a legacy PCI interrupt line to the core with this id (level, active low unless the MADT
+ * says otherwise). -E_NOENT: no I/O APIC has the line; -E_BUSY: it is in use. */
+int ioapic_route(unsigned line, uint32_t apic_id, unsigned vector) MUST_CHECK;

@@ -1,6 +1,5 @@
 #include "arch/x86/cpu/apic.h"
 
-#include "arch/x86/cpu/trap.h"
 #include "hv/arch.h"
 #include "hv/log.h"
 
@@ -13,8 +12,6 @@
 #define ENTRY_LEVEL    (1u << 15)
 #define ENTRY_MASKED   (1u << 16)
 #define IOAPIC_DEFAULT 0xfec00000u
-#define ROUTES_MAX     32u
-#define DEST_MAX       254u
 #define ISA_LINES      16u
 
 static struct ioapic {
@@ -23,7 +20,7 @@ static struct ioapic {
 } ioapics[ACPI_IOAPICS_MAX];
 static unsigned ioapic_count;
 static struct acpi_override overrides[ACPI_OVERRIDES_MAX];
-static unsigned override_count, route_count;
+static unsigned override_count;
 
 static uint32_t reg_read(const struct ioapic *a, uint32_t reg)
 {
@@ -67,12 +64,10 @@ void ioapic_init(const struct acpi_info *a)
         overrides[override_count++] = a->overrides[i];
 }
 
-int ioapic_route(unsigned line, unsigned core, void (*handler)(void *ctx), void *ctx)
+int ioapic_route(unsigned line, uint32_t apic_id, unsigned vector)
 {
-    uint32_t gsi = line, entry = ENTRY_LOW | ENTRY_LEVEL, id = arch_core_apic_id(core);
+    uint32_t gsi = line, entry = ENTRY_LOW | ENTRY_LEVEL;
 
-    if (id > DEST_MAX || route_count == ROUTES_MAX)
-        return -E_NOTSUP;
     for (unsigned i = 0; i < override_count && line < ISA_LINES; i++) {
         if (overrides[i].source != line)
             continue;
@@ -91,10 +86,8 @@ int ioapic_route(unsigned line, unsigned core, void (*handler)(void *ctx), void 
         reg = IOAPIC_TABLE + 2 * (gsi - a->gsi_base);
         if (!(reg_read(a, reg) & ENTRY_MASKED))
             return -E_BUSY;
-        trap_set_handler(VECTOR_IRQ + route_count, handler, ctx);
-        reg_write(a, reg + 1, id << 24);
-        reg_write(a, reg, entry | (VECTOR_IRQ + route_count));
-        route_count++;
+        reg_write(a, reg + 1, apic_id << 24);
+        reg_write(a, reg, entry | vector);
         return 0;
     }
     return -E_NOENT;

@@ -5,7 +5,7 @@
 
 uint32_t pci_next(const struct pci_config *c, uint32_t *bdf)
 {
-    for (uint32_t at = *bdf; at < PCI_ALL; at++) {
+    for (uint32_t at = *bdf; (at = c->bus(c->ctx, at)) != PCI_NOBODY; at++) {
         uint32_t first = at & ~FUNCTION_MASK;
         uint32_t id;
 
@@ -37,6 +37,13 @@ void pci_enable(const struct pci_config *c, uint32_t bdf, uint32_t bits)
     c->write(c->ctx, bdf, PCI_COMMAND, command | bits);
 }
 
+void pci_disable(const struct pci_config *c, uint32_t bdf, uint32_t bits)
+{
+    uint32_t command = c->read(c->ctx, bdf, PCI_COMMAND) & ~STATUS_MASK;
+
+    c->write(c->ctx, bdf, PCI_COMMAND, command & ~bits);
+}
+
 int pci_bar(const struct pci_config *c, uint32_t bdf, unsigned bar, uint64_t *base)
 {
     uint16_t at = (uint16_t)(PCI_BAR0 + 4 * bar);
@@ -56,11 +63,11 @@ int pci_bar(const struct pci_config *c, uint32_t bdf, unsigned bar, uint64_t *ba
     return *base ? 0 : -E_IO;
 }
 
-struct pci_quiet pci_quieten(const struct pci_config *c)
+struct pci_quiet pci_quieten(const struct pci_config *c, uint32_t first)
 {
     struct pci_quiet q = {.functions = 0};
 
-    for (uint32_t at = 0; pci_next(c, &at) != PCI_NOBODY; at++) {
+    for (uint32_t at = first; pci_next(c, &at) != PCI_NOBODY; at++) {
         uint32_t command = c->read(c->ctx, at, PCI_COMMAND) & ~STATUS_MASK;
         uint32_t class = c->read(c->ctx, at, PCI_CLASS) >> 24;
         bool master = command & PCI_COMMAND_MASTER;

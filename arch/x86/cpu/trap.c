@@ -31,6 +31,16 @@ void trap_set_handler(unsigned vector, void (*handler)(void *ctx), void *ctx)
     handlers[vector].ctx = ctx;
 }
 
+unsigned trap_new_vector(void (*handler)(void *ctx), void *ctx)
+{
+    static unsigned next = VECTOR_IRQ;
+
+    if (next == VECTOR_IRQ_END)
+        return 0;
+    trap_set_handler(next, handler, ctx);
+    return next++;
+}
+
 static bool fix_up(struct trap_frame *f)
 {
     if (f->vector != TRAP_GENERAL && f->vector != TRAP_PAGE_FAULT)

@@ -12,7 +12,8 @@
 
 /* Interrupt vectors. The PICs are masked, but can still send a spurious interrupt. */
 #define VECTOR_PIC         0x20u
-#define VECTOR_IRQ         0x40u /* devices': from here on */
+#define VECTOR_IRQ         0x40u /* trap_new_vector(): from here on */
+#define VECTOR_IRQ_END     0x60u
 #define VECTOR_TIMER       0xf0u
 #define VECTOR_KICK        0xf1u
 #define VECTOR_APIC_ERROR  0xfeu
@@ -29,6 +30,8 @@ struct trap_frame {
 /* The core that takes the vector (>= 32) calls handler(ctx) with interrupts off, then EOI. Start-up
  * only. */
 void trap_set_handler(unsigned vector, void (*handler)(void *ctx), void *ctx);
+/* The same for a vector that no other device has. 0: there is none left. */
+unsigned trap_new_vector(void (*handler)(void *ctx), void *ctx) MUST_CHECK;
 
 /* For a VM exit caused by an NMI: does what the host's NMI handler does. Returns only if the NMI
  * means nothing. */
