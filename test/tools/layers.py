@@ -30,7 +30,7 @@ RULES = [
     ("arch/x86/inspect/", ("arch/x86/inspect/", "arch/x86/svm/svm.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h", "arch/x86/cpu/", "hv/abi/", "hv/types.h", "hv/lib.h", "hv/fmt.h")),
     # hostmem.h: the audit of translations.
     ("arch/x86/vmx/", ("arch/x86/virt.h", "arch/x86/vmx/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", "hv/log.h", *BACKEND)),
-    ("arch/x86/svm/", ("arch/x86/virt.h", "arch/x86/svm/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", *BACKEND)),
+    ("arch/x86/svm/", ("arch/x86/virt.h", "arch/x86/svm/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", "hv/log.h", *BACKEND)),
     ("arch/x86/virt", ("arch/x86/virt.h", "hv/virt.h", *BASE)),
     ("arch/x86/guest/", ("arch/x86/guest/", "arch/x86/cpu/", *BACKEND)),
     ("hv/abi/", ("hv/abi/", "hv/config.h", "hv/load_plan.h", "hv/options.h", "hv/types.h")),

@@ -32,3 +32,6 @@ void ioapic_init(const struct acpi_info *a);
 /* Routes a legacy PCI interrupt line to the core with this id (level, active low unless the MADT
  * says otherwise). -E_NOENT: no I/O APIC has the line; -E_BUSY: it is in use. */
 int ioapic_route(unsigned line, uint32_t apic_id, unsigned vector) MUST_CHECK;
+/* From now on all cores get an NMI each millisecond, from the PIT, and ignore NMIs without a
+ * reason. Start-up, boot core. -E_NOENT: no I/O APIC. */
+int ioapic_nmi_ticks(void) MUST_CHECK;

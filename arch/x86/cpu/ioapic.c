@@ -1,5 +1,7 @@
 #include "arch/x86/cpu/apic.h"
 
+#include "arch/x86/cpu/io.h"
+#include "arch/x86/cpu/trap.h"
 #include "hv/arch.h"
 #include "hv/log.h"
 
@@ -13,6 +15,13 @@
 #define ENTRY_MASKED   (1u << 16)
 #define IOAPIC_DEFAULT 0xfec00000u
 #define ISA_LINES      16u
+#define ENTRY_NMI      (4u << 8)
+#define DEST_ALL       255u
+#define PIT_LINE       0u
+#define PIT_COUNTER    0x40u
+#define PIT_CONTROL    0x43u
+#define PIT_RATE       0x34u /* counter 0, both bytes, mode 2 */
+#define PIT_1MS        1193u /* of 1.193182 MHz */
 
 static struct ioapic {
     volatile uint8_t *registers;
@@ -64,31 +73,62 @@ void ioapic_init(const struct acpi_info *a)
         overrides[override_count++] = a->overrides[i];
 }
 
-int ioapic_route(unsigned line, uint32_t apic_id, unsigned vector)
+/* The input of an ISA line, and what its entry says of the signal. */
+static uint32_t isa_input(unsigned line, uint32_t *entry)
 {
-    uint32_t gsi = line, entry = ENTRY_LOW | ENTRY_LEVEL;
+    uint32_t gsi = line;
 
     for (unsigned i = 0; i < override_count && line < ISA_LINES; i++) {
         if (overrides[i].source != line)
             continue;
         gsi = overrides[i].gsi;
         if ((overrides[i].flags & ACPI_POLARITY_MASK) == ACPI_POLARITY_HIGH)
-            entry &= ~ENTRY_LOW;
+            *entry &= ~ENTRY_LOW;
         if ((overrides[i].flags & ACPI_TRIGGER_MASK) == ACPI_TRIGGER_EDGE)
-            entry &= ~ENTRY_LEVEL;
+            *entry &= ~ENTRY_LEVEL;
     }
+    return gsi;
+}
+
+/* The I/O APIC with this input and the register of its entry, or NULL. */
+static const struct ioapic *find(uint32_t gsi, uint32_t *reg)
+{
     for (unsigned i = 0; i < ioapic_count; i++) {
         const struct ioapic *a = &ioapics[i];
-        uint32_t reg;
 
-        if (gsi < a->gsi_base || gsi - a->gsi_base >= a->inputs)
-            continue;
-        reg = IOAPIC_TABLE + 2 * (gsi - a->gsi_base);
-        if (!(reg_read(a, reg) & ENTRY_MASKED))
-            return -E_BUSY;
-        reg_write(a, reg + 1, apic_id << 24);
-        reg_write(a, reg, entry | vector);
-        return 0;
+        *reg = IOAPIC_TABLE + 2 * (gsi - a->gsi_base);
+        if (gsi >= a->gsi_base && gsi - a->gsi_base < a->inputs)
+            return a;
     }
-    return -E_NOENT;
+    return NULL;
+}
+
+int ioapic_nmi_ticks(void)
+{
+    uint32_t ignored = 0, reg, gsi = isa_input(PIT_LINE, &ignored);
+    const struct ioapic *a = find(gsi, &reg);
+
+    if (!a)
+        return -E_NOENT;
+    trap_expect_nmis();
+    reg_write(a, reg + 1, DEST_ALL << 24);
+    reg_write(a, reg, ENTRY_NMI);
+    outb(PIT_CONTROL, PIT_RATE);
+    outb(PIT_COUNTER, PIT_1MS & 0xff);
+    outb(PIT_COUNTER, PIT_1MS >> 8);
+    return 0;
+}
+
+int ioapic_route(unsigned line, uint32_t apic_id, unsigned vector)
+{
+    uint32_t entry = ENTRY_LOW | ENTRY_LEVEL, reg, gsi = isa_input(line, &entry);
+    const struct ioapic *a = find(gsi, &reg);
+
+    if (!a)
+        return -E_NOENT;
+    if (!(reg_read(a, reg) & ENTRY_MASKED))
+        return -E_BUSY;
+    reg_write(a, reg + 1, apic_id << 24);
+    reg_write(a, reg, entry | vector);
+    return 0;
 }

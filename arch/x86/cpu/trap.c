@@ -3,6 +3,7 @@
 #include "arch/x86/cpu/apic.h"
 #include "arch/x86/cpu/dump.h"
 #include "arch/x86/cpu/io.h"
+#include "arch/x86/cpu/regs.h"
 #include "hv/panic.h"
 
 #define FIRST_INTERRUPT 32u
@@ -53,26 +54,48 @@ static bool fix_up(struct trap_frame *f)
     return false;
 }
 
-static void handle_nmi(struct trap_frame *f)
+static bool nmis_expected;
+
+void trap_expect_nmis(void)
+{
+    nmis_expected = true;
+}
+
+/* True: it means nothing. */
+static bool handle_nmi(struct trap_frame *f)
 {
     uint8_t status;
 
     if (dump_in_progress())
         dump_stop_self(f);
     status = inb(PORT_NMI_STATUS);
+    if (nmis_expected && !(status & (NMI_PARITY | NMI_IO_CHECK)))
+        return true;
     dump_frame(f, "NMI (%s)",
                status & NMI_PARITY     ? "memory parity or PCI system error"
                : status & NMI_IO_CHECK ? "I/O channel check"
                                        : "no reason given by the chipset");
+    return false;
+}
+
+/* In Bochs the trap of a guest's single step comes to the host when the step has made the guest
+ * exit to SVM's. It has nothing to do with what the host executes, where TF is never set. GS is the
+ * guest's here. */
+static bool is_guests_step(const struct trap_frame *f)
+{
+    if (f->vector != TRAP_DEBUG || !(read_dr6() & DR6_BS))
+        return false;
+    write_dr6(DR6_RESET);
+    return true;
 }
 
 void trap_dispatch(struct trap_frame *f)
 {
     if (f->vector < FIRST_INTERRUPT) {
-        if (fix_up(f))
+        if (fix_up(f) || is_guests_step(f))
             return;
-        if (f->vector == TRAP_NMI)
-            handle_nmi(f);
+        if (f->vector == TRAP_NMI && handle_nmi(f))
+            return;
         dump_frame(f, "%s", dump_trap_name(f->vector));
     }
     /* A spurious interrupt must not be acknowledged: it has no in-service bit. */

@@ -3,6 +3,7 @@
 
 #include "hv/types.h"
 
+#define TRAP_DEBUG         1u
 #define TRAP_NMI           2u
 #define TRAP_UNDEFINED     6u
 #define TRAP_DOUBLE_FAULT  8u
@@ -32,6 +33,9 @@ struct trap_frame {
 void trap_set_handler(unsigned vector, void (*handler)(void *ctx), void *ctx);
 /* The same for a vector that no other device has. 0: there is none left. */
 unsigned trap_new_vector(void (*handler)(void *ctx), void *ctx) MUST_CHECK;
+
+/* An NMI for which the chipset gives no reason means nothing from now on. */
+void trap_expect_nmis(void);
 
 /* For a VM exit caused by an NMI: does what the host's NMI handler does. Returns only if the NMI
  * means nothing. */

@@ -25,6 +25,6 @@ int svm_caps_check(const struct svm_caps *c, unsigned core,
 bool svm_caps_same(const struct svm_caps *boot, const struct svm_caps *c, unsigned core,
                    void (*report)(unsigned core, const char *text));
 
-/* caps_read.c: what all cores have, as of the boot core's probe; and struct virt_ops' probe. */
+/* caps_read.c: what all cores have, as of the boot core's probe. */
 const struct svm_caps *svm_caps_common(void);
 int svm_caps_probe(unsigned core, void (*report)(unsigned core, const char *text));

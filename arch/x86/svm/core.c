@@ -9,9 +9,11 @@
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/cpu/trap.h"
 #include "arch/x86/guest/vcpu_state.h"
+#include "arch/x86/svm/trial.h"
 #include "hv/arch.h"
 #include "hv/hostmem.h"
 #include "hv/lib.h"
+#include "hv/log.h"
 
 static struct core {
     struct asid_pool asids;
@@ -19,19 +21,49 @@ static struct core {
     struct svm_vcpu *current;
 } cores[ARCH_CORES_MAX];
 
+/* Where interrupts do not end a guest NMIs do: all cores get one each millisecond. */
+static void choose_ticks(void)
+{
+    if (svm_interrupts_end_guests())
+        return;
+    if (ioapic_nmi_ticks())
+        log_warn("interrupts do not end a guest that has them off, and no NMI can be made to: it "
+                 "may keep its core");
+    else
+        log_info("interrupts do not end a guest that has them off: an NMI does, each millisecond");
+}
+
+static void switch_on(void *core_page)
+{
+    wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) | EFER_SVME);
+    wrmsr(MSR_VM_HSAVE_PA, (uintptr_t)core_page);
+}
+
+int svm_core_probe(unsigned core, void (*report)(unsigned core, const char *text))
+{
+    static uint8_t save_area[PAGE_SIZE] __attribute__((aligned(4096)));
+    static bool tried;
+    int rc = svm_caps_probe(core, report);
+
+    if (rc || core != 0 || tried)
+        return rc;
+    tried = true;
+    trap_set_handler(VECTOR_TIMER, apic_timer_came, NULL);
+    switch_on(save_area);
+    choose_ticks();
+    return 0;
+}
+
 int svm_core_on(unsigned core, void *core_page)
 {
     const struct svm_caps *k = svm_caps_common();
     struct core *c = &cores[core];
 
-    if (core == 0)
-        trap_set_handler(VECTOR_TIMER, apic_timer_came, NULL);
     c->host = hostmem_alloc_zeroed(PAGE_SIZE, MEM_HOST);
     if (!c->host)
         return -E_NOMEM;
     asid_pool_init(&c->asids, k->asids, k->features & CPUID_SVM_FLUSH_BY_ASID);
-    wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) | EFER_SVME);
-    wrmsr(MSR_VM_HSAVE_PA, (uintptr_t)core_page);
+    switch_on(core_page);
     __asm__ volatile("vmsave %0" ::"a"(c->host) : "memory");
     return 0;
 }
