@@ -117,4 +117,4 @@ static inline bool nic_mac_is_good(const uint8_t mac[6])
     return !bytes_are_zero(mac, 6) && !(mac[0] & 1);
 }
 
-extern const struct nic_driver e1000_driver, e1000e_driver;
+extern const struct nic_driver e1000_driver, e1000e_driver, virtio_nic_driver;

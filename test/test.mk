@@ -182,11 +182,11 @@ fuzz: $(FUZZ:%=$(BUILD)/fuzz/%)
 
 # The limit is many times what the longest test takes: a test that hangs fails under its name, and the others go on.
 PYTEST := BULKHEAD_BUILD=$(BUILD) $(PYTHON) -m pytest -p no:cacheprovider --durations=12 --timeout=1800 --timeout-method=signal
-boot-test: deps-test all iso sdk $(GUEST_IMAGES) $(BUILD)/trials.elf
+boot-test: deps-test all iso sdk $(GUEST_IMAGES) $(BUILD)/trials.elf $(BUILD)/nic_trial.elf
 	@$(PYTEST) test/boot -v $(ARGS)
 
 # Two pytests at a time share the test files, since an emulator uses only one core of the host.
-boot-test-halves: deps-test all iso sdk $(GUEST_IMAGES) $(BUILD)/trials.elf
+boot-test-halves: deps-test all iso sdk $(GUEST_IMAGES) $(BUILD)/trials.elf $(BUILD)/nic_trial.elf
 	@rm -rf $(BUILD)/boot-queue && mkdir $(BUILD)/boot-queue
 	@{ $(PYTEST) -v --queue=$(BUILD)/boot-queue test/boot > $(BUILD)/boot-first.log 2>&1; echo $$? > $(BUILD)/boot-first.status; } & \
 	    $(PYTEST) -v --queue=$(BUILD)/boot-queue test/boot; second=$$?; wait; cat $(BUILD)/boot-first.log; \

@@ -240,6 +240,15 @@ class Connection:
         self.__exit__()
 
 
+class Tcg(Machine):
+    """QEMU without KVM, with these arguments. `wrapper`: a command that runs it."""
+
+    def __init__(self, directory, *arguments, wrapper=()):
+        serial = os.path.join(str(directory), "serial.txt")
+        open(serial, "wb").close()
+        super().__init__(directory, [*wrapper, "qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-display", "none", "-serial", "file:" + serial, "-no-reboot", *arguments])
+
+
 class Qemu(Machine):
     """The sample ISO in QEMU without VMX. `port`: the only serial port, as a device (default: COM1)."""
 

@@ -10,7 +10,7 @@ import pytest
 
 import machine
 import mknetboot
-from appliance import BUILD, Machine
+from appliance import BUILD, Tcg
 
 UEFI = ["-bios", machine.OVMF]
 
@@ -29,10 +29,7 @@ def qemu(tmp_path):
 
     def boot(*arguments, shell=""):
         """`shell`: what else runs, in a network namespace of its own together with QEMU."""
-        serial = str(tmp_path / "serial.txt")
-        open(serial, "wb").close()
-        command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-display", "none", "-serial", "file:" + serial, "-no-reboot", *arguments]
-        running.append(Machine(tmp_path, NAMESPACE + ["sh", "-ec", shell + 'exec "$@"', "sh", *command] if shell else command))
+        running.append(Tcg(tmp_path, *arguments, wrapper=[*NAMESPACE, "sh", "-ec", shell + 'exec "$@"', "sh"] if shell else ()))
         with open(os.path.join(BUILD, "gen", "version.h"), encoding="ascii") as f:
             version, build_id = re.findall(r'BULKHEAD_\w+ "(.*)"', f.read())
         running[-1].wait_serial(re.escape(f"Bulkhead {version} ({build_id})"))

@@ -15,4 +15,12 @@ $(BUILD)/trials.elf: $(TRIALS_O) arch/x86/kernel.lds $(BUILD)/gen/TRIALS_O.list
 	$(call say,LD,$@)
 	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds $(TRIALS_O) $(out)
 
+# A kernel that only drives the network card, for test/boot/test_nic.py: build/nic_trial.elf.
+NIC_TRIAL_O := $(filter-out $(BUILD)/kernel/hv/main.o,$(KERNEL_O)) $(BUILD)/kernel/test/kernel/nic_trial.o
+
+$(BUILD)/nic_trial.elf: $(NIC_TRIAL_O) arch/x86/kernel.lds $(BUILD)/gen/NIC_TRIAL_O.list
+	$(call say,LD,$@)
+	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds $(NIC_TRIAL_O) $(out)
+
+-include $(BUILD)/kernel/test/kernel/nic_trial.d
 -include $(TRIALS_C:%.c=$(BUILD)/kernel/%.d)

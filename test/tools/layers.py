@@ -38,7 +38,7 @@ RULES = [
     # Not the devices: they are rows of pc/platform.c.
     ("hv/", ("hv/abi/", "hv/pc/irqchip.h", "hv/pc/platform.h", "hv/[^/]+$", "version.h", "jsmn.h")),
     # core.h: a frame's interrupt wakes the core that takes frames.
-    ("net/", ("net/", "hv/abi/net.h", "hv/offload.h", "hv/arch.h", "hv/core.h", "hv/net.h", *BASE)),
+    ("net/", ("net/", "hv/abi/net.h", "hv/offload.h", "hv/arch.h", "hv/core.h", "hv/net.h", "hv/pc/pci_registers.h", "hv/pc/virtio_registers.h", *BASE)),
     ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/inspect/", "arch/x86/vmx/")),
     ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/config_fields.def", "mgmt/service.h", "mgmt/words.h")),
     ("mgmt/pc/", ("mgmt/pc/", "arch/x86/cpu/io.h", "hv/pc/pci.h", "hv/pc/pci_registers.h", "hv/types.h")),

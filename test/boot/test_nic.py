@@ -1,0 +1,73 @@
+"""Network cards in QEMU, where it has them: a kernel that only drives the card (test/kernel/nic_trial.c) sends 400 frames of all sizes to QEMU's gateway and compares
+the answers. The appliance itself talks over the e1000 of Bochs in every other boot test."""
+import functools
+import os
+import re
+import subprocess
+
+import pytest
+
+import machine
+import mkiso
+from appliance import BUILD, Tcg
+
+UEFI = ["-bios", machine.OVMF]  # puts 64-bit BARs above 4 GB
+BEHIND_A_PORT = ["-M", "q35", "-device", "pcie-root-port,id=root0,chassis=1", "-netdev", "user,id=n", "-device"]
+
+
+@pytest.fixture(scope="module")
+def iso(tmp_path_factory):
+    out = str(tmp_path_factory.mktemp("iso") / "trial.iso")
+    mkiso.make(BUILD, "iso/guests.json", out, kernel="nic_trial.elf")
+    return out
+
+
+@pytest.fixture
+def trial(iso, tmp_path):
+    """trial(card, arguments): the costs, once it has passed."""
+    running = []
+
+    def run(card, *arguments):
+        running.append(Tcg(tmp_path, "-cdrom", iso, *arguments))
+        m = running[-1]
+        verdict = m.wait_serial(r"trial: (passed|failed.*)\n")[1]
+        assert verdict == "passed", m.serial()
+        assert f"trial: card {card}\n" in m.serial()
+        assert "trial: by interrupt\n" in m.serial()
+        return [int(n) for n in re.search(r"trial: (\d+) ticks a frame sent, (\d+) received\n", m.serial()).groups()]
+
+    yield run
+    for m in running:
+        m.stop()
+
+
+@functools.lru_cache(maxsize=None)
+def devices():
+    return subprocess.run(["qemu-system-x86_64", "-device", "help"], capture_output=True, text=True, check=True).stdout
+
+
+def test_e1000(trial):
+    trial("82540EM", "-M", "pc", "-nic", "user,model=e1000")
+
+
+def test_e1000e(trial):
+    trial("82574L", "-M", "q35", "-nic", "user,model=e1000e")
+
+
+def test_virtio_transitional(trial):
+    trial("virtio-net (transitional)", "-M", "pc", "-nic", "user,model=virtio-net-pci")
+
+
+def test_virtio_modern(trial):
+    trial("virtio-net", *BEHIND_A_PORT, "virtio-net-pci,netdev=n,bus=root0,romfile=")
+
+
+def test_virtio_uefi(trial):
+    trial("virtio-net (transitional)", *UEFI, "-M", "q35", "-m", "512", "-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n,romfile=")
+
+
+@pytest.mark.parametrize("card, model", [("82540EM", "e1000"), ("82574L", "e1000e"), ("virtio-net (transitional)", "virtio-net-pci")])
+def test_costs(trial, card, model):
+    """Instructions for a short frame, its way through the switch included."""
+    costs = trial(card, "-M", "q35", "-icount", "shift=0,sleep=off", "-nic", f"user,model={model}")
+    assert max(costs) < 1000, costs
