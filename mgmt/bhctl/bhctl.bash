@@ -94,7 +94,8 @@ _bhctl_argument() {
     delete) options="--images" ;;
     console) options="--new --quiet --raw --filter" ;;
     images) options="--delete" ;;
-    vmcs) options="--vcpu --fields --group --oddities --no-decode --snapshot --snapshots --keep --diff --to --volatile --check --exits --format" ;;
+    vmcs | vmcb) options="--vcpu --fields --group --oddities --no-decode --snapshot --snapshots --keep --diff --to --volatile --check --exits --format" ;;
+    compare) options="--format" ;;
     top) options="--count --delay --sort --all" ;;
     contexts) options="--prometheus" ;;
     events) options="--follow --from" ;;
@@ -116,13 +117,13 @@ _bhctl_argument() {
         use | remove) _bhctl_offer "$(_bhctl_names contexts)" ;;
         esac
         ;;
-    status | delete | start | stop | pause | resume | reset | nmi | console | vmcs) _bhctl_offer "$(_bhctl_names guests)" ;;
+    status | delete | start | stop | pause | resume | reset | nmi | console | vmcs | vmcb) _bhctl_offer "$(_bhctl_names guests)" ;;
     esac
 }
 
 _bhctl() {
     local cur prev words cword command="" option="" i
-    local commands="guests status deploy run delete start stop pause resume reset nmi console images vmcs top events log config host reboot contexts hash-token"
+    local commands="guests status deploy run delete start stop pause resume reset nmi console images vmcs vmcb compare top events log config host reboot contexts hash-token"
     local global="--host --url --token --token-file --cacert --fingerprint --insecure --json --help --version"
 
     COMPREPLY=()

@@ -216,7 +216,8 @@ int command_images(struct api *a);
 int command_console(struct api *a);
 int command_log(struct api *a);
 int command_events(struct api *a);
-int command_vmcs(struct api *a);
+int command_vmcs(struct api *a); /* vmcb, too */
+int command_compare(struct api *a);
 int command_host(struct api *a);
 int command_reboot(struct api *a);
 int command_config(struct api *a);

@@ -35,6 +35,18 @@ static void say_memory(const json_t *m)
     }
 }
 
+static void say_cpu(const json_t *h)
+{
+    const json_t *revision = json_object_get(h, "vmcs_revision");
+
+    if (json_is_string(revision))
+        say_field("cpu", "%s, signature %s, VMCS revision %s", text_of(h, "cpu"),
+                  text_of(h, "cpu_signature"), json_string_value(revision));
+    else
+        say_field("cpu", "%s, signature %s, %s", text_of(h, "cpu"), text_of(h, "cpu_signature"),
+                  text_of(h, "virtualization"));
+}
+
 static void say_host(const json_t *h)
 {
     const json_t *network = json_object_get(h, "network"), *core, *part;
@@ -48,8 +60,7 @@ static void say_host(const json_t *h)
         say_field(i ? "" : "with", "%s %s (%s)", text_of(part, "name"), text_of(part, "version"),
                   text_of(part, "package"));
     }
-    say_field("cpu", "%s, signature %s, VMCS revision %s", text_of(h, "cpu"),
-              text_of(h, "cpu_signature"), text_of(h, "vmcs_revision"));
+    say_cpu(h);
     say_field("up", "%s, since %s", up, text_of(h, "boot_time"));
     say_field("time", "%s (%s)", text_of(h, "time"), text_of(h, "time_source"));
     json_array_foreach(json_object_get(h, "cores"), i, core)

@@ -10,6 +10,10 @@
 
 #define B(o) OPTION_BIT(OPTION_##o)
 
+#define OPTIONS_OF_STATE                                                                           \
+    (B(VCPU) | B(FIELDS) | B(GROUP) | B(ODDITIES) | B(NO_DECODE) | B(SNAPSHOT) | B(SNAPSHOTS) |    \
+     B(KEEP) | B(DIFF) | B(TO) | B(VOLATILE) | B(CHECK) | B(EXITS) | B(FORMAT))
+
 static const struct command_spec commands[] = {
     {"guests", "", 0, 0, 0, "all guests", NULL},
     {"status", "[NAME]", 0, 1, 0, "a guest's state, configuration and exits",
@@ -48,10 +52,13 @@ static const struct command_spec commands[] = {
      "A guest can control the terminal that shows its output. A pipe or a file, and --filter, get\n"
      "plain text: no control characters, no escape sequences."},
     {"images", "", 0, 0, B(DELETE), "images that guests can be made from", NULL},
-    {"vmcs", "NAME", 1, 1,
-     B(VCPU) | B(FIELDS) | B(GROUP) | B(ODDITIES) | B(NO_DECODE) | B(SNAPSHOT) | B(SNAPSHOTS) |
-         B(KEEP) | B(DIFF) | B(TO) | B(VOLATILE) | B(CHECK) | B(EXITS) | B(FORMAT),
-     "the VMCS of a guest, explained", "Its present state, or with --snapshot a kept one."},
+    {"vmcs", "NAME", 1, 1, OPTIONS_OF_STATE, "the VMCS of a guest, explained",
+     "Its present state, or with --snapshot a kept one. On AMD processors: vmcb."},
+    {"vmcb", "NAME", 1, 1, OPTIONS_OF_STATE, "the same on AMD: the VMCB of a guest",
+     "Its present state, or with --snapshot a kept one. On Intel processors: vmcs."},
+    {"compare", "", 0, 0, B(FORMAT), "the VMCS beside the VMCB",
+     "Which field of one holds what a field of the other holds, and how they differ. The same on\n"
+     "every machine."},
     {"top", "", 0, 0, B(COUNT) | B(DELAY) | B(SORT) | B(ALL), "guests by load, live",
      "Keys: c, e, m, n sort by CPU, exits, memory, name; q leaves. Without a terminal it is shown\n"
      "once, or N times with -n N. Each table covers the time since the one before; the first\n"
@@ -78,11 +85,11 @@ static const struct command_spec commands[] = {
 };
 
 static int (*const run[ARRAY_LEN(commands)])(struct api *a) = {
-    command_guests,   command_status,     command_deploy, command_run,    command_delete,
-    command_action,   command_action,     command_action, command_action, command_action,
-    command_action,   command_console,    command_images, command_vmcs,   command_top,
-    command_events,   command_log,        command_config, command_host,   command_reboot,
-    command_contexts, command_hash_token,
+    command_guests,  command_status,  command_deploy,   command_run,        command_delete,
+    command_action,  command_action,  command_action,   command_action,     command_action,
+    command_action,  command_console, command_images,   command_vmcs,       command_vmcs,
+    command_compare, command_top,     command_events,   command_log,        command_config,
+    command_host,    command_reboot,  command_contexts, command_hash_token,
 };
 
 #define HELP_INDENT 30

@@ -1,4 +1,5 @@
-/* The VMCS of a guest, as the appliance describes it: as text unless JSON is requested. */
+/* The VMCS or VMCB of a guest, as the appliance describes it, and the comparison of the two: as
+ * text unless JSON is requested. */
 #include "mgmt/bhctl/bhctl.h"
 
 #include <stdio.h>
@@ -14,14 +15,14 @@ static const struct view {
     uint64_t with;
     const char *method, *path;
 } views[] = {
-    {OPTION_SNAPSHOT, DUMPING, "GET", "/v1/guests/%s/vcpus/%s/vmcs/snapshots/%s?"},
-    {OPTION_SNAPSHOTS, 0, "GET", "/v1/guests/%s/vcpus/%s/vmcs/snapshots?"},
-    {OPTION_KEEP, DUMPING, "POST", "/v1/guests/%s/vcpus/%s/vmcs/snapshots?"},
-    {OPTION_DIFF, B(TO) | B(VOLATILE), "GET", "/v1/guests/%s/vcpus/%s/vmcs/diff?from=%s&"},
-    {OPTION_CHECK, 0, "GET", "/v1/guests/%s/vcpus/%s/vmcs/check?"},
+    {OPTION_SNAPSHOT, DUMPING, "GET", "/v1/guests/%s/vcpus/%s/%s/snapshots/%s?"},
+    {OPTION_SNAPSHOTS, 0, "GET", "/v1/guests/%s/vcpus/%s/%s/snapshots?"},
+    {OPTION_KEEP, DUMPING, "POST", "/v1/guests/%s/vcpus/%s/%s/snapshots?"},
+    {OPTION_DIFF, B(TO) | B(VOLATILE), "GET", "/v1/guests/%s/vcpus/%s/%s/diff?from=%s&"},
+    {OPTION_CHECK, 0, "GET", "/v1/guests/%s/vcpus/%s/%s/check?"},
     {OPTION_EXITS, 0, "GET", "/v1/guests/%s/vcpus/%s/exits?"},
 };
-static const struct view present = {OPTIONS, DUMPING, "GET", "/v1/guests/%s/vcpus/%s/vmcs?"};
+static const struct view present = {OPTIONS, DUMPING, "GET", "/v1/guests/%s/vcpus/%s/%s?"};
 
 static const struct view *find_view(const struct options *o, int *status)
 {
@@ -86,7 +87,8 @@ static int make_path(char path[PATH_MAX_BYTES], const struct options *o, const s
 {
     const char *number = v->option == OPTIONS ? NULL : o->value[v->option];
     const char *vcpu = o->value[OPTION_VCPU] ? o->value[OPTION_VCPU] : "0";
-    bool fits = url_path(path, PATH_MAX_BYTES, v->path, o->arg[0], vcpu, number);
+    /* The command is called like the resource. */
+    bool fits = url_path(path, PATH_MAX_BYTES, v->path, o->arg[0], vcpu, o->command->name, number);
 
     if (!fits)
         return complain(EXIT_USAGE, "\"%s\" cannot be a guest's name", o->arg[0]);
@@ -109,30 +111,54 @@ static int make_path(char path[PATH_MAX_BYTES], const struct options *o, const s
     return EXIT_OK;
 }
 
-int command_vmcs(struct api *a)
+static int find_format(const struct options *o, bool *json)
 {
-    const struct options *o = a->options;
     const char *format = o->value[OPTION_FORMAT];
-    bool json = options_have(o, OPTION_JSON) || (format && strcmp(format, "json") == 0);
-    char path[PATH_MAX_BYTES];
-    struct reply r = {.body = NULL};
-    const struct view *v;
-    int rc = EXIT_OK;
 
-    if (format && !json && strcmp(format, "text") != 0)
+    *json = options_have(o, OPTION_JSON) || (format && strcmp(format, "json") == 0);
+    if (format && !*json && strcmp(format, "text") != 0)
         return complain(EXIT_USAGE, "--format: \"%s\" must be text or json", format);
-    v = find_view(o, &rc);
-    if (!v)
-        return rc;
-    rc = check_numbers(o);
-    if (rc == EXIT_OK)
-        rc = make_path(path, o, v, json);
-    if (rc == EXIT_OK)
-        rc = api_call(a, v->method, path, strcmp(v->method, "POST") == 0 ? "" : NULL, 0, &r);
+    return EXIT_OK;
+}
+
+static int show(struct api *a, const char *method, const char *path, bool json)
+{
+    struct reply r = {.body = NULL};
+    int rc = api_call(a, method, path, strcmp(method, "POST") == 0 ? "" : NULL, 0, &r);
+
     if (rc == EXIT_OK && !json)
         reply_clean(&r);
     if (rc == EXIT_OK)
         rc = reply_print(&r);
     reply_clear(&r);
     return rc;
+}
+
+int command_vmcs(struct api *a)
+{
+    const struct options *o = a->options;
+    char path[PATH_MAX_BYTES];
+    const struct view *v;
+    bool json;
+    int rc = find_format(o, &json);
+
+    if (rc != EXIT_OK)
+        return rc;
+    v = find_view(o, &rc);
+    if (!v)
+        return rc;
+    rc = check_numbers(o);
+    if (rc == EXIT_OK)
+        rc = make_path(path, o, v, json);
+    return rc == EXIT_OK ? show(a, v->method, path, json) : rc;
+}
+
+int command_compare(struct api *a)
+{
+    bool json;
+    int rc = find_format(a->options, &json);
+
+    if (rc != EXIT_OK)
+        return rc;
+    return show(a, "GET", json ? "/v1/compare?format=json" : "/v1/compare?format=text", json);
 }

@@ -12,6 +12,9 @@ static const struct {
     {"GET /v1/guests lists", "\"bhctl guests\" lists"},
     {"GET /v1/images lists", "\"bhctl images\" lists"},
     {"GET .../vmcs/snapshots lists", "--snapshots lists"},
+    {"GET .../vmcb/snapshots lists", "--snapshots lists"},
+    {"use .../vmcb", "use \"bhctl vmcb\""},
+    {"use .../vmcs", "use \"bhctl vmcs\""},
 };
 
 /* Is the pointer this one, or inside it? */

@@ -1,6 +1,7 @@
 // The frame around the views: where we are, the poll, whether the appliance answers.
 import "./help.js";
-import {api, clock, el, limits, percent, Refusal, setText, Silence, uptime} from "./lib.js";
+import {api, clock, el, limits, percent, Refusal, setExtension, setText, Silence, state, uptime} from "./lib.js";
+import {compareView} from "./compare.js";
 import {deployView} from "./deploy.js";
 import {eventsView} from "./events.js";
 import {guestView} from "./guest.js";
@@ -12,7 +13,8 @@ import {isLoggingIn, logOut, session, setRole, token} from "./session.js";
 const POLL_MS = 1000;
 const HOST_EVERY = 5; // polls
 const VIEWS = {"": ["Guests", overviewView], deploy: ["New guest", deployView], events: ["Events", eventsView], log: ["Log", logView],
-               layout: ["VMCS layout", layoutView], capabilities: ["Capabilities", capabilitiesView]};
+               layout: ["VMCS layout", layoutView], capabilities: ["Capabilities", capabilitiesView], compare: ["VMCS and VMCB", compareView]};
+const OF_VMX = new Set(["layout"]); // a VMCB's layout is public
 
 const main = document.getElementById("main");
 const offline = document.getElementById("offline");
@@ -26,7 +28,7 @@ let lastAnswer = null;
 let wake = () => {};
 
 function showNav(first) {
-    nav.replaceChildren(...Object.entries(VIEWS).map(([path, [title]]) =>
+    nav.replaceChildren(...Object.entries(VIEWS).filter(([path]) => state.path === "vmcs" || !OF_VMX.has(path)).map(([path, [title]]) =>
         el("a", {href: `#/${path}`, "aria-current": path === first ? "page" : null}, title)));
 }
 
@@ -139,10 +141,14 @@ async function poll(round, now) {
     try {
         if (!known)
             await whoAmI();
-        if (now.host || round % HOST_EVERY === 0) {
+        if (now.host || !before || round % HOST_EVERY === 0) {
             const host = await api("v1/host");
 
             showHost(host);
+            if (setExtension(host.virtualization)) {
+                route(false); // its views ask for other resources
+                return;
+            }
             now.host?.(host);
         }
         if (now === view)

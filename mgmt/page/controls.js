@@ -1,11 +1,9 @@
 // A vCPU's control bits and exit profile.
-import {api, el, field, setText, vcpuPath} from "./lib.js";
+import {api, el, field, setText, state, vcpuPath} from "./lib.js";
 import {refusal, restrict} from "./session.js";
 
-const WORDS = "0x4000,0x4002,0x401e,0x400c,0x4012";
-
 export function controlsView(guest, vcpu) {
-    const path = `${vcpuPath(guest, vcpu)}/vmcs`;
+    const path = `${vcpuPath(guest, vcpu)}/${state.path}`;
     const result = el("p", {class: "result", role: "status"}), words = el("div", {class: "words"});
     const profiles = ["least", "default", "most"].map((profile) => restrict(el("button", {type: "button", "data-profile": profile, "aria-pressed": "false",
         onclick: () => patch({exit_profile: profile}, `exit profile ${profile}`)}, profile), "operate"));
@@ -28,14 +26,14 @@ export function controlsView(guest, vcpu) {
         const on = b.value === "0x1", forced = b.forced !== null && b.forced !== undefined, fixed = b.changeable === false;
         const box = el("input", {type: "checkbox", checked: on, disabled: fixed || refusal("operate") !== null, title: refusal("operate"), "data-bit": b.name, onchange: () =>
             patch({fields: {[word]: {[b.name]: box.checked}}}, `${b.name} is ${box.checked ? "on" : "off"}`)});
-        const note = forced ? `forced to ${b.forced} by ${b.forced_by}` : fixed ? "kept: isolation depends on it"
+        const note = forced ? `forced to ${b.forced} by ${b.forced_by}` : fixed ? state.kept
                             : b.wanted !== on ? "changed since the start" : "";
 
         return el("li", {class: fixed ? "fixed" : null}, field(b.name, box), el("small", null, [b.meaning, note].filter(Boolean).join("; ")));
     }
 
     async function poll() {
-        const dump = await api(`${path}?decode=1&fields=${WORDS}`);
+        const dump = await api(`${path}?decode=1&fields=${state.controls}`);
         const now = JSON.stringify([dump.fields, dump.exit_profile]);
         const focused = document.activeElement?.dataset.bit;
 

@@ -1,11 +1,11 @@
-// A guest's VMCS over time, and against the rules: differences of snapshots, the entry check.
-import {api, count, duration, el, field, setText, table, vcpuPath} from "./lib.js";
+// A guest's VMCS or VMCB over time, and against the rules: differences of snapshots, the entry check.
+import {api, count, duration, el, field, setText, state, table, vcpuPath} from "./lib.js";
 import {restrict} from "./session.js";
 
 // ---- differences ----
 
 export function diffView(guest, vcpu) {
-    const path = `${vcpuPath(guest, vcpu)}/vmcs`;
+    const path = `${vcpuPath(guest, vcpu)}/${state.path}`;
     const list = el("tbody"), result = el("div", {class: "scroll", "aria-live": "polite"});
     const error = el("p", {class: "error", role: "alert", hidden: true});
     const all = el("input", {type: "checkbox", checked: true});
@@ -29,8 +29,8 @@ export function diffView(guest, vcpu) {
         const diff = await api(`${path}/diff?from=${from}&to=${to}&volatile=${all.checked ? 1 : 0}`);
 
         result.replaceChildren(table(`${diff.fields.length} fields differ; ${duration(diff.ticks_between)} ` +
-            "lie between", ["encoding", "name", "changed by", `in ${from}`, `in ${to}`],
-            diff.fields.map((f) => [f.encoding, f.name, f.volatility, f.from ?? "absent", f.to ?? "absent"])));
+            "lie between", [state.key, "name", "changed by", `in ${from}`, `in ${to}`],
+            diff.fields.map((f) => [f[state.key], f.name, f.volatility, f.from ?? "absent", f.to ?? "absent"])));
     }
 
     const choice = (name, sequence, chosen) => el("input", {type: "radio", name, value: String(sequence),
@@ -88,10 +88,9 @@ export function checkView(guest, vcpu) {
     const verdict = el("p", {class: "verdict", role: "status"}, "checking ..."), failures = el("div", {class: "scroll"});
 
     return {
-        node: el("div", null, el("p", null, "The rules of the SDM's chapter \"VM Entries\", applied to the VMCS " +
-                 "as it is now."), verdict, failures),
+        node: el("div", null, el("p", null, `${state.rules}, applied to the ${state.name} as it is now.`), verdict, failures),
         async poll() {
-            const check = await api(`${vcpuPath(guest, vcpu)}/vmcs/check`);
+            const check = await api(`${vcpuPath(guest, vcpu)}/${state.path}/check`);
 
             setText(verdict, check.enters ? `It enters: all ${check.rules} rules hold.`
                 : `It does not enter: ${check.failures.length} of ${check.rules} rules are broken.`);

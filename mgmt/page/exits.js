@@ -20,7 +20,7 @@ const withGuestTime = (exits) => exits.map((e, i) => {
 function describe(e) {
     const detail = ["guest_physical", "msr", "leaf", "function"].find((name) => name in e);
 
-    return `${e.sequence}: ${e.reason} at RIP ${e.rip}, qualification ${e.qualification}` +
+    return `${e.sequence}: ${e.reason} at RIP ${e.rip}, ${"exitinfo1" in e ? `EXITINFO1 ${e.exitinfo1}` : `qualification ${e.qualification}`}` +
         `${detail ? `, ${detail.replace("_", "-")} ${e[detail]}` : ""}; ` +
         `${e.inGuest === null ? "" : `${duration(e.inGuest)} in the guest before, `}` +
         `${duration(e.root_ticks)} in the handler${e.outcome === "halt" ? " and waiting" : ""}; outcome ${e.outcome}`;

@@ -4,14 +4,18 @@ import {consoleView} from "./console.js";
 import {controlsView} from "./controls.js";
 import {checkView, diffView} from "./diff.js";
 import {exitsView} from "./exits.js";
-import {api, el, Refusal, setText} from "./lib.js";
+import {api, el, Refusal, setText, state as kind} from "./lib.js";
 import {plotsView} from "./plots.js";
 import {restrict} from "./session.js";
 import {summaryView} from "./summary.js";
 import {mapView} from "./vmcs.js";
 
 const TABS = {summary: ["Summary", summaryView], console: ["Console", consoleView], exits: ["Exits", exitsView], plots: ["Plots", plotsView],
-              controls: ["Controls", controlsView], vmcs: ["VMCS", mapView], diff: ["Differences", diffView], check: ["Entry check", checkView]};
+              controls: ["Controls", controlsView], state: [null, mapView], diff: ["Differences", diffView], check: ["Entry check", checkView]};
+
+// In the address the map has the name of what it shows: "vmcs", "vmcb".
+const addressOf = (tab) => tab === "state" ? kind.path : tab;
+const titleOf = (tab) => TABS[tab][0] ?? kind.name;
 
 function guestHead(guest) {
     const state = el("span", {class: "state"}), error = el("p", {class: "error", role: "alert", hidden: true});
@@ -61,15 +65,16 @@ function nobody(guest) {
 
 // `tab`, `number`: as in the address; without them, the summary, and the first vCPU.
 export function guestView(guest, tab, number) {
-    const shown = Object.hasOwn(TABS, tab) ? tab : "summary", [title, make] = TABS[shown];
+    const asked = tab === "vmcs" || tab === "vmcb" ? "state" : tab;
+    const shown = Object.hasOwn(TABS, asked) ? asked : "summary", title = titleOf(shown), make = TABS[shown][1];
     const vcpu = /^\d+$/.test(number ?? "") ? Number(number) : 0;
     const inner = make(guest, vcpu), head = guestHead(guest);
     const base = `#/guest/${encodeURIComponent(guest)}`;
     const choice = el("nav", {class: "tabs", "aria-label": `vCPUs of ${guest}`, hidden: true});
     const missing = nobody(guest);
     const whole = el("section", {hidden: true, "aria-label": `${guest}, ${title}`}, head.nodes,
-        el("nav", {class: "tabs", "aria-label": `Views of ${guest}`}, Object.entries(TABS).map(([name, [text]]) =>
-            el("a", {href: `${base}/${name}${vcpu ? `/${vcpu}` : ""}`, "aria-current": name === shown ? "page" : null}, text))),
+        el("nav", {class: "tabs", "aria-label": `Views of ${guest}`}, Object.keys(TABS).map((name) =>
+            el("a", {href: `${base}/${addressOf(name)}${vcpu ? `/${vcpu}` : ""}`, "aria-current": name === shown ? "page" : null}, titleOf(name)))),
         choice, inner.node);
     const place = el("div", null, whole); // unseen until the guest is known to exist
 
@@ -79,7 +84,7 @@ export function guestView(guest, tab, number) {
             return;
         choice.hidden = count < 2;
         choice.replaceChildren(...Array.from({length: count}, (_, i) =>
-            el("a", {href: `${base}/${shown}/${i}`, "aria-current": i === vcpu ? "page" : null}, `vCPU ${i}`)));
+            el("a", {href: `${base}/${addressOf(shown)}/${i}`, "aria-current": i === vcpu ? "page" : null}, `vCPU ${i}`)));
     }
     function show(node) {
         node.hidden = false;

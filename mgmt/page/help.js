@@ -3,7 +3,7 @@ import {el} from "./lib.js";
 
 const OFF = "bulkhead-no-shortcuts";
 const WAYS = {g: ["#/", "guests"], d: ["#/deploy", "new guest, images"], e: ["#/events", "events"], l: ["#/log", "log"],
-              v: ["#/layout", "VMCS layout"], c: ["#/capabilities", "capabilities"]};
+              v: ["#/layout", "VMCS layout"], c: ["#/capabilities", "capabilities"], b: ["#/compare", "the VMCS beside the VMCB"]};
 const OTHERS = {"[ ]": "the view before or behind, of a guest", t: "a guest's console", "F6": "out of its terminal",
                 "arrows, Home, End": "in maps, time lines and tables of fields", "Enter": "keep the field that is shown", "?": "this list"};
 

@@ -188,6 +188,24 @@ export function uptime(ms) {
     return `${Math.floor(s / 3600)}:${pad(Math.floor(s / 60) % 60)}:${pad(s % 60)}`;
 }
 
+// What a vCPU's state is called, by the vendor of the CPU: a VMCS, or a VMCB.
+const STATES = {
+    "VT-x": {extension: "VT-x", path: "vmcs", name: "VMCS", key: "encoding", said: "encoded as a ", saidEnd: " field", by: "its encoding says",
+             controls: "0x4000,0x4002,0x401e,0x400c,0x4012", kept: "kept: isolation depends on it", rules: "The rules of the SDM's chapter \"VM Entries\""},
+    "AMD-V": {extension: "AMD-V", path: "vmcb", name: "VMCB", key: "offset", said: "in the ", saidEnd: " area", by: "its area says",
+              controls: "INTERCEPT_CR,INTERCEPT_DR,INTERCEPT_EXCEPTIONS,INTERCEPT_MISC1,INTERCEPT_MISC2,INTERCEPT_MISC3",
+              kept: "kept: isolation depends on it, or the root does not handle the exit", rules: "The APM's \"Canonicalization and Consistency Checks\""},
+};
+export const state = {...STATES["VT-x"]};
+
+// True: it was another one until now.
+export function setExtension(extension) {
+    const other = extension in STATES && extension !== state.extension;
+
+    Object.assign(state, STATES[other ? extension : state.extension]);
+    return other;
+}
+
 // The SDM's groups, by bits 11:10 of an encoding.
 export const GROUPS = ["control", "read-only", "guest", "host"];
 export const encodedGroup = (encoding) => GROUPS[parseInt(encoding, 16) >> 10 & 3];

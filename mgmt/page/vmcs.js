@@ -1,5 +1,5 @@
-// The VMCS of a guest: the map of its fields.
-import {api, breakable, duration, el, field, GROUPS, setText, step, table, vcpuPath} from "./lib.js";
+// The VMCS or VMCB of a guest: the map of its fields.
+import {api, breakable, duration, el, field, GROUPS, setText, state, step, table, vcpuPath} from "./lib.js";
 
 const TITLES = {guest: "Guest state", host: "Host state", control: "Controls",
                 "read-only": "Read-only data"};
@@ -40,14 +40,14 @@ function bitmapLists(f, bitmaps) {
 }
 
 function inspect(panel, f, bitmaps, pinned) {
-    const facts = [`encoding ${f.encoding}`, `${f.width} bits`, CHANGES[f.volatility] ?? f.volatility];
+    const facts = [`${state.key} ${f[state.key]}`, `${f.width} bits`, CHANGES[f.volatility] ?? f.volatility];
 
     panel.replaceChildren(...[
         el("h3", null, breakable(f.name), pinned ? " (kept)" : ""),
         el("p", null, el("code", {class: "value"}, f.value ?? "absent"), ` ${facts.join(", ")}`),
         f.value === null ? el("p", null, `Absent: ${f.reason}.`) : null,
         f.belongs_to !== f.group
-            ? el("p", {class: "misfit-reason"}, `Misfit: encoded as a ${f.group} field, ` +
+            ? el("p", {class: "misfit-reason"}, `Misfit: ${state.said}${f.group}${state.saidEnd}, ` +
                  `belongs to ${f.belongs_to}${f.oddity ? `: ${f.oddity}` : ""}.`)
             : f.oddity ? el("p", {class: "oddity"}, f.oddity) : null,
         f.bits?.length ? bitTable(f) : null,
@@ -58,7 +58,7 @@ function inspect(panel, f, bitmaps, pinned) {
 // ---- the map ----
 
 // What colour and sign say, for those who do not see them.
-const misfitText = (f) => (f.belongs_to === f.group ? "" : `, misfit: encoded as ${f.group}, ${f.oddity ?? ""}`);
+const misfitText = (f) => (f.belongs_to === f.group ? "" : `, misfit: ${state.said}${f.group}${state.saidEnd}, ${f.oddity ?? ""}`);
 
 function shortName(f) {
     const [first, ...rest] = f.name.split("_");
@@ -79,10 +79,10 @@ function makeTile(f) {
 }
 
 export function mapView(guest, vcpu) {
-    const path = `${vcpuPath(guest, vcpu)}/vmcs`;
-    const search = el("input", {type: "search", placeholder: "name, encoding or value", "aria-label": "Search"});
+    const path = `${vcpuPath(guest, vcpu)}/${state.path}`;
+    const search = el("input", {type: "search", placeholder: `name, ${state.key} or value`, "aria-label": "Search"});
     const odd = el("input", {type: "checkbox"}), still = el("input", {type: "checkbox"});
-    const status = el("p", {class: "status"}, "asking for the VMCS ...");
+    const status = el("p", {class: "status"}, `asking for the ${state.name} ...`);
     const panel = el("aside", {class: "inspector", "aria-live": "polite", "aria-label": "Field"},
                      el("p", null, "Point at a field, or go to it with the keyboard: what it holds and " +
                         "means is shown here. Enter keeps it."));
@@ -97,7 +97,7 @@ export function mapView(guest, vcpu) {
         inspect(panel, tile.f, bitmaps, tile === pinned);
         if (tile.decoded === tile.f.value)
             return;
-        const answer = await api(`${path}?decode=1&fields=${tile.f.encoding}`).catch(() => null);
+        const answer = await api(`${path}?decode=1&fields=${tile.f[state.key]}`).catch(() => null);
 
         if (!answer?.fields[0] || tile !== current)
             return;
@@ -117,7 +117,7 @@ export function mapView(guest, vcpu) {
 
         for (const t of tiles)
             t.node.hidden = (odd.checked && t.f.group === t.f.belongs_to) ||
-                !`${t.f.name} ${t.f.encoding} ${t.f.value}`.toLowerCase().includes(words);
+                !`${t.f.name} ${t.f[state.key]} ${t.f.value}`.toLowerCase().includes(words);
         sections.querySelectorAll("section").forEach((s) => {
             s.hidden = !s.querySelector(".tile:not([hidden])");
         });
@@ -194,7 +194,7 @@ export function mapView(guest, vcpu) {
     return {
         node: el("div", {class: "vmcs"}, el("div", {class: "map"},
             el("p", {class: "tools"}, search, field("only misfits", odd), field("hold still", still)),
-            el("p", {class: "legend"}, "Sections by what a field is; colour by what its encoding says: ",
+            el("p", {class: "legend"}, `Sections by what a field is; colour by what ${state.by}: `,
                GROUPS.map((g) => el("span", {class: `key ${g}`}, g)), el("span", {class: "key misfit"}, "misfit"),
                el("span", {class: "key changed"}, "changed since the last look")),
             status, sections), panel),

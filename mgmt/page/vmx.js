@@ -1,5 +1,5 @@
-// What this CPU's VT-x is: the layout of a VMCS region, and the capabilities.
-import {api, el, encodedGroup, GROUPS, setText, step, svg, table} from "./lib.js";
+// What this CPU's VT-x or AMD-V is: the layout of a VMCS region, and the capabilities.
+import {api, el, encodedGroup, GROUPS, setText, state, step, svg, table} from "./lib.js";
 
 // ---- layout of the region ----
 
@@ -89,8 +89,26 @@ const msrDetails = (msr) => el("details", {class: msr.differs ? "differs" : ""},
     el("div", {class: "scroll"}, table(msr.name, ["bits", "name", "value", "meaning"],
         (msr.bits ?? []).map((b) => [b.bits, b.name, b.value, b.meaning]))));
 
+function coresOfVmx(answer) {
+    const head = el("p", null, `${answer.cpu}, signature ${answer.cpu_signature}, VMCS revision ${answer.vmcs_revision}`);
+
+    return [head, answer.cores.map((core) => [el("h3", null, `Core ${core.core}`),
+        !core.vmx ? el("p", null, "It has no VT-x.")
+        : core.core > 0 && core.differences_from_core_0 === 0 ? el("p", null, "The same as core 0.")
+                                                              : el("div", null, core.msrs.map(msrDetails))])];
+}
+
+const svmDetails = (core) => el("details", {open: true}, el("summary", null, el("code", null, `CPUID 8000000A EDX ${core.features}`)),
+    el("div", {class: "scroll"}, table(`Revision ${core.revision}, ${core.asids} ASIDs`, ["bit", "name", "meaning", "there"],
+        (core.bits ?? []).map((b) => [String(b.bit), b.name, b.meaning, b.present ? "yes" : "no"]))));
+
+const coresOfSvm = (answer) => [el("p", null, `${answer.cpu}, signature ${answer.cpu_signature}`),
+    answer.cores.map((core) => [el("h3", null, `Core ${core.core}`),
+        !core.svm ? el("p", null, "It has no AMD-V.")
+        : core.core > 0 && core.like_core_0 ? el("p", null, "The same as core 0.") : svmDetails(core)])];
+
 export function capabilitiesView() {
-    const node = el("section", null, el("h2", null, "What this CPU's VT-x can do"));
+    const node = el("section", null, el("h2", null, `What this CPU's ${state.extension} can do`));
     let done = false;
 
     return {
@@ -98,18 +116,9 @@ export function capabilitiesView() {
         async poll() {
             if (done)
                 return;
-            const answer = await api("v1/vmx/capabilities?decode=1");
+            const answer = await api(`v1/${state.path === "vmcb" ? "svm" : "vmx"}/capabilities?decode=1`);
 
-            node.append(el("p", null, `${answer.cpu}, signature ${answer.cpu_signature}, VMCS revision ` +
-                           `${answer.vmcs_revision}`));
-            for (const core of answer.cores) {
-                const same = core.core > 0 && core.differences_from_core_0 === 0;
-
-                node.append(el("h3", null, `Core ${core.core}`),
-                            !core.vmx ? el("p", null, "It has no VT-x.")
-                            : same ? el("p", null, "The same as core 0.")
-                                   : el("div", null, core.msrs.map(msrDetails)));
-            }
+            node.append(...(state.path === "vmcb" ? coresOfSvm : coresOfVmx)(answer).flat(2));
             done = true;
         },
     };

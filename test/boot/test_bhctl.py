@@ -165,11 +165,14 @@ def test_what_is_asked(tmp_path):
         assert bare("vmcs", "a", "--diff", "3", "--volatile", url=s.url)[0] == 0
         assert bare("vmcs", "a", "--snapshot", "2", "--no-decode", "--format", "json", url=s.url)[0] == 0
         assert bare("vmcs", "a", "--keep", url=s.url)[0] == 0
+        assert bare("vmcb", "a", "--diff", "3", url=s.url)[0] == 0
+        assert bare("compare", url=s.url)[0] == 0
     vmcs = "/v1/guests/a/vcpus/0/vmcs"
     assert [(method, path) for method, path, _, _ in s.asked] == [
         ("GET", "/v1/guests/a%2Fb%3Fc"), ("GET", vmcs + "?format=text&decode=1&oddities=1&group=guest&fields=GUEST_RIP,0x4002"),
         ("GET", vmcs + "/diff?from=3&format=text&to=5&volatile=0"), ("GET", vmcs + "/diff?from=3&format=text"),
-        ("GET", vmcs + "/snapshots/2?format=json&decode=0"), ("POST", vmcs + "/snapshots?format=text&decode=1")]
+        ("GET", vmcs + "/snapshots/2?format=json&decode=0"), ("POST", vmcs + "/snapshots?format=text&decode=1"),
+        ("GET", "/v1/guests/a/vcpus/0/vmcb/diff?from=3&format=text&volatile=0"), ("GET", "/v1/compare?format=text")]
     assert s.asked[0][2]["Authorization"] == "Bearer from-a-file" and "Authorization" not in s.asked[1][2]
 
 

@@ -110,7 +110,7 @@ def test_keys(page):  # noqa: F811
     page.wait(lambda: page.js("document.getElementById('help').open"), "the list of keys")
     page.keys(Keys.ESCAPE)
     page.wait(lambda: not page.js("document.getElementById('help').open"), "its end")
-    for key, view in (("e", "#/events"), ("d", "#/deploy"), ("l", "#/log"), ("c", "#/capabilities"), ("v", "#/layout"), ("g", "#/")):
+    for key, view in (("e", "#/events"), ("d", "#/deploy"), ("l", "#/log"), ("c", "#/capabilities"), ("v", "#/layout"), ("b", "#/compare"), ("g", "#/")):
         page.keys(key)
         page.wait(lambda view=view: page.driver.current_url.endswith(view), view)
     page.open("guest/hog/vmcs")

@@ -5,7 +5,7 @@ import pytest
 from test_page import browser, page  # noqa: F401 (fixtures)
 
 # Each view, and an element that exists once it has its answer.
-VIEWS = {"": "[data-guest=hog]", "deploy": "[data-image]", "events": "[data-event]", "log": ".ring:not(:empty)", "layout": ".region", "capabilities": "details",
+VIEWS = {"": "[data-guest=hog]", "deploy": "[data-image]", "events": "[data-event]", "log": ".ring:not(:empty)", "layout": ".region", "capabilities": "details", "compare": ".compare td",
          "guest/hog/vmcs": ".tile", "guest/hog/diff": ".snapshots td", "guest/hog/check": ".verdict:not(:empty)", "guest/hog/exits": ".exit", "guest/hog/controls": "[data-bit]",
          "guest/hog/plots": ".axis.y span", "guest/echo/console": ".xterm-accessibility-tree", "guest/echo": ".cards td", "guest/nobody": ".nobody"}
 

@@ -443,6 +443,9 @@ static void test_words(void **state)
     assert_words("there is none; GET /v1/guests lists them", "",
                  "there is none; \"bhctl guests\" lists them");
     assert_words("none; GET .../vmcs/snapshots lists them", "", "none; --snapshots lists them");
+    assert_words("none; GET .../vmcb/snapshots lists them", "", "none; --snapshots lists them");
+    assert_words("this machine has AMD-V: there is no such resource; use .../vmcb", "",
+                 "this machine has AMD-V: there is no such resource; use \"bhctl vmcb\"");
     assert_words("a\033[2Jb\x7f\n", "", "a?[2Jb??");
     assert_words("", "", "");
     words_refusal(small, sizeof(small), "GET /v1/images lists them", "/memory");
