@@ -234,7 +234,7 @@ static uint64_t home_of(const struct guest_config *c, unsigned n)
 
     for (unsigned i = 0; i < c->shared_count; i++)
         if (c->shared[i].size > c->shared[n].size ||
-            (c->shared[i].size == c->shared[n].size && i < n))
+            (i < n && c->shared[i].size == c->shared[n].size))
             at += c->shared[i].size;
     return at;
 }

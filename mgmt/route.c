@@ -34,9 +34,9 @@ static const struct route {
 } routes[] = {
     {.path = {NULL}, .get = {get_page, "*"}, .open = true},
     {.path = {"page", "*"}, .get = {get_page_file, "*"}, .open = true},
-    {.path = {"openapi.json"}, .get = {get_openapi}, .open = true},
+    {.path = {"openapi.json"}, .get = {.handler = get_openapi}, .open = true},
     {.path = {"healthz"}, .get = {get_healthz, "format"}, .open = true}, /* says nothing else */
-    {.path = {"metrics"}, .get = {get_metrics}},
+    {.path = {"metrics"}, .get = {.handler = get_metrics}},
     {.path = {"v1", "whoami"}, .get = {get_whoami, "format"}},
     {.path = {"v1", "config"}, .get = {get_config, "format"}, .look = ROLE_ADMIN},
     {.path = {"v1", "events"}, .get = {get_events, "from follow format"}},
@@ -62,7 +62,9 @@ static const struct route {
      .post = {post_console, "format"},
      .change = ROLE_OPERATE},
     {.path = {"v1", "guests", "*", "history"}, .get = {get_history, "format"}},
-    {.path = {"v1", "guests", "*", "terminal"}, .get = {get_terminal}, .look = ROLE_OPERATE},
+    {.path = {"v1", "guests", "*", "terminal"},
+     .get = {.handler = get_terminal},
+     .look = ROLE_OPERATE},
     {.path = {"v1", "guests", "*", "actions"},
      .post = {post_action, "format"},
      .change = ROLE_OPERATE},

@@ -152,7 +152,7 @@ static bool send_entry(void *ctx, uint64_t entry)
         .dest = (uint32_t)(entry >> IOAPIC_DEST_SHIFT),
         .logical = entry & IOAPIC_LOGICAL,
         .level = entry & IOAPIC_LEVEL,
-        .mode = (entry & IOAPIC_MODE) >> IOAPIC_MODE_SHIFT,
+        .mode = (uint8_t)((entry & IOAPIC_MODE) >> IOAPIC_MODE_SHIFT),
         .vector = (uint8_t)entry,
     };
 

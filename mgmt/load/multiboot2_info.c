@@ -47,17 +47,19 @@ static void align(struct builder *i)
 static void add_tag(struct builder *i, uint32_t type, const uint32_t *words, size_t count,
                     const struct load_blob *args)
 {
-    size_t name = args && args->name ? strlen(args->name) : 0;
     size_t tail = args ? load_args_size(args) : 0;
     const uint32_t head[2] = {type, (uint32_t)(8 + 4 * count + tail)};
 
     add(i, head, sizeof(head));
     add(i, words, 4 * count);
-    add(i, name ? args->name : "", name);
-    if (name && args->args && args->args[0])
-        add(i, " ", 1);
-    if (args)
-        add(i, args->args ? args->args : "", args->args ? strlen(args->args) + 1 : 1);
+    if (args) {
+        const char *name = args->name ? args->name : "", *text = args->args ? args->args : "";
+
+        add(i, name, strlen(name));
+        if (name[0] && text[0])
+            add(i, " ", 1);
+        add(i, text, strlen(text) + 1);
+    }
     align(i);
 }
 

@@ -9,7 +9,9 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "tools"), os.path.join(HERE, "..", "boot")]
 
-BEGIN, END = "<!-- make bench-boots UPDATE=1 -->\n", "<!-- end -->\n"
+import document  # noqa: E402
+
+BEGIN = "<!-- make bench-boots UPDATE=1 -->\n"
 SUITES = (("Debian 12", "bookworm"), ("Debian 13", "trixie"))
 # What the same kernels did in QEMU 7.2 and 10.0 (TCG, q35), counted there; None: it was not looked at. PCI: without absent buses.
 QEMU = {"text memory": (60000, 60000), "port 0x61": (4300, 17300), "absent PCI buses": (16256, 16256), "TPR": None, "UART": (47000, 48000), "PCI": (1144, 1344),
@@ -65,15 +67,10 @@ def main():
     a = p.parse_args()
     os.environ["BULKHEAD_BUILD"] = a.build
     head = ("what", *(cell for name, _ in SUITES for cell in (name, "in QEMU")), "aim: at most")
-    lines = [head, ["---"] * len(head), *rows([boot(suite) for _, suite in SUITES])]
-    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    text = document.table(head, rows([boot(suite) for _, suite in SUITES]))
     print(text)
     if a.update:
-        with open(a.update, encoding="utf-8") as f:
-            before, _, rest = f.read().partition(BEGIN)
-        assert END in rest, f"{a.update}: no {BEGIN!r} ... {END!r}"
-        with open(a.update, "w", encoding="utf-8") as f:
-            f.write(before + BEGIN + text + END + rest.partition(END)[2])
+        document.update(a.update, BEGIN, text)
 
 
 if __name__ == "__main__":

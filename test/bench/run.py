@@ -9,11 +9,12 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "tools"), os.path.join(HERE, "..", "boot")]
 
+import document  # noqa: E402
 import hostile  # noqa: E402
 
 AIMS = {"cpuid": 100, "vmcall": None, "rdmsr": None, "in-pic": 200, "out-unclaimed": 150, "mmio-read": 600, "timer-wake": 300, "timer-wake-mean": None, "timer-wake-worst": None,
         "self-ipi": 18, "apic-eoi": None, "apic-tpr": None, "apic-wake": 300, "apic-wake-mean": None, "apic-wake-worst": None}
-BEGIN, END = "<!-- make bench UPDATE=1 -->\n", "<!-- end -->\n"
+BEGIN = "<!-- make bench UPDATE=1 -->\n"
 
 
 def exits(directory, kernel):
@@ -127,10 +128,6 @@ def hostile_rows():
         yield hostile_row(name, figures)
 
 
-def table(head, rows):
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
-
-
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--build", default="build")
@@ -138,19 +135,15 @@ def main():
     a = p.parse_args()
     os.environ["BULKHEAD_BUILD"] = a.build
     import service
-    text = table(("what", "figure", "aim: at most"), machine_rows(a.build))
+    text = document.table(("what", "figure", "aim: at most"), machine_rows(a.build))
     print(text, flush=True)
-    late = table(("`control` (300 of 1000 us): of 10,000 periods missed; worst slice end, ticks", "one core, without bounds", "one core", "four cores, without bounds",
+    late = document.table(("`control` (300 of 1000 us): of 10,000 periods missed; worst slice end, ticks", "one core, without bounds", "one core", "four cores, without bounds",
                   "four cores"), hostile_rows())
     print(late, flush=True)
-    more = table(("what", "one core", "four cores"), service.rows())
+    more = document.table(("what", "one core", "four cores"), service.rows())
     print(more)
     if a.update:
-        with open(a.update, encoding="utf-8") as f:
-            before, _, rest = f.read().partition(BEGIN)
-        assert END in rest, f"{a.update}: no {BEGIN!r} ... {END!r}"
-        with open(a.update, "w", encoding="utf-8") as f:
-            f.write(f"{before}{BEGIN}{text}\n{late}\n{more}{END}{rest.partition(END)[2]}")
+        document.update(a.update, BEGIN, f"{text}\n{late}\n{more}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 With sync=slowdown the machine's time never runs ahead of real time: a client's delays count as they would on a network."""
 import concurrent.futures
 import contextlib
-import os
 import re
 import socket
 import ssl

@@ -149,6 +149,20 @@ def hello(version=None):
     return out.read()
 
 
+def talk(s, read, write, what, came=lambda: None):
+    """What `what` of a TLS object over two memory BIOs returns, its records carried to the socket and back. `came` is called when something has come."""
+    while True:
+        try:
+            return what()
+        except ssl.SSLWantReadError:
+            s.sendall(write.read())
+            data = s.recv(65536)
+            came()
+            if not data:
+                raise ConnectionError("closed") from None
+            read.write(data)
+
+
 def until(s, what):
     seen = b""
     while what not in seen:
@@ -487,13 +501,7 @@ def test_turned_bits_after_the_handshake(m, version, nothing_missed):
     read, write = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(read, write)
     s = plain(m)
-    while True:
-        try:
-            tls.do_handshake()
-            break
-        except ssl.SSLWantReadError:
-            s.sendall(write.read())
-            read.write(s.recv(65536))
+    talk(s, read, write, tls.do_handshake)
     s.sendall(write.read())
     tls.write(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
     record = bytearray(write.read())
@@ -610,30 +618,15 @@ def test_twenty_at_once(m, version, nothing_missed):
         tls = anyone(version).wrap_bio(read := ssl.MemoryBIO(), write := ssl.MemoryBIO())
         with turn:  # the emulator's network takes one new connection at a time
             s = plain(m)
-        begun, heard = second(m), None
+        begun, heard = second(m), []
         with s:
             try:
-                while True:
-                    try:
-                        tls.do_handshake()
-                        break
-                    except ssl.SSLWantReadError:
-                        s.sendall(write.read())
-                        read.write(came := s.recv(65536))
-                        heard = heard or second(m)
-                        if not came:
-                            return begun, heard, second(m), None
+                talk(s, read, write, tls.do_handshake, came=lambda: heard.append(second(m)) if not heard else None)
                 tls.write(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
-                s.sendall(write.read())
-                while True:
-                    try:
-                        return begun, heard, second(m), tls.read(15)
-                    except ssl.SSLWantReadError:
-                        read.write(came := s.recv(65536))
-                        if not came:
-                            return begun, heard, second(m), None
+                return begun, heard[0], second(m), talk(s, read, write, lambda: tls.read(15))
             except ConnectionError:
-                return begun, heard or second(m), second(m), None
+                now = second(m)
+                return begun, heard[0] if heard else now, now, None
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         clients = list(pool.map(one, range(20)))
     for begun, heard, end, answered in clients:

@@ -126,7 +126,7 @@ static void enable(struct lapic *l, uint8_t how)
 static void wake(unsigned n)
 {
     static uint32_t page[LAPIC_PAGE / 4];
-    struct lapic before = p.lapic[n];
+    struct lapic before;
     struct irqchip_wake w;
     uint32_t signals;
     int vector;
@@ -141,7 +141,7 @@ static void wake(unsigned n)
             abort();
         irqchip_undo_wake(&p, n, &w);
     }
-    if (memcmp(page, pages[n], sizeof(page)) || before.deadline != p.lapic[n].deadline ||
+    if (memcmp(page, pages[n], sizeof(page)) != 0 || before.deadline != p.lapic[n].deadline ||
         signals != p.signals[n])
         abort();
 }

@@ -88,7 +88,7 @@ static void check_walk(const struct paging *p, int rc, uint64_t linear, uint64_t
     must(rc != -E_RANGE || gpa + 4 > MEMORY, "an entry in the guest's memory is not");
     must(rc != 0 || gpa % 4096 == linear % 4096, "another place in the page");
     must(rc != 0 || gpa < 1ull << 52, "an address that no CPU has");
-    must(rc == 0 || !(p->cr0 & CR0_PG) == false, "a fault without paging");
+    must(rc == 0 || (p->cr0 & CR0_PG), "a fault without paging");
     must(!(error & PF_WRITE) == !write && !(error & PF_USER) == (p->cpl != 3),
          "another error code");
     for (unsigned at = 0; at < MEMORY; at += 4) {

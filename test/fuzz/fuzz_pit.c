@@ -57,7 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint16_t ports[8] = {0x40, 0x41, 0x42, 0x43, 0x43, 0x61, 0x40, 0x42};
     bool level[2] = {false, false};
-    struct irq_line lines[2] = {{on_line, &level[0], 0}, {on_line, &level[1], 0}};
+    struct irq_line lines[2] = {{.set = on_line, .ctx = &level[0]},
+                                {.set = on_line, .ctx = &level[1]}};
     struct pit busy, lazy;
 
     clock = (struct dev_clock){1000, TSC_HZ};

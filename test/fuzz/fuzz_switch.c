@@ -117,9 +117,12 @@ static void look_at_ipv4(unsigned port, const uint8_t *ip, size_t len)
 /* A frame that passed, from a guest without permissions. */
 static void look_at(unsigned port, const uint8_t *frame, size_t len)
 {
-    uint16_t type = be16(frame + 12);
+    uint16_t type;
     const uint8_t mac[6] = {2, 0, 0, 0, 0, (uint8_t)port};
 
+    if (len < 14)
+        abort();
+    type = be16(frame + 12);
     if (memcmp(frame + 6, mac, 6) != 0 || type == 0x8100 || type == 0x88a8)
         abort();
     if (type == 0x0806) {

@@ -42,7 +42,7 @@ static void check(const struct uart *u)
 /* Pairs of bytes: an operation and its value. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct irq_line line = {on_line, NULL, 4};
+    const struct irq_line line = {.set = on_line, .irq = 4};
     struct uart u;
 
     level = false;

@@ -4,7 +4,7 @@
 #include "hv/pc/virtio_console.h"
 
 #include "hv/lib.h"
-#include "test/unit/virtio_fixture.h"
+#include "test/unit/virtio_console_fixture.h"
 
 #define MEMORY 0x4000u
 #define QUEUE  8u
@@ -13,18 +13,6 @@
 #define USED   0x200u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static struct virtio_console dev;
-static unsigned printed;
-
-static void on_byte(void *ctx, uint8_t byte)
-{
-    (void)ctx;
-    (void)byte;
-    printed++;
-}
-
-static const struct platform_host host = {.console = on_byte};
 
 static void start(uint32_t features)
 {
@@ -69,21 +57,15 @@ static void step(const uint8_t op[8])
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    virtio_fixture_memory(MEMORY);
-    virtio_console_init(&dev, &mem);
-    pci_fixture_start(DEV_CONSOLE, NULL);
-    pci_env.host = &host;
-    virtio_console_device.plug(&dev, &pci_env);
+    console_fixture_start(MEMORY, 0, NULL);
     pci_fixture_master(VIRTIO_CONSOLE_SLOT);
-    virtio_window = PCI_PORTS + VIRTIO_CONSOLE_SLOT * PCI_SLOT_PORTS;
     start(VIRTIO_CONSOLE_F_MULTIPORT);
     for (; size >= 8; data += 8, size -= 8) {
         step(data);
         for (unsigned i = 0; pci_bus.deadline == 0; i++) {
-            unsigned before = printed;
-
+            printed_size = 0;
             pci_device.update(&pci_bus);
-            if (printed - before > VIRTIO_CONSOLE_WORK || i > 1u << 16)
+            if (printed_size > VIRTIO_CONSOLE_WORK || i > 1u << 16)
                 abort();
         }
         if (dev.typed_head - dev.typed_tail > VIRTIO_CONSOLE_TYPED || dev.pending >> 8)

@@ -47,7 +47,8 @@ struct parameters {
     uint32_t base;
 } __attribute__((packed));
 
-extern const uint8_t ap_code[], ap_code_end[];
+extern const uint8_t ap_code[];
+extern const uint32_t ap_code_size;
 __asm__(".section .rodata\n"
         ".code16\n"
         "ap_code:\n"
@@ -74,7 +75,8 @@ __asm__(".section .rodata\n"
         "    movl %eax, %ss\n"
         "    movq 0x8f10, %rsp\n"
         "    callq *0x8f18\n"
-        "ap_code_end:\n"
+        ".balign 4\n"
+        "ap_code_size: .long . - ap_code\n"
         ".text\n");
 
 struct gate {
@@ -154,53 +156,37 @@ static unsigned apic_id(void)
 
 /* ---- handlers ---- */
 
-static __attribute__((interrupt)) void on_count(struct guest_frame *f)
+/* NAME_entry saves the registers and calls NAME with the TSC at the interrupt. */
+#define HANDLER(name)                                                                              \
+    extern void name##_entry(void);                                                                \
+    void name(uint64_t at);                                                                        \
+    __asm__(".text\n" #name "_entry:\n"                                                            \
+            "pushq %rax; pushq %rdx\n"                                                             \
+            "rdtsc; shlq $32, %rdx; orq %rdx, %rax\n"                                              \
+            "pushq %rcx; pushq %rsi; pushq %rdi; pushq %r8; pushq %r9; pushq %r10; pushq %r11\n"   \
+            "movq %rax, %rdi; cld; call " #name "\n"                                               \
+            "popq %r11; popq %r10; popq %r9; popq %r8; popq %rdi; popq %rsi; popq %rcx\n"          \
+            "popq %rdx; popq %rax; iretq\n");                                                      \
+    void name(uint64_t at)
+
+HANDLER(on_count)
 {
-    (void)f;
+    (void)at;
     __atomic_fetch_add(&interrupts[apic_id()], 1, __ATOMIC_RELEASE);
     apic_write(APIC_EOI, 0);
 }
 
 static uint8_t *const window = (uint8_t *)(1ul << 39); /* the second entry of the PML4 */
-static __attribute__((interrupt)) void on_flush(struct guest_frame *f)
+HANDLER(on_flush)
 {
-    (void)f;
+    (void)at;
     __asm__ volatile("invlpg (%0)" ::"r"(window) : "memory");
     __atomic_fetch_add(&flushes, 1, __ATOMIC_RELEASE);
     apic_write(APIC_EOI, 0);
 }
 
 static uint64_t arrived;
-extern void latency_entry(void);
-__asm__(".text\n"
-        "latency_entry:\n"
-        "    pushq %rax\n"
-        "    pushq %rdx\n"
-        "    rdtsc\n"
-        "    shlq $32, %rdx\n"
-        "    orq %rdx, %rax\n"
-        "    pushq %rcx\n"
-        "    pushq %rsi\n"
-        "    pushq %rdi\n"
-        "    pushq %r8\n"
-        "    pushq %r9\n"
-        "    pushq %r10\n"
-        "    pushq %r11\n"
-        "    movq %rax, %rdi\n"
-        "    cld\n"
-        "    call on_latency\n"
-        "    popq %r11\n"
-        "    popq %r10\n"
-        "    popq %r9\n"
-        "    popq %r8\n"
-        "    popq %rdi\n"
-        "    popq %rsi\n"
-        "    popq %rcx\n"
-        "    popq %rdx\n"
-        "    popq %rax\n"
-        "    iretq\n");
-void on_latency(uint64_t at);
-void on_latency(uint64_t at)
+HANDLER(on_latency)
 {
     apic_write(APIC_EOI, 0);
     __atomic_store_n(&arrived, at, __ATOMIC_RELEASE);
@@ -234,9 +220,9 @@ static void make_idt(void)
 
     __asm__ volatile("sidt %0" : "=m"(old));
     memcpy(idt, (const void *)old.base, old.limit + 1u);
-    set_gate(VECTOR_COUNT, (uintptr_t)on_count);
-    set_gate(VECTOR_FLUSH, (uintptr_t)on_flush);
-    set_gate(VECTOR_LATENCY, (uintptr_t)latency_entry);
+    set_gate(VECTOR_COUNT, (uintptr_t)on_count_entry);
+    set_gate(VECTOR_FLUSH, (uintptr_t)on_flush_entry);
+    set_gate(VECTOR_LATENCY, (uintptr_t)on_latency_entry);
     exception_handle(VECTOR_NMI, on_nmi);
     load_idt();
 }
@@ -316,7 +302,7 @@ static bool start(unsigned id)
 {
     struct parameters *p = (struct parameters *)AP_PARAMETERS;
 
-    memcpy((void *)AP_CODE, ap_code, (size_t)(ap_code_end - ap_code));
+    memcpy((void *)AP_CODE, ap_code, ap_code_size);
     *p = (struct parameters){.cr0 = (uint32_t)read_cr0(),
                              .cr3 = (uint32_t)read_cr3(),
                              .cr4 = (uint32_t)read_cr4(),

@@ -563,7 +563,7 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
         return VCPU_YIELD_STOP;
     if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED) & ~(uint32_t)VCPU_REQ_EVENT)
         return VCPU_YIELD_KICK;
-    (void)__atomic_fetch_and(&v->entity.requests, ~VCPU_REQ_EVENT, __ATOMIC_SEQ_CST);
+    (void)__atomic_fetch_and(&v->entity.requests, ~(uint32_t)VCPU_REQ_EVENT, __ATOMIC_SEQ_CST);
     /* No memory that was taken away can still be reached. */
     assert_true(threads || v->flushed == g->translations);
     assert_true(__atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE) == ABI_GUEST_RUNNING ||
@@ -698,7 +698,7 @@ static struct guest_config config_of(const char *name, unsigned core)
     return c;
 }
 
-static uint64_t shared_bytes(void)
+static inline uint64_t shared_bytes(void)
 {
     struct abi_memory m;
 
@@ -858,7 +858,7 @@ static int64_t deploy(const struct guest_config *c)
 }
 
 /* One that cannot be made. */
-static int64_t show(const struct guest_config *c, const char *why)
+static inline int64_t show(const struct guest_config *c, const char *why)
 {
     struct abi_create *r = request_for(c);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "hv/config.h"
+#include "hv/lib.h"
 #include "hv/pc/pci.h"
 #include "hv/pc/pci_registers.h"
 
@@ -41,7 +42,7 @@ static inline void pci_fixture_start(uint32_t devices, int (*msi)(void *, uint64
                                   .bus = &pci_io,
                                   .pci = &pci_bus,
                                   .msi = msi,
-                                  .irq = {pci_on_line, &pci_levels, 0},
+                                  .irq = {.set = pci_on_line, .ctx = &pci_levels},
                                   .host = &pci_host};
     pci_fixture_reset();
     if (io_claim(&pci_io, pci_device.ports[0].first, pci_device.ports[0].last,

@@ -35,7 +35,8 @@ static void on_power_off(void *ctx, const char *how)
 static int setup(void **state)
 {
     static const struct platform_host host = {.ctx = &offs, .power_off = on_power_off};
-    const struct device_env env = {.clock = &clock_, .irq = {on_line, &pm, 9}, .host = &host};
+    const struct device_env env = {
+        .clock = &clock_, .irq = {.set = on_line, .ctx = &pm, .irq = 9}, .host = &host};
     const struct device *d = &acpi_pm_device;
 
     (void)state;

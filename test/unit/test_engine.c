@@ -1003,7 +1003,7 @@ static void memory_in_pieces(void **state)
             blocks = all + i;
     assert_true(blocks + 10 < all + n);
     for (unsigned i = 0; i < ARRAY_LEN(places); i++) {
-        memset(blocks[places[i]], 0xcc, PAGE_SIZE_2M);
+        memset(blocks[places[i]], 0xcc, PAGE_SIZE_2M); /* NOLINT: asserted above */
         hostmem_free(blocks[places[i]], PAGE_SIZE_2M);
         if (i < 4)
             assert_ptr_equal(blocks[places[i]], blocks[0] - places[i] * PAGE_SIZE_2M);

@@ -1,6 +1,7 @@
 /* SOURCES: hv/gmem.c @load hv/lib.c hv/fmt.c */
 /* Firmware's tables as an operating system finds and reads them: ACPI Specification 6.4, chapter 5;
  * SMBIOS Reference Specification 2.8. */
+#define _DEFAULT_SOURCE /* mkdtemp() */
 #include "mgmt/load/firmware.h"
 
 #include "hv/abi/pc.h"

@@ -134,7 +134,7 @@ static void hostile_addresses(void **state)
                                    MEMORY - 28,
                                    UINT64_MAX & ~3ull,
                                    1ull << 63,
-                                   UINT64_MAX & ~31,
+                                   UINT64_MAX & ~31ull,
                                    (UINT64_MAX >> 1) & ~3ull,
                                    0xffffffffffffffe4ull};
 

@@ -27,7 +27,6 @@
 #define PS     0x80ull
 #define NX     (1ull << 63)
 #define CR0_ON 0x80000001ull
-#define CR0_WP 0x10000ull
 #define PSE    0x10ull
 #define PAE    0x20ull
 #define SMAP   0x200000ull

@@ -217,7 +217,7 @@ static void test_16_bits(void **ctx)
     PUT16(NEW_TSS + 0x0e, NEW_EIP);
     PUT16(NEW_TSS + 0x10, 0x46);
     for (unsigned i = 0; i < 8; i++)
-        PUT16(NEW_TSS + 0x12 + 2 * i, i == 4 ? STACK : 0xbb00u + i);
+        PUT16(NEW_TSS + 0x12 + 2 * i, (uint16_t)(i == 4 ? STACK : 0xbb00u + i));
     for (unsigned i = 0; i < 4; i++)
         PUT16(NEW_TSS + 0x22 + 2 * i, segments[i]);
     assert_int_equal(

@@ -38,8 +38,9 @@ static enum irq_state on_look(void *ctx, unsigned irq)
 
 static int setup(void **state)
 {
-    const struct device_env env = {
-        .clock = &clock_, .merge_ticks = true, .irq = {on_line, &hpet, 0, on_look}};
+    const struct device_env env = {.clock = &clock_,
+                                   .merge_ticks = true,
+                                   .irq = {.set = on_line, .ctx = &hpet, .state = on_look}};
 
     (void)state;
     clock_ = (struct dev_clock){START, TSC_HZ};

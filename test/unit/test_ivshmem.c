@@ -2,6 +2,7 @@
 #include "hv/pc/ivshmem.h"
 
 #include "hv/config.h"
+#include "hv/lib.h"
 #include "test/unit/pci_fixture.h"
 
 #include <setjmp.h>

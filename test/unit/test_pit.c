@@ -27,7 +27,7 @@ static void on_line(void *ctx, unsigned irq, bool l)
 
 static int setup(void **state)
 {
-    const struct irq_line line = {on_line, &pit, 0};
+    const struct irq_line line = {.set = on_line, .ctx = &pit};
 
     (void)state;
     clock = (struct dev_clock){START, TSC_HZ};

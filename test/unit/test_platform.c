@@ -154,7 +154,7 @@ static void device_mask(void **state)
 
     (void)state;
     for (uint32_t mask = 0; mask <= DEV_DEFAULT; mask++) {
-        if (mask & ~DEV_DEFAULT)
+        if (mask & ~(uint32_t)DEV_DEFAULT)
             continue;
         start(mask);
         for (unsigned i = 0; i < ARRAY_LEN(at); i++)
@@ -465,7 +465,8 @@ static void add_card(struct platform *to)
 /* On the PCI bus, with a level-triggered line, and again in each life. */
 static void network_line(void **state)
 {
-    const struct platform_host host = {NULL, on_console, on_reset, on_exit_port};
+    const struct platform_host host = {
+        .console = on_console, .reset = on_reset, .exit = on_exit_port};
 
     (void)state;
     for (unsigned life = 0; life < 2; life++) {

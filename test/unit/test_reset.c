@@ -42,8 +42,9 @@ static int setup(void **state)
 {
     static const struct platform_host host = {
         .ctx = &code, .reset = on_reset, .exit = on_exit_port};
-    const struct device_env env = {
-        .devices = DEV_RESET, .irq = {on_line, &kbd, I8042_IRQ}, .host = &host};
+    const struct device_env env = {.devices = DEV_RESET,
+                                   .irq = {.set = on_line, .ctx = &kbd, .irq = I8042_IRQ},
+                                   .host = &host};
 
     (void)state;
     resets = exits = 0;

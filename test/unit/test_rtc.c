@@ -26,7 +26,7 @@ static void on_line(void *ctx, unsigned irq, bool l)
 
 static void start(uint64_t epoch, uint64_t memory)
 {
-    const struct irq_line line = {on_line, &rtc, 8};
+    const struct irq_line line = {.set = on_line, .ctx = &rtc, .irq = 8};
 
     clock_ = (struct dev_clock){START, TSC_HZ};
     level = false;

@@ -52,8 +52,8 @@ static void parameters(void **state)
     assert_int_equal(t.parameter_count, 1);
     assert_string_equal(target_value(&t, "a"), "1&b=2=");
     assert_non_null(strstr(target_parse(&t, "/v1?a=1&%61=2"), "twice"));
-    for (char name = 'a'; name < 'a' + (char)TARGET_PARAMETERS; name++)
-        (void)snprintf(text + strlen(text), 3, "%c&", name);
+    for (int i = 0; i < (int)TARGET_PARAMETERS; i++)
+        (void)snprintf(text + strlen(text), 3, "%c&", 'a' + i);
     assert_null(target_parse(&t, text));
     strcat(text, "z");
     assert_non_null(strstr(target_parse(&t, text), "too many"));

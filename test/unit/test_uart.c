@@ -70,7 +70,7 @@ uint32_t arch_pci_next(uint32_t *bdf)
     return 0x12345678;
 }
 
-uint32_t arch_pci_read(uint16_t bdf, uint16_t offset)
+uint32_t arch_pci_read(uint32_t bdf, uint16_t offset)
 {
     assert_int_equal(bdf, 0x18);
     switch (offset) {
@@ -90,7 +90,7 @@ uint32_t arch_pci_read(uint16_t bdf, uint16_t offset)
     }
 }
 
-void arch_pci_write(uint16_t bdf, uint16_t offset, uint32_t value)
+void arch_pci_write(uint32_t bdf, uint16_t offset, uint32_t value)
 {
     assert_int_equal(bdf, 0x18);
     assert_int_equal(offset, PCI_COMMAND);

@@ -3,7 +3,7 @@
 
 #include "hv/config.h"
 #include "hv/lib.h"
-#include "test/unit/virtio_fixture.h"
+#include "test/unit/virtio_console_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,20 +18,6 @@
 #define USED(q)  (DESC(q) + 0x800)
 #define DATA(q)  (0x8000u + 0x1000u * (q))
 
-static struct virtio_console dev;
-static char printed[512];
-static size_t printed_size;
-
-static void on_byte(void *ctx, uint8_t byte)
-{
-    (void)ctx;
-    assert_true(printed_size + 1 < sizeof(printed));
-    printed[printed_size++] = (char)byte;
-    printed[printed_size] = 0;
-}
-
-static const struct platform_host host = {.console = on_byte};
-
 static void begin(uint32_t features)
 {
     negotiate(features, 1);
@@ -44,15 +30,8 @@ static void begin(uint32_t features)
 static int setup(void **state)
 {
     (void)state;
-    virtio_fixture_memory(MEMORY);
-    printed_size = 0;
-    printed[0] = 0;
-    virtio_console_init(&dev, &mem);
-    pci_fixture_start(DEV_CONSOLE, NULL);
-    pci_env.host = &host;
-    virtio_console_device.plug(&dev, &pci_env);
+    console_fixture_start(MEMORY, 0, NULL);
     pci_fixture_master(VIRTIO_CONSOLE_SLOT);
-    virtio_window = PCI_PORTS + VIRTIO_CONSOLE_SLOT * PCI_SLOT_PORTS;
     begin(VIRTIO_CONSOLE_F_MULTIPORT);
     return 0;
 }

@@ -5,7 +5,7 @@
 #include "hv/config.h"
 #include "hv/pc/virtio_legacy.h"
 #include "hv/pc/virtio_mmio.h"
-#include "test/unit/virtio_fixture.h"
+#include "test/unit/virtio_console_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,20 +23,7 @@
 #define AVAIL  0x2000u
 #define USED   0x3000u
 
-static struct virtio_console dev;
-static char printed[64];
-static size_t printed_size;
 static unsigned messages;
-
-static void on_byte(void *ctx, uint8_t byte)
-{
-    (void)ctx;
-    assert_true(printed_size + 1 < sizeof(printed));
-    printed[printed_size++] = (char)byte;
-    printed[printed_size] = 0;
-}
-
-static const struct platform_host host = {.console = on_byte};
 
 static int on_message(void *ctx, uint64_t address, uint32_t data)
 {
@@ -47,22 +34,10 @@ static int on_message(void *ctx, uint64_t address, uint32_t data)
     return 0;
 }
 
-static void plug(void)
-{
-    pci_env.host = &host;
-    virtio_console_device.plug(&dev, &pci_env);
-}
-
 static void start(uint32_t kind, int (*msi)(void *, uint64_t, uint32_t))
 {
-    virtio_fixture_memory(MEMORY);
-    virtio_console_init(&dev, &mem);
-    pci_fixture_start(DEV_CONSOLE, msi);
-    pci_env.virtio = kind;
-    plug();
-    virtio_window = PCI_PORTS + SLOT * PCI_SLOT_PORTS;
-    printed_size = messages = 0;
-    printed[0] = 0;
+    console_fixture_start(MEMORY, kind, msi);
+    messages = 0;
 }
 
 static int setup_legacy(void **state)
@@ -355,7 +330,7 @@ static void mmio_queue(void **state)
     /* The next life. */
     pci_fixture_reset();
     pci_fixture_release(&dev.virtio);
-    plug();
+    virtio_console_device.plug(&dev, &pci_env);
     assert_int_equal(load(0x070, 4), 0);
     mmio_begin();
 }

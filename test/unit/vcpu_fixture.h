@@ -142,7 +142,7 @@ static int fixture_end(void **ctx)
 }
 
 /* The PIT's interrupt waits at the PIC, at vector 0x20. */
-static void raise_irq(void)
+static inline void raise_irq(void)
 {
     static const uint16_t port[] = {0x20, 0x21, 0x21, 0x21, 0x21};
     static const uint8_t value[] = {0x11, 0x20, 4, 1, 0};

@@ -246,9 +246,11 @@ static enum linear_result leave_old(struct switching *w, struct descriptor *new,
         old.s.rights &= ~RIGHTS_BUSY;
         r = set_rights_byte(w, &old);
     }
-    new->s.rights |= RIGHTS_BUSY;
-    if (r == LINEAR_DONE && w->t->by != TASK_IRET)
-        r = set_rights_byte(w, new);
+    if (r == LINEAR_DONE) {
+        new->s.rights |= RIGHTS_BUSY;
+        if (w->t->by != TASK_IRET)
+            r = set_rights_byte(w, new);
+    }
     if (r == LINEAR_DONE && nests(w))
         r = write(w, new->s.base, &old.selector, sizeof(old.selector));
     return r;
