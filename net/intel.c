@@ -139,14 +139,12 @@ void intel_fill(struct intel *i)
     }
 }
 
-/* Is the descriptor a whole good frame? A frame that spans several buffers is dropped to its end.
- */
-static bool good_frame(struct intel *i, uint8_t status, uint8_t errors, uint16_t length)
+bool intel_good_frame(struct intel *i, bool last, bool wrong, uint16_t length)
 {
-    bool last = status & INTEL_RX_EOP, skip = i->rx_skip;
+    bool skip = i->rx_skip;
 
     i->rx_skip = !last;
-    return last && !skip && !errors && length > 0 && length <= NIC_BUFFER;
+    return last && !skip && !wrong && length > 0 && length <= NIC_BUFFER;
 }
 
 unsigned intel_receive(struct nic *n, struct intel *i, unsigned budget)
@@ -161,7 +159,7 @@ unsigned intel_receive(struct nic *n, struct intel *i, unsigned budget)
 
         if (!(status & INTEL_RX_DONE))
             break;
-        if (good_frame(i, status, d->errors, length))
+        if (intel_good_frame(i, status & INTEL_RX_EOP, d->errors, length))
             nic_deliver(n, i->rx_buffers + (size_t)i->rx_next * NIC_BUFFER, length);
         else
             n->rx_dropped++;

@@ -133,6 +133,9 @@ void intel_write_rings(const struct nic *n, const struct intel *i, uint32_t rx, 
 /* The link by the STATUS register. */
 struct nic_link intel_link(struct nic *n);
 
+/* Is a descriptor that the card has filled a whole good frame? One that spans several buffers is
+ * dropped to its end. */
+bool intel_good_frame(struct intel *i, bool last, bool wrong, uint16_t length);
 /* Legacy descriptors: addresses; nic_driver.receive() and send(). */
 void intel_fill(struct intel *i);
 unsigned intel_receive(struct nic *n, struct intel *i, unsigned budget);

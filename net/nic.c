@@ -14,8 +14,8 @@
 #define POLLS_PER_SECOND   1000u /* until an interrupt was seen */
 #define BARS               6u
 
-static const struct nic_driver *const drivers[] = {&e1000_driver, &e1000e_driver,
-                                                   &virtio_nic_driver};
+static const struct nic_driver *const drivers[] = {&e1000_driver, &e1000e_driver, &igb_driver,
+                                                   &igc_driver, &virtio_nic_driver};
 
 static struct card {
     struct nic nic;

@@ -117,4 +117,5 @@ static inline bool nic_mac_is_good(const uint8_t mac[6])
     return !bytes_are_zero(mac, 6) && !(mac[0] & 1);
 }
 
-extern const struct nic_driver e1000_driver, e1000e_driver, virtio_nic_driver;
+extern const struct nic_driver e1000_driver, e1000e_driver, igb_driver, igc_driver,
+    virtio_nic_driver;
