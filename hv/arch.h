@@ -8,10 +8,12 @@
  */
 #pragma once
 
+#include "hv/abi/topology.h"
 #include "hv/types.h"
 
-/* A build-time limit on cores; more are left parked and reported. */
-#define ARCH_CORES_MAX 64
+/* A build-time limit on cores that run guests: all vCPUs that there can be have one each. More are
+ * parked and reported. */
+#define ARCH_CORES_MAX 128
 
 static inline void *arch_ptr(hpa_t a)
 {
@@ -53,11 +55,19 @@ bool arch_tsc_source(unsigned i, struct arch_tsc_source *out);
 /* "agreed", "alone", "outvoted" or "disputed". */
 const char *arch_tsc_verdict(void);
 
-/* Cores are numbered 0..arch_core_count()-1 in the order of the MADT, the boot core first. Cores
- * that did not answer have no number. */
+/* Cores are the hardware threads that run guests, numbered 0..arch_core_count()-1 in the order of
+ * the MADT, the boot core first. All others are parked, or did not answer, and have no number. */
 unsigned arch_core_count(void);
 unsigned arch_core_self(void);
 uint32_t arch_core_apic_id(unsigned core);
+
+/* Numbers the cores: one thread of each physical core, or with `smt` every thread, at most
+ * ARCH_CORES_MAX. Until then only core 0 has a number. Once, boot core. */
+void arch_cores_choose(bool smt);
+/* All hardware threads, core 0 first; NULL beyond the last. Constant after arch_cores_choose(). */
+const struct abi_thread *arch_thread(unsigned i);
+unsigned arch_thread_count(void);
+struct abi_topology arch_topology(void);
 
 /* Runs main(core) on every other core, in parallel; returns at once. The calling (boot) core then
  * does its own part. */

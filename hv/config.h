@@ -20,7 +20,7 @@
 #define CONFIG_MANAGEMENT_NAME   "mgmt"
 #define CONFIG_MODULE            CONFIG_OWN_FILES "configuration"
 #define CONFIG_MANAGEMENT_MODULE CONFIG_OWN_FILES "management"
-#define CONFIG_CORE_MOST         63           /* the highest number of a core */
+#define CONFIG_CORE_MOST         127          /* the highest number of a core */
 #define CONFIG_MEMORY_LEAST      (2ull << 20) /* a memory is a multiple of this */
 #define CONFIG_MEMORY_MOST       (256ull << 30)
 #define CONFIG_SHARED_MAX        8

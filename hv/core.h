@@ -43,6 +43,8 @@ struct core {
     struct abi_core *stats; /* shared page */
 };
 
+/* Takes the memory for as many cores as there are. Boot core, once, before all else here. */
+int core_make(void) MUST_CHECK;
 struct core *core_get(unsigned id);
 
 /* Binds a guest's life and vCPUs to their cores. Start-up, boot core. */

@@ -4,6 +4,7 @@
 #include "hv/core.h"
 #include "hv/core_work.h"
 #include "hv/exit.h"
+#include "hv/hostmem.h"
 
 /* Longer work waits until no other entity needs the core, but at most this long: with short slices
  * that time may never come. */
@@ -15,9 +16,15 @@
  * have looked. */
 #define ASK_MARGIN_US    50u
 
-static struct core cores[ARCH_CORES_MAX];
+static struct core *cores; /* arch_core_count() of them */
 static uint32_t ready;
 _Static_assert(ARCH_CORES_MAX <= ABI_CORES_MAX, "every core has its row in the shared page");
+
+int core_make(void)
+{
+    cores = hostmem_alloc_zeroed(arch_core_count() * sizeof(*cores), MEM_HOST);
+    return cores ? 0 : -E_NOMEM;
+}
 
 struct core *core_get(unsigned id)
 {
@@ -41,17 +48,22 @@ void core_wake(unsigned id)
         arch_kick(id);
 }
 
+static bool is_first_on_its_core(const struct vcpu *v)
+{
+    for (const struct vcpu *w = v->guest->vcpus; w < v; w++)
+        if (w->entity.core == v->entity.core)
+            return false;
+    return true;
+}
+
+/* The life is on the core of vCPU 0. */
 void core_adopt(struct guest *g)
 {
-    uint64_t cores_of_it = 1ull << g->life.entity.core;
-
-    FOR_EACH_VCPU (v, g)
-        cores_of_it |= 1ull << v->entity.core;
-    for (unsigned i = 0; i < arch_core_count(); i++) {
-        if (!(cores_of_it >> i & 1))
+    FOR_EACH_VCPU (v, g) {
+        if (!is_first_on_its_core(v))
             continue;
-        __atomic_fetch_or(&cores[i].incoming, 1u << g->number, __ATOMIC_RELEASE);
-        core_wake(i);
+        __atomic_fetch_or(&cores[v->entity.core].incoming, 1u << g->number, __ATOMIC_RELEASE);
+        core_wake(v->entity.core);
     }
 }
 

@@ -14,6 +14,7 @@ static struct {
     char *token;
     struct abi_keep *keep;
     struct abi_caps *caps; /* one per core */
+    struct abi_thread *threads;
     struct abi_images *images;
     struct abi_events *events;
     struct spinlock status_lock, events_lock, memory_lock;
@@ -48,6 +49,11 @@ struct abi_keep *guest_keep_page(void)
 struct abi_caps *guest_caps_page(void)
 {
     return pages.caps;
+}
+
+struct abi_thread *guest_threads_page(void)
+{
+    return pages.threads;
 }
 
 struct abi_images *guest_images_page(void)
@@ -103,6 +109,17 @@ static void list_boot_modules(void)
     }
 }
 
+/* As much of it as the machine needs. */
+static uint64_t caps_size(void)
+{
+    return align_up(arch_core_count() * sizeof(struct abi_caps), PAGE_SIZE);
+}
+
+static uint64_t threads_size(void)
+{
+    return align_up(arch_thread_count() * sizeof(struct abi_thread), PAGE_SIZE);
+}
+
 int guest_pages_setup(void)
 {
     int rc = 0;
@@ -110,10 +127,12 @@ int guest_pages_setup(void)
     pages.host = hostmem_alloc_zeroed(ABI_HOST_SIZE, MEM_SHARED);
     pages.token = hostmem_alloc_zeroed(ABI_TOKEN_SIZE, MEM_SHARED);
     pages.keep = hostmem_alloc_zeroed(ABI_KEEP_SIZE, MEM_SHARED);
-    pages.caps = hostmem_alloc_zeroed(ABI_CAPS_SIZE, MEM_SHARED);
+    pages.caps = hostmem_alloc_zeroed(caps_size(), MEM_SHARED);
+    pages.threads = hostmem_alloc_zeroed(threads_size(), MEM_SHARED);
     pages.images = hostmem_alloc_zeroed(ABI_IMAGES_SIZE, MEM_SHARED);
     pages.events = hostmem_alloc_zeroed(ABI_EVENTS_SIZE, MEM_SHARED);
-    if (!pages.host || !pages.token || !pages.keep || !pages.caps || !pages.images || !pages.events)
+    if (!pages.host || !pages.token || !pages.keep || !pages.caps || !pages.threads ||
+        !pages.images || !pages.events)
         return -E_NOMEM;
     list_boot_modules();
     for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++)
@@ -173,7 +192,8 @@ int guest_pages_map(struct guest *m, const struct virt_ops *ops)
         {ABI_HOST_GPA, pages.host, ABI_HOST_SIZE},
         {ABI_TOKEN_GPA, pages.token, ABI_TOKEN_SIZE},
         {ABI_KEEP_GPA, pages.keep, ABI_KEEP_SIZE},
-        {ABI_CAPS_GPA, pages.caps, ABI_CAPS_SIZE},
+        {ABI_CAPS_GPA, pages.caps, caps_size()},
+        {ABI_THREADS_GPA, pages.threads, threads_size()},
         {ABI_EVENTS_GPA, pages.events, ABI_EVENTS_SIZE},
         {ABI_IMAGES_PAGE_GPA, pages.images, ABI_IMAGES_SIZE},
         {ABI_LOG_GPA, log_ring(), sizeof(struct abi_ring) + ABI_LOG_RING_SIZE},

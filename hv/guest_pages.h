@@ -48,6 +48,7 @@ struct abi_keep *guest_keep_page(void);
 /* ABI_TOKEN_SIZE bytes. */
 char *guest_token_page(void);
 struct abi_caps *guest_caps_page(void); /* by core number */
+struct abi_thread *guest_threads_page(void);
 struct abi_images *guest_images_page(void);
 /* Recounts abi_host.memory. */
 void guest_account_memory(void);

@@ -48,6 +48,39 @@ static _Noreturn void refuse(const char *why)
     halt();
 }
 
+static const char *plural(uint32_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+/* What was found is said before anything can refuse the machine. */
+static void choose_cores(const struct boot_options *o)
+{
+    struct abi_topology t;
+
+    arch_cores_choose(o->smt);
+    t = arch_topology();
+    log_info("%u package%s, %u physical core%s, %u thread%s, %u NUMA node%s", t.packages,
+             plural(t.packages), t.cores, plural(t.cores), t.threads, plural(t.threads), t.nodes,
+             plural(t.nodes));
+    if (t.running < t.threads)
+        log_info("guests run on %u thread%s (smt %s); parked, or without an answer: %u", t.running,
+                 plural(t.running), o->smt ? "on" : "off", t.threads - t.running);
+    if (t.running == ARCH_CORES_MAX)
+        log_warn("guests run on at most %d cores: the others are parked", ARCH_CORES_MAX);
+}
+
+/* For management. */
+static void list_threads(void)
+{
+    struct abi_thread *out = guest_threads_page();
+    const struct abi_thread *t;
+
+    for (unsigned i = 0; (t = arch_thread(i)); i++)
+        out[i] = *t;
+    guest_host_page()->topology = arch_topology();
+}
+
 static void report_option(const char *text)
 {
     log_warn("%s", text);
@@ -128,6 +161,7 @@ static void describe_host(const struct boot_info *b, const struct boot_options *
     h->abi_version = ABI_VERSION;
     h->core_count = arch_core_count();
     describe_clock(h);
+    list_threads();
     h->boot_tsc = b->entry_tsc;
     h->boot_epoch = arch_boot_epoch();
     (void)str_copy(h->version, sizeof(h->version), BULKHEAD_VERSION);
@@ -225,15 +259,18 @@ _Noreturn void hv_main(const struct boot_info *b)
 
     memory = b->memory;
     log_info("Bulkhead %s (%s)", BULKHEAD_VERSION, BULKHEAD_BUILD_ID);
+    options_default(&preset);
+    options_read(b->cmdline, &o, report_option);
+    choose_cores(&o);
     backend = virt_select(report);
     if (!backend)
         refuse("no virtualisation extension that it can use");
     if (backend->core_probe(0, report))
         refuse("its boot processor lacks what is named above");
-    options_default(&preset);
-    options_read(b->cmdline, &o, report_option);
     arch_panic_reboot((uint32_t)o.panic_reboot_s);
     hostmem_init(memory);
+    if (core_make())
+        panic("no memory for the cores");
     guest_life_init(arch_boot_epoch(), b->entry_tsc);
     start_pages_and_log(&o);
     log_info("%u cores, TSC %lu kHz, %lu MiB of memory free", arch_core_count(),

@@ -22,6 +22,7 @@ struct boot_options {
     int32_t reachable_from_guests; /* 1: the switch lets guests reach management */
     int32_t token;                 /* 1: a random admin token is made and shown */
     int32_t nx_large;              /* 1: large pages are split if the CPU needs it */
+    int32_t smt;                   /* 1: guests run on every thread of a physical core */
     int32_t panic_reboot_s;
     uint8_t mac_prefix[5];               /* all 0: none */
     uint8_t guarded[OPTIONS_GUARDED][4]; /* 0.0.0.0: none */

@@ -49,8 +49,8 @@ static int check_named(const struct admission_core *cores, unsigned count,
         struct admission_core k;
 
         if (core >= count) {
-            (void)fmt(why, size, "no core %u exists: the machine has %u, numbered from 0", core,
-                      count);
+            (void)fmt(why, size, "no core %u exists: guests run on %u core%s, numbered from 0",
+                      core, count, count == 1 ? "" : "s");
             return -E_NOENT;
         }
         k = left_by(cores, c, chosen, i, core);

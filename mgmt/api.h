@@ -47,6 +47,7 @@ struct api_view {
     const struct abi_exit *(*exits)(struct api_vcpu id);
     const uint8_t *(*bitmaps)(unsigned number); /* MSR, I/O A, I/O B */
     const struct abi_caps *caps;                /* one per core */
+    const struct abi_thread *threads;           /* host->topology.threads of them */
     const struct abi_events *events;
     const struct abi_images *images;
     /* As guests.json has it. False: it has mistakes, so parts of it may be missing. */

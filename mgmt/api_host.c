@@ -4,6 +4,7 @@
 #include "mgmt/api_call.h"
 #include "mgmt/state.h"
 #include "mgmt/put_config.h"
+#include "mgmt/words.h"
 #include "third_party.h"
 
 static void put_time(struct json_out *j, const char *name, uint64_t us)
@@ -36,13 +37,38 @@ static void put_third_party(struct json_out *j)
     json_end(j);
 }
 
-static void put_core(struct json_out *j, const struct abi_host *h, const struct abi_core *k)
+static uint32_t thread_count(const struct abi_host *h)
 {
+    return (uint32_t)min_u64(h->topology.threads, ABI_THREADS_MAX);
+}
+
+static void put_place(struct json_out *j, const struct abi_thread *t)
+{
+    json_u64(j, "package", t->package);
+    json_u64(j, "physical_core", t->core);
+    json_u64(j, "thread", t->thread);
+    json_u64(j, "node", t->node);
+}
+
+/* The thread that core `id` is. */
+static struct abi_thread thread_of(const struct call *c, uint32_t id)
+{
+    for (uint32_t i = 0; i < thread_count(c->v->host); i++)
+        if (c->v->threads[i].state == ABI_THREAD_RUNS && c->v->threads[i].number == id)
+            return c->v->threads[i];
+    return (struct abi_thread){0};
+}
+
+static void put_core(struct json_out *j, const struct call *c, const struct abi_core *k)
+{
+    const struct abi_host *h = c->v->host;
+    const struct abi_thread t = thread_of(c, k->id);
     uint64_t total = k->busy_ticks + k->idle_ticks;
 
     json_object(j, NULL);
     json_u64(j, "id", k->id);
     json_u64(j, "apic_id", k->apic_id);
+    put_place(j, &t);
     json_bool(j, "vmx_root", k->flags & ABI_CORE_VMX_ROOT);
     json_u64(j, "tsc_hz", h->tsc_hz);
     json_u64(j, "vcpus", k->vcpus);
@@ -72,6 +98,32 @@ static void put_tsc(struct json_out *j, const struct abi_host *h)
         json_bool(j, "measured", s->flags & ABI_TSC_MEASURED);
         json_bool(j, "taken", s->flags & ABI_TSC_TAKEN);
         json_bool(j, "agrees", s->flags & ABI_TSC_AGREES);
+        json_end(j);
+    }
+    json_end(j);
+    json_end(j);
+}
+
+static void put_topology(struct json_out *j, const struct call *c)
+{
+    const struct abi_topology *t = &c->v->host->topology;
+
+    json_object(j, "topology");
+    json_u64(j, "packages", t->packages);
+    json_u64(j, "physical_cores", t->cores);
+    json_u64(j, "threads", t->threads);
+    json_u64(j, "nodes", t->nodes);
+    json_str(j, "smt", words_smt[c->v->host->options.smt ? SMT_ON : SMT_OFF]);
+    json_array(j, "unused_threads");
+    for (uint32_t i = 0; i < thread_count(c->v->host); i++) {
+        const struct abi_thread *u = &c->v->threads[i];
+
+        if (u->state == ABI_THREAD_RUNS || u->state >= ABI_THREAD_STATES)
+            continue;
+        json_object(j, NULL);
+        json_u64(j, "apic_id", u->apic_id);
+        put_place(j, u);
+        json_str(j, "state", words_thread_state[u->state]);
         json_end(j);
     }
     json_end(j);
@@ -109,8 +161,9 @@ void get_host(struct call *c, char *const *arg)
     json_str(j, "serial_console", h->serial);
     json_array(j, "cores");
     for (uint32_t i = 0; i < h->core_count && i < ABI_CORES_MAX; i++)
-        put_core(j, h, &h->cores[i]);
+        put_core(j, c, &h->cores[i]);
     json_end(j);
+    put_topology(j, c);
     json_object(j, "memory");
     json_u64(j, "total", m->total);
     json_u64(j, "free", m->free);

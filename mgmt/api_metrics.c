@@ -94,6 +94,21 @@ static void put_host(struct metrics *m)
     }
 }
 
+static void put_threads(struct metrics *m)
+{
+    uint64_t counts[ABI_THREAD_STATES] = {0};
+    char labels[48];
+
+    for (uint32_t i = 0; i < m->c->v->host->topology.threads && i < ABI_THREADS_MAX; i++)
+        if (m->c->v->threads[i].state < ABI_THREAD_STATES)
+            counts[m->c->v->threads[i].state]++;
+    family(m, "threads", "gauge", "Hardware threads by what became of them.");
+    for (unsigned i = ABI_THREAD_RUNS; i < ABI_THREAD_STATES; i++) {
+        (void)fmt(labels, sizeof(labels), "{state=\"%s\"}", words_thread_state[i]);
+        sample(m, "threads", labels, counts[i]);
+    }
+}
+
 static void each_core(struct metrics *m,
                       void (*put)(struct metrics *m, const char *labels, const struct abi_core *k))
 {
@@ -365,6 +380,7 @@ void get_metrics(struct call *c, char *const *arg)
     (void)arg;
     m.j = call_begin_raw(c, METRICS_TYPE);
     put_host(&m);
+    put_threads(&m);
     put_cores(&m);
     put_guests(&m);
     put_http(&m);

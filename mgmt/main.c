@@ -250,6 +250,7 @@ void guest_run(const uint8_t *info)
         .bitmaps = bitmaps,
         .events = (const struct abi_events *)ABI_EVENTS_GPA,
         .caps = (const struct abi_caps *)ABI_CAPS_GPA,
+        .threads = (const struct abi_thread *)ABI_THREADS_GPA,
         .console = console,
         .take_snapshot = take_snapshot,
         .probe = probe,

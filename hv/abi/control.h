@@ -15,6 +15,7 @@
 #pragma once
 
 #include "hv/abi/guest_config.h"
+#include "hv/abi/topology.h"
 #include "hv/options.h"
 #include "hv/types.h"
 
@@ -23,19 +24,19 @@
 
 #define ABI_GUESTS_MAX         16u
 #define ABI_VCPUS_MAX          CONFIG_VCPUS_MAX /* per guest */
-#define ABI_CORES_MAX          64u
+#define ABI_CORES_MAX          128u
 #define ABI_NAME_MAX           32u /* with the NUL */
 #define ABI_TEXT_MAX           160u
 
 /* Guest-physical layout, in the management guest. Pages not listed here are not mapped. */
 #define ABI_BASE               0xd0000000ull
 #define ABI_HOST_GPA           (ABI_BASE + 0x00000) /* struct abi_host, ABI_HOST_SIZE bytes */
-#define ABI_HOST_SIZE          0x4000u
+#define ABI_HOST_SIZE          0x8000u
 #define ABI_LOG_GPA            (ABI_BASE + 0x10000) /* struct abi_ring with ABI_LOG_RING_SIZE bytes */
 #define ABI_LOG_RING_SIZE      0x8000u
 /* One core's capabilities after the other: struct abi_caps[ABI_CORES_MAX]. */
 #define ABI_CAPS_GPA           (ABI_BASE + 0x20000)
-#define ABI_CAPS_SIZE          0x4000u
+#define ABI_CAPS_SIZE          0x8000u
 #define ABI_EVENTS_GPA         (ABI_BASE + 0x28000) /* struct abi_events, ABI_EVENTS_SIZE bytes */
 #define ABI_EVENTS_SIZE        0x4000u
 #define ABI_IMAGES_PAGE_GPA    (ABI_BASE + 0x2c000) /* struct abi_images, see hv/abi/deploy.h */
@@ -44,6 +45,9 @@
  */
 #define ABI_TOKEN_GPA          (ABI_BASE + 0x30000)
 #define ABI_TOKEN_SIZE         0x1000u
+/* Every hardware thread of the machine: struct abi_thread[abi_host.topology.threads]. */
+#define ABI_THREADS_GPA        (ABI_BASE + 0x40000)
+#define ABI_THREADS_SIZE       0x8000u
 /* What the management guest asked the root to keep: struct abi_keep. */
 #define ABI_KEEP_GPA           (ABI_BASE + 0x80000)
 /* The pages of each guest: its own, then those of each of its vCPUs. The status page of each number
@@ -185,7 +189,8 @@ struct abi_host {
     uint32_t state_kind;       /* enum abi_state_kind: of all guests' snapshots and exits */
     char tsc_verdict[16];      /* of the sources: "agreed", "alone", "outvoted", "disputed" */
     struct abi_tsc_source tsc_sources[ABI_TSC_SOURCES_MAX];
-    char serial[32];                   /* the console's port, or empty */
+    char serial[32]; /* the console's port, or empty */
+    struct abi_topology topology;
     struct boot_options options;       /* from the kernel's command line, in force */
     uint64_t uplink_frames[NET_DROPS]; /* frames that came in from outside, by enum net_drop */
     /* Bytes of each guest's console that never reached the host's serial line, since the guest was
@@ -195,6 +200,8 @@ struct abi_host {
     struct abi_core cores[ABI_CORES_MAX];
 };
 _Static_assert(sizeof(struct abi_host) <= ABI_HOST_SIZE, "abi_host must fit its pages");
+_Static_assert(sizeof(struct abi_thread) * ABI_THREADS_MAX <= ABI_THREADS_SIZE,
+               "all threads must fit");
 
 enum abi_guest_state {
     ABI_GUEST_EMPTY = 0,  /* this number is not in use */

@@ -14,10 +14,23 @@ static void say_core(const json_t *k)
 
     format_percent(load, busy, busy + idle);
     say_field("core",
-              "%" PRIu64 ": %s busy, %" PRIu64 " guests, slices ended %" PRIu64
-              " times, at most %" PRIu64 " ticks late",
-              number_of(k, "id"), load, number_of(k, "vcpus"), number_of(k, "slice_ends"),
+              "%" PRIu64 " (APIC id %" PRIu64 ", package %" PRIu64 ", node %" PRIu64
+              "): %s busy, %" PRIu64 " guests, slices ended %" PRIu64 " times, at most %" PRIu64
+              " ticks late",
+              number_of(k, "id"), number_of(k, "apic_id"), number_of(k, "package"),
+              number_of(k, "node"), load, number_of(k, "vcpus"), number_of(k, "slice_ends"),
               number_of(k, "slice_late_max_ticks"));
+}
+
+static void say_topology(const json_t *t)
+{
+    size_t unused = json_array_size(json_object_get(t, "unused_threads"));
+
+    say_field("threads",
+              "%" PRIu64 " of %" PRIu64 " run guests (smt %s); packages: %" PRIu64
+              ", physical cores: %" PRIu64 ", nodes: %" PRIu64,
+              number_of(t, "threads") - unused, number_of(t, "threads"), text_of(t, "smt"),
+              number_of(t, "packages"), number_of(t, "physical_cores"), number_of(t, "nodes"));
 }
 
 static void say_memory(const json_t *m)
@@ -63,6 +76,7 @@ static void say_host(const json_t *h)
     say_cpu(h);
     say_field("up", "%s, since %s", up, text_of(h, "boot_time"));
     say_field("time", "%s (%s)", text_of(h, "time"), text_of(h, "time_source"));
+    say_topology(json_object_get(h, "topology"));
     json_array_foreach(json_object_get(h, "cores"), i, core)
     {
         say_core(core);

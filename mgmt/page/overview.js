@@ -33,6 +33,17 @@ function saidBy(tsc) {
     return sources.map((s) => s.name).join(", ") + against.map((s) => `; ${s.name}: ${count(s.hz / 1000)} kHz`).join("");
 }
 
+const some = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+
+function threadsOf({topology: t}) {
+    const running = t.threads - t.unused_threads.length;
+
+    return `${running === t.threads ? `all ${t.threads}` : `${running} of ${t.threads}`} run guests (smt ${t.smt}); ` +
+        [some(t.packages, "package"), some(t.physical_cores, "physical core"), some(t.nodes, "node")].join(", ");
+}
+
+const placeOf = (c) => `package ${c.package}, physical core ${c.physical_core}, thread ${c.thread}, node ${c.node}, APIC id ${c.apic_id}`;
+
 export function overviewView() {
     const machine = factCard("Machine"), cores = el("ul", {class: "cores", "aria-label": "Cores"});
     const coreCard = el("section", {class: "card", "aria-label": "Cores"}, el("h3", null, "Cores"), cores);
@@ -79,10 +90,10 @@ export function overviewView() {
             host = answer;
             const {total: all, free, guests} = host.memory;
 
-            machine.show(["Processor", host.cpu], ["TSC", `${count(host.tsc.hz / 1000)} kHz by ${saidBy(host.tsc)}`], ["Serial console", host.serial_console],
+            machine.show(["Processor", host.cpu], ["TSC", `${count(host.tsc.hz / 1000)} kHz by ${saidBy(host.tsc)}`], ["Threads", threadsOf(host)], ["Serial console", host.serial_console],
                          ["Memory", `${megabytes(all - free)} of ${megabytes(all)} in use`, bar((all - free) / all)],
                          ["For guests", megabytes(guests)], ["Network", `${host.network.nic}, ${host.network.address}`]);
-            cores.replaceChildren(...host.cores.map((c) => el("li", null, el("span", null, `core ${c.id}`), bar(c.load),
+            cores.replaceChildren(...host.cores.map((c) => el("li", {title: placeOf(c)}, el("span", null, `core ${c.id}`), bar(c.load),
                 el("span", null, `${percent(c.load)}, ${c.vcpus} ${c.vcpus === 1 ? "vCPU" : "vCPUs"}`))));
         },
         async poll() {

@@ -197,7 +197,7 @@ def test_what_is_short(m):
     assert pointer == "/memory" and f"3145728 KiB asked, largest free piece {host['largest_free'] >> 10} KiB of {host['free'] >> 10} KiB free" in message
     assert [g["name"] for g in m.get("/v1/guests")["guests"]] == ["mgmt", "control", "keeper"]
     message, pointer = error(deploy(m, 409, name="a", image="guests/echo.elf", core=2))
-    assert pointer == "/core" and message == "no core 2 exists: the machine has 2, numbered from 0"
+    assert pointer == "/core" and message == "no core 2 exists: guests run on 2 cores, numbered from 0"
     assert error(deploy(m, 409, name="keeper", image="guests/echo.elf"))[1] == "/name"
     deploy(m, name="half", image="guests/echo.elf", memory="2M", core=1, guaranteed_us=5000)
     message, pointer = error(deploy(m, 409, name="more", image="guests/echo.elf", memory="2M", core=1, guaranteed_us=6000))
@@ -315,7 +315,7 @@ def test_several_vcpus(m):
     """Cores as listed, or one each; vCPUs that the guest's kernel has not started use no time, but have a VMCS like any other."""
     body = {"name": "many", "image": "guests/echo.elf", "memory": "2M"}
     for more, status, pointer, said in (({"vcpus": 3, "cores": [0, 1]}, 400, "/vcpus", "cores names 2 cores"), ({"vcpus": 2, "core": 0}, 400, "/vcpus", "core names 1 core"),
-                                        ({"vcpus": 9}, 400, "/vcpus", "from 1 to 8"), ({"cores": [0, 99]}, 400, "/cores", "from 0 to 63"),
+                                        ({"vcpus": 9}, 400, "/vcpus", "from 1 to 8"), ({"cores": [0, 128]}, 400, "/cores", "from 0 to 127"),
                                         ({"vcpus": 3}, 409, "/vcpus", "the machine has 2 cores for 3 vCPUs"), ({"vcpus": 2, "cores": [0, 5]}, 409, "/cores", "no core 5 exists")):
         got, _, text = m.request("POST", "/v1/guests", json.dumps(body | more))
         assert got == status and said in text and pointer in text, text

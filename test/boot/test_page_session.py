@@ -29,7 +29,8 @@ GUEST = {"name": "hog", "state": "running", "management": False, "why": "", "res
 NO_EXITS = {"exits": [], "top": {"rips": [], "ports": [], "msrs": [], "pages": []}}
 HOST = {"version": "0", "build_id": "0" * 16, "uptime_ms": 1000, "cpu": "stand-in", "memory": {"free": 1, "total": 2}, "network": {"nic": "", "address": ""},
         "serial_console": "COM1", "tsc": {"hz": 1000, "verdict": "alone", "sources": [{"name": "PIT", "hz": 1000, "measured": True, "taken": True, "agrees": True}]},
-        "cores": [{"id": i, "busy_ticks": 0, "idle_ticks": 0, "tsc_hz": 1000, "vcpus": 1} for i in range(2)]}
+        "cores": [{"id": i, "busy_ticks": 0, "idle_ticks": 0, "tsc_hz": 1000, "vcpus": 1, "apic_id": i, "package": 0, "physical_core": i, "thread": 0, "node": 0} for i in range(2)],
+        "topology": {"packages": 1, "physical_cores": 2, "threads": 2, "nodes": 1, "smt": "off", "unused_threads": []}}
 
 
 class Api:

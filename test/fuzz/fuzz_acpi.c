@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/cpu/acpi.c arch/x86/cpu/acpi_serial.c hv/lib.c */
+/* SOURCES: arch/x86/cpu/acpi.c arch/x86/cpu/acpi_serial.c arch/x86/cpu/acpi_srat.c hv/lib.c */
 #include "arch/x86/cpu/acpi.h"
 
 #include "hv/lib.h"
@@ -36,7 +36,8 @@ static uint8_t sum(const uint8_t *p, size_t n)
 /* Corrects the checksum of everything that looks like a table the parser knows. */
 static void correct(uint8_t *p, size_t size)
 {
-    static const char *const names[] = {"RSDT", "XSDT", "APIC", "FACP", "HPET", "SPCR", "DBG2"};
+    static const char *const names[] = {"RSDT", "XSDT", "APIC", "FACP",
+                                        "HPET", "SRAT", "SPCR", "DBG2"};
 
     for (size_t at = 0; at + 36 <= size; at++)
         for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
@@ -79,7 +80,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!acpi_parse(&reader, copy, size, &info) &&
         (info.cpu_count > ACPI_CPUS_MAX || info.ioapic_count > ACPI_IOAPICS_MAX ||
          info.override_count > ACPI_OVERRIDES_MAX || is_impossible(&info.spcr) ||
-         is_impossible(&info.dbg2)))
+         is_impossible(&info.dbg2) || info.nodes.count > ACPI_NODES_MAX ||
+         info.nodes.cpu_count > ACPI_CPUS_MAX || info.nodes.memory_count > ACPI_MEMORY_MAX ||
+         (info.nodes.count && acpi_node_of(&info.nodes, info.apic_ids[0]) >= info.nodes.count)))
         abort();
     free(copy);
     return 0;

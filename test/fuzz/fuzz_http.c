@@ -54,6 +54,7 @@ static const uint8_t *bitmaps(unsigned n)
     return pages;
 }
 static struct abi_caps caps[ABI_CORES_MAX];
+static struct abi_thread threads[ABI_THREADS_MAX];
 static const struct abi_ring *console(unsigned n)
 {
     (void)n;
@@ -149,6 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .exits = exits,
                                .bitmaps = bitmaps,
                                .caps = caps,
+                               .threads = threads,
                                .console = console,
                                .take_snapshot = take_snapshot,
                                .probe = probe,

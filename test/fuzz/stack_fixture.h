@@ -55,6 +55,7 @@ static struct abi_guest guests[ABI_GUESTS_MAX];
 static struct abi_images images;
 static struct abi_events events;
 static struct abi_caps caps[ABI_CORES_MAX];
+static struct abi_thread threads[ABI_THREADS_MAX];
 static struct abi_ring *log_ring, *console_ring;
 static uint64_t frames;
 /* What the appliance sends. */
@@ -264,6 +265,7 @@ static struct api_view view = {.clock = &wall,
                                .images = &images,
                                .events = &events,
                                .caps = caps,
+                               .threads = threads,
                                .random_token = TOKEN};
 
 /* ---- the wire ---- */

@@ -80,6 +80,10 @@ unsigned arch_core_self(void)
 {
     return self;
 }
+unsigned arch_thread_count(void)
+{
+    return ENGINE_CORES;
+}
 uint32_t arch_core_apic_id(unsigned core)
 {
     return core;
@@ -733,6 +737,7 @@ static void engine_start(void)
     memset(bytes, 0, HOST_BYTES);
     assert_int_equal(mem_add(&host_map, (uintptr_t)bytes, HOST_BYTES, MEM_FREE, 0), 0);
     hostmem_init(&host_map);
+    assert_int_equal(core_make(), 0);
     guest_life_init(0, 0);
     assert_int_equal(guest_pages_setup(), 0);
     (void)str_copy(mgmt.image, sizeof(mgmt.image), CONFIG_MANAGEMENT_MODULE);

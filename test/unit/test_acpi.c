@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/cpu/acpi.c arch/x86/cpu/acpi_serial.c hv/lib.c */
+/* SOURCES: arch/x86/cpu/acpi.c arch/x86/cpu/acpi_serial.c arch/x86/cpu/acpi_srat.c hv/lib.c */
 #include "arch/x86/cpu/acpi.h"
 
 #include "hv/lib.h"
@@ -13,12 +13,13 @@
 #define RSDT (BASE + 0x100u)
 #define XSDT (BASE + 0x200u)
 #define MADT (BASE + 0x400u)
-#define FADT (BASE + 0x2000u)
-#define HPET (BASE + 0x2800u)
-#define SPCR (BASE + 0x2c00u)
-#define MCFG (BASE + 0x3000u)
+#define FADT (BASE + 0x8000u)
+#define HPET (BASE + 0x8800u)
+#define SRAT (BASE + 0x9000u)
+#define SPCR (BASE + 0xb000u)
+#define MCFG (BASE + 0xc000u)
 
-static uint8_t memory[0x4000], rsdp[ACPI_RSDP_SIZE];
+static uint8_t memory[0x10000], rsdp[ACPI_RSDP_SIZE];
 static unsigned reads;
 static struct acpi_info info;
 
@@ -150,6 +151,109 @@ static void test_madt(void **state)
     assert_int_equal(info.lapic_address, 0x100000000);
     assert_int_equal(info.bad_tables + info.dropped, 0);
     assert_false(info.have_reset);
+}
+
+static uint32_t srat_length;
+
+static void affinity(const uint8_t *e)
+{
+    memcpy(at(SRAT) + srat_length, e, e[1]);
+    srat_length += e[1];
+    table(SRAT, "SRAT", srat_length);
+}
+
+static void begin_srat(uint8_t revision)
+{
+    srat_length = 48;
+    at(SRAT)[8] = revision;
+    table(SRAT, "SRAT", srat_length);
+    put(at(RSDT) + 40, SRAT, 4);
+    table(RSDT, "RSDT", 44);
+}
+
+static void near_cpu(uint8_t id, uint8_t domain, uint8_t domain_8_15, uint8_t enabled)
+{
+    const uint8_t e[16] = {0, 16, domain, id, enabled, 0, 0, 0, 0, domain_8_15};
+
+    affinity(e);
+}
+
+static void near_memory(uint32_t domain, uint64_t base, uint64_t size, uint8_t enabled)
+{
+    uint8_t e[40] = {1, 40};
+
+    put(e + 2, domain, 4);
+    put(e + 8, base, 8);
+    put(e + 16, size, 8);
+    e[28] = enabled;
+    affinity(e);
+}
+
+/* ACPI 6.5 "System Resource Affinity Table (SRAT)". */
+static void test_srat(void **state)
+{
+    const uint8_t x2apic[24] = {2, 24, 0, 0, 7, 1, 0, 0, 0x2c, 0x01, 0, 0, 1};
+
+    (void)state;
+    begin_srat(3);
+    near_cpu(0, 0, 0, 1);
+    near_cpu(4, 7, 1, 1);
+    near_cpu(6, 9, 0, 0);
+    affinity(x2apic);
+    near_memory(0, 0, 0xa0000, 1);
+    near_memory(0x107, 0x100000000, 0x80000000, 1);
+    near_memory(0x107, 0x200000000, 0, 1);
+    near_memory(5, 0x300000000, 0x1000, 0);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.nodes.count, 2);
+    assert_int_equal(info.nodes.domains[1], 0x107);
+    assert_int_equal(info.nodes.cpu_count, 3);
+    assert_int_equal(acpi_node_of(&info.nodes, 0), 0);
+    assert_int_equal(acpi_node_of(&info.nodes, 4), 1);
+    assert_int_equal(acpi_node_of(&info.nodes, 300), 1);
+    assert_int_equal(acpi_node_of(&info.nodes, 6), 0);
+    assert_int_equal(info.nodes.memory_count, 2);
+    assert_int_equal(info.nodes.memory[1].base, 0x100000000);
+    assert_int_equal(info.nodes.memory[1].size, 0x80000000);
+    assert_int_equal(info.nodes.memory[1].node, 1);
+    assert_int_equal(info.bad_tables + info.dropped, 0);
+}
+
+/* Before revision 2 a domain had 8 bits, and the bytes of the others any content. */
+static void test_srat_of_revision_1(void **state)
+{
+    (void)state;
+    begin_srat(1);
+    near_cpu(0, 3, 0x55, 1);
+    near_memory(0xaabbcc03, 0, 0x1000, 1);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.nodes.count, 1);
+    assert_int_equal(info.nodes.domains[0], 3);
+}
+
+static void test_srat_is_bounded(void **state)
+{
+    const uint8_t short_entry[4] = {1, 4};
+
+    (void)state;
+    begin_srat(3);
+    affinity(short_entry);
+    for (unsigned i = 0; i < ACPI_NODES_MAX + 2; i++)
+        near_cpu((uint8_t)i, (uint8_t)i, 0, 1);
+    near_memory(0, UINT64_MAX - 10, 11, 1);
+    near_memory(0, UINT64_MAX - 10, 10, 1);
+    for (unsigned i = 0; i < ACPI_MEMORY_MAX; i++)
+        near_memory(1, i * 0x10000ull, 0x1000, 1);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.nodes.count, ACPI_NODES_MAX);
+    assert_int_equal(info.nodes.cpu_count, ACPI_NODES_MAX);
+    assert_int_equal(info.nodes.memory_count, ACPI_MEMORY_MAX);
+    assert_int_equal(info.dropped, 1 + 2 + 1 + 1);
+    at(SRAT)[48 + 1] = 0; /* an entry without a length ends the table */
+    table(SRAT, "SRAT", srat_length);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.nodes.count, 0);
+    assert_int_equal(info.dropped, 1);
 }
 
 /* ACPI 6.5 "Fixed ACPI Description Table": PM_TMR_BLK, PM_TMR_LEN, X_PM_TMR_BLK. */
@@ -507,6 +611,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_madt, begin),
+        cmocka_unit_test_setup(test_srat, begin),
+        cmocka_unit_test_setup(test_srat_of_revision_1, begin),
+        cmocka_unit_test_setup(test_srat_is_bounded, begin),
         cmocka_unit_test_setup(test_pm_timer, begin),
         cmocka_unit_test_setup(test_hpet, begin),
         cmocka_unit_test_setup(test_spcr, begin),

@@ -97,7 +97,7 @@ static void no_such_core(void **state)
 {
     (void)state;
     assert_int_equal(choose(2, 2, 0, 10000), -E_NOENT);
-    assert_string_equal(why, "no core 2 exists: the machine has 2, numbered from 0");
+    assert_string_equal(why, "no core 2 exists: guests run on 2 cores, numbered from 0");
 }
 
 static void one_core_each(void **state)
@@ -118,7 +118,7 @@ static void one_core_each(void **state)
     assert_int_equal(choose_for(&c, 2, 3, 3, (uint8_t[]){1, 1, 0}), 0);
     assert_memory_equal(c.cores, ((uint8_t[]){1, 1, 0}), 3);
     assert_int_equal(choose_for(&c, 2, 2, 2, (uint8_t[]){1, 2}), -E_NOENT);
-    assert_string_equal(why, "no core 2 exists: the machine has 2, numbered from 0");
+    assert_string_equal(why, "no core 2 exists: guests run on 2 cores, numbered from 0");
     /* A list may be longer. */
     assert_int_equal(choose_for(&c, 2, 1, 2, (uint8_t[]){0, 1}), 0);
     assert_int_equal(c.core_count, 1);

@@ -68,6 +68,7 @@ static void the_least(void **state)
     assert_false(config.management.static_ip);
     assert_int_equal(config.management.core, -1);
     assert_int_equal(config.nx_large, NX_LARGE_AUTO);
+    assert_int_equal(config.smt, SMT_OFF);
     assert_int_equal(config.panic_reboot_s, 30);
 }
 
@@ -94,7 +95,7 @@ static void everything(void **state)
               " \"management\": {\"address\": \"192.168.1.9/20\", \"gateway\": \"192.168.0.1\",\n"
               "  \"core\": 1, \"memory\": 12582912, \"budget_us\": 700, \"period_us\": 2000,\n"
               "  \"requests_us\": 50},\n"
-              " \"nx_large\": \"off\", \"panic_reboot_s\": 0}"),
+              " \"nx_large\": \"off\", \"smt\": \"on\", \"panic_reboot_s\": 0}"),
         0);
     assert_string_equal(g->cmdline, "a=\"b\" \xc3\xa9");
     assert_int_equal(g->memory, 256 << 20);
@@ -108,6 +109,7 @@ static void everything(void **state)
     assert_int_equal(g->virtio, VIRTIO_TRANSITIONAL);
     assert_int_equal(g->paused_clock, PAUSED_CLOCK_RUNS);
     assert_int_equal(config.nx_large, NX_LARGE_OFF);
+    assert_int_equal(config.smt, SMT_ON);
     assert_int_equal(config.panic_reboot_s, 0);
     assert_int_equal(g->devices, DEV_UART | DEV_NET | DEV_PCI);
     assert_int_equal(g->module_count, 2);
@@ -135,6 +137,7 @@ static void of_the_machine(void **state)
     } bad[] = {
         {"{\"guests\": [], \"nx_large\": \"on\"}", "nx_large"},
         {"{\"guests\": [], \"nx_large\": true}", "nx_large"},
+        {"{\"guests\": [], \"smt\": true}", "smt"},
         {"{\"guests\": [], \"panic_reboot_s\": -1}", "panic_reboot_s"},
         {"{\"guests\": [], \"panic_reboot_s\": 86401}", "panic_reboot_s"},
         {"{\"guests\": [], \"panic_reboot_s\": \"never\"}", "panic_reboot_s"},
@@ -184,7 +187,7 @@ static void bad_fields(void **state)
     guest("\"name\": \"-a\", \"image\": \"a\"", "guests[0].name");
     guest("\"name\": \"mgmt\", \"image\": \"a\"", "guests[0].name");
     guest("\"name\": \"a\", \"image\": \"a\", \"colour\": 1", "guests[0].colour");
-    guest("\"name\": \"a\", \"image\": \"a\", \"core\": 64", "guests[0].core");
+    guest("\"name\": \"a\", \"image\": \"a\", \"core\": 128", "guests[0].core");
     guest("\"name\": \"a\", \"image\": \"a\", \"core\": -1", "guests[0].core");
     guest("\"name\": \"a\", \"image\": \"a\", \"core\": 1.5", "guests[0].core");
     guest("\"name\": \"a\", \"image\": \"a\", \"core\": \"1\"", "guests[0].core");
@@ -495,8 +498,8 @@ static void vcpus_and_cores(void **state)
     assert_string_equal(errors[0].text, "must be a whole number from 1 to 8");
     assert_int_equal(PARSE(", \"cores\": [0,1,2,3,4,5,6,7,8]"), 1);
     assert_string_equal(errors[0].text, "must be a list of at most 8 cores");
-    assert_int_equal(PARSE(", \"cores\": [64]"), 1);
-    assert_string_equal(errors[0].text, "a core is a whole number from 0 to 63");
+    assert_int_equal(PARSE(", \"cores\": [128]"), 1);
+    assert_string_equal(errors[0].text, "a core is a whole number from 0 to 127");
     assert_int_equal(PARSE(", \"cores\": 1"), 1);
 #undef PARSE
 }
@@ -525,13 +528,13 @@ static void foreign_guest(void **state)
     REFUSED("memory", g.memory = 4096);
     REFUSED("memory", g.memory = 1ull << 40);
     REFUSED("core", g.core = -2);
-    REFUSED("core", g.core = 64);
+    REFUSED("core", g.core = 128);
     REFUSED("vcpus", g.vcpus = 0);
     REFUSED("vcpus", g.vcpus = CONFIG_VCPUS_MAX + 1);
     REFUSED("cores", (g.vcpus = 2, g.core = 0));
     REFUSED("cores", g.core_count = CONFIG_VCPUS_MAX + 1);
     REFUSED("cores", (g.vcpus = 2, g.core = 0, g.core_count = 1));
-    REFUSED("cores", (g.core = 0, g.core_count = 2, g.cores[1] = 64));
+    REFUSED("cores", (g.core = 0, g.core_count = 2, g.cores[1] = 128));
     REFUSED("cores", g.core_count = 1); /* not what `core` says */
     REFUSED("weight", g.weight = 0);
     REFUSED("weight", g.weight = UINT32_MAX);

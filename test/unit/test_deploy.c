@@ -529,7 +529,7 @@ static void what_others_took(void **state)
         409);
     said("core 1 has 5.0 % left");
     assert_int_equal(post("{\"name\": \"b\", \"image\": \"iso.elf\", \"core\": 2}"), 409);
-    said("no core 2 exists: the machine has 2");
+    said("no core 2 exists: guests run on 2 cores");
     assert_false(was_created);
     /* If the request names no core, one that fits is chosen. */
     assert_int_equal(post("{\"name\": \"b\", \"image\": \"iso.elf\", \"guaranteed_us\": 1000}"),

@@ -54,6 +54,7 @@ static const struct abi_exit *exits(struct api_vcpu id)
 }
 static uint8_t bitmap_pages[ABI_BITMAPS_SIZE];
 static struct abi_caps caps[ABI_CORES_MAX];
+static struct abi_thread threads[ABI_THREADS_MAX];
 static const uint8_t *bitmaps(unsigned n)
 {
     (void)n;
@@ -117,6 +118,7 @@ static struct api_view view = {
     .exits = exits,
     .bitmaps = bitmaps,
     .caps = caps,
+    .threads = threads,
     .console = console,
     .take_snapshot = take_snapshot,
     .probe = probe,
@@ -195,6 +197,38 @@ static unsigned get(const char *text)
 #define GET(path) get("GET " path " HTTP/1.1\r\nHost: x\r\n\r\n")
 #define POST(path, n, data)                                                                        \
     get("POST " path " HTTP/1.1\r\nHost: x\r\nContent-Length: " #n "\r\n\r\n" data)
+
+/* What runs where, and what became of the other threads. */
+static void topology(void **state)
+{
+    const struct abi_host saved = host;
+
+    (void)state;
+    host.topology = (struct abi_topology){.packages = 2, .cores = 2, .threads = 4, .nodes = 2};
+    threads[0] = (struct abi_thread){.apic_id = 0, .state = ABI_THREAD_RUNS};
+    threads[1] = (struct abi_thread){.apic_id = 1, .thread = 1, .state = ABI_THREAD_SIBLING};
+    threads[2] = (struct abi_thread){
+        .apic_id = 300, .package = 1, .core = 22, .node = 1, .number = 1, .state = ABI_THREAD_RUNS};
+    threads[3] = (struct abi_thread){.apic_id = 301, .state = ABI_THREAD_STATES};
+    host.core_count = 2;
+    host.cores[1] = (struct abi_core){.id = 1, .apic_id = 300};
+    assert_int_equal(GET("/v1/host"), 200);
+    assert_non_null(strstr(body, "{\"id\":1,\"apic_id\":300,\"package\":1,\"physical_core\":22,"
+                                 "\"thread\":0,\"node\":1,"));
+    assert_non_null(strstr(body, "\"topology\":{\"packages\":2,\"physical_cores\":2,\"threads\":4,"
+                                 "\"nodes\":2,\"smt\":\"off\",\"unused_threads\":[{\"apic_id\":1,"
+                                 "\"package\":0,\"physical_core\":0,\"thread\":1,\"node\":0,"
+                                 "\"state\":\"sibling\"}]}"));
+    assert_int_equal(GET("/metrics"), 200);
+    assert_non_null(strstr(body, "bulkhead_threads{state=\"runs\"} 2\n"));
+    assert_non_null(strstr(body, "bulkhead_threads{state=\"sibling\"} 1\n"));
+    host.options.smt = 1;
+    host.topology.threads = UINT32_MAX;
+    assert_int_equal(GET("/v1/host"), 200);
+    assert_non_null(strstr(body, "\"smt\":\"on\""));
+    host = saved;
+    memset(threads, 0, sizeof(threads));
+}
 
 static void resources(void **state)
 {
@@ -1066,6 +1100,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(resources),
+        TEST(topology),
         TEST(text_form),
         TEST(errors),
         TEST(http_limits),

@@ -49,7 +49,7 @@ static void everything(void **state)
     static const char line[] =
         "management.core=3 management.memory_mb=24 management.weight=7 management.slice_us=500 "
         "management.budget_us=2000 management.period_us=8000 management.requests_us=5 "
-        "management.reachable_from_guests=1 management.token=0 nx_large=0 panic_reboot_s=0 "
+        "management.reachable_from_guests=1 management.token=0 nx_large=0 smt=1 panic_reboot_s=0 "
         "mac_prefix=02:42:48:00:0a guarded=10.0.2.15,10.0.2.2,255.255.255.255";
     static const uint8_t mac[] = {2, 0x42, 0x48, 0, 0x0a}, ip[] = {10, 0, 2, 2};
     char again[OPTIONS_TEXT];
@@ -66,6 +66,7 @@ static void everything(void **state)
     assert_int_equal(o.reachable_from_guests, 1);
     assert_int_equal(o.token, 0);
     assert_int_equal(o.nx_large, 0);
+    assert_int_equal(o.smt, 1);
     assert_int_equal(o.panic_reboot_s, 0);
     assert_memory_equal(o.mac_prefix, mac, sizeof(mac));
     assert_memory_equal(o.guarded[1], ip, sizeof(ip));
@@ -99,8 +100,8 @@ static void wrong(void **state)
     static const struct {
         const char *word, *says;
     } cases[] = {
-        {"management.core=64",
-         "management.core: must be a whole number from -1 to 63; it stays -1"},
+        {"management.core=128",
+         "management.core: must be a whole number from -1 to 127; it stays -1"},
         {"management.core=-2", "management.core: must be"},
         {"management.core=", "management.core: must be"},
         {"management.core", "management.core: must be"},

@@ -15,6 +15,7 @@
 static struct abi_guest guests[2];
 static struct abi_snapshot snapshots[2];
 static struct abi_caps caps[ABI_CORES_MAX];
+static struct abi_thread threads[ABI_THREADS_MAX];
 static struct abi_events events;
 static struct explain explained;
 static unsigned notes;
@@ -45,6 +46,7 @@ static const struct api_view view = {.guest = guest,
                                      .vcpu = vcpu,
                                      .snapshot = snapshot,
                                      .caps = caps,
+                                     .threads = threads,
                                      .events = &events,
                                      .explain = &explained,
                                      .note = note};

@@ -240,7 +240,9 @@ _Noreturn __attribute__((no_stack_protector)) void boot_main(uint32_t info_addre
     uint64_t trampoline;
     int rc;
 
-    cpu_register(&boot_core_block.cpu, 0);
+    cpu_prepare(&boot_core_block.cpu, 0);
+    cpu_add(&boot_core_block.cpu);
+    cpu_number(&boot_core_block.cpu);
     desc_init_idt();
     desc_load(&boot_core_block.cpu);
     cpu_setup();

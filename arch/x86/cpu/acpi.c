@@ -278,6 +278,8 @@ static void parse_root(const struct acpi_table *root, uint32_t width, struct acp
             acpi_parse_dbg2(&t, &out->dbg2);
         else if (memcmp(t.signature, "MCFG", 4) == 0)
             parse_mcfg(&t, out);
+        else if (memcmp(t.signature, "SRAT", 4) == 0)
+            acpi_parse_srat(&t, out);
     }
 }
 

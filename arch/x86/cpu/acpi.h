@@ -6,10 +6,12 @@
 
 #include "hv/types.h"
 
-#define ACPI_CPUS_MAX      256
+#define ACPI_CPUS_MAX      1024
 #define ACPI_IOAPICS_MAX   16
 #define ACPI_OVERRIDES_MAX 32
 #define ACPI_SEGMENTS_MAX  16
+#define ACPI_NODES_MAX     64
+#define ACPI_MEMORY_MAX    128
 #define ACPI_RSDP_SIZE     36 /* revision 2; revision 0 has 20 */
 
 /* Copies physical memory. 0 or negative. */
@@ -55,6 +57,24 @@ struct acpi_serial {
     bool fifo;
 };
 
+/* Memory of one node. */
+struct acpi_memory {
+    uint64_t base, size;
+    uint32_t node;
+};
+
+/* SRAT. A node's number is the place of its proximity domain in the table, from 0. */
+struct acpi_nodes {
+    uint32_t domains[ACPI_NODES_MAX];
+    unsigned count; /* 0: no SRAT */
+    struct {
+        uint32_t apic_id, node;
+    } cpus[ACPI_CPUS_MAX];
+    unsigned cpu_count;
+    struct acpi_memory memory[ACPI_MEMORY_MAX];
+    unsigned memory_count;
+};
+
 struct acpi_info {
     bool have_madt;
     uint64_t lapic_address;
@@ -64,6 +84,7 @@ struct acpi_info {
     unsigned ioapic_count;
     struct acpi_override overrides[ACPI_OVERRIDES_MAX];
     unsigned override_count;
+    struct acpi_nodes nodes;
     bool have_reset;
     uint8_t reset_space; /* enum acpi_space */
     uint64_t reset_address;
@@ -77,6 +98,8 @@ struct acpi_info {
     unsigned dropped;    /* entries beyond the limits, or malformed */
 };
 
+/* The node of a processor; 0 if the tables do not say. */
+uint32_t acpi_node_of(const struct acpi_nodes *n, uint32_t apic_id);
 /* Checks an RSDP's signature and checksums. `size` bytes are readable. */
 bool acpi_rsdp_valid(const uint8_t *p, size_t size);
 /* The first valid RSDP on a 16-byte boundary, or NULL. */

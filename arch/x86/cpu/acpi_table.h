@@ -27,3 +27,6 @@ static inline int acpi_table_read(const struct acpi_table *t, uint32_t offset, v
  */
 void acpi_parse_spcr(const struct acpi_table *t, struct acpi_serial *out);
 void acpi_parse_dbg2(const struct acpi_table *t, struct acpi_serial *out);
+
+/* acpi_srat.c */
+void acpi_parse_srat(const struct acpi_table *t, struct acpi_info *out);

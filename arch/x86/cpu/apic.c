@@ -34,9 +34,7 @@
 #define ICR_STARTUP       (6u << 8)
 #define ICR_PENDING       (1u << 12)
 #define ICR_ASSERT        (1u << 14)
-#define ICR_ALL_OTHERS    (3u << 18)
 #define ICR_TRIES         1000000u
-#define XAPIC_ID_MAX      254u
 #define XAPIC_DEFAULT     0xfee00000u
 
 #define PIC1_COMMAND      0x20u
@@ -90,6 +88,11 @@ void apic_eoi(void)
     reg_write(REG_EOI, 0);
 }
 
+bool apic_reaches(uint32_t apic_id)
+{
+    return x2apic ? apic_id != UINT32_MAX : apic_id <= APIC_ID_MAX;
+}
+
 void apic_send_init(uint32_t apic_id)
 {
     icr_write(apic_id, ICR_INIT | ICR_ASSERT);
@@ -100,10 +103,14 @@ void apic_send_startup(uint32_t apic_id, uint8_t page)
     icr_write(apic_id, ICR_STARTUP | ICR_ASSERT | page);
 }
 
+/* One after another: a processor that has not started is not ours to interrupt. */
 void apic_nmi_others(void)
 {
-    if (ready)
-        icr_write(0, ICR_NMI | ICR_ASSERT | ICR_ALL_OTHERS);
+    const struct cpu *c;
+
+    for (unsigned i = 0; ready && (c = cpu_started(i)); i++)
+        if (c != cpu_self())
+            icr_write(c->apic_id, ICR_NMI | ICR_ASSERT);
 }
 
 void arch_kick(unsigned core)
@@ -132,7 +139,7 @@ static void mask_pics(void)
 static bool needs_x2apic(const struct acpi_info *a)
 {
     for (unsigned i = 0; i < a->cpu_count; i++)
-        if (a->apic_ids[i] > XAPIC_ID_MAX)
+        if (a->apic_ids[i] > APIC_ID_MAX)
             return true;
     return false;
 }

@@ -22,7 +22,9 @@ void apic_eoi(void);
 void apic_send_init(uint32_t apic_id);
 /* `page` is the physical page number (below 256) where the core starts. */
 void apic_send_startup(uint32_t apic_id, uint8_t page);
-/* NMI to all other cores. Does nothing before apic_init(). */
+/* Whether an interrupt can be sent to this id: above 254 it takes x2APIC mode. */
+bool apic_reaches(uint32_t apic_id);
+/* NMI to all others that have started. Does nothing before apic_init(). */
 void apic_nmi_others(void);
 
 /* Finds the I/O APICs and masks all their inputs. Boot core. */

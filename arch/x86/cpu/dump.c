@@ -10,11 +10,13 @@
 #include "arch/x86/cpu/stack.h"
 #include "hv/arch.h"
 #include "hv/fmt.h"
+#include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/panic.h"
 
 #define STACK_WORDS     24u
 #define REASON_MAX      160u
+#define CORE_NAME_MAX   16u
 #define CALLS_MAX       12u
 #define CALLS_SEARCH    512u /* quadwords of stack that are searched for return addresses */
 #define STOP_WAIT_TICKS 100000000ull
@@ -23,7 +25,7 @@
 
 extern const uint8_t kernel_start[], kernel_text_end[];
 
-/* Number of the printing core plus one. */
+/* The APIC id of the printing core plus one. */
 static uint32_t owner;
 static uint32_t reboot_seconds;
 
@@ -124,7 +126,7 @@ static void become_owner(const struct trap_frame *f)
     uint32_t expected = 0;
 
     irq_off();
-    if (!__atomic_compare_exchange_n(&owner, &expected, c->number + 1, false, __ATOMIC_ACQ_REL,
+    if (!__atomic_compare_exchange_n(&owner, &expected, c->apic_id + 1, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_ACQUIRE)) {
         if (!c->in_panic)
             dump_stop_self(f);
@@ -143,13 +145,10 @@ static void become_owner(const struct trap_frame *f)
 static void stop_others(void)
 {
     uint64_t from = arch_tsc();
+    const struct cpu *c;
 
-    if (arch_core_count() < 2)
-        return;
     apic_nmi_others();
-    for (unsigned i = 0; i < arch_core_count(); i++) {
-        const struct cpu *c = cpu_get(i);
-
+    for (unsigned i = 0; (c = cpu_started(i)); i++) {
         while (c != cpu_self() && !__atomic_load_n(&c->stopped.done, __ATOMIC_ACQUIRE) &&
                arch_tsc() - from < STOP_WAIT_TICKS)
             __builtin_ia32_pause();
@@ -249,27 +248,42 @@ static void say_machine_check(void)
     }
 }
 
+static void core_name(const struct cpu *c, char out[CORE_NAME_MAX])
+{
+    if (c->number == CPU_PARKED)
+        (void)str_copy(out, CORE_NAME_MAX, "parked core");
+    else
+        (void)fmt(out, CORE_NAME_MAX, "core %u", c->number);
+}
+
 static void say_cores(void)
 {
-    for (unsigned i = 0; i < arch_core_count(); i++) {
-        const struct cpu *c = cpu_get(i);
+    const struct cpu *c;
 
+    for (unsigned i = 0; (c = cpu_started(i)); i++) {
+        bool stopped = __atomic_load_n(&c->stopped.done, __ATOMIC_ACQUIRE);
+        char name[CORE_NAME_MAX];
+
+        core_name(c, name);
         if (c == cpu_self())
-            say("core %u (APIC %u): this one\n", i, c->apic_id);
-        else if (__atomic_load_n(&c->stopped.done, __ATOMIC_ACQUIRE))
-            say("core %u (APIC %u): stopped at rip %016lx rsp %016lx flags %lx cr3 %lx\n", i,
+            say("%s (APIC %u): this one\n", name, c->apic_id);
+        else if (!stopped)
+            say("%s (APIC %u): did not stop\n", name, c->apic_id);
+        else if (c->number != CPU_PARKED)
+            say("%s (APIC %u): stopped at rip %016lx rsp %016lx flags %lx cr3 %lx\n", name,
                 c->apic_id, c->stopped.rip, c->stopped.rsp, c->stopped.rflags, c->stopped.cr3);
-        else
-            say("core %u (APIC %u): did not stop\n", i, c->apic_id);
     }
 }
 
 static _Noreturn void dump(const struct trap_frame *f, uint64_t rip, const char *reason)
 {
+    char name[CORE_NAME_MAX];
+
     become_owner(f);
     stop_others();
     log_flush();
-    say("\n*** Bulkhead stopped: %s\n*** core %u, rip %016lx\n", reason, arch_core_self(), rip);
+    core_name(cpu_self(), name);
+    say("\n*** Bulkhead stopped: %s\n*** %s, rip %016lx\n", reason, name, rip);
     if (f)
         say_registers(f);
     say_control();

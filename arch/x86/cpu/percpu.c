@@ -1,6 +1,7 @@
 #include "arch/x86/cpu/percpu.h"
 
 #include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/machine_check.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 
@@ -8,23 +9,35 @@ struct core_block boot_core_block;
 
 static struct cpu *cpus[ARCH_CORES_MAX];
 static unsigned cpu_count;
+static struct cpu *started[ABI_THREADS_MAX];
+static unsigned started_count;
 
 struct cpu *cpu_get(unsigned number)
 {
     return number < cpu_count ? cpus[number] : NULL;
 }
 
-void cpu_register(struct cpu *c, uint32_t apic_id)
+void cpu_prepare(struct cpu *c, uint32_t apic_id)
 {
     c->self = c;
-    c->number = cpu_count;
+    c->number = CPU_PARKED;
     c->apic_id = apic_id;
-    cpus[cpu_count++] = c;
 }
 
-void cpu_unregister_last(void)
+void cpu_add(struct cpu *c)
 {
-    cpus[--cpu_count] = NULL;
+    started[started_count++] = c;
+}
+
+struct cpu *cpu_started(unsigned i)
+{
+    return i < started_count ? started[i] : NULL;
+}
+
+void cpu_number(struct cpu *c)
+{
+    c->number = cpu_count;
+    cpus[cpu_count++] = c;
 }
 
 unsigned arch_core_count(void)
@@ -67,4 +80,5 @@ void cpu_setup(void)
     /* The page tables' cache bits rely on the reset value, which firmware may have changed. */
     if (rdmsr(MSR_IA32_PAT) != PAT_RESET_VALUE)
         wrmsr(MSR_IA32_PAT, PAT_RESET_VALUE);
+    machine_check_enable();
 }

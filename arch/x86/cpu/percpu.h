@@ -5,14 +5,18 @@
 #pragma once
 
 #include "arch/x86/cpu/desc.h"
+#include "arch/x86/cpu/topology.h"
 #include "hv/arch.h"
 #include "hv/types.h"
 
+#define CPU_PARKED UINT32_MAX /* as a number: no guest runs on it */
+
 struct cpu {
     struct cpu *self; /* gs:0 */
-    uint32_t number;  /* gs:8 */
+    uint32_t number;  /* gs:8: the core's, or CPU_PARKED */
     uint32_t apic_id;
-    uint32_t online;   /* set by the core itself, last */
+    struct topology_shape shape; /* of its APIC id, as it says itself */
+    uint32_t online;             /* set by the core itself, last */
     uint32_t in_panic; /* this core is printing a dump: a second fault must not start another */
     uint64_t tsc_sample;
     /* Written by the core when a panic stops it. */
@@ -58,10 +62,14 @@ static inline struct cpu *cpu_self(void)
 
 /* NULL beyond arch_core_count(). */
 struct cpu *cpu_get(unsigned number);
-/* Gives a core the next number. Boot core. */
-void cpu_register(struct cpu *c, uint32_t apic_id);
-/* Takes back the last number given: the core did not answer. */
-void cpu_unregister_last(void);
+/* Before it starts: it has no number yet. Boot core. */
+void cpu_prepare(struct cpu *c, uint32_t apic_id);
+/* It has started. Boot core. */
+void cpu_add(struct cpu *c);
+/* All that have started, parked ones too, the boot core first. NULL beyond the last. */
+struct cpu *cpu_started(unsigned i);
+/* Gives it the next number of a core. Boot core, before arch_cores_start(). */
+void cpu_number(struct cpu *c);
 
-/* CR0, CR4, EFER, PAT of the calling core. */
+/* CR0, CR4, EFER, PAT of the calling core, and its machine checks. */
 void cpu_setup(void);

@@ -1,6 +1,7 @@
 #include "arch/x86/cpu/smp.h"
 
 #include "arch/x86/cpu/apic.h"
+#include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/cpu/paging.h"
 #include "arch/x86/cpu/percpu.h"
 #include "arch/x86/cpu/regs.h"
@@ -26,6 +27,9 @@ _Noreturn void ap_main(void);
 static struct cpu *coming;
 static void (*volatile core_main)(unsigned core);
 
+static struct abi_thread threads[ABI_THREADS_MAX]; /* the boot core first, then as in the MADT */
+static unsigned thread_count;
+
 /* The TSCs must be in step. The new core takes its sample between two of the boot core's. */
 static uint32_t sync_step;
 
@@ -35,6 +39,13 @@ static void sync_wait(uint32_t step)
         __builtin_ia32_pause();
 }
 
+static struct cpuid_regs ask_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf)
+{
+    (void)ctx;
+    return cpuid(leaf, subleaf);
+}
+
+/* Parked, a core takes nothing but NMIs and machine checks: it stays in the loop for good. */
 _Noreturn __attribute__((no_stack_protector)) void ap_main(void)
 {
     struct cpu *c = coming;
@@ -42,11 +53,12 @@ _Noreturn __attribute__((no_stack_protector)) void ap_main(void)
     desc_load(c);
     cpu_setup();
     apic_init_core();
+    c->shape = topology_read(ask_cpuid, NULL);
     __atomic_store_n(&c->online, 1, __ATOMIC_RELEASE);
     sync_wait(1);
     c->tsc_sample = arch_tsc();
     __atomic_store_n(&sync_step, 2, __ATOMIC_RELEASE);
-    while (!core_main)
+    while (!core_main || c->number == CPU_PARKED)
         __asm__ volatile("sti; hlt; cli" ::: "memory");
     core_main(c->number);
     panic("core %u came back from its main function", c->number);
@@ -68,7 +80,7 @@ static void check_tsc(const struct cpu *c)
     sync_wait(2);
     after = arch_tsc();
     if (c->tsc_sample < before || c->tsc_sample > after)
-        log_warn("core %u: its TSC is off by %ld ticks", c->number,
+        log_warn("APIC id %u: its TSC is off by %ld ticks", c->apic_id,
                  (int64_t)(c->tsc_sample - before));
     __atomic_store_n(&sync_step, 0, __ATOMIC_RELEASE);
 }
@@ -92,8 +104,6 @@ static bool start_core(struct core_block *b, uint32_t apic_id, uint8_t page)
     coming = &b->cpu;
     ap_stack_top = (uintptr_t)(b->stack + sizeof(b->stack));
     __atomic_store_n(&ap_ticket, apic_id, __ATOMIC_RELEASE);
-    apic_send_init(apic_id);
-    tsc_wait_us(INIT_WAIT_US);
     apic_send_startup(apic_id, page);
     tsc_wait_us(STARTUP_WAIT_US);
     if (__atomic_load_n(&ap_ticket, __ATOMIC_ACQUIRE) != NOBODY)
@@ -131,36 +141,116 @@ static void copy_trampoline(uint64_t page)
     paging_protect(page, PAGE_SIZE, PROT_RX);
 }
 
-void smp_start(const struct acpi_info *a, struct mem_map *m, uint64_t trampoline_page)
+static void add_thread(const struct acpi_info *a, uint32_t apic_id, enum abi_thread_state state)
+{
+    threads[thread_count++] = (struct abi_thread){
+        .apic_id = apic_id, .node = acpi_node_of(&a->nodes, apic_id), .state = (uint16_t)state};
+}
+
+/* All that the MADT names, the boot core first. */
+static void list_threads(const struct acpi_info *a)
+{
+    uint32_t self = arch_core_apic_id(0);
+
+    boot_core_block.cpu.shape = topology_read(ask_cpuid, NULL);
+    add_thread(a, self, ABI_THREAD_IDLE);
+    topology_place(boot_core_block.cpu.shape, self, &threads[0]);
+    for (unsigned i = 0; i < a->cpu_count && thread_count < ABI_THREADS_MAX; i++)
+        if (a->apic_ids[i] != self)
+            add_thread(a, a->apic_ids[i],
+                       apic_reaches(a->apic_ids[i]) ? ABI_THREAD_SILENT : ABI_THREAD_UNREACHABLE);
+}
+
+/* Each by its id, so that none starts that the MADT calls disabled. One wait is for all. */
+static void init_all(void)
+{
+    for (unsigned i = 0; i < thread_count; i++)
+        if (threads[i].state == ABI_THREAD_SILENT)
+            apic_send_init(threads[i].apic_id);
+    tsc_wait_us(INIT_WAIT_US);
+}
+
+/* Starts it in `b`. False: it does not answer, and `b` is free for the next one. */
+static bool start_thread(struct abi_thread *t, struct core_block *b, uint8_t page)
+{
+    cpu_prepare(&b->cpu, t->apic_id);
+    if (!start_core(b, t->apic_id, page)) {
+        log_warn("the core with APIC id %u does not answer: it is not used", t->apic_id);
+        return false;
+    }
+    cpu_add(&b->cpu);
+    check_tsc(&b->cpu);
+    topology_place(b->cpu.shape, t->apic_id, t);
+    t->state = ABI_THREAD_IDLE;
+    return true;
+}
+
+static void start_all(struct mem_map *m, uint8_t page)
 {
     struct core_block *b = NULL;
 
-    if (a->cpu_count > 1 && trampoline_page == 0) {
+    for (unsigned i = 0; i < thread_count; i++) {
+        struct abi_thread *t = &threads[i];
+
+        if (t->state == ABI_THREAD_UNREACHABLE)
+            log_warn("APIC id %u takes x2APIC mode, which the CPU lacks: it is not used",
+                     t->apic_id);
+        if (t->state != ABI_THREAD_SILENT)
+            continue;
+        if (!b && !(b = new_block(m))) {
+            log_warn("no memory for the core with APIC id %u: it is not used", t->apic_id);
+            t->state = ABI_THREAD_NO_MEMORY;
+        } else if (start_thread(t, b, page)) {
+            b = NULL;
+        }
+    }
+}
+
+void smp_start(const struct acpi_info *a, struct mem_map *m, uint64_t trampoline_page)
+{
+    list_threads(a);
+    if (thread_count == 1)
+        return;
+    if (trampoline_page == 0) {
         log_warn("no free page below 1 MB: only the boot core is used");
         return;
     }
-    if (a->cpu_count > 1)
-        copy_trampoline(trampoline_page);
-    for (unsigned i = 0; i < a->cpu_count; i++) {
-        uint32_t id = a->apic_ids[i];
+    copy_trampoline(trampoline_page);
+    init_all();
+    start_all(m, (uint8_t)(trampoline_page >> 12));
+}
 
-        if (id == arch_core_apic_id(0))
-            continue;
-        if (arch_core_count() == ARCH_CORES_MAX) {
-            log_warn("more than %d cores: the one with APIC id %u is not used", ARCH_CORES_MAX, id);
-            continue;
-        }
-        if (!b && !(b = new_block(m))) {
-            log_warn("no memory for the core with APIC id %u: it is not used", id);
-            continue;
-        }
-        cpu_register(&b->cpu, id);
-        if (!start_core(b, id, (uint8_t)(trampoline_page >> 12))) {
-            log_warn("the core with APIC id %u does not answer: it is not used", id);
-            cpu_unregister_last(); /* the next core gets its block */
-            continue;
-        }
-        check_tsc(&b->cpu);
-        b = NULL;
-    }
+static struct cpu *cpu_of(const struct abi_thread *t)
+{
+    struct cpu *c = NULL;
+
+    for (unsigned i = 0; (c = cpu_started(i)) && c->apic_id != t->apic_id; i++)
+        continue;
+    return c;
+}
+
+void arch_cores_choose(bool smt)
+{
+    (void)topology_choose(threads, thread_count, smt, ARCH_CORES_MAX);
+    for (unsigned i = 1; i < thread_count; i++)
+        if (threads[i].state == ABI_THREAD_RUNS)
+            cpu_number(cpu_of(&threads[i]));
+}
+
+const struct abi_thread *arch_thread(unsigned i)
+{
+    return i < thread_count ? &threads[i] : NULL;
+}
+
+unsigned arch_thread_count(void)
+{
+    return thread_count;
+}
+
+struct abi_topology arch_topology(void)
+{
+    struct abi_topology t;
+
+    topology_count(threads, thread_count, &t);
+    return t;
 }

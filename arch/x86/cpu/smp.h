@@ -5,6 +5,7 @@
 #include "hv/mem.h"
 #include "hv/types.h"
 
-/* Starts every enabled processor of the MADT, one after another, and parks it. `trampoline` is a
- * free page below 1 MB; 0: none, and the boot core stays alone. Boot core. */
+/* Starts every enabled processor of the MADT, one after another, and parks it: arch_cores_choose()
+ * decides later which of them run guests. `trampoline` is a free page below 1 MB; 0: none, and the
+ * boot core stays alone. Boot core. */
 void smp_start(const struct acpi_info *a, struct mem_map *m, uint64_t trampoline);

@@ -1,0 +1,33 @@
+/* The machine's hardware threads and the memory near them, as the root and management see them. */
+#pragma once
+
+#include "hv/types.h"
+
+#define ABI_THREADS_MAX 1024u
+
+/* What became of a hardware thread. */
+enum abi_thread_state {
+    ABI_THREAD_IDLE,        /* started; nothing has been decided */
+    ABI_THREAD_RUNS,        /* it is core `number`: guests can run on it */
+    ABI_THREAD_SIBLING,     /* parked: guests run on another thread of its physical core */
+    ABI_THREAD_SURPLUS,     /* parked: guests run on as many cores as the build allows */
+    ABI_THREAD_SILENT,      /* did not answer: it is where firmware left it */
+    ABI_THREAD_UNREACHABLE, /* the same: its APIC id needs x2APIC mode, which the CPU lacks */
+    ABI_THREAD_NO_MEMORY,   /* the same: no memory for its stacks */
+    ABI_THREAD_STATES
+};
+
+struct abi_thread {
+    uint32_t apic_id;
+    uint32_t package;
+    uint32_t core;   /* physical, within the package */
+    uint32_t thread; /* within that core */
+    uint32_t node;   /* NUMA node, from 0 */
+    uint16_t number; /* of the core, if ABI_THREAD_RUNS */
+    uint16_t state;  /* enum abi_thread_state */
+};
+
+/* How many the machine has; `running` of its threads run guests. */
+struct abi_topology {
+    uint32_t packages, cores, threads, nodes, running, reserved;
+};
