@@ -1,4 +1,4 @@
-"""Boot tests: the whole appliance in Bochs (with VMX) and QEMU (without), observed only through serial line, screen and HTTP."""
+"""Boot tests: the whole appliance in Bochs (with VMX) and QEMU (with SVM), observed only through serial line, screen and HTTP."""
 import os
 import signal
 import sys
@@ -78,6 +78,17 @@ def start(tmp_path_factory):
         STARTED.append(Appliance(tmp_path_factory.mktemp("machine"), *args, **kw))
         return STARTED[-1]
 
+    return boot
+
+
+@pytest.fixture(scope="module", params=["bochs", "qemu"])
+def start_on_both(start, request):
+    """The same, in Bochs with VMX and then in QEMU with SVM: for what the vendor does not matter to. In QEMU the TSC is the time of this computer, so
+    no test says there how late something may be."""
+    def boot(*args, **kw):
+        return start(*args, emulator=request.param, **kw)
+
+    boot.emulator = request.param
     return boot
 
 

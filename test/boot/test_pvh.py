@@ -9,9 +9,9 @@ import subprocess
 import appliance
 
 
-def test_sample(start):
+def test_sample(start_on_both):
     guest = {"name": "pvh", "image": "guests/memory.elf", "kind": "pvh", "memory": "8M", "cmdline": "two words", "modules": [{"file": "note"}]}
-    m = start({"guests": [guest, {**guest, "name": "multiboot", "kind": "auto"}]}, files={"note": b"a module"})
+    m = start_on_both({"guests": [guest, {**guest, "name": "multiboot", "kind": "auto"}]}, files={"note": b"a module"})
     m.wait_serial(r'\[pvh\] memory: "two words", module of 8 bytes: a module\n')
     m.wait_serial(r"\[pvh\] memory: done\n")
     assert re.findall(r"\[pvh\] memory: 0x(\w+)\+0x(\w+) type (\d)(.*)\n", m.serial()) == [

@@ -8,9 +8,9 @@ CONFIG = {"guests": [
 ]}
 
 
-def test_guest_of_ours(start):
+def test_guest_of_ours(start_on_both):
     """Both at once: one core for each vCPU, by x2APIC; and two for each core, by xAPIC."""
-    m = start(CONFIG, cpus=4)
+    m = start_on_both(CONFIG, cpus=4)
     for name, apic in (("four", "x2APIC"), ("two", "xAPIC")):
         m.wait_serial(rf"guest {name}: (stopped|crashed): .*", limit=300)
         guest = m.wait_state(name, "stopped")

@@ -139,11 +139,21 @@ static void measure_console(void)
     say("bench: out-console %lu, at most %lu within a line, %lu at its end\n", least, within, end);
 }
 
+static bool is_amd(void)
+{
+    uint32_t eax = 0, ebx, ecx, edx;
+
+    __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx));
+    return ecx == 0x444d4163; /* the last letters of AuthenticAMD */
+}
+
 void guest_main(const char *cmdline)
 {
     (void)cmdline;
     REPORT("cpuid", "xorl %%eax, %%eax", "cpuid");
     REPORT("vmcall", "movl $0x12345678, %%eax", "vmcall");
+    if (is_amd())
+        REPORT("vmmcall", "movl $0x12345678, %%eax", "vmmcall");
     REPORT("rdmsr", "movl $0x8b, %%ecx", "rdmsr");
     REPORT("in-pic", "", "inb $0x21, %%al");
     REPORT("out-unclaimed", "", "outb %%al, $0x80");

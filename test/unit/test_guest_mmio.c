@@ -384,6 +384,36 @@ static void test_page_faults(void **ctx)
     assert_int_equal(state.cr2, MEMORY + 1);
 }
 
+/* AMD-V reports the guest-physical address alone: that of the only operand, unless another part of
+ * the page was accessed (an operand that crosses pages), or there is more than one. */
+static void test_linear_unknown(void **ctx)
+{
+    struct memory_access m = {.gpa = REGISTERS + 8};
+
+    (void)ctx;
+    code_64();
+    v->regs.rbx = 0x7000123008; /* leads nowhere: the CPU knows better */
+    put(8, 0x1234567890);
+    memcpy(guest.mem.base + CODE, "\x8b\x03", 2); /* mov eax, [rbx] */
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_SKIP_DECODED);
+    assert_int_equal(v->regs.rax, 0x34567890);
+    v->regs.rbx = REGISTERS + 8;
+    m.gpa = 0x7000123000; /* other offset: the walk counts */
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_SKIP_DECODED);
+    assert_int_equal(v->regs.rax, 0x34567890);
+    m.gpa = 0x7000123008;
+    memcpy(guest.mem.base + CODE, "\xa4", 1); /* movsb: two operands */
+    v->regs.rsi = REGISTERS + 8;
+    v->regs.rdi = 0x6000;
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_DONE_DECODED);
+    assert_int_equal(guest.mem.base[0x6000], 0x90);
+    /* A read that was reported does not allow a write. */
+    m = (struct memory_access){.gpa = REGISTERS + 8};
+    memcpy(guest.mem.base + CODE, "\x83\x0b\x01", 3); /* or [rbx], 1 */
+    assert_int_equal(x86_mmio(v, &m, NEVER), EXIT_DONE_DECODED);
+    assert_int_equal(get(8), 0x1234567891);
+}
+
 /* The instruction is fetched with the checks of a fetch, and only as far as it goes. */
 static void test_fetches(void **ctx)
 {
@@ -599,6 +629,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rests, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_string_faults, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_page_faults, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_linear_unknown, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_fetches, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_known_instruction, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_alignment, setup, fixture_end),

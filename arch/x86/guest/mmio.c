@@ -348,6 +348,22 @@ static void end(const struct work *w, uint64_t rflags)
         vcpu_set_rflags(w->v, now);
 }
 
+/* The CPU has reported where the access was, but not its linear address. With a single operand it
+ * can only be that one, and its page has just been translated. */
+static __attribute__((noinline)) void take_translation(struct work *w,
+                                                       const struct memory_access *m)
+{
+    const struct emulation *e = &w->d->e;
+    uint64_t linear = offset_of(w);
+
+    if (w->space.mode != SEGMENT_LONG || w->d->in.segment >= SEGMENT_FS ||
+        e->kind == EMULATE_STOS || e->kind == EMULATE_MOVS || e->kind == EMULATE_BIT ||
+        (linear ^ m->gpa) % PAGE_SIZE)
+        return;
+    w->page.known = true;
+    w->page.linear = align_down(linear, PAGE_SIZE);
+}
+
 static enum exit_action emulate(struct work *w, uint64_t until)
 {
     switch (w->d->e.kind) {
@@ -375,6 +391,8 @@ enum exit_action x86_mmio(struct vcpu *v, const struct memory_access *m, uint64_
         return a;
     if (!w.d->emulated)
         return not_emulated(&w, m->write ? "wrote to" : "read from", m->gpa);
+    if (!m->linear_known)
+        take_translation(&w, m);
     a = emulate(&w, until);
     if (a != EXIT_SKIP)
         return a;
