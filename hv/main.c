@@ -201,7 +201,8 @@ static void prepare_network(const struct boot_options *o)
 {
     struct net_setup setup = {.tsc_hz = arch_tsc_hz(),
                               .guests_reach_management = o->reachable_from_guests,
-                              .uplink_frames = guest_host_page()->uplink_frames};
+                              .uplink_frames = guest_host_page()->uplink_frames,
+                              .nic = &guest_host_page()->nic_state};
 
     memcpy(setup.mac_prefix, o->mac_prefix, sizeof(setup.mac_prefix));
     memcpy(setup.guarded, o->guarded, sizeof(setup.guarded));
@@ -228,7 +229,6 @@ static void start_network(unsigned core)
     }
     h->net_up = 1;
     (void)str_copy(h->nic, sizeof(h->nic), net_uplink_name());
-    log_info("network card %s", net_uplink_name());
 }
 
 /* From here on no core waits for the serial line. */

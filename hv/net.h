@@ -16,6 +16,7 @@ struct net_setup {
     uint8_t guarded[3][4];   /* IPv4 addresses that no guest with the uplink may have; 0: none */
     uint64_t *uplink_frames; /* NET_DROPS counters: what became of frames from outside. Written by
                                 the uplink's core */
+    struct abi_nic *nic;     /* the uplink's card, kept up to date */
 };
 
 /* Makes an empty switch. Boot core, before any other call here. */

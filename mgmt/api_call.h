@@ -109,6 +109,8 @@ void get_svm_capabilities(struct call *c, char *const *arg);
 void get_compare(struct call *c, char *const *arg);
 
 /* The first `bytes` of an Ethernet address: "52:42:48:00:00". */
+/* How a network card of the host interrupts: enum abi_nic_irq. */
+const char *nic_irq_name(unsigned irq);
 void put_mac(struct json_out *j, const char *name, const uint8_t *mac, size_t bytes);
 /* The counters that are not 0, by reason. */
 void put_refused(struct json_out *j, const char *name, const uint64_t frames[NET_DROPS]);

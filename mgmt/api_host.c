@@ -37,6 +37,41 @@ static void put_third_party(struct json_out *j)
     json_end(j);
 }
 
+const char *nic_irq_name(unsigned irq)
+{
+    static const char *const names[] = {[ABI_NIC_POLLED] = "polled",
+                                        [ABI_NIC_LINE] = "line",
+                                        [ABI_NIC_MSI] = "msi",
+                                        [ABI_NIC_MSIX] = "msi-x"};
+
+    return irq < ABI_NIC_IRQS ? names[irq] : "polled";
+}
+
+static void put_nic(struct json_out *j, const struct abi_nic *n)
+{
+    char place[16];
+
+    if (!n->name[0])
+        return;
+    (void)fmt(place, sizeof(place), "%04x:%02x:%02x.%u", n->place >> 16, n->place >> 8 & 0xff,
+              n->place >> 3 & 31, n->place & 7);
+    json_object(j, NULL);
+    json_str(j, "name", n->name);
+    json_str(j, "driver", n->driver);
+    json_str(j, "pci", place);
+    put_mac(j, "mac", n->mac, sizeof(n->mac));
+    json_str(j, "interrupt", nic_irq_name(n->irq));
+    json_u64(j, "interrupts", n->interrupts);
+    json_bool(j, "link_up", n->link_up);
+    json_bool(j, "full_duplex", n->full_duplex);
+    json_u64(j, "mbits", n->mbits);
+    json_u64(j, "received", n->rx_frames);
+    json_u64(j, "received_dropped", n->rx_dropped);
+    json_u64(j, "sent", n->tx_frames);
+    json_u64(j, "sent_dropped", n->tx_dropped);
+    json_end(j);
+}
+
 static uint32_t thread_count(const struct abi_host *h)
 {
     return (uint32_t)min_u64(h->topology.threads, ABI_THREADS_MAX);
@@ -184,6 +219,9 @@ void get_host(struct call *c, char *const *arg)
     put_ip(j, "address", h->ip, "");
     put_ip(j, "netmask", h->netmask, "");
     put_refused(j, "refused", h->uplink_frames);
+    json_array(j, "cards");
+    put_nic(j, &h->nic_state);
+    json_end(j);
     json_end(j);
     json_end(j);
 }

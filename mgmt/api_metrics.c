@@ -353,6 +353,39 @@ static void put_guests(struct metrics *m)
     put_refusals(m, "uplink_refused_frames_total", "", m->c->v->host->uplink_frames);
 }
 
+/* ---- the network card ---- */
+
+static void put_directions(struct metrics *m, const char *name, const char *help, uint64_t received,
+                           uint64_t sent)
+{
+    family(m, name, "counter", help);
+    sample(m, name, "{direction=\"receive\"}", received);
+    sample(m, name, "{direction=\"transmit\"}", sent);
+}
+
+static void put_nic(struct metrics *m)
+{
+    const struct abi_nic *n = &m->c->v->host->nic_state;
+    char labels[128];
+
+    if (!n->name[0])
+        return;
+    family(m, "nic_info", "gauge", "The network card, its driver, and how it interrupts.");
+    (void)fmt(labels, sizeof(labels), "{name=\"%s\",driver=\"%s\",interrupt=\"%s\"}", n->name,
+              n->driver, nic_irq_name(n->irq));
+    sample(m, "nic_info", labels, 1);
+    family(m, "nic_link_up", "gauge", "1: the network card has a link.");
+    sample(m, "nic_link_up", "", n->link_up);
+    family(m, "nic_link_bits_per_second", "gauge", "The link's speed; 0: unknown.");
+    sample(m, "nic_link_bits_per_second", "", n->mbits * 1000000ull);
+    family(m, "nic_interrupts_total", "counter", "Interrupts of the network card.");
+    sample(m, "nic_interrupts_total", "", n->interrupts);
+    put_directions(m, "nic_frames_total", "Frames that the network card received and sent.",
+                   n->rx_frames, n->tx_frames);
+    put_directions(m, "nic_dropped_frames_total", "Frames that the network card's driver dropped.",
+                   n->rx_dropped, n->tx_dropped);
+}
+
 /* ---- this endpoint ---- */
 
 static void put_http(struct metrics *m)
@@ -383,5 +416,6 @@ void get_metrics(struct call *c, char *const *arg)
     put_threads(&m);
     put_cores(&m);
     put_guests(&m);
+    put_nic(&m);
     put_http(&m);
 }

@@ -77,7 +77,7 @@ int net_find_card(void)
 
 int net_start_uplink(unsigned core, void *(*alloc)(size_t bytes))
 {
-    return uplink_start(&vswitch, setup.uplink_frames, core, alloc, net_address);
+    return uplink_start(&vswitch, setup.uplink_frames, setup.nic, core, alloc, net_address);
 }
 
 const char *net_uplink_name(void)

@@ -7,12 +7,18 @@
 #include "hv/spinlock.h"
 #include "net/uplink.h"
 
+#define PLACE              "%04x:%02x:%02x.%u"
+#define PLACE_OF(bdf)      (bdf) >> 16, (bdf) >> 8 & 0xff, (bdf) >> 3 & 31, (bdf)&7u
 #define PCI_COMMAND_MEMORY (1u << 1)
 #define PCI_COMMAND_MASTER (1u << 2)
 #define PCI_NOBODY         0xffffffffu
 #define POLL_BUDGET        2u
 #define POLLS_PER_SECOND   1000u /* until an interrupt was seen */
 #define BARS               6u
+
+_Static_assert(ARCH_IRQ_NONE == (int)ABI_NIC_POLLED && ARCH_IRQ_LINE == (int)ABI_NIC_LINE &&
+                   ARCH_IRQ_MSI == (int)ABI_NIC_MSI && ARCH_IRQ_MSIX == (int)ABI_NIC_MSIX,
+               "shown as they are");
 
 static const struct nic_driver *const drivers[] = {&e1000_driver, &e1000e_driver, &igb_driver,
                                                    &igc_driver, &virtio_nic_driver};
@@ -26,8 +32,8 @@ static struct card {
     bool found, present;
     /* Set by the interrupt handler, cleared by uplink_poll(). */
     bool asked, link_changed;
-    bool interrupts; /* one was seen */
-    struct nic_link link;
+    uint64_t interrupts;
+    struct abi_nic *shown;
 } card;
 static struct vswitch *vswitch;
 static uint64_t *became; /* counters of what happened to received frames */
@@ -81,9 +87,9 @@ static void send(void *ctx, const uint8_t *frame, size_t len)
 
     spin_lock(&c->tx_lock);
     if (len > 0 && len <= NET_FRAME_MAX && c->nic.driver->send(&c->nic, frame, len))
-        c->nic.tx_frames++;
+        c->shown->tx_frames = ++c->nic.tx_frames;
     else
-        c->nic.tx_dropped++;
+        c->shown->tx_dropped = ++c->nic.tx_dropped;
     spin_unlock(&c->tx_lock);
 }
 
@@ -100,7 +106,7 @@ static void on_interrupt(void *ctx)
 
     if (!events)
         return;
-    __atomic_store_n(&c->interrupts, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->interrupts, c->interrupts + 1, __ATOMIC_RELAXED);
     if (events & NIC_EVENT_LINK)
         __atomic_store_n(&c->link_changed, true, __ATOMIC_RELAXED);
     __atomic_store_n(&c->asked, true, __ATOMIC_RELEASE);
@@ -135,8 +141,8 @@ static bool find_card(struct card *c)
 
 static void complain(const struct card *c, int rc)
 {
-    log_warn("network card %s at %04x:%02x:%02x.%u does not start (error %d)", c->nic.name,
-             c->bdf >> 16, c->bdf >> 8 & 0xff, c->bdf >> 3 & 31, c->bdf & 7u, -rc);
+    log_warn("network card %s at " PLACE " does not start (error %d)", c->nic.name,
+             PLACE_OF(c->bdf), -rc);
 }
 
 int uplink_find(void)
@@ -175,12 +181,53 @@ static int start(struct card *c, unsigned core, void *(*alloc)(size_t bytes))
     /* Only now: an interrupt controller may forget a line that rose while it was masked (Bochs's
      * does), and the line then never falls again. */
     d->listen(&c->nic);
-    c->link = d->link(&c->nic);
     return 0;
 }
 
-int uplink_start(struct vswitch *s, uint64_t *frames, unsigned core, void *(*alloc)(size_t bytes),
-                 void (*address)(unsigned number, uint8_t mac[6]))
+/* The state of the link, and whether it has changed. */
+static bool look_at_link(struct card *c)
+{
+    struct nic_link l = c->nic.driver->link(&c->nic);
+    bool changed = l.up != c->shown->link_up || (l.up && l.mbits != c->shown->mbits);
+
+    c->shown->link_up = l.up;
+    c->shown->full_duplex = l.full_duplex;
+    c->shown->mbits = l.mbits;
+    return changed;
+}
+
+static void say_link(const struct card *c)
+{
+    const struct abi_nic *s = c->shown;
+
+    if (s->link_up)
+        log_info("network card %s: link up, %u Mbit/s, %s duplex", c->nic.name, s->mbits,
+                 s->full_duplex ? "full" : "half");
+    else
+        log_info("network card %s: link down", c->nic.name);
+}
+
+static void show(struct card *c)
+{
+    static const char *const irqs[] = {[ARCH_IRQ_NONE] = "polled",
+                                       [ARCH_IRQ_LINE] = "interrupt line",
+                                       [ARCH_IRQ_MSI] = "MSI",
+                                       [ARCH_IRQ_MSIX] = "MSI-X"};
+    struct abi_nic *s = c->shown;
+
+    (void)str_copy(s->name, sizeof(s->name), c->nic.name);
+    (void)str_copy(s->driver, sizeof(s->driver), c->nic.driver->name);
+    s->place = c->bdf;
+    memcpy(s->mac, c->nic.mac, sizeof(s->mac));
+    s->irq = (uint8_t)c->nic.irq;
+    log_info("network card %s at " PLACE ", driver %s, %s", s->name, PLACE_OF(c->bdf), s->driver,
+             irqs[c->nic.irq]);
+    (void)look_at_link(c);
+    say_link(c);
+}
+
+int uplink_start(struct vswitch *s, uint64_t *frames, struct abi_nic *shown, unsigned core,
+                 void *(*alloc)(size_t bytes), void (*address)(unsigned number, uint8_t mac[6]))
 {
     int rc;
 
@@ -188,6 +235,7 @@ int uplink_start(struct vswitch *s, uint64_t *frames, unsigned core, void *(*all
         return -E_NOENT;
     vswitch = s;
     became = frames;
+    card.shown = shown;
     for (unsigned i = 0; i < NIC_HEARS_MAX; i++)
         address(i, card.nic.hears[i]);
     card.nic.hear_count = NIC_HEARS_MAX;
@@ -203,16 +251,8 @@ int uplink_start(struct vswitch *s, uint64_t *frames, unsigned core, void *(*all
         return rc;
     }
     card.present = true;
+    show(&card);
     return 0;
-}
-
-static void look_at_link(struct card *c)
-{
-    struct nic_link l = c->nic.driver->link(&c->nic);
-
-    if (l.up != c->link.up)
-        log_info("network card %s: link %s", c->nic.name, l.up ? "up" : "down");
-    c->link = l;
 }
 
 uint64_t uplink_poll(uint64_t now)
@@ -224,9 +264,12 @@ uint64_t uplink_poll(uint64_t now)
         return NEVER;
     /* Before looking at the ring: later arrivals set it again. */
     __atomic_store_n(&c->asked, false, __ATOMIC_SEQ_CST);
-    if (__atomic_exchange_n(&c->link_changed, false, __ATOMIC_ACQUIRE))
-        look_at_link(c);
+    if (__atomic_exchange_n(&c->link_changed, false, __ATOMIC_ACQUIRE) && look_at_link(c))
+        say_link(c);
     done = c->nic.driver->receive(&c->nic, POLL_BUDGET);
+    c->shown->rx_frames = c->nic.rx_frames;
+    c->shown->rx_dropped = c->nic.rx_dropped;
+    c->shown->interrupts = c->interrupts;
     if (done == POLL_BUDGET) {
         __atomic_store_n(&c->asked, true, __ATOMIC_RELEASE);
         return now;

@@ -1,6 +1,7 @@
 /* The physical network cards as the switch's uplink (nic.c). */
 #pragma once
 
+#include "hv/abi/net.h"
 #include "hv/types.h"
 #include "net/switch.h"
 
@@ -12,9 +13,10 @@ const uint8_t *uplink_address(void);
 /* Brings up the card that was found, attaches it to the switch, and has its interrupt come to
  * `core`. `alloc` returns zeroed, page-aligned, physically contiguous host memory below 4 GB
  * (identity-mapped) or NULL. `frames`: NET_DROPS counters of what happened to received frames,
- * written on `core`. `address` gives the Ethernet addresses of management and guests, by number.
- * Boot core, start-up. -E_NOENT if none was found. */
-int uplink_start(struct vswitch *s, uint64_t *frames, unsigned core, void *(*alloc)(size_t bytes),
+ * written on `core`; `shown` is kept up to date. `address` gives the Ethernet addresses of
+ * management and guests, by number. Boot core, start-up. -E_NOENT if none was found. */
+int uplink_start(struct vswitch *s, uint64_t *frames, struct abi_nic *shown, unsigned core,
+                 void *(*alloc)(size_t bytes),
                  void (*address)(unsigned number, uint8_t mac[6])) MUST_CHECK;
 /* Moves received frames to the switch, two in a call. Only on the `core` of uplink_start(), from
  * the run loop and never from the interrupt handler, which only sets flags. Returns when it must be

@@ -192,6 +192,7 @@ struct abi_host {
     char serial[32]; /* the console's port, or empty */
     struct abi_topology topology;
     struct boot_options options;       /* from the kernel's command line, in force */
+    struct abi_nic nic_state;          /* the uplink */
     uint64_t uplink_frames[NET_DROPS]; /* frames that came in from outside, by enum net_drop */
     /* Bytes of each guest's console that never reached the host's serial line, since the guest was
      * made. */

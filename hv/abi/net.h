@@ -51,3 +51,20 @@ enum net_drop {
     NET_DROP_RATE,    /* too many broadcasts */
     NET_DROPS
 };
+
+/* How a network card interrupts. */
+enum abi_nic_irq { ABI_NIC_POLLED, ABI_NIC_LINE, ABI_NIC_MSI, ABI_NIC_MSIX, ABI_NIC_IRQS };
+
+/* A network card of the host. */
+struct abi_nic {
+    char name[32];   /* "82540EM"; empty: none */
+    char driver[16]; /* "e1000" */
+    uint32_t place;  /* segment << 16 | bus << 8 | device << 3 | function */
+    uint8_t mac[6];  /* the card's own */
+    uint8_t irq;     /* enum abi_nic_irq */
+    uint8_t link_up, full_duplex;
+    uint8_t pad0[3];
+    uint32_t mbits;      /* 0: unknown */
+    uint64_t interrupts; /* 0: none was seen, and it is polled */
+    uint64_t rx_frames, rx_dropped, tx_frames, tx_dropped;
+};

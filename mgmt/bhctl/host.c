@@ -60,6 +60,17 @@ static void say_cpu(const json_t *h)
                   text_of(h, "virtualization"));
 }
 
+static void say_card(const json_t *n)
+{
+    char link[FORMAT_MAX] = "link down";
+
+    if (json_is_true(json_object_get(n, "link_up")))
+        (void)snprintf(link, sizeof(link), "link up, %" PRIu64 " Mbit/s", number_of(n, "mbits"));
+    say_field("card", "%s at %s, driver %s, interrupts %s, %s, %s", text_of(n, "name"),
+              text_of(n, "pci"), text_of(n, "driver"), text_of(n, "interrupt"), link,
+              text_of(n, "mac"));
+}
+
 static void say_host(const json_t *h)
 {
     const json_t *network = json_object_get(h, "network"), *core, *part;
@@ -84,6 +95,10 @@ static void say_host(const json_t *h)
     say_memory(json_object_get(h, "memory"));
     say_field("network", "%s, %s, netmask %s", text_of(network, "nic"), text_of(network, "address"),
               text_of(network, "netmask"));
+    json_array_foreach(json_object_get(network, "cards"), i, part)
+    {
+        say_card(part);
+    }
 }
 
 static void say_summary(const json_t *h)

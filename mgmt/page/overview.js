@@ -44,6 +44,10 @@ function threadsOf({topology: t}) {
 
 const placeOf = (c) => `package ${c.package}, physical core ${c.physical_core}, thread ${c.thread}, node ${c.node}, APIC id ${c.apic_id}`;
 
+function cardText(c) {
+    return `${c.name}, driver ${c.driver}, interrupts: ${c.interrupt}, link ${c.link_up ? `up, ${c.mbits} Mbit/s` : "down"}`;
+}
+
 export function overviewView() {
     const machine = factCard("Machine"), cores = el("ul", {class: "cores", "aria-label": "Cores"});
     const coreCard = el("section", {class: "card", "aria-label": "Cores"}, el("h3", null, "Cores"), cores);
@@ -92,7 +96,7 @@ export function overviewView() {
 
             machine.show(["Processor", host.cpu], ["TSC", `${count(host.tsc.hz / 1000)} kHz by ${saidBy(host.tsc)}`], ["Threads", threadsOf(host)], ["Serial console", host.serial_console],
                          ["Memory", `${megabytes(all - free)} of ${megabytes(all)} in use`, bar((all - free) / all)],
-                         ["For guests", megabytes(guests)], ["Network", `${host.network.nic}, ${host.network.address}`]);
+                         ["For guests", megabytes(guests)], ["Network", `${host.network.nic}, ${host.network.address}`], ...(host.network.cards ?? []).map((c) => ["Network card", cardText(c)]));
             cores.replaceChildren(...host.cores.map((c) => el("li", {title: placeOf(c)}, el("span", null, `core ${c.id}`), bar(c.load),
                 el("span", null, `${percent(c.load)}, ${c.vcpus} ${c.vcpus === 1 ? "vCPU" : "vCPUs"}`))));
         },

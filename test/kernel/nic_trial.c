@@ -223,7 +223,8 @@ static void *alloc(size_t bytes)
 _Noreturn void hv_main(const struct boot_info *b)
 {
     static uint64_t frames[NET_DROPS];
-    const struct net_setup setup = {.tsc_hz = arch_tsc_hz(), .uplink_frames = frames};
+    static struct abi_nic nic;
+    const struct net_setup setup = {.tsc_hz = arch_tsc_hz(), .uplink_frames = frames, .nic = &nic};
     int rc;
 
     hostmem_init(b->memory);
@@ -239,6 +240,7 @@ _Noreturn void hv_main(const struct boot_info *b)
     if (net_start_uplink(0, alloc))
         finish("failed: the card does not start");
     log_info("trial: card %s", net_uplink_name());
+    log_info("trial: link %s, %u Mbit/s", nic.link_up ? "up" : "down", nic.mbits);
     await_address();
     try_sizes();
     measure();

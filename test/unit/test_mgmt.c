@@ -1068,6 +1068,41 @@ static void metrics(void **state)
     memset(answered, 0, sizeof(answered));
 }
 
+static void network_card(void **state)
+{
+    (void)state;
+    assert_int_equal(GET("/v1/host"), 200);
+    assert_non_null(strstr(body, "\"cards\":[]"));
+    assert_int_equal(GET("/metrics"), 200);
+    assert_null(strstr(body, "bulkhead_nic_"));
+    host.nic_state = (struct abi_nic){.name = "82574L",
+                                      .driver = "e1000e",
+                                      .place = 0x20000 | 0x11 << 8 | 3 << 3 | 1,
+                                      .mac = {0x52, 0x54, 0, 0x12, 0x34, 0x56},
+                                      .irq = ABI_NIC_MSIX,
+                                      .link_up = 1,
+                                      .full_duplex = 1,
+                                      .mbits = 1000,
+                                      .interrupts = 4,
+                                      .rx_frames = 5,
+                                      .rx_dropped = 6,
+                                      .tx_frames = 7,
+                                      .tx_dropped = 8};
+    assert_int_equal(GET("/v1/host"), 200);
+    assert_non_null(
+        strstr(body, "\"cards\":[{\"name\":\"82574L\",\"driver\":\"e1000e\",\"pci\":"
+                     "\"0002:11:03.1\",\"mac\":\"52:54:00:12:34:56\",\"interrupt\":\"msi-x\","
+                     "\"interrupts\":4,\"link_up\":true,\"full_duplex\":true,\"mbits\":1000,"
+                     "\"received\":5,\"received_dropped\":6,\"sent\":7,\"sent_dropped\":8}]"));
+    assert_int_equal(GET("/metrics"), 200);
+    assert_non_null(strstr(body, "bulkhead_nic_info{name=\"82574L\",driver=\"e1000e\","
+                                 "interrupt=\"msi-x\"} 1\n"));
+    assert_non_null(strstr(body, "bulkhead_nic_link_bits_per_second 1000000000\n"));
+    assert_non_null(strstr(body, "bulkhead_nic_frames_total{direction=\"transmit\"} 7\n"));
+    assert_non_null(strstr(body, "bulkhead_nic_dropped_frames_total{direction=\"receive\"} 6\n"));
+    host.nic_state = (struct abi_nic){.name = ""};
+}
+
 static void typing_and_actions(void **state)
 {
     (void)state;
@@ -1116,6 +1151,7 @@ int main(void)
         TEST(host_actions),
         TEST(other_sites),
         TEST(metrics),
+        TEST(network_card),
         TEST(what_happened),
         TEST(followed),
         TEST(host_field),
