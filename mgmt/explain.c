@@ -17,19 +17,19 @@ static unsigned vcpu_count(const struct api_view *v, unsigned number)
 /* Checks whichever vCPU was refused. */
 static void find_check(const struct api_view *v, unsigned number, char *check, size_t size)
 {
-    const char *manual = state_vmcs.manual;
+    const struct state_table *t = &state_vmcs;
 
     for (unsigned i = 0; i < vcpu_count(v, number); i++) {
         const struct api_vcpu id = {number, i};
         unsigned core = v->vcpu(id)->core;
         const struct abi_snapshot *s = v->snapshot(id, ABI_SNAPSHOT_DEATH);
 
-        manual = state_of(s->kind)->manual;
-        if (report_first_failure(state_of(s->kind), &s->vmcs,
-                                 &v->caps[core < ABI_CORES_MAX ? core : 0], check, size))
+        t = state_of(s->kind);
+        if (report_first_failure(t, &s->vmcs, &v->caps[core < ABI_CORES_MAX ? core : 0], check,
+                                 size))
             return;
     }
-    (void)fmt(check, size, "no check of the %s fails", manual);
+    (void)fmt(check, size, "no check of the %s fails%s", t->manual, t->refused);
 }
 
 /* When the last state of a guest's vCPUs was recorded: the earliest of them. */

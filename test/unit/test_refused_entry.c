@@ -1,6 +1,7 @@
 /* SOURCES: @mgmt @llhttp */
 /* What the management guest knows about VM entries that the CPU would refuse, or has refused. */
 #include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/vmcb_fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include "mgmt/controls.h"
 #include "mgmt/explain.h"
@@ -202,6 +203,25 @@ static void a_death(void **state)
     assert_non_null(strstr(g.why, ": no check of the SDM fails"));
 }
 
+/* Of VMRUN, which may leave the host's registers in the VMCB. */
+static void a_refused_vmrun(void **state)
+{
+    struct abi_guest g;
+
+    (void)state;
+    guests[1].state = ABI_GUEST_CRASHED;
+    snapshots[1] = (struct abi_snapshot){.sequence = 1, .kind = ABI_STATE_SVM, .tsc = 1};
+    strcpy(guests[1].why, failed);
+    vmcs_set(&snapshots[1].vmcs, VMCB_ROW_GUEST_ASID, 0);
+    g = guests[1];
+    explain_guest(&view, 1, &g);
+    assert_non_null(strstr(g.why, ": control.asid.zero 0x0 (ASID 0 is the host's)"));
+    vmcs_set(&snapshots[1].vmcs, VMCB_ROW_GUEST_ASID, 1);
+    g = guests[1];
+    explain_guest(&view, 1, &g);
+    assert_non_null(strstr(g.why, ": no check of the APM fails; but the refused VMRUN may have"));
+}
+
 /* Snapshots of a later life explain nothing, and a snapshot that cannot come is not waited for. */
 static void another_life(void **state)
 {
@@ -230,7 +250,7 @@ static void another_life(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(a_change), TEST(a_profile), TEST(a_death),
-                                       TEST(another_life)};
+                                       TEST(a_refused_vmrun), TEST(another_life)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
