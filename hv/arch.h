@@ -67,6 +67,9 @@ void arch_cores_choose(bool smt);
 /* All hardware threads, core 0 first; NULL beyond the last. Constant after arch_cores_choose(). */
 const struct abi_thread *arch_thread(unsigned i);
 unsigned arch_thread_count(void);
+unsigned arch_core_node(unsigned core);
+/* The memory of the nodes, range by range; NULL beyond the last. None if all is of one node. */
+const struct abi_near *arch_near_memory(unsigned i);
 struct abi_topology arch_topology(void);
 
 /* Runs main(core) on every other core, in parallel; returns at once. The calling (boot) core then

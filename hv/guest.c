@@ -96,10 +96,61 @@ void guest_give_back(struct guest *g)
     g->pool_count = 0;
 }
 
+/* On the node of the core that makes and mostly runs the guest. NULL: it does not fit there, or all
+ * memory is of one node. */
+static void *alloc_near(const struct guest *g, uint64_t size, uint64_t align)
+{
+    unsigned node = arch_core_node(g->life.entity.core);
+    const struct abi_near *n;
+    void *p = NULL;
+
+    for (unsigned i = 0; !p && (n = arch_near_memory(i)); i++) {
+        if (n->node == node)
+            p = hostmem_alloc_in(size, align, n->base, n->base + n->size, MEM_GUEST, g->number);
+        job_rest();
+    }
+    return p;
+}
+
+static uint64_t overlap(const struct gmem_range *r, const struct abi_near *n)
+{
+    uint64_t base = arch_hpa(r->base).v, from = max_u64(base, n->base);
+    uint64_t to = min_u64(base + r->size, n->base + n->size);
+
+    return to > from ? to - from : 0;
+}
+
+/* Says so if the guest has not got all its RAM on its core's node. */
+static void count_near(const struct guest *g)
+{
+    unsigned node = arch_core_node(g->life.entity.core);
+    uint64_t near = arch_near_memory(0) ? 0 : g->config.memory;
+    const struct abi_near *n;
+
+    for (unsigned i = 0; (n = arch_near_memory(i)); i++) {
+        for (unsigned k = 0; n->node == node && k < gmem_range_count(&g->mem); k++) {
+            const struct gmem_range r = gmem_range(&g->mem, k);
+
+            near += overlap(&r, n);
+        }
+        job_rest();
+    }
+    g->status->near_memory = near;
+    if (near < g->config.memory)
+        log_guest_warn(g, "%lu of its %lu KiB are on node %u, its core's; the rest is elsewhere",
+                       near >> 10, g->config.memory >> 10, node);
+}
+
 static void *alloc_ram(const struct guest *g, uint64_t size)
 {
     void *p = NULL;
 
+    if (size >= PAGE_SIZE_1G)
+        p = alloc_near(g, size, PAGE_SIZE_1G);
+    if (!p)
+        p = alloc_near(g, size, PAGE_SIZE_2M);
+    if (p)
+        return p;
     if (size >= PAGE_SIZE_1G)
         p = hostmem_alloc(size, PAGE_SIZE_1G, MEM_GUEST, g->number);
     job_rest();
@@ -144,6 +195,7 @@ static int take_ram(struct guest *g)
         at = at + n == MEMORY_HOLE ? MEMORY_ABOVE : at + n;
         job_rest();
     }
+    count_near(g);
     return 0;
 }
 

@@ -29,6 +29,18 @@ void *hostmem_alloc(uint64_t size, uint64_t align, enum mem_owner_kind kind, uns
     return rc ? NULL : arch_ptr(a);
 }
 
+void *hostmem_alloc_in(uint64_t size, uint64_t align, uint64_t from, uint64_t limit,
+                       enum mem_owner_kind kind, unsigned guest)
+{
+    hpa_t a;
+    int rc;
+
+    spin_lock(&lock);
+    rc = mem_alloc_in(map, align_up(size, PAGE_SIZE), align, from, limit, kind, guest, &a);
+    spin_unlock(&lock);
+    return rc ? NULL : arch_ptr(a);
+}
+
 void *hostmem_alloc_zeroed(uint64_t size, enum mem_owner_kind kind)
 {
     void *p = hostmem_alloc(size, PAGE_SIZE, kind, 0);

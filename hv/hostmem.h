@@ -10,6 +10,9 @@
 void hostmem_init(struct mem_map *map);
 /* Whole pages, below 4 GB if possible. The memory is not cleared. NULL: none left. */
 void *hostmem_alloc(uint64_t size, uint64_t align, enum mem_owner_kind kind, unsigned guest);
+/* The same within these addresses. */
+void *hostmem_alloc_in(uint64_t size, uint64_t align, uint64_t from, uint64_t limit,
+                       enum mem_owner_kind kind, unsigned guest);
 /* From now on these guests, a bit each, may map an allocation of MEM_REGION. */
 void hostmem_set_owners(void *p, uint64_t size, unsigned guests);
 /* Start-up only: clearing takes long. */

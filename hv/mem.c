@@ -154,14 +154,15 @@ static void take(struct mem_map *m, unsigned at, const struct mem_range *r)
     join_neighbours(m, at);
 }
 
-/* The highest aligned base in `r` where `size` bytes fit below `limit`, or 0. */
-static uint64_t fit(const struct mem_range *r, uint64_t size, uint64_t align, uint64_t limit)
+/* The highest aligned base in `r` where `size` bytes fit into [from, limit), or 0. */
+static uint64_t fit(const struct mem_range *r, uint64_t size, uint64_t align, uint64_t from,
+                    uint64_t limit)
 {
     uint64_t floor, end, base;
 
     if (r->kind != MEM_FREE || r->size < size)
         return 0;
-    floor = max_u64(r->base, 1ull << 20);
+    floor = max_u64(max_u64(r->base, from), 1ull << 20);
     end = min_u64(range_end(r), limit);
     if (end < size || end - size < floor)
         return 0;
@@ -172,12 +173,18 @@ static uint64_t fit(const struct mem_range *r, uint64_t size, uint64_t align, ui
 int mem_alloc(struct mem_map *m, uint64_t size, uint64_t align, uint64_t limit,
               enum mem_owner_kind kind, unsigned guest, hpa_t *out)
 {
+    return mem_alloc_in(m, size, align, 0, limit, kind, guest, out);
+}
+
+int mem_alloc_in(struct mem_map *m, uint64_t size, uint64_t align, uint64_t from, uint64_t limit,
+                 enum mem_owner_kind kind, unsigned guest, hpa_t *out)
+{
     if (size == 0 || size % PAGE_SIZE || align < PAGE_SIZE || (align & (align - 1)))
         return -E_INVAL;
     if (!has_room(m, is_loose(kind)))
         return -E_NOSPC;
     for (unsigned i = m->count; i > 0; i--) {
-        uint64_t base = fit(&m->ranges[i - 1], size, align, limit);
+        uint64_t base = fit(&m->ranges[i - 1], size, align, from, limit);
 
         if (!base)
             continue;

@@ -43,9 +43,12 @@ struct mem_map {
 int mem_add(struct mem_map *m, uint64_t base, uint64_t size, enum mem_owner_kind kind,
             unsigned guest) MUST_CHECK;
 
-/* First fit, from the top of memory down, never below 1 MB and never at or above `limit`. `size`
- * and `align` are multiples of PAGE_SIZE, align a power of two. The memory is not cleared.
+/* First fit, from the top of [from, limit) down, never below 1 MB. `size` and `align` are multiples
+ * of PAGE_SIZE, align a power of two. The memory is not cleared.
  * -E_NOMEM; -E_NOSPC: the table could not hold it and everything that may still be freed. */
+int mem_alloc_in(struct mem_map *m, uint64_t size, uint64_t align, uint64_t from, uint64_t limit,
+                 enum mem_owner_kind kind, unsigned guest, hpa_t *out) MUST_CHECK;
+/* The same from 0 on. */
 int mem_alloc(struct mem_map *m, uint64_t size, uint64_t align, uint64_t limit,
               enum mem_owner_kind kind, unsigned guest, hpa_t *out) MUST_CHECK;
 

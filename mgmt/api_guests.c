@@ -143,6 +143,7 @@ void get_guest(struct call *c, char *const *arg)
     json_u64(j, "started_tsc", g.started_tsc);
     json_u64(j, "stopped_tsc", g.stopped_tsc);
     json_u64(j, "short_lives", g.short_lives);
+    json_u64(j, "near_memory", g.near_memory);
     json_u64(j, "large_pages_split", g.large_pages_split);
     json_u64(j, "serial_bytes_lost", c->v->host->console_lost[number]);
     if (g.state == ABI_GUEST_RESTARTING)

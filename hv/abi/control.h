@@ -392,6 +392,7 @@ struct abi_guest {
     uint64_t next_start_tsc;    /* with ABI_GUEST_RESTARTING */
     struct guest_config config; /* as requested: core -1 if the root chose */
     uint64_t frames_sent, frames_received, frames_dropped; /* virtio-net */
+    uint64_t near_memory;               /* bytes of its RAM on the NUMA node of its core */
     uint64_t large_pages_split;         /* since it was made; at most one for each 2 MB of RAM */
     uint64_t frames_refused[NET_DROPS]; /* of the frames sent, by enum net_drop */
 };

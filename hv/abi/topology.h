@@ -27,6 +27,12 @@ struct abi_thread {
     uint16_t state;  /* enum abi_thread_state */
 };
 
+/* Memory of one node. */
+struct abi_near {
+    uint64_t base, size;
+    uint32_t node, reserved;
+};
+
 /* How many the machine has; `running` of its threads run guests. */
 struct abi_topology {
     uint32_t packages, cores, threads, nodes, running, reserved;

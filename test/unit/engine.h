@@ -80,6 +80,17 @@ unsigned arch_core_self(void)
 {
     return self;
 }
+/* The memory of nodes; core n is on node engine_node[n]. */
+static struct abi_near engine_near[2];
+static unsigned engine_nears, engine_node[ENGINE_CORES];
+unsigned arch_core_node(unsigned core)
+{
+    return engine_node[core];
+}
+const struct abi_near *arch_near_memory(unsigned i)
+{
+    return i < engine_nears ? &engine_near[i] : NULL;
+}
 unsigned arch_thread_count(void)
 {
     return ENGINE_CORES;
@@ -680,6 +691,7 @@ const struct virt_ops *virt_backend(void)
 /* ---- the machine ---- */
 
 static struct mem_map host_map;
+static uint8_t *host_bytes;
 static uint64_t free_at_start;
 
 static struct guest_config config_of(const char *name, unsigned core)
@@ -732,7 +744,7 @@ static void engine_start(void)
 {
     struct guest_config mgmt = config_of(CONFIG_MANAGEMENT_NAME, 0);
     struct guest *m;
-    uint8_t *bytes = aligned_alloc(PAGE_SIZE_2M, HOST_BYTES);
+    uint8_t *bytes = host_bytes = aligned_alloc(PAGE_SIZE_2M, HOST_BYTES);
 
     memset(bytes, 0, HOST_BYTES);
     assert_int_equal(mem_add(&host_map, (uintptr_t)bytes, HOST_BYTES, MEM_FREE, 0), 0);

@@ -625,6 +625,43 @@ static void refused(void **state)
     assert_int_equal(deploy(&c), -E_INVAL);
 }
 
+/* RAM comes from the node of the guest's core while that has enough, else from anywhere. */
+static void memory_of_its_node(void **state)
+{
+    uint64_t half = HOST_BYTES / 2;
+    struct guest_config c;
+    int64_t n;
+
+    (void)state;
+    engine_near[0] = (struct abi_near){(uintptr_t)host_bytes, half, 0, 0};
+    engine_near[1] = (struct abi_near){(uintptr_t)host_bytes + half, half, 1, 0};
+    engine_nears = 2;
+    for (unsigned node = 0; node < 2; node++) {
+        engine_node[1] = node;
+        c = config_of("one", 1);
+        c.memory = 4 * PAGE_SIZE_2M;
+        n = deploy(&c);
+        assert_int_equal(n, 1);
+        assert_true((guest_get(1)->mem.base - host_bytes >= (ptrdiff_t)half) == (node == 1));
+        assert_int_equal(guest_get(1)->status->near_memory, c.memory);
+        settle();
+        assert_int_equal(call(ABI_CALL_DELETE, 1, 0, 0), 0);
+        settle();
+    }
+    engine_near[1].size = PAGE_SIZE_2M;
+    c = config_of("two", 1);
+    c.memory = 4 * PAGE_SIZE_2M;
+    assert_int_equal(deploy(&c), 1);
+    assert_int_equal(guest_get(1)->mem.size, c.memory);
+    assert_true(guest_get(1)->status->near_memory <= PAGE_SIZE_2M);
+    settle();
+    engine_nears = 0;
+    assert_int_equal(call(ABI_CALL_DELETE, 1, 0, 0), 0);
+    settle();
+    assert_int_equal(deploy(&c), 1);
+    assert_int_equal(guest_get(1)->status->near_memory, c.memory);
+}
+
 /* Pages of further vCPUs exist only once they are needed, and are then the same for later guests of
  * that number. */
 static void pages_of_vcpus(void **state)
@@ -1421,6 +1458,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(it_lives),
+        TEST(memory_of_its_node),
         TEST(pages_of_vcpus),
         TEST(init_and_sipi),
         TEST(kicked),

@@ -85,6 +85,30 @@ static void allocation(void **state)
     check_invariants();
 }
 
+/* The memory of a node may be part of a free range, or of several. */
+static void within(void **state)
+{
+    hpa_t a;
+
+    (void)state;
+    add(0, 64 * MB, MEM_FREE);
+    assert_int_equal(mem_alloc_in(&map, 4 * MB, 2 * MB, 8 * MB, 16 * MB, MEM_GUEST, 1, &a), 0);
+    assert_int_equal(a.v, 12 * MB);
+    assert_int_equal(mem_alloc_in(&map, 4 * MB, 2 * MB, 8 * MB, 16 * MB, MEM_GUEST, 1, &a), 0);
+    assert_int_equal(a.v, 8 * MB);
+    assert_int_equal(mem_alloc_in(&map, PAGE_SIZE, PAGE_SIZE, 8 * MB, 16 * MB, MEM_GUEST, 1, &a),
+                     -E_NOMEM);
+    /* An aligned base would lie before the beginning. */
+    assert_int_equal(
+        mem_alloc_in(&map, 2 * MB, 2 * MB, 17 * MB, 20 * MB - PAGE_SIZE, MEM_GUEST, 1, &a),
+        -E_NOMEM);
+    assert_int_equal(mem_alloc_in(&map, PAGE_SIZE, PAGE_SIZE, 0, 2 * MB, MEM_GUEST, 1, &a), 0);
+    assert_int_equal(a.v, 2 * MB - PAGE_SIZE);
+    assert_int_equal(
+        mem_alloc_in(&map, PAGE_SIZE, PAGE_SIZE, 100 * MB, UINT64_MAX, MEM_GUEST, 1, &a), -E_NOMEM);
+    check_invariants();
+}
+
 static void refusals(void **state)
 {
     hpa_t a;
@@ -217,6 +241,7 @@ int main(void)
         cmocka_unit_test_setup(rounding, setup),
         cmocka_unit_test_setup(later_ranges_win, setup),
         cmocka_unit_test_setup(allocation, setup),
+        cmocka_unit_test_setup(within, setup),
         cmocka_unit_test_setup(refusals, setup),
         cmocka_unit_test_setup(hostile_firmware, setup),
         cmocka_unit_test_setup(a_full_table, setup),

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "hv/arch.h"
 #include "hv/types.h"
 
 #define ACPI_CPUS_MAX      1024
@@ -57,12 +58,6 @@ struct acpi_serial {
     bool fifo;
 };
 
-/* Memory of one node. */
-struct acpi_memory {
-    uint64_t base, size;
-    uint32_t node;
-};
-
 /* SRAT. A node's number is the place of its proximity domain in the table, from 0. */
 struct acpi_nodes {
     uint32_t domains[ACPI_NODES_MAX];
@@ -71,7 +66,7 @@ struct acpi_nodes {
         uint32_t apic_id, node;
     } cpus[ACPI_CPUS_MAX];
     unsigned cpu_count;
-    struct acpi_memory memory[ACPI_MEMORY_MAX];
+    struct abi_near memory[ACPI_MEMORY_MAX];
     unsigned memory_count;
 };
 

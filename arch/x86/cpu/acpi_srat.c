@@ -46,7 +46,7 @@ static bool add_memory(struct acpi_nodes *n, uint64_t base, uint64_t size, uint3
     node = node_of(n, domain);
     if (n->memory_count == ACPI_MEMORY_MAX || node == ACPI_NODES_MAX)
         return false;
-    n->memory[n->memory_count++] = (struct acpi_memory){base, size, node};
+    n->memory[n->memory_count++] = (struct abi_near){.base = base, .size = size, .node = node};
     return true;
 }
 

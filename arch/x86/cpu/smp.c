@@ -29,6 +29,8 @@ static void (*volatile core_main)(unsigned core);
 
 static struct abi_thread threads[ABI_THREADS_MAX]; /* the boot core first, then as in the MADT */
 static unsigned thread_count;
+static uint32_t node_of_core[ARCH_CORES_MAX];
+static const struct acpi_nodes *nodes;
 
 /* The TSCs must be in step. The new core takes its sample between two of the boot core's. */
 static uint32_t sync_step;
@@ -208,6 +210,7 @@ static void start_all(struct mem_map *m, uint8_t page)
 
 void smp_start(const struct acpi_info *a, struct mem_map *m, uint64_t trampoline_page)
 {
+    nodes = &a->nodes;
     list_threads(a);
     if (thread_count == 1)
         return;
@@ -235,11 +238,24 @@ void arch_cores_choose(bool smt)
     for (unsigned i = 1; i < thread_count; i++)
         if (threads[i].state == ABI_THREAD_RUNS)
             cpu_number(cpu_of(&threads[i]));
+    for (unsigned i = 0; i < thread_count; i++)
+        if (threads[i].state == ABI_THREAD_RUNS)
+            node_of_core[threads[i].number] = threads[i].node;
 }
 
 const struct abi_thread *arch_thread(unsigned i)
 {
     return i < thread_count ? &threads[i] : NULL;
+}
+
+unsigned arch_core_node(unsigned core)
+{
+    return node_of_core[core];
+}
+
+const struct abi_near *arch_near_memory(unsigned i)
+{
+    return nodes->count > 1 && i < nodes->memory_count ? &nodes->memory[i] : NULL;
 }
 
 unsigned arch_thread_count(void)

@@ -7,5 +7,5 @@
 
 /* Starts every enabled processor of the MADT, one after another, and parks it: arch_cores_choose()
  * decides later which of them run guests. `trampoline` is a free page below 1 MB; 0: none, and the
- * boot core stays alone. Boot core. */
+ * boot core stays alone. *a stays. Boot core. */
 void smp_start(const struct acpi_info *a, struct mem_map *m, uint64_t trampoline);
