@@ -157,36 +157,38 @@ int reader_root(struct reader *r, const char *what)
 
 /* ---- the field that an object describes ---- */
 
-static int check_name(struct reader *r, int object, const struct vmcs_field *f)
+static int check_name(struct reader *r, int object, const struct state_table *table,
+                      const char *right)
 {
     int t = reader_member(r->j, object, "name");
     char name[64];
 
-    if (t < 0 || json_is(r->j, t, f->name))
+    if (t < 0 || json_is(r->j, t, right))
         return 0;
     reader_show(r->j, t, name, sizeof(name));
-    return reader_fail(r, t, "name: the field with this encoding is %s, not %s", f->name, name);
+    return reader_fail(r, t, "name: the field with this %s is %s, not %s", table->key, right, name);
 }
 
-int reader_field(struct reader *r, int object, int index, uint64_t *listed)
+int reader_field(struct reader *r, const struct state_table *t, int object, int index,
+                 uint64_t *listed)
 {
-    const struct vmcs_field *f;
-    uint64_t encoding;
-    unsigned row;
+    const char *name;
+    uint64_t key;
+    int row;
 
     (void)snprintf(r->where, sizeof(r->where), "fields[%d]", index);
-    if (reader_need_hex(r, object, "encoding", 32, &encoding))
+    if (reader_need_hex(r, object, t->key, 32, &key))
         return -E_FORMAT;
-    f = vmcs_field_by_encoding((uint32_t)encoding);
-    if (!f)
-        return reader_fail(r, object, "encoding: no field of the VMCS is 0x%x", (unsigned)encoding);
-    (void)snprintf(r->where, sizeof(r->where), "fields[%d] (%s)", index, f->name);
-    if (check_name(r, object, f))
+    row = state_row_by_key(t, (uint32_t)key);
+    if (row < 0)
+        return reader_fail(r, object, "%s: no field of the %s is 0x%x", t->key, t->name,
+                           (unsigned)key);
+    name = t->row((unsigned)row).name;
+    (void)snprintf(r->where, sizeof(r->where), "fields[%d] (%s)", index, name);
+    if (check_name(r, object, t, name))
         return -E_FORMAT;
-    for (row = 0; vmcs_field(row) != f; row++)
-        ;
-    if (row_in(listed, row))
+    if (row_in(listed, (unsigned)row))
         return reader_fail(r, object, "is given twice");
     listed[row / 64] |= 1ull << (row % 64);
-    return (int)row;
+    return row;
 }

@@ -19,13 +19,14 @@ struct reader_error {
     char text[READER_MESSAGE]; /* "fields[3] (GUEST_RIP): value: more than 64 bits" */
 };
 
-/* An answer with a VMCS: GET .../vmcs or a snapshot, decoded or not. */
+/* An answer with a VMCS or VMCB: GET .../vmcs, .../vmcb or a snapshot, decoded or not. */
 struct vmcs_file {
+    const struct state_table *table; /* which of them */
     struct abi_vmcs vmcs;
-    uint64_t listed[ROW_WORDS];     /* rows in the file, with a value or as absent */
-    struct abi_caps caps;           /* present 1: from the control words in the file */
-    uint64_t wanted[ABI_CONTROLS];  /* valid if `caps` is present */
-    uint64_t settled[ABI_CONTROLS]; /* bits that `wanted` and `caps` cover */
+    uint64_t listed[ROW_WORDS];          /* rows in the file, with a value or as absent */
+    struct abi_caps caps;                /* present 1: from the control words in the file */
+    uint64_t wanted[ABI_CONTROL_WORDS];  /* valid if `caps` is present */
+    uint64_t settled[ABI_CONTROL_WORDS]; /* bits that `wanted` and `caps` cover */
     bool has_bitmaps;
     uint8_t bitmaps[ABI_BITMAPS_SIZE];
 };

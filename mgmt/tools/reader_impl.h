@@ -27,5 +27,6 @@ int reader_hex(struct reader *r, int t, const char *name, unsigned bits, uint64_
 int reader_need_hex(struct reader *r, int object, const char *name, unsigned bits, uint64_t *v);
 /* "true", "null", "7" */
 bool reader_is_literal(const struct json *j, int t, const char *s);
-/* The row that "encoding" names, added to `listed`; sets r->where. */
-int reader_field(struct reader *r, int object, int index, uint64_t *listed);
+/* The row that "encoding" or "offset" names, added to `listed`; sets r->where. */
+int reader_field(struct reader *r, const struct state_table *t, int object, int index,
+                 uint64_t *listed);

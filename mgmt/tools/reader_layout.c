@@ -68,7 +68,7 @@ int reader_layout(const struct json *j, struct vmcs_layout *out, struct reader_e
     array = reader_objects(&r, 0, "fields");
     t = array + 1;
     for (int i = 0; array >= 0 && i < j->tokens[array].size; i++) {
-        int row = reader_field(&r, t, i, listed);
+        int row = reader_field(&r, &state_vmcs, t, i, listed);
 
         if (row < 0 || read_layout_field(&r, t, (unsigned)row, &out->field[row]))
             return -E_FORMAT;

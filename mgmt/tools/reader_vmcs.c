@@ -24,31 +24,10 @@ static uint64_t *capability_of(struct abi_caps *caps, int control)
     return words[control];
 }
 
-/* An entry in a control word's "bits": {"name", "wanted", "forced": null, 0 or 1}. */
-static int read_control_bit(struct reader *r, struct vmcs_file *f, int control, uint32_t encoding,
-                            int object)
+/* What the CPU forced a bit to: null, 0 or 1. */
+static int read_forced(struct reader *r, uint64_t *capability, uint64_t mask, const char *bit,
+                       int forced)
 {
-    int name = reader_need(r, object, "name", JSMN_STRING);
-    int wanted = reader_member(r->j, object, "wanted");
-    int forced = reader_member(r->j, object, "forced");
-    uint64_t *capability = capability_of(&f->caps, control);
-    const struct decode_bit *bit;
-    char text[64];
-    uint64_t mask;
-
-    if (name < 0)
-        return name;
-    reader_show(r->j, name, text, sizeof(text));
-    bit = vmcs_control_bit_by_name(encoding, text);
-    if (!bit || wanted < 0)
-        return 0;
-    if (!reader_is_literal(r->j, wanted, "true") && !reader_is_literal(r->j, wanted, "false"))
-        return reader_fail(r, wanted, "%s: wanted: must be true or false", text);
-    mask = 1ull << bit->low;
-    f->caps.present = 1;
-    f->settled[control] |= mask;
-    if (reader_is_literal(r->j, wanted, "true"))
-        f->wanted[control] |= mask;
     if (forced < 0 || reader_is_literal(r->j, forced, "null"))
         return 0;
     if (reader_is_literal(r->j, forced, "0"))
@@ -56,13 +35,39 @@ static int read_control_bit(struct reader *r, struct vmcs_file *f, int control, 
     else if (reader_is_literal(r->j, forced, "1"))
         *capability |= mask;
     else
-        return reader_fail(r, forced, "%s: forced: must be null, 0 or 1", text);
+        return reader_fail(r, forced, "%s: forced: must be null, 0 or 1", bit);
     return 0;
 }
 
-static int read_provenance(struct reader *r, struct vmcs_file *f, uint32_t encoding, int object)
+/* An entry in a control word's "bits": {"name", "wanted", "forced": null, 0 or 1}. */
+static int read_control_bit(struct reader *r, struct vmcs_file *f, int control, int object)
 {
-    int control = state_vmcs.control((unsigned)state_row_by_key(&state_vmcs, encoding));
+    int name = reader_need(r, object, "name", JSMN_STRING);
+    int wanted = reader_member(r->j, object, "wanted");
+    char text[64];
+    int bit;
+
+    if (name < 0)
+        return name;
+    reader_show(r->j, name, text, sizeof(text));
+    bit = f->table->control_bit(f->table->control_row((unsigned)control), text);
+    if (bit < 0 || wanted < 0)
+        return 0;
+    if (!reader_is_literal(r->j, wanted, "true") && !reader_is_literal(r->j, wanted, "false"))
+        return reader_fail(r, wanted, "%s: wanted: must be true or false", text);
+    f->caps.present = 1;
+    f->settled[control] |= 1ull << bit;
+    if (reader_is_literal(r->j, wanted, "true"))
+        f->wanted[control] |= 1ull << bit;
+    if (f->table != &state_vmcs)
+        return 0;
+    return read_forced(r, capability_of(&f->caps, control), 1ull << bit, text,
+                       reader_member(r->j, object, "forced"));
+}
+
+static int read_provenance(struct reader *r, struct vmcs_file *f, unsigned row, int object)
+{
+    int control = f->table->control(row);
     int bits, t;
 
     if (control < 0 || reader_member(r->j, object, "bits") < 0)
@@ -70,7 +75,7 @@ static int read_provenance(struct reader *r, struct vmcs_file *f, uint32_t encod
     bits = reader_objects(r, object, "bits");
     t = bits + 1;
     for (int i = 0; bits >= 0 && i < r->j->tokens[bits].size; i++) {
-        if (read_control_bit(r, f, control, encoding, t))
+        if (read_control_bit(r, f, control, t))
             return -E_FORMAT;
         t = json_skip(r->j, t);
     }
@@ -161,7 +166,6 @@ static int read_bitmaps(struct reader *r, struct vmcs_file *f)
 
 static int read_value(struct reader *r, struct vmcs_file *f, unsigned row, int object)
 {
-    const struct vmcs_field *field = vmcs_field(row);
     int t = reader_member(r->j, object, "value");
     uint64_t value;
 
@@ -171,10 +175,19 @@ static int read_value(struct reader *r, struct vmcs_file *f, unsigned row, int o
         vmcs_set_absent(&f->vmcs, row);
         return 0;
     }
-    if (reader_hex(r, t, "value", 4 * dump_digits(field), &value))
+    if (reader_hex(r, t, "value", f->table->row(row).bits, &value))
         return -E_FORMAT;
     vmcs_set(&f->vmcs, row, value);
-    return read_provenance(r, f, field->encoding, object);
+    return read_provenance(r, f, row, object);
+}
+
+/* By the key of the first field. */
+static const struct state_table *table_of(const struct json *j, int array)
+{
+    bool vmcb =
+        array >= 0 && j->tokens[array].size > 0 && reader_member(j, array + 1, state_vmcb.key) >= 0;
+
+    return vmcb ? &state_vmcb : &state_vmcs;
 }
 
 int reader_vmcs(const struct json *j, struct vmcs_file *out, struct reader_error *e)
@@ -186,12 +199,13 @@ int reader_vmcs(const struct json *j, struct vmcs_file *out, struct reader_error
     /* Until the file says otherwise, a control bit may be 0 and may be 1. */
     for (int i = 0; i < ABI_CONTROLS; i++)
         *capability_of(&out->caps, i) = 0xffffffffull << 32;
-    if (reader_root(&r, "a saved answer of GET /v1/guests/{name}/vcpus/{n}/vmcs"))
+    if (reader_root(&r, "a saved answer of GET /v1/guests/{name}/vcpus/{n}/vmcs, or vmcb"))
         return -E_FORMAT;
     array = reader_objects(&r, 0, "fields");
+    out->table = table_of(j, array);
     t = array + 1;
     for (int i = 0; array >= 0 && i < j->tokens[array].size; i++) {
-        int row = reader_field(&r, t, i, out->listed);
+        int row = reader_field(&r, out->table, t, i, out->listed);
 
         if (row < 0 || read_value(&r, out, (unsigned)row, t))
             return -E_FORMAT;

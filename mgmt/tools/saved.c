@@ -1,5 +1,5 @@
 /* The commands about saved answers: dump, diff, raw, check. */
-#include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/vmcb_fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"
 #include "mgmt/report.h"
@@ -18,10 +18,25 @@ static int read_vmcs(struct input *in, unsigned n, const char *path)
     return reader_vmcs(&in->json, &files[n], &e) ? complain_place(in, &e, INPUT_VMCS) : EXIT_OK;
 }
 
+/* The options, for this table. EXIT_OK, or it has complained. */
+static int choose(const struct arguments *a, const struct state_table *t, struct dump_options *o)
+{
+    const char *bad;
+    size_t n;
+
+    *o = a->dump;
+    o->table = t;
+    if (!a->fields || dump_choose_fields(o, a->fields, &bad, &n))
+        return EXIT_OK;
+    return complain("--fields: \"%.*s\" is neither a field of the %s nor its %s", (int)n, bad,
+                    t->name, t->key);
+}
+
 int command_dump(const struct arguments *a)
 {
     struct vmcs_file *f = &files[0];
-    struct dump d = {.options = &a->dump,
+    struct dump_options o;
+    struct dump d = {.options = &o,
                      .vmcs = &f->vmcs,
                      .wanted = f->wanted,
                      .settled = f->settled,
@@ -30,7 +45,7 @@ int command_dump(const struct arguments *a)
     struct json_out *j;
     struct input in;
 
-    if (read_vmcs(&in, 0, a->arg[0]))
+    if (read_vmcs(&in, 0, a->arg[0]) || choose(a, f->table, &o))
         return EXIT_WRONG;
     if (f->has_bitmaps)
         d.bitmaps = f->bitmaps;
@@ -65,20 +80,21 @@ static void put_both(struct json_out *j, const struct input in[2])
 }
 
 /* Reports fields that only one file has, which are not compared. */
-static void note_only(const struct input *in, const uint64_t *has, const uint64_t *other)
+static void note_only(const struct input *in, const struct state_table *t, const uint64_t *has,
+                      const uint64_t *other)
 {
     unsigned count = 0, first = 0;
 
-    for (unsigned row = VMCS_ROWS; row-- > 0;)
+    for (unsigned row = t->rows; row-- > 0;)
         if (row_in(has, row) && !row_in(other, row)) {
             first = row;
             count++;
         }
     if (count == 1)
-        (void)complain("not compared: %s is in %s only", vmcs_field(first)->name, in->name);
+        (void)complain("not compared: %s is in %s only", t->row(first).name, in->name);
     else if (count)
-        (void)complain("not compared: %s and %u more fields are in %s only",
-                       vmcs_field(first)->name, count - 1, in->name);
+        (void)complain("not compared: %s and %u more fields are in %s only", t->row(first).name,
+                       count - 1, in->name);
 }
 
 int command_diff(const struct arguments *a)
@@ -91,13 +107,16 @@ int command_diff(const struct arguments *a)
     for (unsigned i = 0; i < 2; i++)
         if (read_vmcs(&in[i], i, a->arg[i]))
             return EXIT_WRONG;
+    if (files[0].table != files[1].table)
+        return complain("%s is a %s, %s is a %s: they have no field in common", in[0].name,
+                        files[0].table->name, in[1].name, files[1].table->name);
     for (unsigned i = 0; i < ROW_WORDS; i++)
         both[i] = files[0].listed[i] & files[1].listed[i];
-    note_only(&in[0], files[0].listed, files[1].listed);
-    note_only(&in[1], files[1].listed, files[0].listed);
+    note_only(&in[0], files[0].table, files[0].listed, files[1].listed);
+    note_only(&in[1], files[0].table, files[1].listed, files[0].listed);
     j = output_begin();
     put_both(j, in);
-    count = report_diff(j, &state_vmcs, &files[0].vmcs, &files[1].vmcs, both, a->all);
+    count = report_diff(j, files[0].table, &files[0].vmcs, &files[1].vmcs, both, a->all);
     if (output_end(j))
         return EXIT_WRONG;
     return count ? EXIT_DIFFERS : EXIT_OK;
@@ -110,10 +129,12 @@ int command_raw(const struct arguments *a)
     static struct vmcs_layout layout;
     struct input page, in;
     struct reader_error e;
+    struct dump_options o;
     struct json_out *j;
     const uint8_t *raw;
 
-    if (input_read(&page, 0, a->arg[0]) || input_json(&in, 1, a->arg[1], INPUT_LAYOUT))
+    if (choose(a, &state_vmcs, &o) || input_read(&page, 0, a->arg[0]) ||
+        input_json(&in, 1, a->arg[1], INPUT_LAYOUT))
         return EXIT_WRONG;
     if (reader_layout(&in.json, &layout, &e))
         return complain_place(&in, &e, INPUT_LAYOUT);
@@ -127,7 +148,28 @@ int command_raw(const struct arguments *a)
                              "take the layout of the CPU that the region is from",
                              layout_revision(raw), in.name, layout.revision);
     j = output_begin();
-    layout_put_region(j, &layout, raw, &a->dump);
+    layout_put_region(j, &layout, raw, &o);
+    return output_end(j);
+}
+
+int command_vmcb(const struct arguments *a)
+{
+    /* What the page has says nothing of what its CPU has: all fields are shown. */
+    static const struct abi_caps all = {
+        .svm_features = UINT64_MAX, .svm_memory = UINT64_MAX, .svm_branches = UINT64_MAX};
+    struct dump_options o;
+    struct dump d = {.options = &o, .vmcs = &files[0].vmcs};
+    struct json_out *j;
+    struct input page;
+
+    if (choose(a, &state_vmcb, &o) || input_read(&page, 0, a->arg[0]))
+        return EXIT_WRONG;
+    if (page.length != VMCB_SIZE)
+        return complain("%s: has %lu bytes; a VMCB has %u", page.name, (unsigned long)page.length,
+                        VMCB_SIZE);
+    vmcb_read_fields(page.text, &all, &files[0].vmcs);
+    j = output_begin();
+    dump_fields(j, &d);
     return output_end(j);
 }
 
@@ -167,7 +209,11 @@ int command_check(const struct arguments *a)
     struct input in;
     unsigned failures;
 
-    if (read_vmcs(&in, 0, a->arg[0]) || (a->count > 1 && read_caps(a, caps)))
+    if (read_vmcs(&in, 0, a->arg[0]))
+        return EXIT_WRONG;
+    if (a->count > 1 && files[0].table != &state_vmcs)
+        return complain("check: capabilities are of VT-x; a VMCB is checked without");
+    if (a->count > 1 && read_caps(a, caps))
         return EXIT_WRONG;
     if (a->count == 1)
         assume_caps(caps);
@@ -177,7 +223,7 @@ int command_check(const struct arguments *a)
     output_heading(j, &in.json);
     if (a->count == 1)
         json_str(j, "capabilities", "not given: only what every CPU refuses is looked for");
-    failures = report_check(j, &state_vmcs, &files[0].vmcs, caps);
+    failures = report_check(j, files[0].table, &files[0].vmcs, caps);
     if (output_end(j))
         return EXIT_WRONG;
     return failures ? EXIT_DIFFERS : EXIT_OK;

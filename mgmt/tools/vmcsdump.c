@@ -42,6 +42,8 @@ static const struct command {
     {"diff", "FILE FILE [--volatile]", command_diff, 2, 2, OPTION_VOLATILE},
     {"raw", "PAGE LAYOUT [--group G] [--fields A,B] [--oddities] [--no-decode]", command_raw, 2, 2,
      OPTIONS_DUMP},
+    {"vmcb", "PAGE [--group G] [--fields A,B] [--oddities] [--no-decode]", command_vmcb, 1, 1,
+     OPTIONS_DUMP},
     {"check", "FILE [CAPABILITIES [--core N]]", command_check, 1, 2, OPTION_CORE},
     {"field", "ENCODING|NAME VALUE [--exit REASON]", command_field, 2, 2, OPTION_EXIT},
     {"exit", "REASON [QUALIFICATION]", command_exit, 1, 2, 0},
@@ -54,14 +56,16 @@ static int help(void)
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
         printf("  vmcsdump %s %s\n", commands[i].name, commands[i].usage);
     puts("\n"
-         "Explains Intel VT-x control structures on any computer, without the appliance:\n"
-         "  dump   a saved answer of GET /v1/guests/NAME/vcpus/N/vmcs?decode=1, or a snapshot;\n"
-         "         without decode=1 there, why bits are what they are, and the bitmaps, are\n"
+         "Explains Intel's VMCS and AMD's VMCB on any computer, without the appliance:\n"
+         "  dump   a saved answer of GET /v1/guests/NAME/vcpus/N/vmcs?decode=1, or vmcb, or a\n"
+         "         snapshot; without decode=1 there, why bits are what they are, and the bitmaps, "
+         "are\n"
          "         not in the file\n"
          "  diff   what differs between two of them, of what only a set-up changes; with\n"
          "         --volatile, of everything\n"
          "  raw    a VMCS region of 4096 bytes, with a saved answer of GET /v1/vmx/layout from\n"
          "         the same CPU model\n"
+         "  vmcb   a VMCB of 4096 bytes as it lies in memory: its layout is the same on all CPUs\n"
          "  check  which checks of a VM entry it would fail, on the CPU of a saved answer of\n"
          "         GET /v1/vmx/capabilities; without one, on every CPU\n"
          "  field  each bit of a field's value: vmcsdump field 0x4002 0xb5a06dfa\n"
@@ -92,10 +96,12 @@ static int set_option(struct arguments *a, unsigned option, const char *value)
                    ? EXIT_OK
                    : complain("--group: \"%s\" must be control, read-only, guest or host", value);
     case OPTION_FIELDS:
-        return dump_choose_fields(&a->dump, value, &bad, &n)
-                   ? EXIT_OK
-                   : complain("--fields: \"%.*s\" is neither a field's name nor its encoding",
-                              (int)n, bad);
+        a->fields = value;
+        if (dump_choose_fields(&(struct dump_options){.table = &state_vmcb}, value, &bad, &n) ||
+            dump_choose_fields(&(struct dump_options){.table = &state_vmcs}, value, &bad, &n))
+            return EXIT_OK;
+        return complain("--fields: \"%.*s\" is neither a field's name nor its encoding", (int)n,
+                        bad);
     case OPTION_ODDITIES:
         a->dump.oddities = true;
         return EXIT_OK;

@@ -14,7 +14,8 @@ struct arguments {
     const char *arg[ARGUMENTS_MAX];
     unsigned count;
     struct dump_options dump;
-    bool all; /* --volatile */
+    const char *fields; /* --fields, or NULL */
+    bool all;           /* --volatile */
     unsigned core;
     uint64_t exit_reason; /* --exit; UINT64_MAX: not given */
 };
@@ -57,6 +58,7 @@ bool parse_number(const char *s, unsigned bits, uint64_t *v);
 int command_dump(const struct arguments *a);
 int command_diff(const struct arguments *a);
 int command_raw(const struct arguments *a);
+int command_vmcb(const struct arguments *a);
 int command_check(const struct arguments *a);
 int command_field(const struct arguments *a);
 int command_exit(const struct arguments *a);

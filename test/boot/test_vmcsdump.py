@@ -34,12 +34,44 @@ def save(tmp_path):
     return write
 
 
+# ---- a VMCB ----
+
+def test_a_page_of_vmcb(save):
+    page = bytearray(4096)
+    page[0x578:0x580] = (0xfff0).to_bytes(8, "little")
+    page[0x00c:0x010] = (1 << 24).to_bytes(4, "little")
+    page[0x4cb] = 3
+    path = save("page", bytes(page))
+    status, out, err = run("vmcb", path, "--fields", "RIP,0x00c,CPL")
+    assert (status, err) == (0, "") and re.findall(r"^0x\w+  (\w+) +\w+ +(0x\w+)$", out, re.M) == [
+        ("INTERCEPT_MISC1", "0x01000000"), ("CPL", "0x03"), ("RIP", "0x000000000000fff0")], out
+    assert len(re.findall(r"^0x\w{3}  ", run("vmcb", path, "--no-decode")[1], re.M)) > 150
+    assert run("vmcb", path, "--fields", "GUEST_RIP")[0] == 2 and run("vmcb", save("half", b"x" * 2048))[0] == 2
+
+
+def test_saved_vmcbs(save):
+    def file(name, *pairs):
+        return save(name, {"fields": [{"offset": o, "value": v} for o, v in pairs]})
+
+    good = file("good", ("0x010", "0x1"), ("0x058", "0x1"), ("0x4d0", "0x1000"), ("0x558", "0x10"))
+    bad = file("bad", ("0x010", "0x1"), ("0x058", "0x0"), ("0x4d0", "0x1000"), ("0x558", "0x10"))
+    assert run("check", good)[0] == 0
+    status, out, _ = run("check", bad)
+    assert status == 1 and "control.asid.zero" in out
+    assert run("check", bad, good)[0] == 2  # capabilities are of VT-x
+    status, out, _ = run("diff", good, bad)
+    assert status == 1 and re.search(r"^0x058  GUEST_ASID +0x00000001 -> 0x00000000$", out, re.M)
+    assert "SVME" in run("dump", good)[1] and run("dump", good, "--fields", "GUEST_RIP")[0] == 2
+    status, _, err = run("diff", good, save("vmcs", vmcs(("0x681e", "0x0"))))
+    assert status == 2 and "is a VMCB" in err
+
+
 # ---- usage ----
 
 def test_help_and_version():
     status, out, err = run("--help")
     assert status == 0 and err == "" and max(map(len, out.splitlines())) <= 100
-    assert all(f"vmcsdump {c} " in out for c in ("dump", "diff", "raw", "check", "field", "exit", "msr"))
+    assert all(f"vmcsdump {c} " in out for c in ("dump", "diff", "raw", "vmcb", "check", "field", "exit", "msr"))
     assert run("dump", "--help")[0] == 0
     assert re.fullmatch(r"vmcsdump \d+\.\d+\.\d+ \([0-9a-f]{16}\)\n" + third_party.TEXT, run("--version")[1])
 

@@ -19,7 +19,7 @@ static void check(int rc, const struct reader_error *e)
 
 static void tell(const struct vmcs_file *f)
 {
-    const struct dump_options o = {.decode = true, .group = -1};
+    const struct dump_options o = {.table = f->table, .decode = true, .group = -1};
     const struct dump d = {.options = &o,
                            .vmcs = &f->vmcs,
                            .wanted = f->wanted,
@@ -33,7 +33,7 @@ static void tell(const struct vmcs_file *f)
         json_begin(&j, out, sizeof(out), text);
         json_object(&j, NULL);
         dump_fields(&j, &d);
-        (void)report_check(&j, &state_vmcs, &f->vmcs, &f->caps);
+        (void)report_check(&j, f->table, &f->vmcs, &f->caps);
         json_end(&j);
         if (j.overflow || j.depth)
             abort();
@@ -44,7 +44,7 @@ static void tell(const struct vmcs_file *f)
 static void check_listed(const struct vmcs_file *f)
 {
     for (unsigned row = 0; row < ABI_SNAPSHOT_FIELDS; row++)
-        if (vmcs_has(&f->vmcs, row) && (row >= VMCS_ROWS || !row_in(f->listed, row)))
+        if (vmcs_has(&f->vmcs, row) && (row >= f->table->rows || !row_in(f->listed, row)))
             abort();
 }
 

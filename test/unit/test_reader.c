@@ -3,6 +3,7 @@
 
 #include "arch/x86/inspect/decode_bitmap.h"
 #include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/vmcb_fields.h"
 #include "mgmt/report.h"
 
 #include <setjmp.h>
@@ -108,6 +109,41 @@ static void test_provenance(void **state)
     assert_int_equal(file.wanted[ABI_CONTROL_CPU1], 1u << 7 | 1u << 30);
     assert_int_equal(file.caps.cpu1, ~(uint64_t)(1u << 30) << 32 | 1u << 23);
     assert_int_equal(file.settled[ABI_CONTROL_PIN], 0);
+}
+
+/* A VMCB's answer is known by its offsets. */
+static void test_vmcb(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        read_as(
+            VMCS, 0,
+            "{\"fields\": [{\"offset\": \"0x00c\", \"name\": \"INTERCEPT_MISC1\", \"value\": "
+            "\"0x01000000\", \"bits\": [{\"name\": \"HLT\", \"wanted\": true, \"forced\": null},"
+            "{\"name\": \"RDTSC\", \"wanted\": false, \"forced\": null}]}, "
+            "{\"offset\": \"0x0d1\", \"value\": \"0x11223344556677\"}, "
+            "{\"offset\": \"0x0c8\", \"value\": null}]}"),
+        0);
+    assert_ptr_equal(file.table, &state_vmcb);
+    assert_int_equal(file.vmcs.value[VMCB_ROW_INTERCEPT_MISC1], 1u << 24);
+    assert_int_equal(file.vmcs.value[VMCB_ROW_GUEST_INSTRUCTION_LOW], 0x11223344556677);
+    assert_false(vmcs_has(&file.vmcs, VMCB_ROW_NRIP));
+    assert_true(row_in(file.listed, VMCB_ROW_NRIP));
+    assert_int_equal(file.wanted[ABI_SVM_INTERCEPT_MISC1], 1u << 24);
+    assert_int_equal(file.settled[ABI_SVM_INTERCEPT_MISC1], 1u << 24 | 1u << 14);
+    assert_int_equal(
+        read_as(VMCS, 0,
+                "{\"fields\": [{\"offset\": \"0x0d1\", \"value\": \"0x1122334455667788\"}]}"),
+        -E_FORMAT);
+    assert_non_null(strstr(error.text, "more than 56 bits"));
+    assert_int_equal(read_as(VMCS, 0, "{\"fields\": [{\"offset\": \"0x1\", \"value\": \"0x1\"}]}"),
+                     -E_FORMAT);
+    assert_non_null(strstr(error.text, "offset: no field of the VMCB is 0x1"));
+    /* Not both in one file. */
+    assert_int_equal(read_as(VMCS, 0,
+                             "{\"fields\": [{\"offset\": \"0x578\", \"value\": \"0x1\"}, "
+                             "{\"encoding\": \"0x681e\", \"value\": \"0x1\"}]}"),
+                     -E_FORMAT);
 }
 
 static void test_bitmaps(void **state)
@@ -320,12 +356,12 @@ static void test_report_absent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),         cmocka_unit_test(test_widths),
-        cmocka_unit_test(test_provenance),     cmocka_unit_test(test_bitmaps),
-        cmocka_unit_test(test_ranges_outside), cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_long_names),     cmocka_unit_test(test_layout),
-        cmocka_unit_test(test_caps),           cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_report_absent),
+        cmocka_unit_test(test_values),     cmocka_unit_test(test_widths),
+        cmocka_unit_test(test_provenance), cmocka_unit_test(test_vmcb),
+        cmocka_unit_test(test_bitmaps),    cmocka_unit_test(test_ranges_outside),
+        cmocka_unit_test(test_errors),     cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_layout),     cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_report_absent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
