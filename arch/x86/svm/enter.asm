@@ -238,6 +238,8 @@ general:
 skip_to:
     SKIP
     IF_UNUSUAL_END unusual_end
+    test byte [rdx + VMCB_VINTR + 1], 1 ; V_IRQ: Bochs does not look at it in an entry with IF=1, so look for events instead
+    jnz leave
     cmp dword [rsi + EXIT_OUTCOME], OUTCOME_SKIP
     jne leave
     cmp dword [rdi + VCPU_REQUESTS], 0

@@ -160,7 +160,7 @@ static enum exit_action on_shutdown(struct vcpu *v)
 static enum exit_action on_write_cr(struct vcpu *v)
 {
     const struct instruction *in = instruction_of(v);
-    uint64_t shown = vcpu_shown_cr0(v);
+    uint64_t shown = svm_read_cr0(v);
     enum exit_action a = fetch(v);
 
     if (a != EXIT_SKIP)
@@ -190,7 +190,7 @@ static enum exit_action on_read_cr(struct vcpu *v)
     if (a != EXIT_SKIP)
         return a;
     if (is_0f(in, OP_GROUP7) && (in->reg & 7) == GROUP7_SMSW && !in->memory) {
-        value = vcpu_shown_cr0(v);
+        value = svm_read_cr0(v);
         if (in->operand_bytes == 2)
             value = (x86_read_gpr(v, in->rm) & ~0xffffull) | (uint16_t)value;
         x86_write_gpr(v, in->rm, in->operand_bytes == 4 ? (uint32_t)value : value);
@@ -201,7 +201,7 @@ static enum exit_action on_read_cr(struct vcpu *v)
         return x86_crash(v, "unsupported read of a control register");
     if (cr == 3 || cr == 8)
         return decoded(x86_read_cr(v, cr, in->rm));
-    value = cr == 0 ? vcpu_shown_cr0(v) : cr == 4 ? vcpu_shown_cr4(v) : svm_save(v)->cr2;
+    value = cr == 0 ? svm_read_cr0(v) : cr == 4 ? svm_read_cr4(v) : svm_save(v)->cr2;
     x86_write_gpr(v, in->rm, x86_in_64bit_mode(v) ? value : (uint32_t)value);
     return EXIT_SKIP_DECODED;
 }

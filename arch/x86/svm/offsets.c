@@ -45,6 +45,7 @@ void offsets(void)
     OFFSET(X_CPUID_PLAIN, svm_vcpu, x86.cpuid.plain);
     OFFSET(X_CPUID_BASIC, svm_vcpu, x86.cpuid.basic);
     OFFSET(VMCB_TLB_CONTROL, vmcb, control.tlb_control);
+    OFFSET(VMCB_VINTR, vmcb, control.vintr);
     OFFSET(VMCB_SHADOW, vmcb, control.interrupt_shadow);
     OFFSET(VMCB_EXITCODE, vmcb, control.exitcode);
     OFFSET(VMCB_EXITINFO1, vmcb, control.exitinfo1);

@@ -59,6 +59,24 @@ static inline uint64_t vcpu_get_cr4(const struct vcpu *v)
     return svm_save(v)->cr4;
 }
 
+/* Of the bits that the root owns the guest reads what was shown to it. */
+#define SVM_CR0_OWNED (CR0_NE | CR0_NW | CR0_CD)
+/* The others are fixed, reach beyond the guest, or belong to features that CPUID hides; DE decides
+ * what the end of an emulated IN or OUT looks for. */
+#define SVM_CR4_GUESTS                                                                             \
+    (CR4_VME | CR4_PVI | CR4_TSD | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR |            \
+     CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
+
+static inline uint64_t svm_read_cr0(const struct vcpu *v)
+{
+    return (svm_save(v)->cr0 & ~SVM_CR0_OWNED) | (svm_of(v)->shown_cr0 & SVM_CR0_OWNED);
+}
+
+static inline uint64_t svm_read_cr4(const struct vcpu *v)
+{
+    return (svm_save(v)->cr4 & SVM_CR4_GUESTS) | (svm_of(v)->shown_cr4 & ~SVM_CR4_GUESTS);
+}
+
 /* The guest reads the register itself unless it must see something else. */
 static inline void svm_intercept_cr_read(struct vcpu *v, unsigned cr, bool differs)
 {
@@ -72,13 +90,13 @@ static inline void svm_intercept_cr_read(struct vcpu *v, unsigned cr, bool diffe
 static inline void vcpu_set_cr0(struct vcpu *v, uint64_t value)
 {
     svm_save(v)->cr0 = value;
-    svm_intercept_cr_read(v, 0, value != svm_of(v)->shown_cr0);
+    svm_intercept_cr_read(v, 0, value != svm_read_cr0(v));
 }
 
 static inline void vcpu_set_cr4(struct vcpu *v, uint64_t value)
 {
     svm_save(v)->cr4 = value;
-    svm_intercept_cr_read(v, 4, value != svm_of(v)->shown_cr4);
+    svm_intercept_cr_read(v, 4, value != svm_read_cr4(v));
 }
 
 static inline void vcpu_show_cr0(struct vcpu *v, uint64_t value)
@@ -178,13 +196,10 @@ static inline uint64_t vcpu_get_tsc_aux(const struct vcpu *v)
     return rdmsr(MSR_IA32_TSC_AUX);
 }
 
-/* The other bits are fixed, reach beyond the guest, or belong to features that CPUID hides; DE
- * decides what the end of an emulated IN or OUT looks for. */
 static inline uint64_t vcpu_owned_cr4(const struct vcpu *v)
 {
     (void)v;
-    return ~(CR4_VME | CR4_PVI | CR4_TSD | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
-             CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP);
+    return ~SVM_CR4_GUESTS;
 }
 
 static inline uint64_t vcpu_known_cr4(const struct vcpu *v)
