@@ -149,6 +149,7 @@ int uplink_find(void)
 {
     int rc;
 
+    card = (struct card){.found = false};
     if (!find_card(&card))
         return -E_NOENT;
     rc = card.nic.driver->probe(&card.nic);

@@ -207,7 +207,7 @@ test: deps-test
 	@$(MAKE) --no-print-directory -j2 fuzz-short
 	@$(MAKE) --no-print-directory boot-test-halves
 
-bench: deps-test all iso $(GUEST_IMAGES)
+bench: deps-test all iso $(GUEST_IMAGES) $(BUILD)/nic_trial.elf
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/unrecorded UNRECORDED=1 $(BUILD)/unrecorded/bulkhead.elf > $(BUILD)/unrecorded.log
 	@$(PYTHON) test/bench/run.py --build $(BUILD) $(if $(UPDATE),--update mgmt/MANUAL.md)
 

@@ -50,6 +50,16 @@ def ipi(directory):
         m.stop()
 
 
+def card(directory):
+    """Ticks for a short frame sent and received by the network card of Bochs, the switch included: by a kernel that only drives the card."""
+    from appliance import Appliance
+    m = Appliance(directory, {"guests": []}, cpus=1, wait=False, kernel="nic_trial.elf")
+    try:
+        return m.wait_serial(r"trial: (\d+) ticks a frame sent, (\d+) received\n").groups()
+    finally:
+        m.stop()
+
+
 def device_rows():
     """Virtio, polled by guests of ours on one core."""
     with tempfile.TemporaryDirectory() as directory:
@@ -85,6 +95,9 @@ def machine_rows(build):
     yield "self-IPI to its handler; EOI of an edge interrupt and TPR, in memory", f"{t['self-ipi']}; {t['apic-eoi']}; {t['apic-tpr']} ticks", f"{AIMS['self-ipi']}"
     yield ("the same with the local APIC's timer; mean; worst", f"{t['apic-wake']}; {t['apic-wake-mean']}; {t['apic-wake-worst']} ticks", f"{AIMS['apic-wake']}")
     yield from device_rows()
+    with tempfile.TemporaryDirectory() as d:
+        sent, received = card(d)
+        yield "a frame of 60 bytes to the wire; from it (e1000, the switch included)", f"{sent}; {received} ticks", ""
     with tempfile.TemporaryDirectory() as d:
         yield "IPI from one core to a vCPU that runs on another, by exits; median (two CPUs; KVM on the same machine: 6765)", f"{ipi(d)} ticks", "3382"
     with tempfile.TemporaryDirectory() as d:

@@ -5,6 +5,7 @@
  * is QEMU's.
  */
 #include "hv/arch.h"
+#include "hv/core.h"
 #include "hv/fmt.h"
 #include "hv/hostmem.h"
 #include "hv/lib.h"
@@ -228,6 +229,8 @@ _Noreturn void hv_main(const struct boot_info *b)
     int rc;
 
     hostmem_init(b->memory);
+    if (core_make())
+        finish("failed: no memory");
     net_init(&setup);
     rc = net_find_card();
     if (rc)
