@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-CONFIG = {"guests": [{"name": "control", "image": "guests/control.elf", "memory": "4M", "core": 1}, {"name": "hog", "image": "guests/hog.elf", "memory": "4M", "core": 0}]}
+CONFIG = {"guests": [{"name": "control", "image": "guests/control.elf", "memory": "4M", "core": 1}, {"name": "hog", "image": "guests/hog.elf", "memory": "4M", "core": 0},
+                     {"name": "all", "image": "guests/control.elf", "memory": "4M", "core": 1, "exit_profile": "most"}]}
 VMCB = "/v1/guests/hog/vcpus/0/vmcb"
 
 
@@ -80,6 +81,15 @@ def test_changes(m):
     before = exits(m, "control", "RDTSC")
     m.wait_serial(r"\[control\] control: second \d+,", after=len(m.serial()))
     assert exits(m, "control", "RDTSC") == before and m.guest("control")["state"] == "running"
+
+
+def test_configured_profile(m):
+    """What setup writes for a profile is what PATCH would make of it."""
+    m.wait_for("/v1/guests/all", lambda g: g["vcpus"][0]["exits"].get("RDTSC", 0) > 100, "RDTSC does not exit")
+    dump = m.get("/v1/guests/all/vcpus/0/vmcb?decode=1&fields=INTERCEPT_MISC1,INTERCEPT_CR,INTERCEPT_DR")
+    assert dump["exit_profile"] == "most" and m.get(VMCB + "?fields=RIP")["exit_profile"] == "default"
+    changeable = [b for f in dump["fields"] for b in f["bits"] if b.get("changeable")]
+    assert len(changeable) == 37 and all(b["value"] == "0x1" and b["wanted"] for b in changeable)
 
 
 @pytest.mark.parametrize("word, bit, value, reason", [
