@@ -64,7 +64,8 @@ VMX_O := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/
 KERNEL_O := $(VMX_O) $(BUILD)/kernel/svm.o
 # Those that circles are looked for in.
 ROOT_O := $(VMX_O) $(SVM_O)
-KERNEL_D := $(ROOT_O:.o=.d) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o.d) $(SVM_GUEST_O:.o=.d) $(BUILD)/gen/offsets.d $(BUILD)/gen/svm_offsets.d
+ROOT_ASM_O := $(filter %.asm.o,$(ROOT_O))
+KERNEL_D := $(patsubst %.o,%.d,$(filter-out $(ROOT_ASM_O),$(ROOT_O)) $(SVM_GUEST_O)) $(ROOT_ASM_O:=.d) $(BUILD)/gen/offsets.d $(BUILD)/gen/svm_offsets.d
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h
 
