@@ -67,7 +67,7 @@ ROOT_O := $(VMX_O) $(SVM_O)
 ROOT_ASM_O := $(filter %.asm.o,$(ROOT_O))
 KERNEL_D := $(patsubst %.o,%.d,$(filter-out $(ROOT_ASM_O),$(ROOT_O)) $(SVM_GUEST_O)) $(ROOT_ASM_O:=.d) $(BUILD)/gen/offsets.d $(BUILD)/gen/svm_offsets.d
 
-GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h
+GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h $(BUILD)/gen/bios.h
 
 .PHONY: all run run-locked iso netboot test unit fuzz fuzz-short boot-test boot-test-halves bench bench-boots bench-peers systems clients clients-page slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl sdk clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
@@ -127,6 +127,12 @@ $(BUILD)/gen/dsdt.h: mgmt/load/dsdt.asl hv/abi/pc.h
 	@$(CC) -E -P -std=c11 -x c -I. $< -o $(@:.h=.asl)
 	@iasl -vs -we -p $(@:.h=) $(@:.h=.asl) > $(@:.h=.log) || { cat $(@:.h=.log); exit 1; }
 	@{ echo 'static const uint8_t dsdt_aml[] = {'; od -An -v -tx1 $(@:.h=.aml) | sed 's/ / 0x/g; s/\([0-9a-f]\) /\1, /g; s/$$/,/'; echo '};'; } > $@.new && mv -f $@.new $@
+
+# The services that guests find in real mode, likewise.
+$(BUILD)/gen/bios.h: mgmt/load/bios.asm
+	$(in_dir)
+	@$(NASM) -f bin -o $(@:.h=.bin) $<
+	@{ echo 'static const uint8_t bios_code[] = {'; od -An -v -tx1 $(@:.h=.bin) | sed 's/ / 0x/g; s/\([0-9a-f]\) /\1, /g; s/$$/,/'; echo '};'; } > $@.new && mv -f $@.new $@
 
 # Structure offsets for the assembler, from the compiler itself.
 OFFSETS := $(BUILD)/gen/offsets $(BUILD)/gen/svm_offsets

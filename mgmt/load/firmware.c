@@ -4,8 +4,9 @@
 #include "mgmt/load/rom.h"
 
 #define ALIGN         16u
-/* BIOS data area: IBM PC/AT Technical Reference, "ROM BIOS Data Areas". */
-#define BDA           0x400u
+/* BIOS data area, behind the interrupt vectors: IBM PC/AT Technical Reference, "ROM BIOS Data
+ * Areas". */
+#define BDA           BIOS_VECTORS_SIZE
 #define BDA_SIZE      0x100u
 #define BDA_COM1      0x00u
 #define BDA_EBDA      0x0eu /* segment */
@@ -51,7 +52,8 @@ void rom_sum(const uint8_t *bytes, size_t n, uint8_t *sum)
     *sum = (uint8_t)-all;
 }
 
-bool firmware_make_rom(struct rom *r, const struct load_request *q)
+bool firmware_make_rom(struct rom *r, const struct load_request *q,
+                       uint8_t vectors[BIOS_VECTORS_SIZE])
 {
     uint8_t *rsdp = q->devices & DEV_ACPI ? rom_add(r, FIRMWARE_RSDP_SIZE, ALIGN) : NULL;
 
@@ -60,6 +62,7 @@ bool firmware_make_rom(struct rom *r, const struct load_request *q)
         mp_make(r, q);
     if (rsdp)
         acpi_make(r, q, rsdp);
+    bios_make(r, q, vectors);
     return !r->full;
 }
 
@@ -71,28 +74,28 @@ bool firmware_rsdp(const struct loader *l, uint32_t rsdp[FIRMWARE_RSDP_SIZE / 4]
     return true;
 }
 
-static int put_data_area(struct loader *l)
+static void make_data_area(uint8_t *bda, uint32_t devices)
 {
-    uint8_t bda[BDA_SIZE] = {0}, ebda = EBDA_KB;
-    bool uart = l->request->devices & DEV_UART;
-    int rc;
+    bool uart = devices & DEV_UART;
 
     put_le16(bda + BDA_COM1, uart ? UART : 0);
     put_le16(bda + BDA_EBDA, EBDA >> 4);
     put_le16(bda + BDA_EQUIPMENT, HAS_FPU | (uart ? HAS_ONE_COM : 0));
     put_le16(bda + BDA_MEMORY, LOAD_LOW_END >> 10);
-    rc = loader_write(l, BDA, bda, sizeof(bda));
-    return rc ? rc : loader_write(l, EBDA, &ebda, sizeof(ebda));
 }
 
 int firmware_put(struct loader *l)
 {
+    uint8_t low[BDA + BDA_SIZE] = {0}, ebda = EBDA_KB;
     struct rom r = {.bytes = loader_bytes(l)};
     int rc;
 
     memset(r.bytes, 0, FIRMWARE_MAX);
-    if (!firmware_make_rom(&r, l->request))
+    if (!firmware_make_rom(&r, l->request, low))
         return -E_NOSPC;
+    make_data_area(low + BDA, l->request->devices);
     rc = loader_put_bytes(l, FIRMWARE_ROM, r.len);
-    return rc ? rc : put_data_area(l);
+    if (rc == 0)
+        rc = loader_write(l, 0, low, sizeof(low));
+    return rc ? rc : loader_write(l, EBDA, &ebda, sizeof(ebda));
 }

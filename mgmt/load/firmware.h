@@ -1,6 +1,6 @@
 /*
- * What a PC's firmware leaves in memory: BIOS data area, extended BIOS data area, SMBIOS and, with
- * DEV_ACPI, ACPI's tables. Pure.
+ * What a PC's firmware leaves in memory: real mode's interrupt vectors and services, BIOS data
+ * area, extended BIOS data area, SMBIOS and, with DEV_ACPI, ACPI's tables. Pure.
  */
 #pragma once
 

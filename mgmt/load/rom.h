@@ -11,8 +11,13 @@ struct rom {
     bool full;  /* something did not fit: a mistake of ours */
 };
 
-/* Makes the zeroed ROM's contents for this guest. False: they do not fit. */
-bool firmware_make_rom(struct rom *r, const struct load_request *q);
+/* The interrupt vectors of real mode, at guest-physical 0. */
+#define BIOS_VECTORS_SIZE 0x400u
+
+/* Makes the zeroed ROM's contents for this guest, and the zeroed vectors that point there. False:
+ * they do not fit. */
+bool firmware_make_rom(struct rom *r, const struct load_request *q,
+                       uint8_t vectors[BIOS_VECTORS_SIZE]);
 
 /* Appends n zero bytes at a multiple of `align`; NULL: no room. They stay valid. */
 uint8_t *rom_add(struct rom *r, size_t n, size_t align);
@@ -34,3 +39,5 @@ void acpi_make(struct rom *r, const struct load_request *q, uint8_t *rsdp);
 /* With DEV_APIC. */
 void mp_make(struct rom *r, const struct load_request *q);
 void smbios_make(struct rom *r, const struct load_request *q);
+/* Makes the services of real mode, and the vectors that point to them. */
+void bios_make(struct rom *r, const struct load_request *q, uint8_t vectors[BIOS_VECTORS_SIZE]);

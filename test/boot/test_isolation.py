@@ -132,7 +132,11 @@ def test_every_call_of_the_control_abi(m):
 
 def test_flat_binary(m):
     assert m.wait_state("flat", "stopped")["exit_code"] == 7
-    assert "real mode at 0x7c00" in m.request("GET", "/v1/guests/flat/console")[2]
+    lines = m.request("GET", "/v1/guests/flat/console")[2].split("\r\n")
+    assert lines == ["flat: real mode at 0x7c00",
+                     "027c 0202 027c 0", "0400 0000 0000 0", "0400 0000 0400 0",  # base memory, what is above 1 MB
+                     "0000 0009 0001 0", "0009 0000 0002 0", "000f 0001 0002 0", "0010 0010 0001 0",  # the map
+                     "flat: done", ""], lines
 
 
 def test_others_run_on(m):

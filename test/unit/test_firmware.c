@@ -8,6 +8,8 @@
 #include "hv/lib.h"
 #include "test/unit/load_fixture.h"
 
+#define MB16 0x1000000ull
+
 static uint32_t mmio_slots;
 
 static void start(uint32_t devices, unsigned vcpus, const char *name)
@@ -276,6 +278,65 @@ static void dsdt(void **state)
     assert_memory_equal(mem.base + t + 28, "BLKH\1\0\0\0", 8);
 }
 
+/* The address that a vector points to; 0: it is none. */
+static uint64_t vector(unsigned n)
+{
+    uint64_t at = (guest_get_value(n * 4ull + 2, 2) << 4) + guest_get_value(n * 4ull, 2);
+
+    assert_true(!at || (at >= FIRMWARE_ROM && at < FIRMWARE_ROM + FIRMWARE_MAX));
+    return at;
+}
+
+/* MOV AH, 0x86. */
+static void assert_no_service(unsigned n)
+{
+    assert_int_equal(guest_get_value(vector(n), 2), 0x86b4);
+}
+
+static void real_mode_vectors(void **state)
+{
+    static const uint8_t services[] = {0x11, 0x12, 0x15, 0x16};
+    static const uint8_t tables[] = {0x1d, 0x1e, 0x1f, 0x41, 0x43, 0x46};
+
+    (void)state;
+    start(DEV_DEFAULT, 1, "alpha");
+    for (unsigned i = 0; i < 256; i++) {
+        bool irq = (i >= 8 && i < 16) || (i >= 0x70 && i < 0x78);
+
+        if (memchr(tables, (int)i, sizeof(tables)))
+            assert_int_equal(vector(i), 0);
+        else if (irq)
+            assert_int_equal(vector(i), vector(i < 16 ? 8 : 0x70));
+        else if (!memchr(services, (int)i, sizeof(services)))
+            assert_no_service(i);
+    }
+    assert_true(vector(8) != vector(0x70) && vector(8) != vector(0));
+    for (unsigned i = 0; i < sizeof(services); i++)
+        assert_true(mem.base[vector(services[i])]);
+}
+
+/* What INT 15h knows of the memory is behind its code: KB up to 16 MB, 64 KB above, and the map. */
+static void real_mode_memory(void **state)
+{
+    uint8_t expected[8] = {0};
+    uint64_t at;
+
+    (void)state;
+    start(0, 1, NULL);
+    put_le16(expected, (uint16_t)((mem.size < MB16 ? mem.size : MB16) / 1024 - 1024));
+    put_le16(expected + 2, (uint16_t)(mem.size > MB16 ? (mem.size - MB16) / 65536 : 0));
+    expected[4] = 4;
+    for (at = vector(0x15); memcmp(mem.base + at, expected, sizeof(expected)) != 0; at++)
+        assert_true(at < FIRMWARE_ROM + FIRMWARE_MAX);
+    at += sizeof(expected);
+    assert_int_equal(guest64(at) | guest64(at + 60 + 8) >> 63, 0);
+    assert_int_equal(guest64(at + 8), LOAD_LOW_END);
+    assert_int_equal(guest32(at + 16), 1);
+    assert_int_equal(guest64(at + 60), 0x100000);
+    assert_int_equal(guest64(at + 68), mem.size - 0x100000);
+    assert_int_equal(guest32(at + 56), 2);
+}
+
 static void data_areas(void **state)
 {
     (void)state;
@@ -392,6 +453,8 @@ int main(void)
         cmocka_unit_test_teardown(mp_table, fixture_end),
         cmocka_unit_test_teardown(dsdt, fixture_end),
         cmocka_unit_test_teardown(data_areas, fixture_end),
+        cmocka_unit_test_teardown(real_mode_vectors, fixture_end),
+        cmocka_unit_test_teardown(real_mode_memory, fixture_end),
         cmocka_unit_test_teardown(smbios, fixture_end),
         cmocka_unit_test_teardown(an_image_comes_first, fixture_end),
         cmocka_unit_test_teardown(iasl_reads_them, fixture_end),

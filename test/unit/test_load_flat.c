@@ -21,7 +21,6 @@ static void like_a_boot_sector(void **state)
         assert_int_equal(out.rdx, 0x80); /* the first disk */
         assert_int_equal(out.rax | out.rbx | out.rcx | out.rsi | out.rdi | out.rbp, 0);
         assert_int_equal(out.gdt_base | out.gdt_limit | out.cs | out.ds, 0);
-        assert_guest_filled(0, 0x400, 0);
         assert_guest_filled(0x500, 0x7c00 - 0x500, 0);
         assert_guest_filled(0x7c00, sizes[i], 0xf4);
         assert_guest_filled(0x7c00 + sizes[i], 0x1000, 0);
