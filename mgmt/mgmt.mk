@@ -43,7 +43,7 @@ MGMT_LWIP := core/altcp core/altcp_alloc core/altcp_tcp core/def core/inet_chksu
         core/ipv4/etharp core/ipv4/icmp core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag core/ipv4/igmp \
         core/ipv6/ethip6 core/ipv6/icmp6 core/ipv6/inet6 core/ipv6/ip6 core/ipv6/ip6_addr core/ipv6/ip6_frag core/ipv6/mld6 core/ipv6/nd6 \
         core/dns netif/ethernet apps/mdns/mdns apps/mdns/mdns_domain apps/mdns/mdns_out apps/altcp_tls/altcp_tls_mbedtls
-MGMT_MBEDTLS := aes asn1parse asn1write base64 bignum bignum_core chacha20 chachapoly cipher cipher_wrap constant_time ctr_drbg \
+MGMT_MBEDTLS := aes aesni asn1parse asn1write base64 bignum bignum_core chacha20 chachapoly cipher cipher_wrap constant_time ctr_drbg \
         ecdh ecdsa ecp ecp_curves entropy gcm hkdf hmac_drbg md memory_buffer_alloc oid pem pk pk_ecc pk_wrap pkparse pkwrite platform \
         platform_util poly1305 psa_crypto psa_crypto_aead psa_crypto_cipher psa_crypto_client psa_crypto_driver_wrappers_no_static \
         psa_crypto_ecp psa_crypto_hash psa_crypto_mac psa_crypto_rsa psa_crypto_slot_management psa_util rsa rsa_alt_helpers \
@@ -95,8 +95,9 @@ $(BUILD)/mgmt/everest/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) -DMBEDTLS_ECDH_VARIANT_EVEREST_ENABLED -isystem $(MBEDTLS_DIR)/library -isystem $(MBEDTLS_DIR)/3rdparty/everest/include \
 	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -w -c $(MBEDTLS_DIR)/3rdparty/everest/library/$*.c $(out_d)
-# Uploads cost what their hash costs. gcc keeps more of its state in registers with -Os: 54 instructions a byte, not 62.
-$(BUILD)/mgmt/mbedtls/sha256.o: MGMT_CFLAGS += -Os
+# These alone use vector registers, which interrupts therefore need not save. Their code asks the CPU first whether it has what it needs beyond SSE2.
+$(BUILD)/mgmt/mgmt/sha256.o: MGMT_CFLAGS := $(filter-out -mgeneral-regs-only,$(MGMT_CFLAGS))
+$(addprefix $(BUILD)/mgmt/mbedtls/,aes.o aesni.o gcm.o): MGMT_CFLAGS := $(filter-out -mgeneral-regs-only,$(MGMT_CFLAGS)) -maes -mpclmul
 # Only for the opening of WebSockets: not in mbedtls_config.h, where TLS would find it.
 $(BUILD)/mgmt/mbedtls/sha1.o: MGMT_CFLAGS += -DMBEDTLS_SHA1_C
 

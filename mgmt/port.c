@@ -5,6 +5,7 @@
 #include "hv/lib.h"
 #include "lwip/sys.h"
 #include "mgmt/netif.h"
+#include "mgmt/pc/cpu.h"
 #include "mgmt/tls_port.h"
 
 #define IRQ_PIT      0u
@@ -87,6 +88,7 @@ uint32_t mgmt_random(void)
 
 void port_start(void)
 {
+    cpu_allow_xmm(); /* for hashes and ciphers */
     pc_start();
     pc_unmask(IRQ_PIT);
     pc_unmask(ABI_EVENT_IRQ);

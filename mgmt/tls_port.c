@@ -6,6 +6,7 @@
 #include "mbedtls/memory_buffer_alloc.h"
 #include "mbedtls/platform.h"
 #include "mbedtls/platform_time.h"
+#include "mgmt/pc/cpu.h"
 #include "mgmt/port.h"
 #include "psa/crypto.h"
 
@@ -13,12 +14,10 @@
 
 /* A connection takes 25 KB for its records and 6 KB for its keys. A handshake takes that too and,
  * while it computes, 23 KB more. So 16 connections and 8 handshakes need at most 930 KB. */
-#define ARENA_SIZE     (5u << 18)
-#define RDRAND_TRIES   16u   /* Intel's advice is 10 */
-#define RDSEED_TRIES   1000u /* it runs dry if all cores ask */
-#define CPUID_1_RDRAND (1u << 30)
-#define CPUID_7_RDSEED (1u << 18)
-#define HEALTH_WORDS   8u
+#define ARENA_SIZE   (5u << 18)
+#define RDRAND_TRIES 16u   /* Intel's advice is 10 */
+#define RDSEED_TRIES 1000u /* it runs dry if all cores ask */
+#define HEALTH_WORDS 8u
 
 static uint8_t arena[ARENA_SIZE] __attribute__((aligned(16)));
 static bool has_rdrand, has_rdseed, is_seeded;
@@ -54,15 +53,6 @@ int tls_no_snprintf(char *buf, size_t size, const char *format, ...)
 }
 
 /* ---- entropy ---- */
-
-static uint32_t cpuid(uint32_t leaf, uint32_t *ebx)
-{
-    uint32_t a = leaf, b, c = 0, d;
-
-    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-    *ebx = b;
-    return c;
-}
 
 static bool rdrand(uint64_t *v)
 {
@@ -158,12 +148,9 @@ void *tls_port_lend(size_t *size)
 
 bool tls_port_start(void)
 {
-    uint32_t ebx;
-
     mbedtls_memory_buffer_alloc_init(arena, sizeof(arena));
-    has_rdrand = cpuid(1, &ebx) & CPUID_1_RDRAND;
-    (void)cpuid(7, &ebx);
-    has_rdseed = ebx & CPUID_7_RDSEED;
+    has_rdrand = cpu_has_1_ecx(CPUID_1_ECX_RDRAND);
+    has_rdseed = cpu_has_7_ebx(CPUID_7_EBX_RDSEED);
     if (!is_healthy())
         return false;
     mbedtls_entropy_init(&entropy);

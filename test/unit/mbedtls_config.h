@@ -2,4 +2,5 @@
 #pragma once
 
 #define MBEDTLS_SHA256_C
+#define MBEDTLS_SHA256_PROCESS_ALT /* mgmt/sha256.c */
 #define MBEDTLS_BASE64_C
