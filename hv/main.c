@@ -66,7 +66,7 @@ static void choose_cores(const struct boot_options *o)
     if (t.running < t.threads)
         log_info("guests run on %u thread%s (smt %s); parked, or without an answer: %u", t.running,
                  plural(t.running), o->smt ? "on" : "off", t.threads - t.running);
-    if (t.running == ARCH_CORES_MAX)
+    if (t.running == ARCH_CORES_MAX && t.running < (o->smt ? t.threads : t.cores))
         log_warn("guests run on at most %d cores: the others are parked", ARCH_CORES_MAX);
 }
 
