@@ -376,8 +376,8 @@ static void put_nic(struct metrics *m)
     sample(m, "nic_info", labels, 1);
     family(m, "nic_link_up", "gauge", "1: the network card has a link.");
     sample(m, "nic_link_up", "", n->link_up);
-    family(m, "nic_link_bits_per_second", "gauge", "The link's speed; 0: unknown.");
-    sample(m, "nic_link_bits_per_second", "", n->mbits * 1000000ull);
+    family(m, "nic_link_bytes_per_second", "gauge", "The link's speed; 0: unknown.");
+    sample(m, "nic_link_bytes_per_second", "", n->mbits * 125000ull);
     family(m, "nic_interrupts_total", "counter", "Interrupts of the network card.");
     sample(m, "nic_interrupts_total", "", n->interrupts);
     put_directions(m, "nic_frames_total", "Frames that the network card received and sent.",

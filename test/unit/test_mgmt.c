@@ -1097,7 +1097,7 @@ static void network_card(void **state)
     assert_int_equal(GET("/metrics"), 200);
     assert_non_null(strstr(body, "bulkhead_nic_info{name=\"82574L\",driver=\"e1000e\","
                                  "interrupt=\"msi-x\"} 1\n"));
-    assert_non_null(strstr(body, "bulkhead_nic_link_bits_per_second 1000000000\n"));
+    assert_non_null(strstr(body, "bulkhead_nic_link_bytes_per_second 125000000\n"));
     assert_non_null(strstr(body, "bulkhead_nic_frames_total{direction=\"transmit\"} 7\n"));
     assert_non_null(strstr(body, "bulkhead_nic_dropped_frames_total{direction=\"receive\"} 6\n"));
     host.nic_state = (struct abi_nic){.name = ""};
