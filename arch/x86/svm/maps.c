@@ -42,5 +42,6 @@ bool msrpm_exits(const uint8_t map[MSRPM_SIZE], uint32_t msr, bool write)
 {
     uint32_t bit = bit_of(msr);
 
-    return bit == MSRPM_SIZE * 8 || (map[bit / 8] >> bit % 8 & (write ? WRITE_BIT : READ_BIT));
+    return bit == MSRPM_SIZE * 8 ||
+           ((uint32_t)map[bit / 8] >> bit % 8 & (write ? WRITE_BIT : READ_BIT));
 }
