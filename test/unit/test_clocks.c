@@ -84,7 +84,7 @@ static void model_out8(void *ctx, uint16_t port, uint8_t v)
     if (port != 0x42)
         return;
     if (pit_loading)
-        pit_end = now + (v * 256 + 0x38) * b.hz / CALIBRATE_PIT_HZ;
+        pit_end = now + (v * 256u + 0x38) * b.hz / CALIBRATE_PIT_HZ;
     pit_loading = true;
 }
 
