@@ -25,9 +25,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             strlen(name) > strlen(info.modules[i].string))
             abort();
     }
-    for (size_t i = 0; info.rsdp && i < info.rsdp_size; i++)
-        sum += info.rsdp[i];
-    if (info.range_count > MB2_RANGES_MAX || sum > 300 * size)
+    for (size_t i = 0; info.rsdp_new.data && i < info.rsdp_new.size; i++)
+        sum += info.rsdp_new.data[i];
+    for (size_t i = 0; info.rsdp_old.data && i < info.rsdp_old.size; i++)
+        sum += info.rsdp_old.data[i];
+    for (unsigned i = 0; i < info.range_count; i++)
+        sum += mb2_range(&info, i).ram;
+    if (info.range_count > size / 24 || sum > 600 * size)
         abort();
     return 0;
 }

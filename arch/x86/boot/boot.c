@@ -42,8 +42,11 @@ static struct arch_module modules[ARCH_MODULES_MAX];
 static char module_names[ARCH_MODULES_MAX][NAME_MAX];
 static unsigned module_count;
 static char cmdline[CMDLINE_MAX];
-static uint8_t rsdp[ACPI_RSDP_SIZE];
-static size_t rsdp_size;
+static struct rsdp {
+    uint8_t bytes[ACPI_RSDP_SIZE];
+    size_t size;
+} rsdps[2]; /* to be tried in this order */
+static unsigned rsdp_count;
 
 unsigned arch_module_count(void)
 {
@@ -77,16 +80,30 @@ static uint64_t find_trampoline(uint64_t info_base, uint64_t info_size)
     return 0;
 }
 
+/* Half the table is kept for owners: a map of that many pieces loses some. */
+static void own_free(const struct mb2_range *r, uint64_t *lost)
+{
+    if (memory.count >= MEM_RANGES_MAX / 2 || mem_add(&memory, r->base, r->size, MEM_FREE, 0))
+        *lost += r->size;
+}
+
 static void build_memory_map(void)
 {
+    uint64_t lost = 0;
+
     if (info.range_count == 0)
         panic("the boot loader gave no memory map");
-    for (unsigned i = 0; i < info.range_count; i++)
-        if (info.ranges[i].ram)
-            own(info.ranges[i].base, info.ranges[i].size, MEM_FREE);
-    for (unsigned i = 0; i < info.range_count; i++)
-        if (!info.ranges[i].ram)
-            own(info.ranges[i].base, info.ranges[i].size, MEM_RESERVED);
+    for (unsigned pass = 0; pass < 2; pass++)
+        for (unsigned i = 0; i < info.range_count; i++) {
+            struct mb2_range r = mb2_range(&info, i);
+
+            if (r.ram && pass == 0)
+                own_free(&r, &lost);
+            else if (!r.ram && pass == 1)
+                own(r.base, r.size, MEM_RESERVED);
+        }
+    if (lost)
+        log_warn("the firmware's memory map has too many pieces: %lu KiB are not used", lost >> 10);
 }
 
 /* Reserves what must not be allocated. The boot information itself is copied before any allocation.
@@ -99,6 +116,17 @@ static void reserve(void)
             own(info.modules[i].start,
                 align_up(info.modules[i].end, PAGE_SIZE) - info.modules[i].start, MEM_MODULE);
     own((uintptr_t)kernel_start, (uintptr_t)kernel_end - (uintptr_t)kernel_start, MEM_HOST);
+}
+
+static void add_rsdp(const uint8_t *p, size_t size)
+{
+    struct rsdp *to = &rsdps[rsdp_count];
+
+    if (!p || !acpi_rsdp_valid(p, size))
+        return;
+    to->size = (size_t)min_u64(size, sizeof(to->bytes));
+    memcpy(to->bytes, p, to->size);
+    rsdp_count++;
 }
 
 static void copy_out(void)
@@ -114,10 +142,8 @@ static void copy_out(void)
             .name = module_names[i],
         };
     }
-    if (info.rsdp) {
-        rsdp_size = (size_t)min_u64(info.rsdp_size, sizeof(rsdp));
-        memcpy(rsdp, info.rsdp, rsdp_size);
-    }
+    add_rsdp(info.rsdp_new.data, info.rsdp_new.size);
+    add_rsdp(info.rsdp_old.data, info.rsdp_old.size);
     if (info.dropped)
         log_warn("%u parts of the boot information are malformed or too many", info.dropped);
 }
@@ -146,7 +172,8 @@ static void move_modules(void)
     }
 }
 
-/* Without a tag from the boot loader: searches the extended BIOS data area and the BIOS itself. */
+/* Without a good tag from the boot loader: searches the extended BIOS data area and the BIOS
+ * itself. */
 static void search_rsdp(void)
 {
     uint64_t ebda;
@@ -154,23 +181,20 @@ static void search_rsdp(void)
 
     /* mem_read_safe(), because the compiler takes an object at such a low address for a bad NULL
      * pointer. */
-    if (rsdp_size || mem_read_safe((const uint64_t *)(uintptr_t)EBDA_POINTER, &ebda))
+    if (rsdp_count || mem_read_safe((const uint64_t *)(uintptr_t)EBDA_POINTER, &ebda))
         return;
     ebda = (ebda & UINT16_MAX) << 4;
     if (ebda >= TRAMPOLINE_TOP / 2 && ebda < TRAMPOLINE_TOP - EBDA_SEARCH)
         found = acpi_rsdp_search(arch_ptr(hpa(ebda)), EBDA_SEARCH);
     if (!found)
         found = acpi_rsdp_search(arch_ptr(hpa(BIOS_SEARCH)), LOW_MEMORY_END - BIOS_SEARCH);
-    if (!found)
-        return;
-    rsdp_size = (size_t)min_u64(sizeof(rsdp), LOW_MEMORY_END - (uintptr_t)found);
-    memcpy(rsdp, found, rsdp_size);
+    add_rsdp(found, LOW_MEMORY_END - (uintptr_t)found);
 }
 
 static int read_physical(void *ctx, uint64_t address, void *buf, size_t size)
 {
     (void)ctx;
-    if (!paging_is_mapped(address, size))
+    if (!paging_map_firmware(address, size))
         return -E_RANGE;
     memcpy(buf, arch_ptr(hpa(address)), size);
     return 0;
@@ -180,7 +204,11 @@ static void read_acpi(void)
 {
     const struct acpi_reader reader = {read_physical, NULL};
 
-    if (rsdp_size == 0 || acpi_parse(&reader, rsdp, rsdp_size, &acpi)) {
+    bool found = false;
+
+    for (unsigned i = 0; i < rsdp_count && !found; i++)
+        found = acpi_parse(&reader, rsdps[i].bytes, rsdps[i].size, &acpi) == 0;
+    if (!found) {
         log_warn("no ACPI tables: only the boot core is used");
         return;
     }

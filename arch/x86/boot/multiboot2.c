@@ -36,14 +36,16 @@ static void parse_mmap(const uint8_t *tag, size_t size, struct mb2_info *out)
         out->dropped++;
         return;
     }
-    for (size_t at = MMAP_HEADER; size - at >= entry; at += entry) {
-        if (out->range_count == MB2_RANGES_MAX) {
-            out->dropped++;
-            continue;
-        }
-        out->ranges[out->range_count++] = (struct mb2_range){
-            get_le64(tag + at), get_le64(tag + at + 8), get_le32(tag + at + 16) == 1};
-    }
+    out->ranges = tag + MMAP_HEADER;
+    out->range_size = entry;
+    out->range_count = (unsigned)((size - MMAP_HEADER) / entry);
+}
+
+struct mb2_range mb2_range(const struct mb2_info *info, unsigned i)
+{
+    const uint8_t *e = info->ranges + i * info->range_size;
+
+    return (struct mb2_range){get_le64(e), get_le64(e + 8), get_le32(e + 16) == 1};
 }
 
 static void parse_module(const uint8_t *tag, size_t size, struct mb2_info *out)
@@ -106,9 +108,12 @@ static void parse_tag(uint32_t type, const uint8_t *tag, size_t size, struct mb2
     case TAG_ACPI_NEW:
         if (size - TAG_HEADER < RSDP1_SIZE)
             out->dropped++;
-        else if (!out->rsdp || type == TAG_ACPI_NEW) {
-            out->rsdp = tag + TAG_HEADER;
-            out->rsdp_size = size - TAG_HEADER;
+        else if (type == TAG_ACPI_NEW) {
+            out->rsdp_new.data = tag + TAG_HEADER;
+            out->rsdp_new.size = size - TAG_HEADER;
+        } else {
+            out->rsdp_old.data = tag + TAG_HEADER;
+            out->rsdp_old.size = size - TAG_HEADER;
         }
         break;
     default:

@@ -5,7 +5,6 @@
 #include "hv/types.h"
 
 #define MB2_MODULES_MAX 64
-#define MB2_RANGES_MAX  128
 
 struct mb2_range {
     uint64_t base, size;
@@ -24,17 +23,23 @@ struct mb2_framebuffer {
 };
 
 struct mb2_info {
-    const char *cmdline; /* in the information; "" if there is none */
-    struct mb2_range ranges[MB2_RANGES_MAX];
+    const char *cmdline;   /* in the information; "" if there is none */
+    const uint8_t *ranges; /* the memory map's entries, see mb2_range(); UEFI gives hundreds */
+    size_t range_size;     /* of one */
     unsigned range_count;
     struct mb2_module modules[MB2_MODULES_MAX];
     unsigned module_count;
-    unsigned dropped; /* ranges and modules beyond the limits, and malformed tags */
+    unsigned dropped;                   /* modules beyond the limit, and malformed tags */
     struct mb2_framebuffer framebuffer; /* address 0: none */
     bool efi;                           /* started by EFI firmware: there is no text mode */
-    const uint8_t *rsdp; /* copy of the RSDP, the newer one if both exist; NULL if none */
-    size_t rsdp_size;
+    struct {
+        const uint8_t *data; /* a copy of the RSDP; NULL: none */
+        size_t size;
+    } rsdp_new, rsdp_old; /* firmware may have both */
 };
+
+/* Range i of range_count. */
+struct mb2_range mb2_range(const struct mb2_info *info, unsigned i);
 
 /* `size` bounds all reads; the information's own total_size may only be less. 0 or -E_FORMAT. */
 int mb2_parse(const uint8_t *info, size_t size, struct mb2_info *out) MUST_CHECK;

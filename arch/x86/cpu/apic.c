@@ -149,10 +149,12 @@ void apic_init_core(void)
     uint64_t base = rdmsr(MSR_IA32_APIC_BASE);
 
     /* EN is never cleared: some machines cannot set it again. */
+    if (!(base & APIC_BASE_EN))
+        wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN);
+    /* In two steps: a disabled APIC cannot go to x2APIC mode at once (SDM 3A "x2APIC State
+     * Transitions"). */
     if (x2apic && !(base & APIC_BASE_X2APIC))
         wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN | APIC_BASE_X2APIC);
-    else if (!(base & APIC_BASE_EN))
-        wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN);
     reg_write(REG_SPURIOUS, SPURIOUS_ENABLE | VECTOR_SPURIOUS);
     reg_write(REG_TPR, 0);
     reg_write(REG_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);

@@ -80,6 +80,8 @@
 
 /* IA32_PAT after reset: WB, WT, UC-, UC, twice. */
 #define PAT_RESET_VALUE                  0x0007040600070406ull
+/* The root's: write-combining instead of WT. */
+#define PAT_HOST                         0x0007010600070106ull
 #define APIC_BASE_ADDRESS                0x000ffffffffff000ull
 
 static inline uint64_t rdmsr(uint32_t msr)

@@ -77,8 +77,9 @@ void cpu_setup(void)
     write_cr0(CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG);
     write_cr4(cr4);
     wrmsr(MSR_IA32_EFER, EFER_LME | EFER_LMA | EFER_NXE);
-    /* The page tables' cache bits rely on the reset value, which firmware may have changed. */
-    if (rdmsr(MSR_IA32_PAT) != PAT_RESET_VALUE)
-        wrmsr(MSR_IA32_PAT, PAT_RESET_VALUE);
+    /* What the page tables' cache bits mean (page_table.h). Until here only entry 0 was in use,
+     * which is write-back in either. */
+    if (rdmsr(MSR_IA32_PAT) != PAT_HOST)
+        wrmsr(MSR_IA32_PAT, PAT_HOST);
     machine_check_enable();
 }

@@ -153,7 +153,7 @@ static bool take_acpi(const struct acpi_serial *s, const char *table)
     return false;
 }
 
-static bool take_bar(uint16_t bdf)
+static bool take_bar(uint32_t bdf)
 {
     uint32_t bar = arch_pci_read(bdf, PCI_BAR0), command = arch_pci_read(bdf, PCI_COMMAND);
     struct port p = {.width = 1, .fifo = FIFO_SIZE};
@@ -178,11 +178,10 @@ static bool take_bar(uint16_t bdf)
 static bool take_pci(void)
 {
     for (uint32_t at = 0; arch_pci_next(&at) != PCI_NOBODY; at++) {
-        uint32_t class = arch_pci_read((uint16_t)at, PCI_CLASS);
+        uint32_t class = arch_pci_read(at, PCI_CLASS);
 
         if (class >> 16 == PCI_CLASS_SERIAL && (class >> 8 & 0xff) <= PCI_SERIAL_LAST &&
-            (arch_pci_read((uint16_t)at, PCI_HEADER) & PCI_HEADER_TYPE) == 0 &&
-            take_bar((uint16_t)at))
+            (arch_pci_read(at, PCI_HEADER) & PCI_HEADER_TYPE) == 0 && take_bar(at))
             return true;
     }
     return false;
