@@ -1,6 +1,8 @@
 """Network cards in QEMU, where it has them: a kernel that only drives the card (test/kernel/nic_trial.c) sends 400 frames of all sizes to QEMU's gateway and compares
 the answers. The appliance itself talks over the e1000 of Bochs in every other boot test."""
 import functools
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -55,7 +57,10 @@ def test_e1000e(trial):
     trial("82574L", "-M", "q35", "-nic", "user,model=e1000e")
 
 
-@pytest.mark.skipif('name "igb"' not in devices(), reason="this QEMU has no igb: 8 and later have (Debian 13)")
+needs_igb = pytest.mark.skipif('name "igb"' not in devices(), reason="this QEMU has no igb: 8 and later have (Debian 13)")
+
+
+@needs_igb
 def test_igb(trial):
     costs = trial("82576", "-M", "q35", "-icount", "shift=0,sleep=off", "-nic", "user,model=igb")
     assert max(costs) < LIMIT, costs
@@ -78,3 +83,14 @@ def test_costs(trial, card, model):
     """Instructions for a short frame, its way through the switch included."""
     costs = trial(card, "-M", "q35", "-icount", "shift=0,sleep=off", "-nic", f"user,model={model}")
     assert max(costs) < LIMIT, costs
+
+
+@pytest.mark.parametrize("board, nic", [("pc", "virtio-net-pci"), ("q35", "e1000e"), pytest.param("q35", "igb", marks=needs_igb)])
+def test_appliance(start, board, nic):
+    """Megabytes to management and many connections from it, over the card, while guests run."""
+    m = start(cpus=2, emulator="qemu", board=board, nic=nic)
+    image = bytes(i * 7 + i // 251 & 0xff for i in range(4 << 20))
+    status, _, body = m.request("PUT", "/v1/images/large", image)
+    assert status == 201 and json.loads(body)["sha256"] == hashlib.sha256(image).hexdigest(), body
+    for _ in range(20):
+        assert m.request("GET", "/v1/guests/control/vcpus/0/vmcb?format=text")[0] == 200
