@@ -4,6 +4,13 @@
 
 #define STATUS_2500 (1u << 22) /* beside the speed's 1000 */
 
+static int probe(struct nic *n)
+{
+    static const struct intel_adv_causes causes = {0x1500, 0x1504, 0x1508, 0x150c};
+
+    return intel_adv_probe(n, &causes);
+}
+
 static struct nic_link link(struct nic *n)
 {
     struct nic_link l = intel_link(n);
@@ -33,7 +40,7 @@ const struct nic_driver igc_driver = {
     .name = "igc",
     .ids = ids,
     .memory = INTEL_MEMORY,
-    .probe = intel_adv_probe,
+    .probe = probe,
     .start = intel_adv_start,
     .listen = intel_adv_listen,
     .stop = intel_adv_stop,

@@ -15,11 +15,20 @@
 /* No register may be touched for a millisecond after a reset. A PAUSE takes at least a cycle. */
 #define SETTLE_LOOPS  1000000u
 
-_Static_assert(sizeof(struct intel) <= NIC_STATE_SIZE, "the driver's state");
+struct state {
+    struct intel rings;
+    const struct intel_adv_causes *causes;
+};
+_Static_assert(sizeof(struct state) <= NIC_STATE_SIZE, "the driver's state");
 
 static struct intel *rings(struct nic *n)
 {
-    return (struct intel *)(void *)n->state;
+    return &((struct state *)(void *)n->state)->rings;
+}
+
+static const struct intel_adv_causes *causes(const struct nic *n)
+{
+    return ((const struct state *)(const void *)n->state)->causes;
 }
 
 static struct intel_adv_rx_desc *rx_ring(const struct intel *i)
@@ -35,7 +44,7 @@ static struct intel_adv_tx_desc *tx_ring(const struct intel *i)
 static void quieten(const struct nic *n)
 {
     intel_put(n, ADV_EIMC, UINT32_MAX);
-    intel_put(n, ADV_IMC, UINT32_MAX);
+    intel_put(n, causes(n)->imc, UINT32_MAX);
     intel_put(n, INTEL_RCTL, 0);
     intel_put(n, INTEL_TCTL, INTEL_TCTL_PSP);
 }
@@ -61,14 +70,15 @@ static int reset(const struct nic *n)
      * have an address all the same. */
     (void)await(n, ADV_EECD, ADV_EECD_AUTO_RD, ADV_EECD_AUTO_RD);
     quieten(n); /* some cards keep their registers */
-    (void)intel_get(n, ADV_ICR);
+    (void)intel_get(n, causes(n)->icr);
     return 0;
 }
 
-int intel_adv_probe(struct nic *n)
+int intel_adv_probe(struct nic *n, const struct intel_adv_causes *c)
 {
     int rc = n->bus.map(n->bus.ctx, 0, INTEL_REGISTERS);
 
+    ((struct state *)(void *)n->state)->causes = c;
     if (rc == 0)
         rc = reset(n);
     return rc ? rc : intel_read_mac(n, NULL);
@@ -143,12 +153,12 @@ int intel_adv_start(struct nic *n, void *memory)
 void intel_adv_listen(struct nic *n)
 {
     if (n->irq == ARCH_IRQ_MSIX) {
-        intel_put(n, ADV_IMS, INTEL_INT_LSC);
+        intel_put(n, causes(n)->ims, INTEL_INT_LSC);
         intel_put(n, ADV_EIMS, ENTRY_0);
         intel_put(n, ADV_EICS, ENTRY_0);
     } else {
-        intel_put(n, ADV_IMS, RX_INTERRUPTS | INTEL_INT_LSC);
-        intel_put(n, ADV_ICS, INTEL_INT_LSC);
+        intel_put(n, causes(n)->ims, RX_INTERRUPTS | INTEL_INT_LSC);
+        intel_put(n, causes(n)->ics, INTEL_INT_LSC);
     }
 }
 
@@ -163,7 +173,7 @@ void intel_adv_stop(struct nic *n)
 /* An MSI-X entry is nobody else's, and clears what it was for; ICR still tells about the link. */
 uint32_t intel_adv_interrupt(struct nic *n)
 {
-    uint32_t cause = intel_get(n, ADV_ICR), events = 0;
+    uint32_t cause = intel_get(n, causes(n)->icr), events = 0;
 
     if (cause == UINT32_MAX) /* the card has gone */
         return 0;

@@ -9,10 +9,6 @@
 
 enum intel_adv_reg {
     ADV_EECD = 0x0010,
-    ADV_ICR = 0x1500,
-    ADV_ICS = 0x1504,
-    ADV_IMS = 0x1508,
-    ADV_IMC = 0x150c,
     ADV_GPIE = 0x1514,
     ADV_EICS = 0x1520,
     ADV_EIMS = 0x1524,
@@ -70,8 +66,13 @@ _Static_assert(sizeof(struct intel_adv_rx_desc) == sizeof(struct intel_rx_desc) 
                    sizeof(struct intel_adv_tx_desc) == sizeof(struct intel_tx_desc),
                "they take each other's place");
 
+/* Where the causes' registers are. */
+struct intel_adv_causes {
+    uint16_t icr, ics, ims, imc;
+};
+
 /* Parts of struct nic_driver. */
-int intel_adv_probe(struct nic *n);
+int intel_adv_probe(struct nic *n, const struct intel_adv_causes *causes);
 int intel_adv_start(struct nic *n, void *memory);
 void intel_adv_listen(struct nic *n);
 void intel_adv_stop(struct nic *n);
