@@ -13,7 +13,9 @@ VCPU = HOG + "/vcpus/0"
 OPEN = ["/", "/page/app.js", "/openapi.json", "/healthz"]
 READ = [("GET", path) for path in (
     "/metrics", "/v1/whoami", "/v1/host", "/v1/log", "/v1/events?follow=0", "/v1/guests", HOG, HOG + "/history", HOG + "/console", VCPU + "/exits", VCPU + "/vmcs",
-    VCPU + "/vmcs/snapshots", VCPU + "/vmcs/snapshots/1", VCPU + "/vmcs/diff?from=1", VCPU + "/vmcs/check", "/v1/vmx/capabilities", "/v1/vmx/layout", "/v1/images", "/v1/images/none")]
+    VCPU + "/vmcs/snapshots", VCPU + "/vmcs/snapshots/1", VCPU + "/vmcs/diff?from=1", VCPU + "/vmcs/check", "/v1/vmx/capabilities", "/v1/vmx/layout", "/v1/compare", "/v1/images", "/v1/images/none")]
+# This machine has VT-x: these answer 501.
+READ += [("GET", path) for path in (VCPU + "/vmcb", VCPU + "/vmcb/snapshots", VCPU + "/vmcb/snapshots/1", VCPU + "/vmcb/diff?from=1", VCPU + "/vmcb/check", "/v1/svm/capabilities")]
 READ += [("POST", "/v1/vmx/decode")]
 CHANGE = [("POST", HOG + "/console"), ("POST", HOG + "/actions"), ("PATCH", VCPU + "/vmcs"), ("POST", VCPU + "/vmcs/snapshots"), ("GET", HOG + "/terminal")]
 ADMIN = [("GET", "/v1/config"), ("POST", "/v1/guests"), ("DELETE", "/v1/guests/nobody"), ("PUT", "/v1/images/none"), ("DELETE", "/v1/images/none"), ("POST", "/v1/host/actions")]

@@ -30,7 +30,7 @@ MANAGEMENT = [
     ('"address": "255.255.255.255/24"', "address", "no host"),
     ('"gateway": "10.0.2.2/24"', "gateway", "must be"),
     ('"gateway": "gateway"', "gateway", "must be"),
-    ('"core": 64', "core", "must be"),
+    ('"core": 128', "core", "must be"),
     ('"memory": "3M"', "memory", "must be"),
     ('"memory": "18446744073709551616"', "memory", "must be"),
     ('"budget_us": 0', "budget_us", "must be"),

@@ -78,7 +78,7 @@ class Fuzzer:
         elif template.endswith("/vmcs"):
             value = self.some({"exit_profile": self.some(*PROFILES)}, {"fields": {self.some("primary_controls", "pin_controls", "x"): {self.some(*CONTROLS): self.some(True, False, None)}}})
         elif template == "/v1/guests":
-            value = dict(VICTIM, **self.some({}, {"memory": self.some("2M", "4M", "3M", "9G", 2097152, -1)}, {"guaranteed_us": self.some(0, 1000, 9999, 1 << 40)}, {"core": self.some(0, 1, 64, "0")},
+            value = dict(VICTIM, **self.some({}, {"memory": self.some("2M", "4M", "3M", "9G", 2097152, -1)}, {"guaranteed_us": self.some(0, 1000, 9999, 1 << 40)}, {"core": self.some(0, 1, 128, "0")},
                                             {"modules": self.some([], [{"file": "scrap"}], [{}] * 9, "x")}, {"devices": self.some([], ["uart"], ["uart", "bell"], {})},
                                             {"image": self.some("scrap", "guests/flat.bin", "guests/echo.elf", "")}, {"cmdline": "x" * self.random.randrange(600)}))
         else:
