@@ -58,7 +58,7 @@ def test_is_the_router():
     for entry in re.findall(r"\{\.path = \{([^}]*)\}(.*?)\},?\s*(?:/\*.*?\*/)?\s*(?=\{\.path|$)", table, re.S):
         path = "/" + "/".join(re.findall(r'"([^"]+)"', entry[0]))
         roles = {k: v.lower() for k, v in re.findall(r"\.(look|change) = ROLE_(\w+)", entry[1])}
-        for method, query in re.findall(r"\.(get|post|put|patch|delete) = \{\w+(?:, ([^}]+))?\}", entry[1]):
+        for method, query in re.findall(r"\.(get|post|put|patch|delete) = \{(?:\.handler = )?\w+(?:, ([^}]+))?\}", entry[1]):
             queries[path.replace("*", "{}"), method] = set(words.get(query, query).strip('"').split())
             routed[path.replace("*", "{}"), method] = "open" if ".open = true" in entry[1] else roles.get("look" if method == "get" else "change", "read")
     described = {}
