@@ -14,7 +14,7 @@ DEATHS = [
     r"crashed: no heartbeat for 2000 ms",  # it sleeps
     r"crashed: wrote to guest-physical address 0xd0000000,",
     r"crashed: wrote to guest-physical address 0xd0011000,",
-    r"crashed: read from guest-physical address 0xd0004000,",
+    r"crashed: read from guest-physical address 0xd0008000,",
     r"crashed: triple fault",
 ]
 
