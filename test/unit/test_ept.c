@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/vmx/ept.c hv/lib.c */
+/* SOURCES: arch/x86/guest/nested.c arch/x86/vmx/ept.c hv/lib.c */
 #include "arch/x86/vmx/ept.h"
 
 #include <setjmp.h>
@@ -14,7 +14,7 @@
 #define G1      0x40000000ull
 #define G512    0x8000000000ull
 #define T256    0x1000000000000ull /* 48 bits */
-#define RWX     (EPT_READ | EPT_WRITE | EPT_EXECUTE)
+#define RWX     (NESTED_READ | NESTED_WRITE | NESTED_EXECUTE)
 #define POOL    64u
 #define VISITS  64u
 
@@ -70,9 +70,9 @@ static int map(uint64_t g, uint64_t h, uint64_t size, unsigned perm)
 
 static void expect(uint64_t at, uint64_t g, uint64_t h, uint64_t size, unsigned perm)
 {
-    struct ept_mapping m;
+    struct nested_mapping m;
 
-    assert_true(ept_lookup(&ept, gpa(at), &m));
+    assert_true(nested_lookup(&ept.tree, gpa(at), &m));
     assert_int_equal(m.gpa, g);
     assert_int_equal(m.hpa, h);
     assert_int_equal(m.size, size);
@@ -81,16 +81,16 @@ static void expect(uint64_t at, uint64_t g, uint64_t h, uint64_t size, unsigned 
 
 static void expect_none(uint64_t at)
 {
-    struct ept_mapping m;
+    struct nested_mapping m;
 
-    assert_false(ept_lookup(&ept, gpa(at), &m));
+    assert_false(nested_lookup(&ept.tree, gpa(at), &m));
 }
 
 /* The raw entry that translates an address, found as the CPU finds it: index bits 47:39, 38:30,
  * 29:21, 20:12. */
 static uint64_t raw(uint64_t at, unsigned *level)
 {
-    const uint64_t *table = ept.root;
+    const uint64_t *table = ept.tree.root;
 
     for (*level = 4;; (*level)--) {
         uint64_t entry = table[at >> (12 + 9 * (*level - 1)) & 511];
@@ -104,12 +104,12 @@ static uint64_t raw(uint64_t at, unsigned *level)
 }
 
 struct visits {
-    struct ept_mapping at[VISITS];
+    struct nested_mapping at[VISITS];
     unsigned count;
     unsigned stop_after; /* 0: never */
 };
 
-static int visit(void *ctx, const struct ept_mapping *m)
+static int visit(void *ctx, const struct nested_mapping *m)
 {
     struct visits *v = ctx;
 
@@ -123,7 +123,7 @@ static void pointer(void **state)
     (void)state;
     assert_int_equal(pool.used, 1);
     /* Memory type 6, walk length 4 less one in bits 5:3, no accessed and dirty flags. */
-    assert_int_equal(ept_pointer(&ept), (uintptr_t)ept.root | 0x1e);
+    assert_int_equal(ept_pointer(&ept), (uintptr_t)ept.tree.root | 0x1e);
     expect_none(0);
 }
 
@@ -139,12 +139,12 @@ static void page_4k(void **state)
     unsigned level;
 
     (void)state;
-    assert_int_equal(map(0x1234000, 0x89abc000, K4, EPT_READ | EPT_WRITE), 0);
-    expect(0x1234000, 0x1234000, 0x89abc000, K4, EPT_READ | EPT_WRITE);
-    expect(0x1234fff, 0x1234000, 0x89abc000, K4, EPT_READ | EPT_WRITE);
+    assert_int_equal(map(0x1234000, 0x89abc000, K4, NESTED_READ | NESTED_WRITE), 0);
+    expect(0x1234000, 0x1234000, 0x89abc000, K4, NESTED_READ | NESTED_WRITE);
+    expect(0x1234fff, 0x1234000, 0x89abc000, K4, NESTED_READ | NESTED_WRITE);
     expect_none(0x1233fff);
     expect_none(0x1235000);
-    assert_int_equal(raw(0x1234000, &level), 0x89abc000 | TYPE_WB | EPT_READ | EPT_WRITE);
+    assert_int_equal(raw(0x1234000, &level), 0x89abc000 | TYPE_WB | NESTED_READ | NESTED_WRITE);
     assert_int_equal(level, 1);
     assert_int_equal(pool.used, 4);
 }
@@ -185,7 +185,7 @@ static void without_1g_pages(void **state)
     assert_int_equal(map(0, G1, 8 * M2, RWX), 0);
     (void)raw(0, &level);
     assert_int_equal(level, 2);
-    assert_int_equal(ept_walk(&ept, visit, &v), 0);
+    assert_int_equal(nested_walk(&ept.tree, visit, &v), 0);
     assert_int_equal(v.count, 8);
     /* A whole gigabyte, too. */
     assert_int_equal(map(G1, 2 * G1, G1, RWX), 0);
@@ -214,12 +214,12 @@ static void split_by_size(void **state)
     unsigned count[3] = {0};
 
     (void)state;
-    assert_int_equal(map(from, 3 * G1 + from, size, EPT_READ), 0);
-    assert_int_equal(ept_walk(&ept, visit, &v), 0);
+    assert_int_equal(map(from, 3 * G1 + from, size, NESTED_READ), 0);
+    assert_int_equal(nested_walk(&ept.tree, visit, &v), 0);
     for (unsigned i = 0; i < v.count; i++) {
         assert_int_equal(v.at[i].gpa, next);
         assert_int_equal(v.at[i].hpa, 3 * G1 + next);
-        assert_int_equal(v.at[i].perm, EPT_READ);
+        assert_int_equal(v.at[i].perm, NESTED_READ);
         next += v.at[i].size;
         count[v.at[i].size == K4 ? 0 : v.at[i].size == M2 ? 1 : 2]++;
     }
@@ -237,15 +237,15 @@ static void overlaps(void **state)
     assert_int_equal(map(M2, M2, M2, RWX), 0);
     /* Mapping the same again, a small page inside, and a large page around a small one. */
     assert_int_equal(map(M2, M2, M2, RWX), -E_EXIST);
-    assert_int_equal(map(M2 + K4, 0, K4, EPT_READ), -E_EXIST);
-    assert_int_equal(map(2 * M2 - K4, 0, K4, EPT_READ), -E_EXIST);
-    assert_int_equal(map(4 * M2 + K4, 7 * K4, K4, EPT_READ), 0);
+    assert_int_equal(map(M2 + K4, 0, K4, NESTED_READ), -E_EXIST);
+    assert_int_equal(map(2 * M2 - K4, 0, K4, NESTED_READ), -E_EXIST);
+    assert_int_equal(map(4 * M2 + K4, 7 * K4, K4, NESTED_READ), 0);
     assert_int_equal(map(4 * M2, 4 * M2, M2, RWX), -E_EXIST);
     assert_int_equal(map(0, 0, G1, RWX), -E_EXIST);
-    assert_int_equal(map(4 * M2 + K4, 7 * K4, K4, EPT_READ), -E_EXIST);
+    assert_int_equal(map(4 * M2 + K4, 7 * K4, K4, NESTED_READ), -E_EXIST);
     /* Existing mappings are unchanged. */
     expect(M2 + K4, M2, M2, M2, RWX);
-    expect(4 * M2 + K4, 4 * M2 + K4, 7 * K4, K4, EPT_READ);
+    expect(4 * M2 + K4, 4 * M2 + K4, 7 * K4, K4, NESTED_READ);
     expect_none(4 * M2);
     /* Adjacent ranges do not overlap. */
     assert_int_equal(map(M2 - K4, 0, K4, RWX), 0);
@@ -265,20 +265,21 @@ static void overlap_below_1g(void **state)
 static void overlap_in_the_middle(void **state)
 {
     (void)state;
-    assert_int_equal(map(2 * K4, 100 * K4, K4, EPT_READ), 0);
+    assert_int_equal(map(2 * K4, 100 * K4, K4, NESTED_READ), 0);
     assert_int_equal(map(0, 0x10000000, 4 * K4, RWX), -E_EXIST);
     expect(K4, K4, 0x10000000 + K4, K4, RWX);
-    expect(2 * K4, 2 * K4, 100 * K4, K4, EPT_READ);
+    expect(2 * K4, 2 * K4, 100 * K4, K4, NESTED_READ);
     expect_none(3 * K4);
 }
 
 static void permissions(void **state)
 {
-    static const unsigned good[] = {EPT_READ, EPT_READ | EPT_WRITE, EPT_READ | EPT_EXECUTE, RWX};
+    static const unsigned good[] = {NESTED_READ, NESTED_READ | NESTED_WRITE,
+                                    NESTED_READ | NESTED_EXECUTE, RWX};
     /* Write without read is a misconfiguration; execute alone needs a capability (bit 0 of
      * IA32_VMX_EPT_VPID_CAP) that is not required. */
-    static const unsigned bad[] = {0, EPT_WRITE, EPT_EXECUTE, EPT_WRITE | EPT_EXECUTE,
-                                   8, RWX | 8,   RWX | 0x30,  0x80000001u};
+    static const unsigned bad[] = {0, NESTED_WRITE, NESTED_EXECUTE, NESTED_WRITE | NESTED_EXECUTE,
+                                   8, RWX | 8,      RWX | 0x30,     0x80000001u};
 
     (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(good); i++) {
@@ -368,31 +369,31 @@ static void out_of_memory_in_the_middle(void **state)
     (void)state;
     pool.limit = pool.used + 3;
     /* The last two small pages lie in a second 2 MB region: its table is missing. */
-    assert_int_equal(map(M2 - 2 * K4, K4, 4 * K4, EPT_READ), -E_NOMEM);
-    expect(M2 - 1, M2 - K4, 2 * K4, K4, EPT_READ);
+    assert_int_equal(map(M2 - 2 * K4, K4, 4 * K4, NESTED_READ), -E_NOMEM);
+    expect(M2 - 1, M2 - K4, 2 * K4, K4, NESTED_READ);
     expect_none(M2);
     pool.limit = POOL;
-    assert_int_equal(map(M2, 3 * K4, 2 * K4, EPT_READ), 0);
-    expect(M2 + K4, M2 + K4, 4 * K4, K4, EPT_READ);
+    assert_int_equal(map(M2, 3 * K4, 2 * K4, NESTED_READ), 0);
+    expect(M2 + K4, M2 + K4, 4 * K4, K4, NESTED_READ);
 }
 
 static void walk_in_order(void **state)
 {
-    static const struct ept_mapping pages[] = {
-        {0x5000, 0x9000, K4, EPT_READ},
+    static const struct nested_mapping pages[] = {
+        {0x5000, 0x9000, K4, NESTED_READ},
         {M2, 8 * M2, M2, RWX},
-        {G1, 4 * G1, G1, EPT_READ | EPT_EXECUTE},
+        {G1, 4 * G1, G1, NESTED_READ | NESTED_EXECUTE},
         {G512 + K4, 0, K4, RWX},
-        {T256 - K4, K4, K4, EPT_READ | EPT_WRITE},
+        {T256 - K4, K4, K4, NESTED_READ | NESTED_WRITE},
     };
     struct visits v = {.count = 0};
 
     (void)state;
-    assert_int_equal(ept_walk(&ept, visit, &v), 0);
+    assert_int_equal(nested_walk(&ept.tree, visit, &v), 0);
     assert_int_equal(v.count, 0);
     for (unsigned i = ARRAY_LEN(pages); i-- > 0;)
         assert_int_equal(map(pages[i].gpa, pages[i].hpa, pages[i].size, pages[i].perm), 0);
-    assert_int_equal(ept_walk(&ept, visit, &v), 0);
+    assert_int_equal(nested_walk(&ept.tree, visit, &v), 0);
     assert_int_equal(v.count, ARRAY_LEN(pages));
     for (unsigned i = 0; i < ARRAY_LEN(pages); i++) {
         assert_int_equal(v.at[i].gpa, pages[i].gpa);
@@ -402,55 +403,55 @@ static void walk_in_order(void **state)
     }
     for (unsigned stop = 1; stop <= ARRAY_LEN(pages); stop++) {
         v = (struct visits){.stop_after = stop};
-        assert_int_equal(ept_walk(&ept, visit, &v), 77);
+        assert_int_equal(nested_walk(&ept.tree, visit, &v), 77);
         assert_int_equal(v.count, stop);
     }
 }
 
 static void taken_away_again(void **state)
 {
-    struct ept_mapping m;
+    struct nested_mapping m;
 
     (void)state;
-    assert_int_equal(map(G1, 0, 2 * M2, EPT_READ), 0);
-    assert_int_equal(ept_unmap(&ept, gpa(G1 + K4), K4), -E_INVAL); /* inside a large page */
-    assert_int_equal(ept_unmap(&ept, gpa(G1), K4), -E_INVAL);
-    assert_int_equal(ept_unmap(&ept, gpa(G1), M2), 0);
-    assert_false(ept_lookup(&ept, gpa(G1), &m));
-    assert_true(ept_lookup(&ept, gpa(G1 + M2), &m));
-    assert_int_equal(ept_unmap(&ept, gpa(G1), M2), -E_INVAL); /* not mapped any more */
+    assert_int_equal(map(G1, 0, 2 * M2, NESTED_READ), 0);
+    assert_int_equal(nested_unmap(&ept.tree, gpa(G1 + K4), K4), -E_INVAL); /* inside a large page */
+    assert_int_equal(nested_unmap(&ept.tree, gpa(G1), K4), -E_INVAL);
+    assert_int_equal(nested_unmap(&ept.tree, gpa(G1), M2), 0);
+    assert_false(nested_lookup(&ept.tree, gpa(G1), &m));
+    assert_true(nested_lookup(&ept.tree, gpa(G1 + M2), &m));
+    assert_int_equal(nested_unmap(&ept.tree, gpa(G1), M2), -E_INVAL); /* not mapped any more */
     assert_int_equal(map(G1, M2, M2, RWX), 0);
-    assert_int_equal(ept_unmap(&ept, gpa(G1), 2 * M2), 0);
-    assert_int_equal(ept_unmap(&ept, gpa(T256), M2), -E_INVAL);
-    assert_int_equal(ept_unmap(&ept, gpa(0), T256 + K4), -E_INVAL);
+    assert_int_equal(nested_unmap(&ept.tree, gpa(G1), 2 * M2), 0);
+    assert_int_equal(nested_unmap(&ept.tree, gpa(T256), M2), -E_INVAL);
+    assert_int_equal(nested_unmap(&ept.tree, gpa(0), T256 + K4), -E_INVAL);
 }
 
 /* Prepared ranges need no more memory, however often they are mapped. */
 static void prepared(void **state)
 {
     (void)state;
-    assert_int_equal(ept_prepare(&ept, gpa(G1), 2 * G1), 0);
+    assert_int_equal(nested_prepare(&ept.tree, gpa(G1), 2 * G1), 0);
     pool.limit = pool.used;
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(map(G1, 0, M2, RWX), 0);
         assert_int_equal(map(3 * G1 - M2, M2, M2, RWX), 0);
-        assert_int_equal(ept_unmap(&ept, gpa(G1), M2), 0);
-        assert_int_equal(ept_unmap(&ept, gpa(3 * G1 - M2), M2), 0);
+        assert_int_equal(nested_unmap(&ept.tree, gpa(G1), M2), 0);
+        assert_int_equal(nested_unmap(&ept.tree, gpa(3 * G1 - M2), M2), 0);
     }
     assert_int_equal(map(3 * G1, 0, M2, RWX), -E_NOMEM);
-    assert_int_equal(ept_prepare(&ept, gpa(3 * G1), G1), -E_NOMEM);
-    assert_int_equal(ept_prepare(&ept, gpa(M2), G1), -E_INVAL);
-    assert_int_equal(ept_prepare(&ept, gpa(G1), 0), -E_INVAL);
-    assert_int_equal(ept_prepare(&ept, gpa(T256), G1), -E_INVAL);
-    assert_int_equal(ept_prepare(&ept, gpa(T256 - G1), 2 * G1), -E_INVAL);
+    assert_int_equal(nested_prepare(&ept.tree, gpa(3 * G1), G1), -E_NOMEM);
+    assert_int_equal(nested_prepare(&ept.tree, gpa(M2), G1), -E_INVAL);
+    assert_int_equal(nested_prepare(&ept.tree, gpa(G1), 0), -E_INVAL);
+    assert_int_equal(nested_prepare(&ept.tree, gpa(T256), G1), -E_INVAL);
+    assert_int_equal(nested_prepare(&ept.tree, gpa(T256 - G1), 2 * G1), -E_INVAL);
     pool.limit = POOL;
     assert_int_equal(map(4 * G1, 0, G1, RWX), 0);
-    assert_int_equal(ept_prepare(&ept, gpa(4 * G1), G1), -E_EXIST);
+    assert_int_equal(nested_prepare(&ept.tree, gpa(4 * G1), G1), -E_EXIST);
 }
 
 /* ---- pages that are split at the first fetch: eight of 2 MB ---- */
 
-#define RW     (EPT_READ | EPT_WRITE)
+#define RW     (NESTED_READ | NESTED_WRITE)
 #define WAITS  (1ull << 52)
 #define SPLITS 8u
 
@@ -479,7 +480,7 @@ static void waits_for_a_fetch(void **state)
 
     (void)state;
     assert_int_equal(raw(M2, &level),
-                     (4 * G1 + M2) | WAITS | LARGE | TYPE_WB | EPT_READ | EPT_WRITE);
+                     (4 * G1 + M2) | WAITS | LARGE | TYPE_WB | NESTED_READ | NESTED_WRITE);
     assert_int_equal(level, 2);
     expect(M2 + 5, M2, 4 * G1 + M2, M2, RW);
     prepare_all();
@@ -504,7 +505,7 @@ static void is_split(void **state)
     expect(2 * M2 - 1, M2, 4 * G1 + M2, M2, RW);
     expect(3 * M2, 3 * M2, 4 * G1 + 3 * M2, M2, RW);
     assert_int_equal(pool.used, pages); /* it took no memory */
-    assert_int_equal(ept_walk(&ept, visit, &v), 77);
+    assert_int_equal(nested_walk(&ept.tree, visit, &v), 77);
     assert_int_equal(v.at[1].size, M2); /* the audit sees the entries in force */
     assert_int_equal(v.at[2].size, K4);
     assert_int_equal(v.at[2].perm, RWX);
@@ -540,7 +541,8 @@ static void is_split_only_when_prepared(void **state)
 /* The audit must find an entry with another page, other rights or another type. */
 static void split_audit(void **state)
 {
-    static const uint64_t wrong[] = {K4, M2, G1, EPT_EXECUTE, EPT_WRITE, 0x8, 0x40, 0x80, WAITS};
+    static const uint64_t wrong[] = {K4,  M2,   G1,   NESTED_EXECUTE, NESTED_WRITE,
+                                     0x8, 0x40, 0x80, WAITS};
 
     (void)state;
     for (unsigned i = 0; i < SPLITS; i++)
@@ -611,37 +613,39 @@ static int place(uint64_t g, uint64_t h, uint64_t size, unsigned perm)
 /* Memory that guests share: it is put somewhere, and moved, without memory for tables. */
 static void placed(void **state)
 {
-    struct ept_mapping m;
+    struct nested_mapping m;
 
     (void)state;
-    assert_int_equal(place(3 * G1, 0x40000000, M2, EPT_READ | EPT_WRITE), -E_INVAL); /* no table */
-    assert_int_equal(ept_prepare(&ept, gpa(3 * G1), G1), 0);
+    assert_int_equal(place(3 * G1, 0x40000000, M2, NESTED_READ | NESTED_WRITE),
+                     -E_INVAL); /* no table */
+    assert_int_equal(nested_prepare(&ept.tree, gpa(3 * G1), G1), 0);
     pool.limit = pool.used;
-    assert_int_equal(place(3 * G1, 0x40000000, 4 * M2, EPT_READ | EPT_WRITE), 0);
-    expect(3 * G1, 3 * G1, 0x40000000, M2, EPT_READ | EPT_WRITE);
-    expect(3 * G1 + 4 * M2 - 1, 3 * G1 + 3 * M2, 0x40000000 + 3 * M2, M2, EPT_READ | EPT_WRITE);
-    assert_false(ept_lookup(&ept, gpa(3 * G1 + 4 * M2), &m));
-    assert_int_equal(place(3 * G1 + 3 * M2, 0x50000000, M2, EPT_READ), -E_EXIST);
+    assert_int_equal(place(3 * G1, 0x40000000, 4 * M2, NESTED_READ | NESTED_WRITE), 0);
+    expect(3 * G1, 3 * G1, 0x40000000, M2, NESTED_READ | NESTED_WRITE);
+    expect(3 * G1 + 4 * M2 - 1, 3 * G1 + 3 * M2, 0x40000000 + 3 * M2, M2,
+           NESTED_READ | NESTED_WRITE);
+    assert_false(nested_lookup(&ept.tree, gpa(3 * G1 + 4 * M2), &m));
+    assert_int_equal(place(3 * G1 + 3 * M2, 0x50000000, M2, NESTED_READ), -E_EXIST);
     assert_int_equal(place(3 * G1, 0x40000000, 4 * M2, 0), 0);
     for (unsigned i = 0; i < 4; i++)
-        assert_false(ept_lookup(&ept, gpa(3 * G1 + i * M2), &m));
-    assert_int_equal(place(4 * G1 - 2 * M2, 0x40000000, 2 * M2, EPT_READ), 0);
-    expect(4 * G1 - 1, 4 * G1 - M2, 0x40000000 + M2, M2, EPT_READ);
+        assert_false(nested_lookup(&ept.tree, gpa(3 * G1 + i * M2), &m));
+    assert_int_equal(place(4 * G1 - 2 * M2, 0x40000000, 2 * M2, NESTED_READ), 0);
+    expect(4 * G1 - 1, 4 * G1 - M2, 0x40000000 + M2, M2, NESTED_READ);
 }
 
 static void placed_wrongly(void **state)
 {
     (void)state;
-    assert_int_equal(ept_prepare(&ept, gpa(3 * G1), 2 * G1), 0);
-    assert_int_equal(place(3 * G1 + K4, 0, M2, EPT_READ), -E_INVAL);
-    assert_int_equal(place(3 * G1, K4, M2, EPT_READ), -E_INVAL);
-    assert_int_equal(place(3 * G1, 0, M2 + K4, EPT_READ), -E_INVAL);
-    assert_int_equal(place(3 * G1, 0, 0, EPT_READ), -E_INVAL);
+    assert_int_equal(nested_prepare(&ept.tree, gpa(3 * G1), 2 * G1), 0);
+    assert_int_equal(place(3 * G1 + K4, 0, M2, NESTED_READ), -E_INVAL);
+    assert_int_equal(place(3 * G1, K4, M2, NESTED_READ), -E_INVAL);
+    assert_int_equal(place(3 * G1, 0, M2 + K4, NESTED_READ), -E_INVAL);
+    assert_int_equal(place(3 * G1, 0, 0, NESTED_READ), -E_INVAL);
     assert_int_equal(place(3 * G1, 0, M2, RWX), -E_INVAL);
-    assert_int_equal(place(3 * G1, 0, M2, EPT_WRITE), -E_INVAL);
-    assert_int_equal(place(4 * G1 - M2, 0, 2 * M2, EPT_READ), -E_INVAL); /* two tables */
-    assert_int_equal(place(T256, 0, M2, EPT_READ), -E_INVAL);
-    assert_int_equal(place(3 * G1, UINT64_MAX - M2 + 1, M2, EPT_READ), -E_INVAL);
+    assert_int_equal(place(3 * G1, 0, M2, NESTED_WRITE), -E_INVAL);
+    assert_int_equal(place(4 * G1 - M2, 0, 2 * M2, NESTED_READ), -E_INVAL); /* two tables */
+    assert_int_equal(place(T256, 0, M2, NESTED_READ), -E_INVAL);
+    assert_int_equal(place(3 * G1, UINT64_MAX - M2 + 1, M2, NESTED_READ), -E_INVAL);
     assert_int_equal(map(8 * G1, 0, G1, RWX), 0); /* a page of 1 GB is no table */
     assert_int_equal(place(8 * G1, 0, M2, 0), -E_INVAL);
 }

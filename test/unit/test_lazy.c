@@ -88,6 +88,7 @@ _Noreturn void panic(const char *format, ...)
 #define write_xcr0(v) ((void)(v))
 #define vmptrld       fake_vmptrld
 #define vmclear       fake_vmclear
+#include "arch/x86/guest/fpu.c"
 #include "arch/x86/vmx/lazy.c"
 
 /* ---- two vCPUs on core 0, one on core 1 ---- */
@@ -108,7 +109,7 @@ static int setup(void **state)
     for (unsigned i = 0; i < 3; i++) {
         vcpus[i] = (struct vcpu){.guest = &guest, .number = i, .entity.core = i == 2};
         backends[i] = (struct vmx_vcpu){
-            .vcpu = &vcpus[i], .vmcs = regions[i], .lazy.fpu = pages[i], .launched = true};
+            .vcpu = &vcpus[i], .vmcs = regions[i], .lazy.fpu.area = pages[i], .launched = true};
         vmx_lazy_reset(&backends[i].lazy);
     }
     return 0;
@@ -134,13 +135,13 @@ static void as_after_reset(void **state)
     uint32_t mxcsr;
 
     (void)state;
-    memcpy(&fcw, l->fpu, 2);
-    memcpy(&mxcsr, l->fpu + 24, 4);
+    memcpy(&fcw, l->fpu.area, 2);
+    memcpy(&mxcsr, l->fpu.area + 24, 4);
     assert_int_equal(fcw, 0x37f);
     assert_int_equal(mxcsr, 0x1f80);
-    assert_int_equal(l->xcr0, 1);
+    assert_int_equal(l->fpu.xcr0, 1);
     assert_int_equal(l->dr6, 0xffff0ff0);
-    assert_ptr_equal(l->fpu, pages[0]);
+    assert_ptr_equal(l->fpu.area, pages[0]);
 }
 
 /* A vCPU gets its registers back after another ran on the core, and only values that differ are

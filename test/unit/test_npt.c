@@ -1,4 +1,4 @@
-/* SOURCES: arch/x86/svm/npt.c hv/lib.c */
+/* SOURCES: arch/x86/guest/nested.c arch/x86/svm/npt.c hv/lib.c */
 /* Nested page tables, translated by a walk of their own: as the CPU does it, by APM vol. 2
  * "Long-Mode Page Translation". */
 #include "arch/x86/svm/npt.h"
@@ -15,8 +15,8 @@
 #define M2   0x200000ull
 #define G1   0x40000000ull
 #define T256 0x1000000000000ull /* 48 bits */
-#define RW   (NPT_READ | NPT_WRITE)
-#define RWX  (RW | NPT_EXECUTE)
+#define RW   (NESTED_READ | NESTED_WRITE)
+#define RWX  (RW | NESTED_EXECUTE)
 #define POOL 64u
 
 static struct {
@@ -24,7 +24,7 @@ static struct {
     unsigned used, limit;
 } pool;
 
-static struct npt npt;
+static struct nested npt;
 
 static void *take_page(void *ctx)
 {
@@ -73,7 +73,7 @@ static unsigned access_at(uint64_t at, uint64_t *to)
 
         if (!(entry & 1) || !(entry & 1ull << 2))
             return 0;
-        perm &= (entry & 2 ? RWX : NPT_READ | NPT_EXECUTE) & (entry >> 63 ? RW : RWX);
+        perm &= (entry & 2 ? RWX : NESTED_READ | NESTED_EXECUTE) & (entry >> 63 ? RW : RWX);
         /* No PWT, PCD or PAT, in no entry: the type is write-back. */
         assert_int_equal(entry & (1ull << 3 | 1ull << 4), 0);
         if (level == 1 || large) {
@@ -98,9 +98,9 @@ static void leads_to(uint64_t at, uint64_t wanted, unsigned perm)
 
 static void lookup(uint64_t at, uint64_t g, uint64_t h, uint64_t size, unsigned perm)
 {
-    struct npt_mapping m;
+    struct nested_mapping m;
 
-    assert_true(npt_lookup(&npt, gpa(at), &m));
+    assert_true(nested_lookup(&npt, gpa(at), &m));
     assert_int_equal(m.gpa, g);
     assert_int_equal(m.hpa, h);
     assert_int_equal(m.size, size);
@@ -141,15 +141,15 @@ static void without_1g_pages(void **state)
 static void permissions(void **state)
 {
     (void)state;
-    assert_int_equal(map(0, G1, K4, NPT_READ), 0);
+    assert_int_equal(map(0, G1, K4, NESTED_READ), 0);
     assert_int_equal(map(K4, G1 + K4, K4, RW), 0);
-    assert_int_equal(map(2 * K4, G1 + 2 * K4, K4, NPT_READ | NPT_EXECUTE), 0);
+    assert_int_equal(map(2 * K4, G1 + 2 * K4, K4, NESTED_READ | NESTED_EXECUTE), 0);
     assert_int_equal(map(M2, M2, M2, RW), 0);
-    leads_to(0, G1, NPT_READ);
+    leads_to(0, G1, NESTED_READ);
     leads_to(K4, G1 + K4, RW);
-    leads_to(2 * K4, G1 + 2 * K4, NPT_READ | NPT_EXECUTE);
+    leads_to(2 * K4, G1 + 2 * K4, NESTED_READ | NESTED_EXECUTE);
     leads_to(M2 + 9, M2 + 9, RW);
-    lookup(2 * K4, 2 * K4, G1 + 2 * K4, K4, NPT_READ | NPT_EXECUTE);
+    lookup(2 * K4, 2 * K4, G1 + 2 * K4, K4, NESTED_READ | NESTED_EXECUTE);
 }
 
 static void refused(void **state)
@@ -162,8 +162,8 @@ static void refused(void **state)
     assert_int_equal(map(T256, 0, K4, RWX), -E_INVAL);
     assert_int_equal(map(T256 - K4, 0, 2 * K4, RWX), -E_INVAL);
     assert_int_equal(map(0, 1ull << 52, K4, RWX), -E_INVAL);
-    assert_int_equal(map(0, 0, K4, NPT_WRITE), -E_INVAL);
-    assert_int_equal(map(0, 0, K4, 8 | NPT_READ), -E_INVAL);
+    assert_int_equal(map(0, 0, K4, NESTED_WRITE), -E_INVAL);
+    assert_int_equal(map(0, 0, K4, 8 | NESTED_READ), -E_INVAL);
     assert_int_equal(map(M2, 0, M2, RWX), 0);
     assert_int_equal(map(M2, 0, M2, RWX), -E_EXIST);
     assert_int_equal(map(M2 + K4, 0, K4, RWX), -E_EXIST);
@@ -172,7 +172,7 @@ static void refused(void **state)
 
 static void no_memory(void **state)
 {
-    struct npt other;
+    struct nested other;
 
     (void)state;
     pool.limit = pool.used + 2; /* of the three tables */
@@ -180,24 +180,24 @@ static void no_memory(void **state)
     leads_to(0, 0, 0);
     pool.limit = pool.used;
     assert_int_equal(npt_init(&other, true, take_page, &pool), -E_NOMEM);
-    assert_int_equal(npt_prepare(&npt, gpa(512 * G1), G1), -E_NOMEM);
+    assert_int_equal(nested_prepare(&npt, gpa(512 * G1), G1), -E_NOMEM);
 }
 
 static void unmapped(void **state)
 {
     (void)state;
     assert_int_equal(map(0, 0, 2 * M2 + 2 * K4, RWX), 0);
-    assert_int_equal(npt_unmap(&npt, gpa(K4), K4), -E_INVAL); /* a part of a large page */
-    assert_int_equal(npt_unmap(&npt, gpa(0), K4), -E_INVAL);
+    assert_int_equal(nested_unmap(&npt, gpa(K4), K4), -E_INVAL); /* a part of a large page */
+    assert_int_equal(nested_unmap(&npt, gpa(0), K4), -E_INVAL);
     leads_to(0, 0, RWX);
-    assert_int_equal(npt_unmap(&npt, gpa(M2), M2 + K4), 0);
+    assert_int_equal(nested_unmap(&npt, gpa(M2), M2 + K4), 0);
     leads_to(M2 - 1, M2 - 1, RWX);
     leads_to(M2, 0, 0);
     leads_to(2 * M2, 0, 0);
     leads_to(2 * M2 + K4, 2 * M2 + K4, RWX);
-    assert_int_equal(npt_unmap(&npt, gpa(M2), M2), -E_INVAL);
-    assert_int_equal(npt_unmap(&npt, gpa(2 * M2), K4), -E_INVAL);
-    assert_int_equal(npt_unmap(&npt, gpa(T256), K4), -E_INVAL);
+    assert_int_equal(nested_unmap(&npt, gpa(M2), M2), -E_INVAL);
+    assert_int_equal(nested_unmap(&npt, gpa(2 * M2), K4), -E_INVAL);
+    assert_int_equal(nested_unmap(&npt, gpa(T256), K4), -E_INVAL);
 }
 
 static int place(uint64_t g, uint64_t h, uint64_t size, unsigned perm)
@@ -211,7 +211,7 @@ static void placed(void **state)
 
     (void)state;
     assert_int_equal(place(3 * G1, 0, M2, RW), -E_INVAL); /* not prepared */
-    assert_int_equal(npt_prepare(&npt, gpa(3 * G1), G1), 0);
+    assert_int_equal(nested_prepare(&npt, gpa(3 * G1), G1), 0);
     used = pool.used;
     assert_int_equal(place(3 * G1 + M2, 9 * G1, 2 * M2, RW), 0);
     leads_to(3 * G1 + M2 + 5, 9 * G1 + 5, RW);
@@ -222,7 +222,7 @@ static void placed(void **state)
     leads_to(3 * G1 + M2, 0, 0);
     assert_int_equal(pool.used, used);
     assert_int_equal(place(3 * G1, 0, M2, RWX), -E_INVAL);
-    assert_int_equal(place(3 * G1, 0, M2, NPT_WRITE), -E_INVAL);
+    assert_int_equal(place(3 * G1, 0, M2, NESTED_WRITE), -E_INVAL);
     assert_int_equal(place(3 * G1, K4, M2, RW), -E_INVAL);
     assert_int_equal(place(3 * G1 + K4, 0, M2, RW), -E_INVAL);
     assert_int_equal(place(3 * G1, 0, 0, RW), -E_INVAL);
@@ -232,18 +232,18 @@ static void placed(void **state)
     assert_int_equal(place(3 * G1, 0, M2, RW), -E_EXIST);
     assert_int_equal(map(8 * G1, 0, G1, RW), 0);
     assert_int_equal(place(8 * G1, 0, M2, RW), -E_INVAL); /* a page of 1 GB */
-    assert_int_equal(npt_prepare(&npt, gpa(8 * G1), G1), -E_EXIST);
-    assert_int_equal(npt_prepare(&npt, gpa(M2), G1), -E_INVAL);
-    assert_int_equal(npt_prepare(&npt, gpa(0), 0), -E_INVAL);
-    assert_int_equal(npt_prepare(&npt, gpa(T256), G1), -E_INVAL);
+    assert_int_equal(nested_prepare(&npt, gpa(8 * G1), G1), -E_EXIST);
+    assert_int_equal(nested_prepare(&npt, gpa(M2), G1), -E_INVAL);
+    assert_int_equal(nested_prepare(&npt, gpa(0), 0), -E_INVAL);
+    assert_int_equal(nested_prepare(&npt, gpa(T256), G1), -E_INVAL);
 }
 
 struct visits {
-    struct npt_mapping at[8];
+    struct nested_mapping at[8];
     unsigned count, stop_after;
 };
 
-static int visit(void *ctx, const struct npt_mapping *m)
+static int visit(void *ctx, const struct nested_mapping *m)
 {
     struct visits *v = ctx;
 
@@ -257,26 +257,26 @@ static void walked(void **state)
     struct visits v = {.count = 0};
 
     (void)state;
-    assert_int_equal(map(0, G1, K4, NPT_READ), 0);
+    assert_int_equal(map(0, G1, K4, NESTED_READ), 0);
     assert_int_equal(map(M2, 0, M2, RW), 0);
     assert_int_equal(map(G1, 3 * G1, G1, RWX), 0);
-    assert_int_equal(npt_walk(&npt, visit, &v), 0);
+    assert_int_equal(nested_walk(&npt, visit, &v), 0);
     assert_int_equal(v.count, 3);
     for (unsigned i = 0; i < v.count; i++)
         lookup(v.at[i].gpa, v.at[i].gpa, v.at[i].hpa, v.at[i].size, v.at[i].perm);
     assert_int_equal(v.at[2].size, G1);
     v = (struct visits){.stop_after = 2};
-    assert_int_equal(npt_walk(&npt, visit, &v), -E_PERM);
+    assert_int_equal(nested_walk(&npt, visit, &v), -E_PERM);
     assert_int_equal(v.count, 2);
 }
 
 static void nothing_there(void **state)
 {
-    struct npt_mapping m;
+    struct nested_mapping m;
 
     (void)state;
-    assert_false(npt_lookup(&npt, gpa(0), &m));
-    assert_false(npt_lookup(&npt, gpa(T256), &m));
+    assert_false(nested_lookup(&npt, gpa(0), &m));
+    assert_false(nested_lookup(&npt, gpa(T256), &m));
 }
 
 int main(void)

@@ -3,8 +3,9 @@
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/svm/asid.h"
 #include "arch/x86/svm/caps.h"
-#include "arch/x86/svm/exit_rows.h"
+#include "arch/x86/svm/svm.h"
 #include "arch/x86/svm/maps.h"
+#include "hv/abi/control.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -124,13 +125,13 @@ static void only_its_own_msrs_do_not_exit(void **state)
 static void each_exit_has_a_row(void **state)
 {
     (void)state;
-    assert_int_equal(svm_exit_row(0), 0);
-    assert_int_equal(svm_exit_row(SVM_EXIT_RDPRU), SVM_EXIT_RDPRU);
-    assert_int_equal(svm_exit_row(SVM_EXIT_NPF), SVM_ROW_NPF);
-    assert_int_equal(svm_exit_row(SVM_EXIT_AVIC_NOACCEL), SVM_ROW_OTHER);
-    assert_int_equal(svm_exit_row(SVM_EXIT_INVALID), SVM_ROW_OTHER);
+    assert_int_equal(abi_svm_exit(0), 0);
+    assert_int_equal(abi_svm_exit(SVM_EXIT_RDPRU), SVM_EXIT_RDPRU);
+    assert_int_equal(abi_svm_exit(SVM_EXIT_NPF), ABI_SVM_EXIT_NPF);
+    assert_int_equal(abi_svm_exit(SVM_EXIT_AVIC_NOACCEL), ABI_SVM_EXIT_OTHER);
+    assert_int_equal(abi_svm_exit(SVM_EXIT_INVALID), ABI_SVM_EXIT_OTHER);
     for (uint32_t code = 0; code < 0x1000; code++)
-        assert_true(svm_exit_row(code) < ABI_EXIT_REASONS);
+        assert_true(abi_svm_exit(code) < ABI_EXIT_REASONS);
 }
 
 /* ---- ASIDs ---- */

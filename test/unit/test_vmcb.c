@@ -11,7 +11,7 @@
 #include "arch/x86/inspect/vmcb_fields.h"
 #include "arch/x86/inspect/decode_vmexit.h"
 #include "arch/x86/svm/exit_profile.h"
-#include "arch/x86/svm/exit_rows.h"
+#include "arch/x86/svm/svm.h"
 #include "arch/x86/svm/vmcb.h"
 
 #include <setjmp.h>
@@ -308,7 +308,8 @@ static void counters(void **state)
         uint32_t counter = abi_svm_exit(c);
 
         assert_true(counter < ABI_EXIT_REASONS);
-        assert_int_equal(counter, svm_exit_row((uint32_t)c)); /* where the backend counts it */
+        assert_int_equal(counter,
+                         abi_svm_exit(c | 0xffffffffull << 32)); /* the high half does not count */
         if (vmexit_of_counter(counter, &code))
             assert_int_equal(code, (uint32_t)c);
         else

@@ -111,14 +111,11 @@ uint64_t arch_random(void)
 {
     static uint64_t state;
     uint64_t v;
-    uint8_t good;
 
     if (cpuid(1, 0).ecx & CPUID_1_ECX_RDRAND)
-        for (unsigned i = 0; i < RDRAND_TRIES; i++) {
-            __asm__ volatile("rdrand %0; setc %1" : "=r"(v), "=qm"(good)::"cc");
-            if (good)
+        for (unsigned i = 0; i < RDRAND_TRIES; i++)
+            if (cpu_rdrand(&v))
                 return v;
-        }
     v = __atomic_add_fetch(&state, 0x9e3779b97f4a7c15ull, __ATOMIC_RELAXED);
     return mix(v ^ mix(arch_tsc()));
 }
@@ -129,12 +126,12 @@ static bool random_word(uint64_t *v)
 {
     bool seed = cpuid(0, 0).eax >= 7 && (cpuid(7, 0).ebx & CPUID_7_EBX_RDSEED);
     bool rand = cpuid(1, 0).ecx & CPUID_1_ECX_RDRAND;
-    uint8_t good = 0;
+    bool good = false;
 
     for (unsigned i = 0; seed && !good && i < RDSEED_TRIES; i++)
-        __asm__ volatile("rdseed %0; setc %1" : "=r"(*v), "=qm"(good)::"cc");
+        good = cpu_rdseed(v);
     for (unsigned i = 0; rand && !good && i < RDRAND_TRIES; i++)
-        __asm__ volatile("rdrand %0; setc %1" : "=r"(*v), "=qm"(good)::"cc");
+        good = cpu_rdrand(v);
     return good;
 }
 

@@ -33,3 +33,14 @@ static inline struct cpuid_regs cpuid(uint32_t leaf, uint32_t subleaf)
 #define CPUID_7_EDX_ARCH_CAPS    (1u << 29)
 #define CPUID_81_EDX_NX          (1u << 20)
 #define CPUID_81_EDX_PAGE_1G     (1u << 26)
+
+/* The processor's name; `brand` has room for 49 bytes. */
+static inline void cpuid_brand(char *brand)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        struct cpuid_regs r = cpuid(0x80000002u + i, 0);
+
+        __builtin_memcpy(brand + i * sizeof(r), &r, sizeof(r));
+    }
+    brand[3 * sizeof(struct cpuid_regs)] = 0;
+}

@@ -92,6 +92,39 @@ DEFINE_REGISTER(dr3)
 DEFINE_REGISTER(dr6)
 DEFINE_REGISTER(dr7)
 
+/* DR0 to DR3. */
+static inline uint64_t read_breakpoint(unsigned n)
+{
+    switch (n) {
+    case 0:
+        return read_dr0();
+    case 1:
+        return read_dr1();
+    case 2:
+        return read_dr2();
+    default:
+        return read_dr3();
+    }
+}
+
+static inline void write_breakpoint(unsigned n, uint64_t value)
+{
+    switch (n) {
+    case 0:
+        write_dr0(value);
+        break;
+    case 1:
+        write_dr1(value);
+        break;
+    case 2:
+        write_dr2(value);
+        break;
+    default:
+        write_dr3(value);
+        break;
+    }
+}
+
 static inline uint64_t read_flags(void)
 {
     uint64_t v;
@@ -122,4 +155,21 @@ static inline uint64_t read_xcr0(void)
 static inline void write_xcr0(uint64_t v)
 {
     __asm__ volatile("xsetbv" ::"c"(0), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)));
+}
+
+/* False: there is none at present. */
+static inline bool cpu_rdrand(uint64_t *value)
+{
+    bool there;
+
+    __asm__ volatile("rdrand %0" : "=r"(*value), "=@ccc"(there));
+    return there;
+}
+
+static inline bool cpu_rdseed(uint64_t *value)
+{
+    bool there;
+
+    __asm__ volatile("rdseed %0" : "=r"(*value), "=@ccc"(there));
+    return there;
 }

@@ -1,12 +1,10 @@
 /* struct virt_ops for AMD-V. */
 #include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/guest/audit.h"
 #include "arch/x86/guest/vcpu_state.h"
 #include "arch/x86/virt.h"
 #include "hv/arch.h"
 #include "hv/exit.h"
-#include "hv/fmt.h"
-#include "hv/hostmem.h"
-#include "hv/job.h"
 #include "hv/lib.h"
 
 static bool present(void)
@@ -26,15 +24,7 @@ static int core_on(unsigned core, void *page)
 
 static void describe(struct abi_host *h)
 {
-    uint32_t brand[12];
-
-    for (uint32_t i = 0; i < 3; i++) {
-        struct cpuid_regs r = cpuid(0x80000002u + i, 0);
-
-        memcpy(&brand[4 * i], &r, sizeof(r));
-    }
-    memcpy(h->cpu_brand, brand, sizeof(brand));
-    h->cpu_brand[sizeof(brand)] = 0;
+    cpuid_brand(h->cpu_brand);
     h->cpu_signature = cpuid(1, 0).eax;
     h->state_kind = ABI_STATE_SVM;
 }
@@ -96,7 +86,7 @@ static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
 {
     struct svm_guest *b = g->backend;
 
-    return npt_unmap(&b->npt, gpa, size);
+    return nested_unmap(&b->npt, gpa, size);
 }
 
 /* The translations of a guest's vCPUs have ASIDs of their own. */
@@ -112,60 +102,21 @@ static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
 {
     struct svm_guest *b = g->backend;
 
-    return npt_prepare(&b->npt, gpa, size);
+    return nested_prepare(&b->npt, gpa, size);
 }
 
 static int place(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, bool mapped)
 {
     struct svm_guest *b = g->backend;
 
-    return npt_place(&b->npt, gpa, hpa, size, mapped ? NPT_READ | NPT_WRITE : 0);
-}
-
-struct audit {
-    const struct guest *guest;
-    char *text;
-    size_t size;
-};
-
-/* A page may span several ranges of the owner map: all are checked. */
-static int audit_page(void *ctx, const struct npt_mapping *m)
-{
-    const struct audit *a = ctx;
-    uint64_t at = m->hpa, end = m->hpa + m->size;
-    bool management = a->guest->management;
-
-    while (at < end) {
-        struct mem_range r = {0};
-        bool known = hostmem_find(hpa(at), &r);
-        bool own = r.kind == MEM_GUEST && r.guest == a->guest->number;
-        bool read =
-            (r.kind == MEM_SHARED || r.kind == MEM_MODULE) && management && m->perm == NPT_READ;
-        bool region =
-            r.kind == MEM_REGION && mem_is_owner(&r, a->guest->number) && !(m->perm & NPT_EXECUTE);
-        bool image = r.kind == MEM_IMAGE && management && !(m->perm & NPT_EXECUTE);
-
-        if (!known || (!own && !read && !region && !image)) {
-            (void)fmt(a->text, a->size, "0x%lx maps to host 0x%lx, which is not the guest's",
-                      m->gpa, at);
-            return -E_PERM;
-        }
-        at = r.base + r.size;
-    }
-    return 0;
+    return npt_place(&b->npt, gpa, hpa, size, mapped ? NESTED_READ | NESTED_WRITE : 0);
 }
 
 static int audit(const struct guest *g, char *text, size_t text_size)
 {
-    struct audit a = {g, text, text_size};
     const struct svm_guest *b = g->backend;
 
-    return npt_walk(&b->npt, audit_page, &a);
-}
-
-static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
-{
-    return cpuid(leaf, subleaf);
+    return audit_nested(g, &b->npt, NULL, text, text_size);
 }
 
 /* The guest keeps its pages from one start to the next. One per call. 0, -E_AGAIN (more steps), or
@@ -185,15 +136,15 @@ static int make_backend(struct vcpu *v)
         x->vmcb = guest_alloc_page(v->guest);
         return x->vmcb ? -E_AGAIN : -E_NOMEM;
     }
-    if (!x->lazy.fpu)
-        x->lazy.fpu = guest_alloc_page(v->guest);
-    return x->lazy.fpu ? 0 : -E_NOMEM;
+    if (!x->lazy.fpu.area)
+        x->lazy.fpu.area = guest_alloc_page(v->guest);
+    return x->lazy.fpu.area ? 0 : -E_NOMEM;
 }
 
 static void reset_policies(struct svm_vcpu *x)
 {
     const struct cpuid_env env = {
-        .host = host_cpuid,
+        .host = cpuid,
         .tsc_hz = arch_tsc_hz(),
         .xcr0 = svm_xcr0_allowed(),
         .invpcid = true,

@@ -101,11 +101,6 @@ void svm_wait(struct svm_vcpu *x)
 
 /* ---- lazy registers ---- */
 
-#define FCW_RESET    0x037fu
-#define MXCSR_RESET  0x1f80u
-#define MXCSR_OFFSET 24u
-#define XSTATE_BV    512u /* in the XSAVE header */
-#define CPUID_XSAVE  0xdu
 /* x87, SSE, AVX: state larger than a page is not offered. */
 #define XCR0_OFFERED (XCR0_X87 | XCR0_SSE | XCR0_AVX)
 
@@ -117,36 +112,9 @@ uint64_t svm_xcr0_allowed(void)
 
     if (__atomic_load_n(&known, __ATOMIC_ACQUIRE))
         return allowed;
-    if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE)
-        allowed = cpuid(CPUID_XSAVE, 0).eax & XCR0_OFFERED;
+    allowed = fpu_components(XCR0_OFFERED);
     __atomic_store_n(&known, true, __ATOMIC_RELEASE);
     return allowed;
-}
-
-/* State without an owner, see svm_load(), has no place and is not saved. */
-static void exchange_fpu(struct svm_lazy *held, const struct svm_lazy *l)
-{
-    uint64_t all = svm_xcr0_allowed();
-
-    if (!all) {
-        if (held->fpu)
-            __asm__ volatile("fxsave64 %0" : "=m"(*(uint8_t(*)[512])held->fpu));
-        __asm__ volatile("fxrstor64 %0" ::"m"(*(const uint8_t(*)[512])l->fpu));
-        return;
-    }
-    held->xcr0 = read_xcr0();
-    if (held->xcr0 != all)
-        write_xcr0(all);
-    if (held->fpu)
-        __asm__ volatile("xsave64 %0"
-                         : "=m"(*(uint8_t(*)[PAGE_SIZE])held->fpu)
-                         : "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
-                         : "memory");
-    __asm__ volatile("xrstor64 %0" ::"m"(*(const uint8_t(*)[PAGE_SIZE])l->fpu), "a"((uint32_t)all),
-                     "d"((uint32_t)(all >> 32))
-                     : "memory");
-    if (l->xcr0 != all)
-        write_xcr0(l->xcr0);
 }
 
 #define EXCHANGE_DR(n)                                                                             \
@@ -159,7 +127,7 @@ static void exchange_fpu(struct svm_lazy *held, const struct svm_lazy *l)
 /* Saves the core's state to `held` and loads `l`; writes only what differs. */
 static void exchange(struct svm_lazy *held, const struct svm_lazy *l)
 {
-    exchange_fpu(held, l);
+    fpu_exchange(&held->fpu, &l->fpu, svm_xcr0_allowed());
     held->tsc_aux = rdmsr(MSR_IA32_TSC_AUX);
     if (held->tsc_aux != l->tsc_aux)
         wrmsr(MSR_IA32_TSC_AUX, l->tsc_aux);
@@ -171,18 +139,11 @@ static void exchange(struct svm_lazy *held, const struct svm_lazy *l)
 
 void svm_lazy_reset(struct svm_lazy *l)
 {
-    const uint16_t fcw = FCW_RESET;
-    const uint32_t mxcsr = MXCSR_RESET;
-    const uint64_t present = XCR0_X87 | XCR0_SSE;
-    uint8_t *fpu = l->fpu;
+    uint8_t *area = l->fpu.area;
 
     memset(l, 0, sizeof(*l));
-    l->fpu = fpu;
-    memset(fpu, 0, PAGE_SIZE);
-    memcpy(fpu, &fcw, sizeof(fcw));
-    memcpy(fpu + MXCSR_OFFSET, &mxcsr, sizeof(mxcsr));
-    memcpy(fpu + XSTATE_BV, &present, sizeof(present));
-    l->xcr0 = XCR0_X87;
+    l->fpu.area = area;
+    fpu_reset(&l->fpu);
 }
 
 void svm_load(struct svm_vcpu *x)
@@ -193,7 +154,7 @@ void svm_load(struct svm_vcpu *x)
     if (__builtin_expect(c->current == x, 1))
         return;
     x->host = (uintptr_t)c->host;
-    nobody.fpu = NULL;
+    nobody.fpu.area = NULL; /* state without an owner has no place and is not saved */
     exchange(c->current ? &c->current->lazy : &nobody, &x->lazy);
     /* VMRUN loads it from the VMCB, but for Bochs, which leaves the core's. */
     write_cr2(x->vmcb->save.cr2);

@@ -5,7 +5,9 @@
 #pragma once
 
 #include "arch/x86/svm/svm.h"
+#include "arch/x86/svm/vmcb.h"
 #include "hv/abi/control.h"
+#include "hv/lib.h"
 
 /* The isolation mask: the bits that may change while a guest runs. Isolation depends on none of
  * them, and every exit that they can cause has a handler. HLT is not among them: a virtual
@@ -22,6 +24,17 @@ static inline uint32_t intercepts_changeable(unsigned control)
            : control == ABI_SVM_INTERCEPT_MISC1 ? CHANGEABLE_MISC1
            : control == ABI_SVM_INTERCEPT_MISC2 ? CHANGEABLE_MISC2
                                                 : 0;
+}
+
+/* The intercept vectors are the first that a VMCB has. */
+static inline void intercepts_read(const struct vmcb *vmcb, uint32_t words[ABI_CONTROL_WORDS])
+{
+    memcpy(words, vmcb, ABI_SVM_CONTROLS * sizeof(words[0]));
+}
+
+static inline void intercepts_write(struct vmcb *vmcb, const uint32_t words[ABI_CONTROL_WORDS])
+{
+    memcpy(vmcb, words, ABI_SVM_CONTROLS * sizeof(words[0]));
 }
 
 /* Applies a change to the intercept vectors. 0; -E_PERM: it changes protected bits, which

@@ -4,7 +4,7 @@
 #include "arch/x86/guest/linear.h"
 #include "arch/x86/guest/task_switch.h"
 #include "arch/x86/guest/vcpu_state.h"
-#include "arch/x86/svm/exit_rows.h"
+#include "arch/x86/svm/svm.h"
 #include "hv/arch.h"
 #include "hv/panic.h"
 
@@ -411,45 +411,42 @@ static enum exit_action on_other(struct vcpu *v)
 
 /* ---- the tables ---- */
 
-/* Every row must be filled: enter.asm calls what it finds. */
+/* The rows that both tables have: those without a length, or whose handlers know it. Every row must
+ * be filled: enter.asm calls what it finds. */
+#define SAME_ROWS                                                                                  \
+    [0 ... ABI_EXIT_REASONS -                                                                      \
+        1] = on_other,                                                                             \
+        [SVM_EXIT_READ_CR0... SVM_EXIT_READ_CR0 + 15] = on_read_cr,                                \
+        [SVM_EXIT_WRITE_CR0... SVM_EXIT_WRITE_CR0 + 15] = on_write_cr,                             \
+        [SVM_EXIT_READ_DR0... SVM_EXIT_READ_DR0 + 15] = on_mov_dr,                                 \
+        [SVM_EXIT_WRITE_DR0... SVM_EXIT_WRITE_DR0 + 15] = on_mov_dr,                               \
+        [SVM_EXIT_EXCP0 + VECTOR_DB] = on_debug, [SVM_EXIT_EXCP0 + VECTOR_UD] = on_undefined,      \
+        [SVM_EXIT_EXCP0 + VECTOR_AC_CODE] = on_alignment,                                          \
+        [SVM_EXIT_EXCP0 + TRAP_MACHINE_CHECK] = on_machine_check, [SVM_EXIT_INTR] = on_interrupt,  \
+        [SVM_EXIT_NMI] = on_nmi, [SVM_EXIT_INIT] = x86_resume, [SVM_EXIT_VINTR] = x86_resume,      \
+        [SVM_EXIT_RDPMC] = x86_raise_gp, [SVM_EXIT_IRET] = on_iret,                                \
+        [SVM_EXIT_INVLPGA] = x86_raise_ud, [SVM_EXIT_TASK_SWITCH] = on_task_switch,                \
+        [SVM_EXIT_SHUTDOWN] = on_shutdown, [SVM_EXIT_VMRUN] = x86_raise_ud,                        \
+        [SVM_EXIT_VMLOAD... SVM_EXIT_SKINIT] = x86_raise_ud,                                       \
+        [SVM_EXIT_MONITOR... SVM_EXIT_MWAIT_ARMED] = x86_raise_ud,                                 \
+        [SVM_EXIT_RDPRU] = x86_raise_ud, [ABI_SVM_EXIT_NPF] = on_npf
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
 svm_handler *const svm_exit_handlers[ABI_EXIT_REASONS] = {
-    [0 ... ABI_EXIT_REASONS - 1] = on_other,
-    [SVM_EXIT_READ_CR0... SVM_EXIT_READ_CR0 + 15] = on_read_cr,
-    [SVM_EXIT_WRITE_CR0... SVM_EXIT_WRITE_CR0 + 15] = on_write_cr,
-    [SVM_EXIT_READ_DR0... SVM_EXIT_READ_DR0 + 15] = on_mov_dr,
-    [SVM_EXIT_WRITE_DR0... SVM_EXIT_WRITE_DR0 + 15] = on_mov_dr,
-    [SVM_EXIT_EXCP0 + VECTOR_DB] = on_debug,
-    [SVM_EXIT_EXCP0 + VECTOR_UD] = on_undefined,
-    [SVM_EXIT_EXCP0 + VECTOR_AC_CODE] = on_alignment,
-    [SVM_EXIT_EXCP0 + TRAP_MACHINE_CHECK] = on_machine_check,
-    [SVM_EXIT_INTR] = on_interrupt,
-    [SVM_EXIT_NMI] = on_nmi,
-    [SVM_EXIT_INIT] = x86_resume,
-    [SVM_EXIT_VINTR] = x86_resume,
+    SAME_ROWS,
     [SVM_EXIT_RDTSC] = on_rdtsc,
-    [SVM_EXIT_RDPMC] = x86_raise_gp,
     [SVM_EXIT_CPUID] = x86_cpuid,
-    [SVM_EXIT_IRET] = on_iret,
     [SVM_EXIT_INVD] = x86_skip, /* dirty lines must not be dropped, so do nothing */
     [SVM_EXIT_PAUSE] = x86_skip,
     [SVM_EXIT_HLT] = x86_hlt,
     [SVM_EXIT_INVLPG] = x86_invlpg,
-    [SVM_EXIT_INVLPGA] = x86_raise_ud,
     [SVM_EXIT_IOIO] = on_io,
     [SVM_EXIT_MSR] = on_msr,
-    [SVM_EXIT_TASK_SWITCH] = on_task_switch,
-    [SVM_EXIT_SHUTDOWN] = on_shutdown,
-    [SVM_EXIT_VMRUN] = x86_raise_ud,
     [SVM_EXIT_VMMCALL] = x86_hypercall,
-    [SVM_EXIT_VMLOAD... SVM_EXIT_SKINIT] = x86_raise_ud,
     [SVM_EXIT_RDTSCP] = x86_rdtscp,
     [SVM_EXIT_WBINVD] = x86_skip, /* memory is always write-back: the caches are coherent */
-    [SVM_EXIT_MONITOR... SVM_EXIT_MWAIT_ARMED] = x86_raise_ud,
     [SVM_EXIT_XSETBV] = x86_xsetbv,
-    [SVM_EXIT_RDPRU] = x86_raise_ud,
-    [SVM_ROW_NPF] = on_npf,
 };
 
 /* Before what it does is done: that may change how its bytes are found. */
@@ -459,7 +456,7 @@ static enum exit_action decode_first(struct vcpu *v)
 
     if (a != EXIT_SKIP)
         return a;
-    return decoded(svm_exit_handlers[svm_exit_row(v->exit->reason)](v));
+    return decoded(svm_exit_handlers[abi_svm_exit(v->exit->reason)](v));
 }
 
 /* The next RIP of these alone is always reported. */
@@ -472,37 +469,15 @@ static enum exit_action io_decoded(struct vcpu *v)
 }
 
 svm_handler *const svm_decoding_handlers[ABI_EXIT_REASONS] = {
-    [0 ... ABI_EXIT_REASONS - 1] = on_other,
-    [SVM_EXIT_READ_CR0... SVM_EXIT_READ_CR0 + 15] = on_read_cr,
-    [SVM_EXIT_WRITE_CR0... SVM_EXIT_WRITE_CR0 + 15] = on_write_cr,
-    [SVM_EXIT_READ_DR0... SVM_EXIT_READ_DR0 + 15] = on_mov_dr,
-    [SVM_EXIT_WRITE_DR0... SVM_EXIT_WRITE_DR0 + 15] = on_mov_dr,
-    [SVM_EXIT_EXCP0 + VECTOR_DB] = on_debug,
-    [SVM_EXIT_EXCP0 + VECTOR_UD] = on_undefined,
-    [SVM_EXIT_EXCP0 + VECTOR_AC_CODE] = on_alignment,
-    [SVM_EXIT_EXCP0 + TRAP_MACHINE_CHECK] = on_machine_check,
-    [SVM_EXIT_INTR] = on_interrupt,
-    [SVM_EXIT_NMI] = on_nmi,
-    [SVM_EXIT_INIT] = x86_resume,
-    [SVM_EXIT_VINTR] = x86_resume,
+    SAME_ROWS,
     [SVM_EXIT_RDTSC] = decode_first,
-    [SVM_EXIT_RDPMC] = x86_raise_gp,
     [SVM_EXIT_CPUID] = decode_first,
-    [SVM_EXIT_IRET] = on_iret,
     [SVM_EXIT_INVD... SVM_EXIT_INVLPG] = decode_first,
-    [SVM_EXIT_INVLPGA] = x86_raise_ud,
     [SVM_EXIT_IOIO] = io_decoded,
     [SVM_EXIT_MSR] = decode_first,
-    [SVM_EXIT_TASK_SWITCH] = on_task_switch,
-    [SVM_EXIT_SHUTDOWN] = on_shutdown,
-    [SVM_EXIT_VMRUN] = x86_raise_ud,
     [SVM_EXIT_VMMCALL] = decode_first,
-    [SVM_EXIT_VMLOAD... SVM_EXIT_SKINIT] = x86_raise_ud,
     [SVM_EXIT_RDTSCP] = decode_first,
     [SVM_EXIT_WBINVD] = decode_first,
-    [SVM_EXIT_MONITOR... SVM_EXIT_MWAIT_ARMED] = x86_raise_ud,
     [SVM_EXIT_XSETBV] = decode_first,
-    [SVM_EXIT_RDPRU] = x86_raise_ud,
-    [SVM_ROW_NPF] = on_npf,
 };
 #pragma GCC diagnostic pop

@@ -4,17 +4,15 @@
  */
 #include "arch/x86/svm/exit_profile.h"
 #include "arch/x86/svm/vcpu.h"
-#include "hv/lib.h"
 
 void svm_change_controls(struct vcpu *v, const struct abi_controls *c,
                          struct abi_controls_result *r)
 {
     struct vmcb *vmcb = ((struct svm_vcpu *)v->backend)->vmcb;
     uint32_t old[ABI_CONTROL_WORDS], words[ABI_CONTROL_WORDS];
-    size_t size = ABI_SVM_CONTROLS * sizeof(words[0]);
 
-    memcpy(old, vmcb, size); /* the intercept vectors are the first that a VMCB has */
+    intercepts_read(vmcb, old);
     r->result = intercepts_apply(old, c, words, r);
     if (r->result == 0)
-        memcpy(vmcb, words, size);
+        intercepts_write(vmcb, words);
 }

@@ -2,6 +2,7 @@
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/vcpu_state.h"
+#include "arch/x86/svm/exit_profile.h"
 #include "arch/x86/svm/maps.h"
 #include "hv/lib.h"
 
@@ -9,8 +10,6 @@
 #define EXCEPTIONS  ((1u << 1) | (1u << 6) | (1u << 17) | (1u << 18))
 #define CRS_WRITTEN ((1u << 0) | (1u << 4) | (1u << 8))
 #define CR8         (1u << 8)
-#define CR3         (1u << 3)
-#define ALL_DRS     0xffffu
 #define MISC1                                                                                      \
     (INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |         \
      INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IOIO_PROT |                    \
@@ -19,8 +18,6 @@
     (INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |  \
      INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD | INTERCEPT_MONITOR | INTERCEPT_MWAIT |  \
      INTERCEPT_XSETBV | INTERCEPT_RDPRU)
-/* Exit profile `most`. HLT always exits: a virtual interrupt does not end it on every CPU. */
-#define MISC1_MOST    (INTERCEPT_RDTSC | INTERCEPT_PAUSE | INTERCEPT_INVLPG)
 #define PAT_WB        0x0606060606060606ull
 #define REAL_LIMIT    0xffffu
 #define FLAT_LIMIT    0xffffffffu
@@ -50,22 +47,25 @@ void svm_make_maps(void)
 void svm_setup_controls(struct svm_vcpu *x)
 {
     const struct svm_guest *g = x->vcpu->guest->backend;
-    bool most = x->vcpu->guest->config.exit_profile == ABI_EXITS_MOST;
+    const struct abi_controls p = intercepts_profile(x->vcpu->guest->config.exit_profile);
+    uint32_t words[ABI_CONTROL_WORDS];
 
     x->vmcb->control = (struct vmcb_control){
-        .intercept_cr_read = (uint16_t)(CR8 | (most ? CR3 : 0)),
-        .intercept_cr_write = (uint16_t)(CRS_WRITTEN | (most ? CR3 : 0)),
-        .intercept_dr_read = most ? ALL_DRS : 0,
-        .intercept_dr_write = most ? ALL_DRS : 0,
+        .intercept_cr_read = CR8,
+        .intercept_cr_write = CRS_WRITTEN,
         .intercept_exceptions = EXCEPTIONS,
-        .intercept_misc1 = MISC1 | (most ? MISC1_MOST : 0),
-        .intercept_misc2 = MISC2 | (most ? INTERCEPT_RDTSCP : 0),
+        .intercept_misc1 = MISC1,
+        .intercept_misc2 = MISC2,
         .iopm_base_pa = (uintptr_t)iopm,
         .msrpm_base_pa = (uintptr_t)msrpm,
         .vintr = VINTR_MASKING,
         .np_enable = NP_ENABLE,
         .n_cr3 = (uintptr_t)g->npt.root,
     };
+    intercepts_read(x->vmcb, words);
+    for (unsigned i = 0; i < ABI_SVM_CONTROLS; i++)
+        words[i] |= p.value[i];
+    intercepts_write(x->vmcb, words);
     x->irq_window = x->nmi_window = false;
     vcpu_block_nmi(x->vcpu, false);
     vcpu_watch_ends(x->vcpu, false);

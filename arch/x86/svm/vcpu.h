@@ -1,6 +1,7 @@
 /* The backend's part of a guest, of a vCPU and of a core. Owned by the vCPU's core. */
 #pragma once
 
+#include "arch/x86/guest/fpu.h"
 #include "arch/x86/guest/vcpu.h"
 #include "arch/x86/svm/asid.h"
 #include "arch/x86/svm/caps.h"
@@ -11,15 +12,14 @@
 #include "hv/virt.h"
 
 struct svm_guest {
-    struct npt npt;
+    struct nested npt;
 };
 _Static_assert(sizeof(struct svm_guest) <= 4096, "allocated as one page");
 
 /* Registers that the guest reaches directly and that no field of the VMCB holds: switched only when
  * another vCPU runs on the core. */
 struct svm_lazy {
-    uint8_t *fpu;  /* one page: XSAVE or FXSAVE area */
-    uint64_t xcr0; /* the guest's; used with XSAVE alone */
+    struct fpu_state fpu;
     uint64_t tsc_aux;
     uint64_t dr[4];
 };
@@ -30,7 +30,7 @@ struct svm_vcpu {
     struct vcpu *vcpu;
     struct vmcb *vmcb;
     uint64_t host;                /* where VMLOAD finds what the root has there: its core's */
-    svm_handler *const *handlers; /* by svm_exit_row() */
+    svm_handler *const *handlers; /* by abi_svm_exit() */
     uint64_t deadline;            /* the present entry ends by then, absolute ticks */
     uint64_t shown_cr0, shown_cr4;
     uint64_t pat;      /* as the guest wrote it: without effect */
@@ -51,7 +51,7 @@ _Static_assert(sizeof(struct svm_vcpu) <= 4096, "allocated as one page");
  * more than that. Returns its enum exit_action. v->exit records the exit. */
 uint32_t svm_enter(struct vcpu *v);
 
-/* exits.c: the handler of each exit, by svm_exit_row(). v->exit is filled in, except for
+/* exits.c: the handler of each exit, by abi_svm_exit(). v->exit is filled in, except for
  * qualification and detail: handlers whose reason defines them add them. The second table is for
  * CPUs that do not report the next RIP. */
 extern svm_handler *const svm_exit_handlers[ABI_EXIT_REASONS];
@@ -84,7 +84,7 @@ void svm_wait(struct svm_vcpu *x);
 void svm_load(struct svm_vcpu *x);
 /* The core forgets the vCPU. */
 void svm_unload(struct svm_vcpu *x);
-/* The state of a vCPU after reset; l->fpu is set. */
+/* The state of a vCPU after reset; l->fpu.area is set. */
 void svm_lazy_reset(struct svm_lazy *l);
 /* The components of the extended state that guests may use; 0 without XSAVE. */
 uint64_t svm_xcr0_allowed(void);

@@ -135,39 +135,15 @@ static inline void vcpu_set_efer(struct vcpu *v, uint64_t value)
 /* DR6 is in the VMCB; the others stay in the core while the vCPU is loaded (core.c). */
 static inline uint64_t vcpu_get_dr(const struct vcpu *v, unsigned n)
 {
-    switch (n) {
-    case 0:
-        return read_dr0();
-    case 1:
-        return read_dr1();
-    case 2:
-        return read_dr2();
-    case 3:
-        return read_dr3();
-    default:
-        return svm_save(v)->dr6;
-    }
+    return n <= 3 ? read_breakpoint(n) : svm_save(v)->dr6;
 }
 
 static inline void vcpu_set_dr(struct vcpu *v, unsigned n, uint64_t value)
 {
-    switch (n) {
-    case 0:
-        write_dr0(value);
-        break;
-    case 1:
-        write_dr1(value);
-        break;
-    case 2:
-        write_dr2(value);
-        break;
-    case 3:
-        write_dr3(value);
-        break;
-    default:
+    if (n <= 3)
+        write_breakpoint(n, value);
+    else
         svm_save(v)->dr6 = value;
-        break;
-    }
 }
 
 /* In both places: see svm_load(). */
@@ -320,14 +296,8 @@ static inline void vcpu_flush_tlb(struct vcpu *v)
 
 static inline bool vcpu_random(const struct vcpu *v, bool seed, uint64_t *value)
 {
-    bool there;
-
     (void)v;
-    if (seed)
-        __asm__ volatile("rdseed %0" : "=r"(*value), "=@ccc"(there));
-    else
-        __asm__ volatile("rdrand %0" : "=r"(*value), "=@ccc"(there));
-    return there;
+    return seed ? cpu_rdseed(value) : cpu_rdrand(value);
 }
 
 static inline bool vcpu_in_shadow(const struct vcpu *v)

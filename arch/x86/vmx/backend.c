@@ -2,13 +2,12 @@
 #include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/audit.h"
 #include "arch/x86/virt.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
 #include "hv/exit.h"
-#include "hv/fmt.h"
-#include "hv/hostmem.h"
 #include "hv/job.h"
 #include "hv/lib.h"
 #include "hv/log.h"
@@ -66,15 +65,7 @@ static void core_caps(struct abi_caps *out)
 
 static void describe(struct abi_host *h)
 {
-    uint32_t brand[12];
-
-    for (uint32_t i = 0; i < 3; i++) {
-        struct cpuid_regs r = cpuid(0x80000002u + i, 0);
-
-        memcpy(&brand[4 * i], &r, sizeof(r));
-    }
-    memcpy(h->cpu_brand, brand, sizeof(brand));
-    h->cpu_brand[sizeof(brand)] = 0;
+    cpuid_brand(h->cpu_brand);
     h->cpu_signature = cpuid(1, 0).eax;
     h->state_kind = ABI_STATE_VMX;
     h->vmcs_revision = (uint32_t)(vmx_caps_common()->basic & VMX_BASIC_REVISION_MASK);
@@ -145,7 +136,7 @@ static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
 {
     struct vmx_guest *b = g->backend;
 
-    return ept_unmap(&b->ept, gpa, size);
+    return nested_unmap(&b->ept.tree, gpa, size);
 }
 
 static void flush(struct vcpu *v)
@@ -157,14 +148,14 @@ static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
 {
     struct vmx_guest *b = g->backend;
 
-    return ept_prepare(&b->ept, gpa, size);
+    return nested_prepare(&b->ept.tree, gpa, size);
 }
 
 static int place(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, bool mapped)
 {
     struct vmx_guest *b = g->backend;
 
-    return ept_place(&b->ept, gpa, hpa, size, mapped ? EPT_READ | EPT_WRITE : 0);
+    return ept_place(&b->ept, gpa, hpa, size, mapped ? NESTED_READ | NESTED_WRITE : 0);
 }
 
 static void prepare_split(struct guest *g, gpa_t gpa)
@@ -181,59 +172,19 @@ static bool audit_split(const struct guest *g, gpa_t gpa)
     return ept_split_is_good(&b->ept, gpa);
 }
 
-struct audit {
-    const struct guest *guest;
-    char *text;
-    size_t size;
-};
-
-static bool is_apic_page(const struct guest *g, const struct ept_mapping *m)
+static bool is_apic_page(const struct guest *g, const struct nested_mapping *m)
 {
     const struct vmx_guest *b = g->backend;
 
     return m->gpa == LAPIC_BASE && m->size == PAGE_SIZE && m->hpa == (uintptr_t)b->apic_page &&
-           !(m->perm & EPT_EXECUTE);
-}
-
-/* A page may span several ranges of the owner map: all are checked. */
-static int audit_page(void *ctx, const struct ept_mapping *m)
-{
-    const struct audit *a = ctx;
-    uint64_t at = m->hpa, end = m->hpa + m->size;
-
-    while (at < end) {
-        struct mem_range r = {0};
-        bool known = hostmem_find(hpa(at), &r);
-        bool own =
-            (r.kind == MEM_GUEST || (r.kind == MEM_FOR_GUEST && is_apic_page(a->guest, m))) &&
-            r.guest == a->guest->number;
-        bool shared = r.kind == MEM_SHARED && a->guest->management && m->perm == EPT_READ;
-        bool module = r.kind == MEM_MODULE && a->guest->management && m->perm == EPT_READ;
-        bool region =
-            r.kind == MEM_REGION && mem_is_owner(&r, a->guest->number) && !(m->perm & EPT_EXECUTE);
-        bool image = r.kind == MEM_IMAGE && a->guest->management && !(m->perm & EPT_EXECUTE);
-
-        if (!known || (!own && !shared && !module && !region && !image)) {
-            (void)fmt(a->text, a->size, "0x%lx maps to host 0x%lx, which is not the guest's",
-                      m->gpa, at);
-            return -E_PERM;
-        }
-        at = r.base + r.size;
-    }
-    return 0;
+           !(m->perm & NESTED_EXECUTE);
 }
 
 static int audit(const struct guest *g, char *text, size_t text_size)
 {
-    struct audit a = {g, text, text_size};
     const struct vmx_guest *b = g->backend;
 
-    return ept_walk(&b->ept, audit_page, &a);
-}
-
-static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
-{
-    return cpuid(leaf, subleaf);
+    return audit_nested(g, &b->ept.tree, is_apic_page, text, text_size);
 }
 
 /* The guest keeps its pages from one start to the next. One per call; false: no memory. */
@@ -258,10 +209,10 @@ static int make_backend(struct vcpu *v)
     }
     if (!x->vmcs)
         return take_page(v->guest, &x->vmcs) ? -E_AGAIN : -E_NOMEM;
-    if (!x->lazy.fpu) {
+    if (!x->lazy.fpu.area) {
         if (!take_page(v->guest, &fpu))
             return -E_NOMEM;
-        x->lazy.fpu = fpu;
+        x->lazy.fpu.area = fpu;
     }
     return 0;
 }
@@ -269,7 +220,7 @@ static int make_backend(struct vcpu *v)
 static void reset_policies(struct vmx_vcpu *x)
 {
     const struct cpuid_env env = {
-        .host = host_cpuid,
+        .host = cpuid,
         .tsc_hz = arch_tsc_hz(),
         .xcr0 = vmx_xcr0_allowed(),
         .invpcid = vmx_can_set(vmx_caps_common()->cpu2, CPU2_ENABLE_INVPCID),

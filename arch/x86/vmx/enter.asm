@@ -11,58 +11,12 @@
 ; Between an exit and an entry RDI is the vCPU and RSI the exit's record; RAX, RCX and RDX are free. "Not above" (CF or ZF) means that VMREAD or VMWRITE failed.
 
 %include "offsets.inc"
+%include "arch/x86/guest/enter.inc"
 
 section .text
 bits 64
 global vmx_enter, vmx_exit_point
 extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
-
-; The registers that this file does not use: an exit that is handled here leaves them untouched.
-%macro EACH_OTHER 1
-    %1 rbx, GPR_RBX
-    %1 rbp, GPR_RBP
-    %1 r8, GPR_R8
-    %1 r9, GPR_R9
-    %1 r10, GPR_R10
-    %1 r11, GPR_R11
-    %1 r12, GPR_R12
-    %1 r13, GPR_R13
-    %1 r14, GPR_R14
-    %1 r15, GPR_R15
-%endmacro
-%macro STORE 2
-    mov [rdi + %2], %1
-%endmacro
-%macro LOAD 2
-    mov %1, [rdi + %2]
-%endmacro
-
-; The guest's values must not steer speculation in the root: clears them before a handler, and before the return to a caller that has its other registers back.
-; RAX, RDI and RSI are ours already.
-%macro CLEAR_SCRATCH 0
-    xor ecx, ecx
-    xor edx, edx
-    xor r8d, r8d
-    xor r9d, r9d
-    xor r10d, r10d
-    xor r11d, r11d
-%endmacro
-%macro CLEAR 0
-    CLEAR_SCRATCH
-    xor ebx, ebx
-    xor ebp, ebp
-    xor r12d, r12d
-    xor r13d, r13d
-    xor r14d, r14d
-    xor r15d, r15d
-%endmacro
-
-; RAX = now.
-%macro NOW 0
-    rdtsc
-    shl rdx, 32
-    or rax, rdx
-%endmacro
 
 ; The preemption timer stops in root operation, so each entry sets it from an absolute time; one that has already passed ends the entry at once. Code from
 ; here to the entry makes the timer late. RAX = now.

@@ -14,6 +14,8 @@
 enum { APIC_READ, APIC_WRITE, APIC_FETCH };
 
 /* SDM 3C "Exit Qualification for EPT Violations" */
+#define EPT_WRITE            (1ull << 1)
+#define EPT_EXECUTE          (1ull << 2)
 #define EPT_MAPPED           (7ull << 3) /* readable, writable or executable by its entry */
 #define EPT_LINEAR_VALID     (1ull << 7)
 #define EPT_TRANSLATED       (1ull << 8) /* the access itself, not a walk of page tables */

@@ -11,11 +11,6 @@
 #include "hv/arch.h"
 #include "hv/lib.h"
 
-#define FCW_RESET    0x037fu
-#define MXCSR_RESET  0x1f80u
-#define MXCSR_OFFSET 24u
-#define XSTATE_BV    512u /* in the XSAVE header */
-#define CPUID_XSAVE  0xdu
 /* x87, SSE, AVX, and AVX-512's three. State larger than a page (AMX) is not offered. */
 #define XCR0_OFFERED (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512)
 
@@ -26,50 +21,12 @@ uint64_t vmx_xcr0_allowed(void)
 {
     static uint64_t allowed;
     static bool known;
-    struct cpuid_regs r;
 
     if (__atomic_load_n(&known, __ATOMIC_ACQUIRE))
         return allowed;
-    if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE) {
-        r = cpuid(CPUID_XSAVE, 0);
-        allowed = r.eax & XCR0_OFFERED;
-        if ((allowed & XCR0_AVX512) != XCR0_AVX512)
-            allowed &= ~XCR0_AVX512;
-        /* The state must fit its page, in the standard format, whose offsets are fixed. */
-        if (allowed & XCR0_AVX512) {
-            r = cpuid(CPUID_XSAVE, XCR0_LAST_AVX512);
-            if (r.eax + r.ebx > PAGE_SIZE)
-                allowed &= ~XCR0_AVX512;
-        }
-    }
+    allowed = fpu_components(XCR0_OFFERED);
     __atomic_store_n(&known, true, __ATOMIC_RELEASE);
     return allowed;
-}
-
-/* State without an owner, see vmx_load(), has no place and is not saved. */
-static void exchange_fpu(struct vmx_lazy *held, const struct vmx_lazy *l)
-{
-    uint64_t all = vmx_xcr0_allowed();
-
-    if (!all) {
-        if (held->fpu)
-            __asm__ volatile("fxsave64 %0" : "=m"(*(uint8_t(*)[512])held->fpu));
-        __asm__ volatile("fxrstor64 %0" ::"m"(*(const uint8_t(*)[512])l->fpu));
-        return;
-    }
-    held->xcr0 = read_xcr0();
-    if (held->xcr0 != all)
-        write_xcr0(all);
-    if (held->fpu)
-        __asm__ volatile("xsave64 %0"
-                         : "=m"(*(uint8_t(*)[PAGE_SIZE])held->fpu)
-                         : "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
-                         : "memory");
-    __asm__ volatile("xrstor64 %0" ::"m"(*(const uint8_t(*)[PAGE_SIZE])l->fpu), "a"((uint32_t)all),
-                     "d"((uint32_t)(all >> 32))
-                     : "memory");
-    if (l->xcr0 != all)
-        write_xcr0(l->xcr0);
 }
 
 #define EXCHANGE_MSR(n, number)                                                                    \
@@ -90,7 +47,7 @@ static void exchange_fpu(struct vmx_lazy *held, const struct vmx_lazy *l)
  * these registers: writes only those that differ. */
 static void exchange(struct vmx_lazy *held, const struct vmx_lazy *l)
 {
-    exchange_fpu(held, l);
+    fpu_exchange(&held->fpu, &l->fpu, vmx_xcr0_allowed());
     EXCHANGE_MSR(0, MSR_IA32_STAR);
     EXCHANGE_MSR(1, MSR_IA32_LSTAR);
     EXCHANGE_MSR(2, MSR_IA32_CSTAR);
@@ -108,18 +65,11 @@ static void exchange(struct vmx_lazy *held, const struct vmx_lazy *l)
 
 void vmx_lazy_reset(struct vmx_lazy *l)
 {
-    const uint16_t fcw = FCW_RESET;
-    const uint32_t mxcsr = MXCSR_RESET;
-    const uint64_t present = XCR0_X87 | XCR0_SSE;
-    uint8_t *fpu = l->fpu;
+    uint8_t *area = l->fpu.area;
 
     memset(l, 0, sizeof(*l));
-    l->fpu = fpu;
-    memset(fpu, 0, PAGE_SIZE);
-    memcpy(fpu, &fcw, sizeof(fcw));
-    memcpy(fpu + MXCSR_OFFSET, &mxcsr, sizeof(mxcsr));
-    memcpy(fpu + XSTATE_BV, &present, sizeof(present));
-    l->xcr0 = XCR0_X87;
+    l->fpu.area = area;
+    fpu_reset(&l->fpu);
     l->dr6 = DR6_RESET;
 }
 
@@ -143,7 +93,7 @@ void vmx_load(struct vmx_vcpu *x)
     if (__builtin_expect(*slot == x, 1))
         return;
     load_region(x);
-    nobody.fpu = NULL;
+    nobody.fpu.area = NULL; /* state without an owner has no place and is not saved */
     exchange(*slot ? &(*slot)->lazy : &nobody, &x->lazy);
     *slot = x;
 }

@@ -20,13 +20,13 @@ void vmx_flush_ept(const struct vmx_guest *b)
 
 bool vmx_split(struct vmx_vcpu *x, uint64_t at)
 {
-    struct ept_mapping m;
+    struct nested_mapping m;
     struct guest *g = x->vcpu->guest;
     struct vmx_guest *b = g->backend;
 
     if (ept_split(&b->ept, gpa(at)))
         __atomic_fetch_add(&g->status->large_pages_split, 1, __ATOMIC_RELAXED);
-    else if (!ept_lookup(&b->ept, gpa(at), &m) || !(m.perm & EPT_EXECUTE))
+    else if (!nested_lookup(&b->ept.tree, gpa(at), &m) || !(m.perm & NESTED_EXECUTE))
         return false; /* otherwise another vCPU was first, and this core had a stale translation */
     vmx_flush_ept(b);
     return true;

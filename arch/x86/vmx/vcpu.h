@@ -3,6 +3,7 @@
 
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/fpu.h"
 #include "arch/x86/guest/vcpu.h"
 #include "arch/x86/vmx/caps.h"
 #include "arch/x86/inspect/fields.h"
@@ -25,8 +26,7 @@ struct vmx_guest {
 /* Registers that the guest reaches directly and that no VMCS field holds: switched only when
  * another vCPU runs on the core. */
 struct vmx_lazy {
-    uint8_t *fpu;  /* one page: XSAVE or FXSAVE area */
-    uint64_t xcr0; /* the guest's; used with XSAVE alone */
+    struct fpu_state fpu;
     uint64_t msr[VMX_LAZY_MSRS];
     uint64_t dr[4], dr6, cr2;
 };
@@ -134,7 +134,7 @@ static inline void vmx_set_deadline(struct vmx_vcpu *x, uint64_t deadline)
     x->timer_end = deadline + (1ull << x->timer_shift) - 1;
 }
 
-/* lazy.c: the state of a vCPU after reset; l->fpu is set. */
+/* lazy.c: the state of a vCPU after reset; l->fpu.area is set. */
 void vmx_lazy_reset(struct vmx_lazy *l);
 /* The components of the extended state that guests may use; 0 without XSAVE. */
 uint64_t vmx_xcr0_allowed(void);

@@ -68,40 +68,16 @@ static inline void vcpu_set_efer(struct vcpu *v, uint64_t value)
 static inline uint64_t vcpu_get_dr(const struct vcpu *v, unsigned n)
 {
     (void)v;
-    switch (n) {
-    case 0:
-        return read_dr0();
-    case 1:
-        return read_dr1();
-    case 2:
-        return read_dr2();
-    case 3:
-        return read_dr3();
-    default:
-        return read_dr6();
-    }
+    return n <= 3 ? read_breakpoint(n) : read_dr6();
 }
 
 static inline void vcpu_set_dr(struct vcpu *v, unsigned n, uint64_t value)
 {
     (void)v;
-    switch (n) {
-    case 0:
-        write_dr0(value);
-        break;
-    case 1:
-        write_dr1(value);
-        break;
-    case 2:
-        write_dr2(value);
-        break;
-    case 3:
-        write_dr3(value);
-        break;
-    default:
+    if (n <= 3)
+        write_breakpoint(n, value);
+    else
         write_dr6(value);
-        break;
-    }
 }
 
 static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
@@ -264,14 +240,8 @@ static inline void vcpu_flush_tlb(struct vcpu *v)
 
 static inline bool vcpu_random(const struct vcpu *v, bool seed, uint64_t *value)
 {
-    bool there;
-
     (void)v;
-    if (seed)
-        __asm__ volatile("rdseed %0" : "=r"(*value), "=@ccc"(there));
-    else
-        __asm__ volatile("rdrand %0" : "=r"(*value), "=@ccc"(there));
-    return there;
+    return seed ? cpu_rdseed(value) : cpu_rdrand(value);
 }
 
 static inline bool vcpu_in_shadow(const struct vcpu *v)

@@ -1,0 +1,70 @@
+/*
+ * The tree of nested page tables that EPT and AMD's nested paging have in common: four levels of
+ * 512 entries. In both bit 0 is set in every entry that is used, bit 7 in a large page, and bits
+ * 51:12 are the address; an entry that leads to a table is the address with NESTED_TABLE. What else
+ * a leaf has is the vendor's. SDM 3C "The Extended Page Table Mechanism (EPT)", APM vol. 2 "Nested
+ * Paging". Pure: table pages come from a callback and are addressed as they are (identity-mapped).
+ */
+#pragma once
+
+#include "hv/types.h"
+
+/* As enum map_perm has them. */
+#define NESTED_READ         1u
+#define NESTED_WRITE        2u
+#define NESTED_EXECUTE      4u
+
+#define NESTED_ENTRIES      512u
+#define NESTED_LEVELS       4u
+#define NESTED_PRESENT      (1ull << 0)
+#define NESTED_LARGE        (1ull << 7)
+/* EPT: read, write, execute; AMD: P, RW, US (a nested walk is a user access). */
+#define NESTED_TABLE        7ull
+#define NESTED_ADDRESS_MASK 0x000ffffffffff000ull
+#define NESTED_GPA_LIMIT    (1ull << 48)
+
+struct nested {
+    uint64_t *root;
+    bool page_1g;              /* 1 GB pages may be used; 2 MB pages always may */
+    void *(*alloc)(void *ctx); /* a zeroed page, or NULL */
+    void *ctx;
+    unsigned (*perm)(uint64_t leaf); /* what it permits, as NESTED_READ ... */
+};
+
+struct nested_mapping {
+    uint64_t gpa, hpa, size;
+    unsigned perm; /* NESTED_READ ... */
+};
+
+/* Bytes that one entry covers at a level; 1 is the lowest. */
+static inline uint64_t nested_span(unsigned level)
+{
+    return 1ull << (12 + 9 * (level - 1));
+}
+
+/* Makes the root; the other members are set. -E_NOMEM. */
+int nested_init(struct nested *t) MUST_CHECK;
+/* Whole pages that both sides can name, and `perm` has NESTED_READ. */
+bool nested_is_valid(gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm);
+/* The level, at most `top`, of the largest page that fits here. */
+unsigned nested_best_level(unsigned top, uint64_t gpa, uint64_t hpa, uint64_t size);
+/* Writes the leaf `entry` for `gpa`, with the tables above it. -E_EXIST, -E_NOMEM. */
+int nested_set(struct nested *t, uint64_t gpa, unsigned level, uint64_t entry) MUST_CHECK;
+/* Makes the tables, so that later mappings of 2 MB pages there need no memory. -E_NOMEM, -E_EXIST,
+ * -E_INVAL. */
+int nested_prepare(struct nested *t, gpa_t gpa, uint64_t size) MUST_CHECK;
+/* Maps [gpa, gpa + size) by leaves with `bits`, or removes what is mapped there (`bits` 0): whole
+ * 2 MB pages within 1 GB for which nested_prepare() has made the tables. Takes no memory, and 3
+ * instructions a page. -E_INVAL; -E_EXIST: something else is mapped there, and part of the range
+ * may be mapped now. */
+int nested_place(struct nested *t, gpa_t gpa, hpa_t hpa, uint64_t size, uint64_t bits) MUST_CHECK;
+/* Removes mappings: exactly whole pages as they were mapped. -E_INVAL if one is missing or lies
+ * only partly inside; those before it are then already gone. Tables stay. The caller flushes. */
+int nested_unmap(struct nested *t, gpa_t gpa, uint64_t size) MUST_CHECK;
+/* The leaf that maps `gpa`, and its level; NULL: nothing does. */
+uint64_t *nested_find(const struct nested *t, gpa_t gpa, unsigned *level);
+/* The mapping that holds `gpa` (its whole page). False if there is none. */
+bool nested_lookup(const struct nested *t, gpa_t gpa, struct nested_mapping *out);
+/* Calls visit(ctx, mapping) for each page; stops at the first nonzero result and returns it. */
+int nested_walk(const struct nested *t, int (*visit)(void *ctx, const struct nested_mapping *m),
+                void *ctx);
