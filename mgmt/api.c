@@ -207,3 +207,24 @@ void api_handle(const struct api_view *v, const struct http_request *r, char *bu
     if (out->body.overflow)
         call_fail(&c, 500, "the answer does not fit its buffer");
 }
+
+void call_put_capabilities(struct call *c, capabilities_of_core *put)
+{
+    const struct abi_host *h = c->v->host;
+    bool decode = c->text;
+    struct json_out *j;
+
+    if (!call_query_bool(c, "decode", &decode))
+        return;
+    j = call_begin(c);
+    json_object(j, NULL);
+    json_str(j, "cpu", h->cpu_brand);
+    json_hex(j, "cpu_signature", h->cpu_signature, 1);
+    if (h->state_kind == ABI_STATE_VMX)
+        json_hex(j, "vmcs_revision", h->vmcs_revision, 1);
+    json_array(j, "cores");
+    for (unsigned i = 0; i < h->core_count && i < ABI_CORES_MAX; i++)
+        put(j, c, i, decode);
+    json_end(j);
+    json_end(j);
+}

@@ -108,9 +108,9 @@ void get_capabilities(struct call *c, char *const *arg);
 void get_svm_capabilities(struct call *c, char *const *arg);
 void get_compare(struct call *c, char *const *arg);
 
-/* The first `bytes` of an Ethernet address: "52:42:48:00:00". */
 /* How a network card of the host interrupts: enum abi_nic_irq. */
 const char *nic_irq_name(unsigned irq);
+/* The first `bytes` of an Ethernet address: "52:42:48:00:00". */
 void put_mac(struct json_out *j, const char *name, const uint8_t *mac, size_t bytes);
 /* The counters that are not 0, by reason. */
 void put_refused(struct json_out *j, const char *name, const uint64_t frames[NET_DROPS]);
@@ -122,3 +122,9 @@ void put_exit(struct json_out *j, const char *name, const struct state_table *t,
               const struct abi_exit *e);
 /* The newest exit of a vCPU; false if it has had none. */
 bool copy_last_exit(const struct call *c, struct api_vcpu id, struct abi_exit *e);
+
+/* What a core's virtualisation extension can do, as an object in the answer. */
+typedef void capabilities_of_core(struct json_out *j, const struct call *c, unsigned id,
+                                  bool decode);
+/* Answers with the processor and `put`'s object for each core. */
+void call_put_capabilities(struct call *c, capabilities_of_core *put);

@@ -39,21 +39,6 @@ static void put_core(struct json_out *j, const struct call *c, unsigned id, bool
 
 void get_capabilities(struct call *c, char *const *arg)
 {
-    const struct abi_host *h = c->v->host;
-    bool decode = c->text;
-    struct json_out *j;
-
     (void)arg;
-    if (!call_query_bool(c, "decode", &decode))
-        return;
-    j = call_begin(c);
-    json_object(j, NULL);
-    json_str(j, "cpu", h->cpu_brand);
-    json_hex(j, "cpu_signature", h->cpu_signature, 1);
-    json_hex(j, "vmcs_revision", h->vmcs_revision, 1);
-    json_array(j, "cores");
-    for (unsigned i = 0; i < h->core_count && i < ABI_CORES_MAX; i++)
-        put_core(j, c, i, decode);
-    json_end(j);
-    json_end(j);
+    call_put_capabilities(c, put_core);
 }
