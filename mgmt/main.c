@@ -232,7 +232,7 @@ static void start_guests(void)
 void guest_run(const uint8_t *info)
 {
     (void)info;
-    if (abi_call(ABI_CALL_VERSION, 0, 0, 0) != ABI_VERSION || abi_host()->magic != ABI_MAGIC)
+    if (abi_vmcall(ABI_CALL_VERSION, 0, 0, 0) != ABI_VERSION || abi_host()->magic != ABI_MAGIC)
         mgmt_die("the control ABI has another version");
     view = (struct api_view){
         .answered = answered,

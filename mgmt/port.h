@@ -2,22 +2,13 @@
 #pragma once
 
 #include "arch/cc.h"
-#include "hv/abi/control.h"
+#include "hv/abi/call.h"
 #include "hv/types.h"
 #include "mgmt/pc/pc.h"
 
 static inline uint64_t port_tsc(void)
 {
     return __builtin_ia32_rdtsc();
-}
-
-/* VMCALL, see hv/abi/control.h. */
-static inline int64_t abi_call(uint64_t function, uint64_t a, uint64_t b, uint64_t c)
-{
-    int64_t result;
-
-    __asm__ volatile("vmcall" : "=a"(result) : "a"(function), "b"(a), "c"(b), "d"(c) : "memory");
-    return result;
 }
 
 /* The page that abi_host() reads; a test on the host has it elsewhere. */
@@ -28,6 +19,12 @@ static inline int64_t abi_call(uint64_t function, uint64_t a, uint64_t b, uint64
 static inline const struct abi_host *abi_host(void)
 {
     return (const struct abi_host *)PORT_HOST_PAGE;
+}
+
+/* See hv/abi/control.h. */
+static inline int64_t abi_call(uint64_t function, uint64_t a, uint64_t b, uint64_t c)
+{
+    return abi_call_on(abi_host(), function, a, b, c);
 }
 
 /* Milliseconds since the machine started. */

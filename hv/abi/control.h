@@ -1,15 +1,15 @@
 /*
- * The control ABI between the root and the management guest: VMCALL plus shared pages that the
- * guest can only read. This header is the whole contract; of the root, mgmt/ includes only this and
- * the pure VMCS tables.
+ * The control ABI between the root and the management guest: VMCALL or VMMCALL (call.h) plus
+ * shared pages that the guest can only read. This header is the whole contract; of the root, mgmt/
+ * includes only this and the pure VMCS tables.
  *
  * Shared pages appear in the management guest's physical address space at ABI_BASE; the root
  * writes, the guest reads. A reader copies data guarded by a `sequence`, and copies again if the
  * sequence was odd or has changed (seqlock). Single aligned 64-bit counters need no guard.
  *
- * VMCALL: RAX = function number (ABI_CALL_*), RBX, RCX, RDX, RSI = arguments; RAX = result: 0 or a
+ * A call: RAX = function number (ABI_CALL_*), RBX, RCX, RDX = arguments; RAX = result: 0 or a
  * positive count, or a negative E_* (hv/types.h). All other registers are kept. Only CPL 0 of the
- * management guest may call; from any other guest VMCALL gives -E_PERM in RAX, and at CPL > 0 #UD.
+ * management guest may call; any other guest gets -E_PERM in RAX, and CPL > 0 gets #UD.
  * Every address is checked against the caller's own RAM.
  */
 #pragma once

@@ -70,6 +70,11 @@ def test_exits(m):
     assert {e["reason"] for e in m.get("/v1/guests/control/vcpus/0/exits?reason=hlt")["exits"]} <= {"HLT"}
 
 
+def test_management_calls_by_its_vendors_instruction(m):
+    """But for one call in each of its lives: the one that asks for the version of the control ABI."""
+    assert exits(m, "mgmt", "VMMCALL") > 4 * exits(m, "mgmt", "EXCP6") > 0
+
+
 def test_changes(m):
     """RDTSC exits when it is told to, and the guest, which reads it all the time, lives on."""
     assert exits(m, "control", "RDTSC") == 0

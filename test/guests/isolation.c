@@ -5,7 +5,7 @@
  * one life tries one address: "read 0xADDRESS" and the like, see `ways`.
  */
 #include "arch/x86/cpu/msr.h"
-#include "hv/abi/control.h"
+#include "hv/abi/call.h"
 #include "test/guests/lib/guest.h"
 
 #define WINDOW      0x140000000ull /* linear address that maps the physical ones under test */
@@ -240,17 +240,6 @@ static void try_msrs(void)
 
 /* ---- calls that only the management guest may make ---- */
 
-static int64_t vmcall(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
-{
-    int64_t result;
-
-    __asm__ volatile("vmcall"
-                     : "=a"(result)
-                     : "a"(function), "b"(b), "c"(c), "d"(d), "S"(0)
-                     : "memory");
-    return result;
-}
-
 static void try_calls(void)
 {
     static const uint64_t others[] = {0, 1, 0xffffffff, UINT64_MAX, 1ull << 63};
@@ -258,9 +247,9 @@ static void try_calls(void)
 
     for (uint64_t f = ABI_CALL_VERSION - 2; f < ABI_CALL_END + 2; f++)
         for (uint64_t guest = 0; guest < ABI_GUESTS_MAX + 1; guest++)
-            wrong += vmcall(f, guest, ABI_ACTION_STOP, 0) != -E_PERM;
+            wrong += abi_vmcall(f, guest, ABI_ACTION_STOP, 0) != -E_PERM;
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
-        wrong += vmcall(others[i], 0, 0, 0) != -E_PERM;
+        wrong += abi_vmcall(others[i], 0, 0, 0) != -E_PERM;
     say("isolation: calls done, %u wrong\n", wrong);
 }
 

@@ -6,6 +6,7 @@
  * how late slices ended at worst. In the last round, "anything", it makes calls that make no sense,
  * while the last guest, which is no pest, watches its memory.
  */
+#include "arch/x86/svm/svm.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/abi/deploy.h"
 #include "test/guests/lib/guest.h"
@@ -317,6 +318,14 @@ static void do_anything(unsigned pests)
         call_for_anything();
 }
 
+/* The exits of its own calls so far. */
+static uint64_t calls_seen(void)
+{
+    bool svm = host()->state_kind == ABI_STATE_SVM;
+
+    return vcpu(host()->self, 0)->exits[svm ? SVM_EXIT_VMMCALL : VMX_EXIT_VMCALL];
+}
+
 /* Restores the machine, then makes one more guest, which is audited like every new guest. */
 static void clean_up(void)
 {
@@ -337,7 +346,7 @@ static void clean_up(void)
         sleep_until_irq();
     }
     anything.last = made < 0 ? ABI_GUEST_EMPTY : guest((uint64_t)made)->state;
-    anything.seen = vcpu(host()->self, 0)->exits[VMX_EXIT_VMCALL];
+    anything.seen = calls_seen();
     if (made >= 0)
         act((uint64_t)made, ABI_ACTION_STOP);
     act(anything.canary, ABI_ACTION_STOP);

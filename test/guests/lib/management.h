@@ -1,24 +1,22 @@
 /* For guests that stand in for the management guest: its calls, and the pages it can read. */
 #pragma once
 
+#include "hv/abi/call.h"
 #include "hv/abi/deploy.h"
+
+static inline const struct abi_host *host(void)
+{
+    return (const struct abi_host *)(uintptr_t)ABI_HOST_GPA;
+}
 
 static inline int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
 {
-    int64_t result;
-
-    __asm__ volatile("vmcall" : "=a"(result) : "a"(function), "b"(b), "c"(c), "d"(d) : "memory");
-    return result;
+    return abi_call_on(host(), function, b, c, d);
 }
 
 static inline void heartbeat(void)
 {
     (void)call(ABI_CALL_HEARTBEAT, 0, 0, 0);
-}
-
-static inline const struct abi_host *host(void)
-{
-    return (const struct abi_host *)(uintptr_t)ABI_HOST_GPA;
 }
 
 static inline const struct abi_guest *guest(uint64_t number)
