@@ -13,6 +13,7 @@ MEM     ?= 512
 PORT    ?= 8080
 HTTPS_PORT ?= 8443
 MACHINE ?= auto
+FIRMWARE ?= bios
 SECONDS ?= 600
 PYTHON  := /usr/bin/python3
 CC      := gcc
@@ -70,7 +71,7 @@ KERNEL_D := $(patsubst %.o,%.d,$(filter-out $(ROOT_ASM_O),$(ROOT_O)) $(SVM_GUEST
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h $(BUILD)/gen/bios.h
 
 .PHONY: all run run-locked iso netboot test unit fuzz fuzz-short boot-test boot-test-halves bench bench-boots bench-peers systems clients clients-page slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl sdk clean distclean fresh help \
-        third-party third-party-pins deps deps-build deps-test deps-check deps-run FORCE
+        third-party third-party-pins deps deps-build deps-test deps-check deps-run deps-qemu deps-uefi FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -82,8 +83,8 @@ help:
 # ---- what the build needs ----
 
 # Packages are checked before anything is built, and again after packages were installed or removed.
-deps-build deps-test deps-check deps-run: deps-%: $(BUILD)/gen/deps-%
-deps-test deps-check deps-run: deps-build
+deps-build deps-test deps-check deps-run deps-qemu deps-uefi: deps-%: $(BUILD)/gen/deps-%
+deps-test deps-check deps-run deps-qemu deps-uefi: deps-build
 deps: deps-check
 $(BUILD)/gen/deps-%: test/tools/deps.sh $(wildcard /var/lib/dpkg/status)
 	$(in_dir)
@@ -231,12 +232,12 @@ netboot: $(BUILD)/bulkhead.elf $(BUILD)/mgmt.elf $(GUEST_IMAGES) $(BUILD)/config
 	@$(PYTHON) test/tools/mknetboot.py --build $(BUILD) --config '$(CONFIG)' --out $(NETBOOT)
 
 # One at a time in a build directory: a second run would write the ISO that the first has in its drive.
-run: deps-run
+run: $(if $(filter kvm qemu,$(MACHINE)),deps-qemu,deps-run) $(if $(filter uefi,$(FIRMWARE)),deps-uefi)
 	@mkdir -p $(BUILD)
 	@flock --nonblock --conflict-exit-code 9 $(BUILD)/run.lock $(MAKE) --no-print-directory run-locked; status=$$?; \
 	    [ $$status != 9 ] || echo "run: another \`make run\` uses $(BUILD)/; end it, or give this one its own: make run BUILD=build/second PORT=8081 HTTPS_PORT=8444"; exit $$status
 
-RUN := $(PYTHON) test/tools/run.py --build $(BUILD) --iso $(BUILD)/run.iso --cpus $(CPUS) --memory $(MEM) --port $(PORT) --https-port $(HTTPS_PORT) --machine $(MACHINE)
+RUN := $(PYTHON) test/tools/run.py --build $(BUILD) --iso $(BUILD)/run.iso --cpus $(CPUS) --memory $(MEM) --port $(PORT) --https-port $(HTTPS_PORT) --machine $(MACHINE) --firmware $(FIRMWARE)
 run-locked:
 	@$(RUN) --check
 	@$(MAKE) --no-print-directory iso CONFIG='$(CONFIG)' OUT=$(BUILD)/run.iso FORWARDED_PORT=$(HTTPS_PORT)
@@ -262,7 +263,7 @@ distclean: clean
 -include $(KERNEL_D) $(HOST_O:.o=.d)
 
 ## make run            build, boot in an emulator with the sample guests, print the address
-##                     CPUS=4 MEM=512 PORT=8080 HTTPS_PORT=8443 MACHINE=auto|bochs|kvm|qemu CONFIG=iso/guests.json
+##                     CPUS=4 MEM=512 PORT=8080 HTTPS_PORT=8443 MACHINE=auto|bochs|kvm|qemu FIRMWARE=bios|uefi CONFIG=iso/guests.json
 ## make iso            write build/bulkhead.iso (BIOS and UEFI, CD and USB stick)
 ##                     CONFIG=their/guests.json OUT=their.iso packs your own guests
 ## make netboot        write build/netboot/ for a TFTP or HTTP server: PXE on BIOS and UEFI, UEFI HTTP boot

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+import machine
 import mkiso
+import run
 import third_party
 
 LIMIT = 120
@@ -223,6 +225,34 @@ def test_run_twice(tmp_path):
     holder.communicate()
     assert r.returncode == 2 and f"another `make run` uses {tmp_path}/" in r.stdout and "make run BUILD=build/second" in r.stdout, r
     assert not (tmp_path / "run.iso").exists()
+
+
+# ---- the machine that `make run` takes ----
+
+@pytest.mark.parametrize("parameters, found", [
+    ({"kvm_intel/nested": "Y", "kvm_intel/ept": "Y"}, True), ({"kvm_amd/nested": "1", "kvm_amd/npt": "Y"}, True), ({"kvm_amd/nested": "1", "kvm_amd/npt": "N"}, False),
+    ({"kvm_intel/nested": "N", "kvm_intel/ept": "Y"}, False), ({"kvm_intel/nested": "Y", "kvm_amd/npt": "1"}, False), ({}, False)])
+def test_nested_kvm(tmp_path, monkeypatch, parameters, found):
+    """KVM is taken if its guests have VT-x or SVM, both with nested paging."""
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    for name, value in parameters.items():
+        path = tmp_path / os.path.dirname(name) / "parameters" / os.path.basename(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(value + "\n")
+    (tmp_path / "kvm").touch()
+    assert machine.nested_kvm(tmp_path, tmp_path / "kvm") == found
+    assert not machine.nested_kvm(tmp_path, tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kind", ["bochs", "qemu"])
+def test_uefi_without_ovmf(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(machine, "OVMF", str(tmp_path / "OVMF.fd"))
+    arguments = ["run.py", "--iso", "none", "--check", "--machine", kind, "--port", str(machine.free_port()), "--https-port", str(machine.free_port()), "--firmware"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "bios"])
+    run.main()
+    monkeypatch.setattr(sys, "argv", [*arguments, "uefi"])
+    with pytest.raises(SystemExit, match=f"^run: FIRMWARE=uefi needs {tmp_path}/OVMF.fd, which Debian's package ovmf has$"):
+        run.main()
 
 
 # ---- incremental builds ----

@@ -17,7 +17,7 @@ from websocket_client import WebSocket
 class Run:
     """The Makefile's command, except for the ports."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, kind="bochs", firmware="bios"):
         self.directory, self.lines, self.token = str(directory), [], ""
         self.port, self.https_port = machine.free_port(), machine.free_port()
         with open("Makefile", encoding="utf-8") as f:
@@ -27,7 +27,13 @@ class Run:
         iso = os.path.join(self.directory, "run.iso")
         mkiso.make(BUILD, "iso/guests.json", iso, https_port=self.https_port)
         self.process = subprocess.Popen([sys.executable, "test/tools/run.py", "--build", self.directory, "--iso", iso, "--cpus", "4", "--memory", "512",
-                                         "--port", str(self.port), "--https-port", str(self.https_port), "--machine", "bochs"], stdout=subprocess.PIPE, text=True, start_new_session=True)
+                                         "--port", str(self.port), "--https-port", str(self.https_port),
+                                         "--machine", kind, "--firmware", firmware], stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(LIMIT)
 
     def until(self, pattern):
         for line in self.process.stdout:
@@ -55,18 +61,20 @@ class Run:
 def run(tmp_path_factory):
     r = Run(tmp_path_factory.mktemp("run"))
     yield r
-    if r.process.poll() is None:
-        r.process.send_signal(signal.SIGTERM)
-        r.process.wait(LIMIT)
+    r.end()
 
 
-def test_printed_curl(run):
+def printed_curl(run):
     command = run.until(r">>> from this computer: (curl .*)\n")[1]
     answer = subprocess.run(["sh", "-c", f"{command} -sS -w '\n%{{http_code}}'"], capture_output=True, text=True, timeout=LIMIT, check=False)
     assert answer.returncode == 0, answer
     body, _, status = answer.stdout.rpartition("\n")
     assert status == "200" and {g["name"] for g in json.loads(body)["guests"]} == {"mgmt", "control", "hog", "echo"}
-    run.token = re.search(r"Bearer ([a-z2-7]{32})", command)[1]
+    return command
+
+
+def test_printed_curl(run):
+    run.token = re.search(r"Bearer ([a-z2-7]{32})", printed_curl(run))[1]
 
 
 def test_http_leads_to_https(run):
@@ -107,4 +115,14 @@ def test_ended_by_control_c(run):
     run.process.send_signal(signal.SIGINT)
     run.process.stdout.read()
     assert run.process.wait(LIMIT) == 0
+    assert not run.emulators()
+
+
+def test_qemu_with_uefi(tmp_path):
+    run = Run(tmp_path, "qemu", "uefi")
+    try:
+        printed_curl(run)
+        assert run.lines[0].startswith("qemu, UEFI, 4 cores, 512 MB.") and any("in SVM host mode" in line for line in run.lines)
+    finally:
+        run.end()
     assert not run.emulators()

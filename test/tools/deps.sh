@@ -1,20 +1,25 @@
 #!/bin/sh
-# Installs the Debian packages that a part of the project needs: deps.sh build|run|test|check. Silent and quick if all are installed. On other systems than Debian, or
+# Installs the Debian packages that a part of the project needs: deps.sh build|run|qemu|uefi|test|check. Silent and quick if all are installed. On other systems than Debian, or
 # without root and sudo, it names the missing packages and stops.
 set -eu
 
 # A|B: whichever is installed, else the first that this Debian offers.
 build="gcc libc6-dev binutils xz-utils bzip2 make nasm grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools libjsmn-dev python3 acpica-tools dpkg-dev cpio libcurl4-openssl-dev libssl-dev libjansson-dev"
-run="bochs bochs-term bochsbios vgabios curl openssl"
-test="$run clang llvm libclang-rt-dev|libclang-rt-14-dev libcmocka-dev libzydis-dev python3-pytest python3-pytest-timeout clang-format qemu-system-x86 ovmf chromium chromium-driver python3-selenium prometheus python3-jsonschema"
+client="curl openssl"
+run="bochs bochs-term bochsbios vgabios $client"
+qemu="qemu-system-x86 $client"
+uefi="ovmf"
+test="$run qemu-system-x86 $uefi clang llvm libclang-rt-dev|libclang-rt-14-dev libcmocka-dev libzydis-dev python3-pytest python3-pytest-timeout clang-format chromium chromium-driver python3-selenium prometheus python3-jsonschema"
 check="$test clang-tidy cppcheck"
 
 case "${1:-}" in
 build) want=$build ;;
 run) want=$run ;;
+qemu) want=$qemu ;;
+uefi) want=$uefi ;;
 test) want=$test ;;
 check) want=$check ;;
-*) echo "usage: deps.sh build|run|test|check" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|run|qemu|uefi|test|check" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null 2>&1; then

@@ -47,14 +47,17 @@ def free_port():
         return s.getsockname()[1]
 
 
-def nested_kvm():
-    """Whether there is a KVM with nested VT-x."""
-    try:
-        with open("/sys/module/kvm_intel/parameters/nested", encoding="ascii") as f:
-            nested = f.read().strip() in ("1", "Y")
-    except OSError:
-        return False
-    return nested and os.access("/dev/kvm", os.R_OK | os.W_OK) and shutil.which("qemu-system-x86_64") is not None
+def nested_kvm(modules="/sys/module", device="/dev/kvm"):
+    """Whether there is a KVM whose guests have VT-x or SVM, with nested paging."""
+    def is_on(module, parameter):
+        try:
+            with open(os.path.join(modules, module, "parameters", parameter), encoding="ascii") as f:
+                return f.read().strip() in ("1", "Y")
+        except OSError:
+            return False
+
+    nested = any(is_on(module, "nested") and is_on(module, paging) for module, paging in (("kvm_intel", "ept"), ("kvm_amd", "npt")))
+    return nested and os.access(device, os.R_OK | os.W_OK) and shutil.which("qemu-system-x86_64") is not None
 
 
 @functools.lru_cache(maxsize=None)

@@ -12,6 +12,13 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine
 
 
+def emulator_command(kind, directory, a):
+    if kind == "bochs":
+        return machine.bochs_command(directory, a.iso, a.cpus, a.memory, a.port, sync="slowdown", https_port=a.https_port, rom=machine.OVMF if a.firmware == "uefi" else machine.BIOS)
+    accel, board = (("kvm", "host"), "pc") if kind == "kvm" else (("tcg", "EPYC"), "q35")
+    return machine.qemu_command(directory, a.iso, a.cpus, a.memory, a.port, a.https_port, accel, board, more=["-bios", machine.OVMF] if a.firmware == "uefi" else [])
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--build", default="build")
@@ -22,6 +29,7 @@ def main():
     p.add_argument("--port", type=int, default=8080, help="of this computer, for the management page")
     p.add_argument("--https-port", type=int, default=8443, help="of this computer, for the same over HTTPS")
     p.add_argument("--machine", choices=("auto", "bochs", "kvm", "qemu"), default="auto")
+    p.add_argument("--firmware", choices=("bios", "uefi"), default="bios")
     a = p.parse_args()
     if a.cpus not in (1, 2, 4, 8):
         sys.exit("run: CPUS must be 1, 2, 4 or 8")
@@ -35,17 +43,15 @@ def main():
     if not shutil.which(emulator):
         sys.exit(f"run: {emulator} is not installed")
     if kind == "kvm" and not machine.nested_kvm():
-        sys.exit("run: this computer has no KVM with nested VT-x (/sys/module/kvm_intel/parameters/nested); use MACHINE=bochs or MACHINE=qemu")
+        sys.exit("run: this computer has no KVM with nested VT-x or SVM (`nested` and `ept` or `npt` in /sys/module/kvm_*/parameters/, and access to /dev/kvm); use MACHINE=bochs or MACHINE=qemu")
+    if a.firmware == "uefi" and not os.path.exists(machine.OVMF):
+        sys.exit(f"run: FIRMWARE=uefi needs {machine.OVMF}, which Debian's package ovmf has")
     if a.check:
         return
     directory = os.path.join(a.build, "run")
     shutil.rmtree(directory, ignore_errors=True)
-    if kind == "bochs":
-        command = machine.bochs_command(directory, a.iso, a.cpus, a.memory, a.port, sync="slowdown", https_port=a.https_port)
-    else:
-        accel, board = (("kvm", "host"), "pc") if kind == "kvm" else (("tcg", "EPYC"), "q35")
-        command = machine.qemu_command(directory, a.iso, a.cpus, a.memory, a.port, a.https_port, accel, board)
-    print(f"{kind}, {a.cpus} cores, {a.memory} MB. When the console says so, open https://127.0.0.1:{a.https_port}/   (Ctrl-C ends)", flush=True)
+    command = emulator_command(kind, directory, a)
+    print(f"{kind}, {a.firmware.upper()}, {a.cpus} cores, {a.memory} MB. When the console says so, open https://127.0.0.1:{a.https_port}/   (Ctrl-C ends)", flush=True)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if kind == "kvm" else subprocess.DEVNULL,
                                start_new_session=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
