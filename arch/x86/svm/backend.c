@@ -15,13 +15,6 @@ static bool present(void)
     return c.svm;
 }
 
-static int core_on(unsigned core, void *page)
-{
-    if (core == 0)
-        svm_make_maps();
-    return svm_core_on(core, page);
-}
-
 static void describe(struct abi_host *h)
 {
     cpuid_brand(h->cpu_brand);
@@ -254,7 +247,7 @@ const struct virt_ops svm_ops = {
     .root = "SVM host mode",
     .present = present,
     .core_probe = svm_core_probe,
-    .core_on = core_on,
+    .core_on = svm_core_on,
     .describe = describe,
     .guest_init = guest_init,
     .guest_free = guest_free,

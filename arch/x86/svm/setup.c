@@ -34,13 +34,14 @@
 #define ATTRIB_DB     0x400u
 #define ATTRIB_G      0x800u
 
-/* The same for every guest: every port exits. */
-static uint8_t iopm[IOPM_SIZE] __attribute__((aligned(4096)));
-static uint8_t msrpm[MSRPM_SIZE] __attribute__((aligned(4096)));
+/* The same for every guest. They begin closed: every port exits for good, and every MSR until those
+ * that are the guest's own are known. */
+static const uint8_t iopm[IOPM_SIZE]
+    __attribute__((aligned(4096))) = {[0 ... IOPM_SIZE - 1] = 0xff};
+static uint8_t msrpm[MSRPM_SIZE] __attribute__((aligned(4096))) = {[0 ... MSRPM_SIZE - 1] = 0xff};
 
-void svm_make_maps(void)
+void svm_open_own_msrs(void)
 {
-    memset(iopm, 0xff, sizeof(iopm));
     msrpm_make(msrpm);
 }
 
