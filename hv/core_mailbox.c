@@ -90,6 +90,11 @@ void core_request(struct entity *e, uint32_t request)
         core_wake(id);
 }
 
+static bool is_inside(const struct core *c, const struct vcpu *v)
+{
+    return __atomic_load_n(&c->inside, __ATOMIC_SEQ_CST) == v;
+}
+
 void core_kick_vcpu(struct vcpu *v)
 {
     const struct core *c = core_get(v->entity.core);
@@ -97,11 +102,16 @@ void core_kick_vcpu(struct vcpu *v)
 
     if (here && c->ran == &v->entity && !v->halted)
         return;
-    /* Its run takes an event without returning to the core's loop. What the caller has posted is
-     * visible before this: a core that leaves the run meanwhile looks at it, see leave(). */
-    if (!here && __atomic_load_n(&c->inside, __ATOMIC_SEQ_CST) == v) {
-        if (!(__atomic_fetch_or(&v->entity.requests, VCPU_REQ_EVENT, __ATOMIC_SEQ_CST) &
-              VCPU_REQ_EVENT))
+    if (!here && is_inside(c, v)) {
+        /* Its run takes an event without returning to the core's loop. */
+        bool there = __atomic_fetch_or(&v->entity.requests, VCPU_REQ_EVENT, __ATOMIC_SEQ_CST) &
+                     VCPU_REQ_EVENT;
+
+        /* If it is still inside, the core sees the request when it leaves, see enter(). If not, it
+         * may have looked before the request was there. */
+        if (!is_inside(c, v))
+            core_wake(c->id);
+        else if (!there)
             arch_kick(c->id);
         return;
     }

@@ -169,7 +169,8 @@ void guest_end(struct guest *g, enum abi_guest_state state, const char *format, 
  * another core. Errors as virt_ops.unmap(). */
 int guest_unmap(struct guest *g, gpa_t gpa, uint64_t size) MUST_CHECK;
 /* Makes every core that runs one of the guest's vCPUs forget the guest's cached translations before
- * it enters that vCPU again. Kicks them, and returns a number for guest_is_flushed(). Any core. */
+ * it enters that vCPU again. Kicks them, and returns a number for guest_is_flushed(). Any core that
+ * keeps the guest from going meanwhile, as that of its life does. */
 uint32_t guest_flush(struct guest *g);
 bool guest_is_flushed(const struct guest *g, uint32_t translations);
 

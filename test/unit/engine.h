@@ -883,7 +883,7 @@ static inline int64_t show(const struct guest_config *c, const char *why)
     return call(ABI_CALL_CREATE, ARGUMENT, 0, 0);
 }
 
-static int64_t act(unsigned number, enum abi_action action)
+static inline int64_t act(unsigned number, enum abi_action action)
 {
     return call(ABI_CALL_ACTION, number, action, 0);
 }

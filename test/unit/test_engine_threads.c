@@ -39,6 +39,7 @@ static unsigned deployed;
 static void request_at_random(void)
 {
     unsigned n = 1 + random_below(GUESTS), what = random_below(16);
+    struct guest *g = guest_get(n);
     struct guest_config c;
 
     if (what < 9) {
@@ -49,8 +50,9 @@ static void request_at_random(void)
         ask_for_snapshot(n);
     } else if (what == 11) {
         ask_for_controls(n);
-    } else if (what == 12 && guest_get(n)) {
-        (void)guest_flush(guest_get(n));
+    } else if (what == 12) {
+        if (g && g->life.entity.core == self) /* otherwise it may go meanwhile */
+            (void)guest_flush(g);
     } else if (deployed < 1000) {
         c = config_at_random(deployed);
         if (deploy(&c) > 0)
