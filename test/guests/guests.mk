@@ -1,6 +1,6 @@
 # The sample guests: build/guests/*.elf and flat.bin.
 
-GUEST_NAMES := apic control echo hog memory bench isolation net events registers pages standin disk wire strings hostile usurper unclaimed smp ticks virtio transports segments shared
+GUEST_NAMES := apic control cr echo hog memory bench isolation net events registers pages standin disk wire strings hostile usurper unclaimed smp ticks virtio transports segments shared
 GUEST_IMAGES := $(GUEST_NAMES:%=$(BUILD)/guests/%.elf) $(BUILD)/guests/flat.bin $(BUILD)/guests/tasks.elf
 GUEST_COMMON := $(BUILD)/guests/start.asm.o $(BUILD)/guests/pvh.asm.o $(BUILD)/guests/test/guests/lib/guest.o $(BUILD)/guests/test/guests/lib/apic.o $(BUILD)/guests/mgmt/pc/pc.o \
         $(BUILD)/guests/hv/fmt.o $(BUILD)/guests/hv/lib.o

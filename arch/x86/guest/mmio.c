@@ -127,16 +127,7 @@ static inline enum exit_action reach(struct work *w, struct operand *o, enum seg
 
 static inline __attribute__((always_inline)) uint64_t offset_of(const struct work *w)
 {
-    const struct instruction *in = &w->d->in;
-    uint64_t offset = in->displacement;
-
-    if (in->base == DECODE_RIP)
-        offset += w->v->exit->rip + in->length;
-    else if (in->base != DECODE_NO_REGISTER)
-        offset += x86_read_gpr(w->v, in->base);
-    if (in->index != DECODE_NO_REGISTER)
-        offset += x86_read_gpr(w->v, in->index) << in->scale;
-    return offset & alu_mask(in->address_bytes);
+    return x86_operand_offset(w->v, &w->d->in);
 }
 
 static uint64_t sign_extend(uint64_t value, unsigned bytes)

@@ -9,6 +9,7 @@
 
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/alu.h"
 #include "arch/x86/guest/vcpu.h"
 #include "hv/arch.h"
 #include "hv/pc/irqchip.h"
@@ -135,6 +136,21 @@ static inline void x86_read_paging(const struct vcpu *v, uint64_t rflags, struct
     p->cpl = vcpu_get_cpl(v);
     p->ac = rflags & RFLAGS_AC;
     p->physical_width = x86_physical_width(v);
+}
+
+/* Of the memory operand, in its segment. */
+static inline __attribute__((always_inline)) uint64_t x86_operand_offset(
+    const struct vcpu *v, const struct instruction *in)
+{
+    uint64_t offset = in->displacement;
+
+    if (in->base == DECODE_RIP)
+        offset += v->exit->rip + in->length;
+    else if (in->base != DECODE_NO_REGISTER)
+        offset += x86_read_gpr(v, in->base);
+    if (in->index != DECODE_NO_REGISTER)
+        offset += x86_read_gpr(v, in->index) << in->scale;
+    return offset & alu_mask(in->address_bytes);
 }
 
 static inline bool x86_events_pending(const struct vcpu *v)

@@ -4,6 +4,7 @@
 #include "arch/x86/guest/linear.h"
 #include "arch/x86/guest/task_switch.h"
 #include "arch/x86/guest/vcpu_state.h"
+#include "arch/x86/svm/instruction.h"
 #include "arch/x86/svm/svm.h"
 #include "hv/arch.h"
 #include "hv/panic.h"
@@ -12,55 +13,10 @@
 #define VECTOR_OF         4u
 #define VECTOR_AC_CODE    17u
 #define DR6_CONDITIONS    (DR6_BT | DR6_BS | DR6_BD | DR6_B)
-#define CR_MASK           0xfu
 #define MSR_IA32_TSC      0x010u
 #define EFER_KNOWN        (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
-#define MSW_MASK          0xfull
 #define RFLAGS_IOPL_SHIFT 12
 #define TSS_IO_MAP_BASE   0x66u
-
-/* Opcodes behind 0FH. */
-#define OP_GROUP7         0x01u
-#define OP_CLTS           0x06u
-#define OP_MOV_FROM_CR    0x20u
-#define OP_MOV_TO_CR      0x22u
-#define GROUP7_SMSW       4u
-#define GROUP7_LMSW       6u
-
-/* ---- the instruction ---- */
-
-/* EXIT_SKIP: it is vcpu_x86(v)->decoded, and its length is in the record. */
-static enum exit_action fetch(struct vcpu *v)
-{
-    uint64_t rflags = vcpu_get_rflags(v);
-    struct operand_space s = {.mem = &v->guest->mem};
-
-    x86_read_paging(v, rflags, &s.paging);
-    s.mode = segment_mode_of(s.paging.cr0, s.paging.efer, rflags, vcpu_get_cs_rights(v));
-    return x86_fetch(v, &s);
-}
-
-/* For an instruction whose length is in the record. */
-static enum exit_action decoded(enum exit_action a)
-{
-    return a >= EXIT_SKIP && a <= EXIT_HALT ? (enum exit_action)(a + EXIT_DECODED) : a;
-}
-
-static const struct instruction *instruction_of(const struct vcpu *v)
-{
-    return &vcpu_x86(v)->decoded.in;
-}
-
-static bool is_0f(const struct instruction *in, unsigned opcode)
-{
-    return in->map == DECODE_0F && in->opcode == opcode;
-}
-
-/* 0FH 01H with this ModRM byte, which names registers. */
-static bool is_group7(const struct instruction *in, unsigned reg, unsigned rm)
-{
-    return is_0f(in, OP_GROUP7) && !in->memory && in->reg == reg && in->rm == rm;
-}
 
 /* ---- events ---- */
 
@@ -105,13 +61,13 @@ static enum exit_action on_alignment(struct vcpu *v)
 /* Guests call by VMCALL, too, which is no instruction here. */
 static enum exit_action on_undefined(struct vcpu *v)
 {
-    enum exit_action a = fetch(v);
+    enum exit_action a = svm_fetch(v);
 
     if (a != EXIT_SKIP)
         return a;
-    if (!is_group7(instruction_of(v), 0, 1))
+    if (!svm_is_group7(svm_instruction(v), 0, 1))
         return x86_raise_ud(v);
-    return decoded(x86_hypercall(v));
+    return svm_decoded(x86_hypercall(v));
 }
 
 /* Machine checks are the host's: its handler reports the banks and stops the machine. A guest has
@@ -156,64 +112,14 @@ static enum exit_action on_shutdown(struct vcpu *v)
 
 /* ---- registers ---- */
 
-/* MOV to a control register, CLTS or LMSW. */
-static enum exit_action on_write_cr(struct vcpu *v)
-{
-    const struct instruction *in = instruction_of(v);
-    uint64_t shown = svm_read_cr0(v);
-    enum exit_action a = fetch(v);
-
-    if (a != EXIT_SKIP)
-        return a;
-    v->exit->qualification = v->exit->reason & CR_MASK;
-    if (is_0f(in, OP_CLTS))
-        return decoded(x86_write_cr(v, 0, shown & ~CR0_TS));
-    if (is_0f(in, OP_GROUP7) && (in->reg & 7) == GROUP7_LMSW && !in->memory) {
-        uint64_t msw = x86_read_gpr(v, in->rm) & MSW_MASK; /* it cannot clear PE */
-
-        return decoded(x86_write_cr(v, 0, (shown & ~MSW_MASK) | msw | (shown & CR0_PE)));
-    }
-    if (!is_0f(in, OP_MOV_TO_CR))
-        return x86_crash(v, "unsupported write of a control register");
-    return decoded(x86_write_cr(v, v->exit->reason & CR_MASK, x86_read_operand(v, in->rm)));
-}
-
-/* MOV from a control register, or SMSW. Which one, the instruction says: QEMU reports CR0 for all.
- */
-static enum exit_action on_read_cr(struct vcpu *v)
-{
-    const struct instruction *in = instruction_of(v);
-    enum exit_action a = fetch(v);
-    unsigned cr = in->lock ? 8 : in->reg; /* LOCK MOV reaches CR8 outside of 64-bit mode */
-    uint64_t value;
-
-    if (a != EXIT_SKIP)
-        return a;
-    if (is_0f(in, OP_GROUP7) && (in->reg & 7) == GROUP7_SMSW && !in->memory) {
-        value = svm_read_cr0(v);
-        if (in->operand_bytes == 2)
-            value = (x86_read_gpr(v, in->rm) & ~0xffffull) | (uint16_t)value;
-        x86_write_gpr(v, in->rm, in->operand_bytes == 4 ? (uint32_t)value : value);
-        return EXIT_SKIP_DECODED;
-    }
-    v->exit->qualification = cr;
-    if (!is_0f(in, OP_MOV_FROM_CR) || cr > 8)
-        return x86_crash(v, "unsupported read of a control register");
-    if (cr == 3 || cr == 8)
-        return decoded(x86_read_cr(v, cr, in->rm));
-    value = cr == 0 ? svm_read_cr0(v) : cr == 4 ? svm_read_cr4(v) : svm_save(v)->cr2;
-    x86_write_gpr(v, in->rm, x86_in_64bit_mode(v) ? value : (uint32_t)value);
-    return EXIT_SKIP_DECODED;
-}
-
 static enum exit_action on_mov_dr(struct vcpu *v)
 {
-    const struct instruction *in = instruction_of(v);
-    enum exit_action a = fetch(v);
+    const struct instruction *in = svm_instruction(v);
+    enum exit_action a = svm_fetch(v);
 
     if (a != EXIT_SKIP)
         return a;
-    return decoded(x86_mov_dr(v, in->reg & 7, v->exit->reason < SVM_EXIT_WRITE_DR0, in->rm));
+    return svm_decoded(x86_mov_dr(v, in->reg & 7, v->exit->reason < SVM_EXIT_WRITE_DR0, in->rm));
 }
 
 /* APM vol. 2 "Extended Feature Enable Register". LMA follows LME and CR0.PG. */
@@ -284,7 +190,8 @@ static enum exit_action on_msr(struct vcpu *v)
 /* QEMU reports RDTSCP like this, too. */
 static enum exit_action on_rdtsc(struct vcpu *v)
 {
-    return !svm_of(v)->nrips && is_group7(instruction_of(v), 7, 1) ? x86_rdtscp(v) : x86_rdtsc(v);
+    return !svm_of(v)->nrips && svm_is_group7(svm_instruction(v), 7, 1) ? x86_rdtscp(v)
+                                                                        : x86_rdtsc(v);
 }
 
 /* ---- ports and memory ---- */
@@ -316,8 +223,8 @@ static bool port_is_allowed(struct vcpu *v, uint16_t port, unsigned size)
 
 static enum exit_action string_io(struct vcpu *v, uint32_t q, struct string_access *a)
 {
-    const struct instruction *in = instruction_of(v);
-    enum exit_action action = fetch(v);
+    const struct instruction *in = svm_instruction(v);
+    enum exit_action action = svm_fetch(v);
 
     if (action != EXIT_SKIP)
         return action;
@@ -388,7 +295,7 @@ static enum exit_action on_task_switch(struct vcpu *v)
     }
     /* An event that no instruction caused returns to where it came. */
     if (t.by != TASK_GATE || repeats_by_itself(event)) {
-        enum exit_action a = fetch(v);
+        enum exit_action a = svm_fetch(v);
 
         if (a != EXIT_SKIP)
             return a;
@@ -416,8 +323,8 @@ static enum exit_action on_other(struct vcpu *v)
 #define SAME_ROWS                                                                                  \
     [0 ... ABI_EXIT_REASONS -                                                                      \
         1] = on_other,                                                                             \
-        [SVM_EXIT_READ_CR0... SVM_EXIT_READ_CR0 + 15] = on_read_cr,                                \
-        [SVM_EXIT_WRITE_CR0... SVM_EXIT_WRITE_CR0 + 15] = on_write_cr,                             \
+        [SVM_EXIT_READ_CR0... SVM_EXIT_READ_CR0 + 15] = svm_on_cr_read,                            \
+        [SVM_EXIT_WRITE_CR0... SVM_EXIT_WRITE_CR0 + 15] = svm_on_cr_write,                         \
         [SVM_EXIT_READ_DR0... SVM_EXIT_READ_DR0 + 15] = on_mov_dr,                                 \
         [SVM_EXIT_WRITE_DR0... SVM_EXIT_WRITE_DR0 + 15] = on_mov_dr,                               \
         [SVM_EXIT_EXCP0 + VECTOR_DB] = on_debug, [SVM_EXIT_EXCP0 + VECTOR_UD] = on_undefined,      \
@@ -452,11 +359,11 @@ svm_handler *const svm_exit_handlers[ABI_EXIT_REASONS] = {
 /* Before what it does is done: that may change how its bytes are found. */
 static enum exit_action decode_first(struct vcpu *v)
 {
-    enum exit_action a = fetch(v);
+    enum exit_action a = svm_fetch(v);
 
     if (a != EXIT_SKIP)
         return a;
-    return decoded(svm_exit_handlers[abi_svm_exit(v->exit->reason)](v));
+    return svm_decoded(svm_exit_handlers[abi_svm_exit(v->exit->reason)](v));
 }
 
 /* The next RIP of these alone is always reported. */
@@ -465,7 +372,7 @@ static enum exit_action io_decoded(struct vcpu *v)
     enum exit_action a = on_io(v);
 
     v->exit->instruction_length = svm_control(v)->exitinfo2 - v->exit->rip;
-    return decoded(a);
+    return svm_decoded(a);
 }
 
 svm_handler *const svm_decoding_handlers[ABI_EXIT_REASONS] = {

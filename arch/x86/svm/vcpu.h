@@ -57,6 +57,10 @@ uint32_t svm_enter(struct vcpu *v);
 extern svm_handler *const svm_exit_handlers[ABI_EXIT_REASONS];
 extern svm_handler *const svm_decoding_handlers[ABI_EXIT_REASONS];
 
+/* exits_cr.c: MOV to a control register, CLTS and LMSW; MOV from one, and SMSW. */
+enum exit_action svm_on_cr_write(struct vcpu *v);
+enum exit_action svm_on_cr_read(struct vcpu *v);
+
 /* setup.c: both together write the whole VMCB, controls first. */
 void svm_setup_controls(struct svm_vcpu *x);
 void svm_setup_state(struct svm_vcpu *x, const struct load_result *start);
