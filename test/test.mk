@@ -18,11 +18,14 @@ ENGINE_C := hv/core.c hv/gmem.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.
         hv/flat.c hv/guest_config.c hv/plain.c hv/load_plan.c $(wildcard hv/pc/*.c) arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
 # A virtio device's registers and transports, and what is below them.
 VIRTIO_C := hv/gmem.c $(patsubst %,hv/pc/%.c,virtio virtio_plug virtio_pci virtio_legacy virtio_mmio virtqueue msix pci bus) hv/lib.c
+# What a guest of AMD-V sees: objects below svm/ are compiled over the VMCB.
+SVM_EXITS_C := $(patsubst %,svm/%,arch/x86/svm/exits.c arch/x86/svm/exits_cr.c $(filter-out %/run.c %/audit.c %/fpu.c %/nested.c %/task_switch.c,$(wildcard arch/x86/guest/*.c)))
 # vmcsdump without its main().
-sources = $(subst @virtio,$(VIRTIO_C),$(subst @load,$(wildcard mgmt/load/*.c) hv/load_plan.c,$(subst @pc,$(wildcard hv/pc/*.c) hv/date.c,$(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1))))))))))))
+sources = $(subst @svm,$(SVM_EXITS_C),$(subst @virtio,$(VIRTIO_C),$(subst @load,$(wildcard mgmt/load/*.c) hv/load_plan.c,$(subst @pc,$(wildcard hv/pc/*.c) hv/date.c,$(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1)))))))))))))
 
 # Replaces the layer below arch/x86/guest/ with a plain struct.
 FAKE_VCPU := -DVCPU_STATE='<test/unit/vcpu_state.h>'
+SVM_VCPU := -DVCPU_STATE='<test/unit/svm_state.h>'
 SANITIZE_THREADS := -fsanitize=thread -fno-omit-frame-pointer
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # For our own sources: a test that calls something else than it seems to is an error; `make check` makes all of these warnings errors. cmocka 2 deprecates the only
@@ -64,6 +67,9 @@ define objects_rule
 $(BUILD)/$(1)/%.o: %.c test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
 	$$(in_dir)
 	@$(2) $$(TEST_CFLAGS) $$(TEST_WARN) -MD -MP -c $$< $$(out_d)
+$(BUILD)/$(1)/svm/%.o: %.c test/test.mk | $(GEN) deps-test
+	$$(in_dir)
+	@$(2) $$(subst $(FAKE_VCPU),$(SVM_VCPU),$$(TEST_CFLAGS)) $$(TEST_WARN) -MD -MP -c $$< $$(out_d)
 $(BUILD)/$(1)/%.asm.o: %.asm test/test.mk
 	$$(in_dir)
 	@$(NASM) -f elf64 $$< $$(out)

@@ -1,0 +1,448 @@
+/* SOURCES: @svm hv/gmem.c hv/exit.c @pc hv/fmt.c hv/lib.c */
+/* Each exit of AMD-V, from the VMCB to what the guest finds: APM vol. 2 "Instruction Intercepts",
+ * "Exception Intercepts". Everything runs twice: with the next RIP reported, and without. */
+#include "test/unit/svm_fixture.h"
+
+#define MSR_TSC  0x10u
+#define IN_AL    (0x21u << 16 | 1u << 4 | IOIO_IN)
+#define OUT_EAX  (0xf4u << 16 | 4u << 4)
+#define CR0_BASE (CR0_PE | CR0_ET)
+
+/* ---- control registers ---- */
+
+static uint16_t word_at(uint32_t address)
+{
+    uint16_t value;
+
+    memcpy(&value, guest.mem.base + address, sizeof(value));
+    return value;
+}
+
+static void mov_cr(void **ctx)
+{
+    (void)ctx;
+    v->regs.rax = CR0_BASE | CR0_CD | CR0_TS;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_WRITE_CR0, "\x0f\x22\xc0", 0, 0), "\x0f\x22\xc0");
+    assert_int_equal(vmcb.save.cr0, CR0_BASE | CR0_NE | CR0_TS); /* caches stay on */
+    assert_true(vmcb.control.intercept_cr_read & 1);             /* what is shown differs */
+    v->regs.rbx = ~0ull;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_READ_CR0, "\x0f\x20\xc3", 0, 0), "\x0f\x20\xc3");
+    assert_int_equal(v->regs.rbx, CR0_BASE | CR0_CD | CR0_TS);
+    v->regs.rax = 5;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_WRITE_CR0 + 8, "\xf0\x0f\x22\xc0", 0, 0), "\xf0\x0f\x22\xc0");
+    ASSERT_DONE(EXECUTE(SVM_EXIT_READ_CR0, "\xf0\x0f\x20\xc1", 0, 0), "\xf0\x0f\x20\xc1");
+    assert_int_equal(v->regs.rcx, 5);
+    vmcb.save.cr2 = 0x1234;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_READ_CR0, "\x0f\x20\xd2", 0, 0), "\x0f\x20\xd2");
+    assert_int_equal(v->regs.rdx, 0x1234);
+    v->regs.rax = CR0_PG;
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_WRITE_CR0, "\x0f\x22\xc0", 0, 0), GP);
+}
+
+static void clts_and_lmsw(void **ctx)
+{
+    (void)ctx;
+    vcpu_show_cr0(v, CR0_BASE | CR0_CD);
+    v->regs.rcx = 0xfffffffe;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_WRITE_CR0, "\x0f\x01\xf1", 0, 0), "\x0f\x01\xf1");
+    assert_int_equal(svm_read_cr0(v), CR0_BASE | CR0_CD | CR0_TS | CR0_EM | CR0_MP);
+    ASSERT_DONE(EXECUTE(SVM_EXIT_WRITE_CR0, "\x0f\x06", 0, 0), "\x0f\x06");
+    assert_int_equal(svm_read_cr0(v), CR0_BASE | CR0_CD | CR0_EM | CR0_MP);
+    /* [EBX + ECX * 2 - 2] */
+    memcpy(guest.mem.base + 0x2006, "\xf8\xff", 2);
+    v->regs.rbx = 0x2000;
+    v->regs.rcx = 4;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_WRITE_CR0, "\x0f\x01\x74\x4b\xfe", 0, 0), "\x0f\x01\x74\x4b\xfe");
+    assert_int_equal(svm_read_cr0(v), CR0_BASE | CR0_CD | CR0_TS);
+}
+
+static void smsw(void **ctx)
+{
+    (void)ctx;
+    vcpu_show_cr0(v, CR0_BASE | CR0_CD | 0xff00); /* no CPU has these bits: they show the width */
+    vmcb.save.cr0 |= 0xff00;
+    v->regs.rcx = ~0ull;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_READ_CR0, "\x0f\x01\xe1", 0, 0), "\x0f\x01\xe1");
+    assert_int_equal(v->regs.rcx, CR0_BASE | CR0_CD | 0xff00);
+    v->regs.rcx = 0x5555666677778888;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_READ_CR0, "\x66\x0f\x01\xe1", 0, 0), "\x66\x0f\x01\xe1");
+    assert_int_equal(v->regs.rcx, 0x555566667777ff11);
+    memset(guest.mem.base + 0x2000, 0xaa, 8);
+    v->regs.rbx = 0x2002;
+    assert_int_equal(EXECUTE(SVM_EXIT_READ_CR0, "\x0f\x01\x23", 0, 0), EXIT_DONE);
+    assert_int_equal(vmcb.save.rip, RIP + 3);
+    assert_int_equal(word_at(0x2000), 0xaaaa);
+    assert_int_equal(word_at(0x2002), 0xff11);
+    assert_int_equal(word_at(0x2004), 0xaaaa);
+}
+
+/* Neither ends a guest whose operand faults, and nothing changes. */
+static void msw_in_memory_faults(void **ctx)
+{
+    uint64_t shown = CR0_BASE | CR0_CD;
+
+    (void)ctx;
+    vcpu_show_cr0(v, shown);
+    vmcb.save.ds.limit = 0x2000;
+    v->regs.rbx = 0x2000;
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_READ_CR0, "\x0f\x01\x23", 0, 0), GP);
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_WRITE_CR0, "\x0f\x01\x33", 0, 0), GP);
+    enter_long_mode();
+    vcpu_show_cr0(v, shown | CR0_PG);
+    v->regs.rbx = 0x40000000;
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_READ_CR0, "\x0f\x01\x23", 0, 0), PF);
+    assert_int_equal(svm_core_model.cr2, 0x40000000);
+    assert_int_equal(vmcb.save.cr2, 0x40000000);
+    assert_int_equal(vmcb.control.eventinj >> EVENT_ERROR_SHIFT, PF_WRITE);
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_WRITE_CR0, "\x0f\x01\x33", 0, 0), PF);
+    assert_int_equal(vmcb.control.eventinj >> EVENT_ERROR_SHIFT, 0);
+    v->regs.rbx = 1ull << 63;
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_READ_CR0, "\x0f\x01\x23", 0, 0), GP);
+    assert_int_equal(svm_read_cr0(v), shown | CR0_PG);
+    assert_false(v->stop);
+    /* Relative to RIP, where its own bytes are. */
+    assert_int_equal(EXECUTE(SVM_EXIT_READ_CR0, "\x0f\x01\x25\x09\x00\x00\x00", 0, 0), EXIT_DONE);
+    assert_int_equal(word_at(RIP + 16), CR0_BASE);
+}
+
+/* Another thread of the program puts a MOV where SMSW was, between the exit and the fetch. */
+static void a_program_reads_no_control_register(void **ctx)
+{
+    (void)ctx;
+    vmcb.save.cpl = 3;
+    vmcb.save.cr3 = 0x5000;
+    for (unsigned modrm = 0xc0; modrm < 0xe8; modrm += 8) {
+        const uint8_t code[] = {0x0f, 0x20, (uint8_t)modrm};
+
+        put_code(code, sizeof(code));
+        ASSERT_RAISES(exits(SVM_EXIT_READ_CR0, 0, 0, sizeof(code)), GP);
+        assert_int_equal(v->regs.rax, 0);
+    }
+}
+
+static void debug_registers(void **ctx)
+{
+    (void)ctx;
+    v->regs.rbx = 0x123456789a;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_WRITE_DR0 + 2, "\x0f\x23\xd3", 0, 0), "\x0f\x23\xd3");
+    assert_int_equal(svm_core_model.dr[2], 0x3456789a);
+    ASSERT_DONE(EXECUTE(SVM_EXIT_READ_DR0 + 2, "\x0f\x21\xd1", 0, 0), "\x0f\x21\xd1");
+    assert_int_equal(v->regs.rcx, 0x3456789a);
+    vmcb.save.cpl = 3;
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_READ_DR0 + 7, "\x0f\x21\xf9", 0, 0), GP);
+}
+
+/* ---- MSRs, time, hypercalls ---- */
+
+static uint64_t msr(uint32_t number, bool write, uint64_t value, enum exit_action expected)
+{
+    v->regs.rcx = number;
+    v->regs.rax = (uint32_t)value;
+    v->regs.rdx = value >> 32;
+    assert_int_equal(write ? EXECUTE(SVM_EXIT_MSR, "\x0f\x30", 1, 0)
+                           : EXECUTE(SVM_EXIT_MSR, "\x0f\x32", 0, 0),
+                     expected);
+    assert_int_equal(record.qualification, write);
+    if (expected == EXIT_RESUME)
+        assert_int_equal((uint32_t)vmcb.control.eventinj, GP);
+    else
+        assert_int_equal(vmcb.save.rip, RIP + 2);
+    return v->regs.rdx << 32 | (uint32_t)v->regs.rax;
+}
+
+static void msrs(void **ctx)
+{
+    (void)ctx;
+    assert_int_equal(msr(MSR_IA32_EFER, false, 0, EXIT_SKIP), 0); /* SVME is the root's */
+    (void)msr(MSR_IA32_EFER, true, EFER_SVME, EXIT_RESUME);
+    (void)msr(MSR_IA32_EFER, true, EFER_LME | EFER_NXE, EXIT_SKIP);
+    assert_int_equal(vmcb.save.efer, EFER_LME | EFER_NXE | EFER_SVME);
+    (void)msr(MSR_IA32_PAT, true, 0x0007010600070106, EXIT_SKIP);
+    assert_int_equal(vmcb.save.g_pat, 0);
+    assert_int_equal(msr(MSR_IA32_PAT, false, 0, EXIT_SKIP), 0x0007010600070106);
+    for (unsigned i = 0; i < 8; i++) {
+        (void)msr(MSR_IA32_PAT, true, 2ull << 8 * i, EXIT_RESUME);
+        (void)msr(MSR_IA32_PAT, true, 0x26ull << 8 * i, EXIT_RESUME);
+    }
+    enter_long_mode();
+    (void)msr(MSR_IA32_EFER, true, 0, EXIT_RESUME); /* LME does not change with paging on */
+    (void)msr(MSR_IA32_EFER, true, EFER_LME | EFER_SCE, EXIT_SKIP);
+    assert_true(vmcb.save.efer & EFER_LMA);
+    (void)msr(0xc0010117, false, 0, EXIT_RESUME); /* VM_HSAVE_PA */
+    vmcb.control.tsc_offset = 0 - arch_tsc();
+    assert_true(msr(MSR_TSC, false, 0, EXIT_SKIP) < 1ull << 48);
+}
+
+static void hypercalls(void **ctx)
+{
+    (void)ctx;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_VMMCALL, "\x0f\x01\xd9", 0, 0), "\x0f\x01\xd9");
+    assert_int_equal(v->regs.rax, 0x7777);
+    v->regs.rax = 0;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_EXCP0 + VECTOR_UD, "\x0f\x01\xc1", 0, 0), "\x0f\x01\xc1");
+    assert_int_equal(v->regs.rax, 0x7777);
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_EXCP0 + VECTOR_UD, "\x0f\x0b", 0, 0), UD);
+    vmcb.save.cpl = 3;
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_VMMCALL, "\x0f\x01\xd9", 0, 0), UD);
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_EXCP0 + VECTOR_UD, "\x0f\x01\xc1", 0, 0), UD);
+}
+
+static void instructions_without_operands(void **ctx)
+{
+    (void)ctx;
+    v->regs.rax = 0x80000008;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_CPUID, "\x0f\xa2", 0, 0), "\x0f\xa2");
+    assert_int_equal(v->regs.rax & 0xff, 40);
+    ASSERT_DONE(EXECUTE(SVM_EXIT_INVD, "\x0f\x08", 0, 0), "\x0f\x08");
+    ASSERT_DONE(EXECUTE(SVM_EXIT_WBINVD, "\x0f\x09", 0, 0), "\x0f\x09");
+    ASSERT_DONE(EXECUTE(SVM_EXIT_PAUSE, "\xf3\x90", 0, 0), "\xf3\x90");
+    backend.asid.id = 3;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_INVLPG, "\x0f\x01\x3b", 0, 0), "\x0f\x01\x3b");
+    svm_core_model.tsc_aux = 0x42;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_RDTSC, "\x0f\x31", 0, 0), "\x0f\x31");
+    assert_int_equal(v->regs.rcx, 0);
+    ASSERT_DONE(EXECUTE(SVM_EXIT_RDTSCP, "\x0f\x01\xf9", 0, 0), "\x0f\x01\xf9");
+    assert_int_equal(v->regs.rcx, 0x42);
+    vcpu_show_cr4(v, CR4_OSXSAVE);
+    v->regs.rax = 7;
+    v->regs.rcx = v->regs.rdx = 0;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_XSETBV, "\x0f\x01\xd1", 0, 0), "\x0f\x01\xd1");
+    assert_int_equal(svm_core_model.xcr0, 7);
+    assert_int_equal(EXECUTE(SVM_EXIT_HLT, "\xf4", 0, 0), EXIT_HALT);
+    assert_int_equal(vmcb.save.rip, RIP + 1);
+}
+
+/* Without the next RIP, RDTSCP may be reported as RDTSC. */
+static void rdtscp_as_rdtsc(void **ctx)
+{
+    (void)ctx;
+    backend.nrips = 0;
+    svm_core_model.tsc_aux = 0x42;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_RDTSC, "\x0f\x01\xf9", 0, 0), "\x0f\x01\xf9");
+    assert_int_equal(v->regs.rcx, 0x42);
+}
+
+static void what_guests_do_not_have(void **ctx)
+{
+    static const uint32_t undefined[] = {SVM_EXIT_INVLPGA, SVM_EXIT_VMRUN,      SVM_EXIT_VMLOAD,
+                                         SVM_EXIT_VMSAVE,  SVM_EXIT_STGI,       SVM_EXIT_CLGI,
+                                         SVM_EXIT_SKINIT,  SVM_EXIT_RDPRU,      SVM_EXIT_MONITOR,
+                                         SVM_EXIT_MWAIT,   SVM_EXIT_MWAIT_ARMED};
+
+    (void)ctx;
+    for (unsigned i = 0; i < ARRAY_LEN(undefined); i++)
+        ASSERT_RAISES(EXECUTE(undefined[i], "\x0f\x01\xd8", 0, 0), UD);
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_RDPMC, "\x0f\x33", 0, 0), GP);
+}
+
+/* ---- ports and memory ---- */
+
+static void ports(void **ctx)
+{
+    (void)ctx;
+    v->regs.rax = ~0ull;
+    io_out(&guest.platform.bus, 0x21, 1, 0x5a);
+    ASSERT_DONE(EXECUTE(SVM_EXIT_IOIO, "\xe4\x21", IN_AL, RIP + 2), "\xe4\x21");
+    assert_int_equal(v->regs.rax, 0xffffffffffffff5a);
+    /* Above CPL 0 what the TSS allows; here there is none. */
+    vmcb.save.cpl = 3;
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_IOIO, "\xe4\x21", IN_AL, RIP + 2), GP);
+    vmcb.save.rflags |= 3u << 12;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_IOIO, "\xe4\x21", IN_AL, RIP + 2), "\xe4\x21");
+    vmcb.save.rflags &= ~(3ull << 12);
+    vmcb.save.tr = (struct vmcb_segment){0x20, 0x8b, 0x6d, 0x3000};
+    guest.mem.base[0x3066] = 0x68;
+    guest.mem.base[0x306c] = 0xfd; /* port 0x21 */
+    ASSERT_DONE(EXECUTE(SVM_EXIT_IOIO, "\xe4\x21", IN_AL, RIP + 2), "\xe4\x21");
+    guest.mem.base[0x306c] = 0xff;
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_IOIO, "\xe4\x21", IN_AL, RIP + 2), GP);
+}
+
+static void string_ports(void **ctx)
+{
+    (void)ctx;
+    io_out(&guest.platform.bus, 0x21, 1, 0x5a);
+    v->regs.rdi = 0x2000;
+    v->regs.rcx = 3;
+    assert_int_equal(EXECUTE(SVM_EXIT_IOIO, "\xf3\x6c", IN_AL | IOIO_STR | IOIO_REP, RIP + 2),
+                     EXIT_DONE);
+    assert_int_equal(vmcb.save.rip, RIP + 2);
+    assert_memory_equal(guest.mem.base + 0x2000, "\x5a\x5a\x5a\x00", 4);
+    assert_int_equal(v->regs.rcx, 0);
+    /* OUTS has a segment. */
+    vmcb.save.fs.limit = 0xfff;
+    v->regs.rsi = 0x1000;
+    ASSERT_RAISES(EXECUTE(SVM_EXIT_IOIO, "\x64\x6e", (0x21u << 16 | 1u << 4 | IOIO_STR), RIP + 2),
+                  GP);
+}
+
+static void nested_page_faults(void **ctx)
+{
+    (void)ctx;
+    enter_long_mode();
+    v->regs.rbx = 0x1f0000; /* mapped, outside of the guest's memory: nobody claims it */
+    ASSERT_DONE(EXECUTE(ABI_SVM_NPF, "\x8b\x03", NPF_FINAL | NPF_USER, 0x1f0000), "\x8b\x03");
+    assert_int_equal(v->regs.rax, 0xffffffff);
+    assert_int_equal(record.detail, 0x1f0000);
+    assert_int_equal(EXECUTE(ABI_SVM_NPF, "\x8b\x03", NPF_FINAL | NPF_FETCH, 0x1f0000), EXIT_STOP);
+    assert_non_null(strstr(stopped, "executed guest-physical address 0x1f0000"));
+    assert_int_equal(EXECUTE(ABI_SVM_NPF, "\x8b\x03", NPF_WALK | NPF_WRITE, 0x1f0000), EXIT_STOP);
+    assert_non_null(strstr(stopped, "wrote to"));
+    vmcb.control.exitintinfo = EVENT_VALID | 0x20; /* a push of an event's delivery */
+    assert_int_equal(EXECUTE(ABI_SVM_NPF, "\x8b\x03", NPF_FINAL, 0x1f0000), EXIT_STOP);
+    assert_non_null(strstr(stopped, "read from"));
+    vmcb.control.exitintinfo = 0;
+    if (setjmp(panicked) == 0) {
+        (void)EXECUTE(ABI_SVM_NPF, "\x8b\x03", NPF_RESERVED | NPF_WALK, 0x1000);
+        fail();
+    }
+}
+
+/* ---- events ---- */
+
+static void interrupts(void **ctx)
+{
+    (void)ctx;
+    assert_int_equal(exits(SVM_EXIT_INTR, 0, 0, 0), EXIT_KICK);
+    assert_int_equal(svm_core_model.irq_windows, 1);
+    assert_int_equal(exits(SVM_EXIT_NMI, 0, 0, 0), EXIT_KICK);
+    assert_int_equal(svm_core_model.irq_windows, 1);
+    assert_int_equal(exits(SVM_EXIT_VINTR, 0, 0, 0), EXIT_RESUME);
+    assert_int_equal(exits(SVM_EXIT_INIT, 0, 0, 0), EXIT_RESUME);
+    assert_int_equal(exits(SVM_EXIT_EXCP0 + 18, 0, 0, 0), EXIT_RESUME);
+    assert_int_equal(svm_core_model.machine_checks, 1);
+    assert_int_equal(vmcb.save.rip, RIP);
+}
+
+/* NMIs are blocked until the IRET is done. */
+static void iret(void **ctx)
+{
+    (void)ctx;
+    vcpu_inject(v, EVENT_VALID | EVENT_NMI | VECTOR_NMI);
+    assert_true(vcpu_nmi_blocked(v));
+    assert_int_equal(vmcb.control.intercept_misc1, INTERCEPT_IRET);
+    assert_int_equal(EXECUTE(SVM_EXIT_IRET, "\xcf", 0, 0), EXIT_RESUME);
+    assert_int_equal(vmcb.control.intercept_misc1, 0);
+    assert_true(vcpu_nmi_blocked(v));
+    vmcb.save.rip = 0x4000;
+    assert_false(vcpu_nmi_blocked(v));
+}
+
+static void exceptions(void **ctx)
+{
+    const uint32_t db = EVENT_VALID | EVENT_EXCEPTION | VECTOR_DB;
+
+    (void)ctx;
+    vmcb.save.dr6 = DR6_RESET | 1;
+    assert_int_equal(exits(SVM_EXIT_EXCP0 + VECTOR_DB, 0, 0, 0), EXIT_RESUME);
+    assert_int_equal((uint32_t)vmcb.control.eventinj, db);
+    assert_int_equal(record.qualification, 1);
+    vmcb.save.dr6 = DR6_RESET;
+    vmcb.save.rflags |= RFLAGS_TF;
+    assert_int_equal(exits(SVM_EXIT_EXCP0 + VECTOR_DB, 0, 0, 0), EXIT_RESUME);
+    assert_int_equal(vmcb.save.dr6, DR6_RESET | DR6_BS);
+    assert_int_equal(exits(SVM_EXIT_EXCP0 + VECTOR_AC, 0, 0, 0), EXIT_RESUME);
+    assert_int_equal((uint32_t)vmcb.control.eventinj,
+                     EVENT_VALID | EVENT_EXCEPTION | EVENT_ERROR_CODE | VECTOR_AC);
+    assert_int_equal(exits(SVM_EXIT_SHUTDOWN, 0, 0, 0), EXIT_STOP);
+    assert_non_null(strstr(stopped, "triple fault"));
+}
+
+/* What the exit interrupted comes again, but for what the guest executes again by itself. */
+static void interrupted_deliveries(void **ctx)
+{
+    static const struct {
+        uint64_t event;
+        bool again;
+    } events[] = {{EVENT_VALID | 0x31, true},
+                  {EVENT_VALID | EVENT_NMI | VECTOR_NMI, true},
+                  {EVENT_VALID | EVENT_SOFT_INTERRUPT | 0x80, false},
+                  {EVENT_VALID | EVENT_EXCEPTION | 3, false},
+                  {EVENT_VALID | EVENT_EXCEPTION | 4, false},
+                  {0x31, false}};
+
+    (void)ctx;
+    for (unsigned i = 0; i < ARRAY_LEN(events); i++) {
+        backend.x86.reinject = 0;
+        vmcb.control.exitintinfo = events[i].event;
+        assert_int_equal(exits(SVM_EXIT_EXCP0 + VECTOR_DB, 0, 0, 0), EXIT_RESUME);
+        assert_int_equal(backend.x86.reinject, events[i].again ? events[i].event : 0);
+    }
+}
+
+static void task_switches(void **ctx)
+{
+    (void)ctx;
+    assert_int_equal(EXECUTE(SVM_EXIT_TASK_SWITCH, "\xcf", 0x18, TASK_BY_IRET), EXIT_RESUME);
+    assert_true(switched.by == TASK_IRET && switched.selector == 0x18 && switched.length == 1);
+    assert_int_equal(
+        EXECUTE(SVM_EXIT_TASK_SWITCH, "\xea\x00\x00\x00\x00\x18\x00", 0x18, TASK_BY_JUMP),
+        EXIT_RESUME);
+    assert_true(switched.by == TASK_JMP && switched.length == 7);
+    assert_int_equal(EXECUTE(SVM_EXIT_TASK_SWITCH, "\x9a\x00\x00\x00\x00\x18\x00", 0x18, 0),
+                     EXIT_RESUME);
+    assert_true(switched.by == TASK_CALL && switched.length == 7);
+    vmcb.control.exitintinfo = EVENT_VALID | EVENT_SOFT_INTERRUPT | 0x80;
+    assert_int_equal(EXECUTE(SVM_EXIT_TASK_SWITCH, "\xcd\x80", 0x18, 0), EXIT_RESUME);
+    assert_true(switched.by == TASK_GATE && switched.length == 2);
+    vmcb.control.exitintinfo = GP;
+    assert_int_equal(EXECUTE(SVM_EXIT_TASK_SWITCH, "\x90", 0x18, TASK_HAS_ERROR | 0x123),
+                     EXIT_RESUME);
+    assert_true(switched.by == TASK_GATE && switched.length == 0 && switched.error == 0x123 &&
+                switched.event == GP);
+}
+
+/* ---- all others ---- */
+
+static void every_row_is_filled(void **ctx)
+{
+    (void)ctx;
+    for (unsigned i = 0; i < ABI_EXIT_REASONS; i++)
+        assert_true(svm_exit_handlers[i] && svm_decoding_handlers[i]);
+    assert_int_equal(exits(UINT64_MAX, 0, 0, 0), EXIT_STOP);
+    assert_non_null(strstr(stopped, "VMEXIT_INVALID"));
+    assert_int_equal(exits(SVM_EXIT_SMI, 0, 0, 0), EXIT_STOP);
+    assert_string_equal(stopped, "unhandled exit 0x62 at RIP 0x1230");
+    assert_int_equal(exits(SVM_EXIT_AVIC_NOACCEL, 0, 0, 0), EXIT_STOP);
+    assert_true(v->stop);
+}
+
+static int fixture_nrip(void **ctx)
+{
+    int rc = fixture(ctx);
+
+    backend.nrips = 1;
+    return rc;
+}
+
+#define BOTH(test)                                                                                 \
+    cmocka_unit_test_setup_teardown(test, fixture_nrip, fixture_end),                              \
+        cmocka_unit_test_setup_teardown(test, fixture, fixture_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOTH(mov_cr),
+        BOTH(clts_and_lmsw),
+        BOTH(smsw),
+        BOTH(msw_in_memory_faults),
+        BOTH(a_program_reads_no_control_register),
+        BOTH(debug_registers),
+        BOTH(msrs),
+        BOTH(hypercalls),
+        BOTH(instructions_without_operands),
+        BOTH(rdtscp_as_rdtsc),
+        BOTH(what_guests_do_not_have),
+        BOTH(ports),
+        BOTH(string_ports),
+        BOTH(nested_page_faults),
+        BOTH(interrupts),
+        BOTH(iret),
+        BOTH(exceptions),
+        BOTH(interrupted_deliveries),
+        BOTH(task_switches),
+        BOTH(every_row_is_filled),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
