@@ -796,17 +796,26 @@ static bool is_settled(void)
 
 static void (*after_pass)(void);
 
-#define SETTLES_IN 200000u
-static void settle(void)
+/* As many passes of a core in a row as it has entities, and one more. Time goes on while the other
+ * cores make theirs: with fewer passes, vCPUs that sleep briefly would be due again, and first,
+ * each time, and nothing else on their core would get a turn. */
+static void turns_of(unsigned core)
 {
-    /* Two passes at a time: the clock goes on while other cores make theirs, and a vCPU that sleeps
-     * briefly would be due, and first, in every single pass. */
-    for (unsigned i = 0; i < SETTLES_IN; i++) {
-        if (i % (2 * ENGINE_CORES) == 0 && is_settled())
-            return;
-        pass(i / 2 % ENGINE_CORES);
+    for (unsigned i = 0; i <= core_get(core)->entity_count; i++) {
+        pass(core);
         if (after_pass)
             after_pass();
+    }
+}
+
+#define SETTLES_IN 20000u
+static void settle(void)
+{
+    for (unsigned i = 0; i < SETTLES_IN; i++) {
+        if (is_settled())
+            return;
+        for (unsigned core = 0; core < ENGINE_CORES; core++)
+            turns_of(core);
     }
     for (unsigned i = 0; i < ABI_GUESTS_MAX; i++)
         if (guest_get(i))

@@ -413,6 +413,28 @@ static void timers_wake(void **state)
     assert_int_equal(g->life.entity.requests, 0);
 }
 
+static enum deed arms_and_sleeps(struct vcpu *v)
+{
+    if (v->number > 0)
+        return RUNS;
+    out(v, 0x43, 0x34);
+    out(v, 0x40, 0);
+    out(v, 0x40, 0x10); /* every 3.4 ms */
+    return DEAF;
+}
+
+/* Timers of vCPUs that sleep through them take little time from a guest that is being made. */
+static void deaf_timers(void **state)
+{
+    static const char *const names[] = {"a", "b", "c"};
+
+    (void)state;
+    others = arms_and_sleeps;
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++)
+        assert_true(make(names[i], 1, 2)->vcpus[0].deaf);
+    (void)make("last", 1, 2);
+}
+
 static uint16_t written_port;
 static uint8_t written_value;
 static enum deed writes_to_a_port(struct vcpu *v)
@@ -1469,6 +1491,7 @@ int main(void)
         TEST(flushes_reach_all),
         TEST(asleep),
         TEST(timers_wake),
+        TEST(deaf_timers),
         TEST(asked_before_it_is_bound),
         TEST(ports_that_end),
         TEST(snapshots_and_controls),
