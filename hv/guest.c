@@ -258,7 +258,7 @@ static void on_cancel(void *ctx)
     net_cancel(&((struct guest *)ctx)->transfer);
 }
 
-/* The ring of the guest has a frame more, or dropped it. Any core. */
+/* The ring of the guest has a frame more, or dropped it. Any core, like the next. */
 static void note_frame(struct guest *g, bool taken)
 {
     if (!taken) {
@@ -269,12 +269,17 @@ static void note_frame(struct guest *g, bool taken)
     guest_tell(g, GUEST_REQ_NET);
 }
 
+static void take_frame(struct guest *g, const uint8_t *frame, size_t len,
+                       const struct net_offload *o)
+{
+    if (virtio_net_wants(&g->platform.net, frame))
+        note_frame(g, virtio_net_rx_push(&g->platform.net, frame, len, o));
+}
+
 /* From the switch, on any core. */
 void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
 {
-    struct guest *g = ctx;
-
-    note_frame(g, virtio_net_rx_push(&g->platform.net, frame, len, NULL));
+    take_frame(ctx, frame, len, NULL);
 }
 
 static uint32_t takes(void *ctx)
@@ -284,9 +289,7 @@ static uint32_t takes(void *ctx)
 
 static void on_partial(void *ctx, const uint8_t *frame, size_t len, const struct net_offload *o)
 {
-    struct guest *g = ctx;
-
-    note_frame(g, virtio_net_rx_push(&g->platform.net, frame, len, o));
+    take_frame(ctx, frame, len, o);
 }
 
 static uint8_t *lend(void *ctx)

@@ -6,7 +6,7 @@
 
 #define FEATURES                                                                                   \
     (VIRTIO_NET_F_MAC | VIRTIO_NET_F_MTU | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_MRG_RXBUF |          \
-     VIRTIO_F_EVENT_IDX)
+     VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_CTRL_RX | VIRTIO_F_EVENT_IDX)
 #define LINK_UP        1u
 #define CLASS_ETHERNET 0x020000u
 #define TYPE_NET       1u
@@ -28,45 +28,6 @@ static struct virtqueue *rx_of(struct virtio_net *d)
 static struct virtqueue *tx_of(struct virtio_net *d)
 {
     return &d->virtio.queues[VIRTIO_NET_TX];
-}
-
-void virtio_net_fail(struct virtio_net *d)
-{
-    d->errors++;
-    virtio_fail(&d->virtio);
-}
-
-/* ---- chains ---- */
-
-int virtio_net_open(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w)
-{
-    int rc;
-
-    if (w->open)
-        return 1;
-    rc = virtqueue_next(q, d->virtio.mem, &w->chain);
-    if (rc == 1) {
-        w->open = true;
-        w->bad = false;
-        w->at = w->piece.length = 0;
-        w->done = 0;
-    }
-    return rc;
-}
-
-int virtio_net_piece(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w,
-                     struct virtio_net_budget *b)
-{
-    int rc = 1;
-
-    while (rc == 1 && w->at == w->piece.length) {
-        if (!w->chain.more || b->pieces == 0)
-            return 0;
-        rc = virtqueue_piece(q, d->virtio.mem, &w->chain, &w->piece);
-        w->at = 0;
-        b->pieces--;
-    }
-    return rc;
 }
 
 /* ---- sending ---- */
@@ -122,7 +83,7 @@ static bool is_frame(struct virtio_net *d, const struct virtio_net_chain *w)
 
     if (w->bad || w->done < header + VIRTIO_NET_FRAME_MIN)
         return false;
-    memcpy(&d->tx_header, d->tx - header, header);
+    memcpy(&d->tx_header, d->tx - header, VIRTIO_NET_OLD_HEADER); /* the rest is for receivers */
     if (!judge_header(d, &d->tx_header))
         return false;
     if (d->tx_header.gso_type != NET_GSO_NONE)
@@ -174,7 +135,7 @@ static void transmit(struct virtio_net *d)
         finish_sending(d, w);
 }
 
-/* ---- both ---- */
+/* ---- all queues ---- */
 
 /* The driver learns what was done, and is to say when there is more to send, or to receive into.
  * True: there already is. */
@@ -198,19 +159,30 @@ static bool tell_driver(struct virtio_net *d)
 
 /* Moves a frame or two, or as much of one as VIRTIO_NET_WORK allows. If both directions have work,
  * the one that did not run last time. */
-static void work(struct virtio *v)
+static void move(struct virtio_net *d)
 {
-    struct virtio_net *d = net_of(v);
-    bool receives = virtio_net_rx_can(d), sends = tx_waits(d) && !(receives && d->sent_last), more;
+    bool receives = virtio_net_rx_can(d), sends = tx_waits(d) && !(receives && d->sent_last);
 
-    if (d->known != v->driver_features)
-        virtio_net_rx_learn(d);
     d->sent_last = sends;
     if (sends)
         transmit(d);
     else if (receives)
         virtio_net_rx_work(d);
-    more = tx_waits(d) || virtio_net_rx_can(d);
+}
+
+/* Commands go first: drivers wait for the answer and do nothing else. */
+static void work(struct virtio *v)
+{
+    struct virtio_net *d = net_of(v);
+    bool more;
+
+    if (d->known != v->driver_features)
+        virtio_net_rx_learn(d);
+    if (virtio_net_control_waits(d))
+        virtio_net_control_work(d);
+    else
+        move(d);
+    more = tx_waits(d) || virtio_net_rx_can(d) || virtio_net_control_waits(d);
     if (!virtio_is_running(v))
         more = false;
     else if (!more || d->sent + d->received >= VIRTIO_NET_UNTOLD)
@@ -229,12 +201,13 @@ static void forget(struct virtio *v)
     d->known = 0;
     d->sent = d->received = 0;
     virtio_net_rx_forget(d);
+    virtio_net_control_forget(d);
 }
 
 static const struct virtio_model model = {.type = TYPE_NET,
                                           .legacy_device = LEGACY_DEVICE,
                                           .class = CLASS_ETHERNET,
-                                          .queues = 2,
+                                          .queues = VIRTIO_NET_QUEUES,
                                           .reset = forget,
                                           .work = work};
 

@@ -6,6 +6,9 @@
  * the guest wait in a bounded ring (lock: rx_lock) until the device's work (virtio.pci.due) copies
  * them into receive buffers, in the guest's own time. An invalid ring or register breaks the device
  * (DEVICE_NEEDS_RESET), never the host.
+ *
+ * The control queue sets what the driver wants to receive. The card's own address is fixed, and so
+ * is all that its configuration says: no command sets the former, none announces it.
  */
 #pragma once
 
@@ -21,6 +24,8 @@
 #define VIRTIO_NET_IRQ          PCI_GSI(VIRTIO_NET_SLOT)
 #define VIRTIO_NET_RX           0u /* queues */
 #define VIRTIO_NET_TX           1u
+#define VIRTIO_NET_CONTROL      2u
+#define VIRTIO_NET_QUEUES       3u
 #define VIRTIO_NET_RX_RING      128u /* frames, power of two */
 #define VIRTIO_NET_FRAME        1536u
 #define VIRTIO_NET_SEGMENTS     4u       /* that wait, at most */
@@ -39,6 +44,8 @@
 #define VIRTIO_NET_F_HOST_ECN   (1ull << 13)
 #define VIRTIO_NET_F_MRG_RXBUF  (1ull << 15)
 #define VIRTIO_NET_F_STATUS     (1ull << 16)
+#define VIRTIO_NET_F_CTRL_VQ    (1ull << 17)
+#define VIRTIO_NET_F_CTRL_RX    (1ull << 18)
 /* With virtio_net_memory.segments. */
 #define VIRTIO_NET_F_OFFLOADS                                                                      \
     (VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_GUEST_TSO4 |                       \
@@ -84,6 +91,22 @@ struct virtio_net_chain {
     size_t done; /* of the chain, including the header */
 };
 
+/* Bytes of a command: this many addresses fit into one that sets the table of them. */
+#define VIRTIO_NET_ADDRESSES 40u
+#define VIRTIO_NET_COMMAND   (2u + 2 * 4 + 6 * VIRTIO_NET_ADDRESSES)
+
+/* What the driver wants to receive. Frames to one address come for this card alone, so the table
+ * matters for groups only. */
+struct virtio_net_control {
+    struct virtio_net_chain chain;
+    gpa_t answer_at;
+    bool answerable; /* the command has room for the answer, at `answer_at` */
+    bool too_long;
+    uint8_t modes;  /* bits: commands of class RX that were turned on */
+    uint64_t table; /* as virtio_net.groups */
+    uint8_t command[VIRTIO_NET_COMMAND];
+};
+
 struct virtio_net_memory {
     struct virtio_net_frame *rx_ring; /* VIRTIO_NET_RX_RING frames */
     /* For frames that are sent, then for those that wait: 1 + VIRTIO_NET_SEGMENTS times
@@ -100,12 +123,14 @@ struct virtio_net {
     uint32_t rx_head, rx_tail; /* written under rx_lock */
     uint32_t lent;             /* bits of segments. Under rx_lock */
     uint32_t takes;            /* enum net_takes. Written under rx_lock, atomic */
+    uint64_t groups;           /* wanted: bits of virtio_net_group(). Atomic */
     /* Frames moved; dropped for lack of room (under rx_lock); malformed or too large. */
     uint64_t rx_frames, tx_frames, rx_dropped, errors;
     uint64_t known;          /* the driver's choice of features, as `takes` has it */
     bool sent_last;          /* receiving is next */
     unsigned sent, received; /* frames since the driver was last told */
     struct virtio_net_chain tx_chain, rx_chain;
+    struct virtio_net_control control;
     /* A received frame that several chains share: chains before the present one, their bytes, and
      * where the bytes of the header are that say how many chains it takes. */
     unsigned rx_chains;
@@ -163,13 +188,43 @@ void virtio_net_rx_work(struct virtio_net *d);
 void virtio_net_rx_forget(struct virtio_net *d);
 void virtio_net_rx_learn(struct virtio_net *d);
 
-/* ---- what both directions need ---- */
+/* ---- virtio_net_control.c ---- */
+
+/* The bit of an address in a set of groups, which like a card's hash filter may hold more than was
+ * put in. */
+static inline uint64_t virtio_net_group(const uint8_t *address)
+{
+    uint64_t a = 0;
+
+    memcpy(&a, address, sizeof(((struct virtio_net_config *)0)->mac));
+    return 1ull << (a * 0x9e3779b97f4a7c15ull >> 58);
+}
+/* The driver wants this frame, or may. Any core. */
+static inline bool virtio_net_wants(const struct virtio_net *d, const uint8_t *frame)
+{
+    return !(frame[0] & 1) ||
+           (__atomic_load_n(&d->groups, __ATOMIC_RELAXED) & virtio_net_group(frame));
+}
+/* Owning core: is there some of a command? Handles a bounded part; a command is obeyed in a step of
+ * its own. Nothing of the former driver is left. */
+bool virtio_net_control_waits(const struct virtio_net *d);
+void virtio_net_control_work(struct virtio_net *d);
+void virtio_net_control_forget(struct virtio_net *d);
+
+/* ---- what the queues need ---- */
 
 static inline size_t virtio_net_header(const struct virtio_net *d)
 {
     return virtio_has(&d->virtio, VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF)
                ? VIRTIO_NET_HEADER
                : VIRTIO_NET_OLD_HEADER;
+}
+
+/* The driver has broken a ring. */
+static inline void virtio_net_fail(struct virtio_net *d)
+{
+    d->errors++;
+    virtio_fail(&d->virtio);
 }
 
 /* What one call may still do. */
@@ -179,13 +234,40 @@ struct virtio_net_budget {
 };
 
 /* Continues a chain where it stopped, or with the next one: 1, 0 if there is none, -E_FORMAT. */
-int virtio_net_open(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w);
+static inline int virtio_net_open(struct virtio_net *d, struct virtqueue *q,
+                                  struct virtio_net_chain *w)
+{
+    int rc;
+
+    if (w->open)
+        return 1;
+    rc = virtqueue_next(q, d->virtio.mem, &w->chain);
+    if (rc == 1) {
+        w->open = true;
+        w->bad = false;
+        w->at = w->piece.length = 0;
+        w->done = 0;
+    }
+    return rc;
+}
+
 /* Some of w->piece is left to move: 1; 0: there is no more, or not now; -E_FORMAT. */
-int virtio_net_piece(struct virtio_net *d, struct virtqueue *q, struct virtio_net_chain *w,
-                     struct virtio_net_budget *b);
+static inline int virtio_net_piece(struct virtio_net *d, struct virtqueue *q,
+                                   struct virtio_net_chain *w, struct virtio_net_budget *b)
+{
+    int rc = 1;
+
+    while (rc == 1 && w->at == w->piece.length) {
+        if (!w->chain.more || b->pieces == 0)
+            return 0;
+        rc = virtqueue_piece(q, d->virtio.mem, &w->chain, &w->piece);
+        w->at = 0;
+        b->pieces--;
+    }
+    return rc;
+}
+
 static inline bool virtio_net_ends(const struct virtio_net_chain *w)
 {
     return w->at == w->piece.length && !w->chain.more;
 }
-/* The driver has broken a ring. */
-void virtio_net_fail(struct virtio_net *d);

@@ -1,4 +1,5 @@
-/* SOURCES: @virtio hv/pc/virtio_net.c hv/pc/virtio_net_rx.c */
+/* SOURCES: @virtio hv/pc/virtio_net.c hv/pc/virtio_net_control.c
+ * hv/pc/virtio_net_rx.c */
 /* A guest that does anything with the configuration space of its bus, and with what it finds there:
  * ports, memory, messages; transitional and memory-mapped devices too. */
 #include "hv/pc/virtio_mmio.h"

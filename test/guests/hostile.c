@@ -4,10 +4,10 @@
  *   insl      reads strings from a port, at an odd address
  *   outsl     the same the other way
  *   uart      strings of typed bytes out of its UART, to which a line ends each other byte
- *   chains    virtio chains as long as the queue, of descriptors that say nothing, in both queues
- *   frames    broadcasts of full length, as many as go
- *   timers    interrupts from both clocks at their highest rates
- *   die       ends by a triple fault as soon as it is there
+ *   chains    virtio chains as long as the queue, of descriptors that say nothing, in all queues;
+ * the commands among them are as long as they may be frames    broadcasts of full length, as many
+ * as go timers    interrupts from both clocks at their highest rates die       ends by a triple
+ * fault as soon as it is there
  */
 #include "test/guests/lib/guest.h"
 #include "test/guests/lib/vnet.h"
@@ -27,7 +27,7 @@ static uint8_t text[STRING_BYTES + 4096] __attribute__((aligned(4096)));
 
 static struct long_queue {
     VIRTQUEUE(ENTRIES);
-} chains[2];
+} chains[VIRTIO_NET_QUEUES];
 
 /* Continues after a pause, a stop or an NMI. */
 static void on_nmi(struct guest_frame *f)
@@ -87,20 +87,33 @@ static _Noreturn void uart(void)
 static void start_long_queue(uint16_t number)
 {
     struct long_queue *q = &chains[number];
+    uint16_t written = number == VIRTIO_NET_RX ? DESC_WRITE : 0;
 
     for (unsigned i = 0; i < ENTRIES; i++)
-        q->desc[i] =
-            (struct desc){(uintptr_t)text, 0,
-                          (uint16_t)((number ? 0 : DESC_WRITE) | (i + 1 < ENTRIES ? DESC_NEXT : 0)),
-                          (uint16_t)(i + 1)};
+        q->desc[i] = (struct desc){(uintptr_t)text, 0,
+                                   (uint16_t)(written | (i + 1 < ENTRIES ? DESC_NEXT : 0)),
+                                   (uint16_t)(i + 1)};
     set_queue(number, ENTRIES, (uintptr_t)q->desc, (uintptr_t)&q->avail, (uintptr_t)&q->used);
+}
+
+/* A table of as many addresses as fit, and all of it before the last descriptors. */
+static void make_long_command(void)
+{
+    static uint8_t command[VIRTIO_NET_COMMAND + 1] = {1};
+    struct desc *d = chains[VIRTIO_NET_CONTROL].desc;
+
+    command[6] = VIRTIO_NET_ADDRESSES;
+    d[ENTRIES - 2] = (struct desc){(uintptr_t)command, VIRTIO_NET_COMMAND, DESC_NEXT, ENTRIES - 1};
+    d[ENTRIES - 1] = (struct desc){(uintptr_t)(command + VIRTIO_NET_COMMAND), 1, DESC_WRITE, 0};
 }
 
 static _Noreturn void long_chains(void)
 {
+    vnet_features |= VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_CTRL_RX;
     reset_device();
-    start_long_queue(0);
-    start_long_queue(1);
+    for (uint16_t i = 0; i < ARRAY_LEN(chains); i++)
+        start_long_queue(i);
+    make_long_command();
     outb(REG(VIRTIO_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
     for (;;) {
         for (unsigned i = 0; i < ARRAY_LEN(chains); i++) {

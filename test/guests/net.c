@@ -1,8 +1,8 @@
 /*
  * Frames from guest to guest, over a small virtio-net driver. The command line gives its role:
  * "listen" answers and reports, "talk" checks the answers, "spoof" sends from addresses that are
- * not its own, "break" gives the device broken rings, "flood" broadcasts without end once a byte is
- * typed, "sink" takes batches of frames, and "stream" sends them and measures.
+ * not its own, "break" gives the device broken rings and then commands, "flood" broadcasts without
+ * end once a byte is typed, "sink" takes batches of frames, and "stream" sends them and measures.
  */
 #include "test/guests/lib/guest.h"
 #include "test/guests/lib/vnet.h"
@@ -24,6 +24,8 @@
 #define TAG_END       'E'
 #define TAG_FLOOD     'F'
 #define TAG_BATCH     'B'
+#define TAG_GROUP     'G' /* a wish: a frame to the group that it names, then an answer */
+#define TAG_GROUPED   'g'
 #define TICK_COUNT    11932u /* PIT ticks: 100 Hz */
 #define PATIENCE      5u     /* ticks until a frame is sent again */
 #define STREAM_FRAME  1514u
@@ -149,6 +151,11 @@ static void listen(void)
         }
         if (f[TAG] == TAG_FLOOD || f[TAG] == TAG_REPLY)
             continue;
+        if (f[TAG] == TAG_GROUP) {
+            send(f + FILLING, mac, TAG_GROUPED, f[NUMBER], 60);
+            send(f + 6, mac, TAG_REPLY, f[NUMBER], 60);
+            continue;
+        }
         report(f, len);
         if (f[TAG] == TAG_HELLO || f[TAG] == TAG_TALK)
             send(f + 6, mac, TAG_REPLY, f[NUMBER], len);
@@ -423,6 +430,77 @@ static unsigned try_places(void)
            try_place("used ring wraps", QUEUE, d, a, ~0ull - 3);
 }
 
+/* ---- commands ---- */
+
+enum { CLASS_RX, CLASS_MAC };
+enum { ANSWER_OK, ANSWER_ERR };
+
+/* Returns the answer. */
+static uint8_t command(uint8_t class, uint8_t number, const void *data, size_t len)
+{
+    uint8_t *c = commands.buffers[0], *answer = commands.buffers[1];
+    uint16_t used = used_index(&commands);
+
+    c[0] = class;
+    c[1] = number;
+    memcpy(c + 2, data, len);
+    *answer = 0xff;
+    commands.desc[0] = (struct desc){(uintptr_t)c, 2, DESC_NEXT, 1};
+    commands.desc[1] = (struct desc){(uintptr_t)(c + 2), (uint32_t)len, DESC_NEXT, 2};
+    commands.desc[2] = (struct desc){(uintptr_t)answer, 1, DESC_WRITE, 0};
+    publish(&commands, 0);
+    outw(REG(VIRTIO_NOTIFY), VIRTIO_NET_CONTROL);
+    while (used_index(&commands) == used)
+        ;
+    return *(volatile uint8_t *)answer;
+}
+
+/* Has a frame sent to the group. Frames of one sender keep their order: when the answer is there,
+ * the frame would be. */
+static bool hears(const uint8_t *group)
+{
+    static uint8_t f[BUFFER], number;
+    bool heard = false;
+
+    number++;
+    for (;;) {
+        uint8_t *wish = make_frame(peer, mac, TAG_GROUP, number, 60) + VIRTIO_NET_HEADER;
+        uint32_t begun = ticks;
+
+        memcpy(wish + FILLING, group, 6);
+        send_pieces(60, 0, 0);
+        while (ticks - begun < PATIENCE) {
+            if (!receive(f)) {
+                sleep_until_irq();
+                continue;
+            }
+            heard |= f[NUMBER] == number && f[TAG] == TAG_GROUPED;
+            if (f[NUMBER] == number && f[TAG] == TAG_REPLY)
+                return heard;
+        }
+    }
+}
+
+static unsigned try_commands(void)
+{
+    static const uint8_t one[] = {1, 0, 0x5e, 0, 0, 1}, two[] = {0x33, 0x33, 0xff, 1, 2, 3};
+    static const uint8_t on = 1, off = 0, table[] = {0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0x5e, 0, 0, 1};
+    unsigned wrong = 0;
+
+    vnet_features |= VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_CTRL_RX;
+    start_device(true);
+    wrong += failed("all groups at first", hears(one) && hears(two) && hears(everybody));
+    wrong += failed("not promiscuous", command(CLASS_RX, 0, &off, 1) == ANSWER_OK);
+    wrong += failed("no group", !hears(one) && hears(everybody));
+    wrong += failed("a table", command(CLASS_MAC, 0, table, sizeof(table)) == ANSWER_OK);
+    wrong += failed("its group", hears(one) && !hears(two));
+    wrong += failed("all groups", command(CLASS_RX, 1, &on, 1) == ANSWER_OK && hears(two));
+    wrong += failed("another address", command(CLASS_MAC, 1, mac, sizeof(mac)) == ANSWER_ERR);
+    wrong += failed("no such class", command(9, 0, &on, 1) == ANSWER_ERR);
+    wrong += failed("a table's half", command(CLASS_MAC, 0, table, 13) == ANSWER_ERR);
+    return wrong;
+}
+
 static void break_device(void)
 {
     unsigned wrong = 0;
@@ -432,7 +510,7 @@ static void break_device(void)
         wrong += try_chain(&broken_chains[i]);
     for (size_t i = 0; i < ARRAY_LEN(broken_buffers); i++)
         wrong += try_buffer(&broken_buffers[i]);
-    wrong += try_places();
+    wrong += try_places() + try_commands();
     start_device(true);
     find_listener();
     send(peer, mac, TAG_END, 1, 60);

@@ -1,4 +1,5 @@
-/* SOURCES: @virtio hv/pc/virtio_net.c hv/pc/virtio_net_rx.c */
+/* SOURCES: @virtio hv/pc/virtio_net.c hv/pc/virtio_net_control.c
+ * hv/pc/virtio_net_rx.c */
 /* How a driver finds virtio's registers and gets its interrupts; test_virtio_net.c has the rest. */
 #include "hv/pc/virtio_net.h"
 
@@ -124,7 +125,7 @@ static void both_bars(void **state)
     assert_true(in(VIRTIO_QUEUE_DESC, 4) == 0x23456780);
     assert_int_equal(read_memory(VIRTIO_QUEUE_DESC + 4, 4), 1);
     assert_int_equal(read_memory(VIRTIO_CONFIG, 1), mac[0]);
-    assert_int_equal(read_memory(VIRTIO_NUM_QUEUES, 2), 2);
+    assert_int_equal(read_memory(VIRTIO_NUM_QUEUES, 2), 3);
     assert_int_equal(read_memory(VIRTIO_WINDOW, 4), 0); /* nothing lies there */
     write_memory(VIRTIO_WINDOW, 4, 1);
 }
@@ -218,14 +219,14 @@ static void messages_for_queues(void **state)
     cap = dev.virtio.msix.cap;
     assert_int_equal(pci_get(SLOT, cap, 1), PCI_CAP_MSIX);
     assert_int_equal(pci_get(SLOT, cap + 1, 1), 0); /* the last */
-    assert_int_equal(pci_get(SLOT, cap + 2, 2), 2); /* three messages: two queues, changes */
+    assert_int_equal(pci_get(SLOT, cap + 2, 2), 3); /* four messages: three queues, changes */
     assert_int_equal(pci_get(SLOT, cap + 4, 4), 0x1002);
     for (unsigned n = 0; n < 3; n++) {
         write_memory(0x1000 + 16 * n, 8, 0xfee00000);
         write_memory(0x1000 + 16 * n + 8, 8, 0x40 + n);
     }
     pci_put(SLOT, cap + 2, 2, 0x8000);
-    start_driver(3);
+    start_driver(4);
     assert_int_equal(in(VIRTIO_QUEUE_VECTOR, 2), 0xffff); /* refused */
     offer_frame();
     assert_true(sent == 1 && messages == 0);
@@ -243,7 +244,7 @@ static void messages_for_queues(void **state)
     /* The next life begins without messages. */
     pci_fixture_reset();
     virtio_net_device.plug(&dev, &pci_env);
-    assert_int_equal(pci_get(SLOT, cap + 2, 2), 2);
+    assert_int_equal(pci_get(SLOT, cap + 2, 2), 3);
     assert_int_equal(read_memory(0x100c, 4), 1);
     assert_int_equal(in(VIRTIO_CONFIG_VECTOR, 2), 0xffff);
 }

@@ -1,4 +1,5 @@
-/* SOURCES: @virtio hv/pc/virtio_net.c hv/pc/virtio_net_rx.c */
+/* SOURCES: @virtio hv/pc/virtio_net.c hv/pc/virtio_net_control.c
+ * hv/pc/virtio_net_rx.c */
 #include "hv/pc/virtio_net.h"
 
 #include "hv/pc/virtio_legacy.h"
@@ -162,18 +163,18 @@ static void test_registers(void **state)
 {
     (void)state;
     out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 0);
-    assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 0x2001bbab); /* see VIRTIO_NET_F_* */
+    assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 0x2007bbab); /* see VIRTIO_NET_F_* */
     out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 1);
     assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 1);
     out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 2);
     assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 0);
     out(VIRTIO_DEVICE_FEATURE_SELECT, 4, UINT32_MAX);
     assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 0);
-    assert_int_equal(in(VIRTIO_NUM_QUEUES, 2), 2);
+    assert_int_equal(in(VIRTIO_NUM_QUEUES, 2), VIRTIO_NET_QUEUES);
     assert_int_equal(in(VIRTIO_CONFIG_VECTOR, 2), 0xffff);
     assert_int_equal(in(VIRTIO_QUEUE_VECTOR, 2), 0xffff);
     assert_int_equal(in(VIRTIO_QUEUE_SIZE, 2), VIRTQUEUE_MAX);
-    out(VIRTIO_QUEUE_SELECT, 2, 2);
+    out(VIRTIO_QUEUE_SELECT, 2, VIRTIO_NET_QUEUES);
     assert_int_equal(in(VIRTIO_QUEUE_SIZE, 2), 0);
     for (unsigned i = 0; i < 6; i++)
         assert_int_equal(in(VIRTIO_CONFIG + i, 1), mac[i]);
@@ -203,7 +204,7 @@ static void test_features(void **state)
     (void)state;
     negotiate(0, 0); /* VERSION_1 is required */
     assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_FEATURES_OK);
-    negotiate(1u << 17, 1); /* not offered */
+    negotiate(1u << 23, 1); /* not offered: another address */
     assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_FEATURES_OK);
     out(VIRTIO_STATUS, 1, VIRTIO_READY);
     assert_false(in(VIRTIO_STATUS, 1) & VIRTIO_DRIVER_OK);

@@ -11,7 +11,7 @@ static struct queue {
     VIRTQUEUE(QUEUE);
     uint16_t seen; /* of used.index */
     uint8_t buffers[QUEUE][BUFFER];
-} rx, tx;
+} rx, tx, commands;
 
 static uint8_t mac[6];
 static uint32_t vnet_features = VIRTIO_NET_F_MAC; /* those wanted, below bit 32 */
@@ -42,7 +42,7 @@ static void notify(const struct queue *q, uint16_t number)
 
 static void start_queue(uint16_t number, struct queue *q)
 {
-    q->avail.flags = number == 1 ? AVAIL_NO_INTERRUPT : 0;
+    q->avail.flags = number ? AVAIL_NO_INTERRUPT : 0;
     q->avail.index = q->used.flags = q->used.index = q->seen = 0;
     for (uint16_t i = 0; i < QUEUE; i++)
         q->desc[i] =
@@ -62,8 +62,10 @@ static void reset_device(void)
 static void start_device(bool fill)
 {
     reset_device();
-    start_queue(0, &rx);
-    start_queue(1, &tx);
+    start_queue(VIRTIO_NET_RX, &rx);
+    start_queue(VIRTIO_NET_TX, &tx);
+    if (vnet_features & VIRTIO_NET_F_CTRL_VQ)
+        start_queue(VIRTIO_NET_CONTROL, &commands);
     for (uint16_t i = 0; fill && i < QUEUE; i++)
         publish(&rx, i);
     if (!device_starts()) {
