@@ -258,7 +258,7 @@ static enum net_drop route(struct vswitch *s, unsigned port, const uint8_t *fram
     why = judge(s, port, frame, k, now);
     if (why)
         return why;
-    if (k->kind != FACTS_IP) /* nothing can be learned from IP */
+    if (k->kind != FACTS_IP && k->kind != FACTS_OTHER) /* nothing can be learned from these */
         filter_learn(&s->filter, port, k, now);
     to = is_group(frame) ? p->reached : locate(s, p, frame);
     if (!to && !is_group(frame))

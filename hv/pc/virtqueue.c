@@ -145,7 +145,13 @@ static void put_length(struct virtqueue *q, const struct gmem *m, unsigned n, ui
 void virtqueue_put(struct virtqueue *q, const struct gmem *m, unsigned n, uint16_t head,
                    uint32_t written)
 {
-    store32(place(m, q->used_at, q->used, element(q, n), sizeof(uint32_t)), head);
+    const uint32_t both[2] = {head, written};
+
+    if (__builtin_expect(q->used_at != NULL, 1)) {
+        memcpy(q->used_at + element(q, n), both, sizeof(both));
+        return;
+    }
+    store32(place(m, NULL, q->used, element(q, n), sizeof(uint32_t)), head);
     put_length(q, m, n, written);
 }
 
