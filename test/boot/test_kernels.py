@@ -58,10 +58,17 @@ def test_network(m):
 
 
 def test_offloads(m):
-    """The drivers take what the cards offer: checksums, TCP segmentation, mergeable buffers."""
+    """The drivers take what the cards offer: checksums, TCP segmentation, mergeable buffers, the control queue."""
     for name in NEXT:
         features = run(m, name, "cat /sys/class/net/eth0/device/features", "([01]{64})").group(1)
-        assert [features[n] for n in (0, 1, 7, 8, 11, 12, 15, 29)] == ["1"] * 8, features
+        assert [features[n] for n in (0, 1, 7, 8, 11, 12, 15, 17, 18, 29)] == ["1"] * 10, features
+
+
+def test_modes(m):
+    """The driver's commands, by which it says what it wants to receive, are carried out."""
+    for name in NEXT:
+        for mode in ("promisc", "allmulti"):
+            run(m, name, f"ifconfig eth0 {mode} && ifconfig eth0 -{mode} && echo refused $(dmesg | grep -c 'virtio_net.*Failed')", "refused 0")
 
 
 def test_download(m):
