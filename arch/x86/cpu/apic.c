@@ -28,7 +28,8 @@
 #define LVT_MASKED        (1u << 16)
 #define LVT_NMI           (4u << 8)
 #define LVT_TSC_DEADLINE  (2u << 17)
-#define DIVIDE_BY_16      0x3u
+#define DIVIDE_BY_1       0xbu
+#define RATIO_SHIFT       32
 #define ICR_NMI           (4u << 8)
 #define ICR_INIT          (5u << 8)
 #define ICR_STARTUP       (6u << 8)
@@ -44,7 +45,8 @@
 
 static volatile uint8_t *registers; /* xAPIC */
 static bool ready, x2apic, tsc_deadline;
-static uint64_t timer_hz;              /* without TSC-deadline mode */
+static uint64_t timer_longest; /* without TSC-deadline mode: ticks of the TSC */
+static uint64_t timer_ratio;   /* what the timer counts in a tick of the TSC << RATIO_SHIFT */
 static uint64_t armed[ARCH_CORES_MAX]; /* when apic_timer_set()'s interrupt comes; 0: not at all */
 
 static uint32_t reg_read(uint32_t reg)
@@ -165,7 +167,7 @@ void apic_init_core(void)
     if (tsc_deadline) {
         reg_write(REG_LVT_TIMER, LVT_TSC_DEADLINE | VECTOR_TIMER);
     } else {
-        reg_write(REG_TIMER_DIVIDE, DIVIDE_BY_16);
+        reg_write(REG_TIMER_DIVIDE, DIVIDE_BY_1);
         reg_write(REG_LVT_TIMER, VECTOR_TIMER);
     }
 }
@@ -174,7 +176,7 @@ void apic_init_core(void)
 void apic_timer_came(void *ctx)
 {
     (void)ctx;
-    armed[arch_core_self()] = 0;
+    armed[cpu_self()->number] = 0;
 }
 
 void apic_init(const struct acpi_info *a)
@@ -201,7 +203,7 @@ void apic_init(const struct acpi_info *a)
 void apic_timer_init(void)
 {
     uint64_t ticks = arch_tsc_hz() / 100, from;
-    uint32_t counted;
+    uint64_t counted;
 
     if (tsc_deadline)
         return;
@@ -213,12 +215,15 @@ void apic_timer_init(void)
     counted = UINT32_MAX - reg_read(REG_TIMER_CURRENT);
     reg_write(REG_TIMER_INITIAL, 0);
     reg_write(REG_LVT_TIMER, VECTOR_TIMER);
-    timer_hz = (uint64_t)counted * 100;
+    timer_ratio = (counted << RATIO_SHIFT) / ticks;
+    /* A second, if the register holds that. */
+    timer_longest =
+        min_u64(arch_tsc_hz(), ((uint64_t)UINT32_MAX << RATIO_SHIFT) / (timer_ratio + 1));
 }
 
 static void timer_arm(uint64_t deadline)
 {
-    uint64_t now, delta, hz = arch_tsc_hz(), count;
+    uint64_t now, delta, count;
 
     if (tsc_deadline) {
         /* The LVT write through memory must be done before the deadline is set (SDM 3A
@@ -229,9 +234,9 @@ static void timer_arm(uint64_t deadline)
     }
     now = arch_tsc();
     /* Far deadlines are shortened: the caller checks the clock and comes back. */
-    delta = deadline > now ? min_u64(deadline - now, hz) : 0;
-    count = delta * (timer_hz >> 8) / ((hz >> 8) + 1) + 1;
-    reg_write(REG_TIMER_INITIAL, (uint32_t)min_u64(count, UINT32_MAX));
+    delta = deadline > now ? min_u64(deadline - now, timer_longest) : 0;
+    count = (uint64_t)((unsigned __int128)delta * timer_ratio >> RATIO_SHIFT) + 1;
+    reg_write(REG_TIMER_INITIAL, (uint32_t)count);
 }
 
 static void timer_disarm(void)
@@ -244,7 +249,7 @@ static void timer_disarm(void)
 
 void apic_timer_set(uint64_t deadline)
 {
-    uint64_t *a = &armed[arch_core_self()];
+    uint64_t *a = &armed[cpu_self()->number];
 
     if (*a == deadline)
         return;
@@ -252,17 +257,18 @@ void apic_timer_set(uint64_t deadline)
     timer_arm(deadline);
 }
 
+/* Whoever wakes is in a hurry: a timer that has come is off by itself. */
 void arch_idle(uint64_t deadline, const uint32_t *wake)
 {
     if (__atomic_load_n(wake, __ATOMIC_ACQUIRE) || deadline <= arch_tsc())
         return;
     if (deadline != NEVER)
         timer_arm(deadline);
+    armed[cpu_self()->number] = 0;
     /* STI takes effect after the next instruction: nothing can come between the check and HLT. */
     __asm__ volatile("sti; hlt; cli" ::: "memory");
-    if (deadline != NEVER)
+    if (deadline != NEVER && arch_tsc() < deadline)
         timer_disarm();
-    armed[arch_core_self()] = 0;
 }
 
 void arch_irq_window(void)

@@ -1,11 +1,15 @@
 ; Interrupt and exception entries.
 
 bits 64
+FIRST_INTERRUPT equ 32                  ; as in trap.c
+
 section .text
 extern trap_dispatch
+extern trap_interrupt
 
+; Exceptions, and the NMI.
 %assign i 0
-%rep 256
+%rep FIRST_INTERRUPT
 isr_ %+ i:
 ; The CPU pushes an error code for these vectors only (SDM 3A "Error Code"): the frame is the same
 ; for all.
@@ -16,6 +20,40 @@ isr_ %+ i:
     jmp isr_common
 %assign i i + 1
 %endrep
+
+; Interrupts, which come at one of two places in C. Nothing looks at their frame: only what C may change is kept.
+%assign i FIRST_INTERRUPT
+%rep 256 - FIRST_INTERRUPT
+isr_ %+ i:
+    push rdi
+    mov edi, i
+    jmp isr_interrupt
+%assign i i + 1
+%endrep
+
+; void trap_interrupt(unsigned vector). The CPU aligned RSP to 16, and pushed five words.
+align 16
+isr_interrupt:
+    push rax
+    push rcx
+    push rdx
+    push rsi
+    push r8
+    push r9
+    push r10
+    push r11
+    cld
+    call trap_interrupt
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rsi
+    pop rdx
+    pop rcx
+    pop rax
+    pop rdi
+    iretq
 
 ; Builds a struct trap_frame (trap.h) and calls void trap_dispatch(struct trap_frame *).
 isr_common:

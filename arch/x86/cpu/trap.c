@@ -18,7 +18,9 @@ struct fixup {
 };
 
 extern const struct fixup trap_fixups[], trap_fixups_end[];
+/* isr.asm calls them. */
 void trap_dispatch(struct trap_frame *f);
+void trap_interrupt(unsigned vector);
 
 static struct {
     void (*handler)(void *ctx);
@@ -91,17 +93,18 @@ static bool is_guests_step(const struct trap_frame *f)
 
 void trap_dispatch(struct trap_frame *f)
 {
-    if (f->vector < FIRST_INTERRUPT) {
-        if (fix_up(f) || is_guests_step(f))
-            return;
-        if (f->vector == TRAP_NMI && handle_nmi(f))
-            return;
-        dump_frame(f, "%s", dump_trap_name(f->vector));
-    }
-    /* A spurious interrupt must not be acknowledged: it has no in-service bit. */
-    if (f->vector == VECTOR_SPURIOUS || (f->vector & ~15ull) == VECTOR_PIC)
+    if (fix_up(f) || is_guests_step(f))
         return;
-    if (handlers[f->vector].handler)
-        handlers[f->vector].handler(handlers[f->vector].ctx);
+    if (f->vector == TRAP_NMI && handle_nmi(f))
+        return;
+    dump_frame(f, "%s", dump_trap_name(f->vector));
+}
+
+void trap_interrupt(unsigned vector)
+{
+    if (handlers[vector].handler)
+        handlers[vector].handler(handlers[vector].ctx);
+    else if (vector == VECTOR_SPURIOUS || (vector & ~15u) == VECTOR_PIC)
+        return; /* a spurious interrupt must not be acknowledged: it has no in-service bit */
     apic_eoi();
 }

@@ -88,14 +88,14 @@ void svm_wait(struct svm_vcpu *x)
     v->exit->entry_tsc = arch_tsc();
     arch_idle(x->deadline, &v->entity.requests);
     v->exit = next;
-    *next = (struct abi_exit){
-        .tsc = arch_tsc(),
-        .rip = x->vmcb->save.rip,
-        .reason = SVM_EXIT_INTR,
-        .outcome = EXIT_KICK,
-        .guest = next->guest,
-        .vcpu = next->vcpu,
-    };
+    /* One by one: it is on the way to the handler of a guest that waits for a timer. */
+    next->tsc = arch_tsc();
+    next->entry_tsc = 0;
+    next->rip = x->vmcb->save.rip;
+    next->qualification = next->detail = 0;
+    next->reason = SVM_EXIT_INTR;
+    next->outcome = EXIT_KICK;
+    next->instruction_length = 0;
     v->stats->entries++;
     v->stats->exits[SVM_EXIT_INTR]++;
 }
