@@ -10,6 +10,7 @@
 #include "arch/x86/cpu/trap.h"
 #include "arch/x86/guest/vcpu_state.h"
 #include "arch/x86/svm/trial.h"
+#include "arch/x86/svm/vmrun.h"
 #include "hv/arch.h"
 #include "hv/hostmem.h"
 #include "hv/lib.h"
@@ -65,7 +66,7 @@ int svm_core_on(unsigned core, void *core_page)
         return -E_NOMEM;
     asid_pool_init(&c->asids, k->asids, k->features & CPUID_SVM_FLUSH_BY_ASID);
     switch_on(core_page);
-    __asm__ volatile("vmsave %0" ::"a"(c->host) : "memory");
+    svm_vmsave(c->host);
     return 0;
 }
 

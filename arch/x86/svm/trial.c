@@ -11,6 +11,7 @@
 #include "arch/x86/svm/maps.h"
 #include "arch/x86/svm/svm.h"
 #include "arch/x86/svm/vmcb.h"
+#include "arch/x86/svm/vmrun.h"
 #include "hv/arch.h"
 
 /* The loop is made longer until it takes this many times the time to the interrupt. */
@@ -56,13 +57,6 @@ static void set_up(uint32_t loops)
     };
 }
 
-/* The guest uses no register but EAX; FS, GS and what else VMLOAD loads stay the root's. */
-static void enter(void)
-{
-    __asm__ volatile("clgi\n\tsti\n\tmov %0, %%rax\n\tvmrun %%rax\n\tcli\n\tstgi" ::"r"(&vmcb)
-                     : "rax", "memory", "cc");
-}
-
 bool svm_interrupts_end_guests(void)
 {
     uint64_t delay = arch_tsc_hz() / 1000000 * MICROS;
@@ -74,7 +68,7 @@ bool svm_interrupts_end_guests(void)
         set_up(loops);
         due = arch_tsc() + delay;
         apic_timer_set(due);
-        enter();
+        svm_vmrun(&vmcb);
         now = arch_tsc();
         arch_irq_window();
         if (now < due)
