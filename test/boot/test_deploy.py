@@ -1,10 +1,8 @@
 """Images are uploaded, guests are made from them and deleted, while others keep running; nothing is left behind."""
 import base64
 import hashlib
-import http.client
 import json
 import os
-import random
 import re
 import socket
 import ssl
@@ -423,42 +421,3 @@ def test_again_and_again(m, how):
         m.wait_serial(rf"\[brief\] .*cycle{i}", after=at)
         go()
     assert memory(m) == first
-
-
-def cpio_file(name, data):
-    """An archive of one file, in cpio's "newc" format: the kernel unpacks it after the initramfs in front of it."""
-    def entry(path, mode, content):
-        fields = [1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(path) + 1, 0]
-        head = b"070701" + b"".join(b"%08x" % f for f in fields) + path + b"\0"
-        return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)
-    return entry(name, 0o100644, data) + entry(b"TRAILER!!!", 0, b"")
-
-
-def test_linux_of_forty_megabytes(m):
-    """Debian's kernel and an initramfs with a large file in it, uploaded; the shell finds the file's end."""
-    subprocess.run(["test/tools/linux.sh", os.path.join(appliance.BUILD, "linux")], check=True)
-    with open(os.path.join(appliance.BUILD, "linux", "vmlinuz"), "rb") as f:
-        kernel = f.read()
-    with open(os.path.join(appliance.BUILD, "linux", "initramfs"), "rb") as f:
-        initramfs = f.read()
-    initramfs += bytes(-len(initramfs) % 4)
-    megabytes = (40 << 20) - len(kernel) - len(initramfs) >> 20
-    payload = random.Random(1).randbytes(1 << 20) * megabytes + b"the end of it\n"
-    initramfs += cpio_file(b"payload", payload)
-    assert len(kernel) + len(initramfs) > 39 << 20
-    for name, data in (("vmlinuz", kernel), ("initramfs", initramfs)):
-        connection = http.client.HTTPConnection("127.0.0.1", m.port, timeout=600)
-        connection.request("PUT", f"/v1/images/{name}", data, m.authorization())
-        answer = connection.getresponse()
-        assert answer.status == 201 and json.loads(answer.read())["sha256"] == hashlib.sha256(data).hexdigest()
-        connection.close()
-    with open("iso/linux.json", encoding="utf-8") as f:
-        cmdline = json.load(f)["guests"][0]["cmdline"]
-    deploy(m, name="linux", image="vmlinuz", memory="160M", core=1, cmdline=cmdline, modules=[{"file": "initramfs"}])
-    m.wait_serial(r"\[linux\] linux: ready, 6\.\d", limit=600)
-    m.wait_for("/v1/guests/linux/console?format=json", lambda c: appliance.PROMPT.search(c["text"]), "no prompt")
-    m.type("linux", f"ls -l /payload; dd if=/payload bs=1M skip={megabytes} 2>/dev/null\n")
-    m.wait_for("/v1/guests/linux/console?format=json", lambda c: re.search(rf" {len(payload)} [^\r]*/payload\r\nthe end of it\r\n", c["text"]), "the shell does not find it")
-    delete(m, "/v1/guests/linux")
-    for name in ("vmlinuz", "initramfs"):
-        delete(m, f"/v1/images/{name}")
