@@ -1,4 +1,4 @@
-"""A guest that tries to get out hurts only itself. Broken configurations and images lose only themselves."""
+"""A guest that tries to get out hurts only itself, on either vendor's processor. Broken configurations and images lose only themselves."""
 import random
 import re
 
@@ -26,13 +26,19 @@ def isolation(name, cmdline, core=1):
 
 
 @pytest.fixture(scope="module")
-def m(start):
-    guests = [isolation(name, name) for name in ("ports", "msrs", "calls", "ask")]
+def m(start_on_both):
+    guests = [isolation("ports", "ports" if start_on_both.emulator == "bochs" else "some-ports")]
+    guests += [isolation(name, name) for name in ("msrs", "calls", "ask")]
     guests += [isolation("canary", "canary", 0), {"name": "flat", "image": "guests/flat.bin", "kind": "flat", "memory": "2M", "core": 1},
                {"name": "strings", "image": "guests/strings.elf", "memory": "4M", "core": 1},
                {"name": "unclaimed", "image": "guests/unclaimed.elf", "memory": "4M", "core": 1},
                {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0}]
-    return start({"guests": guests}, cpus=2)
+    return start_on_both({"guests": guests}, cpus=2)
+
+
+def some(m, addresses):
+    """All of them in Bochs; in QEMU a few, since the backends differ in their tables and not in the addresses."""
+    return addresses[::1 if m.emulator == "bochs" else 7]
 
 
 def attempt(m, way, address):
@@ -81,12 +87,12 @@ def test_unclaimed_memory(m):
 
 @pytest.mark.parametrize("way", ["read", "write"])
 def test_around_powers_of_two(m, way):
-    for address in POWERS:
+    for address in some(m, POWERS):
         assert_outside(m, way, address)
 
 
 def test_steps_of_2_mb(m):
-    for i, address in enumerate(STEPS):
+    for i, address in enumerate(some(m, STEPS)):
         assert_outside(m, ("read", "write", "execute")[i % 3], address)
 
 
@@ -116,6 +122,7 @@ def test_ports_that_end_a_guest(m, port, value, why):
 
 
 def test_every_port(m):
+    m.wait_serial(r"guest ports: (stopped|crashed)", limit=600)  # up to 500,000 exits
     assert m.wait_state("ports", "stopped")["exit_code"] == 0
     assert re.search(r"ports done, \d+ answered, 0 wrong", m.request("GET", "/v1/guests/ports/console")[2])
 
