@@ -7,8 +7,9 @@
  * them into receive buffers, in the guest's own time. An invalid ring or register breaks the device
  * (DEVICE_NEEDS_RESET), never the host.
  *
- * The control queue sets what the driver wants to receive. The card's own address is fixed, and so
- * is all that its configuration says: no command sets the former, none announces it.
+ * The control queue sets what the driver wants to receive, and what it takes unfinished. The card's
+ * own address is fixed, and so is all that its configuration says: no command sets the former, none
+ * announces it.
  */
 #pragma once
 
@@ -46,11 +47,15 @@
 #define VIRTIO_NET_F_STATUS     (1ull << 16)
 #define VIRTIO_NET_F_CTRL_VQ    (1ull << 17)
 #define VIRTIO_NET_F_CTRL_RX    (1ull << 18)
+/* What the receiving driver takes unfinished, and that a command may say less. */
+#define VIRTIO_NET_F_GUEST_ALL                                                                     \
+    (VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_GUEST_TSO4 | VIRTIO_NET_F_GUEST_TSO6 |                 \
+     VIRTIO_NET_F_GUEST_ECN)
+#define VIRTIO_NET_F_CTRL_GUEST_OFFLOADS (1ull << 2)
 /* With virtio_net_memory.segments. */
 #define VIRTIO_NET_F_OFFLOADS                                                                      \
-    (VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_GUEST_TSO4 |                       \
-     VIRTIO_NET_F_GUEST_TSO6 | VIRTIO_NET_F_GUEST_ECN | VIRTIO_NET_F_HOST_TSO4 |                   \
-     VIRTIO_NET_F_HOST_TSO6 | VIRTIO_NET_F_HOST_ECN)
+    (VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_ALL | VIRTIO_NET_F_CTRL_GUEST_OFFLOADS |               \
+     VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_HOST_TSO6 | VIRTIO_NET_F_HOST_ECN)
 
 /* The device's configuration. */
 struct virtio_net_config {
@@ -95,8 +100,8 @@ struct virtio_net_chain {
 #define VIRTIO_NET_ADDRESSES 40u
 #define VIRTIO_NET_COMMAND   (2u + 2 * 4 + 6 * VIRTIO_NET_ADDRESSES)
 
-/* What the driver wants to receive. Frames to one address come for this card alone, so the table
- * matters for groups only. */
+/* Commands of the driver: what it wants to receive. Frames to one address come for this card alone,
+ * so the table matters for groups only. */
 struct virtio_net_control {
     struct virtio_net_chain chain;
     gpa_t answer_at;
@@ -187,6 +192,8 @@ bool virtio_net_rx_can(struct virtio_net *d);
 void virtio_net_rx_work(struct virtio_net *d);
 void virtio_net_rx_forget(struct virtio_net *d);
 void virtio_net_rx_learn(struct virtio_net *d);
+/* From now on the driver takes what these features say. What waits already stays as it is. */
+void virtio_net_rx_take(struct virtio_net *d, uint64_t offloads);
 
 /* ---- virtio_net_control.c ---- */
 

@@ -3,13 +3,14 @@
 #include "hv/pc/virtio_net.h"
 
 /* Virtio 1.2, "Control Virtqueue": class, command, what belongs to it; then the answer. */
-#define HEADER    2u
-#define CLASS_RX  0u
-#define CLASS_MAC 1u
+#define HEADER 2u
+
+enum { CLASS_RX = 0, CLASS_MAC = 1, CLASS_OFFLOADS = 5 };
 
 enum { ANSWER_OK, ANSWER_ERR };
 enum { RX_PROMISC, RX_ALLMULTI, RX_COMMANDS }; /* each has a byte: on or off */
 enum { MAC_TABLE_SET };                        /* two tables: a 32-bit count, and addresses */
+enum { OFFLOADS_SET };                         /* 64 bits: of the features that were taken */
 
 #define ADDRESS   6u
 #define UNLIMITED (1u << RX_PROMISC | 1u << RX_ALLMULTI)
@@ -34,14 +35,16 @@ static void apply(struct virtio_net *d)
     __atomic_store_n(&d->groups, groups, __ATOMIC_RELAXED);
 }
 
-static bool set_mode(struct virtio_net_control *c, uint8_t mode, size_t len)
+static bool set_mode(struct virtio_net *d, uint8_t mode, size_t len)
 {
+    struct virtio_net_control *c = &d->control;
     uint8_t bit;
 
     if (mode >= RX_COMMANDS || len != HEADER + 1)
         return false;
     bit = (uint8_t)(1u << mode);
     c->modes = c->command[HEADER] ? c->modes | bit : c->modes & (uint8_t)~bit;
+    apply(d);
     return true;
 }
 
@@ -62,37 +65,56 @@ static const uint8_t *take_table(const uint8_t *at, const uint8_t *end, uint64_t
 }
 
 /* A table with more addresses than fit lets all through. */
-static bool set_table(struct virtio_net_control *c, size_t len)
+static bool set_table(struct virtio_net *d, size_t len)
 {
+    struct virtio_net_control *c = &d->control;
     const uint8_t *at = c->command + HEADER, *end = c->command + len;
     uint64_t cards = 0, groups = 0;
 
-    if (c->too_long) {
-        c->table = ALL;
-        return true;
+    if (!c->too_long) {
+        at = take_table(at, end, &cards);
+        at = at ? take_table(at, end, &groups) : NULL;
+        if (at != end)
+            return false;
     }
-    at = take_table(at, end, &cards);
-    at = at ? take_table(at, end, &groups) : NULL;
-    if (at != end)
+    c->table = c->too_long ? ALL : groups;
+    apply(d);
+    return true;
+}
+
+static bool set_offloads(struct virtio_net *d, size_t len)
+{
+    uint64_t taken = d->virtio.driver_features & VIRTIO_NET_F_GUEST_ALL, offloads;
+
+    if (len != HEADER + sizeof(offloads))
         return false;
-    c->table = groups;
+    memcpy(&offloads, d->control.command + HEADER, sizeof(offloads));
+    if (offloads & ~taken)
+        return false;
+    virtio_net_rx_take(d, offloads);
     return true;
 }
 
 static bool obey(struct virtio_net *d)
 {
     struct virtio_net_control *c = &d->control;
+    uint8_t number = c->command[1];
     size_t len = c->chain.done;
-    bool done = false;
+    bool receives = virtio_has(&d->virtio, VIRTIO_NET_F_CTRL_RX);
 
-    if (c->chain.bad || len < HEADER || !virtio_has(&d->virtio, VIRTIO_NET_F_CTRL_RX))
+    if (c->chain.bad || len < HEADER)
         return false;
-    if (c->command[0] == CLASS_RX && !c->too_long)
-        done = set_mode(c, c->command[1], len);
-    else if (c->command[0] == CLASS_MAC && c->command[1] == MAC_TABLE_SET)
-        done = set_table(c, len);
-    apply(d);
-    return done;
+    switch (c->command[0]) {
+    case CLASS_RX:
+        return receives && !c->too_long && set_mode(d, number, len);
+    case CLASS_MAC:
+        return receives && number == MAC_TABLE_SET && set_table(d, len);
+    case CLASS_OFFLOADS:
+        return virtio_has(&d->virtio, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) && !c->too_long &&
+               number == OFFLOADS_SET && set_offloads(d, len);
+    default:
+        return false;
+    }
 }
 
 /* ---- chains ---- */

@@ -260,7 +260,7 @@ void virtio_net_rx_forget(struct virtio_net *d)
     }
 }
 
-void virtio_net_rx_learn(struct virtio_net *d)
+void virtio_net_rx_take(struct virtio_net *d, uint64_t offloads)
 {
     static const struct {
         uint64_t feature;
@@ -268,14 +268,19 @@ void virtio_net_rx_learn(struct virtio_net *d)
     } rows[] = {{VIRTIO_NET_F_GUEST_TSO4, NET_TAKES_TSO4},
                 {VIRTIO_NET_F_GUEST_TSO6, NET_TAKES_TSO6},
                 {VIRTIO_NET_F_GUEST_ECN, NET_TAKES_ECN}};
-    bool csum = virtio_has(&d->virtio, VIRTIO_NET_F_GUEST_CSUM);
+    bool csum = offloads & VIRTIO_NET_F_GUEST_CSUM;
     uint32_t takes = csum ? NET_TAKES_CSUM : 0;
 
-    d->known = d->virtio.driver_features;
     for (size_t i = 0; csum && i < ARRAY_LEN(rows); i++)
-        if (virtio_has(&d->virtio, rows[i].feature))
+        if (offloads & rows[i].feature)
             takes |= rows[i].takes;
     spin_lock(&d->rx_lock);
     __atomic_store_n(&d->takes, takes, __ATOMIC_RELAXED);
     spin_unlock(&d->rx_lock);
+}
+
+void virtio_net_rx_learn(struct virtio_net *d)
+{
+    d->known = d->virtio.driver_features;
+    virtio_net_rx_take(d, d->known);
 }

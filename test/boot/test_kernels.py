@@ -61,7 +61,7 @@ def test_offloads(m):
     """The drivers take what the cards offer: checksums, TCP segmentation, mergeable buffers, the control queue."""
     for name in NEXT:
         features = run(m, name, "cat /sys/class/net/eth0/device/features", "([01]{64})").group(1)
-        assert [features[n] for n in (0, 1, 7, 8, 11, 12, 15, 17, 18, 29)] == ["1"] * 10, features
+        assert [features[n] for n in (0, 1, 2, 7, 8, 11, 12, 15, 17, 18, 29)] == ["1"] * 11, features
 
 
 def test_modes(m):

@@ -46,6 +46,8 @@ static bool filter_is_right(void)
 {
     static const uint8_t broadcast[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
+    if (virtio_net_takes(&dev) && !virtio_has(&dev.virtio, VIRTIO_NET_F_GUEST_CSUM))
+        return false;
     return virtio_net_wants(&dev, broadcast) &&
            (dev.groups == UINT64_MAX || virtio_has(&dev.virtio, VIRTIO_NET_F_CTRL_RX));
 }

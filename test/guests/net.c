@@ -432,7 +432,7 @@ static unsigned try_places(void)
 
 /* ---- commands ---- */
 
-enum { CLASS_RX, CLASS_MAC };
+enum { CLASS_RX, CLASS_MAC, CLASS_OFFLOADS = 5 };
 enum { ANSWER_OK, ANSWER_ERR };
 
 /* Returns the answer. */
@@ -485,9 +485,11 @@ static unsigned try_commands(void)
 {
     static const uint8_t one[] = {1, 0, 0x5e, 0, 0, 1}, two[] = {0x33, 0x33, 0xff, 1, 2, 3};
     static const uint8_t on = 1, off = 0, table[] = {0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0x5e, 0, 0, 1};
+    static const uint64_t csum = VIRTIO_NET_F_GUEST_CSUM, tso = VIRTIO_NET_F_GUEST_TSO4;
     unsigned wrong = 0;
 
-    vnet_features |= VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_CTRL_RX;
+    vnet_features |= VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_CTRL_RX | VIRTIO_NET_F_GUEST_CSUM |
+                     VIRTIO_NET_F_CTRL_GUEST_OFFLOADS;
     start_device(true);
     wrong += failed("all groups at first", hears(one) && hears(two) && hears(everybody));
     wrong += failed("not promiscuous", command(CLASS_RX, 0, &off, 1) == ANSWER_OK);
@@ -495,6 +497,8 @@ static unsigned try_commands(void)
     wrong += failed("a table", command(CLASS_MAC, 0, table, sizeof(table)) == ANSWER_OK);
     wrong += failed("its group", hears(one) && !hears(two));
     wrong += failed("all groups", command(CLASS_RX, 1, &on, 1) == ANSWER_OK && hears(two));
+    wrong += failed("an offload", command(CLASS_OFFLOADS, 0, &csum, sizeof(csum)) == ANSWER_OK);
+    wrong += failed("not its own", command(CLASS_OFFLOADS, 0, &tso, sizeof(tso)) == ANSWER_ERR);
     wrong += failed("another address", command(CLASS_MAC, 1, mac, sizeof(mac)) == ANSWER_ERR);
     wrong += failed("no such class", command(9, 0, &on, 1) == ANSWER_ERR);
     wrong += failed("a table's half", command(CLASS_MAC, 0, table, 13) == ANSWER_ERR);

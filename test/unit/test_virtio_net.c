@@ -163,7 +163,7 @@ static void test_registers(void **state)
 {
     (void)state;
     out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 0);
-    assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 0x2007bbab); /* see VIRTIO_NET_F_* */
+    assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 0x2007bbaf); /* see VIRTIO_NET_F_* */
     out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 1);
     assert_int_equal(in(VIRTIO_DEVICE_FEATURE, 4), 1);
     out(VIRTIO_DEVICE_FEATURE_SELECT, 4, 2);

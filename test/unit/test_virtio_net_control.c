@@ -22,7 +22,7 @@
 #define FEATURES (VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_CTRL_RX)
 
 enum { OK, ERR, NONE = 0xee };      /* answers */
-enum { RX, MAC };                   /* classes */
+enum { RX, MAC, OFFLOADS = 5 };     /* classes */
 enum { PROMISC, ALLMULTI, ALLUNI }; /* of RX */
 enum { TABLE_SET, ADDR_SET };       /* of MAC */
 #define ON  "\1"
@@ -33,6 +33,7 @@ static const uint8_t mac[6] = {0x52, 0x42, 0x48, 1, 2, 3}, other[6] = {0x52, 0x4
                      one[6] = {1, 0, 0x5e, 0, 0, 1}, two[6] = {0x33, 0x33, 0xff, 1, 2, 3};
 static struct virtio_net dev;
 static struct virtio_net_frame ring[VIRTIO_NET_RX_RING];
+static uint8_t segments[(1 + VIRTIO_NET_SEGMENTS) * VIRTIO_NET_SEGMENT];
 
 static bool on_transmit(void *ctx, uint8_t *bytes, size_t len, const struct net_offload *o)
 {
@@ -72,7 +73,7 @@ static void start_with(uint64_t features)
 static int setup(void **state)
 {
     const struct virtio_net_host host = {.transmit = on_transmit};
-    const struct virtio_net_memory memory = {.rx_ring = ring};
+    const struct virtio_net_memory memory = {ring, segments};
 
     (void)state;
     virtio_fixture_memory(MEMORY);
@@ -188,6 +189,35 @@ static void test_table(void **state)
     assert_int_equal(set_table(0, 1, two), OK);
     assert_true(!wants(one) && wants(two));
     assert_int_equal(dev.errors, 0);
+}
+
+/* What the driver takes unfinished: at first what it chose, then as much of that as it says. */
+static void test_offloads(void **state)
+{
+    const uint64_t chosen = VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_GUEST_TSO4, none = 0,
+                   csum = VIRTIO_NET_F_GUEST_CSUM, more = chosen | VIRTIO_NET_F_GUEST_TSO6,
+                   other_kind = VIRTIO_NET_F_CSUM;
+
+    (void)state;
+    start_with(FEATURES | VIRTIO_NET_F_CSUM | VIRTIO_NET_F_CTRL_GUEST_OFFLOADS | chosen);
+    assert_int_equal(virtio_net_takes(&dev), NET_TAKES_CSUM | NET_TAKES_TSO4);
+    assert_int_equal(command(OFFLOADS, 0, &none, 8), OK);
+    assert_int_equal(virtio_net_takes(&dev), 0);
+    assert_int_equal(set_mode(PROMISC, OFF), OK);
+    assert_int_equal(virtio_net_takes(&dev), 0);
+    assert_int_equal(command(OFFLOADS, 0, &chosen, 8), OK);
+    assert_int_equal(virtio_net_takes(&dev), NET_TAKES_CSUM | NET_TAKES_TSO4);
+    assert_int_equal(command(OFFLOADS, 0, &csum, 8), OK);
+    assert_int_equal(command(OFFLOADS, 0, &more, 8), ERR);
+    assert_int_equal(command(OFFLOADS, 0, &other_kind, 8), ERR);
+    assert_int_equal(command(OFFLOADS, 0, &none, 7), ERR);
+    assert_int_equal(command(OFFLOADS, 0, mem.base, VIRTIO_NET_COMMAND), ERR);
+    assert_int_equal(command(OFFLOADS, 1, &none, 8), ERR);
+    assert_int_equal(virtio_net_takes(&dev), NET_TAKES_CSUM);
+    start_with(FEATURES | chosen);
+    assert_int_equal(virtio_net_takes(&dev), NET_TAKES_CSUM | NET_TAKES_TSO4);
+    assert_int_equal(command(OFFLOADS, 0, &none, 8), ERR); /* it has not asked for that command */
+    assert_int_equal(virtio_net_takes(&dev), NET_TAKES_CSUM | NET_TAKES_TSO4);
 }
 
 /* What is wrong is refused, and changes nothing. */
@@ -314,10 +344,15 @@ static void test_told(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_everything_at_first), TEST(test_modes),  TEST(test_table),
-        TEST(test_wrong_commands),      TEST(test_pieces), TEST(test_bounded),
-        TEST(test_broken_rings),        TEST(test_told)};
+    const struct CMUnitTest tests[] = {TEST(test_everything_at_first),
+                                       TEST(test_modes),
+                                       TEST(test_table),
+                                       TEST(test_offloads),
+                                       TEST(test_wrong_commands),
+                                       TEST(test_pieces),
+                                       TEST(test_bounded),
+                                       TEST(test_broken_rings),
+                                       TEST(test_told)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
