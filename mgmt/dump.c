@@ -15,14 +15,13 @@ static bool has_row(const uint64_t *rows, unsigned row)
     return rows[row / 64] >> (row % 64) & 1;
 }
 
-static bool shown(const struct dump *d, unsigned row)
+static bool shown(const struct dump *d, unsigned row, const struct state_row *r)
 {
     const struct dump_options *o = d->options;
-    const struct state_row r = dump_table(o)->row(row);
 
     return (!d->rows || has_row(d->rows, row)) && (!o->some || has_row(o->chosen, row)) &&
-           (o->group < 0 || (int)r.belongs == o->group) &&
-           (!o->oddities || r.reason[0] || r.place != r.belongs);
+           (o->group < 0 || (int)r->belongs == o->group) &&
+           (!o->oddities || r->reason[0] || r->place != r->belongs);
 }
 
 unsigned dump_digits(const struct vmcs_field *f)
@@ -159,26 +158,26 @@ static void put_oddity(struct json_out *j, const struct state_table *t, const st
 }
 
 /* Why there is no value; "": nothing to report. */
-static const char *missing(const struct dump *d, unsigned row)
+static const char *missing(const struct dump *d, unsigned row, const struct state_row *r)
 {
     if (d->unreadable && has_row(d->unreadable, row))
         return "the CPU keeps it in a form of its own, which is not known";
-    return dump_table(d->options)->row(row).absence;
+    return r->absence;
 }
 
-static void put_text(struct json_out *j, const struct dump *d, unsigned row)
+static void put_text(struct json_out *j, const struct dump *d, unsigned row,
+                     const struct state_row *r)
 {
     const struct state_table *t = dump_table(d->options);
-    const struct state_row r = t->row(row);
 
-    put_name(j, t, &r);
+    put_name(j, t, r);
     if (vmcs_has(d->vmcs, row)) {
-        json_printf(j, "0x%0*lx", (int)state_digits(&r), d->vmcs->value[row]);
+        json_printf(j, "0x%0*lx", (int)state_digits(r), d->vmcs->value[row]);
     } else {
         json_printf(j, d->unreadable && has_row(d->unreadable, row) ? "unreadable" : "absent");
-        json_wrapped(j, INDENT, missing(d, row));
+        json_wrapped(j, INDENT, missing(d, row, r));
     }
-    put_oddity(j, t, &r);
+    put_oddity(j, t, r);
     if (d->options->decode && vmcs_has(d->vmcs, row))
         put_decoded(j, d, row);
 }
@@ -195,28 +194,29 @@ bool dump_value(struct json_out *j, const struct vmcs_field *f, uint64_t value,
     return vmcs_decode(f->encoding, value, c, put_part, &p) > 0;
 }
 
-static void put_json(struct json_out *j, const struct dump *d, unsigned row)
+static void put_json(struct json_out *j, const struct dump *d, unsigned row,
+                     const struct state_row *r)
 {
     const struct state_table *t = dump_table(d->options);
-    const struct state_row r = t->row(row);
-    const char *absence = missing(d, row);
 
     json_object(j, NULL);
-    json_hex(j, t->key, r.key, (unsigned)t->key_digits);
-    json_str(j, "name", r.name);
-    json_str(j, "group", vmcs_group_name((enum vmcs_group)r.place));
-    json_str(j, "width", r.width);
+    json_hex(j, t->key, r->key, (unsigned)t->key_digits);
+    json_word(j, "name", r->name);
+    json_word(j, "group", vmcs_group_name((enum vmcs_group)r->place));
+    json_word(j, "width", r->width);
     if (vmcs_has(d->vmcs, row)) {
-        json_hex(j, "value", d->vmcs->value[row], state_digits(&r));
+        json_hex(j, "value", d->vmcs->value[row], state_digits(r));
     } else {
+        const char *absence = missing(d, row, r);
+
         json_null(j, "value");
         json_str(j, "reason", *absence ? absence : "this CPU does not have the field");
     }
     if (d->options->decode || d->options->oddities) {
-        json_str(j, "belongs_to", vmcs_group_name((enum vmcs_group)r.belongs));
-        json_str(j, "volatility", vmcs_volatility_name((enum vmcs_volatility)r.volatility));
-        if (r.reason[0])
-            json_str(j, "oddity", r.reason);
+        json_word(j, "belongs_to", vmcs_group_name((enum vmcs_group)r->belongs));
+        json_word(j, "volatility", vmcs_volatility_name((enum vmcs_volatility)r->volatility));
+        if (r->reason[0])
+            json_str(j, "oddity", r->reason);
     }
     if (d->options->decode && vmcs_has(d->vmcs, row))
         put_decoded(j, d, row);
@@ -299,9 +299,16 @@ static void put_bitmaps(struct json_out *j, const uint8_t *bitmaps)
 /* The content of a bitmap is shown with the field that points at it. */
 static bool bitmaps_shown(const struct dump *d)
 {
-    return dump_table(d->options) == &state_vmcs &&
-           (shown(d, VMCS_ROW_IO_BITMAP_A) || shown(d, VMCS_ROW_IO_BITMAP_B) ||
-            shown(d, VMCS_ROW_MSR_BITMAP));
+    static const unsigned rows[] = {VMCS_ROW_IO_BITMAP_A, VMCS_ROW_IO_BITMAP_B,
+                                    VMCS_ROW_MSR_BITMAP};
+    bool some = false;
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct state_row r = state_vmcs.row(rows[i]);
+
+        some |= shown(d, rows[i], &r);
+    }
+    return some && dump_table(d->options) == &state_vmcs;
 }
 
 /* In text: sections by the fields' real groups. In JSON: by key. */
@@ -314,15 +321,17 @@ void dump_fields(struct json_out *j, const struct dump *d)
         bool heading = false;
 
         for (unsigned row = 0; row < t->rows; row++) {
-            if (!shown(d, row) || (g >= 0 && (int)t->row(row).belongs != g))
+            const struct state_row r = t->row(row);
+
+            if (!shown(d, row, &r) || (g >= 0 && (int)r.belongs != g))
                 continue;
             if (j->text && !heading)
                 json_printf(j, "\n\n== %s ==", vmcs_group_name((enum vmcs_group)g));
             heading = true;
             if (j->text)
-                put_text(j, d, row);
+                put_text(j, d, row, &r);
             else
-                put_json(j, d, row);
+                put_json(j, d, row, &r);
         }
     }
     json_end(j);

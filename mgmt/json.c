@@ -11,6 +11,22 @@ void json_begin(struct json_out *j, char *buf, size_t size, bool text)
     *j = (struct json_out){.buf = buf, .size = size, .text = text};
 }
 
+/* Short things, in pieces that may overlap: a call of memcpy() takes longer. */
+static inline void copy(char *to, const char *s, size_t n)
+{
+    if (n >= 8) {
+        for (size_t i = 0; i < n - 8; i += 8)
+            put_le64(to + i, get_le64(s + i));
+        put_le64(to + n - 8, get_le64(s + n - 8));
+    } else if (n >= 4) {
+        put_le32(to, get_le32(s));
+        put_le32(to + n - 4, get_le32(s + n - 4));
+    } else {
+        while (n--)
+            to[n] = s[n];
+    }
+}
+
 void json_raw(struct json_out *j, const char *s, size_t n)
 {
     char *to = j->buf + j->len;
@@ -69,26 +85,47 @@ static bool is_plain(uint8_t c)
 #define EACH(byte) (0x0101010101010101ull * (byte))
 
 /* 0: none of the eight bytes is 0, provided that none exceeds 0x80. */
-static uint64_t zeros(uint64_t v)
+static inline uint64_t zeros(uint64_t v)
 {
     return (v - EACH(1)) & EACH(0x80);
+}
+
+/* Do eight bytes need no escape? */
+static inline bool are_plain(uint64_t v)
+{
+    return !(((v | (v - EACH(' ')) | (v + EACH(1))) & EACH(0x80)) | zeros(v ^ EACH('"')) |
+             zeros(v ^ EACH('\\')));
+}
+
+/* The last eight bytes at `s`, or all if there are fewer: some are then in it twice. n > 0. */
+static inline uint64_t last_bytes(const uint8_t *s, size_t n)
+{
+    if (n >= 8)
+        return get_le64(s + n - 8);
+    if (n >= 4)
+        return get_le32(s) | (uint64_t)get_le32(s + n - 4) << 32;
+    return s[0] | (uint64_t)s[n / 2] << 8 | (uint64_t)s[n - 1] << 16 | EACH('.') << 24;
 }
 
 /* How many bytes at `s` need no escape. Eight at a time: most of an answer is such text. */
 static size_t plain_run(const uint8_t *s, size_t n)
 {
     size_t i = 0;
-    uint64_t v;
 
-    for (; n - i >= sizeof(v); i += sizeof(v)) {
-        memcpy(&v, s + i, sizeof(v));
-        if (((v | (v - EACH(' ')) | (v + EACH(1))) & EACH(0x80)) | zeros(v ^ EACH('"')) |
-            zeros(v ^ EACH('\\')))
-            break;
-    }
+    while (n - i >= 8 && are_plain(get_le64(s + i)))
+        i += 8;
     while (i < n && is_plain(s[i]))
         i++;
     return i;
+}
+
+/* The same question for all of them, which is what most strings are. */
+static inline bool is_all_plain(const uint8_t *s, size_t n)
+{
+    for (size_t i = 0; i + 8 < n; i += 8)
+        if (!are_plain(get_le64(s + i)))
+            return false;
+    return n == 0 || are_plain(last_bytes(s, n));
 }
 
 static void put_escaped(struct json_out *j, const uint8_t *s, size_t n)
@@ -110,68 +147,61 @@ static void put_escaped(struct json_out *j, const uint8_t *s, size_t n)
     json_raw(j, (const char *)s + begin, n - begin);
 }
 
-static void lead_text(struct json_out *j, const char *name)
+static void lead_text(struct json_out *j, struct json_name name)
 {
     unsigned d = j->depth;
 
     if (d > 0 && !j->same_line)
         json_printf(j, "%s%*s", j->len ? "\n" : "", (int)(2 * (d - 1)), "");
     j->same_line = false;
-    if (name)
-        json_printf(j, "%s:", name);
+    if (name.text)
+        json_printf(j, "%s:", name.text);
     else if (d > 0)
         put(j, "-");
 }
 
-/* Names are short and need no escapes. */
-static void put_name(struct json_out *j, const char *name)
-{
-    char *to = j->buf + j->len, *end = j->buf + j->size;
-
-    if (end - to < 3) {
-        j->overflow = true;
-        return;
-    }
-    *to++ = '"';
-    while (*name && end - to > 2)
-        *to++ = *name++;
-    j->overflow |= *name != 0;
-    *to++ = '"';
-    *to++ = ':';
-    j->len = (size_t)(to - j->buf);
-}
-
 /* Writes everything before a value: comma or line break, indentation, name. */
-static void lead(struct json_out *j, const char *name)
+JSON_INLINE void lead(struct json_out *j, struct json_name name)
 {
     unsigned d = j->depth;
+    char *to = j->buf + j->len;
 
     if (j->text) {
         lead_text(j, name);
         return;
     }
+    if (j->size - j->len < (name.text ? name.length + 4 : 1)) { /* ,"name": */
+        j->overflow = true;
+        return;
+    }
     if (d > 0 && j->some[d - 1])
-        put(j, ",");
+        *to++ = ',';
     if (d > 0)
         j->some[d - 1] = true;
-    if (name)
-        put_name(j, name);
+    if (name.text) {
+        *to++ = '"';
+        copy(to, name.text, name.length);
+        to += name.length;
+        *to++ = '"';
+        *to++ = ':';
+    }
+    j->len = (size_t)(to - j->buf);
 }
 
 /* The same for a value on the same line. */
-static void lead_value(struct json_out *j, const char *name)
+JSON_INLINE void lead_value(struct json_out *j, struct json_name name)
 {
     lead(j, name);
     if (j->text && j->depth > 0)
         put(j, " ");
 }
 
-static void open(struct json_out *j, const char *name, bool array)
+void json_put_open(struct json_out *j, struct json_name name, bool array)
 {
     lead(j, name);
     if (!j->text) {
         put(j, array ? "[" : "{");
-    } else if (!name && j->depth > 0 && !array) {
+    } else if (!name.text && j->depth > 0 && !array) {
         put(j, " ");
         j->same_line = true;
     }
@@ -183,16 +213,6 @@ static void open(struct json_out *j, const char *name, bool array)
     j->array[j->depth] = array;
     j->start[j->depth] = j->len;
     j->depth++;
-}
-
-void json_object(struct json_out *j, const char *name)
-{
-    open(j, name, false);
-}
-
-void json_array(struct json_out *j, const char *name)
-{
-    open(j, name, true);
 }
 
 void json_end(struct json_out *j)
@@ -209,24 +229,39 @@ void json_end(struct json_out *j)
         put(j, "\n");
 }
 
-void json_bytes(struct json_out *j, const char *name, const uint8_t *bytes, size_t n)
+void json_put_word(struct json_out *j, struct json_name name, const char *value, size_t n)
 {
+    char *to;
+
     lead_value(j, name);
     if (j->text) {
-        json_raw(j, (const char *)bytes, n);
+        json_raw(j, value, n);
         return;
     }
+    to = j->buf + j->len;
+    if (n + 2 > j->size - j->len) {
+        j->overflow = true;
+        return;
+    }
+    *to = '"';
+    copy(to + 1, value, n);
+    to[n + 1] = '"';
+    j->len += n + 2;
+}
+
+void json_put_bytes(struct json_out *j, struct json_name name, const uint8_t *bytes, size_t n)
+{
+    if (j->text || is_all_plain(bytes, n)) {
+        json_put_word(j, name, (const char *)bytes, n);
+        return;
+    }
+    lead_value(j, name);
     put(j, "\"");
     put_escaped(j, bytes, n);
     put(j, "\"");
 }
 
-void json_str(struct json_out *j, const char *name, const char *value)
-{
-    json_bytes(j, name, (const uint8_t *)value, strlen(value));
-}
-
-void json_u64(struct json_out *j, const char *name, uint64_t value)
+void json_put_u64(struct json_out *j, struct json_name name, uint64_t value)
 {
     char text[20];
 
@@ -234,36 +269,38 @@ void json_u64(struct json_out *j, const char *name, uint64_t value)
     json_raw(j, text, (size_t)(fmt_digits(text, value, 1, ' ') - text));
 }
 
-void json_hex(struct json_out *j, const char *name, uint64_t value, unsigned digits)
+/* Eight hexadecimal digits at once, a byte each, the most significant one first in memory. */
+static inline uint64_t hex_digits(uint32_t value)
 {
-    char text[1 + 2 + 16 + 1], *at = text + sizeof(text), *least;
+    uint64_t v = value;
 
-    *--at = '"';
-    least = at - (digits < 16 ? digits : 16);
-    do {
-        *--at = "0123456789abcdef"[value & 15];
-        value >>= 4;
-    } while (value || at > least);
-    *--at = 'x';
-    *--at = '0';
-    *--at = '"';
-    lead_value(j, name);
-    if (j->text)
-        json_raw(j, at + 1, (size_t)(text + sizeof(text) - at) - 2);
-    else
-        json_raw(j, at, (size_t)(text + sizeof(text) - at));
+    v = (v | v << 16) & 0x0000ffff0000ffffull;
+    v = (v | v << 8) & 0x00ff00ff00ff00ffull;
+    v = (v | v << 4) & EACH(0xf);
+    v += EACH('0') + ((v + EACH(6)) >> 4 & EACH(1)) * ('a' - '0' - 10);
+    return __builtin_bswap64(v);
 }
 
-void json_bool(struct json_out *j, const char *name, bool value)
+void json_put_hex(struct json_out *j, struct json_name name, uint64_t value, unsigned digits)
 {
-    lead_value(j, name);
-    put(j, value ? "true" : "false");
+    unsigned n = (63 - (unsigned)__builtin_clzll(value | 1)) / 4 + 1;
+    char text[2 + 16], *at;
+
+    if (n < digits)
+        n = digits < 16 ? digits : 16;
+    if (n > 8)
+        put_le64(text + 2, hex_digits((uint32_t)(value >> 32)));
+    put_le64(text + 10, hex_digits((uint32_t)value));
+    at = text + 16 - n;
+    at[0] = '0';
+    at[1] = 'x';
+    json_put_word(j, name, at, 2 + n);
 }
 
-void json_null(struct json_out *j, const char *name)
+void json_put_literal(struct json_out *j, struct json_name name, const char *text, size_t n)
 {
     lead_value(j, name);
-    put(j, "null");
+    json_raw(j, text, n);
 }
 
 void json_wrapped(struct json_out *j, unsigned indent, const char *s)

@@ -1,5 +1,6 @@
 #include "net/segment.h"
 
+#include "hv/checksum.h"
 #include "hv/lib.h"
 
 #define TYPE_AT       12u
@@ -44,44 +45,15 @@ static void put32(uint8_t *p, uint32_t v)
     put16(p + 2, v & 0xffff);
 }
 
-/* ---- checksums: RFC 1071. Sums are of 16-bit words as they lie in memory. ---- */
-
-static uint64_t add(uint64_t sum, uint64_t more)
-{
-    return __builtin_add_overflow(sum, more, &sum) ? sum + 1 : sum;
-}
-
-static uint64_t load(const uint8_t *p, size_t n)
-{
-    uint64_t v = 0;
-
-    memcpy(&v, p, n);
-    return v;
-}
-
-static uint64_t add_bytes(uint64_t sum, const uint8_t *p, size_t n)
-{
-    for (; n >= 32; n -= 32, p += 32) {
-        sum = add(sum, load(p, 8));
-        sum = add(sum, load(p + 8, 8));
-        sum = add(sum, load(p + 16, 8));
-        sum = add(sum, load(p + 24, 8));
-    }
-    for (; n >= 8; n -= 8, p += 8)
-        sum = add(sum, load(p, 8));
-    for (; n >= 2; n -= 2, p += 2)
-        sum = add(sum, load(p, 2));
-    return n ? add(sum, *p) : sum;
-}
+/* ---- checksums ---- */
 
 static void put_csum(uint8_t *p, uint64_t sum)
 {
     uint16_t word;
 
-    for (unsigned i = 0; i < 4; i++)
-        sum = (sum & 0xffff) + (sum >> 16);
-    /* 0 would mean "none" in UDP; for TCP the two are equal. */
-    word = (uint16_t)~sum ? (uint16_t)~sum : UINT16_MAX;
+    word = (uint16_t)~checksum_fold(sum);
+    if (word == 0)
+        word = UINT16_MAX; /* 0 would mean "none" in UDP; for TCP the two are equal. */
     memcpy(p, &word, sizeof(word));
 }
 
@@ -171,16 +143,16 @@ static void finish_ip(uint8_t *ip, bool v6, size_t header, size_t size, size_t n
     put16(ip + 2, (unsigned)(header + size));
     put16(ip + 4, (be16(ip + 4) + (unsigned)n) & 0xffff);
     put16(ip + 10, 0);
-    put_csum(ip + 10, add_bytes(0, ip, header));
+    put_csum(ip + 10, checksum_add_bytes(0, ip, header));
 }
 
 static void finish_tcp(uint8_t *ip, uint8_t *tcp, bool v6, size_t size)
 {
     uint64_t sum = word_of(PROTO_TCP) + word_of(size);
 
-    sum = v6 ? add_bytes(sum, ip + 8, 32) : add_bytes(sum, ip + 12, 8);
+    sum = v6 ? checksum_add_bytes(sum, ip + 8, 32) : checksum_add_bytes(sum, ip + 12, 8);
     put16(tcp + TCP_CSUM, 0);
-    put_csum(tcp + TCP_CSUM, add_bytes(sum, tcp, size));
+    put_csum(tcp + TCP_CSUM, checksum_add_bytes(sum, tcp, size));
 }
 
 size_t segment_cut(const uint8_t *frame, size_t len, const struct net_segment *g, uint16_t gso_size,
@@ -227,6 +199,6 @@ bool segment_complete(uint8_t *frame, size_t len, const struct net_offload *o)
 
     if (o->csum_start < ETHERNET || len < 2 || at > len - 2)
         return false;
-    put_csum(frame + at, add_bytes(0, frame + o->csum_start, len - o->csum_start));
+    put_csum(frame + at, checksum_add_bytes(0, frame + o->csum_start, len - o->csum_start));
     return true;
 }

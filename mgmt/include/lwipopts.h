@@ -1,6 +1,8 @@
 /* lwIP for the management guest: no operating system, the raw API, everything from static pools. */
 #pragma once
 
+#include "hv/checksum.h"
+
 #define NO_SYS                            1
 #define LWIP_NETCONN                      0
 #define LWIP_SOCKET                       0
@@ -48,8 +50,8 @@
 #define MEMP_NUM_ALTCP_PCB                80
 /* A client that returns within a day needs no new keys. */
 #define ALTCP_MBEDTLS_USE_SESSION_TICKETS 1
-/* The variant that adds eight bytes at a time. */
-#define LWIP_CHKSUM_ALGORITHM             3
+/* Half as long as lwIP's fastest variant. */
+#define LWIP_CHKSUM(bytes, n)             checksum_fold(checksum_add_bytes(0, bytes, (size_t)(n)))
 #define TCP_MSS                           1460
 /* More than the largest TLS record, which is acknowledged only when all of it has arrived. */
 #define TCP_WND                           (16 * TCP_MSS)

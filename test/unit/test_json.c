@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -143,36 +144,100 @@ static void output(void **state)
     assert_string_equal(written("\xe2\x82x"), "\"\xef\xbf\xbd\xef\xbf\xbdx\"");
 }
 
-/* Every character comes back, as it is or as an escape. */
-/* Every byte at every place, since text is written in groups of eight. */
+/* `c` as it is, or its escape. */
+static void append_expected(char *to, unsigned c)
+{
+    (void)snprintf(to + strlen(to), 10,
+                   c == '"' || c == '\\'  ? "\\%c"
+                   : c == '\n'            ? "\\n"
+                   : c == '\r'            ? "\\r"
+                   : c == '\t'            ? "\\t"
+                   : c < ' ' || c == 0x7f ? "\\u%04x"
+                                          : "%c",
+                   c);
+}
+
+/* Every byte at every place of strings of every length, since text is written in groups of
+ * eight. */
 static void each_byte(void **state)
 {
+    static const char x[] = "xxxxxxxxxxxxxxxxxxxx";
     uint8_t s[20];
     char out[200], expected[200];
     struct json_out j;
 
     (void)state;
-    for (unsigned i = 0; i < 0x80 * sizeof(s); i++) {
-        unsigned c = i % 0x80, at = i / 0x80;
+    for (size_t n = 1; n <= sizeof(s); n++)
+        for (unsigned i = 0; i < 0x80 * n; i++) {
+            unsigned c = i % 0x80, at = i / 0x80;
 
-        memset(s, 'x', sizeof(s));
-        s[at] = (uint8_t)c;
-        (void)snprintf(expected, sizeof(expected), "\"%.*s", (int)at, "xxxxxxxxxxxxxxxxxxxx");
-        (void)snprintf(expected + 1 + at, 10,
-                       c == '"' || c == '\\'  ? "\\%c"
-                       : c == '\n'            ? "\\n"
-                       : c == '\r'            ? "\\r"
-                       : c == '\t'            ? "\\t"
-                       : c < ' ' || c == 0x7f ? "\\u%04x"
-                                              : "%c",
-                       c);
-        strncat(expected, "xxxxxxxxxxxxxxxxxxxx", sizeof(s) - at - 1);
-        strcat(expected, "\"");
-        json_begin(&j, out, sizeof(out), false);
-        json_bytes(&j, NULL, s, sizeof(s));
+            memset(s, 'x', n);
+            s[at] = (uint8_t)c;
+            (void)snprintf(expected, sizeof(expected), "\"%.*s", (int)at, x);
+            append_expected(expected, c);
+            strncat(expected, x, n - at - 1);
+            strcat(expected, "\"");
+            json_begin(&j, out, sizeof(out), false);
+            json_bytes(&j, NULL, s, n);
+            out[j.len] = 0;
+            assert_string_equal(out, expected);
+        }
+}
+
+/* Names and words of every length, where there is just room for them and where there is not. */
+static void each_length(void **state)
+{
+    static const char x[] = "abcdefghijklmnopqrstuvwxyz";
+    char name[30], out[100], expected[100];
+    struct json_out j;
+
+    (void)state;
+    for (size_t n = 0; n < sizeof(x); n++) {
+        size_t length;
+
+        memcpy(name, x, n);
+        name[n] = 0;
+        length = (size_t)snprintf(expected, sizeof(expected), "{\"%s\":\"%s\"", name, x + n);
+        for (size_t room = 0; room <= length; room++) {
+            char *begin = malloc(room + 1); /* the sanitizer sees what is written beyond */
+
+            json_begin(&j, begin, room, false);
+            json_object(&j, NULL);
+            json_word(&j, name, x + n);
+            assert_int_equal(j.overflow, room < length);
+            assert_true(j.len <= room);
+            begin[j.len] = 0;
+            if (room == length)
+                assert_string_equal(begin, expected);
+            free(begin);
+        }
+        json_begin(&j, out, sizeof(out), true);
+        json_object(&j, NULL);
+        json_word(&j, name, x + n);
         out[j.len] = 0;
+        (void)snprintf(expected, sizeof(expected), "%s: %s", name, x + n);
         assert_string_equal(out, expected);
     }
+}
+
+/* Every number of digits, and every digit at every place. */
+static void hex(void **state)
+{
+    char out[80], expected[80];
+    struct json_out j;
+
+    (void)state;
+    for (unsigned i = 0; i < 16 * 16; i++)
+        for (unsigned digits = 0; digits <= 17; digits++) {
+            uint64_t number = (uint64_t)(i % 16) << (i / 16 * 4);
+
+            json_begin(&j, out, sizeof(out), false);
+            json_hex(&j, NULL, number, digits);
+            out[j.len] = 0;
+            (void)snprintf(expected, sizeof(expected), "\"0x%0*lx\"",
+                           (int)(digits < 16 ? digits : 16), number);
+            assert_string_equal(out, expected);
+        }
 }
 
 /* Numbers, and names for which there is just no room. */
@@ -204,6 +269,7 @@ static void numbers(void **state)
     assert_false(j.overflow);
 }
 
+/* Every character comes back, as it is or as an escape. */
 static void round_trip(void **state)
 {
     (void)state;
@@ -230,6 +296,8 @@ int main(void)
         cmocka_unit_test(names),
         cmocka_unit_test(output),
         cmocka_unit_test(each_byte),
+        cmocka_unit_test(each_length),
+        cmocka_unit_test(hex),
         cmocka_unit_test(numbers),
         cmocka_unit_test(round_trip),
     };
