@@ -77,6 +77,7 @@ struct guest_life {
     uint64_t heartbeat;      /* management guest: TSC of its last ABI_CALL_HEARTBEAT */
     bool by_request;         /* its end was requested: its restart policy does not apply */
     bool deleted;            /* so was its deletion: one event tells of it, the last */
+    bool end_requested;      /* a request ended it, not the guest itself */
     uint32_t end;            /* END_*, atomic; what follows was written before it became END_SAID */
     enum abi_guest_state end_state;
     char end_why[ABI_TEXT_MAX];
@@ -163,6 +164,8 @@ static inline void guest_set_phase(struct guest *g, enum guest_phase phase)
  * (before it ran), the text becomes its `why`. Its vCPUs do not enter again. Only the first call in
  * a life counts. Any core. */
 void guest_end(struct guest *g, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
+/* The same for a request: ABI_GUEST_STOPPED. */
+void guest_end_requested(struct guest *g, const char *format, ...) PRINTF(2, 3);
 
 /* Takes mappings away, whole pages as they were mapped, and returns when no core can use them any
  * more: until then it rests, see hv/job.h. Core of its life; must be in a job if a vCPU is on

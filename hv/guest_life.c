@@ -258,7 +258,7 @@ bool guest_end_by_request(struct guest *g, const char *why)
     enum abi_guest_state state = (enum abi_guest_state)g->status->state;
 
     if (guest_has_vcpus(g)) {
-        guest_end(g, ABI_GUEST_STOPPED, "%s", why);
+        guest_end_requested(g, "%s", why);
         guest_begin_ending(g);
     }
     if (guest_has_vcpus(g) || g->life.phase == GUEST_LEAVING) {
@@ -274,6 +274,7 @@ bool guest_end_by_request(struct guest *g, const char *why)
         return false;
     }
     if (state == ABI_GUEST_STARTING || state == ABI_GUEST_RESTARTING) {
+        g->life.end_requested = true;
         guest_set_state(g, ABI_GUEST_STOPPED, why);
         log_guest(g, "%s", why);
     }

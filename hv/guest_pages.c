@@ -344,9 +344,25 @@ static void note_event(const struct guest *g, const char *why)
     guest_tell_management(g);
 }
 
+/* A guest that is restarted or deleted has ended before that. */
+static uint32_t ended_by(const struct guest *g, enum abi_guest_state state)
+{
+    switch (state) {
+    case ABI_GUEST_STOPPED:
+    case ABI_GUEST_CRASHED:
+        return g->life.end_requested ? ABI_END_REQUEST : ABI_END_ITSELF;
+    case ABI_GUEST_RESTARTING:
+    case ABI_GUEST_DELETING:
+        return g->status->ended_by;
+    default:
+        return ABI_END_NONE;
+    }
+}
+
 void guest_set_state(struct guest *g, enum abi_guest_state state, const char *why)
 {
     status_begin(g);
+    g->status->ended_by = ended_by(g, state);
     __atomic_store_n(&g->status->state, state, __ATOMIC_RELEASE);
     (void)str_copy(g->status->why, sizeof(g->status->why), why);
     g->status->stuck[0] = 0;

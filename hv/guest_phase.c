@@ -50,7 +50,8 @@ void guest_hold_back(struct guest *g, uint64_t at)
     guest_set_state(g, ABI_GUEST_RESTARTING, why);
 }
 
-static void say_end(struct guest *g, enum abi_guest_state state, const char *format, va_list ap)
+static void say_end(struct guest *g, enum abi_guest_state state, bool requested, const char *format,
+                    va_list ap)
 {
     struct guest_life *l = &g->life;
     uint32_t not_yet = END_NOT;
@@ -59,6 +60,7 @@ static void say_end(struct guest *g, enum abi_guest_state state, const char *for
                                      __ATOMIC_RELAXED))
         return;
     l->end_state = state;
+    l->end_requested = requested;
     (void)fmt_v(l->end_why, sizeof(l->end_why), format, ap);
     __atomic_store_n(&l->end, END_SAID, __ATOMIC_RELEASE);
     FOR_EACH_VCPU (v, g)
@@ -71,7 +73,16 @@ void guest_end(struct guest *g, enum abi_guest_state state, const char *format, 
     va_list ap;
 
     va_start(ap, format);
-    say_end(g, state, format, ap);
+    say_end(g, state, false, format, ap);
+    va_end(ap);
+}
+
+void guest_end_requested(struct guest *g, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    say_end(g, ABI_GUEST_STOPPED, true, format, ap);
     va_end(ap);
 }
 
@@ -80,6 +91,6 @@ void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, .
     va_list ap;
 
     va_start(ap, format);
-    say_end(v->guest, state, format, ap);
+    say_end(v->guest, state, false, format, ap);
     va_end(ap);
 }

@@ -81,7 +81,7 @@ void guest_begin_start(struct guest *g)
     g->life.cleared_ranges = 0;
     g->life.cleared = 0;
     g->life.shift = 0;
-    g->life.by_request = false;
+    g->life.by_request = g->life.end_requested = false;
     __atomic_store_n(&g->life.end, END_NOT, __ATOMIC_RELEASE);
     g->status->exit_code = 0;
     guest_set_state(g, ABI_GUEST_STARTING, "");

@@ -17,6 +17,7 @@ static void put_summary(struct json_out *j, const struct abi_guest *g)
     json_str(j, "state", guest_state_name(g->state));
     json_bool(j, "management", g->flags & ABI_GUEST_MANAGEMENT);
     json_str(j, "why", g->why);
+    json_word(j, "ended_by", words_say(words_end, g->ended_by));
     json_str(j, "stuck", g->stuck);
 }
 

@@ -19,7 +19,7 @@
 #include "hv/options.h"
 #include "hv/types.h"
 
-#define ABI_VERSION            9u
+#define ABI_VERSION            10u
 #define ABI_MAGIC              0x646165686b6c7562ull /* "bulkhead" */
 
 #define ABI_GUESTS_MAX         16u
@@ -217,6 +217,14 @@ enum abi_guest_state {
     ABI_GUEST_STATES
 };
 
+/* What ended a guest's last life. */
+enum abi_end {
+    ABI_END_NONE,    /* it has not ended, or never lived */
+    ABI_END_ITSELF,  /* the guest: it powered off, exited, crashed, ... */
+    ABI_END_REQUEST, /* a request to stop or delete it */
+    ABI_ENDS
+};
+
 /* Exits are counted by basic exit reason (VT-x: 0 to 79 so far), or by abi_svm_exit() of the exit
  * code. */
 #define ABI_EXIT_REASONS 176u
@@ -382,7 +390,8 @@ struct abi_guest {
     uint32_t number;      /* whose page this is */
     uint32_t core;        /* of vCPU 0, which also makes, clears and scrubs the guest */
     uint8_t mac[6];
-    uint8_t pad[6];
+    uint8_t pad[2];
+    uint32_t ended_by;      /* enum abi_end */
     char why[ABI_TEXT_MAX]; /* empty while running */
     /* How it is stuck without having ended: "spins at RIP 0x..., with interrupts off"; otherwise
      * empty. */

@@ -130,7 +130,7 @@ static void take_end(struct watch *w, const json_t *g)
     if (strcmp(state, "stopped") != 0) {
         (void)snprintf(w->why, sizeof(w->why), "%s: %s: %s", w->run->name, state, why);
         end_watch(w, RUN_CRASHED);
-    } else if (strcmp(why, "stopped by request") == 0) {
+    } else if (strcmp(text_of(g, "ended_by"), "request") == 0) {
         (void)snprintf(w->why, sizeof(w->why), "%s: %s", w->run->name, why);
         end_watch(w, RUN_SIGNAL + SIGTERM);
     } else {

@@ -125,7 +125,7 @@ def run(s, *args, **more):
 
 @pytest.mark.parametrize("last, status, message", [
     (ENDED, 0, ""), ({**ENDED, "exit_code": 0x107}, 7, ""), ({**ENDED, "exit_code": 5}, 5, ""), ({"state": "crashed", "why": "triple fault"}, 126, "crashed: triple fault"),
-    ({"state": "failed", "why": "no memory"}, 126, "failed: no memory"), ({"state": "stopped", "why": "stopped by request"}, 143, "stopped by request"),
+    ({"state": "failed", "why": "no memory"}, 126, "failed: no memory"), ({"state": "stopped", "why": "any words", "ended_by": "request"}, 143, "any words"),
     ({"state": "deleting"}, 125, "was deleted"), (404, 125, "is gone"), (403, 125, "not now")])
 def test_exit_status(image, last, status, message):
     with Host({"state": "starting"}, RUNS, last) as s:

@@ -129,7 +129,8 @@ def test_wrong_state(m):
         status, answer = act(m, "hog", action)
         assert status == 409 and "the guest is paused" in answer["error"]["message"]
     assert act(m, "hog", "stop")[0] == 202
-    assert m.wait_state("hog", "stopped")["why"] == "stopped by request"
+    guest = m.wait_state("hog", "stopped")
+    assert (guest["why"], guest["ended_by"]) == ("stopped by request", "request")
     for action in ("pause", "resume", "stop", "nmi"):
         status, answer = act(m, "hog", action)
         assert status == 409 and "the guest is stopped" in answer["error"]["message"]
@@ -153,13 +154,13 @@ def held_back(m, lives):
 def test_held_back(m):
     """Longer each time. Meanwhile, allowed actions work and others are refused."""
     guest = held_back(m, 7)
-    assert "halted" in guest["why"] and guest["next_start_tsc"] > guest["stopped_tsc"]
+    assert "halted" in guest["why"] and guest["ended_by"] == "itself" and guest["next_start_tsc"] > guest["stopped_tsc"]
     for action in ("pause", "resume", "nmi"):
         status, answer = act(m, "moth", action)
         assert status == 409 and "the guest is restarting" in answer["error"]["message"]
     assert act(m, "moth", "stop")[0] == 202
     guest = m.wait_state("moth", "stopped")
-    assert guest["why"] == "stopped by request" and guest["next_start_tsc"] is None
+    assert (guest["why"], guest["ended_by"], guest["next_start_tsc"]) == ("stopped by request", "request", None)
     # How long it was held back before each start, from the events.
     events = [e for e in m.get("/v1/events?follow=0")["events"] if e["guest"] == "moth"]
     waits = [b["uptime_ms"] - a["uptime_ms"] for a, b in zip(events, events[1:]) if (a["state"], b["state"]) == ("restarting", "starting")]

@@ -61,11 +61,13 @@ static void it_lives(void **state)
     settle();
     assert_int_equal(state_of(g), ABI_GUEST_STOPPED);
     assert_string_equal(g->status->why, "stopped by request");
+    assert_int_equal(g->status->ended_by, ABI_END_REQUEST);
     assert_int_equal(g->vcpus[0].snapshots[ABI_SNAPSHOT_DEATH].cause, ABI_CAUSE_DEATH);
     assert_int_equal(act(g->number, ABI_ACTION_STOP), -E_STATE);
     assert_int_equal(act(g->number, ABI_ACTION_START), 0);
     settle();
     assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    assert_int_equal(g->status->ended_by, ABI_END_NONE);
 }
 
 /* Four vCPUs on three cores: each has its own pages, VPID and core. */
@@ -288,6 +290,7 @@ static void any_vcpu_ends_it(void **state)
                   n);
         assert_string_equal(g->status->why, text);
         assert_int_equal(state_of(g), n ? ABI_GUEST_CRASHED : ABI_GUEST_STOPPED);
+        assert_int_equal(g->status->ended_by, ABI_END_ITSELF);
         FOR_EACH_VCPU (v, g) {
             assert_int_equal(v->phase, VCPU_NONE);
             assert_false(fake_of(v)->made);
@@ -839,6 +842,7 @@ static void restarts(void **state)
     for (unsigned i = 0; i < 100000 && state_of(g) != ABI_GUEST_RESTARTING; i++)
         pass(i % ENGINE_CORES);
     assert_int_equal(state_of(g), ABI_GUEST_RESTARTING);
+    assert_int_equal(g->status->ended_by, ABI_END_ITSELF);
     until = g->status->next_start_tsc;
     assert_true(until > clock_now);
     for (unsigned i = 0; i < 2000000 && !strstr(g->status->why, "not started again"); i++)
