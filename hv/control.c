@@ -38,6 +38,19 @@ static struct vcpu *find_vcpu(uint64_t number, uint64_t vcpu)
     return g && vcpu < g->vcpu_count ? &g->vcpus[vcpu] : NULL;
 }
 
+/* Of the vCPU of a guest that has ended: the end is published before each vCPU's core has taken its
+ * last state. That is the next snapshot then, even if an earlier life has left one. */
+static int64_t last_snapshot(const struct vcpu *of)
+{
+    bool due = __atomic_load_n(&of->ran, __ATOMIC_ACQUIRE);
+    uint64_t newest = __atomic_load_n(&of->snapshot_sequence, __ATOMIC_ACQUIRE);
+    uint64_t death = __atomic_load_n(&of->snapshots[ABI_SNAPSHOT_DEATH].sequence, __ATOMIC_ACQUIRE);
+
+    if (due && death != newest)
+        return (int64_t)(newest + 1);
+    return death ? (int64_t)death : -E_STATE;
+}
+
 static int64_t call_snapshot(uint64_t number, uint64_t vcpu, uint64_t keep)
 {
     struct vcpu *of = find_vcpu(number, vcpu);
@@ -47,10 +60,8 @@ static int64_t call_snapshot(uint64_t number, uint64_t vcpu, uint64_t keep)
         return -E_NOENT;
     if (keep > 1)
         return -E_INVAL;
-    if (!is_there(of->guest)) {
-        sequence = __atomic_load_n(&of->snapshots[ABI_SNAPSHOT_DEATH].sequence, __ATOMIC_ACQUIRE);
-        return sequence && !keep ? (int64_t)sequence : -E_STATE;
-    }
+    if (!is_there(of->guest))
+        return keep ? -E_STATE : last_snapshot(of);
     sequence = __atomic_load_n(&of->snapshot_sequence, __ATOMIC_ACQUIRE);
     core_ask(&of->entity, keep ? VCPU_REQ_KEEP : VCPU_REQ_SNAPSHOT);
     return (int64_t)(sequence + 1);

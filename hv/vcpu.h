@@ -81,7 +81,7 @@ struct vcpu {
     uint32_t obeyed;    /* the newest guest->life.order that it has carried out. Atomic */
     unsigned step;      /* VCPU_MAKING, VCPU_ENDING: steps done */
     uint64_t put_off;   /* since when a step has waited for enough time; 0: none waits */
-    bool ran;           /* in this life: its last state is worth a snapshot */
+    bool ran;           /* in this life: its last state is worth a snapshot. Atomic */
     uint64_t shift;     /* how much of guest->life.shift has been taken from its TSC */
     uint32_t flushed;   /* guest->translations as of its last flush. Atomic */
     bool halted;        /* in HLT: waits for an interrupt */

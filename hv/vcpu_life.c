@@ -121,7 +121,7 @@ bool vcpu_halt_deaf(struct vcpu *v)
 static void go(struct vcpu *v)
 {
     catch_up(v);
-    v->ran = true;
+    __atomic_store_n(&v->ran, true, __ATOMIC_RELEASE);
     v->put_off = 0;
     become(v, VCPU_LIVE);
     vcpu_take_ipis(v); /* that came while it was held */
@@ -153,7 +153,7 @@ static void begin_making(struct vcpu *v)
     v->wake_late = NEVER;
     v->stuck = (struct stuck){0};
     v->shift = 0;
-    v->ran = false;
+    __atomic_store_n(&v->ran, false, __ATOMIC_RELEASE);
     park(v, v->number > 0);
     __atomic_store_n(&v->ipi, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&v->stop, false, __ATOMIC_RELAXED);
@@ -191,7 +191,7 @@ static void end_step(struct vcpu *v)
     }
     if (v->backend)
         virt_backend()->vcpu_free(v);
-    v->ran = false;
+    __atomic_store_n(&v->ran, false, __ATOMIC_RELEASE);
     vcpu_leave_halt(v);
     park(v, false);
     become(v, VCPU_NONE);

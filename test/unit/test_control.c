@@ -102,6 +102,17 @@ static void snapshot(void **state)
     other->vcpus[0].snapshots[ABI_SNAPSHOT_DEATH].sequence = 4;
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 4);
     assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 1), -E_STATE); /* it is kept anyway */
+    /* Its core has not taken that of this life yet, is taking it, and has. */
+    other->vcpus[0].ran = true;
+    other->vcpus[0].snapshot_sequence = 6;
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 7);
+    other->vcpus[0].snapshots[ABI_SNAPSHOT_DEATH].sequence = 7;
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 7);
+    other->vcpus[0].snapshot_sequence = 7;
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 7);
+    other->vcpus[0].ran = false;
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 0), 7);
+    assert_int_equal(call(ABI_CALL_SNAPSHOT, OTHER, 0, 1), -E_STATE);
     assert_int_equal(requests, 2);
 }
 

@@ -527,6 +527,31 @@ static void snapshots_and_controls(void **state)
     assert_int_equal(call(ABI_CALL_SNAPSHOT, g->number, 1, 1), -E_STATE);
 }
 
+/* Asked for as soon as the end can be seen: it is the snapshot of this death, in each life. */
+static void snapshot_of_an_end(void **state)
+{
+    struct guest *g = make("mortal", 1, 2);
+    const struct vcpu *v = &g->vcpus[1]; /* on the second core, which does nothing meanwhile */
+
+    (void)state;
+    for (unsigned life = 0; life < 2; life++) {
+        int64_t n;
+
+        assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
+        for (unsigned i = 0; i < 100 && g->status->state != ABI_GUEST_STOPPED; i++)
+            pass(1);
+        assert_int_equal(g->status->state, ABI_GUEST_STOPPED);
+        assert_true(v->ran && v->phase != VCPU_NONE);
+        n = call(ABI_CALL_SNAPSHOT, g->number, 1, 0);
+        settle();
+        assert_int_equal(v->snapshots[ABI_SNAPSHOT_DEATH].sequence, n);
+        assert_int_equal(call(ABI_CALL_SNAPSHOT, g->number, 1, 0), n);
+        assert_int_equal(act(g->number, ABI_ACTION_START), 0);
+        settle();
+        assert_int_equal(g->status->state, ABI_GUEST_RUNNING);
+    }
+}
+
 /* A request for a guest whose core has not taken it yet is not lost. */
 static void asked_before_it_is_bound(void **state)
 {
@@ -1499,6 +1524,7 @@ int main(void)
         TEST(asked_before_it_is_bound),
         TEST(ports_that_end),
         TEST(snapshots_and_controls),
+        TEST(snapshot_of_an_end),
         TEST(made_in_vain),
         TEST(no_vcpu),
         TEST(refused),
