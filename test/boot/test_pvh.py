@@ -74,7 +74,7 @@ def test_debian(start):
         guest = json.load(f)["guests"][0]
     with open(f"{appliance.BUILD}/linux/vmlinuz", "rb") as f:
         vmlinux = unpack(f.read())
-    m = start({"guests": [{**guest, "image": "vmlinux"}]}, cpus=2, files={"vmlinux": vmlinux})
+    m = start({"guests": [{**guest, "image": "vmlinux"}]}, cpus=2, files={"vmlinux": vmlinux}, emulator="qemu")
     # It has its command line (the console), its memory map and its initrd. test_linux.py goes on to a shell.
     m.wait_serial(r"\[linux\] .*Freeing initrd memory: \d+K", limit=600)
     assert m.guest("linux")["configuration"]["kind"] == "pvh"
