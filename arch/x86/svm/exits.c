@@ -218,7 +218,7 @@ static bool port_is_allowed(struct vcpu *v, uint16_t port, unsigned size)
     if (at + 1 > tr->limit ||
         linear_read(&p, &v->guest->mem, tr->base + at, &bits, sizeof(bits), &f))
         return false;
-    return !(bits >> port % 8 & ((1u << size) - 1));
+    return !((uint32_t)bits >> port % 8 & ((1u << size) - 1));
 }
 
 static enum exit_action string_io(struct vcpu *v, uint32_t q, struct string_access *a)
