@@ -21,14 +21,52 @@ static void put_summary(struct json_out *j, const struct abi_guest *g)
     json_str(j, "stuck", g->stuck);
 }
 
-/* Over all its vCPUs. */
-static uint64_t run_ticks(const struct call *c, unsigned guest, unsigned vcpus)
+/* Its lives: how many, and when the last one began and ended. */
+static void put_lives(struct json_out *j, const struct abi_guest *g)
 {
-    uint64_t sum = 0;
+    json_u64(j, "restarts", g->restarts);
+    json_u64(j, "short_lives", g->short_lives);
+    json_u64(j, "started_tsc", g->started_tsc);
+    json_u64(j, "stopped_tsc", g->stopped_tsc);
+    if (g->state == ABI_GUEST_RESTARTING)
+        json_u64(j, "next_start_tsc", g->next_start_tsc);
+    else
+        json_null(j, "next_start_tsc");
+}
 
-    for (unsigned i = 0; i < vcpus; i++)
-        sum += c->v->vcpu((struct api_vcpu){guest, i})->run_ticks;
-    return sum;
+/* The cores of its vCPUs, each once. */
+static void put_cores(const struct call *c, struct json_out *j, unsigned guest, unsigned vcpus)
+{
+    json_array(j, "cores");
+    for (unsigned i = 0; i < vcpus; i++) {
+        uint32_t core = c->v->vcpu((struct api_vcpu){guest, i})->core;
+        bool seen = false;
+
+        for (unsigned k = 0; k < i; k++)
+            seen |= c->v->vcpu((struct api_vcpu){guest, k})->core == core;
+        if (!seen)
+            json_u64(j, NULL, core);
+    }
+    json_end(j);
+}
+
+/* Over all its vCPUs. */
+static void put_totals(const struct call *c, struct json_out *j, unsigned guest, unsigned vcpus)
+{
+    uint64_t ticks = 0, entries = 0;
+    bool halted = true;
+
+    for (unsigned i = 0; i < vcpus; i++) {
+        const struct abi_vcpu *v = c->v->vcpu((struct api_vcpu){guest, i});
+
+        ticks += v->run_ticks;
+        entries += v->entries;
+        halted = halted && v->activity == ABI_HALTED;
+    }
+    json_u64(j, "run_ticks", ticks);
+    json_u64(j, "entries", entries);
+    json_bool(j, "halted", halted);
+    put_cores(c, j, guest, vcpus);
 }
 
 void get_guests(struct call *c, char *const *arg)
@@ -47,7 +85,8 @@ void get_guests(struct call *c, char *const *arg)
         put_summary(j, &g);
         json_u64(j, "memory", g.config.memory);
         json_u64(j, "core", g.core);
-        json_u64(j, "run_ticks", run_ticks(c, i, g.vcpu_count));
+        put_lives(j, &g);
+        put_totals(c, j, i, g.vcpu_count);
         json_end(j);
     }
     json_end(j);
@@ -140,17 +179,10 @@ void get_guest(struct call *c, char *const *arg)
     put_summary(j, &g);
     put_uptime(c, j, &g);
     json_u64(j, "exit_code", g.exit_code);
-    json_u64(j, "restarts", g.restarts);
-    json_u64(j, "started_tsc", g.started_tsc);
-    json_u64(j, "stopped_tsc", g.stopped_tsc);
-    json_u64(j, "short_lives", g.short_lives);
+    put_lives(j, &g);
     json_u64(j, "near_memory", g.near_memory);
     json_u64(j, "large_pages_split", g.large_pages_split);
     json_u64(j, "serial_bytes_lost", c->v->host->console_lost[number]);
-    if (g.state == ABI_GUEST_RESTARTING)
-        json_u64(j, "next_start_tsc", g.next_start_tsc);
-    else
-        json_null(j, "next_start_tsc");
     put_configuration(j, &g);
     put_card(j, &g);
     put_shared(j, &g.config);

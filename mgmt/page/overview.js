@@ -1,24 +1,25 @@
 // The guests and the machine at a glance.
 import {act, isPossible, reason, roleOf} from "./actions.js";
 import {api, bar, count, el, megabytes, percent, setText} from "./lib.js";
-import {rates, total} from "./rates.js";
+import {rates} from "./rates.js";
 import {factCard} from "./facts.js";
 import {restrict} from "./session.js";
 
 const SHORT = ["start", "pause", "resume", "stop"]; // the others are in the guest's own view
 
-function guestRow(guest, now, host, old, click) {
-    const {share, exits} = rates(now, old), {memory} = guest.configuration;
+// `guest` is now's answer, with the machine's uptime; `old` is the one before.
+function guestRow(guest, host, old, click) {
+    const {share, exits} = rates(guest, old), {memory} = guest;
     const href = `#/guest/${encodeURIComponent(guest.name)}`, why = reason(guest);
 
     return el("tr", {"data-guest": guest.name},
         el("th", {scope: "row"}, el("a", {href}, guest.name), guest.management ? " (management)" : ""),
         el("td", null, el("span", {class: `state ${guest.state}`}, guest.state),
-           now.halted && guest.state === "running" ? " waiting" : "", why ? `: ${why}` : ""),
-        el("td", {class: "minor"}, now.cores),
+           guest.halted && guest.state === "running" ? " waiting" : "", why ? `: ${why}` : ""),
+        el("td", {class: "minor"}, guest.cores.join(", ")),
         el("td", null, bar(share ?? 0), " ", share === null ? "..." : percent(share)),
         el("td", {class: "number minor"}, exits === null ? "..." : count(exits)),
-        el("td", {class: "number minor"}, count(now.entries)),
+        el("td", {class: "number minor"}, count(guest.entries)),
         el("td", {class: "number minor"}, String(guest.restarts)),
         el("td", {class: "minor"}, bar(memory / host.memory.total), " ", megabytes(memory)),
         el("td", {class: "actions"}, guest.management ? null : SHORT.filter((action) => isPossible(action, guest.state)).map((action) =>
@@ -103,12 +104,11 @@ export function overviewView() {
         async poll() {
             const rows = [];
 
-            for (const {name} of (await api("v1/guests")).guests) {
-                const guest = await api(`v1/guests/${encodeURIComponent(name)}`);
-                const now = {...total(guest), uptime_ms: host.uptime_ms};
+            for (const guest of (await api("v1/guests")).guests) {
+                const now = {...guest, uptime_ms: host.uptime_ms};
 
-                rows.push(guestRow(guest, now, host, old.get(name), click));
-                old.set(name, now);
+                rows.push(guestRow(now, host, old.get(guest.name), click));
+                old.set(guest.name, now);
             }
             // Keeps the keyboard focus in the table.
             const at = document.activeElement, focused = at?.closest("tr")?.dataset.guest, button = at?.dataset.do;

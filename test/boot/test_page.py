@@ -176,6 +176,11 @@ def test_overview(page, m):
     page.wait(lambda: len(page.all("[data-guest]")) == len(names), "the guests")
     assert [row.get_attribute("data-guest") for row in page.all("[data-guest]")] == names
     page.wait(lambda: "..." not in page.text("[data-guest=hog]"), "rates, of two answers")
+    # One request for all of them.
+    page.js("performance.clearResourceTimings()")
+    asked = lambda: page.js("performance.getEntriesByType('resource').map(e => new URL(e.name).pathname)")
+    page.wait(lambda: asked().count("/v1/guests") >= 2, "two more answers")
+    assert not [path for path in asked() if path.startswith("/v1/guests/")]
     host = m.get("/v1/host")
     assert host["version"] in page.text("#host") and host["build_id"][:8] in page.text("#host")
     assert len(page.all(".cores li")) == len(host["cores"])

@@ -33,6 +33,13 @@ HOST = {"version": "0", "build_id": "0" * 16, "uptime_ms": 1000, "cpu": "stand-i
         "topology": {"packages": 1, "physical_cores": 2, "threads": 2, "nodes": 1, "smt": "off", "unused_threads": []}}
 
 
+def listed(guest):
+    """A guest as the list of all has it."""
+    vcpus = guest["vcpus"]
+    sums = {"run_ticks": sum(v["run_ticks"] for v in vcpus), "entries": sum(v["entries"] for v in vcpus), "halted": all(v["halted"] for v in vcpus), "cores": sorted({v["core"] for v in vcpus})}
+    return {**{k: v for k, v in guest.items() if k not in ("configuration", "network", "vcpus")}, "memory": guest["configuration"]["memory"], **sums}
+
+
 class Api:
     """The stand-in's state, and the requests it got."""
 
@@ -87,7 +94,7 @@ class Api:
             self.guests[guest["name"]] = {**GUEST, "name": guest["name"]}
             return 201, self.guests[guest["name"]]
         if path == "/v1/guests":
-            return 200, {"guests": [{"name": n} for n in self.guests]}
+            return 200, {"guests": [listed(g) for g in self.guests.values()]}
         if method == "DELETE" and path.rsplit("/", 1)[1] in self.guests:
             del self.guests[path.rsplit("/", 1)[1]]
             return 204, None

@@ -113,7 +113,7 @@ def test_events_without_a_sign_of_life(page, api):  # noqa: F811
     page.wait(lambda: len(api.streams) == 1, "the end of the old one")
 
 
-@pytest.mark.parametrize("path, broken", [("/v1/host", {}), ("/v1/guests", {"guests": None}), ("/v1/guests/hog", {"name": "hog"})])
+@pytest.mark.parametrize("path, broken", [("/v1/host", {}), ("/v1/guests", {"guests": None}), ("/v1/guests", {"guests": [{"name": "hog"}]})])
 def test_unexpected_answer(page, api, path, broken):  # noqa: F811
     """An error in the page is shown, and does not end it."""
     page.open()

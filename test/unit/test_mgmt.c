@@ -1003,14 +1003,24 @@ static void several_vcpus(void **state)
     (void)state;
     guests[1].vcpu_count = 2;
     guests[1].core = 5;
+    guests[1].ended_by = ABI_END_REQUEST;
     for (unsigned i = 0; i < 2; i++) {
         vcpus[1][i].run_ticks = 100 + i;
+        vcpus[1][i].entries = 30 + i;
+        vcpus[1][i].activity = ABI_HALTED;
         vcpus[1][i].core = 5 + i;
         snapshots[1][i][ABI_SNAPSHOT_LAUNCH] =
             (struct abi_snapshot){.sequence = 1 + 6 * i, .kind = ABI_STATE_VMX, .vcpu = i};
     }
     assert_int_equal(GET("/v1/guests"), 200);
-    assert_non_null(strstr(body, "\"core\":5,\"run_ticks\":201"));
+    assert_non_null(strstr(body, "\"ended_by\":\"request\""));
+    assert_non_null(
+        strstr(body, "\"run_ticks\":201,\"entries\":61,\"halted\":true,\"cores\":[5,6]}"));
+    vcpus[1][0].activity = ABI_ACTIVE;
+    vcpus[1][1].core = 5;
+    assert_int_equal(GET("/v1/guests"), 200);
+    assert_non_null(strstr(body, "\"halted\":false,\"cores\":[5]}"));
+    vcpus[1][1].core = 6;
     assert_int_equal(GET("/v1/guests/hog"), 200);
     assert_non_null(strstr(body, "{\"id\":0,\"core\":5,"));
     assert_non_null(strstr(body, "{\"id\":1,\"core\":6,"));
