@@ -50,7 +50,7 @@ def test_it_ends_with_who_reads_it(command, all_the_time):
         p = follow(s, *command, stdout=subprocess.PIPE)
         assert p.stdout.readline()
         p.stdout.close()
-        assert p.wait(10) == 0 and p.stderr.read() == b""
+        assert p.wait(LIMIT) == 0 and p.stderr.read() == b""
         s.more.set()
 
 
@@ -58,7 +58,7 @@ def test_it_ends_with_who_reads_it(command, all_the_time):
 def test_it_ends_when_nothing_can_be_written(command):
     with Talking(True) as s, open("/dev/full", "wb") as full:
         p = follow(s, *command, stdout=full)
-        assert p.wait(10) == 2 and p.stderr.read() == b"bhctl: standard output: No space left on device\n"
+        assert p.wait(LIMIT) == 2 and p.stderr.read() == b"bhctl: standard output: No space left on device\n"
         assert len(s.asked) <= 2
 
 
@@ -67,7 +67,7 @@ def test_commands_end_so_too(command):
     with Other(body=b'{"guests": [{"name": "%s"}]}' % (b"x" * 200000)) as s:
         p = follow(s, *command, stdout=subprocess.PIPE)
         p.stdout.close()
-        assert p.wait(10) == 0 and p.stderr.read() == b""
+        assert p.wait(LIMIT) == 0 and p.stderr.read() == b""
 
 
 # ---- after a lost connection ----
@@ -104,7 +104,7 @@ class Kept(Other):
 
     def followed(self, streams=1):
         with self.changed:
-            assert self.changed.wait_for(lambda: self.streams >= streams, 20)
+            assert self.changed.wait_for(lambda: self.streams >= streams, LIMIT)
 
     def begin_anew(self, text):
         self.ring, self.events = text, []
@@ -287,9 +287,9 @@ def test_who_is_gone_for_long_is_given_up(kept):
         r.until("line 19")
         kept.followed()
         kept.refusing = 1000
-        kept.lose()
         start = time.monotonic()
-        assert r.ended() == 1 and "8 streams are open" in r.seen and 10 < time.monotonic() - start < 30
+        kept.lose()
+        assert r.ended() == 1 and "8 streams are open" in r.seen and time.monotonic() - start > 10
 
 
 def test_what_is_typed_meets_503(kept):
@@ -354,7 +354,7 @@ def test_a_terminal_can_always_be_left(kept, answer):
         r.until("\a")
         r.send(b"y" * 100 + b"\x1dz")
         start = time.monotonic()
-        assert r.ended() == 0 and time.monotonic() - start < 3
+        assert r.ended() == 0 and time.monotonic() - start < 9  # before any answer is given up
         assert termios.tcgetattr(r.terminal) == r.before
     kept.over.set()
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from bhctl import BHCTL, Other, Running, bare, cut, environment
+from bhctl import BHCTL, LIMIT, Other, Running, bare, cut, environment
 
 
 class Looked(Other):
@@ -81,7 +81,7 @@ def test_it_may_be_left_meanwhile(appliance):
 def test_who_was_never_there_is_not_waited_for(appliance):
     appliance.down = cut
     start = time.monotonic()
-    assert bare("top", "-n", "1", url=appliance.url)[0] == 3 and time.monotonic() - start < 10
+    assert bare("top", "-n", "1", url=appliance.url)[0] == 3 and time.monotonic() - start < 15
 
 
 def order(page):
@@ -91,7 +91,7 @@ def order(page):
 def test_keys(appliance):
     """Each key sorts at once, without another request."""
     with Running(appliance, "top", "-d", "3600", "--sort", "name", terminal=True) as t:
-        time.sleep(0.3)
+        t.until(r"\x1b\[\?1049h")  # by then it catches signals
         assert not t.seen.count("GUEST")
         t.process.send_signal(signal.SIGINT)
         assert t.ended() == 0
@@ -99,10 +99,10 @@ def test_keys(appliance):
         at = t.until(r"by cpu[^\0]*\x1b\[J")
         for _ in range(2):
             for key, by, first in (("n", "name", "busy"), ("e", "exits", "large"), ("c", "cpu", "busy"), ("m", "memory", "large")):
-                looks, before = appliance.looks, at
+                looks, before, begun = appliance.looks, at, time.monotonic()
                 t.send(key.encode())
                 at = t.until(rf"\x1b\[H[^\0]*by {by}[^\0]*\x1b\[J", at)
-                assert order(t.seen[before:at])[:2] == [first, "large" if first == "busy" else "busy"] and appliance.looks - looks <= 1
+                assert order(t.seen[before:at])[:2] == [first, "large" if first == "busy" else "busy"] and appliance.looks - looks <= 1 + (time.monotonic() - begun) // 2
         t.send(b"?")
         at = t.until(r"\x1b\[H[^\0]*by memory[^\0]*\x1b\[J", at)  # it goes on
         t.send(b"q")
@@ -125,7 +125,7 @@ def test_without_keys_it_is_shown_once(appliance):
     """Output is a terminal, but input is not, so nobody could leave it."""
     output, other = pty.openpty()
     p = subprocess.Popen([BHCTL, "top", "-d", "1"], stdin=subprocess.DEVNULL, stdout=other, stderr=other, env=environment(appliance.url))
-    assert p.wait(10) == 0
+    assert p.wait(LIMIT) == 0
     assert select.select([output], [], [], 1)[0] and os.read(output, 65536).decode().count("GUEST") == 1
     os.close(output)
     os.close(other)
