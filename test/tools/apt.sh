@@ -65,12 +65,12 @@ APT_STANZAS=$APT_RENAMED'
     { line[++n] = first ? field ":" $0 : $0; first = 0 }
     END { done() }'
 
-# Dates are not checked: packages are pinned, or as new as the mirror.
+# Dates are not checked: packages are pinned, or as new as the mirror. A mirror that fails once may answer the next time.
 apt_private() {
     apt_tool=$1
     shift
     "$apt_tool" -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$apt_state/parts" -o Dir::State::Lists="$apt_state/lists" \
         -o Dir::Cache="$apt_state/cache" -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null -o APT::Sandbox::User=root \
         -o Dir::Cache::pkgcache=pkgcache.bin -o Dir::Cache::srcpkgcache=srcpkgcache.bin \
-        -o Acquire::Check-Valid-Until=false -o Acquire::Languages=none "$@"
+        -o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false -o Acquire::Languages=none "$@"
 }

@@ -79,7 +79,7 @@ if [ "$(id -u)" != 0 ]; then
     sudo=sudo
 fi
 # Waits for another apt: another make's, or the system's own updates.
-apt="$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600"
+apt="$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3"
 install() { $apt install -y --no-install-recommends $missing 9>&-; }
 update() {
     echo "asking the mirror what there is"

@@ -6,7 +6,13 @@ set -eu
 [ $# = 1 ] || { echo "usage: linux.sh DIRECTORY" >&2; exit 2; }
 dir=$1
 here=$(cd "$(dirname "$0")" && pwd)
-[ -e "$dir/vmlinuz" ] && [ -e "$dir/initramfs" ] && [ "$dir/initramfs" -nt "$0" ] && exit 0
+is_current() { [ -e "$dir/vmlinuz" ] && [ -e "$dir/initramfs" ] && [ "$dir/initramfs" -nt "$0" ]; }
+is_current && exit 0
+# Another test may be fetching.
+mkdir -p "$dir"
+exec 9>"$dir/.lock"
+flock 9
+is_current && exit 0
 . "$here/apt.sh"
 
 for tool in apt-get dpkg-deb cpio; do
@@ -57,7 +63,6 @@ END
 chmod 755 "$root/init" "$root/bin/busybox"
 find "$root" -exec touch -h -d "@${SOURCE_DATE_EPOCH:-1700000000}" {} +
 
-mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 (cd "$root" && find . | LC_ALL=C sort | cpio --quiet --reproducible -o -H newc -R 0:0) | gzip -n9 > "$dir/initramfs.new"
 set -- "$work"/boot/vmlinuz-*
