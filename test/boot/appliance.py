@@ -17,7 +17,7 @@ import openapi
 import mkiso
 
 BUILD = os.environ.get("BULKHEAD_BUILD", "build")
-LIMIT = 180  # seconds of real time after which a run counts as hung
+LIMIT = 600  # seconds of real time after which a run counts as hung
 PROMPT = re.compile(r"[/~] # (\x1b\[6n)?\Z")  # the Linux guest's shell: BusyBox 1.37 shows / as ~ if that is HOME, and asks the terminal for the cursor position
 
 
@@ -160,6 +160,17 @@ class Appliance(Machine):
                 if condition(answer):
                     return answer
                 assert time.monotonic() < end, f"{what}: {answer}\n{self.serial()[-2000:]}"
+
+    def within(self, ms, attempt):
+        """What attempt() returns. If it fails after more than `ms` of the machine's time, that says nothing, since a limit of the server has passed: on a busy
+        computer the clients may be too slow for it. Then it is tried again."""
+        for tries in range(5, 0, -1):
+            begun = self.get("/v1/host")["uptime_ms"]
+            try:
+                return attempt()
+            except (AssertionError, OSError, http.client.HTTPException):
+                if tries == 1 or self.get("/v1/host")["uptime_ms"] - begun < ms:
+                    raise
 
     def guest(self, name):
         return self.get(f"/v1/guests/{name}")

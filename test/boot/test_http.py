@@ -102,33 +102,37 @@ def fill(m, stack, n=CONNECTIONS):
 
 def test_silent_connections(m):
     """Silent clients take all connections: the next client gets the place of the first, and the server does not keep silent ones for ever."""
-    begun = uptime_ms(m)
-    with contextlib.ExitStack() as stack:
-        silent = []
-        for _ in range(CONNECTIONS):
-            # One after another: the emulator's network makes a client that comes too soon wait for a second.
+    def attempt():
+        begun = uptime_ms(m)
+        with contextlib.ExitStack() as stack:
+            silent = []
+            for _ in range(CONNECTIONS):
+                # One after another: the emulator's network makes a client that comes too soon wait for a second.
+                with m.connect() as c:
+                    c.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                    assert c.answer()[0] == 200 and c.ended()
+                silent.append(stack.enter_context(m.connect()))
             with m.connect() as c:
-                c.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-                assert c.answer()[0] == 200 and c.ended()
-            silent.append(stack.enter_context(m.connect()))
-        with m.connect() as c:
-            c.send(GET)
-            assert c.answer()[0] == 200
-        assert silent[0].ended() and uptime_ms(m) - begun < IDLE_MS
-        assert all(c.ended() for c in silent)
-    assert IDLE_MS <= uptime_ms(m) - begun
+                c.send(GET)
+                assert c.answer()[0] == 200
+            assert silent[0].ended() and uptime_ms(m) - begun < IDLE_MS
+            assert all(c.ended() for c in silent)
+        assert IDLE_MS <= uptime_ms(m) - begun
+    m.within(IDLE_MS, attempt)
 
 
 def test_seventeenth_takes_the_place_of_the_idlest(m):
-    with contextlib.ExitStack() as stack:
-        clients = fill(m, stack)
-        clients[0].send(GET)
-        assert clients[0].answer()[0] == 200
-        fill(m, stack, 1)
-        assert clients[1].ended()
-        for c in clients[:1] + clients[2:]:
-            c.send(GET)
-            assert c.answer()[0] == 200
+    def attempt():
+        with contextlib.ExitStack() as stack:
+            clients = fill(m, stack)
+            clients[0].send(GET)
+            assert clients[0].answer()[0] == 200
+            fill(m, stack, 1)
+            assert clients[1].ended()
+            for c in clients[:1] + clients[2:]:
+                c.send(GET)
+                assert c.answer()[0] == 200
+    m.within(IDLE_MS, attempt)
 
 
 def test_reader_that_does_not_read(m):

@@ -38,8 +38,11 @@ def send(m, name, frame):
     m.wait_for(f"/v1/guests/{name}/console?format=json&from={at}", lambda c: f"> {len(frame)} bytes" in c["text"], "the frame was not sent")
 
 
-def received(m, name, wanted, start=0):
-    return [f for f in frames(m.wait_for(f"/v1/guests/{name}/console?format=json&from={start}", lambda c: any(wanted(f) for f in frames(c["text"])), f"{name} got nothing")["text"]) if wanted(f)]
+def received(m, name, wanted, start=0, least=1):
+    """The frames that it has printed, of which `least` are waited for."""
+    def those(c):
+        return [f for f in frames(c["text"]) if wanted(f)]
+    return those(m.wait_for(f"/v1/guests/{name}/console?format=json&from={start}", lambda c: len(those(c)) >= least, f"{name} got too little"))
 
 
 def ours(source, number, to=EVERYBODY):
@@ -120,8 +123,9 @@ def test_networks(m):
     send(m, "far", ours(FAR, 23))
     send(m, "far", ours(FAR, 24, CLOSED))
     send(m, "closed", ours(CLOSED, 25, FAR))
-    numbers = {name: [f[14] for f in received(m, name, lambda f: f[12:14] == OURS, before[name])] for name, last in before.items()}
-    assert numbers == {"peer": [20, 21], "evil": [22], "closed": [23, 24], "far": [25]}
+    expected = {"peer": [20, 21], "evil": [22], "closed": [23, 24], "far": [25]}
+    numbers = {name: [f[14] for f in received(m, name, lambda f: f[12:14] == OURS, before[name], len(expected[name]))] for name in before}
+    assert numbers == expected
 
 
 def test_dhcp(m):

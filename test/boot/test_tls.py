@@ -1,5 +1,6 @@
 """HTTPS: negotiation, certificates, hostile clients, and the state they leave behind."""
 import concurrent.futures
+import contextlib
 import hashlib
 import http.client
 import json
@@ -18,6 +19,7 @@ from appliance import LIMIT
 
 FINGERPRINT = r"management certificate: sha256 ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})"
 NO_RANDOM = "corei7_sandy_bridge_2600k"  # VT-x, but neither RDRAND nor RDSEED
+REQUEST_MS = 10000  # the server's limit for a request to arrive, and for a handshake
 # Permissions are tested elsewhere.
 GUESTS = {"guests": [{"name": "control", "image": "guests/control.elf", "memory": "4M", "core": 0, "weight": 200}, {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0}],
           "management": {"auth": "none"}}
@@ -523,14 +525,16 @@ def test_turned_bits_after_the_handshake(m, version, nothing_missed):
 @pytest.mark.parametrize("part", [0, 1, 5, 60, None], ids=["nothing", "one byte", "a record's head", "some", "all of the hello"])
 def test_stops_in_the_middle(m, part, nothing_missed):
     """Ten seconds, and its place is free again."""
-    before = counts(m)
-    s = plain(m)
     first = hello()
-    s.sendall(first[:len(first) if part is None else part])
-    begun = m.get("/v1/host")["uptime_ms"]
-    ended(s)
-    wait_counts(m, lambda c: c[1] == before[1] + 1, "the failure is not counted")
-    assert 8000 <= m.get("/v1/host")["uptime_ms"] - begun < 20000
+
+    def attempt():
+        before, begun = counts(m), m.get("/v1/host")["uptime_ms"]
+        s = plain(m)
+        s.sendall(first[:len(first) if part is None else part])
+        ended(s)
+        wait_counts(m, lambda c: c[1] == before[1] + 1, "the failure is not counted")
+        assert 8000 <= m.get("/v1/host")["uptime_ms"] - begun < 20000
+    m.within(20000, attempt)
     assert_healthy(m)
 
 
@@ -554,23 +558,24 @@ def test_sixteen_half_open(m, nothing_missed):
 
 def test_all_connections_taken(m):
     """A seventeenth client gets the place of an idle one; if all are busy it gets an error, over TLS too."""
-    open_ones = []
-    for _ in range(16):
-        c = m.connect()
-        c.send(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
-        assert c.answer()[0] == 200
-        open_ones.append(c)
-    with connect(m) as s:
-        assert get(s, "/healthz")[0] == 200
-        assert open_ones.pop(0).ended()
-        for c in open_ones:
-            c.send(b"GET /heal")
-        s.sendall(b"GET /heal")
-        with connect(m) as refused:
-            status, body = answer(refused, None, None)
-            assert status == 503 and b"16 connections are" in body
-    for c in open_ones:
-        c.__exit__()
+    def attempt():
+        with contextlib.ExitStack() as stack:
+            open_ones = []
+            for _ in range(16):
+                c = stack.enter_context(m.connect())
+                c.send(b"GET /healthz HTTP/1.1\r\nHost: bulkhead\r\n\r\n")
+                assert c.answer()[0] == 200
+                open_ones.append(c)
+            with connect(m) as s:
+                assert get(s, "/healthz")[0] == 200
+                assert open_ones.pop(0).ended()
+                for c in open_ones:
+                    c.send(b"GET /heal")
+                s.sendall(b"GET /heal")
+                with connect(m) as refused:
+                    status, body = answer(refused, None, None)
+                    assert status == 503 and b"16 connections are" in body
+    m.within(REQUEST_MS, attempt)
     assert_healthy(m)
 
 
@@ -587,11 +592,13 @@ def test_no_slot_is_lost(m, nothing_missed):
         if n % 3 == 0:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         s.close()
-    open_ones = [connect(m) for _ in range(14)]
-    for s in open_ones:
-        assert get(s, "/healthz")[0] == 200
-    for s in open_ones:
-        s.close()
+
+    def attempt():
+        with contextlib.ExitStack() as stack:
+            open_ones = [stack.enter_context(connect(m)) for _ in range(14)]
+            for s in open_ones:
+                assert get(s, "/healthz")[0] == 200
+    m.within(REQUEST_MS, attempt)
     assert_healthy(m)
 
 
@@ -611,7 +618,17 @@ def second(m):
 @each_version
 def test_twenty_at_once(m, version, nothing_missed):
     """Far more handshakes than can be computed soon. Each client is answered, or refused within two seconds; none hears nothing for ten, and what has begun
-    is finished."""
+    is finished. On a busy computer clients may come too late, or notice too late what they have got: three tries."""
+    for _ in range(2):
+        with contextlib.suppress(AssertionError):
+            twenty_at_once(m, version)
+            break
+    else:
+        twenty_at_once(m, version)
+    assert_healthy(m)
+
+
+def twenty_at_once(m, version):
     turn = threading.Lock()
 
     def one(_):
@@ -633,7 +650,6 @@ def test_twenty_at_once(m, version, nothing_missed):
         # A second more, as the clock has only whole ones.
         assert end - begun <= 2 + 1 and heard == end if answered is None else heard - begun < 10 and answered == b"HTTP/1.1 200 OK", clients
     assert 4 <= sum(c[3] is not None for c in clients) < 20, clients
-    assert_healthy(m)
 
 
 # ---- the certificate ----
