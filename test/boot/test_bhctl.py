@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import third_party
-from bhctl import BHCTL, COMMANDS, ECHO, Other, bare, environment
+from bhctl import BHCTL, COMMANDS, ECHO, LIMIT, Other, bare, environment
 
 
 # ---- usage, without an appliance ----
@@ -201,7 +201,7 @@ def test_cut_answers_are_asked_for_again():
 
 def test_nobody_reads():
     with Other(body=b'{"text":"' + b"x" * 1000000 + b'"}') as s, open("/dev/full", "wb") as full:
-        r = subprocess.run([BHCTL, "log", "--json"], stdout=full, stderr=subprocess.PIPE, env=environment(url=s.url), timeout=60, check=False)
+        r = subprocess.run([BHCTL, "log", "--json"], stdout=full, stderr=subprocess.PIPE, env=environment(url=s.url), timeout=LIMIT, check=False)
         assert r.returncode == 2 and b"standard output" in r.stderr
 
 
@@ -226,6 +226,6 @@ def test_options_that_are_no_text(tmp_path, option):
     module = ["--module", os.fsencode(tmp_path / "f")] if option == "module-args" else []
     with Other(404) as s:
         for value in (b"a\xffb", b"\xc3", b"uart,\x80"):
-            r = subprocess.run([BHCTL, "deploy", *([] if option == "image" else [tmp_path / "f"]), *name, *module, "--" + option, value], capture_output=True, timeout=60, check=False, env=environment(s.url))
+            r = subprocess.run([BHCTL, "deploy", *([] if option == "image" else [tmp_path / "f"]), *name, *module, "--" + option, value], capture_output=True, timeout=LIMIT, check=False, env=environment(s.url))
             assert r.returncode == 2 and r.stderr == f"bhctl: --{option}: is not UTF-8\n".encode(), r.stderr
     assert s.asked == []

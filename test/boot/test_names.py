@@ -8,6 +8,8 @@ import threading
 
 import pytest
 
+from appliance import LIMIT
+
 PREFIX = "52:42:48:00:00"
 MGMT = bytes.fromhex("524248000000")
 US = bytes.fromhex("524248000001")
@@ -48,7 +50,7 @@ class Server(threading.Thread):
         def find():
             return next((m for m in (re.search(pattern, d) for d in self.received) if m), None)
         with self.change:
-            assert self.change.wait_for(find, 60), (pattern, self.received[-10:])
+            assert self.change.wait_for(find, LIMIT), (pattern, self.received[-10:])
             return find()
 
 
@@ -208,10 +210,14 @@ def test_dhcp_is_told_the_host_name(m):
         c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: kettle\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
         m.wait_serial("management address", at)
     sent = {}
-    for f in frames(m.get(f"/v1/guests/wire/console?format=json&from={start}")["text"]):
-        options = dhcp_options(f)
-        sent.setdefault(options.get(53), options)
-    assert sent[b"\x03"][12] == b"kettle", sent  # DHCPREQUEST, host name
+
+    def requested(c):
+        for f in frames(c["text"]):
+            options = dhcp_options(f)
+            sent.setdefault(options.get(53), options)
+        return b"\x03" in sent  # DHCPREQUEST
+    m.wait_for(f"/v1/guests/wire/console?format=json&from={start}", requested, "no request was seen")
+    assert sent[b"\x03"][12] == b"kettle", sent  # host name
 
 
 def test_time(m):

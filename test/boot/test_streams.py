@@ -24,7 +24,7 @@ class Stream:
     """A client that reads an endless answer and decodes its chunks."""
 
     def __init__(self, m, path, headers="", version="1.1"):
-        self.s = socket.create_connection(("127.0.0.1", m.port), timeout=60)
+        self.s = socket.create_connection(("127.0.0.1", m.port), timeout=LIMIT)
         self.s.sendall(with_token(f"GET {path} HTTP/{version}\r\nHost: x\r\n{headers}\r\n".encode(), m.token))
         self.raw = b""
         while b"\r\n\r\n" not in self.raw:

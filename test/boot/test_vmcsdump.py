@@ -16,7 +16,7 @@ LAYOUT = {"revision": "0x2b", "fields": [{"encoding": "0x681e", "offset": 16, "s
 
 
 def run(*args, stdin=b""):
-    r = subprocess.run([f"{BUILD}/vmcsdump", *map(str, args)], input=stdin, capture_output=True, timeout=60)
+    r = subprocess.run([f"{BUILD}/vmcsdump", *map(str, args)], input=stdin, capture_output=True, timeout=600)
     return r.returncode, r.stdout.decode(), r.stderr.decode()
 
 
