@@ -266,6 +266,7 @@ def test_upload_that_stalls(page, api, tmp_path):  # noqa: F811
     limit(page, "stallMs", 1500)
     submit(page)
     page.wait(lambda: "nothing has got through for 2 s" in page.text("#image-error"), "that it does not get on")
+    limit(page, "stallMs", 60000)
     api.go.set()
     api.special["PUT /v1/images/large-large.elf"] = lambda _: (502, None)  # not from the appliance: no JSON in it
     submit(page)

@@ -269,5 +269,7 @@ def test_management_starts_anew(page, m):  # noqa: F811
     page.wait(lambda: "trying again" in page.text(".status") or page.text(".status") == "connecting ...", "that it is gone")
     page.wait(lambda: page.text(".status").startswith("connected"), "the connection")
     limit(page, "quietMs", 40000)
+    limit(page, "answerMs", 8000)
+    page.wait(lambda: page.text(".status").startswith("connected"), "that it still is, or is again")
     page.keys("echo after all that" + Keys.ENTER)
     page.wait(lambda: "\nafter all that\n" in terminal_text(page), "the guest's answer")
