@@ -337,8 +337,9 @@ def test_top_once(m):
     out = says(m, "top", "-n", "1", "-d", "1", "--sort", "name")
     assert re.match(r"up .*, by name\ncores  0 .*\n\nGUEST ", out)
     assert re.findall(r"^(\w+) +running", out, re.M) == ["echo", "hog", "idle", "mgmt"]
-    rows = {g["name"]: g for g in json.loads(says(m, "top", "-n", "1", "-d", "1", "--json"))}
-    assert 80 < rows["hog"]["cpu_percent"] <= 101 and rows["idle"]["cpu_percent"] < 20 and rows["hog"]["exits_per_second"] > 0
+    # Over a longer time: the counters are not all read at one moment.
+    rows = {g["name"]: g for g in json.loads(says(m, "top", "-n", "1", "-d", "5", "--json"))}
+    assert 80 < rows["hog"]["cpu_percent"] <= 120 and rows["idle"]["cpu_percent"] < 20 and rows["hog"]["exits_per_second"] > 0
     assert says(m, "top", "-n2", "-d1").count("GUEST") == 2
 
 
