@@ -41,7 +41,7 @@ def m(start_on_both, tmp_path_factory):
     return m
 
 
-def run(m, name, command, pattern, limit=300):
+def run(m, name, command, pattern, limit=appliance.LIMIT):
     """Types a command and waits for its answer; the match."""
     at = len(m.serial())
     m.type(name, command + "\n")
