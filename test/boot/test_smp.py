@@ -12,7 +12,7 @@ def test_guest_of_ours(start_on_both):
     """Both at once: one core for each vCPU, by x2APIC; and two for each core, by xAPIC."""
     m = start_on_both(CONFIG, cpus=4)
     for name, apic in (("four", "x2APIC"), ("two", "xAPIC")):
-        m.wait_serial(rf"guest {name}: (stopped|crashed): .*")
+        m.wait_serial(rf"guest {name}: (stopped|crashed): .*", limit=1800)
         guest = m.wait_state(name, "stopped")
         text = m.get(f"/v1/guests/{name}/console?format=json")["text"]
         assert f"smp: 4 vCPUs, {apic}" in text and "smp: 0 wrong" in text, text
