@@ -100,8 +100,8 @@ void hostmem_account(struct abi_memory *m)
 
     spin_lock(&lock);
     mem_totals(map, bytes);
-    m->largest_free = mem_largest(map, PAGE_SIZE_2M);
     spin_unlock(&lock);
+    m->largest_free = hostmem_largest(); /* by itself: others may wait for the lock */
     m->free = bytes[MEM_FREE];
     m->host = bytes[MEM_HOST];
     m->modules = bytes[MEM_MODULE];

@@ -21,10 +21,10 @@ static void insert(struct mem_map *m, unsigned at, const struct mem_range *r)
     m->count++;
 }
 
-static void drop(struct mem_map *m, unsigned at)
+static void drop(struct mem_map *m, unsigned at, unsigned n)
 {
-    m->count--;
-    memmove(&m->ranges[at], &m->ranges[at + 1], (m->count - at) * sizeof(m->ranges[0]));
+    m->count -= n;
+    memmove(&m->ranges[at], &m->ranges[at + n], (m->count - at) * sizeof(m->ranges[0]));
 }
 
 /* The first range that ends after `base`. */
@@ -66,22 +66,30 @@ static void carve(struct mem_map *m, uint64_t base, uint64_t end)
             r->size = r_end - end;
             i++;
         } else {
-            drop(m, i);
+            drop(m, i, 1);
         }
     }
 }
 
-/* Range `at` has changed: merges it with the next and the previous one if they match. */
+static bool are_one(const struct mem_range *a, const struct mem_range *b)
+{
+    return range_end(a) == b->base && same_owner(a, b);
+}
+
+/* Range `at` has changed: merges it with the next and the previous one if they match. Moves the
+ * ranges after it only once: others may wait. */
 static void join_neighbours(struct mem_map *m, unsigned at)
 {
-    for (unsigned i = at + 1; i-- > (at ? at - 1 : 0);) {
-        struct mem_range *a = &m->ranges[i], *b = a + 1;
+    unsigned first = at, last = at;
 
-        if (i + 1 < m->count && range_end(a) == b->base && same_owner(a, b)) {
-            a->size += b->size;
-            drop(m, i + 1);
-        }
-    }
+    if (at + 1 < m->count && are_one(&m->ranges[at], &m->ranges[at + 1]))
+        last++;
+    if (at && are_one(&m->ranges[at - 1], &m->ranges[at]))
+        first--;
+    if (first == last)
+        return;
+    m->ranges[first].size = range_end(&m->ranges[last]) - m->ranges[first].base;
+    drop(m, first + 1, last - first);
 }
 
 /* Kinds that may be freed later, when they may lie in the middle of a merged range. */
@@ -134,8 +142,8 @@ int mem_add(struct mem_map *m, uint64_t base, uint64_t size, enum mem_owner_kind
     return 0;
 }
 
-/* Takes `r` out of range `at`, which is free and holds it. Moves the ranges after it only once:
- * others may wait. */
+/* Takes `r` out of range `at`, which is free and holds it. Moves the ranges after it only once too.
+ */
 static void take(struct mem_map *m, unsigned at, const struct mem_range *r)
 {
     struct mem_range *free = &m->ranges[at];
@@ -154,16 +162,14 @@ static void take(struct mem_map *m, unsigned at, const struct mem_range *r)
     join_neighbours(m, at);
 }
 
-/* The highest aligned base in `r` where `size` bytes fit into [from, limit), or 0. */
+/* The highest aligned base in `r`, which is free, where `size` bytes fit into [from, limit), or 0.
+ */
 static uint64_t fit(const struct mem_range *r, uint64_t size, uint64_t align, uint64_t from,
                     uint64_t limit)
 {
-    uint64_t floor, end, base;
+    uint64_t floor = max_u64(max_u64(r->base, from), 1ull << 20);
+    uint64_t end = min_u64(range_end(r), limit), base;
 
-    if (r->kind != MEM_FREE || r->size < size)
-        return 0;
-    floor = max_u64(max_u64(r->base, from), 1ull << 20);
-    end = min_u64(range_end(r), limit);
     if (end < size || end - size < floor)
         return 0;
     base = align_down(end - size, align);
@@ -184,8 +190,12 @@ int mem_alloc_in(struct mem_map *m, uint64_t size, uint64_t align, uint64_t from
     if (!has_room(m, is_loose(kind)))
         return -E_NOSPC;
     for (unsigned i = m->count; i > 0; i--) {
-        uint64_t base = fit(&m->ranges[i - 1], size, align, from, limit);
+        const struct mem_range *r = &m->ranges[i - 1];
+        uint64_t base;
 
+        if (r->kind != MEM_FREE || r->size < size) /* most of them */
+            continue;
+        base = fit(r, size, align, from, limit);
         if (!base)
             continue;
         take(m, i - 1,
@@ -199,12 +209,18 @@ int mem_alloc_in(struct mem_map *m, uint64_t size, uint64_t align, uint64_t from
 
 int mem_free(struct mem_map *m, hpa_t base, uint64_t size)
 {
-    const struct mem_range *r = mem_find(m, base);
+    unsigned at = first_after(m, base.v);
+    struct mem_range *r = at < m->count && m->ranges[at].base <= base.v ? &m->ranges[at] : NULL;
 
     if (!r || size == 0 || base.v % PAGE_SIZE || size % PAGE_SIZE || r->kind == MEM_FREE ||
         r->kind == MEM_RESERVED || size > range_end(r) - base.v)
         return -E_INVAL;
     m->loose -= is_loose(r->kind);
+    if (r->base == base.v && r->size == size) {
+        *r = (struct mem_range){.base = base.v, .size = size, .kind = MEM_FREE};
+        join_neighbours(m, at);
+        return 0;
+    }
     set_range(m, &(struct mem_range){.base = base.v, .size = size, .kind = MEM_FREE});
     return 0;
 }
