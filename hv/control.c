@@ -363,13 +363,14 @@ static bool go_on_with_long(struct vcpu *v, int64_t *result)
 {
     struct job *j = &v->guest->life.job;
     const struct vcpu_gprs *r = &v->regs, *made = &long_call.regs;
+    uint64_t until = core_close(core_get(v->entity.core));
 
     if (!job_is_there(j)) {
         long_call.regs = *r;
         job_begin(j, v->guest->number, answer_long, v);
     }
-    if (!job_go_on(j, core_get(v->entity.core)->due) || r->rax != made->rax ||
-        r->rbx != made->rbx || r->rcx != made->rcx || r->rdx != made->rdx)
+    if (!job_go_on(j, until) || r->rax != made->rax || r->rbx != made->rbx || r->rcx != made->rcx ||
+        r->rdx != made->rdx)
         return false;
     *result = long_call.result;
     return true;
@@ -381,7 +382,7 @@ static __attribute__((noinline)) enum exit_action answer_management(struct vcpu 
 
     if (!is_long(v->regs.rax))
         result = answer(v, &v->regs);
-    else if (!go_on_with_long(v, &result))
+    else if (arch_tsc() >= v->closes || !go_on_with_long(v, &result))
         return EXIT_RESUME;
     v->regs.rax = (uint64_t)result;
     return v->stop ? EXIT_STOP : EXIT_SKIP;

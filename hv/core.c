@@ -25,7 +25,7 @@ static bool wake_from_halt(struct core *c, struct vcpu *v, uint64_t until)
     uint64_t now = arch_tsc(), due = irqchip_next_deadline(p, v->number), next = due;
 
     /* Devices do long work in steps. */
-    while (now >= next && now < until && !__atomic_load_n(&v->stop, __ATOMIC_RELAXED)) {
+    while (now >= next && now + RUN_CLOSE < until && !__atomic_load_n(&v->stop, __ATOMIC_RELAXED)) {
         exit_timers(v, now);
         if (vcpu_wakes(v)) {
             abi_histogram_add(&v->stats->wake_late, now - due);
@@ -149,6 +149,7 @@ static enum vcpu_yield enter(struct core *c, struct vcpu *v, uint64_t until)
 {
     enum vcpu_yield y;
 
+    v->closes = until - min_u64(until, RUN_CLOSE);
     __atomic_store_n(&c->inside, v, __ATOMIC_SEQ_CST);
     y = virt_backend()->run(v, until);
     __atomic_store_n(&c->inside, NULL, __ATOMIC_SEQ_CST);
@@ -216,6 +217,8 @@ static void run_entity(struct core *c, const struct sched_decision *d, uint64_t 
         c->alone_until = start + c->alone;
     c->due = d->until;
     c->ran = e;
+    if (__builtin_expect(c->put_off != 0, 0) && core_chore_goes_first(c, start))
+        return;
     until = min_u64(d->until, max_u64(until, c->alone_until));
     if (e->vcpu)
         run_vcpu(c, e->vcpu, start, until);

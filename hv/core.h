@@ -38,6 +38,7 @@ struct core {
         uint64_t next_nic, next_console;
         unsigned turn;    /* the chore that goes first */
         unsigned waiting; /* bits of enum chore: to be considered in the next pass */
+        bool first;       /* one of them is done in the next pass: it has waited too long */
         bool served;      /* a request was served in this pass */
     } chores;
     struct abi_core *stats; /* shared page */
@@ -69,6 +70,11 @@ void core_ask(struct entity *e, uint32_t request);
 /* True if work of `ticks` fits before another entity needs the core, or has been put off too long.
  * *since is 0 at first, then the time of the first delay. Owning core. */
 bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since);
+/* From then on nothing long begins in the present slice, see RUN_CLOSE. Owning core. */
+static inline uint64_t core_close(const struct core *c)
+{
+    return c->due - min_u64(c->due, RUN_CLOSE);
+}
 /* Sets that ration, in microseconds of each millisecond. Boot core, before core_run(). */
 void core_ration_requests(uint32_t us);
 

@@ -14,6 +14,8 @@
 #define PUT_OFF_US      100u
 /* Measured, in ticks: the longest chore. */
 #define CHORE_TICKS     1900u
+/* What must be left of a slice in which one goes first: it may exceed it a little. */
+#define CHORE_ROOM      1000u
 
 static uint32_t requests_us;
 static uint64_t reboot_at = NEVER; /* atomic; written once */
@@ -157,17 +159,41 @@ static void do_chore(struct core *c, enum chore chore)
     }
 }
 
+bool core_chore_goes_first(struct core *c, uint64_t now)
+{
+    bool fits = now + CHORE_ROOM <= c->due && !c->ran->sched.params.guaranteed;
+    uint32_t patience = fits ? PATIENCE_US : LATE_PATIENCE_US;
+
+    c->chores.first = now - c->put_off >= micros_to_ticks(patience);
+    return c->chores.first;
+}
+
+/* At the end of a slice a chore would add to what the slice is late. */
+static bool has_time_for_chore(struct core *c, uint64_t now)
+{
+    bool wanted = now + CHORE_TICKS > c->due || now < c->alone_until;
+
+    if (!wanted || c->chores.first) {
+        c->put_off = 0;
+        c->chores.first = false;
+        return true;
+    }
+    if (c->put_off == 0)
+        c->put_off = now;
+    return false;
+}
+
 /* Returns when to look again. */
 static uint64_t do_chores(struct core *c, uint64_t now)
 {
     struct chores *k = &c->chores;
-    bool wanted = now + CHORE_TICKS > c->due || now < c->alone_until;
     uint64_t again = NEVER;
 
     k->waiting = chores_waiting(c, now);
-    if (!k->waiting)
+    if (!k->waiting) {
         c->put_off = 0;
-    else if (core_has_time_if(c, wanted, now, &c->put_off)) {
+        k->first = false;
+    } else if (has_time_for_chore(c, now)) {
         unsigned behind = k->waiting >> k->turn << k->turn;
         unsigned chore = (unsigned)__builtin_ctz(behind ? behind : k->waiting);
 

@@ -6,15 +6,9 @@
 #include "hv/exit.h"
 #include "hv/hostmem.h"
 
-/* Longer work waits until no other entity needs the core, but at most this long: with short slices
- * that time may never come. */
-#define PATIENCE_US      1000u
-/* The same in a pass that already comes late from a slice: most passes do not, and both delays
- * together would be too long. */
-#define LATE_PATIENCE_US 20000u
 /* A core is woken for a request that comes this shortly before its ration opens: it may already
  * have looked. */
-#define ASK_MARGIN_US    50u
+#define ASK_MARGIN_US 50u
 
 static struct core *cores; /* arch_core_count() of them */
 static uint32_t ready;
@@ -141,21 +135,16 @@ void core_ask(struct entity *e, uint32_t request)
         core_wake(e->core);
 }
 
-bool core_has_time_if(const struct core *c, bool wanted, uint64_t now, uint64_t *since)
+bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
 {
-    if (wanted) {
+    uint64_t now = arch_tsc(), patience = now > core_close(c) ? LATE_PATIENCE_US : PATIENCE_US;
+
+    if (now + ticks > c->due) {
         if (*since == 0)
             *since = now;
-        if (now - *since < micros_to_ticks(now > c->due ? LATE_PATIENCE_US : PATIENCE_US))
+        if (now - *since < micros_to_ticks(patience))
             return false;
     }
     *since = 0;
     return true;
-}
-
-bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since)
-{
-    uint64_t now = arch_tsc();
-
-    return core_has_time_if(c, now + ticks > c->due, now, since);
 }

@@ -28,8 +28,12 @@ static inline bool vcpu_wakes(const struct vcpu *v)
     return (irqchip_pending(v->platform, v->number) && !v->deaf) || vcpu_takes_nmi(v);
 }
 
-/* core_mailbox.c. Like core_has_time(); `wanted`: another entity needs the core. */
-bool core_has_time_if(const struct core *c, bool wanted, uint64_t now, uint64_t *since);
+/* Longer work waits until no other entity needs the core, but at most this long: with short slices
+ * that time may never come. */
+#define PATIENCE_US      1000u
+/* The same in a pass that already comes late from a slice, or soon will: most passes do not, and
+ * both delays together would be too long. */
+#define LATE_PATIENCE_US 20000u
 
 /* Increments core_ready_count(). */
 void core_count_ready(void);
@@ -58,5 +62,8 @@ void core_set_up_work(struct core *c);
 void core_note_slice_end(struct core *c, uint64_t now);
 /* Handles what other cores left here and what has come due. Most passes find neither. */
 void core_attend(struct core *c, uint64_t back);
+/* A slice has been chosen and begins now. True: a chore has waited too long, and is done in the
+ * next pass, before the entity runs: not in one that may come late already. */
+bool core_chore_goes_first(struct core *c, uint64_t now);
 /* Charges for a request served in this pass: the whole way from a guest and back. */
 void core_charge_request(struct core *c, uint64_t back, uint64_t now);

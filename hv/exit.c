@@ -8,9 +8,20 @@ const struct io_bus *exit_ports(struct vcpu *v)
     return &v->platform->bus;
 }
 
+/* What an access has made due; shortly before the end of a run that waits for the next one. */
+static inline void serve_devices(const struct vcpu *v)
+{
+    struct platform *p = v->platform;
+
+    if (__builtin_expect(v->exit->tsc >= v->closes, 0))
+        platform_set_event(p, platform_deadline(p));
+    else
+        platform_timers(p);
+}
+
 void exit_ports_done(struct vcpu *v)
 {
-    platform_timers(v->platform);
+    serve_devices(v);
     platform_leave(v->platform, v->number);
 }
 
@@ -63,7 +74,7 @@ enum exit_action exit_port_out(struct vcpu *v, uint16_t port, unsigned size, uin
     } else if (size != 1 || io_region(&p->bus, port)) { /* otherwise nothing has changed */
         p->clock.now = v->exit->tsc;
         io_out(&p->bus, port, size, value);
-        platform_timers(p);
+        serve_devices(v);
     }
     if (v->stop)
         return EXIT_STOP;

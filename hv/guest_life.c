@@ -155,6 +155,8 @@ bool guest_waits_for_vcpus(const struct guest *g)
 /* The longest time its next step takes. */
 static uint64_t step_ticks(const struct guest *g)
 {
+    if (job_is_there(&g->life.job))
+        return RUN_CLOSE; /* it pauses at once when that is left */
     switch (g->life.phase) {
     case GUEST_CLEARING:
     case GUEST_COPYING:
@@ -171,12 +173,12 @@ void guest_advance(struct guest *g, uint64_t until)
     if (g->life.phase == GUEST_HELD_BACK)
         guest_begin_start(g);
     while (is_on_its_way(g) && arch_tsc() < until) {
-        if (job_is_there(&g->life.job))
-            (void)job_go_on(&g->life.job, until);
-        else if (core_has_time(c, step_ticks(g), &g->life.put_off))
-            one_step(g);
-        else
+        if (!core_has_time(c, step_ticks(g), &g->life.put_off))
             __builtin_ia32_pause(); /* another entity is about to run */
+        else if (job_is_there(&g->life.job))
+            (void)job_go_on(&g->life.job, min_u64(until, core_close(c)));
+        else
+            one_step(g);
     }
 }
 

@@ -94,10 +94,16 @@ struct vcpu {
     bool waits;         /* the CPU can wait in the guest's HLT: run() takes a halted vCPU */
     uint64_t woke_at;   /* when it last left HLT inside run() */
     uint64_t wake_late; /* for that, not counted yet: ticks after its timer was due; NEVER */
+    uint64_t closes;    /* absolute: its run is about to end, see RUN_CLOSE */
     bool spins;         /* its run has ended because it waits in a loop for another vCPU */
     bool stop;          /* leave the run loop, never enter again. Atomic */
     struct stuck stuck;
 };
+
+/* This many ticks before a run or a slice ends, nothing long begins any more: an access to a device
+ * that must be decoded, a device's work, a job. What is put off costs no time: the core needs about
+ * as long to choose the next entity, which would have to wait for it. */
+#define RUN_CLOSE       400u
 
 #define VCPU_IPI_VECTOR 0xffu
 #define VCPU_IPI_SIPI   (1u << 8)

@@ -82,7 +82,8 @@ def test_one_that_storms(m):
         at = m.wait_serial(r"control: second \d+, periods 1000, missed \d+,", after=at).end()
     assert set(re.findall(r"control: second \d+, periods 1000, missed (\d+),", m.serial())) == {"0"}
     late = [k["slice_late_max_ticks"] for k in m.get("/v1/host")["cores"]]
-    assert max(late) < 2200, late  # 1945 and 2015 were seen
+    print("slices end late by at most", late)
+    assert max(late) < 2000, late
     assert m.guest("other")["state"] == "running"
 
 

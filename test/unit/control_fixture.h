@@ -70,6 +70,7 @@ static void fixture_guest(unsigned number, uint32_t state)
     g->vcpus[0].guest = g;
     g->vcpus[0].entity = (struct entity){.guest = g, .vcpu = &g->vcpus[0]};
     g->vcpus[0].stats = &stats[number];
+    g->vcpus[0].closes = NEVER;
     g->vcpus[0].snapshots = snapshots[number];
     g->complete = true;
     g->config.devices = DEV_UART;

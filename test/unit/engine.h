@@ -642,10 +642,12 @@ static int64_t probe_field(struct vcpu *v, uint64_t row)
     (void)v;
     return (int64_t)row;
 }
+static uint64_t snapshot_ticks; /* that one takes */
 static void snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
 {
     struct abi_snapshot *s = &v->snapshots[slot];
 
+    time_goes_to(present() + snapshot_ticks);
     at_home(v);
     assert_true(fake_of(v)->made);
     assert_int_equal(s->guest, v->guest->number);
@@ -841,7 +843,7 @@ static int64_t call(uint64_t function, uint64_t b, uint64_t c, uint64_t d)
     int64_t r;
 
     self = v->entity.core;
-    core_get(self)->due = NEVER;
+    core_get(self)->due = v->closes = NEVER;
     do {
         v->regs = (struct vcpu_gprs){.rax = function, .rbx = b, .rcx = c, .rdx = d};
         r = control_call(v);

@@ -169,6 +169,7 @@ static int fixture(void **ctx)
     v->platform = &guest.platform;
     v->backend = &backend;
     v->exit = &record;
+    v->closes = NEVER;
     v->stats = &stats;
     backend.vcpu = v;
     backend.vmcb = &vmcb;

@@ -46,6 +46,23 @@ static void test_out(void **ctx)
     assert_string_equal(stopped, "exit 3");
 }
 
+/* The PIT's interrupt has come due: OUT delivers it, except shortly before the end of a run. */
+static void test_out_at_the_end(void **ctx)
+{
+    (void)ctx;
+    (void)x86_port_out(v, PIT_PORT, 1);
+    (void)x86_port_out(v, PIT_PORT, 1);
+    record.tsc = v->closes = guest.platform.next_event + 1;
+    assert_int_equal(x86_port_out(v, UART, 1), EXIT_SKIP);
+    assert_int_equal(written, 1);
+    assert_true(guest.platform.next_event <= record.tsc);
+    assert_false(irqchip_pending(v->platform, 0));
+    v->closes++;
+    (void)x86_port_out(v, UART, 1);
+    assert_int_equal(written, 2);
+    assert_true(guest.platform.next_event > record.tsc);
+}
+
 static struct string_access outs(bool rep)
 {
     return (struct string_access){
@@ -69,6 +86,22 @@ static void test_outs(void **ctx)
     v->regs.rsi = 0x104;
     assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
     assert_memory_equal(console + 5, "ol", 2);
+}
+
+/* Shortly before the end of a run none begins: the guest repeats it in its next run. */
+static void test_outs_at_the_end(void **ctx)
+{
+    struct string_access a = outs(true);
+
+    (void)ctx;
+    v->regs.rcx = 2;
+    v->closes = record.tsc;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_RESUME);
+    assert_int_equal(v->regs.rcx, 2);
+    assert_int_equal(written, 0);
+    v->closes++;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_int_equal(written, 2);
 }
 
 /* A string instruction that exceeds its time is interrupted, and resumes from its registers. */
@@ -269,7 +302,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_in, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_out, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_out_at_the_end, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_outs, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_outs_at_the_end, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_outs_is_left, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_outs_in_single_steps, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_outs_is_interrupted, fixture_vcpu, fixture_end),

@@ -110,6 +110,20 @@ static void writes(const char *hex, uint64_t offset, unsigned size)
     assert_int_equal(device.size, size);
 }
 
+/* Shortly before the end of a run nothing is done: the guest repeats the access in its next run. */
+static void test_at_the_end(void **ctx)
+{
+    (void)ctx;
+    v->closes = record.tsc;
+    v->regs.rax = 7;
+    assert_int_equal(execute("a3 08 00 d0 fe", 8, true), EXIT_RESUME);
+    assert_int_equal(device.writes + device.reads, 0);
+    assert_int_equal(get(8), 0);
+    v->closes++;
+    writes("a3 08 00 d0 fe", 8, 4);
+    assert_int_equal(get(8), 7);
+}
+
 static void test_loads(void **ctx)
 {
     (void)ctx;
@@ -618,6 +632,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_watched, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_at_the_end, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_loads, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_loads_64, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_stores, setup, fixture_end),

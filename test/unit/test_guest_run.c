@@ -140,6 +140,22 @@ static void test_timer(void **ctx)
     assert_in_range(entries, 51, 102);
 }
 
+/* Shortly before the end of a run no device's work begins: it is left for the next one. */
+static void test_work_at_the_end(void **ctx)
+{
+    (void)ctx;
+    start_pit();
+    clock_now += PERIOD + 1;
+    state.enter = computes;
+    v->closes = clock_now;
+    assert_int_equal(x86_run(v, clock_now + RUN_CLOSE), VCPU_YIELD_SLICE);
+    assert_int_equal(entries, 0);
+    assert_int_equal(interrupts, 0);
+    v->closes = clock_now + 1;
+    assert_int_equal(x86_run(v, clock_now + RUN_CLOSE + 1), VCPU_YIELD_SLICE);
+    assert_int_equal(interrupts, 1);
+}
+
 /* A guest that sleeps between interrupts: its core waits in the guest's HLT. */
 static void sleep_for_50(void (*start)(void))
 {
@@ -250,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_ends_a_run, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_timer, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_work_at_the_end, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_sleeper, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_sleeper_with_apic, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_apic_wake_undone, setup, fixture_end),

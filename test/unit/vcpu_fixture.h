@@ -115,6 +115,7 @@ static int fixture_vcpu(void **ctx)
     v->platform = &guest.platform;
     v->backend = &state;
     v->exit = &record;
+    v->closes = NEVER;
     v->stats = &stats;
     record.rip = RIP;
     record.tsc = 2000;

@@ -66,6 +66,8 @@ enum vcpu_yield x86_run(struct vcpu *v, uint64_t until)
             return VCPU_YIELD_KICK;
         next = irqchip_next_deadline(p, v->number); /* whoever makes it earlier kicks this core */
         if (now >= next) {
+            if (now >= v->closes)
+                return VCPU_YIELD_SLICE;
             exit_timers(v, now);
             next = irqchip_next_deadline(p, v->number);
             if (next <= now)
