@@ -161,7 +161,9 @@ static void do_chore(struct core *c, enum chore chore)
 
 bool core_chore_goes_first(struct core *c, uint64_t now)
 {
-    bool fits = now + CHORE_ROOM <= c->due && !c->ran->sched.params.guaranteed;
+    const struct entity *e = c->ran;
+    bool wakes = e->vcpu && e->vcpu->halted;
+    bool fits = now + CHORE_ROOM <= c->due && !wakes && !e->sched.params.guaranteed;
     uint32_t patience = fits ? PATIENCE_US : LATE_PATIENCE_US;
 
     c->chores.first = now - c->put_off >= micros_to_ticks(patience);
