@@ -310,6 +310,7 @@ check: deps-check $(GEN) $(BUILD)/gen/entry_rules.h
 	@$(CPPCHECK) -Imgmt/include -imgmt/tools -imgmt/bhctl mgmt
 	@echo "cppcheck: ok"
 	@test/tools/tidy.sh "$(filter-out $(NO_DEPS),$(KERNEL_CFLAGS)) -Wa,-I$(BUILD)/gen" $(KERNEL_C) $(TRIALS_C)
+	@test/tools/tidy.sh "$(subst ",\",$(call unquoted,$(filter-out $(NO_DEPS),$(KERNEL_CFLAGS) $(SVM_STATE))))" $(SVM_C)
 	@test/tools/tidy.sh "$(call unquoted,$(filter-out $(NO_DEPS),$(MGMT_CFLAGS) $(WARN)))" $(MGMT_C) $(DECODE_C) $(GUEST_BOOT_C)
 	@test/tools/tidy.sh "$(call unquoted,$(filter-out $(NO_DEPS),$(FREESTANDING) $(WARN)))" $(GUEST_C)
 	@test/tools/tidy.sh "$(call unquoted,$(HOST_FLAGS))" $(HOST_C)
