@@ -116,6 +116,20 @@ static void set_range(struct mem_map *m, const struct mem_range *r)
     join_neighbours(m, at);
 }
 
+static void count_bytes(struct mem_map *m)
+{
+    memset(m->bytes, 0, sizeof(m->bytes));
+    for (unsigned i = 0; i < m->count; i++)
+        m->bytes[m->ranges[i].kind] += m->ranges[i].size;
+}
+
+static void change_kind(struct mem_map *m, uint64_t size, enum mem_owner_kind from,
+                        enum mem_owner_kind to)
+{
+    m->bytes[from] -= size;
+    m->bytes[to] += size;
+}
+
 int mem_add(struct mem_map *m, uint64_t base, uint64_t size, enum mem_owner_kind kind,
             unsigned guest)
 {
@@ -139,6 +153,7 @@ int mem_add(struct mem_map *m, uint64_t base, uint64_t size, enum mem_owner_kind
     r.base = base;
     r.size = end - base;
     set_range(m, &r);
+    count_bytes(m);
     return 0;
 }
 
@@ -201,6 +216,7 @@ int mem_alloc_in(struct mem_map *m, uint64_t size, uint64_t align, uint64_t from
         take(m, i - 1,
              &(struct mem_range){.base = base, .size = size, .kind = kind, .guest = guest});
         m->loose += is_loose(kind);
+        change_kind(m, size, MEM_FREE, kind);
         *out = hpa(base);
         return 0;
     }
@@ -216,6 +232,7 @@ int mem_free(struct mem_map *m, hpa_t base, uint64_t size)
         r->kind == MEM_RESERVED || size > range_end(r) - base.v)
         return -E_INVAL;
     m->loose -= is_loose(r->kind);
+    change_kind(m, size, r->kind, MEM_FREE);
     if (r->base == base.v && r->size == size) {
         *r = (struct mem_range){.base = base.v, .size = size, .kind = MEM_FREE};
         join_neighbours(m, at);
@@ -245,19 +262,12 @@ const struct mem_range *mem_find(const struct mem_map *m, hpa_t a)
 
 uint64_t mem_total(const struct mem_map *m, enum mem_owner_kind kind)
 {
-    uint64_t total = 0;
-
-    for (unsigned i = 0; i < m->count; i++)
-        if (m->ranges[i].kind == kind)
-            total += m->ranges[i].size;
-    return total;
+    return m->bytes[kind];
 }
 
 void mem_totals(const struct mem_map *m, uint64_t bytes[MEM_KINDS])
 {
-    memset(bytes, 0, MEM_KINDS * sizeof(*bytes));
-    for (unsigned i = 0; i < m->count; i++)
-        bytes[m->ranges[i].kind] += m->ranges[i].size;
+    memcpy(bytes, m->bytes, sizeof(m->bytes));
 }
 
 uint64_t mem_largest(const struct mem_map *m, uint64_t align)

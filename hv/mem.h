@@ -35,6 +35,7 @@ struct mem_map {
     struct mem_range ranges[MEM_RANGES_MAX];
     unsigned count;
     unsigned loose; /* allocations of MEM_GUEST, MEM_FOR_GUEST, MEM_REGION and MEM_IMAGE */
+    uint64_t bytes[MEM_KINDS]; /* of each kind: others wait while the map is searched */
 };
 
 /* Adds a range of the firmware's map (later calls override the overlapped part of earlier ones: add

@@ -20,6 +20,8 @@ static void add(uint64_t base, uint64_t size, enum mem_owner_kind kind)
  * joined. */
 static void check_invariants(void)
 {
+    uint64_t bytes[MEM_KINDS] = {0};
+
     for (unsigned i = 0; i < map.count; i++) {
         const struct mem_range *r = &map.ranges[i];
 
@@ -31,7 +33,10 @@ static void check_invariants(void)
             assert_false(p->base + p->size == r->base && p->kind == r->kind &&
                          p->guest == r->guest);
         }
+        bytes[r->kind] += r->size;
     }
+    for (unsigned i = 0; i < MEM_KINDS; i++)
+        assert_int_equal(mem_total(&map, (enum mem_owner_kind)i), bytes[i]);
 }
 
 static int setup(void **state)
