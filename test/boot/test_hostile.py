@@ -6,8 +6,7 @@ import pytest
 import hostile
 
 LATE = 2000  # ticks by which a slice of the guest with the guarantee may overrun its end: 100 us
-LATE_CORE = 2400  # the same for all slices of its core
-LATE_MAKING = 2800  # while guests are also made and deleted all the time
+LATE_CORE = 2800  # the same for all slices of its core: what a long step exceeds the last 400 by, the way out, and a wait for another core's lock. 2224 was seen
 WRONG = "PANIC|isolation audit failed|is not mine"
 
 
@@ -18,8 +17,7 @@ def test_guarantees_hold(start, cpus):
     assert all(periods == hostile.PERIODS for periods, *_ in found.values()), found
     assert {name: missed for name, (_, missed, *_) in found.items()} == dict.fromkeys(hostile.ROUNDS, 0), found
     assert max(own for _, _, own, _ in found.values()) <= LATE, found
-    assert found["all"][3] <= LATE_CORE, found  # the worst on its core, over all rounds so far and the starts before them
-    assert found["anything"][3] <= LATE_MAKING, found
+    assert found["anything"][3] <= LATE_CORE, found  # the worst on its core, over all rounds and the starts before them; guests are also made and deleted in the last
     m.wait_serial(r"usurper: done")
     calls, done, wrong, seen = map(int, re.search(r"usurper: calls made (\d+), done (\d+), wrong (\d+), seen (\d+)\n", m.serial()).groups())
     assert 30000 <= calls <= seen and 1000 < done < calls and wrong == 0, (calls, done, wrong, seen)
