@@ -104,6 +104,25 @@ static void test_outs_at_the_end(void **ctx)
     assert_int_equal(written, 2);
 }
 
+/* But not what the guest debugs: its traps would come once more. */
+static void test_debugged_outs_at_the_end(void **ctx)
+{
+    struct string_access a = outs(true);
+
+    (void)ctx;
+    v->closes = record.tsc;
+    v->regs.rcx = 2;
+    state.dr7 = DR7_RESET | 1;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_DONE);
+    assert_int_equal(written, 2);
+    state.dr7 = DR7_RESET;
+    state.rflags |= RFLAGS_TF;
+    v->regs.rcx = 2;
+    assert_int_equal(x86_string_io(v, &a, NEVER), EXIT_RESUME);
+    assert_int_equal(v->regs.rcx, 1);
+    assert_int_equal(state.trap_due, DR6_BS);
+}
+
 /* A string instruction that exceeds its time is interrupted, and resumes from its registers. */
 static void test_outs_is_left(void **ctx)
 {
@@ -305,6 +324,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_out_at_the_end, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_outs, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_outs_at_the_end, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_debugged_outs_at_the_end, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_outs_is_left, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_outs_in_single_steps, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_outs_is_interrupted, fixture_vcpu, fixture_end),

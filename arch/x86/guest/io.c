@@ -148,8 +148,8 @@ enum exit_action x86_string_io(struct vcpu *v, const struct string_access *a, ui
     };
     enum exit_action action;
 
-    if (v->exit->tsc >= v->closes)
-        return EXIT_RESUME; /* the guest repeats it in its next run */
+    if (x86_puts_off(v))
+        return EXIT_RESUME;
     x86_read_paging(v, rflags, &s.paging);
     read_operand(v, rflags, &s, a);
     s.bus = exit_ports(v);

@@ -375,8 +375,8 @@ enum exit_action x86_mmio(struct vcpu *v, const struct memory_access *m, uint64_
     uint64_t rflags;
     enum exit_action a;
 
-    if (__builtin_expect(v->exit->tsc >= v->closes, 0))
-        return EXIT_RESUME; /* the guest repeats it in its next run */
+    if (x86_puts_off(v))
+        return EXIT_RESUME;
     begin(&w, v, m);
     rflags = w.rflags;
     a = x86_fetch(v, &w.space);

@@ -186,6 +186,15 @@ static inline bool x86_steps(const struct vcpu *v, uint64_t rflags)
     return (rflags & RFLAGS_TF) && !(vcpu_get_debugctl(v) & DEBUGCTL_BTF);
 }
 
+/* The run is about to end, see RUN_CLOSE: the guest repeats what it has just begun, in its next
+ * run. But not what it debugs: a breakpoint on the instruction would come twice, as RF is gone, and
+ * in Bochs the trap of a step that was not made. */
+static inline bool x86_puts_off(const struct vcpu *v)
+{
+    return __builtin_expect(v->exit->tsc >= v->closes, 0) && !x86_watches(v) &&
+           !x86_steps(v, vcpu_get_rflags(v));
+}
+
 /* Something comes between this iteration of a string instruction and the next one, or its time is
  * up. `watches`: x86_watches(). */
 static inline bool x86_string_ends(const struct vcpu *v, uint64_t rflags, bool watches,
