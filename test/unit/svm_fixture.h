@@ -5,22 +5,9 @@
 #undef VCPU_STATE
 #define VCPU_STATE "test/unit/svm_state.h"
 #include "arch/x86/guest/task_switch.h"
-#include "arch/x86/guest/vcpu_state.h"
-#include "hv/exit.h"
-#include "hv/fmt.h"
-#include "hv/lib.h"
 #include "hv/panic.h"
-#include "test/unit/pc_host.h"
+#include "test/unit/guest_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define MEMORY  0x10000u
-#define TSC_HZ  1000000000ull
 #define RIP     0x1230u
 #define TABLES  0x8000u /* page tables of 64-bit mode: one to one */
 #define CODE_32 0xc9bu
@@ -28,27 +15,10 @@
 #define DATA_32 0xc93u
 
 struct svm_core_model svm_core_model;
-static struct guest guest;
-static struct vcpu *const v = &guest.vcpus[0];
 static struct svm_vcpu backend;
 static struct vmcb vmcb;
-static struct abi_exit record;
-static uint32_t apic_registers[LAPIC_PAGE / 4];
-static struct abi_vcpu stats;
-static char stopped[ABI_TEXT_MAX];
 static struct task_switch switched; /* the last that was asked for */
 static jmp_buf panicked;
-
-void vcpu_stop(struct vcpu *who, enum abi_guest_state as, const char *format, ...)
-{
-    va_list ap;
-
-    assert_true(as == ABI_GUEST_STOPPED || as == ABI_GUEST_CRASHED);
-    va_start(ap, format);
-    (void)fmt_v(stopped, sizeof(stopped), format, ap);
-    va_end(ap);
-    who->stop = true;
-}
 
 _Noreturn void panic(const char *format, ...)
 {
@@ -92,20 +62,6 @@ const struct svm_caps *svm_caps_common(void)
     return &caps;
 }
 
-static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
-{
-    (void)subleaf;
-    return leaf == CPUID_EXTENDED + 8 ? (struct cpuid_regs){.eax = 40 | 48 << 8}
-                                      : (struct cpuid_regs){leaf, ~0u, ~0u, ~0u};
-}
-
-static int fixture_end(void **ctx)
-{
-    (void)ctx;
-    free(guest.mem.base);
-    return 0;
-}
-
 /* 32-bit protected mode at CPL 0, flat, without paging. */
 static void reset_state(void)
 {
@@ -146,35 +102,14 @@ static void enter_long_mode(void)
 
 static int fixture(void **ctx)
 {
-    struct platform_host host = pc_host;
-    static const struct cpuid_env env = {
-        .host = host_cpuid, .tsc_hz = TSC_HZ, .xcr0 = 7, .apic = true, .vcpus = 1};
-
     (void)ctx;
-    memset(&guest, 0, sizeof(guest));
     memset(&backend, 0, sizeof(backend));
-    memset(&record, 0, sizeof(record));
     memset(&svm_core_model, 0, sizeof(svm_core_model));
-    stopped[0] = 0;
-    /* Exactly as large as the guest, so that the sanitizer sees an access beyond it. */
-    guest.mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
-    memset(guest.mem.base, 0, MEMORY);
-    guest.platform.vcpus = 1;
-    guest.platform.lapic[0].regs = apic_registers;
-    assert_int_equal(platform_init(&guest.platform,
-                                   DEV_PIC | DEV_PIT | DEV_UART | DEV_EXIT | DEV_APIC, 1000, TSC_HZ,
-                                   0, MEMORY, &host),
-                     0);
-    v->guest = &guest;
-    v->platform = &guest.platform;
-    v->backend = &backend;
-    v->exit = &record;
-    v->closes = NEVER;
-    v->stats = &stats;
+    fixture_guest(&pc_host, DEV_PIC | DEV_PIT | DEV_UART | DEV_EXIT | DEV_APIC, &backend,
+                  &backend.x86);
     backend.vcpu = v;
     backend.vmcb = &vmcb;
     backend.deadline = UINT64_MAX;
-    x86_reset(&backend.x86, &env);
     reset_state();
     return 0;
 }

@@ -9,6 +9,7 @@
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/panic.h"
+#include "test/unit/x87.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -113,18 +114,6 @@ static int setup(void **state)
         vmx_lazy_reset(&backends[i].lazy);
     }
     return 0;
-}
-
-static uint16_t x87_control(void)
-{
-    uint16_t v;
-
-    __asm__ volatile("fnstcw %0" : "=m"(v));
-    return v;
-}
-static void set_x87_control(uint16_t v)
-{
-    __asm__ volatile("fldcw %0" ::"m"(v));
 }
 
 /* SDM 3A "Processor State Following Power-up, Reset, or INIT", of FNINIT where they differ. */

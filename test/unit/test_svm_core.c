@@ -15,6 +15,7 @@
 #include "arch/x86/svm/vmrun.h"
 #include "hv/hostmem.h"
 #include "hv/log.h"
+#include "test/unit/x87.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -397,19 +398,6 @@ static void waits(void **state)
 }
 
 /* ---- lazy registers ---- */
-
-static uint16_t x87_control(void)
-{
-    uint16_t value;
-
-    __asm__ volatile("fnstcw %0" : "=m"(value));
-    return value;
-}
-
-static void set_x87_control(uint16_t value)
-{
-    __asm__ volatile("fldcw %0" ::"m"(value));
-}
 
 static void each_has_its_own(void **state)
 {

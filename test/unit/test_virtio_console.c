@@ -36,13 +36,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    free(mem.base);
-    return 0;
-}
-
 static void desc(unsigned q, unsigned i, uint64_t address, uint32_t length, unsigned flags)
 {
     put_desc(DESC(q) + 16 * i, address, length, flags, (i + 1) % SIZE);
@@ -289,7 +282,7 @@ static void absent(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, virtio_fixture_end)
     const struct CMUnitTest tests[] = {
         TEST(ports),         TEST(odd_messages),  TEST(output),       TEST(input),
         TEST(simple_driver), TEST(configuration), TEST(broken_rings), TEST(absent),

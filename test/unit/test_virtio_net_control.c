@@ -83,13 +83,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    free(mem.base);
-    return 0;
-}
-
 static void desc(unsigned i, uint64_t address, uint32_t length, unsigned flags)
 {
     put_desc(DESC + 16ull * i, address, length, flags, i + 1);
@@ -340,7 +333,7 @@ static void test_told(void **state)
     }
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, virtio_fixture_end)
 
 int main(void)
 {

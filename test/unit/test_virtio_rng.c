@@ -49,13 +49,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    free(mem.base);
-    return 0;
-}
-
 static void desc(unsigned i, uint64_t address, uint32_t length, unsigned flags)
 {
     put_desc(DESC + 16ull * i, address, length, flags, i + 1);
@@ -172,7 +165,7 @@ static void absent(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, virtio_fixture_end)
     const struct CMUnitTest tests[] = {
         TEST(fills), TEST(rate), TEST(exhaustion), TEST(bad_buffers), TEST(absent),
     };

@@ -54,13 +54,6 @@ static int setup_mmio(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    free(mem.base);
-    return 0;
-}
-
 static void run(void)
 {
     for (unsigned i = 0; pci_bus.deadline == 0; i++) {
@@ -350,8 +343,8 @@ static void mmio_broken_ring(void **state)
 
 int main(void)
 {
-#define LEGACY(f) cmocka_unit_test_setup_teardown(f, setup_legacy, teardown)
-#define MMIO(f)   cmocka_unit_test_setup_teardown(f, setup_mmio, teardown)
+#define LEGACY(f) cmocka_unit_test_setup_teardown(f, setup_legacy, virtio_fixture_end)
+#define MMIO(f)   cmocka_unit_test_setup_teardown(f, setup_mmio, virtio_fixture_end)
     const struct CMUnitTest tests[] = {
         LEGACY(legacy_identity), LEGACY(legacy_queue),   LEGACY(legacy_outside_of_memory),
         LEGACY(legacy_messages), LEGACY(modern_driver),  MMIO(mmio_identity),

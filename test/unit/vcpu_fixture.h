@@ -1,43 +1,13 @@
 /* A vCPU of a guest with memory and all devices, over test/unit/vcpu_state.h. */
 #pragma once
 
-#include "arch/x86/guest/vcpu_state.h"
-#include "hv/exit.h"
-#include "hv/fmt.h"
-#include "hv/lib.h"
-#include "test/unit/pc_host.h"
+#include "test/unit/guest_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
+#define RIP 0x1234u
 
-#include <cmocka.h>
-
-#define MEMORY 0x10000u
-#define TSC_HZ 1000000000ull
-#define RIP    0x1234u
-
-static struct guest guest;
-static struct vcpu *const v = &guest.vcpus[0];
 static struct fake_state state;
-static struct abi_exit record;
-static uint32_t apic_registers[LAPIC_PAGE / 4];
-static struct abi_vcpu stats;
-static char stopped[ABI_TEXT_MAX];
 static char console[16];
 static unsigned written;
-
-void vcpu_stop(struct vcpu *who, enum abi_guest_state as, const char *format, ...)
-{
-    va_list ap;
-
-    assert_true(as == ABI_GUEST_STOPPED || as == ABI_GUEST_CRASHED);
-    va_start(ap, format);
-    (void)fmt_v(stopped, sizeof(stopped), format, ap);
-    va_end(ap);
-    who->stop = true;
-}
 
 static bool others_go_on; /* the other vCPUs of the guest */
 bool vcpu_halt_deaf(struct vcpu *who)
@@ -77,49 +47,21 @@ static void on_exit_port(void *ctx, uint32_t code)
     vcpu_stop(v, ABI_GUEST_STOPPED, "exit %u", code);
 }
 
-static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
-{
-    (void)subleaf;
-    return leaf == CPUID_EXTENDED + 8 ? (struct cpuid_regs){.eax = 40 | 48 << 8}
-                                      : (struct cpuid_regs){leaf, ~0u, ~0u, ~0u};
-}
-
 /* Flat 32-bit protected mode at CPL 0, interrupts on. */
 static int fixture_vcpu(void **ctx)
 {
     struct platform_host host = pc_host;
-    static const struct cpuid_env env = {
-        .host = host_cpuid, .tsc_hz = TSC_HZ, .xcr0 = 7, .apic = true, .vcpus = 1};
 
     (void)ctx;
     host.console = on_console;
     host.reset = host.power_off = on_reset;
     host.exit = on_exit_port;
-    memset(&guest, 0, sizeof(guest));
     memset(&state, 0, sizeof(state));
-    memset(&record, 0, sizeof(record));
-    memset(&stats, 0, sizeof(stats));
-    stopped[0] = 0;
     written = 0;
-    /* Exactly as large as the guest, so that the sanitizer sees an access beyond it. */
-    guest.mem = (struct gmem){.base = aligned_alloc(4096, MEMORY), .size = MEMORY};
-    memset(guest.mem.base, 0, MEMORY);
-    guest.platform.vcpus = 1;
-    guest.platform.lapic[0].regs = apic_registers;
-    assert_int_equal(
-        platform_init(&guest.platform,
-                      DEV_PIC | DEV_PIT | DEV_RTC | DEV_UART | DEV_RESET | DEV_EXIT | DEV_APIC,
-                      1000, TSC_HZ, 0, MEMORY, &host),
-        0);
-    v->guest = &guest;
-    v->platform = &guest.platform;
-    v->backend = &state;
-    v->exit = &record;
-    v->closes = NEVER;
-    v->stats = &stats;
+    fixture_guest(&host, DEV_PIC | DEV_PIT | DEV_RTC | DEV_UART | DEV_RESET | DEV_EXIT | DEV_APIC,
+                  &state, &state.x86);
     record.rip = RIP;
     record.tsc = 2000;
-    x86_reset(&state.x86, &env);
     state.xcr0_allowed = 7;
     state.rflags = RFLAGS_FIXED | RFLAGS_IF;
     state.cr0 = CR0_PE | CR0_NE | CR0_ET;
@@ -132,13 +74,6 @@ static int fixture_vcpu(void **ctx)
     for (unsigned i = 0; i <= SEGMENT_GS; i++)
         state.segment[i] = (struct segment){0, UINT32_MAX, 0x93 | SEGMENT_RIGHTS_DB};
     state.segment[SEGMENT_CS].rights = 0x9b | SEGMENT_RIGHTS_DB;
-    return 0;
-}
-
-static int fixture_end(void **ctx)
-{
-    (void)ctx;
-    free(guest.mem.base);
     return 0;
 }
 

@@ -15,13 +15,21 @@ static struct gmem mem;
 static uint16_t virtio_window;           /* the device's ports */
 static void (*virtio_after_write)(void); /* after each write to a register; NULL: nothing */
 
-/* The guest's memory, all zero. Freed by the caller: mem.base. */
+/* The guest's memory, all zero. Freed by virtio_fixture_end(), or by the caller: mem.base. */
 static inline void virtio_fixture_memory(uint64_t size)
 {
     mem = (struct gmem){.base = aligned_alloc(4096, size), .size = size};
     if (!mem.base)
         abort();
     memset(mem.base, 0, size);
+}
+
+/* A teardown. */
+static inline int virtio_fixture_end(void **state)
+{
+    (void)state;
+    free(mem.base);
+    return 0;
 }
 
 /* Starts the PC's bus with one device on it, and makes this its master. */
