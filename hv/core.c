@@ -149,7 +149,7 @@ static enum vcpu_yield enter(struct core *c, struct vcpu *v, uint64_t until)
 {
     enum vcpu_yield y;
 
-    v->closes = until - min_u64(until, RUN_CLOSE);
+    v->closes = run_closes(until);
     __atomic_store_n(&c->inside, v, __ATOMIC_SEQ_CST);
     y = virt_backend()->run(v, until);
     __atomic_store_n(&c->inside, NULL, __ATOMIC_SEQ_CST);

@@ -73,7 +73,7 @@ bool core_has_time(const struct core *c, uint64_t ticks, uint64_t *since);
 /* From then on nothing long begins in the present slice, see RUN_CLOSE. Owning core. */
 static inline uint64_t core_close(const struct core *c)
 {
-    return c->due - min_u64(c->due, RUN_CLOSE);
+    return run_closes(c->due);
 }
 /* Sets that ration, in microseconds of each millisecond. Boot core, before core_run(). */
 void core_ration_requests(uint32_t us);

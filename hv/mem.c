@@ -225,8 +225,8 @@ int mem_alloc_in(struct mem_map *m, uint64_t size, uint64_t align, uint64_t from
 
 int mem_free(struct mem_map *m, hpa_t base, uint64_t size)
 {
-    unsigned at = first_after(m, base.v);
-    struct mem_range *r = at < m->count && m->ranges[at].base <= base.v ? &m->ranges[at] : NULL;
+    const struct mem_range *r = mem_find(m, base);
+    unsigned at;
 
     if (!r || size == 0 || base.v % PAGE_SIZE || size % PAGE_SIZE || r->kind == MEM_FREE ||
         r->kind == MEM_RESERVED || size > range_end(r) - base.v)
@@ -234,7 +234,8 @@ int mem_free(struct mem_map *m, hpa_t base, uint64_t size)
     m->loose -= is_loose(r->kind);
     change_kind(m, size, r->kind, MEM_FREE);
     if (r->base == base.v && r->size == size) {
-        *r = (struct mem_range){.base = base.v, .size = size, .kind = MEM_FREE};
+        at = (unsigned)(r - m->ranges);
+        m->ranges[at] = (struct mem_range){.base = base.v, .size = size, .kind = MEM_FREE};
         join_neighbours(m, at);
         return 0;
     }

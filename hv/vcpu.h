@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hv/abi/control.h"
+#include "hv/lib.h"
 #include "hv/pc/platform.h"
 #include "hv/sched.h"
 #include "hv/stuck.h"
@@ -103,7 +104,11 @@ struct vcpu {
 /* This many ticks before a run or a slice ends, nothing long begins any more: an access to a device
  * that must be decoded, a device's work, a job. What is put off costs no time: the core needs about
  * as long to choose the next entity, which would have to wait for it. */
-#define RUN_CLOSE       400u
+#define RUN_CLOSE 400u
+static inline uint64_t run_closes(uint64_t until)
+{
+    return until - min_u64(until, RUN_CLOSE);
+}
 
 #define VCPU_IPI_VECTOR 0xffu
 #define VCPU_IPI_SIPI   (1u << 8)
