@@ -64,6 +64,24 @@ static inline void put_le64(void *at, uint64_t v)
     memcpy(at, &v, sizeof(v));
 }
 
+/* Copies into a ring of `size` bytes, a power of two, from its byte number `at` on, and out of it.
+ * n <= size. */
+static inline void ring_write(void *ring, size_t size, uint64_t at, const void *bytes, size_t n)
+{
+    size_t offset = at & (size - 1), first = n < size - offset ? n : size - offset;
+
+    memcpy((uint8_t *)ring + offset, bytes, first);
+    memcpy(ring, (const uint8_t *)bytes + first, n - first);
+}
+
+static inline void ring_read(const void *ring, size_t size, uint64_t at, void *bytes, size_t n)
+{
+    size_t offset = at & (size - 1), first = n < size - offset ? n : size - offset;
+
+    memcpy(bytes, (const uint8_t *)ring + offset, first);
+    memcpy((uint8_t *)bytes + first, ring, n - first);
+}
+
 static inline bool bytes_are_zero(const uint8_t *bytes, size_t n)
 {
     while (n && !bytes[n - 1])

@@ -50,10 +50,8 @@ struct abi_ring *log_ring(void)
 static void ring_put(const char *s, size_t n)
 {
     struct abi_ring *r = log_ring();
-    size_t at = r->written & (ABI_LOG_RING_SIZE - 1), first = min_u64(n, ABI_LOG_RING_SIZE - at);
 
-    memcpy(r->data + at, s, first);
-    memcpy(r->data, s + first, n - first);
+    ring_write(r->data, ABI_LOG_RING_SIZE, r->written, s, n);
     __atomic_store_n(&r->written, r->written + n, __ATOMIC_RELEASE);
 }
 
@@ -73,16 +71,6 @@ void log_console_grew(void)
         wake_core_0();
 }
 
-static void copy_in(struct log_queue *q, uint32_t at, const void *bytes, size_t n)
-{
-    size_t first;
-
-    at %= QUEUE_SIZE;
-    first = min_u64(n, QUEUE_SIZE - at);
-    memcpy(q->bytes + at, bytes, first);
-    memcpy(q->bytes, (const uint8_t *)bytes + first, n - first);
-}
-
 static void queue_put(struct log_queue *q, const struct serial_record *r, const char *text,
                       uint32_t size)
 {
@@ -92,8 +80,8 @@ static void queue_put(struct log_queue *q, const struct serial_record *r, const 
         __atomic_store_n(&q->lost, q->lost + 1, __ATOMIC_RELAXED);
         return;
     }
-    copy_in(q, q->head, r, sizeof(*r));
-    copy_in(q, q->head + (uint32_t)sizeof(*r), text, r->length);
+    ring_write(q->bytes, QUEUE_SIZE, q->head, r, sizeof(*r));
+    ring_write(q->bytes, QUEUE_SIZE, q->head + sizeof(*r), text, r->length);
     __atomic_store_n(&q->head, q->head + (uint32_t)sizeof(*r) + r->length, __ATOMIC_RELEASE);
 }
 
@@ -339,22 +327,13 @@ int log_start(uint64_t lost_bytes[ABI_GUESTS_MAX])
     return 0;
 }
 
-static void copy_out(const struct log_queue *q, uint32_t at, void *bytes, size_t n)
-{
-    size_t first;
-
-    at %= QUEUE_SIZE;
-    first = min_u64(n, QUEUE_SIZE - at);
-    memcpy(bytes, q->bytes + at, first);
-    memcpy((uint8_t *)bytes + first, q->bytes, n - first);
-}
-
 static bool queue_take(struct log_queue *q, struct serial_record *r, char text[SERIAL_LINE_MAX])
 {
     if (q->tail == __atomic_load_n(&q->head, __ATOMIC_ACQUIRE))
         return false;
-    copy_out(q, q->tail, r, sizeof(*r));
-    copy_out(q, q->tail + (uint32_t)sizeof(*r), text, min_u64(r->length, SERIAL_LINE_MAX));
+    ring_read(q->bytes, QUEUE_SIZE, q->tail, r, sizeof(*r));
+    ring_read(q->bytes, QUEUE_SIZE, q->tail + sizeof(*r), text,
+              min_u64(r->length, SERIAL_LINE_MAX));
     __atomic_store_n(&q->tail, q->tail + (uint32_t)sizeof(*r) + r->length, __ATOMIC_RELEASE);
     return true;
 }

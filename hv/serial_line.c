@@ -55,23 +55,6 @@ void serial_line_init(struct serial_line *l, uint64_t hz, uint64_t lost_bytes[SE
 
 /* ---- the root's lines ---- */
 
-static void copy_in(struct serial_line *l, const void *bytes, size_t n)
-{
-    size_t at = l->head % SERIAL_QUEUE, first = min_u64(n, SERIAL_QUEUE - at);
-
-    memcpy(l->queue + at, bytes, first);
-    memcpy(l->queue, (const uint8_t *)bytes + first, n - first);
-    l->head += (uint32_t)n;
-}
-
-static void copy_out(const struct serial_line *l, uint32_t from, void *bytes, size_t n)
-{
-    size_t at = from % SERIAL_QUEUE, first = min_u64(n, SERIAL_QUEUE - at);
-
-    memcpy(bytes, l->queue + at, first);
-    memcpy((uint8_t *)bytes + first, l->queue, n - first);
-}
-
 void serial_line_put(struct serial_line *l, const struct serial_record *r, const char *text)
 {
     if (r->length > SERIAL_LINE_MAX ||
@@ -79,8 +62,9 @@ void serial_line_put(struct serial_line *l, const struct serial_record *r, const
         l->lost++;
         return;
     }
-    copy_in(l, r, sizeof(*r));
-    copy_in(l, text, r->length);
+    ring_write(l->queue, SERIAL_QUEUE, l->head, r, sizeof(*r));
+    ring_write(l->queue, SERIAL_QUEUE, l->head + sizeof(*r), text, r->length);
+    l->head += (uint32_t)sizeof(*r) + r->length;
 }
 
 static void end_line(struct serial_line *l, size_t n)
@@ -91,22 +75,15 @@ static void end_line(struct serial_line *l, size_t n)
     l->out_sent = 0;
 }
 
-static void take_record(struct serial_line *l, const struct serial_record *r)
-{
-    copy_out(l, l->tail + (uint32_t)sizeof(*r), l->out, r->length);
-    l->tail += (uint32_t)sizeof(*r) + r->length;
-    end_line(l, r->length);
-}
-
 bool serial_line_take(struct serial_line *l, char text[SERIAL_LINE_MAX], size_t *n)
 {
     struct serial_record r;
 
     if (l->head == l->tail)
         return false;
-    copy_out(l, l->tail, &r, sizeof(r));
+    ring_read(l->queue, SERIAL_QUEUE, l->tail, &r, sizeof(r));
     *n = min_u64(r.length, SERIAL_LINE_MAX);
-    copy_out(l, l->tail + (uint32_t)sizeof(r), text, *n);
+    ring_read(l->queue, SERIAL_QUEUE, l->tail + sizeof(r), text, *n);
     l->tail += (uint32_t)sizeof(r) + r.length;
     return true;
 }
@@ -191,10 +168,8 @@ static bool copy_chunk(const struct serial_feed *f, const struct serial_source *
                        size_t n)
 {
     const struct abi_ring *r = f->source.ring;
-    size_t at = f->at & (ABI_CONSOLE_RING_SIZE - 1), first = min_u64(n, ABI_CONSOLE_RING_SIZE - at);
 
-    memcpy(out, r->data + at, first);
-    memcpy(out + first, r->data, n - first);
+    ring_read(r->data, ABI_CONSOLE_RING_SIZE, f->at, out, n);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return __atomic_load_n(&r->written, __ATOMIC_RELAXED) - f->at <= ABI_CONSOLE_RING_SIZE &&
            is_same(f, s);
@@ -337,13 +312,14 @@ static bool serve_before(struct serial_line *l, const struct serial_record *r, u
 bool serial_line_step(struct serial_line *l, uint64_t now)
 {
     struct serial_record r;
+    size_t n;
 
     if (l->out_sent < l->out_length)
         return false;
     if (l->head != l->tail) {
-        copy_out(l, l->tail, &r, sizeof(r));
-        if (!serve_before(l, &r, now))
-            take_record(l, &r);
+        ring_read(l->queue, SERIAL_QUEUE, l->tail, &r, sizeof(r));
+        if (!serve_before(l, &r, now) && serial_line_take(l, l->out, &n))
+            end_line(l, n);
         return true;
     }
     if (l->lost) {

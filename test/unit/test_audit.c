@@ -67,7 +67,7 @@ static int audited(unsigned perm, enum mem_owner_kind first, unsigned owner,
     ranges[1] = (struct mem_range){
         .base = AT + PAGE_SIZE, .size = PAGE_SIZE_2M - PAGE_SIZE, .kind = second, .guest = HERE};
     assert_int_equal(npt_init(&t, false, take_page, NULL), 0);
-    assert_int_equal(npt_map(&t, gpa(AT), hpa(AT), PAGE_SIZE_2M, perm), 0);
+    assert_int_equal(nested_map(&t, gpa(AT), hpa(AT), PAGE_SIZE_2M, perm), 0);
     rc = audit_nested(&guest, &t, backend ? is_backends : NULL, text, sizeof(text));
     assert_int_equal(rc != 0, text[0] != 0);
     while (used)

@@ -65,7 +65,7 @@ static int teardown(void **state)
 
 static int map(uint64_t g, uint64_t h, uint64_t size, unsigned perm)
 {
-    return ept_map(&ept, gpa(g), hpa(h), size, perm);
+    return nested_map(&ept.tree, gpa(g), hpa(h), size, perm);
 }
 
 static void expect(uint64_t at, uint64_t g, uint64_t h, uint64_t size, unsigned perm)
@@ -607,7 +607,7 @@ static void splits_above_the_hole(void **state)
 
 static int place(uint64_t g, uint64_t h, uint64_t size, unsigned perm)
 {
-    return ept_place(&ept, gpa(g), hpa(h), size, perm);
+    return nested_place(&ept.tree, gpa(g), hpa(h), size, perm);
 }
 
 /* Memory that guests share: it is put somewhere, and moved, without memory for tables. */

@@ -56,7 +56,7 @@ static int teardown(void **state)
 
 static int map(uint64_t g, uint64_t h, uint64_t size, unsigned perm)
 {
-    return npt_map(&npt, gpa(g), hpa(h), size, perm);
+    return nested_map(&npt, gpa(g), hpa(h), size, perm);
 }
 
 /* What the CPU may do at an address, and where that leads; 0: a nested page fault. A nested access
@@ -202,7 +202,7 @@ static void unmapped(void **state)
 
 static int place(uint64_t g, uint64_t h, uint64_t size, unsigned perm)
 {
-    return npt_place(&npt, gpa(g), hpa(h), size, perm);
+    return nested_place(&npt, gpa(g), hpa(h), size, perm);
 }
 
 static void placed(void **state)

@@ -42,16 +42,22 @@ int nested_init(struct nested *t)
     return t->root ? 0 : -E_NOMEM;
 }
 
-bool nested_is_valid(gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
+/* Whole pages that both sides can name. Unreadable pages that are writable are a misconfiguration
+ * of EPT, only executable ones need a capability, and AMD has neither. */
+static bool is_valid(gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
 {
     return (gpa.v | hpa.v | size) % PAGE_SIZE == 0 && size && is_inside(gpa, size) &&
            hpa.v <= NESTED_ADDRESS_MASK && size <= NESTED_ADDRESS_MASK - hpa.v &&
            (perm & NESTED_READ) && perm <= (NESTED_READ | NESTED_WRITE | NESTED_EXECUTE);
 }
 
-unsigned nested_best_level(unsigned top, uint64_t gpa, uint64_t hpa, uint64_t size)
+/* The level of the largest page that fits here. */
+static unsigned best_level(const struct nested *t, uint64_t gpa, uint64_t hpa, uint64_t size,
+                           unsigned perm)
 {
-    for (unsigned level = top; level > 1; level--)
+    unsigned level = t->top ? t->top(t, gpa, perm) : t->page_1g ? 3 : 2;
+
+    for (; level > 1; level--)
         if (((gpa | hpa) & (nested_span(level) - 1)) == 0 && size >= nested_span(level))
             return level;
     return 1;
@@ -79,7 +85,8 @@ static int reach(struct nested *t, uint64_t gpa, unsigned level, uint64_t **entr
     return 0;
 }
 
-int nested_set(struct nested *t, uint64_t gpa, unsigned level, uint64_t entry)
+/* Writes the leaf `entry` for `gpa`, with the tables above it. -E_EXIST, -E_NOMEM. */
+static int set(struct nested *t, uint64_t gpa, unsigned level, uint64_t entry)
 {
     uint64_t *at;
     int rc = reach(t, gpa, level, &at);
@@ -89,6 +96,26 @@ int nested_set(struct nested *t, uint64_t gpa, unsigned level, uint64_t entry)
     if (*at & NESTED_PRESENT)
         return -E_EXIST;
     *at = entry;
+    return 0;
+}
+
+int nested_map(struct nested *t, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
+{
+    uint64_t g = gpa.v, h = hpa.v;
+
+    if (!is_valid(gpa, hpa, size, perm))
+        return -E_INVAL;
+    while (size > 0) {
+        unsigned level = best_level(t, g, h, size, perm);
+        int rc = set(t, g, level, h | t->bits(t, perm, level));
+
+        if (rc)
+            return rc;
+        g += nested_span(level);
+        h += nested_span(level);
+        size -= nested_span(level);
+        job_rest();
+    }
     return 0;
 }
 
@@ -121,12 +148,13 @@ static uint64_t *large_table(const struct nested *t, gpa_t gpa)
     return table;
 }
 
-int nested_place(struct nested *t, gpa_t gpa, hpa_t hpa, uint64_t size, uint64_t bits)
+int nested_place(struct nested *t, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
 {
     uint64_t *table = large_table(t, gpa);
-    uint64_t new = bits ? hpa.v | bits : 0, step = bits ? PAGE_SIZE_2M : 0, was = 0;
+    uint64_t new = perm ? hpa.v | t->bits(t, perm, 2) : 0, step = perm ? PAGE_SIZE_2M : 0, was = 0;
 
-    if (!table || (gpa.v | hpa.v | size) % PAGE_SIZE_2M || size == 0 ||
+    if (!table || perm >= NESTED_EXECUTE || (perm && !(perm & NESTED_READ)) ||
+        (gpa.v | hpa.v | size) % PAGE_SIZE_2M || size == 0 ||
         size > nested_span(3) - gpa.v % nested_span(3) || hpa.v > NESTED_ADDRESS_MASK - size)
         return -E_INVAL;
     table = entry_of(table, gpa.v, 2);
@@ -134,7 +162,7 @@ int nested_place(struct nested *t, gpa_t gpa, hpa_t hpa, uint64_t size, uint64_t
         was |= table[i];
         table[i] = new;
     }
-    return bits && was ? -E_EXIST : 0;
+    return perm && was ? -E_EXIST : 0;
 }
 
 uint64_t *nested_find(const struct nested *t, gpa_t gpa, unsigned *level)

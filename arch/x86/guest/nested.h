@@ -28,7 +28,11 @@ struct nested {
     bool page_1g;              /* 1 GB pages may be used; 2 MB pages always may */
     void *(*alloc)(void *ctx); /* a zeroed page, or NULL */
     void *ctx;
-    unsigned (*perm)(uint64_t leaf); /* what it permits, as NESTED_READ ... */
+    /* The vendor's: what a leaf has beside its address, what it permits, and the level of the
+     * largest page that may be used at `gpa` (NULL: the CPU's largest). `perm`: NESTED_READ ... */
+    uint64_t (*bits)(const struct nested *t, unsigned perm, unsigned level);
+    unsigned (*perm)(uint64_t leaf);
+    unsigned (*top)(const struct nested *t, uint64_t gpa, unsigned perm);
 };
 
 struct nested_mapping {
@@ -44,20 +48,18 @@ static inline uint64_t nested_span(unsigned level)
 
 /* Makes the root; the other members are set. -E_NOMEM. */
 int nested_init(struct nested *t) MUST_CHECK;
-/* Whole pages that both sides can name, and `perm` has NESTED_READ. */
-bool nested_is_valid(gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm);
-/* The level, at most `top`, of the largest page that fits here. */
-unsigned nested_best_level(unsigned top, uint64_t gpa, uint64_t hpa, uint64_t size);
-/* Writes the leaf `entry` for `gpa`, with the tables above it. -E_EXIST, -E_NOMEM. */
-int nested_set(struct nested *t, uint64_t gpa, unsigned level, uint64_t entry) MUST_CHECK;
+/* Maps [gpa, gpa + size) with the largest pages that alignment allows. -E_INVAL (not page-aligned,
+ * above 48 bits, or without NESTED_READ), -E_EXIST (overlap), -E_NOMEM; after an error part of the
+ * range may be mapped. */
+int nested_map(struct nested *t, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm) MUST_CHECK;
 /* Makes the tables, so that later mappings of 2 MB pages there need no memory. -E_NOMEM, -E_EXIST,
  * -E_INVAL. */
 int nested_prepare(struct nested *t, gpa_t gpa, uint64_t size) MUST_CHECK;
-/* Maps [gpa, gpa + size) by leaves with `bits`, or removes what is mapped there (`bits` 0): whole
- * 2 MB pages within 1 GB for which nested_prepare() has made the tables. Takes no memory, and 3
- * instructions a page. -E_INVAL; -E_EXIST: something else is mapped there, and part of the range
- * may be mapped now. */
-int nested_place(struct nested *t, gpa_t gpa, hpa_t hpa, uint64_t size, uint64_t bits) MUST_CHECK;
+/* Maps [gpa, gpa + size) with `perm`, which does not contain NESTED_EXECUTE, or removes what is
+ * mapped there (`perm` 0): whole 2 MB pages within 1 GB for which nested_prepare() has made the
+ * tables. Takes no memory, and 3 instructions a page. -E_INVAL; -E_EXIST: something else is mapped
+ * there, and part of the range may be mapped now. */
+int nested_place(struct nested *t, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm) MUST_CHECK;
 /* Removes mappings: exactly whole pages as they were mapped. -E_INVAL if one is missing or lies
  * only partly inside; those before it are then already gone. Tables stay. The caller flushes. */
 int nested_unmap(struct nested *t, gpa_t gpa, uint64_t size) MUST_CHECK;

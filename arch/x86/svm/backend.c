@@ -72,7 +72,7 @@ static int map(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_pe
 {
     struct svm_guest *b = g->backend;
 
-    return npt_map(&b->npt, gpa, hpa, size, (unsigned)perm);
+    return nested_map(&b->npt, gpa, hpa, size, (unsigned)perm);
 }
 
 static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
@@ -102,7 +102,7 @@ static int place(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, bool mapp
 {
     struct svm_guest *b = g->backend;
 
-    return npt_place(&b->npt, gpa, hpa, size, mapped ? NESTED_READ | NESTED_WRITE : 0);
+    return nested_place(&b->npt, gpa, hpa, size, mapped ? NESTED_READ | NESTED_WRITE : 0);
 }
 
 static int audit(const struct guest *g, char *text, size_t text_size)

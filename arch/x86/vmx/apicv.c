@@ -51,8 +51,8 @@ int vmx_apicv_init_guest(struct guest *g)
     msr_bitmap_allow(b->x2apic_bitmap, X2APIC_REGISTER(LAPIC_TPR), true);
     msr_bitmap_allow(b->x2apic_bitmap, X2APIC_REGISTER(LAPIC_EOI), true);
     msr_bitmap_allow(b->x2apic_bitmap, X2APIC_REGISTER(LAPIC_SELF_IPI), true);
-    return ept_map(&b->ept, gpa(LAPIC_BASE), hpa((uintptr_t)b->apic_page), PAGE_SIZE,
-                   NESTED_READ | NESTED_WRITE);
+    return nested_map(&b->ept.tree, gpa(LAPIC_BASE), hpa((uintptr_t)b->apic_page), PAGE_SIZE,
+                      NESTED_READ | NESTED_WRITE);
 }
 
 /* The secondary controls for the local APIC's state. While software has it disabled, every access

@@ -129,7 +129,7 @@ static int map(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_pe
 {
     struct vmx_guest *b = g->backend;
 
-    return ept_map(&b->ept, gpa, hpa, size, (unsigned)perm);
+    return nested_map(&b->ept.tree, gpa, hpa, size, (unsigned)perm);
 }
 
 static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
@@ -155,7 +155,7 @@ static int place(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, bool mapp
 {
     struct vmx_guest *b = g->backend;
 
-    return ept_place(&b->ept, gpa, hpa, size, mapped ? NESTED_READ | NESTED_WRITE : 0);
+    return nested_place(&b->ept.tree, gpa, hpa, size, mapped ? NESTED_READ | NESTED_WRITE : 0);
 }
 
 static void prepare_split(struct guest *g, gpa_t gpa)

@@ -1,7 +1,6 @@
 #include "arch/x86/vmx/ept.h"
 
 #include "hv/abi/memory.h"
-#include "hv/job.h"
 
 #define HALF            256u
 #define PERM_MASK       7ull
@@ -16,15 +15,14 @@
 #define EPTP_WB         6ull
 #define EPTP_WALK_4     (3ull << 3)
 
+static const struct ept *ept_of(const struct nested *t)
+{
+    return (const struct ept *)t;
+}
+
 static unsigned perm_of(uint64_t leaf)
 {
     return (unsigned)(leaf & PERM_MASK);
-}
-
-int ept_init(struct ept *e, bool page_1g, void *(*alloc)(void *ctx), void *ctx)
-{
-    *e = (struct ept){.tree = {.page_1g = page_1g, .alloc = alloc, .ctx = ctx, .perm = perm_of}};
-    return nested_init(&e->tree);
 }
 
 void ept_reserve_splits(struct ept *e, void *tables, uint64_t size)
@@ -43,50 +41,33 @@ static uint64_t *split_table(const struct ept *e, uint64_t gpa)
                : NULL;
 }
 
-/* The level of the largest page that may be used here. */
-static unsigned top_level(const struct ept *e, uint64_t gpa, unsigned perm)
+static unsigned top_level(const struct nested *t, uint64_t gpa, unsigned perm)
 {
+    const struct ept *e = ept_of(t);
+
     if (e->split_tables && (perm & NESTED_EXECUTE))
         return split_table(e, gpa) ? 2 : 1;
-    return e->tree.page_1g ? 3 : 2;
+    return t->page_1g ? 3 : 2;
 }
 
-static uint64_t leaf_of(const struct ept *e, uint64_t hpa, unsigned perm, unsigned level)
+static uint64_t bits_of(const struct nested *t, unsigned perm, unsigned level)
 {
-    uint64_t leaf = hpa | perm | RAM_TYPE | (level > 1 ? NESTED_LARGE : 0);
+    uint64_t bits = perm | RAM_TYPE | (level > 1 ? NESTED_LARGE : 0);
 
-    if (level > 1 && e->split_tables && (perm & NESTED_EXECUTE))
-        leaf = (leaf & ~(uint64_t)NESTED_EXECUTE) | WAITS_FOR_FETCH;
-    return leaf;
+    if (level > 1 && ept_of(t)->split_tables && (perm & NESTED_EXECUTE))
+        bits = (bits & ~(uint64_t)NESTED_EXECUTE) | WAITS_FOR_FETCH;
+    return bits;
 }
 
-/* Unreadable pages are a misconfiguration if they are writable, and need a capability if they are
- * only executable: nested_is_valid() refuses both. */
-int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
+int ept_init(struct ept *e, bool page_1g, void *(*alloc)(void *ctx), void *ctx)
 {
-    uint64_t g = gpa.v, h = hpa.v;
-
-    if (!nested_is_valid(gpa, hpa, size, perm))
-        return -E_INVAL;
-    while (size > 0) {
-        unsigned level = nested_best_level(top_level(e, g, perm), g, h, size);
-        int rc = nested_set(&e->tree, g, level, leaf_of(e, h, perm, level));
-
-        if (rc)
-            return rc;
-        g += nested_span(level);
-        h += nested_span(level);
-        size -= nested_span(level);
-        job_rest();
-    }
-    return 0;
-}
-
-int ept_place(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm)
-{
-    if (perm >= NESTED_EXECUTE || (perm && !(perm & NESTED_READ)))
-        return -E_INVAL;
-    return nested_place(&e->tree, gpa, hpa, size, perm ? perm | RAM_TYPE | NESTED_LARGE : 0);
+    *e = (struct ept){.tree = {.page_1g = page_1g,
+                               .alloc = alloc,
+                               .ctx = ctx,
+                               .bits = bits_of,
+                               .perm = perm_of,
+                               .top = top_level}};
+    return nested_init(&e->tree);
 }
 
 /* ---- splits at the first fetch ---- */

@@ -1,26 +1,20 @@
 /*
- * Extended page tables: a struct nested with EPT's leaves. SDM 3C "The Extended Page Table
- * Mechanism (EPT)".
+ * Extended page tables: a struct nested with EPT's leaves, write-back, whatever the guest's PAT
+ * says: for RAM only, device registers would have to be uncacheable. SDM 3C "The Extended Page
+ * Table Mechanism (EPT)".
  */
 #pragma once
 
 #include "arch/x86/guest/nested.h"
 
 struct ept {
-    struct nested tree;
+    struct nested tree; /* the first member. nested_map(): no page that may be split is unmapped */
     uint64_t *split_tables; /* one for each 2 MB of RAM; NULL: large pages are not split */
     uint64_t split_limit;   /* bytes of RAM */
 };
 
 /* -E_NOMEM. */
 int ept_init(struct ept *e, bool page_1g, void *(*alloc)(void *ctx), void *ctx) MUST_CHECK;
-/* Maps [gpa, gpa + size) write-back, whatever the guest's PAT says, with the largest pages that
- * alignment allows. For RAM only: device registers would have to be uncacheable. -E_INVAL (not
- * page-aligned, above 48 bits, or without NESTED_READ), -E_EXIST (overlap), -E_NOMEM; after an
- * error part of the range may be mapped. Pages that may be split are not to be unmapped. */
-int ept_map(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm) MUST_CHECK;
-/* nested_place() of leaves with `perm`, which does not contain NESTED_EXECUTE; 0: removes. */
-int ept_place(struct ept *e, gpa_t gpa, hpa_t hpa, uint64_t size, unsigned perm) MUST_CHECK;
 /*
  * Large pages that guests execute only after a split.
  *
