@@ -17,6 +17,12 @@
 /* What must be left of a slice in which one goes first: it may exceed it a little. */
 #define CHORE_ROOM      1000u
 
+/* Planned looks at watchdogs and heartbeat are at most this far apart. One that comes later than
+ * STILL_MS after its time shows that the whole core stood still: firmware held it, or whatever runs
+ * a virtual machine. That time is nobody's silence. */
+#define WATCH_MS        500u
+#define STILL_MS        100u
+
 static uint32_t requests_us;
 static uint64_t reboot_at = NEVER; /* atomic; written once */
 
@@ -36,16 +42,26 @@ void core_ration_requests(uint32_t us)
     requests_us = us;
 }
 
+/* Ticks for which the core stood still before a look at `now`. */
+static uint64_t stood_still(const struct core *c, uint64_t now)
+{
+    bool planned = c->look_again && c->look_again != NEVER;
+
+    return planned && now - c->look_again > micros_to_ticks(1000 * STILL_MS) ? now - c->look_again
+                                                                             : 0;
+}
+
 /* Restarts the management guest if it stops responding. Returns when to check again. */
-static uint64_t watch_management(struct core *c)
+static uint64_t watch_management(struct core *c, uint64_t still)
 {
     struct guest *m = guest_management();
-    uint64_t patience = arch_tsc_hz() / 1000 * ABI_HEARTBEAT_MS;
+    uint64_t patience = micros_to_ticks(1000 * ABI_HEARTBEAT_MS);
 
     if (!m || m->life.entity.core != c->id)
         return NEVER;
     if (m->life.phase != GUEST_LIVE)
         return arch_tsc() + patience; /* it is being started, or held back */
+    m->life.heartbeat = min_u64(m->life.heartbeat + still, arch_tsc());
     if (arch_tsc() - m->life.heartbeat > patience) {
         guest_end(m, ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
         return arch_tsc() + patience;
@@ -54,19 +70,20 @@ static uint64_t watch_management(struct core *c)
 }
 
 /* Ends guests that have not written to their watchdogs. Returns when to check again. */
-static uint64_t watch_guests(struct core *c)
+static uint64_t watch_guests(struct core *c, uint64_t still)
 {
     uint64_t next = NEVER;
 
     for (unsigned i = 0; i < c->entity_count; i++) {
         struct guest *g = c->entities[i]->guest;
-        uint64_t now = arch_tsc(), end;
+        uint64_t now = arch_tsc(), waited, end;
 
         if (c->entities[i]->vcpu || g->life.phase != GUEST_LIVE)
             continue;
         platform_enter(&g->platform, now);
-        end = watchdog_deadline(&g->platform.watchdog,
-                                sched_waited(&g->life.partner->entity.sched, now));
+        waited = sched_waited(&g->life.partner->entity.sched, now);
+        watchdog_excuse(&g->platform.watchdog, now, waited, still);
+        end = watchdog_deadline(&g->platform.watchdog, waited);
         platform_leave(&g->platform, 0);
         if (now >= end) {
             guest_end(g, ABI_GUEST_CRASHED, "watchdog: nothing written to port 0x%x for %u ms",
@@ -100,6 +117,15 @@ static uint64_t serve_nic(void)
     now = arch_tsc();
     sched_charge(e, now - start);
     return next == start ? now + micros_to_ticks(FRAMES_PAUSE_US) : next;
+}
+
+/* Returns when to look again. */
+static uint64_t watch(struct core *c, uint64_t now)
+{
+    uint64_t still = stood_still(c, now);
+    uint64_t next = min_u64(watch_management(c, still), watch_guests(c, still));
+
+    return next == NEVER ? NEVER : min_u64(next, now + micros_to_ticks(1000 * WATCH_MS));
 }
 
 /* Resets the machine if a requested reset is due. Returns when it will be. */
@@ -245,7 +271,7 @@ void core_attend(struct core *c, uint64_t back)
     core_note_slice_end(c, now);
     core_serve(c, now);
     if (now >= c->look_again)
-        c->look_again = min_u64(watch_management(c), watch_guests(c));
+        c->look_again = watch(c, now);
     c->look_at = min_u64(min_u64(again, c->look_again), c->look_at_frames);
 }
 

@@ -43,9 +43,20 @@ uint64_t watchdog_deadline(const struct watchdog *w, uint64_t waited)
     return w->patience ? w->since + w->patience + (waited - w->waited) : NEVER;
 }
 
+/* What counts against it. */
+static uint64_t silence(const struct watchdog *w, uint64_t now, uint64_t waited)
+{
+    return now - w->since - (waited - w->waited);
+}
+
+void watchdog_excuse(struct watchdog *w, uint64_t now, uint64_t waited, uint64_t still)
+{
+    w->since += min_u64(still, silence(w, now, waited));
+}
+
 void watchdog_hold(struct watchdog *w, uint64_t now, uint64_t waited)
 {
-    w->held = now - w->since - (waited - w->waited);
+    w->held = silence(w, now, waited);
 }
 
 void watchdog_go_on(struct watchdog *w, uint64_t now, uint64_t waited)

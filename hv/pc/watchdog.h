@@ -38,6 +38,9 @@ static inline void watchdog_ran(struct watchdog *w, uint64_t waited)
 /* When it would expire if the guest had its core or slept from now on: absolute ticks; NEVER
  * without a watchdog. */
 uint64_t watchdog_deadline(const struct watchdog *w, uint64_t waited);
+/* For `still` ticks before `now` the guest could not have written: they do not count, whether it
+ * waited for its core then or not. */
+void watchdog_excuse(struct watchdog *w, uint64_t now, uint64_t waited, uint64_t still);
 /* Around a pause. */
 void watchdog_hold(struct watchdog *w, uint64_t now, uint64_t waited);
 void watchdog_go_on(struct watchdog *w, uint64_t now, uint64_t waited);

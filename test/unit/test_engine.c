@@ -922,6 +922,37 @@ static enum deed no_heartbeat(struct vcpu *v)
     return RUNS;
 }
 
+/* Firmware or the host of a virtual machine takes the cores away for ten seconds: nobody was silent
+ * in that time. The silence after it counts. */
+static void nobody_is_silent_while_the_cores_stand_still(void **state)
+{
+    struct guest_config c = config_of("watched", 1);
+    struct guest *g, *m = guest_get(SELF);
+    uint64_t until;
+
+    (void)state;
+    c.watchdog_ms = 1500;
+    m->config.restart = RESTART_ALWAYS;
+    g = guest_get((unsigned)deploy(&c));
+    settle();
+    behave = no_heartbeat;
+    time_goes_to(present() + 10 * arch_tsc_hz());
+    until = present() + arch_tsc_hz();
+    for (unsigned i = 0; present() < until; i++)
+        pass(i % ENGINE_CORES);
+    assert_int_equal(state_of(m), ABI_GUEST_RUNNING);
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    for (unsigned i = 0; i < 1000000 && state_of(g) == ABI_GUEST_RUNNING; i++)
+        pass(i % ENGINE_CORES);
+    assert_non_null(strstr(g->status->why, "watchdog: nothing written"));
+    for (unsigned i = 0; i < 1000000 && state_of(m) == ABI_GUEST_RUNNING; i++)
+        pass(i % ENGINE_CORES);
+    assert_non_null(strstr(m->status->why, "no heartbeat"));
+    behave = with_heartbeat;
+    for (unsigned i = 0; i < 1000000 && state_of(m) != ABI_GUEST_RUNNING; i++)
+        pass(i % ENGINE_CORES);
+}
+
 /* The management guest is restarted, and the others do not notice. */
 static void management_dies(void **state)
 {
@@ -1576,6 +1607,7 @@ int main(void)
         TEST(cleared_by_another),
         TEST(restarts),
         TEST(watched),
+        TEST(nobody_is_silent_while_the_cores_stand_still),
         TEST(told_when_stuck),
         TEST(management_dies),
         TEST(budgets),

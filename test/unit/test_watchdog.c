@@ -67,6 +67,19 @@ static void writes_move_it(void **state)
     assert_false(dog.written);
 }
 
+/* While the core stood still nobody could write: whether the guest was waiting for it (which is not
+ * counted anyhow) or not. */
+static void a_core_that_stood_still_does_not_count(void **state)
+{
+    (void)state;
+    watchdog_excuse(&dog, 9900, 70, 4500); /* since 5000: silent for 400 */
+    assert_int_equal(watchdog_deadline(&dog, 70), 9900 - 400 + PATIENCE);
+    watchdog_excuse(&dog, 20000, 70 + 10000, 10000); /* it waited; silent for 500 more */
+    assert_int_equal(watchdog_deadline(&dog, 70 + 10000), 20000 + PATIENCE);
+    watchdog_excuse(&dog, 20100, 70 + 10000, 0);
+    assert_int_equal(watchdog_deadline(&dog, 70 + 10000), 20000 + PATIENCE);
+}
+
 /* Time during which others had the core. */
 static void waiting_does_not_count(void **state)
 {
@@ -125,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(none, setup),
         cmocka_unit_test_setup(writes_move_it, setup),
+        cmocka_unit_test_setup(a_core_that_stood_still_does_not_count, setup),
         cmocka_unit_test_setup(waiting_does_not_count, setup),
         cmocka_unit_test_setup(pauses_do_not_count, setup),
         cmocka_unit_test_setup(of_the_scheduler, setup),
