@@ -171,9 +171,15 @@ $(BUILD)/kernel/%.asm.o: %.asm $(OFFSETS:%=%.inc) Makefile
 $(BUILD)/gen/%.list: FORCE
 	$(if $(call differ,$(file <$@),$($*)),$(in_dir)$(file >$@,$($*)))
 
+# $(call link_kernel,OBJECTS): the second link adds a table of the places that hold an absolute address, which the first one tells, for boot/start.asm.
+LD_KERNEL := ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds
+PLACES := $$3 ~ /^R_X86_64_(64|32|32S)$$/ { print ".long 0x" $$1; next } $$3 ~ /^R_/ && $$3 !~ /^R_X86_64_(PC|PLT)32$$/ { print "cannot be relocated: " $$0 > "/dev/stderr"; exit 1 }
+link_kernel = $(LD_KERNEL) -q -S $(1) -o $@.first && readelf -rW $@.first > $@.relocations && awk 'BEGIN { print ".section .relocations, \"aw\"" } $(PLACES)' $@.relocations > $@.s && \
+	as $@.s -o $@.places && $(LD_KERNEL) $(1) $@.places $(out) && rm $@.first $@.relocations $@.s $@.places
+
 $(BUILD)/bulkhead.elf: $(KERNEL_O) arch/x86/kernel.lds $(BUILD)/gen/KERNEL_O.list
 	$(call say,LD)
-	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds $(KERNEL_O) $(out)
+	$(Q)$(call link_kernel,$(KERNEL_O))
 
 include mgmt/mgmt.mk
 include test/guests/guests.mk

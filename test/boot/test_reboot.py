@@ -7,6 +7,7 @@ import subprocess
 
 from appliance import BUILD
 from bhctl import bare
+from test_relocation import want_elsewhere
 
 BANNER = r"core 0: Bulkhead "
 
@@ -36,7 +37,7 @@ def test_by_request(start):
 
 
 def broken_kernel(directory, function):
-    """The kernel with an undefined instruction at the start of a function."""
+    """The kernel with an undefined instruction at the start of a function; and where in the file that is."""
     path = os.path.join(BUILD, "bulkhead.elf")
     table = subprocess.run(["nm", path], capture_output=True, text=True, check=True).stdout
     address = int(re.search(rf"^([0-9a-f]+) . {function}$", table, re.M)[1], 16)
@@ -49,14 +50,17 @@ def broken_kernel(directory, function):
             kernel[at:at + 2] = b"\x0f\x0b"
             with open(directory / "broken.elf", "wb") as f:
                 f.write(kernel)
-            return str(directory / "broken.elf")
+            return str(directory / "broken.elf"), address
     raise AssertionError(f"{function} is not in the file")
 
 
 def test_after_a_panic(start, tmp_path):
-    m = start({"guests": [], "panic_reboot_s": 1}, cpus=1, wait=False, kernel=broken_kernel(tmp_path, "exit_hypercall"))
+    """And how to find the place in the kernel's file, if GRUB could not load it where it is linked."""
+    kernel, address = broken_kernel(tmp_path, "exit_hypercall")
+    m = start({"guests": [], "panic_reboot_s": 1}, cpus=1, wait=False, kernel=kernel, edit=want_elsewhere)
     at = wait_second_boot(m)
     before = m.serial()[:at]
-    assert re.search(r"\*\*\* Bulkhead stopped: #UD", before)
+    rip, above = re.search(r"\*\*\* Bulkhead stopped: #UD.*\n.*rip (\w+)\nthe kernel is 0x(\w+) bytes above where its file has it\n", before).groups()
+    assert int(rip, 16) - int(above, 16) == address
     assert "*** All cores are halted. The machine resets in 1 s.\n" in before
     m.stop()

@@ -13,14 +13,14 @@ $(BUILD)/kernel/test/kernel/trials.o: KERNEL_CFLAGS += -Wa,-I$(BUILD)/gen
 
 $(BUILD)/trials.elf: $(TRIALS_O) arch/x86/kernel.lds $(BUILD)/gen/TRIALS_O.list
 	$(call say,LD,$@)
-	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds $(TRIALS_O) $(out)
+	$(Q)$(call link_kernel,$(TRIALS_O))
 
 # A kernel that only drives the network card, for test/boot/test_nic.py: build/nic_trial.elf.
 NIC_TRIAL_O := $(filter-out $(BUILD)/kernel/hv/main.o,$(KERNEL_O)) $(BUILD)/kernel/test/kernel/nic_trial.o
 
 $(BUILD)/nic_trial.elf: $(NIC_TRIAL_O) arch/x86/kernel.lds $(BUILD)/gen/NIC_TRIAL_O.list
 	$(call say,LD,$@)
-	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds $(NIC_TRIAL_O) $(out)
+	$(Q)$(call link_kernel,$(NIC_TRIAL_O))
 
 -include $(BUILD)/kernel/test/kernel/nic_trial.d
 -include $(TRIALS_C:%.c=$(BUILD)/kernel/%.d)

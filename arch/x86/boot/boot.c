@@ -32,6 +32,7 @@
 #define FRAMEBUFFER_TEXT 2u
 
 extern uint8_t kernel_start[], kernel_end[];
+extern const uint64_t kernel_linked;
 
 _Noreturn void boot_main(uint32_t info_address, uint64_t entry_tsc);
 
@@ -280,6 +281,8 @@ _Noreturn __attribute__((no_stack_protector)) void boot_main(uint32_t info_addre
     start_console();
     if (rc)
         panic("the multiboot2 information is malformed");
+    if (kernel_linked != (uintptr_t)kernel_start)
+        log_info("the boot loader put the kernel at 0x%lx", (uintptr_t)kernel_start);
     build_memory_map();
     trampoline = find_trampoline(info_address, info_size);
     reserve();

@@ -14,7 +14,11 @@ COM1             equ 0x3f8
 
 STACK_TOP        equ 6 * 4096        ; struct core_block: page, guard, four pages of stack
 
-extern boot_main, boot_core_block
+LOAD_LOWEST      equ 0x200000       ; where it is linked (kernel.lds)
+LOAD_END         equ 0x80000000     ; addresses are sign-extended from 32 bits
+PREFER_LOWEST    equ 1
+
+extern boot_main, boot_core_block, relocations, relocations_end
 
 section .multiboot2 align=8
 header:
@@ -25,6 +29,11 @@ header:
     align 8
     dw 6, 0                             ; modules on page boundaries
     dd 8
+    align 8
+    dw 10, 0                            ; relocatable
+    dd 24
+    dd LOAD_LOWEST, LOAD_END - 1
+    dd 4096, PREFER_LOWEST
     align 8
     dw 0, 0
     dd 8
@@ -41,10 +50,24 @@ global start
 start:
     cli
     cld
-    mov esp, boot_core_block + STACK_TOP
     cmp eax, MB2_BOOTLOADER
-    mov esi, not_multiboot
+    mov esi, not_multiboot              ; others know nothing of relocation
     jne fail32
+    ; Adds EBP, the distance from where the kernel is linked, to each absolute address in it. The
+    ; only stack so far is the reserved word of the multiboot2 information.
+    lea esp, [ebx + 8]
+    call .here
+.here:
+    pop ebp
+    sub ebp, .here
+    lea esi, [ebp + relocations]
+    lea edi, [ebp + relocations_end]
+.relocate:
+    lodsd
+    add [ebp + eax], ebp
+    cmp esi, edi
+    jb .relocate
+    mov esp, boot_core_block + STACK_TOP
     ; CPUID.80000001H:EDX says long mode (29) and NX (20).
     mov edi, ebx
     mov eax, 0x80000000

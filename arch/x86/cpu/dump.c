@@ -24,6 +24,7 @@
 #define MC_VALID        (1ull << 63)
 
 extern const uint8_t kernel_start[], kernel_text_end[];
+extern const uint64_t kernel_linked;
 
 /* The APIC id of the printing core plus one. */
 static uint32_t owner;
@@ -284,6 +285,9 @@ static _Noreturn void dump(const struct trap_frame *f, uint64_t rip, const char 
     log_flush();
     core_name(cpu_self(), name);
     say("\n*** Bulkhead stopped: %s\n*** %s, rip %016lx\n", reason, name, rip);
+    if (kernel_linked != (uintptr_t)kernel_start)
+        say("the kernel is 0x%lx bytes above where its file has it\n",
+            (uintptr_t)kernel_start - kernel_linked);
     if (f)
         say_registers(f);
     say_control();
