@@ -13,6 +13,7 @@ extern struct svm_core_model svm_core_model;
 #define read_breakpoint(n)        svm_core_model.dr[n]
 #define write_breakpoint(n, v)    (svm_core_model.dr[n] = (v))
 #define write_cr2(v)              (svm_core_model.cr2 = (v))
+#define read_xcr0()               svm_core_model.xcr0
 #define write_xcr0(v)             (svm_core_model.xcr0 = (v))
 #define rdmsr(number)             svm_core_model.tsc_aux
 #define trap_host_machine_check() (svm_core_model.machine_checks++)

@@ -173,6 +173,38 @@ static void msrs(void **ctx)
     assert_true(msr(MSR_TSC, false, 0, EXIT_SKIP) < 1ull << 48);
 }
 
+/* What kernels for AMD's CPUs read without asking: there, and out of the guest's reach. */
+static void msrs_of_every_amd_cpu(void **ctx)
+{
+    static const struct {
+        uint32_t msr;
+        uint64_t value;
+    } rows[] = {{0xc0010010, 0}, {0xc0010015, 1 << 24}, {0xc001001f, 0}};
+
+    (void)ctx;
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_int_equal(msr(rows[i].msr, false, 0, EXIT_SKIP), rows[i].value);
+        (void)msr(rows[i].msr, true, UINT64_MAX, EXIT_SKIP);
+        assert_int_equal(msr(rows[i].msr, false, 0, EXIT_SKIP), rows[i].value);
+        (void)msr(rows[i].msr + 1, false, 0, EXIT_RESUME);
+        (void)msr(rows[i].msr + 1, true, 0, EXIT_RESUME);
+    }
+}
+
+/* Where XSETBV does not exit, CPUID counts with the XCR0 that the guest has set. */
+static void xsave_area_of_the_real_xcr0(void **ctx)
+{
+    (void)ctx;
+    vcpu_x86(v)->cpuid.xsave[2] = (struct cpuid_regs){256, 576, 0, 0};
+    for (unsigned avx = 0; avx < 2; avx++) {
+        svm_core_model.xcr0 = avx ? 7 : 3;
+        v->regs.rax = 0xd;
+        v->regs.rcx = 0;
+        ASSERT_DONE(EXECUTE(SVM_EXIT_CPUID, "\x0f\xa2", 0, 0), "\x0f\xa2");
+        assert_int_equal(v->regs.rbx, avx ? 832 : 576);
+    }
+}
+
 static void hypercalls(void **ctx)
 {
     (void)ctx;
@@ -429,6 +461,8 @@ int main(void)
         BOTH(a_program_reads_no_control_register),
         BOTH(debug_registers),
         BOTH(msrs),
+        BOTH(msrs_of_every_amd_cpu),
+        BOTH(xsave_area_of_the_real_xcr0),
         BOTH(hypercalls),
         BOTH(instructions_without_operands),
         BOTH(rdtscp_as_rdtsc),

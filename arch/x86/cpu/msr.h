@@ -62,8 +62,10 @@
 #define MSR_IA32_KERNEL_GS_BASE          0xc0000102u
 #define MSR_IA32_TSC_AUX                 0xc0000103u
 
+#define MSR_AMD_SYSCFG                   0xc0010010u
 #define MSR_AMD_HWCR                     0xc0010015u
 #define HWCR_TSC_FREQ_SEL                (1ull << 24)
+#define MSR_AMD_NB_CFG                   0xc001001fu
 #define MSR_AMD_PSTATE_DEF0              0xc0010064u
 #define PSTATE_EN                        (1ull << 63)
 

@@ -17,6 +17,7 @@
 #define EFER_KNOWN        (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
 #define RFLAGS_IOPL_SHIFT 12
 #define TSS_IO_MAP_BASE   0x66u
+#define CPUID_XSAVE       0xdu
 
 /* ---- events ---- */
 
@@ -155,6 +156,10 @@ static enum exit_action write_msr(struct vcpu *v)
         return write_efer(v, value);
     case MSR_IA32_PAT:
         return write_pat(v, value);
+    case MSR_AMD_SYSCFG:
+    case MSR_AMD_HWCR:
+    case MSR_AMD_NB_CFG:
+        return EXIT_SKIP; /* what they would change is not the guest's */
     default:
         return x86_wrmsr(v);
     }
@@ -178,6 +183,14 @@ static enum exit_action on_msr(struct vcpu *v)
     case MSR_IA32_TSC:
         value = vcpu_get_tsc(v);
         break;
+    /* Every AMD CPU has these, so Xen and Linux read them without asking. */
+    case MSR_AMD_SYSCFG:
+    case MSR_AMD_NB_CFG:
+        value = 0;
+        break;
+    case MSR_AMD_HWCR:
+        value = HWCR_TSC_FREQ_SEL;
+        break;
     default:
         return x86_rdmsr(v);
     }
@@ -185,6 +198,14 @@ static enum exit_action on_msr(struct vcpu *v)
     r->rax = (uint32_t)value;
     r->rdx = value >> 32;
     return EXIT_SKIP;
+}
+
+/* XCR0 as it is: QEMU intercepts no XSETBV. */
+static enum exit_action on_cpuid(struct vcpu *v)
+{
+    if ((uint32_t)v->regs.rax == CPUID_XSAVE && vcpu_get_xcr0_allowed(v))
+        cpuid_policy_xcr0(&vcpu_x86(v)->cpuid, read_xcr0());
+    return x86_cpuid(v);
 }
 
 /* QEMU reports RDTSCP like this, too. */
@@ -343,7 +364,7 @@ static enum exit_action on_other(struct vcpu *v)
 svm_handler *const svm_exit_handlers[ABI_EXIT_REASONS] = {
     SAME_ROWS,
     [SVM_EXIT_RDTSC] = on_rdtsc,
-    [SVM_EXIT_CPUID] = x86_cpuid,
+    [SVM_EXIT_CPUID] = on_cpuid,
     [SVM_EXIT_INVD] = x86_skip, /* dirty lines must not be dropped, so do nothing */
     [SVM_EXIT_PAUSE] = x86_skip,
     [SVM_EXIT_HLT] = x86_hlt,
