@@ -285,8 +285,8 @@ distclean: clean
 ## make bench          costs in Bochs; UPDATE=1 writes them into mgmt/MANUAL.md
 ## make bench-boots    which exits a boot of Debian's cloud kernels causes; UPDATE=1 updates the manual's table
 ## make bench-peers    the same guest under KVM, in the same emulator, for comparison
-## make systems        boot other people's systems in guests: test/systems/systems.toml; ONLY=xv6,debian12-cloud:2 for some of them, UPDATE=1 updates
-##                     the manual's table, SYSTEMS_IMAGES=their/directory for images that you built
+## make systems        boot other people's systems in guests, in QEMU: test/systems/systems.toml; MACHINE=bochs, ONLY=nuttx,debian12-cloud:2 for some of them,
+##                     UPDATE=1 updates the manual's table, SYSTEMS_IMAGES=their/directory for images that you built
 ## make clients-page   axe-core looks at every view of the page; takes it from the npm registry
 ## make clients        other people's clients and checkers with the API: axios, a generated client, redocly, spectral, promtool, and REQUESTS=10000 requests made
 ##                     from its description; ONLY=axios,requests for some of them; npm packages are pinned in test/clients/package-lock.json

@@ -234,9 +234,9 @@ $(BUILD)/counted.elf: $(KERNEL_O) $(BUILD)/kernel/test/bench/count.o arch/x86/ke
 	$(call say,LD)
 	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds $(COUNTED:%=--wrap=%) $(filter %.o,$^) $(out)
 
-# Outside CI: each try boots an emulator, for minutes.
+# Outside CI: each try boots an emulator, for minutes. QEMU, unless MACHINE=bochs.
 systems: deps-test all
-	@$(PYTHON) test/systems/run.py --build $(BUILD) --only "$(ONLY)" $(if $(UPDATE),--update mgmt/MANUAL.md)
+	@$(PYTHON) test/systems/run.py --build $(BUILD) --machine $(MACHINE) --only "$(ONLY)" $(if $(UPDATE),--update mgmt/MANUAL.md)
 
 # Outside CI: it fetches npm packages, and sends thousands of requests to an emulator.
 clients: deps-test all

@@ -1,5 +1,6 @@
-"""make systems: boots what others make, as they ship it, in a guest each, and says what became of it. Each try is an appliance of its own in Bochs: the images are
-uploaded and the guest is made over the API. Reads systems.toml. With --update the manual's table is brought up to date with the results."""
+"""make systems: boots what others make, as they ship it, in a guest each, and says what became of it. Each try is an appliance of its own, in QEMU with AMD-V or in
+Bochs with VT-x: the images are uploaded and the guest is made over the API. Reads systems.toml. With --update the manual's table is brought up to date with the
+results."""
 import argparse
 import contextlib
 import glob
@@ -17,12 +18,13 @@ sys.path[:0] = [os.path.join(HERE, "..", "tools"), os.path.join(HERE, "..", "boo
 from appliance import Appliance  # noqa: E402
 
 BEGIN, END = "<!-- make systems UPDATE=1 -->\n", "<!-- end -->\n"
-HEAD = ["| system | version | vCPUs | result | million ticks |", "| --- | --- | --- | --- | --- |"]
-OWN_KEYS = {"id", "title", "suite", "package", "image", "project", "commit", "variant", "modules", "vcpus", "words", "typed", "limit"}
+HEAD = ["| system | version | vCPUs | machine | result |", "| --- | --- | --- | --- | --- |"]
+KINDS = ("qemu", "bochs")
+OWN_KEYS = {"id", "title", "suite", "package", "image", "project", "commit", "variant", "modules", "vcpus", "words", "typed", "limit", "cpu"}
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[()][0-9A-B]|[78=>DEHM])")
 MIB = 2**20
-TICKS_PER_MS = 20000
-HUNG = 3600  # seconds of real time after which a try is given up, whatever the machine's clock says
+TICKS_PER_MS = 20000  # of Bochs
+HUNG = 3600  # seconds of real time after which a try is given up: in QEMU, whose clock is this computer's, that is the only limit
 
 
 class Unavailable(Exception):
@@ -87,6 +89,12 @@ def title(system):
     return system["title"] + (f", {system['variant']}" if "variant" in system else "")
 
 
+def machine_name(kind, system):
+    if kind == "bochs":
+        return "Bochs, VT-x"
+    return "QEMU, AMD-V" + (f", `-cpu {system['cpu']}`" if "cpu" in system else "")
+
+
 def memory_bytes(text):
     return int(text[:-1]) * {"M": MIB, "G": 1024 * MIB}[text[-1]]
 
@@ -115,8 +123,8 @@ def upload(path):
 
 
 class Try:
-    def __init__(self, system, vcpus, files, directory):
-        self.system, self.vcpus, self.directory = system, vcpus, directory
+    def __init__(self, system, vcpus, files, directory, machine):
+        self.system, self.vcpus, self.directory, self.machine = system, vcpus, directory, machine
         self.words = re.compile(system["words"].replace("{vcpus}", str(vcpus)))
         image = files.image(system)
         self.uploads = [("image", image)]
@@ -134,66 +142,68 @@ class Try:
         return (memory_bytes(self.guest["memory"]) + 3 * size) // MIB + 96
 
     def run(self):
-        """(result, ticks or None)."""
+        """(result, whether it runs)."""
         os.makedirs(self.directory, exist_ok=True)
         config = {"guests": [], "management": {"core": self.vcpus, "budget_us": 9000}}
-        m = Appliance(self.directory, config, cpus=self.vcpus + 1, memory=self.memory())
+        m = Appliance(self.directory, config, cpus=self.vcpus + 1, memory=self.memory(), emulator=self.machine, model=self.system.get("cpu") if self.machine == "qemu" else None)
         try:
             for name, path in self.uploads:
                 status, _, body = m.request("PUT", f"/v1/images/{name}", *upload(path))
                 if status != 201:
-                    return f"not uploaded: {json.loads(body)['error']['message']}", None
+                    return f"not uploaded: {json.loads(body)['error']['message']}", False
             status, _, body = m.request("POST", "/v1/guests", json.dumps(self.guest))
             if status != 201:
-                return f"refused: {json.loads(body)['error']['message']}", None
+                return f"refused: {json.loads(body)['error']['message']}", False
             with contextlib.closing(m.http_connection()) as keep:
                 return self.watch(m, keep)
         except AssertionError as e:
-            return f"the appliance failed: {str(e).splitlines()[0][:100]}", None
+            return f"the appliance failed: {str(e).splitlines()[0][:100]}", False
         finally:
             m.stop()
 
     def watch(self, m, keep):
-        console, typed, start, end = Console(m, "guest", keep), list(self.system.get("typed", [])), self.now(m, keep), time.monotonic() + HUNG
+        console, typed, start, begun = Console(m, "guest", keep), list(self.system.get("typed", [])), self.now(m, keep), time.monotonic()
         while True:
             # The state first: what it printed before its end is read after it.
             guest, now = m.get("/v1/guests/guest", keep), self.now(m, keep)
             text = console.read()
+            self.write("console.txt", text)
             if typed and re.search(typed[0][0], text):
                 m.type("guest", typed.pop(0)[1])
             found = not typed and self.words.search(text)
-            late = now - start > 1000 * self.system["limit"] or time.monotonic() > end
+            late = (self.machine == "bochs" and now - start > 1000 * self.system["limit"]) or time.monotonic() > begun + HUNG
             if found or late or guest["state"] not in ("running", "starting"):
-                self.report(m, keep, guest, text)
+                self.report(m, keep, guest)
                 if found:
-                    return "runs", (now - start) * TICKS_PER_MS
-                return f"{guest['state']}: {guest['why']}" if not late else f"no words in {self.system['limit']} s {guest['stuck']}".strip(), None
+                    return "runs" + (f", {(now - start) * TICKS_PER_MS / 1e6:.0f} million ticks" if self.machine == "bochs" else ""), True
+                return f"{guest['state']}: {guest['why']}" if not late else f"no words in {(now - start) // 1000} s {guest['stuck']}".strip(), False
             time.sleep(0.3)
 
     @staticmethod
     def now(m, keep):
         return m.get("/v1/host", keep)["uptime_ms"]
 
-    def report(self, m, keep, guest, text):
+    def write(self, name, text):
+        with open(os.path.join(self.directory, name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def report(self, m, keep, guest):
         """For whoever looks into a failure."""
-        for name, data in (("console.txt", text), ("guest.json", json.dumps(guest, indent=1))):
-            with open(os.path.join(self.directory, name), "w", encoding="utf-8") as f:
-                f.write(data)
+        self.write("guest.json", json.dumps(guest, indent=1))
         for i in range(len(guest["vcpus"])):
-            for what in ("exits", "vmcs"):
-                with open(os.path.join(self.directory, f"{what}{i}.txt"), "w", encoding="utf-8") as f:
-                    f.write(m.request("GET", f"/v1/guests/guest/vcpus/{i}/{what}?format=text", keep=keep)[2])
+            for what in ("exits", "vmcs" if self.machine == "bochs" else "vmcb"):
+                self.write(f"{what}{i}.txt", m.request("GET", f"/v1/guests/guest/vcpus/{i}/{what}?format=text", keep=keep)[2])
 
 
 # ---- all of them ----
 
 def table_rows(text):
-    """The rows of the manual's table, by system and number of vCPUs."""
+    """The rows of the manual's table, by system, number of vCPUs and machine."""
     rows = {}
     for line in text.splitlines()[2:]:
         cells = [c.strip() for c in line.strip("|").split("|")]
         if len(cells) == len(HEAD[0].strip("|").split("|")):
-            rows[cells[0], cells[2]] = line
+            rows[cells[0], cells[2], cells[3]] = line
     return rows
 
 
@@ -204,7 +214,7 @@ def update(path, systems, results):
     before, rest = text.split(BEGIN)
     old, after = rest.split(END, 1)
     rows = {**table_rows(old), **results}
-    keys = [(title(s), str(n)) for s in systems for n in s["vcpus"]]
+    keys = [(title(s), str(n), machine_name(kind, s)) for s in systems for n in s["vcpus"] for kind in KINDS]
     lines = HEAD + [rows[k] for k in keys if k in rows]
     with open(path, "w", encoding="utf-8") as f:
         f.write(before + BEGIN + "\n".join(lines) + "\n" + END + after)
@@ -215,8 +225,10 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--images", default=os.environ.get("SYSTEMS_IMAGES"), help="a directory with images that were built by hand")
     parser.add_argument("--only", default="", help="ids of systems.toml, with commas; an id may be followed by :N, a number of vCPUs")
+    parser.add_argument("--machine", choices=("auto", *KINDS), default="auto", help="auto: qemu")
     parser.add_argument("--update", metavar="MANUAL")
     options = parser.parse_args()
+    kind = "qemu" if options.machine == "auto" else options.machine
     with open(os.path.join(HERE, "systems.toml"), "rb") as f:
         systems = tomllib.load(f)["system"]
     only = [o for o in options.only.split(",") if o]
@@ -230,17 +242,17 @@ def main():
             if only and not {system["id"], f"{system['id']}:{vcpus}"} & set(only):
                 continue
             try:
-                attempt = Try(system, vcpus, files, os.path.join(options.build, "systems", f"{system['id']}-{vcpus}"))
+                attempt = Try(system, vcpus, files, os.path.abspath(os.path.join(options.build, "systems", f"{system['id']}-{vcpus}-{kind}")), kind)
             except Unavailable as e:
                 print(f"{system['id']}: left out: {e}", flush=True)
                 break
-            result, ticks = attempt.run()
-            failed += result != "runs"
-            row = f"| {title(system)} | {files.version(system)} | {vcpus} | {result} | {f'{ticks / 1e6:.0f}' if ticks else ''} |"
-            results[title(system), str(vcpus)] = row
+            result, runs = attempt.run()
+            failed += not runs
+            row = f"| {title(system)} | {files.version(system)} | {vcpus} | {machine_name(kind, system)} | {result} |"
+            results[title(system), str(vcpus), machine_name(kind, system)] = row
             print(row, flush=True)
-    if options.update:
-        update(options.update, systems, results)
+            if options.update:
+                update(options.update, systems, results)
     print(f"{len(results) - failed} run, {failed} do not; consoles and last exits are in {os.path.join(options.build, 'systems')}")
     return 1 if failed else 0
 
