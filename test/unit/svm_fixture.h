@@ -55,10 +55,10 @@ uint64_t svm_xcr0_allowed(void)
     return 7;
 }
 
+static struct svm_caps caps = {.svm = true, .cr4 = 0x7fffff};
+
 const struct svm_caps *svm_caps_common(void)
 {
-    static const struct svm_caps caps = {.svm = true, .cr4 = 0x7fffff};
-
     return &caps;
 }
 

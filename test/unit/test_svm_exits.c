@@ -39,6 +39,27 @@ static void mov_cr(void **ctx)
     ASSERT_RAISES(EXECUTE(SVM_EXIT_WRITE_CR0, "\x0f\x22\xc0", 0, 0), GP);
 }
 
+/* QEMU 10 lets bit 0 decide for every register, so it is set where QEMU may be. */
+static void who_reads_cr4(void **ctx)
+{
+    (void)ctx;
+    for (unsigned below = 0; below < 2; below++) {
+        caps.hypervisor = below;
+        vcpu_show_cr0(v, CR0_BASE | CR0_NE);
+        vcpu_set_cr0(v, CR0_BASE | CR0_NE);
+        vcpu_show_cr4(v, 0);
+        vcpu_set_cr4(v, CR4_MCE);
+        assert_int_equal(vmcb.control.intercept_cr_read, 1u << 4 | below);
+        ASSERT_DONE(
+            EXECUTE(below ? SVM_EXIT_READ_CR0 : SVM_EXIT_READ_CR0 + 4, "\x0f\x20\xe3", 0, 0),
+            "\x0f\x20\xe3");
+        assert_int_equal(v->regs.rbx, 0);
+        vcpu_show_cr4(v, CR4_MCE);
+        assert_int_equal(vmcb.control.intercept_cr_read, below);
+    }
+    caps.hypervisor = false;
+}
+
 static void clts_and_lmsw(void **ctx)
 {
     (void)ctx;
@@ -455,6 +476,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         BOTH(mov_cr),
+        BOTH(who_reads_cr4),
         BOTH(clts_and_lmsw),
         BOTH(smsw),
         BOTH(msw_in_memory_faults),

@@ -90,7 +90,8 @@ static inline void svm_intercept_cr_read(struct vcpu *v, unsigned cr, bool diffe
 static inline void vcpu_set_cr0(struct vcpu *v, uint64_t value)
 {
     svm_save(v)->cr0 = value;
-    svm_intercept_cr_read(v, 0, value != svm_read_cr0(v));
+    /* In QEMU 10 this bit decides for CR4 and CR8 as well. */
+    svm_intercept_cr_read(v, 0, value != svm_read_cr0(v) || svm_caps_common()->hypervisor);
 }
 
 static inline void vcpu_set_cr4(struct vcpu *v, uint64_t value)
