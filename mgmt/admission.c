@@ -71,6 +71,37 @@ static bool is_among(unsigned core, const uint8_t *chosen, unsigned n)
     return false;
 }
 
+struct node_load {
+    uint64_t vcpus, cores;
+};
+
+static struct node_load load_of(const struct admission_core *cores, unsigned count, uint32_t node)
+{
+    struct node_load l = {0};
+
+    for (unsigned i = 0; i < count; i++) {
+        l.vcpus += cores[i].node == node ? cores[i].vcpus : 0;
+        l.cores += cores[i].node == node;
+    }
+    return l;
+}
+
+/* Whether core `a` suits vCPU n more than core `b`. */
+static bool is_better(const struct admission_core *cores, unsigned count, unsigned a, unsigned b,
+                      const uint8_t *chosen, unsigned n)
+{
+    uint32_t home = cores[chosen[0]].node;
+    struct node_load x, y;
+
+    if (cores[a].vcpus != cores[b].vcpus)
+        return cores[a].vcpus < cores[b].vcpus;
+    if (n > 0)
+        return cores[a].node == home && cores[b].node != home;
+    x = load_of(cores, count, cores[a].node);
+    y = load_of(cores, count, cores[b].node);
+    return x.vcpus * y.cores < y.vcpus * x.cores;
+}
+
 /* The best core for vCPU n, none of those chosen before it; `count`: none. *roomiest: where most is
  * left. */
 static unsigned best_core(const struct admission_core *cores, unsigned count, uint32_t share,
@@ -84,7 +115,8 @@ static unsigned best_core(const struct admission_core *cores, unsigned count, ui
             continue;
         if (*roomiest == count || cores[i].guaranteed < cores[*roomiest].guaranteed)
             *roomiest = i;
-        if (fits(&cores[i], share) && (best == count || cores[i].vcpus < cores[best].vcpus))
+        if (fits(&cores[i], share) &&
+            (best == count || is_better(cores, count, i, best, chosen, n)))
             best = i;
     }
     return best;
@@ -118,7 +150,7 @@ static int choose_all(const struct admission_core *cores, unsigned count,
 int admission_choose(const struct admission_core *cores, unsigned count, struct guest_config *c,
                      char *why, size_t size)
 {
-    uint8_t chosen[CONFIG_VCPUS_MAX];
+    uint8_t chosen[CONFIG_VCPUS_MAX] = {0};
     int rc = c->core >= 0 ? check_named(cores, count, c, chosen, why, size)
                           : choose_all(cores, count, c, chosen, why, size);
 

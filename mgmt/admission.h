@@ -9,11 +9,14 @@
 struct admission_core {
     uint32_t vcpus;
     uint32_t guaranteed; /* parts per million of its time, for all its vCPUs */
+    uint32_t node;       /* NUMA node */
 };
 
 /* Fills in c->core and c->cores, one for each vCPU: the cores that the configuration names, or
- * different ones, those with the fewest vCPUs among those where the guarantee fits. Errors leave *c
- * alone. -E_NOENT: it names a core that does not exist. -E_NOSPC: it names none, and the machine
- * has fewer cores than it has vCPUs. -E_BUSY: not enough time left; *why has the sum. */
+ * different ones, those with the fewest vCPUs among those where the guarantee fits. Of equal cores
+ * the first vCPU gets one of the node with the fewest vCPUs a core, and the others are near it.
+ * Errors leave *c alone. -E_NOENT: it names a core that does not exist. -E_NOSPC: it names none,
+ * and the machine has fewer cores than it has vCPUs. -E_BUSY: not enough time left; *why has the
+ * sum. */
 int admission_choose(const struct admission_core *cores, unsigned count, struct guest_config *c,
                      char *why, size_t size) MUST_CHECK;

@@ -146,6 +146,9 @@ static int check_addresses(const struct api_view *v, const struct guest_config *
 /* At boot management is not counted among its core's guests: they come first. */
 static void sum_up(const struct api_view *v, struct admission_core *cores)
 {
+    for (uint32_t i = 0; i < v->host->topology.threads && i < ABI_THREADS_MAX; i++)
+        if (v->threads[i].state == ABI_THREAD_RUNS)
+            cores[v->threads[i].number % ABI_CORES_MAX].node = v->threads[i].node;
     for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
         const struct abi_guest *g = v->guest(i);
 

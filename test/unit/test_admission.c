@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-static struct admission_core cores[4];
+static struct admission_core cores[8];
 static unsigned core;
 static char why[160];
 
@@ -40,7 +40,7 @@ static int choose_for(struct guest_config *c, unsigned count, unsigned vcpus, un
 static int setup(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 8; i++)
         cores[i] = (struct admission_core){0};
     return 0;
 }
@@ -124,6 +124,29 @@ static void one_core_each(void **state)
     assert_int_equal(c.core_count, 1);
 }
 
+/* Cores 0 to 2 are of node 0, 3 to 7 of node 1. */
+static void over_the_nodes(void **state)
+{
+    static const uint8_t expected[] = {0, 3, 4, 1, 5, 6, 2, 7, 0, 3};
+    struct guest_config c = {.period_us = 10000};
+
+    (void)state;
+    for (unsigned i = 3; i < 8; i++)
+        cores[i].node = 1;
+    for (unsigned i = 0; i < sizeof(expected); i++) {
+        assert_int_equal(choose(8, -1, 0, 10000), 0);
+        assert_int_equal(core, expected[i]);
+        cores[core].vcpus++;
+    }
+    /* Several vCPUs stay together, but no core is shared while others are idle. */
+    for (unsigned i = 0; i < 8; i++)
+        cores[i].vcpus = i == 0 || i == 7;
+    assert_int_equal(choose_for(&c, 8, 3, 0, NULL), 0);
+    assert_memory_equal(c.cores, ((uint8_t[]){3, 4, 5}), 3);
+    assert_int_equal(choose_for(&c, 8, 5, 0, NULL), 0);
+    assert_memory_equal(c.cores, ((uint8_t[]){3, 4, 5, 6, 1}), 5);
+}
+
 /* Each vCPU has the guarantee. */
 static void guarantees_of_several(void **state)
 {
@@ -150,6 +173,7 @@ int main(void)
         cmocka_unit_test_setup(no_more_than_there_is, setup),
         cmocka_unit_test_setup(no_such_core, setup),
         cmocka_unit_test_setup(one_core_each, setup),
+        cmocka_unit_test_setup(over_the_nodes, setup),
         cmocka_unit_test_setup(guarantees_of_several, setup),
     };
 

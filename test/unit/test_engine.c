@@ -712,6 +712,33 @@ static void memory_of_its_node(void **state)
     assert_int_equal(guest_get(1)->status->near_memory, c.memory);
 }
 
+/* A guest that no node has enough for gets what each has, and the log says how much of it is near.
+ */
+static void memory_of_two_nodes(void **state)
+{
+    uint64_t half = HOST_BYTES / 2, hole = (uintptr_t)host_bytes + half;
+    struct guest_config c = config_of("large", 1);
+    unsigned before = warnings;
+    void *between;
+
+    (void)state;
+    engine_near[0] = (struct abi_near){(uintptr_t)host_bytes, half, 0, 0};
+    engine_near[1] = (struct abi_near){hole, half, 1, 0};
+    engine_nears = 2;
+    between = hostmem_alloc_in(PAGE_SIZE_2M, PAGE_SIZE_2M, hole, hole + PAGE_SIZE_2M, MEM_HOST, 0);
+    assert_non_null(between);
+    c.memory = half + 4 * PAGE_SIZE_2M;
+    assert_int_equal(deploy(&c), 1);
+    assert_int_equal(gmem_range_count(&guest_get(1)->mem), 2);
+    assert_in_range(guest_get(1)->status->near_memory, 4 * PAGE_SIZE_2M, half);
+    assert_int_equal(warnings, before + 1);
+    settle();
+    assert_int_equal(call(ABI_CALL_DELETE, 1, 0, 0), 0);
+    settle();
+    hostmem_free(between, PAGE_SIZE_2M);
+    engine_nears = 0;
+}
+
 /* Pages of further vCPUs exist only once they are needed, and are then the same for later guests of
  * that number. */
 static void pages_of_vcpus(void **state)
@@ -1574,6 +1601,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(it_lives),
         TEST(memory_of_its_node),
+        TEST(memory_of_two_nodes),
         TEST(pages_of_vcpus),
         TEST(init_and_sipi),
         TEST(kicked),
