@@ -1,17 +1,18 @@
-# The management guest: build/mgmt.elf. lwIP, mbedTLS, wslay, llhttp and zlib, and the page's xterm.js, are fetched as mgmt/third_party.pins says.
+# The management guest: build/mgmt.elf. lwIP, mbedTLS, BearSSL, wslay, llhttp and zlib, and the page's xterm.js, are fetched as mgmt/third_party.pins says.
 
 # One copy for every build directory of this tree, which `make clean` leaves alone.
 LWIP_DIR    ?= third_party/lwip
 MBEDTLS_DIR ?= third_party/mbedtls
+BEARSSL_DIR ?= third_party/bearssl
 WSLAY_DIR   ?= third_party/wslay
 LLHTTP_DIR  ?= third_party/llhttp
 XTERM_DIR   ?= third_party/xterm
 ZLIB_DIR    ?= third_party/zlib
 
 # NAME=DIRECTORY; directories that the caller of make names are the caller's own, the rest is fetched.
-THIRD_PAIRS  := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) xterm=$(XTERM_DIR) zlib=$(ZLIB_DIR)
-THIRD_GIVEN  := $(foreach n,lwip:LWIP mbedtls:MBEDTLS wslay:WSLAY llhttp:LLHTTP xterm:XTERM zlib:ZLIB,$(if $(filter file,$(origin $(lastword $(subst :, ,$(n)))_DIR)),,$(firstword $(subst :, ,$(n)))=%))
-THIRD_PARTY  := LWIP_DIR=$(LWIP_DIR) MBEDTLS_DIR=$(MBEDTLS_DIR) WSLAY_DIR=$(WSLAY_DIR) LLHTTP_DIR=$(LLHTTP_DIR) XTERM_DIR=$(XTERM_DIR) ZLIB_DIR=$(ZLIB_DIR)
+THIRD_PAIRS  := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) bearssl=$(BEARSSL_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) xterm=$(XTERM_DIR) zlib=$(ZLIB_DIR)
+THIRD_GIVEN  := $(foreach n,lwip:LWIP mbedtls:MBEDTLS bearssl:BEARSSL wslay:WSLAY llhttp:LLHTTP xterm:XTERM zlib:ZLIB,$(if $(filter file,$(origin $(lastword $(subst :, ,$(n)))_DIR)),,$(firstword $(subst :, ,$(n)))=%))
+THIRD_PARTY  := LWIP_DIR=$(LWIP_DIR) MBEDTLS_DIR=$(MBEDTLS_DIR) BEARSSL_DIR=$(BEARSSL_DIR) WSLAY_DIR=$(WSLAY_DIR) LLHTTP_DIR=$(LLHTTP_DIR) XTERM_DIR=$(XTERM_DIR) ZLIB_DIR=$(ZLIB_DIR)
 
 third-party: $(BUILD)/gen/third_party.stamp
 
@@ -50,8 +51,9 @@ MGMT_MBEDTLS := aes aesni asn1parse asn1write base64 bignum bignum_core chacha20
         sha1 sha256 sha512 ssl_ciphersuites ssl_msg ssl_ticket ssl_tls ssl_tls12_server ssl_tls13_generic ssl_tls13_keys \
         ssl_tls13_server x509 x509_create x509_crt x509write x509write_crt
 MGMT_EVEREST := Hacl_Curve25519_joined
-# mbedTLS's calls that are redirected to us: mgmt/tls_suites.h, mgmt/tls_x25519.h.
-MGMT_WRAP := mbedtls_ecp_mul mbedtls_ecp_mul_restartable mbedtls_ssl_ticket_parse mbedtls_ssl_tls13_fetch_handshake_msg
+MGMT_BEARSSL := chacha20_sse2 poly1305_ctmulq
+# mbedTLS's calls that are redirected to us: mgmt/tls_chachapoly.h, mgmt/tls_suites.h, mgmt/tls_x25519.h.
+MGMT_WRAP := mbedtls_chachapoly_auth_decrypt mbedtls_chachapoly_encrypt_and_tag mbedtls_ecp_mul mbedtls_ecp_mul_restartable mbedtls_ssl_ticket_parse mbedtls_ssl_tls13_fetch_handshake_msg
 MGMT_WSLAY := wslay_event wslay_frame wslay_net wslay_queue
 MGMT_LLHTTP := api http llhttp
 # Unpacks without a C library (Z_SOLO).
@@ -63,9 +65,9 @@ MGMT_CFLAGS := $(FREESTANDING:-MMD=-MD) -fno-stack-protector -ffunction-sections
         -ffile-prefix-map=$(WSLAY_DIR)=wslay -ffile-prefix-map=$(LLHTTP_DIR)=llhttp -Imgmt/include -isystem $(LWIP_DIR)/src/include -isystem $(LWIP_DIR)/src \
         -isystem $(LWIP_DIR)/src/apps/altcp_tls \
         -isystem $(MBEDTLS_DIR)/include -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest -DMBEDTLS_CONFIG_FILE='<mgmt/include/mbedtls_config.h>' -isystem $(WSLAY_DIR)/lib/includes \
-        -isystem $(LLHTTP_DIR) -isystem $(ZLIB_DIR) -ffile-prefix-map=$(ZLIB_DIR)=zlib
+        -isystem $(LLHTTP_DIR) -isystem $(BEARSSL_DIR)/inc -ffile-prefix-map=$(BEARSSL_DIR)=bearssl -isystem $(ZLIB_DIR) -ffile-prefix-map=$(ZLIB_DIR)=zlib
 MGMT_O := $(MGMT_C:%.c=$(BUILD)/mgmt/%.o) $(MGMT_PURE:%.c=$(BUILD)/mgmt/%.o) $(BUILD)/mgmt/start.asm.o \
-        $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_MBEDTLS:%=$(BUILD)/mgmt/mbedtls/%.o) $(MGMT_EVEREST:%=$(BUILD)/mgmt/everest/%.o) \
+        $(MGMT_LWIP:%=$(BUILD)/mgmt/lwip/%.o) $(MGMT_MBEDTLS:%=$(BUILD)/mgmt/mbedtls/%.o) $(MGMT_EVEREST:%=$(BUILD)/mgmt/everest/%.o) $(MGMT_BEARSSL:%=$(BUILD)/mgmt/bearssl/%.o) \
         $(MGMT_WSLAY:%=$(BUILD)/mgmt/wslay/%.o) $(MGMT_LLHTTP:%=$(BUILD)/mgmt/llhttp/%.o) $(MGMT_ZLIB:%=$(BUILD)/mgmt/zlib/%.o)
 
 $(BUILD)/mgmt/%.o: %.c Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
@@ -95,8 +97,13 @@ $(BUILD)/mgmt/everest/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
 	$(call say,CC)
 	$(Q)$(CC) $(MGMT_CFLAGS) -DMBEDTLS_ECDH_VARIANT_EVEREST_ENABLED -isystem $(MBEDTLS_DIR)/library -isystem $(MBEDTLS_DIR)/3rdparty/everest/include \
 	    -isystem $(MBEDTLS_DIR)/3rdparty/everest/include/everest/kremlib -w -c $(MBEDTLS_DIR)/3rdparty/everest/library/$*.c $(out_d)
+# It would read unaligned words through pointers to words; from bytes the compilers make the same instruction.
+BEARSSL_CFLAGS := -DBR_LE_UNALIGNED=0 -isystem $(BEARSSL_DIR)/src
+$(BUILD)/mgmt/bearssl/%.o: Makefile mgmt/mgmt.mk $(THIRD_VERSIONS) | $(GEN)
+	$(call say,CC)
+	$(Q)$(CC) $(MGMT_CFLAGS) $(BEARSSL_CFLAGS) -w -c $(BEARSSL_DIR)/src/symcipher/$*.c $(out_d)
 # These alone use vector registers, which interrupts therefore need not save. Their code asks the CPU first whether it has what it needs beyond SSE2.
-$(BUILD)/mgmt/mgmt/sha256.o: MGMT_CFLAGS := $(filter-out -mgeneral-regs-only,$(MGMT_CFLAGS))
+$(BUILD)/mgmt/mgmt/sha256.o $(BUILD)/mgmt/bearssl/chacha20_sse2.o: MGMT_CFLAGS := $(filter-out -mgeneral-regs-only,$(MGMT_CFLAGS))
 $(addprefix $(BUILD)/mgmt/mbedtls/,aes.o aesni.o gcm.o): MGMT_CFLAGS := $(filter-out -mgeneral-regs-only,$(MGMT_CFLAGS)) -maes -mpclmul
 # Only for the opening of WebSockets: not in mbedtls_config.h, where TLS would find it.
 $(BUILD)/mgmt/mbedtls/sha1.o: MGMT_CFLAGS += -DMBEDTLS_SHA1_C

@@ -1,9 +1,10 @@
 # Host unit tests and fuzzers. The first lines of each file name the sources to link with it: /* SOURCES: a.c b.c @llhttp */
 
 LLHTTP_C := $(MGMT_LLHTTP:%=$(LLHTTP_DIR)/%.c)
-MGMT_TEST_CFLAGS := -isystem $(MBEDTLS_DIR)/include -isystem $(WSLAY_DIR)/lib/includes -DMBEDTLS_SHA1_C -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H
+MGMT_TEST_CFLAGS := -isystem $(MBEDTLS_DIR)/include -isystem $(BEARSSL_DIR)/inc -isystem $(WSLAY_DIR)/lib/includes -DMBEDTLS_SHA1_C -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H
 MGMT_TEST_CFLAGS += -isystem $(LWIP_DIR)/src/include -isystem $(LWIP_DIR)/src -Itest/unit/lwip -isystem $(ZLIB_DIR) -DZ_SOLO
 LLHTTP_CFLAGS := -isystem $(LLHTTP_DIR)
+BEARSSL_C := $(MGMT_BEARSSL:%=$(BEARSSL_DIR)/src/symcipher/%.c)
 # Its server, with the lwIP that it uses.
 MGMT_SERVER_C := mgmt/server.c mgmt/answer.c mgmt/connection.c mgmt/isn.c mgmt/listen.c mgmt/places.c
 MGMT_TEST_LWIP := mgmt/acd.c mgmt/sntp.c mgmt/ntp.c $(patsubst %,$(LWIP_DIR)/src/%.c,$(filter-out apps/mdns/% apps/altcp_tls/%,$(MGMT_LWIP)))
@@ -11,8 +12,8 @@ MGMT_TEST_LWIP := mgmt/acd.c mgmt/sntp.c mgmt/ntp.c $(patsubst %,$(LWIP_DIR)/src
 MGMT_API_C := $(filter-out mgmt/acd.c mgmt/sntp.c mgmt/ntp.c mgmt/frames.c mgmt/main.c mgmt/port.c mgmt/names.c mgmt/netif.c $(MGMT_SERVER_C) mgmt/syslog_udp.c mgmt/libc.c $(wildcard mgmt/tls*.c),$(wildcard mgmt/*.c)) $(MGMT_PURE) \
         $(MGMT_WSLAY:%=$(WSLAY_DIR)/lib/%.c) $(MBEDTLS_DIR)/library/sha1.c $(MBEDTLS_DIR)/library/sha256.c $(MBEDTLS_DIR)/library/base64.c $(MBEDTLS_DIR)/library/constant_time.c $(MBEDTLS_DIR)/library/platform_util.c $(MGMT_ZLIB:%=$(ZLIB_DIR)/%.c)
 # All of its network: lwIP with TLS, and their users.
-MGMT_STACK_C := mgmt/acd.c mgmt/sntp.c mgmt/ntp.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_alert.c mgmt/tls_handshakes.c mgmt/tls_suites.c mgmt/tls_x25519.c $(MGMT_SERVER_C) $(MGMT_LWIP:%=$(LWIP_DIR)/src/%.c) \
-        $(filter-out $(MGMT_API_C),$(MGMT_MBEDTLS:%=$(MBEDTLS_DIR)/library/%.c))
+MGMT_STACK_C := mgmt/acd.c mgmt/sntp.c mgmt/ntp.c mgmt/frames.c mgmt/names.c mgmt/tls.c mgmt/tls_alert.c mgmt/tls_chachapoly.c mgmt/tls_handshakes.c mgmt/tls_suites.c mgmt/tls_x25519.c $(MGMT_SERVER_C) $(MGMT_LWIP:%=$(LWIP_DIR)/src/%.c) \
+        $(filter-out $(MGMT_API_C),$(MGMT_MBEDTLS:%=$(MBEDTLS_DIR)/library/%.c)) $(BEARSSL_C)
 ENGINE_C := hv/core.c hv/gmem.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.c hv/core_requests.c hv/guest.c hv/guest_deploy.c hv/guest_disks.c hv/guest_shared.c hv/guest_start.c hv/guest_phase.c hv/guest_table.c hv/guest_life.c hv/vcpu_life.c hv/exit.c hv/translations.c hv/guest_pages.c hv/image.c hv/job.c \
         hv/sched.c hv/ration.c hv/stuck.c hv/restart.c hv/control.c hv/hostmem.c hv/mem.c hv/lib.c hv/fmt.c hv/date.c \
         hv/flat.c hv/guest_config.c hv/plain.c hv/load_plan.c $(wildcard hv/pc/*.c) arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
@@ -21,7 +22,10 @@ VIRTIO_C := hv/gmem.c $(patsubst %,hv/pc/%.c,virtio virtio_plug virtio_pci virti
 # What a guest of AMD-V sees: objects below svm/ are compiled over the VMCB.
 SVM_EXITS_C := $(patsubst %,svm/%,arch/x86/svm/exits.c arch/x86/svm/exits_cr.c $(filter-out %/run.c %/audit.c %/fpu.c %/nested.c %/task_switch.c,$(wildcard arch/x86/guest/*.c)))
 # vmcsdump without its main().
-sources = $(subst @svm,$(SVM_EXITS_C),$(subst @virtio,$(VIRTIO_C),$(subst @load,$(wildcard mgmt/load/*.c) hv/load_plan.c,$(subst @pc,$(wildcard hv/pc/*.c) hv/date.c,$(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(filter-out @jsmn,$(1)))))))))))))
+sources = $(subst @svm,$(SVM_EXITS_C),$(subst @virtio,$(VIRTIO_C),$(subst @load,$(wildcard mgmt/load/*.c) hv/load_plan.c,$(subst @pc,$(wildcard hv/pc/*.c) hv/date.c,$(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(subst @chachapoly,$(BEARSSL_C) $(CHACHAPOLY_C),$(filter-out @jsmn,$(1))))))))))))))
+
+# mbedTLS's own.
+CHACHAPOLY_C := $(patsubst %,$(MBEDTLS_DIR)/library/%.c,chacha20 chachapoly constant_time platform_util poly1305)
 
 # Replaces the layer below arch/x86/guest/ with a plain struct.
 FAKE_VCPU := -DVCPU_STATE='<test/unit/vcpu_state.h>'
@@ -57,9 +61,9 @@ $(BUILD)/fuzz/fuzz_instruction: FUZZ_LIBS := -lZydis
 $(BUILD)/fuzz/fuzz_mmio: FUZZ_LIBS := -lcmocka
 
 # Each source is compiled once per variant, however many programs link it: $(call objects,VARIANT,SOURCES).
-THIRD_NAMES := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) zlib=$(ZLIB_DIR)
-third_name = $(patsubst $(LWIP_DIR)/%,third/lwip/%,$(patsubst $(MBEDTLS_DIR)/%,third/mbedtls/%,$(patsubst $(WSLAY_DIR)/%,third/wslay/%,\
-        $(patsubst $(LLHTTP_DIR)/%,third/llhttp/%,$(patsubst $(ZLIB_DIR)/%,third/zlib/%,$(1))))))
+THIRD_NAMES := lwip=$(LWIP_DIR) mbedtls=$(MBEDTLS_DIR) bearssl=$(BEARSSL_DIR) wslay=$(WSLAY_DIR) llhttp=$(LLHTTP_DIR) zlib=$(ZLIB_DIR)
+third_name = $(patsubst $(LWIP_DIR)/%,third/lwip/%,$(patsubst $(MBEDTLS_DIR)/%,third/mbedtls/%,$(patsubst $(BEARSSL_DIR)/%,third/bearssl/%,$(patsubst $(WSLAY_DIR)/%,third/wslay/%,\
+        $(patsubst $(LLHTTP_DIR)/%,third/llhttp/%,$(patsubst $(ZLIB_DIR)/%,third/zlib/%,$(1)))))))
 objects = $(patsubst %.asm,$(BUILD)/$(1)/%.asm.o,$(patsubst %.c,$(BUILD)/$(1)/%.o,$(call third_name,$(2))))
 
 # VARIANT, compiler and flags. Not -MMD: it leaves out our headers that lwIP's and mbedTLS's include.
@@ -80,7 +84,7 @@ define third_rule
 
 $(BUILD)/$(1)/third/$(3)/%.o: test/test.mk $(THIRD_VERSIONS) | $(GEN) deps-test
 	$$(in_dir)
-	@$(2) $$(TEST_CFLAGS) -w -MD -MP -c $(4)/$$*.c $$(out_d)
+	@$(2) $$(TEST_CFLAGS) $(if $(filter bearssl,$(3)),$$(BEARSSL_CFLAGS)) -w -MD -MP -c $(4)/$$*.c $$(out_d)
 endef
 # clang's objects are used for fuzzing too; the fuzzer's instrumentation does unit tests no harm. gcc's are not optimised, so that both kinds are tested.
 CLANG := clang -O1 -fsanitize=fuzzer-no-link

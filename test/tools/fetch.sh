@@ -163,6 +163,7 @@ known_by() {
     case $1 in
     lwip) echo src/include/lwip/init.h ;;
     mbedtls) echo include/mbedtls/ssl.h ;;
+    bearssl) echo inc/bearssl_block.h ;;
     wslay) echo lib/includes/wslay/wslay.h ;;
     llhttp) echo llhttp.h ;;
     xterm) echo xterm.js ;;
