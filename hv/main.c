@@ -201,13 +201,13 @@ static void prepare_network(const struct boot_options *o)
 {
     struct net_setup setup = {.tsc_hz = arch_tsc_hz(),
                               .guests_reach_management = o->reachable_from_guests,
-                              .uplink_frames = guest_host_page()->uplink_frames,
-                              .nic = &guest_host_page()->nic_state};
+                              .nics = guest_host_page()->nics};
 
     memcpy(setup.mac_prefix, o->mac_prefix, sizeof(setup.mac_prefix));
     memcpy(setup.guarded, o->guarded, sizeof(setup.guarded));
+    memcpy(setup.uplinks, o->uplinks, sizeof(setup.uplinks));
     net_init(&setup);
-    (void)!net_find_card(); /* without one, start_network() says so */
+    (void)!net_find_cards(); /* without one, start_network() says so */
 }
 
 static void *alloc_for_nic(size_t bytes)
@@ -220,11 +220,10 @@ static void *alloc_for_nic(size_t bytes)
 static void start_network(unsigned core)
 {
     struct abi_host *h = guest_host_page();
-    int rc = net_start_uplink(core, alloc_for_nic);
+    int rc = net_start_uplinks(core, alloc_for_nic);
 
     if (rc) {
-        log_warn("no network card that Bulkhead can drive (error %d): management is not reachable",
-                 -rc);
+        log_warn("management has no network card that works (error %d): it is not reachable", -rc);
         return;
     }
     h->net_up = 1;

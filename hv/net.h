@@ -1,5 +1,5 @@
 /*
- * The network as hv/ uses it: the virtual switch and its uplink (net/net.c implements it). hv/
+ * The network as hv/ uses it: the virtual switch and its uplinks (net/net.c implements it). hv/
  * knows nothing else about net/.
  */
 #pragma once
@@ -12,18 +12,17 @@
 struct net_setup {
     uint64_t tsc_hz;
     bool guests_reach_management;
-    uint8_t mac_prefix[5];   /* all 0: from the card's address */
-    uint8_t guarded[3][4];   /* IPv4 addresses that no guest with the uplink may have; 0: none */
-    uint64_t *uplink_frames; /* NET_DROPS counters: what became of frames from outside. Written by
-                                the uplink's core */
-    struct abi_nic *nic;     /* the uplink's card, kept up to date */
+    uint8_t mac_prefix[5]; /* all 0: from the first card's address */
+    uint8_t guarded[3][4]; /* IPv4 addresses that no guest with the uplink may have; 0: none */
+    struct net_card_name uplinks[ABI_NIC_ROLES]; /* management's, the guests' */
+    struct abi_nic *nics;                        /* ABI_NICS_MAX of them, kept up to date */
 };
 
 /* Makes an empty switch. Boot core, before any other call here. */
 void net_init(const struct net_setup *s);
-/* Looks for a network card and reads its address. Boot core, after net_init() and before guests
- * have addresses. -E_NOENT when there is none, -E_IO when it does not answer. */
-int net_find_card(void) MUST_CHECK;
+/* Looks for network cards and reads their addresses. Boot core, after net_init() and before guests
+ * have addresses. -E_NOENT when there is none, -E_IO when none answers. */
+int net_find_cards(void) MUST_CHECK;
 /* The Ethernet address of guest number `number`. */
 void net_address(unsigned number, uint8_t mac[6]);
 /* True for the known addresses of management, gateways and name servers. Any core. */
@@ -43,14 +42,14 @@ enum net_drop net_send(unsigned port, uint8_t *frame, size_t len, const struct n
                        uint64_t now, struct net_transfer *t);
 /* Forgets a frame that is on its way. Any core. */
 void net_cancel(struct net_transfer *t);
-/* Makes the card from net_find_card() the switch's uplink, with its interrupt on `core`. `alloc`
- * returns zeroed, page-aligned host memory below 4 GB or NULL. Boot core. -E_NOENT when there is
- * none. */
-int net_start_uplink(unsigned core, void *(*alloc)(size_t bytes)) MUST_CHECK;
-/* The card's name, or "". */
+/* Makes the cards from net_find_cards() that `uplinks` names the switch's uplinks, with their
+ * interrupts on `core`. `alloc` returns zeroed, page-aligned host memory below 4 GB or NULL. Boot
+ * core. -E_NOENT when management has none. */
+int net_start_uplinks(unsigned core, void *(*alloc)(size_t bytes)) MUST_CHECK;
+/* The name of management's card, or "". */
 const char *net_uplink_name(void);
-/* True if net_poll() has work. One load. */
+/* True if net_poll() has work. A few loads. */
 bool net_pending(void);
-/* Moves a bounded number of frames from the card to the switch. Returns when it must be called
- * again: `now` if more wait, NEVER if net_pending() tells. The uplink's core only. */
+/* Moves a bounded number of frames from a card to the switch. Returns when it must be called
+ * again: `now` if more wait, NEVER if net_pending() tells. The uplinks' core only. */
 uint64_t net_poll(uint64_t now);

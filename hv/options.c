@@ -156,6 +156,25 @@ static bool read_mac_prefix(const struct word *w, struct boot_options *o)
     return true;
 }
 
+static const char *const uplinks[ABI_NIC_ROLES] = {"uplinks.management", "uplinks.guests"};
+
+static bool read_card(const struct word *w, struct net_card_name *n)
+{
+    const char *at = w->value, *end = w->value + w->value_length;
+    struct net_card_name read = {.count = 0};
+    unsigned count = 1;
+
+    for (const char *s = at; s < end; s++)
+        count += *s == ':';
+    if (count != NET_CARD_INDEX && count != NET_CARD_PLACE && count != NET_CARD_MAC)
+        return false;
+    if (!take_bytes(&at, end, 16, ':', read.bytes, count) || at != end)
+        return false;
+    read.count = (uint8_t)count;
+    *n = read;
+    return true;
+}
+
 /* The rest of the sentence about a wrong word, or NULL. */
 static const char *read_word(const struct word *w, struct boot_options *o, char *why, size_t size)
 {
@@ -172,6 +191,11 @@ static const char *read_word(const struct word *w, struct boot_options *o, char 
         return read_guarded(w, o) ? NULL : "must be 1 to 3 IPv4 addresses with commas between them";
     if (is_named(w, "mac_prefix"))
         return read_mac_prefix(w, o) ? NULL : "must be five bytes such as 02:42:48:00:00";
+    for (unsigned i = 0; i < ABI_NIC_ROLES; i++)
+        if (is_named(w, uplinks[i]))
+            return read_card(w, &o->uplinks[i])
+                       ? NULL
+                       : "must be one, four or six bytes such as 00:00:03:00";
     return "there is no such option";
 }
 
@@ -222,6 +246,13 @@ void options_write(const struct boot_options *o, char out[OPTIONS_TEXT])
         if (*number_of(&copy, &numbers[i]) != numbers[i].preset)
             n += fmt(out + n, OPTIONS_TEXT - n, "%s=%d ", numbers[i].name,
                      *number_of(&copy, &numbers[i]));
+    for (unsigned i = 0; i < ABI_NIC_ROLES; i++) {
+        unsigned count = (unsigned)min_u64(o->uplinks[i].count, NET_CARD_MAC);
+
+        for (unsigned b = 0; b < count; b++)
+            n += fmt(out + n, OPTIONS_TEXT - n, "%s%s%02x%s", b ? "" : uplinks[i], b ? ":" : "=",
+                     o->uplinks[i].bytes[b], b + 1 < count ? "" : " ");
+    }
     if (!bytes_are_zero(m, sizeof(o->mac_prefix)))
         n += fmt(out + n, OPTIONS_TEXT - n, "mac_prefix=%02x:%02x:%02x:%02x:%02x ", m[0], m[1],
                  m[2], m[3], m[4]);

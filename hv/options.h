@@ -6,13 +6,16 @@
  * hv/config_fields.def that are named _RUN, and
  *   mac_prefix=02:42:48:00:00            as in the configuration
  *   guarded=10.0.2.15,10.0.2.2           addresses that no guest with the uplink may have
+ *   uplinks.management=00:00:03:00       management's network card: its segment, bus, device and
+ *   uplinks.guests=52:54:00:12:34:57     function, its address, or its index; the guests' likewise
  */
 #pragma once
 
+#include "hv/abi/net.h"
 #include "hv/types.h"
 
 #define OPTIONS_GUARDED 3u
-#define OPTIONS_TEXT    512u /* the longest line that options_write() writes, with the NUL */
+#define OPTIONS_TEXT    640u /* the longest line that options_write() writes, with the NUL */
 
 struct boot_options {
     int32_t core;      /* management's; -1: the last one */
@@ -26,6 +29,7 @@ struct boot_options {
     int32_t panic_reboot_s;
     uint8_t mac_prefix[5];               /* all 0: none */
     uint8_t guarded[OPTIONS_GUARDED][4]; /* 0.0.0.0: none */
+    struct net_card_name uplinks[ABI_NIC_ROLES];
 };
 
 /* Management needs at least a twentieth of its period, or it seems dead (ABI_HEARTBEAT_MS). */

@@ -72,6 +72,7 @@ void get_config(struct call *c, char *const *arg)
         put_shared(c, j);
     put_management(c, j);
     put_top_fields(j, c->v->config);
+    put_uplinks(j, c->v->config);
     if (!bytes_are_zero(c->v->config->mac_prefix, sizeof(c->v->config->mac_prefix)))
         put_mac(j, "mac_prefix", c->v->config->mac_prefix, sizeof(c->v->config->mac_prefix));
     json_end(j);

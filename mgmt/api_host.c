@@ -47,28 +47,57 @@ const char *nic_irq_name(unsigned irq)
     return irq < ABI_NIC_IRQS ? names[irq] : "polled";
 }
 
+void nic_place_text(uint32_t place, char out[NIC_PLACE_TEXT])
+{
+    (void)fmt(out, NIC_PLACE_TEXT, "%04x:%02x:%02x.%u", place >> 16, place >> 8 & 0xff,
+              place >> 3 & 31, place & 7);
+}
+
 static void put_nic(struct json_out *j, const struct abi_nic *n)
 {
-    char place[16];
+    char place[NIC_PLACE_TEXT];
 
-    if (!n->name[0])
-        return;
-    (void)fmt(place, sizeof(place), "%04x:%02x:%02x.%u", n->place >> 16, n->place >> 8 & 0xff,
-              n->place >> 3 & 31, n->place & 7);
+    nic_place_text(n->place, place);
     json_object(j, NULL);
     json_str(j, "name", n->name);
     json_str(j, "driver", n->driver);
     json_str(j, "pci", place);
     put_mac(j, "mac", n->mac, sizeof(n->mac));
-    json_str(j, "interrupt", nic_irq_name(n->irq));
+    json_array(j, "roles");
+    if (n->roles & ABI_NIC_MANAGEMENT)
+        json_str(j, NULL, "management");
+    if (n->roles & ABI_NIC_GUESTS)
+        json_str(j, NULL, "guests");
+    json_end(j);
+    if (n->roles) {
+        json_str(j, "interrupt", nic_irq_name(n->irq));
+        json_bool(j, "link_up", n->link_up);
+    } else {
+        json_null(j, "interrupt");
+        json_null(j, "link_up");
+    }
     json_u64(j, "interrupts", n->interrupts);
-    json_bool(j, "link_up", n->link_up);
     json_bool(j, "full_duplex", n->full_duplex);
     json_u64(j, "mbits", n->mbits);
     json_u64(j, "received", n->rx_frames);
     json_u64(j, "received_dropped", n->rx_dropped);
     json_u64(j, "sent", n->tx_frames);
     json_u64(j, "sent_dropped", n->tx_dropped);
+    put_refused(j, "refused", n->became);
+    json_end(j);
+}
+
+static void put_nics(struct json_out *j, const struct abi_host *h)
+{
+    uint64_t became[NET_DROPS] = {0};
+
+    for (unsigned i = 0; i < ABI_NICS_MAX; i++)
+        for (unsigned why = 0; why < NET_DROPS; why++)
+            became[why] += h->nics[i].became[why];
+    put_refused(j, "refused", became);
+    json_array(j, "cards");
+    for (unsigned i = 0; i < ABI_NICS_MAX && h->nics[i].name[0]; i++)
+        put_nic(j, &h->nics[i]);
     json_end(j);
 }
 
@@ -218,10 +247,7 @@ void get_host(struct call *c, char *const *arg)
     put_mac(j, "mac", h->mac, sizeof(h->mac));
     put_ip(j, "address", h->ip, "");
     put_ip(j, "netmask", h->netmask, "");
-    put_refused(j, "refused", h->uplink_frames);
-    json_array(j, "cards");
-    put_nic(j, &h->nic_state);
-    json_end(j);
+    put_nics(j, h);
     json_end(j);
     json_end(j);
 }

@@ -348,42 +348,97 @@ static void put_guests(struct metrics *m)
             if (call_copy_guest(m->c, m->guest, &g))
                 put_guest(m, f, &g);
     }
-    family(m, "uplink_refused_frames_total", "counter",
-           "Frames from outside that the switch refused, by reason.");
-    put_refusals(m, "uplink_refused_frames_total", "", m->c->v->host->uplink_frames);
 }
 
-/* ---- the network card ---- */
+/* ---- the network cards ---- */
 
-static void put_directions(struct metrics *m, const char *name, const char *help, uint64_t received,
-                           uint64_t sent)
+static void put_nic_info(struct metrics *m, const char *labels, const struct abi_nic *n)
 {
-    family(m, name, "counter", help);
-    sample(m, name, "{direction=\"receive\"}", received);
-    sample(m, name, "{direction=\"transmit\"}", sent);
+    static const char *const users[] = {"none", "management", "guests", "all"};
+    char all[192];
+
+    (void)fmt(all, sizeof(all), "{%s,name=\"%s\",driver=\"%s\",interrupt=\"%s\",users=\"%s\"}",
+              labels, n->name, n->driver, nic_irq_name(n->irq), users[n->roles % ARRAY_LEN(users)]);
+    sample(m, "nic_info", all, 1);
 }
 
-static void put_nic(struct metrics *m)
+static void put_nic_link(struct metrics *m, const char *labels, const struct abi_nic *n)
 {
-    const struct abi_nic *n = &m->c->v->host->nic_state;
-    char labels[128];
+    one(m, "nic_link_up", labels, n->link_up);
+}
 
-    if (!n->name[0])
-        return;
-    family(m, "nic_info", "gauge", "The network card, its driver, and how it interrupts.");
-    (void)fmt(labels, sizeof(labels), "{name=\"%s\",driver=\"%s\",interrupt=\"%s\"}", n->name,
-              n->driver, nic_irq_name(n->irq));
-    sample(m, "nic_info", labels, 1);
-    family(m, "nic_link_up", "gauge", "1: the network card has a link.");
-    sample(m, "nic_link_up", "", n->link_up);
-    family(m, "nic_link_bytes_per_second", "gauge", "The link's speed; 0: unknown.");
-    sample(m, "nic_link_bytes_per_second", "", n->mbits * 125000ull);
-    family(m, "nic_interrupts_total", "counter", "Interrupts of the network card.");
-    sample(m, "nic_interrupts_total", "", n->interrupts);
-    put_directions(m, "nic_frames_total", "Frames that the network card received and sent.",
-                   n->rx_frames, n->tx_frames);
-    put_directions(m, "nic_dropped_frames_total", "Frames that the network card's driver dropped.",
-                   n->rx_dropped, n->tx_dropped);
+static void put_nic_speed(struct metrics *m, const char *labels, const struct abi_nic *n)
+{
+    one(m, "nic_link_bytes_per_second", labels, n->mbits * 125000ull);
+}
+
+static void put_nic_interrupts(struct metrics *m, const char *labels, const struct abi_nic *n)
+{
+    one(m, "nic_interrupts_total", labels, n->interrupts);
+}
+
+static void put_directions(struct metrics *m, const char *name, const char *labels,
+                           uint64_t received, uint64_t sent)
+{
+    char all[80];
+
+    (void)fmt(all, sizeof(all), "{%s,direction=\"receive\"}", labels);
+    sample(m, name, all, received);
+    (void)fmt(all, sizeof(all), "{%s,direction=\"transmit\"}", labels);
+    sample(m, name, all, sent);
+}
+
+static void put_nic_frames(struct metrics *m, const char *labels, const struct abi_nic *n)
+{
+    put_directions(m, "nic_frames_total", labels, n->rx_frames, n->tx_frames);
+}
+
+static void put_nic_dropped(struct metrics *m, const char *labels, const struct abi_nic *n)
+{
+    put_directions(m, "nic_dropped_frames_total", labels, n->rx_dropped, n->tx_dropped);
+}
+
+static void put_nic_refused(struct metrics *m, const char *labels, const struct abi_nic *n)
+{
+    put_refusals(m, "uplink_refused_frames_total", labels, n->became);
+}
+
+/* All but the first are about cards that are used. */
+static const struct nic_family {
+    const char *name, *type, *help;
+    void (*put)(struct metrics *m, const char *labels, const struct abi_nic *n);
+} nic_families[] = {
+    {"nic_info", "gauge", "The network card, its driver, how it interrupts, and whose it is.",
+     put_nic_info},
+    {"nic_link_up", "gauge", "1: the network card has a link.", put_nic_link},
+    {"nic_link_bytes_per_second", "gauge", "The link's speed; 0: unknown.", put_nic_speed},
+    {"nic_interrupts_total", "counter", "Interrupts of the network card.", put_nic_interrupts},
+    {"nic_frames_total", "counter", "Frames that the network card received and sent.",
+     put_nic_frames},
+    {"nic_dropped_frames_total", "counter", "Frames that the network card's driver dropped.",
+     put_nic_dropped},
+    {"uplink_refused_frames_total", "counter",
+     "Frames from outside that the switch refused, by reason.", put_nic_refused},
+};
+
+static void put_nics(struct metrics *m)
+{
+    const struct abi_nic *nics = m->c->v->host->nics;
+    char place[NIC_PLACE_TEXT], labels[32];
+
+    for (const struct nic_family *f = nic_families; f < nic_families + ARRAY_LEN(nic_families);
+         f++) {
+        if (!nics[0].name[0])
+            return;
+        family(m, f->name, f->type, f->help);
+        for (unsigned i = 0; i < ABI_NICS_MAX && nics[i].name[0]; i++) {
+            if (f != nic_families && !nics[i].roles)
+                continue;
+            nic_place_text(nics[i].place, place);
+            (void)fmt(labels, sizeof(labels), "card=\"%s\"", place);
+            f->put(m, labels, &nics[i]);
+        }
+    }
 }
 
 /* ---- this endpoint ---- */
@@ -416,6 +471,6 @@ void get_metrics(struct call *c, char *const *arg)
     put_threads(&m);
     put_cores(&m);
     put_guests(&m);
-    put_nic(&m);
+    put_nics(&m);
     put_http(&m);
 }

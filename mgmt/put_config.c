@@ -329,3 +329,30 @@ void put_top_fields(struct json_out *j, const struct config *c)
 {
     put_rows(j, top_rows, ARRAY_LEN(top_rows), c);
 }
+
+static void put_card(struct json_out *j, const struct row *r, const void *object)
+{
+    const struct net_card_name *n = at(r, object);
+    char text[CONFIG_CARD_TEXT];
+
+    config_card_text(n, text);
+    if (n->count == NET_CARD_INDEX)
+        json_u64(j, r->name, n->bytes[0]);
+    else if (text[0])
+        json_str(j, r->name, text);
+}
+
+static const struct row uplink_rows[] = {
+#define UPLINK(name, member, kind, least, most, preset, words, ...)                                \
+    ROW(config, #name, member, kind, words)
+#include "hv/config_fields.def"
+};
+
+void put_uplinks(struct json_out *j, const struct config *c)
+{
+    if (!c->uplinks[0].count && !c->uplinks[1].count)
+        return;
+    json_object(j, "uplinks");
+    put_rows(j, uplink_rows, ARRAY_LEN(uplink_rows), c);
+    json_end(j);
+}

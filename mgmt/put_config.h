@@ -12,5 +12,7 @@ void put_shared_fields(struct json_out *j, const struct config_shared *s);
 void put_management_fields(struct json_out *j, const struct management_config *m);
 /* Those with neither parts nor a form of their own. */
 void put_top_fields(struct json_out *j, const struct config *c);
+/* "uplinks", if a card is named. */
+void put_uplinks(struct json_out *j, const struct config *c);
 /* An IPv4 address as a string; `tail` follows it. */
 void put_ip(struct json_out *j, const char *name, const uint8_t ip[4], const char *tail);

@@ -94,7 +94,7 @@ void filter_attach(struct filter *f, unsigned port, enum filter_role role, const
     p->management = role == FILTER_MANAGEMENT;
     if (role == FILTER_GUEST)
         take_configured(f, p, config);
-    p->outside = role == FILTER_UPLINK;
+    p->outside = role & FILTER_UPLINK;
     if (p->outside)
         p->allow = NET_ALLOW_ROUTER | NET_ALLOW_DHCP_SERVER;
 }

@@ -37,7 +37,7 @@ struct filter_prefix {
 struct filter_port {
     bool uplink;      /* a guest that reaches the machines outside */
     bool management;  /* the management guest */
-    bool outside;     /* the uplink itself */
+    bool outside;     /* an uplink itself */
     uint32_t reached; /* bits of ports that its frames can reach */
     uint32_t beside;  /* bits of ports whose addresses must differ from its own */
     uint32_t allow;
@@ -63,8 +63,14 @@ struct filter {
     struct filter_port ports[FILTER_PORTS];
 };
 
-/* The kinds of port. */
-enum filter_role { FILTER_GUEST, FILTER_MANAGEMENT, FILTER_UPLINK };
+/* The kinds of port. Those of uplinks are bits: for whom. */
+enum filter_role {
+    FILTER_GUEST = 0,
+    FILTER_MANAGEMENT = 1u << 0,
+    FILTER_UPLINK_MANAGEMENT = 1u << 1,
+    FILTER_UPLINK_GUESTS = 1u << 2,
+    FILTER_UPLINK = FILTER_UPLINK_MANAGEMENT | FILTER_UPLINK_GUESTS
+};
 
 void filter_init(struct filter *f, uint64_t tsc_hz);
 /* From now on no guest with the uplink may have this address. Before any port is attached. */

@@ -70,14 +70,14 @@ void net_cancel(struct net_transfer *t)
     transfer_cancel(&vswitch, t);
 }
 
-int net_find_card(void)
+int net_find_cards(void)
 {
-    return uplink_find();
+    return uplink_find(setup.uplinks);
 }
 
-int net_start_uplink(unsigned core, void *(*alloc)(size_t bytes))
+int net_start_uplinks(unsigned core, void *(*alloc)(size_t bytes))
 {
-    return uplink_start(&vswitch, setup.uplink_frames, setup.nic, core, alloc, net_address);
+    return uplink_start(&vswitch, setup.nics, core, alloc, net_address);
 }
 
 const char *net_uplink_name(void)

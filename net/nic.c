@@ -27,17 +27,25 @@ static struct card {
     struct nic nic;
     struct spinlock tx_lock;
     uint32_t bdf;
+    unsigned roles; /* bits of enum abi_nic_role */
+    unsigned port;
     unsigned core; /* that takes its frames */
     uint8_t *bars[BARS];
-    bool found, present;
     /* Set by the interrupt handler, cleared by uplink_poll(). */
     bool asked, link_changed;
     uint64_t interrupts;
+    uint64_t look_at; /* when it must be polled, asked or not */
     struct abi_nic *shown;
-} card;
+} cards[ABI_NICS_MAX];
+static unsigned card_count;
+/* Those that run. */
+static struct card *uplinks[ABI_NIC_ROLES];
+static unsigned uplink_count, turn;
 static struct vswitch *vswitch;
-static uint64_t *became; /* counters of what happened to received frames */
-static unsigned port;
+static const char *const users[] = {[ABI_NIC_MANAGEMENT] = "management",
+                                    [ABI_NIC_GUESTS] = "guests",
+                                    [ABI_NIC_MANAGEMENT | ABI_NIC_GUESTS] =
+                                        "management and guests"};
 
 static int map(void *ctx, unsigned bar, size_t length)
 {
@@ -95,8 +103,9 @@ static void send(void *ctx, const uint8_t *frame, size_t len)
 
 static void input(void *ctx, const uint8_t *frame, size_t len)
 {
-    (void)ctx;
-    became[switch_input(vswitch, port, frame, len, arch_tsc())]++;
+    struct card *c = ctx;
+
+    c->shown->became[switch_input(vswitch, c->port, frame, len, arch_tsc())]++;
 }
 
 static void on_interrupt(void *ctx)
@@ -124,44 +133,83 @@ static bool identify(struct nic *n, uint32_t id)
     return false;
 }
 
-static bool find_card(struct card *c)
-{
-    uint32_t id;
-
-    for (uint32_t at = 0; (id = arch_pci_next(&at)) != PCI_NOBODY; at++) {
-        if (!identify(&c->nic, id))
-            continue;
-        c->bdf = at;
-        c->nic.bus =
-            (struct nic_bus){.map = map, .read = read, .write = write, .config = config, .ctx = c};
-        return true;
-    }
-    return false;
-}
-
 static void complain(const struct card *c, int rc)
 {
     log_warn("network card %s at " PLACE " does not start (error %d)", c->nic.name,
              PLACE_OF(c->bdf), -rc);
 }
 
-int uplink_find(void)
+static unsigned index_of(const struct card *c)
 {
+    return (unsigned)(c - cards);
+}
+
+static int probe(struct card *c, uint32_t bdf)
+{
+    const uint8_t *m = c->nic.mac;
     int rc;
 
-    card = (struct card){.found = false};
-    if (!find_card(&card))
-        return -E_NOENT;
-    rc = card.nic.driver->probe(&card.nic);
+    c->bdf = bdf;
+    c->nic.bus =
+        (struct nic_bus){.map = map, .read = read, .write = write, .config = config, .ctx = c};
+    rc = c->nic.driver->probe(&c->nic);
     if (rc)
-        complain(&card, rc);
-    card.found = rc == 0;
+        complain(c, rc);
+    else
+        log_info("network card %u: %s at " PLACE
+                 ", address %02x:%02x:%02x:%02x:%02x:%02x, driver %s",
+                 index_of(c), c->nic.name, PLACE_OF(bdf), m[0], m[1], m[2], m[3], m[4], m[5],
+                 c->nic.driver->name);
+    return rc;
+}
+
+static struct card *named(const struct net_card_name *n)
+{
+    const uint8_t *b = n->bytes;
+
+    for (unsigned i = 0; i < card_count; i++)
+        if (n->count == NET_CARD_MAC ? memcmp(cards[i].nic.mac, b, NET_CARD_MAC) == 0
+            : n->count == NET_CARD_PLACE
+                ? cards[i].bdf == (uint32_t)(b[0] << 16 | b[1] << 8 | b[2] << 3 | b[3])
+                : i == b[0])
+            return &cards[i];
+    return NULL;
+}
+
+int uplink_find(const struct net_card_name names[ABI_NIC_ROLES])
+{
+    int rc = -E_NOENT;
+    uint32_t id;
+
+    card_count = uplink_count = 0;
+    for (uint32_t at = 0; card_count < ABI_NICS_MAX && (id = arch_pci_next(&at)) != PCI_NOBODY;
+         at++) {
+        struct card *c = &cards[card_count];
+        int failed;
+
+        *c = (struct card){.roles = 0};
+        if (!identify(&c->nic, id))
+            continue;
+        failed = probe(c, at);
+        card_count += !failed;
+        rc = card_count ? 0 : failed;
+    }
+    for (unsigned role = 0; role < ABI_NIC_ROLES; role++) {
+        struct card *c = named(&names[role]);
+
+        if (c)
+            c->roles |= 1u << role;
+        else if (card_count)
+            log_warn(
+                "\"uplinks\": the network card for %s is none of those above: none serves them",
+                users[1u << role]);
+    }
     return rc;
 }
 
 const uint8_t *uplink_address(void)
 {
-    return card.found ? card.nic.mac : NULL;
+    return card_count ? cards[0].nic.mac : NULL;
 }
 
 static int start(struct card *c, unsigned core, void *(*alloc)(size_t bytes))
@@ -173,6 +221,7 @@ static int start(struct card *c, unsigned core, void *(*alloc)(size_t bytes))
     if (!memory)
         return -E_NOMEM;
     c->nic.input = input;
+    c->nic.input_ctx = c;
     c->core = core;
     arch_pci_enable(c->bdf, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     c->nic.irq = arch_pci_interrupt(c->bdf, core, on_interrupt, c);
@@ -202,10 +251,10 @@ static void say_link(const struct card *c)
     const struct abi_nic *s = c->shown;
 
     if (s->link_up)
-        log_info("network card %s: link up, %u Mbit/s, %s duplex", c->nic.name, s->mbits,
+        log_info("network card %u: link up, %u Mbit/s, %s duplex", index_of(c), s->mbits,
                  s->full_duplex ? "full" : "half");
     else
-        log_info("network card %s: link down", c->nic.name);
+        log_info("network card %u: link down", index_of(c));
 }
 
 static void show(struct card *c)
@@ -220,73 +269,137 @@ static void show(struct card *c)
     (void)str_copy(s->driver, sizeof(s->driver), c->nic.driver->name);
     s->place = c->bdf;
     memcpy(s->mac, c->nic.mac, sizeof(s->mac));
+    s->roles = (uint8_t)c->roles;
+    if (!c->roles) {
+        log_info("network card %u: not used", index_of(c));
+        return;
+    }
     s->irq = (uint8_t)c->nic.irq;
-    log_info("network card %s at " PLACE ", driver %s, %s", s->name, PLACE_OF(c->bdf), s->driver,
-             irqs[c->nic.irq]);
+    log_info("network card %u: for %s, %s", index_of(c), users[c->roles], irqs[c->nic.irq]);
     (void)look_at_link(c);
     say_link(c);
 }
 
-int uplink_start(struct vswitch *s, uint64_t *frames, struct abi_nic *shown, unsigned core,
-                 void *(*alloc)(size_t bytes), void (*address)(unsigned number, uint8_t mac[6]))
+/* Attaches a card to the switch and starts it. */
+static int bring_up(struct card *c, unsigned core, void *(*alloc)(size_t bytes),
+                    void (*address)(unsigned number, uint8_t mac[6]))
 {
+    static const enum filter_role roles[] = {[ABI_NIC_MANAGEMENT] = FILTER_UPLINK_MANAGEMENT,
+                                             [ABI_NIC_GUESTS] = FILTER_UPLINK_GUESTS,
+                                             [ABI_NIC_MANAGEMENT | ABI_NIC_GUESTS] = FILTER_UPLINK};
+    unsigned first = c->roles & ABI_NIC_MANAGEMENT ? 0 : 1; /* management's number is 0 */
+    unsigned end = c->roles & ABI_NIC_GUESTS ? NIC_HEARS_MAX : 1;
     int rc;
 
-    if (!card.found)
-        return -E_NOENT;
-    vswitch = s;
-    became = frames;
-    card.shown = shown;
-    for (unsigned i = 0; i < NIC_HEARS_MAX; i++)
-        address(i, card.nic.hears[i]);
-    card.nic.hear_count = NIC_HEARS_MAX;
+    for (unsigned i = first; i < end; i++)
+        address(i, c->nic.hears[i - first]);
+    c->nic.hear_count = end - first;
     /* The port first: frames may arrive as soon as the card runs. */
-    rc = switch_attach(s, FILTER_UPLINK, NULL, NULL, send, &card);
+    rc = switch_attach(vswitch, roles[c->roles], NULL, NULL, send, c);
     if (rc < 0)
         return rc;
-    port = (unsigned)rc;
-    rc = start(&card, core, alloc);
-    if (rc) {
-        switch_detach(s, port);
-        complain(&card, rc);
-        return rc;
-    }
-    card.present = true;
-    show(&card);
-    return 0;
+    c->port = (unsigned)rc;
+    rc = start(c, core, alloc);
+    if (rc)
+        switch_detach(vswitch, c->port);
+    return rc;
 }
 
-uint64_t uplink_poll(uint64_t now)
+/* From now on its core takes its frames. */
+static void hand_over(struct card *c)
 {
-    struct card *c = &card;
-    unsigned done;
+    uplinks[uplink_count] = c;
+    __atomic_store_n(&uplink_count, uplink_count + 1, __ATOMIC_RELEASE);
+    core_wake(c->core);
+}
 
-    if (!c->present)
-        return NEVER;
+int uplink_start(struct vswitch *s, struct abi_nic shown[ABI_NICS_MAX], unsigned core,
+                 void *(*alloc)(size_t bytes), void (*address)(unsigned number, uint8_t mac[6]))
+{
+    int rc = -E_NOENT;
+
+    vswitch = s;
+    for (unsigned i = 0; i < card_count; i++) {
+        struct card *c = &cards[i];
+        int failed = 0;
+
+        c->shown = &shown[i];
+        if (c->roles)
+            failed = bring_up(c, core, alloc, address);
+        if (c->roles & ABI_NIC_MANAGEMENT)
+            rc = failed;
+        if (failed) {
+            complain(c, failed);
+            c->roles = 0;
+        }
+        show(c);
+        if (c->roles)
+            hand_over(c);
+    }
+    return rc;
+}
+
+/* ---- frames ---- */
+
+static bool is_asked(const struct card *c)
+{
+    return __atomic_load_n(&c->asked, __ATOMIC_ACQUIRE);
+}
+
+/* The next that has work, in turn. */
+static struct card *choose(unsigned count, uint64_t now)
+{
+    for (unsigned i = 0; i < count; i++) {
+        turn = turn + 1 < count ? turn + 1 : 0;
+        if (is_asked(uplinks[turn]) || now >= uplinks[turn]->look_at)
+            return uplinks[turn];
+    }
+    return NULL;
+}
+
+static void serve(struct card *c, uint64_t now)
+{
     /* Before looking at the ring: later arrivals set it again. */
     __atomic_store_n(&c->asked, false, __ATOMIC_SEQ_CST);
     if (__atomic_exchange_n(&c->link_changed, false, __ATOMIC_ACQUIRE) && look_at_link(c))
         say_link(c);
-    done = c->nic.driver->receive(&c->nic, POLL_BUDGET);
+    if (c->nic.driver->receive(&c->nic, POLL_BUDGET) == POLL_BUDGET)
+        __atomic_store_n(&c->asked, true, __ATOMIC_RELEASE);
     c->shown->rx_frames = c->nic.rx_frames;
     c->shown->rx_dropped = c->nic.rx_dropped;
     c->shown->interrupts = c->interrupts;
-    if (done == POLL_BUDGET) {
-        __atomic_store_n(&c->asked, true, __ATOMIC_RELEASE);
-        return now;
-    }
-    return __atomic_load_n(&c->interrupts, __ATOMIC_RELAXED)
-               ? NEVER
-               : now + arch_tsc_hz() / POLLS_PER_SECOND;
+    c->look_at = __atomic_load_n(&c->interrupts, __ATOMIC_RELAXED)
+                     ? NEVER
+                     : now + arch_tsc_hz() / POLLS_PER_SECOND;
+}
+
+uint64_t uplink_poll(uint64_t now)
+{
+    unsigned count = __atomic_load_n(&uplink_count, __ATOMIC_ACQUIRE);
+    struct card *c = choose(count, now);
+    uint64_t next = NEVER;
+
+    if (c)
+        serve(c, now);
+    for (unsigned i = 0; i < count; i++)
+        next = min_u64(next, is_asked(uplinks[i]) ? now : uplinks[i]->look_at);
+    return next;
 }
 
 bool uplink_pending(void)
 {
-    return __atomic_load_n(&card.asked, __ATOMIC_ACQUIRE) ||
-           (card.present && !__atomic_load_n(&card.interrupts, __ATOMIC_RELAXED));
+    unsigned count = __atomic_load_n(&uplink_count, __ATOMIC_ACQUIRE);
+
+    for (unsigned i = 0; i < count; i++)
+        if (is_asked(uplinks[i]) || uplinks[i]->look_at != NEVER)
+            return true;
+    return false;
 }
 
 const char *uplink_name(void)
 {
-    return card.present ? card.nic.name : "";
+    for (unsigned i = 0; i < uplink_count; i++)
+        if (uplinks[i]->roles & ABI_NIC_MANAGEMENT)
+            return uplinks[i]->nic.name;
+    return "";
 }

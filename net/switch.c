@@ -19,7 +19,6 @@ void switch_init(struct vswitch *s, uint64_t tsc_hz, bool guests_reach_managemen
     memset(s, 0, sizeof(*s));
     s->tsc_hz = tsc_hz;
     s->guests_reach_management = guests_reach_management;
-    s->uplink = -1;
     filter_init(&s->filter, tsc_hz);
 }
 
@@ -55,17 +54,17 @@ static bool reaches(const struct vswitch *s, const struct switch_port *a,
     const struct switch_port *guest = a->role == FILTER_GUEST ? a : b;
     const struct switch_port *other = guest == a ? b : a;
 
-    if (guest->role != FILTER_GUEST)
-        return true; /* management and the uplink */
+    if (guest->role != FILTER_GUEST) /* management and an uplink, or two of these */
+        return (a->role ^ b->role) & FILTER_MANAGEMENT &&
+               (a->role | b->role) & FILTER_UPLINK_MANAGEMENT;
     switch (other->role) {
     case FILTER_GUEST:
         return strcmp(a->network, b->network) == 0;
     case FILTER_MANAGEMENT:
         return guest->uplink && s->guests_reach_management;
-    case FILTER_UPLINK:
-        return guest->uplink;
+    default:
+        return guest->uplink && other->role & FILTER_UPLINK_GUESTS;
     }
-    return false;
 }
 
 /* Two guests on the same wire must have different addresses, even if they do not see each other. */
@@ -81,11 +80,14 @@ static void connect(struct vswitch *s, unsigned port)
 {
     struct switch_port *p = &s->ports[port];
 
-    s->port_end = 0;
-    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
-        if (s->ports[i].deliver)
-            s->port_end = i + 1;
-    s->uplink = find(s, 0);
+    s->port_end = s->uplinks = 0;
+    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
+        if (!s->ports[i].deliver)
+            continue;
+        s->port_end = i + 1;
+        if (s->ports[i].role & FILTER_UPLINK)
+            s->uplinks |= 1u << i;
+    }
     p->reached = p->beside = 0;
     for (unsigned n = 0; n < SWITCH_PORTS_MAX; n++) {
         struct switch_port *q = &s->ports[n];
@@ -137,10 +139,9 @@ static uint32_t rate_of(enum filter_role role, const struct net_config *c)
         return c->broadcasts_per_second;
     case FILTER_MANAGEMENT:
         return SWITCH_MANAGEMENT;
-    case FILTER_UPLINK:
+    default:
         return SWITCH_OUTSIDE;
     }
-    return 1;
 }
 
 static void set_up(struct vswitch *s, unsigned port, enum filter_role role, const uint8_t *mac,
@@ -150,26 +151,36 @@ static void set_up(struct vswitch *s, unsigned port, enum filter_role role, cons
     struct switch_port *p = &s->ports[port];
 
     p->role = role;
-    p->address = role == FILTER_UPLINK ? 0 : address_at(mac);
+    p->address = role & FILTER_UPLINK ? 0 : address_at(mac);
     if (role == FILTER_GUEST) {
         p->uplink = c->uplink;
         (void)str_copy(p->network, sizeof(p->network), c->network);
     }
     p->groups = bucket_make(s->tsc_hz, rate_of(role, c), SWITCH_BURST);
-    filter_attach(&s->filter, port, role, role == FILTER_UPLINK ? none : mac, c);
+    filter_attach(&s->filter, port, role, role & FILTER_UPLINK ? none : mac, c);
     connect(s, port);
+}
+
+/* Has another port the address, or is another the uplink of the same ports? */
+static bool exists(const struct vswitch *s, enum filter_role role, const uint8_t *mac)
+{
+    if (!(role & FILTER_UPLINK))
+        return find(s, address_at(mac)) >= 0;
+    for (uint32_t left = s->uplinks; left; left &= left - 1)
+        if (s->ports[__builtin_ctz(left)].role & role)
+            return true;
+    return false;
 }
 
 int switch_attach(struct vswitch *s, enum filter_role role, const uint8_t mac[SWITCH_MAC_SIZE],
                   const struct net_config *config, switch_deliver *deliver, void *ctx)
 {
-    uint64_t address = role == FILTER_UPLINK ? 0 : address_at(mac);
     int port;
 
-    if (role != FILTER_UPLINK && (is_group(mac) || address == 0))
+    if (!(role & FILTER_UPLINK) && (is_group(mac) || address_at(mac) == 0))
         return -E_INVAL;
     spin_lock(&s->lock);
-    port = find(s, address) < 0 ? free_port(s) : -E_EXIST;
+    port = exists(s, role, mac) ? -E_EXIST : free_port(s);
     if (port >= 0) {
         s->ports[port] = (struct switch_port){.life = ++s->lives, .deliver = deliver, .ctx = ctx};
         set_up(s, (unsigned)port, role, mac, config);
@@ -223,15 +234,13 @@ static void add_target(struct switch_port *p, size_t len, struct targets *t)
     t->count++;
 }
 
-/* The ports that a unicast frame goes to: one or none. */
+/* The ports that a unicast frame goes to: one or none. No port reaches more than one uplink. */
 static uint32_t locate(const struct vswitch *s, const struct switch_port *p,
                        const uint8_t *destination)
 {
     int to = find(s, address_at(destination));
 
-    if (to < 0 && p->role != FILTER_UPLINK)
-        to = s->uplink;
-    return to < 0 ? 0 : p->reached & 1u << to;
+    return p->reached & (to < 0 ? s->uplinks : 1u << to);
 }
 
 static enum net_drop judge(struct vswitch *s, unsigned port, const uint8_t *frame,
@@ -258,7 +267,9 @@ static enum net_drop route(struct vswitch *s, unsigned port, const uint8_t *fram
     why = judge(s, port, frame, k, now);
     if (why)
         return why;
-    if (k->kind != FACTS_IP && k->kind != FACTS_OTHER) /* nothing can be learned from these */
+    /* Nothing can be learned from these, and nothing matters that is out of the guests' reach. */
+    if (k->kind != FACTS_IP && k->kind != FACTS_OTHER &&
+        (p->role != FILTER_UPLINK_MANAGEMENT || s->guests_reach_management))
         filter_learn(&s->filter, port, k, now);
     to = is_group(frame) ? p->reached : locate(s, p, frame);
     if (!to && !is_group(frame))

@@ -1,18 +1,19 @@
 /*
  * The virtual switch. Pure (frames come in as bytes, go out through port callbacks).
  *
- * Each port but the uplink has one Ethernet address: frames with another source are dropped, and no
+ * Each port but an uplink has one Ethernet address: frames with another source are dropped, and no
  * other port can send from that address. So nothing has to be learned: an address that belongs to
  * no port is outside. Who reaches whom:
  *
  *   guest        the guests of its network; with `uplink` the machines outside, and if so
  *                configured, management
  *   management   the machines outside, and if so configured, the guests that have the uplink
- *   uplink       management, and the guests that have the uplink
+ *   uplink       management, and the guests that have the uplink; one of two uplinks only its own
+ *                of these, and never the other uplink
  *
  * A unicast frame goes to the port with its address, if it can be reached. Frames for unknown
- * addresses go to the uplink; those from the uplink are dropped. What a guest claims is checked:
- * see filter.h. Broadcasts and multicasts of each port are rate-limited.
+ * addresses go to the sender's uplink; those from an uplink are dropped. What a guest claims is
+ * checked: see filter.h. Broadcasts and multicasts of each port are rate-limited.
  *
  * Cores: every function may be called on any core, except that switch_init() comes first. A lock
  * guards the tables; it is never held while a frame is delivered, nor while one is taken apart.
@@ -59,7 +60,7 @@ struct vswitch {
     struct spinlock lock;
     uint64_t tsc_hz;
     bool guests_reach_management;
-    int uplink;        /* its port, or -1 */
+    uint32_t uplinks;  /* bits of their ports */
     unsigned port_end; /* no port from here on is in use */
     uint32_t lives;
     struct switch_port ports[SWITCH_PORTS_MAX];
@@ -72,9 +73,9 @@ void switch_init(struct vswitch *s, uint64_t tsc_hz, bool guests_reach_managemen
 void switch_guard(struct vswitch *s, const struct facts_address *a);
 /* Is the address guarded, by switch_guard() or because it was learned? */
 bool switch_is_guarded(struct vswitch *s, const struct facts_address *a);
-/* Returns the port's number. `mac` and `config` are not for the uplink, `config` is for guests
+/* Returns the port's number. `mac` and `config` are not for an uplink, `config` is for guests
  * only. -E_NOSPC; -E_INVAL: a group address; -E_EXIST: another port has the address, or there is
- * already an uplink. */
+ * already an uplink for the same ports. */
 int switch_attach(struct vswitch *s, enum filter_role role, const uint8_t mac[SWITCH_MAC_SIZE],
                   const struct net_config *config, switch_deliver *deliver, void *ctx) MUST_CHECK;
 void switch_detach(struct vswitch *s, unsigned port);

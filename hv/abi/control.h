@@ -19,7 +19,7 @@
 #include "hv/options.h"
 #include "hv/types.h"
 
-#define ABI_VERSION            10u
+#define ABI_VERSION            11u
 #define ABI_MAGIC              0x646165686b6c7562ull /* "bulkhead" */
 
 #define ABI_GUESTS_MAX         16u
@@ -182,8 +182,8 @@ struct abi_host {
     uint8_t mac[6]; /* of the management guest's virtio-net */
     uint8_t pad0[2];
     uint8_t ip[4], netmask[4]; /* as passed to ABI_CALL_ADDRESS; 0.0.0.0: not yet */
-    uint32_t net_up;           /* 1: a NIC was found and is the uplink */
-    char nic[32];              /* "82540EM", or empty */
+    uint32_t net_up;           /* 1: management's network card runs */
+    char nic[32];              /* its name, "82540EM", or empty */
     uint32_t nx_large;         /* 1: guests' large pages are split at the first fetch */
     uint32_t configured;       /* 1: since ABI_CALL_CONFIGURED */
     uint32_t state_kind;       /* enum abi_state_kind: of all guests' snapshots and exits */
@@ -192,8 +192,7 @@ struct abi_host {
     char serial[32]; /* the console's port, or empty */
     struct abi_topology topology;
     struct boot_options options;       /* from the kernel's command line, in force */
-    struct abi_nic nic_state;          /* the uplink */
-    uint64_t uplink_frames[NET_DROPS]; /* frames that came in from outside, by enum net_drop */
+    struct abi_nic nics[ABI_NICS_MAX]; /* those that a driver knows, in the order of their places */
     /* Bytes of each guest's console that never reached the host's serial line, since the guest was
      * made. */
     uint64_t console_lost[ABI_GUESTS_MAX];

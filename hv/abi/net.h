@@ -55,16 +55,35 @@ enum net_drop {
 /* How a network card interrupts. */
 enum abi_nic_irq { ABI_NIC_POLLED, ABI_NIC_LINE, ABI_NIC_MSI, ABI_NIC_MSIX, ABI_NIC_IRQS };
 
+/* How the configuration names a network card of the host, by the number of its bytes: 6, its
+ * Ethernet address; 4, its segment, bus, device and function; 1, its index in abi_host.nics.
+ * Without any it is the first. */
+#define NET_CARD_MAC   6u
+#define NET_CARD_PLACE 4u
+#define NET_CARD_INDEX 1u
+struct net_card_name {
+    uint8_t count;
+    uint8_t bytes[NET_CARD_MAC];
+};
+
+/* For whom a network card is the uplink: bits. */
+enum abi_nic_role { ABI_NIC_MANAGEMENT = 1u << 0, ABI_NIC_GUESTS = 1u << 1 };
+#define ABI_NIC_ROLES 2u
+
+#define ABI_NICS_MAX  8u
 /* A network card of the host. */
 struct abi_nic {
-    char name[32];   /* "82540EM"; empty: none */
+    char name[32];   /* "82540EM"; empty: none, and no more follow */
     char driver[16]; /* "e1000" */
     uint32_t place;  /* segment << 16 | bus << 8 | device << 3 | function */
     uint8_t mac[6];  /* the card's own */
-    uint8_t irq;     /* enum abi_nic_irq */
+    uint8_t
+        roles;   /* bits of enum abi_nic_role; 0: it is not used, and what follows means nothing */
+    uint8_t irq; /* enum abi_nic_irq */
     uint8_t link_up, full_duplex;
-    uint8_t pad0[3];
+    uint8_t pad0[2];
     uint32_t mbits;      /* 0: unknown */
     uint64_t interrupts; /* 0: none was seen, and it is polled */
     uint64_t rx_frames, rx_dropped, tx_frames, tx_dropped;
+    uint64_t became[NET_DROPS]; /* what the switch did with the frames received, by enum net_drop */
 };

@@ -62,13 +62,26 @@ static void say_cpu(const json_t *h)
 
 static void say_card(const json_t *n)
 {
-    char link[FORMAT_MAX] = "link down";
+    char users[2 * FORMAT_MAX] = "", link[FORMAT_MAX] = "link down";
+    const json_t *role;
+    size_t i;
 
+    json_array_foreach(json_object_get(n, "roles"), i, role)
+    {
+        size_t length = strlen(users);
+
+        (void)snprintf(users + length, sizeof(users) - length, "%s%s", i ? " and " : ", for ",
+                       json_is_string(role) ? json_string_value(role) : "");
+    }
     if (json_is_true(json_object_get(n, "link_up")))
         (void)snprintf(link, sizeof(link), "link up, %" PRIu64 " Mbit/s", number_of(n, "mbits"));
-    say_field("card", "%s at %s, driver %s, interrupts %s, %s, %s", text_of(n, "name"),
-              text_of(n, "pci"), text_of(n, "driver"), text_of(n, "interrupt"), link,
-              text_of(n, "mac"));
+    if (users[0])
+        say_field("card", "%s at %s, %s, driver %s%s, interrupts %s, %s", text_of(n, "name"),
+                  text_of(n, "pci"), text_of(n, "mac"), text_of(n, "driver"), users,
+                  text_of(n, "interrupt"), link);
+    else
+        say_field("card", "%s at %s, %s, driver %s, not used", text_of(n, "name"),
+                  text_of(n, "pci"), text_of(n, "mac"), text_of(n, "driver"));
 }
 
 static void say_host(const json_t *h)

@@ -35,6 +35,7 @@ struct config {
     /* "02:42:48:00:00": prefix of all guests' MAC addresses. All 0: derived from the card's address
      */
     uint8_t mac_prefix[5];
+    struct net_card_name uplinks[ABI_NIC_ROLES]; /* management's, the guests' */
     struct guest_config guests[CONFIG_GUESTS_MAX];
     unsigned guest_count;
     /* Memory between guests. Each guest has copies of those that name it. */
@@ -86,3 +87,6 @@ bool config_split_server(const char *s, char *host, size_t size, uint16_t *port)
 /* "10.0.2.20", "fd00::20". */
 bool config_parse_net_address(const char *s, struct net_address *a) MUST_CHECK;
 void config_net_address_text(const struct net_address *a, char out[CONFIG_ADDRESS_TEXT]);
+#define CONFIG_CARD_TEXT 18u /* with the NUL */
+/* "0000:00:03.0", "52:54:00:12:34:56"; "" for one that is named otherwise or not at all. */
+void config_card_text(const struct net_card_name *n, char out[CONFIG_CARD_TEXT]);

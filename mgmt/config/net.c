@@ -85,3 +85,87 @@ void config_parse_mac_prefix(struct parser *p, const struct field *f, int t, voi
     }
     memcpy(c->mac_prefix, prefix, sizeof(c->mac_prefix));
 }
+
+/* ---- the host's network cards ---- */
+
+/* Bytes in hexadecimal where `form` has x, with the characters between them as there. */
+static bool take_bytes(const char *s, const char *form, uint8_t *out)
+{
+    for (*out = 0; *form; form++, s++) {
+        int digit = config_hex_digit(*s);
+
+        if (*form != 'x' && *s != *form)
+            return false;
+        if (*form == 'x' && digit < 0)
+            return false;
+        if (*form == 'x')
+            *out = (uint8_t)(*out << 4 | digit);
+        else if (*form == ':' || *form == '.')
+            *++out = 0;
+    }
+    return *s == 0;
+}
+
+static bool take_place(const char *s, struct net_card_name *n)
+{
+    uint8_t *b = n->bytes;
+
+    n->count = NET_CARD_PLACE;
+    b[0] = 0;
+    return (take_bytes(s, "00xx:xx:xx.x", b) || take_bytes(s, "xx:xx.x", b + 1)) && b[2] < 32 &&
+           b[3] < 8;
+}
+
+static bool take_card(const char *s, struct net_card_name *n)
+{
+    if (take_place(s, n))
+        return true;
+    n->count = NET_CARD_MAC;
+    return take_bytes(s, "xx:xx:xx:xx:xx:xx", n->bytes);
+}
+
+void config_parse_card(struct parser *p, const struct field *f, int t, void *object)
+{
+    struct net_card_name read = {.count = NET_CARD_INDEX};
+    char text[CONFIG_CARD_TEXT];
+    int64_t index;
+
+    if (json_integer(&p->json, t, 0, ABI_NICS_MAX - 1, &index) == 0)
+        read.bytes[0] = (uint8_t)index;
+    else if (json_string(&p->json, t, text, sizeof(text)) || !take_card(text, &read)) {
+        config_error_at(p, t, f->name,
+                        "must be a network card's place such as \"0000:00:03.0\", its Ethernet "
+                        "address such as \"52:54:00:12:34:56\", or its index from 0 to 7");
+        return;
+    }
+    memcpy((char *)object + f->offset, &read, sizeof(read));
+}
+
+void config_card_text(const struct net_card_name *n, char out[CONFIG_CARD_TEXT])
+{
+    const uint8_t *b = n->bytes;
+
+    out[0] = 0;
+    if (n->count == NET_CARD_PLACE)
+        (void)fmt(out, CONFIG_CARD_TEXT, "%04x:%02x:%02x.%u", b[0], b[1], b[2], b[3]);
+    else if (n->count == NET_CARD_MAC)
+        (void)fmt(out, CONFIG_CARD_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3],
+                  b[4], b[5]);
+}
+
+static const struct field uplink_fields[] = {
+#define UPLINK(name, member, kind, least, most, preset, words, ...)                                \
+    FIELD(config, #name, member, kind, least, most, words)
+#include "hv/config_fields.def"
+};
+
+void config_parse_uplinks(struct parser *p, const struct field *f, int t, void *object)
+{
+    if (p->json.tokens[t].type != JSMN_OBJECT) {
+        config_error_at(p, t, f->name, "must be an object such as {\"guests\": \"0000:00:03.0\"}");
+        return;
+    }
+    (void)str_copy(p->path, sizeof(p->path), "uplinks.");
+    config_parse_object(p, t, uplink_fields, ARRAY_LEN(uplink_fields), object);
+    p->path[0] = 0;
+}

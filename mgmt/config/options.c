@@ -24,6 +24,7 @@ void config_options(const struct config *c, struct boot_options *o)
     o->smt = c->smt == SMT_ON;
     o->nx_large = c->nx_large == NX_LARGE_AUTO;
     memcpy(o->mac_prefix, c->mac_prefix, sizeof(o->mac_prefix));
+    memcpy(o->uplinks, c->uplinks, sizeof(o->uplinks));
     if (m->static_ip)
         memcpy(o->guarded[0], m->ip, sizeof(m->ip));
     memcpy(o->guarded[1], m->gateway, sizeof(m->gateway));
@@ -40,4 +41,5 @@ void config_obey(struct config *c, const struct boot_options *o)
     c->smt = o->smt ? SMT_ON : SMT_OFF;
     c->nx_large = o->nx_large ? NX_LARGE_AUTO : NX_LARGE_OFF;
     memcpy(c->mac_prefix, o->mac_prefix, sizeof(o->mac_prefix));
+    memcpy(c->uplinks, o->uplinks, sizeof(o->uplinks));
 }

@@ -78,6 +78,7 @@ field_parse config_parse_net, config_parse_addresses, config_parse_modules, conf
 field_parse config_parse_address, config_parse_gateway, config_parse_auth, config_parse_bytes;
 field_parse config_parse_syslog, config_parse_server, config_parse_host;
 bool config_net_address_is_ipv4(const struct net_address *a, const uint8_t ip[4]);
+field_parse config_parse_uplinks, config_parse_card;
 field_parse config_parse_regions, config_parse_size, config_parse_peers;
 /* Reads "shared", once all else was read. */
 void config_parse_shared(struct parser *p);

@@ -46,7 +46,9 @@ function threadsOf({topology: t}) {
 const placeOf = (c) => `package ${c.package}, physical core ${c.physical_core}, thread ${c.thread}, node ${c.node}, APIC id ${c.apic_id}`;
 
 function cardText(c) {
-    return `${c.name}, driver ${c.driver}, interrupts: ${c.interrupt}, link ${c.link_up ? `up, ${c.mbits} Mbit/s` : "down"}`;
+    const who = `${c.name} at ${c.pci}, ${c.mac}, driver ${c.driver}`;
+
+    return c.roles.length ? `${who}, for ${c.roles.join(" and ")}, interrupts: ${c.interrupt}, link ${c.link_up ? `up, ${c.mbits} Mbit/s` : "down"}` : `${who}, not used`;
 }
 
 export function overviewView() {

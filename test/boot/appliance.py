@@ -63,11 +63,11 @@ def memory(m):
 
 
 class Appliance(Machine):
-    """The ISO with a configuration, in Bochs, or in QEMU with SVM (`board`, `nic`: its). `model`: of the CPU. `config`: a dict, a string (written as it is), or None for the sample configuration. `files`: name -> bytes,
+    """The ISO with a configuration, in Bochs, or in QEMU with SVM (`board`, `nic`: its; `more` of its arguments). `model`: of the CPU. `config`: a dict, a string (written as it is), or None for the sample configuration. `files`: name -> bytes,
     written next to the configuration. `mgmt`, `kernel`: the management guest and the kernel, in the build directory.
     `host_memory`: how many of the machine's MB the emulator keeps in memory; the others are in a file."""
 
-    def __init__(self, directory, config=None, cpus=1, model=None, memory=256, ips=20000000, files=None, wait=True, address="10.0.2.15", mgmt="mgmt.elf", kernel="bulkhead.elf", sync="none", ignore_bad_msrs=True, rom=machine.BIOS, edit=None, host_memory=None, emulator="bochs", board="q35", nic="e1000"):
+    def __init__(self, directory, config=None, cpus=1, model=None, memory=256, ips=20000000, files=None, wait=True, address="10.0.2.15", mgmt="mgmt.elf", kernel="bulkhead.elf", sync="none", ignore_bad_msrs=True, rom=machine.BIOS, edit=None, host_memory=None, emulator="bochs", board="q35", nic="e1000", more=()):
         directory = str(directory)
         self.emulator = emulator
         self.iso = os.path.join(directory, "test.iso")
@@ -89,7 +89,7 @@ class Appliance(Machine):
                 f.write(data)
         mkiso.make(BUILD, os.path.join(directory, "guests.json"), self.iso, missing_ok=True, mgmt=mgmt, kernel=kernel, edit=edit)
         if emulator == "qemu":
-            command = machine.qemu_command(directory, self.iso, cpus, memory, self.port, self.https_port, ("tcg", model or "EPYC"), board, nic)
+            command = machine.qemu_command(directory, self.iso, cpus, memory, self.port, self.https_port, ("tcg", model or "EPYC"), board, nic, more)
         else:
             command = machine.bochs_command(directory, self.iso, cpus, memory, self.port, model or "corei7_skylake_x", ips, sync=sync, address=address, https_port=self.https_port, ignore_bad_msrs=ignore_bad_msrs, rom=rom, host_memory=host_memory)
         super().__init__(directory, command)

@@ -12,6 +12,8 @@ import pytest
 import machine
 import mkiso
 from appliance import BUILD, Tcg
+from test_names import MGMT, PREFIX
+from test_networks import EVERYBODY, EVIL, arp, console, dhcp, ipv4_udp, received, send, wire
 
 LIMIT = 1000  # instructions for a frame
 UEFI = ["-bios", machine.OVMF]  # puts 64-bit BARs above 4 GB
@@ -94,3 +96,48 @@ def test_appliance(start, board, nic):
     assert status == 201 and json.loads(body)["sha256"] == hashlib.sha256(image).hexdigest(), body
     for _ in range(20):
         assert m.request("GET", "/v1/guests/control/vcpus/0/vmcb?format=text")[0] == 200
+
+
+def frames_in(dump):
+    """Those that QEMU's filter-dump has written so far: pcap."""
+    with open(dump, "rb") as f:
+        data = f.read()
+    found, at = [], 24
+    while at + 16 <= len(data):
+        length = int.from_bytes(data[at + 8:at + 12], "little")
+        found.append(data[at + 16:at + 16 + length])
+        at += 16 + length
+    return found
+
+
+def test_uplinks(start, tmp_path):
+    """Management on one card and a guest on another of a different kind. Each is on a network of its own, and their addresses there are the same."""
+    dumps = {card: str(tmp_path / card) for card in ("first", "second")}
+    more = ["-netdev", "user,id=second", "-device", "virtio-net-pci,netdev=second,addr=8,romfile="]
+    for card, dump in dumps.items():
+        more += ["-object", f"filter-dump,id=dump-{card},netdev={card},file={dump}"]
+    m = start({"guests": [wire("evil", 0)], "management": {"auth": "none"}, "mac_prefix": PREFIX, "uplinks": {"guests": "00:08.0"}}, cpus=2, emulator="qemu",
+              nic="e1000e,id=first", more=more)
+    cards = m.get("/v1/host")["network"]["cards"]
+    assert [(c["driver"], c["roles"], c["interrupt"], c["link_up"]) for c in cards] == [("e1000e", ["management"], "msi-x", True), ("virtio-net", ["guests"], "msi-x", True)]
+    assert cards[1]["pci"] == "0000:00:08.0" and m.get("/v1/config")["uplinks"] == {"guests": "0000:00:08.0"}
+    for line in ("network card 0: for management, MSI-X", "network card 1: for guests, MSI-X"):
+        assert line in m.serial()
+    m.wait_serial(r"\[evil\] wire: ready")
+    send(m, "evil", ipv4_udp(bytes(4), b"\xff" * 4, 68, 67, dhcp(1, 1)))
+    offer = received(m, "evil", lambda f: f[34:38] == b"\0\x43\0\x44" and f[70:76] == EVIL)[0]
+    given, server = offer[58:62], bytes([10, 0, 2, 2])
+    assert given == bytes([10, 0, 2, 15])  # what management has on the other card
+    at = console(m, "evil")["next"]
+    send(m, "evil", ipv4_udp(bytes(4), b"\xff" * 4, 68, 67, dhcp(1, 3, b"\x32\x04" + given + b"\x36\x04" + server)))
+    received(m, "evil", lambda f: f[34:38] == b"\0\x43\0\x44" and f[278:285] == b"\x63\x82\x53\x63\x35\x01\x05", at)
+    send(m, "evil", arp(EVERYBODY, 1, given, server))
+    received(m, "evil", lambda f: f[12:14] == b"\x08\x06" and f[20:22] == b"\0\2" and f[28:32] == server, at)
+    metrics = m.request("GET", "/metrics")[2]
+    for card in cards:
+        sent = re.search(rf'^bulkhead_nic_frames_total\{{card="{card["pci"]}",direction="transmit"\}} (\d+)$', metrics, re.M)
+        assert int(sent[1]) >= 3
+    # All that left and came in, on each.
+    first, second = frames_in(dumps["first"]), frames_in(dumps["second"])
+    assert len(first) > 20 and len(second) >= 6
+    assert not any(EVIL in (f[:6], f[6:12]) for f in first) and not any(MGMT in (f[:6], f[6:12]) for f in second)

@@ -15,18 +15,29 @@
 #define OTHER  2u
 #define ROUTER 3u /* of another network, without the uplink, and may do everything */
 #define MGMT   4u
-#define PORTS  5u
+#define SECOND 5u /* in half of the runs management has this uplink of its own */
+#define PORTS  6u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct vswitch s;
 static uint32_t delivered;
-static const uint32_t may_get[PORTS] = {
-    [UPLINK] = 1u << PLAIN | 1u << OTHER | 1u << MGMT,
-    [PLAIN] = 1u << OTHER | 1u << UPLINK,
-    [OTHER] = 1u << PLAIN | 1u << UPLINK,
-    [ROUTER] = 0,
-    [MGMT] = 1u << UPLINK,
+static const uint32_t may_get[2][PORTS] = {
+    {
+        [UPLINK] = 1u << PLAIN | 1u << OTHER | 1u << MGMT,
+        [PLAIN] = 1u << OTHER | 1u << UPLINK,
+        [OTHER] = 1u << PLAIN | 1u << UPLINK,
+        [ROUTER] = 0,
+        [MGMT] = 1u << UPLINK,
+    },
+    {
+        [UPLINK] = 1u << PLAIN | 1u << OTHER,
+        [PLAIN] = 1u << OTHER | 1u << UPLINK,
+        [OTHER] = 1u << PLAIN | 1u << UPLINK,
+        [ROUTER] = 0,
+        [MGMT] = 1u << SECOND,
+        [SECOND] = 1u << MGMT,
+    },
 };
 
 static void deliver(void *ctx, const uint8_t *frame, size_t len)
@@ -49,14 +60,16 @@ static void attach(unsigned port, enum filter_role role, const char *network, ui
         abort();
 }
 
-static void build(void)
+static void build(bool apart)
 {
     switch_init(&s, HZ, false);
-    attach(UPLINK, FILTER_UPLINK, "", 0);
+    attach(UPLINK, apart ? FILTER_UPLINK_GUESTS : FILTER_UPLINK, "", 0);
     attach(PLAIN, FILTER_GUEST, "a", 0);
     attach(OTHER, FILTER_GUEST, "a", 0);
     attach(ROUTER, FILTER_GUEST, "b", NET_ALLOW_ALL);
     attach(MGMT, FILTER_MANAGEMENT, "", 0);
+    if (apart)
+        attach(SECOND, FILTER_UPLINK_MANAGEMENT, "", 0);
 }
 
 static uint16_t be16(const uint8_t *p)
@@ -156,9 +169,10 @@ static void fix(uint8_t *frame, size_t len, unsigned port, unsigned how)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    bool apart = size & 1;
     uint64_t now = HZ;
 
-    build();
+    build(apart);
     while (size >= 4) {
         unsigned port = data[0] % PORTS, how = data[1];
         size_t len = (size_t)(be16(data + 2) % 1600);
@@ -176,7 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fix(frame, len, port, how);
         delivered = 0;
         why = switch_input(&s, port, frame, len, now);
-        if (why >= NET_DROPS || (why && delivered) || (delivered & ~may_get[port]))
+        if (why >= NET_DROPS || (why && delivered) || (delivered & ~may_get[apart][port]))
             abort();
         if (why == NET_PASSED && (port == PLAIN || port == OTHER))
             look_at(port, frame, len);

@@ -223,16 +223,15 @@ static void *alloc(size_t bytes)
 
 _Noreturn void hv_main(const struct boot_info *b)
 {
-    static uint64_t frames[NET_DROPS];
-    static struct abi_nic nic;
-    const struct net_setup setup = {.tsc_hz = arch_tsc_hz(), .uplink_frames = frames, .nic = &nic};
+    static struct abi_nic nics[ABI_NICS_MAX];
+    const struct net_setup setup = {.tsc_hz = arch_tsc_hz(), .nics = nics};
     int rc;
 
     hostmem_init(b->memory);
     if (core_make())
         finish("failed: no memory");
     net_init(&setup);
-    rc = net_find_card();
+    rc = net_find_cards();
     if (rc)
         finish("failed: no card");
     net_address(0, our_mac);
@@ -240,13 +239,13 @@ _Noreturn void hv_main(const struct boot_info *b)
     if (rc < 0)
         finish("failed: no port");
     port = (unsigned)rc;
-    if (net_start_uplink(0, alloc))
+    if (net_start_uplinks(0, alloc))
         finish("failed: the card does not start");
     log_info("trial: card %s", net_uplink_name());
-    log_info("trial: link %s, %u Mbit/s", nic.link_up ? "up" : "down", nic.mbits);
+    log_info("trial: link %s, %u Mbit/s", nics[0].link_up ? "up" : "down", nics[0].mbits);
     await_address();
     try_sizes();
     measure();
-    log_info("trial: %s", nic.interrupts ? "by interrupt" : "polled");
+    log_info("trial: %s", nics[0].interrupts ? "by interrupt" : "polled");
     finish("passed");
 }

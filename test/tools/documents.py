@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 NAME = "^[a-z0-9][a-z0-9-]*$"
+CARD = r"^((00[0-9a-f]{2}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]|[0-9a-f]{2}(:[0-9a-f]{2}){5})$"
 # Parts of the schema that the rows cannot express, by object and field.
 MORE = {
     ("guest", "name"): {"pattern": NAME, "not": {"const": "mgmt"}},
@@ -142,6 +143,12 @@ class Schemas:
 
     def syslog(self, _):
         return self.object("syslog")
+
+    def card(self, _):
+        return {"oneOf": [{"type": "integer", "minimum": 0, "maximum": 7}, {"type": "string", "pattern": CARD}]}
+
+    def uplinks(self, _):
+        return self.object("uplinks")
 
     def management(self, _):
         return self.object("management")
@@ -293,7 +300,7 @@ def values(tables, f):
 def table(tables, name):
     lines = [f"| field{'' if name in ('top', 'guest') else f' of `{name}`'} | values | meaning | default |", "|---|---|---|---|"]
     for f in tables.objects[name]:
-        if f["kind"] in ("guests", "management", "regions"):
+        if f["kind"] in ("guests", "management", "regions", "uplinks"):
             continue
         preset, meaning = tables.preset(f), f"{f['help']}. {f['more']}".removesuffix(".") if f["more"] else f["help"]
         said = "" if preset in (None, []) else " ".join(preset) if isinstance(preset, list) else json.dumps(preset).strip('"')

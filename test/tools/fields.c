@@ -36,6 +36,7 @@ struct field {
 #define PRESET_gateway(preset)   0, NULL
 #define PRESET_auth(preset)      0, NULL
 #define PRESET_server(preset)    0, NULL
+#define PRESET_card(preset)      0, NULL
 
 #define FIELD(object, type, name, member, kind, least, most, preset, words, option, value, help,   \
               more)                                                                                \
@@ -69,6 +70,8 @@ static const struct field fields[] = {
 #define TOKEN(name, kind, least, most, preset, words, help, more)                                  \
     FIELD("token", service_token, name, name, kind, least, most, preset, words, NULL, NULL, help,  \
           more)
+#define UPLINK(name, member, kind, least, most, preset, words, help, more)                         \
+    FIELD("uplinks", config, name, member, kind, least, most, preset, words, NULL, NULL, help, more)
 #define TOP(name, member, kind, least, most, preset, words, help, more)                            \
     FIELD("top", config, name, member, kind, least, most, preset, words, NULL, NULL, help, more)
 #include "hv/config_fields.def"

@@ -779,6 +779,56 @@ static void bad_mac_prefixes(void **state)
     }
 }
 
+static void uplinks(void **state)
+{
+    static const struct {
+        const char *json;
+        struct net_card_name name;
+    } good[] = {
+        {"0", {1, {0}}},
+        {"7", {1, {7}}},
+        {"\"0000:00:03.0\"", {4, {0, 0, 3, 0}}},
+        {"\"00ff:fe:1f.7\"", {4, {0xff, 0xfe, 31, 7}}},
+        {"\"02:1a.1\"", {4, {0, 2, 26, 1}}},
+        {"\"52:54:00:12:34:5f\"", {6, {0x52, 0x54, 0, 0x12, 0x34, 0x5f}}},
+    };
+    static const char *const bad[] = {"8",
+                                      "-1",
+                                      "true",
+                                      "\"\"",
+                                      "\"0\"",
+                                      "\"0100:00:03.0\"",
+                                      "\"00:20.0\"",
+                                      "\"00:03.8\"",
+                                      "\"00:03\"",
+                                      "\"0:3.0\"",
+                                      "\"00:03.0 \"",
+                                      "\"52:54:00:12:34\"",
+                                      "\"52:54:00:12:34:5F\"",
+                                      "\"52:54:00:12:34:56:78\""};
+    static const struct net_card_name none[ABI_NIC_ROLES];
+    char text[96];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        (void)snprintf(text, sizeof(text), "{\"uplinks\": {\"guests\": %s}}", good[i].json);
+        assert_int_equal(parse(text), 0);
+        assert_memory_equal(&config.uplinks[1], &good[i].name, sizeof(good[i].name));
+        assert_memory_equal(&config.uplinks[0], none, sizeof(none[0]));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        (void)snprintf(text, sizeof(text), "{\"uplinks\": {\"management\": %s}}", bad[i]);
+        assert_int_equal(parse(text), 1);
+        assert_string_equal(errors[0].field, "uplinks.management");
+        assert_non_null(strstr(errors[0].text, "must be a network card's place"));
+        assert_memory_equal(config.uplinks, none, sizeof(none));
+    }
+    assert_int_equal(parse("{\"uplinks\": \"00:03.0\"}"), 1);
+    assert_string_equal(errors[0].field, "uplinks");
+    assert_int_equal(parse("{\"uplinks\": {\"guest\": 1}}"), 1);
+    assert_string_equal(errors[0].field, "uplinks.guest");
+}
+
 /* ---- memory between guests ---- */
 
 #define ABC                                                                                        \
@@ -939,8 +989,9 @@ int main(void)
         cmocka_unit_test(vcpus_and_cores), cmocka_unit_test(foreign_guest),
         cmocka_unit_test(addresses),       cmocka_unit_test(networks),
         cmocka_unit_test(bad_networks),    cmocka_unit_test(bad_mac_prefixes),
-        cmocka_unit_test(shared),          cmocka_unit_test(bad_shared),
-        cmocka_unit_test(foreign_shared),  cmocka_unit_test(limits),
+        cmocka_unit_test(uplinks),         cmocka_unit_test(shared),
+        cmocka_unit_test(bad_shared),      cmocka_unit_test(foreign_shared),
+        cmocka_unit_test(limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

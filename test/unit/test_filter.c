@@ -12,12 +12,13 @@
 
 #include <cmocka.h>
 
-#define UPLINK     0u
-#define A          1u
-#define B          2u
-#define MANAGEMENT 3u
-#define HZ         1000000u
-#define SECOND     ((uint64_t)HZ)
+#define UPLINK      0u
+#define A           1u
+#define B           2u
+#define MANAGEMENT  3u
+#define MANAGEMENTS 4u /* its own uplink */
+#define HZ          1000000u
+#define SECOND      ((uint64_t)HZ)
 
 #define IP(a, b, c, d)                                                                             \
     ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
@@ -260,6 +261,32 @@ static void test_guarded(void **state)
     for (unsigned i = 0; i < 4; i++) {
         lease(mac_a, guarded[i], 3600);
         SENDS(NET_DROP_ADDRESS, plain4(guarded[i]));
+    }
+}
+
+/* What is outside on management's own uplink is out of the guests' reach, unless they reach
+ * management: on their own, machines may have the same addresses. */
+static void test_guarded_elsewhere(void **state)
+{
+    const struct net_config a = make(0, 0, NULL);
+
+    (void)state;
+    for (unsigned reachable = 0; reachable < 2; reachable++) {
+        build(&a);
+        s.guests_reach_management = reachable;
+        switch_detach(&s, UPLINK);
+        assert_int_equal(
+            switch_attach(&s, FILTER_UPLINK_GUESTS, NULL, NULL, deliver, (void *)UPLINK), UPLINK);
+        assert_int_equal(
+            switch_attach(&s, FILTER_UPLINK_MANAGEMENT, NULL, NULL, deliver, (void *)MANAGEMENTS),
+            MANAGEMENTS);
+        assert_int_equal(
+            send(MANAGEMENTS, dhcp(everybody, mac_gateway, 2, mac_mgmt, GATEWAY, MGMT_IP, 5, 3600)),
+            NET_PASSED);
+        lease(mac_a, MGMT_IP, 3600);
+        SENDS(reachable ? NET_DROP_ADDRESS : NET_PASSED, plain4(MGMT_IP));
+        lease(mac_a, GATEWAY, 3600); /* this one is theirs as well */
+        SENDS(NET_DROP_ADDRESS, plain4(GATEWAY));
     }
 }
 
@@ -782,6 +809,7 @@ int main(void)
         TEST(test_what_gives_no_lease),
         TEST(test_lease_that_moves),
         TEST(test_guarded),
+        TEST(test_guarded_elsewhere),
         TEST(test_guarded_later),
         TEST(test_configured),
         TEST(test_any_address),

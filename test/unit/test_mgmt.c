@@ -1085,32 +1085,57 @@ static void network_card(void **state)
     assert_non_null(strstr(body, "\"cards\":[]"));
     assert_int_equal(GET("/metrics"), 200);
     assert_null(strstr(body, "bulkhead_nic_"));
-    host.nic_state = (struct abi_nic){.name = "82574L",
-                                      .driver = "e1000e",
-                                      .place = 0x20000 | 0x11 << 8 | 3 << 3 | 1,
-                                      .mac = {0x52, 0x54, 0, 0x12, 0x34, 0x56},
-                                      .irq = ABI_NIC_MSIX,
-                                      .link_up = 1,
-                                      .full_duplex = 1,
-                                      .mbits = 1000,
-                                      .interrupts = 4,
-                                      .rx_frames = 5,
-                                      .rx_dropped = 6,
-                                      .tx_frames = 7,
-                                      .tx_dropped = 8};
+    host.nics[0] = (struct abi_nic){.name = "82574L",
+                                    .driver = "e1000e",
+                                    .place = 0x20000 | 0x11 << 8 | 3 << 3 | 1,
+                                    .mac = {0x52, 0x54, 0, 0x12, 0x34, 0x56},
+                                    .roles = ABI_NIC_MANAGEMENT | ABI_NIC_GUESTS,
+                                    .irq = ABI_NIC_MSIX,
+                                    .link_up = 1,
+                                    .full_duplex = 1,
+                                    .mbits = 1000,
+                                    .interrupts = 4,
+                                    .rx_frames = 5,
+                                    .rx_dropped = 6,
+                                    .tx_frames = 7,
+                                    .tx_dropped = 8,
+                                    .became = {[NET_PASSED] = 1, [NET_DROP_RATE] = 9}};
     assert_int_equal(GET("/v1/host"), 200);
-    assert_non_null(
-        strstr(body, "\"cards\":[{\"name\":\"82574L\",\"driver\":\"e1000e\",\"pci\":"
-                     "\"0002:11:03.1\",\"mac\":\"52:54:00:12:34:56\",\"interrupt\":\"msi-x\","
-                     "\"interrupts\":4,\"link_up\":true,\"full_duplex\":true,\"mbits\":1000,"
-                     "\"received\":5,\"received_dropped\":6,\"sent\":7,\"sent_dropped\":8}]"));
+    assert_non_null(strstr(
+        body,
+        "\"refused\":{\"rate\":9},\"cards\":[{\"name\":\"82574L\",\"driver\":\"e1000e\",\"pci\":"
+        "\"0002:11:03.1\",\"mac\":\"52:54:00:12:34:56\",\"roles\":[\"management\",\"guests\"],"
+        "\"interrupt\":\"msi-x\",\"link_up\":true,"
+        "\"interrupts\":4,\"full_duplex\":true,\"mbits\":1000,"
+        "\"received\":5,\"received_dropped\":6,\"sent\":7,\"sent_dropped\":8,"
+        "\"refused\":{\"rate\":9}}]"));
     assert_int_equal(GET("/metrics"), 200);
-    assert_non_null(strstr(body, "bulkhead_nic_info{name=\"82574L\",driver=\"e1000e\","
-                                 "interrupt=\"msi-x\"} 1\n"));
-    assert_non_null(strstr(body, "bulkhead_nic_link_bytes_per_second 125000000\n"));
-    assert_non_null(strstr(body, "bulkhead_nic_frames_total{direction=\"transmit\"} 7\n"));
-    assert_non_null(strstr(body, "bulkhead_nic_dropped_frames_total{direction=\"receive\"} 6\n"));
-    host.nic_state = (struct abi_nic){.name = ""};
+#define CARD "card=\"0002:11:03.1\""
+    assert_non_null(strstr(body, "bulkhead_nic_info{" CARD ",name=\"82574L\",driver=\"e1000e\","
+                                 "interrupt=\"msi-x\",users=\"all\"} 1\n"));
+    assert_non_null(strstr(body, "bulkhead_nic_link_up{" CARD "} 1\n"));
+    assert_non_null(strstr(body, "bulkhead_nic_link_bytes_per_second{" CARD "} 125000000\n"));
+    assert_non_null(strstr(body, "bulkhead_nic_frames_total{" CARD ",direction=\"transmit\"} 7\n"));
+    assert_non_null(
+        strstr(body, "bulkhead_nic_dropped_frames_total{" CARD ",direction=\"receive\"} 6\n"));
+    assert_non_null(
+        strstr(body, "bulkhead_uplink_refused_frames_total{" CARD ",reason=\"rate\"} 9\n"));
+    /* Beside one that is not used, about which there is no more to say. */
+    host.nics[1] = host.nics[0];
+    host.nics[0].roles = 0;
+    host.nics[0].place = 0;
+    host.nics[1].roles = ABI_NIC_GUESTS;
+    assert_int_equal(GET("/v1/host"), 200);
+    assert_non_null(strstr(body, "\"roles\":[],\"interrupt\":null,\"link_up\":null,"));
+    assert_non_null(strstr(body, "\"roles\":[\"guests\"],\"interrupt\":\"msi-x\","));
+    assert_non_null(strstr(body, "\"refused\":{\"rate\":18},\"cards\""));
+    assert_int_equal(GET("/metrics"), 200);
+    assert_non_null(strstr(body, "bulkhead_nic_info{card=\"0000:00:00.0\",name=\"82574L\","));
+    assert_non_null(strstr(body, "users=\"none\"} 1\n"));
+    assert_non_null(strstr(body, "users=\"guests\"} 1\n"));
+    assert_null(strstr(body, "bulkhead_nic_link_up{card=\"0000:00:00.0\"}"));
+    assert_non_null(strstr(body, "bulkhead_nic_link_up{" CARD "} 1\n"));
+    memset(host.nics, 0, sizeof(host.nics));
 }
 
 static void typing_and_actions(void **state)

@@ -50,6 +50,7 @@ static void everything(void **state)
         "management.core=3 management.memory_mb=24 management.weight=7 management.slice_us=500 "
         "management.budget_us=2000 management.period_us=8000 management.requests_us=5 "
         "management.reachable_from_guests=1 management.token=0 nx_large=0 smt=1 panic_reboot_s=0 "
+        "uplinks.management=00:01:1f:07 uplinks.guests=52:54:00:12:34:ff "
         "mac_prefix=02:42:48:00:0a guarded=10.0.2.15,10.0.2.2,255.255.255.255";
     static const uint8_t mac[] = {2, 0x42, 0x48, 0, 0x0a}, ip[] = {10, 0, 2, 2};
     char again[OPTIONS_TEXT];
@@ -68,6 +69,8 @@ static void everything(void **state)
     assert_int_equal(o.nx_large, 0);
     assert_int_equal(o.smt, 1);
     assert_int_equal(o.panic_reboot_s, 0);
+    assert_memory_equal(&o.uplinks[0], "\4\0\1\x1f\7\0\0", sizeof(o.uplinks[0]));
+    assert_memory_equal(&o.uplinks[1], "\6\x52\x54\0\x12\x34\xff", sizeof(o.uplinks[1]));
     assert_memory_equal(o.mac_prefix, mac, sizeof(mac));
     assert_memory_equal(o.guarded[1], ip, sizeof(ip));
     assert_int_equal(o.guarded[2][3], 255);
@@ -92,6 +95,10 @@ static void written(void **state)
     longest.guarded[1][0] = 10;
     options_write(&longest, line);
     assert_string_equal(line, "guarded=10.0.0.0");
+    longest.guarded[1][0] = 0;
+    longest.uplinks[1] = (struct net_card_name){1, {7}};
+    options_write(&longest, line);
+    assert_string_equal(line, "uplinks.guests=07");
 }
 
 /* Each bad option is named, stays at its default, and does not affect others. */
@@ -121,6 +128,14 @@ static void wrong(void **state)
         {"mac_prefix=02:42:48:00:00:00", "mac_prefix: must be five bytes"},
         {"mac_prefix=00:42:48:00:00", "mac_prefix: must be five bytes"},
         {"mac_prefix=03:42:48:00:00", "mac_prefix: must be five bytes"},
+        {"uplinks.guests=", "uplinks.guests: must be one, four or six bytes"},
+        {"uplinks.guests=1:2", "uplinks.guests: must be one"},
+        {"uplinks.guests=1:2:3:4:5", "uplinks.guests: must be one"},
+        {"uplinks.guests=1:2:3:4:5:6:7", "uplinks.guests: must be one"},
+        {"uplinks.management=0:0:3:100", "uplinks.management: must be one"},
+        {"uplinks.management=0:0:3.0", "uplinks.management: must be one"},
+        {"uplinks.management=0::3:0", "uplinks.management: must be one"},
+        {"uplinks=0", "uplinks: there is no such option"},
         {"guarded=10.0.2", "guarded: must be 1 to 3"},
         {"guarded=10.0.2.256", "guarded: must be 1 to 3"},
         {"guarded=10.0.2.1,", "guarded: must be 1 to 3"},

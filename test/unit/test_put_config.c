@@ -52,6 +52,7 @@ static void write_again(void)
     json_object(&j, "management");
     put_management_fields(&j, &first.management);
     json_end(&j);
+    put_uplinks(&j, &first);
     json_end(&j);
     assert_false(j.overflow);
     text[j.len] = 0;
@@ -82,13 +83,14 @@ static void write_again(void)
     "\"plain\","                                                                                   \
     "\"https_port\": 8443, \"certificate\": \"x\", \"key\": \"y\", \"hostname\": \"z\","           \
     "\"ntp\": \"w:1\", \"syslog\": {\"server\": \"10.0.2.3\", \"port\": 515, \"consoles\": true}," \
-    "\"reachable_from_guests\": true}}"
+    "\"reachable_from_guests\": true},"                                                            \
+    "\"uplinks\": {\"management\": \"0003:00:1f.6\", \"guests\": \"52:54:00:12:34:56\"}}"
 
 static void nothing_is_lost(void **state)
 {
     static const char *const configurations[] = {
         ALL, "{\"guests\": [{\"name\": \"b\", \"image\": \"i\"}]}",
-        "{\"management\": {\"auth\": \"none\"}}"};
+        "{\"management\": {\"auth\": \"none\"}}", "{\"uplinks\": {\"guests\": 7}}"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(configurations); i++) {
@@ -102,6 +104,7 @@ static void nothing_is_lost(void **state)
         assert_memory_equal(second.shared, first.shared, sizeof(first.shared));
         assert_memory_equal(second.guests, first.guests, sizeof(first.guests));
         assert_memory_equal(&second.management, &first.management, sizeof(first.management));
+        assert_memory_equal(second.uplinks, first.uplinks, sizeof(first.uplinks));
     }
 }
 
@@ -118,6 +121,7 @@ static void all_is_all(void **state)
 #define MANAGEMENT_PART(name, ...) #name,
 #define SYSLOG(name, ...)          #name,
 #define TOKEN(name, ...)           #name,
+#define UPLINK(name, ...)          #name,
 #include "hv/config_fields.def"
     };
     char quoted[40];

@@ -16,6 +16,7 @@
 #define CLOSED     4u /* of the same, without */
 #define MANAGEMENT 5u
 #define PORTS      6u
+#define SECOND     6u /* management's uplink, if it has one of its own */
 #define HZ         1000000u
 
 static struct vswitch s;
@@ -32,7 +33,8 @@ static const uint8_t mac_mgmt[6] = {0x52, 0x42, 0x48, 0, 0, 0};
 static const uint8_t gateway[6] = {2, 0, 0, 0, 0, 1}, stranger[6] = {2, 0, 0, 0, 0, 9};
 static const uint8_t everybody[6] = {255, 255, 255, 255, 255, 255};
 static const uint8_t group[6] = {1, 0, 0x5e, 0, 0, 251};
-static const uint8_t *const macs[PORTS] = {NULL, mac_a, mac_b, mac_plant, mac_closed, mac_mgmt};
+static const uint8_t *const macs[PORTS + 1] = {NULL,       mac_a,    mac_b, mac_plant,
+                                               mac_closed, mac_mgmt, NULL};
 
 static void deliver(void *ctx, const uint8_t *frame, size_t len)
 {
@@ -188,6 +190,69 @@ static void test_management_reachable(void **state)
     assert_int_equal(who(), 0);
     send(MANAGEMENT, everybody, mac_mgmt, 1);
     assert_int_equal(who(), BIT(UPLINK) | BIT(A) | BIT(B) | BIT(PLANT));
+}
+
+/* The guests' machines outside are not management's. */
+static void build_apart(bool reachable)
+{
+    build(reachable);
+    switch_detach(&s, UPLINK);
+    assert_int_equal(attach(UPLINK, FILTER_UPLINK_GUESTS, NULL), UPLINK);
+    assert_int_equal(attach(SECOND, FILTER_UPLINK_MANAGEMENT, NULL), SECOND);
+}
+
+static void test_two_uplinks(void **state)
+{
+    static const unsigned reached[PORTS + 1] = {
+        [UPLINK] = BIT(A) | BIT(B) | BIT(PLANT),
+        [A] = BIT(B) | BIT(UPLINK),
+        [B] = BIT(A) | BIT(UPLINK),
+        [PLANT] = BIT(CLOSED) | BIT(UPLINK),
+        [CLOSED] = BIT(PLANT),
+        [MANAGEMENT] = BIT(SECOND),
+        [SECOND] = BIT(MANAGEMENT),
+    };
+
+    (void)state;
+    build_apart(false);
+    for (unsigned from = 0; from <= PORTS; from++) {
+        const uint8_t *source = from == UPLINK || from == SECOND ? gateway : macs[from];
+
+        send(from, everybody, source, 1);
+        assert_int_equal(who(), reached[from]);
+        send(from, stranger, source, 1);
+        assert_int_equal(who(), reached[from] & (BIT(UPLINK) | BIT(SECOND)));
+        for (unsigned to = 0; to < PORTS; to++) {
+            if (to == UPLINK)
+                continue;
+            send(from, macs[to], source, 1);
+            assert_int_equal(who(), reached[from] & BIT(to));
+        }
+    }
+    /* Neither side takes the other's addresses. */
+    assert_int_equal(send(UPLINK, mac_a, mac_mgmt, 1), NET_DROP_SOURCE);
+    assert_int_equal(send(SECOND, mac_mgmt, mac_a, 1), NET_DROP_SOURCE);
+    /* There are no more uplinks, of any kind. */
+    assert_int_equal(switch_attach(&s, FILTER_UPLINK, NULL, NULL, deliver, slots), -E_EXIST);
+    assert_int_equal(switch_attach(&s, FILTER_UPLINK_GUESTS, NULL, NULL, deliver, slots), -E_EXIST);
+    switch_detach(&s, SECOND);
+    assert_int_equal(switch_attach(&s, FILTER_UPLINK, NULL, NULL, deliver, slots), -E_EXIST);
+    assert_int_equal(send(MANAGEMENT, stranger, mac_mgmt, 1), NET_DROP_DESTINATION);
+    assert_int_equal(attach(SECOND, FILTER_UPLINK_MANAGEMENT, NULL), SECOND);
+}
+
+static void test_two_uplinks_reachable(void **state)
+{
+    (void)state;
+    build_apart(true);
+    send(A, everybody, mac_a, 1);
+    assert_int_equal(who(), BIT(UPLINK) | BIT(B) | BIT(MANAGEMENT));
+    send(MANAGEMENT, everybody, mac_mgmt, 1);
+    assert_int_equal(who(), BIT(SECOND) | BIT(A) | BIT(B) | BIT(PLANT));
+    send(MANAGEMENT, stranger, mac_mgmt, 1);
+    assert_int_equal(who(), BIT(SECOND));
+    send(SECOND, mac_a, gateway, 1);
+    assert_int_equal(who(), 0);
 }
 
 /* A frame to an unknown address goes outside; from outside it goes nowhere. */
@@ -446,6 +511,8 @@ int main(void)
         TEST(test_networks),
         TEST(test_who_reaches_whom),
         TEST(test_management_reachable),
+        TEST(test_two_uplinks),
+        TEST(test_two_uplinks_reachable),
         TEST(test_unknown),
         TEST(test_bytes),
         TEST(test_no_echo),
