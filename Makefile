@@ -289,7 +289,7 @@ distclean: clean
 ##                     UPDATE=1 updates the manual's table, SYSTEMS_IMAGES=their/directory for images that you built
 ## make clients-page   axe-core looks at every view of the page; takes it from the npm registry
 ## make clients        other people's clients and checkers with the API: axios, a generated client, redocly, spectral, promtool, and REQUESTS=10000 requests made
-##                     from its description; ONLY=axios,requests for some of them; npm packages are pinned in test/clients/package-lock.json
+##                     from its description; then clients-page; ONLY=axios,requests for some of them; npm packages are pinned in test/clients/package-lock.json
 ## make slurm          Slurm places jobs on two appliances, and one is killed; skipped where Slurm is not installed
 ## make check          lint, warnings (gcc and clang), clang-tidy, cppcheck
 ## make lint           formatting, layer rules, documents made from tables, circles between built files: takes seconds

@@ -245,6 +245,7 @@ systems: deps-test all
 # Outside CI: it fetches npm packages, and sends thousands of requests to an emulator.
 clients: deps-test all
 	@REQUESTS=$(or $(REQUESTS),10000) $(PYTHON) test/clients/run.py --build $(BUILD) --only "$(ONLY)"
+	@$(if $(ONLY),:,$(MAKE) --no-print-directory clients-page)
 
 # Outside CI: Slurm runs as root, and wants /sys/fs/cgroup.
 slurm: deps-test all $(BUILD)/guests/echo.elf
