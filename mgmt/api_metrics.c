@@ -12,14 +12,33 @@
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 #define NANO         1000000000ull
 
+/* What does not fit one buffer is sent in several, each of whole pieces. They have numbers, which
+ * are the same each time; a piece fits the smallest buffer. */
 struct metrics {
-    struct json_out *j;
+    struct json_out *j; /* of the current piece: `out`, or `nowhere` if it is not wanted */
+    struct json_out *out, nowhere;
     const struct call *c;
-    unsigned guest; /* the number of the current guest */
+    unsigned guest;        /* the number of the current guest */
+    uint64_t from, pieces; /* the first that is wanted; how many have begun */
+    uint64_t last;         /* the last that was wanted ... */
+    size_t start;          /* ... and where it begins */
 };
+
+static void begin_piece(struct metrics *m)
+{
+    bool wanted = m->pieces >= m->from && !m->out->overflow;
+
+    m->j = wanted ? m->out : &m->nowhere;
+    if (wanted) {
+        m->last = m->pieces;
+        m->start = m->out->len;
+    }
+    m->pieces++;
+}
 
 static void family(struct metrics *m, const char *name, const char *type, const char *help)
 {
+    begin_piece(m);
     json_printf(m->j, "# HELP bulkhead_%s %s\n# TYPE bulkhead_%s %s\n", name, help, name, type);
 }
 
@@ -117,6 +136,7 @@ static void each_core(struct metrics *m,
 
     for (uint32_t i = 0; i < h->core_count && i < ABI_CORES_MAX; i++) {
         (void)fmt(labels, sizeof(labels), "core=\"%u\"", i);
+        begin_piece(m);
         put(m, labels, &h->cores[i]);
     }
 }
@@ -313,7 +333,10 @@ static void put_vcpus(struct metrics *m, const struct guest_family *f, const str
 {
     char labels[80];
 
-    for (unsigned i = 0; i < g->vcpu_count; i++) {
+    for (unsigned i = 0; i < ABI_VCPUS_MAX; i++) {
+        begin_piece(m);
+        if (i >= g->vcpu_count)
+            continue;
         (void)fmt(labels, sizeof(labels), "guest=\"%s\",vcpu=\"%u\"", g->config.name, i);
         f->put_vcpu(m, labels, m->c->v->vcpu((struct api_vcpu){m->guest, i}));
     }
@@ -324,10 +347,6 @@ static void put_guest(struct metrics *m, const struct guest_family *f, const str
     uint64_t value = 0;
     char labels[64];
 
-    if (f->put_vcpu) {
-        put_vcpus(m, f, g);
-        return;
-    }
     (void)fmt(labels, sizeof(labels), "guest=\"%s\"", g->config.name);
     if (f->put) {
         f->put(m, labels, g);
@@ -344,9 +363,16 @@ static void put_guests(struct metrics *m)
     for (const struct guest_family *f = guest_families;
          f < guest_families + ARRAY_LEN(guest_families); f++) {
         family(m, f->name, f->type, f->help);
-        for (m->guest = 0; m->guest < ABI_GUESTS_MAX; m->guest++)
-            if (call_copy_guest(m->c, m->guest, &g))
+        for (m->guest = 0; m->guest < ABI_GUESTS_MAX; m->guest++) {
+            bool exists = call_copy_guest(m->c, m->guest, &g);
+
+            g.vcpu_count = exists ? g.vcpu_count : 0;
+            begin_piece(m);
+            if (f->put_vcpu)
+                put_vcpus(m, f, &g);
+            else if (exists)
                 put_guest(m, f, &g);
+        }
     }
 }
 
@@ -461,16 +487,41 @@ static void put_http(struct metrics *m)
     sample(m, "tls_handshake_failures_total", "", m->c->v->tls->handshake_failures);
 }
 
-void get_metrics(struct call *c, char *const *arg)
+/* Continues with piece *from. False: there is more, from the new *from on. */
+static bool put_from(const struct call *c, struct json_out *out, uint64_t *from)
 {
-    struct metrics m = {.c = c};
+    struct metrics m = {.c = c, .out = out, .nowhere.buf = out->buf, .from = *from};
 
-    (void)arg;
-    m.j = call_begin_raw(c, METRICS_TYPE);
     put_host(&m);
     put_threads(&m);
     put_cores(&m);
     put_guests(&m);
     put_nics(&m);
     put_http(&m);
+    if (!out->overflow)
+        return true;
+    out->len = m.start;
+    *from = m.last;
+    return m.start == 0; /* a piece that fits no buffer: the end, rather than for ever */
+}
+
+static size_t more_metrics(const struct api_view *v, struct api_stream *s, char *buf, size_t size)
+{
+    const struct call c = {.v = v};
+    struct json_out out;
+
+    if (s->over)
+        return 0;
+    json_begin(&out, buf, size, true);
+    s->over = put_from(&c, &out, &s->next);
+    return out.len;
+}
+
+void get_metrics(struct call *c, char *const *arg)
+{
+    uint64_t from = 0;
+
+    (void)arg;
+    if (!put_from(c, call_begin_raw(c, METRICS_TYPE), &from))
+        call_stream(c, METRICS_TYPE, more_metrics, 0, 0);
 }

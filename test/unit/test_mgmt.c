@@ -1,5 +1,6 @@
 /* SOURCES: @mgmt @llhttp */
 #include "arch/x86/inspect/fields.h"
+#include "hv/fmt.h"
 #include "mgmt/api.h"
 #include "third_party.h"
 
@@ -1078,6 +1079,83 @@ static void metrics(void **state)
     memset(answered, 0, sizeof(answered));
 }
 
+/* ---- a machine of the largest kind, whose counters fit no buffer ---- */
+
+static struct abi_guest crowd[ABI_GUESTS_MAX];
+static struct abi_vcpu busy_vcpu;
+
+static const struct abi_guest *crowd_guest(unsigned n)
+{
+    return &crowd[n];
+}
+
+static const struct abi_vcpu *crowd_vcpu(struct api_vcpu id)
+{
+    assert_true(id.vcpu < crowd[id.guest].vcpu_count);
+    return &busy_vcpu;
+}
+
+static void make_crowd(void)
+{
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        crowd[i] = guests[1];
+        (void)fmt(crowd[i].config.name, ABI_NAME_MAX, "a-guest-with-a-long-name-number-%u", i);
+        crowd[i].vcpu_count = ABI_VCPUS_MAX;
+        crowd[i].config.devices = DEV_NET;
+    }
+    crowd[3].state = ABI_GUEST_EMPTY;
+    crowd[7].vcpu_count = 1;
+    for (unsigned i = 0; i < ABI_EXIT_REASONS; i++)
+        busy_vcpu.exits[i] = UINT64_MAX;
+    for (unsigned i = 0; i < ABI_HISTOGRAM_BUCKETS; i++)
+        busy_vcpu.wake_late.count[i] = UINT64_MAX / 16;
+    host.core_count = ABI_CORES_MAX;
+    host.topology = (struct abi_topology){.threads = ABI_THREADS_MAX};
+    for (unsigned i = 0; i < ABI_THREADS_MAX; i++) {
+        threads[i].apic_id = 2 * i;
+        threads[i].number = (uint16_t)i;
+        threads[i].state = i < ABI_CORES_MAX ? ABI_THREAD_RUNS : ABI_THREAD_SURPLUS;
+    }
+    view.guest = crowd_guest;
+    view.vcpu = crowd_vcpu;
+}
+
+/* It comes as a stream with an end, in whole lines, and nothing is missing or there twice. */
+static void metrics_of_a_crowd(void **state)
+{
+    static char whole[4 << 20], parts[4 << 20];
+    const struct api_view saved_view = view;
+    const struct abi_host saved = host;
+    size_t got;
+
+    (void)state;
+    make_crowd();
+    assert_int_equal(GET("/v1/host"), 200);
+    http_next(&request);
+    assert_int_equal(feed("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), HTTP_READY);
+    api_handle(&view, &request, whole, sizeof(whole), &response, false, false);
+    assert_null(response.stream.more);
+    assert_true(response.body.len > 2 * sizeof(body));
+    whole[response.body.len] = 0;
+    for (size_t size = 24 << 10; size <= 96 << 10; size *= 2) {
+        assert_int_equal(GET("/metrics"), 200);
+        assert_non_null(strstr(response.type, "version=0.0.4"));
+        assert_non_null(response.stream.more);
+        assert_int_equal(response.body.len, 0);
+        for (got = 0; !response.stream.over;) {
+            size_t n = stream_on(parts + got, size);
+
+            assert_true(n > 0 && parts[got + n - 1] == '\n');
+            got += n;
+        }
+        assert_int_equal(stream_on(parts + got, size), 0);
+        assert_string_equal(parts, whole);
+    }
+    view = saved_view;
+    host = saved;
+    memset(threads, 0, sizeof(threads));
+}
+
 static void network_card(void **state)
 {
     (void)state;
@@ -1186,6 +1264,7 @@ int main(void)
         TEST(host_actions),
         TEST(other_sites),
         TEST(metrics),
+        TEST(metrics_of_a_crowd),
         TEST(network_card),
         TEST(what_happened),
         TEST(followed),
