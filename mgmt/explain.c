@@ -29,7 +29,7 @@ static void find_check(const struct api_view *v, unsigned number, char *check, s
                                  size))
             return;
     }
-    (void)fmt(check, size, "no check of the %s fails%s", t->manual, t->refused);
+    (void)fmt(check, size, "no check of the %s fails", t->manual);
 }
 
 /* When the last state of a guest's vCPUs was recorded: the earliest of them. */

@@ -35,8 +35,7 @@ struct state_table {
     const char *extension; /* "VT-x" */
     const char *key;       /* what a key is: "encoding" */
     int key_digits;
-    const char *manual;  /* "SDM" */
-    const char *refused; /* what a refused entry leaves to be checked; "": everything */
+    const char *manual; /* "SDM" */
     const char
         *misfit[2]; /* before and behind the group that the key says: "encoded as a ", " field:" */
     unsigned rows, controls, rules;

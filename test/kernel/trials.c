@@ -5,6 +5,7 @@
  * starts as always.
  */
 #include "arch/x86/inspect/entry_check.h"
+#include "arch/x86/virt.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
@@ -13,6 +14,7 @@
 #include "hv/guest_life.h"
 #include "hv/log.h"
 #include "test/kernel/trial_file.h"
+#include "test/kernel/trials.h"
 
 /* build/gen/entry_trials.txt; -Wa,-I gives its directory. */
 __asm__(".section .rodata\n"
@@ -150,6 +152,10 @@ void core_is_on(const struct core *c)
 
     if (c->id != v->entity.core)
         return;
+    if (virt_backend() == &svm_ops) {
+        vmrun_trials(v, set_up);
+        return;
+    }
     while ((rc = trial_next(&f, &t)) != 0) {
         if (rc < 0) {
             log_warn("entry trials: line %u: not a trial: NAME FIELDS | FIELDS is wanted", f.line);

@@ -452,12 +452,87 @@ static void every_row_is_filled(void **ctx)
     (void)ctx;
     for (unsigned i = 0; i < ABI_EXIT_REASONS; i++)
         assert_true(svm_exit_handlers[i] && svm_decoding_handlers[i]);
-    assert_int_equal(exits(UINT64_MAX, 0, 0, 0), EXIT_STOP);
-    assert_non_null(strstr(stopped, "VMEXIT_INVALID"));
     assert_int_equal(exits(SVM_EXIT_SMI, 0, 0, 0), EXIT_STOP);
     assert_string_equal(stopped, "unhandled exit 0x62 at RIP 0x1230");
     assert_int_equal(exits(SVM_EXIT_AVIC_NOACCEL, 0, 0, 0), EXIT_STOP);
     assert_true(v->stop);
+}
+
+/* Bochs and QEMU save the host's registers. */
+static void overwrite(void)
+{
+    memset(&vmcb.save, 0x55, offsetof(struct vmcb_save, dbgctl));
+    vmcb.control.eventinj = 0;
+    vmcb.control.tlb_control = 0;
+    v->regs.rax = vmcb.save.rax; /* enter.asm */
+    v->stats->entries++;
+}
+
+static void refused(void **ctx)
+{
+    struct vmcb before;
+
+    (void)ctx;
+    vcpu_set_cr4(v, 1ull << 40);
+    assert_true(backend.changed);
+    vmcb.control.eventinj = EVENT_VALID | EVENT_EXCEPTION | 99;
+    vmcb.control.tlb_control = TLB_FLUSH_ALL;
+    v->regs.rax = 0x1234;
+    svm_keep_entered(v);
+    assert_false(backend.changed);
+    before = vmcb;
+    assert_int_equal(before.save.rax, 0x1234);
+    overwrite();
+    assert_int_equal(exits(UINT64_MAX, 0, 0, 0), EXIT_STOP);
+    assert_string_equal(stopped, "VM entry failed: the VMCB is refused (VMEXIT_INVALID)");
+    vmcb.control.exitcode = before.control.exitcode;
+    assert_memory_equal(&vmcb, &before, sizeof(vmcb));
+    assert_int_equal(v->regs.rax, 0x1234);
+    assert_int_equal(v->exit->rip, RIP);
+}
+
+/* An entry in which nothing was new is not kept, and what an earlier one had is not taken for it.
+ */
+static void refused_unexpectedly(void **ctx)
+{
+    (void)ctx;
+    svm_keep_entered(v);
+    v->stats->entries++;
+    overwrite();
+    assert_int_equal(exits(UINT64_MAX, 0, 0, 0), EXIT_STOP);
+    assert_non_null(strstr(stopped, "VMEXIT_INVALID), and its registers may be lost"));
+    assert_int_equal(vmcb.save.cr0, 0x5555555555555555ull);
+}
+
+#define CHANGES(expected, change)                                                                  \
+    do {                                                                                           \
+        backend.changed = 0;                                                                       \
+        change;                                                                                    \
+        assert_int_equal(backend.changed, expected);                                               \
+    } while (0)
+
+static void what_is_kept(void **ctx)
+{
+    const struct segment flat = {.limit = UINT32_MAX, .rights = 0xc09b};
+
+    (void)ctx;
+    CHANGES(1, vcpu_set_cr0(v, 0));
+    CHANGES(1, vcpu_show_cr4(v, 0));
+    CHANGES(1, vcpu_set_cr3(v, 0));
+    CHANGES(1, vcpu_set_efer(v, 0));
+    CHANGES(1, vcpu_set_dr7(v, 0));
+    CHANGES(1, vcpu_set_dr(v, 6, 0));
+    CHANGES(1, vcpu_set_segment(v, SEGMENT_CS, 8, &flat));
+    CHANGES(1, vcpu_inject(v, EVENT_VALID | EVENT_EXCEPTION | VECTOR_NMI));
+    CHANGES(1, vcpu_inject(v, EVENT_VALID | EVENT_EXCEPTION | 32));
+    CHANGES(1, vcpu_inject(v, EVENT_VALID | EVENT_SOFT_INTERRUPT | 3));
+    CHANGES(1, vcpu_inject(v, EVENT_VALID | 1u << 8));
+    /* On the way of every exit and interrupt. */
+    CHANGES(0, vcpu_set_rip(v, 0));
+    CHANGES(0, vcpu_set_rflags(v, RFLAGS_FIXED));
+    CHANGES(0, vcpu_inject(v, EVENT_VALID | EVENT_EXTERNAL | 0xff));
+    CHANGES(0, vcpu_inject(v, GP));
+    CHANGES(0, vcpu_inject(v, EVENT_VALID | EVENT_NMI | VECTOR_NMI));
 }
 
 static int fixture_nrip(void **ctx)
@@ -498,6 +573,9 @@ int main(void)
         BOTH(interrupted_deliveries),
         BOTH(task_switches),
         BOTH(every_row_is_filled),
+        BOTH(refused),
+        BOTH(refused_unexpectedly),
+        BOTH(what_is_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

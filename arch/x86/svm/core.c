@@ -77,6 +77,7 @@ void svm_prepare_entry(struct svm_vcpu *x)
     if (!asid_is_current(&c->asids, &x->asid)) {
         x->vmcb->control.tlb_control = asid_take(&c->asids, &x->asid);
         x->vmcb->control.guest_asid = x->asid.id;
+        x->changed = 1;
     }
     apic_timer_set(x->deadline);
 }

@@ -18,7 +18,7 @@
 section .text
 bits 64
 global svm_enter
-extern x86_end_of_instruction
+extern svm_keep_entered, x86_end_of_instruction
 
 %macro GET_VMCB 0
     mov rdx, [rdi + VCPU_BACKEND]
@@ -83,6 +83,9 @@ svm_enter:
     push rdi
     mov rsi, [rdi + VCPU_EXIT]
 enter:
+    mov rax, [rdi + VCPU_BACKEND]
+    cmp byte [rax + X_CHANGED], 0
+    jne changed
     EACH_OTHER LOAD
     NOW
     mov [rsi + EXIT_ENTRY_TSC], rax     ; the guest continues after its last exit
@@ -245,6 +248,13 @@ io:
 .handler:
     mov ecx, SVM_EXIT_IOIO
     jmp general.qualified
+
+; What is entered must not be lost if VMRUN refuses it.
+changed:
+    call svm_keep_entered
+    mov rdi, [rsp]
+    mov rsi, [rdi + VCPU_EXIT]
+    jmp enter
 
 unusual_end:
     call x86_end_of_instruction

@@ -329,8 +329,8 @@ static enum exit_action on_other(struct vcpu *v)
 {
     if (v->exit->reason == SVM_EXIT_INVALID)
         vcpu_stop(v, ABI_GUEST_CRASHED,
-                  ABI_WHY_ENTRY_FAILED ": the VMCB is refused "
-                                       "(VMEXIT_INVALID)");
+                  ABI_WHY_ENTRY_FAILED ": the VMCB is refused (VMEXIT_INVALID)%s",
+                  svm_restore_entered(v) ? "" : ", and its registers may be lost");
     else
         vcpu_stop(v, ABI_GUEST_CRASHED, "unhandled exit 0x%x at RIP 0x%lx", v->exit->reason,
                   v->exit->rip);

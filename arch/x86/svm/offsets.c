@@ -14,6 +14,7 @@ void offsets(void)
     OFFSET(X_VMCB, svm_vcpu, vmcb);
     OFFSET(X_HOST, svm_vcpu, host);
     OFFSET(X_HANDLERS, svm_vcpu, handlers);
+    OFFSET(X_CHANGED, svm_vcpu, changed);
     OFFSET(X_NRIPS, svm_vcpu, nrips);
     OFFSET(X_CPUID_PLAIN, svm_vcpu, x86.cpuid.plain);
     OFFSET(X_CPUID_BASIC, svm_vcpu, x86.cpuid.basic);

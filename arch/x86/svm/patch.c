@@ -8,11 +8,13 @@
 void svm_change_controls(struct vcpu *v, const struct abi_controls *c,
                          struct abi_controls_result *r)
 {
-    struct vmcb *vmcb = ((struct svm_vcpu *)v->backend)->vmcb;
+    struct svm_vcpu *x = v->backend;
     uint32_t old[ABI_CONTROL_WORDS], words[ABI_CONTROL_WORDS];
 
-    intercepts_read(vmcb, old);
+    intercepts_read(x->vmcb, old);
     r->result = intercepts_apply(old, c, words, r);
-    if (r->result == 0)
-        intercepts_write(vmcb, words);
+    if (r->result == 0) {
+        intercepts_write(x->vmcb, words);
+        x->changed = 1;
+    }
 }

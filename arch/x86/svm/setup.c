@@ -102,6 +102,7 @@ static void set_state(struct svm_vcpu *x, const struct load_result *s)
     struct vcpu *vcpu = x->vcpu;
 
     set_segments(v, s);
+    x->changed = 1;
     x->trap_due = 0;
     x->halted = false;
     x->vmcb->control.eventinj = 0;
@@ -157,6 +158,7 @@ void svm_start_at(struct svm_vcpu *x, uint8_t vector)
     set_segment(&x->vmcb->save.cs, (uint16_t)(vector << 8), (uint64_t)vector << 12, REAL_LIMIT,
                 ATTRIB_CODE);
     x->vmcb->save.rip = 0;
+    x->changed = 1;
 }
 
 void svm_setup_state(struct svm_vcpu *x, const struct load_result *start)

@@ -24,6 +24,16 @@ struct svm_lazy {
     uint64_t dr[4];
 };
 
+/* What VMRUN takes from the VMCB and a refused one may overwrite (Bochs and QEMU do, with the
+ * host's registers): as it was before the last entry in which something was new that VMRUN checks.
+ */
+struct svm_entered {
+    uint64_t entries; /* before that one */
+    uint64_t eventinj;
+    uint8_t tlb_control;
+    uint8_t save[offsetof(struct vmcb_save, dbgctl)];
+};
+
 typedef enum exit_action svm_handler(struct vcpu *v);
 
 struct svm_vcpu {
@@ -37,6 +47,7 @@ struct svm_vcpu {
     uint64_t trap_due; /* DR6's bits of a debug exception before the next instruction */
     struct asid asid;
     uint8_t nrips;    /* the CPU reports the next RIP */
+    uint8_t changed;  /* by the root: what VMRUN checks, since the last entry */
     bool halted;      /* the next entry waits in HLT instead */
     bool nmi_blocked; /* from an NMI's injection to its IRET */
     bool nmi_returns; /* that IRET, at nmi_iret, is executed next */
@@ -44,6 +55,7 @@ struct svm_vcpu {
     bool irq_window, nmi_window;
     struct x86_vcpu x86;
     struct svm_lazy lazy;
+    struct svm_entered entered;
 };
 _Static_assert(sizeof(struct svm_vcpu) <= 4096, "allocated as one page");
 
@@ -60,6 +72,11 @@ extern svm_handler *const svm_decoding_handlers[ABI_EXIT_REASONS];
 /* exits_cr.c: MOV to a control register, CLTS and LMSW; MOV from one, and SMSW. */
 enum exit_action svm_on_cr_write(struct vcpu *v);
 enum exit_action svm_on_cr_read(struct vcpu *v);
+
+/* entered.c. Keeps what is entered now, for enter.asm; puts it back behind a refused VMRUN, if it
+ * was kept for that. Nothing else can be refused: the CPU has saved it itself. */
+void svm_keep_entered(struct vcpu *v);
+bool svm_restore_entered(struct vcpu *v);
 
 /* setup.c: both together write the whole VMCB, controls first. */
 void svm_setup_controls(struct svm_vcpu *x);

@@ -3,6 +3,7 @@
 
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/segment.h"
 #include "arch/x86/guest/vcpu.h"
 #include "arch/x86/svm/svm.h"
 #include "arch/x86/svm/vcpu.h"
@@ -28,26 +29,35 @@ static inline struct vmcb_save *svm_save(const struct vcpu *v)
     return &svm_of(v)->vmcb->save;
 }
 
+/* To change what VMRUN checks; also CR3 and DR6, which it checks in part. */
+static inline struct vmcb_save *svm_changed(struct vcpu *v)
+{
+    struct svm_vcpu *x = v->backend;
+
+    x->changed = 1;
+    return &x->vmcb->save;
+}
+
 static inline struct x86_vcpu *vcpu_x86(const struct vcpu *v)
 {
     return &svm_of(v)->x86;
 }
 
-#define DEFINE_STATE(name, field)                                                                  \
+#define DEFINE_STATE(name, field, change)                                                          \
     static inline uint64_t vcpu_get_##name(const struct vcpu *v)                                   \
     {                                                                                              \
         return svm_save(v)->field;                                                                 \
     }                                                                                              \
     static inline void vcpu_set_##name(struct vcpu *v, uint64_t value)                             \
     {                                                                                              \
-        svm_save(v)->field = value;                                                                \
+        change(v)->field = value;                                                                  \
     }
-DEFINE_STATE(rip, rip)
-DEFINE_STATE(rsp, rsp)
-DEFINE_STATE(rflags, rflags)
-DEFINE_STATE(cr3, cr3)
-DEFINE_STATE(dr7, dr7)
-DEFINE_STATE(debugctl, dbgctl)
+DEFINE_STATE(rip, rip, svm_save)
+DEFINE_STATE(rsp, rsp, svm_save)
+DEFINE_STATE(rflags, rflags, svm_save)
+DEFINE_STATE(cr3, cr3, svm_changed)
+DEFINE_STATE(dr7, dr7, svm_changed)
+DEFINE_STATE(debugctl, dbgctl, svm_save)
 
 static inline uint64_t vcpu_get_cr0(const struct vcpu *v)
 {
@@ -89,14 +99,14 @@ static inline void svm_intercept_cr_read(struct vcpu *v, unsigned cr, bool diffe
 
 static inline void vcpu_set_cr0(struct vcpu *v, uint64_t value)
 {
-    svm_save(v)->cr0 = value;
+    svm_changed(v)->cr0 = value;
     /* In QEMU 10 this bit decides for CR4 and CR8 as well. */
     svm_intercept_cr_read(v, 0, value != svm_read_cr0(v) || svm_caps_common()->hypervisor);
 }
 
 static inline void vcpu_set_cr4(struct vcpu *v, uint64_t value)
 {
-    svm_save(v)->cr4 = value;
+    svm_changed(v)->cr4 = value;
     svm_intercept_cr_read(v, 4, value != svm_read_cr4(v));
 }
 
@@ -130,7 +140,7 @@ static inline uint64_t vcpu_get_efer(const struct vcpu *v)
 
 static inline void vcpu_set_efer(struct vcpu *v, uint64_t value)
 {
-    svm_save(v)->efer = value | EFER_SVME;
+    svm_changed(v)->efer = value | EFER_SVME;
 }
 
 /* DR6 is in the VMCB; the others stay in the core while the vCPU is loaded (core.c). */
@@ -144,7 +154,7 @@ static inline void vcpu_set_dr(struct vcpu *v, unsigned n, uint64_t value)
     if (n <= 3)
         write_breakpoint(n, value);
     else
-        svm_save(v)->dr6 = value;
+        svm_changed(v)->dr6 = value;
 }
 
 /* In both places: see svm_load(). */
@@ -227,6 +237,7 @@ static inline uint16_t vcpu_get_selector(const struct vcpu *v, enum segment_id i
 static inline void vcpu_set_segment(struct vcpu *v, enum segment_id id, uint16_t selector,
                                     const struct segment *s)
 {
+    svm_of(v)->changed = 1;
     *svm_segment(v, id) = (struct vmcb_segment){selector, svm_attrib(s->rights), s->limit, s->base};
     if (id == SEGMENT_SS)
         svm_save(v)->cpl = s->rights >> 5 & 3;
@@ -359,11 +370,23 @@ static inline bool vcpu_injects(const struct vcpu *v)
     return svm_control(v)->eventinj & EVENT_VALID;
 }
 
+/* No CPU refuses it. */
+static inline bool svm_event_is_plain(uint32_t event)
+{
+    uint32_t type = event & EVENT_TYPE, vector = event & EVENT_VECTOR;
+
+    if (type == EVENT_EXCEPTION)
+        return vector < 32 && vector != VECTOR_NMI;
+    return type == EVENT_EXTERNAL || type == EVENT_NMI;
+}
+
 static inline void vcpu_inject(struct vcpu *v, uint32_t event)
 {
     struct vmcb_control *c = svm_control(v);
 
     c->eventinj = (c->eventinj & ~(uint64_t)UINT32_MAX) | event;
+    if (!svm_event_is_plain(event))
+        svm_of(v)->changed = 1;
     svm_of(v)->halted = false;
     if ((event & EVENT_TYPE) == EVENT_NMI)
         vcpu_block_nmi(v, true);
