@@ -475,7 +475,7 @@ static void scrub(void *guest)
     job_rest();
     if (g->backend)
         virt_backend()->guest_free(g);
-    job_clear(g->bitmaps, ABI_BITMAPS_SIZE);
+    job_clear(g->bitmaps, virt_backend()->bitmaps_size);
     FOR_EACH_VCPU (v, g) {
         job_clear(v->exits, VCPU_EXITS_SIZE);
         job_clear(v->snapshots, VCPU_SNAPSHOTS_SIZE);

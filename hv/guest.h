@@ -131,7 +131,7 @@ struct guest {
     uint32_t translations;    /* how often mappings were taken away. Atomic */
     struct abi_guest *status; /* shared pages, root's view */
     unsigned stuck_vcpu;      /* whose status->stuck it is; under its lock */
-    uint8_t *bitmaps;         /* MSR, I/O A, I/O B: a page each */
+    uint8_t *bitmaps;         /* see ABI_BITMAPS_GPA */
     struct abi_ring *console;
     /* Typed bytes on their way to the UART: the management guest's core advances the head, the core
      * of the life the tail. Atomic */

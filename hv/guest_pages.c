@@ -90,7 +90,7 @@ static int set_up_vcpu(struct vcpu_pages *v)
 /* What a number has besides its status page, for a guest with this vCPU. */
 static int set_up_pages(struct number_pages *n, unsigned vcpu)
 {
-    int rc = take_shared(&n->bitmaps, ABI_BITMAPS_SIZE, PAGE_SIZE);
+    int rc = take_shared(&n->bitmaps, virt_backend()->bitmaps_size, PAGE_SIZE);
 
     if (rc == 0)
         rc = take_shared(&n->console, GUEST_CONSOLE_SIZE, PAGE_SIZE);
@@ -156,7 +156,7 @@ static int map_pages(struct guest *m, const struct virt_ops *ops, unsigned i, un
         const void *page;
         uint64_t size;
     } parts[] = {
-        {ABI_BITMAPS_GPA(i), n->bitmaps, ABI_BITMAPS_SIZE},
+        {ABI_BITMAPS_GPA(i), n->bitmaps, ops->bitmaps_size},
         {ABI_CONSOLE_GPA(i), n->console, GUEST_CONSOLE_SIZE},
         {ABI_VCPU_GPA(i, k), v->stats, ABI_VCPU_SIZE},
         {ABI_EXITS_GPA(i, k), v->exits, VCPU_EXITS_SIZE},

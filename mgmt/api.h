@@ -45,7 +45,7 @@ struct api_view {
     const struct abi_vcpu *(*vcpu)(struct api_vcpu id);
     const struct abi_snapshot *(*snapshot)(struct api_vcpu id, unsigned slot);
     const struct abi_exit *(*exits)(struct api_vcpu id);
-    const uint8_t *(*bitmaps)(unsigned number); /* MSR, I/O A, I/O B */
+    const uint8_t *(*bitmaps)(unsigned number); /* see ABI_BITMAPS_GPA */
     const struct abi_caps *caps;                /* one per core */
     const struct abi_thread *threads;           /* host->topology.threads of them */
     const struct abi_events *events;

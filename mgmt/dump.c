@@ -266,49 +266,32 @@ static void put_range(void *arg, uint32_t first, uint32_t last)
     json_end(r->j);
 }
 
-static void put_ports(struct json_out *j, const uint8_t *bitmaps)
-{
-    struct ranges r = {j, io_port_named};
-
-    json_array(j, "ports_that_exit");
-    (void)io_bitmap_ranges(bitmaps + MSR_BITMAP_BYTES, bitmaps + MSR_BITMAP_BYTES + IO_BITMAP_BYTES,
-                           true, put_range, &r);
-    json_end(j);
-}
-
-static void put_msrs(struct json_out *j, const char *name, const uint8_t *page,
-                     enum msr_bitmap_part low, enum msr_bitmap_part high)
-{
-    struct ranges r = {j, msr_named};
-
-    json_array(j, name);
-    (void)msr_bitmap_ranges(page, low, false, put_range, &r);
-    (void)msr_bitmap_ranges(page, high, false, put_range, &r);
-    json_end(j);
-}
-
-static void put_bitmaps(struct json_out *j, const uint8_t *bitmaps)
+static void put_bitmaps(struct json_out *j, const struct state_table *t, const uint8_t *bitmaps)
 {
     json_object(j, "bitmaps");
-    put_ports(j, bitmaps);
-    put_msrs(j, "msr_reads_without_exit", bitmaps, MSR_READ_LOW, MSR_READ_HIGH);
-    put_msrs(j, "msr_writes_without_exit", bitmaps, MSR_WRITE_LOW, MSR_WRITE_HIGH);
+    for (unsigned map = 0; map < EXIT_MAPS; map++) {
+        const struct exit_map_list *l = &exit_map_lists[map];
+        struct ranges r = {j, map == EXIT_MAP_PORTS ? io_port_named : msr_named};
+
+        json_array(j, l->name);
+        (void)exit_map_ranges(t->maps, bitmaps, (enum exit_map)map, l->exits, put_range, &r);
+        json_end(j);
+    }
     json_end(j);
 }
 
 /* The content of a bitmap is shown with the field that points at it. */
 static bool bitmaps_shown(const struct dump *d)
 {
-    static const unsigned rows[] = {VMCS_ROW_IO_BITMAP_A, VMCS_ROW_IO_BITMAP_B,
-                                    VMCS_ROW_MSR_BITMAP};
+    const struct state_table *t = dump_table(d->options);
     bool some = false;
 
-    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
-        const struct state_row r = state_vmcs.row(rows[i]);
+    for (unsigned i = 0; i < ARRAY_LEN(t->map_rows); i++) {
+        const struct state_row r = t->row(t->map_rows[i]);
 
-        some |= shown(d, rows[i], &r);
+        some |= shown(d, t->map_rows[i], &r);
     }
-    return some && dump_table(d->options) == &state_vmcs;
+    return some;
 }
 
 /* In text: sections by the fields' real groups. In JSON: by key. */
@@ -336,5 +319,5 @@ void dump_fields(struct json_out *j, const struct dump *d)
     }
     json_end(j);
     if (d->options->decode && d->bitmaps && bitmaps_shown(d))
-        put_bitmaps(j, d->bitmaps);
+        put_bitmaps(j, t, d->bitmaps);
 }

@@ -21,7 +21,7 @@ struct dump {
     const struct abi_vmcs *vmcs;
     const uint64_t *wanted; /* ABI_CONTROL_WORDS words */
     const struct abi_caps *caps;
-    const uint8_t *bitmaps; /* of a VMCS: MSR, I/O A, I/O B */
+    const uint8_t *bitmaps; /* see ABI_BITMAPS_GPA */
     /* Bits of control words that `wanted` and `caps` cover; NULL: all. */
     const uint64_t *settled;
     const uint64_t *rows;       /* a bit for each row about which something is known; NULL: all */

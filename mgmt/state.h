@@ -5,6 +5,7 @@
 #pragma once
 
 #include "arch/x86/inspect/decode.h"
+#include "arch/x86/inspect/decode_bitmap.h"
 #include "arch/x86/inspect/entry_check.h"
 #include "arch/x86/inspect/fields.h"
 
@@ -39,6 +40,9 @@ struct state_table {
     const char
         *misfit[2]; /* before and behind the group that the key says: "encoded as a ", " field:" */
     unsigned rows, controls, rules;
+    /* What the CPU looks up for ports and MSRs, and the rows that point there. */
+    const struct exit_maps *maps;
+    uint16_t map_rows[3];
     struct state_row (*row)(unsigned row);
     /* Like vmcs_decode() and vmcs_decode_line(), with the meaning taken from the other fields. */
     unsigned (*decode)(unsigned row, uint64_t value, const struct abi_vmcs *all, decode_emit emit,

@@ -56,9 +56,10 @@
 #define ABI_GUEST_STRIDE       ((1 + ABI_VCPUS_MAX) * ABI_VCPU_STRIDE)
 #define ABI_GUEST_GPA(g)       (ABI_BASE + 0x100000 + (g)*ABI_GUEST_STRIDE) /* struct abi_guest */
 #define ABI_GUEST_SIZE         0x2000u
-/* MSR bitmap, I/O bitmap A, I/O bitmap B, a page each. */
-#define ABI_BITMAPS_GPA(g)     (ABI_GUEST_GPA(g) + 0x4000)
-#define ABI_BITMAPS_SIZE       0x3000u
+/* Which MSRs and ports exit, as the CPU looks it up. VT-x: MSR bitmap, I/O bitmaps A and B, a page
+ * each. AMD-V: MSR permission map, two pages; I/O permission map, three. */
+#define ABI_BITMAPS_GPA(g)     (ABI_GUEST_GPA(g) + 0x3000)
+#define ABI_BITMAPS_SIZE       0x5000u
 /* struct abi_ring with ABI_CONSOLE_RING_SIZE bytes. */
 #define ABI_CONSOLE_GPA(g)     (ABI_GUEST_GPA(g) + 0x8000)
 #define ABI_CONSOLE_RING_SIZE  0x4000u

@@ -31,9 +31,9 @@ const rangeList = (title, ranges) => [el("h4", null, title), el("ul", null, rang
 function bitmapLists(f, bitmaps) {
     if (!bitmaps)
         return [];
-    if (f.name.startsWith("IO_BITMAP") || f.name.startsWith("ADDRESS_OF_IO_BITMAP"))
+    if (/^IO(_BITMAP|PM_)/.test(f.name))
         return rangeList("Ports that exit", bitmaps.ports_that_exit);
-    if (/MSR_BITMAP/.test(f.name))
+    if (/^MSR(_BITMAP|PM_)/.test(f.name))
         return [rangeList("MSRs read without an exit", bitmaps.msr_reads_without_exit),
                 rangeList("MSRs written without an exit", bitmaps.msr_writes_without_exit)];
     return [];

@@ -1,15 +1,10 @@
 /* Saved answers of GET .../vmcs and GET /v1/vmx/capabilities. */
 #include "arch/x86/inspect/decode.h"
-#include "arch/x86/inspect/decode_bitmap.h"
 #include "mgmt/capabilities.h"
 #include "mgmt/dump.h"
 #include "mgmt/tools/reader_impl.h"
 
 #include <stdio.h>
-
-#define MSR_HIGH_BASE 0xc0000000u
-#define MSR_HALF      0x2000u
-#define PORTS         0x10000u
 
 /* ---- the reasons for control bits ---- */
 
@@ -84,68 +79,37 @@ static int read_provenance(struct reader *r, struct vmcs_file *f, unsigned row, 
 
 /* ---- bitmaps, from the ranges that describe them ---- */
 
-typedef void (*bitmap_mark)(uint8_t *bitmaps, uint32_t n);
-
-static void set_bit(uint8_t *bitmap, uint32_t n)
+static int read_ranges(struct reader *r, int object, struct vmcs_file *f, enum exit_map map)
 {
-    bitmap[n / 8] |= (uint8_t)(1u << (n % 8));
-}
-
-static void mark_port(uint8_t *bitmaps, uint32_t port)
-{
-    set_bit(bitmaps + MSR_BITMAP_BYTES, port);
-}
-
-static void clear_msr(uint8_t *bitmaps, uint32_t msr, enum msr_bitmap_part low,
-                      enum msr_bitmap_part high)
-{
-    unsigned part = msr >= MSR_HIGH_BASE ? high : low;
-
-    bitmaps[part * (MSR_HALF / 8) + (msr % MSR_HALF) / 8] &= (uint8_t) ~(1u << (msr % 8));
-}
-
-static void clear_read(uint8_t *bitmaps, uint32_t msr)
-{
-    clear_msr(bitmaps, msr, MSR_READ_LOW, MSR_READ_HIGH);
-}
-
-static void clear_write(uint8_t *bitmaps, uint32_t msr)
-{
-    clear_msr(bitmaps, msr, MSR_WRITE_LOW, MSR_WRITE_HIGH);
-}
-
-static bool range_valid(bool ports, uint64_t first, uint64_t last)
-{
-    if (ports)
-        return first <= last && last < PORTS;
-    return first <= last && (last < MSR_HALF ||
-                             (first >= MSR_HIGH_BASE && last < (uint64_t)MSR_HIGH_BASE + MSR_HALF));
-}
-
-static int read_ranges(struct reader *r, int object, const char *name, uint8_t *bitmaps,
-                       bitmap_mark mark)
-{
-    int array = reader_objects(r, object, name);
+    const struct exit_map_list *l = &exit_map_lists[map];
+    int array = reader_objects(r, object, l->name);
     int t = array + 1;
 
     for (int i = 0; array >= 0 && i < r->j->tokens[array].size; i++) {
         uint64_t first, last;
 
-        (void)snprintf(r->where, sizeof(r->where), "bitmaps: %s[%d]", name, i);
+        (void)snprintf(r->where, sizeof(r->where), "bitmaps: %s[%d]", l->name, i);
         if (reader_need_hex(r, t, "first", 32, &first) || reader_need_hex(r, t, "last", 32, &last))
             return -E_FORMAT;
-        if (!range_valid(mark == mark_port, first, last))
+        if (!exit_map_mark(f->table->maps, f->bitmaps, map, first, last, l->exits))
             return reader_fail(r, t, "0x%lx to 0x%lx is no range of a bitmap", first, last);
-        for (uint64_t n = first; n <= last; n++)
-            mark(bitmaps, (uint32_t)n);
         t = json_skip(r->j, t);
     }
     return array < 0 ? array : 0;
 }
 
+/* As if nothing was listed. */
+static void clear_map(const struct exit_maps *m, uint8_t *bitmaps, enum exit_map map)
+{
+    for (const struct exit_map_part *p = m->parts[map]; p < m->parts[map] + EXIT_MAP_PARTS; p++)
+        if (p->count)
+            (void)exit_map_mark(m, bitmaps, map, p->first, (uint64_t)p->first + p->count - 1,
+                                !exit_map_lists[map].exits);
+}
+
 static int read_bitmaps(struct reader *r, struct vmcs_file *f)
 {
-    int object;
+    int object, rc = 0;
 
     r->where[0] = 0;
     if (reader_member(r->j, 0, "bitmaps") < 0)
@@ -153,13 +117,13 @@ static int read_bitmaps(struct reader *r, struct vmcs_file *f)
     object = reader_need(r, 0, "bitmaps", JSMN_OBJECT);
     if (object < 0)
         return object;
-    (void)snprintf(r->where, sizeof(r->where), "bitmaps");
     f->has_bitmaps = true;
-    memset(f->bitmaps, 0xff, MSR_BITMAP_BYTES);
-    if (read_ranges(r, object, "ports_that_exit", f->bitmaps, mark_port) ||
-        read_ranges(r, object, "msr_reads_without_exit", f->bitmaps, clear_read))
-        return -E_FORMAT;
-    return read_ranges(r, object, "msr_writes_without_exit", f->bitmaps, clear_write);
+    for (unsigned map = 0; rc == 0 && map < EXIT_MAPS; map++) {
+        (void)snprintf(r->where, sizeof(r->where), "bitmaps");
+        clear_map(f->table->maps, f->bitmaps, (enum exit_map)map);
+        rc = read_ranges(r, object, f, (enum exit_map)map);
+    }
+    return rc;
 }
 
 /* ---- fields ---- */

@@ -62,6 +62,18 @@ def test_check(m):
         assert check["enters"] is True and check["rules"] > 20, check
 
 
+def test_permission_maps(m):
+    """As on VT-x: every port exits, and of the MSRs all but the guest's own."""
+    bitmaps = m.get(VMCB + "?decode=1")["bitmaps"]
+    assert [(r["first"], r["last"]) for r in bitmaps["ports_that_exit"]] == [("0x0", "0xffff")]
+    own = [("0x174", "0x176"), ("0xc0000081", "0xc0000084"), ("0xc0000100", "0xc0000103")]
+    for name in ("msr_reads_without_exit", "msr_writes_without_exit"):
+        assert [(r["first"], r["last"]) for r in bitmaps[name]] == own and all(r["names"] for r in bitmaps[name])
+    text = m.request("GET", VMCB + "?decode=1&format=text&fields=MSRPM_BASE_PA")[2]
+    assert re.search(r"0xc0000081 to 0xc0000084\n +IA32_STAR", text), text
+    assert "bitmaps" not in m.get(VMCB + "?decode=1&fields=RIP")
+
+
 def test_exits(m):
     recorded = m.get("/v1/guests/control/vcpus/0/exits?n=200")
     assert {"IOIO", "HLT"} & {e["reason"] for e in recorded["exits"]} and all("exitinfo1" in e for e in recorded["exits"])

@@ -62,6 +62,9 @@ def test_saved_vmcbs(save):
     status, out, _ = run("diff", good, bad)
     assert status == 1 and re.search(r"^0x058  GUEST_ASID +0x00000001 -> 0x00000000$", out, re.M)
     assert "SVME" in run("dump", good)[1] and run("dump", good, "--fields", "GUEST_RIP")[0] == 2
+    maps = {"ports_that_exit": [{"first": "0x60", "last": "0x60"}], "msr_reads_without_exit": [], "msr_writes_without_exit": [{"first": "0xc0010015", "last": "0xc0010016"}]}
+    out = run("dump", save("maps", {"fields": [{"offset": "0x048", "value": "0x1000"}], "bitmaps": maps}))[1]
+    assert "msr_writes_without_exit:\n    0xc0010015 to 0xc0010016" in out and "ports_that_exit:\n    0x60\n" in out, out
     status, _, err = run("diff", good, save("vmcs", vmcs(("0x681e", "0x0"))))
     assert status == 2 and "is a VMCB" in err
 

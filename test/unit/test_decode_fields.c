@@ -639,60 +639,119 @@ static void range(void *arg, uint32_t first, uint32_t last)
     r->last[r->n++] = last;
 }
 
-static void io_bitmaps(void **state)
+static uint8_t maps[0x5000];
+
+static unsigned ranges_of(const struct exit_maps *m, enum exit_map map, bool exits,
+                          struct ranges *r)
 {
-    static uint8_t a[IO_BITMAP_BYTES], b[IO_BITMAP_BYTES];
+    unsigned count;
+
+    r->n = 0;
+    count = exit_map_ranges(m, maps, map, exits, range, r);
+    assert_int_equal(count, r->n);
+    return count;
+}
+
+/* SDM 3C "I/O-Bitmap Addresses": A for 0 to 0x7fff, B behind it; APM 2 "I/O Intercepts": one map.
+ */
+static void io_bitmaps(const struct exit_maps *m, uint32_t at)
+{
+    uint8_t *ports = maps + at;
     struct ranges r = {0};
 
-    (void)state;
-    memset(a, 0, sizeof(a));
-    memset(b, 0, sizeof(b));
-    assert_int_equal(io_bitmap_ranges(a, b, true, range, &r), 0);
-    assert_int_equal(io_bitmap_ranges(a, b, false, range, &r), 1);
-    assert_int_equal(r.first[0], 0);
-    assert_int_equal(r.last[0], 0xffff);
+    memset(maps, 0, sizeof(maps));
+    assert_int_equal(ranges_of(m, EXIT_MAP_PORTS, true, &r), 0);
+    assert_int_equal(ranges_of(m, EXIT_MAP_PORTS, false, &r), 1);
+    assert_true(r.first[0] == 0 && r.last[0] == 0xffff);
     /* 0x20..0x21, 0x7fff..0x8000 over the border, 0xffff. */
-    a[4] = 3;
-    a[0xfff] = 0x80;
-    b[0] = 1;
-    b[0xfff] = 0x80;
-    r.n = 0;
-    assert_int_equal(io_bitmap_ranges(a, b, true, range, &r), 3);
-    assert_int_equal(r.n, 3);
-    assert_int_equal(r.first[0], 0x20);
-    assert_int_equal(r.last[0], 0x21);
-    assert_int_equal(r.first[1], 0x7fff);
-    assert_int_equal(r.last[1], 0x8000);
-    assert_int_equal(r.first[2], 0xffff);
-    assert_int_equal(r.last[2], 0xffff);
-    r.n = 0;
-    assert_int_equal(io_bitmap_ranges(a, b, false, range, &r), 3);
-    assert_int_equal(r.first[2], 0x8001);
-    assert_int_equal(r.last[2], 0xfffe);
-    memset(a, 0xff, sizeof(a));
-    memset(b, 0xff, sizeof(b));
-    assert_int_equal(io_bitmap_ranges(a, b, true, NULL, NULL), 1);
-    assert_int_equal(io_bitmap_ranges(a, b, false, NULL, NULL), 0);
+    ports[4] = 3;
+    ports[0xfff] = 0x80;
+    ports[0x1000] = 1;
+    ports[0x1fff] = 0x80;
+    assert_int_equal(ranges_of(m, EXIT_MAP_PORTS, true, &r), 3);
+    assert_true(r.first[0] == 0x20 && r.last[0] == 0x21);
+    assert_true(r.first[1] == 0x7fff && r.last[1] == 0x8000);
+    assert_true(r.first[2] == 0xffff && r.last[2] == 0xffff);
+    assert_int_equal(ranges_of(m, EXIT_MAP_PORTS, false, &r), 3);
+    assert_true(r.first[2] == 0x8001 && r.last[2] == 0xfffe);
+    memset(ports, 0xff, 0x2000);
+    assert_int_equal(exit_map_ranges(m, maps, EXIT_MAP_PORTS, true, NULL, NULL), 1);
+    assert_int_equal(exit_map_ranges(m, maps, EXIT_MAP_PORTS, false, NULL, NULL), 0);
+}
+
+static void io_bitmaps_of_both(void **state)
+{
+    (void)state;
+    io_bitmaps(&exit_maps_vmx, 0x1000);
+    io_bitmaps(&exit_maps_svm, 0x2000);
 }
 
 static void msr_bitmaps(void **state)
 {
-    static uint8_t page[MSR_BITMAP_BYTES];
-    static const uint32_t first[] = {0x10, 0xc0000080, 0x1fff, 0xc0001ff8};
     struct ranges r = {0};
 
     (void)state;
-    memset(page, 0, sizeof(page));
-    page[0x10 / 8] = 1;              /* RDMSR 0x10 */
-    page[0x400 + 0x80 / 8] = 1;      /* RDMSR 0xc0000080 */
-    page[0x800 + 0x1fff / 8] = 0x80; /* WRMSR 0x1fff */
-    page[0xc00 + 0x1ff8 / 8] = 0xff; /* WRMSR 0xc0001ff8..0xc0001fff */
-    for (unsigned part = 0; part < 4; part++) {
-        r.n = 0;
-        assert_int_equal(msr_bitmap_ranges(page, (enum msr_bitmap_part)part, true, range, &r), 1);
-        assert_int_equal(r.first[0], first[part]);
-        assert_int_equal(r.last[0], part == 3 ? 0xc0001fff : first[part]);
-    }
+    memset(maps, 0, sizeof(maps));
+    maps[0x10 / 8] = 1;              /* RDMSR 0x10 */
+    maps[0x400 + 0x80 / 8] = 1;      /* RDMSR 0xc0000080 */
+    maps[0x800 + 0x1fff / 8] = 0x80; /* WRMSR 0x1fff */
+    maps[0xc00 + 0x1ff8 / 8] = 0xff; /* WRMSR 0xc0001ff8..0xc0001fff */
+    assert_int_equal(ranges_of(&exit_maps_vmx, EXIT_MAP_MSR_READS, true, &r), 2);
+    assert_true(r.first[0] == 0x10 && r.last[0] == 0x10);
+    assert_true(r.first[1] == 0xc0000080 && r.last[1] == 0xc0000080);
+    assert_int_equal(ranges_of(&exit_maps_vmx, EXIT_MAP_MSR_WRITES, true, &r), 2);
+    assert_true(r.first[0] == 0x1fff && r.last[0] == 0x1fff);
+    assert_true(r.first[1] == 0xc0001ff8 && r.last[1] == 0xc0001fff);
+}
+
+/* APM 2 "MSR Intercepts": for each MSR a bit for reads, and one for writes. */
+static void msr_permission_map(void **state)
+{
+    struct ranges r = {0};
+
+    (void)state;
+    memset(maps, 0, sizeof(maps));
+    maps[0x174 / 4] = 1;              /* RDMSR 0x174 */
+    maps[0x800 + 0x80 / 4] = 0x0a;    /* WRMSR 0xc0000080, 0xc0000081 */
+    maps[0x1000 + 0x1fff / 4] = 0xc0; /* both of 0xc0011fff */
+    maps[0x1800] = 0xff;              /* beyond the map */
+    assert_int_equal(ranges_of(&exit_maps_svm, EXIT_MAP_MSR_READS, true, &r), 2);
+    assert_true(r.first[0] == 0x174 && r.last[0] == 0x174);
+    assert_true(r.first[1] == 0xc0011fff && r.last[1] == 0xc0011fff);
+    assert_int_equal(ranges_of(&exit_maps_svm, EXIT_MAP_MSR_WRITES, true, &r), 2);
+    assert_true(r.first[0] == 0xc0000080 && r.last[0] == 0xc0000081);
+    assert_int_equal(ranges_of(&exit_maps_svm, EXIT_MAP_MSR_READS, false, &r), 4);
+    assert_true(r.first[3] == 0xc0010000 && r.last[3] == 0xc0011ffe);
+}
+
+/* What is marked is listed, and nothing else changes. */
+static void marked(void **state)
+{
+    const struct exit_maps *const both[] = {&exit_maps_vmx, &exit_maps_svm};
+    struct ranges r = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++)
+        for (unsigned map = 0; map < EXIT_MAPS; map++) {
+            const struct exit_map_part *p = &both[i]->parts[map][0];
+
+            memset(maps, 0xff, sizeof(maps));
+            assert_true(exit_map_mark(both[i], maps, (enum exit_map)map, 0x100, 0x102, false));
+            for (unsigned other = 0; other < EXIT_MAPS; other++)
+                assert_int_equal(ranges_of(both[i], (enum exit_map)other, false, &r), other == map);
+            (void)ranges_of(both[i], (enum exit_map)map, false, &r);
+            assert_true(r.first[0] == 0x100 && r.last[0] == 0x102);
+            assert_true(exit_map_mark(both[i], maps, (enum exit_map)map, 0x101, 0x102, true));
+            (void)ranges_of(both[i], (enum exit_map)map, false, &r);
+            assert_true(r.first[0] == 0x100 && r.last[0] == 0x100);
+            assert_false(exit_map_mark(both[i], maps, (enum exit_map)map, 2, 1, false));
+            assert_false(exit_map_mark(both[i], maps, (enum exit_map)map, 0, p->count, false));
+            assert_true(p->at + (p->count - 1) * p->stride < 8 * both[i]->size);
+        }
+    assert_true(
+        exit_map_mark(&exit_maps_svm, maps, EXIT_MAP_MSR_READS, 0xc0010000, 0xc0011fff, true));
+    assert_false(
+        exit_map_mark(&exit_maps_vmx, maps, EXIT_MAP_MSR_READS, 0xc0010000, 0xc0010000, true));
 }
 
 static void names_of_ports_and_msrs(void **state)
@@ -749,8 +808,10 @@ int main(void)
         TEST(memory_and_bitmaps),
         TEST(aborts),
         TEST(context_from_a_snapshot),
-        TEST(io_bitmaps),
+        TEST(io_bitmaps_of_both),
         TEST(msr_bitmaps),
+        TEST(msr_permission_map),
+        TEST(marked),
         TEST(names_of_ports_and_msrs),
     };
 

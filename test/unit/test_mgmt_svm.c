@@ -54,9 +54,11 @@ static const struct abi_exit *exits(struct api_vcpu id)
 }
 static const uint8_t *bitmaps(unsigned n)
 {
-    static const uint8_t pages[ABI_BITMAPS_SIZE];
+    static uint8_t pages[ABI_BITMAPS_SIZE];
 
     (void)n;
+    memset(pages, 0xff, sizeof(pages));
+    pages[0x800 + 0x100 / 4] = 0xfd; /* WRMSR 0xc0000100 does not exit */
     return pages;
 }
 static int64_t take_snapshot(struct api_vcpu id, bool keep)
@@ -177,6 +179,13 @@ static void dumped(void **state)
                                  "\"changeable\":false}"));
     assert_non_null(strstr(body, "\"name\":\"NRIP\",\"group\":\"control\",\"width\":\"64\","
                                  "\"value\":null,\"reason\":\"no next RIP at exits"));
+    assert_non_null(strstr(body, "\"ports_that_exit\":[{\"first\":\"0x0\",\"last\":\"0xffff\","));
+    assert_non_null(strstr(body, "\"msr_writes_without_exit\":[{\"first\":\"0xc0000100\","
+                                 "\"last\":\"0xc0000100\",\"names\":[\"IA32_FS_BASE\"]}]"));
+    assert_non_null(strstr(body, "\"msr_reads_without_exit\":[]"));
+    assert_int_equal(GET(VCPU "/vmcb?decode=1&fields=IOPM_BASE_PA"), 200);
+    assert_non_null(strstr(body, "bitmaps"));
+    assert_int_equal(GET(VCPU "/vmcb?decode=1&fields=RIP"), 200);
     assert_null(strstr(body, "bitmaps"));
     assert_int_equal(GET(VCPU "/vmcb?format=text&fields=EXITINFO1,0x4d0"), 200);
     assert_non_null(strstr(body, "0x078  EXITINFO1"));

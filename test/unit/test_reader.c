@@ -148,7 +148,7 @@ static void test_vmcb(void **state)
 
 static void test_bitmaps(void **state)
 {
-    const uint8_t *ports = file.bitmaps + MSR_BITMAP_BYTES;
+    const uint8_t *ports = file.bitmaps + 0x1000;
 
     (void)state;
     assert_int_equal(
@@ -165,8 +165,21 @@ static void test_bitmaps(void **state)
                          (port >= 0x7ffe && port <= 0x8001) || port == 0xffff);
     assert_int_equal(file.bitmaps[0x400 + 0x100 / 8], 0xfc);
     assert_int_equal(file.bitmaps[0x800 + 0x1fff / 8], 0x7f);
-    assert_int_equal(msr_bitmap_ranges(file.bitmaps, MSR_READ_LOW, false, NULL, NULL), 0);
-    assert_int_equal(msr_bitmap_ranges(file.bitmaps, MSR_WRITE_HIGH, false, NULL, NULL), 0);
+    assert_int_equal(
+        exit_map_ranges(&exit_maps_vmx, file.bitmaps, EXIT_MAP_MSR_READS, false, NULL, NULL), 1);
+    assert_int_equal(
+        exit_map_ranges(&exit_maps_vmx, file.bitmaps, EXIT_MAP_MSR_WRITES, false, NULL, NULL), 1);
+    /* The maps of a VMCB, where the file has one. */
+    assert_int_equal(
+        read_as(VMCS, 0,
+                "{\"fields\": [{\"offset\": \"0x578\", \"value\": \"0x1\"}], \"bitmaps\": "
+                "{\"ports_that_exit\": [{\"first\": \"0x1\", \"last\": \"0x1\"}], "
+                "\"msr_reads_without_exit\": [{\"first\": \"0xc0010000\", \"last\": "
+                "\"0xc0010000\"}], \"msr_writes_without_exit\": []}}"),
+        0);
+    assert_int_equal(file.bitmaps[0x2000], 2);
+    assert_int_equal(file.bitmaps[0x1000], 0xfe);
+    assert_int_equal(file.bitmaps[0x800], 0xff);
 }
 
 /* Ranges that would be written outside the bitmaps. */

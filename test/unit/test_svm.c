@@ -111,13 +111,9 @@ static void only_its_own_msrs_do_not_exit(void **state)
             /* The bits by the APM: two for each MSR, in three ranges of 2 KB. */
             assert_int_equal(map[i * 0x800 + (msr - first[i]) / 4] >> (msr & 3) * 2 & 3,
                              is_own ? 0 : 3);
-            assert_int_equal(msrpm_exits(map, msr, false), !is_own);
-            assert_int_equal(msrpm_exits(map, msr, true), !is_own);
             found += is_own;
         }
     assert_int_equal(found, sizeof(own) / sizeof(own[0]));
-    assert_true(msrpm_exits(map, 0x40000000u, false));
-    assert_true(msrpm_exits(map, 0xc0020000u, true));
     for (unsigned i = 0x1800; i < MSRPM_SIZE; i++)
         assert_int_equal(map[i], 0xff);
 }

@@ -1,15 +1,11 @@
 /*
- * What the I/O and MSR bitmaps of a VMCS say: ranges that exit, and names for the ports and MSRs in
- * them. SDM 3C "I/O-Bitmap Addresses", "MSR-Bitmap Address". Pure.
+ * What the I/O and MSR bitmaps of VT-x and the permission maps of AMD-V say: ranges that exit, and
+ * names for the ports and MSRs in them. SDM 3C "I/O-Bitmap Addresses", "MSR-Bitmap Address"; APM
+ * vol. 2 "I/O Intercepts", "MSR Intercepts". Pure.
  */
 #pragma once
 
 #include "hv/types.h"
-
-#define IO_BITMAP_BYTES  4096u /* A: ports 0..0x7fff, B: ports 0x8000..0xffff */
-#define MSR_BITMAP_BYTES 4096u
-
-enum msr_bitmap_part { MSR_READ_LOW, MSR_READ_HIGH, MSR_WRITE_LOW, MSR_WRITE_HIGH };
 
 typedef void (*range_emit)(void *arg, uint32_t first, uint32_t last);
 
@@ -17,13 +13,35 @@ typedef void (*range_emit)(void *arg, uint32_t first, uint32_t last);
  * `base`. Reads count / 8 bytes. emit may be NULL. Returns the number of runs. */
 unsigned bitmap_ranges(const uint8_t *bitmap, uint32_t base, uint32_t count, bool set,
                        range_emit emit, void *arg);
-/* Ports that exit (`exits`), or that do not. A run may extend from bitmap A into B. */
-unsigned io_bitmap_ranges(const uint8_t *a, const uint8_t *b, bool exits, range_emit emit,
-                          void *arg);
-/* MSRs (0..0x1fff or 0xc0000000..0xc0001fff) whose RDMSR or WRMSR exits, or does not. All other
- * MSRs always exit. `page`: the whole page. */
-unsigned msr_bitmap_ranges(const uint8_t *page, enum msr_bitmap_part part, bool exits,
-                           range_emit emit, void *arg);
+
+enum exit_map { EXIT_MAP_PORTS, EXIT_MAP_MSR_READS, EXIT_MAP_MSR_WRITES, EXIT_MAPS };
+
+/* What is listed of each map, ports that exit and MSRs that do not, and its name in the API. */
+extern const struct exit_map_list {
+    const char *name; /* "ports_that_exit" */
+    bool exits;
+} exit_map_lists[EXIT_MAPS];
+
+/* `count` ports or MSRs from `first` on: `stride` bits each, from bit `at` of ABI_BITMAPS_GPA. */
+struct exit_map_part {
+    uint32_t first, count, at, stride;
+};
+
+#define EXIT_MAP_PARTS 3u
+
+/* One vendor's. A port or MSR in none of a map's parts always exits. */
+struct exit_maps {
+    uint32_t size; /* bytes */
+    struct exit_map_part parts[EXIT_MAPS][EXIT_MAP_PARTS];
+};
+extern const struct exit_maps exit_maps_vmx, exit_maps_svm;
+
+/* Ports or MSRs that exit (`exits`), or that do not. `bytes`: all maps. Like bitmap_ranges(). */
+unsigned exit_map_ranges(const struct exit_maps *m, const uint8_t *bytes, enum exit_map map,
+                         bool exits, range_emit emit, void *arg);
+/* The reverse: sets or clears the bits of a range. False: it is not in one part of the map. */
+bool exit_map_mark(const struct exit_maps *m, uint8_t *bytes, enum exit_map map, uint64_t first,
+                   uint64_t last, bool exits);
 
 struct named_range {
     uint32_t first, last;

@@ -2,9 +2,11 @@
 #include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/guest/audit.h"
 #include "arch/x86/guest/vcpu_state.h"
+#include "arch/x86/svm/maps.h"
 #include "arch/x86/virt.h"
 #include "hv/arch.h"
 #include "hv/exit.h"
+#include "hv/job.h"
 #include "hv/lib.h"
 
 static bool present(void)
@@ -60,6 +62,11 @@ static int guest_init(struct guest *g)
     if (!b || npt_init(&b->npt, svm_caps_common()->page_1g, alloc_table, g))
         return -E_NOMEM;
     g->backend = b;
+    job_rest();
+    msrpm_make(g->bitmaps);
+    job_rest();
+    memset(g->bitmaps + MSRPM_SIZE, 0xff, IOPM_SIZE);
+    job_rest();
     return 0;
 }
 
@@ -245,6 +252,7 @@ static int64_t probe_field(struct vcpu *v, uint64_t row)
 const struct virt_ops svm_ops = {
     .name = "AMD-V",
     .root = "SVM host mode",
+    .bitmaps_size = MAPS_SIZE,
     .present = present,
     .core_probe = svm_core_probe,
     .core_on = svm_core_on,

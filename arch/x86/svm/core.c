@@ -52,7 +52,6 @@ int svm_core_probe(unsigned core, void (*report)(unsigned core, const char *text
     trap_set_handler(VECTOR_TIMER, apic_timer_came, NULL);
     switch_on(save_area);
     choose_ticks();
-    svm_open_own_msrs();
     return 0;
 }
 

@@ -7,8 +7,7 @@
 
 #define IOPM_SIZE  0x3000u
 #define MSRPM_SIZE 0x2000u
+#define MAPS_SIZE  (MSRPM_SIZE + IOPM_SIZE)
 
-/* Everything exits except the guest's own MSRs. */
+/* Every MSR exits except the guest's own ones. */
 void msrpm_make(uint8_t map[MSRPM_SIZE]);
-/* True if the access exits. */
-bool msrpm_exits(const uint8_t map[MSRPM_SIZE], uint32_t msr, bool write);

@@ -34,17 +34,6 @@
 #define ATTRIB_DB     0x400u
 #define ATTRIB_G      0x800u
 
-/* The same for every guest. They begin closed: every port exits for good, and every MSR until those
- * that are the guest's own are known. */
-static const uint8_t iopm[IOPM_SIZE]
-    __attribute__((aligned(4096))) = {[0 ... IOPM_SIZE - 1] = 0xff};
-static uint8_t msrpm[MSRPM_SIZE] __attribute__((aligned(4096))) = {[0 ... MSRPM_SIZE - 1] = 0xff};
-
-void svm_open_own_msrs(void)
-{
-    msrpm_make(msrpm);
-}
-
 void svm_setup_controls(struct svm_vcpu *x)
 {
     const struct svm_guest *g = x->vcpu->guest->backend;
@@ -57,8 +46,8 @@ void svm_setup_controls(struct svm_vcpu *x)
         .intercept_exceptions = EXCEPTIONS,
         .intercept_misc1 = MISC1,
         .intercept_misc2 = MISC2,
-        .iopm_base_pa = (uintptr_t)iopm,
-        .msrpm_base_pa = (uintptr_t)msrpm,
+        .iopm_base_pa = (uintptr_t)x->vcpu->guest->bitmaps + MSRPM_SIZE,
+        .msrpm_base_pa = (uintptr_t)x->vcpu->guest->bitmaps,
         .vintr = VINTR_MASKING,
         .np_enable = NP_ENABLE,
         .n_cr3 = (uintptr_t)g->npt.root,

@@ -84,8 +84,6 @@ void svm_setup_state(struct svm_vcpu *x, const struct load_result *start);
 /* The state after INIT, and what SIPI changes in it. */
 void svm_reset_state(struct svm_vcpu *x);
 void svm_start_at(struct svm_vcpu *x, uint8_t vector);
-/* In the permission map that all guests share. Boot core, before the others start. */
-void svm_open_own_msrs(void);
 
 /* snapshot.c, patch.c: see struct virt_ops. */
 void svm_core_caps(struct abi_caps *out);

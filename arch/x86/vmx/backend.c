@@ -345,6 +345,7 @@ static void where(struct vcpu *v, struct vcpu_place *out)
 const struct virt_ops vmx_ops = {
     .name = "VT-x",
     .root = "VMX root operation",
+    .bitmaps_size = 3 * PAGE_SIZE,
     .present = present,
     .core_probe = vmx_caps_probe,
     .core_on = core_on,
