@@ -1,10 +1,12 @@
 /*
  * Tries to get out. The command line says how: "ports" (every port in every width), "some-ports"
  * (a tenth of them, among these all that devices may have), "msrs" (the architectural ranges),
- * "calls" (what only the management guest may ask for), "canary" (watches its own memory), or
- * "ask": then it is typed. One access outside of its memory ends a guest, so one life tries one
- * address: "read 0xADDRESS" and the like, see `ways`.
+ * "virtualization" (the instructions and MSRs of VT-x and AMD-V, which no guest has), "calls" (what
+ * only the management guest may ask for), "canary" (watches its own memory), or "ask": then it is
+ * typed. One access outside of its memory ends a guest, so one life tries one address: "read
+ * 0xADDRESS" and the like, see `ways`.
  */
+#include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/cpu/msr.h"
 #include "hv/abi/call.h"
 #include "test/guests/lib/guest.h"
@@ -230,12 +232,12 @@ static void try_some_ports(void)
 /* ---- MSRs ---- */
 
 static volatile uint32_t faults;
+static volatile uint32_t on_gp_length = 2; /* of RDMSR and WRMSR */
 
-/* RDMSR and WRMSR are two bytes long. */
 static void on_gp(struct guest_frame *f)
 {
     faults++;
-    f->rip += 2;
+    f->rip += on_gp_length;
 }
 
 static void try_msrs(void)
@@ -249,6 +251,106 @@ static void try_msrs(void)
     wrmsr(MSR_IA32_FEATURE_CONTROL, 0);
     wrmsr(MSR_IA32_APIC_BASE, 0); /* off */
     say("isolation: msrs done, %u faults\n", faults);
+}
+
+/* ---- what VT-x and AMD-V have, on CPUs of both vendors ---- */
+
+#define MSR_VM_CR      0xc0010114u
+#define MSR_SVM_LAST   0xc0010118u /* IGNNE, SMM_CTL, VM_HSAVE_PA and SVM_KEY are between them */
+#define MSR_VMX_BASIC  0x480u
+#define MSR_VMX_VMFUNC 0x491u
+#define EFER_SVME      (1ull << 12)
+#define CR4_VMXE       (1ull << 13)
+#define CPUID_VMX      (1u << 5) /* leaf 1, ECX */
+#define CPUID_SVM      (1u << 2) /* leaf 80000001, ECX */
+#define CODE_BYTES     6u
+
+static const struct {
+    const char *name;
+    uint8_t length, bytes[CODE_BYTES];
+} virtualization[] = {
+    {"VMRUN", 3, {0x0f, 0x01, 0xd8}},
+    {"VMLOAD", 3, {0x0f, 0x01, 0xda}},
+    {"VMSAVE", 3, {0x0f, 0x01, 0xdb}},
+    {"STGI", 3, {0x0f, 0x01, 0xdc}},
+    {"CLGI", 3, {0x0f, 0x01, 0xdd}},
+    {"SKINIT", 3, {0x0f, 0x01, 0xde}},
+    {"INVLPGA", 3, {0x0f, 0x01, 0xdf}},
+    {"VMXON", 4, {0xf3, 0x0f, 0xc7, 0x30}},
+    {"VMCLEAR", 4, {0x66, 0x0f, 0xc7, 0x30}},
+    {"VMPTRLD", 3, {0x0f, 0xc7, 0x30}},
+    {"VMPTRST", 3, {0x0f, 0xc7, 0x38}},
+    {"VMREAD", 3, {0x0f, 0x78, 0xc3}},
+    {"VMWRITE", 3, {0x0f, 0x79, 0xc3}},
+    {"VMLAUNCH", 3, {0x0f, 0x01, 0xc2}},
+    {"VMRESUME", 3, {0x0f, 0x01, 0xc3}},
+    {"VMXOFF", 3, {0x0f, 0x01, 0xc4}},
+    {"INVEPT", 5, {0x66, 0x0f, 0x38, 0x80, 0x00}},
+    {"INVVPID", 5, {0x66, 0x0f, 0x38, 0x81, 0x00}},
+};
+
+static volatile uint32_t undefined; /* the length of what is executed, until it has raised #UD */
+
+static void on_ud(struct guest_frame *f)
+{
+    f->rip += undefined;
+    undefined = 0;
+}
+
+/* RAX: a page of ours. */
+static bool is_undefined(const uint8_t *bytes, uint8_t length)
+{
+    static uint8_t page[4096] __attribute__((aligned(4096)));
+    static uint8_t code[CODE_BYTES + 1];
+
+    memset(code, 0xc3, sizeof(code)); /* RET */
+    memcpy(code, bytes, length);
+    undefined = length;
+    __asm__ volatile("call *%0" ::"r"(code), "a"(page), "b"(0ull), "c"(0ull) : "rdx", "memory");
+    return undefined == 0;
+}
+
+/* Every access of these must fault. */
+static uint32_t allowed_msrs(uint32_t first, uint32_t last)
+{
+    uint32_t before = faults;
+
+    for (uint32_t msr = first; msr <= last; msr++) {
+        (void)rdmsr(msr);
+        wrmsr(msr, 0);
+    }
+    return 2 * (last - first + 1) - (faults - before);
+}
+
+static uint32_t allowed_registers(void)
+{
+    uint32_t before = faults;
+    uint64_t cr4;
+
+    wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) | EFER_SVME);
+    __asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+    on_gp_length = 3;
+    __asm__ volatile("mov %0, %%cr4" ::"r"(cr4 | CR4_VMXE));
+    on_gp_length = 2;
+    return 2 - (faults - before);
+}
+
+static void try_virtualization(void)
+{
+    uint32_t wrong = 0;
+
+    exception_handle(6, on_ud);
+    exception_handle(13, on_gp);
+    for (size_t i = 0; i < ARRAY_LEN(virtualization); i++)
+        if (!is_undefined(virtualization[i].bytes, virtualization[i].length)) {
+            say("isolation: %s exists\n", virtualization[i].name);
+            wrong++;
+        }
+    wrong += allowed_msrs(MSR_VM_CR, MSR_SVM_LAST) + allowed_msrs(MSR_VMX_BASIC, MSR_VMX_VMFUNC);
+    wrong += allowed_registers();
+    wrong += (rdmsr(MSR_IA32_EFER) & EFER_SVME) != 0;
+    wrong += (cpuid(1, 0).ecx & CPUID_VMX) || (cpuid(0x80000001, 0).ecx & CPUID_SVM);
+    say("isolation: virtualization done, %u wrong\n", wrong);
 }
 
 /* ---- calls that only the management guest may make ---- */
@@ -289,8 +391,13 @@ void guest_main(const char *cmdline)
         const char *name;
         void (*run)(void);
     } parts[] = {
-        {"ask", ask},       {"ports", try_ports}, {"some-ports", try_some_ports},
-        {"msrs", try_msrs}, {"calls", try_calls}, {"canary", canary},
+        {"ask", ask},
+        {"ports", try_ports},
+        {"some-ports", try_some_ports},
+        {"msrs", try_msrs},
+        {"calls", try_calls},
+        {"canary", canary},
+        {"virtualization", try_virtualization},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
