@@ -15,7 +15,6 @@
 #include "hv/net.h"
 
 #define POOL_SIZE     (16u * PAGE_SIZE)
-#define RX_RING_SIZE  (VIRTIO_NET_RX_RING * sizeof(struct virtio_net_frame))
 #define SEGMENTS_SIZE ((1 + VIRTIO_NET_SEGMENTS) * VIRTIO_NET_SEGMENT)
 
 /* ---- pages for a guest's tables ---- */
@@ -70,6 +69,17 @@ void guest_free_page(struct guest *g, void *page)
 
 /* ---- memory ---- */
 
+/* Queues of its network card: as many pairs as vCPUs; management has one of each. */
+static unsigned net_pairs(const struct guest *g)
+{
+    return (unsigned)min_u64(g->vcpu_count, VIRTIO_NET_PAIRS);
+}
+
+static size_t rx_ring_size(const struct guest *g)
+{
+    return virtio_net_ring(net_pairs(g)) * sizeof(struct virtio_net_frame);
+}
+
 void guest_give_back(struct guest *g)
 {
     for (unsigned i = 0; i < gmem_range_count(&g->mem); i++) {
@@ -78,7 +88,7 @@ void guest_give_back(struct guest *g)
         hostmem_free(r.base, r.size);
         job_rest();
     }
-    hostmem_free(g->rx_ring, RX_RING_SIZE);
+    hostmem_free(g->rx_ring, rx_ring_size(g));
     job_rest();
     hostmem_free(g->segments, SEGMENTS_SIZE);
     job_rest();
@@ -203,7 +213,7 @@ static bool take_frames(struct guest *g)
 {
     if (!(g->config.devices & DEV_NET))
         return true;
-    g->rx_ring = hostmem_alloc(RX_RING_SIZE, PAGE_SIZE, MEM_FOR_GUEST, g->number);
+    g->rx_ring = hostmem_alloc(rx_ring_size(g), PAGE_SIZE, MEM_FOR_GUEST, g->number);
     job_rest();
     if (!g->management)
         g->segments = hostmem_alloc(SEGMENTS_SIZE, PAGE_SIZE, MEM_FOR_GUEST, g->number);
@@ -256,6 +266,11 @@ void guest_tell(struct guest *g, enum guest_request request)
 static void on_cancel(void *ctx)
 {
     net_cancel(&((struct guest *)ctx)->transfer);
+}
+
+static void on_paired(void *ctx, unsigned pairs)
+{
+    ((struct guest *)ctx)->status->queue_pairs_used = pairs;
 }
 
 /* The ring of the guest has a frame more, or dropped it. Any core, like the next. */
@@ -352,14 +367,16 @@ static const char *attach_net(struct guest *g)
 {
     static const struct net_offloads offloads = {takes, on_partial, lend, take_back};
     const struct virtio_net_host host = {
-        .ctx = g, .transmit = guest_on_transmit, .cancel = on_cancel};
-    const struct virtio_net_memory memory = {.rx_ring = g->rx_ring, .segments = g->segments};
+        .ctx = g, .transmit = guest_on_transmit, .cancel = on_cancel, .paired = on_paired};
+    const struct virtio_net_memory memory = {
+        .rx_ring = g->rx_ring, .segments = g->segments, .pairs = net_pairs(g)};
     uint8_t mac[6];
 
     if (!(g->config.devices & DEV_NET))
         return NULL;
     net_address(g->number, mac);
     memcpy(g->status->mac, mac, sizeof(mac));
+    g->status->queue_pairs = memory.pairs;
     if (g->segments) /* behind the frame that is being sent */
         g->transfer.scratch = g->segments + VIRTIO_NET_SEGMENT - VIRTIO_NET_FRAME;
     virtio_net_init(&g->platform.net, &g->mem, mac, &memory, &host);
@@ -436,7 +453,7 @@ void guest_build(void *guest)
     const char *why;
 
     if (g->rx_ring)
-        job_clear(g->rx_ring, RX_RING_SIZE);
+        job_clear(g->rx_ring, rx_ring_size(g));
     if (g->segments)
         job_clear(g->segments, SEGMENTS_SIZE);
     guest_make_disks(g);
@@ -485,7 +502,7 @@ static void scrub(void *guest)
     if (g->split_tables)
         job_clear(g->split_tables, g->split_size);
     if (g->rx_ring)
-        job_clear(g->rx_ring, RX_RING_SIZE);
+        job_clear(g->rx_ring, rx_ring_size(g));
     if (g->segments)
         job_clear(g->segments, SEGMENTS_SIZE);
     guest_scrub_disks(g);

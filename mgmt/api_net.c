@@ -33,6 +33,8 @@ void put_card(struct json_out *j, const struct abi_guest *g)
     json_u64(j, "sent", g->frames_sent);
     json_u64(j, "received", g->frames_received);
     json_u64(j, "dropped", g->frames_dropped);
+    json_u64(j, "queue_pairs", g->queue_pairs);
+    json_u64(j, "queue_pairs_used", g->queue_pairs_used);
     put_refused(j, "refused", g->frames_refused);
     json_end(j);
 }

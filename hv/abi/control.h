@@ -404,6 +404,7 @@ struct abi_guest {
     uint64_t near_memory;               /* bytes of its RAM on the NUMA node of its core */
     uint64_t large_pages_split;         /* since it was made; at most one for each 2 MB of RAM */
     uint64_t frames_refused[NET_DROPS]; /* of the frames sent, by enum net_drop */
+    uint32_t queue_pairs, queue_pairs_used; /* of virtio-net; those that its driver uses */
 };
 _Static_assert(sizeof(struct abi_guest) <= ABI_GUEST_SIZE, "abi_guest must fit its pages");
 

@@ -6,7 +6,7 @@
 
 #include "hv/pc/pci.h"
 
-#define MSIX_VECTORS_MAX 16u
+#define MSIX_VECTORS_MAX 18u
 #define MSIX_SIZE        0x1000u /* of the part of the BAR with table and pending bits */
 
 struct msix {

@@ -34,7 +34,7 @@ void virtio_fail(struct virtio *v)
 
 void virtio_reset(struct virtio *v)
 {
-    for (unsigned i = 0; i < v->model->queues; i++) {
+    for (unsigned i = 0; i < v->queue_count; i++) {
         virtqueue_reset(&v->queues[i]);
         v->vectors[i] = NO_VECTOR;
     }
@@ -67,7 +67,7 @@ static void set_half(uint64_t *v, unsigned reg, uint32_t value)
 
 struct virtqueue *virtio_selected(struct virtio *v)
 {
-    return v->queue_select < v->model->queues ? &v->queues[v->queue_select] : NULL;
+    return v->queue_select < v->queue_count ? &v->queues[v->queue_select] : NULL;
 }
 
 static uint32_t read_device(const struct virtio *v, unsigned offset, unsigned size)
@@ -154,7 +154,7 @@ static uint32_t read_register(struct virtio *v, unsigned reg)
     case VIRTIO_CONFIG_VECTOR:
         return v->config_vector;
     case VIRTIO_NUM_QUEUES:
-        return v->model->queues;
+        return v->queue_count;
     case VIRTIO_STATUS:
         return v->status;
     case VIRTIO_GENERATION:
@@ -283,7 +283,7 @@ void virtio_write(struct virtio *v, unsigned reg, unsigned size, uint32_t value)
         v->queue_select = (uint16_t)value;
         break;
     case VIRTIO_NOTIFY:
-        if (value < v->model->queues)
+        if (value < v->queue_count)
             pci_work_now(&v->pci);
         break;
     default:
@@ -307,6 +307,7 @@ void virtio_init(struct virtio *v, const struct virtio_model *model, const struc
                  uint64_t features, const void *config, unsigned size)
 {
     v->model = model;
+    v->queue_count = model->queues;
     v->mem = mem;
     v->features = features | VIRTIO_F_VERSION_1;
     v->config = config;

@@ -15,7 +15,7 @@
 #include "hv/pc/virtio_registers.h"
 #include "hv/pc/virtqueue.h"
 
-#define VIRTIO_QUEUES_MAX 4u
+#define VIRTIO_QUEUES_MAX 17u
 #define VIRTIO_WINDOW     0x80u /* bytes */
 #define VIRTIO_CONFIG_MAX 0x40u
 
@@ -25,7 +25,7 @@ struct virtio_model {
     uint16_t type;          /* virtio's device number */
     uint16_t legacy_device; /* PCI's number for a transitional one */
     uint32_t class;         /* PCI's */
-    unsigned queues;        /* 1..VIRTIO_QUEUES_MAX */
+    unsigned queues;        /* 1..VIRTIO_QUEUES_MAX; see virtio.queue_count */
     /* Forgets what the driver began. */
     void (*reset)(struct virtio *v);
     /* Moves a bounded amount while virtio_is_running(); v->pci.due says whether there is more. */
@@ -44,6 +44,7 @@ struct virtio {
     uint64_t features, driver_features;
     uint32_t feature_select, driver_feature_select;
     uint16_t queue_select, config_vector;
+    unsigned queue_count;  /* as in the model, unless the device has fewer after virtio_init() */
     unsigned vector_count; /* the messages that exist; 0: only an interrupt line does */
     uint8_t status, isr;
     bool legacy;         /* the driver uses the legacy registers */

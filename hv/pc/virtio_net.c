@@ -20,16 +20,6 @@ static struct virtio_net *net_of(struct virtio *v)
 }
 _Static_assert(offsetof(struct virtio_net, virtio) == 0, "net_of() and the rows of platform.c");
 
-static struct virtqueue *rx_of(struct virtio_net *d)
-{
-    return &d->virtio.queues[VIRTIO_NET_RX];
-}
-
-static struct virtqueue *tx_of(struct virtio_net *d)
-{
-    return &d->virtio.queues[VIRTIO_NET_TX];
-}
-
 /* ---- sending ---- */
 
 static void copy_out(struct virtio_net *d, struct virtio_net_chain *w, void *to, size_t n)
@@ -91,25 +81,38 @@ static bool is_frame(struct virtio_net *d, const struct virtio_net_chain *w)
     return w->done <= header + most;
 }
 
-static void finish_sending(struct virtio_net *d, struct virtio_net_chain *w)
+/* The frames of this flow are received where they are sent. */
+static void learn_flow(struct virtio_net *d, const struct virtio_net_pair *p, size_t len)
 {
+    uint8_t *flow = &d->flows[virtio_net_flow(d->tx, len)], pair = (uint8_t)(p->number + 1);
+
+    if (__atomic_load_n(flow, __ATOMIC_RELAXED) != pair)
+        __atomic_store_n(flow, pair, __ATOMIC_RELAXED);
+}
+
+static void finish_sending(struct virtio_net *d, struct virtio_net_pair *p)
+{
+    struct virtio_net_chain *w = &d->tx_chain;
+
     if (is_frame(d, w)) {
         size_t len = w->done - virtio_net_header(d);
 
         if (d->host.transmit(d->host.ctx, d->tx, len, &d->tx_header))
             return; /* again, in the next step */
+        if (d->receiving > 1)
+            learn_flow(d, p, len);
         d->tx_frames++;
     } else {
         d->errors++;
     }
     w->open = false;
-    virtqueue_done(tx_of(d), d->virtio.mem, w->chain.head, 0);
-    d->sent++;
+    virtqueue_done(p->tx, d->virtio.mem, w->chain.head, 0);
+    p->sent++;
 }
 
-static bool tx_waits(struct virtio_net *d)
+static bool tx_waits(const struct virtio_net *d, const struct virtio_net_pair *p)
 {
-    return d->tx_chain.open || virtqueue_waits(tx_of(d), d->virtio.mem);
+    return d->tx_chain.open ? d->sender == p : virtqueue_waits(p->tx, d->virtio.mem);
 }
 
 /* A frame to a group takes long to deliver: that is a step of its own, unless it is short. */
@@ -118,76 +121,117 @@ static bool takes_long(const struct virtio_net *d, const struct virtio_net_chain
     return (d->tx[0] & 1) && w->done > SHORT;
 }
 
-static void transmit(struct virtio_net *d)
+static void transmit(struct virtio_net *d, struct virtio_net_pair *p)
 {
     struct virtio_net_chain *w = &d->tx_chain;
     struct virtio_net_budget b = {VIRTIO_NET_WORK, VIRTIO_NET_BYTES};
-    int rc = virtio_net_open(d, tx_of(d), w), more = rc;
+    int rc = virtio_net_open(d, p->tx, w), more = rc;
 
+    d->sender = p;
     while (more == 1 && b.bytes) {
-        more = virtio_net_piece(d, tx_of(d), w, &b);
+        more = virtio_net_piece(d, p->tx, w, &b);
         if (more == 1)
             gather(d, w, &b);
     }
     if (rc < 0 || more < 0)
         virtio_net_fail(d);
     else if (rc == 1 && virtio_net_ends(w) && (b.bytes == VIRTIO_NET_BYTES || !takes_long(d, w)))
-        finish_sending(d, w);
+        finish_sending(d, p);
 }
 
 /* ---- all queues ---- */
 
 /* The driver learns what was done, and is to say when there is more to send, or to receive into.
  * True: there already is. */
-static bool tell_driver(struct virtio_net *d)
+static bool tell_driver(struct virtio_net *d, struct virtio_net_pair *p)
 {
     bool more = false;
 
-    if (d->sent) {
-        more = virtqueue_listen(tx_of(d), d->virtio.mem);
-        virtio_used(&d->virtio, VIRTIO_NET_TX);
+    if (p->sent) {
+        more = virtqueue_listen(p->tx, d->virtio.mem);
+        virtio_used(&d->virtio, 2 * p->number + VIRTIO_NET_TX);
     }
-    if (rx_of(d)->ready && virtio_net_rx_waiting(d))
-        more |= virtqueue_listen(rx_of(d), d->virtio.mem);
-    else if (rx_of(d)->ready)
-        virtqueue_ignore(rx_of(d), d->virtio.mem);
-    if (d->received)
-        virtio_used(&d->virtio, VIRTIO_NET_RX);
-    d->sent = d->received = 0;
+    if (p->rx->ready && virtio_net_rx_waiting(p))
+        more |= virtqueue_listen(p->rx, d->virtio.mem);
+    else if (p->rx->ready)
+        virtqueue_ignore(p->rx, d->virtio.mem);
+    if (p->received)
+        virtio_used(&d->virtio, 2 * p->number + VIRTIO_NET_RX);
+    p->sent = p->received = 0;
     return more;
 }
 
-/* Moves a frame or two, or as much of one as VIRTIO_NET_WORK allows. If both directions have work,
- * the one that did not run last time. */
-static void move(struct virtio_net *d)
+/* Moves a frame or two of a pair, or as much of one as VIRTIO_NET_WORK allows. If both directions
+ * have work, the one that did not run last time. False: there was nothing to move. */
+static bool move(struct virtio_net *d, struct virtio_net_pair *p)
 {
-    bool receives = virtio_net_rx_can(d), sends = tx_waits(d) && !(receives && d->sent_last);
+    bool receives = virtio_net_rx_can(d, p), sends = tx_waits(d, p) && !(receives && p->sent_last);
 
-    d->sent_last = sends;
+    p->sent_last = sends;
     if (sends)
-        transmit(d);
+        transmit(d, p);
     else if (receives)
-        virtio_net_rx_work(d);
+        virtio_net_rx_work(d, p);
+    return sends || receives;
+}
+
+/* One pair, in turn. */
+static void move_next(struct virtio_net *d)
+{
+    const struct virtio_net_pair *last = d->turn;
+
+    do
+        d->turn = d->turn + 1 < d->served ? d->turn + 1 : d->pairs;
+    while (!move(d, d->turn) && d->turn != last);
+}
+
+/* Tells the driver about pairs that have no more to do, or have done much. True: some have. */
+static bool look_around(struct virtio_net *d)
+{
+    bool more = false;
+
+    for (struct virtio_net_pair *p = d->pairs; p < d->served; p++) {
+        bool waits = tx_waits(d, p) || virtio_net_rx_can(d, p);
+
+        if (!waits || p->sent + p->received >= VIRTIO_NET_UNTOLD)
+            waits |= tell_driver(d, p);
+        more |= waits;
+    }
+    return more;
+}
+
+static void forget(struct virtio *v);
+
+/* A legacy driver may choose again, whatever it has begun. */
+static void learn_features(struct virtio_net *d)
+{
+    uint64_t chosen = d->virtio.driver_features;
+
+    if (d->known)
+        forget(&d->virtio);
+    d->known = chosen;
+    virtio_net_rx_take(d, chosen);
+    if (!(chosen & VIRTIO_NET_F_MQ))
+        return;
+    d->served = &d->pairs[d->config.queue_pairs];
+    d->control.queue = &d->virtio.queues[2 * d->config.queue_pairs];
 }
 
 /* Commands go first: drivers wait for the answer and do nothing else. */
 static void work(struct virtio *v)
 {
     struct virtio_net *d = net_of(v);
-    bool more;
 
     if (d->known != v->driver_features)
-        virtio_net_rx_learn(d);
+        learn_features(d);
     if (virtio_net_control_waits(d))
         virtio_net_control_work(d);
     else
-        move(d);
-    more = tx_waits(d) || virtio_net_rx_can(d) || virtio_net_control_waits(d);
+        move_next(d);
     if (!virtio_is_running(v))
-        more = false;
-    else if (!more || d->sent + d->received >= VIRTIO_NET_UNTOLD)
-        more |= tell_driver(d);
-    v->pci.due = more ? 0 : NEVER;
+        v->pci.due = NEVER;
+    else /* a frame that has been begun is finished first */
+        v->pci.due = d->tx_chain.open || look_around(d) || virtio_net_control_waits(d) ? 0 : NEVER;
 }
 
 /* The device's identity stays. */
@@ -199,7 +243,8 @@ static void forget(struct virtio *v)
         d->host.cancel(d->host.ctx);
     d->tx_chain.open = false;
     d->known = 0;
-    d->sent = d->received = 0;
+    d->turn = d->pairs;
+    d->served = d->pairs + 1;
     virtio_net_rx_forget(d);
     virtio_net_control_forget(d);
 }
@@ -207,14 +252,27 @@ static void forget(struct virtio *v)
 static const struct virtio_model model = {.type = TYPE_NET,
                                           .legacy_device = LEGACY_DEVICE,
                                           .class = CLASS_ETHERNET,
-                                          .queues = VIRTIO_NET_QUEUES,
+                                          .queues = 2 * VIRTIO_NET_PAIRS + 1,
                                           .reset = forget,
                                           .work = work};
+
+static void make_pair(struct virtio_net *d, unsigned n, uint32_t frames)
+{
+    struct virtqueue *queues = &d->virtio.queues[2 * n];
+
+    d->pairs[n] = (struct virtio_net_pair){.number = n,
+                                           .rx = &queues[VIRTIO_NET_RX],
+                                           .tx = &queues[VIRTIO_NET_TX],
+                                           .ring = d->memory.rx_ring + (size_t)n * frames,
+                                           .size = frames};
+}
 
 void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t mac[6],
                      const struct virtio_net_memory *memory, const struct virtio_net_host *host)
 {
-    uint64_t features = FEATURES | (memory->segments ? VIRTIO_NET_F_OFFLOADS : 0);
+    unsigned pairs = memory->pairs;
+    uint64_t features = FEATURES | (memory->segments ? VIRTIO_NET_F_OFFLOADS : 0) |
+                        (pairs > 1 ? VIRTIO_NET_F_MQ : 0);
 
     memset(d, 0, offsetof(struct virtio_net, tx_buf));
     d->host = *host;
@@ -222,9 +280,13 @@ void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t
     d->tx = (memory->segments ? memory->segments : d->tx_buf) + HEADER_ROOM;
     d->tx_size = memory->segments ? VIRTIO_NET_HEADER + NET_SEGMENT_MAX
                                   : VIRTIO_NET_HEADER + sizeof(d->tx_buf) - HEADER_ROOM;
-    d->config = (struct virtio_net_config){.link = LINK_UP, .queue_pairs = 1, .mtu = 1500};
+    d->config =
+        (struct virtio_net_config){.link = LINK_UP, .queue_pairs = (uint16_t)pairs, .mtu = 1500};
     memcpy(d->config.mac, mac, sizeof(d->config.mac));
+    for (unsigned i = 0; i < pairs; i++)
+        make_pair(d, i, virtio_net_ring(pairs) / pairs);
     virtio_init(&d->virtio, &model, mem, features, &d->config, sizeof(d->config));
+    d->virtio.queue_count = 2 * pairs + 1;
 }
 
 static void plug(void *dev, const struct device_env *env)

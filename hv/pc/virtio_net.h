@@ -7,9 +7,13 @@
  * them into receive buffers, in the guest's own time. An invalid ring or register breaks the device
  * (DEVICE_NEEDS_RESET), never the host.
  *
- * The control queue sets what the driver wants to receive, and what it takes unfinished. The card's
- * own address is fixed, and so is all that its configuration says: no command sets the former, none
- * announces it.
+ * A card has a pair of queues, one to receive and one to send, for each vCPU of its guest. The
+ * driver says how many it uses. A frame is received by the pair that last sent one of the same flow
+ * ("Automatic receive steering in multiqueue mode").
+ *
+ * The control queue sets that number, what the driver wants to receive, and what it takes
+ * unfinished. The card's own address is fixed, and so is all that its configuration says: no
+ * command sets the former, none announces it.
  */
 #pragma once
 
@@ -23,11 +27,13 @@
 #define VIRTIO_NET_SLOT         ((unsigned)PC_SLOT_NET)
 #define VIRTIO_NET_DEVICE       (VIRTIO_PCI_DEVICE + 1)
 #define VIRTIO_NET_IRQ          PCI_GSI(VIRTIO_NET_SLOT)
-#define VIRTIO_NET_RX           0u /* queues */
+#define VIRTIO_NET_PAIRS        8u /* at most */
+#define VIRTIO_NET_RX           0u /* queues; of the nth pair, 2n later */
 #define VIRTIO_NET_TX           1u
-#define VIRTIO_NET_CONTROL      2u
-#define VIRTIO_NET_QUEUES       3u
+#define VIRTIO_NET_CONTROL      2u   /* with VIRTIO_NET_F_MQ it is behind those of all pairs */
+#define VIRTIO_NET_QUEUES       3u   /* with one pair */
 #define VIRTIO_NET_RX_RING      128u /* frames, power of two */
+#define VIRTIO_NET_RX_SHARE     64u  /* likewise, for each of several pairs */
 #define VIRTIO_NET_FRAME        1536u
 #define VIRTIO_NET_SEGMENTS     4u       /* that wait, at most */
 #define VIRTIO_NET_SEGMENT      0x11000u /* bytes for each */
@@ -47,6 +53,7 @@
 #define VIRTIO_NET_F_STATUS     (1ull << 16)
 #define VIRTIO_NET_F_CTRL_VQ    (1ull << 17)
 #define VIRTIO_NET_F_CTRL_RX    (1ull << 18)
+#define VIRTIO_NET_F_MQ         (1ull << 22) /* with several pairs */
 /* What the receiving driver takes unfinished, and that a command may say less. */
 #define VIRTIO_NET_F_GUEST_ALL                                                                     \
     (VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_GUEST_TSO4 | VIRTIO_NET_F_GUEST_TSO6 |                 \
@@ -77,6 +84,8 @@ struct virtio_net_host {
     bool (*transmit)(void *ctx, uint8_t *frame, size_t len, const struct net_offload *o);
     /* A frame that is not finished will not be. NULL: all are, at once. */
     void (*cancel)(void *ctx);
+    /* The driver uses this many pairs from now on. NULL: it does not matter. */
+    void (*paired)(void *ctx, unsigned pairs);
 };
 
 struct virtio_net_frame {
@@ -103,6 +112,7 @@ struct virtio_net_chain {
 /* Commands of the driver: what it wants to receive. Frames to one address come for this card alone,
  * so the table matters for groups only. */
 struct virtio_net_control {
+    struct virtqueue *queue;
     struct virtio_net_chain chain;
     gpa_t answer_at;
     bool answerable; /* the command has room for the answer, at `answer_at` */
@@ -113,11 +123,37 @@ struct virtio_net_control {
 };
 
 struct virtio_net_memory {
-    struct virtio_net_frame *rx_ring; /* VIRTIO_NET_RX_RING frames */
+    struct virtio_net_frame *rx_ring; /* virtio_net_ring() frames */
     /* For frames that are sent, then for those that wait: 1 + VIRTIO_NET_SEGMENTS times
      * VIRTIO_NET_SEGMENT bytes. NULL: the device has frames of the wire's size alone. */
     uint8_t *segments;
+    unsigned pairs; /* of queues: 1..VIRTIO_NET_PAIRS */
 };
+
+/* The frames that wait for all pairs, at most. */
+static inline unsigned virtio_net_ring(unsigned pairs)
+{
+    return pairs > 1 ? pairs * VIRTIO_NET_RX_SHARE : VIRTIO_NET_RX_RING;
+}
+
+/* Two queues, and the frames that wait for one of them. */
+struct virtio_net_pair {
+    unsigned number;
+    struct virtqueue *rx, *tx;
+    bool sent_last;          /* receiving is next */
+    unsigned sent, received; /* frames since the driver was last told */
+    struct virtio_net_frame *ring;
+    uint32_t size, head, tail; /* the latter written under rx_lock */
+    uint32_t segments;         /* bits of those that wait here, likewise */
+    struct virtio_net_chain rx_chain;
+    /* A received frame that several chains share: chains before the present one, their bytes, and
+     * where the bytes of the header are that say how many chains it takes. */
+    unsigned rx_chains;
+    size_t rx_done;
+    gpa_t rx_count_at[2];
+};
+
+#define VIRTIO_NET_FLOWS 256u
 
 struct virtio_net {
     struct virtio virtio; /* virtio.pci.due is 0 while frames may wait, in either direction */
@@ -125,22 +161,22 @@ struct virtio_net {
     struct virtio_net_host host;
     struct virtio_net_memory memory;
     struct spinlock rx_lock;
-    uint32_t rx_head, rx_tail; /* written under rx_lock */
-    uint32_t lent;             /* bits of segments. Under rx_lock */
-    uint32_t takes;            /* enum net_takes. Written under rx_lock, atomic */
-    uint64_t groups;           /* wanted: bits of virtio_net_group(). Atomic */
+    uint32_t lent;      /* bits of segments. Under rx_lock */
+    uint32_t takes;     /* enum net_takes. Written under rx_lock, atomic */
+    uint64_t groups;    /* wanted: bits of virtio_net_group(). Atomic */
+    unsigned receiving; /* pairs. Written under rx_lock, atomic */
+    /* The end of those that may send: all with VIRTIO_NET_F_MQ, or one. */
+    struct virtio_net_pair *served, *turn;
+    /* By virtio_net_flow(): which pair sent last, and one more; 0: none did. Atomic */
+    uint8_t flows[VIRTIO_NET_FLOWS];
     /* Frames moved; dropped for lack of room (under rx_lock); malformed or too large. */
     uint64_t rx_frames, tx_frames, rx_dropped, errors;
-    uint64_t known;          /* the driver's choice of features, as `takes` has it */
-    bool sent_last;          /* receiving is next */
-    unsigned sent, received; /* frames since the driver was last told */
-    struct virtio_net_chain tx_chain, rx_chain;
+    uint64_t known; /* the driver's choice of features, as `takes` has it */
+    struct virtio_net_pair pairs[VIRTIO_NET_PAIRS];
     struct virtio_net_control control;
-    /* A received frame that several chains share: chains before the present one, their bytes, and
-     * where the bytes of the header are that say how many chains it takes. */
-    unsigned rx_chains;
-    size_t rx_done;
-    gpa_t rx_count_at[2];
+    /* One frame is sent at a time. */
+    struct virtio_net_pair *sender; /* whose it is, while tx_chain is open */
+    struct virtio_net_chain tx_chain;
     struct net_offload tx_header;
     uint8_t *tx;                      /* the frame that is being sent, right behind its header */
     size_t tx_size;                   /* at most, with it */
@@ -180,20 +216,27 @@ static inline uint32_t virtio_net_takes(const struct virtio_net *d)
 uint8_t *virtio_net_rx_borrow(struct virtio_net *d);
 bool virtio_net_rx_give(struct virtio_net *d, const uint8_t *segment, size_t len,
                         const struct net_offload *o);
-/* True if frames wait. Any core; one load. */
-static inline bool virtio_net_rx_waiting(const struct virtio_net *d)
+/* True if frames wait for the pair. Any core; one load. */
+static inline bool virtio_net_rx_waiting(const struct virtio_net_pair *p)
 {
-    return __atomic_load_n(&d->rx_head, __ATOMIC_ACQUIRE) !=
-           __atomic_load_n(&d->rx_tail, __ATOMIC_RELAXED);
+    return __atomic_load_n(&p->head, __ATOMIC_ACQUIRE) !=
+           __atomic_load_n(&p->tail, __ATOMIC_RELAXED);
 }
 /* Owning core: can some of a frame be moved? Moves a bounded part. Nothing of the former driver is
- * left; takes what the new one wants. */
-bool virtio_net_rx_can(struct virtio_net *d);
-void virtio_net_rx_work(struct virtio_net *d);
+ * left. */
+static inline bool virtio_net_rx_can(const struct virtio_net *d, const struct virtio_net_pair *p)
+{
+    return virtio_net_rx_waiting(p) && (p->rx_chain.open || virtqueue_waits(p->rx, d->virtio.mem));
+}
+void virtio_net_rx_work(struct virtio_net *d, struct virtio_net_pair *p);
 void virtio_net_rx_forget(struct virtio_net *d);
-void virtio_net_rx_learn(struct virtio_net *d);
 /* From now on the driver takes what these features say. What waits already stays as it is. */
 void virtio_net_rx_take(struct virtio_net *d, uint64_t offloads);
+/* From now on this many pairs receive. What waits for the others is dropped, and no flow is known.
+ */
+void virtio_net_rx_pairs(struct virtio_net *d, unsigned pairs);
+/* Of a frame's two addresses and ports, the same in both directions: below VIRTIO_NET_FLOWS. */
+unsigned virtio_net_flow(const uint8_t *frame, size_t len);
 
 /* ---- virtio_net_control.c ---- */
 
@@ -214,7 +257,10 @@ static inline bool virtio_net_wants(const struct virtio_net *d, const uint8_t *f
 }
 /* Owning core: is there some of a command? Handles a bounded part; a command is obeyed in a step of
  * its own. Nothing of the former driver is left. */
-bool virtio_net_control_waits(const struct virtio_net *d);
+static inline bool virtio_net_control_waits(const struct virtio_net *d)
+{
+    return d->control.chain.open || virtqueue_waits(d->control.queue, d->virtio.mem);
+}
 void virtio_net_control_work(struct virtio_net *d);
 void virtio_net_control_forget(struct virtio_net *d);
 

@@ -5,11 +5,12 @@
 /* Virtio 1.2, "Control Virtqueue": class, command, what belongs to it; then the answer. */
 #define HEADER 2u
 
-enum { CLASS_RX = 0, CLASS_MAC = 1, CLASS_OFFLOADS = 5 };
+enum { CLASS_RX = 0, CLASS_MAC = 1, CLASS_PAIRS = 4, CLASS_OFFLOADS = 5 };
 
 enum { ANSWER_OK, ANSWER_ERR };
 enum { RX_PROMISC, RX_ALLMULTI, RX_COMMANDS }; /* each has a byte: on or off */
 enum { MAC_TABLE_SET };                        /* two tables: a 32-bit count, and addresses */
+enum { PAIRS_SET };                            /* 16 bits: how many receive */
 enum { OFFLOADS_SET };                         /* 64 bits: of the features that were taken */
 
 #define ADDRESS   6u
@@ -18,11 +19,6 @@ enum { OFFLOADS_SET };                         /* 64 bits: of the features that 
 
 _Static_assert(VIRTIO_NET_COMMAND == HEADER + 2 * sizeof(uint32_t) + ADDRESS * VIRTIO_NET_ADDRESSES,
                "a full table fits");
-
-static struct virtqueue *queue_of(struct virtio_net *d)
-{
-    return &d->virtio.queues[VIRTIO_NET_CONTROL];
-}
 
 /* ---- commands ---- */
 
@@ -95,6 +91,19 @@ static bool set_offloads(struct virtio_net *d, size_t len)
     return true;
 }
 
+static bool set_pairs(struct virtio_net *d, size_t len)
+{
+    uint16_t pairs;
+
+    if (len != HEADER + sizeof(pairs))
+        return false;
+    memcpy(&pairs, d->control.command + HEADER, sizeof(pairs));
+    if (pairs == 0 || pairs > d->config.queue_pairs)
+        return false;
+    virtio_net_rx_pairs(d, pairs);
+    return true;
+}
+
 static bool obey(struct virtio_net *d)
 {
     struct virtio_net_control *c = &d->control;
@@ -109,6 +118,9 @@ static bool obey(struct virtio_net *d)
         return receives && !c->too_long && set_mode(d, number, len);
     case CLASS_MAC:
         return receives && number == MAC_TABLE_SET && set_table(d, len);
+    case CLASS_PAIRS:
+        return virtio_has(&d->virtio, VIRTIO_NET_F_MQ) && !c->too_long && number == PAIRS_SET &&
+               set_pairs(d, len);
     case CLASS_OFFLOADS:
         return virtio_has(&d->virtio, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) && !c->too_long &&
                number == OFFLOADS_SET && set_offloads(d, len);
@@ -149,15 +161,9 @@ static void finish(struct virtio_net *d, struct virtio_net_control *c)
     if (c->answerable)
         written = gmem_write(d->virtio.mem, c->answer_at, &answer, 1) == 0;
     c->chain.open = false;
-    virtqueue_done(queue_of(d), d->virtio.mem, c->chain.chain.head, written);
-    (void)virtqueue_listen(queue_of(d), d->virtio.mem);
-    virtio_used(&d->virtio, VIRTIO_NET_CONTROL);
-}
-
-bool virtio_net_control_waits(const struct virtio_net *d)
-{
-    return d->control.chain.open ||
-           virtqueue_waits(&d->virtio.queues[VIRTIO_NET_CONTROL], d->virtio.mem);
+    virtqueue_done(c->queue, d->virtio.mem, c->chain.chain.head, written);
+    (void)virtqueue_listen(c->queue, d->virtio.mem);
+    virtio_used(&d->virtio, (unsigned)(c->queue - d->virtio.queues));
 }
 
 void virtio_net_control_work(struct virtio_net *d)
@@ -172,9 +178,9 @@ void virtio_net_control_work(struct virtio_net *d)
     }
     if (!c->chain.open)
         c->answerable = c->too_long = false;
-    rc = virtio_net_open(d, queue_of(d), &c->chain);
+    rc = virtio_net_open(d, c->queue, &c->chain);
     while (rc == 1) {
-        rc = virtio_net_piece(d, queue_of(d), &c->chain, &b);
+        rc = virtio_net_piece(d, c->queue, &c->chain, &b);
         if (rc == 1)
             take_piece(d, c);
     }
@@ -188,6 +194,7 @@ void virtio_net_control_forget(struct virtio_net *d)
 {
     struct virtio_net_control *c = &d->control;
 
+    c->queue = &d->virtio.queues[VIRTIO_NET_CONTROL];
     c->chain.open = false;
     c->table = 0;
     c->modes = 1u << RX_PROMISC;

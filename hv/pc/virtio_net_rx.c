@@ -7,26 +7,88 @@ _Static_assert(offsetof(struct virtio_net_frame, data) ==
                    offsetof(struct virtio_net_frame, offload) + VIRTIO_NET_HEADER,
                "bytes_at()");
 
-static struct virtqueue *queue_of(struct virtio_net *d)
-{
-    return &d->virtio.queues[VIRTIO_NET_RX];
-}
+#define ETHERNET       14u /* bytes of its header */
+#define TYPE_AT        12u
+#define TYPE_IPV4      0x0800u
+#define TYPE_IPV6      0x86ddu
+#define IPV4_SIZE      20u
+#define IPV4_FRAGMENTS 0xff3fu /* more of them, or not the first; in the packet's byte order */
+#define IPV6_SIZE      40u
+#define TCP            6u
+#define UDP            17u
 
 static uint8_t *segment_at(const struct virtio_net *d, unsigned n)
 {
     return d->memory.segments + (size_t)(n + 1) * VIRTIO_NET_SEGMENT;
 }
 
+static struct virtio_net_frame *frame_at(const struct virtio_net_pair *p, uint32_t n)
+{
+    return &p->ring[n & (p->size - 1)];
+}
+
+/* ---- flows ---- */
+
+static uint64_t load(const uint8_t *at, size_t size)
+{
+    uint64_t v = 0;
+
+    memcpy(&v, at, size);
+    return v;
+}
+
+unsigned virtio_net_flow(const uint8_t *frame, size_t len)
+{
+    const uint8_t *ip = frame + ETHERNET, *ports;
+    unsigned type, protocol = 0;
+    uint64_t both;
+
+    if (len < ETHERNET + IPV4_SIZE)
+        return 0;
+    type = (unsigned)frame[TYPE_AT] << 8 | frame[TYPE_AT + 1];
+    if (type == TYPE_IPV4) {
+        both = load(ip + 12, 4) ^ load(ip + 16, 4);
+        ports = ip + 4 * (ip[0] & 0xfu);
+        if (!(load(ip + 6, 2) & IPV4_FRAGMENTS))
+            protocol = ip[9];
+    } else if (type == TYPE_IPV6 && len >= ETHERNET + IPV6_SIZE) {
+        both = load(ip + 8, 8) ^ load(ip + 16, 8) ^ load(ip + 24, 8) ^ load(ip + 32, 8);
+        ports = ip + IPV6_SIZE;
+        protocol = ip[6];
+    } else {
+        return 0;
+    }
+    if ((protocol == TCP || protocol == UDP) && (size_t)(ports - frame) + 4 <= len)
+        both ^= (load(ports, 2) ^ load(ports + 2, 2)) << 32;
+    return (unsigned)(both * 0x9e3779b97f4a7c15ull >> 56);
+}
+
+/* Which pair receives a frame of this flow. Under rx_lock. */
+static struct virtio_net_pair *pair_for(struct virtio_net *d, unsigned flow)
+{
+    unsigned n = __atomic_load_n(&d->flows[flow], __ATOMIC_RELAXED);
+
+    if (n == 0 || n > d->receiving)
+        n = 1 + (flow * d->receiving) / VIRTIO_NET_FLOWS;
+    return &d->pairs[n - 1];
+}
+
+static struct virtio_net_pair *steer(struct virtio_net *d, const uint8_t *frame, size_t len)
+{
+    return d->receiving == 1 ? d->pairs : pair_for(d, virtio_net_flow(frame, len));
+}
+
 /* ---- frames come ---- */
 
 /* The next free place of the ring; NULL: it is full, or the driver does not take such frames. Under
  * rx_lock. */
-static struct virtio_net_frame *place_for(struct virtio_net *d, const struct net_offload *o)
+static struct virtio_net_frame *place_for(struct virtio_net *d, struct virtio_net_pair *p,
+                                          const struct net_offload *o)
 {
     static const struct net_offload finished = {.num_buffers = 1};
-    struct virtio_net_frame *f = &d->memory.rx_ring[d->rx_head % VIRTIO_NET_RX_RING];
+    struct virtio_net_frame *f = frame_at(p, p->head);
 
-    if (d->rx_head - d->rx_tail >= VIRTIO_NET_RX_RING || (o && net_needed(o) & ~d->takes)) {
+    if (p->head - p->tail >= p->size || (o && net_needed(o) & ~d->takes)) {
         d->rx_dropped++;
         return NULL;
     }
@@ -35,24 +97,26 @@ static struct virtio_net_frame *place_for(struct virtio_net *d, const struct net
     return f;
 }
 
-static void enter(struct virtio_net *d, struct virtio_net_frame *f, size_t len)
+static void enter(struct virtio_net_pair *p, struct virtio_net_frame *f, size_t len)
 {
     f->len = len & 0xffffff;
-    __atomic_store_n(&d->rx_head, d->rx_head + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&p->head, p->head + 1, __ATOMIC_RELEASE);
 }
 
 bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len,
                         const struct net_offload *o)
 {
+    struct virtio_net_pair *p;
     struct virtio_net_frame *f;
 
     if (len > sizeof(f->data))
         return false;
     spin_lock(&d->rx_lock);
-    f = place_for(d, o);
+    p = steer(d, frame, len);
+    f = place_for(d, p, o);
     if (f) {
         memcpy(f->data, frame, len);
-        enter(d, f, len);
+        enter(p, f, len);
     }
     spin_unlock(&d->rx_lock);
     return f;
@@ -77,15 +141,18 @@ bool virtio_net_rx_give(struct virtio_net *d, const uint8_t *segment, size_t len
                         const struct net_offload *o)
 {
     unsigned n = 0;
+    struct virtio_net_pair *p;
     struct virtio_net_frame *f;
 
     while (n < VIRTIO_NET_SEGMENTS - 1 && segment_at(d, n) != segment)
         n++;
     spin_lock(&d->rx_lock);
-    f = len ? place_for(d, o) : NULL;
+    p = steer(d, segment, len);
+    f = len ? place_for(d, p, o) : NULL;
     if (f) {
         f->segment = (uint8_t)(n + 1);
-        enter(d, f, len);
+        p->segments |= 1u << n;
+        enter(p, f, len);
     } else {
         d->lent &= ~(1u << n);
     }
@@ -112,18 +179,19 @@ static const uint8_t *bytes_at(const struct virtio_net *d, const struct virtio_n
     return p;
 }
 
-static void note_count(struct virtio_net *d, gpa_t to, size_t at, size_t n)
+static void note_count(struct virtio_net_pair *p, gpa_t to, size_t at, size_t n)
 {
     for (size_t i = NUM_BUFFERS; i < VIRTIO_NET_HEADER; i++)
         if (i >= at && i < at + n)
-            d->rx_count_at[i - NUM_BUFFERS] = gpa(to.v + (i - at));
+            p->rx_count_at[i - NUM_BUFFERS] = gpa(to.v + (i - at));
 }
 
 /* Some of a piece. */
-static void scatter(struct virtio_net *d, struct virtio_net_chain *w,
+static void scatter(struct virtio_net *d, struct virtio_net_pair *p,
                     const struct virtio_net_frame *f, struct virtio_net_budget *b)
 {
-    size_t at = d->rx_done + w->done, n = min_u64(w->piece.length - w->at, b->bytes);
+    struct virtio_net_chain *w = &p->rx_chain;
+    size_t at = p->rx_done + w->done, n = min_u64(w->piece.length - w->at, b->bytes);
     gpa_t to = gpa(w->piece.address.v + w->at);
     const uint8_t *from = bytes_at(d, f, at, &n);
 
@@ -131,7 +199,7 @@ static void scatter(struct virtio_net *d, struct virtio_net_chain *w,
     if (w->bad)
         return;
     if (at < VIRTIO_NET_HEADER)
-        note_count(d, to, at, n); /* matters with mergeable buffers alone */
+        note_count(p, to, at, n); /* matters with mergeable buffers alone */
     if (w->piece.at)
         memcpy(w->piece.at + w->at, from, n);
     else
@@ -141,123 +209,152 @@ static void scatter(struct virtio_net *d, struct virtio_net_chain *w,
     w->done += n;
 }
 
-static void put_count(struct virtio_net *d)
+static void put_count(struct virtio_net *d, const struct virtio_net_pair *p)
 {
     for (unsigned i = 0; i < 2; i++) {
-        uint8_t byte = (uint8_t)(d->rx_chains >> (8 * i));
+        uint8_t byte = (uint8_t)(p->rx_chains >> (8 * i));
 
-        (void)!gmem_write(d->virtio.mem, d->rx_count_at[i], &byte, 1);
+        (void)!gmem_write(d->virtio.mem, p->rx_count_at[i], &byte, 1);
     }
 }
 
 /* The chain takes no more; the frame may need others. */
-static void put_chain(struct virtio_net *d, struct virtio_net_chain *w)
+static void put_chain(struct virtio_net *d, struct virtio_net_pair *p)
 {
-    virtqueue_put(queue_of(d), d->virtio.mem, d->rx_chains++, w->chain.head, (uint32_t)w->done);
+    struct virtio_net_chain *w = &p->rx_chain;
+
+    virtqueue_put(p->rx, d->virtio.mem, p->rx_chains++, w->chain.head, (uint32_t)w->done);
     w->open = false;
-    d->rx_done += w->done;
+    p->rx_done += w->done;
     w->done = 0;
 }
 
 /* Under rx_lock: the oldest frame goes. */
-static void drop_first(struct virtio_net *d)
+static void drop_first(struct virtio_net *d, struct virtio_net_pair *p)
 {
-    const struct virtio_net_frame *f = &d->memory.rx_ring[d->rx_tail % VIRTIO_NET_RX_RING];
+    const struct virtio_net_frame *f = frame_at(p, p->tail);
 
-    if (f->segment)
+    if (f->segment) {
         d->lent &= ~(1u << (f->segment - 1));
-    __atomic_store_n(&d->rx_tail, d->rx_tail + 1, __ATOMIC_RELEASE);
+        p->segments &= ~(1u << (f->segment - 1));
+    }
+    __atomic_store_n(&p->tail, p->tail + 1, __ATOMIC_RELEASE);
+}
+
+/* The driver gets what was put. */
+static void publish(struct virtio_net *d, struct virtio_net_pair *p, bool fits)
+{
+    virtqueue_publish(p->rx, d->virtio.mem, p->rx_chains, fits);
+    p->rx_chains = 0;
+    p->rx_done = 0;
+    p->received++;
 }
 
 /* The driver has all of the frame, or it turned out not to fit. */
-static void finish(struct virtio_net *d, struct virtio_net_chain *w, bool fits)
+static void finish(struct virtio_net *d, struct virtio_net_pair *p, bool fits)
 {
-    put_chain(d, w);
-    if (fits && d->rx_chains > 1)
-        put_count(d);
-    virtqueue_publish(queue_of(d), d->virtio.mem, d->rx_chains, fits);
-    d->rx_chains = 0;
-    d->rx_done = 0;
+    put_chain(d, p);
+    if (fits && p->rx_chains > 1)
+        put_count(d, p);
+    publish(d, p, fits);
     if (fits)
         d->rx_frames++;
     else
         d->errors++;
     spin_lock(&d->rx_lock);
-    drop_first(d);
+    drop_first(d, p);
     spin_unlock(&d->rx_lock);
-    d->received++;
 }
 
 /* May the frame go on in another chain? A frame that has all of them never ends. */
-static bool may_go_on(struct virtio_net *d)
+static bool may_go_on(const struct virtio_net *d, const struct virtio_net_pair *p)
 {
-    return virtio_has(&d->virtio, VIRTIO_NET_F_MRG_RXBUF) && d->rx_chains + 1u < queue_of(d)->size;
+    return virtio_has(&d->virtio, VIRTIO_NET_F_MRG_RXBUF) && p->rx_chains + 1u < p->rx->size;
 }
 
 /* Moves some of the next frame. False: the call must end. */
-static bool receive(struct virtio_net *d, struct virtio_net_budget *b)
+static bool receive(struct virtio_net *d, struct virtio_net_pair *p, struct virtio_net_budget *b)
 {
-    /* Only this core takes frames out, and this one stays ours until rx_tail has passed it. */
-    const struct virtio_net_frame *f = &d->memory.rx_ring[d->rx_tail % VIRTIO_NET_RX_RING];
-    struct virtio_net_chain *w = &d->rx_chain;
-    int rc = virtio_net_open(d, queue_of(d), w);
+    /* Only this core takes frames out, and this one stays ours until `tail` has passed it. */
+    const struct virtio_net_frame *f = frame_at(p, p->tail);
+    struct virtio_net_chain *w = &p->rx_chain;
+    int rc = virtio_net_open(d, p->rx, w);
 
     if (rc == 0)
         return false;
     if (rc == 1)
-        rc = virtio_net_piece(d, queue_of(d), w, b);
+        rc = virtio_net_piece(d, p->rx, w, b);
     if (rc < 0) {
         virtio_net_fail(d);
         return false;
     }
     if (rc == 1)
-        scatter(d, w, f, b);
+        scatter(d, p, f, b);
     else if (w->chain.more)
         return false;
-    else if (may_go_on(d))
-        put_chain(d, w);
+    else if (may_go_on(d, p))
+        put_chain(d, p);
     else
         w->bad = true;
-    if (w->bad || d->rx_done + w->done == virtio_net_header(d) + f->len)
-        finish(d, w, !w->bad);
+    if (w->bad || p->rx_done + w->done == virtio_net_header(d) + f->len)
+        finish(d, p, !w->bad);
     return true;
 }
 
-bool virtio_net_rx_can(struct virtio_net *d)
-{
-    return virtio_net_rx_waiting(d) &&
-           (d->rx_chain.open || virtqueue_waits(queue_of(d), d->virtio.mem));
-}
-
-void virtio_net_rx_work(struct virtio_net *d)
+void virtio_net_rx_work(struct virtio_net *d, struct virtio_net_pair *p)
 {
     struct virtio_net_budget b = {VIRTIO_NET_WORK, VIRTIO_NET_BYTES};
-    unsigned before = d->received;
+    unsigned before = p->received;
 
-    while (d->received - before < VIRTIO_NET_RECEIVE && b.bytes && virtio_net_rx_can(d))
-        if (!receive(d, &b))
+    while (p->received - before < VIRTIO_NET_RECEIVE && b.bytes && virtio_net_rx_can(d, p))
+        if (!receive(d, p, &b))
             break;
 }
 
 /* ---- drivers come and go ---- */
 
+/* Under rx_lock: all that waits there. */
+static void drop_all(struct virtio_net *d, struct virtio_net_pair *p)
+{
+    d->lent &= ~p->segments;
+    p->segments = 0;
+    __atomic_store_n(&p->tail, p->head, __ATOMIC_RELEASE);
+}
+
+void virtio_net_rx_pairs(struct virtio_net *d, unsigned pairs)
+{
+    spin_lock(&d->rx_lock);
+    __atomic_store_n(&d->receiving, pairs, __ATOMIC_RELAXED);
+    for (unsigned i = pairs; i < d->config.queue_pairs; i++)
+        drop_all(d, &d->pairs[i]);
+    spin_unlock(&d->rx_lock);
+    memset(d->flows, 0, sizeof(d->flows));
+    /* What the driver already has of a frame that will not end. */
+    for (unsigned i = pairs; i < d->config.queue_pairs; i++) {
+        struct virtio_net_pair *p = &d->pairs[i];
+
+        if (p->rx_chain.open)
+            put_chain(d, p);
+        if (p->rx_chains)
+            publish(d, p, false);
+    }
+    if (d->host.paired)
+        d->host.paired(d->host.ctx, pairs);
+}
+
+/* Frames for the former driver, too. */
 void virtio_net_rx_forget(struct virtio_net *d)
 {
-    uint32_t end;
-
-    d->rx_chain.open = false;
-    d->rx_chains = 0;
-    d->rx_done = 0;
     spin_lock(&d->rx_lock);
     __atomic_store_n(&d->takes, 0, __ATOMIC_RELAXED);
-    end = d->rx_head;
+    drop_all(d, d->pairs);
     spin_unlock(&d->rx_lock);
-    /* Frames for the former driver; the lock is not held for all of them. */
-    while (d->rx_tail != end) {
-        spin_lock(&d->rx_lock);
-        drop_first(d);
-        spin_unlock(&d->rx_lock);
+    for (unsigned i = 0; i < d->config.queue_pairs; i++) {
+        d->pairs[i].rx_chain.open = false;
+        d->pairs[i].rx_chains = d->pairs[i].sent = d->pairs[i].received = 0;
+        d->pairs[i].rx_done = 0;
     }
+    virtio_net_rx_pairs(d, 1);
 }
 
 void virtio_net_rx_take(struct virtio_net *d, uint64_t offloads)
@@ -277,10 +374,4 @@ void virtio_net_rx_take(struct virtio_net *d, uint64_t offloads)
     spin_lock(&d->rx_lock);
     __atomic_store_n(&d->takes, takes, __ATOMIC_RELAXED);
     spin_unlock(&d->rx_lock);
-}
-
-void virtio_net_rx_learn(struct virtio_net *d)
-{
-    d->known = d->virtio.driver_features;
-    virtio_net_rx_take(d, d->known);
 }

@@ -13,6 +13,8 @@
 #define SUBSYSTEM       0x1100u
 #define REVISION_MODERN 1u
 
+_Static_assert(VIRTIO_QUEUES_MAX < MSIX_VECTORS_MAX, "each queue has a message");
+
 /* Types of capabilities. */
 enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_WINDOW };
 /* In the capability. */
@@ -169,7 +171,7 @@ void virtio_pci_plug(struct virtio *v, struct pci *p, unsigned slot, bool transi
     if (!v->window_cap)
         make_function(v, transitional);
     if (p->messages && !v->msix.cap) {
-        msix_init(&v->msix, &v->pci, v->model->queues + 1, BAR_MEMORY, MSIX_AT);
+        msix_init(&v->msix, &v->pci, v->queue_count + 1, BAR_MEMORY, MSIX_AT);
         v->vector_count = v->msix.count;
     }
     pci_plug(p, &v->pci, slot);

@@ -131,6 +131,9 @@ static void say_network(const json_t *g)
     say_field("network", "%s%s%s, %s", text_of(net, "network"),
               json_is_false(json_object_get(net, "uplink")) ? " without uplink" : "",
               json_is_object(net) ? "" : "the uplink", text_of(n, "mac"));
+    if (number_of(n, "queue_pairs") > 1)
+        say_field("queue pairs", "%" PRIu64 ", %" PRIu64 " used", number_of(n, "queue_pairs"),
+                  number_of(n, "queue_pairs_used"));
     say_field("frames", "%" PRIu64 " sent, %" PRIu64 " received, %" PRIu64 " lost",
               number_of(n, "sent"), number_of(n, "received"), number_of(n, "dropped"));
     json_object_foreach(json_object_get(n, "refused"), reason, count)

@@ -41,6 +41,7 @@ function card({net}, network) {
     return !network ? [["Card", "none"]] : [
         ["Address", network.mac], ["Network", net?.network], ["Uplink", net?.uplink === false ? "none" : null], ["IP addresses", yes(net?.addresses)], ["Allowed", yes(net?.allow)],
         ["Sent", `${count(network.sent)} frames`], ["Received", `${count(network.received)} frames`],
+        ["Queues", network.queue_pairs > 1 ? `${network.queue_pairs_used} of ${network.queue_pairs} pairs used` : null],
         ["Dropped", network.dropped ? `${count(network.dropped)} frames` : null], ["Refused", refused.join(", ")]];
 }
 

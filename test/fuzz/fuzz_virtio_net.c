@@ -10,11 +10,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct virtio_net dev;
-static struct virtio_net_frame ring[VIRTIO_NET_RX_RING];
+static struct virtio_net_frame ring[VIRTIO_NET_PAIRS * VIRTIO_NET_RX_SHARE];
 static uint8_t segments[(1 + VIRTIO_NET_SEGMENTS) * VIRTIO_NET_SEGMENT];
 static uint64_t sent;
 static uint8_t *borrowed;
-static unsigned again;
+static unsigned again, queues;
 
 static bool on_transmit(void *ctx, uint8_t *frame, size_t len, const struct net_offload *o)
 {
@@ -58,11 +58,30 @@ static void on_cancel(void *ctx)
     again = 1;
 }
 
+/* Each pair's ring is bounded, and lends what waits in it; pairs that do not receive have nothing.
+ */
+static bool rings_are_right(void)
+{
+    uint32_t lent = 0;
+
+    for (unsigned i = 0; i < dev.config.queue_pairs; i++) {
+        const struct virtio_net_pair *p = &dev.pairs[i];
+
+        if (p->head - p->tail > p->size || (i >= dev.receiving && p->head != p->tail) ||
+            (lent & p->segments))
+            return false;
+        lent |= p->segments;
+    }
+    return (dev.lent & lent) == lent && dev.receiving >= 1 &&
+           dev.receiving <= dev.config.queue_pairs &&
+           (dev.receiving == 1 || virtio_has(&dev.virtio, VIRTIO_NET_F_MQ));
+}
+
 /* Starts the device like a good driver, so that the rings are reached. */
 static void start(uint32_t low)
 {
     negotiate(low & (uint32_t)dev.virtio.features, 1);
-    for (unsigned n = 0; n < VIRTIO_NET_QUEUES; n++)
+    for (unsigned n = 0; n < queues; n++)
         set_queue(n, 8, 0x400 * n, 0x400 * n + 0x100, 0x400 * n + 0x200);
     out(VIRTIO_STATUS, 1, VIRTIO_READY);
 }
@@ -72,7 +91,7 @@ static void step(const uint8_t op[8])
     uint32_t v = op[4] | (uint32_t)op[5] << 8 | (uint32_t)op[6] << 16 | (uint32_t)op[7] << 24;
     unsigned at = (op[2] | (unsigned)op[3] << 8) % (MEMORY - 4), sizes[4] = {1, 2, 4, 4};
     unsigned reg = op[1] % VIRTIO_WINDOW;
-    uint8_t frame[VIRTIO_NET_FRAME] = {0};
+    uint8_t frame[VIRTIO_NET_FRAME] = {[12] = 8, [26] = op[2]}; /* IPv4: which pair receives it */
 
     switch (op[0] % 8) {
     case 0:
@@ -89,7 +108,7 @@ static void step(const uint8_t op[8])
     case 3:
     case 4:
     case 5:
-        put(op[0] & 0x80 ? at % (0x400 * VIRTIO_NET_QUEUES) : at, v, 4);
+        put(op[0] & 0x80 ? at % (0x400 * queues) : at, v, 4);
         break;
     case 6:
         if (op[1] & 1)
@@ -104,7 +123,7 @@ static void step(const uint8_t op[8])
         pci_work_now(&dev.virtio.pci);
         break;
     default:
-        out(VIRTIO_NOTIFY, 2, op[1] % VIRTIO_NET_QUEUES);
+        out(VIRTIO_NOTIFY, 2, op[1] % queues);
         break;
     }
 }
@@ -112,13 +131,15 @@ static void step(const uint8_t op[8])
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
-    const struct virtio_net_host host = {NULL, on_transmit, on_cancel};
-    const struct virtio_net_memory memory = {ring, segments};
+    const struct virtio_net_host host = {.transmit = on_transmit, .cancel = on_cancel};
+    const unsigned pairs = size && data[0] & 0x20 ? 3 : 1;
+    const struct virtio_net_memory memory = {.rx_ring = ring, .segments = segments, .pairs = pairs};
 
     virtio_fixture_memory(MEMORY);
     virtio_net_init(&dev, &mem, mac, &memory, &host);
     virtio_fixture_plug(&virtio_net_device, &dev, VIRTIO_NET_SLOT, DEV_NET);
     sent = again = 0;
+    queues = 2 * pairs + 1;
     borrowed = NULL;
     for (; size >= 8; data += 8, size -= 8) {
         uint64_t before = sent;
@@ -128,8 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             pci_device.update(&pci_bus);
         /* Work and queue are bounded, and an interrupt is raised exactly while there is a
          * reason. */
-        if (!filter_is_right() || sent - before > VIRTQUEUE_MAX ||
-            dev.rx_head - dev.rx_tail > VIRTIO_NET_RX_RING ||
+        if (!filter_is_right() || sent - before > VIRTQUEUE_MAX || !rings_are_right() ||
             pci_level(VIRTIO_NET_IRQ) != (dev.virtio.isr != 0))
             abort();
     }

@@ -120,8 +120,8 @@ static void check(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
-    const struct virtio_net_host host = {NULL, on_transmit, NULL};
-    const struct virtio_net_memory memory = {ring, NULL};
+    const struct virtio_net_host host = {.transmit = on_transmit};
+    const struct virtio_net_memory memory = {.rx_ring = ring, .pairs = 1};
 
     if (size == 0)
         return 0;

@@ -456,7 +456,7 @@ static void add_card(struct platform *to)
     static struct virtio_net_frame ring[VIRTIO_NET_RX_RING];
     static const uint8_t mac[6] = {2};
     static const struct virtio_net_host host;
-    const struct virtio_net_memory memory = {ring, NULL};
+    const struct virtio_net_memory memory = {.rx_ring = ring, .pairs = 1};
     static struct gmem mem;
 
     virtio_net_init(&to->net, &mem, mac, &memory, &host);

@@ -44,8 +44,8 @@ static int on_message(void *ctx, uint64_t address, uint32_t data)
 
 static void start(int (*msi)(void *, uint64_t, uint32_t))
 {
-    const struct virtio_net_host host = {NULL, on_transmit, NULL};
-    const struct virtio_net_memory memory = {ring, NULL};
+    const struct virtio_net_host host = {.transmit = on_transmit};
+    const struct virtio_net_memory memory = {.rx_ring = ring, .pairs = 1};
 
     virtio_net_init(&dev, &mem, mac, &memory, &host);
     pci_fixture_start(DEV_NET, msi);

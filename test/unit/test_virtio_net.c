@@ -81,14 +81,15 @@ static void work_if_due(void)
 
 static int setup(void **state)
 {
-    const struct virtio_net_host host = {&sent, on_transmit, on_cancel};
+    const struct virtio_net_host host = {
+        .ctx = &sent, .transmit = on_transmit, .cancel = on_cancel};
     struct virtio_net_memory memory;
 
     (void)state;
     virtio_fixture_memory(MEMORY);
     ring = calloc(VIRTIO_NET_RX_RING, sizeof(*ring));
     segments = calloc(1 + VIRTIO_NET_SEGMENTS, VIRTIO_NET_SEGMENT);
-    memory = (struct virtio_net_memory){ring, segments};
+    memory = (struct virtio_net_memory){.rx_ring = ring, .segments = segments, .pairs = 1};
     virtio_net_init(&dev, &mem, mac, &memory, &host);
     virtio_fixture_plug(&virtio_net_device, &dev, VIRTIO_NET_SLOT, DEV_NET);
     virtio_after_write = work_if_due;
@@ -381,7 +382,8 @@ static void test_descriptors_a_call(void **state)
         assert_int_equal(dev.virtio.pci.due, 0);
         assert_int_equal(used(RX), 0);
         assert_int_equal(used(TX), n == calls - 1);
-        assert_int_equal(dev.tx_chain.chain.count + dev.rx_chain.chain.count, n * VIRTIO_NET_WORK);
+        assert_int_equal(dev.tx_chain.chain.count + dev.pairs[0].rx_chain.chain.count,
+                         n * VIRTIO_NET_WORK);
     }
     step();
     assert_int_equal(used(TX), 1);
@@ -415,7 +417,7 @@ static void test_receive(void **state)
     assert_int_equal(get(DATA(RX, 1) + 58, 4), 0xabababab);
     assert_int_equal(get(DATA(RX, 1) + 62, 4), 0);
     assert_true(pci_level(VIRTIO_NET_IRQ));
-    assert_false(virtio_net_rx_waiting(&dev));
+    assert_false(virtio_net_rx_waiting(dev.pairs));
 }
 
 static void test_receive_longest(void **state)
@@ -436,7 +438,7 @@ static void test_receive_later(void **state)
     start();
     push(60, 1);
     work(); /* no buffer yet: it waits */
-    assert_true(virtio_net_rx_waiting(&dev));
+    assert_true(virtio_net_rx_waiting(dev.pairs));
     assert_false(pci_level(VIRTIO_NET_IRQ));
     desc(RX, 0, DATA(RX, 0), 2000, WRITE, 0);
     offer(RX, 0);
@@ -552,7 +554,7 @@ static void test_ring_full(void **state)
     assert_int_equal(dev.rx_dropped, 1);
     assert_false(virtio_net_rx_push(&dev, bytes, VIRTIO_NET_FRAME - 15, NULL));
     start(); /* reset: old frames are gone */
-    assert_false(virtio_net_rx_waiting(&dev));
+    assert_false(virtio_net_rx_waiting(dev.pairs));
     push(VIRTIO_NET_FRAME - 16, 0);
 }
 
@@ -780,7 +782,7 @@ static void test_lending(void **state)
     start_with(takes_segments);
     assert_int_equal(dev.lent, 0xf & ~(1u << 1));
     assert_true(virtio_net_rx_give(&dev, all[3], 100, &of_segment));
-    assert_int_equal(dev.rx_head - dev.rx_tail, 1);
+    assert_int_equal(dev.pairs[0].head - dev.pairs[0].tail, 1);
 }
 
 static void expect_broken(void)
@@ -871,8 +873,9 @@ static void test_restart(void **state)
 static void test_legacy(void **state)
 {
     static const uint8_t bytes[60] = {1, 2, 3};
-    const struct virtio_net_host host = {&sent, on_transmit, on_cancel};
-    const struct virtio_net_memory memory = {ring, segments};
+    const struct virtio_net_host host = {
+        .ctx = &sent, .transmit = on_transmit, .cancel = on_cancel};
+    const struct virtio_net_memory memory = {.rx_ring = ring, .segments = segments, .pairs = 1};
 
     (void)state;
     free(mem.base);

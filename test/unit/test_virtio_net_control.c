@@ -73,7 +73,7 @@ static void start_with(uint64_t features)
 static int setup(void **state)
 {
     const struct virtio_net_host host = {.transmit = on_transmit};
-    const struct virtio_net_memory memory = {ring, segments};
+    const struct virtio_net_memory memory = {.rx_ring = ring, .segments = segments, .pairs = 1};
 
     (void)state;
     virtio_fixture_memory(MEMORY);
