@@ -16,7 +16,8 @@ def emulator_command(kind, directory, a):
     if kind == "bochs":
         return machine.bochs_command(directory, a.iso, a.cpus, a.memory, a.port, sync="slowdown", https_port=a.https_port, rom=machine.OVMF if a.firmware == "uefi" else machine.BIOS)
     accel, board = (("kvm", "host"), "pc") if kind == "kvm" else (("tcg", "EPYC"), "q35")
-    return machine.qemu_command(directory, a.iso, a.cpus, a.memory, a.port, a.https_port, accel, board, more=["-bios", machine.OVMF] if a.firmware == "uefi" else [])
+    more = ["-action", "reboot=reset", *(["-bios", machine.OVMF] if a.firmware == "uefi" else [])]
+    return machine.qemu_command(directory, a.iso, a.cpus, a.memory, a.port, a.https_port, accel, board, more=more)
 
 
 def main():
@@ -52,8 +53,10 @@ def main():
     shutil.rmtree(directory, ignore_errors=True)
     command = emulator_command(kind, directory, a)
     print(f"{kind}, {a.firmware.upper()}, {a.cpus} cores, {a.memory} MB. When the console says so, open https://127.0.0.1:{a.https_port}/   (Ctrl-C ends)", flush=True)
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if kind == "kvm" else subprocess.DEVNULL,
-                               start_new_session=True)
+    log = os.path.join(directory, f"{emulator}.log")
+    # Bochs writes its log itself, and its menus to the console.
+    with open(os.devnull if kind == "bochs" else log, "wb") as errors:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda n, _: sys.exit(128 + n))
     try:
@@ -67,15 +70,15 @@ def main():
                     seen = (seen + text)[-65536:]
                     address = re.search("management address: (.*)\n", seen)
                     if address:
-                        token = re.search(r"admin token of this boot: ([a-z2-7]+)", seen)
-                        header = f'-H "Authorization: Bearer {token.group(1)}" ' if token else ""
+                        tokens = re.findall(r"admin token of this boot: [a-z2-7]+\n", seen)[-1:]
+                        header = f'-H "Authorization: Bearer {tokens[0].split()[-1]}" ' if tokens else ""
                         # 127.0.0.1 is not in the certificate: to be sure, compare the fingerprint that the console shows.
                         url = f"-k https://127.0.0.1:{a.https_port}" if "https://" in address[1] else f"http://127.0.0.1:{a.port}"
                         sys.stdout.write(f">>> from this computer: curl {header}{url}/v1/guests\n")
-                        seen = token.group(0) + "\n" if token else ""
+                        seen = "".join(tokens)
                     sys.stdout.flush()
                 elif process.poll() is not None:
-                    sys.exit(f"run: the emulator ended (status {process.returncode}); its log is {directory}/bochs.log")
+                    sys.exit(f"run: the emulator ended (status {process.returncode}); its log is {log}")
                 else:
                     time.sleep(0.05)
     except (KeyboardInterrupt, BrokenPipeError):
