@@ -68,6 +68,8 @@ void arch_cores_choose(bool smt);
 const struct abi_thread *arch_thread(unsigned i);
 unsigned arch_thread_count(void);
 unsigned arch_core_node(unsigned core);
+/* Cores that are threads of one physical core have the same. */
+unsigned arch_core_physical(unsigned core);
 /* The memory of the nodes, range by range; NULL beyond the last. None if all is of one node. */
 const struct abi_near *arch_near_memory(unsigned i);
 struct abi_topology arch_topology(void);

@@ -66,6 +66,8 @@ bool config_net_address_is_mapped(const struct net_address *a);
 /* An address that a host can have. */
 bool config_net_address_is_good(const struct net_address *a);
 bool config_net_lists(const struct net_config *c, const struct net_address *a);
+/* Two guests that are members of one network. Management is of none. */
+bool config_of_one_network(const struct guest_config *a, const struct guest_config *b);
 /* True: two guests that see the same machines list the same address, `which`. */
 bool config_net_clashes(const struct net_config *a, const struct net_config *b,
                         struct net_address *which);

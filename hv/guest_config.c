@@ -53,6 +53,11 @@ bool config_net_lists(const struct net_config *c, const struct net_address *a)
     return false;
 }
 
+bool config_of_one_network(const struct guest_config *a, const struct guest_config *b)
+{
+    return a->devices & b->devices & DEV_NET && strcmp(a->net.network, b->net.network) == 0;
+}
+
 bool config_net_clashes(const struct net_config *a, const struct net_config *b,
                         struct net_address *which)
 {

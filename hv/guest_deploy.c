@@ -95,8 +95,27 @@ static bool admits(unsigned core, const struct guest_config *c)
     return guaranteed <= CONFIG_GUARANTEED_MOST;
 }
 
+/* True if a thread beside the core runs a guest of another network, or of none. */
+static bool has_stranger_beside(unsigned core, const struct guest_config *c)
+{
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        const struct guest *g = guest_get(i);
+
+        job_rest();
+        if (!g || !has_share(g) || config_of_one_network(c, &g->config))
+            continue;
+        FOR_EACH_VCPU (v, g)
+            if (v->entity.core != core &&
+                arch_core_physical(v->entity.core) == arch_core_physical(core))
+                return true;
+    }
+    return false;
+}
+
 static int check_cores(const struct guest_config *c)
 {
+    bool one_network = guest_host_page()->options.smt == SMT_ONE_NETWORK;
+
     for (unsigned i = 0; i < c->vcpus; i++) {
         unsigned core = config_core(c, i);
 
@@ -104,6 +123,8 @@ static int check_cores(const struct guest_config *c)
             return -E_NOENT;
         if (!admits(core, c))
             return -E_BUSY;
+        if (one_network && has_stranger_beside(core, c))
+            return -E_STATE;
     }
     return 0;
 }

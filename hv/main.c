@@ -56,16 +56,18 @@ static const char *plural(uint32_t n)
 /* What was found is said before anything can refuse the machine. */
 static void choose_cores(const struct boot_options *o)
 {
+    static const char *const words[] = {
+        [SMT_OFF] = "off", [SMT_ON] = "on", [SMT_ONE_NETWORK] = "guests of one network"};
     struct abi_topology t;
 
-    arch_cores_choose(o->smt);
+    arch_cores_choose(o->smt != SMT_OFF);
     t = arch_topology();
     log_info("%u package%s, %u physical core%s, %u thread%s, %u NUMA node%s", t.packages,
              plural(t.packages), t.cores, plural(t.cores), t.threads, plural(t.threads), t.nodes,
              plural(t.nodes));
-    if (t.running < t.threads)
+    if (t.running < t.threads || o->smt == SMT_ONE_NETWORK)
         log_info("guests run on %u thread%s (smt %s); parked, or without an answer: %u", t.running,
-                 plural(t.running), o->smt ? "on" : "off", t.threads - t.running);
+                 plural(t.running), words[o->smt], t.threads - t.running);
     if (t.running == ARCH_CORES_MAX && t.running < (o->smt ? t.threads : t.cores))
         log_warn("guests run on at most %d cores: the others are parked", ARCH_CORES_MAX);
 }

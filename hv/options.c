@@ -20,9 +20,11 @@ static const struct option {
 #define MANAGEMENT_RUN(name, kind, least, most, preset, ...)                                       \
     ROW_##kind("management.", name, least, most, preset)
 #include "hv/config_fields.def"
-#define SWITCH(name, member, preset) NUMBER(name, member, 0, 1, preset)
+#define CHOICE(name, member, most, preset) NUMBER(name, member, 0, most, preset)
+#define SWITCH(name, member, preset)       CHOICE(name, member, 1, preset)
 #include "hv/options.def"
 #undef SWITCH
+#undef CHOICE
 #define TOP_RUN(name, kind, least, most, preset, ...) ROW_##kind("", name, least, most, preset)
 #include "hv/config_fields.def"
 };

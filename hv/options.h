@@ -17,6 +17,10 @@
 #define OPTIONS_GUARDED 3u
 #define OPTIONS_TEXT    640u /* the longest line that options_write() writes, with the NUL */
 
+/* On which threads of a physical core guests run: on one; on all; on all, but beside each other
+ * only guests of one network. */
+enum smt { SMT_OFF, SMT_ON, SMT_ONE_NETWORK };
+
 struct boot_options {
     int32_t core;      /* management's; -1: the last one */
     int32_t memory_mb; /* an even number */
@@ -25,7 +29,7 @@ struct boot_options {
     int32_t reachable_from_guests; /* 1: the switch lets guests reach management */
     int32_t token;                 /* 1: a random admin token is made and shown */
     int32_t nx_large;              /* 1: large pages are split if the CPU needs it */
-    int32_t smt;                   /* 1: guests run on every thread of a physical core */
+    int32_t smt;                   /* enum smt */
     int32_t panic_reboot_s;
     uint8_t mac_prefix[5];               /* all 0: none */
     uint8_t guarded[OPTIONS_GUARDED][4]; /* 0.0.0.0: none */

@@ -25,6 +25,16 @@ static void refuse(const struct admission_core *k, unsigned core, const struct g
               CONFIG_GUARANTEED_MOST / (CONFIG_CORE_WHOLE / 100));
 }
 
+static int refuse_stranger(const struct admission_core *cores, unsigned core, char *why,
+                           size_t size)
+{
+    (void)fmt(why, size,
+              "guest \"%s\" runs on a thread beside core %u and is not of its network, which "
+              "\"smt\": \"guests-of-one-network\" demands",
+              cores[core].stranger, core);
+    return -E_PERM;
+}
+
 /* What the guest's vCPUs before `vcpu` take from a core is no longer left. */
 static struct admission_core left_by(const struct admission_core *cores,
                                      const struct guest_config *c, const uint8_t *chosen,
@@ -53,6 +63,8 @@ static int check_named(const struct admission_core *cores, unsigned count,
                       core, count, count == 1 ? "" : "s");
             return -E_NOENT;
         }
+        if (cores[core].stranger)
+            return refuse_stranger(cores, core, why, size);
         k = left_by(cores, c, chosen, i, core);
         if (!fits(&k, config_share(c))) {
             refuse(&k, core, c, why, size);
@@ -102,8 +114,8 @@ static bool is_better(const struct admission_core *cores, unsigned count, unsign
     return x.vcpus * y.cores < y.vcpus * x.cores;
 }
 
-/* The best core for vCPU n, none of those chosen before it; `count`: none. *roomiest: where most is
- * left. */
+/* The best core for vCPU n, none of those chosen before it and none beside a stranger; `count`:
+ * none. *roomiest: of these the one where most is left; `count`: there are none. */
 static unsigned best_core(const struct admission_core *cores, unsigned count, uint32_t share,
                           const uint8_t *chosen, unsigned n, unsigned *roomiest)
 {
@@ -111,7 +123,7 @@ static unsigned best_core(const struct admission_core *cores, unsigned count, ui
 
     *roomiest = count;
     for (unsigned i = 0; i < count; i++) {
-        if (is_among(i, chosen, n))
+        if (is_among(i, chosen, n) || cores[i].stranger)
             continue;
         if (*roomiest == count || cores[i].guaranteed < cores[*roomiest].guaranteed)
             *roomiest = i;
@@ -120,6 +132,15 @@ static unsigned best_core(const struct admission_core *cores, unsigned count, ui
             best = i;
     }
     return best;
+}
+
+static unsigned first_beside_stranger(const struct admission_core *cores)
+{
+    unsigned i = 0;
+
+    while (!cores[i].stranger)
+        i++;
+    return i;
 }
 
 static int choose_all(const struct admission_core *cores, unsigned count,
@@ -138,6 +159,8 @@ static int choose_all(const struct admission_core *cores, unsigned count,
     for (unsigned i = 0; i < c->vcpus; i++) {
         unsigned core = best_core(cores, count, config_share(c), chosen, i, &roomiest);
 
+        if (roomiest == count)
+            return refuse_stranger(cores, first_beside_stranger(cores), why, size);
         if (core == count) {
             refuse(&cores[roomiest], roomiest, c, why, size);
             return -E_BUSY;

@@ -10,6 +10,8 @@ struct admission_core {
     uint32_t vcpus;
     uint32_t guaranteed; /* parts per million of its time, for all its vCPUs */
     uint32_t node;       /* NUMA node */
+    /* A guest on a thread beside it that must not run beside this one; NULL: none. */
+    const char *stranger;
 };
 
 /* Fills in c->core and c->cores, one for each vCPU: the cores that the configuration names, or
@@ -17,6 +19,6 @@ struct admission_core {
  * the first vCPU gets one of the node with the fewest vCPUs a core, and the others are near it.
  * Errors leave *c alone. -E_NOENT: it names a core that does not exist. -E_NOSPC: it names none,
  * and the machine has fewer cores than it has vCPUs. -E_BUSY: not enough time left; *why has the
- * sum. */
+ * sum. -E_PERM: a stranger runs beside it on each core that it could have. */
 int admission_choose(const struct admission_core *cores, unsigned count, struct guest_config *c,
                      char *why, size_t size) MUST_CHECK;

@@ -177,7 +177,7 @@ static void put_topology(struct json_out *j, const struct call *c)
     json_u64(j, "physical_cores", t->cores);
     json_u64(j, "threads", t->threads);
     json_u64(j, "nodes", t->nodes);
-    json_str(j, "smt", words_smt[c->v->host->options.smt ? SMT_ON : SMT_OFF]);
+    json_str(j, "smt", words_say(words_smt, (uint64_t)c->v->host->options.smt));
     json_array(j, "unused_threads");
     for (uint32_t i = 0; i < thread_count(c->v->host); i++) {
         const struct abi_thread *u = &c->v->threads[i];

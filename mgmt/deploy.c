@@ -165,11 +165,50 @@ static void sum_up(const struct api_view *v, struct admission_core *cores)
     }
 }
 
+/* The thread that a core is, or NULL. */
+static const struct abi_thread *thread_of(const struct api_view *v, uint32_t core)
+{
+    for (uint32_t i = 0; i < v->host->topology.threads && i < ABI_THREADS_MAX; i++)
+        if (v->threads[i].state == ABI_THREAD_RUNS && v->threads[i].number == core)
+            return &v->threads[i];
+    return NULL;
+}
+
+/* Marks the cores that are threads beside `core`. */
+static void mark_beside(const struct api_view *v, struct admission_core *cores, uint32_t core,
+                        const char *name)
+{
+    const struct abi_thread *own = thread_of(v, core);
+
+    for (uint32_t i = 0; own && i < v->host->topology.threads && i < ABI_THREADS_MAX; i++) {
+        const struct abi_thread *t = &v->threads[i];
+
+        if (t != own && t->state == ABI_THREAD_RUNS && t->package == own->package &&
+            t->core == own->core)
+            cores[t->number % ABI_CORES_MAX].stranger = name;
+    }
+}
+
+static void find_strangers(const struct api_view *v, const struct guest_config *c,
+                           struct admission_core *cores)
+{
+    for (unsigned i = 0; i < ABI_GUESTS_MAX; i++) {
+        const struct abi_guest *g = v->guest(i);
+
+        if (!is_there(v, i) || (g->flags & ABI_GUEST_HUSK) || config_of_one_network(c, &g->config))
+            continue;
+        for (unsigned n = 0; n < g->vcpu_count && n < ABI_VCPUS_MAX; n++)
+            mark_beside(v, cores, v->vcpu((struct api_vcpu){i, n})->core, g->config.name);
+    }
+}
+
 static int choose_cores(const struct api_view *v, struct guest_config *g, struct deploy_refusal *f)
 {
     struct admission_core cores[ABI_CORES_MAX] = {{0}};
 
     sum_up(v, cores);
+    if (v->host->options.smt == SMT_ONE_NETWORK)
+        find_strangers(v, g, cores);
     switch (admission_choose(cores, v->host->core_count, g, f->text, sizeof(f->text))) {
     case 0:
         return 0;
@@ -229,6 +268,10 @@ static int say_why(const struct api_view *v, const struct abi_create *r, int64_t
                       r->config.core);
         else
             (void)fmt(f->text, sizeof(f->text), "one of its cores is not in VMX root operation");
+        return refuse(f, 409, r->config.vcpus == 1 ? "/core" : "/cores");
+    case -E_STATE:
+        (void)fmt(f->text, sizeof(f->text),
+                  "a guest of another network runs on a thread beside one of its cores");
         return refuse(f, 409, r->config.vcpus == 1 ? "/core" : "/cores");
     case -E_BUSY:
         (void)fmt(f->text, sizeof(f->text), "not enough core time on one of its cores");

@@ -522,8 +522,8 @@ enum abi_call {
      * Returns its number, the lowest free one, while the guest is still being prepared. Errors
      * change nothing: -E_INVAL (an impossible configuration or plan), -E_NOENT (no such image or
      * core), -E_EXIST (the name), -E_NOMEM, -E_NOSPC (no free number), -E_BUSY (not enough core
-     * time), -E_PERM (an IP address that another machine has), -E_AGAIN (not all cores are ready
-     * yet). */
+     * time), -E_STATE (SMT_ONE_NETWORK, and a guest of another network runs beside it), -E_PERM (an
+     * IP address that another machine has), -E_AGAIN (not all cores are ready yet). */
     ABI_CALL_CREATE,
     /* RBX = guest: ends it, scrubs its memory and frees it; ABI_EVENT_IRQ is raised when its number
      * is free again. -E_PERM for the management guest. */

@@ -25,11 +25,9 @@ struct management_config {
 
 /* Whether guests' large pages are non-executable, see arch/x86/vmx/ept.h. */
 enum config_nx_large { NX_LARGE_AUTO, NX_LARGE_OFF };
-/* Whether guests run on one thread of each physical core, or on all. */
-enum config_smt { SMT_OFF, SMT_ON };
 
 struct config {
-    enum config_smt smt;
+    enum smt smt;
     enum config_nx_large nx_large; /* JSON: "auto" (default): if the CPU needs it; or "off" */
     uint32_t panic_reboot_s;       /* seconds from a panic to the reset; 0: never; default 30 */
     /* "02:42:48:00:00": prefix of all guests' MAC addresses. All 0: derived from the card's address

@@ -21,7 +21,7 @@ void config_options(const struct config *c, struct boot_options *o)
 #include "hv/config_fields.def"
     o->reachable_from_guests = m->service.reachable_from_guests;
     o->token = m->service.auth == AUTH_RANDOM;
-    o->smt = c->smt == SMT_ON;
+    o->smt = (int32_t)c->smt;
     o->nx_large = c->nx_large == NX_LARGE_AUTO;
     memcpy(o->mac_prefix, c->mac_prefix, sizeof(o->mac_prefix));
     memcpy(o->uplinks, c->uplinks, sizeof(o->uplinks));
@@ -38,7 +38,7 @@ void config_obey(struct config *c, const struct boot_options *o)
 #define MANAGEMENT_RUN(name, kind, ...) FROM_##kind(o, m, name)
 #define TOP_RUN(name, kind, ...)        FROM_##kind(o, c, name)
 #include "hv/config_fields.def"
-    c->smt = o->smt ? SMT_ON : SMT_OFF;
+    c->smt = (enum smt)o->smt;
     c->nx_large = o->nx_large ? NX_LARGE_AUTO : NX_LARGE_OFF;
     memcpy(c->mac_prefix, o->mac_prefix, sizeof(o->mac_prefix));
     memcpy(c->uplinks, o->uplinks, sizeof(o->uplinks));

@@ -1,4 +1,5 @@
-"""Many, sparse and several kinds of hardware threads, in QEMU with its default CPU: the root starts them all before it refuses that CPU, which has no nested paging."""
+"""Many, sparse and several kinds of hardware threads, in QEMU with its default CPU: the root starts them all before it refuses that CPU, which has no nested paging. And guests on two threads of a core."""
+import json
 import re
 
 REGISTERS = re.compile(r"RIP=(\w+) .*? HLT=(\d).*?CR0=(\w+) .*?CR4=(\w+)", re.S)
@@ -32,3 +33,24 @@ def test_threads_sockets_and_nodes(start_qemu):
     m.wait_serial(r"halted; reset")
     assert "does not answer" not in m.serial()
     assert halted_by_us(m, 12)
+
+
+def test_threads_of_one_network(start):
+    """Cores 0 and 1 are threads of one physical core, 2 and 3 of another; management is on 3."""
+    def guest(name, network, **more):
+        return {"name": name, "image": "guests/echo.elf", "memory": "4M", "net": {"network": network}, **more}
+
+    guests = [guest("plc", "plant", core=0), guest("mail", "office", core=1), guest("files", "office"), guest("drive", "plant")]
+    m = start({"guests": guests, "smt": "guests-of-one-network", "management": {"auth": "none"}}, cpus="4,cores=2,threads=2", emulator="qemu")
+    m.wait_serial(r"core 0: guests run on 4 threads \(smt guests of one network\)")
+    threads = m.get("/v1/host")
+    assert threads["topology"]["smt"] == m.get("/v1/config")["smt"] == "guests-of-one-network" and threads["topology"]["physical_cores"] == 2
+    assert [(c["physical_core"], c["thread"]) for c in threads["cores"]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    mail = m.wait_state("mail", "failed")
+    assert 'guest "plc" runs on a thread beside core 1 and is not of its network' in mail["why"] and mail["why"] in m.serial()
+    assert [m.wait_state(name, "running")["vcpus"][0]["core"] for name in ("plc", "files", "drive")] == [0, 3, 1]  # beside files' is management's core
+    status, _, body = m.request("POST", "/v1/guests", json.dumps(guest("late", "office", core=2)))
+    assert status == 409 and 'guest \\"mgmt\\" runs on a thread beside core 2' in body, body
+    # Where it is free to choose, there is one core that it can have.
+    status, _, body = m.request("POST", "/v1/guests", json.dumps(guest("late", "office")))
+    assert status == 201 and m.guest("late")["vcpus"][0]["core"] == 3, body

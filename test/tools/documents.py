@@ -32,7 +32,7 @@ def memory_schema(most=MEMORY_MOST):
 
 # Lists of words that OpenAPI's schemas repeat, by property name.
 ENUMS = {"state": ("words_guest_state", 0), "cause": ("words_cause", 0), "role": ("words_role", 1), "stored": ("words_stored", 0),
-         "activity": ("words_activity", 0)}
+         "activity": ("words_activity", 0), "smt": ("words_smt", 0)}
 
 
 class Tables:

@@ -162,8 +162,10 @@ static struct auth_table fixture_auth;
 static struct audit fixture_audit;
 static struct clock fixture_clock;
 static struct unpack fixture_unpack;
+static struct abi_thread threads[ABI_THREADS_MAX];
 static const struct api_view view = {
     .host = &host,
+    .threads = threads,
     .config = &config,
     .config_whole = true,
     .module_bytes = fixture_module,

@@ -87,6 +87,11 @@ unsigned arch_core_node(unsigned core)
 {
     return engine_node[core];
 }
+static unsigned engine_physical[ENGINE_CORES];
+unsigned arch_core_physical(unsigned core)
+{
+    return engine_physical[core];
+}
 const struct abi_near *arch_near_memory(unsigned i)
 {
     return i < engine_nears ? &engine_near[i] : NULL;

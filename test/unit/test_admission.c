@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -147,6 +148,37 @@ static void over_the_nodes(void **state)
     assert_memory_equal(c.cores, ((uint8_t[]){3, 4, 5, 6, 1}), 5);
 }
 
+/* Cores 2n and 2n + 1 are threads of one physical core. */
+static void beside_strangers(void **state)
+{
+    struct guest_config c = {.period_us = 10000};
+
+    (void)state;
+    cores[0].stranger = "a"; /* on core 1 */
+    cores[1].vcpus = 1;
+    cores[2].vcpus = cores[3].vcpus = 2;
+    assert_int_equal(choose(4, 0, 0, 10000), -E_PERM);
+    assert_string_equal(why,
+                        "guest \"a\" runs on a thread beside core 0 and is not of its network, "
+                        "which \"smt\": \"guests-of-one-network\" demands");
+    assert_int_equal(choose(4, 1, 0, 10000), 0);
+    /* Elsewhere, though that core is idle. */
+    assert_int_equal(choose(4, -1, 0, 10000), 0);
+    assert_int_equal(core, 1);
+    assert_int_equal(choose_for(&c, 4, 3, 0, NULL), 0);
+    assert_memory_equal(c.cores, ((uint8_t[]){1, 2, 3}), 3);
+    assert_int_equal(choose_for(&c, 4, 4, 0, NULL), -E_PERM);
+    assert_non_null(strstr(why, "beside core 0"));
+    assert_int_equal(choose_for(&c, 4, 2, 2, (uint8_t[]){1, 0}), -E_PERM);
+    /* Time is missing on the cores that it could have. */
+    cores[1].guaranteed = cores[2].guaranteed = cores[3].guaranteed = 900000;
+    assert_int_equal(choose(4, -1, 5000, 10000), -E_BUSY);
+    assert_non_null(strstr(why, "core 1 has 5.0 % left"));
+    for (unsigned i = 1; i < 4; i++)
+        cores[i].stranger = "b";
+    assert_int_equal(choose(4, -1, 0, 10000), -E_PERM);
+}
+
 /* Each vCPU has the guarantee. */
 static void guarantees_of_several(void **state)
 {
@@ -174,6 +206,7 @@ int main(void)
         cmocka_unit_test_setup(no_such_core, setup),
         cmocka_unit_test_setup(one_core_each, setup),
         cmocka_unit_test_setup(over_the_nodes, setup),
+        cmocka_unit_test_setup(beside_strangers, setup),
         cmocka_unit_test_setup(guarantees_of_several, setup),
     };
 

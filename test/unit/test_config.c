@@ -138,6 +138,7 @@ static void of_the_machine(void **state)
         {"{\"guests\": [], \"nx_large\": \"on\"}", "nx_large"},
         {"{\"guests\": [], \"nx_large\": true}", "nx_large"},
         {"{\"guests\": [], \"smt\": true}", "smt"},
+        {"{\"guests\": [], \"smt\": \"guests\"}", "smt"},
         {"{\"guests\": [], \"panic_reboot_s\": -1}", "panic_reboot_s"},
         {"{\"guests\": [], \"panic_reboot_s\": 86401}", "panic_reboot_s"},
         {"{\"guests\": [], \"panic_reboot_s\": \"never\"}", "panic_reboot_s"},

@@ -466,6 +466,52 @@ static void wrong_guests(void **state)
     }
 }
 
+/* Four threads of two physical cores. Guest "office" runs on the second one of the first. */
+static void beside_a_stranger(void **state)
+{
+    const struct abi_host saved = host;
+
+    (void)state;
+    host.core_count = 4;
+    host.topology.threads = 4;
+    host.options.smt = SMT_ONE_NETWORK;
+    for (unsigned i = 0; i < 4; i++)
+        threads[i] = (struct abi_thread){
+            .core = i / 2, .thread = i % 2, .number = (uint16_t)i, .state = ABI_THREAD_RUNS};
+    guests[1] = (struct abi_guest){.state = ABI_GUEST_STOPPED, .vcpu_count = 1};
+    guests[1].config =
+        (struct guest_config){.name = "o", .devices = DEV_NET, .net.network = "office"};
+    vcpu_pages[1].core = 1;
+    create_result = 2;
+#define ON(rest) "{\"name\": \"n\", \"image\": \"iso.elf\"" rest "}"
+    assert_int_equal(post(ON(", \"core\": 0")), 409);
+    said("\"pointer\":\"/core\"");
+    said("guest \\\"o\\\" runs on a thread beside core 0 and is not of its network");
+    assert_int_equal(post(ON(", \"core\": 0, \"net\": {\"network\": \"plant\"}")), 409);
+    assert_int_equal(post(ON(", \"vcpus\": 2, \"cores\": [1, 0]")), 409);
+    said("\"pointer\":\"/cores\"");
+    assert_false(was_created);
+    assert_int_equal(post(ON("")), 201); /* core 0 is the first idle one, but not for it */
+    assert_int_equal(created.config.core, 2);
+    memset(&guests[2], 0, sizeof(guests[2]));
+    assert_int_equal(post(ON(", \"net\": {\"network\": \"office\"}")), 201);
+    assert_int_equal(created.config.core, 0);
+    memset(&guests[2], 0, sizeof(guests[2]));
+    guests[1].flags = ABI_GUEST_HUSK;
+    assert_int_equal(post(ON("")), 201);
+    assert_int_equal(created.config.core, 0);
+    memset(&guests[2], 0, sizeof(guests[2]));
+    /* Management has nobody beside it, also while it makes the guests of the configuration. */
+    guests[1].flags = ABI_GUEST_MANAGEMENT;
+    guests[1].config.net.network[0] = 0;
+    host.configured = 0;
+    assert_int_equal(post(ON(", \"core\": 0, \"net\": {\"network\": \"office\"}")), 409);
+    host.options.smt = SMT_ON;
+    assert_int_equal(post(ON(", \"core\": 0")), 201);
+    vcpu_pages[1].core = 0;
+    host = saved;
+}
+
 /* The root's errors are put into words. */
 static void what_is_short(void **state)
 {
@@ -476,6 +522,7 @@ static void what_is_short(void **state)
         {-E_NOMEM, "/memory", "not enough memory"},
         {-E_BUSY, "/guaranteed_us", "not enough core time"},
         {-E_NOENT, "/core", "core 0 is not in VMX root operation"},
+        {-E_STATE, "/core", "a guest of another network runs on a thread beside one of its cores"},
         {-E_PERM, "/net/addresses", "10.0.0.7 is management's, a gateway's or a name server's"},
         {-E_NOSPC, NULL, "there are 14 guests: no more fit"},
         {-E_INVAL, NULL, "the hypervisor refuses it (error 1)"},
@@ -592,6 +639,7 @@ int main(void)
         TEST(a_guest),
         TEST(wrong_guests),
         TEST(deletion),
+        TEST(beside_a_stranger),
         TEST(what_is_short),
         TEST(what_others_took),
         TEST(admitted_once),

@@ -675,6 +675,56 @@ static void refused(void **state)
     assert_int_equal(deploy(&c), -E_INVAL);
 }
 
+/* Deploys a guest of a network, or of none, on these cores. */
+static int64_t beside(const char *name, const char *network, unsigned core, unsigned second)
+{
+    struct guest_config c = config_of(name, core);
+
+    spread(&c, 2);
+    c.cores[1] = (uint8_t)second;
+    c.net.network[0] = 0;
+    c.devices &= ~(uint32_t)DEV_NET;
+    if (network) {
+        c.devices |= DEV_NET | DEV_PCI;
+        (void)str_copy(c.net.network, sizeof(c.net.network), network);
+    } else {
+        (void)str_copy(c.net.network, sizeof(c.net.network), "plant"); /* but it has no card */
+    }
+    return deploy(&c);
+}
+
+/* On the thread beside a guest only others of its network run. */
+static void threads_of_one_network(void **state)
+{
+    int64_t n;
+
+    (void)state;
+    guest_host_page()->options.smt = SMT_ONE_NETWORK;
+    engine_physical[2] = 1; /* 0 and 1 are threads of one physical core, and management runs on 0 */
+    assert_int_equal(beside("own", "plant", 1, 1), -E_STATE);
+    assert_int_equal(beside("own", "plant", 2, 1), -E_STATE);
+    engine_physical[1] = 1;             /* 1 and 2 are */
+    n = beside("first", "plant", 1, 2); /* both threads are its own */
+    assert_true(n > 0);
+    settle();
+    assert_int_equal(beside("other", "office", 1, 1), -E_STATE);
+    assert_int_equal(beside("other", NULL, 0, 2), -E_STATE);
+    assert_true(beside("other", NULL, 0, 0) > 0);
+    assert_true(beside("second", "plant", 2, 2) > 0);
+    /* One that has ended can be started again; one that has gone leaves its place. */
+    assert_int_equal(act((unsigned)n, ABI_ACTION_STOP), 0);
+    settle();
+    assert_int_equal(beside("third", "office", 2, 2), -E_STATE);
+    assert_int_equal(call(ABI_CALL_DELETE, (uint64_t)n, 0, 0), 0);
+    settle();
+    assert_true(beside("third", "office", 2, 2) > 0); /* the second's thread, and none beside it */
+    assert_int_equal(beside("fourth", "office", 1, 1), -E_STATE);
+    guest_host_page()->options.smt = SMT_ON;
+    assert_true(beside("fourth", "office", 1, 1) > 0);
+    guest_host_page()->options.smt = SMT_OFF;
+    memset(engine_physical, 0, sizeof(engine_physical));
+}
+
 /* RAM comes from the node of the guest's core while that has enough, else from anywhere. */
 static void memory_of_its_node(void **state)
 {
@@ -1620,6 +1670,7 @@ int main(void)
         TEST(made_in_vain),
         TEST(no_vcpu),
         TEST(refused),
+        TEST(threads_of_one_network),
         TEST(a_bad_plan),
         TEST(a_husk),
         TEST(management_is_tried_again),

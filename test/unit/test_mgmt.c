@@ -227,6 +227,9 @@ static void topology(void **state)
     host.topology.threads = UINT32_MAX;
     assert_int_equal(GET("/v1/host"), 200);
     assert_non_null(strstr(body, "\"smt\":\"on\""));
+    host.options.smt = SMT_ONE_NETWORK;
+    assert_int_equal(GET("/v1/host"), 200);
+    assert_non_null(strstr(body, "\"smt\":\"guests-of-one-network\""));
     host = saved;
     memset(threads, 0, sizeof(threads));
 }

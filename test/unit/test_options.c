@@ -49,7 +49,7 @@ static void everything(void **state)
     static const char line[] =
         "management.core=3 management.memory_mb=24 management.weight=7 management.slice_us=500 "
         "management.budget_us=2000 management.period_us=8000 management.requests_us=5 "
-        "management.reachable_from_guests=1 management.token=0 nx_large=0 smt=1 panic_reboot_s=0 "
+        "management.reachable_from_guests=1 management.token=0 nx_large=0 smt=2 panic_reboot_s=0 "
         "uplinks.management=00:01:1f:07 uplinks.guests=52:54:00:12:34:ff "
         "mac_prefix=02:42:48:00:0a guarded=10.0.2.15,10.0.2.2,255.255.255.255";
     static const uint8_t mac[] = {2, 0x42, 0x48, 0, 0x0a}, ip[] = {10, 0, 2, 2};
@@ -67,7 +67,7 @@ static void everything(void **state)
     assert_int_equal(o.reachable_from_guests, 1);
     assert_int_equal(o.token, 0);
     assert_int_equal(o.nx_large, 0);
-    assert_int_equal(o.smt, 1);
+    assert_int_equal(o.smt, SMT_ONE_NETWORK);
     assert_int_equal(o.panic_reboot_s, 0);
     assert_memory_equal(&o.uplinks[0], "\4\0\1\x1f\7\0\0", sizeof(o.uplinks[0]));
     assert_memory_equal(&o.uplinks[1], "\6\x52\x54\0\x12\x34\xff", sizeof(o.uplinks[1]));
@@ -122,6 +122,8 @@ static void wrong(void **state)
         {"management.budget_us=1000001",
          "management.budget_us: must be a whole number from 500 to 1000000"},
         {"nx_large=off", "nx_large: must be"},
+        {"nx_large=2", "nx_large: must be a whole number from 0 to 1; it stays 1"},
+        {"smt=3", "smt: must be a whole number from 0 to 2; it stays 0"},
         {"quiet", "quiet: there is no such option"},
         {"=3", ": there is no such option"},
         {"mac_prefix=02:42:48:00", "mac_prefix: must be five bytes"},

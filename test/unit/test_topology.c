@@ -275,6 +275,10 @@ static void test_choose(void **state)
     machine((struct topology_shape){1, 3}, siblings_last, ARRAY_LEN(siblings_last));
     assert_int_equal(topology_choose(threads, ARRAY_LEN(siblings_last), true, 128), 8);
     assert_int_equal(threads[7].number, 7);
+    for (unsigned i = 0; i < 8; i++) /* 0 and 4 are threads of one physical core, and so on */
+        assert_int_equal(topology_physical(threads, &threads[i]), i % 4);
+    threads[1].state = ABI_THREAD_SILENT; /* it has no number */
+    assert_int_equal(topology_physical(threads, &threads[5]), 5);
 }
 
 static void test_choose_within_the_limit(void **state)

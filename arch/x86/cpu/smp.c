@@ -30,6 +30,7 @@ static void (*volatile core_main)(unsigned core);
 static struct abi_thread threads[ABI_THREADS_MAX]; /* the boot core first, then as in the MADT */
 static unsigned thread_count;
 static uint32_t node_of_core[ARCH_CORES_MAX];
+static unsigned physical_of_core[ARCH_CORES_MAX];
 static const struct acpi_nodes *nodes;
 
 /* The TSCs must be in step. The new core takes its sample between two of the boot core's. */
@@ -239,13 +240,20 @@ void arch_cores_choose(bool smt)
         if (threads[i].state == ABI_THREAD_RUNS)
             cpu_number(cpu_of(&threads[i]));
     for (unsigned i = 0; i < thread_count; i++)
-        if (threads[i].state == ABI_THREAD_RUNS)
+        if (threads[i].state == ABI_THREAD_RUNS) {
             node_of_core[threads[i].number] = threads[i].node;
+            physical_of_core[threads[i].number] = topology_physical(threads, &threads[i]);
+        }
 }
 
 const struct abi_thread *arch_thread(unsigned i)
 {
     return i < thread_count ? &threads[i] : NULL;
+}
+
+unsigned arch_core_physical(unsigned core)
+{
+    return physical_of_core[core];
 }
 
 unsigned arch_core_node(unsigned core)

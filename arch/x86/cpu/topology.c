@@ -152,6 +152,13 @@ unsigned topology_choose(struct abi_thread *threads, unsigned count, bool smt, u
     return chosen;
 }
 
+unsigned topology_physical(const struct abi_thread *threads, const struct abi_thread *t)
+{
+    while (threads->state != ABI_THREAD_RUNS || !same_core(threads, t))
+        threads++;
+    return threads->number;
+}
+
 void topology_count(const struct abi_thread *threads, unsigned count, struct abi_topology *out)
 {
     *out = (struct abi_topology){.threads = count};

@@ -27,4 +27,7 @@ void topology_place(struct topology_shape s, uint32_t apic_id, struct abi_thread
  * number 0. Returns how many. */
 unsigned topology_choose(struct abi_thread *threads, unsigned count, bool smt, unsigned most);
 
+/* The lowest number of a core on the physical core of one that has a number. */
+unsigned topology_physical(const struct abi_thread *threads, const struct abi_thread *t);
+
 void topology_count(const struct abi_thread *threads, unsigned count, struct abi_topology *out);
