@@ -135,8 +135,14 @@ static bool identify(struct nic *n, uint32_t id)
 
 static void complain(const struct card *c, int rc)
 {
-    log_warn("network card %s at " PLACE " does not start (error %d)", c->nic.name,
-             PLACE_OF(c->bdf), -rc);
+    if (rc == -E_NOTSUP)
+        log_warn("network card %s at " PLACE
+                 " is not used: it lacks the memory-mapped registers that its driver needs "
+                 "(virtio: those of version 1)",
+                 c->nic.name, PLACE_OF(c->bdf));
+    else
+        log_warn("network card %s at " PLACE " does not start (error %d)", c->nic.name,
+                 PLACE_OF(c->bdf), -rc);
 }
 
 static unsigned index_of(const struct card *c)

@@ -111,9 +111,10 @@ def frames_in(dump):
 
 
 def test_uplinks(start, tmp_path):
-    """Management on one card and a guest on another of a different kind. Each is on a network of its own, and their addresses there are the same."""
+    """Management on one card and a guest on another of a different kind. Each is on a network of its own, and their addresses there are the same. A third card, which
+    has only the registers of before virtio 1, is passed over."""
     dumps = {card: str(tmp_path / card) for card in ("first", "second")}
-    more = ["-netdev", "user,id=second", "-device", "virtio-net-pci,netdev=second,addr=8,romfile="]
+    more = ["-netdev", "user,id=second", "-device", "virtio-net-pci,netdev=second,addr=8,romfile=", "-device", "virtio-net-pci,disable-modern=on,addr=7,romfile="]
     for card, dump in dumps.items():
         more += ["-object", f"filter-dump,id=dump-{card},netdev={card},file={dump}"]
     m = start({"guests": [wire("evil", 0)], "management": {"auth": "none"}, "mac_prefix": PREFIX, "uplinks": {"guests": "00:08.0"}}, cpus=2, emulator="qemu",
@@ -123,6 +124,7 @@ def test_uplinks(start, tmp_path):
     assert cards[1]["pci"] == "0000:00:08.0" and m.get("/v1/config")["uplinks"] == {"guests": "0000:00:08.0"}
     for line in ("network card 0: for management, MSI-X", "network card 1: for guests, MSI-X"):
         assert line in m.serial()
+    assert "network card virtio-net (transitional) at 0000:00:07.0 is not used: it lacks the memory-mapped registers" in m.serial()
     m.wait_serial(r"\[evil\] wire: ready")
     send(m, "evil", ipv4_udp(bytes(4), b"\xff" * 4, 68, 67, dhcp(1, 1)))
     offer = received(m, "evil", lambda f: f[34:38] == b"\0\x43\0\x44" and f[70:76] == EVIL)[0]
