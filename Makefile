@@ -70,7 +70,7 @@ KERNEL_D := $(patsubst %.o,%.d,$(filter-out $(ROOT_ASM_O),$(ROOT_O)) $(SVM_GUEST
 
 GEN := $(BUILD)/gen/version.h $(BUILD)/gen/third_party.h $(BUILD)/include/jsmn.h $(BUILD)/gen/xterm.js.gz $(BUILD)/gen/page.js.gz $(BUILD)/gen/page.css.gz $(BUILD)/gen/dsdt.h $(BUILD)/gen/bios.h
 
-.PHONY: all run run-locked iso netboot test unit fuzz fuzz-short boot-test boot-test-halves bench bench-boots bench-peers systems clients clients-page slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl sdk clean distclean fresh help \
+.PHONY: all run run-locked iso netboot test unit fuzz fuzz-short boot-test boot-test-halves bench bench-boots bench-linux bench-peers systems clients clients-page slurm check lint circles documents lines coverage reproducible guests config-check vmcsdump bhctl sdk clean distclean fresh help \
         third-party third-party-pins deps deps-build deps-test deps-check deps-run deps-qemu deps-uefi FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -284,6 +284,7 @@ distclean: clean
 ## make boot-test      boot tests in Bochs and QEMU; ARGS="-k deploy" for some of them
 ## make bench          costs in Bochs; UPDATE=1 writes them into mgmt/MANUAL.md
 ## make bench-boots    which exits a boot of Debian's cloud kernels causes; UPDATE=1 updates the manual's table
+## make bench-linux    what Debian's cloud kernel pays for being a guest, in two models of Bochs: MODELS=ryzen for one, UPDATE=1 updates the manual's table
 ## make bench-peers    the same guest under KVM, in the same emulator, for comparison
 ## make systems        boot other people's systems in guests, in QEMU: test/systems/systems.toml; MACHINE=bochs, ONLY=nuttx,debian12-cloud:2 for some of them,
 ##                     UPDATE=1 updates the manual's table, SYSTEMS_IMAGES=their/directory for images that you built

@@ -229,6 +229,14 @@ $(BUILD)/peers/kvm: test/bench/peers/kvm.c
 	$(call say,CC)
 	$(Q)$(CC) -std=c11 -O2 -Wall -Wextra -Werror -static -pthread $< $(out)
 
+# The same script in Debian's cloud kernel, bare and as a guest. Not part of `make test`.
+bench-linux: deps-test all $(BUILD)/linux/mark
+	@$(PYTHON) test/bench/linux.py --build $(BUILD) $(if $(MODELS),--models $(MODELS)) $(if $(UPDATE),--update mgmt/MANUAL.md)
+
+$(BUILD)/linux/mark: test/bench/linux/mark.c
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 -O2 -Wall -Wextra -Werror -static $< $(out)
+
 # Which exits a boot of Debian's cloud kernels causes, by a hypervisor that counts accesses by device. Not part of `make test`.
 bench-boots: deps-test all $(BUILD)/counted.elf
 	@$(PYTHON) test/bench/boots.py --build $(BUILD) $(if $(UPDATE),--update mgmt/MANUAL.md)

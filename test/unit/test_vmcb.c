@@ -75,7 +75,13 @@ static void offsets(void **state)
         {0x668, 8, "G_PAT"},
         {0x670, 8, "DBGCTL"},
         {0x690, 8, "LASTEXCPTO"},
+        {0x698, 8, "DBGEXTNCFG"},
         {0x6e0, 8, "SPEC_CTRL"},
+        {0xa70, 8, "LBR_STACK_FROM_0"},
+        {0xb68, 8, "LBR_STACK_TO_15"},
+        {0xb70, 8, "LBR_SELECT"},
+        {0xb78, 8, "IBS_FETCH_CTL"},
+        {0xbc0, 8, "IC_IBS_EXTD_CTL"},
     };
 
     (void)state;

@@ -55,6 +55,8 @@ static void *alloc_table(void *ctx)
     return guest_alloc_page(ctx);
 }
 
+_Static_assert(MAPS_SIZE <= ABI_BITMAPS_SIZE, "the management guest sees all of them");
+
 static int guest_init(struct guest *g)
 {
     struct svm_guest *b = guest_alloc_page(g);
