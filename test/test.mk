@@ -223,7 +223,7 @@ bench: deps-test all iso $(GUEST_IMAGES) $(BUILD)/nic_trial.elf
 
 # The same guest under KVM, for comparison. Not part of `make test`.
 bench-peers: deps-test $(BUILD)/guests/bench.elf $(BUILD)/guests/smp.elf $(BUILD)/peers/kvm
-	@$(PYTHON) test/bench/peers.py --build $(BUILD) --cpus $(or $(CPUS),2)
+	@$(PYTHON) test/bench/peers.py --build $(BUILD) --cpus $(if $(filter file,$(origin CPUS)),2,$(CPUS))
 
 $(BUILD)/peers/kvm: test/bench/peers/kvm.c
 	$(call say,CC)
