@@ -294,6 +294,23 @@ static void test_by_cpu(void **ctx)
     assert_int_equal(state.event, EVENT_VALID | EVENT_EXTERNAL | 0x55);
 }
 
+/* One that comes between the moment when the CPU is told and the entry is injected, and the CPU
+ * knows that it is in service: otherwise the guest's EOI would not end it. */
+static void test_late_by_cpu(void **ctx)
+{
+    struct lapic *l = &guest.platform.lapic[0];
+
+    (void)ctx;
+    l->apicv = true;
+    lapic_mmio_write(l, LAPIC_SVR, 4, 0x1ff, 0);
+    state.late_vector = 0x57;
+    x86_prepare_events(v, 3000);
+    assert_int_equal(state.event, EVENT_VALID | EVENT_EXTERNAL | 0x57);
+    assert_int_equal(state.svi, 0x57);
+    assert_int_equal(state.rvi, -1);
+    assert_false(x86_events_pending(v));
+}
+
 /* Of several interrupts the root injects the first; no other comes before its handler has
  * interrupts on, even after its EOI. */
 static void test_several_by_cpu(void **ctx)
@@ -342,6 +359,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_interrupt, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_by_cpu, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_several_by_cpu, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_late_by_cpu, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_nmi_first, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_any_state, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_end_of_instruction, fixture_vcpu, fixture_end),

@@ -20,7 +20,8 @@ struct fake_state {
     unsigned port_size;
     uint32_t event, error, length;
     bool irq_window, nmi_window, in_halt;
-    int rvi, svi; /* as it was told last */
+    int rvi, svi;        /* as it was told last */
+    uint8_t late_vector; /* comes from another core just after that */
     unsigned loads;
     uint64_t deadline, deadline_set;
     enum exit_action (*enter)(struct vcpu *v); /* runs the guest until an exit */
@@ -193,6 +194,12 @@ static inline void vcpu_sync_apic(struct vcpu *v)
     fake_of(v)->rvi = lapic_highest(l, LAPIC_IRR);
     fake_of(v)->svi = lapic_highest(l, LAPIC_ISR);
     lapic_hand_over(l);
+    if (fake_of(v)->late_vector) {
+        uint32_t vector = fake_of(v)->late_vector;
+
+        fake_of(v)->late_vector = 0;
+        (void)!irqchip_msi(v->platform, LAPIC_BASE, vector);
+    }
 }
 static inline void vcpu_load(struct vcpu *v)
 {

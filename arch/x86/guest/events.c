@@ -242,6 +242,8 @@ void x86_prepare_events(struct vcpu *v, uint64_t now)
         vcpu_inject(v, EVENT_VALID | EVENT_EXTERNAL | irqchip_ack(p, v->number));
         v->stats->irqs++;
         leave_halt(v, now);
+        if (p->signals[v->number] & LAPIC_CHANGED) /* it was posted after hand_over() */
+            vcpu_sync_apic(v);
     }
     window = wait_for_window(v, busy || x->reinject);
     vcpu_set_windows(v, window || irqchip_pending(p, v->number) || x->reinject, v->nmi);
