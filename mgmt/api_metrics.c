@@ -384,7 +384,8 @@ static void put_nic_info(struct metrics *m, const char *labels, const struct abi
     char all[192];
 
     (void)fmt(all, sizeof(all), "{%s,name=\"%s\",driver=\"%s\",interrupt=\"%s\",users=\"%s\"}",
-              labels, n->name, n->driver, nic_irq_name(n->irq), users[n->roles % ARRAY_LEN(users)]);
+              labels, n->name, n->driver, n->roles ? nic_irq_name(n->irq) : "none",
+              users[n->roles % ARRAY_LEN(users)]);
     sample(m, "nic_info", all, 1);
 }
 

@@ -1212,7 +1212,7 @@ static void network_card(void **state)
     assert_non_null(strstr(body, "\"refused\":{\"rate\":18},\"cards\""));
     assert_int_equal(GET("/metrics"), 200);
     assert_non_null(strstr(body, "bulkhead_nic_info{card=\"0000:00:00.0\",name=\"82574L\","));
-    assert_non_null(strstr(body, "users=\"none\"} 1\n"));
+    assert_non_null(strstr(body, "interrupt=\"none\",users=\"none\"} 1\n"));
     assert_non_null(strstr(body, "users=\"guests\"} 1\n"));
     assert_null(strstr(body, "bulkhead_nic_link_up{card=\"0000:00:00.0\"}"));
     assert_non_null(strstr(body, "bulkhead_nic_link_up{" CARD "} 1\n"));
