@@ -75,9 +75,9 @@ static void try_smsw(void)
     msw_rip = PATTERN;
     __asm__ volatile("smsw msw_rip(%%rip)" ::: "memory");
     check("smsw relative to RIP", msw_rip, (PATTERN & ~0xffffull) | (uint16_t)cr0);
-    __asm__ volatile("movl $0, %0; rex.w smsw (%1, %2, 2)"
+    __asm__ volatile("movl $0, %0; rex64 smsw (%1, %2, 2)"
                      : "=m"(*(uint32_t *)(void *)(at - 1))
-                     : "r"(at - 8), "r"(4ul)
+                     : "a"(at - 8), "c"(4ul)
                      : "memory");
     check("smsw across a page boundary", at[0] | (unsigned)at[1] << 8, (uint16_t)cr0);
     check("what is next to it", at[-1] | at[2], 0);
