@@ -1,6 +1,10 @@
 #include "hv/exit.h"
 
+#include "hv/arch.h"
 #include "hv/pc/irqchip.h"
+
+/* Of a device's work, before the vCPU takes its own interrupts again: frames of the wire's size. */
+#define GO_ON_STEPS 16u
 
 const struct io_bus *exit_ports(struct vcpu *v)
 {
@@ -19,9 +23,28 @@ static inline void serve_devices(const struct vcpu *v)
         platform_timers(p);
 }
 
+/* A device goes on with the work that the access has given it, so that what each vCPU sends is done
+ * on its core, and vCPU 0 is not kicked for it; it gets what is left. */
+static void go_on(const struct vcpu *v)
+{
+    struct platform *p = v->platform;
+
+    for (unsigned steps = 0; p->next_event == 0 && steps < GO_ON_STEPS; steps++) {
+        uint64_t now = arch_tsc();
+
+        if (now >= v->closes || exit_core_is_wanted(v) ||
+            __atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED))
+            return;
+        platform_rest(p, now);
+        platform_timers(p);
+    }
+}
+
 void exit_ports_done(struct vcpu *v)
 {
     serve_devices(v);
+    if (platform_is_shared(v->platform) && v->number != 0)
+        go_on(v);
     platform_leave(v->platform, v->number);
 }
 

@@ -193,6 +193,18 @@ void platform_unlock(struct platform *p, unsigned vcpu)
         p->host.kick(p->host.ctx, 0);
 }
 
+/* vCPU 0 was last told what held before the access, or has seen what it finds meanwhile. */
+void platform_rest(struct platform *p, uint64_t now)
+{
+    uint64_t next_event = p->before.next_event;
+    bool intr = p->before.intr;
+
+    spin_unlock(&p->lock);
+    platform_lock(p, now);
+    p->before.next_event = max_u64(p->before.next_event, next_event);
+    p->before.intr &= intr;
+}
+
 void platform_shift(struct platform *p, uint64_t ticks)
 {
     p->power_on.tsc += ticks;

@@ -134,6 +134,8 @@ static inline bool platform_is_shared(const struct platform *p)
  * Its own core and the core of the guest's life say 0. */
 void platform_lock(struct platform *p, uint64_t now);
 void platform_unlock(struct platform *p, unsigned vcpu);
+/* Between two steps of work: others may have it first. For vCPU 0 the access goes on. */
+void platform_rest(struct platform *p, uint64_t now);
 
 /* Begins an access to the PC at TSC `now`, and ends it. */
 static inline void platform_enter(struct platform *p, uint64_t now)

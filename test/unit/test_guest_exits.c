@@ -437,10 +437,68 @@ static void test_ends(void **ctx)
     assert_int_equal(record.detail, 0x99000);
 }
 
+static struct pci_function busy;
+static unsigned left, kicks;
+
+static void work_some(void *dev)
+{
+    (void)dev;
+    busy.due = --left ? 0 : NEVER;
+}
+
+static void on_kick(void *ctx, unsigned vcpu)
+{
+    (void)ctx;
+    assert_int_equal(vcpu, 0);
+    kicks++;
+}
+
+/* vCPU `number` gives a device that much work; what is left of it. */
+static unsigned after_access(unsigned number, unsigned work)
+{
+    left = work;
+    kicks = 0;
+    v->number = number;
+    guest.platform.next_event = NEVER;
+    pci_work_now(&busy);
+    (void)exit_port_out(v, 0x80, 1, 0);
+    return left;
+}
+
+/* It is done on the core of the vCPU that gives it, unless there is too much or the core is wanted:
+ * the rest is vCPU 0's. */
+static void test_work_goes_on(void **ctx)
+{
+    static uint32_t registers[LAPIC_PAGE / 4];
+
+    (void)ctx;
+    busy = (struct pci_function){.dev = &busy, .work = work_some};
+    guest.platform.lapic[1].regs = registers;
+    guest.platform.vcpus = 2;
+    guest.platform.host.kick = on_kick;
+    pci_join(&guest.platform.pci, &busy, 9);
+    core_is_wanted = false;
+    assert_true(after_access(1, 17) == 0 && kicks == 0);
+    assert_true(after_access(1, 40) == 23 && kicks == 1);
+    assert_true(after_access(0, 40) == 39 && kicks == 0);
+    core_is_wanted = true;
+    assert_true(after_access(1, 40) == 39 && kicks == 1);
+    core_is_wanted = false;
+    v->entity.requests = VCPU_REQ_EVENT;
+    assert_true(after_access(1, 40) == 39 && kicks == 1);
+    v->entity.requests = 0;
+    v->closes = 50000; /* now, but later than the exit */
+    assert_true(after_access(1, 40) == 39 && kicks == 1);
+    v->closes = 0;
+    assert_true(after_access(1, 40) == 40 && kicks == 1);
+    core_is_wanted = true;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_cpuid, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_work_goes_on, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_msrs, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_kvm_clock, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_apic, fixture_vcpu, fixture_end),

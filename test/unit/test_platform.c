@@ -81,6 +81,29 @@ static int setup(void **state)
     return 0;
 }
 
+/* Whatever vCPU 0 may have seen meanwhile, it is kicked for what is earlier. */
+static void rests(void **state)
+{
+    static const struct {
+        uint64_t before, meanwhile, after;
+        unsigned kicks;
+    } rows[] = {{9, 0, 9, 0}, {9, 0, 8, 1}, {9, 0, 10, 0}, {9, 20, 15, 1}, {9, 20, 20, 0}};
+
+    (void)state;
+    p.vcpus = 2;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        kicks = 0;
+        p.next_event = rows[i].before;
+        platform_lock(&p, START);
+        p.next_event = rows[i].meanwhile;
+        platform_rest(&p, START + 7);
+        assert_int_equal(p.clock.now, START + 7);
+        p.next_event = rows[i].after;
+        platform_unlock(&p, 1);
+        assert_int_equal(kicks, rows[i].kicks);
+    }
+}
+
 /* A write as the run loop does it. */
 static void out(unsigned port, unsigned v)
 {
@@ -680,6 +703,7 @@ int main(void)
         cmocka_unit_test_setup(time_stands_still, setup),
         cmocka_unit_test_setup(nobody_takes_messages, setup),
         cmocka_unit_test_setup(several_vcpus, setup),
+        cmocka_unit_test_setup(rests, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
