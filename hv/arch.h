@@ -81,6 +81,9 @@ void arch_cores_start(void (*main)(unsigned core));
 /* Makes `core` leave its guest or its idle HLT soon (a fixed IPI). A hint: cores also come back on
  * their own at each deadline. */
 void arch_kick(unsigned core);
+/* The same by the interrupt that makes a CPU take what is in the descriptor (lapic.h) of the vCPU
+ * that it runs, without an exit. */
+void arch_notify(unsigned core);
 
 /* HLT until an interrupt arrives or the TSC reaches `deadline` (NEVER: an interrupt alone). Own
  * core, interrupts off on entry and return.

@@ -59,6 +59,9 @@ void core_wake(unsigned id);
 /* An interrupt or an earlier deadline waits for the vCPU: its core looks. Does nothing if the
  * caller is in an exit of this vCPU, before whose next entry it looks anyway. Any core. */
 void core_kick_vcpu(struct vcpu *v);
+/* The same if the interrupt is in the descriptor of its local APIC: in a run, the CPU takes it
+ * without an exit. Any core. */
+void core_notify_vcpu(struct vcpu *v);
 /* Leaves a request (enum vcpu_request, or guest_request for a guest's life) and wakes the core. Any
  * core. */
 void core_request(struct entity *e, uint32_t request);

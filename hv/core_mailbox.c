@@ -112,6 +112,19 @@ void core_kick_vcpu(struct vcpu *v)
     core_request(&v->entity, VCPU_REQ_EVENT);
 }
 
+/* A core that has just left the run of the vCPU looks at its signals after that (vcpu_wakes()),
+ * before the next run at the latest. It takes the notification itself then, or another vCPU does,
+ * and finds nothing: that has no effect. */
+void core_notify_vcpu(struct vcpu *v)
+{
+    const struct core *c = core_get(v->entity.core);
+
+    if (c->id != arch_core_self() && is_inside(c, v))
+        arch_notify(c->id);
+    else
+        core_kick_vcpu(v);
+}
+
 bool exit_core_is_wanted(const struct vcpu *v)
 {
     return __atomic_load_n(&core_get(v->entity.core)->wake, __ATOMIC_ACQUIRE);

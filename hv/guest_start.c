@@ -62,6 +62,13 @@ static void on_kick(void *ctx, unsigned vcpu)
     core_kick_vcpu(&g->vcpus[vcpu]);
 }
 
+static void on_notify(void *ctx, unsigned vcpu)
+{
+    struct guest *g = ctx;
+
+    core_notify_vcpu(&g->vcpus[vcpu]);
+}
+
 /* After INIT vCPU 0 would start its firmware, and with it the whole PC. */
 static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
 {
@@ -104,6 +111,7 @@ static void start_devices(struct guest *g)
                                        .power_off = on_power_off,
                                        .exit = on_exit_port,
                                        .kick = on_kick,
+                                       .notify = on_notify,
                                        .ipi = on_ipi};
     uint64_t now = arch_tsc(), hz = arch_tsc_hz();
     unsigned step = g->life.step++, slots = platform_slots();

@@ -74,6 +74,8 @@ struct platform_host {
     /* From any core. The vCPU has an interrupt to take: its core must look at it, unless it is the
      * calling one, which looks before its next entry. */
     void (*kick)(void *ctx, unsigned vcpu);
+    /* The same, if the interrupt is in the descriptor of its local APIC (lapic.h). */
+    void (*notify)(void *ctx, unsigned vcpu);
     /* From a core of the guest's. */
     void (*ipi)(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector);
 };

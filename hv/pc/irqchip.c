@@ -27,9 +27,14 @@ struct message {
     uint8_t mode, vector; /* enum lapic_mode */
 };
 
-static void kick(struct platform *p, unsigned vcpu)
+/* An only vCPU posts to itself, and looks before its next entry. */
+static void tell(struct platform *p, unsigned vcpu, enum lapic_news news)
 {
-    if (platform_is_shared(p))
+    if (news == LAPIC_NO_NEWS || !platform_is_shared(p))
+        return;
+    if (news == LAPIC_NOTIFY)
+        p->host.notify(p->host.ctx, vcpu);
+    else
         p->host.kick(p->host.ctx, vcpu);
 }
 
@@ -45,8 +50,7 @@ static bool send_to(struct platform *p, unsigned vcpu, const struct message *m)
     case LAPIC_LOWEST:
         if (!lapic_takes(&p->lapic[vcpu]))
             return false;
-        if (lapic_post(&p->lapic[vcpu], m->vector, m->level))
-            kick(p, vcpu);
+        tell(p, vcpu, lapic_post(&p->lapic[vcpu], m->vector, m->level));
         return true;
     case LAPIC_NMI:
     case LAPIC_INIT:
@@ -228,7 +232,7 @@ bool irqchip_look(struct platform *p, unsigned vcpu)
 {
     struct lapic *l = &p->lapic[vcpu];
 
-    if (__atomic_load_n(&p->signals[vcpu], __ATOMIC_RELAXED) & LAPIC_POSTED)
+    if (__atomic_load_n(&p->signals[vcpu], __ATOMIC_RELAXED) & (LAPIC_POSTED | LAPIC_IN_CPU))
         lapic_take_posted(l);
     return __atomic_load_n(&p->signals[vcpu], __ATOMIC_RELAXED) & LAPIC_INTERRUPT;
 }

@@ -176,16 +176,51 @@ static void raise_local(struct lapic *l, unsigned lvt)
         accept_edge(l, (uint8_t)entry);
 }
 
-bool lapic_post(struct lapic *l, uint8_t vector, bool level)
+/*
+ * SDM 3C "Posted-Interrupt Processing". The order matters: vector, LAPIC_ON, signal, then the
+ * notification; whoever takes it, the CPU or lapic_take_posted(), goes the same way: signal,
+ * LAPIC_ON, vectors. So a vector that finds LAPIC_ON set is taken by whoever clears that, and
+ * LAPIC_ON is never set for long without a signal for the core, or a notification for the CPU.
+ */
+static enum lapic_news post_to_cpu(struct lapic *l, uint8_t vector)
 {
     uint64_t bit = 1ull << (vector & 63);
 
+    __atomic_fetch_or(&l->descriptor.vectors[vector >> 6], bit, __ATOMIC_RELAXED);
+    if (__atomic_fetch_or(&l->descriptor.control, LAPIC_ON, __ATOMIC_SEQ_CST) & LAPIC_ON)
+        return LAPIC_NO_NEWS;
+    __atomic_fetch_or(l->signals, LAPIC_IN_CPU, __ATOMIC_SEQ_CST);
+    return LAPIC_NOTIFY;
+}
+
+enum lapic_news lapic_post(struct lapic *l, uint8_t vector, bool level)
+{
+    uint64_t bit = 1ull << (vector & 63);
+
+    /* The CPU does not check the vector, and leaves TMR as it is. */
+    if (__atomic_load_n(&l->posting, __ATOMIC_RELAXED) && !level &&
+        vector >= LAPIC_VECTORS_RESERVED && !has(l, LAPIC_TMR, vector))
+        return post_to_cpu(l, vector);
     if (level)
         __atomic_fetch_or(&l->posted_level[vector >> 6], bit, __ATOMIC_RELAXED);
     else if (__atomic_load_n(&l->posted_level[vector >> 6], __ATOMIC_RELAXED) & bit)
         __atomic_fetch_and(&l->posted_level[vector >> 6], ~bit, __ATOMIC_RELAXED);
     __atomic_fetch_or(&l->posted[vector >> 6], bit, __ATOMIC_RELEASE);
-    return !(__atomic_fetch_or(l->signals, LAPIC_POSTED, __ATOMIC_ACQ_REL) & LAPIC_POSTED);
+    return __atomic_fetch_or(l->signals, LAPIC_POSTED, __ATOMIC_ACQ_REL) & LAPIC_POSTED
+               ? LAPIC_NO_NEWS
+               : LAPIC_LOOK;
+}
+
+/* What the CPU has not taken joins the rest. */
+static void take_descriptor(struct lapic *l)
+{
+    __atomic_fetch_and(&l->descriptor.control, ~LAPIC_ON, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < WORDS / 2; i++) {
+        uint64_t edges = __atomic_exchange_n(&l->descriptor.vectors[i], 0, __ATOMIC_ACQUIRE);
+
+        __atomic_fetch_and(&l->posted_level[i], ~edges, __ATOMIC_RELAXED);
+        __atomic_fetch_or(&l->posted[i], edges, __ATOMIC_RELAXED);
+    }
 }
 
 static void take_word(struct lapic *l, unsigned i, uint32_t posted, uint32_t levels)
@@ -207,7 +242,9 @@ static void take_word(struct lapic *l, unsigned i, uint32_t posted, uint32_t lev
 
 void lapic_take_posted(struct lapic *l)
 {
-    __atomic_fetch_and(l->signals, ~LAPIC_POSTED, __ATOMIC_ACQ_REL);
+    __atomic_fetch_and(l->signals, ~(LAPIC_POSTED | LAPIC_IN_CPU), __ATOMIC_ACQ_REL);
+    if (__builtin_expect(__atomic_load_n(&l->descriptor.control, __ATOMIC_RELAXED) & LAPIC_ON, 0))
+        take_descriptor(l);
     for (unsigned i = 0; i < WORDS / 2; i++) {
         uint64_t posted, levels;
 
@@ -401,7 +438,7 @@ int lapic_prepare_wake(struct lapic *l, struct lapic_wake *w)
     uint8_t vector = (uint8_t)entry;
 
     if ((entry & LAPIC_LVT_MASKED) || vector < LAPIC_VECTORS_RESERVED || !is_enabled(l) ||
-        (*l->signals & (LAPIC_INTERRUPT | LAPIC_POSTED)))
+        (*l->signals & (LAPIC_INTERRUPT | LAPIC_POSTED | LAPIC_IN_CPU)))
         return -1;
     *w = (struct lapic_wake){l->deadline, l->tsc_deadline,
                              l->period,   lapic_reg(l, LAPIC_PPR),
@@ -599,6 +636,7 @@ static void enter_x2apic(struct lapic *l)
 /* Empty, as after power-up. */
 static void reset_registers(struct lapic *l)
 {
+    lapic_take_posted(l); /* to be forgotten with the rest */
     for (unsigned i = 0; i < REGISTERS; i++)
         l->regs[i * 4] = 0;
     l->regs[LAPIC_ID / 4] = l->vcpu << 24;
@@ -614,8 +652,6 @@ static void reset_registers(struct lapic *l)
     l->level_changed = true;
     stop_timer(l);
     set_shift(l);
-    memset(l->posted, 0, sizeof(l->posted));
-    __atomic_store_n(l->signals, 0, __ATOMIC_RELAXED);
 }
 
 void lapic_connect(struct lapic *l, unsigned vcpu, uint32_t *regs, uint32_t *signals,

@@ -84,13 +84,24 @@ struct lapic_bus {
 #define LAPIC_INTERRUPT 1u /* an interrupt can be delivered */
 #define LAPIC_POSTED    2u /* interrupts were posted since the last lapic_take_posted() */
 #define LAPIC_CHANGED   4u /* with apicv: something may have changed */
+#define LAPIC_IN_CPU    8u /* the same as LAPIC_POSTED, but the CPU may have taken them */
+
+/* SDM 3C "Posted-Interrupt Processing": the descriptor. The CPU uses no other bits of it. */
+struct lapic_descriptor {
+    uint64_t vectors[4]; /* PIR */
+    uint64_t control;    /* LAPIC_ON: a notification is on its way, or the core looks anyway */
+    uint64_t unused[3];
+} __attribute__((aligned(64)));
+#define LAPIC_ON 1ull
 
 struct lapic {
+    struct lapic_descriptor descriptor; /* what others posted while `posting`. Atomic */
     uint32_t *regs; /* LAPIC_PAGE bytes, page-aligned. The owner of struct lapic provides it */
     const struct lapic_bus *bus;
     void *ctx;
     uint32_t *signals;     /* LAPIC_*. Atomic */
     bool apicv, by_cpu;    /* the CPU can work on the registers; it does now. The backend's */
+    bool posting;          /* the CPU takes what is in the descriptor. The backend's. Atomic */
     bool extint;           /* LINT0 lets the 8259s' interrupts through */
     bool level_changed;    /* TMR has changed: for VT-x's EOI-exit bitmap. The backend clears it */
     bool tsc_mode;         /* the timer is in TSC-deadline mode */
@@ -102,7 +113,7 @@ struct lapic {
     uint64_t deadline;     /* of the timer */
     uint64_t period;       /* ticks; 0: not periodic, or stopped */
     uint64_t tsc_deadline; /* IA32_TSC_DEADLINE; 0: not armed */
-    /* What others posted: vectors, and which of them are level-triggered. Atomic */
+    /* What others posted otherwise: vectors, and which of them are level-triggered. Atomic */
     uint64_t posted[4], posted_level[4];
 };
 
@@ -136,14 +147,19 @@ static inline bool lapic_is_mapped_at(const struct lapic *l, uint64_t gpa)
 
 /* ---- for other cores, too ---- */
 
-/* Posts an interrupt. True: its core must look (see LAPIC_POSTED). */
-bool lapic_post(struct lapic *l, uint8_t vector, bool level) MUST_CHECK;
+/* Posts an interrupt. What its core must be told: nothing, as another has told it; to look
+ * (host.kick); that the CPU finds it in the descriptor (host.notify). */
+enum lapic_news { LAPIC_NO_NEWS, LAPIC_LOOK, LAPIC_NOTIFY };
+enum lapic_news lapic_post(struct lapic *l, uint8_t vector, bool level) MUST_CHECK;
 /* True if the message's destination includes this APIC. */
 bool lapic_is_at(const struct lapic *l, uint32_t dest, bool logical, bool wide);
 /* True if this vector was posted, or is in IRR: its handler has not begun. */
 static inline bool lapic_waits(const struct lapic *l, uint8_t vector)
 {
-    return (__atomic_load_n(&l->posted[vector >> 6], __ATOMIC_RELAXED) >> (vector & 63) |
+    uint64_t posted = __atomic_load_n(&l->posted[vector >> 6], __ATOMIC_RELAXED) |
+                      __atomic_load_n(&l->descriptor.vectors[vector >> 6], __ATOMIC_RELAXED);
+
+    return (posted >> (vector & 63) |
             lapic_reg(l, LAPIC_IRR + (vector >> 5) * 16u) >> (vector & 31)) &
            1;
 }

@@ -23,6 +23,15 @@ static void on_kick(void *ctx, unsigned vcpu)
         abort();
 }
 
+static bool notified[VCPUS];
+static void on_notify(void *ctx, unsigned vcpu)
+{
+    (void)ctx;
+    if (vcpu >= VCPUS || !p.lapic[vcpu].posting)
+        abort();
+    notified[vcpu] = true;
+}
+
 static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
 {
     (void)ctx;
@@ -38,6 +47,8 @@ static void start(void)
     struct platform_host host = pc_host;
 
     host.kick = on_kick;
+    host.notify = on_notify;
+    memset(notified, 0, sizeof(notified));
     host.ipi = on_ipi;
     memset(&p, 0, sizeof(p));
     p.vcpus = VCPUS;
@@ -79,6 +90,32 @@ static void check_lapic(const struct lapic *l)
         abort();
     if (!(l->base & LAPIC_BASE_EN) && (request >= 0 || service >= 0 || l->deadline != NEVER))
         abort();
+}
+
+/* Nothing is left behind: the core looks. */
+static void check_descriptor(const struct lapic *l)
+{
+    const struct lapic_descriptor *d = &l->descriptor;
+    bool any = d->vectors[0] | d->vectors[1] | d->vectors[2] | d->vectors[3];
+
+    if ((any && !d->control) || (d->control && !(*l->signals & LAPIC_IN_CPU)) ||
+        (d->vectors[0] & 0xffff))
+        abort();
+}
+
+/* What a CPU does with a notification: SDM 3C "Posted-Interrupt Processing". */
+static void take_notification(struct lapic *l)
+{
+    struct lapic_descriptor *d = &l->descriptor;
+
+    if (!notified[l->vcpu])
+        return;
+    notified[l->vcpu] = false;
+    d->control = 0;
+    for (unsigned i = 0; i < 8; i++)
+        l->regs[LAPIC_IRR / 4 + i * 4] |= (uint32_t)(d->vectors[i / 2] >> i % 2 * 32);
+    memset(d->vectors, 0, sizeof(d->vectors));
+    (void)lapic_update(l);
 }
 
 static void check_ioapic(const struct ioapic *io)
@@ -208,12 +245,18 @@ static void step(void)
         lapic_shift_tsc(l, (uint64_t)(int64_t)(int32_t)number(4));
         pass(0);
         break;
+    case 10:
+        take_notification(l);
+        break;
+    case 11:
+        l->posting = how & 1;
+        break;
     default:
         access_lapic(l, how);
         pass(0);
     }
     for (unsigned i = 0; i < VCPUS; i++)
-        check_lapic(&p.lapic[i]);
+        check_lapic(&p.lapic[i]), check_descriptor(&p.lapic[i]);
     check_ioapic(&p.ioapic);
 }
 

@@ -108,6 +108,11 @@ void arch_kick(unsigned core)
 {
     (void)__atomic_add_fetch(&kicks[core], 1, __ATOMIC_RELAXED);
 }
+static uint32_t notifications[ENGINE_CORES];
+void arch_notify(unsigned core)
+{
+    (void)__atomic_add_fetch(&notifications[core], 1, __ATOMIC_SEQ_CST);
+}
 void arch_idle(uint64_t deadline, const uint32_t *wake)
 {
     if (!__atomic_load_n(wake, __ATOMIC_ACQUIRE))
@@ -517,13 +522,19 @@ static void out(struct vcpu *v, uint16_t port, uint8_t value)
     platform_leave(p, v->number);
 }
 
+/* What the handlers of the local APIC's interrupts do. */
+static void (*handler)(struct vcpu *v, uint8_t vector);
+
 static bool take_events(struct vcpu *v)
 {
     struct platform *p = v->platform;
     bool irq = irqchip_pending(p, v->number) && !v->deaf, there = v->nmi || irq;
 
     if (irq) {
-        (void)irqchip_ack(p, v->number);
+        uint8_t vector = irqchip_ack(p, v->number);
+
+        if (handler)
+            handler(v, vector);
         out(v, 0x20, 0x20); /* EOI by its handler */
     }
     v->stats->irqs += there;

@@ -41,4 +41,5 @@ static const struct platform_host pc_host = {.console = pc_ignore_byte,
                                              .power_off = pc_ignore_text,
                                              .exit = pc_ignore_code,
                                              .kick = pc_ignore_kick,
+                                             .notify = pc_ignore_kick,
                                              .ipi = pc_ignore_ipi};

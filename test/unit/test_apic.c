@@ -25,7 +25,7 @@
 
 static struct platform p;
 static uint32_t pages[VCPUS][LAPIC_PAGE / 4] __attribute__((aligned(4096)));
-static unsigned kicks[VCPUS];
+static unsigned kicks[VCPUS], notes[VCPUS];
 static struct {
     unsigned vcpu, vector, count;
     enum platform_ipi kind;
@@ -35,6 +35,12 @@ static void on_kick(void *ctx, unsigned vcpu)
 {
     (void)ctx;
     kicks[vcpu]++;
+}
+
+static void on_notify(void *ctx, unsigned vcpu)
+{
+    (void)ctx;
+    notes[vcpu]++;
 }
 
 static void on_ipi(void *ctx, unsigned vcpu, enum platform_ipi kind, uint8_t vector)
@@ -85,10 +91,12 @@ static int setup(void **state)
 
     (void)state;
     host.kick = on_kick;
+    host.notify = on_notify;
     host.ipi = on_ipi;
     memset(&p, 0, sizeof(p));
     memset(pages, 0, sizeof(pages));
     memset(kicks, 0, sizeof(kicks));
+    memset(notes, 0, sizeof(notes));
     memset(&sent, 0, sizeof(sent));
     p.vcpus = VCPUS;
     for (unsigned i = 0; i < VCPUS; i++)
@@ -1010,6 +1018,109 @@ static void virtual_wire(void **state)
     expect(0, 0x99);
 }
 
+/* ---- posted to a CPU that takes them itself ---- */
+
+/* What it does with the notification: SDM 3C "Posted-Interrupt Processing". */
+static void cpu_takes(unsigned n)
+{
+    struct lapic_descriptor *d = &at(n)->descriptor;
+
+    d->control &= ~LAPIC_ON;
+    for (unsigned i = 0; i < 8; i++) {
+        pages[n][LAPIC_IRR / 4 + i * 4] |= (uint32_t)(d->vectors[i / 2] >> i % 2 * 32);
+        d->vectors[i / 2] &= i % 2 ? UINT32_MAX : ~(uint64_t)UINT32_MAX;
+    }
+}
+
+static void send(unsigned vector)
+{
+    assert_int_equal(irqchip_msi(&p, LAPIC_BASE | 1u << 12, vector), 0);
+}
+
+static bool waits(unsigned vector)
+{
+    return lapic_waits(at(1), (uint8_t)vector);
+}
+
+static void assert_told(unsigned kicked, unsigned notified)
+{
+    assert_int_equal(kicks[1], kicked);
+    assert_int_equal(notes[1], notified);
+}
+
+static void posted(void **state)
+{
+    (void)state;
+    kicks[1] = 0;
+    at(1)->posting = true;
+    send(0x41);
+    send(0x91);
+    send(0x41);
+    assert_told(0, 1);
+    assert_true(waits(0x41) && waits(0x91) && !waits(0x51));
+    assert_int_equal(get(1, 0x220), 0);
+    cpu_takes(1);
+    assert_true(waits(0x41) && waits(0x91));
+    send(0xa1);
+    assert_told(0, 2);
+    /* The core looks for another reason: nothing is lost or comes twice. */
+    assert_int_equal(who_gets(0xa1), 2);
+    assert_int_equal(who_gets(0x91), 2);
+    assert_int_equal(who_gets(0x41), 2);
+    assert_int_equal(who_gets(0), 0);
+    assert_false(waits(0x41) || waits(0x91) || waits(0xa1));
+    /* The notification comes late, and finds nothing; the next one is sent all the same. */
+    cpu_takes(1);
+    send(0x42);
+    assert_told(0, 3);
+    assert_int_equal(who_gets(0x42), 2);
+}
+
+/* The CPU would not set TMR, or clear it. */
+static void posted_levels(void **state)
+{
+    (void)state;
+    kicks[1] = 0;
+    at(1)->posting = true;
+    send(0x41);
+    send(0xc051);
+    send(0xc041);
+    assert_told(1, 1);
+    assert_int_equal(who_gets(0x51), 2);
+    assert_int_equal(get(1, 0x1a0), 1u << 0x11);
+    put(1, 0xb0, 0);
+    assert_int_equal(who_gets(0x41), 2);
+    send(0x51);
+    assert_told(2, 1);
+    assert_int_equal(who_gets(0x51), 2);
+    assert_int_equal(get(1, 0x1a0), 0);
+    send(0x51);
+    assert_told(2, 2);
+    send(0x0e); /* the CPU would accept it */
+    assert_told(3, 2);
+}
+
+/* INIT, or a CPU that stops to work on the registers. */
+static void posted_in_vain(void **state)
+{
+    (void)state;
+    kicks[1] = 0;
+    at(1)->posting = true;
+    send(0x41);
+    lapic_reset(at(1), TSC_HZ, true);
+    assert_int_equal(who_gets(0), 0);
+    assert_false(waits(0x41));
+    put(1, 0xf0, ENABLE);
+    send(0x42);
+    assert_told(0, 2);
+    at(1)->posting = false;
+    send(0x43);
+    assert_told(1, 2);
+    assert_int_equal(who_gets(0x43), 2);
+    assert_int_equal(who_gets(0x42), 2);
+    assert_int_equal(at(1)->descriptor.control, 0);
+}
+
 int main(void)
 {
 #define TEST(f)    cmocka_unit_test_setup(f, setup)
@@ -1043,6 +1154,9 @@ int main(void)
         ENABLED(trigger_mode),
         ENABLED(messages),
         TEST(virtual_wire),
+        ENABLED(posted),
+        ENABLED(posted_levels),
+        ENABLED(posted_in_vain),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

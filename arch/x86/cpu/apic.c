@@ -115,12 +115,22 @@ void apic_nmi_others(void)
             icr_write(c->apic_id, ICR_NMI | ICR_ASSERT);
 }
 
-void arch_kick(unsigned core)
+static void send(unsigned core, uint32_t vector)
 {
     uint32_t id = arch_core_apic_id(core);
 
     if (id != UINT32_MAX)
-        icr_write(id, ICR_ASSERT | VECTOR_KICK);
+        icr_write(id, ICR_ASSERT | vector);
+}
+
+void arch_kick(unsigned core)
+{
+    send(core, VECTOR_KICK);
+}
+
+void arch_notify(unsigned core)
+{
+    send(core, VECTOR_NOTIFY);
 }
 
 static void mask_pics(void)

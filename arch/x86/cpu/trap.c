@@ -18,9 +18,8 @@ struct fixup {
 };
 
 extern const struct fixup trap_fixups[], trap_fixups_end[];
-/* isr.asm calls them. */
+/* isr.asm calls this and trap_interrupt(). */
 void trap_dispatch(struct trap_frame *f);
-void trap_interrupt(unsigned vector);
 
 static struct {
     void (*handler)(void *ctx);

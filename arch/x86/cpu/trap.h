@@ -17,6 +17,7 @@
 #define VECTOR_IRQ_END     0x60u
 #define VECTOR_TIMER       0xf0u
 #define VECTOR_KICK        0xf1u
+#define VECTOR_NOTIFY      0xf2u /* of posted interrupts: SDM 3C "Posted-Interrupt Processing" */
 #define VECTOR_APIC_ERROR  0xfeu
 #define VECTOR_SPURIOUS    0xffu
 
@@ -33,6 +34,9 @@ struct trap_frame {
 void trap_set_handler(unsigned vector, void (*handler)(void *ctx), void *ctx);
 /* The same for a vector that no other device has. 0: there is none left. */
 unsigned trap_new_vector(void (*handler)(void *ctx), void *ctx) MUST_CHECK;
+
+/* An interrupt that a VM exit has acknowledged: calls its handler, then EOI. */
+void trap_interrupt(unsigned vector);
 
 /* An NMI for which the chipset gives no reason means nothing from now on. */
 void trap_expect_nmis(void);

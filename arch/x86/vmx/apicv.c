@@ -4,6 +4,7 @@
  * delivery, x2APIC mode, APIC accesses. The registers are those of struct lapic, whose page is the
  * virtual-APIC page; RVI and SVI, and the vectors whose EOI exits, follow from IRR, ISR and TMR.
  */
+#include "arch/x86/cpu/trap.h"
 #include "arch/x86/guest/vcpu_state.h"
 #include "hv/exit.h"
 #include "hv/job.h"
@@ -25,7 +26,7 @@ static bool cpu_has_it(void)
 
 /* With exit profile `most` every access exits. With `least` HLT does not, and a virtual interrupt
  * would have to wake the vCPU in it: in Bochs it does not. */
-int vmx_apicv_init_guest(struct guest *g)
+int vmx_apicv_init_guest(struct guest *g, bool posts)
 {
     static const uint16_t readable[] = {
         LAPIC_ID,        LAPIC_VERSION,     LAPIC_TPR,           LAPIC_PPR,
@@ -41,6 +42,7 @@ int vmx_apicv_init_guest(struct guest *g)
     b->x2apic_bitmap = guest_alloc_page(g);
     if (!b->apic_page || !b->x2apic_bitmap)
         return -E_NOMEM;
+    b->posts = posts && g->config.vcpus > 1;
     job_rest();
     msr_bitmap_make(b->x2apic_bitmap);
     job_rest();
@@ -74,6 +76,12 @@ static void set_mode(struct vmx_vcpu *x, struct lapic *l, uint32_t mode)
 
     x->apic_mode = mode;
     l->by_cpu = mode & CPU2_ALWAYS;
+    if (b->posts) {
+        uint64_t pin = vmread(VMCS_PIN_BASED_CONTROLS) & ~(uint64_t)PIN_POSTED_INTERRUPTS;
+
+        vmwrite(VMCS_PIN_BASED_CONTROLS, pin | (l->by_cpu ? PIN_POSTED_INTERRUPTS : 0));
+        __atomic_store_n(&l->posting, l->by_cpu, __ATOMIC_RELAXED);
+    }
     x->cpu1 = (x->cpu1 & ~(CPU1_USE_TPR_SHADOW | CR8_EXITS)) |
               (l->by_cpu ? CPU1_USE_TPR_SHADOW : CR8_EXITS);
     vmwrite(VMCS_PRIMARY_PROCESSOR_CONTROLS, x->cpu1);
@@ -98,6 +106,14 @@ void vmx_apicv_init(struct vmx_vcpu *x)
     wanted[ABI_CONTROL_CPU1] =
         (wanted[ABI_CONTROL_CPU1] & ~(uint64_t)CR8_EXITS) | CPU1_USE_TPR_SHADOW;
     wanted[ABI_CONTROL_CPU2] |= CPU2_ALWAYS | CPU2_VIRTUALIZE_APIC_ACCESSES;
+    if (b->posts) {
+        vmwrite(VMCS_POSTED_INTERRUPT_NOTIFICATION_VECTOR, VECTOR_NOTIFY);
+        vmwrite(VMCS_POSTED_INTERRUPT_DESCRIPTOR_ADDRESS, (uintptr_t)&l->descriptor);
+        vmwrite(VMCS_PRIMARY_VM_EXIT_CONTROLS,
+                vmread(VMCS_PRIMARY_VM_EXIT_CONTROLS) | EXITC_ACK_INTERRUPT_ON_EXIT);
+        wanted[ABI_CONTROL_PIN] |= PIN_POSTED_INTERRUPTS;
+        wanted[ABI_CONTROL_EXIT] |= EXITC_ACK_INTERRUPT_ON_EXIT;
+    }
     l->apicv = l->level_changed = true;
     set_mode(x, l, mode_of(l));
 }

@@ -4,6 +4,7 @@
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/audit.h"
 #include "arch/x86/virt.h"
+#include "arch/x86/vmx/trial.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
@@ -13,6 +14,7 @@
 #include "hv/log.h"
 
 static bool nx_large; /* guests' large pages are split at the first fetch */
+static bool posts;    /* the CPU takes posted interrupts */
 
 static bool present(void)
 {
@@ -44,8 +46,10 @@ static int core_on(unsigned core, void *page)
     rc = vmx_on((uintptr_t)page);
     if (rc)
         return rc;
-    if (core == 0)
+    if (core == 0) {
         vmx_prepare_snapshots();
+        posts = vmx_posts();
+    }
     if (common->ept_vpid & EPT_CAP_INVEPT_ALL)
         invept(INVEPT_ALL_CONTEXT, 0);
     if (common->ept_vpid & EPT_CAP_INVVPID_ALL)
@@ -110,7 +114,7 @@ static int guest_init(struct guest *g)
         ept_reserve_splits(&b->ept, g->split_tables, g->config.memory);
     job_rest();
     g->backend = b;
-    if (vmx_apicv_init_guest(g))
+    if (vmx_apicv_init_guest(g, posts))
         return -E_NOMEM;
     job_rest();
     msr_bitmap_make(vmx_msr_bitmap(g));
@@ -295,11 +299,13 @@ static int make_step(struct vmx_vcpu *x, const struct load_result *start, enum m
 
 static int vcpu_init(struct vcpu *v, const struct load_result *start, unsigned step)
 {
+    const struct vmx_guest *b = v->guest->backend;
     int rc;
 
     if (step < MAKE_PAGES) {
         rc = make_backend(v);
-        v->waits = vmx_caps_common()->misc & VMX_MISC_ACTIVITY_HLT;
+        /* A notification would wake it in HLT, and the root would not know. */
+        v->waits = vmx_caps_common()->misc & VMX_MISC_ACTIVITY_HLT && !b->posts;
         return rc ? rc : -E_AGAIN;
     }
     rc = make_step(v->backend, start, (enum make_step)step);

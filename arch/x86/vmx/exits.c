@@ -106,8 +106,12 @@ static enum exit_action on_exception(struct vcpu *v)
 
 static enum exit_action on_external_interrupt(struct vcpu *v)
 {
-    (void)v;
-    arch_irq_window();
+    const struct vmx_guest *b = v->guest->backend;
+
+    if (b->posts) /* the exit has acknowledged it */
+        trap_interrupt(vmread(VMCS_VM_EXIT_INTERRUPTION_INFO) & INTR_INFO_VECTOR_MASK);
+    else
+        arch_irq_window();
     return EXIT_KICK;
 }
 

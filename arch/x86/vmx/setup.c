@@ -120,7 +120,7 @@ int vmx_setup_controls(struct vmx_vcpu *x)
     return 0;
 }
 
-static void write_host(void)
+void vmx_write_host(void)
 {
     struct cpu_desc d;
 
@@ -255,7 +255,7 @@ void vmx_start_at(uint8_t vector)
 
 void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start)
 {
-    write_host();
+    vmx_write_host();
     write_msrs();
     if (x->vcpu->number == 0)
         write_guest(x, start);

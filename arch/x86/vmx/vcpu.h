@@ -19,6 +19,7 @@ struct vmx_guest {
      * all other MSRs. */
     void *apic_page;
     uint8_t *x2apic_bitmap;
+    bool posts; /* its vCPUs take interrupts that others post without an exit */
 };
 
 #define VMX_LAZY_MSRS 6u
@@ -78,6 +79,8 @@ void vmx_flush_ept(const struct vmx_guest *b);
 /* setup.c: both together write every field of the current VMCS, controls first. */
 int vmx_setup_controls(struct vmx_vcpu *x) MUST_CHECK;
 void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start);
+/* The host state, in the current VMCS. */
+void vmx_write_host(void);
 /* The state after INIT, and what SIPI changes in it, in the current VMCS. */
 void vmx_reset_state(struct vmx_vcpu *x);
 void vmx_start_at(uint8_t vector);
@@ -85,8 +88,8 @@ void vmx_start_at(uint8_t vector);
 /* ---- apicv.c ---- */
 
 /* Makes what the guest's vCPUs share, if the CPU has APIC virtualization and the guest a local
- * APIC; only with the default exit profile. -E_NOMEM. */
-int vmx_apicv_init_guest(struct guest *g) MUST_CHECK;
+ * APIC; only with the default exit profile. `posts`: vmx_posts(). -E_NOMEM. */
+int vmx_apicv_init_guest(struct guest *g, bool posts) MUST_CHECK;
 /* For the current VMCS, after vmx_setup_controls()'s other fields. */
 void vmx_apicv_init(struct vmx_vcpu *x);
 /* The root has changed the local APIC. Only with lapic.apicv, which vmx_apicv_init() sets. */
