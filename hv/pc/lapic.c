@@ -186,8 +186,8 @@ static enum lapic_news post_to_cpu(struct lapic *l, uint8_t vector)
 {
     uint64_t bit = 1ull << (vector & 63);
 
-    __atomic_fetch_or(&l->descriptor.vectors[vector >> 6], bit, __ATOMIC_RELAXED);
-    if (__atomic_fetch_or(&l->descriptor.control, LAPIC_ON, __ATOMIC_SEQ_CST) & LAPIC_ON)
+    __atomic_fetch_or(&lapic_descriptor(l)->vectors[vector >> 6], bit, __ATOMIC_RELAXED);
+    if (__atomic_fetch_or(&lapic_descriptor(l)->control, LAPIC_ON, __ATOMIC_SEQ_CST) & LAPIC_ON)
         return LAPIC_NO_NEWS;
     __atomic_fetch_or(l->signals, LAPIC_IN_CPU, __ATOMIC_SEQ_CST);
     return LAPIC_NOTIFY;
@@ -214,9 +214,9 @@ enum lapic_news lapic_post(struct lapic *l, uint8_t vector, bool level)
 /* What the CPU has not taken joins the rest. */
 static void take_descriptor(struct lapic *l)
 {
-    __atomic_fetch_and(&l->descriptor.control, ~LAPIC_ON, __ATOMIC_SEQ_CST);
+    __atomic_fetch_and(&lapic_descriptor(l)->control, ~LAPIC_ON, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < WORDS / 2; i++) {
-        uint64_t edges = __atomic_exchange_n(&l->descriptor.vectors[i], 0, __ATOMIC_ACQUIRE);
+        uint64_t edges = __atomic_exchange_n(&lapic_descriptor(l)->vectors[i], 0, __ATOMIC_ACQUIRE);
 
         __atomic_fetch_and(&l->posted_level[i], ~edges, __ATOMIC_RELAXED);
         __atomic_fetch_or(&l->posted[i], edges, __ATOMIC_RELAXED);
@@ -243,7 +243,8 @@ static void take_word(struct lapic *l, unsigned i, uint32_t posted, uint32_t lev
 void lapic_take_posted(struct lapic *l)
 {
     __atomic_fetch_and(l->signals, ~(LAPIC_POSTED | LAPIC_IN_CPU), __ATOMIC_ACQ_REL);
-    if (__builtin_expect(__atomic_load_n(&l->descriptor.control, __ATOMIC_RELAXED) & LAPIC_ON, 0))
+    if (__builtin_expect(
+            __atomic_load_n(&lapic_descriptor(l)->control, __ATOMIC_RELAXED) & LAPIC_ON, 0))
         take_descriptor(l);
     for (unsigned i = 0; i < WORDS / 2; i++) {
         uint64_t posted, levels;

@@ -91,11 +91,11 @@ struct lapic_descriptor {
     uint64_t vectors[4]; /* PIR */
     uint64_t control;    /* LAPIC_ON: a notification is on its way, or the core looks anyway */
     uint64_t unused[3];
-} __attribute__((aligned(64)));
-#define LAPIC_ON 1ull
+};
+#define LAPIC_ON         1ull
+#define LAPIC_DESCRIPTOR 0x400u /* where it is in the page: behind the registers */
 
 struct lapic {
-    struct lapic_descriptor descriptor; /* what others posted while `posting`. Atomic */
     uint32_t *regs; /* LAPIC_PAGE bytes, page-aligned. The owner of struct lapic provides it */
     const struct lapic_bus *bus;
     void *ctx;
@@ -133,6 +133,12 @@ static inline uint32_t lapic_reg(const struct lapic *l, unsigned offset)
     return __atomic_load_n(&l->regs[offset / 4], __ATOMIC_RELAXED);
 }
 
+/* What others posted while `posting`. Atomic. */
+static inline struct lapic_descriptor *lapic_descriptor(const struct lapic *l)
+{
+    return (struct lapic_descriptor *)(void *)&l->regs[LAPIC_DESCRIPTOR / 4];
+}
+
 static inline bool lapic_is_x2apic(const struct lapic *l)
 {
     return __atomic_load_n(&l->base, __ATOMIC_RELAXED) & LAPIC_BASE_X2APIC;
@@ -157,7 +163,7 @@ bool lapic_is_at(const struct lapic *l, uint32_t dest, bool logical, bool wide);
 static inline bool lapic_waits(const struct lapic *l, uint8_t vector)
 {
     uint64_t posted = __atomic_load_n(&l->posted[vector >> 6], __ATOMIC_RELAXED) |
-                      __atomic_load_n(&l->descriptor.vectors[vector >> 6], __ATOMIC_RELAXED);
+                      __atomic_load_n(&lapic_descriptor(l)->vectors[vector >> 6], __ATOMIC_RELAXED);
 
     return (posted >> (vector & 63) |
             lapic_reg(l, LAPIC_IRR + (vector >> 5) * 16u) >> (vector & 31)) &

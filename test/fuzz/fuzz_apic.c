@@ -95,7 +95,7 @@ static void check_lapic(const struct lapic *l)
 /* Nothing is left behind: the core looks. */
 static void check_descriptor(const struct lapic *l)
 {
-    const struct lapic_descriptor *d = &l->descriptor;
+    const struct lapic_descriptor *d = lapic_descriptor(l);
     bool any = d->vectors[0] | d->vectors[1] | d->vectors[2] | d->vectors[3];
 
     if ((any && !d->control) || (d->control && !(*l->signals & LAPIC_IN_CPU)) ||
@@ -106,7 +106,7 @@ static void check_descriptor(const struct lapic *l)
 /* What a CPU does with a notification: SDM 3C "Posted-Interrupt Processing". */
 static void take_notification(struct lapic *l)
 {
-    struct lapic_descriptor *d = &l->descriptor;
+    struct lapic_descriptor *d = lapic_descriptor(l);
 
     if (!notified[l->vcpu])
         return;

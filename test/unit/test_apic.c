@@ -1023,7 +1023,7 @@ static void virtual_wire(void **state)
 /* What it does with the notification: SDM 3C "Posted-Interrupt Processing". */
 static void cpu_takes(unsigned n)
 {
-    struct lapic_descriptor *d = &at(n)->descriptor;
+    struct lapic_descriptor *d = lapic_descriptor(at(n));
 
     d->control &= ~LAPIC_ON;
     for (unsigned i = 0; i < 8; i++) {
@@ -1118,7 +1118,7 @@ static void posted_in_vain(void **state)
     assert_told(1, 2);
     assert_int_equal(who_gets(0x43), 2);
     assert_int_equal(who_gets(0x42), 2);
-    assert_int_equal(at(1)->descriptor.control, 0);
+    assert_int_equal(lapic_descriptor(at(1))->control, 0);
 }
 
 int main(void)

@@ -35,10 +35,11 @@ static void take_notification(struct lapic *l)
 {
     if (!__atomic_exchange_n(&notifications[1], 0, __ATOMIC_SEQ_CST))
         return;
-    (void)__atomic_fetch_and(&l->descriptor.control, ~LAPIC_ON, __ATOMIC_SEQ_CST);
+    (void)__atomic_fetch_and(&lapic_descriptor(l)->control, ~LAPIC_ON, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < 8; i++) {
         uint64_t half = i % 2 ? ~(uint64_t)UINT32_MAX : UINT32_MAX;
-        uint64_t all = __atomic_fetch_and(&l->descriptor.vectors[i / 2], ~half, __ATOMIC_SEQ_CST);
+        uint64_t all =
+            __atomic_fetch_and(&lapic_descriptor(l)->vectors[i / 2], ~half, __ATOMIC_SEQ_CST);
 
         l->regs[LAPIC_IRR / 4 + i * 4] |= (uint32_t)((all & half) >> i % 2 * 32);
     }
@@ -213,7 +214,7 @@ static void posted_interrupts_are_taken(void **state)
             stays = how & 2;
             more = try_at(at, send_interrupt, how & 1);
             assert_int_equal(handled, how & 1 ? 3 : 1);
-            assert_int_equal(l->descriptor.control | l->descriptor.vectors[1], 0);
+            assert_int_equal(lapic_descriptor(l)->control | lapic_descriptor(l)->vectors[1], 0);
             assert_int_equal(target->entity.requests, 0);
         }
 }
@@ -246,9 +247,11 @@ static void posted_while_others_are_taken(void **state)
         taken = lapic_reg(l, LAPIC_IRR + VECTORS / 2) & 1;
         assert_true(lapic_reg(l, LAPIC_IRR + VECTORS / 2) & 2);
         /* It is there, or the core will look, and the CPU will if it runs. */
-        assert_int_equal(news, !more ? LAPIC_LOOK : l->descriptor.control ? LAPIC_NOTIFY : news);
+        assert_int_equal(news, !more                          ? LAPIC_LOOK
+                               : lapic_descriptor(l)->control ? LAPIC_NOTIFY
+                                                              : news);
         if (more && !taken) {
-            assert_int_equal(l->descriptor.control, LAPIC_ON);
+            assert_int_equal(lapic_descriptor(l)->control, LAPIC_ON);
             assert_true(*l->signals & LAPIC_IN_CPU);
         }
         handled = 0;

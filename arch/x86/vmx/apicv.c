@@ -108,7 +108,7 @@ void vmx_apicv_init(struct vmx_vcpu *x)
     wanted[ABI_CONTROL_CPU2] |= CPU2_ALWAYS | CPU2_VIRTUALIZE_APIC_ACCESSES;
     if (b->posts) {
         vmwrite(VMCS_POSTED_INTERRUPT_NOTIFICATION_VECTOR, VECTOR_NOTIFY);
-        vmwrite(VMCS_POSTED_INTERRUPT_DESCRIPTOR_ADDRESS, (uintptr_t)&l->descriptor);
+        vmwrite(VMCS_POSTED_INTERRUPT_DESCRIPTOR_ADDRESS, (uintptr_t)lapic_descriptor(l));
         vmwrite(VMCS_PRIMARY_VM_EXIT_CONTROLS,
                 vmread(VMCS_PRIMARY_VM_EXIT_CONTROLS) | EXITC_ACK_INTERRUPT_ON_EXIT);
         wanted[ABI_CONTROL_PIN] |= PIN_POSTED_INTERRUPTS;
