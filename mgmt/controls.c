@@ -170,7 +170,7 @@ int controls_judge(const struct state_table *t, const struct abi_vmcs *v,
                    struct abi_controls_result *r, char *why, size_t size)
 {
     static struct abi_vmcs candidate; /* large; one request at a time */
-    uint32_t old[ABI_CONTROL_WORDS], words[ABI_CONTROL_WORDS];
+    uint32_t old[ABI_CONTROL_WORDS] = {0}, words[ABI_CONTROL_WORDS];
 
     for (unsigned i = 0; i < t->controls; i++)
         old[i] = (uint32_t)v->value[t->control_row(i)];

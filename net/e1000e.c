@@ -28,7 +28,8 @@
 #define IVAR_RXQ0       (8u << 0) /* valid, vector 0 */
 #define IVAR_TXQ0       (8u << 8)
 #define IVAR_OTHER      (8u << 16)
-#define BY_LINE         (INTEL_INT_RXT0 | INTEL_INT_RXO | INTEL_INT_RXDMT0 | INTEL_INT_LSC)
+#define RX_BY_LINE      (INTEL_INT_RXT0 | INTEL_INT_RXO | INTEL_INT_RXDMT0)
+#define BY_LINE         (RX_BY_LINE | INTEL_INT_LSC)
 #define BY_MSIX         (INT_RXQ0 | INT_OTHER | INTEL_INT_LSC)
 /* The chipsets' controllers have seven, and some that firmware may own. */
 #define FILTERS         16u
@@ -129,7 +130,7 @@ static uint32_t interrupt(struct nic *n)
      */
     if (n->irq == ARCH_IRQ_MSIX && cause)
         intel_put(n, INTEL_ICR, cause);
-    return (cause & (BY_LINE | BY_MSIX) & ~(INTEL_INT_LSC | INT_OTHER) ? NIC_EVENT_FRAMES : 0) |
+    return (cause & (RX_BY_LINE | INT_RXQ0) ? NIC_EVENT_FRAMES : 0) |
            (cause & (INTEL_INT_LSC | INT_OTHER) ? NIC_EVENT_LINK : 0);
 }
 

@@ -38,8 +38,8 @@ static struct card {
     struct abi_nic *shown;
 } cards[ABI_NICS_MAX];
 static unsigned card_count;
-/* Those that run. */
-static struct card *uplinks[ABI_NIC_ROLES];
+/* The numbers of those that run. */
+static uint8_t uplinks[ABI_NIC_ROLES];
 static unsigned uplink_count, turn;
 static struct vswitch *vswitch;
 static const char *const users[] = {[ABI_NIC_MANAGEMENT] = "management",
@@ -314,7 +314,7 @@ static int bring_up(struct card *c, unsigned core, void *(*alloc)(size_t bytes),
 /* From now on its core takes its frames. */
 static void hand_over(struct card *c)
 {
-    uplinks[uplink_count] = c;
+    uplinks[uplink_count] = (uint8_t)(c - cards);
     __atomic_store_n(&uplink_count, uplink_count + 1, __ATOMIC_RELEASE);
     core_wake(c->core);
 }
@@ -347,6 +347,11 @@ int uplink_start(struct vswitch *s, struct abi_nic shown[ABI_NICS_MAX], unsigned
 
 /* ---- frames ---- */
 
+static struct card *uplink(unsigned i)
+{
+    return &cards[uplinks[i]];
+}
+
 static bool is_asked(const struct card *c)
 {
     return __atomic_load_n(&c->asked, __ATOMIC_ACQUIRE);
@@ -357,8 +362,8 @@ static struct card *choose(unsigned count, uint64_t now)
 {
     for (unsigned i = 0; i < count; i++) {
         turn = turn + 1 < count ? turn + 1 : 0;
-        if (is_asked(uplinks[turn]) || now >= uplinks[turn]->look_at)
-            return uplinks[turn];
+        if (is_asked(uplink(turn)) || now >= uplink(turn)->look_at)
+            return uplink(turn);
     }
     return NULL;
 }
@@ -388,7 +393,7 @@ uint64_t uplink_poll(uint64_t now)
     if (c)
         serve(c, now);
     for (unsigned i = 0; i < count; i++)
-        next = min_u64(next, is_asked(uplinks[i]) ? now : uplinks[i]->look_at);
+        next = min_u64(next, is_asked(uplink(i)) ? now : uplink(i)->look_at);
     return next;
 }
 
@@ -397,7 +402,7 @@ bool uplink_pending(void)
     unsigned count = __atomic_load_n(&uplink_count, __ATOMIC_ACQUIRE);
 
     for (unsigned i = 0; i < count; i++)
-        if (is_asked(uplinks[i]) || uplinks[i]->look_at != NEVER)
+        if (is_asked(uplink(i)) || uplink(i)->look_at != NEVER)
             return true;
     return false;
 }
@@ -405,7 +410,7 @@ bool uplink_pending(void)
 const char *uplink_name(void)
 {
     for (unsigned i = 0; i < uplink_count; i++)
-        if (uplinks[i]->roles & ABI_NIC_MANAGEMENT)
-            return uplinks[i]->nic.name;
+        if (uplink(i)->roles & ABI_NIC_MANAGEMENT)
+            return uplink(i)->nic.name;
     return "";
 }

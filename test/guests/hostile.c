@@ -111,8 +111,8 @@ static _Noreturn void long_chains(void)
 {
     vnet_features |= VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_CTRL_RX;
     reset_device();
-    for (uint16_t i = 0; i < ARRAY_LEN(chains); i++)
-        start_long_queue(i);
+    for (unsigned i = 0; i < ARRAY_LEN(chains); i++)
+        start_long_queue((uint16_t)i);
     make_long_command();
     outb(REG(VIRTIO_STATUS), STATUS_READY | VIRTIO_DRIVER_OK);
     for (;;) {

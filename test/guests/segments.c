@@ -219,7 +219,7 @@ static uint64_t send_batch(unsigned n, uint8_t tag)
 {
     uint64_t before = tsc();
 
-    for (uint16_t i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++)
         publish(&tx, (uint16_t)(2 * i));
     outw(REG(VIRTIO_NOTIFY), 1);
     await_answer(tag);
