@@ -245,6 +245,9 @@ def test_screen(start):
     address = m.wait_serial(r"management address: (https://\S+)\n")[1]
     fingerprint = re.search(r"management certificate: sha256 (\S+)", m.serial())[1]
     assert m.get("/v1/whoami")["name"] == "console"
+    # Lines are drawn in steps: all are there a second later, by the machine's clock.
+    said = m.get("/v1/host")["uptime_ms"]
+    m.wait_for("/v1/host", lambda host: host["uptime_ms"] - said > 1000, "a second has passed")
     shown = m.screen()
     text = "".join(row[4:] if row.startswith("    ") else row for row in shown)  # a continuation of the row before starts like this
     assert f"management address: {address}" in text and f"admin token of this boot: {m.token}" in text, "\n".join(shown)

@@ -18,18 +18,23 @@
 #define RDSEED_TRIES    100u
 #define SETTLE_LOOPS    10000000u
 
-static struct acpi_info reset; /* only its reset_* fields matter */
-static volatile uint8_t *reset_register;
+/* The FADT's RESET_REG and RESET_VALUE. */
+static struct {
+    bool known;
+    uint8_t space, value; /* enum acpi_space */
+    uint64_t address;
+    volatile uint8_t *memory;
+} reset;
 
 void board_init(const struct acpi_info *a)
 {
-    reset.have_reset = a->have_reset;
-    reset.reset_space = a->reset_space;
-    reset.reset_address = a->reset_address;
-    reset.reset_value = a->reset_value;
+    reset.known = a->have_reset;
+    reset.space = a->reset_space;
+    reset.address = a->reset_address;
+    reset.value = a->reset_value;
     if (a->have_reset && a->reset_space == ACPI_SPACE_MEMORY) {
-        reset_register = arch_map_mmio(hpa(a->reset_address), 1);
-        reset.have_reset = reset_register != NULL;
+        reset.memory = arch_map_mmio(hpa(a->reset_address), 1);
+        reset.known = reset.memory != NULL;
     }
 }
 
@@ -41,21 +46,21 @@ static void settle(void)
 
 static void reset_by_acpi(void)
 {
-    uint64_t a = reset.reset_address;
+    uint64_t a = reset.address;
     uint16_t bdf = (uint16_t)((a >> 32 & 0x1f) << 3 | (a >> 16 & 7));
     unsigned shift = (unsigned)(a & 3) * 8;
     uint32_t v;
 
-    switch (reset.reset_space) {
+    switch (reset.space) {
     case ACPI_SPACE_MEMORY:
-        *reset_register = reset.reset_value;
+        *reset.memory = reset.value;
         break;
     case ACPI_SPACE_IO:
-        outb((uint16_t)a, reset.reset_value);
+        outb((uint16_t)a, reset.value);
         break;
     default: /* PCI configuration space of bus 0: device, function, offset */
         v = arch_pci_read(bdf, (uint16_t)a) & ~(0xffu << shift);
-        arch_pci_write(bdf, (uint16_t)a, v | (uint32_t)reset.reset_value << shift);
+        arch_pci_write(bdf, (uint16_t)a, v | (uint32_t)reset.value << shift);
         break;
     }
 }
@@ -87,7 +92,7 @@ static void reset_by_keyboard(void)
 _Noreturn void board_reset(void)
 {
     irq_off();
-    if (reset.have_reset) {
+    if (reset.known) {
         reset_by_acpi();
         settle();
     }

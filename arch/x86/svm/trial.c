@@ -8,7 +8,6 @@
 
 #include "arch/x86/cpu/apic.h"
 #include "arch/x86/cpu/regs.h"
-#include "arch/x86/svm/maps.h"
 #include "arch/x86/svm/svm.h"
 #include "arch/x86/svm/vmcb.h"
 #include "arch/x86/svm/vmrun.h"
@@ -28,16 +27,14 @@
 /* 32-bit code: subtracts 1 from EAX until it is 0. */
 static const uint8_t code[] = {0x48, 0x75, 0xfd, 0x0f, 0x01, 0xd9}; /* dec eax; jnz -3; vmmcall */
 static struct vmcb vmcb __attribute__((aligned(4096)));
-static uint8_t maps[IOPM_SIZE] __attribute__((aligned(4096))); /* nothing is looked up in them */
 
-/* Without paging, nested or its own: its addresses are physical ones. */
+/* Without paging, nested or its own: its addresses are physical ones. Nothing is looked up in the
+ * permission maps, so they may be anywhere: at 0. */
 static void set_up(uint32_t loops)
 {
     vmcb = (struct vmcb){
         .control = {.intercept_misc1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SHUTDOWN,
                     .intercept_misc2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL,
-                    .iopm_base_pa = (uintptr_t)maps,
-                    .msrpm_base_pa = (uintptr_t)maps,
                     .guest_asid = ASID_ONE,
                     .tlb_control = TLB_FLUSH_ALL,
                     .vintr = VINTR_MASKING},
