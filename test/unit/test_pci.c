@@ -107,6 +107,24 @@ static void nobody(void **state)
     assert_int_equal(q.functions, 0);
 }
 
+/* Which buses have a function: all others of segment 0 need no second search. */
+static void buses(void **state)
+{
+    struct pci_quiet q;
+
+    (void)state;
+    add(BDF(0, 1, 0), 0x060100, MULTI, 0);
+    add(BDF(0, 1, 3), 0x068000, 0, 0);
+    add(BDF(4, 0, 5), 0x020000, 0, 0); /* without a function 0 */
+    add(BDF(35, 31, 0), 0x020000, 0, 0);
+    add(BDF(255, 31, 0), 0x020000, 0, 0);
+    add(0x20000 | BDF(0x11, 4, 0), 0x020000, 0, 0); /* another segment's */
+    q = pci_quieten(&config, 0);
+    assert_int_equal(q.functions, 5);
+    for (unsigned bus = 0; bus < 256; bus++)
+        assert_int_equal(q.buses[bus / 32] >> bus % 32 & 1, bus == 0 || bus == 35 || bus == 255);
+}
+
 /* A single-function device counts once, even if it seems to answer at other function numbers. */
 static void enumeration(void **state)
 {
@@ -326,9 +344,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
     const struct CMUnitTest tests[] = {
-        TEST(nobody),  TEST(enumeration), TEST(endpoints),        TEST(bridges),
-        TEST(screens), TEST(segments),    TEST(command),          TEST(bars),
-        TEST(msi),     TEST(msix),        TEST(bad_capabilities),
+        TEST(nobody),  TEST(buses),   TEST(enumeration), TEST(endpoints),
+        TEST(bridges), TEST(screens), TEST(segments),    TEST(command),
+        TEST(bars),    TEST(msi),     TEST(msix),        TEST(bad_capabilities),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

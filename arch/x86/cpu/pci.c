@@ -73,6 +73,8 @@ struct pci_quiet pci_quieten(const struct pci_config *c, uint32_t first)
         bool master = command & PCI_COMMAND_MASTER;
 
         q.functions++;
+        if (at < PCI_SEGMENT)
+            q.buses[at >> 13] |= 1u << (at >> 8 & 31);
         command |= PCI_COMMAND_NO_INTX;
         if (is_endpoint(c, at, class) && master) {
             if (class == PCI_CLASS_DISPLAY && (command & PCI_COMMAND_MEMORY)) {

@@ -65,8 +65,9 @@ void pci_msix_enable(const struct pci_config *c, uint32_t bdf, const struct pci_
 
 struct pci_quiet {
     unsigned functions;
-    unsigned silenced; /* functions that could write to memory until now */
-    unsigned screens;  /* functions that still can: see pci_quieten() */
+    unsigned silenced;                 /* functions that could write to memory until now */
+    unsigned screens;                  /* functions that still can: see pci_quieten() */
+    uint32_t buses[PCI_SEGMENT >> 13]; /* of segment 0: a bit for each that has a function */
 };
 
 /*
@@ -79,7 +80,8 @@ struct pci_quiet {
  */
 struct pci_quiet pci_quieten(const struct pci_config *c, uint32_t first);
 
-/* The same for this machine, segment 0 (pci_access.c). Boot core, before memory is allocated. */
+/* The same for this machine, segment 0 (pci_access.c). Later searches pass over the buses that are
+ * empty. Boot core, before memory is allocated. */
 struct pci_quiet pci_quieten_machine(void);
 /* Uses the configuration spaces in memory of the MCFG from now on. Returns the number of buses that
  * are reached so. Boot core. */

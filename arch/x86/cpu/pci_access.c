@@ -21,6 +21,8 @@ static struct window {
     uint32_t first, last; /* functions, as in arch_pci_read() */
 } windows[ACPI_SEGMENTS_MAX];
 static unsigned window_count;
+/* In segment 0, once that is quiet. */
+static struct pci_quiet found;
 
 static volatile uint32_t *in_memory(uint32_t bdf, uint16_t offset)
 {
@@ -65,12 +67,20 @@ void arch_pci_write(uint32_t bdf, uint16_t offset, uint32_t value)
         (void)by_ports(bdf, offset, true, value);
 }
 
+/* If mechanism 1 shows nothing, memory may. */
+static bool is_empty(uint32_t bus)
+{
+    return found.functions && !(found.buses[bus >> 5] >> (bus & 31) & 1);
+}
+
 /* Mechanism 1 reaches all buses of segment 0. */
 static uint32_t next_bus(void *ctx, uint32_t bdf)
 {
     uint32_t next = PCI_NOBODY;
 
     (void)ctx;
+    while (bdf < PCI_SEGMENT && is_empty(bdf >> 8))
+        bdf = (bdf | 0xff) + 1;
     if (bdf < PCI_SEGMENT)
         return bdf;
     for (unsigned i = 0; i < window_count; i++) {
@@ -118,7 +128,8 @@ const struct pci_config *pci_machine(void)
 
 struct pci_quiet pci_quieten_machine(void)
 {
-    return pci_quieten(&machine, 0);
+    found = pci_quieten(&machine, 0);
+    return found;
 }
 
 /* Does the memory show the host bridge that mechanism 1 shows? */
