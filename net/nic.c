@@ -314,7 +314,7 @@ static int bring_up(struct card *c, unsigned core, void *(*alloc)(size_t bytes),
 /* From now on its core takes its frames. */
 static void hand_over(struct card *c)
 {
-    uplinks[uplink_count] = (uint8_t)(c - cards);
+    uplinks[uplink_count] = (uint8_t)index_of(c);
     __atomic_store_n(&uplink_count, uplink_count + 1, __ATOMIC_RELEASE);
     core_wake(c->core);
 }
