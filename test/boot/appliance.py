@@ -172,6 +172,23 @@ class Appliance(Machine):
                 if tries == 1 or self.get("/v1/host")["uptime_ms"] - begun < ms:
                     raise
 
+    def story(self):
+        """What explains a failed test: the end of the serial output, and how crashed guests came to that."""
+        told = [self.serial()[-2000:]]
+        try:
+            with contextlib.closing(self.http_connection()) as connection:
+                def ask(path):
+                    connection.request("GET", path, headers=self.authorization())
+                    return connection.getresponse().read().decode("utf-8", "replace")
+
+                for g in json.loads(ask("/v1/guests"))["guests"]:
+                    if g["state"] == "crashed":
+                        told += [json.dumps(g), ask(f"/v1/guests/{g['name']}/vcpus/0/exits?n=4")]
+                        told += [line for which in ("vmcs", "vmcb") for line in re.findall(r"^0x.*$", ask(f"/v1/guests/{g['name']}/vcpus/0/{which}?format=text"), re.M) if not re.search(r" (0x0+|absent)$", line)]
+        except (OSError, http.client.HTTPException, ValueError, KeyError) as e:
+            told.append(f"no answer over HTTP: {e!r}")
+        return "\n".join(told)
+
     def guest(self, name):
         return self.get(f"/v1/guests/{name}")
 

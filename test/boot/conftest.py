@@ -48,11 +48,13 @@ TAKEN = pytest.StashKey()
 # ---- machines ----
 
 STARTED = []  # machines started by the fixture that is being set up, or by the running test
+RUNNING = []  # all that are not stopped
 
 
 def stop_all(machines):
     for machine in machines:
         machine.stop()
+        RUNNING.remove(machine)
 
 
 # A machine ends with the fixture or test that started it: an unused one would take time from the others.
@@ -65,8 +67,11 @@ def pytest_fixture_setup(fixturedef):
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_call():
-    yield
+def pytest_runtest_call(item):
+    outcome = yield
+    if outcome.excinfo and not outcome.excinfo[0] is pytest.skip.Exception:
+        for machine in RUNNING:
+            item.add_report_section("call", f"machine {os.path.basename(machine.directory)}", machine.story())
     stop_all(STARTED)
     STARTED.clear()
 
@@ -75,8 +80,10 @@ def pytest_runtest_call():
 def start(tmp_path_factory):
     """start(config, cpus=..., ...) boots a machine."""
     def boot(*args, **kw):
-        STARTED.append(Appliance(tmp_path_factory.mktemp("machine"), *args, **kw))
-        return STARTED[-1]
+        machine = Appliance(tmp_path_factory.mktemp("machine"), *args, **kw)
+        STARTED.append(machine)
+        RUNNING.append(machine)
+        return machine
 
     return boot
 
