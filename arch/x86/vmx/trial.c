@@ -11,6 +11,8 @@
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/cpu/trap.h"
 #include "arch/x86/guest/vcpu_state.h"
+#include "hv/hostmem.h"
+#include "hv/lib.h"
 #include "hv/log.h"
 
 #define POSTED     0x30u
@@ -19,12 +21,14 @@
 #define TSS_LIMIT  (sizeof(struct tss) - 1)
 #define FLAT_LIMIT 0xffffffffu
 
-static struct {
+/* The host's while the trial lasts. */
+struct trial_pages {
     uint8_t vmcs[PAGE_SIZE];
     uint32_t apic[LAPIC_PAGE / 4];
     uint64_t unused[8]; /* so that the descriptor is not at the beginning of a page */
     struct lapic_descriptor descriptor;
-} area __attribute__((aligned(PAGE_SIZE)));
+};
+static struct trial_pages *area;
 
 /* False: the CPU cannot have these controls. */
 static bool set_controls(void)
@@ -92,9 +96,9 @@ static void set_state(void)
     vmx_write_host();
     for (unsigned i = 0; i < ARRAY_LEN(zero); i++)
         vmwrite(zero[i], 0);
-    vmwrite(VMCS_VIRTUAL_APIC_ADDRESS, (uintptr_t)area.apic);
+    vmwrite(VMCS_VIRTUAL_APIC_ADDRESS, (uintptr_t)area->apic);
     vmwrite(VMCS_POSTED_INTERRUPT_NOTIFICATION_VECTOR, VECTOR_NOTIFY);
-    vmwrite(VMCS_POSTED_INTERRUPT_DESCRIPTOR_ADDRESS, (uintptr_t)&area.descriptor);
+    vmwrite(VMCS_POSTED_INTERRUPT_DESCRIPTOR_ADDRESS, (uintptr_t)&area->descriptor);
     for (unsigned i = SEGMENT_ES; i <= SEGMENT_DS; i++)
         vcpu_set_segment(NULL, (enum segment_id)i, d.ss, &data);
     for (unsigned i = SEGMENT_FS; i <= SEGMENT_LDTR; i++)
@@ -155,13 +159,13 @@ static unsigned run(bool again)
  * descriptor, and RVI is the posted vector. */
 static bool ends_by(unsigned wanted, bool again)
 {
-    const struct lapic_descriptor *d = &area.descriptor;
+    const struct lapic_descriptor *d = &area->descriptor;
     unsigned end = run(again);
 
     for (unsigned i = 0; i < TRIES && end != wanted && end < CALL; i++)
         end = run(true);
     return end == wanted && vmread(VMCS_GUEST_INTERRUPT_STATUS) == POSTED && d->control == 0 &&
-           d->vectors[0] == 0 && area.apic[LAPIC_IRR / 4 + POSTED / 32 * 4] == 1u << POSTED % 32;
+           d->vectors[0] == 0 && area->apic[LAPIC_IRR / 4 + POSTED / 32 * 4] == 1u << POSTED % 32;
 }
 
 static bool try_it(void)
@@ -169,13 +173,13 @@ static bool try_it(void)
     if (!set_controls())
         return false;
     set_state();
-    area.descriptor.vectors[0] = 1ull << POSTED;
-    area.descriptor.control = LAPIC_ON;
+    area->descriptor.vectors[0] = 1ull << POSTED;
+    area->descriptor.control = LAPIC_ON;
     arch_notify(0);
     arch_kick(0);
     if (!ends_by(VECTOR_KICK, false))
         return false;
-    area.descriptor.control = LAPIC_ON;
+    area->descriptor.control = LAPIC_ON;
     arch_notify(0);
     return ends_by(CALL, true);
 }
@@ -184,18 +188,23 @@ bool vmx_posts(void)
 {
     const struct vmx_caps *c = vmx_caps_common();
     uint32_t revision = (uint32_t)(c->basic & VMX_BASIC_REVISION_MASK);
-    bool posts;
+    const size_t size = align_up(sizeof(*area), PAGE_SIZE);
+    bool posts = false;
 
     if (!vmx_can_set(c->pin, PIN_POSTED_INTERRUPTS) ||
         !vmx_can_set(c->exit, EXITC_ACK_INTERRUPT_ON_EXIT))
         return false;
-    memcpy(area.vmcs, &revision, sizeof(revision));
-    if (vmclear((uintptr_t)area.vmcs) || vmptrld((uintptr_t)area.vmcs))
+    area = hostmem_alloc_zeroed(size, MEM_HOST);
+    if (!area)
         return false;
-    posts = try_it();
-    if (vmclear((uintptr_t)area.vmcs))
-        panic("VMCLEAR of a trial's VMCS failed");
-    arch_irq_window(); /* what the guest has left */
+    memcpy(area->vmcs, &revision, sizeof(revision));
+    if (!vmclear((uintptr_t)area->vmcs) && !vmptrld((uintptr_t)area->vmcs)) {
+        posts = try_it();
+        if (vmclear((uintptr_t)area->vmcs))
+            panic("VMCLEAR of a trial's VMCS failed");
+        arch_irq_window(); /* what the guest has left */
+    }
+    hostmem_free(area, size);
     log_info("posted interrupts: %s",
              posts ? "used between the vCPUs of a guest"
                    : "not used, because in a trial this CPU did not process them as the SDM says");
