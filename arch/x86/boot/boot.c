@@ -31,19 +31,22 @@
 #define FRAMEBUFFER_RGB  1u
 #define FRAMEBUFFER_TEXT 2u
 
-extern uint8_t kernel_start[], kernel_end[];
+/* Not needed by hv_main(): give_back(). */
+#define ONCE             __attribute__((section(".bss.once")))
+
+extern uint8_t kernel_start[], kernel_once[], kernel_end[];
 extern const uint64_t kernel_linked;
 
 _Noreturn void boot_main(uint32_t info_address, uint64_t entry_tsc);
 
-static struct mb2_info info;
+static ONCE struct mb2_info info;
 static struct mem_map memory;
-static struct acpi_info acpi;
+static ONCE struct acpi_info acpi;
 static struct arch_module modules[ARCH_MODULES_MAX];
 static char module_names[ARCH_MODULES_MAX][NAME_MAX];
 static unsigned module_count;
 static char cmdline[CMDLINE_MAX];
-static struct rsdp {
+static ONCE struct rsdp {
     uint8_t bytes[ACPI_RSDP_SIZE];
     size_t size;
 } rsdps[2]; /* to be tried in this order */
@@ -250,6 +253,13 @@ static void start_screen(void)
         screen_init_framebuffer(&s);
 }
 
+static void give_back(void)
+{
+    if (mem_free(&memory, hpa((uintptr_t)kernel_once),
+                 (uintptr_t)kernel_end - (uintptr_t)kernel_once))
+        panic("the memory map has lost the kernel");
+}
+
 /* Starts the serial port and, if the boot loader left it in text mode, the screen: from here on a
  * panic is readable. */
 static void start_console(void)
@@ -304,6 +314,7 @@ _Noreturn __attribute__((no_stack_protector)) void boot_main(uint32_t info_addre
     apic_timer_init();
     ioapic_init(&acpi);
     smp_start(&acpi, &memory, trampoline);
+    give_back();
     b = (struct boot_info){.memory = &memory, .entry_tsc = entry_tsc, .cmdline = cmdline};
     hv_main(&b);
 }

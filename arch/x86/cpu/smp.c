@@ -31,7 +31,9 @@ static struct abi_thread threads[ABI_THREADS_MAX]; /* the boot core first, then 
 static unsigned thread_count;
 static uint32_t node_of_core[ARCH_CORES_MAX];
 static unsigned physical_of_core[ARCH_CORES_MAX];
-static const struct acpi_nodes *nodes;
+/* None if there is one node. */
+static struct abi_near near[ACPI_MEMORY_MAX];
+static unsigned near_count;
 
 /* The TSCs must be in step. The new core takes its sample between two of the boot core's. */
 static uint32_t sync_step;
@@ -211,7 +213,8 @@ static void start_all(struct mem_map *m, uint8_t page)
 
 void smp_start(const struct acpi_info *a, struct mem_map *m, uint64_t trampoline_page)
 {
-    nodes = &a->nodes;
+    near_count = a->nodes.count > 1 ? a->nodes.memory_count : 0;
+    memcpy(near, a->nodes.memory, sizeof(near[0]) * near_count);
     list_threads(a);
     if (thread_count == 1)
         return;
@@ -263,7 +266,7 @@ unsigned arch_core_node(unsigned core)
 
 const struct abi_near *arch_near_memory(unsigned i)
 {
-    return nodes->count > 1 && i < nodes->memory_count ? &nodes->memory[i] : NULL;
+    return i < near_count ? &near[i] : NULL;
 }
 
 unsigned arch_thread_count(void)
