@@ -67,15 +67,20 @@ static void say_also(const char *host)
 }
 
 /* The result of asking whether another host has the name. `slot`: 0 for the host's name, otherwise
- * a service's. */
+ * a service's. lwIP asks again for each new address. */
 static void on_name(struct netif *n, u8_t result, s8_t slot)
 {
     const char *name = boot_config.management.service.hostname;
     char host[sizeof(boot_config.management.service.hostname) + sizeof(".local")];
+    static bool ours;
+    bool before = ours;
 
     (void)n;
     (void)fmt(host, sizeof(host), "%s.local", name);
-    if (result == MDNS_PROBING_SUCCESSFUL)
+    ours = result == MDNS_PROBING_SUCCESSFUL;
+    if (ours && before)
+        return;
+    if (ours)
         say_also(host);
     else if (slot == 0)
         port_log("warning: another host is called %s", host);

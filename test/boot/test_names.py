@@ -186,6 +186,7 @@ def test_broken_frames(m):
         m.type("wire", ipv6(MGMT, MGMT_LINK_LOCAL, 58, bytes([kind, 0, 0, 0]) + b"\xff" * 20 + b"\x01\x00" * 4, 2).hex() + "\n")
     test_name_by_multicast_dns(m)
     assert len(re.findall("guest mgmt: started", m.serial())) == 1
+    assert len(re.findall("mgmt: also https://kettle", m.serial())) == 1, "said again for each address"
 
 
 def dhcp_options(f):
