@@ -137,6 +137,7 @@ static enum exit_action exits(uint64_t code, uint64_t info1, uint64_t info2, uns
     record = (struct abi_exit){.rip = vmcb.save.rip, .tsc = 2000, .reason = (uint32_t)code};
     if ((uint32_t)code == SVM_EXIT_IOIO)
         record.qualification = info1; /* enter.asm has read it */
+    stats.entries++;
     backend.handlers = backend.nrips ? svm_exit_handlers : svm_decoding_handlers;
     return finish(backend.handlers[abi_svm_exit(code)](v));
 }

@@ -18,6 +18,8 @@
 #define RFLAGS_IOPL_SHIFT 12
 #define TSS_IO_MAP_BASE   0x66u
 #define CPUID_XSAVE       0xdu
+#define OP_INT            0xcdu
+#define OP_INT1           0xf1u
 
 /* ---- events ---- */
 
@@ -30,12 +32,30 @@ static bool repeats_by_itself(uint32_t event)
            (type == EVENT_EXCEPTION && (vector == VECTOR_BP || vector == VECTOR_OF));
 }
 
+/* Nothing was executed since the entry injected an event. */
+static bool delivers_injected(const struct vcpu *v)
+{
+    const struct svm_vcpu *x = svm_of(v);
+
+    return x->injected_entry + 1 == v->stats->entries && x->injected_rip == v->exit->rip;
+}
+
+/* While Bochs (2.7, 3.0) delivers INT n or INT1, EXITINTINFO has the event before it. Interrupts
+ * and NMIs are always injected. Exceptions may come by themselves: faults have RF in the image that
+ * is saved, as EXITINFO2 of a task switch shows it, and the others an error code. */
+static bool is_stale(const struct vcpu *v, uint32_t event, uint64_t image)
+{
+    return !delivers_injected(v) &&
+           ((event & EVENT_TYPE) != EVENT_EXCEPTION || !(image & (TASK_RF | TASK_HAS_ERROR)));
+}
+
 static void note_vectoring(struct vcpu *v)
 {
     uint64_t info = svm_control(v)->exitintinfo;
+    uint32_t event = (uint32_t)info;
 
-    if ((info & EVENT_VALID) && !repeats_by_itself((uint32_t)info))
-        x86_note_vectoring(v, (uint32_t)info, (uint32_t)(info >> EVENT_ERROR_SHIFT), 0);
+    if ((event & EVENT_VALID) && !repeats_by_itself(event) && !is_stale(v, event, 0))
+        x86_note_vectoring(v, event, (uint32_t)(info >> EVENT_ERROR_SHIFT), 0);
 }
 
 /* #DB exits only to prevent an endless delivery loop: it goes back to the guest. What it reports is
@@ -297,6 +317,19 @@ static enum exit_action on_npf(struct vcpu *v)
 
 /* ---- others ---- */
 
+/* What a software interrupt is, if EXITINTINFO need not be right. */
+static void correct_gate(struct task_switch *t, const struct instruction *in)
+{
+    bool one_byte = in->map == DECODE_ONE_BYTE;
+
+    if (one_byte && in->opcode == OP_INT)
+        t->event = EVENT_VALID | EVENT_SOFT_INTERRUPT | (uint8_t)in->immediate;
+    else if (one_byte && in->opcode == OP_INT1)
+        t->event = EVENT_VALID | EVENT_EXCEPTION | VECTOR_DB;
+    else if (!repeats_by_itself(t->event))
+        t->length = 0;
+}
+
 static enum exit_action on_task_switch(struct vcpu *v)
 {
     const struct vmcb_control *c = svm_control(v);
@@ -315,12 +348,14 @@ static enum exit_action on_task_switch(struct vcpu *v)
         t.error = (uint32_t)c->exitinfo2;
     }
     /* An event that no instruction caused returns to where it came. */
-    if (t.by != TASK_GATE || repeats_by_itself(event)) {
+    if (t.by != TASK_GATE || repeats_by_itself(event) || is_stale(v, event, c->exitinfo2)) {
         enum exit_action a = svm_fetch(v);
 
         if (a != EXIT_SKIP)
             return a;
         t.length = (uint32_t)v->exit->instruction_length;
+        if (t.by == TASK_GATE)
+            correct_gate(&t, svm_instruction(v));
     }
     return x86_task_switch(v, &t);
 }

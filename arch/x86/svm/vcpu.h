@@ -53,6 +53,7 @@ struct svm_vcpu {
     bool nmi_returns; /* that IRET, at nmi_iret, is executed next */
     uint64_t nmi_iret;
     bool irq_window, nmi_window;
+    uint64_t injected_entry, injected_rip; /* of the last event: stats.entries then, the RIP */
     struct x86_vcpu x86;
     struct svm_lazy lazy;
     struct svm_entered entered;

@@ -382,12 +382,15 @@ static inline bool svm_event_is_plain(uint32_t event)
 
 static inline void vcpu_inject(struct vcpu *v, uint32_t event)
 {
-    struct vmcb_control *c = svm_control(v);
+    struct svm_vcpu *x = svm_of(v);
+    struct vmcb_control *c = &x->vmcb->control;
 
     c->eventinj = (c->eventinj & ~(uint64_t)UINT32_MAX) | event;
+    x->injected_entry = v->stats->entries;
+    x->injected_rip = x->vmcb->save.rip;
     if (!svm_event_is_plain(event))
-        svm_of(v)->changed = 1;
-    svm_of(v)->halted = false;
+        x->changed = 1;
+    x->halted = false;
     if ((event & EVENT_TYPE) == EVENT_NMI)
         vcpu_block_nmi(v, true);
 }
