@@ -20,8 +20,8 @@ _Static_assert(ARCH_IRQ_NONE == (int)ABI_NIC_POLLED && ARCH_IRQ_LINE == (int)ABI
                    ARCH_IRQ_MSI == (int)ABI_NIC_MSI && ARCH_IRQ_MSIX == (int)ABI_NIC_MSIX,
                "shown as they are");
 
-static const struct nic_driver *const drivers[] = {&e1000_driver, &e1000e_driver, &igb_driver,
-                                                   &igc_driver, &virtio_nic_driver};
+static const struct nic_driver *const drivers[] = {
+    &e1000_driver, &e1000e_driver, &igb_driver, &igc_driver, &virtio_nic_driver, &vmxnet3_driver};
 
 static struct card {
     struct nic nic;

@@ -118,4 +118,4 @@ static inline bool nic_mac_is_good(const uint8_t mac[6])
 }
 
 extern const struct nic_driver e1000_driver, e1000e_driver, igb_driver, igc_driver,
-    virtio_nic_driver;
+    virtio_nic_driver, vmxnet3_driver;

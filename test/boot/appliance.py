@@ -50,6 +50,20 @@ class Machine:
         with open(path, encoding="utf-8", errors="replace") as f:
             return "".join(line for line in f.readlines()[-30:] if not line.startswith("00000000000"))
 
+    def monitor(self, command):
+        """What QEMU's monitor answers to a command: QEMU with -monitor unix:monitor,server,nowait."""
+        while not os.path.exists(os.path.join(self.directory, "monitor")):
+            time.sleep(0.01)  # QEMU is starting
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(os.path.join(self.directory, "monitor"))
+            answers = s.makefile("rwb", buffering=0)
+            answers.write(command.encode() + b"\n")
+            # The prompt returns when the command is done: one before it, one after.
+            seen = b""
+            while seen.count(b"(qemu)") < 2:
+                seen += answers.read(1)
+        return seen.decode(errors="replace")
+
     def stop(self):
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -292,20 +306,6 @@ class Qemu(Machine):
         line = ["-serial", "file:" + serial] if port is None else ["-serial", "none", "-chardev", "file,id=line,path=" + serial, "-device", port + ",chardev=line"]
         command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-smp", str(cpus), "-cdrom", iso, "-display", "none", *line, "-no-reboot", "-nic", "none", "-monitor", "unix:monitor,server,nowait"]
         super().__init__(directory, command + (["-bios", "/usr/share/ovmf/OVMF.fd"] if uefi else []) + list(more))
-
-    def monitor(self, command):
-        """What QEMU's monitor answers to a command."""
-        while not os.path.exists(os.path.join(self.directory, "monitor")):
-            time.sleep(0.01)  # QEMU is starting
-        with socket.socket(socket.AF_UNIX) as s:
-            s.connect(os.path.join(self.directory, "monitor"))
-            answers = s.makefile("rwb", buffering=0)
-            answers.write(command.encode() + b"\n")
-            # The prompt returns when the command is done: one before it, one after.
-            seen = b""
-            while seen.count(b"(qemu)") < 2:
-                seen += answers.read(1)
-        return seen.decode(errors="replace")
 
     def screen_text(self):
         """The characters in text mode."""

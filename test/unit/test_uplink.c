@@ -231,7 +231,7 @@ static const struct nic_id ids[] = {{CARD_ID - 1, "other"}, {CARD_ID, "ours"}, {
     }
 const struct nic_driver e1000_driver = DRIVER(none), e1000e_driver = DRIVER(ids),
                         igb_driver = DRIVER(others), igc_driver = DRIVER(none),
-                        virtio_nic_driver = DRIVER(none);
+                        virtio_nic_driver = DRIVER(none), vmxnet3_driver = DRIVER(none);
 
 /* ---- the tests ---- */
 
