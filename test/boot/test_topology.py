@@ -35,6 +35,13 @@ def test_threads_sockets_and_nodes(start_qemu):
     assert halted_by_us(m, 12)
 
 
+def test_siblings(start):
+    """By default guests run on one thread of a core, and the host's description says what became of the other."""
+    m = start({"guests": [], "management": {"auth": "none"}}, cpus="2,cores=1,threads=2", emulator="qemu")
+    host = m.get("/v1/host")
+    assert len(host["cores"]) == 1 and [(t["thread"], t["state"]) for t in host["topology"]["unused_threads"]] == [(1, "sibling")]
+
+
 def test_threads_of_one_network(start):
     """Cores 0 and 1 are threads of one physical core, 2 and 3 of another; management is on 3."""
     def guest(name, network, **more):

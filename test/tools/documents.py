@@ -206,6 +206,8 @@ def openapi(tables, text):
     written = Schemas(tables, refs + "config_", shared_net=True)
     whole = Schemas(tables, refs + "config_", answer=True, shared_net=True)
     set_enums(tables, document)
+    thread = schemas["Host"]["properties"]["topology"]["properties"]["unused_threads"]["items"]["properties"]
+    thread["state"]["enum"] = [w for w in tables.words["words_thread_state"] if w != "runs"]
     schemas["Exit"]["properties"]["outcome"]["enum"] = tables.words["words_outcome"]
     schemas["Action"]["properties"]["action"]["enum"] = [a["word"] for a in tables.actions]
     schemas["Refused_frames"]["propertyNames"]["enum"] = tables.words["words_net_drop"][1:]
