@@ -244,7 +244,7 @@ bench-boots: deps-test all $(BUILD)/counted.elf
 COUNTED := exit_port_in exit_port_out exit_mmio_read exit_mmio_write
 $(BUILD)/counted.elf: $(KERNEL_O) $(BUILD)/kernel/test/bench/count.o arch/x86/kernel.lds
 	$(call say,LD)
-	$(Q)ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T arch/x86/kernel.lds $(COUNTED:%=--wrap=%) $(filter %.o,$^) $(out)
+	$(Q)$(call link_kernel,$(COUNTED:%=--wrap=%) $(filter %.o,$^))
 
 # Outside CI: each try boots an emulator, for minutes. QEMU, unless MACHINE=bochs.
 systems: deps-test all
