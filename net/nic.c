@@ -21,7 +21,8 @@ _Static_assert(ARCH_IRQ_NONE == (int)ABI_NIC_POLLED && ARCH_IRQ_LINE == (int)ABI
                "shown as they are");
 
 static const struct nic_driver *const drivers[] = {
-    &e1000_driver, &e1000e_driver, &igb_driver, &igc_driver, &virtio_nic_driver, &vmxnet3_driver};
+    &e1000_driver, &e1000e_driver,     &igb_driver,    &igc_driver,
+    &r8169_driver, &virtio_nic_driver, &vmxnet3_driver};
 
 static struct card {
     struct nic nic;
@@ -139,6 +140,10 @@ static void complain(const struct card *c, int rc)
         log_warn("network card %s at " PLACE
                  " is not used: it lacks the memory-mapped registers that its driver needs "
                  "(virtio: those of version 1)",
+                 c->nic.name, PLACE_OF(c->bdf));
+    else if (rc == -E_NOENT)
+        log_warn("network card %s at " PLACE
+                 " is not used: its driver does not know this revision of the chip",
                  c->nic.name, PLACE_OF(c->bdf));
     else
         log_warn("network card %s at " PLACE " does not start (error %d)", c->nic.name,

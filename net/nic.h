@@ -69,7 +69,9 @@ struct nic_driver {
     const struct nic_id *ids; /* ends with an id of 0 */
     size_t memory;            /* for start(), bytes */
     /* Maps registers, makes the card quiet and reads its address into n->mac. It does not master
-     * the bus yet. 0, -E_IO if it does not answer or has no address, or nic_bus.map()'s error. */
+     * the bus yet. 0, -E_IO if it does not answer or has no address, -E_NOENT if it is of a
+     * revision that the driver does not know, or nic_bus.map()'s error. n->name may become a
+     * better one. */
     int (*probe)(struct nic *n);
     /* Starts sending and receiving, without interrupts. The card masters the bus, and its MSI or
      * MSI-X is enabled if n->irq says so, with one vector: entry 0 of the table. `memory` is
@@ -117,5 +119,5 @@ static inline bool nic_mac_is_good(const uint8_t mac[6])
     return !bytes_are_zero(mac, 6) && !(mac[0] & 1);
 }
 
-extern const struct nic_driver e1000_driver, e1000e_driver, igb_driver, igc_driver,
+extern const struct nic_driver e1000_driver, e1000e_driver, igb_driver, igc_driver, r8169_driver,
     virtio_nic_driver, vmxnet3_driver;

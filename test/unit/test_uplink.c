@@ -231,7 +231,8 @@ static const struct nic_id ids[] = {{CARD_ID - 1, "other"}, {CARD_ID, "ours"}, {
     }
 const struct nic_driver e1000_driver = DRIVER(none), e1000e_driver = DRIVER(ids),
                         igb_driver = DRIVER(others), igc_driver = DRIVER(none),
-                        virtio_nic_driver = DRIVER(none), vmxnet3_driver = DRIVER(none);
+                        r8169_driver = DRIVER(none), virtio_nic_driver = DRIVER(none),
+                        vmxnet3_driver = DRIVER(none);
 
 /* ---- the tests ---- */
 
@@ -298,6 +299,9 @@ static void failures(void **state)
     m.bar = 0;
     m.probe = -E_NOTSUP;
     assert_int_equal(uplink_find(first), -E_NOTSUP);
+    assert_null(uplink_address());
+    m.probe = -E_NOENT; /* of an unknown revision */
+    assert_int_equal(uplink_find(first), -E_NOENT);
     assert_null(uplink_address());
     m.probe = 0;
     m.start = -E_IO;
