@@ -24,8 +24,9 @@ static bool wake_from_halt(struct core *c, struct vcpu *v, uint64_t until)
     struct platform *p = v->platform;
     uint64_t now = arch_tsc(), due = irqchip_next_deadline(p, v->number), next = due;
 
+    v->closes = run_closes(until);
     /* Devices do long work in steps. */
-    while (now >= next && now + RUN_CLOSE < until && !__atomic_load_n(&v->stop, __ATOMIC_RELAXED)) {
+    while (now >= next && now < v->closes && !__atomic_load_n(&v->stop, __ATOMIC_RELAXED)) {
         exit_timers(v, now);
         if (vcpu_wakes(v)) {
             abi_histogram_add(&v->stats->wake_late, now - due);

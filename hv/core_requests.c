@@ -275,13 +275,13 @@ static bool serve_vcpu(struct core *c, struct vcpu *v, uint32_t r)
 /* When it must look at the next guest for which something may have come without a kick. */
 static uint64_t next_arrivals(const struct core *c, uint64_t now)
 {
-    uint64_t first = NEVER;
+    uint64_t first = NEVER, margin = micros_to_ticks(QUIET_MARGIN_US);
 
     for (unsigned i = 0; i < c->entity_count; i++) {
         uint64_t quiet = __atomic_load_n(&c->entities[i]->guest->quiet_until, __ATOMIC_RELAXED);
 
-        if (quiet + micros_to_ticks(QUIET_MARGIN_US) > now)
-            first = min_u64(first, quiet + micros_to_ticks(QUIET_MARGIN_US));
+        if (quiet + margin > now)
+            first = min_u64(first, quiet + margin);
     }
     return first;
 }

@@ -39,8 +39,14 @@ void *gmem_ptr_in_more(const struct gmem *m, gpa_t a, uint64_t len);
 int gmem_read_pieces(const struct gmem *m, gpa_t a, void *dst, size_t len) MUST_CHECK;
 int gmem_write_pieces(const struct gmem *m, gpa_t a, const void *src, size_t len) MUST_CHECK;
 
-/* The host address of [a, a + len), or NULL if any of it lies outside of the guest's RAM. Also NULL
- * if it lies in two ranges: never within an aligned 2 MB. */
+/* The host address of [a, a + len), or NULL if it is not all in the first range. */
+static inline void *gmem_first(const struct gmem *m, gpa_t a, uint64_t len)
+{
+    return __builtin_expect(a.v > m->size || len > m->size - a.v, 0) ? NULL : m->base + a.v;
+}
+
+/* The same, or NULL if any of it lies outside of the guest's RAM. Also NULL if it lies in two
+ * ranges: never within an aligned 2 MB. */
 static inline void *gmem_ptr(const struct gmem *m, gpa_t a, uint64_t len)
 {
     if (__builtin_expect(a.v > m->size || len > m->size - a.v, 0))

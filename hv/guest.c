@@ -273,6 +273,16 @@ static void on_paired(void *ctx, unsigned pairs)
     ((struct guest *)ctx)->status->queue_pairs_used = pairs;
 }
 
+/* As x86_run() asks between two steps. The PC of several vCPUs is left in between, see exit.c. */
+static bool has_time(void *ctx)
+{
+    const struct guest *g = ctx;
+    const struct vcpu *v = g->vcpus;
+
+    return !platform_is_shared(&g->platform) && arch_tsc() < v->closes &&
+           !__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED);
+}
+
 /* The ring of the guest has a frame more, or dropped it. Any core, like the next. */
 static void note_frame(struct guest *g, bool taken)
 {
@@ -366,8 +376,11 @@ static const char *make_apics(struct guest *g)
 static const char *attach_net(struct guest *g)
 {
     static const struct net_offloads offloads = {takes, on_partial, lend, take_back};
-    const struct virtio_net_host host = {
-        .ctx = g, .transmit = guest_on_transmit, .cancel = on_cancel, .paired = on_paired};
+    const struct virtio_net_host host = {.ctx = g,
+                                         .transmit = guest_on_transmit,
+                                         .cancel = on_cancel,
+                                         .paired = on_paired,
+                                         .has_time = has_time};
     const struct virtio_net_memory memory = {
         .rx_ring = g->rx_ring, .segments = g->segments, .pairs = net_pairs(g)};
     uint8_t mac[6];

@@ -5,6 +5,9 @@
 
 enum { IDLE, PLAIN, WHOLE, CUT };
 
+/* Most frames are finished: they do not set up what the others need. */
+#define RARE __attribute__((noinline))
+
 /* What a receiver is told: made new of what was checked, and nothing else. `g` NULL: not a segment.
  */
 static struct net_offload told(const struct net_offload *o, const struct net_segment *g)
@@ -23,9 +26,9 @@ static struct net_offload told(const struct net_offload *o, const struct net_seg
 }
 
 /* The checksum is completed in a step of its own. */
-static enum net_drop begin_partial(struct vswitch *s, unsigned port, uint8_t *frame, size_t len,
-                                   const struct net_offload *o, uint64_t now,
-                                   struct net_transfer *t)
+static RARE enum net_drop begin_partial(struct vswitch *s, unsigned port, uint8_t *frame,
+                                        size_t len, const struct net_offload *o, uint64_t now,
+                                        struct net_transfer *t)
 {
     const struct net_offload with = told(o, NULL);
 
@@ -37,9 +40,9 @@ static enum net_drop begin_partial(struct vswitch *s, unsigned port, uint8_t *fr
     return NET_PASSED;
 }
 
-static enum net_drop begin_segment(struct vswitch *s, unsigned port, const uint8_t *frame,
-                                   size_t len, const struct net_offload *o, uint64_t now,
-                                   struct net_transfer *t)
+static RARE enum net_drop begin_segment(struct vswitch *s, unsigned port, const uint8_t *frame,
+                                        size_t len, const struct net_offload *o, uint64_t now,
+                                        struct net_transfer *t)
 {
     struct switch_port *p;
     enum net_drop why;
@@ -86,8 +89,8 @@ static bool cut_one(const struct switch_port *p, const uint8_t *frame, size_t le
     return n && t->segment.payload + t->done * o->gso_size < len;
 }
 
-static void go_on(struct vswitch *s, const uint8_t *frame, size_t len, const struct net_offload *o,
-                  struct net_transfer *t)
+static RARE void go_on(struct vswitch *s, const uint8_t *frame, size_t len,
+                       const struct net_offload *o, struct net_transfer *t)
 {
     /* If the receiver has gone, so has its memory. */
     struct switch_port *p = switch_hold(s, t->port, t->life);

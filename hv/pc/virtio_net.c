@@ -175,14 +175,27 @@ static bool move(struct virtio_net *d, struct virtio_net_pair *p)
     return sends || receives;
 }
 
-/* One pair, in turn. */
-static void move_next(struct virtio_net *d)
+/* One pair, in turn. False: none had anything to move. */
+static bool move_next(struct virtio_net *d)
 {
     const struct virtio_net_pair *last = d->turn;
+    bool moved;
 
-    do
+    do {
         d->turn = d->turn + 1 < d->served ? d->turn + 1 : d->pairs;
-    while (!move(d, d->turn) && d->turn != last);
+        moved = move(d, d->turn);
+    } while (!moved && d->turn != last);
+    return moved;
+}
+
+/* Most of what a frame costs beside its bytes is the way to here. */
+static void move_some(struct virtio_net *d)
+{
+    unsigned steps = VIRTIO_NET_STEPS;
+
+    while (move_next(d) && --steps && virtio_is_running(&d->virtio) && d->host.has_time &&
+           d->host.has_time(d->host.ctx))
+        ;
 }
 
 /* Tells the driver about pairs that have no more to do, or have done much. True: some have. */
@@ -227,7 +240,7 @@ static void work(struct virtio *v)
     if (virtio_net_control_waits(d))
         virtio_net_control_work(d);
     else
-        move_next(d);
+        move_some(d);
     if (!virtio_is_running(v))
         v->pci.due = NEVER;
     else /* a frame that has been begun is finished first */

@@ -86,6 +86,8 @@ struct virtio_net_host {
     void (*cancel)(void *ctx);
     /* The driver uses this many pairs from now on. NULL: it does not matter. */
     void (*paired)(void *ctx, unsigned pairs);
+    /* There is time for another step of the work, as there was for the last. NULL: never. */
+    bool (*has_time)(void *ctx);
 };
 
 struct virtio_net_frame {
@@ -183,12 +185,14 @@ struct virtio_net {
     uint8_t tx_buf[VIRTIO_NET_FRAME]; /* the last member, see virtio_net_init() */
 };
 
-/* The most descriptors that one call of the device's work handles; it stops after a frame sent, or
+/* The most descriptors that one step of the device's work handles; it stops after a frame sent, or
  * this many received. A neighbour on the core may have to wait this long. */
 #define VIRTIO_NET_WORK    8u
 #define VIRTIO_NET_BYTES   4096u /* and the most bytes, but for the last frame received */
 #define VIRTIO_NET_RECEIVE 2u
-/* The driver gets its interrupts once nothing is left to do, or after this many frames. */
+/* Steps without a look at the guest's other devices, if there is time for them. */
+#define VIRTIO_NET_STEPS   8u
+/* The driver gets its interrupts once nothing is left to do, or after about this many frames. */
 #define VIRTIO_NET_UNTOLD  64u
 
 extern const struct device virtio_net_device;

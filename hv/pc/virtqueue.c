@@ -10,13 +10,6 @@
 #define RING_START         4u
 #define RING_EVENT         2u /* with event indices both end with a 16-bit index */
 
-struct desc {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags, next;
-};
-_Static_assert(sizeof(struct desc) == DESC_SIZE, "virtio's layout");
-
 void virtqueue_reset(struct virtqueue *q)
 {
     *q = (struct virtqueue){.size = VIRTQUEUE_MAX};
@@ -49,6 +42,11 @@ static inline void *place(const struct gmem *m, uint8_t *part, uint64_t start, u
     return __builtin_expect(part != NULL, 1) ? part + offset
                                              : gmem_ptr(m, gpa(start + offset), size);
 }
+
+/* What each frame needs is compiled twice: without the calls for a part that lies in two ranges it
+ * has half as many instructions. */
+#define TWICE __attribute__((always_inline)) inline
+#define FAR   __attribute__((noinline, cold))
 
 static inline uint16_t *avail16(const struct virtqueue *q, const struct gmem *m, uint64_t offset)
 {
@@ -85,50 +83,81 @@ static int broken(struct virtqueue *q)
     return -E_FORMAT;
 }
 
-int virtqueue_piece(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c,
-                    struct virtqueue_piece *p)
+/* The rest of virtqueue_piece() for one that is not all in the first range. */
+static FAR int find_piece(struct virtqueue *q, const struct gmem *m, struct virtqueue_piece *p)
 {
-    const struct desc *there;
-    struct desc d;
-    uint8_t *at;
+    p->at = gmem_ptr(m, p->address, p->length);
+    return p->at || gmem_has(m, p->address, p->length) ? 1 : broken(q);
+}
+
+static TWICE int take_piece(struct virtqueue *q, const struct gmem *m, uint8_t *desc_at,
+                            struct virtqueue_chain *c, struct virtqueue_piece *p)
+{
+    const uint64_t *there; /* address; length, flags, next: 32, 16, 16 bits */
+    uint64_t address, rest;
+    unsigned flags;
 
     if (!c->more)
         return 0;
     if (c->next >= q->size || c->count == q->size)
         return broken(q);
-    there = place(m, q->desc_at, q->desc, (uint64_t)c->next * DESC_SIZE, sizeof(d));
+    there = place(m, desc_at, q->desc, (uint64_t)c->next * DESC_SIZE, DESC_SIZE);
     if (!there)
         return broken(q);
-    memcpy(&d, there, sizeof(d));
-    __asm__ volatile("" ::: "memory"); /* it is read once: the guest may write meanwhile */
-    at = gmem_ptr(m, gpa(d.address), d.length);
-    if ((d.flags & DESC_INDIRECT) || (!at && !gmem_has(m, gpa(d.address), d.length)))
+    /* Read once: the guest may write meanwhile. */
+    address = __atomic_load_n(&there[0], __ATOMIC_RELAXED);
+    rest = __atomic_load_n(&there[1], __ATOMIC_RELAXED);
+    flags = (uint16_t)(rest >> 32);
+    if (flags & DESC_INDIRECT)
         return broken(q);
-    *p = (struct virtqueue_piece){gpa(d.address), at, d.length, d.flags & DESC_WRITE};
     c->count++;
-    c->more = d.flags & DESC_NEXT;
-    c->next = d.next;
-    return 1;
+    c->more = flags & DESC_NEXT;
+    c->next = (uint16_t)(rest >> 48);
+    *p = (struct virtqueue_piece){gpa(address), gmem_first(m, gpa(address), (uint32_t)rest),
+                                  (uint32_t)rest, flags & DESC_WRITE};
+    return __builtin_expect(p->at != NULL, 1) ? 1 : find_piece(q, m, p);
 }
 
-int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c)
+static FAR int take_far_piece(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c,
+                              struct virtqueue_piece *p)
 {
-    uint16_t index, waiting;
+    return take_piece(q, m, NULL, c, p);
+}
+
+int virtqueue_piece(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c,
+                    struct virtqueue_piece *p)
+{
+    return q->desc_at ? take_piece(q, m, q->desc_at, c, p) : take_far_piece(q, m, c, p);
+}
+
+static TWICE int take_next(struct virtqueue *q, const struct gmem *m, uint8_t *avail_at,
+                           struct virtqueue_chain *c)
+{
+    uint16_t waiting, head;
 
     if (!q->ready || q->broken)
         return 0;
-    index = load16(avail16(q, m, RING_INDEX));
-    waiting = (uint16_t)(index - q->last_avail);
+    waiting = (uint16_t)(load16(place(m, avail_at, q->avail, RING_INDEX, sizeof(waiting))) -
+                         q->last_avail);
     if (waiting == 0)
         return 0;
     if (waiting > q->size)
         return broken(q);
-    c->head = load16(avail16(q, m, RING_START + 2ull * (q->last_avail & (q->size - 1u))));
+    head = load16(place(m, avail_at, q->avail, RING_START + 2ull * (q->last_avail & (q->size - 1u)),
+                        sizeof(head)));
     q->last_avail++;
-    c->next = c->head;
-    c->count = 0;
-    c->more = true;
+    *c = (struct virtqueue_chain){.head = head, .next = head, .more = true};
     return 1;
+}
+
+static FAR int take_far_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c)
+{
+    return take_next(q, m, NULL, c);
+}
+
+int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c)
+{
+    return q->avail_at ? take_next(q, m, q->avail_at, c) : take_far_next(q, m, c);
 }
 
 /* Of the nth element that is not published yet. */
@@ -142,25 +171,39 @@ static void put_length(struct virtqueue *q, const struct gmem *m, unsigned n, ui
     store32(place(m, q->used_at, q->used, element(q, n) + 4, sizeof(uint32_t)), length);
 }
 
-void virtqueue_put(struct virtqueue *q, const struct gmem *m, unsigned n, uint16_t head,
-                   uint32_t written)
+static FAR void put_far(struct virtqueue *q, const struct gmem *m, unsigned n, uint16_t head,
+                        uint32_t written)
 {
-    const uint32_t both[2] = {head, written};
-
-    if (__builtin_expect(q->used_at != NULL, 1)) {
-        memcpy(q->used_at + element(q, n), both, sizeof(both));
-        return;
-    }
     store32(place(m, NULL, q->used, element(q, n), sizeof(uint32_t)), head);
     put_length(q, m, n, written);
 }
 
-void virtqueue_publish(struct virtqueue *q, const struct gmem *m, unsigned count, bool useful)
+void virtqueue_put(struct virtqueue *q, const struct gmem *m, unsigned n, uint16_t head,
+                   uint32_t written)
+{
+    if (q->used_at)
+        put_le64(q->used_at + element(q, n), head | (uint64_t)written << 32);
+    else
+        put_far(q, m, n, head, written);
+}
+
+static FAR void publish_slowly(struct virtqueue *q, const struct gmem *m, unsigned count,
+                               bool useful)
 {
     for (unsigned i = 0; !useful && i < count; i++)
         put_length(q, m, i, 0);
     q->used_index = (uint16_t)(q->used_index + count);
     store16(used16(q, m, RING_INDEX), q->used_index);
+}
+
+void virtqueue_publish(struct virtqueue *q, const struct gmem *m, unsigned count, bool useful)
+{
+    if (q->used_at && useful) {
+        q->used_index = (uint16_t)(q->used_index + count);
+        store16((uint16_t *)(q->used_at + RING_INDEX), q->used_index);
+    } else {
+        publish_slowly(q, m, count, useful);
+    }
 }
 
 void virtqueue_done(struct virtqueue *q, const struct gmem *m, uint16_t head, uint32_t written)

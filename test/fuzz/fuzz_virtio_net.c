@@ -128,10 +128,18 @@ static void step(const uint8_t op[8])
     }
 }
 
+static bool has_time(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
-    const struct virtio_net_host host = {.transmit = on_transmit, .cancel = on_cancel};
+    const struct virtio_net_host host = {.transmit = on_transmit,
+                                         .cancel = on_cancel,
+                                         .has_time = size && data[0] & 0x40 ? has_time : NULL};
     const unsigned pairs = size && data[0] & 0x20 ? 3 : 1;
     const struct virtio_net_memory memory = {.rx_ring = ring, .segments = segments, .pairs = pairs};
 

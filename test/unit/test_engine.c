@@ -1191,6 +1191,34 @@ static void frames(void **state)
     assert_int_equal(g->transfer.state, 0);
 }
 
+/* Its card goes on until the run of its only vCPU is about to end, or the core is wanted. */
+static void time_for_frames(void **state)
+{
+    struct guest_config c = config_of("net", 1);
+    struct guest *g;
+    struct vcpu *v;
+    bool (*has_time)(void *ctx);
+
+    (void)state;
+    c.devices |= DEV_NET;
+    g = guest_get((unsigned)deploy(&c));
+    settle();
+    v = &g->vcpus[0];
+    has_time = g->platform.net.host.has_time;
+    v->entity.requests = 0;
+    v->closes = NEVER;
+    assert_true(has_time(g));
+    v->closes = clock_now;
+    assert_false(has_time(g));
+    v->closes = NEVER;
+    v->entity.requests = VCPU_REQ_GUEST;
+    assert_false(has_time(g));
+    v->entity.requests = 0;
+    g->platform.vcpus = 2; /* others wait for the PC's lock */
+    assert_false(has_time(g));
+    g->platform.vcpus = 1;
+}
+
 static void images(void **state)
 {
     struct abi_image_request *r = argument();
@@ -1694,6 +1722,7 @@ int main(void)
         TEST(chores),
         TEST(chores_in_short_slices),
         TEST(frames),
+        TEST(time_for_frames),
         TEST(images),
         cmocka_unit_test(reboot),
     };

@@ -31,7 +31,7 @@ static uint8_t frame[NET_SEGMENT_MAX];
 static size_t frame_len;
 static uint8_t *segments;
 static struct net_offload offload;
-static unsigned again, cancelled;
+static unsigned again, cancelled, more_steps;
 
 static bool on_transmit(void *ctx, uint8_t *bytes, size_t len, const struct net_offload *o)
 {
@@ -53,6 +53,12 @@ static void on_cancel(void *ctx)
 {
     assert_ptr_equal(ctx, &sent);
     cancelled++;
+}
+
+static bool has_time(void *ctx)
+{
+    assert_ptr_equal(ctx, &sent);
+    return more_steps && more_steps--;
 }
 
 /* As after a notification, or when a sender has left frames. */
@@ -82,7 +88,7 @@ static void work_if_due(void)
 static int setup(void **state)
 {
     const struct virtio_net_host host = {
-        .ctx = &sent, .transmit = on_transmit, .cancel = on_cancel};
+        .ctx = &sent, .transmit = on_transmit, .cancel = on_cancel, .has_time = has_time};
     struct virtio_net_memory memory;
 
     (void)state;
@@ -93,7 +99,7 @@ static int setup(void **state)
     virtio_net_init(&dev, &mem, mac, &memory, &host);
     virtio_fixture_plug(&virtio_net_device, &dev, VIRTIO_NET_SLOT, DEV_NET);
     virtio_after_write = work_if_due;
-    sent = again = cancelled = 0;
+    sent = again = cancelled = more_steps = 0;
     return 0;
 }
 
@@ -337,6 +343,44 @@ static void test_frames_a_call(void **state)
     assert_int_equal(dev.virtio.pci.due, 0);
     work();
     assert_int_equal(used(RX), frames);
+}
+
+/* With time for more it goes on, but other devices get their turn; not once a ring is broken. */
+static void test_steps_a_call(void **state)
+{
+    (void)state;
+    start();
+    desc(TX, 0, DATA(TX, 0), VIRTIO_NET_HEADER + 60, 0, 0);
+    for (unsigned i = 0; i < SIZE; i++)
+        offer(TX, 0);
+    write_only(VIRTIO_NOTIFY, 2, TX);
+    more_steps = 2;
+    step();
+    assert_int_equal(sent, 3);
+    more_steps = 100;
+    step();
+    assert_int_equal(sent, 3 + VIRTIO_NET_STEPS);
+    assert_int_equal(dev.virtio.pci.due, 0);
+    assert_false(pci_level(VIRTIO_NET_IRQ));
+    step();
+    assert_int_equal(sent, SIZE);
+    assert_true(dev.virtio.pci.due == NEVER);
+    assert_true(pci_level(VIRTIO_NET_IRQ));
+    for (unsigned i = 0; i < 2 * VIRTIO_NET_RECEIVE; i++) {
+        desc(RX, i, DATA(RX, 0), 2000, WRITE, 0);
+        offer(RX, i);
+        push(60, (uint8_t)i);
+    }
+    desc(TX, 1, 1ull << 40, 100, 0, 0);
+    offer(TX, 0);
+    offer(TX, 1);
+    offer(TX, 0);
+    more_steps = 100;
+    step();
+    assert_int_equal(sent, SIZE + 1);
+    assert_int_equal(used(RX), VIRTIO_NET_RECEIVE);
+    assert_int_equal(more_steps, 98);
+    assert_true(in(VIRTIO_STATUS, 1) & VIRTIO_NEEDS_RESET);
 }
 
 /* A long frame to a group is gathered, and delivered in another step. */
@@ -921,6 +965,7 @@ int main(void)
         TEST(test_bad_frames),
         TEST(test_whole_queue),
         TEST(test_frames_a_call),
+        TEST(test_steps_a_call),
         TEST(test_groups),
         TEST(test_descriptors_a_call),
         TEST(test_receive),
