@@ -145,8 +145,9 @@ struct virtio_net_pair {
     bool sent_last;          /* receiving is next */
     unsigned sent, received; /* frames since the driver was last told */
     struct virtio_net_frame *ring;
-    uint32_t size, head, tail; /* the latter written under rx_lock */
-    uint32_t segments;         /* bits of those that wait here, likewise */
+    uint32_t size, head; /* the latter written under rx_lock */
+    uint32_t tail;       /* written by the owning core. Atomic */
+    uint32_t segments;   /* bits of those that wait here. Under rx_lock */
     struct virtio_net_chain rx_chain;
     /* A received frame that several chains share: chains before the present one, their bytes, and
      * where the bytes of the header are that say how many chains it takes. */

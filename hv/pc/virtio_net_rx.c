@@ -88,7 +88,8 @@ static struct virtio_net_frame *place_for(struct virtio_net *d, struct virtio_ne
     static const struct net_offload finished = {.num_buffers = 1};
     struct virtio_net_frame *f = frame_at(p, p->head);
 
-    if (p->head - p->tail >= p->size || (o && net_needed(o) & ~d->takes)) {
+    if (p->head - __atomic_load_n(&p->tail, __ATOMIC_ACQUIRE) >= p->size ||
+        (o && net_needed(o) & ~d->takes)) {
         d->rx_dropped++;
         return NULL;
     }
@@ -229,14 +230,16 @@ static void put_chain(struct virtio_net *d, struct virtio_net_pair *p)
     w->done = 0;
 }
 
-/* Under rx_lock: the oldest frame goes. */
+/* The oldest frame goes: others may use its place from then on. */
 static void drop_first(struct virtio_net *d, struct virtio_net_pair *p)
 {
     const struct virtio_net_frame *f = frame_at(p, p->tail);
 
     if (f->segment) {
+        spin_lock(&d->rx_lock);
         d->lent &= ~(1u << (f->segment - 1));
         p->segments &= ~(1u << (f->segment - 1));
+        spin_unlock(&d->rx_lock);
     }
     __atomic_store_n(&p->tail, p->tail + 1, __ATOMIC_RELEASE);
 }
@@ -261,9 +264,7 @@ static void finish(struct virtio_net *d, struct virtio_net_pair *p, bool fits)
         d->rx_frames++;
     else
         d->errors++;
-    spin_lock(&d->rx_lock);
     drop_first(d, p);
-    spin_unlock(&d->rx_lock);
 }
 
 /* May the frame go on in another chain? A frame that has all of them never ends. */
