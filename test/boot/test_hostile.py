@@ -6,7 +6,7 @@ import pytest
 import hostile
 
 LATE = 2000  # ticks by which a slice of the guest with the guarantee may overrun its end: 100 us
-LATE_CORE = 2800  # the same for all slices of its core: what a long step exceeds the last 400 by, the way out, and a wait for another core's lock. 1682 was seen
+LATE_CORE = 2800  # the same for all slices of its core: what a long step exceeds the last 400 by, the way out, and a wait for another core's lock. 1772 was seen
 WRONG = "PANIC|isolation audit failed|is not mine"
 
 
