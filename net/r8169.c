@@ -444,6 +444,8 @@ static unsigned receive(struct nic *n, unsigned budget)
             n->rx_dropped++;
         give(r, NIC_BUFFER);
     }
+    if (!done) /* it may be polled: no interrupt() */
+        poll(n, POLL_NPQ);
     return done;
 }
 

@@ -585,7 +585,7 @@ static void test_send_full(void **state)
 }
 
 /* It misses that there is a frame, since it is sending. When it says that it has sent, it is told
- * again. */
+ * again; and when it is polled. */
 static void test_poll_lost(void **state)
 {
     uint8_t bytes[60] = {0};
@@ -601,6 +601,11 @@ static void test_poll_lost(void **state)
     cause(TOK);
     assert_int_equal(r8169_driver.interrupt(&model_nic), 0);
     assert_int_equal(card.sent, 1);
+    card.busy = true;
+    assert_true(r8169_driver.send(&model_nic, bytes, sizeof(bytes)));
+    card.busy = false;
+    assert_int_equal(poll(2), 0);
+    assert_int_equal(card.sent, 2);
 }
 
 static void test_stop(void **state)
