@@ -84,6 +84,7 @@ static uint32_t result(uint32_t command)
     case VMXNET3_ACTIVATE_DEV:
         return activate();
     case VMXNET3_RESET_DEV:
+        assert_false(card.active); /* quiesced before */
         reset();
         return 0;
     case VMXNET3_QUIESCE_DEV:
