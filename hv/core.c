@@ -13,6 +13,9 @@
 /* No chore interrupts a turn this soon after it begins: most guests that wake are asleep again by
  * then. */
 #define ALONE_US     250u
+/* A slice is stretched to this at most, as what others see of its time is as old as its beginning.
+ */
+#define STRETCH_US   20000u
 /* Measured, in ticks: forgetting a guest that goes, and the log line about one that is stuck. */
 #define UNBIND_TICKS 1300u
 #define STUCK_TICKS  2500u
@@ -145,13 +148,18 @@ static void account(struct core *c, struct entity *e, uint64_t start)
         note_watchdog(v, s->wait_ticks);
 }
 
-/* Meanwhile core_kick_vcpu() does not wake the core; a kick that came too late for the run does. */
+/* Meanwhile core_kick_vcpu() does not wake the core; a kick that came too late for the run does.
+ * What this core has left for itself does not interrupt it: it ends a stretch (core_wake()). */
 static enum vcpu_yield enter(struct core *c, struct vcpu *v, uint64_t until)
 {
     enum vcpu_yield y;
 
-    v->closes = run_closes(until);
     __atomic_store_n(&c->inside, v, __ATOMIC_SEQ_CST);
+    if (__builtin_expect(__atomic_load_n(&c->wake, __ATOMIC_RELAXED), 0)) {
+        c->due = min_u64(c->due, c->slice_end);
+        until = min_u64(until, c->due);
+    }
+    v->closes = run_closes(min_u64(until, c->slice_end));
     y = virt_backend()->run(v, until);
     __atomic_store_n(&c->inside, NULL, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&v->entity.requests, __ATOMIC_SEQ_CST) & VCPU_REQ_EVENT)
@@ -172,7 +180,7 @@ static void run_live(struct core *c, struct vcpu *v, uint64_t start, uint64_t un
     feed_input(v);
     if (!v->halted && stuck_is_due(&v->stuck, start) && has_time_for_stuck(c, v, start))
         look_whether_stuck(v, start);
-    if (!v->halted || wake_from_halt(c, v, until))
+    if (!v->halted || wake_from_halt(c, v, min_u64(until, c->slice_end)))
         after_run(c, v, enter(c, v, until));
 }
 
@@ -207,6 +215,13 @@ static void run_life(struct core *c, struct guest *g, uint64_t start, uint64_t u
         let_go(c, g);
 }
 
+/* The root's own work has no exits, so its slices do not: it would not notice a kick. Typed bytes
+ * are moved between two slices. */
+static bool stretches(const struct entity *e)
+{
+    return e->vcpu && e->vcpu->phase == VCPU_LIVE && !guest_has_input(e->guest);
+}
+
 /* Runs the entity until `until`, when other work is due, but that does not shorten the beginning of
  * its turn. */
 static void run_entity(struct core *c, const struct sched_decision *d, uint64_t start,
@@ -216,11 +231,12 @@ static void run_entity(struct core *c, const struct sched_decision *d, uint64_t 
 
     if (c->ran != e || c->alone_until == 0) /* otherwise its turn continues */
         c->alone_until = start + c->alone;
-    c->due = d->until;
+    c->due = stretches(e) ? d->until : d->slice_end;
+    c->slice_end = d->slice_end;
     c->ran = e;
     if (__builtin_expect(c->put_off != 0, 0) && core_chore_goes_first(c, start))
         return;
-    until = min_u64(d->until, max_u64(until, c->alone_until));
+    until = min_u64(c->due, max_u64(until, c->alone_until));
     if (e->vcpu)
         run_vcpu(c, e->vcpu, start, until);
     else
@@ -236,7 +252,7 @@ static void wait_inside(struct core *c, struct vcpu *v, const struct sched_decis
 
     until = min_u64(until, sched_next_until(d));
     feed_input(v);
-    c->due = sched_next_until(d);
+    c->due = c->slice_end = sched_next_until(d);
     c->ran = &v->entity;
     y = enter(c, v, until);
     if (v->halted && y != VCPU_YIELD_HALT && y != VCPU_YIELD_STOP) {
@@ -339,6 +355,7 @@ void core_set_up(unsigned id)
     sched_init(&c->sched);
     core_set_up_work(c);
     c->alone = micros_to_ticks(ALONE_US);
+    c->sched.stretch = micros_to_ticks(STRETCH_US);
     c->vmx_root = enter_root(c) == 0;
     if (c->vmx_root) {
         c->stats->flags |= ABI_CORE_VMX_ROOT;

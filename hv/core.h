@@ -26,6 +26,7 @@ struct core {
     unsigned turn;           /* the entity whose `asked` is examined first */
     uint64_t put_off;        /* since when a chore has waited for enough time; 0: none waits */
     uint64_t due;            /* when the present slice should end; NEVER: no slice runs */
+    uint64_t slice_end;      /* before that if it is stretched: when it ends once work comes */
     struct entity *ran;      /* the entity that runs in it */
     struct vcpu *inside;     /* in virt_ops.run() of this vCPU now. Atomic: see core_kick_vcpu() */
     uint64_t alone;          /* ticks at the start of a turn in which no chore interrupts it */

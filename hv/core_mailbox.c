@@ -35,11 +35,27 @@ void core_count_ready(void)
     __atomic_fetch_add(&ready, 1, __ATOMIC_ACQ_REL);
 }
 
+/* The core looks at what it has left for itself when its slice ends. If that is stretched, it ends
+ * when it would have ended otherwise, or now. The request makes the run that it is in look. */
+static void end_stretch(struct core *c)
+{
+    struct vcpu *v = c->inside;
+
+    if (!v || c->due <= c->slice_end)
+        return;
+    c->due = max_u64(c->slice_end, arch_tsc());
+    v->until = min_u64(v->until, c->due);
+    v->closes = min_u64(v->closes, run_closes(v->until));
+    __atomic_fetch_or(&v->entity.requests, VCPU_REQ_EVENT, __ATOMIC_RELAXED);
+}
+
 void core_wake(unsigned id)
 {
     __atomic_store_n(&cores[id].wake, 1, __ATOMIC_RELEASE);
     if (id != arch_core_self())
         arch_kick(id);
+    else
+        end_stretch(&cores[id]);
 }
 
 static bool is_first_on_its_core(const struct vcpu *v)

@@ -97,9 +97,13 @@ bool guest_end_by_request(struct guest *g, const char *why);
 /* Moves typed bytes into the UART as far as it has room. Cheap when there are none. Core of its
  * life. */
 void guest_feed_uart(struct guest *g);
+static inline bool guest_has_input(const struct guest *g)
+{
+    return g->input_tail != __atomic_load_n(&g->input_head, __ATOMIC_ACQUIRE);
+}
 static inline void guest_feed_input(struct guest *g)
 {
-    if (__builtin_expect(g->input_tail != __atomic_load_n(&g->input_head, __ATOMIC_ACQUIRE), 0))
+    if (__builtin_expect(guest_has_input(g), 0))
         guest_feed_uart(g);
 }
 

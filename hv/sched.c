@@ -194,8 +194,9 @@ uint64_t sched_next_until(const struct sched_decision *d)
 
 struct sched_decision sched_pick(struct sched *s, uint64_t now)
 {
-    struct sched_decision d = {NULL, NULL, NEVER};
+    struct sched_decision d = {NULL, NULL, NEVER, NEVER};
     uint64_t min_vtime = NEVER;
+    unsigned able = 0;
 
     for (unsigned i = 0; i < s->count; i++) {
         struct sched_entity *e = s->entities[i];
@@ -211,6 +212,7 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
             d.until = min_u64(d.until, e->period_end);
             continue;
         }
+        able++;
         min_vtime = min_u64(min_vtime, e->vtime);
         /* Then it has a claim again. */
         if (e->params.guaranteed && !has_claim(e))
@@ -218,15 +220,17 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
         if (!d.entity || goes_before(e, d.entity))
             d.entity = e;
     }
+    s->alone = able == 1;
     if (!d.entity)
         return d;
     s->min_vtime = max_u64(s->min_vtime, min_vtime);
     if (d.next)
         d.until = min_u64(d.until, d.next->wake);
     d.next = NULL;
-    d.until = min_u64(d.until, now + d.entity->params.slice);
     d.until = min_u64(d.until, budget_end(d.entity, now));
     d.until = min_u64(d.until, claim_end(d.entity, now));
+    d.slice_end = min_u64(d.until, now + d.entity->params.slice);
+    d.until = s->alone ? max_u64(d.slice_end, min_u64(d.until, now + s->stretch)) : d.slice_end;
     return d;
 }
 
@@ -255,8 +259,9 @@ void sched_ran(struct sched *s, struct sched_entity *e, uint64_t start, uint64_t
 {
     uint64_t ran = now - start;
 
-    (void)s;
     sched_charge(e, ran);
+    if (ran > e->params.slice && s->alone) /* as if it had been picked a slice ago */
+        s->min_vtime = max_u64(s->min_vtime, e->vtime - scale(e->params.slice, e->vscale));
     e->run_ticks += ran;
     e->wait_ticks += start - e->ready_since;
     e->ready_since = now;

@@ -15,6 +15,9 @@
  * no claim; among several, the one whose period ends first (earliest deadline first: each gets its
  * time unless the claims exceed the core). Sleeping does not make a claim urgent: if it could no
  * longer be met at its rate, a new period begins at the wake-up.
+ *
+ * If no other entity can run, the slice may be stretched (sched.stretch). The caller ends it at its
+ * ordinary end, or at once if that has passed, when another entity wakes.
  */
 #pragma once
 
@@ -46,15 +49,18 @@ struct sched {
     struct sched_entity *entities[SCHED_ENTITIES_MAX];
     unsigned count;
     uint64_t min_vtime;
-    uint64_t credit; /* how far behind the others a sleeper comes back: the shortest slice */
+    uint64_t credit;  /* how far behind the others a sleeper comes back: the shortest slice */
+    uint64_t stretch; /* ticks that a slice may take while no other entity can run; 0: its own */
+    bool alone;       /* the picked entity was the only one that could run */
 };
 
 struct sched_decision {
     struct sched_entity *entity; /* NULL: idle */
     /* Idle: the sleeper that wakes first (it can then run at once, at next->wake), or NULL. */
     struct sched_entity *next;
-    uint64_t until; /* absolute ticks: call again by then (NEVER when idle with nothing to wait
-                       for); ignores `next` */
+    uint64_t until;     /* absolute ticks: call again by then (NEVER when idle with nothing to wait
+                           for); ignores `next` */
+    uint64_t slice_end; /* at most `until`: the end of the slice unless that is stretched */
 };
 
 void sched_init(struct sched *s);

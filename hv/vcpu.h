@@ -95,6 +95,7 @@ struct vcpu {
     bool waits;         /* the CPU can wait in the guest's HLT: run() takes a halted vCPU */
     uint64_t woke_at;   /* when it last left HLT inside run() */
     uint64_t wake_late; /* for that, not counted yet: ticks after its timer was due; NEVER */
+    uint64_t until;     /* absolute: its run ends; may become earlier in an exit */
     uint64_t closes;    /* absolute: its run is about to end, see RUN_CLOSE */
     bool spins;         /* its run has ended because it waits in a loop for another vCPU */
     bool stop;          /* leave the run loop, never enter again. Atomic */

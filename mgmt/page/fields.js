@@ -9,7 +9,7 @@ export const GUEST = [
     {name: "vcpus", kind: "number", preset: 1, help: "the number of its vCPUs"},
     {name: "cores", kind: "cores", help: "the core of each vCPU, in order; by default as many different cores, those with the fewest vCPUs, on one NUMA node if possible"},
     {name: "weight", kind: "number", preset: 100, help: "its share of the core, relative to other guests'"},
-    {name: "slice_us", kind: "number", preset: 2000, help: "the longest run without a break, in microseconds"},
+    {name: "slice_us", kind: "number", preset: 2000, help: "the longest run while others want the core, in microseconds"},
     {name: "budget_us", kind: "number", preset: 0, help: "the most microseconds of run time in each period; 0: no limit"},
     {name: "period_us", kind: "number", preset: 10000, help: "the period of its budget and of its guarantee, in microseconds"},
     {name: "guaranteed_us", kind: "number", preset: 0, help: "microseconds in each period before guests without a guarantee run"},

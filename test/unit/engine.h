@@ -586,6 +586,7 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
     struct guest *g = v->guest;
     enum deed deed;
 
+    v->until = until;
     at_home(v);
     assert_true(fake_of(v)->made);
     assert_int_equal(v->phase, VCPU_LIVE);
@@ -633,7 +634,7 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
     case RUNS:
         break;
     }
-    time_goes_to(until);
+    time_goes_to(v->until);
     return __atomic_load_n(&v->stop, __ATOMIC_RELAXED) ? VCPU_YIELD_STOP : VCPU_YIELD_SLICE;
 }
 static void controls(struct vcpu *v, const struct abi_controls *c, struct abi_controls_result *r)
@@ -643,9 +644,12 @@ static void controls(struct vcpu *v, const struct abi_controls *c, struct abi_co
     r->result = c->mask[0] == 0xbad ? -E_INVAL : 0;
 }
 static struct vcpu_place place = {.rip = 0x1000};
+static void (*before_run)(struct vcpu *v); /* in the core's look at where it is */
 static void where(struct vcpu *v, struct vcpu_place *out)
 {
     at_home(v);
+    if (before_run)
+        before_run(v);
     *out = place;
 }
 static void shift_tsc(struct vcpu *v, uint64_t ticks)

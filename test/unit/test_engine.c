@@ -1157,6 +1157,263 @@ static void chores_in_short_slices(void **state)
         assert_in_range(g[i]->vcpus[0].stats->slice_late_max, 1, 1000);
 }
 
+/* ---- slices of a vCPU that is alone ---- */
+
+#define SLICE   (HZ / 500)
+#define STRETCH (HZ / 50)
+
+/* What the run of the guest `busy` sees, and what happens `later` than its beginning, in an exit.
+ */
+static struct guest *busy;
+static struct {
+    uint64_t began, until, closes, later;
+    void (*what)(struct vcpu *v);
+    unsigned runs;
+} seen_run;
+
+static enum deed is_seen(struct vcpu *v)
+{
+    if (v->guest != busy)
+        return HALTS;
+    seen_run.began = present();
+    seen_run.until = v->until;
+    seen_run.closes = v->closes;
+    seen_run.runs++;
+    if (seen_run.what) {
+        time_goes_to(present() + seen_run.later);
+        seen_run.what(v);
+    }
+    return RUNS;
+}
+
+static enum deed both_run(struct vcpu *v)
+{
+    return v->guest == busy ? is_seen(v) : RUNS;
+}
+
+/* Its next run on core 1, in which that happens; a pass later. */
+static void run_busy(uint64_t later, void (*what)(struct vcpu *v))
+{
+    unsigned runs_before = seen_run.runs;
+
+    seen_run.later = later;
+    seen_run.what = what;
+    while (seen_run.runs == runs_before)
+        pass(1);
+    seen_run.what = NULL;
+}
+
+/* Two guests on core 1, the second of which sleeps. */
+static struct guest *make_busy(void)
+{
+    struct guest *sleeper;
+
+    busy = make("busy", 1, 1);
+    others = is_seen;
+    sleeper = make("sleeper", 1, 1);
+    while (sleeper->vcpus[0].entity.sched.runnable)
+        pass(1);
+    run_busy(0, NULL);
+    return sleeper;
+}
+
+static void assert_stretched(bool stretched)
+{
+    uint64_t most = stretched ? STRETCH : SLICE;
+
+    assert_in_range(seen_run.until - seen_run.began, most - 2000, most);
+    assert_in_range(seen_run.closes - seen_run.began, SLICE - RUN_CLOSE - 2000, SLICE - RUN_CLOSE);
+}
+
+static struct vcpu *neighbour;
+static void wakes_its_neighbour(struct vcpu *v)
+{
+    (void)v;
+    neighbour->nmi = true;
+    core_kick_vcpu(neighbour);
+}
+
+static void alone_it_is_stretched(void **state)
+{
+    struct core *c = core_get(1);
+    struct guest *sleeper;
+    uint64_t ends, ran;
+
+    (void)state;
+    sleeper = make_busy();
+    ends = c->stats->slice_ends;
+    ran = busy->vcpus[0].stats->run_ticks;
+    for (unsigned i = 0; i < 3; i++) {
+        run_busy(0, NULL);
+        assert_stretched(true);
+    }
+    pass(1);
+    assert_in_range(c->stats->slice_ends - ends, 3, 4);
+    assert_in_range(busy->vcpus[0].stats->run_ticks - ran, 3 * STRETCH, 5 * STRETCH);
+    /* Not next to another that can run. */
+    others = both_run;
+    neighbour = &sleeper->vcpus[0];
+    wakes_its_neighbour(NULL);
+    pass(1);
+    for (unsigned i = 0; i < 4; i++) {
+        run_busy(0, NULL);
+        assert_stretched(false);
+    }
+}
+
+/* An exit wakes another entity on the same core, which nothing interrupts: the slice ends when it
+ * would have ended, or at once. */
+static void own_wakes_end_a_stretch(void **state)
+{
+    static const uint64_t later[] = {0, SLICE / 2, SLICE - RUN_CLOSE, SLICE + 1, STRETCH / 2};
+    struct core *c = core_get(1);
+
+    (void)state;
+    neighbour = &make_busy()->vcpus[0];
+    for (unsigned i = 0; i < ARRAY_LEN(later); i++) {
+        uint64_t entries_before = neighbour->stats->entries, ends, end;
+
+        run_busy(later[i], wakes_its_neighbour);
+        ends = c->stats->slice_ends;
+        c->stats->slice_late_max = 0;
+        end = max_u64(seen_run.began + later[i], seen_run.began + SLICE);
+        assert_in_range(present(), end - 2000, end + 2000);
+        pass(1);
+        assert_int_equal(neighbour->stats->entries, entries_before + 1);
+        assert_int_equal(c->stats->slice_ends, ends + 1);
+        assert_in_range(c->stats->slice_late_max, 1, 2000);
+        assert_int_equal(busy->vcpus[0].entity.requests, 0);
+    }
+}
+
+/* The neighbour's core is told, and its run ends: what a kick does. */
+static void others_wake_its_neighbour(struct vcpu *v)
+{
+    unsigned before = kicks[1];
+
+    self = 2;
+    wakes_its_neighbour(v);
+    assert_int_equal(kicks[1], before + 1);
+    self = 1;
+    assert_true(exit_core_is_wanted(v));
+    v->until = present();
+}
+
+static void kicks_end_a_stretch(void **state)
+{
+    (void)state;
+    neighbour = &make_busy()->vcpus[0];
+    for (unsigned i = 1; i < 8; i++) {
+        uint64_t entries_before = neighbour->stats->entries;
+
+        run_busy(i * SLICE, others_wake_its_neighbour);
+        pass(1);
+        assert_int_equal(neighbour->stats->entries, entries_before + 1);
+        assert_in_range(present(), seen_run.began + i * SLICE, seen_run.began + i * SLICE + 3000);
+    }
+}
+
+/* Its neighbour wakes before the run, by something that the core itself does: nothing would end the
+ * stretch early. */
+static void work_before_a_run(void **state)
+{
+    uint64_t entries_before;
+
+    (void)state;
+    neighbour = &make_busy()->vcpus[0];
+    entries_before = neighbour->stats->entries;
+    before_run = wakes_its_neighbour;
+    busy->vcpus[0].stuck.next = 0;
+    run_busy(0, NULL);
+    before_run = NULL;
+    assert_stretched(false);
+    pass(1);
+    assert_int_equal(neighbour->stats->entries, entries_before + 1);
+}
+
+/* Its timer takes the core back from a stretched slice, as always. */
+static void sleepers_end_a_stretch(void **state)
+{
+    struct guest *sleeper = make_busy();
+
+    (void)state;
+    sched_block(&core_get(1)->sched, &sleeper->vcpus[0].entity.sched, present() + 3 * SLICE);
+    run_busy(0, NULL);
+    assert_in_range(seen_run.until - seen_run.began, 3 * SLICE - 3000, 3 * SLICE);
+}
+
+/* A budget ends in it. */
+static void budgets_end_a_stretch(void **state)
+{
+    struct guest_config c = config_of("busy", 1);
+    uint64_t ran;
+
+    (void)state;
+    c.budget_us = 7000;
+    c.period_us = 100000;
+    busy = guest_get((unsigned)deploy(&c));
+    settle();
+    others = is_seen;
+    for (uint64_t end = present() + HZ / 5; present() < end;)
+        pass(1); /* to the end of a period */
+    ran = busy->vcpus[0].stats->run_ticks;
+    for (uint64_t end = present() + HZ; present() < end;) {
+        pass(1);
+        assert_true(seen_run.until - seen_run.began <= 7 * HZ / 1000);
+    }
+    assert_in_range(busy->vcpus[0].stats->run_ticks - ran, 63 * HZ / 1000, 77 * HZ / 1000 + 50000);
+}
+
+static void asks_for(struct vcpu *v)
+{
+    (void)v;
+    self = 0;
+    core_ask(&busy->life.entity, GUEST_REQ_PAUSE);
+    self = 1;
+}
+
+/* Its guest is paused and deleted in it. */
+static void requests_in_a_stretch(void **state)
+{
+    uint64_t ran;
+
+    (void)state;
+    (void)make_busy();
+    run_busy(2 * SLICE, asks_for);
+    settle();
+    assert_int_equal(state_of(busy), ABI_GUEST_PAUSED);
+    ran = busy->vcpus[0].stats->run_ticks;
+    for (unsigned i = 0; i < 20; i++)
+        pass(1);
+    assert_int_equal(busy->vcpus[0].stats->run_ticks, ran);
+    assert_int_equal(act(busy->number, ABI_ACTION_RESUME), 0);
+    settle();
+    run_busy(0, NULL);
+    assert_stretched(true);
+    assert_int_equal(call(ABI_CALL_DELETE, busy->number, 0, 0), 0);
+    settle();
+    assert_null(guest_get(1));
+}
+
+/* Typed bytes are moved between two slices, however many slices it has to itself. */
+static void typed_in_a_stretch(void **state)
+{
+    (void)state;
+    (void)make_busy();
+    memset(argument(), 'x', 100);
+    assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, busy->number, ARGUMENT, 100), 100);
+    for (unsigned i = 0; i < 4; i++) {
+        run_busy(0, NULL);
+        if (i > 0)
+            assert_true(seen_run.until - seen_run.began <= SLICE);
+    }
+    assert_true(guest_has_input(busy));
+    busy->input_tail = busy->input_head;
+    run_busy(0, NULL);
+    run_busy(0, NULL);
+    assert_stretched(true);
+}
+
 static void frames(void **state)
 {
     struct guest_config c = config_of("net", 1);
@@ -1721,6 +1978,14 @@ int main(void)
         TEST(typed),
         TEST(chores),
         TEST(chores_in_short_slices),
+        TEST(alone_it_is_stretched),
+        TEST(own_wakes_end_a_stretch),
+        TEST(kicks_end_a_stretch),
+        TEST(work_before_a_run),
+        TEST(sleepers_end_a_stretch),
+        TEST(budgets_end_a_stretch),
+        TEST(requests_in_a_stretch),
+        TEST(typed_in_a_stretch),
         TEST(frames),
         TEST(time_for_frames),
         TEST(images),

@@ -102,25 +102,32 @@ static void start_pit(void)
     platform_timers(&guest.platform);
 }
 
+/* As the core's loop does. */
+static enum vcpu_yield run_to(uint64_t until)
+{
+    v->closes = run_closes(until);
+    return x86_run(v, until);
+}
+
 static void test_what_ends_a_run(void **ctx)
 {
     (void)ctx;
     state.enter = computes;
-    assert_int_equal(x86_run(v, START), VCPU_YIELD_SLICE);
+    assert_int_equal(run_to(START), VCPU_YIELD_SLICE);
     assert_int_equal(entries, 0);
-    assert_int_equal(x86_run(v, START + 500), VCPU_YIELD_SLICE);
+    assert_int_equal(run_to(START + 500), VCPU_YIELD_SLICE);
     assert_int_equal(clock_now, START + 500);
     assert_int_equal(entries, 1);
     v->entity.requests = VCPU_REQ_FLUSH;
-    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_KICK);
+    assert_int_equal(run_to(NEVER), VCPU_YIELD_KICK);
     v->entity.requests = 0;
     state.enter = is_kicked;
-    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_KICK);
+    assert_int_equal(run_to(NEVER), VCPU_YIELD_KICK);
     state.enter = crashes;
-    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_STOP);
+    assert_int_equal(run_to(NEVER), VCPU_YIELD_STOP);
     assert_string_equal(stopped, "triple fault at RIP 0x1234");
     entries = 0;
-    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_STOP); /* it never enters again */
+    assert_int_equal(run_to(NEVER), VCPU_YIELD_STOP); /* it never enters again */
     assert_int_equal(entries, 0);
     assert_int_equal(state.loads, 6);
 }
@@ -133,7 +140,7 @@ static void test_timer(void **ctx)
     (void)ctx;
     start_pit();
     state.enter = computes;
-    assert_int_equal(x86_run(v, end), VCPU_YIELD_SLICE);
+    assert_int_equal(run_to(end), VCPU_YIELD_SLICE);
     assert_int_equal(clock_now, end);
     assert_int_equal(interrupts, 50);
     assert_int_equal(stats.irqs, 50);
@@ -147,13 +154,94 @@ static void test_work_at_the_end(void **ctx)
     start_pit();
     clock_now += PERIOD + 1;
     state.enter = computes;
-    v->closes = clock_now;
-    assert_int_equal(x86_run(v, clock_now + RUN_CLOSE), VCPU_YIELD_SLICE);
+    assert_int_equal(run_to(clock_now + RUN_CLOSE), VCPU_YIELD_SLICE);
     assert_int_equal(entries, 0);
     assert_int_equal(interrupts, 0);
-    v->closes = clock_now + 1;
-    assert_int_equal(x86_run(v, clock_now + RUN_CLOSE + 1), VCPU_YIELD_SLICE);
+    assert_int_equal(run_to(clock_now + RUN_CLOSE + 1), VCPU_YIELD_SLICE);
     assert_int_equal(interrupts, 1);
+}
+
+/* ---- a stretched slice ---- */
+
+#define SLICE 40000u
+
+static uint64_t closed_last;
+
+/* Exits now and then. */
+static enum exit_action exits(struct vcpu *who)
+{
+    assert_in_range(who->closes, closed_last, clock_now + SLICE);
+    assert_true(who->closes <= run_closes(who->until));
+    closed_last = who->closes;
+    (void)runs(700);
+    return EXIT_DONE;
+}
+
+/* What the root does in an exit is bounded as by the slices that it would have otherwise. */
+static void test_stretch(void **ctx)
+{
+    uint64_t end = START + 10 * SLICE;
+
+    (void)ctx;
+    v->entity.sched.params.slice = SLICE;
+    v->closes = closed_last = run_closes(START + SLICE);
+    state.enter = exits;
+    assert_int_equal(x86_run(v, end), VCPU_YIELD_SLICE);
+    assert_int_equal(clock_now, end);
+    assert_int_equal(closed_last, run_closes(end));
+    assert_in_range(entries, 10 * SLICE / 700, 10 * SLICE / 700 + 2);
+    /* A guest that does not exit has it to itself. */
+    entries = 0;
+    v->closes = run_closes(end + SLICE);
+    state.enter = computes;
+    assert_int_equal(x86_run(v, end + 10 * SLICE), VCPU_YIELD_SLICE);
+    assert_int_equal(entries, 1);
+}
+
+/* The root has worked until the slice would have ended: a kick may wait since then. */
+static void test_stretch_in_root(void **ctx)
+{
+    (void)ctx;
+    v->entity.sched.params.slice = SLICE;
+    state.enter = exits;
+    record.tsc = clock_now - 1;
+    v->closes = closed_last = clock_now;
+    assert_int_equal(x86_run(v, START + 10 * SLICE), VCPU_YIELD_SLICE);
+    assert_int_equal(entries, 0);
+    record.tsc = clock_now;
+    assert_int_equal(x86_run(v, START + SLICE / 2), VCPU_YIELD_SLICE);
+    assert_int_equal(clock_now, START + SLICE / 2);
+}
+
+static uint64_t new_end;
+
+/* Its first exit leaves work for its own core. */
+static enum exit_action leaves_work(struct vcpu *who)
+{
+    if (entries > 0)
+        return computes(who);
+    (void)runs(SLICE / 2);
+    who->until = new_end;
+    who->closes = min_u64(who->closes, run_closes(new_end));
+    who->entity.requests |= VCPU_REQ_EVENT;
+    return EXIT_DONE;
+}
+
+static void test_stretch_ends(void **ctx)
+{
+    (void)ctx;
+    state.enter = leaves_work;
+    new_end = START + SLICE; /* when the slice ends */
+    v->closes = run_closes(START + SLICE);
+    assert_int_equal(x86_run(v, START + 10 * SLICE), VCPU_YIELD_SLICE);
+    assert_int_equal(clock_now, START + SLICE);
+    assert_int_equal(v->entity.requests, 0);
+    entries = 0;
+    new_end = clock_now + SLICE / 2; /* at once */
+    v->closes = run_closes(clock_now + SLICE);
+    assert_int_equal(x86_run(v, clock_now + 10 * SLICE), VCPU_YIELD_SLICE);
+    assert_int_equal(clock_now, new_end);
+    assert_int_equal(entries, 1);
 }
 
 /* A guest that sleeps between interrupts: its core waits in the guest's HLT. */
@@ -164,7 +252,7 @@ static void sleep_for_50(void (*start)(void))
     start();
     state.enter = sleeps;
     while (clock_now < end) {
-        enum vcpu_yield y = x86_run(v, end);
+        enum vcpu_yield y = run_to(end);
 
         assert_true(y == VCPU_YIELD_HALT || clock_now == end);
         assert_int_equal(v->halted, y == VCPU_YIELD_HALT || state.in_halt);
@@ -199,15 +287,15 @@ static void test_apic_wake_undone(void **ctx)
     memcpy(before, apic_registers, sizeof(before));
     state.enter = is_kicked;
     for (unsigned i = 0; i < 3; i++) {
-        assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_KICK);
+        assert_int_equal(run_to(NEVER), VCPU_YIELD_KICK);
         assert_memory_equal(before, apic_registers, sizeof(before));
         assert_true(v->halted && state.in_halt);
     }
     assert_int_equal(irqchip_msi(&guest.platform, LAPIC_BASE, VECTOR_IRQ0), 0);
     state.enter = sleeps;
-    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_HALT);
+    assert_int_equal(run_to(NEVER), VCPU_YIELD_HALT);
     assert_int_equal(interrupts, 1);
-    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_HALT);
+    assert_int_equal(run_to(NEVER), VCPU_YIELD_HALT);
     assert_int_equal(interrupts, 2);
 }
 
@@ -224,13 +312,13 @@ static void test_wake_undone(void **ctx)
     pit = guest.platform.pit;
     state.enter = is_kicked;
     for (unsigned i = 0; i < 3; i++) {
-        assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_KICK);
+        assert_int_equal(run_to(NEVER), VCPU_YIELD_KICK);
         assert_memory_equal(&pic, &guest.platform.pic, sizeof(pic));
         assert_memory_equal(&pit, &guest.platform.pit, sizeof(pit));
         assert_true(v->halted && state.in_halt);
     }
     state.enter = sleeps;
-    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_HALT);
+    assert_int_equal(run_to(NEVER), VCPU_YIELD_HALT);
     assert_int_equal(interrupts, 1);
 }
 
@@ -241,7 +329,7 @@ static void test_slice_ends_in_halt(void **ctx)
     start_pit();
     v->halted = state.in_halt = true;
     state.enter = sleeps;
-    assert_int_equal(x86_run(v, START + 100), VCPU_YIELD_SLICE);
+    assert_int_equal(run_to(START + 100), VCPU_YIELD_SLICE);
     assert_true(v->halted && state.in_halt);
     assert_int_equal(interrupts, 0);
 }
@@ -252,11 +340,11 @@ static void test_no_halt_state(void **ctx)
     (void)ctx;
     v->waits = false;
     state.enter = sleeps;
-    assert_int_equal(x86_run(v, NEVER), VCPU_YIELD_HALT);
+    assert_int_equal(run_to(NEVER), VCPU_YIELD_HALT);
     assert_false(state.in_halt);
     raise_irq();
     state.enter = computes;
-    assert_int_equal(x86_run(v, clock_now + 100), VCPU_YIELD_SLICE);
+    assert_int_equal(run_to(clock_now + 100), VCPU_YIELD_SLICE);
     assert_int_equal(interrupts, 1);
     assert_false(v->halted);
 }
@@ -267,6 +355,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_ends_a_run, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_timer, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_work_at_the_end, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_stretch, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_stretch_in_root, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_stretch_ends, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_sleeper, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_sleeper_with_apic, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_apic_wake_undone, setup, fixture_end),

@@ -89,6 +89,82 @@ static void a_sleeper_runs_when_its_event_is_due(void **state)
     assert_true(hog.run_ticks > 1000ull * 19000);
 }
 
+/* Nobody else can run: until something that is known in advance ends it. */
+static void alone_a_slice_is_stretched(void **state)
+{
+    struct sched_decision d;
+
+    (void)state;
+    s.stretch = 10 * SLICE;
+    add(&hog, 100, 0, 0);
+    d = sched_pick(&s, 7);
+    assert_int_equal(d.until, 7 + 10 * SLICE);
+    assert_int_equal(d.slice_end, 7 + SLICE);
+    hog.params.slice = 20 * SLICE; /* it is never shortened */
+    d = sched_pick(&s, 7);
+    assert_int_equal(d.until, 7 + 20 * SLICE);
+    assert_int_equal(d.slice_end, d.until);
+    hog.params.slice = SLICE;
+    add(&control, 100, 0, 0);
+    d = sched_pick(&s, 7);
+    assert_int_equal(d.until, 7 + SLICE);
+    assert_int_equal(d.slice_end, d.until);
+    sched_block(&s, &control, 3 * SLICE);
+    d = sched_pick(&s, 7);
+    assert_ptr_equal(d.entity, &hog);
+    assert_int_equal(d.until, 3 * SLICE);
+    assert_int_equal(d.slice_end, 7 + SLICE);
+    sched_block(&s, &control, SLICE / 2);
+    d = sched_pick(&s, 7);
+    assert_int_equal(d.until, SLICE / 2);
+    assert_int_equal(d.slice_end, d.until);
+}
+
+/* The end of its own budget or claim, or of another's wait for a budget. */
+static void budgets_end_a_stretch(void **state)
+{
+    const struct sched_params guaranteed = {100, SLICE, 0, 8ull * SLICE, 2ull * SLICE};
+    struct sched_decision d;
+
+    (void)state;
+    s.stretch = 10 * SLICE;
+    add(&hog, 100, 4ull * SLICE, 20ull * SLICE);
+    d = sched_pick(&s, 0);
+    assert_int_equal(d.until, 4 * SLICE);
+    assert_int_equal(d.slice_end, SLICE);
+    sched_ran(&s, &hog, 0, d.until);
+    d = sched_pick(&s, d.until);
+    assert_null(d.entity);
+    assert_int_equal(d.until, 20 * SLICE);
+    assert_int_equal(sched_add(&s, &control, &guaranteed, 4ull * SLICE), 0);
+    d = sched_pick(&s, 4ull * SLICE);
+    assert_ptr_equal(d.entity, &control);
+    assert_int_equal(d.until, 6 * SLICE); /* its claim */
+    sched_ran(&s, &control, 4ull * SLICE, 6ull * SLICE);
+    d = sched_pick(&s, 6ull * SLICE);
+    assert_int_equal(d.until, 12 * SLICE); /* a new claim */
+    sched_remove(&s, &control);
+    add(&mgmt, 100, 0, 0);
+    d = sched_pick(&s, 15ull * SLICE);
+    assert_ptr_equal(d.entity, &mgmt);
+    assert_int_equal(d.until, 20 * SLICE); /* the hog has a budget again */
+}
+
+/* After a stretch a sleeper comes back no further behind than after slices. */
+static void a_stretch_is_no_licence(void **state)
+{
+    (void)state;
+    s.stretch = 50 * SLICE;
+    add(&hog, 100, 0, 0);
+    add(&control, 100, 0, 0);
+    sched_block(&s, &control, NEVER);
+    sched_ran(&s, sched_pick(&s, 0).entity, 0, 50ull * SLICE);
+    sched_wake(&s, &control, 50ull * SLICE);
+    assert_ptr_equal(sched_pick(&s, 50ull * SLICE).entity, &control);
+    run_until(50ull * SLICE, 60ull * SLICE);
+    assert_in_range(control.run_ticks, 5ull * SLICE, 6ull * SLICE);
+}
+
 static void a_long_sleep_is_no_licence(void **state)
 {
     uint64_t now;
@@ -528,6 +604,9 @@ int main(void)
         cmocka_unit_test_setup(nobody, setup),
         cmocka_unit_test_setup(weights_are_shares, setup),
         cmocka_unit_test_setup(a_sleeper_runs_when_its_event_is_due, setup),
+        cmocka_unit_test_setup(alone_a_slice_is_stretched, setup),
+        cmocka_unit_test_setup(budgets_end_a_stretch, setup),
+        cmocka_unit_test_setup(a_stretch_is_no_licence, setup),
         cmocka_unit_test_setup(a_long_sleep_is_no_licence, setup),
         cmocka_unit_test_setup(a_budget_bounds, setup),
         cmocka_unit_test_setup(a_budget_bounds_also_on_an_idle_core, setup),

@@ -7,16 +7,16 @@
  * The guest is in HLT. If a timer will wake it, prepares everything in advance, so that between the
  * timer and the guest's interrupt handler there is one exit and one entry.
  */
-static enum exit_action enter_halted(struct vcpu *v, uint64_t until)
+static enum exit_action enter_halted(struct vcpu *v)
 {
     struct platform *p = v->platform;
     struct irqchip_wake wake;
     enum exit_action action;
-    int vector = irqchip_prepare_wake(p, v->number, until, &wake);
+    int vector = irqchip_prepare_wake(p, v->number, v->until, &wake);
     if (vector >= 0 && p->lapic[v->number].by_cpu)
         vcpu_sync_apic(v);
     /* Whoever makes it earlier kicks this core. */
-    uint64_t next = min_u64(until, irqchip_next_deadline(p, v->number));
+    uint64_t next = min_u64(v->until, irqchip_next_deadline(p, v->number));
 
     /* Counted when there is time for it again. */
     if (v->wake_late != NEVER)
@@ -51,15 +51,31 @@ static bool only_an_event(struct vcpu *v)
     return true;
 }
 
+/* The run is about to end. False: at once. A stretched one (hv/sched.h) closes again and again, as
+ * often as its slices would end, because what the root does in an exit delays those that kick this
+ * core: then it must first have been in the guest. */
+static __attribute__((noinline)) bool goes_on(struct vcpu *v, uint64_t now)
+{
+    if (now >= v->until)
+        return false;
+    if (v->closes == run_closes(v->until))
+        return true;
+    if (v->exit->tsc < v->closes)
+        return false;
+    v->closes = run_closes(min_u64(v->until, now + v->entity.sched.params.slice));
+    return true;
+}
+
 enum vcpu_yield x86_run(struct vcpu *v, uint64_t until)
 {
     struct platform *p = v->platform;
 
+    v->until = until;
     vcpu_load(v);
     while (!v->stop) {
         uint64_t now = arch_tsc(), next;
 
-        if (now >= until)
+        if (__builtin_expect(now >= v->closes, 0) && !goes_on(v, now))
             return VCPU_YIELD_SLICE;
         if (__builtin_expect(__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED), 0) &&
             !only_an_event(v))
@@ -75,8 +91,8 @@ enum vcpu_yield x86_run(struct vcpu *v, uint64_t until)
         }
         if (x86_events_pending(v))
             x86_prepare_events(v, now);
-        vcpu_set_deadline(v, min_u64(until, next), now);
-        switch (v->halted ? enter_halted(v, until) : vcpu_enter(v)) {
+        vcpu_set_deadline(v, min_u64(v->until, next), now);
+        switch (v->halted ? enter_halted(v) : vcpu_enter(v)) {
         case EXIT_RESUME:
         case EXIT_SKIP:
         case EXIT_DONE:
