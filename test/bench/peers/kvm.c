@@ -27,6 +27,7 @@
 #define TSC_HZ      20000000u /* Bochs's ips: its CPUID has another figure */
 #define VCPUS_MAX   8u
 #define CPUIDS_MAX  100
+#define DEADLINE    (1u << 24) /* CPUID 1, ECX: the local APIC's timer has TSC-deadline mode */
 
 #define UART_FIRST  0x3f8u
 #define UART_LSR    0x3fdu
@@ -113,17 +114,20 @@ static void set_cpuid(int vcpu, unsigned number)
         struct kvm_cpuid_entry2 entries[CPUIDS_MAX];
     } c;
 
+    /* It leaves out the deadline mode, without which KVM ignores deadlines. */
     c.head.nent = CPUIDS_MAX;
     must(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &c), "KVM_GET_SUPPORTED_CPUID");
     for (unsigned i = 0; i < c.head.nent; i++) {
         struct kvm_cpuid_entry2 *e = &c.entries[i];
 
-        if (e->function == 1)
+        if (e->function == 1) {
             e->ebx = (e->ebx & 0xffffffu) | number << 24;
-        else if (e->function == 0xb)
+            e->ecx |= DEADLINE;
+        } else if (e->function == 0xb) {
             e->edx = number;
-        else if (e->function == 0x15)
+        } else if (e->function == 0x15) {
             *e = (struct kvm_cpuid_entry2){.function = 0x15, .eax = 1, .ebx = 1, .ecx = TSC_HZ};
+        }
     }
     must(ioctl(vcpu, KVM_SET_CPUID2, &c), "KVM_SET_CPUID2");
 }
