@@ -1,6 +1,4 @@
 """State that the VMCS does not switch (FPU and vector state, SYSCALL MSRs, debug registers, CR2) stays each guest's own, even if several share a core."""
-import re
-
 import pytest
 
 
@@ -34,10 +32,10 @@ def test_nothing_is_left_of_others(m):
     """A guest that starts on a core where others have used all registers."""
     at = len(m.serial())
     m.request("POST", "/v1/guests/two/actions", '{"action": "reset"}')
-    assert m.wait_serial(r"\[two\] registers: as after a reset, (\d+) wrong", at)[1] == "0", text_of(m, "two")
+    # The guests count what is wrong from their first look on. A line of theirs that says so may be in two parts, with another guest's in between.
+    at = m.wait_serial(r"guest two: started", at).end()
     for name in ("one", "two", "three"):
         assert rounds(m, name, at) == 0, text_of(m, name)
-    assert len(re.findall(r"as after a reset, 0 wrong", m.serial())) == 4
 
 
 PAGES = r"\[pages\] pages: 4 of 2 MB executed, first call (\d+) ticks, others (\d+), (\d+) wrong"
