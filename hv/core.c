@@ -155,11 +155,12 @@ static enum vcpu_yield enter(struct core *c, struct vcpu *v, uint64_t until)
     enum vcpu_yield y;
 
     __atomic_store_n(&c->inside, v, __ATOMIC_SEQ_CST);
-    if (__builtin_expect(__atomic_load_n(&c->wake, __ATOMIC_RELAXED), 0)) {
-        c->due = min_u64(c->due, c->slice_end);
-        until = min_u64(until, c->due);
+    v->closes = run_closes(until);
+    if (__builtin_expect(c->due > c->slice_end, 0)) {
+        if (__atomic_load_n(&c->wake, __ATOMIC_RELAXED))
+            until = min_u64(until, c->due = c->slice_end);
+        v->closes = run_closes(min_u64(until, c->slice_end));
     }
-    v->closes = run_closes(min_u64(until, c->slice_end));
     y = virt_backend()->run(v, until);
     __atomic_store_n(&c->inside, NULL, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&v->entity.requests, __ATOMIC_SEQ_CST) & VCPU_REQ_EVENT)
@@ -180,7 +181,7 @@ static void run_live(struct core *c, struct vcpu *v, uint64_t start, uint64_t un
     feed_input(v);
     if (!v->halted && stuck_is_due(&v->stuck, start) && has_time_for_stuck(c, v, start))
         look_whether_stuck(v, start);
-    if (!v->halted || wake_from_halt(c, v, min_u64(until, c->slice_end)))
+    if (!v->halted || wake_from_halt(c, v, until))
         after_run(c, v, enter(c, v, until));
 }
 
@@ -215,11 +216,13 @@ static void run_life(struct core *c, struct guest *g, uint64_t start, uint64_t u
         let_go(c, g);
 }
 
-/* The root's own work has no exits, so its slices do not: it would not notice a kick. Typed bytes
- * are moved between two slices. */
-static bool stretches(const struct entity *e)
+/* The root's own work has no exits, so its slices are not stretched: it would not notice a kick.
+ * Typed bytes are moved between two slices. */
+static bool may_stretch(const struct entity *e)
 {
-    return e->vcpu && e->vcpu->phase == VCPU_LIVE && !guest_has_input(e->guest);
+    const struct vcpu *v = e->vcpu;
+
+    return v && v->phase == VCPU_LIVE && !v->halted && !guest_has_input(e->guest);
 }
 
 /* Runs the entity until `until`, when other work is due, but that does not shorten the beginning of
@@ -231,11 +234,12 @@ static void run_entity(struct core *c, const struct sched_decision *d, uint64_t 
 
     if (c->ran != e || c->alone_until == 0) /* otherwise its turn continues */
         c->alone_until = start + c->alone;
-    c->due = stretches(e) ? d->until : d->slice_end;
-    c->slice_end = d->slice_end;
+    c->due = c->slice_end = d->until;
     c->ran = e;
     if (__builtin_expect(c->put_off != 0, 0) && core_chore_goes_first(c, start))
         return;
+    if (d->until - start == e->sched.params.slice && may_stretch(e))
+        c->due = sched_stretch(&c->sched, &e->sched, start);
     until = min_u64(c->due, max_u64(until, c->alone_until));
     if (e->vcpu)
         run_vcpu(c, e->vcpu, start, until);

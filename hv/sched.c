@@ -194,9 +194,8 @@ uint64_t sched_next_until(const struct sched_decision *d)
 
 struct sched_decision sched_pick(struct sched *s, uint64_t now)
 {
-    struct sched_decision d = {NULL, NULL, NEVER, NEVER};
+    struct sched_decision d = {NULL, NULL, NEVER};
     uint64_t min_vtime = NEVER;
-    unsigned able = 0;
 
     for (unsigned i = 0; i < s->count; i++) {
         struct sched_entity *e = s->entities[i];
@@ -212,7 +211,6 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
             d.until = min_u64(d.until, e->period_end);
             continue;
         }
-        able++;
         min_vtime = min_u64(min_vtime, e->vtime);
         /* Then it has a claim again. */
         if (e->params.guaranteed && !has_claim(e))
@@ -220,18 +218,36 @@ struct sched_decision sched_pick(struct sched *s, uint64_t now)
         if (!d.entity || goes_before(e, d.entity))
             d.entity = e;
     }
-    s->alone = able == 1;
     if (!d.entity)
         return d;
     s->min_vtime = max_u64(s->min_vtime, min_vtime);
     if (d.next)
         d.until = min_u64(d.until, d.next->wake);
     d.next = NULL;
+    d.until = min_u64(d.until, now + d.entity->params.slice);
     d.until = min_u64(d.until, budget_end(d.entity, now));
     d.until = min_u64(d.until, claim_end(d.entity, now));
-    d.slice_end = min_u64(d.until, now + d.entity->params.slice);
-    d.until = s->alone ? max_u64(d.slice_end, min_u64(d.until, now + s->stretch)) : d.slice_end;
     return d;
+}
+
+uint64_t sched_stretch(struct sched *s, const struct sched_entity *e, uint64_t now)
+{
+    uint64_t slice_end = now + e->params.slice, until = max_u64(slice_end, now + s->stretch);
+
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct sched_entity *o = s->entities[i];
+        uint64_t able = o->runnable ? 0 : o->wake; /* when it can run */
+
+        if (sched_exhausted(o))
+            able = max_u64(able, o->period_end);
+        if (o != e)
+            until = min_u64(until, able);
+        else if (o->params.guaranteed)
+            until = min_u64(until, o->period_end);
+    }
+    until = min_u64(until, min_u64(budget_end(e, now), claim_end(e, now)));
+    s->stretched = until > slice_end;
+    return max_u64(until, slice_end);
 }
 
 void sched_give_turn(struct sched_entity *from, struct sched_entity *to)
@@ -260,8 +276,11 @@ void sched_ran(struct sched *s, struct sched_entity *e, uint64_t start, uint64_t
     uint64_t ran = now - start;
 
     sched_charge(e, ran);
-    if (ran > e->params.slice && s->alone) /* as if it had been picked a slice ago */
-        s->min_vtime = max_u64(s->min_vtime, e->vtime - scale(e->params.slice, e->vscale));
+    if (__builtin_expect(s->stretched, 0)) {
+        s->stretched = false;
+        if (ran > e->params.slice) /* as if it had been picked a slice ago */
+            s->min_vtime = max_u64(s->min_vtime, e->vtime - scale(e->params.slice, e->vscale));
+    }
     e->run_ticks += ran;
     e->wait_ticks += start - e->ready_since;
     e->ready_since = now;

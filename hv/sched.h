@@ -16,8 +16,8 @@
  * time unless the claims exceed the core). Sleeping does not make a claim urgent: if it could no
  * longer be met at its rate, a new period begins at the wake-up.
  *
- * If no other entity can run, the slice may be stretched (sched.stretch). The caller ends it at its
- * ordinary end, or at once if that has passed, when another entity wakes.
+ * If no other entity can run, the slice may be stretched. The caller ends it at its ordinary end,
+ * or at once if that has passed, when another entity wakes.
  */
 #pragma once
 
@@ -51,16 +51,15 @@ struct sched {
     uint64_t min_vtime;
     uint64_t credit;  /* how far behind the others a sleeper comes back: the shortest slice */
     uint64_t stretch; /* ticks that a slice may take while no other entity can run; 0: its own */
-    bool alone;       /* the picked entity was the only one that could run */
+    bool stretched;   /* the present slice is */
 };
 
 struct sched_decision {
     struct sched_entity *entity; /* NULL: idle */
     /* Idle: the sleeper that wakes first (it can then run at once, at next->wake), or NULL. */
     struct sched_entity *next;
-    uint64_t until;     /* absolute ticks: call again by then (NEVER when idle with nothing to wait
-                           for); ignores `next` */
-    uint64_t slice_end; /* at most `until`: the end of the slice unless that is stretched */
+    uint64_t until; /* absolute ticks: call again by then (NEVER when idle with nothing to wait
+                       for); ignores `next` */
 };
 
 void sched_init(struct sched *s);
@@ -71,6 +70,9 @@ void sched_remove(struct sched *s, struct sched_entity *e);
 void sched_replace(struct sched *s, struct sched_entity *from, struct sched_entity *to);
 /* Wakes sleepers whose event is due, replenishes budgets, decides. */
 struct sched_decision sched_pick(struct sched *s, uint64_t now);
+/* The picked entity's slice, which nothing ends early: until when it may last if no other entity
+ * can run meanwhile. sched_ran() must follow. */
+uint64_t sched_stretch(struct sched *s, const struct sched_entity *e, uint64_t now);
 /* When idle and `next` runs from its wake-up on: until when it may run to keep everything fair. */
 uint64_t sched_next_until(const struct sched_decision *d);
 /* `from` waits for `to`, both of which are runnable and have the same parameters: `to` goes before

@@ -89,65 +89,55 @@ static void a_sleeper_runs_when_its_event_is_due(void **state)
     assert_true(hog.run_ticks > 1000ull * 19000);
 }
 
+/* The end of the slice of the entity that is picked, as the core's loop finds it. */
+static uint64_t stretched_end(uint64_t now, const struct sched_entity *e)
+{
+    struct sched_decision d = sched_pick(&s, now);
+
+    assert_ptr_equal(d.entity, e);
+    return d.until == now + e->params.slice ? sched_stretch(&s, e, now) : d.until;
+}
+
 /* Nobody else can run: until something that is known in advance ends it. */
 static void alone_a_slice_is_stretched(void **state)
 {
-    struct sched_decision d;
-
     (void)state;
     s.stretch = 10 * SLICE;
     add(&hog, 100, 0, 0);
-    d = sched_pick(&s, 7);
-    assert_int_equal(d.until, 7 + 10 * SLICE);
-    assert_int_equal(d.slice_end, 7 + SLICE);
+    assert_int_equal(stretched_end(7, &hog), 7 + 10 * SLICE);
     hog.params.slice = 20 * SLICE; /* it is never shortened */
-    d = sched_pick(&s, 7);
-    assert_int_equal(d.until, 7 + 20 * SLICE);
-    assert_int_equal(d.slice_end, d.until);
+    assert_int_equal(stretched_end(7, &hog), 7 + 20 * SLICE);
     hog.params.slice = SLICE;
-    add(&control, 100, 0, 0);
-    d = sched_pick(&s, 7);
-    assert_int_equal(d.until, 7 + SLICE);
-    assert_int_equal(d.slice_end, d.until);
+    add(&control, 10, 0, 0);
+    assert_int_equal(stretched_end(7, &hog), 7 + SLICE);
     sched_block(&s, &control, 3 * SLICE);
-    d = sched_pick(&s, 7);
-    assert_ptr_equal(d.entity, &hog);
-    assert_int_equal(d.until, 3 * SLICE);
-    assert_int_equal(d.slice_end, 7 + SLICE);
+    assert_int_equal(stretched_end(7, &hog), 3 * SLICE);
     sched_block(&s, &control, SLICE / 2);
-    d = sched_pick(&s, 7);
-    assert_int_equal(d.until, SLICE / 2);
-    assert_int_equal(d.slice_end, d.until);
+    assert_int_equal(stretched_end(7, &hog), SLICE / 2);
+    sched_block(&s, &control, NEVER);
+    assert_int_equal(stretched_end(7, &hog), 7 + 10 * SLICE);
 }
 
 /* The end of its own budget or claim, or of another's wait for a budget. */
 static void budgets_end_a_stretch(void **state)
 {
     const struct sched_params guaranteed = {100, SLICE, 0, 8ull * SLICE, 2ull * SLICE};
-    struct sched_decision d;
 
     (void)state;
     s.stretch = 10 * SLICE;
     add(&hog, 100, 4ull * SLICE, 20ull * SLICE);
-    d = sched_pick(&s, 0);
-    assert_int_equal(d.until, 4 * SLICE);
-    assert_int_equal(d.slice_end, SLICE);
-    sched_ran(&s, &hog, 0, d.until);
-    d = sched_pick(&s, d.until);
-    assert_null(d.entity);
-    assert_int_equal(d.until, 20 * SLICE);
+    assert_int_equal(stretched_end(0, &hog), 4 * SLICE);
+    sched_ran(&s, &hog, 0, 4ull * SLICE);
+    assert_null(sched_pick(&s, 4ull * SLICE).entity);
     assert_int_equal(sched_add(&s, &control, &guaranteed, 4ull * SLICE), 0);
-    d = sched_pick(&s, 4ull * SLICE);
-    assert_ptr_equal(d.entity, &control);
-    assert_int_equal(d.until, 6 * SLICE); /* its claim */
+    assert_int_equal(stretched_end(4ull * SLICE, &control), 6 * SLICE); /* its claim */
     sched_ran(&s, &control, 4ull * SLICE, 6ull * SLICE);
-    d = sched_pick(&s, 6ull * SLICE);
-    assert_int_equal(d.until, 12 * SLICE); /* a new claim */
+    assert_int_equal(stretched_end(6ull * SLICE, &control), 12 * SLICE); /* a new claim */
     sched_remove(&s, &control);
     add(&mgmt, 100, 0, 0);
-    d = sched_pick(&s, 15ull * SLICE);
-    assert_ptr_equal(d.entity, &mgmt);
-    assert_int_equal(d.until, 20 * SLICE); /* the hog has a budget again */
+    assert_int_equal(stretched_end(15ull * SLICE, &mgmt), 20 * SLICE); /* the hog's budget */
+    sched_block(&s, &hog, 22ull * SLICE); /* it sleeps longer than that */
+    assert_int_equal(stretched_end(15ull * SLICE, &mgmt), 22 * SLICE);
 }
 
 /* After a stretch a sleeper comes back no further behind than after slices. */
@@ -158,7 +148,8 @@ static void a_stretch_is_no_licence(void **state)
     add(&hog, 100, 0, 0);
     add(&control, 100, 0, 0);
     sched_block(&s, &control, NEVER);
-    sched_ran(&s, sched_pick(&s, 0).entity, 0, 50ull * SLICE);
+    assert_int_equal(stretched_end(0, &hog), 50 * SLICE);
+    sched_ran(&s, &hog, 0, 50ull * SLICE);
     sched_wake(&s, &control, 50ull * SLICE);
     assert_ptr_equal(sched_pick(&s, 50ull * SLICE).entity, &control);
     run_until(50ull * SLICE, 60ull * SLICE);

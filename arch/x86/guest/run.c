@@ -56,8 +56,6 @@ static bool only_an_event(struct vcpu *v)
  * core: then it must first have been in the guest. */
 static __attribute__((noinline)) bool goes_on(struct vcpu *v, uint64_t now)
 {
-    if (now >= v->until)
-        return false;
     if (v->closes == run_closes(v->until))
         return true;
     if (v->exit->tsc < v->closes)
@@ -75,7 +73,7 @@ enum vcpu_yield x86_run(struct vcpu *v, uint64_t until)
     while (!v->stop) {
         uint64_t now = arch_tsc(), next;
 
-        if (__builtin_expect(now >= v->closes, 0) && !goes_on(v, now))
+        if (__builtin_expect(now >= v->closes, 0) && (now >= v->until || !goes_on(v, now)))
             return VCPU_YIELD_SLICE;
         if (__builtin_expect(__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED), 0) &&
             !only_an_event(v))
