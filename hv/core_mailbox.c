@@ -46,7 +46,7 @@ static void end_stretch(struct core *c)
     c->due = max_u64(c->slice_end, arch_tsc());
     v->until = min_u64(v->until, c->due);
     v->closes = min_u64(v->closes, run_closes(v->until));
-    __atomic_fetch_or(&v->entity.requests, VCPU_REQ_EVENT, __ATOMIC_RELAXED);
+    __atomic_fetch_or(&v->entity.requests, VCPU_REQ_UNTIL, __ATOMIC_RELAXED);
 }
 
 void core_wake(unsigned id)

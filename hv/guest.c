@@ -280,7 +280,7 @@ static bool has_time(void *ctx)
     const struct vcpu *v = g->vcpus;
 
     return !platform_is_shared(&g->platform) && arch_tsc() < v->closes &&
-           !__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED);
+           !(__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED) & ~(uint32_t)VCPU_REQ_UNTIL);
 }
 
 /* The ring of the guest has a frame more, or dropped it. Any core, like the next. */

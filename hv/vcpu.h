@@ -23,11 +23,12 @@ enum vcpu_request {
     VCPU_REQ_CONTROLS = 1u << 3, /* change control words: v->new_controls */
     VCPU_REQ_END = 1u << 4,      /* its guest ends by request: continue that in any case */
     /* From the root itself, in entity.requests, see core_request(). */
-    VCPU_REQ_OBEY = 1u << 5,  /* become what guest->life.order says */
-    VCPU_REQ_FLUSH = 1u << 6, /* forget the guest's cached translations */
-    VCPU_REQ_GUEST = 1u << 7, /* work is left for the guest whose life is on this core */
-    VCPU_REQ_EVENT = 1u << 8, /* an interrupt or a deadline may have come: look */
-    VCPU_REQ_IPI = 1u << 9,   /* v->ipi */
+    VCPU_REQ_OBEY = 1u << 5,   /* become what guest->life.order says */
+    VCPU_REQ_FLUSH = 1u << 6,  /* forget the guest's cached translations */
+    VCPU_REQ_GUEST = 1u << 7,  /* work is left for the guest whose life is on this core */
+    VCPU_REQ_EVENT = 1u << 8,  /* an interrupt or a deadline may have come: look */
+    VCPU_REQ_IPI = 1u << 9,    /* v->ipi */
+    VCPU_REQ_UNTIL = 1u << 10, /* v->until has become earlier */
 };
 
 /*

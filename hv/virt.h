@@ -89,7 +89,7 @@ struct virt_ops {
     /* SIPI, after that: it begins in real mode at vector * 4096. */
     void (*vcpu_start)(struct vcpu *v, uint8_t vector);
     /* Runs the vCPU until `until` (absolute ticks) at the latest; v->until has that, and what an
-     * exit does may make it earlier (VCPU_REQ_EVENT then). Owning core, interrupts off.
+     * exit does may make it earlier (VCPU_REQ_UNTIL then). Owning core, interrupts off.
      * Handles timers (irqchip_next_deadline()), injection, all exits. Counts in v->stats. A
      * halted vCPU (with v->waits, or an interrupt pending) waits in its HLT; when an interrupt ends
      * it, v->halted becomes false and v->woke_at is set. A later HLT yields the core

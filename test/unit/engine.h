@@ -583,6 +583,7 @@ static void start_others(struct vcpu *v)
 /* What a backend's run loop does, without executing instructions. */
 static enum vcpu_yield run(struct vcpu *v, uint64_t until)
 {
+    const uint32_t events = VCPU_REQ_EVENT | VCPU_REQ_UNTIL;
     struct guest *g = v->guest;
     enum deed deed;
 
@@ -593,9 +594,9 @@ static enum vcpu_yield run(struct vcpu *v, uint64_t until)
     assert_false(v->parked);
     if (__atomic_load_n(&v->stop, __ATOMIC_RELAXED))
         return VCPU_YIELD_STOP;
-    if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED) & ~(uint32_t)VCPU_REQ_EVENT)
+    if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED) & ~events)
         return VCPU_YIELD_KICK;
-    (void)__atomic_fetch_and(&v->entity.requests, ~(uint32_t)VCPU_REQ_EVENT, __ATOMIC_SEQ_CST);
+    (void)__atomic_fetch_and(&v->entity.requests, ~events, __ATOMIC_SEQ_CST);
     /* No memory that was taken away can still be reached. */
     assert_true(threads || v->flushed == g->translations);
     assert_true(__atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE) == ABI_GUEST_RUNNING ||

@@ -223,7 +223,7 @@ static enum exit_action leaves_work(struct vcpu *who)
     (void)runs(SLICE / 2);
     who->until = new_end;
     who->closes = min_u64(who->closes, run_closes(new_end));
-    who->entity.requests |= VCPU_REQ_EVENT;
+    who->entity.requests |= VCPU_REQ_UNTIL;
     return EXIT_DONE;
 }
 

@@ -42,12 +42,15 @@ static enum exit_action enter_halted(struct vcpu *v)
     return action;
 }
 
-/* Another vCPU has posted an interrupt: the loop looks at it next, after the request is gone. */
+/* Another vCPU has posted an interrupt, or its run ends earlier: the loop looks at it next, after
+ * the request is gone. */
 static bool only_an_event(struct vcpu *v)
 {
-    if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED) != VCPU_REQ_EVENT)
+    const uint32_t events = VCPU_REQ_EVENT | VCPU_REQ_UNTIL;
+
+    if (__atomic_load_n(&v->entity.requests, __ATOMIC_RELAXED) & ~events)
         return false;
-    __atomic_fetch_and(&v->entity.requests, ~(uint32_t)VCPU_REQ_EVENT, __ATOMIC_SEQ_CST);
+    __atomic_fetch_and(&v->entity.requests, ~events, __ATOMIC_SEQ_CST);
     return true;
 }
 
