@@ -363,13 +363,15 @@ static bool go_on_with_long(struct vcpu *v, int64_t *result)
 {
     struct job *j = &v->guest->life.job;
     const struct vcpu_gprs *r = &v->regs, *made = &long_call.regs;
+    const struct core *c = core_get(v->entity.core);
+    uint64_t until = core_is_stretched(c) ? v->closes : core_close(c);
 
     if (!job_is_there(j)) {
         long_call.regs = *r;
         job_begin(j, v->guest->number, answer_long, v);
     }
-    if (!job_go_on(j, v->closes) || r->rax != made->rax || r->rbx != made->rbx ||
-        r->rcx != made->rcx || r->rdx != made->rdx)
+    if (!job_go_on(j, until) || r->rax != made->rax || r->rbx != made->rbx || r->rcx != made->rcx ||
+        r->rdx != made->rdx)
         return false;
     *result = long_call.result;
     return true;

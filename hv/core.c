@@ -156,7 +156,7 @@ static enum vcpu_yield enter(struct core *c, struct vcpu *v, uint64_t until)
 
     __atomic_store_n(&c->inside, v, __ATOMIC_SEQ_CST);
     v->closes = run_closes(until);
-    if (__builtin_expect(c->due > c->slice_end, 0)) {
+    if (__builtin_expect(core_is_stretched(c), 0)) {
         if (__atomic_load_n(&c->wake, __ATOMIC_RELAXED))
             until = min_u64(until, c->due = c->slice_end);
         v->closes = run_closes(min_u64(until, c->slice_end));

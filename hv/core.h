@@ -79,6 +79,11 @@ static inline uint64_t core_close(const struct core *c)
 {
     return run_closes(c->due);
 }
+/* The present slice lasts longer than it would if another entity could run. Owning core. */
+static inline bool core_is_stretched(const struct core *c)
+{
+    return c->due > c->slice_end;
+}
 /* Sets that ration, in microseconds of each millisecond. Boot core, before core_run(). */
 void core_ration_requests(uint32_t us);
 

@@ -41,7 +41,7 @@ static void end_stretch(struct core *c)
 {
     struct vcpu *v = c->inside;
 
-    if (!v || c->due <= c->slice_end)
+    if (!v || !core_is_stretched(c))
         return;
     c->due = max_u64(c->slice_end, arch_tsc());
     v->until = min_u64(v->until, c->due);
