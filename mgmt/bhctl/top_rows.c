@@ -50,6 +50,9 @@ unsigned top_compare(const struct top_sample *before, const struct top_sample *n
         rows[i] = (struct top_row){.guest = g};
         if (ticks > 0) {
             rows[i].cpu = 100 * (double)since(old->run_ticks, g->run_ticks) / ticks;
+            /* Run time is counted at the end of a slice, so some may be older. */
+            if (rows[i].cpu > 100 * (double)g->vcpus)
+                rows[i].cpu = 100 * (double)g->vcpus;
             rows[i].exits = 1000 * (double)since(old->exits, g->exits) / ms;
         }
     }

@@ -9,7 +9,7 @@ const SHORT = ["start", "pause", "resume", "stop"]; // the others are in the gue
 
 // `guest` is now's answer, with the machine's uptime; `old` is the one before.
 function guestRow(guest, host, old, click) {
-    const {share, exits} = rates(guest, old), {memory} = guest;
+    const {share, exits} = rates(guest, old, guest.cores.length), {memory} = guest;
     const href = `#/guest/${encodeURIComponent(guest.name)}`, why = reason(guest);
 
     return el("tr", {"data-guest": guest.name},

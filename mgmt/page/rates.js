@@ -7,11 +7,12 @@ export const total = ({vcpus}) => ({
     halted: vcpus.every((v) => v.halted), cores: [...new Set(vcpus.map((v) => v.core))].join(", "),
 });
 
-// Exits per second and share of a core; null: not known yet. `now` and `old` have {entries, run_ticks, uptime_ms}, the machine's uptime.
-export function rates(now, old) {
+// Exits per second and share of a core; null: not known yet. `now` and `old` have {entries, run_ticks, uptime_ms}, the machine's uptime. `most`: of the share, as
+// run time that is counted late, at the end of a slice, may be older than `old`.
+export function rates(now, old, most) {
     const seconds = old ? (now.uptime_ms - old.uptime_ms) / 1000 : 0;
 
     if (seconds <= 0 || now.entries < old.entries)
         return {share: null, exits: null};
-    return {share: (now.run_ticks - old.run_ticks) / (seconds * clock.hz), exits: (now.entries - old.entries) / seconds};
+    return {share: Math.min(most, (now.run_ticks - old.run_ticks) / (seconds * clock.hz)), exits: (now.entries - old.entries) / seconds};
 }

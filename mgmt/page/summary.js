@@ -72,8 +72,8 @@ export function summaryView(guest, vcpu) {
     let old = null, round = 0, known = "";
 
     function showNow(answer) {
-        const runs = typeof answer.uptime_ms === "number", sums = {...total(answer), uptime_ms: answer.uptime_ms}, {share, exits: n} = rates(sums, runs ? old : null);
-        const cores = answer.vcpus.length, dots = runs ? "..." : null;
+        const cores = answer.vcpus.length, runs = typeof answer.uptime_ms === "number", sums = {...total(answer), uptime_ms: answer.uptime_ms};
+        const {share, exits: n} = rates(sums, runs ? old : null, cores), dots = runs ? "..." : null;
 
         old = runs ? sums : null;
         now.show(["Up", runs ? uptime(answer.uptime_ms) : "not running"],

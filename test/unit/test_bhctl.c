@@ -621,7 +621,8 @@ static void add(struct top_sample *s, const char *name, uint64_t ticks, uint64_t
 {
     struct top_guest *g = &s->guests[s->guest_count++];
 
-    *g = (struct top_guest){.run_ticks = ticks, .exits = exits, .memory = memory, .core = 1};
+    *g = (struct top_guest){
+        .run_ticks = ticks, .exits = exits, .memory = memory, .core = 1, .vcpus = 1};
     (void)snprintf(g->name, sizeof(g->name), "%s", name);
     (void)snprintf(g->state, sizeof(g->state), "running");
 }
@@ -685,6 +686,12 @@ static void test_top(void **state)
         assert_true(strlen(tight) < size);
         free(tight);
     }
+    b.guests[1].run_ticks += 2000000; /* three seconds of run time in two */
+    (void)top_compare(&a, &b, rows);
+    assert_true(rows[1].cpu == 100);
+    b.guests[1].vcpus = 2;
+    (void)top_compare(&a, &b, rows);
+    assert_true(rows[1].cpu == 150);
 }
 
 static void test_top_without_time(void **state)
