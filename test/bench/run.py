@@ -22,7 +22,7 @@ def exits(directory, kernel):
     from appliance import Appliance
     m = Appliance(directory, {"guests": [{"name": "bench", "image": "guests/bench.elf", "memory": "4M"}]}, cpus=1, wait=False, kernel=kernel)
     try:
-        m.wait_serial(r"bench: done")
+        m.wait_serial(r"bench: done\n")
         return {name: int(re.search(rf"bench: {name} (\d+)", m.serial()).group(1)) for name in AIMS}
     finally:
         m.stop()
@@ -33,8 +33,8 @@ def said(directory, config, last, files=None):
     from appliance import Appliance
     m = Appliance(directory, config, cpus=1, wait=False, files=files)
     try:
-        m.wait_serial(rf"bench: {last} \d+")
-        return {name: int(value) for name, value in re.findall(r"bench: (\S+) (\d+)", m.serial())}
+        m.wait_serial(rf"bench: {last} \d+\n")
+        return {name: int(value) for name, value in re.findall(r"bench: (\S+) (\d+)\n", m.serial())}
     finally:
         m.stop()
 
