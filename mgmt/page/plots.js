@@ -1,5 +1,6 @@
 // Plots over time: exits, share of the core, and how late timers and slice ends are; the last hour, which the appliance keeps, or the last minutes, live.
-import {api, apiText, clock, count, el, setText, svg} from "./lib.js";
+import {api, apiText, count, el, setText, svg} from "./lib.js";
+import {rates} from "./rates.js";
 
 const LIVE = 120, WIDTH = 600, HEIGHT = 120, HISTORY_EVERY = 5; // samples; units of the picture; polls
 
@@ -113,11 +114,10 @@ function live(guest, vcpu) {
             const {entries, run_ticks, core} = answer.vcpus[vcpu], host = await api("v1/host"), text = await apiText("metrics");
             const wake = readHistogram(text, "vcpu_timer_wake_lateness_seconds", `guest="${guest}",vcpu="${vcpu}"`);
             const end = readHistogram(text, "slice_end_lateness_seconds", `core="${core}"`);
-            const now = {entries, run_ticks, wake, end, ms: host.uptime_ms};
-            const seconds = old ? (now.ms - old.ms) / 1000 : 0;
+            const now = {entries, run_ticks, wake, end, uptime_ms: host.uptime_ms}, used = rates(now, old, 1);
 
-            if (seconds > 0 && entries >= old.entries)
-                add([[(entries - old.entries) / seconds], [Math.min(1, (run_ticks - old.run_ticks) / (seconds * (clock.hz || 1)))], between(old.wake, wake), between(old.end, end)]);
+            if (used.exits !== null)
+                add([[used.exits], [used.share], between(old.wake, wake), between(old.end, end)]);
             old = now;
         },
     };

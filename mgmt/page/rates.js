@@ -14,5 +14,5 @@ export function rates(now, old, most) {
 
     if (seconds <= 0 || now.entries < old.entries)
         return {share: null, exits: null};
-    return {share: Math.min(most, (now.run_ticks - old.run_ticks) / (seconds * clock.hz)), exits: (now.entries - old.entries) / seconds};
+    return {share: Math.min(most, (now.run_ticks - old.run_ticks) / (seconds * (clock.hz || 1))), exits: (now.entries - old.entries) / seconds};
 }
