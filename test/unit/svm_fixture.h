@@ -55,6 +55,13 @@ uint64_t svm_xcr0_allowed(void)
     return 7;
 }
 
+static struct asid_pool asids;
+
+void svm_take_asid(struct svm_vcpu *x)
+{
+    x->vmcb->control.tlb_control = asid_take(&asids, &x->asid);
+}
+
 static struct svm_caps caps = {.svm = true, .cr4 = 0x7fffff};
 
 const struct svm_caps *svm_caps_common(void)
@@ -105,6 +112,7 @@ static int fixture(void **ctx)
     (void)ctx;
     memset(&backend, 0, sizeof(backend));
     memset(&svm_core_model, 0, sizeof(svm_core_model));
+    asid_pool_init(&asids, 100, true);
     fixture_guest(&pc_host, DEV_PIC | DEV_PIT | DEV_UART | DEV_EXIT | DEV_APIC, &backend,
                   &backend.x86);
     backend.vcpu = v;

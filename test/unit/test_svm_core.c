@@ -336,11 +336,13 @@ static void a_fast_cpu(void **state)
 
 static void enter(unsigned i, uint8_t control, uint32_t asid)
 {
-    vmcbs[i].control.tlb_control = 0; /* enter.asm, after each exit */
-    svm_prepare_entry(&backends[i]);
+    svm_load(&backends[i]);
+    /* enter.asm, and after each exit. */
+    if (backends[i].changed)
+        svm_take_asid(&backends[i]);
     assert_int_equal(vmcbs[i].control.tlb_control, control);
     assert_int_equal(vmcbs[i].control.guest_asid, asid);
-    assert_int_equal(processor.due, backends[i].deadline);
+    backends[i].changed = vmcbs[i].control.tlb_control = 0;
 }
 
 static void entries(void **state)
@@ -349,7 +351,7 @@ static void entries(void **state)
     enter(0, TLB_FLUSH_ALL, 1);
     enter(1, TLB_DO_NOTHING, 2);
     enter(0, TLB_DO_NOTHING, 1);
-    asid_flush(&backends[0].asid);
+    svm_flush(&backends[0]);
     enter(0, TLB_DO_NOTHING, 3); /* a new one instead of a flush */
     enter(0, TLB_DO_NOTHING, 3);
     enter(2, TLB_FLUSH_ALL, 1); /* none is left */
@@ -359,7 +361,7 @@ static void entries(void **state)
     caps.features |= CPUID_SVM_FLUSH_BY_ASID;
     on_both_cores();
     enter(3, TLB_FLUSH_ALL, 1);
-    asid_flush(&backends[3].asid);
+    svm_flush(&backends[3]);
     enter(3, TLB_FLUSH_ASID, 1);
     enter(3, TLB_DO_NOTHING, 1);
 }

@@ -548,10 +548,10 @@ static void refused(void **ctx)
     vcpu_set_cr4(v, 1ull << 40);
     assert_true(backend.changed);
     vmcb.control.eventinj = EVENT_VALID | EVENT_EXCEPTION | 99;
-    vmcb.control.tlb_control = TLB_FLUSH_ALL;
     v->regs.rax = 0x1234;
     svm_keep_entered(v);
     assert_false(backend.changed);
+    assert_int_equal(vmcb.control.tlb_control, TLB_FLUSH_ALL); /* the first of this core */
     before = vmcb;
     assert_int_equal(before.save.rax, 0x1234);
     overwrite();
@@ -574,6 +574,48 @@ static void refused_unexpectedly(void **ctx)
     assert_int_equal(exits(UINT64_MAX, 0, 0, 0), EXIT_STOP);
     assert_non_null(strstr(stopped, "VMEXIT_INVALID), and its registers may be lost"));
     assert_int_equal(vmcb.save.cr0, 0x5555555555555555ull);
+}
+
+/* enter.asm enters again at once after an instruction that is done, by svm_keep_entered() if
+ * anything has changed: that entry must flush. APM vol. 2 "TLB Flush": what MOV to CR0 or CR4 would
+ * flush the root must, if it intercepts them. */
+static void entered_with_old_translations(void)
+{
+    svm_keep_entered(v);
+    vmcb.control.tlb_control = 0; /* enter.asm, after each exit */
+    assert_false(backend.changed);
+}
+
+static void assert_flushes(void)
+{
+    assert_true(backend.changed);
+    svm_keep_entered(v);
+    assert_int_equal(vmcb.control.tlb_control, TLB_FLUSH_ASID);
+    vmcb.control.tlb_control = 0;
+    vcpu_set_cr3(v, vcpu_get_cr3(v)); /* another change, of no translation */
+    svm_keep_entered(v);
+    assert_int_equal(vmcb.control.tlb_control, TLB_DO_NOTHING);
+}
+
+static void flushes(void **ctx)
+{
+    (void)ctx;
+    entered_with_old_translations();
+    v->regs.rax = CR4_PGE;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_WRITE_CR0 + 4, "\x0f\x22\xe0", 0, 0), "\x0f\x22\xe0");
+    assert_flushes();
+    v->regs.rax = 0;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_WRITE_CR0 + 4, "\x0f\x22\xe0", 0, 0), "\x0f\x22\xe0");
+    assert_flushes();
+    v->regs.rax = CR0_PE | CR0_ET | CR0_WP;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_WRITE_CR0, "\x0f\x22\xc0", 0, 0), "\x0f\x22\xc0");
+    assert_flushes();
+    v->regs.rcx = MSR_IA32_EFER;
+    v->regs.rax = EFER_NXE;
+    ASSERT_DONE(EXECUTE(SVM_EXIT_MSR, "\x0f\x30", 1, 0), "\x0f\x30");
+    assert_flushes();
+    ASSERT_DONE(EXECUTE(SVM_EXIT_INVLPG, "\x0f\x01\x38", 0, 0), "\x0f\x01\x38");
+    assert_flushes();
 }
 
 #define CHANGES(expected, change)                                                                  \
@@ -649,6 +691,7 @@ int main(void)
         BOTH(every_row_is_filled),
         BOTH(refused),
         BOTH(refused_unexpectedly),
+        BOTH(flushes),
         BOTH(what_is_kept),
     };
 

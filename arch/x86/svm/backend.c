@@ -97,7 +97,7 @@ static void flush(struct vcpu *v)
     struct svm_vcpu *x = v->backend;
 
     if (x)
-        asid_flush(&x->asid);
+        svm_flush(x);
 }
 
 static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
@@ -165,7 +165,7 @@ static void reset_backend(struct svm_vcpu *x)
     x->handlers = x->nrips ? svm_exit_handlers : svm_decoding_handlers;
     svm_unload(x);
     svm_lazy_reset(&x->lazy);
-    asid_flush(&x->asid);
+    svm_flush(x);
 }
 
 /* The parts of the vCPU, one per step: all together would take longer than slices may be late. */

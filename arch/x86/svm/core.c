@@ -69,16 +69,10 @@ int svm_core_on(unsigned core, void *core_page)
     return 0;
 }
 
-void svm_prepare_entry(struct svm_vcpu *x)
+void svm_take_asid(struct svm_vcpu *x)
 {
-    struct core *c = &cores[x->vcpu->entity.core];
-
-    if (!asid_is_current(&c->asids, &x->asid)) {
-        x->vmcb->control.tlb_control = asid_take(&c->asids, &x->asid);
-        x->vmcb->control.guest_asid = x->asid.id;
-        x->changed = 1;
-    }
-    apic_timer_set(x->deadline);
+    x->vmcb->control.tlb_control = asid_take(&cores[x->vcpu->entity.core].asids, &x->asid);
+    x->vmcb->control.guest_asid = x->asid.id;
 }
 
 void svm_wait(struct svm_vcpu *x)
@@ -160,6 +154,7 @@ void svm_load(struct svm_vcpu *x)
     exchange(c->current ? &c->current->lazy : &nobody, &x->lazy);
     /* VMRUN loads it from the VMCB, but for Bochs, which leaves the core's. */
     write_cr2(x->vmcb->save.cr2);
+    x->changed = 1; /* another vCPU may have its ASID now */
     c->current = x;
 }
 

@@ -249,7 +249,7 @@ io:
     mov ecx, SVM_EXIT_IOIO
     jmp general.qualified
 
-; What is entered must not be lost if VMRUN refuses it.
+; Old translations must go, and what is entered must not be lost if VMRUN refuses it.
 changed:
     call svm_keep_entered
     mov rdi, [rsp]

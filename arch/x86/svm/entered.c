@@ -9,6 +9,7 @@ void svm_keep_entered(struct vcpu *v)
     struct svm_entered *e = &x->entered;
 
     x->changed = 0;
+    svm_take_asid(x);
     e->entries = v->stats->entries;
     e->eventinj = x->vmcb->control.eventinj;
     e->tlb_control = x->vmcb->control.tlb_control;

@@ -139,7 +139,7 @@ void svm_reset_state(struct svm_vcpu *x)
         vcpu_set_dr(v, n, 0);
     vcpu_set_cr2(v, 0);
     x86_init(v);
-    asid_flush(&x->asid);
+    svm_flush(x);
 }
 
 void svm_start_at(struct svm_vcpu *x, uint8_t vector)

@@ -47,7 +47,7 @@ struct svm_vcpu {
     uint64_t trap_due; /* DR6's bits of a debug exception before the next instruction */
     struct asid asid;
     uint8_t nrips;    /* the CPU reports the next RIP */
-    uint8_t changed;  /* by the root: what VMRUN checks, since the last entry */
+    uint8_t changed;  /* since the last entry: what VMRUN checks, or the ASID; see enter.asm */
     bool halted;      /* the next entry waits in HLT instead */
     bool nmi_blocked; /* from an NMI's injection to its IRET */
     bool nmi_returns; /* that IRET, at nmi_iret, is executed next */
@@ -74,8 +74,17 @@ extern svm_handler *const svm_decoding_handlers[ABI_EXIT_REASONS];
 enum exit_action svm_on_cr_write(struct vcpu *v);
 enum exit_action svm_on_cr_read(struct vcpu *v);
 
-/* entered.c. Keeps what is entered now, for enter.asm; puts it back behind a refused VMRUN, if it
- * was kept for that. Nothing else can be refused: the CPU has saved it itself. */
+/* The CPU may have translations of the vCPU that are no longer true: none outlives the next entry,
+ * even one from enter.asm's own loop. */
+static inline void svm_flush(struct svm_vcpu *x)
+{
+    asid_flush(&x->asid);
+    x->changed = 1;
+}
+
+/* entered.c. For enter.asm, before an entry in which something has changed: takes an ASID, and keeps
+ * what is entered. Puts that back behind a refused VMRUN, if it was kept for it. Nothing else can be
+ * refused: the CPU has saved it itself. */
 void svm_keep_entered(struct vcpu *v);
 bool svm_restore_entered(struct vcpu *v);
 
@@ -95,9 +104,8 @@ void svm_change_controls(struct vcpu *v, const struct abi_controls *c,
 /* core.c: struct virt_ops' core_probe(); SVM on the calling core, -E_NOMEM. */
 int svm_core_probe(unsigned core, void (*report)(unsigned core, const char *text));
 int svm_core_on(unsigned core, void *core_page) MUST_CHECK;
-/* Before an entry: the vCPU has an ASID, its translations are flushed as needed, the timer will end
- * its slice. */
-void svm_prepare_entry(struct svm_vcpu *x);
+/* Before an entry: the vCPU has an ASID, and its translations are flushed as needed. */
+void svm_take_asid(struct svm_vcpu *x);
 /* Instead of an entry: waits in HLT until an interrupt or the deadline comes. */
 void svm_wait(struct svm_vcpu *x);
 /* Makes the vCPU's lazy registers present on this core. */

@@ -1,6 +1,7 @@
 /* arch/x86/guest/vcpu_state.h for AMD-V: most of it is in the VMCB. */
 #pragma once
 
+#include "arch/x86/cpu/apic.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/segment.h"
@@ -303,7 +304,7 @@ static inline void vcpu_set_tsc(struct vcpu *v, uint64_t value)
 
 static inline void vcpu_flush_tlb(struct vcpu *v)
 {
-    asid_flush(&svm_of(v)->asid);
+    svm_flush(v->backend);
 }
 
 static inline bool vcpu_random(const struct vcpu *v, bool seed, uint64_t *value)
@@ -474,7 +475,7 @@ static inline enum exit_action vcpu_enter(struct vcpu *v)
         (void)x86_trap_db(v, x->trap_due);
         x->trap_due = 0;
     }
-    svm_prepare_entry(x);
+    apic_timer_set(x->deadline);
     return (enum exit_action)svm_enter(v);
 }
 
