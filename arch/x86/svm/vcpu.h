@@ -82,9 +82,9 @@ static inline void svm_flush(struct svm_vcpu *x)
     x->changed = 1;
 }
 
-/* entered.c. For enter.asm, before an entry in which something has changed: takes an ASID, and keeps
- * what is entered. Puts that back behind a refused VMRUN, if it was kept for it. Nothing else can be
- * refused: the CPU has saved it itself. */
+/* entered.c. For enter.asm, before an entry in which something has changed: takes an ASID, and
+ * keeps what is entered. Puts that back behind a refused VMRUN, if it was kept for it. Nothing else
+ * can be refused: the CPU has saved it itself. */
 void svm_keep_entered(struct vcpu *v);
 bool svm_restore_entered(struct vcpu *v);
 

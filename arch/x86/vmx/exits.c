@@ -369,6 +369,7 @@ enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v) = 
     [VMX_EXIT_EXCEPTION_OR_NMI] = on_exception,
     [VMX_EXIT_EXTERNAL_INTERRUPT] = on_external_interrupt,
     [VMX_EXIT_TRIPLE_FAULT] = on_triple_fault,
+    [VMX_EXIT_INIT_SIGNAL] = x86_resume, /* the host's: it is gone */
     [VMX_EXIT_INTERRUPT_WINDOW] = x86_resume,
     [VMX_EXIT_NMI_WINDOW] = x86_resume,
     [VMX_EXIT_TASK_SWITCH] = on_task_switch,
@@ -414,6 +415,8 @@ enum exit_action (*const vmx_exit_handlers[ABI_EXIT_REASONS])(struct vcpu *v) = 
     [VMX_EXIT_VMFUNC] = x86_raise_ud,
     [VMX_EXIT_ENCLS] = x86_raise_ud,
     [VMX_EXIT_ENCLV] = x86_raise_ud,
+    [VMX_EXIT_SEAMCALL] = x86_raise_ud,
+    [VMX_EXIT_TDCALL] = x86_raise_ud,
 };
 #pragma GCC diagnostic pop
 
