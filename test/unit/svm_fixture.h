@@ -50,7 +50,7 @@ enum exit_action x86_task_switch(struct vcpu *who, const struct task_switch *t)
     return EXIT_RESUME;
 }
 
-uint64_t svm_xcr0_allowed(void)
+uint64_t x86_xcr0_allowed(void)
 {
     return 7;
 }

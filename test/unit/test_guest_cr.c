@@ -118,7 +118,7 @@ static void test_cr4(void **ctx)
     assert_true(state.watches_ends && (state.cr4 & CR4_DE) && state.shown_cr4 == CR4_DE);
     assert_int_equal(x86_write_cr(v, 4, 0), EXIT_SKIP);
     assert_false(state.watches_ends || (state.cr4 & CR4_DE));
-    state.xcr0_allowed = 0;
+    xcr0_allowed = 0;
     ASSERT_RAISES(x86_write_cr(v, 4, CR4_OSXSAVE), GP, 0);
     ASSERT_RAISES(x86_write_cr(v, 4, CR4_PCIDE | CR4_PAE), GP, 0); /* long mode only */
     state.efer = EFER_LME | EFER_LMA;

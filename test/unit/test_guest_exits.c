@@ -251,7 +251,7 @@ static void test_xsetbv(void **ctx)
     state.cpl = 3;
     ASSERT_RAISES(x86_xsetbv(v), GP, 0);
     state.cpl = 0;
-    state.xcr0_allowed = 0;
+    xcr0_allowed = 0;
     ASSERT_RAISES(x86_xsetbv(v), UD, 0);
 }
 

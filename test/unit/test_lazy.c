@@ -89,7 +89,7 @@ _Noreturn void panic(const char *format, ...)
 #define write_xcr0(v) ((void)(v))
 #define vmptrld       fake_vmptrld
 #define vmclear       fake_vmclear
-#include "arch/x86/guest/fpu.c"
+#include "arch/x86/guest/lazy.c"
 #include "arch/x86/vmx/lazy.c"
 
 /* ---- two vCPUs on core 0, one on core 1 ---- */
@@ -110,7 +110,7 @@ static int setup(void **state)
     for (unsigned i = 0; i < 3; i++) {
         vcpus[i] = (struct vcpu){.guest = &guest, .number = i, .entity.core = i == 2};
         backends[i] = (struct vmx_vcpu){
-            .vcpu = &vcpus[i], .vmcs = regions[i], .lazy.fpu.area = pages[i], .launched = true};
+            .vcpu = &vcpus[i], .vmcs = regions[i], .lazy.x86.area = pages[i], .launched = true};
         vmx_lazy_reset(&backends[i].lazy);
     }
     return 0;
@@ -124,13 +124,13 @@ static void as_after_reset(void **state)
     uint32_t mxcsr;
 
     (void)state;
-    memcpy(&fcw, l->fpu.area, 2);
-    memcpy(&mxcsr, l->fpu.area + 24, 4);
+    memcpy(&fcw, l->x86.area, 2);
+    memcpy(&mxcsr, l->x86.area + 24, 4);
     assert_int_equal(fcw, 0x37f);
     assert_int_equal(mxcsr, 0x1f80);
-    assert_int_equal(l->fpu.xcr0, 1);
+    assert_int_equal(l->x86.xcr0, 1);
     assert_int_equal(l->dr6, 0xffff0ff0);
-    assert_ptr_equal(l->fpu.area, pages[0]);
+    assert_ptr_equal(l->x86.area, pages[0]);
 }
 
 /* A vCPU gets its registers back after another ran on the core, and only values that differ are
@@ -170,6 +170,25 @@ static void each_has_its_own(void **state)
     assert_int_equal(processor.dr[2], 0x2222);
     assert_int_equal(processor.cr2, 0x3333);
     assert_int_equal(writes, 2);
+}
+
+/* x87's last instruction and operand say what another guest does. AMD's CPUs leave them alone when
+ * they load a state without an exception. */
+static void pointers_do_not_stay(void **state)
+{
+    const double operand = 1.5;
+    uint32_t before[7], after[7]; /* FNSTENV: [3] is FIP, [5] FDP */
+    uint16_t mine = x87_control();
+
+    (void)state;
+    vmx_load(&backends[0]);
+    __asm__ volatile("fldl %1; fstp %%st; fnstenv %0" : "=m"(before) : "m"(operand));
+    vmx_load(&backends[1]);
+    __asm__ volatile("fnstenv %0" : "=m"(after));
+    set_x87_control(mine);
+    assert_true(before[3] != 0);
+    assert_int_equal(after[3], 0);
+    assert_int_equal(after[5], 0);
 }
 
 /* Nothing is saved for a vCPU that is gone; other cores are not affected. */
@@ -216,13 +235,13 @@ static void failures(void **state)
 
 static void offered(void **state)
 {
-    uint64_t all = vmx_xcr0_allowed();
+    uint64_t all = x86_xcr0_allowed();
 
     (void)state;
     assert_int_equal(all & ~(uint64_t)XCR0_OFFERED, 0);
     assert_true(all == 0 || (all & (XCR0_X87 | XCR0_SSE)) == (XCR0_X87 | XCR0_SSE));
     assert_true((all & XCR0_AVX512) == 0 || (all & XCR0_AVX512) == XCR0_AVX512);
-    assert_int_equal(vmx_xcr0_allowed(), all);
+    assert_int_equal(x86_xcr0_allowed(), all);
 }
 
 int main(void)
@@ -230,6 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(as_after_reset, setup),
         cmocka_unit_test_setup(each_has_its_own, setup),
+        cmocka_unit_test_setup(pointers_do_not_stay, setup),
         cmocka_unit_test_setup(unloaded, setup),
         cmocka_unit_test_setup(failures, setup),
         cmocka_unit_test(offered),

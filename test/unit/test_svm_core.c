@@ -190,7 +190,7 @@ int svm_caps_probe(unsigned core, void (*report)(unsigned core, const char *text
 #define write_xcr0(v) ((void)(v))
 #define svm_vmsave(p) ((void)(processor.saved = (p)))
 #define svm_vmrun     fake_vmrun
-#include "arch/x86/guest/fpu.c"
+#include "arch/x86/guest/lazy.c"
 #include "arch/x86/svm/core.c"
 #include "arch/x86/svm/trial.c"
 
@@ -238,8 +238,8 @@ static int setup(void **state)
                                  .exit = records,
                                  .stats = &stats};
         backends[i] = (struct svm_vcpu){
-            .vcpu = &vcpus[i], .vmcb = &vmcbs[i], .lazy.fpu.area = areas[i], .deadline = 5000 + i};
-        svm_lazy_reset(&backends[i].lazy);
+            .vcpu = &vcpus[i], .vmcb = &vmcbs[i], .lazy.area = areas[i], .deadline = 5000 + i};
+        x86_lazy_reset(&backends[i].lazy);
     }
     on_both_cores();
     return 0;

@@ -9,6 +9,12 @@ static struct fake_state state;
 static char console[16];
 static unsigned written;
 
+static uint64_t xcr0_allowed;
+uint64_t x86_xcr0_allowed(void)
+{
+    return xcr0_allowed;
+}
+
 static bool others_go_on; /* the other vCPUs of the guest */
 bool vcpu_halt_deaf(struct vcpu *who)
 {
@@ -62,7 +68,7 @@ static int fixture_vcpu(void **ctx)
                   &state, &state.x86);
     record.rip = RIP;
     record.tsc = 2000;
-    state.xcr0_allowed = 7;
+    xcr0_allowed = 7;
     state.rflags = RFLAGS_FIXED | RFLAGS_IF;
     state.cr0 = CR0_PE | CR0_NE | CR0_ET;
     state.shown_cr0 = CR0_PE | CR0_ET;

@@ -4,7 +4,7 @@
 struct fake_state {
     struct x86_vcpu x86;
     uint64_t rip, rsp, rflags, cr0, cr3, cr4, efer, dr7, debugctl, tsc, tsc_offset;
-    uint64_t dr[7], cr2, xcr0, xcr0_allowed, tsc_aux;
+    uint64_t dr[7], cr2, xcr0, tsc_aux;
     uint64_t shown_cr0, shown_cr4, owned_cr4, known_cr4;
     struct segment segment[SEGMENTS], gdtr;
     uint16_t selector[SEGMENTS];
@@ -62,7 +62,6 @@ FAKE_STATE(tsc)
 FAKE_GET(tsc_offset, uint64_t)
 FAKE_SET(set_cr2, cr2, uint64_t)
 FAKE_SET(set_xcr0, xcr0, uint64_t)
-FAKE_GET(xcr0_allowed, uint64_t)
 FAKE_GET(tsc_aux, uint64_t)
 FAKE_SET(show_cr0, shown_cr0, uint64_t)
 FAKE_SET(show_cr4, shown_cr4, uint64_t)

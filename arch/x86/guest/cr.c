@@ -100,7 +100,7 @@ static enum exit_action write_cr0_guest(struct vcpu *v, uint64_t value)
 static enum exit_action write_cr4_guest(struct vcpu *v, uint64_t value)
 {
     uint64_t old = vcpu_get_cr4(v), owned = vcpu_owned_cr4(v);
-    uint64_t may = ~owned | CR4_DE | (vcpu_get_xcr0_allowed(v) ? CR4_OSXSAVE : 0);
+    uint64_t may = ~owned | CR4_DE | (x86_xcr0_allowed() ? CR4_OSXSAVE : 0);
     bool long_mode = vcpu_get_efer(v) & EFER_LMA;
     uint64_t real = (value & may) | (old & owned & ~(CR4_OSXSAVE | CR4_DE));
 

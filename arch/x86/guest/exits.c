@@ -242,7 +242,7 @@ enum exit_action x86_xsetbv(struct vcpu *v)
 {
     const struct vcpu_gprs *r = &v->regs;
     uint64_t value = (r->rdx & UINT32_MAX) << 32 | (r->rax & UINT32_MAX);
-    uint64_t allowed = vcpu_get_xcr0_allowed(v);
+    uint64_t allowed = x86_xcr0_allowed();
 
     if (!allowed || !(vcpu_shown_cr4(v) & CR4_OSXSAVE))
         return x86_raise_ud(v);

@@ -7,6 +7,7 @@
 #include "arch/x86/guest/cpuid.h"
 #include "arch/x86/guest/emulate.h"
 #include "arch/x86/guest/kvm_clock.h"
+#include "arch/x86/guest/lazy.h"
 #include "arch/x86/guest/msr.h"
 #include "arch/x86/guest/operand.h"
 #include "arch/x86/guest/paging.h"

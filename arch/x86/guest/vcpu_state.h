@@ -36,8 +36,6 @@ static inline uint64_t vcpu_get_dr(const struct vcpu *v, unsigned n);
 static inline void vcpu_set_dr(struct vcpu *v, unsigned n, uint64_t value);
 static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value);
 static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value);
-/* The components that guests may enable; 0: no XSAVE. */
-static inline uint64_t vcpu_get_xcr0_allowed(const struct vcpu *v);
 static inline uint64_t vcpu_get_tsc_aux(const struct vcpu *v);
 
 /* What the guest reads for bits that it does not own. */

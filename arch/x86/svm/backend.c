@@ -138,9 +138,9 @@ static int make_backend(struct vcpu *v)
         x->vmcb = guest_alloc_page(v->guest);
         return x->vmcb ? -E_AGAIN : -E_NOMEM;
     }
-    if (!x->lazy.fpu.area)
-        x->lazy.fpu.area = guest_alloc_page(v->guest);
-    return x->lazy.fpu.area ? 0 : -E_NOMEM;
+    if (!x->lazy.area)
+        x->lazy.area = guest_alloc_page(v->guest);
+    return x->lazy.area ? 0 : -E_NOMEM;
 }
 
 static void reset_policies(struct svm_vcpu *x)
@@ -148,7 +148,7 @@ static void reset_policies(struct svm_vcpu *x)
     const struct cpuid_env env = {
         .host = cpuid,
         .tsc_hz = arch_tsc_hz(),
-        .xcr0 = svm_xcr0_allowed(),
+        .xcr0 = x86_xcr0_allowed(),
         .invpcid = true,
         .rdtscp = true,
         .apic = x->vcpu->guest->config.devices & DEV_APIC,
@@ -164,7 +164,7 @@ static void reset_backend(struct svm_vcpu *x)
     x->nrips = svm_caps_common()->features & CPUID_SVM_NRIPS ? 1 : 0;
     x->handlers = x->nrips ? svm_exit_handlers : svm_decoding_handlers;
     svm_unload(x);
-    svm_lazy_reset(&x->lazy);
+    x86_lazy_reset(&x->lazy);
     svm_flush(x);
 }
 

@@ -97,61 +97,15 @@ void svm_wait(struct svm_vcpu *x)
 
 /* ---- lazy registers ---- */
 
-/* x87, SSE, AVX: state larger than a page is not offered. */
-#define XCR0_OFFERED (XCR0_X87 | XCR0_SSE | XCR0_AVX)
-
-/* All cores are alike: read once. */
-uint64_t svm_xcr0_allowed(void)
-{
-    static uint64_t allowed;
-    static bool known;
-
-    if (__atomic_load_n(&known, __ATOMIC_ACQUIRE))
-        return allowed;
-    allowed = fpu_components(XCR0_OFFERED);
-    __atomic_store_n(&known, true, __ATOMIC_RELEASE);
-    return allowed;
-}
-
-#define EXCHANGE_DR(n)                                                                             \
-    do {                                                                                           \
-        held->dr[n] = read_dr##n();                                                                \
-        if (held->dr[n] != l->dr[n])                                                               \
-            write_dr##n(l->dr[n]);                                                                 \
-    } while (0)
-
-/* Saves the core's state to `held` and loads `l`; writes only what differs. */
-static void exchange(struct svm_lazy *held, const struct svm_lazy *l)
-{
-    fpu_exchange(&held->fpu, &l->fpu, svm_xcr0_allowed());
-    held->tsc_aux = rdmsr(MSR_IA32_TSC_AUX);
-    if (held->tsc_aux != l->tsc_aux)
-        wrmsr(MSR_IA32_TSC_AUX, l->tsc_aux);
-    EXCHANGE_DR(0);
-    EXCHANGE_DR(1);
-    EXCHANGE_DR(2);
-    EXCHANGE_DR(3);
-}
-
-void svm_lazy_reset(struct svm_lazy *l)
-{
-    uint8_t *area = l->fpu.area;
-
-    memset(l, 0, sizeof(*l));
-    l->fpu.area = area;
-    fpu_reset(&l->fpu);
-}
-
 void svm_load(struct svm_vcpu *x)
 {
     struct core *c = &cores[x->vcpu->entity.core];
-    struct svm_lazy nobody;
+    struct x86_lazy nobody = {.area = NULL};
 
     if (__builtin_expect(c->current == x, 1))
         return;
     x->host = (uintptr_t)c->host;
-    nobody.fpu.area = NULL; /* state without an owner has no place and is not saved */
-    exchange(c->current ? &c->current->lazy : &nobody, &x->lazy);
+    x86_lazy_exchange(c->current ? &c->current->lazy : &nobody, &x->lazy);
     /* VMRUN loads it from the VMCB, but for Bochs, which leaves the core's. */
     write_cr2(x->vmcb->save.cr2);
     x->changed = 1; /* another vCPU may have its ASID now */

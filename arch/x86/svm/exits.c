@@ -223,7 +223,7 @@ static enum exit_action on_msr(struct vcpu *v)
 /* XCR0 as it is: QEMU intercepts no XSETBV. */
 static enum exit_action on_cpuid(struct vcpu *v)
 {
-    if ((uint32_t)v->regs.rax == CPUID_XSAVE && vcpu_get_xcr0_allowed(v))
+    if ((uint32_t)v->regs.rax == CPUID_XSAVE && x86_xcr0_allowed())
         cpuid_policy_xcr0(&vcpu_x86(v)->cpuid, read_xcr0());
     return x86_cpuid(v);
 }

@@ -1,7 +1,7 @@
 /* The backend's part of a guest, of a vCPU and of a core. Owned by the vCPU's core. */
 #pragma once
 
-#include "arch/x86/guest/fpu.h"
+#include "arch/x86/guest/lazy.h"
 #include "arch/x86/guest/vcpu.h"
 #include "arch/x86/svm/asid.h"
 #include "arch/x86/svm/caps.h"
@@ -15,14 +15,6 @@ struct svm_guest {
     struct nested npt;
 };
 _Static_assert(sizeof(struct svm_guest) <= 4096, "allocated as one page");
-
-/* Registers that the guest reaches directly and that no field of the VMCB holds: switched only when
- * another vCPU runs on the core. */
-struct svm_lazy {
-    struct fpu_state fpu;
-    uint64_t tsc_aux;
-    uint64_t dr[4];
-};
 
 /* What VMRUN takes from the VMCB and a refused one may overwrite (Bochs and QEMU do, with the
  * host's registers): as it was before the last entry in which something was new that VMRUN checks.
@@ -55,7 +47,7 @@ struct svm_vcpu {
     bool irq_window, nmi_window;
     uint64_t injected_entry, injected_rip; /* of the last event: stats.entries then, the RIP */
     struct x86_vcpu x86;
-    struct svm_lazy lazy;
+    struct x86_lazy lazy;
     struct svm_entered entered;
 };
 _Static_assert(sizeof(struct svm_vcpu) <= 4096, "allocated as one page");
@@ -112,7 +104,3 @@ void svm_wait(struct svm_vcpu *x);
 void svm_load(struct svm_vcpu *x);
 /* The core forgets the vCPU. */
 void svm_unload(struct svm_vcpu *x);
-/* The state of a vCPU after reset; l->fpu.area is set. */
-void svm_lazy_reset(struct svm_lazy *l);
-/* The components of the extended state that guests may use; 0 without XSAVE. */
-uint64_t svm_xcr0_allowed(void);

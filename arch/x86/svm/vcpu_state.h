@@ -165,12 +165,6 @@ static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
     write_cr2(value);
 }
 
-static inline uint64_t vcpu_get_xcr0_allowed(const struct vcpu *v)
-{
-    (void)v;
-    return svm_xcr0_allowed();
-}
-
 /* The root does not use these registers: they hold the guest's values while it is loaded here. */
 static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value)
 {

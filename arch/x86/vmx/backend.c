@@ -39,7 +39,7 @@ static int core_on(unsigned core, void *page)
     write_cr0((read_cr0() | common->cr0_fixed0) & common->cr0_fixed1 & ~(CR0_EM | CR0_TS));
     /* OSFXSR, OSXSAVE: guests' FPU state is switched with FXSAVE or XSAVE. */
     cr4 = read_cr4() | common->cr4_fixed0 | CR4_VMXE | CR4_OSFXSR;
-    if (vmx_xcr0_allowed())
+    if (x86_xcr0_allowed())
         cr4 |= CR4_OSXSAVE;
     write_cr4(cr4 & common->cr4_fixed1);
     memcpy(page, &revision, sizeof(revision));
@@ -202,7 +202,7 @@ static bool take_page(struct guest *g, void **page)
 static int make_backend(struct vcpu *v)
 {
     struct vmx_vcpu *x = v->backend;
-    void *fpu;
+    void *area;
 
     if (!x) {
         if (!take_page(v->guest, &v->backend))
@@ -213,10 +213,10 @@ static int make_backend(struct vcpu *v)
     }
     if (!x->vmcs)
         return take_page(v->guest, &x->vmcs) ? -E_AGAIN : -E_NOMEM;
-    if (!x->lazy.fpu.area) {
-        if (!take_page(v->guest, &fpu))
+    if (!x->lazy.x86.area) {
+        if (!take_page(v->guest, &area))
             return -E_NOMEM;
-        x->lazy.fpu.area = fpu;
+        x->lazy.x86.area = area;
     }
     return 0;
 }
@@ -226,7 +226,7 @@ static void reset_policies(struct vmx_vcpu *x)
     const struct cpuid_env env = {
         .host = cpuid,
         .tsc_hz = arch_tsc_hz(),
-        .xcr0 = vmx_xcr0_allowed(),
+        .xcr0 = x86_xcr0_allowed(),
         .invpcid = vmx_can_set(vmx_caps_common()->cpu2, CPU2_ENABLE_INVPCID),
         .rdtscp = vmx_can_set(vmx_caps_common()->cpu2, CPU2_ENABLE_RDTSCP),
         .apic = x->vcpu->guest->config.devices & DEV_APIC,

@@ -3,7 +3,7 @@
 
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
-#include "arch/x86/guest/fpu.h"
+#include "arch/x86/guest/lazy.h"
 #include "arch/x86/guest/vcpu.h"
 #include "arch/x86/vmx/caps.h"
 #include "arch/x86/inspect/fields.h"
@@ -22,14 +22,14 @@ struct vmx_guest {
     bool posts; /* its vCPUs take interrupts that others post without an exit */
 };
 
-#define VMX_LAZY_MSRS 6u
+#define VMX_LAZY_MSRS 5u
 
 /* Registers that the guest reaches directly and that no VMCS field holds: switched only when
  * another vCPU runs on the core. */
 struct vmx_lazy {
-    struct fpu_state fpu;
+    struct x86_lazy x86;
     uint64_t msr[VMX_LAZY_MSRS];
-    uint64_t dr[4], dr6, cr2;
+    uint64_t dr6, cr2;
 };
 
 struct vmx_vcpu {
@@ -137,10 +137,8 @@ static inline void vmx_set_deadline(struct vmx_vcpu *x, uint64_t deadline)
     x->timer_end = deadline + (1ull << x->timer_shift) - 1;
 }
 
-/* lazy.c: the state of a vCPU after reset; l->fpu.area is set. */
+/* lazy.c: the state of a vCPU after reset; l->x86.area is set. */
 void vmx_lazy_reset(struct vmx_lazy *l);
-/* The components of the extended state that guests may use; 0 without XSAVE. */
-uint64_t vmx_xcr0_allowed(void);
 /* Makes the vCPU's VMCS current and its lazy registers present on this core. */
 void vmx_load(struct vmx_vcpu *x);
 /* Makes the VMCS of the vCPU loaded on the core current again, after another was. */
