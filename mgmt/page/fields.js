@@ -17,7 +17,7 @@ export const GUEST = [
     {name: "restart_limit", kind: "number", preset: 0, help: "the most restarts in a row after lives of less than 10 seconds; 0: no limit"},
     {name: "watchdog_ms", kind: "number", preset: 0, help: "it crashes if it does not write to port 0xf8 for this many milliseconds; 0: no watchdog"},
     {name: "paused_clock", kind: "choice", preset: "stops", words: ["stops", "runs"], help: "what its TSC, PIT and RTC do while it is paused"},
-    {name: "timer_ticks", kind: "choice", preset: "catch-up", words: ["catch-up", "merge"], help: "what becomes of timer ticks that come while it has no core"},
+    {name: "timer_ticks", kind: "choice", preset: "catch-up", words: ["catch-up", "merge"], help: "what becomes of timer ticks that come while it has no core or its interrupts are off"},
     {name: "exit_profile", kind: "choice", preset: "default", words: ["default", "least", "most"], help: "which VM exits it starts with"},
     {name: "strict_memory", kind: "switch", preset: false, help: "whether an access to an address without memory or device ends it"},
     {name: "devices", kind: "flags", preset: ["uart", "pic", "pit", "rtc", "reset", "exit", "acpi", "pci", "hpet", "apic"], words: ["uart", "pic", "pit", "rtc", "reset", "exit", "net", "acpi", "pci", "hpet", "apic", "rng", "console"], help: "its devices; by default all but net, rng and console"},

@@ -62,7 +62,11 @@ def test_pause(m, guest, keeps):
     assert act(m, guest, "resume")[0] == 202
     m.wait_state(guest, "running")
     missed, at = report(m, guest, at)
-    assert missed == 0 if keeps else missed > 50
+    total = missed
+    while missed:
+        missed, at = report(m, guest, at)
+        total += missed
+    assert total == 0 if keeps else total > 50
     assert report(m, guest, at)[0] == 0
     offset = next(f for f in m.get(f"/v1/guests/{guest}/vcpus/0/vmcs")["fields"] if f["name"] == "TSC_OFFSET")["value"]
     assert (int(offset, 16) != 0) == keeps
