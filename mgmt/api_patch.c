@@ -256,6 +256,15 @@ static bool change(struct call *c, struct api_vcpu id, const struct abi_guest *g
     return true;
 }
 
+/* For the log. A body has no zero at its end, and an earlier one may follow it. */
+static void note_body(struct call *c)
+{
+    size_t n = c->r->body_len < sizeof(c->what) ? c->r->body_len : sizeof(c->what) - 1;
+
+    memcpy(c->what, c->r->body, n);
+    c->what[n] = 0;
+}
+
 void patch_vmcs(struct call *c, char *const *arg)
 {
     struct abi_guest g;
@@ -270,7 +279,7 @@ void patch_vmcs(struct call *c, char *const *arg)
         call_fail(c, 503, "the core that owns the vCPU did not answer in time");
         return;
     }
-    (void)str_copy(c->what, sizeof(c->what), (const char *)c->r->body);
+    note_body(c);
     if (!change(c, id, &g, &p))
         return;
     r = &c->v->vcpu(id)->controls;

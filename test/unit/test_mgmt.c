@@ -868,8 +868,10 @@ static void patched(void **state)
     caps[0] = (struct abi_caps){
         .pin = ~0ull << 32, .cpu1 = ~0ull << 32, .cpu2 = ~0ull << 32, .entry = ~0ull << 32};
     memset(&asked, 0, sizeof(asked));
+    memset(request.body, 'x', sizeof(request.body)); /* an earlier request's */
     (void)PATCH("{\"exit_profile\": \"most\"}");
     assert_int_equal(response.wait, API_WAIT_SNAPSHOT);
+    assert_non_null(strstr(noted, "/v1/guests/hog/vcpus/0/vmcs {\"exit_profile\":?\"most\"}: 202"));
     assert_false(api_ready(&view, &response));
     vmcs_set(&put(ABI_SNAPSHOT_LIVE, 9)->vmcs, VMCS_ROW_GUEST_ACTIVITY_STATE, 9);
     assert_int_equal(patch_goes_on(), 409);
