@@ -15,7 +15,7 @@ static void say_core(const json_t *k)
     format_percent(load, busy, busy + idle);
     say_field("core",
               "%" PRIu64 " (APIC id %" PRIu64 ", package %" PRIu64 ", node %" PRIu64
-              "): %s busy, %" PRIu64 " guests, slices ended %" PRIu64 " times, at most %" PRIu64
+              "): %s busy, vCPUs: %" PRIu64 ", slices ended %" PRIu64 " times, at most %" PRIu64
               " ticks late",
               number_of(k, "id"), number_of(k, "apic_id"), number_of(k, "package"),
               number_of(k, "node"), load, number_of(k, "vcpus"), number_of(k, "slice_ends"),

@@ -55,7 +55,7 @@ def test_guests_and_host(m):
     assert set(json.loads(says(m, "status", "--json"))) == {"host", "guests"}
     assert json.loads(says(m, "--json", "status", "hog"))["configuration"]["image"] == "guests/hog.elf"
     host = says(m, "host")
-    assert re.search(r"^core: +3 \(APIC id 3, package \d, node 0\): .* % busy, 0 guests", host, re.M) and re.search(r"^network: +82540EM, 10\.0\.2\.15", host, re.M)
+    assert re.search(r"^core: +3 \(APIC id 3, package \d, node 0\): .* % busy, vCPUs: 0,", host, re.M) and re.search(r"^network: +82540EM, 10\.0\.2\.15", host, re.M)
     assert len(json.loads(says(m, "host", "--json"))["cores"]) == 4
     assert re.search(r"^guests/hog.elf +[\d.]+ KiB iso +- +hog$", says(m, "images"), re.M)
     assert refused(m, 1, "status", "nobody") == 'bhctl: there is no guest of this name; "bhctl guests" lists them\n'

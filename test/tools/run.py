@@ -37,6 +37,8 @@ def main():
     if not 128 <= a.memory <= 2048:
         sys.exit("run: MEM must be 128 to 2048 (MB)")
     for name, port in (("PORT", a.port), ("HTTPS_PORT", a.https_port)):
+        if not 1 <= port <= 65535:
+            sys.exit(f"run: {name} must be 1 to 65535")
         if not machine.port_is_free(port):
             sys.exit(f"run: port {port} is in use; choose another with `make run {name}=...`")
     kind = a.machine if a.machine != "auto" else "kvm" if machine.nested_kvm() else "bochs"
