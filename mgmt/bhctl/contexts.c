@@ -166,6 +166,9 @@ static int list(const struct options *o, const json_t *all)
     json_t *c, *shown = json_array();
     size_t i;
 
+    if (!json_array_size(json_object_get(all, "contexts")))
+        say_note("There are none yet: bhctl contexts add NAME --url URL --token-file FILE "
+                 "--fingerprint SHA256");
     if (!options_have(o, OPTION_JSON))
         printf("  %-16s %-40s %-11s  %s\n", "NAME", "URL", "TRUST", "TOKEN");
     json_array_foreach(json_object_get(all, "contexts"), i, c)

@@ -4,10 +4,12 @@
 
 #include "mgmt/bhctl/format.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* NULL: it is not UTF-8. */
 static json_t *word_list(const char *text)
@@ -62,6 +64,23 @@ static json_t *make_cores(const char *text)
     return list;
 }
 
+/* Also as other tools take it: "16777216", "16m", "16MB" and "16MiB" are the appliance's "16M". */
+static json_t *make_memory(const char *value)
+{
+    size_t digits = strspn(value, "0123456789"), last = digits + (value[digits] != 0);
+    char text[FORMAT_MAX];
+    uint64_t bytes;
+
+    if (options_number(value, 0, INT64_MAX, &bytes))
+        return json_integer((json_int_t)bytes);
+    if (strcasecmp(value + last, "B") == 0 || strcasecmp(value + last, "iB") == 0 || !value[last])
+        (void)snprintf(text, sizeof(text), "%.*s%c", (int)digits, value,
+                       toupper((unsigned char)value[digits]));
+    else
+        (void)snprintf(text, sizeof(text), "%s", value);
+    return json_string(text);
+}
+
 /* An option turns its switch on, "no-..." off. */
 static json_t *make_switch(const char *value)
 {
@@ -70,7 +89,6 @@ static json_t *make_switch(const char *value)
 }
 
 #define make_core      make_number
-#define make_memory    make_text
 #define make_choice    make_text
 #define make_file      make_text
 #define make_flags     word_list
@@ -320,21 +338,36 @@ static int upload_all(struct api *a, const struct deployment *d, unsigned *sent)
     return rc;
 }
 
+/* Without --name: after the file or the image. */
+static int default_name(struct options *o, char name[GUEST_NAME_SIZE])
+{
+    const char *from = o->value[OPTION_IMAGE];
+
+    if (options_have(o, OPTION_NAME))
+        return EXIT_OK;
+    from = from ? from : o->arg_count ? o->arg[0] : "";
+    url_stem(from, GUEST_NAME_SIZE - 1, name);
+    if (*from && !*name)
+        return complain(EXIT_USAGE, "deploy needs --name NAME: none can be made from \"%s\"", from);
+    o->value[OPTION_NAME] = name;
+    return EXIT_OK;
+}
+
 int command_deploy(struct api *a)
 {
-    const struct options *o = a->options;
+    struct options o = *a->options;
     struct deployment d = {.count = 0};
+    char name[GUEST_NAME_SIZE];
     json_t *entry = NULL;
     unsigned sent = 0;
-    int rc;
+    int rc = default_name(&o, name);
 
-    if (!options_have(o, OPTION_NAME))
-        return complain(EXIT_USAGE, "deploy needs --name NAME");
-    rc = deploy_find_parts(&d, o);
     if (rc == EXIT_OK)
-        entry = deploy_entry(o, &d, &rc);
+        rc = deploy_find_parts(&d, &o);
     if (rc == EXIT_OK)
-        rc = check_name(a, o->value[OPTION_NAME]);
+        entry = deploy_entry(&o, &d, &rc);
+    if (rc == EXIT_OK)
+        rc = check_name(a, o.value[OPTION_NAME]);
     if (rc == EXIT_OK)
         rc = upload_all(a, &d, &sent);
     if (rc == EXIT_OK)

@@ -65,6 +65,22 @@ void format_seconds(char buf[FORMAT_MAX], uint64_t s)
         (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 " d %" PRIu64 " h", s / 86400, s / 3600 % 24);
 }
 
+void format_ticks(char buf[FORMAT_MAX], uint64_t ticks, uint64_t hz)
+{
+    double s = hz ? (double)ticks / (double)hz : 0;
+
+    if (!hz)
+        (void)snprintf(buf, FORMAT_MAX, "%" PRIu64 " ticks", ticks);
+    else if (s < 0.001)
+        (void)snprintf(buf, FORMAT_MAX, "%.1f us", 1e6 * s);
+    else if (s < 1)
+        (void)snprintf(buf, FORMAT_MAX, "%.1f ms", 1e3 * s);
+    else if (s < 60)
+        (void)snprintf(buf, FORMAT_MAX, "%.1f s", s);
+    else
+        format_seconds(buf, ticks / hz);
+}
+
 void format_percent(char buf[FORMAT_MAX], uint64_t part, uint64_t whole)
 {
     (void)snprintf(buf, FORMAT_MAX, "%.1f %%", whole ? 100.0 * (double)part / (double)whole : 0.0);

@@ -12,6 +12,8 @@ void format_bytes(char buf[FORMAT_MAX], uint64_t bytes);
 void format_clean(char *text, const char *kept);
 /* "3 s", "2 min 5 s", "1 d 2 h". */
 void format_seconds(char buf[FORMAT_MAX], uint64_t seconds);
+/* "15.8 us"; "316 ticks" without a frequency (0). */
+void format_ticks(char buf[FORMAT_MAX], uint64_t ticks, uint64_t hz);
 /* part of whole, "12.3 %"; "0.0 %" if whole is 0. */
 void format_percent(char buf[FORMAT_MAX], uint64_t part, uint64_t whole);
 /* A line of at most `width` columns: "name [####    ]  42 %  1.0 MiB". Cut if necessary. */

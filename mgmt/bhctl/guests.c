@@ -45,6 +45,12 @@ int command_guests(struct api *a)
     return rc;
 }
 
+/* What a guest's answer means. */
+struct machine {
+    uint64_t hz;       /* of its ticks; 0: unknown */
+    const char *state; /* the command that shows a vCPU's: vmcs or vmcb */
+};
+
 static void say_exit(const json_t *e)
 {
     if (!json_is_object(e))
@@ -82,22 +88,24 @@ static void say_exits(json_t *exits)
         say_field(i ? "" : "exits", "%12" PRIu64 " %s", counts[i].n, counts[i].name);
 }
 
-static void say_vcpu(const json_t *v, bool several)
+static void say_vcpu(const json_t *v, bool several, uint64_t hz)
 {
     const json_t *unclaimed = json_object_get(v, "unclaimed_memory");
     const char *activity = text_of(v, "activity");
+    char ran[FORMAT_MAX], waited[FORMAT_MAX];
     bool active = strcmp(activity, "active") == 0 || !*activity;
 
     if (several)
         say_field("vCPU", "%" PRIu64, number_of(v, "id"));
     say_field("core", "%" PRIu64 "%s%s", number_of(v, "core"), active ? "" : ", ",
               active ? "" : activity);
-    say_field("ran", "%" PRIu64 " ticks, waited %" PRIu64 " for the core",
-              number_of(v, "run_ticks"), number_of(v, "wait_ticks"));
+    format_ticks(ran, number_of(v, "run_ticks"), hz);
+    format_ticks(waited, number_of(v, "wait_ticks"), hz);
+    say_field("ran", "%s, waited %s for the core", ran, waited);
     say_field("entries", "%" PRIu64 ", interrupts %" PRIu64, number_of(v, "entries"),
               number_of(v, "interrupts"));
     if (number_of(unclaimed, "reads") || number_of(unclaimed, "writes"))
-        say_field("no memory", "%" PRIu64 " reads, %" PRIu64 " writes, the last at %s",
+        say_field("no memory", "reads: %" PRIu64 ", writes: %" PRIu64 ", the last at %s",
                   number_of(unclaimed, "reads"), number_of(unclaimed, "writes"),
                   text_of(unclaimed, "address"));
     say_exits(json_object_get(v, "exits"));
@@ -143,7 +151,7 @@ static void say_network(const json_t *g)
     }
 }
 
-static void say_guest(const json_t *g)
+static void say_guest(const json_t *g, const struct machine *m)
 {
     const json_t *c = json_object_get(g, "configuration"), *v;
     char memory[FORMAT_MAX];
@@ -154,6 +162,9 @@ static void say_guest(const json_t *g)
               json_is_true(json_object_get(g, "management")) ? " (the management guest)" : "");
     say_field("state", "%s%s%s", text_of(g, "state"), *text_of(g, "why") ? ": " : "",
               text_of(g, "why"));
+    if (strcmp(text_of(g, "state"), "crashed") == 0)
+        say_field("to look at", "bhctl console %s; bhctl %s %s --exits; bhctl %s %s --snapshots",
+                  text_of(g, "name"), m->state, text_of(g, "name"), m->state, text_of(g, "name"));
     if (*text_of(g, "stuck"))
         say_field("stuck", "%s", text_of(g, "stuck"));
     if (number_of(g, "exit_code"))
@@ -181,8 +192,26 @@ static void say_guest(const json_t *g)
     say_network(g);
     json_array_foreach(json_object_get(g, "vcpus"), i, v)
     {
-        say_vcpu(v, json_array_size(json_object_get(g, "vcpus")) > 1);
+        say_vcpu(v, json_array_size(json_object_get(g, "vcpus")) > 1, m->hz);
     }
+}
+
+static struct machine ask_machine(struct api *a)
+{
+    struct machine m = {.state = "vmcs"};
+    CURLcode transfer = CURLE_OK;
+    json_t *host = NULL;
+    struct reply r;
+
+    if (api_try(a, "GET", "/v1/host", NULL, 0, &r, &transfer) == EXIT_OK && transfer == CURLE_OK &&
+        r.status == 200)
+        host = json_loadb(r.body, r.length, 0, NULL);
+    m.hz = number_of(json_object_get(host, "tsc"), "hz");
+    if (strcmp(text_of(host, "virtualization"), "AMD-V") == 0)
+        m.state = "vmcb";
+    json_decref(host);
+    reply_clear(&r);
+    return m;
 }
 
 int command_status(struct api *a)
@@ -197,7 +226,9 @@ int command_status(struct api *a)
     g = rc == EXIT_OK ? api_get(a, path, &rc) : NULL;
 
     if (g && !options_have(a->options, OPTION_JSON)) {
-        say_guest(g);
+        struct machine m = ask_machine(a);
+
+        say_guest(g, &m);
         rc = say_end();
     }
     json_decref(g);

@@ -7,19 +7,18 @@
 #include <string.h>
 #include <unistd.h>
 
-static void say_core(const json_t *k)
+static void say_core(const json_t *k, uint64_t hz)
 {
     uint64_t busy = number_of(k, "busy_ticks"), idle = number_of(k, "idle_ticks");
-    char load[FORMAT_MAX];
+    char load[FORMAT_MAX], late[FORMAT_MAX];
 
     format_percent(load, busy, busy + idle);
+    format_ticks(late, number_of(k, "slice_late_max_ticks"), hz);
     say_field("core",
               "%" PRIu64 " (APIC id %" PRIu64 ", package %" PRIu64 ", node %" PRIu64
-              "): %s busy, vCPUs: %" PRIu64 ", slices ended %" PRIu64 " times, at most %" PRIu64
-              " ticks late",
+              "): %s busy, vCPUs: %" PRIu64 ", slices ended: %" PRIu64 ", at most %s late",
               number_of(k, "id"), number_of(k, "apic_id"), number_of(k, "package"),
-              number_of(k, "node"), load, number_of(k, "vcpus"), number_of(k, "slice_ends"),
-              number_of(k, "slice_late_max_ticks"));
+              number_of(k, "node"), load, number_of(k, "vcpus"), number_of(k, "slice_ends"), late);
 }
 
 static void say_topology(const json_t *t)
@@ -103,7 +102,7 @@ static void say_host(const json_t *h)
     say_topology(json_object_get(h, "topology"));
     json_array_foreach(json_object_get(h, "cores"), i, core)
     {
-        say_core(core);
+        say_core(core, number_of(json_object_get(h, "tsc"), "hz"));
     }
     say_memory(json_object_get(h, "memory"));
     say_field("network", "%s, %s, netmask %s", text_of(network, "nic"), text_of(network, "address"),

@@ -20,13 +20,14 @@ static const struct command_spec commands[] = {
      "Without a name: the overview, which is the machine and all guests."},
     {"deploy", "[FILE]", 0, 1, B(NAME) | B(IMAGE) | OPTIONS_ATTACHED | B(FIELDS_OF_GUESTS),
      "upload an image and start a guest from it",
+     "Without --name the guest is named after the file: rtos for build/rtos.elf.\n"
      "FILE, modules and disks are uploaded as images named after the guest and the file; if the "
      "guest\n"
      "is refused, they are deleted again. With --image, --module-image and --disk-image nothing "
      "is\n"
      "uploaded: \"bhctl images\" lists what exists. The image is a Linux bzImage, a multiboot "
      "image, an\n"
-     "ELF with a PVH note or, with --kind flat, a flat binary. --name is required."},
+     "ELF with a PVH note or, with --kind flat, a flat binary."},
     {"run", "[IMAGE] [-- COMMAND LINE]", 0, 1,
      B(NAME) | B(IMAGE) | B(KEEP_GUEST) | B(PATIENCE) | B(DETACH) | B(RAW) | B(FILTER) | B(LINE) |
          OPTIONS_ATTACHED | B(FIELDS_OF_GUESTS),
@@ -92,8 +93,9 @@ static int (*const run[ARRAY_LEN(commands)])(struct api *a) = {
     command_host,    command_reboot,  command_contexts, command_hash_token,
 };
 
-#define HELP_INDENT 30
-#define HELP_WIDTH  100
+#define HELP_INDENT  30
+#define HELP_WIDTH   100
+#define HELP_COMMAND 18
 
 /* Wraps text, with indented continuation lines. */
 static void print_wrapped(const char *text)
@@ -116,22 +118,14 @@ static void print_wrapped(const char *text)
 static void print_option(enum option_id id)
 {
     const struct option_spec *s = option_spec(id);
-    static const char off[] = "false: ";
     char left[40], letter[8] = "    ", text[300];
-    size_t n;
 
     if (s->letter)
         (void)snprintf(letter, sizeof(letter), "-%c, ", s->letter);
     (void)snprintf(left, sizeof(left), "%s--%s%s%s", letter, s->name, s->value ? " " : "",
                    s->value ? s->value : "");
     printf("  %-27s ", left);
-    /* A switch's help describes its off state, and its option turns it off. */
-    (void)snprintf(text, sizeof(text), "%s",
-                   s->help + (strncmp(s->help, off, strlen(off)) == 0 ? strlen(off) : 0));
-    for (size_t i = 0; s->words && s->words[i]; i++) {
-        n = strlen(text);
-        (void)snprintf(text + n, sizeof(text) - n, "%s%s", i ? "," : "; of ", s->words[i]);
-    }
+    option_help(id, text, sizeof(text));
     print_wrapped(text);
 }
 
@@ -141,9 +135,12 @@ static int help_all(void)
          "Manages a Bulkhead appliance and its guests.\n");
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
         char left[40];
+        int n = snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].args);
 
-        (void)snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].args);
-        printf("  %-18s %s\n", left, commands[i].summary);
+        /* Arguments that have no room here are in the command's own help. */
+        if (n > HELP_COMMAND)
+            (void)snprintf(left, sizeof(left), "%s ...", commands[i].name);
+        printf("  %-*s %s\n", HELP_COMMAND, left, commands[i].summary);
     }
     puts("\nOptions for all commands, before or after them:");
     for (unsigned i = 0; i < OPTIONS_GLOBAL; i++)

@@ -1,14 +1,16 @@
 #include "mgmt/bhctl/options.h"
 
+#include "mgmt/config/presets.h"
 #include "mgmt/words.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 /* An option that is not a field's. */
-#define TOLD(name, letter, value, help)                                                            \
+#define TOLD(name_, letter_, value_, help_)                                                        \
     {                                                                                              \
-        name, letter, value, help, NULL, NULL                                                      \
+        .name = name_, .letter = letter_, .value = value_, .help = help_                           \
     }
 
 static const struct option_spec specs[OPTIONS] = {
@@ -82,15 +84,42 @@ static const struct option_spec specs[OPTIONS] = {
         TOLD("patience", 0, "S", "how long the appliance may give no answer; by default 30"),
     [OPTION_DETACH] = TOLD("detach", 0, NULL, "print its name once it has started, and leave it"),
 #define GUEST(name, kind, least, most, preset, words, option, value, help, more)                   \
-    [OPTION_GUEST_##name] = {option, 0, value, help, words, "/" #name},
+    [OPTION_GUEST_##                                                                               \
+        name] = {option, 0, value, help, words, "/" #name, #kind, PRESET_##kind(preset)},
 #define NET(name, kind, least, most, preset, words, option, value, help, more)                     \
-    [OPTION_NET_##name] = {option, 0, value, help, words, "/net/" #name},
+    [OPTION_NET_##                                                                                 \
+        name] = {option, 0, value, help, words, "/net/" #name, #kind, PRESET_##kind(preset)},
 #include "hv/config_fields.def"
 };
 
 const struct option_spec *option_spec(enum option_id id)
 {
     return &specs[id];
+}
+
+void option_help(enum option_id id, char *buf, size_t size)
+{
+    static const char off[] = "false: ";
+    const struct option_spec *s = &specs[id];
+    const char *help = s->help;
+    size_t n;
+
+    /* A switch's help describes its off state, and its option turns it off. */
+    if (strncmp(help, off, strlen(off)) == 0)
+        help += strlen(off);
+    n = (size_t)snprintf(buf, size, "%s", help);
+    for (size_t i = 0; s->words && s->words[i] && n < size; i++)
+        n += (size_t)snprintf(buf + n, size - n, "%s%s", i ? "," : "; of ", s->words[i]);
+    if (!s->kind || n >= size)
+        return;
+    if (strcmp(s->kind, "number") == 0)
+        (void)snprintf(buf + n, size - n, "; by default %" PRId64, s->preset);
+    else if (strcmp(s->kind, "memory") == 0)
+        (void)snprintf(buf + n, size - n, "; by default %" PRId64 "M", s->preset >> 20);
+    else if (strcmp(s->kind, "choice") == 0)
+        (void)snprintf(buf + n, size - n, "; by default %s", s->words[s->preset]);
+    else if (s->text && *s->text)
+        (void)snprintf(buf + n, size - n, "; by default %s", s->text);
 }
 
 bool option_is_allowed(uint64_t allowed, enum option_id id)
@@ -214,13 +243,56 @@ static const struct command_spec *find_command(const struct command_spec *comman
     return NULL;
 }
 
+/* What other tools call our commands. */
+static const struct {
+    const char *theirs, *ours;
+} habits[] = {
+    {"ps", "guests"},          {"ls", "guests"},
+    {"list", "guests"},        {"rm", "delete"},
+    {"remove", "delete"},      {"destroy", "delete"},
+    {"undefine", "delete"},    {"create", "deploy"},
+    {"define", "deploy"},      {"shutdown", "stop"},
+    {"kill", "stop"},          {"poweroff", "stop"},
+    {"restart", "reset"},      {"suspend", "pause"},
+    {"unpause", "resume"},     {"attach", "console"},
+    {"logs", "console"},       {"terminal", "console"},
+    {"exec", "run"},           {"inspect", "status"},
+    {"show", "status"},        {"dominfo", "status"},
+    {"stats", "top"},          {"info", "host"},
+    {"version", "--version"},  {"upload", "deploy"},
+    {"dmesg", "log"},          {"rmi", "images --delete"},
+    {"login", "contexts add"}, {"help", "--help"},
+};
+
+/* What may have been meant by a word that is no command; or NULL. */
+static const char *meant(const struct command_spec *commands, unsigned count, const char *text)
+{
+    size_t n = strlen(text);
+
+    for (unsigned i = 0; i < ARRAY_LEN(habits); i++)
+        if (strcmp(habits[i].theirs, text) == 0)
+            return habits[i].ours;
+    for (unsigned i = 0; i < count && n > 2; i++) {
+        size_t length = strlen(commands[i].name);
+
+        if (strncmp(commands[i].name, text, n < length ? n : length) == 0)
+            return commands[i].name;
+    }
+    return NULL;
+}
+
 static bool parse_argument(struct options *o, const struct command_spec *commands, unsigned count,
                            const char *text, char *why)
 {
     if (!o->command) {
         o->command = find_command(commands, count, text);
-        if (!o->command)
-            (void)snprintf(why, OPTIONS_WHY_MAX, "there is no command \"%s\"", text);
+        if (!o->command) {
+            const char *ours = meant(commands, count, text);
+
+            (void)snprintf(why, OPTIONS_WHY_MAX, "there is no command \"%s\"%s%s%s", text,
+                           ours ? "; did you mean \"bhctl " : "", ours ? ours : "",
+                           ours ? "\"?" : "");
+        }
         return o->command != NULL;
     }
     if (o->arg_count == o->command->most) {

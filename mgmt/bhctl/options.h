@@ -91,6 +91,9 @@ struct option_spec {
     const char *help;
     const char *const *words; /* its values, if they are fixed words; or NULL */
     const char *pointer;      /* for a field: its place in a guest's entry; else NULL */
+    const char *kind;         /* for a field: see hv/config_fields.def; else NULL */
+    int64_t preset;           /* for a field that is a number or one of `words`: its default */
+    const char *text;         /* for a field that is a text: the same */
 };
 
 struct command_spec {
@@ -133,6 +136,9 @@ static inline bool options_have(const struct options *o, enum option_id id)
 {
     return o->value[id] || (id < OPTION_FIELDS_OF_GUESTS && (o->given & OPTION_BIT(id)));
 }
+
+/* Writes the option's help, with its values and its default. */
+void option_help(enum option_id id, char *buf, size_t size);
 
 /* Does this option exist, and is it in `allowed`? */
 bool option_is_allowed(uint64_t allowed, enum option_id id);

@@ -235,6 +235,9 @@ static int follow(struct run *u)
     console_leave_terminal(&w.console);
     if (w.why[0])
         (void)complain(w.status, "%s", w.why);
+    if (w.status == RUN_CRASHED && !options_have(&u->options, OPTION_KEEP_GUEST))
+        say_note(
+            "With --keep it stays, for bhctl status, and the VMCS and the exits before the crash.");
     if (w.asking)
         (void)curl_multi_remove_handle(w.console.ring.stream.multi, w.curl);
     console_close(&w.console);

@@ -109,14 +109,12 @@ void url_base32(const uint8_t *bytes, size_t n, char *text)
     *text = 0;
 }
 
-void url_guest_name(const char *file, const uint8_t random[5], char name[GUEST_NAME_SIZE])
+void url_stem(const char *file, size_t most, char name[GUEST_NAME_SIZE])
 {
     const char *slash = strrchr(file, '/');
-    char end[9];
     size_t n = 0;
 
-    url_base32(random, 5, end);
-    for (file = slash ? slash + 1 : file; *file && *file != '.' && n < 16; file++) {
+    for (file = slash ? slash + 1 : file; *file && *file != '.' && n < most; file++) {
         char c = *file >= 'A' && *file <= 'Z' ? (char)(*file | 0x20) : *file;
 
         if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
@@ -124,7 +122,20 @@ void url_guest_name(const char *file, const uint8_t random[5], char name[GUEST_N
         else if (n && name[n - 1] != '-')
             name[n++] = '-';
     }
-    (void)snprintf(name + n, GUEST_NAME_SIZE - n, "%s%s", n && name[n - 1] != '-' ? "-" : "", end);
+    while (n && name[n - 1] == '-')
+        n--;
+    name[n] = 0;
+}
+
+void url_guest_name(const char *file, const uint8_t random[5], char name[GUEST_NAME_SIZE])
+{
+    char end[9];
+    size_t n;
+
+    url_base32(random, 5, end);
+    url_stem(file, 16, name);
+    n = strlen(name);
+    (void)snprintf(name + n, GUEST_NAME_SIZE - n, "%s%s", n ? "-" : "", end);
 }
 
 static int nibble(char c)

@@ -20,8 +20,11 @@ bool url_path(char *buf, size_t size, const char *format, ...) MUST_CHECK;
  * that are not allowed, cut to fit. `n` distinguishes files of the same name: 0 for the first. */
 void url_image_name(const char *guest, const char *file, unsigned n, char name[IMAGE_NAME_SIZE]);
 
-/* A guest's name for `run`: what it is made from, and 40 random bits. */
 #define GUEST_NAME_SIZE 32u
+/* A guest's name after a file's, without its directory and extension: at most `most` characters,
+ * and none if that name has no letter and no digit. */
+void url_stem(const char *file, size_t most, char name[GUEST_NAME_SIZE]);
+/* A guest's name for `run`: what it is made from, and 40 random bits. */
 void url_guest_name(const char *file, const uint8_t random[5], char name[GUEST_NAME_SIZE]);
 /* Lower case and without padding (RFC 4648), of a multiple of 5 bytes: 8 characters for each 5. */
 void url_base32(const uint8_t *bytes, size_t n, char *text);

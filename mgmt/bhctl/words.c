@@ -15,6 +15,8 @@ static const struct {
     {"GET .../vmcb/snapshots lists", "--snapshots lists"},
     {"use .../vmcb", "use \"bhctl vmcb\""},
     {"use .../vmcs", "use \"bhctl vmcs\""},
+    {"say \"kind\": \"flat\"", "say --kind flat"},
+    {"of \"kind\": ", "of --kind "},
 };
 
 /* Is the pointer this one, or inside it? */

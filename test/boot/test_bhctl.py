@@ -48,14 +48,14 @@ def test_manual_and_completion_know_everything():
 
 
 @pytest.mark.parametrize("args, message", [
-    ((), "a command is missing"), (("reboot",), "give --yes"), (("reboot", "now"), '"now" is one argument too many'), (("frob",), 'no command "frob"'), (("console",), "console needs NAME"), (("status", "a", "b"), '"b" is one argument too many'),
+    ((), "a command is missing"), (("reboot",), "give --yes"), (("reboot", "now"), '"now" is one argument too many'), (("frob",), 'no command "frob"'), (("ps",), 'did you mean "bhctl guests"?'), (("console",), "console needs NAME"), (("status", "a", "b"), '"b" is one argument too many'),
     (("status", "a", "--memory", "4M"), "status has no option --memory"), (("guests", "--url"), "--url needs a value"), (("guests", "--json=1"), "takes no value"),
     (("guests", "--url", "127.0.0.1"), "must begin with http://"), (("guests", "--url", "http://"), "names no host"), (("guests", "--token", ""), "a token has 1 to"),
     (("guests", "--token", "a b"), "no blanks"), (("guests", "--token-file", "/nonexistent/t"), "No such file"), (("guests", "--token", "a", "--token-file", "b"), "exclude"),
     (("guests", "--fingerprint", "12:34"), "32 bytes"), (("guests", "--cacert", "/nonexistent/c"), "No such file"),
     (("guests", "--insecure", "--fingerprint", "00" * 32), "exclude"), (("guests", "-k", "--cacert", "/dev/null"), "exclude"),
     (("status", ".."), "cannot be a name"), (("status", ""), "cannot be a name"), (("console", ".."), "cannot be"), (("console", "a", "--quiet", "x"), "--quiet"),
-    (("deploy", "/dev/null"), "needs --name"), (("deploy", "/nonexistent/f", "--name", "a"), "/nonexistent/f: No such file"), (("deploy", "/", "--name", "a"), "directory"),
+    (("deploy", "/dev/_.elf"), "needs --name NAME: none can be made from"), (("deploy",), "needs FILE, or --image"), (("deploy", "/dev/null"), "not a regular file"), (("deploy", "/nonexistent/f", "--name", "a"), "/nonexistent/f: No such file"), (("deploy", "/", "--name", "a"), "directory"),
     (("deploy", "/dev/null", "--name", "a"), "not a regular file"), (("deploy", ECHO, "--name", "a", "--core", "one"), '--core: "one"'),
     (("deploy", ECHO, "--name", "a", "--module", "/nonexistent/i"), "/nonexistent/i"), (("deploy", ECHO, "--name", "a", "--module-args", "x"), "after its --module"),
     (("deploy", "--name", "a"), "needs FILE, or --image"), (("deploy", ECHO, "--name", "a", "--image", "b"), "needs FILE, or --image"),

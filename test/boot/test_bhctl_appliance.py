@@ -50,12 +50,13 @@ def test_guests_and_host(m):
     assert {g["name"] for g in json.loads(says(m, "guests", "--json"))["guests"]} == {"mgmt", "hog", "echo", "idle"}
     status = says(m, "status", "hog")
     assert re.search(r"^state: +running$", status, re.M) and re.search(r"^image: +guests/hog.elf \(multiboot2\)$", status, re.M) and "PREEMPTION_TIMER" in status
+    assert re.search(r"^ran: +[\d.]+ (ms|s|min \d+ s), waited [\d.]+ (us|ms|s) for the core$", status, re.M)
     overview = says(m, "status")
     assert re.search(r"^address: +10\.0\.2\.15$", overview, re.M) and re.search(r"^memory: +\d+ MiB of \d+ MiB free$", overview, re.M) and overview.endswith("\n\n" + "\n".join(table) + "\n")
     assert set(json.loads(says(m, "status", "--json"))) == {"host", "guests"}
     assert json.loads(says(m, "--json", "status", "hog"))["configuration"]["image"] == "guests/hog.elf"
     host = says(m, "host")
-    assert re.search(r"^core: +3 \(APIC id 3, package \d, node 0\): .* % busy, vCPUs: 0,", host, re.M) and re.search(r"^network: +82540EM, 10\.0\.2\.15", host, re.M)
+    assert re.search(r"^core: +3 \(APIC id 3, package \d, node 0\): .* % busy, vCPUs: 0, slices ended: \d+, at most [\d.]+ us late$", host, re.M) and re.search(r"^network: +82540EM, 10\.0\.2\.15", host, re.M)
     assert len(json.loads(says(m, "host", "--json"))["cores"]) == 4
     assert re.search(r"^guests/hog.elf +[\d.]+ KiB iso +- +hog$", says(m, "images"), re.M)
     assert refused(m, 1, "status", "nobody") == 'bhctl: there is no guest of this name; "bhctl guests" lists them\n'
@@ -134,9 +135,10 @@ def test_deploy_and_delete(m, tmp_path):
 
 def test_deploy_what_is_there(m, tmp_path):
     """An image of the ISO, and one uploaded earlier: nothing is uploaded, and nothing is deleted if the guest is refused."""
-    assert re.fullmatch(r"fromiso: (starting|running), 4 MiB on core 3\n", says(m, "deploy", "--image", "guests/echo.elf", "--name", "fromiso", "--memory", "4M", "--core", 3))
+    assert re.fullmatch(r"fromiso: (starting|running), 4 MiB on core 3\n", says(m, "deploy", "--image", "guests/echo.elf", "--name", "fromiso", "--memory", "4194304", "--core", 3))
+    assert "a guest echo exists already" in refused(m, 1, "deploy", "--image", "guests/echo.elf", "--memory", "4M")  # it is named after the file
     (tmp_path / "pad").write_bytes(bytes(5000))
-    says(m, "deploy", ECHO, "--name", "first", "--memory", "4M", "--core", 3, "--module", tmp_path / "pad")
+    says(m, "deploy", ECHO, "--name", "first", "--memory", "4mib", "--core", 3, "--module", tmp_path / "pad")
     images = says(m, "images", "--json")
     says(m, "deploy", "--image=first-echo.elf", "--name", "second", "--memory", "4M", "--core", 3, "--module-image", "first-pad", "--module-args", "x", "--module-image=first-pad")
     entry = next(g for g in json.loads(says(m, "config"))["guests"] if g["name"] == "second")
@@ -153,7 +155,7 @@ def test_deploy_what_is_there(m, tmp_path):
 
 
 @pytest.mark.parametrize("options, message", [
-    (("--memory", "5M"), "--memory: must be 2M"), (("--memory", "3G"), "--memory: not enough memory: 3145728 KiB asked"), (("--core", "17"), "--core: no core 17 exists"),
+    (("--memory", "5M"), "--memory: must be 2M"), (("--memory", "5242880"), "--memory: must be 2M"), (("--memory", "4MX"), "--memory: must be 2M"), (("--memory", ""), "--memory: must be 2M"), (("--kind", "linux"), "not of --kind"), (("--memory", "3G"), "--memory: not enough memory: 3072 MiB asked"), (("--core", "17"), "--core: no core 17 exists"),
     (("--weight", "5000"), "--weight: must be a whole number from 1 to 1000"), (("--budget", "20000"), "--budget: "), (("--devices", "uart,tape"), "--devices: "),
     (("--restart", "maybe"), "--restart: "), (("--guarantee", "600000", "--period", "500000"), "--guarantee: ")])
 def test_refused_deployments(m, options, message):

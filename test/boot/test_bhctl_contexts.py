@@ -32,7 +32,8 @@ def test_the_list(config, tmp_path):
     token = tmp_path / "token"
     token.write_text("secret\n")
     token.chmod(0o600)
-    assert done(config("contexts")).splitlines() == ["  NAME             URL                                      TRUST        TOKEN"]
+    status, out, err = config("contexts")
+    assert status == 0 and out.splitlines() == ["  NAME             URL                                      TRUST        TOKEN"] and "bhctl contexts add NAME" in err
     done(config("contexts", "add", "lab", "--url", "https://10.0.0.5/", "--token-file", token, "--fingerprint", PIN))
     done(config("contexts", "add", "plant", "--url", "http://[::1]:8080", "--token", "typed"))
     assert stat.S_IMODE(config.file.stat().st_mode) == 0o600 and stat.S_IMODE(config.file.parent.stat().st_mode) == 0o700

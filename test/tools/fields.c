@@ -1,6 +1,7 @@
 /* Prints the tables hv/config_fields.def, hv/words.def and hv/actions.def as JSON, for
  * test/tools/documents.py. */
 #include "mgmt/config/config.h"
+#include "mgmt/config/presets.h"
 #include "mgmt/words.h"
 
 #include <inttypes.h>
@@ -13,30 +14,6 @@ struct field {
     int64_t preset;   /* for numbers */
     const char *text; /* for text, else NULL */
 };
-
-/* The default, by kind: a number, or text. */
-#define PRESET_number(preset)    preset, NULL
-#define PRESET_core(preset)      preset, NULL
-#define PRESET_cores(...)        0, NULL
-#define PRESET_memory(preset)    preset, NULL
-#define PRESET_choice(preset)    preset, NULL
-#define PRESET_switch(preset)    preset, NULL
-#define PRESET_flags(preset)     preset, NULL
-#define PRESET_text(preset)      0, preset
-#define PRESET_file(preset)      0, preset
-#define PRESET_host(preset)      0, preset
-#define PRESET_bytes(preset)     0, NULL
-#define PRESET_net(preset)       0, NULL
-#define PRESET_modules(preset)   0, NULL
-#define PRESET_disks(preset)     0, NULL
-#define PRESET_size(preset)      0, NULL
-#define PRESET_peers(...)        0, NULL
-#define PRESET_addresses(preset) 0, NULL
-#define PRESET_address(preset)   0, "dhcp"
-#define PRESET_gateway(preset)   0, NULL
-#define PRESET_auth(preset)      0, NULL
-#define PRESET_server(preset)    0, NULL
-#define PRESET_card(preset)      0, NULL
 
 #define FIELD(object, type, name, member, kind, least, most, preset, words, option, value, help,   \
               more)                                                                                \

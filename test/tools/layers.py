@@ -40,7 +40,7 @@ RULES = [
     # core.h: a frame's interrupt wakes the core that takes frames.
     ("net/", ("net/", "hv/abi/net.h", "hv/checksum.h", "hv/offload.h", "hv/arch.h", "hv/core.h", "hv/net.h", "hv/pc/pci_registers.h", "hv/pc/virtio_registers.h", *BASE)),
     ("mgmt/tools/", ("mgmt/", "hv/", "arch/x86/inspect/", "arch/x86/vmx/")),
-    ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/config_fields.def", "mgmt/service.h", "mgmt/words.h")),
+    ("mgmt/bhctl/", ("mgmt/bhctl/", "hv/types.h", "hv/plain.h", "hv/config_fields.def", "mgmt/service.h", "mgmt/config/presets.h", "mgmt/words.h")),
     ("mgmt/pc/", ("mgmt/pc/", "arch/x86/cpu/cpuid.h", "arch/x86/cpu/io.h", "hv/pc/pci.h", "hv/pc/pci_registers.h", "hv/types.h")),
     ("mgmt/", ("mgmt/", "hv/abi/", "hv/checksum.h", "hv/types.h", "hv/lib.h", "hv/fmt.h", "hv/date.h", "hv/config.h", "hv/actions.def", "hv/config_fields.def", "hv/words.def", "hv/options.h", "hv/load_plan.h", "hv/pc/virtio_net.h",
                "arch/x86/inspect/", "arch/x86/svm/exit_profile.h", "arch/x86/svm/svm.h", "arch/x86/vmx/exit_profile.h", "arch/x86/vmx/caps.h", "arch/x86/vmx/vmx.h")),

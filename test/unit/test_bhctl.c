@@ -138,6 +138,13 @@ static void test_wrong_usage(void **state)
     assert_wrong("", "a command is missing");
     assert_wrong("--json", "a command is missing");
     assert_wrong("frob", "no command \"frob\"");
+    assert_null(strstr(why, "did you mean"));
+    assert_wrong("ps", "no command \"ps\"; did you mean \"bhctl guests\"?");
+    assert_wrong("rmi x", "did you mean \"bhctl images --delete\"?");
+    assert_wrong("guest", "did you mean \"bhctl guests\"?");
+    assert_wrong("statuses", "did you mean \"bhctl status\"?");
+    assert_wrong("st", "no command \"st\"");
+    assert_null(strstr(why, "did you mean"));
     assert_wrong("''", "no command \"\"");
     assert_wrong("--frob guests", "no option --frob before a command");
     assert_wrong("-n 1 top", "no option -n before a command");
@@ -290,6 +297,27 @@ static void test_guest_names(void **state)
     assert_guest_name("a-kernel-with-a-very-long-name-of-its-own", "a-kernel-with-a-74aeimqu");
 }
 
+static void assert_stem(const char *file, const char *expected)
+{
+    char name[GUEST_NAME_SIZE];
+
+    url_stem(file, GUEST_NAME_SIZE - 1, name);
+    assert_string_equal(name, expected);
+}
+
+static void test_stems(void **state)
+{
+    (void)state;
+    assert_stem("build/rtos.elf", "rtos");
+    assert_stem("guests/My Kernel_2.bin.gz", "my-kernel-2");
+    assert_stem("../-a-.x", "a");
+    assert_stem(".hidden", "");
+    assert_stem("_.elf", "");
+    assert_stem("dir/", "");
+    assert_stem("0123456789012345678901234567890123", "0123456789012345678901234567890");
+    assert_stem("012345678901234567890123456789-x", "012345678901234567890123456789");
+}
+
 static void test_image_names(void **state)
 {
     char name[IMAGE_NAME_SIZE];
@@ -389,6 +417,17 @@ static void test_format(void **state)
     format_clean(buf, "");
     assert_string_equal(buf, "?1m????x?");
     format_seconds(buf, UINT64_MAX);
+    format_ticks(buf, 316, 20000000);
+    assert_string_equal(buf, "15.8 us");
+    format_ticks(buf, 25000, 20000000);
+    assert_string_equal(buf, "1.2 ms");
+    format_ticks(buf, 235975665, 20000000);
+    assert_string_equal(buf, "11.8 s");
+    format_ticks(buf, 20000000ull * 3700, 20000000);
+    assert_string_equal(buf, "1 h 1 min");
+    format_ticks(buf, UINT64_MAX, 1);
+    format_ticks(buf, 316, 0);
+    assert_string_equal(buf, "316 ticks");
     format_percent(buf, 1, 8);
     assert_string_equal(buf, "12.5 %");
     format_percent(buf, 1, 0);
@@ -753,6 +792,7 @@ int main(void)
         cmocka_unit_test(test_command_lines),
         cmocka_unit_test(test_modules),
         cmocka_unit_test(test_guest_names),
+        cmocka_unit_test(test_stems),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_every_option),
         cmocka_unit_test(test_fields),
