@@ -104,7 +104,7 @@ static void put_host(struct metrics *m)
     family(m, "build_info", "gauge", "Always 1; what is running.");
     (void)fmt(labels, sizeof(labels), "{version=\"%s\",build_id=\"%s\"}", h->version, h->build_id);
     sample(m, "build_info", labels, 1);
-    family(m, "uptime_seconds", "gauge", "Time since the kernel was entered.");
+    family(m, "uptime_seconds", "gauge", "Time since the appliance's start.");
     seconds(m, "uptime_seconds", "", m->c->v->tsc() - h->boot_tsc);
     family(m, "memory_bytes", "gauge", "Host memory by owner.");
     for (unsigned i = 0; i < ARRAY_LEN(owners); i++) {
@@ -166,13 +166,12 @@ static void put_latest(struct metrics *m, const char *labels, const struct abi_c
 
 static void put_cores(struct metrics *m)
 {
-    family(m, "core_seconds_total", "counter", "Time of each core by what it did.");
+    family(m, "core_seconds_total", "counter", "Time of the core by what it did.");
     each_core(m, put_core_time);
-    family(m, "slice_end_lateness_seconds", "histogram",
-           "How long after its end a time slice was over.");
+    family(m, "slice_end_lateness_seconds", "histogram", "How late time slices of the core ended.");
     each_core(m, put_slice_ends);
     family(m, "slice_end_lateness_max_seconds", "gauge",
-           "The longest that it took since the start of the machine.");
+           "The latest end of a time slice of the core since the appliance's start.");
     each_core(m, put_latest);
 }
 
@@ -303,28 +302,34 @@ static const struct guest_family {
 } guest_families[] = {
     {"guest_state", "gauge", "1 for the state that the guest is in, 0 for the others.",
      PUT(put_state)},
-    {"guest_restarts_total", "counter", "How often its restart policy started it.", AT(restarts)},
-    {"guest_short_lives", "gauge", "Lives of less than 10 seconds in a row.", AT(short_lives)},
+    {"guest_restarts_total", "counter",
+     "How often the guest's restart policy has started it again.", AT(restarts)},
+    {"guest_short_lives", "gauge", "The guest's last lives of less than 10 seconds, in a row.",
+     AT(short_lives)},
     {"guest_stuck", "gauge",
-     "1 while it runs, but spins in one place or is halted with interrupts off.", PUT(put_stuck)},
-    {"guest_memory_bytes", "gauge", "Its memory.", AT(config.memory)},
+     "1 while the guest runs but spins in one place, or is halted with interrupts off.",
+     PUT(put_stuck)},
+    {"guest_memory_bytes", "gauge", "The guest's memory.", AT(config.memory)},
     {"vcpu_seconds_total", "counter",
-     "Time on its core, and time in which it could have run but another one had the core.",
+     "Time that the vCPU ran, and that it waited: it could have run, but another one had the core.",
      PUT_VCPU(put_time)},
     {"vcpu_exits_total", "counter", "VM exits by basic exit reason, or by exit code of SVM.",
      PUT_VCPU(put_exits)},
-    {"vcpu_interrupts_total", "counter", "External interrupts injected.", PUT_VCPU(put_interrupts)},
+    {"vcpu_interrupts_total", "counter", "External interrupts injected into the vCPU.",
+     PUT_VCPU(put_interrupts)},
     {"vcpu_unclaimed_memory_accesses_total", "counter",
-     "Accesses to addresses where there is neither memory nor a device.", PUT_VCPU(put_unclaimed)},
+     "Accesses of the vCPU to addresses without memory or device.", PUT_VCPU(put_unclaimed)},
     {"vcpu_timer_wake_lateness_seconds", "histogram",
-     "From the moment at which a timer was due to the end of the guest's HLT.",
+     "Time from the moment at which a timer was due to the end of the vCPU's HLT.",
      PUT_VCPU(put_wakes)},
     {"guest_serial_lost_bytes_total", "counter",
-     "Bytes of its console that the host's serial line had no time for.", PUT(put_lost)},
+     "Bytes of the guest's console that the host's serial line had no time for; the API has them.",
+     PUT(put_lost)},
     {"guest_network_frames_total", "counter",
      "Frames from the guest, to it, and lost because it took none.", PUT(put_frames)},
     {"guest_large_pages_split_total", "counter",
-     "2 MB pages of its memory that were split because it executed them.", AT(large_pages_split)},
+     "2 MB pages of the guest's memory that were split because it executed them.",
+     AT(large_pages_split)},
     {"guest_network_refused_frames_total", "counter",
      "Frames from the guest that the switch refused, by reason.", PUT(put_refused_frames)},
 };

@@ -223,22 +223,31 @@ static int choose_cores(const struct api_view *v, struct guest_config *g, struct
 
 /* ---- the root's answer ---- */
 
+/* Rounded up: what is asked. What is free is rounded down. */
+static uint64_t mib(uint64_t bytes)
+{
+    return (bytes + (1u << 20) - 1) >> 20;
+}
+
+void deploy_say_no_memory(const struct abi_memory *m, uint64_t asked, char *text, size_t size)
+{
+    (void)fmt(text, size,
+              "not enough memory: %lu MiB asked, largest free piece %lu MiB of %lu MiB free",
+              mib(asked), m->largest_free >> 20, m->free >> 20);
+}
+
 static int say_no_memory(const struct api_view *v, uint64_t asked, struct deploy_refusal *f)
 {
     const struct abi_memory *m = &v->host->memory;
 
     if (asked > m->free)
-        (void)fmt(f->text, sizeof(f->text),
-                  "not enough memory: %lu KiB asked, largest free piece %lu KiB of %lu KiB free",
-                  asked >> 10, m->largest_free >> 10, m->free >> 10);
+        deploy_say_no_memory(m, asked, f->text, sizeof(f->text));
     else
         (void)fmt(f->text, sizeof(f->text),
                   "not enough memory for translation tables, network buffers, what is written to "
-                  "disks and "
-                  "what it shares, besides the guest's %lu KiB, or in too many pieces: %lu KiB "
-                  "free, largest piece "
-                  "%lu KiB",
-                  asked >> 10, m->free >> 10, m->largest_free >> 10);
+                  "disks and what it shares, besides the guest's %lu MiB, or in too many pieces: "
+                  "%lu MiB free, largest piece %lu MiB",
+                  mib(asked), m->free >> 20, m->largest_free >> 20);
     return refuse(f, 409, "/memory");
 }
 

@@ -28,3 +28,5 @@ int deploy_guest(const struct api_view *v, struct abi_create *r, const struct lo
                  struct deploy_refusal *f);
 /* Shows the guest as one that cannot be made, because of `why`. Returns 0, or -1. */
 int deploy_husk(const struct api_view *v, struct abi_create *r, const char *why);
+/* Says that there is not as much memory as asked. */
+void deploy_say_no_memory(const struct abi_memory *m, uint64_t asked, char *text, size_t size);

@@ -360,8 +360,11 @@ static void call_handler(struct call *c, const struct route *t, char *const *arg
                                : target_stranger(&c->target, m && m->query ? m->query : "");
 
     if (!m || !m->handler) {
-        call_fail(c, 405, "this resource does not take this method");
-        say_allowed(t, c->out->allow, sizeof(c->out->allow));
+        char allowed[sizeof(c->out->allow)] = "";
+
+        say_allowed(t, allowed, sizeof(allowed));
+        call_failf(c, 405, "this resource takes %s", allowed);
+        memcpy(c->out->allow, allowed, sizeof(allowed));
     } else if (c->r->cross_origin && !is_look(c)) {
         route_note_refusal(c->v, c->r, &c->who, 403);
         call_fail(c, 403, "sent by a page of another site (Origin is not Host)");
@@ -393,5 +396,5 @@ void route_call(struct call *c)
     if (found)
         call_handler(c, found, arg);
     else
-        call_fail(c, 404, "there is no such resource");
+        call_fail(c, 404, "there is no such resource; GET /openapi.json lists them");
 }

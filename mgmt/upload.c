@@ -63,8 +63,6 @@ static unsigned check_target(struct http_request *r, const struct target *t)
 unsigned upload_refuse_memory(const struct api_view *v, const char *name, uint64_t asked,
                               int64_t rc, char *why, size_t size)
 {
-    const struct abi_memory *m = &v->host->memory;
-
     switch (rc) {
     case -E_EXIST:
         (void)fmt(why, size, "an image of the ISO has the name \"%s\"", name);
@@ -73,9 +71,7 @@ unsigned upload_refuse_memory(const struct api_view *v, const char *name, uint64
         (void)fmt(why, size, "%u images are there: delete one first", ABI_IMAGES);
         return 409;
     case -E_NOMEM:
-        (void)fmt(why, size,
-                  "not enough memory: %lu KiB asked, largest free piece %lu KiB of %lu KiB free",
-                  asked >> 10, m->largest_free >> 10, m->free >> 10);
+        deploy_say_no_memory(&v->host->memory, asked, why, size);
         return 409;
     default:
         (void)fmt(why, size, "the hypervisor refuses the image (error %ld)", (long)-rc);

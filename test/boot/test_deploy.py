@@ -192,7 +192,7 @@ def test_broken_image(m):
 def test_what_is_short(m):
     host = m.get("/v1/host")["memory"]
     message, pointer = error(deploy(m, 409, name="a", image="guests/echo.elf", memory="3G"))
-    assert pointer == "/memory" and f"3145728 KiB asked, largest free piece {host['largest_free'] >> 10} KiB of {host['free'] >> 10} KiB free" in message
+    assert pointer == "/memory" and f"3072 MiB asked, largest free piece {host['largest_free'] >> 20} MiB of {host['free'] >> 20} MiB free" in message
     assert [g["name"] for g in m.get("/v1/guests")["guests"]] == ["mgmt", "control", "keeper"]
     message, pointer = error(deploy(m, 409, name="a", image="guests/echo.elf", core=2))
     assert pointer == "/core" and message == "no core 2 exists: guests run on 2 cores, numbered from 0"
@@ -247,7 +247,7 @@ def test_no_memory_for_an_image(m):
     with m.connect() as c:
         c.send(b"PUT /v1/images/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (120 << 20))
         status, _, body = c.answer()
-        assert status == 409 and "not enough memory: 122880 KiB asked, largest free piece" in body.decode()
+        assert status == 409 and "not enough memory: 120 MiB asked, largest free piece" in body.decode()
     delete(m, "/v1/guests/large")
 
 

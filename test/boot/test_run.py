@@ -11,6 +11,7 @@ import pytest
 import machine
 import mkiso
 from appliance import BUILD, LIMIT
+from bhctl import BHCTL
 from websocket_client import WebSocket
 
 
@@ -71,6 +72,14 @@ def printed_curl(run):
     body, _, status = answer.stdout.rpartition("\n")
     assert status == "200" and {g["name"] for g in json.loads(body)["guests"]} == {"mgmt", "control", "hog", "echo"}
     return command
+
+
+def test_printed_variables(run):
+    """bhctl believes the appliance only with all three of them."""
+    variables = run.until(r">>> for build/bhctl: (export .*)\n")[1]
+    answer = subprocess.run(["sh", "-c", f"{variables}; exec {BHCTL} guests --json"], capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert answer.returncode == 0 and answer.stderr == "", answer
+    assert {g["name"] for g in json.loads(answer.stdout)["guests"]} == {"mgmt", "control", "hog", "echo"}
 
 
 def test_printed_curl(run):

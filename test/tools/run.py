@@ -20,6 +20,21 @@ def emulator_command(kind, directory, a):
     return machine.qemu_command(directory, a.iso, a.cpus, a.memory, a.port, a.https_port, accel, board, more=more)
 
 
+TOKEN = r"admin token of this boot: ([a-z2-7]+)\n"
+FINGERPRINT = r"management certificate: sha256 ([0-9A-F:]{95})"
+
+
+def directions(address, token, fingerprint, a):
+    """How it is reached from this computer. 127.0.0.1 is not in the certificate: bhctl compares the fingerprint, curl believes."""
+    https = address.startswith("https://")
+    url = f"https://127.0.0.1:{a.https_port}" if https else f"http://127.0.0.1:{a.port}"
+    header = f'-H "Authorization: Bearer {token}" ' if token else ""
+    variables = [f"BULKHEAD_URL={url}", token and f"BULKHEAD_TOKEN={token}", https and fingerprint and f"BULKHEAD_FINGERPRINT={fingerprint}"]
+    return (f">>> in a browser: {url}/{f'   and sign in with {token}' if token else ''}\n"
+            f">>> for build/bhctl: export {' '.join(filter(None, variables))}\n"
+            f">>> from this computer: curl {header}{'-k ' if https else ''}{url}/v1/guests\n")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--build", default="build")
@@ -63,21 +78,19 @@ def main():
         signal.signal(number, lambda n, _: sys.exit(128 + n))
     try:
         with open(os.path.join(directory, "serial.txt"), "rb") as serial:
-            seen = ""
+            seen, token, fingerprint = "", None, None
             while True:
                 data = serial.read()
                 if data:
                     text = data.decode("utf-8", "replace").replace("\r", "")
                     sys.stdout.write(text)
                     seen = (seen + text)[-65536:]
+                    token = (re.findall(TOKEN, seen) or [token])[-1]
+                    fingerprint = (re.findall(FINGERPRINT, seen) or [fingerprint])[-1]
                     address = re.search("management address: (.*)\n", seen)
                     if address:
-                        tokens = re.findall(r"admin token of this boot: [a-z2-7]+\n", seen)[-1:]
-                        header = f'-H "Authorization: Bearer {tokens[0].split()[-1]}" ' if tokens else ""
-                        # 127.0.0.1 is not in the certificate: to be sure, compare the fingerprint that the console shows.
-                        url = f"-k https://127.0.0.1:{a.https_port}" if "https://" in address[1] else f"http://127.0.0.1:{a.port}"
-                        sys.stdout.write(f">>> from this computer: curl {header}{url}/v1/guests\n")
-                        seen = "".join(tokens)
+                        sys.stdout.write(directions(address[1], token, fingerprint, a))
+                        seen = ""
                     sys.stdout.flush()
                 elif process.poll() is not None:
                     sys.exit(f"run: the emulator ended (status {process.returncode}); its log is {log}")

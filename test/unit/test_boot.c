@@ -194,7 +194,7 @@ static void what_is_wrong_is_shown(void **state)
          "\"c\" is not among the boot modules"},
         {"\"image\": \"secret\"", "neither a Linux kernel nor a multiboot or PVH image"},
         {"\"image\": \"a.elf\", \"memory\": \"2G\"",
-         "not enough memory: 2097152 KiB asked, largest free piece 65536 KiB of 81920 KiB free"},
+         "not enough memory: 2048 MiB asked, largest free piece 64 MiB of 80 MiB free"},
         {"\"image\": \"a.elf\", \"guaranteed_us\": 9000, \"core\": 0",
          "not enough core time: 9000 us of 10000 us (90.0 %) asked, core 0 has 45.0 % left"},
     };

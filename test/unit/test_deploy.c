@@ -212,7 +212,7 @@ static void refused_at_once(void **state)
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Transfer-Encoding: chunked\r\n\r\n"), 411);
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 134217729\r\n\r\n"), 413);
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Content-Length: 2000000\r\n\r\n"), 409);
-    said("not enough memory: 1953 KiB asked");
+    said("not enough memory: 2 MiB asked");
     assert_int_equal(ask("PUT /v1/images/iso.elf" HEAD "Content-Length: 1\r\n\r\n"), 409);
     assert_int_equal(ask("PUT /v1/images/a" HEAD "Origin: http://y\r\nContent-Length: 1\r\n\r\n"),
                      403);
@@ -545,7 +545,7 @@ static void what_is_short(void **state)
     host.memory = (struct abi_memory){.free = 9 << 20, .largest_free = 8 << 20};
     create_result = -E_NOMEM;
     assert_int_equal(post("{\"name\": \"n\", \"image\": \"iso.elf\"}"), 409);
-    said("16384 KiB asked, largest free piece 8192 KiB of 9216 KiB free");
+    said("16 MiB asked, largest free piece 8 MiB of 9 MiB free");
 }
 
 static void exists_already(unsigned number, const char *json)
