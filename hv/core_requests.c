@@ -300,10 +300,10 @@ void core_serve(struct core *c, uint64_t now)
 
         if (__atomic_load_n(&e->requests, __ATOMIC_RELAXED))
             r = __atomic_exchange_n(&e->requests, 0, __ATOMIC_ACQ_REL);
-        if (!e->vcpu)
-            serve_guest(c, e->guest, r);
-        else if (!serve_vcpu(c, e->vcpu, r))
+        if (e->vcpu && !serve_vcpu(c, e->vcpu, r))
             continue;
+        if (!e->vcpu && r)
+            serve_guest(c, e->guest, r);
         i++;
     }
 }

@@ -294,27 +294,18 @@ static void note_frame(struct guest *g, bool taken)
     guest_tell(g, GUEST_REQ_NET);
 }
 
-static void take_frame(struct guest *g, const uint8_t *frame, size_t len,
-                       const struct net_offload *o)
+/* From the switch, on any core. */
+void guest_on_frame(void *ctx, const uint8_t *frame, size_t len, const struct net_offload *o)
 {
+    struct guest *g = ctx;
+
     if (virtio_net_wants(&g->platform.net, frame))
         note_frame(g, virtio_net_rx_push(&g->platform.net, frame, len, o));
-}
-
-/* From the switch, on any core. */
-void guest_on_frame(void *ctx, const uint8_t *frame, size_t len)
-{
-    take_frame(ctx, frame, len, NULL);
 }
 
 static uint32_t takes(void *ctx)
 {
     return virtio_net_takes(&((struct guest *)ctx)->platform.net);
-}
-
-static void on_partial(void *ctx, const uint8_t *frame, size_t len, const struct net_offload *o)
-{
-    take_frame(ctx, frame, len, o);
 }
 
 static uint8_t *lend(void *ctx)
@@ -375,7 +366,7 @@ static const char *make_apics(struct guest *g)
 
 static const char *attach_net(struct guest *g)
 {
-    static const struct net_offloads offloads = {takes, on_partial, lend, take_back};
+    static const struct net_offloads offloads = {takes, lend, take_back};
     const struct virtio_net_host host = {.ctx = g,
                                          .transmit = guest_on_transmit,
                                          .cancel = on_cancel,

@@ -109,7 +109,7 @@ static inline void guest_feed_input(struct guest *g)
 
 /* Called with what virtio-net sends, and with what the switch delivers (any core). */
 bool guest_on_transmit(void *ctx, uint8_t *frame, size_t len, const struct net_offload *o);
-void guest_on_frame(void *ctx, const uint8_t *frame, size_t len);
+void guest_on_frame(void *ctx, const uint8_t *frame, size_t len, const struct net_offload *o);
 
 /* The management guest, or NULL. */
 struct guest *guest_management(void);

@@ -1,5 +1,5 @@
 /*
- * The network as hv/ uses it: the virtual switch and its uplinks (net/net.c implements it). hv/
+ * The network as hv/ uses it: the virtual switch (net/net.c) and its uplinks (net/nic.c). hv/
  * knows nothing else about net/.
  */
 #pragma once
@@ -27,11 +27,10 @@ int net_find_cards(void) MUST_CHECK;
 void net_address(unsigned number, uint8_t mac[6]);
 /* True for the known addresses of management, gateways and name servers. Any core. */
 bool net_is_guarded(const struct net_address *a);
-/* Makes a port for a guest, with its net_address(): `deliver` gets a frame (any core) and copies
- * it. `config` is required except for the management guest. Returns the port's number, or -E_NOSPC,
- * -E_EXIST. Any core. */
+/* Makes a port for a guest, with its net_address(). `config` is required except for the management
+ * guest. Returns the port's number, or -E_NOSPC, -E_EXIST. Any core. */
 int net_attach(unsigned number, bool management, const struct net_config *config,
-               void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx) MUST_CHECK;
+               net_deliver *deliver, void *ctx) MUST_CHECK;
 /* Takes the port away; returns when no frame is on its way to `deliver` any more. Any core. */
 void net_detach(unsigned port);
 /* From now on the port also takes unfinished frames. Once. Any core. */
@@ -50,6 +49,7 @@ int net_start_uplinks(unsigned core, void *(*alloc)(size_t bytes)) MUST_CHECK;
 const char *net_uplink_name(void);
 /* True if net_poll() has work. A few loads. */
 bool net_pending(void);
-/* Moves a bounded number of frames from a card to the switch. Returns when it must be called
- * again: `now` if more wait, NEVER if net_pending() tells. The uplinks' core only. */
+/* Moves received frames of one card to the switch, two in a call; the cards take turns. Returns
+ * when it must be called again: `now` if more wait, NEVER if net_pending() tells. Only on the
+ * uplinks' core, from the run loop and never from the interrupt handler, which only sets flags. */
 uint64_t net_poll(uint64_t now);

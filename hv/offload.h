@@ -37,10 +37,13 @@ static inline uint32_t net_needed(const struct net_offload *o)
            (o->gso_type & NET_GSO_ECN ? NET_TAKES_ECN : 0u);
 }
 
+/* A receiver gets a frame, on any core, and copies it. `o`: what is left to do, if it takes that;
+ * NULL: nothing. */
+typedef void net_deliver(void *ctx, const uint8_t *frame, size_t len, const struct net_offload *o);
+
 /* For receivers that take frames unfinished. Any core. */
 struct net_offloads {
     uint32_t (*takes)(void *ctx); /* enum net_takes; at present */
-    void (*deliver)(void *ctx, const uint8_t *frame, size_t len, const struct net_offload *o);
     /* Room for a segment of NET_SEGMENT_MAX bytes, or NULL; give() returns it, filled with `len`
      * bytes, or unused (0). */
     uint8_t *(*borrow)(void *ctx);

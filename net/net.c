@@ -40,7 +40,7 @@ bool net_is_guarded(const struct net_address *a)
 }
 
 int net_attach(unsigned number, bool management, const struct net_config *config,
-               void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx)
+               net_deliver *deliver, void *ctx)
 {
     uint8_t mac[MAC_SIZE];
 
@@ -78,19 +78,4 @@ int net_find_cards(void)
 int net_start_uplinks(unsigned core, void *(*alloc)(size_t bytes))
 {
     return uplink_start(&vswitch, setup.nics, core, alloc, net_address);
-}
-
-const char *net_uplink_name(void)
-{
-    return uplink_name();
-}
-
-bool net_pending(void)
-{
-    return uplink_pending();
-}
-
-uint64_t net_poll(uint64_t now)
-{
-    return uplink_poll(now);
 }

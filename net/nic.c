@@ -4,6 +4,7 @@
 #include "hv/core.h"
 #include "hv/lib.h"
 #include "hv/log.h"
+#include "hv/net.h"
 #include "hv/spinlock.h"
 #include "net/uplink.h"
 
@@ -32,7 +33,7 @@ static struct card {
     unsigned port;
     unsigned core; /* that takes its frames */
     uint8_t *bars[BARS];
-    /* Set by the interrupt handler, cleared by uplink_poll(). */
+    /* Set by the interrupt handler, cleared by net_poll(). */
     bool asked, link_changed;
     uint64_t interrupts;
     uint64_t look_at; /* when it must be polled, asked or not */
@@ -89,11 +90,13 @@ static uint32_t config(void *ctx, uint16_t at)
     return arch_pci_read(((struct card *)ctx)->bdf, at);
 }
 
-/* Never waits: if the ring is full, the frame is dropped and counted. */
-static void send(void *ctx, const uint8_t *frame, size_t len)
+/* Never waits: if the ring is full, the frame is dropped and counted. The switch leaves nothing to
+ * a card. */
+static void send(void *ctx, const uint8_t *frame, size_t len, const struct net_offload *o)
 {
     struct card *c = ctx;
 
+    (void)o;
     spin_lock(&c->tx_lock);
     if (len > 0 && len <= NET_FRAME_MAX && c->nic.driver->send(&c->nic, frame, len))
         c->shown->tx_frames = ++c->nic.tx_frames;
@@ -389,7 +392,7 @@ static void serve(struct card *c, uint64_t now)
                      : now + arch_tsc_hz() / POLLS_PER_SECOND;
 }
 
-uint64_t uplink_poll(uint64_t now)
+uint64_t net_poll(uint64_t now)
 {
     unsigned count = __atomic_load_n(&uplink_count, __ATOMIC_ACQUIRE);
     struct card *c = choose(count, now);
@@ -402,7 +405,7 @@ uint64_t uplink_poll(uint64_t now)
     return next;
 }
 
-bool uplink_pending(void)
+bool net_pending(void)
 {
     unsigned count = __atomic_load_n(&uplink_count, __ATOMIC_ACQUIRE);
 
@@ -412,7 +415,7 @@ bool uplink_pending(void)
     return false;
 }
 
-const char *uplink_name(void)
+const char *net_uplink_name(void)
 {
     for (unsigned i = 0; i < uplink_count; i++)
         if (uplink(i)->roles & ABI_NIC_MANAGEMENT)

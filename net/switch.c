@@ -4,15 +4,10 @@
 
 _Static_assert(SWITCH_PORTS_MAX <= 32, "ports are bits");
 
-/* Where a frame goes, recorded under the lock and used without it. */
-struct targets {
-    unsigned count;
-    struct {
-        switch_deliver *deliver;
-        void *ctx;
-        struct switch_port *port;
-    } to[SWITCH_PORTS_MAX];
-};
+/* What each frame needs is compiled into each caller. */
+#define TWICE __attribute__((always_inline)) inline
+/* Most frames are finished. */
+#define RARE  __attribute__((noinline))
 
 void switch_init(struct vswitch *s, uint64_t tsc_hz, bool guests_reach_management)
 {
@@ -41,7 +36,7 @@ bool switch_is_guarded(struct vswitch *s, const struct facts_address *a)
 static int find(const struct vswitch *s, uint64_t address)
 {
     for (unsigned i = 0; i < s->port_end; i++)
-        if (s->ports[i].address == address && s->ports[i].deliver)
+        if (s->ports[i].address == address && s->ports[i].used)
             return (int)i;
     return -1;
 }
@@ -82,7 +77,7 @@ static void connect(struct vswitch *s, unsigned port)
 
     s->port_end = s->uplinks = 0;
     for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
-        if (!s->ports[i].deliver)
+        if (!s->ports[i].used)
             continue;
         s->port_end = i + 1;
         if (s->ports[i].role & FILTER_UPLINK)
@@ -93,10 +88,10 @@ static void connect(struct vswitch *s, unsigned port)
         struct switch_port *q = &s->ports[n];
         uint32_t reached, beside;
 
-        if (n == port || !q->deliver)
+        if (n == port || !q->used)
             continue;
-        reached = p->deliver && reaches(s, p, q);
-        beside = p->deliver && is_beside(p, q);
+        reached = p->used && reaches(s, p, q);
+        beside = p->used && is_beside(p, q);
         p->reached |= reached << n;
         p->beside |= beside << n;
         q->reached = (q->reached & ~(1u << port)) | reached << port;
@@ -127,7 +122,7 @@ static int free_port(const struct vswitch *s)
 {
     /* Skips ports that were detached and still wait for their last delivery. */
     for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
-        if (!s->ports[i].deliver && !__atomic_load_n(&s->ports[i].delivering, __ATOMIC_ACQUIRE))
+        if (!s->ports[i].used && !__atomic_load_n(&s->ports[i].delivering, __ATOMIC_ACQUIRE))
             return (int)i;
     return -E_NOSPC;
 }
@@ -173,7 +168,7 @@ static bool exists(const struct vswitch *s, enum filter_role role, const uint8_t
 }
 
 int switch_attach(struct vswitch *s, enum filter_role role, const uint8_t mac[SWITCH_MAC_SIZE],
-                  const struct net_config *config, switch_deliver *deliver, void *ctx)
+                  const struct net_config *config, net_deliver *deliver, void *ctx)
 {
     int port;
 
@@ -182,7 +177,8 @@ int switch_attach(struct vswitch *s, enum filter_role role, const uint8_t mac[SW
     spin_lock(&s->lock);
     port = exists(s, role, mac) ? -E_EXIST : free_port(s);
     if (port >= 0) {
-        s->ports[port] = (struct switch_port){.life = ++s->lives, .deliver = deliver, .ctx = ctx};
+        s->ports[port] =
+            (struct switch_port){.used = true, .life = ++s->lives, .deliver = deliver, .ctx = ctx};
         set_up(s, (unsigned)port, role, mac, config);
     }
     spin_unlock(&s->lock);
@@ -194,7 +190,7 @@ void switch_detach(struct vswitch *s, unsigned port)
     if (port >= SWITCH_PORTS_MAX)
         return;
     spin_lock(&s->lock);
-    s->ports[port].deliver = NULL;
+    s->ports[port].used = false;
     filter_detach(&s->filter, port);
     connect(s, port);
     spin_unlock(&s->lock);
@@ -223,15 +219,10 @@ static bool admits(const struct vswitch *s, const struct switch_port *p, const u
     return !is_group(source) && address != 0 && find(s, address) < 0;
 }
 
-static void add_target(struct switch_port *p, size_t len, struct targets *t)
+/* A frame is on its way to the port. Under the lock, which orders it. */
+static void hold(struct switch_port *p)
 {
-    p->out_frames++;
-    p->out_bytes += len;
-    t->to[t->count].deliver = p->deliver;
-    t->to[t->count].ctx = p->ctx;
-    t->to[t->count].port = p;
-    __atomic_fetch_add(&p->delivering, 1, __ATOMIC_RELAXED); /* the lock orders it */
-    t->count++;
+    __atomic_fetch_add(&p->delivering, 1, __ATOMIC_RELAXED);
 }
 
 /* The ports that a unicast frame goes to: one or none. No port reaches more than one uplink. */
@@ -243,8 +234,8 @@ static uint32_t locate(const struct vswitch *s, const struct switch_port *p,
     return p->reached & (to < 0 ? s->uplinks : 1u << to);
 }
 
-static enum net_drop judge(struct vswitch *s, unsigned port, const uint8_t *frame,
-                           const struct facts *k, uint64_t now)
+static TWICE enum net_drop judge(struct vswitch *s, unsigned port, const uint8_t *frame,
+                                 const struct facts *k, uint64_t now)
 {
     struct switch_port *p = &s->ports[port];
 
@@ -255,12 +246,12 @@ static enum net_drop judge(struct vswitch *s, unsigned port, const uint8_t *fram
     return p->role == FILTER_GUEST ? filter_judge(&s->filter, port, k, now) : NET_PASSED;
 }
 
-static enum net_drop route(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
-                           const struct facts *k, uint64_t now, struct targets *t)
+/* The ports in *to are held. */
+static TWICE enum net_drop route(struct vswitch *s, unsigned port, const uint8_t *frame,
+                                 const struct facts *k, uint64_t now, uint32_t *to)
 {
     struct switch_port *p = &s->ports[port];
     enum net_drop why;
-    uint32_t to;
 
     if (!admits(s, p, frame + SWITCH_MAC_SIZE))
         return NET_DROP_SOURCE;
@@ -271,72 +262,68 @@ static enum net_drop route(struct vswitch *s, unsigned port, const uint8_t *fram
     if (k->kind != FACTS_IP && k->kind != FACTS_OTHER &&
         (p->role != FILTER_UPLINK_MANAGEMENT || s->guests_reach_management))
         filter_learn(&s->filter, port, k, now);
-    to = is_group(frame) ? p->reached : locate(s, p, frame);
-    if (!to && !is_group(frame))
+    *to = is_group(frame) ? p->reached : locate(s, p, frame);
+    if (!*to && !is_group(frame))
         return NET_DROP_DESTINATION;
-    p->in_frames++;
-    p->in_bytes += len;
-    for (; to; to &= to - 1)
-        add_target(&s->ports[__builtin_ctz(to)], len, t);
+    for (uint32_t left = *to; left; left &= left - 1)
+        hold(&s->ports[__builtin_ctz(left)]);
     return NET_PASSED;
 }
 
-static void deliver(struct targets *t, const uint8_t *frame, size_t len,
-                    const struct net_offload *o)
+static TWICE void deliver(struct vswitch *s, uint32_t to, const uint8_t *frame, size_t len,
+                          const struct net_offload *o)
 {
-    for (unsigned i = 0; i < t->count; i++) {
-        const struct net_offloads *offloads = o ? t->to[i].port->offloads : NULL;
+    for (; to; to &= to - 1) {
+        struct switch_port *p = &s->ports[__builtin_ctz(to)];
 
-        if (offloads)
-            offloads->deliver(t->to[i].ctx, frame, len, o);
-        else
-            t->to[i].deliver(t->to[i].ctx, frame, len);
-        switch_let_go(t->to[i].port);
+        p->deliver(p->ctx, frame, len, p->offloads ? o : NULL);
+        switch_let_go(p);
     }
 }
 
-/* Finds where a frame of `SWITCH_FRAME_MIN` to `most` bytes goes. */
-static enum net_drop find_targets(struct vswitch *s, unsigned port, const uint8_t *frame,
-                                  size_t len, size_t most, uint64_t now, struct targets *t)
+/* Finds, and holds, the ports that a frame of SWITCH_FRAME_MIN to `most` bytes goes to. */
+static TWICE enum net_drop find_targets(struct vswitch *s, unsigned port, const uint8_t *frame,
+                                        size_t len, size_t most, uint64_t now, uint32_t *to)
 {
     enum net_drop why = NET_DROP_MALFORMED;
-    bool fits = len >= SWITCH_FRAME_MIN && len <= most;
     struct facts k;
 
     if (port >= SWITCH_PORTS_MAX)
         return NET_DROP_SOURCE;
-    t->count = 0;
-    if (fits)
-        facts_take(frame, len, &k);
+    if (len < SWITCH_FRAME_MIN || len > most)
+        return NET_DROP_MALFORMED;
+    facts_take(frame, len, &k);
     spin_lock(&s->lock);
-    if (s->ports[port].deliver) {
-        if (fits)
-            why = route(s, port, frame, len, &k, now, t);
-        if (why)
-            s->ports[port].dropped[why]++;
-    }
+    if (s->ports[port].used)
+        why = route(s, port, frame, &k, now, to);
     spin_unlock(&s->lock);
     return why;
 }
 
-enum net_drop switch_input_partial(struct vswitch *s, unsigned port, const uint8_t *frame,
-                                   size_t len, const struct net_offload *o, uint64_t now)
+static TWICE enum net_drop input(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
+                                 const struct net_offload *o, uint64_t now)
 {
-    struct targets t;
-    enum net_drop why = find_targets(s, port, frame, len, SWITCH_FRAME_MAX, now, &t);
+    uint32_t to;
+    enum net_drop why = find_targets(s, port, frame, len, SWITCH_FRAME_MAX, now, &to);
 
     if (!why)
-        deliver(&t, frame, len, o);
+        deliver(s, to, frame, len, o);
     return why;
 }
 
 enum net_drop switch_input(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
                            uint64_t now)
 {
-    return switch_input_partial(s, port, frame, len, NULL, now);
+    return input(s, port, frame, len, NULL, now);
 }
 
 /* ---- unfinished frames ---- */
+
+RARE enum net_drop switch_input_partial(struct vswitch *s, unsigned port, const uint8_t *frame,
+                                        size_t len, const struct net_offload *o, uint64_t now)
+{
+    return input(s, port, frame, len, o, now);
+}
 
 void switch_set_offloads(struct vswitch *s, unsigned port, const struct net_offloads *o)
 {
@@ -362,29 +349,19 @@ uint32_t switch_takes(struct vswitch *s, unsigned port, const uint8_t *frame)
     return takes;
 }
 
-enum net_drop switch_refuse(struct vswitch *s, unsigned port, enum net_drop why)
+RARE enum net_drop switch_aim(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
+                              uint64_t now, unsigned *to, uint32_t *life)
 {
-    if (port >= SWITCH_PORTS_MAX)
-        return NET_DROP_SOURCE;
-    spin_lock(&s->lock);
-    s->ports[port].dropped[why]++;
-    spin_unlock(&s->lock);
-    return why;
-}
-
-enum net_drop switch_aim(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
-                         uint64_t now, unsigned *to, uint32_t *life)
-{
-    struct targets t;
+    uint32_t found;
     enum net_drop why;
 
     if (is_group(frame))
-        return switch_refuse(s, port, NET_DROP_MALFORMED);
-    why = find_targets(s, port, frame, len, NET_SEGMENT_MAX, now, &t);
+        return NET_DROP_MALFORMED;
+    why = find_targets(s, port, frame, len, NET_SEGMENT_MAX, now, &found);
     if (!why) {
-        *to = (unsigned)(t.to[0].port - s->ports);
-        *life = t.to[0].port->life;
-        switch_let_go(t.to[0].port);
+        *to = (unsigned)__builtin_ctz(found);
+        *life = s->ports[*to].life;
+        switch_let_go(&s->ports[*to]);
     }
     return why;
 }
@@ -395,14 +372,9 @@ struct switch_port *switch_hold(struct vswitch *s, unsigned port, uint32_t life)
     bool there;
 
     spin_lock(&s->lock);
-    there = p->deliver && p->life == life;
+    there = p->used && p->life == life;
     if (there)
-        __atomic_fetch_add(&p->delivering, 1, __ATOMIC_RELAXED); /* the lock orders it */
+        hold(p);
     spin_unlock(&s->lock);
     return there ? p : NULL;
-}
-
-void switch_let_go(struct switch_port *p)
-{
-    __atomic_fetch_sub(&p->delivering, 1, __ATOMIC_RELEASE);
 }

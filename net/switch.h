@@ -36,24 +36,19 @@
 #define SWITCH_MANAGEMENT 500u
 #define SWITCH_BURST      128u
 
-/* Takes a copy of the frame (the caller owns the frame again on return), or drops it and counts the
- * drop. Any core. */
-typedef void switch_deliver(void *ctx, const uint8_t *frame, size_t len);
-
 struct switch_port {
-    uint32_t life;                       /* a number that no other port has had */
-    const struct net_offloads *offloads; /* NULL: it takes finished frames only */
-    uint32_t delivering;                 /* frames on their way to it. Atomic */
-    switch_deliver *deliver;             /* NULL: port not in use */
+    bool used;
+    uint32_t life;       /* a number that no other port has had */
+    uint32_t delivering; /* frames on their way to it: until then these three stay. Atomic */
+    net_deliver *deliver;
     void *ctx;
+    const struct net_offloads *offloads; /* NULL: it takes finished frames only */
     enum filter_role role;
     uint32_t reached, beside;   /* bits of ports */
     bool uplink;                /* for a guest */
     char network[NET_NAME_MAX]; /* for a guest */
     uint64_t address;           /* the port's Ethernet address; 0: many */
     struct bucket groups;       /* broadcasts and multicasts */
-    uint64_t in_frames, in_bytes, out_frames, out_bytes;
-    uint64_t dropped[NET_DROPS]; /* incoming frames refused; receivers count what they drop */
 };
 
 struct vswitch {
@@ -77,9 +72,9 @@ bool switch_is_guarded(struct vswitch *s, const struct facts_address *a);
  * only. -E_NOSPC; -E_INVAL: a group address; -E_EXIST: another port has the address, or there is
  * already an uplink for the same ports. */
 int switch_attach(struct vswitch *s, enum filter_role role, const uint8_t mac[SWITCH_MAC_SIZE],
-                  const struct net_config *config, switch_deliver *deliver, void *ctx) MUST_CHECK;
+                  const struct net_config *config, net_deliver *deliver, void *ctx) MUST_CHECK;
 void switch_detach(struct vswitch *s, unsigned port);
-/* Takes a frame from `port`. `now` = TSC. Returns NET_PASSED, or why it was dropped and counted. */
+/* Takes a frame from `port`. `now` = TSC. Returns NET_PASSED, or why it was dropped. */
 enum net_drop switch_input(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
                            uint64_t now);
 
@@ -95,8 +90,9 @@ enum net_drop switch_input_partial(struct vswitch *s, unsigned port, const uint8
 /* Like switch_input(), for a long segment, but delivers nothing: the port that it goes to. */
 enum net_drop switch_aim(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
                          uint64_t now, unsigned *to, uint32_t *life);
-/* Counts a frame as dropped. */
-enum net_drop switch_refuse(struct vswitch *s, unsigned port, enum net_drop why);
 /* A port for the time of one delivery, unless it has gone. NULL: it has. */
 struct switch_port *switch_hold(struct vswitch *s, unsigned port, uint32_t life);
-void switch_let_go(struct switch_port *p);
+static inline void switch_let_go(struct switch_port *p)
+{
+    __atomic_fetch_sub(&p->delivering, 1, __ATOMIC_RELEASE);
+}

@@ -35,7 +35,7 @@ static RARE enum net_drop begin_partial(struct vswitch *s, unsigned port, uint8_
     if (segment_is_partial(frame, len, o) && (switch_takes(s, port, frame) & NET_TAKES_CSUM))
         return switch_input_partial(s, port, frame, len, &with, now);
     if (!segment_complete(frame, len, o))
-        return switch_refuse(s, port, NET_DROP_MALFORMED);
+        return NET_DROP_MALFORMED;
     t->state = PLAIN;
     return NET_PASSED;
 }
@@ -48,7 +48,7 @@ static RARE enum net_drop begin_segment(struct vswitch *s, unsigned port, const 
     enum net_drop why;
 
     if (len > NET_SEGMENT_MAX || !segment_take(frame, len, o, &t->segment))
-        return switch_refuse(s, port, NET_DROP_MALFORMED);
+        return NET_DROP_MALFORMED;
     why = switch_aim(s, port, frame, len, now, &t->port, &t->life);
     if (why)
         return why;
@@ -85,7 +85,7 @@ static bool cut_one(const struct switch_port *p, const uint8_t *frame, size_t le
     size_t n = segment_cut(frame, len, &t->segment, o->gso_size, t->done++, t->scratch);
 
     if (n)
-        p->deliver(p->ctx, t->scratch, n);
+        p->deliver(p->ctx, t->scratch, n, NULL);
     return n && t->segment.payload + t->done * o->gso_size < len;
 }
 

@@ -1,4 +1,5 @@
-/* The physical network cards as the switch's uplinks (nic.c). */
+/* The physical network cards as the switch's uplinks: nic.c, which also has what hv/net.h says of
+ * them. */
 #pragma once
 
 #include "hv/abi/net.h"
@@ -20,12 +21,3 @@ const uint8_t *uplink_address(void);
 int uplink_start(struct vswitch *s, struct abi_nic shown[ABI_NICS_MAX], unsigned core,
                  void *(*alloc)(size_t bytes),
                  void (*address)(unsigned number, uint8_t mac[6])) MUST_CHECK;
-/* Moves received frames of one card to the switch, two in a call; the cards take turns. Only on the
- * `core` of uplink_start(), from the run loop and never from the interrupt handler, which only sets
- * flags. Returns when it must be called again: `now` if more frames wait, NEVER if uplink_pending()
- * tells. */
-uint64_t uplink_poll(uint64_t now);
-/* True if uplink_poll() may have work. The same core. */
-bool uplink_pending(void);
-/* The name of management's card, or "". */
-const char *uplink_name(void);

@@ -44,7 +44,7 @@ static void gather(struct virtio_net *d, struct virtio_net_chain *w, struct virt
     }
     n = min_u64(n, b->bytes);
     b->bytes -= n;
-    copy_out(d, w, d->tx - virtio_net_header(d) + w->done, n);
+    copy_out(d, w, d->tx - d->header + w->done, n);
 }
 
 /* What the driver may leave to us. False: it has not said that it would. */
@@ -69,7 +69,7 @@ static bool judge_header(const struct virtio_net *d, struct net_offload *o)
 
 static bool is_frame(struct virtio_net *d, const struct virtio_net_chain *w)
 {
-    size_t header = virtio_net_header(d), most = VIRTIO_NET_FRAME_MAX;
+    size_t header = d->header, most = VIRTIO_NET_FRAME_MAX;
 
     if (w->bad || w->done < header + VIRTIO_NET_FRAME_MIN)
         return false;
@@ -95,15 +95,12 @@ static void finish_sending(struct virtio_net *d, struct virtio_net_pair *p)
     struct virtio_net_chain *w = &d->tx_chain;
 
     if (is_frame(d, w)) {
-        size_t len = w->done - virtio_net_header(d);
+        size_t len = w->done - d->header;
 
         if (d->host.transmit(d->host.ctx, d->tx, len, &d->tx_header))
             return; /* again, in the next step */
         if (d->receiving > 1)
             learn_flow(d, p, len);
-        d->tx_frames++;
-    } else {
-        d->errors++;
     }
     w->open = false;
     virtqueue_done(p->tx, d->virtio.mem, w->chain.head, 0);
@@ -121,12 +118,16 @@ static bool takes_long(const struct virtio_net *d, const struct virtio_net_chain
     return (d->tx[0] & 1) && w->done > SHORT;
 }
 
-static void transmit(struct virtio_net *d, struct virtio_net_pair *p)
+/* False: the pair has nothing to send, or not yet. */
+static bool transmit(struct virtio_net *d, struct virtio_net_pair *p)
 {
     struct virtio_net_chain *w = &d->tx_chain;
     struct virtio_net_budget b = {VIRTIO_NET_WORK, VIRTIO_NET_BYTES};
-    int rc = virtio_net_open(d, p->tx, w), more = rc;
+    int rc, more;
 
+    if (w->open && d->sender != p)
+        return false;
+    rc = more = virtio_net_open(d, p->tx, w);
     d->sender = p;
     while (more == 1 && b.bytes) {
         more = virtio_net_piece(d, p->tx, w, &b);
@@ -134,9 +135,10 @@ static void transmit(struct virtio_net *d, struct virtio_net_pair *p)
             gather(d, w, &b);
     }
     if (rc < 0 || more < 0)
-        virtio_net_fail(d);
+        virtio_fail(&d->virtio);
     else if (rc == 1 && virtio_net_ends(w) && (b.bytes == VIRTIO_NET_BYTES || !takes_long(d, w)))
         finish_sending(d, p);
+    return rc != 0;
 }
 
 /* ---- all queues ---- */
@@ -165,14 +167,12 @@ static bool tell_driver(struct virtio_net *d, struct virtio_net_pair *p)
  * have work, the one that did not run last time. False: there was nothing to move. */
 static bool move(struct virtio_net *d, struct virtio_net_pair *p)
 {
-    bool receives = virtio_net_rx_can(d, p), sends = tx_waits(d, p) && !(receives && p->sent_last);
+    bool receives = virtio_net_rx_can(d, p);
 
-    p->sent_last = sends;
-    if (sends)
-        transmit(d, p);
-    else if (receives)
+    p->sent_last = !(receives && p->sent_last) && transmit(d, p);
+    if (!p->sent_last && receives)
         virtio_net_rx_work(d, p);
-    return sends || receives;
+    return p->sent_last || receives;
 }
 
 /* One pair, in turn. False: none had anything to move. */
@@ -188,13 +188,14 @@ static bool move_next(struct virtio_net *d)
     return moved;
 }
 
-/* Most of what a frame costs beside its bytes is the way to here. */
+/* Most of what a frame costs beside its bytes is the way to here. The driver has no access to the
+ * registers meanwhile: only a broken ring ends it. */
 static void move_some(struct virtio_net *d)
 {
     unsigned steps = VIRTIO_NET_STEPS;
 
-    while (move_next(d) && --steps && virtio_is_running(&d->virtio) && d->host.has_time &&
-           d->host.has_time(d->host.ctx))
+    while (move_next(d) && --steps && !(d->virtio.status & VIRTIO_NEEDS_RESET) &&
+           d->host.has_time && d->host.has_time(d->host.ctx))
         ;
 }
 
@@ -223,6 +224,8 @@ static void learn_features(struct virtio_net *d)
     if (d->known)
         forget(&d->virtio);
     d->known = chosen;
+    if (chosen & (VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF))
+        d->header = VIRTIO_NET_HEADER;
     virtio_net_rx_take(d, chosen);
     if (!(chosen & VIRTIO_NET_F_MQ))
         return;
@@ -256,6 +259,7 @@ static void forget(struct virtio *v)
         d->host.cancel(d->host.ctx);
     d->tx_chain.open = false;
     d->known = 0;
+    d->header = VIRTIO_NET_OLD_HEADER;
     d->turn = d->pairs;
     d->served = d->pairs + 1;
     virtio_net_rx_forget(d);

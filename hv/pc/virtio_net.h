@@ -172,9 +172,8 @@ struct virtio_net {
     struct virtio_net_pair *served, *turn;
     /* By virtio_net_flow(): which pair sent last, and one more; 0: none did. Atomic */
     uint8_t flows[VIRTIO_NET_FLOWS];
-    /* Frames moved; dropped for lack of room (under rx_lock); malformed or too large. */
-    uint64_t rx_frames, tx_frames, rx_dropped, errors;
-    uint64_t known; /* the driver's choice of features, as `takes` has it */
+    uint64_t known; /* the driver's choice of features, as `takes` and `header` have it */
+    size_t header;  /* bytes before each frame */
     struct virtio_net_pair pairs[VIRTIO_NET_PAIRS];
     struct virtio_net_control control;
     /* One frame is sent at a time. */
@@ -206,9 +205,8 @@ void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t
 
 /* ---- virtio_net_rx.c ---- */
 
-/* A frame for the guest; `o` NULL: it is finished. Any core. False: the ring is full (counted), or
- * the driver does not take it as it is. The caller kicks the owning core, which calls
- * pci_work_now(). */
+/* A frame for the guest; `o` NULL: it is finished. Any core. False: the ring is full, or the driver
+ * does not take it as it is. The caller kicks the owning core, which calls pci_work_now(). */
 bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len,
                         const struct net_offload *o);
 /* What the driver takes unfinished, see enum net_takes. Any core. */
@@ -270,20 +268,6 @@ void virtio_net_control_work(struct virtio_net *d);
 void virtio_net_control_forget(struct virtio_net *d);
 
 /* ---- what the queues need ---- */
-
-static inline size_t virtio_net_header(const struct virtio_net *d)
-{
-    return virtio_has(&d->virtio, VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF)
-               ? VIRTIO_NET_HEADER
-               : VIRTIO_NET_OLD_HEADER;
-}
-
-/* The driver has broken a ring. */
-static inline void virtio_net_fail(struct virtio_net *d)
-{
-    d->errors++;
-    virtio_fail(&d->virtio);
-}
 
 /* What one call may still do. */
 struct virtio_net_budget {

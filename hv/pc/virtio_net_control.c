@@ -156,8 +156,6 @@ static void finish(struct virtio_net *d, struct virtio_net_control *c)
 
     if (c->answerable && obey(d))
         answer = ANSWER_OK;
-    else
-        d->errors++;
     if (c->answerable)
         written = gmem_write(d->virtio.mem, c->answer_at, &answer, 1) == 0;
     c->chain.open = false;
@@ -185,7 +183,7 @@ void virtio_net_control_work(struct virtio_net *d)
             take_piece(d, c);
     }
     if (rc < 0)
-        virtio_net_fail(d);
+        virtio_fail(&d->virtio);
 }
 
 /* Until the driver says otherwise it gets everything, as from other devices: drivers that never say

@@ -89,10 +89,8 @@ static struct virtio_net_frame *place_for(struct virtio_net *d, struct virtio_ne
     struct virtio_net_frame *f = frame_at(p, p->head);
 
     if (p->head - __atomic_load_n(&p->tail, __ATOMIC_ACQUIRE) >= p->size ||
-        (o && net_needed(o) & ~d->takes)) {
-        d->rx_dropped++;
+        (o && net_needed(o) & ~d->takes))
         return NULL;
-    }
     f->segment = 0;
     f->offload = o ? *o : finished;
     return f;
@@ -168,7 +166,7 @@ bool virtio_net_rx_give(struct virtio_net *d, const uint8_t *segment, size_t len
 static const uint8_t *bytes_at(const struct virtio_net *d, const struct virtio_net_frame *f,
                                size_t at, size_t *n)
 {
-    size_t header = virtio_net_header(d), in_place = header + f->len - at;
+    size_t header = d->header, in_place = header + f->len - at;
     const uint8_t *p = (const uint8_t *)&f->offload + at;
     bool together = !f->segment && header == VIRTIO_NET_HEADER;
 
@@ -199,8 +197,8 @@ static void scatter(struct virtio_net *d, struct virtio_net_pair *p,
     w->bad |= !w->piece.writable;
     if (w->bad)
         return;
-    if (at < VIRTIO_NET_HEADER)
-        note_count(p, to, at, n); /* matters with mergeable buffers alone */
+    if (at < VIRTIO_NET_HEADER && virtio_has(&d->virtio, VIRTIO_NET_F_MRG_RXBUF))
+        note_count(p, to, at, n);
     if (w->piece.at)
         memcpy(w->piece.at + w->at, from, n);
     else
@@ -231,10 +229,9 @@ static void put_chain(struct virtio_net *d, struct virtio_net_pair *p)
 }
 
 /* The oldest frame goes: others may use its place from then on. */
-static void drop_first(struct virtio_net *d, struct virtio_net_pair *p)
+static void drop_first(struct virtio_net *d, struct virtio_net_pair *p,
+                       const struct virtio_net_frame *f)
 {
-    const struct virtio_net_frame *f = frame_at(p, p->tail);
-
     if (f->segment) {
         spin_lock(&d->rx_lock);
         d->lent &= ~(1u << (f->segment - 1));
@@ -254,17 +251,14 @@ static void publish(struct virtio_net *d, struct virtio_net_pair *p, bool fits)
 }
 
 /* The driver has all of the frame, or it turned out not to fit. */
-static void finish(struct virtio_net *d, struct virtio_net_pair *p, bool fits)
+static void finish(struct virtio_net *d, struct virtio_net_pair *p,
+                   const struct virtio_net_frame *f, bool fits)
 {
     put_chain(d, p);
     if (fits && p->rx_chains > 1)
         put_count(d, p);
     publish(d, p, fits);
-    if (fits)
-        d->rx_frames++;
-    else
-        d->errors++;
-    drop_first(d, p);
+    drop_first(d, p, f);
 }
 
 /* May the frame go on in another chain? A frame that has all of them never ends. */
@@ -286,7 +280,7 @@ static bool receive(struct virtio_net *d, struct virtio_net_pair *p, struct virt
     if (rc == 1)
         rc = virtio_net_piece(d, p->rx, w, b);
     if (rc < 0) {
-        virtio_net_fail(d);
+        virtio_fail(&d->virtio);
         return false;
     }
     if (rc == 1)
@@ -297,8 +291,8 @@ static bool receive(struct virtio_net *d, struct virtio_net_pair *p, struct virt
         put_chain(d, p);
     else
         w->bad = true;
-    if (w->bad || p->rx_done + w->done == virtio_net_header(d) + f->len)
-        finish(d, p, !w->bad);
+    if (w->bad || p->rx_done + w->done == d->header + f->len)
+        finish(d, p, f, !w->bad);
     return true;
 }
 

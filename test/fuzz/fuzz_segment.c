@@ -15,10 +15,11 @@ static struct vswitch s;
 static uint8_t takes, *lent;
 static size_t most, frames;
 
-static void on_frame(void *ctx, const uint8_t *f, size_t n)
+static void on_frame(void *ctx, const uint8_t *f, size_t n, const struct net_offload *o)
 {
     (void)ctx;
-    if (n < SWITCH_FRAME_MIN || n > SWITCH_FRAME_MAX || memcmp(f + 6, macs[0], 6) != 0)
+    if (n < SWITCH_FRAME_MIN || n > SWITCH_FRAME_MAX || memcmp(f + 6, macs[0], 6) != 0 ||
+        (o && (net_needed(o) & ~(uint32_t)takes)))
         abort();
     frames++;
 }
@@ -27,13 +28,6 @@ static uint32_t on_takes(void *ctx)
 {
     (void)ctx;
     return takes;
-}
-
-static void on_partial(void *ctx, const uint8_t *f, size_t n, const struct net_offload *o)
-{
-    if (net_needed(o) & ~(uint32_t)takes)
-        abort();
-    on_frame(ctx, f, n);
 }
 
 static uint8_t *on_borrow(void *ctx)
@@ -57,7 +51,7 @@ static void on_give(void *ctx, uint8_t *segment, size_t n, const struct net_offl
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct net_offloads offloads = {on_takes, on_partial, on_borrow, on_give};
+    static const struct net_offloads offloads = {on_takes, on_borrow, on_give};
     const struct net_config c = {
         .network = "n", .broadcasts_per_second = 1, .allow = NET_ALLOW_ALL};
     struct net_transfer t = {0};

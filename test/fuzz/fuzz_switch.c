@@ -40,11 +40,11 @@ static const uint32_t may_get[2][PORTS] = {
     },
 };
 
-static void deliver(void *ctx, const uint8_t *frame, size_t len)
+static void deliver(void *ctx, const uint8_t *frame, size_t len, const struct net_offload *o)
 {
     uint8_t copy[SWITCH_FRAME_MAX];
 
-    if (s.lock.next != s.lock.served || len < SWITCH_FRAME_MIN || len > sizeof(copy))
+    if (o || s.lock.next != s.lock.served || len < SWITCH_FRAME_MIN || len > sizeof(copy))
         abort();
     memcpy(copy, frame, len);
     delivered |= 1u << (uintptr_t)ctx;

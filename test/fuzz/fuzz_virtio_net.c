@@ -161,8 +161,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             pci_level(VIRTIO_NET_IRQ) != (dev.virtio.isr != 0))
             abort();
     }
-    if (sent != dev.tx_frames)
-        abort();
     free(mem.base);
     return 0;
 }

@@ -83,12 +83,13 @@ static void take_echo(const uint8_t *data, size_t len)
     got.wrong += !right;
 }
 
-static void deliver(void *ctx, const uint8_t *f, size_t len)
+static void deliver(void *ctx, const uint8_t *f, size_t len, const struct net_offload *o)
 {
     static const uint8_t arp_answer[] = {8, 6, 0, 1, 8, 0, 6, 4, 0, 2};
     const uint8_t *ip = f + ETHERNET;
 
     (void)ctx;
+    (void)o;
     if (len >= 42 && memcmp(f + 12, arp_answer, sizeof(arp_answer)) == 0) {
         memcpy(gateway_mac, f + 22, 6);
         got.arp = true;

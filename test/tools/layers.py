@@ -18,7 +18,7 @@ CONTRACTS = {
     "hv/pc/irqchip.h": ("hv/core", "hv/exit.c", "hv/vcpu_life.c", "hv/pc/", "arch/x86/guest/vcpu_state.h", "test/"),
     "hv/pc/device.h": ("hv/pc/", "test/"),
     "hv/core_work.h": ("hv/core", "test/"),
-    "hv/net.h": ("hv/", "net/net.c", "test/"),
+    "hv/net.h": ("hv/", "net/net.c", "net/nic.c", "test/"),
     "net/nic.h": ("net/", "test/"),
     "net/uplink.h": ("net/net.c", "net/nic.c", "test/"),
 }

@@ -260,7 +260,7 @@ bool net_is_guarded(const struct net_address *a)
     return false;
 }
 int net_attach(unsigned number, bool management, const struct net_config *config,
-               void (*deliver)(void *ctx, const uint8_t *frame, size_t len), void *ctx)
+               net_deliver *deliver, void *ctx)
 {
     (void)management;
     (void)config;

@@ -1427,7 +1427,7 @@ static void frames(void **state)
     settle();
     self = 0;
     for (unsigned i = 0; i < 2 * VIRTIO_NET_RX_RING; i++)
-        guest_on_frame(g, frame, sizeof(frame));
+        guest_on_frame(g, frame, sizeof(frame), NULL);
     assert_int_equal(g->status->frames_received + g->status->frames_dropped,
                      2 * VIRTIO_NET_RX_RING);
     assert_true(g->status->frames_dropped > 0);

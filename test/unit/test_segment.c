@@ -252,11 +252,23 @@ static size_t given, whole_frames, plain_bytes;
 static unsigned plain_frames, partial_frames;
 static struct net_offload got;
 
-static void on_frame(void *ctx, const uint8_t *f, size_t n)
+static void on_partial(const uint8_t *f, size_t n, const struct net_offload *with)
+{
+    assert_int_equal(n, len);
+    assert_memory_equal(f, frame, n);
+    got = *with;
+    partial_frames++;
+}
+
+static void on_frame(void *ctx, const uint8_t *f, size_t n, const struct net_offload *with)
 {
     bool v6 = f[ip] == 0x60;
 
     assert_ptr_equal(ctx, &takes);
+    if (with) {
+        on_partial(f, n, with);
+        return;
+    }
     assert_in_range(n, 14, NET_FRAME_MAX);
     assert_int_equal(sum(f + tcp, n - tcp, pseudo(f, v6, n - tcp, f[ip + (v6 ? 6 : 9)])), 0xffff);
     plain_frames++;
@@ -267,15 +279,6 @@ static uint32_t on_takes(void *ctx)
 {
     assert_ptr_equal(ctx, &takes);
     return takes;
-}
-
-static void on_partial(void *ctx, const uint8_t *f, size_t n, const struct net_offload *with)
-{
-    (void)ctx;
-    assert_int_equal(n, len);
-    assert_memory_equal(f, frame, n);
-    got = *with;
-    partial_frames++;
 }
 
 static uint8_t *on_borrow(void *ctx)
@@ -300,16 +303,17 @@ static void on_give(void *ctx, uint8_t *segment, size_t n, const struct net_offl
     }
 }
 
-static void nothing(void *ctx, const uint8_t *f, size_t n)
+static void nothing(void *ctx, const uint8_t *f, size_t n, const struct net_offload *with)
 {
     (void)ctx;
+    (void)with;
     (void)f;
     (void)n;
 }
 
 static int setup(void **state)
 {
-    static const struct net_offloads offloads = {on_takes, on_partial, on_borrow, on_give};
+    static const struct net_offloads offloads = {on_takes, on_borrow, on_give};
     struct net_config c = {.network = "lab",
                            .broadcasts_per_second = 100,
                            .allow = NET_ALLOW_ANY_ADDRESS | NET_ALLOW_VLAN_TAGS};
@@ -350,8 +354,6 @@ static void test_whole(void **state)
     make(false, 0, 65000);
     assert_int_equal(send(), 1 + (len + TRANSFER_STEP - 1) / TRANSFER_STEP);
     assert_int_equal(given, len);
-    assert_int_equal(s.ports[ports[1]].out_frames, 1);
-    assert_int_equal(s.ports[ports[1]].out_bytes, len);
     o.header_len = (uint16_t)payload;
     assert_memory_equal(&got, &o, sizeof(o));
     /* Whatever else the sender said. */
@@ -413,8 +415,6 @@ static void test_partial(void **state)
 
 static void test_refused(void **state)
 {
-    struct switch_port *p = &s.ports[ports[0]];
-
     (void)state;
     make(false, 0, 3000);
     o.gso_size = 0;
@@ -429,7 +429,6 @@ static void test_refused(void **state)
     o.gso_type = NET_GSO_NONE;
     o.flags = 0;
     assert_int_equal(step(), NET_DROP_MALFORMED);
-    assert_int_equal(p->dropped[NET_DROP_MALFORMED], 4);
     make(false, 0, 3000);
     frame[11] = 9;
     assert_int_equal(step(), NET_DROP_SOURCE);
@@ -440,7 +439,6 @@ static void test_refused(void **state)
     s.filter.ports[ports[0]].allow = 0;
     assert_int_equal(step(), NET_DROP_ADDRESS);
     assert_int_equal(plain_frames + whole_frames, 0);
-    assert_int_equal(p->in_frames, 0);
 }
 
 /* The receiver goes, and another takes its place; the sender goes. */

@@ -2,6 +2,7 @@
 /* nic.c with a machine of up to two cards, a switch and drivers made of C. */
 #include "hv/core.h"
 #include "hv/log.h"
+#include "hv/net.h"
 #include "net/nic.h"
 #include "net/uplink.h"
 
@@ -30,7 +31,7 @@ static struct model {
     struct nic *nic;
     enum filter_role role;
     unsigned port;
-    void (*send)(void *ctx, const uint8_t *frame, size_t len);
+    net_deliver *send;
     void *send_ctx;
     uint8_t registers[64];
 } m, other;
@@ -129,7 +130,7 @@ void log_warn(const char *format, ...)
 /* ---- the switch ---- */
 
 int switch_attach(struct vswitch *s, enum filter_role role, const uint8_t mac[SWITCH_MAC_SIZE],
-                  const struct net_config *config, switch_deliver *deliver, void *ctx)
+                  const struct net_config *config, net_deliver *deliver, void *ctx)
 {
     /* Its card has been probed: it is the one with this context. */
     struct model *k = m.nic && m.nic->bus.ctx == ctx ? &m : &other;
@@ -286,9 +287,9 @@ static void no_card(void **state)
     assert_int_equal(uplink_find(first), -E_NOENT);
     assert_null(uplink_address());
     assert_int_equal(uplink_start(NULL, all, 3, alloc, address), -E_NOENT);
-    assert_string_equal(uplink_name(), "");
-    assert_false(uplink_pending());
-    assert_true(uplink_poll(5) == NEVER);
+    assert_string_equal(net_uplink_name(), "");
+    assert_false(net_pending());
+    assert_true(net_poll(5) == NEVER);
 }
 
 static void failures(void **state)
@@ -308,7 +309,7 @@ static void failures(void **state)
     assert_int_equal(bring_up(), -E_IO);
     assert_int_equal(m.detached, 1);
     assert_int_equal(m.listened, 0);
-    assert_string_equal(uplink_name(), "");
+    assert_string_equal(net_uplink_name(), "");
     assert_string_equal(shown.name, "ours"); /* it exists, and nobody uses it */
     assert_int_equal(shown.roles, 0);
 }
@@ -318,7 +319,7 @@ static void shows(void **state)
     (void)state;
     assert_int_equal(bring_up(), 0);
     assert_int_equal(m.listened, 1);
-    assert_string_equal(uplink_name(), "ours");
+    assert_string_equal(net_uplink_name(), "ours");
     assert_int_equal(uplink_address()[5], 5);
     assert_string_equal(shown.name, "ours");
     assert_string_equal(shown.driver, "driver");
@@ -375,7 +376,7 @@ static void apart(void **state)
         assert_int_equal(m.role, FILTER_UPLINK_GUESTS);
         assert_int_equal(all[0].roles, ABI_NIC_GUESTS);
         assert_int_equal(all[1].roles, ABI_NIC_MANAGEMENT);
-        assert_string_equal(uplink_name(), "theirs");
+        assert_string_equal(net_uplink_name(), "theirs");
         assert_int_equal(uplink_address()[5], 5); /* all addresses derive from the first one's */
         /* Each lets in what is for those that it serves. */
         assert_int_equal(other.hears, 1);
@@ -408,7 +409,7 @@ static void misnamed(void **state)
         assert_int_equal(bring_up_as(managements), -E_NOENT);
         assert_int_equal(m.role, FILTER_UPLINK_GUESTS);
         assert_int_equal(ports, 1);
-        assert_string_equal(uplink_name(), "");
+        assert_string_equal(net_uplink_name(), "");
         assert_int_equal(warned, 1);
     }
 }
@@ -426,30 +427,30 @@ static void take_turns(void **state)
     m.event = other.event = NIC_EVENT_FRAMES;
     m.handler(m.ctx);
     other.handler(other.ctx);
-    (void)uplink_poll(0);
-    assert_true(uplink_poll(0) == NEVER); /* both have interrupted */
-    assert_false(uplink_pending());
+    (void)net_poll(0);
+    assert_true(net_poll(0) == NEVER); /* both have interrupted */
+    assert_false(net_pending());
     m.waiting = 5;
     other.waiting = 3;
     m.handler(m.ctx);
     other.handler(other.ctx);
     for (unsigned left = 8; left; left = m.waiting + other.waiting) {
-        uint64_t next = uplink_poll(7);
+        uint64_t next = net_poll(7);
 
         assert_true(next == (m.waiting + other.waiting ? 7 : NEVER));
         assert_in_range(left - m.waiting - other.waiting, 1, 2);
         assert_true(m.waiting <= other.waiting + 4); /* neither waits for the other */
     }
-    assert_false(uplink_pending());
+    assert_false(net_pending());
     assert_int_equal(all[0].rx_frames, 5);
     assert_int_equal(all[1].rx_frames, 3);
     assert_int_equal(all[0].became[NET_DROP_RATE], 5);
     assert_int_equal(all[1].became[NET_DROP_RATE], 3);
     assert_int_equal(all[0].interrupts, 2);
-    m.send(m.send_ctx, frame, 60);
+    m.send(m.send_ctx, frame, 60, NULL);
     assert_int_equal(m.calls, 1);
-    other.send(other.send_ctx, frame, 60);
-    other.send(other.send_ctx, frame, 60);
+    other.send(other.send_ctx, frame, 60, NULL);
+    other.send(other.send_ctx, frame, 60, NULL);
     assert_int_equal(other.calls, 2);
     assert_int_equal(all[1].tx_frames, 2);
 }
@@ -462,12 +463,12 @@ static void one_polled(void **state)
     assert_int_equal(bring_up_as(crossed), 0);
     m.event = NIC_EVENT_FRAMES;
     m.handler(m.ctx);
-    (void)uplink_poll(5000);
-    assert_int_equal(uplink_poll(5000), 6000);
-    assert_int_equal(uplink_poll(5500), 6000); /* nothing is due */
+    (void)net_poll(5000);
+    assert_int_equal(net_poll(5000), 6000);
+    assert_int_equal(net_poll(5500), 6000); /* nothing is due */
     other.waiting = 1;
-    assert_true(uplink_pending());
-    assert_int_equal(uplink_poll(6000), 7000);
+    assert_true(net_pending());
+    assert_int_equal(net_poll(6000), 7000);
     assert_int_equal(other.waiting, 0);
     assert_int_equal(all[1].interrupts, 0);
 }
@@ -482,7 +483,7 @@ static void one_fails(void **state)
     assert_int_equal(other.detached, 1);
     assert_int_equal(all[1].roles, 0);
     assert_int_equal(all[0].roles, ABI_NIC_MANAGEMENT);
-    assert_string_equal(uplink_name(), "ours");
+    assert_string_equal(net_uplink_name(), "ours");
 }
 
 /* Polled a thousand times a second until an interrupt was seen, whatever the card is said to do. */
@@ -493,24 +494,24 @@ static void polled(void **state)
         (void)setup(state);
         m.irq = (enum arch_irq)irq;
         assert_int_equal(bring_up(), 0);
-        assert_true(uplink_pending());
-        assert_int_equal(uplink_poll(5000), 6000);
+        assert_true(net_pending());
+        assert_int_equal(net_poll(5000), 6000);
         m.waiting = 3;
-        assert_int_equal(uplink_poll(6000), 6000); /* two, and there are more */
-        assert_int_equal(uplink_poll(6000), 7000);
+        assert_int_equal(net_poll(6000), 6000); /* two, and there are more */
+        assert_int_equal(net_poll(6000), 7000);
         assert_int_equal(shown.became[NET_DROP_RATE], 3);
         assert_int_equal(shown.rx_frames, 3);
-        assert_true(uplink_pending());
+        assert_true(net_pending());
         m.handler(m.ctx); /* another device's on the same line */
         assert_int_equal(woken, 0);
-        assert_int_equal(uplink_poll(7000), 8000);
+        assert_int_equal(net_poll(7000), 8000);
         m.event = NIC_EVENT_FRAMES;
         m.handler(m.ctx);
         assert_int_equal(woken, 1);
-        assert_true(uplink_pending());
-        assert_true(uplink_poll(8000) == NEVER);
+        assert_true(net_pending());
+        assert_true(net_poll(8000) == NEVER);
         assert_int_equal(shown.interrupts, 1);
-        assert_false(uplink_pending());
+        assert_false(net_pending());
     }
 }
 
@@ -521,11 +522,11 @@ static void link_changes(void **state)
     m.link = false;
     m.event = NIC_EVENT_FRAMES;
     m.handler(m.ctx);
-    (void)uplink_poll(0);
+    (void)net_poll(0);
     assert_true(shown.link_up); /* looked at when the card says so */
     m.event = NIC_EVENT_LINK;
     m.handler(m.ctx);
-    (void)uplink_poll(0);
+    (void)net_poll(0);
     assert_false(shown.link_up);
 }
 
@@ -535,11 +536,11 @@ static void sends(void **state)
 
     (void)state;
     assert_int_equal(bring_up(), 0);
-    m.send(m.send_ctx, frame, 60);
-    m.send(m.send_ctx, frame, 61); /* the driver refuses it */
+    m.send(m.send_ctx, frame, 60, NULL);
+    m.send(m.send_ctx, frame, 61, NULL); /* the driver refuses it */
     assert_int_equal(m.calls, 2);
-    m.send(m.send_ctx, frame, 0);
-    m.send(m.send_ctx, frame, sizeof(frame));
+    m.send(m.send_ctx, frame, 0, NULL);
+    m.send(m.send_ctx, frame, sizeof(frame), NULL);
     assert_int_equal(m.calls, 2); /* it does not get these */
     assert_int_equal(shown.tx_frames, 1);
     assert_int_equal(shown.tx_dropped, 3);

@@ -290,7 +290,6 @@ static void test_bad_frames(void **state)
     offer(TX, 0);
     out(VIRTIO_NOTIFY, 2, TX);
     assert_int_equal(sent, 0);
-    assert_int_equal(dev.errors, n + 1);
     assert_int_equal(used(TX), n + 1);
     send_one(12 + 14);
     send_one(12 + 1518);
@@ -432,8 +431,6 @@ static void test_descriptors_a_call(void **state)
     step();
     assert_int_equal(used(TX), 1);
     assert_int_equal(used(RX), 1);
-    assert_int_equal(dev.rx_frames, 1);
-    assert_int_equal(dev.errors, 1); /* nothing at all is no frame */
     assert_true(dev.virtio.pci.due == NEVER);
     /* A reset between two calls forgets the chain. */
     offer(TX, 0);
@@ -565,13 +562,10 @@ static void test_endless_sending(void **state)
 
 static void receive_bad(uint32_t length, unsigned flags)
 {
-    uint64_t errors = dev.errors;
-
     desc(RX, 0, DATA(RX, 0), length, flags, 0);
     offer(RX, 0);
     push(60, 1);
     work();
-    assert_int_equal(dev.errors, errors + 1);
     assert_int_equal(get(USED(RX) + 8 + 8ull * ((used(RX) - 1) % SIZE), 4), 0);
 }
 
@@ -595,7 +589,6 @@ static void test_ring_full(void **state)
     for (unsigned i = 0; i < VIRTIO_NET_RX_RING; i++)
         push(60, 0);
     assert_false(virtio_net_rx_push(&dev, bytes, 60, NULL));
-    assert_int_equal(dev.rx_dropped, 1);
     assert_false(virtio_net_rx_push(&dev, bytes, VIRTIO_NET_FRAME - 15, NULL));
     start(); /* reset: old frames are gone */
     assert_false(virtio_net_rx_waiting(dev.pairs));
@@ -749,7 +742,6 @@ static void test_mergeable_buffers(void **state)
         done += n - head;
         assert_true(i + 1 < buffers || done == BIG_SIZE);
     }
-    assert_int_equal(dev.rx_frames, 1);
     assert_int_equal(dev.lent, 0);
 }
 
@@ -767,7 +759,6 @@ static void test_too_few_buffers(void **state)
     assert_int_equal(used(RX), SIZE);
     for (unsigned i = 0; i < SIZE; i++)
         assert_int_equal(get(USED(RX) + 8 + 8ull * i, 4), 0);
-    assert_int_equal(dev.errors, 1);
     assert_int_equal(dev.lent, 0);
     push(60, 1);
     desc(RX, 0, DATA(RX, 0), 2000, WRITE, 0);
@@ -795,7 +786,6 @@ static void test_segment_into_chain(void **state)
     offer(RX, 0);
     out(VIRTIO_NOTIFY, 2, RX);
     assert_int_equal(get(USED(RX) + 8 + 8, 4), 0);
-    assert_int_equal(dev.errors, 1);
 }
 
 /* Frames that the driver does not take as they are, and room for segments. */
