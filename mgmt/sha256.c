@@ -18,62 +18,102 @@ static const uint32_t k[64] __attribute__((aligned(16))) = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
-/* ---- with ordinary registers ---- */
+/* ---- with ordinary registers; words are made four at a time, with SSE2 ---- */
+
+typedef int words __attribute__((vector_size(16))); /* the first in the lowest bits */
+typedef uint32_t unsigned_words __attribute__((vector_size(16)));
+typedef uint64_t pairs __attribute__((vector_size(16)));
+
+static ALWAYS_INLINE words add(words a, words b)
+{
+    return (words)((unsigned_words)a + (unsigned_words)b);
+}
+
+static ALWAYS_INLINE words early_sums(words early)
+{
+    unsigned_words v = (unsigned_words)early;
+
+    return (words)((v >> 7 | v << 25) ^ (v >> 18 | v << 14) ^ v >> 3);
+}
+
+/* Of two words, each of which is there twice: such a pair rotates by being shifted. The sums are
+ * the lower halves of the pairs. */
+static ALWAYS_INLINE words late_sums(words twice)
+{
+    pairs v = (pairs)twice;
+
+    return (words)(v >> 17 ^ v >> 19 ^ (pairs)((unsigned_words)twice >> 10));
+}
+
+/* The four words after w0 to w3. The last two need the first two. */
+static ALWAYS_INLINE words four_words(words w0, words w1, words w2, words w3)
+{
+    const words none = {0};
+    words early = early_sums(__builtin_shufflevector(w0, w1, 1, 2, 3, 4)), late;
+
+    w0 = add(add(w0, __builtin_shufflevector(w2, w3, 1, 2, 3, 4)), early);
+    late = late_sums(__builtin_shufflevector(w3, w3, 2, 2, 3, 3));
+    w0 = add(w0, __builtin_shufflevector(late, none, 0, 2, 4, 6));
+    late = late_sums(__builtin_shufflevector(w0, w0, 0, 0, 1, 1));
+    return add(w0, __builtin_shufflevector(none, late, 0, 2, 4, 6));
+}
 
 static ALWAYS_INLINE uint32_t rotate(uint32_t x, unsigned n)
 {
     return x >> n | x << (32 - n);
 }
 
-/* In place: the words of rounds t to t + 15 become those of the next sixteen. */
-static ALWAYS_INLINE uint32_t next_word(uint32_t w[16], unsigned t)
-{
-    uint32_t early = w[(t + 1) % 16], late = w[(t + 14) % 16];
-
-    w[t % 16] += w[(t + 9) % 16] + (rotate(early, 7) ^ rotate(early, 18) ^ early >> 3) +
-                 (rotate(late, 17) ^ rotate(late, 19) ^ late >> 10);
-    return w[t % 16];
-}
-
-/* The names move on by one from round to round: of eight variables, two change. */
-#define ROUND(a, b, c, d, e, f, g, h, word, constant)                                              \
+/* The names move on by one from round to round: of eight variables, two change. `sum` is the word
+ * plus the constant. The majority of a, b and c is c if a and b differ, else b; `old` is b ^ c, the
+ * `new` of the round before. */
+#define ROUND(a, b, c, d, e, f, g, h, sum, old, new)                                               \
     do {                                                                                           \
-        h += (constant) + (word) + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (~(e) & (g));  \
+        h += (sum) + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (~(e) & (g));                \
         h += (e) & (f);                                                                            \
         d += h;                                                                                    \
         h += rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);                                         \
-        h += ((a) & (b)) + (((a) ^ (b)) & (c));                                                    \
+        new = (a) ^ (b);                                                                           \
+        h += (old & new) ^ (b);                                                                    \
     } while (0)
-#define EIGHT(t, WORD)                                                                             \
+#define EIGHT(sums)                                                                                \
     do {                                                                                           \
-        ROUND(a, b, c, d, e, f, g, h, WORD(t), k[t]);                                              \
-        ROUND(h, a, b, c, d, e, f, g, WORD((t) + 1), k[(t) + 1]);                                  \
-        ROUND(g, h, a, b, c, d, e, f, WORD((t) + 2), k[(t) + 2]);                                  \
-        ROUND(f, g, h, a, b, c, d, e, WORD((t) + 3), k[(t) + 3]);                                  \
-        ROUND(e, f, g, h, a, b, c, d, WORD((t) + 4), k[(t) + 4]);                                  \
-        ROUND(d, e, f, g, h, a, b, c, WORD((t) + 5), k[(t) + 5]);                                  \
-        ROUND(c, d, e, f, g, h, a, b, WORD((t) + 6), k[(t) + 6]);                                  \
-        ROUND(b, c, d, e, f, g, h, a, WORD((t) + 7), k[(t) + 7]);                                  \
+        ROUND(a, b, c, d, e, f, g, h, (sums)[0], x, y);                                            \
+        ROUND(h, a, b, c, d, e, f, g, (sums)[1], y, x);                                            \
+        ROUND(g, h, a, b, c, d, e, f, (sums)[2], x, y);                                            \
+        ROUND(f, g, h, a, b, c, d, e, (sums)[3], y, x);                                            \
+        ROUND(e, f, g, h, a, b, c, d, (sums)[4], x, y);                                            \
+        ROUND(d, e, f, g, h, a, b, c, (sums)[5], y, x);                                            \
+        ROUND(c, d, e, f, g, h, a, b, (sums)[6], x, y);                                            \
+        ROUND(b, c, d, e, f, g, h, a, (sums)[7], y, x);                                            \
     } while (0)
-#define GIVEN(t) w[t]
-#define MADE(t)  next_word(w, t)
 
-static ALWAYS_INLINE void compress(uint32_t s[8], const uint8_t block[64])
+static ALWAYS_INLINE void compress(uint32_t s[8], words w0, words w1, words w2, words w3)
 {
     uint32_t a = s[0], b = s[1], c = s[2], d = s[3], e = s[4], f = s[5], g = s[6], h = s[7];
-    uint32_t w[16];
+    uint32_t x = b ^ c, y;
+    union {
+        words four[4];
+        uint32_t one[16];
+    } sums;
 
-    memcpy(w, block, sizeof(w));
-    for (unsigned i = 0; i < 16; i++)
-        w[i] = __builtin_bswap32(w[i]);
-    EIGHT(0, GIVEN);
-    EIGHT(8, GIVEN);
-    EIGHT(16, MADE);
-    EIGHT(24, MADE);
-    EIGHT(32, MADE);
-    EIGHT(40, MADE);
-    EIGHT(48, MADE);
-    EIGHT(56, MADE);
+    for (unsigned t = 0;; t += 16) {
+        const words *constants = (const words *)&k[t];
+
+        sums.four[0] = add(w0, constants[0]);
+        sums.four[1] = add(w1, constants[1]);
+        sums.four[2] = add(w2, constants[2]);
+        sums.four[3] = add(w3, constants[3]);
+        /* To be read from memory: the compiler would take them out of the vectors one by one. */
+        __asm__("" : "+m"(sums));
+        EIGHT(&sums.one[0]);
+        EIGHT(&sums.one[8]);
+        if (t == 48)
+            break;
+        w0 = four_words(w0, w1, w2, w3);
+        w1 = four_words(w1, w2, w3, w0);
+        w2 = four_words(w2, w3, w0, w1);
+        w3 = four_words(w3, w0, w1, w2);
+    }
     s[0] += a;
     s[1] += b;
     s[2] += c;
@@ -86,24 +126,22 @@ static ALWAYS_INLINE void compress(uint32_t s[8], const uint8_t block[64])
 
 static void compress_plain(uint32_t s[8], const uint8_t block[64])
 {
-    compress(s, block);
+    union {
+        words four[4];
+        uint32_t one[16];
+    } w;
+
+    memcpy(&w, block, sizeof(w));
+    for (unsigned i = 0; i < 16; i++)
+        w.one[i] = __builtin_bswap32(w.one[i]);
+    compress(s, w.four[0], w.four[1], w.four[2], w.four[3]);
 }
 
-__attribute__((target("bmi,bmi2"))) static void compress_bmi2(uint32_t s[8],
-                                                              const uint8_t block[64])
-{
-    compress(s, block);
-}
+/* ---- the same with SSSE3 and BMI2, which the compiler finds uses for ---- */
 
-/* ---- with the instructions for it: SDM 2B "SHA256RNDS2", "SHA256MSG1", "SHA256MSG2" ---- */
-
-#define SHA_TARGET __attribute__((target("sha,ssse3")))
-
-typedef int words __attribute__((vector_size(16))); /* the first in the lowest bits */
-typedef uint32_t unsigned_words __attribute__((vector_size(16)));
 typedef char bytes __attribute__((vector_size(16)));
 
-static SHA_TARGET ALWAYS_INLINE words load_words(const uint8_t *block)
+__attribute__((target("ssse3"))) static ALWAYS_INLINE words load_words(const uint8_t *block)
 {
     static const bytes swapped = {3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12};
     bytes v;
@@ -112,10 +150,16 @@ static SHA_TARGET ALWAYS_INLINE words load_words(const uint8_t *block)
     return (words)__builtin_ia32_pshufb128(v, swapped);
 }
 
-static SHA_TARGET ALWAYS_INLINE words add(words a, words b)
+__attribute__((target("bmi,bmi2,ssse3"))) static void compress_bmi2(uint32_t s[8],
+                                                                    const uint8_t block[64])
 {
-    return (words)((unsigned_words)a + (unsigned_words)b);
+    compress(s, load_words(block), load_words(block + 16), load_words(block + 32),
+             load_words(block + 48));
 }
+
+/* ---- with the instructions for it: SDM 2B "SHA256RNDS2", "SHA256MSG1", "SHA256MSG2" ---- */
+
+#define SHA_TARGET __attribute__((target("sha,ssse3")))
 
 /* The state as the instructions take it, its lowest bits first: F, E, B, A and H, G, D, C. */
 struct halves {
@@ -176,7 +220,8 @@ bool sha256_has(enum sha256_way way)
     case SHA256_SHA:
         return cpu_has_7_ebx(CPUID_7_EBX_SHA) && cpu_has_1_ecx(CPUID_1_ECX_SSSE3);
     case SHA256_BMI2:
-        return cpu_has_7_ebx(CPUID_7_EBX_BMI1 | CPUID_7_EBX_BMI2);
+        return cpu_has_7_ebx(CPUID_7_EBX_BMI1 | CPUID_7_EBX_BMI2) &&
+               cpu_has_1_ecx(CPUID_1_ECX_SSSE3);
     default:
         return true;
     }

@@ -7,7 +7,7 @@
 
 enum sha256_way {
     SHA256_PLAIN,
-    SHA256_BMI2, /* rotations and AND-NOT into other registers */
+    SHA256_BMI2, /* rotations and AND-NOT into other registers; SSSE3 makes four words at once */
     SHA256_SHA,  /* the instructions for it; they use XMM registers */
     SHA256_WAYS
 };
