@@ -222,10 +222,10 @@ static void *alloc_for_nic(size_t bytes)
 static void start_network(unsigned core)
 {
     struct abi_host *h = guest_host_page();
-    int rc = net_start_uplinks(core, alloc_for_nic);
 
-    if (rc) {
-        log_warn("management has no network card that works (error %d): it is not reachable", -rc);
+    if (net_start_uplinks(core, alloc_for_nic)) {
+        log_warn("management has no network card that works: it is not reachable. mgmt/MANUAL.md, "
+                 "\"On real hardware\", lists the cards");
         return;
     }
     h->net_up = 1;

@@ -135,6 +135,7 @@ static void line(struct page *p, const char *format, ...)
     p->buf[p->length] = 0;
 }
 
+/* At most half of a low terminal's lines: the others are for the guests. */
 static void tell_cores(struct page *p, const struct top_sample *before,
                        const struct top_sample *now)
 {
@@ -149,6 +150,10 @@ static void tell_cores(struct page *p, const struct top_sample *before,
         uint64_t idle = since(old->idle, now->cores[i].idle);
         char load[FORMAT_MAX];
 
+        if (n == 0 && i && p->lines >= p->height / 2) {
+            line(p, "       and %u more", now->core_count - i);
+            break;
+        }
         format_percent(load, busy, busy + idle);
         n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%u %7s", n ? "   " : "cores  ", i,
                               load);

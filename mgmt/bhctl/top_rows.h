@@ -4,7 +4,7 @@
 #include "hv/types.h"
 
 #define TOP_GUESTS_MAX 16u
-#define TOP_CORES_MAX  64u
+#define TOP_CORES_MAX  128u /* all that an appliance can have */
 #define TOP_HOSTS_MAX  16u
 
 struct top_guest {

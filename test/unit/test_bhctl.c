@@ -718,6 +718,14 @@ static void test_top(void **state)
     assert_non_null(strstr(page, "again            ?[2Jstate of tomorrow "));
     top_tell(page, sizeof(page), &h, 1, rows, n, TOP_MEMORY, 10, 2);
     assert_string_equal(page, "up 3 s, 32\ncores  0\n");
+    b.core_count = TOP_CORES_MAX;
+    top_tell(page, sizeof(page), &h, 1, rows, n, TOP_MEMORY, 80, 24);
+    assert_non_null(strstr(page, "cores  50   0.0 %   51   0.0 %   52   0.0 %   53   0.0 %   54   "
+                                 "0.0 %\n       and 73 more\n\nGUEST"));
+    assert_non_null(strstr(page, "\nhog  "));
+    top_tell(page, sizeof(page), &h, 1, rows, n, TOP_MEMORY, 0, 0);
+    assert_non_null(strstr(page, "cores  125   0.0 %   126   0.0 %   127   0.0 %\n"));
+    b.core_count = 2;
     for (size_t size = 1; size < 400; size++) {
         char *tight = malloc(size);
 
