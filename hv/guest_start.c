@@ -220,7 +220,7 @@ static void plan_management(void *guest)
     struct guest *g = guest;
     struct image_source image = image_of_management();
 
-    g->unplanned = "it is not among the boot modules";
+    g->unplanned = "no boot module is called bulkhead:management";
     if (image.data &&
         flat_plan(image.data, image.size, g->mem.size, &g->plan, &g->unplanned) == 0) {
         g->sources[0] = image;

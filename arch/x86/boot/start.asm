@@ -170,4 +170,5 @@ boot_gdt_ptr:
     dw boot_gdt_ptr - boot_gdt - 1
     dd boot_gdt
 not_multiboot: db "Bulkhead: not started by a multiboot2 boot loader (use GRUB 2)", 13, 10, 0
-no_long_mode:  db "Bulkhead: this CPU has no 64-bit mode with no-execute pages", 13, 10, 0
+no_long_mode:  db "Bulkhead: this CPU has no 64-bit mode with no-execute pages, "
+               db "or the firmware has turned off execute disable (NX)", 13, 10, 0
