@@ -48,11 +48,10 @@ static bool is_same(const struct config_shared *a, const struct config_shared *b
 }
 
 /* With the lock held. Of a region that exists all is fixed, its peers too. */
-static int join(struct shared_region *r, unsigned guest)
+static void join(struct shared_region *r, unsigned guest)
 {
     r->members |= 1u << guest;
     hostmem_set_owners(r->memory, r->config.size, r->members);
-    return 0;
 }
 
 static struct shared_region *find(const char *name)
@@ -68,16 +67,17 @@ static int join_existing(struct guest *g, unsigned n)
 {
     const struct config_shared *s = &g->config.shared[n];
     struct shared_region *r;
-    int rc = -E_NOENT;
+    bool same;
 
     spin_lock(&lock);
     r = find(s->name);
-    if (r)
-        rc = is_same(&r->config, s) ? join(r, g->number) : -E_INVAL;
+    same = r && is_same(&r->config, s);
+    if (same)
+        join(r, g->number);
     spin_unlock(&lock);
-    if (rc == 0)
+    if (same)
         g->shared[n] = r;
-    return rc;
+    return same ? 0 : r ? -E_INVAL : -E_NOENT;
 }
 
 /* Only the management guest's core makes regions. */
@@ -97,7 +97,7 @@ static int make(struct guest *g, unsigned n)
         return -E_NOMEM;
     *r = (struct shared_region){.config = *s, .memory = memory};
     spin_lock(&lock);
-    (void)join(r, g->number);
+    join(r, g->number);
     spin_unlock(&lock);
     g->shared[n] = r;
     return 0;
@@ -120,19 +120,20 @@ int guest_take_shared(struct guest *g)
     return 0;
 }
 
-/* True: it was the last one. */
+/* True: it was the last one. Only one that leaves finds this, however many do at once. */
 static bool leave(struct shared_region *r, unsigned guest)
 {
     uint32_t mine = guest + 1;
+    bool last;
 
     (void)__atomic_compare_exchange_n(&r->clearing, &mine, 0, false, __ATOMIC_RELEASE,
                                       __ATOMIC_RELAXED);
     spin_lock(&lock);
     r->members &= ~(1u << guest);
-    r->going = r->members == 0;
+    last = r->going = r->members == 0;
     hostmem_set_owners(r->memory, r->config.size, r->members);
     spin_unlock(&lock);
-    return r->going;
+    return last;
 }
 
 static void discard(struct shared_region *r)

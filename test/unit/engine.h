@@ -37,6 +37,9 @@
 #define IDLE_TICKS   50000u
 #define HOST_BYTES   (96ull << 20)
 #define SELF         0u /* the management guest */
+#ifndef ENGINE_HOME
+#define ENGINE_HOME 0u /* its core */
+#endif
 
 /* ---- clock and board ---- */
 
@@ -45,9 +48,17 @@ static bool threads;                /* cores make their passes by themselves */
 static _Thread_local unsigned self; /* a core may be a thread: test_engine_threads.c */
 static unsigned kicks[ENGINE_CORES];
 
+static uint64_t stall; /* for so long the core stands still after its next look at the clock */
+
 uint64_t arch_test_clock(void)
 {
-    return __atomic_add_fetch(&clock_now, READ_TICKS, __ATOMIC_RELAXED);
+    uint64_t now = __atomic_add_fetch(&clock_now, READ_TICKS, __ATOMIC_RELAXED);
+
+    if (!threads && stall) {
+        clock_now += stall;
+        stall = 0;
+    }
+    return now;
 }
 
 static uint64_t present(void)
@@ -379,12 +390,10 @@ static void guest_free(struct guest *g)
 {
     g->backend = NULL;
 }
-static int map(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_perm perm)
+static int map_anyway(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_perm perm)
 {
     struct fake_guest *f = g->backend;
 
-    if (fail_map)
-        return -E_NOMEM;
     assert_true(f->count < MAPS_MAX);
     assert_int_equal(gpa.v % PAGE_SIZE, 0);
     assert_int_equal(hpa.v % PAGE_SIZE, 0);
@@ -393,6 +402,10 @@ static int map(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_pe
             return -E_EXIST;
     f->maps[f->count++] = (struct fake_map){gpa.v, size, arch_ptr(hpa), perm};
     return 0;
+}
+static int map(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_perm perm)
+{
+    return fail_map ? -E_NOMEM : map_anyway(g, gpa, hpa, size, perm);
 }
 static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
 {
@@ -423,13 +436,7 @@ static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
 }
 static int place_region(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, bool mapped)
 {
-    const bool failed = fail_map;
-    int rc;
-
-    fail_map = false;
-    rc = mapped ? map(g, gpa, hpa, size, MAP_RW) : unmap(g, gpa, size);
-    fail_map = failed;
-    return rc;
+    return mapped ? map_anyway(g, gpa, hpa, size, MAP_RW) : unmap(g, gpa, size);
 }
 static bool split;
 static uint64_t split_size(uint64_t memory)
@@ -756,7 +763,7 @@ static uint64_t free_or_kept(void)
 }
 
 /* Several vCPUs, on the cores from `core` on. */
-static void spread(struct guest_config *c, unsigned vcpus)
+static inline void spread(struct guest_config *c, unsigned vcpus)
 {
     c->vcpus = c->core_count = vcpus;
     for (unsigned i = 0; i < vcpus; i++)
@@ -766,7 +773,7 @@ static void spread(struct guest_config *c, unsigned vcpus)
 /* Once per program: cores, shared pages and the management guest stay. */
 static void engine_start(void)
 {
-    struct guest_config mgmt = config_of(CONFIG_MANAGEMENT_NAME, 0);
+    struct guest_config mgmt = config_of(CONFIG_MANAGEMENT_NAME, ENGINE_HOME);
     struct guest *m;
     uint8_t *bytes = host_bytes = aligned_alloc(PAGE_SIZE_2M, HOST_BYTES);
 
@@ -901,7 +908,7 @@ static struct abi_create *request_for(const struct guest_config *c)
     return r;
 }
 
-static int64_t deploy(const struct guest_config *c)
+static inline int64_t deploy(const struct guest_config *c)
 {
     (void)request_for(c);
     return call(ABI_CALL_CREATE, ARGUMENT, 0, 0);

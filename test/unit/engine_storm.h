@@ -1,6 +1,6 @@
 /*
  * What storms of random requests have in common: a generator with a seed per thread, what
- * management may ask of a guest, and a guest's configuration.
+ * management may ask of a guest, what guests do, and their configurations.
  */
 #pragma once
 
@@ -31,7 +31,37 @@ static void ask_for_controls(unsigned guest)
     (void)call(ABI_CALL_CONTROLS, guest, random_below(3), ARGUMENT);
 }
 
-/* What the vCPU that runs does to others of its guest. */
+/* ---- memory that some of the guests share ---- */
+
+#define PEERS 4u
+
+/* The guest becomes one of the peers. */
+static void share(struct guest_config *c, unsigned peer)
+{
+    struct config_shared *s = &c->shared[c->shared_count++];
+
+    (void)str_copy(s->name, sizeof(s->name), "region");
+    s->size = CONFIG_SHARED_LEAST;
+    for (s->peer_count = 0; s->peer_count < PEERS; s->peer_count++)
+        (void)fmt(s->peers[s->peer_count], sizeof(s->peers[0]), "peer%u", s->peer_count);
+    (void)str_copy(c->name, sizeof(c->name), s->peers[peer]);
+}
+
+static void ring(struct vcpu *v)
+{
+    struct platform *p = v->platform;
+
+    if (!v->guest->config.shared_count)
+        return;
+    platform_enter(p, present());
+    (void)mmio_write(&p->bus, p->shared[0].pci.bars[0].at + IVSHMEM_DOORBELL, 4,
+                     random_below(PEERS) << 16 | random_below(IVSHMEM_VECTORS));
+    platform_leave(p, v->number);
+}
+
+/* ---- vCPUs ---- */
+
+/* What the vCPU that runs does to others of its guest, and to its peers. */
 static void disturb_others(struct vcpu *v)
 {
     const struct platform_host *h = &v->platform->host;
@@ -51,6 +81,9 @@ static void disturb_others(struct vcpu *v)
         out(v, 0x40, 0);
         out(v, 0x40, (uint8_t)(16 + random_below(240))); /* every 3 ms or more */
         break;
+    case 5:
+        ring(v);
+        break;
     default:
         break;
     }
@@ -66,5 +99,7 @@ static struct guest_config config_at_random(unsigned number)
     spread(&c, 1 + random_below(random_below(4) ? 3 : ABI_VCPUS_MAX));
     c.restart = (enum config_restart)random_below(3);
     c.paused_clock = (enum config_paused_clock)random_below(2);
+    if (random_below(2))
+        share(&c, random_below(PEERS));
     return c;
 }

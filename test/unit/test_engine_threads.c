@@ -11,6 +11,7 @@
 #define STORMS 30u
 #define PASSES 1500u
 #define GUESTS 4u
+#define ROUNDS 30u
 
 static bool storm;
 static enum deed at_random(struct vcpu *v)
@@ -60,6 +61,19 @@ static void request_at_random(void)
     }
 }
 
+static void run_cores(void *(*core)(void *number))
+{
+    pthread_t cores[ENGINE_CORES];
+
+    threads = true;
+    for (unsigned i = 0; i < ENGINE_CORES; i++)
+        assert_int_equal(pthread_create(&cores[i], NULL, core, (void *)(uintptr_t)i), 0);
+    for (unsigned i = 0; i < ENGINE_CORES; i++)
+        assert_int_equal(pthread_join(cores[i], NULL), 0);
+    threads = false;
+    self = 0;
+}
+
 static unsigned storms_so_far;
 static void *core_thread(void *number)
 {
@@ -75,19 +89,13 @@ static void *core_thread(void *number)
 
 static void storms(void **state)
 {
-    pthread_t cores[ENGINE_CORES];
-
     (void)state;
     engine_begin();
     others = at_random;
     for (; storms_so_far < STORMS; storms_so_far++) {
-        storm = threads = true;
-        for (unsigned i = 0; i < ENGINE_CORES; i++)
-            assert_int_equal(pthread_create(&cores[i], NULL, core_thread, (void *)(uintptr_t)i), 0);
-        for (unsigned i = 0; i < ENGINE_CORES; i++)
-            assert_int_equal(pthread_join(cores[i], NULL), 0);
-        storm = threads = false;
-        self = 0;
+        storm = true;
+        run_cores(core_thread);
+        storm = false;
         settle();
     }
     for (unsigned g = 1; g < ABI_GUESTS_MAX; g++)
@@ -100,9 +108,41 @@ static void storms(void **state)
     print_message("%u entries, %u deployed, %u flushes\n", entries, deployed, flushes);
 }
 
+static void *deletions(void *number)
+{
+    self = (unsigned)(uintptr_t)number;
+    for (unsigned i = 0; i < 2000 && (guest_get(1) || guest_get(2)); i++)
+        core_pass(core_get(self));
+    return NULL;
+}
+
+/* One of them is the last to leave the memory that they share, and only that one frees it. */
+static void peers_go_at_once(void **state)
+{
+    (void)state;
+    others = runs;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        for (unsigned core = 1; core <= 2; core++) {
+            struct guest_config c = config_of("", core);
+
+            share(&c, core);
+            assert_int_equal(deploy(&c), core);
+            settle();
+        }
+        for (unsigned n = 1; n <= 2; n++)
+            assert_int_equal(call(ABI_CALL_DELETE, n, 0, 0), 0);
+        run_cores(deletions);
+        settle();
+        assert_null(guest_get(1));
+        assert_null(guest_get(2));
+        assert_int_equal(free_or_kept(), free_at_start);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(storms)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(storms),
+                                       cmocka_unit_test(peers_go_at_once)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
