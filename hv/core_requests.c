@@ -43,13 +43,24 @@ static void take_controls(struct vcpu *v)
     tell_management();
 }
 
-/* Like vcpu_asked and guest_asked: one request, or a step of it. False: not finished. */
+/* Its guest has been shown as running, but this core has not yet begun to run it: or it is held
+ * already, and the guest not yet shown as paused. */
+static bool is_about_to_change(const struct vcpu *v)
+{
+    return v->phase == VCPU_HELD &&
+           __atomic_load_n(&v->guest->status->state, __ATOMIC_ACQUIRE) == ABI_GUEST_RUNNING;
+}
+
+/* One request, or a step of it. False: not finished. */
 static bool take_vcpu(struct vcpu *v, enum vcpu_request r)
 {
-    switch (r) {
-    case VCPU_REQ_END:
+    if (r == VCPU_REQ_END) {
         vcpu_step(v);
         return v->phase != VCPU_ENDING;
+    }
+    if (is_about_to_change(v))
+        return false;
+    switch (r) {
     case VCPU_REQ_CONTROLS:
         take_controls(v);
         return true;

@@ -255,12 +255,22 @@ bool guest_on_transmit(void *ctx, uint8_t *frame, size_t len, const struct net_o
     return false;
 }
 
+static bool is_quiet(const struct guest *g)
+{
+    return arch_tsc() < __atomic_load_n(&g->quiet_until, __ATOMIC_RELAXED);
+}
+
+/* If this core stood still between its look at the clock and the request (firmware, a starved
+ * virtual machine), the other has already looked again, in vain. */
 void guest_tell(struct guest *g, enum guest_request request)
 {
-    if (arch_tsc() < __atomic_load_n(&g->quiet_until, __ATOMIC_RELAXED))
-        core_leave(&g->life.entity, request);
-    else
+    if (!is_quiet(g)) {
         core_request(&g->life.entity, request);
+        return;
+    }
+    core_leave(&g->life.entity, request);
+    if (!is_quiet(g))
+        core_wake(g->life.entity.core);
 }
 
 static void on_cancel(void *ctx)

@@ -89,6 +89,9 @@ void guest_begin_start(struct guest *g)
     g->life.cleared = 0;
     g->life.shift = 0;
     g->life.by_request = g->life.end_requested = false;
+    /* What was typed for the life before is not for this one. */
+    __atomic_store_n(&g->input_tail, __atomic_load_n(&g->input_head, __ATOMIC_ACQUIRE),
+                     __ATOMIC_RELEASE);
     __atomic_store_n(&g->life.end, END_NOT, __ATOMIC_RELEASE);
     g->status->exit_code = 0;
     guest_set_state(g, ABI_GUEST_STARTING, "");

@@ -361,6 +361,50 @@ static void asleep(void **state)
     assert_int_equal(state_of(g), ABI_GUEST_STOPPED);
 }
 
+/* Makes passes of its core until the guest is shown as running. Other cores make none: a vCPU there
+ * does not know yet that it may run. */
+static void show_running(const struct guest *g)
+{
+    for (unsigned i = 0; i < 1000 && state_of(g) != ABI_GUEST_RUNNING; i++)
+        pass(g->life.entity.core);
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    assert_int_equal(g->vcpus[1].phase, VCPU_HELD);
+}
+
+/* What is asked of a vCPU before its core has begun to run it is done once it has. */
+static void asked_before_it_runs(void **state)
+{
+    struct guest_config c = config_of("early", 1);
+    struct guest *g;
+    uint64_t irqs;
+    int64_t n;
+
+    (void)state;
+    others = halts;
+    spread(&c, 2);
+    g = guest_get((unsigned)deploy(&c));
+    for (unsigned i = 0; i < 1000 && g->vcpus[1].phase != VCPU_HELD; i++)
+        pass(1 + i % 2);
+    show_running(g);
+    n = call(ABI_CALL_SNAPSHOT, g->number, 1, 0);
+    for (unsigned i = 0; i < 30; i++)
+        pass(2);
+    assert_int_equal(g->vcpus[1].snapshots[ABI_SNAPSHOT_LIVE].sequence, n);
+
+    settle();
+    for (unsigned i = 0; i < 30; i++)
+        pass(i % ENGINE_CORES);
+    assert_int_equal(act(g->number, ABI_ACTION_PAUSE), 0);
+    settle();
+    irqs = g->vcpus[1].stats->irqs;
+    assert_int_equal(act(g->number, ABI_ACTION_RESUME), 0);
+    show_running(g);
+    assert_int_equal(act(g->number, ABI_ACTION_NMI), 0);
+    for (unsigned i = 0; i < 30; i++)
+        pass(2);
+    assert_int_equal(g->vcpus[1].stats->irqs, irqs + 1);
+}
+
 /* A PIT interrupt each millisecond; it sleeps in between. */
 static enum deed naps(struct vcpu *v)
 {
@@ -1105,6 +1149,12 @@ static void typed(void **state)
     assert_true(total >= GUEST_INPUT_SIZE);
     assert_true(g->input_head - g->input_tail <= GUEST_INPUT_SIZE);
     assert_int_equal(call(ABI_CALL_CONSOLE_INPUT, 9, ARGUMENT, 1), -E_NOENT);
+    /* What it has not read is not for its next life. */
+    assert_true(guest_has_input(g));
+    assert_int_equal(act(g->number, ABI_ACTION_RESET), 0);
+    settle();
+    assert_int_equal(state_of(g), ABI_GUEST_RUNNING);
+    assert_false(guest_has_input(g));
 }
 
 static void chores(void **state)
@@ -1446,6 +1496,36 @@ static void frames(void **state)
     assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
     settle();
     assert_int_equal(g->transfer.state, 0);
+}
+
+/* For a while after a frame the next ones bring no kick, because the core looks once more by
+ * itself. A sender that stands still before it leaves the frame's request may come after that look.
+ */
+static void a_late_sender(void **state)
+{
+    struct guest_config c = config_of("net", 1);
+    static uint8_t frame[64];
+    struct guest *g;
+    unsigned before;
+
+    (void)state;
+    c.devices |= DEV_NET;
+    others = halts;
+    g = guest_get((unsigned)deploy(&c));
+    settle();
+    self = 0;
+    guest_on_frame(g, frame, sizeof(frame));
+    pass(1);
+    assert_true(present() < g->quiet_until);
+    self = 0;
+    before = kicks[1];
+    guest_on_frame(g, frame, sizeof(frame));
+    assert_int_equal(kicks[1], before);
+    pass(1);
+    self = 0;
+    stall = HZ / 1000;
+    guest_on_frame(g, frame, sizeof(frame));
+    assert_int_equal(kicks[1], before + 1);
 }
 
 /* Its card goes on until the run of its only vCPU is about to end, or the core is wanted. */
@@ -1948,6 +2028,7 @@ int main(void)
         TEST(any_vcpu_ends_it),
         TEST(flushes_reach_all),
         TEST(asleep),
+        TEST(asked_before_it_runs),
         TEST(timers_wake),
         TEST(deaf_timers),
         TEST(asked_before_it_is_bound),
@@ -1989,6 +2070,7 @@ int main(void)
         TEST(requests_in_a_stretch),
         TEST(typed_in_a_stretch),
         TEST(frames),
+        TEST(a_late_sender),
         TEST(time_for_frames),
         TEST(images),
         cmocka_unit_test(reboot),
