@@ -331,7 +331,7 @@ static void give_management_away(struct core *c)
         return;
     log_warn("core %u: management goes on core 0 instead", c->id);
     c->entity_count = c->vcpu_count = 0;
-    m->life.entity.core = 0;
+    m->life.entity.core = m->status->core = 0;
     FOR_EACH_VCPU (v, m) {
         v->entity.core = 0;
         v->stats->core = 0;
@@ -354,7 +354,6 @@ void core_set_up(unsigned id)
     c->stats = &guest_host_page()->cores[id];
     c->stats->id = id;
     c->stats->apic_id = arch_core_apic_id(id);
-    c->stats->vcpus = c->vcpu_count;
     c->due = NEVER;
     sched_init(&c->sched);
     core_set_up_work(c);
@@ -369,6 +368,7 @@ void core_set_up(unsigned id)
         log_warn("core %u: not in %s: the core stays idle", id, virt_backend()->root);
         give_management_away(c);
     }
+    c->stats->vcpus = c->vcpu_count;
     for (unsigned i = 0; i < c->entity_count; i++)
         core_schedule(c, c->entities[i], now);
     core_count_ready();

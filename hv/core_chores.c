@@ -104,8 +104,8 @@ static struct sched_entity *guest_time(struct guest *g)
 }
 
 /* Takes frames from the wire, in the management guest's time: a flood takes nothing from the
- * others. Only the core that gets the NIC's interrupt ever sees net_pending() true; net_poll()
- * bounds the work. Returns when to come back. */
+ * others. Only management's core asks for any, and net_poll() bounds the work. Returns when to come
+ * back. */
 static uint64_t serve_nic(void)
 {
     struct sched_entity *e = guest_time(guest_management());

@@ -214,9 +214,11 @@ static void prepare_network(const struct boot_options *o)
 
 static void *alloc_for_nic(size_t bytes)
 {
-    uint8_t *p = hostmem_alloc_zeroed(align_up(bytes, PAGE_SIZE), MEM_HOST);
+    void *p = hostmem_alloc_in(bytes, PAGE_SIZE, 0, BELOW_4G, MEM_HOST, 0);
 
-    return (uintptr_t)p + bytes <= BELOW_4G ? p : NULL;
+    if (p)
+        memset(p, 0, bytes);
+    return p;
 }
 
 static void start_network(unsigned core)
@@ -283,6 +285,9 @@ _Noreturn void hv_main(const struct boot_info *b)
     describe_host(b, &o);
     say_memory(m);
     arch_cores_start(core_run);
+    /* A core that cannot run management gives it to this one. */
+    while (core_ready_count() + 1 < arch_core_count())
+        __builtin_ia32_pause();
     /* Management has begun by now, unless it shares this core. */
     start_network(m->life.entity.core);
     core_run(0);
