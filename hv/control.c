@@ -25,15 +25,10 @@ static bool is_there(const struct guest *g)
     return state == ABI_GUEST_RUNNING || state == ABI_GUEST_PAUSED;
 }
 
-/* Both come from the management guest. NULL: there is none. */
-static struct guest *find_guest(uint64_t number)
-{
-    return number < ABI_GUESTS_MAX ? guest_get((unsigned)number) : NULL;
-}
-
+/* NULL: there is none. */
 static struct vcpu *find_vcpu(uint64_t number, uint64_t vcpu)
 {
-    struct guest *g = find_guest(number);
+    struct guest *g = guest_get(number);
 
     return g && vcpu < g->vcpu_count ? &g->vcpus[vcpu] : NULL;
 }
@@ -107,7 +102,7 @@ static int64_t put_input(struct guest *g, const uint8_t *bytes, size_t n)
 
 static int64_t call_input(const struct vcpu *v, uint64_t number, uint64_t address, uint64_t length)
 {
-    struct guest *g = find_guest(number);
+    struct guest *g = guest_get(number);
     uint8_t chunk[INPUT_CHUNK];
     int64_t total = 0;
 
@@ -154,7 +149,7 @@ static void send_nmi(struct guest *g)
 
 static int64_t call_action(uint64_t number, uint64_t action)
 {
-    struct guest *g = find_guest(number);
+    struct guest *g = guest_get(number);
     uint32_t state;
 
     if (!g)
@@ -256,7 +251,7 @@ static int64_t call_create(const struct vcpu *v, uint64_t address)
 
 static int64_t call_delete(uint64_t number)
 {
-    struct guest *g = find_guest(number);
+    struct guest *g = guest_get(number);
 
     if (!g)
         return -E_NOENT;
@@ -272,12 +267,6 @@ static int64_t call_host_action(uint64_t action)
         return -E_INVAL;
     if (core_reboot(arch_tsc() + arch_tsc_hz() / 1000 * ABI_HOST_ACTION_MS))
         log_info("the machine is reset by request");
-    return 0;
-}
-
-static int64_t call_configured(void)
-{
-    guest_host_page()->configured = 1;
     return 0;
 }
 
@@ -320,7 +309,8 @@ static int64_t answer(struct vcpu *v, const struct vcpu_gprs *r)
     case ABI_CALL_HOST_ACTION:
         return call_host_action(r->rbx);
     case ABI_CALL_CONFIGURED:
-        return call_configured();
+        guest_host_page()->configured = 1;
+        return 0;
     default:
         return -E_INVAL;
     }

@@ -22,7 +22,7 @@
 
 /* A halted vCPU whose turn has come: its timers may have raised an interrupt. False: none has, it
  * sleeps on, or its time is over. */
-static bool wake_from_halt(struct core *c, struct vcpu *v, uint64_t until)
+static bool wake_from_halt(struct vcpu *v, uint64_t until)
 {
     struct platform *p = v->platform;
     uint64_t now = arch_tsc(), due = irqchip_next_deadline(p, v->number), next = due;
@@ -40,7 +40,7 @@ static bool wake_from_halt(struct core *c, struct vcpu *v, uint64_t until)
     }
     if (vcpu_wakes(v))
         return true;
-    sched_block(&c->sched, &v->entity.sched, irqchip_next_deadline(p, v->number));
+    sched_block(&v->entity.sched, irqchip_next_deadline(p, v->number));
     return false;
 }
 
@@ -113,10 +113,10 @@ static void after_run(struct core *c, struct vcpu *v, enum vcpu_yield y)
         c->alone_until = 0;
         feed_input(v);
         if (!vcpu_wakes(v))
-            sched_block(&c->sched, &v->entity.sched, irqchip_next_deadline(v->platform, v->number));
+            sched_block(&v->entity.sched, irqchip_next_deadline(v->platform, v->number));
         break;
     case VCPU_YIELD_STOP:
-        sched_block(&c->sched, &v->entity.sched, NEVER); /* its guest's life has been notified */
+        sched_block(&v->entity.sched, NEVER); /* its guest's life has been notified */
         break;
     }
 }
@@ -181,7 +181,7 @@ static void run_live(struct core *c, struct vcpu *v, uint64_t start, uint64_t un
     feed_input(v);
     if (!v->halted && stuck_is_due(&v->stuck, start) && has_time_for_stuck(c, v, start))
         look_whether_stuck(v, start);
-    if (!v->halted || wake_from_halt(c, v, until))
+    if (!v->halted || wake_from_halt(v, until))
         after_run(c, v, enter(c, v, until));
 }
 
@@ -192,7 +192,7 @@ static void run_vcpu(struct core *c, struct vcpu *v, uint64_t start, uint64_t un
     else
         vcpu_advance(v, until);
     if (vcpu_has_no_work(v))
-        sched_block(&c->sched, &v->entity.sched, NEVER);
+        sched_block(&v->entity.sched, NEVER);
     account(c, &v->entity, start);
 }
 

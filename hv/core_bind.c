@@ -51,7 +51,7 @@ void core_schedule(struct core *c, struct entity *e, uint64_t now)
     if (sched_add(&c->sched, &e->sched, &p, now))
         log_guest_warn(g, "core %u cannot schedule it", c->id);
     else if (e->vcpu || g->life.phase == GUEST_IDLE)
-        sched_block(&c->sched, &e->sched, NEVER);
+        sched_block(&e->sched, NEVER);
 }
 
 /* A request may have come before the core knew the entity, when the core looked in vain. */
@@ -109,9 +109,9 @@ void core_reschedule(struct core *c, struct guest *g)
     if (!life->present)
         sched_replace(&c->sched, partner, life);
     if (g->life.phase == GUEST_IDLE)
-        sched_block(&c->sched, life, NEVER);
+        sched_block(life, NEVER);
     else if (g->life.phase == GUEST_HELD_BACK)
-        sched_block(&c->sched, life, g->status->next_start_tsc);
+        sched_block(life, g->status->next_start_tsc);
     else
         sched_wake(&c->sched, life, arch_tsc());
 }

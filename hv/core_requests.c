@@ -14,18 +14,10 @@
 
 /* ---- requests from management ---- */
 
-static void tell_management(void)
-{
-    struct guest *m = guest_management();
-
-    if (m)
-        core_request(&m->life.entity, GUEST_REQ_EVENT);
-}
-
 static void take_snapshot(struct vcpu *v, unsigned slot)
 {
     virt_backend()->snapshot(v, slot, ABI_CAUSE_REQUEST);
-    tell_management();
+    guest_tell_management(NULL);
 }
 
 static void take_controls(struct vcpu *v)
@@ -40,7 +32,7 @@ static void take_controls(struct vcpu *v)
     }
     __atomic_store_n(&r->sequence, r->sequence + 1, __ATOMIC_RELEASE);
     __atomic_store_n(&v->controls_busy, 0, __ATOMIC_RELEASE);
-    tell_management();
+    guest_tell_management(NULL);
 }
 
 /* Its guest has been shown as running, but this core has not yet begun to run it: or it is held
@@ -143,7 +135,7 @@ static void wake_if_due(struct core *c, struct vcpu *v)
     if (vcpu_wakes(v) || due == 0)
         sched_wake(&c->sched, &v->entity.sched, arch_tsc());
     else if (!v->entity.sched.runnable)
-        sched_block(&c->sched, &v->entity.sched, due); /* it may be earlier now */
+        sched_block(&v->entity.sched, due); /* it may be earlier now */
 }
 
 /* The next entity, in turn, with a request in `asked`. NULL: none. */
@@ -248,7 +240,7 @@ static void obey(struct core *c, struct vcpu *v)
 
     vcpu_obey(v);
     if (vcpu_has_no_work(v))
-        sched_block(&c->sched, &v->entity.sched, NEVER);
+        sched_block(&v->entity.sched, NEVER);
     else if (v->phase != before)
         sched_wake(&c->sched, &v->entity.sched, arch_tsc()); /* it may have been asleep */
 }
@@ -260,7 +252,7 @@ static void take_ipis(struct core *c, struct vcpu *v)
 
     vcpu_take_ipis(v);
     if (vcpu_has_no_work(v))
-        sched_block(&c->sched, &v->entity.sched, NEVER);
+        sched_block(&v->entity.sched, NEVER);
     else if (parked && !v->parked)
         sched_wake(&c->sched, &v->entity.sched, arch_tsc());
 }

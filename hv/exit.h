@@ -60,5 +60,3 @@ void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, .
 /* One zeroed page of host memory owned by this guest's tables (MEM_FOR_GUEST), below 4 GB if
  * possible; NULL: no memory left. */
 void *guest_alloc_page(struct guest *g) MUST_CHECK;
-/* Gives such a page back. */
-void guest_free_page(struct guest *g, void *page);

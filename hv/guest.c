@@ -60,13 +60,6 @@ void *guest_alloc_page(struct guest *g)
     return page;
 }
 
-void guest_free_page(struct guest *g, void *page)
-{
-    spin_lock(&g->pages_lock);
-    put_page(g, page);
-    spin_unlock(&g->pages_lock);
-}
-
 /* ---- memory ---- */
 
 /* Queues of its network card: as many pairs as vCPUs; management has one of each. */
@@ -224,21 +217,19 @@ int guest_take_memory(struct guest *g)
 {
     bool frames;
 
-    if (take_ram(g)) {
-        guest_give_back(g);
-        return -E_NOMEM;
-    }
+    if (take_ram(g))
+        goto fail;
     g->split_size = virt_backend()->split_size(g->config.memory);
     frames = take_frames(g);
     job_rest();
     if (g->split_size)
         g->split_tables = hostmem_alloc(g->split_size, PAGE_SIZE, MEM_FOR_GUEST, g->number);
     job_rest();
-    if (!add_pool(g) || !frames || (g->split_size && !g->split_tables)) {
-        guest_give_back(g);
-        return -E_NOMEM;
-    }
-    return 0;
+    if (add_pool(g) && frames && (!g->split_size || g->split_tables))
+        return 0;
+fail:
+    guest_give_back(g);
+    return -E_NOMEM;
 }
 
 /* ---- calls from virtio-net and the switch ---- */

@@ -127,7 +127,7 @@ struct guest {
     struct guest_life life;
     struct vcpu vcpus[ABI_VCPUS_MAX];
     unsigned vcpu_count;
-    void *backend;            /* EPT: struct vmx_guest */
+    void *backend;            /* struct vmx_guest or svm_guest */
     uint32_t translations;    /* how often mappings were taken away. Atomic */
     struct abi_guest *status; /* shared pages, root's view */
     unsigned stuck_vcpu;      /* whose status->stuck it is; under its lock */
@@ -177,5 +177,5 @@ int guest_unmap(struct guest *g, gpa_t gpa, uint64_t size) MUST_CHECK;
 uint32_t guest_flush(struct guest *g);
 bool guest_is_flushed(const struct guest *g, uint32_t translations);
 
-/* By number, 0..ABI_GUESTS_MAX-1; NULL for numbers not in use. */
-struct guest *guest_get(unsigned number);
+/* By number, whatever it is; NULL if no guest has it. */
+struct guest *guest_get(uint64_t number);

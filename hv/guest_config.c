@@ -104,21 +104,10 @@ static bool number_is_good(const struct rule *r, const void *object)
     return v >= (uint64_t)r->least && v <= (uint64_t)r->most;
 }
 
-static bool choice_is_good(const struct rule *r, const void *object)
-{
-    return number_is_good(r, object);
-}
-
-static bool switch_is_good(const struct rule *r, const void *object)
-{
-    return number_is_good(r, object);
-}
-
-/* True if only bits of `most` are set, which has all defined bits. */
-static bool flags_is_good(const struct rule *r, const void *object)
-{
-    return number_is_good(r, object);
-}
+/* These are numbers too. */
+#define choice_is_good number_is_good
+#define switch_is_good number_is_good
+#define flags_is_good  number_is_good /* `most` is all defined bits, without a gap */
 
 static bool core_is_good(const struct rule *r, const void *object)
 {
@@ -149,14 +138,17 @@ static bool memory_is_good(const struct rule *r, const void *object)
     return number_is_good(r, object) && g->memory % PAGE_SIZE_2M == 0;
 }
 
-static bool text_is_good(const struct rule *r, const void *object)
+static bool ends(const char *s, size_t size)
 {
-    const char *s = (const char *)object + r->offset;
-
-    for (size_t i = 0; i < r->size; i++)
+    for (size_t i = 0; i < size; i++)
         if (!s[i])
             return true;
     return false;
+}
+
+static bool text_is_good(const struct rule *r, const void *object)
+{
+    return ends((const char *)object + r->offset, r->size);
 }
 
 static bool file_is_good(const struct rule *r, const void *object)
@@ -234,14 +226,6 @@ int config_shared_id(const struct config_shared *s, const char *guest)
         if (strcmp(s->peers[i], guest) == 0)
             return (int)i;
     return -1;
-}
-
-static bool ends(const char *s, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        if (!s[i])
-            return true;
-    return false;
 }
 
 static const char *peers_fault(const struct config_shared *s)

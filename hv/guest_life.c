@@ -52,18 +52,27 @@ static void ask_policy(struct guest *g)
     }
 }
 
+#define IN(phase) (1u << GUEST_##phase)
+
+static bool is_in(const struct guest *g, uint32_t phases)
+{
+    return phases >> g->life.phase & 1;
+}
+
 bool guest_has_vcpus(const struct guest *g)
 {
-    switch (g->life.phase) {
-    case GUEST_MAKING:
-    case GUEST_LAUNCHING:
-    case GUEST_LIVE:
-    case GUEST_PAUSING:
-    case GUEST_PAUSED:
-        return true;
-    default:
-        return false;
-    }
+    return is_in(g, IN(MAKING) | IN(LAUNCHING) | IN(LIVE) | IN(PAUSING) | IN(PAUSED));
+}
+
+bool guest_waits_for_vcpus(const struct guest *g)
+{
+    return is_in(g, IN(MAKING) | IN(LIVE) | IN(PAUSING) | IN(PAUSED) | IN(LEAVING));
+}
+
+/* It has work to do in its own turns. */
+static bool is_on_its_way(const struct guest *g)
+{
+    return !guest_waits_for_vcpus(g) && !is_in(g, IN(IDLE) | IN(HELD_BACK) | IN(GONE));
 }
 
 void guest_begin_ending(struct guest *g)
@@ -129,41 +138,12 @@ static void one_step(struct guest *g)
     }
 }
 
-/* It has work to do in its own turns. */
-static bool is_on_its_way(const struct guest *g)
-{
-    switch (g->life.phase) {
-    case GUEST_BUILDING:
-    case GUEST_CLEARING:
-    case GUEST_PLANNING:
-    case GUEST_COPYING:
-    case GUEST_STARTING:
-    case GUEST_LAUNCHING:
-    case GUEST_ENDING:
-    case GUEST_SCRUBBING:
-        return true;
-    default:
-        return false;
-    }
-}
-
-bool guest_waits_for_vcpus(const struct guest *g)
-{
-    return g->life.phase == GUEST_LEAVING || (guest_has_vcpus(g) && !is_on_its_way(g));
-}
-
 /* The longest time its next step takes. */
 static uint64_t step_ticks(const struct guest *g)
 {
     if (job_is_there(&g->life.job))
         return RUN_CLOSE; /* it pauses at once when that is left */
-    switch (g->life.phase) {
-    case GUEST_CLEARING:
-    case GUEST_COPYING:
-        return PIECE_TICKS;
-    default:
-        return STEP_TICKS;
-    }
+    return is_in(g, IN(CLEARING) | IN(COPYING)) ? PIECE_TICKS : STEP_TICKS;
 }
 
 void guest_advance(struct guest *g, uint64_t until)
@@ -269,10 +249,9 @@ bool guest_end_by_request(struct guest *g, const char *why)
     }
     if (g->life.phase == GUEST_ENDING) {
         g->life.by_request = true;
-        if (job_is_there(&g->life.job))
-            (void)job_go_on(&g->life.job, 0);
-        else
+        if (!job_is_there(&g->life.job))
             return end_step(g);
+        (void)job_go_on(&g->life.job, 0);
         return false;
     }
     if (state == ABI_GUEST_STARTING || state == ABI_GUEST_RESTARTING) {

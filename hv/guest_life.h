@@ -28,7 +28,8 @@ void guest_make_ready(struct guest *g);
 int guest_deploy(const struct abi_create *r, uint32_t *address) MUST_CHECK;
 /* Everything below: on the owning core. */
 
-/* GUEST_BUILDING, a job of the guest's; also on the boot core, from guest_create(). */
+/* GUEST_BUILDING, a job of the guest's; also on the boot core, from
+ * guest_create_management(). */
 void guest_build(void *guest);
 /* Takes all the memory that the guest will ever have, so that it cannot run out later; -E_NOMEM
  * with nothing taken. Gives it back. Both rest, see hv/job.h. Management guest's core, or the boot
@@ -70,7 +71,7 @@ void guest_begin_start(struct guest *g);
 /* One step of a phase between being built and being live (GUEST_CLEARING to GUEST_LAUNCHING). */
 void guest_start_step(struct guest *g);
 void guest_enter_phase(struct guest *g, enum guest_phase phase);
-/* Orders what its vCPUs must become, each on its own core; true: all have obeyed. */
+/* Orders what its vCPUs must become, each on its own core; whether all have obeyed. */
 void guest_order(struct guest *g, enum vcpu_phase phase);
 bool guest_all_obey(const struct guest *g);
 /* It starts again at TSC `at`. The reason for its end stays; only the state changes. */

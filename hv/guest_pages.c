@@ -244,7 +244,6 @@ static void fill_status(struct guest *g)
     struct abi_guest *s = g->status;
 
     s->state = ABI_GUEST_STARTING;
-    s->flags = g->management ? (uint32_t)ABI_GUEST_MANAGEMENT : 0;
     s->number = g->number;
     s->core = g->life.entity.core;
     s->vcpu_count = g->vcpu_count;

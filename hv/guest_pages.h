@@ -38,7 +38,7 @@ void guest_set_paused(struct guest *g, bool paused);
  * change. Of several vCPUs the last one that got stuck is shown. The vCPU's core. */
 void guest_set_stuck(struct vcpu *v, const char *how);
 void guest_set_image_kind(struct guest *g, const char *kind);
-/* Tells the management guest that something changed. */
+/* Tells the management guest that something changed; not of itself, `g`. */
 void guest_tell_management(const struct guest *g);
 
 /* The pages themselves, root's view. */

@@ -5,7 +5,7 @@
 static struct guest *guests[ABI_GUESTS_MAX]; /* those in use */
 static struct guest *management;
 
-struct guest *guest_get(unsigned number)
+struct guest *guest_get(uint64_t number)
 {
     return number < ABI_GUESTS_MAX ? __atomic_load_n(&guests[number], __ATOMIC_ACQUIRE) : NULL;
 }

@@ -79,7 +79,7 @@ uint64_t hostmem_free_bytes(void)
     uint64_t n;
 
     spin_lock(&lock);
-    n = mem_total(map, MEM_FREE);
+    n = map->bytes[MEM_FREE];
     spin_unlock(&lock);
     return n;
 }
@@ -99,7 +99,7 @@ void hostmem_account(struct abi_memory *m)
     uint64_t bytes[MEM_KINDS];
 
     spin_lock(&lock);
-    mem_totals(map, bytes);
+    memcpy(bytes, map->bytes, sizeof(bytes));
     spin_unlock(&lock);
     m->largest_free = hostmem_largest(); /* by itself: others may wait for the lock */
     m->free = bytes[MEM_FREE];

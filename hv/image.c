@@ -16,9 +16,13 @@
 static struct {
     uint8_t *data;
     uint64_t capacity; /* bytes of memory, whole large pages */
-    uint64_t cleared;
-    uint64_t mapped; /* of it cleared and mapped, whole large pages */
+    uint64_t cleared;  /* of it; whole large pages of that are mapped */
 } memory[ABI_IMAGES];
+
+static uint64_t mapped(uint64_t slot)
+{
+    return align_down(memory[slot].cleared, PAGE_SIZE_2M);
+}
 
 static struct abi_image *slot_of(uint64_t slot)
 {
@@ -55,7 +59,7 @@ static void free_slot(struct guest *m, uint64_t slot)
 {
     struct abi_image *k = slot_of(slot);
 
-    if (memory[slot].mapped && guest_unmap(m, gpa(ABI_IMAGE_GPA(slot)), memory[slot].mapped))
+    if (mapped(slot) && guest_unmap(m, gpa(ABI_IMAGE_GPA(slot)), mapped(slot)))
         panic("image %lu is not mapped where it was", slot);
     __atomic_store_n(&k->state, ABI_IMAGE_FREE, __ATOMIC_RELEASE);
     job_rest();
@@ -90,7 +94,7 @@ int64_t image_begin(const struct abi_image_request *r)
     /* Before the next rest: if the caller goes, the slot says what to free. */
     memory[slot].data = data;
     memory[slot].capacity = capacity;
-    memory[slot].cleared = memory[slot].mapped = 0;
+    memory[slot].cleared = 0;
     __atomic_store_n(&k->state, ABI_IMAGE_FILLING, __ATOMIC_RELEASE);
     job_rest();
     guest_account_memory();
@@ -107,18 +111,16 @@ int64_t image_extend(struct guest *m, uint64_t slot)
 
     if (!k || k->state != ABI_IMAGE_FILLING)
         return -E_NOENT;
+    at = mapped(slot);
     if (memory[slot].cleared < memory[slot].capacity) {
         memset(memory[slot].data + memory[slot].cleared, 0, IMAGE_STEP);
         memory[slot].cleared += IMAGE_STEP;
     }
-    at = memory[slot].mapped;
-    if (memory[slot].cleared - at == PAGE_SIZE_2M) {
-        if (virt_backend()->map(m, gpa(ABI_IMAGE_GPA(slot) + at), arch_hpa(memory[slot].data + at),
-                                PAGE_SIZE_2M, MAP_RW))
-            panic("no tables for an image, although they were prepared");
-        memory[slot].mapped += PAGE_SIZE_2M;
-    }
-    return (int64_t)min_u64(memory[slot].mapped, k->size);
+    if (mapped(slot) > at &&
+        virt_backend()->map(m, gpa(ABI_IMAGE_GPA(slot) + at), arch_hpa(memory[slot].data + at),
+                            PAGE_SIZE_2M, MAP_RW))
+        panic("no tables for an image, although they were prepared");
+    return (int64_t)min_u64(mapped(slot), k->size);
 }
 
 int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32])
@@ -127,7 +129,7 @@ int64_t image_commit(struct guest *m, uint64_t slot, const uint8_t sha256[32])
 
     if (!k || k->state != ABI_IMAGE_FILLING)
         return -E_NOENT;
-    if (memory[slot].mapped != memory[slot].capacity)
+    if (memory[slot].cleared != memory[slot].capacity)
         return -E_STATE;
     old = find_ready(k->name);
     if (old && old->users)

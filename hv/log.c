@@ -109,9 +109,9 @@ static void write_line(const struct serial_record *r, char *text, uint32_t room)
     wake_core_0();
 }
 
-static size_t prefix(char *text, size_t size)
+static size_t prefix(char *text)
 {
-    return serial_prefix(text, size, arch_tsc(), arch_tsc_hz(), arch_core_self());
+    return serial_prefix(text, arch_tsc(), arch_tsc_hz(), arch_core_self());
 }
 
 /* Adds text that is known to fit: it is short, and the line is long. */
@@ -125,33 +125,40 @@ static size_t add(char *at, const char *text)
 
 /* ---- budgets for lines that others can cause ---- */
 
+/* All atomic: several of a guest's cores may log at once. Then one line may not be charged. */
 struct allowance {
     struct budget budget;
     uint64_t lost; /* lines since it was used up */
 };
 
 static struct allowance of_management;
-/* By number: a guest that is made again gets no new budget. Owned by the guest's core. */
+/* By number: a guest that is made again gets no new budget. */
 static struct allowance about_guest[ABI_GUESTS_MAX];
+
+static struct budget budget_of(const struct allowance *a)
+{
+    return (struct budget){__atomic_load_n(&a->budget.paid, __ATOMIC_RELAXED)};
+}
 
 /* The next line says so. */
 static bool is_lost(struct allowance *a)
 {
-    if (budget_is_open(&a->budget, arch_tsc()))
+    const struct budget b = budget_of(a);
+
+    if (budget_is_open(&b, arch_tsc()))
         return false;
-    a->lost++;
+    __atomic_fetch_add(&a->lost, 1, __ATOMIC_RELAXED);
     return true;
 }
 
 /* Known to fit, like all prefixes of a line. */
 static size_t tell_lost_before(struct allowance *a, char *out)
 {
-    uint64_t lost = a->lost;
+    uint64_t lost = __atomic_exchange_n(&a->lost, 0, __ATOMIC_RELAXED);
     char *at = out;
 
     if (!lost)
         return 0;
-    a->lost = 0;
     *at++ = '(';
     at = fmt_digits(at, lost, 1, ' ');
     at += add(at, " lines before this one were too many) ");
@@ -160,7 +167,10 @@ static size_t tell_lost_before(struct allowance *a, char *out)
 
 static void charge(struct allowance *a, size_t bytes, uint64_t rate, uint64_t burst)
 {
-    budget_charge(&a->budget, arch_tsc(), bytes, arch_tsc_hz() / rate, burst);
+    struct budget b = budget_of(a);
+
+    budget_charge(&b, arch_tsc(), bytes, arch_tsc_hz() / rate, burst);
+    __atomic_store_n(&a->budget.paid, b.paid, __ATOMIC_RELAXED);
 }
 
 /* ---- lines ---- */
@@ -169,7 +179,7 @@ static void log_line(const char *kind, const char *format, va_list ap)
 {
     char text[SERIAL_LINE_MAX + 1];
     struct serial_record r = {0};
-    size_t n = prefix(text, sizeof(text));
+    size_t n = prefix(text);
 
     n += add(text + n, kind);
     n += fmt_v(text + n, sizeof(text) - n, format, ap);
@@ -180,14 +190,16 @@ static void log_line(const char *kind, const char *format, va_list ap)
 static void log_about(const struct guest *g, const char *kind, const char *format, va_list ap)
 {
     struct allowance *a = &about_guest[g->number];
-    /* Its own core writes the console. */
-    struct serial_record r = {.about = (uint8_t)(g->number + 1), .console = g->console->written};
+    struct serial_record r = {
+        .about = (uint8_t)(g->number + 1),
+        .console = __atomic_load_n(&g->console->written, __ATOMIC_RELAXED),
+    };
     char text[SERIAL_LINE_MAX + 1];
     size_t n;
 
     if (is_lost(a))
         return;
-    n = prefix(text, sizeof(text));
+    n = prefix(text);
     n += add(text + n, kind);
     n += add(text + n, "guest ");
     n += add(text + n, g->config.name);
@@ -264,7 +276,7 @@ int log_management(const char *text, size_t n)
     if (is_lost(&of_management))
         return -E_AGAIN;
     plain = log_plain(text, n, shown, sizeof(shown));
-    used = prefix(out, sizeof(out));
+    used = prefix(out);
     used += add(out + used, "mgmt: ");
     used += tell_lost_before(&of_management, out + used);
     plain = min_u64(plain, SERIAL_LINE_MAX - used);
@@ -282,7 +294,7 @@ void log_on_behalf(const char *format, ...)
 
     if (is_lost(&of_management))
         return;
-    used = prefix(out, sizeof(out));
+    used = prefix(out);
     used += tell_lost_before(&of_management, out + used);
     job_rest();
     va_start(ap, format);
@@ -295,7 +307,7 @@ void log_on_behalf(const char *format, ...)
 void log_secret(const char *text)
 {
     char out[SERIAL_LINE_MAX];
-    size_t n = prefix(out, sizeof(out));
+    size_t n = prefix(out);
 
     n += fmt(out + n, sizeof(out) - n, "%s\n", text);
     arch_console_write(out, min_u64(n, sizeof(out) - 1));
@@ -377,12 +389,11 @@ static void send(void)
 
 /* ---- a poll does one of these that has work, each short ---- */
 
-static bool write_screen(uint64_t now)
+static bool write_screen(void)
 {
     const struct abi_ring *r = log_ring();
     size_t at, n;
 
-    (void)now;
     if (on_screen == r->written)
         return false;
     if (r->written - on_screen > ABI_LOG_RING_SIZE)
@@ -394,31 +405,21 @@ static bool write_screen(uint64_t now)
     return true;
 }
 
-static bool draw_screen(uint64_t now)
+static bool take_lines(void)
 {
-    (void)now;
-    return arch_screen_poll();
-}
-
-static bool take_lines(uint64_t now)
-{
-    bool all;
-
-    (void)now;
     /* What guests print from here on comes after the lines that are taken now. */
     serial_line_look(&line);
-    all = merge();
-    return !all;
+    return !merge();
 }
 
-static bool (*const parts[])(uint64_t now) = {write_screen, draw_screen, take_lines};
+static bool (*const parts[])(void) = {write_screen, arch_screen_poll, take_lines};
 
-static bool do_part(uint64_t now)
+static bool do_part(void)
 {
     static unsigned next;
 
     for (unsigned i = 0; i < ARRAY_LEN(parts); i++)
-        if (parts[next++ % ARRAY_LEN(parts)](now))
+        if (parts[next++ % ARRAY_LEN(parts)]())
             return true;
     return false;
 }
@@ -446,7 +447,7 @@ uint64_t log_poll(void)
     if (line_is_next) {
         more = serial_line_step(&line, now) || !parts_idle;
     } else {
-        parts_idle = !do_part(now);
+        parts_idle = !do_part();
         more = !parts_idle;
     }
     line_is_next = !line_is_next;
@@ -468,7 +469,7 @@ void log_flush(void)
 
     if (!queues)
         return;
-    while (write_screen(0))
+    while (write_screen())
         ;
     n = serial_line_pending(&line, &bytes);
     arch_console_write(bytes, min_u64(n, sizeof(line.out)));

@@ -20,7 +20,7 @@ void log_info(const char *format, ...) PRINTF(1, 2);
 /* The same with "warning: ", for something an operator should act on. */
 void log_warn(const char *format, ...) PRINTF(1, 2);
 /* The same with "guest NAME: " before it. On the serial line it follows what the guest printed
- * before. The owning core, or the core that makes the guest. A guest or its operator could cause
+ * before. Any core of the guest's, or the core that makes it. A guest or its operator could cause
  * many of these lines, so each guest has LOG_ABOUT_RATE bytes a second and a burst of
  * LOG_ABOUT_BURST; a line beyond that is lost, and the next one says how many were. */
 void log_guest(const struct guest *g, const char *format, ...) PRINTF(2, 3);

@@ -12,12 +12,10 @@
 #include "hv/virt.h"
 #include "version.h"
 
-#define MGMT_NUMBER 0u
 #define TOKEN_CHARS 32u /* of 5 bits: 160 */
 #define BELOW_4G    (4ull << 30)
 
 static const struct virt_ops *backend;
-static struct mem_map *memory;
 static struct boot_options preset; /* the defaults */
 static bool nx_large;
 
@@ -171,7 +169,7 @@ static void describe_host(const struct boot_info *b, const struct boot_options *
     (void)str_copy(h->serial, sizeof(h->serial), arch_serial_name());
     h->nx_large = nx_large;
     h->options = *o;
-    net_address(MGMT_NUMBER, h->mac);
+    net_address(h->self, h->mac);
     backend->describe(h);
 }
 
@@ -234,12 +232,19 @@ static void start_network(unsigned core)
     (void)str_copy(h->nic, sizeof(h->nic), net_uplink_name());
 }
 
+/* The log's ring lies in the kernel's own image; its pages become shared ones. */
+static void start_memory(struct mem_map *map)
+{
+    if (mem_add(map, arch_hpa(log_ring()).v, sizeof(struct abi_ring) + ABI_LOG_RING_SIZE,
+                MEM_SHARED, 0))
+        panic("the map of the memory is full");
+    hostmem_init(map);
+}
+
 /* From here on no core waits for the serial line. */
 static void start_pages_and_log(const struct boot_options *o)
 {
-    /* The log ring lies in the kernel's own image; its pages become shared ones. */
-    if (guest_pages_setup() || mem_add(memory, arch_hpa(log_ring()).v,
-                                       sizeof(struct abi_ring) + ABI_LOG_RING_SIZE, MEM_SHARED, 0))
+    if (guest_pages_setup())
         panic("no memory for the shared pages");
     make_token(o);
     if (log_start(guest_host_page()->console_lost))
@@ -260,7 +265,6 @@ _Noreturn void hv_main(const struct boot_info *b)
     const struct guest *m;
     struct boot_options o;
 
-    memory = b->memory;
     log_info("Bulkhead %s (%s)", BULKHEAD_VERSION, BULKHEAD_BUILD_ID);
     options_default(&preset);
     options_read(b->cmdline, &o, report_option);
@@ -271,7 +275,7 @@ _Noreturn void hv_main(const struct boot_info *b)
     if (backend->core_probe(0, report))
         refuse("its boot processor lacks what is named above");
     arch_panic_reboot((uint32_t)o.panic_reboot_s);
-    hostmem_init(memory);
+    start_memory(b->memory);
     if (core_make())
         panic("no memory for the cores");
     guest_life_init(arch_boot_epoch(), b->entry_tsc);

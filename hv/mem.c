@@ -261,16 +261,6 @@ const struct mem_range *mem_find(const struct mem_map *m, hpa_t a)
     return i < m->count && a.v >= m->ranges[i].base ? &m->ranges[i] : NULL;
 }
 
-uint64_t mem_total(const struct mem_map *m, enum mem_owner_kind kind)
-{
-    return m->bytes[kind];
-}
-
-void mem_totals(const struct mem_map *m, uint64_t bytes[MEM_KINDS])
-{
-    memcpy(bytes, m->bytes, sizeof(m->bytes));
-}
-
 uint64_t mem_largest(const struct mem_map *m, uint64_t align)
 {
     uint64_t largest = 0;

@@ -35,7 +35,7 @@ struct mem_map {
     struct mem_range ranges[MEM_RANGES_MAX];
     unsigned count;
     unsigned loose; /* allocations of MEM_GUEST, MEM_FOR_GUEST, MEM_REGION and MEM_IMAGE */
-    uint64_t bytes[MEM_KINDS]; /* of each kind: others wait while the map is searched */
+    uint64_t bytes[MEM_KINDS]; /* of each kind, all guests together */
 };
 
 /* Adds a range of the firmware's map (later calls override the overlapped part of earlier ones: add
@@ -68,12 +68,6 @@ static inline bool mem_is_owner(const struct mem_range *r, unsigned guest)
 
 /* The range that holds `a`, or NULL. */
 const struct mem_range *mem_find(const struct mem_map *m, hpa_t a);
-
-/* Bytes owned by a kind (all guests together). */
-uint64_t mem_total(const struct mem_map *m, enum mem_owner_kind kind);
-
-/* The same for every kind, by its number. */
-void mem_totals(const struct mem_map *m, uint64_t bytes[MEM_KINDS]);
 
 /* Largest free run that mem_alloc could give with this alignment, in bytes. */
 uint64_t mem_largest(const struct mem_map *m, uint64_t align);

@@ -16,12 +16,9 @@ static bool is_wanted(const struct guest_config *c, bool failed)
 /* No delay after the first short life: a guest that is needed is back at once. */
 static uint64_t hold_back_ms(uint32_t short_lives)
 {
-    uint32_t n = short_lives < 2 ? 0 : short_lives - 2;
-
     if (short_lives < 2)
         return 0;
-    return (uint64_t)RESTART_BACKOFF_MS
-           << (n < RESTART_BACKOFF_DOUBLINGS ? n : RESTART_BACKOFF_DOUBLINGS);
+    return (uint64_t)RESTART_BACKOFF_MS << min_u64(short_lives - 2, RESTART_BACKOFF_DOUBLINGS);
 }
 
 enum restart_verdict restart_decide(const struct guest_config *c, const struct restart_end *e,

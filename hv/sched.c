@@ -111,9 +111,8 @@ static void replenish(const struct sched *s, struct sched_entity *e, uint64_t no
         e->period_end = now + e->params.period;
 }
 
-void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake)
+void sched_block(struct sched_entity *e, uint64_t wake)
 {
-    (void)s;
     e->runnable = false;
     e->wake = wake;
 }

@@ -81,7 +81,7 @@ void sched_give_turn(struct sched_entity *from, struct sched_entity *to);
 /* The picked entity ran from `start` to `now`. */
 void sched_ran(struct sched *s, struct sched_entity *e, uint64_t start, uint64_t now);
 /* The entity sleeps until `wake` (NEVER: until sched_wake). */
-void sched_block(struct sched *s, struct sched_entity *e, uint64_t wake);
+void sched_block(struct sched_entity *e, uint64_t wake);
 void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now);
 /* Charges time spent on the entity without running it to its share and budget. */
 void sched_charge(struct sched_entity *e, uint64_t ticks);

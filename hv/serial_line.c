@@ -3,12 +3,11 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 
-#define PROMPT_RATE       20u   /* an unfinished line is shown after 1/20 s: it is a prompt */
-#define TELL_RATE         1u    /* times a second that a guest's losses are reported */
-#define BEFORE_MAX        1024u /* bytes of a guest that go before a line about it */
-#define RESUME            (ABI_CONSOLE_RING_SIZE / 2) /* newest bytes that are shown after a loss */
-#define PREFIX_MARK       "] core "                   /* only the root's lines have this */
-#define SERIAL_PREFIX_MAX 64u                         /* fits numbers of 20, 6 and 10 digits */
+#define PROMPT_RATE 20u   /* an unfinished line is shown after 1/20 s: it is a prompt */
+#define TELL_RATE   1u    /* times a second that a guest's losses are reported */
+#define BEFORE_MAX  1024u /* bytes of a guest that go before a line about it */
+#define RESUME      (ABI_CONSOLE_RING_SIZE / 2) /* newest bytes that are shown after a loss */
+#define PREFIX_MARK "] core "                   /* only the root's lines have this */
 
 void serial_source_open(struct serial_source *s, const char *name, const struct abi_ring *ring)
 {
@@ -23,11 +22,10 @@ void serial_source_close(struct serial_source *s)
 }
 
 /* Formats "[%4lu.%06lu] core %u: " by hand: every line begins with it, and guests wait. */
-size_t serial_prefix(char *out, size_t size, uint64_t now, uint64_t hz, unsigned core)
+size_t serial_prefix(char *out, uint64_t now, uint64_t hz, unsigned core)
 {
     uint64_t seconds = hz ? now / hz : 0, micros = hz ? now % hz * 1000000 / hz : 0;
-    char text[SERIAL_PREFIX_MAX], *at = text;
-    size_t n;
+    char *at = out;
 
     *at++ = '[';
     at = fmt_digits(at, seconds, 4, ' ');
@@ -37,12 +35,7 @@ size_t serial_prefix(char *out, size_t size, uint64_t now, uint64_t hz, unsigned
     at = fmt_digits(at + sizeof(PREFIX_MARK) - 1, core, 1, ' ');
     *at++ = ':';
     *at++ = ' ';
-    n = (size_t)(at - text);
-    if (size) {
-        memcpy(out, text, min_u64(n, size - 1));
-        out[min_u64(n, size - 1)] = 0;
-    }
-    return n;
+    return (size_t)(at - out);
 }
 
 void serial_line_init(struct serial_line *l, uint64_t hz, uint64_t lost_bytes[SERIAL_GUESTS])
@@ -90,7 +83,7 @@ bool serial_line_take(struct serial_line *l, char text[SERIAL_LINE_MAX], size_t 
 
 static void tell_lost_lines(struct serial_line *l, uint64_t now)
 {
-    size_t n = serial_prefix(l->out, SERIAL_LINE_MAX, now, l->hz, 0);
+    size_t n = serial_prefix(l->out, now, l->hz, 0);
 
     n += fmt(l->out + n, SERIAL_LINE_MAX - n, "warning: %lu lines of the log are not on this line",
              l->lost);
@@ -249,7 +242,7 @@ static bool tell_lost_bytes(struct serial_line *l, struct serial_feed *f, uint64
 
     if (!f->lost || f->length || (f->told && now - f->told < l->hz / TELL_RATE))
         return false;
-    n = serial_prefix(l->out, SERIAL_LINE_MAX, now, l->hz, 0);
+    n = serial_prefix(l->out, now, l->hz, 0);
     n += fmt(l->out + n, SERIAL_LINE_MAX - n,
              "guest %s: %lu bytes of its console are not on this line", f->source.name, f->lost);
     f->lost = 0;

@@ -95,5 +95,6 @@ bool serial_line_take(struct serial_line *l, char text[SERIAL_LINE_MAX], size_t 
 /* True if nothing is being sent and nothing waits. A guest without budget counts as waiting, and so
  * does an unfinished line. */
 bool serial_line_is_dry(const struct serial_line *l);
-/* Formats the prefix of the root's lines: "[seconds.micros] core N: ". Returns its length. */
-size_t serial_prefix(char *out, size_t size, uint64_t now, uint64_t hz, unsigned core);
+/* Formats the prefix of the root's lines: "[seconds.micros] core N: ", of 20, 6 and 10 digits at
+ * most. Not terminated; returns its length. */
+size_t serial_prefix(char *out, uint64_t now, uint64_t hz, unsigned core);

@@ -68,7 +68,7 @@ struct vcpu {
     struct guest *guest;
     unsigned number;           /* in guest->vcpus */
     struct platform *platform; /* &guest->platform */
-    void *backend;             /* struct vmx_vcpu */
+    void *backend;             /* struct vmx_vcpu or svm_vcpu */
     /* Shared pages, root's view. */
     struct abi_vcpu *stats;
     struct abi_exit *exits; /* the flight recorder: ABI_EXITS, aligned to twice their size */

@@ -481,15 +481,11 @@ static int vcpu_init(struct vcpu *v, const struct load_result *start, unsigned s
         f->inits = 0;
         return -E_NOMEM;
     }
+    /* Like a backend, on its own core; the guest keeps it from one start to the next. */
+    if (!v->backend && !guest_alloc_page(v->guest))
+        return -E_NOMEM;
     v->backend = f;
     f->made = true;
-    if (step == 1) { /* like a backend, on its own core */
-        void *page = guest_alloc_page(v->guest);
-
-        if (!page)
-            return -E_NOMEM;
-        guest_free_page(v->guest, page);
-    }
     f->inits++;
     if (step < 3)
         return -E_AGAIN;

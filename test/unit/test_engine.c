@@ -1387,7 +1387,7 @@ static void sleepers_end_a_stretch(void **state)
     struct guest *sleeper = make_busy();
 
     (void)state;
-    sched_block(&core_get(1)->sched, &sleeper->vcpus[0].entity.sched, present() + 3 * SLICE);
+    sched_block(&sleeper->vcpus[0].entity.sched, present() + 3 * SLICE);
     run_busy(0, NULL);
     assert_in_range(seen_run.until - seen_run.began, 3 * SLICE - 3000, 3 * SLICE);
 }

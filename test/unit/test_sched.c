@@ -69,7 +69,7 @@ static void a_sleeper_runs_when_its_event_is_due(void **state)
     (void)state;
     add(&hog, 100, 0, 0);
     add(&control, 100, 0, 0);
-    sched_block(&s, &control, due);
+    sched_block(&control, due);
     for (unsigned periods = 0; periods < 1000;) {
         struct sched_decision d = sched_pick(&s, now);
 
@@ -80,7 +80,7 @@ static void a_sleeper_runs_when_its_event_is_due(void **state)
             now += 500;
             due += 20000;
             periods++;
-            sched_block(&s, &control, due);
+            sched_block(&control, due);
         } else {
             sched_ran(&s, &hog, now, d.until);
             now = d.until;
@@ -110,11 +110,11 @@ static void alone_a_slice_is_stretched(void **state)
     hog.params.slice = SLICE;
     add(&control, 10, 0, 0);
     assert_int_equal(stretched_end(7, &hog), 7 + SLICE);
-    sched_block(&s, &control, 3 * SLICE);
+    sched_block(&control, 3 * SLICE);
     assert_int_equal(stretched_end(7, &hog), 3 * SLICE);
-    sched_block(&s, &control, SLICE / 2);
+    sched_block(&control, SLICE / 2);
     assert_int_equal(stretched_end(7, &hog), SLICE / 2);
-    sched_block(&s, &control, NEVER);
+    sched_block(&control, NEVER);
     assert_int_equal(stretched_end(7, &hog), 7 + 10 * SLICE);
 }
 
@@ -136,7 +136,7 @@ static void budgets_end_a_stretch(void **state)
     sched_remove(&s, &control);
     add(&mgmt, 100, 0, 0);
     assert_int_equal(stretched_end(15ull * SLICE, &mgmt), 20 * SLICE); /* the hog's budget */
-    sched_block(&s, &hog, 22ull * SLICE); /* it sleeps longer than that */
+    sched_block(&hog, 22ull * SLICE); /* it sleeps longer than that */
     assert_int_equal(stretched_end(15ull * SLICE, &mgmt), 22 * SLICE);
 }
 
@@ -147,7 +147,7 @@ static void a_stretch_is_no_licence(void **state)
     s.stretch = 50 * SLICE;
     add(&hog, 100, 0, 0);
     add(&control, 100, 0, 0);
-    sched_block(&s, &control, NEVER);
+    sched_block(&control, NEVER);
     assert_int_equal(stretched_end(0, &hog), 50 * SLICE);
     sched_ran(&s, &hog, 0, 50ull * SLICE);
     sched_wake(&s, &control, 50ull * SLICE);
@@ -163,7 +163,7 @@ static void a_long_sleep_is_no_licence(void **state)
     (void)state;
     add(&hog, 100, 0, 0);
     add(&control, 100, 0, 0);
-    sched_block(&s, &control, NEVER);
+    sched_block(&control, NEVER);
     now = run_until(0, 1000ull * SLICE);
     sched_wake(&s, &control, now);
     run_until(now, now + 10ull * SLICE);
@@ -259,9 +259,9 @@ static void an_idle_core_waits_for_the_first_sleeper(void **state)
     add(&hog, 100, 0, 0);
     add(&control, 100, 0, 0);
     add(&mgmt, 100, 1000, 100000);
-    sched_block(&s, &hog, NEVER);
-    sched_block(&s, &control, 50000);
-    sched_block(&s, &mgmt, 20000);
+    sched_block(&hog, NEVER);
+    sched_block(&control, 50000);
+    sched_block(&mgmt, 20000);
     d = sched_pick(&s, 10000);
     assert_null(d.entity);
     assert_ptr_equal(d.next, &mgmt);
@@ -269,7 +269,7 @@ static void an_idle_core_waits_for_the_first_sleeper(void **state)
     assert_int_equal(sched_next_until(&d), 21000); /* its budget */
     sched_wake(&s, &mgmt, 20000);
     sched_ran(&s, &mgmt, 20000, 21000);
-    sched_block(&s, &mgmt, 30000);
+    sched_block(&mgmt, 30000);
     /* It has no budget left in this period, so it is not next, whenever it wakes. */
     d = sched_pick(&s, 22000);
     assert_null(d.entity);
@@ -295,13 +295,13 @@ static void sleepers_come_back_alike(void **state)
     add(&hog, 100, 0, 0);
     add(&mgmt, 100, 0, 0);
     add(&control, 200, 0, 0);
-    sched_block(&s, &mgmt, now);
-    sched_block(&s, &control, now);
+    sched_block(&mgmt, now);
+    sched_block(&control, now);
     assert_int_equal(run_until(0, now), now);
     d = sched_pick(&s, now);
     assert_ptr_equal(d.entity, &control);
     sched_ran(&s, &control, now, now + 100);
-    sched_block(&s, &control, now + 1000);
+    sched_block(&control, now + 1000);
     d = sched_pick(&s, now + 100);
     assert_ptr_equal(d.entity, &mgmt);
     assert_int_equal(d.until, now + 1000);
@@ -319,8 +319,8 @@ static void the_heavier_is_not_displaced_at_once(void **state)
     add(&hog, 100, 0, 0);
     add(&mgmt, 100, 0, 0);
     add(&control, 200, 0, 0);
-    sched_block(&s, &mgmt, now + 500);
-    sched_block(&s, &control, now);
+    sched_block(&mgmt, now + 500);
+    sched_block(&control, now);
     assert_int_equal(run_until(0, now), now);
     for (unsigned i = 0; i < 2; i++, now += 500) {
         assert_ptr_equal(sched_pick(&s, now).entity, &control);
@@ -339,12 +339,12 @@ static void little_use_goes_first(void **state)
     (void)state;
     add(&hog, 100, 0, 0);
     add(&control, 200, 0, 0);
-    sched_block(&s, &hog, 10000ull * SLICE);
+    sched_block(&hog, 10000ull * SLICE);
     while (now < 10000ull * SLICE) {
         now = due;
         due += SLICE;
         sched_ran(&s, &control, now, now + SLICE / 10);
-        sched_block(&s, &control, due);
+        sched_block(&control, due);
         (void)sched_pick(&s, due);
     }
     /* The sleeper is awake and busy now. At each of its wakes control comes first. */
@@ -353,7 +353,7 @@ static void little_use_goes_first(void **state)
 
         assert_ptr_equal(d.entity, &control);
         sched_ran(&s, &control, due, due + SLICE / 10);
-        sched_block(&s, &control, due + SLICE);
+        sched_block(&control, due + SLICE);
         d = sched_pick(&s, due + SLICE / 10);
         assert_ptr_equal(d.entity, &hog);
         assert_int_equal(d.until, due + SLICE);
@@ -377,7 +377,7 @@ static void pauses_are_no_licence(void **state)
         sched_ran(&s, d.entity, now, now + ran);
         now += ran;
         if (d.entity == &mgmt)
-            sched_block(&s, &mgmt, now + 10);
+            sched_block(&mgmt, now + 10);
     }
     assert_true(mgmt.run_ticks <= now / 2 + SLICE);
     assert_true(mgmt.run_ticks >= now * 4 / 10);
@@ -393,7 +393,7 @@ static void a_spent_budget_is_no_credit(void **state)
     add(&hog, 100, 0, 0);
     add(&mgmt, 100, 2ull * SLICE, 10ull * SLICE);
     add(&control, 200, 0, 0);
-    sched_block(&s, &control, due);
+    sched_block(&control, due);
     while (now < 1000ull * SLICE) {
         struct sched_decision d = sched_pick(&s, now);
         uint64_t end = d.until;
@@ -405,7 +405,7 @@ static void a_spent_budget_is_no_credit(void **state)
         sched_ran(&s, d.entity, now, end);
         if (d.entity == &control) {
             due += SLICE;
-            sched_block(&s, &control, due);
+            sched_block(&control, due);
         }
         now = end;
     }
@@ -496,8 +496,8 @@ static void a_waker_displaces_no_waker(void **state)
     add(&hog, 100, 0, 0);
     add(&control, 200, 0, 0);
     assert_int_equal(sched_add(&s, &mgmt, &brief, 0), 0);
-    sched_block(&s, &control, wake);
-    sched_block(&s, &mgmt, wake + 100);
+    sched_block(&control, wake);
+    sched_block(&mgmt, wake + 100);
     assert_int_equal(run_until(0, wake), wake);
     d = sched_pick(&s, wake);
     assert_ptr_equal(d.entity, &control);
@@ -506,7 +506,7 @@ static void a_waker_displaces_no_waker(void **state)
     d = sched_pick(&s, wake + 100);
     assert_ptr_equal(d.entity, &control);
     sched_ran(&s, &control, wake + 100, wake + 1500);
-    sched_block(&s, &control, wake + SLICE / 2);
+    sched_block(&control, wake + SLICE / 2);
     assert_ptr_equal(sched_pick(&s, wake + 1500).entity, &mgmt);
 }
 
@@ -527,7 +527,7 @@ static void a_claim_that_was_slept_over(void **state)
     (void)state;
     promise(&control, 10 * ms, 100 * ms);
     promise(&hog, 5 * ms, 10 * ms);
-    sched_block(&s, &control, late);
+    sched_block(&control, late);
     while (now < 10000 * ms) {
         struct sched_decision d = sched_pick(&s, now);
         uint64_t until = min_u64(d.until, period);
@@ -537,7 +537,7 @@ static void a_claim_that_was_slept_over(void **state)
         now = until;
         /* Busy for 10 ms, then asleep until 90.5 ms of the present 100. */
         if (d.entity == &control && control.run_ticks % (10 * ms) == 0)
-            sched_block(&s, &control, now / (100 * ms) * 100 * ms + late);
+            sched_block(&control, now / (100 * ms) * 100 * ms + late);
         if (now == period) {
             assert_true(hog.run_ticks - had >= 5 * ms);
             had = hog.run_ticks;

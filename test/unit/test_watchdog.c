@@ -126,7 +126,7 @@ static void of_the_scheduler(void **state)
     assert_int_equal(watchdog_deadline(&dog, sched_waited(&e, 9000)), 10000);
     sched_ran(&s, &e, 9000, 9100);
     assert_int_equal(sched_waited(&e, 9100), 4000);
-    sched_block(&s, &e, NEVER);
+    sched_block(&e, NEVER);
     assert_int_equal(sched_waited(&e, 20000), 4000);
     assert_int_equal(watchdog_deadline(&dog, sched_waited(&e, 20000)), 10000);
     sched_wake(&s, &e, 20000);
