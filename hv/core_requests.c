@@ -73,13 +73,18 @@ static bool take_vcpu(struct vcpu *v, enum vcpu_request r)
 
 static bool take_delete(struct guest *g)
 {
+    struct sched_params *p = &g->life.entity.sched.params;
+
     g->life.deleted = true;
     if (g->life.phase != GUEST_IDLE) {
         (void)guest_end_by_request(g, "deleted by request");
         return false;
     }
+    /* Without a share of the core it cannot claim what others were promised meanwhile. */
+    if (!g->complete)
+        p->guaranteed = 0;
+    p->budget = 0; /* with a small one scrubbing would take hours */
     guest_begin_scrub(g);
-    g->life.entity.sched.params.budget = 0; /* with a small budget scrubbing would take hours */
     return true;
 }
 

@@ -377,16 +377,20 @@ void guest_set_stuck(struct vcpu *v, const char *how)
 {
     struct guest *g = v->guest;
     char text[ABI_TEXT_MAX], of[16] = "";
+    bool runs;
 
     if (g->vcpu_count > 1)
         (void)fmt(of, sizeof(of), "vCPU %u ", v->number);
     (void)fmt(text, sizeof(text), "%s%s", of, how[0] ? how : "moves on");
     status_begin(g);
-    if (how[0] || g->stuck_vcpu == v->number)
+    runs = g->status->state == ABI_GUEST_RUNNING;
+    if (runs && (how[0] || g->stuck_vcpu == v->number))
         (void)str_copy(g->status->stuck, sizeof(g->status->stuck), how[0] ? text : "");
     if (how[0])
         g->stuck_vcpu = v->number;
     status_end(g);
+    if (!runs)
+        return; /* it has just ended */
     log_guest(g, "%s", text);
     note_event(g, text);
 }

@@ -398,8 +398,8 @@ struct abi_guest {
     char stuck[ABI_TEXT_MAX];
     char image_kind[24]; /* "multiboot1", "multiboot2", "linux", "flat" */
     uint64_t started_tsc, stopped_tsc;
-    uint64_t next_start_tsc;    /* with ABI_GUEST_RESTARTING */
-    struct guest_config config; /* as requested: core -1 if the root chose */
+    uint64_t next_start_tsc;                               /* with ABI_GUEST_RESTARTING */
+    struct guest_config config;                            /* as requested */
     uint64_t frames_sent, frames_received, frames_dropped; /* virtio-net */
     uint64_t near_memory;               /* bytes of its RAM on the NUMA node of its core */
     uint64_t large_pages_split;         /* since it was made; at most one for each 2 MB of RAM */
@@ -477,8 +477,8 @@ enum abi_call {
     /* RBX = guest, RCX = vCPU, RDX = 1 to keep it: requests a new snapshot from the owning core.
      * Returns the sequence number to wait for: ABI_EVENT_IRQ is raised when a page of
      * ABI_SNAPSHOT_GPA(guest, vCPU) has it (or a later one, after simultaneous requests). If the
-     * guest is not running, returns the sequence number of the snapshot of its death, which already
-     * exists. */
+     * guest is not running, returns the sequence number of the snapshot of its death, which exists
+     * or is about to be taken. -E_STATE: there is none. */
     ABI_CALL_SNAPSHOT,
     /* RBX = guest, RCX = address, RDX = length: types into the guest's UART. Returns the number of
      * bytes taken (0 if its queue is full). */

@@ -875,6 +875,7 @@ static void a_bad_plan(void **state)
 static void a_husk(void **state)
 {
     struct guest_config c = config_of("husk", 2);
+    const struct guest *g;
     int64_t n;
 
     (void)state;
@@ -896,9 +897,13 @@ static void a_husk(void **state)
     assert_int_equal(deploy(&c), 2);
     settle();
     assert_int_equal(guest_get(2)->status->state, ABI_GUEST_RUNNING);
+    g = guest_get(1);
     assert_int_equal(call(ABI_CALL_DELETE, 1, 0, 0), 0);
-    settle();
+    /* The time of other cores' passes would take from what the other guest was promised. */
+    for (unsigned i = 0; i < 10000 && guest_get(1); i++)
+        pass(2);
     assert_null(guest_get(1));
+    assert_int_equal(g->life.entity.sched.params.guaranteed, 0); /* nor did it take that to go */
 }
 
 /* Management's own image: if it cannot be used, that is logged and tried again until it can. */
@@ -1034,6 +1039,14 @@ static void told_when_stuck(void **state)
     place = (struct vcpu_place){.rip = 0x1000};
     for (unsigned i = 0; i < 100000 && g->status->stuck[0]; i++)
         pass(i % ENGINE_CORES);
+    assert_string_equal(g->status->stuck, "");
+    /* Its core finds it stuck while another core ends it: it is not stuck any more. */
+    assert_int_equal(act(g->number, ABI_ACTION_STOP), 0);
+    for (unsigned i = 0; i < 1000 && state_of(g) == ABI_GUEST_RUNNING; i++)
+        pass(1);
+    assert_int_equal(g->vcpus[1].phase, VCPU_LIVE);
+    self = 2;
+    guest_set_stuck(&g->vcpus[1], "spins");
     assert_string_equal(g->status->stuck, "");
 }
 
