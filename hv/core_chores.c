@@ -63,7 +63,7 @@ static uint64_t watch_management(struct core *c, uint64_t still)
         return arch_tsc() + patience; /* it is being started, or held back */
     m->life.heartbeat = min_u64(m->life.heartbeat + still, arch_tsc());
     if (arch_tsc() - m->life.heartbeat > patience) {
-        guest_end(m, ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
+        (void)guest_end(m, ABI_GUEST_CRASHED, "no heartbeat for %u ms", ABI_HEARTBEAT_MS);
         return arch_tsc() + patience;
     }
     return m->life.heartbeat + patience + 1;

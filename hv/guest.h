@@ -83,8 +83,8 @@ struct guest_life {
     char end_why[ABI_TEXT_MAX];
 };
 
-/* Clearing and copying go in steps of this many bytes, so that slices end on time even while a
- * guest is being prepared. */
+/* Clearing and copying, of images too, go in steps of this many bytes, so that slices end on time
+ * even while a guest is being prepared. */
 #define GUEST_STEP      (4u << 10)
 #define GUEST_POOLS_MAX 32u /* the tables of CONFIG_MEMORY_MOST in 2 MB pages need 17 */
 
@@ -162,10 +162,8 @@ static inline void guest_set_phase(struct guest *g, enum guest_phase phase)
 
 /* Requests the guest's end: `state` is ABI_GUEST_STOPPED, ABI_GUEST_CRASHED or ABI_GUEST_FAILED
  * (before it ran), the text becomes its `why`. Its vCPUs do not enter again. Only the first call in
- * a life counts. Any core. */
-void guest_end(struct guest *g, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
-/* The same for a request: ABI_GUEST_STOPPED. */
-void guest_end_requested(struct guest *g, const char *format, ...) PRINTF(2, 3);
+ * a life counts, and returns true. Any core. */
+bool guest_end(struct guest *g, enum abi_guest_state state, const char *format, ...) PRINTF(3, 4);
 
 /* Takes mappings away, whole pages as they were mapped, and returns when no core can use them any
  * more: until then it rests, see hv/job.h. Core of its life; must be in a job if a vCPU is on

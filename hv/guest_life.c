@@ -240,7 +240,8 @@ bool guest_end_by_request(struct guest *g, const char *why)
     enum abi_guest_state state = (enum abi_guest_state)g->status->state;
 
     if (guest_has_vcpus(g)) {
-        guest_end_requested(g, "%s", why);
+        if (guest_end(g, ABI_GUEST_STOPPED, "%s", why))
+            g->life.end_requested = true;
         guest_begin_ending(g);
     }
     if (guest_has_vcpus(g) || g->life.phase == GUEST_LEAVING) {

@@ -50,40 +50,32 @@ void guest_hold_back(struct guest *g, uint64_t at)
     guest_set_state(g, ABI_GUEST_RESTARTING, why);
 }
 
-static void say_end(struct guest *g, enum abi_guest_state state, bool requested, const char *format,
-                    va_list ap)
+static bool say_end(struct guest *g, enum abi_guest_state state, const char *format, va_list ap)
 {
     struct guest_life *l = &g->life;
     uint32_t not_yet = END_NOT;
 
     if (!__atomic_compare_exchange_n(&l->end, &not_yet, END_BEING_SAID, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_RELAXED))
-        return;
+        return false;
     l->end_state = state;
-    l->end_requested = requested;
     (void)fmt_v(l->end_why, sizeof(l->end_why), format, ap);
     __atomic_store_n(&l->end, END_SAID, __ATOMIC_RELEASE);
     FOR_EACH_VCPU (v, g)
         __atomic_store_n(&v->stop, true, __ATOMIC_RELAXED);
     core_request(&l->entity, GUEST_REQ_END);
+    return true;
 }
 
-void guest_end(struct guest *g, enum abi_guest_state state, const char *format, ...)
+bool guest_end(struct guest *g, enum abi_guest_state state, const char *format, ...)
 {
     va_list ap;
+    bool first;
 
     va_start(ap, format);
-    say_end(g, state, false, format, ap);
+    first = say_end(g, state, format, ap);
     va_end(ap);
-}
-
-void guest_end_requested(struct guest *g, const char *format, ...)
-{
-    va_list ap;
-
-    va_start(ap, format);
-    say_end(g, ABI_GUEST_STOPPED, true, format, ap);
-    va_end(ap);
+    return first;
 }
 
 void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, ...)
@@ -91,6 +83,6 @@ void vcpu_stop(struct vcpu *v, enum abi_guest_state state, const char *format, .
     va_list ap;
 
     va_start(ap, format);
-    say_end(v->guest, state, false, format, ap);
+    (void)say_end(v->guest, state, format, ap);
     va_end(ap);
 }

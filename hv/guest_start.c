@@ -37,14 +37,14 @@ static void on_reset(void *ctx, const char *how)
 {
     struct guest *g = ctx;
 
-    guest_end(g, ABI_GUEST_STOPPED, "the guest reset itself (%s)", how);
+    (void)guest_end(g, ABI_GUEST_STOPPED, "the guest reset itself (%s)", how);
 }
 
 static void on_power_off(void *ctx, const char *how)
 {
     struct guest *g = ctx;
 
-    guest_end(g, ABI_GUEST_STOPPED, "the guest powered itself off (%s)", how);
+    (void)guest_end(g, ABI_GUEST_STOPPED, "the guest powered itself off (%s)", how);
 }
 
 static void on_exit_port(void *ctx, uint32_t code)
@@ -52,7 +52,7 @@ static void on_exit_port(void *ctx, uint32_t code)
     struct guest *g = ctx;
 
     g->status->exit_code = code;
-    guest_end(g, ABI_GUEST_STOPPED, "the guest exited with code %u", code);
+    (void)guest_end(g, ABI_GUEST_STOPPED, "the guest exited with code %u", code);
 }
 
 static void on_kick(void *ctx, unsigned vcpu)

@@ -8,9 +8,6 @@
 #include "hv/log.h"
 #include "hv/panic.h"
 
-/* Memory for an image is cleared in steps of this many bytes, see GUEST_STEP. */
-#define IMAGE_STEP GUEST_STEP
-
 /* Next to the page that the management guest sees. That page is trusted: only the root writes it.
  */
 static struct {
@@ -113,8 +110,8 @@ int64_t image_extend(struct guest *m, uint64_t slot)
         return -E_NOENT;
     at = mapped(slot);
     if (memory[slot].cleared < memory[slot].capacity) {
-        memset(memory[slot].data + memory[slot].cleared, 0, IMAGE_STEP);
-        memory[slot].cleared += IMAGE_STEP;
+        memset(memory[slot].data + memory[slot].cleared, 0, GUEST_STEP);
+        memory[slot].cleared += GUEST_STEP;
     }
     if (mapped(slot) > at &&
         virt_backend()->map(m, gpa(ABI_IMAGE_GPA(slot) + at), arch_hpa(memory[slot].data + at),

@@ -177,7 +177,7 @@ static void make_step(struct vcpu *v)
     if (rc == 0) {
         v->step = MADE;
     } else if (rc != -E_AGAIN) {
-        guest_end(v->guest, ABI_GUEST_FAILED, "its vCPU cannot be set up");
+        (void)guest_end(v->guest, ABI_GUEST_FAILED, "its vCPU cannot be set up");
         become(v, VCPU_ENDING);
     }
 }
