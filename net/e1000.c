@@ -12,13 +12,6 @@
 #define INTERRUPTS   (INTEL_INT_RXT0 | INTEL_INT_RXO | INTEL_INT_RXDMT0 | INTEL_INT_LSC)
 #define FILTERS      16u
 
-_Static_assert(sizeof(struct intel) <= NIC_STATE_SIZE, "the driver's state");
-
-static struct intel *rings(struct nic *n)
-{
-    return (struct intel *)(void *)n->state;
-}
-
 static int probe(struct nic *n)
 {
     /* The 82543 has no EERD register, and its receive address is right. */
@@ -32,7 +25,7 @@ static int probe(struct nic *n)
 
 static int start(struct nic *n, void *memory)
 {
-    struct intel *i = rings(n);
+    struct intel *i = intel_rings(n);
     int rc = intel_reset(n);
     uint32_t receive;
 
@@ -69,16 +62,6 @@ static uint32_t interrupt(struct nic *n)
            (cause & INTEL_INT_LSC ? NIC_EVENT_LINK : 0);
 }
 
-static unsigned receive(struct nic *n, unsigned budget)
-{
-    return intel_receive(n, rings(n), budget);
-}
-
-static bool send(struct nic *n, const uint8_t *frame, size_t len)
-{
-    return intel_send(n, rings(n), frame, len);
-}
-
 static const struct nic_id ids[] = {
     {0x100e8086, "82540EM"},
     {0x100f8086, "82545EM"},
@@ -95,7 +78,7 @@ const struct nic_driver e1000_driver = {
     .listen = listen,
     .stop = intel_stop,
     .interrupt = interrupt,
-    .receive = receive,
-    .send = send,
+    .receive = intel_receive,
+    .send = intel_send,
     .link = intel_link,
 };

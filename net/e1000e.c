@@ -39,13 +39,6 @@
 #define ID_82574LA      0x10f68086u
 #define ID_82583V       0x150c8086u
 
-_Static_assert(sizeof(struct intel) <= NIC_STATE_SIZE, "the driver's state");
-
-static struct intel *rings(struct nic *n)
-{
-    return (struct intel *)(void *)n->state;
-}
-
 static bool in_chipset(const struct nic *n)
 {
     return n->id != ID_82574L && n->id != ID_82574LA && n->id != ID_82583V;
@@ -85,7 +78,7 @@ static void prepare_interrupts(const struct nic *n)
 
 static int start(struct nic *n, void *memory)
 {
-    struct intel *i = rings(n);
+    struct intel *i = intel_rings(n);
     int rc = make_quiet(n);
     uint32_t receive;
 
@@ -134,16 +127,6 @@ static uint32_t interrupt(struct nic *n)
            (cause & (INTEL_INT_LSC | INT_OTHER) ? NIC_EVENT_LINK : 0);
 }
 
-static unsigned receive(struct nic *n, unsigned budget)
-{
-    return intel_receive(n, rings(n), budget);
-}
-
-static bool send(struct nic *n, const uint8_t *frame, size_t len)
-{
-    return intel_send(n, rings(n), frame, len);
-}
-
 static void stop(struct nic *n)
 {
     if (in_chipset(n))
@@ -179,7 +162,7 @@ const struct nic_driver e1000e_driver = {
     .listen = listen,
     .stop = stop,
     .interrupt = interrupt,
-    .receive = receive,
-    .send = send,
+    .receive = intel_receive,
+    .send = intel_send,
     .link = intel_link,
 };

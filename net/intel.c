@@ -10,6 +10,14 @@
 #define MTA_WORDS      128u
 #define VLAN_ETHERTYPE 0x8100u
 
+int intel_await(const struct nic *n, uint32_t reg, uint32_t bits, uint32_t wanted)
+{
+    for (unsigned i = 0; i < INTEL_WAIT_LOOPS; i++)
+        if ((intel_get(n, reg) & bits) == wanted)
+            return 0;
+    return -E_IO;
+}
+
 void intel_quieten(const struct nic *n)
 {
     intel_put(n, INTEL_IMC, UINT32_MAX);
@@ -23,14 +31,11 @@ int intel_reset(struct nic *n)
     intel_put(n, INTEL_CTRL, intel_get(n, INTEL_CTRL) | INTEL_CTRL_RST);
     for (unsigned i = 0; i < SETTLE_LOOPS; i++)
         __builtin_ia32_pause();
-    for (unsigned i = 0; i < INTEL_WAIT_LOOPS; i++) {
-        if (intel_get(n, INTEL_CTRL) & INTEL_CTRL_RST)
-            continue;
-        intel_quieten(n); /* some cards keep their registers */
-        (void)intel_get(n, INTEL_ICR);
-        return 0;
-    }
-    return -E_IO;
+    if (intel_await(n, INTEL_CTRL, INTEL_CTRL_RST, 0))
+        return -E_IO;
+    intel_quieten(n); /* some cards keep their registers */
+    (void)intel_get(n, INTEL_ICR);
+    return 0;
 }
 
 /* A word of the EEPROM, or -E_IO. */
@@ -96,7 +101,7 @@ void intel_lay_out(struct intel *i, void *memory)
     i->tx = (struct intel_tx_desc *)(void *)at;
     at += sizeof(i->tx[0]) * INTEL_TX_COUNT;
     i->rx_buffers = at;
-    i->tx_buffers = at + (size_t)NIC_BUFFER * INTEL_RX_COUNT;
+    i->tx_buffers = nic_buffer(at, INTEL_RX_COUNT);
 }
 
 /* Offsets from RDBAL and TDBAL are the same. */
@@ -132,23 +137,25 @@ struct nic_link intel_link(struct nic *n)
 void intel_fill(struct intel *i)
 {
     for (unsigned k = 0; k < INTEL_RX_COUNT; k++)
-        i->rx[k].address = (uintptr_t)(i->rx_buffers + (size_t)k * NIC_BUFFER);
+        i->rx[k].address = (uintptr_t)nic_buffer(i->rx_buffers, k);
     for (unsigned k = 0; k < INTEL_TX_COUNT; k++) {
-        i->tx[k].address = (uintptr_t)(i->tx_buffers + (size_t)k * NIC_BUFFER);
+        i->tx[k].address = (uintptr_t)nic_buffer(i->tx_buffers, k);
         i->tx[k].status = INTEL_TX_DONE;
     }
 }
 
-bool intel_good_frame(struct intel *i, bool last, bool wrong, uint16_t length)
+void intel_take(struct nic *n, bool last, bool wrong, uint16_t length)
 {
-    bool skip = i->rx_skip;
+    struct intel *i = intel_rings(n);
 
+    nic_take(n, last && !i->rx_skip && !wrong, nic_buffer(i->rx_buffers, i->rx_next), 0, length);
     i->rx_skip = !last;
-    return last && !skip && !wrong && length > 0 && length <= NIC_BUFFER;
+    i->rx_next = (i->rx_next + 1) % INTEL_RX_COUNT;
 }
 
-unsigned intel_receive(struct nic *n, struct intel *i, unsigned budget)
+unsigned intel_receive(struct nic *n, unsigned budget)
 {
+    struct intel *i = intel_rings(n);
     unsigned done = 0;
 
     for (; done < budget; done++) {
@@ -159,12 +166,8 @@ unsigned intel_receive(struct nic *n, struct intel *i, unsigned budget)
 
         if (!(status & INTEL_RX_DONE))
             break;
-        if (intel_good_frame(i, status & INTEL_RX_EOP, d->errors, length))
-            nic_deliver(n, i->rx_buffers + (size_t)i->rx_next * NIC_BUFFER, length);
-        else
-            n->rx_dropped++;
+        intel_take(n, status & INTEL_RX_EOP, d->errors, length);
         d->status = 0;
-        i->rx_next = (i->rx_next + 1) % INTEL_RX_COUNT;
     }
     /* The tail is the last descriptor given, one before the next to be read. */
     if (done)
@@ -177,8 +180,9 @@ static bool sent(const struct intel_tx_desc *d)
     return __atomic_load_n(&d->status, __ATOMIC_ACQUIRE) & INTEL_TX_DONE;
 }
 
-bool intel_send(struct nic *n, struct intel *i, const uint8_t *frame, size_t len)
+bool intel_send(struct nic *n, const uint8_t *frame, size_t len)
 {
+    struct intel *i = intel_rings(n);
     struct intel_tx_desc *d = &i->tx[i->tx_next];
     uint32_t next = (i->tx_next + 1) % INTEL_TX_COUNT;
 
@@ -186,7 +190,7 @@ bool intel_send(struct nic *n, struct intel *i, const uint8_t *frame, size_t len
      * would stop for good. */
     if (!sent(d) || !sent(&i->tx[next]))
         return false;
-    memcpy(i->tx_buffers + (size_t)i->tx_next * NIC_BUFFER, frame, len);
+    memcpy(nic_buffer(i->tx_buffers, i->tx_next), frame, len);
     d->length = (uint16_t)len;
     d->command = TX_EOP_IFCS_RS;
     d->status = 0;

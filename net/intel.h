@@ -85,7 +85,8 @@ struct intel_tx_desc {
 _Static_assert(sizeof(struct intel_rx_desc) == 16 && sizeof(struct intel_tx_desc) == 16,
                "hardware layout");
 
-/* A card's rings. A driver with other descriptors of 16 bytes takes the memory and the counts. */
+/* What nic.state begins with: a card's rings. A driver with other descriptors of 16 bytes takes the
+ * memory and the counts. */
 struct intel {
     struct intel_rx_desc *rx;
     struct intel_tx_desc *tx;
@@ -94,6 +95,7 @@ struct intel {
     uint32_t tx_next;
     bool rx_skip; /* in the middle of a frame that spans several buffers */
 };
+_Static_assert(sizeof(struct intel) <= NIC_STATE_SIZE, "the driver's state");
 
 /* nic_driver.memory: rings, then buffers. */
 #define INTEL_MEMORY ((16u + NIC_BUFFER) * (INTEL_RX_COUNT + INTEL_TX_COUNT))
@@ -103,6 +105,11 @@ struct intel_eerd {
     uint32_t done;
     unsigned address; /* shift */
 };
+
+static inline struct intel *intel_rings(struct nic *n)
+{
+    return (struct intel *)(void *)n->state;
+}
 
 static inline uint32_t intel_get(const struct nic *n, uint32_t reg)
 {
@@ -114,10 +121,11 @@ static inline void intel_put(const struct nic *n, uint32_t reg, uint32_t value)
     nic_write(n, 0, reg, 4, value);
 }
 
+/* Waits until all of `bits` read as `wanted` has them. -E_IO: they do not. */
+int intel_await(const struct nic *n, uint32_t reg, uint32_t bits, uint32_t wanted);
 /* Masks all interrupts, ends sending and receiving. */
 void intel_quieten(const struct nic *n);
-/* The same, and resets the card. -E_IO if it does not come
- * out of the reset. */
+/* The same, and resets the card. -E_IO if it does not come out of the reset. */
 int intel_reset(struct nic *n) MUST_CHECK;
 /* The card's address by RAL0 and RAH0; if that is none, by the EEPROM, if `eerd` is not NULL.
  * -E_IO if there is none. */
@@ -125,20 +133,20 @@ int intel_read_mac(struct nic *n, const struct intel_eerd *eerd) MUST_CHECK;
 /* Clears the multicast table and writes n->hears to the receive address registers, `filters` many,
  * the rest invalid. Returns the bits of RCTL that let in what must come in. */
 uint32_t intel_write_filters(const struct nic *n, unsigned filters);
-/* Lays out rings and buffers in `memory`. */
+/* Lays out rings and buffers in `memory`; legacy descriptors get their addresses by intel_fill().
+ */
 void intel_lay_out(struct intel *i, void *memory);
+void intel_fill(struct intel *i);
 /* Tells the card where its rings are, at `rx` and `tx`, the offsets of RDBAL and TDBAL; heads and
  * tails are 0. */
 void intel_write_rings(const struct nic *n, const struct intel *i, uint32_t rx, uint32_t tx);
-/* The link by the STATUS register. */
+/* nic_driver.link(), by the STATUS register. */
 struct nic_link intel_link(struct nic *n);
 
-/* Is a descriptor that the card has filled a whole good frame? One that spans several buffers is
- * dropped to its end. */
-bool intel_good_frame(struct intel *i, bool last, bool wrong, uint16_t length);
-/* Legacy descriptors: addresses; nic_driver.receive() and send(). */
-void intel_fill(struct intel *i);
-unsigned intel_receive(struct nic *n, struct intel *i, unsigned budget);
-bool intel_send(struct nic *n, struct intel *i, const uint8_t *frame, size_t len);
-/* nic_driver.stop(). */
+/* Takes what the card has put into the next buffer, `length` bytes, and goes on to the one after
+ * it. A frame that spans several is dropped to its end. */
+void intel_take(struct nic *n, bool last, bool wrong, uint16_t length);
+/* Parts of struct nic_driver, for legacy descriptors. */
+unsigned intel_receive(struct nic *n, unsigned budget);
+bool intel_send(struct nic *n, const uint8_t *frame, size_t len);
 void intel_stop(struct nic *n);

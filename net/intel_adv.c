@@ -16,15 +16,10 @@
 #define SETTLE_LOOPS  1000000u
 
 struct state {
-    struct intel rings;
+    struct intel rings; /* the first member */
     const struct intel_adv_causes *causes;
 };
 _Static_assert(sizeof(struct state) <= NIC_STATE_SIZE, "the driver's state");
-
-static struct intel *rings(struct nic *n)
-{
-    return &((struct state *)(void *)n->state)->rings;
-}
 
 static const struct intel_adv_causes *causes(const struct nic *n)
 {
@@ -49,26 +44,17 @@ static void quieten(const struct nic *n)
     intel_put(n, INTEL_TCTL, INTEL_TCTL_PSP);
 }
 
-/* Waits until all of `bits` read as `wanted` has them. */
-static int await(const struct nic *n, uint32_t reg, uint32_t bits, uint32_t wanted)
-{
-    for (unsigned i = 0; i < INTEL_WAIT_LOOPS; i++)
-        if ((intel_get(n, reg) & bits) == wanted)
-            return 0;
-    return -E_IO;
-}
-
 static int reset(const struct nic *n)
 {
     quieten(n);
     intel_put(n, INTEL_CTRL, intel_get(n, INTEL_CTRL) | INTEL_CTRL_RST);
     for (unsigned i = 0; i < SETTLE_LOOPS; i++)
         __builtin_ia32_pause();
-    if (await(n, INTEL_CTRL, INTEL_CTRL_RST, 0))
+    if (intel_await(n, INTEL_CTRL, INTEL_CTRL_RST, 0))
         return -E_IO;
     /* It reads its address from the EEPROM now. One without EEPROM never says that it has, and may
      * have an address all the same. */
-    (void)await(n, ADV_EECD, ADV_EECD_AUTO_RD, ADV_EECD_AUTO_RD);
+    (void)intel_await(n, ADV_EECD, ADV_EECD_AUTO_RD, ADV_EECD_AUTO_RD);
     quieten(n); /* some cards keep their registers */
     (void)intel_get(n, causes(n)->icr);
     return 0;
@@ -88,7 +74,7 @@ static void give(const struct intel *i, uint32_t at)
 {
     struct intel_adv_rx_desc *d = &rx_ring(i)[at];
 
-    d->address = (uintptr_t)(i->rx_buffers + (size_t)at * NIC_BUFFER);
+    d->address = (uintptr_t)nic_buffer(i->rx_buffers, at);
     d->status = 0;
     d->length = d->vlan = 0;
 }
@@ -96,7 +82,7 @@ static void give(const struct intel *i, uint32_t at)
 static int enable_queue(const struct nic *n, uint32_t reg)
 {
     intel_put(n, reg, intel_get(n, reg) | ADV_QUEUE_ENABLE);
-    return await(n, reg, ADV_QUEUE_ENABLE, ADV_QUEUE_ENABLE);
+    return intel_await(n, reg, ADV_QUEUE_ENABLE, ADV_QUEUE_ENABLE);
 }
 
 /* Which interrupt queue 0 and all other causes have. */
@@ -122,7 +108,7 @@ static void lay_out(struct intel *i, void *memory)
 
 int intel_adv_start(struct nic *n, void *memory)
 {
-    struct intel *i = rings(n);
+    struct intel *i = intel_rings(n);
     uint32_t receive;
 
     if (reset(n))
@@ -184,23 +170,20 @@ uint32_t intel_adv_interrupt(struct nic *n)
 
 unsigned intel_adv_receive(struct nic *n, unsigned budget)
 {
-    struct intel *i = rings(n);
+    struct intel *i = intel_rings(n);
     unsigned done = 0;
 
     for (; done < budget; done++) {
-        struct intel_adv_rx_desc *d = &rx_ring(i)[i->rx_next];
+        uint32_t at = i->rx_next;
+        struct intel_adv_rx_desc *d = &rx_ring(i)[at];
         uint32_t status = __atomic_load_n(&d->status, __ATOMIC_ACQUIRE);
         /* Once: the card can still write to it. */
         uint16_t length = *(volatile uint16_t *)&d->length;
 
         if (!(status & ADV_RX_DONE))
             break;
-        if (intel_good_frame(i, status & ADV_RX_EOP, status & ADV_RX_ERROR, length))
-            nic_deliver(n, i->rx_buffers + (size_t)i->rx_next * NIC_BUFFER, length);
-        else
-            n->rx_dropped++;
-        give(i, i->rx_next);
-        i->rx_next = (i->rx_next + 1) % INTEL_RX_COUNT;
+        intel_take(n, status & ADV_RX_EOP, status & ADV_RX_ERROR, length);
+        give(i, at);
     }
     /* The tail is the last descriptor given, one before the next to be read. */
     if (done)
@@ -215,10 +198,10 @@ static bool sent(const struct intel_adv_tx_desc *d)
 
 bool intel_adv_send(struct nic *n, const uint8_t *frame, size_t len)
 {
-    struct intel *i = rings(n);
+    struct intel *i = intel_rings(n);
     struct intel_adv_tx_desc *d = &tx_ring(i)[i->tx_next];
     uint32_t next = (i->tx_next + 1) % INTEL_TX_COUNT;
-    uint8_t *buffer = i->tx_buffers + (size_t)i->tx_next * NIC_BUFFER;
+    uint8_t *buffer = nic_buffer(i->tx_buffers, i->tx_next);
 
     /* One descriptor stays free, as in intel_send(). */
     if (!sent(d) || !sent(&tx_ring(i)[next]))

@@ -85,18 +85,30 @@ struct nic_driver {
     /* In the interrupt handler: acknowledges. A set of enum nic_event, 0: it was another device's.
      */
     uint32_t (*interrupt)(struct nic *n);
-    /* Handles at most `budget` descriptors (nic_deliver(), or n->rx_dropped), and gives them back
-     * with one access: each is an exit if we are a guest ourselves. Returns how many. */
+    /* Handles at most `budget` descriptors (nic_take()), and gives them back with one access: each
+     * is an exit if we are a guest ourselves. Returns how many. */
     unsigned (*receive)(struct nic *n, unsigned budget);
     /* Copies a frame of 1 to NET_FRAME_MAX bytes to the card. False, if its ring is full. */
     bool (*send)(struct nic *n, const uint8_t *frame, size_t len);
     struct nic_link (*link)(struct nic *n);
 };
 
-static inline void nic_deliver(struct nic *n, const uint8_t *frame, size_t len)
+/* The nth buffer. */
+static inline uint8_t *nic_buffer(uint8_t *buffers, uint32_t n)
 {
+    return buffers + (size_t)n * NIC_BUFFER;
+}
+
+/* A buffer that the card has filled: the frame is its bytes from `at` to `end`, where the latter
+ * comes from the card. It is dropped if it is not good, or does not lie there. */
+static inline void nic_take(struct nic *n, bool good, const uint8_t *buffer, size_t at, size_t end)
+{
+    if (!good || end <= at || end > NIC_BUFFER) {
+        n->rx_dropped++;
+        return;
+    }
     n->rx_frames++;
-    n->input(n->input_ctx, frame, len);
+    n->input(n->input_ctx, buffer + at, end - at);
 }
 
 static inline uint32_t nic_read(const struct nic *n, unsigned bar, uint32_t at, unsigned size)

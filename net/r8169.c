@@ -264,7 +264,7 @@ static int probe(struct nic *n)
 
 static uint8_t *buffer(const struct ring *r)
 {
-    return r->buffers + (size_t)r->next * NIC_BUFFER;
+    return nic_buffer(r->buffers, r->next);
 }
 
 /* Gives the card the next descriptor, and goes on to the one after it. */
@@ -281,7 +281,7 @@ static void lay_out(struct ring *r, void *descriptors, uint8_t *buffers, uint32_
 {
     *r = (struct ring){.at = descriptors, .buffers = buffers, .count = count};
     for (uint32_t i = 0; i < count; i++)
-        r->at[i].address = (uintptr_t)(buffers + (size_t)i * NIC_BUFFER);
+        r->at[i].address = (uintptr_t)nic_buffer(buffers, i);
 }
 
 static void change_fifo(const struct nic *n, uint32_t cleared, uint32_t set)
@@ -371,8 +371,7 @@ static int start(struct nic *n, void *memory)
     if (reset(n))
         return -E_IO;
     lay_out(&s->rx, memory, buffers, g == C_PLUS ? C_PLUS_COUNT : RX_COUNT);
-    lay_out(&s->tx, tx, buffers + (size_t)NIC_BUFFER * RX_COUNT,
-            g == C_PLUS ? C_PLUS_COUNT : TX_COUNT);
+    lay_out(&s->tx, tx, nic_buffer(buffers, RX_COUNT), g == C_PLUS ? C_PLUS_COUNT : TX_COUNT);
     for (uint32_t i = 0; i < s->rx.count; i++)
         give(&s->rx, NIC_BUFFER);
     put(n, CR9346, CR9346_MODE);
@@ -438,10 +437,8 @@ static unsigned receive(struct nic *n, unsigned budget)
 
         if (status & OWN)
             break;
-        if ((status & (WHOLE | error)) == WHOLE && length > CRC && length <= NIC_BUFFER)
-            nic_deliver(n, buffer(r), length - CRC);
-        else
-            n->rx_dropped++;
+        nic_take(n, (status & (WHOLE | error)) == WHOLE && length > CRC && length <= NIC_BUFFER,
+                 buffer(r), 0, length - CRC);
         give(r, NIC_BUFFER);
     }
     if (!done) /* it may be polled: no interrupt() */

@@ -195,11 +195,6 @@ static int start_queue(struct nic *n, struct queue *q, uint16_t index, uint32_t 
     return 0;
 }
 
-static uint8_t *buffer(const struct queue *q, unsigned id)
-{
-    return q->buffers + (size_t)id * NIC_BUFFER;
-}
-
 /* The card sees it once it is published. */
 static void lend(struct queue *q, unsigned id)
 {
@@ -251,12 +246,12 @@ static void set_quiet(struct state *s, bool quiet)
 static void fill_rings(struct state *s)
 {
     for (unsigned i = 0; i < s->rx.size; i++) {
-        s->rx.ring->desc[i] = (struct virtio_desc){(uintptr_t)buffer(&s->rx, i), NIC_BUFFER,
-                                                   VIRTIO_DESC_DEVICE_WRITES, 0};
+        s->rx.ring->desc[i] = (struct virtio_desc){(uintptr_t)nic_buffer(s->rx.buffers, i),
+                                                   NIC_BUFFER, VIRTIO_DESC_DEVICE_WRITES, 0};
         lend(&s->rx, i);
     }
     for (unsigned i = 0; i < s->tx.size; i++)
-        s->tx.ring->desc[i].address = (uintptr_t)buffer(&s->tx, i);
+        s->tx.ring->desc[i].address = (uintptr_t)nic_buffer(s->tx.buffers, i);
     /* What was sent is taken back when more is sent. */
     s->tx.ring->avail_flags = VIRTIO_AVAIL_NO_INTERRUPT;
     set_quiet(s, true);
@@ -275,7 +270,7 @@ static int start(struct nic *n, void *memory)
     s->rx.ring = memory;
     s->tx.ring = (struct virtio_ring *)(void *)((uint8_t *)memory + VIRTIO_NIC_RING);
     s->rx.buffers = (uint8_t *)memory + 2 * VIRTIO_NIC_RING;
-    s->tx.buffers = buffer(&s->rx, VIRTIO_NIC_RX_COUNT);
+    s->tx.buffers = nic_buffer(s->rx.buffers, VIRTIO_NIC_RX_COUNT);
     if (negotiate(n))
         return -E_IO;
     put(n, VIRTIO_CONFIG_VECTOR, 2, vector);
@@ -325,12 +320,12 @@ static void take_frame(struct nic *n, struct queue *q)
     uint32_t length;
     int id = take_used(q, &length);
 
-    if (id >= 0 && length > VIRTIO_NIC_HEADER && length <= NIC_BUFFER)
-        nic_deliver(n, buffer(q, (unsigned)id) + VIRTIO_NIC_HEADER, length - VIRTIO_NIC_HEADER);
-    else
+    if (id < 0) {
         n->rx_dropped++;
-    if (id >= 0)
-        lend(q, (unsigned)id);
+        return;
+    }
+    nic_take(n, true, nic_buffer(q->buffers, (unsigned)id), VIRTIO_NIC_HEADER, length);
+    lend(q, (unsigned)id);
 }
 
 /* Wants an interrupt for the next frame. True if there is one already. */
@@ -392,7 +387,7 @@ static bool send(struct nic *n, const uint8_t *frame, size_t len)
     if (id < 0)
         return false;
     /* The header stays zero: nothing is left to the card. */
-    memcpy(buffer(q, (unsigned)id) + VIRTIO_NIC_HEADER, frame, len);
+    memcpy(nic_buffer(q->buffers, (unsigned)id) + VIRTIO_NIC_HEADER, frame, len);
     q->ring->desc[id].length = (uint32_t)len + VIRTIO_NIC_HEADER;
     lend(q, (unsigned)id);
     publish(n, q);

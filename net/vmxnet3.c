@@ -204,7 +204,7 @@ static bool take_frame(struct nic *n, struct state *s)
 {
     struct vmxnet3_memory *m = s->memory;
     const volatile struct vmxnet3_done *d = &m->rx_done[s->rx_taken % VMXNET3_RX_COUNT];
-    uint32_t what, length, index, size;
+    uint32_t what, length, index;
 
     if (!is_done(m->rx_done, VMXNET3_RX_COUNT, s->rx_taken))
         return false;
@@ -212,16 +212,12 @@ static bool take_frame(struct nic *n, struct state *s)
     what = d->what; /* once: the card can still write to it */
     length = d->length;
     index = what & VMXNET3_DONE_INDEX;
-    size = length & VMXNET3_DONE_LENGTH;
     if (index >= VMXNET3_RX_COUNT || index == s->rx_given % VMXNET3_RX_COUNT) {
         n->rx_dropped++; /* a descriptor that it does not have */
         return true;
     }
-    if ((what & VMXNET3_DONE_FRAME) == VMXNET3_DONE_WHOLE && !(length & VMXNET3_DONE_ERROR) &&
-        size > 0 && size <= NIC_BUFFER)
-        nic_deliver(n, m->rx_buffers[index], size);
-    else
-        n->rx_dropped++;
+    nic_take(n, (what & VMXNET3_DONE_FRAME) == VMXNET3_DONE_WHOLE && !(length & VMXNET3_DONE_ERROR),
+             m->rx_buffers[index], 0, length & VMXNET3_DONE_LENGTH);
     do /* with those before it, if the card has passed over them */
         give_rx(s);
     while (s->rx_given % VMXNET3_RX_COUNT != index);

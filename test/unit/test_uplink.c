@@ -207,7 +207,7 @@ static unsigned receive(struct nic *n, unsigned budget)
     unsigned done = 0;
 
     for (; done < budget && of(n)->waiting; done++, of(n)->waiting--)
-        nic_deliver(n, frame, sizeof(frame));
+        nic_take(n, true, frame, 0, sizeof(frame));
     return done;
 }
 
