@@ -66,6 +66,7 @@
 #define MSR_AMD_HWCR                     0xc0010015u
 #define HWCR_TSC_FREQ_SEL                (1ull << 24)
 #define MSR_AMD_NB_CFG                   0xc001001fu
+#define MSR_AMD_INT_PENDING              0xc0010055u
 #define MSR_AMD_PSTATE_DEF0              0xc0010064u
 #define PSTATE_EN                        (1ull << 63)
 

@@ -1,6 +1,7 @@
 #include "arch/x86/cpu/percpu.h"
 
 #include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/errata.h"
 #include "arch/x86/cpu/machine_check.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
@@ -58,6 +59,15 @@ uint32_t arch_core_apic_id(unsigned core)
     return core < cpu_count ? cpus[core]->apic_id : UINT32_MAX;
 }
 
+static void leave_c1e(uint32_t signature)
+{
+    uint64_t value;
+
+    if (erratum_c1e_stops_the_timer(signature) && !msr_read_safe(MSR_AMD_INT_PENDING, &value) &&
+        (value & INT_PENDING_C1E))
+        (void)!msr_write_safe(MSR_AMD_INT_PENDING, value & ~INT_PENDING_C1E);
+}
+
 void cpu_setup(void)
 {
     struct cpuid_regs one = cpuid(1, 0);
@@ -82,4 +92,5 @@ void cpu_setup(void)
     if (rdmsr(MSR_IA32_PAT) != PAT_HOST)
         wrmsr(MSR_IA32_PAT, PAT_HOST);
     machine_check_enable();
+    leave_c1e(one.eax);
 }

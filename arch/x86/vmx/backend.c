@@ -1,5 +1,6 @@
 /* struct virt_ops for VT-x. */
 #include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/errata.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/audit.h"
@@ -49,6 +50,10 @@ static int core_on(unsigned core, void *page)
     if (core == 0) {
         vmx_prepare_snapshots();
         posts = vmx_posts();
+        if (erratum_preemption_timer_is_off(cpuid(1, 0).eax))
+            log_warn(
+                "this CPU's VMX-preemption timer may count at a wrong rate (an Intel erratum): "
+                "slices and timers of guests may end late");
     }
     if (common->ept_vpid & EPT_CAP_INVEPT_ALL)
         invept(INVEPT_ALL_CONTEXT, 0);
