@@ -20,7 +20,7 @@ ENGINE_C := hv/core.c hv/gmem.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.
 # A virtio device's registers and transports, and what is below them.
 VIRTIO_C := hv/gmem.c $(patsubst %,hv/pc/%.c,virtio virtio_plug virtio_pci virtio_legacy virtio_mmio virtqueue msix pci bus) hv/lib.c
 # What a guest of AMD-V sees: objects below svm/ are compiled over the VMCB.
-SVM_EXITS_C := $(patsubst %,svm/%,arch/x86/svm/exits.c arch/x86/svm/exits_cr.c arch/x86/svm/entered.c $(filter-out %/run.c %/audit.c %/lazy.c %/nested.c %/task_switch.c,$(wildcard arch/x86/guest/*.c)))
+SVM_EXITS_C := $(patsubst %,svm/%,arch/x86/svm/exits.c arch/x86/svm/exits_cr.c arch/x86/svm/entered.c $(filter-out %/run.c %/tree.c %/lazy.c %/start.c %/nested.c %/task_switch.c,$(wildcard arch/x86/guest/*.c)))
 # vmcsdump without its main().
 sources = $(subst @svm,$(SVM_EXITS_C),$(subst @virtio,$(VIRTIO_C),$(subst @load,$(wildcard mgmt/load/*.c) hv/load_plan.c,$(subst @pc,$(wildcard hv/pc/*.c) hv/date.c,$(subst @engine,$(ENGINE_C),$(subst @stack,$(MGMT_STACK_C),$(subst @lwip,$(MGMT_TEST_LWIP),$(subst @server,$(MGMT_SERVER_C) @lwip,$(subst @vmcsdump,$(filter-out mgmt/tools/vmcsdump.c,$(VMCSDUMP_C)),$(subst @mgmt,$(MGMT_API_C),$(subst @llhttp,$(LLHTTP_C),$(subst @chachapoly,$(BEARSSL_C) $(CHACHAPOLY_C),$(filter-out @jsmn,$(1))))))))))))))
 

@@ -31,7 +31,7 @@ RULES = [
     ("arch/x86/vmx/", ("arch/x86/virt.h", "arch/x86/vmx/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", "hv/log.h", *BACKEND)),
     ("arch/x86/svm/", ("arch/x86/virt.h", "arch/x86/svm/", "arch/x86/inspect/", "arch/x86/guest/", "arch/x86/cpu/", "hv/hostmem.h", "hv/log.h", *BACKEND)),
     ("arch/x86/virt", ("arch/x86/virt.h", "hv/virt.h", *BASE)),
-    ("arch/x86/guest/audit.c", ("arch/x86/guest/", "hv/hostmem.h", *BACKEND)),
+    ("arch/x86/guest/tree.c", ("arch/x86/guest/", "hv/hostmem.h", *BACKEND)),
     ("arch/x86/guest/", ("arch/x86/guest/", "arch/x86/cpu/", *BACKEND)),
     ("hv/abi/", ("hv/abi/", "hv/config.h", "hv/load_plan.h", "hv/options.h", "hv/types.h")),
     ("hv/pc/", ("hv/pc/", "hv/abi/", "hv/config.h", "hv/date.h", "hv/gmem.h", "hv/offload.h", *BASE)),

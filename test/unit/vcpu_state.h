@@ -6,7 +6,7 @@ struct fake_state {
     uint64_t rip, rsp, rflags, cr0, cr3, cr4, efer, dr7, debugctl, tsc, tsc_offset;
     uint64_t dr[7], cr2, xcr0, tsc_aux;
     uint64_t shown_cr0, shown_cr4, owned_cr4, known_cr4;
-    struct segment segment[SEGMENTS], gdtr;
+    struct segment segment[SEGMENTS], gdtr, idtr;
     uint16_t selector[SEGMENTS];
     uint32_t tr_rights;
     unsigned cpl;
@@ -118,6 +118,14 @@ static inline struct segment vcpu_get_gdtr(const struct vcpu *v)
 {
     return fake_of(v)->gdtr;
 }
+static inline void vcpu_set_gdtr(struct vcpu *v, uint64_t base, uint32_t limit)
+{
+    fake_of(v)->gdtr = (struct segment){.base = base, .limit = limit};
+}
+static inline void vcpu_set_idtr(struct vcpu *v, uint64_t base, uint32_t limit)
+{
+    fake_of(v)->idtr = (struct segment){.base = base, .limit = limit};
+}
 static inline uint32_t vcpu_get_cs_rights(const struct vcpu *v)
 {
     return fake_of(v)->segment[SEGMENT_CS].rights;
@@ -171,6 +179,14 @@ static inline bool vcpu_exit_port(const struct vcpu *v, uint16_t *port, unsigned
 static inline bool vcpu_injects(const struct vcpu *v)
 {
     return fake_of(v)->event & EVENT_VALID;
+}
+static inline void vcpu_clear_events(struct vcpu *v)
+{
+    struct fake_state *s = fake_of(v);
+
+    s->event = 0;
+    s->trap_due = 0;
+    s->shadow = s->nmi_blocked = s->in_halt = false;
 }
 static inline void vcpu_set_windows(struct vcpu *v, bool irq, bool nmi)
 {

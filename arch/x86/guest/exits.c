@@ -21,19 +21,6 @@ void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env)
     x->decoded.at = NULL;
 }
 
-/* SDM 3A "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT": EDX is the
- * signature. */
-void x86_init(struct vcpu *v)
-{
-    struct x86_vcpu *x = vcpu_x86(v);
-
-    v->regs = (struct vcpu_gprs){.rdx = x->cpuid.basic[1].eax};
-    cpuid_policy_osxsave(&x->cpuid, false);
-    x->cr8 = 0;
-    x->reinject = 0;
-    x->decoded.at = NULL;
-}
-
 enum exit_action x86_crash(struct vcpu *v, const char *what)
 {
     vcpu_stop(v, ABI_GUEST_CRASHED, "%s at RIP 0x%lx", what, v->exit->rip);

@@ -23,6 +23,11 @@
 #define NESTED_ADDRESS_MASK 0x000ffffffffff000ull
 #define NESTED_GPA_LIMIT    (1ull << 48)
 
+struct nested_mapping {
+    uint64_t gpa, hpa, size;
+    unsigned perm; /* NESTED_READ ... */
+};
+
 struct nested {
     uint64_t *root;
     bool page_1g;              /* 1 GB pages may be used; 2 MB pages always may */
@@ -33,11 +38,9 @@ struct nested {
     uint64_t (*bits)(const struct nested *t, unsigned perm, unsigned level);
     unsigned (*perm)(uint64_t leaf);
     unsigned (*top)(const struct nested *t, uint64_t gpa, unsigned perm);
-};
-
-struct nested_mapping {
-    uint64_t gpa, hpa, size;
-    unsigned perm; /* NESTED_READ ... */
+    /* For the isolation audit: the backend itself has mapped this, of memory that was allocated for
+     * the guest (MEM_FOR_GUEST). NULL: it maps none. */
+    bool (*is_backends)(const struct nested *t, const struct nested_mapping *m);
 };
 
 /* Bytes that one entry covers at a level; 1 is the lowest. */

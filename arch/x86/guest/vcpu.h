@@ -28,6 +28,14 @@
 #define EVENT_ERROR_CODE      (1u << 11)
 #define EVENT_VALID           (1u << 31)
 
+/* CR0 bits that the root keeps, and the only CR4 bits that it leaves to the guest: the others are
+ * fixed, reach beyond the guest, or belong to features that CPUID hides; DE decides what the end of
+ * an emulated IN or OUT looks for. */
+#define X86_CR0_OWNED         (CR0_NE | CR0_NW | CR0_CD)
+#define X86_CR4_GUESTS                                                                             \
+    (CR4_VME | CR4_PVI | CR4_TSD | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR |            \
+     CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
+
 /* The instruction that x86_fetch() has decoded last. */
 struct x86_decoded {
     uint64_t window[DECODE_WINDOW / 8]; /* its bytes and what follows them, as they were then */
@@ -54,8 +62,6 @@ struct x86_vcpu {
 };
 
 void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env);
-/* INIT: general registers, and what else of its state is not in the backend's structure. */
-void x86_init(struct vcpu *v);
 
 /* run.c: struct virt_ops' run(). */
 enum vcpu_yield x86_run(struct vcpu *v, uint64_t until);

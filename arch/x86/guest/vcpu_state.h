@@ -54,6 +54,8 @@ static inline void vcpu_set_segment(struct vcpu *v, enum segment_id id, uint16_t
                                     const struct segment *s);
 /* Its base and limit. */
 static inline struct segment vcpu_get_gdtr(const struct vcpu *v);
+static inline void vcpu_set_gdtr(struct vcpu *v, uint64_t base, uint32_t limit);
+static inline void vcpu_set_idtr(struct vcpu *v, uint64_t base, uint32_t limit);
 /* As in struct segment. */
 static inline uint32_t vcpu_get_cs_rights(const struct vcpu *v);
 static inline uint32_t vcpu_get_tr_rights(const struct vcpu *v);
@@ -90,6 +92,8 @@ static inline void vcpu_inject(struct vcpu *v, uint32_t event);
 static inline bool vcpu_injects(const struct vcpu *v);
 static inline void vcpu_inject_error(struct vcpu *v, uint32_t error);
 static inline void vcpu_inject_length(struct vcpu *v, uint32_t bytes);
+/* As after INIT: nothing is injected, pending or blocked, and it is not in HLT. */
+static inline void vcpu_clear_events(struct vcpu *v);
 /* Requests an exit as soon as an interrupt, or an NMI, can be delivered. */
 static inline void vcpu_set_windows(struct vcpu *v, bool irq, bool nmi);
 static inline bool vcpu_has_windows(const struct vcpu *v);

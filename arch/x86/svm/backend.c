@@ -1,6 +1,7 @@
 /* struct virt_ops for AMD-V. */
 #include "arch/x86/cpu/cpuid.h"
-#include "arch/x86/guest/audit.h"
+#include "arch/x86/guest/start.h"
+#include "arch/x86/guest/tree.h"
 #include "arch/x86/guest/vcpu_state.h"
 #include "arch/x86/svm/maps.h"
 #include "arch/x86/virt.h"
@@ -50,18 +51,13 @@ static bool audit_split(const struct guest *g, gpa_t gpa)
     return true;
 }
 
-static void *alloc_table(void *ctx)
-{
-    return guest_alloc_page(ctx);
-}
-
 _Static_assert(MAPS_SIZE <= ABI_BITMAPS_SIZE, "the management guest sees all of them");
 
 static int guest_init(struct guest *g)
 {
     struct svm_guest *b = guest_alloc_page(g);
 
-    if (!b || npt_init(&b->npt, svm_caps_common()->page_1g, alloc_table, g))
+    if (!b || npt_init(&b->npt, svm_caps_common()->page_1g, x86_alloc_table, g))
         return -E_NOMEM;
     g->backend = b;
     job_rest();
@@ -72,25 +68,6 @@ static int guest_init(struct guest *g)
     return 0;
 }
 
-static void guest_free(struct guest *g)
-{
-    g->backend = NULL;
-}
-
-static int map(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_perm perm)
-{
-    struct svm_guest *b = g->backend;
-
-    return nested_map(&b->npt, gpa, hpa, size, (unsigned)perm);
-}
-
-static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
-{
-    struct svm_guest *b = g->backend;
-
-    return nested_unmap(&b->npt, gpa, size);
-}
-
 /* The translations of a guest's vCPUs have ASIDs of their own. */
 static void flush(struct vcpu *v)
 {
@@ -98,27 +75,6 @@ static void flush(struct vcpu *v)
 
     if (x)
         svm_flush(x);
-}
-
-static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
-{
-    struct svm_guest *b = g->backend;
-
-    return nested_prepare(&b->npt, gpa, size);
-}
-
-static int place(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, bool mapped)
-{
-    struct svm_guest *b = g->backend;
-
-    return nested_place(&b->npt, gpa, hpa, size, mapped ? NESTED_READ | NESTED_WRITE : 0);
-}
-
-static int audit(const struct guest *g, char *text, size_t text_size)
-{
-    const struct svm_guest *b = g->backend;
-
-    return audit_nested(g, &b->npt, NULL, text, text_size);
 }
 
 /* The guest keeps its pages from one start to the next. One per call. 0, -E_AGAIN (more steps), or
@@ -216,17 +172,6 @@ static void vcpu_free(struct vcpu *v)
     svm_unload(v->backend);
 }
 
-static void vcpu_reset(struct vcpu *v)
-{
-    svm_load(v->backend);
-    svm_reset_state(v->backend);
-}
-
-static void vcpu_start(struct vcpu *v, uint8_t vector)
-{
-    svm_start_at(v->backend, vector);
-}
-
 static void shift_tsc(struct vcpu *v, uint64_t ticks)
 {
     svm_control(v)->tsc_offset -= ticks;
@@ -260,21 +205,21 @@ const struct virt_ops svm_ops = {
     .core_on = svm_core_on,
     .describe = describe,
     .guest_init = guest_init,
-    .guest_free = guest_free,
-    .map = map,
-    .unmap = unmap,
+    .guest_free = x86_guest_free,
+    .map = x86_map,
+    .unmap = x86_unmap,
     .flush = flush,
-    .prepare = prepare,
-    .place = place,
+    .prepare = x86_prepare,
+    .place = x86_place,
     .set_nx_large = set_nx_large,
     .split_size = split_size,
     .prepare_split = prepare_split,
     .audit_split = audit_split,
-    .audit = audit,
+    .audit = x86_audit,
     .vcpu_init = vcpu_init,
     .vcpu_free = vcpu_free,
-    .vcpu_reset = vcpu_reset,
-    .vcpu_start = vcpu_start,
+    .vcpu_reset = x86_vcpu_reset,
+    .vcpu_start = x86_vcpu_start,
     .run = x86_run,
     .controls = svm_change_controls,
     .where = where,

@@ -12,7 +12,7 @@
 #include "hv/virt.h"
 
 struct svm_guest {
-    struct nested npt;
+    struct nested npt; /* the first member: arch/x86/guest/tree.h */
 };
 _Static_assert(sizeof(struct svm_guest) <= 4096, "allocated as one page");
 
@@ -83,9 +83,6 @@ bool svm_restore_entered(struct vcpu *v);
 /* setup.c: both together write the whole VMCB, controls first. */
 void svm_setup_controls(struct svm_vcpu *x);
 void svm_setup_state(struct svm_vcpu *x, const struct load_result *start);
-/* The state after INIT, and what SIPI changes in it. */
-void svm_reset_state(struct svm_vcpu *x);
-void svm_start_at(struct svm_vcpu *x, uint8_t vector);
 
 /* snapshot.c, patch.c: see struct virt_ops. */
 void svm_core_caps(struct abi_caps *out);

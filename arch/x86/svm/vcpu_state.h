@@ -71,21 +71,14 @@ static inline uint64_t vcpu_get_cr4(const struct vcpu *v)
 }
 
 /* Of the bits that the root owns the guest reads what was shown to it. */
-#define SVM_CR0_OWNED (CR0_NE | CR0_NW | CR0_CD)
-/* The others are fixed, reach beyond the guest, or belong to features that CPUID hides; DE decides
- * what the end of an emulated IN or OUT looks for. */
-#define SVM_CR4_GUESTS                                                                             \
-    (CR4_VME | CR4_PVI | CR4_TSD | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR |            \
-     CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
-
 static inline uint64_t svm_read_cr0(const struct vcpu *v)
 {
-    return (svm_save(v)->cr0 & ~SVM_CR0_OWNED) | (svm_of(v)->shown_cr0 & SVM_CR0_OWNED);
+    return (svm_save(v)->cr0 & ~X86_CR0_OWNED) | (svm_of(v)->shown_cr0 & X86_CR0_OWNED);
 }
 
 static inline uint64_t svm_read_cr4(const struct vcpu *v)
 {
-    return (svm_save(v)->cr4 & SVM_CR4_GUESTS) | (svm_of(v)->shown_cr4 & ~SVM_CR4_GUESTS);
+    return (svm_save(v)->cr4 & X86_CR4_GUESTS) | (svm_of(v)->shown_cr4 & ~X86_CR4_GUESTS);
 }
 
 /* The guest reads the register itself unless it must see something else. */
@@ -181,7 +174,7 @@ static inline uint64_t vcpu_get_tsc_aux(const struct vcpu *v)
 static inline uint64_t vcpu_owned_cr4(const struct vcpu *v)
 {
     (void)v;
-    return ~SVM_CR4_GUESTS;
+    return ~X86_CR4_GUESTS;
 }
 
 static inline uint64_t vcpu_known_cr4(const struct vcpu *v)
@@ -243,6 +236,16 @@ static inline struct segment vcpu_get_gdtr(const struct vcpu *v)
     const struct vmcb_segment *s = &svm_save(v)->gdtr;
 
     return (struct segment){.base = s->base, .limit = s->limit};
+}
+
+static inline void vcpu_set_gdtr(struct vcpu *v, uint64_t base, uint32_t limit)
+{
+    svm_changed(v)->gdtr = (struct vmcb_segment){0, 0, limit, base};
+}
+
+static inline void vcpu_set_idtr(struct vcpu *v, uint64_t base, uint32_t limit)
+{
+    svm_changed(v)->idtr = (struct vmcb_segment){0, 0, limit, base};
 }
 
 static inline uint32_t vcpu_get_cs_rights(const struct vcpu *v)
@@ -400,6 +403,17 @@ static inline void vcpu_inject_length(struct vcpu *v, uint32_t bytes)
 {
     (void)v;
     (void)bytes;
+}
+
+static inline void vcpu_clear_events(struct vcpu *v)
+{
+    struct svm_vcpu *x = svm_of(v);
+
+    x->vmcb->control.eventinj = 0;
+    x->vmcb->control.interrupt_shadow = 0;
+    x->trap_due = 0;
+    x->halted = false;
+    vcpu_block_nmi(v, false);
 }
 
 static inline bool vcpu_has_windows(const struct vcpu *v)

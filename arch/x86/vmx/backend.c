@@ -3,7 +3,8 @@
 #include "arch/x86/cpu/errata.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
-#include "arch/x86/guest/audit.h"
+#include "arch/x86/guest/start.h"
+#include "arch/x86/guest/tree.h"
 #include "arch/x86/virt.h"
 #include "arch/x86/vmx/trial.h"
 #include "arch/x86/vmx/vcpu.h"
@@ -102,9 +103,12 @@ static uint64_t split_size(uint64_t memory)
     return nx_large ? ept_split_size(memory) : 0;
 }
 
-static void *alloc_table(void *ctx)
+static bool is_apic_page(const struct nested *t, const struct nested_mapping *m)
 {
-    return guest_alloc_page(ctx);
+    const struct vmx_guest *b = (const struct vmx_guest *)t;
+
+    return m->gpa == LAPIC_BASE && m->size == PAGE_SIZE && m->hpa == (uintptr_t)b->apic_page &&
+           !(m->perm & NESTED_EXECUTE);
 }
 
 static int guest_init(struct guest *g)
@@ -113,8 +117,9 @@ static int guest_init(struct guest *g)
 
     if (!b)
         return -E_NOMEM;
-    if (ept_init(&b->ept, vmx_caps_common()->ept_vpid & EPT_CAP_PAGE_1G, alloc_table, g))
+    if (ept_init(&b->ept, vmx_caps_common()->ept_vpid & EPT_CAP_PAGE_1G, x86_alloc_table, g))
         return -E_NOMEM;
+    b->ept.tree.is_backends = is_apic_page;
     if (g->split_size)
         ept_reserve_splits(&b->ept, g->split_tables, g->config.memory);
     job_rest();
@@ -129,42 +134,9 @@ static int guest_init(struct guest *g)
     return 0;
 }
 
-static void guest_free(struct guest *g)
-{
-    g->backend = NULL;
-}
-
-static int map(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, enum map_perm perm)
-{
-    struct vmx_guest *b = g->backend;
-
-    return nested_map(&b->ept.tree, gpa, hpa, size, (unsigned)perm);
-}
-
-static int unmap(struct guest *g, gpa_t gpa, uint64_t size)
-{
-    struct vmx_guest *b = g->backend;
-
-    return nested_unmap(&b->ept.tree, gpa, size);
-}
-
 static void flush(struct vcpu *v)
 {
     vmx_flush_ept(v->guest->backend);
-}
-
-static int prepare(struct guest *g, gpa_t gpa, uint64_t size)
-{
-    struct vmx_guest *b = g->backend;
-
-    return nested_prepare(&b->ept.tree, gpa, size);
-}
-
-static int place(struct guest *g, gpa_t gpa, hpa_t hpa, uint64_t size, bool mapped)
-{
-    struct vmx_guest *b = g->backend;
-
-    return nested_place(&b->ept.tree, gpa, hpa, size, mapped ? NESTED_READ | NESTED_WRITE : 0);
 }
 
 static void prepare_split(struct guest *g, gpa_t gpa)
@@ -179,21 +151,6 @@ static bool audit_split(const struct guest *g, gpa_t gpa)
     const struct vmx_guest *b = g->backend;
 
     return ept_split_is_good(&b->ept, gpa);
-}
-
-static bool is_apic_page(const struct guest *g, const struct nested_mapping *m)
-{
-    const struct vmx_guest *b = g->backend;
-
-    return m->gpa == LAPIC_BASE && m->size == PAGE_SIZE && m->hpa == (uintptr_t)b->apic_page &&
-           !(m->perm & NESTED_EXECUTE);
-}
-
-static int audit(const struct guest *g, char *text, size_t text_size)
-{
-    const struct vmx_guest *b = g->backend;
-
-    return audit_nested(g, &b->ept.tree, is_apic_page, text, text_size);
 }
 
 /* The guest keeps its pages from one start to the next. One per call; false: no memory. */
@@ -325,18 +282,6 @@ static void vcpu_free(struct vcpu *v)
         vmx_unload(x);
 }
 
-static void vcpu_reset(struct vcpu *v)
-{
-    vmx_load(v->backend);
-    vmx_reset_state(v->backend);
-}
-
-static void vcpu_start(struct vcpu *v, uint8_t vector)
-{
-    vmx_load(v->backend);
-    vmx_start_at(vector);
-}
-
 static void shift_tsc(struct vcpu *v, uint64_t ticks)
 {
     vmx_load(v->backend);
@@ -362,21 +307,21 @@ const struct virt_ops vmx_ops = {
     .core_on = core_on,
     .describe = describe,
     .guest_init = guest_init,
-    .guest_free = guest_free,
-    .map = map,
-    .unmap = unmap,
+    .guest_free = x86_guest_free,
+    .map = x86_map,
+    .unmap = x86_unmap,
     .flush = flush,
-    .prepare = prepare,
-    .place = place,
+    .prepare = x86_prepare,
+    .place = x86_place,
     .set_nx_large = set_nx_large,
     .split_size = split_size,
     .prepare_split = prepare_split,
     .audit_split = audit_split,
-    .audit = audit,
+    .audit = x86_audit,
     .vcpu_init = vcpu_init,
     .vcpu_free = vcpu_free,
-    .vcpu_reset = vcpu_reset,
-    .vcpu_start = vcpu_start,
+    .vcpu_reset = x86_vcpu_reset,
+    .vcpu_start = x86_vcpu_start,
     .run = x86_run,
     .controls = vmx_change_controls,
     .where = where,

@@ -13,7 +13,7 @@
 #include "hv/virt.h"
 
 struct vmx_guest {
-    struct ept ept;
+    struct ept ept; /* the first member: arch/x86/guest/tree.h */
     /* With APIC virtualization (apicv.c); else NULL. The guest's page at LAPIC_BASE, which is never
      * accessed in xAPIC mode; and the MSR bitmap of vCPUs in x2APIC mode, like vmx_msr_bitmap() for
      * all other MSRs. */
@@ -81,9 +81,6 @@ int vmx_setup_controls(struct vmx_vcpu *x) MUST_CHECK;
 void vmx_setup_state(struct vmx_vcpu *x, const struct load_result *start);
 /* The host state, in the current VMCS. */
 void vmx_write_host(void);
-/* The state after INIT, and what SIPI changes in it, in the current VMCS. */
-void vmx_reset_state(struct vmx_vcpu *x);
-void vmx_start_at(uint8_t vector);
 
 /* ---- apicv.c ---- */
 

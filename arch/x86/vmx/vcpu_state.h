@@ -165,6 +165,20 @@ static inline struct segment vcpu_get_gdtr(const struct vcpu *v)
     };
 }
 
+static inline void vcpu_set_gdtr(struct vcpu *v, uint64_t base, uint32_t limit)
+{
+    (void)v;
+    vmwrite(VMCS_GUEST_GDTR_BASE, base);
+    vmwrite(VMCS_GUEST_GDTR_LIMIT, limit);
+}
+
+static inline void vcpu_set_idtr(struct vcpu *v, uint64_t base, uint32_t limit)
+{
+    (void)v;
+    vmwrite(VMCS_GUEST_IDTR_BASE, base);
+    vmwrite(VMCS_GUEST_IDTR_LIMIT, limit);
+}
+
 static inline uint32_t vcpu_get_cs_rights(const struct vcpu *v)
 {
     (void)v;
@@ -323,6 +337,15 @@ static inline void vcpu_inject_length(struct vcpu *v, uint32_t bytes)
 {
     (void)v;
     vmwrite(VMCS_VM_ENTRY_INSTRUCTION_LENGTH, bytes);
+}
+
+static inline void vcpu_clear_events(struct vcpu *v)
+{
+    (void)v;
+    vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFO, 0);
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, 0);
+    vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, 0);
+    vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 
 static inline bool vcpu_has_windows(const struct vcpu *v)

@@ -1,7 +1,8 @@
-/* SOURCES: arch/x86/guest/audit.c arch/x86/guest/nested.c arch/x86/svm/npt.c hv/lib.c hv/fmt.c */
-/* The isolation audit: what each kind of host memory may be to a guest. */
-#include "arch/x86/guest/audit.h"
+/* SOURCES: arch/x86/guest/tree.c arch/x86/guest/nested.c arch/x86/svm/npt.c hv/lib.c hv/fmt.c */
+/* A guest's translations, and the isolation audit: what each kind of host memory may be to it. */
+#include "arch/x86/guest/tree.h"
 #include "arch/x86/svm/npt.h"
+#include "hv/exit.h"
 #include "hv/hostmem.h"
 
 #include <setjmp.h>
@@ -33,9 +34,9 @@ bool hostmem_find(hpa_t a, struct mem_range *out)
     return false;
 }
 
-static bool is_backends(const struct guest *g, const struct nested_mapping *m)
+static bool is_backends(const struct nested *t, const struct nested_mapping *m)
 {
-    assert_ptr_equal(g, &guest);
+    assert_ptr_equal(t, guest.backend);
     assert_int_equal(m->gpa, AT);
     return is_its;
 }
@@ -43,9 +44,9 @@ static bool is_backends(const struct guest *g, const struct nested_mapping *m)
 static void *pages[PAGES];
 static unsigned used;
 
-static void *take_page(void *ctx)
+void *guest_alloc_page(struct guest *g)
 {
-    (void)ctx;
+    assert_ptr_equal(g, &guest);
     assert_true(used < PAGES);
     pages[used] = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
     assert_non_null(pages[used]);
@@ -66,9 +67,11 @@ static int audited(unsigned perm, enum mem_owner_kind first, unsigned owner,
     ranges[0] = (struct mem_range){.base = AT, .size = PAGE_SIZE, .kind = first, .guest = owner};
     ranges[1] = (struct mem_range){
         .base = AT + PAGE_SIZE, .size = PAGE_SIZE_2M - PAGE_SIZE, .kind = second, .guest = HERE};
-    assert_int_equal(npt_init(&t, false, take_page, NULL), 0);
-    assert_int_equal(nested_map(&t, gpa(AT), hpa(AT), PAGE_SIZE_2M, perm), 0);
-    rc = audit_nested(&guest, &t, backend ? is_backends : NULL, text, sizeof(text));
+    assert_int_equal(npt_init(&t, false, x86_alloc_table, &guest), 0);
+    t.is_backends = backend ? is_backends : NULL;
+    guest.backend = &t;
+    assert_int_equal(x86_map(&guest, gpa(AT), hpa(AT), PAGE_SIZE_2M, (enum map_perm)perm), 0);
+    rc = x86_audit(&guest, text, sizeof(text));
     assert_int_equal(rc != 0, text[0] != 0);
     while (used)
         free(pages[--used]);
