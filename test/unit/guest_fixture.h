@@ -39,6 +39,8 @@ void vcpu_stop(struct vcpu *who, enum abi_guest_state as, const char *format, ..
 static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
 {
     (void)subleaf;
+    if (leaf == 0 || leaf == CPUID_EXTENDED) /* the highest one */
+        return (struct cpuid_regs){leaf + 0x20, ~0u, ~0u, ~0u};
     return leaf == CPUID_EXTENDED + 8 ? (struct cpuid_regs){.eax = 40 | 48 << 8}
                                       : (struct cpuid_regs){leaf, ~0u, ~0u, ~0u};
 }

@@ -11,6 +11,8 @@
 #define HZ     2400000000ull
 #define ALL    (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512)
 #define BIT(n) (1u << (n))
+/* CPUID.80000001H:ECX: LAHF64, LZCNT, SSE4A, misaligned SSE, PREFETCHW, TBM. */
+#define EXT1   (BIT(0) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(21))
 
 static struct cpuid_policy policy;
 static struct cpuid_env env;
@@ -163,10 +165,16 @@ static void leaf_7(void **state)
                               BIT(30) | BIT(31)),
                      0);
     assert_int_equal(~r.ecx & (BIT(2) | BIT(8) | BIT(22) | BIT(25) | BIT(27) | BIT(28)), 0);
-    /* No feature whose MSR is absent: IBRS, STIBP, L1D_FLUSH, ARCH_CAPABILITIES, SSBD, PCONFIG. */
-    assert_int_equal(r.edx, BIT(2) | BIT(3) | BIT(4) | BIT(8) | BIT(14));
-    /* AVX-VNNI, AVX512_BF16, fast string forms, AVX-IFMA. Not: FRED, LKGS, WRMSRNS, LAM. */
-    expect(7, 1, BIT(4) | BIT(5) | BIT(10) | BIT(11) | BIT(12) | BIT(23), 0, 0, 0);
+    /* No feature whose MSR is absent: IBRS, STIBP, L1D_FLUSH, ARCH_CAPABILITIES, SSBD, PCONFIG.
+     * MD_CLEAR has none. */
+    assert_int_equal(r.edx, BIT(2) | BIT(3) | BIT(4) | BIT(8) | BIT(10) | BIT(14) | BIT(23));
+    /* SHA512, SM3, SM4, AVX-VNNI, AVX512_BF16, CMPCCXADD, fast string forms, AVX-IFMA. Not: FRED,
+     * LKGS, WRMSRNS, HRESET, LAM. AVX-VNNI-INT8, AVX-NE-CONVERT, AVX-VNNI-INT16, PREFETCHI. Not:
+     * AMX, CET_SSS, AVX10. */
+    expect(7, 1,
+           BIT(0) | BIT(1) | BIT(2) | BIT(4) | BIT(5) | BIT(7) | BIT(10) | BIT(11) | BIT(12) |
+               BIT(23),
+           0, 0, BIT(4) | BIT(5) | BIT(10) | BIT(14));
     for (uint32_t subleaf = 2; subleaf < 5; subleaf++)
         expect(7, subleaf, 0, 0, 0, 0);
 }
@@ -181,6 +189,29 @@ static void what_the_host_lacks(void **state)
     expect(0x80000001, 0, 0, 0, 0, 0);
     expect(4, 0, 0, 0, 0, 0);
     expect(0, 0, 0x16, 0, 0, 0);
+}
+
+/* SDM 3A "Limit CPUID Maxval": above it the CPU answers with the highest leaf's data. */
+static struct cpuid_regs limited_host(uint32_t leaf, uint32_t subleaf)
+{
+    if (leaf == 0)
+        return (struct cpuid_regs){2, 0x756e6547, 0x6c65746e, 0x49656e69};
+    if (leaf == 0x80000000)
+        return (struct cpuid_regs){0x80000001, 0, 0, 0};
+    return rich_host(leaf <= 2 || leaf == 0x80000001 ? leaf : 2, subleaf);
+}
+
+static void what_firmware_has_limited(void **state)
+{
+    (void)state;
+    env.host = limited_host;
+    cpuid_policy_make(&policy, &env);
+    assert_int_equal(ask(1, 0).eax, UINT32_MAX);
+    expect(4, 0, 0, 0, 0, 0);
+    expect(7, 0, 0, 0, 0, 0);
+    expect(0xd, 2, 0, 0, 0, 0);
+    expect(0x80000006, 0, 0, 0, 0, 0);
+    assert_true(ask(0x80000001, 0).edx != 0);
 }
 
 static void without_xsave(void **state)
@@ -203,6 +234,8 @@ static void without_avx(void **state)
     cpuid_policy_make(&policy, &env);
     assert_int_equal(ask(1, 0).ecx & (BIT(26) | BIT(28) | BIT(12) | BIT(29)), BIT(26));
     assert_int_equal(ask(7, 0).ebx & (BIT(5) | BIT(16)), 0);
+    assert_int_equal(ask(0x80000001, 0).ecx, EXT1); /* no XOP, FMA4 */
+    expect(7, 1, BIT(7) | BIT(10) | BIT(11) | BIT(12), 0, 0, BIT(14));
     expect(0xd, 0, 3, 576, 576, 0);
     expect(0xd, 2, 0, 0, 0, 0);
     env.xcr0 |= XCR0_AVX;
@@ -346,13 +379,16 @@ static void extended_leaves(void **state)
 {
     (void)state;
     /* LAHF64, LZCNT, PREFETCHW; SYSCALL, NX, 1 GB pages, RDTSCP, long mode. Not SVM. */
-    expect(0x80000001, 0, 0, 0, BIT(0) | BIT(5) | BIT(8),
-           BIT(11) | BIT(20) | BIT(26) | BIT(27) | BIT(29));
+    /* Of AMD's too: what has no MSR, and no state beyond XCR0's. Not: SVM, IBS, SKINIT, topology,
+     * performance counters. */
+    expect(0x80000001, 0, 0, 0, EXT1 | BIT(11) | BIT(16),
+           BIT(11) | BIT(20) | BIT(22) | BIT(26) | BIT(27) | BIT(29));
     for (uint32_t leaf = 0x80000002; leaf <= 0x80000004; leaf++)
         expect(leaf, 0, leaf, 2, 3, 4);
-    expect(0x80000005, 0, 0, 0, 0, 0);
+    expect(0x80000005, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX);
     expect(0x80000007, 0, 0, 0, 0, BIT(8));
-    expect(0x80000008, 0, 0x00003027, 0, 0, 0);
+    /* CLZERO, XSAVEERPTR. WBNOINVD exits, RDPRU is #UD, IBPB and the like have MSRs. */
+    expect(0x80000008, 0, 0x00003027, BIT(0) | BIT(2), 0, 0);
 }
 
 static struct cpuid_regs host_la57(uint32_t leaf, uint32_t subleaf)
@@ -370,7 +406,7 @@ static void linear_width(void **state)
     (void)state;
     env.host = host_la57;
     cpuid_policy_make(&policy, &env);
-    expect(0x80000008, 0, 0x00003034, 0, 0, 0);
+    expect(0x80000008, 0, 0x00003034, BIT(0) | BIT(2), 0, 0);
 }
 
 static void hidden_leaves(void **state)
@@ -463,6 +499,7 @@ int main(void)
         TEST(leaf_7),
         TEST(local_apic),
         TEST(what_the_host_lacks),
+        TEST(what_firmware_has_limited),
         TEST(without_xsave),
         TEST(without_avx),
         TEST(without_invpcid_and_rdtscp),

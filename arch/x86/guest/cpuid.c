@@ -38,21 +38,29 @@
 #define LEAF7_ECX_AVX     ((1u << 9) | (1u << 10))
 #define LEAF7_ECX_AVX512  ((1u << 1) | (1u << 6) | (1u << 11) | (1u << 12) | (1u << 14))
 #define LEAF7_ECX_RDPID   (1u << 22)
-/* CPUID.7:EDX: fast short REP MOV, SERIALIZE. With AVX-512: 4VNNIW, 4FMAPS, VP2INTERSECT. */
-#define LEAF7_EDX         ((1u << 4) | (1u << 14))
-#define LEAF7_EDX_AVX512  ((1u << 2) | (1u << 3) | (1u << 8))
-/* CPUID.(7,1):EAX: fast zero-length and short REP MOVS, STOS, CMPS. With AVX: VNNI, IFMA. With
- * AVX-512: BF16. */
-#define LEAF71_EAX        ((1u << 10) | (1u << 11) | (1u << 12))
-#define LEAF71_EAX_AVX    ((1u << 4) | (1u << 23))
+/* CPUID.7:EDX: fast short REP MOV, MD_CLEAR (what VERW clears), SERIALIZE. With AVX-512: 4VNNIW,
+ * 4FMAPS, VP2INTERSECT, FP16. Not: what comes with MSRs. */
+#define LEAF7_EDX         ((1u << 4) | (1u << 10) | (1u << 14))
+#define LEAF7_EDX_AVX512  ((1u << 2) | (1u << 3) | (1u << 8) | (1u << 23))
+/* CPUID.(7,1):EAX: CMPccXADD; fast zero-length and short REP MOVS, STOS, CMPS. With AVX: SHA512,
+ * SM3, SM4, VNNI, IFMA. With AVX-512: BF16. EDX: PREFETCHI. With AVX: VNNI-INT8, NE-CONVERT,
+ * VNNI-INT16.
+ */
+#define LEAF71_EAX        ((1u << 7) | (1u << 10) | (1u << 11) | (1u << 12))
+#define LEAF71_EAX_AVX    ((1u << 0) | (1u << 1) | (1u << 2) | (1u << 4) | (1u << 23))
 #define LEAF71_EAX_AVX512 (1u << 5)
-/* CPUID.80000001H:ECX: LAHF64, LZCNT, PREFETCHW. EDX: SYSCALL, NX, 1 GB pages, long mode. */
-#define EXT1_ECX          ((1u << 0) | (1u << 5) | (1u << 8))
+#define LEAF71_EDX        (1u << 14)
+#define LEAF71_EDX_AVX    ((1u << 4) | (1u << 5) | (1u << 10))
+/* CPUID.80000001H:ECX: LAHF64, LZCNT, PREFETCHW; of AMD's CPUs SSE4A, misaligned SSE, TBM, and with
+ * AVX XOP, FMA4. EDX: SYSCALL, NX, AMD's extensions of MMX, 1 GB pages, long mode. */
+#define EXT1_ECX          ((1u << 0) | (1u << 5) | (1u << 6) | (1u << 7) | (1u << 8) | (1u << 21))
+#define EXT1_ECX_AVX      ((1u << 11) | (1u << 16))
 #define EXT1_EDX_XD       (1u << 20)
-#define EXT1_EDX          ((1u << 11) | (1u << 20) | (1u << 26) | (1u << 29))
+#define EXT1_EDX          ((1u << 11) | (1u << 20) | (1u << 22) | (1u << 26) | (1u << 29))
 #define EXT1_EDX_RDTSCP   (1u << 27)
-#define EXT7_EDX          (1u << 8) /* invariant TSC */
-#define LINEAR_WIDTH_MASK 0xff00u   /* CPUID.80000008H:EAX */
+#define EXT8_EBX          ((1u << 0) | (1u << 2)) /* AMD's CLZERO; XRSTOR loads error pointers */
+#define EXT7_EDX          (1u << 8)               /* invariant TSC */
+#define LINEAR_WIDTH_MASK 0xff00u                 /* CPUID.80000008H:EAX */
 #define LINEAR_WIDTH_48   (48u << 8)
 #define LEAF1_EBX_CLFLUSH 0x0000ff00u
 #define LEAF1_EDX_APIC    (1u << 9)
@@ -82,11 +90,20 @@
 
 static const struct cpuid_regs zeros;
 
+/* Above the highest leaf, which firmware may have limited, Intel's CPUs answer with another one's
+ * data. */
+static struct cpuid_regs ask(const struct cpuid_env *env, uint32_t leaf, uint32_t subleaf)
+{
+    uint32_t highest = env->host(leaf & CPUID_EXTENDED, 0).eax;
+
+    return leaf <= highest ? env->host(leaf, subleaf) : zeros;
+}
+
 static void make_features(struct cpuid_policy *p, const struct cpuid_env *env)
 {
-    struct cpuid_regs r = env->host(1, 0);
+    struct cpuid_regs r = ask(env, 1, 0);
     uint32_t ecx = LEAF1_ECX, ebx7 = LEAF7_EBX, ecx7 = LEAF7_ECX, edx7 = LEAF7_EDX;
-    uint32_t eax71 = LEAF71_EAX;
+    uint32_t eax71 = LEAF71_EAX, edx71 = LEAF71_EDX;
 
     if (env->xcr0)
         ecx |= CPUID_1_ECX_XSAVE;
@@ -95,6 +112,7 @@ static void make_features(struct cpuid_policy *p, const struct cpuid_env *env)
         ebx7 |= LEAF7_EBX_AVX;
         ecx7 |= LEAF7_ECX_AVX;
         eax71 |= LEAF71_EAX_AVX;
+        edx71 |= LEAF71_EDX_AVX;
     }
     if (env->xcr0 & XCR0_AVX512) {
         ebx7 |= LEAF7_EBX_AVX512;
@@ -115,12 +133,13 @@ static void make_features(struct cpuid_policy *p, const struct cpuid_env *env)
         .ecx = (r.ecx & ecx) | CPUID_1_ECX_HYPERVISOR,
         .edx = (r.edx & LEAF1_EDX) | (env->vcpus > 1 ? LEAF1_EDX_HTT : 0),
     };
-    r = env->host(LEAF_FEATURE, 0);
+    r = ask(env, LEAF_FEATURE, 0);
     p->basic[LEAF_FEATURE] =
         (struct cpuid_regs){.ebx = r.ebx & ebx7, .ecx = r.ecx & ecx7, .edx = r.edx & edx7};
     if (r.eax == 0) /* its highest subleaf */
         return;
-    p->features1.eax = env->host(LEAF_FEATURE, 1).eax & eax71;
+    r = ask(env, LEAF_FEATURE, 1);
+    p->features1 = (struct cpuid_regs){.eax = r.eax & eax71, .edx = r.edx & edx71};
     p->basic[LEAF_FEATURE].eax = 1;
 }
 
@@ -142,7 +161,7 @@ static void make_topology(struct cpuid_policy *p, const struct cpuid_env *env)
 static void make_caches(struct cpuid_policy *p, const struct cpuid_env *env)
 {
     for (uint32_t i = 0; i < CPUID_CACHE_LEVELS; i++) {
-        p->cache[i] = env->host(LEAF_CACHE, i);
+        p->cache[i] = ask(env, LEAF_CACHE, i);
         if ((p->cache[i].eax & 0x1fu) == 0)
             p->cache[i] = zeros;
         p->cache[i].eax &= LEAF4_EAX;
@@ -160,14 +179,14 @@ static void make_xsave(struct cpuid_policy *p, const struct cpuid_env *env)
 
         if (!(env->xcr0 >> i & 1))
             continue;
-        r = env->host(LEAF_XSAVE, i);
+        r = ask(env, LEAF_XSAVE, i);
         p->xsave[i] = (struct cpuid_regs){r.eax, r.ebx, r.ecx & XSAVE_ALIGN, 0};
         if (r.eax + r.ebx > size)
             size = r.eax + r.ebx;
     }
     p->xsave[0] = (struct cpuid_regs){
         .eax = (uint32_t)env->xcr0, .ecx = size, .edx = (uint32_t)(env->xcr0 >> 32)};
-    p->xsave[1].eax = env->host(LEAF_XSAVE, 1).eax & XSAVE1_EAX;
+    p->xsave[1].eax = ask(env, LEAF_XSAVE, 1).eax & XSAVE1_EAX;
     cpuid_policy_xcr0(p, XCR0_X87);
 }
 
@@ -176,10 +195,10 @@ static void make_basic(struct cpuid_policy *p, const struct cpuid_env *env)
     uint64_t hz = env->tsc_hz;
     uint32_t ratio = (uint32_t)(hz >> 32) + 1;
 
-    p->basic[0] = env->host(0, 0);
+    p->basic[0] = ask(env, 0, 0);
     p->basic[0].eax = CPUID_BASIC_MAX;
     p->intel = p->basic[0].ebx == GENU;
-    p->basic[2] = env->host(2, 0);
+    p->basic[2] = ask(env, 2, 0);
     make_features(p, env);
     make_caches(p, env);
     make_xsave(p, env);
@@ -204,17 +223,18 @@ static uint32_t address_widths(uint32_t eax)
 
 static void make_extended(struct cpuid_policy *p, const struct cpuid_env *env)
 {
-    struct cpuid_regs r = env->host(CPUID_EXTENDED + 1, 0);
+    struct cpuid_regs r = ask(env, CPUID_EXTENDED + 1, 0);
     uint32_t edx = EXT1_EDX | (env->rdtscp ? EXT1_EDX_RDTSCP : 0);
+    uint32_t ecx = EXT1_ECX | (env->xcr0 & XCR0_AVX ? EXT1_ECX_AVX : 0);
 
     p->extended[0].eax = CPUID_EXTENDED + CPUID_EXTENDED_MAX;
-    p->extended[1] = (struct cpuid_regs){.ecx = r.ecx & EXT1_ECX, .edx = r.edx & edx};
+    p->extended[1] = (struct cpuid_regs){.ecx = r.ecx & ecx, .edx = r.edx & edx};
     p->xd = p->extended[1].edx & EXT1_EDX_XD;
-    for (uint32_t i = 2; i <= 4; i++)
-        p->extended[i] = env->host(CPUID_EXTENDED + i, 0);
-    p->extended[6] = env->host(CPUID_EXTENDED + 6, 0);
+    for (uint32_t i = 2; i <= 6; i++) /* its name and caches */
+        p->extended[i] = ask(env, CPUID_EXTENDED + i, 0);
     p->extended[7].edx = EXT7_EDX;
-    p->extended[8].eax = address_widths(env->host(CPUID_EXTENDED + 8, 0).eax);
+    r = ask(env, CPUID_EXTENDED + 8, 0);
+    p->extended[8] = (struct cpuid_regs){.eax = address_widths(r.eax), .ebx = r.ebx & EXT8_EBX};
 }
 
 /* Systems that know KVM's clock look for its name at the first of these leaves, some at each 256th.
