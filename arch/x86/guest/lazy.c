@@ -19,7 +19,7 @@ static uint64_t components(void)
     uint64_t allowed;
     struct cpuid_regs r;
 
-    if (!(cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE))
+    if (!(cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE) || cpuid(0, 0).eax < CPUID_XSAVE)
         return 0;
     allowed = cpuid(CPUID_XSAVE, 0).eax & XCR0_OFFERED;
     if ((allowed & XCR0_AVX512) != XCR0_AVX512)
