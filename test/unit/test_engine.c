@@ -1527,17 +1527,17 @@ static void a_late_sender(void **state)
     g = guest_get((unsigned)deploy(&c));
     settle();
     self = 0;
-    guest_on_frame(g, frame, sizeof(frame));
+    guest_on_frame(g, frame, sizeof(frame), NULL);
     pass(1);
     assert_true(present() < g->quiet_until);
     self = 0;
     before = kicks[1];
-    guest_on_frame(g, frame, sizeof(frame));
+    guest_on_frame(g, frame, sizeof(frame), NULL);
     assert_int_equal(kicks[1], before);
     pass(1);
     self = 0;
     stall = HZ / 1000;
-    guest_on_frame(g, frame, sizeof(frame));
+    guest_on_frame(g, frame, sizeof(frame), NULL);
     assert_int_equal(kicks[1], before + 1);
 }
 
