@@ -104,10 +104,7 @@ static bool ipv6_is_host(const struct facts_address *a)
     return a->high != 0 && facts_is_host(a);
 }
 
-static void drop(struct facts *k, enum net_drop why)
-{
-    k->bad = why;
-}
+/* What follows returns why the frame is to be dropped, or NET_PASSED. */
 
 /* ---- ARP: RFC 826, RFC 5227 ---- */
 
@@ -119,21 +116,20 @@ static bool arp_is_ours(const struct rest *r)
            (r->at[7] == ARP_REQUEST || r->at[7] == ARP_REPLY);
 }
 
-static void take_arp(const struct rest *r, struct facts *k)
+static enum net_drop take_arp(const struct rest *r, struct facts *k)
 {
     uint32_t sender;
 
-    if (r->len < ARP_SIZE) {
-        drop(k, NET_DROP_MALFORMED);
-        return;
-    }
+    if (r->len < ARP_SIZE)
+        return NET_DROP_MALFORMED;
     sender = facts_be32(r->at + 14);
     k->source = facts_ipv4(r->at + 14);
     k->target = facts_ipv4(r->at + 24);
     k->kind = sender ? FACTS_ARP : FACTS_ARP_PROBE;
     if (!arp_is_ours(r) || memcmp(r->at + 8, r->sender, MAC) != 0 ||
         (sender ? !ipv4_is_host(sender) : r->at[7] != ARP_REQUEST))
-        drop(k, NET_DROP_ARP);
+        return NET_DROP_ARP;
+    return NET_PASSED;
 }
 
 /* ---- IPv4 ---- */
@@ -148,14 +144,12 @@ static bool asks_for_sender(const struct rest *udp)
            memcmp(m + BOOTP_CHADDR, udp->sender, MAC) == 0;
 }
 
-static void take_udp4(const struct rest *udp, struct facts *k, bool whole)
+static enum net_drop take_udp4(const struct rest *udp, struct facts *k, bool whole)
 {
     uint16_t from, to;
 
-    if (udp->len < UDP_HEADER) {
-        drop(k, NET_DROP_MALFORMED);
-        return;
-    }
+    if (udp->len < UDP_HEADER)
+        return NET_DROP_MALFORMED;
     from = facts_be16(udp->at);
     to = facts_be16(udp->at + 2);
     if (from == DHCP_SERVER || to == DHCP_CLIENT)
@@ -163,48 +157,47 @@ static void take_udp4(const struct rest *udp, struct facts *k, bool whole)
     else if (to == DHCP_SERVER)
         k->kind = FACTS_DHCP_CLIENT;
     else
-        return;
+        return NET_PASSED;
     if (k->kind == FACTS_DHCP_CLIENT && (!whole || !asks_for_sender(udp)))
-        drop(k, NET_DROP_DHCP);
+        return NET_DROP_DHCP;
     if (whole) {
         k->message = udp->at + UDP_HEADER;
         k->message_len = udp->len - UDP_HEADER;
     }
+    return NET_PASSED;
 }
 
-static void judge_ipv4_source(uint32_t source, uint8_t protocol, struct facts *k)
+static enum net_drop judge_ipv4_source(uint32_t source, uint8_t protocol, struct facts *k)
 {
     if (source == 0 && protocol == PROTO_IGMP)
         k->kind = FACTS_UNSPECIFIED;
     else if (source == 0 ? k->kind != FACTS_DHCP_CLIENT : !ipv4_is_host(source))
-        drop(k, NET_DROP_ADDRESS);
+        return NET_DROP_ADDRESS;
+    return NET_PASSED;
 }
 
-static void take_ipv4(const struct rest *r, struct facts *k)
+static enum net_drop take_ipv4(const struct rest *r, struct facts *k)
 {
+    enum net_drop why = NET_PASSED;
     size_t header, total;
     uint16_t fragment;
     uint32_t source;
 
     k->kind = FACTS_IP;
-    if (r->len < IPV4_HEADER || r->at[0] >> 4 != 4) {
-        drop(k, NET_DROP_MALFORMED);
-        return;
-    }
+    if (r->len < IPV4_HEADER || r->at[0] >> 4 != 4)
+        return NET_DROP_MALFORMED;
     header = (r->at[0] & 0xfu) * 4;
     total = facts_be16(r->at + 2);
-    if (header < IPV4_HEADER || total < header || total > r->len) {
-        drop(k, NET_DROP_MALFORMED);
-        return;
-    }
+    if (header < IPV4_HEADER || total < header || total > r->len)
+        return NET_DROP_MALFORMED;
     fragment = facts_be16(r->at + 6) & (IPV4_OFFSET | IPV4_MORE);
     source = facts_be32(r->at + 12);
     k->source = source ? facts_ipv4(r->at + 12) : (struct facts_address){0, 0};
     /* The first fragment has the ports, and no later one can overlap them. */
     if (r->at[9] == PROTO_UDP && !(fragment & IPV4_OFFSET))
-        take_udp4(&(struct rest){r->at + header, total - header, r->sender}, k, fragment == 0);
-    if (!k->bad)
-        judge_ipv4_source(source, r->at[9], k);
+        why =
+            take_udp4(&(struct rest){r->at + header, total - header, r->sender}, k, fragment == 0);
+    return why ? why : judge_ipv4_source(source, r->at[9], k);
 }
 
 /* ---- IPv6 ---- */
@@ -228,39 +221,34 @@ static enum net_drop judge_options(const struct rest *r, size_t at, uint8_t link
     return NET_PASSED;
 }
 
-static void take_solicitation(const struct rest *r, struct facts *k)
+static enum net_drop take_solicitation(const struct rest *r, struct facts *k)
 {
     k->target = facts_ipv6(r->at + 8);
     k->kind = is_unspecified(&k->source) ? FACTS_ND_CLAIM : FACTS_ND_SOLICIT;
-    if (!ipv6_is_host(&k->target))
-        drop(k, NET_DROP_MALFORMED);
-    else
-        drop(k, judge_options(r, 24, OPTION_SOURCE_LINK));
+    return ipv6_is_host(&k->target) ? judge_options(r, 24, OPTION_SOURCE_LINK) : NET_DROP_MALFORMED;
 }
 
-static void take_advertisement(const struct rest *r, struct facts *k)
+static enum net_drop take_advertisement(const struct rest *r, struct facts *k)
 {
     k->target = facts_ipv6(r->at + 8);
     k->kind = FACTS_ND_ADVERTISE;
-    if (!ipv6_is_host(&k->target))
-        drop(k, NET_DROP_MALFORMED);
-    else
-        drop(k, judge_options(r, 24, OPTION_TARGET_LINK));
+    return ipv6_is_host(&k->target) ? judge_options(r, 24, OPTION_TARGET_LINK) : NET_DROP_MALFORMED;
 }
 
-static void take_router(const struct rest *r, struct facts *k)
+static enum net_drop take_router(const struct rest *r, struct facts *k)
 {
     k->kind = FACTS_ROUTER;
     if (r->at[0] == ICMP_RA) {
         k->message = r->at;
         k->message_len = r->len;
     }
+    return NET_PASSED;
 }
 
-static void take_router_solicitation(const struct rest *r, struct facts *k)
+static enum net_drop take_router_solicitation(const struct rest *r, struct facts *k)
 {
     k->kind = is_unspecified(&k->source) ? FACTS_UNSPECIFIED : FACTS_ND_SOLICIT;
-    drop(k, judge_options(r, 8, OPTION_SOURCE_LINK));
+    return judge_options(r, 8, OPTION_SOURCE_LINK);
 }
 
 /* RFC 4861, section 4; 0: not neighbour discovery. */
@@ -286,68 +274,59 @@ static bool is_nd(uint8_t type)
     return nd_size(type) || type == ICMP_INVERSE_NS || type == ICMP_INVERSE_NA;
 }
 
-static void take_icmpv6(const struct rest *r, uint8_t hop_limit, struct facts *k)
+static enum net_drop take_icmpv6(const struct rest *r, uint8_t hop_limit, struct facts *k)
 {
     size_t size = r->len ? nd_size(r->at[0]) : 0;
 
-    if (r->len < 4 || (size && (r->len < size || hop_limit != HOP_LIMIT || r->at[1] != 0))) {
-        drop(k, NET_DROP_MALFORMED);
-        return;
-    }
+    if (r->len < 4 || (size && (r->len < size || hop_limit != HOP_LIMIT || r->at[1] != 0)))
+        return NET_DROP_MALFORMED;
     switch (r->at[0]) {
     case ICMP_RS:
-        take_router_solicitation(r, k);
-        break;
+        return take_router_solicitation(r, k);
     case ICMP_RA:
     case ICMP_REDIRECT:
-        take_router(r, k);
-        break;
+        return take_router(r, k);
     case ICMP_NS:
-        take_solicitation(r, k);
-        break;
+        return take_solicitation(r, k);
     case ICMP_NA:
-        take_advertisement(r, k);
-        break;
+        return take_advertisement(r, k);
     case ICMP_INVERSE_NS: /* RFC 3122: for link layers other than Ethernet */
     case ICMP_INVERSE_NA:
-        drop(k, NET_DROP_ND);
-        break;
+        return NET_DROP_ND;
     default:
-        break;
+        return NET_PASSED;
     }
 }
 
-static void take_udp6(const struct rest *udp, struct facts *k)
+static enum net_drop take_udp6(const struct rest *udp, struct facts *k)
 {
     if (udp->len < UDP_HEADER)
-        drop(k, NET_DROP_MALFORMED);
-    else if (facts_be16(udp->at) == DHCP6_SERVER || facts_be16(udp->at + 2) == DHCP6_CLIENT)
+        return NET_DROP_MALFORMED;
+    if (facts_be16(udp->at) == DHCP6_SERVER || facts_be16(udp->at + 2) == DHCP6_CLIENT)
         k->kind = FACTS_DHCP6_SERVER;
+    return NET_PASSED;
 }
 
 /* RFC 6980: neighbour discovery is never fragmented. A first fragment shows its type; a later one
  * is useless without the first. */
-static void take_fragment(const struct rest *r, struct facts *k)
+static enum net_drop take_fragment(const struct rest *r, struct facts *k)
 {
     struct rest inner;
     uint8_t next;
 
-    if (r->len < 8) {
-        drop(k, NET_DROP_MALFORMED);
-        return;
-    }
+    if (r->len < 8)
+        return NET_DROP_MALFORMED;
     next = r->at[0];
-    if (next != PROTO_TCP && next != PROTO_UDP && next != PROTO_ICMPV6) {
-        drop(k, NET_DROP_HIDDEN);
-        return;
-    }
+    if (next != PROTO_TCP && next != PROTO_UDP && next != PROTO_ICMPV6)
+        return NET_DROP_HIDDEN;
     if (facts_be16(r->at + 2) & 0xfff8)
-        return;
+        return NET_PASSED;
     inner = (struct rest){r->at + 8, r->len - 8, r->sender};
     if (next == PROTO_UDP)
-        take_udp6(&inner, k);
-    else if (next == PROTO_ICMPV6 && (inner.len < 4 || is_nd(inner.at[0])))
-        drop(k, NET_DROP_HIDDEN);
+        return take_udp6(&inner, k);
+    if (next == PROTO_ICMPV6 && (inner.len < 4 || is_nd(inner.at[0])))
+        return NET_DROP_HIDDEN;
+    return NET_PASSED;
 }
 
 /* The one extension header that hosts need: MLD's router alert (RFC 3810, section 5). */
@@ -361,24 +340,21 @@ static bool is_mld(const struct rest *r)
     return (type >= ICMP_MLD_QUERY && type <= ICMP_MLD_DONE) || type == ICMP_MLD2_REPORT;
 }
 
-static void take_next_header(const struct rest *r, const uint8_t *header, struct facts *k)
+static enum net_drop take_next_header(const struct rest *r, const uint8_t *header, struct facts *k)
 {
     switch (header[6]) {
     case PROTO_ICMPV6:
-        take_icmpv6(r, header[7], k);
-        break;
+        return take_icmpv6(r, header[7], k);
     case PROTO_UDP:
-        take_udp6(r, k);
-        break;
+        return take_udp6(r, k);
     case PROTO_FRAGMENT:
-        take_fragment(r, k);
-        break;
+        return take_fragment(r, k);
     case PROTO_HOP_BY_HOP:
         if (!is_mld(r))
-            drop(k, NET_DROP_HIDDEN);
-        else if (is_unspecified(&k->source))
+            return NET_DROP_HIDDEN;
+        if (is_unspecified(&k->source))
             k->kind = FACTS_UNSPECIFIED;
-        break;
+        return NET_PASSED;
     case PROTO_ROUTING:
     case PROTO_AUTH:
     case PROTO_OPTIONS:
@@ -387,42 +363,32 @@ static void take_next_header(const struct rest *r, const uint8_t *header, struct
     case PROTO_SHIM6:
     case PROTO_TEST:
     case PROTO_TEST_2:
-        drop(k, NET_DROP_HIDDEN);
-        break;
+        return NET_DROP_HIDDEN;
     default:
-        break;
+        return NET_PASSED;
     }
 }
 
-static void take_ipv6(const struct rest *r, struct facts *k)
+static enum net_drop take_ipv6(const struct rest *r, struct facts *k)
 {
+    enum net_drop why;
     size_t payload;
 
     k->kind = FACTS_IP;
-    if (r->len < IPV6_HEADER || r->at[0] >> 4 != 6) {
-        drop(k, NET_DROP_MALFORMED);
-        return;
-    }
+    if (r->len < IPV6_HEADER || r->at[0] >> 4 != 6)
+        return NET_DROP_MALFORMED;
     payload = facts_be16(r->at + 4);
-    if (payload > r->len - IPV6_HEADER) {
-        drop(k, NET_DROP_MALFORMED);
-        return;
-    }
+    if (payload > r->len - IPV6_HEADER)
+        return NET_DROP_MALFORMED;
     k->group = r->at[24] == 0xff;
     k->source = facts_ipv6(r->at + 8);
-    take_next_header(&(struct rest){r->at + IPV6_HEADER, payload, r->sender}, r->at, k);
-    if (k->bad || k->kind == FACTS_UNSPECIFIED || k->kind == FACTS_ND_CLAIM)
-        return;
-    if (!ipv6_is_host(&k->source))
-        drop(k, NET_DROP_ADDRESS);
+    why = take_next_header(&(struct rest){r->at + IPV6_HEADER, payload, r->sender}, r->at, k);
+    if (why || k->kind == FACTS_UNSPECIFIED || k->kind == FACTS_ND_CLAIM)
+        return why;
+    return ipv6_is_host(&k->source) ? NET_PASSED : NET_DROP_ADDRESS;
 }
 
 /* ---- Ethernet ---- */
-
-static bool is_tag(uint16_t type)
-{
-    return type == 0x8100 || type == 0x88a8 || type == 0x9100 || type == 0x9200;
-}
 
 /* IEEE 802.2 SNAP with an EtherType in it: some hosts take IP and ARP from there, too. */
 static bool is_snap(const struct rest *r)
@@ -430,42 +396,41 @@ static bool is_snap(const struct rest *r)
     return r->len >= 2 && (r->at[0] & 0xfe) == 0xaa && (r->at[1] & 0xfe) == 0xaa;
 }
 
-static void take_payload(uint16_t type, const struct rest *r, struct facts *k)
+static enum net_drop take_payload(uint16_t type, const struct rest *r, struct facts *k)
 {
     if (type == TYPE_IPV4)
-        take_ipv4(r, k);
-    else if (type == TYPE_IPV6)
-        take_ipv6(r, k);
-    else if (type == TYPE_ARP)
-        take_arp(r, k);
-    else if (type > LENGTH_MAX && type < TYPE_MIN)
-        drop(k, NET_DROP_MALFORMED);
-    else if (type <= LENGTH_MAX && is_snap(r))
-        drop(k, NET_DROP_HIDDEN);
+        return take_ipv4(r, k);
+    if (type == TYPE_IPV6)
+        return take_ipv6(r, k);
+    if (type == TYPE_ARP)
+        return take_arp(r, k);
+    if (type > LENGTH_MAX && type < TYPE_MIN)
+        return NET_DROP_MALFORMED;
+    return type <= LENGTH_MAX && is_snap(r) ? NET_DROP_HIDDEN : NET_PASSED;
 }
 
-void facts_take(const uint8_t *frame, size_t len, struct facts *k)
+static enum net_drop take_frame(const uint8_t *frame, size_t len, struct facts *k)
 {
     uint16_t type = facts_be16(frame + TYPE_AT);
     size_t at = TYPE_AT + 2;
 
-    k->kind = FACTS_OTHER;
-    k->bad = NET_PASSED;
-    k->tagged = false;
-    k->group = false;
-    k->message = NULL;
-    for (unsigned tags = 1; is_tag(type); tags++) {
+    for (unsigned tags = 1; facts_is_tag(type); tags++) {
         k->tagged = true;
-        if (len < at + 4) {
-            drop(k, NET_DROP_MALFORMED);
-            return;
-        }
-        if (tags > TAGS_MAX) {
-            drop(k, NET_DROP_HIDDEN);
-            return;
-        }
+        if (len < at + 4)
+            return NET_DROP_MALFORMED;
+        if (tags > TAGS_MAX)
+            return NET_DROP_HIDDEN;
         type = facts_be16(frame + at + 2);
         at += 4;
     }
-    take_payload(type, &(struct rest){frame + at, len - at, frame + MAC}, k);
+    return take_payload(type, &(struct rest){frame + at, len - at, frame + MAC}, k);
+}
+
+void facts_take(const uint8_t *frame, size_t len, struct facts *k)
+{
+    k->kind = FACTS_OTHER;
+    k->tagged = false;
+    k->group = false;
+    k->message = NULL;
+    k->bad = take_frame(frame, len, k);
 }

@@ -55,6 +55,12 @@ static inline uint32_t facts_be32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+/* An EtherType of a VLAN's tag: IEEE 802.1Q, 802.1ad, and those before the latter. */
+static inline bool facts_is_tag(uint16_t type)
+{
+    return type == 0x8100 || type == 0x88a8 || type == 0x9100 || type == 0x9200;
+}
+
 struct facts_address facts_ipv4(const uint8_t ip[4]);
 struct facts_address facts_ipv6(const uint8_t ip[16]);
 /* An address that a host can have: not unspecified, loopback, group or reserved (RFC 6890). */

@@ -123,7 +123,7 @@ static bool is_configured(const struct filter_port *p, const struct facts_addres
 static struct filter_claim *find_claim(struct filter_port *p, const struct facts_address *a)
 {
     for (unsigned i = 0; i < p->claim_count; i++)
-        if (p->claims[i].address.low == a->low && p->claims[i].address.high == a->high)
+        if (facts_same(&p->claims[i].address, a))
             return &p->claims[i];
     return NULL;
 }

@@ -2,6 +2,7 @@
 
 #include "hv/checksum.h"
 #include "hv/lib.h"
+#include "net/facts.h"
 
 #define TYPE_AT       12u
 #define TAG           4u
@@ -27,11 +28,6 @@ struct headers {
     bool v6;
     uint8_t protocol;
 };
-
-static uint16_t be16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
 
 static void put16(uint8_t *p, unsigned v)
 {
@@ -65,11 +61,6 @@ static uint64_t word_of(size_t v)
 
 /* ---- headers ---- */
 
-static bool is_tag(uint16_t type)
-{
-    return type == 0x8100 || type == 0x88a8 || type == 0x9100 || type == 0x9200;
-}
-
 static bool take_ipv4(const uint8_t *ip, size_t left, struct headers *h)
 {
     size_t header;
@@ -77,8 +68,8 @@ static bool take_ipv4(const uint8_t *ip, size_t left, struct headers *h)
     if (left < IPV4_HEADER || ip[0] >> 4 != 4)
         return false;
     header = (ip[0] & 0xfu) * 4;
-    if (header < IPV4_HEADER || header > left || be16(ip + 2) != left ||
-        (be16(ip + 6) & IPV4_FRAGMENT))
+    if (header < IPV4_HEADER || header > left || facts_be16(ip + 2) != left ||
+        (facts_be16(ip + 6) & IPV4_FRAGMENT))
         return false;
     h->v6 = false;
     h->protocol = ip[9];
@@ -88,7 +79,7 @@ static bool take_ipv4(const uint8_t *ip, size_t left, struct headers *h)
 
 static bool take_ipv6(const uint8_t *ip, size_t left, struct headers *h)
 {
-    if (left < IPV6_HEADER || ip[0] >> 4 != 6 || be16(ip + 4) != left - IPV6_HEADER)
+    if (left < IPV6_HEADER || ip[0] >> 4 != 6 || facts_be16(ip + 4) != left - IPV6_HEADER)
         return false;
     h->v6 = true;
     h->protocol = ip[6];
@@ -101,15 +92,15 @@ static bool take_headers(const uint8_t *frame, size_t len, struct headers *h)
 {
     size_t at = TYPE_AT;
 
-    for (unsigned tags = 0; tags < TAGS_MAX && len >= at + TAG + 2 && is_tag(be16(frame + at));
-         tags++)
+    for (unsigned tags = 0;
+         tags < TAGS_MAX && len >= at + TAG + 2 && facts_is_tag(facts_be16(frame + at)); tags++)
         at += TAG;
     h->ip = at + 2;
     if (len < h->ip)
         return false;
-    if (be16(frame + at) == TYPE_IPV4)
+    if (facts_be16(frame + at) == TYPE_IPV4)
         return take_ipv4(frame + h->ip, len - h->ip, h);
-    return be16(frame + at) == TYPE_IPV6 && take_ipv6(frame + h->ip, len - h->ip, h);
+    return facts_be16(frame + at) == TYPE_IPV6 && take_ipv6(frame + h->ip, len - h->ip, h);
 }
 
 bool segment_take(const uint8_t *frame, size_t len, const struct net_offload *o,
@@ -141,7 +132,7 @@ static void finish_ip(uint8_t *ip, bool v6, size_t header, size_t size, size_t n
         return;
     }
     put16(ip + 2, (unsigned)(header + size));
-    put16(ip + 4, (be16(ip + 4) + (unsigned)n) & 0xffff);
+    put16(ip + 4, (facts_be16(ip + 4) + (unsigned)n) & 0xffff);
     put16(ip + 10, 0);
     put_csum(ip + 10, checksum_add_bytes(0, ip, header));
 }
@@ -167,9 +158,7 @@ size_t segment_cut(const uint8_t *frame, size_t len, const struct net_segment *g
     size = min_u64(left, gso_size);
     memcpy(out, frame, g->payload);
     memcpy(out + g->payload, frame + g->payload + done, size);
-    put32(tcp + TCP_SEQUENCE,
-          ((uint32_t)be16(tcp + TCP_SEQUENCE) << 16 | be16(tcp + TCP_SEQUENCE + 2)) +
-              (uint32_t)done);
+    put32(tcp + TCP_SEQUENCE, facts_be32(tcp + TCP_SEQUENCE) + (uint32_t)done);
     if (size < left)
         tcp[TCP_FLAGS] &= (uint8_t)~TCP_LAST;
     if (n)
