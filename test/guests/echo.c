@@ -206,17 +206,17 @@ static const struct command {
     {"help", "this list", do_help},
     {"echo", "TEXT: says it again", do_echo},
     {"raw", "HEX: says these bytes", do_raw},
-    {"flood", "N: says so many lines, as fast as it can", do_flood},
+    {"flood", "N: says this many lines, as fast as it can", do_flood},
     {"uptime", "time since the start", do_uptime},
     {"module", "what its first module is", do_module},
     {"exit", "N: ends with this exit code", do_exit},
     {"reset", "reset control register, port 0xcf9", die_reset},
-    {"triple", "dies: triple fault", die_triple},
-    {"bad", "[ADDRESS]: dies, if its memory is strict: reads outside of it", die_bad},
+    {"triple", "ends: triple fault", die_triple},
+    {"bad", "[ADDRESS]: reads outside of its memory, and ends if that is strict", die_bad},
     {"ud", "hangs: undefined instruction in a loop", die_ud},
     {"spin", "hangs: endless loop, interrupts off", die_spin},
-    {"starve", "writes to its watchdog no more, and goes on", starve},
-    {"halt", "dies: HLT, interrupts off", die_halt},
+    {"starve", "stops writing to its watchdog, and goes on", starve},
+    {"halt", "ends: HLT, interrupts off", die_halt},
 };
 
 static void do_help(const char *arg)
