@@ -79,10 +79,10 @@ unsigned unpack_begin(const struct api_view *v, unsigned slot, uint64_t most, ch
     int64_t to;
 
     if (r.size == 0 || r.size > min_u64(most, ABI_IMAGE_SIZE_MAX)) {
-        (void)fmt(
-            why, size,
-            "the image is compressed by gzip, and unpacked it has %lu bytes; %lu are the most",
-            r.size, min_u64(most, ABI_IMAGE_SIZE_MAX));
+        (void)fmt(why, size,
+                  "the image is compressed by gzip, and has %lu bytes unpacked, if the file is "
+                  "whole; %lu are the most",
+                  r.size, min_u64(most, ABI_IMAGE_SIZE_MAX));
         return 400;
     }
     (void)str_copy(r.name, sizeof(r.name), k->name);

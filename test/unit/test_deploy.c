@@ -404,7 +404,8 @@ static void broken_compressed_kernels(void **state)
         {sizeof(packed_kernel), sizeof(packed_kernel) - 8, "its data are broken"}, /* CRC-32 */
         {sizeof(packed_kernel), sizeof(packed_kernel) - 4, "its data are broken"}, /* size */
         {sizeof(packed_kernel), 2, "its data are broken"},                         /* method */
-        {sizeof(packed_kernel), sizeof(packed_kernel) - 1, "bytes; 2097152 are the most"},
+        {sizeof(packed_kernel), sizeof(packed_kernel) - 1,
+         "if the file is whole; 2097152 are the most"},
         {sizeof(packed_kernel) - 10, 0, ""},
         {18, 0, ""},
     };
