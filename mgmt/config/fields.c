@@ -223,23 +223,50 @@ void config_parse_switch(struct parser *p, const struct field *f, int t, void *o
     memcpy((char *)object + f->offset, &on, sizeof(on));
 }
 
+/* Is a word the beginning of another, or as it but for one letter more, less or wrong, or for two
+ * exchanged? */
+static bool is_close(const char *given, const char *name)
+{
+    size_t a = strlen(given), b = strlen(name), same = 0;
+
+    while (given[same] && given[same] == name[same])
+        same++;
+    if (same >= 3 && same == a)
+        return true;
+    given += same;
+    name += same;
+    for (a -= same, b -= same; a && b && given[a - 1] == name[b - 1]; a--)
+        b--;
+    return (a <= 1 && b <= 1) || (a == 2 && b == 2 && given[0] == name[1] && given[1] == name[0]);
+}
+
+static void say_unknown(struct parser *p, int key, const struct field *fields, size_t count)
+{
+    char text[96] = "there is no such field", name[32];
+    /* Of a name that is too long, its beginning tells which. */
+    bool known = json_string(&p->json, key, name, sizeof(name)) != -E_FORMAT;
+
+    for (size_t i = 0; known && i < count; i++)
+        if (is_close(name, fields[i].name)) {
+            (void)fmt(text, sizeof(text), "there is no such field; did you mean \"%s\"?",
+                      fields[i].name);
+            break;
+        }
+    config_error_at(p, key, known ? name : "?", text);
+}
+
 void config_parse_object(struct parser *p, int t, const struct field *fields, size_t count,
                          void *object)
 {
     for (int i = 0, key = t + 1; i < p->json.tokens[t].size;
          i++, key = json_skip(&p->json, key + 1)) {
         size_t n = 0;
-        char name[32];
 
         while (n < count && !json_is(&p->json, key, fields[n].name))
             n++;
-        if (n < count) {
+        if (n < count)
             fields[n].parse(p, &fields[n], key + 1, object);
-            continue;
-        }
-        /* Of a name that is too long, its beginning tells which. */
-        config_error_at(p, key,
-                        json_string(&p->json, key, name, sizeof(name)) == -E_FORMAT ? "?" : name,
-                        "there is no such field");
+        else
+            say_unknown(p, key, fields, count);
     }
 }

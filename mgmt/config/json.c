@@ -387,7 +387,10 @@ int json_parse(struct json *j, const char *text, size_t length, jsmntok_t *token
     if (n == JSMN_ERROR_PART)
         return fail(j, e, (int)length, "the text ends too early");
     if (n < 0)
-        return fail(j, e, (int)p.pos, "not JSON");
+        return fail(j, e, (int)p.pos,
+                    p.pos < length && text[p.pos] == '\''
+                        ? "not JSON: strings and names are in double quotes"
+                        : "not JSON");
     if (n == 0)
         return fail(j, e, 0, "empty");
     j->count = n;

@@ -265,6 +265,7 @@ int main(int argc, char **argv)
     bad += check_named("certificate", c->management.service.certificate);
     bad += check_named("key", c->management.service.key);
     free(text.data);
-    printf("%s: %u guests, %d errors\n", config_file, c->guest_count, bad);
+    printf("%s: %u guest%s, %d error%s\n", config_file, c->guest_count,
+           c->guest_count == 1 ? "" : "s", bad, bad == 1 ? "" : "s");
     return bad ? 1 : 0;
 }

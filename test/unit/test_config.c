@@ -977,21 +977,65 @@ static void foreign_shared(void **state)
     BAD(bad.shared[0].peers[1][0] = 0);
 }
 
+static void near_misses(void **state)
+{
+    static const struct {
+        const char *given, *meant; /* NULL: nothing is near */
+    } cases[] = {
+        {"memroy", "memory"}, {"mem", "memory"},
+        {"me", NULL},         {"memories", NULL},
+        {"vcpu", "vcpus"},    {"wieght", "weight"},
+        {"Name", "name"},     {"", NULL},
+        {"cmd", "cmdline"},   {"guaranteed", "guaranteed_us"},
+        {"dikss", "disks"},   {"netw", "net"},
+        {"x", NULL},          {"01234567890123456789012345678901234567890", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[160], expected[96] = "there is no such field";
+
+        if (cases[i].meant)
+            (void)snprintf(expected, sizeof(expected),
+                           "there is no such field; did you mean \"%s\"?", cases[i].meant);
+        (void)snprintf(text, sizeof(text),
+                       "{\"guests\": [{\"name\": \"a\", \"image\": \"i\", \"%s\": 1}]}",
+                       cases[i].given);
+        assert_int_equal(parse(text), 1);
+        assert_string_equal(errors[0].text, expected);
+    }
+    assert_int_equal(parse("{'guests': []}"), 1);
+    assert_string_equal(errors[0].text, "not JSON: strings and names are in double quotes");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_least),       cmocka_unit_test(everything),
-        cmocka_unit_test(of_the_machine),  cmocka_unit_test(the_others_remain),
-        cmocka_unit_test(bad_fields),      cmocka_unit_test(not_json),
-        cmocka_unit_test(management),      cmocka_unit_test(too_many),
-        cmocka_unit_test(cannot_work),     cmocka_unit_test(guarantees_add_up),
-        cmocka_unit_test(too_many_files),  cmocka_unit_test(the_service),
-        cmocka_unit_test(bad_service),     cmocka_unit_test(one_guest),
-        cmocka_unit_test(vcpus_and_cores), cmocka_unit_test(foreign_guest),
-        cmocka_unit_test(addresses),       cmocka_unit_test(networks),
-        cmocka_unit_test(bad_networks),    cmocka_unit_test(bad_mac_prefixes),
-        cmocka_unit_test(uplinks),         cmocka_unit_test(shared),
-        cmocka_unit_test(bad_shared),      cmocka_unit_test(foreign_shared),
+        cmocka_unit_test(near_misses),
+        cmocka_unit_test(the_least),
+        cmocka_unit_test(everything),
+        cmocka_unit_test(of_the_machine),
+        cmocka_unit_test(the_others_remain),
+        cmocka_unit_test(bad_fields),
+        cmocka_unit_test(not_json),
+        cmocka_unit_test(management),
+        cmocka_unit_test(too_many),
+        cmocka_unit_test(cannot_work),
+        cmocka_unit_test(guarantees_add_up),
+        cmocka_unit_test(too_many_files),
+        cmocka_unit_test(the_service),
+        cmocka_unit_test(bad_service),
+        cmocka_unit_test(one_guest),
+        cmocka_unit_test(vcpus_and_cores),
+        cmocka_unit_test(foreign_guest),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(networks),
+        cmocka_unit_test(bad_networks),
+        cmocka_unit_test(bad_mac_prefixes),
+        cmocka_unit_test(uplinks),
+        cmocka_unit_test(shared),
+        cmocka_unit_test(bad_shared),
+        cmocka_unit_test(foreign_shared),
         cmocka_unit_test(limits),
     };
 
