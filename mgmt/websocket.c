@@ -75,7 +75,8 @@ void websocket_take(struct websocket_offer *o, const char *name, const char *val
     if (same_word(name, "upgrade")) {
         o->websocket = same_word(value, "websocket");
     } else if (same_word(name, "sec-websocket-key")) {
-        o->twice = o->key[0] != 0;
+        o->twice |= o->keyed;
+        o->keyed = true;
         (void)str_copy(o->key, sizeof(o->key), value);
     } else if (same_word(name, "sec-websocket-version")) {
         (void)str_copy(o->version, sizeof(o->version), value);

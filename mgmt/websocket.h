@@ -18,9 +18,10 @@ struct websocket_offer {
     /* Browsers cannot send an Authorization field with a WebSocket, so the subprotocol
      * "bearer.TOKEN" stands for it. Empty: none was offered. */
     char token[WEBSOCKET_TOKEN_MAX + 1];
-    bool websocket;         /* Upgrade: websocket */
-    bool protocols, knows;  /* subprotocols were offered; ours was among them */
-    bool twice, long_token; /* the key came twice; the token is longer than any of ours */
+    bool websocket;        /* Upgrade: websocket */
+    bool protocols, knows; /* subprotocols were offered; ours was among them */
+    bool keyed, twice;     /* a key came, even an empty one; another one did */
+    bool long_token;       /* the token is longer than any of ours */
 };
 
 /* Takes one field of a request's head; compares names and the word "websocket" without regard to

@@ -149,6 +149,8 @@ static void offers(void **state)
     websocket_take(&o, "sec-websocket-protocol", ",bulkhead.console,\tbearer.s3cret,");
     assert_null(websocket_refusal(&o, true, &status));
     assert_string_equal(o.token, "s3cret");
+    /* An empty one between two does not make the second the first. */
+    websocket_take(&o, "sec-websocket-key", "");
     websocket_take(&o, "sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     assert_non_null(websocket_refusal(&o, true, &status));
 }
@@ -163,7 +165,7 @@ static void wrong_offers(void **state)
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         struct websocket_offer o = good();
 
-        o.key[0] = 0;
+        o.keyed = false;
         websocket_take(&o, "Sec-WebSocket-Key", keys[i]);
         assert_non_null(websocket_refusal(&o, true, &status));
         assert_int_equal(status, 400);
