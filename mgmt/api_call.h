@@ -113,8 +113,6 @@ const char *nic_irq_name(unsigned irq);
 #define NIC_PLACE_TEXT 16u /* with the NUL */
 /* "0000:00:03.0" */
 void nic_place_text(uint32_t place, char out[NIC_PLACE_TEXT]);
-/* The first `bytes` of an Ethernet address: "52:42:48:00:00". */
-void put_mac(struct json_out *j, const char *name, const uint8_t *mac, size_t bytes);
 /* The counters that are not 0, by reason. */
 void put_refused(struct json_out *j, const char *name, const uint64_t frames[NET_DROPS]);
 /* "network": a guest's card, or null. */

@@ -1,17 +1,7 @@
 /* A guest's network card: its configuration, and what happened to its frames. */
-#include "hv/fmt.h"
-#include "hv/lib.h"
+#include "mgmt/put_config.h"
 #include "mgmt/words.h"
 #include "mgmt/api_call.h"
-
-void put_mac(struct json_out *j, const char *name, const uint8_t *mac, size_t bytes)
-{
-    char text[18] = "";
-
-    for (size_t i = 0, n = 0; i < bytes && n < sizeof(text); i++)
-        n += (size_t)fmt(text + n, sizeof(text) - n, "%s%02x", i ? ":" : "", mac[i]);
-    json_str(j, name, text);
-}
 
 void put_refused(struct json_out *j, const char *name, const uint64_t frames[NET_DROPS])
 {

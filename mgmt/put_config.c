@@ -15,6 +15,15 @@ struct row {
 #define ROW(type, name, member, kind, words)                                                       \
     {name, put_##kind, offsetof(struct type, member), sizeof(((struct type *)0)->member), words},
 
+void put_mac(struct json_out *j, const char *name, const uint8_t *mac, size_t bytes)
+{
+    char text[18] = "";
+
+    for (size_t i = 0, n = 0; i < bytes && n < sizeof(text); i++)
+        n += (size_t)fmt(text + n, sizeof(text) - n, "%s%02x", i ? ":" : "", mac[i]);
+    json_str(j, name, text);
+}
+
 static void put_rows(struct json_out *j, const struct row *rows, size_t count, const void *object)
 {
     for (size_t i = 0; i < count; i++)
@@ -333,13 +342,17 @@ void put_top_fields(struct json_out *j, const struct config *c)
 static void put_card(struct json_out *j, const struct row *r, const void *object)
 {
     const struct net_card_name *n = at(r, object);
-    char text[CONFIG_CARD_TEXT];
+    const uint8_t *b = n->bytes;
+    char place[CONFIG_CARD_TEXT];
 
-    config_card_text(n, text);
     if (n->count == NET_CARD_INDEX)
-        json_u64(j, r->name, n->bytes[0]);
-    else if (text[0])
-        json_str(j, r->name, text);
+        json_u64(j, r->name, b[0]);
+    else if (n->count == NET_CARD_MAC)
+        put_mac(j, r->name, b, NET_CARD_MAC);
+    if (n->count != NET_CARD_PLACE)
+        return;
+    (void)fmt(place, sizeof(place), "%04x:%02x:%02x.%u", b[0], b[1], b[2], b[3]);
+    json_str(j, r->name, place);
 }
 
 static const struct row uplink_rows[] = {

@@ -16,3 +16,5 @@ void put_top_fields(struct json_out *j, const struct config *c);
 void put_uplinks(struct json_out *j, const struct config *c);
 /* An IPv4 address as a string; `tail` follows it. */
 void put_ip(struct json_out *j, const char *name, const uint8_t ip[4], const char *tail);
+/* The first `bytes` of an Ethernet address: "52:42:48:00:00". */
+void put_mac(struct json_out *j, const char *name, const uint8_t *mac, size_t bytes);

@@ -85,6 +85,5 @@ bool config_split_server(const char *s, char *host, size_t size, uint16_t *port)
 /* "10.0.2.20", "fd00::20". */
 bool config_parse_net_address(const char *s, struct net_address *a) MUST_CHECK;
 void config_net_address_text(const struct net_address *a, char out[CONFIG_ADDRESS_TEXT]);
-#define CONFIG_CARD_TEXT 18u /* with the NUL */
-/* "0000:00:03.0", "52:54:00:12:34:56"; "" for one that is named otherwise or not at all. */
-void config_card_text(const struct net_card_name *n, char out[CONFIG_CARD_TEXT]);
+/* A card by its place or its address, with the NUL: "0000:00:03.0", "52:54:00:12:34:56". */
+#define CONFIG_CARD_TEXT 18u

@@ -23,8 +23,8 @@ void config_parse_addresses(struct parser *p, const struct field *f, int t, void
         if (json_string(&p->json, at, text, sizeof(text)) || !config_parse_net_address(text, &a) ||
             !config_net_address_is_good(&a)) {
             config_error_at(p, at, f->name,
-                            "an address is of one host, without a prefix length: \"10.0.2.20\" or "
-                            "\"fd00::20\"");
+                            "must be addresses of one host each, without a prefix length, such as "
+                            "\"10.0.2.20\" or \"fd00::20\"");
             return;
         }
         if (!config_net_lists(c, &a))
@@ -139,18 +139,6 @@ void config_parse_card(struct parser *p, const struct field *f, int t, void *obj
         return;
     }
     memcpy((char *)object + f->offset, &read, sizeof(read));
-}
-
-void config_card_text(const struct net_card_name *n, char out[CONFIG_CARD_TEXT])
-{
-    const uint8_t *b = n->bytes;
-
-    out[0] = 0;
-    if (n->count == NET_CARD_PLACE)
-        (void)fmt(out, CONFIG_CARD_TEXT, "%04x:%02x:%02x.%u", b[0], b[1], b[2], b[3]);
-    else if (n->count == NET_CARD_MAC)
-        (void)fmt(out, CONFIG_CARD_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3],
-                  b[4], b[5]);
 }
 
 static const struct field uplink_fields[] = {
