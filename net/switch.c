@@ -32,12 +32,18 @@ bool switch_is_guarded(struct vswitch *s, const struct facts_address *a)
     return guarded;
 }
 
+static unsigned bin_of(uint64_t address)
+{
+    return (unsigned)(address * 0x9e3779b97f4a7c15ull >> 58);
+}
+_Static_assert(SWITCH_BINS == 1u << (64 - 58), "as many as bin_of() has");
+
 /* The port that has this address, or -1. */
 static int find(const struct vswitch *s, uint64_t address)
 {
-    for (unsigned i = 0; i < s->port_end; i++)
-        if (s->ports[i].address == address && s->ports[i].used)
-            return (int)i;
+    for (uint32_t left = s->found[bin_of(address)]; left; left &= left - 1)
+        if (s->ports[__builtin_ctz(left)].address == address)
+            return __builtin_ctz(left);
     return -1;
 }
 
@@ -75,13 +81,15 @@ static void connect(struct vswitch *s, unsigned port)
 {
     struct switch_port *p = &s->ports[port];
 
-    s->port_end = s->uplinks = 0;
+    s->uplinks = 0;
+    memset(s->found, 0, sizeof(s->found));
     for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
         if (!s->ports[i].used)
             continue;
-        s->port_end = i + 1;
         if (s->ports[i].role & FILTER_UPLINK)
             s->uplinks |= 1u << i;
+        else
+            s->found[bin_of(s->ports[i].address)] |= 1u << i;
     }
     p->reached = p->beside = 0;
     for (unsigned n = 0; n < SWITCH_PORTS_MAX; n++) {

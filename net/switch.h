@@ -31,6 +31,7 @@
 #define SWITCH_FRAME_MIN  14u
 #define SWITCH_FRAME_MAX  NET_FRAME_MAX
 #define SWITCH_MAC_SIZE   6u
+#define SWITCH_BINS       64u
 /* Broadcasts and multicasts per second: of all machines outside, of management; burst size. */
 #define SWITCH_OUTSIDE    2000u
 #define SWITCH_MANAGEMENT 500u
@@ -55,8 +56,8 @@ struct vswitch {
     struct spinlock lock;
     uint64_t tsc_hz;
     bool guests_reach_management;
-    uint32_t uplinks;  /* bits of their ports */
-    unsigned port_end; /* no port from here on is in use */
+    uint32_t uplinks;            /* bits of their ports */
+    uint32_t found[SWITCH_BINS]; /* by a hash of addresses: bits of ports that have one */
     uint32_t lives;
     struct switch_port ports[SWITCH_PORTS_MAX];
     struct filter filter;
