@@ -21,7 +21,6 @@ enum intel_adv_reg {
     ADV_MRQC = 0x5818,
     ADV_RDBAL = 0xc000,
     ADV_SRRCTL = 0xc00c,
-    ADV_RDH = 0xc010,
     ADV_RDT = 0xc018,
     ADV_RXDCTL = 0xc028,
     ADV_TDBAL = 0xe000,
