@@ -283,10 +283,10 @@ static void rdtscp_as_rdtsc(void **ctx)
 
 static void what_guests_do_not_have(void **ctx)
 {
-    static const uint32_t undefined[] = {SVM_EXIT_INVLPGA, SVM_EXIT_VMRUN,      SVM_EXIT_VMLOAD,
-                                         SVM_EXIT_VMSAVE,  SVM_EXIT_STGI,       SVM_EXIT_CLGI,
-                                         SVM_EXIT_SKINIT,  SVM_EXIT_RDPRU,      SVM_EXIT_MONITOR,
-                                         SVM_EXIT_MWAIT,   SVM_EXIT_MWAIT_ARMED};
+    static const uint32_t undefined[] = {
+        SVM_EXIT_INVLPGA, SVM_EXIT_VMRUN, SVM_EXIT_VMLOAD,           SVM_EXIT_VMSAVE,
+        SVM_EXIT_STGI,    SVM_EXIT_CLGI,  SVM_EXIT_SKINIT,           SVM_EXIT_RDPRU,
+        SVM_EXIT_MONITOR, SVM_EXIT_MWAIT, SVM_EXIT_MWAIT_CONDITIONAL};
 
     (void)ctx;
     for (unsigned i = 0; i < ARRAY_LEN(undefined); i++)

@@ -42,10 +42,8 @@ struct acpi_segment {
 
 #define ACPI_POLARITY_MASK 0x3u
 #define ACPI_POLARITY_HIGH 0x1u
-#define ACPI_POLARITY_LOW  0x3u
 #define ACPI_TRIGGER_MASK  0xcu
 #define ACPI_TRIGGER_EDGE  0x4u
-#define ACPI_TRIGGER_LEVEL 0xcu
 
 enum acpi_space { ACPI_SPACE_MEMORY = 0, ACPI_SPACE_IO = 1, ACPI_SPACE_PCI = 2 };
 

@@ -13,7 +13,6 @@
 #define IST_NMI           1u
 #define IST_DOUBLE_FAULT  2u
 #define IST_MACHINE_CHECK 3u
-#define IST_COUNT         3u
 
 #define GDT_ENTRIES       5u /* null, code, data, TSS (two) */
 

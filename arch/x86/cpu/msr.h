@@ -7,7 +7,6 @@
 #define MSR_IA32_PLATFORM_ID             0x017u
 #define MSR_IA32_APIC_BASE               0x01bu
 #define MSR_IA32_FEATURE_CONTROL         0x03au
-#define MSR_IA32_TSC_ADJUST              0x03bu
 #define MSR_IA32_BIOS_SIGN_ID            0x08bu
 #define MSR_PLATFORM_INFO                0x0ceu
 #define MSR_IA32_MTRRCAP                 0x0feu
@@ -51,7 +50,6 @@
 #define MSR_IA32_TSC_DEADLINE            0x6e0u
 #define MSR_IA32_X2APIC_BASE             0x800u /* X2APIC_MSRS from here on */
 #define X2APIC_MSRS                      0x100u
-#define MSR_IA32_XSS                     0xda0u
 #define MSR_IA32_EFER                    0xc0000080u
 #define MSR_IA32_STAR                    0xc0000081u
 #define MSR_IA32_LSTAR                   0xc0000082u
@@ -77,7 +75,6 @@
 #define EFER_LMA                         (1ull << 10)
 #define EFER_NXE                         (1ull << 11)
 
-#define APIC_BASE_BSP                    (1ull << 8)
 #define APIC_BASE_X2APIC                 (1ull << 10)
 #define APIC_BASE_EN                     (1ull << 11)
 

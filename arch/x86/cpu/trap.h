@@ -5,7 +5,6 @@
 
 #define TRAP_DEBUG         1u
 #define TRAP_NMI           2u
-#define TRAP_UNDEFINED     6u
 #define TRAP_DOUBLE_FAULT  8u
 #define TRAP_GENERAL       13u
 #define TRAP_PAGE_FAULT    14u

@@ -7,7 +7,6 @@
 #define BITMAP_SIZE             4096u
 #define BITMAP_READ_HIGH        1024u
 #define BITMAP_WRITE_LOW        2048u
-#define BITMAP_WRITE_HIGH       3072u
 #define BITMAP_MSRS             0x2000u
 #define MSR_HIGH                0xc0000000u
 

@@ -185,7 +185,7 @@ static const struct decode_format *info_2(const struct vmcb_context *c)
     switch (c->exit_code) {
     case SVM_EXIT_TASK_SWITCH:
         return &task_2;
-    case SVM_EXIT_AVIC_INCOMPLETE:
+    case SVM_EXIT_AVIC_INCOMPLETE_IPI:
         return &ipi_2;
     default:
         return NULL; /* an address, the next RIP, or nothing */

@@ -391,7 +391,7 @@ static enum exit_action on_other(struct vcpu *v)
         [SVM_EXIT_INVLPGA] = x86_raise_ud, [SVM_EXIT_TASK_SWITCH] = on_task_switch,                \
         [SVM_EXIT_SHUTDOWN] = on_shutdown, [SVM_EXIT_VMRUN] = x86_raise_ud,                        \
         [SVM_EXIT_VMLOAD... SVM_EXIT_SKINIT] = x86_raise_ud,                                       \
-        [SVM_EXIT_MONITOR... SVM_EXIT_MWAIT_ARMED] = x86_raise_ud,                                 \
+        [SVM_EXIT_MONITOR... SVM_EXIT_MWAIT_CONDITIONAL] = x86_raise_ud,                           \
         [SVM_EXIT_RDPRU] = x86_raise_ud, [ABI_SVM_EXIT_NPF] = on_npf
 
 #pragma GCC diagnostic push

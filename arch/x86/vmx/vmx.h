@@ -40,7 +40,6 @@
 /* Secondary processor-based VM-execution controls. */
 #define CPU2_VIRTUALIZE_APIC_ACCESSES     (1u << 0)
 #define CPU2_ENABLE_EPT                   (1u << 1)
-#define CPU2_DESCRIPTOR_TABLE_EXITING     (1u << 2)
 #define CPU2_ENABLE_RDTSCP                (1u << 3)
 #define CPU2_VIRTUALIZE_X2APIC_MODE       (1u << 4)
 #define CPU2_ENABLE_VPID                  (1u << 5)
@@ -57,14 +56,12 @@
 #define CPU2_RDSEED_EXITING               (1u << 16)
 #define CPU2_ENABLE_PML                   (1u << 17)
 #define CPU2_EPT_VIOLATION_VE             (1u << 18)
-#define CPU2_CONCEAL_VMX_FROM_PT          (1u << 19)
 #define CPU2_ENABLE_XSAVES                (1u << 20)
 #define CPU2_PASID_TRANSLATION            (1u << 21)
 #define CPU2_MODE_BASED_EXECUTE_CONTROL   (1u << 22)
 #define CPU2_SUB_PAGE_WRITE_PERMISSIONS   (1u << 23)
 #define CPU2_PT_USES_GUEST_PHYSICAL       (1u << 24)
 #define CPU2_USE_TSC_SCALING              (1u << 25)
-#define CPU2_ENABLE_USER_WAIT_PAUSE       (1u << 26)
 #define CPU2_ENABLE_PCONFIG               (1u << 27)
 #define CPU2_ENABLE_ENCLV_EXITING         (1u << 28)
 #define CPU2_INSTRUCTION_TIMEOUT          (1u << 31)
@@ -87,7 +84,6 @@
 #define EXITC_LOAD_IA32_EFER              (1u << 21)
 #define EXITC_SAVE_PREEMPTION_TIMER       (1u << 22)
 #define EXITC_CLEAR_IA32_BNDCFGS          (1u << 23)
-#define EXITC_CONCEAL_VMX_FROM_PT         (1u << 24)
 #define EXITC_CLEAR_IA32_RTIT_CTL         (1u << 25)
 #define EXITC_CLEAR_IA32_LBR_CTL          (1u << 26)
 #define EXITC_CLEAR_UINV                  (1u << 27)
@@ -96,7 +92,6 @@
 #define EXITC_ACTIVATE_SECONDARY          (1u << 31)
 
 /* Secondary VM-exit controls. */
-#define EXITC2_SAVE_IA32_FRED             (1ull << 0)
 #define EXITC2_LOAD_IA32_FRED             (1ull << 1)
 
 /* VM-entry controls. */
@@ -122,8 +117,6 @@
 #define VMX_BASIC_TRUE_CONTROLS           (1ull << 55)
 #define VMX_BASIC_ANY_ERROR_CODE          (1ull << 56)
 #define VMX_BASIC_NESTED_EXCEPTION        (1ull << 58)
-#define VMX_BASIC_MEMORY_TYPE_SHIFT       50
-#define VMX_BASIC_MEMORY_TYPE_MASK        0xfull
 #define VMX_MISC_TIMER_SHIFT_MASK         0x1full
 #define VMX_MISC_ACTIVITY_HLT             (1ull << 6)
 #define VMX_MISC_INSTRUCTION_LENGTH_0     (1ull << 30)
@@ -143,7 +136,6 @@
 #define EPT_CAP_INVVPID_ALL               (1ull << 42)
 #define VMFUNC_EPTP_SWITCHING             (1ull << 0)
 #define FEATURE_CONTROL_LOCKED            (1ull << 0)
-#define FEATURE_CONTROL_VMX_SMX           (1ull << 1)
 #define FEATURE_CONTROL_VMX               (1ull << 2)
 
 #define INVEPT_SINGLE_CONTEXT             1ul
@@ -200,7 +192,6 @@ enum vmx_exit_reason {
 #define AR_CODE                   0xbu /* execute, read, accessed */
 #define AR_DATA                   0x3u /* read, write, accessed */
 #define AR_TSS_BUSY               0xbu
-#define AR_LDT                    0x2u
 #define AR_S                      (1u << 4)
 #define AR_DPL_SHIFT              5
 #define AR_DPL_MASK               (3u << AR_DPL_SHIFT)
