@@ -9,6 +9,7 @@
 #define LEGACY_DEVICE 0x1001u
 #define SEG_MAX       126u
 #define RANGE_MAX     0x3fffffu /* sectors at once */
+#define RANGE_UNMAP   1u        /* a flag: the blocks may be given back */
 #define PIECES        8u        /* descriptors in a call */
 #define FEATURES      (VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_FLUSH)
 #define WRITABLE      (VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES)
@@ -85,9 +86,14 @@ static bool fits(const struct virtio_blk *d, uint64_t sector, uint64_t bytes)
 
 /* ---- requests ---- */
 
+static bool has_range(uint32_t type)
+{
+    return type == VIRTIO_BLK_DISCARD || type == VIRTIO_BLK_WRITE_ZEROES;
+}
+
 static bool changes(uint32_t type)
 {
-    return type == VIRTIO_BLK_OUT || type == VIRTIO_BLK_DISCARD || type == VIRTIO_BLK_WRITE_ZEROES;
+    return type == VIRTIO_BLK_OUT || has_range(type);
 }
 
 /* The header is complete. */
@@ -120,10 +126,11 @@ static void begin_range(struct virtio_blk *d)
     const struct virtio_blk_range *r = &d->range;
     uint64_t bytes = (uint64_t)r->sectors * VIRTIO_BLK_SECTOR;
 
-    if (r->sectors > RANGE_MAX || !fits(d, r->sector, bytes)) {
+    /* "Block Device", "Device Operation": unknown flags, or to unmap what is unmapped anyway. */
+    if (r->flags & ~(d->header.type == VIRTIO_BLK_WRITE_ZEROES ? RANGE_UNMAP : 0))
+        refuse(d, VIRTIO_BLK_UNSUPP);
+    if (r->sectors > RANGE_MAX || !fits(d, r->sector, bytes))
         refuse(d, VIRTIO_BLK_IOERR);
-        return;
-    }
     d->at = r->sector * VIRTIO_BLK_SECTOR;
     d->zeros = bytes;
 }
@@ -171,7 +178,7 @@ static uint64_t take(struct virtio_blk *d, gpa_t from, uint64_t most)
             gmem_read(d->virtio.mem, from, own_block(d, n == VIRTIO_BLK_BLOCK), n))
             refuse(d, VIRTIO_BLK_IOERR);
         d->at += n;
-    } else if (d->status == VIRTIO_BLK_OK && changes(d->header.type) &&
+    } else if (d->status == VIRTIO_BLK_OK && has_range(d->header.type) &&
                d->range_size < sizeof(d->range)) {
         n = collect(d, from, n, d->range_bytes, &d->range_size, sizeof(d->range));
         if (d->range_size == sizeof(d->range))
@@ -248,7 +255,8 @@ static void finish(struct virtio_blk *d)
 {
     bool complete = d->header_size == sizeof(d->header) &&
                     (d->written % VIRTIO_BLK_SECTOR == 0 || d->header.type == VIRTIO_BLK_GET_ID) &&
-                    (d->header.type != VIRTIO_BLK_OUT || d->at % VIRTIO_BLK_SECTOR == 0);
+                    (d->header.type != VIRTIO_BLK_OUT || d->at % VIRTIO_BLK_SECTOR == 0) &&
+                    (!has_range(d->header.type) || d->range_size == sizeof(d->range));
     gpa_t last = gpa(d->piece.address.v + d->piece.length - 1);
 
     if (!complete)

@@ -149,17 +149,22 @@ static unsigned transfer(uint32_t type, uint64_t sector, uint32_t length)
     return status();
 }
 
-static unsigned change_range(uint32_t type, uint64_t sector, uint32_t sectors)
+/* `length`: 16, the whole range. */
+static unsigned send_range(uint32_t type, const struct virtio_blk_range *r, uint32_t length)
 {
-    const struct virtio_blk_range r = {sector, sectors, 0};
-
-    memcpy(mem.base + RANGE, &r, sizeof(r));
+    memcpy(mem.base + RANGE, r, sizeof(*r));
     header(type, 0);
     add(HEADER, 16, 0);
-    add(RANGE, 16, 0);
+    if (length)
+        add(RANGE, length, 0);
     add(STATUS, 1, WRITE);
     (void)submit();
     return status();
+}
+
+static unsigned change_range(uint32_t type, uint64_t sector, uint32_t sectors)
+{
+    return send_range(type, &(struct virtio_blk_range){sector, sectors, 0}, 16);
 }
 
 static void expect_disk(void)
@@ -314,6 +319,27 @@ static void errors(void **state)
     assert_true(dev.errors > 15);
 }
 
+/* OASIS virtio v1.2, 5.2.6.2: "The device MUST set the status byte to VIRTIO_BLK_S_UNSUPP for
+ * discard, secure erase and write zeroes commands if any unknown flag is set. Furthermore, [...]
+ * for discard commands if the unmap flag is set." */
+static void ranges(void **state)
+{
+    const struct virtio_blk_range unmap = {8, 8, 1}, unknown = {8, 8, 2}, whole = {8, 8, 0};
+
+    (void)state;
+    assert_int_equal(send_range(VIRTIO_BLK_DISCARD, &unmap, 16), VIRTIO_BLK_UNSUPP);
+    assert_int_equal(send_range(VIRTIO_BLK_DISCARD, &unknown, 16), VIRTIO_BLK_UNSUPP);
+    assert_int_equal(send_range(VIRTIO_BLK_WRITE_ZEROES, &unknown, 16), VIRTIO_BLK_UNSUPP);
+    for (uint32_t length = 0; length < 16; length++) { /* none, or not all of it */
+        assert_int_equal(send_range(VIRTIO_BLK_DISCARD, &whole, length), VIRTIO_BLK_IOERR);
+        assert_int_equal(send_range(VIRTIO_BLK_WRITE_ZEROES, &whole, length), VIRTIO_BLK_IOERR);
+    }
+    expect_disk();
+    assert_int_equal(send_range(VIRTIO_BLK_WRITE_ZEROES, &unmap, 16), VIRTIO_BLK_OK);
+    memset(expected + 8 * VIRTIO_BLK_SECTOR, 0, 8 * VIRTIO_BLK_SECTOR);
+    expect_disk();
+}
+
 static void readonly(void **state)
 {
     (void)state;
@@ -371,9 +397,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(configuration),      TEST(reading), TEST(model_of_a_disk),
-        TEST(status_behind_data), TEST(name),    TEST(errors),
-        TEST(readonly),           TEST(bounded), TEST(again),
+        TEST(configuration), TEST(reading), TEST(model_of_a_disk), TEST(status_behind_data),
+        TEST(name),          TEST(errors),  TEST(ranges),          TEST(readonly),
+        TEST(bounded),       TEST(again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
