@@ -6,6 +6,7 @@
 #define VERSION             0x01050014u
 #define SVR_RESET           0xffu
 #define SVR_ENABLE          (1u << 8)
+#define SVR_NO_FOCUS        (1u << 9) /* of focus processors, which no CPU has today */
 #define SVR_NO_BROADCAST    (1u << 12)
 #define DFR_FLAT            0xffffffffu
 #define DFR_FIXED           0x0fffffffu
@@ -44,7 +45,7 @@ static const struct {
     [0x0c] = {R, 0, 0},
     [LAPIC_LDR >> 4] = {R | W | X_R, 0xff000000, 0},
     [LAPIC_DFR >> 4] = {R | W, 0xf0000000, 0},
-    [LAPIC_SVR >> 4] = {RW, 0x11ff, 0},
+    [LAPIC_SVR >> 4] = {RW, 0x11ff, SVR_NO_FOCUS},
     [LAPIC_ISR >> 4 ...(LAPIC_ESR >> 4) - 1] = {R | X_R, 0, 0},
     [LAPIC_ESR >> 4] = {RW, 0, 0},
     [LAPIC_ICR >> 4] = {RW, 0xccfff, ICR_BUSY},
