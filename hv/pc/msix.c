@@ -33,8 +33,6 @@ void msix_reset(struct msix *m)
     m->pending = 0;
     for (unsigned i = 0; i < m->count; i++)
         m->table[i] = (struct msix_entry){{0, 0, 0, MASKED}};
-    if (m->cap)
-        m->function->config[m->cap + CONTROL_HIGH] = 0;
 }
 
 static uint8_t control(const struct msix *m)

@@ -145,6 +145,8 @@ static void power_on(struct pci_function *f)
     uint64_t memory = PCI_SLOT_MEMORY + (uint64_t)f->slot * PCI_SLOT_SIZE;
     bool decodes = false;
 
+    for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++)
+        f->config[i] &= (uint8_t)~f->writable[i];
     for (unsigned i = 0; i < PCI_BARS; i++) {
         const struct pci_bar *bar = &f->bars[i];
         uint8_t *at = &f->config[PCI_BAR + 4 * i];
@@ -154,7 +156,7 @@ static void power_on(struct pci_function *f)
             continue;
         decodes = true;
         base = home_of(f, bar, &memory);
-        put_le32(at, (get_le32(at) & BAR_FLAGS) | (uint32_t)base);
+        put_le32(at, get_le32(at) | (uint32_t)base);
         if (bar->memory && !bar->narrow)
             put_le32(at + 4, (uint32_t)(base >> 32));
     }

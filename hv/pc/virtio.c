@@ -44,6 +44,7 @@ void virtio_reset(struct virtio *v)
     v->queue_select = 0;
     v->feature_select = v->driver_feature_select = 0;
     v->driver_features = 0;
+    v->msix.pending = 0; /* what they announced is forgotten */
     v->pci.due = NEVER;
     if (v->pci.bus)
         pci_intx(&v->pci, false);
