@@ -69,8 +69,7 @@ static unsigned identify(const struct uart *u)
 
 static void update(struct uart *u)
 {
-    /* OUT2 gates the interrupt on a PC; loop-back holds it high. */
-    bool level = (u->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && identify(u) != IIR_NONE;
+    bool level = identify(u) != IIR_NONE;
 
     if (level == u->level)
         return;
@@ -105,19 +104,6 @@ static void clear_fifo(struct uart *u)
     u->head = u->count = 0;
     u->timeout = false;
     u->lsr = (uint8_t)(u->lsr & ~LSR_DR);
-}
-
-void uart_reset(struct uart *u, const struct irq_line *irq, void (*transmit)(void *, uint8_t),
-                void *ctx)
-{
-    memset(u, 0, sizeof(*u));
-    u->irq = *irq;
-    u->transmit = transmit;
-    u->ctx = ctx;
-    u->divisor = 1; /* 115200 baud */
-    u->lcr = 3;
-    u->lsr = LSR_THRE | LSR_TEMT;
-    u->msr = MSR_CTS | MSR_DSR | MSR_DCD;
 }
 
 static uint8_t pop(struct uart *u)
@@ -155,7 +141,7 @@ static void send(struct uart *u, uint8_t byte)
         if (!accept(u, byte))
             overrun(u, byte);
     } else {
-        u->transmit(u->ctx, byte);
+        u->host->console(u->host->ctx, byte);
     }
     u->thre_pending = true; /* it is empty again at once */
 }
@@ -294,7 +280,14 @@ const struct io_ops uart_io_ops = {uart_in, uart_out, 1};
 
 static void reset(void *dev, const struct device_env *env)
 {
-    uart_reset(dev, &env->irq, env->host->console, env->host->ctx);
+    *(struct uart *)dev = (struct uart){
+        .irq = env->irq,
+        .host = env->host,
+        .divisor = 1, /* 115200 baud */
+        .lcr = 3,
+        .lsr = LSR_THRE | LSR_TEMT,
+        .msr = MSR_CTS | MSR_DSR | MSR_DCD,
+    };
 }
 
 const struct device uart_device = {

@@ -1,6 +1,7 @@
 /*
  * A 16550A UART at 0x3f8, IRQ 4. PC16550D data sheet. Pure. Sending takes no time; uart_receive()
- * receives.
+ * receives. OUT2 does not gate the interrupt, as it does on a PC's board: QEMU's does not either,
+ * and systems that were written there leave it off and wait for interrupts (NuttX).
  */
 #pragma once
 
@@ -13,8 +14,7 @@
 
 struct uart {
     struct irq_line irq;
-    void (*transmit)(void *ctx, uint8_t byte);
-    void *ctx;
+    const struct platform_host *host;
     uint8_t ier, fcr, lcr, mcr, lsr, msr, scr;
     uint16_t divisor;
     bool thre_pending; /* the transmitter-empty interrupt, until IIR is read or a byte written */
@@ -27,8 +27,6 @@ struct uart {
 extern const struct io_ops uart_io_ops;
 extern const struct device uart_device;
 
-void uart_reset(struct uart *u, const struct irq_line *irq, void (*transmit)(void *, uint8_t),
-                void *ctx);
 /* A byte arrives on the line. False: no room, the caller keeps it (flow control that a real line
  * lacks). */
 bool uart_receive(struct uart *u, uint8_t byte);

@@ -31,12 +31,13 @@ static void on_byte(void *ctx, uint8_t byte)
 
 static int setup(void **state)
 {
-    const struct irq_line line = {.set = on_line, .ctx = &uart, .irq = 4};
+    static const struct platform_host host = {.ctx = sent, .console = on_byte};
+    const struct device_env env = {.irq = {.set = on_line, .ctx = &uart, .irq = 4}, .host = &host};
 
     (void)state;
     level = false;
     edges = sent_count = 0;
-    uart_reset(&uart, &line, on_byte, sent);
+    uart_device.reset(&uart, &env);
     return 0;
 }
 
@@ -247,20 +248,17 @@ static void interrupt_priorities(void **state)
     assert_false(level);
 }
 
-static void out2_gates_the_interrupt(void **state)
+/* As in QEMU: OUT2, which opens the gate of a PC's board, may be off, also by loop-back. */
+static void no_gate(void **state)
 {
     (void)state;
     out(IER, 0x01);
     receive(1);
-    assert_false(level);
+    assert_true(level);
+    out(MCR, 0x18);
+    assert_true(level);
     assert_int_equal(in(IIR), 0x04);
-    out(MCR, 0x08);
-    assert_true(level);
-    out(MCR, 0x18); /* loop-back turns the outputs off */
-    assert_false(level);
-    out(MCR, 0x08);
-    assert_true(level);
-    out(MCR, 0x03);
+    assert_int_equal(in(DATA), 'a');
     assert_false(level);
 }
 
@@ -408,7 +406,7 @@ int main(void)
         cmocka_unit_test_setup(fifo_trigger_and_timeout, setup),
         cmocka_unit_test_setup(fifo_full_and_cleared, setup),
         cmocka_unit_test_setup(interrupt_priorities, setup),
-        cmocka_unit_test_setup(out2_gates_the_interrupt, setup),
+        cmocka_unit_test_setup(no_gate, setup),
         cmocka_unit_test_setup(loop_back, setup),
         cmocka_unit_test_setup(modem_lines, setup),
         cmocka_unit_test_setup(read_only_registers, setup),
