@@ -128,20 +128,6 @@ static void reset(void *dev, const struct device_env *env)
     };
 }
 
-static uint64_t *deadline(void *dev)
-{
-    return &((struct acpi_pm *)dev)->deadline;
-}
-
-static void shift(void *dev, uint64_t ticks)
-{
-    struct acpi_pm *a = dev;
-
-    a->start += ticks;
-    if (a->deadline != NEVER)
-        a->deadline += ticks;
-}
-
 const struct device acpi_pm_device = {
     .name = "acpi_pm",
     .bit = DEV_ACPI,
@@ -150,7 +136,7 @@ const struct device acpi_pm_device = {
               {PC_PM1A_CONTROL, PC_PM1A_CONTROL + 1, &acpi_pm_control_ops},
               {PC_PM_TIMER, PC_PM_TIMER + 3, &acpi_pm_timer_ops}},
     .reset = reset,
-    .deadline = deadline,
+    .deadline = offsetof(struct acpi_pm, deadline),
+    .start = offsetof(struct acpi_pm, start),
     .update = update,
-    .shift = shift,
 };

@@ -122,13 +122,37 @@ struct device {
     /* Instead of `ports`, and in most cases of `reset`, for what is on the PCI bus: puts it there
      * in that state, if it exists. */
     void (*plug)(void *dev, const struct device_env *env);
-    /* Where it keeps the time at which update() must be called. */
-    uint64_t *(*deadline)(void *dev);
+    /* Where in `dev` it keeps the time at which update() must be called, and from which its clock
+     * counts. 0: neither exists. */
+    size_t deadline, start;
     /* Brings the device up to clock->now, and raises its line for what has fallen due. */
     void (*update)(void *dev);
-    /* Skips `ticks` of the guest's time: everything that counts continues where it stood. */
+    /* The rest of device_shift(). */
     void (*shift)(void *dev, uint64_t ticks);
     /* update() changes only the interrupt line and this many bytes of `dev`, from the first on. 0:
      * it changes more. */
     size_t state;
 };
+
+static inline uint64_t *device_time(void *dev, size_t at)
+{
+    return (uint64_t *)(void *)((uint8_t *)dev + at);
+}
+
+/* A deadline passes over `ticks` of the guest's time; but what is due at once or never stays so. */
+static inline void device_delay(uint64_t *deadline, uint64_t ticks)
+{
+    if (*deadline != 0 && *deadline != NEVER)
+        *deadline += ticks;
+}
+
+/* The guest's time stood still for `ticks`: everything that counts continues where it stood. */
+static inline void device_shift(const struct device *d, void *dev, uint64_t ticks)
+{
+    if (d->deadline)
+        device_delay(device_time(dev, d->deadline), ticks);
+    if (d->start)
+        *device_time(dev, d->start) += ticks;
+    if (d->shift)
+        d->shift(dev, ticks);
+}

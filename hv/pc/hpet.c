@@ -319,26 +319,12 @@ static void reset(void *dev, const struct device_env *env)
             .comparator = UINT64_MAX, .due = NEVER, .ticks = {.merge = env->merge_ticks}};
 }
 
-static uint64_t *deadline(void *dev)
-{
-    return &((struct hpet *)dev)->deadline;
-}
-
-static void shift(void *dev, uint64_t n)
-{
-    struct hpet *h = dev;
-
-    h->start += n;
-    if (h->deadline != NEVER)
-        h->deadline += n;
-}
-
 const struct device hpet_device = {
     .name = "hpet",
     .bit = DEV_HPET,
     .memory = {PC_HPET, PC_HPET_SIZE, &hpet_ops},
     .reset = reset,
-    .deadline = deadline,
+    .deadline = offsetof(struct hpet, deadline),
+    .start = offsetof(struct hpet, start),
     .update = update,
-    .shift = shift,
 };

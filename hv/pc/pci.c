@@ -342,11 +342,6 @@ static void plug_bridge(void *dev, const struct device_env *env)
     pci_plug(p, &p->bridge, 0);
 }
 
-static uint64_t *deadline(void *dev)
-{
-    return &((struct pci *)dev)->deadline;
-}
-
 /* One function's work in each call, in turn: a neighbour waits for that long. */
 static void update(void *dev)
 {
@@ -373,10 +368,7 @@ static void shift(void *dev, uint64_t ticks)
     struct pci *p = dev;
 
     for (unsigned i = 0; i < p->count; i++)
-        if (p->functions[i]->due != 0 && p->functions[i]->due != NEVER)
-            p->functions[i]->due += ticks;
-    if (p->deadline != 0 && p->deadline != NEVER)
-        p->deadline += ticks;
+        device_delay(&p->functions[i]->due, ticks);
 }
 
 const struct device pci_device = {
@@ -386,7 +378,7 @@ const struct device pci_device = {
     .memory = {PCI_ECAM, PCI_ECAM_SIZE, &ecam_ops},
     .reset = reset,
     .plug = plug_bridge,
-    .deadline = deadline,
+    .deadline = offsetof(struct pci, deadline),
     .update = update,
     .shift = shift,
 };

@@ -66,20 +66,6 @@ static uint64_t next_period(struct pit_channel *c, uint64_t t)
     return 1 + more;
 }
 
-/* Before a channel is read or changed: first does what was due. */
-static void settle(struct pit *p, struct pit_channel *c)
-{
-    uint64_t t;
-
-    if (is_channel_0(p, c)) {
-        pit_update(p);
-    } else if (c->started && periodic(c) && c->gate) {
-        t = pit_ticks(p, c);
-        if (t >= c->base + c->count)
-            (void)next_period(c, t);
-    }
-}
-
 /* PIT ticks since the period began. Rounding can put "now" slightly before it. */
 static uint32_t phase(const struct pit *p, const struct pit_channel *c)
 {
@@ -170,8 +156,9 @@ static bool end_periods(struct pit *p, struct pit_channel *c)
                      p->ticks.merge ? IRQ_TAKEN : irq_look(&p->irq0));
 }
 
-void pit_update(struct pit *p)
+static void update(void *dev)
 {
+    struct pit *p = dev;
     struct pit_channel *c = &p->channel[0];
     bool due = true;
 
@@ -184,6 +171,20 @@ void pit_update(struct pit *p)
     if (due) /* the output is low for a moment before the edge; in mode 0 since the load */
         irq_pulse(&p->irq0);
     plan(p);
+}
+
+/* Before a channel is read or changed: first does what was due. */
+static void settle(struct pit *p, struct pit_channel *c)
+{
+    uint64_t t;
+
+    if (is_channel_0(p, c)) {
+        update(p);
+    } else if (c->started && periodic(c) && c->gate) {
+        t = pit_ticks(p, c);
+        if (t >= c->base + c->count)
+            (void)next_period(c, t);
+    }
 }
 
 static void begin(struct pit *p, struct pit_channel *c)
@@ -395,24 +396,6 @@ static void shift(void *dev, uint64_t ticks)
 
     for (unsigned i = 0; i < ARRAY_LEN(p->channel); i++)
         p->channel[i].start += ticks;
-    if (p->deadline != NEVER)
-        p->deadline += ticks;
-}
-
-void pit_init(struct pit *p, const struct dev_clock *clock, const struct irq_line *irq0)
-{
-    memset(p, 0, sizeof(*p));
-    p->clock = clock;
-    p->irq0 = *irq0;
-    p->to_pit = ratio_make_up(PIT_HZ, clock->tsc_hz);
-    p->to_tsc = ratio_make(clock->tsc_hz, PIT_HZ);
-    p->deadline = NEVER;
-    p->ticks.merge = true;
-    for (unsigned i = 0; i < 3; i++) {
-        p->channel[i].access = 3;
-        p->channel[i].mode = 3;
-        p->channel[i].gate = i != 2;
-    }
 }
 
 const struct io_ops pit_io_ops = {pit_in, pit_out, 1};
@@ -422,18 +405,16 @@ static void reset(void *dev, const struct device_env *env)
 {
     struct pit *p = dev;
 
-    pit_init(p, env->clock, &env->irq);
-    p->ticks.merge = env->merge_ticks;
-}
-
-static uint64_t *deadline(void *dev)
-{
-    return &((struct pit *)dev)->deadline;
-}
-
-static void update(void *dev)
-{
-    pit_update(dev);
+    *p = (struct pit){
+        .clock = env->clock,
+        .irq0 = env->irq,
+        .to_pit = ratio_make_up(PIT_HZ, env->clock->tsc_hz),
+        .to_tsc = ratio_make(env->clock->tsc_hz, PIT_HZ),
+        .deadline = NEVER,
+        .ticks = {.merge = env->merge_ticks},
+    };
+    for (unsigned i = 0; i < 3; i++)
+        p->channel[i] = (struct pit_channel){.access = 3, .mode = MODE_SQUARE, .gate = i != 2};
 }
 
 const struct device pit_device = {
@@ -443,7 +424,7 @@ const struct device pit_device = {
     .ports = {{PIT_PORT, PIT_PORT + PIT_PORT_COUNT - 1, &pit_io_ops},
               {PIT_PORT_B, PIT_PORT_B, &pit_port_b_ops}},
     .reset = reset,
-    .deadline = deadline,
+    .deadline = offsetof(struct pit, deadline),
     .update = update,
     .shift = shift,
     .state = sizeof(struct pit),

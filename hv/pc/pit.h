@@ -51,8 +51,3 @@ struct pit {
 
 extern const struct io_ops pit_io_ops, pit_port_b_ops;
 extern const struct device pit_device;
-
-/* Merges ticks. */
-void pit_init(struct pit *p, const struct dev_clock *clock, const struct irq_line *irq0);
-/* Raises IRQ 0 for what has fallen due by clock->now. */
-void pit_update(struct pit *p);

@@ -108,7 +108,7 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
         if (d->reset)
             d->reset(dev, &env);
         if (d->deadline)
-            p->timers[timers++] = (struct platform_timer){d->deadline(dev), dev, d};
+            p->timers[timers++] = (struct platform_timer){device_time(dev, d->deadline), dev, d};
     }
     platform_set_event(p, NEVER);
 }
@@ -209,8 +209,7 @@ void platform_shift(struct platform *p, uint64_t ticks)
 {
     p->power_on.tsc += ticks;
     for (size_t i = 0; i < ARRAY_LEN(slots); i++)
-        if (slots[i].device->shift)
-            slots[i].device->shift(dev_of(p, &slots[i]), ticks);
+        device_shift(slots[i].device, dev_of(p, &slots[i]), ticks);
     for (unsigned i = 0; i < p->vcpus; i++)
         lapic_shift(&p->lapic[i], ticks);
     platform_set_event(p, platform_deadline(p));

@@ -312,13 +312,16 @@ static void plan(struct rtc *r)
     r->deadline = d;
 }
 
-void rtc_update(struct rtc *r)
+static void update(void *dev)
 {
+    struct rtc *r = dev;
+
     catch_up(r);
     update_line(r);
     plan(r);
 }
 
+/* The sizes that old software reads here. */
 static void init_cmos(struct rtc *r, uint64_t memory)
 {
     uint64_t extended = memory > (1ull << 20) ? (min_u64(memory, 64ull << 20) >> 10) - 1024 : 0;
@@ -336,33 +339,6 @@ static void init_cmos(struct rtc *r, uint64_t memory)
     r->cmos[REG_4G_HIGH] = (uint8_t)(above_hole >> 16);
 }
 
-static void shift(void *dev, uint64_t ticks)
-{
-    struct rtc *r = dev;
-
-    r->start += ticks;
-    if (r->deadline != NEVER)
-        r->deadline += ticks;
-}
-
-void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_line *irq,
-              uint64_t epoch, uint64_t memory)
-{
-    memset(r, 0, sizeof(*r));
-    r->clock = clock;
-    r->irq = *irq;
-    r->to_clock = ratio_make_up(1u << SECOND_BITS, clock->tsc_hz);
-    r->to_tsc = ratio_make(clock->tsc_hz, 1u << SECOND_BITS);
-    r->epoch = epoch + RTC_BIAS;
-    r->start = clock->now;
-    r->deadline = r->date_of = NEVER;
-    r->ticks.merge = true;
-    r->reg_a = A_32768_HZ | 6; /* 1024 Hz */
-    r->reg_b = B_24_HOURS;
-    plan_alarm(r);
-    init_cmos(r, memory);
-}
-
 static uint8_t read_reg_a(const struct rtc *r)
 {
     bool soon = (ticks_run(r) & SECOND_MASK) >= SECOND_MASK + 1 - UIP_TICKS;
@@ -374,7 +350,7 @@ static uint8_t read_reg_c(struct rtc *r)
 {
     uint8_t v;
 
-    rtc_update(r);
+    update(r);
     v = r->reg_c;
     r->reg_c = 0;
     update_line(r);
@@ -510,18 +486,21 @@ static void reset(void *dev, const struct device_env *env)
 {
     struct rtc *r = dev;
 
-    rtc_init(r, env->clock, &env->irq, env->epoch, env->memory);
-    r->ticks.merge = env->merge_ticks;
-}
-
-static uint64_t *deadline(void *dev)
-{
-    return &((struct rtc *)dev)->deadline;
-}
-
-static void update(void *dev)
-{
-    rtc_update(dev);
+    *r = (struct rtc){
+        .clock = env->clock,
+        .irq = env->irq,
+        .to_clock = ratio_make_up(1u << SECOND_BITS, env->clock->tsc_hz),
+        .to_tsc = ratio_make(env->clock->tsc_hz, 1u << SECOND_BITS),
+        .start = env->clock->now,
+        .epoch = env->epoch + RTC_BIAS,
+        .deadline = NEVER,
+        .ticks = {.merge = env->merge_ticks},
+        .date_of = NEVER,
+        .reg_a = A_32768_HZ | 6, /* 1024 Hz */
+        .reg_b = B_24_HOURS,
+    };
+    plan_alarm(r);
+    init_cmos(r, env->memory);
 }
 
 const struct device rtc_device = {
@@ -530,7 +509,7 @@ const struct device rtc_device = {
     .irq = RTC_IRQ,
     .ports = {{RTC_PORT, RTC_PORT + 1, &rtc_io_ops}},
     .reset = reset,
-    .deadline = deadline,
+    .deadline = offsetof(struct rtc, deadline),
+    .start = offsetof(struct rtc, start),
     .update = update,
-    .shift = shift,
 };

@@ -50,9 +50,3 @@ struct rtc {
 
 extern const struct io_ops rtc_io_ops;
 extern const struct device rtc_device;
-
-/* Merges ticks. `memory`: bytes of RAM, for the sizes that old software reads here. */
-void rtc_init(struct rtc *r, const struct dev_clock *clock, const struct irq_line *irq,
-              uint64_t epoch, uint64_t memory);
-/* Raises IRQ 8 for what has fallen due by clock->now. */
-void rtc_update(struct rtc *r);

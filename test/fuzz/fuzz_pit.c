@@ -57,13 +57,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint16_t ports[8] = {0x40, 0x41, 0x42, 0x43, 0x43, 0x61, 0x40, 0x42};
     bool level[2] = {false, false};
-    struct irq_line lines[2] = {{.set = on_line, .ctx = &level[0]},
-                                {.set = on_line, .ctx = &level[1]}};
+    struct device_env env = {
+        .clock = &clock, .merge_ticks = true, .irq = {.set = on_line, .ctx = &level[0]}};
     struct pit busy, lazy;
 
     clock = (struct dev_clock){1000, TSC_HZ};
-    pit_init(&busy, &clock, &lines[0]);
-    pit_init(&lazy, &clock, &lines[1]);
+    pit_device.reset(&busy, &env);
+    env.irq.ctx = &level[1];
+    pit_device.reset(&lazy, &env);
     for (size_t i = 0; i + 1 < size && i < 4096; i += 2) {
         uint16_t port = ports[data[i] & 7];
         uint64_t then = clock.now;
@@ -82,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             for (unsigned n = 0; n < 64 && busy.deadline <= then; n++) {
                 uint64_t due = clock.now = max_u64(busy.deadline, clock.now);
 
-                pit_update(&busy);
+                pit_device.update(&busy);
                 if (busy.deadline <= due)
                     abort(); /* the run loop would make no progress */
                 if (!level[0])
@@ -91,13 +92,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             clock.now = then;
             break;
         }
-        pit_update(&busy);
+        pit_device.update(&busy);
         if (busy.deadline <= clock.now)
             abort();
         check(&busy);
         check(&lazy);
     }
-    pit_update(&lazy);
+    pit_device.update(&lazy);
     if (busy.deadline != lazy.deadline || level[0] != level[1])
         abort();
     return 0;

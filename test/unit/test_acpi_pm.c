@@ -83,7 +83,7 @@ static void timer_counts(void **state)
     out(0x608, 4, 0);
     assert_true(in(0x608, 4) == (uint32_t)(3579545ull * 86400));
     clock_.now += 5 * TSC_HZ;
-    acpi_pm_device.shift(&pm, 5 * TSC_HZ);
+    device_shift(&acpi_pm_device, &pm, 5 * TSC_HZ);
     assert_true(in(0x608, 4) == (uint32_t)(3579545ull * 86400));
 }
 

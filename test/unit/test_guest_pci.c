@@ -428,7 +428,7 @@ static void work_in_turns(void **state)
     for (unsigned n = 0; n < 3; n++)
         pci_device.update(&pci_bus);
     assert_int_equal(pci_bus.deadline, pci_clock.now + 300);
-    pci_device.shift(&pci_bus, 1000);
+    device_shift(&pci_device, &pci_bus, 1000);
     assert_int_equal(pci_bus.deadline, pci_clock.now + 1300);
     assert_int_equal(probes[0].pci.due, pci_clock.now + 1500);
     assert_true(probes[2].pci.due == NEVER);

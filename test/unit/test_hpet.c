@@ -119,7 +119,7 @@ static void counter_counts(void **state)
     assert_in_range(get(0xf0, 8), 0x1fffffff0 + 100000000, 0x1fffffff0 + 100000001);
     put(0x10, 4, 1);
     clock_.now += TSC_HZ;
-    hpet_device.shift(&hpet, TSC_HZ / 2);
+    device_shift(&hpet_device, &hpet, TSC_HZ / 2);
     assert_in_range(get(0xf0, 8), 0x1fffffff0 + 149999999, 0x1fffffff0 + 150000002);
 }
 

@@ -27,13 +27,14 @@ static void on_line(void *ctx, unsigned irq, bool l)
 
 static int setup(void **state)
 {
-    const struct irq_line line = {.set = on_line, .ctx = &pit};
+    const struct device_env env = {
+        .clock = &clock, .merge_ticks = true, .irq = {.set = on_line, .ctx = &pit}};
 
     (void)state;
     clock = (struct dev_clock){START, TSC_HZ};
     level = false;
     edges = 0;
-    pit_init(&pit, &clock, &line);
+    pit_device.reset(&pit, &env);
     return 0;
 }
 
@@ -89,7 +90,7 @@ static void power_on(void **state)
     (void)state;
     assert_true(pit.deadline == NEVER);
     clock.now += 100 * TSC_HZ;
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 0);
     assert_int_equal(in(0x43), 0xff);
 }
@@ -104,23 +105,23 @@ static void shifted(void **state)
     load(0, 4, 10000);
     load(2, 4, 5000);
     at(23456);
-    pit_update(&pit);
+    pit_device.update(&pit);
     due = pit.deadline;
     count = latched(0);
     clock.now += away;
-    pit_device.shift(&pit, away);
+    device_shift(&pit_device, &pit, away);
     assert_int_equal(pit.deadline, due + away);
     assert_int_equal(latched(0), count);
     edges = 0;
     clock.now = due + away - 1;
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 0);
     clock.now++;
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 1);
     /* With no interrupt due, none becomes due. */
-    pit_init(&pit, &clock, &pit.irq0);
-    pit_device.shift(&pit, away);
+    (void)setup(state);
+    device_shift(&pit_device, &pit, away);
     assert_true(pit.deadline == NEVER);
 }
 
@@ -137,10 +138,10 @@ static void periodic(void **state)
         /* Never before the tick, at most one TSC tick after. */
         assert_true(due >= exact && due <= exact + 1);
         clock.now = due - 1;
-        pit_update(&pit);
+        pit_device.update(&pit);
         assert_int_equal(edges, i - 1);
         clock.now = due;
-        pit_update(&pit);
+        pit_device.update(&pit);
         assert_int_equal(edges, i);
     }
 }
@@ -153,7 +154,7 @@ static void no_drift_in_a_year(void **state)
     (void)state;
     load(0, 4, count);
     clock.now = tick(START, year) + 2;
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 1);
     assert_true(pit.deadline >= tick(START, year + count) &&
                 pit.deadline <= tick(START, year + count) + 1);
@@ -164,17 +165,17 @@ static void missed_periods_coalesce_in_phase(void **state)
     (void)state;
     load(0, 4, 1000);
     at(7777);
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 1);
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 1);
     assert_true(pit.deadline - tick(START, 8000) <= 1);
     /* Exactly one period late, just before and just after the next edge. */
     at(8999);
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 2);
     at(10000);
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 3);
     assert_true(pit.deadline - tick(START, 11000) <= 1);
 }
@@ -246,29 +247,29 @@ static void mode_0(void **state)
     load(0, 0, 5000);
     assert_false(level);
     at(4999);
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 0);
     assert_int_equal(latched(0), 1);
     at(5000);
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 1);
     assert_true(level);
     assert_true(pit.deadline == NEVER);
     at(5001);
     assert_int_equal(latched(0), 0xffff); /* it counts on */
     at(200000);
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 1);
     /* The first byte of a new count stops it, the second one starts it. */
     out(0x40, 100);
     assert_false(level);
     clock.now += TSC_HZ;
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 1);
     out(0x40, 0);
     assert_true(pit.deadline - tick(clock.now, 100) <= 1);
     clock.now = pit.deadline;
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 2);
 }
 
@@ -284,7 +285,7 @@ static void mode_4(void **state)
         assert_true(pit.deadline - tick(clock.now, 0x4a9) <= 1);
         assert_int_equal(edges, i - 1);
         clock.now = pit.deadline + 12345;
-        pit_update(&pit);
+        pit_device.update(&pit);
         assert_int_equal(edges, i);
         assert_true(pit.deadline == NEVER);
     }
@@ -295,7 +296,7 @@ static void mode_4(void **state)
     out(0x40, 0x64);
     out(0x40, 0);
     clock.now += TSC_HZ;
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 10);
 }
 
@@ -338,7 +339,7 @@ static void setting_a_mode_stops(void **state)
     out(0x43, 0x34);
     assert_true(pit.deadline == NEVER);
     clock.now += TSC_HZ;
-    pit_update(&pit);
+    pit_device.update(&pit);
     assert_int_equal(edges, 0);
     /* Due before the control word: it did happen. */
     load(0, 4, 100);

@@ -26,11 +26,15 @@ static void on_line(void *ctx, unsigned irq, bool l)
 
 static void start(uint64_t epoch, uint64_t memory)
 {
-    const struct irq_line line = {.set = on_line, .ctx = &rtc, .irq = 8};
+    const struct device_env env = {.clock = &clock_,
+                                   .merge_ticks = true,
+                                   .epoch = epoch,
+                                   .memory = memory,
+                                   .irq = {.set = on_line, .ctx = &rtc, .irq = 8}};
 
     clock_ = (struct dev_clock){START, TSC_HZ};
     level = false;
-    rtc_init(&rtc, &clock_, &line, epoch, memory);
+    rtc_device.reset(&rtc, &env);
 }
 
 static int setup(void **state)
@@ -90,11 +94,11 @@ static void shifted(void **state)
     (void)state;
     put(11, 0x42); /* periodic interrupts */
     at_second(3);
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     due = rtc.deadline;
     assert_true(due != NEVER);
     clock_.now += 1000 * TSC_HZ;
-    rtc_device.shift(&rtc, 1000 * TSC_HZ);
+    device_shift(&rtc_device, &rtc, 1000 * TSC_HZ);
     assert_int_equal(get(0), 0x59);
     assert_int_equal(get(2), 0x34);
     assert_int_equal(rtc.deadline, due + 1000 * TSC_HZ);
@@ -249,11 +253,11 @@ static void alarm_of_the_written_time(void **state)
     put(1, 0);
     put(0x0b, 0x22);
     at_second(1);
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     assert_false(level);
     at_second(2);
     clock_.now++;
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     assert_true(level);
     assert_int_equal(get(0x0c) & 0x20, 0x20);
     assert_int_equal(get(4), 0);
@@ -326,7 +330,7 @@ static void quiet_at_first(void **state)
     (void)state;
     assert_true(rtc.deadline == NEVER);
     at_second(100000);
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     assert_false(level);
     assert_true(rtc.deadline == NEVER);
 }
@@ -339,10 +343,10 @@ static void periodic(void **state)
         at(i * 32);
         assert_true(rtc.deadline >= clock_.now && rtc.deadline <= clock_.now + 1);
         clock_.now = rtc.deadline - 2; /* it may be rounded up by one */
-        rtc_update(&rtc);
+        rtc_device.update(&rtc);
         assert_false(level);
         clock_.now += 2;
-        rtc_update(&rtc);
+        rtc_device.update(&rtc);
         assert_true(level);
         assert_int_equal(get(0x0c) & 0xc0, 0xc0);
         assert_false(level);
@@ -350,7 +354,7 @@ static void periodic(void **state)
     }
     /* Missed periods are one interrupt, and the phase stays. */
     at(32 * 2000 + 32 * 100 + 5);
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     assert_int_equal(get(0x0c) & 0xc0, 0xc0);
     at(32 * 2101);
     assert_true(rtc.deadline - clock_.now <= 1);
@@ -389,23 +393,23 @@ static void update_ended(void **state)
     put(0x0b, 0x12);
     at_second(1);
     assert_true(rtc.deadline - clock_.now <= 1);
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     clock_.now++;
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     assert_true(level);
     assert_int_equal(get(0x0c) & 0xb0, 0x90);
     assert_false(level);
     /* Asleep for three seconds: once. */
     at(4 * 32768 + 1);
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     assert_true(level);
     assert_int_equal(get(0x0c) & 0xb0, 0x90);
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     assert_false(level);
     put(0x0b, 0x92); /* SET: no updates */
     assert_true(rtc.deadline == NEVER);
     at_second(6);
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     assert_false(level);
 }
 
@@ -537,17 +541,17 @@ static void alarm_fires(void **state)
     set_alarm(0x12, 0x35, 0x00);
     put(0x0b, 0x22);
     clock_.now = rtc.deadline - 2;
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     assert_false(level);
     clock_.now += 2;
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     assert_true(level);
     assert_int_equal(get(0x0c) & 0xb0, 0xb0);
     assert_false(level);
     assert_int_equal(alarm_in(), 86404); /* and tomorrow again */
     /* Not lost if the device was not updated in the alarm's second. */
     at_second(86404 + 1000);
-    rtc_update(&rtc);
+    rtc_device.update(&rtc);
     assert_true(level);
     assert_int_equal(get(0x0c) & 0x20, 0x20);
     assert_int_equal(alarm_in(), 2 * 86400 + 4);
