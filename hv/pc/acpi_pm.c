@@ -48,7 +48,7 @@ void acpi_pm_press_button(struct acpi_pm *a)
 /* The bytes of a register that an access of `size` at its byte `at` reaches. */
 static uint32_t reach(unsigned at, unsigned size)
 {
-    return UINT32_MAX >> (32 - 8 * size) << (8 * at);
+    return io_ones(size) << (8 * at);
 }
 
 static uint32_t part(uint32_t value, unsigned at, unsigned size)
@@ -129,7 +129,6 @@ static void reset(void *dev, const struct device_env *env)
 }
 
 const struct device acpi_pm_device = {
-    .name = "acpi_pm",
     .bit = DEV_ACPI,
     .irq = PC_SCI,
     .ports = {{PC_PM1A_EVENT, PC_PM1A_EVENT + 3, &acpi_pm_event_ops},

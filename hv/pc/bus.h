@@ -92,6 +92,12 @@ static inline void io_out(const struct io_bus *b, uint16_t port, unsigned size, 
         r->ops->out(r->dev, port, 1, value);
 }
 
+/* What a port or register that does not exist reads. */
+static inline uint32_t io_ones(unsigned size)
+{
+    return UINT32_MAX >> (32 - 8 * size);
+}
+
 /* 1, 2, 4 or 8 bytes of memory. False: the first byte is unclaimed. Accesses wider than the
  * device's registers are split. */
 bool mmio_read(const struct io_bus *b, uint64_t at, unsigned size, uint64_t *value);

@@ -103,7 +103,6 @@ struct device_env {
 
 /* One for each device model; `dev` is its struct. A NULL member does not apply. */
 struct device {
-    const char *name;
     uint32_t bit; /* DEV_*: its bits in the configuration, any of which connects it; 0: claimed by
                      another call */
     unsigned irq; /* see irqchip_raise() */

@@ -320,7 +320,6 @@ static void reset(void *dev, const struct device_env *env)
 }
 
 const struct device hpet_device = {
-    .name = "hpet",
     .bit = DEV_HPET,
     .memory = {PC_HPET, PC_HPET_SIZE, &hpet_ops},
     .reset = reset,

@@ -181,7 +181,6 @@ static void reset(void *dev, const struct device_env *env)
 }
 
 const struct device i8042_device = {
-    .name = "i8042",
     .bit = DEV_RESET,
     .irq = I8042_IRQ,
     .ports = {{I8042_DATA_PORT, I8042_DATA_PORT, &i8042_io_ops},

@@ -126,7 +126,6 @@ static void mmio_out(void *dev, uint64_t offset, unsigned size, uint64_t value)
 static const struct mmio_ops ops = {mmio_in, mmio_out, 4};
 
 const struct device ioapic_device = {
-    .name = "ioapic",
     .bit = DEV_APIC,
     .memory = {IOAPIC_BASE, PAGE_SIZE, &ops},
 };

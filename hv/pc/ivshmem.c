@@ -177,4 +177,4 @@ static void plug(void *dev, const struct device_env *env)
     __atomic_store_n(d->setup.rung, 0, __ATOMIC_RELEASE);
 }
 
-const struct device ivshmem_device = {.name = "ivshmem", .reset = reset, .plug = plug};
+const struct device ivshmem_device = {.reset = reset, .plug = plug};

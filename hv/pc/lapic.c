@@ -107,7 +107,7 @@ int lapic_highest(const struct lapic *l, unsigned bits)
     return -1;
 }
 
-static bool is_enabled(const struct lapic *l)
+bool lapic_takes(const struct lapic *l)
 {
     return (__atomic_load_n(&l->base, __ATOMIC_RELAXED) & LAPIC_BASE_EN) &&
            (lapic_reg(l, LAPIC_SVR) & SVR_ENABLE);
@@ -173,7 +173,7 @@ static void raise_local(struct lapic *l, unsigned lvt)
 {
     uint32_t entry = lapic_reg(l, lvt);
 
-    if (!(entry & LAPIC_LVT_MASKED) && is_enabled(l))
+    if (!(entry & LAPIC_LVT_MASKED) && lapic_takes(l))
         accept_edge(l, (uint8_t)entry);
 }
 
@@ -296,11 +296,6 @@ void lapic_set_tpr(struct lapic *l, uint32_t value)
 }
 
 /* ---- destinations ---- */
-
-bool lapic_takes(const struct lapic *l)
-{
-    return is_enabled(l);
-}
 
 /* In x2APIC mode the logical id says cluster and member: SDM 3A "Logical Destination Mode in x2APIC
  * Mode". */
@@ -439,7 +434,7 @@ int lapic_prepare_wake(struct lapic *l, struct lapic_wake *w)
     uint32_t entry = lapic_reg(l, LAPIC_LVT_TIMER);
     uint8_t vector = (uint8_t)entry;
 
-    if ((entry & LAPIC_LVT_MASKED) || vector < LAPIC_VECTORS_RESERVED || !is_enabled(l) ||
+    if ((entry & LAPIC_LVT_MASKED) || vector < LAPIC_VECTORS_RESERVED || !lapic_takes(l) ||
         (*l->signals & (LAPIC_INTERRUPT | LAPIC_POSTED | LAPIC_IN_CPU)))
         return -1;
     *w = (struct lapic_wake){l->deadline, l->tsc_deadline,

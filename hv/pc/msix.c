@@ -92,7 +92,7 @@ uint32_t msix_read(const struct msix *m, unsigned at, unsigned size)
     unsigned n = at / sizeof(struct msix_entry);
 
     if (size != 4 || at % 4)
-        return UINT32_MAX >> (32 - 8 * size);
+        return io_ones(size);
     if (n < m->count)
         return m->table[n].words[at / 4 % 4];
     return at == PENDING ? m->pending : 0;

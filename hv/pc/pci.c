@@ -229,17 +229,12 @@ static struct pci_function *find(const struct pci *p, unsigned bus, unsigned slo
     return NULL;
 }
 
-static uint32_t ones(unsigned size)
-{
-    return UINT32_MAX >> (32 - 8 * size);
-}
-
 static uint32_t read_config(struct pci_function *f, unsigned at, unsigned size)
 {
     uint32_t v = 0;
 
     if (!f || at + size > PCI_CONFIG_SIZE)
-        return ones(size);
+        return io_ones(size);
     if (at >= FIRST_CAP && f->before_read)
         f->before_read(f->dev, at, size);
     memcpy(&v, &f->config[at], size);
@@ -372,7 +367,6 @@ static void shift(void *dev, uint64_t ticks)
 }
 
 const struct device pci_device = {
-    .name = "pci",
     .bit = DEV_PCI,
     .ports = {{PCI_DATA_PORT, PCI_DATA_PORT + 3, &data_ops}},
     .memory = {PCI_ECAM, PCI_ECAM_SIZE, &ecam_ops},

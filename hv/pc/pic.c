@@ -102,6 +102,14 @@ static void update(struct pic *p)
     update_master(p);
 }
 
+static void update_chip(struct pic *p, unsigned chip)
+{
+    if (chip)
+        update(p);
+    else
+        update_master(p);
+}
+
 void pic_init(struct pic *p)
 {
     memset(p, 0, sizeof(*p));
@@ -114,12 +122,8 @@ void pic_set_irq(struct pic *p, unsigned irq, bool level)
 {
     if (irq > 15 || irq == PIC_CASCADE)
         return;
-    if (!set_line(&p->chip[irq >> 3], irq & 7, level))
-        return;
-    if (irq < 8)
-        update_master(p);
-    else
-        update(p);
+    if (set_line(&p->chip[irq >> 3], irq & 7, level))
+        update_chip(p, irq >> 3);
 }
 
 /* A request that waits is withdrawn and made again: nothing has changed. */
@@ -134,10 +138,7 @@ void pic_pulse(struct pic *p, unsigned irq)
     if (c->irr & b)
         return;
     c->irr |= b;
-    if (irq < 8)
-        update_master(p);
-    else
-        update(p);
+    update_chip(p, irq >> 3);
 }
 
 enum irq_state pic_irq_state(const struct pic *p, unsigned irq)
@@ -169,31 +170,24 @@ static void serve(struct pic_chip *c, unsigned n)
         c->priority = (uint8_t)((n + 1) & 7);
 }
 
+/* Serves a chip's request: its vector. Without one: that of input 7, and nothing changes. */
+static unsigned acknowledge(struct pic_chip *c, unsigned n)
+{
+    if (n == NONE)
+        return c->base + 7u;
+    serve(c, n);
+    return c->base + n;
+}
+
 uint8_t pic_ack(struct pic *p)
 {
     struct pic_chip *m = &p->chip[0], *s = &p->chip[1];
-    unsigned n = request(m, true);
-    uint8_t vector;
+    unsigned n = request(m, true), vector = acknowledge(m, n);
 
-    if (n == NONE)
-        return (uint8_t)(m->base + 7);
-    if (n == PIC_CASCADE) {
-        unsigned k = request(s, false);
-
-        serve(m, n);
-        if (k == NONE) {
-            vector = (uint8_t)(s->base + 7);
-        } else {
-            serve(s, k);
-            vector = (uint8_t)(s->base + k);
-        }
-        update(p);
-    } else {
-        serve(m, n);
-        vector = (uint8_t)(m->base + n);
-        update_master(p);
-    }
-    return vector;
+    if (n == PIC_CASCADE)
+        vector = acknowledge(s, request(s, false));
+    update_chip(p, n == PIC_CASCADE);
+    return (uint8_t)vector;
 }
 
 static void start_init(struct pic_chip *c, uint32_t value)
@@ -348,7 +342,6 @@ static void reset(void *dev, const struct device_env *env)
 }
 
 const struct device pic_device = {
-    .name = "pic",
     .bit = DEV_PIC,
     .ports = {{PIC_MASTER_PORT, PIC_MASTER_PORT + 1, &pic_io_ops},
               {PIC_SLAVE_PORT, PIC_SLAVE_PORT + 1, &pic_io_ops},

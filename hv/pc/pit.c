@@ -418,7 +418,6 @@ static void reset(void *dev, const struct device_env *env)
 }
 
 const struct device pit_device = {
-    .name = "pit",
     .bit = DEV_PIT,
     .irq = PIT_IRQ,
     .ports = {{PIT_PORT, PIT_PORT + PIT_PORT_COUNT - 1, &pit_io_ops},

@@ -50,7 +50,7 @@ static uint32_t control_in(void *dev, uint16_t port, unsigned size)
         return r->pci_address ? *r->pci_address : UINT32_MAX;
     if (port <= RESET_CONTROL_PORT && r->on_reset)
         value = (value & ~(0xffu << shift)) | (uint32_t)r->control << shift;
-    return value & UINT32_MAX >> (32 - 8 * size);
+    return value & io_ones(size);
 }
 
 static void control_out(void *dev, uint16_t port, unsigned size, uint32_t value)
@@ -67,7 +67,7 @@ static void control_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 static uint32_t exit_in(void *dev, uint16_t port, unsigned size)
 {
     (void)dev;
-    return port == EXIT_PORT ? 0 : UINT32_MAX >> (32 - 8 * size);
+    return port == EXIT_PORT ? 0 : io_ones(size);
 }
 
 /* The code is as wide as the access. */
@@ -76,7 +76,7 @@ static void exit_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     struct reset *r = dev;
 
     if (port == EXIT_PORT)
-        r->on_exit(r->ctx, value & UINT32_MAX >> (32 - 8 * size));
+        r->on_exit(r->ctx, value & io_ones(size));
 }
 
 const struct io_ops reset_port_a_ops = {port_a_in, port_a_out, 1};
@@ -95,20 +95,17 @@ static void reset(void *dev, const struct device_env *env)
 }
 
 const struct device reset_device = {
-    .name = "reset",
     .bit = DEV_RESET,
     .ports = {{SYSTEM_PORT_A, SYSTEM_PORT_A, &reset_port_a_ops}},
     .reset = reset,
 };
 
 const struct device control_device = {
-    .name = "reset control and PCI address",
     .bit = DEV_RESET | DEV_PCI,
     .ports = {{CONFADD_PORT, CONFADD_PORT + 3, &reset_control_ops}},
 };
 
 const struct device exit_device = {
-    .name = "exit",
     .bit = DEV_EXIT,
     .ports = {{EXIT_PORT, EXIT_PORT + EXIT_PORT_COUNT - 1, &exit_ops}},
 };

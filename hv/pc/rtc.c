@@ -504,7 +504,6 @@ static void reset(void *dev, const struct device_env *env)
 }
 
 const struct device rtc_device = {
-    .name = "rtc",
     .bit = DEV_RTC,
     .irq = RTC_IRQ,
     .ports = {{RTC_PORT, RTC_PORT + 1, &rtc_io_ops}},

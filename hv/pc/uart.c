@@ -291,7 +291,6 @@ static void reset(void *dev, const struct device_env *env)
 }
 
 const struct device uart_device = {
-    .name = "uart",
     .bit = DEV_UART,
     .irq = UART_IRQ,
     .ports = {{UART_PORT, UART_PORT + UART_PORT_COUNT - 1, &uart_io_ops}},

@@ -174,7 +174,7 @@ uint32_t virtio_read(struct virtio *v, unsigned reg, unsigned size)
     if (reg >= VIRTIO_CONFIG)
         return read_device(v, reg - VIRTIO_CONFIG, size);
     if (virtio_width(reg) != size)
-        return UINT32_MAX >> (32 - 8 * size);
+        return io_ones(size);
     return read_register(v, reg);
 }
 

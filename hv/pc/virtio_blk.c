@@ -376,4 +376,4 @@ static void plug(void *dev, const struct device_env *env)
         virtio_plug(&d->virtio, env, VIRTIO_BLK_SLOT + d->number);
 }
 
-const struct device virtio_blk_device = {.name = "virtio-blk", .plug = plug};
+const struct device virtio_blk_device = {.plug = plug};

@@ -300,5 +300,4 @@ static void plug(void *dev, const struct device_env *env)
         virtio_plug(&d->virtio, env, VIRTIO_CONSOLE_SLOT);
 }
 
-const struct device virtio_console_device = {
-    .name = "virtio-console", .bit = DEV_CONSOLE, .plug = plug};
+const struct device virtio_console_device = {.bit = DEV_CONSOLE, .plug = plug};

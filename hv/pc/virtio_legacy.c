@@ -59,8 +59,8 @@ static uint32_t port_in(void *dev, uint16_t port, unsigned size)
     unsigned at = port % VIRTIO_WINDOW;
 
     if (at < LEGACY_QUEUE_SIZE)
-        return size == 4 ? read_wide(v, at) : NONE >> (32 - 8 * size);
-    return same(v, at) == NONE ? NONE >> (32 - 8 * size) : virtio_read(v, same(v, at), size);
+        return size == 4 ? read_wide(v, at) : io_ones(size);
+    return same(v, at) == NONE ? io_ones(size) : virtio_read(v, same(v, at), size);
 }
 
 /* "Legacy Interfaces: A Note on Virtqueue Layout" */

@@ -315,7 +315,6 @@ static void plug(void *dev, const struct device_env *env)
 }
 
 const struct device virtio_net_device = {
-    .name = "virtio-net",
     .bit = DEV_NET,
     .plug = plug,
 };

@@ -116,4 +116,4 @@ static void plug(void *dev, const struct device_env *env)
         virtio_plug(&d->virtio, env, VIRTIO_RNG_SLOT);
 }
 
-const struct device virtio_rng_device = {.name = "virtio-rng", .bit = DEV_RNG, .plug = plug};
+const struct device virtio_rng_device = {.bit = DEV_RNG, .plug = plug};

@@ -3,7 +3,7 @@
 static uint32_t port_in(void *dev, uint16_t port, unsigned size)
 {
     (void)dev;
-    return port == WATCHDOG_PORT ? 0 : UINT32_MAX >> (32 - 8 * size);
+    return port == WATCHDOG_PORT ? 0 : io_ones(size);
 }
 
 static void port_out(void *dev, uint16_t port, unsigned size, uint32_t value)
@@ -26,7 +26,6 @@ static void reset(void *dev, const struct device_env *env)
 }
 
 const struct device watchdog_device = {
-    .name = "watchdog",
     .ports = {{WATCHDOG_PORT, WATCHDOG_PORT + WATCHDOG_PORT_COUNT - 1, &watchdog_ops}},
     .reset = reset,
 };
