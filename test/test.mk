@@ -18,7 +18,7 @@ ENGINE_C := hv/core.c hv/gmem.c hv/core_mailbox.c hv/core_bind.c hv/core_chores.
         hv/sched.c hv/ration.c hv/stuck.c hv/restart.c hv/control.c hv/hostmem.c hv/mem.c hv/lib.c hv/fmt.c hv/date.c \
         hv/flat.c hv/guest_config.c hv/plain.c hv/load_plan.c $(wildcard hv/pc/*.c) arch/x86/cpu/stack.c arch/x86/cpu/stack_switch.asm
 # A virtio device's registers and transports, and what is below them.
-VIRTIO_C := hv/gmem.c $(patsubst %,hv/pc/%.c,virtio virtio_plug virtio_pci virtio_legacy virtio_mmio virtqueue msix pci bus) hv/lib.c
+VIRTIO_C := hv/gmem.c $(patsubst %,hv/pc/%.c,virtio virtio_buffer virtio_plug virtio_pci virtio_legacy virtio_mmio virtqueue msix pci bus) hv/lib.c
 # What a guest of AMD-V sees: objects below svm/ are compiled over the VMCB.
 SVM_EXITS_C := $(patsubst %,svm/%,arch/x86/svm/exits.c arch/x86/svm/exits_cr.c arch/x86/svm/entered.c $(filter-out %/run.c %/tree.c %/lazy.c %/start.c %/nested.c %/task_switch.c,$(wildcard arch/x86/guest/*.c)))
 # vmcsdump without its main().

@@ -8,7 +8,6 @@
 #define TYPE_CONSOLE  3u
 #define LEGACY_DEVICE 0x1003u
 #define FEATURES      (VIRTIO_CONSOLE_F_MULTIPORT | VIRTIO_CONSOLE_F_EMERG_WRITE)
-#define PIECES        8u /* descriptors in a call */
 #define PORTS         1u
 
 static struct virtio_console *console_of(struct virtio *v)
@@ -20,70 +19,24 @@ _Static_assert(VIRTIO_CONSOLE_QUEUES <= VIRTIO_QUEUES_MAX, "they exist");
 
 /* ---- buffers ---- */
 
-enum place {
-    NOWHERE, /* there is no buffer, or its next bytes come in a later call */
-    IN_PIECE,
-    AT_END, /* of the buffer */
-};
-
 static bool goes_in(unsigned queue)
 {
     return queue == VIRTIO_CONSOLE_IN || queue == VIRTIO_CONSOLE_CONTROL_IN;
 }
 
-/* Where the next byte of the queue's buffer is: enum place, or -E_FORMAT. Pieces of the other
- * direction are passed over. */
 static int find(struct virtio_console *d, unsigned queue)
 {
-    struct virtio_console_buffer *b = &d->buffers[queue];
-    struct virtqueue *q = &d->virtio.queues[queue];
-    const struct gmem *mem = d->virtio.mem;
-
-    if (!b->open) {
-        int rc = virtqueue_next(q, mem, &b->chain);
-
-        if (rc != 1)
-            return rc;
-        b->open = true;
-        b->piece.length = 0;
-        b->at = 0;
-        b->done = 0;
-    }
-    for (unsigned i = 0; i < PIECES; i++) {
-        if (b->at < b->piece.length)
-            return IN_PIECE;
-        if (!b->chain.more)
-            return AT_END;
-        if (virtqueue_piece(q, mem, &b->chain, &b->piece) < 0)
-            return -E_FORMAT;
-        b->at = b->piece.writable == goes_in(queue) ? 0 : b->piece.length;
-    }
-    return NOWHERE;
+    return virtio_buffer_find(&d->virtio, queue, &d->buffers[queue], goes_in(queue));
 }
 
-/* Copies bytes of the piece, from it or to it. Returns how many. */
-static unsigned copy(struct virtio_console *d, unsigned queue, uint8_t *bytes, unsigned most)
+static unsigned copy(struct virtio_console *d, unsigned queue, void *bytes, unsigned most)
 {
-    struct virtio_console_buffer *b = &d->buffers[queue];
-    unsigned n = (unsigned)min_u64(most, b->piece.length - b->at);
-    gpa_t at = gpa(b->piece.address.v + b->at);
-
-    b->at += n;
-    b->done += n;
-    if (goes_in(queue) ? gmem_write(d->virtio.mem, at, bytes, n)
-                       : gmem_read(d->virtio.mem, at, bytes, n))
-        memset(bytes, 0, n); /* find() has seen that the memory exists */
-    return n;
+    return virtio_buffer_copy(&d->virtio, &d->buffers[queue], bytes, most);
 }
 
 static void finish(struct virtio_console *d, unsigned queue)
 {
-    struct virtio_console_buffer *b = &d->buffers[queue];
-
-    b->open = false;
-    virtqueue_done(&d->virtio.queues[queue], d->virtio.mem, b->chain.head,
-                   goes_in(queue) ? b->done : 0);
-    virtio_used(&d->virtio, queue);
+    virtio_buffer_finish(&d->virtio, queue, &d->buffers[queue]);
 }
 
 /* ---- the port ---- */
@@ -149,7 +102,7 @@ static void take_message(struct virtio_console *d)
 /* What is longer than a message is one nevertheless, and what is shorter is none. */
 static int take_control(struct virtio_console *d)
 {
-    struct virtio_console_buffer *b = &d->buffers[VIRTIO_CONSOLE_CONTROL_OUT];
+    struct virtio_buffer *b = &d->buffers[VIRTIO_CONSOLE_CONTROL_OUT];
     int place = find(d, VIRTIO_CONSOLE_CONTROL_OUT);
 
     if (place == IN_PIECE) {
@@ -168,7 +121,7 @@ static int take_control(struct virtio_console *d)
 /* The first that is pending; it is lost in a buffer without room for it. */
 static int give_control(struct virtio_console *d)
 {
-    struct virtio_console_buffer *b = &d->buffers[VIRTIO_CONSOLE_CONTROL_IN];
+    struct virtio_buffer *b = &d->buffers[VIRTIO_CONSOLE_CONTROL_IN];
     unsigned event = (unsigned)__builtin_ctz(d->pending);
     int place = find(d, VIRTIO_CONSOLE_CONTROL_IN);
     struct virtio_console_message m = {.event = (uint16_t)event,

@@ -9,7 +9,7 @@
 #pragma once
 
 #include "hv/pc/device.h"
-#include "hv/pc/virtio.h"
+#include "hv/pc/virtio_buffer.h"
 
 #define VIRTIO_CONSOLE_SLOT        ((unsigned)PC_SLOT_CONSOLE)
 #define VIRTIO_CONSOLE_DEVICE      (VIRTIO_PCI_DEVICE + 3)
@@ -50,15 +50,6 @@ enum virtio_console_event {
     VIRTIO_CONSOLE_PORT_NAME,
 };
 
-/* A buffer of the driver's, gone through byte by byte over several calls. */
-struct virtio_console_buffer {
-    bool open;
-    struct virtqueue_chain chain;
-    struct virtqueue_piece piece;
-    uint64_t at;   /* in the piece */
-    uint32_t done; /* bytes of the whole buffer */
-};
-
 struct virtio_console {
     struct virtio virtio;
     struct virtio_console_config config;
@@ -67,7 +58,7 @@ struct virtio_console {
     bool open;        /* the guest reads its port */
     unsigned pending; /* bits: events that the driver is to be told */
     unsigned turn;
-    struct virtio_console_buffer buffers[VIRTIO_CONSOLE_QUEUES];
+    struct virtio_buffer buffers[VIRTIO_CONSOLE_QUEUES];
     uint8_t message[sizeof(struct virtio_console_message)]; /* from the driver, as far as it came */
     uint8_t typed[VIRTIO_CONSOLE_TYPED];
     uint32_t typed_head, typed_tail;

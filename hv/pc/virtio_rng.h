@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "hv/pc/virtio.h"
+#include "hv/pc/virtio_buffer.h"
 
 #define VIRTIO_RNG_SLOT     ((unsigned)PC_SLOT_RNG)
 #define VIRTIO_RNG_DEVICE   (VIRTIO_PCI_DEVICE + 4)
@@ -19,12 +19,8 @@ struct virtio_rng {
     struct virtio virtio;
     /* Fills `to` with random bytes; an error: it has none now. NULL: the device does not exist. */
     int (*draw)(uint8_t *to, size_t size);
-    bool open; /* a buffer is being filled */
-    struct virtqueue_chain chain;
-    struct virtqueue_piece piece;
-    uint64_t piece_at;
-    uint32_t written; /* bytes of the buffer that are filled */
-    uint64_t next;    /* absolute: when more bytes may be drawn */
+    struct virtio_buffer buffer;
+    uint64_t next; /* absolute: when more bytes may be drawn */
 };
 
 extern const struct device virtio_rng_device;
