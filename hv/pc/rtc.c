@@ -88,14 +88,21 @@ static unsigned time_number(unsigned index)
     return i;
 }
 
-static bool running(const struct rtc *r)
+/* The dividers for faster crystals, which a PC does not have, count as that for its own: QEMU's
+ * rtc_running(). */
+static bool divides(uint8_t a)
 {
-    return (r->reg_a & A_DIVIDER) == A_32768_HZ;
+    return (a & A_DIVIDER) <= A_32768_HZ;
 }
 
 static bool would_update(uint8_t a, uint8_t b)
 {
-    return (a & A_DIVIDER) == A_32768_HZ && !(b & B_SET);
+    return divides(a) && !(b & B_SET);
+}
+
+static bool running(const struct rtc *r)
+{
+    return divides(r->reg_a);
 }
 
 static bool updating(const struct rtc *r)

@@ -387,6 +387,19 @@ static void rates(void **state)
     assert_int_equal(get(0x0c), 0);
 }
 
+/* Of the dividers below 3 all count seconds, as in QEMU; of the others none. */
+static void dividers(void **state)
+{
+    for (unsigned divider = 0; divider < 8; divider++) {
+        (void)setup(state);
+        put(0x0a, divider << 4 | 6);
+        assert_int_equal(get(0x00), 0x56);
+        at_second(2);
+        assert_int_equal(get(0x00), divider < 3 ? 0x58 : 0x56);
+        assert_int_equal(get(0x0c), divider < 3 ? 0x50 : 0);
+    }
+}
+
 static void update_ended(void **state)
 {
     (void)state;
@@ -579,6 +592,7 @@ int main(void)
         cmocka_unit_test_setup(quiet_at_first, setup),
         cmocka_unit_test_setup(periodic, setup),
         cmocka_unit_test_setup(rates, setup),
+        cmocka_unit_test_setup(dividers, setup),
         cmocka_unit_test_setup(update_ended, setup),
         cmocka_unit_test_setup(flags_without_interrupts, setup),
         cmocka_unit_test_setup(update_in_progress, setup),
