@@ -4,7 +4,7 @@
 
 #define TMR_STS    0x0001u
 #define GBL_STS    0x0020u
-#define PWRBTN_STS 0x0100u
+#define PWRBTN_STS 0x0100u /* nor does this, or the next: there is no button */
 #define RTC_STS    0x0400u /* never happens: the clock wakes nobody from S5 */
 #define EVENTS     (TMR_STS | GBL_STS | PWRBTN_STS | RTC_STS)
 #define SCI_EN     0x0001u
@@ -37,12 +37,6 @@ static void update(void *dev)
     a->halves = halves;
     irq_set(&a->sci, a->status & a->enable);
     plan(a);
-}
-
-void acpi_pm_press_button(struct acpi_pm *a)
-{
-    a->status |= PWRBTN_STS;
-    update(a);
 }
 
 /* The bytes of a register that an access of `size` at its byte `at` reaches. */

@@ -26,6 +26,3 @@ struct acpi_pm {
 
 extern const struct io_ops acpi_pm_event_ops, acpi_pm_control_ops, acpi_pm_timer_ops;
 extern const struct device acpi_pm_device;
-
-/* The power button is pressed: an event that the guest may have enabled. */
-void acpi_pm_press_button(struct acpi_pm *a);

@@ -126,13 +126,13 @@ static const struct mmio_region *find_mmio(const struct io_bus *b, uint64_t at)
 /* The device takes the access at once. */
 static bool is_whole_mmio(const struct mmio_region *r, uint64_t at, unsigned size)
 {
-    return size <= max_u64(r->ops->width, 1) && at - r->base + size <= r->size;
+    return size <= r->ops->width && at - r->base + size <= r->size;
 }
 
 /* Bytes per cycle. */
 static unsigned step_of(const struct mmio_region *r, unsigned size)
 {
-    return (unsigned)min_u64(size, max_u64(r->ops->width, 1));
+    return (unsigned)min_u64(size, r->ops->width);
 }
 
 static uint64_t ones(unsigned bytes)

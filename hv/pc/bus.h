@@ -7,7 +7,7 @@
 #include "hv/types.h"
 
 /* Accesses of 1 byte, and of 2 and 4 if the device's registers are that wide: `width` is the most
- * bytes it takes at once, 0 means 1. The bus splits wider accesses. */
+ * bytes it takes at once. The bus splits wider accesses. */
 struct io_ops {
     uint32_t (*in)(void *dev, uint16_t port, unsigned size);
     void (*out)(void *dev, uint16_t port, unsigned size, uint32_t value);

@@ -88,7 +88,7 @@ static void work(void *dev)
 
     for (unsigned i = 0; waits && i < IVSHMEM_WORK; i++, waits &= waits - 1) {
         __atomic_fetch_and(rung, ~(waits & -waits), __ATOMIC_ACQ_REL);
-        if (has_doorbells(d) && msix_is_enabled(&d->msix))
+        if (msix_is_enabled(&d->msix))
             msix_send(&d->msix, (unsigned)__builtin_ctz(waits));
     }
     d->pci.due = waits ? 0 : NEVER;
@@ -171,8 +171,7 @@ static void plug(void *dev, const struct device_env *env)
     if (env->pci->messages && !d->msix.cap)
         msix_init(&d->msix, &d->pci, IVSHMEM_VECTORS, BAR_MSIX, 0);
     pci_plug(env->pci, &d->pci, IVSHMEM_SLOT + d->setup.number);
-    if (has_doorbells(d))
-        msix_reset(&d->msix);
+    msix_reset(&d->msix);
     d->mask = 0;
     __atomic_store_n(d->setup.rung, 0, __ATOMIC_RELEASE);
 }

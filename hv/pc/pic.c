@@ -110,14 +110,6 @@ static void update_chip(struct pic *p, unsigned chip)
         update_master(p);
 }
 
-void pic_init(struct pic *p)
-{
-    memset(p, 0, sizeof(*p));
-    p->chip[0].imr = p->chip[1].imr = 0xff;
-    p->chip[0].base = 0x08;
-    p->chip[1].base = 0x70;
-}
-
 void pic_set_irq(struct pic *p, unsigned irq, bool level)
 {
     if (irq > 15 || irq == PIC_CASCADE)
@@ -310,35 +302,29 @@ static uint32_t elcr_in(void *dev, uint16_t port, unsigned size)
     return p->chip[port & 1].elcr;
 }
 
-static void set_levels(struct pic *p, unsigned chip, uint32_t value)
-{
-    struct pic_chip *c = &p->chip[chip];
-
-    c->elcr = (uint8_t)(value & elcr_writable[chip]);
-    c->irr = (uint8_t)((c->irr & ~c->elcr) | (c->lines & c->elcr));
-    update(p);
-}
-
-void pic_set_levels(struct pic *p, uint16_t irqs)
-{
-    set_levels(p, 0, irqs & 0xff);
-    set_levels(p, 1, irqs >> 8);
-}
-
 static void elcr_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 {
+    struct pic *p = dev;
+    struct pic_chip *c = &p->chip[port & 1];
+
     (void)size;
-    set_levels(dev, port & 1, value);
+    c->elcr = (uint8_t)(value & elcr_writable[port & 1]);
+    c->irr = (uint8_t)((c->irr & ~c->elcr) | (c->lines & c->elcr));
+    update(p);
 }
 
 const struct io_ops pic_io_ops = {pic_in, pic_out, 1};
 const struct io_ops pic_elcr_ops = {elcr_in, elcr_out, 1};
 
+/* As firmware leaves them: all masked, and the lines of PCI and of the SCI level-triggered. */
 static void reset(void *dev, const struct device_env *env)
 {
-    pic_init(dev);
-    pic_set_levels(dev, (uint16_t)((env->devices & DEV_PCI ? PCI_GSI_MASK : 0) |
-                                   (env->devices & DEV_ACPI ? 1u << PC_SCI : 0)));
+    unsigned levels =
+        (env->devices & DEV_PCI ? PCI_GSI_MASK : 0) | (env->devices & DEV_ACPI ? 1u << PC_SCI : 0);
+
+    *(struct pic *)dev =
+        (struct pic){.chip = {{.base = 0x08, .imr = 0xff, .elcr = (uint8_t)levels},
+                              {.base = 0x70, .imr = 0xff, .elcr = (uint8_t)(levels >> 8)}}};
 }
 
 const struct device pic_device = {

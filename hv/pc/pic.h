@@ -30,9 +30,6 @@ struct pic {
 extern const struct io_ops pic_io_ops, pic_elcr_ops;
 extern const struct device pic_device;
 
-void pic_init(struct pic *p);
-/* What firmware writes to the edge/level registers: these inputs (bits) are level-triggered. */
-void pic_set_levels(struct pic *p, uint16_t irqs);
 /* IRQ_WAITS: the input asks for an interrupt that has not been acknowledged. */
 enum irq_state pic_irq_state(const struct pic *p, unsigned irq);
 /* Input `irq` goes to `level`. 2 and numbers above 15 do nothing: no device is wired there. */

@@ -154,20 +154,6 @@ void platform_plug(struct platform *p, unsigned slot)
         s->device->plug(dev_of(p, s), &env);
 }
 
-int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
-                  uint64_t epoch, uint64_t memory, const struct platform_host *host)
-{
-    int rc = 0;
-
-    platform_disconnect(p);
-    for (unsigned i = 0; i < ARRAY_LEN(slots) && rc == 0; i++)
-        rc = platform_connect(p, devices, i);
-    platform_reset(p, devices, now, tsc_hz, epoch, memory, host);
-    for (unsigned i = 0; i < ARRAY_LEN(slots) && rc == 0; i++)
-        platform_plug(p, i);
-    return rc;
-}
-
 int platform_watch(struct platform *p, uint64_t patience)
 {
     const struct slot watchdog = {&watchdog_device, offsetof(struct platform, watchdog)};

@@ -78,17 +78,16 @@ struct platform {
                             devices' writes: read by the run loop. Atomic */
 };
 
-/* Power-on state at TSC `now`; `epoch` is the wall clock then (seconds since 1970), `memory` the
- * guest's RAM in bytes. The bus is all zero before the first call. The caller has set
- * p->vcpus before; with DEV_APIC the page of each vCPU's local APIC (lapic.regs), with DEV_NET
- * p->net (virtio_net_init), with DEV_RNG p->rng, with DEV_CONSOLE p->console, and with DEV_PCI
- * those of p->disks and p->shared that exist (virtio_blk_init, ivshmem_init; the others are all
- * zero). This initialises everything else. -E_* if ports clash. */
-int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
-                  uint64_t epoch, uint64_t memory, const struct platform_host *host) MUST_CHECK;
-/* Its four parts, in their order, for a caller without time for all at once: release all ports;
- * claim the ports of each of platform_slots() devices; reset them; put each of those on the PCI bus
- * where firmware would, which also resets a vCPU's local APIC. */
+/*
+ * Power-on state at TSC `now`; `epoch` is the wall clock then (seconds since 1970), `memory` the
+ * guest's RAM in bytes. The bus is all zero before the first time. The caller has set p->vcpus
+ * before; with DEV_APIC the page of each vCPU's local APIC (lapic.regs), with DEV_NET p->net
+ * (virtio_net_init), with DEV_RNG p->rng, with DEV_CONSOLE p->console, and with DEV_PCI those of
+ * p->disks and p->shared that exist (virtio_blk_init, ivshmem_init; the others are all zero). In
+ * this order, and in steps for a caller without time for all at once: release all ports; claim the
+ * ports of each of platform_slots() devices; reset them; put each of those on the PCI bus where
+ * firmware would, which also resets a vCPU's local APIC.
+ */
 void platform_disconnect(struct platform *p);
 unsigned platform_slots(void);
 int platform_connect(struct platform *p, uint32_t devices, unsigned slot) MUST_CHECK;
@@ -96,7 +95,7 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
                     uint64_t epoch, uint64_t memory, const struct platform_host *host);
 void platform_plug(struct platform *p, unsigned slot);
 
-/* Adds a watchdog with `patience` ticks, after platform_init(). -E_* if ports clash. */
+/* Adds a watchdog with `patience` ticks. -E_* if ports clash. */
 int platform_watch(struct platform *p, uint64_t patience) MUST_CHECK;
 
 /*

@@ -82,9 +82,24 @@ static uint32_t read_device(const struct virtio *v, unsigned offset, unsigned si
     return value;
 }
 
+/* The address that a half of one of the three registers is of; NULL: it is another register. */
+static uint64_t *address(struct virtqueue *q, unsigned reg)
+{
+    switch (reg & ~HIGH_HALF) {
+    case VIRTIO_QUEUE_DESC:
+        return &q->desc;
+    case VIRTIO_QUEUE_DRIVER:
+        return &q->avail;
+    case VIRTIO_QUEUE_DEVICE:
+        return &q->used;
+    default:
+        return NULL;
+    }
+}
+
 static uint32_t read_queue(struct virtio *v, unsigned reg)
 {
-    const struct virtqueue *q = virtio_selected(v);
+    struct virtqueue *q = virtio_selected(v);
 
     if (!q)
         return 0;
@@ -95,17 +110,8 @@ static uint32_t read_queue(struct virtio *v, unsigned reg)
         return v->vectors[v->queue_select];
     case VIRTIO_QUEUE_ENABLE:
         return q->ready;
-    case VIRTIO_QUEUE_DESC:
-    case VIRTIO_QUEUE_DESC + HIGH_HALF:
-        return half(q->desc, reg);
-    case VIRTIO_QUEUE_DRIVER:
-    case VIRTIO_QUEUE_DRIVER + HIGH_HALF:
-        return half(q->avail, reg);
-    case VIRTIO_QUEUE_DEVICE:
-    case VIRTIO_QUEUE_DEVICE + HIGH_HALF:
-        return half(q->used, reg);
     default:
-        return 0;
+        return address(q, reg) ? half(*address(q, reg), reg) : 0;
     }
 }
 
@@ -232,29 +238,12 @@ static void write_queue(struct virtio *v, unsigned reg, uint32_t value)
         v->vectors[v->queue_select] = existing_vector(v, value);
     if (!q || q->ready)
         return; /* an enabled queue cannot be changed until reset */
-    switch (reg) {
-    case VIRTIO_QUEUE_SIZE:
+    if (reg == VIRTIO_QUEUE_SIZE)
         q->size = (uint16_t)value;
-        break;
-    case VIRTIO_QUEUE_ENABLE:
-        if (value == 1)
-            virtio_enable_queue(v);
-        break;
-    case VIRTIO_QUEUE_DESC:
-    case VIRTIO_QUEUE_DESC + HIGH_HALF:
-        set_half(&q->desc, reg, value);
-        break;
-    case VIRTIO_QUEUE_DRIVER:
-    case VIRTIO_QUEUE_DRIVER + HIGH_HALF:
-        set_half(&q->avail, reg, value);
-        break;
-    case VIRTIO_QUEUE_DEVICE:
-    case VIRTIO_QUEUE_DEVICE + HIGH_HALF:
-        set_half(&q->used, reg, value);
-        break;
-    default:
-        break;
-    }
+    else if (reg == VIRTIO_QUEUE_ENABLE && value == 1)
+        virtio_enable_queue(v);
+    else if (address(q, reg))
+        set_half(address(q, reg), reg, value);
 }
 
 void virtio_write(struct virtio *v, unsigned reg, unsigned size, uint32_t value)

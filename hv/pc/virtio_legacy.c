@@ -15,26 +15,19 @@ static unsigned config_at(const struct virtio *v)
 /* The register of virtio.h that means the same. */
 static unsigned same(const struct virtio *v, unsigned at)
 {
+    static const uint8_t registers[LEGACY_CONFIG_MSIX] = {
+        [LEGACY_QUEUE_SIZE] = VIRTIO_QUEUE_SIZE,
+        [LEGACY_QUEUE_SELECT] = VIRTIO_QUEUE_SELECT,
+        [LEGACY_NOTIFY] = VIRTIO_NOTIFY,
+        [LEGACY_STATUS] = VIRTIO_STATUS,
+        [LEGACY_ISR] = VIRTIO_ISR,
+        [LEGACY_CONFIG_VECTOR] = VIRTIO_CONFIG_VECTOR,
+        [LEGACY_QUEUE_VECTOR] = VIRTIO_QUEUE_VECTOR,
+    };
+
     if (at >= config_at(v))
         return VIRTIO_CONFIG + at - config_at(v);
-    switch (at) {
-    case LEGACY_QUEUE_SIZE:
-        return VIRTIO_QUEUE_SIZE;
-    case LEGACY_QUEUE_SELECT:
-        return VIRTIO_QUEUE_SELECT;
-    case LEGACY_NOTIFY:
-        return VIRTIO_NOTIFY;
-    case LEGACY_STATUS:
-        return VIRTIO_STATUS;
-    case LEGACY_ISR:
-        return VIRTIO_ISR;
-    case LEGACY_CONFIG_VECTOR:
-        return VIRTIO_CONFIG_VECTOR;
-    case LEGACY_QUEUE_VECTOR:
-        return VIRTIO_QUEUE_VECTOR;
-    default:
-        return NONE;
-    }
+    return registers[at] ? registers[at] : NONE;
 }
 
 static uint32_t read_wide(struct virtio *v, unsigned at)

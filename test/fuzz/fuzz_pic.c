@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const uint16_t ports[8] = {0x20, 0x21, 0xa0, 0xa1, 0x20, 0xa0, 0x4d0, 0x4d1};
     struct pic p;
 
-    pic_init(&p);
+    pic_device.reset(&p, &(const struct device_env){0});
     for (size_t i = 0; i + 1 < size; i += 2) {
         uint16_t port = ports[data[i] & 7];
         const struct io_ops *ops = port >= PIC_ELCR_PORT ? &pic_elcr_ops : &pic_io_ops;

@@ -43,3 +43,18 @@ static const struct platform_host pc_host = {.console = pc_ignore_byte,
                                              .kick = pc_ignore_kick,
                                              .notify = pc_ignore_kick,
                                              .ipi = pc_ignore_ipi};
+
+/* All steps of a power-on, see platform.h. */
+static inline int platform_init(struct platform *p, uint32_t devices, uint64_t now, uint64_t tsc_hz,
+                                uint64_t epoch, uint64_t memory, const struct platform_host *host)
+{
+    int rc = 0;
+
+    platform_disconnect(p);
+    for (unsigned i = 0; i < platform_slots() && rc == 0; i++)
+        rc = platform_connect(p, devices, i);
+    platform_reset(p, devices, now, tsc_hz, epoch, memory, host);
+    for (unsigned i = 0; i < platform_slots() && rc == 0; i++)
+        platform_plug(p, i);
+    return rc;
+}

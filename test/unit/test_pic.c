@@ -45,7 +45,7 @@ static void edge(unsigned irq)
 
 static void start(unsigned icw4)
 {
-    pic_init(&pic);
+    pic_device.reset(&pic, &(const struct device_env){0});
     out(0x20, 0x11);
     out(0x21, 0x20);
     out(0x21, 0x04);
@@ -74,7 +74,7 @@ static void expect(unsigned vector)
 static void power_on(void **state)
 {
     (void)state;
-    pic_init(&pic);
+    pic_device.reset(&pic, &(const struct device_env){0});
     for (unsigned i = 0; i < 16; i++)
         pic_set_irq(&pic, i, true);
     assert_false(pic.intr);
@@ -86,7 +86,7 @@ static void power_on(void **state)
 static void linux_init(void **state)
 {
     (void)state;
-    pic_init(&pic);
+    pic_device.reset(&pic, &(const struct device_env){0});
     out(0xa1, 0xff);
     out(0x21, 0xfb);
     assert_int_equal(in(0x21), 0xfb);
