@@ -10,7 +10,7 @@ struct out {
 struct spec {
     bool left, zero;
     int width, precision; /* precision -1: none */
-    enum { LEN_INT, LEN_CHAR, LEN_SHORT, LEN_LONG } length;
+    bool is_long;
 };
 
 static void put(struct out *o, char c)
@@ -84,18 +84,6 @@ static void parse_flags(const char **f, struct spec *sp)
     }
 }
 
-static void parse_length(const char **f, struct spec *sp)
-{
-    for (;; (*f)++) {
-        if (**f == 'h')
-            sp->length = sp->length == LEN_SHORT ? LEN_CHAR : LEN_SHORT;
-        else if (**f == 'l' || **f == 'z' || **f == 'j')
-            sp->length = LEN_LONG;
-        else
-            break;
-    }
-}
-
 size_t fmt_v(char *buf, size_t size, const char *f, va_list ap)
 {
     struct out o = {buf, size, 0};
@@ -126,13 +114,13 @@ size_t fmt_v(char *buf, size_t size, const char *f, va_list ap)
                 sp.precision = number(&f);
             }
         }
-        parse_length(&f, &sp);
+        for (; *f == 'l' || *f == 'z'; f++)
+            sp.is_long = true;
         if (sp.left)
             sp.zero = false;
         switch (*f) {
-        case 'd':
-        case 'i': {
-            int64_t v = sp.length == LEN_LONG ? va_arg(ap, int64_t) : va_arg(ap, int);
+        case 'd': {
+            int64_t v = sp.is_long ? va_arg(ap, int64_t) : va_arg(ap, int);
             uint64_t magnitude = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
 
             put_number(&o, magnitude, 10, false, v < 0, &sp);
@@ -141,12 +129,8 @@ size_t fmt_v(char *buf, size_t size, const char *f, va_list ap)
         case 'u':
         case 'x':
         case 'X': {
-            uint64_t v = sp.length == LEN_LONG ? va_arg(ap, uint64_t) : va_arg(ap, unsigned);
+            uint64_t v = sp.is_long ? va_arg(ap, uint64_t) : va_arg(ap, unsigned);
 
-            if (sp.length == LEN_CHAR)
-                v &= 0xff;
-            else if (sp.length == LEN_SHORT)
-                v &= 0xffff;
             put_number(&o, v, *f == 'u' ? 10 : 16, *f == 'X', false, &sp);
             break;
         }

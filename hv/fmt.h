@@ -1,6 +1,6 @@
 /*
- * printf for the root: %c %s %d %i %u %x %X %p %% with the flags `-` and `0`, width, `.precision`
- * (strings; `*` too) and the lengths hh h l ll z. Pure: no globals, no allocation.
+ * printf for the root: %c %s %d %u %x %X %p %% with the flags `-` and `0`, width, `.precision`
+ * (strings; `*` too) and the lengths l ll z. Pure: no globals, no allocation.
  */
 #pragma once
 

@@ -228,7 +228,6 @@ static void start_network(unsigned core)
                  "\"On real hardware\", lists the cards");
         return;
     }
-    h->net_up = 1;
     (void)str_copy(h->nic, sizeof(h->nic), net_uplink_name());
 }
 

@@ -25,7 +25,6 @@ struct vcpu_place {
 };
 
 struct virt_ops {
-    const char *name;      /* "VT-x" */
     const char *root;      /* the mode of a core that runs guests: "VMX root operation" */
     uint32_t bitmaps_size; /* of guest.bitmaps, at most ABI_BITMAPS_SIZE */
 

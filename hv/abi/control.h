@@ -183,12 +183,11 @@ struct abi_host {
     uint8_t mac[6]; /* of the management guest's virtio-net */
     uint8_t pad0[2];
     uint8_t ip[4], netmask[4]; /* as passed to ABI_CALL_ADDRESS; 0.0.0.0: not yet */
-    uint32_t net_up;           /* 1: management's network card runs */
-    char nic[32];              /* its name, "82540EM", or empty */
-    uint32_t nx_large;         /* 1: guests' large pages are split at the first fetch */
-    uint32_t configured;       /* 1: since ABI_CALL_CONFIGURED */
-    uint32_t state_kind;       /* enum abi_state_kind: of all guests' snapshots and exits */
-    char tsc_verdict[16];      /* of the sources: "agreed", "alone", "outvoted", "disputed" */
+    char nic[32]; /* the name of management's network card, "82540EM", if that runs; or empty */
+    uint32_t nx_large;    /* 1: guests' large pages are split at the first fetch */
+    uint32_t configured;  /* 1: since ABI_CALL_CONFIGURED */
+    uint32_t state_kind;  /* enum abi_state_kind: of all guests' snapshots and exits */
+    char tsc_verdict[16]; /* of the sources: "agreed", "alone", "outvoted", "disputed" */
     struct abi_tsc_source tsc_sources[ABI_TSC_SOURCES_MAX];
     char serial[32]; /* the console's port, or empty */
     struct abi_topology topology;

@@ -683,7 +683,6 @@ static void snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
 }
 
 static const struct virt_ops fake = {
-    .name = "fake",
     .bitmaps_size = ABI_BITMAPS_SIZE,
     .core_probe = core_probe,
     .core_on = core_on,

@@ -197,7 +197,6 @@ static int64_t probe_field(struct vcpu *v, uint64_t row)
 }
 
 const struct virt_ops svm_ops = {
-    .name = "AMD-V",
     .root = "SVM host mode",
     .bitmaps_size = MAPS_SIZE,
     .present = present,

@@ -299,7 +299,6 @@ static void where(struct vcpu *v, struct vcpu_place *out)
 }
 
 const struct virt_ops vmx_ops = {
-    .name = "VT-x",
     .root = "VMX root operation",
     .bitmaps_size = 3 * PAGE_SIZE,
     .present = present,
