@@ -22,6 +22,15 @@ def test_good_image(tmp_path):
     assert r.returncode == 0, r.stderr
 
 
+@pytest.mark.parametrize("memory, says", [("4M", ""), ("3M", "guests.json:1:66: guests[0].memory: must be 2M to 256G")])
+def test_iso_of_a_wrong_configuration(tmp_path, memory, says):
+    """It is packed, as the appliance uses the rest of it, and its errors are named."""
+    config, iso = tmp_path / "guests.json", tmp_path / "out.iso"
+    config.write_text(json.dumps({"guests": [{"name": "g", "image": "guests/echo.elf", "memory": memory}]}))
+    r = subprocess.run(["/usr/bin/python3", "test/tools/mkiso.py", "--build", BUILD, "--config", str(config), "--out", str(iso)], capture_output=True, text=True, timeout=600)
+    assert r.returncode == 0 and iso.exists() and says in r.stderr and bool(says) == bool(r.stderr), r.stderr
+
+
 @pytest.mark.skipif(not os.path.exists(SHORT), reason="no such file on this system")
 def test_file_that_ends_early_is_refused(tmp_path):
     os.symlink(SHORT, tmp_path / "short")

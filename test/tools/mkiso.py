@@ -260,6 +260,14 @@ def make(build, config_path, out, **how):
         os.replace(part, out)
 
 
+def tell_errors(build, config_path):
+    """What the appliance will say of the configuration at its boot, said now. It is packed all the same: the appliance starts what it can."""
+    run = subprocess.run([os.path.join(build, "config-check"), "--search", build, config_path], capture_output=True, text=True, check=False)
+    if run.returncode:
+        sys.stderr.write(run.stderr)
+        print("mkiso: packed with these errors: the appliance starts without what they concern", file=sys.stderr)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--build", default="build", help="where bulkhead.elf and mgmt.elf are")
@@ -269,6 +277,7 @@ def main():
     p.add_argument("--https-port", type=int, help="where HTTP sends clients, unless the configuration says it: a port that is forwarded to 443")
     a = p.parse_args()
     make(a.build, a.config, a.out, kernel=a.kernel, https_port=a.https_port)
+    tell_errors(a.build, a.config)
     print(f"{a.out}: {os.path.getsize(a.out) / 1048576:.1f} MB")
 
 

@@ -72,6 +72,7 @@ def main():
     p.add_argument("--out", required=True, help="the directory to write")
     a = p.parse_args()
     make(a.build, a.config, a.out)
+    mkiso.tell_errors(a.build, a.config)
     print(f"{a.out}: bulkhead.efi ({os.path.getsize(os.path.join(a.out, 'bulkhead.efi')) / 1048576:.1f} MB), bulkhead.0 and boot/")
 
 
