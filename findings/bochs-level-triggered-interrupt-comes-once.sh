@@ -1,11 +1,11 @@
 #!/bin/sh
-# Bochs 2.7 (Debian 12: bochs 2.7+dfsg-4). A level-triggered entry of its I/O APIC interrupts once when
-# its line rises. The data sheet of the 82093AA sets the entry's bit 14, Remote IRR, when the local APIC
-# takes the interrupt, clears it at the EOI, and requests again if the line is still up. We expected an
-# interrupt after each EOI until the device is served, as in QEMU. In Bochs Remote IRR is always 0 and
-# nothing follows. If two devices share the line, and the handler serves one while the other has a
-# request, the other waits for ever. A handler has to go round its devices until none has a request;
-# masking and unmasking the entry requests once more.
+# Bochs 2.7 (Debian 12: bochs 2.7+dfsg-4; 3.0 does the same). A level-triggered entry of its I/O APIC
+# interrupts once when its line rises. The data sheet of the 82093AA sets the entry's bit 14, Remote
+# IRR, when the local APIC takes the interrupt, clears it at the EOI, and requests again if the line is
+# still up. We expected an interrupt after each EOI until the device is served, as in QEMU. In Bochs
+# Remote IRR is always 0 and nothing follows. If two devices share the line, and the handler serves one
+# while the other has a request, the other waits for ever. A handler has to go round its devices until
+# none has a request; masking and unmasking the entry requests once more.
 #
 # The line is the timer's, at pin 2, and stays up, since nobody serves it. The program unmasks the
 # entry, prints Remote IRR, enables interrupts, and prints how many came until there was no other for
