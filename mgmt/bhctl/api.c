@@ -162,8 +162,11 @@ void reply_clear(struct reply *r)
 size_t reply_take(char *bytes, size_t one, size_t n, void *ctx)
 {
     struct reply *r = ctx;
-    char *larger = realloc(r->body, r->length + one * n + 1);
+    char *larger;
 
+    if (one * n > (REPLY_MAX_MIB << 20) - r->length)
+        return 0;
+    larger = realloc(r->body, r->length + one * n + 1);
     if (!larger)
         return 0;
     r->body = larger;

@@ -21,6 +21,8 @@ enum {
 };
 
 #define PATH_MAX_BYTES 384u
+/* Far above every answer of an appliance: another server could send without end. */
+#define REPLY_MAX_MIB  16u
 
 /* Prints "bhctl: ..." on standard error, returns `status`. */
 int complain(int status, const char *format, ...) PRINTF(2, 3);

@@ -12,7 +12,9 @@ int api_transfer(const struct api *a, CURLcode rc)
     if (rc == CURLE_OK)
         return EXIT_OK;
     if (rc == CURLE_WRITE_ERROR)
-        return complain(EXIT_USAGE, "what came could not be kept or printed");
+        return complain(EXIT_USAGE,
+                        "what came has more than %u MiB, or could not be kept or printed",
+                        REPLY_MAX_MIB);
     if (a->pin_failed) {
         url_fingerprint_text(a->shown, shown);
         url_fingerprint_text(a->pin, wanted);

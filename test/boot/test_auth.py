@@ -168,7 +168,7 @@ def test_random_token_is_shown_once_and_nowhere_else(random):
 
 def test_random_token_outlives_the_management_guest(random):
     at = len(random.serial())
-    with random.connect() as c:  # whose answer may be lost with the guest
+    with random.connect() as c:
         c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
         random.wait_serial("management address", at)
     assert random.get("/v1/whoami")["role"] == "admin"

@@ -99,6 +99,12 @@ def test_no_json(command):
         assert status == 3 and out == "" and "is that a Bulkhead appliance?" in err
 
 
+def test_answers_without_end():
+    with Other(body=b" " * (17 << 20)) as s:
+        status, out, err = bare("guests", url=s.url)
+        assert status == 2 and out == "" and "more than 16 MiB" in err
+
+
 @pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'{"guests": 7, "images": {}, "events": [1, null], "cores": "x", "vcpus": [[]]}',
                                   b'{"guests": [7, {"name": 5}], "name": [], "vcpus": [{"exits": [], "last_exit": 3}], "configuration": 1, "memory": -1}'])
 @pytest.mark.parametrize("command", [("guests",), ("host",), ("status",), ("status", "a"), ("images",), ("events",), ("top", "-n", "1", "-d", "1")])

@@ -223,7 +223,6 @@ def test_streams_over_https(as_it_comes):
     with persistently(m, "events", "-f", first=r"mgmt +running", **trust) as e, persistently(m, "console", "echo", terminal=True, first="echo: ready", **trust) as c:
         at = len(e.seen)
         serial = len(m.serial())
-        # Its answer is lost with it.
         with ssl._create_unverified_context().wrap_socket(socket.create_connection(("127.0.0.1", m.https_port), timeout=LIMIT)) as other:
             other.sendall(with_token(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"action": "reset"}', m.token))
             m.wait_serial("management address", serial)

@@ -253,7 +253,7 @@ def test_no_memory_for_an_image(m):
 
 def back_after(m, at):
     """Resets the management guest; returns how long it was away by its own clock."""
-    with m.connect() as c:  # which will not be answered
+    with m.connect() as c:
         c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"action": "reset"}')
         died = float(m.wait_serial(r"\[ *([\d.]+)\] core 1: guest mgmt: stopped", after=at).group(1))
         return float(m.wait_serial(r"\[ *([\d.]+)\] core 1: management address", after=at).group(1)) - died

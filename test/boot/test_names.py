@@ -207,7 +207,7 @@ def test_dhcp_is_told_the_host_name(m):
     """The DHCP request carries the host name: many routers' name servers take it from there."""
     m.wait_serial(r"\[wire\] wire: ready")
     start, at = m.get("/v1/guests/wire/console?format=json")["next"], len(m.serial())
-    with m.connect() as c:  # whose answer may be lost with the guest
+    with m.connect() as c:
         c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: kettle\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
         m.wait_serial("management address", at)
     sent = {}

@@ -249,7 +249,7 @@ def test_management_starts_anew(page, m):  # noqa: F811
     """Its old connections are dead then, without notice: events and terminals reconnect."""
     def reset():
         at = len(m.serial())
-        with m.connect() as c:  # the answer may be lost
+        with m.connect() as c:
             c.send(b'POST /v1/guests/mgmt/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{"action":"reset"}')
             m.wait_serial(r"guest mgmt: started[^\0]*management address", at)
 
