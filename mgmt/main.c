@@ -75,20 +75,21 @@ static int64_t type(unsigned number, const uint8_t *bytes, size_t n)
 /* Our own reset waits for its answer to go out. */
 #define OWN_RESET_MS 100u
 
+static bool own_reset_waits;
+
 static void reset_own(void *ctx)
 {
+    own_reset_waits = false; /* if it is refused, another one may be asked */
     (void)abi_call(ABI_CALL_ACTION, (uintptr_t)ctx, ABI_ACTION_RESET, 0);
 }
 
 static int64_t act(unsigned number, unsigned action)
 {
-    static bool asked;
-
     if (action != ABI_ACTION_RESET || !(guest(number)->flags & ABI_GUEST_MANAGEMENT))
         return abi_call(ABI_CALL_ACTION, number, action, 0);
-    if (!asked)
+    if (!own_reset_waits)
         sys_timeout(OWN_RESET_MS, reset_own, (void *)(uintptr_t)number);
-    asked = true;
+    own_reset_waits = true;
     return 0;
 }
 
