@@ -154,7 +154,7 @@ void names_poll(void)
         has_ipv6 = true;
         names_have_address();
         text[0] = '[';
-        /* lwIP's own text drops a last group that is zero. */
+        /* lwIP's own text has capital letters; RFC 5952 asks for small ones. */
         address_ipv6(text + 1, (const uint8_t *)a->addr);
         (void)fmt(text + strlen(text), 2, "]");
         say_also(text);

@@ -242,8 +242,8 @@ static int start(struct card *c, unsigned core, void *(*alloc)(size_t bytes))
     rc = d->start(&c->nic, memory);
     if (rc)
         return rc;
-    /* Only now: an interrupt controller may forget a line that rose while it was masked (Bochs's
-     * does), and the line then never falls again. */
+    /* Only now: an I/O APIC may forget a line that rose while its entry was masked (Bochs's does)
+     * or edge-triggered (QEMU's), and the line then never falls again. */
     d->listen(&c->nic);
     return 0;
 }
