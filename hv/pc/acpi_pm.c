@@ -105,9 +105,9 @@ static void timer_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     (void)value;
 }
 
-const struct io_ops acpi_pm_event_ops = {event_in, event_out, 4};
-const struct io_ops acpi_pm_control_ops = {control_in, control_out, 2};
-const struct io_ops acpi_pm_timer_ops = {timer_in, timer_out, 4};
+static const struct io_ops event_ops = {event_in, event_out, 4};
+static const struct io_ops control_ops = {control_in, control_out, 2};
+static const struct io_ops timer_ops = {timer_in, timer_out, 4};
 
 static void reset(void *dev, const struct device_env *env)
 {
@@ -125,9 +125,9 @@ static void reset(void *dev, const struct device_env *env)
 const struct device acpi_pm_device = {
     .bit = DEV_ACPI,
     .irq = PC_SCI,
-    .ports = {{PC_PM1A_EVENT, PC_PM1A_EVENT + 3, &acpi_pm_event_ops},
-              {PC_PM1A_CONTROL, PC_PM1A_CONTROL + 1, &acpi_pm_control_ops},
-              {PC_PM_TIMER, PC_PM_TIMER + 3, &acpi_pm_timer_ops}},
+    .ports = {{PC_PM1A_EVENT, PC_PM1A_EVENT + 3, &event_ops},
+              {PC_PM1A_CONTROL, PC_PM1A_CONTROL + 1, &control_ops},
+              {PC_PM_TIMER, PC_PM_TIMER + 3, &timer_ops}},
     .reset = reset,
     .deadline = offsetof(struct acpi_pm, deadline),
     .start = offsetof(struct acpi_pm, start),

@@ -24,5 +24,4 @@ struct acpi_pm {
     uint16_t status, enable, control;
 };
 
-extern const struct io_ops acpi_pm_event_ops, acpi_pm_control_ops, acpi_pm_timer_ops;
 extern const struct device acpi_pm_device;

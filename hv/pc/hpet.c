@@ -301,7 +301,7 @@ static void hpet_write(void *dev, uint64_t offset, unsigned size, uint64_t value
     plan(h);
 }
 
-const struct mmio_ops hpet_ops = {hpet_read, hpet_write, 8};
+static const struct mmio_ops ops = {hpet_read, hpet_write, 8};
 
 static void reset(void *dev, const struct device_env *env)
 {
@@ -321,7 +321,7 @@ static void reset(void *dev, const struct device_env *env)
 
 const struct device hpet_device = {
     .bit = DEV_HPET,
-    .memory = {PC_HPET, PC_HPET_SIZE, &hpet_ops},
+    .memory = {PC_HPET, PC_HPET_SIZE, &ops},
     .reset = reset,
     .deadline = offsetof(struct hpet, deadline),
     .start = offsetof(struct hpet, start),

@@ -40,7 +40,6 @@ struct hpet {
     uint32_t status; /* level-triggered interrupts that have come */
 };
 
-extern const struct mmio_ops hpet_ops;
 extern const struct device hpet_device;
 
 /* Does it have IRQ 0 and IRQ 8 for itself? */

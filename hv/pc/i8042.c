@@ -168,7 +168,7 @@ static void i8042_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     }
 }
 
-const struct io_ops i8042_io_ops = {i8042_in, i8042_out, 1};
+static const struct io_ops ops = {i8042_in, i8042_out, 1};
 
 /* As a BIOS leaves it: tested. */
 static void reset(void *dev, const struct device_env *env)
@@ -183,7 +183,7 @@ static void reset(void *dev, const struct device_env *env)
 const struct device i8042_device = {
     .bit = DEV_RESET,
     .irq = I8042_IRQ,
-    .ports = {{I8042_DATA_PORT, I8042_DATA_PORT, &i8042_io_ops},
-              {I8042_COMMAND_PORT, I8042_COMMAND_PORT, &i8042_io_ops}},
+    .ports = {{I8042_DATA_PORT, I8042_DATA_PORT, &ops},
+              {I8042_COMMAND_PORT, I8042_COMMAND_PORT, &ops}},
     .reset = reset,
 };

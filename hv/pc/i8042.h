@@ -24,5 +24,4 @@ struct i8042 {
     uint8_t output;  /* the output buffer */
 };
 
-extern const struct io_ops i8042_io_ops;
 extern const struct device i8042_device;

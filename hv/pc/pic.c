@@ -313,8 +313,8 @@ static void elcr_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     update(p);
 }
 
-const struct io_ops pic_io_ops = {pic_in, pic_out, 1};
-const struct io_ops pic_elcr_ops = {elcr_in, elcr_out, 1};
+static const struct io_ops ops = {pic_in, pic_out, 1};
+static const struct io_ops elcr_ops = {elcr_in, elcr_out, 1};
 
 /* As firmware leaves them: all masked, and the lines of PCI and of the SCI level-triggered. */
 static void reset(void *dev, const struct device_env *env)
@@ -329,8 +329,8 @@ static void reset(void *dev, const struct device_env *env)
 
 const struct device pic_device = {
     .bit = DEV_PIC,
-    .ports = {{PIC_MASTER_PORT, PIC_MASTER_PORT + 1, &pic_io_ops},
-              {PIC_SLAVE_PORT, PIC_SLAVE_PORT + 1, &pic_io_ops},
-              {PIC_ELCR_PORT, PIC_ELCR_PORT + 1, &pic_elcr_ops}},
+    .ports = {{PIC_MASTER_PORT, PIC_MASTER_PORT + 1, &ops},
+              {PIC_SLAVE_PORT, PIC_SLAVE_PORT + 1, &ops},
+              {PIC_ELCR_PORT, PIC_ELCR_PORT + 1, &elcr_ops}},
     .reset = reset,
 };

@@ -27,7 +27,6 @@ struct pic {
     bool intr;               /* the output to the CPU. Atomic: its core reads it at any time */
 };
 
-extern const struct io_ops pic_io_ops, pic_elcr_ops;
 extern const struct device pic_device;
 
 /* IRQ_WAITS: the input asks for an interrupt that has not been acknowledged. */

@@ -398,8 +398,8 @@ static void shift(void *dev, uint64_t ticks)
         p->channel[i].start += ticks;
 }
 
-const struct io_ops pit_io_ops = {pit_in, pit_out, 1};
-const struct io_ops pit_port_b_ops = {port_b_in, port_b_out, 1};
+static const struct io_ops ops = {pit_in, pit_out, 1};
+static const struct io_ops port_b_ops = {port_b_in, port_b_out, 1};
 
 static void reset(void *dev, const struct device_env *env)
 {
@@ -420,8 +420,8 @@ static void reset(void *dev, const struct device_env *env)
 const struct device pit_device = {
     .bit = DEV_PIT,
     .irq = PIT_IRQ,
-    .ports = {{PIT_PORT, PIT_PORT + PIT_PORT_COUNT - 1, &pit_io_ops},
-              {PIT_PORT_B, PIT_PORT_B, &pit_port_b_ops}},
+    .ports = {{PIT_PORT, PIT_PORT + PIT_PORT_COUNT - 1, &ops},
+              {PIT_PORT_B, PIT_PORT_B, &port_b_ops}},
     .reset = reset,
     .deadline = offsetof(struct pit, deadline),
     .update = update,

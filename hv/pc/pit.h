@@ -49,5 +49,4 @@ struct pit {
     uint8_t port_b;
 };
 
-extern const struct io_ops pit_io_ops, pit_port_b_ops;
 extern const struct device pit_device;

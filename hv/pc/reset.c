@@ -79,9 +79,9 @@ static void exit_out(void *dev, uint16_t port, unsigned size, uint32_t value)
         r->on_exit(r->ctx, value & io_ones(size));
 }
 
-const struct io_ops reset_port_a_ops = {port_a_in, port_a_out, 1};
-const struct io_ops reset_control_ops = {control_in, control_out, 4};
-const struct io_ops exit_ops = {exit_in, exit_out, 4};
+static const struct io_ops port_a_ops = {port_a_in, port_a_out, 1};
+static const struct io_ops control_ops = {control_in, control_out, 4};
+static const struct io_ops exit_ops = {exit_in, exit_out, 4};
 
 static void reset(void *dev, const struct device_env *env)
 {
@@ -96,13 +96,13 @@ static void reset(void *dev, const struct device_env *env)
 
 const struct device reset_device = {
     .bit = DEV_RESET,
-    .ports = {{SYSTEM_PORT_A, SYSTEM_PORT_A, &reset_port_a_ops}},
+    .ports = {{SYSTEM_PORT_A, SYSTEM_PORT_A, &port_a_ops}},
     .reset = reset,
 };
 
 const struct device control_device = {
     .bit = DEV_RESET | DEV_PCI,
-    .ports = {{CONFADD_PORT, CONFADD_PORT + 3, &reset_control_ops}},
+    .ports = {{CONFADD_PORT, CONFADD_PORT + 3, &control_ops}},
 };
 
 const struct device exit_device = {

@@ -19,6 +19,5 @@ struct reset {
     uint32_t *pci_address; /* the host bridge's address register; NULL: no PCI bus */
 };
 
-extern const struct io_ops reset_port_a_ops, reset_control_ops, exit_ops;
 /* All use struct reset; the first one resets it. */
 extern const struct device reset_device, control_device, exit_device;

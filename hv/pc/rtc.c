@@ -487,7 +487,7 @@ static void rtc_out(void *dev, uint16_t port, unsigned size, uint32_t value)
         r->index = (uint8_t)(value & (RTC_SIZE - 1)); /* bit 7, NMI disable, has no effect here */
 }
 
-const struct io_ops rtc_io_ops = {rtc_in, rtc_out, 1};
+static const struct io_ops ops = {rtc_in, rtc_out, 1};
 
 static void reset(void *dev, const struct device_env *env)
 {
@@ -513,7 +513,7 @@ static void reset(void *dev, const struct device_env *env)
 const struct device rtc_device = {
     .bit = DEV_RTC,
     .irq = RTC_IRQ,
-    .ports = {{RTC_PORT, RTC_PORT + 1, &rtc_io_ops}},
+    .ports = {{RTC_PORT, RTC_PORT + 1, &ops}},
     .reset = reset,
     .deadline = offsetof(struct rtc, deadline),
     .start = offsetof(struct rtc, start),

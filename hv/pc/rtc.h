@@ -48,5 +48,4 @@ struct rtc {
     uint8_t cmos[RTC_SIZE];
 };
 
-extern const struct io_ops rtc_io_ops;
 extern const struct device rtc_device;

@@ -276,7 +276,7 @@ static uint32_t uart_in(void *dev, uint16_t port, unsigned size)
     return v;
 }
 
-const struct io_ops uart_io_ops = {uart_in, uart_out, 1};
+static const struct io_ops ops = {uart_in, uart_out, 1};
 
 static void reset(void *dev, const struct device_env *env)
 {
@@ -293,6 +293,6 @@ static void reset(void *dev, const struct device_env *env)
 const struct device uart_device = {
     .bit = DEV_UART,
     .irq = UART_IRQ,
-    .ports = {{UART_PORT, UART_PORT + UART_PORT_COUNT - 1, &uart_io_ops}},
+    .ports = {{UART_PORT, UART_PORT + UART_PORT_COUNT - 1, &ops}},
     .reset = reset,
 };

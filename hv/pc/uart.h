@@ -24,7 +24,6 @@ struct uart {
     uint8_t head, count; /* index of the oldest byte, number of bytes */
 };
 
-extern const struct io_ops uart_io_ops;
 extern const struct device uart_device;
 
 /* A byte arrives on the line. False: no room, the caller keeps it (flow control that a real line

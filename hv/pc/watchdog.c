@@ -18,7 +18,7 @@ static void port_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     w->written = true;
 }
 
-const struct io_ops watchdog_ops = {port_in, port_out, 4};
+static const struct io_ops ops = {port_in, port_out, 4};
 
 static void reset(void *dev, const struct device_env *env)
 {
@@ -26,7 +26,7 @@ static void reset(void *dev, const struct device_env *env)
 }
 
 const struct device watchdog_device = {
-    .ports = {{WATCHDOG_PORT, WATCHDOG_PORT + WATCHDOG_PORT_COUNT - 1, &watchdog_ops}},
+    .ports = {{WATCHDOG_PORT, WATCHDOG_PORT + WATCHDOG_PORT_COUNT - 1, &ops}},
     .reset = reset,
 };
 

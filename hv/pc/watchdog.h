@@ -20,9 +20,7 @@ struct watchdog {
 };
 
 /* Writing a byte, word or doubleword of any value is a sign of life. Reads return 0; without a
- * watchdog the port is unclaimed, and they return ones. */
-extern const struct io_ops watchdog_ops;
-/* platform_watch() claims its ports. */
+ * watchdog the port is unclaimed, and they return ones. platform_watch() claims it. */
 extern const struct device watchdog_device;
 
 /* Before the first instruction. `waited`: the vCPU's total wait for its core so far. */

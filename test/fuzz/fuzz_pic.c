@@ -73,7 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pic_device.reset(&p, &(const struct device_env){0});
     for (size_t i = 0; i + 1 < size; i += 2) {
         uint16_t port = ports[data[i] & 7];
-        const struct io_ops *ops = port >= PIC_ELCR_PORT ? &pic_elcr_ops : &pic_io_ops;
+        const struct io_ops *ops =
+            port >= PIC_ELCR_PORT ? pic_device.ports[2].ops : pic_device.ports[0].ops;
 
         switch (data[i] >> 5) {
         case 0:

@@ -34,7 +34,8 @@ static void check(const struct pit *p)
 
 static uint32_t in(struct pit *p, uint16_t port)
 {
-    uint32_t v = port == PIT_PORT_B ? pit_port_b_ops.in(p, port, 1) : pit_io_ops.in(p, port, 1);
+    uint32_t v = port == PIT_PORT_B ? pit_device.ports[1].ops->in(p, port, 1)
+                                    : pit_device.ports[0].ops->in(p, port, 1);
 
     if (v > 0xff)
         abort();
@@ -44,9 +45,9 @@ static uint32_t in(struct pit *p, uint16_t port)
 static void out(struct pit *p, uint16_t port, uint32_t v)
 {
     if (port == PIT_PORT_B)
-        pit_port_b_ops.out(p, port, 1, v);
+        pit_device.ports[1].ops->out(p, port, 1, v);
     else
-        pit_io_ops.out(p, port, 1, v);
+        pit_device.ports[0].ops->out(p, port, 1, v);
 }
 
 /*

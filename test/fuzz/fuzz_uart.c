@@ -55,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         switch (data[i] >> 6) {
         case 0:
-            uart_io_ops.out(&u, port, width, data[i + 1] | 0xabcd00u);
+            uart_device.ports[0].ops->out(&u, port, width, data[i + 1] | 0xabcd00u);
             if (sent - before > 1 || (loop && sent != before))
                 abort();
             break;
@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 abort();
             break;
         default:
-            if (uart_io_ops.in(&u, port, width) > 0xff)
+            if (uart_device.ports[0].ops->in(&u, port, width) > 0xff)
                 abort();
             break;
         }

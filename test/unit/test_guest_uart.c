@@ -43,12 +43,12 @@ static int setup(void **state)
 
 static unsigned in(unsigned reg)
 {
-    return uart_io_ops.in(&uart, (uint16_t)(UART_PORT + reg), 1);
+    return uart_device.ports[0].ops->in(&uart, (uint16_t)(UART_PORT + reg), 1);
 }
 
 static void out(unsigned reg, unsigned v)
 {
-    uart_io_ops.out(&uart, (uint16_t)(UART_PORT + reg), 1, v);
+    uart_device.ports[0].ops->out(&uart, (uint16_t)(UART_PORT + reg), 1, v);
 }
 
 static void receive(unsigned n)

@@ -14,15 +14,15 @@ static struct pic pic;
 static void out(unsigned port, unsigned value)
 {
     if (port >= PIC_ELCR_PORT)
-        pic_elcr_ops.out(&pic, (uint16_t)port, 1, value);
+        pic_device.ports[2].ops->out(&pic, (uint16_t)port, 1, value);
     else
-        pic_io_ops.out(&pic, (uint16_t)port, 1, value);
+        pic_device.ports[0].ops->out(&pic, (uint16_t)port, 1, value);
 }
 
 static unsigned in(unsigned port)
 {
-    return port >= PIC_ELCR_PORT ? pic_elcr_ops.in(&pic, (uint16_t)port, 1)
-                                 : pic_io_ops.in(&pic, (uint16_t)port, 1);
+    return port >= PIC_ELCR_PORT ? pic_device.ports[2].ops->in(&pic, (uint16_t)port, 1)
+                                 : pic_device.ports[0].ops->in(&pic, (uint16_t)port, 1);
 }
 
 static unsigned isr(unsigned port)

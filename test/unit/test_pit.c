@@ -41,15 +41,15 @@ static int setup(void **state)
 static void out(unsigned port, unsigned v)
 {
     if (port == PIT_PORT_B)
-        pit_port_b_ops.out(&pit, PIT_PORT_B, 1, v);
+        pit_device.ports[1].ops->out(&pit, PIT_PORT_B, 1, v);
     else
-        pit_io_ops.out(&pit, (uint16_t)port, 1, v);
+        pit_device.ports[0].ops->out(&pit, (uint16_t)port, 1, v);
 }
 
 static unsigned in(unsigned port)
 {
-    return port == PIT_PORT_B ? pit_port_b_ops.in(&pit, PIT_PORT_B, 1)
-                              : pit_io_ops.in(&pit, (uint16_t)port, 1);
+    return port == PIT_PORT_B ? pit_device.ports[1].ops->in(&pit, PIT_PORT_B, 1)
+                              : pit_device.ports[0].ops->in(&pit, (uint16_t)port, 1);
 }
 
 static void load(unsigned channel, unsigned control, unsigned count)

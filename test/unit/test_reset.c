@@ -56,22 +56,22 @@ static int setup(void **state)
 
 static unsigned status(void)
 {
-    return i8042_io_ops.in(&kbd, 0x64, 1);
+    return i8042_device.ports[0].ops->in(&kbd, 0x64, 1);
 }
 
 static unsigned read_data(void)
 {
-    return i8042_io_ops.in(&kbd, 0x60, 1);
+    return i8042_device.ports[0].ops->in(&kbd, 0x60, 1);
 }
 
 static void command(unsigned v)
 {
-    i8042_io_ops.out(&kbd, 0x64, 1, v);
+    i8042_device.ports[0].ops->out(&kbd, 0x64, 1, v);
 }
 
 static void data(unsigned v)
 {
-    i8042_io_ops.out(&kbd, 0x60, 1, v);
+    i8042_device.ports[0].ops->out(&kbd, 0x60, 1, v);
 }
 
 static void keyboard_controller_resets(void **state)
@@ -164,34 +164,34 @@ static void nothing_is_plugged_in(void **state)
 static void system_port_a(void **state)
 {
     (void)state;
-    assert_int_equal(reset_port_a_ops.in(&dev, 0x92, 1), 0x02);
-    reset_port_a_ops.out(&dev, 0x92, 1, 0x00);
-    assert_int_equal(reset_port_a_ops.in(&dev, 0x92, 1), 0x00);
-    reset_port_a_ops.out(&dev, 0x92, 1, 0xfe);
-    assert_int_equal(reset_port_a_ops.in(&dev, 0x92, 1), 0x02);
+    assert_int_equal(reset_device.ports[0].ops->in(&dev, 0x92, 1), 0x02);
+    reset_device.ports[0].ops->out(&dev, 0x92, 1, 0x00);
+    assert_int_equal(reset_device.ports[0].ops->in(&dev, 0x92, 1), 0x00);
+    reset_device.ports[0].ops->out(&dev, 0x92, 1, 0xfe);
+    assert_int_equal(reset_device.ports[0].ops->in(&dev, 0x92, 1), 0x02);
     assert_int_equal(resets, 0);
-    reset_port_a_ops.out(&dev, 0x92, 1, 0x03);
+    reset_device.ports[0].ops->out(&dev, 0x92, 1, 0x03);
     assert_int_equal(resets, 1);
     assert_non_null(strstr(how, "0x92"));
-    reset_port_a_ops.out(&dev, 0x92, 1, 0x03); /* no edge */
+    reset_device.ports[0].ops->out(&dev, 0x92, 1, 0x03); /* no edge */
     assert_int_equal(resets, 1);
 }
 
 static void control_register(void **state)
 {
     (void)state;
-    assert_int_equal(reset_control_ops.in(&dev, 0xcf9, 1), 0);
-    reset_control_ops.out(&dev, 0xcf9, 1, 0x02);
+    assert_int_equal(control_device.ports[0].ops->in(&dev, 0xcf9, 1), 0);
+    control_device.ports[0].ops->out(&dev, 0xcf9, 1, 0x02);
     assert_int_equal(resets, 0);
-    assert_int_equal(reset_control_ops.in(&dev, 0xcf9, 1), 0x02);
-    reset_control_ops.out(&dev, 0xcf9, 1, 0xf9); /* none of its bits */
+    assert_int_equal(control_device.ports[0].ops->in(&dev, 0xcf9, 1), 0x02);
+    control_device.ports[0].ops->out(&dev, 0xcf9, 1, 0xf9); /* none of its bits */
     assert_int_equal(resets, 0);
-    reset_control_ops.out(&dev, 0xcf9, 1, 0x06);
+    control_device.ports[0].ops->out(&dev, 0xcf9, 1, 0x06);
     assert_int_equal(resets, 1);
-    reset_control_ops.out(&dev, 0xcf9, 1, 0x06); /* no edge */
+    control_device.ports[0].ops->out(&dev, 0xcf9, 1, 0x06); /* no edge */
     assert_int_equal(resets, 1);
-    reset_control_ops.out(&dev, 0xcf9, 1, 0x02);
-    reset_control_ops.out(&dev, 0xcf9, 1, 0x04);
+    control_device.ports[0].ops->out(&dev, 0xcf9, 1, 0x02);
+    control_device.ports[0].ops->out(&dev, 0xcf9, 1, 0x04);
     assert_int_equal(resets, 2);
     assert_non_null(strstr(how, "0xcf9"));
 }
@@ -204,48 +204,48 @@ static void configuration_address(void **state)
 
     (void)state;
     for (uint32_t function = 0; function < 256; function++)
-        reset_control_ops.out(&dev, 0xcf8, 4, 0x80000000 | function << 8);
+        control_device.ports[0].ops->out(&dev, 0xcf8, 4, 0x80000000 | function << 8);
     assert_int_equal(resets, 0);
-    assert_true(reset_control_ops.in(&dev, 0xcf8, 4) == 0xffffffff);
-    reset_control_ops.out(&dev, 0xcf8, 1, 0x06);
-    reset_control_ops.out(&dev, 0xcfa, 2, 0x0606);
+    assert_true(control_device.ports[0].ops->in(&dev, 0xcf8, 4) == 0xffffffff);
+    control_device.ports[0].ops->out(&dev, 0xcf8, 1, 0x06);
+    control_device.ports[0].ops->out(&dev, 0xcfa, 2, 0x0606);
     assert_int_equal(resets, 0);
-    reset_control_ops.out(&dev, 0xcf8, 2, 0x0206);
-    assert_int_equal(reset_control_ops.in(&dev, 0xcf8, 2), 0x02ff);
-    assert_int_equal(reset_control_ops.in(&dev, 0xcf9, 2), 0xff02);
-    assert_int_equal(reset_control_ops.in(&dev, 0xcf9, 1), 0x02);
-    assert_int_equal(reset_control_ops.in(&dev, 0xcfb, 1), 0xff);
-    reset_control_ops.out(&dev, 0xcf9, 2, 0xff06);
+    control_device.ports[0].ops->out(&dev, 0xcf8, 2, 0x0206);
+    assert_int_equal(control_device.ports[0].ops->in(&dev, 0xcf8, 2), 0x02ff);
+    assert_int_equal(control_device.ports[0].ops->in(&dev, 0xcf9, 2), 0xff02);
+    assert_int_equal(control_device.ports[0].ops->in(&dev, 0xcf9, 1), 0x02);
+    assert_int_equal(control_device.ports[0].ops->in(&dev, 0xcfb, 1), 0xff);
+    control_device.ports[0].ops->out(&dev, 0xcf9, 2, 0xff06);
     assert_int_equal(resets, 1);
     dev.pci_address = &address;
-    reset_control_ops.out(&dev, 0xcf8, 4, 0xffffffff);
+    control_device.ports[0].ops->out(&dev, 0xcf8, 4, 0xffffffff);
     assert_true(address == 0x80fffffc);
-    assert_true(reset_control_ops.in(&dev, 0xcf8, 4) == 0x80fffffc);
-    assert_int_equal(reset_control_ops.in(&dev, 0xcf9, 1), 0x06);
-    reset_control_ops.out(&dev, 0xcf8, 2, 0);
+    assert_true(control_device.ports[0].ops->in(&dev, 0xcf8, 4) == 0x80fffffc);
+    assert_int_equal(control_device.ports[0].ops->in(&dev, 0xcf9, 1), 0x06);
+    control_device.ports[0].ops->out(&dev, 0xcf8, 2, 0);
     assert_true(address == 0x80fffffc);
     dev.on_reset = NULL; /* the address alone exists */
-    assert_int_equal(reset_control_ops.in(&dev, 0xcf9, 1), 0xff);
-    reset_control_ops.out(&dev, 0xcf9, 1, 0x06);
+    assert_int_equal(control_device.ports[0].ops->in(&dev, 0xcf9, 1), 0xff);
+    control_device.ports[0].ops->out(&dev, 0xcf9, 1, 0x06);
     assert_int_equal(resets, 1);
 }
 
 static void exit_port(void **state)
 {
     (void)state;
-    exit_ops.out(&dev, 0xf4, 1, 0xabcdef31);
+    exit_device.ports[0].ops->out(&dev, 0xf4, 1, 0xabcdef31);
     assert_true(code == 0x31);
-    exit_ops.out(&dev, 0xf4, 2, 0xabcdef31);
+    exit_device.ports[0].ops->out(&dev, 0xf4, 2, 0xabcdef31);
     assert_true(code == 0xef31);
-    exit_ops.out(&dev, 0xf4, 4, 0xabcdef31);
+    exit_device.ports[0].ops->out(&dev, 0xf4, 4, 0xabcdef31);
     assert_true(code == 0xabcdef31);
-    exit_ops.out(&dev, 0xf4, 1, 0);
+    exit_device.ports[0].ops->out(&dev, 0xf4, 1, 0);
     assert_true(code == 0);
-    exit_ops.out(&dev, 0xf5, 1, 7);
-    exit_ops.out(&dev, 0xf6, 2, 7);
-    assert_int_equal(exit_ops.in(&dev, 0xf6, 2), 0xffff);
+    exit_device.ports[0].ops->out(&dev, 0xf5, 1, 7);
+    exit_device.ports[0].ops->out(&dev, 0xf6, 2, 7);
+    assert_int_equal(exit_device.ports[0].ops->in(&dev, 0xf6, 2), 0xffff);
     assert_int_equal(exits, 4);
-    assert_int_equal(exit_ops.in(&dev, 0xf4, 1), 0);
+    assert_int_equal(exit_device.ports[0].ops->in(&dev, 0xf4, 1), 0);
     assert_int_equal(resets, 0);
 }
 

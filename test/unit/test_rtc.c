@@ -46,14 +46,14 @@ static int setup(void **state)
 
 static unsigned get(unsigned index)
 {
-    rtc_io_ops.out(&rtc, 0x70, 1, index);
-    return rtc_io_ops.in(&rtc, 0x71, 1);
+    rtc_device.ports[0].ops->out(&rtc, 0x70, 1, index);
+    return rtc_device.ports[0].ops->in(&rtc, 0x71, 1);
 }
 
 static void put(unsigned index, unsigned v)
 {
-    rtc_io_ops.out(&rtc, 0x70, 1, index);
-    rtc_io_ops.out(&rtc, 0x71, 1, v);
+    rtc_device.ports[0].ops->out(&rtc, 0x70, 1, index);
+    rtc_device.ports[0].ops->out(&rtc, 0x71, 1, v);
 }
 
 /* To the n-th tick of 32768 Hz. */
@@ -80,7 +80,7 @@ static void bcd_24(void **state)
     assert_int_equal(get(0x32), 0x20);
     assert_int_equal(get(0x0d), 0x80);
     assert_int_equal(get(0x80 | 4), 0x12); /* the NMI bit of the index */
-    assert_int_equal(rtc_io_ops.in(&rtc, 0x70, 1), 0xff);
+    assert_int_equal(rtc_device.ports[0].ops->in(&rtc, 0x70, 1), 0xff);
     clock_.now += 4 * TSC_HZ + 100;
     assert_int_equal(get(0), 0x00);
     assert_int_equal(get(2), 0x35);

@@ -21,9 +21,9 @@ static int setup(void **state)
     clock = (struct dev_clock){5000, 1000000};
     memset(&bus, 0, sizeof(bus));
     dog = (struct watchdog){.clock = &clock, .patience = PATIENCE};
-    assert_int_equal(
-        io_claim(&bus, WATCHDOG_PORT, WATCHDOG_PORT + WATCHDOG_PORT_COUNT - 1, &watchdog_ops, &dog),
-        0);
+    assert_int_equal(io_claim(&bus, WATCHDOG_PORT, WATCHDOG_PORT + WATCHDOG_PORT_COUNT - 1,
+                              watchdog_device.ports[0].ops, &dog),
+                     0);
     watchdog_start(&dog, clock.now, 70);
     return 0;
 }
