@@ -27,7 +27,7 @@ static void port_a_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     (void)size;
     r->port_a = (uint8_t)(value & (PORT_A_RESET | PORT_A_A20));
     if (edge)
-        r->on_reset(r->ctx, "system control port A, port 0x92");
+        r->host->reset(r->host->ctx, "system control port A, port 0x92");
 }
 
 static void write_control(struct reset *r, uint32_t value)
@@ -35,8 +35,8 @@ static void write_control(struct reset *r, uint32_t value)
     bool edge = (value & CONTROL_RESET) && !(r->control & CONTROL_RESET);
 
     r->control = (uint8_t)(value & (CONTROL_RESET | CONTROL_FULL));
-    if (edge && r->on_reset)
-        r->on_reset(r->ctx, "reset control register, port 0xcf9");
+    if (edge && r->resets)
+        r->host->reset(r->host->ctx, "reset control register, port 0xcf9");
 }
 
 /* A doubleword at 0xcf8 is an address in PCI configuration space; only bytes and words reach the
@@ -48,7 +48,7 @@ static uint32_t control_in(void *dev, uint16_t port, unsigned size)
 
     if (size == 4)
         return r->pci_address ? *r->pci_address : UINT32_MAX;
-    if (port <= RESET_CONTROL_PORT && r->on_reset)
+    if (port <= RESET_CONTROL_PORT && r->resets)
         value = (value & ~(0xffu << shift)) | (uint32_t)r->control << shift;
     return value & io_ones(size);
 }
@@ -76,7 +76,7 @@ static void exit_out(void *dev, uint16_t port, unsigned size, uint32_t value)
     struct reset *r = dev;
 
     if (port == EXIT_PORT)
-        r->on_exit(r->ctx, value & io_ones(size));
+        r->host->exit(r->host->ctx, value & io_ones(size));
 }
 
 static const struct io_ops port_a_ops = {port_a_in, port_a_out, 1};
@@ -86,9 +86,8 @@ static const struct io_ops exit_ops = {exit_in, exit_out, 4};
 static void reset(void *dev, const struct device_env *env)
 {
     *(struct reset *)dev = (struct reset){
-        .ctx = env->host->ctx,
-        .on_reset = env->devices & DEV_RESET ? env->host->reset : NULL,
-        .on_exit = env->host->exit,
+        .host = env->host,
+        .resets = env->devices & DEV_RESET,
         .port_a = PORT_A_A20,
         .pci_address = env->devices & DEV_PCI ? &env->pci->address : NULL,
     };

@@ -11,9 +11,8 @@
 #define EXIT_PORT_COUNT    4u
 
 struct reset {
-    void *ctx;
-    void (*on_reset)(void *ctx, const char *how);
-    void (*on_exit)(void *ctx, uint32_t code);
+    const struct platform_host *host;
+    bool resets; /* with DEV_RESET */
     uint8_t control;
     uint8_t port_a;
     uint32_t *pci_address; /* the host bridge's address register; NULL: no PCI bus */

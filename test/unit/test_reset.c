@@ -224,7 +224,7 @@ static void configuration_address(void **state)
     assert_int_equal(control_device.ports[0].ops->in(&dev, 0xcf9, 1), 0x06);
     control_device.ports[0].ops->out(&dev, 0xcf8, 2, 0);
     assert_true(address == 0x80fffffc);
-    dev.on_reset = NULL; /* the address alone exists */
+    dev.resets = false; /* the address alone exists */
     assert_int_equal(control_device.ports[0].ops->in(&dev, 0xcf9, 1), 0xff);
     control_device.ports[0].ops->out(&dev, 0xcf9, 1, 0x06);
     assert_int_equal(resets, 1);
