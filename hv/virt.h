@@ -68,7 +68,7 @@ struct virt_ops {
     uint64_t (*split_size)(uint64_t memory);
     /* prepare_split fills the table for the 2 MB of RAM at `gpa`; audit_split checks the part of it
      * for the 1 MB at `gpa`. Each takes less than 2,000 ticks. Owning core, or any before the vCPU
-     * first runs. */
+     * first runs. Only for a guest with g->split_size. */
     void (*prepare_split)(struct guest *g, gpa_t gpa);
     bool (*audit_split)(const struct guest *g, gpa_t gpa);
     /* Walks all mappings against the owner map: every page must be MEM_GUEST of this guest,

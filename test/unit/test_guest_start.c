@@ -13,6 +13,11 @@ static uint64_t root_cr4;
 #include "arch/x86/guest/start.c"
 #pragma GCC diagnostic pop
 
+uint64_t arch_tsc_hz(void)
+{
+    return 1000000000;
+}
+
 #define MACHINE_CHECKS (CR4_MCE | CR4_VMXE)
 
 static int fixture(void **ctx)
@@ -155,6 +160,22 @@ static void the_first_begins_as_it_was_loaded(void **ctx)
     assert_true(state.gdtr.base == 0x8000 && state.gdtr.limit == 31 && state.idtr.limit == 0);
 }
 
+/* What CPUID says is this computer's, but for what the guest has. */
+static void policies(void **ctx)
+{
+    const struct cpuid_policy *p = &state.x86.cpuid;
+
+    (void)ctx;
+    guest.vcpu_count = 4;
+    dirty();
+    x86_reset_policies(v, false, false);
+    assert_int_equal(p->basic[1].ebx >> 16, 4);
+    assert_int_equal(p->basic[7].ebx & (1u << 10), 0);    /* INVPCID */
+    assert_int_equal(p->extended[1].edx & (1u << 27), 0); /* RDTSCP */
+    assert_int_equal(p->hypervisor[CPUID_HYPERVISOR_MAX].eax, 1000000);
+    assert_true(state.x86.reinject == 0 && state.x86.cr8 == 0);
+}
+
 static void or_in_real_mode(void **ctx)
 {
     static const struct load_result s = {.mode = LOAD_REAL16, .rip = 0x7c00, .rsp = 0x6000};
@@ -176,6 +197,7 @@ int main(void)
         TEST(another_vcpu_begins_after_init),
         TEST(the_first_begins_as_it_was_loaded),
         TEST(or_in_real_mode),
+        TEST(policies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

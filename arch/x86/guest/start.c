@@ -2,6 +2,7 @@
  * States Following Power-up, Reset, or INIT". */
 #include "arch/x86/guest/start.h"
 
+#include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/guest/vcpu_state.h"
 
 /* Present, accessed; of code and data: no system segment. */
@@ -17,6 +18,22 @@
 #define RESET_CS      0xf000u
 #define RESET_CS_BASE 0xffff0000u
 #define RESET_RIP     0xfff0u
+
+void x86_reset_policies(struct vcpu *v, bool invpcid, bool rdtscp)
+{
+    const struct cpuid_env env = {
+        .host = cpuid,
+        .tsc_hz = arch_tsc_hz(),
+        .xcr0 = x86_xcr0_allowed(),
+        .invpcid = invpcid,
+        .rdtscp = rdtscp,
+        .apic = v->guest->config.devices & DEV_APIC,
+        .vcpu = v->number,
+        .vcpus = v->guest->vcpu_count,
+    };
+
+    x86_reset(vcpu_x86(v), &env);
+}
 
 static void set_segments(struct vcpu *v, const struct load_result *s)
 {

@@ -38,19 +38,6 @@ static uint64_t split_size(uint64_t memory)
     return 0;
 }
 
-static void prepare_split(struct guest *g, gpa_t gpa)
-{
-    (void)g;
-    (void)gpa;
-}
-
-static bool audit_split(const struct guest *g, gpa_t gpa)
-{
-    (void)g;
-    (void)gpa;
-    return true;
-}
-
 _Static_assert(MAPS_SIZE <= ABI_BITMAPS_SIZE, "the management guest sees all of them");
 
 static int guest_init(struct guest *g)
@@ -99,22 +86,6 @@ static int make_backend(struct vcpu *v)
     return x->lazy.area ? 0 : -E_NOMEM;
 }
 
-static void reset_policies(struct svm_vcpu *x)
-{
-    const struct cpuid_env env = {
-        .host = cpuid,
-        .tsc_hz = arch_tsc_hz(),
-        .xcr0 = x86_xcr0_allowed(),
-        .invpcid = true,
-        .rdtscp = true,
-        .apic = x->vcpu->guest->config.devices & DEV_APIC,
-        .vcpu = x->vcpu->number,
-        .vcpus = x->vcpu->guest->vcpu_count,
-    };
-
-    x86_reset(&x->x86, &env);
-}
-
 static void reset_backend(struct svm_vcpu *x)
 {
     x->nrips = svm_caps_common()->features & CPUID_SVM_NRIPS ? 1 : 0;
@@ -141,7 +112,7 @@ static void make_step(struct svm_vcpu *x, const struct load_result *start, enum 
         reset_backend(x);
         break;
     case MAKE_POLICIES:
-        reset_policies(x);
+        x86_reset_policies(x->vcpu, true, true);
         break;
     case MAKE_REGION:
         memset(x->vmcb, 0, PAGE_SIZE);
@@ -212,8 +183,6 @@ const struct virt_ops svm_ops = {
     .place = x86_place,
     .set_nx_large = set_nx_large,
     .split_size = split_size,
-    .prepare_split = prepare_split,
-    .audit_split = audit_split,
     .audit = x86_audit,
     .vcpu_init = vcpu_init,
     .vcpu_free = vcpu_free,

@@ -183,22 +183,6 @@ static int make_backend(struct vcpu *v)
     return 0;
 }
 
-static void reset_policies(struct vmx_vcpu *x)
-{
-    const struct cpuid_env env = {
-        .host = cpuid,
-        .tsc_hz = arch_tsc_hz(),
-        .xcr0 = x86_xcr0_allowed(),
-        .invpcid = vmx_can_set(vmx_caps_common()->cpu2, CPU2_ENABLE_INVPCID),
-        .rdtscp = vmx_can_set(vmx_caps_common()->cpu2, CPU2_ENABLE_RDTSCP),
-        .apic = x->vcpu->guest->config.devices & DEV_APIC,
-        .vcpu = x->vcpu->number,
-        .vcpus = x->vcpu->guest->vcpu_count,
-    };
-
-    x86_reset(&x->x86, &env);
-}
-
 static void reset_backend(struct vmx_vcpu *x)
 {
     x->launched = false;
@@ -233,13 +217,15 @@ enum make_step {
 static int make_step(struct vmx_vcpu *x, const struct load_result *start, enum make_step step)
 {
     const struct vmx_guest *b = x->vcpu->guest->backend;
+    uint64_t may = vmx_caps_common()->cpu2;
 
     switch (step) {
     case MAKE_BACKEND:
         reset_backend(x);
         break;
     case MAKE_POLICIES:
-        reset_policies(x);
+        x86_reset_policies(x->vcpu, vmx_can_set(may, CPU2_ENABLE_INVPCID),
+                           vmx_can_set(may, CPU2_ENABLE_RDTSCP));
         break;
     case MAKE_REGION:
         clear_region(x);
