@@ -244,7 +244,7 @@ static int64_t call_create(const struct vcpu *v, uint64_t address)
     if (!from)
         return -E_RANGE;
     job_copy(&r, from, sizeof(r));
-    number = guest_deploy(&r, &r.address);
+    number = guest_deploy(&r);
     rc = gmem_write(&v->guest->mem, gpa(at), &r.address, sizeof(r.address));
     return rc ? rc : number;
 }

@@ -252,11 +252,11 @@ static int take_all(struct guest *g, const struct load_plan *plan)
 
 /* Checks everything possible before the guest takes anything. Returns its future number, or an
  * error. */
-static int check_request(const struct abi_create *r, uint32_t *address)
+static int check_request(struct abi_create *r)
 {
     const struct guest_config *c = &r->config;
     const char *field;
-    int rc;
+    int rc = 0;
 
     if (config_check_guest(c, &field) || r->why[sizeof(r->why) - 1])
         return -E_INVAL;
@@ -265,7 +265,8 @@ static int check_request(const struct abi_create *r, uint32_t *address)
     job_rest();
     if (name_is_taken(c->name))
         return -E_EXIST;
-    rc = r->why[0] ? 0 : check_addresses(c, address);
+    if (!r->why[0])
+        rc = check_addresses(c, &r->address);
     if (rc == 0 && !r->why[0])
         rc = check_cores(c);
     return rc ? rc : free_number();
@@ -283,14 +284,14 @@ static void show_husk(struct guest *g, const char *why)
     job_rest();
 }
 
-int guest_deploy(const struct abi_create *r, uint32_t *address)
+int guest_deploy(struct abi_create *r)
 {
     int rc, number;
     struct guest *g;
 
     if (core_ready_count() < arch_core_count())
         return -E_AGAIN;
-    number = check_request(r, address);
+    number = check_request(r);
     if (number < 0)
         return number;
     job_rest();

@@ -23,9 +23,9 @@ struct guest *guest_create_management(const struct guest_config *c) MUST_CHECK;
  * core_run(). */
 void guest_make_ready(struct guest *g);
 /* ABI_CALL_CREATE: checks everything, takes memory, and leaves the rest to the owning core. Returns
- * the guest's number, or an error with nothing changed; with -E_PERM *address is the index of the
+ * the guest's number, or an error with nothing changed; with -E_PERM r->address is the index of the
  * address that belongs to another machine. The management guest's core. */
-int guest_deploy(const struct abi_create *r, uint32_t *address) MUST_CHECK;
+int guest_deploy(struct abi_create *r) MUST_CHECK;
 /* Everything below: on the owning core. */
 
 /* GUEST_BUILDING, a job of the guest's; also on the boot core, from
