@@ -11,11 +11,11 @@
 /* Lateness buckets, in TSC ticks: below 256, 512, 1024 ... and the rest. */
 #define BUCKET_FIRST 256u
 
-static volatile bool ticked;
+static volatile uint32_t ticks;
 
 static void on_tick(void)
 {
-    ticked = true;
+    ticks++;
 }
 
 /* Fixed point, 16 bits of fraction. */
@@ -34,7 +34,6 @@ static void control_step(struct loop *l, uint32_t n)
     l->plant += (drive - l->plant) >> 4;
 }
 
-/* Of REPORT periods. Those that were missed are in no other figure. */
 struct report {
     uint64_t worst, sum;
     uint32_t missed, histogram[BUCKETS];
@@ -52,97 +51,76 @@ static void note(struct report *r, uint64_t late)
         r->worst = late;
 }
 
-/* Reports go out a few bytes per period: printing must not cost a period. There is room for those
- * of many seconds that were missed at once; of more the first ones are printed. */
+/* A report goes out a few bytes per period: printing must not cost a period. */
 #define BYTES_A_PERIOD 4u
-#define LINE_MAX       256u
 
-static char lines[16 * LINE_MAX];
-static size_t lines_at, lines_len;
+static char line[256];
+static size_t line_at, line_len;
 
 static void drain(void)
 {
-    for (unsigned i = 0; i < BYTES_A_PERIOD && lines_at < lines_len; i++)
-        put_byte((uint8_t)lines[lines_at++]);
+    for (unsigned i = 0; i < BYTES_A_PERIOD && line_at < line_len; i++)
+        put_byte((uint8_t)line[line_at++]);
 }
 
 static void print(uint32_t second, const struct report *r, const struct loop *l)
 {
-    uint32_t ran = REPORT - r->missed;
     char text[BUCKETS * 8];
     size_t n = 0;
 
-    if (lines_at == lines_len)
-        lines_at = lines_len = 0;
-    if (sizeof(lines) - lines_len < LINE_MAX)
-        return;
     for (unsigned i = 0; i < BUCKETS; i++)
         n += fmt(text + n, sizeof(text) - n, " %u", r->histogram[i]);
-    lines_len +=
-        fmt(lines + lines_len, LINE_MAX,
-            "control: second %u, periods %u, missed %u, late max %lu mean %lu ticks, plant "
-            "%d, histogram%s\r\n",
-            second, REPORT, r->missed, r->worst, ran ? r->sum / ran : 0, l->plant >> 16, text);
-}
-
-/* A period is over: the n-th. */
-static void count(uint32_t n, struct report *r, const struct loop *l)
-{
-    if (n % REPORT)
-        return;
-    print(n / REPORT, r, l);
-    *r = (struct report){0};
-}
-
-/* When periods begin, exact to the tick: the division's remainder is carried over, so that rounding
- * does not add up and a lost period shows. */
-struct schedule {
-    uint64_t due, period, rest, carry;
-};
-
-static void next_period(struct schedule *s)
-{
-    s->due += s->period;
-    s->carry += s->rest;
-    if (s->carry >= PIT_HZ) {
-        s->carry -= PIT_HZ;
-        s->due++;
-    }
+    line_at = 0;
+    line_len = fmt(line, sizeof(line),
+                   "control: second %u, periods %u, missed %u, late max %lu mean %lu ticks, plant "
+                   "%d, histogram%s\r\n",
+                   second, REPORT, r->missed, r->worst, r->sum / REPORT, l->plant >> 16, text);
+    if (line_len >= sizeof(line))
+        line_len = sizeof(line) - 1;
 }
 
 void guest_main(const char *cmdline)
 {
-    uint64_t hz = tsc_hz();
-    struct schedule s = {.period = hz * PERIOD_PIT / PIT_HZ, .rest = hz * PERIOD_PIT % PIT_HZ};
+    uint64_t hz = tsc_hz(), due, period = hz * PERIOD_PIT / PIT_HZ;
+    uint64_t rest = hz * PERIOD_PIT % PIT_HZ, carry = 0;
     struct report r = {0};
     struct loop l = {0};
-    uint32_t n = 0;
+    uint32_t seen = 0, n = 0;
 
     (void)cmdline;
-    say("control: %lu ticks a period\n", s.period);
+    say("control: %lu ticks a period\n", period);
     irq_handle(IRQ_PIT, on_tick);
     pit_periodic(PERIOD_PIT);
-    s.due = tsc();
-    next_period(&s);
+    due = tsc();
     for (;;) {
         uint64_t now;
 
-        while (!ticked)
+        while (ticks == seen)
             sleep_until_irq();
-        ticked = false;
         now = tsc();
-        /* A tick that was made up for a period which already counts as missed. */
-        if (now + s.period / 2 < s.due)
-            continue;
-        while (now > s.due + s.period) {
-            next_period(&s);
-            r.missed++;
-            count(++n, &r, &l);
+        if (ticks - seen > 1)
+            r.missed += ticks - seen - 1;
+        seen = ticks;
+        n++;
+        /* Exact to the tick: the division's remainder is carried over, so that rounding does not
+         * add up and a lost period shows. */
+        due += period;
+        carry += rest;
+        if (carry >= PIT_HZ) {
+            carry -= PIT_HZ;
+            due++;
         }
-        note(&r, now > s.due ? now - s.due : 0);
-        next_period(&s);
+        note(&r, now > due ? now - due : 0);
+        while (now > due + period) {
+            r.missed++;
+            n++;
+            due += period;
+        }
         control_step(&l, n);
-        count(++n, &r, &l);
         drain();
+        if (n % REPORT == 0) {
+            print(n / REPORT, &r, &l);
+            r = (struct report){0};
+        }
     }
 }
