@@ -47,7 +47,8 @@ static void make_enterable(struct svm_vcpu *x)
     s->cr3 = PAGE_SIZE;
     s->cs.attrib = 0xa9b;
     x->vmcb->control.intercept_exceptions = UINT32_MAX;
-    x->vmcb->control.guest_asid = 1;
+    /* It has its ASID now, so the entry leaves the trial's fields alone. */
+    svm_take_asid(x);
     x->vmcb->control.tlb_control = TLB_FLUSH_ALL;
     x->changed = 1;
 }

@@ -71,7 +71,11 @@ int svm_core_on(unsigned core, void *core_page)
 
 void svm_take_asid(struct svm_vcpu *x)
 {
-    x->vmcb->control.tlb_control = asid_take(&cores[x->vcpu->entity.core].asids, &x->asid);
+    struct asid_pool *p = &cores[x->vcpu->entity.core].asids;
+
+    if (asid_is_current(p, &x->asid))
+        return;
+    x->vmcb->control.tlb_control = asid_take(p, &x->asid);
     x->vmcb->control.guest_asid = x->asid.id;
 }
 
