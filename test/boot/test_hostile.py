@@ -21,19 +21,21 @@ def test_guarantees_hold(start, cpus):
     assert_unharmed(m)
 
 
-def assert_unharmed(m):
-    """The usurper came to its end, and only to its own calls' ends."""
+def assert_unharmed(m, dead="guest mgmt: (crashed|stopped)"):
+    """The usurper came to its end, and only to its own calls' ends. `dead` is what may not be said of it."""
     m.wait_serial(r"usurper: done", limit=hostile.LIMIT)
     calls, done, wrong, seen = map(int, re.search(r"usurper: calls made (\d+), done (\d+), wrong (\d+), seen (\d+)\n", m.serial()).groups())
     assert 30000 <= calls <= seen and 1000 < done < calls and wrong == 0, (calls, done, wrong, seen)
     assert "usurper: the last guest runs\n" in m.serial() and "isolation: canary lives" in m.serial()
-    assert not re.search(WRONG + "|guest mgmt: (crashed|stopped)", m.serial())
+    assert re.findall(f".*(?:{WRONG}|{dead}).*", m.serial()) == []
     assert len(re.findall(r"core 0: Bulkhead \d", m.serial())) == 1
 
 
 def test_usurper_with_svm(start):
-    """The same compromised management guest over the other backend; nothing can be said of lateness in QEMU."""
-    assert_unharmed(start(hostile.config(2), cpus=2, emulator="qemu", wait=False, mgmt="guests/usurper.elf"))
+    """The same compromised management guest over the other backend; nothing can be said of lateness in QEMU, nor of a heartbeat: on a busy computer 2 s may not be enough for the
+    next one, and the usurper is started again."""
+    m = start(hostile.config(2), cpus=2, emulator="qemu", wait=False, mgmt="guests/usurper.elf")
+    assert_unharmed(m, dead="guest mgmt: (stopped|crashed(?!: no heartbeat for ))")
 
 
 def test_all_with_svm(start):
