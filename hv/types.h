@@ -51,6 +51,7 @@ static inline hpa_t hpa(uint64_t v)
 
 #define MUST_CHECK                      __attribute__((warn_unused_result))
 #define PRINTF(fmt, args)               __attribute__((format(printf, fmt, args)))
+#define ALWAYS_INLINE                   __attribute__((always_inline)) inline
 #define ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
@@ -62,6 +63,13 @@ static inline uint64_t min_u64(uint64_t a, uint64_t b)
 static inline uint64_t max_u64(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
+}
+
+/* One of 2^bits bins, over which keys that resemble each other spread: Knuth, The Art of Computer
+ * Programming, vol. 3, 6.4 "Hashing", multiplicative. */
+static inline unsigned hash_u64(uint64_t key, unsigned bits)
+{
+    return (unsigned)(key * 0x9e3779b97f4a7c15ull >> (64 - bits));
 }
 
 static inline uint64_t align_down(uint64_t v, uint64_t align)

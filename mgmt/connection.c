@@ -108,22 +108,20 @@ static void add_bytes(struct connection *c, const char *bytes, size_t n)
 }
 
 /* Inlined, so that the compiler knows a literal's length. */
-static inline __attribute__((always_inline)) void add(struct connection *c, const char *text)
+static ALWAYS_INLINE void add(struct connection *c, const char *text)
 {
     add_bytes(c, text, __builtin_strlen(text));
 }
 
 /* `name` with its colon. */
-static inline __attribute__((always_inline)) void add_field(struct connection *c, const char *name,
-                                                            const char *value)
+static ALWAYS_INLINE void add_field(struct connection *c, const char *name, const char *value)
 {
     add(c, name);
     add(c, value);
     add(c, "\r\n");
 }
 
-static inline __attribute__((always_inline)) void add_digits(struct connection *c, const char *name,
-                                                             uint64_t value)
+static ALWAYS_INLINE void add_digits(struct connection *c, const char *name, uint64_t value)
 {
     char text[20];
 
@@ -131,8 +129,7 @@ static inline __attribute__((always_inline)) void add_digits(struct connection *
     add_bytes(c, text, (size_t)(fmt_digits(text, value, 1, ' ') - text));
 }
 
-static inline __attribute__((always_inline)) void add_number(struct connection *c, const char *name,
-                                                             uint64_t value)
+static ALWAYS_INLINE void add_number(struct connection *c, const char *name, uint64_t value)
 {
     add_digits(c, name, value);
     add(c, "\r\n");

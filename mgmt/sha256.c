@@ -5,8 +5,6 @@
 
 #include <mbedtls/sha256.h>
 
-#define ALWAYS_INLINE __attribute__((always_inline)) inline
-
 static const uint32_t k[64] __attribute__((aligned(16))) = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,

@@ -4,10 +4,8 @@
 
 _Static_assert(SWITCH_PORTS_MAX <= 32, "ports are bits");
 
-/* What each frame needs is compiled into each caller. */
-#define TWICE __attribute__((always_inline)) inline
-/* Most frames are finished. */
-#define RARE  __attribute__((noinline))
+/* What each frame needs is compiled into each caller: ALWAYS_INLINE. Most frames are finished. */
+#define RARE __attribute__((noinline))
 
 void switch_init(struct vswitch *s, uint64_t tsc_hz, bool guests_reach_management)
 {
@@ -34,9 +32,8 @@ bool switch_is_guarded(struct vswitch *s, const struct facts_address *a)
 
 static unsigned bin_of(uint64_t address)
 {
-    return (unsigned)(address * 0x9e3779b97f4a7c15ull >> 58);
+    return hash_u64(address, SWITCH_BIN_BITS);
 }
-_Static_assert(SWITCH_BINS == 1u << (64 - 58), "as many as bin_of() has");
 
 /* The port that has this address, or -1. */
 static int find(const struct vswitch *s, uint64_t address)
@@ -242,8 +239,8 @@ static uint32_t locate(const struct vswitch *s, const struct switch_port *p,
     return p->reached & (to < 0 ? s->uplinks : 1u << to);
 }
 
-static TWICE enum net_drop judge(struct vswitch *s, unsigned port, const uint8_t *frame,
-                                 const struct facts *k, uint64_t now)
+static ALWAYS_INLINE enum net_drop judge(struct vswitch *s, unsigned port, const uint8_t *frame,
+                                         const struct facts *k, uint64_t now)
 {
     struct switch_port *p = &s->ports[port];
 
@@ -255,8 +252,8 @@ static TWICE enum net_drop judge(struct vswitch *s, unsigned port, const uint8_t
 }
 
 /* The ports in *to are held. */
-static TWICE enum net_drop route(struct vswitch *s, unsigned port, const uint8_t *frame,
-                                 const struct facts *k, uint64_t now, uint32_t *to)
+static ALWAYS_INLINE enum net_drop route(struct vswitch *s, unsigned port, const uint8_t *frame,
+                                         const struct facts *k, uint64_t now, uint32_t *to)
 {
     struct switch_port *p = &s->ports[port];
     enum net_drop why;
@@ -278,8 +275,8 @@ static TWICE enum net_drop route(struct vswitch *s, unsigned port, const uint8_t
     return NET_PASSED;
 }
 
-static TWICE void deliver(struct vswitch *s, uint32_t to, const uint8_t *frame, size_t len,
-                          const struct net_offload *o)
+static ALWAYS_INLINE void deliver(struct vswitch *s, uint32_t to, const uint8_t *frame, size_t len,
+                                  const struct net_offload *o)
 {
     for (; to; to &= to - 1) {
         struct switch_port *p = &s->ports[__builtin_ctz(to)];
@@ -290,8 +287,9 @@ static TWICE void deliver(struct vswitch *s, uint32_t to, const uint8_t *frame, 
 }
 
 /* Finds, and holds, the ports that a frame of SWITCH_FRAME_MIN to `most` bytes goes to. */
-static TWICE enum net_drop find_targets(struct vswitch *s, unsigned port, const uint8_t *frame,
-                                        size_t len, size_t most, uint64_t now, uint32_t *to)
+static ALWAYS_INLINE enum net_drop find_targets(struct vswitch *s, unsigned port,
+                                                const uint8_t *frame, size_t len, size_t most,
+                                                uint64_t now, uint32_t *to)
 {
     enum net_drop why = NET_DROP_MALFORMED;
     struct facts k;
@@ -308,8 +306,8 @@ static TWICE enum net_drop find_targets(struct vswitch *s, unsigned port, const 
     return why;
 }
 
-static TWICE enum net_drop input(struct vswitch *s, unsigned port, const uint8_t *frame, size_t len,
-                                 const struct net_offload *o, uint64_t now)
+static ALWAYS_INLINE enum net_drop input(struct vswitch *s, unsigned port, const uint8_t *frame,
+                                         size_t len, const struct net_offload *o, uint64_t now)
 {
     uint32_t to;
     enum net_drop why = find_targets(s, port, frame, len, SWITCH_FRAME_MAX, now, &to);

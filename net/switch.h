@@ -31,7 +31,8 @@
 #define SWITCH_FRAME_MIN  14u
 #define SWITCH_FRAME_MAX  NET_FRAME_MAX
 #define SWITCH_MAC_SIZE   6u
-#define SWITCH_BINS       64u
+#define SWITCH_BIN_BITS   6u
+#define SWITCH_BINS       (1u << SWITCH_BIN_BITS)
 /* Broadcasts and multicasts per second: of all machines outside, of management; burst size. */
 #define SWITCH_OUTSIDE    2000u
 #define SWITCH_MANAGEMENT 500u

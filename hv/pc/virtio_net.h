@@ -250,7 +250,7 @@ static inline uint64_t virtio_net_group(const uint8_t *address)
     uint64_t a = 0;
 
     memcpy(&a, address, sizeof(((struct virtio_net_config *)0)->mac));
-    return 1ull << (a * 0x9e3779b97f4a7c15ull >> 58);
+    return 1ull << hash_u64(a, 6);
 }
 /* The driver wants this frame, or may. Any core. */
 static inline bool virtio_net_wants(const struct virtio_net *d, const uint8_t *frame)

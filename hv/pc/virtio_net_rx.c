@@ -60,7 +60,7 @@ unsigned virtio_net_flow(const uint8_t *frame, size_t len)
     }
     if ((protocol == TCP || protocol == UDP) && (size_t)(ports - frame) + 4 <= len)
         both ^= (load(ports, 2) ^ load(ports + 2, 2)) << 32;
-    return (unsigned)(both * 0x9e3779b97f4a7c15ull >> 56);
+    return hash_u64(both, 8);
 }
 
 /* Which pair receives a frame of this flow. Under rx_lock. */

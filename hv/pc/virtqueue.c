@@ -43,10 +43,9 @@ static inline void *place(const struct gmem *m, uint8_t *part, uint64_t start, u
                                              : gmem_ptr(m, gpa(start + offset), size);
 }
 
-/* What each frame needs is compiled twice: without the calls for a part that lies in two ranges it
- * has half as many instructions. */
-#define TWICE __attribute__((always_inline)) inline
-#define FAR   __attribute__((noinline, cold))
+/* What each frame needs is compiled twice (ALWAYS_INLINE): without the calls for a part that lies
+ * in two ranges it has half as many instructions. */
+#define FAR __attribute__((noinline, cold))
 
 static inline uint16_t *avail16(const struct virtqueue *q, const struct gmem *m, uint64_t offset)
 {
@@ -90,8 +89,8 @@ static FAR int find_piece(struct virtqueue *q, const struct gmem *m, struct virt
     return p->at || gmem_has(m, p->address, p->length) ? 1 : broken(q);
 }
 
-static TWICE int take_piece(struct virtqueue *q, const struct gmem *m, uint8_t *desc_at,
-                            struct virtqueue_chain *c, struct virtqueue_piece *p)
+static ALWAYS_INLINE int take_piece(struct virtqueue *q, const struct gmem *m, uint8_t *desc_at,
+                                    struct virtqueue_chain *c, struct virtqueue_piece *p)
 {
     const uint64_t *there; /* address; length, flags, next: 32, 16, 16 bits */
     uint64_t address, rest;
@@ -130,8 +129,8 @@ int virtqueue_piece(struct virtqueue *q, const struct gmem *m, struct virtqueue_
     return q->desc_at ? take_piece(q, m, q->desc_at, c, p) : take_far_piece(q, m, c, p);
 }
 
-static TWICE int take_next(struct virtqueue *q, const struct gmem *m, uint8_t *avail_at,
-                           struct virtqueue_chain *c)
+static ALWAYS_INLINE int take_next(struct virtqueue *q, const struct gmem *m, uint8_t *avail_at,
+                                   struct virtqueue_chain *c)
 {
     uint16_t waiting, head;
 

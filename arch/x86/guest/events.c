@@ -132,7 +132,7 @@ void x86_note_vectoring(struct vcpu *v, uint32_t event, uint32_t error, uint32_t
     x->reinject_length = length;
 }
 
-static inline __attribute__((always_inline)) bool can_take_irq(const struct vcpu *v)
+static ALWAYS_INLINE bool can_take_irq(const struct vcpu *v)
 {
     return (vcpu_get_rflags(v) & RFLAGS_IF) && !vcpu_in_shadow(v);
 }

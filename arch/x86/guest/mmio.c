@@ -84,9 +84,7 @@ static bool is_one_register(const struct operand *o)
     return __builtin_expect(!o->part[0].at && o->part[1].bytes == 0, 1);
 }
 
-static inline __attribute__((always_inline)) enum exit_action load(struct vcpu *v,
-                                                                   const struct operand *o,
-                                                                   uint64_t *value)
+static ALWAYS_INLINE enum exit_action load(struct vcpu *v, const struct operand *o, uint64_t *value)
 {
     if (!is_one_register(o))
         return x86_load(v, o, value);
@@ -125,7 +123,7 @@ static inline enum exit_action reach(struct work *w, struct operand *o, enum seg
 
 /* ---- what it does ---- */
 
-static inline __attribute__((always_inline)) uint64_t offset_of(const struct work *w)
+static ALWAYS_INLINE uint64_t offset_of(const struct work *w)
 {
     return x86_operand_offset(w->v, &w->d->in);
 }

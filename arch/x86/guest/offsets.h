@@ -14,7 +14,7 @@
 
 _Static_assert(offsetof(struct vcpu, regs) == 0, "enter.asm takes the vCPU for its registers");
 
-static inline __attribute__((always_inline)) void common_offsets(void)
+static ALWAYS_INLINE void common_offsets(void)
 {
     OFFSET(GPR_RAX, vcpu_gprs, rax);
     OFFSET(GPR_RCX, vcpu_gprs, rcx);

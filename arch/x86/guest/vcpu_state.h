@@ -141,8 +141,7 @@ static inline void x86_read_paging(const struct vcpu *v, uint64_t rflags, struct
 }
 
 /* Of the memory operand, in its segment. */
-static inline __attribute__((always_inline)) uint64_t x86_operand_offset(
-    const struct vcpu *v, const struct instruction *in)
+static ALWAYS_INLINE uint64_t x86_operand_offset(const struct vcpu *v, const struct instruction *in)
 {
     uint64_t offset = in->displacement;
 
