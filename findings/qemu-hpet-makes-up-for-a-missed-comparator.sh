@@ -3,8 +3,9 @@
 # comparator is behind the counter interrupts at once. The HPET's specification (1.0a, on the comparators)
 # has the interrupt when the counter equals the comparator, and warns that a value which is not far enough
 # in the future is missed. So we expected nothing until the counter has gone round: years with 64 bits,
-# some minutes with 32. The race that every driver has to close, by reading the counter again after it has
-# written the comparator, cannot be lost here, and a driver that leaves it open passes every test.
+# some minutes with 32. Bochs 2.7 has it so. The race that every driver has to close, by reading the
+# counter again after it has written the comparator, cannot be lost here, and a driver that leaves it open
+# passes every test.
 #
 # The program sets timer 0, one-shot, 64 bits, level-triggered, so that the status register shows the
 # interrupt, to 10 ms ahead, and then to 10 ms ago. For each it prints how far the counter was from the

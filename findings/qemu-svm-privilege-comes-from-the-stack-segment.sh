@@ -4,7 +4,7 @@
 # AMD's manual (volume 2, "Segment State in the VMCB") says the contrary: the level comes from CPL, and
 # SS's DPL is not among the attributes that the processor observes. So we expected the field to decide, as
 # it does in Bochs 2.7. A hypervisor that moves its guest to another level, or builds the state of a new
-# one, and thinks of CPL only, runs a program as a kernel here. It has to set both.
+# one, and sets CPL only, has it on the wrong level here. It has to set both.
 #
 # The guest is HLT, which exits (0x78) at level 0 and is #GP (intercepted, exit 0x4d) at level 3. The
 # program enters it with CPL 3 and DPL 0, and with CPL 0 and DPL 3. It prints the exit, and CPL as the

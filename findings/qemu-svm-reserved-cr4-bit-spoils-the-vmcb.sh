@@ -3,9 +3,9 @@
 # that sets a reserved bit of CR4 leaves with VMEXIT_INVALID. AMD's manual (volume 3, "MOV CRn") raises
 # #GP for a reserved bit, and has VMEXIT_INVALID (volume 2, "Canonicalization and Consistency Checks") for
 # VMRUN alone, when the VMCB is wrong. We expected #GP in the guest, as Bochs 2.7 raises it, if the
-# hypervisor does not intercept CR4. KVM and others take VMEXIT_INVALID for a fault of their own and end
-# the guest, where the kernel only tried a feature and was ready for #GP. A hypervisor has to intercept
-# writes to CR4 and check the bits itself.
+# hypervisor does not intercept CR4. KVM takes VMEXIT_INVALID for a refused entry and ends the guest,
+# where the kernel only tried a feature and was ready for #GP. A hypervisor has to intercept writes to CR4
+# and check the bits itself.
 #
 # The guest counts, writes CR4, first with a bit that exists (PSE) and then with bit 31, and executes
 # VMMCALL (exit 0x81). #GP is intercepted (exit 0x4d). The program prints the exit, the guest's count, and

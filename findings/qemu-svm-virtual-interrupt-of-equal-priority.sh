@@ -3,9 +3,8 @@
 # virtual interrupt comes if its priority, V_INTR_PRIO, is that of the guest's task priority, V_TPR. AMD's
 # manual (volume 2, "Injecting Virtual (INTR) Interrupts") wants a priority greater than V_TPR, so we
 # expected an equal one to wait, as on a local APIC and as in Bochs 2.7. A guest that sets CR8 to 4 to be
-# undisturbed by the vectors 0x40 to 0x4f, and by lower ones, gets them. With the lock whose holder must
-# not be interrupted on that level, it deadlocks. A hypervisor that leaves the comparison to the processor
-# has to raise V_TPR by one here, or compare by itself.
+# undisturbed by the vectors 0x40 to 0x4f, and by lower ones, gets them: it deadlocks if a handler takes a
+# lock that is held on that level. Here a hypervisor has to compare by itself.
 #
 # The guest executes STI, NOP and VMMCALL with an interrupt of priority 4 and a V_TPR of 3, 4 and 5. For
 # each the program prints 1 if the interrupt came.
