@@ -36,7 +36,7 @@ THIRD_VERSIONS := $(BUILD)/gen/third_party.h
 $(THIRD_VERSIONS): $(BUILD)/gen/third_party.stamp ;
 
 MGMT_C := $(wildcard mgmt/*.c mgmt/pc/*.c)
-MGMT_PURE := hv/date.c hv/fmt.c hv/lib.c hv/guest_config.c hv/options.c $(wildcard mgmt/config/*.c mgmt/load/*.c) arch/x86/inspect/fields.c arch/x86/inspect/names.c arch/x86/inspect/vmcb_fields.c $(DECODE_C) $(ENTRY_CHECK_C) arch/x86/vmx/caps.c
+MGMT_PURE := hv/date.c hv/fmt.c hv/lib.c hv/guest_config.c hv/options.c $(wildcard mgmt/config/*.c mgmt/load/*.c) arch/x86/inspect/fields.c arch/x86/inspect/names.c arch/x86/inspect/vmcb_fields.c $(DECODE_C) $(ENTRY_CHECK_C)
 # Explains VMCSs independently of requests: linked into vmcsdump too.
 MGMT_TELL := mgmt/json.c mgmt/state.c mgmt/dump.c mgmt/dump_options.c mgmt/report.c mgmt/layout.c mgmt/capabilities.c
 MGMT_LWIP := core/altcp core/altcp_alloc core/altcp_tcp core/def core/inet_chksum core/init core/ip core/mem core/memp core/netif core/pbuf core/raw \

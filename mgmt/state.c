@@ -136,10 +136,8 @@ static unsigned check_vmcs(const struct abi_vmcs *v, const struct abi_caps *abi,
     const struct entry_cpu cpu = {.physical_bits = (uint8_t)abi->address_widths,
                                   .linear_bits = (uint8_t)(abi->address_widths >> 8),
                                   .ia32e = true};
-    struct vmx_caps caps;
 
-    vmx_caps_from_abi(abi, &caps);
-    return vmcs_entry_check(v, &caps, &cpu, failed, arg);
+    return vmcs_entry_check(v, abi, &cpu, failed, arg);
 }
 
 static bool vmx_exit_of_counter(uint32_t counter, uint32_t *reason)

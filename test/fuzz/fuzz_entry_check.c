@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Any values, any capabilities, any facts. Input: capabilities, facts, which fields are absent;
  * then (row, value) again and again. */
 struct input {
-    struct vmx_caps caps;
+    struct abi_caps caps;
     struct entry_cpu cpu;
 };
 
@@ -71,13 +71,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                      &in.cpu.bus_lock, &in.cpu.vtpr_known, &in.cpu.link_known};
     uint64_t facts[28] = {0};
     size_t at = size < sizeof(facts) ? size : sizeof(facts);
-    uint64_t *caps = (uint64_t *)&in.caps;
+    uint64_t *caps = &in.caps.basic;
 
     memset(&v, 0, sizeof(v));
     memset(&in, 0, sizeof(in));
     if (at)
         memcpy(facts, data, at);
-    for (unsigned i = 0; i < offsetof(struct vmx_caps, vmx) / sizeof(uint64_t); i++)
+    for (unsigned i = 0; &caps[i] < &in.caps.hypervisor; i++)
         caps[i] = facts[i];
     for (unsigned i = 0; i < ARRAY_LEN(flags); i++)
         *flags[i] = facts[20] >> i & 1;

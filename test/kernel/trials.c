@@ -43,7 +43,7 @@ static void note_failure(void *arg, const struct entry_rule_failure *f)
 /* The capability MSR of a control word, or 0. */
 static uint64_t capability(uint32_t encoding)
 {
-    const struct vmx_caps *c = vmx_caps_common();
+    const struct abi_caps *c = vmx_caps_common();
     const uint64_t caps[ABI_CONTROLS] = {c->pin, c->cpu1, c->cpu2, c->exit, c->entry};
 
     for (unsigned i = 0; i < ABI_CONTROLS; i++)

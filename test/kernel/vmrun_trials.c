@@ -112,9 +112,6 @@ static void try_one(struct vcpu *v, const struct abi_caps *caps, unsigned n)
 
 void vmrun_trials(struct vcpu *v, int (*set_up)(struct vcpu *v))
 {
-    struct abi_caps caps;
-
-    svm_core_caps(&caps);
     for (unsigned n = 0; n < ARRAY_LEN(trials); n++) {
         if (!is_tried(n))
             continue;
@@ -122,7 +119,7 @@ void vmrun_trials(struct vcpu *v, int (*set_up)(struct vcpu *v))
             log_warn("VMRUN trials: the virtual CPU cannot be set up");
             return;
         }
-        try_one(v, &caps, n);
+        try_one(v, &svm_caps_common()->abi, n);
         svm_ops.vcpu_free(v);
         (void)log_poll();
     }

@@ -21,7 +21,7 @@ def changes(mutation):
         yield change(f"CHANGE_FIELD, VMCS_ROW_{spec['field']}, 8", spec)
     for kind in ("caps", "cpu"):
         for name, spec in mutation.get(kind, {}).items():
-            where = f"struct {'vmx_caps' if kind == 'caps' else 'entry_cpu'}"
+            where = f"struct {'abi_caps' if kind == 'caps' else 'entry_cpu'}"
             yield change(f"CHANGE_{kind.upper()}, offsetof({where}, {name}), sizeof((({where} *)0)->{name})", spec)
 
 

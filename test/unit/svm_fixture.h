@@ -62,7 +62,7 @@ void svm_take_asid(struct svm_vcpu *x)
     x->vmcb->control.tlb_control = asid_take(&asids, &x->asid);
 }
 
-static struct svm_caps caps = {.svm = true, .cr4 = 0x7fffff};
+static struct svm_caps caps = {.abi = {.present = 1}, .cr4 = 0x7fffff};
 
 const struct svm_caps *svm_caps_common(void)
 {

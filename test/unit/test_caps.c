@@ -35,9 +35,9 @@ static unsigned lines_with(const char *text)
 }
 
 /* A CPU with exactly what is needed. */
-static struct vmx_caps good(void)
+static struct abi_caps good(void)
 {
-    return (struct vmx_caps){
+    return (struct abi_caps){
         .basic = 0x00d8040000000012ull,
         .pin = MAY(0) | MAY(3) | MAY(5) | MAY(6) | 0x16,
         .cpu1 = MAY(2) | MAY(3) | MAY(7) | MAY(25) | MAY(28) | MAY(31),
@@ -46,7 +46,7 @@ static struct vmx_caps good(void)
         .entry = MAY(9) | MAY(14) | MAY(15),
         .ept_vpid = 1ull << 6 | 1ull << 14 | 1ull << 16 | 1ull << 20 | 1ull << 32,
         .feature_control = 5,
-        .vmx = true,
+        .present = true,
     };
 }
 
@@ -103,7 +103,7 @@ static void can_set_and_clear(void **state)
 
 static void misc_parts(void **state)
 {
-    struct vmx_caps c = {.misc = ~0ull};
+    struct abi_caps c = {.misc = ~0ull};
 
     (void)state;
     assert_int_equal(vmx_timer_shift(&c), 31);
@@ -124,7 +124,7 @@ static void feature_control(void **state)
     (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(others); i++)
         for (uint64_t low = 0; low < 8; low++) {
-            struct vmx_caps c = {.feature_control = others[i] | low};
+            struct abi_caps c = {.feature_control = others[i] | low};
             uint64_t value = 0x1234;
             int rc = vmx_feature_control(&c, &value);
 
@@ -140,7 +140,7 @@ static void feature_control(void **state)
 
 static void all_is_there(void **state)
 {
-    struct vmx_caps c = good();
+    struct abi_caps c = good();
 
     (void)state;
     assert_int_equal(vmx_caps_check(&c, CORE, report), 0);
@@ -148,7 +148,7 @@ static void all_is_there(void **state)
     c.feature_control = 0;
     assert_int_equal(vmx_caps_check(&c, CORE, report), 0);
     /* More than is needed, in a virtual machine: that is fine too. */
-    memset(&c, 0xff, offsetof(struct vmx_caps, vmx));
+    memset(&c, 0xff, sizeof(c));
     c.hypervisor = true;
     assert_int_equal(vmx_caps_check(&c, CORE, report), 0);
     assert_int_equal(told.count, 0);
@@ -163,11 +163,11 @@ static const struct need {
 } needs[] = {
 #define CONTROL(word, bit, name, where)                                                            \
     {                                                                                              \
-        offsetof(struct vmx_caps, word), bit, true, name, where " bit " #bit ")"                   \
+        offsetof(struct abi_caps, word), bit, true, name, where " bit " #bit ")"                   \
     }
 #define EPT_VPID(bit, name)                                                                        \
     {                                                                                              \
-        offsetof(struct vmx_caps, ept_vpid), bit, false, name,                                     \
+        offsetof(struct abi_caps, ept_vpid), bit, false, name,                                     \
             "IA32_VMX_EPT_VPID_CAP bit " #bit ")"                                                  \
     }
     CONTROL(pin, 0, "external-interrupt exiting", "(pin-based controls"),
@@ -203,7 +203,7 @@ static void each_is_named(void **state)
     (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(needs); i++) {
         const struct need *n = &needs[i];
-        struct vmx_caps c = good();
+        struct abi_caps c = good();
         uint64_t *word = (uint64_t *)(void *)((char *)&c + n->word);
 
         memset(&told, 0, sizeof(told));
@@ -224,7 +224,7 @@ static void each_is_named(void **state)
 /* Only bits that the table above names are requested. */
 static void nothing_else_is_needed(void **state)
 {
-    struct vmx_caps c = {.vmx = true, .feature_control = 5};
+    struct abi_caps c = {.present = true, .feature_control = 5};
 
     (void)state;
     assert_int_equal(vmx_caps_check(&c, CORE, report), -E_NOTSUP);
@@ -235,7 +235,7 @@ static void nothing_else_is_needed(void **state)
 
 static void no_vmx(void **state)
 {
-    struct vmx_caps c = {.vmx = false};
+    struct abi_caps c = {.present = false};
 
     (void)state;
     assert_int_equal(vmx_caps_check(&c, CORE, report), -E_NOTSUP);
@@ -246,7 +246,7 @@ static void no_vmx(void **state)
 
 static void no_vmx_in_a_virtual_machine(void **state)
 {
-    struct vmx_caps c = {.hypervisor = true};
+    struct abi_caps c = {.hypervisor = true};
 
     (void)state;
     assert_int_equal(vmx_caps_check(&c, CORE, report), -E_NOTSUP);
@@ -262,7 +262,7 @@ static void locked_off(void **state)
 
     (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(locked); i++) {
-        struct vmx_caps c = good();
+        struct abi_caps c = good();
 
         memset(&told, 0, sizeof(told));
         c.feature_control = locked[i];
@@ -283,7 +283,7 @@ static void locked_off(void **state)
 /* The firmware's lock does not hide other missing features. */
 static void locked_and_missing(void **state)
 {
-    struct vmx_caps c = good();
+    struct abi_caps c = good();
 
     (void)state;
     c.feature_control = 1;
@@ -296,7 +296,7 @@ static void locked_and_missing(void **state)
 
 static void same(void **state)
 {
-    struct vmx_caps a = good(), b = good();
+    struct abi_caps a = good(), b = good();
 
     (void)state;
     assert_true(vmx_caps_same(&a, &b, CORE, report));
@@ -313,27 +313,27 @@ static void differences(void **state)
         size_t word;
         const char *name;
     } words[] = {
-        {offsetof(struct vmx_caps, basic), "IA32_VMX_BASIC"},
-        {offsetof(struct vmx_caps, misc), "IA32_VMX_MISC"},
-        {offsetof(struct vmx_caps, ept_vpid), "IA32_VMX_EPT_VPID_CAP"},
-        {offsetof(struct vmx_caps, vmfunc), "IA32_VMX_VMFUNC"},
-        {offsetof(struct vmx_caps, pin), "pin-based controls"},
-        {offsetof(struct vmx_caps, cpu1), "primary controls"},
-        {offsetof(struct vmx_caps, cpu2), "secondary controls"},
-        {offsetof(struct vmx_caps, cpu3), "tertiary controls"},
-        {offsetof(struct vmx_caps, exit), "VM-exit controls"},
-        {offsetof(struct vmx_caps, exit2), "secondary VM-exit controls"},
-        {offsetof(struct vmx_caps, entry), "VM-entry controls"},
-        {offsetof(struct vmx_caps, cr0_fixed0), "IA32_VMX_CR0_FIXED0"},
-        {offsetof(struct vmx_caps, cr0_fixed1), "IA32_VMX_CR0_FIXED1"},
-        {offsetof(struct vmx_caps, cr4_fixed0), "IA32_VMX_CR4_FIXED0"},
-        {offsetof(struct vmx_caps, cr4_fixed1), "IA32_VMX_CR4_FIXED1"},
+        {offsetof(struct abi_caps, basic), "IA32_VMX_BASIC"},
+        {offsetof(struct abi_caps, misc), "IA32_VMX_MISC"},
+        {offsetof(struct abi_caps, ept_vpid), "IA32_VMX_EPT_VPID_CAP"},
+        {offsetof(struct abi_caps, vmfunc), "IA32_VMX_VMFUNC"},
+        {offsetof(struct abi_caps, pin), "pin-based controls"},
+        {offsetof(struct abi_caps, cpu1), "primary controls"},
+        {offsetof(struct abi_caps, cpu2), "secondary controls"},
+        {offsetof(struct abi_caps, cpu3), "tertiary controls"},
+        {offsetof(struct abi_caps, exit), "VM-exit controls"},
+        {offsetof(struct abi_caps, exit2), "secondary VM-exit controls"},
+        {offsetof(struct abi_caps, entry), "VM-entry controls"},
+        {offsetof(struct abi_caps, cr0_fixed0), "IA32_VMX_CR0_FIXED0"},
+        {offsetof(struct abi_caps, cr0_fixed1), "IA32_VMX_CR0_FIXED1"},
+        {offsetof(struct abi_caps, cr4_fixed0), "IA32_VMX_CR4_FIXED0"},
+        {offsetof(struct abi_caps, cr4_fixed1), "IA32_VMX_CR4_FIXED1"},
     };
 
     (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(words); i++)
         for (unsigned bit = 0; bit < 64; bit += 21) {
-            struct vmx_caps a = good(), b = good();
+            struct abi_caps a = good(), b = good();
             char text[160];
             uint64_t was = *(uint64_t *)(void *)((char *)&b + words[i].word);
             uint64_t is = was ^ 1ull << bit;
@@ -351,7 +351,7 @@ static void differences(void **state)
 
 static void first_difference_only(void **state)
 {
-    struct vmx_caps a = good(), b = {.vmx = true};
+    struct abi_caps a = good(), b = {.present = true};
 
     (void)state;
     assert_false(vmx_caps_same(&a, &b, CORE, report));

@@ -45,12 +45,12 @@ struct mutation {
 
 struct machine {
     struct abi_vmcs vmcs;
-    struct vmx_caps caps;
+    struct abi_caps caps;
     struct entry_cpu cpu;
 };
 
 /* A CPU that has everything the SDM defines, so that every rule can be reached. */
-static const struct vmx_caps caps_all = {
+static const struct abi_caps caps_all = {
     .basic = 0x0080000000000000 | 0x2b,
     .misc = 0x000401c0,
     .ept_vpid = 0x00000f0106334141,
@@ -83,11 +83,11 @@ static void load_baseline(struct machine *m, unsigned number)
         unsigned row;
         size_t cap;
     } words[] = {
-        {VMCS_ROW_PIN_BASED_CONTROLS, offsetof(struct vmx_caps, pin)},
-        {VMCS_ROW_PRIMARY_PROCESSOR_CONTROLS, offsetof(struct vmx_caps, cpu1)},
-        {VMCS_ROW_SECONDARY_PROCESSOR_CONTROLS, offsetof(struct vmx_caps, cpu2)},
-        {VMCS_ROW_PRIMARY_VM_EXIT_CONTROLS, offsetof(struct vmx_caps, exit)},
-        {VMCS_ROW_VM_ENTRY_CONTROLS, offsetof(struct vmx_caps, entry)},
+        {VMCS_ROW_PIN_BASED_CONTROLS, offsetof(struct abi_caps, pin)},
+        {VMCS_ROW_PRIMARY_PROCESSOR_CONTROLS, offsetof(struct abi_caps, cpu1)},
+        {VMCS_ROW_SECONDARY_PROCESSOR_CONTROLS, offsetof(struct abi_caps, cpu2)},
+        {VMCS_ROW_PRIMARY_VM_EXIT_CONTROLS, offsetof(struct abi_caps, exit)},
+        {VMCS_ROW_VM_ENTRY_CONTROLS, offsetof(struct abi_caps, entry)},
     };
     const struct baseline *b = &baselines[number];
 

@@ -30,7 +30,7 @@ static void report(unsigned core, const char *text)
 }
 
 static const struct svm_caps good = {
-    .svm = true, .asids = 16, .features = CPUID_SVM_NP, .page_1g = true};
+    .abi = {.present = 1, .svm_asids = 16, .svm_features = CPUID_SVM_NP}, .page_1g = true};
 
 static void check(const struct svm_caps *c, const char *missing, const char *advice)
 {
@@ -54,20 +54,20 @@ static void what_is_missing_is_named(void **state)
     struct svm_caps c = good;
 
     (void)state;
-    c.svm = false;
+    c.abi.present = 0;
     check(&c, "CPU 5: no SVM (CPUID Fn8000_0001 ECX bit 2)", "2007");
     c = good;
-    c.features = CPUID_SVM_NRIPS | CPUID_SVM_LBR;
+    c.abi.svm_features = CPUID_SVM_NRIPS | CPUID_SVM_LBR;
     check(&c, "CPU 5: no nested paging (CPUID Fn8000_000A EDX bit 0)", "2007");
-    c.hypervisor = true;
+    c.abi.hypervisor = 1;
     check(&c, "CPU 5: no nested paging (CPUID Fn8000_000A EDX bit 0)", "-cpu EPYC");
     c = good;
-    c.vm_cr = VM_CR_SVMDIS | VM_CR_LOCK;
+    c.abi.svm_vm_cr = VM_CR_SVMDIS | VM_CR_LOCK;
     check(&c, "CPU 5: SVM is locked off by the firmware (VM_CR.SVMDIS)", "SVM Mode");
-    c.vm_cr = VM_CR_SVMDIS;
+    c.abi.svm_vm_cr = VM_CR_SVMDIS;
     check(&c, "CPU 5: SVM is switched off by the firmware (VM_CR.SVMDIS)", "SVM Mode");
     c = good;
-    c.asids = 1;
+    c.abi.svm_asids = 1;
     check(&c, "CPU 5: no ASID for guests (CPUID Fn8000_000A EBX)", "2007");
 }
 
@@ -78,10 +78,10 @@ static void cores_must_be_alike(void **state)
     (void)state;
     memset(&told, 0, sizeof(told));
     assert_true(svm_caps_same(&good, &c, 5, report));
-    c.features |= CPUID_SVM_NRIPS;
+    c.abi.svm_features |= CPUID_SVM_NRIPS;
     assert_false(svm_caps_same(&good, &c, 5, report));
     c = good;
-    c.asids = 8;
+    c.abi.svm_asids = 8;
     assert_false(svm_caps_same(&good, &c, 5, report));
     c = good;
     c.page_1g = false;

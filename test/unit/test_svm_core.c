@@ -161,7 +161,7 @@ void *hostmem_alloc_zeroed(uint64_t size, enum mem_owner_kind kind)
     return no_memory ? NULL : page;
 }
 
-static struct svm_caps caps = {.svm = true, .asids = ASIDS};
+static struct svm_caps caps = {.abi = {.present = 1, .svm_asids = ASIDS}};
 static int probed;
 const struct svm_caps *svm_caps_common(void)
 {
@@ -227,7 +227,7 @@ static int setup(void **state)
     memset(records, 0, sizeof(records));
     memset(&stats, 0, sizeof(stats));
     no_memory = nmi_fails = false;
-    caps.features = CPUID_SVM_NP;
+    caps.abi.svm_features = CPUID_SVM_NP;
     warnings = 0;
     processor.tsc = 1000;
     for (unsigned i = 0; i < VCPUS; i++) {
@@ -358,7 +358,7 @@ static void entries(void **state)
     enter(1, TLB_DO_NOTHING, 2);
     enter(0, TLB_DO_NOTHING, 3);
     enter(4, TLB_FLUSH_ALL, 1); /* another core has its own */
-    caps.features |= CPUID_SVM_FLUSH_BY_ASID;
+    caps.abi.svm_features |= CPUID_SVM_FLUSH_BY_ASID;
     on_both_cores();
     enter(3, TLB_FLUSH_ALL, 1);
     svm_flush(&backends[3]);

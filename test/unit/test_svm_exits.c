@@ -50,7 +50,7 @@ static void who_reads_cr4(void **ctx)
 {
     (void)ctx;
     for (unsigned below = 0; below < 2; below++) {
-        caps.hypervisor = below;
+        caps.abi.hypervisor = below;
         vcpu_show_cr0(v, CR0_BASE | CR0_NE);
         vcpu_set_cr0(v, CR0_BASE | CR0_NE);
         vcpu_show_cr4(v, 0);
@@ -63,7 +63,7 @@ static void who_reads_cr4(void **ctx)
         vcpu_show_cr4(v, CR4_MCE);
         assert_int_equal(vmcb.control.intercept_cr_read, below);
     }
-    caps.hypervisor = false;
+    caps.abi.hypervisor = false;
 }
 
 static void clts_and_lmsw(void **ctx)

@@ -393,7 +393,7 @@ static void volatility(void **state)
 
 enum { PIN, CPU1, CPU2, CPU3, EXIT, EXIT2, ENTRY, VMFUNC, WORDS };
 
-static uint64_t *word(struct vmx_caps *c, unsigned which)
+static uint64_t *word(struct abi_caps *c, unsigned which)
 {
     uint64_t *const words[] = {&c->pin,  &c->cpu1,  &c->cpu2,  &c->cpu3,
                                &c->exit, &c->exit2, &c->entry, &c->vmfunc};
@@ -498,7 +498,7 @@ static void each_capability_creates_its_fields(void **state)
     (void)state;
     for (unsigned w = 0; w < WORDS; w++)
         for (unsigned bit = 0; bit < 32; bit++) {
-            struct vmx_caps c = {0};
+            struct abi_caps c = {0};
 
             *word(&c, w) = may(w, bit);
             for (unsigned i = 0; i < vmcs_field_count(); i++) {
@@ -520,7 +520,7 @@ static void each_field_needs_its_capability(void **state)
     (void)state;
     for (unsigned k = 0; k < ARRAY_LEN(creations); k++) {
         const struct creation *n = &creations[k];
-        struct vmx_caps c;
+        struct abi_caps c;
 
         memset(&c, 0xff, sizeof(c));
         *word(&c, n->word) &= ~may(n->word, n->bit);
@@ -536,7 +536,7 @@ static void each_field_needs_its_capability(void **state)
 /* "Must be 1" without "may be 1" is no capability. */
 static void must_be_one_is_not_may(void **state)
 {
-    struct vmx_caps c = {.pin = UINT32_MAX,
+    struct abi_caps c = {.pin = UINT32_MAX,
                          .cpu1 = UINT32_MAX,
                          .cpu2 = UINT32_MAX,
                          .exit = UINT32_MAX,
@@ -556,7 +556,7 @@ static void cr3_targets(void **state)
     (void)state;
     for (uint64_t targets = 0; targets <= 0x1ff; targets++) {
         /* The neighbours of bits 24:16 do not matter. */
-        struct vmx_caps c = {.misc = ~(0x1ffull << 16) | targets << 16};
+        struct abi_caps c = {.misc = ~(0x1ffull << 16) | targets << 16};
 
         for (unsigned i = 0; i < 4; i++)
             assert_int_equal(vmcs_field_exists(vmcs_field_by_encoding(0x6008 + 2 * i), &c),
@@ -567,7 +567,7 @@ static void cr3_targets(void **state)
 static void absence(void **state)
 {
     static const struct vmcs_field unknown = {.condition = 255};
-    static const struct vmx_caps none = {0};
+    static const struct abi_caps none = {0};
 
     (void)state;
     for (unsigned i = 0; i < vmcs_field_count(); i++) {

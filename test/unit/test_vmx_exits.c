@@ -86,8 +86,8 @@ _Noreturn void panic(const char *format, ...)
     abort();
 }
 
-static struct vmx_caps caps;
-const struct vmx_caps *vmx_caps_common(void)
+static struct abi_caps caps;
+const struct abi_caps *vmx_caps_common(void)
 {
     return &caps;
 }

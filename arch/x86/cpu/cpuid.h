@@ -17,6 +17,13 @@ static inline struct cpuid_regs cpuid(uint32_t leaf, uint32_t subleaf)
     return r;
 }
 
+/* A leaf from CPUID_EXTENDED on; zeros if the CPU does not have it. */
+#define CPUID_EXTENDED 0x80000000u
+static inline struct cpuid_regs cpuid_extended(uint32_t leaf)
+{
+    return leaf <= cpuid(CPUID_EXTENDED, 0).eax ? cpuid(leaf, 0) : (struct cpuid_regs){0};
+}
+
 #define CPUID_1_ECX_VMX          (1u << 5)
 #define CPUID_1_ECX_X2APIC       (1u << 21)
 #define CPUID_1_ECX_TSC_DEADLINE (1u << 24)

@@ -11,7 +11,6 @@
 #define CPUID_CACHE_LEVELS    4u
 #define CPUID_XSAVE_SUBLEAFS  8u
 #define CPUID_TOPOLOGY_LEVELS 3u
-#define CPUID_EXTENDED        0x80000000u
 #define CPUID_EXTENDED_MAX    8u
 #define CPUID_HYPERVISOR      0x40000000u
 #define CPUID_HYPERVISORS     0x10000000u /* this many leaves are theirs */

@@ -234,7 +234,7 @@ static void (*const parts[ENTRY_PARTS])(struct entry_ctx *c) = {
     entry_check_guest,    entry_check_segments,
 };
 
-unsigned vmcs_entry_check_part(unsigned part, const struct abi_vmcs *v, const struct vmx_caps *caps,
+unsigned vmcs_entry_check_part(unsigned part, const struct abi_vmcs *v, const struct abi_caps *caps,
                                const struct entry_cpu *cpu,
                                void (*failed)(void *arg, const struct entry_rule_failure *f),
                                void *arg)
@@ -246,7 +246,7 @@ unsigned vmcs_entry_check_part(unsigned part, const struct abi_vmcs *v, const st
     return c.count;
 }
 
-unsigned vmcs_entry_check(const struct abi_vmcs *v, const struct vmx_caps *caps,
+unsigned vmcs_entry_check(const struct abi_vmcs *v, const struct abi_caps *caps,
                           const struct entry_cpu *cpu,
                           void (*failed)(void *arg, const struct entry_rule_failure *f), void *arg)
 {

@@ -70,13 +70,13 @@ const struct entry_rule *entry_rule_by_name(const char *name);
  * state; returns the number of failures. Skips rules about fields that `v` does not have, or facts
  * that `cpu` does not know. `failed` may be NULL.
  */
-unsigned vmcs_entry_check(const struct abi_vmcs *v, const struct vmx_caps *caps,
+unsigned vmcs_entry_check(const struct abi_vmcs *v, const struct abi_caps *caps,
                           const struct entry_cpu *cpu,
                           void (*failed)(void *arg, const struct entry_rule_failure *f), void *arg);
 
 /* The same in ENTRY_PARTS parts, 0 to ENTRY_PARTS - 1, for callers without time for all at once. */
 #define ENTRY_PARTS 5u
-unsigned vmcs_entry_check_part(unsigned part, const struct abi_vmcs *v, const struct vmx_caps *caps,
+unsigned vmcs_entry_check_part(unsigned part, const struct abi_vmcs *v, const struct abi_caps *caps,
                                const struct entry_cpu *cpu,
                                void (*failed)(void *arg, const struct entry_rule_failure *f),
                                void *arg);

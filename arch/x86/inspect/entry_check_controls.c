@@ -102,7 +102,7 @@ static void check_word(struct entry_ctx *c, enum entry_word word, unsigned row, 
 
 static void check_words(struct entry_ctx *c)
 {
-    const struct vmx_caps *k = c->caps;
+    const struct abi_caps *k = c->caps;
 
     check_word(c, WORD_PIN, VMCS_ROW_PIN_BASED_CONTROLS, k->pin, ENTRY_RULE_PIN_1,
                ENTRY_RULE_PIN_0);

@@ -70,7 +70,7 @@ static const struct entry_row_check rows[] = {
 
 static void check_control_registers(struct entry_ctx *c, bool ia32e)
 {
-    const struct vmx_caps *k = c->caps;
+    const struct abi_caps *k = c->caps;
     uint64_t cr0 = entry_get(c, VMCS_ROW_GUEST_CR0), cr4 = entry_get(c, VMCS_ROW_GUEST_CR4);
     uint64_t cr3 = entry_get(c, VMCS_ROW_GUEST_CR3), free = CR0_UNCHECKED;
 

@@ -61,7 +61,7 @@ static const struct entry_implication implications[] = {
 
 static void check_registers(struct entry_ctx *c, bool wide)
 {
-    const struct vmx_caps *k = c->caps;
+    const struct abi_caps *k = c->caps;
     uint64_t cr0 = entry_get(c, VMCS_ROW_HOST_CR0), cr4 = entry_get(c, VMCS_ROW_HOST_CR4);
     uint64_t efer = entry_get(c, VMCS_ROW_HOST_IA32_EFER);
     uint64_t s_cet = entry_get(c, VMCS_ROW_HOST_IA32_S_CET);

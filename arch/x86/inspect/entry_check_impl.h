@@ -33,7 +33,7 @@ enum entry_word {
 
 struct entry_ctx {
     const struct abi_vmcs *v;
-    const struct vmx_caps *caps;
+    const struct abi_caps *caps;
     const struct entry_cpu *cpu;
     void (*failed)(void *arg, const struct entry_rule_failure *f);
     void *arg;

@@ -77,12 +77,12 @@ const char *vmcs_volatility_name(enum vmcs_volatility volatility)
     return names[(unsigned)volatility & 3];
 }
 
-static bool entry_or_exit(const struct vmx_caps *c, uint32_t entry, uint32_t exit)
+static bool entry_or_exit(const struct abi_caps *c, uint32_t entry, uint32_t exit)
 {
     return vmx_can_set(c->entry, entry) || vmx_can_set(c->exit, exit);
 }
 
-static bool guest_switch_exists(enum vmcs_condition condition, const struct vmx_caps *c)
+static bool guest_switch_exists(enum vmcs_condition condition, const struct abi_caps *c)
 {
     switch (condition) {
     case VMCS_IF_PAT:
@@ -165,7 +165,7 @@ static uint32_t secondary_bit(enum vmcs_condition condition)
     }
 }
 
-bool vmcs_field_exists(const struct vmcs_field *f, const struct vmx_caps *c)
+bool vmcs_field_exists(const struct vmcs_field *f, const struct abi_caps *c)
 {
     enum vmcs_condition condition = (enum vmcs_condition)f->condition;
 

@@ -7,7 +7,7 @@
 #include "hv/abi/control.h"
 #include "hv/types.h"
 
-struct vmx_caps;
+struct abi_caps;
 
 /* VMCS_<NAME>: the encoding of each field. */
 enum vmcs_encoding {
@@ -100,7 +100,7 @@ const char *vmcs_width_name(enum vmcs_width width);
 const char *vmcs_volatility_name(enum vmcs_volatility volatility);
 
 /* True if a CPU with these capabilities has the field. */
-bool vmcs_field_exists(const struct vmcs_field *f, const struct vmx_caps *caps);
+bool vmcs_field_exists(const struct vmcs_field *f, const struct abi_caps *caps);
 /* Why a field can be absent: "no VMX-preemption timer (pin-based controls bit 6)"; "" for fields
  * that always exist. */
 const char *vmcs_field_absence(const struct vmcs_field *f);

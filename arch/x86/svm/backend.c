@@ -15,7 +15,15 @@ static bool present(void)
     struct svm_caps c;
 
     svm_caps_read(&c);
-    return c.svm;
+    return c.abi.present;
+}
+
+static void core_caps(struct abi_caps *out)
+{
+    struct svm_caps c;
+
+    svm_caps_read(&c);
+    *out = c.abi;
 }
 
 static void describe(struct abi_host *h)
@@ -88,7 +96,7 @@ static int make_backend(struct vcpu *v)
 
 static void reset_backend(struct svm_vcpu *x)
 {
-    x->nrips = svm_caps_common()->features & CPUID_SVM_NRIPS ? 1 : 0;
+    x->nrips = svm_caps_common()->abi.svm_features & CPUID_SVM_NRIPS ? 1 : 0;
     x->handlers = x->nrips ? svm_exit_handlers : svm_decoding_handlers;
     svm_unload(x);
     x86_lazy_reset(&x->lazy);
@@ -193,6 +201,6 @@ const struct virt_ops svm_ops = {
     .where = where,
     .shift_tsc = shift_tsc,
     .probe_field = probe_field,
-    .core_caps = svm_core_caps,
+    .core_caps = core_caps,
     .snapshot = svm_snapshot,
 };

@@ -11,7 +11,7 @@ static void advise(const struct svm_caps *c, unsigned core, bool locked,
     if (locked)
         report(core, "Switch on \"SVM Mode\" (AMD-V) in the firmware's setup, then switch the "
                      "machine off and on.");
-    else if (c->hypervisor)
+    else if (c->abi.hypervisor)
         report(core,
                "This is a virtual machine: QEMU's default CPU has no nested paging, -cpu EPYC "
                "has; QEMU/KVM needs -cpu host, and its host kvm_amd nested=1.");
@@ -22,23 +22,23 @@ static void advise(const struct svm_caps *c, unsigned core, bool locked,
 int svm_caps_check(const struct svm_caps *c, unsigned core,
                    void (*report)(unsigned core, const char *text))
 {
-    bool locked = c->vm_cr & VM_CR_SVMDIS;
+    bool locked = c->abi.svm_vm_cr & VM_CR_SVMDIS;
     char text[160] = "";
 
-    if (!c->svm)
+    if (!c->abi.present)
         (void)fmt(text, sizeof(text), "CPU %u: no SVM (CPUID Fn8000_0001 ECX bit 2)", core);
-    else if (!(c->features & CPUID_SVM_NP))
+    else if (!(c->abi.svm_features & CPUID_SVM_NP))
         (void)fmt(text, sizeof(text), "CPU %u: no nested paging (CPUID Fn8000_000A EDX bit 0)",
                   core);
     else if (locked)
         (void)fmt(text, sizeof(text), "CPU %u: SVM is %s by the firmware (VM_CR.SVMDIS)", core,
-                  c->vm_cr & VM_CR_LOCK ? "locked off" : "switched off");
-    else if (c->asids < ASIDS_MIN)
+                  c->abi.svm_vm_cr & VM_CR_LOCK ? "locked off" : "switched off");
+    else if (c->abi.svm_asids < ASIDS_MIN)
         (void)fmt(text, sizeof(text), "CPU %u: no ASID for guests (CPUID Fn8000_000A EBX)", core);
     else
         return 0;
     report(core, text);
-    advise(c, core, c->svm && (c->features & CPUID_SVM_NP) && locked, report);
+    advise(c, core, c->abi.present && (c->abi.svm_features & CPUID_SVM_NP) && locked, report);
     return -E_NOTSUP;
 }
 
@@ -47,13 +47,14 @@ bool svm_caps_same(const struct svm_caps *boot, const struct svm_caps *c, unsign
 {
     char text[160];
 
-    if (c->features == boot->features && c->asids == boot->asids && c->cr4 == boot->cr4 &&
-        c->page_1g == boot->page_1g)
+    if (c->abi.svm_features == boot->abi.svm_features && c->abi.svm_asids == boot->abi.svm_asids &&
+        c->cr4 == boot->cr4 && c->page_1g == boot->page_1g)
         return true;
     (void)fmt(text, sizeof(text),
-              "CPU %u: CPUID differs from the boot core's: SVM features 0x%x, not 0x%x; %u ASIDs, "
-              "not %u",
-              core, c->features, boot->features, c->asids, boot->asids);
+              "CPU %u: CPUID differs from the boot core's: SVM features 0x%lx, not 0x%lx; %lu "
+              "ASIDs, not %lu",
+              core, c->abi.svm_features, boot->abi.svm_features, c->abi.svm_asids,
+              boot->abi.svm_asids);
     report(core, text);
     return false;
 }

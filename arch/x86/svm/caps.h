@@ -3,15 +3,11 @@
 #pragma once
 
 #include "arch/x86/svm/svm.h"
+#include "hv/abi/control.h"
 #include "hv/types.h"
 
 struct svm_caps {
-    bool svm;          /* CPUID Fn8000_0001 ECX bit 2 */
-    bool hypervisor;   /* CPUID.1:ECX bit 31: we run inside another hypervisor */
-    uint32_t revision; /* Fn8000_000A EAX, EBX, EDX */
-    uint32_t asids;
-    uint32_t features;
-    uint64_t vm_cr;
+    struct abi_caps abi; /* present: CPUID Fn8000_0001 ECX bit 2 */
     bool page_1g;
     uint64_t cr4; /* the bits that this CPU has */
 };

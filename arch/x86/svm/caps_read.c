@@ -3,9 +3,10 @@
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/svm/caps.h"
 
-#define EXTENDED             0x80000000u
-#define CPUID_1_ECX_PCID     (1u << 17)
-#define CPUID_7_EBX_FSGSBASE (1u << 0)
+#define CPUID_1_ECX_PCID        (1u << 17)
+#define CPUID_7_EBX_FSGSBASE    (1u << 0)
+#define CPUID_MEMORY_ENCRYPTION 0x8000001fu
+#define CPUID_PERFORMANCE       0x80000022u
 
 /* Those that guests may set, if the CPU has them. */
 static uint64_t known_cr4(void)
@@ -27,25 +28,22 @@ static uint64_t known_cr4(void)
 
 void svm_caps_read(struct svm_caps *c)
 {
-    uint32_t last = cpuid(EXTENDED, 0).eax;
-    struct cpuid_regs r;
+    struct cpuid_regs one = cpuid_extended(CPUID_EXTENDED + 1), svm = cpuid_extended(CPUID_SVM);
+    uint64_t vm_cr;
 
-    *c = (struct svm_caps){.hypervisor = cpuid(1, 0).ecx & CPUID_1_ECX_HYPERVISOR};
-    if (last < EXTENDED + 1)
+    *c = (struct svm_caps){.page_1g = one.edx & CPUID_81_EDX_PAGE_1G, .cr4 = known_cr4()};
+    c->abi.hypervisor = (cpuid(1, 0).ecx & CPUID_1_ECX_HYPERVISOR) != 0;
+    c->abi.address_widths = cpuid_extended(CPUID_EXTENDED + 8).eax;
+    c->abi.svm_memory = cpuid_extended(CPUID_MEMORY_ENCRYPTION).eax;
+    c->abi.svm_branches = cpuid_extended(CPUID_PERFORMANCE).eax;
+    if (!(one.ecx & CPUID_EXT1_ECX_SVM))
         return;
-    r = cpuid(EXTENDED + 1, 0);
-    c->svm = r.ecx & CPUID_EXT1_ECX_SVM;
-    c->page_1g = r.edx & CPUID_81_EDX_PAGE_1G;
-    c->cr4 = known_cr4();
-    if (!c->svm || last < CPUID_SVM)
-        return;
-    r = cpuid(CPUID_SVM, 0);
-    c->revision = r.eax & 0xff;
-    c->asids = r.ebx;
-    c->features = r.edx;
+    c->abi.present = 1;
+    c->abi.svm_revision = svm.eax & 0xff;
+    c->abi.svm_asids = svm.ebx;
+    c->abi.svm_features = svm.edx;
     /* CPUs without SVM Lock may lack the MSR, too. */
-    if (msr_read_safe(MSR_VM_CR, &c->vm_cr))
-        c->vm_cr = 0;
+    c->abi.svm_vm_cr = msr_read_safe(MSR_VM_CR, &vm_cr) ? 0 : vm_cr;
 }
 
 static struct svm_caps common;

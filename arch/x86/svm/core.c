@@ -57,13 +57,13 @@ int svm_core_probe(unsigned core, void (*report)(unsigned core, const char *text
 
 int svm_core_on(unsigned core, void *core_page)
 {
-    const struct svm_caps *k = svm_caps_common();
+    const struct abi_caps *k = &svm_caps_common()->abi;
     struct core *c = &cores[core];
 
     c->host = hostmem_alloc_zeroed(PAGE_SIZE, MEM_HOST);
     if (!c->host)
         return -E_NOMEM;
-    asid_pool_init(&c->asids, k->asids, k->features & CPUID_SVM_FLUSH_BY_ASID);
+    asid_pool_init(&c->asids, (uint32_t)k->svm_asids, k->svm_features & CPUID_SVM_FLUSH_BY_ASID);
     switch_on(core_page);
     svm_vmsave(c->host);
     return 0;

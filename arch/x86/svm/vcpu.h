@@ -85,7 +85,6 @@ void svm_setup_controls(struct svm_vcpu *x);
 void svm_setup_state(struct svm_vcpu *x, const struct load_result *start);
 
 /* snapshot.c, patch.c: see struct virt_ops. */
-void svm_core_caps(struct abi_caps *out);
 void svm_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
 void svm_change_controls(struct vcpu *v, const struct abi_controls *c,
                          struct abi_controls_result *r);

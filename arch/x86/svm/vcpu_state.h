@@ -95,7 +95,7 @@ static inline void vcpu_set_cr0(struct vcpu *v, uint64_t value)
 {
     svm_changed(v)->cr0 = value;
     /* In QEMU 10 this bit decides for CR4 and CR8 as well. */
-    svm_intercept_cr_read(v, 0, value != svm_read_cr0(v) || svm_caps_common()->hypervisor);
+    svm_intercept_cr_read(v, 0, value != svm_read_cr0(v) || svm_caps_common()->abi.hypervisor);
 }
 
 static inline void vcpu_set_cr4(struct vcpu *v, uint64_t value)

@@ -18,7 +18,7 @@
 
 static bool cpu_has_it(void)
 {
-    const struct vmx_caps *c = vmx_caps_common();
+    const struct abi_caps *c = vmx_caps_common();
 
     return vmx_can_set(c->cpu1, CPU1_USE_TPR_SHADOW) && vmx_can_clear(c->cpu1, CR8_EXITS) &&
            vmx_can_set(c->cpu2, CPU2_APICV);

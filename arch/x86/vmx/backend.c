@@ -20,17 +20,17 @@ static bool posts;    /* the CPU takes posted interrupts */
 
 static bool present(void)
 {
-    struct vmx_caps c;
+    struct abi_caps c;
 
     vmx_caps_read(&c);
-    return c.vmx;
+    return c.present;
 }
 
 static int core_on(unsigned core, void *page)
 {
-    const struct vmx_caps *common = vmx_caps_common();
+    const struct abi_caps *common = vmx_caps_common();
     uint32_t revision = (uint32_t)(common->basic & VMX_BASIC_REVISION_MASK);
-    struct vmx_caps c;
+    struct abi_caps c;
     uint64_t value, cr4;
     int rc;
 
@@ -61,16 +61,6 @@ static int core_on(unsigned core, void *page)
     if (common->ept_vpid & EPT_CAP_INVVPID_ALL)
         invvpid(INVVPID_ALL_CONTEXT, 0);
     return 0;
-}
-
-static void core_caps(struct abi_caps *out)
-{
-    struct vmx_caps c;
-
-    vmx_caps_read(&c);
-    vmx_caps_publish(&c, out);
-    if (cpuid(CPUID_EXTENDED, 0).eax >= CPUID_EXTENDED + 8)
-        out->address_widths = cpuid(CPUID_EXTENDED + 8, 0).eax;
 }
 
 static void describe(struct abi_host *h)
@@ -312,6 +302,6 @@ const struct virt_ops vmx_ops = {
     .where = where,
     .shift_tsc = shift_tsc,
     .probe_field = vmx_probe_field,
-    .core_caps = core_caps,
+    .core_caps = vmx_caps_read,
     .snapshot = vmx_snapshot,
 };

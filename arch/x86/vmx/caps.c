@@ -11,7 +11,7 @@ int vmx_adjust(uint32_t wanted, uint32_t required, uint64_t cap, uint32_t *out)
     return 0;
 }
 
-int vmx_feature_control(const struct vmx_caps *c, uint64_t *value)
+int vmx_feature_control(const struct abi_caps *c, uint64_t *value)
 {
     if (c->feature_control & FEATURE_CONTROL_LOCKED)
         return c->feature_control & FEATURE_CONTROL_VMX ? 0 : -E_PERM;
@@ -21,18 +21,18 @@ int vmx_feature_control(const struct vmx_caps *c, uint64_t *value)
 
 /* A capability that the hypervisor requires. */
 struct requirement {
-    size_t cap; /* offset in struct vmx_caps */
+    size_t cap; /* offset in struct abi_caps */
     uint64_t bit;
     const char *name, *where;
 };
 
 #define NEED_CONTROL(cap_, bit_, number, name_, where_)                                            \
     {                                                                                              \
-        offsetof(struct vmx_caps, cap_), (uint64_t)(bit_) << 32, name_, where_ " bit " #number     \
+        offsetof(struct abi_caps, cap_), (uint64_t)(bit_) << 32, name_, where_ " bit " #number     \
     }
 #define NEED_BIT(cap_, bit_, number, name_, where_)                                                \
     {                                                                                              \
-        offsetof(struct vmx_caps, cap_), bit_, name_, where_ " bit " #number                       \
+        offsetof(struct abi_caps, cap_), bit_, name_, where_ " bit " #number                       \
     }
 
 static const struct requirement requirements[] = {
@@ -68,7 +68,7 @@ static const struct requirement requirements[] = {
     NEED_BIT(ept_vpid, EPT_CAP_INVVPID, 32, "INVVPID", "IA32_VMX_EPT_VPID_CAP"),
 };
 
-static void advise(const struct vmx_caps *c, unsigned core, bool locked,
+static void advise(const struct abi_caps *c, unsigned core, bool locked,
                    void (*report)(unsigned core, const char *text))
 {
     if (locked)
@@ -83,7 +83,7 @@ static void advise(const struct vmx_caps *c, unsigned core, bool locked,
                      "firmware's setup.");
 }
 
-int vmx_caps_check(const struct vmx_caps *c, unsigned core,
+int vmx_caps_check(const struct abi_caps *c, unsigned core,
                    void (*report)(unsigned core, const char *text))
 {
     char text[160];
@@ -91,7 +91,7 @@ int vmx_caps_check(const struct vmx_caps *c, unsigned core,
     unsigned found = 0;
     bool locked = false;
 
-    if (!c->vmx) {
+    if (!c->present) {
         fmt(text, sizeof(text), "CPU %u: no VMX (CPUID.1:ECX bit 5), and no SVM", core);
         report(core, text);
         advise(c, core, false, report);
@@ -120,28 +120,28 @@ int vmx_caps_check(const struct vmx_caps *c, unsigned core,
     return -E_NOTSUP;
 }
 
-bool vmx_caps_same(const struct vmx_caps *boot, const struct vmx_caps *c, unsigned core,
+bool vmx_caps_same(const struct abi_caps *boot, const struct abi_caps *c, unsigned core,
                    void (*report)(unsigned core, const char *text))
 {
     static const struct {
         size_t offset;
         const char *name;
     } values[] = {
-        {offsetof(struct vmx_caps, basic), "IA32_VMX_BASIC"},
-        {offsetof(struct vmx_caps, misc), "IA32_VMX_MISC"},
-        {offsetof(struct vmx_caps, ept_vpid), "IA32_VMX_EPT_VPID_CAP"},
-        {offsetof(struct vmx_caps, vmfunc), "IA32_VMX_VMFUNC"},
-        {offsetof(struct vmx_caps, pin), "pin-based controls"},
-        {offsetof(struct vmx_caps, cpu1), "primary controls"},
-        {offsetof(struct vmx_caps, cpu2), "secondary controls"},
-        {offsetof(struct vmx_caps, cpu3), "tertiary controls"},
-        {offsetof(struct vmx_caps, exit), "VM-exit controls"},
-        {offsetof(struct vmx_caps, exit2), "secondary VM-exit controls"},
-        {offsetof(struct vmx_caps, entry), "VM-entry controls"},
-        {offsetof(struct vmx_caps, cr0_fixed0), "IA32_VMX_CR0_FIXED0"},
-        {offsetof(struct vmx_caps, cr0_fixed1), "IA32_VMX_CR0_FIXED1"},
-        {offsetof(struct vmx_caps, cr4_fixed0), "IA32_VMX_CR4_FIXED0"},
-        {offsetof(struct vmx_caps, cr4_fixed1), "IA32_VMX_CR4_FIXED1"},
+        {offsetof(struct abi_caps, basic), "IA32_VMX_BASIC"},
+        {offsetof(struct abi_caps, misc), "IA32_VMX_MISC"},
+        {offsetof(struct abi_caps, ept_vpid), "IA32_VMX_EPT_VPID_CAP"},
+        {offsetof(struct abi_caps, vmfunc), "IA32_VMX_VMFUNC"},
+        {offsetof(struct abi_caps, pin), "pin-based controls"},
+        {offsetof(struct abi_caps, cpu1), "primary controls"},
+        {offsetof(struct abi_caps, cpu2), "secondary controls"},
+        {offsetof(struct abi_caps, cpu3), "tertiary controls"},
+        {offsetof(struct abi_caps, exit), "VM-exit controls"},
+        {offsetof(struct abi_caps, exit2), "secondary VM-exit controls"},
+        {offsetof(struct abi_caps, entry), "VM-entry controls"},
+        {offsetof(struct abi_caps, cr0_fixed0), "IA32_VMX_CR0_FIXED0"},
+        {offsetof(struct abi_caps, cr0_fixed1), "IA32_VMX_CR0_FIXED1"},
+        {offsetof(struct abi_caps, cr4_fixed0), "IA32_VMX_CR4_FIXED0"},
+        {offsetof(struct abi_caps, cr4_fixed1), "IA32_VMX_CR4_FIXED1"},
     };
 
     for (unsigned i = 0; i < ARRAY_LEN(values); i++) {
@@ -157,40 +157,4 @@ bool vmx_caps_same(const struct vmx_caps *boot, const struct vmx_caps *c, unsign
         return false;
     }
     return true;
-}
-
-/* The names that both forms share. */
-#define EACH_CAPABILITY(_)                                                                         \
-    _(basic)                                                                                       \
-    _(misc)                                                                                        \
-    _(ept_vpid)                                                                                    \
-    _(vmfunc)                                                                                      \
-    _(vmcs_enum)                                                                                   \
-    _(pin)                                                                                         \
-    _(cpu1)                                                                                        \
-    _(cpu2)                                                                                        \
-    _(cpu3)                                                                                        \
-    _(exit)                                                                                        \
-    _(exit2)                                                                                       \
-    _(entry)                                                                                       \
-    _(cr0_fixed0)                                                                                  \
-    _(cr0_fixed1)                                                                                  \
-    _(cr4_fixed0)                                                                                  \
-    _(cr4_fixed1)                                                                                  \
-    _(feature_control)
-
-void vmx_caps_publish(const struct vmx_caps *c, struct abi_caps *out)
-{
-    *out = (struct abi_caps){.present = c->vmx, .hypervisor = c->hypervisor};
-#define COPY(name) out->name = c->name;
-    EACH_CAPABILITY(COPY)
-#undef COPY
-}
-
-void vmx_caps_from_abi(const struct abi_caps *a, struct vmx_caps *out)
-{
-    *out = (struct vmx_caps){.vmx = a->present, .hypervisor = a->hypervisor};
-#define COPY(name) out->name = a->name;
-    EACH_CAPABILITY(COPY)
-#undef COPY
 }

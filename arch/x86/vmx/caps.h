@@ -1,6 +1,7 @@
 /*
- * What a core's VT-x can do: the raw values of the IA32_VMX_* MSRs, and the decisions made from
- * them. SDM 3D appendix A "VMX Capability Reporting Facility". Pure, except caps_read.c.
+ * What a core's VT-x can do: the raw values of the IA32_VMX_* MSRs, as the management guest sees
+ * them, and the decisions made from them. SDM 3D appendix A "VMX Capability Reporting Facility".
+ * Pure, except caps_read.c.
  */
 #pragma once
 
@@ -10,17 +11,7 @@
 #include "hv/abi/control.h"
 #include "hv/types.h"
 
-/* pin, cpu1, cpu2, exit, entry: bits 31:0 must be 1, bits 63:32 may be 1 (the TRUE capability MSRs
- * where they exist). A value that is not reported is 0. */
-struct vmx_caps {
-    uint64_t basic, misc, ept_vpid, vmfunc, vmcs_enum;
-    uint64_t pin, cpu1, cpu2, cpu3, exit, exit2, entry;
-    uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
-    uint64_t feature_control;
-    bool vmx;        /* CPUID.1:ECX.VMX */
-    bool hypervisor; /* CPUID.1:ECX bit 31: we run inside another hypervisor */
-};
-
+/* `cap` is pin, cpu1, cpu2, exit or entry of the capabilities. */
 static inline bool vmx_can_set(uint64_t cap, uint32_t bits)
 {
     return ((uint32_t)(cap >> 32) & bits) == bits;
@@ -31,13 +22,13 @@ static inline bool vmx_can_clear(uint64_t cap, uint32_t bits)
     return ((uint32_t)cap & bits) == 0;
 }
 
-static inline unsigned vmx_cr3_targets(const struct vmx_caps *c)
+static inline unsigned vmx_cr3_targets(const struct abi_caps *c)
 {
     return (unsigned)(c->misc >> 16 & 0x1ff);
 }
 
 /* Preemption timer ticks are TSC ticks shifted right by this. */
-static inline unsigned vmx_timer_shift(const struct vmx_caps *c)
+static inline unsigned vmx_timer_shift(const struct abi_caps *c)
 {
     return (unsigned)(c->misc & VMX_MISC_TIMER_SHIFT_MASK);
 }
@@ -58,24 +49,21 @@ static inline bool vmx_page_size_changes_are_safe(uint32_t leaf7_edx, uint64_t a
 
 /* What must be written to IA32_FEATURE_CONTROL so that VMXON is allowed: 0: nothing to do; 1: write
  * *value; -E_PERM: it is locked off. */
-int vmx_feature_control(const struct vmx_caps *c, uint64_t *value);
+int vmx_feature_control(const struct abi_caps *c, uint64_t *value);
 
 /* Calls report(core, text) for everything that is missing, then for what the user can do about it.
  * 0, or -E_NOTSUP. IA32_FEATURE_CONTROL is judged as it would be after vmx_feature_control(). */
-int vmx_caps_check(const struct vmx_caps *c, unsigned core,
+int vmx_caps_check(const struct abi_caps *c, unsigned core,
                    void (*report)(unsigned core, const char *text));
 
 /* Reports the first MSR in which `c` differs from the boot core's. True when all agree. */
-bool vmx_caps_same(const struct vmx_caps *boot, const struct vmx_caps *c, unsigned core,
+bool vmx_caps_same(const struct abi_caps *boot, const struct abi_caps *c, unsigned core,
                    void (*report)(unsigned core, const char *text));
 
-/* Convert to the control ABI's form and back, without the address widths. */
-void vmx_caps_publish(const struct vmx_caps *c, struct abi_caps *out);
-void vmx_caps_from_abi(const struct abi_caps *a, struct vmx_caps *out);
-
-/* caps_read.c, not pure. Reads the calling core's capabilities. */
-void vmx_caps_read(struct vmx_caps *c);
+/* caps_read.c, not pure. Reads the calling core's capabilities. A value that it does not report is
+ * 0. */
+void vmx_caps_read(struct abi_caps *c);
 /* struct virt_ops' core_probe(). */
 int vmx_caps_probe(unsigned core, void (*report)(unsigned core, const char *text)) MUST_CHECK;
 /* The capabilities of all cores: core 0's; vmx_caps_probe() checks that the others agree. */
-const struct vmx_caps *vmx_caps_common(void);
+const struct abi_caps *vmx_caps_common(void);

@@ -11,7 +11,7 @@ static uint64_t read_or_zero(uint32_t msr)
     return msr_read_safe(msr, &v) ? 0 : v;
 }
 
-static void read_controls(struct vmx_caps *c)
+static void read_controls(struct abi_caps *c)
 {
     bool all = c->basic & VMX_BASIC_TRUE_CONTROLS;
 
@@ -33,14 +33,16 @@ static void read_controls(struct vmx_caps *c)
         c->exit2 = read_or_zero(MSR_IA32_VMX_EXIT_CTLS2);
 }
 
-void vmx_caps_read(struct vmx_caps *c)
+void vmx_caps_read(struct abi_caps *c)
 {
     uint32_t ecx = cpuid(1, 0).ecx;
 
-    memset(c, 0, sizeof(*c));
-    c->vmx = ecx & CPUID_1_ECX_VMX;
-    c->hypervisor = ecx & CPUID_1_ECX_HYPERVISOR;
-    if (!c->vmx)
+    *c = (struct abi_caps){
+        .present = (ecx & CPUID_1_ECX_VMX) != 0,
+        .hypervisor = (ecx & CPUID_1_ECX_HYPERVISOR) != 0,
+        .address_widths = cpuid_extended(CPUID_EXTENDED + 8).eax,
+    };
+    if (!c->present)
         return;
     c->feature_control = read_or_zero(MSR_IA32_FEATURE_CONTROL);
     c->basic = rdmsr(MSR_IA32_VMX_BASIC);
@@ -53,17 +55,17 @@ void vmx_caps_read(struct vmx_caps *c)
     read_controls(c);
 }
 
-static struct vmx_caps common;
+static struct abi_caps common;
 static bool common_known;
 
-const struct vmx_caps *vmx_caps_common(void)
+const struct abi_caps *vmx_caps_common(void)
 {
     return &common;
 }
 
 int vmx_caps_probe(unsigned core, void (*report)(unsigned core, const char *text))
 {
-    struct vmx_caps c;
+    struct abi_caps c;
     int rc;
 
     vmx_caps_read(&c);

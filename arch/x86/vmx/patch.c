@@ -10,7 +10,7 @@
 void vmx_change_controls(struct vcpu *v, const struct abi_controls *c,
                          struct abi_controls_result *r)
 {
-    const struct vmx_caps *k = vmx_caps_common();
+    const struct abi_caps *k = vmx_caps_common();
     const uint64_t caps[ABI_CONTROLS] = {k->pin, k->cpu1, k->cpu2, k->exit, k->entry};
     uint32_t old[ABI_CONTROLS], words[ABI_CONTROLS];
     struct vmx_vcpu *x = v->backend;

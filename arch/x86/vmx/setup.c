@@ -59,7 +59,7 @@ static bool shares_core(const struct vcpu *v)
 
 int vmx_setup_controls(struct vmx_vcpu *x)
 {
-    const struct vmx_caps *c = vmx_caps_common();
+    const struct abi_caps *c = vmx_caps_common();
     const uint64_t caps[ABI_CONTROLS] = {c->pin, c->cpu1, c->cpu2, c->exit, c->entry};
     const struct vmx_guest *g = x->vcpu->guest->backend;
     const struct abi_controls p = exit_profile(x->vcpu->guest->config.exit_profile);

@@ -33,7 +33,7 @@ static struct trial_pages *area;
 /* False: the CPU cannot have these controls. */
 static bool set_controls(void)
 {
-    const struct vmx_caps *c = vmx_caps_common();
+    const struct abi_caps *c = vmx_caps_common();
     const struct {
         uint32_t field, wanted;
         uint64_t caps;
@@ -186,7 +186,7 @@ static bool try_it(void)
 
 bool vmx_posts(void)
 {
-    const struct vmx_caps *c = vmx_caps_common();
+    const struct abi_caps *c = vmx_caps_common();
     uint32_t revision = (uint32_t)(c->basic & VMX_BASIC_REVISION_MASK);
     const size_t size = align_up(sizeof(*area), PAGE_SIZE);
     bool posts = false;
