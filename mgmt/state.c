@@ -3,7 +3,7 @@
 #include "arch/x86/inspect/decode_vmcb.h"
 #include "arch/x86/inspect/entry_check_vmrun.h"
 #include "arch/x86/inspect/names.h"
-#include "arch/x86/inspect/vmcb_fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "arch/x86/inspect/decode_vmexit.h"
 #include "arch/x86/svm/exit_profile.h"
 #include "arch/x86/vmx/caps.h"

@@ -7,7 +7,7 @@
 #include "arch/x86/inspect/decode.h"
 #include "arch/x86/inspect/decode_bitmap.h"
 #include "arch/x86/inspect/entry_check.h"
-#include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 
 /* A row of the table, that is, a field. */
 struct state_row {

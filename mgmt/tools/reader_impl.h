@@ -2,7 +2,7 @@
  * has been made. */
 #pragma once
 
-#include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "hv/lib.h"
 #include "mgmt/tools/reader.h"
 

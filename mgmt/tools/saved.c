@@ -1,5 +1,5 @@
 /* The commands about saved answers: dump, diff, raw, check. */
-#include "arch/x86/inspect/vmcb_fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/lib.h"
 #include "mgmt/report.h"

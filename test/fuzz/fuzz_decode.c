@@ -5,15 +5,14 @@
  * arch/x86/inspect/decode_vmcb.c arch/x86/inspect/decode_vmcb_exit.c
  * arch/x86/inspect/decode_vmcb_state.c arch/x86/inspect/vmcb_fields.c
  * arch/x86/inspect/decode_vmexit.c arch/x86/inspect/decode_bitmap.c arch/x86/inspect/fields.c
- * arch/x86/inspect/names.c hv/fmt.c hv/lib.c */
+ * arch/x86/inspect/decode_fields.c arch/x86/inspect/names.c hv/fmt.c hv/lib.c */
 /* Any field, value and context: every piece has a name and is in order, and no byte is written
  * beyond a line's buffer. Buffers are allocated with their exact size, so that ASan sees it. */
 #include "arch/x86/inspect/decode.h"
 
 #include "arch/x86/inspect/decode_bitmap.h"
 #include "arch/x86/inspect/decode_vmcb.h"
-#include "arch/x86/inspect/fields.h"
-#include "arch/x86/inspect/vmcb_fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,7 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&in, 0, sizeof(in));
     memcpy(&in, data, size < sizeof(in) ? size : sizeof(in));
     if (in.known & 1)
-        in.encoding = vmcs_field(in.encoding % vmcs_field_count())->encoding;
+        in.encoding = vmcs_field(in.encoding % VMCS_ROWS)->encoding;
     if (in.known & 2)
         in.msr = 0x480 + in.msr % 0x14;
     room = in.line % 600;

@@ -1,6 +1,6 @@
 # A kernel that tries VM entries, for test/boot/test_entry_check.py: build/trials.elf, which takes the place of bulkhead.elf.
 
-TRIALS_C := test/kernel/trials.c test/kernel/trial_file.c $(ENTRY_CHECK_C)
+TRIALS_C := test/kernel/trials.c test/kernel/trial_file.c arch/x86/inspect/decode_fields.c $(ENTRY_CHECK_C)
 VMRUN_TRIALS_O := $(SVM_O) $(SVM_GUEST_O) $(BUILD)/kernel/test/kernel/vmrun_trials.o
 TRIALS_O := $(VMX_O) $(BUILD)/kernel/svm_trials.o $(TRIALS_C:%.c=$(BUILD)/kernel/%.o)
 

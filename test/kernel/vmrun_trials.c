@@ -5,7 +5,7 @@
  */
 #include "arch/x86/guest/vcpu_state.h"
 #include "arch/x86/inspect/entry_check_vmrun.h"
-#include "arch/x86/inspect/vmcb_fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "arch/x86/virt.h"
 #include "hv/core.h"
 #include "hv/fmt.h"

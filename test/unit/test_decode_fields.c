@@ -2,13 +2,13 @@
  * arch/x86/inspect/decode_cr.c arch/x86/inspect/decode_event.c arch/x86/inspect/decode_exit.c
  * arch/x86/inspect/decode_guest_msr.c arch/x86/inspect/decode_instruction.c
  * arch/x86/inspect/decode_memory.c arch/x86/inspect/decode_msr.c arch/x86/inspect/decode_state.c
- * arch/x86/inspect/decode_bitmap.c arch/x86/inspect/fields.c arch/x86/inspect/names.c hv/fmt.c
- * hv/lib.c */
+ * arch/x86/inspect/decode_bitmap.c arch/x86/inspect/decode_fields.c arch/x86/inspect/fields.c
+ * arch/x86/inspect/vmcb_fields.c arch/x86/inspect/names.c hv/fmt.c hv/lib.c */
 /* Fields other than the control words, and the bitmaps. Expected texts are typed from the SDM. */
 #include "arch/x86/inspect/decode.h"
 
 #include "arch/x86/inspect/decode_bitmap.h"
-#include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "arch/x86/inspect/names.h"
 #include "arch/x86/vmx/vmx.h"
 #include <setjmp.h>
@@ -84,7 +84,7 @@ static void pieces_are_the_value(void **state)
     uint64_t seed = 1;
 
     (void)state;
-    for (unsigned row = 0; row < vmcs_field_count(); row++) {
+    for (unsigned row = 0; row < VMCS_ROWS; row++) {
         uint32_t encoding = vmcs_field(row)->encoding;
         bool by_reason = encoding == 0x6400 || encoding == 0x440e;
         bool cr3 =
@@ -129,7 +129,7 @@ static void what_is_only_a_number(void **state)
         0x6c16, 0x6c1a, 0x6c1c};
 
     (void)state;
-    for (unsigned row = 0; row < vmcs_field_count(); row++) {
+    for (unsigned row = 0; row < VMCS_ROWS; row++) {
         uint32_t encoding = vmcs_field(row)->encoding;
         bool number = false;
 

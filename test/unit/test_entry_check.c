@@ -1,10 +1,11 @@
 /* SOURCES: arch/x86/inspect/entry_check.c arch/x86/inspect/entry_check_controls.c
  * arch/x86/inspect/entry_check_injection.c arch/x86/inspect/entry_check_host.c
  * arch/x86/inspect/entry_check_guest.c arch/x86/inspect/entry_check_segments.c
- * arch/x86/inspect/fields.c hv/lib.c */
+ * arch/x86/inspect/decode_fields.c arch/x86/inspect/fields.c arch/x86/inspect/vmcb_fields.c
+ * hv/lib.c */
 #include "arch/x86/inspect/entry_check.h"
 
-#include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "hv/lib.h"
 
 #include <setjmp.h>
@@ -92,7 +93,7 @@ static void load_baseline(struct machine *m, unsigned number)
     const struct baseline *b = &baselines[number];
 
     *m = (struct machine){.caps = caps_all, .cpu = cpu_all};
-    for (unsigned row = 0; row < vmcs_field_count(); row++)
+    for (unsigned row = 0; row < VMCS_ROWS; row++)
         if (vmcs_field_exists(vmcs_field(row), &m->caps))
             vmcs_set(&m->vmcs, row, 0);
     for (unsigned i = 0; i < b->count; i++)

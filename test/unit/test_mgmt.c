@@ -1,5 +1,5 @@
 /* SOURCES: @mgmt @llhttp */
-#include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "hv/fmt.h"
 #include "mgmt/api.h"
 #include "third_party.h"

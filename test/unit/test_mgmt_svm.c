@@ -1,6 +1,6 @@
 /* SOURCES: @mgmt @llhttp */
 /* The API on a machine with SVM: the same resources over a VMCB. */
-#include "arch/x86/inspect/vmcb_fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "arch/x86/svm/svm.h"
 #include "mgmt/api.h"
 

@@ -2,8 +2,7 @@
 #include "mgmt/tools/reader.h"
 
 #include "arch/x86/inspect/decode_bitmap.h"
-#include "arch/x86/inspect/fields.h"
-#include "arch/x86/inspect/vmcb_fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "mgmt/report.h"
 
 #include <setjmp.h>

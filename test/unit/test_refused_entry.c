@@ -1,7 +1,6 @@
 /* SOURCES: @mgmt @llhttp */
 /* What the management guest knows about VM entries that the CPU would refuse, or has refused. */
-#include "arch/x86/inspect/fields.h"
-#include "arch/x86/inspect/vmcb_fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "arch/x86/vmx/vmx.h"
 #include "mgmt/controls.h"
 #include "mgmt/explain.h"

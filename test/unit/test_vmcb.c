@@ -5,10 +5,11 @@
  * arch/x86/inspect/decode_exit.c arch/x86/inspect/decode_guest_msr.c
  * arch/x86/inspect/decode_instruction.c arch/x86/inspect/decode_memory.c
  * arch/x86/inspect/decode_msr.c arch/x86/inspect/decode_state.c arch/x86/inspect/decode_bitmap.c
- * arch/x86/inspect/fields.c arch/x86/inspect/names.c hv/fmt.c hv/lib.c */
+ * arch/x86/inspect/decode_fields.c arch/x86/inspect/fields.c arch/x86/inspect/names.c hv/fmt.c
+ * hv/lib.c */
 #include "arch/x86/inspect/decode_compare.h"
 #include "arch/x86/inspect/decode_vmcb.h"
-#include "arch/x86/inspect/vmcb_fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "arch/x86/inspect/decode_vmexit.h"
 #include "arch/x86/svm/exit_profile.h"
 #include "arch/x86/svm/svm.h"

@@ -2,9 +2,9 @@
  * arch/x86/inspect/entry_check_controls.c arch/x86/inspect/entry_check_guest.c
  * arch/x86/inspect/entry_check_host.c arch/x86/inspect/entry_check_injection.c
  * arch/x86/inspect/entry_check_segments.c arch/x86/inspect/fields.c
- * arch/x86/inspect/vmcb_fields.c hv/lib.c */
+ * arch/x86/inspect/vmcb_fields.c arch/x86/inspect/decode_fields.c hv/lib.c */
 #include "arch/x86/inspect/entry_check_vmrun.h"
-#include "arch/x86/inspect/vmcb_fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 #include "arch/x86/inspect/decode.h"
 
 #include "arch/x86/inspect/decode_format.h"
-#include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "hv/fmt.h"
 #include "hv/lib.h"
 

@@ -1,7 +1,7 @@
 #include "arch/x86/inspect/decode_vmcb.h"
 
 #include "arch/x86/inspect/decode_vmcb_impl.h"
-#include "arch/x86/inspect/vmcb_fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "hv/lib.h"
 
 /* The intercept vectors at the beginning of the control area, and how a row finds its format. APM 2

@@ -4,7 +4,7 @@
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/inspect/entry_check.h"
-#include "arch/x86/inspect/fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 
 /* What host and guest state have in common. Bits of registers: SDM 4 "Model-Specific Registers". */
 #define ENTRY_UPPER_HALF     0xffffffff00000000ull

@@ -1,7 +1,7 @@
 #include "arch/x86/inspect/entry_check_vmrun.h"
 
 #include "arch/x86/inspect/entry_check_impl.h"
-#include "arch/x86/inspect/vmcb_fields.h"
+#include "arch/x86/inspect/decode_fields.h"
 #include "arch/x86/svm/svm.h"
 #include "hv/lib.h"
 

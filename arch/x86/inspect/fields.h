@@ -7,8 +7,6 @@
 #include "hv/abi/control.h"
 #include "hv/types.h"
 
-struct abi_caps;
-
 /* VMCS_<NAME>: the encoding of each field. */
 enum vmcs_encoding {
 #define VMCS_FIELD(encoding, name, exists, group, volatility, reason) VMCS_##name = encoding,
@@ -26,23 +24,6 @@ enum vmcs_row {
 };
 _Static_assert(VMCS_ROWS <= ABI_SNAPSHOT_FIELDS, "every field has its place in a snapshot");
 
-static inline bool vmcs_has(const struct abi_vmcs *v, unsigned row)
-{
-    return v->present[row / 64] >> (row % 64) & 1;
-}
-
-static inline void vmcs_set(struct abi_vmcs *v, unsigned row, uint64_t value)
-{
-    v->present[row / 64] |= 1ull << (row % 64);
-    v->value[row] = value;
-}
-
-static inline void vmcs_set_absent(struct abi_vmcs *v, unsigned row)
-{
-    v->present[row / 64] &= ~(1ull << (row % 64));
-    v->value[row] = 0;
-}
-
 /* Bits 11:10 and 14:13 of an encoding. */
 enum vmcs_group { VMCS_GROUP_CONTROL, VMCS_GROUP_READ_ONLY, VMCS_GROUP_GUEST, VMCS_GROUP_HOST };
 enum vmcs_width { VMCS_WIDTH_16, VMCS_WIDTH_64, VMCS_WIDTH_32, VMCS_WIDTH_NATURAL };
@@ -55,7 +36,7 @@ enum vmcs_volatility {
 };
 
 enum vmcs_condition {
-#define VMCS_CONDITION(name, missing) VMCS_IF_##name,
+#define VMCS_CONDITION(name, ...) VMCS_IF_##name,
 #include "arch/x86/inspect/fields.def"
 #undef VMCS_CONDITION
     VMCS_CONDITIONS
@@ -70,12 +51,8 @@ struct vmcs_field {
     const char *reason; /* why it really belongs elsewhere, or another remark; "" */
 };
 
-unsigned vmcs_field_count(void);
-/* Row `row`, 0..vmcs_field_count()-1; NULL beyond. */
+/* Row `row`, 0..VMCS_ROWS-1; NULL beyond. */
 const struct vmcs_field *vmcs_field(unsigned row);
-/* NULL: none. */
-const struct vmcs_field *vmcs_field_by_name(const char *name);
-const struct vmcs_field *vmcs_field_by_encoding(uint32_t encoding);
 
 static inline enum vmcs_group vmcs_encoded_group(uint32_t encoding)
 {
@@ -92,15 +69,16 @@ static inline unsigned vmcs_encoded_index(uint32_t encoding)
     return encoding >> 1 & 0x1ff;
 }
 
-/* "control", "read-only", "guest", "host". */
-const char *vmcs_group_name(enum vmcs_group group);
-/* "16", "64", "32", "natural". */
-const char *vmcs_width_name(enum vmcs_width width);
-/* "setup", "entry", "exit", "run". */
-const char *vmcs_volatility_name(enum vmcs_volatility volatility);
+/* A bit of a core's capabilities. */
+struct caps_bit {
+    uint16_t word; /* offset in struct abi_caps */
+    uint64_t bit;
+};
+
+static inline bool caps_have(const struct abi_caps *c, const struct caps_bit *b)
+{
+    return *(const uint64_t *)(const void *)((const char *)c + b->word) & b->bit;
+}
 
 /* True if a CPU with these capabilities has the field. */
 bool vmcs_field_exists(const struct vmcs_field *f, const struct abi_caps *caps);
-/* Why a field can be absent: "no VMX-preemption timer (pin-based controls bit 6)"; "" for fields
- * that always exist. */
-const char *vmcs_field_absence(const struct vmcs_field *f);

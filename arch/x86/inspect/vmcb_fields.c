@@ -16,13 +16,9 @@ static const struct vmcb_field table[] = {
 #include "arch/x86/inspect/vmcb_fields.def"
 #undef VMCB_FIELD
 
-static const struct {
-    uint16_t word; /* offset in struct abi_caps */
-    uint32_t bits; /* 0: always */
-    const char *missing;
-} conditions[] = {
-#define VMCB_CONDITION(name, word, bits, text)                                                     \
-    [VMCB_IF_##name] = {offsetof(struct abi_caps, word), bits, text},
+static const struct caps_bit conditions[] = {
+#define VMCB_CONDITION(name, word, bit, text)                                                      \
+    [VMCB_IF_##name] = {offsetof(struct abi_caps, word), bit},
 #include "arch/x86/inspect/vmcb_fields.def"
 #undef VMCB_CONDITION
 };
@@ -32,34 +28,9 @@ const struct vmcb_field *vmcb_field(unsigned row)
     return row < ARRAY_LEN(table) ? &table[row] : NULL;
 }
 
-const struct vmcb_field *vmcb_field_by_offset(uint32_t offset)
-{
-    unsigned low = 0, high = ARRAY_LEN(table);
-
-    while (low < high) {
-        unsigned mid = (low + high) / 2;
-
-        if (table[mid].offset == offset)
-            return &table[mid];
-        if (table[mid].offset < offset)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return NULL;
-}
-
 bool vmcb_field_exists(const struct vmcb_field *f, const struct abi_caps *caps)
 {
-    uint64_t word;
-
-    memcpy(&word, (const uint8_t *)caps + conditions[f->condition].word, sizeof(word));
-    return !conditions[f->condition].bits || (word & conditions[f->condition].bits);
-}
-
-const char *vmcb_field_absence(const struct vmcb_field *f)
-{
-    return conditions[f->condition].missing;
+    return f->condition == VMCB_IF_ALWAYS || caps_have(caps, &conditions[f->condition]);
 }
 
 void vmcb_make_plan(struct vmcb_plan *p, const struct abi_caps *caps)
@@ -86,13 +57,4 @@ void vmcb_read_planned(const struct vmcb_plan *p, const void *vmcb, struct abi_v
         memcpy(&value, (const uint8_t *)vmcb + p->field[i].offset, sizeof(value));
         out->value[p->field[i].row] = value & p->field[i].mask;
     }
-}
-
-void vmcb_read_fields(const void *vmcb, const struct abi_caps *caps, struct abi_vmcs *out)
-{
-    struct vmcb_plan plan;
-
-    vmcb_make_plan(&plan, caps);
-    memset(out, 0, sizeof(*out));
-    vmcb_read_planned(&plan, vmcb, out);
 }

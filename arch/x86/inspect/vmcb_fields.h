@@ -8,8 +8,7 @@
 #include "hv/abi/control.h"
 #include "hv/types.h"
 
-#define VMCB_SIZE      4096u
-#define VMCB_SAVE_AREA 0x400u /* the control area is below */
+#define VMCB_SIZE 4096u
 
 /* VMCB_AT_<NAME>: the offset of each field. */
 enum vmcb_offset {
@@ -29,7 +28,7 @@ enum vmcb_row {
 _Static_assert(VMCB_ROWS <= ABI_SNAPSHOT_FIELDS, "every field has its place in a snapshot");
 
 enum vmcb_condition {
-#define VMCB_CONDITION(name, word, bits, missing) VMCB_IF_##name,
+#define VMCB_CONDITION(name, word, bit, missing) VMCB_IF_##name,
 #include "arch/x86/inspect/vmcb_fields.def"
 #undef VMCB_CONDITION
     VMCB_CONDITIONS
@@ -47,23 +46,9 @@ struct vmcb_field {
 
 /* Row `row`, 0..VMCB_ROWS-1; NULL beyond. */
 const struct vmcb_field *vmcb_field(unsigned row);
-/* NULL: no field begins there. */
-const struct vmcb_field *vmcb_field_by_offset(uint32_t offset);
-
-/* The group that its area stands for: the control area for VMCS_GROUP_CONTROL, the save area for
- * VMCS_GROUP_GUEST. */
-static inline enum vmcs_group vmcb_area(uint32_t offset)
-{
-    return offset < VMCB_SAVE_AREA ? VMCS_GROUP_CONTROL : VMCS_GROUP_GUEST;
-}
 
 /* True if a CPU with these capabilities has the field. */
 bool vmcb_field_exists(const struct vmcb_field *f, const struct abi_caps *caps);
-/* Why a field can be absent: "no AVIC (CPUID 8000000A EDX bit 13)"; "" for fields that always
- * exist.
- */
-const char *vmcb_field_absence(const struct vmcb_field *f);
-
 /* The fields that a CPU has, so that reading them takes a few instructions each. */
 struct vmcb_plan {
     uint64_t present[ARRAY_LEN(((struct abi_vmcs *)0)->present)];
@@ -77,5 +62,3 @@ struct vmcb_plan {
 void vmcb_make_plan(struct vmcb_plan *p, const struct abi_caps *caps);
 /* Reads the VMCB_SIZE bytes at `vmcb`. Values of absent fields stay as they are. */
 void vmcb_read_planned(const struct vmcb_plan *p, const void *vmcb, struct abi_vmcs *out);
-/* Both at once. */
-void vmcb_read_fields(const void *vmcb, const struct abi_caps *caps, struct abi_vmcs *out);

@@ -90,7 +90,7 @@ void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
     vmx_load(x);
     start = arch_tsc();
     __atomic_fetch_add(&s->lock, 1, __ATOMIC_ACQ_REL);
-    s->count = vmcs_field_count();
+    s->count = VMCS_ROWS;
     s->cause = cause;
     s->kind = ABI_STATE_VMX;
     s->exit = *v->exit;
