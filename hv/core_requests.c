@@ -16,7 +16,7 @@
 
 static void take_snapshot(struct vcpu *v, unsigned slot)
 {
-    virt_backend()->snapshot(v, slot, ABI_CAUSE_REQUEST);
+    vcpu_snapshot(v, slot, ABI_CAUSE_REQUEST);
     guest_tell_management(NULL);
 }
 

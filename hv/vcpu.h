@@ -155,5 +155,8 @@ void vcpu_obey(struct vcpu *v);
 void vcpu_step(struct vcpu *v);
 /* Does such steps until `until`, or until no time is left for another. */
 void vcpu_advance(struct vcpu *v, uint64_t until);
+/* Publishes a snapshot of the vCPU, which has been made, with the next sequence number, in page
+ * `slot` of v->snapshots. */
+void vcpu_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
 /* VCPU_REQ_FLUSH. */
 void vcpu_flush(struct vcpu *v);

@@ -159,6 +159,21 @@ static void begin_making(struct vcpu *v)
     __atomic_store_n(&v->stop, false, __ATOMIC_RELAXED);
 }
 
+void vcpu_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
+{
+    struct abi_snapshot *s = &v->snapshots[slot];
+
+    __atomic_fetch_add(&s->lock, 1, __ATOMIC_ACQ_REL);
+    s->tsc = arch_tsc();
+    s->cause = cause;
+    s->exit = *v->exit;
+    virt_backend()->read_state(v, s);
+    s->ticks = arch_tsc() - s->tsc;
+    __atomic_store_n(&s->sequence, v->snapshot_sequence + 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&s->lock, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&v->snapshot_sequence, s->sequence, __ATOMIC_RELEASE);
+}
+
 /* The backend has made it. */
 #define MADE UINT32_MAX
 
@@ -167,7 +182,7 @@ static void make_step(struct vcpu *v)
     int rc;
 
     if (v->step == MADE) {
-        virt_backend()->snapshot(v, ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
+        vcpu_snapshot(v, ABI_SNAPSHOT_LAUNCH, ABI_CAUSE_LAUNCH);
         become(v, VCPU_HELD);
         return;
     }
@@ -186,7 +201,7 @@ static void end_step(struct vcpu *v)
 {
     if (v->step++ == 0) {
         if (v->ran)
-            virt_backend()->snapshot(v, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
+            vcpu_snapshot(v, ABI_SNAPSHOT_DEATH, ABI_CAUSE_DEATH);
         return;
     }
     if (v->backend)

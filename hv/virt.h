@@ -106,9 +106,8 @@ struct virt_ops {
     int64_t (*probe_field)(struct vcpu *v, uint64_t row);
     /* The calling core's capabilities, for the control ABI. */
     void (*core_caps)(struct abi_caps *out);
-    /* Publishes a snapshot, with the next sequence number, in page `slot` of v->snapshots. Owning
-     * core. */
-    void (*snapshot)(struct vcpu *v, unsigned slot, enum abi_cause cause);
+    /* Fills kind, count and vmcs of a snapshot, whose cause is set. Owning core, vCPU made. */
+    void (*read_state)(struct vcpu *v, struct abi_snapshot *s);
 };
 
 /* The backend for this CPU, or NULL (report says why). Boot core. */

@@ -667,19 +667,15 @@ static int64_t probe_field(struct vcpu *v, uint64_t row)
     return (int64_t)row;
 }
 static uint64_t snapshot_ticks; /* that one takes */
-static void snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
+static void read_state(struct vcpu *v, struct abi_snapshot *s)
 {
-    struct abi_snapshot *s = &v->snapshots[slot];
-
     time_goes_to(present() + snapshot_ticks);
     at_home(v);
     assert_true(fake_of(v)->made);
     assert_int_equal(s->guest, v->guest->number);
     assert_int_equal(s->vcpu, v->number);
+    assert_true(s->lock & 1);
     s->kind = ABI_STATE_VMX;
-    s->cause = cause;
-    __atomic_store_n(&s->sequence, __atomic_add_fetch(&v->snapshot_sequence, 1, __ATOMIC_RELEASE),
-                     __ATOMIC_RELEASE);
 }
 
 static const struct virt_ops fake = {
@@ -707,7 +703,7 @@ static const struct virt_ops fake = {
     .where = where,
     .shift_tsc = shift_tsc,
     .probe_field = probe_field,
-    .snapshot = snapshot,
+    .read_state = read_state,
 };
 const struct virt_ops *virt_backend(void)
 {

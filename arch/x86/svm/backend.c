@@ -202,5 +202,5 @@ const struct virt_ops svm_ops = {
     .shift_tsc = shift_tsc,
     .probe_field = probe_field,
     .core_caps = core_caps,
-    .snapshot = svm_snapshot,
+    .read_state = svm_read_state,
 };

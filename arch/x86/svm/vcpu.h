@@ -85,7 +85,7 @@ void svm_setup_controls(struct svm_vcpu *x);
 void svm_setup_state(struct svm_vcpu *x, const struct load_result *start);
 
 /* snapshot.c, patch.c: see struct virt_ops. */
-void svm_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
+void svm_read_state(struct vcpu *v, struct abi_snapshot *s);
 void svm_change_controls(struct vcpu *v, const struct abi_controls *c,
                          struct abi_controls_result *r);
 

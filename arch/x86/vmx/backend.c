@@ -303,5 +303,5 @@ const struct virt_ops vmx_ops = {
     .shift_tsc = shift_tsc,
     .probe_field = vmx_probe_field,
     .core_caps = vmx_caps_read,
-    .snapshot = vmx_snapshot,
+    .read_state = vmx_read_state,
 };

@@ -1,4 +1,4 @@
-/* Reads every VMCS field that this CPU has into one of the guest's shared snapshot pages. */
+/* Reads every VMCS field that this CPU has. */
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
@@ -79,25 +79,10 @@ void vmx_read_fields(struct abi_vmcs *out)
         read_field(out, i);
 }
 
-void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
+void vmx_read_state(struct vcpu *v, struct abi_snapshot *s)
 {
-    struct vmx_vcpu *x = v->backend;
-    struct abi_snapshot *s = &v->snapshots[slot];
-    uint64_t start;
-
-    if (!x || !x->vmcs)
-        return;
-    vmx_load(x);
-    start = arch_tsc();
-    __atomic_fetch_add(&s->lock, 1, __ATOMIC_ACQ_REL);
-    s->count = VMCS_ROWS;
-    s->cause = cause;
+    vmx_load(v->backend);
     s->kind = ABI_STATE_VMX;
-    s->exit = *v->exit;
+    s->count = VMCS_ROWS;
     vmx_read_fields(&s->vmcs);
-    s->tsc = start;
-    s->ticks = arch_tsc() - start;
-    __atomic_store_n(&s->sequence, v->snapshot_sequence + 1, __ATOMIC_RELEASE);
-    __atomic_fetch_add(&s->lock, 1, __ATOMIC_RELEASE);
-    __atomic_store_n(&v->snapshot_sequence, s->sequence, __ATOMIC_RELEASE);
 }

@@ -126,7 +126,7 @@ int64_t vmx_probe_field(struct vcpu *v, uint64_t row);
 void vmx_prepare_snapshots(void);
 /* All fields of the current VMCS. */
 void vmx_read_fields(struct abi_vmcs *out);
-void vmx_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause);
+void vmx_read_state(struct vcpu *v, struct abi_snapshot *s);
 
 static inline void vmx_set_deadline(struct vmx_vcpu *x, uint64_t deadline)
 {
