@@ -76,7 +76,6 @@ const struct nic_driver e1000_driver = {
     .probe = probe,
     .start = start,
     .listen = listen,
-    .stop = intel_stop,
     .interrupt = interrupt,
     .receive = intel_receive,
     .send = intel_send,

@@ -127,14 +127,6 @@ static uint32_t interrupt(struct nic *n)
            (cause & (INTEL_INT_LSC | INT_OTHER) ? NIC_EVENT_LINK : 0);
 }
 
-static void stop(struct nic *n)
-{
-    if (in_chipset(n))
-        intel_quieten(n);
-    else
-        intel_stop(n);
-}
-
 static const struct nic_id ids[] = {
     {ID_82574L, "82574L"},   {ID_82574LA, "82574LA"}, {ID_82583V, "82583V"},
     {0x153a8086, "I217-LM"}, {0x153b8086, "I217-V"},  {0x155a8086, "I218-LM"},
@@ -160,7 +152,6 @@ const struct nic_driver e1000e_driver = {
     .probe = probe,
     .start = start,
     .listen = listen,
-    .stop = stop,
     .interrupt = interrupt,
     .receive = intel_receive,
     .send = intel_send,

@@ -107,7 +107,6 @@ const struct nic_driver igb_driver = {
     .probe = probe,
     .start = start,
     .listen = intel_adv_listen,
-    .stop = intel_adv_stop,
     .interrupt = intel_adv_interrupt,
     .receive = intel_adv_receive,
     .send = intel_adv_send,

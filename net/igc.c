@@ -43,7 +43,6 @@ const struct nic_driver igc_driver = {
     .probe = probe,
     .start = intel_adv_start,
     .listen = intel_adv_listen,
-    .stop = intel_adv_stop,
     .interrupt = intel_adv_interrupt,
     .receive = intel_adv_receive,
     .send = intel_adv_send,

@@ -198,10 +198,3 @@ bool intel_send(struct nic *n, const uint8_t *frame, size_t len)
     intel_put(n, INTEL_TDT, next);
     return true;
 }
-
-void intel_stop(struct nic *n)
-{
-    intel_quieten(n);
-    /* Ends DMA that is under way. No read back: the caller does not use a stopped card. */
-    intel_put(n, INTEL_CTRL, INTEL_CTRL_RST);
-}

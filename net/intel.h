@@ -149,4 +149,3 @@ void intel_take(struct nic *n, bool last, bool wrong, uint16_t length);
 /* Parts of struct nic_driver, for legacy descriptors. */
 unsigned intel_receive(struct nic *n, unsigned budget);
 bool intel_send(struct nic *n, const uint8_t *frame, size_t len);
-void intel_stop(struct nic *n);

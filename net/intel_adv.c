@@ -148,14 +148,6 @@ void intel_adv_listen(struct nic *n)
     }
 }
 
-void intel_adv_stop(struct nic *n)
-{
-    quieten(n);
-    intel_put(n, INTEL_CTRL_EXT, intel_get(n, INTEL_CTRL_EXT) & ~ADV_CTRL_EXT_LOADED);
-    /* Ends DMA that is under way. No read back: the caller does not use a stopped card. */
-    intel_put(n, INTEL_CTRL, INTEL_CTRL_RST);
-}
-
 /* An MSI-X entry is nobody else's, and clears what it was for; ICR still tells about the link. */
 uint32_t intel_adv_interrupt(struct nic *n)
 {

@@ -74,7 +74,6 @@ struct intel_adv_causes {
 int intel_adv_probe(struct nic *n, const struct intel_adv_causes *causes);
 int intel_adv_start(struct nic *n, void *memory);
 void intel_adv_listen(struct nic *n);
-void intel_adv_stop(struct nic *n);
 uint32_t intel_adv_interrupt(struct nic *n);
 unsigned intel_adv_receive(struct nic *n, unsigned budget);
 bool intel_adv_send(struct nic *n, const uint8_t *frame, size_t len);

@@ -80,8 +80,6 @@ struct nic_driver {
     /* Interrupts on, also for frames that have arrived already. Raises one at once, if the card can
      * be told to, so that nic.c sees that they arrive; it polls the card until then. */
     void (*listen)(struct nic *n);
-    /* No more interrupts, no more DMA. */
-    void (*stop)(struct nic *n);
     /* In the interrupt handler: acknowledges. A set of enum nic_event, 0: it was another device's.
      */
     uint32_t (*interrupt)(struct nic *n);

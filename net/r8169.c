@@ -402,12 +402,6 @@ static void listen(struct nic *n)
     poll(n, POLL_FSWINT);
 }
 
-static void stop(struct nic *n)
-{
-    quieten(n);
-    put(n, CR, CR_RST); /* no read back: the caller does not use a stopped card */
-}
-
 static uint32_t interrupt(struct nic *n)
 {
     uint32_t mask = state(n)->interrupts, cause = get(n, ISR);
@@ -490,7 +484,6 @@ const struct nic_driver r8169_driver = {
     .probe = probe,
     .start = start,
     .listen = listen,
-    .stop = stop,
     .interrupt = interrupt,
     .receive = receive,
     .send = send,

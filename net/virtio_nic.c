@@ -291,11 +291,6 @@ static void listen(struct nic *n)
     set_quiet(state(n), false);
 }
 
-static void stop(struct nic *n)
-{
-    (void)reset(n);
-}
-
 /* One MSI-X entry is for both: if no frame waits, it may have been for the link. */
 static uint32_t interrupt(struct nic *n)
 {
@@ -415,7 +410,6 @@ const struct nic_driver virtio_nic_driver = {
     .probe = probe,
     .start = start,
     .listen = listen,
-    .stop = stop,
     .interrupt = interrupt,
     .receive = receive,
     .send = send,

@@ -176,11 +176,6 @@ static void listen(struct nic *n)
     mask(n, false);
 }
 
-static void stop(struct nic *n)
-{
-    (void)reset(n);
-}
-
 static uint32_t interrupt(struct nic *n)
 {
     struct state *s = state(n);
@@ -273,7 +268,6 @@ const struct nic_driver vmxnet3_driver = {
     .probe = probe,
     .start = start,
     .listen = listen,
-    .stop = stop,
     .interrupt = interrupt,
     .receive = receive,
     .send = send,

@@ -160,18 +160,6 @@ static void test_link(void **state)
     assert_false(model_nic.driver->link(&model_nic).up);
 }
 
-static void test_stop(void **state)
-{
-    (void)state;
-    intel_test_start();
-    intel.keeps = true;
-    model_nic.driver->stop(&model_nic);
-    assert_int_equal(model_get(0, INTEL_IMS), 0);
-    assert_int_equal(model_get(0, INTEL_RCTL), 0);
-    assert_int_equal(model_get(0, INTEL_TCTL), 0);
-}
-
 #define INTEL_TESTS(TEST)                                                                          \
     TEST(test_filters), TEST(test_budget), TEST(test_ring), TEST(test_bad_frames),                 \
-        TEST(test_long_frame), TEST(test_send), TEST(test_send_full), TEST(test_link),             \
-        TEST(test_stop)
+        TEST(test_long_frame), TEST(test_send), TEST(test_send_full), TEST(test_link)

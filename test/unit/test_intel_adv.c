@@ -377,19 +377,6 @@ static void test_send_full(void **state)
     }
 }
 
-static void test_stop(void **state)
-{
-    (void)state;
-    start();
-    driver()->listen(&model_nic);
-    card.keeps = true;
-    driver()->stop(&model_nic);
-    assert_int_equal(model_get(0, IMS), 0);
-    assert_int_equal(model_get(0, INTEL_RCTL), 0);
-    assert_false(model_get(0, INTEL_TCTL) & INTEL_TCTL_EN);
-    assert_false(model_get(0, INTEL_CTRL_EXT) & ADV_CTRL_EXT_LOADED);
-}
-
 /* Without a link igb asks its PHY to negotiate, if firmware does not have that. */
 static void test_igb_link(void **state)
 {
@@ -445,7 +432,6 @@ int main(void)
         BOTH(test_bad_frames),
         BOTH(test_send),
         BOTH(test_send_full),
-        BOTH(test_stop),
         ONE(test_igb_link, igb_driver),
         ONE(test_igc_link, igc_driver),
     };

@@ -608,16 +608,12 @@ static void test_poll_lost(void **state)
     assert_int_equal(card.sent, 2);
 }
 
-static void test_stop(void **state)
+/* An interrupt of another device on its line, as long as it has none. */
+static void test_not_listening(void **state)
 {
     (void)state;
     start();
-    r8169_driver.listen(&model_nic);
-    r8169_driver.stop(&model_nic);
     assert_int_equal(reg(IMR, 2), 0);
-    assert_int_equal(reg(RCR, 4) & 0x3f, 0);
-    assert_int_equal(reg(CR, 1), 0);
-    assert_int_equal(card.resets, 3);
     cause(ROK);
     assert_int_equal(r8169_driver.interrupt(&model_nic), 0);
 }
@@ -719,7 +715,7 @@ int main(void)
         ALL_OF(test_send),
         ALL_OF(test_send_full),
         ALL_OF(test_poll_lost),
-        ALL_OF(test_stop),
+        ALL_OF(test_not_listening),
         ONE(test_link, basic),
         ONE(test_link, gated),
         ONE(test_c_plus_link, c_plus),

@@ -525,19 +525,6 @@ static void test_sent_too_much(void **state)
     assert_int_equal(taken, 2 * VMXNET3_TX_COUNT - 1);
 }
 
-static void test_stop(void **state)
-{
-    (void)state;
-    start();
-    vmxnet3_driver.listen(&model_nic);
-    vmxnet3_driver.stop(&model_nic);
-    assert_false(card.active);
-    assert_true(card.masked[0]);
-    start(); /* once more */
-    assert_true(arrive('a', 60));
-    assert_int_equal(poll(2), 1);
-}
-
 int main(void)
 {
 #define ONE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -546,7 +533,7 @@ int main(void)
         ONE(test_interrupt_msix), ONE(test_interrupt_line), ONE(test_link),
         ONE(test_budget),         ONE(test_ring),           ONE(test_bad_frames),
         ONE(test_bad_index),      ONE(test_passed_over),    ONE(test_send),
-        ONE(test_send_full),      ONE(test_sent_too_much),  ONE(test_stop),
+        ONE(test_send_full),      ONE(test_sent_too_much),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
