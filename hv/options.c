@@ -12,11 +12,7 @@
 #define ROW_memory(prefix, name, min, max, preset)                                                 \
     NUMBER(prefix #name "_mb", name##_mb, (min) >> 20, (max) >> 20, (preset) >> 20)
 
-static const struct option {
-    const char *name;
-    size_t offset;
-    int32_t min, max, preset;
-} numbers[] = {
+const struct option_number options_numbers[] = {
 #define MANAGEMENT_RUN(name, kind, least, most, preset, ...)                                       \
     ROW_##kind("management.", name, least, most, preset)
 #include "hv/config_fields.def"
@@ -28,6 +24,7 @@ static const struct option {
 #define TOP_RUN(name, kind, least, most, preset, ...) ROW_##kind("", name, least, most, preset)
 #include "hv/config_fields.def"
 };
+const size_t options_number_count = ARRAY_LEN(options_numbers);
 
 /* A word of the line: `name`, then '=' and the value. */
 struct word {
@@ -35,7 +32,7 @@ struct word {
     size_t name_length, value_length;
 };
 
-static int32_t *number_of(struct boot_options *o, const struct option *n)
+static int32_t *number_of(struct boot_options *o, const struct option_number *n)
 {
     return (int32_t *)(void *)((char *)o + n->offset);
 }
@@ -43,8 +40,8 @@ static int32_t *number_of(struct boot_options *o, const struct option *n)
 void options_default(struct boot_options *o)
 {
     memset(o, 0, sizeof(*o));
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        *number_of(o, &numbers[i]) = numbers[i].preset;
+    for (size_t i = 0; i < ARRAY_LEN(options_numbers); i++)
+        *number_of(o, &options_numbers[i]) = options_numbers[i].preset;
 }
 
 static bool next_word(const char **at, struct word *w)
@@ -111,7 +108,7 @@ static bool take_bytes(const char **at, const char *end, int base, char separato
     return true;
 }
 
-static bool read_number(const struct word *w, const struct option *n, struct boot_options *o)
+static bool read_number(const struct word *w, const struct option_number *n, struct boot_options *o)
 {
     const char *at = w->value, *end = w->value + w->value_length;
     bool negative = at < end && *at == '-';
@@ -158,7 +155,7 @@ static bool read_mac_prefix(const struct word *w, struct boot_options *o)
     return true;
 }
 
-static const char *const uplinks[ABI_NIC_ROLES] = {"uplinks.management", "uplinks.guests"};
+const char *const options_uplinks[ABI_NIC_ROLES] = {"uplinks.management", "uplinks.guests"};
 
 static bool read_card(const struct word *w, struct net_card_name *n)
 {
@@ -180,13 +177,14 @@ static bool read_card(const struct word *w, struct net_card_name *n)
 /* The rest of the sentence about a wrong word, or NULL. */
 static const char *read_word(const struct word *w, struct boot_options *o, char *why, size_t size)
 {
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-        if (!is_named(w, numbers[i].name))
+    for (size_t i = 0; i < ARRAY_LEN(options_numbers); i++) {
+        if (!is_named(w, options_numbers[i].name))
             continue;
-        if (read_number(w, &numbers[i], o))
+        if (read_number(w, &options_numbers[i], o))
             return NULL;
-        (void)fmt(why, size, "must be a whole number from %d to %d; it stays %d", numbers[i].min,
-                  numbers[i].max, *number_of(o, &numbers[i]));
+        (void)fmt(why, size, "must be a whole number from %d to %d; it stays %d",
+                  options_numbers[i].min, options_numbers[i].max,
+                  *number_of(o, &options_numbers[i]));
         return why;
     }
     if (is_named(w, "guarded"))
@@ -194,7 +192,7 @@ static const char *read_word(const struct word *w, struct boot_options *o, char 
     if (is_named(w, "mac_prefix"))
         return read_mac_prefix(w, o) ? NULL : "must be five bytes such as 02:42:48:00:00";
     for (unsigned i = 0; i < ABI_NIC_ROLES; i++)
-        if (is_named(w, uplinks[i]))
+        if (is_named(w, options_uplinks[i]))
             return read_card(w, &o->uplinks[i])
                        ? NULL
                        : "must be one, four or six bytes such as 00:00:03:00";
@@ -235,38 +233,4 @@ void options_read(const char *line, struct boot_options *o, void (*report)(const
         report(text);
     }
     check_together(o, report);
-}
-
-void options_write(const struct boot_options *o, char out[OPTIONS_TEXT])
-{
-    struct boot_options copy = *o;
-    const uint8_t *m = o->mac_prefix;
-    const char *before = "guarded=";
-    size_t n = 0;
-
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        if (*number_of(&copy, &numbers[i]) != numbers[i].preset)
-            n += fmt(out + n, OPTIONS_TEXT - n, "%s=%d ", numbers[i].name,
-                     *number_of(&copy, &numbers[i]));
-    for (unsigned i = 0; i < ABI_NIC_ROLES; i++) {
-        unsigned count = (unsigned)min_u64(o->uplinks[i].count, NET_CARD_MAC);
-
-        for (unsigned b = 0; b < count; b++)
-            n += fmt(out + n, OPTIONS_TEXT - n, "%s%s%02x%s", b ? "" : uplinks[i], b ? ":" : "=",
-                     o->uplinks[i].bytes[b], b + 1 < count ? "" : " ");
-    }
-    if (!bytes_are_zero(m, sizeof(o->mac_prefix)))
-        n += fmt(out + n, OPTIONS_TEXT - n, "mac_prefix=%02x:%02x:%02x:%02x:%02x ", m[0], m[1],
-                 m[2], m[3], m[4]);
-    for (unsigned i = 0; i < OPTIONS_GUARDED; i++) {
-        const uint8_t *g = o->guarded[i];
-
-        if (bytes_are_zero(g, 4))
-            continue;
-        n += fmt(out + n, OPTIONS_TEXT - n, "%s%u.%u.%u.%u", before, g[0], g[1], g[2], g[3]);
-        before = ",";
-    }
-    while (n && out[n - 1] == ' ')
-        n--;
-    out[n] = 0;
 }

@@ -15,7 +15,6 @@
 #include "hv/types.h"
 
 #define OPTIONS_GUARDED 3u
-#define OPTIONS_TEXT    640u /* the longest line that options_write() writes, with the NUL */
 
 /* On which threads of a physical core guests run: on one; on all; on all, but beside each other
  * only guests of one network. */
@@ -45,5 +44,13 @@ static inline bool options_budget_is_enough(uint32_t budget_us, uint32_t period_
 void options_default(struct boot_options *o);
 /* Reads a command line. Reports each wrong word as a sentence, and uses its default. */
 void options_read(const char *line, struct boot_options *o, void (*report)(const char *text));
-/* Writes a command line that options_read() reads back to the same values. */
-void options_write(const struct boot_options *o, char out[OPTIONS_TEXT]);
+
+/* The words of the line, for those who write one: its numbers, and the names of uplinks. */
+struct option_number {
+    const char *name;
+    size_t offset; /* of an int32_t in struct boot_options */
+    int32_t min, max, preset;
+};
+extern const struct option_number options_numbers[];
+extern const size_t options_number_count;
+extern const char *const options_uplinks[ABI_NIC_ROLES];

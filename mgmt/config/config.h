@@ -76,6 +76,9 @@ struct boot_options;
 void config_options(const struct config *c, struct boot_options *o);
 /* What the kernel's command line overrides. Not the service: management reads guests.json alone. */
 void config_obey(struct config *c, const struct boot_options *o);
+/* Writes a command line that options_read() reads back to the same values. */
+#define OPTIONS_TEXT 640u /* the longest, with the NUL */
+void options_write(const struct boot_options *o, char out[OPTIONS_TEXT]);
 
 /* Splits "HOST", "HOST:PORT" or an IPv6 address: `host` has `size` bytes, *port keeps its value if
  * the text names none. False: it is none of these. */

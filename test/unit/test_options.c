@@ -1,8 +1,9 @@
-/* SOURCES: hv/options.c hv/fmt.c hv/lib.c */
+/* SOURCES: hv/options.c mgmt/config/options.c hv/fmt.c hv/lib.c */
 /* The kernel's command line. */
 #include "hv/options.h"
 
 #include "hv/lib.h"
+#include "mgmt/config/config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
